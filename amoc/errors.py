@@ -1,0 +1,92 @@
+"""Every error amoc raises on purpose, split by whose fault it is, and the exit codes they end in.
+
+A message names the thing, the rule, the value and its source, in one line and without a full stop:
+``user_rate must be at least 1/min, but is 0 (from AMOC_USER_RATE)``.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """How `amoc` ends. Pipelines branch on these, so a number never changes its meaning."""
+
+    OK = 0
+    """The run came to its end, or was stopped gracefully."""
+    INTERNAL = 1
+    """A defect of amoc itself; the traceback is meant for its developers."""
+    USAGE = 2
+    """The command line makes no sense: unknown option, value out of range, no such file."""
+    SETTING = 3
+    """A setting is unknown, missing, of the wrong type or refused by its check."""
+    SCENARIO = 4
+    """The scenario cannot be loaded: it does not import, or has no start()."""
+    INIT_FAILED = 5
+    """init() raised or returned amoc.Error."""
+    INIT_TIMEOUT = 6
+    """init() did not return within --init-timeout."""
+    RESOURCE = 7
+    """The host lacks something: file descriptors, shared memory, a free port."""
+    NODE_LOST = 8
+    """A process that the run cannot do without has died."""
+    TERMINATE_FAILED = 9
+    """The run came to its end, but terminate() raised or did not return in time."""
+    WORKERS_LOST = 10
+    """A worker died again and again before it could do anything, so the run was given up."""
+    INTERRUPTED = 130
+    """Stopped at once by a second Ctrl-C; users were not given time to finish."""
+
+
+class AmocError(Exception):
+    """The root: catch this to catch everything that amoc raises on purpose."""
+
+    exit_code = ExitCode.INTERNAL
+
+
+class UsageError(AmocError):
+    """The operator's fault: the command line makes no sense."""
+
+    exit_code = ExitCode.USAGE
+
+
+class SettingError(AmocError):
+    """The operator's fault: one or more settings are wrong.
+
+    Attributes:
+        problems: One line for each setting that is wrong; all are collected before this is raised.
+    """
+
+    exit_code = ExitCode.SETTING
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class ScenarioError(AmocError):
+    """The scenario's fault: it cannot be loaded, or uses amoc in a way that cannot work."""
+
+    exit_code = ExitCode.SCENARIO
+
+
+class InitError(ScenarioError):
+    """The scenario's init() raised, returned `amoc.Error` or hung."""
+
+    exit_code = ExitCode.INIT_FAILED
+
+
+class ResourceError(AmocError):
+    """The host's fault: it lacks file descriptors, memory or a free port."""
+
+    exit_code = ExitCode.RESOURCE
+
+
+class PeerError(AmocError):
+    """Another process or host broke off, said no, or sent something that makes no sense."""
+
+    exit_code = ExitCode.NODE_LOST
+
+
+class ClosedError(AmocError):
+    """Our own fault: something was used after it was closed."""
