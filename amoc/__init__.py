@@ -1,0 +1,20 @@
+"""amoc runs a scenario for very many simulated users at once. This is what a scenario imports."""
+
+from amoc import metrics, settings as config, user
+from amoc.errors import AmocError, Error
+from amoc.settings import setting
+from amoc.user import sleep
+
+__all__ = [
+    # what a scenario declares
+    "Error",
+    "setting",
+    # what a user calls
+    "config",
+    "metrics",
+    "sleep",
+    "user",
+    # what a user may catch
+    "AmocError",
+]
+__version__ = "0.1.0"

@@ -38,6 +38,16 @@ class ExitCode(IntEnum):
     """Stopped at once by a second Ctrl-C; users were not given time to finish."""
 
 
+class Error:
+    """Says no with a reason: returned by init() to stop the run, or by a check to refuse a value."""
+
+    def __init__(self, reason: object) -> None:
+        self.reason = str(reason)
+
+    def __repr__(self) -> str:
+        return f"Error({self.reason!r})"
+
+
 class AmocError(Exception):
     """The root: catch this to catch everything that amoc raises on purpose."""
 

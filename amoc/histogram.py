@@ -1,0 +1,98 @@
+"""Log-linear histograms: what a duration becomes in memory, and what can be read from it again.
+
+A duration of v nanoseconds falls into a cell by its leading eight bits: below 256 ns a cell is one
+nanosecond wide, above that each power of two is cut into 128 cells of equal width. So a cell is at
+most 1/128 of its value wide, and its middle is at most 0.4 % from any value in it.
+The cells reach past one hour; what is longer goes into the last cell, and the largest value is kept
+exactly beside them. Merging is addition, cell by cell, in any order.
+
+The count and the mean are derived from the cells alone, so they cannot disagree with the
+percentiles, even when they are read while the writer is at work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from math import ceil
+
+CELLS = 35 * 128 + 128
+"""Cells of one histogram; the last power of two that has cells of its own starts at 2**41 ns, 37 min."""
+
+LAST_CELL = CELLS - 1
+
+
+def cell_of(ns: int) -> int:
+    """The cell for a duration of `ns` nanoseconds; negative ones count as 0."""
+    if ns < 0:
+        return 0
+    shift = ns.bit_length() - 8
+    cell = ns if shift < 0 else (shift << 7) + (ns >> shift)
+    return cell if cell < LAST_CELL else LAST_CELL
+
+
+def middle_ns(cell: int) -> float:
+    """The middle of what falls into `cell`, in nanoseconds."""
+    if cell < 256:
+        return float(cell)
+    shift = (cell >> 7) - 1
+    return float(((cell & 127) + 128) << shift) + (1 << shift) / 2
+
+
+@dataclass
+class Histogram:
+    """Merged durations, kept sparsely.
+
+    Attributes:
+        cells: How often each cell was hit; cells that were not are absent.
+        max_ns: The longest duration, exactly.
+    """
+
+    cells: dict[int, int] = field(default_factory=dict)
+    max_ns: int = 0
+
+    @classmethod
+    def of(cls, durations_ns: Iterable[int]) -> Histogram:
+        """The histogram of recorded durations, as a worker would have kept it."""
+        histogram = cls()
+        for ns in durations_ns:
+            histogram.add({cell_of(ns): 1}, ns)
+        return histogram
+
+    def add(self, cells: Mapping[int, int], max_ns: int) -> None:
+        """Merge another histogram's cells and maximum into this one."""
+        mine = self.cells
+        for cell, count in cells.items():
+            mine[cell] = mine.get(cell, 0) + count
+        self.max_ns = max(self.max_ns, max_ns)
+
+    @property
+    def count(self) -> int:
+        """How many durations were recorded."""
+        return sum(self.cells.values())
+
+    @property
+    def mean_s(self) -> float:
+        """The mean in seconds, 0 when nothing was recorded."""
+        count = self.count
+        total = sum(middle_ns(cell) * hits for cell, hits in self.cells.items())
+        return total / count / 1e9 if count else 0.0
+
+    def quantiles_s(self, *fractions: float) -> list[float]:
+        """The nearest-rank quantiles in seconds, in the order asked for; 0 when nothing was recorded.
+
+        Args:
+            fractions: Each from 0 to 1: 0.99 is the 99th percentile.
+        """
+        ordered = sorted(self.cells.items())
+        count = self.count
+        found: dict[float, float] = {}
+        position, seen = 0, 0
+        for fraction in sorted(fractions):
+            rank = max(1, ceil(fraction * count))
+            while position < len(ordered) and seen + ordered[position][1] < rank:
+                seen += ordered[position][1]
+                position += 1
+            ns = middle_ns(ordered[position][0]) if position < len(ordered) else 0.0
+            found[fraction] = min(ns, float(self.max_ns)) / 1e9
+        return [found[fraction] for fraction in fractions]

@@ -1,0 +1,203 @@
+"""Counters, gauges and timers: declare them by name anywhere, record into memory, send nothing.
+
+A recorded value is a change of a cell in the worker's area of the board (`amoc.board`), 0.1 to
+0.5 µs; the node reads the board once a second. Until a process has a slot it records into private
+memory, so the same code works in a test, in init() and in a user. Handles that were made before a
+worker was forked, at a module's top level say, are bound to its slot when it starts.
+
+    metrics.counter("rounds").inc()
+    metrics.gauge("queue_length", merge="max").set(12)
+    metrics.timer("round_trip").record(0.021)
+    with metrics.timer("round_trip").time():
+        ...
+"""
+
+from __future__ import annotations
+
+import re
+from time import perf_counter_ns
+from types import TracebackType
+from typing import TypeVar
+
+from amoc.board import Area, Kind, Merge, Metric
+from amoc.errors import ScenarioError
+from amoc.histogram import CELLS, LAST_CELL
+
+__all__ = ["Counter", "Gauge", "Timer", "counter", "gauge", "timer"]
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
+
+
+class _Handle:
+    """A metric's name and the cells it writes to in this process."""
+
+    __slots__ = ("_cells", "merge", "name")
+    kind: Kind
+
+    def __init__(self, name: str, merge: Merge) -> None:
+        self.name = name
+        self.merge = merge
+        self._bind(_area)
+
+    def _bind(self, area: Area | None) -> None:
+        self._cells = (area or _own_area()).declare(self.kind, self.name, self.merge)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name}>"
+
+
+class Counter(_Handle):
+    """Counts events; never goes down. Shown as a total and as a rate."""
+
+    __slots__ = ()
+    kind = Kind.COUNTER
+
+    def inc(self, n: int = 1) -> None:
+        """Count `n` more events; `n` is not negative."""
+        self._cells[0] += n
+
+
+class Gauge(_Handle):
+    """A figure that goes up and down, one per worker; the workers' figures are merged by its rule."""
+
+    __slots__ = ()
+    kind = Kind.GAUGE
+
+    def set(self, value: float) -> None:
+        """Set this worker's figure."""
+        self._cells[0] = value
+
+    def inc(self, n: float = 1) -> None:
+        """Raise this worker's figure by `n`; it counts from 0."""
+        now = self._cells[0]
+        self._cells[0] = n if now != now else now + n  # a gauge that was never set is NaN
+
+    def dec(self, n: float = 1) -> None:
+        """Lower this worker's figure by `n`."""
+        self.inc(-n)
+
+
+class Timer(_Handle):
+    """Durations from 1 ns to over an hour, kept as a histogram with less than 0.4 % error."""
+
+    __slots__ = ()
+    kind = Kind.TIMER
+
+    def record(self, seconds: float) -> None:
+        """Record a duration in seconds."""
+        self.record_ns(round(seconds * 1e9))
+
+    def record_ns(self, ns: int) -> None:
+        """Record a duration in nanoseconds; one below zero counts as zero."""
+        # histogram.cell_of, written out: this is called for every message of every user.
+        if ns < 0:
+            ns = 0
+        shift = ns.bit_length() - 8
+        cell = ns if shift < 0 else (shift << 7) + (ns >> shift)
+        cells = self._cells
+        cells[cell if cell < LAST_CELL else LAST_CELL] += 1
+        if ns > cells[CELLS]:
+            cells[CELLS] = ns
+
+    def time(self) -> _Stopwatch:
+        """A context manager that records how long its block took.
+
+        A block that raises is recorded too: leaving failures out would flatter the target. Only a
+        user that is killed inside the block records nothing.
+        """
+        return _Stopwatch(self)
+
+
+class _Stopwatch:
+    __slots__ = ("_start_ns", "_timer")
+
+    def __init__(self, timer: Timer) -> None:
+        self._timer = timer
+
+    def __enter__(self) -> None:
+        self._start_ns = perf_counter_ns()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None or issubclass(kind, Exception):
+            self._timer.record_ns(perf_counter_ns() - self._start_ns)
+
+
+_H = TypeVar("_H", bound=_Handle)
+
+_area: Area | None = None
+_handles: dict[str, _Handle] = {}
+
+
+def counter(name: str) -> Counter:
+    """The counter called `name`.
+
+    Raises:
+        ScenarioError: The name is malformed, or that of another kind of metric.
+    """
+    handle = _handles.get(name)
+    return handle if type(handle) is Counter else _declare(Counter, name, Merge.SUM)
+
+
+def gauge(name: str, merge: str = "sum") -> Gauge:
+    """The gauge called `name`.
+
+    Args:
+        merge: How the figures of several workers become one: ``sum``, ``max``, ``min`` or ``mean``.
+
+    Raises:
+        ScenarioError: The name is malformed or that of another kind of metric, or the rule is none.
+    """
+    handle = _handles.get(name)
+    if type(handle) is Gauge and handle.merge.name == merge.upper():
+        return handle
+    try:
+        rule = Merge[merge.upper()]
+    except KeyError:
+        raise ScenarioError(
+            f"gauge {name!r} must merge by sum, max, min or mean, but is given {merge!r}"
+        ) from None
+    return _declare(Gauge, name, rule)
+
+
+def timer(name: str) -> Timer:
+    """The timer called `name`.
+
+    Raises:
+        ScenarioError: The name is malformed, or that of another kind of metric.
+    """
+    handle = _handles.get(name)
+    return handle if type(handle) is Timer else _declare(Timer, name, Merge.SUM)
+
+
+def _declare(wanted: type[_H], name: str, merge: Merge) -> _H:
+    if not _NAME.fullmatch(name):
+        raise ScenarioError(
+            f"a metric's name must start with a letter and hold only letters, digits, '_', '.' and '-',"
+            f" but is {name!r}"
+        )
+    handle = wanted(name, merge)
+    _handles[name] = handle
+    return handle
+
+
+def _own_area() -> Area:
+    global _area
+    if _area is None:
+        _area = Area.private()
+    return _area
+
+
+def attach(area: Area) -> None:
+    """Record into `area` from now on; called once in a worker, right after it was forked."""
+    global _area
+    _area = area
+    area.forget_gauges()
+    for handle in _handles.values():
+        handle._bind(area)
+
+
+def read() -> list[Metric]:
+    """What this process has recorded."""
+    return _own_area().read()

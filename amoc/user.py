@@ -1,0 +1,205 @@
+"""The user: a greenlet with an id that runs start() again and again until it is done.
+
+A scenario asks about the user that is calling: `user.id`, `user.iteration`, `user.random`,
+`user.leaving`, and waits with `sleep` and `wait_leaving`.
+
+Users are raw greenlets below gevent's hub, because a hundred thousand of them are wanted at once:
+a third less memory and start-up time than `gevent.Greenlet`, and all that gevent's own primitives
+need. What a user does when it ends or crashes is its crowd's business (`amoc.engine.crowd`).
+"""
+
+from __future__ import annotations
+
+import random as _random
+from enum import IntEnum
+from math import inf
+from typing import Any, Protocol
+
+import gevent
+from gevent import get_hub, getcurrent
+from greenlet import GreenletExit, greenlet
+
+from amoc.board import UserState
+from amoc.errors import ClosedError
+
+__all__ = ["id", "iteration", "leaving", "random", "sleep", "wait_leaving"]
+
+id: int
+"""The calling user's number, unique over the whole run, from 1."""
+iteration: int
+"""How many times the calling user has begun start(), from 1."""
+leaving: bool
+"""Whether the calling user was asked to finish: do what is needed to end well, and return."""
+random: _random.Random
+"""A generator of the calling user's own, made from the run's seed and its id."""
+
+CRASH_PAUSE_S = 0.1
+"""The least pause after an iteration that raised, so that a user whose target is gone does not spin."""
+
+
+class Leave(IntEnum):
+    """Why a user was asked to leave."""
+
+    STAY = 0
+    RUN_ENDS = 1
+    """Counts as finished when it has returned."""
+    REMOVED = 2
+    """Counts as removed."""
+
+
+class Crowd(Protocol):
+    """What a user needs of those it belongs to."""
+
+    states: memoryview
+    seed: int
+    repeat_num: float
+    repeat_interval_s: float
+
+    def run_once(self, user_id: int) -> object:
+        """The scenario's start()."""
+
+    def crashed(self, user: User, error: BaseException) -> None:
+        """Count and log what start() raised."""
+
+    def left(self, user: User) -> None:
+        """Forget a user that is gone for good."""
+
+
+class User(greenlet):
+    """One simulated user.
+
+    Attributes:
+        id: Its number, unique over the whole run.
+        iteration: How many times it has begun start().
+        leave: Whether and why it was asked to leave.
+    """
+
+    def __init__(self, user_id: int, crowd: Crowd) -> None:
+        greenlet.__init__(self, None, get_hub())
+        self.id = user_id
+        self.crowd = crowd
+        self.iteration = 0
+        self.leave = Leave.STAY
+        self._parked = False
+
+    def run(self) -> None:
+        """Run start() as often as the settings say. Never raises: the hub would die of it."""
+        crowd, user_id, states = self.crowd, self.id, self.crowd.states
+        outcome = UserState.REMOVED
+        try:
+            while True:
+                states[user_id] = UserState.RUNNING
+                self.iteration += 1
+                outcome, pause_s = UserState.FINISHED, 0.0
+                try:
+                    crowd.run_once(user_id)
+                except GreenletExit:
+                    raise
+                except BaseException as error:
+                    crowd.crashed(self, error)
+                    outcome, pause_s = UserState.CRASHED, CRASH_PAUSE_S
+                if self.leave or self.iteration >= crowd.repeat_num:
+                    break
+                states[user_id] = UserState.BETWEEN
+                if self.wait_leaving(max(crowd.repeat_interval_s, pause_s)):
+                    break
+        except GreenletExit:
+            outcome = UserState.REMOVED
+        states[user_id] = UserState.REMOVED if self.leave is Leave.REMOVED else outcome
+        crowd.left(self)
+
+    def wait_leaving(self, seconds: float) -> bool:
+        """Wait until asked to leave, `seconds` at the most; whether that was asked."""
+        if self.leave:
+            return True
+        hub = get_hub()
+        timer = None
+        if seconds < inf:
+            timer = hub.loop.timer(seconds)
+            timer.start(self._unpark)
+        self._parked = True
+        try:
+            hub.switch()
+        finally:
+            self._parked = False
+            if timer is not None:
+                timer.stop()
+                timer.close()
+        return bool(self.leave)
+
+    def _unpark(self) -> None:
+        # The timer and ask_to_leave may both come in one turn of the loop; only one may switch.
+        if self._parked:
+            self._parked = False
+            self.switch()
+
+    def ask_to_leave(self, why: Leave) -> None:
+        """Let it finish this iteration and not begin another; wakes it if it waits for that."""
+        self.leave = max(self.leave, why)
+        if self._parked:
+            get_hub().loop.run_callback(self._unpark)
+
+    def kill(self) -> None:
+        """Raise GreenletExit where it stands, at the loop's next turn."""
+        get_hub().loop.run_callback(self._throw_exit)
+
+    def _throw_exit(self) -> None:
+        if not self.dead:
+            self.throw(GreenletExit)
+
+    @property
+    def leaving(self) -> bool:
+        """Whether it was asked to finish."""
+        return bool(self.leave)
+
+    @property
+    def random(self) -> _random.Random:
+        """Its own generator of random numbers, made at the first use."""
+        generator: _random.Random | None = self.__dict__.get("_random")
+        if generator is None:
+            generator = self._random = _random.Random(f"{self.crowd.seed}/{self.id}")
+        return generator
+
+    def __repr__(self) -> str:
+        return f"<user {self.id}, iteration {self.iteration}{', leaving' if self.leave else ''}>"
+
+
+def current() -> User:
+    """The calling user.
+
+    Raises:
+        ClosedError: The caller is not a user, nor a greenlet that one spawned.
+    """
+    caller = getcurrent()
+    if isinstance(caller, User):
+        return caller
+    raise ClosedError("amoc.user is only there for a user: use it in start() and what start() calls")
+
+
+def sleep(seconds: float) -> None:
+    """Let other users run for `seconds`; ``inf`` means until the user is taken out.
+
+    Raises:
+        ValueError: `seconds` is negative.
+    """
+    if seconds < 0:
+        raise ValueError(f"sleep must be at least 0 s, but is {seconds}")
+    if seconds < inf:
+        gevent.sleep(seconds)
+    else:
+        get_hub().switch()
+
+
+def wait_leaving(timeout: float = inf) -> bool:
+    """Wait until the calling user is asked to leave, `timeout` seconds at the most.
+
+    Returns:
+        Whether it was asked.
+    """
+    return current().wait_leaving(timeout)
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("id", "iteration", "leaving", "random"):
+        return getattr(current(), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
