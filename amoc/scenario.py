@@ -99,7 +99,7 @@ def load(source: str) -> Scenario:
         name=Path(source).stem if is_path(source) else source,
         source=source,
         directory=str(Path(file).resolve().parent) if file else "",
-        doc=inspect.cleandoc(module.__doc__ or ""),
+        doc=(module.__doc__ or "").strip(),
         module=module,
     )
     _check(scenario)

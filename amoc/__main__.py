@@ -1,0 +1,6 @@
+"""``python -m amoc``."""
+
+from amoc.cli import main
+
+if __name__ == "__main__":
+    main()

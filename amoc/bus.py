@@ -1,0 +1,330 @@
+"""The bus: commands go down by PUB/SUB, reports go up by PUSH/PULL, and nothing is lost silently.
+
+The parent binds both ends, its children connect. Each child has a topic of its own, ending in a dot
+so that ``w3.`` does not hear ``w30.``.
+
+Down: each command carries the topic's next number. The child takes commands in order only, drops
+what it has had, and acknowledges the highest number with whatever it sends up. What is not
+acknowledged is kept and published again, so a command that a full queue dropped arrives late and in
+order instead of never; a gap is also reported by name. A child that leaves too much unacknowledged
+is broken, and its parent is told so.
+
+Up: reports gather for a few milliseconds and travel as one message (19 µs an event single, 0.8 µs by
+the hundred). A queue that is full makes the child wait: reports are few, figures are on the board.
+
+PUB drops what a late subscriber missed, so a child says hello until it hears welcome; its parent
+learns of it once, when the welcome is acknowledged.
+
+Sockets are plain ZeroMQ ones, watched through their descriptor: one greenlet for each. Such a watch
+can miss a wake-up, therefore every wait ends after `TICK_S` and looks again.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+import gevent
+import zmq
+from gevent import socket as gsocket
+from gevent.event import Event
+
+from amoc import messages
+from amoc.errors import PeerError
+from amoc.messages import Hello, Record, Welcome
+from amoc.timing import S_NS, now_ns
+
+TICK_S = 0.2
+"""How long a missed wake-up can last."""
+BATCH_S = 0.005
+"""How long a report may wait for company."""
+HELLO_S = 0.05
+RESEND_NS = S_NS // 2
+MOST_UNACKED = 20_000
+"""Commands on their way to one child, beyond which it counts as broken."""
+MOST_REPORTS = 100_000
+"""Reports that a child holds back at most; then whoever reports must wait."""
+
+
+def _wait(socket: zmq.Socket[bytes], timeout_s: float) -> None:
+    try:
+        gsocket.wait_read(socket.getsockopt(zmq.FD), timeout=timeout_s)
+    except gsocket.timeout:
+        pass
+
+
+def _receive(socket: zmq.Socket[bytes]) -> Iterator[list[bytes] | None]:
+    """Messages as they come; None at least every `TICK_S`, so that the caller can look around."""
+    while True:
+        try:
+            yield socket.recv_multipart(zmq.NOBLOCK)
+        except zmq.Again:
+            _wait(socket, TICK_S)
+            yield None
+
+
+def _send(socket: zmq.Socket[bytes], data: bytes) -> None:
+    """Send, waiting for room in the queue."""
+    while True:
+        try:
+            socket.send(data, zmq.NOBLOCK)
+            return
+        except zmq.Again:
+            gevent.sleep(BATCH_S)
+
+
+def endpoints(directory: str) -> tuple[str, str]:
+    """Where a parent publishes and where it collects, on this host."""
+    return f"ipc://{directory}/commands", f"ipc://{directory}/reports"
+
+
+class Envelope(NamedTuple):
+    """A report and who sent it."""
+
+    child: str
+    record: Record
+
+
+@dataclass
+class _Line:
+    """What a parent keeps for one child."""
+
+    sent: int = 0
+    unacked: deque[tuple[int, bytes]] = field(default_factory=deque)
+    moved_ns: int = 0
+    """When it last acknowledged something, or there was nothing to acknowledge."""
+    reports: int = 0
+    hello: Record = None
+    """What it said first, until it has heard our welcome."""
+
+
+class Parent:
+    """The end that commands: binds, knows its children by name, publishes again what they missed.
+
+    Attributes:
+        directory: A directory that only we may enter, with the sockets in it.
+    """
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], directory: str) -> None:
+        self.directory = directory
+        down, up = endpoints(directory)
+        self._pub = context.socket(zmq.PUB)
+        self._pull = context.socket(zmq.PULL)
+        for socket, endpoint in ((self._pub, down), (self._pull, up)):
+            socket.linger = 500
+            socket.set_hwm(MOST_UNACKED)
+            socket.bind(endpoint)
+        self._lines: dict[str, _Line] = {}
+        self._next_resend_ns = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._pull.close(0)
+        self._pub.close()
+
+    def expect(self, child: str) -> None:
+        """Let `child` join; reports of children that nobody expects are dropped."""
+        self._lines[child] = _Line(moved_ns=now_ns())
+
+    def forget(self, child: str) -> None:
+        """`child` is no more: nothing is sent to it again."""
+        self._lines.pop(child, None)
+
+    def send(self, child: str, command: Record) -> None:
+        """Send `command` to `child`; in vain when it is forgotten.
+
+        Raises:
+            PeerError: It has not acknowledged the `MOST_UNACKED` commands before.
+        """
+        line = self._lines.get(child)
+        if line is None:
+            return
+        if len(line.unacked) >= MOST_UNACKED:
+            raise PeerError(f"{child} must acknowledge its commands, but {MOST_UNACKED} are outstanding")
+        if not line.unacked:
+            line.moved_ns = now_ns()
+        line.sent += 1
+        data = messages.pack([line.sent, messages.to_wire(command)])
+        line.unacked.append((line.sent, data))
+        self._publish(child, data)
+
+    def _publish(self, child: str, data: bytes) -> None:
+        self._pub.send_multipart([f"{child}.".encode(), data])
+
+    def reports(self) -> Iterator[Envelope | None]:
+        """Reports as they come, without end; None at least every `TICK_S`."""
+        for frames in _receive(self._pull):
+            self._resend()
+            if frames is None:
+                yield None
+                continue
+            try:
+                child, number, acked, records = messages.unpack(frames[0])
+            except ValueError:
+                continue  # not one of ours: the directory is closed to others, so this cannot matter
+            line = self._lines.get(child)
+            if line is None:
+                continue
+            line.reports += 1
+            missing, line.reports = number - line.reports, number
+            if missing > 0:
+                yield Envelope(child, messages.Note("error", f"{missing} report(s) of {child} are lost"))
+            while line.unacked and line.unacked[0][0] <= acked:
+                line.unacked.popleft()
+                line.moved_ns = now_ns()
+            for data in records:
+                record = messages.from_wire(data)
+                if type(record) is Hello:
+                    self._welcome(child, line, record)
+                else:
+                    yield Envelope(child, record)
+            if line.hello is not None and acked:
+                # Only now does it hear us: what was published before would have been lost.
+                hello, line.hello = line.hello, None
+                yield Envelope(child, hello)
+
+    def _welcome(self, child: str, line: _Line, hello: Record) -> None:
+        if line.sent == 0:
+            line.hello = hello
+            self.send(child, Welcome())
+        elif line.unacked and line.unacked[0][0] == 1:
+            self._publish(child, line.unacked[0][1])  # it subscribed after we had said it
+
+    def _resend(self) -> None:
+        now = now_ns()
+        if now < self._next_resend_ns:
+            return
+        self._next_resend_ns = now + RESEND_NS // 2
+        for child, line in self._lines.items():
+            if line.unacked and now - line.moved_ns > RESEND_NS:
+                line.moved_ns = now
+                for _, data in line.unacked:
+                    self._publish(child, data)
+
+
+class Child:
+    """The end that obeys: hears the commands for its own name, and reports.
+
+    Attributes:
+        name: What its parent expects it to be called.
+    """
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], directory: str, name: str) -> None:
+        self.name = name
+        down, up = endpoints(directory)
+        self._sub = context.socket(zmq.SUB)
+        self._sub.subscribe(f"{name}.".encode())
+        self._push = context.socket(zmq.PUSH)
+        for socket, endpoint in ((self._sub, down), (self._push, up)):
+            socket.linger = 500
+            socket.set_hwm(MOST_UNACKED)
+            socket.connect(endpoint)
+        self._heard = 0
+        self._acked = 0
+        self._batches = 0
+        self._reports: list[list[Any]] = []
+        self._due = Event()
+        self._room = Event()
+        self._room.set()
+        self._flushed = Event()
+        self._flushed.set()
+        self._writer = gevent.spawn(self._write)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._writer.kill()
+        self._sub.close(0)
+        self._push.close()
+
+    def join(self, deadline_s: float) -> None:
+        """Say hello until welcome is heard.
+
+        Raises:
+            PeerError: It is not heard within `deadline_s`.
+        """
+        hello = messages.to_wire(Hello(os.getpid()))
+        deadline = now_ns() + int(deadline_s * S_NS)
+        while now_ns() < deadline:
+            self._batches += 1
+            _send(self._push, messages.pack([self.name, self._batches, 0, [hello]]))
+            _wait(self._sub, HELLO_S)
+            try:
+                _, data = self._sub.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                continue
+            number, record = messages.unpack(data)
+            if type(messages.from_wire(record)) is Welcome:
+                self._heard = number
+                self._due.set()
+                return
+        raise PeerError(f"{self.name} must be welcomed within {deadline_s} s, but heard nothing")
+
+    def commands(self) -> Iterator[Record | None]:
+        """Commands in order, without end; None at least every `TICK_S`."""
+        for frames in _receive(self._sub):
+            if frames is None:
+                yield None
+                continue
+            number, data = messages.unpack(frames[1])
+            if number == self._heard + 1:
+                self._heard = number
+                self._due.set()
+                yield messages.from_wire(data)
+            elif number > self._heard + 1:
+                # Drop it: the parent publishes all that is missing again, in order.
+                self.report(
+                    messages.Note(
+                        "warning",
+                        f"{self.name} missed command {self._heard + 1} (got {number}); it is sent again",
+                    )
+                )
+            else:
+                self._acked = 0  # had it: our acknowledgement is late or was lost, so repeat it
+                self._due.set()
+
+    def report(self, record: Record) -> None:
+        """Report `record` within `BATCH_S`; waits while `MOST_REPORTS` are held back."""
+        self._room.wait()
+        self._reports.append(messages.to_wire(record))
+        if len(self._reports) >= MOST_REPORTS:
+            self._room.clear()
+        self._flushed.clear()
+        self._due.set()
+
+    def report_nowait(self, record: Record) -> None:
+        """Report `record` from where waiting is forbidden, such as a callback of the loop."""
+        self._reports.append(messages.to_wire(record))
+        self._flushed.clear()
+        self._due.set()
+
+    def flush(self, deadline_s: float) -> bool:
+        """Wait until all reports are handed to ZeroMQ; whether that was so within `deadline_s`."""
+        return bool(self._flushed.wait(deadline_s))
+
+    def _write(self) -> None:
+        while True:
+            self._due.wait()
+            self._due.clear()
+            if len(self._reports) < 100:
+                gevent.sleep(BATCH_S)
+            reports, self._reports = self._reports, []
+            self._room.set()
+            if not reports and self._heard == self._acked:
+                continue
+            self._batches += 1
+            self._acked = self._heard
+            _send(self._push, messages.pack([self.name, self._batches, self._heard, reports]))
+            if not self._reports:
+                self._flushed.set()

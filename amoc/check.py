@@ -1,0 +1,185 @@
+"""``amoc check``: load a scenario, show what it is, and try it with a single user in this process."""
+
+from __future__ import annotations
+
+import contextlib
+
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import gevent
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from amoc import metrics, settings
+from amoc.board import UserState
+from amoc.engine.supervisor import for_scenario
+from amoc.errors import ExitCode, ScenarioError
+from amoc.histogram import Histogram
+from amoc.launch import xmppd
+from amoc.messages import Loaded
+from amoc.scenario import Scenario, load
+from amoc.timing import format_duration
+from amoc.user import Leave, User
+
+USER_S = 60.0
+"""How long the one user may run before it is asked to finish."""
+FINISH_S = 10.0
+
+Values = Mapping[str, settings.Value]
+
+
+def show(source: str, raw: Sequence[tuple[str, Mapping[str, Any], bool]]) -> Checked:
+    """Load the scenario, resolve its settings, print both.
+
+    Raises:
+        AmocError: What `amoc run` would refuse to start with.
+    """
+    checked = Checked(source, raw)
+    console = Console()
+    console.print(Text(f"scenario {checked.scenario.name} ({source})", style="bold"))
+    if checked.scenario.doc:
+        console.print(Text(checked.scenario.doc))
+    table = Table(box=None, pad_edge=False, padding=(0, 2), header_style="dim")
+    for column in ("setting", "value", "from", "description"):
+        table.add_column(column, overflow="fold")
+    # The scenario's own first: they are what it is about.
+    for one in reversed(checked.declared):
+        value, origin = checked.values[one.name]
+        table.add_row(one.name, Text(str(value) if value != "" else "(empty)"), origin, Text(one.description))
+    console.print()
+    console.print(table)
+    return checked
+
+
+class Checked:
+    """A scenario that was loaded in this process, with its settings resolved and in force."""
+
+    def __init__(self, source: str, raw: Sequence[tuple[str, Mapping[str, Any], bool]]) -> None:
+        self.scenario: Scenario = load(source)
+        self.declared = settings.declared()
+        self._sources = for_scenario(
+            [settings.Source(*one) for one in raw], self.scenario.name, self.declared
+        )
+        self.values: Values = {}
+        self.override({})
+
+    def override(self, values: Mapping[str, Any]) -> None:
+        """Put values that amoc fills in before all others."""
+        first = settings.Source("the embedded XMPP server", values, strict=False)
+        self.values = settings.resolve(self.declared, [first, *self._sources])
+        settings.apply(self.values)
+
+
+class _Alone:
+    """The crowd of a user that is alone."""
+
+    def __init__(self, start: Callable[[int], object], user_id: int, seed: int) -> None:
+        self.states = memoryview(bytearray(user_id + 1))
+        self.seed = seed
+        self.repeat_num = 1.0
+        self.repeat_interval_s = 0.0
+        self.run_once = start
+        self.error: BaseException | None = None
+        self.gone = gevent.event.Event()
+
+    def crashed(self, user: User, error: BaseException) -> None:
+        """Keep what start() raised."""
+        self.error = error
+
+    def left(self, user: User) -> None:
+        """The one user is gone."""
+        self.gone.set()
+
+
+def run_one(checked: Checked, user_id: int, seed: int) -> None:
+    """Run one user once, in this process, with a trace of the stanzas it exchanges.
+
+    Raises:
+        AmocError: init() failed, or the user crashed.
+    """
+    console = Console(soft_wrap=True)
+    with _embedded(checked, console), _trace(console):
+        state = checked.scenario.init()
+        alone = _Alone(checked.scenario.start_with(state), user_id, seed)
+        user = User(user_id, alone)
+        console.print(Text(f"\nuser {user_id} starts", style="bold"))
+        gevent.get_hub().loop.run_callback(user.switch)
+        _let_it_run(user, alone, console)
+        checked.scenario.terminate(state)
+    _print_metrics(console)
+    if alone.error is not None:
+        console.print(Text("".join(traceback.format_exception(alone.error)), style="dim"))
+        crash = ScenarioError(f"user {user_id} crashed: {type(alone.error).__name__}: {alone.error}")
+        crash.exit_code = ExitCode.SCENARIO
+        raise crash
+    console.print(Text(f"user {user_id}: {UserState(alone.states[user_id]).name.lower()}", style="bold"))
+
+
+def _let_it_run(user: User, alone: _Alone, console: Console) -> None:
+    try:
+        if alone.gone.wait(USER_S):
+            return
+        console.print(Text(f"asked to finish after {USER_S:g} s", style="yellow"))
+    except KeyboardInterrupt:
+        console.print(Text("asked to finish", style="yellow"))
+    user.ask_to_leave(Leave.RUN_ENDS)
+    if not alone.gone.wait(FINISH_S):
+        user.kill()
+        alone.gone.wait(FINISH_S)
+
+
+@contextlib.contextmanager
+def _embedded(checked: Checked, console: Console) -> Iterator[None]:
+    """The embedded XMPP server, when the scenario wants one and nothing else was configured."""
+    described = [
+        (name, str(value.value), value.source, "", "") for name, value in checked.values.items()
+    ]
+    loaded = Loaded(checked.scenario.name, "", described, (0.0, None), 1, 1, 1 << 20)
+    server = xmppd.start(loaded, 1, lambda line: console.print(Text(line, style="dim")))
+    if server is None:
+        yield
+        return
+    console.print(Text(f"\nno XMPP server configured: using the embedded one on {server.address}", style="cyan"))
+    checked.override({xmppd.SERVERS: server.address})
+    try:
+        yield
+    finally:
+        server.end()
+
+
+@contextlib.contextmanager
+def _trace(console: Console) -> Iterator[None]:
+    """Print what is sent and received, where the scenario speaks XMPP."""
+    import sys
+
+    xmpp = sys.modules.get("amoc.xmpp")
+    if xmpp is None:
+        yield
+        return
+
+    def print_it(direction: str, who: object, what: object) -> None:
+        text = what.decode(errors="replace") if isinstance(what, bytes) else str(what)
+        arrow, style = (">>>", "green") if direction in ("sent", "out", ">") else ("<<<", "magenta")
+        console.print(Text.assemble((f"{arrow} ", style), text))
+
+    xmpp.trace(print_it)
+    try:
+        yield
+    finally:
+        xmpp.trace(None)
+
+
+def _print_metrics(console: Console) -> None:
+    for metric in metrics.read():
+        value = metric.value
+        if isinstance(value, Histogram):
+            if value.count:
+                shown = f"{value.count} times, mean {format_duration(value.mean_s)}"
+                console.print(Text(f"{metric.name}: {shown}", style="dim"))
+        elif value:
+            console.print(Text(f"{metric.name}: {value:g}", style="dim"))
+
+

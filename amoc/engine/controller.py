@@ -1,0 +1,480 @@
+"""The controller: one per run. It decides everything and runs no scenario code.
+
+A run goes through phases, each with a deadline: the node joins, loads the scenario and resolves the
+settings; what the run brings with it (an embedded server) is started; init() runs; the workers come
+up; users are dealt to them at the start rate until the run ends; users leave, terminate() runs,
+everybody goes. Whatever fails in between ends in one message and one exit code, and in the same
+cleaning up.
+"""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import tempfile
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from math import inf
+from typing import Any
+
+import gevent
+import zmq
+from gevent.event import Event
+
+from amoc import bus, limits
+from amoc.engine import link, pacing, placement, process
+from amoc.engine.state import State, Step, after
+from amoc.errors import AmocError, ExitCode, InitError, PeerError
+from amoc.figures import Figures
+from amoc.launch import xmppd
+from amoc.launch.child import ChildProcess
+from amoc.messages import (
+    Bootstrap,
+    CrashSeen,
+    Failed,
+    Hello,
+    Init,
+    Loaded,
+    Note,
+    Ready,
+    Record,
+    Sample,
+    Started,
+    Stopped,
+    StopUsers,
+    Terminate,
+    Terminated,
+    WorkerLost,
+    WorkerUp,
+)
+from amoc.timing import S_NS, now_ns
+
+NODE = "node0"
+JOIN_S = 15.0
+WORKERS_UP_S = 30.0
+SILENT_S = 15.0
+"""A node that reports nothing for so long counts as lost: it samples every second."""
+LEAVE_S = 5.0
+STOP_MARGIN_S = 20.0
+"""On top of --stop-timeout: the node itself kills what hangs, well before this."""
+ROOM_FOR_IDS = 1_000_000
+"""Ids above the highest of the first users for which the board has bytes."""
+DEAL_S = 0.02
+IDLE_S = 0.1
+EVENTS_KEPT = 100
+
+
+class Interrupted(AmocError):
+    """The operator wants the run to end at once."""
+
+    exit_code = ExitCode.INTERRUPTED
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """What to run.
+
+    Attributes:
+        scenario: A path to a Python file, or a module's name.
+        users: The ids of the users.
+        duration_s: When the users are asked to finish; None means when all have left by themselves.
+        sources: Raw settings, strongest first, as `amoc.settings.Source`.
+    """
+
+    scenario: str
+    users: range
+    duration_s: float | None
+    sources: Sequence[tuple[str, Mapping[str, Any], bool]]
+    seed: int
+    comment: str
+    init_timeout_s: float
+    stop_timeout_s: float
+
+
+@dataclass(frozen=True)
+class Event_:
+    """Something that happened, for people to read."""
+
+    at_s: float
+    level: str
+    text: str
+
+
+@dataclass
+class Status:
+    """How the run is; what every view shows.
+
+    Attributes:
+        elapsed_s: Since the first user could start.
+        waiting: Users that are still to be dealt to a worker.
+    """
+
+    state: State = State.IDLE
+    plan: RunPlan | None = None
+    loaded: Loaded | None = None
+    elapsed_s: float = 0.0
+    waiting: int = 0
+    figures: Figures = field(default_factory=Figures)
+    events: deque[Event_] = field(default_factory=lambda: deque(maxlen=EVENTS_KEPT))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How the run ended.
+
+    Attributes:
+        exit_code: What the process should exit with.
+        message: What went wrong, in one line; empty when nothing did.
+        summary: As in `docs/summary.md`; None when no user could start.
+    """
+
+    exit_code: ExitCode
+    message: str
+    summary: dict[str, Any] | None
+
+
+class Controller:
+    """Runs one scenario from start to end.
+
+    Attributes:
+        status: How the run is, always up to date.
+    """
+
+    def __init__(
+        self,
+        plan: RunPlan,
+        on_line: Callable[[str], None] = print,
+        on_event: Callable[[str, str], None] = lambda level, text: None,
+    ) -> None:
+        """Plan a run.
+
+        Args:
+            on_line: Gets each line that a process of the run prints.
+            on_event: Gets what the operator should read: a level and a line.
+        """
+        self._plan = plan
+        self._on_line = on_line
+        self._on_event = on_event
+        self.status = Status(plan=plan)
+        self._changed = Event()
+        self._failure: AmocError | None = None
+        self._interrupts = 0
+        self._seen: dict[type, Record] = {}
+        self._up: set[int] = set()
+        self._causes: set[str] = set()
+        self._pacing: pacing.StartPlan | None = None
+        self._heard_ns = now_ns()
+        self._begun_ns = 0
+        self._ended_ns = 0
+        self._started_at = datetime.now(UTC)
+        self._verdict = "ok"
+
+    def interrupt(self) -> None:
+        """Ask the run to end: gracefully the first time, at once the second time."""
+        self._interrupts += 1
+        if self.status.state is State.RUNNING:
+            timeout = f"{self._plan.stop_timeout_s:g} s"
+            self._say("info", f"stopping: users have {timeout} to finish; once more to stop at once")
+        self._changed.set()
+
+    def run(self) -> Outcome:
+        """Run to the end; never raises what is the run's own failure."""
+        process.raise_fd_limit()
+        directory = tempfile.mkdtemp(prefix="amoc-")
+        self._node: ChildProcess | None = None
+        self._xmpp: xmppd.EmbeddedXmpp | None = None
+        failure: AmocError | None = None
+        context = zmq.Context()
+        try:
+            with bus.Parent(context, directory) as self._bus:
+                reader = gevent.spawn(self._hear)
+                try:
+                    self._go_through_phases(directory)
+                except AmocError as error:
+                    failure = error
+                    self._fail_run(error)
+                finally:
+                    self._clean_up(failure)
+                    reader.kill()
+        finally:
+            context.term()
+            shutil.rmtree(directory, ignore_errors=True)
+        return self._outcome(failure)
+
+    def _go_through_phases(self, directory: str) -> None:
+        self._step(Step.LAUNCH)
+        loaded = self._load(directory)
+        self._xmpp = xmppd.start(loaded, len(self._plan.users), self._on_line)
+        overrides = {}
+        if self._xmpp is not None:
+            overrides = {xmppd.SERVERS: self._xmpp.address}
+            self._say(
+                "info",
+                f"no XMPP server configured: using the embedded one on {self._xmpp.address} (for trials"
+                " only; set xmpp_servers to test yours)",
+            )
+        self._init(overrides)
+        self._until(lambda: len(self._up) == loaded.workers, WORKERS_UP_S, "the workers", "come up")
+        self._step(Step.READY)
+        self._run_users()
+        self._step(Step.STOP)
+        self._stop()
+        self._step(Step.ALL_LEFT)
+
+    # Phases
+
+    def _load(self, directory: str) -> Loaded:
+        plan = self._plan
+        self._bus.expect(NODE)
+        self._node = ChildProcess("amoc.engine.node", [], self._on_line)
+        self._node.write(
+            link.encode(
+                Bootstrap(
+                    node=0,
+                    run_id=self.run_id,
+                    endpoint=directory,
+                    scenario=plan.scenario,
+                    sources=plan.sources,
+                    highest_id=plan.users[-1] + ROOM_FOR_IDS,
+                    seed=plan.seed,
+                    init_timeout_s=plan.init_timeout_s,
+                    stop_timeout_s=plan.stop_timeout_s,
+                )
+            )
+        )
+        self._until(lambda: Hello in self._seen, JOIN_S, "the node", "join")
+        self._heard_ns = now_ns()
+        self._until(
+            lambda: Loaded in self._seen,
+            plan.init_timeout_s,
+            f"importing {plan.scenario}",
+            "be done",
+            "(--init-timeout)",
+            ExitCode.INIT_TIMEOUT,
+        )
+        loaded: Loaded = self._seen[Loaded]
+        self.status.loaded = loaded
+        limits.check_fds(len(plan.users), loaded.workers, loaded.fds_per_user, loaded.fd_limit)
+        interarrival_ms, per_minute = loaded.pacing
+        rate_per_s = per_minute / 60 if per_minute is not None else 1000 / interarrival_ms if interarrival_ms else inf
+        self._pacing = pacing.StartPlan(
+            rate_per_s,
+            [
+                placement.ids_of(plan.users[0], plan.users[-1], 0, 1, slot, loaded.workers)
+                for slot in range(loaded.workers)
+            ],
+        )
+        return loaded
+
+    def _init(self, overrides: Mapping[str, Any]) -> None:
+        self._send(Init(overrides, "the embedded XMPP server"))
+        self._until(
+            lambda: Ready in self._seen,
+            self._plan.init_timeout_s,
+            f"init() of {self._plan.scenario}",
+            "return",
+            "(--init-timeout)",
+            ExitCode.INIT_TIMEOUT,
+        )
+
+    def _run_users(self) -> None:
+        """Deal users until the time is up, all have left for good, or the operator wants an end."""
+        assert self._pacing is not None
+        plan, starts = self._plan, self._pacing
+        self._begun_ns = now_ns()
+        while not self._interrupts:
+            self._check()
+            now = now_ns()
+            if plan.duration_s is not None and now - self._begun_ns >= plan.duration_s * S_NS:
+                return
+            for block in starts.deal(now):
+                self._send(block)
+            self.status.waiting = starts.waiting()
+            if not starts.waiting() and not starts.outstanding() and self._all_left():
+                return
+            self._changed.wait(DEAL_S if starts.waiting() else IDLE_S)
+            self._changed.clear()
+        self._verdict = "stopped"
+
+    def _all_left(self) -> bool:
+        figures = self.status.figures
+        return figures.finished + figures.removed >= len(self._plan.users)
+
+    def _stop(self) -> None:
+        plan = self._plan
+        self._send(StopUsers(plan.stop_timeout_s))
+        self._until(
+            lambda: Stopped in self._seen, plan.stop_timeout_s + STOP_MARGIN_S, "the node", "stop its users"
+        )
+        stopped: Stopped = self._seen[Stopped]
+        if stopped.killed:
+            self._say(
+                "warning",
+                f"{stopped.killed} users did not finish within {plan.stop_timeout_s:g} s (--stop-timeout)"
+                " and were removed",
+            )
+        if stopped.stuck:
+            ids = ", ".join(map(str, stopped.stuck))
+            self._say("error", f"{len(stopped.stuck)} users did not even leave when killed: {ids}")
+        self._send(Terminate())
+        self._until(
+            lambda: Terminated in self._seen,
+            plan.init_timeout_s + STOP_MARGIN_S,
+            f"terminate() of {plan.scenario}",
+            "return",
+        )
+        error = self._seen[Terminated].error
+        if error:
+            self._verdict = "failed"
+            raise _failed(ExitCode.TERMINATE_FAILED, error)
+
+    def _clean_up(self, failure: AmocError | None) -> None:
+        """Leave nothing running, whatever happened."""
+        self._ended_ns = now_ns()
+        if self._node is not None:
+            if failure is not None and Terminated not in self._seen:
+                self._node.kill()  # the kernel ends all below it
+            self._node.end(LEAVE_S)
+        if self._xmpp is not None:
+            self._xmpp.end()
+
+    # Hearing and waiting
+
+    def _hear(self) -> None:
+        for envelope in self._bus.reports():
+            if envelope is not None:
+                self._heard_ns = now_ns()
+                self._take(envelope.child, envelope.record)
+
+    def _take(self, node: str, record: Record) -> None:
+        match record:
+            case Sample():
+                self.status.figures.take(node, record)
+                self.status.elapsed_s = (now_ns() - self._begun_ns) / S_NS if self._begun_ns else 0.0
+            case WorkerUp(slot, epoch, _, restart, start):
+                self._up.add(slot)
+                if self._pacing is not None:
+                    self._pacing.up(slot, list(restart), list(start))
+                if epoch > 1:
+                    self._say("info", f"worker {slot} is replaced; {len(restart)} users start again")
+            case WorkerLost(slot, _, reason):
+                self._up.discard(slot)
+                if self._pacing is not None:
+                    self._pacing.down(slot)
+                self._say("error", f"{reason}; its counts are kept")
+            case Started(slot, count):
+                if self._pacing is not None:
+                    self._pacing.started(slot, count)
+            case CrashSeen(_, cause, text, user_id):
+                if cause not in self._causes:
+                    self._causes.add(cause)
+                    self._say("error", f"user {user_id} crashed, the first with this cause: {cause}")
+                    self._say("trace", text)
+            case Note(level, text):
+                self._say(level, text)
+            case Failed(exit_code, message):
+                self._failure = _failed(ExitCode(exit_code), message)
+            case Hello() | Loaded() | Ready() | Stopped() | Terminated():
+                self._seen[type(record)] = record
+        self._changed.set()
+
+    def _until(
+        self,
+        condition: Callable[[], bool],
+        deadline_s: float,
+        what: str,
+        rule: str,
+        option: str = "",
+        code: ExitCode = ExitCode.NODE_LOST,
+    ) -> None:
+        """Wait for `condition`; if it is not met in time, `what` did not do `rule`."""
+        give_up = now_ns() + int(deadline_s * S_NS)
+        while not condition():
+            self._check()
+            if now_ns() > give_up:
+                option = f" {option}" if option else ""
+                text = f"{what} must {rule} within {deadline_s:g} s{option}, but has not"
+                if code is ExitCode.INIT_TIMEOUT:
+                    error: AmocError = InitError(text)
+                    error.exit_code = code
+                    raise error
+                raise PeerError(text)
+            self._changed.wait(0.1)
+            self._changed.clear()
+
+    def _check(self) -> None:
+        """Raise what ends the run before its time."""
+        if self._failure is not None:
+            raise self._failure
+        graceful = self.status.state in (State.RUNNING, State.STOPPING)
+        if self._interrupts > (1 if graceful else 0):
+            raise Interrupted("stopped at once; figures may lack the last second")
+        if self._node is None:
+            return
+        status = self._node.exit_status()
+        if status is not None:
+            gevent.sleep(bus.TICK_S)  # its last report may still be on the way
+            if Terminated in self._seen:
+                return
+            raise self._failure or PeerError(f"node 0 {process.how_it_ended(status)}")
+        if self._seen and now_ns() - self._heard_ns > SILENT_S * S_NS:
+            raise PeerError(f"node 0 has reported nothing for {SILENT_S:g} s")
+        if self._xmpp is not None and self._xmpp.exit_status() is not None:
+            how = process.how_it_ended(self._xmpp.exit_status() or 0)
+            raise PeerError(f"the embedded XMPP server {how}")
+
+    def _send(self, command: Record) -> None:
+        self._bus.send(NODE, command)
+
+    def _say(self, level: str, text: str) -> None:
+        if level != "trace":
+            self.status.events.append(Event_(self.status.elapsed_s, level, text))
+        self._on_event(level, text)
+
+    def _step(self, step: Step) -> None:
+        self.status.state = after(self.status.state, step)
+
+    def _fail_run(self, error: AmocError) -> None:
+        self._verdict = "interrupted" if isinstance(error, Interrupted) else "failed"
+        self.status.state = after(self.status.state, Step.FAIL)
+
+    # The end
+
+    @property
+    def run_id(self) -> str:
+        """The run's name: when it began, and a part of its seed to tell twins apart."""
+        return f"{self._started_at:%Y%m%dT%H%M%S}-{self._plan.seed % 0x10000:04x}"
+
+    def _outcome(self, failure: AmocError | None) -> Outcome:
+        code = failure.exit_code if failure is not None else ExitCode.OK
+        message = str(failure) if failure is not None else ""
+        if not self._begun_ns:
+            return Outcome(code, message, None)
+        duration_s = (self._ended_ns - self._begun_ns) / S_NS
+        run = {
+            "id": self.run_id,
+            "scenario": self._plan.scenario,
+            "comment": self._plan.comment,
+            "seed": self._plan.seed,
+            "started_at": self._started_at.isoformat(timespec="milliseconds"),
+            "duration_s": round(duration_s, 3),
+            "verdict": self._verdict,
+            "exit_code": int(code),
+        }
+        return Outcome(code, message, self.status.figures.summary(run))
+
+
+def _failed(code: ExitCode, message: str) -> AmocError:
+    error = AmocError(message)
+    error.exit_code = code
+    return error
+
+
+def handle_signals(controller: Controller) -> list[Any]:
+    """Let Ctrl-C, SIGTERM and SIGHUP interrupt `controller`; keep what this returns alive."""
+    return [
+        gevent.signal_handler(signum, controller.interrupt)
+        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    ]

@@ -1,0 +1,464 @@
+"""The node: one host's share of a run.
+
+It is started with a `Bootstrap` on its standard input, which then stays open as its lifeline: when
+it ends, the controller is dead and the node lets its users finish and leaves. It maps the board and
+forks the supervisor before anything else runs; then it relays commands and reports, samples the
+board once a second and watches over its workers.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import sys
+import traceback
+from dataclasses import dataclass, field
+from typing import NoReturn
+
+import gevent
+import zmq
+from gevent import socket as gsocket
+from gevent.event import AsyncResult, Event
+
+from amoc import bus, own_settings, settings
+from amoc.board import ALIVE, Board, Cell, Kind, Merge, UserState
+from amoc.engine import link, placement, process, supervisor, worker
+from amoc.errors import AmocError, ExitCode, PeerError, SettingError
+from amoc.histogram import Histogram
+from amoc.messages import (
+    Bootstrap,
+    CrashSeen,
+    Died,
+    Failed,
+    Forked,
+    Go,
+    Hello,
+    Init,
+    KillWorker,
+    Loaded,
+    Note,
+    Ready,
+    Record,
+    Sample,
+    Started,
+    StartUsers,
+    Stopped,
+    StopUsers,
+    Terminate,
+    Terminated,
+    UsersGone,
+    WorkerFigures,
+    WorkerLost,
+    WorkerUp,
+)
+from amoc.timing import S_NS, now_ns
+
+SAMPLE_S = 1.0
+JOIN_S = 10.0
+SILENT_NS = 5 * S_NS
+"""A worker whose loop has not turned for so long is spoken of."""
+MOST_STILLBORN = 3
+"""Workers of one slot that may die before they take users; then the run is given up."""
+KILL_MARGIN_S = 5.0
+"""On top of the time-out and the time for `finally`: then a worker is taken to hang and killed."""
+
+
+@dataclass
+class _Slot:
+    """What the node knows of the worker in a slot."""
+
+    epoch: int = 0
+    pid: int = 0
+    up: bool = False
+    stillborn: int = 0
+    silent: bool = False
+    gone: UsersGone | None = None
+
+
+@dataclass
+class _Stopping:
+    """How far the end has come."""
+
+    done: Event = field(default_factory=Event)
+    terminated: AsyncResult[Terminated] = field(default_factory=AsyncResult)
+    begun: bool = False
+    lost: int = 0
+
+
+class Node:
+    """Relays, samples, watches."""
+
+    def __init__(
+        self, bootstrap: Bootstrap, board: Board, supervisor_pid: int, line: int, directory: str
+    ) -> None:
+        self._bootstrap = bootstrap
+        self._board = board
+        self._supervisor_pid = supervisor_pid
+        self._line = gsocket.socket(fileno=line)
+        self._slots = [_Slot() for _ in range(board.slots)]
+        self._highest_id = 0
+        self._stopping = _Stopping()
+        self._leave = Event()
+        self._leaving_reason = ""
+        context = zmq.Context()
+        self._workers = bus.Parent(context, directory)
+        self._controller = bus.Child(context, bootstrap.endpoint, f"node{bootstrap.node}")
+
+    def run(self) -> None:
+        """Join the controller, then relay until there is nothing more to do."""
+        with self._workers, self._controller:
+            gevent.signal_handler(signal.SIGTERM, self._lost_controller, "it was told to (SIGTERM)")
+            self._controller.join(JOIN_S)
+            for task in (self._hear_supervisor, self._hear_workers, self._hear_controller, self._watch_lifeline):
+                gevent.spawn(self._guarded, task)
+            sampling = gevent.spawn(self._guarded, self._sample_each_second)
+            self._leave.wait()
+            sampling.kill()
+            self._controller.flush(2.0)
+            self._kill_supervisor()  # it has said its last word
+
+    def _guarded(self, task: object) -> None:
+        try:
+            task()  # type: ignore[operator]
+        except gevent.GreenletExit:
+            raise
+        except BaseException:
+            self._give_up(ExitCode.INTERNAL, traceback.format_exc())
+
+    def _report(self, record: Record) -> None:
+        self._controller.report_nowait(record)
+
+    def _give_up(self, code: ExitCode, message: str) -> None:
+        """The node cannot go on: end the supervisor (the kernel ends its workers), say why, leave."""
+        self._kill_supervisor()
+        self._report_sample()
+        self._report(Failed(int(code), message))
+        self._leave.set()
+
+    def _kill_supervisor(self) -> None:
+        if self._supervisor_pid:
+            os.kill(self._supervisor_pid, signal.SIGKILL)
+            os.waitpid(self._supervisor_pid, 0)
+            self._supervisor_pid = 0
+
+    # From the supervisor
+
+    def _hear_supervisor(self) -> None:
+        decoder = link.Decoder()
+        while data := self._line.recv(65536):
+            for record in decoder.feed(data):
+                self._hear(record)
+        if not self._supervisor_pid:
+            return
+        _, status = os.waitpid(self._supervisor_pid, 0)
+        self._supervisor_pid = 0
+        if self._leave.is_set() or self._stopping.terminated.ready():
+            return
+        how = process.how_it_ended(os.waitstatus_to_exitcode(status))
+        self._give_up(ExitCode.NODE_LOST, f"the supervisor of node {self._bootstrap.node} {how}")
+
+    def _hear(self, record: Record) -> None:
+        match record:
+            case Forked(slot, epoch, pid):
+                self._slots[slot].epoch, self._slots[slot].pid = epoch, pid
+                self._workers.expect(f"w{slot}.{epoch}")
+            case Died():
+                self._worker_died(record)
+            case Failed():
+                self._report(record)
+                self._leave.set()
+            case Terminated():
+                self._stopping.terminated.set(record)
+            case Loaded() | Ready() | Note():
+                self._report(record)
+
+    def _worker_died(self, died: Died) -> None:
+        slot = self._slots[died.slot]
+        self._workers.forget(f"w{died.slot}.{died.epoch}")
+        was_up, slot.up, slot.pid = slot.up, False, 0
+        if self._stopping.begun:
+            if slot.gone is None:
+                slot.gone = UsersGone(died.slot, 0, [])
+                if was_up:
+                    self._stopping.lost += 1
+            self._check_stopped()
+            return
+        slot.stillborn = 0 if was_up else slot.stillborn + 1
+        how = process.how_it_ended(died.status)
+        self._report(WorkerLost(died.slot, died.epoch, f"worker {died.slot} {how}"))
+        if slot.stillborn >= MOST_STILLBORN:
+            self._give_up(
+                ExitCode.WORKERS_LOST,
+                f"worker {died.slot} {how} before it took any user, {slot.stillborn} times in a row",
+            )
+
+    # From the workers
+
+    def _hear_workers(self) -> None:
+        for envelope in self._workers.reports():
+            if envelope is None:
+                continue
+            match envelope.record:
+                case Hello(pid):
+                    self._worker_up(envelope.child, pid)
+                case UsersGone():
+                    self._slots[envelope.record.slot].gone = envelope.record
+                    self._check_stopped()
+                case Started() | CrashSeen() | Note():
+                    self._report(envelope.record)
+
+    def _worker_up(self, child: str, pid: int) -> None:
+        number, epoch = (int(part) for part in child.removeprefix("w").split("."))
+        slot = self._slots[number]
+        if slot.up or slot.epoch != epoch:
+            return
+        slot.up = True
+        if self._stopping.begun:
+            self._workers.send(child, StopUsers(0.0))
+            return
+        ids = placement.ids_of(1, self._highest_id, 0, 1, number, len(self._slots))
+        # Until the controller deals them anew the bytes of these users are ours: their worker is dead.
+        restart = self._board.users_in(ALIVE, ids)
+        for user_id in restart:
+            self._board.users[user_id] = UserState.RESTARTING
+        start = self._board.users_in((UserState.STARTING,), ids)
+        self._report(WorkerUp(number, epoch, pid, restart, start))
+
+    # From the controller
+
+    def _hear_controller(self) -> None:
+        for command in self._controller.commands():
+            match command:
+                case StartUsers():
+                    self._start_users(command)
+                case Init():
+                    link_write(self._line, command)
+                case StopUsers(timeout_s):
+                    gevent.spawn(self._guarded, lambda: self._stop(timeout_s))
+                case Terminate():
+                    gevent.spawn(self._guarded, self._terminate)
+
+    def _start_users(self, command: StartUsers) -> None:
+        self._highest_id = max(self._highest_id, *command.ids)
+        states = self._board.users
+        if not command.again:
+            for user_id in command.ids:
+                states[user_id] = UserState.STARTING
+        slot = self._slots[command.slot]
+        if slot.up:
+            self._workers.send(f"w{command.slot}.{slot.epoch}", command)
+        # Else its worker has just died; the next one will find these users on the board.
+
+    def _watch_lifeline(self) -> None:
+        while True:
+            gsocket.wait_read(0)
+            if not os.read(0, 4096):
+                self._lost_controller("the controller is gone")
+                return
+
+    def _lost_controller(self, why: str) -> None:
+        print(f"amoc: node {self._bootstrap.node} stops: {why}", file=sys.stderr)
+        gevent.spawn(self._guarded, self._end_alone)
+
+    def _end_alone(self) -> None:
+        self._stop(self._bootstrap.stop_timeout_s)
+        self._terminate()
+        shutil.rmtree(self._bootstrap.endpoint, ignore_errors=True)  # nobody else is left to do it
+
+    # The end
+
+    def _stop(self, timeout_s: float) -> None:
+        """Let all users of all workers leave; a worker that does not answer in time is killed."""
+        if self._stopping.begun:
+            self._stopping.done.wait()
+            return
+        self._stopping.begun = True
+        link_write(self._line, StopUsers(timeout_s))
+        for number, slot in enumerate(self._slots):
+            if slot.up:
+                self._workers.send(f"w{number}.{slot.epoch}", StopUsers(timeout_s))
+            elif not slot.pid:
+                slot.gone = UsersGone(number, 0, [])
+        self._check_stopped()
+        if not self._stopping.done.wait(timeout_s + 2.0 + KILL_MARGIN_S):
+            for number, slot in enumerate(self._slots):
+                if slot.gone is None:
+                    self._report(Note("error", f"worker {number} did not stop in time and is killed"))
+                    link_write(self._line, KillWorker(number, slot.epoch))
+            self._stopping.done.wait(KILL_MARGIN_S)
+        answers = [slot.gone for slot in self._slots if slot.gone is not None]
+        self._report_sample()
+        self._report(
+            Stopped(
+                killed=sum(gone.killed for gone in answers),
+                stuck=[user_id for gone in answers for user_id in gone.stuck],
+            )
+        )
+
+    def _check_stopped(self) -> None:
+        if self._stopping.begun and all(slot.gone is not None for slot in self._slots):
+            self._stopping.done.set()
+
+    def _terminate(self) -> None:
+        """End the workers and have the supervisor run terminate()."""
+        for number, slot in enumerate(self._slots):
+            if slot.up:
+                self._workers.send(f"w{number}.{slot.epoch}", Go())
+        link_write(self._line, Terminate())
+        deadline_s = self._bootstrap.init_timeout_s
+        try:
+            last = self._stopping.terminated.get(timeout=deadline_s + supervisor.GRACE_S)
+        except gevent.Timeout:
+            last = Terminated(f"terminate() must return within {deadline_s:g} s, but is still running")
+        self._report_sample()
+        self._report(last)
+        self._leave.set()
+
+    # Samples
+
+    def _sample_each_second(self) -> None:
+        due_ns = now_ns()
+        while True:
+            due_ns += int(SAMPLE_S * S_NS)
+            gevent.sleep(max(0, due_ns - now_ns()) / S_NS)
+            self._report_sample()
+            self._speak_of_silence()
+
+    def _report_sample(self) -> None:
+        self._report(take_sample(self._board, self._highest_id))
+
+    def _speak_of_silence(self) -> None:
+        for number, slot in enumerate(self._slots):
+            row = self._board.row(number)
+            silent = slot.up and now_ns() - row[Cell.HEARTBEAT_NS] > SILENT_NS
+            if silent and not slot.silent:
+                self._report(
+                    Note(
+                        "warning",
+                        f"worker {number} has not turned its loop for {SILENT_NS // S_NS} s:"
+                        " a user blocks it, or the machine is overloaded",
+                    )
+                )
+            slot.silent = silent
+
+
+def take_sample(board: Board, highest_id: int) -> Sample:
+    """What the board says now, merged over its slots."""
+    counters: dict[str, int] = {}
+    crashes: dict[str, int] = {}
+    gauges: dict[str, tuple[Merge, list[float]]] = {}
+    timers: dict[str, Histogram] = {}
+    workers = []
+    for slot in range(board.slots):
+        lag = 0.0
+        for kind, name, merge, value in board.area(slot).read():
+            if isinstance(value, Histogram):
+                if name == "loop_lag":
+                    (lag,) = value.quantiles_s(0.99)
+                timers.setdefault(name, Histogram()).add(value.cells, value.max_ns)
+            elif kind is Kind.GAUGE:
+                gauges.setdefault(name, (merge, []))[1].append(value)
+            else:
+                counts = crashes if kind is Kind.CRASH else counters
+                counts[name] = counts.get(name, 0) + int(value)
+        row = board.row(slot)
+        workers.append(
+            WorkerFigures(
+                slot=slot,
+                epoch=row[Cell.EPOCH],
+                pid=row[Cell.PID],
+                users=row[Cell.USERS],
+                users_peak=row[Cell.USERS_PEAK],
+                restarted=row[Cell.RESTARTED],
+                waiting=row[Cell.WAITING],
+                cpu_ns=row[Cell.CPU_NS],
+                max_rss_bytes=row[Cell.MAX_RSS_BYTES],
+                loop_lag_p99_s=lag,
+                silent_ns=max(0, now_ns() - row[Cell.HEARTBEAT_NS]),
+            )
+        )
+    return Sample(
+        at_ns=now_ns(),
+        users={int(state): count for state, count in board.count_users(highest_id).items()},
+        counters=counters,
+        gauges={name: (int(merge), values) for name, (merge, values) in gauges.items()},
+        timers={
+            name: (one.max_ns, [number for item in one.cells.items() for number in item])
+            for name, one in timers.items()
+        },
+        crashes=crashes,
+        workers=[tuple(figures) for figures in workers],
+    )
+
+
+def link_write(line: gsocket.socket, record: Record) -> None:
+    """Send `record` to the supervisor; if that is gone, reading from it says so."""
+    try:
+        line.sendall(link.encode(record))
+    except OSError:
+        pass
+
+
+def own_workers(bootstrap: Bootstrap) -> int:
+    """How many slots the board needs; a wrong setting is left for the supervisor to complain about."""
+    sources = [settings.Source(*source)._replace(strict=False) for source in bootstrap.sources]
+    mine = [one for one in settings.declared() if one is own_settings.workers]
+    try:
+        return int(settings.resolve(mine, sources)["workers"].value)
+    except SettingError:
+        return 1
+
+
+def main() -> NoReturn:
+    """Be the node whose bootstrap comes on standard input."""
+    code = int(ExitCode.OK)
+    process.set_title("node")
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the controller's
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    try:
+        bootstrap = link.read_one(0)
+        if not isinstance(bootstrap, Bootstrap):
+            raise PeerError("a node must be given its bootstrap on standard input")
+        _run(bootstrap)
+    except AmocError as error:
+        print(f"amoc: node: {error}", file=sys.stderr)
+        code = int(error.exit_code)
+    except BaseException:
+        traceback.print_exc()
+        code = int(ExitCode.INTERNAL)
+    finally:
+        sys.stdout.flush()
+        os._exit(code)
+
+
+def _run(bootstrap: Bootstrap) -> None:
+    directory = os.path.join(bootstrap.endpoint, f"node{bootstrap.node}")
+    os.mkdir(directory, 0o700)
+    try:
+        board = Board(own_workers(bootstrap), bootstrap.highest_id)
+    except AmocError as error:
+        _refuse(bootstrap, error)
+        return
+    ours, theirs = socket.socketpair()
+    node_pid = os.getpid()
+    pid = os.fork()
+    if pid == 0:
+        ours.close()
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # the lifeline is the node's alone
+        supervisor.main(bootstrap, board, directory, theirs.fileno(), node_pid, worker.main)
+    theirs.close()
+    Node(bootstrap, board, pid, ours.detach(), directory).run()
+
+
+def _refuse(bootstrap: Bootstrap, error: AmocError) -> None:
+    """Tell the controller why there will be no node."""
+    with bus.Child(zmq.Context(), bootstrap.endpoint, f"node{bootstrap.node}") as controller:
+        controller.join(JOIN_S)
+        controller.report(Failed(int(error.exit_code), str(error)))
+        controller.flush(2.0)
+
+
+if __name__ == "__main__":
+    main()

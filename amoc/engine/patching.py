@@ -1,0 +1,39 @@
+"""Making a process cooperative before the scenario is imported, and forkable after it was.
+
+The scenario must find patched modules, or its blocking calls would stop every user of the worker.
+Patching itself starts nothing. But importing a library or running init() may bring a gevent hub to
+life, and a hub must not be forked: its loop and its threads would be shared with the child.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+
+def patch() -> None:
+    """Make blocking calls of the standard library cooperative.
+
+    fork, waitpid and signals stay what they are: the supervisor lives by them.
+    """
+    from gevent import config, monkey
+
+    config.track_greenlet_tree = False  # twice the user starts per second, and nobody asks for the tree
+    monkey.patch_all(os=False, signal=False)
+
+
+def drop_hub(deadline_s: float = 2.0) -> int:
+    """End this process's hub and its threads, if it has one.
+
+    Returns:
+        How many other threads are still there; forking with any is a gamble.
+    """
+    from gevent._hub_local import get_hub_if_exists
+
+    hub = get_hub_if_exists()
+    if hub is not None:
+        hub.destroy(destroy_loop=True)
+    give_up = time.monotonic() + deadline_s
+    while (others := len(os.listdir("/proc/self/task")) - 1) and time.monotonic() < give_up:
+        os.sched_yield()
+    return others

@@ -1,0 +1,64 @@
+"""What a process does to be a good member of the tree: its title, its parent, its signals, its limits."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import signal
+
+import setproctitle
+
+_PR_SET_PDEATHSIG = 1
+
+
+def set_title(role: str) -> None:
+    """Show `role` in ps and top: ``amoc: worker 3 (1200 users)``."""
+    setproctitle.setproctitle(f"amoc: {role}")
+
+
+def die_with(parent_pid: int, signum: int = signal.SIGKILL) -> None:
+    """Have the kernel send us `signum` when our parent dies; leave at once if it is dead already."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_PDEATHSIG, int(signum), 0, 0, 0):
+        error = ctypes.get_errno()
+        raise OSError(error, f"prctl(PR_SET_PDEATHSIG): {os.strerror(error)}")
+    if os.getppid() != parent_pid:
+        os._exit(1)
+
+
+def reset_signals() -> None:
+    """Undo what the parent did to signals, and leave Ctrl-C to the controller."""
+    for signum in (signal.SIGTERM, signal.SIGCHLD, signal.SIGHUP):
+        signal.signal(signum, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.set_wakeup_fd(-1)
+
+
+def raise_fd_limit() -> int:
+    """Raise the soft limit of open files to the hard one; what it is now."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
+
+
+def max_rss_bytes() -> int:
+    """The most memory this process ever had resident.
+
+    Not ru_maxrss: a forked process inherits the peak of its parent there.
+    """
+    with open("/proc/self/status", "rb") as status:
+        for line in status:
+            if line.startswith(b"VmHWM:"):
+                return int(line.split()[1]) * 1024
+    return 0
+
+
+def how_it_ended(status: int) -> str:
+    """An exit status for a person: ``was killed by SIGSEGV``, ``exited with 3``."""
+    if status >= 0:
+        return f"exited with {status}"
+    try:
+        return f"was killed by {signal.Signals(-status).name}"
+    except ValueError:
+        return f"was killed by signal {-status}"

@@ -1,0 +1,322 @@
+"""The supervisor: imports the scenario, runs init() once, forks the workers, replaces the lost ones.
+
+What init() returned reaches every worker through the fork, copy-on-write. Therefore this process
+stays clean: it never starts a gevent hub, a ZeroMQ socket or a thread of its own (a fork would copy
+them alive), talks to its node over plain descriptors, and its signal handlers only wake it up.
+It dies with its node, and its workers die with it: the kernel sees to that.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import select
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from amoc import limits, own_settings, settings
+from amoc.board import Board, Cell
+from amoc.engine import link, patching, process
+from amoc.errors import AmocError, ExitCode, PeerError
+from amoc.messages import (
+    Bootstrap,
+    Died,
+    Failed,
+    Forked,
+    Init,
+    KillWorker,
+    Loaded,
+    Note,
+    Ready,
+    Record,
+    StopUsers,
+    Terminate,
+    Terminated,
+)
+from amoc.scenario import Scenario, load
+from amoc.timing import S_NS, now_ns
+
+# Taken before the standard library is patched: these must block this process, not a greenlet.
+_poll = select.poll
+_sleep = time.sleep
+
+SHORT_LIFE_NS = 2 * S_NS
+LONGEST_BACKOFF_NS = 5 * S_NS
+GRACE_S = 2.0
+"""How long workers may take to leave by themselves at the end."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a worker is born with.
+
+    Attributes:
+        slot: Its number on this host, from 0.
+        epoch: How many workers the slot has had with it, from 1.
+        directory: Where the node's sockets are.
+        start: The scenario's start() as a function of the user's id.
+        scenario_directory: Where the scenario's own files are.
+    """
+
+    slot: int
+    epoch: int
+    board: Board
+    directory: str
+    start: Callable[[int], object]
+    scenario_directory: str
+    seed: int
+
+
+def backoff_ns(short_lives: int) -> int:
+    """How long to wait before a slot is filled again whose last `short_lives` workers died young."""
+    return min((1 << short_lives) * S_NS // 20, LONGEST_BACKOFF_NS) if short_lives else 0
+
+
+@dataclass
+class _Slot:
+    pid: int = 0
+    epoch: int = 0
+    born_ns: int = 0
+    short_lives: int = 0
+    fork_at_ns: int = 0
+
+
+class Supervisor:
+    """Runs one node's share of the scenario from load to terminate()."""
+
+    def __init__(
+        self, bootstrap: Bootstrap, board: Board, directory: str, line: int, work: Callable[[Task], int]
+    ) -> None:
+        self._bootstrap = bootstrap
+        self._board = board
+        self._directory = directory
+        self._line = line
+        self._work = work
+        self._slots = [_Slot() for _ in range(board.slots)]
+        self._replacing = True
+        self._wakeup = (-1, -1)
+
+    def run(self) -> None:
+        """From load to terminate(); every failure is reported to the node."""
+        scenario, declared = self._load()
+        init = link.read_one(self._line)
+        if not isinstance(init, Init):
+            raise PeerError(f"the supervisor must be told to init, but is told {type(init).__name__}")
+        state = self._init(scenario, declared, init)
+        others = patching.drop_hub()
+        if others:
+            self._tell(
+                Note(
+                    "warning",
+                    f"{others} thread(s) were started by importing {scenario.source} or by its init();"
+                    " workers are forked without them",
+                )
+            )
+        gc.collect()
+        gc.freeze()  # what is loaded stays shared with the workers, and is never looked at again
+        self._tell(Ready())
+        self._start = scenario.start_with(state)
+        self._scenario_directory = scenario.directory
+        self._supervise()
+        try:
+            scenario.terminate(state)
+        except AmocError as error:
+            self._tell(Terminated(str(error)))
+        else:
+            self._tell(Terminated(""))
+
+    def _load(self) -> tuple[Scenario, list[settings.Setting[Any]]]:
+        patching.patch()
+        scenario = load(self._bootstrap.scenario)
+        declared = settings.declared()
+        sources = [settings.Source(*source) for source in self._bootstrap.sources]
+        self._sources = for_scenario(sources, scenario.name, declared)
+        values = settings.resolve(declared, self._sources)
+        settings.apply(values)
+        self._tell(
+            Loaded(
+                name=scenario.name,
+                doc=scenario.doc,
+                settings=[
+                    (one.name, str(values[one.name].value), values[one.name].source, one.description, one.module)
+                    for one in declared
+                ],
+                pacing=(own_settings.interarrival.get(), own_settings.user_rate.get()),
+                workers=self._board.slots,
+                fds_per_user=limits.fds_per_user(),
+                fd_limit=process.raise_fd_limit(),
+            )
+        )
+        return scenario, declared
+
+    def _init(
+        self, scenario: Scenario, declared: list[settings.Setting[Any]], init: Init
+    ) -> object:
+        if init.overrides:
+            filled_in = settings.Source(init.embedded, init.overrides, strict=False)
+            settings.apply(settings.resolve(declared, [filled_in, *self._sources]))
+        return scenario.init()
+
+    def _supervise(self) -> None:
+        """Fork workers and keep them until the node says that all users have left."""
+        self._wakeup = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(self._wakeup[1], warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda signum, frame: None)
+        poll = _poll()
+        poll.register(self._line, select.POLLIN)
+        poll.register(self._wakeup[0], select.POLLIN)
+        for number in range(len(self._slots)):
+            self._fork(number)
+        while True:
+            for fd, _ in poll.poll(self._next_fork_ms()):
+                if fd == self._wakeup[0]:
+                    os.read(fd, 4096)
+                elif not self._obey(link.read_one(self._line)):
+                    self._end_workers()
+                    return
+            self._reap()
+            self._fork_due()
+
+    def _obey(self, command: Record) -> bool:
+        match command:
+            case StopUsers():
+                self._replacing = False
+            case KillWorker(slot, epoch):
+                if self._slots[slot].epoch == epoch and self._slots[slot].pid:
+                    os.kill(self._slots[slot].pid, signal.SIGKILL)
+            case Terminate():
+                return False
+        return True
+
+    def _next_fork_ms(self) -> int | None:
+        due = [slot.fork_at_ns for slot in self._slots if slot.fork_at_ns]
+        return max(0, (min(due) - now_ns()) // 1_000_000 + 1) if due else None
+
+    def _fork_due(self) -> None:
+        for number, slot in enumerate(self._slots):
+            if slot.fork_at_ns and slot.fork_at_ns <= now_ns() and self._replacing:
+                self._fork(number)
+
+    def _reap(self) -> None:
+        for number, slot in enumerate(self._slots):
+            if not slot.pid:
+                continue
+            pid, status = os.waitpid(slot.pid, os.WNOHANG)
+            if not pid:
+                continue
+            slot.pid = 0
+            self._tell(Died(number, slot.epoch, os.waitstatus_to_exitcode(status)))
+            if self._replacing:
+                young = now_ns() - slot.born_ns < SHORT_LIFE_NS
+                slot.short_lives = slot.short_lives + 1 if young else 0
+                slot.fork_at_ns = now_ns() + backoff_ns(slot.short_lives)
+
+    def _fork(self, number: int) -> None:
+        slot = self._slots[number]
+        slot.epoch += 1
+        slot.born_ns, slot.fork_at_ns = now_ns(), 0
+        supervisor = os.getpid()
+        pid = os.fork()
+        if pid == 0:
+            self._become_worker(number, slot.epoch, supervisor)
+        slot.pid = pid
+        self._tell(Forked(number, slot.epoch, pid))
+
+    def _become_worker(self, number: int, epoch: int, supervisor: int) -> NoReturn:
+        code = int(ExitCode.INTERNAL)
+        try:
+            process.die_with(supervisor)
+            process.reset_signals()
+            for fd in (self._line, *self._wakeup):
+                os.close(fd)
+            row = self._board.row(number)
+            row[Cell.EPOCH] = epoch
+            row[Cell.PID] = os.getpid()
+            code = self._work(
+                Task(
+                    slot=number,
+                    epoch=epoch,
+                    board=self._board,
+                    directory=self._directory,
+                    start=self._start,
+                    scenario_directory=self._scenario_directory,
+                    seed=self._bootstrap.seed,
+                )
+            )
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)  # no atexit, no flushing of what the supervisor had open
+
+    def _end_workers(self) -> None:
+        give_up = now_ns() + int(GRACE_S * S_NS)
+        while any(slot.pid for slot in self._slots):
+            self._reap()
+            if now_ns() > give_up:
+                for slot in self._slots:
+                    if slot.pid:
+                        os.kill(slot.pid, signal.SIGKILL)
+            _sleep(0.005)
+
+    def _tell(self, record: Record) -> None:
+        link.write(self._line, record)
+
+
+def for_scenario(
+    sources: list[settings.Source], name: str, declared: list[settings.Setting[Any]]
+) -> list[settings.Source]:
+    """The sources as they count for scenario `name`.
+
+    A table of the config file with the scenario's name goes before the file's own values, and tables
+    of other scenarios do not count.
+    """
+    names = {one.name for one in declared}
+    chosen = []
+    for label, values, strict in sources:
+        tables = {key for key, value in values.items() if isinstance(value, dict) and key not in names}
+        if name in tables:
+            chosen.append(settings.Source(f"{label} [{name}]", values[name], strict))  # type: ignore[arg-type]
+        rest = {key: value for key, value in values.items() if key not in tables}
+        chosen.append(settings.Source(label, rest, strict))
+    return chosen
+
+
+def main(
+    bootstrap: Bootstrap,
+    board: Board,
+    directory: str,
+    line: int,
+    parent_pid: int,
+    work: Callable[[Task], int],
+) -> NoReturn:
+    """Be the supervisor: `work` is what each worker does. Called in a freshly forked process."""
+    code = ExitCode.INTERNAL
+    try:
+        process.die_with(parent_pid)
+        process.reset_signals()
+        process.set_title("supervisor")
+        Supervisor(bootstrap, board, directory, line, work).run()
+        code = ExitCode.OK
+    except AmocError as error:
+        code = error.exit_code
+        _last_words(line, Failed(int(error.exit_code), str(error)))
+    except BaseException:
+        _last_words(line, Failed(int(ExitCode.INTERNAL), traceback.format_exc()))
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _last_words(line: int, record: Record) -> None:
+    try:
+        link.write(line, record)
+    except OSError:
+        pass  # the node is gone; there is nobody to tell

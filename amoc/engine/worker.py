@@ -1,0 +1,78 @@
+"""A worker: one gevent hub, its users, its row of the board, its line to the node."""
+
+from __future__ import annotations
+
+import gc
+import random
+import time
+from functools import partial
+
+import gevent
+import zmq
+
+from amoc import bus, metrics
+from amoc.board import Cell
+from amoc.engine import process
+from amoc.engine.crowd import Crowd, Orders
+from amoc.engine.supervisor import Task
+from amoc.errors import ExitCode
+from amoc.messages import Go, StartUsers, StopUsers
+from amoc.timing import MS_NS, S_NS, now_ns
+
+BEAT_NS = 100 * MS_NS
+"""How often the worker notes that its loop turns, and how late."""
+JOIN_S = 10.0
+GC_GENERATION_0 = 50_000
+"""Objects made before the youngest are looked at: users are many, live long, and hold no cycles."""
+
+
+def main(task: Task) -> int:
+    """Be the worker of `task` until told to go; the exit status."""
+    gc.set_threshold(GC_GENERATION_0, 20, 50)
+    random.seed(f"{task.seed}/{task.slot}/{task.epoch}")  # or all workers would draw the same numbers
+    metrics.attach(task.board.area(task.slot))
+    context = zmq.Context()
+    with bus.Child(context, task.directory, f"w{task.slot}.{task.epoch}") as line:
+        orders = Orders(task.slot, task.seed, task.start, task.scenario_directory, line.report_nowait)
+        crowd = Crowd(orders, task.board)
+        gevent.spawn(_beat, task, crowd)
+        line.join(JOIN_S)
+        gevent.spawn(crowd.start_users)
+        for command in line.commands():
+            match command:
+                case StartUsers():
+                    crowd.deal(command)
+                case StopUsers(timeout_s):
+                    gevent.spawn(crowd.stop, timeout_s).link_value(
+                        partial(_report_gone, line)
+                    )
+                case Go():
+                    line.flush(1.0)
+                    break
+    return int(ExitCode.OK)
+
+
+def _report_gone(line: bus.Child, stopping: gevent.Greenlet) -> None:
+    line.report_nowait(stopping.value)
+
+
+def _beat(task: Task, crowd: Crowd) -> None:
+    """Note every `BEAT_NS` that the loop turns, how late it was, and what the process has used."""
+    row = task.board.row(task.slot)
+    lag = metrics.timer("loop_lag")
+    cpu_before_ns = row[Cell.CPU_NS]  # of the workers that had this slot before
+    beats = 0
+    while True:
+        due_ns = now_ns() + BEAT_NS
+        row[Cell.HEARTBEAT_NS] = due_ns - BEAT_NS
+        row[Cell.CPU_NS] = cpu_before_ns + time.process_time_ns()
+        if beats % 10 == 0:
+            row[Cell.MAX_RSS_BYTES] = max(row[Cell.MAX_RSS_BYTES], process.max_rss_bytes())
+            process.set_title(f"worker {task.slot} ({len(crowd)} users)")
+        beats += 1
+        gevent.sleep(BEAT_NS / S_NS)
+        late_ns = now_ns() - due_ns
+        lag.record_ns(late_ns)
+        # A loop that stood still for a second would have been late at each beat it missed.
+        while (late_ns := late_ns - BEAT_NS) > 0:
+            lag.record_ns(late_ns)

@@ -1,0 +1,182 @@
+"""What is known of a run: the nodes' samples merged, and the summary made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from amoc.board import Merge, UserState
+from amoc.histogram import Histogram
+from amoc.messages import Sample, WorkerFigures
+
+QUANTILES = {"p50_s": 0.5, "p90_s": 0.9, "p95_s": 0.95, "p99_s": 0.99, "p999_s": 0.999}
+
+_MERGE: dict[Merge, Callable[[list[float]], float]] = {
+    Merge.SUM: sum,
+    Merge.MAX: max,
+    Merge.MIN: min,
+    Merge.MEAN: lambda values: sum(values) / len(values),
+}
+_STARTED = frozenset(UserState) - {UserState.NONE, UserState.STARTING}
+_RUNNING = frozenset({UserState.RUNNING, UserState.BETWEEN})
+
+
+@dataclass
+class Figures:
+    """The latest totals of a run.
+
+    A sample holds totals, so the latest of each node is all that is kept; only rates and peaks look
+    back.
+
+    Attributes:
+        peak: The most users that were running at once, as seen once a second, and never less than
+            the exact peak of the busiest worker.
+        starts_per_s: User starts per second between the last two samples.
+        starts_per_s_peak: The highest of these.
+    """
+
+    peak: int = 0
+    starts_per_s: float = 0.0
+    starts_per_s_peak: float = 0.0
+    _latest: dict[str, Sample] = field(default_factory=dict)
+
+    def take(self, node: str, sample: Sample) -> None:
+        """Take the latest sample of `node`; one that is older than what is known is passed over."""
+        before = self._latest.get(node)
+        if before is not None and sample.at_ns <= before.at_ns:
+            return
+        self._latest[node] = sample
+        peaks = [figures.users_peak for figures in self.workers(node)]
+        self.peak = max(self.peak, self.running, *peaks)
+        if before is not None:
+            span_s = (sample.at_ns - before.at_ns) / 1e9
+            # A shorter span, as at the end of a run, says little about a second.
+            if span_s >= 0.5:
+                self.starts_per_s = (_starts(sample) - _starts(before)) / span_s
+                self.starts_per_s_peak = max(self.starts_per_s_peak, self.starts_per_s)
+
+    def _users(self, states: frozenset[UserState]) -> int:
+        return sum(
+            count for sample in self._latest.values() for state, count in sample.users.items() if state in states
+        )
+
+    @property
+    def started(self) -> int:
+        """Users that ever ran; not repetitions, not restarts."""
+        return self._users(_STARTED)
+
+    @property
+    def running(self) -> int:
+        """Users that run, or wait for their next repetition."""
+        return self._users(_RUNNING)
+
+    @property
+    def starting(self) -> int:
+        """Users that were dealt to a worker and have not run yet, or not again."""
+        return self._users(frozenset({UserState.STARTING, UserState.RESTARTING}))
+
+    @property
+    def finished(self) -> int:
+        """Users that left for good after their last repetition."""
+        return self._users(frozenset({UserState.FINISHED, UserState.CRASHED}))
+
+    @property
+    def removed(self) -> int:
+        """Users that were taken out before that."""
+        return self._users(frozenset({UserState.REMOVED}))
+
+    @property
+    def restarted(self) -> int:
+        """Users started again because their worker was lost."""
+        return sum(figures.restarted for node in self._latest for figures in self.workers(node))
+
+    @property
+    def crashed(self) -> int:
+        """Iterations that raised."""
+        return sum(self.crashes().values())
+
+    def crashes(self) -> dict[str, int]:
+        """Iterations that raised, by cause, the most frequent first."""
+        return dict(sorted(self._add(lambda sample: sample.crashes).items(), key=lambda item: -item[1]))
+
+    def counters(self) -> dict[str, int]:
+        """Totals of the counters, by name."""
+        return self._add(lambda sample: sample.counters)
+
+    def _add(self, part: Callable[[Sample], Mapping[str, int]]) -> dict[str, int]:
+        totals: dict[str, int] = {}
+        for sample in self._latest.values():
+            for name, count in part(sample).items():
+                totals[name] = totals.get(name, 0) + count
+        return dict(sorted(totals.items()))
+
+    def gauges(self) -> dict[str, float]:
+        """The gauges, each merged over all workers by its rule."""
+        values: dict[str, tuple[Merge, list[float]]] = {}
+        for sample in self._latest.values():
+            for name, (merge, some) in sample.gauges.items():
+                values.setdefault(name, (Merge(merge), []))[1].extend(some)
+        return {name: _MERGE[merge](all_of_them) for name, (merge, all_of_them) in sorted(values.items())}
+
+    def timers(self) -> dict[str, Histogram]:
+        """The timers, merged over all workers."""
+        merged: dict[str, Histogram] = {}
+        for sample in self._latest.values():
+            for name, (max_ns, flat) in sample.timers.items():
+                merged.setdefault(name, Histogram()).add(dict(zip(flat[::2], flat[1::2], strict=True)), max_ns)
+        return dict(sorted(merged.items()))
+
+    def workers(self, node: str | None = None) -> list[WorkerFigures]:
+        """The workers' own figures, of one node or of all."""
+        return [
+            WorkerFigures(*figures)
+            for name, sample in self._latest.items()
+            if node is None or name == node
+            for figures in sample.workers
+        ]
+
+    def summary(self, run: Mapping[str, Any]) -> dict[str, Any]:
+        """The summary as `docs/summary.md` describes it; `run` is its first part."""
+        # A run may be too short for two samples; its mean rate is a lower bound of the peak.
+        mean_rate = self.started / run["duration_s"] if run["duration_s"] else 0.0
+        return {
+            "run": dict(run),
+            "users": {
+                "started": self.started,
+                "finished": self.finished,
+                "crashed": self.crashed,
+                "removed": self.removed,
+                "restarted": self.restarted,
+                "peak": self.peak,
+                "running": self.running,
+                "starts_per_s_peak": round(max(self.starts_per_s_peak, mean_rate), 1),
+            },
+            "crashes": [{"cause": cause, "count": count} for cause, count in self.crashes().items()],
+            "counters": self.counters(),
+            "gauges": self.gauges(),
+            "timers": {name: _timer_summary(one) for name, one in self.timers().items()},
+            "throttles": {},
+            "workers": [
+                {
+                    "node": node,
+                    "slot": one.slot,
+                    "restarts": max(0, one.epoch - 1),
+                    "users_peak": one.users_peak,
+                    "cpu_s": one.cpu_ns / 1e9,
+                    "max_rss_bytes": one.max_rss_bytes,
+                    "loop_lag_p99_s": one.loop_lag_p99_s,
+                }
+                for node in self._latest
+                for one in self.workers(node)
+            ],
+        }
+
+
+def _starts(sample: Sample) -> int:
+    return sum(count for state, count in sample.users.items() if state in _STARTED)
+
+
+def _timer_summary(timer: Histogram) -> dict[str, float]:
+    quantiles = dict(zip(QUANTILES, timer.quantiles_s(*QUANTILES.values()), strict=True))
+    return {"count": timer.count, "mean_s": timer.mean_s, **quantiles, "max_s": timer.max_ns / 1e9}

@@ -1,0 +1,1 @@
+"""How nodes, and the services a run brings with it, come to be."""

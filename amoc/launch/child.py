@@ -1,0 +1,97 @@
+"""A child process that cannot outlive us, whose output we pass on.
+
+Its standard input is a pipe that stays open as long as we live: when it ends, the child must leave.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+
+import gevent
+from gevent import socket as gsocket
+
+from amoc.timing import S_NS, now_ns
+
+LONGEST_LINE = 1 << 16
+"""Output without a line's end is passed on in pieces of this size."""
+
+
+class ChildProcess:
+    """A Python module run as a process of its own.
+
+    Attributes:
+        pid: Its process id.
+    """
+
+    def __init__(self, module: str, arguments: Sequence[str], on_line: Callable[[str], None]) -> None:
+        """Start ``python -m module arguments…``; each line it prints goes to `on_line`."""
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", module, *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            process_group=0,  # Ctrl-C is for us alone; we decide what it means for the run
+        )
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self.pid = self._process.pid
+        self._input = self._process.stdin
+        self._output = self._process.stdout
+        self._on_line = on_line
+        self._reader = gevent.spawn(self._read)
+
+    def write(self, data: bytes) -> None:
+        """Write to its standard input; in vain when it is gone."""
+        try:
+            self._input.write(data)
+            self._input.flush()
+        except BrokenPipeError:
+            pass
+
+    def _read(self) -> None:
+        fd = self._output.fileno()
+        rest = b""
+        while True:
+            gsocket.wait_read(fd)
+            data = os.read(fd, 65536)
+            *lines, rest = (rest + data).split(b"\n")
+            if len(rest) > LONGEST_LINE or (rest and not data):
+                lines.append(rest)
+                rest = b""
+            for line in lines:
+                self._on_line(line.decode(errors="replace"))
+            if not data:
+                return
+
+    def exit_status(self) -> int | None:
+        """Its exit status, negative for a signal; None while it runs."""
+        return self._process.poll()
+
+    def close_lifeline(self) -> None:
+        """Tell it that it is not wanted any more."""
+        try:
+            self._input.close()
+        except BrokenPipeError:
+            pass
+
+    def end(self, deadline_s: float) -> int:
+        """Wait for its end, and kill it if it has not left after `deadline_s`; its status."""
+        give_up = now_ns() + int(deadline_s * S_NS)
+        while self._process.poll() is None:
+            if now_ns() > give_up:
+                self._process.kill()
+                self._process.wait()
+                break
+            gevent.sleep(0.005)
+        # What it said last is still in the pipe; a grandchild may hold it open for a moment.
+        self._reader.join(0.5)
+        self._reader.kill()
+        self.close_lifeline()
+        self._output.close()
+        return self._process.returncode
+
+    def kill(self) -> None:
+        """Kill it at once; the kernel ends what depends on it."""
+        self._process.kill()

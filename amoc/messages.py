@@ -1,0 +1,290 @@
+"""Every record that crosses a process boundary, and how it becomes bytes.
+
+A record is an immutable named tuple with a sentence for each field. On the wire it is a msgpack
+array: the record's name, then its fields. Commands go down (controller, node, supervisor, worker),
+reports go up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import msgpack
+
+from amoc.errors import PeerError
+
+
+class Bootstrap(NamedTuple):
+    """Down, controller to node, on the node's standard input: all it needs to begin."""
+
+    node: int
+    """The node's number in the run, from 0."""
+    run_id: str
+    endpoint: str
+    """Directory of the controller's sockets."""
+    scenario: str
+    sources: Sequence[tuple[str, Mapping[str, Any], bool]]
+    """Raw settings, strongest first, as `amoc.settings.Source`."""
+    highest_id: int
+    """The highest user id that the run can come to have."""
+    seed: int
+    init_timeout_s: float
+    stop_timeout_s: float
+
+
+class Hello(NamedTuple):
+    """Up, child to parent, again and again until it hears `Welcome`."""
+
+    pid: int
+
+
+class Welcome(NamedTuple):
+    """Down: the child is known; what it is sent from now on arrives."""
+
+
+class Init(NamedTuple):
+    """Down: run init() and fork the workers."""
+
+    overrides: Mapping[str, Any]
+    """Settings that amoc itself fills in, such as the address of the embedded server."""
+    embedded: str
+    """What those values come from, for a person."""
+
+
+class StartUsers(NamedTuple):
+    """Down to a worker: start these users at their times."""
+
+    slot: int
+    ids: Sequence[int]
+    due_ns: int
+    """When the first may start, on the host's monotonic clock."""
+    offsets_ns: Sequence[int]
+    """How much later than `due_ns` each may start; empty means all at once."""
+    again: bool
+    """They ran before, and lost their worker."""
+
+
+class StopUsers(NamedTuple):
+    """Down: let all users finish, kill what is left after the time-out; replace no worker."""
+
+    timeout_s: float
+
+
+class Terminate(NamedTuple):
+    """Down: all users have left; end the workers, run terminate() and leave."""
+
+
+class KillWorker(NamedTuple):
+    """Down to the supervisor: this worker does not answer any more."""
+
+    slot: int
+    epoch: int
+
+
+class Go(NamedTuple):
+    """Down to a worker: leave; nothing more is wanted of you."""
+
+
+class SettingInfo(NamedTuple):
+    """One declared setting with its value, as text."""
+
+    name: str
+    value: str
+    source: str
+    description: str
+    module: str
+
+
+class Loaded(NamedTuple):
+    """Up: the scenario is imported and its settings are resolved."""
+
+    name: str
+    doc: str
+    settings: Sequence[tuple[str, str, str, str, str]]
+    """Each a `SettingInfo`."""
+    pacing: tuple[float, float | None]
+    """interarrival in ms and user_rate per minute."""
+    workers: int
+    fds_per_user: int
+    fd_limit: int
+    """File descriptors that a worker may have."""
+
+
+class Failed(NamedTuple):
+    """Up: the node cannot go on. Nothing of it will be left running."""
+
+    exit_code: int
+    message: str
+
+
+class Forked(NamedTuple):
+    """Up, supervisor to node: a worker has been forked."""
+
+    slot: int
+    epoch: int
+    pid: int
+
+
+class Died(NamedTuple):
+    """Up, supervisor to node: a worker is gone and has been reaped."""
+
+    slot: int
+    epoch: int
+    status: int
+    """As `os.waitstatus_to_exitcode` gives it: negative is a signal."""
+
+
+class Ready(NamedTuple):
+    """Up: init() has returned; the workers are on their way."""
+
+
+class WorkerUp(NamedTuple):
+    """Up: a worker takes users."""
+
+    slot: int
+    epoch: int
+    pid: int
+    restart: Sequence[int]
+    """Users that ran in the worker before it and must be started again."""
+    start: Sequence[int]
+    """Users that were dealt to the worker before it and never ran."""
+
+
+class WorkerLost(NamedTuple):
+    """Up: a worker died without being asked to."""
+
+    slot: int
+    epoch: int
+    reason: str
+
+
+class Started(NamedTuple):
+    """Up, worker: that many users of one `StartUsers` have been started."""
+
+    slot: int
+    count: int
+
+
+class UsersGone(NamedTuple):
+    """Up, worker: it was told to stop, and has no user any more."""
+
+    slot: int
+    killed: int
+    """Users that did not finish within the time-out."""
+    stuck: Sequence[int]
+    """Users that did not leave even when killed."""
+
+
+class CrashSeen(NamedTuple):
+    """Up, worker: the first crash with this cause."""
+
+    slot: int
+    cause: str
+    traceback: str
+    user_id: int
+
+
+class Note(NamedTuple):
+    """Up: something that the operator should read, once."""
+
+    level: str
+    """``info``, ``warning`` or ``error``."""
+    text: str
+
+
+class WorkerFigures(NamedTuple):
+    """One worker's own figures, part of `Sample`."""
+
+    slot: int
+    epoch: int
+    pid: int
+    users: int
+    users_peak: int
+    restarted: int
+    waiting: int
+    cpu_ns: int
+    max_rss_bytes: int
+    loop_lag_p99_s: float
+    silent_ns: int
+    """For how long its loop has not turned."""
+
+
+class Sample(NamedTuple):
+    """Up, once a second: what the node's board says.
+
+    Totals, not differences, so that one that is repeated or lost does no harm.
+    """
+
+    at_ns: int
+    users: Mapping[int, int]
+    """How many users are in each `UserState`."""
+    counters: Mapping[str, int]
+    gauges: Mapping[str, tuple[int, Sequence[float]]]
+    """The `Merge` rule and each worker's figure."""
+    timers: Mapping[str, tuple[int, Sequence[int]]]
+    """The maximum in ns, and the cells that were hit as cell, count, cell, count, …"""
+    crashes: Mapping[str, int]
+    """Iterations that raised, by cause."""
+    workers: Sequence[tuple[int, int, int, int, int, int, int, int, int, float, int]]
+    """Each a `WorkerFigures`."""
+
+
+class Stopped(NamedTuple):
+    """Up: all users of the node have left."""
+
+    killed: int
+    stuck: Sequence[int]
+
+
+class Terminated(NamedTuple):
+    """Up: terminate() is done; the node's last words."""
+
+    error: str
+    """What terminate() raised, empty when all is well."""
+
+
+Record = Any
+"""One of the records above."""
+
+_TYPES: dict[str, Any] = {
+    name: kind
+    for name, kind in list(globals().items())
+    if isinstance(kind, type) and issubclass(kind, tuple) and hasattr(kind, "_fields")
+}
+
+
+def to_wire(record: Record) -> list[Any]:
+    """`record` as what msgpack takes: its name and its fields."""
+    return [type(record).__name__, *record]
+
+
+def from_wire(data: Any) -> Record:
+    """The record that `to_wire` made `data` of.
+
+    Raises:
+        PeerError: It is none that we know.
+    """
+    try:
+        name, *fields = data
+        return _TYPES[name](*fields)
+    except (TypeError, ValueError, KeyError):
+        raise PeerError(f"a message must be a known record, but is {str(data)[:80]!r}") from None
+
+
+def pack(data: Any) -> bytes:
+    """`data` as msgpack."""
+    packed: bytes = msgpack.packb(data)
+    return packed
+
+
+def unpack(data: bytes) -> Any:
+    """What `pack` packed.
+
+    Raises:
+        PeerError: `data` is not msgpack.
+    """
+    try:
+        return msgpack.unpackb(data, strict_map_key=False)
+    except ValueError as error:
+        raise PeerError(f"a message must be msgpack, but {error}") from None

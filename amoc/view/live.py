@@ -1,0 +1,158 @@
+"""The run while it runs: tables that renew themselves, or one plain line every few seconds.
+
+Both read `Status` only. Whatever the run's processes print, and the events, go above the tables and
+stay in the terminal's history.
+"""
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+from typing import Self
+
+import gevent
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.text import Text
+
+from amoc.engine.controller import Status
+from amoc.engine.state import State
+from amoc.figures import QUANTILES
+from amoc.timing import S_NS, format_duration, now_ns
+from amoc.view.summary import BUILT_IN_TIMERS, counters_table, timers_table
+
+REFRESH_S = 0.5
+PLAIN_LINE_S = 5.0
+RECENT_S = 5.0
+_STYLE = {"info": "cyan", "warning": "yellow", "error": "bold red", "trace": "dim"}
+
+
+class _Rates:
+    """How fast the counters have grown lately."""
+
+    def __init__(self) -> None:
+        self._seen: list[tuple[int, dict[str, int]]] = []
+
+    def take(self, counters: dict[str, int]) -> dict[str, float]:
+        """Rates per second over the last `RECENT_S`, with `counters` as they are now."""
+        now = now_ns()
+        self._seen.append((now, counters))
+        while len(self._seen) > 2 and now - self._seen[0][0] > RECENT_S * S_NS:
+            del self._seen[0]
+        then, before = self._seen[0]
+        span_s = max((now - then) / S_NS, 1e-9)
+        return {name: (count - before.get(name, 0)) / span_s for name, count in counters.items()}
+
+
+class LiveView:
+    """Shows a run on the terminal, or line by line where there is none."""
+
+    def __init__(self, console: Console) -> None:
+        """Show on `console`; its being a terminal decides how."""
+        self._console = console
+        self._status = Status()
+        self._rates = _Rates()
+        self._live: Live | None = None
+        self._task: gevent.Greenlet | None = None
+
+    def attach(self, status: Status) -> None:
+        """Show `status` from now on."""
+        self._status = status
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            self._live = Live(console=self._console, auto_refresh=False, transient=True)
+            self._live.start()
+        self._task = gevent.spawn(self._run)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._task is not None:
+            self._task.kill()
+        if self._live is not None:
+            self._live.update("", refresh=True)
+            self._live.stop()
+
+    def line(self, text: str) -> None:
+        """Show a line that a process of the run has printed."""
+        self._console.print(Text.from_ansi(text), soft_wrap=True)
+
+    def event(self, level: str, text: str) -> None:
+        """Show something that happened."""
+        prefix = "" if level == "trace" else "amoc: "
+        self._console.print(Text(prefix + text, style=_STYLE.get(level, "")), soft_wrap=True)
+
+    def _run(self) -> None:
+        beat_s = REFRESH_S if self._live is not None else PLAIN_LINE_S
+        while True:
+            gevent.sleep(beat_s)
+            if self._live is not None:
+                self._live.update(self._tables(), refresh=True)
+            elif self._status.state in (State.RUNNING, State.STOPPING):
+                self._console.print(Text(self.plain_line()), soft_wrap=True)
+                sys.stdout.flush()
+
+    def plain_line(self) -> str:
+        """The run in one line."""
+        status, figures = self._status, self._status.figures
+        parts = [
+            f"{format_duration(status.elapsed_s)} {status.state.value}",
+            f"users {figures.running} running {status.waiting + figures.starting} waiting"
+            f" {figures.finished} finished {figures.crashed} crashed",
+        ]
+        rates = self._rates.take(figures.counters())
+        parts += [f"{name} {figures.counters()[name]} ({rate:.1f}/s)" for name, rate in rates.items()]
+        for name, timer in figures.timers().items():
+            if name not in BUILT_IN_TIMERS and timer.count:
+                p50, p99 = timer.quantiles_s(0.5, 0.99)
+                parts.append(f"{name} p50 {format_duration(p50)} p99 {format_duration(p99)}")
+        return " | ".join(parts)
+
+    def _tables(self) -> RenderableType:
+        status, figures = self._status, self._status.figures
+        parts: list[RenderableType] = [self._head()]
+        counters = figures.counters()
+        rates = self._rates.take(counters)
+        if counters:
+            table = counters_table(counters, status.elapsed_s)
+            table.columns[2].header = "per second, mean"
+            table.add_column("now", justify="right")
+            table.columns[3]._cells = [f"{rates[name]:,.1f}" for name in counters]
+            parts += ["", table]
+        timers = {name: timer for name, timer in figures.timers().items() if name not in BUILT_IN_TIMERS}
+        if timers:
+            shown = {
+                name: {
+                    "count": timer.count,
+                    "mean_s": timer.mean_s,
+                    **dict(zip(QUANTILES, timer.quantiles_s(*QUANTILES.values()), strict=True)),
+                    "max_s": timer.max_ns / S_NS,
+                }
+                for name, timer in timers.items()
+            }
+            parts += ["", timers_table(shown)]
+        workers = [
+            f"{one.slot}: {one.users} users, lag p99 {format_duration(one.loop_lag_p99_s)}"
+            for one in figures.workers()[:8]
+        ]
+        if workers:
+            parts += ["", Text("workers  " + "   ".join(workers), style="dim")]
+        return Group(*parts)
+
+    def _head(self) -> Text:
+        status, figures = self._status, self._status.figures
+        plan = status.plan
+        left = ""
+        if plan is not None and plan.duration_s is not None and status.state is State.RUNNING:
+            left = f", {format_duration(max(0.0, plan.duration_s - status.elapsed_s))} left"
+        return Text.assemble(
+            (f"{plan.scenario if plan else ''} ", "bold"),
+            (status.state.value, "green" if status.state is State.RUNNING else "yellow"),
+            f" {format_duration(status.elapsed_s)}{left}   users ",
+            (f"{figures.running:,}", "bold"),
+            f" running, {status.waiting + figures.starting:,} waiting, {figures.finished:,} finished, ",
+            (f"{figures.crashed:,} crashed", "bold red" if figures.crashed else ""),
+            f", {figures.starts_per_s:,.0f} starts/s",
+        )

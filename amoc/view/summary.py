@@ -1,0 +1,115 @@
+"""The summary of a run as tables for people; `amoc.figures` makes it, `docs/summary.md` explains it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from amoc.timing import format_duration
+
+MOST_CAUSES = 10
+BUILT_IN_TIMERS = ("loop_lag", "user_start_lateness")
+"""Timers that tell about amoc itself; shown apart from those of the target."""
+
+
+def print_summary(console: Console, summary: Mapping[str, Any]) -> None:
+    """Print the final tables of a run."""
+    console.print(render(summary))
+
+
+def render(summary: Mapping[str, Any]) -> RenderableType:
+    """The final tables of a run."""
+    run, users = summary["run"], summary["users"]
+    title = Text.assemble(
+        ("run ", "dim"),
+        run["id"],
+        ("  scenario ", "dim"),
+        run["scenario"],
+        ("  took ", "dim"),
+        format_duration(run["duration_s"]),
+        ("  verdict ", "dim"),
+        (run["verdict"], "bold green" if run["verdict"] == "ok" else "bold red"),
+    )
+    parts: list[RenderableType] = ["", title, "", _users(users)]
+    if summary["crashes"]:
+        parts += ["", _crashes(summary["crashes"])]
+    if summary["counters"]:
+        parts += ["", counters_table(summary["counters"], run["duration_s"])]
+    if summary["gauges"]:
+        parts += ["", _gauges(summary["gauges"])]
+    target = {name: timer for name, timer in summary["timers"].items() if name not in BUILT_IN_TIMERS}
+    if target:
+        parts += ["", timers_table(target)]
+    if summary["workers"]:
+        parts += ["", _workers(summary["workers"], run["duration_s"])]
+    return Group(*parts)
+
+
+def _table(*columns: str) -> Table:
+    """A plain table: the first column to the left, all others to the right."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2), header_style="dim")
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="right" if number else "left", no_wrap=bool(number))
+    return table
+
+
+def _users(users: Mapping[str, Any]) -> Table:
+    shown = ("started", "finished", "crashed", "removed", "restarted", "running", "peak")
+    table = _table("users", *shown, "starts/s")
+    crashed = Text(f"{users['crashed']:,}", style="bold red" if users["crashed"] else "")
+    values = [crashed if name == "crashed" else f"{users[name]:,}" for name in shown]
+    table.add_row("", *values, f"{users['starts_per_s_peak']:,.1f}")
+    return table
+
+
+def _crashes(crashes: list[Mapping[str, Any]]) -> Table:
+    table = _table("crashes by cause", "count")
+    for crash in crashes[:MOST_CAUSES]:
+        table.add_row(Text(crash["cause"]), f"{crash['count']:,}")
+    if len(crashes) > MOST_CAUSES:
+        rest = sum(crash["count"] for crash in crashes[MOST_CAUSES:])
+        table.add_row(f"{len(crashes) - MOST_CAUSES} other causes (--json has all)", f"{rest:,}")
+    return table
+
+
+def counters_table(counters: Mapping[str, int], duration_s: float) -> Table:
+    """Counters with their totals and mean rates."""
+    table = _table("counters", "total", "per second")
+    for name, count in counters.items():
+        table.add_row(name, f"{count:,}", f"{count / duration_s:,.1f}" if duration_s else "")
+    return table
+
+
+def _gauges(gauges: Mapping[str, float]) -> Table:
+    table = _table("gauges", "last")
+    for name, value in gauges.items():
+        table.add_row(name, f"{value:,.6g}")
+    return table
+
+
+def timers_table(timers: Mapping[str, Mapping[str, float]]) -> Table:
+    """Timers with their percentiles."""
+    table = _table("timers", "count", "mean", "p50", "p95", "p99", "max")
+    for name, timer in timers.items():
+        figures = (timer[key] for key in ("mean_s", "p50_s", "p95_s", "p99_s", "max_s"))
+        table.add_row(name, f"{timer['count']:,}", *map(format_duration, figures))
+    return table
+
+
+def _workers(workers: list[Mapping[str, Any]], duration_s: float) -> Table:
+    table = _table("workers", "users", "restarts", "CPU", "memory", "loop lag p99")
+    for worker in workers:
+        share = worker["cpu_s"] / duration_s if duration_s else 0.0
+        table.add_row(
+            f"{worker['node']}/{worker['slot']}",
+            f"{worker['users_peak']:,}",
+            f"{worker['restarts']}",
+            f"{share:.0%}",
+            f"{worker['max_rss_bytes'] / 2**20:,.0f} MiB",
+            format_duration(worker["loop_lag_p99_s"]),
+        )
+    return table

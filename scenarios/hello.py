@@ -1,0 +1,24 @@
+"""The smallest scenario worth reading: users greet, wait a little, and greet again.
+
+    amoc run scenarios/hello.py --users 10 --duration 10s
+"""
+
+from amoc import metrics, setting, sleep, user
+
+# A setting can be changed without touching this file: --set pause=0.2, or AMOC_PAUSE=0.2, or a line
+# `pause = 0.2` in amoc.toml. Its type is that of its default.
+pause = setting(1.0, "Seconds between two greetings", verify=lambda seconds: seconds > 0)
+
+
+# start() is what a user does. amoc calls it once for each user, all at the same time; every user has
+# a number of its own. Write it as if there was only one user: blocking calls are fine.
+def start(user_id):
+    print(f"user {user_id} is here")
+    # `leaving` is set when the run ends. A user that looks at it can end in good order; one that
+    # does not is given some time (--stop-timeout) and is then removed.
+    while not user.leaving:
+        # What happens in this block is timed; percentiles over all users are in the summary.
+        with metrics.timer("greeting").time():
+            sleep(user.random.uniform(0.01, 0.02))  # instead of talking to a server
+        metrics.counter("greetings").inc()
+        sleep(pause.get())

@@ -1,0 +1,7 @@
+"""Users that only exist: how many of them fit, and how fast they start."""
+
+from amoc import user
+
+
+def start(user_id):
+    user.wait_leaving()
