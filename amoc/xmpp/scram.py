@@ -1,0 +1,128 @@
+"""The arithmetic of SCRAM (RFC 5802, RFC 7677): keys and signatures, no messages, no state.
+
+    SaltedPassword  = PBKDF2(password, salt, iterations)      slow on purpose
+    ClientKey       = HMAC(SaltedPassword, "Client Key")
+    StoredKey       = H(ClientKey)                            all a server needs to keep
+    ClientSignature = HMAC(StoredKey, AuthMessage)
+    ClientProof     = ClientKey XOR ClientSignature
+    ServerKey       = HMAC(SaltedPassword, "Server Key")
+    ServerSignature = HMAC(ServerKey, AuthMessage)
+
+The slow step takes over a millisecond, more than all the rest of a log-in together. It is
+done by OpenSSL, outside the interpreter lock, and kept per (hash, password, salt, iterations), so a
+user that logs in again, as reconnecting ones do, pays it once. The cache lives in this process's
+memory only and is bounded; nothing here logs or raises with a password in its text.
+
+Both ends of amoc use this: the client's mechanisms and the embedded server.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import stringprep
+import unicodedata
+from functools import lru_cache
+
+__all__ = [
+    "client_key",
+    "salted_password",
+    "saslprep",
+    "server_key",
+    "signature",
+    "stored_key",
+    "xor",
+]
+
+CACHED_PASSWORDS = 32_768
+"""How many salted passwords are kept; about 300 bytes each, so 10 MB when full."""
+
+_PROHIBITED = (
+    stringprep.in_table_c12,
+    stringprep.in_table_c21_c22,
+    stringprep.in_table_c3,
+    stringprep.in_table_c4,
+    stringprep.in_table_c5,
+    stringprep.in_table_c6,
+    stringprep.in_table_c7,
+    stringprep.in_table_c8,
+    stringprep.in_table_c9,
+)
+
+
+def saslprep(text: str) -> str:
+    """`text` prepared by SASLprep (RFC 4013) as a stored string, so that equal passwords have equal bytes.
+
+    Printable ASCII is returned as it is.
+
+    Raises:
+        ValueError: `text` holds a character that SASLprep prohibits; the message does not show it.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    mapped = "".join(
+        " " if stringprep.in_table_c12(char) else char
+        for char in text
+        if not stringprep.in_table_b1(char)
+    )
+    # RFC 3454 is defined over Unicode 3.2, whose normalisation differs in a few characters.
+    prepared = unicodedata.ucd_3_2_0.normalize("NFKC", mapped)
+    if any(stringprep.in_table_a1(char) for char in prepared):
+        raise ValueError("a name or password must hold only characters of Unicode 3.2 (RFC 4013)")
+    if any(prohibited(char) for char in prepared for prohibited in _PROHIBITED):
+        raise ValueError("a name or password must hold no control or private characters (RFC 4013)")
+    # RFC 3454 section 6: right-to-left text may not be mixed with left-to-right text.
+    if any(stringprep.in_table_d1(char) for char in prepared) and (
+        any(stringprep.in_table_d2(char) for char in prepared)
+        or not stringprep.in_table_d1(prepared[0])
+        or not stringprep.in_table_d1(prepared[-1])
+    ):
+        raise ValueError("a name or password must not mix writing directions (RFC 3454 section 6)")
+    return prepared
+
+
+@lru_cache(maxsize=CACHED_PASSWORDS)
+def salted_password(hash_name: str, password: str, salt: bytes, iterations: int) -> bytes:
+    """SaltedPassword of RFC 5802 section 3, remembered per argument tuple.
+
+    Args:
+        hash_name: ``sha1`` or ``sha256``, or whatever hashlib knows.
+        password: As typed; SASLprep is applied here.
+        salt: The raw bytes, not their base64.
+        iterations: At least 1.
+
+    Raises:
+        ValueError: The password cannot be prepared, or `iterations` is below 1.
+    """
+    return hashlib.pbkdf2_hmac(hash_name, saslprep(password).encode(), salt, iterations)
+
+
+def client_key(hash_name: str, salted: bytes) -> bytes:
+    """ClientKey of a salted password."""
+    return hmac.digest(salted, b"Client Key", hash_name)
+
+
+def server_key(hash_name: str, salted: bytes) -> bytes:
+    """ServerKey of a salted password."""
+    return hmac.digest(salted, b"Server Key", hash_name)
+
+
+def stored_key(hash_name: str, client_key: bytes) -> bytes:
+    """StoredKey, by which a server checks a proof without knowing the password."""
+    return hashlib.new(hash_name, client_key).digest()
+
+
+def signature(hash_name: str, key: bytes, auth_message: bytes) -> bytes:
+    """ClientSignature (with StoredKey) or ServerSignature (with ServerKey)."""
+    return hmac.digest(key, auth_message, hash_name)
+
+
+def xor(a: bytes, b: bytes) -> bytes:
+    """Two byte strings of one length, bit by bit; a proof from key and signature and back.
+
+    Raises:
+        ValueError: The lengths differ.
+    """
+    if len(a) != len(b):
+        raise ValueError(f"both sides of xor must have one length, but have {len(a)} and {len(b)}")
+    return (int.from_bytes(a, "big") ^ int.from_bytes(b, "big")).to_bytes(len(a), "big")
