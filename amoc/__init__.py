@@ -1,6 +1,8 @@
 """amoc runs a scenario for very many simulated users at once. This is what a scenario imports."""
 
-from amoc import metrics, settings as config, user
+from amoc import metrics, user
+from amoc import settings as config
+from amoc._version import VERSION
 from amoc.errors import AmocError, Error
 from amoc.settings import setting
 from amoc.user import sleep
@@ -17,4 +19,4 @@ __all__ = [
     # what a user may catch
     "AmocError",
 ]
-__version__ = "0.1.0"
+__version__ = VERSION

@@ -31,7 +31,9 @@ ROW_BYTES = 512
 AREA_BYTES = 64 << 20
 ENTRIES = 4096
 ENTRY_BYTES = 256
-_ENTRY = Struct("<BBHIQ")  # kind, merge rule, bytes of the name, unused, offset of the cells in the area
+_ENTRY = Struct(
+    "<BBHIQ"
+)  # kind, merge rule, bytes of the name, unused, offset of the cells in the area
 NAME_BYTES = ENTRY_BYTES - _ENTRY.size
 _DIRECTORY = 64  # the area starts with its count of entries, alone in a cache line
 _CELLS_START = _DIRECTORY + ENTRIES * ENTRY_BYTES
@@ -129,7 +131,9 @@ class Area:
     @classmethod
     def private(cls) -> Area:
         """An area that nobody else sees, for code that records outside a run."""
-        return cls(memoryview(mmap.mmap(-1, AREA_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)))
+        return cls(
+            memoryview(mmap.mmap(-1, AREA_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
+        )
 
     def declare(self, kind: Kind, name: str, merge: Merge = Merge.SUM) -> memoryview:
         """The cells of metric `name`, made if they do not exist yet.
@@ -161,7 +165,9 @@ class Area:
         size = (CELLS + 1) * 8 if kind is Kind.TIMER else 8
         number = len(self._entries)
         if len(encoded) > NAME_BYTES:
-            raise ScenarioError(f"a metric's name has at most {NAME_BYTES} bytes, but {name!r} has {len(encoded)}")
+            raise ScenarioError(
+                f"a metric's name has at most {NAME_BYTES} bytes, but {name!r} has {len(encoded)}"
+            )
         if number == ENTRIES or self._free + size > len(self._memory):
             raise ScenarioError(
                 f"no room for metric {name!r}: a worker holds {ENTRIES} metrics and {AREA_BYTES >> 20} MiB of them;"
@@ -258,7 +264,8 @@ class Board:
         self._rows = [memory[n * ROW_BYTES : (n + 1) * ROW_BYTES].cast("Q") for n in range(slots)]
         areas = slots * ROW_BYTES
         self._areas = [
-            Area(memory[areas + n * AREA_BYTES : areas + (n + 1) * AREA_BYTES]) for n in range(slots)
+            Area(memory[areas + n * AREA_BYTES : areas + (n + 1) * AREA_BYTES])
+            for n in range(slots)
         ]
         self.users = memory[areas + slots * AREA_BYTES :]
 

@@ -125,7 +125,10 @@ class Parent:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self._pull.close(0)
         self._pub.close()
@@ -148,7 +151,9 @@ class Parent:
         if line is None:
             return
         if len(line.unacked) >= MOST_UNACKED:
-            raise PeerError(f"{child} must acknowledge its commands, but {MOST_UNACKED} are outstanding")
+            raise PeerError(
+                f"{child} must acknowledge its commands, but {MOST_UNACKED} are outstanding"
+            )
         if not line.unacked:
             line.moved_ns = now_ns()
         line.sent += 1
@@ -176,7 +181,9 @@ class Parent:
             line.reports += 1
             missing, line.reports = number - line.reports, number
             if missing > 0:
-                yield Envelope(child, messages.Note("error", f"{missing} report(s) of {child} are lost"))
+                yield Envelope(
+                    child, messages.Note("error", f"{missing} report(s) of {child} are lost")
+                )
             while line.unacked and line.unacked[0][0] <= acked:
                 line.unacked.popleft()
                 line.moved_ns = now_ns()
@@ -242,7 +249,10 @@ class Child:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self._writer.kill()
         self._sub.close(0)

@@ -48,7 +48,9 @@ def show(source: str, raw: Sequence[tuple[str, Mapping[str, Any], bool]]) -> Che
     # The scenario's own first: they are what it is about.
     for one in reversed(checked.declared):
         value, origin = checked.values[one.name]
-        table.add_row(one.name, Text(str(value) if value != "" else "(empty)"), origin, Text(one.description))
+        table.add_row(
+            one.name, Text(str(value) if value != "" else "(empty)"), origin, Text(one.description)
+        )
     console.print()
     console.print(table)
     return checked
@@ -112,10 +114,14 @@ def run_one(checked: Checked, user_id: int, seed: int) -> None:
     _print_metrics(console)
     if alone.error is not None:
         console.print(Text("".join(traceback.format_exception(alone.error)), style="dim"))
-        crash = ScenarioError(f"user {user_id} crashed: {type(alone.error).__name__}: {alone.error}")
+        crash = ScenarioError(
+            f"user {user_id} crashed: {type(alone.error).__name__}: {alone.error}"
+        )
         crash.exit_code = ExitCode.SCENARIO
         raise crash
-    console.print(Text(f"user {user_id}: {UserState(alone.states[user_id]).name.lower()}", style="bold"))
+    console.print(
+        Text(f"user {user_id}: {UserState(alone.states[user_id]).name.lower()}", style="bold")
+    )
 
 
 def _let_it_run(user: User, alone: _Alone, console: Console) -> None:
@@ -142,7 +148,11 @@ def _embedded(checked: Checked, console: Console) -> Iterator[None]:
     if server is None:
         yield
         return
-    console.print(Text(f"\nno XMPP server configured: using the embedded one on {server.address}", style="cyan"))
+    console.print(
+        Text(
+            f"\nno XMPP server configured: using the embedded one on {server.address}", style="cyan"
+        )
+    )
     checked.override({xmppd.SERVERS: server.address})
     try:
         yield
@@ -181,5 +191,3 @@ def _print_metrics(console: Console) -> None:
                 console.print(Text(f"{metric.name}: {shown}", style="dim"))
         elif value:
             console.print(Text(f"{metric.name}: {value:g}", style="dim"))
-
-

@@ -29,7 +29,9 @@ class Duration(click.ParamType[float]):
 
     name = "duration"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
         """Seconds, or a usage error."""
         if isinstance(value, float):
             return value
@@ -54,30 +56,49 @@ def cli() -> None:
 
 _scenario = click.argument("scenario", metavar="SCENARIO")
 _set = click.option(
-    "--set", "pairs", metavar="NAME=VALUE", multiple=True, help="Give a setting a value (repeatable)."
+    "--set",
+    "pairs",
+    metavar="NAME=VALUE",
+    multiple=True,
+    help="Give a setting a value (repeatable).",
 )
 _config = click.option(
-    "--config", metavar="FILE", help="Read settings from this TOML file (default: amoc.toml, if there)."
+    "--config",
+    metavar="FILE",
+    help="Read settings from this TOML file (default: amoc.toml, if there).",
 )
 _seed = click.option(
-    "--seed", type=click.IntRange(0, 2**63 - 1), help="Fix every random decision (default: chosen and shown)."
+    "--seed",
+    type=click.IntRange(0, 2**63 - 1),
+    help="Fix every random decision (default: chosen and shown).",
 )
 
 
 @cli.command()
 @_scenario
-@click.option("--users", type=click.IntRange(1, MOST_ID), help="How many users; ids from 1.  [default: 1]")
+@click.option(
+    "--users", type=click.IntRange(1, MOST_ID), help="How many users; ids from 1.  [default: 1]"
+)
 @click.option("--user-ids", metavar="A-B", help="Which users, by id, instead of --users.")
-@click.option("--duration", type=Duration(), help="Ask users to finish after this long: 30s, 5m (default: never).")
+@click.option(
+    "--duration",
+    type=Duration(),
+    help="Ask users to finish after this long: 30s, 5m (default: never).",
+)
 @click.option("--workers", type=int, help="Worker processes (default: one per CPU core).")
 @_set
 @_config
 @_seed
 @click.option("--comment", default="", help="A remark that is kept with the run.")
 @click.option("--json", "json_file", metavar="FILE", help="Write the summary there as JSON.")
-@click.option("--init-timeout", type=Duration(), default=30.0, help="For import and init().  [default: 30s]")
 @click.option(
-    "--stop-timeout", type=Duration(), default=10.0, help="For users to finish at the end.  [default: 10s]"
+    "--init-timeout", type=Duration(), default=30.0, help="For import and init().  [default: 30s]"
+)
+@click.option(
+    "--stop-timeout",
+    type=Duration(),
+    default=10.0,
+    help="For users to finish at the end.  [default: 10s]",
 )
 def run(
     scenario: str,
@@ -149,7 +170,9 @@ def _ids(users: int | None, user_ids: str | None) -> range:
         raise UsageError("--users and --user-ids say the same thing; give one of them")
     found = re.fullmatch(r"(\d+)-(\d+)", user_ids)
     if not found or not 1 <= int(found[1]) <= int(found[2]) <= MOST_ID:
-        raise UsageError(f"--user-ids must be A-B with 1 <= A <= B <= {MOST_ID}, but is {user_ids!r}")
+        raise UsageError(
+            f"--user-ids must be A-B with 1 <= A <= B <= {MOST_ID}, but is {user_ids!r}"
+        )
     return range(int(found[1]), int(found[2]) + 1)
 
 
@@ -170,10 +193,22 @@ def _writable(file: str | None) -> Path | None:
 @_set
 @_config
 @_seed
-@click.option("--run", "run_user", is_flag=True, help="Run one user once, here, with a trace of its stanzas.")
-@click.option("--user-id", type=click.IntRange(1, MOST_ID), default=1, help="Which user --run runs.  [default: 1]")
+@click.option(
+    "--run", "run_user", is_flag=True, help="Run one user once, here, with a trace of its stanzas."
+)
+@click.option(
+    "--user-id",
+    type=click.IntRange(1, MOST_ID),
+    default=1,
+    help="Which user --run runs.  [default: 1]",
+)
 def check(
-    scenario: str, pairs: tuple[str, ...], config: str | None, seed: int | None, run_user: bool, user_id: int
+    scenario: str,
+    pairs: tuple[str, ...],
+    config: str | None,
+    seed: int | None,
+    run_user: bool,
+    user_id: int,
 ) -> None:
     """Load SCENARIO; show its docstring and its settings with values and sources."""
     from amoc.engine import patching
@@ -192,7 +227,13 @@ def check(
 
 @cli.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", type=click.IntRange(0, 65535), default=5222, show_default=True, help="0: any free one.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=5222,
+    show_default=True,
+    help="0: any free one.",
+)
 @click.option("--domain", default="localhost", show_default=True, help="The domain it serves.")
 @click.option("--lifeline", is_flag=True, hidden=True, help="Leave when standard input ends.")
 @click.option("--stats", is_flag=True, help="Print statistics at the end.")

@@ -58,7 +58,10 @@ class Figures:
 
     def _users(self, states: frozenset[UserState]) -> int:
         return sum(
-            count for sample in self._latest.values() for state, count in sample.users.items() if state in states
+            count
+            for sample in self._latest.values()
+            for state, count in sample.users.items()
+            if state in states
         )
 
     @property
@@ -98,7 +101,9 @@ class Figures:
 
     def crashes(self) -> dict[str, int]:
         """Iterations that raised, by cause, the most frequent first."""
-        return dict(sorted(self._add(lambda sample: sample.crashes).items(), key=lambda item: -item[1]))
+        return dict(
+            sorted(self._add(lambda sample: sample.crashes).items(), key=lambda item: -item[1])
+        )
 
     def counters(self) -> dict[str, int]:
         """Totals of the counters, by name."""
@@ -117,14 +122,19 @@ class Figures:
         for sample in self._latest.values():
             for name, (merge, some) in sample.gauges.items():
                 values.setdefault(name, (Merge(merge), []))[1].extend(some)
-        return {name: _MERGE[merge](all_of_them) for name, (merge, all_of_them) in sorted(values.items())}
+        return {
+            name: _MERGE[merge](all_of_them)
+            for name, (merge, all_of_them) in sorted(values.items())
+        }
 
     def timers(self) -> dict[str, Histogram]:
         """The timers, merged over all workers."""
         merged: dict[str, Histogram] = {}
         for sample in self._latest.values():
             for name, (max_ns, flat) in sample.timers.items():
-                merged.setdefault(name, Histogram()).add(dict(zip(flat[::2], flat[1::2], strict=True)), max_ns)
+                merged.setdefault(name, Histogram()).add(
+                    dict(zip(flat[::2], flat[1::2], strict=True)), max_ns
+                )
         return dict(sorted(merged.items()))
 
     def workers(self, node: str | None = None) -> list[WorkerFigures]:
@@ -152,7 +162,9 @@ class Figures:
                 "running": self.running,
                 "starts_per_s_peak": round(max(self.starts_per_s_peak, mean_rate), 1),
             },
-            "crashes": [{"cause": cause, "count": count} for cause, count in self.crashes().items()],
+            "crashes": [
+                {"cause": cause, "count": count} for cause, count in self.crashes().items()
+            ],
             "counters": self.counters(),
             "gauges": self.gauges(),
             "timers": {name: _timer_summary(one) for name, one in self.timers().items()},

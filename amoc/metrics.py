@@ -118,7 +118,10 @@ class _Stopwatch:
         self._start_ns = perf_counter_ns()
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         if kind is None or issubclass(kind, Exception):
             self._timer.record_ns(perf_counter_ns() - self._start_ns)

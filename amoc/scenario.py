@@ -60,7 +60,9 @@ class Scenario:
         try:
             state = init()
         except BaseException as error:
-            raise InitError(f"init() of {self.source} raised {describe(error, self.directory)}") from error
+            raise InitError(
+                f"init() of {self.source} raised {describe(error, self.directory)}"
+            ) from error
         if isinstance(state, Error):
             raise InitError(f"init() of {self.source} refused to start: {state.reason}")
         return state
@@ -161,7 +163,9 @@ def _check(scenario: Scenario) -> None:
         if function is None:
             continue
         if not callable(function):
-            raise ScenarioError(f"{name} of {scenario.source} must be a function, but is {function!r}")
+            raise ScenarioError(
+                f"{name} of {scenario.source} must be a function, but is {function!r}"
+            )
         if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
             raise ScenarioError(
                 f"{name}() of {scenario.source} must be a plain function, but is async; users are"
@@ -179,7 +183,9 @@ def _check(scenario: Scenario) -> None:
         )
     init = getattr(scenario.module, "init", None)
     if init is not None and not _takes(init, 0):
-        raise ScenarioError(f"init() of {scenario.source} takes {inspect.signature(init)}; define init()")
+        raise ScenarioError(
+            f"init() of {scenario.source} takes {inspect.signature(init)}; define init()"
+        )
 
 
 def _takes(function: Callable[..., Any], count: int) -> bool:

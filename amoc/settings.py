@@ -147,7 +147,9 @@ def setting(
             raise ScenarioError(f"a setting without a default needs type= ({where})")
         type = default.__class__
     if not callable(update) and update not in ("read-only", "free"):
-        raise ScenarioError(f"update= must be 'read-only', 'free' or a function, but is {update!r} ({where})")
+        raise ScenarioError(
+            f"update= must be 'read-only', 'free' or a function, but is {update!r} ({where})"
+        )
     declared = Setting(
         default,
         description,
@@ -204,11 +206,15 @@ def declared(modules: Mapping[str, types.ModuleType] | None = None) -> list[Sett
             continue
         names = [name for name, value in vars(module).items() if value is one]
         if not names:
-            raise ScenarioError(f"a setting of {one.module} ({one.description!r}) is not assigned to a variable there")
+            raise ScenarioError(
+                f"a setting of {one.module} ({one.description!r}) is not assigned to a variable there"
+            )
         one.name = names[0]
         twin = found.setdefault(one.name, one)
         if twin is not one:
-            raise ScenarioError(f"setting {one.name} is declared twice: in {twin.module} and in {one.module}")
+            raise ScenarioError(
+                f"setting {one.name} is declared twice: in {twin.module} and in {one.module}"
+            )
     return list(found.values())
 
 
@@ -247,7 +253,9 @@ def resolve(settings: Iterable[Setting[Any]], sources: Sequence[Source]) -> dict
         try:
             values[name] = Value(one.convert(raw), label)
         except Exception as error:  # a check is the scenario's code and may raise anything
-            reason = str(error) if isinstance(error, ValueError) else f"makes its check raise {error!r}"
+            reason = (
+                str(error) if isinstance(error, ValueError) else f"makes its check raise {error!r}"
+            )
             problems.append(f"{name} {reason}, but is {raw!r} (from {label})")
     if problems:
         raise SettingError(*problems)

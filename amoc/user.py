@@ -173,7 +173,9 @@ def current() -> User:
     caller = getcurrent()
     if isinstance(caller, User):
         return caller
-    raise ClosedError("amoc.user is only there for a user: use it in start() and what start() calls")
+    raise ClosedError(
+        "amoc.user is only there for a user: use it in start() and what start() calls"
+    )
 
 
 def sleep(seconds: float) -> None:

@@ -28,7 +28,9 @@ def cause_of(error: BaseException, directory: str) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if directory and frame.filename.startswith(directory + "/")]
     place = (own or frames)[-1:]
-    where = f" ({basename(place[0].filename)}:{place[0].lineno} in {place[0].name})" if place else ""
+    where = (
+        f" ({basename(place[0].filename)}:{place[0].lineno} in {place[0].name})" if place else ""
+    )
     text = _NUMBER.sub("#", " ".join(str(error).split()))
     what = f"{type(error).__name__}: {text}" if text else type(error).__name__
     room = NAME_BYTES - len(where.encode())

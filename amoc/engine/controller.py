@@ -176,7 +176,9 @@ class Controller:
         self._interrupts += 1
         if self.status.state is State.RUNNING:
             timeout = f"{self._plan.stop_timeout_s:g} s"
-            self._say("info", f"stopping: users have {timeout} to finish; once more to stop at once")
+            self._say(
+                "info", f"stopping: users have {timeout} to finish; once more to stop at once"
+            )
         self._changed.set()
 
     def run(self) -> Outcome:
@@ -258,7 +260,13 @@ class Controller:
         self.status.loaded = loaded
         limits.check_fds(len(plan.users), loaded.workers, loaded.fds_per_user, loaded.fd_limit)
         interarrival_ms, per_minute = loaded.pacing
-        rate_per_s = per_minute / 60 if per_minute is not None else 1000 / interarrival_ms if interarrival_ms else inf
+        rate_per_s = (
+            per_minute / 60
+            if per_minute is not None
+            else 1000 / interarrival_ms
+            if interarrival_ms
+            else inf
+        )
         self._pacing = pacing.StartPlan(
             rate_per_s,
             [
@@ -306,7 +314,10 @@ class Controller:
         plan = self._plan
         self._send(StopUsers(plan.stop_timeout_s))
         self._until(
-            lambda: Stopped in self._seen, plan.stop_timeout_s + STOP_MARGIN_S, "the node", "stop its users"
+            lambda: Stopped in self._seen,
+            plan.stop_timeout_s + STOP_MARGIN_S,
+            "the node",
+            "stop its users",
         )
         stopped: Stopped = self._seen[Stopped]
         if stopped.killed:
@@ -352,13 +363,17 @@ class Controller:
         match record:
             case Sample():
                 self.status.figures.take(node, record)
-                self.status.elapsed_s = (now_ns() - self._begun_ns) / S_NS if self._begun_ns else 0.0
+                self.status.elapsed_s = (
+                    (now_ns() - self._begun_ns) / S_NS if self._begun_ns else 0.0
+                )
             case WorkerUp(slot, epoch, _, restart, start):
                 self._up.add(slot)
                 if self._pacing is not None:
                     self._pacing.up(slot, list(restart), list(start))
                 if epoch > 1:
-                    self._say("info", f"worker {slot} is replaced; {len(restart)} users start again")
+                    self._say(
+                        "info", f"worker {slot} is replaced; {len(restart)} users start again"
+                    )
             case WorkerLost(slot, _, reason):
                 self._up.discard(slot)
                 if self._pacing is not None:
@@ -370,7 +385,9 @@ class Controller:
             case CrashSeen(_, cause, text, user_id):
                 if cause not in self._causes:
                     self._causes.add(cause)
-                    self._say("error", f"user {user_id} crashed, the first with this cause: {cause}")
+                    self._say(
+                        "error", f"user {user_id} crashed, the first with this cause: {cause}"
+                    )
                     self._say("trace", text)
             case Note(level, text):
                 self._say(level, text)

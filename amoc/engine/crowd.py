@@ -81,7 +81,9 @@ class Crowd:
             self._wanted.clear()
             while self._blocks:
                 block = self._blocks.popleft()
-                count = self._start_at_times(block) if block.offsets_ns else self._start_at_once(block)
+                count = (
+                    self._start_at_times(block) if block.offsets_ns else self._start_at_once(block)
+                )
                 self._report(Started(self._slot, count))
 
     def _start_at_once(self, block: StartUsers) -> int:

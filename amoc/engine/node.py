@@ -111,7 +111,12 @@ class Node:
         with self._workers, self._controller:
             gevent.signal_handler(signal.SIGTERM, self._lost_controller, "it was told to (SIGTERM)")
             self._controller.join(JOIN_S)
-            for task in (self._hear_supervisor, self._hear_workers, self._hear_controller, self._watch_lifeline):
+            for task in (
+                self._hear_supervisor,
+                self._hear_workers,
+                self._hear_controller,
+                self._watch_lifeline,
+            ):
                 gevent.spawn(self._guarded, task)
             sampling = gevent.spawn(self._guarded, self._sample_each_second)
             self._leave.wait()
@@ -285,7 +290,9 @@ class Node:
         if not self._stopping.done.wait(timeout_s + 2.0 + KILL_MARGIN_S):
             for number, slot in enumerate(self._slots):
                 if slot.gone is None:
-                    self._report(Note("error", f"worker {number} did not stop in time and is killed"))
+                    self._report(
+                        Note("error", f"worker {number} did not stop in time and is killed")
+                    )
                     link_write(self._line, KillWorker(number, slot.epoch))
             self._stopping.done.wait(KILL_MARGIN_S)
         answers = [slot.gone for slot in self._slots if slot.gone is not None]
@@ -311,7 +318,9 @@ class Node:
         try:
             last = self._stopping.terminated.get(timeout=deadline_s + supervisor.GRACE_S)
         except gevent.Timeout:
-            last = Terminated(f"terminate() must return within {deadline_s:g} s, but is still running")
+            last = Terminated(
+                f"terminate() must return within {deadline_s:g} s, but is still running"
+            )
         self._report_sample()
         self._report(last)
         self._leave.set()

@@ -100,9 +100,11 @@ class StartPlan:
             return self._deal_at_once(now_ns)
         if self._due_ns() < now_ns - VOID_NS:
             if self._k:
-                self.missed += (now_ns - self._due_ns()) * self._rate // S_NS if any(
-                    slot.ready() for slot in self._slots
-                ) else 0
+                self.missed += (
+                    (now_ns - self._due_ns()) * self._rate // S_NS
+                    if any(slot.ready() for slot in self._slots)
+                    else 0
+                )
             self._base_ns, self._k = now_ns, 0
         dealt: dict[tuple[int, bool], list[tuple[int, int]]] = {}
         while (due_ns := self._due_ns()) <= now_ns + HORIZON_NS:

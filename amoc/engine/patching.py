@@ -18,7 +18,9 @@ def patch() -> None:
     """
     from gevent import config, monkey
 
-    config.track_greenlet_tree = False  # twice the user starts per second, and nobody asks for the tree
+    config.track_greenlet_tree = (
+        False  # twice the user starts per second, and nobody asks for the tree
+    )
     monkey.patch_all(os=False, signal=False)
 
 

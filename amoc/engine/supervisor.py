@@ -90,7 +90,12 @@ class Supervisor:
     """Runs one node's share of the scenario from load to terminate()."""
 
     def __init__(
-        self, bootstrap: Bootstrap, board: Board, directory: str, line: int, work: Callable[[Task], int]
+        self,
+        bootstrap: Bootstrap,
+        board: Board,
+        directory: str,
+        line: int,
+        work: Callable[[Task], int],
     ) -> None:
         self._bootstrap = bootstrap
         self._board = board
@@ -106,7 +111,9 @@ class Supervisor:
         scenario, declared = self._load()
         init = link.read_one(self._line)
         if not isinstance(init, Init):
-            raise PeerError(f"the supervisor must be told to init, but is told {type(init).__name__}")
+            raise PeerError(
+                f"the supervisor must be told to init, but is told {type(init).__name__}"
+            )
         state = self._init(scenario, declared, init)
         others = patching.drop_hub()
         if others:
@@ -143,7 +150,13 @@ class Supervisor:
                 name=scenario.name,
                 doc=scenario.doc,
                 settings=[
-                    (one.name, str(values[one.name].value), values[one.name].source, one.description, one.module)
+                    (
+                        one.name,
+                        str(values[one.name].value),
+                        values[one.name].source,
+                        one.description,
+                        one.module,
+                    )
                     for one in declared
                 ],
                 pacing=(own_settings.interarrival.get(), own_settings.user_rate.get()),
@@ -280,7 +293,9 @@ def for_scenario(
     names = {one.name for one in declared}
     chosen = []
     for label, values, strict in sources:
-        tables = {key for key, value in values.items() if isinstance(value, dict) and key not in names}
+        tables = {
+            key for key, value in values.items() if isinstance(value, dict) and key not in names
+        }
         if name in tables:
             chosen.append(settings.Source(f"{label} [{name}]", values[name], strict))  # type: ignore[arg-type]
         rest = {key: value for key, value in values.items() if key not in tables}

@@ -29,11 +29,15 @@ GC_GENERATION_0 = 50_000
 def main(task: Task) -> int:
     """Be the worker of `task` until told to go; the exit status."""
     gc.set_threshold(GC_GENERATION_0, 20, 50)
-    random.seed(f"{task.seed}/{task.slot}/{task.epoch}")  # or all workers would draw the same numbers
+    random.seed(
+        f"{task.seed}/{task.slot}/{task.epoch}"
+    )  # or all workers would draw the same numbers
     metrics.attach(task.board.area(task.slot))
     context = zmq.Context()
     with bus.Child(context, task.directory, f"w{task.slot}.{task.epoch}") as line:
-        orders = Orders(task.slot, task.seed, task.start, task.scenario_directory, line.report_nowait)
+        orders = Orders(
+            task.slot, task.seed, task.start, task.scenario_directory, line.report_nowait
+        )
         crowd = Crowd(orders, task.board)
         gevent.spawn(_beat, task, crowd)
         line.join(JOIN_S)
@@ -43,9 +47,7 @@ def main(task: Task) -> int:
                 case StartUsers():
                     crowd.deal(command)
                 case StopUsers(timeout_s):
-                    gevent.spawn(crowd.stop, timeout_s).link_value(
-                        partial(_report_gone, line)
-                    )
+                    gevent.spawn(crowd.stop, timeout_s).link_value(partial(_report_gone, line))
                 case Go():
                     line.flush(1.0)
                     break

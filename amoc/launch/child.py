@@ -26,7 +26,9 @@ class ChildProcess:
         pid: Its process id.
     """
 
-    def __init__(self, module: str, arguments: Sequence[str], on_line: Callable[[str], None]) -> None:
+    def __init__(
+        self, module: str, arguments: Sequence[str], on_line: Callable[[str], None]
+    ) -> None:
         """Start ``python -m module arguments…``; each line it prints goes to `on_line`."""
         self._process = subprocess.Popen(
             [sys.executable, "-m", module, *arguments],

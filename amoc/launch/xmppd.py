@@ -91,5 +91,7 @@ def start(loaded: Loaded, users: int, on_line: Callable[[str], None]) -> Embedde
     domain = wanted(loaded)
     if domain is None:
         return None
-    limits.check_fds(users, 1, loaded.fds_per_user, process.raise_fd_limit(), "embedded XMPP server")
+    limits.check_fds(
+        users, 1, loaded.fds_per_user, process.raise_fd_limit(), "embedded XMPP server"
+    )
     return EmbeddedXmpp(domain, on_line)

@@ -67,7 +67,10 @@ class LiveView:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         if self._task is not None:
             self._task.kill()
@@ -103,7 +106,9 @@ class LiveView:
             f" {figures.finished} finished {figures.crashed} crashed",
         ]
         rates = self._rates.take(figures.counters())
-        parts += [f"{name} {figures.counters()[name]} ({rate:.1f}/s)" for name, rate in rates.items()]
+        parts += [
+            f"{name} {figures.counters()[name]} ({rate:.1f}/s)" for name, rate in rates.items()
+        ]
         for name, timer in figures.timers().items():
             if name not in BUILT_IN_TIMERS and timer.count:
                 p50, p99 = timer.quantiles_s(0.5, 0.99)
@@ -121,7 +126,9 @@ class LiveView:
             table.add_column("now", justify="right")
             table.columns[3]._cells = [f"{rates[name]:,.1f}" for name in counters]
             parts += ["", table]
-        timers = {name: timer for name, timer in figures.timers().items() if name not in BUILT_IN_TIMERS}
+        timers = {
+            name: timer for name, timer in figures.timers().items() if name not in BUILT_IN_TIMERS
+        }
         if timers:
             shown = {
                 name: {

@@ -41,7 +41,9 @@ def render(summary: Mapping[str, Any]) -> RenderableType:
         parts += ["", counters_table(summary["counters"], run["duration_s"])]
     if summary["gauges"]:
         parts += ["", _gauges(summary["gauges"])]
-    target = {name: timer for name, timer in summary["timers"].items() if name not in BUILT_IN_TIMERS}
+    target = {
+        name: timer for name, timer in summary["timers"].items() if name not in BUILT_IN_TIMERS
+    }
     if target:
         parts += ["", timers_table(target)]
     if summary["workers"]:

@@ -1,0 +1,6 @@
+"""What all tests share: hypothesis without deadlines, for machines are shared and a pause is no failure."""
+
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("amoc", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("amoc")
