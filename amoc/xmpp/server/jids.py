@@ -1,0 +1,108 @@
+"""Addresses: parsed, checked and brought to one spelling (RFC 7622), so that equal ones compare equal.
+
+The local and domain parts are NFC-normalised and lower-cased, the resource is NFC-normalised only.
+Routing tables are keyed by this spelling. A client that already writes it, as nearly all do,
+is found by a plain dictionary look-up; only the others pay for `parse()`, which remembers.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from functools import lru_cache
+from typing import NamedTuple
+
+_MAX_PART_BYTES = 1023
+_FORBIDDEN_LOCAL = re.compile("[\"&'/:<>@]")
+_PLAIN_LOCAL = re.compile(r"[a-z0-9_.\-]{1,255}", re.ASCII)
+_DOMAIN = re.compile(r"[\w.\-]+|\[[0-9a-f:.]+\]")
+
+
+class Jid(NamedTuple):
+    """An address in its one spelling."""
+
+    local: str
+    """The user's name, or empty for the address of a server."""
+    domain: str
+    resource: str
+    """One connection of the user, or empty for a bare address."""
+
+    @property
+    def bare(self) -> str:
+        """The address without its resource."""
+        return f"{self.local}@{self.domain}" if self.local else self.domain
+
+    @property
+    def full(self) -> str:
+        """The whole address; the same as `bare` when there is no resource."""
+        return f"{self.bare}/{self.resource}" if self.resource else self.bare
+
+
+class JidError(ValueError):
+    """The text is not an address; the message says which rule it breaks."""
+
+
+def _checked(part: str, name: str) -> str:
+    if not part:
+        raise JidError(f"{name} of a JID must not be empty")
+    if len(part.encode("utf-8", "surrogatepass")) > _MAX_PART_BYTES:
+        raise JidError(f"{name} of a JID must have at most {_MAX_PART_BYTES} bytes")
+    # C*: control, format, surrogate, private, unassigned; Zl and Zp: separators (RFC 8264 section
+    # 9).
+    if any(unicodedata.category(char) in _NEVER for char in part):
+        raise JidError(f"{name} of a JID must not hold control characters")
+    return part
+
+
+_NEVER = frozenset({"Cc", "Cf", "Cs", "Cn", "Zl", "Zp"})
+
+
+def prepare_local(text: str) -> str:
+    """The one spelling of a user name (RFC 7622 section 3.3).
+
+    Raises:
+        JidError: It is empty, too long, or holds a character that no user name may hold.
+    """
+    if _PLAIN_LOCAL.fullmatch(text):
+        return text
+    local = _checked(unicodedata.normalize("NFC", text).lower(), "local part")
+    if _FORBIDDEN_LOCAL.search(local) or any(char.isspace() for char in local):
+        raise JidError("local part of a JID must not hold blanks or any of \"&'/:<>@")
+    return local
+
+
+def prepare_domain(text: str) -> str:
+    """The one spelling of a domain (RFC 7622 section 3.2).
+
+    Raises:
+        JidError: It is not a domain name or address.
+    """
+    domain = unicodedata.normalize("NFC", text).lower().removesuffix(".")
+    if not _DOMAIN.fullmatch(_checked(domain, "domain part")):
+        raise JidError("domain part of a JID must be a host name or address")
+    return domain
+
+
+def prepare_resource(text: str) -> str:
+    """The one spelling of a resource (RFC 7622 section 3.4).
+
+    Raises:
+        JidError: It is empty, too long, or holds a control character.
+    """
+    return _checked(unicodedata.normalize("NFC", text), "resource")
+
+
+@lru_cache(maxsize=8192)
+def parse(text: str) -> Jid:
+    """The address that `text` spells.
+
+    Raises:
+        JidError: It spells none.
+    """
+    bare, slash, resource = text.partition("/")
+    local, at, domain = bare.rpartition("@")
+    return Jid(
+        prepare_local(local) if at else "",
+        prepare_domain(domain),
+        prepare_resource(resource) if slash else "",
+    )

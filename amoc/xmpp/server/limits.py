@@ -1,0 +1,39 @@
+"""Every limit of the server in one record, so that nothing a client does can grow without end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one client may use. Bytes, counts and seconds; what happens beyond is said with each."""
+
+    stanza_bytes: int = 262_144
+    """A longer stanza ends its stream with policy-violation, as prosody does."""
+    login_stanza_bytes: int = 10_000
+    """The same before log-in, when nobody has a reason to say much."""
+    depth: int = 64
+    """Elements open at once inside a stanza, itself included; deeper is a policy-violation."""
+    queue_bytes: int = 1_048_576
+    """What waits for one client that reads too slowly; more ends its stream with policy-violation."""
+    login_s: float = 30.0
+    """From the connection to a bound resource; longer is a connection-timeout."""
+    stanza_s: float = 30.0
+    """From the first byte of a stanza to its last; longer is a connection-timeout."""
+    stall_s: float = 30.0
+    """How long a client with something waiting for it may read nothing at all."""
+    linger_s: float = 2.0
+    """How long a stream that was closed may take to read the last words sent to it."""
+    login_attempts: int = 3
+    """Failed log-ins on one connection; the last ends the stream with policy-violation."""
+    accounts: int = 1_000_000
+    """Accounts registered in-band; more are refused with resource-constraint."""
+    contacts: int = 10_000
+    """Contacts in one user's roster, asked-for ones included; more are refused or ignored."""
+    all_contacts: int = 2_000_000
+    """The same over all rosters together."""
+    resources: int = 100
+    """Connections of one user; more are refused with resource-constraint."""
+    directed: int = 1_000
+    """Addresses outside its roster that one connection can send presence to and have told when it ends."""
