@@ -43,6 +43,8 @@ TICK_S = 0.2
 BATCH_S = 0.005
 """How long a report may wait for company."""
 HELLO_S = 0.05
+LINGER_MS = 2_000
+"""How long the end of a context may wait for what is still to be sent."""
 RESEND_NS = S_NS // 2
 MOST_UNACKED = 20_000
 """Commands on their way to one child, beyond which it counts as broken."""
@@ -115,7 +117,7 @@ class Parent:
         self._pub = context.socket(zmq.PUB)
         self._pull = context.socket(zmq.PULL)
         for socket, endpoint in ((self._pub, down), (self._pull, up)):
-            socket.linger = 500
+            socket.linger = LINGER_MS
             socket.set_hwm(MOST_UNACKED)
             socket.bind(endpoint)
         self._lines: dict[str, _Line] = {}
@@ -231,7 +233,7 @@ class Child:
         self._sub.subscribe(f"{name}.".encode())
         self._push = context.socket(zmq.PUSH)
         for socket, endpoint in ((self._sub, down), (self._push, up)):
-            socket.linger = 500
+            socket.linger = LINGER_MS
             socket.set_hwm(MOST_UNACKED)
             socket.connect(endpoint)
         self._heard = 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any

@@ -249,6 +249,8 @@ def xmppd(host: str, port: int, domain: str, lifeline: bool, stats: bool) -> Non
 
 def main() -> None:
     """The entry point: no traceback for what amoc raises on purpose."""
+    # Into a pipe or a file, too, a line is there when it was printed.
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     try:
         cli()
     except AmocError as error:

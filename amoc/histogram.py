@@ -28,7 +28,7 @@ def cell_of(ns: int) -> int:
         return 0
     shift = ns.bit_length() - 8
     cell = ns if shift < 0 else (shift << 7) + (ns >> shift)
-    return cell if cell < LAST_CELL else LAST_CELL
+    return min(LAST_CELL, cell)
 
 
 def middle_ns(cell: int) -> float:

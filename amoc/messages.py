@@ -193,6 +193,12 @@ class Note(NamedTuple):
     text: str
 
 
+class Output(NamedTuple):
+    """Up: what the scenario has printed, in whole lines."""
+
+    lines: Sequence[str]
+
+
 class WorkerFigures(NamedTuple):
     """One worker's own figures, part of `Sample`."""
 

@@ -95,7 +95,7 @@ class Timer(_Handle):
         shift = ns.bit_length() - 8
         cell = ns if shift < 0 else (shift << 7) + (ns >> shift)
         cells = self._cells
-        cells[cell if cell < LAST_CELL else LAST_CELL] += 1
+        cells[min(LAST_CELL, cell)] += 1
         if ns > cells[CELLS]:
             cells[CELLS] = ns
 

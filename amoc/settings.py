@@ -109,7 +109,7 @@ class Setting(Generic[T]):
 
 
 def _clause(error: ValidationError) -> str:
-    """pydantic's first complaint as a clause: ``must be a valid integer``."""
+    """Pydantic's first complaint as a clause: ``must be a valid integer``."""
     text = error.errors(include_url=False)[0]["msg"]
     text = text.removeprefix("Value error, ").removesuffix(".")
     return text.replace("Input should be", "must be").split(", unable to parse")[0]

@@ -38,6 +38,7 @@ from amoc.messages import (
     Init,
     Loaded,
     Note,
+    Output,
     Ready,
     Record,
     Sample,
@@ -391,6 +392,9 @@ class Controller:
                     self._say("trace", text)
             case Note(level, text):
                 self._say(level, text)
+            case Output(lines):
+                for line in lines:
+                    self._on_line(line)
             case Failed(exit_code, message):
                 self._failure = _failed(ExitCode(exit_code), message)
             case Hello() | Loaded() | Ready() | Stopped() | Terminated():

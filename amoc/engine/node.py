@@ -8,6 +8,7 @@ board once a second and watches over its workers.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -27,6 +28,7 @@ from amoc.board import ALIVE, Board, Cell, Kind, Merge, UserState
 from amoc.engine import link, placement, process, supervisor, worker
 from amoc.errors import AmocError, ExitCode, PeerError, SettingError
 from amoc.histogram import Histogram
+from amoc.lines import Lines
 from amoc.messages import (
     Bootstrap,
     CrashSeen,
@@ -39,6 +41,7 @@ from amoc.messages import (
     KillWorker,
     Loaded,
     Note,
+    Output,
     Ready,
     Record,
     Sample,
@@ -87,24 +90,40 @@ class _Stopping:
     lost: int = 0
 
 
+@dataclass(frozen=True)
+class _Ends:
+    """One side's descriptors of what connects node and supervisor.
+
+    Attributes:
+        line: The socket for commands and reports.
+        output: What the scenario prints goes in here, and comes out at the node's side.
+    """
+
+    line: int
+    output: int
+
+
 class Node:
     """Relays, samples, watches."""
 
     def __init__(
-        self, bootstrap: Bootstrap, board: Board, supervisor_pid: int, line: int, directory: str
+        self, bootstrap: Bootstrap, board: Board, supervisor_pid: int, ends: _Ends, directory: str
     ) -> None:
         self._bootstrap = bootstrap
         self._board = board
         self._supervisor_pid = supervisor_pid
-        self._line = gsocket.socket(fileno=line)
+        self._line = gsocket.socket(fileno=ends.line)
+        self._output = ends.output
+        self._printed = Event()
         self._slots = [_Slot() for _ in range(board.slots)]
         self._highest_id = 0
         self._stopping = _Stopping()
+        self._ready = False
         self._leave = Event()
         self._leaving_reason = ""
-        context = zmq.Context()
-        self._workers = bus.Parent(context, directory)
-        self._controller = bus.Child(context, bootstrap.endpoint, f"node{bootstrap.node}")
+        self._context = zmq.Context()
+        self._workers = bus.Parent(self._context, directory)
+        self._controller = bus.Child(self._context, bootstrap.endpoint, f"node{bootstrap.node}")
 
     def run(self) -> None:
         """Join the controller, then relay until there is nothing more to do."""
@@ -112,6 +131,7 @@ class Node:
             gevent.signal_handler(signal.SIGTERM, self._lost_controller, "it was told to (SIGTERM)")
             self._controller.join(JOIN_S)
             for task in (
+                self._pass_on_output,
                 self._hear_supervisor,
                 self._hear_workers,
                 self._hear_controller,
@@ -121,8 +141,10 @@ class Node:
             sampling = gevent.spawn(self._guarded, self._sample_each_second)
             self._leave.wait()
             sampling.kill()
+            self._kill_supervisor()  # it has said its last word, and its workers go with it
+            self._printed.wait(1.0)
             self._controller.flush(2.0)
-            self._kill_supervisor()  # it has said its last word
+        self._context.term()  # not before the last report is out
 
     def _guarded(self, task: object) -> None:
         try:
@@ -149,6 +171,17 @@ class Node:
             self._supervisor_pid = 0
 
     # From the supervisor
+
+    def _pass_on_output(self) -> None:
+        """What the scenario prints goes to the controller; without one, nowhere, but nobody is hurt."""
+        lines = Lines()
+        data = b"?"
+        while data:
+            gsocket.wait_read(self._output)
+            data = os.read(self._output, 65536)
+            if whole := lines.feed(data):
+                self._controller.report(Output(whole))
+        self._printed.set()
 
     def _hear_supervisor(self) -> None:
         decoder = link.Decoder()
@@ -177,6 +210,7 @@ class Node:
             case Terminated():
                 self._stopping.terminated.set(record)
             case Loaded() | Ready() | Note():
+                self._ready = self._ready or isinstance(record, Ready)
                 self._report(record)
 
     def _worker_died(self, died: Died) -> None:
@@ -264,13 +298,16 @@ class Node:
                 return
 
     def _lost_controller(self, why: str) -> None:
-        print(f"amoc: node {self._bootstrap.node} stops: {why}", file=sys.stderr)
+        with contextlib.suppress(OSError):  # who would read it may be gone
+            print(f"amoc: node {self._bootstrap.node} stops: {why}", file=sys.stderr)
         gevent.spawn(self._guarded, self._end_alone)
 
     def _end_alone(self) -> None:
-        self._stop(self._bootstrap.stop_timeout_s)
-        self._terminate()
+        if self._ready:
+            self._stop(self._bootstrap.stop_timeout_s)
+            self._terminate()
         shutil.rmtree(self._bootstrap.endpoint, ignore_errors=True)  # nobody else is left to do it
+        self._leave.set()
 
     # The end
 
@@ -404,10 +441,8 @@ def take_sample(board: Board, highest_id: int) -> Sample:
 
 def link_write(line: gsocket.socket, record: Record) -> None:
     """Send `record` to the supervisor; if that is gone, reading from it says so."""
-    try:
+    with contextlib.suppress(OSError):
         line.sendall(link.encode(record))
-    except OSError:
-        pass
 
 
 def own_workers(bootstrap: Bootstrap) -> int:
@@ -451,22 +486,30 @@ def _run(bootstrap: Bootstrap) -> None:
         _refuse(bootstrap, error)
         return
     ours, theirs = socket.socketpair()
+    reading, writing = os.pipe()
     node_pid = os.getpid()
     pid = os.fork()
     if pid == 0:
         ours.close()
+        os.close(reading)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # the lifeline is the node's alone
-        supervisor.main(bootstrap, board, directory, theirs.fileno(), node_pid, worker.main)
+        os.dup2(writing, 1)
+        os.dup2(writing, 2)
+        os.close(writing)
+        supervisor.main(bootstrap, board, directory, theirs.detach(), node_pid, worker.main)
     theirs.close()
-    Node(bootstrap, board, pid, ours.detach(), directory).run()
+    os.close(writing)
+    Node(bootstrap, board, pid, _Ends(ours.detach(), reading), directory).run()
 
 
 def _refuse(bootstrap: Bootstrap, error: AmocError) -> None:
     """Tell the controller why there will be no node."""
-    with bus.Child(zmq.Context(), bootstrap.endpoint, f"node{bootstrap.node}") as controller:
+    context = zmq.Context()
+    with bus.Child(context, bootstrap.endpoint, f"node{bootstrap.node}") as controller:
         controller.join(JOIN_S)
         controller.report(Failed(int(error.exit_code), str(error)))
         controller.flush(2.0)
+    context.term()
 
 
 if __name__ == "__main__":

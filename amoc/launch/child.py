@@ -13,10 +13,8 @@ from collections.abc import Callable, Sequence
 import gevent
 from gevent import socket as gsocket
 
+from amoc.lines import Lines
 from amoc.timing import S_NS, now_ns
-
-LONGEST_LINE = 1 << 16
-"""Output without a line's end is passed on in pieces of this size."""
 
 
 class ChildProcess:
@@ -54,18 +52,13 @@ class ChildProcess:
 
     def _read(self) -> None:
         fd = self._output.fileno()
-        rest = b""
-        while True:
+        lines = Lines()
+        data = b"?"
+        while data:
             gsocket.wait_read(fd)
             data = os.read(fd, 65536)
-            *lines, rest = (rest + data).split(b"\n")
-            if len(rest) > LONGEST_LINE or (rest and not data):
-                lines.append(rest)
-                rest = b""
-            for line in lines:
-                self._on_line(line.decode(errors="replace"))
-            if not data:
-                return
+            for line in lines.feed(data):
+                self._on_line(line)
 
     def exit_status(self) -> int | None:
         """Its exit status, negative for a signal; None while it runs."""

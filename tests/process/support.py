@@ -1,0 +1,158 @@
+"""Runs amoc as an operator would, in processes of its own, and looks at the tree they form."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DEADLINE_S = 30.0
+
+
+def eventually(condition: Callable[[], Any], what: str, deadline_s: float = DEADLINE_S) -> Any:
+    """What `condition` returns as soon as it is true; fails the test when it never is."""
+    give_up = time.monotonic() + deadline_s
+    while True:
+        result = condition()
+        if result:
+            return result
+        if time.monotonic() > give_up:
+            pytest.fail(f"not within {deadline_s:g} s: {what}")
+        time.sleep(0.01)
+
+
+def parents() -> dict[int, int]:
+    """The parent of each process that is not a zombie."""
+    found = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_text().rsplit(")", 1)[1].split()
+            except OSError:
+                continue
+            if fields[0] != "Z":
+                found[int(entry.name)] = int(fields[1])
+    return found
+
+
+def title(pid: int) -> str:
+    """How the process calls itself."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0].decode()
+    except OSError:
+        return ""
+
+
+def alive(pids: set[int]) -> set[int]:
+    """Those of `pids` that still run."""
+    return pids & parents().keys()
+
+
+class Run:
+    """A running ``amoc run``.
+
+    Attributes:
+        pid: The controller's process id.
+        json: Where the summary will be.
+    """
+
+    def __init__(self, arguments: list[str], directory: Path, env: dict[str, str]) -> None:
+        self.json = directory / "summary.json"
+        self._output = directory / "output.txt"
+        with self._output.open("wb") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "amoc", "run", *arguments, "--json", str(self.json)],
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                cwd=ROOT,
+                env={**os.environ, "TMPDIR": str(directory), **env},
+            )
+        self.pid = self._process.pid
+
+    @property
+    def output(self) -> str:
+        """All that was printed so far."""
+        return self._output.read_text()
+
+    def tree(self) -> dict[int, str]:
+        """The processes below the controller and itself, with their titles."""
+        above = parents()
+
+        def belongs(pid: int) -> bool:
+            while pid in above:
+                if pid == self.pid:
+                    return True
+                pid = above[pid]
+            return False
+
+        return {pid: title(pid) for pid in above if belongs(pid)}
+
+    def find(self, role: str) -> list[int]:
+        """The processes of the tree whose title begins with ``amoc: role``."""
+        return sorted(pid for pid, name in self.tree().items() if name.startswith(f"amoc: {role}"))
+
+    def wait_for(self, role: str, count: int = 1) -> list[int]:
+        """The processes with that role, once there are `count` of them."""
+
+        def there() -> list[int]:
+            if self._process.poll() is not None:
+                pytest.fail(f"amoc ended with {self._process.returncode}:\n{self.output}")
+            found = self.find(role)
+            return found if len(found) >= count else []
+
+        return eventually(there, f"{count} × {role}:\n{self.output}")
+
+    def wait_for_output(self, text: str) -> None:
+        """Wait until `text` was printed."""
+        eventually(lambda: text in self.output, f"{text!r} printed; so far:\n{self.output}")
+
+    def kill(self, pid: int, signum: int = signal.SIGKILL) -> None:
+        """Send a signal to one process of the tree."""
+        os.kill(pid, signum)
+
+    def end(self, deadline_s: float = DEADLINE_S) -> int:
+        """The exit status, once it has ended by itself."""
+        try:
+            return self._process.wait(deadline_s)
+        except subprocess.TimeoutExpired:
+            pytest.fail(f"amoc still runs after {deadline_s:g} s:\n{self.output}")
+
+    def summary(self) -> Any:
+        """The JSON summary."""
+        return json.loads(self.json.read_text())
+
+    def clean_up(self) -> None:
+        """End whatever the test left running."""
+        tree = set(self.tree())
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait()
+        for pid in alive(tree):
+            os.kill(pid, signal.SIGKILL)
+
+
+@contextmanager
+def running(scenario: str | Path, *arguments: str, directory: Path, **env: str) -> Iterator[Run]:
+    """``amoc run`` with `arguments`; nothing of it outlives the block."""
+    run = Run([str(scenario), *arguments], directory, env)
+    try:
+        yield run
+    finally:
+        run.clean_up()
+
+
+def lines(path: Path) -> list[str]:
+    """The lines of a file that users append to; none when it is not there yet."""
+    return re.findall(r"(.*)\n", path.read_text()) if path.exists() else []

@@ -1,0 +1,215 @@
+"""No kill -9 of any process leaves an orphan, a lost count or a run that does not end."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.process.support import alive, eventually, lines, running
+
+pytestmark = pytest.mark.slow
+
+# Each user writes down, unbuffered, that it started and whenever it counts; the log is what the
+# board is compared with.
+COUNTING = """
+    import os
+    from amoc import metrics, sleep, user
+
+    log = os.open(HERE + "/log", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    counts = metrics.counter("counts")
+
+    def start(user_id):
+        os.write(log, f"start {user_id}\\n".encode())
+        while not user.leaving:
+            counts.inc()
+            os.write(log, f"count {user_id}\\n".encode())
+            sleep(0.01)
+
+    def terminate():
+        os.write(log, b"terminate\\n")
+"""
+FAST = ("--set", "user_rate=infinity", "--workers", "2")
+
+
+def test_a_killed_worker_is_replaced_and_loses_neither_counts_nor_users(
+    scenario: Callable[[str], Path], tmp_path: Path
+) -> None:
+    users, kills = 60, 6
+    log = tmp_path / "log"
+    with running(
+        scenario(COUNTING), "--users", str(users), *FAST, "--duration", "1h", directory=tmp_path
+    ) as run:
+        run.wait_for("worker", 2)
+        for kill in range(1, kills + 1):
+            eventually(
+                lambda: len({line for line in lines(log) if line.startswith("start")}) == users,
+                "all users start",
+            )
+            victim = run.wait_for(f"worker {kill % 2} ")[0]
+            starts = Counter(lines(log))
+            run.kill(victim)
+            mine = [n for n in range(1, users + 1) if (n - 1) % 2 == kill % 2]
+            eventually(
+                lambda starts=starts, mine=mine: all(
+                    Counter(lines(log))[f"start {n}"] == starts[f"start {n}"] + 1 for n in mine
+                ),
+                f"the users of the killed worker start again, each once:\n{run.output}",
+            )
+        run.kill(run.pid, signal.SIGINT)
+        assert run.end() == 0
+        summary = run.summary()
+    logged = Counter(line.split()[0] for line in lines(log))
+    # A worker is killed in at most one user's moment between counting and writing it down.
+    assert logged["count"] <= summary["counters"]["counts"] <= logged["count"] + kills
+    assert summary["users"] | {"starts_per_s_peak": 0} == {
+        "started": users,
+        "finished": users,
+        "crashed": 0,
+        "removed": 0,
+        "restarted": users // 2 * kills,
+        "peak": users,
+        "running": 0,
+        "starts_per_s_peak": 0,
+    }
+    assert sorted(worker["restarts"] for worker in summary["workers"]) == [kills // 2] * 2
+    assert logged["start"] == users + users // 2 * kills
+    assert logged["terminate"] == 1
+
+
+@pytest.mark.parametrize("role", ["supervisor", "node"])
+def test_a_killed_parent_takes_all_below_it_along_and_the_run_says_so(
+    scenario: Callable[[str], Path], tmp_path: Path, role: str
+) -> None:
+    with running(
+        scenario(COUNTING), "--users", "20", *FAST, "--duration", "1h", directory=tmp_path
+    ) as run:
+        run.wait_for("worker", 2)
+        eventually(lambda: len(lines(tmp_path / "log")) > 200, "users count")
+        tree = set(run.tree())
+        run.kill(run.find(role)[0])
+        assert run.end() == 8
+        eventually(lambda: not alive(tree), f"nothing of the tree is left: {tree}", 10)
+        assert re.search(rf"amoc: .*{role}.* was killed by SIGKILL", run.output)
+        assert run.summary()["run"]["verdict"] == "failed"
+    assert not list(tmp_path.glob("amoc-*")), "directories of sockets are removed"
+
+
+def test_a_killed_controller_lets_users_finish_and_leaves_nothing_behind(
+    scenario: Callable[[str], Path], tmp_path: Path
+) -> None:
+    with running(
+        scenario(COUNTING), "--users", "20", *FAST, "--duration", "1h", directory=tmp_path
+    ) as run:
+        run.wait_for("worker", 2)
+        eventually(lambda: len(lines(tmp_path / "log")) > 200, "users count")
+        tree = set(run.tree())
+        run.kill(run.pid)
+        eventually(lambda: not alive(tree), f"nothing of the tree is left: {tree}", 30)
+    assert lines(tmp_path / "log").count("terminate") == 1
+    assert not list(tmp_path.glob("amoc-*")), "directories of sockets are removed"
+
+
+def test_a_killed_controller_takes_a_node_along_that_is_still_in_init(
+    scenario: Callable[[str], Path], tmp_path: Path
+) -> None:
+    hangs = scenario("""
+        import os
+
+        def init():
+            print("init hangs", flush=True)
+            os.read(os.pipe()[0], 1)
+
+        def start(user_id): ...
+    """)
+    with running(hangs, "--init-timeout", "1h", "--stop-timeout", "1s", directory=tmp_path) as run:
+        run.wait_for_output("init hangs")
+        tree = set(run.tree())
+        assert any("supervisor" in title for title in run.tree().values())
+        run.kill(run.pid)
+        eventually(lambda: not alive(tree), f"nothing of the tree is left: {tree}", 30)
+
+
+def test_a_worker_that_dies_again_and_again_before_it_takes_users_ends_the_run(
+    scenario: Callable[[str], Path], tmp_path: Path
+) -> None:
+    stillborn = scenario("""
+        import os
+
+        os.register_at_fork(after_in_child=lambda: os._exit(3))
+
+        def start(user_id): ...
+    """)
+    with running(stillborn, "--users", "1", directory=tmp_path) as run:
+        assert run.end() == 10
+        tree = set(run.tree())
+        assert "exited with 3 before it took any user" in run.output
+        assert not alive(tree)
+
+
+def test_a_stopped_worker_that_hangs_in_c_is_killed_and_the_run_ends(
+    scenario: Callable[[str], Path], tmp_path: Path
+) -> None:
+    hangs = scenario("""
+        import os
+        from amoc import user
+
+        def start(user_id):
+            print(f"started {user_id}")
+            user.wait_leaving()
+            if user_id == 1:
+                os.read(os.pipe()[0], 1)
+    """)
+    with running(hangs, "--users", "4", *FAST, "--stop-timeout", "1s", directory=tmp_path) as run:
+        for user_id in range(1, 5):
+            run.wait_for_output(f"started {user_id}")
+        tree = set(run.tree())
+        run.kill(run.pid, signal.SIGTERM)
+        assert run.end() == 0
+        assert "worker 0 did not stop in time and is killed" in run.output
+        eventually(lambda: not alive(tree), "nothing is left", 10)
+        summary = run.summary()["users"]
+        assert summary["finished"] == 2
+        assert summary["running"] == 2, "users lost at the end are not hidden"
+
+
+def test_a_second_interrupt_ends_everything_at_once(
+    scenario: Callable[[str], Path], tmp_path: Path
+) -> None:
+    stubborn = scenario("""
+        from amoc import sleep
+
+        def start(user_id):
+            print("started", flush=True)
+            sleep(3600)
+    """)
+    with running(
+        stubborn, "--users", "10", *FAST, "--stop-timeout", "1h", directory=tmp_path
+    ) as run:
+        run.wait_for_output("started")
+        tree = set(run.tree())
+        run.kill(run.pid, signal.SIGINT)
+        run.wait_for_output("once more to stop at once")
+        assert alive(tree) == tree
+        run.kill(run.pid, signal.SIGINT)
+        assert run.end(10) == 130
+        eventually(lambda: not alive(tree), "nothing is left", 10)
+        assert run.summary()["run"]["verdict"] == "interrupted"
+
+
+def test_nothing_named_is_left_in_shared_memory(
+    scenario: Callable[[str], Path], tmp_path: Path
+) -> None:
+    before = set(os.listdir("/dev/shm"))
+    with running(scenario(COUNTING), "--users", "4", *FAST, directory=tmp_path) as run:
+        run.wait_for("worker", 2)
+        assert set(os.listdir("/dev/shm")) <= before
+        run.kill(run.pid)
+        tree = set(run.tree())
+        eventually(lambda: not alive(tree), "nothing is left", 30)
+    assert set(os.listdir("/dev/shm")) <= before
