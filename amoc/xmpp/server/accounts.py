@@ -25,7 +25,7 @@ from amoc.xmpp import scram
 from amoc.xmpp.server.wire import StanzaFailure
 
 PATTERN_ITERATIONS: Final = 128
-"""PBKDF2 rounds for names whose password follows from the name: far below what a secret would need."""
+"""PBKDF2 rounds for names whose password follows from the name; a secret would need far more."""
 
 REGISTERED_ITERATIONS: Final = 4096
 """PBKDF2 rounds for registered accounts: the least that RFC 7677 section 4 recommends."""
@@ -100,7 +100,7 @@ class Accounts:
         self._registered[local] = password
 
     def remove(self, local: str) -> None:
-        """Forgets a registered account (XEP-0077 section 3.2); the rule for its name holds again."""
+        """Forgets a registered account (XEP-0077 section 3.2); its name falls back to the rule."""
         self._registered.pop(local, None)
 
     def check(self, local: str, password: str) -> bool:
@@ -109,7 +109,7 @@ class Accounts:
         return known is not None and hmac.compare_digest(known.encode(), password.encode())
 
     def scram_keys(self, local: str, hash_name: str) -> ScramKeys | None:
-        """The account's keys for SCRAM with this hash (``sha1``, ``sha256``); None without account."""
+        """The account's SCRAM keys for a hash (``sha1``, ``sha256``); None without an account."""
         password = self._password(local)
         if password is None:
             return None

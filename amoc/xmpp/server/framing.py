@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import re
 from typing import Final, Protocol
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 from xml.parsers import expat
 
 from amoc.xmpp.server.wire import (
@@ -78,8 +78,8 @@ class Stream(Protocol):
         """The client closed its stream."""
 
 
-class _Halt(Exception):  # noqa: N818 - not an error: the way out of a running parser
-    """Leaves the parser; what follows `Framer.cut` belongs to another parser, or to nobody."""
+class _Halt(Exception):
+    """Leaves the parser: what follows `Framer.cut` is for another parser, or for nobody."""
 
 
 class Framer:
@@ -203,9 +203,10 @@ class Framer:
                 limit = self.busy.max_depth
                 raise StreamFailure("policy-violation", f"elements may be nested {limit} deep")
         elif depth == 2:
-            begin = self._begin = self._parser.CurrentByteIndex - self._base
-            if begin != self.cut:
-                self._require_blank(begin)
+            # Counted from the parser's first byte: the stanza may end in another chunk.
+            begin = self._begin = self._parser.CurrentByteIndex
+            if begin - self._base != self.cut:
+                self._require_blank(begin - self._base)
             self._childless = True
             self._name = name
             self._attrs = attrs
@@ -247,7 +248,7 @@ class Framer:
 
     def _finish(self) -> None:
         data = self._data
-        begin = self._begin
+        begin = self._begin - self._base
         stream = self.busy
         assert stream is not None
         # At the end of <a></a> expat points to the end tag, but at the end of <a/> behind it.
@@ -354,8 +355,11 @@ class FramerPool:
             framer.discard()
         elif tail or not framer.between_stanzas or data.endswith(b"\r"):
             # expat holds a carriage return back until it knows what follows: not between stanzas.
-            if framer.between_stanzas and tail and not tail.startswith(b"<"):
-                raise _text_between_stanzas()
+            if tail and not tail.startswith(b"<"):
+                # Inside a stanza the tail begins with its "<": this is text outside of any.
+                if framer.between_stanzas:
+                    raise _text_between_stanzas()
+                raise StreamFailure("not-well-formed", "what was sent is not XML")
             if len(tail) > stream.max_stanza:
                 raise _too_long(stream.max_stanza)
             stream.framer = framer
@@ -372,7 +376,7 @@ class FramerPool:
                 stream.framer = framer
 
 
-def element(header: bytes | None, raw: bytes) -> ElementTree.Element:
+def element(header: bytes | None, raw: bytes) -> ET.Element:
     """The stanza `raw` as a tree, in the namespaces that its stream's `header` declares.
 
     Args:
@@ -385,4 +389,4 @@ def element(header: bytes | None, raw: bytes) -> ElementTree.Element:
         tag = _START_TAG.match(header)
         assert tag is not None
         document = header + raw + b"</" + tag[1] + b">"
-    return ElementTree.fromstring(document)[0]
+    return ET.fromstring(document)[0]  # noqa: S314 - its bytes have passed a Framer

@@ -16,7 +16,7 @@ class Limits:
     depth: int = 64
     """Elements open at once inside a stanza, itself included; deeper is a policy-violation."""
     queue_bytes: int = 1_048_576
-    """What waits for one client that reads too slowly; more ends its stream with policy-violation."""
+    """What may wait for a client that reads slowly; more ends its stream with policy-violation."""
     login_s: float = 30.0
     """From the connection to a bound resource; longer is a connection-timeout."""
     stanza_s: float = 30.0
@@ -36,4 +36,4 @@ class Limits:
     resources: int = 100
     """Connections of one user; more are refused with resource-constraint."""
     directed: int = 1_000
-    """Addresses outside its roster that one connection can send presence to and have told when it ends."""
+    """Addresses that one connection sent presence to and that are told when it ends."""

@@ -1,4 +1,4 @@
-"""The server as a whole: the listening socket, all connections, and what happens once per loop turn.
+"""The server as a whole: the listening socket, all connections, and what a loop turn does.
 
 Everything runs in the callbacks of one gevent loop, in one thread: there is nothing to lock, and no
 greenlet at all. A turn of the loop reads and routes what has come, then `_flush()` sends what that
@@ -21,7 +21,7 @@ from _socket import (
 )
 from _socket import socket as Socket  # noqa: N812 - the plain one, whether patched or not
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import gevent
 from gevent.event import Event
@@ -33,6 +33,7 @@ from amoc.xmpp.server.descriptors import connection_limit
 from amoc.xmpp.server.jids import JidError, prepare_domain
 from amoc.xmpp.server.limits import Limits
 from amoc.xmpp.server.routing import Domain
+from amoc.xmpp.server.sasl import MECHANISMS
 from amoc.xmpp.server.session import Session
 from amoc.xmpp.server.statistics import Statistics
 from amoc.xmpp.server.transport import READ, Transport
@@ -41,7 +42,7 @@ from amoc.xmpp.server.wire import STREAM_END, stream_error, stream_header
 log = logging.getLogger("amoc.xmppd")
 
 BACKLOG: Final = 4096
-"""Connections the kernel accepts before the server does; it takes no more than net.core.somaxconn."""
+"""Connections that may wait to be accepted; the kernel takes no more than net.core.somaxconn."""
 
 _ACCEPTS_PER_TURN: Final = 256
 _TICK_S: Final = 0.25
@@ -68,6 +69,7 @@ class Server:
         port: int = 0,
         domain: str = "localhost",
         connections: int = 2000,
+        anonymous: bool = True,
         limits: Limits | None = None,
     ) -> None:
         """Prepares a server; nothing is opened yet.
@@ -77,6 +79,7 @@ class Server:
             port: 0 is any free port.
             domain: The one domain that is served.
             connections: How many connections must be possible at once.
+            anonymous: Whether to offer ANONYMOUS, which some clients choose without being asked.
             limits: Other limits than the usual ones.
 
         Raises:
@@ -93,7 +96,8 @@ class Server:
         self.host = host
         self.port = port
         self.limits = limits if limits is not None else Limits()
-        self.domain = Domain(name, self.limits)
+        offered = tuple(it for it in MECHANISMS if anonymous or it != "ANONYMOUS")
+        self.domain = Domain(name, self.limits, offered)
         self.capacity = 0
         self.dirty: list[Transport] = []
         self.choked: list[Transport] = []
@@ -120,7 +124,7 @@ class Server:
             f"{len(self._transports)} connections, {len(self.domain.sessions)} clients>"
         )
 
-    def __enter__(self) -> Server:
+    def __enter__(self) -> Self:
         self.start()
         return self
 

@@ -30,6 +30,7 @@ def serve(
     port: int = 5222,
     domain: str = "localhost",
     connections: int = 2000,
+    anonymous: bool = True,
     lifeline: bool = False,
     stats: bool = False,
     limits: Limits | None = None,
@@ -45,6 +46,7 @@ def serve(
         port: 0 is any free port.
         domain: The one domain that is served.
         connections: How many connections must be possible at once.
+        anonymous: Whether to offer ANONYMOUS, which some clients choose without being asked.
         lifeline: Whether to stop when standard input ends, and when the parent process dies.
         stats: Whether to write the line of figures at the end as well.
         limits: Other limits than the usual ones.
@@ -53,7 +55,14 @@ def serve(
         UsageError: A value makes no sense.
         ResourceError: The address cannot be listened on, or there are too few file descriptors.
     """
-    server = Server(host=host, port=port, domain=domain, connections=connections, limits=limits)
+    server = Server(
+        host=host,
+        port=port,
+        domain=domain,
+        connections=connections,
+        anonymous=anonymous,
+        limits=limits,
+    )
     server.start()
     stopping = Event()
     watchers = _watch_signals(server, stopping)

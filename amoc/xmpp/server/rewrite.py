@@ -1,4 +1,4 @@
-"""Puts the sender's address into a stanza: by insertion where that is safe, else by writing it anew.
+"""Puts the sender's address into a stanza: inserted where that is safe, else written anew.
 
 A stanza's bytes mean the same in the receiver's stream only if both streams declare the same
 namespaces. This server's streams declare the usual two, so insertion is right for a stanza that

@@ -1,4 +1,4 @@
-"""Rosters (RFC 6121 section 2): reading and changing the list, and telling the user's other clients."""
+"""Requests about the roster (RFC 6121 section 2): the list is read, or one contact is changed."""
 
 from __future__ import annotations
 

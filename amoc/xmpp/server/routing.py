@@ -1,4 +1,4 @@
-"""Who gets a stanza: the tables of connected clients, and the rules of RFC 6121 section 8 for messages.
+"""Who gets a stanza: the tables of clients, and the rules of RFC 6121 section 8 for messages.
 
 A message to a full address goes to that connection. One to a bare address goes to one connection
 of the user: the available one with the highest priority that is not negative, the latest among
@@ -25,8 +25,9 @@ from amoc.xmpp.server.limits import Limits
 from amoc.xmpp.server.rewrite import stamp as stamp_of
 from amoc.xmpp.server.rewrite import stamped
 from amoc.xmpp.server.roster import Contact
+from amoc.xmpp.server.sasl import MECHANISMS, Exchange, SaslFailure, begin
 from amoc.xmpp.server.statistics import Counts
-from amoc.xmpp.server.wire import LANG, StanzaFailure, stanza_error
+from amoc.xmpp.server.wire import LANG, StanzaFailure, features_before_login, stanza_error
 
 if TYPE_CHECKING:
     from amoc.xmpp.server.session import Session
@@ -85,11 +86,14 @@ class Domain:
     Attributes:
         sessions: Every bound connection by its full address.
         users: By bare address.
+        features: What is offered before log-in, as markup.
     """
 
-    def __init__(self, name: str, limits: Limits) -> None:
+    def __init__(self, name: str, limits: Limits, mechanisms: tuple[str, ...] = MECHANISMS) -> None:
         self.name = name
         self.limits = limits
+        self.features = features_before_login(mechanisms)
+        self._mechanisms = mechanisms
         self.counts = Counts()
         self.accounts = Accounts(limits.accounts)
         self.framers = FramerPool()
@@ -101,6 +105,16 @@ class Domain:
 
     def __repr__(self) -> str:
         return f"<Domain {self.name}: {len(self.sessions)} clients>"
+
+    def begin_login(self, mechanism: str) -> Exchange:
+        """Starts a log-in.
+
+        Raises:
+            SaslFailure: The mechanism is not offered.
+        """
+        if mechanism not in self._mechanisms:
+            raise SaslFailure("invalid-mechanism")
+        return begin(mechanism, self.accounts, self.name)
 
     def next_serial(self) -> int:
         """A number that was not given before: for ids, resources and the order of events."""

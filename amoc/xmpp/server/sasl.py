@@ -81,7 +81,7 @@ def begin(mechanism: str, accounts: Accounts, domain: str) -> Exchange:
 
 
 def decode(text: str | None) -> bytes | None:
-    """The bytes in a SASL element: None when there are none, and ``=`` for a present but empty value.
+    """The bytes in a SASL element: None when there are none; ``=`` is a value that is empty.
 
     Raises:
         SaslFailure: It is not base64 (RFC 6120 section 6.4.2 forbids blanks as well).

@@ -33,7 +33,6 @@ from amoc.xmpp.server.wire import (
     StanzaFailure,
     StreamFailure,
     escape,
-    features_before_login,
     iq_result,
     sasl_failure,
     stanza_error,
@@ -44,7 +43,6 @@ from amoc.xmpp.server.wire import (
 if TYPE_CHECKING:
     from amoc.xmpp.server.routing import Domain, User
 
-_FEATURES_BEFORE_LOGIN: Final = features_before_login(sasl.MECHANISMS)
 _AUTH: Final = f"{NS_SASL} auth"
 _RESPONSE: Final = f"{NS_SASL} response"
 _ABORT: Final = f"{NS_SASL} abort"
@@ -186,8 +184,7 @@ class Session:
 
     def opened(self, name: str, attrs: dict[str, str]) -> bool:
         """A stream header was read, the first one or the one after SASL."""
-        namespace, _, local = name.rpartition(" ")
-        if local != "stream":
+        if name.rpartition(" ")[2] != "stream":
             raise StreamFailure("bad-format", "a stream must begin with <stream:stream>")
         if name != STREAM:
             raise StreamFailure("invalid-namespace", f"a stream's namespace is {NS_STREAMS}")
@@ -207,7 +204,7 @@ class Session:
         self.lang = None if lang == STREAM_LANG or not lang else lang
         self._greet()
         before = self.phase is Phase.CONNECTED
-        self.transport.write(_FEATURES_BEFORE_LOGIN if before else FEATURES_AFTER_LOGIN)
+        self.transport.write(self.domain.features if before else FEATURES_AFTER_LOGIN)
         return self.closed
 
     def stanza(self, name: str, attrs: dict[str, str], raw: bytes) -> bool:
@@ -263,8 +260,7 @@ class Session:
             if name == _ABORT:
                 raise sasl.SaslFailure("aborted")
             if name == _AUTH:
-                mechanism = attrs.get("mechanism", "")
-                self._exchange = sasl.begin(mechanism, self.domain.accounts, self.domain.name)
+                self._exchange = self.domain.begin_login(attrs.get("mechanism", ""))
             if self._exchange is None:
                 raise sasl.SaslFailure("malformed-request")
             data = sasl.decode(element(self.header, raw).text)

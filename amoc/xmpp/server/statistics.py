@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """How the server is. Counts are since its start; a message to nobody is counted exactly once."""
+    """How the server is; counts are since its start."""
 
     uptime_s: float
     connections: int

@@ -41,7 +41,7 @@ STREAM_END: Final = b"</stream:stream>"
 STANDARD_HEADER: Final = (
     f"<stream:stream xmlns='{NS_CLIENT}' xmlns:stream='{NS_STREAMS}' version='1.0'>".encode()
 )
-"""Declares what this server's own headers declare, so bytes that are right below it may be forwarded."""
+"""Declares what this server's headers declare: what is right below it may be forwarded."""
 
 # Quotes, so that no value ends its attribute; white space, because a parser would turn it into
 # blanks.
@@ -101,7 +101,7 @@ class StanzaFailure(PeerError):
 
 
 def escape(text: str) -> str:
-    """`text` made safe both inside an attribute, in either kind of quotes, and as character data."""
+    """`text` made safe inside an attribute, in either kind of quotes, and as character data."""
     if _SPECIAL.search(text) is None:
         return text
     return _SPECIAL.sub(lambda found: _ESCAPES[found[0]], text)
@@ -167,7 +167,7 @@ def stanza_error(
 
 
 def iq_result(*, to: str | None, from_: str | None, id_: str, payload: str = "") -> bytes:
-    """The answer to an iq that was fulfilled (RFC 6120 section 8.2.3); `payload` is ready markup."""
+    """The answer to an iq that was fulfilled (RFC 6120 section 8.2.3); `payload` is markup."""
     head = _attribute("from", from_) + _attribute("to", to) + _attribute("id", id_)
     body = f">{payload}</iq>" if payload else "/>"
     return f"<iq type='result'{head}{body}".encode()
