@@ -22,7 +22,7 @@ import mmap
 from collections import Counter as Tally
 from enum import IntEnum
 from struct import Struct
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from amoc.errors import ResourceError, ScenarioError
 from amoc.histogram import CELLS, Histogram
@@ -124,7 +124,7 @@ class Area:
     def __init__(self, memory: memoryview) -> None:
         self._memory = memory
         self._count = memory[:8].cast("Q")
-        self._entries: list[tuple[Kind, Merge, str, memoryview]] = []
+        self._entries: list[tuple[Kind, Merge, str, memoryview[Any]]] = []
         self._index: dict[tuple[bool, str], int] = {}
         self._free = _CELLS_START
 
@@ -135,12 +135,12 @@ class Area:
             memoryview(mmap.mmap(-1, AREA_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
         )
 
-    def declare(self, kind: Kind, name: str, merge: Merge = Merge.SUM) -> memoryview:
+    def declare(self, kind: Kind, name: str, merge: Merge = Merge.SUM) -> memoryview[Any]:
         """The cells of metric `name`, made if they do not exist yet.
 
         Returns:
-            A view of unsigned 64-bit cells (one; for a timer `CELLS` and then the maximum in ns), or
-            of one double for a gauge.
+            A view of unsigned 64-bit cells (one; for a timer `CELLS` and then the maximum in ns),
+            or of one double for a gauge.
 
         Raises:
             ScenarioError: The name is in use for another kind, too long, or one too many.
@@ -151,16 +151,18 @@ class Area:
             found_kind, found_merge, _, cells = self._entries[known]
             if found_kind is not kind:
                 raise ScenarioError(
-                    f"metric {name!r} is a {found_kind.name.lower()}, so it cannot be a {kind.name.lower()}"
+                    f"metric {name!r} is a {found_kind.name.lower()},"
+                    f" so it cannot be a {kind.name.lower()}"
                 )
             if found_merge is not merge:
                 raise ScenarioError(
-                    f"gauge {name!r} merges by {found_merge.name.lower()}, so it cannot merge by {merge.name.lower()}"
+                    f"gauge {name!r} merges by {found_merge.name.lower()},"
+                    f" so it cannot merge by {merge.name.lower()}"
                 )
             return cells
         return self._append(kind, name, merge)
 
-    def _append(self, kind: Kind, name: str, merge: Merge) -> memoryview:
+    def _append(self, kind: Kind, name: str, merge: Merge) -> memoryview[Any]:
         encoded = name.encode()
         size = (CELLS + 1) * 8 if kind is Kind.TIMER else 8
         number = len(self._entries)
@@ -170,14 +172,16 @@ class Area:
             )
         if number == ENTRIES or self._free + size > len(self._memory):
             raise ScenarioError(
-                f"no room for metric {name!r}: a worker holds {ENTRIES} metrics and {AREA_BYTES >> 20} MiB of them;"
+                f"no room for metric {name!r}: a worker holds {ENTRIES} metrics and"
+                f" {AREA_BYTES >> 20} MiB of them;"
                 " is there a user id in the name?"
             )
         start = _DIRECTORY + number * ENTRY_BYTES
         _ENTRY.pack_into(self._memory, start, kind, merge, len(encoded), 0, self._free)
         self._memory[start + _ENTRY.size : start + _ENTRY.size + len(encoded)] = encoded
         if kind is Kind.GAUGE:
-            self._memory[self._free : self._free + 8].cast("d")[0] = float("nan")
+            gauge: memoryview[Any] = self._memory[self._free : self._free + 8].cast("d")
+            gauge[0] = float("nan")
         # The count goes last: a reader that sees it sees the whole entry.
         self._count[0] = number + 1
         self._read_directory()
@@ -190,7 +194,8 @@ class Area:
             kind = Kind(code)
             name = bytes(self._memory[start + _ENTRY.size : start + _ENTRY.size + length]).decode()
             size = (CELLS + 1) * 8 if kind is Kind.TIMER else 8
-            cells = self._memory[offset : offset + size].cast("d" if kind is Kind.GAUGE else "Q")
+            cells: memoryview[Any] = self._memory[offset : offset + size]
+            cells = cells.cast("d" if kind is Kind.GAUGE else "Q")
             self._index[(kind is Kind.CRASH, name)] = number
             self._entries.append((kind, Merge(merge), name, cells))
             self._free = offset + size
@@ -257,8 +262,9 @@ class Board:
             self._map = mmap.mmap(-1, size, flags=flags)
         except (OSError, ValueError, OverflowError) as error:
             raise ResourceError(
-                f"cannot map {size >> 20} MiB of shared memory for {slots} workers and user ids up to"
-                f" {highest_id}: {error}; use fewer workers, lower user ids, or raise the limit (ulimit -v)"
+                f"cannot map {size >> 20} MiB of shared memory for {slots} workers and user ids"
+                f" up to {highest_id}: {error}; use fewer workers, lower user ids, or raise the"
+                " limit (ulimit -v)"
             ) from error
         memory = memoryview(self._map)
         self._rows = [memory[n * ROW_BYTES : (n + 1) * ROW_BYTES].cast("Q") for n in range(slots)]
@@ -278,7 +284,7 @@ class Board:
         return self._areas[slot]
 
     def count_users(self, highest_id: int) -> dict[UserState, int]:
-        """How many of the users 1 to `highest_id` are in each state; states without any are absent."""
+        """How many of the users 1 to `highest_id` are in each state; empty states are absent."""
         tally = Tally(bytes(self.users[1 : highest_id + 1]))
         return {UserState(state): count for state, count in tally.items()}
 

@@ -9,8 +9,8 @@ acknowledged is kept and published again, so a command that a full queue dropped
 order instead of never; a gap is also reported by name. A child that leaves too much unacknowledged
 is broken, and its parent is told so.
 
-Up: reports gather for a few milliseconds and travel as one message (19 µs an event single, 0.8 µs by
-the hundred). A queue that is full makes the child wait: reports are few, figures are on the board.
+Up: reports gather for a few milliseconds and travel as one message (19 µs an event single, 0.8 µs
+by the hundred). A full queue makes the child wait: reports are few, figures are on the board.
 
 PUB drops what a late subscriber missed, so a child says hello until it hears welcome; its parent
 learns of it once, when the welcome is acknowledged.
@@ -21,6 +21,7 @@ can miss a wake-up, therefore every wait ends after `TICK_S` and looks again.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import deque
 from collections.abc import Iterator
@@ -53,10 +54,8 @@ MOST_REPORTS = 100_000
 
 
 def _wait(socket: zmq.Socket[bytes], timeout_s: float) -> None:
-    try:
-        gsocket.wait_read(socket.getsockopt(zmq.FD), timeout=timeout_s)
-    except gsocket.timeout:
-        pass
+    with contextlib.suppress(gsocket.timeout):
+        gsocket.wait_read(int(socket.getsockopt(zmq.FD)), timeout=timeout_s)
 
 
 def _receive(socket: zmq.Socket[bytes]) -> Iterator[list[bytes] | None]:
@@ -176,7 +175,7 @@ class Parent:
             try:
                 child, number, acked, records = messages.unpack(frames[0])
             except ValueError:
-                continue  # not one of ours: the directory is closed to others, so this cannot matter
+                continue  # not one of ours; the directory is closed to others
             line = self._lines.get(child)
             if line is None:
                 continue
@@ -299,7 +298,8 @@ class Child:
                 self.report(
                     messages.Note(
                         "warning",
-                        f"{self.name} missed command {self._heard + 1} (got {number}); it is sent again",
+                        f"{self.name} missed command {self._heard + 1} (got {number});"
+                        " it is sent again",
                     )
                 )
             else:

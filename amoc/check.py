@@ -1,4 +1,4 @@
-"""``amoc check``: load a scenario, show what it is, and try it with a single user in this process."""
+"""``amoc check``: load a scenario, show what it is, and try it with one user in this process."""
 
 from __future__ import annotations
 
@@ -86,11 +86,11 @@ class _Alone:
         self.error: BaseException | None = None
         self.gone = gevent.event.Event()
 
-    def crashed(self, user: User, error: BaseException) -> None:
+    def crashed(self, user: User, error: BaseException) -> None:  # noqa: ARG002 - a crowd is told
         """Keep what start() raised."""
         self.error = error
 
-    def left(self, user: User) -> None:
+    def left(self, user: User) -> None:  # noqa: ARG002 - a crowd is told
         """The one user is gone."""
         self.gone.set()
 
@@ -169,7 +169,7 @@ def _trace(console: Console) -> Iterator[None]:
         yield
         return
 
-    def print_it(direction: str, who: object, what: object) -> None:
+    def print_it(direction: str, _who: object, what: object) -> None:
         text = what.decode(errors="replace") if isinstance(what, bytes) else str(what)
         arrow, style = (">>>", "green") if direction in ("sent", "out", ">") else ("<<<", "magenta")
         console.print(Text.assemble((f"{arrow} ", style), text))

@@ -116,8 +116,8 @@ def run(
 ) -> None:
     """Run SCENARIO, a Python file or an importable module.
 
-    Without --duration the run ends when all users have left for good. Ctrl-C lets them finish, twice
-    stops at once.
+    Without --duration the run ends when all users have left for good. Ctrl-C lets them finish,
+    a second one stops at once.
     """
     from rich.console import Console
 
@@ -238,7 +238,7 @@ def check(
 @click.option("--lifeline", is_flag=True, hidden=True, help="Leave when standard input ends.")
 @click.option("--stats", is_flag=True, help="Print statistics at the end.")
 def xmppd(host: str, port: int, domain: str, lifeline: bool, stats: bool) -> None:
-    """Serve XMPP for trials and benchmarks: accounts user_<id> with password_<id>, nothing stored."""
+    """Serve XMPP for trials and benchmarks: accounts user_<id>/password_<id>, nothing stored."""
     from amoc.xmpp import server
 
     try:

@@ -39,7 +39,7 @@ class ExitCode(IntEnum):
 
 
 class Error:
-    """Says no with a reason: returned by init() to stop the run, or by a check to refuse a value."""
+    """Says no with a reason: init() returns it to stop the run, a check to refuse a value."""
 
     def __init__(self, reason: object) -> None:
         self.reason = str(reason)

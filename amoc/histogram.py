@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from math import ceil
 
 CELLS = 35 * 128 + 128
-"""Cells of one histogram; the last power of two that has cells of its own starts at 2**41 ns, 37 min."""
+"""Cells of one histogram; the last of them ends at 2**42 ns, 73 minutes."""
 
 LAST_CELL = CELLS - 1
 
@@ -79,7 +79,7 @@ class Histogram:
         return total / count / 1e9 if count else 0.0
 
     def quantiles_s(self, *fractions: float) -> list[float]:
-        """The nearest-rank quantiles in seconds, in the order asked for; 0 when nothing was recorded.
+        """The nearest-rank quantiles in seconds, in the order asked for; 0 when nothing is there.
 
         Args:
             fractions: Each from 0 to 1: 0.99 is the 99th percentile.

@@ -13,7 +13,7 @@ _per_user: dict[str, int] = {}
 
 
 def needs_fds(module: str, per_user: int) -> None:
-    """Declare, when `module` is imported, that each user holds `per_user` descriptors through it."""
+    """Declare, while `module` is imported, that each user holds `per_user` descriptors by it."""
     _per_user[module] = per_user
 
 
@@ -39,8 +39,9 @@ def check_fds(users: int, processes: int, per_user: int, limit: int, what: str =
     if per_user and needed > limit:
         fit = max(0, limit - RESERVED_FDS) // per_user * processes
         raise ResourceError(
-            f"{users} users on {processes} {what}{'s' * (processes > 1)} need {needed} file descriptors in each,"
-            f" but the limit is {limit} (enough for {fit} users); raise it with 'ulimit -Hn {needed}' (or"
-            " LimitNOFILE= in systemd, nofile in /etc/security/limits.conf)"
+            f"{users} users on {processes} {what}{'s' * (processes > 1)} need {needed} file"
+            f" descriptors in each, but the limit is {limit} (enough for {fit} users);"
+            f" raise it with 'ulimit -Hn {needed}' (or LimitNOFILE= in systemd, nofile in"
+            " /etc/security/limits.conf)"
             + (", or use more --workers" if what == "worker" else "")
         )

@@ -101,7 +101,7 @@ class Loaded(NamedTuple):
 
     name: str
     doc: str
-    settings: Sequence[tuple[str, str, str, str, str]]
+    settings: Sequence[tuple[str, ...]]
     """Each a `SettingInfo`."""
     pacing: tuple[float, float | None]
     """interarrival in ms and user_rate per minute."""
@@ -163,7 +163,7 @@ class Started(NamedTuple):
     """Up, worker: that many users of one `StartUsers` have been started."""
 
     slot: int
-    count: int
+    number: int
 
 
 class UsersGone(NamedTuple):
@@ -232,7 +232,7 @@ class Sample(NamedTuple):
     """The maximum in ns, and the cells that were hit as cell, count, cell, count, …"""
     crashes: Mapping[str, int]
     """Iterations that raised, by cause."""
-    workers: Sequence[tuple[int, int, int, int, int, int, int, int, int, float, int]]
+    workers: Sequence[tuple[Any, ...]]
     """Each a `WorkerFigures`."""
 
 

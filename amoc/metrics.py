@@ -17,7 +17,7 @@ from __future__ import annotations
 import re
 from time import perf_counter_ns
 from types import TracebackType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from amoc.board import Area, Kind, Merge, Metric
 from amoc.errors import ScenarioError
@@ -40,7 +40,9 @@ class _Handle:
         self._bind(_area)
 
     def _bind(self, area: Area | None) -> None:
-        self._cells = (area or _own_area()).declare(self.kind, self.name, self.merge)
+        self._cells: memoryview[Any] = (area or _own_area()).declare(
+            self.kind, self.name, self.merge
+        )
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}>"
@@ -58,7 +60,7 @@ class Counter(_Handle):
 
 
 class Gauge(_Handle):
-    """A figure that goes up and down, one per worker; the workers' figures are merged by its rule."""
+    """A figure that goes up and down; those of several workers are merged by its rule."""
 
     __slots__ = ()
     kind = Kind.GAUGE
@@ -147,6 +149,7 @@ def gauge(name: str, merge: str = "sum") -> Gauge:
     """The gauge called `name`.
 
     Args:
+        name: Letters, digits, ``_``, ``.`` and ``-``.
         merge: How the figures of several workers become one: ``sum``, ``max``, ``min`` or ``mean``.
 
     Raises:
@@ -177,8 +180,8 @@ def timer(name: str) -> Timer:
 def _declare(wanted: type[_H], name: str, merge: Merge) -> _H:
     if not _NAME.fullmatch(name):
         raise ScenarioError(
-            f"a metric's name must start with a letter and hold only letters, digits, '_', '.' and '-',"
-            f" but is {name!r}"
+            "a metric's name must start with a letter and hold only letters, digits, '_', '.' and"
+            f" '-', but is {name!r}"
         )
     handle = wanted(name, merge)
     _handles[name] = handle

@@ -37,7 +37,7 @@ interarrival = setting(
 )
 user_rate = setting(
     None,
-    "User starts per minute over the whole run (infinity: no limit); when set, it rules over interarrival",
+    "User starts per minute over the whole run (infinity: no limit); rules over interarrival",
     type=float | None,
     verify=_at_least(1, "1/min"),
     update="free",

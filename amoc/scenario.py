@@ -49,7 +49,7 @@ class Scenario:
         return start
 
     def init(self) -> object:
-        """Run init(), if there is one; what it returns is every user's state.
+        """Run the scenario's own; what it returns is every user's state.
 
         Raises:
             InitError: It raised, or returned `amoc.Error`.
@@ -68,7 +68,7 @@ class Scenario:
         return state
 
     def terminate(self, state: object) -> None:
-        """Run terminate(), if there is one.
+        """Let the scenario tidy up, if it can.
 
         Raises:
             ScenarioError: It raised.
@@ -144,9 +144,10 @@ def _guarded(source: str, action: Callable[[], ModuleType]) -> ModuleType:
     except AmocError:
         raise
     except BaseException as error:
-        if isinstance(error, ModuleNotFoundError) and error.name == source:
+        if isinstance(error, ModuleNotFoundError) and f"{source}.".startswith(f"{error.name}."):
             raise ScenarioError(
-                f"scenario {source} is neither a file nor an importable module; a file's name ends in .py"
+                f"scenario {source} is neither a file nor an importable module;"
+                " a file's name ends in .py"
             ) from None
         directory = str(Path(source).resolve().parent) if is_path(source) else ""
         raise ScenarioError(
@@ -197,7 +198,7 @@ def _takes(function: Callable[..., Any], count: int) -> bool:
 
 
 def describe(error: BaseException, directory: str = "") -> str:
-    """`error` in one line, with the scenario's line that led to it: ``ValueError: no (chat.py:12 in init)``."""
+    """`error` in one line, and where it came from: ``ValueError: no (chat.py:12 in init)``."""
     text = " ".join(str(error).split())
     label = f"{type(error).__name__}: {text}" if text else type(error).__name__
     if isinstance(error, SyntaxError) and error.filename:

@@ -1,7 +1,7 @@
 """Settings: declared where they are used, resolved once, readable everywhere.
 
-A module declares `rate = setting(600, "Messages a minute")` at its top level; the variable's name is
-the setting's name. Values come from, strongest first: the command line (``--set``), the environment
+A module declares `rate = setting(600, "Messages a minute")` at its top level; the variable's
+name is the setting's name. Values come from, strongest first: the command line, the environment
 (``AMOC_RATE``), the config file, the declared default. `resolve` decides all of them at once from
 what it is given and collects every problem before it gives up; `apply` makes the result known to
 this process, and what is forked from it.
@@ -13,7 +13,7 @@ import sys
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar, cast
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -81,7 +81,7 @@ class Setting(Generic[T]):
             if value not in self.verify:
                 raise ValueError(f"must be one of {', '.join(map(repr, self.verify))}")
             return value
-        # A check may say yes (True, None), no (False, Error(reason), ValueError) or give another value.
+        # A check says yes (True, None), no (False, Error(reason), ValueError) or another value.
         verdict = self.verify(value)
         if verdict is False:
             code = getattr(self.verify, "__code__", None)
@@ -89,7 +89,7 @@ class Setting(Generic[T]):
             raise ValueError(f"must pass its check{where}")
         if isinstance(verdict, Error):
             raise ValueError(verdict.reason)
-        return value if verdict is None or verdict is True else verdict  # type: ignore[return-value]
+        return value if verdict is None or verdict is True else cast("T", verdict)
 
     def _typed(self, raw: object) -> T:
         if self._adapter is None:
@@ -128,11 +128,11 @@ def setting(
     Args:
         default: Its value when no source gives one; leave it out to make the setting required.
         description: What it means, for whoever sets it. Required.
-        verify: The allowed values, or a function of the converted value. It accepts by returning True
-            or None, refuses by returning False or `Error(reason)` or raising ValueError(reason), and
-            replaces the value by returning another one.
-        update: May it change during a run: ``"read-only"``, ``"free"``, or a function of the old and
-            the new value that is called on every worker.
+        verify: The allowed values, or a function of the converted value. It accepts by returning
+            True or None, refuses by returning False or `Error(reason)` or raising
+            ValueError(reason), and replaces the value by returning another one.
+        update: May it change during a run: ``"read-only"``, ``"free"``, or a function of the old
+            and the new value that is called on every worker.
         type: Its type, whatever pydantic understands; by default the default's.
 
     Raises:
@@ -167,7 +167,7 @@ class Value(NamedTuple):
 
     value: Any
     source: str
-    """Where the value came from, for a person: ``--set``, ``AMOC_RATE``, ``amoc.toml``, ``default``."""
+    """Where the value came from, for a person: ``--set``, ``AMOC_RATE``, ``default``."""
 
 
 class Source(NamedTuple):
@@ -207,7 +207,8 @@ def declared(modules: Mapping[str, types.ModuleType] | None = None) -> list[Sett
         names = [name for name, value in vars(module).items() if value is one]
         if not names:
             raise ScenarioError(
-                f"a setting of {one.module} ({one.description!r}) is not assigned to a variable there"
+                f"a setting of {one.module} must be assigned to a variable there, but"
+                f" {one.description!r} is not"
             )
         one.name = names[0]
         twin = found.setdefault(one.name, one)
@@ -286,8 +287,8 @@ def get(name: str, default: Any = MISSING, *, _declared: Setting[Any] | None = N
             return found.value
     elif _state.importing:
         raise ScenarioError(
-            f"setting {name or (_declared and _declared.description)!r} is read while the scenario is"
-            " imported; values are known from init() on"
+            f"setting {name or (_declared and _declared.description)!r} is read while the"
+            " scenario is imported; values are known from init() on"
         )
     elif _declared is not None and _declared.default is not MISSING:
         return _declared.convert(_declared.default)  # outside a run, in a test say

@@ -22,7 +22,7 @@ _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
 
 def parse_duration(text: str, bare_unit: str = "s") -> float:
-    """Seconds meant by `text`: ``30s``, ``1m30s``, ``500ms``, ``inf``; a bare number is in `bare_unit`.
+    """Seconds meant by `text`: ``30s``, ``1m30s``, ``inf``; a bare number is in `bare_unit`.
 
     Raises:
         ValueError: `text` is not a duration; the message names it and the spellings that are.
@@ -39,7 +39,7 @@ def parse_duration(text: str, bare_unit: str = "s") -> float:
 
 
 def format_duration(seconds: float) -> str:
-    """`seconds` for a person, three significant digits: ``850 µs``, ``12.3 ms``, ``1.20 s``, ``2m05s``."""
+    """`seconds` for a person, to three digits: ``850 µs``, ``12.3 ms``, ``1.2 s``, ``2m05s``."""
     if seconds < 1e-3:
         return f"{seconds * 1e6:.3g} µs"
     if seconds < 1:

@@ -34,7 +34,7 @@ random: _random.Random
 """A generator of the calling user's own, made from the run's seed and its id."""
 
 CRASH_PAUSE_S = 0.1
-"""The least pause after an iteration that raised, so that a user whose target is gone does not spin."""
+"""The least pause after an iteration that raised: a user whose target is gone must not spin."""
 
 
 class Leave(IntEnum):

@@ -1,6 +1,6 @@
 """The smallest scenario worth reading: users greet, wait a little, and greet again.
 
-    amoc run scenarios/hello.py --users 10 --duration 10s
+amoc run scenarios/hello.py --users 10 --duration 10s
 """
 
 from amoc import metrics, setting, sleep, user
@@ -10,8 +10,8 @@ from amoc import metrics, setting, sleep, user
 pause = setting(1.0, "Seconds between two greetings", verify=lambda seconds: seconds > 0)
 
 
-# start() is what a user does. amoc calls it once for each user, all at the same time; every user has
-# a number of its own. Write it as if there was only one user: blocking calls are fine.
+# start() is what a user does. amoc calls it once for each user, all at the same time; every user
+# has a number of its own. Write it as if there was only one user: blocking calls are fine.
 def start(user_id):
     print(f"user {user_id} is here")
     # `leaving` is set when the run ends. A user that looks at it can end in good order; one that

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import traceback
-from os.path import basename
+from pathlib import Path
 
 from amoc.board import NAME_BYTES, Area, Kind
 
@@ -23,13 +23,14 @@ def cause_of(error: BaseException, directory: str) -> str:
     """The cause of `error`, in one line of at most `NAME_BYTES` bytes.
 
     Args:
+        error: What start() raised.
         directory: Where the scenario's files are; the innermost line of one of them is named.
     """
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if directory and frame.filename.startswith(directory + "/")]
     place = (own or frames)[-1:]
     where = (
-        f" ({basename(place[0].filename)}:{place[0].lineno} in {place[0].name})" if place else ""
+        f" ({Path(place[0].filename).name}:{place[0].lineno} in {place[0].name})" if place else ""
     )
     text = _NUMBER.sub("#", " ".join(str(error).split()))
     what = f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -95,7 +95,7 @@ class RunPlan:
 
 
 @dataclass(frozen=True)
-class Event_:
+class Happening:
     """Something that happened, for people to read."""
 
     at_s: float
@@ -118,7 +118,7 @@ class Status:
     elapsed_s: float = 0.0
     waiting: int = 0
     figures: Figures = field(default_factory=Figures)
-    events: deque[Event_] = field(default_factory=lambda: deque(maxlen=EVENTS_KEPT))
+    events: deque[Happening] = field(default_factory=lambda: deque(maxlen=EVENTS_KEPT))
 
 
 @dataclass(frozen=True)
@@ -147,11 +147,12 @@ class Controller:
         self,
         plan: RunPlan,
         on_line: Callable[[str], None] = print,
-        on_event: Callable[[str, str], None] = lambda level, text: None,
+        on_event: Callable[[str, str], None] = lambda *_: None,
     ) -> None:
         """Plan a run.
 
         Args:
+            plan: What to run.
             on_line: Gets each line that a process of the run prints.
             on_event: Gets what the operator should read: a level and a line.
         """
@@ -215,8 +216,8 @@ class Controller:
             overrides = {xmppd.SERVERS: self._xmpp.address}
             self._say(
                 "info",
-                f"no XMPP server configured: using the embedded one on {self._xmpp.address} (for trials"
-                " only; set xmpp_servers to test yours)",
+                f"no XMPP server configured: using the embedded one on {self._xmpp.address}"
+                " (for trials only; set xmpp_servers to test yours)",
             )
         self._init(overrides)
         self._until(lambda: len(self._up) == loaded.workers, WORKERS_UP_S, "the workers", "come up")
@@ -324,8 +325,8 @@ class Controller:
         if stopped.killed:
             self._say(
                 "warning",
-                f"{stopped.killed} users did not finish within {plan.stop_timeout_s:g} s (--stop-timeout)"
-                " and were removed",
+                f"{stopped.killed} users did not finish within {plan.stop_timeout_s:g} s"
+                " (--stop-timeout) and were removed",
             )
         if stopped.stuck:
             ids = ", ".join(map(str, stopped.stuck))
@@ -362,44 +363,48 @@ class Controller:
 
     def _take(self, node: str, record: Record) -> None:
         match record:
+            case Hello() | Loaded() | Ready() | Stopped() | Terminated():
+                self._seen[type(record)] = record
+            case WorkerUp() | WorkerLost() | Started():
+                self._take_from_worker(record)
             case Sample():
                 self.status.figures.take(node, record)
-                self.status.elapsed_s = (
-                    (now_ns() - self._begun_ns) / S_NS if self._begun_ns else 0.0
-                )
-            case WorkerUp(slot, epoch, _, restart, start):
-                self._up.add(slot)
-                if self._pacing is not None:
-                    self._pacing.up(slot, list(restart), list(start))
-                if epoch > 1:
-                    self._say(
-                        "info", f"worker {slot} is replaced; {len(restart)} users start again"
-                    )
-            case WorkerLost(slot, _, reason):
-                self._up.discard(slot)
-                if self._pacing is not None:
-                    self._pacing.down(slot)
-                self._say("error", f"{reason}; its counts are kept")
-            case Started(slot, count):
-                if self._pacing is not None:
-                    self._pacing.started(slot, count)
-            case CrashSeen(_, cause, text, user_id):
-                if cause not in self._causes:
-                    self._causes.add(cause)
-                    self._say(
-                        "error", f"user {user_id} crashed, the first with this cause: {cause}"
-                    )
-                    self._say("trace", text)
+                if self._begun_ns:
+                    self.status.elapsed_s = (now_ns() - self._begun_ns) / S_NS
+            case Failed(exit_code, message):
+                self._failure = _failed(ExitCode(exit_code), message)
+            case CrashSeen():
+                self._tell_crash(record)
             case Note(level, text):
                 self._say(level, text)
             case Output(lines):
                 for line in lines:
                     self._on_line(line)
-            case Failed(exit_code, message):
-                self._failure = _failed(ExitCode(exit_code), message)
-            case Hello() | Loaded() | Ready() | Stopped() | Terminated():
-                self._seen[type(record)] = record
         self._changed.set()
+
+    def _take_from_worker(self, record: Record) -> None:
+        assert self._pacing is not None  # there are no workers before it is there
+        match record:
+            case WorkerUp(slot, epoch, _, restart, start):
+                self._up.add(slot)
+                self._pacing.up(slot, list(restart), list(start))
+                if epoch > 1:
+                    again = f"{len(restart)} users start again"
+                    self._say("info", f"worker {slot} is replaced; {again}")
+            case WorkerLost(slot, _, reason):
+                self._up.discard(slot)
+                self._pacing.down(slot)
+                self._say("error", f"{reason}; its counts are kept")
+            case Started(slot, number):
+                self._pacing.started(slot, number)
+
+    def _tell_crash(self, crash: CrashSeen) -> None:
+        if crash.cause not in self._causes:
+            self._causes.add(crash.cause)
+            self._say(
+                "error", f"user {crash.user_id} crashed, the first with this cause: {crash.cause}"
+            )
+            self._say("trace", crash.traceback)
 
     def _until(
         self,
@@ -451,7 +456,7 @@ class Controller:
 
     def _say(self, level: str, text: str) -> None:
         if level != "trace":
-            self.status.events.append(Event_(self.status.elapsed_s, level, text))
+            self.status.events.append(Happening(self.status.elapsed_s, level, text))
         self._on_event(level, text)
 
     def _step(self, step: Step) -> None:

@@ -44,8 +44,8 @@ class Crowd:
     def __init__(self, orders: Orders, board: Board) -> None:
         self.seed = orders.seed
         self.states = board.users
-        self.repeat_num = own_settings.repeat_num.get()
-        self.repeat_interval_s = own_settings.repeat_interval.get()
+        self.repeat_num: float = own_settings.repeat_num.get()
+        self.repeat_interval_s: float = own_settings.repeat_interval.get()
         self.run_once = orders.start
         self._slot = orders.slot
         self._report = orders.report
@@ -63,7 +63,8 @@ class Crowd:
         return len(self._users)
 
     def __repr__(self) -> str:
-        return f"<crowd of slot {self._slot}: {len(self._users)} users, {self._row[Cell.WAITING]} to start>"
+        waiting = self._row[Cell.WAITING]
+        return f"<crowd of slot {self._slot}: {len(self._users)} users, {waiting} to start>"
 
     def deal(self, block: StartUsers) -> None:
         """Take users to start at their times; once the crowd is stopping they are turned away."""
@@ -144,7 +145,11 @@ class Crowd:
             self._empty.set()
 
     def stop(self, timeout_s: float) -> UsersGone:
-        """Ask all users to finish, kill those that have not after `timeout_s`, name those that will not die."""
+        """Ask all users to finish; kill those that have not after `timeout_s`.
+
+        Returns:
+            How many had to be killed, and who did not even leave then.
+        """
         self._stopping = True
         for block in self._blocks:
             self._turn_away(block.ids)

@@ -16,6 +16,7 @@ import socket
 import sys
 import traceback
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NoReturn
 
 import gevent
@@ -158,7 +159,7 @@ class Node:
         self._controller.report_nowait(record)
 
     def _give_up(self, code: ExitCode, message: str) -> None:
-        """The node cannot go on: end the supervisor (the kernel ends its workers), say why, leave."""
+        """End the supervisor (the kernel ends its workers), say why, leave."""
         self._kill_supervisor()
         self._report_sample()
         self._report(Failed(int(code), message))
@@ -173,7 +174,7 @@ class Node:
     # From the supervisor
 
     def _pass_on_output(self) -> None:
-        """What the scenario prints goes to the controller; without one, nowhere, but nobody is hurt."""
+        """What the scenario prints goes to the controller; without one it goes nowhere."""
         lines = Lines()
         data = b"?"
         while data:
@@ -230,7 +231,8 @@ class Node:
         if slot.stillborn >= MOST_STILLBORN:
             self._give_up(
                 ExitCode.WORKERS_LOST,
-                f"worker {died.slot} {how} before it took any user, {slot.stillborn} times in a row",
+                f"worker {died.slot} {how} before it took any user,"
+                f" {slot.stillborn} times in a row",
             )
 
     # From the workers
@@ -258,7 +260,7 @@ class Node:
             self._workers.send(child, StopUsers(0.0))
             return
         ids = placement.ids_of(1, self._highest_id, 0, 1, number, len(self._slots))
-        # Until the controller deals them anew the bytes of these users are ours: their worker is dead.
+        # Their worker is dead: until they are dealt anew the bytes of these users are ours.
         restart = self._board.users_in(ALIVE, ids)
         for user_id in restart:
             self._board.users[user_id] = UserState.RESTARTING
@@ -446,7 +448,7 @@ def link_write(line: gsocket.socket, record: Record) -> None:
 
 
 def own_workers(bootstrap: Bootstrap) -> int:
-    """How many slots the board needs; a wrong setting is left for the supervisor to complain about."""
+    """How many slots the board needs; the supervisor will complain about a wrong setting."""
     sources = [settings.Source(*source)._replace(strict=False) for source in bootstrap.sources]
     mine = [one for one in settings.declared() if one is own_settings.workers]
     try:
@@ -460,7 +462,9 @@ def main() -> NoReturn:
     code = int(ExitCode.OK)
     process.set_title("node")
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the controller's
-    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    for stream in (sys.stdout, sys.stderr):
+        # Whole lines, or those of several workers would mix; also where PYTHONUNBUFFERED is set.
+        stream.reconfigure(line_buffering=True, write_through=False)  # type: ignore[union-attr]
     try:
         bootstrap = link.read_one(0)
         if not isinstance(bootstrap, Bootstrap):
@@ -478,8 +482,8 @@ def main() -> NoReturn:
 
 
 def _run(bootstrap: Bootstrap) -> None:
-    directory = os.path.join(bootstrap.endpoint, f"node{bootstrap.node}")
-    os.mkdir(directory, 0o700)
+    directory = f"{bootstrap.endpoint}/node{bootstrap.node}"
+    Path(directory).mkdir(0o700)
     try:
         board = Board(own_workers(bootstrap), bootstrap.highest_id)
     except AmocError as error:

@@ -62,7 +62,7 @@ class StartPlan:
 
     def __init__(self, rate_per_s: float, users: list[range]) -> None:
         """Plan the start of `users`, the ids of each slot, at `rate_per_s` (``inf``: no limit)."""
-        self.missed = 0
+        self.missed = 0.0
         self._slots = [_Slot(iter(ids), len(ids)) for ids in users]
         self._turn = 0
         self._rate = rate_per_s

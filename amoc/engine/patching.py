@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 
 
 def patch() -> None:
@@ -36,6 +37,8 @@ def drop_hub(deadline_s: float = 2.0) -> int:
     if hub is not None:
         hub.destroy(destroy_loop=True)
     give_up = time.monotonic() + deadline_s
-    while (others := len(os.listdir("/proc/self/task")) - 1) and time.monotonic() < give_up:
+    while (
+        others := len(list(Path("/proc/self/task").iterdir())) - 1
+    ) and time.monotonic() < give_up:
         os.sched_yield()
     return others

@@ -1,4 +1,4 @@
-"""What a process does to be a good member of the tree: its title, its parent, its signals, its limits."""
+"""What makes a process a good member of the tree: its title, parent, signals and limits."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import ctypes
 import os
 import resource
 import signal
+from pathlib import Path
 
 import setproctitle
 
@@ -18,7 +19,7 @@ def set_title(role: str) -> None:
 
 
 def die_with(parent_pid: int, signum: int = signal.SIGKILL) -> None:
-    """Have the kernel send us `signum` when our parent dies; leave at once if it is dead already."""
+    """Have the kernel send us `signum` when our parent dies; leave if it is dead already."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_PR_SET_PDEATHSIG, int(signum), 0, 0, 0):
         error = ctypes.get_errno()
@@ -47,7 +48,7 @@ def max_rss_bytes() -> int:
 
     Not ru_maxrss: a forked process inherits the peak of its parent there.
     """
-    with open("/proc/self/status", "rb") as status:
+    with Path("/proc/self/status").open("rb") as status:
         for line in status:
             if line.startswith(b"VmHWM:"):
                 return int(line.split()[1]) * 1024

@@ -1,4 +1,4 @@
-"""The supervisor: imports the scenario, runs init() once, forks the workers, replaces the lost ones.
+"""The supervisor: imports the scenario, runs init() once, forks workers, replaces lost ones.
 
 What init() returned reaches every worker through the fork, copy-on-write. Therefore this process
 stays clean: it never starts a gevent hub, a ZeroMQ socket or a thread of its own (a fork would copy
@@ -8,6 +8,7 @@ It dies with its node, and its workers die with it: the kernel sees to that.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import select
@@ -15,9 +16,9 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 from amoc import limits, own_settings, settings
 from amoc.board import Board, Cell
@@ -73,7 +74,7 @@ class Task:
 
 
 def backoff_ns(short_lives: int) -> int:
-    """How long to wait before a slot is filled again whose last `short_lives` workers died young."""
+    """How long a slot stays empty whose last `short_lives` workers died young."""
     return min((1 << short_lives) * S_NS // 20, LONGEST_BACKOFF_NS) if short_lives else 0
 
 
@@ -120,8 +121,8 @@ class Supervisor:
             self._tell(
                 Note(
                     "warning",
-                    f"{others} thread(s) were started by importing {scenario.source} or by its init();"
-                    " workers are forked without them",
+                    f"{others} thread(s) were started by importing {scenario.source} or by its"
+                    " init(); workers are forked without them",
                 )
             )
         gc.collect()
@@ -179,7 +180,7 @@ class Supervisor:
         """Fork workers and keep them until the node says that all users have left."""
         self._wakeup = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(self._wakeup[1], warn_on_full_buffer=False)
-        signal.signal(signal.SIGCHLD, lambda signum, frame: None)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
         poll = _poll()
         poll.register(self._line, select.POLLIN)
         poll.register(self._wakeup[0], select.POLLIN)
@@ -287,8 +288,8 @@ def for_scenario(
 ) -> list[settings.Source]:
     """The sources as they count for scenario `name`.
 
-    A table of the config file with the scenario's name goes before the file's own values, and tables
-    of other scenarios do not count.
+    A table of the config file with the scenario's name goes before the file's own values, and
+    tables of other scenarios do not count.
     """
     names = {one.name for one in declared}
     chosen = []
@@ -297,7 +298,8 @@ def for_scenario(
             key for key, value in values.items() if isinstance(value, dict) and key not in names
         }
         if name in tables:
-            chosen.append(settings.Source(f"{label} [{name}]", values[name], strict))  # type: ignore[arg-type]
+            table = cast("Mapping[str, Any]", values[name])
+            chosen.append(settings.Source(f"{label} [{name}]", table, strict))
         rest = {key: value for key, value in values.items() if key not in tables}
         chosen.append(settings.Source(label, rest, strict))
     return chosen
@@ -331,7 +333,5 @@ def main(
 
 
 def _last_words(line: int, record: Record) -> None:
-    try:
+    with contextlib.suppress(OSError):  # the node may be gone; then there is nobody to tell
         link.write(line, record)
-    except OSError:
-        pass  # the node is gone; there is nobody to tell

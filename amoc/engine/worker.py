@@ -16,7 +16,7 @@ from amoc.engine import process
 from amoc.engine.crowd import Crowd, Orders
 from amoc.engine.supervisor import Task
 from amoc.errors import ExitCode
-from amoc.messages import Go, StartUsers, StopUsers
+from amoc.messages import Go, StartUsers, StopUsers, UsersGone
 from amoc.timing import MS_NS, S_NS, now_ns
 
 BEAT_NS = 100 * MS_NS
@@ -55,7 +55,7 @@ def main(task: Task) -> int:
     return int(ExitCode.OK)
 
 
-def _report_gone(line: bus.Child, stopping: gevent.Greenlet) -> None:
+def _report_gone(line: bus.Child, stopping: gevent.Greenlet[..., UsersGone]) -> None:
     line.report_nowait(stopping.value)
 
 

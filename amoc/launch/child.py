@@ -5,6 +5,7 @@ Its standard input is a pipe that stays open as long as we live: when it ends, t
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -35,7 +36,8 @@ class ChildProcess:
             stderr=subprocess.STDOUT,
             process_group=0,  # Ctrl-C is for us alone; we decide what it means for the run
         )
-        assert self._process.stdin is not None and self._process.stdout is not None
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
         self.pid = self._process.pid
         self._input = self._process.stdin
         self._output = self._process.stdout
@@ -44,11 +46,9 @@ class ChildProcess:
 
     def write(self, data: bytes) -> None:
         """Write to its standard input; in vain when it is gone."""
-        try:
+        with contextlib.suppress(BrokenPipeError):
             self._input.write(data)
             self._input.flush()
-        except BrokenPipeError:
-            pass
 
     def _read(self) -> None:
         fd = self._output.fileno()
@@ -66,10 +66,8 @@ class ChildProcess:
 
     def close_lifeline(self) -> None:
         """Tell it that it is not wanted any more."""
-        try:
+        with contextlib.suppress(BrokenPipeError):
             self._input.close()
-        except BrokenPipeError:
-            pass
 
     def end(self, deadline_s: float) -> int:
         """Wait for its end, and kill it if it has not left after `deadline_s`; its status."""

@@ -53,7 +53,7 @@ class LiveView:
         self._status = Status()
         self._rates = _Rates()
         self._live: Live | None = None
-        self._task: gevent.Greenlet | None = None
+        self._task: gevent.Greenlet[[], None] | None = None
 
     def attach(self, status: Status) -> None:
         """Show `status` from now on."""
@@ -100,10 +100,11 @@ class LiveView:
     def plain_line(self) -> str:
         """The run in one line."""
         status, figures = self._status, self._status.figures
+        waiting = status.waiting + figures.starting
+        users = f"users {figures.running} running {waiting} waiting"
         parts = [
             f"{format_duration(status.elapsed_s)} {status.state.value}",
-            f"users {figures.running} running {status.waiting + figures.starting} waiting"
-            f" {figures.finished} finished {figures.crashed} crashed",
+            f"{users} {figures.finished} finished {figures.crashed} crashed",
         ]
         rates = self._rates.take(figures.counters())
         parts += [
@@ -159,7 +160,8 @@ class LiveView:
             (status.state.value, "green" if status.state is State.RUNNING else "yellow"),
             f" {format_duration(status.elapsed_s)}{left}   users ",
             (f"{figures.running:,}", "bold"),
-            f" running, {status.waiting + figures.starting:,} waiting, {figures.finished:,} finished, ",
+            f" running, {status.waiting + figures.starting:,} waiting,"
+            f" {figures.finished:,} finished, ",
             (f"{figures.crashed:,} crashed", "bold red" if figures.crashed else ""),
             f", {figures.starts_per_s:,.0f} starts/s",
         )

@@ -1,4 +1,4 @@
-"""The summary of a run as tables for people; `amoc.figures` makes it, `docs/summary.md` explains it."""
+"""The summary of a run as tables; `amoc.figures` makes it, `docs/summary.md` explains it."""
 
 from __future__ import annotations
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 from collections import Counter
@@ -205,11 +204,11 @@ def test_a_second_interrupt_ends_everything_at_once(
 def test_nothing_named_is_left_in_shared_memory(
     scenario: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    before = set(os.listdir("/dev/shm"))
+    before = set(Path("/dev/shm").iterdir())
     with running(scenario(COUNTING), "--users", "4", *FAST, directory=tmp_path) as run:
         run.wait_for("worker", 2)
-        assert set(os.listdir("/dev/shm")) <= before
+        assert set(Path("/dev/shm").iterdir()) <= before
         run.kill(run.pid)
         tree = set(run.tree())
         eventually(lambda: not alive(tree), "nothing is left", 30)
-    assert set(os.listdir("/dev/shm")) <= before
+    assert set(Path("/dev/shm").iterdir()) <= before

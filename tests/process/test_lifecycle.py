@@ -1,0 +1,402 @@
+"""From init() to terminate(), and every way in which a run must not begin."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.process.support import ROOT, eventually, lines, parents, running
+
+pytestmark = pytest.mark.slow
+Write = Callable[..., Path]
+
+
+def amoc(
+    *arguments: str, limits: dict[int, int] | None = None, **env: str
+) -> subprocess.CompletedProcess[str]:
+    """One whole ``amoc`` command."""
+
+    def set_limits() -> None:
+        for which, most in (limits or {}).items():
+            resource.setrlimit(which, (most, most))
+
+    return subprocess.run(
+        [sys.executable, "-m", "amoc", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=ROOT,
+        env={**os.environ, **env},
+        preexec_fn=set_limits if limits else None,
+    )
+
+
+def refuses(code: int, message: str, *arguments: str, **options: object) -> None:
+    """`amoc run` ends with `code` and one line that has `message`; nothing is left running."""
+    before = set(parents())
+    result = amoc("run", *arguments, **options)  # type: ignore[arg-type]
+    assert result.returncode == code, result.stdout + result.stderr
+    assert message in result.stderr
+    assert "Traceback" not in result.stdout + result.stderr
+    assert len(result.stderr.splitlines()) == 1, result.stderr
+    eventually(
+        lambda: not any(b"amoc" in _command(pid) for pid in set(parents()) - before),
+        "nothing is left running",
+        10,
+    )
+
+
+def _command(pid: int) -> bytes:
+    try:
+        text = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+    return text if text.startswith((b"amoc: ", sys.executable.encode())) else b""
+
+
+def test_users_repeat_with_their_state_and_leave_for_good(scenario: Write, tmp_path: Path) -> None:
+    file = scenario("""
+        from amoc import metrics, user
+
+        def init():
+            return {"greeting": "hello"}
+
+        def start(user_id, state):
+            assert state == {"greeting": "hello"}
+            assert user.id == user_id
+            assert not user.leaving
+            metrics.counter(f"iteration_{user.iteration}").inc()
+
+        def terminate(state):
+            with open(HERE + "/end", "w") as file:
+                file.write(state["greeting"] + "\\n")
+    """)
+    with running(
+        file,
+        *("--users", "7", "--workers", "2", "--seed", "5", "--comment", "why"),
+        *("--set", "repeat_num=3", "--set", "repeat_interval=10ms", "--set", "interarrival=1"),
+        directory=tmp_path,
+    ) as run:
+        assert run.end() == 0
+        summary = run.summary()
+    assert summary["counters"] == {"iteration_1": 7, "iteration_2": 7, "iteration_3": 7}
+    assert summary["crashes"] == []
+    users = summary["users"]
+    assert (users["started"], users["finished"], users["removed"], users["running"]) == (7, 7, 0, 0)
+    assert users["peak"] >= 1
+    assert summary["run"]["verdict"] == "ok"
+    assert summary["run"]["seed"] == 5
+    assert summary["run"]["comment"] == "why"
+    assert [(one["node"], one["slot"]) for one in summary["workers"]] == [
+        ("node0", 0),
+        ("node0", 1),
+    ]
+    assert lines(tmp_path / "end") == ["hello"]
+
+
+def test_the_state_that_init_returns_is_shared_and_init_runs_once(
+    scenario: Write, tmp_path: Path
+) -> None:
+    file = scenario("""
+        import os
+
+        def init():
+            print(f"init in {os.getpid()}")
+            return lambda: os.getppid()     # nothing that could be pickled
+
+        def start(user_id, state):
+            print(f"user below {state()}")
+    """)
+    with running(
+        file, "--users", "4", "--set", "repeat_num=1", "--set", "interarrival=0", directory=tmp_path
+    ) as run:
+        assert run.end() == 0
+        printed = [
+            line.split()[-1]
+            for line in run.output.splitlines()
+            if " in " in line or "below" in line
+        ]
+    assert len(printed) == 5
+    assert len(set(printed)) == 1
+
+
+def test_crashes_are_counted_by_cause_and_crashed_users_repeat(
+    scenario: Write, tmp_path: Path
+) -> None:
+    file = scenario("""
+        from helper_beside import fail
+
+        def start(user_id):
+            fail(user_id)
+    """)
+    (tmp_path / "helper_beside.py").write_text(
+        "def fail(n):\n"
+        "    if n % 2:\n"
+        "        raise ValueError(f'user {n} is odd')\n"
+        "    raise SystemExit(3)\n"
+    )
+    with running(
+        file,
+        *("--users", "10", "--workers", "2"),
+        *("--set", "repeat_num=2", "--set", "repeat_interval=0", "--set", "user_rate=inf"),
+        directory=tmp_path,
+    ) as run:
+        assert run.end() == 0
+        summary, output = run.summary(), run.output
+    causes = Counter({crash["cause"]: crash["count"] for crash in summary["crashes"]})
+    assert causes == {
+        "ValueError: user # is odd (helper_beside.py:3 in fail)": 10,
+        "SystemExit: # (helper_beside.py:4 in fail)": 10,
+    }
+    assert summary["users"]["crashed"] == 20
+    assert summary["users"]["finished"] == 10
+    assert output.count("Traceback") == 2, "one traceback for each cause"
+
+
+def test_users_that_do_not_finish_are_removed_and_stuck_ones_are_named(
+    scenario: Write, tmp_path: Path
+) -> None:
+    file = scenario("""
+        from amoc import sleep, user
+
+        def start(user_id):
+            print(f"started {user_id}")
+            while True:
+                try:
+                    sleep(3600)
+                except BaseException:
+                    if user_id != 3:
+                        raise
+    """)
+    with running(
+        file,
+        *("--users", "4", "--stop-timeout", "200ms", "--set", "user_rate=inf"),
+        directory=tmp_path,
+    ) as run:
+        for user_id in range(1, 5):
+            run.wait_for_output(f"started {user_id}")
+        run.kill(run.pid, signal.SIGINT)
+        assert run.end() == 0
+        assert "4 users did not finish within 0.2 s" in run.output
+        assert "1 users did not even leave when killed: 3" in run.output
+        users = run.summary()["users"]
+    assert (users["removed"], users["running"], users["finished"]) == (3, 1, 0)
+
+
+def test_the_duration_asks_users_to_finish(scenario: Write, tmp_path: Path) -> None:
+    file = scenario("""
+        from amoc import metrics, user
+
+        def start(user_id):
+            user.wait_leaving()
+            metrics.counter("left_in_order").inc()
+    """)
+    with running(
+        file, "--users", "6", "--duration", "1s", "--set", "user_rate=inf", directory=tmp_path
+    ) as run:
+        assert run.end() == 0
+        summary = run.summary()
+    assert summary["counters"] == {"left_in_order": 6}
+    assert summary["users"]["finished"] == 6
+    assert summary["run"]["duration_s"] >= 1.0
+
+
+def test_explicit_ids_are_the_ids(scenario: Write, tmp_path: Path) -> None:
+    file = scenario("""
+        def start(user_id):
+            print(f"id {user_id}")
+    """)
+    with running(
+        file,
+        *("--user-ids", "5001-5005", "--set", "repeat_num=1", "--set", "user_rate=inf"),
+        directory=tmp_path,
+    ) as run:
+        assert run.end() == 0
+        assert sorted(line for line in run.output.splitlines() if line.startswith("id ")) == [
+            f"id {n}" for n in range(5001, 5006)
+        ]
+
+
+def test_settings_reach_users_by_their_precedence(scenario: Write, tmp_path: Path) -> None:
+    file = scenario("""
+        from amoc import config, setting
+
+        one = setting(1, "first")
+        two = setting(1, "second")
+        three = setting(1, "third")
+        four = setting(1, "fourth")
+
+        def start(user_id):
+            print("values", one.get(), config.get("two"), three.get(), four.get())
+    """)
+    toml = tmp_path / "some.toml"
+    toml.write_text("one = 2\ntwo = 2\nthree = 2\n[trial]\nthree = 5\n[other]\nwhat = 1\n")
+    with running(
+        file,
+        *("--config", str(toml), "--set", "one=4", "--set", "repeat_num=1"),
+        directory=tmp_path,
+        AMOC_ONE="3",
+        amoc_two="3",
+    ) as run:
+        assert run.end() == 0
+        assert "values 4 3 5 1" in run.output
+
+
+def test_a_failing_terminate_has_its_own_exit_code(scenario: Write, tmp_path: Path) -> None:
+    file = scenario("""
+        def start(user_id): ...
+
+        def terminate():
+            raise RuntimeError("cannot tidy up")
+    """)
+    with running(file, "--set", "repeat_num=1", directory=tmp_path) as run:
+        assert run.end() == 9
+        assert "terminate() of" in run.output
+        assert "RuntimeError: cannot tidy up" in run.output
+        assert run.summary()["users"]["finished"] == 1
+
+
+def test_init_may_use_blocking_calls_and_threads_of_gevent(scenario: Write, tmp_path: Path) -> None:
+    file = scenario("""
+        import socket, threading, time
+        from gevent import get_hub
+
+        def init():
+            time.sleep(0.01)
+            found = []
+            look_up = lambda: found.append(socket.gethostbyname("localhost"))
+            thread = threading.Thread(target=look_up)
+            thread.start()
+            thread.join()
+            get_hub().threadpool.spawn(time.monotonic).get()
+            return found
+
+        def start(user_id, state):
+            time.sleep(0.01)
+            print("found", state)
+    """)
+    with running(
+        file, "--users", "4", "--set", "repeat_num=1", "--set", "interarrival=0", directory=tmp_path
+    ) as run:
+        assert run.end() == 0
+        assert run.output.count("found ['127.0.0.1']") == 4
+        assert "thread(s)" not in run.output
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "message"),
+    [
+        ("def begin(user_id): ...", 4, "has no start(); define start(user_id, state)"),
+        ("def start(a, b, c): ...", 4, "takes (a, b, c); define start(user_id, state)"),
+        ("async def start(user_id): ...", 4, "must be a plain function, but is async"),
+        ("def start(user_id) ...", 4, "SyntaxError"),
+        ("import does_not_exist\ndef start(user_id): ...", 4, "No module named 'does_not_exist'"),
+        ("1 / 0\ndef start(user_id): ...", 4, "trial.py:1"),
+        (
+            "from amoc import setting\nrate = setting(5, 'a')\nrate.get()\ndef start(i): ...",
+            4,
+            "is read while the scenario is imported",
+        ),
+        (
+            "def start(user_id): ...\ndef init():\n    raise OSError('no such table')",
+            5,
+            "OSError: no such table",
+        ),
+        (
+            "from amoc import Error\ndef start(i): ...\ndef init():\n    return Error('no domain')",
+            5,
+            "refused to start: no domain",
+        ),
+        (
+            "import os\ndef start(user_id): ...\ndef init():\n    os.read(os.pipe()[0], 1)",
+            6,
+            "must return within 1 s (--init-timeout)",
+        ),
+        (
+            "import os\nos.read(os.pipe()[0], 1)\ndef start(user_id): ...",
+            6,
+            "must be done within 1 s (--init-timeout)",
+        ),
+    ],
+)
+def test_a_scenario_that_cannot_run_starts_nothing(
+    scenario: Write, text: str, code: int, message: str
+) -> None:
+    refuses(code, message, str(scenario(text)), "--init-timeout", "1s")
+
+
+def test_all_wrong_settings_are_named_at_once(scenario: Write) -> None:
+    file = scenario("""
+        from amoc import setting
+
+        rate = setting(5, "a rate", verify=lambda n: n > 0)
+        mode = setting("chat", "what to send", verify=["chat", "headline"])
+        needed = setting(description="must be there", type=str)
+
+        def start(user_id): ...
+    """)
+    result = amoc(
+        "run", str(file), "--set", "rate=fast", "--set", "colour=red", AMOC_MODE="shout",
+        AMOC_USER_RATE="0",
+    )  # fmt: skip
+    assert result.returncode == 3
+    assert "Traceback" not in result.stderr
+    for problem in (
+        "colour is not a setting of this scenario, but is set to 'red' (from --set)",
+        "rate must be a valid integer, but is 'fast' (from --set)",
+        "mode must be one of 'chat', 'headline', but is 'shout' (from AMOC_MODE)",
+        "needed must be set (must be there), but has no value",
+        "user_rate must be at least 1/min, but is '0' (from AMOC_USER_RATE)",
+    ):
+        assert problem in result.stderr, result.stderr
+    assert len(result.stderr.splitlines()) == 5
+
+
+def test_a_file_that_is_not_there_is_one_clear_line() -> None:
+    refuses(4, "scenario nowhere/to_be.py does not exist", "nowhere/to_be.py")
+
+
+def test_a_module_that_is_not_there_is_one_clear_line() -> None:
+    refuses(4, "neither a file nor an importable module", "nowhere.to_be")
+
+
+def test_too_little_shared_memory_is_one_clear_line() -> None:
+    refuses(
+        7,
+        "shared memory",
+        *("scenarios/idle.py", "--user-ids", "4000000000-4000000001"),
+        limits={resource.RLIMIT_AS: 3 << 30},
+    )
+
+
+def test_too_few_file_descriptors_are_one_clear_line(scenario: Write) -> None:
+    file = scenario("""
+        from amoc import limits
+
+        limits.needs_fds(__name__, 1)
+
+        def start(user_id): ...
+    """)
+    refuses(
+        7,
+        "1000 users on 2 workers need 600 file descriptors in each, but the limit is 400",
+        *(str(file), "--users", "1000", "--workers", "2"),
+        limits={resource.RLIMIT_NOFILE: 400},
+    )
+
+
+def test_a_module_beside_the_caller_can_be_the_scenario(scenario: Write, tmp_path: Path) -> None:
+    scenario("def start(user_id): print('from a module')", name="some_module.py")
+    with running(
+        "some_module", "--set", "repeat_num=1", directory=tmp_path, PYTHONPATH=str(tmp_path)
+    ) as run:
+        assert run.end() == 0
+        assert "from a module" in run.output
