@@ -1,0 +1,289 @@
+"""The crowd: starts users at their times and never before, counts them, and lets all of them leave."""
+
+from __future__ import annotations
+
+from math import inf
+
+import gevent
+import pytest
+from gevent import GreenletExit
+from gevent.event import Event
+
+from amoc import metrics
+from amoc.board import Board, Cell, Kind, UserState
+from amoc.engine import crowd as crowd_module
+from amoc.engine.crowd import MOST_NAMED, Crowd, Orders
+from amoc.messages import CrashSeen, Started, StartUsers, UsersGone
+from amoc.timing import MS_NS, now_ns
+
+DEADLINE_S = 10.0
+
+
+class Worker:
+    """A crowd on a board of its own, and all that it reported."""
+
+    def __init__(self, start, users=200):
+        self.board = Board(slots=1, highest_id=users)
+        metrics.attach(self.board.area(0))
+        self.reports = []
+        self.crowd = Crowd(Orders(0, 42, start, "", self.reports.append), self.board)
+        self.crowd.repeat_num, self.crowd.repeat_interval_s = 1.0, 0.0
+        self.starter = gevent.spawn(self.crowd.start_users)
+
+    def deal(self, ids, due_ns=0, offsets_ns=(), again=False):
+        ids = list(ids)
+        for user_id in ids:  # as the node does
+            if not again:
+                self.board.users[user_id] = UserState.STARTING
+        self.crowd.deal(StartUsers(0, ids, due_ns or now_ns(), list(offsets_ns), again))
+
+    def states(self):
+        return {state: count for state, count in self.board.count_users(200).items() if state}
+
+    def wait(self, condition):
+        with gevent.Timeout(DEADLINE_S):
+            while not condition():
+                gevent.sleep(0)
+
+    def wait_states(self, **expected):
+        wanted = {UserState[name]: count for name, count in expected.items() if count}
+        self.wait(lambda: self.states() == wanted)
+
+    def stop(self, timeout_s=DEADLINE_S):
+        return gevent.spawn(self.crowd.stop, timeout_s).get(timeout=2 * DEADLINE_S)
+
+    def __getitem__(self, cell):
+        return self.board.row(0)[cell]
+
+
+@pytest.fixture
+def worker(monkeypatch):
+    monkeypatch.setattr(metrics, "_area", None)
+    monkeypatch.setattr(metrics, "_handles", {})
+    made = []
+
+    def make(start, **options):
+        made.append(Worker(start, **options))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.starter.kill()
+        for user in list(one.crowd._users.values()):
+            user.kill()
+        gevent.sleep(0)
+
+
+def stay(user_id):
+    gevent.sleep(1000)
+
+
+def test_users_dealt_without_times_start_at_once_and_are_reported_together(worker):
+    one = worker(stay)
+    one.deal(range(1, 151))
+    one.wait_states(RUNNING=150)
+    one.wait(lambda: one.reports)
+    assert one.reports == [Started(0, 150)]
+    assert (one[Cell.USERS], one[Cell.USERS_PEAK], one[Cell.WAITING]) == (150, 150, 0)
+    assert len(one.crowd) == 150
+
+
+def test_blocks_start_in_the_order_they_were_dealt(worker):
+    order = []
+    one = worker(order.append)
+    one.deal([5, 3], offsets_ns=[0, 10])
+    one.deal([4])
+    one.deal([2, 1], again=True)
+    one.wait(lambda: len(one.reports) == 3)
+    assert order == [5, 3, 4, 2, 1]
+    assert one.reports == [Started(0, 2), Started(0, 1), Started(0, 2)]
+
+
+def test_users_wait_for_their_times(worker):
+    one = worker(stay)
+    one.deal([1, 2], due_ns=now_ns() + 3600 * 10**9, offsets_ns=[0, 1])
+    for _ in range(5):
+        gevent.sleep(0)
+    assert one.states() == {UserState.STARTING: 2}
+    assert one[Cell.WAITING] == 2
+
+
+@pytest.mark.slow
+def test_no_user_starts_before_its_time_even_when_another_blocks_the_loop(worker):
+    starts = {}
+
+    def start(user_id):
+        starts[user_id] = now_ns()
+        if user_id > 100:
+            gevent.sleep(0.002 * (user_id - 100))
+            # What a blocking call does: the loop's own idea of the time falls behind.
+            until_ns = now_ns() + 8 * MS_NS
+            while now_ns() < until_ns:
+                pass
+
+    one = worker(start)
+    one.deal(range(101, 121))
+    due_ns = now_ns() + 5 * MS_NS
+    offsets_ns = [number * 3 * MS_NS for number in range(60)]
+    one.deal(range(1, 61), due_ns=due_ns, offsets_ns=offsets_ns)
+    one.wait(lambda: len(starts) == 80)
+    early = {
+        user_id: due_ns + offset_ns - starts[user_id]
+        for user_id, offset_ns in zip(range(1, 61), offsets_ns, strict=True)
+        if starts[user_id] < due_ns + offset_ns
+    }
+    assert early == {}
+
+
+def test_how_late_users_start_is_recorded(worker):
+    one = worker(stay)
+    one.deal([1, 2, 3], due_ns=now_ns() - 10 * 10**9, offsets_ns=[0, 1, 2])
+    one.wait(lambda: one.reports)
+    lateness = {metric.name: metric.value for metric in metrics.read()}["user_start_lateness"]
+    assert lateness.count == 3
+    assert lateness.max_ns >= 10 * 10**9
+
+
+def test_users_that_lost_their_worker_count_as_restarted(worker):
+    one = worker(stay)
+    one.deal([1, 2])
+    one.deal([3, 4, 5], again=True)
+    one.wait(lambda: len(one.reports) == 2)
+    assert one[Cell.RESTARTED] == 3
+
+
+def test_a_user_that_is_dealt_twice_runs_once(worker):
+    # A block that was on its way when its worker was replaced may come beside the board's own list.
+    runs = []
+
+    def start(user_id):
+        runs.append(user_id)
+        gevent.sleep(1000)
+
+    one = worker(start)
+    one.deal([1, 2], again=True)
+    one.deal([1, 2], again=True)
+    one.wait(lambda: len(one.reports) == 2)
+    gevent.sleep(0)
+    assert sorted(runs) == [1, 2]
+
+
+def test_the_peak_stays_when_users_have_left(worker):
+    one = worker(lambda user_id: None)
+    one.deal(range(1, 6))
+    one.wait_states(FINISHED=5)
+    one.deal([6])
+    one.wait_states(FINISHED=6)
+    assert (one[Cell.USERS], one[Cell.USERS_PEAK], len(one.crowd)) == (0, 5, 0)
+
+
+def test_crashes_are_counted_each_and_reported_once_for_each_cause(worker):
+    def start(user_id):
+        if user_id % 2:
+            raise ValueError(f"user {user_id}")
+        raise KeyError
+
+    one = worker(start)
+    one.deal(range(1, 21))
+    one.wait_states(CRASHED=20)
+    seen = [report for report in one.reports if isinstance(report, CrashSeen)]
+    assert sorted(report.cause.split(" ")[0] for report in seen) == ["KeyError", "ValueError:"]
+    assert all("Traceback" in report.traceback for report in seen)
+    counts = [metric.value for metric in metrics.read() if metric.kind is Kind.CRASH]
+    assert sorted(counts) == [10, 10]
+
+
+# Stopping
+
+
+def test_an_empty_crowd_stops_at_once(worker):
+    assert worker(stay).stop(0.0) == UsersGone(0, 0, [])
+
+
+def test_users_in_their_pause_leave_and_those_inside_start_finish(worker):
+    gate = Event()
+
+    def start(user_id):
+        if user_id > 5:
+            gate.wait()
+
+    one = worker(start)
+    one.crowd.repeat_num, one.crowd.repeat_interval_s = inf, inf
+    one.deal(range(1, 11))
+    one.wait_states(BETWEEN=5, RUNNING=5)
+    stopping = gevent.spawn(one.crowd.stop, DEADLINE_S)
+    one.wait_states(FINISHED=5, RUNNING=5)
+    gate.set()
+    assert stopping.get(timeout=DEADLINE_S) == UsersGone(0, 0, [])
+    assert one.states() == {UserState.FINISHED: 10}
+
+
+def test_users_that_do_not_finish_in_time_are_killed_and_removed(worker):
+    one = worker(stay)
+    one.deal(range(1, 11))
+    one.wait_states(RUNNING=10)
+    assert one.stop(0.0) == UsersGone(0, 10, [])
+    assert one.states() == {UserState.REMOVED: 10}
+    assert one[Cell.USERS] == 0
+
+
+def test_users_that_will_not_die_are_named_up_to_a_number(worker, monkeypatch):
+    monkeypatch.setattr(crowd_module, "FINALLY_S", 0.01)
+
+    def start(user_id):
+        while user_id > 20 and not gate.is_set():
+            try:
+                gate.wait()
+            except GreenletExit:
+                pass
+        gevent.sleep(1000)
+
+    gate = Event()
+    one = worker(start)
+    one.deal(range(1, 171))
+    one.wait_states(RUNNING=170)
+    gone = one.stop(0.0)
+    assert gone == UsersGone(0, 170, list(range(21, 21 + MOST_NAMED)))
+    gate.set()
+
+
+def test_users_that_had_not_started_when_it_stops_never_do(worker):
+    one = worker(stay)
+    far_ns = now_ns() + 3600 * 10**9
+    one.deal([1, 2, 3], due_ns=far_ns, offsets_ns=[0, 1, 2])
+    one.deal([4, 5])
+    gevent.sleep(0)
+    assert one.stop() == UsersGone(0, 0, [])
+    one.deal([6, 7])
+    gevent.sleep(0)
+    assert one.board.users[4] == one.board.users[6] == UserState.NONE
+    assert len(one.crowd) == 0
+
+
+FAR_NS = 3600 * 10**9
+
+
+def with_a_queue(worker, ids, again):
+    """A crowd that waits for the time of its first block, with another one behind that."""
+    one = worker(stay)
+    one.deal([100], due_ns=now_ns() + FAR_NS, offsets_ns=[0])
+    gevent.sleep(0)
+    for user_id in ids:
+        one.board.users[user_id] = UserState.RESTARTING
+    one.deal(ids, again=again)
+    gevent.sleep(0)
+    return one
+
+
+def test_users_that_are_turned_away_wait_no_longer(worker):
+    one = with_a_queue(worker, [1, 2], again=False)
+    assert one[Cell.WAITING] == 3
+    one.stop(0.0)
+    assert one[Cell.WAITING] <= 1  # the one whose time is awaited finds out when that comes
+
+
+def test_users_that_would_have_started_again_are_removed_when_it_stops(worker):
+    # They have been counted as started; so they must be counted as gone, too.
+    one = with_a_queue(worker, [1, 2], again=True)
+    one.stop(0.0)
+    assert [UserState(one.board.users[user_id]) for user_id in (1, 2)] == [UserState.REMOVED] * 2
