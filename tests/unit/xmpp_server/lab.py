@@ -69,12 +69,16 @@ class Client:
         self.session = Session(domain, self.outlet)
 
     def say(self, *chunks: bytes) -> bytes:
-        """Sends the chunks one after the other, and returns all that was answered."""
+        """Sends the chunks one after the other; returns what was answered."""
+        self.send(*chunks)
+        return self.heard()
+
+    def send(self, *chunks: bytes) -> None:
+        """Sends the chunks one after the other."""
         for chunk in chunks:
             # As the transport does: a client that was said good-bye to is not listened to.
             if not self.outlet.finished:
                 self.session.received(chunk)
-        return self.heard()
 
     def heard(self) -> bytes:
         """What it was sent since the last time."""
@@ -101,7 +105,7 @@ def new_domain(**limits: float) -> Domain:
 def logged_in(
     domain: Domain, number: int, resource: str = "r", *, header: bytes = HEADER, there: bool = True
 ) -> Client:
-    """A client that is bound and, if it is to be `there`, has sent presence; nothing unread is left."""
+    """A client that is bound and, if `there`, has sent presence; it has read all."""
     client = Client(domain)
     client.say(header, plain_auth(f"user_{number}", f"password_{number}"), header, bind(resource))
     if there:
