@@ -1,0 +1,153 @@
+"""What can go wrong between a user and an XMPP server, one class for each thing a scenario may want to catch.
+
+    XmppError                    everything below
+      ConnectError               no connection: refused, unreachable, the name is unknown, TLS is demanded
+        OutOfFilesError          ... because this process ran out of file descriptors
+        ConnectTimeout           ... because the server took too long until the session was there
+      StreamError                the server ended the stream and said why (RFC 6120 section 4.9)
+        BadStreamError           the server sent what XMPP forbids, so we ended the stream
+      SaslError                  the log-in was refused, or the server could not prove itself (section 6.5)
+      IqError                    an iq was answered with an error (section 8.3)
+      Disconnected               the connection is gone and nobody said why
+      IqTimeout, ReceiveTimeout, SendTimeout    nothing came, or nothing could be sent, in time
+
+The timeouts are TimeoutErrors too. Texts name the user and the server, never a password.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from amoc.errors import PeerError, ResourceError
+
+if TYPE_CHECKING:
+    from amoc.xmpp.stanza import Stanza
+
+__all__ = [
+    "BadStreamError",
+    "ConnectError",
+    "ConnectTimeout",
+    "Disconnected",
+    "IqError",
+    "IqTimeout",
+    "OutOfFilesError",
+    "ReceiveTimeout",
+    "SaslError",
+    "SendTimeout",
+    "StreamError",
+    "XmppError",
+]
+
+MOST_TEXT = 300
+"""How much of a peer's own text an error repeats; it may be long, and it is the peer's."""
+
+
+def quoted(text: str) -> str:
+    """A peer's text, fit for one line of a log: printable, and not endless."""
+    flat = "".join(char if char.isprintable() else " " for char in text[: 2 * MOST_TEXT])
+    flat = " ".join(flat.split())
+    return flat if len(flat) <= MOST_TEXT else flat[:MOST_TEXT] + "…"
+
+
+def _said(condition: str, text: str) -> str:
+    return f"{quoted(condition)} ({quoted(text)})" if text else quoted(condition)
+
+
+class XmppError(PeerError):
+    """The root: an XMPP server, or the way to it, failed a user."""
+
+
+class ConnectError(XmppError):
+    """No connection came about."""
+
+
+class OutOfFilesError(ConnectError, ResourceError):
+    """No connection came about because this process may not have another file descriptor."""
+
+    exit_code = ResourceError.exit_code
+
+
+class ConnectTimeout(ConnectError, TimeoutError):
+    """There was no session in time: not connected, not logged in, or no resource bound."""
+
+
+class StreamError(XmppError):
+    """The server closed the stream with an error.
+
+    Attributes:
+        condition: The defined condition, such as ``host-unknown`` or ``conflict``.
+        text: The server's explanation; empty when it gave none.
+    """
+
+    def __init__(self, who: str, condition: str, text: str = "") -> None:
+        super().__init__(f"{who}: the server ended the stream: {_said(condition, text)}")
+        self.condition = condition
+        self.text = text
+
+
+class BadStreamError(StreamError):
+    """The server sent something that XMPP does not allow, and the stream was closed for that.
+
+    Attributes:
+        condition: The condition that the server was told, such as ``not-well-formed``.
+        text: What was wrong.
+    """
+
+    def __init__(self, who: str, condition: str, text: str) -> None:
+        XmppError.__init__(
+            self, f"{who}: the server broke the protocol: {_said(condition, text)}"
+        )
+        self.condition = condition
+        self.text = text
+
+
+class SaslError(XmppError):
+    """The log-in failed.
+
+    Attributes:
+        condition: The defined condition, such as ``not-authorized``; ``invalid-mechanism`` also when the
+            server offers no mechanism that may be used, ``bad-challenge`` when it sends nonsense, and
+            ``bad-server-signature`` when it does not prove that it knows the password.
+        text: An explanation; empty when there is none.
+    """
+
+    def __init__(self, who: str, condition: str, text: str = "") -> None:
+        super().__init__(f"{who}: log-in failed: {_said(condition, text)}")
+        self.condition = condition
+        self.text = text
+
+
+class IqError(XmppError):
+    """A request was answered with an error.
+
+    Attributes:
+        condition: The defined condition, such as ``item-not-found``.
+        kind: What to do about it: ``auth``, ``cancel``, ``continue``, ``modify`` or ``wait``.
+        text: The answering party's explanation; empty when it gave none.
+        answer: The whole answer.
+    """
+
+    def __init__(
+        self, who: str, condition: str, kind: str = "", text: str = "", answer: Stanza | None = None
+    ) -> None:
+        super().__init__(f"{who}: the request was refused: {_said(condition, text)}")
+        self.condition = condition
+        self.kind = kind
+        self.text = text
+        self.answer = answer
+
+
+class Disconnected(XmppError):
+    """The connection is gone without a stream error: reset, closed, or cut in the middle of something."""
+
+
+class IqTimeout(XmppError, TimeoutError):
+    """No answer to a request came in time."""
+
+
+class ReceiveTimeout(XmppError, TimeoutError):
+    """No stanza that was waited for came in time."""
+
+
+class SendTimeout(XmppError, TimeoutError):
+    """The server took no more bytes for too long."""

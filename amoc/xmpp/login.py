@@ -1,0 +1,279 @@
+"""From a connected socket to a session: stream, SASL, stream again, resource (RFC 6120 sections 4 to 7).
+
+A conversation in which each side waits for the other, so it reads like one: `Negotiation.expect`
+waits for the server's next element, and all of them share one deadline. Before the log-in an account
+can be made on the same stream (XEP-0077).
+"""
+
+from __future__ import annotations
+
+from time import monotonic_ns
+from typing import Any, Final, NamedTuple
+from xml.etree.ElementTree import Element
+
+from amoc.errors import ClosedError
+from amoc.timing import S_NS
+from amoc.xmpp import sasl
+from amoc.xmpp.errors import (
+    BadStreamError,
+    ConnectError,
+    ConnectTimeout,
+    Disconnected,
+    IqError,
+    SaslError,
+    quoted,
+)
+from amoc.xmpp.framing import NS_STREAMS
+from amoc.xmpp.markup import escape
+from amoc.xmpp.naming import Identity
+from amoc.xmpp.stanza import IQ, Stanza, conditions_of, error_of
+from amoc.xmpp.stream import Stream
+from amoc.xmpp.waiting import Waiter
+
+__all__ = ["Features", "Negotiation", "Terms"]
+
+NS_SASL: Final = "urn:ietf:params:xml:ns:xmpp-sasl"
+NS_TLS: Final = "urn:ietf:params:xml:ns:xmpp-tls"
+NS_BIND: Final = "urn:ietf:params:xml:ns:xmpp-bind"
+NS_SESSION: Final = "urn:ietf:params:xml:ns:xmpp-session"
+NS_REGISTER: Final = "jabber:iq:register"
+NS_REGISTER_FEATURE: Final = "http://jabber.org/features/iq-register"
+MAX_JID: Final = 3071
+MAX_EARLY: Final = 1000
+"""Elements that may come before anybody asked for them."""
+_CHALLENGE: Final = f"{{{NS_SASL}}}challenge"
+_SUCCESS: Final = f"{{{NS_SASL}}}success"
+_FAILURE: Final = f"{{{NS_SASL}}}failure"
+_FEATURES: Final = f"{{{NS_STREAMS}}}features"
+
+
+class Terms(NamedTuple):
+    """How to log in."""
+
+    mechanisms: tuple[str, ...]
+    """The first that the server offers is taken."""
+    resource: str
+    """Empty: the server chooses."""
+    max_iterations: int
+    """Most SCRAM iterations that a server may ask for."""
+    register: bool
+    """Make the account first; that it is there already is no error."""
+
+
+class Features(NamedTuple):
+    """What a server offers (RFC 6120 section 4.3.2)."""
+
+    mechanisms: tuple[str, ...]
+    tls_required: bool
+    bind: bool
+    session: bool
+    """It insists on the session of RFC 3921, which is history elsewhere."""
+    register: bool
+
+    @classmethod
+    def of(cls, element: Element) -> Features:
+        """The features that a <stream:features/> lists."""
+        tls = element.find(f"{{{NS_TLS}}}starttls")
+        session = element.find(f"{{{NS_SESSION}}}session")
+        mechanisms = element.iterfind(f"{{{NS_SASL}}}mechanisms/{{{NS_SASL}}}mechanism")
+        return cls(
+            mechanisms=tuple(one.text.strip() for one in mechanisms if one.text),
+            tls_required=tls is not None and tls.find(f"{{{NS_TLS}}}required") is not None,
+            bind=element.find(f"{{{NS_BIND}}}bind") is not None,
+            session=session is not None and session.find(f"{{{NS_SESSION}}}optional") is None,
+            register=element.find(f"{{{NS_REGISTER_FEATURE}}}register") is not None,
+        )
+
+
+class Negotiation:
+    """The client's side of the conversation; owns the stream while it lasts.
+
+    Attributes:
+        stream: The stream.
+        early: What came and was not asked for yet; after the log-in, the session's first stanzas.
+    """
+
+    __slots__ = ("_deadline_ns", "_waiter", "early", "stream")
+
+    def __init__(self, sock: Any, who: str, max_stanza_bytes: int, deadline_ns: int) -> None:
+        """Take over a connected socket.
+
+        Args:
+            sock: The socket.
+            who: User and server, for messages.
+            max_stanza_bytes: Limit of the stream.
+            deadline_ns: When to give up, on the monotonic clock.
+        """
+        self.early: list[Stanza] = []
+        self._deadline_ns = deadline_ns
+        self._waiter: Waiter[bool] | None = None
+        self.stream = Stream(sock, self, who, max_stanza_bytes)
+
+    def on_stanza(self, stanza: Stanza) -> None:
+        """Keep it until it is asked for."""
+        if len(self.early) >= MAX_EARLY:
+            raise BadStreamError(
+                self.stream.who, "policy-violation", "too many elements before the log-in is done"
+            )
+        self.early.append(stanza)
+
+    def on_turn(self) -> None:
+        """Something is there, if only a header."""
+        waiter = self._waiter
+        if waiter is not None:
+            waiter.set(True)
+            waiter.wake()
+
+    def on_end(self, error: BaseException | None) -> None:
+        """Tell the one who waits."""
+        waiter = self._waiter
+        if waiter is not None:
+            waiter.fail(error or ClosedError(f"{self.stream.who}: the stream was closed"))
+            waiter.wake()
+
+    def expect(self, what: str) -> Element:
+        """The server's next element.
+
+        Args:
+            what: What it should be, for a message.
+
+        Raises:
+            ConnectTimeout: It does not come in time.
+            XmppError: The stream ended.
+        """
+        while not self.early:
+            if self.stream.failure is not None:
+                raise self.stream.failure
+            if self.stream.ended:
+                raise Disconnected(f"{self.stream.who}: the stream was closed")
+            waiter = self._waiter = Waiter()
+            try:
+                left = (self._deadline_ns - monotonic_ns()) / S_NS
+                if left <= 0 or not waiter.wait(left):
+                    raise ConnectTimeout(
+                        f"{self.stream.who}: the server must send {what} before xmpp_connect_timeout"
+                        " is over, but did not"
+                    )
+            finally:
+                self._waiter = None
+        return self.early.pop(0).xml
+
+    def open(self, domain: str) -> Features:
+        """Begin a stream and read what the server offers.
+
+        Raises:
+            XmppError: It does not work out.
+        """
+        stream = self.stream
+        if self.early:
+            raise self._broken("bad-format", "the server spoke before the new stream was there")
+        stream.open(domain)
+        element = self.expect("its stream features")
+        if element.tag != _FEATURES:
+            raise self._broken("invalid-xml", f"stream features must come first, but {element.tag} came")
+        header = stream.header or {}
+        if header.get("version", "").partition(".")[0] in ("", "0"):
+            raise self._broken("unsupported-version", "the server's stream must be of version 1.0")
+        return Features.of(element)
+
+    def authenticate(self, features: Features, me: Identity, terms: Terms) -> None:
+        """Log in (RFC 6120 section 6).
+
+        Raises:
+            SaslError: The server refused, or cannot be believed.
+            ConnectError: It demands TLS.
+            XmppError: The stream ended.
+        """
+        if features.tls_required:
+            raise ConnectError(
+                f"{self.stream.who}: the server demands TLS, which this version of amoc does not speak;"
+                " let the server allow plain TCP (prosody: c2s_require_encryption = false and"
+                " allow_unencrypted_plain_auth = true; ejabberd: no starttls_required)"
+            )
+        try:
+            name = sasl.choose(terms.mechanisms, features.mechanisms)
+            mechanism = sasl.make(name, me.username, me.password, terms.max_iterations)
+            self.stream.send(
+                f"<auth xmlns='{NS_SASL}' mechanism='{name}'>{sasl.encode(mechanism.first())}</auth>".encode()
+            )
+            self._exchange(mechanism)
+        except sasl.Refused as refused:
+            raise SaslError(self.stream.who, refused.condition, quoted(refused.text)) from None
+
+    def _exchange(self, mechanism: sasl.Mechanism) -> None:
+        for _ in range(sasl.MAX_CHALLENGES + 1):
+            element = self.expect("its answer to the log-in")
+            if element.tag == _SUCCESS:
+                mechanism.check(sasl.decode(element.text))
+                return
+            if element.tag == _FAILURE:
+                condition, text = conditions_of(element, NS_SASL)
+                raise SaslError(self.stream.who, condition, text)
+            if element.tag != _CHALLENGE:
+                raise self._broken("invalid-xml", f"SASL must be answered with SASL, not {element.tag}")
+            response = sasl.encode(mechanism.answer(sasl.decode(element.text) or b""))
+            # An empty response is an empty element; "=" is for initial responses only (6.4.2, 6.4.3).
+            response = "" if response == "=" else response
+            self.stream.send(f"<response xmlns='{NS_SASL}'>{response}</response>".encode())
+        raise sasl.Refused("bad-challenge", f"the server sent more than {sasl.MAX_CHALLENGES} challenges")
+
+    def bind(self, features: Features, resource: str) -> str:
+        """Bind a resource (RFC 6120 section 7); the full JID that the server gives.
+
+        Raises:
+            IqError: The server refused.
+            XmppError: The stream ended, or the server offers no binding.
+        """
+        if not features.bind:
+            raise self._broken("invalid-xml", "the server must offer resource binding after the log-in")
+        wish = f"<resource>{escape(resource)}</resource>" if resource else ""
+        answer = self.ask("bind", f"<bind xmlns='{NS_BIND}'>{wish}</bind>", "the bound resource")
+        jid = answer.findtext(f"{{{NS_BIND}}}bind/{{{NS_BIND}}}jid", "").strip()
+        if not jid or len(jid.encode()) > MAX_JID:
+            raise self._broken("invalid-xml", "the server must name the JID that it bound")
+        if features.session:
+            self.ask("session", f"<session xmlns='{NS_SESSION}'/>", "the session")
+        return jid
+
+    def register(self, features: Features, me: Identity) -> bool:
+        """Make the account (XEP-0077 section 3.1); False when the name is taken.
+
+        Raises:
+            IqError: The server refused for another reason.
+            ConnectError: It offers no registration.
+        """
+        if not features.register:
+            raise ConnectError(
+                f"{self.stream.who}: the server must offer in-band registration (XEP-0077), but does not"
+            )
+        query = (
+            f"<query xmlns='{NS_REGISTER}'><username>{escape(me.username)}</username>"
+            f"<password>{escape(me.password)}</password></query>"
+        )
+        try:
+            self.ask("register", query, "its answer to the registration")
+        except IqError as error:
+            if error.condition != "conflict":
+                raise
+            return False
+        return True
+
+    def ask(self, stanza_id: str, payload: str, what: str) -> Element:
+        """The answer to an iq of type set.
+
+        Raises:
+            IqError: It is an error.
+            XmppError: The stream ended.
+        """
+        self.stream.send(f"<iq type='set' id='{stanza_id}'>{payload}</iq>".encode())
+        answer = self.expect(what)
+        if answer.tag != IQ or answer.get("id") != stanza_id:
+            raise self._broken("invalid-xml", f"an answer must come first, but {answer.tag} came")
+        if answer.get("type") == "error":
+            raise IqError(self.stream.who, *error_of(answer), answer=Stanza(answer))
+        return answer
+
+    def _broken(self, condition: str, text: str) -> BadStreamError:
+        return BadStreamError(self.stream.who, condition, quoted(text))
+
+

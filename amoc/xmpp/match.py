@@ -1,0 +1,148 @@
+"""Predicates over received stanzas: what `receive`, `wait_for` and handlers choose by.
+
+Any function of a stanza will do; those here combine with ``&``, ``|`` and ``~``:
+
+    client.receive(xmpp.is_chat & xmpp.from_jid(7), timeout=10)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from amoc.xmpp import naming
+from amoc.xmpp.stanza import IQ, MESSAGE, PRESENCE, Stanza, bare
+
+__all__ = [
+    "Match",
+    "Predicate",
+    "from_jid",
+    "has_body",
+    "has_child",
+    "has_id",
+    "has_type",
+    "is_answer",
+    "is_any",
+    "is_available",
+    "is_chat",
+    "is_error",
+    "is_groupchat",
+    "is_headline",
+    "is_iq",
+    "is_message",
+    "is_presence",
+    "is_request",
+    "is_subscription",
+    "is_unavailable",
+]
+
+Predicate = Callable[[Stanza], object]
+"""Says by its truth whether a stanza is meant."""
+
+
+class Match:
+    """A named predicate that combines with others."""
+
+    __slots__ = ("_test", "name")
+
+    def __init__(self, test: Predicate, name: str) -> None:
+        self._test = test
+        self.name = name
+
+    def __call__(self, stanza: Stanza) -> bool:
+        return bool(self._test(stanza))
+
+    def __and__(self, other: Predicate) -> Match:
+        mine = self._test
+        return Match(lambda stanza: mine(stanza) and other(stanza), f"({self.name} & {name_of(other)})")
+
+    def __or__(self, other: Predicate) -> Match:
+        mine = self._test
+        return Match(lambda stanza: mine(stanza) or other(stanza), f"({self.name} | {name_of(other)})")
+
+    def __invert__(self) -> Match:
+        mine = self._test
+        return Match(lambda stanza: not mine(stanza), f"~{self.name}")
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+def name_of(predicate: Predicate | None) -> str:
+    """What to call `predicate` in a message."""
+    if predicate is None:
+        return "stanza"
+    return predicate.name if isinstance(predicate, Match) else getattr(predicate, "__name__", repr(predicate))
+
+
+is_any: Final = Match(lambda _: True, "is_any")
+is_message: Final = Match(lambda s: s.tag == MESSAGE, "is_message")
+is_presence: Final = Match(lambda s: s.tag == PRESENCE, "is_presence")
+is_iq: Final = Match(lambda s: s.tag == IQ, "is_iq")
+is_chat: Final = Match(
+    lambda s: s.tag == MESSAGE and s.xml.get("type") == "chat" and s.body is not None, "is_chat"
+)
+is_groupchat: Final = Match(
+    lambda s: s.tag == MESSAGE and s.xml.get("type") == "groupchat" and s.body is not None,
+    "is_groupchat",
+)
+is_headline: Final = Match(
+    lambda s: s.tag == MESSAGE and s.xml.get("type") == "headline", "is_headline"
+)
+is_error: Final = Match(lambda s: s.xml.get("type") == "error", "is_error")
+is_available: Final = Match(
+    lambda s: s.tag == PRESENCE and s.xml.get("type") is None, "is_available"
+)
+is_unavailable: Final = Match(
+    lambda s: s.tag == PRESENCE and s.xml.get("type") == "unavailable", "is_unavailable"
+)
+is_subscription: Final = Match(
+    lambda s: s.tag == PRESENCE
+    and s.xml.get("type") in ("subscribe", "subscribed", "unsubscribe", "unsubscribed"),
+    "is_subscription",
+)
+is_request: Final = Match(
+    lambda s: s.tag == IQ and s.xml.get("type") in ("get", "set"), "is_request"
+)
+is_answer: Final = Match(
+    lambda s: s.tag == IQ and s.xml.get("type") in ("result", "error"), "is_answer"
+)
+
+
+def has_type(kind: str) -> Match:
+    """Stanzas of type `kind`; ``normal`` and ``available`` include those without a type."""
+    return Match(lambda s: s.type == kind, f"has_type({kind!r})")
+
+
+def has_id(stanza_id: str) -> Match:
+    """Stanzas with the id `stanza_id`."""
+    return Match(lambda s: s.xml.get("id") == stanza_id, f"has_id({stanza_id!r})")
+
+
+def has_body(text: str | None = None) -> Match:
+    """Messages whose body is `text`, or that have one at all."""
+    if text is None:
+        return Match(lambda s: s.body is not None, "has_body()")
+    return Match(lambda s: s.body == text, f"has_body({text!r})")
+
+
+def has_child(namespace: str, name: str | None = None) -> Match:
+    """Stanzas with a direct child `name`, or any, in `namespace`."""
+    if name is None:
+        start = f"{{{namespace}}}"
+        return Match(
+            lambda s: any(child.tag.startswith(start) for child in s.xml), f"has_child({namespace!r})"
+        )
+    tag = f"{{{namespace}}}{name}"
+    return Match(lambda s: s.xml.find(tag) is not None, f"has_child({namespace!r}, {name!r})")
+
+
+def from_jid(whom: str | int) -> Match:
+    """Stanzas from `whom`: a user's number, a bare JID (any of its resources) or a full one."""
+
+    def test(stanza: Stanza) -> bool:
+        jid = naming.address(whom)
+        sender = stanza.xml.get("from", "")
+        return sender == jid or ("/" not in jid and bare(sender) == jid)
+
+    return Match(test, f"from_jid({whom!r})")

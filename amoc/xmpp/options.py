@@ -1,0 +1,159 @@
+"""The XMPP client's settings, and what their texts mean."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Annotated, Any, Final, NamedTuple
+
+from pydantic import BeforeValidator
+
+from amoc.settings import setting
+from amoc.timing import parse_duration
+
+__all__ = ["Server", "parse_server", "parse_servers"]
+
+DEFAULT_PORT: Final = 5222
+MECHANISMS: Final = ("SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN", "ANONYMOUS")
+
+
+class Server(NamedTuple):
+    """Where a server listens."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@lru_cache(maxsize=256)
+def parse_server(text: str) -> Server:
+    """``host``, ``host:port`` or ``[IPv6]:port``; the port is 5222 unless given.
+
+    Raises:
+        ValueError: It is none of these; the message is a clause.
+    """
+    host, colon, port = text.strip().rpartition(":")
+    if not colon or port.endswith("]"):
+        host, port = text.strip(), str(DEFAULT_PORT)
+    bracketed = host.startswith("[") and host.endswith("]")
+    if bracketed:
+        host = host[1:-1]
+    valid = port.isascii() and port.isdigit() and 1 <= int(port) <= 65535
+    if not host or not valid or (":" in host and not bracketed) or not host.isprintable() or " " in host:
+        raise ValueError(f"must be host:port, such as 127.0.0.1:5222 or [::1]:5222, but has {text.strip()!r}")
+    return Server(host, int(port))
+
+
+@lru_cache(maxsize=16)
+def parse_servers(text: str) -> tuple[Server, ...]:
+    """``host:port,host:port``; empty text means none.
+
+    Raises:
+        ValueError: One of them cannot be read.
+    """
+    return tuple(parse_server(one) for one in text.split(",") if one.strip())
+
+
+@lru_cache(maxsize=16)
+def names(text: str) -> tuple[str, ...]:
+    """The names in a list with commas."""
+    return tuple(one.strip() for one in text.split(",") if one.strip())
+
+
+def _check_servers(text: str) -> None:
+    parse_servers(text)
+
+
+def _check_mechanisms(text: str) -> None:
+    wrong = [one for one in names(text) if one not in MECHANISMS]
+    if wrong or not names(text):
+        raise ValueError(f"must be a list with commas of {', '.join(MECHANISMS)}")
+
+
+def _check_pattern(text: str) -> None:
+    if not text:
+        raise ValueError("must not be empty; {id} in it stands for the user's number")
+
+
+def _at_least(least: float) -> Any:
+    def check(value: float) -> None:
+        if not value >= least:
+            raise ValueError(f"must be at least {least:g}")
+
+    return check
+
+
+def _seconds(raw: Any) -> Any:
+    return parse_duration(raw) if isinstance(raw, str) else raw
+
+
+Seconds = Annotated[float, BeforeValidator(_seconds)]
+
+xmpp_servers = setting(
+    "",
+    "XMPP servers to connect to, as host:port,host:port; users are spread over them by their numbers;"
+    " empty: amoc runs an embedded one",
+    verify=_check_servers,
+)
+xmpp_domain = setting("localhost", "XMPP domain of the users", verify=_check_pattern)
+xmpp_username = setting(
+    "user_{id}", "Local part of a user's JID; {id} is its number", verify=_check_pattern
+)
+xmpp_password = setting(
+    "password_{id}", "A user's password; {id} is its number", verify=_check_pattern
+)
+xmpp_resource = setting("amoc", "Resource that users ask for; empty: the server chooses one")
+xmpp_mechanisms = setting(
+    ",".join(MECHANISMS[:3]),
+    "SASL mechanisms, the first that the server offers is taken; PLAIN alone saves CPU at log-in",
+    verify=_check_mechanisms,
+)
+xmpp_scram_max_iterations = setting(
+    100_000,
+    "Most SCRAM iterations that a server may ask for; each 1000 cost 0.4 ms of CPU at log-in",
+    verify=_at_least(1),
+)
+xmpp_register = setting(False, "Register each user with the server before it logs in (XEP-0077)")
+xmpp_connect_timeout = setting(
+    30.0,
+    "How long connecting and logging in may take, all in all, in each attempt",
+    type=Seconds,
+    verify=_at_least(0.001),
+)
+xmpp_connect_attempts = setting(
+    3, "Attempts to connect and log in before a user gives up", verify=_at_least(1)
+)
+xmpp_connect_pause = setting(
+    1.0,
+    "Pause before the second attempt; it doubles before each further one, up to a minute",
+    type=Seconds,
+    verify=_at_least(0),
+)
+xmpp_request_timeout = setting(
+    30.0,
+    "How long to wait for the answer to an iq, and for a server that takes no more bytes",
+    type=Seconds,
+    verify=_at_least(0.001),
+)
+xmpp_close_timeout = setting(
+    5.0,
+    "How long to wait for the server's goodbye after a user has closed its stream",
+    type=Seconds,
+    verify=_at_least(0),
+)
+xmpp_inbox_size = setting(
+    100,
+    "Received stanzas that a user keeps until it looks; when there are more, the oldest are dropped",
+    verify=_at_least(0),
+)
+xmpp_max_stanza_bytes = setting(
+    1 << 20,
+    "Longest stanza that a server may send; a longer one ends the user's stream",
+    verify=_at_least(1000),
+)
+xmpp_source_addresses = setting(
+    "",
+    "Local addresses to connect from, with commas, taken in turn; each gives some 28,000 more"
+    " connections to one server",
+)

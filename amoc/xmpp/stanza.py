@@ -1,0 +1,155 @@
+"""A stanza that was received: light when nobody looks, slixmpp's when somebody does.
+
+Most stanzas of a load test are counted and forgotten. So what arrives is a tree that C code built,
+with the few things that everybody asks for as properties; `Stanza.stanza` makes slixmpp's object of
+it, with all that its plugins know, and ``stanza["…"]`` reads that one's interfaces.
+"""
+
+from __future__ import annotations
+
+
+from typing import TYPE_CHECKING, Any, Final
+from xml.etree.ElementTree import Element
+
+from amoc.xmpp.framing import NS_CLIENT
+from amoc.xmpp.markup import parse, serialise
+
+if TYPE_CHECKING:
+    from slixmpp.xmlstream import StanzaBase
+
+__all__ = ["Stanza"]
+
+MESSAGE: Final = f"{{{NS_CLIENT}}}message"
+PRESENCE: Final = f"{{{NS_CLIENT}}}presence"
+IQ: Final = f"{{{NS_CLIENT}}}iq"
+BODY: Final = f"{{{NS_CLIENT}}}body"
+ERROR: Final = f"{{{NS_CLIENT}}}error"
+NS_STANZA_ERRORS: Final = "urn:ietf:params:xml:ns:xmpp-stanzas"
+
+
+class Stanza:
+    """One top-level element of a stream: a message, a presence, an iq, or something rarer.
+
+    Attributes:
+        xml: The tree; do not change it, others may look at it too.
+        tag: Namespace and name as ElementTree spells them, ``{jabber:client}message``.
+        received_ns: When its last byte was read from the socket, on the monotonic clock; 0 for one
+            that is sent.
+    """
+
+    __slots__ = ("_stanza", "received_ns", "tag", "xml")
+
+    def __init__(self, xml: Element, received_ns: int = 0) -> None:
+        self.xml = xml
+        self.tag = xml.tag
+        self.received_ns = received_ns
+        self._stanza: StanzaBase | None = None
+
+    @classmethod
+    def of(cls, text: str | bytes) -> Stanza:
+        """The stanza that `text` is.
+
+        Raises:
+            ScenarioError: `text` is not exactly one well-formed element.
+        """
+        return cls(parse(text))
+
+    @property
+    def name(self) -> str:
+        """``message``, ``presence``, ``iq``; the namespace is left out."""
+        return self.tag.rpartition("}")[2]
+
+    @property
+    def type(self) -> str:
+        """Its type attribute; ``normal`` and ``available`` where RFC 6121 lets it be left out."""
+        found = self.xml.get("type")
+        if found is not None:
+            return found
+        return _DEFAULT_TYPES.get(self.tag, "")
+
+    @property
+    def id(self) -> str:
+        """Its id; empty when it has none."""
+        return self.xml.get("id", "")
+
+    @property
+    def sender(self) -> str:
+        """Whom it is from, a full JID as a rule; empty when the server left that out."""
+        return self.xml.get("from", "")
+
+    @property
+    def to(self) -> str:
+        """Whom it is for; empty when that is left out."""
+        return self.xml.get("to", "")
+
+    @property
+    def body(self) -> str | None:
+        """A message's text; None when it has no body."""
+        found = self.xml.find(BODY)
+        return None if found is None else found.text or ""
+
+    @property
+    def payload(self) -> Element | None:
+        """Its first child, which in an iq is the request or the answer proper."""
+        return self.xml[0] if len(self.xml) else None
+
+    @property
+    def error(self) -> tuple[str, str, str] | None:
+        """Condition, kind and text of its error (RFC 6120 section 8.3); None when it is no error."""
+        return error_of(self.xml) if self.xml.get("type") == "error" else None
+
+    @property
+    def stanza(self) -> StanzaBase:
+        """slixmpp's Message, Presence or Iq around the same tree, made at the first use.
+
+        Raises:
+            ScenarioError: slixmpp has no class for such an element.
+        """
+        if self._stanza is None:
+            from amoc.xmpp import bridge  # slixmpp takes 0.1 s to import
+
+            self._stanza = bridge.to_slixmpp(self.xml)
+        return self._stanza
+
+    def __getitem__(self, interface: str) -> Any:
+        return self.stanza[interface]
+
+    def __str__(self) -> str:
+        return serialise(self.xml)
+
+    def __repr__(self) -> str:
+        kind = self.type
+        sender = self.sender
+        return f"<{self.name}{' ' + kind if kind else ''}{' from ' + sender if sender else ''}>"
+
+
+_DEFAULT_TYPES: Final = {MESSAGE: "normal", PRESENCE: "available"}
+
+
+def error_of(xml: Element) -> tuple[str, str, str]:
+    """Condition, kind and text of the error in a stanza; ``undefined-condition`` when it names none."""
+    error = xml.find(ERROR)
+    if error is None:
+        return "undefined-condition", "", ""
+    condition, text = conditions_of(error, NS_STANZA_ERRORS)
+    return condition, error.get("type", ""), text
+
+
+def conditions_of(error: Element, namespace: str) -> tuple[str, str]:
+    """The defined condition among an error's children, and its text (RFC 6120 sections 4.9, 6.5, 8.3)."""
+    condition = text = ""
+    for child in error:
+        space, _, name = child.tag[1:].rpartition("}")
+        if space != namespace:
+            continue
+        if name == "text":
+            text = text or child.text or ""
+        else:
+            condition = condition or name
+    return condition or "undefined-condition", text
+
+
+
+def bare(jid: str) -> str:
+    """`jid` without its resource."""
+    return jid.partition("/")[0]

@@ -1,0 +1,175 @@
+"""One XML stream (RFC 6120 section 4): a transport below, a framer beside it, stanzas and one end above.
+
+A stream ends once, for one reason, and tells whoever owns it: the server closed it, sent a stream
+error, broke the protocol or the connection; or something that was called from here raised, a handler
+say. Whatever it is, the event loop never sees an exception.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import monotonic_ns
+from typing import Any, Final, Protocol
+
+from amoc.xmpp import tracing
+from amoc.xmpp.errors import BadStreamError, Disconnected, StreamError
+from amoc.xmpp.framing import NS_CLIENT, NS_STREAMS, Framer, Violation
+from amoc.xmpp.markup import escape
+from amoc.xmpp.stanza import Stanza, conditions_of
+from amoc.xmpp.transport import Transport
+
+__all__ = ["Owner", "Stream"]
+
+NS_STREAM_ERRORS: Final = "urn:ietf:params:xml:ns:xmpp-streams"
+STREAM_ERROR: Final = f"{{{NS_STREAMS}}}error"
+STREAM_END: Final = b"</stream:stream>"
+
+
+class Owner(Protocol):
+    """Who is told what happens on a stream. None of it may wait."""
+
+    def on_stanza(self, stanza: Stanza) -> None:
+        """A whole stanza has come. What it raises ends the stream."""
+
+    def on_turn(self) -> None:
+        """All stanzas of one chunk were told; the time to wake those who wait for them."""
+
+    def on_end(self, error: BaseException | None) -> None:
+        """The stream is over: with an error, or (None) closed by the server as we had asked."""
+
+
+class Stream:
+    """The client's end of a stream.
+
+    Attributes:
+        who: The user and the server, for messages.
+        owner: Who is told; may change between two chunks.
+        failure: What ended the stream; None while it lives, or when it was closed in peace.
+        ended: Whether it is over.
+        closing: Whether we have closed our half.
+    """
+
+    __slots__ = (
+        "_framer",
+        "_max_stanza_bytes",
+        "_trace",
+        "_transport",
+        "closing",
+        "ended",
+        "failure",
+        "owner",
+        "who",
+    )
+
+    def __init__(self, sock: Any, owner: Owner, who: str, max_stanza_bytes: int) -> None:
+        """Take over a connected socket; send nothing yet, see `open`."""
+        self.who = who
+        self.owner = owner
+        self.failure: BaseException | None = None
+        self.ended = False
+        self.closing = False
+        self._max_stanza_bytes = max_stanza_bytes
+        self._framer = Framer(max_stanza_bytes)
+        self._trace = tracing.current()
+        self._transport = Transport(sock, self._on_data, self._on_lost)
+
+    @property
+    def header(self) -> dict[str, str] | None:
+        """The attributes of the server's stream header; None until it has come."""
+        return self._framer.header
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that are still to be taken by the kernel."""
+        return self._transport.unsent
+
+    def open(self, domain: str) -> None:
+        """Begin a new stream, at first and again after authentication (sections 4.2 and 4.3.3)."""
+        self._framer.discard()
+        self._framer = Framer(self._max_stanza_bytes)
+        self.send(
+            f"<?xml version='1.0'?><stream:stream to='{escape(domain)}' xml:lang='en' version='1.0'"
+            f" xmlns='{NS_CLIENT}' xmlns:stream='{NS_STREAMS}'>".encode()
+        )
+
+    def send(self, data: bytes) -> None:
+        """Send bytes that are whole elements. Never waits."""
+        if self._trace is not None:
+            self._trace("sent", self.who, tracing.masked(data))
+        self._transport.write(data)
+
+    def wait_sendable(self, timeout: float) -> bool:
+        """Wait until the server has taken most of what was sent; whether it did in `timeout` seconds."""
+        return self._transport.wait_drained(timeout)
+
+    def close_our_half(self) -> None:
+        """Tell the server that nothing more will come (section 4.4); it should answer in kind."""
+        if not self.closing and not self.ended:
+            self.closing = True
+            self.send(STREAM_END)
+
+    def abort(self) -> None:
+        """Drop the connection, politely if that takes no time. The owner is not told."""
+        self.close_our_half()
+        self.ended = True
+        self._transport.close()
+        self._framer.discard()
+
+    def fail(self, error: BaseException) -> None:
+        """End the stream because of `error`, and tell the owner."""
+        if self.ended:
+            return
+        if isinstance(error, BadStreamError):
+            self._complain(error)
+        self.failure = error
+        self.abort()
+        self.owner.on_end(error)
+
+    def _complain(self, error: BadStreamError) -> None:
+        # Section 4.9.1.1: the one who finds an error says so before it closes.
+        self.send(
+            f"<stream:error><{error.condition} xmlns='{NS_STREAM_ERRORS}'/></stream:error>".encode()
+        )
+
+    def _on_data(self, data: bytes) -> None:
+        now_ns = monotonic_ns()
+        try:
+            if self._trace is not None:
+                self._trace("received", self.who, tracing.masked(data))
+            framer = self._framer
+            owner = self.owner
+            for element in framer.feed(data):
+                if element.tag == STREAM_ERROR:
+                    condition, text = conditions_of(element, NS_STREAM_ERRORS)
+                    self.fail(StreamError(self.who, condition, text))
+                else:
+                    owner.on_stanza(Stanza(element, now_ns))
+                if self.ended:
+                    return
+            if framer.violation is not None or framer.closed:
+                self._finish(framer.violation)
+            if not self.ended:
+                owner.on_turn()
+        except Exception as error:
+            self.fail(error)
+
+    def _finish(self, violation: Violation | None) -> None:
+        if violation is not None:
+            self.fail(BadStreamError(self.who, violation.condition, violation.text))
+        elif self.closing:
+            self._end_in_peace()
+        else:
+            self.fail(Disconnected(f"{self.who}: the server closed the stream"))
+
+    def _end_in_peace(self) -> None:
+        self.abort()
+        self.owner.on_end(None)
+
+    def _on_lost(self, error: OSError | None) -> None:
+        if self.ended:
+            return
+        if self.closing and error is None:
+            self._end_in_peace()  # a server need not answer, and many just hang up
+            return
+        how = "closed the connection" if error is None else f"is gone: {error.strerror or error}"
+        self.fail(Disconnected(f"{self.who}: the server {how} {self._framer.place}"))

@@ -1,0 +1,279 @@
+"""Bytes over TCP for very many users: a socket, a watcher, and no greenlet of its own.
+
+The event loop calls back when there is something to read; reading and all that follows happens in
+that call. Writing goes straight to the kernel; only what it does not take is kept, up to a limit,
+and whoever sends more has to wait until the server has taken it.
+
+TLS and WebSocket, when they come, are layers with the same face between this and the stream: bytes in
+by `on_data`, bytes out by `write`.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket as constants
+from collections.abc import Callable
+from typing import Any, Final
+
+from gevent import get_hub, monkey
+
+from amoc.xmpp.waiting import Waiter
+
+__all__ = ["Socket", "Transport", "connected_socket"]
+
+READ_BYTES: Final = 16 << 10
+SOFT_LIMIT: Final = 64 << 10
+"""Unsent bytes from which on a sender waits."""
+HARD_LIMIT: Final = 4 << 20
+"""Unsent bytes from which on those who cannot wait, handlers, break the connection."""
+MOST_FINAL_READS: Final = 256
+_READ: Final = 1
+_WRITE: Final = 2
+
+# A plain socket of the standard library, whether the process is patched or not: it never waits.
+Socket: Any = monkey.get_original("socket", "socket")
+
+Address = tuple[Any, ...]
+
+
+def connected_socket(
+    family: int, address: Address, source: str | None, timeout: float
+) -> Any:
+    """A non-blocking TCP socket connected to `address`.
+
+    Args:
+        family: Of the address, as in the socket module.
+        address: As `socket.connect` takes it, with a number for a host.
+        source: The local address to connect from; None for the usual one.
+        timeout: How long to wait, in seconds.
+
+    Raises:
+        TimeoutError: It took longer.
+        OSError: It failed.
+    """
+    sock = Socket(family, constants.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(constants.IPPROTO_TCP, constants.TCP_NODELAY, 1)
+        _notice_a_dead_peer(sock)
+        if source is not None:
+            _bind(sock, source)
+        error = sock.connect_ex(address)
+        if error in (errno.EINPROGRESS, errno.EWOULDBLOCK):
+            _wait_writable(sock, timeout)
+            error = sock.getsockopt(constants.SOL_SOCKET, constants.SO_ERROR)
+        if error:
+            raise OSError(error, os.strerror(error))
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _notice_a_dead_peer(sock: Any) -> None:
+    # A user may wait for hours. Its wait still ends within two minutes when the server's host dies.
+    sock.setsockopt(constants.SOL_SOCKET, constants.SO_KEEPALIVE, 1)
+    for name, value in (
+        ("TCP_KEEPIDLE", 60),
+        ("TCP_KEEPINTVL", 15),
+        ("TCP_KEEPCNT", 4),
+        ("TCP_USER_TIMEOUT", 120_000),
+    ):
+        option = getattr(constants, name, None)
+        if option is not None:
+            sock.setsockopt(constants.IPPROTO_TCP, option, value)
+
+
+def _bind(sock: Any, source: str) -> None:
+    # Without this option the kernel reserves a port for all destinations at once, and runs out of
+    # them long before the connections do.
+    option = getattr(constants, "IP_BIND_ADDRESS_NO_PORT", 24)
+    sock.setsockopt(constants.IPPROTO_IP, option, 1)
+    sock.bind((source, 0))
+
+
+def _wait_writable(sock: Any, timeout: float) -> None:
+    waiter: Waiter[bool] = Waiter()
+    watcher = get_hub().loop.io(sock.fileno(), _WRITE)
+
+    def writable() -> None:
+        waiter.set(True)
+        waiter.wake()
+
+    watcher.start(writable)
+    try:
+        if not waiter.wait(timeout):
+            raise TimeoutError
+    finally:
+        watcher.stop()
+        watcher.close()
+
+
+class Transport:
+    """A connected socket.
+
+    Attributes:
+        closed: Whether it was closed, by whomever.
+        lost: The error that ended it; None when the peer closed it, or we did.
+    """
+
+    __slots__ = (
+        "_broken",
+        "_drained",
+        "_loop",
+        "_on_data",
+        "_on_lost",
+        "_reader",
+        "_send",
+        "_sock",
+        "_unsent",
+        "_writer",
+        "closed",
+        "lost",
+    )
+
+    def __init__(
+        self,
+        sock: Any,
+        on_data: Callable[[bytes], object],
+        on_lost: Callable[[OSError | None], object],
+    ) -> None:
+        """Take over a connected, non-blocking socket.
+
+        Args:
+            sock: The socket; this closes it.
+            on_data: Called in the hub with each chunk; it may close the transport, and must not wait.
+            on_lost: Called once when the peer closed the connection (None) or it broke, never after
+                `close`.
+        """
+        self._sock = sock
+        self._send = sock.send
+        self._on_data = on_data
+        self._on_lost = on_lost
+        self._loop = get_hub().loop
+        self._unsent: bytearray | None = None
+        self._drained: list[Waiter[bool]] = []
+        self._writer: Any = None
+        self._broken = False
+        self.closed = False
+        self.lost: OSError | None = None
+        self._reader = self._loop.io(sock.fileno(), _READ)
+        self._reader.start(self._readable)
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that the kernel has not taken yet."""
+        return len(self._unsent) if self._unsent else 0
+
+    def write(self, data: bytes) -> None:
+        """Send `data` now, or as soon as the kernel takes it. Never waits; see `wait_drained`."""
+        if self.closed or self._broken:
+            return
+        if self._unsent:
+            self._unsent += data
+            return
+        try:
+            sent = self._send(data)
+        except (BlockingIOError, InterruptedError):
+            sent = 0
+        except OSError as error:
+            # Not now: the caller may be a handler, in the midst of what was read before.
+            self._broken = True
+            self._loop.run_callback(self._break, error)
+            return
+        if sent < len(data):
+            self._unsent = bytearray(memoryview(data)[sent:])
+            if self._writer is None:
+                self._writer = self._loop.io(self._sock.fileno(), _WRITE)
+            self._writer.start(self._writable)
+
+    def wait_drained(self, timeout: float) -> bool:
+        """Wait until no more than `SOFT_LIMIT` bytes are unsent, or the connection is gone.
+
+        Args:
+            timeout: In seconds.
+
+        Returns:
+            Whether that was so in time.
+        """
+        if self.unsent <= SOFT_LIMIT:
+            return True
+        waiter: Waiter[bool] = Waiter()
+        self._drained.append(waiter)
+        try:
+            return waiter.wait(timeout)
+        finally:
+            if waiter in self._drained:
+                self._drained.remove(waiter)
+
+    def close(self) -> None:
+        """Close the connection; what the kernel has not taken is lost. Harmless the second time."""
+        if self.closed:
+            return
+        self.closed = True
+        self._reader.stop()
+        self._reader.close()
+        if self._writer is not None:
+            self._writer.stop()
+            self._writer.close()
+        self._sock.close()
+        self._unsent = None
+        self._wake_senders()
+
+    def _readable(self) -> None:
+        try:
+            data = self._sock.recv(READ_BYTES)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            self._end(error)
+            return
+        if data:
+            self._on_data(data)
+        else:
+            self._end(None)
+
+    def _writable(self) -> None:
+        assert self._unsent is not None
+        try:
+            sent = self._send(self._unsent)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            self._break(error)
+            return
+        del self._unsent[:sent]
+        if not self._unsent:
+            self._unsent = None
+            self._writer.stop()
+        if self.unsent <= SOFT_LIMIT:
+            self._wake_senders()
+
+    def _break(self, error: OSError) -> None:
+        if self.closed:
+            return
+        # The server may have said why before it closed; that is still there to be read.
+        for _ in range(MOST_FINAL_READS):
+            try:
+                data = self._sock.recv(READ_BYTES)
+            except OSError:
+                break
+            if not data:
+                break
+            self._on_data(data)
+            if self.closed:
+                return
+        self._end(error)
+
+    def _end(self, error: OSError | None) -> None:
+        if not self.closed:
+            self.lost = error
+            self.close()
+            self._on_lost(error)
+
+    def _wake_senders(self) -> None:
+        waiters, self._drained = self._drained, []
+        for waiter in waiters:
+            waiter.set(True)
+            self._loop.run_callback(waiter.wake)  # the sender must not run in the midst of this
