@@ -1,0 +1,338 @@
+"""The bus, over real sockets: whoever joins late or misses something hears everything, once and in order."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import gevent
+import pytest
+import zmq
+
+from amoc import bus, messages
+from amoc.bus import Child, Envelope, Parent
+from amoc.errors import PeerError
+from amoc.messages import CrashSeen, Go, Hello, Note, Started, Stopped, StopUsers
+
+DEADLINE_S = 10.0
+
+
+def wait(condition):
+    with gevent.Timeout(DEADLINE_S):
+        while not condition():
+            gevent.sleep(0.001)
+
+
+class Family:
+    """A parent and its children in one process, with all that they heard."""
+
+    def __init__(self, directory: str) -> None:
+        self.directory = directory
+        self.context = zmq.Context()
+        self.parent = Parent(self.context, directory)
+        self.children: dict[str, Child] = {}
+        self.heard: list[Envelope] = []
+        self.obeyed: dict[str, list[messages.Record]] = {}
+        self.tasks = [gevent.spawn(self._hear)]
+
+    def _hear(self):
+        for envelope in self.parent.reports():
+            if envelope is not None:
+                self.heard.append(envelope)
+
+    def _obey(self, child):
+        for command in child.commands():
+            if command is not None:
+                self.obeyed[child.name].append(command)
+
+    def bear(self, name: str) -> Child:
+        child = self.children[name] = Child(self.context, self.directory, name)
+        self.obeyed[name] = []
+        return child
+
+    def listen(self, name: str) -> None:
+        self.tasks.append(gevent.spawn(self._obey, self.children[name]))
+
+    def join(self, name: str) -> Child:
+        self.parent.expect(name)
+        child = self.bear(name)
+        child.join(DEADLINE_S)
+        self.listen(name)
+        wait(lambda: Envelope(name, Hello(os.getpid())) in self.heard)
+        return child
+
+    def reported(self, name: str, kind: type = object) -> list[messages.Record]:
+        return [one.record for one in self.heard if one.child == name and isinstance(one.record, kind)]
+
+    def end(self):
+        gevent.killall(self.tasks)
+        for child in self.children.values():
+            child.__exit__(None, None, None)
+        self.parent.__exit__(None, None, None)
+        self.context.destroy(linger=0)
+
+
+@pytest.fixture
+def family(tmp_path):
+    made = Family(str(tmp_path))
+    yield made
+    made.end()
+
+
+def numbered(count: int, start: int = 0) -> list[messages.Record]:
+    return [Started(0, number) for number in range(start, start + count)]
+
+
+def test_a_child_that_says_hello_is_welcomed_and_announced_once(family):
+    family.join("w0.1")
+    family.children["w0.1"].report(Go())
+    wait(lambda: Go() in family.reported("w0.1"))
+    assert family.reported("w0.1") == [Hello(os.getpid()), Go()]
+
+
+def test_a_child_that_nobody_expects_waits_in_vain_until_its_deadline(family):
+    with pytest.raises(PeerError, match=r"w7 must be welcomed within 0\.1 s"):
+        family.bear("w7").join(0.1)
+    assert family.heard == []
+
+
+def test_a_child_may_be_there_before_it_is_expected(family):
+    child = family.bear("w0.1")
+    joining = gevent.spawn(child.join, DEADLINE_S)
+    wait(lambda: child._batches >= 2)
+    family.parent.expect("w0.1")
+    joining.get(timeout=DEADLINE_S)
+    wait(lambda: len(family.reported("w0.1", Hello)) == 1)
+
+
+def test_a_child_may_be_there_before_its_parent(tmp_path):
+    context = zmq.Context()
+    child = Child(context, str(tmp_path), "w0.1")
+    joining = gevent.spawn(child.join, DEADLINE_S)
+    gevent.sleep(0)
+    parent = Parent(context, str(tmp_path))
+    try:
+        parent.expect("w0.1")
+        hearing = gevent.spawn(lambda: next(one for one in parent.reports() if one is not None))
+        joining.get(timeout=DEADLINE_S)
+        assert hearing.get(timeout=DEADLINE_S).child == "w0.1"
+    finally:
+        gevent.killall([joining, hearing])
+        child.__exit__(None, None, None)
+        parent.__exit__(None, None, None)
+        context.destroy(linger=0)
+
+
+def test_commands_arrive_in_order_and_once(family):
+    family.join("w0.1")
+    commands = numbered(2000)
+    for command in commands:
+        family.parent.send("w0.1", command)
+    wait(lambda: len(family.obeyed["w0.1"]) >= len(commands))
+    assert family.obeyed["w0.1"] == commands
+    assert not family.reported("w0.1", Note)
+
+
+def test_each_child_hears_its_own_commands_only(family):
+    for name in ("w3.1", "w30.1", "w3.10"):
+        family.join(name)
+        family.parent.send(name, CrashSeen(0, name, "", 1))
+    wait(lambda: all(family.obeyed.values()))
+    assert {name: [one.cause for one in heard] for name, heard in family.obeyed.items()} == {
+        name: [name] for name in family.children
+    }
+
+
+def drop(family, monkeypatch, numbers):
+    """Lose the first publishing of these commands, as a full queue does."""
+    publish = Parent._publish
+    lost = set(numbers)
+
+    def publish_or_lose(parent, child, data):
+        number = messages.unpack(data)[0]
+        if number in lost:
+            lost.remove(number)
+        else:
+            publish(parent, child, data)
+
+    monkeypatch.setattr(Parent, "_publish", publish_or_lose)
+
+
+# The welcome is command 1, so the first of ours is command 2.
+@pytest.mark.parametrize(
+    "lost", [[2], [5], [9], [3, 4], [2, 9], list(range(2, 10))], ids=lambda lost: "-".join(map(str, lost))
+)
+def test_a_dropped_command_arrives_late_in_order_and_once(family, monkeypatch, lost):
+    monkeypatch.setattr(bus, "RESEND_NS", 50_000_000)
+    family.join("w0.1")
+    drop(family, monkeypatch, lost)
+    commands = numbered(8)
+    for command in commands:
+        family.parent.send("w0.1", command)
+    wait(lambda: len(family.obeyed["w0.1"]) >= 8)
+    line = family.parent._lines["w0.1"]
+    wait(lambda: not line.unacked)
+    assert family.obeyed["w0.1"] == commands
+
+
+def test_a_gap_is_reported_once_however_much_came_behind_it(family, monkeypatch):
+    monkeypatch.setattr(bus, "RESEND_NS", 50_000_000)
+    family.join("w0.1")
+    drop(family, monkeypatch, [4])
+    commands = numbered(50)
+    for command in commands:
+        family.parent.send("w0.1", command)
+    wait(lambda: len(family.obeyed["w0.1"]) >= 50)
+    wait(lambda: family.reported("w0.1", Note))
+    family.children["w0.1"].report(Stopped(0, []))
+    wait(lambda: family.reported("w0.1", Stopped))
+    notes = family.reported("w0.1", Note)
+    assert "missed command 4 (got 5)" in notes[0].text
+    assert len(notes) == 1
+
+
+def test_what_is_acknowledged_is_kept_no_longer(family):
+    family.join("w0.1")
+    for command in numbered(100):
+        family.parent.send("w0.1", command)
+    line = family.parent._lines["w0.1"]
+    wait(lambda: not line.unacked)
+    assert line.sent == 101
+
+
+def test_a_child_that_does_not_acknowledge_is_broken_in_the_end(family, monkeypatch):
+    monkeypatch.setattr(bus, "MOST_UNACKED", 10)
+    family.parent.expect("w0.1")
+    for command in numbered(10):
+        family.parent.send("w0.1", command)
+    with pytest.raises(PeerError, match=r"w0\.1 must acknowledge its commands, but 10 are outstanding"):
+        family.parent.send("w0.1", Go())
+
+
+def test_a_command_to_a_child_that_is_forgotten_goes_nowhere(family):
+    family.join("w0.1")
+    family.parent.forget("w0.1")
+    family.parent.send("w0.1", Go())
+    family.parent.send("w9.1", Go())
+    family.children["w0.1"].report(Go())
+    family.join("w0.2")
+    assert family.obeyed["w0.1"] == []
+    assert not family.reported("w0.1", Go)
+
+
+# Reports
+
+
+def test_reports_arrive_in_order_and_travel_together(family):
+    child = family.join("w0.1")
+    batches = child._batches
+    records = numbered(5000)
+    for record in records:
+        child.report(record)
+    wait(lambda: len(family.reported("w0.1", Started)) >= 5000)
+    assert family.reported("w0.1", Started) == records
+    assert child._batches - batches < 50
+
+
+def test_reports_may_be_made_where_waiting_is_forbidden(family):
+    child = family.join("w0.1")
+    gevent.get_hub().loop.run_callback(child.report_nowait, Go())
+    wait(lambda: family.reported("w0.1", Go))
+
+
+def test_a_lost_batch_of_reports_is_told(family):
+    child = family.join("w0.1")
+    child._batches += 2  # as if two had been lost
+    child.report(Go())
+    wait(lambda: family.reported("w0.1", Go))
+    assert [note.text for note in family.reported("w0.1", Note)] == ["2 report(s) of w0.1 are lost"]
+
+
+def test_a_full_line_of_reports_makes_the_reporter_wait_and_loses_none(family, monkeypatch):
+    monkeypatch.setattr(bus, "MOST_REPORTS", 10)
+    child = family.join("w0.1")
+    records = numbered(1000)
+    most = 0
+    for record in records:
+        child.report(record)
+        most = max(most, len(child._reports))
+    wait(lambda: len(family.reported("w0.1", Started)) == 1000)
+    assert family.reported("w0.1", Started) == records
+    assert most <= 10
+
+
+def test_flush_is_true_when_all_is_handed_over_and_false_at_its_deadline(family, monkeypatch):
+    child = family.join("w0.1")
+    child.report(Go())
+    assert child.flush(DEADLINE_S) is True
+    monkeypatch.setattr(bus, "_send", lambda socket, data: gevent.sleep(1000))
+    child.report(Go())
+    assert child.flush(0.01) is False
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(b"\xc1", id="no msgpack"),
+        pytest.param(b"", id="empty"),
+        pytest.param(messages.pack(5), id="a number"),
+        pytest.param(messages.pack(["w0.1", 1]), id="too short"),
+        pytest.param(messages.pack([["w0.1"], 1, 0, []]), id="a name that is none"),
+        pytest.param(messages.pack(["w0.1", 3, 0, [["Nonsense", 1]]]), id="an unknown record"),
+        pytest.param(messages.pack(["w0.1", "x", None, 7]), id="fields of other types"),
+    ],
+)
+def test_what_is_no_report_does_not_deafen_the_parent(family, monkeypatch, data):
+    child = family.join("w0.1")
+    seen = []
+    unpack = messages.unpack
+    monkeypatch.setattr(messages, "unpack", lambda data: seen.append(data) or unpack(data))
+    stranger = family.context.socket(zmq.PUSH)
+    stranger.connect(bus.endpoints(family.directory)[1])
+    stranger.send(data)
+    stranger.close(linger=1000)
+    wait(lambda: data in seen)
+    child.report(Go())
+    wait(lambda: family.tasks[0].dead or family.reported("w0.1", Go))
+    assert family.reported("w0.1", Go) == [Go()]
+
+
+def test_a_report_that_cannot_be_packed_does_not_silence_the_child(family):
+    child = family.join("w0.1")
+    child.report(CrashSeen(0, "ValueError", "\udcff", 1))
+    child.report(Go())
+    wait(lambda: child._writer.dead or family.reported("w0.1", Go))
+    assert family.reported("w0.1", Go) == [Go()]
+
+
+DYING = """
+import os, sys, zmq
+from amoc.bus import Child
+from amoc.messages import Go
+with Child(zmq.Context(), sys.argv[1], "w0.1") as child:
+    child.join(10.0)
+    child.report(Go())
+    assert child.flush(10.0)
+os._exit(0)
+"""
+
+
+@pytest.mark.slow
+def test_what_was_flushed_arrives_although_the_process_is_gone_at_once(family):
+    family.parent.expect("w0.1")
+    command = [sys.executable, "-c", DYING, family.directory]
+    with subprocess.Popen(command) as dying:
+        wait(lambda: dying.poll() is not None)
+        assert dying.returncode == 0
+    wait(lambda: family.reported("w0.1", Go))
+
+
+def test_a_join_after_the_stop_of_another_incarnation_starts_anew(family):
+    family.join("w0.1")
+    family.parent.send("w0.1", StopUsers(1.0))
+    family.parent.forget("w0.1")
+    family.join("w0.2")
+    family.parent.send("w0.2", Go())
+    wait(lambda: family.obeyed["w0.2"])
+    assert family.obeyed["w0.2"] == [Go()]
