@@ -30,6 +30,8 @@ from amoc.histogram import CELLS, Histogram
 ROW_BYTES = 512
 AREA_BYTES = 64 << 20
 ENTRIES = 4096
+MOST_CAUSES = 200
+"""Causes of crashes that a worker tells apart; directory entries are kept free for them."""
 ENTRY_BYTES = 256
 _ENTRY = Struct(
     "<BBHIQ"
@@ -170,15 +172,19 @@ class Area:
             raise ScenarioError(
                 f"a metric's name has at most {NAME_BYTES} bytes, but {name!r} has {len(encoded)}"
             )
-        if number == ENTRIES or self._free + size > len(self._memory):
+        # Crashes can always be counted, however many metrics there are.
+        reserve = 0 if kind is Kind.CRASH else MOST_CAUSES + 1
+        full = number + reserve >= ENTRIES
+        if full or self._free + size + reserve * 8 > len(self._memory):
             raise ScenarioError(
-                f"no room for metric {name!r}: a worker holds {ENTRIES} metrics and"
-                f" {AREA_BYTES >> 20} MiB of them;"
-                " is there a user id in the name?"
+                f"no room for metric {name!r}: a worker holds {ENTRIES - reserve} metrics and"
+                f" {AREA_BYTES >> 20} MiB of them; is there a user id in the name?"
             )
         start = _DIRECTORY + number * ENTRY_BYTES
         _ENTRY.pack_into(self._memory, start, kind, merge, len(encoded), 0, self._free)
         self._memory[start + _ENTRY.size : start + _ENTRY.size + len(encoded)] = encoded
+        # A predecessor that was killed right here may have left something behind.
+        self._memory[self._free : self._free + 8] = bytes(8)
         if kind is Kind.GAUGE:
             gauge: memoryview[Any] = self._memory[self._free : self._free + 8].cast("d")
             gauge[0] = float("nan")

@@ -102,6 +102,14 @@ class _Line:
     hello: Record = None
     """What it said first, until it has heard our welcome."""
 
+    def take(self, number: int, acked: int) -> int:
+        """A batch has arrived; how many before it have not."""
+        missing, self.reports = number - self.reports - 1, number
+        while self.unacked and self.unacked[0][0] <= acked:
+            self.unacked.popleft()
+            self.moved_ns = now_ns()
+        return max(0, missing)
+
 
 class Parent:
     """The end that commands: binds, knows its children by name, publishes again what they missed.
@@ -174,26 +182,20 @@ class Parent:
                 continue
             try:
                 child, number, acked, records = messages.unpack(frames[0])
-            except ValueError:
+                line = self._lines.get(child)
+                reports = [messages.from_wire(data) for data in records]
+            except (PeerError, ValueError, TypeError):
                 continue  # not one of ours; the directory is closed to others
-            line = self._lines.get(child)
             if line is None:
                 continue
-            line.reports += 1
-            missing, line.reports = number - line.reports, number
-            if missing > 0:
-                yield Envelope(
-                    child, messages.Note("error", f"{missing} report(s) of {child} are lost")
-                )
-            while line.unacked and line.unacked[0][0] <= acked:
-                line.unacked.popleft()
-                line.moved_ns = now_ns()
-            for data in records:
-                record = messages.from_wire(data)
-                if type(record) is Hello:
-                    self._welcome(child, line, record)
+            if missing := line.take(number, acked):
+                note = f"{missing} report(s) of {child} are lost"
+                yield Envelope(child, messages.Note("error", note))
+            for report in reports:
+                if type(report) is Hello:
+                    self._welcome(child, line, report)
                 else:
-                    yield Envelope(child, record)
+                    yield Envelope(child, report)
             if line.hello is not None and acked:
                 # Only now does it hear us: what was published before would have been lost.
                 hello, line.hello = line.hello, None
@@ -236,6 +238,7 @@ class Child:
             socket.set_hwm(MOST_UNACKED)
             socket.connect(endpoint)
         self._heard = 0
+        self._gap_at = -1
         self._acked = 0
         self._batches = 0
         self._reports: list[list[Any]] = []
@@ -295,6 +298,9 @@ class Child:
                 yield messages.from_wire(data)
             elif number > self._heard + 1:
                 # Drop it: the parent publishes all that is missing again, in order.
+                if self._gap_at == self._heard:
+                    continue  # said already
+                self._gap_at = self._heard
                 self.report(
                     messages.Note(
                         "warning",

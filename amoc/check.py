@@ -48,7 +48,10 @@ def show(source: str, raw: Sequence[tuple[str, Mapping[str, Any], bool]]) -> Che
     for one in reversed(checked.declared):
         value, origin = checked.values[one.name]
         table.add_row(
-            one.name, Text(str(value) if value != "" else "(empty)"), origin, Text(one.description)
+            one.name,
+            Text(settings.HIDDEN if settings.is_secret(one.name) else str(value) or "(empty)"),
+            origin,
+            Text(one.description),
         )
     console.print()
     console.print(table)
@@ -93,6 +96,10 @@ class _Alone:
     def left(self, user: User) -> None:  # noqa: ARG002 - a crowd is told
         """The one user is gone."""
         self.gone.set()
+
+    def turn_away(self, user_id: int) -> None:
+        """The one user has not even begun."""
+        self.states[user_id] = UserState.NONE
 
 
 def run_one(checked: Checked, user_id: int, seed: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any
 
 from amoc.board import Merge, UserState
@@ -32,14 +33,13 @@ class Figures:
     Attributes:
         peak: The most users that were running at once, as seen once a second, and never less than
             the exact peak of the busiest worker.
-        starts_per_s: User starts per second between the last two samples.
-        starts_per_s_peak: The highest of these.
+        starts_per_s_peak: The most user starts in a second, between two samples.
     """
 
     peak: int = 0
-    starts_per_s: float = 0.0
     starts_per_s_peak: float = 0.0
     _latest: dict[str, Sample] = field(default_factory=dict)
+    _rates: dict[str, float] = field(default_factory=dict)
 
     def take(self, node: str, sample: Sample) -> None:
         """Take the latest sample of `node`; one that is older than what is known is passed over."""
@@ -53,8 +53,13 @@ class Figures:
             span_s = (sample.at_ns - before.at_ns) / 1e9
             # A shorter span, as at the end of a run, says little about a second.
             if span_s >= 0.5:
-                self.starts_per_s = (_starts(sample) - _starts(before)) / span_s
+                self._rates[node] = (_starts(sample) - _starts(before)) / span_s
                 self.starts_per_s_peak = max(self.starts_per_s_peak, self.starts_per_s)
+
+    @property
+    def starts_per_s(self) -> float:
+        """User starts per second between the last two samples."""
+        return sum(self._rates.values())
 
     def _users(self, states: frozenset[UserState]) -> int:
         return sum(
@@ -141,7 +146,7 @@ class Figures:
         """The workers' own figures, of one node or of all."""
         return [
             WorkerFigures(*figures)
-            for name, sample in self._latest.items()
+            for name, sample in sorted(self._latest.items())
             if node is None or name == node
             for figures in sample.workers
         ]
@@ -166,8 +171,12 @@ class Figures:
                 {"cause": cause, "count": count} for cause, count in self.crashes().items()
             ],
             "counters": self.counters(),
-            "gauges": self.gauges(),
-            "timers": {name: _timer_summary(one) for name, one in self.timers().items()},
+            "gauges": {
+                # JSON knows no infinity.
+                name: value if isfinite(value) else None
+                for name, value in self.gauges().items()
+            },
+            "timers": {name: timer_summary(one) for name, one in self.timers().items()},
             "throttles": {},
             "workers": [
                 {
@@ -179,7 +188,7 @@ class Figures:
                     "max_rss_bytes": one.max_rss_bytes,
                     "loop_lag_p99_s": one.loop_lag_p99_s,
                 }
-                for node in self._latest
+                for node in sorted(self._latest)
                 for one in self.workers(node)
             ],
         }
@@ -189,6 +198,7 @@ def _starts(sample: Sample) -> int:
     return sum(count for state, count in sample.users.items() if state in _STARTED)
 
 
-def _timer_summary(timer: Histogram) -> dict[str, float]:
+def timer_summary(timer: Histogram) -> dict[str, float]:
+    """A timer's figures, in seconds."""
     quantiles = dict(zip(QUANTILES, timer.quantiles_s(*QUANTILES.values()), strict=True))
     return {"count": timer.count, "mean_s": timer.mean_s, **quantiles, "max_s": timer.max_ns / 1e9}

@@ -89,7 +89,7 @@ class Histogram:
         found: dict[float, float] = {}
         position, seen = 0, 0
         for fraction in sorted(fractions):
-            rank = max(1, ceil(fraction * count))
+            rank = max(1, ceil(round(fraction * count, 6)))  # 0.07 * 100 is above 7
             while position < len(ordered) and seen + ordered[position][1] < rank:
                 seen += ordered[position][1]
                 position += 1

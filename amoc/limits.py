@@ -42,6 +42,5 @@ def check_fds(users: int, processes: int, per_user: int, limit: int, what: str =
             f"{users} users on {processes} {what}{'s' * (processes > 1)} need {needed} file"
             f" descriptors in each, but the limit is {limit} (enough for {fit} users);"
             f" raise it with 'ulimit -Hn {needed}' (or LimitNOFILE= in systemd, nofile in"
-            " /etc/security/limits.conf)"
-            + (", or use more --workers" if what == "worker" else "")
+            " /etc/security/limits.conf)" + (", or use more --workers" if what == "worker" else "")
         )

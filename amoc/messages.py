@@ -280,7 +280,8 @@ def from_wire(data: Any) -> Record:
 
 def pack(data: Any) -> bytes:
     """`data` as msgpack."""
-    packed: bytes = msgpack.packb(data)
+    # A scenario may print, raise or be set to text that is not Unicode; it must get through.
+    packed: bytes = msgpack.packb(data, unicode_errors="surrogatepass")
     return packed
 
 
@@ -291,6 +292,6 @@ def unpack(data: bytes) -> Any:
         PeerError: `data` is not msgpack.
     """
     try:
-        return msgpack.unpackb(data, strict_map_key=False)
-    except ValueError as error:
+        return msgpack.unpackb(data, strict_map_key=False, unicode_errors="surrogatepass")
+    except (ValueError, TypeError) as error:
         raise PeerError(f"a message must be msgpack, but {error}") from None

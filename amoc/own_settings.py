@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from math import inf
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator
@@ -13,7 +14,11 @@ from amoc.timing import parse_duration
 
 def _duration_ms(raw: Any) -> Any:
     # A bare number is milliseconds, as in the original amoc.
-    return parse_duration(raw, bare_unit="ms") if isinstance(raw, str) else raw / 1000
+    if isinstance(raw, str):
+        return parse_duration(raw, bare_unit="ms")
+    if isinstance(raw, bool) or not isinstance(raw, int | float):
+        raise ValueError("must be a duration such as 500ms or 30s")
+    return raw / 1000
 
 
 def _at_least(least: float, what: str) -> Any:
@@ -24,6 +29,16 @@ def _at_least(least: float, what: str) -> Any:
     return check
 
 
+def _up_to_a_day_ms(value: float) -> None:
+    if not 0 <= value <= 86_400_000:
+        raise ValueError("must be from 0 to 86400000 ms")
+
+
+def _whole(value: float) -> None:
+    if not value >= 1 or (value < inf and value != int(value)):
+        raise ValueError("must be a whole number from 1, or infinity")
+
+
 def _from_1_to_512(number: int) -> None:
     if not 1 <= number <= 512:
         raise ValueError("must be from 1 to 512")
@@ -32,7 +47,7 @@ def _from_1_to_512(number: int) -> None:
 interarrival = setting(
     50.0,
     "Milliseconds between two user starts on a node",
-    verify=_at_least(0, "0 ms"),
+    verify=_up_to_a_day_ms,
     update="free",
 )
 user_rate = setting(
@@ -52,7 +67,7 @@ repeat_interval = setting(
 repeat_num = setting(
     float("inf"),
     "How many times a user runs start() (infinity: until the run ends)",
-    verify=_at_least(1, "1"),
+    verify=_whole,
     update="free",
 )
 workers = setting(

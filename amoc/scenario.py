@@ -167,6 +167,11 @@ def _check(scenario: Scenario) -> None:
             raise ScenarioError(
                 f"{name} of {scenario.source} must be a function, but is {function!r}"
             )
+        if inspect.isgeneratorfunction(function):
+            raise ScenarioError(
+                f"{name}() of {scenario.source} must be a plain function, but has a yield in it:"
+                " calling it would run nothing"
+            )
         if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
             raise ScenarioError(
                 f"{name}() of {scenario.source} must be a plain function, but is async; users are"
@@ -197,9 +202,17 @@ def _takes(function: Callable[..., Any], count: int) -> bool:
     return True
 
 
+def text_of(error: BaseException) -> str:
+    """What `error` says, in one line; nothing when it cannot say it."""
+    try:
+        return " ".join(str(error).split())
+    except Exception:  # a __str__ of the scenario's may raise anything
+        return ""
+
+
 def describe(error: BaseException, directory: str = "") -> str:
     """`error` in one line, and where it came from: ``ValueError: no (chat.py:12 in init)``."""
-    text = " ".join(str(error).split())
+    text = text_of(error)
     label = f"{type(error).__name__}: {text}" if text else type(error).__name__
     if isinstance(error, SyntaxError) and error.filename:
         return f"SyntaxError: {error.msg} ({error.filename}:{error.lineno})"

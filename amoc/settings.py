@@ -9,6 +9,7 @@ this process, and what is forked from it.
 
 from __future__ import annotations
 
+import re
 import sys
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -22,6 +23,8 @@ from amoc.errors import Error, ScenarioError, SettingError
 __all__ = ["Setting", "get", "setting"]
 
 T = TypeVar("T")
+
+_SECRET = re.compile(r"password|passwd|secret|token|(^|_)key$")
 
 
 class _Missing:
@@ -235,7 +238,7 @@ def resolve(settings: Iterable[Setting[Any]], sources: Sequence[Source]) -> dict
         if source.strict:
             known = ", ".join(sorted(by_name)) or "none"
             problems += [
-                f"{name} is not a setting of this scenario, but is set to {value!r}"
+                f"{name} is not a setting of this scenario, but is set to {shown(name, value)}"
                 f" (from {source.label.format(name=name.upper())}); known: {known}"
                 for name, value in source.values.items()
                 if name not in by_name
@@ -257,10 +260,24 @@ def resolve(settings: Iterable[Setting[Any]], sources: Sequence[Source]) -> dict
             reason = (
                 str(error) if isinstance(error, ValueError) else f"makes its check raise {error!r}"
             )
-            problems.append(f"{name} {reason}, but is {raw!r} (from {label})")
+            reason = " ".join(reason.split())
+            problems.append(f"{name} {reason}, but is {shown(name, raw)} (from {label})")
     if problems:
         raise SettingError(*problems)
     return values
+
+
+HIDDEN = "(hidden)"
+
+
+def is_secret(name: str) -> bool:
+    """Whether the setting's name says that its value must not be shown."""
+    return bool(_SECRET.search(name))
+
+
+def shown(name: str, value: object) -> str:
+    """`value` for a message."""
+    return HIDDEN if is_secret(name) else repr(value)
 
 
 def apply(values: Mapping[str, Value]) -> None:

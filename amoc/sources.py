@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping, Sequence
+from datetime import date, time
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ def _pairs(pairs: Sequence[str]) -> dict[str, str]:
     values = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
-        if not equals or not name:
+        if not equals or not name.strip():
             raise UsageError(f"--set must be name=value, but is {pair!r}")
         values[name.strip()] = value
     return values
@@ -55,8 +56,25 @@ def _read(file: str, required: bool) -> dict[str, Any]:
     if not path.exists() and not required:
         return {}
     try:
-        return tomllib.loads(path.read_text())
+        return {name: _plain(name, value, file) for name, value in _load(path).items()}
     except OSError as error:
         raise UsageError(f"--config {file} cannot be read: {error.strerror}") from None
     except ValueError as error:
         raise SettingError(f"{file} must be TOML, but {error}") from None
+
+
+def _load(path: Path) -> dict[str, Any]:
+    return tomllib.loads(path.read_text())
+
+
+def _plain(name: str, value: Any, file: str) -> Any:
+    """`value` as it can travel to a node: dates and times as text, which their types understand."""
+    if isinstance(value, dict):
+        return {key: _plain(f"{name}.{key}", one, file) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_plain(name, one, file) for one in value]
+    if isinstance(value, date | time):
+        return value.isoformat()
+    if isinstance(value, int) and not -(1 << 63) <= value < 1 << 64:
+        raise SettingError(f"{name} must fit into 64 bits, but is {value} (from {file})")
+    return value

@@ -40,9 +40,10 @@ def parse_duration(text: str, bare_unit: str = "s") -> float:
 
 def format_duration(seconds: float) -> str:
     """`seconds` for a person, to three digits: ``850 µs``, ``12.3 ms``, ``1.2 s``, ``2m05s``."""
-    if seconds < 1e-3:
+    # The limits lie where rounding to three digits would reach the next unit.
+    if seconds < 0.9995e-3:
         return f"{seconds * 1e6:.3g} µs"
-    if seconds < 1:
+    if seconds < 0.9995:
         return f"{seconds * 1e3:.3g} ms"
     if seconds < 100:
         return f"{seconds:.3g} s"

@@ -11,6 +11,7 @@ need. What a user does when it ends or crashes is its crowd's business (`amoc.en
 from __future__ import annotations
 
 import random as _random
+import traceback
 from enum import IntEnum
 from math import inf
 from typing import Any, Protocol
@@ -22,7 +23,7 @@ from greenlet import GreenletExit, greenlet
 from amoc.board import UserState
 from amoc.errors import ClosedError
 
-__all__ = ["id", "iteration", "leaving", "random", "sleep", "wait_leaving"]
+__all__ = ["sleep", "wait_leaving"]
 
 id: int
 """The calling user's number, unique over the whole run, from 1."""
@@ -64,6 +65,9 @@ class Crowd(Protocol):
     def left(self, user: User) -> None:
         """Forget a user that is gone for good."""
 
+    def turn_away(self, user_id: int) -> None:
+        """A user has left before its first iteration."""
+
 
 class User(greenlet):
     """One simulated user.
@@ -85,6 +89,10 @@ class User(greenlet):
     def run(self) -> None:
         """Run start() as often as the settings say. Never raises: the hub would die of it."""
         crowd, user_id, states = self.crowd, self.id, self.crowd.states
+        if self.leave:
+            crowd.turn_away(user_id)
+            crowd.left(self)
+            return
         outcome = UserState.REMOVED
         try:
             while True:
@@ -96,8 +104,8 @@ class User(greenlet):
                 except GreenletExit:
                     raise
                 except BaseException as error:
-                    crowd.crashed(self, error)
                     outcome, pause_s = UserState.CRASHED, CRASH_PAUSE_S
+                    crowd.crashed(self, error)
                 if self.leave or self.iteration >= crowd.repeat_num:
                     break
                 states[user_id] = UserState.BETWEEN
@@ -105,8 +113,12 @@ class User(greenlet):
                     break
         except GreenletExit:
             outcome = UserState.REMOVED
-        states[user_id] = UserState.REMOVED if self.leave is Leave.REMOVED else outcome
-        crowd.left(self)
+        except BaseException:
+            # A defect of ours: the user is lost, but neither is the worker nor is it forgotten.
+            traceback.print_exc()
+        finally:
+            states[user_id] = UserState.REMOVED if self.leave is Leave.REMOVED else outcome
+            crowd.left(self)
 
     def wait_leaving(self, seconds: float) -> bool:
         """Wait until asked to leave, `seconds` at the most; whether that was asked."""
@@ -164,18 +176,20 @@ class User(greenlet):
         return f"<user {self.id}, iteration {self.iteration}{', leaving' if self.leave else ''}>"
 
 
+class NotAUser(ClosedError, AttributeError):
+    """Something that only a user has was asked for by somebody else."""
+
+
 def current() -> User:
     """The calling user.
 
     Raises:
-        ClosedError: The caller is not a user, nor a greenlet that one spawned.
+        NotAUser: The caller is not a user; a greenlet that a user spawned is none either.
     """
     caller = getcurrent()
     if isinstance(caller, User):
         return caller
-    raise ClosedError(
-        "amoc.user is only there for a user: use it in start() and what start() calls"
-    )
+    raise NotAUser("amoc.user is only there for a user: use it in start() and what start() calls")
 
 
 def sleep(seconds: float) -> None:
@@ -184,7 +198,7 @@ def sleep(seconds: float) -> None:
     Raises:
         ValueError: `seconds` is negative.
     """
-    if seconds < 0:
+    if not seconds >= 0:
         raise ValueError(f"sleep must be at least 0 s, but is {seconds}")
     if seconds < inf:
         gevent.sleep(seconds)

@@ -1,7 +1,8 @@
 """Crash accounting by cause: ten thousand users that fail the same way are one line with a count.
 
-Two crashes have the same cause when the same kind of error with the same text, numbers aside, came
-from the same line of the scenario.
+Two crashes have the same cause when the same kind of error with the same text, numbers and
+addresses aside, came from the same line of the scenario. Whatever was raised can be counted: an
+error that cannot say what it is, a text that is not Unicode, a board that is full.
 """
 
 from __future__ import annotations
@@ -9,14 +10,17 @@ from __future__ import annotations
 import re
 import traceback
 from pathlib import Path
+from typing import Any
 
-from amoc.board import NAME_BYTES, Area, Kind
+from amoc.board import MOST_CAUSES, NAME_BYTES, Area, Kind
+from amoc.scenario import text_of
 
-MOST_CAUSES = 200
-"""Distinct causes that a worker tells apart; what comes later counts as `OTHER`."""
 OTHER = "other causes"
+"""What all causes after the first `MOST_CAUSES` count as."""
+MOST_TRACEBACK = 20_000
+"""Characters of a traceback that are passed on."""
 
-_NUMBER = re.compile(r"\d+")
+_NUMBER = re.compile(r"0x[0-9a-fA-F]+|\d+")
 
 
 def cause_of(error: BaseException, directory: str) -> str:
@@ -32,12 +36,27 @@ def cause_of(error: BaseException, directory: str) -> str:
     where = (
         f" ({Path(place[0].filename).name}:{place[0].lineno} in {place[0].name})" if place else ""
     )
-    text = _NUMBER.sub("#", " ".join(str(error).split()))
+    where = _cut(where, NAME_BYTES // 2)
+    text = _NUMBER.sub("#", text_of(error))
     what = f"{type(error).__name__}: {text}" if text else type(error).__name__
-    room = NAME_BYTES - len(where.encode())
-    if len(what.encode()) > room:
-        what = what.encode()[: room - 3].decode(errors="ignore") + "…"
-    return what + where
+    return _cut(what, NAME_BYTES - len(where.encode())) + where
+
+
+def _cut(text: str, most: int) -> str:
+    """`text` in at most `most` bytes of UTF-8; an ellipsis shows that something was cut."""
+    encoded = text.encode(errors="backslashreplace")
+    if len(encoded) <= most:
+        return encoded.decode()
+    return encoded[: most - len("…".encode())].decode(errors="ignore") + "…"
+
+
+def trace_of(error: BaseException) -> str:
+    """The traceback of `error`, its end where it is too long."""
+    try:
+        text = "".join(traceback.format_exception(error))
+    except Exception:  # its own __str__ may raise anything
+        text = "".join(traceback.format_tb(error.__traceback__)) + type(error).__name__
+    return text if len(text) <= MOST_TRACEBACK else "…" + text[-MOST_TRACEBACK:]
 
 
 class Causes:
@@ -46,17 +65,16 @@ class Causes:
     def __init__(self, area: Area, directory: str) -> None:
         self._area = area
         self._directory = directory
-        self._cells: dict[str, memoryview] = {}
+        self._cells: dict[str, memoryview[Any]] = {}
 
     def count(self, error: BaseException) -> str | None:
         """Count `error`; its cause when this worker sees it for the first time, else None."""
         cause = cause_of(error, self._directory)
+        if cause not in self._cells and len(self._cells) >= MOST_CAUSES:
+            cause = OTHER
         cells = self._cells.get(cause)
         new = cells is None
         if cells is None:
-            if len(self._cells) >= MOST_CAUSES:
-                cause = OTHER
-            cells = self._cells.get(cause) or self._area.declare(Kind.CRASH, cause)
-            self._cells[cause] = cells
+            cells = self._cells[cause] = self._area.declare(Kind.CRASH, cause)
         cells[0] += 1
         return cause if new else None

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import traceback
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import gevent
@@ -13,7 +12,7 @@ from gevent.event import Event
 
 from amoc import metrics, own_settings
 from amoc.board import Board, Cell, UserState
-from amoc.engine.causes import Causes
+from amoc.engine.causes import Causes, trace_of
 from amoc.messages import CrashSeen, Record, Started, StartUsers, UsersGone
 from amoc.timing import S_NS, now_ns
 from amoc.user import Leave, User
@@ -69,7 +68,7 @@ class Crowd:
     def deal(self, block: StartUsers) -> None:
         """Take users to start at their times; once the crowd is stopping they are turned away."""
         if self._stopping:
-            self._turn_away(block.ids)
+            self._turn_all_away(block.ids)
             return
         self._blocks.append(block)
         self._row[Cell.WAITING] += len(block.ids)
@@ -90,7 +89,7 @@ class Crowd:
     def _start_at_once(self, block: StartUsers) -> int:
         for done in range(0, len(block.ids), STARTS_PER_TURN):
             if self._stopping:
-                self._turn_away(block.ids[done:])
+                self._drop(block.ids[done:])
                 return done
             for user_id in block.ids[done : done + STARTS_PER_TURN]:
                 self._start(user_id, block.again)
@@ -107,7 +106,7 @@ class Crowd:
                 turn = 0
                 late_ns = now_ns() - block.due_ns - offset_ns
             if self._stopping:
-                self._turn_away(block.ids[done:])
+                self._drop(block.ids[done:])
                 return done
             self._start(user_id, block.again)
             self._lateness.record_ns(late_ns)
@@ -115,27 +114,40 @@ class Crowd:
 
     def _start(self, user_id: int, again: bool) -> None:
         row = self._row
+        row[Cell.WAITING] -= 1
+        dealt = UserState.RESTARTING if again else UserState.STARTING
+        if user_id in self._users or self.states[user_id] != dealt:
+            return  # dealt twice, before and after a worker was lost
         user = self._users[user_id] = User(user_id, self)
         alive = len(self._users)
         row[Cell.USERS] = alive
-        row[Cell.WAITING] -= 1
         if alive > row[Cell.USERS_PEAK]:
             row[Cell.USERS_PEAK] = alive
         if again:
             row[Cell.RESTARTED] += 1
         get_hub().loop.run_callback(user.switch)
 
-    def _turn_away(self, ids: object) -> None:
-        for user_id in ids:  # type: ignore[attr-defined]
-            if self.states[user_id] == UserState.STARTING:
-                self.states[user_id] = UserState.NONE
+    def _drop(self, ids: Sequence[int]) -> None:
+        """Users that were taken will not be started."""
+        self._row[Cell.WAITING] -= len(ids)
+        self._turn_all_away(ids)
+
+    def _turn_all_away(self, ids: Sequence[int]) -> None:
+        for user_id in ids:
+            self.turn_away(user_id)
+
+    def turn_away(self, user_id: int) -> None:
+        """A user is not started, or has left before its first iteration."""
+        if self.states[user_id] == UserState.STARTING:
+            self.states[user_id] = UserState.NONE
+        elif self.states[user_id] == UserState.RESTARTING:
+            self.states[user_id] = UserState.REMOVED
 
     def crashed(self, user: User, error: BaseException) -> None:
         """Count what start() raised, and report its traceback the first time."""
         cause = self._causes.count(error)
         if cause is not None:
-            text = "".join(traceback.format_exception(error))
-            self._report(CrashSeen(self._slot, cause, text, user.id))
+            self._report(CrashSeen(self._slot, cause, trace_of(error), user.id))
 
     def left(self, user: User) -> None:
         """Forget a user that is gone for good."""
@@ -152,7 +164,7 @@ class Crowd:
         """
         self._stopping = True
         for block in self._blocks:
-            self._turn_away(block.ids)
+            self._drop(block.ids)
         self._blocks.clear()
         for user in list(self._users.values()):
             user.ask_to_leave(Leave.RUN_ENDS)

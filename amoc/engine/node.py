@@ -369,10 +369,10 @@ class Node:
     def _sample_each_second(self) -> None:
         due_ns = now_ns()
         while True:
-            due_ns += int(SAMPLE_S * S_NS)
-            gevent.sleep(max(0, due_ns - now_ns()) / S_NS)
             self._report_sample()
             self._speak_of_silence()
+            due_ns += int(SAMPLE_S * S_NS)
+            gevent.sleep(max(0, due_ns - now_ns()) / S_NS)
 
     def _report_sample(self) -> None:
         self._report(take_sample(self._board, self._highest_id))

@@ -23,6 +23,7 @@ HORIZON_NS = 100 * MS_NS
 VOID_NS = 100 * MS_NS
 MOST_OUTSTANDING = 4_000
 """Users dealt to a slot that it has not started yet, at the most."""
+_NEVER_NS = 1 << 62
 CHUNK = 1_000
 """Users dealt to a slot at once when the rate is not limited."""
 
@@ -54,15 +55,10 @@ class _Slot:
 
 
 class StartPlan:
-    """Deals the starts of one node's users.
-
-    Attributes:
-        missed: Times that passed unused because the dealer was more than `VOID_NS` late.
-    """
+    """Deals the starts of one node's users."""
 
     def __init__(self, rate_per_s: float, users: list[range]) -> None:
         """Plan the start of `users`, the ids of each slot, at `rate_per_s` (``inf``: no limit)."""
-        self.missed = 0.0
         self._slots = [_Slot(iter(ids), len(ids)) for ids in users]
         self._turn = 0
         self._rate = rate_per_s
@@ -99,12 +95,6 @@ class StartPlan:
         if self._rate == inf:
             return self._deal_at_once(now_ns)
         if self._due_ns() < now_ns - VOID_NS:
-            if self._k:
-                self.missed += (
-                    (now_ns - self._due_ns()) * self._rate // S_NS
-                    if any(slot.ready() for slot in self._slots)
-                    else 0
-                )
             self._base_ns, self._k = now_ns, 0
         dealt: dict[tuple[int, bool], list[tuple[int, int]]] = {}
         while (due_ns := self._due_ns()) <= now_ns + HORIZON_NS:
@@ -127,7 +117,7 @@ class StartPlan:
 
     def _due_ns(self) -> int:
         # From the base each time: adding up a rounded spacing would drift.
-        return self._base_ns + int(self._k * S_NS / self._rate)
+        return self._base_ns + int(min(self._k * S_NS / self._rate, _NEVER_NS))
 
     def _next_ready(self) -> int | None:
         count = len(self._slots)
@@ -144,10 +134,11 @@ class StartPlan:
             while slot.ready():
                 again = bool(slot.again)
                 queue = slot.again or slot.unstarted
+                most = min(CHUNK, MOST_OUTSTANDING - slot.outstanding)
                 if queue:
-                    ids = [queue.popleft() for _ in range(min(CHUNK, len(queue)))]
+                    ids = [queue.popleft() for _ in range(min(most, len(queue)))]
                 else:
-                    ids = list(islice(slot.fresh, CHUNK))
+                    ids = list(islice(slot.fresh, most))
                     slot.left -= len(ids)
                 slot.outstanding += len(ids)
                 blocks.append(StartUsers(number, ids, now_ns, [], again))

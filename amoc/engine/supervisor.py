@@ -153,7 +153,9 @@ class Supervisor:
                 settings=[
                     (
                         one.name,
-                        str(values[one.name].value),
+                        settings.HIDDEN
+                        if settings.is_secret(one.name)
+                        else str(values[one.name].value),
                         values[one.name].source,
                         one.description,
                         one.module,

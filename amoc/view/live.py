@@ -17,7 +17,7 @@ from rich.text import Text
 
 from amoc.engine.controller import Status
 from amoc.engine.state import State
-from amoc.figures import QUANTILES
+from amoc.figures import timer_summary
 from amoc.timing import S_NS, format_duration, now_ns
 from amoc.view.summary import BUILT_IN_TIMERS, counters_table, timers_table
 
@@ -122,24 +122,12 @@ class LiveView:
         counters = figures.counters()
         rates = self._rates.take(counters)
         if counters:
-            table = counters_table(counters, status.elapsed_s)
-            table.columns[2].header = "per second, mean"
-            table.add_column("now", justify="right")
-            table.columns[3]._cells = [f"{rates[name]:,.1f}" for name in counters]
-            parts += ["", table]
+            parts += ["", counters_table(counters, status.elapsed_s, rates)]
         timers = {
             name: timer for name, timer in figures.timers().items() if name not in BUILT_IN_TIMERS
         }
         if timers:
-            shown = {
-                name: {
-                    "count": timer.count,
-                    "mean_s": timer.mean_s,
-                    **dict(zip(QUANTILES, timer.quantiles_s(*QUANTILES.values()), strict=True)),
-                    "max_s": timer.max_ns / S_NS,
-                }
-                for name, timer in timers.items()
-            }
+            shown = {name: timer_summary(timer) for name, timer in timers.items()}
             parts += ["", timers_table(shown)]
         workers = [
             f"{one.slot}: {one.users} users, lag p99 {format_duration(one.loop_lag_p99_s)}"

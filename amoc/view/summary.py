@@ -78,18 +78,21 @@ def _crashes(crashes: list[Mapping[str, Any]]) -> Table:
     return table
 
 
-def counters_table(counters: Mapping[str, int], duration_s: float) -> Table:
-    """Counters with their totals and mean rates."""
-    table = _table("counters", "total", "per second")
+def counters_table(
+    counters: Mapping[str, int], duration_s: float, now: Mapping[str, float] | None = None
+) -> Table:
+    """Counters with their totals, their mean rates, and their rates `now` when there is one."""
+    table = _table("counters", "total", "per second", *(["now"] if now is not None else []))
     for name, count in counters.items():
-        table.add_row(name, f"{count:,}", f"{count / duration_s:,.1f}" if duration_s else "")
+        row = [name, f"{count:,}", f"{count / duration_s:,.1f}" if duration_s else ""]
+        table.add_row(*row, *([f"{now[name]:,.1f}"] if now is not None else []))
     return table
 
 
 def _gauges(gauges: Mapping[str, float]) -> Table:
     table = _table("gauges", "last")
     for name, value in gauges.items():
-        table.add_row(name, f"{value:,.6g}")
+        table.add_row(name, "not finite" if value is None else f"{value:,.6g}")
     return table
 
 
