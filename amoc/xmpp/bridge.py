@@ -44,7 +44,7 @@ def preload() -> ModuleType:
 
 
 def to_slixmpp(xml: Element) -> StanzaBase:
-    """slixmpp's stanza around the tree `xml`.
+    """Slixmpp's stanza around the tree `xml`.
 
     Raises:
         ScenarioError: It is no message, presence or iq.
@@ -57,5 +57,7 @@ def to_slixmpp(xml: Element) -> StanzaBase:
     }
     found = classes.get(xml.tag)
     if found is None:
-        raise ScenarioError(f"only a message, presence or iq can become slixmpp's, but this is {xml.tag}")
+        raise ScenarioError(
+            f"only a message, presence or iq can become slixmpp's, but this is {xml.tag}"
+        )
     return found(xml=xml, recv=True)  # type: ignore[no-any-return]

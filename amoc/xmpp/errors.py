@@ -1,7 +1,8 @@
 """What can go wrong between a user and an XMPP server, one class for each thing a scenario may want to catch.
 
     XmppError                    everything below
-      ConnectError               no connection: refused, unreachable, the name is unknown, TLS is demanded
+      ConnectError               no connection: refused, unreachable, the name is unknown
+        TlsRequiredError         ... because the server demands TLS
         OutOfFilesError          ... because this process ran out of file descriptors
         ConnectTimeout           ... because the server took too long until the session was there
       StreamError                the server ended the stream and said why (RFC 6120 section 4.9)
@@ -35,6 +36,7 @@ __all__ = [
     "SaslError",
     "SendTimeout",
     "StreamError",
+    "TlsRequiredError",
     "XmppError",
 ]
 
@@ -59,6 +61,10 @@ class XmppError(PeerError):
 
 class ConnectError(XmppError):
     """No connection came about."""
+
+
+class TlsRequiredError(ConnectError):
+    """The server demands TLS, which is not spoken here."""
 
 
 class OutOfFilesError(ConnectError, ResourceError):
@@ -94,9 +100,7 @@ class BadStreamError(StreamError):
     """
 
     def __init__(self, who: str, condition: str, text: str) -> None:
-        XmppError.__init__(
-            self, f"{who}: the server broke the protocol: {_said(condition, text)}"
-        )
+        XmppError.__init__(self, f"{who}: the server broke the protocol: {_said(condition, text)}")
         self.condition = condition
         self.text = text
 

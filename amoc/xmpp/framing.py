@@ -76,7 +76,7 @@ _tags: dict[str, str] = {}
 
 
 def _qualified(name: str) -> str:
-    """expat's ``namespace}name`` as ElementTree's ``{namespace}name``, remembered."""
+    """Expat's ``namespace}name`` as ElementTree's ``{namespace}name``, remembered."""
     if len(_tags) >= MOST_TAGS:
         _tags.clear()
     tag = _tags[name] = "{" + name if "}" in name else name
@@ -162,7 +162,9 @@ class _Machine:
             self._parser.Parse(data, False)
         except expat.ExpatError as error:
             if error.code == _UNDEFINED_ENTITY:
-                raise Violation("restricted-xml", "only the five predefined entities are allowed") from None
+                raise Violation(
+                    "restricted-xml", "only the five predefined entities are allowed"
+                ) from None
             raise Violation("not-well-formed", str(error)) from None
         if self.depth != 1 or self._tag_begin > self._at:
             self._check_unfinished()
@@ -190,9 +192,13 @@ class _Machine:
 
     def _check_unfinished(self) -> None:
         if self.depth == 0 and self.header is None and self.fed > MAX_TAG_BYTES:
-            raise Violation("policy-violation", f"a stream header may have at most {MAX_TAG_BYTES} bytes")
+            raise Violation(
+                "policy-violation", f"a stream header may have at most {MAX_TAG_BYTES} bytes"
+            )
         if self._tag_begin > self._at and self.fed - self._tag_begin > MAX_TAG_BYTES:
-            raise Violation("policy-violation", f"a tag in pieces may have at most {MAX_TAG_BYTES} bytes")
+            raise Violation(
+                "policy-violation", f"a tag in pieces may have at most {MAX_TAG_BYTES} bytes"
+            )
         # The stanza's last tag may lie beyond the limit, so that chunks make no difference.
         if self.depth > 1 and self.fed - self._begin > self._limit + MAX_TAG_BYTES:
             raise self._too_long()
@@ -209,7 +215,9 @@ class _Machine:
         depth = self.depth = self.depth + 1
         if depth == 2:
             if name not in _CLIENT_STANZAS and name.rpartition("}")[2] in _STANZAS:
-                raise Violation("invalid-namespace", f"a stanza must be in the namespace {NS_CLIENT}")
+                raise Violation(
+                    "invalid-namespace", f"a stanza must be in the namespace {NS_CLIENT}"
+                )
             self._begin = at
             self._builder = TreeBuilder()
             parser.CharacterDataHandler = self._builder.data
@@ -240,7 +248,9 @@ class _Machine:
     def _open(self, name: str, attrs: dict[str, str]) -> None:
         if name != _ROOT:
             if name.rpartition("}")[2] == "stream":
-                raise Violation("invalid-namespace", f"the stream must be in the namespace {NS_STREAMS}")
+                raise Violation(
+                    "invalid-namespace", f"the stream must be in the namespace {NS_STREAMS}"
+                )
             raise Violation("bad-format", "the document must be a stream")
         if self._namespaces.get(None) != NS_CLIENT:
             raise Violation("invalid-namespace", f"the stream's content must be in {NS_CLIENT}")
@@ -339,7 +349,9 @@ class Framer:
     def place(self) -> str:
         """Where in the stream the last byte was, for a person."""
         if self.header is None:
-            return "before the stream header" if self._machine is None else "inside the stream header"
+            return (
+                "before the stream header" if self._machine is None else "inside the stream header"
+            )
         return "between two stanzas" if self._machine is None else "inside a stanza"
 
     def _put_back(self, machine: _Machine) -> None:

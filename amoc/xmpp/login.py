@@ -21,6 +21,7 @@ from amoc.xmpp.errors import (
     Disconnected,
     IqError,
     SaslError,
+    TlsRequiredError,
     quoted,
 )
 from amoc.xmpp.framing import NS_STREAMS
@@ -170,7 +171,9 @@ class Negotiation:
         stream.open(domain)
         element = self.expect("its stream features")
         if element.tag != _FEATURES:
-            raise self._broken("invalid-xml", f"stream features must come first, but {element.tag} came")
+            raise self._broken(
+                "invalid-xml", f"stream features must come first, but {element.tag} came"
+            )
         header = stream.header or {}
         if header.get("version", "").partition(".")[0] in ("", "0"):
             raise self._broken("unsupported-version", "the server's stream must be of version 1.0")
@@ -181,11 +184,11 @@ class Negotiation:
 
         Raises:
             SaslError: The server refused, or cannot be believed.
-            ConnectError: It demands TLS.
+            TlsRequiredError: It demands TLS.
             XmppError: The stream ended.
         """
         if features.tls_required:
-            raise ConnectError(
+            raise TlsRequiredError(
                 f"{self.stream.who}: the server demands TLS, which this version of amoc does not speak;"
                 " let the server allow plain TCP (prosody: c2s_require_encryption = false and"
                 " allow_unencrypted_plain_auth = true; ejabberd: no starttls_required)"
@@ -210,12 +213,16 @@ class Negotiation:
                 condition, text = conditions_of(element, NS_SASL)
                 raise SaslError(self.stream.who, condition, text)
             if element.tag != _CHALLENGE:
-                raise self._broken("invalid-xml", f"SASL must be answered with SASL, not {element.tag}")
+                raise self._broken(
+                    "invalid-xml", f"SASL must be answered with SASL, not {element.tag}"
+                )
             response = sasl.encode(mechanism.answer(sasl.decode(element.text) or b""))
             # An empty response is an empty element; "=" is for initial responses only (6.4.2, 6.4.3).
             response = "" if response == "=" else response
             self.stream.send(f"<response xmlns='{NS_SASL}'>{response}</response>".encode())
-        raise sasl.Refused("bad-challenge", f"the server sent more than {sasl.MAX_CHALLENGES} challenges")
+        raise sasl.Refused(
+            "bad-challenge", f"the server sent more than {sasl.MAX_CHALLENGES} challenges"
+        )
 
     def bind(self, features: Features, resource: str) -> str:
         """Bind a resource (RFC 6120 section 7); the full JID that the server gives.
@@ -225,7 +232,9 @@ class Negotiation:
             XmppError: The stream ended, or the server offers no binding.
         """
         if not features.bind:
-            raise self._broken("invalid-xml", "the server must offer resource binding after the log-in")
+            raise self._broken(
+                "invalid-xml", "the server must offer resource binding after the log-in"
+            )
         wish = f"<resource>{escape(resource)}</resource>" if resource else ""
         answer = self.ask("bind", f"<bind xmlns='{NS_BIND}'>{wish}</bind>", "the bound resource")
         jid = answer.findtext(f"{{{NS_BIND}}}bind/{{{NS_BIND}}}jid", "").strip()
@@ -275,5 +284,3 @@ class Negotiation:
 
     def _broken(self, condition: str, text: str) -> BadStreamError:
         return BadStreamError(self.stream.who, condition, quoted(text))
-
-

@@ -30,9 +30,7 @@ _ESCAPED: Final = {
     "\n": "&#10;",
     "\t": "&#9;",
 }
-_ENVELOPE: Final = (
-    f"<stream:stream xmlns='{NS_CLIENT}' xmlns:stream='{NS_STREAMS}'>".encode()
-)
+_ENVELOPE: Final = f"<stream:stream xmlns='{NS_CLIENT}' xmlns:stream='{NS_STREAMS}'>".encode()
 
 
 def _replacement(found: re.Match[str]) -> str:
@@ -119,7 +117,9 @@ def parse(text: str | bytes) -> Element:
     # The closing tag shows whether anything was left open.
     found += framer.feed(b"</stream:stream>")
     if framer.violation is not None:
-        raise ScenarioError(f"raw XML must be well-formed and fit for XMPP, but is not: {framer.violation}")
+        raise ScenarioError(
+            f"raw XML must be well-formed and fit for XMPP, but is not: {framer.violation}"
+        )
     if len(found) != 1 or not framer.closed:
         raise ScenarioError(f"raw XML must be exactly one element, but is {len(found)}")
     return found[0]
@@ -128,5 +128,3 @@ def parse(text: str | bytes) -> Element:
 def child_tag(namespace: str, name: str) -> str:
     """ElementTree's tag for `name` in `namespace`."""
     return f"{{{namespace}}}{name}"
-
-

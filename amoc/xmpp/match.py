@@ -54,11 +54,15 @@ class Match:
 
     def __and__(self, other: Predicate) -> Match:
         mine = self._test
-        return Match(lambda stanza: mine(stanza) and other(stanza), f"({self.name} & {name_of(other)})")
+        return Match(
+            lambda stanza: mine(stanza) and other(stanza), f"({self.name} & {name_of(other)})"
+        )
 
     def __or__(self, other: Predicate) -> Match:
         mine = self._test
-        return Match(lambda stanza: mine(stanza) or other(stanza), f"({self.name} | {name_of(other)})")
+        return Match(
+            lambda stanza: mine(stanza) or other(stanza), f"({self.name} | {name_of(other)})"
+        )
 
     def __invert__(self) -> Match:
         mine = self._test
@@ -72,7 +76,11 @@ def name_of(predicate: Predicate | None) -> str:
     """What to call `predicate` in a message."""
     if predicate is None:
         return "stanza"
-    return predicate.name if isinstance(predicate, Match) else getattr(predicate, "__name__", repr(predicate))
+    return (
+        predicate.name
+        if isinstance(predicate, Match)
+        else getattr(predicate, "__name__", repr(predicate))
+    )
 
 
 is_any: Final = Match(lambda _: True, "is_any")
@@ -97,8 +105,10 @@ is_unavailable: Final = Match(
     lambda s: s.tag == PRESENCE and s.xml.get("type") == "unavailable", "is_unavailable"
 )
 is_subscription: Final = Match(
-    lambda s: s.tag == PRESENCE
-    and s.xml.get("type") in ("subscribe", "subscribed", "unsubscribe", "unsubscribed"),
+    lambda s: (
+        s.tag == PRESENCE
+        and s.xml.get("type") in ("subscribe", "subscribed", "unsubscribe", "unsubscribed")
+    ),
     "is_subscription",
 )
 is_request: Final = Match(
@@ -131,7 +141,8 @@ def has_child(namespace: str, name: str | None = None) -> Match:
     if name is None:
         start = f"{{{namespace}}}"
         return Match(
-            lambda s: any(child.tag.startswith(start) for child in s.xml), f"has_child({namespace!r})"
+            lambda s: any(child.tag.startswith(start) for child in s.xml),
+            f"has_child({namespace!r})",
         )
     tag = f"{{{namespace}}}{name}"
     return Match(lambda s: s.xml.find(tag) is not None, f"has_child({namespace!r}, {name!r})")

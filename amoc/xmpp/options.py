@@ -40,8 +40,16 @@ def parse_server(text: str) -> Server:
     if bracketed:
         host = host[1:-1]
     valid = port.isascii() and port.isdigit() and 1 <= int(port) <= 65535
-    if not host or not valid or (":" in host and not bracketed) or not host.isprintable() or " " in host:
-        raise ValueError(f"must be host:port, such as 127.0.0.1:5222 or [::1]:5222, but has {text.strip()!r}")
+    if (
+        not host
+        or not valid
+        or (":" in host and not bracketed)
+        or not host.isprintable()
+        or " " in host
+    ):
+        raise ValueError(
+            f"must be host:port, such as 127.0.0.1:5222 or [::1]:5222, but has {text.strip()!r}"
+        )
     return Server(host, int(port))
 
 

@@ -158,14 +158,17 @@ class Scram:
             self._prove(data)
         if not self._proved:
             raise Refused(
-                "bad-server-signature", "the server said success without proving that it knows the password"
+                "bad-server-signature",
+                "the server said success without proving that it knows the password",
             )
 
     def _read(self, challenge: bytes) -> tuple[str, bytes, int]:
         """Nonce, salt and iterations of a server-first-message, in this order (RFC 5802 section 7)."""
         fields = _fields(challenge, "the server's first message")
         if [name for name, _ in fields[:3]] != ["r", "s", "i"]:
-            raise Refused("bad-challenge", "the server's first message must begin with r=, s= and i=")
+            raise Refused(
+                "bad-challenge", "the server's first message must begin with r=, s= and i="
+            )
         nonce, salt, iterations = (value for _, value in fields[:3])
         if not nonce.startswith(self._nonce) or not len(self._nonce) < len(nonce) <= _MAX_NONCE:
             raise Refused("bad-challenge", "the server's nonce must begin with ours, and go on")
@@ -192,7 +195,8 @@ class Scram:
         assert self._server_signature is not None
         if given is None or not hmac.compare_digest(given, self._server_signature):
             raise Refused(
-                "bad-server-signature", "the server's signature is wrong: it does not know the password"
+                "bad-server-signature",
+                "the server's signature is wrong: it does not know the password",
             )
         self._proved = True
 
@@ -287,5 +291,7 @@ def make(
         return Anonymous()
     hashes = {"SCRAM-SHA-1": "sha1", "SCRAM-SHA-256": "sha256"}
     if name not in hashes:
-        raise Refused("invalid-mechanism", f"{name} is none of {', '.join(hashes)}, PLAIN, ANONYMOUS")
+        raise Refused(
+            "invalid-mechanism", f"{name} is none of {', '.join(hashes)}, PLAIN, ANONYMOUS"
+        )
     return Scram(hashes[name], username, password, nonce(), max_iterations)

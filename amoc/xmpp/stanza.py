@@ -7,7 +7,6 @@ it, with all that its plugins know, and ``stanza["…"]`` reads that one's inter
 
 from __future__ import annotations
 
-
 from typing import TYPE_CHECKING, Any, Final
 from xml.etree.ElementTree import Element
 
@@ -100,7 +99,7 @@ class Stanza:
 
     @property
     def stanza(self) -> StanzaBase:
-        """slixmpp's Message, Presence or Iq around the same tree, made at the first use.
+        """Slixmpp's Message, Presence or Iq around the same tree, made at the first use.
 
         Raises:
             ScenarioError: slixmpp has no class for such an element.
@@ -147,7 +146,6 @@ def conditions_of(error: Element, namespace: str) -> tuple[str, str]:
         else:
             condition = condition or name
     return condition or "undefined-condition", text
-
 
 
 def bare(jid: str) -> str:

@@ -7,7 +7,6 @@ say. Whatever it is, the event loop never sees an exception.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from time import monotonic_ns
 from typing import Any, Final, Protocol
 
@@ -16,7 +15,7 @@ from amoc.xmpp.errors import BadStreamError, Disconnected, StreamError
 from amoc.xmpp.framing import NS_CLIENT, NS_STREAMS, Framer, Violation
 from amoc.xmpp.markup import escape
 from amoc.xmpp.stanza import Stanza, conditions_of
-from amoc.xmpp.transport import Transport
+from amoc.xmpp.transport import HARD_LIMIT, SOFT_LIMIT, Transport
 
 __all__ = ["Owner", "Stream"]
 
@@ -79,9 +78,9 @@ class Stream:
         return self._framer.header
 
     @property
-    def unsent(self) -> int:
-        """Bytes that are still to be taken by the kernel."""
-        return self._transport.unsent
+    def congested(self) -> bool:
+        """Whether so much is unsent that who can wait should (`wait_sendable`)."""
+        return self._transport.unsent > SOFT_LIMIT
 
     def open(self, domain: str) -> None:
         """Begin a new stream, at first and again after authentication (sections 4.2 and 4.3.3)."""
@@ -93,7 +92,15 @@ class Stream:
         )
 
     def send(self, data: bytes) -> None:
-        """Send bytes that are whole elements. Never waits."""
+        """Send bytes that are whole elements. Never waits; see `wait_sendable`."""
+        if self._transport.unsent > HARD_LIMIT and not self.ended:
+            self.closing = True  # one more word would not be taken either
+            self.fail(
+                Disconnected(
+                    f"{self.who}: the server must take what it is sent, but left {HARD_LIMIT} bytes"
+                )
+            )
+            return
         if self._trace is not None:
             self._trace("sent", self.who, tracing.masked(data))
         self._transport.write(data)
@@ -148,10 +155,11 @@ class Stream:
                     return
             if framer.violation is not None or framer.closed:
                 self._finish(framer.violation)
-            if not self.ended:
-                owner.on_turn()
         except Exception as error:
             self.fail(error)
+        if not self.ended:
+            # Not guarded: this lets users run, and what they raise is theirs.
+            owner.on_turn()
 
     def _finish(self, violation: Violation | None) -> None:
         if violation is not None:

@@ -37,9 +37,7 @@ Socket: Any = monkey.get_original("socket", "socket")
 Address = tuple[Any, ...]
 
 
-def connected_socket(
-    family: int, address: Address, source: str | None, timeout: float
-) -> Any:
+def connected_socket(family: int, address: Address, source: str | None, timeout: float) -> Any:
     """A non-blocking TCP socket connected to `address`.
 
     Args:

@@ -57,7 +57,9 @@ class Waiter(Generic[T]):
         hub = get_hub()
         current = getcurrent()
         if current is hub:
-            raise ScenarioError("a handler runs inside the event loop and must not wait for anything")
+            raise ScenarioError(
+                "a handler runs inside the event loop and must not wait for anything"
+            )
         timer = None
         if timeout < inf:
             timer = hub.loop.timer(max(timeout, 0.0))

@@ -1,0 +1,108 @@
+"""XMPP for users: connect, send, receive, measure. `amoc.xmpp.server` is the embedded server.
+
+with xmpp.connect(user_id) as client:
+    client.send_presence()
+    client.send_chat(user_id + 1, "hello")
+    print(client.receive(xmpp.is_chat, timeout=10).body)
+"""
+
+from amoc.limits import needs_fds
+from amoc.xmpp.bridge import preload
+from amoc.xmpp.client import Client
+from amoc.xmpp.connecting import FDS_PER_USER, connect, register
+from amoc.xmpp.errors import (
+    BadStreamError,
+    ConnectError,
+    ConnectTimeout,
+    Disconnected,
+    IqError,
+    IqTimeout,
+    OutOfFilesError,
+    ReceiveTimeout,
+    SaslError,
+    SendTimeout,
+    StreamError,
+    TlsRequiredError,
+    XmppError,
+)
+from amoc.xmpp.markup import escape
+from amoc.xmpp.match import (
+    Match,
+    from_jid,
+    has_body,
+    has_child,
+    has_id,
+    has_type,
+    is_answer,
+    is_any,
+    is_available,
+    is_chat,
+    is_error,
+    is_groupchat,
+    is_headline,
+    is_iq,
+    is_message,
+    is_presence,
+    is_request,
+    is_subscription,
+    is_unavailable,
+)
+from amoc.xmpp.meters import stamp
+from amoc.xmpp.naming import address
+from amoc.xmpp.roster import Contact
+from amoc.xmpp.stanza import Stanza
+from amoc.xmpp.tracing import trace
+
+needs_fds(__name__, FDS_PER_USER)
+
+__all__ = [
+    # connections
+    "Client",
+    "connect",
+    "register",
+    # what comes
+    "Contact",
+    "Stanza",
+    # what to wait for
+    "Match",
+    "from_jid",
+    "has_body",
+    "has_child",
+    "has_id",
+    "has_type",
+    "is_answer",
+    "is_any",
+    "is_available",
+    "is_chat",
+    "is_error",
+    "is_groupchat",
+    "is_headline",
+    "is_iq",
+    "is_message",
+    "is_presence",
+    "is_request",
+    "is_subscription",
+    "is_unavailable",
+    # what raw stanzas are made with
+    "address",
+    "escape",
+    "stamp",
+    # what may go wrong
+    "BadStreamError",
+    "ConnectError",
+    "ConnectTimeout",
+    "Disconnected",
+    "IqError",
+    "IqTimeout",
+    "OutOfFilesError",
+    "ReceiveTimeout",
+    "SaslError",
+    "SendTimeout",
+    "StreamError",
+    "TlsRequiredError",
+    "XmppError",
+    # for amoc itself
+    "FDS_PER_USER",
+    "preload",
+    "trace",
+]

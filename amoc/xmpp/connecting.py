@@ -1,0 +1,273 @@
+"""`connect`: from a user's number to a client, in one attempt or a few.
+
+An attempt is a TCP connection and a log-in under one deadline. What may go better the next time is
+tried again, after a pause that doubles: a server that is refused or away, an overloaded one. What will
+not (a wrong password, TLS demanded, no descriptors left) is raised at once.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+import resource as limits
+from time import monotonic_ns
+from typing import Any, Final, NamedTuple
+
+import gevent
+from gevent import getcurrent
+
+from amoc.errors import AmocError, ScenarioError
+from amoc.timing import S_NS
+from amoc.user import User
+from amoc.xmpp import addresses, meters, naming, options
+from amoc.xmpp.client import Client
+from amoc.xmpp.errors import (
+    BadStreamError,
+    ConnectError,
+    ConnectTimeout,
+    Disconnected,
+    IqError,
+    OutOfFilesError,
+    SaslError,
+    StreamError,
+    TlsRequiredError,
+    XmppError,
+)
+from amoc.xmpp.login import Negotiation, Terms
+from amoc.xmpp.naming import Identity
+from amoc.xmpp.options import Server
+from amoc.xmpp.session import Session
+from amoc.xmpp.transport import connected_socket
+
+__all__ = ["FDS_PER_USER", "connect", "register", "worth_retrying"]
+
+FDS_PER_USER: Final = 1
+"""File descriptors that each connected user holds."""
+MAX_PAUSE_S: Final = 60.0
+
+_PASSING_STREAM_ERRORS: Final = frozenset(
+    (
+        "connection-timeout",
+        "internal-server-error",
+        "remote-connection-failed",
+        "reset",
+        "resource-constraint",
+        "system-shutdown",
+        "undefined-condition",
+    )
+)
+
+
+class Plan(NamedTuple):
+    """What `connect` was asked for, with the settings filled in."""
+
+    me: Identity
+    terms: Terms
+    server: str | None
+    timeout: float
+    inbox_size: int
+    max_stanza_bytes: int
+    interrupts: bool
+
+
+def worth_retrying(error: BaseException) -> bool:
+    """Whether another attempt may go better."""
+    if isinstance(error, OutOfFilesError | TlsRequiredError | BadStreamError):
+        return False
+    if isinstance(error, ConnectError | Disconnected):
+        return True
+    if isinstance(error, StreamError):
+        return error.condition in _PASSING_STREAM_ERRORS
+    if isinstance(error, SaslError):
+        return error.condition == "temporary-auth-failure"
+    return isinstance(error, IqError) and error.kind == "wait"
+
+
+def pause_before(attempt: int, first: float, share: float) -> float:
+    """How long to pause before attempt number `attempt` (from 1), in seconds.
+
+    Args:
+        attempt: The number; there is no pause before the first, which is 0.
+        first: The pause before attempt 1; it doubles each time.
+        share: From 0 to 1; spreads users that failed together over the second half of the pause.
+    """
+    return float(min(first * 2 ** min(attempt - 1, 30), MAX_PAUSE_S) * (0.5 + share / 2))
+
+
+def connect(
+    user_id: int | None = None,
+    *,
+    username: str | None = None,
+    password: str | None = None,
+    domain: str | None = None,
+    server: str | None = None,
+    resource: str | None = None,
+    mechanism: str | None = None,
+    register: bool | None = None,
+    timeout: float | None = None,
+    attempts: int | None = None,
+    inbox_size: int | None = None,
+    interrupts: bool = True,
+) -> Client:
+    """Connect and log in; use the client in a ``with`` block.
+
+    What is None is taken from the settings that begin with ``xmpp_``.
+
+    Args:
+        user_id: The user's number, from which the default name and password are made; None for the
+            calling user's.
+        username: The local part of its JID.
+        password: Its password.
+        domain: The domain of its JID.
+        server: Where to connect to, ``host:port``, whatever the domain.
+        resource: The resource to ask for; empty lets the server choose.
+        mechanism: The one SASL mechanism to use, ``ANONYMOUS`` say.
+        register: Make the account first; that it exists already is no error.
+        timeout: How long each attempt may take, in seconds.
+        attempts: How often to try.
+        inbox_size: How many received stanzas are kept until they are looked at; 0 keeps none.
+        interrupts: Whether the calling greenlet is interrupted by the error when the stream ends while it
+            waits for something else; otherwise the next call to the client raises it.
+
+    Raises:
+        ConnectError: No connection, or no session in time (`ConnectTimeout`).
+        SaslError: The log-in was refused.
+        IqError: The registration or the resource was refused.
+        StreamError: The server ended the stream, or broke the protocol.
+        Disconnected: The connection broke.
+        ScenarioError: There is nobody to log in as, or a value makes no sense.
+    """
+    me = naming.identity(user_id, username, password, domain)
+    mechanisms = (mechanism,) if mechanism else options.names(options.xmpp_mechanisms.get())
+    if mechanism and mechanism not in options.MECHANISMS:
+        raise ScenarioError(
+            f"mechanism must be one of {', '.join(options.MECHANISMS)}, but is {mechanism!r}"
+        )
+    plan = Plan(
+        me=me._replace(username="") if mechanisms == ("ANONYMOUS",) else me,
+        terms=Terms(
+            mechanisms=mechanisms,
+            resource=options.xmpp_resource.get() if resource is None else resource,
+            max_iterations=options.xmpp_scram_max_iterations.get(),
+            register=options.xmpp_register.get() if register is None else register,
+        ),
+        server=server,
+        timeout=options.xmpp_connect_timeout.get() if timeout is None else timeout,
+        inbox_size=options.xmpp_inbox_size.get() if inbox_size is None else inbox_size,
+        max_stanza_bytes=options.xmpp_max_stanza_bytes.get(),
+        interrupts=interrupts,
+    )
+    most = options.xmpp_connect_attempts.get() if attempts is None else attempts
+    for attempt in range(most):
+        if attempt and not _pause(attempt):
+            break
+        try:
+            return _attempt(plan, attempt)
+        except XmppError as error:
+            meters.connection_failures.inc()
+            failure = error
+            if not worth_retrying(error):
+                break
+    raise failure
+
+
+def _pause(attempt: int) -> bool:
+    """Pause before another attempt; False when the user was asked to leave meanwhile."""
+    seconds = pause_before(attempt, options.xmpp_connect_pause.get(), random.random())
+    caller = getcurrent()
+    if isinstance(caller, User):
+        return not caller.wait_leaving(seconds)
+    gevent.sleep(seconds)
+    return True
+
+
+def register(user_id: int | None = None, **options_of_connect: Any) -> None:
+    """Make a user's account (XEP-0077) and see that it can log in.
+
+    Args:
+        user_id: The user's number; None for the calling user's.
+        options_of_connect: As in `connect`.
+
+    Raises:
+        XmppError: As `connect`.
+    """
+    connect(user_id, **{**options_of_connect, "register": True}).close()
+
+
+def _attempt(plan: Plan, attempt: int) -> Client:
+    me = plan.me
+    server = _server(plan, attempt)
+    who = f"{me.bare_jid} at {server}"
+    begin_ns = monotonic_ns()
+    deadline_ns = begin_ns + int(min(plan.timeout, 1e9) * S_NS)
+    sock = _socket(server, addresses.source_for(me.user_id), who, deadline_ns)
+    talk = Negotiation(sock, who, plan.max_stanza_bytes, deadline_ns)
+    try:
+        features = talk.open(me.domain)
+        if plan.terms.register and me.username:
+            talk.register(features, me)
+        talk.authenticate(features, me, plan.terms)
+        jid = talk.bind(talk.open(me.domain), plan.terms.resource)
+    except BaseException as error:
+        if isinstance(error, AmocError):
+            talk.stream.fail(error)  # tells the server what it did wrong, where it did
+        talk.stream.abort()
+        raise
+    meters.connection.record_ns(monotonic_ns() - begin_ns)
+    meters.connections.inc()
+    session = Session(talk.stream, jid, plan.inbox_size, plan.interrupts)
+    session.begin(talk.early)
+    return Client(session, me.user_id)
+
+
+def _server(plan: Plan, attempt: int) -> Server:
+    try:
+        return addresses.server_for(plan.me.user_id, attempt, plan.me.domain, plan.server)
+    except ValueError as error:
+        raise ScenarioError(f"server {error}") from None
+
+
+def _socket(server: Server, source: str | None, who: str, deadline_ns: int) -> Any:
+    try:
+        found = addresses.resolve(server, (deadline_ns - monotonic_ns()) / S_NS)
+    except OSError as error:
+        raise ConnectError(
+            f"{who}: the name {server.host} cannot be resolved: {error.strerror or error}"
+        ) from None
+    failure: OSError = OSError(errno.EADDRNOTAVAIL, "the name has no address")
+    for family, address in found:
+        try:
+            left = (deadline_ns - monotonic_ns()) / S_NS
+            return connected_socket(family, address, source, left)
+        except OSError as error:
+            failure = error
+    raise _connect_error(failure, who, source)
+
+
+def _connect_error(error: OSError, who: str, source: str | None) -> ConnectError:
+    if isinstance(error, TimeoutError) and error.errno is None:
+        return ConnectTimeout(
+            f"{who}: no connection came about before xmpp_connect_timeout was over"
+        )
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        soft, hard = limits.getrlimit(limits.RLIMIT_NOFILE)
+        highest = "no limit" if hard == limits.RLIM_INFINITY else f"{hard} at the most"
+        whose = (
+            "this process may have"
+            if error.errno == errno.EMFILE
+            else "this host is out of files; a process may have"
+        )
+        return OutOfFilesError(
+            f"{who}: each user needs a file descriptor, but {whose} only {soft};"
+            f" raise that with 'ulimit -n' ({highest}), LimitNOFILE= in systemd, or use more workers"
+        )
+    hint = ""
+    if error.errno == errno.EADDRNOTAVAIL:
+        hint = (
+            f"; local ports from {source} may be used up"
+            if source
+            else "; local ports may be used up"
+        ) + ", add addresses to xmpp_source_addresses"
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    return ConnectError(f"{who}: cannot connect: {reason}{hint}")

@@ -1,0 +1,72 @@
+"""What every XMPP client measures by itself, and the stamp by which time to delivery is known.
+
+A message's id carries when it was sent, on the monotonic clock that all processes of a host share, and
+which host's clock that is: servers hand ids on unchanged. A stamp of another clock, of another host or
+of a time before the last boot, is not taken for a duration.
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+from pathlib import Path
+from time import monotonic_ns
+from typing import Final
+
+from amoc import metrics
+
+__all__ = ["sent_ns", "stamp"]
+
+connections = metrics.counter("connections")
+"""Sessions that were established."""
+connection_failures = metrics.counter("connection_failures")
+"""Attempts that did not come to a session."""
+disconnections = metrics.counter("disconnections")
+"""Sessions that ended without our wish."""
+connected = metrics.gauge("connected")
+"""Sessions that are there now."""
+connection = metrics.timer("connection")
+"""From the TCP connect to the bound session, of attempts that succeeded."""
+messages_sent = metrics.counter("messages_sent")
+"""Messages handed to the connection, errors apart."""
+messages_received = metrics.counter("messages_received")
+"""Messages read from the connection, errors apart."""
+message_errors = metrics.counter("message_errors")
+"""Messages of type error that were received, a bounced one say."""
+message_ttd = metrics.timer("message_ttd")
+"""Time to delivery: from `send_chat` to the reading of the bytes by the receiver's process."""
+request = metrics.timer("request")
+"""From an iq to its answer, results and errors alike."""
+inbox_dropped = metrics.counter("inbox_dropped")
+"""Stanzas that nobody looked at and that made room for newer ones."""
+
+
+def _clock() -> str:
+    """A word for this host's monotonic clock since its last boot."""
+    found = b""
+    for source in ("/proc/sys/kernel/random/boot_id", "/proc/self/timens_offsets"):
+        try:
+            found += Path(source).read_bytes()
+        except OSError:
+            continue
+    # Where nothing tells clocks apart, processes that were not forked from one another do not compare.
+    return f"{zlib.crc32(found or os.urandom(8)):08x}"
+
+
+_PREFIX: Final = _clock() + "."
+_MAX_DIGITS: Final = 20
+
+
+def stamp() -> str:
+    """An id for a message that is sent now; whoever receives it with amoc measures its delivery."""
+    return f"{_PREFIX}{monotonic_ns()}"
+
+
+def sent_ns(stanza_id: str | None) -> int | None:
+    """When a message with this id was sent, on this host's monotonic clock; None when it does not say."""
+    if stanza_id is None or not stanza_id.startswith(_PREFIX):
+        return None
+    digits = stanza_id[len(_PREFIX) :]
+    if len(digits) > _MAX_DIGITS or not (digits.isascii() and digits.isdigit()):
+        return None
+    return int(digits)

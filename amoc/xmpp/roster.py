@@ -1,0 +1,54 @@
+"""The roster's queries and answers (RFC 6121 section 2) as pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+from xml.etree.ElementTree import Element
+
+from amoc.xmpp.markup import escape
+
+__all__ = ["Contact", "contacts"]
+
+NS: Final = "jabber:iq:roster"
+GET: Final = f"<query xmlns='{NS}'/>"
+
+
+class Contact(NamedTuple):
+    """One item of a roster."""
+
+    jid: str
+    name: str
+    """Empty when the user gave none."""
+    subscription: str
+    """``none``, ``to`` (we see theirs), ``from`` (they see ours) or ``both``."""
+    pending: bool
+    """Whether our request to subscribe awaits an answer."""
+    groups: tuple[str, ...]
+
+
+def contacts(iq: Element) -> dict[str, Contact]:
+    """The contacts in a roster result or push, by JID."""
+    found = {}
+    for item in iq.iterfind(f"{{{NS}}}query/{{{NS}}}item"):
+        jid = item.get("jid", "")
+        found[jid] = Contact(
+            jid=jid,
+            name=item.get("name", ""),
+            subscription=item.get("subscription", "none"),
+            pending=item.get("ask") == "subscribe",
+            groups=tuple(group.text or "" for group in item.iterfind(f"{{{NS}}}group")),
+        )
+    return found
+
+
+def put(jid: str, name: str | None, groups: Iterable[str]) -> str:
+    """The payload that adds or changes a contact."""
+    label = "" if name is None else f" name='{escape(name)}'"
+    inside = "".join(f"<group>{escape(group)}</group>" for group in groups)
+    return f"<query xmlns='{NS}'><item jid='{escape(jid)}'{label}>{inside}</item></query>"
+
+
+def remove(jid: str) -> str:
+    """The payload that removes a contact."""
+    return f"<query xmlns='{NS}'><item jid='{escape(jid)}' subscription='remove'/></query>"

@@ -1,0 +1,290 @@
+"""A session's receiving side: what becomes of each stanza that comes, and who hears of the end.
+
+Everything here runs inside the event loop, in the call that read the bytes. A stanza is measured, shown
+to the handlers, and then goes the first of these ways that is open to it:
+
+1. an answer goes to the request that waits for it;
+2. what a waiting `receive` asked for goes there;
+3. a request of the peer that nobody wanted is answered (RFC 6120 section 8.2.3, RFC 6121 section 2.1.6,
+   XEP-0199);
+4. the inbox keeps it. It is bounded: the oldest makes room, and that is counted.
+
+When the stream ends by failure, those who wait on it are told by their exception. If the user that
+connected is not among them, it is interrupted wherever it waits: a user without its connection is not
+the load that was asked for.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from gevent import get_hub, getcurrent
+from greenlet import greenlet
+
+from amoc.board import UserState
+from amoc.errors import ClosedError
+from amoc.user import User
+from amoc.xmpp import meters
+from amoc.xmpp.markup import escape
+from amoc.xmpp.match import Predicate
+from amoc.xmpp.stanza import IQ, MESSAGE, NS_STANZA_ERRORS, Stanza, bare
+from amoc.xmpp.stream import Stream
+from amoc.xmpp.waiting import Waiter
+
+__all__ = ["Receiver", "Session"]
+
+Handler = Callable[[Stanza], object]
+
+PING: Final = "{urn:xmpp:ping}ping"
+ROSTER: Final = "{jabber:iq:roster}query"
+
+
+class Receiver(Waiter[Stanza]):
+    """A greenlet that waits for a stanza of its choice.
+
+    Attributes:
+        match: Its choice.
+        takes: Whether the stanza is its own then; else it only looks.
+    """
+
+    __slots__ = ("match", "takes")
+
+    def __init__(self, match: Predicate, takes: bool = True) -> None:
+        super().__init__()
+        self.match = match
+        self.takes = takes
+
+
+class Request(Waiter[Stanza]):
+    """A greenlet that waits for the answer to its iq, sent to `to` (empty: to the account itself)."""
+
+    __slots__ = ("to",)
+
+    def __init__(self, to: str) -> None:
+        super().__init__()
+        self.to = to
+
+
+class Session:
+    """Owns a stream after the log-in.
+
+    Attributes:
+        jid: The full JID that the server gave.
+        stream: The stream.
+        owner: The greenlet that connected.
+        closed: Whether the user has closed it.
+        requests: Who waits for which answer, by the iq's id.
+        receivers: Who waits for stanzas, first come first served.
+        on_received: Handlers of received stanzas, with their choices.
+        inbox: What came and nobody has asked for.
+        on_closed: Who waits for the end.
+    """
+
+    __slots__ = (
+        "_counted",
+        "_inbox_size",
+        "_interrupts",
+        "_told",
+        "_woken",
+        "closed",
+        "inbox",
+        "jid",
+        "on_closed",
+        "on_received",
+        "owner",
+        "receivers",
+        "requests",
+        "stream",
+    )
+
+    def __init__(self, stream: Stream, jid: str, inbox_size: int, interrupts: bool) -> None:
+        """Take over a stream that is logged in; see `begin`."""
+        self.stream = stream
+        self.jid = jid
+        self.owner: greenlet | None = getcurrent()
+        self.closed = False
+        self.requests: dict[str, Request] = {}
+        self.receivers: list[Receiver] = []
+        self.on_received: list[tuple[Predicate, Handler]] = []
+        self.inbox: deque[Stanza] | None = None  # most users never need one
+        self.on_closed: Waiter[bool] | None = None
+        self._inbox_size = inbox_size
+        self._interrupts = interrupts
+        self._told = False
+        self._counted = False
+        self._woken: list[Waiter[Stanza]] = []
+
+    def begin(self, early: list[Stanza]) -> None:
+        """Be told by the stream from now on; `early` came before."""
+        meters.connected.inc()
+        self._counted = True
+        self.stream.owner = self
+        for stanza in early:
+            self.on_stanza(stanza)
+
+    def check_open(self) -> None:
+        """Raise what ended the session, if it has ended.
+
+        Raises:
+            ClosedError: It was closed by the user.
+            BaseException: What ended it.
+        """
+        if self.closed:
+            raise ClosedError(f"{self.stream.who}: this client was closed")
+        if self.stream.failure is not None:
+            self._told = True
+            raise self.stream.failure
+        if self.stream.ended:
+            raise ClosedError(f"{self.stream.who}: this client's stream is over")
+
+    def forget(self) -> None:
+        """The user wants nothing more of it, not even to be told of its end."""
+        self.closed = True
+        self._told = True
+
+    def on_stanza(self, stanza: Stanza) -> None:
+        """Measure it, and let it go its way."""
+        tag = stanza.tag
+        if tag == MESSAGE:
+            self._measure(stanza)
+        handled = False
+        for match, handler in self.on_received:
+            if match(stanza):
+                handled = handler(stanza) is True or handled
+        if tag == IQ and self._answers_request(stanza):
+            return
+        if self.receivers and self._received(stanza):
+            return
+        if tag == IQ and stanza.type in ("get", "set"):
+            if not handled and not self._answer(stanza):
+                return
+            if handled:
+                return
+        self._keep(stanza)
+
+    def on_turn(self) -> None:
+        """Wake those who have got something."""
+        if self._woken:
+            woken, self._woken = self._woken, []
+            for waiter in woken:
+                waiter.wake()
+
+    def on_end(self, error: BaseException | None) -> None:
+        """Tell everybody."""
+        self.leave()
+        if error is not None and not self.closed:
+            meters.disconnections.inc()
+        reason = error or ClosedError(f"{self.stream.who}: this client was closed")
+        waiting: list[Waiter[Stanza]] = [*self.requests.values(), *self.receivers]
+        run_callback = get_hub().loop.run_callback
+        for waiter in waiting:
+            if self.owner is not None and waiter.holds(self.owner):
+                self._told = True
+            waiter.fail(reason)
+            run_callback(waiter.wake)
+        if self.on_closed is not None:
+            self.on_closed.set(True)
+            run_callback(self.on_closed.wake)
+        if error is not None and self._interrupts and not self._told:
+            run_callback(self._interrupt, error)
+
+    def leave(self) -> None:
+        """Count this session as gone; harmless the second time."""
+        if self._counted:
+            self._counted = False
+            meters.connected.dec()
+
+    def _interrupt(self, error: BaseException) -> None:
+        owner = self.owner
+        if self._told or owner is None or owner.dead:
+            return
+        # Between two iterations of start() there is nothing of the scenario to interrupt.
+        if isinstance(owner, User) and owner.crowd.states[owner.id] != UserState.RUNNING:
+            return
+        self._told = True
+        owner.throw(error)
+
+    def _measure(self, stanza: Stanza) -> None:
+        xml = stanza.xml
+        if xml.get("type") == "error":
+            meters.message_errors.inc()
+            return
+        meters.messages_received.inc()
+        sent_ns = meters.sent_ns(xml.get("id"))
+        if sent_ns is not None:
+            meters.message_ttd.record_ns(stanza.received_ns - sent_ns)
+
+    def _answers_request(self, stanza: Stanza) -> bool:
+        request = self.requests.get(stanza.id)
+        if request is None or request.done or stanza.type not in ("result", "error"):
+            return False
+        if not self._is_from(stanza.sender, request.to):
+            return False
+        request.set(stanza)
+        self._woken.append(request)
+        return True
+
+    def _is_from(self, sender: str, asked: str) -> bool:
+        """Whether an answer from `sender` answers what `asked` was asked (RFC 6120 section 8.1.2.1)."""
+        if sender == asked or sender.lower() == asked.lower():
+            return True
+        # What was asked of nobody was asked of the account; servers name that in various ways.
+        own = bare(self.jid)
+        domain = own.rpartition("@")[2]
+        mine = ("", own, self.jid, domain)
+        if asked in ("", own):
+            return sender in mine
+        return asked == domain and not sender
+
+    def _received(self, stanza: Stanza) -> bool:
+        for receiver in self.receivers:
+            if receiver.done:
+                continue
+            try:
+                meant = receiver.match(stanza)
+            except Exception as error:  # it is the waiting user's own predicate
+                receiver.fail(error)
+                self._woken.append(receiver)
+                continue
+            if meant:
+                receiver.set(stanza)
+                self._woken.append(receiver)
+                if receiver.takes:
+                    return True
+        return False
+
+    def _answer(self, stanza: Stanza) -> bool:
+        """Answer a request that nobody wanted; whether it should be kept none the less."""
+        payload = stanza.payload
+        tag = None if payload is None else payload.tag
+        if tag == PING and stanza.type == "get":
+            self._reply(stanza, "result", "")
+            return False
+        if tag == ROSTER and stanza.type == "set":
+            # A push comes from the own account; from anybody else it is an attack (section 2.1.6).
+            if stanza.sender and bare(stanza.sender) != bare(self.jid):
+                return False
+            self._reply(stanza, "result", "")
+            return True
+        self._reply(
+            stanza,
+            "error",
+            f"<error type='cancel'><service-unavailable xmlns='{NS_STANZA_ERRORS}'/></error>",
+        )
+        return False
+
+    def _reply(self, stanza: Stanza, kind: str, payload: str) -> None:
+        to = f" to='{escape(stanza.sender)}'" if stanza.sender else ""
+        self.stream.send(f"<iq type='{kind}' id='{escape(stanza.id)}'{to}>{payload}</iq>".encode())
+
+    def _keep(self, stanza: Stanza) -> None:
+        if self.inbox is None:
+            if not self._inbox_size:
+                return
+            self.inbox = deque()
+        elif len(self.inbox) >= self._inbox_size:
+            self.inbox.popleft()
+            meters.inbox_dropped.inc()
+        self.inbox.append(stanza)
