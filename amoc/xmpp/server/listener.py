@@ -298,14 +298,17 @@ class Server:
 
     def _tick(self) -> None:
         now = now_ns()
-        for transport in self.logging_in.tick(now):
+        # All clocks first: what is ended below is given its time to linger from now on.
+        slow_logins, slow_stanzas = self.logging_in.tick(now), self.mid_stanza.tick(now)
+        stalled, lingering = self.stalled.tick(now), self.lingering.tick(now)
+        for transport in slow_logins:
             transport.session.fail("connection-timeout", "logging in took too long")
-        for transport in self.mid_stanza.tick(now):
+        for transport in slow_stanzas:
             transport.session.fail("connection-timeout", "a stanza was begun and not finished")
-        for transport in self.stalled.tick(now):
+        for transport in stalled:
             self.domain.counts.slow_readers += 1
             transport.session.fail("connection-timeout", "nothing was read any more")
-        for transport in self.lingering.tick(now):
+        for transport in lingering:
             transport.close()
         if self._acceptor is not None and self._socket is not None and not self._acceptor.active:
             self._acceptor.start(self._accept)

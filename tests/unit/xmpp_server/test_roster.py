@@ -21,7 +21,8 @@ STATES = {
 OUTBOUND = {
     "subscribe": {
         "none": (True, "none+out"), "none+out": (True, "none+out"),
-        "none+in": (True, "none+out+in"), "none+out+in": (True, "none+out+in"), "to": (True, "to"), "to+in": (True, "to+in"),
+        "none+in": (True, "none+out+in"), "none+out+in": (True, "none+out+in"),
+        "to": (True, "to"), "to+in": (True, "to+in"),
         "from": (True, "from+out"), "from+out": (True, "from+out"), "both": (True, "both"),
     },
     "unsubscribe": {
