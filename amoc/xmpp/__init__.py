@@ -48,6 +48,7 @@ from amoc.xmpp.match import (
     is_unavailable,
 )
 from amoc.xmpp.meters import stamp
+from amoc.xmpp.neighbours import Neighbours
 from amoc.xmpp.naming import address
 from amoc.xmpp.roster import Contact
 from amoc.xmpp.stanza import Stanza
@@ -55,9 +56,10 @@ from amoc.xmpp.tracing import trace
 
 needs_fds(__name__, FDS_PER_USER)
 
-__all__ = [
+__all__ = [  # noqa: RUF022 - grouped by what it is for
     # connections
     "Client",
+    "Neighbours",
     "connect",
     "register",
     # what comes
