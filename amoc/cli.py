@@ -122,7 +122,8 @@ def run(
     from rich.console import Console
 
     from amoc import sources
-    from amoc.engine.controller import Controller, RunPlan, handle_signals
+    from amoc.engine.controller import Controller, handle_signals
+    from amoc.engine.run import RunPlan
     from amoc.view.live import LiveView
     from amoc.view.summary import print_summary
 

@@ -12,9 +12,7 @@ from __future__ import annotations
 import shutil
 import signal
 import tempfile
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from math import inf
 from typing import Any
@@ -25,9 +23,9 @@ from gevent.event import Event
 
 from amoc import bus, limits
 from amoc.engine import link, pacing, placement, process
+from amoc.engine.run import Happening, Outcome, RunPlan, Status
 from amoc.engine.state import State, Step, after
 from amoc.errors import AmocError, ExitCode, InitError, PeerError
-from amoc.figures import Figures
 from amoc.launch import xmppd
 from amoc.launch.child import ChildProcess
 from amoc.messages import (
@@ -64,76 +62,12 @@ ROOM_FOR_IDS = 1_000_000
 """Ids above the highest of the first users for which the board has bytes."""
 DEAL_S = 0.02
 IDLE_S = 0.1
-EVENTS_KEPT = 100
 
 
 class Interrupted(AmocError):
     """The operator wants the run to end at once."""
 
     exit_code = ExitCode.INTERRUPTED
-
-
-@dataclass(frozen=True)
-class RunPlan:
-    """What to run.
-
-    Attributes:
-        scenario: A path to a Python file, or a module's name.
-        users: The ids of the users.
-        duration_s: When the users are asked to finish; None means when all have left by themselves.
-        sources: Raw settings, strongest first, as `amoc.settings.Source`.
-    """
-
-    scenario: str
-    users: range
-    duration_s: float | None
-    sources: Sequence[tuple[str, Mapping[str, Any], bool]]
-    seed: int
-    comment: str
-    init_timeout_s: float
-    stop_timeout_s: float
-
-
-@dataclass(frozen=True)
-class Happening:
-    """Something that happened, for people to read."""
-
-    at_s: float
-    level: str
-    text: str
-
-
-@dataclass
-class Status:
-    """How the run is; what every view shows.
-
-    Attributes:
-        elapsed_s: Since the first user could start.
-        waiting: Users that are still to be dealt to a worker.
-    """
-
-    state: State = State.IDLE
-    plan: RunPlan | None = None
-    loaded: Loaded | None = None
-    elapsed_s: float = 0.0
-    waiting: int = 0
-    figures: Figures = field(default_factory=Figures)
-    events: deque[Happening] = field(default_factory=lambda: deque(maxlen=EVENTS_KEPT))
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How the run ended.
-
-    Attributes:
-        exit_code: What the process should exit with.
-        message: What went wrong, in one line; empty when nothing did.
-        summary: As in `docs/summary.md`; None when no user could start.
-    """
-
-    exit_code: ExitCode
-    message: str
-    summary: dict[str, Any] | None
 
 
 class Controller:
@@ -232,7 +166,7 @@ class Controller:
     def _load(self, directory: str) -> Loaded:
         plan = self._plan
         self._bus.expect(NODE)
-        self._node = ChildProcess("amoc.engine.node", [], self._on_line)
+        self._node = ChildProcess("amoc.engine.node_main", [], self._on_line)
         self._node.write(
             link.encode(
                 Bootstrap(

@@ -12,23 +12,20 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import sys
 import traceback
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import NoReturn
 
 import gevent
 import zmq
 from gevent import socket as gsocket
 from gevent.event import AsyncResult, Event
 
-from amoc import bus, own_settings, settings
-from amoc.board import ALIVE, Board, Cell, Kind, Merge, UserState
-from amoc.engine import link, placement, process, supervisor, worker
-from amoc.errors import AmocError, ExitCode, PeerError, SettingError
-from amoc.histogram import Histogram
+from amoc import bus
+from amoc.board import ALIVE, Board, Cell, UserState
+from amoc.engine import link, placement, process, supervisor
+from amoc.engine.sampling import take_sample
+from amoc.errors import ExitCode
 from amoc.lines import Lines
 from amoc.messages import (
     Bootstrap,
@@ -45,7 +42,6 @@ from amoc.messages import (
     Output,
     Ready,
     Record,
-    Sample,
     Started,
     StartUsers,
     Stopped,
@@ -53,7 +49,6 @@ from amoc.messages import (
     Terminate,
     Terminated,
     UsersGone,
-    WorkerFigures,
     WorkerLost,
     WorkerUp,
 )
@@ -92,7 +87,7 @@ class _Stopping:
 
 
 @dataclass(frozen=True)
-class _Ends:
+class Ends:
     """One side's descriptors of what connects node and supervisor.
 
     Attributes:
@@ -108,7 +103,7 @@ class Node:
     """Relays, samples, watches."""
 
     def __init__(
-        self, bootstrap: Bootstrap, board: Board, supervisor_pid: int, ends: _Ends, directory: str
+        self, bootstrap: Bootstrap, board: Board, supervisor_pid: int, ends: Ends, directory: str
     ) -> None:
         self._bootstrap = bootstrap
         self._board = board
@@ -392,129 +387,7 @@ class Node:
             slot.silent = silent
 
 
-def take_sample(board: Board, highest_id: int) -> Sample:
-    """What the board says now, merged over its slots."""
-    counters: dict[str, int] = {}
-    crashes: dict[str, int] = {}
-    gauges: dict[str, tuple[Merge, list[float]]] = {}
-    timers: dict[str, Histogram] = {}
-    workers = []
-    for slot in range(board.slots):
-        lag = 0.0
-        for kind, name, merge, value in board.area(slot).read():
-            if isinstance(value, Histogram):
-                if name == "loop_lag":
-                    (lag,) = value.quantiles_s(0.99)
-                timers.setdefault(name, Histogram()).add(value.cells, value.max_ns)
-            elif kind is Kind.GAUGE:
-                gauges.setdefault(name, (merge, []))[1].append(value)
-            else:
-                counts = crashes if kind is Kind.CRASH else counters
-                counts[name] = counts.get(name, 0) + int(value)
-        row = board.row(slot)
-        workers.append(
-            WorkerFigures(
-                slot=slot,
-                epoch=row[Cell.EPOCH],
-                pid=row[Cell.PID],
-                users=row[Cell.USERS],
-                users_peak=row[Cell.USERS_PEAK],
-                restarted=row[Cell.RESTARTED],
-                waiting=row[Cell.WAITING],
-                cpu_ns=row[Cell.CPU_NS],
-                max_rss_bytes=row[Cell.MAX_RSS_BYTES],
-                loop_lag_p99_s=lag,
-                silent_ns=max(0, now_ns() - row[Cell.HEARTBEAT_NS]),
-            )
-        )
-    return Sample(
-        at_ns=now_ns(),
-        users={int(state): count for state, count in board.count_users(highest_id).items()},
-        counters=counters,
-        gauges={name: (int(merge), values) for name, (merge, values) in gauges.items()},
-        timers={
-            name: (one.max_ns, [number for item in one.cells.items() for number in item])
-            for name, one in timers.items()
-        },
-        crashes=crashes,
-        workers=[tuple(figures) for figures in workers],
-    )
-
-
 def link_write(line: gsocket.socket, record: Record) -> None:
     """Send `record` to the supervisor; if that is gone, reading from it says so."""
     with contextlib.suppress(OSError):
         line.sendall(link.encode(record))
-
-
-def own_workers(bootstrap: Bootstrap) -> int:
-    """How many slots the board needs; the supervisor will complain about a wrong setting."""
-    sources = [settings.Source(*source)._replace(strict=False) for source in bootstrap.sources]
-    mine = [one for one in settings.declared() if one is own_settings.workers]
-    try:
-        return int(settings.resolve(mine, sources)["workers"].value)
-    except SettingError:
-        return 1
-
-
-def main() -> NoReturn:
-    """Be the node whose bootstrap comes on standard input."""
-    code = int(ExitCode.OK)
-    process.set_title("node")
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the controller's
-    for stream in (sys.stdout, sys.stderr):
-        # Whole lines, or those of several workers would mix; also where PYTHONUNBUFFERED is set.
-        stream.reconfigure(line_buffering=True, write_through=False)  # type: ignore[union-attr]
-    try:
-        bootstrap = link.read_one(0)
-        if not isinstance(bootstrap, Bootstrap):
-            raise PeerError("a node must be given its bootstrap on standard input")
-        _run(bootstrap)
-    except AmocError as error:
-        print(f"amoc: node: {error}", file=sys.stderr)
-        code = int(error.exit_code)
-    except BaseException:
-        traceback.print_exc()
-        code = int(ExitCode.INTERNAL)
-    finally:
-        sys.stdout.flush()
-        os._exit(code)
-
-
-def _run(bootstrap: Bootstrap) -> None:
-    directory = f"{bootstrap.endpoint}/node{bootstrap.node}"
-    Path(directory).mkdir(0o700)
-    try:
-        board = Board(own_workers(bootstrap), bootstrap.highest_id)
-    except AmocError as error:
-        _refuse(bootstrap, error)
-        return
-    ours, theirs = socket.socketpair()
-    reading, writing = os.pipe()
-    node_pid = os.getpid()
-    pid = os.fork()
-    if pid == 0:
-        ours.close()
-        os.close(reading)
-        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # the lifeline is the node's alone
-        os.dup2(writing, 1)
-        os.dup2(writing, 2)
-        os.close(writing)
-        supervisor.main(bootstrap, board, directory, theirs.detach(), node_pid, worker.main)
-    theirs.close()
-    os.close(writing)
-    Node(bootstrap, board, pid, _Ends(ours.detach(), reading), directory).run()
-
-
-def _refuse(bootstrap: Bootstrap, error: AmocError) -> None:
-    """Tell the controller why there will be no node."""
-    context = zmq.Context()
-    with bus.Child(context, bootstrap.endpoint, f"node{bootstrap.node}") as controller:
-        controller.join(JOIN_S)
-        controller.report(Failed(int(error.exit_code), str(error)))
-        controller.flush(2.0)
-    context.term()
-
-
-if __name__ == "__main__":
-    main()

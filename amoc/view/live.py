@@ -15,7 +15,7 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from amoc.engine.controller import Status
+from amoc.engine.run import Status
 from amoc.engine.state import State
 from amoc.figures import timer_summary
 from amoc.timing import S_NS, format_duration, now_ns

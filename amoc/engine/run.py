@@ -1,0 +1,78 @@
+"""A run as records: what is to be run, how it is, how it ended."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from amoc.engine.state import State
+from amoc.errors import ExitCode
+from amoc.figures import Figures
+from amoc.messages import Loaded
+
+EVENTS_KEPT = 100
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """What to run.
+
+    Attributes:
+        scenario: A path to a Python file, or a module's name.
+        users: The ids of the users.
+        duration_s: When the users are asked to finish; None means when all have left by themselves.
+        sources: Raw settings, strongest first, as `amoc.settings.Source`.
+    """
+
+    scenario: str
+    users: range
+    duration_s: float | None
+    sources: Sequence[tuple[str, Mapping[str, Any], bool]]
+    seed: int
+    comment: str
+    init_timeout_s: float
+    stop_timeout_s: float
+
+
+@dataclass(frozen=True)
+class Happening:
+    """Something that happened, for people to read."""
+
+    at_s: float
+    level: str
+    text: str
+
+
+@dataclass
+class Status:
+    """How the run is; what every view shows.
+
+    Attributes:
+        elapsed_s: Since the first user could start.
+        waiting: Users that are still to be dealt to a worker.
+    """
+
+    state: State = State.IDLE
+    plan: RunPlan | None = None
+    loaded: Loaded | None = None
+    elapsed_s: float = 0.0
+    waiting: int = 0
+    figures: Figures = field(default_factory=Figures)
+    events: deque[Happening] = field(default_factory=lambda: deque(maxlen=EVENTS_KEPT))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How the run ended.
+
+    Attributes:
+        exit_code: What the process should exit with.
+        message: What went wrong, in one line; empty when nothing did.
+        summary: As in `docs/summary.md`; None when no user could start.
+    """
+
+    exit_code: ExitCode
+    message: str
+    summary: dict[str, Any] | None

@@ -1,0 +1,57 @@
+"""What a board says at one moment, merged over its slots."""
+
+from __future__ import annotations
+
+from amoc.board import Board, Cell, Kind, Merge
+from amoc.histogram import Histogram
+from amoc.messages import Sample, WorkerFigures
+from amoc.timing import now_ns
+
+
+def take_sample(board: Board, highest_id: int) -> Sample:
+    """What the board says now, merged over its slots."""
+    counters: dict[str, int] = {}
+    crashes: dict[str, int] = {}
+    gauges: dict[str, tuple[Merge, list[float]]] = {}
+    timers: dict[str, Histogram] = {}
+    workers = []
+    for slot in range(board.slots):
+        lag = 0.0
+        for kind, name, merge, value in board.area(slot).read():
+            if isinstance(value, Histogram):
+                if name == "loop_lag":
+                    (lag,) = value.quantiles_s(0.99)
+                timers.setdefault(name, Histogram()).add(value.cells, value.max_ns)
+            elif kind is Kind.GAUGE:
+                gauges.setdefault(name, (merge, []))[1].append(value)
+            else:
+                counts = crashes if kind is Kind.CRASH else counters
+                counts[name] = counts.get(name, 0) + int(value)
+        row = board.row(slot)
+        workers.append(
+            WorkerFigures(
+                slot=slot,
+                epoch=row[Cell.EPOCH],
+                pid=row[Cell.PID],
+                users=row[Cell.USERS],
+                users_peak=row[Cell.USERS_PEAK],
+                restarted=row[Cell.RESTARTED],
+                waiting=row[Cell.WAITING],
+                cpu_ns=row[Cell.CPU_NS],
+                max_rss_bytes=row[Cell.MAX_RSS_BYTES],
+                loop_lag_p99_s=lag,
+                silent_ns=max(0, now_ns() - row[Cell.HEARTBEAT_NS]),
+            )
+        )
+    return Sample(
+        at_ns=now_ns(),
+        users={int(state): count for state, count in board.count_users(highest_id).items()},
+        counters=counters,
+        gauges={name: (int(merge), values) for name, (merge, values) in gauges.items()},
+        timers={
+            name: (one.max_ns, [number for item in one.cells.items() for number in item])
+            for name, one in timers.items()
+        },
+        crashes=crashes,
+        workers=[tuple(figures) for figures in workers],
+    )
