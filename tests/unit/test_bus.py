@@ -1,4 +1,4 @@
-"""The bus, over real sockets: whoever joins late or misses something hears everything, once and in order."""
+"""The bus over real sockets: who joins late or misses something hears all, once, in order."""
 
 from __future__ import annotations
 
@@ -63,7 +63,9 @@ class Family:
         return child
 
     def reported(self, name: str, kind: type = object) -> list[messages.Record]:
-        return [one.record for one in self.heard if one.child == name and isinstance(one.record, kind)]
+        return [
+            one.record for one in self.heard if one.child == name and isinstance(one.record, kind)
+        ]
 
     def end(self):
         gevent.killall(self.tasks)
@@ -161,7 +163,9 @@ def drop(family, monkeypatch, numbers):
 
 # The welcome is command 1, so the first of ours is command 2.
 @pytest.mark.parametrize(
-    "lost", [[2], [5], [9], [3, 4], [2, 9], list(range(2, 10))], ids=lambda lost: "-".join(map(str, lost))
+    "lost",
+    [[2], [5], [9], [3, 4], [2, 9], list(range(2, 10))],
+    ids=lambda lost: "-".join(map(str, lost)),
 )
 def test_a_dropped_command_arrives_late_in_order_and_once(family, monkeypatch, lost):
     monkeypatch.setattr(bus, "RESEND_NS", 50_000_000)
@@ -206,7 +210,9 @@ def test_a_child_that_does_not_acknowledge_is_broken_in_the_end(family, monkeypa
     family.parent.expect("w0.1")
     for command in numbered(10):
         family.parent.send("w0.1", command)
-    with pytest.raises(PeerError, match=r"w0\.1 must acknowledge its commands, but 10 are outstanding"):
+    with pytest.raises(
+        PeerError, match=r"w0\.1 must acknowledge its commands, but 10 are outstanding"
+    ):
         family.parent.send("w0.1", Go())
 
 
@@ -280,7 +286,9 @@ def test_flush_is_true_when_all_is_handed_over_and_false_at_its_deadline(family,
         pytest.param(messages.pack(["w0.1", 1]), id="too short"),
         pytest.param(messages.pack([["w0.1"], 1, 0, []]), id="a name that is none"),
         pytest.param(messages.pack(["w0.1", 3, 0, [["Nonsense", 1]]]), id="an unknown record"),
-        pytest.param(messages.pack(["w0.1", "x", None, 7]), id="fields of other types"),
+        pytest.param(messages.pack(["w0.1", 2, 0, 7]), id="records that are none"),
+        pytest.param(messages.pack(["w0.1", "x", 0, []]), id="a number that is none"),
+        pytest.param(messages.pack(["w0.1", 2, None, []]), id="an acknowledgement that is none"),
     ],
 )
 def test_what_is_no_report_does_not_deafen_the_parent(family, monkeypatch, data):

@@ -1,7 +1,8 @@
-"""The crowd: starts users at their times and never before, counts them, and lets all of them leave."""
+"""The crowd: starts users at their times, never before, counts them, and lets all leave."""
 
 from __future__ import annotations
 
+import contextlib
 from math import inf
 
 import gevent
@@ -33,8 +34,7 @@ class Worker:
     def deal(self, ids, due_ns=0, offsets_ns=(), again=False):
         ids = list(ids)
         for user_id in ids:  # as the node does
-            if not again:
-                self.board.users[user_id] = UserState.STARTING
+            self.board.users[user_id] = UserState.RESTARTING if again else UserState.STARTING
         self.crowd.deal(StartUsers(0, ids, due_ns or now_ns(), list(offsets_ns), again))
 
     def states(self):
@@ -232,10 +232,8 @@ def test_users_that_will_not_die_are_named_up_to_a_number(worker, monkeypatch):
 
     def start(user_id):
         while user_id > 20 and not gate.is_set():
-            try:
+            with contextlib.suppress(GreenletExit):
                 gate.wait()
-            except GreenletExit:
-                pass
         gevent.sleep(1000)
 
     gate = Event()
@@ -268,8 +266,6 @@ def with_a_queue(worker, ids, again):
     one = worker(stay)
     one.deal([100], due_ns=now_ns() + FAR_NS, offsets_ns=[0])
     gevent.sleep(0)
-    for user_id in ids:
-        one.board.users[user_id] = UserState.RESTARTING
     one.deal(ids, again=again)
     gevent.sleep(0)
     return one

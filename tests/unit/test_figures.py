@@ -1,4 +1,4 @@
-"""What is known of a run: samples may come in any order, twice or not at all, and the totals are the same."""
+"""What is known of a run: samples come in any order, twice or never; the totals are the same."""
 
 from __future__ import annotations
 
@@ -74,7 +74,13 @@ def histories(draw):
 def totals(figures: Figures):
     return (
         (figures.started, figures.running, figures.finished, figures.removed, figures.restarted),
-        (figures.crashed, figures.crashes(), figures.counters(), figures.gauges(), figures.timers()),
+        (
+            figures.crashed,
+            figures.crashes(),
+            figures.counters(),
+            figures.gauges(),
+            figures.timers(),
+        ),
         {tuple(one) for one in figures.workers()},
         figures.peak if len(figures._latest) == 1 else None,
     )
@@ -121,7 +127,9 @@ def test_the_order_in_which_nodes_are_heard_does_not_show_in_the_summary():
 def test_a_user_is_counted_once_by_where_it_stands(state, part):
     figures = Figures()
     figures.take("node0", sample(users={int(state): 3}))
-    parts = {name: getattr(figures, name) for name in ("starting", "running", "finished", "removed")}
+    parts = {
+        name: getattr(figures, name) for name in ("starting", "running", "finished", "removed")
+    }
     assert parts == {name: 3 * (name == part) for name in parts}
     never_ran = state in (UserState.NONE, UserState.STARTING)
     assert figures.started == (0 if never_ran else 3)

@@ -1,4 +1,4 @@
-"""Histograms: what is read from them again is within the promised error, in whatever order they were merged."""
+"""Histograms: what is read is within the promised error, in whatever order they were merged."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ SHOWN = (0.5, 0.9, 0.95, 0.99, 0.999)
 
 durations = st.integers(US_NS, HOUR_NS)
 # Most durations of a run are close together; uniform integers hardly ever are.
-lifelike = st.one_of(durations, st.integers(0, 41).map(lambda power: 1 << power), st.integers(0, 5000))
+lifelike = st.one_of(
+    durations, st.integers(0, 41).map(lambda power: 1 << power), st.integers(0, 5000)
+)
 
 
 def nearest_rank(ordered: list[int], fraction: float) -> int:
@@ -39,7 +41,7 @@ def test_a_quantile_is_within_one_percent_of_the_exact_one(values, fraction):
 @example(100, 0.55)
 @example(1000, 0.999)
 def test_a_quantile_takes_the_nearest_rank_for_every_count(count, fraction):
-    # Below 256 ns a cell is one value wide, so these histograms are exact; 250 ranks are told apart.
+    # Below 256 ns a cell is one value wide, so these histograms are exact.
     values = [rank * 250 // count for rank in range(count)]
     (found_s,) = Histogram.of(values).quantiles_s(fraction)
     assert round(found_s * 1e9) == nearest_rank(values, fraction)

@@ -1,4 +1,4 @@
-"""The live view: one plain line where there is no terminal, tables where there is one, both from `Status`."""
+"""The live view: a plain line where there is no terminal, tables where there is one."""
 
 from __future__ import annotations
 
@@ -54,7 +54,9 @@ def view_of(status: Status, terminal: bool = False) -> tuple[LiveView, io.String
 def test_the_plain_line_says_where_the_run_stands():
     view, _ = view_of(status())
     line = view.plain_line()
-    assert line.startswith("12 s running | users 5 running 4 waiting 4 finished 2 crashed | sent 700")
+    assert line.startswith(
+        "12 s running | users 5 running 4 waiting 4 finished 2 crashed | sent 700"
+    )
     assert re.search(r"ttd p50 (0\.99\d|1(\.0\d)?) ms p99 (0\.99\d|1(\.0\d)?) ms$", line)
     assert "loop_lag" not in line
     assert "\n" not in line

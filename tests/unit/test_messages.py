@@ -1,4 +1,4 @@
-"""Records on the wire: what was packed comes back, and what is none of ours is refused, not crashed on."""
+"""Records on the wire: what was packed comes back, what is none of ours is refused."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ RECORDS = [
     messages.Hello(4711),
     messages.StartUsers(3, [1, 2**40], 2**62, [0, 25], again=True),
     messages.CrashSeen(0, "ValueError: x", "Traceback …\n", 17),
-    messages.Loaded("chat", "", [("a", "1", "default", "what", "chat")], (50.0, None), 2, 1, 20_000),
+    messages.Loaded(
+        "chat", "", [("a", "1", "default", "what", "chat")], (50.0, None), 2, 1, 20_000
+    ),
 ]
 
 
@@ -67,8 +69,15 @@ def test_any_text_of_the_scenario_can_be_reported(user_id, text):
 
 
 wire = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats() | st.text() | st.binary(),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats()
+    | st.text()
+    | st.binary(),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
 )
 
 

@@ -1,4 +1,4 @@
-"""Metrics: declared by name, recorded into memory, and bound to a worker's slot when it is forked."""
+"""Metrics: declared by name, recorded into memory, bound to a worker's slot when it is forked."""
 
 from __future__ import annotations
 
@@ -73,7 +73,9 @@ def test_a_gauge_that_goes_down_first_is_below_zero():
 
 
 def test_an_unknown_merge_rule_is_named_with_those_there_are():
-    with pytest.raises(ScenarioError, match="'queue' must merge by sum, max, min or mean, but is given 'avg'"):
+    with pytest.raises(
+        ScenarioError, match="'queue' must merge by sum, max, min or mean, but is given 'avg'"
+    ):
         metrics.gauge("queue", merge="avg")
 
 

@@ -102,7 +102,9 @@ def test_generators_are_refused_because_nobody_would_run_them(write, name):
     refused(write(form if name.startswith("start") else START + form))
 
 
-@pytest.mark.parametrize("form", ["init = 5", "terminate = 'x'", "def init(a): pass", "def terminate(a, b): pass"])
+@pytest.mark.parametrize(
+    "form", ["init = 5", "terminate = 'x'", "def init(a): pass", "def terminate(a, b): pass"]
+)
 def test_an_init_or_terminate_that_cannot_be_called_is_refused(write, form):
     refused(write(START + form))
 
@@ -162,7 +164,10 @@ def test_a_missing_dependency_is_told_apart_from_a_missing_scenario(write):
     ("body", "message"),
     [
         ("def start(:\n", r"SyntaxError: .*chat\.py:1\)"),
-        ("\n\nraise ValueError('no\\nhost')\n", r"ValueError: no host \(.*chat\.py:3 in <module>\)"),
+        (
+            "\n\nraise ValueError('no\\nhost')\n",
+            r"ValueError: no host \(.*chat\.py:3 in <module>\)",
+        ),
         ("import sys\nsys.exit(3)\n", r"SystemExit: 3 \(.*chat\.py:2"),
         ("1 / 0\n", r"ZeroDivisionError: division by zero \(.*chat\.py:1"),
         ("raise KeyboardInterrupt\n", r"KeyboardInterrupt \(.*chat\.py:1"),
@@ -230,7 +235,9 @@ def test_terminate_takes_the_state_if_it_wants_it(write):
 
 def test_a_terminate_that_raises_is_named_with_its_line(write):
     found = load(write(START + "def terminate(state): raise OSError(5, 'gone')\n"))
-    with pytest.raises(ScenarioError, match=r"raised OSError: \[Errno 5\] gone \(.*chat\.py:2 in terminate\)"):
+    with pytest.raises(
+        ScenarioError, match=r"raised OSError: \[Errno 5\] gone \(.*chat\.py:2 in terminate\)"
+    ):
         found.terminate(None)
 
 

@@ -1,4 +1,4 @@
-"""Settings: declared with a description, resolved all at once, refused with name, value and source."""
+"""Settings: declared with a description, resolved at once, refused with name, value, source."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amoc import own_settings, settings
-from amoc.errors import Error, ExitCode, ScenarioError, SettingError
+from amoc.errors import ExitCode, ScenarioError, SettingError
 from amoc.settings import Source, Value, resolve
 
 
@@ -63,7 +63,10 @@ def test_a_setting_is_called_as_the_variable_it_is_assigned_to():
         ("x = setting(600, 5)", "needs a description"),
         ('x = setting(description="what")', "without a default needs type="),
         ('x = setting(None, "what")', "without a default needs type="),
-        ('x = setting(1, "what", update="often")', "update= must be 'read-only', 'free' or a function"),
+        (
+            'x = setting(1, "what", update="often")',
+            "update= must be 'read-only', 'free' or a function",
+        ),
     ],
 )
 def test_a_declaration_that_makes_no_sense_names_its_line(source, message):
@@ -73,8 +76,9 @@ def test_a_declaration_that_makes_no_sense_names_its_line(source, message):
 
 
 def test_a_setting_without_a_variable_is_refused():
-    with pytest.raises(ScenarioError, match="a setting of chat .'lost'. .*assigned to a variable"):
+    with pytest.raises(ScenarioError, match="a setting of chat") as caught:
         declared('setting(1, "lost")')
+    assert "'lost'" in str(caught.value)
 
 
 def test_two_settings_of_the_same_name_name_both_modules():
@@ -87,7 +91,9 @@ def test_a_setting_that_another_module_imports_is_one_setting():
     helper = module('rate = setting(1, "r")', "helper")
     chat = types.ModuleType("chat")
     chat.rate = helper.rate
-    assert [each.module for each in settings.declared({"helper": helper, "chat": chat})] == ["helper"]
+    assert [each.module for each in settings.declared({"helper": helper, "chat": chat})] == [
+        "helper"
+    ]
 
 
 # Resolving
@@ -111,7 +117,8 @@ def test_the_strongest_source_that_has_a_value_wins(given_by):
 
 def test_all_problems_are_told_at_once_each_in_one_line():
     found = declared(
-        'rate = setting(1, "r")\nmode = setting("a", "m", verify=["a", "b"])\nhost = setting(description="The host", type=str)'
+        'rate = setting(1, "r")\nmode = setting("a", "m", verify=["a", "b"])\n'
+        'host = setting(description="The host", type=str)'
     )
     sources = [
         Source("--set", {"rate": "many", "speed": "9"}, True),
@@ -212,7 +219,7 @@ def test_a_check_may_accept_or_replace_the_value(check, expected):
 
 
 def test_a_default_is_checked_as_every_other_value():
-    with pytest.raises(SettingError, match="x must be one of 2, 3, but is 1 .from default."):
+    with pytest.raises(SettingError, match=r"x must be one of 2, 3, but is 1 \(from default\)"):
         resolve([one('x = setting(1, "x", verify=[2, 3])')], [])
 
 

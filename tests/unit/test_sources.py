@@ -27,7 +27,13 @@ def test_the_command_line_comes_before_the_environment_and_that_before_the_file(
 
 @pytest.mark.parametrize(
     ("pair", "name", "value"),
-    [("a=1", "a", "1"), ("a=", "a", ""), ("a=b=c", "a", "b=c"), (" a = b", "a", " b"), ("a=é\n", "a", "é\n")],
+    [
+        ("a=1", "a", "1"),
+        ("a=", "a", ""),
+        ("a=b=c", "a", "b=c"),
+        (" a = b", "a", " b"),
+        ("a=é\n", "a", "é\n"),
+    ],
 )
 def test_the_first_equals_sign_ends_the_name(pair, name, value):
     assert labelled([pair], {}, None)["--set"] == {name: value}
@@ -45,7 +51,13 @@ def test_the_last_of_two_pairs_counts():
 
 
 def test_only_what_begins_with_amoc_counts_in_the_environment_in_any_case():
-    environment = {"AMOC_RATE": "1", "amoc_mode": "2", "Amoc_Xmpp_Port": "3", "RATE": "4", "AMOC": "5"}
+    environment = {
+        "AMOC_RATE": "1",
+        "amoc_mode": "2",
+        "Amoc_Xmpp_Port": "3",
+        "RATE": "4",
+        "AMOC": "5",
+    }
     assert labelled([], environment, None)["AMOC_{name}"] == {
         "rate": "1",
         "mode": "2",
@@ -55,7 +67,7 @@ def test_only_what_begins_with_amoc_counts_in_the_environment_in_any_case():
 
 def test_the_default_file_may_be_missing_and_a_named_one_may_not(tmp_path):
     assert labelled([], {}, None)["amoc.toml"] == {}
-    with pytest.raises(UsageError, match="--config no.toml cannot be read: No such file"):
+    with pytest.raises(UsageError, match=r"--config no\.toml cannot be read: No such file"):
         gather([], {}, "no.toml")
     with pytest.raises(UsageError, match="cannot be read: Is a directory"):
         gather([], {}, str(tmp_path))

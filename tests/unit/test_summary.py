@@ -1,4 +1,4 @@
-"""The summary for people: everything that was counted is shown, whatever its size and its letters."""
+"""The summary for people: all that was counted is shown, whatever its size and its letters."""
 
 from __future__ import annotations
 
@@ -80,7 +80,9 @@ def test_a_run_of_no_time_divides_by_nothing():
 
 
 def test_causes_beyond_the_most_frequent_are_one_line_with_their_sum():
-    crashes = {f"ValueError: {letter}": 100 - number for number, letter in enumerate("abcdefghijklmno")}
+    crashes = {
+        f"ValueError: {letter}": 100 - number for number, letter in enumerate("abcdefghijklmno")
+    }
     text = shown(summary(crashes=crashes))
     assert row(text, "ValueError: a") == ["100"]
     rest = sum(sorted(crashes.values())[:-MOST_CAUSES])
@@ -88,7 +90,9 @@ def test_causes_beyond_the_most_frequent_are_one_line_with_their_sum():
     assert text.count("ValueError") == MOST_CAUSES
 
 
-@pytest.mark.parametrize("cause", ["KeyError: [red]x[/red]", "ValueError: [/]", "X: :smile: [link=a]"])
+@pytest.mark.parametrize(
+    "cause", ["KeyError: [red]x[/red]", "ValueError: [/]", "X: :smile: [link=a]"]
+)
 def test_a_cause_is_shown_as_it_is_and_not_read_as_markup(cause):
     assert cause in shown(summary(crashes={cause: 1}))
 
