@@ -182,6 +182,7 @@ class Parent:
                 continue
             try:
                 child, number, acked, records = messages.unpack(frames[0])
+                number, acked = int(number), int(acked)
                 line = self._lines.get(child)
                 reports = [messages.from_wire(data) for data in records]
             except (PeerError, ValueError, TypeError):

@@ -22,6 +22,8 @@ from amoc.timing import parse_duration
 
 MOST_ID = 1 << 32
 PLAIN_WIDTH = 160
+FOR_EVER_S = 1e8
+"""What a time-out without end is in fact: three years, which fit where infinity does not."""
 
 
 class Duration(click.ParamType[float]):
@@ -140,8 +142,8 @@ def run(
             sources=sources.gather(pairs, os.environ, config),
             seed=random.SystemRandom().getrandbits(32) if seed is None else seed,
             comment=comment,
-            init_timeout_s=init_timeout,
-            stop_timeout_s=stop_timeout,
+            init_timeout_s=min(init_timeout, FOR_EVER_S),
+            stop_timeout_s=min(stop_timeout, FOR_EVER_S),
         )
     except AmocError as error:
         fail(error)
@@ -182,8 +184,11 @@ def _writable(file: str | None) -> Path | None:
     if file is None:
         return None
     path = Path(file)
+    new = not path.exists()
     try:
         path.open("a").close()
+        if new:
+            path.unlink()  # a run that does not start leaves none behind
     except OSError as error:
         raise UsageError(f"--json {file} cannot be written: {error.strerror}") from None
     return path
