@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from amoc import metrics, settings
+from amoc import metrics, own_settings, settings
 from amoc.board import UserState
 from amoc.engine.supervisor import for_scenario
 from amoc.errors import ExitCode, ScenarioError
@@ -22,6 +22,7 @@ from amoc.messages import Loaded
 from amoc.scenario import Scenario, load
 from amoc.timing import format_duration
 from amoc.user import Leave, User
+from amoc.view.console import console as make_console
 
 USER_S = 60.0
 """How long the one user may run before it is asked to finish."""
@@ -37,25 +38,26 @@ def show(source: str, raw: Sequence[tuple[str, Mapping[str, Any], bool]]) -> Che
         AmocError: What `amoc run` would refuse to start with.
     """
     checked = Checked(source, raw)
-    console = Console()
+    console = make_console()
     console.print(Text(f"scenario {checked.scenario.name} ({source})", style="bold"))
     if checked.scenario.doc:
         console.print(Text(checked.scenario.doc))
     table = Table(box=None, pad_edge=False, padding=(0, 2), header_style="dim")
     for column in ("setting", "value", "from", "description"):
         table.add_column(column, overflow="fold")
-    # The scenario's own first: they are what it is about.
-    for one in reversed(checked.declared):
+    # The scenario's own first: they are what it is about. amoc's last.
+    for one in sorted(checked.declared, key=_remoteness):
         value, origin = checked.values[one.name]
-        table.add_row(
-            one.name,
-            Text(settings.HIDDEN if settings.is_secret(one.name) else str(value) or "(empty)"),
-            origin,
-            Text(one.description),
-        )
+        text = settings.as_text(one.name, value) or "(empty)"
+        table.add_row(*map(Text, (one.name, text, origin, one.description)))
     console.print()
     console.print(table)
     return checked
+
+
+def _remoteness(one: settings.Setting[Any]) -> int:
+    """How far from the scenario a setting is declared."""
+    return 2 if one.module == own_settings.__name__ else one.module.startswith("amoc.")
 
 
 class Checked:
@@ -108,12 +110,15 @@ def run_one(checked: Checked, user_id: int, seed: int) -> None:
     Raises:
         AmocError: init() failed, or the user crashed.
     """
-    console = Console(soft_wrap=True)
+    console = make_console()
+    console.soft_wrap = True
     with _embedded(checked, console), _trace(console):
         state = checked.scenario.init()
         alone = _Alone(checked.scenario.start_with(state), user_id, seed)
         user = User(user_id, alone)
-        console.print(Text(f"\nuser {user_id} starts", style="bold"))
+        console.print(
+            Text(f"\nuser {user_id} starts, for {USER_S:g} s at the most; Ctrl-C asks it to finish")
+        )
         gevent.get_hub().loop.run_callback(user.switch)
         _let_it_run(user, alone, console)
         checked.scenario.terminate(state)

@@ -33,7 +33,9 @@ class ExitCode(IntEnum):
     TERMINATE_FAILED = 9
     """The run came to its end, but terminate() raised or did not return in time."""
     WORKERS_LOST = 10
-    """A worker died again and again before it could do anything, so the run was given up."""
+    """A worker died again and again soon after its start, so the run was given up."""
+    STUCK = 11
+    """The run came to its end, but users did not even leave when they were killed."""
     INTERRUPTED = 130
     """Stopped at once by a second Ctrl-C; users were not given time to finish."""
 

@@ -31,8 +31,7 @@ class Figures:
     back.
 
     Attributes:
-        peak: The most users that were running at once, as seen once a second, and never less than
-            the exact peak of the busiest worker.
+        peak: The most users that were alive at once, as the nodes saw it twenty times a second.
         starts_per_s_peak: The most user starts in a second, between two samples.
     """
 
@@ -47,8 +46,7 @@ class Figures:
         if before is not None and sample.at_ns <= before.at_ns:
             return
         self._latest[node] = sample
-        peaks = [figures.users_peak for figures in self.workers(node)]
-        self.peak = max(self.peak, self.running, *peaks)
+        self.peak = max(self.peak, sum(one.users_peak for one in self._latest.values()))
         if before is not None:
             span_s = (sample.at_ns - before.at_ns) / 1e9
             # A shorter span, as at the end of a run, says little about a second.

@@ -1,4 +1,4 @@
-"""Lines of text cut out of a stream of bytes. Pure."""
+"""Lines of text: cut out of a stream of bytes, and put together for people. Pure."""
 
 from __future__ import annotations
 
@@ -19,3 +19,8 @@ class Lines:
             lines.append(self._rest)
             self._rest = b""
         return [line.decode(errors="replace") for line in lines]
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 user``, ``2 users``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

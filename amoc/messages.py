@@ -133,6 +133,8 @@ class Died(NamedTuple):
     epoch: int
     status: int
     """As `os.waitstatus_to_exitcode` gives it: negative is a signal."""
+    age_ns: int
+    """How long it lived."""
 
 
 class Ready(NamedTuple):
@@ -171,9 +173,9 @@ class UsersGone(NamedTuple):
 
     slot: int
     killed: int
-    """Users that did not finish within the time-out."""
+    """Users that left only when they were killed."""
     stuck: Sequence[int]
-    """Users that did not leave even when killed."""
+    """Users that did not even leave then; the first of them."""
 
 
 class CrashSeen(NamedTuple):
@@ -225,6 +227,8 @@ class Sample(NamedTuple):
     at_ns: int
     users: Mapping[int, int]
     """How many users are in each `UserState`."""
+    users_peak: int
+    """The most users that were alive at once, as seen twenty times a second."""
     counters: Mapping[str, int]
     gauges: Mapping[str, tuple[int, Sequence[float]]]
     """The `Merge` rule and each worker's figure."""
@@ -237,10 +241,14 @@ class Sample(NamedTuple):
 
 
 class Stopped(NamedTuple):
-    """Up: all users of the node have left."""
+    """Up: all users of the node have left, or cannot be made to."""
 
     killed: int
+    """Users that left only when they were killed."""
     stuck: Sequence[int]
+    """Users that did not even leave then; the first of them."""
+    lost: int
+    """Users that were in workers that died or had to be killed."""
 
 
 class Terminated(NamedTuple):

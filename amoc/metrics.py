@@ -202,13 +202,26 @@ def _own_area() -> Area:
     return _area
 
 
-def attach(area: Area) -> None:
-    """Record into `area` from now on; called once in a worker, right after it was forked."""
+def attach(area: Area, inherit: bool) -> None:
+    """Record into `area` from now on; called once in a worker, right after it was forked.
+
+    Args:
+        area: The worker's own.
+        inherit: Whether to take over what was counted before the fork, in init() say; one worker
+            of a node does.
+    """
     global _area
     _area = area
     area.forget_gauges()
     for handle in _handles.values():
+        before = handle._cells
         handle._bind(area)
+        if inherit and handle.kind is not Kind.GAUGE:
+            *counts, last = (mine + old for mine, old in zip(handle._cells, before, strict=True))
+            if handle.kind is Kind.TIMER:
+                last = before[CELLS]  # its last cell is the maximum
+            for index, count in enumerate([*counts, last]):
+                handle._cells[index] = count
 
 
 def read() -> list[Metric]:

@@ -15,10 +15,10 @@ from amoc.timing import parse_duration
 def _duration_ms(raw: Any) -> Any:
     # A bare number is milliseconds, as in the original amoc.
     if isinstance(raw, str):
-        return parse_duration(raw, bare_unit="ms")
+        return parse_duration(raw, bare_unit="ms") * 1000
     if isinstance(raw, bool) or not isinstance(raw, int | float):
         raise ValueError("must be a duration such as 500ms or 30s")
-    return raw / 1000
+    return raw
 
 
 def _at_least(least: float, what: str) -> Any:
@@ -44,9 +44,12 @@ def _from_1_to_512(number: int) -> None:
         raise ValueError("must be from 1 to 512")
 
 
+_Milliseconds = Annotated[float, BeforeValidator(_duration_ms)]
+
 interarrival = setting(
     50.0,
-    "Milliseconds between two user starts on a node",
+    "Milliseconds between two user starts on a node; 50ms and 1s work too",
+    type=_Milliseconds,
     verify=_up_to_a_day_ms,
     update="free",
 )
@@ -58,9 +61,9 @@ user_rate = setting(
     update="free",
 )
 repeat_interval = setting(
-    60_000,
-    "Pause of a user between two runs of start(): 60s, 500ms; a bare number is milliseconds",
-    type=Annotated[float, BeforeValidator(_duration_ms)],
+    60_000.0,
+    "Milliseconds that a user pauses between two runs of start(); 500ms and 60s work too",
+    type=_Milliseconds,
     verify=_at_least(0, "0"),
     update="free",
 )

@@ -110,7 +110,7 @@ def load(source: str) -> Scenario:
 
 def is_path(source: str) -> bool:
     """Whether `source` means a file rather than a module's name."""
-    return source.endswith(".py") or "/" in source
+    return source.endswith(".py") or "/" in source or Path(source).is_dir()
 
 
 def _import(source: str) -> ModuleType:
@@ -118,6 +118,8 @@ def _import(source: str) -> ModuleType:
         sys.path.insert(0, "")
         return _guarded(source, lambda: importlib.import_module(source))
     path = Path(source).resolve()
+    if path.is_dir():
+        raise ScenarioError(f"scenario {source} must be a Python file, but is a directory")
     if not path.is_file():
         raise ScenarioError(f"scenario {source} does not exist")
     sys.path.insert(0, str(path.parent))

@@ -115,7 +115,7 @@ def _clause(error: ValidationError) -> str:
     """Pydantic's first complaint as a clause: ``must be a valid integer``."""
     text = error.errors(include_url=False)[0]["msg"]
     text = text.removeprefix("Value error, ").removesuffix(".")
-    return text.replace("Input should be", "must be").split(", unable to parse")[0]
+    return text.replace("Input should be", "must be").split(", unable to ")[0]
 
 
 def setting(
@@ -273,6 +273,13 @@ HIDDEN = "(hidden)"
 def is_secret(name: str) -> bool:
     """Whether the setting's name says that its value must not be shown."""
     return bool(_SECRET.search(name))
+
+
+def as_text(name: str, value: object) -> str:
+    """A resolved value for people."""
+    if is_secret(name):
+        return HIDDEN
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def shown(name: str, value: object) -> str:

@@ -33,6 +33,8 @@ def parse_duration(text: str, bare_unit: str = "s") -> float:
     if _NUMBER.fullmatch(compact):
         return float(compact) * _UNIT_S[bare_unit]
     parts = _PART.findall(compact)
+    if compact.startswith("-"):
+        raise ValueError(f"must not be negative, but is {text!r}")
     if not parts or "".join(number + unit for number, unit in parts) != compact:
         raise ValueError(f"must be a duration such as 500ms, 30s, 1m30s or 2h, but is {text!r}")
     return sum(float(number) * _UNIT_S[unit] for number, unit in parts)

@@ -28,6 +28,7 @@ from amoc.engine.state import State, Step, after
 from amoc.errors import AmocError, ExitCode, InitError, PeerError
 from amoc.launch import xmppd
 from amoc.launch.child import ChildProcess
+from amoc.lines import counted
 from amoc.messages import (
     Bootstrap,
     CrashSeen,
@@ -257,14 +258,9 @@ class Controller:
         )
         stopped: Stopped = self._seen[Stopped]
         if stopped.killed:
-            self._say(
-                "warning",
-                f"{stopped.killed} users did not finish within {plan.stop_timeout_s:g} s"
-                " (--stop-timeout) and were removed",
-            )
-        if stopped.stuck:
-            ids = ", ".join(map(str, stopped.stuck))
-            self._say("error", f"{len(stopped.stuck)} users did not even leave when killed: {ids}")
+            users = counted(stopped.killed, "user")
+            after = f"{plan.stop_timeout_s:g} s (--stop-timeout)"
+            self._say("warning", f"{users} did not finish within {after} and had to be removed")
         self._send(Terminate())
         self._until(
             lambda: Terminated in self._seen,
@@ -274,8 +270,9 @@ class Controller:
         )
         error = self._seen[Terminated].error
         if error:
-            self._verdict = "failed"
             raise _failed(ExitCode.TERMINATE_FAILED, error)
+        if stopped.stuck or stopped.lost:
+            raise _failed(ExitCode.STUCK, _who_stayed(stopped))
 
     def _clean_up(self, failure: AmocError | None) -> None:
         """Leave nothing running, whatever happened."""
@@ -323,7 +320,7 @@ class Controller:
                 self._up.add(slot)
                 self._pacing.up(slot, list(restart), list(start))
                 if epoch > 1:
-                    again = f"{len(restart)} users start again"
+                    again = f"{counted(len(restart), 'user')} to start again"
                     self._say("info", f"worker {slot} is replaced; {again}")
             case WorkerLost(slot, _, reason):
                 self._up.discard(slot)
@@ -424,6 +421,16 @@ class Controller:
             "exit_code": int(code),
         }
         return Outcome(code, message, self.status.figures.summary(run))
+
+
+def _who_stayed(stopped: Stopped) -> str:
+    parts = []
+    if stopped.stuck:
+        ids = ", ".join(map(str, stopped.stuck))
+        parts.append(f"users did not even leave when they were killed: {ids}")
+    if stopped.lost:
+        parts.append(f"{counted(stopped.lost, 'user')} got lost with a worker at the end")
+    return "; ".join(parts)
 
 
 def _failed(code: ExitCode, message: str) -> AmocError:

@@ -44,7 +44,7 @@ class Crowd:
         self.seed = orders.seed
         self.states = board.users
         self.repeat_num: float = own_settings.repeat_num.get()
-        self.repeat_interval_s: float = own_settings.repeat_interval.get()
+        self.repeat_interval_s: float = own_settings.repeat_interval.get() / 1000
         self.run_once = orders.start
         self._slot = orders.slot
         self._report = orders.report
@@ -160,7 +160,7 @@ class Crowd:
         """Ask all users to finish; kill those that have not after `timeout_s`.
 
         Returns:
-            How many had to be killed, and who did not even leave then.
+            How many left only when killed, and who did not even leave then.
         """
         self._stopping = True
         for block in self._blocks:
@@ -170,11 +170,12 @@ class Crowd:
             user.ask_to_leave(Leave.RUN_ENDS)
         if self._wait_empty(timeout_s):
             return UsersGone(self._slot, 0, [])
-        killed = len(self._users)
+        alive = len(self._users)
         for user in list(self._users.values()):
             user.kill()
         self._wait_empty(FINALLY_S)
-        return UsersGone(self._slot, killed, sorted(self._users)[:MOST_NAMED])
+        stuck = sorted(self._users)
+        return UsersGone(self._slot, alive - len(stuck), stuck[:MOST_NAMED])
 
     def _wait_empty(self, timeout_s: float) -> bool:
         self._empty.clear()

@@ -60,6 +60,11 @@ SILENT_NS = 5 * S_NS
 """A worker whose loop has not turned for so long is spoken of."""
 MOST_STILLBORN = 3
 """Workers of one slot that may die before they take users; then the run is given up."""
+SHORT_LIFE_NS = 2 * S_NS
+MOST_SHORT_LIVES = 10
+"""Workers of one slot that may die within `SHORT_LIFE_NS` in a row; then the run is given up."""
+PEAK_S = 0.05
+"""How often the number of users alive is looked at, to know the most there were at once."""
 KILL_MARGIN_S = 5.0
 """On top of the time-out and the time for `finally`: then a worker is taken to hang and killed."""
 
@@ -72,6 +77,7 @@ class _Slot:
     pid: int = 0
     up: bool = False
     stillborn: int = 0
+    short_lives: int = 0
     silent: bool = False
     gone: UsersGone | None = None
 
@@ -113,6 +119,7 @@ class Node:
         self._printed = Event()
         self._slots = [_Slot() for _ in range(board.slots)]
         self._highest_id = 0
+        self._users_peak = 0
         self._stopping = _Stopping()
         self._ready = False
         self._leave = Event()
@@ -135,6 +142,7 @@ class Node:
             ):
                 gevent.spawn(self._guarded, task)
             sampling = gevent.spawn(self._guarded, self._sample_each_second)
+            gevent.spawn(self._guarded, self._watch_peak)
             self._leave.wait()
             sampling.kill()
             self._kill_supervisor()  # it has said its last word, and its workers go with it
@@ -216,14 +224,20 @@ class Node:
         if self._stopping.begun:
             if slot.gone is None:
                 slot.gone = UsersGone(died.slot, 0, [])
-                if was_up:
-                    self._stopping.lost += 1
+                self._stopping.lost += self._board.row(died.slot)[Cell.USERS]
             self._check_stopped()
             return
         slot.stillborn = 0 if was_up else slot.stillborn + 1
+        slot.short_lives = slot.short_lives + 1 if died.age_ns < SHORT_LIFE_NS else 0
         how = process.how_it_ended(died.status)
         self._report(WorkerLost(died.slot, died.epoch, f"worker {died.slot} {how}"))
-        if slot.stillborn >= MOST_STILLBORN:
+        if slot.short_lives >= MOST_SHORT_LIVES:
+            self._give_up(
+                ExitCode.WORKERS_LOST,
+                f"worker {died.slot} {how} within {SHORT_LIFE_NS // S_NS} s of its start,"
+                f" {slot.short_lives} times in a row",
+            )
+        elif slot.stillborn >= MOST_STILLBORN:
             self._give_up(
                 ExitCode.WORKERS_LOST,
                 f"worker {died.slot} {how} before it took any user,"
@@ -335,6 +349,7 @@ class Node:
             Stopped(
                 killed=sum(gone.killed for gone in answers),
                 stuck=[user_id for gone in answers for user_id in gone.stuck],
+                lost=self._stopping.lost,
             )
         )
 
@@ -370,7 +385,17 @@ class Node:
             gevent.sleep(max(0, due_ns - now_ns()) / S_NS)
 
     def _report_sample(self) -> None:
-        self._report(take_sample(self._board, self._highest_id))
+        self._note_peak()
+        self._report(take_sample(self._board, self._highest_id, self._users_peak))
+
+    def _watch_peak(self) -> None:
+        while True:
+            self._note_peak()
+            gevent.sleep(PEAK_S)
+
+    def _note_peak(self) -> None:
+        alive = sum(self._board.row(slot)[Cell.USERS] for slot in range(self._board.slots))
+        self._users_peak = max(self._users_peak, alive)
 
     def _speak_of_silence(self) -> None:
         for number, slot in enumerate(self._slots):

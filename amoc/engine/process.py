@@ -55,6 +55,17 @@ def max_rss_bytes() -> int:
     return 0
 
 
+def cpu_ns(pid: int) -> int | None:
+    """CPU time that process `pid` has used; None when it does not run."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    if fields[0] == "Z":
+        return None
+    return (int(fields[11]) + int(fields[12])) * 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+
+
 def how_it_ended(status: int) -> str:
     """An exit status for a person: ``was killed by SIGSEGV``, ``exited with 3``."""
     if status >= 0:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from amoc.board import Board, Cell, Kind, Merge
+from amoc.engine import process
 from amoc.histogram import Histogram
 from amoc.messages import Sample, WorkerFigures
-from amoc.timing import now_ns
+from amoc.timing import S_NS, now_ns
+
+SILENT_NS = S_NS
+"""A worker that has noted nothing for so long is looked at from outside."""
 
 
-def take_sample(board: Board, highest_id: int) -> Sample:
+def take_sample(board: Board, highest_id: int, users_peak: int) -> Sample:
     """What the board says now, merged over its slots."""
     counters: dict[str, int] = {}
     crashes: dict[str, int] = {}
@@ -28,6 +32,12 @@ def take_sample(board: Board, highest_id: int) -> Sample:
                 counts = crashes if kind is Kind.CRASH else counters
                 counts[name] = counts.get(name, 0) + int(value)
         row = board.row(slot)
+        silent_ns = max(0, now_ns() - row[Cell.HEARTBEAT_NS])
+        cpu_ns = row[Cell.CPU_NS]
+        if silent_ns > SILENT_NS and (used_ns := process.cpu_ns(row[Cell.PID])) is not None:
+            # A loop that does not turn notes nothing; it must not look idle because of that.
+            lag = max(lag, silent_ns / S_NS)
+            cpu_ns = max(cpu_ns, used_ns)
         workers.append(
             WorkerFigures(
                 slot=slot,
@@ -37,14 +47,15 @@ def take_sample(board: Board, highest_id: int) -> Sample:
                 users_peak=row[Cell.USERS_PEAK],
                 restarted=row[Cell.RESTARTED],
                 waiting=row[Cell.WAITING],
-                cpu_ns=row[Cell.CPU_NS],
+                cpu_ns=cpu_ns,
                 max_rss_bytes=row[Cell.MAX_RSS_BYTES],
                 loop_lag_p99_s=lag,
-                silent_ns=max(0, now_ns() - row[Cell.HEARTBEAT_NS]),
+                silent_ns=silent_ns,
             )
         )
     return Sample(
         at_ns=now_ns(),
+        users_peak=users_peak,
         users={int(state): count for state, count in board.count_users(highest_id).items()},
         counters=counters,
         gauges={name: (int(merge), values) for name, (merge, values) in gauges.items()},

@@ -153,9 +153,7 @@ class Supervisor:
                 settings=[
                     (
                         one.name,
-                        settings.HIDDEN
-                        if settings.is_secret(one.name)
-                        else str(values[one.name].value),
+                        settings.as_text(one.name, values[one.name].value),
                         values[one.name].source,
                         one.description,
                         one.module,
@@ -226,10 +224,10 @@ class Supervisor:
             if not pid:
                 continue
             slot.pid = 0
-            self._tell(Died(number, slot.epoch, os.waitstatus_to_exitcode(status)))
+            age_ns = now_ns() - slot.born_ns
+            self._tell(Died(number, slot.epoch, os.waitstatus_to_exitcode(status), age_ns))
             if self._replacing:
-                young = now_ns() - slot.born_ns < SHORT_LIFE_NS
-                slot.short_lives = slot.short_lives + 1 if young else 0
+                slot.short_lives = slot.short_lives + 1 if age_ns < SHORT_LIFE_NS else 0
                 slot.fork_at_ns = now_ns() + backoff_ns(slot.short_lives)
 
     def _fork(self, number: int) -> None:

@@ -32,7 +32,7 @@ def main(task: Task) -> int:
     random.seed(
         f"{task.seed}/{task.slot}/{task.epoch}"
     )  # or all workers would draw the same numbers
-    metrics.attach(task.board.area(task.slot))
+    metrics.attach(task.board.area(task.slot), inherit=task.slot == 0 and task.epoch == 1)
     context = zmq.Context()
     with bus.Child(context, task.directory, f"w{task.slot}.{task.epoch}") as line:
         orders = Orders(

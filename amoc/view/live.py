@@ -19,7 +19,7 @@ from amoc.engine.run import Status
 from amoc.engine.state import State
 from amoc.figures import timer_summary
 from amoc.timing import S_NS, format_duration, now_ns
-from amoc.view.summary import BUILT_IN_TIMERS, counters_table, timers_table
+from amoc.view.summary import BUILT_IN_TIMERS, counters_table, nonzero, timers_table
 
 REFRESH_S = 0.5
 PLAIN_LINE_S = 5.0
@@ -33,9 +33,16 @@ class _Rates:
     def __init__(self) -> None:
         self._seen: list[tuple[int, dict[str, int]]] = []
 
-    def take(self, counters: dict[str, int]) -> dict[str, float]:
-        """Rates per second over the last `RECENT_S`, with `counters` as they are now."""
+    def take(self, counters: dict[str, int], elapsed_s: float) -> dict[str, float]:
+        """Rates per second over the last `RECENT_S`, with `counters` as they are now.
+
+        Args:
+            counters: Totals by name.
+            elapsed_s: For how long there has been something to count; all were 0 before.
+        """
         now = now_ns()
+        if not self._seen:
+            self._seen.append((now - int(elapsed_s * S_NS), {}))
         self._seen.append((now, counters))
         while len(self._seen) > 2 and now - self._seen[0][0] > RECENT_S * S_NS:
             del self._seen[0]
@@ -106,10 +113,9 @@ class LiveView:
             f"{format_duration(status.elapsed_s)} {status.state.value}",
             f"{users} {figures.finished} finished {figures.crashed} crashed",
         ]
-        rates = self._rates.take(figures.counters())
-        parts += [
-            f"{name} {figures.counters()[name]} ({rate:.1f}/s)" for name, rate in rates.items()
-        ]
+        counters = nonzero(figures.counters())
+        rates = self._rates.take(counters, status.elapsed_s)
+        parts += [f"{name} {count} ({rates[name]:.1f}/s)" for name, count in counters.items()]
         for name, timer in figures.timers().items():
             if name not in BUILT_IN_TIMERS and timer.count:
                 p50, p99 = timer.quantiles_s(0.5, 0.99)
@@ -119,12 +125,14 @@ class LiveView:
     def _tables(self) -> RenderableType:
         status, figures = self._status, self._status.figures
         parts: list[RenderableType] = [self._head()]
-        counters = figures.counters()
-        rates = self._rates.take(counters)
+        counters = nonzero(figures.counters())
+        rates = self._rates.take(counters, status.elapsed_s)
         if counters:
             parts += ["", counters_table(counters, status.elapsed_s, rates)]
         timers = {
-            name: timer for name, timer in figures.timers().items() if name not in BUILT_IN_TIMERS
+            name: timer
+            for name, timer in figures.timers().items()
+            if name not in BUILT_IN_TIMERS and timer.count
         }
         if timers:
             shown = {name: timer_summary(timer) for name, timer in timers.items()}

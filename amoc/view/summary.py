@@ -31,18 +31,23 @@ def render(summary: Mapping[str, Any]) -> RenderableType:
         run["scenario"],
         ("  took ", "dim"),
         format_duration(run["duration_s"]),
+        ("  seed ", "dim"),
+        str(run["seed"]),
         ("  verdict ", "dim"),
         (run["verdict"], "bold green" if run["verdict"] == "ok" else "bold red"),
+        (f"  {run['comment']}", "italic"),
     )
     parts: list[RenderableType] = ["", title, "", _users(users)]
     if summary["crashes"]:
         parts += ["", _crashes(summary["crashes"])]
-    if summary["counters"]:
-        parts += ["", counters_table(summary["counters"], run["duration_s"])]
+    if counters := nonzero(summary["counters"]):
+        parts += ["", counters_table(counters, run["duration_s"])]
     if summary["gauges"]:
         parts += ["", _gauges(summary["gauges"])]
     target = {
-        name: timer for name, timer in summary["timers"].items() if name not in BUILT_IN_TIMERS
+        name: timer
+        for name, timer in summary["timers"].items()
+        if name not in BUILT_IN_TIMERS and timer["count"]
     }
     if target:
         parts += ["", timers_table(target)]
@@ -59,9 +64,15 @@ def _table(*columns: str) -> Table:
     return table
 
 
+def nonzero(counters: Mapping[str, int]) -> dict[str, int]:
+    """The counters that a person wants to see; the JSON has them all."""
+    return {name: count for name, count in counters.items() if count}
+
+
 def _users(users: Mapping[str, Any]) -> Table:
     shown = ("started", "finished", "crashed", "removed", "restarted", "running", "peak")
-    table = _table("users", *shown, "starts/s")
+    table = _table("users", *shown, "starts/s peak")
+    table.padding = (0, 1, 0, 0)  # or it would not fit on 80 columns
     crashed = Text(f"{users['crashed']:,}", style="bold red" if users["crashed"] else "")
     values = [crashed if name == "crashed" else f"{users[name]:,}" for name in shown]
     table.add_row("", *values, f"{users['starts_per_s_peak']:,.1f}")

@@ -169,7 +169,8 @@ def test_a_stopped_worker_that_hangs_in_c_is_killed_and_the_run_ends(
             run.wait_for_output(f"started {user_id}")
         tree = set(run.tree())
         run.kill(run.pid, signal.SIGTERM)
-        assert run.end() == 0
+        assert run.end() == 11
+        assert "2 users got lost with a worker at the end" in run.output
         assert "worker 0 did not stop in time and is killed" in run.output
         eventually(lambda: not alive(tree), "nothing is left", 10)
         summary = run.summary()["users"]

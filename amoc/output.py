@@ -1,0 +1,48 @@
+"""The summary as a file: whole or not at all, and never that of an earlier run."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from amoc.errors import UsageError
+
+
+class SummaryFile:
+    """Where ``--json`` wants the summary."""
+
+    def __init__(self, file: str) -> None:
+        """Make sure, before anything runs, that `file` can be written.
+
+        Raises:
+            UsageError: It cannot.
+        """
+        self._path = Path(file)
+        self._special = self._path.exists() and not self._path.is_file()
+        try:
+            with self._path.open("a"):
+                pass
+        except OSError as error:
+            raise UsageError(f"--json {file} cannot be written: {error.strerror}") from None
+        if not self._special:
+            self._path.unlink()
+
+    def write(self, summary: Mapping[str, Any]) -> None:
+        """Write `summary`.
+
+        Raises:
+            UsageError: It cannot be written any more.
+        """
+        text = json.dumps(summary, indent=1, allow_nan=False) + "\n"
+        try:
+            if self._special:
+                self._path.write_text(text)
+                return
+            unfinished = self._path.with_name(f".{self._path.name}.{os.getpid()}")
+            unfinished.write_text(text)
+            unfinished.replace(self._path)
+        except OSError as error:
+            raise UsageError(f"--json {self._path} cannot be written: {error.strerror}") from None
