@@ -48,8 +48,8 @@ from amoc.xmpp.match import (
     is_unavailable,
 )
 from amoc.xmpp.meters import stamp
-from amoc.xmpp.neighbours import Neighbours
 from amoc.xmpp.naming import address
+from amoc.xmpp.neighbours import Neighbours
 from amoc.xmpp.roster import Contact
 from amoc.xmpp.stanza import Stanza
 from amoc.xmpp.tracing import trace

@@ -1,7 +1,7 @@
 """Where to connect to: a server for each user, and the addresses of its name.
 
-Looking a name up takes a thread of its own, so a name that thousands of users want at once is looked
-up once, and remembered for a minute.
+Looking a name up takes a thread of its own, so a name that thousands of users want at once is
+looked up once, and remembered for a minute.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _flights: dict[Server, AsyncResult[tuple[Address, ...]]] = {}
 
 
 def server_for(user_id: int | None, attempt: int, domain: str, given: str | None) -> Server:
-    """The server for a user's attempt: `given`, or one of the setting's in turn, or the domain itself."""
+    """The server for an attempt: `given`, or the setting's in turn, or the domain itself."""
     if given is not None:
         return options.parse_server(given)
     servers = options.parse_servers(options.xmpp_servers.get())
@@ -74,12 +74,14 @@ def resolve(server: Server, timeout: float) -> tuple[Address, ...]:
         return known[1]
     flight = _flights.get(server)
     if flight is None:
-        flight = _flights[server] = AsyncResult()
+        _flights[server] = flight = AsyncResult()
         gevent.spawn(_look_up, server, flight)
     try:
-        return flight.get(timeout=timeout)
+        found = flight.get(timeout=timeout)
     except gevent.Timeout:
         raise TimeoutError(f"the name {server.host} was not resolved in time") from None
+    assert found is not None  # the stubs of gevent think it may be
+    return found
 
 
 def _look_up(server: Server, flight: AsyncResult[tuple[Address, ...]]) -> None:

@@ -4,8 +4,8 @@ slixmpp takes 0.1 s of CPU to import, so nobody imports it before it is needed; 
 `preload` before it forks, and all workers share it.
 
 One of its dependencies, a DNS resolver, makes a queue when it is imported; under gevent's patches
-that queue brings a hub to life, and a hub must not be forked. amoc resolves names itself, so slixmpp
-is imported without it, and then thinks it is not installed.
+that queue brings a hub to life, and a hub must not be forked. amoc resolves names itself, so
+slixmpp is imported without it, and then thinks it is not installed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _RESOLVER = "aiodns"
 
 
 def preload() -> ModuleType:
-    """Import slixmpp without bringing a gevent hub to life; the module. Costs nothing the second time."""
+    """Import slixmpp without bringing a gevent hub to life; free the second time."""
     already = sys.modules.get("slixmpp")
     if already is not None:
         return already

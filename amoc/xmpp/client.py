@@ -1,7 +1,7 @@
 """What a user holds while it is logged in: ways to send, to ask, and to wait.
 
-Receiving goes on whether a user waits or not (`amoc.xmpp.session`); the calls here that wait let other
-users run meanwhile, and each ends by its timeout, by the stanza, or by the end of the stream.
+Receiving goes on whether a user waits or not (`amoc.xmpp.session`); the calls here that wait let
+other users run meanwhile, and each ends by its timeout, by the stanza, or by the end of the stream.
 """
 
 from __future__ import annotations
@@ -11,51 +11,41 @@ from collections.abc import Callable, Iterable
 from math import inf
 from time import monotonic_ns
 from types import TracebackType
-from typing import Any, Final
-from xml.etree.ElementTree import Element
+from typing import Any, Self
 
 from gevent import get_hub, getcurrent
 
 from amoc.errors import ScenarioError
 from amoc.timing import S_NS
-from amoc.xmpp import meters, options, roster
-from amoc.xmpp.errors import IqError, IqTimeout, ReceiveTimeout, SendTimeout
-from amoc.xmpp.markup import escape, parse, serialise
-from amoc.xmpp.match import Predicate, from_jid, name_of
-from amoc.xmpp.naming import attribute
+from amoc.xmpp import building, meters, options, roster
+from amoc.xmpp.errors import IqError, IqTimeout, ReceiveTimeout
+from amoc.xmpp.markup import parse, serialise
+from amoc.xmpp.match import Predicate, from_jid, is_any, name_of
+from amoc.xmpp.naming import address
+from amoc.xmpp.sending import Sender
 from amoc.xmpp.session import Handler, Receiver, Request, Session
-from amoc.xmpp.stanza import IQ, Stanza, bare
+from amoc.xmpp.stanza import Stanza, bare
 from amoc.xmpp.waiting import Waiter
 
 __all__ = ["Client"]
 
-_PRESENCES: Final = frozenset(
-    ("unavailable", "subscribe", "subscribed", "unsubscribe", "unsubscribed", "probe")
-)
-_SHOWS: Final = frozenset(("away", "chat", "dnd", "xa"))
 
-
-def _never(_: Stanza) -> bool:
-    return False
-
-
-class Client:
+class Client(Sender):
     """One user's session with an XMPP server.
 
-    Use it in a ``with`` block: leaving it in peace closes the stream and waits for the server's goodbye;
-    leaving it by an exception drops the connection at once.
+    Use it in a ``with`` block: leaving it in peace closes the stream and waits for the server's
+    goodbye; leaving it by an exception drops the connection at once.
 
     Attributes:
         user_id: The user's number; None for a client that is none's.
     """
 
-    __slots__ = ("__weakref__", "_ids", "_on_sent", "_session", "user_id")
+    __slots__ = ("__weakref__", "_ids", "user_id")
 
     def __init__(self, session: Session, user_id: int | None) -> None:
-        self._session = session
+        super().__init__(session)
         self.user_id = user_id
         self._ids = itertools.count(1)
-        self._on_sent: list[tuple[Predicate, Handler]] | None = None
 
     # Who and how
 
@@ -81,154 +71,6 @@ class Client:
             f"<xmpp client {self.jid}, {state}, {len(inbox) if inbox else 0} stanzas in the inbox>"
         )
 
-    # Sending
-
-    def send(self, stanza: Any) -> None:
-        """Send `stanza`; waits only while the server takes no more bytes.
-
-        Args:
-            stanza: A stanza of slixmpp, an ElementTree element, a received `Stanza`, or raw XML as text
-                or bytes. Raw XML goes out as it is, even when it is wrong: what the server makes of it
-                may be the very question.
-
-        Raises:
-            SendTimeout: The server took no more for xmpp_request_timeout.
-            XmppError: The stream has ended.
-            ClosedError: The client is closed.
-            ScenarioError: `stanza` is none of these, or holds a character that XML cannot carry.
-        """
-        data, element = _bytes_of(stanza)
-        if element is not None:
-            is_message = (
-                element.tag.rpartition("}")[2] == "message" and element.get("type") != "error"
-            )
-        else:
-            is_message = data.lstrip().startswith((b"<message ", b"<message>", b"<message/"))
-        self._send(data, is_message)
-
-    def send_chat(self, to: str | int, body: str) -> None:
-        """Send a chat message; whoever receives it with amoc measures its time to delivery.
-
-        Args:
-            to: A JID, or a user's number.
-            body: The text.
-
-        Raises:
-            SendTimeout: The server took no more for xmpp_request_timeout.
-            XmppError: The stream has ended.
-            ClosedError: The client is closed.
-            ScenarioError: `body` holds a character that XML cannot carry.
-        """
-        self.send_message(to, body, "chat")
-
-    def send_message(
-        self, to: str | int, body: str | None = None, type: str = "normal", payload: str = ""
-    ) -> None:
-        """Send a message of any type.
-
-        Args:
-            to: A JID, or a user's number.
-            body: The text; None for a message without one.
-            type: ``chat``, ``groupchat``, ``headline``, ``normal`` or ``error``.
-            payload: Raw XML to go beside the body.
-
-        Raises:
-            XmppError, ClosedError, ScenarioError: As `send_chat`.
-        """
-        text = "" if body is None else f"<body>{escape(body)}</body>"
-        self._send(
-            (
-                f"<message to='{attribute(to)}' id='{meters.stamp()}' type='{type}'>{text}{payload}</message>"
-            ).encode(),
-            type != "error",
-        )
-
-    def send_presence(
-        self,
-        to: str | int | None = None,
-        *,
-        type: str | None = None,
-        show: str | None = None,
-        status: str | None = None,
-        priority: int | None = None,
-    ) -> None:
-        """Send presence (RFC 6121 section 4): by default "I am available", to all who may know.
-
-        Args:
-            to: Only to this JID or user.
-            type: None for available; ``unavailable``, ``subscribe``, ``subscribed``, ``unsubscribe``,
-                ``unsubscribed``, ``probe``.
-            show: ``away``, ``chat``, ``dnd`` or ``xa``.
-            status: A text for people.
-            priority: From -128 to 127.
-
-        Raises:
-            XmppError, ClosedError: As `send_chat`.
-            ScenarioError: A value is none of those.
-        """
-        if type is not None and type not in _PRESENCES:
-            raise ScenarioError(
-                f"a presence's type must be one of {', '.join(sorted(_PRESENCES))}, but is {type!r}"
-            )
-        if show is not None and show not in _SHOWS:
-            raise ScenarioError(
-                f"a presence's show must be one of {', '.join(sorted(_SHOWS))}, but is {show!r}"
-            )
-        if priority is not None and not -128 <= priority <= 127:
-            raise ScenarioError(
-                f"a presence's priority must be from -128 to 127, but is {priority}"
-            )
-        start = "<presence"
-        if to is not None:
-            start += f" to='{attribute(to)}'"
-        if type is not None:
-            start += f" type='{type}'"
-        inside = "" if show is None else f"<show>{show}</show>"
-        if status is not None:
-            inside += f"<status>{escape(status)}</status>"
-        if priority is not None:
-            inside += f"<priority>{priority}</priority>"
-        self._send(
-            f"{start}>{inside}</presence>".encode() if inside else f"{start}/>".encode(), False
-        )
-
-    def _send(self, data: bytes, is_message: bool) -> None:
-        session = self._session
-        stream = session.stream
-        if stream.ended or session.closed:
-            session.check_open()
-        stream.send(data)
-        if is_message:
-            meters.messages_sent.inc()
-        if self._on_sent is not None:
-            self._tell_sent(data)
-        if stream.congested and getcurrent() is not get_hub():
-            self._wait_sendable()
-
-    def _wait_sendable(self) -> None:
-        session = self._session
-        seconds = options.xmpp_request_timeout.get()
-        if not session.stream.wait_sendable(seconds):
-            session.forget()
-            session.stream.fail(
-                SendTimeout(
-                    f"{session.stream.who}: the server must take what it is sent within {seconds:g} s"
-                    " (xmpp_request_timeout), but does not"
-                )
-            )
-            session.closed = False
-        session.check_open()
-
-    def _tell_sent(self, data: bytes) -> None:
-        assert self._on_sent is not None
-        try:
-            stanza = Stanza(parse(data))
-        except ScenarioError:
-            return  # raw XML that is wrong on purpose
-        for match, handler in self._on_sent:
-            if match(stanza):
-                handler(stanza)
-
     # Asking
 
     def request(
@@ -242,14 +84,16 @@ class Client:
         """Send an iq and wait for its answer (RFC 6120 section 8.2.3).
 
         Args:
-            iq: An Iq of slixmpp, an element, or raw XML of a whole iq or of a payload alone, which is then
-                wrapped. An id is given to it where it has none.
+            iq: An Iq of slixmpp, an element, or raw XML of a whole iq or of a payload alone, which
+                is then wrapped. An id is given to it where it has none.
             timeout: In seconds; None for xmpp_request_timeout.
-            to: Whom to ask, when `iq` is a payload: a JID or a user's number; None for the own account.
+            to: Whom to ask, when `iq` is a payload: a JID or a user's number; None for the own
+                account.
             type: ``get`` or ``set``, when `iq` is a payload.
 
         Returns:
-            The answer, of type result. ``answer["roster"]`` reads what slixmpp's plugins know of it.
+            The answer, of type result. ``answer["roster"]`` reads what slixmpp's plugins know of
+            it.
 
         Raises:
             IqError: It was answered with an error.
@@ -257,7 +101,7 @@ class Client:
             XmppError, ClosedError: The stream has ended.
             ScenarioError: `iq` is no iq of type get or set.
         """
-        element = self._iq(iq, to, type)
+        element = building.iq(iq, to, type, f"q{next(self._ids)}")
         stanza_id = element.get("id", "")
         asked = element.get("to", "")
         seconds = options.xmpp_request_timeout.get() if timeout is None else timeout
@@ -276,7 +120,8 @@ class Client:
             del session.requests[stanza_id]
         if not answered:
             raise IqTimeout(
-                f"{session.stream.who}: no answer came within {seconds:g} s to an iq to {asked or 'the server'}"
+                f"{session.stream.who}: no answer came within {seconds:g} s to an iq to"
+                f" {asked or 'the server'}"
             )
         answer = waiter.value
         assert answer is not None
@@ -285,22 +130,6 @@ class Client:
         if error is not None:
             raise IqError(session.stream.who, *error, answer=answer)
         return answer
-
-    def _iq(self, iq: Any, to: str | int | None, type: str) -> Element:
-        element = parse(iq) if isinstance(iq, str | bytes) else _element_of(iq)
-        if element.tag not in (IQ, "iq"):
-            wrapper = Element(IQ, {"type": type})
-            if to is not None:
-                wrapper.set("to", _address(to))
-            wrapper.append(element)
-            element = wrapper
-        if element.get("type") not in ("get", "set"):
-            raise ScenarioError(
-                f"a request must be an iq of type get or set, but is of type {element.get('type')!r}"
-            )
-        if element.get("id") in (None, "", "0"):  # slixmpp gives 0 to an iq without a stream
-            element.set("id", f"q{next(self._ids)}")
-        return element
 
     def ping(self, to: str | int | None = None, timeout: float | None = None) -> float:
         """Ping the server, or `to` (XEP-0199).
@@ -340,7 +169,7 @@ class Client:
         Raises:
             IqError, IqTimeout, XmppError, ClosedError: As `request`.
         """
-        self.request(roster.put(_address(whom), name, groups), timeout, type="set")
+        self.request(roster.put(address(whom), name, groups), timeout, type="set")
 
     def remove_from_roster(self, whom: str | int, timeout: float | None = None) -> None:
         """Remove a contact, and the subscriptions with it (RFC 6121 section 2.5).
@@ -348,7 +177,7 @@ class Client:
         Raises:
             IqError, IqTimeout, XmppError, ClosedError: As `request`.
         """
-        self.request(roster.remove(_address(whom)), timeout, type="set")
+        self.request(roster.remove(address(whom)), timeout, type="set")
 
     def unregister(self, timeout: float | None = None) -> None:
         """Delete the user's account (XEP-0077 section 3.2); the server may end the stream over it.
@@ -363,9 +192,10 @@ class Client:
     def receive(self, match: Predicate | None = None, timeout: float | None = None) -> Stanza:
         """The next stanza that `match` accepts, from the inbox or when it comes.
 
-        What it does not accept stays in the inbox, in its order; an inbox that holds xmpp_inbox_size
-        stanzas drops the oldest for each new one, and counts it as ``inbox_dropped``. Requests of others
-        that nobody receives are answered by the client itself.
+        What it does not accept stays in the inbox, in its order; an inbox that holds
+        xmpp_inbox_size stanzas drops the oldest for each new one, and counts it as
+        ``inbox_dropped``. Requests of others that nobody receives are answered by the client
+        itself.
 
         Args:
             match: Any function of a stanza; None accepts all.
@@ -384,7 +214,7 @@ class Client:
                     del inbox[index]
                     return stanza
         session.check_open()
-        receiver = Receiver(_always if match is None else match)
+        receiver = Receiver(is_any if match is None else match)
         found = self._wait(receiver, inf if timeout is None else timeout)
         if found is None:
             raise ReceiveTimeout(
@@ -407,8 +237,8 @@ class Client:
             XmppError, ClosedError, ScenarioError: As `send`.
         """
         if match is None:
-            _, element = _bytes_of(stanza)
-            to = (parse(stanza) if element is None else element).get("to")
+            raw = isinstance(stanza, str | bytes)
+            to = (parse(stanza) if raw else building.element_of(stanza)).get("to")
             if not to:
                 raise ScenarioError(
                     "send_and_receive needs a match when the stanza is for nobody in particular"
@@ -436,10 +266,10 @@ class Client:
             ClosedError: The client is closed.
         """
         self._session.check_open()
-        self._wait(Receiver(_never), seconds)
+        self._wait(Receiver(~is_any), seconds)
 
     def wait_until(self, condition: Callable[[], object], timeout: float | None = None) -> bool:
-        """Wait until `condition` is true; it is asked at once, and again after each stanza that comes.
+        """Wait until `condition` is true; it is asked at once, and after each stanza that comes.
 
         Args:
             condition: Says whether to go on, from what handlers have noted for example.
@@ -472,14 +302,15 @@ class Client:
     def on_received(self, match: Predicate | None, handler: Handler) -> Callable[[], None]:
         """Call `handler` with each received stanza that `match` accepts, as soon as it is read.
 
-        It runs inside the event loop: it may send, but must not wait. What it raises ends this user. A
-        handler that returns True has taken care of a request (an iq of type get or set): the client will
-        not answer it, nor keep it.
+        It runs inside the event loop: it may send, but must not wait. What it raises ends this
+            user. A
+        handler that returns True has taken care of a request (an iq of type get or set): the client
+        will not answer it, nor keep it.
 
         Returns:
             A function that takes the handler away again.
         """
-        entry = (_always if match is None else match, handler)
+        entry = (is_any if match is None else match, handler)
         self._session.on_received = [*self._session.on_received, entry]
 
         def off() -> None:
@@ -489,30 +320,13 @@ class Client:
 
         return off
 
-    def on_sent(self, match: Predicate | None, handler: Handler) -> Callable[[], None]:
-        """Call `handler` with each sent stanza that `match` accepts, right after it was sent.
-
-        It runs in the greenlet that sends, and must not wait. Raw XML that is not well-formed is not shown.
-
-        Returns:
-            A function that takes the handler away again.
-        """
-        entry = (_always if match is None else match, handler)
-        self._on_sent = [*(self._on_sent or ()), entry]
-
-        def off() -> None:
-            left = [one for one in self._on_sent or () if one is not entry]
-            self._on_sent = left or None
-
-        return off
-
     # The end
 
     def close(self) -> None:
         """Close the stream and wait for the server's goodbye, xmpp_close_timeout at the most.
 
-        By then the server has read all that was sent, and what it sent before has been counted and shown
-        to the handlers. Never fails; harmless when the stream is over or closed.
+        By then the server has read all that was sent, and what it sent before has been counted and
+        shown to the handlers. Never fails; harmless when the stream is over or closed.
         """
         session = self._session
         session.forget()
@@ -533,7 +347,7 @@ class Client:
         self._session.stream.abort()
         self._session.leave()
 
-    def __enter__(self) -> Client:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -548,38 +362,8 @@ class Client:
             self.abort()
 
     def __del__(self) -> None:
-        # A user that ended without closing must not hold its connection, and its descriptor, for ever.
+        # A user that ended without closing must not hold its connection, and its descriptor, for
+        # ever.
         session = getattr(self, "_session", None)
         if session is not None and not session.stream.ended:
             self.abort()
-
-
-def _always(_: Stanza) -> bool:
-    return True
-
-
-def _address(whom: str | int) -> str:
-    from amoc.xmpp.naming import address
-
-    return address(whom)
-
-
-def _element_of(stanza: Any) -> Element:
-    if isinstance(stanza, Element):
-        return stanza
-    xml = getattr(stanza, "xml", None)
-    if isinstance(xml, Element):
-        return xml
-    raise ScenarioError(
-        f"a stanza must be slixmpp's, an element, text or bytes, but is {type(stanza).__name__}"
-    )
-
-
-def _bytes_of(stanza: Any) -> tuple[bytes, Element | None]:
-    """`stanza` as it is sent, and its tree unless it is raw XML."""
-    if isinstance(stanza, str):
-        return stanza.encode(), None
-    if isinstance(stanza, bytes | bytearray | memoryview):
-        return bytes(stanza), None
-    element = _element_of(stanza)
-    return serialise(element).encode(), element

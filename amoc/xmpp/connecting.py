@@ -1,8 +1,8 @@
 """`connect`: from a user's number to a client, in one attempt or a few.
 
 An attempt is a TCP connection and a log-in under one deadline. What may go better the next time is
-tried again, after a pause that doubles: a server that is refused or away, an overloaded one. What will
-not (a wrong password, TLS demanded, no descriptors left) is raised at once.
+tried again, after a pause that doubles: a server that is refused or away, an overloaded one. What
+will not (a wrong password, TLS demanded, no descriptors left) is raised at once.
 """
 
 from __future__ import annotations
@@ -127,8 +127,8 @@ def connect(
         timeout: How long each attempt may take, in seconds.
         attempts: How often to try.
         inbox_size: How many received stanzas are kept until they are looked at; 0 keeps none.
-        interrupts: Whether the calling greenlet is interrupted by the error when the stream ends while it
-            waits for something else; otherwise the next call to the client raises it.
+        interrupts: Whether the calling greenlet is interrupted by the error when the stream ends
+            while it waits for something else; otherwise the next call to the client raises it.
 
     Raises:
         ConnectError: No connection, or no session in time (`ConnectTimeout`).
@@ -260,7 +260,8 @@ def _connect_error(error: OSError, who: str, source: str | None) -> ConnectError
         )
         return OutOfFilesError(
             f"{who}: each user needs a file descriptor, but {whose} only {soft};"
-            f" raise that with 'ulimit -n' ({highest}), LimitNOFILE= in systemd, or use more workers"
+            f" raise that with 'ulimit -n' ({highest}) or LimitNOFILE= in systemd, or use more"
+            " workers"
         )
     hint = ""
     if error.errno == errno.EADDRNOTAVAIL:

@@ -1,4 +1,4 @@
-"""What can go wrong between a user and an XMPP server, one class for each thing a scenario may want to catch.
+"""What can go wrong between a user and an XMPP server: a class for each thing to catch.
 
     XmppError                    everything below
       ConnectError               no connection: refused, unreachable, the name is unknown
@@ -7,8 +7,8 @@
         ConnectTimeout           ... because the server took too long until the session was there
       StreamError                the server ended the stream and said why (RFC 6120 section 4.9)
         BadStreamError           the server sent what XMPP forbids, so we ended the stream
-      SaslError                  the log-in was refused, or the server could not prove itself (section 6.5)
-      IqError                    an iq was answered with an error (section 8.3)
+      SaslError                  the log-in was refused, or the server could not prove itself
+      (section 6.5) IqError                    an iq was answered with an error (section 8.3)
       Disconnected               the connection is gone and nobody said why
       IqTimeout, ReceiveTimeout, SendTimeout    nothing came, or nothing could be sent, in time
 
@@ -109,9 +109,10 @@ class SaslError(XmppError):
     """The log-in failed.
 
     Attributes:
-        condition: The defined condition, such as ``not-authorized``; ``invalid-mechanism`` also when the
-            server offers no mechanism that may be used, ``bad-challenge`` when it sends nonsense, and
-            ``bad-server-signature`` when it does not prove that it knows the password.
+        condition: The defined condition, such as ``not-authorized``; ``invalid-mechanism`` also
+            when the server offers no mechanism that may be used, ``bad-challenge`` when it sends
+            nonsense, and ``bad-server-signature`` when it does not prove that it knows the
+            password.
         text: An explanation; empty when there is none.
     """
 
@@ -142,7 +143,7 @@ class IqError(XmppError):
 
 
 class Disconnected(XmppError):
-    """The connection is gone without a stream error: reset, closed, or cut in the middle of something."""
+    """The connection is gone without a stream error: reset, closed, or cut in the midst of it."""
 
 
 class IqTimeout(XmppError, TimeoutError):

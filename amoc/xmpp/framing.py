@@ -13,8 +13,8 @@ Rules that make this safe:
   instruction gets through (RFC 6120 section 11.1), no deeper and no longer than the limits.
 - What is waited for has a limit too: an endless tag, text or stanza is an error when the limit is
   passed, not when it ends.
-- A parser remembers every name it ever saw, so it is retired after `WORN_BYTES`; one that has raised
-  is never used again.
+- A parser remembers every name it ever saw, so it is retired after `WORN_BYTES`; one that has
+  raised is never used again.
 - `Framer.feed` never raises. What came before a violation is delivered before it.
 """
 
@@ -170,7 +170,7 @@ class _Machine:
             self._check_unfinished()
 
     def idle(self, data: bytes) -> bool:
-        """Whether it stands between two stanzas and holds nothing back of `data`, the last chunk."""
+        """Whether it is between two stanzas and holds nothing back of `data`, the last chunk."""
         return (
             self.depth == 1
             and self._tag_begin <= self._at
@@ -306,7 +306,7 @@ class Framer:
         self.violation: Violation | None = None
 
     def feed(self, data: bytes) -> list[Element]:
-        """The stanzas that `data`, the stream's next bytes, complete. Look at `violation` afterwards."""
+        """The stanzas that `data`, the stream's next bytes, complete; then see `violation`."""
         out: list[Element] = []
         if not data or self.closed or self.violation is not None:
             return out

@@ -1,8 +1,8 @@
-"""From a connected socket to a session: stream, SASL, stream again, resource (RFC 6120 sections 4 to 7).
+"""From a connected socket to a session: stream, SASL, stream, resource (RFC 6120, sections 4 to 7).
 
 A conversation in which each side waits for the other, so it reads like one: `Negotiation.expect`
-waits for the server's next element, and all of them share one deadline. Before the log-in an account
-can be made on the same stream (XEP-0077).
+waits for the server's next element, and all of them share one deadline. Before the log-in an
+account can be made on the same stream (XEP-0077).
 """
 
 from __future__ import annotations
@@ -152,8 +152,8 @@ class Negotiation:
                 left = (self._deadline_ns - monotonic_ns()) / S_NS
                 if left <= 0 or not waiter.wait(left):
                     raise ConnectTimeout(
-                        f"{self.stream.who}: the server must send {what} before xmpp_connect_timeout"
-                        " is over, but did not"
+                        f"{self.stream.who}: the server must send {what} before"
+                        " xmpp_connect_timeout is over, but did not"
                     )
             finally:
                 self._waiter = None
@@ -189,16 +189,15 @@ class Negotiation:
         """
         if features.tls_required:
             raise TlsRequiredError(
-                f"{self.stream.who}: the server demands TLS, which this version of amoc does not speak;"
-                " let the server allow plain TCP (prosody: c2s_require_encryption = false and"
-                " allow_unencrypted_plain_auth = true; ejabberd: no starttls_required)"
+                f"{self.stream.who}: the server demands TLS, which this version of amoc does"
+                " not speak; let the server allow plain TCP (prosody: c2s_require_encryption ="
+                " false and allow_unencrypted_plain_auth = true; ejabberd: no starttls_required)"
             )
         try:
             name = sasl.choose(terms.mechanisms, features.mechanisms)
             mechanism = sasl.make(name, me.username, me.password, terms.max_iterations)
-            self.stream.send(
-                f"<auth xmlns='{NS_SASL}' mechanism='{name}'>{sasl.encode(mechanism.first())}</auth>".encode()
-            )
+            first = sasl.encode(mechanism.first())
+            self.stream.send(f"<auth xmlns='{NS_SASL}' mechanism='{name}'>{first}</auth>".encode())
             self._exchange(mechanism)
         except sasl.Refused as refused:
             raise SaslError(self.stream.who, refused.condition, quoted(refused.text)) from None
@@ -217,7 +216,8 @@ class Negotiation:
                     "invalid-xml", f"SASL must be answered with SASL, not {element.tag}"
                 )
             response = sasl.encode(mechanism.answer(sasl.decode(element.text) or b""))
-            # An empty response is an empty element; "=" is for initial responses only (6.4.2, 6.4.3).
+            # An empty response is an empty element; "=" is for initial responses only (6.4.2,
+            # 6.4.3).
             response = "" if response == "=" else response
             self.stream.send(f"<response xmlns='{NS_SASL}'>{response}</response>".encode())
         raise sasl.Refused(
@@ -253,7 +253,8 @@ class Negotiation:
         """
         if not features.register:
             raise ConnectError(
-                f"{self.stream.who}: the server must offer in-band registration (XEP-0077), but does not"
+                f"{self.stream.who}: the server must offer in-band registration (XEP-0077), but"
+                " does not"
             )
         query = (
             f"<query xmlns='{NS_REGISTER}'><username>{escape(me.username)}</username>"

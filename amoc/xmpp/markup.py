@@ -39,8 +39,8 @@ def _replacement(found: re.Match[str]) -> str:
         return _ESCAPED[char]
     except KeyError:
         raise ScenarioError(
-            f"text for a stanza must hold only characters that XML can carry, but holds U+{ord(char):04X}"
-            f" at {found.start()}"
+            "text for a stanza must hold only characters that XML can carry, but holds"
+            f" U+{ord(char):04X} at {found.start()}"
         ) from None
 
 

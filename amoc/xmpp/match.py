@@ -50,6 +50,7 @@ class Match:
         self.name = name
 
     def __call__(self, stanza: Stanza) -> bool:
+        """Whether `stanza` is meant."""
         return bool(self._test(stanza))
 
     def __and__(self, other: Predicate) -> Match:

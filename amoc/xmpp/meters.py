@@ -1,8 +1,8 @@
 """What every XMPP client measures by itself, and the stamp by which time to delivery is known.
 
-A message's id carries when it was sent, on the monotonic clock that all processes of a host share, and
-which host's clock that is: servers hand ids on unchanged. A stamp of another clock, of another host or
-of a time before the last boot, is not taken for a duration.
+A message's id carries when it was sent, on the monotonic clock that all processes of a host share,
+and which host's clock that is: servers hand ids on unchanged. A stamp of another clock, of another
+host or of a time before the last boot, is not taken for a duration.
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ def _clock() -> str:
             found += Path(source).read_bytes()
         except OSError:
             continue
-    # Where nothing tells clocks apart, processes that were not forked from one another do not compare.
+    # Where nothing tells clocks apart, processes that were not forked from one another do not
+    # compare.
     return f"{zlib.crc32(found or os.urandom(8)):08x}"
 
 
@@ -63,7 +64,7 @@ def stamp() -> str:
 
 
 def sent_ns(stanza_id: str | None) -> int | None:
-    """When a message with this id was sent, on this host's monotonic clock; None when it does not say."""
+    """When a message with this id was sent, on this host's clock; None when it does not say."""
     if stanza_id is None or not stanza_id.startswith(_PREFIX):
         return None
     digits = stanza_id[len(_PREFIX) :]

@@ -1,4 +1,4 @@
-"""Who a user is to the server: its name, password, JID, and the server and local address it takes."""
+"""Who a user is to the server: its name, its password, its JID."""
 
 from __future__ import annotations
 

@@ -1,17 +1,18 @@
 """Who may be written to, so that nothing is lost: users who met by presence, and part in peace.
 
-Users of a run start one after another and leave when they are told to. A message to one that has not
-logged in yet, or is gone already, is lost, and would be taken for the server's fault. So they agree
-beforehand, by presence sent to one another (RFC 6121 section 4.6):
+Users of a run start one after another and leave when they are told to. A message to one that has
+not logged in yet, or is gone already, is lost, and would be taken for the server's fault. So they
+agree beforehand, by presence sent to one another (RFC 6121 section 4.6):
 
     available            "I am here."            sent to each neighbour at first
     available, chat      "You may write to me."  the answer to either of these, once
     unavailable          "I am leaving."         sent to all who may write; answered in kind
 
-A user writes only to those who allowed it. A user that leaves says so to all it had allowed, goes on
-receiving, and is done when each of them has answered: XMPP keeps the order between two users (RFC 6120
-section 10.1), so after somebody's "I am leaving" comes no message of his. A neighbour that breaks off
-is reported by its server in the same words (RFC 6121 section 4.6.3).
+A user writes only to those who allowed it. A user that leaves says so to all it had allowed, goes
+on
+receiving, and is done when each of them has answered: XMPP keeps the order between two users (RFC
+6120 section 10.1), so after somebody's "I am leaving" comes no message of his. A neighbour that
+breaks off is reported by its server in the same words (RFC 6121 section 4.6.3).
 """
 
 from __future__ import annotations

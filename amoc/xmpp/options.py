@@ -100,7 +100,7 @@ Seconds = Annotated[float, BeforeValidator(_seconds)]
 
 xmpp_servers = setting(
     "",
-    "XMPP servers to connect to, as host:port,host:port; users are spread over them by their numbers;"
+    "XMPP servers to connect to, as host:port,host:port; users are spread over them by number;"
     " empty: amoc runs an embedded one",
     verify=_check_servers,
 )
@@ -152,7 +152,7 @@ xmpp_close_timeout = setting(
 )
 xmpp_inbox_size = setting(
     100,
-    "Received stanzas that a user keeps until it looks; when there are more, the oldest are dropped",
+    "Received stanzas that a user keeps until it looks; beyond that the oldest are dropped",
     verify=_at_least(0),
 )
 xmpp_max_stanza_bytes = setting(

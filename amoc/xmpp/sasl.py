@@ -1,10 +1,11 @@
 """Logging in (RFC 6120 section 6) as pure exchanges: what to say first, and what to each answer.
 
-A mechanism is made for one log-in. `first` is what goes with <auth/>, `answer` turns a challenge into
-a response, and `check` looks at what came with <success/>: a server that cannot prove that it knows
-the password, where the mechanism asks for that, is not believed.
+A mechanism is made for one log-in. `first` is what goes with <auth/>, `answer` turns a challenge
+into a response, and `check` looks at what came with <success/>: a server that cannot prove that it
+knows the password, where the mechanism asks for that, is not believed.
 
-Nothing here does input or output, and no text of an error holds a password or what is derived from it.
+Nothing here does input or output, and no text of an error holds a password or what is derived from
+it.
 """
 
 from __future__ import annotations
@@ -137,7 +138,7 @@ class Scram:
         return f"n,,{self._first_bare}".encode()
 
     def answer(self, challenge: bytes) -> bytes:
-        """The client-final-message; to a server-final-message, which may come as a challenge, nothing."""
+        """The client-final-message; nothing to a server-final-message that comes as a challenge."""
         if self._server_signature is not None:
             self._prove(challenge)
             return b""
@@ -163,7 +164,7 @@ class Scram:
             )
 
     def _read(self, challenge: bytes) -> tuple[str, bytes, int]:
-        """Nonce, salt and iterations of a server-first-message, in this order (RFC 5802 section 7)."""
+        """Nonce, salt and iterations of a server-first-message (RFC 5802 section 7)."""
         fields = _fields(challenge, "the server's first message")
         if [name for name, _ in fields[:3]] != ["r", "s", "i"]:
             raise Refused(
@@ -230,7 +231,7 @@ def _unbase64(text: str) -> bytes | None:
 
 
 def encode(data: bytes | None) -> str:
-    """`data` as the text of <auth/> or <response/> (section 6.4.2): ``=`` is empty, nothing is None."""
+    """`data` as the text of <auth/> (section 6.4.2): ``=`` is empty, nothing is None."""
     if data is None:
         return ""
     return base64.b64encode(data).decode() if data else "="

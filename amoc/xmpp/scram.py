@@ -51,7 +51,7 @@ _PROHIBITED = (
 
 
 def saslprep(text: str) -> str:
-    """`text` prepared by SASLprep (RFC 4013) as a stored string, so that equal passwords have equal bytes.
+    """`text` prepared by SASLprep (RFC 4013): equal passwords get equal bytes.
 
     Printable ASCII is returned as it is.
 

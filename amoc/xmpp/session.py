@@ -1,17 +1,17 @@
 """A session's receiving side: what becomes of each stanza that comes, and who hears of the end.
 
-Everything here runs inside the event loop, in the call that read the bytes. A stanza is measured, shown
-to the handlers, and then goes the first of these ways that is open to it:
+Everything here runs inside the event loop, in the call that read the bytes. A stanza is measured,
+shown to the handlers, and then goes the first of these ways that is open to it:
 
 1. an answer goes to the request that waits for it;
 2. what a waiting `receive` asked for goes there;
-3. a request of the peer that nobody wanted is answered (RFC 6120 section 8.2.3, RFC 6121 section 2.1.6,
-   XEP-0199);
+3. a request of the peer that nobody wanted is answered (RFC 6120 section 8.2.3, RFC 6121 section
+   2.1.6, XEP-0199);
 4. the inbox keeps it. It is bounded: the oldest makes room, and that is counted.
 
 When the stream ends by failure, those who wait on it are told by their exception. If the user that
-connected is not among them, it is interrupted wherever it waits: a user without its connection is not
-the load that was asked for.
+connected is not among them, it is interrupted wherever it waits: a user without its connection is
+not the load that was asked for.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Receiver(Waiter[Stanza]):
 
 
 class Request(Waiter[Stanza]):
-    """A greenlet that waits for the answer to its iq, sent to `to` (empty: to the account itself)."""
+    """A greenlet that waits for the answer to its iq to `to` (empty: to its own account)."""
 
     __slots__ = ("to",)
 
@@ -134,10 +134,15 @@ class Session:
         if self.closed:
             raise ClosedError(f"{self.stream.who}: this client was closed")
         if self.stream.failure is not None:
-            self._told = True
+            self.tell()
             raise self.stream.failure
         if self.stream.ended:
             raise ClosedError(f"{self.stream.who}: this client's stream is over")
+
+    def tell(self) -> None:
+        """The calling greenlet hears of the end right now: if it is the owner, once is enough."""
+        if getcurrent() is self.owner:
+            self._told = True
 
     def forget(self) -> None:
         """The user wants nothing more of it, not even to be told of its end."""
@@ -227,7 +232,7 @@ class Session:
         return True
 
     def _is_from(self, sender: str, asked: str) -> bool:
-        """Whether an answer from `sender` answers what `asked` was asked (RFC 6120 section 8.1.2.1)."""
+        """Whether an answer from `sender` answers what `asked` was asked (RFC 6120, 8.1.2.1)."""
         if sender == asked or sender.lower() == asked.lower():
             return True
         # What was asked of nobody was asked of the account; servers name that in various ways.

@@ -94,7 +94,7 @@ class Stanza:
 
     @property
     def error(self) -> tuple[str, str, str] | None:
-        """Condition, kind and text of its error (RFC 6120 section 8.3); None when it is no error."""
+        """Condition, kind and text of its error (RFC 6120 section 8.3); None without one."""
         return error_of(self.xml) if self.xml.get("type") == "error" else None
 
     @property
@@ -126,7 +126,7 @@ _DEFAULT_TYPES: Final = {MESSAGE: "normal", PRESENCE: "available"}
 
 
 def error_of(xml: Element) -> tuple[str, str, str]:
-    """Condition, kind and text of the error in a stanza; ``undefined-condition`` when it names none."""
+    """Condition, kind and text of a stanza's error; ``undefined-condition`` if it names none."""
     error = xml.find(ERROR)
     if error is None:
         return "undefined-condition", "", ""
@@ -135,7 +135,7 @@ def error_of(xml: Element) -> tuple[str, str, str]:
 
 
 def conditions_of(error: Element, namespace: str) -> tuple[str, str]:
-    """The defined condition among an error's children, and its text (RFC 6120 sections 4.9, 6.5, 8.3)."""
+    """The condition among an error's children, and its text (RFC 6120, 4.9, 6.5, 8.3)."""
     condition = text = ""
     for child in error:
         space, _, name = child.tag[1:].rpartition("}")

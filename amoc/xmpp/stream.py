@@ -1,8 +1,8 @@
-"""One XML stream (RFC 6120 section 4): a transport below, a framer beside it, stanzas and one end above.
+"""One XML stream (RFC 6120 section 4): a transport below, a framer beside it, stanzas above.
 
 A stream ends once, for one reason, and tells whoever owns it: the server closed it, sent a stream
-error, broke the protocol or the connection; or something that was called from here raised, a handler
-say. Whatever it is, the event loop never sees an exception.
+error, broke the protocol or the connection; or something that was called from here raised, a
+handler say. Whatever it is, the event loop never sees an exception.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class Stream:
         self._transport.write(data)
 
     def wait_sendable(self, timeout: float) -> bool:
-        """Wait until the server has taken most of what was sent; whether it did in `timeout` seconds."""
+        """Wait until the server has taken most of what was sent; whether it did in time."""
         return self._transport.wait_drained(timeout)
 
     def close_our_half(self) -> None:

@@ -26,7 +26,8 @@ _callback: Callback | None = None
 def trace(callback: Callback | None) -> None:
     """Let `callback` see what the connections made from now on send and receive; None ends that.
 
-    It is called with the direction (``sent`` or ``received``), the JID as far as it is known, and the
+    It is called with the direction (``sent`` or ``received``), the JID as far as it is known, and
+    the
     text as it went over the wire: whole elements when sent, any piece of the stream when received.
     It must not wait.
     """

@@ -4,8 +4,8 @@ The event loop calls back when there is something to read; reading and all that 
 that call. Writing goes straight to the kernel; only what it does not take is kept, up to a limit,
 and whoever sends more has to wait until the server has taken it.
 
-TLS and WebSocket, when they come, are layers with the same face between this and the stream: bytes in
-by `on_data`, bytes out by `write`.
+TLS and WebSocket, when they come, are layers with the same face between this and the stream: bytes
+in by `on_data`, bytes out by `write`.
 """
 
 from __future__ import annotations
@@ -141,7 +141,8 @@ class Transport:
 
         Args:
             sock: The socket; this closes it.
-            on_data: Called in the hub with each chunk; it may close the transport, and must not wait.
+            on_data: Called in the hub with each chunk; it may close the transport, and must not
+                wait.
             on_lost: Called once when the peer closed the connection (None) or it broke, never after
                 `close`.
         """

@@ -1,6 +1,7 @@
 """Waiting for one thing, with a deadline, and being woken exactly once.
 
-A greenlet parks in the hub; whoever has what it waits for sets it and wakes it. The deadline's timer,
+A greenlet parks in the hub; whoever has what it waits for sets it and wakes it. The deadline's
+timer,
 the waker and a kill may all come in one turn of the loop: whoever is first wins, the others find
 nobody.
 """
@@ -90,7 +91,7 @@ class Waiter(Generic[T]):
         return self._greenlet is other
 
     def wake(self) -> None:
-        """Let the parked greenlet go on, if there still is one; from the hub at once, else next turn."""
+        """Let the parked greenlet go on, if any: from the hub at once, else at its next turn."""
         parked = self._greenlet
         if parked is None:
             return

@@ -1,0 +1,161 @@
+"""A client's sending side: stanzas go out in the call that sends them.
+
+A user that writes faster than the server reads waits in `send`, until the server has caught up or
+xmpp_request_timeout is over. Handlers, which cannot wait, may pile up more, up to a limit at which
+the connection counts as broken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from gevent import get_hub, getcurrent
+
+from amoc.errors import ScenarioError
+from amoc.xmpp import building, meters, options
+from amoc.xmpp.errors import SendTimeout
+from amoc.xmpp.markup import parse
+from amoc.xmpp.match import Predicate, is_any
+from amoc.xmpp.session import Handler, Session
+from amoc.xmpp.stanza import Stanza
+
+__all__ = ["Sender"]
+
+
+class Sender:
+    """Sends stanzas on a session, counts them, and shows them to handlers."""
+
+    __slots__ = ("_on_sent", "_session")
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._on_sent: list[tuple[Predicate, Handler]] | None = None
+
+    def send(self, stanza: Any) -> None:
+        """Send `stanza`; waits only while the server takes no more bytes.
+
+        Args:
+            stanza: A stanza of slixmpp, an ElementTree element, a received `Stanza`, or raw XML as
+                text or bytes. Raw XML goes out as it is, even when it is wrong: what the server
+                makes of it may be the very question.
+
+        Raises:
+            SendTimeout: The server took no more for xmpp_request_timeout.
+            XmppError: The stream has ended.
+            ClosedError: The client is closed.
+            ScenarioError: `stanza` is none of these, or holds a character that XML cannot carry.
+        """
+        out = building.outgoing(stanza)
+        self._send(out.data, out.is_message)
+
+    def send_chat(self, to: str | int, body: str) -> None:
+        """Send a chat message; whoever receives it with amoc measures its time to delivery.
+
+        Args:
+            to: A JID, or a user's number.
+            body: The text.
+
+        Raises:
+            SendTimeout: The server took no more for xmpp_request_timeout.
+            XmppError: The stream has ended.
+            ClosedError: The client is closed.
+            ScenarioError: `body` holds a character that XML cannot carry.
+        """
+        self.send_message(to, body, "chat")
+
+    def send_message(
+        self, to: str | int, body: str | None = None, type: str = "normal", payload: str = ""
+    ) -> None:
+        """Send a message of any type.
+
+        Args:
+            to: A JID, or a user's number.
+            body: The text; None for a message without one.
+            type: ``chat``, ``groupchat``, ``headline``, ``normal`` or ``error``.
+            payload: Raw XML to go beside the body.
+
+        Raises:
+            XmppError, ClosedError, ScenarioError: As `send_chat`.
+        """
+        data = building.message(to, body, type, payload, meters.stamp())
+        self._send(data, type != "error")
+
+    def send_presence(
+        self,
+        to: str | int | None = None,
+        *,
+        type: str | None = None,
+        show: str | None = None,
+        status: str | None = None,
+        priority: int | None = None,
+    ) -> None:
+        """Send presence (RFC 6121 section 4): by default "I am available", to all who may know.
+
+        Args:
+            to: Only to this JID or user.
+            type: None for available; ``unavailable``, ``subscribe``, ``subscribed``,
+                ``unsubscribe``, ``unsubscribed``, ``probe``.
+            show: ``away``, ``chat``, ``dnd`` or ``xa``.
+            status: A text for people.
+            priority: From -128 to 127.
+
+        Raises:
+            XmppError, ClosedError: As `send_chat`.
+            ScenarioError: A value is none of those.
+        """
+        self._send(building.presence(to, type, show, status, priority), False)
+
+    def _send(self, data: bytes, is_message: bool) -> None:
+        session = self._session
+        stream = session.stream
+        if stream.ended or session.closed:
+            session.check_open()
+        stream.send(data)
+        if is_message:
+            meters.messages_sent.inc()
+        if self._on_sent is not None:
+            self._tell_sent(data)
+        if stream.congested and getcurrent() is not get_hub():
+            self._wait_sendable()
+
+    def _wait_sendable(self) -> None:
+        session = self._session
+        seconds = options.xmpp_request_timeout.get()
+        if not session.stream.wait_sendable(seconds):
+            session.tell()
+            session.stream.fail(
+                SendTimeout(
+                    f"{session.stream.who}: the server must take what it is sent within"
+                    f" {seconds:g} s (xmpp_request_timeout), but does not"
+                )
+            )
+        session.check_open()
+
+    def _tell_sent(self, data: bytes) -> None:
+        assert self._on_sent is not None
+        try:
+            stanza = Stanza(parse(data))
+        except ScenarioError:
+            return  # raw XML that is wrong on purpose
+        for match, handler in self._on_sent:
+            if match(stanza):
+                handler(stanza)
+
+    def on_sent(self, match: Predicate | None, handler: Handler) -> Callable[[], None]:
+        """Call `handler` with each sent stanza that `match` accepts, right after it was sent.
+
+        It runs in the greenlet that sends, and must not wait. Raw XML that is not well-formed is
+        not shown.
+
+        Returns:
+            A function that takes the handler away again.
+        """
+        entry = (is_any if match is None else match, handler)
+        self._on_sent = [*(self._on_sent or ()), entry]
+
+        def off() -> None:
+            left = [one for one in self._on_sent or () if one is not entry]
+            self._on_sent = left or None
+
+        return off
