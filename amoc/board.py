@@ -288,9 +288,9 @@ class Board:
         """The metrics of `slot`."""
         return self._areas[slot]
 
-    def count_users(self, highest_id: int) -> dict[UserState, int]:
-        """How many of the users 1 to `highest_id` are in each state; empty states are absent."""
-        states = bytes(self.users[1 : highest_id + 1])
+    def count_users(self, ids: range) -> dict[UserState, int]:
+        """How many of the users `ids` are in each state; empty states are absent."""
+        states = bytes(self.users[ids.start : ids.stop : ids.step])
         # Counting each state by itself takes a tenth of the time of a collections.Counter.
         return {state: count for state in UserState if (count := states.count(state))}
 

@@ -36,7 +36,7 @@ from gevent.event import Event
 
 from amoc import messages
 from amoc.errors import PeerError
-from amoc.messages import Hello, Record, Welcome
+from amoc.messages import CrashSeen, Hello, Note, Record, Sample, Welcome
 from amoc.timing import S_NS, now_ns
 
 TICK_S = 0.2
@@ -49,8 +49,10 @@ LINGER_MS = 2_000
 RESEND_NS = S_NS // 2
 MOST_UNACKED = 20_000
 """Commands on their way to one child, beyond which it counts as broken."""
+INFORMS = (CrashSeen, Note, Sample)
+"""Reports without which the run goes on all the same; figures are on the board."""
 MOST_REPORTS = 100_000
-"""Reports that a child holds back at most; then whoever reports must wait."""
+"""Reports that a child holds back at most."""
 
 
 def _wait(socket: zmq.Socket[bytes], timeout_s: float) -> None:
@@ -191,7 +193,7 @@ class Parent:
                 continue
             if missing := line.take(number, acked):
                 note = f"{missing} report(s) of {child} are lost"
-                yield Envelope(child, messages.Note("error", note))
+                yield Envelope(child, Note("error", note))
             for report in reports:
                 if type(report) is Hello:
                     self._welcome(child, line, report)
@@ -240,6 +242,7 @@ class Child:
             socket.connect(endpoint)
         self._heard = 0
         self._gap_at = -1
+        self._dropped = 0
         self._acked = 0
         self._batches = 0
         self._reports: list[list[Any]] = []
@@ -303,7 +306,7 @@ class Child:
                     continue  # said already
                 self._gap_at = self._heard
                 self.report(
-                    messages.Note(
+                    Note(
                         "warning",
                         f"{self.name} missed command {self._heard + 1} (got {number});"
                         " it is sent again",
@@ -323,7 +326,13 @@ class Child:
         self._due.set()
 
     def report_nowait(self, record: Record) -> None:
-        """Report `record` from where waiting is forbidden, such as a callback of the loop."""
+        """Report `record` from where waiting is forbidden, such as a callback of the loop.
+
+        While `MOST_REPORTS` are held back what only informs is dropped, and counted.
+        """
+        if len(self._reports) >= MOST_REPORTS and isinstance(record, INFORMS):
+            self._dropped += 1
+            return
         self._reports.append(messages.to_wire(record))
         self._flushed.clear()
         self._due.set()
@@ -339,6 +348,10 @@ class Child:
             if len(self._reports) < 100:
                 gevent.sleep(BATCH_S)
             reports, self._reports = self._reports, []
+            if self._dropped:
+                note = f"{self._dropped} notes of {self.name} are dropped: too many at once"
+                reports.append(messages.to_wire(Note("warning", note)))
+                self._dropped = 0
             self._room.set()
             if not reports and self._heard == self._acked:
                 continue

@@ -82,8 +82,8 @@ class Checked:
 class _Alone:
     """The crowd of a user that is alone."""
 
-    def __init__(self, start: Callable[[int], object], user_id: int, seed: int) -> None:
-        self.states = memoryview(bytearray(user_id + 1))
+    def __init__(self, start: Callable[[int], object], seed: int) -> None:
+        self.states: dict[int, int] = {}
         self.seed = seed
         self.repeat_num = 1.0
         self.repeat_interval_s = 0.0
@@ -114,7 +114,7 @@ def run_one(checked: Checked, user_id: int, seed: int) -> None:
     console.soft_wrap = True
     with _embedded(checked, console), _trace(console):
         state = checked.scenario.init()
-        alone = _Alone(checked.scenario.start_with(state), user_id, seed)
+        alone = _Alone(checked.scenario.start_with(state), seed)
         user = User(user_id, alone)
         console.print(
             Text(f"\nuser {user_id} starts, for {USER_S:g} s at the most; Ctrl-C asks it to finish")

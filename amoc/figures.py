@@ -31,7 +31,8 @@ class Figures:
     back.
 
     Attributes:
-        peak: The most users that were alive at once, as the nodes saw it twenty times a second.
+        peak: The most users that were alive at once, as the nodes saw it twenty times a second, and
+            never less than the exact peak of the busiest worker.
         starts_per_s_peak: The most user starts in a second, between two samples.
     """
 

@@ -228,7 +228,8 @@ class Sample(NamedTuple):
     users: Mapping[int, int]
     """How many users are in each `UserState`."""
     users_peak: int
-    """The most users that were alive at once, as seen twenty times a second."""
+    """The most users that were alive at once, as seen twenty times a second; never less than the
+    exact peak of the busiest worker."""
     counters: Mapping[str, int]
     gauges: Mapping[str, tuple[int, Sequence[float]]]
     """The `Merge` rule and each worker's figure."""

@@ -91,6 +91,8 @@ def load(source: str) -> Scenario:
         ScenarioError: There is no such file or module, it does not import, or start() is missing or
             takes the wrong arguments.
     """
+    if not source:
+        raise ScenarioError("a scenario must have a name, but it is empty")
     settings.importing(True)
     try:
         module = _import(source)

@@ -48,13 +48,22 @@ class Leave(IntEnum):
     """Counts as removed."""
 
 
+class States(Protocol):
+    """A `UserState` for each id: the board's bytes, or something that behaves like them."""
+
+    def __setitem__(self, user_id: int, state: int, /) -> None: ...
+
+
 class Crowd(Protocol):
     """What a user needs of those it belongs to."""
 
-    states: memoryview
     seed: int
     repeat_num: float
     repeat_interval_s: float
+
+    @property
+    def states(self) -> States:
+        """Where the users' states are noted."""
 
     def run_once(self, user_id: int) -> object:
         """The scenario's start()."""

@@ -118,7 +118,7 @@ class Node:
         self._output = ends.output
         self._printed = Event()
         self._slots = [_Slot() for _ in range(board.slots)]
-        self._highest_id = 0
+        self._ids = range(0)  # from the lowest to the highest user that was dealt here
         self._users_peak = 0
         self._stopping = _Stopping()
         self._ready = False
@@ -268,7 +268,7 @@ class Node:
         if self._stopping.begun:
             self._workers.send(child, StopUsers(0.0))
             return
-        ids = placement.ids_of(1, self._highest_id, 0, 1, number, len(self._slots))
+        ids = placement.ids_of(self._ids.start, self._ids.stop - 1, 0, 1, number, len(self._slots))
         # Their worker is dead: until they are dealt anew the bytes of these users are ours.
         restart = self._board.users_in(ALIVE, ids)
         for user_id in restart:
@@ -291,7 +291,10 @@ class Node:
                     gevent.spawn(self._guarded, self._terminate)
 
     def _start_users(self, command: StartUsers) -> None:
-        self._highest_id = max(self._highest_id, *command.ids)
+        lowest, highest = min(command.ids), max(command.ids)
+        if self._ids:
+            lowest, highest = min(lowest, self._ids.start), max(highest, self._ids.stop - 1)
+        self._ids = range(lowest, highest + 1)
         states = self._board.users
         if not command.again:
             for user_id in command.ids:
@@ -386,7 +389,7 @@ class Node:
 
     def _report_sample(self) -> None:
         self._note_peak()
-        self._report(take_sample(self._board, self._highest_id, self._users_peak))
+        self._report(take_sample(self._board, self._ids, self._users_peak))
 
     def _watch_peak(self) -> None:
         while True:
@@ -394,8 +397,10 @@ class Node:
             gevent.sleep(PEAK_S)
 
     def _note_peak(self) -> None:
-        alive = sum(self._board.row(slot)[Cell.USERS] for slot in range(self._board.slots))
-        self._users_peak = max(self._users_peak, alive)
+        rows = [self._board.row(slot) for slot in range(self._board.slots)]
+        # Between two looks users may come and go; each worker knows its own peak exactly.
+        busiest = max(row[Cell.USERS_PEAK] for row in rows)
+        self._users_peak = max(self._users_peak, busiest, sum(row[Cell.USERS] for row in rows))
 
     def _speak_of_silence(self) -> None:
         for number, slot in enumerate(self._slots):

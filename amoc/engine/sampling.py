@@ -12,8 +12,8 @@ SILENT_NS = S_NS
 """A worker that has noted nothing for so long is looked at from outside."""
 
 
-def take_sample(board: Board, highest_id: int, users_peak: int) -> Sample:
-    """What the board says now, merged over its slots."""
+def take_sample(board: Board, ids: range, users_peak: int) -> Sample:
+    """What the board says now, merged over its slots, of the users `ids`."""
     counters: dict[str, int] = {}
     crashes: dict[str, int] = {}
     gauges: dict[str, tuple[Merge, list[float]]] = {}
@@ -56,7 +56,7 @@ def take_sample(board: Board, highest_id: int, users_peak: int) -> Sample:
     return Sample(
         at_ns=now_ns(),
         users_peak=users_peak,
-        users={int(state): count for state, count in board.count_users(highest_id).items()},
+        users={int(state): count for state, count in board.count_users(ids).items()},
         counters=counters,
         gauges={name: (int(merge), values) for name, (merge, values) in gauges.items()},
         timers={

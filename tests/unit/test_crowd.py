@@ -25,7 +25,7 @@ class Worker:
 
     def __init__(self, start, users=200):
         self.board = Board(slots=1, highest_id=users)
-        metrics.attach(self.board.area(0))
+        metrics.attach(self.board.area(0), inherit=False)
         self.reports = []
         self.crowd = Crowd(Orders(0, 42, start, "", self.reports.append), self.board)
         self.crowd.repeat_num, self.crowd.repeat_interval_s = 1.0, 0.0
@@ -38,7 +38,7 @@ class Worker:
         self.crowd.deal(StartUsers(0, ids, due_ns or now_ns(), list(offsets_ns), again))
 
     def states(self):
-        return {state: count for state, count in self.board.count_users(200).items() if state}
+        return {state: count for state, count in self.board.count_users(range(1, 201)).items() if state}
 
     def wait(self, condition):
         with gevent.Timeout(DEADLINE_S):
@@ -152,7 +152,8 @@ def test_users_that_lost_their_worker_count_as_restarted(worker):
     assert one[Cell.RESTARTED] == 3
 
 
-def test_a_user_that_is_dealt_twice_runs_once(worker):
+@pytest.mark.parametrize("blocks", [[[1, 2], [1, 2]], [[1, 2, 1, 2]]], ids=["apart", "together"])
+def test_a_user_that_is_dealt_twice_runs_once(worker, blocks):
     # A block that was on its way when its worker was replaced may come beside the board's own list.
     runs = []
 
@@ -161,11 +162,13 @@ def test_a_user_that_is_dealt_twice_runs_once(worker):
         gevent.sleep(1000)
 
     one = worker(start)
-    one.deal([1, 2], again=True)
-    one.deal([1, 2], again=True)
-    one.wait(lambda: len(one.reports) == 2)
+    for ids in blocks:
+        one.deal(ids, again=True)
+    one.wait(lambda: len(one.reports) == len(blocks))
+    one.wait_states(RUNNING=2)
     gevent.sleep(0)
     assert sorted(runs) == [1, 2]
+    assert (one[Cell.USERS], one[Cell.RESTARTED], one[Cell.WAITING]) == (2, 2, 0)
 
 
 def test_the_peak_stays_when_users_have_left(worker):
