@@ -194,6 +194,8 @@ def main() -> NoReturn:
         sys.exit(cli.main(standalone_mode=False))
     except AmocError as error:
         fail(error)
+    except click.MissingParameter as error:
+        fail(UsageError(f"{error.format_message().rstrip('.')} (see --help)"))
     except click.BadParameter as error:
         name = error.param.opts[0] if error.param is not None else ""
         fail(UsageError(f"{name} {error.message}".strip()))

@@ -48,7 +48,7 @@ class Whole(click.ParamType[int]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """The number, or a usage error."""
         least, most = self._bounds
-        if not re.fullmatch(r"[+-]?\d+", str(value)) or not least <= int(value) <= most:
+        if not re.fullmatch(r"[+-]?\d{1,20}", str(value)) or not least <= int(value) <= most:
             text = f"must be a whole number from {least} to {most}, but is {str(value)!r}"
             self.fail(text, param, ctx)
         return int(value)
@@ -65,7 +65,7 @@ class UserIds(click.ParamType[range]):
         """The ids, or a usage error."""
         if isinstance(value, range):
             return value
-        found = re.fullmatch(r"(\d+)-(\d+)", value)
+        found = re.fullmatch(r"(\d{1,20})-(\d{1,20})", value)
         if not found or not 1 <= int(found[1]) <= int(found[2]) <= MOST_ID:
             text = f"must be A-B with 1 <= A <= B <= {MOST_ID}, but is {value!r}"
             self.fail(text, param, ctx)

@@ -15,7 +15,11 @@ from amoc.timing import parse_duration
 def _duration_ms(raw: Any) -> Any:
     # A bare number is milliseconds, as in the original amoc.
     if isinstance(raw, str):
-        return parse_duration(raw, bare_unit="ms") * 1000
+        try:
+            return parse_duration(raw, bare_unit="ms") * 1000
+        except ValueError as error:
+            # The value is named once, and with its source, by whoever resolves the setting.
+            raise ValueError(str(error).rpartition(", but is ")[0]) from None
     if isinstance(raw, bool) or not isinstance(raw, int | float):
         raise ValueError("must be a duration such as 500ms or 30s")
     return raw
