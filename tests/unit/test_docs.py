@@ -1,0 +1,214 @@
+"""What the documentation says is true: scenarios load, commands parse, tables are whole.
+
+A Python block below `<!-- scenario: NAME.py ARGUMENTS -->` is a whole scenario; it is written to a
+directory and given to `amoc check NAME.py ARGUMENTS`, which must end well, or with N where the mark
+says `exits N`. A block below `<!-- file: NAME -->` is written beside it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+import pytest
+
+from amoc import own_settings, settings
+from amoc.cli import cli
+from amoc.errors import ExitCode
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+DEADLINE_S = 60
+
+_MARKED = re.compile(r"<!-- (scenario|file): (\S+) ?(.*?) ?-->\n```python\n(.*?)```", re.DOTALL)
+_EXITS = re.compile(r"exits (\d+)$")
+_FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+_INDENTED = re.compile(r"^ {4}(\S.*)$", re.MULTILINE)
+_AMOC = re.compile(r"(?:[\w./]*python3? -m |\.venv/bin/)?amoc (?=(?:run|check|xmppd)\b)(.*)")
+_LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+_HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+
+
+class Marked(NamedTuple):
+    """A whole scenario of a page, and what `amoc check` is to make of it."""
+
+    page: str
+    name: str
+    arguments: list[str]
+    exit_code: int
+    source: str
+    beside: dict[str, str]
+
+
+def scenarios() -> Iterator[Marked]:
+    for page in PAGES:
+        blocks = _MARKED.findall(page.read_text())
+        beside = {name: source for kind, name, _, source in blocks if kind == "file"}
+        for kind, name, rest, source in blocks:
+            if kind == "scenario":
+                found = _EXITS.search(rest)
+                arguments = shlex.split(_EXITS.sub("", rest))
+                code = int(found[1]) if found else 0
+                yield Marked(page.name, name, arguments, code, source, beside)
+
+
+def commands() -> Iterator[tuple[str, str]]:
+    """Each `amoc …` command line in a block of a page, from its subcommand on."""
+    for page in PAGES:
+        text = page.read_text()
+        blocks = [body for language, body in _FENCED.findall(text) if language in ("", "sh")]
+        lines = [line for block in blocks for line in block.splitlines()]
+        lines += _INDENTED.findall(_FENCED.sub("", text))
+        for line in lines:
+            if found := _AMOC.search(line.split("  #")[0]):
+                yield page.name, found[1].strip()
+
+
+SCENARIOS = list(scenarios())
+COMMANDS = list(dict.fromkeys(commands()))
+
+
+def amoc(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    known = {name: value for name, value in os.environ.items() if not name.startswith("AMOC_")}
+    return subprocess.run(
+        [sys.executable, "-m", "amoc", *arguments],
+        cwd=cwd,
+        env={**known, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=DEADLINE_S,
+    )
+
+
+def test_the_pages_have_scenarios_and_commands() -> None:
+    """The searches below find what they are meant to find."""
+    assert {"README.md", "scenario.md", "settings.md"} <= {one.page for one in SCENARIOS}
+    for page in ("README.md", "scenario.md", "settings.md", "scaling.md"):
+        assert any(where == page for where, _ in COMMANDS), page
+    assert ("README.md", "run scenarios/one_to_one.py --users 200 --duration 30s") in COMMANDS
+
+
+def test_every_block_that_defines_start_is_marked_as_a_scenario() -> None:
+    marked = {one.source for one in SCENARIOS}
+    for page in PAGES:
+        for language, body in _FENCED.findall(page.read_text()):
+            if language == "python" and re.search(r"^def start\(", body, re.MULTILINE):
+                assert body in marked, f"{page.name}:\n{body}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("one", SCENARIOS, ids=lambda one: f"{one.page}-{one.name}")
+def test_a_scenario_of_a_page_does_what_the_page_says(one: Marked, tmp_path: Path) -> None:
+    for name, source in {**one.beside, one.name: one.source}.items():
+        (tmp_path / name).write_text(source)
+    done = amoc("check", one.name, *one.arguments, cwd=tmp_path)
+    assert done.returncode == one.exit_code, done.stdout
+
+
+@pytest.mark.parametrize(("page", "command"), COMMANDS)
+def test_a_command_of_a_page_parses(page: str, command: str) -> None:
+    # Brackets around what may be left out: the words in them must be known all the same.
+    name, *arguments = shlex.split(re.sub(r"[\[\]]", "", command))
+    chosen = cli.commands[name]
+    try:
+        chosen.make_context(name, arguments)
+    except click.ClickException as error:
+        pytest.fail(f"{page}: amoc {command}: {error.format_message()}")
+
+
+def _shipped() -> list[tuple[str, str, list[str]]]:
+    """The scenario and the settings of each command that names a scenario of ours."""
+    found = []
+    for page, command in COMMANDS:
+        words = shlex.split(command)
+        ours = [word for word in words if word.startswith("scenarios/")]
+        if words[0] in ("run", "check") and ours:
+            pairs = [f"--set={words[at + 1]}" for at, word in enumerate(words) if word == "--set"]
+            found.append((page, ours[0], pairs))
+    return [one for at, one in enumerate(found) if one not in found[:at]]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("page", "scenario", "pairs"), _shipped())
+def test_a_command_of_a_page_names_a_scenario_and_settings_that_exist(
+    page: str, scenario: str, pairs: list[str]
+) -> None:
+    done = amoc("check", scenario, *pairs, cwd=ROOT)
+    assert done.returncode == 0, f"{page}: {done.stdout}"
+
+
+def _slug(heading: str) -> str:
+    """The anchor that a heading gets."""
+    plain = re.sub(r"[^\w\- ]", "", heading.strip().lower())
+    return plain.replace(" ", "-")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    for target in _LINK.findall(_FENCED.sub("", page.read_text())):
+        if "://" in target:
+            continue
+        file, _, anchor = target.partition("#")
+        there = (page.parent / file) if file else page
+        assert there.exists(), f"{page.name}: {target}"
+        if anchor:
+            assert anchor in map(_slug, _HEADING.findall(there.read_text())), target
+
+
+def test_every_exit_code_is_in_the_readme_and_no_other() -> None:
+    section = (ROOT / "README.md").read_text().split("## Exit codes")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| (\d+) \| `(\w+)` \|", section, re.MULTILINE)
+    assert rows == [(str(int(code)), code.name) for code in ExitCode]
+
+
+def test_every_setting_of_amoc_is_in_the_settings_page_and_no_other() -> None:
+    section = (ROOT / "docs/settings.md").read_text().split("## amoc's own settings")[1]
+    rows = re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)
+    own = [name for name, one in vars(own_settings).items() if isinstance(one, settings.Setting)]
+    assert rows == own
+
+
+def _paths(value: Any, path: str = "") -> Iterator[str]:
+    """The fields of a summary as the page spells them: `timers.NAME.p50_s`, `workers[].slot`."""
+    if isinstance(value, list):
+        for one in value:
+            yield from _paths(one, f"{path}[]")
+    elif isinstance(value, dict) and value:
+        for key, one in value.items():
+            name = "NAME" if path in ("counters", "gauges", "timers") else key
+            yield from _paths(one, f"{path}.{name}" if path else name)
+    else:
+        yield path
+
+
+EVERYTHING = """
+from amoc import metrics, user
+def start(user_id):
+    metrics.counter("rounds").inc()
+    metrics.gauge("level").set(user_id)
+    metrics.timer("turn").record(0.1)
+    raise ValueError("that a crash is in the summary")
+"""
+
+
+@pytest.mark.slow
+def test_every_field_of_the_summary_is_in_its_page_and_no_other(tmp_path: Path) -> None:
+    (tmp_path / "everything.py").write_text(EVERYTHING)
+    once = ("--set", "repeat_num=1", "--json", "summary.json")
+    done = amoc("run", "everything.py", *once, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout
+    real = set(_paths(json.loads((tmp_path / "summary.json").read_text())))
+    page = (ROOT / "docs/summary.md").read_text()
+    documented = re.findall(r"^\| `([a-z][\w.\[\]]*)` \|", page, re.MULTILINE)
+    built_in = {"loop_lag", "user_start_lateness"}
+    assert set(documented) - built_in == real
+    assert built_in <= set(documented)
