@@ -11,6 +11,8 @@ from time import monotonic_ns
 from typing import Any, Final, NamedTuple
 from xml.etree.ElementTree import Element
 
+import gevent
+
 from amoc.errors import ClosedError
 from amoc.timing import S_NS
 from amoc.xmpp import sasl
@@ -215,6 +217,9 @@ class Negotiation:
                 raise self._broken(
                     "invalid-xml", f"SASL must be answered with SASL, not {element.tag}"
                 )
+            # SCRAM may take milliseconds of CPU, and servers answer many users at once: let the loop
+            # turn in between, or all other users of the worker would wait for all of these.
+            gevent.sleep(0)
             response = sasl.encode(mechanism.answer(sasl.decode(element.text) or b""))
             # An empty response is an empty element; "=" is for initial responses only (6.4.2,
             # 6.4.3).
