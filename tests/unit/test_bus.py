@@ -137,12 +137,16 @@ def test_commands_arrive_in_order_and_once(family):
 
 
 def test_each_child_hears_its_own_commands_only(family):
-    for name in ("w3.1", "w30.1", "w3.10"):
+    names = ("w3.1", "w30.1", "w3.10")
+    for name in names:
         family.join(name)
+    for name in names[1:]:
         family.parent.send(name, CrashSeen(0, name, "", 1))
+    # The same socket carries this one behind all others.
+    family.parent.send("w3.1", CrashSeen(0, "w3.1", "", 1))
     wait(lambda: all(family.obeyed.values()))
     assert {name: [one.cause for one in heard] for name, heard in family.obeyed.items()} == {
-        name: [name] for name in family.children
+        name: [name] for name in names
     }
 
 
@@ -189,7 +193,7 @@ def test_a_gap_is_reported_once_however_much_came_behind_it(family, monkeypatch)
         family.parent.send("w0.1", command)
     wait(lambda: len(family.obeyed["w0.1"]) >= 50)
     wait(lambda: family.reported("w0.1", Note))
-    family.children["w0.1"].report(Stopped(0, []))
+    family.children["w0.1"].report(Stopped(0, [], 0))
     wait(lambda: family.reported("w0.1", Stopped))
     notes = family.reported("w0.1", Note)
     assert "missed command 4 (got 5)" in notes[0].text
@@ -318,10 +322,12 @@ DYING = """
 import os, sys, zmq
 from amoc.bus import Child
 from amoc.messages import Go
-with Child(zmq.Context(), sys.argv[1], "w0.1") as child:
+context = zmq.Context()
+with Child(context, sys.argv[1], "w0.1") as child:
     child.join(10.0)
     child.report(Go())
     assert child.flush(10.0)
+context.term()
 os._exit(0)
 """
 

@@ -13,8 +13,10 @@ import pytest
 from click.testing import CliRunner
 
 from amoc import __version__
-from amoc.cli import MOST_ID, Duration, _ids, _writable, cli
+from amoc.cli import cli, main
 from amoc.errors import ExitCode, UsageError
+from amoc.options import MOST_ID, Duration, UserIds
+from amoc.output import SummaryFile
 
 PROJECT = Path(__file__).resolve().parents[2]
 DEADLINE_S = 60
@@ -33,11 +35,17 @@ def directory(tmp_path, monkeypatch):
     return tmp_path
 
 
-def refused_in_process(*arguments: str) -> tuple[int, str]:
-    result = CliRunner().invoke(cli, list(arguments))
-    assert "Traceback" not in result.output
-    assert isinstance(result.exception, SystemExit), result.exception
-    return result.exit_code, result.stderr.strip().splitlines()[-1]
+@pytest.fixture
+def refused_in_process(monkeypatch, capsys):
+    """What `amoc` with these arguments says in this process: the exit code and all its lines."""
+
+    def refused(*arguments: str) -> tuple[int, list[str]]:
+        monkeypatch.setattr(sys, "argv", ["amoc", *arguments])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        return caught.value.code, capsys.readouterr().err.splitlines()
+
+    return refused
 
 
 def amoc(
@@ -62,89 +70,116 @@ def refused(*arguments: str, environment: dict[str, str] | None = None) -> tuple
 # Refused before anything is started
 
 
+LONG = "9" * 5000  # int() itself refuses so many digits
+
+
 @pytest.mark.parametrize(
-    ("arguments", "names"),
+    ("arguments", "clause"),
     [
-        (["--users", "0"], ["--users", "0"]),
-        (["--users", "-5"], ["--users", "-5"]),
-        (["--users", "many"], ["--users", "many"]),
-        (["--users", str(MOST_ID + 1)], ["--users", str(MOST_ID + 1)]),
-        (["--user-ids", "0-5"], ["--user-ids must be A-B", "'0-5'"]),
-        (["--user-ids", "5-3"], ["--user-ids must be A-B", "'5-3'"]),
-        (["--user-ids", "5"], ["--user-ids must be A-B", "'5'"]),
-        (["--user-ids", "1-2-3"], ["--user-ids must be A-B", "'1-2-3'"]),
-        (["--user-ids", f"1-{MOST_ID + 1}"], ["--user-ids must be A-B", str(MOST_ID)]),
-        (["--users", "3", "--user-ids", "1-3"], ["--users", "--user-ids", "one of them"]),
-        (["--duration", "0"], ["--duration must be above 0 s", "0 s"]),
-        (["--duration", "soon"], ["--duration", "must be a duration such as", "'soon'"]),
-        (["--duration", "-5s"], ["--duration", "'-5s'"]),
-        (["--init-timeout", "x"], ["--init-timeout", "'x'"]),
-        (["--stop-timeout", ""], ["--stop-timeout", "''"]),
-        (["--workers", "two"], ["--workers", "two"]),
-        (["--seed", "-1"], ["--seed", "-1"]),
+        (["--users", "0"], "--users must be a whole number from 1 to 4294967296, but is '0'"),
+        (["--users", "-5"], "--users must be a whole number from 1 to 4294967296, but is '-5'"),
+        (["--users", "many"], "--users must be a whole number"),
+        (["--users", "1.5"], "--users must be a whole number"),
+        (["--users", str(MOST_ID + 1)], f"but is '{MOST_ID + 1}'"),
+        (["--users", LONG], "--users must be a whole number"),
         (
-            ["--json", "no/such/dir/x.json"],
-            ["--json no/such/dir/x.json cannot be written", "No such"],
+            ["--user-ids", "0-5"],
+            "--user-ids must be A-B with 1 <= A <= B <= 4294967296, but is '0-5'",
         ),
-        (["--json", "."], ["--json . cannot be written", "directory"]),
-        (["--set", "rate"], ["--set must be name=value", "'rate'"]),
-        (["--config", "no.toml"], ["--config no.toml cannot be read", "No such file"]),
-        (["--nonsense"], ["--nonsense"]),
+        (["--user-ids", "5-3"], "--user-ids must be A-B"),
+        (["--user-ids", "5"], "--user-ids must be A-B"),
+        (["--user-ids", "1-2-3"], "--user-ids must be A-B"),
+        (["--user-ids", ""], "--user-ids must be A-B"),
+        (["--user-ids", " 1-2"], "--user-ids must be A-B"),
+        (["--user-ids", f"1-{MOST_ID + 1}"], "--user-ids must be A-B"),
+        (["--user-ids", f"1-{LONG}"], "--user-ids must be A-B"),
+        (["--users", "3", "--user-ids", "1-3"], "--users and --user-ids say the same"),
+        (["--duration", "0"], "--duration must be above 0, but is '0'"),
+        (["--duration", "soon"], "--duration must be a duration such as"),
+        (["--duration", "-5s"], "--duration must not be negative, but is '-5s'"),
+        (["--init-timeout", "x"], "--init-timeout must be a duration"),
+        (["--stop-timeout", ""], "--stop-timeout must be a duration"),
+        (["--workers", "0"], "--workers must be a whole number from 1 to 512, but is '0'"),
+        (["--workers", "two"], "--workers must be a whole number"),
+        (["--seed", "-1"], "--seed must be a whole number"),
+        (["--json", "no/such/x.json"], "--json no/such/x.json cannot be written: No such file"),
+        (["--json", "."], "--json . cannot be written: Is a directory"),
+        (["--set", "rate"], "--set must be name=value, but is 'rate'"),
+        (["--config", "no.toml"], "--config no.toml cannot be read: No such file"),
+        (["--nonsense"], "--nonsense"),
     ],
-    ids=" ".join,
+    ids=lambda value: " ".join(value)[:30] if isinstance(value, list) else "",
 )
-def test_an_option_that_makes_no_sense_is_named_with_its_value(directory, arguments, names):
-    code, line = refused_in_process("run", "calm.py", *arguments)
+def test_an_option_that_makes_no_sense_is_named_with_its_rule_and_value(
+    directory, refused_in_process, arguments, clause
+):
+    code, lines = refused_in_process("run", "calm.py", *arguments)
     assert code == ExitCode.USAGE
-    for name in names:
-        assert name in line
+    assert len(lines) == 1
+    assert lines[0].startswith("amoc: ")
+    assert clause in lines[0]
+    assert len(lines[0]) < 6000
 
 
-def test_a_missing_scenario_is_a_usage_error(directory):
-    code, line = refused_in_process("run")
+def test_a_missing_scenario_is_a_usage_error(directory, refused_in_process):
+    code, (line,) = refused_in_process("run")
     assert code == ExitCode.USAGE
     assert "SCENARIO" in line
 
 
-def test_a_config_file_that_is_not_toml_is_a_setting_error(directory):
+def test_a_config_file_that_is_not_toml_is_a_setting_error(directory, refused_in_process):
     (directory / "amoc.toml").write_text("rate =")
-    code, line = refused_in_process("run", "calm.py")
+    code, (line,) = refused_in_process("run", "calm.py")
     assert code == ExitCode.SETTING
     assert line.startswith("amoc: amoc.toml must be TOML, but ")
 
 
 @pytest.mark.parametrize(
-    ("arguments", "ids"),
+    ("text", "ids"),
     [
-        ((None, None), range(1, 2)),
-        ((5, None), range(1, 6)),
-        ((None, "5001-6000"), range(5001, 6001)),
-        ((None, f"{MOST_ID}-{MOST_ID}"), range(MOST_ID, MOST_ID + 1)),
+        ("5001-6000", range(5001, 6001)),
+        ("7-7", range(7, 8)),
+        (f"1-{MOST_ID}", range(1, MOST_ID + 1)),
     ],
 )
-def test_users_are_ids_from_one_or_those_that_are_named(arguments, ids):
-    assert _ids(*arguments) == ids
-
-
-@pytest.mark.parametrize("text", ["", "1-", "-1", "a-b", " 1-2", "1–2", "1-2\n"])
-def test_ids_are_two_plain_numbers(text):
-    with pytest.raises(UsageError, match="--user-ids must be A-B"):
-        _ids(None, text)
-
-
-def test_a_file_that_can_be_written_keeps_what_is_in_it_until_the_end(tmp_path):
-    file = tmp_path / "summary.json"
-    file.write_text("old")
-    assert _writable(str(file)) == file
-    assert file.read_text() == "old"
-    assert _writable(None) is None
+def test_users_may_be_named_by_their_ids(text, ids):
+    assert UserIds().convert(text, None, None) == ids
 
 
 def test_a_duration_option_takes_what_timing_takes():
     assert Duration().convert("1m30s", None, None) == 90.0
     assert Duration().convert(2.5, None, None) == 2.5
+    assert Duration(zero=True).convert("0", None, None) == 0.0
+    assert Duration().convert("inf", None, None) < float("inf")
     with pytest.raises(click.BadParameter, match="must be a duration"):
         Duration().convert("x", None, None)
+
+
+# The summary as a file
+
+
+def test_a_summary_is_there_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "summary.json"
+    path.write_text("that of an earlier run")
+    file = SummaryFile(str(path))
+    assert not path.exists()
+    file.write({"run": {"id": "é"}})
+    assert json.loads(path.read_text()) == {"run": {"id": "é"}}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_directory_that_went_away_is_one_clear_error(tmp_path):
+    directory = tmp_path / "gone"
+    directory.mkdir()
+    file = SummaryFile(str(directory / "summary.json"))
+    directory.rmdir()
+    with pytest.raises(UsageError, match=r"--json .*summary\.json cannot be written: No such file"):
+        file.write({})
+
+
+def test_a_summary_may_go_to_what_is_no_ordinary_file():
+    SummaryFile("/dev/null").write({})
+    assert Path("/dev/null").is_char_device()
 
 
 @pytest.mark.parametrize(

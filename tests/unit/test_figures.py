@@ -35,15 +35,16 @@ def worker(slot=0, epoch=1, users=0, peak=0, restarted=0):
     )
 
 
-def sample(at_s=1.0, users=None, counters=None, gauges=None, timers=None, crashes=None, workers=()):
+def sample(at_s=1.0, users=None, peak=0, **parts):
     return Sample(
         at_ns=int(at_s * SECOND_NS),
         users=users or {},
-        counters=counters or {},
-        gauges=gauges or {},
-        timers=timers or {},
-        crashes=crashes or {},
-        workers=workers,
+        users_peak=peak,
+        counters=parts.get("counters", {}),
+        gauges=parts.get("gauges", {}),
+        timers=parts.get("timers", {}),
+        crashes=parts.get("crashes", {}),
+        workers=parts.get("workers", ()),
     )
 
 
@@ -60,6 +61,7 @@ def histories(draw):
                 sample(
                     at_s=second,
                     users={UserState.RUNNING: sent, UserState.CRASHED: hits},
+                    peak=sent,
                     counters={"sent": sent, f"only_{number}": hits},
                     gauges={"queue": (Merge.SUM, [float(sent)])},
                     timers={"ttd": (hits * 50, [200, hits, 900, sent])},
@@ -137,8 +139,8 @@ def test_a_user_is_counted_once_by_where_it_stands(state, part):
 
 def test_the_peak_between_two_samples_is_not_missed():
     figures = Figures()
-    figures.take("node0", sample(1, {UserState.RUNNING: 2}, workers=[worker(peak=2)]))
-    figures.take("node0", sample(2, {UserState.FINISHED: 50}, workers=[worker(peak=48)]))
+    figures.take("node0", sample(1, {UserState.RUNNING: 2}, peak=2))
+    figures.take("node0", sample(2, {UserState.FINISHED: 50}, peak=48))
     assert figures.peak == 48
 
 

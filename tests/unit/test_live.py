@@ -34,6 +34,7 @@ def status(duration_s=None, state=State.RUNNING, **parts) -> Status:
         Sample(
             at_ns=1,
             users={UserState.RUNNING: 5, UserState.STARTING: 1, UserState.FINISHED: 4},
+            users_peak=5,
             counters=parts.get("counters", {"sent": 700}),
             gauges={},
             timers={"ttd": (ttd.max_ns, flat), "loop_lag": (1000, [240, 1])},
@@ -75,7 +76,7 @@ def test_rates_are_those_of_the_last_seconds(monkeypatch):
     for per_second in [100] * 20 + [10] * 20:
         total += per_second
         clock[0] += 10**9
-        found = rates.take({"sent": total, "new": 0})
+        found = rates.take({"sent": total, "new": 0}, 0.0)
     assert found == {"sent": pytest.approx(10.0), "new": 0.0}
     assert len(rates._seen) < 10
 
@@ -84,9 +85,13 @@ def test_a_counter_that_is_new_has_a_rate_from_zero(monkeypatch):
     clock = [10**15]
     monkeypatch.setattr(live_module, "now_ns", lambda: clock[0])
     rates = live_module._Rates()
-    rates.take({})
+    rates.take({}, 0.0)
     clock[0] += 2 * 10**9
-    assert rates.take({"sent": 50}) == {"sent": pytest.approx(25.0)}
+    assert rates.take({"sent": 50}, 2.0) == {"sent": pytest.approx(25.0)}
+
+
+def test_the_first_look_has_the_mean_rate_so_far():
+    assert live_module._Rates().take({"sent": 50}, 2.0) == {"sent": pytest.approx(25.0, rel=0.01)}
 
 
 @pytest.mark.parametrize("terminal", [False, True])

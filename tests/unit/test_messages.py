@@ -12,6 +12,7 @@ from amoc.errors import PeerError
 SAMPLE = messages.Sample(
     at_ns=2**62,
     users={2: 7, 4: 1},
+    users_peak=9,
     counters={"sent": 2**63},
     gauges={"queue": (1, [0.5, float("inf")])},
     timers={"ttd": (900, [3, 1, 4607, 2**40])},

@@ -120,7 +120,7 @@ def test_handles_from_before_the_fork_record_into_the_workers_slot():
     counter, gauge, timer = metrics.counter("c"), metrics.gauge("g"), metrics.timer("t")
     counter.inc(100)
     area = Area(memoryview(bytearray(2 << 20)))
-    metrics.attach(area)
+    metrics.attach(area, inherit=False)
     counter.inc()
     gauge.set(1)
     timer.record(0)
@@ -129,10 +129,20 @@ def test_handles_from_before_the_fork_record_into_the_workers_slot():
     assert metrics.counter("c") is counter
 
 
+def test_one_worker_takes_over_what_was_counted_before_the_fork():
+    metrics.counter("c").inc(100)
+    metrics.gauge("g").set(7)
+    metrics.timer("t").record_ns(5000)
+    metrics.attach(Area(memoryview(bytearray(2 << 20))), inherit=True)
+    metrics.counter("c").inc()
+    metrics.timer("t").record_ns(1000)
+    assert read() == {"c": 101, "t": Histogram.of([5000, 1000])}
+
+
 def test_a_replaced_worker_counts_on_and_its_gauges_start_anew():
     memory = memoryview(bytearray(2 << 20))
     for expected in (1, 2, 3):
-        metrics.attach(Area(memory))
+        metrics.attach(Area(memory), inherit=False)
         metrics.counter("c").inc()
         assert read() == {"c": expected}
         metrics.gauge("g").set(9)

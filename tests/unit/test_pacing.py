@@ -30,6 +30,7 @@ class World:
         self.users, self.slots, self.rate = users, slots, rate_per_s
         self.plan = StartPlan(rate_per_s, ids)
         self.now_ns = BEGIN_NS
+        self.latest_ns = BEGIN_NS  # when it was last dealt, by the clock that may step back
         self.up = [False] * slots
         self.dealt: list[list[tuple[int, int, bool]]] = [[] for _ in range(slots)]
         self.alive: list[list[int]] = [[] for _ in range(slots)]
@@ -40,6 +41,7 @@ class World:
         self.shares: Counter[int] = Counter()
 
     def deal(self) -> None:
+        self.latest_ns = max(self.latest_ns, self.now_ns)
         found = []
         for block in self.plan.deal(self.now_ns):
             assert self.up[block.slot], "a slot without a worker is dealt nothing"
@@ -93,7 +95,7 @@ class World:
         """All workers come up and stay; the clock goes on evenly until everybody has started."""
         for slot in range(self.slots):
             self.rise(slot)
-        self.now_ns = max(self.now_ns, *self.dues, BEGIN_NS)
+        self.now_ns = max(self.now_ns, self.latest_ns)
         left = self.plan.waiting() + sum(map(len, self.dealt))
         turns = 20 + self.slots + (0 if self.rate == inf else int(left / self.rate / 0.02) + 1)
         for _ in range(turns):

@@ -16,6 +16,7 @@ from amoc.view.summary import BUILT_IN_TIMERS, MOST_CAUSES, print_summary
 RUN = {
     "id": "20260101T000000-abcd",
     "scenario": "chat",
+    "seed": 42,
     "comment": "",
     "duration_s": 12.5,
     "verdict": "ok",
@@ -29,6 +30,7 @@ def summary(run=RUN, **parts):
     sample = Sample(
         at_ns=1,
         users=parts.get("users", {UserState.FINISHED: 1234}),
+        users_peak=2,
         counters=parts.get("counters", {}),
         gauges=parts.get("gauges", {}),
         timers=parts.get("timers", {}),
