@@ -41,6 +41,8 @@ from amoc.timing import S_NS, now_ns
 
 TICK_S = 0.2
 """How long a missed wake-up can last."""
+TURN_NS = 10_000_000
+"""How long reading may go on before others have their turn."""
 BATCH_S = 0.005
 """How long a report may wait for company."""
 HELLO_S = 0.05
@@ -62,12 +64,17 @@ def _wait(socket: zmq.Socket[bytes], timeout_s: float) -> None:
 
 def _receive(socket: zmq.Socket[bytes]) -> Iterator[list[bytes] | None]:
     """Messages as they come; None at least every `TICK_S`, so that the caller can look around."""
+    turn_ends = now_ns() + TURN_NS
     while True:
         try:
             yield socket.recv_multipart(zmq.NOBLOCK)
         except zmq.Again:
             _wait(socket, TICK_S)
             yield None
+            turn_ends = now_ns() + TURN_NS
+        if now_ns() > turn_ends:
+            gevent.sleep(0)  # however much there is to read, others have their turn
+            turn_ends = now_ns() + TURN_NS
 
 
 def _send(socket: zmq.Socket[bytes], data: bytes) -> None:

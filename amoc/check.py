@@ -47,9 +47,9 @@ def show(source: str, raw: Sequence[tuple[str, Mapping[str, Any], bool]]) -> Che
         table.add_column(column, overflow="fold")
     # The scenario's own first: they are what it is about. amoc's last.
     for one in sorted(checked.declared, key=_remoteness):
-        value, origin = checked.values[one.name]
-        text = settings.as_text(one.name, value) or "(empty)"
-        table.add_row(*map(Text, (one.name, text, origin, one.description)))
+        resolved = checked.values[one.name]
+        text = settings.as_text(one.name, resolved) or "(empty)"
+        table.add_row(*map(Text, (one.name, text, resolved.source, one.description)))
     console.print()
     console.print(table)
     return checked

@@ -177,13 +177,27 @@ def check(
     "--port", type=Whole(0, 65535), default=5222, show_default=True, help="0: any free one."
 )
 @click.option("--domain", default="localhost", show_default=True, help="The domain it serves.")
+@click.option(
+    "--connections",
+    type=Whole(1, 1_000_000),
+    default=2000,
+    show_default=True,
+    help="How many there must be room for.",
+)
 @click.option("--lifeline", is_flag=True, hidden=True, help="Leave when standard input ends.")
 @click.option("--stats", is_flag=True, help="Print statistics at the end.")
-def xmppd(host: str, port: int, domain: str, lifeline: bool, stats: bool) -> None:
+def xmppd(host: str, port: int, domain: str, connections: int, lifeline: bool, stats: bool) -> None:
     """Serve XMPP for trials and benchmarks: accounts user_<id>/password_<id>, nothing stored."""
     from amoc.xmpp import server
 
-    server.serve(host=host, port=port, domain=domain, lifeline=lifeline, stats=stats)
+    server.serve(
+        host=host,
+        port=port,
+        domain=domain,
+        connections=connections,
+        lifeline=lifeline,
+        stats=stats,
+    )
 
 
 def main() -> NoReturn:

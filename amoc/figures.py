@@ -79,11 +79,6 @@ class Figures:
         return self._users(_RUNNING)
 
     @property
-    def starting(self) -> int:
-        """Users that were dealt to a worker and have not run yet, or not again."""
-        return self._users(frozenset({UserState.STARTING, UserState.RESTARTING}))
-
-    @property
     def finished(self) -> int:
         """Users that left for good after their last repetition."""
         return self._users(frozenset({UserState.FINISHED, UserState.CRASHED}))

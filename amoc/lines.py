@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from amoc.timing import S_NS
+
 LONGEST_LINE = 1 << 16
 """What has no line's end by then is passed on as it is."""
 
@@ -19,6 +21,38 @@ class Lines:
             lines.append(self._rest)
             self._rest = b""
         return [line.decode(errors="replace") for line in lines]
+
+
+class Ration:
+    """Lets through so many lines and characters a second, and counts the rest.
+
+    Whoever prints must not be blocked, and whoever shows it must not drown.
+    """
+
+    def __init__(self, lines: int, characters: int) -> None:
+        """Allow `lines` and `characters` a second."""
+        self._allowed = lines, characters
+        self._left = self._allowed
+        self._ends_ns = 0
+        self._dropped = 0
+
+    def take(self, lines: list[str], now_ns: int) -> list[str]:
+        """Those of `lines` that may pass, and a remark on those that could not a second ago."""
+        passed = []
+        if now_ns >= self._ends_ns:
+            self._left, self._ends_ns = self._allowed, now_ns + S_NS
+            if self._dropped:
+                passed.append(f"amoc: {counted(self._dropped, 'printed line')} left out: too many")
+                self._dropped = 0
+        count, characters = self._left
+        for line in lines:
+            if count > 0 and characters >= len(line):
+                passed.append(line)
+                count, characters = count - 1, characters - len(line)
+            else:
+                self._dropped += 1
+        self._left = count, characters
+        return passed
 
 
 def counted(number: int, noun: str) -> str:

@@ -20,15 +20,18 @@ class SummaryFile:
         Raises:
             UsageError: It cannot.
         """
-        self._path = Path(file)
-        self._special = self._path.exists() and not self._path.is_file()
+        path = Path(file).absolute()
+        # A device, a pipe or /dev/stdout is written to; a file is replaced, behind its links.
+        device = path.is_relative_to("/dev") or path.is_relative_to("/proc")
+        self._special = device or (path.exists() and not path.is_file())
+        self._path = path if self._special else path.resolve()
         try:
             with self._path.open("a"):
                 pass
+            if not self._special:
+                self._path.unlink()
         except OSError as error:
             raise UsageError(f"--json {file} cannot be written: {error.strerror}") from None
-        if not self._special:
-            self._path.unlink()
 
     def write(self, summary: Mapping[str, Any]) -> None:
         """Write `summary`.

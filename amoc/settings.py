@@ -33,6 +33,8 @@ class _Missing:
 
 
 MISSING: Any = _Missing()
+DEFAULT = "default"
+HIDDEN = "(hidden)"
 
 
 class Setting(Generic[T]):
@@ -247,7 +249,7 @@ def resolve(settings: Iterable[Setting[Any]], sources: Sequence[Source]) -> dict
     for name, one in by_name.items():
         given = [source for source in sources if name in source.values]
         raw = given[0].values[name] if given else one.default
-        label = given[0].label.format(name=name.upper()) if given else "default"
+        label = given[0].label.format(name=name.upper()) if given else DEFAULT
         if raw is MISSING:
             problems.append(
                 f"{name} must be set ({one.description}), but has no value;"
@@ -267,17 +269,15 @@ def resolve(settings: Iterable[Setting[Any]], sources: Sequence[Source]) -> dict
     return values
 
 
-HIDDEN = "(hidden)"
-
-
 def is_secret(name: str) -> bool:
     """Whether the setting's name says that its value must not be shown."""
     return bool(_SECRET.search(name))
 
 
-def as_text(name: str, value: object) -> str:
-    """A resolved value for people."""
-    if is_secret(name):
+def as_text(name: str, resolved: Value) -> str:
+    """A resolved value for people; a secret that somebody has set stays one."""
+    value = resolved.value
+    if is_secret(name) and resolved.source != DEFAULT:
         return HIDDEN
     return f"{value:g}" if isinstance(value, float) else str(value)
 

@@ -51,6 +51,7 @@ class Leave(IntEnum):
 class States(Protocol):
     """A `UserState` for each id: the board's bytes, or something that behaves like them."""
 
+    def __getitem__(self, user_id: int, /) -> int: ...
     def __setitem__(self, user_id: int, state: int, /) -> None: ...
 
 

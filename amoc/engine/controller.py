@@ -102,7 +102,7 @@ class Controller:
         self._up: set[int] = set()
         self._causes: set[str] = set()
         self._pacing: pacing.StartPlan | None = None
-        self._heard_ns = now_ns()
+        self._heard_ns = self._listened_ns = now_ns()
         self._begun_ns = 0
         self._ended_ns = 0
         self._started_at = datetime.now(UTC)
@@ -236,7 +236,6 @@ class Controller:
                 return
             for block in starts.deal(now):
                 self._send(block)
-            self.status.waiting = starts.waiting()
             if not starts.waiting() and not starts.outstanding() and self._all_left():
                 return
             self._changed.wait(DEAL_S if starts.waiting() else IDLE_S)
@@ -288,8 +287,13 @@ class Controller:
 
     def _hear(self) -> None:
         for envelope in self._bus.reports():
+            now = now_ns()
+            if now - self._listened_ns > S_NS:
+                # We slept (a stopped job, a slow terminal), not the node.
+                self._heard_ns += now - self._listened_ns
+            self._listened_ns = now
             if envelope is not None:
-                self._heard_ns = now_ns()
+                self._heard_ns = now
                 self._take(envelope.child, envelope.record)
 
     def _take(self, node: str, record: Record) -> None:
@@ -373,10 +377,10 @@ class Controller:
         status = self._node.exit_status()
         if status is not None:
             gevent.sleep(bus.TICK_S)  # its last report may still be on the way
-            if Terminated in self._seen:
+            if Terminated in self._seen and self.status.state is State.STOPPING:
                 return
             raise self._failure or PeerError(f"node 0 {process.how_it_ended(status)}")
-        if self._seen and now_ns() - self._heard_ns > SILENT_S * S_NS:
+        if self._seen and self._listened_ns - self._heard_ns > SILENT_S * S_NS:
             raise PeerError(f"node 0 has reported nothing for {SILENT_S:g} s")
         if self._xmpp is not None and self._xmpp.exit_status() is not None:
             how = process.how_it_ended(self._xmpp.exit_status() or 0)

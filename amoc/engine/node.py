@@ -14,6 +14,7 @@ import shutil
 import signal
 import sys
 import traceback
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import gevent
@@ -24,9 +25,9 @@ from gevent.event import AsyncResult, Event
 from amoc import bus
 from amoc.board import ALIVE, Board, Cell, UserState
 from amoc.engine import link, placement, process, supervisor
-from amoc.engine.sampling import take_sample
+from amoc.engine.sampling import note_silence, take_sample
 from amoc.errors import ExitCode
-from amoc.lines import Lines
+from amoc.lines import Lines, Ration
 from amoc.messages import (
     Bootstrap,
     CrashSeen,
@@ -63,6 +64,9 @@ MOST_STILLBORN = 3
 SHORT_LIFE_NS = 2 * S_NS
 MOST_SHORT_LIVES = 10
 """Workers of one slot that may die within `SHORT_LIFE_NS` in a row; then the run is given up."""
+MOST_LINES = 2_000
+MOST_CHARACTERS = 1 << 18
+"""What the scenario may print each second, lines and characters; more is left out, and counted."""
 PEAK_S = 0.05
 """How often the number of users alive is looked at, to know the most there were at once."""
 KILL_MARGIN_S = 5.0
@@ -79,6 +83,8 @@ class _Slot:
     stillborn: int = 0
     short_lives: int = 0
     silent: bool = False
+    cpu_ns: int = 0
+    """What it had used when it was found to hang."""
     gone: UsersGone | None = None
 
 
@@ -89,7 +95,6 @@ class _Stopping:
     done: Event = field(default_factory=Event)
     terminated: AsyncResult[Terminated] = field(default_factory=AsyncResult)
     begun: bool = False
-    lost: int = 0
 
 
 @dataclass(frozen=True)
@@ -117,6 +122,7 @@ class Node:
         self._line = gsocket.socket(fileno=ends.line)
         self._output = ends.output
         self._printed = Event()
+        self._line_ended = Event()
         self._slots = [_Slot() for _ in range(board.slots)]
         self._ids = range(0)  # from the lowest to the highest user that was dealt here
         self._users_peak = 0
@@ -131,11 +137,11 @@ class Node:
     def run(self) -> None:
         """Join the controller, then relay until there is nothing more to do."""
         with self._workers, self._controller:
-            gevent.signal_handler(signal.SIGTERM, self._lost_controller, "it was told to (SIGTERM)")
             self._controller.join(JOIN_S)
             for task in (
                 self._pass_on_output,
                 self._hear_supervisor,
+                self._watch_supervisor,
                 self._hear_workers,
                 self._hear_controller,
                 self._watch_lifeline,
@@ -179,12 +185,17 @@ class Node:
     def _pass_on_output(self) -> None:
         """What the scenario prints goes to the controller; without one it goes nowhere."""
         lines = Lines()
+        ration = Ration(MOST_LINES, MOST_CHARACTERS)
         data = b"?"
         while data:
-            gsocket.wait_read(self._output)
-            data = os.read(self._output, 65536)
-            if whole := lines.feed(data):
-                self._controller.report(Output(whole))
+            # The time-out is for the remark on what was left out.
+            with contextlib.suppress(gsocket.timeout):
+                gsocket.wait_read(self._output, timeout=SAMPLE_S)
+                data = os.read(self._output, 65536)
+            whole = lines.feed(data) if data != b"?" else []
+            data = data and b"?"
+            if passed := ration.take(whole, now_ns()):
+                self._controller.report(Output(passed))
         self._printed.set()
 
     def _hear_supervisor(self) -> None:
@@ -192,6 +203,14 @@ class Node:
         while data := self._line.recv(65536):
             for record in decoder.feed(data):
                 self._hear(record)
+        self._line_ended.set()
+
+    def _watch_supervisor(self) -> None:
+        # Not by the end of its line: a process that init() forked may hold that open.
+        death = os.pidfd_open(self._supervisor_pid)
+        gsocket.wait_read(death)
+        os.close(death)
+        self._line_ended.wait(0.5)  # what it said last comes before how it ended
         if not self._supervisor_pid:
             return
         _, status = os.waitpid(self._supervisor_pid, 0)
@@ -221,10 +240,11 @@ class Node:
         slot = self._slots[died.slot]
         self._workers.forget(f"w{died.slot}.{died.epoch}")
         was_up, slot.up, slot.pid = slot.up, False, 0
+        if was_up:
+            note_silence(self._board, died.slot, slot.cpu_ns)
         if self._stopping.begun:
             if slot.gone is None:
                 slot.gone = UsersGone(died.slot, 0, [])
-                self._stopping.lost += self._board.row(died.slot)[Cell.USERS]
             self._check_stopped()
             return
         slot.stillborn = 0 if was_up else slot.stillborn + 1
@@ -268,11 +288,10 @@ class Node:
         if self._stopping.begun:
             self._workers.send(child, StopUsers(0.0))
             return
-        ids = placement.ids_of(self._ids.start, self._ids.stop - 1, 0, 1, number, len(self._slots))
+        ids = self._ids_of(number)
         # Their worker is dead: until they are dealt anew the bytes of these users are ours.
         restart = self._board.users_in(ALIVE, ids)
-        for user_id in restart:
-            self._board.users[user_id] = UserState.RESTARTING
+        self._mark(restart, UserState.RESTARTING)
         start = self._board.users_in((UserState.STARTING,), ids)
         self._report(WorkerUp(number, epoch, pid, restart, start))
 
@@ -295,10 +314,8 @@ class Node:
         if self._ids:
             lowest, highest = min(lowest, self._ids.start), max(highest, self._ids.stop - 1)
         self._ids = range(lowest, highest + 1)
-        states = self._board.users
         if not command.again:
-            for user_id in command.ids:
-                states[user_id] = UserState.STARTING
+            self._mark(command.ids, UserState.STARTING)
         slot = self._slots[command.slot]
         if slot.up:
             self._workers.send(f"w{command.slot}.{slot.epoch}", command)
@@ -344,17 +361,42 @@ class Node:
                     self._report(
                         Note("error", f"worker {number} did not stop in time and is killed")
                     )
+                    slot.cpu_ns = process.cpu_ns(slot.pid) or 0
                     link_write(self._line, KillWorker(number, slot.epoch))
             self._stopping.done.wait(KILL_MARGIN_S)
+        lost = self._sweep()
         answers = [slot.gone for slot in self._slots if slot.gone is not None]
         self._report_sample()
         self._report(
             Stopped(
                 killed=sum(gone.killed for gone in answers),
                 stuck=[user_id for gone in answers for user_id in gone.stuck],
-                lost=self._stopping.lost,
+                lost=lost,
             )
         )
+
+    def _sweep(self) -> int:
+        """Take out the users whose worker is dead; how many of them were running."""
+        lost = 0
+        for number, slot in enumerate(self._slots):
+            ids = self._ids_of(number)
+            if not slot.up:
+                running = self._board.users_in((UserState.RUNNING, UserState.BETWEEN), ids)
+                self._mark(running, UserState.REMOVED)
+                lost += len(running)
+            # Their worker, if there is one, has said that its users are gone.
+            self._mark(self._board.users_in((UserState.RESTARTING,), ids), UserState.REMOVED)
+            self._mark(self._board.users_in((UserState.STARTING,), ids), UserState.NONE)
+        return lost
+
+    def _ids_of(self, slot: int) -> range:
+        """The users of `slot`, as far as any were dealt."""
+        first, last = self._ids.start, self._ids.stop - 1
+        return placement.ids_of(first, last, 0, 1, slot, len(self._slots))
+
+    def _mark(self, ids: Iterable[int], state: UserState) -> None:
+        for user_id in ids:
+            self._board.users[user_id] = state
 
     def _check_stopped(self) -> None:
         if self._stopping.begun and all(slot.gone is not None for slot in self._slots):

@@ -7,7 +7,6 @@ fork would copy them alive. What comes after is `amoc.engine.node`.
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import sys
 import traceback
@@ -38,7 +37,7 @@ def main() -> NoReturn:
     """Be the node whose bootstrap comes on standard input."""
     code = int(ExitCode.OK)
     process.set_title("node")
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the controller's
+    process.reset_signals()
     for stream in (sys.stdout, sys.stderr):
         # Whole lines, or those of several workers would mix; also where PYTHONUNBUFFERED is set.
         stream.reconfigure(line_buffering=True, write_through=False)  # type: ignore[union-attr]

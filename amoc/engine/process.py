@@ -29,11 +29,15 @@ def die_with(parent_pid: int, signum: int = signal.SIGKILL) -> None:
 
 
 def reset_signals() -> None:
-    """Undo what the parent did to signals, and leave Ctrl-C to the controller."""
-    for signum in (signal.SIGTERM, signal.SIGCHLD, signal.SIGHUP):
-        signal.signal(signum, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Undo what the parent did to signals, and leave it to the controller what they mean.
+
+    A supervisor or a terminal may send them to all processes of the run at once. They are caught,
+    not ignored, for what is ignored would stay so in programs that the scenario starts.
+    """
     signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(signum, lambda *_: None)
 
 
 def raise_fd_limit() -> int:

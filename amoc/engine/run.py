@@ -51,16 +51,21 @@ class Status:
 
     Attributes:
         elapsed_s: Since the first user could start.
-        waiting: Users that are still to be dealt to a worker.
     """
 
     state: State = State.IDLE
     plan: RunPlan | None = None
     loaded: Loaded | None = None
     elapsed_s: float = 0.0
-    waiting: int = 0
     figures: Figures = field(default_factory=Figures)
     events: deque[Happening] = field(default_factory=lambda: deque(maxlen=EVENTS_KEPT))
+
+    @property
+    def waiting(self) -> int:
+        """Users that have not started yet, or not again, by the same sample as all other figures."""
+        figures = self.figures
+        there = figures.running + figures.finished + figures.removed
+        return max(0, len(self.plan.users) - there) if self.plan is not None else 0
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from amoc.board import Board, Cell, Kind, Merge
 from amoc.engine import process
-from amoc.histogram import Histogram
+from amoc.histogram import CELLS, Histogram, cell_of
 from amoc.messages import Sample, WorkerFigures
 from amoc.timing import S_NS, now_ns
 
@@ -66,3 +66,17 @@ def take_sample(board: Board, ids: range, users_peak: int) -> Sample:
         crashes=crashes,
         workers=[tuple(figures) for figures in workers],
     )
+
+
+def note_silence(board: Board, slot: int, cpu_ns: int) -> None:
+    """Note for a worker that has died for how long it had not noted anything itself.
+
+    A loop that stood still until the end must not look as if it had turned in time.
+    """
+    row = board.row(slot)
+    silent_ns = now_ns() - row[Cell.HEARTBEAT_NS]
+    if row[Cell.HEARTBEAT_NS] and silent_ns > SILENT_NS:
+        lag = board.area(slot).declare(Kind.TIMER, "loop_lag")
+        lag[CELLS] = max(lag[CELLS], silent_ns)
+        lag[cell_of(silent_ns)] += 1
+        row[Cell.CPU_NS] = max(row[Cell.CPU_NS], cpu_ns)

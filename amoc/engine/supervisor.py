@@ -153,7 +153,7 @@ class Supervisor:
                 settings=[
                     (
                         one.name,
-                        settings.as_text(one.name, values[one.name].value),
+                        settings.as_text(one.name, values[one.name]),
                         values[one.name].source,
                         one.description,
                         one.module,

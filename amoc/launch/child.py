@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -62,7 +63,13 @@ class ChildProcess:
 
     def exit_status(self) -> int | None:
         """Its exit status, negative for a signal; None while it runs."""
-        return self._process.poll()
+        if self._process.returncode is not None:
+            return self._process.returncode
+        # It is not reaped here: until then its process group is known to be its own.
+        result = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
+        if result is None:
+            return None
+        return result.si_status if result.si_code == os.CLD_EXITED else -result.si_status
 
     def close_lifeline(self) -> None:
         """Tell it that it is not wanted any more."""
@@ -70,21 +77,23 @@ class ChildProcess:
             self._input.close()
 
     def end(self, deadline_s: float) -> int:
-        """Wait for its end, and kill it if it has not left after `deadline_s`; its status."""
+        """Wait for its end, and kill it if it has not left after `deadline_s`; its status.
+
+        Whatever it has started and left behind in its process group is killed with it.
+        """
         give_up = now_ns() + int(deadline_s * S_NS)
-        while self._process.poll() is None:
-            if now_ns() > give_up:
-                self._process.kill()
-                self._process.wait()
-                break
+        while self.exit_status() is None and now_ns() < give_up:
             gevent.sleep(0.005)
+        self.kill()
+        status = self._process.wait()
         # What it said last is still in the pipe; a grandchild may hold it open for a moment.
         self._reader.join(0.5)
         self._reader.kill()
         self.close_lifeline()
         self._output.close()
-        return self._process.returncode
+        return status
 
     def kill(self) -> None:
-        """Kill it at once; the kernel ends what depends on it."""
-        self._process.kill()
+        """Kill it at once, and all of its process group."""
+        if self._process.returncode is None:
+            os.killpg(self.pid, signal.SIGKILL)

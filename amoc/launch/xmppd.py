@@ -27,8 +27,8 @@ class EmbeddedXmpp:
         address: Where it listens, ``host:port``.
     """
 
-    def __init__(self, domain: str, on_line: Callable[[str], None]) -> None:
-        """Start it and wait until it listens.
+    def __init__(self, domain: str, users: int, on_line: Callable[[str], None]) -> None:
+        """Start it for `users` connections and wait until it listens.
 
         Raises:
             ResourceError: It does not; with what it said.
@@ -37,7 +37,9 @@ class EmbeddedXmpp:
         self._said: list[str] = []
         self._listening: AsyncResult[str] = AsyncResult()
         self._process = ChildProcess(
-            "amoc", ["xmppd", "--port", "0", "--domain", domain, "--lifeline"], self._heard
+            "amoc",
+            ["xmppd", "--port=0", f"--domain={domain}", f"--connections={users}", "--lifeline"],
+            self._heard,
         )
         try:
             with gevent.Timeout(READY_S):
@@ -94,4 +96,4 @@ def start(loaded: Loaded, users: int, on_line: Callable[[str], None]) -> Embedde
     limits.check_fds(
         users, 1, loaded.fds_per_user, process.raise_fd_limit(), "embedded XMPP server"
     )
-    return EmbeddedXmpp(domain, on_line)
+    return EmbeddedXmpp(domain, users, on_line)

@@ -107,8 +107,7 @@ class LiveView:
     def plain_line(self) -> str:
         """The run in one line."""
         status, figures = self._status, self._status.figures
-        waiting = status.waiting + figures.starting
-        users = f"users {figures.running} running {waiting} waiting"
+        users = f"users {figures.running} running {status.waiting} waiting"
         parts = [
             f"{format_duration(status.elapsed_s)} {status.state.value}",
             f"{users} {figures.finished} finished {figures.crashed} crashed",
@@ -156,8 +155,7 @@ class LiveView:
             (status.state.value, "green" if status.state is State.RUNNING else "yellow"),
             f" {format_duration(status.elapsed_s)}{left}   users ",
             (f"{figures.running:,}", "bold"),
-            f" running, {status.waiting + figures.starting:,} waiting,"
-            f" {figures.finished:,} finished, ",
+            f" running, {status.waiting:,} waiting, {figures.finished:,} finished, ",
             (f"{figures.crashed:,} crashed", "bold red" if figures.crashed else ""),
             f", {figures.starts_per_s:,.0f} starts/s",
         )

@@ -217,8 +217,8 @@ class Negotiation:
                 raise self._broken(
                     "invalid-xml", f"SASL must be answered with SASL, not {element.tag}"
                 )
-            # SCRAM may take milliseconds of CPU, and servers answer many users at once: let the loop
-            # turn in between, or all other users of the worker would wait for all of these.
+            # SCRAM may take milliseconds of CPU, and servers answer many users at once: let the
+            # loop turn in between, or all other users of the worker would wait for all of these.
             gevent.sleep(0)
             response = sasl.encode(mechanism.answer(sasl.decode(element.text) or b""))
             # An empty response is an empty element; "=" is for initial responses only (6.4.2,
