@@ -11,11 +11,11 @@ from time import monotonic
 from typing import Any, Final
 
 import gevent
-from gevent.event import AsyncResult
 from gevent.socket import getaddrinfo, inet_pton
 
 from amoc.xmpp import options
 from amoc.xmpp.options import Server
+from amoc.xmpp.waiting import Waiter
 
 __all__ = ["Address", "resolve", "server_for", "source_for"]
 
@@ -26,7 +26,7 @@ REMEMBER_S: Final = 60.0
 MOST_NAMES: Final = 256
 
 _known: dict[Server, tuple[float, tuple[Address, ...]]] = {}
-_flights: dict[Server, AsyncResult[tuple[Address, ...]]] = {}
+_waiting: dict[Server, list[Waiter[tuple[Address, ...]]]] = {}
 
 
 def server_for(user_id: int | None, attempt: int, domain: str, given: str | None) -> Server:
@@ -72,31 +72,36 @@ def resolve(server: Server, timeout: float) -> tuple[Address, ...]:
     known = _known.get(server)
     if known is not None and known[0] > monotonic():
         return known[1]
-    flight = _flights.get(server)
-    if flight is None:
-        _flights[server] = flight = AsyncResult()
-        gevent.spawn(_look_up, server, flight)
-    try:
-        found = flight.get(timeout=timeout)
-    except gevent.Timeout:
-        raise TimeoutError(f"the name {server.host} was not resolved in time") from None
-    assert found is not None  # the stubs of gevent think it may be
-    return found
+    waiter: Waiter[tuple[Address, ...]] = Waiter()
+    waiters = _waiting.get(server)
+    if waiters is None:
+        _waiting[server] = [waiter]
+        gevent.spawn(_look_up, server)
+    else:
+        waiters.append(waiter)
+    if not waiter.wait(timeout):
+        raise TimeoutError(f"the name {server.host} was not resolved in time")
+    assert waiter.value is not None
+    return waiter.value
 
 
-def _look_up(server: Server, flight: AsyncResult[tuple[Address, ...]]) -> None:
+def _look_up(server: Server) -> None:
+    addresses: tuple[Address, ...] | None = None
+    failure: OSError = OSError("the look-up was cut off")
     try:
         found = getaddrinfo(server.host, server.port, type=constants.SOCK_STREAM)
         addresses = tuple(
             dict.fromkeys((int(family), address) for family, _, _, _, address in found)
         )
-    except (OSError, UnicodeError) as error:
-        failure = error if isinstance(error, OSError) else OSError(str(error))
-        flight.set_exception(failure)
-    else:
         if len(_known) >= MOST_NAMES:
             _known.clear()
         _known[server] = monotonic() + REMEMBER_S, addresses
-        flight.set(addresses)
+    except (OSError, UnicodeError) as error:
+        failure = error if isinstance(error, OSError) else OSError(str(error))
     finally:
-        _flights.pop(server, None)
+        for waiter in _waiting.pop(server, ()):
+            if addresses is None:
+                waiter.fail(failure)
+            else:
+                waiter.set(addresses)
+            waiter.wake()
