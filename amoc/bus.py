@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import tempfile
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -35,7 +36,7 @@ from gevent import socket as gsocket
 from gevent.event import Event
 
 from amoc import messages
-from amoc.errors import PeerError
+from amoc.errors import PeerError, ResourceError
 from amoc.messages import CrashSeen, Hello, Note, Record, Sample, Welcome
 from amoc.timing import S_NS, now_ns
 
@@ -46,6 +47,8 @@ TURN_NS = 10_000_000
 BATCH_S = 0.005
 """How long a report may wait for company."""
 HELLO_S = 0.05
+LONGEST_HELLO_S = 1.0
+"""Between two hellos, first and at most; many children at once must not shout their parent down."""
 LINGER_MS = 2_000
 """How long the end of a context may wait for what is still to be sent."""
 RESEND_NS = S_NS // 2
@@ -87,6 +90,15 @@ def _send(socket: zmq.Socket[bytes], data: bytes) -> None:
             gevent.sleep(BATCH_S)
 
 
+def make_directory() -> str:
+    """A directory for a run's sockets that only we may enter.
+
+    The path of a socket has room for 107 bytes; where TMPDIR is too long for that, /tmp is taken.
+    """
+    base = tempfile.gettempdir()
+    return tempfile.mkdtemp(prefix="amoc-", dir=base if len(base.encode()) < 70 else "/tmp")  # noqa: S108
+
+
 def endpoints(directory: str) -> tuple[str, str]:
     """Where a parent publishes and where it collects, on this host."""
     return f"ipc://{directory}/commands", f"ipc://{directory}/reports"
@@ -113,7 +125,9 @@ class _Line:
 
     def take(self, number: int, acked: int) -> int:
         """A batch has arrived; how many before it have not."""
-        missing, self.reports = number - self.reports - 1, number
+        missing = 0
+        if number:
+            missing, self.reports = number - self.reports - 1, number
         while self.unacked and self.unacked[0][0] <= acked:
             self.unacked.popleft()
             self.moved_ns = now_ns()
@@ -128,6 +142,11 @@ class Parent:
     """
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], directory: str) -> None:
+        """Bind both ends in `directory`.
+
+        Raises:
+            ResourceError: The system does not let us.
+        """
         self.directory = directory
         down, up = endpoints(directory)
         self._pub = context.socket(zmq.PUB)
@@ -135,7 +154,12 @@ class Parent:
         for socket, endpoint in ((self._pub, down), (self._pull, up)):
             socket.linger = LINGER_MS
             socket.set_hwm(MOST_UNACKED)
-            socket.bind(endpoint)
+            try:
+                socket.bind(endpoint)
+            except zmq.ZMQError as error:
+                self._pub.close(0)
+                self._pull.close(0)
+                raise ResourceError(f"{endpoint} cannot be a socket: {error}") from None
         self._lines: dict[str, _Line] = {}
         self._next_resend_ns = 0
 
@@ -279,12 +303,14 @@ class Child:
         Raises:
             PeerError: It is not heard within `deadline_s`.
         """
-        hello = messages.to_wire(Hello(os.getpid()))
+        # A hello has no number, for one that comes before it is expected is rightly passed over.
+        hello = messages.pack([self.name, 0, 0, [messages.to_wire(Hello(os.getpid()))]])
         deadline = now_ns() + int(deadline_s * S_NS)
+        pause_s = HELLO_S
         while now_ns() < deadline:
-            self._batches += 1
-            _send(self._push, messages.pack([self.name, self._batches, 0, [hello]]))
-            _wait(self._sub, HELLO_S)
+            _send(self._push, hello)
+            _wait(self._sub, pause_s)
+            pause_s = min(2 * pause_s, LONGEST_HELLO_S)
             try:
                 _, data = self._sub.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:

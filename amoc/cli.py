@@ -134,9 +134,13 @@ def run(
         watcher.cancel()
     if outcome.summary is not None:
         print_summary(console, outcome.summary)
-        if summary_file is not None:
-            summary_file.write(outcome.summary)
     say(outcome.message)
+    if outcome.summary is not None and summary_file is not None:
+        try:
+            summary_file.write(outcome.summary)
+        except AmocError as error:
+            say(str(error))
+            sys.exit(int(outcome.exit_code or error.exit_code))  # the run's own fault comes first
     sys.exit(int(outcome.exit_code))
 
 
@@ -200,10 +204,21 @@ def xmppd(host: str, port: int, domain: str, connections: int, lifeline: bool, s
     )
 
 
-def main() -> NoReturn:
-    """The entry point: what amoc raises on purpose is a line and an exit code, no traceback."""
+def _open_standard_streams() -> None:
+    """Make sure of all three: cron and daemons close them; no socket may take their place."""
+    for fd, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, name) is None:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            if nowhere != fd:
+                os.dup2(nowhere, fd)
+            setattr(sys, name, open(fd, mode, closefd=False))  # noqa: SIM115
     # Into a pipe or a file, too, a line is there when it was printed.
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+
+
+def main() -> NoReturn:
+    """The entry point: what amoc raises on purpose is a line and an exit code, no traceback."""
+    _open_standard_streams()
     try:
         sys.exit(cli.main(standalone_mode=False))
     except AmocError as error:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from amoc.errors import UsageError
+from amoc.errors import ResourceError, UsageError
 
 
 class SummaryFile:
@@ -37,7 +37,7 @@ class SummaryFile:
         """Write `summary`.
 
         Raises:
-            UsageError: It cannot be written any more.
+            ResourceError: It cannot be written any more.
         """
         text = json.dumps(summary, indent=1, allow_nan=False) + "\n"
         try:
@@ -45,7 +45,11 @@ class SummaryFile:
                 self._path.write_text(text)
                 return
             unfinished = self._path.with_name(f".{self._path.name}.{os.getpid()}")
-            unfinished.write_text(text)
-            unfinished.replace(self._path)
+            try:
+                unfinished.write_text(text)
+                unfinished.replace(self._path)
+            finally:
+                unfinished.unlink(missing_ok=True)
         except OSError as error:
-            raise UsageError(f"--json {self._path} cannot be written: {error.strerror}") from None
+            text = f"--json {self._path} cannot be written: {error.strerror}"
+            raise ResourceError(text) from None

@@ -1,4 +1,4 @@
-"""What all tests share: hypothesis without deadlines, for machines are shared and a pause is no failure."""
+"""What all tests share: hypothesis without deadlines, for on a shared machine a pause is none."""
 
 from hypothesis import HealthCheck, settings
 

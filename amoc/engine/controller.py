@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import shutil
 import signal
-import tempfile
+import traceback
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from math import inf
@@ -54,6 +54,7 @@ from amoc.timing import S_NS, now_ns
 NODE = "node0"
 JOIN_S = 15.0
 WORKERS_UP_S = 30.0
+EACH_WORKER_UP_S = 0.5
 SILENT_S = 15.0
 """A node that reports nothing for so long counts as lost: it samples every second."""
 LEAVE_S = 5.0
@@ -111,7 +112,8 @@ class Controller:
     def interrupt(self) -> None:
         """Ask the run to end: gracefully the first time, at once the second time."""
         self._interrupts += 1
-        if self.status.state is State.RUNNING:
+        graceful = self.status.state in (State.RUNNING, State.STOPPING)
+        if graceful and self._interrupts == 1:
             timeout = f"{self._plan.stop_timeout_s:g} s"
             self._say(
                 "info", f"stopping: users have {timeout} to finish; once more to stop at once"
@@ -121,7 +123,7 @@ class Controller:
     def run(self) -> Outcome:
         """Run to the end; never raises what is the run's own failure."""
         process.raise_fd_limit()
-        directory = tempfile.mkdtemp(prefix="amoc-")
+        directory = bus.make_directory()
         self._node: ChildProcess | None = None
         self._xmpp: xmppd.EmbeddedXmpp | None = None
         failure: AmocError | None = None
@@ -138,7 +140,7 @@ class Controller:
                     self._clean_up(failure)
                     reader.kill()
         finally:
-            context.term()
+            context.destroy(linger=bus.LINGER_MS)
             shutil.rmtree(directory, ignore_errors=True)
         return self._outcome(failure)
 
@@ -155,7 +157,8 @@ class Controller:
                 " (for trials only; set xmpp_servers to test yours)",
             )
         self._init(overrides)
-        self._until(lambda: len(self._up) == loaded.workers, WORKERS_UP_S, "the workers", "come up")
+        up_s = WORKERS_UP_S + EACH_WORKER_UP_S * loaded.workers
+        self._until(lambda: len(self._up) == loaded.workers, up_s, "the workers", "come up")
         self._step(Step.READY)
         self._run_users()
         self._step(Step.STOP)
@@ -294,7 +297,10 @@ class Controller:
             self._listened_ns = now
             if envelope is not None:
                 self._heard_ns = now
-                self._take(envelope.child, envelope.record)
+                try:
+                    self._take(envelope.child, envelope.record)
+                except Exception:  # one report must not deafen us to all that follow
+                    self._failure = AmocError(traceback.format_exc())
 
     def _take(self, node: str, record: Record) -> None:
         match record:
@@ -448,4 +454,5 @@ def handle_signals(controller: Controller) -> list[Any]:
     return [
         gevent.signal_handler(signum, controller.interrupt)
         for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        if signal.getsignal(signum) is not signal.SIG_IGN  # nohup means it
     ]

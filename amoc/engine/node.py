@@ -154,7 +154,7 @@ class Node:
             self._kill_supervisor()  # it has said its last word, and its workers go with it
             self._printed.wait(1.0)
             self._controller.flush(2.0)
-        self._context.term()  # not before the last report is out
+        self._context.destroy(linger=bus.LINGER_MS)  # not before the last report is out
 
     def _guarded(self, task: object) -> None:
         try:

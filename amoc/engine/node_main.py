@@ -53,8 +53,7 @@ def main() -> NoReturn:
         traceback.print_exc()
         code = int(ExitCode.INTERNAL)
     finally:
-        sys.stdout.flush()
-        os._exit(code)
+        process.leave(code)
 
 
 def _run(bootstrap: Bootstrap) -> None:
@@ -89,7 +88,7 @@ def _refuse(bootstrap: Bootstrap, error: AmocError) -> None:
         controller.join(JOIN_S)
         controller.report(Failed(int(error.exit_code), str(error)))
         controller.flush(2.0)
-    context.term()
+    context.destroy(linger=bus.LINGER_MS)
 
 
 if __name__ == "__main__":

@@ -62,7 +62,7 @@ class Status:
 
     @property
     def waiting(self) -> int:
-        """Users that have not started yet, or not again, by the same sample as all other figures."""
+        """Users that have not started yet, or not again, by the same sample as the rest."""
         figures = self.figures
         there = figures.running + figures.finished + figures.removed
         return max(0, len(self.plan.users) - there) if self.plan is not None else 0

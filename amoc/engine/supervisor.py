@@ -13,7 +13,6 @@ import gc
 import os
 import select
 import signal
-import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -265,9 +264,7 @@ class Supervisor:
         except BaseException:
             traceback.print_exc()
         finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code)  # no atexit, no flushing of what the supervisor had open
+            process.leave(code)
 
     def _end_workers(self) -> None:
         give_up = now_ns() + int(GRACE_S * S_NS)
@@ -327,9 +324,7 @@ def main(
     except BaseException:
         _last_words(line, Failed(int(ExitCode.INTERNAL), traceback.format_exc()))
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
+        process.leave(code)
 
 
 def _last_words(line: int, record: Record) -> None:

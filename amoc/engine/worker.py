@@ -51,7 +51,7 @@ def main(task: Task) -> int:
                 case Go():
                     line.flush(1.0)
                     break
-    context.term()  # not before the last report is out
+    context.destroy(linger=bus.LINGER_MS)  # not before the last report is out
     return int(ExitCode.OK)
 
 

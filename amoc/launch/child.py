@@ -11,10 +11,12 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import gevent
 from gevent import socket as gsocket
 
+import amoc
 from amoc.lines import Lines
 from amoc.timing import S_NS, now_ns
 
@@ -31,7 +33,9 @@ class ChildProcess:
     ) -> None:
         """Start ``python -m module arguments…``; each line it prints goes to `on_line`."""
         self._process = subprocess.Popen(
-            [sys.executable, "-m", module, *arguments],
+            # -P: a random.py where the operator stands must not become the child's.
+            [sys.executable, "-P", "-m", module, *arguments],
+            env={**os.environ, "PYTHONPATH": _with_ourselves(os.environ.get("PYTHONPATH", ""))},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -97,3 +101,9 @@ class ChildProcess:
         """Kill it at once, and all of its process group."""
         if self._process.returncode is None:
             os.killpg(self.pid, signal.SIGKILL)
+
+
+def _with_ourselves(path: str) -> str:
+    """`path` with the place that this amoc was imported from, which need not be installed."""
+    here = str(Path(amoc.__file__).resolve().parents[1])
+    return f"{path}{os.pathsep}{here}" if path else here

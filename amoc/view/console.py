@@ -55,5 +55,7 @@ class _Patient:
 
 def console() -> Console:
     """The console on standard output."""
+    # A name or an error's text may hold what the terminal's encoding does not.
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     stream = cast("TextIO", _Patient(sys.stdout))
     return Console(file=stream) if sys.stdout.isatty() else Console(file=stream, width=PLAIN_WIDTH)

@@ -25,7 +25,7 @@ def plan(duration_s=None):
 
 
 def status(duration_s=None, state=State.RUNNING, **parts) -> Status:
-    found = Status(state=state, plan=plan(duration_s), elapsed_s=12.0, waiting=3)
+    found = Status(state=state, plan=plan(duration_s), elapsed_s=12.0)
     ttd = Histogram.of([1_000_000] * 99 + [5_000_000])
     flat = [number for item in ttd.cells.items() for number in item]
     worker = WorkerFigures(0, 1, 4711, 5, 5, 0, 0, 0, 0, 0.002, 0)
@@ -56,7 +56,7 @@ def test_the_plain_line_says_where_the_run_stands():
     view, _ = view_of(status())
     line = view.plain_line()
     assert line.startswith(
-        "12 s running | users 5 running 4 waiting 4 finished 2 crashed | sent 700"
+        "12 s running | users 5 running 1 waiting 4 finished 2 crashed | sent 700"
     )
     assert re.search(r"ttd p50 (0\.99\d|1(\.0\d)?) ms p99 (0\.99\d|1(\.0\d)?) ms$", line)
     assert "loop_lag" not in line
@@ -141,7 +141,7 @@ def test_on_a_terminal_tables_renew_themselves_and_are_gone_at_the_end(monkeypat
             gevent.sleep(0.001)
     text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", file.getvalue())
     assert "chat.py running 12 s, 18 s left" in text
-    assert re.search(r"5 running, 4 waiting, 4 finished, 2 crashed", text)
+    assert re.search(r"5 running, 1 waiting, 4 finished, 2 crashed", text)
     assert re.search(r"sent +700 +58\.3", text)
     assert "0: 5 users, lag p99 2 ms" in text
     assert view._task.dead
