@@ -20,7 +20,7 @@ from amoc.timing import S_NS
 from amoc.xmpp import building, meters, options, roster
 from amoc.xmpp.errors import IqError, IqTimeout, ReceiveTimeout
 from amoc.xmpp.markup import parse, serialise
-from amoc.xmpp.match import Predicate, from_jid, is_any, name_of
+from amoc.xmpp.match import Predicate, from_jid, is_any, is_request, name_of
 from amoc.xmpp.naming import address
 from amoc.xmpp.sending import Sender
 from amoc.xmpp.session import Handler, Receiver, Request, Session
@@ -198,7 +198,8 @@ class Client(Sender):
         itself.
 
         Args:
-            match: Any function of a stanza; None accepts all.
+            match: Any function of a stanza; None accepts all but requests (iqs of type get or set).
+                Who receives a request has to answer it; pings are answered by the client alone.
             timeout: In seconds; None waits as long as the stream lives.
 
         Raises:
@@ -214,7 +215,7 @@ class Client(Sender):
                     del inbox[index]
                     return stanza
         session.check_open()
-        receiver = Receiver(is_any if match is None else match)
+        receiver = Receiver(match)
         found = self._wait(receiver, inf if timeout is None else timeout)
         if found is None:
             raise ReceiveTimeout(
@@ -243,7 +244,7 @@ class Client(Sender):
                 raise ScenarioError(
                     "send_and_receive needs a match when the stanza is for nobody in particular"
                 )
-            match = from_jid(to)
+            match = from_jid(to) & ~is_request
         seconds = options.xmpp_request_timeout.get() if timeout is None else timeout
         receiver = Receiver(match)
         self._session.receivers.append(receiver)

@@ -221,8 +221,7 @@ class Negotiation:
             # loop turn in between, or all other users of the worker would wait for all of these.
             gevent.sleep(0)
             response = sasl.encode(mechanism.answer(sasl.decode(element.text) or b""))
-            # An empty response is an empty element; "=" is for initial responses only (6.4.2,
-            # 6.4.3).
+            # An empty response is an empty element; "=" is for initial responses only (6.4.3).
             response = "" if response == "=" else response
             self.stream.send(f"<response xmlns='{NS_SASL}'>{response}</response>".encode())
         raise sasl.Refused(

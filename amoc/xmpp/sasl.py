@@ -125,7 +125,7 @@ class Scram:
         """
         self.name = "SCRAM-SHA-1" if hash_name == "sha1" else "SCRAM-SHA-256"
         self._hash_name = hash_name
-        self._password = password
+        self._password = _prepared(password)
         self._nonce = nonce
         self._max_iterations = max_iterations
         escaped = _prepared(username).replace("=", "=3D").replace(",", "=2C")

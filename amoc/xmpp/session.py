@@ -4,9 +4,9 @@ Everything here runs inside the event loop, in the call that read the bytes. A s
 shown to the handlers, and then goes the first of these ways that is open to it:
 
 1. an answer goes to the request that waits for it;
-2. what a waiting `receive` asked for goes there;
-3. a request of the peer that nobody wanted is answered (RFC 6120 section 8.2.3, RFC 6121 section
-   2.1.6, XEP-0199);
+2. a request of the peer that no handler took care of is answered, a ping always, others when no
+   `receive` waits for just that (RFC 6120 section 8.2.3, RFC 6121 section 2.1.6, XEP-0199);
+3. what a waiting `receive` asked for goes there;
 4. the inbox keeps it. It is bounded: the oldest makes room, and that is counted.
 
 When the stream ends by failure, those who wait on it are told by their exception. If the user that
@@ -28,7 +28,7 @@ from amoc.errors import ClosedError
 from amoc.user import User
 from amoc.xmpp import meters
 from amoc.xmpp.markup import escape
-from amoc.xmpp.match import Predicate
+from amoc.xmpp.match import Predicate, is_any
 from amoc.xmpp.stanza import IQ, MESSAGE, NS_STANZA_ERRORS, Stanza, bare
 from amoc.xmpp.stream import Stream
 from amoc.xmpp.waiting import Waiter
@@ -47,14 +47,17 @@ class Receiver(Waiter[Stanza]):
     Attributes:
         match: Its choice.
         takes: Whether the stanza is its own then; else it only looks.
+        requests: Whether it may take requests of the peer, which it has to answer then. A receiver
+            that takes just anything does not mean them.
     """
 
-    __slots__ = ("match", "takes")
+    __slots__ = ("match", "requests", "takes")
 
-    def __init__(self, match: Predicate, takes: bool = True) -> None:
+    def __init__(self, match: Predicate | None, takes: bool = True) -> None:
         super().__init__()
-        self.match = match
+        self.match = is_any if match is None else match
         self.takes = takes
+        self.requests = takes and match is not None
 
 
 class Request(Waiter[Stanza]):
@@ -158,16 +161,25 @@ class Session:
         for match, handler in self.on_received:
             if match(stanza):
                 handled = handler(stanza) is True or handled
-        if tag == IQ and self._answers_request(stanza):
+        if tag == IQ and stanza.xml.get("type") in ("get", "set"):
+            self._on_request(stanza, handled)
             return
-        if self.receivers and self._received(stanza):
+        if tag == IQ and self._answers(stanza):
+            self._offer(stanza, takers=False)
             return
-        if tag == IQ and stanza.type in ("get", "set"):
-            if not handled and not self._answer(stanza):
-                return
-            if handled:
-                return
+        if self.receivers and self._offer(stanza):
+            return
         self._keep(stanza)
+
+    def _on_request(self, stanza: Stanza, handled: bool) -> None:
+        """What the peer asks is answered, by whomever."""
+        is_ping = stanza.payload is not None and stanza.payload.tag == PING
+        if handled or is_ping:
+            self._offer(stanza, takers=False)
+            if not handled:
+                self._answer(stanza)
+        elif not self._offer(stanza, request=True) and self._answer(stanza):
+            self._keep(stanza)
 
     def on_turn(self) -> None:
         """Wake those who have got something."""
@@ -221,7 +233,7 @@ class Session:
         if sent_ns is not None:
             meters.message_ttd.record_ns(stanza.received_ns - sent_ns)
 
-    def _answers_request(self, stanza: Stanza) -> bool:
+    def _answers(self, stanza: Stanza) -> bool:
         request = self.requests.get(stanza.id)
         if request is None or request.done or stanza.type not in ("result", "error"):
             return False
@@ -243,9 +255,18 @@ class Session:
             return sender in mine
         return asked == domain and not sender
 
-    def _received(self, stanza: Stanza) -> bool:
+    def _offer(self, stanza: Stanza, takers: bool = True, request: bool = False) -> bool:
+        """Show `stanza` to those who wait; whether one of them took it.
+
+        Args:
+            stanza: What has come.
+            takers: Whether it may be taken; else only those who look are asked.
+            request: Whether it is a request, which not everybody may take.
+        """
         for receiver in self.receivers:
             if receiver.done:
+                continue
+            if receiver.takes and not (takers and (receiver.requests or not request)):
                 continue
             try:
                 meant = receiver.match(stanza)

@@ -26,9 +26,7 @@ OFFER = (
 BINDING = b"<stream:features><bind " + BIND + b"/></stream:features>"
 SUCCESS = b"<success " + SASL + b"/>"
 BOUND = (
-    b"<iq type='result' id='bind'><bind "
-    + BIND
-    + b"><jid>user_1@localhost/amoc</jid></bind></iq>"
+    b"<iq type='result' id='bind'><bind " + BIND + b"><jid>user_1@localhost/amoc</jid></bind></iq>"
 )
 MESSAGE = (
     b"<message from='user_2@localhost/amoc' to='user_1@localhost/amoc' type='chat'>"
@@ -56,7 +54,9 @@ class Conn:
         while not (found := re.search(pattern, self.heard, re.DOTALL)):
             data = self.sock.recv(65536)
             if not data:
-                raise ConnectionError(f"the client closed; expected {pattern!r} after {self.heard!r}")
+                raise ConnectionError(
+                    f"the client closed; expected {pattern!r} after {self.heard!r}"
+                )
             self.heard += data
         self.heard = self.heard[found.end() :]
         return found
@@ -96,7 +96,7 @@ class FakeServer:
         self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._listener.bind(("127.0.0.1", 0))
         self._listener.listen(64)
-        self.address = "127.0.0.1:{}".format(self._listener.getsockname()[1])
+        self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
         self._greenlets = [gevent.spawn(self._accept)]
 
     def _accept(self) -> None:

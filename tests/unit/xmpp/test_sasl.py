@@ -1,0 +1,178 @@
+"""SASL as pure exchanges: the RFCs' examples, and servers that cannot be believed."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from amoc.xmpp import sasl, scram
+from amoc.xmpp.sasl import Refused
+
+NONCE = "fyko+d2lbbFgONRv9qkxdawL"
+FIRST = b"r=fyko+d2lbbFgONRv9qkxdawL3rfcNHYJY1ZVvWVs7j,s=QSXCR+Q6sek8bf92,i=4096"
+FINAL = b"v=rmF9pqV8S7suAoZWja4dJRkFsKQ="
+
+
+def scram_sha1() -> sasl.Mechanism:
+    return sasl.make("SCRAM-SHA-1", "user", "pencil", nonce=lambda: NONCE)
+
+
+def test_scram_speaks_as_the_rfc_says() -> None:
+    mechanism = scram_sha1()
+    assert mechanism.first() == b"n,,n=user,r=fyko+d2lbbFgONRv9qkxdawL"
+    assert mechanism.answer(FIRST) == (
+        b"c=biws,r=fyko+d2lbbFgONRv9qkxdawL3rfcNHYJY1ZVvWVs7j,p=v0X8v3Bz2T0CJGbJQyF0X+HI4Ts="
+    )
+    mechanism.check(FINAL)
+
+
+def test_the_servers_proof_may_come_as_a_challenge() -> None:
+    mechanism = scram_sha1()
+    mechanism.answer(FIRST)
+    assert mechanism.answer(FINAL) == b""
+    mechanism.check(None)
+
+
+def test_a_name_with_special_characters_is_escaped() -> None:
+    mechanism = sasl.make("SCRAM-SHA-256", "a=b,c", "x", nonce=lambda: "N")
+    assert mechanism.first() == b"n,,n=a=3Db=2Cc,r=N"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [None, b"", b"v=rmF9pqV8S7suAoZWja4dJRkFsAQ=", b"v=", b"v=!!", b"x=1", b"hello", b"\xff"],
+)
+def test_a_server_that_does_not_prove_itself_is_not_believed(data: bytes | None) -> None:
+    mechanism = scram_sha1()
+    mechanism.answer(FIRST)
+    with pytest.raises(Refused) as raised:
+        mechanism.check(data)
+    assert raised.value.condition in ("bad-server-signature", "bad-challenge")
+
+
+def test_success_without_any_challenge_is_not_believed() -> None:
+    with pytest.raises(Refused, match="bad-server-signature"):
+        scram_sha1().check(FINAL)
+
+
+def test_an_error_of_the_server_is_passed_on() -> None:
+    mechanism = scram_sha1()
+    mechanism.answer(FIRST)
+    with pytest.raises(Refused, match="invalid-proof"):
+        mechanism.check(b"e=invalid-proof")
+
+
+@pytest.mark.parametrize(
+    "challenge",
+    [
+        b"",
+        b"=",
+        b"garbage",
+        b"\xff\xfe",
+        b"r=other,s=QSXCR+Q6sek8bf92,i=4096",
+        b"r=" + NONCE.encode() + b",s=QSXCR+Q6sek8bf92,i=4096",  # nothing of the server's
+        b"r=" + NONCE.encode() + b"x" * 2000 + b",s=QSXCR+Q6sek8bf92,i=4096",
+        b"r=" + NONCE.encode() + b"x,s=,i=4096",
+        b"r=" + NONCE.encode() + b"x,s=!!,i=4096",
+        b"r=" + NONCE.encode() + b"x,s=QSXCR+Q6sek8bf92,i=0",
+        b"r=" + NONCE.encode() + b"x,s=QSXCR+Q6sek8bf92,i=-1",
+        b"r=" + NONCE.encode() + b"x,s=QSXCR+Q6sek8bf92,i=2147483647",
+        b"r=" + NONCE.encode() + b"x,s=QSXCR+Q6sek8bf92,i=" + b"9" * 5000,
+        b"r=" + NONCE.encode() + "x,s=QSXCR+Q6sek8bf92,i=٣".encode(),
+        b"m=extension,r=" + NONCE.encode() + b"x,s=QSXCR+Q6sek8bf92,i=4096",
+        b"s=QSXCR+Q6sek8bf92,r=" + NONCE.encode() + b"x,i=4096",
+    ],
+)
+def test_nonsense_is_refused_and_not_computed(challenge: bytes) -> None:
+    with pytest.raises(Refused):
+        scram_sha1().answer(challenge)
+
+
+@given(st.lists(st.binary(max_size=200), max_size=4), st.none() | st.binary(max_size=100))
+def test_random_challenges_are_never_more_than_refused(
+    challenges: list[bytes], success: bytes | None
+) -> None:
+    for name in ("SCRAM-SHA-1", "SCRAM-SHA-256", "PLAIN", "ANONYMOUS"):
+        mechanism = sasl.make(name, "user", "pencil", max_iterations=10)
+        mechanism.first()
+        try:
+            for challenge in challenges:
+                mechanism.answer(challenge)
+            mechanism.check(success)
+        except Refused:
+            continue
+        assert not name.startswith("SCRAM")
+
+
+@given(st.text(min_size=1, max_size=20), st.text(max_size=20), st.binary(min_size=1, max_size=20))
+def test_client_and_server_agree_for_any_name_and_password(
+    name: str, password: str, salt: bytes
+) -> None:
+    try:
+        mechanism = sasl.make("SCRAM-SHA-256", name, password, nonce=lambda: "C")
+    except Refused:
+        return
+    first = mechanism.first()
+    assert first is not None
+    challenge = b"r=CS,s=" + base64.b64encode(salt) + b",i=2"
+    final = mechanism.answer(challenge)
+    without, _, proof = final.rpartition(b",p=")
+    message = first[3:] + b"," + challenge + b"," + without
+    salted = scram.salted_password("sha256", password, salt, 2)
+    key = scram.xor(
+        base64.b64decode(proof),
+        scram.signature(
+            "sha256", scram.stored_key("sha256", scram.client_key("sha256", salted)), message
+        ),
+    )
+    assert key == scram.client_key("sha256", salted)
+    server = scram.signature("sha256", scram.server_key("sha256", salted), message)
+    mechanism.check(b"v=" + base64.b64encode(server))
+
+
+def test_plain_is_name_and_password() -> None:
+    mechanism = sasl.make("PLAIN", "user", "pencil")
+    assert mechanism.first() == b"\0user\0pencil"
+    with pytest.raises(Refused, match="challenge"):
+        mechanism.answer(b"")
+    mechanism.check(None)
+
+
+def test_anonymous_says_nothing() -> None:
+    mechanism = sasl.make("ANONYMOUS", "", "")
+    assert mechanism.first() is None
+    assert mechanism.answer(b"") == b""
+    with pytest.raises(Refused):
+        mechanism.answer(b"who are you")
+
+
+def test_a_password_that_cannot_be_sent_is_refused_without_showing_it() -> None:
+    for name in ("PLAIN", "SCRAM-SHA-1"):
+        with pytest.raises(Refused) as raised:
+            sasl.make(name, "user", "secret\u0007")
+        assert "secret" not in str(raised.value)
+
+
+def test_the_first_wanted_mechanism_that_is_offered_is_chosen() -> None:
+    assert sasl.choose(("SCRAM-SHA-256", "PLAIN"), ["PLAIN", "SCRAM-SHA-256"]) == "SCRAM-SHA-256"
+    assert sasl.choose(("SCRAM-SHA-256", "PLAIN"), ["DIGEST-MD5", "PLAIN"]) == "PLAIN"
+    with pytest.raises(Refused, match=r"one of PLAIN .*but offers DIGEST-MD5"):
+        sasl.choose(("PLAIN",), ["DIGEST-MD5"])
+    with pytest.raises(Refused, match="but offers none"):
+        sasl.choose(("PLAIN",), [])
+
+
+@given(st.binary(max_size=60))
+def test_data_survives_its_encoding(data: bytes) -> None:
+    assert sasl.decode(sasl.encode(data)) == data
+
+
+def test_no_data_is_not_empty_data() -> None:
+    assert sasl.encode(None) == ""
+    assert sasl.decode("") is None
+    assert sasl.decode(None) is None
+    with pytest.raises(Refused, match="base64"):
+        sasl.decode("???")
