@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -12,15 +13,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from amoc import metrics, own_settings, settings
+from amoc import limits, metrics, own_settings, settings
 from amoc.board import UserState
 from amoc.engine.supervisor import for_scenario
-from amoc.errors import ExitCode, ScenarioError
+from amoc.errors import ExitCode, ResourceError, ScenarioError
 from amoc.histogram import Histogram
 from amoc.launch import xmppd
-from amoc.messages import Loaded
 from amoc.scenario import Scenario, load
-from amoc.timing import format_duration
+from amoc.timing import S_NS, format_duration, now_ns
 from amoc.user import Leave, User
 from amoc.view.console import console as make_console
 
@@ -136,12 +136,13 @@ def run_one(checked: Checked, user_id: int, seed: int) -> None:
 
 
 def _let_it_run(user: User, alone: _Alone, console: Console) -> None:
-    try:
-        if alone.gone.wait(USER_S):
-            return
-        console.print(Text(f"asked to finish after {USER_S:g} s", style="yellow"))
-    except KeyboardInterrupt:
-        console.print(Text("asked to finish", style="yellow"))
+    enough = gevent.event.Event()
+    interrupt = gevent.signal_handler(signal.SIGINT, enough.set)
+    gevent.wait([alone.gone, enough], timeout=USER_S, count=1)
+    interrupt.cancel()
+    if alone.gone.is_set():
+        return
+    console.print(Text("asked to finish", style="yellow"))
     user.ask_to_leave(Leave.RUN_ENDS)
     if not alone.gone.wait(FINISH_S):
         user.kill()
@@ -151,21 +152,24 @@ def _let_it_run(user: User, alone: _Alone, console: Console) -> None:
 @contextlib.contextmanager
 def _embedded(checked: Checked, console: Console) -> Iterator[None]:
     """The embedded XMPP server, when the scenario wants one and nothing else was configured."""
-    described = [
-        (name, str(value.value), value.source, "", "") for name, value in checked.values.items()
-    ]
-    loaded = Loaded(checked.scenario.name, "", described, (0.0, None), 1, 1, 1 << 20)
-    server = xmppd.start(loaded, 1, lambda line: console.print(Text(line, style="dim")))
+    values = {name: str(resolved.value) for name, resolved in checked.values.items()}
+    server = xmppd.start(
+        values, 1, limits.fds_per_user(), lambda line: console.print(Text(line, style="dim"))
+    )
     if server is None:
         yield
         return
-    console.print(
-        Text(
-            f"\nno XMPP server configured: using the embedded one on {server.address}", style="cyan"
-        )
-    )
-    checked.override({xmppd.SERVERS: server.address})
     try:
+        give_up = now_ns() + int(xmppd.READY_S * S_NS)
+        while not server.ready():
+            if now_ns() > give_up:
+                raise ResourceError(
+                    f"the embedded XMPP server must listen within {xmppd.READY_S:g} s, but has not"
+                )
+            gevent.sleep(0.01)
+        text = f"no XMPP server configured: using the embedded one on {server.address}"
+        console.print(Text(f"\n{text}", style="cyan"))
+        checked.override({xmppd.SERVERS: server.address})
         yield
     finally:
         server.end()

@@ -127,11 +127,9 @@ def run(
     view = LiveView(console)
     controller = Controller(plan, on_line=view.line, on_event=view.event)
     view.attach(controller.status)
-    signals = handle_signals(controller)
+    handle_signals(controller)
     with view:
         outcome = controller.run()
-    for watcher in signals:
-        watcher.cancel()
     if outcome.summary is not None:
         print_summary(console, outcome.summary)
     say(outcome.message)

@@ -9,6 +9,7 @@ cleaning up.
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import traceback
@@ -147,9 +148,12 @@ class Controller:
     def _go_through_phases(self, directory: str) -> None:
         self._step(Step.LAUNCH)
         loaded = self._load(directory)
-        self._xmpp = xmppd.start(loaded, len(self._plan.users), self._on_line)
+        values = {name: value for name, value, *_ in loaded.settings}
+        users = len(self._plan.users)
+        self._xmpp = xmppd.start(values, users, loaded.fds_per_user, self._on_line)
         overrides = {}
         if self._xmpp is not None:
+            self._until(self._xmpp.ready, xmppd.READY_S, "the embedded XMPP server", "listen")
             overrides = {xmppd.SERVERS: self._xmpp.address}
             self._say(
                 "info",
@@ -388,7 +392,7 @@ class Controller:
             raise self._failure or PeerError(f"node 0 {process.how_it_ended(status)}")
         if self._seen and self._listened_ns - self._heard_ns > SILENT_S * S_NS:
             raise PeerError(f"node 0 has reported nothing for {SILENT_S:g} s")
-        if self._xmpp is not None and self._xmpp.exit_status() is not None:
+        if self._xmpp and self._xmpp.address and self._xmpp.exit_status() is not None:
             how = process.how_it_ended(self._xmpp.exit_status() or 0)
             raise PeerError(f"the embedded XMPP server {how}")
 
@@ -449,10 +453,22 @@ def _failed(code: ExitCode, message: str) -> AmocError:
     return error
 
 
-def handle_signals(controller: Controller) -> list[Any]:
-    """Let Ctrl-C, SIGTERM and SIGHUP interrupt `controller`; keep what this returns alive."""
-    return [
-        gevent.signal_handler(signum, controller.interrupt)
-        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        if signal.getsignal(signum) is not signal.SIG_IGN  # nohup means it
-    ]
+def handle_signals(controller: Controller) -> None:
+    """Let Ctrl-C, SIGTERM and SIGHUP interrupt `controller`.
+
+    The third one ends this process wherever it is, writing to a terminal that stands still say; its
+    children notice, and leave by themselves.
+    """
+    loop = gevent.get_hub().loop
+    seen = 0
+
+    def interrupt(*_: object) -> None:
+        nonlocal seen
+        seen += 1
+        if seen > 2:
+            os._exit(int(ExitCode.INTERRUPTED))
+        loop.run_callback_threadsafe(controller.interrupt)
+
+    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(signum) is not signal.SIG_IGN:  # nohup means it
+            signal.signal(signum, interrupt)

@@ -16,6 +16,7 @@ import sys
 import traceback
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 import gevent
 import zmq
@@ -129,7 +130,7 @@ class Node:
         self._stopping = _Stopping()
         self._ready = False
         self._leave = Event()
-        self._leaving_reason = ""
+        self._alone = False
         self._context = zmq.Context()
         self._workers = bus.Parent(self._context, directory)
         self._controller = bus.Child(self._context, bootstrap.endpoint, f"node{bootstrap.node}")
@@ -137,24 +138,33 @@ class Node:
     def run(self) -> None:
         """Join the controller, then relay until there is nothing more to do."""
         with self._workers, self._controller:
-            self._controller.join(JOIN_S)
-            for task in (
-                self._pass_on_output,
-                self._hear_supervisor,
-                self._watch_supervisor,
-                self._hear_workers,
-                self._hear_controller,
-                self._watch_lifeline,
-            ):
-                gevent.spawn(self._guarded, task)
-            sampling = gevent.spawn(self._guarded, self._sample_each_second)
-            gevent.spawn(self._guarded, self._watch_peak)
-            self._leave.wait()
-            sampling.kill()
+            gevent.spawn(self._guarded, self._watch_lifeline)
+            joining = gevent.spawn(self._controller.join, JOIN_S)
+            either: list[Any] = [joining, self._leave]
+            gevent.wait(either, count=1)
+            if not self._leave.is_set():
+                joining.get()
+                self._relay()
             self._kill_supervisor()  # it has said its last word, and its workers go with it
             self._printed.wait(1.0)
             self._controller.flush(2.0)
-        self._context.destroy(linger=bus.LINGER_MS)  # not before the last report is out
+        # Not before the last report is out, if there is anybody to hear it.
+        self._context.destroy(linger=0 if self._alone else bus.LINGER_MS)
+
+    def _relay(self) -> None:
+        """Pass on, sample and watch until it is time to leave."""
+        for task in (
+            self._pass_on_output,
+            self._hear_supervisor,
+            self._watch_supervisor,
+            self._hear_workers,
+            self._hear_controller,
+        ):
+            gevent.spawn(self._guarded, task)
+        sampling = gevent.spawn(self._guarded, self._sample_each_second)
+        gevent.spawn(self._guarded, self._watch_peak)
+        self._leave.wait()
+        sampling.kill()
 
     def _guarded(self, task: object) -> None:
         try:
@@ -245,6 +255,8 @@ class Node:
         if self._stopping.begun:
             if slot.gone is None:
                 slot.gone = UsersGone(died.slot, 0, [])
+                how = process.how_it_ended(died.status)
+                self._report(Note("error", f"worker {died.slot} {how} before its users had left"))
             self._check_stopped()
             return
         slot.stillborn = 0 if was_up else slot.stillborn + 1
@@ -334,6 +346,7 @@ class Node:
         gevent.spawn(self._guarded, self._end_alone)
 
     def _end_alone(self) -> None:
+        self._alone = True
         if self._ready:
             self._stop(self._bootstrap.stop_timeout_s)
             self._terminate()

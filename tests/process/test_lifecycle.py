@@ -7,6 +7,7 @@ import resource
 import signal
 import subprocess
 import sys
+import uuid
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -41,25 +42,26 @@ def amoc(
 
 def refuses(code: int, message: str, *arguments: str, **options: object) -> None:
     """`amoc run` ends with `code` and one line that has `message`; nothing is left running."""
-    before = set(parents())
-    result = amoc("run", *arguments, **options)  # type: ignore[arg-type]
+    mark = uuid.uuid4().hex
+    result = amoc("run", *arguments, **options, AMOC_TEST_MARK=mark)  # type: ignore[arg-type]
     assert result.returncode == code, result.stdout + result.stderr
     assert message in result.stderr
     assert "Traceback" not in result.stdout + result.stderr
     assert len(result.stderr.splitlines()) == 1, result.stderr
-    eventually(
-        lambda: not any(b"amoc" in _command(pid) for pid in set(parents()) - before),
-        "nothing is left running",
-        10,
-    )
+    eventually(lambda: not marked(mark), "nothing is left running", 10)
 
 
-def _command(pid: int) -> bytes:
-    try:
-        text = Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return b""
-    return text if text.startswith((b"amoc: ", sys.executable.encode())) else b""
+def marked(mark: str) -> list[int]:
+    """The processes that have `mark` in their environment."""
+    found = []
+    for pid in parents():
+        try:
+            environment = Path(f"/proc/{pid}/environ").read_bytes()
+        except OSError:
+            continue
+        if mark.encode() in environment:
+            found.append(pid)
+    return found
 
 
 def test_users_repeat_with_their_state_and_leave_for_good(scenario: Write, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from amoc import __version__
 from amoc.cli import cli, main
-from amoc.errors import ExitCode, UsageError
+from amoc.errors import ExitCode, ResourceError
 from amoc.options import MOST_ID, Duration, UserIds
 from amoc.output import SummaryFile
 
@@ -173,7 +173,9 @@ def test_a_directory_that_went_away_is_one_clear_error(tmp_path):
     directory.mkdir()
     file = SummaryFile(str(directory / "summary.json"))
     directory.rmdir()
-    with pytest.raises(UsageError, match=r"--json .*summary\.json cannot be written: No such file"):
+    with pytest.raises(
+        ResourceError, match=r"--json .*summary\.json cannot be written: No such file"
+    ):
         file.write({})
 
 
