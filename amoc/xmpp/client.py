@@ -23,7 +23,7 @@ from amoc.xmpp.markup import parse, serialise
 from amoc.xmpp.match import Predicate, from_jid, is_any, is_request, name_of
 from amoc.xmpp.naming import address
 from amoc.xmpp.sending import Sender
-from amoc.xmpp.session import Handler, Receiver, Request, Session
+from amoc.xmpp.session import Handler, Looker, Receiver, Request, Session
 from amoc.xmpp.stanza import Stanza, bare
 from amoc.xmpp.waiting import Waiter
 
@@ -266,8 +266,7 @@ class Client(Sender):
             XmppError: The stream has ended.
             ClosedError: The client is closed.
         """
-        self._session.check_open()
-        self._wait(Receiver(~is_any), seconds)
+        self._look(lambda: False, seconds)
 
     def wait_until(self, condition: Callable[[], object], timeout: float | None = None) -> bool:
         """Wait until `condition` is true; it is asked at once, and after each stanza that comes.
@@ -283,11 +282,17 @@ class Client(Sender):
             XmppError: The stream has ended.
             ClosedError: The client is closed.
         """
-        if condition():
-            return True
+        return bool(condition()) or self._look(condition, inf if timeout is None else timeout)
+
+    def _look(self, condition: Callable[[], object], seconds: float) -> bool:
         self._session.check_open()
-        receiver = Receiver(lambda _: condition(), takes=False)
-        return self._wait(receiver, inf if timeout is None else timeout) is not None
+        lookers = self._session.lookers
+        looker = Looker(condition)
+        lookers.append(looker)
+        try:
+            return looker.wait(seconds)
+        finally:
+            lookers.remove(looker)
 
     def _wait(self, receiver: Receiver, seconds: float) -> Stanza | None:
         receivers = self._session.receivers
@@ -344,9 +349,7 @@ class Client(Sender):
 
     def abort(self) -> None:
         """Drop the connection without waiting. Harmless when it is gone."""
-        self._session.forget()
-        self._session.stream.abort()
-        self._session.leave()
+        self._session.shut()
 
     def __enter__(self) -> Self:
         return self

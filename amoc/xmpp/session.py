@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from gevent import get_hub, getcurrent
 from greenlet import greenlet
@@ -33,7 +33,7 @@ from amoc.xmpp.stanza import IQ, MESSAGE, NS_STANZA_ERRORS, Stanza, bare
 from amoc.xmpp.stream import Stream
 from amoc.xmpp.waiting import Waiter
 
-__all__ = ["Receiver", "Session"]
+__all__ = ["Looker", "Receiver", "Request", "Session"]
 
 Handler = Callable[[Stanza], object]
 
@@ -46,18 +46,26 @@ class Receiver(Waiter[Stanza]):
 
     Attributes:
         match: Its choice.
-        takes: Whether the stanza is its own then; else it only looks.
         requests: Whether it may take requests of the peer, which it has to answer then. A receiver
             that takes just anything does not mean them.
     """
 
-    __slots__ = ("match", "requests", "takes")
+    __slots__ = ("match", "requests")
 
-    def __init__(self, match: Predicate | None, takes: bool = True) -> None:
+    def __init__(self, match: Predicate | None) -> None:
         super().__init__()
         self.match = is_any if match is None else match
-        self.takes = takes
-        self.requests = takes and match is not None
+        self.requests = match is not None
+
+
+class Looker(Waiter[bool]):
+    """A greenlet that waits for a condition, which may come true with any stanza."""
+
+    __slots__ = ("condition",)
+
+    def __init__(self, condition: Callable[[], object]) -> None:
+        super().__init__()
+        self.condition = condition
 
 
 class Request(Waiter[Stanza]):
@@ -80,6 +88,7 @@ class Session:
         closed: Whether the user has closed it.
         requests: Who waits for which answer, by the iq's id.
         receivers: Who waits for stanzas, first come first served.
+        lookers: Who waits for conditions.
         on_received: Handlers of received stanzas, with their choices.
         inbox: What came and nobody has asked for.
         on_closed: Who waits for the end.
@@ -94,6 +103,7 @@ class Session:
         "closed",
         "inbox",
         "jid",
+        "lookers",
         "on_closed",
         "on_received",
         "owner",
@@ -110,6 +120,7 @@ class Session:
         self.closed = False
         self.requests: dict[str, Request] = {}
         self.receivers: list[Receiver] = []
+        self.lookers: list[Looker] = []
         self.on_received: list[tuple[Predicate, Handler]] = []
         self.inbox: deque[Stanza] | None = None  # most users never need one
         self.on_closed: Waiter[bool] | None = None
@@ -117,7 +128,7 @@ class Session:
         self._interrupts = interrupts
         self._told = False
         self._counted = False
-        self._woken: list[Waiter[Stanza]] = []
+        self._woken: list[Waiter[Any]] = []
 
     def begin(self, early: list[Stanza]) -> None:
         """Be told by the stream from now on; `early` came before."""
@@ -163,23 +174,34 @@ class Session:
                 handled = handler(stanza) is True or handled
         if tag == IQ and stanza.xml.get("type") in ("get", "set"):
             self._on_request(stanza, handled)
-            return
-        if tag == IQ and self._answers(stanza):
-            self._offer(stanza, takers=False)
-            return
-        if self.receivers and self._offer(stanza):
-            return
-        self._keep(stanza)
+        elif (tag != IQ or not self._answers(stanza)) and not (
+            self.receivers and self._offer(stanza, False)
+        ):
+            self._keep(stanza)
+        if self.lookers:
+            self._let_look()
 
     def _on_request(self, stanza: Stanza, handled: bool) -> None:
         """What the peer asks is answered, by whomever."""
+        if handled:
+            return
         is_ping = stanza.payload is not None and stanza.payload.tag == PING
-        if handled or is_ping:
-            self._offer(stanza, takers=False)
-            if not handled:
-                self._answer(stanza)
-        elif not self._offer(stanza, request=True) and self._answer(stanza):
+        if not is_ping and self._offer(stanza, True):
+            return
+        if self._answer(stanza):
             self._keep(stanza)
+
+    def _let_look(self) -> None:
+        for looker in self.lookers:
+            if looker.done:
+                continue
+            try:
+                if looker.condition():
+                    looker.set(True)
+            except Exception as error:  # it is the waiting user's own condition
+                looker.fail(error)
+            if looker.done:
+                self._woken.append(looker)
 
     def on_turn(self) -> None:
         """Wake those who have got something."""
@@ -190,25 +212,30 @@ class Session:
 
     def on_end(self, error: BaseException | None) -> None:
         """Tell everybody."""
-        self.leave()
         if error is not None and not self.closed:
             meters.disconnections.inc()
+        self._release(error)
+        if self.on_closed is not None:
+            self.on_closed.set(True)
+            get_hub().loop.run_callback(self.on_closed.wake)
+        if error is not None and self._interrupts and not self._told:
+            get_hub().loop.run_callback(self._interrupt, error)
+
+    def shut(self) -> None:
+        """Drop the connection by the user's own wish; harmless the second time."""
+        self.forget()
+        self.stream.abort()
+        self._release(None)
+
+    def _release(self, error: BaseException | None) -> None:
+        """Nobody waits any longer for what cannot come; count the session as gone, once."""
         reason = error or ClosedError(f"{self.stream.who}: this client was closed")
-        waiting: list[Waiter[Stanza]] = [*self.requests.values(), *self.receivers]
-        run_callback = get_hub().loop.run_callback
-        for waiter in waiting:
+        waiters: list[Waiter[Any]] = [*self.requests.values(), *self.receivers, *self.lookers]
+        for waiter in waiters:
             if self.owner is not None and waiter.holds(self.owner):
                 self._told = True
             waiter.fail(reason)
-            run_callback(waiter.wake)
-        if self.on_closed is not None:
-            self.on_closed.set(True)
-            run_callback(self.on_closed.wake)
-        if error is not None and self._interrupts and not self._told:
-            run_callback(self._interrupt, error)
-
-    def leave(self) -> None:
-        """Count this session as gone; harmless the second time."""
+            get_hub().loop.run_callback(waiter.wake)
         if self._counted:
             self._counted = False
             meters.connected.dec()
@@ -255,30 +282,20 @@ class Session:
             return sender in mine
         return asked == domain and not sender
 
-    def _offer(self, stanza: Stanza, takers: bool = True, request: bool = False) -> bool:
-        """Show `stanza` to those who wait; whether one of them took it.
-
-        Args:
-            stanza: What has come.
-            takers: Whether it may be taken; else only those who look are asked.
-            request: Whether it is a request, which not everybody may take.
-        """
+    def _offer(self, stanza: Stanza, request: bool) -> bool:
+        """Give `stanza` to the first who waits for it; whether there was one."""
         for receiver in self.receivers:
-            if receiver.done:
-                continue
-            if receiver.takes and not (takers and (receiver.requests or not request)):
+            if receiver.done or (request and not receiver.requests):
                 continue
             try:
-                meant = receiver.match(stanza)
+                if not receiver.match(stanza):
+                    continue
+                receiver.set(stanza)
             except Exception as error:  # it is the waiting user's own predicate
                 receiver.fail(error)
-                self._woken.append(receiver)
-                continue
-            if meant:
-                receiver.set(stanza)
-                self._woken.append(receiver)
-                if receiver.takes:
-                    return True
+            self._woken.append(receiver)
+            if receiver.value is not None:
+                return True
         return False
 
     def _answer(self, stanza: Stanza) -> bool:
