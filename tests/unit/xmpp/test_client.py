@@ -51,13 +51,15 @@ def number(body: int) -> bytes:
 
 
 def test_receive_takes_what_matches_and_leaves_the_rest_in_order() -> None:
-    with serving(saying(number(1), b"<presence from='x@y'/>", number(2), number(3))) as server:
-        with connect(server) as client:
-            client.send_presence()
-            assert client.receive(xmpp.has_body("2"), timeout=PATIENCE_S).body == "2"
-            assert client.receive(xmpp.is_presence, timeout=PATIENCE_S).sender == "x@y"
-            assert client.receive(timeout=PATIENCE_S).body == "1"
-            assert client.receive(timeout=PATIENCE_S).body == "3"
+    with (
+        serving(saying(number(1), b"<presence from='x@y'/>", number(2), number(3))) as server,
+        connect(server) as client,
+    ):
+        client.send_presence()
+        assert client.receive(xmpp.has_body("2"), timeout=PATIENCE_S).body == "2"
+        assert client.receive(xmpp.is_presence, timeout=PATIENCE_S).sender == "x@y"
+        assert client.receive(timeout=PATIENCE_S).body == "1"
+        assert client.receive(timeout=PATIENCE_S).body == "3"
 
 
 def test_receive_gives_up_in_time_and_says_what_did_not_come() -> None:
@@ -82,28 +84,32 @@ def test_a_predicate_that_raises_is_the_receivers_own_error() -> None:
 
 def test_the_inbox_drops_the_oldest_and_counts_it() -> None:
     dropped = count(meters.inbox_dropped)
-    with serving(saying(*map(number, range(10)))) as server:
-        with connect(server, inbox_size=3) as client:
-            client.send_presence()
-            last = gevent.event.Event()
-            client.on_received(xmpp.has_body("9"), lambda _: last.set())
-            assert last.wait(PATIENCE_S)
-            client.wait(0)
-            got = [client.receive(timeout=PATIENCE_S).body for _ in range(3)]
+    with (
+        serving(saying(*map(number, range(10)))) as server,
+        connect(server, inbox_size=3) as client,
+    ):
+        client.send_presence()
+        last = gevent.event.Event()
+        client.on_received(xmpp.has_body("9"), lambda _: last.set())
+        assert last.wait(PATIENCE_S)
+        client.wait(0)
+        got = [client.receive(timeout=PATIENCE_S).body for _ in range(3)]
     assert got == ["7", "8", "9"]
     assert count(meters.inbox_dropped) == dropped + 7
 
 
 def test_an_inbox_of_size_0_keeps_nothing_and_counts_nothing_as_dropped() -> None:
     dropped, received = count(meters.inbox_dropped), count(meters.messages_received)
-    with serving(saying(*map(number, range(10)))) as server:
-        with connect(server, inbox_size=0) as client:
-            client.send_presence()
-            seen: list[str | None] = []
-            client.on_received(xmpp.is_chat, lambda message: seen.append(message.body))
-            assert client.wait_until(lambda: len(seen) == 10, timeout=PATIENCE_S)
-            with pytest.raises(xmpp.ReceiveTimeout):
-                client.receive(timeout=0)
+    with (
+        serving(saying(*map(number, range(10)))) as server,
+        connect(server, inbox_size=0) as client,
+    ):
+        client.send_presence()
+        seen: list[str | None] = []
+        client.on_received(xmpp.is_chat, lambda message: seen.append(message.body))
+        assert client.wait_until(lambda: len(seen) == 10, timeout=PATIENCE_S)
+        with pytest.raises(xmpp.ReceiveTimeout):
+            client.receive(timeout=0)
     assert count(meters.inbox_dropped) == dropped
     assert count(meters.messages_received) == received + 10
 
@@ -199,9 +205,11 @@ def answering(answer: bytes) -> Callable[[Conn], None]:
     ],
 )
 def test_an_answer_from_whom_was_asked_is_one(to: str | None, sender: bytes) -> None:
-    with serving(answering(b"<iq type='result' id='ID' %s/>" % sender)) as server:
-        with connect(server) as client:
-            assert client.request("<q xmlns='urn:q'/>", PATIENCE_S, to=to).type == "result"
+    with (
+        serving(answering(b"<iq type='result' id='ID' %s/>" % sender)) as server,
+        connect(server) as client,
+    ):
+        assert client.request("<q xmlns='urn:q'/>", PATIENCE_S, to=to).type == "result"
 
 
 @pytest.mark.parametrize(
@@ -214,11 +222,13 @@ def test_an_answer_from_whom_was_asked_is_one(to: str | None, sender: bytes) -> 
     ],
 )
 def test_an_answer_from_somebody_else_is_none(to: str | None, sender: bytes) -> None:
-    with serving(answering(b"<iq type='result' id='ID' %s/>" % sender)) as server:
-        with connect(server) as client:
-            with pytest.raises(xmpp.IqTimeout):
-                client.request("<q xmlns='urn:q'/>", 0.05, to=to)
-            assert client.receive(xmpp.is_answer, timeout=PATIENCE_S).type == "result"
+    with (
+        serving(answering(b"<iq type='result' id='ID' %s/>" % sender)) as server,
+        connect(server) as client,
+    ):
+        with pytest.raises(xmpp.IqTimeout):
+            client.request("<q xmlns='urn:q'/>", 0.05, to=to)
+        assert client.receive(xmpp.is_answer, timeout=PATIENCE_S).type == "result"
 
 
 def test_a_refused_request_tells_condition_kind_and_text() -> None:
@@ -227,18 +237,24 @@ def test_a_refused_request_tells_condition_kind_and_text() -> None:
         b"<resource-constraint xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/>"
         b"<text xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'>later\n</text></error></iq>"
     )
-    with serving(answering(error)) as server, connect(server) as client:
-        with pytest.raises(xmpp.IqError, match=r"resource-constraint \(later\)") as raised:
-            client.request("<q xmlns='urn:q'/>")
+    with (
+        serving(answering(error)) as server,
+        connect(server) as client,
+        pytest.raises(xmpp.IqError, match=r"resource-constraint \(later\)") as raised,
+    ):
+        client.request("<q xmlns='urn:q'/>")
     assert (raised.value.condition, raised.value.kind) == ("resource-constraint", "wait")
     assert raised.value.text == "later\n"
 
 
 @pytest.mark.parametrize("iq", ["<iq type='result'/>", "<iq/>"])
 def test_what_asks_for_nothing_is_no_request(iq: str) -> None:
-    with serving(session(idle)) as server, connect(server) as client:
-        with pytest.raises(ScenarioError, match="get or set"):
-            client.request(iq)
+    with (
+        serving(session(idle)) as server,
+        connect(server) as client,
+        pytest.raises(ScenarioError, match="get or set"),
+    ):
+        client.request(iq)
 
 
 def test_two_requests_with_one_id_cannot_wait_at_once() -> None:

@@ -1,0 +1,236 @@
+"""Who users are, where they connect to, and what the settings' texts mean."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from amoc import xmpp
+from amoc.errors import ScenarioError
+from amoc.xmpp import addresses, building, connecting, naming, options
+from amoc.xmpp.errors import quoted
+from amoc.xmpp.options import Server, parse_server, parse_servers
+
+
+@pytest.mark.parametrize(
+    ("text", "server"),
+    [
+        ("localhost", Server("localhost", 5222)),
+        ("127.0.0.1:15222", Server("127.0.0.1", 15222)),
+        (" host:1 ", Server("host", 1)),
+        ("[::1]:5222", Server("::1", 5222)),
+        ("[::1]", Server("::1", 5222)),
+    ],
+)
+def test_a_server_is_read(text: str, server: Server) -> None:
+    assert parse_server(text) == server
+    assert parse_server(str(server)) == server
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", ":5222", "host:", "host:0", "host:65536", "host:x", "::1", "a b:1", "host:٣", "[]:1"],
+)
+def test_what_is_no_server_is_refused_with_an_example(text: str) -> None:
+    with pytest.raises(ValueError, match=r"must be host:port, such as 127\.0\.0\.1:5222"):
+        parse_server(text)
+
+
+@given(st.text(max_size=30))
+def test_any_text_is_a_server_or_refused(text: str) -> None:
+    try:
+        server = parse_server(text)
+    except ValueError:
+        return
+    assert 1 <= server.port <= 65535
+    assert server.host
+
+
+def test_a_list_of_servers_is_read() -> None:
+    assert parse_servers("") == ()
+    assert parse_servers("a:1, b:2,") == (Server("a", 1), Server("b", 2))
+
+
+def test_the_settings_defaults_pass_their_own_checks() -> None:
+    for name, one in vars(options).items():
+        if name.startswith("xmpp_"):
+            assert one.convert(one.default) == one.default
+
+
+@pytest.mark.parametrize(
+    ("name", "raw", "problem"),
+    [
+        ("xmpp_servers", "host:x", "host:port"),
+        ("xmpp_mechanisms", "DIGEST-MD5", "SCRAM-SHA-256"),
+        ("xmpp_mechanisms", "", "list"),
+        ("xmpp_domain", "", "must not be empty"),
+        ("xmpp_connect_timeout", "0", "at least"),
+        ("xmpp_connect_timeout", "soon", "duration"),
+        ("xmpp_connect_attempts", "0", "at least 1"),
+        ("xmpp_max_stanza_bytes", "10", "at least 1000"),
+    ],
+)
+def test_a_setting_that_makes_no_sense_is_refused(name: str, raw: str, problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        getattr(options, name).convert(raw)
+
+
+def test_durations_may_be_written_as_text() -> None:
+    assert options.xmpp_connect_timeout.convert("1m30s") == 90.0
+    assert options.xmpp_connect_timeout.convert("2.5") == 2.5
+
+
+def test_users_are_spread_over_the_servers_and_go_on_to_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(options.xmpp_servers, "default", "a:1,b:2,c:3")
+    chosen = [addresses.server_for(user, 0, "d", None).host for user in range(1, 7)]
+    assert sorted(chosen) == ["a", "a", "b", "b", "c", "c"]
+    tried = {addresses.server_for(1, attempt, "d", None).host for attempt in range(3)}
+    assert tried == {"a", "b", "c"}
+    assert addresses.server_for(1, 0, "d", "x:9") == Server("x", 9)
+
+
+def test_without_servers_the_domain_is_the_server() -> None:
+    assert addresses.server_for(1, 0, "example.org", None) == Server("example.org", 5222)
+
+
+def test_users_take_source_addresses_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert addresses.source_for(1) is None
+    monkeypatch.setattr(options.xmpp_source_addresses, "default", "127.0.0.2, 127.0.0.3")
+    assert {addresses.source_for(user) for user in (1, 2)} == {"127.0.0.2", "127.0.0.3"}
+
+
+def test_a_number_is_no_name() -> None:
+    assert addresses.resolve(Server("127.0.0.1", 7), 0) == ((2, ("127.0.0.1", 7)),)
+    assert addresses.resolve(Server("::1", 7), 0) == ((10, ("::1", 7)),)
+
+
+def test_a_name_is_looked_up_once_for_all_who_want_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    import gevent
+
+    asked = []
+
+    def look_up(host: str, port: int, **_: object) -> list[tuple[int, int, int, str, tuple]]:
+        asked.append(host)
+        gevent.sleep(0.01)
+        return [(2, 1, 6, "", ("127.0.0.9", port))] * 2
+
+    monkeypatch.setattr(addresses, "getaddrinfo", look_up)
+    server = Server("one.invalid", 5222)
+    wanting = [gevent.spawn(addresses.resolve, server, 10) for _ in range(20)]
+    gevent.joinall(wanting, timeout=10, raise_error=True)
+    assert {one.value for one in wanting} == {((2, ("127.0.0.9", 5222)),)}
+    assert addresses.resolve(server, 10) == ((2, ("127.0.0.9", 5222)),)
+    assert asked == ["one.invalid"]
+
+
+def test_a_name_that_takes_too_long_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    import gevent
+
+    monkeypatch.setattr(addresses, "getaddrinfo", lambda *_, **__: gevent.sleep(0.1) or [])
+    with pytest.raises(TimeoutError, match=r"two\.invalid"):
+        addresses.resolve(Server("two.invalid", 5222), 0.01)
+
+
+def test_names_follow_the_patterns_unless_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    me = naming.identity(7, None, None, None)
+    assert (me.bare_jid, me.password) == ("user_7@localhost", "password_7")
+    assert "password" not in repr(me)
+    monkeypatch.setattr(options.xmpp_username, "default", "load-{id}-{id}")
+    monkeypatch.setattr(options.xmpp_domain, "default", "example.org")
+    assert naming.identity(7, None, None, None).bare_jid == "load-7-7@example.org"
+    assert naming.address(7) == "load-7-7@example.org"
+    assert naming.address("a@b/c") == "a@b/c"
+    assert naming.identity(7, "x", "y", "z")[1:] == ("x", "z", "y")
+    assert naming.attribute("a@b/'<&>") == "a@b/&apos;&lt;&amp;&gt;"
+
+
+@pytest.mark.parametrize(
+    ("error", "again"),
+    [
+        (xmpp.ConnectError("refused"), True),
+        (xmpp.ConnectTimeout("slow"), True),
+        (xmpp.Disconnected("cut"), True),
+        (xmpp.TlsRequiredError("tls"), False),
+        (xmpp.OutOfFilesError("fds"), False),
+        (xmpp.StreamError("me", "system-shutdown"), True),
+        (xmpp.StreamError("me", "host-unknown"), False),
+        (xmpp.BadStreamError("me", "reset", ""), False),
+        (xmpp.SaslError("me", "temporary-auth-failure"), True),
+        (xmpp.SaslError("me", "not-authorized"), False),
+        (xmpp.IqError("me", "resource-constraint", "wait"), True),
+        (xmpp.IqError("me", "conflict", "cancel"), False),
+        (ValueError(), False),
+    ],
+)
+def test_what_may_pass_is_tried_again(error: Exception, again: bool) -> None:
+    assert connecting.worth_retrying(error) is again
+
+
+@given(st.integers(1, 10_000), st.floats(0, 100), st.floats(0, 1))
+def test_pauses_double_up_to_a_minute_and_are_spread(
+    attempt: int, first: float, share: float
+) -> None:
+    pause = connecting.pause_before(attempt, first, share)
+    longest = connecting.pause_before(attempt, first, 1.0)
+    assert longest / 2 <= pause <= longest <= 60.0
+    if attempt == 1 and first <= 60:
+        assert longest == first
+
+
+def test_running_out_of_descriptors_names_the_limit_and_the_remedy() -> None:
+    import errno
+
+    for number in (errno.EMFILE, errno.ENFILE):
+        error = connecting._connect_error(OSError(number, "x"), "user_1@d at h:1", None)
+        assert isinstance(error, xmpp.OutOfFilesError)
+        for word in ("user_1@d", "file descriptor", "ulimit -n", "LimitNOFILE", "workers"):
+            assert word in str(error)
+
+
+def test_running_out_of_ports_names_the_remedy() -> None:
+    import errno
+
+    error = connecting._connect_error(OSError(errno.EADDRNOTAVAIL, "x"), "me", "127.0.0.2")
+    assert "xmpp_source_addresses" in str(error)
+    assert "127.0.0.2" in str(error)
+
+
+@given(st.text())
+def test_a_peers_text_fits_one_line(text: str) -> None:
+    said = quoted(text)
+    assert len(said) <= 301
+    assert said.isprintable()
+
+
+def test_presences_are_checked() -> None:
+    with pytest.raises(ScenarioError, match=r"type must be one of .*'available'"):
+        building.presence(None, "available", None, None, None)
+    with pytest.raises(ScenarioError, match=r"show must be one of .*'busy'"):
+        building.presence(None, None, "busy", None, None)
+    with pytest.raises(ScenarioError, match="from -128 to 127, but is 128"):
+        building.presence(None, None, None, None, 128)
+    assert building.presence("a@b", "unavailable", None, "bye <3", None) == (
+        b"<presence to='a@b' type='unavailable'><status>bye &lt;3</status></presence>"
+    )
+
+
+def test_what_is_no_stanza_is_refused() -> None:
+    with pytest.raises(ScenarioError, match="of type int"):
+        building.outgoing(3)
+
+
+@pytest.mark.parametrize(
+    ("raw", "counts"),
+    [
+        ("<message/>", True),
+        (b" <message to='a'/>", True),
+        ("<messages/>", False),
+        ("<presence/>", False),
+        ("", False),
+    ],
+)
+def test_raw_messages_are_counted_as_messages(raw: str | bytes, counts: bool) -> None:
+    assert building.outgoing(raw).is_message is counts
