@@ -1,0 +1,96 @@
+"""``amoc check``: a scenario tried with one user, with a trace of its stanzas."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.process.support import ROOT, eventually
+from tests.servers.prosody import Prosody
+
+pytestmark = pytest.mark.slow
+
+
+def start(*arguments: str) -> subprocess.Popen[str]:
+    """``amoc check`` as a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "amoc", "check", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "AMOC_INTERVAL": "0.25"},
+    )
+
+
+def test_a_scenario_is_shown_with_its_settings_and_where_they_come_from() -> None:
+    process = start("scenarios/one_to_one.py", "--set", "neighbours=2")
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert "Users chat with their neighbours" in output
+    shown = [line.split() for line in output.splitlines()]
+    assert ["neighbours", "2", "--set"] in [line[:3] for line in shown]
+    assert ["interval", "0.25", "AMOC_INTERVAL"] in [line[:3] for line in shown]
+    assert ["repeat_interval", "60000", "default"] in [line[:3] for line in shown]
+
+
+def try_one(*arguments: str) -> str:
+    """What is printed when one user runs until Ctrl-C."""
+    with start("scenarios/one_to_one.py", "--run", *arguments) as process:
+        assert process.stdout is not None
+        output = ""
+        for line in process.stdout:
+            output += line
+            if ">>> <presence/>" in line:
+                process.send_signal(signal.SIGINT)
+    assert process.returncode == 0, output
+    return output
+
+
+def test_one_user_is_tried_on_the_embedded_server_with_a_trace() -> None:
+    output = try_one()
+    assert "no XMPP server configured: using the embedded one" in output
+    assert ">>> <auth" in output
+    assert "<<< <success" in output
+    assert "password_1" not in output.split("user 1 starts", 1)[1]
+    assert "user 1: finished" in output
+    assert "connections: 1" in output
+
+
+def test_one_user_is_tried_on_prosody(prosody: Prosody) -> None:
+    output = try_one("--set", f"xmpp_servers={prosody.address}")
+    assert "using the embedded one" not in output
+    assert "user 1: finished" in output
+
+
+def test_a_user_that_crashes_says_where(tmp_path: Path) -> None:
+    file = tmp_path / "broken.py"
+    file.write_text("def start(user_id):\n    raise ValueError('no such thing')\n")
+    process = start(str(file), "--run")
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 4
+    assert "ValueError: no such thing" in output
+    assert "broken.py" in output
+
+
+def test_nothing_is_left_when_check_is_killed() -> None:
+    process = start("scenarios/one_to_one.py", "--run")
+    assert process.stdout is not None
+    for line in process.stdout:
+        if ">>> <presence/>" in line:
+            break
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    assert children, "the embedded server is a child"
+    process.kill()
+    process.wait()
+    eventually(
+        lambda: not any(Path(f"/proc/{pid}/exe").exists() for pid in children),
+        "the embedded server leaves",
+        10,
+    )
+    process.stdout.close()

@@ -1,0 +1,143 @@
+"""The main job from end to end: users log in, chat with their neighbours, and nothing is lost."""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.process.support import Run, alive, eventually, running
+from tests.servers.prosody import Prosody
+
+pytestmark = pytest.mark.slow
+SCENARIO = "scenarios/one_to_one.py"
+
+
+def chat(run: Run, users: int, messages: int) -> dict[str, Any]:
+    """The summary of a run that was stopped when all `users` were in and enough was written."""
+
+    def enough() -> bool:
+        seen = re.findall(r"connections (\d+) .*messages_received (\d+)", run.output)
+        return bool(seen) and int(seen[-1][0]) >= users and int(seen[-1][1]) >= messages
+
+    eventually(enough, f"{users} users write {messages} messages:\n{run.output}", 120)
+    tree = set(run.tree())
+    run.kill(run.pid, signal.SIGINT)
+    assert run.end() == 0, run.output
+    eventually(lambda: not alive(tree), "nothing is left", 10)
+    summary: dict[str, Any] = run.summary()
+    return summary
+
+
+def all_is_well(summary: dict[str, Any], users: int) -> None:
+    """Every user came and went in order, and every message that was sent arrived."""
+    counters, timers = summary["counters"], summary["timers"]
+    assert summary["crashes"] == []
+    assert summary["users"]["started"] == summary["users"]["finished"] == users
+    assert counters["connections"] == timers["connection"]["count"] == users
+    assert counters["messages_received"] == counters["messages_sent"]
+    assert timers["message_ttd"]["count"] == counters["messages_received"]
+    assert 0 < timers["message_ttd"]["p50_s"] <= timers["message_ttd"]["max_s"]
+
+
+@pytest.fixture
+def against(prosody: Prosody) -> Iterator[tuple[str, ...]]:
+    """What makes a run use prosody."""
+    return (
+        *("--set", f"xmpp_servers={prosody.address}"),
+        *("--set", f"xmpp_domain={prosody.domain}"),
+    )
+
+
+def test_200_users_on_prosody_get_every_message_that_was_sent(
+    against: tuple[str, ...], tmp_path: Path
+) -> None:
+    with running(
+        SCENARIO,
+        *("--users", "200", "--set", "interarrival=10", "--stop-timeout", "30s", *against),
+        directory=tmp_path,
+    ) as run:
+        summary = chat(run, 200, 1_000)
+        assert "embedded" not in run.output
+    all_is_well(summary, 200)
+
+
+def test_2000_users_stay_logged_in_on_prosody_and_chat(
+    against: tuple[str, ...], tmp_path: Path
+) -> None:
+    with running(
+        SCENARIO,
+        *("--users", "2000", "--set", "interarrival=10", "--set", "interval=2"),
+        *("--set", "xmpp_mechanisms=PLAIN", "--stop-timeout", "60s", *against),
+        directory=tmp_path,
+    ) as run:
+        summary = chat(run, 2000, 4_000)
+    all_is_well(summary, 2000)
+
+
+def test_without_a_server_the_embedded_one_is_used_and_said_so(tmp_path: Path) -> None:
+    with running(
+        SCENARIO,
+        *("--users", "200", "--set", "interarrival=5", "--stop-timeout", "30s"),
+        directory=tmp_path,
+    ) as run:
+        assert run.wait_for("xmppd")
+        summary = chat(run, 200, 1_000)
+        said = [line for line in run.output.splitlines() if "no XMPP server configured" in line]
+        assert len(said) == 1
+    all_is_well(summary, 200)
+
+
+def test_users_chat_on_after_a_worker_was_killed(tmp_path: Path) -> None:
+    with running(
+        SCENARIO,
+        *("--users", "40", "--workers", "2", "--set", "user_rate=inf", "--set", "interval=0.1"),
+        *("--stop-timeout", "30s"),
+        directory=tmp_path,
+    ) as run:
+        eventually(lambda: "connections 40 " in run.output, "all are logged in")
+        run.kill(run.find("worker 1 ")[0])
+        eventually(lambda: "connections 60 " in run.output, "its users log in again")
+        run.kill(run.pid, signal.SIGINT)
+        assert run.end() == 0, run.output
+        summary = run.summary()
+    assert summary["users"]["restarted"] == 20
+    assert summary["users"]["finished"] == 40
+
+
+def test_the_run_ends_when_the_embedded_server_dies(tmp_path: Path) -> None:
+    with running(SCENARIO, "--users", "10", "--set", "user_rate=inf", directory=tmp_path) as run:
+        run.wait_for("worker", 2)
+        tree = set(run.tree())
+        run.kill(run.wait_for("xmppd")[0])
+        assert run.end() == 8
+        assert "the embedded XMPP server was killed by SIGKILL" in run.output
+        eventually(lambda: not alive(tree), "nothing is left", 10)
+
+
+def test_a_killed_controller_takes_the_embedded_server_along(tmp_path: Path) -> None:
+    with running(SCENARIO, "--users", "10", "--set", "user_rate=inf", directory=tmp_path) as run:
+        run.wait_for("worker", 2)
+        run.wait_for("xmppd")
+        tree = set(run.tree())
+        run.kill(run.pid)
+        eventually(lambda: not alive(tree), f"nothing is left of {tree}", 30)
+
+
+def test_a_server_that_is_not_there_crashes_users_but_not_the_run(tmp_path: Path) -> None:
+    with running(
+        SCENARIO,
+        *("--users", "5", "--duration", "2s", "--set", "user_rate=inf"),
+        *("--set", "xmpp_servers=127.0.0.1:9", "--set", "xmpp_connect_attempts=1"),
+        directory=tmp_path,
+    ) as run:
+        assert run.end() == 0
+        summary = run.summary()
+    assert summary["users"]["crashed"] == 5
+    assert len(summary["crashes"]) == 1
+    assert "refused" in summary["crashes"][0]["cause"]
+    assert summary["counters"]["connection_failures"] == 5
