@@ -48,11 +48,15 @@ _STANDARD_HEADER: Final = (
     f"<stream:stream xmlns='{NS_CLIENT}' xmlns:stream='{NS_STREAMS}'>".encode()
 )
 _UNDEFINED_ENTITY: Final = expat.errors.codes[expat.errors.XML_ERROR_UNDEFINED_ENTITY]
-_STANZAS: Final = frozenset(("message", "presence", "iq"))
 # Quotes may hide a ">". Each branch begins with a character of its own, so this takes linear time.
 _START_TAG: Final = re.compile(rb"<[^\s/>]+[^>\"']*(?:(?:\"[^\"]*\"|'[^']*')[^>\"']*)*>")
 _BLANKS: Final = b" \t\n"
-_CLIENT_STANZAS: Final = frozenset(f"{NS_CLIENT}}}{name}" for name in _STANZAS)
+# Stanzas of other kinds of streams, or of none: whoever sends them to a client is mistaken.
+_MISTAKEN: Final = frozenset(
+    f"{namespace}{name}"
+    for namespace in ("", "jabber:server}", "jabber:component:accept}")
+    for name in ("message", "presence", "iq")
+)
 
 
 _NO_BUILDER: Final = TreeBuilder()
@@ -214,7 +218,7 @@ class _Machine:
         at = self._at = parser.CurrentByteIndex
         depth = self.depth = self.depth + 1
         if depth == 2:
-            if name not in _CLIENT_STANZAS and name.rpartition("}")[2] in _STANZAS:
+            if name in _MISTAKEN:
                 raise Violation(
                     "invalid-namespace", f"a stanza must be in the namespace {NS_CLIENT}"
                 )
