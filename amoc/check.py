@@ -38,7 +38,7 @@ def show(source: str, raw: Sequence[tuple[str, Mapping[str, Any], bool]]) -> Che
         AmocError: What `amoc run` would refuse to start with.
     """
     checked = Checked(source, raw)
-    console = make_console()
+    console = make_console(patient=False)
     console.print(Text(f"scenario {checked.scenario.name} ({source})", style="bold"))
     if checked.scenario.doc:
         console.print(Text(checked.scenario.doc))
@@ -110,7 +110,7 @@ def run_one(checked: Checked, user_id: int, seed: int) -> None:
     Raises:
         AmocError: init() failed, or the user crashed.
     """
-    console = make_console()
+    console = make_console(patient=False)
     console.soft_wrap = True
     with _embedded(checked, console), _trace(console):
         state = checked.scenario.init()

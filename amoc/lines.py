@@ -41,9 +41,7 @@ class Ration:
         passed = []
         if now_ns >= self._ends_ns:
             self._left, self._ends_ns = self._allowed, now_ns + S_NS
-            if self._dropped:
-                passed.append(f"amoc: {counted(self._dropped, 'printed line')} left out: too many")
-                self._dropped = 0
+            passed = self.remark()
         count, characters = self._left
         for line in lines:
             if count > 0 and characters >= len(line):
@@ -53,6 +51,11 @@ class Ration:
                 self._dropped += 1
         self._left = count, characters
         return passed
+
+    def remark(self) -> list[str]:
+        """What is to be said of lines that did not pass, if any did not and it was not said yet."""
+        dropped, self._dropped = self._dropped, 0
+        return [f"amoc: {counted(dropped, 'printed line')} left out: too many"] if dropped else []
 
 
 def counted(number: int, noun: str) -> str:

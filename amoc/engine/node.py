@@ -96,6 +96,8 @@ class _Stopping:
     done: Event = field(default_factory=Event)
     terminated: AsyncResult[Terminated] = field(default_factory=AsyncResult)
     begun: bool = False
+    lost: int = 0
+    """Users of workers that died since."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,11 @@ class Ends:
 
 
 class Node:
-    """Relays, samples, watches."""
+    """Relays, samples, watches.
+
+    Attributes:
+        alone: Whether the controller is gone.
+    """
 
     def __init__(
         self, bootstrap: Bootstrap, board: Board, supervisor_pid: int, ends: Ends, directory: str
@@ -130,7 +136,7 @@ class Node:
         self._stopping = _Stopping()
         self._ready = False
         self._leave = Event()
-        self._alone = False
+        self.alone = False
         self._context = zmq.Context()
         self._workers = bus.Parent(self._context, directory)
         self._controller = bus.Child(self._context, bootstrap.endpoint, f"node{bootstrap.node}")
@@ -149,7 +155,7 @@ class Node:
             self._printed.wait(1.0)
             self._controller.flush(2.0)
         # Not before the last report is out, if there is anybody to hear it.
-        self._context.destroy(linger=0 if self._alone else bus.LINGER_MS)
+        self._context.destroy(linger=0 if self.alone else bus.LINGER_MS)
 
     def _relay(self) -> None:
         """Pass on, sample and watch until it is time to leave."""
@@ -196,16 +202,17 @@ class Node:
         """What the scenario prints goes to the controller; without one it goes nowhere."""
         lines = Lines()
         ration = Ration(MOST_LINES, MOST_CHARACTERS)
-        data = b"?"
-        while data:
+        ended = False
+        while not ended:
+            whole: list[str] = []
             # The time-out is for the remark on what was left out.
             with contextlib.suppress(gsocket.timeout):
                 gsocket.wait_read(self._output, timeout=SAMPLE_S)
                 data = os.read(self._output, 65536)
-            whole = lines.feed(data) if data != b"?" else []
-            data = data and b"?"
-            if passed := ration.take(whole, now_ns()):
-                self._controller.report(Output(passed))
+                whole, ended = lines.feed(data), not data
+            passed = ration.take(whole, now_ns())
+            if passed or ended:
+                self._controller.report(Output([*passed, *(ration.remark() if ended else [])]))
         self._printed.set()
 
     def _hear_supervisor(self) -> None:
@@ -257,6 +264,7 @@ class Node:
                 slot.gone = UsersGone(died.slot, 0, [])
                 how = process.how_it_ended(died.status)
                 self._report(Note("error", f"worker {died.slot} {how} before its users had left"))
+                self._stopping.lost += self._take_out(died.slot, ALIVE)
             self._check_stopped()
             return
         slot.stillborn = 0 if was_up else slot.stillborn + 1
@@ -346,7 +354,7 @@ class Node:
         gevent.spawn(self._guarded, self._end_alone)
 
     def _end_alone(self) -> None:
-        self._alone = True
+        self.alone = True
         if self._ready:
             self._stop(self._bootstrap.stop_timeout_s)
             self._terminate()
@@ -365,8 +373,10 @@ class Node:
         for number, slot in enumerate(self._slots):
             if slot.up:
                 self._workers.send(f"w{number}.{slot.epoch}", StopUsers(timeout_s))
-            elif not slot.pid:
-                slot.gone = UsersGone(number, 0, [])
+            else:
+                # It was told when the worker died; a replacement gets no users any more.
+                self._take_out(number, ALIVE)
+                slot.gone = UsersGone(number, 0, []) if not slot.pid else None
         self._check_stopped()
         if not self._stopping.done.wait(timeout_s + 2.0 + KILL_MARGIN_S):
             for number, slot in enumerate(self._slots):
@@ -377,30 +387,28 @@ class Node:
                     slot.cpu_ns = process.cpu_ns(slot.pid) or 0
                     link_write(self._line, KillWorker(number, slot.epoch))
             self._stopping.done.wait(KILL_MARGIN_S)
-        lost = self._sweep()
+        for number in range(len(self._slots)):
+            self._take_out(number, (UserState.RESTARTING,))
         answers = [slot.gone for slot in self._slots if slot.gone is not None]
         self._report_sample()
         self._report(
             Stopped(
                 killed=sum(gone.killed for gone in answers),
                 stuck=[user_id for gone in answers for user_id in gone.stuck],
-                lost=lost,
+                lost=self._stopping.lost,
             )
         )
 
-    def _sweep(self) -> int:
-        """Take out the users whose worker is dead; how many of them were running."""
-        lost = 0
-        for number, slot in enumerate(self._slots):
-            ids = self._ids_of(number)
-            if not slot.up:
-                running = self._board.users_in((UserState.RUNNING, UserState.BETWEEN), ids)
-                self._mark(running, UserState.REMOVED)
-                lost += len(running)
-            # Their worker, if there is one, has said that its users are gone.
-            self._mark(self._board.users_in((UserState.RESTARTING,), ids), UserState.REMOVED)
-            self._mark(self._board.users_in((UserState.STARTING,), ids), UserState.NONE)
-        return lost
+    def _take_out(self, slot: int, states: tuple[UserState, ...]) -> int:
+        """The users of `slot` in one of `states` will not come back; how many there are.
+
+        Their worker is dead, or has said that it has no users any more.
+        """
+        ids = self._ids_of(slot)
+        users = self._board.users_in(states, ids)
+        self._mark(users, UserState.REMOVED)
+        self._mark(self._board.users_in((UserState.STARTING,), ids), UserState.NONE)
+        return len(users)
 
     def _ids_of(self, slot: int) -> range:
         """The users of `slot`, as far as any were dealt."""

@@ -7,6 +7,7 @@ fork would copy them alive. What comes after is `amoc.engine.node`.
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import sys
 import traceback
@@ -78,7 +79,10 @@ def _run(bootstrap: Bootstrap) -> None:
         supervisor.main(bootstrap, board, directory, theirs.detach(), node_pid, worker.main)
     theirs.close()
     os.close(writing)
-    Node(bootstrap, board, pid, Ends(ours.detach(), reading), directory).run()
+    node = Node(bootstrap, board, pid, Ends(ours.detach(), reading), directory)
+    node.run()
+    if node.alone and os.getpgrp() == node_pid:
+        os.killpg(0, signal.SIGKILL)  # whatever the scenario has started goes with us
 
 
 def _refuse(bootstrap: Bootstrap, error: AmocError) -> None:

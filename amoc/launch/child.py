@@ -20,6 +20,14 @@ import amoc
 from amoc.lines import Lines
 from amoc.timing import S_NS, now_ns
 
+# The child imports this very amoc, which need not be installed; nothing of that reaches the
+# environment of what the child starts in turn.
+_HERE = str(Path(amoc.__file__).resolve().parents[1])
+_START = (
+    "import runpy, sys; sys.path.append({!r});"
+    " runpy.run_module({!r}, run_name='__main__', alter_sys=True)"
+)
+
 
 class ChildProcess:
     """A Python module run as a process of its own.
@@ -34,8 +42,7 @@ class ChildProcess:
         """Start ``python -m module arguments…``; each line it prints goes to `on_line`."""
         self._process = subprocess.Popen(
             # -P: a random.py where the operator stands must not become the child's.
-            [sys.executable, "-P", "-m", module, *arguments],
-            env={**os.environ, "PYTHONPATH": _with_ourselves(os.environ.get("PYTHONPATH", ""))},
+            [sys.executable, "-P", "-c", _START.format(_HERE, module), *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -101,9 +108,3 @@ class ChildProcess:
         """Kill it at once, and all of its process group."""
         if self._process.returncode is None:
             os.killpg(self.pid, signal.SIGKILL)
-
-
-def _with_ourselves(path: str) -> str:
-    """`path` with the place that this amoc was imported from, which need not be installed."""
-    here = str(Path(amoc.__file__).resolve().parents[1])
-    return f"{path}{os.pathsep}{here}" if path else here

@@ -6,7 +6,6 @@ stay in the terminal's history.
 
 from __future__ import annotations
 
-import sys
 from types import TracebackType
 from typing import Self
 
@@ -102,7 +101,6 @@ class LiveView:
                 self._live.update(self._tables(), refresh=True)
             elif self._status.state in (State.RUNNING, State.STOPPING):
                 self._console.print(Text(self.plain_line()), soft_wrap=True)
-                sys.stdout.flush()
 
     def plain_line(self) -> str:
         """The run in one line."""
