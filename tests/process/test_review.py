@@ -71,10 +71,10 @@ def started_by(run: Run, text: str) -> int:
 
     def find() -> int | None:
         return next(
-            (pid for pid in run.tree() if any(argument in part for part in command_line(pid))), None
+            (pid for pid in run.tree() if any(text in part for part in command_line(pid))), None
         )
 
-    return eventually(find, f"a process with the argument {argument}")
+    return eventually(find, f"a process called with {text}")
 
 
 def helper_of(run: Run) -> int:
