@@ -132,10 +132,11 @@ def serving(script: Callable[[Conn], object]) -> Iterator[FakeServer]:
     assert not server.errors
 
 
-def connect(server: FakeServer, **options: Any) -> xmpp.Client:
+def connect(server: FakeServer | str, **options: Any) -> xmpp.Client:
     """`xmpp.connect` as user 1, in one attempt, with PLAIN."""
     wanted = {"mechanism": "PLAIN", "attempts": 1, "timeout": PATIENCE_S, "interrupts": False}
-    return xmpp.connect(1, server=server.address, **{**wanted, **options})
+    address = server if isinstance(server, str) else server.address
+    return xmpp.connect(1, server=address, **{**wanted, **options})
 
 
 def session(after: Callable[[Conn], object]) -> Callable[[Conn], object]:
@@ -153,3 +154,36 @@ def idle(conn: Conn) -> None:
     conn.expect(rb"</stream:stream>")
     conn.say(b"</stream:stream>")
     conn.rest()
+
+
+def count(counter: Any) -> int:
+    return int(counter._cells[0])
+
+
+def saying(*stanzas: bytes) -> Callable[[Conn], None]:
+    """A script that waits for the client's presence, says `stanzas`, and then nothing."""
+
+    def script(conn: Conn) -> None:
+        conn.log_in()
+        conn.expect(rb"<presence/>")
+        for stanza in stanzas:
+            conn.say(stanza)
+        idle(conn)
+
+    return script
+
+
+def number(body: int) -> bytes:
+    return b"<message from='user_2@localhost/amoc' type='chat'><body>%d</body></message>" % body
+
+
+def answering(answer: bytes) -> Callable[[Conn], None]:
+    """A script that answers an iq; ``ID`` in the answer is the request's."""
+
+    def script(conn: Conn) -> None:
+        conn.log_in()
+        asked = conn.expect(rb"<iq [^>]*id='([^']*)'")[1]
+        conn.say(answer.replace(b"ID", asked))
+        idle(conn)
+
+    return script

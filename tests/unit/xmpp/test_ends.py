@@ -1,0 +1,222 @@
+"""How sessions end, and who hears of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import gevent
+import pytest
+
+from amoc import xmpp
+from amoc.board import UserState
+from amoc.errors import ClosedError
+from amoc.user import User
+from amoc.xmpp import meters, options
+from tests.unit.xmpp.fake import (
+    MESSAGE,
+    PATIENCE_S,
+    Conn,
+    connect,
+    count,
+    idle,
+    serving,
+    session,
+)
+
+
+def hanging_up(conn: Conn) -> None:
+    conn.expect(rb"<presence/>")
+
+
+@pytest.mark.parametrize("ending", [b"</stream:stream>", b""], ids=["stream closed", "hung up"])
+def test_a_user_that_waits_for_something_else_is_interrupted(ending: bytes) -> None:
+    gone = count(meters.disconnections)
+
+    def script(conn: Conn) -> None:
+        conn.log_in()
+        hanging_up(conn)
+        conn.say(ending)
+
+    with serving(script) as server:
+        client = connect(server, interrupts=True)
+        client.send_presence()
+        with pytest.raises(xmpp.Disconnected, match="closed the"):
+            gevent.sleep(PATIENCE_S)
+        with pytest.raises(xmpp.Disconnected):
+            client.send_presence()
+    assert count(meters.disconnections) == gone + 1
+
+
+def test_a_user_is_not_interrupted_twice() -> None:
+    with serving(session(hanging_up)) as server:
+        client = connect(server, interrupts=True)
+        client.send_presence()
+        with pytest.raises(xmpp.Disconnected):
+            client.receive()
+        for _ in range(5):
+            gevent.idle()  # an interruption that was still to come would come here
+
+
+def test_a_user_between_its_iterations_is_left_alone() -> None:
+    class Crowd:
+        states = memoryview(bytearray(2))
+        seed, repeat_num, repeat_interval_s = 1, 2.0, 0.0
+        crashes: list[BaseException] = []  # noqa: RUF012
+        kept: list[xmpp.Client] = []  # noqa: RUF012
+        left_ = gevent.event.Event()
+        between = gevent.event.Event()
+
+        def run_once(self, _: int) -> None:
+            if not self.kept:  # it forgets to close the client, and somebody keeps it
+                self.kept.append(connect(server, interrupts=True))
+
+        def crashed(self, _: User, error: BaseException) -> None:
+            self.crashes.append(error)
+
+        def left(self, _: User) -> None:
+            self.left_.set()
+
+    with serving(session(hanging_up)) as server:
+        crowd = Crowd()
+        crowd.repeat_interval_s = 1000.0
+        user = User(1, crowd)
+        gevent.get_hub().loop.run_callback(user.switch)
+        while crowd.states[1] != UserState.BETWEEN:
+            gevent.sleep(0.001)
+        crowd.kept[0].send_presence()
+        while crowd.kept[0].is_open:
+            gevent.sleep(0.001)
+        gevent.idle()
+        assert not user.dead
+        user.kill()
+        assert crowd.left_.wait(PATIENCE_S)
+        assert crowd.crashes == []
+
+
+def test_what_came_before_the_end_is_still_received_and_then_the_reason() -> None:
+    def script(conn: Conn) -> None:
+        conn.log_in()
+        conn.expect(rb"<presence/>")
+        conn.say(
+            MESSAGE
+            + b"<stream:error><system-shutdown xmlns='urn:ietf:params:xml:ns:xmpp-streams'/>"
+            b"</stream:error></stream:stream>"
+        )
+
+    with serving(script) as server:
+        client = connect(server)
+        client.send_presence()
+        while client.is_open:
+            gevent.sleep(0.001)
+        assert client.receive(timeout=PATIENCE_S).body == "hello"
+        with pytest.raises(xmpp.StreamError) as raised:
+            client.receive(timeout=PATIENCE_S)
+        assert raised.value.condition == "system-shutdown"
+
+
+def test_a_stream_error_is_heard_even_when_sending_fails_first() -> None:
+    closed = gevent.event.Event()
+
+    def script(conn: Conn) -> None:
+        conn.log_in()
+        conn.expect(rb"<presence/>")
+        conn.say(
+            b"<stream:error><conflict xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>"
+        )
+        conn.sock.close()
+        closed.set()
+
+    with serving(script) as server:
+        client = connect(server)
+        client.send_presence()
+        # The client is kept from reading by not letting the loop turn until two sends have failed.
+        closed.wait(PATIENCE_S)
+        with pytest.raises(xmpp.StreamError) as raised:
+            send_until_told(client)
+        assert raised.value.condition == "conflict"
+
+
+def send_until_told(client: xmpp.Client) -> None:
+    for _ in range(3):
+        client.send_chat(2, "anybody there?")
+    client.wait(PATIENCE_S)
+
+
+def test_close_waits_for_the_servers_goodbye_and_counts_what_still_comes() -> None:
+    received = count(meters.messages_received)
+
+    def script(conn: Conn) -> None:
+        conn.log_in()
+        conn.expect(rb"</stream:stream>")
+        conn.say(MESSAGE * 50 + b"</stream:stream>")
+
+    gone = count(meters.disconnections)
+    with serving(script) as server, connect(server):
+        pass
+    assert count(meters.messages_received) == received + 50
+    assert count(meters.disconnections) == gone
+
+
+@pytest.mark.parametrize("way", [Conn.rest, Conn.reset, lambda conn: conn.say(b"<oops")])
+def test_close_never_fails_and_never_hangs(
+    way: Callable[[Conn], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(options.xmpp_close_timeout, "default", 0.05)
+
+    def script(conn: Conn) -> None:
+        conn.log_in()
+        conn.expect(rb"</stream:stream>")
+        way(conn)
+
+    with serving(script) as server:
+        client = connect(server, interrupts=True)
+        client.close()
+        client.close()
+        assert not client.is_open
+        with pytest.raises(ClosedError, match="closed"):
+            client.send_chat(2, "too late")
+        gevent.idle()
+
+
+def test_leaving_by_an_exception_drops_the_connection_at_once() -> None:
+    heard: list[bytes] = []
+
+    def script(conn: Conn) -> None:
+        conn.log_in()
+        heard.append(conn.rest())
+
+    with serving(script) as server:
+        with pytest.raises(KeyError), connect(server) as client:
+            raise KeyError
+        assert not client.is_open
+        while not heard:
+            gevent.sleep(0.001)
+    assert heard == [b"</stream:stream>"]
+
+
+def test_the_gauge_of_connected_users_comes_back_to_where_it_was() -> None:
+    before = meters.connected._cells[0]
+    before = 0 if before != before else before
+    with serving(session(idle)) as server:
+        clients = [connect(server) for _ in range(3)]
+        assert meters.connected._cells[0] == before + 3
+        clients[0].close()
+        clients[1].abort()
+        clients[1].abort()
+        clients[2].close()
+        assert meters.connected._cells[0] == before
+
+
+def test_a_client_that_nobody_holds_gives_its_descriptor_back() -> None:
+    gone = gevent.event.Event()
+
+    def script(conn: Conn) -> None:
+        conn.log_in()
+        conn.rest()
+        gone.set()
+
+    with serving(script) as server:
+        client = connect(server)
+        assert client.is_open
+        del client
+        assert gone.wait(PATIENCE_S)

@@ -1,0 +1,47 @@
+"""docs/xmpp.md tells of every setting, metric, error and predicate that there is."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from amoc import metrics, xmpp
+from amoc.settings import Setting
+from amoc.xmpp import errors, match, meters, options
+
+PAGE = (Path(__file__).parents[3] / "docs/xmpp.md").read_text()
+
+
+def first_column(heading: str) -> list[str]:
+    section = PAGE.split(f"## {heading}\n")[1].split("\n## ")[0]
+    cells = re.findall(r"^\| (`.*?) \|", section, re.MULTILINE)
+    return [name for cell in cells for name in re.findall(r"`(\w+)", cell)]
+
+
+def test_every_setting_is_in_the_page_with_its_default() -> None:
+    declared = {name: one for name, one in vars(options).items() if isinstance(one, Setting)}
+    assert first_column("Settings") == list(declared)
+    for name, default in re.findall(r"^\| `(xmpp_\w+)` \| (.*?) \|", PAGE, re.MULTILINE):
+        shown = default.strip("`").replace("empty", "").replace("false", "False")
+        value = declared[name].default
+        if isinstance(value, float):
+            value = f"{value:g} s"
+        assert shown == str(value), name
+
+
+def test_every_metric_is_in_the_page() -> None:
+    kinds = (metrics.Counter, metrics.Gauge, metrics.Timer)
+    declared = [one.name for one in vars(meters).values() if isinstance(one, kinds)]
+    assert sorted(first_column("What is measured")) == sorted(declared)
+
+
+def test_every_error_is_in_the_page() -> None:
+    assert sorted({*first_column("Errors"), "XmppError"}) == sorted(errors.__all__)
+
+
+def test_every_predicate_is_in_the_page_and_at_hand() -> None:
+    for name in match.__all__:
+        if name[0].islower():
+            assert f"`{name}" in PAGE, name
+            assert getattr(xmpp, name) is getattr(match, name)
+    assert set(errors.__all__) <= set(xmpp.__all__)

@@ -1,0 +1,202 @@
+"""Receiving: waiting, the inbox, handlers, and what is measured."""
+
+from __future__ import annotations
+
+import gevent
+import pytest
+
+from amoc import xmpp
+from amoc.errors import ClosedError, ScenarioError
+from amoc.xmpp import meters
+from tests.unit.xmpp.fake import (
+    MESSAGE,
+    PATIENCE_S,
+    Conn,
+    connect,
+    count,
+    idle,
+    number,
+    saying,
+    serving,
+    session,
+)
+
+
+def test_receive_takes_what_matches_and_leaves_the_rest_in_order() -> None:
+    with (
+        serving(saying(number(1), b"<presence from='x@y'/>", number(2), number(3))) as server,
+        connect(server) as client,
+    ):
+        client.send_presence()
+        assert client.receive(xmpp.has_body("2"), timeout=PATIENCE_S).body == "2"
+        assert client.receive(xmpp.is_presence, timeout=PATIENCE_S).sender == "x@y"
+        assert client.receive(timeout=PATIENCE_S).body == "1"
+        assert client.receive(timeout=PATIENCE_S).body == "3"
+
+
+def test_receive_gives_up_in_time_and_says_what_did_not_come() -> None:
+    with serving(session(idle)) as server, connect(server) as client:
+        with pytest.raises(xmpp.ReceiveTimeout, match=r"no \(is_chat & has_body\('x'\)\) came"):
+            client.receive(xmpp.is_chat & xmpp.has_body("x"), timeout=0.01)
+        with pytest.raises(TimeoutError, match="no stanza came within 0 s"):
+            client.receive(timeout=0)
+
+
+def test_a_predicate_that_raises_is_the_receivers_own_error() -> None:
+    def bad(_: xmpp.Stanza) -> bool:
+        raise ZeroDivisionError("mine")
+
+    with serving(saying(number(1), number(2))) as server, connect(server) as client:
+        client.send_presence()
+        with pytest.raises(ZeroDivisionError, match="mine"):
+            client.receive(bad, timeout=PATIENCE_S)
+        assert client.is_open
+        assert client.receive(xmpp.has_body("2"), timeout=PATIENCE_S).body == "2"
+
+
+def test_the_inbox_drops_the_oldest_and_counts_it() -> None:
+    dropped = count(meters.inbox_dropped)
+    with (
+        serving(saying(*map(number, range(10)))) as server,
+        connect(server, inbox_size=3) as client,
+    ):
+        client.send_presence()
+        last = gevent.event.Event()
+        client.on_received(xmpp.has_body("9"), lambda _: last.set())
+        assert last.wait(PATIENCE_S)
+        client.wait(0)
+        got = [client.receive(timeout=PATIENCE_S).body for _ in range(3)]
+    assert got == ["7", "8", "9"]
+    assert count(meters.inbox_dropped) == dropped + 7
+
+
+def test_an_inbox_of_size_0_keeps_nothing_and_counts_nothing_as_dropped() -> None:
+    dropped, received = count(meters.inbox_dropped), count(meters.messages_received)
+    with (
+        serving(saying(*map(number, range(10)))) as server,
+        connect(server, inbox_size=0) as client,
+    ):
+        client.send_presence()
+        seen: list[str | None] = []
+        client.on_received(xmpp.is_chat, lambda message: seen.append(message.body))
+        assert client.wait_until(lambda: len(seen) == 10, timeout=PATIENCE_S)
+        with pytest.raises(xmpp.ReceiveTimeout):
+            client.receive(timeout=0)
+    assert count(meters.inbox_dropped) == dropped
+    assert count(meters.messages_received) == received + 10
+
+
+def test_several_greenlets_may_receive_at_once() -> None:
+    with serving(saying(number(1), number(2), number(3))) as server, connect(server) as client:
+        waiting = [
+            gevent.spawn(client.receive, xmpp.has_body(str(body)), PATIENCE_S) for body in (3, 1, 2)
+        ]
+        gevent.idle()
+        client.send_presence()
+        gevent.joinall(waiting, timeout=PATIENCE_S, raise_error=True)
+        assert [one.value.body for one in waiting] == ["3", "1", "2"]
+
+
+def test_a_receiver_that_was_killed_takes_nothing() -> None:
+    with serving(saying(number(1))) as server, connect(server) as client:
+        waiting = gevent.spawn(client.receive)
+        gevent.idle()
+        waiting.kill()
+        client.send_presence()
+        assert client.receive(timeout=PATIENCE_S).body == "1"
+
+
+def test_send_and_receive_waits_for_what_comes_afterwards() -> None:
+    def script(conn: Conn) -> None:
+        conn.log_in()
+        conn.say(MESSAGE)
+        conn.expect(rb"<message[^>]*>.*?</message>")
+        conn.say(MESSAGE.replace(b"hello", b"answer"))
+        idle(conn)
+
+    with serving(script) as server, connect(server) as client:
+        assert client.wait_until(lambda: client._session.inbox, timeout=PATIENCE_S)
+        raw = "<message to='user_2@localhost' type='chat'><body>?</body></message>"
+        assert client.send_and_receive(raw, timeout=PATIENCE_S).body == "answer"
+        assert client.receive(timeout=PATIENCE_S).body == "hello"
+        with pytest.raises(ScenarioError, match="needs a match"):
+            client.send_and_receive("<presence/>")
+
+
+def test_time_to_delivery_is_taken_when_the_bytes_are_read() -> None:
+    timed = sum(meters.message_ttd._cells[:-1])
+
+    def script(conn: Conn) -> None:
+        conn.log_in()
+        stamp = conn.expect(rb"<message [^>]*id='([^']*)'")[1]
+        other = b"00000000" + stamp[8:]  # another host's clock
+        for stanza_id in (
+            stamp,
+            other,
+            stamp[:9],
+            stamp[:9] + b"9" * 500,
+            stamp[:9] + b"-1",
+            b"m1",
+        ):
+            conn.say(b"<message id='%s'/>" % stanza_id)
+        conn.say(b"<message type='error' id='%s'/>" % stamp)
+        idle(conn)
+
+    with serving(script) as server, connect(server) as client:
+        client.send_chat(2, "now")
+        for _ in range(6):
+            client.receive(timeout=PATIENCE_S)
+    assert sum(meters.message_ttd._cells[:-1]) == timed + 1
+
+
+def test_handlers_see_what_is_sent_and_received_until_taken_away() -> None:
+    seen: list[str] = []
+    with serving(saying(number(1), number(2))) as server, connect(server) as client:
+        off_sent = client.on_sent(xmpp.is_presence, lambda stanza: seen.append(f"sent {stanza}"))
+        client.on_sent(xmpp.is_chat, lambda stanza: seen.append(f"sent {stanza.body}"))
+        off = client.on_received(None, lambda stanza: seen.append(f"received {stanza.body}"))
+        client.send_presence()
+        client.receive(xmpp.has_body("2"), timeout=PATIENCE_S)
+        off()
+        off_sent()
+        client.send_presence()
+        client.send_chat(2, "<&>")
+        client.send("not xml")
+        assert seen == ["sent <presence/>", "received 1", "received 2", "sent <&>"]
+        client.abort()
+
+
+def test_what_a_handler_raises_ends_the_user_wherever_it_waits() -> None:
+    def broken(_: xmpp.Stanza) -> None:
+        raise LookupError("in the handler")
+
+    with serving(saying(number(1))) as server:
+        client = connect(server, interrupts=True)
+        client.on_received(xmpp.is_chat, broken)
+        client.send_presence()
+        with pytest.raises(LookupError, match="in the handler"):
+            gevent.sleep(PATIENCE_S)
+        with pytest.raises(LookupError):
+            client.send_presence()
+        client.close()
+
+
+def test_a_handler_must_not_wait_and_is_told_so() -> None:
+    with serving(saying(number(1))) as server:
+        client = connect(server)
+        client.on_received(xmpp.is_chat, lambda _: client.receive())
+        client.send_presence()
+        with pytest.raises(ScenarioError, match="must not wait"):
+            client.wait(PATIENCE_S)
+        client.close()
+
+
+def test_a_handler_may_close_the_client() -> None:
+    with serving(saying(number(1) + number(2))) as server:
+        client = connect(server)
+        seen: list[str | None] = []
+        client.on_received(xmpp.is_chat, lambda stanza: (seen.append(stanza.body), client.close()))
+        client.send_presence()
+        with pytest.raises(ClosedError):
+            client.wait(PATIENCE_S)
+        assert seen == ["1"]
