@@ -236,6 +236,7 @@ class Session:
                 self._told = True
             waiter.fail(reason)
             get_hub().loop.run_callback(waiter.wake)
+        self.on_received = []  # they may hold the client, and it this session: break the circle
         if self._counted:
             self._counted = False
             meters.connected.dec()

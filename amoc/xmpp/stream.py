@@ -37,6 +37,22 @@ class Owner(Protocol):
         """The stream is over: with an error, or (None) closed by the server as we had asked."""
 
 
+class _Nobody:
+    """Owns streams that are over."""
+
+    def on_stanza(self, stanza: Stanza) -> None:
+        """Too late."""
+
+    def on_turn(self) -> None:
+        """Too late."""
+
+    def on_end(self, error: BaseException | None) -> None:
+        """Too late."""
+
+
+NOBODY: Final = _Nobody()
+
+
 class Stream:
     """The client's end of a stream.
 
@@ -121,6 +137,7 @@ class Stream:
         self.ended = True
         self._transport.close()
         self._framer.discard()
+        self.owner = NOBODY
 
     def fail(self, error: BaseException) -> None:
         """End the stream because of `error`, and tell the owner."""
@@ -129,8 +146,9 @@ class Stream:
         if isinstance(error, BadStreamError):
             self._complain(error)
         self.failure = error
+        owner = self.owner
         self.abort()
-        self.owner.on_end(error)
+        owner.on_end(error)
 
     def _complain(self, error: BadStreamError) -> None:
         # Section 4.9.1.1: the one who finds an error says so before it closes.
@@ -170,8 +188,9 @@ class Stream:
             self.fail(Disconnected(f"{self.who}: the server closed the stream"))
 
     def _end_in_peace(self) -> None:
+        owner = self.owner
         self.abort()
-        self.owner.on_end(None)
+        owner.on_end(None)
 
     def _on_lost(self, error: OSError | None) -> None:
         if self.ended:

@@ -108,6 +108,10 @@ def _wait_writable(sock: Any, timeout: float) -> None:
         watcher.close()
 
 
+def _nobody(_: object) -> None:
+    """Hears of what happens after the end."""
+
+
 class Transport:
     """A connected socket.
 
@@ -218,6 +222,8 @@ class Transport:
             self._writer.close()
         self._sock.close()
         self._unsent = None
+        # No circle of references: what is closed is freed at once, not when the collector comes.
+        self._on_data = self._on_lost = _nobody
         self._wake_senders()
 
     def _readable(self) -> None:
@@ -268,8 +274,9 @@ class Transport:
     def _end(self, error: OSError | None) -> None:
         if not self.closed:
             self.lost = error
+            on_lost = self._on_lost
             self.close()
-            self._on_lost(error)
+            on_lost(error)
 
     def _wake_senders(self) -> None:
         waiters, self._drained = self._drained, []

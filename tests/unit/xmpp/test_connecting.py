@@ -137,6 +137,7 @@ def test_a_trace_shows_what_was_said_without_secrets() -> None:
 # What hosts lack, and what users do
 
 
+@pytest.mark.slow
 def test_a_process_without_descriptors_says_so_and_goes_on_when_there_are_some_again() -> None:
     code = """
         import resource

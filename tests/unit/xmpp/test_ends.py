@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 
 import gevent
@@ -12,10 +13,14 @@ from amoc.board import UserState
 from amoc.errors import ClosedError
 from amoc.user import User
 from amoc.xmpp import meters, options
+from amoc.xmpp.session import Session
+from amoc.xmpp.stream import Stream
+from amoc.xmpp.transport import Transport
 from tests.unit.xmpp.fake import (
     MESSAGE,
     PATIENCE_S,
     Conn,
+    FakeServer,
     connect,
     count,
     idle,
@@ -220,3 +225,39 @@ def test_a_client_that_nobody_holds_gives_its_descriptor_back() -> None:
         assert client.is_open
         del client
         assert gone.wait(PATIENCE_S)
+
+
+def living() -> int:
+    kinds = (xmpp.Client, Session, Stream, Transport)
+    return sum(isinstance(one, kinds) for one in gc.get_objects())
+
+
+def live_and_end(server: FakeServer, peaceful: bool) -> None:
+    client = connect(server)
+    client.on_received(None, lambda _: client.close())  # it holds the client that holds it
+    if peaceful:
+        client.close()
+        return
+    client.send_presence()
+    while client.is_open:
+        gevent.sleep(0.001)
+
+
+@pytest.mark.parametrize("peaceful", [True, False])
+def test_what_is_closed_is_freed_without_the_collector(peaceful: bool) -> None:
+    def ending(conn: Conn) -> None:
+        if peaceful:
+            idle(conn)
+        else:
+            conn.expect(rb"<presence/>")
+
+    with serving(session(ending)) as server:
+        gc.collect()
+        gc.disable()
+        try:
+            before = living()
+            live_and_end(server, peaceful)
+            gevent.sleep(0.001)  # the loop lets go of what it was about to call
+            assert living() == before
+        finally:
+            gc.enable()

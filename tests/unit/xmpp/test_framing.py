@@ -64,6 +64,7 @@ def whole(stream: tuple[bytes, list[tuple[bytes, bytes]], bytes]) -> bytes:
     return header + b"".join(gap + stanza for gap, stanza in stanzas) + end
 
 
+@pytest.mark.slow
 @given(streams, places)
 def test_any_chunks_give_the_same_stanzas(stream: tuple, cuts: list[int]) -> None:
     header, stanzas, _ = stream
@@ -86,6 +87,7 @@ def test_bytes_one_by_one_give_the_same_stanzas(stream: tuple) -> None:
     assert found == read([data])[1]
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.tuples(st.integers(0, 2), st.integers(min_value=1, max_value=60)), max_size=200),
 )

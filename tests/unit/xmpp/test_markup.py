@@ -55,6 +55,7 @@ def same(a: Element, b: Element) -> bool:
     )
 
 
+@pytest.mark.slow
 @given(elements())
 def test_what_is_written_is_read_again(element: Element) -> None:
     assert same(parse(serialise(element)), element)

@@ -136,6 +136,7 @@ def test_a_roster_is_read() -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("patched", [True, False])
 def test_importing_brings_no_hub_no_thread_and_no_socket_to_life(patched: bool) -> None:
     code = f"""
