@@ -1,6 +1,18 @@
-"""What all tests share: hypothesis without deadlines, for on a shared machine a pause is none."""
+"""What all tests share.
+
+Hypothesis has no deadlines, for on a shared machine a pause is none. And signals that whoever started
+the tests has ignored (a script does so for what it runs in the background) are not ignored here: amoc
+respects that, and the tests send them.
+"""
+
+import signal
 
 from hypothesis import HealthCheck, settings
 
 settings.register_profile("amoc", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("amoc")
+
+for signum in (signal.SIGINT, signal.SIGHUP):
+    if signal.getsignal(signum) is signal.SIG_IGN:
+        handler = signal.default_int_handler if signum == signal.SIGINT else signal.SIG_DFL
+        signal.signal(signum, handler)
