@@ -1,8 +1,8 @@
 """What all tests share.
 
-Hypothesis has no deadlines, for on a shared machine a pause is none. And signals that whoever started
-the tests has ignored (a script does so for what it runs in the background) are not ignored here: amoc
-respects that, and the tests send them.
+Hypothesis has no deadlines, for on a shared machine a pause is none. And signals that whoever
+started the tests has ignored (a script does so for what it runs in the background) are not ignored
+here: amoc respects that, and the tests send them.
 """
 
 import signal
