@@ -26,6 +26,10 @@ DOMAIN = "localhost"
 ANONYMOUS = "anonymous.localhost"
 TLS_ONLY = "tls.localhost"
 
+# A test run that is killed tears nothing down: the kernel ends prosody then. setpriv, which is part
+# of util-linux, becomes prosody, so the pid stays.
+_DIES_WITH_US = ["setpriv", "--pdeathsig", "TERM"] if shutil.which("setpriv") else []
+
 _CONFIG = """
 run_as_root = true
 pidfile = "{directory}/prosody.pid"
@@ -113,7 +117,7 @@ class Prosody:
         )
         with (directory / "output.log").open("wb") as output:
             self._process = subprocess.Popen(
-                ["prosody", "--config", str(config), "-F"],
+                [*_DIES_WITH_US, "prosody", "--config", str(config), "-F"],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import shutil
+import subprocess
+import sys
+import textwrap
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import gevent
@@ -310,3 +315,40 @@ def test_2000_users_are_logged_in_at_once_and_write_to_each_other(
     finally:
         for client in clients.values():
             client.abort()
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; one that waits to be reaped by its new parent does not."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] != "Z"
+
+
+def test_prosody_does_not_outlive_a_test_run_that_is_killed(
+    prosody: Prosody, tmp_path: Path
+) -> None:
+    code = """
+        import pathlib, sys, time
+        from tests.servers.prosody import Prosody
+        server = Prosody(pathlib.Path(sys.argv[1]))
+        print(server.pid, flush=True)
+        time.sleep(60)
+    """
+    if shutil.which("setpriv") is None:
+        pytest.skip("setpriv is not installed")
+    run = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code), str(tmp_path)],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    )
+    with run:
+        assert run.stdout is not None
+        pid = int(run.stdout.readline())
+        assert Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[1].endswith(b"prosody")
+        run.kill()
+    with gevent.Timeout(PATIENCE_S):
+        while alive(pid):
+            gevent.sleep(0.01)
