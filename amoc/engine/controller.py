@@ -174,7 +174,7 @@ class Controller:
     def _load(self, directory: str) -> Loaded:
         plan = self._plan
         self._bus.expect(NODE)
-        self._node = ChildProcess("amoc.engine.node_main", [], self._on_line)
+        self._node = ChildProcess("amoc.engine.node_main", [directory], self._on_line)
         self._node.write(
             link.encode(
                 Bootstrap(

@@ -7,6 +7,7 @@ fork would copy them alive. What comes after is `amoc.engine.node`.
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -35,15 +36,23 @@ def own_workers(bootstrap: Bootstrap) -> int:
 
 
 def main() -> NoReturn:
-    """Be the node whose bootstrap comes on standard input."""
+    """Be the node whose bootstrap comes on standard input.
+
+    The one argument is the directory of the controller's sockets: when the controller dies before
+    it has said anything, nobody else is left to remove it.
+    """
     code = int(ExitCode.OK)
-    process.set_title("node")
     process.reset_signals()
+    process.set_title("node")
     for stream in (sys.stdout, sys.stderr):
         # Whole lines, or those of several workers would mix; also where PYTHONUNBUFFERED is set.
         stream.reconfigure(line_buffering=True, write_through=False)  # type: ignore[union-attr]
     try:
-        bootstrap = link.read_one(0)
+        try:
+            bootstrap = link.read_one(0)
+        except PeerError:
+            shutil.rmtree(sys.argv[1], ignore_errors=True)
+            raise
         if not isinstance(bootstrap, Bootstrap):
             raise PeerError("a node must be given its bootstrap on standard input")
         _run(bootstrap)

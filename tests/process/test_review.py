@@ -166,8 +166,10 @@ def test_a_controller_killed_before_its_node_has_joined_leaves_nothing_behind(
     scenario: Write, tmp_path: Path
 ) -> None:
     with running(scenario(PATIENT), directory=tmp_path) as run:
-        node = started_by(run, "amoc.engine.node_main")
-        hold(node)  # so that it cannot have joined yet
+        # Not before it has the title, and so its signal handlers: the kernel sends SIGHUP to a
+        # process that is held still when its parent dies.
+        (node,) = run.wait_for("node")
+        hold(node)  # so that it has hardly joined yet
         tree = set(run.tree())
         run.kill(run.pid)
         os.kill(node, signal.SIGCONT)
