@@ -7,7 +7,7 @@ reports go up.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgpack
@@ -75,6 +75,12 @@ class Terminate(NamedTuple):
     """Down: all users have left; end the workers, run terminate() and leave."""
 
 
+class UpdateSettings(NamedTuple):
+    """Down to the supervisor: these values, verified everywhere, are in force for new workers."""
+
+    values: Mapping[str, Any]
+
+
 class KillWorker(NamedTuple):
     """Down to the supervisor: this worker does not answer any more."""
 
@@ -139,6 +145,62 @@ class Died(NamedTuple):
 
 class Ready(NamedTuple):
     """Up: init() has returned; the workers are on their way."""
+
+    calls: Sequence[tuple[Any, ...]]
+    """What init() asked of the controller, in order; each an operation and its arguments."""
+
+
+class Parcel(NamedTuple):
+    """Both ways: what a part of a worker and its other end say to each other.
+
+    Whoever relays it does not open it.
+    """
+
+    part: str
+    """Whose it is: a key of `PARTS`."""
+    slot: int
+    """The worker's: the sender's on the way up, the addressee's on the way down and in mail."""
+    epoch: int
+    """Which worker of that slot; 0 means whichever is there."""
+    body: bytes
+    """A stream of msgpack items, see `pack_item` and `unpack_stream`."""
+
+
+class Call(NamedTuple):
+    """Up, in a parcel: a scenario asks something of the controller."""
+
+    number: int
+    """The worker's own, to find the caller again."""
+    operation: str
+    arguments: Sequence[Any]
+
+
+class Answer(NamedTuple):
+    """Down, in a parcel: what became of a `Call`."""
+
+    number: int
+    error: str
+    """Why it was refused; empty when it was not."""
+    value: Any
+
+
+class Order(NamedTuple):
+    """Down, in a parcel: a worker is to do something now, and to say when it has."""
+
+    number: int
+    """The controller's own."""
+    what: str
+    arguments: Mapping[str, Any]
+
+
+class Done(NamedTuple):
+    """Up, in a parcel: what a worker did for an `Order`."""
+
+    number: int
+    error: str
+    """Why it did not; empty when it did."""
+    answer: Mapping[str, Any]
+    """With a ``text`` for people."""
 
 
 class WorkerUp(NamedTuple):
@@ -292,6 +354,28 @@ def pack(data: Any) -> bytes:
     # A scenario may print, raise or be set to text that is not Unicode; it must get through.
     packed: bytes = msgpack.packb(data, unicode_errors="surrogatepass")
     return packed
+
+
+def pack_item(record: Record) -> bytes:
+    """`record` as one item of a parcel's body."""
+    return pack(to_wire(record))
+
+
+def unpack_stream(body: bytes) -> Iterator[Record]:
+    """The records of a parcel's body, in order.
+
+    Raises:
+        PeerError: The body is not a stream of known records.
+    """
+    unpacker = msgpack.Unpacker(
+        strict_map_key=False, unicode_errors="surrogatepass", max_buffer_size=max(len(body), 1)
+    )
+    unpacker.feed(body)
+    try:
+        for item in unpacker:
+            yield from_wire(item)
+    except (ValueError, TypeError, msgpack.UnpackException) as error:
+        raise PeerError(f"a parcel must be a stream of msgpack, but {error}") from None
 
 
 def unpack(data: bytes) -> Any:

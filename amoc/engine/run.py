@@ -11,6 +11,7 @@ from amoc.engine.state import State
 from amoc.errors import ExitCode
 from amoc.figures import Figures
 from amoc.messages import Loaded
+from amoc.stages import Stages
 
 EVENTS_KEPT = 100
 
@@ -24,6 +25,11 @@ class RunPlan:
         users: The ids of the users.
         duration_s: When the users are asked to finish; None means when all have left by themselves.
         sources: Raw settings, strongest first, as `amoc.settings.Source`.
+        stages: How many users there are to be when, instead of all of `users`.
+        rates: What rate a throttle has instead of the one that the scenario gives it, by name, as text.
+        run_directory: Where the run's records go; None means a new one below ``amoc-runs``.
+        timeline: Commands that are given at their times: seconds since the first user could start,
+            the command's name, its arguments.
     """
 
     scenario: str
@@ -34,6 +40,10 @@ class RunPlan:
     comment: str
     init_timeout_s: float
     stop_timeout_s: float
+    stages: Stages | None = None
+    rates: Mapping[str, str] = field(default_factory=dict)
+    run_directory: str | None = None
+    timeline: Sequence[tuple[float, str, Mapping[str, Any]]] = ()
 
 
 @dataclass(frozen=True)

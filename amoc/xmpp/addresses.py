@@ -15,7 +15,7 @@ from gevent.socket import getaddrinfo, inet_pton
 
 from amoc.xmpp import options
 from amoc.xmpp.options import Server
-from amoc.xmpp.waiting import Waiter
+from amoc.waiting import Waiter
 
 __all__ = ["Address", "resolve", "server_for", "source_for"]
 

@@ -25,7 +25,7 @@ from amoc.xmpp.naming import address
 from amoc.xmpp.sending import Sender
 from amoc.xmpp.session import Handler, Looker, Receiver, Request, Session
 from amoc.xmpp.stanza import Stanza, bare
-from amoc.xmpp.waiting import Waiter
+from amoc.waiting import Waiter
 
 __all__ = ["Client"]
 

@@ -31,7 +31,7 @@ from amoc.xmpp.markup import escape
 from amoc.xmpp.naming import Identity
 from amoc.xmpp.stanza import IQ, Stanza, conditions_of, error_of
 from amoc.xmpp.stream import Stream
-from amoc.xmpp.waiting import Waiter
+from amoc.waiting import Waiter
 
 __all__ = ["Features", "Negotiation", "Terms"]
 

@@ -31,7 +31,7 @@ from amoc.xmpp.markup import escape
 from amoc.xmpp.match import Predicate, is_any
 from amoc.xmpp.stanza import IQ, MESSAGE, NS_STANZA_ERRORS, Stanza, bare
 from amoc.xmpp.stream import Stream
-from amoc.xmpp.waiting import Waiter
+from amoc.waiting import Waiter
 
 __all__ = ["Looker", "Receiver", "Request", "Session"]
 

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from gevent import get_hub, monkey
 
-from amoc.xmpp.waiting import Waiter
+from amoc.waiting import Waiter
 
 __all__ = ["Socket", "Transport", "connected_socket"]
 

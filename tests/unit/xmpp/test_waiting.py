@@ -6,7 +6,7 @@ import gevent
 import pytest
 
 from amoc.errors import ScenarioError
-from amoc.xmpp.waiting import Waiter
+from amoc.waiting import Waiter
 
 
 def test_what_is_there_already_is_not_waited_for() -> None:

@@ -1,9 +1,9 @@
-"""Waiting for one thing, with a deadline, and being woken exactly once.
+"""Waiting with a deadline, and being woken exactly once.
 
 A greenlet parks in the hub; whoever has what it waits for sets it and wakes it. The deadline's
-timer,
-the waker and a kill may all come in one turn of the loop: whoever is first wins, the others find
-nobody.
+timer, the waker and a kill may all come in one turn of the loop: whoever is first wins, the others
+find nobody. gevent's own `Event` can lose a waiter that asks again and again with a time-out of a
+few milliseconds, so loops that do so use a `Bell`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from greenlet import greenlet
 
 from amoc.errors import ScenarioError
 
-__all__ = ["Waiter"]
+__all__ = ["Bell", "Waiter"]
 
 T = TypeVar("T")
 
@@ -101,3 +101,32 @@ class Waiter(Generic[T]):
             parked.switch()
         else:
             hub.loop.run_callback(self.wake)
+
+
+class Bell:
+    """Wakes the one greenlet that waits for it; a ring that nobody heard is heard at once."""
+
+    __slots__ = ("_rung", "_waiter")
+
+    def __init__(self) -> None:
+        self._rung = False
+        self._waiter: Waiter[None] | None = None
+
+    def ring(self) -> None:
+        """Wake who waits, at the loop's next turn; from any greenlet, or from the hub."""
+        self._rung = True
+        waiter = self._waiter
+        if waiter is not None and not waiter.done:
+            waiter.set(None)
+            get_hub().loop.run_callback(waiter.wake)
+
+    def wait(self, timeout: float = inf) -> bool:
+        """Wait for a ring, `timeout` seconds at the most; whether there was one since the last."""
+        if not self._rung:
+            self._waiter = Waiter()
+            try:
+                self._waiter.wait(timeout)
+            finally:
+                self._waiter = None
+        rung, self._rung = self._rung, False
+        return rung
