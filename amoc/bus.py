@@ -10,7 +10,8 @@ order instead of never; a gap is also reported by name. A child that leaves too 
 is broken, and its parent is told so.
 
 Up: reports gather for a few milliseconds and travel as one message (19 µs an event single, 0.8 µs
-by the hundred). A full queue makes the child wait: reports are few, figures are on the board.
+by the hundred); one that is urgent leaves at the loop's next turn, and takes with it what gathered.
+A full queue makes the child wait: reports are few, figures are on the board.
 
 PUB drops what a late subscriber missed, so a child says hello until it hears welcome; its parent
 learns of it once, when the welcome is acknowledged.
@@ -39,6 +40,7 @@ from amoc import messages
 from amoc.errors import PeerError, ResourceError
 from amoc.messages import CrashSeen, Hello, Note, Record, Sample, Welcome
 from amoc.timing import S_NS, now_ns
+from amoc.waiting import Bell
 
 TICK_S = 0.2
 """How long a missed wake-up can last."""
@@ -46,6 +48,8 @@ TURN_NS = 10_000_000
 """How long reading may go on before others have their turn."""
 BATCH_S = 0.005
 """How long a report may wait for company."""
+FULL_BATCH = 100
+"""Reports that wait for no more company."""
 HELLO_S = 0.05
 LONGEST_HELLO_S = 1.0
 """Between two hellos, first and at most; many children at once must not shout their parent down."""
@@ -206,6 +210,11 @@ class Parent:
     def _publish(self, child: str, data: bytes) -> None:
         self._pub.send_multipart([f"{child}.".encode(), data])
 
+    def backlog(self, child: str) -> int:
+        """How many commands `child` has not acknowledged; none when it is forgotten."""
+        line = self._lines.get(child)
+        return len(line.unacked) if line is not None else 0
+
     def reports(self) -> Iterator[Envelope | None]:
         """Reports as they come, without end; None at least every `TICK_S`."""
         for frames in _receive(self._pull):
@@ -277,7 +286,8 @@ class Child:
         self._acked = 0
         self._batches = 0
         self._reports: list[list[Any]] = []
-        self._due = Event()
+        self._due = Bell()
+        self._hurry = Bell()
         self._room = Event()
         self._room.set()
         self._flushed = Event()
@@ -318,7 +328,7 @@ class Child:
             number, record = messages.unpack(data)
             if type(messages.from_wire(record)) is Welcome:
                 self._heard = number
-                self._due.set()
+                self._due.ring()
                 return
         raise PeerError(f"{self.name} must be welcomed within {deadline_s} s, but heard nothing")
 
@@ -331,7 +341,7 @@ class Child:
             number, data = messages.unpack(frames[1])
             if number == self._heard + 1:
                 self._heard = number
-                self._due.set()
+                self._due.ring()
                 yield messages.from_wire(data)
             elif number > self._heard + 1:
                 # Drop it: the parent publishes all that is missing again, in order.
@@ -347,7 +357,7 @@ class Child:
                 )
             else:
                 self._acked = 0  # had it: our acknowledgement is late or was lost, so repeat it
-                self._due.set()
+                self._due.ring()
 
     def report(self, record: Record) -> None:
         """Report `record` within `BATCH_S`; waits while `MOST_REPORTS` are held back."""
@@ -356,7 +366,7 @@ class Child:
         if len(self._reports) >= MOST_REPORTS:
             self._room.clear()
         self._flushed.clear()
-        self._due.set()
+        self._due.ring()
 
     def report_nowait(self, record: Record) -> None:
         """Report `record` from where waiting is forbidden, such as a callback of the loop.
@@ -368,7 +378,12 @@ class Child:
             return
         self._reports.append(messages.to_wire(record))
         self._flushed.clear()
-        self._due.set()
+        self._due.ring()
+
+    def report_urgent(self, record: Record) -> None:
+        """As `report_nowait`, but leave at the loop's next turn instead of waiting for company."""
+        self.report_nowait(record)
+        self._hurry.ring()
 
     def flush(self, deadline_s: float) -> bool:
         """Wait until all reports are handed to ZeroMQ; whether that was so within `deadline_s`."""
@@ -377,9 +392,8 @@ class Child:
     def _write(self) -> None:
         while True:
             self._due.wait()
-            self._due.clear()
-            if len(self._reports) < 100:
-                gevent.sleep(BATCH_S)
+            if len(self._reports) < FULL_BATCH:
+                self._hurry.wait(BATCH_S)
             reports, self._reports = self._reports, []
             if self._dropped:
                 note = f"{self._dropped} notes of {self.name} are dropped: too many at once"

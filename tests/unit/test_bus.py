@@ -238,6 +238,18 @@ def test_a_command_to_a_child_that_is_forgotten_goes_nowhere(family):
     assert not family.reported("w0.1", Go)
 
 
+def test_a_parent_can_tell_how_many_commands_a_child_has_not_acknowledged(family):
+    family.parent.expect("w0.1")
+    for command in numbered(10):
+        family.parent.send("w0.1", command)
+    assert family.parent.backlog("w0.1") == 10
+    assert family.parent.backlog("w9.1") == 0
+    family.join("w0.2")
+    for command in numbered(10):
+        family.parent.send("w0.2", command)
+    wait(lambda: family.parent.backlog("w0.2") == 0)
+
+
 # Reports
 
 
@@ -255,6 +267,32 @@ def test_reports_arrive_in_order_and_travel_together(family):
 def test_reports_may_be_made_where_waiting_is_forbidden(family):
     child = family.join("w0.1")
     gevent.get_hub().loop.run_callback(child.report_nowait, Go())
+    wait(lambda: family.reported("w0.1", Go))
+
+
+def test_an_urgent_report_does_not_wait_for_company_and_takes_what_gathered(family, monkeypatch):
+    child = family.join("w0.1")
+    monkeypatch.setattr(bus, "BATCH_S", 1000.0)
+    child.report(Started(0, 1))
+    child.report_urgent(Started(0, 2))
+    wait(lambda: family.reported("w0.1", Started))
+    assert family.reported("w0.1", Started) == [Started(0, 1), Started(0, 2)]
+
+
+def test_urgent_reports_of_one_turn_travel_together(family):
+    child = family.join("w0.1")
+    batches = child._batches
+    records = numbered(500)
+    for record in records:
+        child.report_urgent(record)
+    wait(lambda: len(family.reported("w0.1", Started)) == 500)
+    assert family.reported("w0.1", Started) == records
+    assert child._batches - batches < 5
+
+
+def test_an_urgent_report_may_be_made_where_waiting_is_forbidden(family):
+    child = family.join("w0.1")
+    gevent.get_hub().loop.run_callback(child.report_urgent, Go())
     wait(lambda: family.reported("w0.1", Go))
 
 
