@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from time import monotonic_ns as now_ns
 
-__all__ = ["MS_NS", "S_NS", "US_NS", "format_duration", "now_ns", "parse_duration"]
+__all__ = ["MS_NS", "S_NS", "US_NS", "format_duration", "now_ns", "parse_duration", "parse_rate"]
 
 US_NS = 1_000
 MS_NS = 1_000_000
@@ -38,6 +38,34 @@ def parse_duration(text: str, bare_unit: str = "s") -> float:
     if not parts or "".join(number + unit for number, unit in parts) != compact:
         raise ValueError(f"must be a duration such as 500ms, 30s, 1m30s or 2h, but is {text!r}")
     return sum(float(number) * _UNIT_S[unit] for number, unit in parts)
+
+
+def parse_rate(text: str, interval_s: float = 60.0) -> tuple[float, float]:
+    """What `text` says as a count and the seconds it is for: ``10/s``, ``600/min``, ``5/10s``.
+
+    Args:
+        text: A number, or ``inf``, with or without what it is per.
+        interval_s: What a number without a unit is per.
+
+    Raises:
+        ValueError: `text` is not a rate; the message names it and the spellings that are.
+    """
+    number, slash, per = text.strip().lower().replace(" ", "").partition("/")
+    infinite = number in ("inf", "infinity")
+    if number.startswith("-"):
+        raise ValueError(f"must not be negative, but is {text!r}")
+    if not (infinite or (_NUMBER.fullmatch(number) and len(number) <= 20)) or (slash and not per):
+        raise ValueError(f"must be a rate such as 10/s, 600/min, 3600/h or inf, but is {text!r}")
+    if slash:
+        try:
+            interval_s = parse_duration(f"1{per}" if per in _UNIT_S else per)
+        except ValueError:
+            interval_s = 0.0
+        if not 0 < interval_s < float("inf"):
+            raise ValueError(
+                f"must be a rate such as 10/s, 600/min, 3600/h or inf, but is {text!r}"
+            )
+    return float("inf") if infinite else float(number), interval_s
 
 
 def format_duration(seconds: float) -> str:

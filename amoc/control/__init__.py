@@ -1,0 +1,1 @@
+"""Control of a running run: the words of commands, the socket that takes them, its client."""

@@ -1,0 +1,84 @@
+"""Commands for a run in another process, over its control socket. Blocking, and without gevent."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from amoc.errors import AmocError, ExitCode, PeerError, UsageError
+from amoc.rundir import reachable
+from amoc.timing import S_NS, now_ns
+
+MOST_ANSWER = 64 << 20
+TIMEOUT_S = 60.0
+CONNECT_S = 5.0
+
+
+def request(
+    path: Path,
+    name: str,
+    arguments: Mapping[str, Any],
+    comment: str = "",
+    timeout_s: float = TIMEOUT_S,
+) -> dict[str, Any]:
+    """Have the run behind the socket `path` do a command; its answer.
+
+    Raises:
+        UsageError: No run is there.
+        PeerError: It breaks off, makes no sense, or does not answer in time.
+        AmocError: It refuses; the exit code is the run's.
+    """
+    asked = {"command": name, "arguments": dict(arguments), "comment": comment}
+    give_up_ns = now_ns() + int(timeout_s * S_NS)
+    with socket.socket(socket.AF_UNIX) as line:
+        line.settimeout(min(CONNECT_S, timeout_s))
+        try:
+            with reachable(path) as address:
+                line.connect(address)
+        except OSError as error:
+            why = "too busy" if isinstance(error, TimeoutError | BlockingIOError) else "not there"
+            raise UsageError(f"run {path.parent} must be running, but is {why}") from None
+        try:
+            line.sendall(json.dumps(asked).encode() + b"\n")
+            answer = _read_line(line, give_up_ns)
+        except TimeoutError:
+            raise PeerError(f"the run must answer within {timeout_s:g} s, but has not") from None
+        except OSError as error:
+            raise PeerError(f"the run broke off: {error.strerror or error}") from None
+    return _taken(answer)
+
+
+def _read_line(line: socket.socket, give_up_ns: int) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    while not parts or b"\n" not in parts[-1]:
+        left_s = (give_up_ns - now_ns()) / S_NS
+        if left_s <= 0:
+            raise TimeoutError
+        line.settimeout(left_s)
+        data = line.recv(1 << 16)
+        if not data:
+            raise PeerError("the run must answer, but has ended before it did")
+        parts.append(data)
+        size += len(data)
+        if size > MOST_ANSWER:
+            raise PeerError(f"an answer must have at most {MOST_ANSWER} bytes, but has more")
+    return b"".join(parts)
+
+
+def _taken(line: bytes) -> dict[str, Any]:
+    try:
+        data = json.loads(line)
+        if data["ok"]:
+            answer: dict[str, Any] = dict(data["answer"])
+            return answer
+        text, code = str(data["error"]), int(data["exit_code"])
+    except (ValueError, KeyError, TypeError):
+        text = line[:60].decode(errors="replace")
+        raise PeerError(f"an answer must be one of amoc's, but is {text!r}") from None
+    error = AmocError(text)
+    error.exit_code = ExitCode(code) if code in list(ExitCode) else ExitCode.INTERNAL
+    raise error

@@ -1,0 +1,220 @@
+"""The control socket: commands for a run, a JSON object a line each way.
+
+A request is ``{"command": "add", "arguments": {"count": 5}, "comment": "more"}``; the answer is
+``{"ok": true, "answer": {…}}`` or ``{"ok": false, "error": "one line", "exit_code": 2}``. A
+connection may carry several requests, one after the other. Whatever a client sends or fails to
+read costs its own connection, never the run: lines, connections and waits are limited.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+import gevent
+from gevent import socket as gsocket
+from gevent.pool import Pool
+
+from amoc.control import words
+from amoc.errors import AmocError, ExitCode, PeerError, ResourceError, UsageError
+from amoc.journal import plain
+from amoc.rundir import reachable
+
+MOST_CONNECTIONS = 32
+MOST_LINE = 1 << 20
+"""Bytes of a request."""
+READ_S = 60.0
+"""How long a connection may be silent, or take over one line."""
+WRITE_S = 10.0
+LEAVE_S = 2.0
+"""How long commands under way may take for their answer at the end."""
+ACCEPT_PAUSE_S = 0.1
+
+
+class Operate(Protocol):
+    """What does the commands: `Controller.operate`."""
+
+    def __call__(
+        self, name: str, arguments: dict[str, Any], *, source: str, comment: str = ""
+    ) -> Mapping[str, Any]:
+        """Do one command; an AmocError is a refusal."""
+
+
+class ControlServer:
+    """Takes commands on a socket of its owner's.
+
+    Attributes:
+        refused: Connections that were turned away, for there were too many.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        operate: Operate,
+        on_defect: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """Serve on `path` once started.
+
+        Args:
+            path: Where the socket is to be; nothing may be there.
+            operate: Does the commands.
+            on_defect: Gets the traceback of what is amoc's own fault.
+        """
+        self.refused = 0
+        self._path = path
+        self._operate = operate
+        self._on_defect = on_defect
+        self._listener: Any = None
+        self._accepting: gevent.Greenlet[[], None] | None = None
+        self._serving = Pool(MOST_CONNECTIONS)
+        self._busy: set[Any] = set()
+
+    def start(self) -> None:
+        """Begin to take commands.
+
+        Raises:
+            ResourceError: There can be no socket.
+        """
+        listener = gsocket.socket(socket.AF_UNIX)
+        try:
+            with reachable(self._path) as address:
+                listener.bind(address)
+            self._listener = listener
+            self._path.chmod(0o600)
+            listener.listen(MOST_CONNECTIONS)
+        except OSError as error:
+            listener.close()
+            self._unlink()
+            why = error.strerror or str(error)
+            raise ResourceError(f"control socket {self._path} cannot be made: {why}") from None
+        self._accepting = gevent.spawn(self._accept)
+
+    def stop(self) -> None:
+        """Take no more commands; those under way are answered, within limits."""
+        if self._listener is None:
+            return
+        if self._accepting is not None:
+            self._accepting.kill()
+        self._unlink()
+        self._listener.close()
+        # Who only listens is not waited for; who waits for an answer is, for a while.
+        idle = [one for one in self._serving if one not in self._busy]
+        gevent.killall(idle, timeout=LEAVE_S)
+        self._serving.join(timeout=LEAVE_S)
+        self._serving.kill(timeout=LEAVE_S)
+        self._listener = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def _unlink(self) -> None:
+        if self._listener is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(self._path)  # noqa: PTH108 - the name that was bound, not what it means
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                line, _ = self._listener.accept()
+            except OSError:  # out of descriptors; the run has to go on, and so do we, later
+                gevent.sleep(ACCEPT_PAUSE_S)
+                continue
+            if self._serving.free_count() > 0:
+                # Also when it is killed before it begins.
+                self._serving.spawn(self._serve, line).rawlink(lambda _, line=line: line.close())
+                continue
+            self.refused += 1
+            text = f"the run takes at most {MOST_CONNECTIONS} connections at once, and has them"
+            with contextlib.suppress(OSError):
+                line.setblocking(False)
+                line.send(_encoded(_no(PeerError(text))))
+            line.close()
+
+    def _serve(self, line: Any) -> None:
+        with line, contextlib.suppress(OSError, gevent.Timeout):
+            rest = b""
+            while True:
+                with gevent.Timeout(READ_S):
+                    request, rest = _read_line(line, rest)
+                if request is None:
+                    return
+                me = gevent.getcurrent()
+                self._busy.add(me)
+                try:
+                    answer = self._answer(request)
+                    with gevent.Timeout(WRITE_S):
+                        line.sendall(_encoded(answer))
+                finally:
+                    self._busy.discard(me)
+                if self._listener is None or len(request) > MOST_LINE:
+                    return
+
+    def _answer(self, request: bytes) -> dict[str, Any]:
+        try:
+            command = _command_of(request)
+            answer = self._operate(
+                command.name, command.arguments, source="socket", comment=command.comment
+            )
+            return {"ok": True, "answer": plain(answer)}
+        except AmocError as error:
+            return _no(error)
+        except Exception:
+            self._on_defect(traceback.format_exc())
+            return _no(AmocError("amoc itself has failed; the run's output has the traceback"))
+
+
+def _read_line(line: Any, rest: bytes) -> tuple[bytes | None, bytes]:
+    """The next line, and what was read beyond it.
+
+    Returns:
+        None for the line at the end; what there is so far where it is too long.
+    """
+    while b"\n" not in rest and len(rest) <= MOST_LINE:
+        data = line.recv(65536)
+        if not data:
+            return None, b""
+        rest += data
+    request, _, rest = rest.partition(b"\n")
+    return request, rest
+
+
+def _command_of(request: bytes) -> words.Command:
+    if len(request) > MOST_LINE:
+        raise UsageError(f"a request must have at most {MOST_LINE} bytes, but has more")
+    try:
+        data = json.loads(request)
+    except (ValueError, RecursionError):
+        data = None
+    if not isinstance(data, dict):
+        text = request[:60].decode(errors="replace")
+        raise UsageError(f"a request must be a JSON object in one line, but is {text!r}")
+    extra = data.keys() - {"command", "arguments", "comment"}
+    if extra:
+        raise UsageError(
+            f"a request has command, arguments and comment, but this one has {min(extra)!r}"
+        )
+    return words.checked(data.get("command"), data.get("arguments", {}), data.get("comment", ""))
+
+
+def _no(error: AmocError) -> dict[str, Any]:
+    return {"ok": False, "error": str(error), "exit_code": int(ExitCode(error.exit_code))}
+
+
+def _encoded(answer: Mapping[str, Any]) -> bytes:
+    return json.dumps(answer, allow_nan=False).encode() + b"\n"
