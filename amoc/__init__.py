@@ -5,7 +5,7 @@ from amoc import settings as config
 from amoc._version import VERSION
 from amoc.errors import AmocError, Error
 from amoc.settings import setting
-from amoc.user import sleep
+from amoc.user import receive, send, sleep
 
 __all__ = [
     # what a scenario declares
@@ -14,6 +14,8 @@ __all__ = [
     # what a user calls
     "config",
     "metrics",
+    "receive",
+    "send",
     "sleep",
     "user",
     # what a user may catch

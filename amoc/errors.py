@@ -88,6 +88,14 @@ class InitError(ScenarioError):
     exit_code = ExitCode.INIT_FAILED
 
 
+class MailError(ScenarioError):
+    """Mail that was to be checked has not reached its addressee's box."""
+
+
+class MailTimeout(MailError, TimeoutError):
+    """No message that was waited for came in time."""
+
+
 class ResourceError(AmocError):
     """The host's fault: it lacks file descriptors, memory or a free port."""
 

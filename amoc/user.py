@@ -22,8 +22,9 @@ from greenlet import GreenletExit, greenlet
 
 from amoc.board import UserState
 from amoc.errors import ClosedError
+from amoc.mail import Addressee, receive, send
 
-__all__ = ["sleep", "wait_leaving"]
+__all__ = ["receive", "send", "sleep", "wait_leaving"]
 
 id: int
 """The calling user's number, unique over the whole run, from 1."""
@@ -79,7 +80,7 @@ class Crowd(Protocol):
         """A user has left before its first iteration."""
 
 
-class User(greenlet):
+class User(Addressee):
     """One simulated user.
 
     Attributes:
