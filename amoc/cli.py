@@ -1,4 +1,4 @@
-"""The command line: ``amoc run``, ``amoc check``, ``amoc xmppd``.
+"""The command line: ``amoc run``, ``amoc plan``, ``amoc status`` and the others.
 
 The one place where everything is plugged together. Each command imports what it needs when it is
 called, so that ``amoc --help`` is quick and ``amoc check`` can patch the standard library first.
@@ -7,15 +7,17 @@ called, so that ``amoc --help`` is quick and ``amoc check`` can patch the standa
 from __future__ import annotations
 
 import os
-import random
 import sys
-from typing import NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from amoc import __version__
+from amoc import __version__, cli_control, cli_plan
 from amoc.errors import AmocError, ExitCode, UsageError
-from amoc.options import MOST_ID, Duration, UserIds, Whole
+from amoc.options import MOST_ID, Whole
+
+if TYPE_CHECKING:  # what it imports takes time, and must not come before `amoc check` patches
+    from amoc.engine.run import RunPlan
 
 
 def fail(error: AmocError) -> NoReturn:
@@ -36,92 +38,31 @@ def cli() -> None:
     """Run a scenario for very many simulated users at once."""
 
 
-_scenario = click.argument("scenario", metavar="SCENARIO")
-_set = click.option(
-    "--set",
-    "pairs",
-    metavar="NAME=VALUE",
-    multiple=True,
-    help="Give a setting a value (repeatable).",
-)
-_config = click.option(
-    "--config",
-    metavar="FILE",
-    help="Read settings from this TOML file (default: amoc.toml, if there).",
-)
-_seed = click.option(
-    "--seed",
-    type=Whole(0, 2**63 - 1),
-    help="Fix every random decision (default: chosen and shown).",
-)
+for _command in cli_control.COMMANDS:
+    cli.add_command(_command)
 
 
 @cli.command(short_help="Run a scenario.")
-@_scenario
-@click.option("--users", type=Whole(1, MOST_ID), help="How many users; ids from 1.  [default: 1]")
-@click.option("--user-ids", type=UserIds(), help="Which users, by id, instead of --users.")
-@click.option(
-    "--duration",
-    type=Duration(),
-    help="Ask users to finish after this long: 30s, 5m.  [default: never]",
-)
-@click.option(
-    "--workers", type=Whole(1, 512), help="Worker processes.  [default: one per CPU core]"
-)
-@_set
-@_config
-@_seed
-@click.option("--comment", default="", help="A remark that is kept with the run.")
-@click.option("--json", "json_file", metavar="FILE", help="Write the summary there as JSON.")
-@click.option(
-    "--init-timeout", type=Duration(), default=30.0, help="For import and init().  [default: 30s]"
-)
-@click.option(
-    "--stop-timeout",
-    type=Duration(zero=True),
-    default=10.0,
-    help="For users to finish at the end.  [default: 10s]",
-)
-def run(
-    scenario: str,
-    users: int | None,
-    user_ids: range | None,
-    duration: float | None,
-    workers: int | None,
-    pairs: tuple[str, ...],
-    config: str | None,
-    seed: int | None,
-    comment: str,
-    json_file: str | None,
-    init_timeout: float,
-    stop_timeout: float,
-) -> None:
+@cli_plan.options
+@cli_plan.JSON_FILE
+def run(json_file: str | None, **given: Any) -> None:
     """Run SCENARIO, a Python file or an importable module.
 
-    Without --duration the run ends when all users have left for good. Ctrl-C lets them finish,
-    a second one stops at once.
+    Without --duration the run ends when all users have left for good, with --stages when the last
+    stage is over. Ctrl-C lets users finish, a second one stops at once. While it runs it takes keys
+    (? shows them) and commands from other shells: amoc status, add, remove, set, pause and others.
     """
-    from amoc import sources
+    _run(cli_plan.plan(**given), json_file)
+
+
+def _run(plan: RunPlan, json_file: str | None) -> NoReturn:
+    """Run `plan` to its end, show it, and exit with its code."""
     from amoc.engine.controller import Controller, handle_signals
-    from amoc.engine.run import RunPlan
     from amoc.output import SummaryFile
     from amoc.view.console import console as make_console
     from amoc.view.live import LiveView
     from amoc.view.summary import print_summary
 
-    if users is not None and user_ids is not None:
-        raise UsageError("--users and --user-ids say the same thing; give one of them")
-    options = {} if workers is None else {"workers": workers}
-    plan = RunPlan(
-        scenario=scenario,
-        users=user_ids or range(1, (users or 1) + 1),
-        duration_s=duration,
-        sources=[("--workers", options, True), *sources.gather(pairs, os.environ, config)],
-        seed=random.SystemRandom().getrandbits(32) if seed is None else seed,
-        comment=comment,
-        init_timeout_s=init_timeout,
-        stop_timeout_s=stop_timeout,
-    )
     summary_file = SummaryFile(json_file) if json_file is not None else None
     console = make_console()
     view = LiveView(console)
@@ -143,10 +84,10 @@ def run(
 
 
 @cli.command(short_help="Load a scenario and show its settings.")
-@_scenario
-@_set
-@_config
-@_seed
+@cli_plan.SCENARIO
+@cli_plan.SET
+@cli_plan.CONFIG
+@cli_plan.SEED
 @click.option(
     "--run", "run_user", is_flag=True, help="Run one user once, here, with a trace of its stanzas."
 )

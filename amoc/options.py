@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from amoc.stages import Stages
 from amoc.timing import parse_duration
 
 MOST_ID = 1 << 32
@@ -52,6 +53,26 @@ class Whole(click.ParamType[int]):
             text = f"must be a whole number from {least} to {most}, but is {str(value)!r}"
             self.fail(text, param, ctx)
         return int(value)
+
+
+class Profile(click.ParamType[Stages]):
+    """Stages of a number of users: ``30s:100,2m:1000``."""
+
+    name = "stages"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Stages:
+        """The stages, or a usage error."""
+        if isinstance(value, Stages):
+            return value
+        try:
+            stages = Stages.parse(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        if not stages.total_ns:
+            self.fail(f"must last for longer than 0 s, but is {value!r}", param, ctx)
+        return stages
 
 
 class UserIds(click.ParamType[range]):

@@ -14,6 +14,7 @@ import os
 import socket
 import traceback
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -137,7 +138,7 @@ class ControlServer:
                 continue
             if self._serving.free_count() > 0:
                 # Also when it is killed before it begins.
-                self._serving.spawn(self._serve, line).rawlink(lambda _, line=line: line.close())
+                self._serving.spawn(self._serve, line).rawlink(partial(_close, line))
                 continue
             self.refused += 1
             text = f"the run takes at most {MOST_CONNECTIONS} connections at once, and has them"
@@ -177,6 +178,10 @@ class ControlServer:
         except Exception:
             self._on_defect(traceback.format_exc())
             return _no(AmocError("amoc itself has failed; the run's output has the traceback"))
+
+
+def _close(line: Any, _task: object) -> None:
+    line.close()
 
 
 def _read_line(line: Any, rest: bytes) -> tuple[bytes | None, bytes]:
