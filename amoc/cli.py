@@ -83,6 +83,59 @@ def _run(plan: RunPlan, json_file: str | None) -> NoReturn:
     sys.exit(int(outcome.exit_code))
 
 
+@cli.command(name="plan", short_help="Show what would happen when.")
+@cli_plan.options
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+def plan_(as_json: bool, **given: Any) -> None:
+    """Load SCENARIO as `amoc check` does, and show what a run would do when, without running it."""
+    _show_plan(cli_plan.plan(**given), as_json)
+
+
+def _show_plan(plan: RunPlan, as_json: bool) -> None:
+    from amoc.engine import patching
+
+    patching.patch()
+    from amoc.view import plan as planned
+
+    planned.show(plan, as_json)
+
+
+@cli.command(short_help="Run again what was run before.")
+@click.argument("run_directory", metavar="RUN_DIR")
+@cli_plan.RUN_DIRECTORY
+@cli_plan.SET
+@click.option("--comment", help="A remark that is kept with the run.  [default: the same]")
+@click.option("--plan", "only_plan", is_flag=True, help="Only show what would happen when.")
+@cli_plan.JSON_FILE
+def replay(
+    run_directory: str,
+    new_directory: str | None,
+    pairs: tuple[str, ...],
+    comment: str | None,
+    only_plan: bool,
+    json_file: str | None,
+) -> None:
+    """Run again what was run in RUN_DIR: the same users, seed, stages, rates and settings.
+
+    Commands that were given during that run are given again at their times. Secrets are not kept,
+    so they must be given again, with --set or AMOC_NAME.
+    """
+    from dataclasses import replace
+
+    from amoc import replay as replaying
+    from amoc import rundir, sources
+
+    given = sources.gather(pairs, {}, None)[0][1]
+    plan = replaying.prepare(rundir.locate(run_directory), given, os.environ, say)
+    plan = replace(plan, run_directory=new_directory)
+    if comment is not None:
+        plan = replace(plan, comment=comment)
+    if only_plan:
+        _show_plan(plan, as_json=False)
+    else:
+        _run(plan, json_file)
+
+
 @cli.command(short_help="Load a scenario and show its settings.")
 @cli_plan.SCENARIO
 @cli_plan.SET

@@ -80,7 +80,7 @@ def add(count: int) -> dict[str, Any]:
 @click.option("--force", is_flag=True, help="Do not let them finish.")
 @_order
 def remove(count: int, force: bool) -> dict[str, Any]:
-    """Remove N users from a running run, the ones with the highest ids first.
+    """Remove N users from a running run, first those that have not started yet.
 
     They finish what they are doing and do not repeat it; with --force they are taken out at once.
     """

@@ -33,7 +33,7 @@ SEED = click.option(
 )
 RUN_DIRECTORY = click.option(
     "--run-dir",
-    "run_directory",
+    "new_directory",
     metavar="DIR",
     help="Where journal and control socket go.  [default: a new one below amoc-runs]",
 )
@@ -108,7 +108,7 @@ def plan(
     config: str | None,
     seed: int | None,
     comment: str,
-    run_directory: str | None,
+    new_directory: str | None,
     init_timeout: float,
     stop_timeout: float,
 ) -> Any:
@@ -142,7 +142,7 @@ def plan(
         stop_timeout_s=stop_timeout,
         stages=stages,
         rates=rates(throttles),
-        run_directory=run_directory,
+        run_directory=new_directory,
     )
 
 
