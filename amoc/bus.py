@@ -16,36 +16,32 @@ A full queue makes the child wait: reports are few, figures are on the board.
 PUB drops what a late subscriber missed, so a child says hello until it hears welcome; its parent
 learns of it once, when the welcome is acknowledged.
 
-Sockets are plain ZeroMQ ones, watched through their descriptor: one greenlet for each. Such a watch
-can miss a wake-up, therefore every wait ends after `TICK_S` and looks again.
+Sockets are plain ZeroMQ ones, watched through their descriptor (`amoc.ear`): one greenlet for each.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 import tempfile
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 import gevent
 import zmq
-from gevent import socket as gsocket
 from gevent.event import Event
 
-from amoc import messages
+from amoc import ear, messages
 from amoc.errors import PeerError, ResourceError
 from amoc.messages import CrashSeen, Hello, Note, Record, Sample, Welcome
 from amoc.timing import S_NS, now_ns
 from amoc.waiting import Bell
 
-TICK_S = 0.2
-"""How long a missed wake-up can last."""
-TURN_NS = 10_000_000
-"""How long reading may go on before others have their turn."""
+TICK_S = ear.TICK_S
+"""How long a message can be there before somebody notices."""
 BATCH_S = 0.005
 """How long a report may wait for company."""
 FULL_BATCH = 100
@@ -56,32 +52,17 @@ LONGEST_HELLO_S = 1.0
 LINGER_MS = 2_000
 """How long the end of a context may wait for what is still to be sent."""
 RESEND_NS = S_NS // 2
+MOST_RESENT = 1_000
+MOST_RESENT_BYTES = 4 << 20
+"""What is published again at once: a child that does not read must not be buried."""
 MOST_UNACKED = 20_000
 """Commands on their way to one child, beyond which it counts as broken."""
+MOST_BATCHES = 1_000
+"""Messages of reports on their way from one child, beyond which it holds them back."""
 INFORMS = (CrashSeen, Note, Sample)
 """Reports without which the run goes on all the same; figures are on the board."""
 MOST_REPORTS = 100_000
 """Reports that a child holds back at most."""
-
-
-def _wait(socket: zmq.Socket[bytes], timeout_s: float) -> None:
-    with contextlib.suppress(gsocket.timeout):
-        gsocket.wait_read(int(socket.getsockopt(zmq.FD)), timeout=timeout_s)
-
-
-def _receive(socket: zmq.Socket[bytes]) -> Iterator[list[bytes] | None]:
-    """Messages as they come; None at least every `TICK_S`, so that the caller can look around."""
-    turn_ends = now_ns() + TURN_NS
-    while True:
-        try:
-            yield socket.recv_multipart(zmq.NOBLOCK)
-        except zmq.Again:
-            _wait(socket, TICK_S)
-            yield None
-            turn_ends = now_ns() + TURN_NS
-        if now_ns() > turn_ends:
-            gevent.sleep(0)  # however much there is to read, others have their turn
-            turn_ends = now_ns() + TURN_NS
 
 
 def _send(socket: zmq.Socket[bytes], data: bytes) -> None:
@@ -121,6 +102,9 @@ class _Line:
 
     sent: int = 0
     unacked: deque[tuple[int, bytes]] = field(default_factory=deque)
+    unacked_bytes: int = 0
+    resent: int = 0
+    """The last command that was published again."""
     moved_ns: int = 0
     """When it last acknowledged something, or there was nothing to acknowledge."""
     reports: int = 0
@@ -133,8 +117,9 @@ class _Line:
         if number:
             missing, self.reports = number - self.reports - 1, number
         while self.unacked and self.unacked[0][0] <= acked:
-            self.unacked.popleft()
-            self.moved_ns = now_ns()
+            self.unacked_bytes -= len(self.unacked.popleft()[1])
+            # When it has had all that was published again, the rest may have been lost as well.
+            self.moved_ns = 0 if acked == self.resent else now_ns()
         return max(0, missing)
 
 
@@ -155,15 +140,17 @@ class Parent:
         down, up = endpoints(directory)
         self._pub = context.socket(zmq.PUB)
         self._pull = context.socket(zmq.PULL)
+        self._pub.set_hwm(MOST_UNACKED)
+        self._pull.set_hwm(MOST_BATCHES)
         for socket, endpoint in ((self._pub, down), (self._pull, up)):
             socket.linger = LINGER_MS
-            socket.set_hwm(MOST_UNACKED)
             try:
                 socket.bind(endpoint)
             except zmq.ZMQError as error:
                 self._pub.close(0)
                 self._pull.close(0)
                 raise ResourceError(f"{endpoint} cannot be a socket: {error}") from None
+        self._ear = ear.Ear(self._pull)
         self._lines: dict[str, _Line] = {}
         self._next_resend_ns = 0
 
@@ -176,6 +163,7 @@ class Parent:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._ear.close()
         self._pull.close(0)
         self._pub.close()
 
@@ -205,6 +193,7 @@ class Parent:
         line.sent += 1
         data = messages.pack([line.sent, messages.to_wire(command)])
         line.unacked.append((line.sent, data))
+        line.unacked_bytes += len(data)
         self._publish(child, data)
 
     def _publish(self, child: str, data: bytes) -> None:
@@ -215,9 +204,14 @@ class Parent:
         line = self._lines.get(child)
         return len(line.unacked) if line is not None else 0
 
+    def backlog_bytes(self, child: str) -> int:
+        """What the commands take that `child` has not acknowledged."""
+        line = self._lines.get(child)
+        return line.unacked_bytes if line is not None else 0
+
     def reports(self) -> Iterator[Envelope | None]:
         """Reports as they come, without end; None at least every `TICK_S`."""
-        for frames in _receive(self._pull):
+        for frames in self._ear.messages():
             self._resend()
             if frames is None:
                 yield None
@@ -234,6 +228,8 @@ class Parent:
             if missing := line.take(number, acked):
                 note = f"{missing} report(s) of {child} are lost"
                 yield Envelope(child, Note("error", note))
+            if line.unacked and not line.moved_ns:
+                self._resend_to(child, line)
             for report in reports:
                 if type(report) is Hello:
                     self._welcome(child, line, report)
@@ -258,9 +254,17 @@ class Parent:
         self._next_resend_ns = now + RESEND_NS // 2
         for child, line in self._lines.items():
             if line.unacked and now - line.moved_ns > RESEND_NS:
-                line.moved_ns = now
-                for _, data in line.unacked:
-                    self._publish(child, data)
+                self._resend_to(child, line)
+
+    def _resend_to(self, child: str, line: _Line) -> None:
+        line.moved_ns = now_ns()
+        size = 0
+        for number, data in islice(line.unacked, MOST_RESENT):
+            self._publish(child, data)
+            line.resent = number
+            size += len(data)
+            if size >= MOST_RESENT_BYTES:
+                break
 
 
 class Child:
@@ -276,10 +280,12 @@ class Child:
         self._sub = context.socket(zmq.SUB)
         self._sub.subscribe(f"{name}.".encode())
         self._push = context.socket(zmq.PUSH)
+        self._sub.set_hwm(MOST_UNACKED)
+        self._push.set_hwm(MOST_BATCHES)
         for socket, endpoint in ((self._sub, down), (self._push, up)):
             socket.linger = LINGER_MS
-            socket.set_hwm(MOST_UNACKED)
             socket.connect(endpoint)
+        self._ear = ear.Ear(self._sub)
         self._heard = 0
         self._gap_at = -1
         self._dropped = 0
@@ -304,6 +310,7 @@ class Child:
         trace: TracebackType | None,
     ) -> None:
         self._writer.kill()
+        self._ear.close()
         self._sub.close(0)
         self._push.close()
 
@@ -319,7 +326,7 @@ class Child:
         pause_s = HELLO_S
         while now_ns() < deadline:
             _send(self._push, hello)
-            _wait(self._sub, pause_s)
+            self._ear.wait(pause_s)
             pause_s = min(2 * pause_s, LONGEST_HELLO_S)
             try:
                 _, data = self._sub.recv_multipart(zmq.NOBLOCK)
@@ -334,7 +341,7 @@ class Child:
 
     def commands(self) -> Iterator[Record | None]:
         """Commands in order, without end; None at least every `TICK_S`."""
-        for frames in _receive(self._sub):
+        for frames in self._ear.messages():
             if frames is None:
                 yield None
                 continue
@@ -358,6 +365,11 @@ class Child:
             else:
                 self._acked = 0  # had it: our acknowledgement is late or was lost, so repeat it
                 self._due.ring()
+
+    @property
+    def held_back(self) -> int:
+        """How many reports wait to be handed to ZeroMQ."""
+        return len(self._reports)
 
     def report(self, record: Record) -> None:
         """Report `record` within `BATCH_S`; waits while `MOST_REPORTS` are held back."""

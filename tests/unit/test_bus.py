@@ -10,7 +10,7 @@ import gevent
 import pytest
 import zmq
 
-from amoc import bus, messages
+from amoc import bus, ear, messages
 from amoc.bus import Child, Envelope, Parent
 from amoc.errors import PeerError
 from amoc.messages import CrashSeen, Go, Hello, Note, Started, Stopped, StopUsers
@@ -243,11 +243,90 @@ def test_a_parent_can_tell_how_many_commands_a_child_has_not_acknowledged(family
     for command in numbered(10):
         family.parent.send("w0.1", command)
     assert family.parent.backlog("w0.1") == 10
-    assert family.parent.backlog("w9.1") == 0
+    assert family.parent.backlog("w9.1") == family.parent.backlog_bytes("w9.1") == 0
+    assert family.parent.backlog_bytes("w0.1") == 10 * len(
+        messages.pack([1, messages.to_wire(Started(0, 1))])
+    )
     family.join("w0.2")
     for command in numbered(10):
         family.parent.send("w0.2", command)
     wait(lambda: family.parent.backlog("w0.2") == 0)
+    assert family.parent.backlog_bytes("w0.2") == 0
+
+
+@pytest.mark.parametrize(("most", "most_bytes"), [(10, 1 << 20), (1000, 100)])
+def test_what_is_published_again_at_once_is_bounded_and_all_arrives(
+    family, monkeypatch, most, most_bytes
+):
+    monkeypatch.setattr(bus, "RESEND_NS", 10_000_000)
+    monkeypatch.setattr(bus, "MOST_RESENT", most)
+    monkeypatch.setattr(bus, "MOST_RESENT_BYTES", most_bytes)
+    family.join("w0.1")
+    drop(family, monkeypatch, range(2, 102))
+    resend, resent = Parent._resend_to, []
+
+    def noting(parent, child, line):
+        first = line.unacked[0][0]
+        resend(parent, child, line)
+        resent.append(line.resent - first + 1)
+
+    monkeypatch.setattr(Parent, "_resend_to", noting)
+    commands = numbered(100)
+    for command in commands:
+        family.parent.send("w0.1", command)
+    wait(lambda: len(family.obeyed["w0.1"]) == 100)
+    assert family.obeyed["w0.1"] == commands
+    assert max(resent) <= 10
+
+
+# Waiting
+
+
+def test_a_reader_that_is_busy_does_not_make_the_loop_spin(family, monkeypatch):
+    family.parent.expect("w0.1")
+    child = family.bear("w0.1")
+    child.join(DEADLINE_S)
+    heard = []
+    hear = ear.Ear._hear
+    monkeypatch.setattr(ear.Ear, "_hear", lambda one: heard.append(one) or hear(one))
+    got, busy = [], gevent.event.Event()
+
+    def read():
+        for command in child.commands():
+            if command is not None:
+                got.append(command)
+                busy.wait()
+
+    family.tasks.append(gevent.spawn(read))
+    family.parent.send("w0.1", Started(0, 1))
+    wait(lambda: got)
+    family.parent.send("w0.1", Started(0, 2))
+    before = len(heard)
+    for _ in range(200):
+        gevent.sleep(0)
+    gevent.sleep(0.01)
+    assert heard[before:].count(child._ear) <= 1
+    busy.set()
+    wait(lambda: len(got) == 2)
+
+
+def test_a_wake_up_that_is_missed_lasts_a_tick_at_the_most(family, monkeypatch):
+    family.join("w0.1")
+    monkeypatch.setattr(ear.Ear, "_hear", lambda one: one._watcher.stop())
+    family.parent.send("w0.1", Go())
+    wait(lambda: family.obeyed["w0.1"])
+
+
+def test_who_reads_comes_to_an_end_when_the_bus_is_closed(tmp_path):
+    context = zmq.Context()
+    parent, child = Parent(context, str(tmp_path)), Child(context, str(tmp_path), "w0.1")
+    reading = [gevent.spawn(list, parent.reports()), gevent.spawn(list, child.commands())]
+    gevent.sleep(0.001)
+    child.__exit__(None, None, None)
+    parent.__exit__(None, None, None)
+    for one in reading:
+        assert not any(one.get(timeout=DEADLINE_S))
+    context.destroy(linger=0)
 
 
 # Reports
