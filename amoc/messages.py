@@ -203,6 +203,177 @@ class Done(NamedTuple):
     """With a ``text`` for people."""
 
 
+class CoordinatorAdds(NamedTuple):
+    """Up, in a parcel: users were added to a coordinator."""
+
+    name: str
+    generation: int
+    """How many times the name has been started, from 1."""
+    ids: Sequence[int]
+    at_ns: Sequence[int]
+    """When each was added, on the host's monotonic clock."""
+    data: Sequence[bytes]
+    """What was added with each, packed; the controller does not look into it."""
+
+
+class CoordinatorGroups(NamedTuple):
+    """Down, in a parcel: run the actions for these groups."""
+
+    groups: Sequence[tuple[int, str, int, Sequence[tuple[Any, ...]]]]
+    """Each a number of the controller's own, the coordinator's name and generation, and its parts,
+    to be run in order; a part is a `GroupPart`."""
+
+
+class GroupPart(NamedTuple):
+    """One group of one item of a plan, in `CoordinatorGroups`."""
+
+    item: int
+    kind: str
+    """``coordinate``, ``timeout``, ``reset`` or ``stop``."""
+    size: int
+    """How many users are in it."""
+    at_ns: int
+    """When the add that completed it was made, or the event happened."""
+    ids: Sequence[int]
+    """Empty when no action looks at the users; so is `data`."""
+    data: Sequence[bytes]
+
+
+class CoordinatorActed(NamedTuple):
+    """Up, in a parcel: the actions for these groups have run."""
+
+    numbers: Sequence[int]
+
+
+class CoordinatorPlan(NamedTuple):
+    """Down, in a parcel: a user has started a coordinator."""
+
+    name: str
+    generation: int
+    functions: Sequence[Sequence[str]]
+    """The actions of each item, as ``module:name``."""
+
+
+class CoordinatorStopped(NamedTuple):
+    """Down, in a parcel: a coordinator takes no more adds."""
+
+    name: str
+    generation: int
+    forget: bool
+    """Whether no group of it will come any more."""
+
+
+class CoordinatorState(NamedTuple):
+    """How a coordinator is, in an answer."""
+
+    name: str
+    scope: str
+    pending: Sequence[int]
+    """How many users are in the unfinished group of each item of the plan, over all nodes."""
+    acting: int
+    """Groups whose actions have not been run to the end yet."""
+    adds: int
+    groups: int
+    timeouts: int
+    refused: int
+    """Adds that were not taken, because too much was pending or the coordinator was stopped."""
+    lost: int
+    """Adds that were pending when their worker was lost."""
+
+
+class BarrierArrivals(NamedTuple):
+    """Up, in a parcel: users have come to a barrier."""
+
+    name: str
+    n: int
+    """How many it is waiting for, as they said."""
+    tickets: Sequence[int]
+    """The worker's own numbers for them."""
+
+
+class BarrierWithdrawals(NamedTuple):
+    """Up, in a parcel: these do not wait any more. Down: they have been taken out."""
+
+    name: str
+    tickets: Sequence[int]
+
+
+class BarrierRelease(NamedTuple):
+    """Down, in a parcel: these may go, at this moment."""
+
+    name: str
+    at_ns: int
+    ranges: Sequence[tuple[int, int]]
+    """Tickets: each a first one and how many follow each other from it."""
+
+
+class BarrierRefusal(NamedTuple):
+    """Down, in a parcel: these cannot wait at this barrier."""
+
+    name: str
+    tickets: Sequence[int]
+    reason: str
+
+
+# Of the throttles, in parcels.
+
+
+class ThrottleMode(NamedTuple):
+    """Down: what a throttle does from a time on."""
+
+    name: str
+    epoch: int
+    """One more with each change; slots of older epochs that are due at `from_ns` or later are void."""
+    from_ns: int
+    mode: str
+    """A `amoc.throttle.schedule.Mode`."""
+    permits: bool
+    """Whether it limits how many pass at the same time, and not how many an interval."""
+
+
+class Tokens(NamedTuple):
+    """Down: slots of a throttle for one worker; the fields of `amoc.throttle.ledger.Block`."""
+
+    name: str
+    number: int
+    epoch: int
+    first: int
+    stride: int
+    size: int
+    due_ns: int
+    spacing_ns: float
+
+
+class Permits(NamedTuple):
+    """Down: permits of a throttle for one worker."""
+
+    name: str
+    number: int
+    epoch: int
+    size: int
+
+
+class Want(NamedTuple):
+    """Up: what a worker's users want of a throttle.
+
+    Absolute figures, so that one that is repeated or lost does no harm.
+    """
+
+    name: str
+    epoch: int
+    """The newest that the worker knows."""
+    seen: int
+    """Number of the last block, or grant of permits, that it has seen."""
+    outstanding: int
+    """What it wants beyond all that it has seen."""
+    waiting: int
+    """How many users wait."""
+    since_ns: int
+    """When the first of those that are not provided for began to wait."""
+    back: int
+    """Permits given back, ever."""
+
+
 class WorkerUp(NamedTuple):
     """Up: a worker takes users."""
 
@@ -253,7 +424,7 @@ class Note(NamedTuple):
     """Up: something that the operator should read, once."""
 
     level: str
-    """``info``, ``warning`` or ``error``."""
+    """``info``, ``warning``, ``error``, or ``trace`` for the traceback of the one before."""
     text: str
 
 

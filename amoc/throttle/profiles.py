@@ -1,0 +1,145 @@
+"""What the rate of a throttle does over time: stays, steps, ramps, swings. Pure.
+
+A profile says which value holds at a time and until when. The value is a rate per the throttle's
+interval, or, where the interval is 0, how many may pass at the same time. A straight line is cut
+into short steps, each with the value that the line has in its middle, so that just as many slots
+come of it. After its last step the value of a profile stays.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass
+from math import pi, sin
+from typing import NamedTuple, Protocol
+
+from amoc.stages import Stages
+from amoc.timing import MS_NS, S_NS, format_duration
+
+__all__ = ["NEVER_NS", "Constant", "Line", "Profile", "Ramps", "Sine", "Steps", "ramps_of"]
+
+NEVER_NS = 1 << 62
+_CUTS = 1_000
+"""Steps that a straight line is cut into, where they do not get too short or too long by it."""
+_SHORTEST_NS = 10 * MS_NS
+_LONGEST_NS = S_NS
+_SINE_CUTS = 100
+
+
+class Profile(Protocol):
+    """A value over time."""
+
+    def at(self, t_ns: int, /) -> tuple[float, int]:
+        """The value `t_ns` after the beginning, and until when it holds."""
+
+    @property
+    def steady(self) -> bool:
+        """Whether it never changes."""
+
+
+@dataclass(frozen=True)
+class Constant:
+    """A value that stays; ``inf`` is no limit."""
+
+    value: float
+    steady = True
+
+    def at(self, _t_ns: int, /) -> tuple[float, int]:
+        """The value, for ever."""
+        return self.value, NEVER_NS
+
+    def __str__(self) -> str:
+        return f"{self.value:g}"
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Values that hold for a while each; the last one stays."""
+
+    begins_ns: tuple[int, ...]
+    """When each begins; the first at 0."""
+    values: tuple[float, ...]
+    steady = False
+
+    def at(self, t_ns: int, /) -> tuple[float, int]:
+        """The value of the step at `t_ns`, until the next step."""
+        index = max(0, bisect_right(self.begins_ns, t_ns) - 1)
+        last = index + 1 == len(self.begins_ns)
+        return self.values[index], NEVER_NS if last else self.begins_ns[index + 1]
+
+    def __str__(self) -> str:
+        return f"{len(self.values)} steps from {self.values[0]:g} to {self.values[-1]:g}"
+
+
+class Line(NamedTuple):
+    """A straight line from `before` to `after`."""
+
+    begin_ns: int
+    end_ns: int
+    before: float
+    after: float
+
+    def at(self, t_ns: int) -> tuple[float, int]:
+        """The value of the short step at `t_ns`, and where that ends."""
+        if self.before == self.after:
+            return self.after, self.end_ns
+        length_ns = self.end_ns - self.begin_ns
+        step_ns = min(max(length_ns // _CUTS, _SHORTEST_NS), _LONGEST_NS)
+        from_ns = (t_ns - self.begin_ns) // step_ns * step_ns
+        to_ns = min(from_ns + step_ns, length_ns)
+        middle = (from_ns + to_ns) / 2 / length_ns
+        return self.before + (self.after - self.before) * middle, self.begin_ns + to_ns
+
+
+@dataclass(frozen=True)
+class Ramps:
+    """Straight lines, one after the other; the last value stays."""
+
+    lines: tuple[Line, ...]
+    """Each begins where the one before ends, the first at 0."""
+    steady = False
+
+    def at(self, t_ns: int, /) -> tuple[float, int]:
+        """The value of the line at `t_ns`, for a short step."""
+        index = bisect_right(self.lines, t_ns, key=lambda line: line.end_ns)
+        if index == len(self.lines):
+            return self.lines[-1].after, NEVER_NS
+        return self.lines[index].at(t_ns)
+
+    def __str__(self) -> str:
+        first, last = self.lines[0], self.lines[-1]
+        duration = format_duration(last.end_ns / S_NS)
+        return f"from {first.before:g} to {last.after:g} in {duration}"
+
+
+@dataclass(frozen=True)
+class Sine:
+    """Swings between `low` and `high`, beginning in the middle and upwards, without end."""
+
+    low: float
+    high: float
+    period_ns: int
+    steady = False
+
+    def at(self, t_ns: int, /) -> tuple[float, int]:
+        """The value of the wave at `t_ns`, for a short step."""
+        step_ns = min(max(self.period_ns // _SINE_CUTS, _SHORTEST_NS), _LONGEST_NS)
+        from_ns = t_ns // step_ns * step_ns
+        phase = (from_ns + step_ns / 2) / self.period_ns
+        middle = (self.low + self.high) / 2
+        value = middle + (self.high - self.low) / 2 * sin(2 * pi * (phase % 1.0))
+        return max(0.0, value), from_ns + step_ns
+
+    def __str__(self) -> str:
+        period = format_duration(self.period_ns / S_NS)
+        return f"sine between {self.low:g} and {self.high:g}, period {period}"
+
+
+def ramps_of(stages: Stages) -> Ramps:
+    """The lines of load stages."""
+    return Ramps(
+        tuple(
+            Line(leg.begin_ns, leg.end_ns, float(leg.before), float(leg.target))
+            for leg in stages.legs()
+        )
+    )

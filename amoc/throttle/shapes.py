@@ -1,0 +1,159 @@
+"""What a scenario or an operator may say about a throttle, checked, and made a profile. Pure.
+
+It travels as plain data: the name of a shape and its numbers.
+
+    ["constant", 600]                  ["sine", 10, 100, 60.0]
+    ["ramp", 0, 1000, 120.0]           ["steps", [[100, 30.0], [1000, 60.0]]]
+    ["stages", "30s:100, 2m:1000"]     values and seconds; stages as in `amoc.stages`
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from math import inf
+from typing import Any
+
+from amoc.errors import ScenarioError
+from amoc.stages import Stages, parse_profile
+from amoc.throttle.profiles import Constant, Line, Profile, Ramps, Sine, Steps, ramps_of
+from amoc.timing import S_NS
+
+__all__ = ["build", "check_interval", "check_name", "check_rate", "check_seconds"]
+
+MOST_PER_S = 1_000_000
+"""Slots a second beyond which a rate is no limit but a mistake; ``inf`` is the word for none."""
+MOST_STEPS = 10_000
+LONGEST_S = 1e8
+SHORTEST_PERIOD_S = 1.0
+MOST_NAME = 100
+_NAME = re.compile(r"[A-Za-z0-9_.-]+")
+
+
+def check_name(name: object) -> str:
+    """`name`, if a throttle can be called so.
+
+    Raises:
+        ScenarioError: It cannot.
+    """
+    if not isinstance(name, str) or not _NAME.fullmatch(name) or len(name) > MOST_NAME:
+        raise ScenarioError(
+            f"a throttle's name must be 1 to {MOST_NAME} letters, digits, '_', '.' and '-', but is"
+            f" {name!r}"
+        )
+    return name
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and value == value
+
+
+def check_rate(name: str, value: Any, interval_s: float, *, finite: bool = False) -> float:
+    """`value` as a rate of throttle `name` per `interval_s`.
+
+    Raises:
+        ScenarioError: It is none.
+    """
+    most = MOST_PER_S * interval_s if interval_s else MOST_PER_S
+    limit = "below infinity" if finite else "0 or more (infinity for no limit)"
+    if not _number(value) or value < 0 or (finite and value == inf):
+        raise ScenarioError(f"throttle {name}: a rate must be {limit}, but is {value!r}")
+    if most < value < inf:
+        raise ScenarioError(
+            f"throttle {name}: a rate must be at most {MOST_PER_S}/s (or infinity), but is"
+            f" {value!r} per {interval_s:g} s"
+        )
+    return float(value)
+
+
+def check_interval(name: str, value: Any) -> float:
+    """`value` as the interval of throttle `name` in seconds; 0 is for a limit of how many at once.
+
+    Raises:
+        ScenarioError: It is none.
+    """
+    if not _number(value) or not (value == 0 or 1e-3 <= value <= LONGEST_S):
+        raise ScenarioError(
+            f"throttle {name}: its interval must be 0, or from 1 ms to {LONGEST_S:g} s, but is"
+            f" {value!r}"
+        )
+    return float(value)
+
+
+def check_seconds(name: str, what: str, value: Any, least: float = 0.0) -> float:
+    """`value` as a duration for throttle `name`.
+
+    Raises:
+        ScenarioError: It is none; `what` says which.
+    """
+    if not _number(value) or not least <= value <= LONGEST_S:
+        raise ScenarioError(
+            f"throttle {name}: its {what} must be from {least:g} to {LONGEST_S:g} s, but is"
+            f" {value!r}"
+        )
+    return float(value)
+
+
+def build(name: str, shape: Any, interval_s: float) -> Profile:
+    """The profile that `shape` says for throttle `name`.
+
+    Raises:
+        ScenarioError: It makes no sense.
+    """
+    try:
+        kind, *rest = shape
+    except (TypeError, ValueError):
+        kind, rest = "", []
+    match kind, rest:
+        case "constant", [value]:
+            return Constant(check_rate(name, value, interval_s))
+        case "ramp", [before, after, seconds]:
+            first = check_rate(name, before, interval_s, finite=True)
+            last = check_rate(name, after, interval_s, finite=True)
+            length_ns = round(check_seconds(name, "duration", seconds) * S_NS)
+            return Ramps((Line(0, length_ns, first, last),))
+        case "steps", [steps]:
+            return _steps(name, steps, interval_s)
+        case "sine", [low, high, seconds]:
+            bottom = check_rate(name, low, interval_s, finite=True)
+            top = check_rate(name, high, interval_s, finite=True)
+            if bottom > top:
+                raise ScenarioError(
+                    f"throttle {name}: a sine must be from low to high, but is {low!r} to {high!r}"
+                )
+            period_s = check_seconds(name, "period", seconds, SHORTEST_PERIOD_S)
+            return Sine(bottom, top, round(period_s * S_NS))
+        case "stages", [str(text)]:
+            return from_text(name, text, interval_s)
+    raise ScenarioError(f"throttle {name}: a shape must be one of amoc's, but is {shape!r}")
+
+
+def _steps(name: str, steps: Any, interval_s: float) -> Profile:
+    if not isinstance(steps, Sequence) or not 1 <= len(steps) <= MOST_STEPS:
+        raise ScenarioError(f"throttle {name}: steps must be 1 to {MOST_STEPS} (rate, seconds)")
+    begins_ns, values, at_ns = [], [], 0
+    for step in steps:
+        if not isinstance(step, Sequence) or len(step) != 2:
+            raise ScenarioError(f"throttle {name}: a step must be (rate, seconds), but is {step!r}")
+        begins_ns.append(at_ns)
+        values.append(check_rate(name, step[0], interval_s, finite=True))
+        at_ns += round(check_seconds(name, "step", step[1]) * S_NS)
+    return Steps(tuple(begins_ns), tuple(values))
+
+
+def from_text(name: str, text: str, interval_s: float, source: str = "") -> Profile:
+    """The profile that `text` says: ``600/min``, or ``30s:100, 2m:1000``.
+
+    Raises:
+        ScenarioError: It makes no sense.
+    """
+    try:
+        profile = parse_profile(text, interval_s)
+    except ValueError as error:
+        suffix = f" (from {source})" if source else ""
+        raise ScenarioError(f"throttle {name}: its rate {error}{suffix}") from None
+    if not isinstance(profile, Stages):
+        return Constant(check_rate(name, profile, interval_s))
+    for target in profile.targets:
+        check_rate(name, target, interval_s, finite=True)
+    return ramps_of(profile)

@@ -1,0 +1,339 @@
+"""Rows of slots and their profiles."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import inf
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from amoc.throttle.ledger import HORIZON_NS, VOID_NS, Ledger
+from amoc.throttle.named import LEAD_NS
+from amoc.throttle.profiles import Constant, Line, Profile, Ramps, Sine, Steps
+from amoc.throttle.schedule import Change, Mode, Row
+from amoc.timing import MS_NS, S_NS
+
+START_NS = 10**15
+
+
+def row(profile: Profile, interval_ns: int = S_NS) -> Row:
+    return Row(Change(1, START_NS, Mode.RUN, profile, START_NS, interval_ns))
+
+
+def dues(one: Row, until_ns: int) -> list[tuple[int, int, float]]:
+    """All slots due by `until_ns`: epoch, number, seconds since the start."""
+    found = []
+    while (run := one.peek(START_NS + until_ns)) is not None:
+        for index in range(run.size):
+            due_ns = run.due_ns + round(index * run.spacing_ns) if index else run.due_ns
+            found.append((run.epoch, run.first + index, (due_ns - START_NS) / S_NS))
+        one.take(run.size)
+    return found
+
+
+def test_the_first_slot_is_due_at_once_and_the_others_follow_evenly():
+    assert dues(row(Constant(4)), S_NS) == [
+        (1, 0, 0.0),
+        (1, 1, 0.25),
+        (1, 2, 0.5),
+        (1, 3, 0.75),
+        (1, 4, 1.0),
+    ]
+
+
+def test_a_spacing_that_is_no_whole_number_does_not_drift():
+    one = row(Constant(7), 60 * S_NS)
+    last = dues(one, 86_400 * S_NS)[-1]
+    assert last[1] == 7 * 1440
+    assert abs(last[2] - 86_400) < 1e-6
+
+
+def test_a_row_of_rate_0_has_no_slots():
+    assert dues(row(Constant(0)), 10**6 * S_NS) == []
+
+
+def test_a_change_keeps_the_progress_made():
+    one = row(Constant(1))
+    dues(one, S_NS)
+    one.change(Change(2, START_NS + 3 * S_NS // 2, Mode.RUN, Constant(10), START_NS, S_NS))
+    # Half a slot was made at 1.5 s; the other half takes 0.05 s at the new rate.
+    assert dues(one, 17 * S_NS // 10) == [(2, 0, 1.55), (2, 1, 1.65)]
+
+
+def test_slots_that_were_laid_out_beyond_a_change_are_void():
+    one = row(Constant(10))
+    assert len(dues(one, S_NS)) == 11
+    one.change(Change(2, START_NS + S_NS // 2, Mode.HELD, Constant(10), START_NS, S_NS))
+    one.change(Change(3, START_NS + S_NS, Mode.RUN, Constant(10), START_NS, S_NS))
+    # The slot at 0.5 s was due just when the pause began: its progress is complete.
+    assert dues(one, 11 * S_NS // 10) == [(3, 0, 1.0), (3, 1, 1.1)]
+
+
+def test_after_an_open_stretch_a_whole_spacing_passes():
+    one = row(Constant(10))
+    one.change(Change(2, START_NS + 50 * MS_NS, Mode.OPEN, Constant(inf), START_NS, S_NS))
+    one.change(Change(3, START_NS + S_NS, Mode.RUN, Constant(10), START_NS, S_NS))
+    assert dues(one, 11 * S_NS // 10) == [(1, 0, 0.0), (3, 0, 1.1)]
+
+
+def test_an_idle_row_saves_no_more_than_one_slot():
+    one = row(Constant(10))
+    dues(one, S_NS // 2)
+    one.slide(START_NS + 60 * S_NS)
+    assert [due for _, _, due in dues(one, 60 * S_NS + 150 * MS_NS)] == [60.0, 60.1]
+
+
+def test_sliding_over_changes_takes_the_numbers_of_the_newest():
+    one = row(Constant(10))
+    one.change(Change(2, START_NS + 5 * S_NS, Mode.RUN, Constant(1), START_NS, S_NS))
+    one.slide(START_NS + 60 * S_NS)
+    assert dues(one, 61 * S_NS) == [(2, 0, 60.0), (2, 1, 61.0)]
+
+
+def test_steps_are_taken_as_they_are_given():
+    steps = Steps((0, S_NS, 2 * S_NS), (10.0, 0.0, 5.0))
+    found = [due for _, _, due in dues(row(steps), 3 * S_NS)]
+    # What would be due when the rate falls to 0 is due when it rises again.
+    assert found == [*(index / 10 for index in range(10)), 2.0, 2.2, 2.4, 2.6, 2.8, 3.0]
+
+
+def test_a_ramp_brings_as_many_slots_as_the_area_below_it():
+    ramp = Ramps((Line(0, 10 * S_NS, 0.0, 200.0),))
+    assert abs(len(dues(row(ramp), 10 * S_NS)) - 1001) <= 1
+
+
+def test_a_sine_brings_as_many_slots_as_its_middle():
+    wave = Sine(0.0, 200.0, 2 * S_NS)
+    assert abs(len(dues(row(wave), 20 * S_NS)) - 2001) <= 2
+
+
+# Whatever happens: the bound holds, no slot comes twice, nobody starves.
+
+_RATES = st.sampled_from([0.0, 0.5, 1.0, 3.0, 10.0, 97.0, 1000.0])
+_ASKERS = ("a", "b", "c")
+_STEP = st.one_of(
+    st.tuples(st.just("pass"), st.integers(1, 400)),
+    st.tuples(st.just("rate"), _RATES),
+    st.tuples(st.just("ramp"), st.tuples(_RATES, _RATES, st.integers(1, 500))),
+    st.tuples(st.just("hold"), st.none()),
+    st.tuples(st.just("run"), st.none()),
+    st.tuples(st.just("want"), st.tuples(st.sampled_from(_ASKERS), st.integers(0, 50))),
+    st.tuples(st.just("repeat"), st.sampled_from(_ASKERS)),
+    st.tuples(st.just("lose"), st.sampled_from(_ASKERS)),
+    st.tuples(st.just("sleep"), st.integers(1, 400)),
+)
+
+
+@dataclass
+class World:
+    """A ledger, its askers, and what was used."""
+
+    now_ns: int = START_NS
+    epoch: int = 1
+    mode: Mode = Mode.RUN
+    profile: Profile = Constant(10.0)
+    origin_ns: int = START_NS
+    changes: list[Change] = field(default_factory=list)
+    want: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_ASKERS, 0))
+    since_ns: dict[str, int] = field(default_factory=dict)
+    seen: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_ASKERS, 0))
+    held: dict[str, list[tuple[int, int, int]]] = field(
+        default_factory=lambda: {asker: [] for asker in _ASKERS}
+    )
+    used: list[tuple[int, int, int, int]] = field(default_factory=list)
+    """When, due, epoch, slot."""
+
+    def __post_init__(self) -> None:
+        change = self._change(self.now_ns)
+        self.changes.append(change)
+        self.ledger = Ledger[str](change)
+
+    def _change(self, from_ns: int) -> Change:
+        return Change(self.epoch, from_ns, self.mode, self.profile, self.origin_ns, S_NS)
+
+    def publish(self, *, new_profile: bool) -> None:
+        from_ns = max(self.now_ns + LEAD_NS, self.changes[-1].from_ns)
+        self.epoch += 1
+        if new_profile:
+            self.origin_ns = from_ns
+        change = self._change(from_ns)
+        self.changes.append(change)
+        self.ledger.change(change, self.now_ns)
+        for asker in _ASKERS:
+            void = [one for one in self.held[asker] if one[1] < self.epoch and one[0] >= from_ns]
+            self.held[asker] = [one for one in self.held[asker] if one not in void]
+            self.add(asker, len(void))
+
+    def add(self, asker: str, count: int) -> None:
+        if count and not self.want[asker]:
+            self.since_ns[asker] = self.now_ns
+        self.want[asker] += count
+        if count:
+            self.report(asker)
+
+    def report(self, asker: str) -> None:
+        since_ns = self.since_ns.get(asker, self.now_ns)
+        self.ledger.want(asker, self.want[asker], self.seen[asker], since_ns, self.now_ns)
+
+    def deal(self) -> None:
+        for asker, block in self.ledger.deal(self.now_ns):
+            assert block.number == self.seen[asker] + 1
+            assert block.size <= self.want[asker], "more than it wants"
+            self.seen[asker] = block.number
+            self.want[asker] -= block.size
+            for index in range(block.size):
+                due_ns = block.due_at(index)
+                assert due_ns >= self.now_ns - VOID_NS, "void"
+                self.held[asker].append((due_ns, block.epoch, block.first + index * block.stride))
+            self.held[asker].sort()
+            self.report(asker)
+
+    def go_on(self, ms: int, *, dealing: bool) -> None:
+        until_ns = self.now_ns + ms * MS_NS
+        while self.now_ns < until_ns:
+            self.now_ns += min(10 * MS_NS, until_ns - self.now_ns)
+            if dealing and self.ledger.next_ns(self.now_ns) <= self.now_ns:
+                self.deal()
+            self.use()
+
+    def use(self) -> None:
+        for held in self.held.values():
+            while held and held[0][0] <= self.now_ns:
+                due_ns, epoch, slot = held.pop(0)
+                self.used.append((self.now_ns, due_ns, epoch, slot))
+
+    def lose(self, asker: str) -> None:
+        self.ledger.lost(asker, self.now_ns)
+        self.held[asker].clear()
+        self.want[asker] = self.seen[asker] = 0
+
+    def area(self, from_ns: int, to_ns: int) -> float:
+        """The integral of what was in force."""
+        total, at_ns = 0.0, from_ns
+        while at_ns < to_ns:
+            index = max(i for i, one in enumerate(self.changes) if one.from_ns <= at_ns)
+            change = self.changes[index]
+            end_ns = self.changes[index + 1].from_ns if index + 1 < len(self.changes) else to_ns
+            value, until_ns = change.profile.at(at_ns - change.origin_ns)
+            end_ns = min(end_ns, to_ns, until_ns + change.origin_ns)
+            if change.mode is Mode.RUN:
+                total += value * (end_ns - at_ns) / change.interval_ns
+            at_ns = end_ns
+        return total
+
+
+def play(steps: list[tuple[str, object]]) -> World:
+    world = World()
+    for what, value in steps:
+        match what, value:
+            case "pass", int(ms):
+                world.go_on(ms, dealing=True)
+            case "sleep", int(ms):  # the dealer
+                world.go_on(ms, dealing=False)
+            case "rate", float(rate):
+                world.profile = Constant(rate)
+                world.publish(new_profile=True)
+            case "ramp", (before, after, ms):
+                world.profile = Ramps((Line(0, ms * MS_NS, before, after),))
+                world.publish(new_profile=True)
+            case "hold", _:
+                world.mode = Mode.HELD
+                world.publish(new_profile=False)
+            case "run", _:
+                world.mode = Mode.RUN
+                world.publish(new_profile=False)
+            case "want", (asker, count):
+                world.add(asker, count)
+            case "repeat", asker:
+                world.report(asker)
+            case "lose", asker:
+                world.lose(asker)
+    return world
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(_STEP, max_size=40))
+def test_whatever_happens_the_bound_holds_and_no_slot_comes_twice(steps):
+    world = play(steps)
+    slots = [(epoch, slot) for _, _, epoch, slot in world.used]
+    assert len(slots) == len(set(slots))
+    assert all(due_ns <= used_ns for used_ns, due_ns, *_ in world.used)
+    dues_ns = sorted(due_ns for _, due_ns, *_ in world.used)
+    for start in range(0, len(dues_ns), max(1, len(dues_ns) // 25)):
+        for end in range(start, len(dues_ns), max(1, len(dues_ns) // 25)):
+            passed = end - start + 1
+            assert passed <= world.area(dues_ns[start], dues_ns[end]) + 1 + 1e-3
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(_STEP, max_size=30))
+def test_whatever_happens_nobody_starves_afterwards(steps):
+    world = play(steps)
+    world.mode, world.profile = Mode.RUN, Constant(100.0)
+    world.publish(new_profile=True)
+    for asker in _ASKERS:
+        world.add(asker, 3)
+    world.go_on(LEAD_NS // MS_NS + 50, dealing=True)
+    wanted = sum(world.want.values())
+    world.go_on(wanted * 10 + 400, dealing=True)
+    assert not any(world.want.values()), "all are served"
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.sampled_from(_ASKERS), min_size=1, max_size=3, unique=True))
+def test_who_does_not_ask_holds_no_share(askers):
+    world = World()
+    world.profile = Constant(1000.0)
+    world.publish(new_profile=True)
+    world.go_on(100, dealing=True)
+    before = len(world.used)
+    begun_ns = world.now_ns
+    for asker in askers:
+        world.add(asker, 3000)
+    world.go_on(1000, dealing=True)
+    passed = len(world.used) - before
+    assert abs(passed - (world.now_ns - begun_ns) // MS_NS) <= 2
+    shares = [3000 - world.want[asker] - len(world.held[asker]) for asker in askers]
+    assert max(shares) - min(shares) <= 2
+
+
+def test_a_dealer_that_slept_catches_up_with_100_ms_and_no_more():
+    world = World()
+    world.profile = Constant(1000.0)
+    world.publish(new_profile=True)
+    world.add("a", 5000)
+    world.go_on(200, dealing=True)
+    world.go_on(1000, dealing=False)
+    before = len(world.used)
+    world.deal()
+    world.use()
+    assert len(world.used) - before <= VOID_NS // MS_NS + 1
+    assert world.ledger.void >= 700
+
+
+def test_slots_of_a_lost_asker_that_are_to_come_are_dealt_again():
+    world = World()
+    world.profile = Constant(1000.0)
+    world.publish(new_profile=True)
+    world.go_on(100, dealing=True)
+    world.add("a", 1000)
+    world.deal()
+    left = [one[2] for one in world.held["a"] if one[0] > world.now_ns]
+    assert len(left) >= HORIZON_NS // MS_NS - 1
+    world.lose("a")
+    world.add("b", 1000)
+    world.deal()
+    assert {one[2] for one in world.held["b"]} >= set(left)
+
+
+def test_a_late_or_repeated_report_asks_for_nothing_more():
+    world = World()
+    world.profile = Constant(1000.0)
+    world.publish(new_profile=True)
+    world.go_on(100, dealing=True)
+    world.ledger.want("a", 10, 0, world.now_ns, world.now_ns)
+    dealt = world.ledger.deal(world.now_ns)
+    assert sum(block.size for _, block in dealt) == 10
+    world.ledger.want("a", 10, 0, world.now_ns, world.now_ns)  # has not seen them yet
+    assert world.ledger.deal(world.now_ns) == []
