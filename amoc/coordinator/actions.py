@@ -1,0 +1,351 @@
+"""A worker's end of all coordinators: adds leave from here, and actions run here.
+
+Adds of about a millisecond travel together. Groups that have come are run in their order by a few
+greenlets, so that an action may wait: one of them runs group after group, and where an action lets
+the loop turn, the next greenlet goes on with the next group. So groups begin in the order in which
+they came, and end in any. The parts of one group (a timeout's items, say) are run one after the
+other. At most `MOST_RUNNERS` actions wait at a time; behind them groups queue up here, and behind
+those at the controller.
+
+A plan that init() started has come with the fork, so its actions may be any function. One that a
+user starts must have actions that every worker can find: functions of a module's top level.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Any, Protocol
+
+import msgpack
+from gevent import get_hub
+from greenlet import greenlet
+
+from amoc import messages, metrics, pausing
+from amoc.coordinator import known
+from amoc.coordinator.plan import Action, Event, Item, Shape, arguments, form_of
+from amoc.coordinator.waiting_room import WaitingRoom
+from amoc.errors import ScenarioError
+from amoc.messages import (
+    BarrierRefusal,
+    BarrierRelease,
+    BarrierWithdrawals,
+    CoordinatorActed,
+    CoordinatorAdds,
+    CoordinatorGroups,
+    CoordinatorPlan,
+    CoordinatorStopped,
+    GroupPart,
+)
+from amoc.outbox import Outbox
+from amoc.timing import MS_NS, now_ns
+
+__all__ = ["Actions", "Report", "references"]
+
+PART = "coordinator"
+MOST_RUNNERS = 1_000
+TURN_NS = 2 * MS_NS
+"""How long actions run before the loop turns, where they do not let it turn themselves."""
+GATHERED = 1_000
+"""Adds that leave without waiting for more."""
+MOST_DATA = 1 << 20
+"""Bytes that may be added with one user."""
+
+
+class Report(Protocol):
+    """Counts and reports what an action raised."""
+
+    def __call__(self, coordinator: str, error: BaseException, /) -> None:
+        """An action of `coordinator` raised `error`."""
+
+
+class _Adding:
+    """What a coordinator that takes adds needs in this worker."""
+
+    __slots__ = ("at_ns", "count", "data", "generation", "ids", "name")
+
+    def __init__(self, name: str, generation: int) -> None:
+        self.name = name
+        self.generation = generation
+        self.count = metrics.counter(f"coordinator.{name}.adds")
+        self.clear()
+
+    def clear(self) -> None:
+        self.ids: list[int] = []
+        self.at_ns: list[int] = []
+        self.data: list[bytes] = []
+
+
+class _Runner(greenlet):
+    """Runs groups until there are none, then waits to be switched to."""
+
+    def __init__(self, actions: Actions) -> None:
+        greenlet.__init__(self, None, get_hub())
+        self._actions = actions
+
+    def run(self) -> None:
+        hub, actions = get_hub(), self._actions
+        while actions.run_some():
+            actions.idle.append(self)
+            hub.switch()
+
+
+class Actions:
+    """Takes adds, and runs the actions of the groups that this worker is sent.
+
+    Attributes:
+        room: Where users wait at barriers.
+        alone: Whether the controller's end is in this process, so that any function will do.
+        idle: Runners that have nothing to do.
+    """
+
+    def __init__(
+        self, slot: int, outbox: Outbox, report: Report | None = None, alone: bool = False
+    ) -> None:
+        """Be the end of the worker in `slot`; init() must have run, its plans are taken over."""
+        self.room = WaitingRoom(slot, outbox)
+        self.alone = alone
+        self.idle: list[_Runner] = []
+        self._slot = slot
+        self._outbox = outbox
+        self._report = report or (lambda _name, _error: None)
+        self._packer = msgpack.Packer(unicode_errors="surrogatepass")
+        self._plans: dict[tuple[str, int], list[Item]] = {}
+        self._adding: dict[str, _Adding] = {}
+        self._gathered: list[_Adding] = []
+        self._queue: deque[tuple[int, str, int, Sequence[Any]]] = deque()
+        self._acted: list[int] = []
+        self._runners = 0
+        self._turn_due = False
+        self._delay = metrics.timer("coordinator_action_delay")
+        for name, generation, items, taking in known.plans():
+            self._plans[name, generation] = items
+            if taking:
+                self._adding[name] = _Adding(name, generation)
+
+    def __repr__(self) -> str:
+        busy = self._runners - len(self.idle)
+        return f"<actions of slot {self._slot}: {len(self._queue)} groups to run, {busy} running>"
+
+    # Adds.
+
+    def knows(self, name: str) -> bool:
+        """Whether `add` can take users for that coordinator."""
+        return name in self._adding
+
+    def add(self, name: str, user_id: int, data: object) -> None:
+        """Add a user; the controller hears of it about a millisecond later.
+
+        Raises:
+            KeyError: There is no such coordinator, as far as this worker knows.
+            ScenarioError: `data` cannot travel.
+        """
+        adding = self._adding[name]
+        try:
+            packed = self._packer.pack(data)
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            raise ScenarioError(
+                f"what is added to coordinator {name} must be made of None, booleans, numbers,"
+                f" text, bytes, lists and dictionaries, but {error}"
+            ) from None
+        if len(packed) > MOST_DATA:
+            raise ScenarioError(
+                f"what is added to coordinator {name} must have at most {MOST_DATA:,} bytes, but"
+                f" has {len(packed):,}"
+            )
+        ids = adding.ids
+        if not ids:
+            if not self._gathered:
+                self._outbox.at_flush(self._flush_adds)
+            self._gathered.append(adding)
+        ids.append(user_id)
+        adding.at_ns.append(now_ns())
+        adding.data.append(packed)
+        adding.count.inc()
+        if len(ids) >= GATHERED or len(packed) > MOST_DATA // GATHERED:
+            self._put_adds(adding)
+
+    def _flush_adds(self) -> None:
+        gathered, self._gathered = self._gathered, []
+        for adding in gathered:
+            self._put_adds(adding)
+
+    def _put_adds(self, adding: _Adding) -> None:
+        if adding.ids:
+            record = CoordinatorAdds(
+                adding.name, adding.generation, adding.ids, adding.at_ns, adding.data
+            )
+            adding.clear()
+            self._outbox.put(PART, self._slot, messages.pack_item(record))
+
+    def flush(self) -> None:
+        """Let what was added leave now, before anything that is put into the outbox after it."""
+        self._flush_adds()
+        self._outbox.flush()
+
+    # From the controller.
+
+    def hear(self, body: bytes) -> None:
+        """A parcel of the controller has come."""
+        for record in messages.unpack_stream(body):
+            match record:
+                case CoordinatorGroups(groups):
+                    self._queue.extend(groups)
+                    self._turn_later()
+                case CoordinatorPlan(name, generation, functions):
+                    self.learn(name, generation, found(functions))
+                case CoordinatorStopped(name, generation, forget):
+                    self._stopped(name, generation, forget)
+                case BarrierRelease():
+                    self.room.release(record)
+                case BarrierWithdrawals():
+                    self.room.withdrawn(record)
+                case BarrierRefusal():
+                    self.room.refused(record)
+
+    def learn(self, name: str, generation: int, items: list[Item]) -> None:
+        """A coordinator was started; `items` are its plan."""
+        self._plans.setdefault((name, generation), items)
+        adding = self._adding.get(name)
+        if adding is None or adding.generation < generation:
+            self._adding[name] = _Adding(name, generation)
+
+    def _stopped(self, name: str, generation: int, forget: bool) -> None:
+        adding = self._adding.get(name)
+        if adding is not None and adding.generation <= generation:
+            self._put_adds(adding)  # the controller says what becomes of them
+            del self._adding[name]
+        if forget:
+            self._plans.pop((name, generation), None)
+
+    # Groups are run.
+
+    def _turn_later(self) -> None:
+        if not self._turn_due:
+            self._turn_due = True
+            get_hub().loop.run_callback(self._turn)
+
+    def _turn(self) -> None:
+        """In the hub: let a runner go on with what is queued."""
+        self._turn_due = False
+        if not self._queue:
+            return
+        if pausing.paused():
+            greenlet(self._resume, get_hub()).switch()
+            return
+        if self.idle:
+            runner = self.idle.pop()
+        elif self._runners < MOST_RUNNERS:
+            self._runners += 1
+            runner = _Runner(self)
+        else:
+            return  # the next one that is free goes on
+        self._turn_later()  # for when an action waits
+        runner.switch()
+
+    def _resume(self) -> None:
+        self._turn_due = True  # meanwhile nobody else need look
+        pausing.wait_resumed()
+        self._turn_due = False
+        self._turn_later()
+
+    def run_some(self) -> bool:
+        """Run groups for `TURN_NS`, or until there are none; always True."""
+        until_ns = now_ns() + TURN_NS
+        queue = self._queue
+        while queue and not pausing.paused():
+            number, name, generation, parts = queue.popleft()
+            self._run_group(name, generation, parts)
+            if not self._acted:
+                self._outbox.at_flush(self._acknowledge)
+            self._acted.append(number)
+            if now_ns() >= until_ns:
+                break
+        if queue:
+            self._turn_later()
+        return True
+
+    def _acknowledge(self) -> None:
+        acted, self._acted = self._acted, []
+        self._outbox.put(PART, self._slot, messages.pack_item(CoordinatorActed(acted)))
+
+    def _run_group(self, name: str, generation: int, parts: Sequence[Any]) -> None:
+        items = self._plans.get((name, generation))
+        for one in parts:
+            part = GroupPart(*one)
+            self._count(name, part)
+            if items is None:
+                self._failed(name, ScenarioError(f"this worker has no plan of coordinator {name}"))
+                continue
+            event = Event(part.kind, part.size)
+            users = tuple(
+                (user_id, _unpack(data)) for user_id, data in zip(part.ids, part.data, strict=True)
+            )
+            for function, form in items[part.item].actions:
+                for arguments_ in arguments(form, event, users):
+                    try:
+                        function(*arguments_)
+                    except BaseException as error:
+                        self._failed(name, error)
+
+    def _count(self, name: str, part: GroupPart) -> None:
+        self._delay.record_ns(now_ns() - part.at_ns)
+        metrics.counter(f"coordinator.{name}.groups").inc()
+        if part.kind != "coordinate" and part.item == 0:
+            metrics.counter(f"coordinator.{name}.{part.kind}s").inc()
+
+    def _failed(self, name: str, error: BaseException) -> None:
+        metrics.counter(f"coordinator.{name}.action_errors").inc()
+        self._report(name, error)
+
+
+def _unpack(data: bytes) -> Any:
+    return msgpack.unpackb(
+        data, use_list=False, strict_map_key=False, unicode_errors="surrogatepass"
+    )
+
+
+# Functions by name.
+
+
+def references(name: str, items: Sequence[Item]) -> list[list[str]]:
+    """The actions of `items` as ``module:name``, for other workers to find.
+
+    Raises:
+        ScenarioError: One is not a function of a module's top level.
+    """
+    return [[_reference(name, action.function) for action in item.actions] for item in items]
+
+
+def _reference(name: str, function: Callable[..., object]) -> str:
+    module = getattr(function, "__module__", None) or ""
+    qualified = getattr(function, "__qualname__", None) or ""
+    if getattr(sys.modules.get(module), qualified, None) is not function:
+        raise ScenarioError(
+            f"coordinator {name} is started by a user, so its actions must be functions of a"
+            f" module's top level, but {qualified or function!r} is not; or start it in init()"
+        )
+    return f"{module}:{qualified}"
+
+
+def found(functions: Sequence[Sequence[str]]) -> list[Item]:
+    """What `references` made names of; a function that is not here raises when it is called."""
+    return [
+        Item(Shape(0, 0, users=True), tuple(map(_find, references_))) for references_ in functions
+    ]
+
+
+def _find(reference: str) -> Action:
+    module, _, name = reference.partition(":")
+    try:
+        function = getattr(sys.modules.get(module) or import_module(module), name)
+    except Exception as error:
+        problem = ScenarioError(f"this worker has no function {reference}: {error}")
+
+        def function(*_arguments: object) -> None:
+            raise problem
+
+        return Action(function, 1)
+    return Action(function, form_of(function) or 1)

@@ -1,0 +1,210 @@
+"""What a scenario calls of coordinators: start, add, reset, stop, state, barrier.
+
+They are decided by the controller (`amoc.calls`); adds and waits at barriers go through this
+worker's end, which is attached when the worker begins.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from math import inf
+from typing import Any, overload
+
+from amoc import calls, pausing
+from amoc.coordinator import known
+from amoc.coordinator.actions import Actions, found, references
+from amoc.coordinator.groups import SCOPES
+from amoc.coordinator.plan import MOST_USERS, parse
+from amoc.errors import ClosedError, ScenarioError
+from amoc.messages import CoordinatorState
+from amoc.user import current
+
+__all__ = ["add", "attach", "barrier", "reset", "start", "state", "stop"]
+
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")
+
+_Actions = Callable[..., object] | Sequence[Callable[..., object]]
+_Item = tuple[int | tuple[int, int] | str, _Actions]
+
+_here: Actions | None = None
+
+
+def attach(actions: Actions | None) -> None:
+    """Let `actions` be this process's end from now on; called once when a worker begins."""
+    global _here
+    _here = actions
+
+
+def start(name: str, plan: _Item | list[_Item], timeout: float = 30.0, scope: str = "run") -> None:
+    """Start a coordinator, in init() or by a user.
+
+    Args:
+        name: What it is called in the whole run.
+        plan: ``(size, actions)`` or a list of such. The size is a number of users, ``(min, max)``
+            for a random one each time, or ``"all"``; actions are a function or a list of them,
+            which take ``(event)``, ``(event, users)`` or ``(event, user_a, user_b)``.
+        timeout: Seconds after the last add until groups end as they are; ``inf`` means never.
+        scope: ``run``, or ``node`` for groups within each node.
+
+    Raises:
+        ScenarioError: It is already started, or cannot be started like this.
+    """
+    _check_name("coordinator", name)
+    items = parse(name, plan)
+    if not _is_seconds(timeout):
+        raise ScenarioError(
+            f"the timeout of coordinator {name} must be more than 0 s, but is {timeout!r}"
+        )
+    if scope not in SCOPES:
+        raise ScenarioError(
+            f'the scope of coordinator {name} must be "run" or "node", but is {scope!r}'
+        )
+    shapes = [item.shape for item in items]
+    timeout_s = None if timeout == inf else float(timeout)
+    here = _here
+    if here is None:
+        known.start(name, items)
+        calls.ask("coordinator.start", name, shapes, timeout_s, scope, None)
+        return
+    functions = None if here.alone else references(name, items)
+    generation = calls.ask("coordinator.start", name, shapes, timeout_s, scope, functions)
+    here.learn(name, generation, items)
+    pausing.wait_resumed()
+
+
+@overload
+def add(name: str, data: Any = ..., /) -> None: ...
+@overload
+def add(name: str, user: int, data: Any, /) -> None: ...
+def add(name: str, /, *arguments: Any) -> None:
+    """Add a user to a coordinator: ``add(name)``, ``add(name, data)`` or ``add(name, user, data)``.
+
+    It does not wait for anything, except while the run is paused. Actions see the user as
+    ``(id, data)``.
+
+    Args:
+        name: The coordinator's.
+        arguments: What actions are to know of the user, None when it is left out: numbers, text,
+            bytes, lists (they arrive as tuples) and dictionaries. Before it the user's id, when it
+            is not the caller.
+
+    Raises:
+        ScenarioError: The coordinator is not started, or the data cannot travel.
+    """
+    match arguments:
+        case ():
+            user_id, data = current().id, None
+        case (data,):
+            user_id = current().id
+        case (user_id, data):
+            if type(user_id) is not int or user_id < 1:
+                raise ScenarioError(
+                    f"a user that is added to coordinator {name} must be given by its id, but is"
+                    f" {user_id!r}"
+                )
+        case _:
+            raise TypeError(f"add() takes (name, data) or (name, user, data), not {arguments!r}")
+    here = _here
+    if here is None:
+        raise ClosedError(f"users of a run are added to coordinators; {name} is used outside of it")
+    try:
+        here.add(name, user_id, data)
+    except KeyError:
+        _find(here, name)
+        here.add(name, user_id, data)
+    pausing.wait_resumed()
+
+
+def _find(here: Actions, name: str) -> None:
+    """Another worker's user may just have started it, or somebody has just stopped it."""
+    generation, functions = calls.ask("coordinator.find", name)
+    if functions is None:
+        raise ScenarioError(f"coordinator {name} was stopped")
+    here.learn(name, generation, found(functions))
+
+
+def reset(name: str) -> None:
+    """End the groups of a coordinator as they are; their actions run with a ``reset`` event.
+
+    Raises:
+        ScenarioError: It is not started.
+    """
+    _tell("coordinator.reset", name)
+
+
+def stop(name: str) -> None:
+    """End a coordinator; the actions of its last groups run with a ``stop`` event.
+
+    Raises:
+        ScenarioError: It is not started.
+    """
+    if _here is None:
+        known.stop(name)
+    _tell("coordinator.stop", name)
+
+
+def state(name: str) -> CoordinatorState | None:
+    """How a coordinator is; None in init().
+
+    Raises:
+        ScenarioError: It is not started.
+    """
+    found_ = _tell("coordinator.state", name)
+    return None if found_ is None else CoordinatorState(*found_)
+
+
+def _tell(operation: str, name: str) -> Any:
+    if _here is None:
+        if operation != "coordinator.stop":
+            known.check(name)
+    else:
+        _here.flush()  # what this worker added before counts
+    answer = calls.ask(operation, name)
+    pausing.wait_resumed()
+    return answer
+
+
+def barrier(name: str, n: int, timeout: float = inf) -> bool:
+    """Wait until `n` users are at this barrier, then go on together; it can be used again.
+
+    On one host all of them are let go at one moment, and within 100 ms of each other where what
+    they do first is short.
+
+    Args:
+        name: The barrier's; nothing needs to be started.
+        n: How many users it is for, the same for all of them.
+        timeout: How many seconds to wait.
+
+    Returns:
+        True when all were there; False when the user was asked to leave before, because the run
+        ends, say.
+
+    Raises:
+        BarrierTimeout: There were too few in time. The user does not count for the others any more.
+        ScenarioError: Others wait there for another number of users.
+    """
+    _check_name("barrier", name)
+    if type(n) is not int or not 1 <= n <= MOST_USERS:
+        raise ScenarioError(
+            f"barrier {name} must be for 1 to {MOST_USERS:,} users, but is for {n!r}"
+        )
+    if not _is_seconds(timeout):
+        raise ScenarioError(
+            f"the timeout of barrier {name} must be more than 0 s, but is {timeout!r}"
+        )
+    if _here is None:
+        raise ClosedError(f"users of a run wait at barriers; {name} is used outside of it")
+    return _here.room.wait(name, n, timeout)
+
+
+def _is_seconds(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+
+
+def _check_name(what: str, name: object) -> None:
+    if not (isinstance(name, str) and _NAME.fullmatch(name)):
+        raise ScenarioError(
+            f"the name of a {what} must have 1 to 100 letters, digits, '_', '.' or '-', but is"
+            f" {name!r}"
+        )

@@ -1,0 +1,272 @@
+"""A coordinator's plan: which adds make a group, and what is done with one. Pure.
+
+A plan is one item or a list of them; an item is a size and what to do:
+
+    (2, introduce)                 each two adds are a group
+    ((3, 7), [fill, announce])     so are three to seven, a number drawn anew for each group
+    ("all", count)                 all adds since the last timeout, reset or stop
+
+Rule: each item counts on its own, and every add is in exactly one group of every item. With
+``[(2, a), (3, b)]`` the sixth add completes a group of two and one of three. Groups are completed
+by an add (``coordinate``), or end as they are, however few are in them, by a ``timeout``, a
+``reset`` or a ``stop``; then the items with numbers come first and those of all adds after them.
+
+Time is an argument, and what an add carries is nobody's business here, so the same code groups on
+the controller, in a test and in ``amoc check --run``.
+"""
+
+from __future__ import annotations
+
+import inspect
+import random
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from amoc.errors import ScenarioError
+
+__all__ = ["Action", "Batches", "Event", "Group", "Item", "Shape", "arguments", "parse"]
+
+E = TypeVar("E")
+
+COORDINATE, TIMEOUT, RESET, STOP = KINDS = ("coordinate", "timeout", "reset", "stop")
+
+MOST_USERS = 10_000_000
+"""The largest size of a group."""
+
+_FORMS = "(event), (event, users) or (event, user_a, user_b)"
+
+
+class Event(NamedTuple):
+    """Why actions run; what every action is given first."""
+
+    kind: str
+    """``coordinate``, ``timeout``, ``reset`` or ``stop``."""
+    count: int  # type: ignore[assignment]  # the name is the scenarios'; nobody counts in an event
+    """How many users are in the group."""
+
+
+class Shape(NamedTuple):
+    """What the controller needs to know of an item."""
+
+    least: int
+    """The smallest group; 0 means all adds."""
+    most: int
+    """The largest group; 0 means all adds."""
+    users: bool
+    """Whether an action looks at the users, or at the event only."""
+
+
+class Action(NamedTuple):
+    """A function of the scenario, and the form it is called in."""
+
+    function: Callable[..., object]
+    form: int
+    """How many arguments it takes, 1 to 3."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """One item of a plan.
+
+    Attributes:
+        shape: How large its groups are.
+        actions: What is done with each, in order.
+    """
+
+    shape: Shape
+    actions: tuple[Action, ...]
+
+
+def parse(name: str, plan: object) -> list[Item]:
+    """The items of `plan`.
+
+    Raises:
+        ScenarioError: It is none; the message says what is wrong where.
+    """
+    items = [plan] if isinstance(plan, tuple) else plan
+    if not isinstance(items, list) or not items:
+        raise ScenarioError(
+            f"the plan of coordinator {name} must be (size, actions) or a list of such, but is"
+            f" {_short(plan)}"
+        )
+    return [_item(f"item {number} of coordinator {name}", one) for number, one in enumerate(items)]
+
+
+def _item(where: str, item: object) -> Item:
+    if not (isinstance(item, tuple) and len(item) == 2):
+        raise ScenarioError(f"{where} must be (size, actions), but is {_short(item)}")
+    size, given = item
+    least, most = _sizes(where, size)
+    functions = list(given) if isinstance(given, list | tuple) else [given]
+    if not functions:
+        raise ScenarioError(f"{where} must have an action, but has none")
+    actions = tuple(_action(where, one) for one in functions)
+    for one in actions:
+        if one.form == 3 and not most:
+            raise ScenarioError(
+                f'{where} is for "all" users, so its actions must take (event) or (event, users),'
+                f" but {_name(one.function)} takes (event, user_a, user_b)"
+            )
+    return Item(Shape(least, most, any(one.form > 1 for one in actions)), actions)
+
+
+def _sizes(where: str, size: object) -> tuple[int, int]:
+    """The smallest and the largest group; 0, 0 for all."""
+    if size == "all":
+        return 0, 0
+    least, most = size if isinstance(size, tuple) and len(size) == 2 else (size, size)
+    if not (type(least) is type(most) is int and 1 <= least <= most <= MOST_USERS):
+        raise ScenarioError(
+            f'{where} must be for n users, (min, max) users or "all", from 1 to {MOST_USERS:,},'
+            f" but is for {_short(size)}"
+        )
+    return least, most
+
+
+def _action(where: str, function: object) -> Action:
+    if not callable(function):
+        raise ScenarioError(f"an action of {where} must be a function, but is {_short(function)}")
+    form = form_of(function)
+    if form is None:
+        raise ScenarioError(
+            f"an action of {where} must take {_FORMS}, but {_name(function)} does not"
+        )
+    return Action(function, form)
+
+
+def form_of(function: Callable[..., object]) -> int | None:
+    """How many arguments an action is called with: those it cannot do without, or else can take."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (ValueError, TypeError):
+        return None
+    positional = [
+        one for one in parameters if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)
+    ]
+    if any(one.kind is one.KEYWORD_ONLY and one.default is one.empty for one in parameters):
+        return None
+    needed = sum(one.default is one.empty for one in positional) or len(positional)
+    return needed if 1 <= needed <= 3 else None
+
+
+def _name(function: object) -> str:
+    return getattr(function, "__qualname__", None) or _short(function)
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:79] + "…"
+
+
+def arguments(form: int, event: Event, users: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
+    """What an action of `form` is called with for a group, call by call.
+
+    The form with two users is for each distinct unordered pair; a user that is alone pairs with
+    None, and where there is nobody, None pairs with None.
+    """
+    if form == 1:
+        yield (event,)
+    elif form == 2:
+        yield event, users
+    elif len(users) < 2:
+        yield event, (users[0] if users else None), None
+    else:
+        for one, other in combinations(users, 2):
+            yield event, one, other
+
+
+class Group(NamedTuple, Generic[E]):
+    """Adds that belong together by one item of the plan."""
+
+    item: int
+    """The item's number in the plan, from 0."""
+    kind: str
+    entries: Sequence[E]
+    """In the order in which they were added."""
+
+
+@dataclass
+class _Batch(Generic[E]):
+    """The group of one item that is not complete yet."""
+
+    item: int
+    shape: Shape
+    random: random.Random
+    wanted: int = 0
+    """How many complete it; 0 means that no add does."""
+    entries: list[E] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._draw()
+
+    def _draw(self) -> None:
+        least, most, _ = self.shape
+        self.wanted = least if least == most else self.random.randint(least, most)
+
+    def take(self, kind: str) -> Group[E]:
+        """Close the group, as large as it is, and begin the next."""
+        group = Group(self.item, kind, self.entries)
+        self.entries = []
+        self._draw()
+        return group
+
+
+class Batches(Generic[E]):
+    """Makes groups of adds by a plan.
+
+    Attributes:
+        due_ns: When the groups end by themselves unless there is another add; None means never.
+    """
+
+    def __init__(self, shapes: Sequence[Shape], seed: str, timeout_ns: int | None) -> None:
+        """Group by `shapes`, with random sizes from `seed`.
+
+        Args:
+            shapes: Of the plan's items, in its order.
+            seed: Each item draws from a generator of its own made from this and its number.
+            timeout_ns: How long after the last add the groups end; None means never.
+        """
+        self._timeout_ns = timeout_ns
+        self._in_plan: list[_Batch[E]] = [
+            _Batch(number, shape, random.Random(f"{seed}/{number}"))
+            for number, shape in enumerate(shapes)
+        ]
+        # A stable sort: those with numbers first, each in the plan's order.
+        self._in_order = sorted(self._in_plan, key=lambda batch: not batch.shape.most)
+        self.due_ns: int | None = None
+
+    def add(self, entries: Collection[E], at_ns: int) -> list[Group[E]]:
+        """Put `entries` into the group of each item; the groups that this completes, in order."""
+        complete: list[Group[E]] = []
+        batches = self._in_order
+        for entry in entries:
+            for batch in batches:
+                batch.entries.append(entry)
+                if len(batch.entries) == batch.wanted:
+                    complete.append(batch.take(COORDINATE))
+        if self._timeout_ns is not None and entries:
+            self.due_ns = at_ns + self._timeout_ns
+        return complete
+
+    def end(self, kind: str) -> list[Group[E]]:
+        """End all groups as they are, also those in which nobody is, for a reset or a stop."""
+        self.due_ns = None
+        return [batch.take(kind) for batch in self._in_order]
+
+    def expire(self, at_ns: int) -> list[Group[E]]:
+        """End all groups if it is time for that."""
+        if self.due_ns is None or self.due_ns > at_ns:
+            return []
+        return self.end(TIMEOUT)
+
+    def drop(self, gone: Callable[[E], bool]) -> None:
+        """Take out the entries for which `gone` says so."""
+        for batch in self._in_order:
+            batch.entries = [entry for entry in batch.entries if not gone(entry)]
+
+    @property
+    def pending(self) -> list[int]:
+        """How many are in the group of each item of the plan, in its order."""
+        return [len(batch.entries) for batch in self._in_plan]

@@ -1,0 +1,149 @@
+"""Both ends of the coordinators in one process: a controller's, and those of some workers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import gevent
+
+from amoc import messages
+from amoc.coordinator import known
+from amoc.coordinator.actions import Actions, references
+from amoc.coordinator.groups import Groups
+from amoc.coordinator.plan import parse
+from amoc.engine.origin import Origin
+from amoc.messages import Parcel, Record
+from amoc.outbox import Outbox
+from amoc.timing import now_ns
+from amoc.user import User
+
+DEADLINE_S = 20.0
+
+
+def until(condition: Callable[[], Any], what: str = "") -> Any:
+    """Let the loop turn until `condition` holds; what it said."""
+    give_up = now_ns() + int(DEADLINE_S * 1e9)
+    while not (value := condition()):
+        assert now_ns() < give_up, what or condition
+        gevent.sleep(0.001)
+    return value
+
+
+class Worker:
+    """One worker's end, and its line, which can be cut."""
+
+    def __init__(self, cluster: Cluster, origin: Origin) -> None:
+        self.origin = origin
+        self.alive = True
+        self.deaf = False
+        """What it is sent is kept here, and not heard."""
+        self.unheard: list[bytes] = []
+        self.failures: list[tuple[str, BaseException]] = []
+        self._cluster = cluster
+        self.outbox = Outbox(origin.epoch, self._send)
+        self.actions = Actions(
+            origin.slot, self.outbox, lambda name, error: self.failures.append((name, error))
+        )
+
+    def _send(self, parcel: Parcel) -> None:
+        assert parcel.part == "coordinator"
+        assert (parcel.slot, parcel.epoch) == (self.origin.slot, self.origin.epoch)
+        if self.alive:
+            self._cluster.groups.hear(self.origin, parcel.body)
+
+    def hear(self, body: bytes) -> None:
+        if self.deaf:
+            self.unheard.append(body)
+        elif self.alive:
+            self.actions.hear(body)
+
+    def add(self, name: str, user_id: int, data: object = None) -> None:
+        self.actions.add(name, user_id, data)
+
+
+class Cluster:
+    """A controller's end and the workers that are up."""
+
+    def __init__(self, seed: int = 7, now: Callable[[], int] = now_ns) -> None:
+        self.notes: list[str] = []
+        self.sent: list[tuple[Origin, Record]] = []
+        self.workers: dict[Origin, Worker] = {}
+        self.groups = Groups(self._post, seed, self.notes.append, now)
+
+    def _post(self, origin: Origin, part: str, record: Record) -> None:
+        assert part == "coordinator"
+        self.sent.append((origin, record))
+        self.workers[origin].hear(messages.pack_item(record))
+
+    def up(self, slot: int, epoch: int = 1, node: str = "node0", deaf: bool = False) -> Worker:
+        origin = Origin(node, slot, epoch)
+        worker = self.workers[origin] = Worker(self, origin)
+        worker.deaf = deaf
+        self.groups.worker_up(origin)
+        return worker
+
+    def lose(self, worker: Worker) -> None:
+        worker.alive = False
+        del self.workers[worker.origin]
+        self.groups.worker_lost(worker.origin)
+
+    def ask(self, operation: str, *arguments: Any, origin: Origin | None = None) -> Any:
+        """A call, over the wire and back."""
+        there = messages.unpack(messages.pack(arguments))
+        answer = self.groups.operations[f"coordinator.{operation}"](origin, *there)
+        return messages.unpack(messages.pack(answer))
+
+    def start_in_init(
+        self, name: str, plan: Any, timeout: float | None = None, scope: str = "run"
+    ) -> None:
+        """What init() does, before there are workers."""
+        items = parse(name, plan)
+        known.start(name, items)
+        self.ask("start", name, [item.shape for item in items], timeout, scope, None)
+
+    def start_by_user(
+        self, worker: Worker, name: str, plan: Any, timeout: float | None = None
+    ) -> None:
+        items = parse(name, plan)
+        shapes = [item.shape for item in items]
+        functions = references(name, items)
+        generation = self.ask(
+            "start", name, shapes, timeout, "run", functions, origin=worker.origin
+        )
+        worker.actions.learn(name, generation, items)
+
+    def quiet(self) -> bool:
+        """Whether all groups have been run."""
+        return not any(one.acting for one in self.groups.states())
+
+    def flush(self) -> None:
+        for worker in list(self.workers.values()):
+            worker.actions.flush()
+
+
+class Crowd:
+    """What a user needs of those it belongs to."""
+
+    seed = 0
+    repeat_num = 1.0
+    repeat_interval_s = 0.0
+
+    def __init__(self, start: Callable[[int], object]) -> None:
+        self.states: dict[int, int] = {}
+        self.run_once = start
+        self.errors: dict[int, BaseException] = {}
+        self.alive: dict[int, User] = {}
+
+    def crashed(self, user: User, error: BaseException) -> None:
+        self.errors[user.id] = error
+
+    def left(self, user: User) -> None:
+        self.alive.pop(user.id, None)
+
+    def turn_away(self, user_id: int) -> None: ...
+
+    def start(self, ids: Sequence[int]) -> None:
+        for user_id in ids:
+            user = self.alive[user_id] = User(user_id, self)
+            gevent.get_hub().loop.run_callback(user.switch)

@@ -1,0 +1,479 @@
+"""Both ends together: adds become groups, and each group's actions run in a worker."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import gevent
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from amoc import metrics, pausing
+from amoc.coordinator import groups as groups_module
+from amoc.coordinator import known, tasks
+from amoc.errors import ScenarioError
+from amoc.messages import CoordinatorGroups
+from tests.unit.coordinator.connected import Cluster, Worker, until
+
+
+class Clock:
+    ns = 1_000_000_000_000
+
+    def __call__(self) -> int:
+        return self.ns
+
+
+met: list[Any] = []
+
+
+def meet(event: Any, a: Any, b: Any) -> None:
+    met.append((event, a, b))
+
+
+@pytest.fixture(autouse=True)
+def _nobody_has_met() -> None:
+    met.clear()
+
+
+def test_two_users_of_different_workers_meet_with_what_they_said() -> None:
+    cluster = Cluster()
+    cluster.start_in_init("pairs", (2, meet))
+    one, other = cluster.up(0), cluster.up(1)
+    one.add("pairs", 1, ["left", {"a": [1]}])
+    one.actions.flush()
+    other.add("pairs", 2, b"right")
+    until(lambda: met)
+    assert met == [(("coordinate", 2), (1, ("left", {"a": (1,)})), (2, b"right"))]
+    until(cluster.quiet)
+    state = cluster.groups.states()[0]
+    assert (state.pending, state.adds, state.groups, state.acting) == ([0], 2, 1, 0)
+
+
+def test_groups_are_run_by_the_workers_of_their_users_and_the_load_is_spread() -> None:
+    cluster = Cluster()
+    cluster.start_in_init("pairs", (2, meet))
+    workers = [cluster.up(slot) for slot in range(3)]
+    for user_id in range(1, 201):
+        workers[user_id % 2].add("pairs", user_id)
+        cluster.flush()
+    until(lambda: len(met) == 100)
+    share = Counter(
+        origin.slot
+        for origin, record in cluster.sent
+        if isinstance(record, CoordinatorGroups)
+        for _ in record.groups
+    )
+    assert share[2] == 0
+    assert abs(share[0] - share[1]) <= 2
+
+
+def test_all_form_items_run_after_the_numbered_ones_in_one_worker() -> None:
+    seen: list[Any] = []
+    cluster = Cluster()
+    cluster.start_in_init(
+        "x",
+        [
+            ("all", lambda event, users: seen.append(("all", event, [one for one, _ in users]))),
+            (2, lambda event, users: seen.append(("two", event, [one for one, _ in users]))),
+            (5, lambda event: seen.append(("five", event))),
+        ],
+    )
+    worker = cluster.up(0)
+    cluster.up(1)
+    for user_id in (1, 2, 3):
+        worker.add("x", user_id)
+    worker.actions.flush()
+    cluster.ask("reset", "x")
+    until(lambda: len(seen) == 4)
+    assert seen == [
+        ("two", ("coordinate", 2), [1, 2]),
+        ("two", ("reset", 1), [3]),
+        ("five", ("reset", 3)),
+        ("all", ("reset", 3), [1, 2, 3]),
+    ]
+    # Nobody came since: everything runs again, with nobody.
+    cluster.ask("reset", "x")
+    until(lambda: len(seen) == 7)
+    assert seen[4:] == [
+        ("two", ("reset", 0), []),
+        ("five", ("reset", 0)),
+        ("all", ("reset", 0), []),
+    ]
+
+
+def test_a_timeout_ends_the_groups_and_stands_still_while_the_run_is_paused() -> None:
+    clock = Clock()
+    cluster = Cluster(now=clock)
+    cluster.start_in_init("pairs", (2, meet), timeout=30)
+    worker = cluster.up(0)
+    assert cluster.groups.next_due_s() is None
+    worker.add("pairs", 1, "here")
+    worker.actions.flush()
+    assert cluster.groups.next_due_s() == 30
+    clock.ns += 20 * 10**9
+    cluster.groups.freeze()
+    clock.ns += 500 * 10**9
+    cluster.groups.tick()
+    assert cluster.groups.next_due_s() is None
+    cluster.groups.thaw()
+    assert cluster.groups.next_due_s() == 10
+    clock.ns += 10 * 10**9
+    cluster.groups.tick()
+    until(lambda: met)
+    assert met == [(("timeout", 1), (1, "here"), None)]
+    assert cluster.groups.next_due_s() is None
+    assert cluster.groups.states()[0].timeouts == 1
+
+
+def test_timeouts_come_by_themselves_when_the_greenlet_runs() -> None:
+    cluster = Cluster()
+    cluster.start_in_init("slow", (9, meet), timeout=3600)
+    cluster.start_in_init("pairs", (2, meet), timeout=0.02)
+    worker = cluster.up(0)
+    running = gevent.spawn(cluster.groups.run)
+    worker.add("slow", 7)
+    worker.actions.flush()
+    gevent.sleep(0)
+    worker.add("pairs", 1)
+    until(lambda: met)
+    assert met == [(("timeout", 1), (1, None), None)]
+    running.kill()
+
+
+def test_each_node_has_groups_of_its_own_where_that_is_the_scope() -> None:
+    cluster = Cluster()
+    cluster.start_in_init("pairs", (2, meet), scope="node")
+    here, there = cluster.up(0, node="node0"), cluster.up(0, node="node1")
+    here.add("pairs", 1)
+    there.add("pairs", 2)
+    cluster.flush()
+    assert cluster.groups.states()[0].pending == [2]
+    here.add("pairs", 3)
+    there.add("pairs", 4)
+    until(lambda: len(met) == 2)
+    assert sorted((a[0], b[0]) for _, a, b in met) == [(1, 3), (2, 4)]
+    cluster.ask("reset", "pairs")
+    until(lambda: len(met) == 4)
+    assert met[2:] == [(("reset", 0), None, None)] * 2
+
+
+def test_a_group_whose_worker_dies_before_it_acknowledged_is_run_by_another() -> None:
+    cluster = Cluster()
+    cluster.start_in_init("threes", (3, lambda event, users: met.append(users)))
+    doomed, other = cluster.up(0, deaf=True), cluster.up(1, deaf=True)
+    for user_id in (1, 2, 3):
+        (doomed if user_id < 3 else other).add("threes", user_id)
+        cluster.flush()
+    holder = doomed if doomed.unheard else other
+    survivor = other if holder is doomed else doomed
+    cluster.lose(holder)
+    assert len(survivor.unheard) == 1
+    survivor.deaf = False
+    survivor.hear(survivor.unheard.pop())
+    until(lambda: met)
+    assert [user_id for user_id, _ in met[0]] == [1, 2, 3]
+    until(cluster.quiet)
+
+
+def test_a_group_that_nobody_is_left_for_waits_for_the_next_worker() -> None:
+    cluster = Cluster()
+    cluster.start_in_init("pairs", (2, meet))
+    only = cluster.up(0, deaf=True)
+    only.add("pairs", 1)
+    only.add("pairs", 2)
+    only.actions.flush()
+    assert only.unheard
+    cluster.lose(only)
+    gevent.sleep(0)
+    assert not met
+    cluster.up(0, epoch=2)
+    until(lambda: met)
+    until(cluster.quiet)
+
+
+def test_a_group_is_not_run_again_when_its_worker_dies_after_it_acknowledged() -> None:
+    cluster = Cluster()
+    cluster.start_in_init("pairs", (2, meet))
+    worker, other = cluster.up(0), cluster.up(1)
+    worker.add("pairs", 1)
+    worker.add("pairs", 2)
+    until(lambda: met)
+    until(cluster.quiet)
+    cluster.lose(worker)
+    other.add("pairs", 3)
+    other.add("pairs", 4)
+    until(lambda: len(met) == 2)
+    assert [a[0] for _, a, _ in met] == [1, 3]
+
+
+def test_users_of_a_lost_worker_that_are_in_no_complete_group_are_dropped_and_counted() -> None:
+    cluster = Cluster()
+    cluster.start_in_init("pairs", (2, meet))
+    doomed, other = cluster.up(0), cluster.up(1)
+    doomed.add("pairs", 1)
+    doomed.actions.flush()
+    cluster.lose(doomed)
+    assert cluster.groups.states()[0].lost == 1
+    doomed.alive = True  # what it said before it died comes late
+    doomed.add("pairs", 1)
+    doomed.actions.flush()
+    other.add("pairs", 2)
+    other.actions.flush()
+    assert cluster.groups.states()[0].pending == [1]
+    again = cluster.up(0, epoch=2)
+    again.add("pairs", 1, "again")
+    until(lambda: met)
+    assert {a[0] for _, *users in met for a in users} == {1, 2}
+
+
+def test_a_worker_has_so_many_groups_at_a_time_and_the_others_wait(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tasks, "WINDOW", 10)
+    cluster = Cluster()
+    cluster.start_in_init("ones", (1, lambda event, users: met.append(users[0][0])))
+    worker = cluster.up(0, deaf=True)
+    for user_id in range(1, 101):
+        worker.add("ones", user_id)
+    worker.actions.flush()
+    assert sum(len(record.groups) for _, record in cluster.sent) == 10
+    worker.deaf = False
+    worker.hear(worker.unheard.pop())
+    until(lambda: len(met) == 100)
+    assert met == list(range(1, 101))
+    until(cluster.quiet)
+
+
+def test_what_is_too_much_to_hold_is_refused_counted_and_said_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(groups_module, "MOST_HELD", 50)
+    cluster = Cluster()
+    cluster.start_in_init("all", ("all", met.append))
+    worker = cluster.up(0)
+    for user_id in range(1, 101):
+        worker.add("all", user_id)
+        worker.actions.flush()
+    state = cluster.groups.states()[0]
+    assert (state.pending, state.adds, state.refused) == ([50], 50, 50)
+    assert len(cluster.notes) == 1
+    cluster.ask("reset", "all")
+    until(lambda: met == [("reset", 50)])
+    worker.add("all", 101)
+    worker.actions.flush()
+    assert cluster.groups.states()[0].pending == [1]
+
+
+def test_a_name_is_started_once_and_init_of_another_node_does_no_harm() -> None:
+    cluster = Cluster()
+    cluster.start_in_init("pairs", (2, meet))
+    worker = cluster.up(0)
+    with pytest.raises(ScenarioError, match="coordinator pairs is already started"):
+        cluster.start_by_user(worker, "pairs", (2, meet))
+    known.forget()
+    cluster.start_in_init("pairs", (2, meet))
+    assert len(cluster.groups.states()) == 1
+    with pytest.raises(ScenarioError, match="coordinator pairs is already started"):
+        cluster.start_in_init("pairs", (3, meet))
+    with pytest.raises(ScenarioError, match="coordinator pairs is already started"):
+        known.start("pairs", [])
+
+
+def test_a_coordinator_that_a_user_starts_works_in_every_worker_also_later_ones() -> None:
+    cluster = Cluster()
+    one, other = cluster.up(0), cluster.up(1)
+    cluster.start_by_user(one, "pairs", (2, meet))
+    later = cluster.up(2)
+    for user_id, worker in enumerate((other, other, later, later), start=1):
+        assert worker.actions.knows("pairs")
+        worker.add("pairs", user_id)
+    until(lambda: len(met) == 2)
+
+
+@pytest.mark.parametrize("function", [lambda event: None, Worker.add, "".join])
+def test_a_user_can_only_start_what_other_workers_can_find(function: Any) -> None:
+    cluster = Cluster()
+    worker = cluster.up(0)
+    with pytest.raises(ScenarioError, match=r"must be functions of a module's top level|must take"):
+        cluster.start_by_user(worker, "x", (2, function))
+
+
+def test_stop_runs_the_last_groups_and_the_name_is_free_again() -> None:
+    cluster = Cluster()
+    cluster.start_in_init("pairs", (2, meet))
+    worker, other = cluster.up(0), cluster.up(1)
+    worker.add("pairs", 1)
+    worker.actions.flush()
+    other.add("pairs", 5)  # is still here when the coordinator ends
+    cluster.ask("stop", "pairs")
+    until(lambda: met)
+    assert met == [(("stop", 1), (1, None), None)]
+    assert not worker.actions.knows("pairs")
+    with pytest.raises(ScenarioError, match="pairs must be started again before it is used"):
+        cluster.ask("reset", "pairs")
+    cluster.start_by_user(worker, "pairs", (2, meet))
+    later = cluster.up(2)
+    for user_id in (2, 3):
+        later.add("pairs", user_id)
+    until(lambda: len(met) == 2)
+    assert met[1] == (("coordinate", 2), (2, None), (3, None))
+
+
+def test_a_stopped_plan_is_forgotten_when_its_last_group_has_run() -> None:
+    cluster = Cluster()
+    cluster.start_in_init("pairs", (2, meet))
+    worker = cluster.up(0)
+    for _ in range(3):
+        cluster.ask("stop", "pairs")
+        until(lambda: not worker.actions._plans)
+        assert not cluster.groups._ended
+        cluster.start_by_user(worker, "pairs", (2, meet))
+    # A worker that is forked later has the plan of init() once more, and drops it.
+    later = cluster.up(0, epoch=2)
+    assert set(later.actions._plans) == {("pairs", 4)}
+    later.add("pairs", 1)
+    later.add("pairs", 2)
+    until(lambda: met[-1] == (("coordinate", 2), (1, None), (2, None)))
+
+
+def test_an_action_that_raises_is_counted_and_reported_and_the_others_run() -> None:
+    def fail(event: Any) -> None:
+        raise ValueError("no")
+
+    errors = metrics.counter("coordinator.failing.action_errors")
+    before = errors._cells[0]
+    cluster = Cluster()
+    cluster.start_in_init("failing", [(2, [fail, meet, fail]), (1, fail)])
+    worker = cluster.up(0)
+    worker.add("failing", 1)
+    worker.add("failing", 2)
+    until(lambda: met)
+    until(cluster.quiet)
+    assert errors._cells[0] - before == 4
+    assert [(name, str(error)) for name, error in worker.failures] == [("failing", "no")] * 4
+
+
+def test_an_action_may_wait_and_the_groups_behind_it_run_meanwhile() -> None:
+    gate = gevent.event.Event()
+    begun: list[int] = []
+    ended: list[int] = []
+
+    def act(event: Any, users: Any) -> None:
+        user_id = users[0][0]
+        begun.append(user_id)
+        if user_id % 2:
+            gate.wait()
+        ended.append(user_id)
+
+    cluster = Cluster()
+    cluster.start_in_init("ones", (1, act))
+    worker = cluster.up(0)
+    for user_id in range(1, 21):
+        worker.add("ones", user_id)
+    until(lambda: len(ended) == 10)
+    assert begun == list(range(1, 21))
+    assert cluster.groups.states()[0].acting >= 10
+    gate.set()
+    until(cluster.quiet)
+    assert sorted(ended) == begun
+
+
+def test_no_action_begins_while_the_run_is_paused() -> None:
+    cluster = Cluster()
+    cluster.start_in_init("pairs", (2, meet))
+    worker = cluster.up(0)
+    pausing.hold()
+    worker.add("pairs", 1)
+    worker.add("pairs", 2)
+    until(lambda: cluster.groups.states()[0].acting == 1)
+    for _ in range(20):
+        gevent.sleep(0)
+    assert not met
+    pausing.release()
+    until(lambda: met)
+    worker.add("pairs", 3)
+    worker.add("pairs", 4)
+    until(lambda: len(met) == 2)
+
+
+def test_data_that_cannot_travel_is_refused_where_it_is_added() -> None:
+    cluster = Cluster()
+    cluster.start_in_init("pairs", (2, meet))
+    worker = cluster.up(0)
+    with pytest.raises(ScenarioError, match="what is added to coordinator pairs must be made of"):
+        worker.add("pairs", 1, object())
+    with pytest.raises(ScenarioError, match="must have at most 1,048,576 bytes, but has"):
+        worker.add("pairs", 1, b"x" * (1 << 20))
+    with pytest.raises(KeyError):
+        worker.add("nobody", 1)
+    worker.add("pairs", 1, "\udc80")
+    worker.add("pairs", 2, {1: None})
+    until(lambda: met)
+    assert met[0][1:] == ((1, "\udc80"), (2, {1: None}))
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("add"), st.integers(0, 2), st.integers(1, 7)),
+        st.tuples(st.just("lose"), st.integers(0, 2), st.just(0)),
+        st.tuples(st.just("deafen"), st.integers(0, 2), st.just(0)),
+        st.tuples(st.just("reset"), st.just(0), st.just(0)),
+        st.tuples(st.just("expire"), st.just(0), st.just(0)),
+    ),
+    max_size=25,
+)
+
+
+@given(STEPS)
+def test_whatever_happens_each_add_is_in_a_group_that_ran_or_was_lost_with_its_worker(
+    steps: list[tuple[str, int, int]],
+) -> None:
+    known.forget()
+    clock = Clock()
+    ran: list[list[list[int]]] = [[], [], []]
+    sizes: list[Any] = [2, (1, 4), "all"]
+
+    def act(item: int) -> Any:
+        return lambda event, users: ran[item].append([one for one, _ in users])
+
+    cluster = Cluster(now=clock)
+    cluster.start_in_init("x", [(size, act(item)) for item, size in enumerate(sizes)], timeout=1)
+    workers = [cluster.up(slot) for slot in range(3)]
+    added, may_be_lost = 0, set()
+    for what, slot, count in steps:
+        worker = workers[slot]
+        if what == "add":
+            new = range(added + 1, added + 1 + count)
+            added += count
+            for user_id in new:
+                worker.add("x", user_id, slot)
+            worker.actions.flush()
+        elif what == "lose":
+            may_be_lost.update(range(1, added + 1))
+            cluster.lose(worker)
+            workers[slot] = cluster.up(slot, worker.origin.epoch + 1)
+        elif what == "deafen":
+            worker.deaf = True
+        elif what == "reset":
+            cluster.ask("reset", "x")
+        else:
+            clock.ns += 10**9
+            cluster.groups.tick()
+    for worker in workers:
+        worker.deaf = False
+        for body in worker.unheard:
+            worker.hear(body)
+    cluster.ask("reset", "x")
+    until(cluster.quiet)
+    state = cluster.groups.states()[0]
+    assert state.adds == added
+    assert state.pending == [0, 0, 0]
+    for item in range(3):
+        # A group may run twice where a worker died; then all of it does.
+        once = {tuple(users): None for users in ran[item] if users}
+        seen = Counter(one for users in once for one in users)
+        assert all(count == 1 for count in seen.values())
+        assert set(range(1, added + 1)) - seen.keys() <= may_be_lost
+        assert added - len(seen) <= state.lost
