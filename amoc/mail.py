@@ -12,7 +12,9 @@ queue. Nothing is lost silently::
                 + what is on its way + what died with a worker
 
 A box holds `MOST_MESSAGES`; what comes when it is full is refused, so that it is the newest that
-is missing and memory is bounded. A box lives as long as its user: it survives repetitions, and is
+is missing and memory is bounded. So is what is sent while the way out of the worker is full; and a
+user that sends and sends lets the loop turn every `BURST` messages, or nothing would ever leave. A
+box lives as long as its user: it survives repetitions, and is
 gone when the user leaves for good or its worker dies.
 
 On the wire a parcel is a stream of msgpack arrays, told apart by their length:
@@ -30,6 +32,7 @@ from functools import cached_property
 from math import inf
 from typing import Any
 
+import gevent
 import msgpack
 from gevent import get_hub, getcurrent
 from greenlet import greenlet
@@ -47,6 +50,8 @@ MOST_MESSAGES = 1_000
 """Messages in one box."""
 MOST_BYTES = 1 << 20
 """What one message may take, packed."""
+BURST = 1_000
+"""Messages that the users of a worker send before the loop must turn."""
 CHECK_S = 5.0
 """How long the addressee's worker may take to say what became of a message."""
 
@@ -141,6 +146,8 @@ class Verdict(IntEnum):
     FULL = 2
     UNREADABLE = 3
     """It was packed, but cannot be unpacked: a dict's key is a list in disguise, say."""
+    STUCK = 4
+    """More was sent than could leave the worker."""
 
 
 class Post:
@@ -154,6 +161,7 @@ class Post:
         outbox: Outbox | None,
         find_user: Callable[[int], Addressee | None],
         note: Callable[[str], None] | None = None,
+        crowded: Callable[[], bool] | None = None,
     ) -> None:
         """Be the post of one worker.
 
@@ -164,6 +172,7 @@ class Post:
             outbox: What leads to the other workers; None when there are none.
             find_user: The user of this worker with that number, None when it is not there.
             note: Told, once, what the operator should know.
+            crowded: Whether the way out is full.
         """
         self._slot = slot
         self._epoch = epoch
@@ -171,6 +180,8 @@ class Post:
         self._outbox = outbox
         self._find_user = find_user
         self._note = note
+        self._crowded = crowded
+        self._burst = 0
         self._number = 0
         self._checks: dict[int, Waiter[int]] = {}
         self._packer = _packer()
@@ -188,9 +199,16 @@ class Post:
         """See `send` of the module."""
         data = self._pack(user_id, message)
         self._sent.inc()
+        self._burst += 1
+        if self._burst >= BURST:
+            self._burst = 0
+            if isinstance(getcurrent(), Addressee):
+                gevent.sleep(0)
         slot = placement.slot_of(user_id, 1, self._slots)
         if slot == self._slot or self._outbox is None:
             verdict: int = self._deliver(user_id, data)
+        elif self._crowded is not None and self._crowded():
+            verdict = self._refuse(Verdict.STUCK, user_id)
         elif check:
             verdict = self._ask(self._outbox, user_id, data, slot)
         else:
@@ -249,14 +267,20 @@ class Post:
         if box.put(message):
             self._received.inc()
             return Verdict.DELIVERED
+        return self._refuse(Verdict.FULL, user_id)
+
+    def _refuse(self, verdict: Verdict, user_id: int) -> Verdict:
+        """Count it, and say so the first time."""
         self._refused.inc()
         if self._note is not None:
             tell, self._note = self._note, None
-            tell(
-                f"mailbox of user {user_id} is full ({MOST_MESSAGES} messages): what more comes is"
-                " refused, and counted in mail_refused"
+            what = (
+                f"mailbox of user {user_id} is full ({MOST_MESSAGES} messages)"
+                if verdict is Verdict.FULL
+                else f"users of worker {self._slot} send more mail than can leave it"
             )
-        return Verdict.FULL
+            tell(f"{what}: what more comes is refused, and counted in mail_refused")
+        return verdict
 
     def _ask(self, outbox: Outbox, user_id: int, data: bytes, slot: int) -> int:
         """Send a message and wait until its addressee's worker says what became of it."""
@@ -304,6 +328,8 @@ def _refusal(user_id: int, verdict: int) -> str:
         return f"mailbox of user {user_id} must have room, but holds {MOST_MESSAGES} messages"
     if verdict == Verdict.UNREADABLE:
         return f"a message must be what msgpack can unpack, but one for user {user_id} is not"
+    if verdict == Verdict.STUCK:
+        return f"mail to user {user_id} must be able to leave its worker, but too much is waiting"
     return f"user {user_id} must be there to get mail, but has not started or has left"
 
 
@@ -319,7 +345,8 @@ def attach(post: Post | None) -> None:
 def send(user_id: int, message: Any, check: bool = False) -> None:
     """Send `message` to the mailbox of a user, whichever worker it is in.
 
-    Never waits, unless it is to check; so anybody in a worker may send, a handler too.
+    Never waits, unless it is to check; so anybody in a worker may send, a handler too. A user that
+    sends a thousand messages in a row lets others have their turn.
 
     Args:
         user_id: The addressee's number.

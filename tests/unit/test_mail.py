@@ -56,7 +56,7 @@ class Town:
         self.crashes: list[BaseException] = []
         self.notes: list[str] = []
         self.parcels = 0
-        self.cut = False
+        self.cut = self.crowded = False
         self.crowd = Crowd(self)
         self.posts = [self.open(slot, 1) for slot in range(slots)]
 
@@ -66,7 +66,8 @@ class Town:
             return self.users.get(user_id) if here else None
 
         outbox = Outbox(epoch, self.carry)
-        return Post(slot, epoch, self.slots, outbox, find, self.notes.append)
+        crowded = lambda: self.crowded  # noqa: E731
+        return Post(slot, epoch, self.slots, outbox, find, self.notes.append, crowded)
 
     def carry(self, parcel):
         self.parcels += 1
@@ -339,6 +340,35 @@ def test_a_full_box_refuses_what_is_new_and_says_so_once(town, tally):
     assert len(town.notes) == 1
     assert "mailbox of user 2 is full (1000 messages)" in town.notes[0]
     assert town.box(2) == list(range(MOST_MESSAGES))
+
+
+def test_what_cannot_leave_the_worker_is_refused_and_said_once(town, tally):
+    town.settle(2, 3)
+    town.crowded = True
+    for _ in range(3):
+        amoc.send(2, "hello")
+    with pytest.raises(MailError, match="mail to user 2 must be able to leave its worker"):
+        amoc.send(2, "hello", check=True)
+    amoc.send(3, "within the worker")
+    assert tally() == {"sent": 5, "refused": 4, "received": 1}
+    assert len(town.notes) == 1
+    assert "users of worker 0 send more mail than can leave it" in town.notes[0]
+
+
+def test_a_user_that_sends_and_sends_does_not_stop_the_loop(town):
+    town.settle(2, 3)
+
+    def script(_):
+        while not ended:
+            amoc.send(2, "hello")
+            amoc.send(3, "hello")
+
+    ended = []
+    town.enter(1, script)
+    gevent.sleep(0.01)
+    ended.append(True)
+    until(lambda: 1 in town.results)
+    assert not town.crashes
 
 
 def test_a_worker_that_does_not_answer_a_check_is_an_error_at_the_deadline(town, monkeypatch):
