@@ -61,7 +61,7 @@ class Barriers:
             if one.n != n:
                 reason = (
                     f"barrier {name} must be given the same n by all users, but is given {n} while"
-                    f" {len(one.waiting)} wait there for {one.n}"
+                    f" others wait there for {one.n}"
                 )
                 self._post(origin, PART, BarrierRefusal(name, tickets[index:], reason))
                 return

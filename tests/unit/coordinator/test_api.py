@@ -1,0 +1,168 @@
+"""What scenarios call, with both ends in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from math import inf
+from typing import Any
+
+import pytest
+
+from amoc import calls, coordinator, messages
+from amoc.coordinator import api, known
+from amoc.coordinator.actions import Actions
+from amoc.coordinator.groups import Groups
+from amoc.engine.origin import Origin
+from amoc.errors import ClosedError, ScenarioError
+from amoc.outbox import Outbox
+from amoc.user import NotAUser
+from tests.unit.coordinator.connected import Crowd, until
+
+HERE = Origin("node0", 0, 1)
+
+met: list[Any] = []
+
+
+def meet(event: Any, a: Any, b: Any) -> None:
+    met.append((event, a, b))
+
+
+class Alone:
+    """A run in one process: init() first, then users."""
+
+    def __init__(self) -> None:
+        self.groups = Groups(self._post, 7)
+        self.actions: Actions | None = None
+        calls.install(self._ask)
+
+    def _ask(self, operation: str, arguments: tuple[Any, ...], _timeout_s: float) -> Any:
+        origin = HERE if self.actions else None
+        return self.groups.operations[operation](origin, *messages.unpack(messages.pack(arguments)))
+
+    def _post(self, _origin: Origin, _part: str, record: Any) -> None:
+        assert self.actions is not None
+        self.actions.hear(messages.pack_item(record))
+
+    def begin(self, alone: bool = True) -> None:
+        outbox = Outbox(1, lambda parcel: self.groups.hear(HERE, parcel.body))
+        self.actions = Actions(0, outbox, alone=alone)
+        api.attach(self.actions)
+        self.groups.worker_up(HERE)
+
+    def run(self, start: Callable[[int], object], *ids: int) -> Crowd:
+        crowd = Crowd(start)
+        crowd.start(ids)
+        until(lambda: not crowd.alive)
+        return crowd
+
+
+@pytest.fixture
+def run() -> Iterator[Alone]:
+    met.clear()
+    yield Alone()
+    calls.install(None)
+
+
+def test_the_calling_user_is_added_or_whoever_is_named(run: Alone) -> None:
+    coordinator.start("pairs", [(2, meet)])
+    run.begin()
+
+    def start(user_id: int) -> None:
+        coordinator.add("pairs")
+        coordinator.add("pairs", ["data"])
+        coordinator.add("pairs", 77, {"a": 1})
+        coordinator.add("pairs", 78, None)
+
+    crowd = run.run(start, 5)
+    assert not crowd.errors
+    until(lambda: len(met) == 2)
+    event = coordinator.Event("coordinate", 2)
+    assert met == [(event, (5, None), (5, ("data",))), (event, (77, {"a": 1}), (78, None))]
+
+
+def test_reset_and_stop_count_what_the_caller_added_before(run: Alone) -> None:
+    coordinator.start("pairs", (2, meet), timeout=inf)
+    run.begin()
+
+    def start(user_id: int) -> None:
+        coordinator.add("pairs", "one")
+        state = coordinator.state("pairs")
+        assert state is not None
+        assert (state.name, state.scope, list(state.pending)) == ("pairs", "run", [1])
+        coordinator.reset("pairs")
+        coordinator.add("pairs", "two")
+        coordinator.stop("pairs")
+        with pytest.raises(ScenarioError, match="pairs must be started again before it is used"):
+            coordinator.add("pairs", "three")
+        coordinator.start("pairs", (1, lambda event, users: met.append(users)), timeout=5)
+        coordinator.add("pairs", "four")
+
+    crowd = run.run(start, 9)
+    assert not crowd.errors
+    until(lambda: len(met) == 3)
+    assert met == [
+        (("reset", 1), (9, "one"), None),
+        (("stop", 1), (9, "two"), None),
+        ((9, "four"),),
+    ]
+
+
+def test_a_worker_that_has_not_heard_of_a_coordinator_yet_asks_for_it(run: Alone) -> None:
+    run.begin(alone=False)
+
+    def start(user_id: int) -> None:
+        coordinator.start("pairs", (2, meet))
+        assert run.actions is not None
+        run.actions._adding.clear()  # as if another worker had started it a moment ago
+        coordinator.add("pairs", 1, 1)
+        coordinator.add("pairs", 2, 2)
+
+    crowd = run.run(start, 5)
+    assert not crowd.errors
+    until(lambda: met)
+
+
+def test_users_of_one_process_meet_at_a_barrier(run: Alone) -> None:
+    run.begin()
+    crowd = run.run(lambda user_id: met.append(coordinator.barrier("b", 3, timeout=20)), 1, 2, 3)
+    assert not crowd.errors
+    assert met == [True] * 3
+
+
+def test_init_is_told_what_cannot_be_before_anything_is_asked(run: Alone) -> None:
+    coordinator.start("pairs", (2, meet))
+    for call, says in (
+        (lambda: coordinator.start("pairs", (2, meet)), "pairs is already started"),
+        (lambda: coordinator.start("a b", (2, meet)), "the name of a coordinator must have 1 to"),
+        (lambda: coordinator.start("x", (2, meet), timeout=0), "timeout of coordinator x must be"),
+        (lambda: coordinator.start("x", (2, meet), timeout="5"), "more than 0 s, but is '5'"),
+        (lambda: coordinator.start("x", (2, meet), scope="all"), 'must be "run" or "node", but is'),
+        (lambda: coordinator.start("x", []), r"the plan of coordinator x must be"),
+        (lambda: coordinator.reset("x"), "coordinator x must be started before it is used"),
+        (lambda: coordinator.stop("x"), "coordinator x must be started before it is used"),
+    ):
+        with pytest.raises(ScenarioError, match=says):
+            call()
+    coordinator.stop("pairs")
+    coordinator.start("pairs", (3, meet))
+    assert [taking for *_, taking in known.plans()] == [False, True]
+
+
+def test_what_is_for_users_is_not_there_before_the_run(run: Alone) -> None:
+    coordinator.start("pairs", (2, meet))
+    with pytest.raises(NotAUser):
+        coordinator.add("pairs", 5)
+    with pytest.raises(ClosedError, match="users of a run are added"):
+        coordinator.add("pairs", 5, None)
+    with pytest.raises(ClosedError, match="users of a run wait at barriers"):
+        coordinator.barrier("b", 2)
+    run.begin()
+    for call, says in (
+        (lambda: coordinator.barrier("b", 0), "for 1 to 10,000,000 users, but is for 0"),
+        (lambda: coordinator.barrier("b", 2.0), "but is for 2.0"),
+        (lambda: coordinator.barrier("b c", 2), "the name of a barrier"),
+        (lambda: coordinator.barrier("b", 2, timeout=-1), "must be more than 0 s, but is -1"),
+        (lambda: coordinator.add("pairs", "me", None), "must be given by its id, but is 'me'"),
+    ):
+        with pytest.raises(ScenarioError, match=says):
+            call()

@@ -1,0 +1,252 @@
+"""Barriers: users wait until all are there, and go together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gevent
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from amoc import pausing
+from amoc.coordinator import waiting_room
+from amoc.coordinator.barrier import LEAD_NS, Barriers, ranges
+from amoc.coordinator.waiting_room import BarrierTimeout
+from amoc.engine.origin import Origin
+from amoc.errors import AmocError, ScenarioError
+from amoc.messages import BarrierArrivals, BarrierRefusal, BarrierRelease, BarrierWithdrawals
+from amoc.timing import now_ns
+from amoc.user import Leave
+from tests.unit.coordinator.connected import Cluster, Crowd, Worker, until
+
+A, B = Origin("node0", 0, 1), Origin("node0", 1, 1)
+
+
+class Meeting:
+    """Users of a worker that come to a barrier."""
+
+    def __init__(self, worker: Worker, n: int, timeout: float = 60.0, rounds: int = 1) -> None:
+        self.worker, self.n, self.timeout, self.rounds = worker, n, timeout, rounds
+        self.released: dict[int, list[int]] = {}
+        self.came: dict[int, bool] = {}
+        self.crowd = Crowd(self.come)
+
+    def come(self, user_id: int) -> None:
+        for _ in range(self.rounds):
+            together = self.worker.actions.room.wait("all", self.n, self.timeout)
+            self.came[user_id] = together
+            if together:
+                self.released.setdefault(user_id, []).append(now_ns())
+
+    def start(self, ids: Any) -> None:
+        self.crowd.start(ids)
+
+
+def waiting(cluster: Cluster) -> int:
+    return cluster.groups._barriers.waiting().get("all", (0, 0))[0]
+
+
+def test_nobody_goes_before_the_last_one_is_there_and_then_all_do() -> None:
+    cluster = Cluster()
+    here, there = Meeting(cluster.up(0), 400), Meeting(cluster.up(1), 400)
+    here.start(range(1, 200))
+    there.start(range(200, 400))
+    until(lambda: waiting(cluster) == 399)
+    gevent.sleep(0)
+    assert not here.released
+    assert not there.released
+    last_ns = now_ns()
+    here.start([400])
+    until(lambda: len(here.released) + len(there.released) == 400)
+    moments = [at for one in (here, there) for times in one.released.values() for at in times]
+    assert min(moments) >= last_ns + LEAD_NS
+    assert not waiting(cluster)
+    assert not len(here.worker.actions.room)
+
+
+def test_a_barrier_can_be_used_again_and_again() -> None:
+    cluster = Cluster()
+    here, there = Meeting(cluster.up(0), 6, rounds=5), Meeting(cluster.up(1), 6, rounds=5)
+    here.start([1, 2, 3])
+    there.start([4, 5, 6])
+    until(lambda: not here.crowd.alive and not there.crowd.alive)
+    times = {**here.released, **there.released}
+    for number in range(4):
+        assert max(t[number] for t in times.values()) < min(t[number + 1] for t in times.values())
+
+
+def test_one_that_waited_too_long_gets_an_error_and_does_not_count_any_more() -> None:
+    cluster = Cluster()
+    worker = cluster.up(0)
+    patient, hasty = Meeting(worker, 3), Meeting(worker, 3, timeout=0.01)
+    patient.start([1])
+    hasty.start([2])
+    until(lambda: 2 in hasty.crowd.errors)
+    error = hasty.crowd.errors[2]
+    assert isinstance(error, BarrierTimeout)
+    assert isinstance(error, TimeoutError)
+    assert isinstance(error, AmocError)
+    assert str(error) == "3 users must be at barrier all within 0.01 s, but were not"
+    assert waiting(cluster) == 1
+    patient.start([3])
+    until(lambda: waiting(cluster) == 2)
+    assert not patient.released
+    patient.start([4])
+    until(lambda: len(patient.released) == 3)
+
+
+def test_one_that_gives_up_when_the_release_is_on_its_way_is_released() -> None:
+    cluster = Cluster()
+    worker = cluster.up(0, deaf=True)
+    hasty = Meeting(worker, 2, timeout=0.01)
+    hasty.start([1, 2])
+    until(lambda: worker.unheard)  # all are there
+    gevent.sleep(0.02)  # meanwhile they give up
+    worker.deaf = False
+    for body in worker.unheard:
+        worker.hear(body)
+    until(lambda: len(hasty.released) == 2)
+    assert not hasty.crowd.errors
+
+
+def test_a_controller_that_says_nothing_ends_in_the_timeout(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(waiting_room, "CONFIRM_S", 0.01)
+    cluster = Cluster()
+    worker = cluster.up(0, deaf=True)
+    hasty = Meeting(worker, 2, timeout=0.01)
+    hasty.start([1])
+    until(lambda: 1 in hasty.crowd.errors)
+    assert isinstance(hasty.crowd.errors[1], BarrierTimeout)
+
+
+def test_a_killed_user_and_a_lost_worker_do_not_count_any_more() -> None:
+    cluster = Cluster()
+    here, there = Meeting(cluster.up(0), 4), Meeting(cluster.up(1), 4)
+    here.start([1, 2])
+    there.start([3])
+    until(lambda: waiting(cluster) == 3)
+    here.crowd.alive[1].kill()
+    until(lambda: waiting(cluster) == 2)
+    cluster.lose(there.worker)
+    assert waiting(cluster) == 1
+    here.start([5, 6])
+    until(lambda: waiting(cluster) == 3)
+    assert not here.released
+    here.start([7])
+    until(lambda: len(here.released) == 4)
+
+
+def test_a_user_that_is_asked_to_leave_is_told_that_it_is_not_together_with_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(waiting_room, "LOOK_S", 0.005)
+    cluster = Cluster()
+    here = Meeting(cluster.up(0), 3)
+    here.start([1, 2])
+    until(lambda: waiting(cluster) == 2)
+    here.crowd.alive[1].ask_to_leave(Leave.RUN_ENDS)
+    until(lambda: here.came == {1: False})
+    assert waiting(cluster) == 1
+    assert not here.crowd.errors
+
+
+def test_the_timeout_stands_still_and_nobody_is_let_go_while_the_run_is_paused() -> None:
+    cluster = Cluster()
+    here = Meeting(cluster.up(0), 2, timeout=0.05)
+    here.start([1])
+    until(lambda: waiting(cluster) == 1)
+    pausing.hold()
+    gevent.sleep(0.1)
+    here.start([2])
+    until(lambda: not waiting(cluster))
+    gevent.sleep(2 * LEAD_NS / 1e9)
+    assert not here.released
+    assert not here.crowd.errors
+    pausing.release()
+    until(lambda: len(here.released) == 2)
+
+
+def test_all_must_wait_for_the_same_number() -> None:
+    cluster = Cluster()
+    worker = cluster.up(0)
+    three, two = Meeting(worker, 3), Meeting(worker, 2)
+    three.start([1])
+    until(lambda: waiting(cluster) == 1)
+    two.start([2])
+    until(lambda: 2 in two.crowd.errors)
+    assert isinstance(two.crowd.errors[2], ScenarioError)
+    assert str(two.crowd.errors[2]) == (
+        "barrier all must be given the same n by all users, but is given 2 while others wait there for 3"
+    )
+    three.start([3, 4])
+    until(lambda: len(three.released) == 3)
+
+
+def test_tickets_travel_as_ranges() -> None:
+    assert ranges([]) == []
+    assert ranges([1, 2, 3, 7, 8, 5]) == [(1, 3), (7, 2), (5, 1)]
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["come", "come", "come", "give up", "lose"]),
+        st.sampled_from([A, B]),
+        st.integers(1, 5),
+    ),
+    max_size=40,
+)
+
+
+@given(st.integers(1, 7), STEPS)
+def test_exactly_n_are_released_at_a_time_and_nobody_twice_or_after_giving_up(
+    n: int, steps: list[tuple[str, Origin, int]]
+) -> None:
+    sent: list[tuple[Origin, Any]] = []
+    barriers = Barriers(lambda origin, _part, record: sent.append((origin, record)), lambda: 0)
+    present: list[tuple[Origin, int]] = []
+    ticket = 0
+    for what, origin, count in steps:
+        sent.clear()
+        if what == "come":
+            new = list(range(ticket + 1, ticket + 1 + count))
+            ticket += count
+            barriers.arrive(origin, BarrierArrivals("all", n, new))
+            present += [(origin, one) for one in new]
+        elif what == "give up":
+            mine = [one for where, one in present if where == origin][:count]
+            barriers.withdraw(origin, BarrierWithdrawals("all", [*mine, 10_000]))
+            present = [one for one in present if one not in [(origin, it) for it in mine]]
+            told = [one for _, record in sent for one in record.tickets]
+            assert told == mine
+            continue
+        else:
+            barriers.worker_lost(origin)
+            present = [one for one in present if one[0] != origin]
+        released = [
+            (where, first + more)
+            for where, record in sent
+            for first, count in record.ranges
+            for more in range(count)
+        ]
+        assert len(set(released)) == len(released)
+        assert len(released) == len(present) // n * n
+        assert set(released) == set(present[: len(released)])
+        present = present[len(released) :]
+        assert barriers.waiting().get("all", (0, n)) == (len(present), n)
+
+
+def test_every_record_of_a_barrier_is_addressed_to_who_waits() -> None:
+    sent: list[tuple[Origin, Any]] = []
+    barriers = Barriers(lambda origin, _part, record: sent.append((origin, record)), lambda: 5)
+    barriers.arrive(A, BarrierArrivals("x", 3, [1, 2]))
+    barriers.arrive(B, BarrierArrivals("x", 4, [1]))
+    barriers.arrive(B, BarrierArrivals("x", 3, [2]))
+    reason = "barrier x must be given the same n by all users, but is given 4 while others wait there for 3"
+    assert sent == [
+        (B, BarrierRefusal("x", [1], reason)),
+        (A, BarrierRelease("x", 5 + LEAD_NS, [(1, 2)])),
+        (B, BarrierRelease("x", 5 + LEAD_NS, [(2, 1)])),
+    ]
