@@ -60,6 +60,7 @@ def _run(plan: RunPlan, json_file: str | None) -> NoReturn:
     from amoc.engine.controller import Controller, handle_signals
     from amoc.output import SummaryFile
     from amoc.view.console import console as make_console
+    from amoc.view.keyboard import Keyboard
     from amoc.view.live import LiveView
     from amoc.view.summary import print_summary
 
@@ -67,9 +68,10 @@ def _run(plan: RunPlan, json_file: str | None) -> NoReturn:
     console = make_console()
     view = LiveView(console)
     controller = Controller(plan, on_line=view.line, on_event=view.event)
-    view.attach(controller.status)
+    keyboard = Keyboard(controller.status, controller.operate, view.event, view.refresh)
+    view.attach(controller.status, keyboard)
     handle_signals(controller)
-    with view:
+    with view, keyboard:
         outcome = controller.run()
     if outcome.summary is not None:
         print_summary(console, outcome.summary)

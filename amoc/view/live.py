@@ -7,7 +7,7 @@ stay in the terminal's history.
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 import gevent
 from rich.console import Console, Group, RenderableType
@@ -18,6 +18,7 @@ from amoc.engine.run import Status
 from amoc.engine.state import State
 from amoc.figures import timer_summary
 from amoc.timing import S_NS, format_duration, now_ns
+from amoc.view.keys import HINT
 from amoc.view.summary import BUILT_IN_TIMERS, counters_table, nonzero, timers_table
 
 REFRESH_S = 0.5
@@ -50,6 +51,18 @@ class _Rates:
         return {name: (count - before.get(name, 0)) / span_s for name, count in counters.items()}
 
 
+class Prompting(Protocol):
+    """What takes keys below the tables: `amoc.view.keyboard.Keyboard`."""
+
+    @property
+    def active(self) -> bool:
+        """Whether keys are taken now."""
+
+    @property
+    def prompt(self) -> str | None:
+        """The line that is being typed; None while single keys are taken."""
+
+
 class LiveView:
     """Shows a run on the terminal, or line by line where there is none."""
 
@@ -60,10 +73,17 @@ class LiveView:
         self._rates = _Rates()
         self._live: Live | None = None
         self._task: gevent.Greenlet[[], None] | None = None
+        self._keyboard: Prompting | None = None
 
-    def attach(self, status: Status) -> None:
-        """Show `status` from now on."""
+    def attach(self, status: Status, keyboard: Prompting | None = None) -> None:
+        """Show `status` from now on, and what is typed at `keyboard`."""
         self._status = status
+        self._keyboard = keyboard
+
+    def refresh(self) -> None:
+        """Show now what has changed; where there is no terminal that can wait."""
+        if self._live is not None:
+            self._live.update(self._tables(), refresh=True)
 
     def __enter__(self) -> Self:
         if self._console.is_terminal:
@@ -83,6 +103,7 @@ class LiveView:
         if self._live is not None:
             self._live.update("", refresh=True)
             self._live.stop()
+            self._live = None
 
     def line(self, text: str) -> None:
         """Show a line that a process of the run has printed."""
@@ -98,8 +119,8 @@ class LiveView:
         while True:
             gevent.sleep(beat_s)
             if self._live is not None:
-                self._live.update(self._tables(), refresh=True)
-            elif self._status.state in (State.RUNNING, State.STOPPING):
+                self.refresh()
+            elif self._status.state in (State.RUNNING, State.PAUSED, State.STOPPING):
                 self._console.print(Text(self.plain_line()), soft_wrap=True)
 
     def plain_line(self) -> str:
@@ -140,7 +161,16 @@ class LiveView:
         ]
         if workers:
             parts += ["", Text("workers  " + "   ".join(workers), style="dim")]
+        if self._keyboard is not None and self._keyboard.active:
+            parts += ["", self._foot(self._keyboard.prompt)]
         return Group(*parts)
+
+    def _foot(self, typed: str | None) -> Text:
+        """The line that is being typed, its end where it is too long; or what the keys are."""
+        if typed is None:
+            return Text(HINT, style="dim", no_wrap=True, overflow="ellipsis")
+        room = max(1, self._console.width - 3)
+        return Text.assemble((":", "bold"), typed[-room:], (" ", "reverse"))
 
     def _head(self) -> Text:
         status, figures = self._status, self._status.figures

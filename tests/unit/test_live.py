@@ -25,7 +25,7 @@ def plan(duration_s=None):
 
 
 def status(duration_s=None, state=State.RUNNING, **parts) -> Status:
-    found = Status(state=state, plan=plan(duration_s), elapsed_s=12.0)
+    found = Status(state=state, plan=plan(duration_s), elapsed_s=12.0, added=10)
     ttd = Histogram.of([1_000_000] * 99 + [5_000_000])
     flat = [number for item in ttd.cells.items() for number in item]
     worker = WorkerFigures(0, 1, 4711, 5, 5, 0, 0, 0, 0, 0.002, 0)
