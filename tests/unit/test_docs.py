@@ -32,7 +32,8 @@ _MARKED = re.compile(r"<!-- (scenario|file): (\S+) ?(.*?) ?-->\n```python\n(.*?)
 _EXITS = re.compile(r"exits (\d+)$")
 _FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _INDENTED = re.compile(r"^ {4}(\S.*)$", re.MULTILINE)
-_AMOC = re.compile(r"(?:[\w./]*python3? -m |\.venv/bin/)?amoc (?=(?:run|check|xmppd)\b)(.*)")
+_NAMES = "|".join(sorted(cli.commands))
+_AMOC = re.compile(rf"(?:[\w./]*python3? -m |\.venv/bin/)?amoc (?=(?:{_NAMES})\b)(.*)")
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 
@@ -131,7 +132,7 @@ def _shipped() -> list[tuple[str, str, list[str]]]:
     for page, command in COMMANDS:
         words = shlex.split(command)
         ours = [word for word in words if word.startswith("scenarios/")]
-        if words[0] in ("run", "check") and ours:
+        if words[0] in ("run", "check", "plan") and ours:
             pairs = [f"--set={words[at + 1]}" for at, word in enumerate(words) if word == "--set"]
             found.append((page, ours[0], pairs))
     return [one for at, one in enumerate(found) if one not in found[:at]]
