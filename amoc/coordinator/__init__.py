@@ -2,7 +2,7 @@
 
     coordinator.start("pairs", [(2, introduce)], timeout=30)     # in init()
     coordinator.add("pairs", client.jid)                         # in start()
-    coordinator.barrier("all logged in", 70_000, timeout=600)
+    coordinator.barrier("logged_in", 70_000, timeout=600)
 
 Names of barriers and coordinators are those of the whole run.
 """

@@ -1,0 +1,133 @@
+"""How many adds coordinators take, how soon actions follow, how close a barrier's users are.
+
+Wanted (issue of the load control): 50,000 adds a second, summed over two workers; at 5,000 a second
+the action begins within 20 ms of the completing add at the 95th percentile; all users of a barrier
+are released within 100 ms of each other.
+
+    python benchmarks/coordinator.py [--rate 5000 …] [--seconds 5] [--users 100] [--size 2]
+                                     [--barrier 20000] [--rounds 3]
+
+Everything is measured in ``amoc run`` as an operator calls it. CPU is user and system time of each
+process while users add, the scenario's own work (pacing, clocks, actions) included.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import machine
+import processes
+
+HERE = Path(__file__).parent
+WANTED_PER_S = 50_000
+SETTLE_S = 4.0
+"""For processes to start and users to be there."""
+LATE_S = 0.05
+"""Users that add later than this at the 99th percentile make the figures doubtful."""
+
+
+def sleep_until(moment: float) -> None:
+    time.sleep(max(0.0, moment - time.monotonic()))
+
+
+def run(settings: Mapping[str, Any], measured_s: float) -> tuple[dict[str, Any], dict[str, float]]:
+    """The summary of a run, and the CPU seconds of each process in the time that is measured."""
+    begin = time.monotonic() + SETTLE_S
+    full = {**settings, "begin": begin, "repeat_num": 1, "user_rate": "infinity"}
+    words = [word for name, value in full.items() for word in ("--set", f"{name}={value}")]
+    with tempfile.TemporaryDirectory() as directory:
+        summary = Path(directory) / "summary.json"
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "amoc", "run", str(HERE / "coordinator_scenario.py")),
+                *("--users", str(settings["crowd"]), "--workers", "2", *words),
+                *("--json", str(summary)),
+            ],
+            cwd=directory,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        sleep_until(begin)
+        names = processes.family(process.pid)
+        before = {pid: processes.cpu_s(pid) for pid in names}
+        sleep_until(begin + measured_s)
+        used = {names[pid]: processes.cpu_s(pid) - before[pid] for pid in names}
+        output, _ = process.communicate(timeout=180)
+        if process.returncode:
+            sys.exit(output)
+        return json.loads(summary.read_text()), {**used, "begin": begin}
+
+
+def adds(options: argparse.Namespace, rate: int) -> None:
+    settings = {
+        "rate": rate,
+        "seconds": options.seconds,
+        "crowd": options.users,
+        # Each user wakes up fifty times a second, whatever the rate.
+        "batch": max(1, rate // (50 * options.users)),
+        "size": options.size,
+    }
+    measured_s = options.seconds * 0.95
+    summary, used = run(settings, measured_s)
+    counters, timers = summary["counters"], summary["timers"]
+    late, delay = timers["adding_lateness"], timers["coordinator_action_delay"]
+    took_s = summary["gauges"]["last_action_s"] - used.pop("begin")
+    added, acted = counters["coordinator.groups.adds"], counters["acted"]
+    print(
+        f"wanted {rate} adds/s for {options.seconds:g} s, groups of {options.size}; done"
+        f" {acted / took_s:.0f}/s: added {added}, acted upon {acted}"
+    )
+    print(f"  added late by: p50 {late['p50_s'] * 1e3:.1f} ms, p99 {late['p99_s'] * 1e3:.1f} ms")
+    if late["p99_s"] > LATE_S:
+        print("  NO VERDICT: users added too late, so what follows flatters")
+    print(
+        f"  from the completing add to its action: p50 {delay['p50_s'] * 1e3:.2f} ms,"
+        f" p95 {delay['p95_s'] * 1e3:.2f} ms, p99 {delay['p99_s'] * 1e3:.2f} ms"
+    )
+    count = rate * measured_s
+    each = ", ".join(f"{name} {s / count * 1e6:.1f}" for name, s in sorted(used.items()) if s)
+    print(f"  CPU per add in µs: {each}; in all {sum(used.values()) / count * 1e6:.1f}")
+
+
+def barrier(options: argparse.Namespace) -> None:
+    settings = {"rate": 0, "crowd": options.barrier, "rounds": options.rounds}
+    summary, _ = run(settings, 0.1)
+    gauges = summary["gauges"]
+    spreads = [
+        gauges[f"last_{number}_s"] - gauges[f"first_{number}_s"] for number in range(options.rounds)
+    ]
+    print(
+        f"wanted {options.barrier} users of two workers at a barrier {options.rounds} times; done"
+        f" {summary['counters']['barrier.all.released']} of {options.barrier * options.rounds}"
+    )
+    shown = ", ".join(f"{spread * 1e3:.1f}" for spread in spreads)
+    print(f"  from the first one released to the last, in ms: {shown}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rate", type=int, nargs="*", default=[5_000, 20_000, WANTED_PER_S])
+    parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--users", type=int, default=100)
+    parser.add_argument("--size", type=int, default=2)
+    parser.add_argument("--barrier", type=int, default=20_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    print(machine.describe())
+    for rate in options.rate:
+        adds(options, rate)
+    if options.barrier:
+        barrier(options)
+
+
+if __name__ == "__main__":
+    main()

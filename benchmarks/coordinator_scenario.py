@@ -1,0 +1,63 @@
+"""What benchmarks/coordinator.py runs: users that add themselves, or that meet at a barrier."""
+
+import gevent
+
+from amoc import coordinator, metrics, setting, sleep
+from amoc.timing import S_NS, now_ns
+
+begin = setting(0.0, "When to begin, on the monotonic clock")
+seconds = setting(5.0, "For how long to add")
+rate = setting(
+    50_000, "Adds a second, of all users together; 0 is for barriers", verify=lambda n: n >= 0
+)
+crowd = setting(100, "How many users there are", verify=lambda n: n > 0)
+batch = setting(10, "Adds that a user makes in a row", verify=lambda n: n > 0)
+size = setting(2, "Users in a group", verify=lambda n: n > 0)
+rounds = setting(3, "How often users meet at the barrier", verify=lambda n: n > 0)
+
+
+def init():
+    coordinator.start("groups", (size.get(), act), timeout=5)
+
+
+def act(event, users):
+    metrics.counter("acted").inc(event.count)
+    metrics.gauge("last_action_s", merge="max").set(now_ns() / S_NS)
+
+
+def start(user_id):
+    if rate.get():
+        add(user_id, int(begin.get() * S_NS))
+    else:
+        meet()
+
+
+def add(user_id, begin_ns):
+    late = metrics.timer("adding_lateness")
+    period_ns = int(batch.get() * crowd.get() / rate.get() * S_NS)
+    due_ns = begin_ns + period_ns * user_id // crowd.get()  # not all at once
+    end_ns = begin_ns + int(seconds.get() * S_NS)
+    several = range(batch.get())
+    while due_ns < end_ns:
+        wait_ns = due_ns - now_ns()
+        if wait_ns > 0:
+            sleep(wait_ns / S_NS)
+        late.record_ns(now_ns() - due_ns)
+        for _ in several:
+            coordinator.add("groups", "user@localhost")
+        due_ns += period_ns
+    gevent.sleep(2)  # until the last actions have run
+
+
+_first: set[int] = set()
+
+
+def meet():
+    for number in range(rounds.get()):
+        coordinator.barrier("all", crowd.get(), timeout=120)
+        now_s = now_ns() / S_NS
+        if number not in _first:
+            _first.add(number)
+            metrics.gauge(f"first_{number}_s", merge="min").set(now_s)
+        metrics.gauge(f"last_{number}_s", merge="max").set(now_s)
+        sleep(1)

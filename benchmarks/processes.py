@@ -1,0 +1,36 @@
+"""The processes of a run, and what CPU time each has used: for benchmarks that start `amoc run`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+_TICK_S = 1 / os.sysconf("SC_CLK_TCK")
+
+
+def family(controller: int) -> dict[int, str]:
+    """The processes of a run by their roles: ``controller``, ``node``, ``worker 0``, …"""
+    above = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                stat = (entry / "stat").read_text()
+            except OSError:
+                continue
+            above[int(entry.name)] = int(stat.rsplit(")", 1)[1].split()[1])
+    found = {controller: "controller"}
+    for _ in range(4):
+        for pid, parent in above.items():
+            if parent in found and pid not in found:
+                title = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0].decode()
+                found[pid] = title.removeprefix("amoc: ").split(" (")[0]
+    return found
+
+
+def cpu_s(pid: int) -> float:
+    """The CPU time that a process has used, user and system; 0 when it is gone."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) * _TICK_S

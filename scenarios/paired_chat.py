@@ -1,0 +1,62 @@
+"""Strangers are paired, and chat in turns at a rate that all users share.
+
+amoc run scenarios/paired_chat.py --users 100 --duration 30s
+
+Without further ado amoc starts a small XMPP server for it. To load yours, with accounts user_1 /
+password_1 and so on: --set xmpp_servers=127.0.0.1:5222 --set xmpp_domain=localhost
+"""
+
+from amoc import coordinator, receive, send, setting, throttle, user, xmpp
+
+rate = setting(
+    3000,
+    "Messages a minute over all users",
+    verify=lambda n: n >= 0,
+    update=lambda _, new: throttle.change_rate("messages", new),
+)
+length = setting(
+    5, "How many messages each of a pair writes before they part", verify=lambda n: n >= 1
+)
+
+
+def init():
+    throttle.start("messages", rate=rate.get(), interval=60)
+    # As soon as two users have been added they are introduced to each other, in whatever workers
+    # they are. One that nobody joins within 5 s is told so.
+    coordinator.start("pairs", (2, introduce), timeout=5)
+
+
+def introduce(event, a, b):
+    # This runs in a worker, once for each pair; a and b are (user id, what was added with it).
+    if b is not None:
+        send(a[0], ("meet", b[1], True))
+        send(b[0], ("meet", a[1], False))
+    elif a is not None:
+        send(a[0], ("meet", None, False))
+
+
+def start(user_id):
+    with xmpp.connect(user_id) as client:
+        client.send_presence()
+        while not user.leaving:
+            coordinator.add("pairs", client.jid)
+            _, peer, begins = receive(match=lambda mail: mail[0] == "meet", timeout=60)
+            if peer is not None:
+                chat(client, peer, begins)
+
+
+def chat(client, peer, my_turn):
+    """Write in turns; who has written enough, or is asked to leave, says goodbye in its turn."""
+    from_peer = xmpp.is_chat & xmpp.from_jid(peer)
+    left = length.get()
+    while True:
+        if my_turn:
+            throttle.wait("messages")
+            left -= 1
+            ends = user.leaving or not left
+            client.send_chat(peer, "Goodbye" if ends else "How do you do?")
+            if ends:
+                return
+        elif client.receive(from_peer, timeout=60).body == "Goodbye":
+            return
+        my_turn = not my_turn
