@@ -21,6 +21,7 @@ _MERGE: dict[Merge, Callable[[list[float]], float]] = {
 }
 _STARTED = frozenset(UserState) - {UserState.NONE, UserState.STARTING}
 _RUNNING = frozenset({UserState.RUNNING, UserState.BETWEEN})
+_EXPECTED = _RUNNING | {UserState.STARTING, UserState.RESTARTING}
 
 
 @dataclass
@@ -67,6 +68,21 @@ class Figures:
             for state, count in sample.users.items()
             if state in states
         )
+
+    @property
+    def nodes(self) -> list[str]:
+        """The nodes that have sent a sample."""
+        return sorted(self._latest)
+
+    @property
+    def at_ns(self) -> int:
+        """How old the figures are: when the node that was sampled first was; 0 before that."""
+        return min((sample.at_ns for sample in self._latest.values()), default=0)
+
+    @property
+    def expected(self) -> int:
+        """Users that run, wait for their next repetition, or are to be started by a worker."""
+        return self._users(_EXPECTED)
 
     @property
     def started(self) -> int:
@@ -145,8 +161,15 @@ class Figures:
             for figures in sample.workers
         ]
 
-    def summary(self, run: Mapping[str, Any]) -> dict[str, Any]:
-        """The summary as `docs/summary.md` describes it; `run` is its first part."""
+    def summary(
+        self, run: Mapping[str, Any], throttles: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """The summary as `docs/summary.md` describes it.
+
+        Args:
+            run: Its first part.
+            throttles: What is known of the throttles, by name.
+        """
         # A run may be too short for two samples; its mean rate is a lower bound of the peak.
         mean_rate = self.started / run["duration_s"] if run["duration_s"] else 0.0
         return {
@@ -171,7 +194,7 @@ class Figures:
                 for name, value in self.gauges().items()
             },
             "timers": {name: timer_summary(one) for name, one in self.timers().items()},
-            "throttles": {},
+            "throttles": dict(throttles or {}),
             "workers": [
                 {
                     "node": node,

@@ -2,8 +2,8 @@
 
 An event by itself is a message of some 20 µs at each of three processes; a hundred of them together
 cost little more than one. So what is put here waits about a millisecond for company, and leaves as
-one parcel for each part and addressee. A part that can say many things at once at the last moment (how
-many users wait, say) does so in a callback right before the parcels leave.
+one parcel for each part and addressee. A part that can say many things at once at the last moment
+(how many users wait, say) does so in a callback right before the parcels leave.
 
 A parcel that grows beyond `FULL_BYTES` leaves at once, so what is held here stays small.
 """

@@ -7,12 +7,14 @@ the other half when it goes on.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from gevent import get_hub, getcurrent
 from greenlet import greenlet
 
-from amoc.timing import now_ns
+from amoc.timing import S_NS, now_ns
 
-__all__ = ["frozen_ns", "hold", "paused", "release", "wait_resumed"]
+__all__ = ["frozen_ns", "hold", "paused", "release", "wait", "wait_resumed"]
 
 
 class _Pause:
@@ -73,3 +75,27 @@ def wait_resumed() -> None:
             hub.switch()
         finally:
             parked.pop(me, None)
+
+
+def wait(part: Callable[[float], object], seconds: float) -> bool:
+    """Wait `seconds` of the run's own time, in which pauses do not count.
+
+    Args:
+        part: Waits so many seconds at the most; True means that the wait is over.
+        seconds: How long to wait; ``inf`` is allowed.
+
+    Returns:
+        Whether `part` said True.
+    """
+    begun_ns, frozen_before_ns = now_ns(), frozen_ns()
+    left_s = seconds
+    while True:
+        if part(left_s):
+            return True
+        wait_resumed()
+        froze_ns = frozen_ns() - frozen_before_ns
+        if not froze_ns:
+            return False
+        left_s = seconds - (now_ns() - begun_ns - froze_ns) / S_NS
+        if left_s <= 0:
+            return False

@@ -34,6 +34,8 @@ class _Missing:
 
 MISSING: Any = _Missing()
 DEFAULT = "default"
+UPDATE = "update"
+"""The source of a value that was changed during the run."""
 HIDDEN = "(hidden)"
 
 
@@ -259,14 +261,16 @@ def resolve(settings: Iterable[Setting[Any]], sources: Sequence[Source]) -> dict
         try:
             values[name] = Value(one.convert(raw), label)
         except Exception as error:  # a check is the scenario's code and may raise anything
-            reason = (
-                str(error) if isinstance(error, ValueError) else f"makes its check raise {error!r}"
-            )
-            reason = " ".join(reason.split())
-            problems.append(f"{name} {reason}, but is {shown(name, raw)} (from {label})")
+            problems.append(_refused(name, raw, error, label))
     if problems:
         raise SettingError(*problems)
     return values
+
+
+def _refused(name: str, raw: object, error: Exception, label: str) -> str:
+    """Why `raw` cannot be the value of setting `name`."""
+    reason = str(error) if isinstance(error, ValueError) else f"makes its check raise {error!r}"
+    return f"{name} {' '.join(reason.split())}, but is {shown(name, raw)} (from {label})"
 
 
 def is_secret(name: str) -> bool:
@@ -290,6 +294,70 @@ def shown(name: str, value: object) -> str:
 def apply(values: Mapping[str, Value]) -> None:
     """Make `values` what `get` answers in this process and in those forked from it."""
     _state.values = dict(values)
+
+
+def verify_update(values: Mapping[str, object]) -> dict[str, Any]:
+    """Make sure that `values` may take the place of those in force.
+
+    Returns:
+        The values as they would be: converted, checked, and only those that differ.
+
+    Raises:
+        SettingError: One line for each that is unknown, read-only or refused.
+    """
+    by_name = {one.name: one for one in declared()}
+    problems, found = [], {}
+    for name, raw in values.items():
+        one = by_name.get(name)
+        if one is None:
+            known = ", ".join(sorted(by_name)) or "none"
+            problems.append(f"{name} is not a setting of this scenario; known: {known}")
+        elif one.update == "read-only":
+            problems.append(
+                f"{name} must keep its value during a run, but is to be {shown(name, raw)};"
+                " update='free' or a function in its declaration would allow a change"
+            )
+        else:
+            try:
+                found[name] = one.convert(raw)
+            except Exception as error:  # a check is the scenario's code and may raise anything
+                problems.append(_refused(name, raw, error, UPDATE))
+    if problems:
+        raise SettingError(*problems)
+    in_force = _state.values or {}
+    return {
+        name: value
+        for name, value in found.items()
+        if name not in in_force or in_force[name].value != value
+    }
+
+
+def apply_update(values: Mapping[str, object], tell: bool = True) -> list[str]:
+    """Put `values`, which were verified, in force.
+
+    Args:
+        values: Raw values by name.
+        tell: Whether the settings' update functions are called: on workers they are.
+
+    Returns:
+        One line for each update function that raised. Its value is in force all the same.
+    """
+    changed = verify_update(values)
+    before = dict(_state.values or {})
+    new = {name: Value(value, UPDATE) for name, value in changed.items()}
+    apply({**before, **new})
+    problems = []
+    for one in declared() if tell else ():
+        if one.name in changed and callable(one.update):
+            old = before[one.name].value if one.name in before else one.default
+            try:
+                one.update(old, changed[one.name])
+            except Exception as error:  # the scenario's code
+                problems.append(
+                    f"{one.name} is {shown(one.name, changed[one.name])} now, but its update"
+                    f" function raised {error!r}"
+                )
+    return problems
 
 
 def importing(begun: bool) -> None:

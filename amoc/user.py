@@ -20,6 +20,7 @@ import gevent
 from gevent import get_hub, getcurrent
 from greenlet import GreenletExit, greenlet
 
+from amoc import pausing
 from amoc.board import UserState
 from amoc.errors import ClosedError
 from amoc.mail import Addressee, receive, send
@@ -133,6 +134,9 @@ class User(Addressee):
 
     def wait_leaving(self, seconds: float) -> bool:
         """Wait until asked to leave, `seconds` at the most; whether that was asked."""
+        return pausing.wait(self._park, seconds)
+
+    def _park(self, seconds: float) -> bool:
         if self.leave:
             return True
         hub = get_hub()
@@ -211,6 +215,10 @@ def sleep(seconds: float) -> None:
     """
     if not seconds >= 0:
         raise ValueError(f"sleep must be at least 0 s, but is {seconds}")
+    pausing.wait(_sleep, seconds)
+
+
+def _sleep(seconds: float) -> None:
     if seconds < inf:
         gevent.sleep(seconds)
     else:

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import re
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from amoc.board import MOST_CAUSES, NAME_BYTES, Area, Kind
+from amoc.messages import Note, Record
 from amoc.scenario import text_of
 
 OTHER = "other causes"
@@ -78,3 +80,24 @@ class Causes:
             cells = self._cells[cause] = self._area.declare(Kind.CRASH, cause)
         cells[0] += 1
         return cause if new else None
+
+
+class Mishaps:
+    """Tells what code of a scenario raised that is not a user's: once for each cause.
+
+    They are no crashes of users; whoever calls counts them.
+    """
+
+    def __init__(self, directory: str, report: Callable[[Record], None]) -> None:
+        """Report what happens in the scenario whose files are in `directory`."""
+        self._directory = directory
+        self._report = report
+        self._told: set[str] = set()
+
+    def tell(self, what: str, error: BaseException) -> None:
+        """`what` raised `error`."""
+        cause = f"{what} raised {cause_of(error, self._directory)}"
+        if cause not in self._told and len(self._told) < MOST_CAUSES:
+            self._told.add(cause)
+            self._report(Note("error", f"{cause} (told once)"))
+            self._report(Note("trace", trace_of(error)))

@@ -3,26 +3,43 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from heapq import nlargest
+from typing import Any, Protocol
 
 import gevent
 from gevent import get_hub
 from gevent.event import Event
 
-from amoc import metrics, own_settings
+from amoc import metrics, own_settings, pausing
 from amoc.board import Board, Cell, UserState
 from amoc.engine.causes import Causes, trace_of
 from amoc.messages import CrashSeen, Record, Started, StartUsers, UsersGone
 from amoc.timing import S_NS, now_ns
 from amoc.user import Leave, User
+from amoc.waiting import Bell, Waiter
 
+USER_RATE = "user_rate"
+"""The throttle through which users start."""
 STARTS_PER_TURN = 100
 """Users started before the loop turns, when the rate is not limited."""
+TELL_S = 0.02
+"""How long starts gather before they are reported."""
 FINALLY_S = 2.0
 """How long a killed user may take for its `finally` blocks before it counts as stuck."""
 MOST_NAMED = 100
 """Stuck users named in a report."""
+
+
+class Door(Protocol):
+    """The worker's end of the throttles, as far as a crowd needs it (`amoc.throttle.gate`)."""
+
+    def is_open(self, name: str, /) -> bool:
+        """Whether throttle `name` holds nobody."""
+
+    def enter(self, name: str, waiter: Callable[[Any], object]) -> object:
+        """Have `waiter` called when throttle `name` lets it through; not None if it does now."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +52,15 @@ class Orders:
     scenario_directory: str
     report: Callable[[Record], None]
     """May be called from anywhere, and never waits."""
+    door: Door
+
+
+@dataclass
+class _Removal:
+    """Users that were killed, and whoever waits for their end."""
+
+    ids: set[int]
+    done: Waiter[None]
 
 
 class Crowd:
@@ -43,81 +69,104 @@ class Crowd:
     def __init__(self, orders: Orders, board: Board) -> None:
         self.seed = orders.seed
         self.states = board.users
-        self.repeat_num: float = own_settings.repeat_num.get()
-        self.repeat_interval_s: float = own_settings.repeat_interval.get() / 1000
         self.run_once = orders.start
         self._slot = orders.slot
         self._report = orders.report
+        self._door = orders.door
         self._row = board.row(orders.slot)
         self._row[Cell.USERS] = self._row[Cell.WAITING] = 0
         self._causes = Causes(board.area(orders.slot), orders.scenario_directory)
         self._lateness = metrics.timer("user_start_lateness")
         self._users: dict[int, User] = {}
+        self._queued: dict[int, bool] = {}  # dealt and not started, and whether they start again
         self._blocks: deque[StartUsers] = deque()
-        self._wanted = Event()
+        self._ready: deque[int] = deque()  # those that wait at the door
+        self._started = 0
+        self._wanted = Bell()
         self._empty = Event()
+        self._removals: list[_Removal] = []
         self._stopping = False
+        self.refresh()
 
     def __len__(self) -> int:
         return len(self._users)
 
     def __repr__(self) -> str:
-        waiting = self._row[Cell.WAITING]
+        waiting = len(self._queued)
         return f"<crowd of slot {self._slot}: {len(self._users)} users, {waiting} to start>"
 
+    def refresh(self) -> None:
+        """Take over the settings as they are now."""
+        self.repeat_num: float = own_settings.repeat_num.get()
+        self.repeat_interval_s: float = own_settings.repeat_interval.get() / 1000
+
+    def find(self, user_id: int) -> User | None:
+        """The user with that number, if it is alive here."""
+        return self._users.get(user_id)
+
+    @property
+    def queued(self) -> int:
+        """Users that were dealt to this worker and have not started."""
+        return len(self._queued)
+
     def deal(self, block: StartUsers) -> None:
-        """Take users to start at their times; once the crowd is stopping they are turned away."""
+        """Take users to start; once the crowd is stopping they are turned away."""
         if self._stopping:
             self._turn_all_away(block.ids)
             return
+        for user_id in block.ids:
+            self._queued[user_id] = block.again
+        self._row[Cell.WAITING] = len(self._queued)
         self._blocks.append(block)
-        self._row[Cell.WAITING] += len(block.ids)
-        self._wanted.set()
+        self._wanted.ring()
 
     def start_users(self) -> None:
-        """Start what was dealt, each user at its time; runs until the worker ends."""
+        """Let what was dealt start, each user at its time; runs until the worker ends."""
         while True:
             self._wanted.wait()
-            self._wanted.clear()
             while self._blocks:
-                block = self._blocks.popleft()
-                count = (
-                    self._start_at_times(block) if block.offsets_ns else self._start_at_once(block)
-                )
-                self._report(Started(self._slot, count))
+                self._line_up(self._blocks.popleft())
 
-    def _start_at_once(self, block: StartUsers) -> int:
-        for done in range(0, len(block.ids), STARTS_PER_TURN):
-            if self._stopping:
-                self._drop(block.ids[done:])
-                return done
-            for user_id in block.ids[done : done + STARTS_PER_TURN]:
-                self._start(user_id, block.again)
-            gevent.sleep(0)
-        return len(block.ids)
-
-    def _start_at_times(self, block: StartUsers) -> int:
+    def _line_up(self, block: StartUsers) -> None:
+        """Send users to the door, or straight through it where it is open."""
         turn = 0
-        for done, (user_id, offset_ns) in enumerate(zip(block.ids, block.offsets_ns, strict=True)):
-            late_ns = now_ns() - block.due_ns - offset_ns
+        for number, user_id in enumerate(block.ids):
+            if block.offsets_ns:
+                self._wait_until(block.due_ns + block.offsets_ns[number])
+            pausing.wait_resumed()
+            if self._ready or not self._door.is_open(USER_RATE):
+                self._ready.append(user_id)
+                token = self._door.enter(USER_RATE, self._start_next)
+                if token is not None:
+                    self._start_next(token)
+                continue
+            self._start(user_id)
             turn += 1
-            if late_ns < 0 or turn == STARTS_PER_TURN:
-                gevent.sleep(max(0, -late_ns) / S_NS)
+            if turn == STARTS_PER_TURN:
+                gevent.sleep(0)
                 turn = 0
-                late_ns = now_ns() - block.due_ns - offset_ns
-            if self._stopping:
-                self._drop(block.ids[done:])
-                return done
-            self._start(user_id, block.again)
-            self._lateness.record_ns(late_ns)
-        return len(block.ids)
 
-    def _start(self, user_id: int, again: bool) -> None:
+    def _wait_until(self, due_ns: int) -> None:
+        late_ns = now_ns() - due_ns
+        if late_ns < 0:
+            gevent.sleep(-late_ns / S_NS)
+            late_ns = now_ns() - due_ns
+        if not self._stopping:
+            self._lateness.record_ns(late_ns)
+
+    def _start_next(self, _token: object) -> None:
+        """Somebody may pass the door: the first that waits there and is still wanted."""
+        if self._ready:
+            self._start(self._ready.popleft())
+
+    def _start(self, user_id: int) -> None:
+        again = self._queued.pop(user_id, None)
         row = self._row
-        row[Cell.WAITING] -= 1
+        row[Cell.WAITING] = len(self._queued)
+        self._tell_started()
         dealt = UserState.RESTARTING if again else UserState.STARTING
-        if user_id in self._users or self.states[user_id] != dealt:
-            return  # dealt twice, before and after a worker was lost
+        if again is None or user_id in self._users or self.states[user_id] != dealt:
+            return  # withdrawn, or dealt twice, before and after a worker was lost
         user = self._users[user_id] = User(user_id, self)
         alive = len(self._users)
         row[Cell.USERS] = alive
@@ -127,14 +176,20 @@ class Crowd:
             row[Cell.RESTARTED] += 1
         get_hub().loop.run_callback(user.switch)
 
-    def _drop(self, ids: Sequence[int]) -> None:
-        """Users that were taken will not be started."""
-        self._row[Cell.WAITING] -= len(ids)
-        self._turn_all_away(ids)
+    def _tell_started(self) -> None:
+        if not self._started:
+            gevent.spawn_later(TELL_S, self._report_started)
+        self._started += 1
 
-    def _turn_all_away(self, ids: Sequence[int]) -> None:
+    def _report_started(self) -> None:
+        started, self._started = self._started, 0
+        self._report(Started(self._slot, started))
+
+    def _turn_all_away(self, ids: Iterable[int]) -> None:
         for user_id in ids:
+            self._queued.pop(user_id, None)
             self.turn_away(user_id)
+        self._row[Cell.WAITING] = len(self._queued)
 
     def turn_away(self, user_id: int) -> None:
         """A user is not started, or has left before its first iteration."""
@@ -153,8 +208,51 @@ class Crowd:
         """Forget a user that is gone for good."""
         self._users.pop(user.id, None)
         self._row[Cell.USERS] = len(self._users)
+        for removal in self._removals:
+            removal.ids.discard(user.id)
+            if not removal.ids:
+                removal.done.set(None)
+                get_hub().loop.run_callback(removal.done.wake)
         if not self._users:
             self._empty.set()
+
+    def remove(self, count: int, force: bool) -> dict[str, Any]:
+        """Take out `count` users, those with the highest numbers, whether they have started or not.
+
+        Returns:
+            How many were `withdrawn` before their start, how many were `asked` to leave after this
+            iteration or were `killed`, and, of those, who is `stuck` after `FINALLY_S`.
+        """
+        there = [user_id for user_id, user in self._users.items() if not user.leave]
+        return self.remove_ids(nlargest(count, [*there, *self._queued]), force)
+
+    def remove_ids(self, ids: Iterable[int], force: bool) -> dict[str, Any]:
+        """Take out the users `ids`, as far as they are here; the answer is that of `remove`."""
+        ids = list(ids)
+        queued = [user_id for user_id in ids if user_id in self._queued]
+        self._turn_all_away(queued)
+        users = [self._users[user_id] for user_id in ids if user_id in self._users]
+        for user in users:
+            user.ask_to_leave(Leave.REMOVED)
+        stuck = self._kill(users) if force else []
+        return {
+            "withdrawn": len(queued),
+            "killed" if force else "asked": len(users),
+            "stuck": stuck[:MOST_NAMED],
+        }
+
+    def _kill(self, users: Sequence[User]) -> list[int]:
+        """Kill `users` and wait for their end, `FINALLY_S` at the most; who is still there."""
+        removal = _Removal({user.id for user in users}, Waiter())
+        for user in users:
+            user.kill()
+        if users:
+            self._removals.append(removal)
+            try:
+                removal.done.wait(FINALLY_S)
+            finally:
+                self._removals.remove(removal)
+        return sorted(removal.ids)
 
     def stop(self, timeout_s: float) -> UsersGone:
         """Ask all users to finish; kill those that have not after `timeout_s`.
@@ -163,19 +261,16 @@ class Crowd:
             How many left only when killed, and who did not even leave then.
         """
         self._stopping = True
-        for block in self._blocks:
-            self._drop(block.ids)
+        pausing.release()  # whoever is held could not leave
         self._blocks.clear()
+        self._turn_all_away(list(self._queued))
         for user in list(self._users.values()):
             user.ask_to_leave(Leave.RUN_ENDS)
         if self._wait_empty(timeout_s):
             return UsersGone(self._slot, 0, [])
-        alive = len(self._users)
-        for user in list(self._users.values()):
-            user.kill()
-        self._wait_empty(FINALLY_S)
-        stuck = sorted(self._users)
-        return UsersGone(self._slot, alive - len(stuck), stuck[:MOST_NAMED])
+        users = list(self._users.values())
+        stuck = self._kill(users)
+        return UsersGone(self._slot, len(users) - len(stuck), stuck[:MOST_NAMED])
 
     def _wait_empty(self, timeout_s: float) -> bool:
         self._empty.clear()

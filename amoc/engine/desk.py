@@ -15,8 +15,8 @@ class Desk:
     """Makes the calls, each by its operation.
 
     Attributes:
-        operations: What can be asked, by name: ``throttle.start``. Called with the asking worker (None
-            for init()) and the arguments; an `AmocError` refuses.
+        operations: What can be asked, by name: ``throttle.start``. Called with the asking worker
+            (None for init()) and the arguments; an `AmocError` refuses.
     """
 
     def __init__(self, post: Callable[[Origin, str, Record], None]) -> None:

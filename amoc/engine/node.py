@@ -14,19 +14,21 @@ import shutil
 import signal
 import sys
 import traceback
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import gevent
 import zmq
 from gevent import socket as gsocket
-from gevent.event import AsyncResult, Event
+from gevent.event import Event
 
 from amoc import bus
-from amoc.board import ALIVE, Board, Cell, UserState
-from amoc.engine import link, placement, process, supervisor
-from amoc.engine.sampling import note_silence, take_sample
+from amoc.board import ALIVE, Board, UserState
+from amoc.engine import link, process
+from amoc.engine.ending import Ending
+from amoc.engine.sampling import note_silence
+from amoc.engine.slots import Slots
+from amoc.engine.watching import SAMPLE_S, Watch
 from amoc.errors import ExitCode
 from amoc.lines import Lines, Ration
 from amoc.messages import (
@@ -35,31 +37,27 @@ from amoc.messages import (
     Died,
     Failed,
     Forked,
-    Go,
     Hello,
     Init,
-    KillWorker,
     Loaded,
     Note,
     Output,
+    Parcel,
     Ready,
     Record,
     Started,
     StartUsers,
-    Stopped,
     StopUsers,
     Terminate,
     Terminated,
+    UpdateSettings,
     UsersGone,
     WorkerLost,
     WorkerUp,
 )
 from amoc.timing import S_NS, now_ns
 
-SAMPLE_S = 1.0
 JOIN_S = 10.0
-SILENT_NS = 5 * S_NS
-"""A worker whose loop has not turned for so long is spoken of."""
 MOST_STILLBORN = 3
 """Workers of one slot that may die before they take users; then the run is given up."""
 SHORT_LIFE_NS = 2 * S_NS
@@ -68,36 +66,8 @@ MOST_SHORT_LIVES = 10
 MOST_LINES = 2_000
 MOST_CHARACTERS = 1 << 18
 """What the scenario may print each second, lines and characters; more is left out, and counted."""
-PEAK_S = 0.05
-"""How often the number of users alive is looked at, to know the most there were at once."""
-KILL_MARGIN_S = 5.0
-"""On top of the time-out and the time for `finally`: then a worker is taken to hang and killed."""
-
-
-@dataclass
-class _Slot:
-    """What the node knows of the worker in a slot."""
-
-    epoch: int = 0
-    pid: int = 0
-    up: bool = False
-    stillborn: int = 0
-    short_lives: int = 0
-    silent: bool = False
-    cpu_ns: int = 0
-    """What it had used when it was found to hang."""
-    gone: UsersGone | None = None
-
-
-@dataclass
-class _Stopping:
-    """How far the end has come."""
-
-    done: Event = field(default_factory=Event)
-    terminated: AsyncResult[Terminated] = field(default_factory=AsyncResult)
-    begun: bool = False
-    lost: int = 0
-    """Users of workers that died since."""
+MOST_MAIL = 5_000
+"""Parcels of mail on their way to one worker; further ones are dropped, counted and spoken of."""
 
 
 @dataclass(frozen=True)
@@ -130,10 +100,9 @@ class Node:
         self._output = ends.output
         self._printed = Event()
         self._line_ended = Event()
-        self._slots = [_Slot() for _ in range(board.slots)]
-        self._ids = range(0)  # from the lowest to the highest user that was dealt here
-        self._users_peak = 0
-        self._stopping = _Stopping()
+        self._slots = Slots(board)
+        self._watch = Watch(board, self._slots, self._report)
+        self._ending = Ending(self._slots, self._command, self._tell_supervisor, self._report)
         self._ready = False
         self._leave = Event()
         self.alone = False
@@ -167,8 +136,8 @@ class Node:
             self._hear_controller,
         ):
             gevent.spawn(self._guarded, task)
-        sampling = gevent.spawn(self._guarded, self._sample_each_second)
-        gevent.spawn(self._guarded, self._watch_peak)
+        sampling = gevent.spawn(self._guarded, self._watch.sample_each_second)
+        gevent.spawn(self._guarded, self._watch.see_peaks)
         self._leave.wait()
         sampling.kill()
 
@@ -183,10 +152,17 @@ class Node:
     def _report(self, record: Record) -> None:
         self._controller.report_nowait(record)
 
+    def _command(self, worker: str, command: Record) -> None:
+        self._workers.send(worker, command)
+
+    def _tell_supervisor(self, record: Record) -> None:
+        with contextlib.suppress(OSError):  # if it is gone, reading from it says so
+            self._line.sendall(link.encode(record))
+
     def _give_up(self, code: ExitCode, message: str) -> None:
         """End the supervisor (the kernel ends its workers), say why, leave."""
         self._kill_supervisor()
-        self._report_sample()
+        self._watch.report_sample()
         self._report(Failed(int(code), message))
         self._leave.set()
 
@@ -232,7 +208,7 @@ class Node:
             return
         _, status = os.waitpid(self._supervisor_pid, 0)
         self._supervisor_pid = 0
-        if self._leave.is_set() or self._stopping.terminated.ready():
+        if self._leave.is_set() or self._ending.terminated.ready():
             return
         how = process.how_it_ended(os.waitstatus_to_exitcode(status))
         self._give_up(ExitCode.NODE_LOST, f"the supervisor of node {self._bootstrap.node} {how}")
@@ -248,7 +224,7 @@ class Node:
                 self._report(record)
                 self._leave.set()
             case Terminated():
-                self._stopping.terminated.set(record)
+                self._ending.terminated.set(record)
             case Loaded() | Ready() | Note():
                 self._ready = self._ready or isinstance(record, Ready)
                 self._report(record)
@@ -259,13 +235,8 @@ class Node:
         was_up, slot.up, slot.pid = slot.up, False, 0
         if was_up:
             note_silence(self._board, died.slot, slot.cpu_ns)
-        if self._stopping.begun:
-            if slot.gone is None:
-                slot.gone = UsersGone(died.slot, 0, [])
-                how = process.how_it_ended(died.status)
-                self._report(Note("error", f"worker {died.slot} {how} before its users had left"))
-                self._stopping.lost += self._take_out(died.slot, ALIVE)
-            self._check_stopped()
+        if self._ending.begun:
+            self._ending.worker_died(slot, died.status)
             return
         slot.stillborn = 0 if was_up else slot.stillborn + 1
         slot.short_lives = slot.short_lives + 1 if died.age_ns < SHORT_LIFE_NS else 0
@@ -294,10 +265,11 @@ class Node:
                 case Hello(pid):
                     self._worker_up(envelope.child, pid)
                 case UsersGone():
-                    self._slots[envelope.record.slot].gone = envelope.record
-                    self._check_stopped()
+                    self._ending.users_gone(envelope.record)
                 case Started() | CrashSeen() | Note():
                     self._report(envelope.record)
+                case Parcel():
+                    self._relay_parcel(envelope.record)
 
     def _worker_up(self, child: str, pid: int) -> None:
         number, epoch = (int(part) for part in child.removeprefix("w").split("."))
@@ -305,15 +277,31 @@ class Node:
         if slot.up or slot.epoch != epoch:
             return
         slot.up = True
-        if self._stopping.begun:
-            self._workers.send(child, StopUsers(0.0))
+        if self._ending.begun:
+            self._command(child, StopUsers(0.0))
             return
-        ids = self._ids_of(number)
+        ids = self._slots.ids_of(slot)
         # Their worker is dead: until they are dealt anew the bytes of these users are ours.
         restart = self._board.users_in(ALIVE, ids)
-        self._mark(restart, UserState.RESTARTING)
+        self._slots.mark(restart, UserState.RESTARTING)
         start = self._board.users_in((UserState.STARTING,), ids)
         self._report(WorkerUp(number, epoch, pid, restart, start))
+
+    def _relay_parcel(self, parcel: Parcel) -> None:
+        if parcel.part != "mail":
+            self._controller.report_urgent(parcel)
+        elif 0 <= parcel.slot < len(self._slots):
+            self._pass_down(parcel)
+
+    def _pass_down(self, parcel: Parcel) -> None:
+        """Give a parcel to the worker it is for; one whose worker is no more goes nowhere."""
+        slot = self._slots[parcel.slot]
+        if not slot.up or parcel.epoch not in (0, slot.epoch):
+            return
+        if parcel.part == "mail" and self._workers.backlog(slot.child) >= MOST_MAIL:
+            slot.mail_dropped += 1
+            return
+        self._command(slot.child, parcel)
 
     # From the controller
 
@@ -322,23 +310,22 @@ class Node:
             match command:
                 case StartUsers():
                     self._start_users(command)
-                case Init():
-                    link_write(self._line, command)
+                case Parcel():
+                    self._pass_down(command)
+                case Init() | UpdateSettings():
+                    self._tell_supervisor(command)
                 case StopUsers(timeout_s):
                     gevent.spawn(self._guarded, lambda: self._stop(timeout_s))
                 case Terminate():
                     gevent.spawn(self._guarded, self._terminate)
 
     def _start_users(self, command: StartUsers) -> None:
-        lowest, highest = min(command.ids), max(command.ids)
-        if self._ids:
-            lowest, highest = min(lowest, self._ids.start), max(highest, self._ids.stop - 1)
-        self._ids = range(lowest, highest + 1)
+        self._slots.dealt(command.ids)
         if not command.again:
-            self._mark(command.ids, UserState.STARTING)
+            self._slots.mark(command.ids, UserState.STARTING)
         slot = self._slots[command.slot]
         if slot.up:
-            self._workers.send(f"w{command.slot}.{slot.epoch}", command)
+            self._command(slot.child, command)
         # Else its worker has just died; the next one will find these users on the board.
 
     def _watch_lifeline(self) -> None:
@@ -364,123 +351,13 @@ class Node:
     # The end
 
     def _stop(self, timeout_s: float) -> None:
-        """Let all users of all workers leave; a worker that does not answer in time is killed."""
-        if self._stopping.begun:
-            self._stopping.done.wait()
-            return
-        self._stopping.begun = True
-        link_write(self._line, StopUsers(timeout_s))
-        for number, slot in enumerate(self._slots):
-            if slot.up:
-                self._workers.send(f"w{number}.{slot.epoch}", StopUsers(timeout_s))
-            else:
-                # It was told when the worker died; a replacement gets no users any more.
-                self._take_out(number, ALIVE)
-                slot.gone = UsersGone(number, 0, []) if not slot.pid else None
-        self._check_stopped()
-        if not self._stopping.done.wait(timeout_s + 2.0 + KILL_MARGIN_S):
-            for number, slot in enumerate(self._slots):
-                if slot.gone is None:
-                    self._report(
-                        Note("error", f"worker {number} did not stop in time and is killed")
-                    )
-                    slot.cpu_ns = process.cpu_ns(slot.pid) or 0
-                    link_write(self._line, KillWorker(number, slot.epoch))
-            self._stopping.done.wait(KILL_MARGIN_S)
-        for number in range(len(self._slots)):
-            self._take_out(number, (UserState.RESTARTING,))
-        answers = [slot.gone for slot in self._slots if slot.gone is not None]
-        self._report_sample()
-        self._report(
-            Stopped(
-                killed=sum(gone.killed for gone in answers),
-                stuck=[user_id for gone in answers for user_id in gone.stuck],
-                lost=self._stopping.lost,
-            )
-        )
-
-    def _take_out(self, slot: int, states: tuple[UserState, ...]) -> int:
-        """The users of `slot` in one of `states` will not come back; how many there are.
-
-        Their worker is dead, or has said that it has no users any more.
-        """
-        ids = self._ids_of(slot)
-        users = self._board.users_in(states, ids)
-        self._mark(users, UserState.REMOVED)
-        self._mark(self._board.users_in((UserState.STARTING,), ids), UserState.NONE)
-        return len(users)
-
-    def _ids_of(self, slot: int) -> range:
-        """The users of `slot`, as far as any were dealt."""
-        first, last = self._ids.start, self._ids.stop - 1
-        return placement.ids_of(first, last, 0, 1, slot, len(self._slots))
-
-    def _mark(self, ids: Iterable[int], state: UserState) -> None:
-        for user_id in ids:
-            self._board.users[user_id] = state
-
-    def _check_stopped(self) -> None:
-        if self._stopping.begun and all(slot.gone is not None for slot in self._slots):
-            self._stopping.done.set()
+        stopped = self._ending.stop(timeout_s)
+        if stopped is not None:
+            self._watch.report_sample()
+            self._report(stopped)
 
     def _terminate(self) -> None:
-        """End the workers and have the supervisor run terminate()."""
-        for number, slot in enumerate(self._slots):
-            if slot.up:
-                self._workers.send(f"w{number}.{slot.epoch}", Go())
-        link_write(self._line, Terminate())
-        deadline_s = self._bootstrap.init_timeout_s
-        try:
-            last = self._stopping.terminated.get(timeout=deadline_s + supervisor.GRACE_S)
-        except gevent.Timeout:
-            last = Terminated(
-                f"terminate() must return within {deadline_s:g} s, but is still running"
-            )
-        self._report_sample()
+        last = self._ending.terminate(self._bootstrap.init_timeout_s)
+        self._watch.report_sample()
         self._report(last)
         self._leave.set()
-
-    # Samples
-
-    def _sample_each_second(self) -> None:
-        due_ns = now_ns()
-        while True:
-            self._report_sample()
-            self._speak_of_silence()
-            due_ns += int(SAMPLE_S * S_NS)
-            gevent.sleep(max(0, due_ns - now_ns()) / S_NS)
-
-    def _report_sample(self) -> None:
-        self._note_peak()
-        self._report(take_sample(self._board, self._ids, self._users_peak))
-
-    def _watch_peak(self) -> None:
-        while True:
-            self._note_peak()
-            gevent.sleep(PEAK_S)
-
-    def _note_peak(self) -> None:
-        rows = [self._board.row(slot) for slot in range(self._board.slots)]
-        # Between two looks users may come and go; each worker knows its own peak exactly.
-        busiest = max(row[Cell.USERS_PEAK] for row in rows)
-        self._users_peak = max(self._users_peak, busiest, sum(row[Cell.USERS] for row in rows))
-
-    def _speak_of_silence(self) -> None:
-        for number, slot in enumerate(self._slots):
-            row = self._board.row(number)
-            silent = slot.up and now_ns() - row[Cell.HEARTBEAT_NS] > SILENT_NS
-            if silent and not slot.silent:
-                self._report(
-                    Note(
-                        "warning",
-                        f"worker {number} has not turned its loop for {SILENT_NS // S_NS} s:"
-                        " a user blocks it, or the machine is overloaded",
-                    )
-                )
-            slot.silent = silent
-
-
-def link_write(line: gsocket.socket, record: Record) -> None:
-    """Send `record` to the supervisor; if that is gone, reading from it says so."""
-    with contextlib.suppress(OSError):
-        line.sendall(link.encode(record))

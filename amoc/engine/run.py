@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import ceil, floor
 from typing import Any
 
 from amoc.engine.state import State
@@ -14,6 +15,8 @@ from amoc.messages import Loaded
 from amoc.stages import Stages
 
 EVENTS_KEPT = 100
+ROOM_FOR_IDS = 1_000_000
+"""Users that can be added during a run, on top of those that its plan needs."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class RunPlan:
         duration_s: When the users are asked to finish; None means when all have left by themselves.
         sources: Raw settings, strongest first, as `amoc.settings.Source`.
         stages: How many users there are to be when, instead of all of `users`.
-        rates: What rate a throttle has instead of the one that the scenario gives it, by name, as text.
+        rates: The rate of a throttle instead of the one that the scenario gives it, as text.
         run_directory: Where the run's records go; None means a new one below ``amoc-runs``.
         timeline: Commands that are given at their times: seconds since the first user could start,
             the command's name, its arguments.
@@ -45,6 +48,19 @@ class RunPlan:
     run_directory: str | None = None
     timeline: Sequence[tuple[float, str, Mapping[str, Any]]] = ()
 
+    @property
+    def most_users(self) -> int:
+        """How many users there are at once at the most, by the plan."""
+        return max(len(self.users), self.stages.highest if self.stages is not None else 0)
+
+    @property
+    def ids(self) -> range:
+        """The numbers that users can have: those of the plan, and room for more."""
+        rises = 0
+        for leg in self.stages.legs() if self.stages is not None else ():
+            rises += max(0, ceil(leg.target) - floor(leg.before))
+        return range(self.users.start, self.users.stop + rises + ROOM_FOR_IDS)
+
 
 @dataclass(frozen=True)
 class Happening:
@@ -60,10 +76,16 @@ class Status:
     """How the run is; what every view shows.
 
     Attributes:
+        run_id: The run's name.
+        directory: Where its records are; empty before there is a place for them.
         elapsed_s: Since the first user could start.
+        added: Users that were to run so far, without those that were taken back before they did.
     """
 
     state: State = State.IDLE
+    run_id: str = ""
+    directory: str = ""
+    added: int = 0
     plan: RunPlan | None = None
     loaded: Loaded | None = None
     elapsed_s: float = 0.0
@@ -75,7 +97,7 @@ class Status:
         """Users that have not started yet, or not again, by the same sample as the rest."""
         figures = self.figures
         there = figures.running + figures.finished + figures.removed
-        return max(0, len(self.plan.users) - there) if self.plan is not None else 0
+        return max(0, self.added - there)
 
 
 @dataclass(frozen=True)

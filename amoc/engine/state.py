@@ -13,6 +13,7 @@ class State(Enum):
     IDLE = "idle"
     STARTING = "starting"
     RUNNING = "running"
+    PAUSED = "paused"
     STOPPING = "stopping"
     FINISHED = "finished"
     FAILED = "failed"
@@ -23,6 +24,8 @@ class Step(Enum):
 
     LAUNCH = "launch"
     READY = "ready"
+    PAUSE = "pause"
+    RESUME = "resume"
     STOP = "stop"
     ALL_LEFT = "all left"
     FAIL = "fail"
@@ -31,11 +34,15 @@ class Step(Enum):
 NEXT = {
     (State.IDLE, Step.LAUNCH): State.STARTING,
     (State.STARTING, Step.READY): State.RUNNING,
+    (State.RUNNING, Step.PAUSE): State.PAUSED,
+    (State.PAUSED, Step.RESUME): State.RUNNING,
     (State.RUNNING, Step.STOP): State.STOPPING,
+    (State.PAUSED, Step.STOP): State.STOPPING,
     (State.STOPPING, Step.ALL_LEFT): State.FINISHED,
     (State.IDLE, Step.FAIL): State.FAILED,
     (State.STARTING, Step.FAIL): State.FAILED,
     (State.RUNNING, Step.FAIL): State.FAILED,
+    (State.PAUSED, Step.FAIL): State.FAILED,
     (State.STOPPING, Step.FAIL): State.FAILED,
 }
 

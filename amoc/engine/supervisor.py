@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn, cast
 
-from amoc import limits, own_settings, settings
+from amoc import calls, limits, own_settings, settings
 from amoc.board import Board, Cell
 from amoc.engine import link, patching, process
 from amoc.errors import AmocError, ExitCode, PeerError
@@ -37,6 +37,7 @@ from amoc.messages import (
     StopUsers,
     Terminate,
     Terminated,
+    UpdateSettings,
 )
 from amoc.scenario import Scenario, load
 from amoc.timing import S_NS, now_ns
@@ -114,7 +115,8 @@ class Supervisor:
             raise PeerError(
                 f"the supervisor must be told to init, but is told {type(init).__name__}"
             )
-        state = self._init(scenario, declared, init)
+        with calls.recording() as recorder:
+            state = self._init(scenario, declared, init)
         others = patching.drop_hub()
         if others:
             self._tell(
@@ -126,7 +128,7 @@ class Supervisor:
             )
         gc.collect()
         gc.freeze()  # what is loaded stays shared with the workers, and is never looked at again
-        self._tell(Ready())
+        self._tell(Ready(recorder.calls))
         self._start = scenario.start_with(state)
         self._scenario_directory = scenario.directory
         self._supervise()
@@ -199,12 +201,21 @@ class Supervisor:
         match command:
             case StopUsers():
                 self._replacing = False
+            case UpdateSettings(values):
+                self._update(values)
             case KillWorker(slot, epoch):
                 if self._slots[slot].epoch == epoch and self._slots[slot].pid:
                     os.kill(self._slots[slot].pid, signal.SIGKILL)
             case Terminate():
                 return False
         return True
+
+    def _update(self, values: Mapping[str, Any]) -> None:
+        """Workers to come find the new values; nobody but workers is told of a change."""
+        try:
+            settings.apply_update(values, tell=False)
+        except AmocError as error:
+            self._tell(Note("error", f"new workers will have the old settings: {error}"))
 
     def _next_fork_ms(self) -> int | None:
         due = [slot.fork_at_ns for slot in self._slots if slot.fork_at_ns]

@@ -65,14 +65,19 @@ class Run:
     Attributes:
         pid: The controller's process id.
         json: Where the summary will be.
+        directory: The run's own directory.
     """
 
     def __init__(self, arguments: list[str], directory: Path, env: dict[str, str]) -> None:
         self.json = directory / "summary.json"
+        self.directory = directory / "run"
         self._output = directory / "output.txt"
         with self._output.open("wb") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "amoc", "run", *arguments, "--json", str(self.json)],
+                [
+                    *(sys.executable, "-m", "amoc", "run", *arguments),
+                    *("--json", str(self.json), "--run-dir", str(self.directory)),
+                ],
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,

@@ -13,11 +13,31 @@ from gevent.event import Event
 from amoc import metrics
 from amoc.board import Board, Cell, Kind, UserState
 from amoc.engine import crowd as crowd_module
-from amoc.engine.crowd import MOST_NAMED, Crowd, Orders
+from amoc.engine.crowd import MOST_NAMED, USER_RATE, Crowd, Orders
 from amoc.messages import CrashSeen, Started, StartUsers, UsersGone
 from amoc.timing import MS_NS, now_ns
 
 DEADLINE_S = 10.0
+
+
+class FakeDoor:
+    """A throttle that is open, or lets through whom the test says."""
+
+    def __init__(self):
+        self.open = True
+        self.line = []
+
+    def is_open(self, name):
+        assert name == USER_RATE
+        return self.open
+
+    def enter(self, name, waiter):
+        assert name == USER_RATE
+        self.line.append(waiter)
+
+    def let_through(self, count):
+        for _ in range(count):
+            self.line.pop(0)("a token")
 
 
 class Worker:
@@ -27,7 +47,9 @@ class Worker:
         self.board = Board(slots=1, highest_id=users)
         metrics.attach(self.board.area(0), inherit=False)
         self.reports = []
-        self.crowd = Crowd(Orders(0, 42, start, "", self.reports.append), self.board)
+        self.door = FakeDoor()
+        orders = Orders(0, 42, start, "", self.reports.append, self.door)
+        self.crowd = Crowd(orders, self.board)
         self.crowd.repeat_num, self.crowd.repeat_interval_s = 1.0, 0.0
         self.starter = gevent.spawn(self.crowd.start_users)
 
@@ -50,6 +72,9 @@ class Worker:
     def wait_states(self, **expected):
         wanted = {UserState[name]: count for name, count in expected.items() if count}
         self.wait(lambda: self.states() == wanted)
+
+    def started(self):
+        return sum(one.number for one in self.reports if isinstance(one, Started))
 
     def stop(self, timeout_s=DEADLINE_S):
         return gevent.spawn(self.crowd.stop, timeout_s).get(timeout=2 * DEADLINE_S)
@@ -84,8 +109,8 @@ def test_users_dealt_without_times_start_at_once_and_are_reported_together(worke
     one = worker(stay)
     one.deal(range(1, 151))
     one.wait_states(RUNNING=150)
-    one.wait(lambda: one.reports)
-    assert one.reports == [Started(0, 150)]
+    one.wait(lambda: one.started() == 150)
+    assert len(one.reports) < 10
     assert (one[Cell.USERS], one[Cell.USERS_PEAK], one[Cell.WAITING]) == (150, 150, 0)
     assert len(one.crowd) == 150
 
@@ -96,9 +121,8 @@ def test_blocks_start_in_the_order_they_were_dealt(worker):
     one.deal([5, 3], offsets_ns=[0, 10])
     one.deal([4])
     one.deal([2, 1], again=True)
-    one.wait(lambda: len(one.reports) == 3)
+    one.wait(lambda: one.started() == 5)
     assert order == [5, 3, 4, 2, 1]
-    assert one.reports == [Started(0, 2), Started(0, 1), Started(0, 2)]
 
 
 def test_users_wait_for_their_times(worker):
@@ -150,7 +174,7 @@ def test_users_that_lost_their_worker_count_as_restarted(worker):
     one = worker(stay)
     one.deal([1, 2])
     one.deal([3, 4, 5], again=True)
-    one.wait(lambda: len(one.reports) == 2)
+    one.wait(lambda: one.started() == 5)
     assert one[Cell.RESTARTED] == 3
 
 
@@ -166,7 +190,7 @@ def test_a_user_that_is_dealt_twice_runs_once(worker, blocks):
     one = worker(start)
     for ids in blocks:
         one.deal(ids, again=True)
-    one.wait(lambda: len(one.reports) == len(blocks))
+    one.wait(lambda: one.started() == sum(map(len, blocks)))
     one.wait_states(RUNNING=2)
     gevent.sleep(0)
     assert sorted(runs) == [1, 2]
@@ -288,3 +312,119 @@ def test_users_that_would_have_started_again_are_removed_when_it_stops(worker):
     one = with_a_queue(worker, [1, 2], again=True)
     one.stop(0.0)
     assert [UserState(one.board.users[user_id]) for user_id in (1, 2)] == [UserState.REMOVED] * 2
+
+
+# The door
+
+
+def test_users_start_one_by_one_as_the_throttle_lets_them_through(worker):
+    order = []
+    one = worker(order.append)
+    one.door.open = False
+    one.deal([3, 1, 2])
+    one.wait(lambda: len(one.door.line) == 3)
+    assert one.states() == {UserState.STARTING: 3}
+    one.door.let_through(2)
+    one.wait_states(FINISHED=2, STARTING=1)
+    assert order == [3, 1]
+    assert one[Cell.WAITING] == 1
+    one.wait(lambda: one.started() == 2)
+
+
+def test_nobody_overtakes_those_that_wait_when_the_door_opens(worker):
+    order = []
+    one = worker(order.append)
+    one.door.open = False
+    one.deal([1, 2])
+    one.wait(lambda: len(one.door.line) == 2)
+    one.door.open = True
+    one.deal([3])
+    one.wait(lambda: len(one.door.line) == 3)
+    one.door.let_through(3)
+    one.wait_states(FINISHED=3)
+    assert order == [1, 2, 3]
+
+
+# Removing
+
+
+def removed(one, count, force=False):
+    return gevent.spawn(one.crowd.remove, count, force).get(timeout=DEADLINE_S)
+
+
+def test_those_with_the_highest_numbers_are_removed_started_or_not(worker):
+    one = worker(stay)
+    one.deal([1, 2, 3])
+    one.wait_states(RUNNING=3)
+    one.door.open = False
+    one.deal([4, 5])
+    one.wait(lambda: len(one.door.line) == 2)
+    assert removed(one, 3) == {"withdrawn": 2, "asked": 1, "stuck": []}
+    assert one.crowd.find(3).leaving
+    assert not one.crowd.find(2).leaving
+    one.door.let_through(2)  # for nobody
+    gevent.sleep(0)
+    assert one.states() == {UserState.RUNNING: 3}
+    assert one[Cell.WAITING] == 0
+
+
+def test_a_user_that_is_asked_to_leave_is_not_asked_again(worker):
+    one = worker(stay)
+    one.deal([1, 2, 3])
+    one.wait_states(RUNNING=3)
+    assert removed(one, 1)["asked"] == 1
+    assert removed(one, 1)["asked"] == 1
+    assert [one.crowd.find(n).leaving for n in (1, 2, 3)] == [False, True, True]
+
+
+def test_a_removed_user_finishes_its_iteration_and_counts_as_removed(worker):
+    gate = Event()
+    one = worker(lambda user_id: gate.wait())
+    one.crowd.repeat_num, one.crowd.repeat_interval_s = inf, inf
+    one.deal([1, 2])
+    one.wait_states(RUNNING=2)
+    removed(one, 1)
+    gate.set()
+    one.wait_states(BETWEEN=1, REMOVED=1)
+
+
+def test_removed_by_force_they_are_gone_at_once_with_their_finally_blocks_run(worker):
+    ended = []
+
+    def start(user_id):
+        try:
+            gevent.sleep(1000)
+        finally:
+            ended.append(user_id)
+
+    one = worker(start)
+    one.deal(range(1, 6))
+    one.wait_states(RUNNING=5)
+    assert removed(one, 2, force=True) == {"withdrawn": 0, "killed": 2, "stuck": []}
+    assert sorted(ended) == [4, 5]
+    assert one.states() == {UserState.RUNNING: 3, UserState.REMOVED: 2}
+
+
+def test_who_does_not_leave_by_force_is_named(worker, monkeypatch):
+    monkeypatch.setattr(crowd_module, "FINALLY_S", 0.01)
+    gate = Event()
+
+    def start(user_id):
+        while not gate.is_set():
+            with contextlib.suppress(GreenletExit):
+                gate.wait()
+
+    one = worker(start)
+    one.deal([1, 2])
+    one.wait_states(RUNNING=2)
+    assert removed(one, 1, force=True) == {"withdrawn": 0, "killed": 1, "stuck": [2]}
+    gate.set()
+    one.wait_states(FINISHED=1, REMOVED=1)
+
+
+def test_more_than_there_are_can_be_asked_to_leave(worker):
+    one = worker(stay)
+    one.deal([1])
+    one.wait_states(RUNNING=1)
+    assert removed(one, 10) == {"withdrawn": 0, "asked": 1, "stuck": []}
+    assert removed(one, 10) == {"withdrawn": 0, "asked": 0, "stuck": []}

@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 
 import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from amoc.engine.state import NEXT, State, Step, after
 from amoc.errors import ClosedError
@@ -14,10 +16,10 @@ ENDS = {State.FINISHED, State.FAILED}
 
 def test_a_run_that_goes_well_passes_through_every_state_but_failed():
     state, seen = State.IDLE, [State.IDLE]
-    for step in (Step.LAUNCH, Step.READY, Step.STOP, Step.ALL_LEFT):
+    for step in (Step.LAUNCH, Step.READY, Step.PAUSE, Step.RESUME, Step.STOP, Step.ALL_LEFT):
         state = after(state, step)
         seen.append(state)
-    assert seen == [one for one in State if one is not State.FAILED]
+    assert set(seen) == set(State) - {State.FAILED}
 
 
 @pytest.mark.parametrize(("state", "step"), list(itertools.product(State, Step)))
@@ -39,3 +41,43 @@ def test_every_state_that_is_not_an_end_can_fail(state):
 def test_an_end_is_an_end_and_every_state_can_be_reached():
     assert not [state for state, _ in NEXT if state in ENDS]
     assert {State.IDLE, *NEXT.values()} == set(State)
+
+
+class Runs(RuleBasedStateMachine):
+    """Any steps in any order: what the table allows is done, and nothing else changes anything."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.state, self.path = State.IDLE, [State.IDLE]
+
+    @rule(step=st.sampled_from(Step))
+    def step(self, step: Step) -> None:
+        try:
+            self.state = after(self.state, step)
+        except ClosedError:
+            assert (self.path[-1], step) not in NEXT
+        else:
+            self.path.append(self.state)
+
+    @invariant()
+    def an_end_is_final(self) -> None:
+        assert not any(one in ENDS for one in self.path[:-1])
+
+    @invariant()
+    def users_stop_only_once_and_are_stopped_before_a_run_has_finished(self) -> None:
+        assert self.path.count(State.STOPPING) <= 1
+        if State.FINISHED in self.path:
+            assert self.path[-2] is State.STOPPING
+
+    @invariant()
+    def only_a_running_run_is_paused_and_it_goes_on_or_ends(self) -> None:
+        for before, now in itertools.pairwise(self.path):
+            assert now is not State.PAUSED or before is State.RUNNING
+            assert before is not State.PAUSED or now in {
+                State.RUNNING,
+                State.STOPPING,
+                State.FAILED,
+            }
+
+
+TestRuns = Runs.TestCase

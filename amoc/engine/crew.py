@@ -1,0 +1,183 @@
+"""The parts of the controller that have an end in every worker, and what goes to which of them.
+
+Each worker that comes up is told how everything stands before it gets users: throttles, changed
+settings, whether the run is paused. Each that is lost is forgotten by all parts, so that they give
+to others what it held.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from math import inf
+from typing import Any
+
+import gevent
+
+from amoc.coordinator.groups import Groups
+from amoc.engine.conversation import Conversation
+from amoc.engine.crowd import USER_RATE
+from amoc.engine.desk import Desk
+from amoc.engine.following import Follower
+from amoc.engine.operations import Operations, start_rate
+from amoc.engine.ordering import Ordering
+from amoc.engine.origin import Origin
+from amoc.engine.parcels import Parcels
+from amoc.engine.run import RunPlan, Status
+from amoc.engine.starts import StartList
+from amoc.engine.state import State
+from amoc.journal import Journal
+from amoc.lines import counted
+from amoc.messages import Loaded, Parcel, Record, Started, UpdateSettings, WorkerLost, WorkerUp
+from amoc.settings import DEFAULT
+from amoc.throttle.pacer import Pacer
+
+MINUTE_S = 60.0
+"""What `user_rate` is per."""
+
+
+class Crew:
+    """The controller's parts while there are workers.
+
+    Attributes:
+        ordering: Gives orders to all workers and waits for them.
+        starts: The users that are still to be dealt.
+        desk: Makes the calls of scenarios.
+        operations: What an operator can do.
+    """
+
+    def __init__(
+        self,
+        plan: RunPlan,
+        status: Status,
+        loaded: Loaded,
+        node: Conversation,
+        journal: Journal,
+        say: Callable[[str, str], None],
+    ) -> None:
+        self._plan = plan
+        self._status = status
+        self._node = node
+        self._say = say
+        self._epochs: dict[int, int] = {}
+        self._quiet_ns = 0
+        self._parcels = Parcels(lambda _node, parcel: node.send(parcel))
+        post = self._parcels.post
+        self.ordering = Ordering(post)
+        self.starts = StartList(loaded.workers)
+        self.desk = Desk(post)
+        self._pacer = Pacer(post, rates=plan.rates, note=say)
+        self._groups = Groups(post, plan.seed)
+        for part in (self._pacer, self._groups):
+            self.desk.operations.update(part.operations)
+        self._parts: Mapping[str, Any] = {
+            "throttle": self._pacer,
+            "coordinator": self._groups,
+            "control": self.ordering,
+            "calls": self.desk,
+        }
+        self.operations = Operations(
+            status,
+            self.ordering,
+            self.starts,
+            self._change_start_rate,
+            self._pacer.states,
+            (self._pacer, self._groups),
+            lambda values: node.send(UpdateSettings(values)),
+            journal,
+            plan.ids,
+        )
+        self._pacer.start(USER_RATE, _constant(_first_rate(plan, loaded)), MINUTE_S)
+        self._clocks: list[Any] = [gevent.spawn(self._pacer.run), gevent.spawn(self._groups.run)]
+
+    def begin(self) -> None:
+        """Users may start."""
+        for name in self._pacer.unused_rates:
+            self._say("warning", f"--throttle {name}=…: init() has started no throttle {name}")
+        if self._plan.users:
+            self.operations.add_users(len(self._plan.users))
+
+    def end(self) -> None:
+        """Nothing is paced or timed any more."""
+        gevent.killall(self._clocks)
+
+    def _change_start_rate(self, per_minute: float) -> None:
+        self.desk.do(None, "throttle.change_rate", USER_RATE, per_minute, MINUTE_S)
+
+    # Workers
+
+    def hear(self, node: str, record: Record) -> None:
+        """Take what a worker reports."""
+        match record:
+            case Parcel(part, slot, epoch, body):
+                if epoch == self._epochs.get(slot):
+                    self._parts[part].hear(Origin(node, slot, epoch), body)
+            case Started(slot, number):
+                self.starts.started(slot, number)
+            case WorkerUp():
+                self._worker_up(node, record)
+            case WorkerLost(slot, epoch, reason):
+                self.starts.down(slot)
+                if self._epochs.pop(slot, None) is not None:
+                    for one in (self.ordering, self._pacer, self._groups):
+                        one.worker_lost(Origin(node, slot, epoch))
+                self._say("error", f"{reason}; its counts are kept")
+
+    def _worker_up(self, node: str, up: WorkerUp) -> None:
+        origin = Origin(node, up.slot, up.epoch)
+        self._epochs[up.slot] = up.epoch
+        for part in (self.ordering, self._pacer, self._groups):
+            part.worker_up(origin)
+        if self.operations.updates:
+            self.ordering.tell(origin, "apply", {"values": self.operations.updates})
+        if self._status.state is State.PAUSED:
+            self.ordering.tell(origin, "pause")
+        self._parcels.flush()  # all of this is to be known before the first user comes
+        self.starts.up(up.slot, up.restart, up.start)
+        if up.epoch > 1:
+            again = f"{counted(len(up.restart), 'user')} to start again"
+            self._say("info", f"worker {up.slot} is replaced; {again}")
+
+    # Users
+
+    def follow(self, follower: Follower | None, run_ns: int, run_began_ns: int) -> None:
+        """Have as many users as the stages want at `run_ns`; `run_began_ns` is the clock's zero."""
+        if follower is None:
+            return
+        change = follower.step(run_ns)
+        if change.dues_ns:
+            dues_ns = [run_began_ns + due_ns for due_ns in change.dues_ns]
+            self.operations.add_users(len(dues_ns), dues_ns)
+        if change.removed:
+            self.operations.remove_soon(change.removed)
+
+    def deal(self, now_ns: int) -> None:
+        """Give the workers the users that they have room for."""
+        for block in self.starts.deal(now_ns):
+            self._node.send(block)
+        if self.starts.waiting() or self.starts.outstanding():
+            self._quiet_ns = now_ns
+
+    def all_left(self) -> bool:
+        """Whether nobody is there and nobody will come, as far as the latest sample tells."""
+        figures = self._status.figures
+        known = not self.starts.waiting() and not self.starts.outstanding()
+        return known and figures.at_ns > self._quiet_ns and not figures.expected
+
+    # How it is
+
+    def throttles(self) -> dict[str, Any]:
+        """How each throttle is, by name."""
+        return {one.name: one for one in self._pacer.states()}
+
+
+def _constant(rate: float) -> list[Any]:
+    """The shape of a rate that stays, see `amoc.throttle.shapes`."""
+    return ["constant", rate]
+
+
+def _first_rate(plan: RunPlan, loaded: Loaded) -> float:
+    """User starts per minute at the beginning."""
+    sources = {name: source for name, _, source, *_ in loaded.settings}
+    unset = all(sources.get(name) == DEFAULT for name in ("user_rate", "interarrival"))
+    # Stages say themselves when users start; who sets a rate beside them wants both.
+    return inf if plan.stages is not None and unset else start_rate(*loaded.pacing)

@@ -1,0 +1,101 @@
+"""The worker's end of orders: does what the controller wants done now, and says what it did.
+
+An order is answered when it is done, so the controller can tell the operator what each worker did.
+Each is carried out in a greenlet of its own, in the order in which they came; one that raises is
+answered with what it raised.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import gevent
+
+from amoc import messages, pausing, settings
+from amoc.engine.crowd import Crowd
+from amoc.errors import AmocError, SettingError
+from amoc.lines import counted
+from amoc.messages import Done, Order
+from amoc.outbox import Outbox
+
+Answer = dict[str, Any]
+
+
+class Obedience:
+    """Carries out the orders that one worker gets."""
+
+    def __init__(self, slot: int, crowd: Crowd, outbox: Outbox) -> None:
+        self._slot = slot
+        self._crowd = crowd
+        self._outbox = outbox
+        self._do: Mapping[str, Callable[..., Answer]] = {
+            "count": self._count,
+            "remove": self._remove,
+            "remove_ids": self._remove_ids,
+            "pause": self._pause,
+            "resume": self._resume,
+            "verify": self._verify,
+            "apply": self._apply,
+        }
+
+    def hear(self, body: bytes) -> None:
+        """Begin to carry out the orders of a parcel."""
+        for order in messages.unpack_stream(body):
+            gevent.spawn(self._carry_out, order)
+
+    def _carry_out(self, order: Order) -> None:
+        error, answer = "", Answer()
+        try:
+            answer = self._do[order.what](**order.arguments)
+        except AmocError as refused:
+            error = str(refused)
+        except Exception:
+            error = traceback.format_exc()
+        done = messages.pack_item(Done(order.number, error, answer))
+        self._outbox.put("control", self._slot, done)
+
+    def _count(self) -> Answer:
+        return {"alive": len(self._crowd), "queued": self._crowd.queued}
+
+    def _remove(self, count: int, force: bool) -> Answer:
+        return _told(self._crowd.remove(count, force))
+
+    def _remove_ids(self, ids: list[int], force: bool) -> Answer:
+        return _told(self._crowd.remove_ids(ids, force))
+
+    def _pause(self) -> Answer:
+        pausing.hold()
+        return {"text": f"{counted(len(self._crowd), 'user')} paused"}
+
+    def _resume(self) -> Answer:
+        pausing.release()
+        return {"text": f"{counted(len(self._crowd), 'user')} resumed"}
+
+    def _verify(self, values: Mapping[str, Any]) -> Answer:
+        settings.verify_update(values)
+        return {"text": "verified"}
+
+    def _apply(self, values: Mapping[str, Any]) -> Answer:
+        problems = settings.apply_update(values)
+        self._crowd.refresh()
+        if problems:
+            raise SettingError(*problems)
+        return {"text": f"{counted(len(values), 'setting')} applied"}
+
+
+def _told(answer: Answer) -> Answer:
+    """`answer` with a text for people."""
+    parts = [
+        f"{counted(answer[key], 'user')} {text}"
+        for key, text in (
+            ("asked", "asked to leave"),
+            ("killed", "killed"),
+            ("withdrawn", "not started"),
+        )
+        if answer.get(key)
+    ]
+    if answer["stuck"]:
+        parts.append(f"stuck: {', '.join(map(str, answer['stuck']))}")
+    return {**answer, "text": ", ".join(parts) or "no users here"}

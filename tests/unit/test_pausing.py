@@ -1,0 +1,76 @@
+"""The pause of a run: nobody comes back from waiting while it holds, and time stands still."""
+
+from __future__ import annotations
+
+import gevent
+import pytest
+
+from amoc import pausing
+from amoc.timing import MS_NS, now_ns
+
+DEADLINE_S = 10.0
+
+
+@pytest.fixture(autouse=True)
+def fresh(monkeypatch):
+    monkeypatch.setattr(pausing, "_pause", pausing._Pause())
+
+
+def test_nothing_holds_anybody_when_there_is_no_pause():
+    pausing.wait_resumed()
+    assert not pausing.paused()
+    assert pausing.frozen_ns() == 0
+
+
+def test_who_waits_for_the_end_of_a_pause_goes_on_after_it():
+    pausing.hold()
+    pausing.hold()  # twice is once
+    held = [gevent.spawn(pausing.wait_resumed) for _ in range(3)]
+    gevent.sleep(0.005)
+    assert not any(one.ready() for one in held)
+    pausing.release()
+    gevent.joinall(held, timeout=DEADLINE_S, raise_error=True)
+    assert all(one.successful() for one in held)
+    assert pausing.frozen_ns() >= 5 * MS_NS
+    frozen_ns = pausing.frozen_ns()
+    pausing.release()
+    assert pausing.frozen_ns() == frozen_ns
+
+
+def test_a_pause_that_begins_again_at_once_holds_on():
+    pausing.hold()
+    held = gevent.spawn(pausing.wait_resumed)
+    gevent.sleep(0)
+    pausing.release()
+    pausing.hold()
+    gevent.sleep(0.005)
+    assert not held.ready()
+    pausing.release()
+    held.get(timeout=DEADLINE_S)
+
+
+def test_a_held_greenlet_can_be_killed_and_is_not_woken_later():
+    pausing.hold()
+    held = gevent.spawn(pausing.wait_resumed)
+    gevent.sleep(0)
+    held.kill(timeout=DEADLINE_S)
+    pausing.release()
+    gevent.sleep(0)
+    assert held.dead
+
+
+def test_time_that_passes_in_a_pause_is_waited_for_again():
+    begun_ns = now_ns()
+    waiting = gevent.spawn(pausing.wait, gevent.sleep, 0.05)
+    gevent.sleep(0.01)
+    pausing.hold()
+    gevent.sleep(0.1)
+    pausing.release()
+    assert waiting.get(timeout=DEADLINE_S) is False
+    assert now_ns() - begun_ns - pausing.frozen_ns() >= 50 * MS_NS
+    assert now_ns() - begun_ns >= 150 * MS_NS
+
+
+def test_a_wait_that_is_over_is_over_also_in_a_pause():
+    pausing.hold()
+    assert pausing.wait(lambda _: True, 1000.0) is True
