@@ -1,0 +1,42 @@
+"""Both ends of the throttles in one process, for `amoc check --run` and for tests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from gevent import get_hub
+
+from amoc import messages
+from amoc.engine.origin import Origin
+from amoc.messages import Parcel, Record
+from amoc.outbox import Outbox
+from amoc.throttle.gate import Gate
+from amoc.throttle.pacer import Pacer
+from amoc.throttle.turnstile import Record as RecordSlot
+
+HERE = Origin("here", 0, 1)
+
+
+def connect(
+    rates: Mapping[str, str] | None = None, record: RecordSlot | None = None
+) -> tuple[Pacer, Gate]:
+    """A pacer and a gate that speak to each other; spawn the pacer's `run`, attach the gate."""
+    gathered: list[bytes] = []
+
+    def deliver() -> None:
+        body = b"".join(gathered)
+        gathered.clear()
+        gate.hear(body)
+
+    def post(_origin: Origin, _part: str, record: Record) -> None:
+        gathered.append(messages.pack_item(record))
+        if len(gathered) == 1:
+            get_hub().loop.run_callback(deliver)
+
+    def send(parcel: Parcel) -> None:
+        pacer.hear(HERE, parcel.body)
+
+    pacer = Pacer(post, rates=rates)
+    gate = Gate(HERE.slot, HERE.epoch, Outbox(HERE.epoch, send), record)
+    pacer.worker_up(HERE)
+    return pacer, gate
