@@ -28,7 +28,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import gevent
 import zmq
@@ -36,6 +36,7 @@ from gevent.event import Event
 
 from amoc import ear, messages
 from amoc.errors import PeerError, ResourceError
+from amoc.gathering import Gathering, pack_batch
 from amoc.messages import CrashSeen, Hello, Note, Record, Sample, Welcome
 from amoc.timing import S_NS, now_ns
 from amoc.waiting import Bell
@@ -44,8 +45,6 @@ TICK_S = ear.TICK_S
 """How long a message can be there before somebody notices."""
 BATCH_S = 0.005
 """How long a report may wait for company."""
-FULL_BATCH = 100
-"""Reports that wait for no more company."""
 HELLO_S = 0.05
 LONGEST_HELLO_S = 1.0
 """Between two hellos, first and at most; many children at once must not shout their parent down."""
@@ -57,12 +56,14 @@ MOST_RESENT_BYTES = 4 << 20
 """What is published again at once: a child that does not read must not be buried."""
 MOST_UNACKED = 20_000
 """Commands on their way to one child, beyond which it counts as broken."""
-MOST_BATCHES = 1_000
+MOST_BATCHES = 200
 """Messages of reports on their way from one child, beyond which it holds them back."""
 INFORMS = (CrashSeen, Note, Sample)
 """Reports without which the run goes on all the same; figures are on the board."""
 MOST_REPORTS = 100_000
 """Reports that a child holds back at most."""
+MOST_HELD_BYTES = 16 << 20
+"""What a child holds back before it counts as crowded."""
 
 
 def _send(socket: zmq.Socket[bytes], data: bytes) -> None:
@@ -291,7 +292,7 @@ class Child:
         self._dropped = 0
         self._acked = 0
         self._batches = 0
-        self._reports: list[list[Any]] = []
+        self._reports = Gathering()
         self._due = Bell()
         self._hurry = Bell()
         self._room = Event()
@@ -321,13 +322,15 @@ class Child:
             PeerError: It is not heard within `deadline_s`.
         """
         # A hello has no number, for one that comes before it is expected is rightly passed over.
-        hello = messages.pack([self.name, 0, 0, [messages.to_wire(Hello(os.getpid()))]])
+        hello = pack_batch(self.name, 0, 0, [messages.pack_item(Hello(os.getpid()))])
         deadline = now_ns() + int(deadline_s * S_NS)
-        pause_s = HELLO_S
-        while now_ns() < deadline:
-            _send(self._push, hello)
-            self._ear.wait(pause_s)
-            pause_s = min(2 * pause_s, LONGEST_HELLO_S)
+        pause_s, next_hello = HELLO_S, 0
+        while (now := now_ns()) < deadline:
+            if now >= next_hello:
+                _send(self._push, hello)
+                next_hello = now + int(pause_s * S_NS)
+                pause_s = min(2 * pause_s, LONGEST_HELLO_S)
+            self._ear.wait(max(0, next_hello - now) / S_NS)
             try:
                 _, data = self._sub.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
@@ -366,15 +369,14 @@ class Child:
                 self._acked = 0  # had it: our acknowledgement is late or was lost, so repeat it
                 self._due.ring()
 
-    @property
-    def held_back(self) -> int:
-        """How many reports wait to be handed to ZeroMQ."""
-        return len(self._reports)
+    def crowded(self) -> bool:
+        """Whether so much is held back that what can be left out should be."""
+        return self._reports.size > MOST_HELD_BYTES
 
     def report(self, record: Record) -> None:
         """Report `record` within `BATCH_S`; waits while `MOST_REPORTS` are held back."""
         self._room.wait()
-        self._reports.append(messages.to_wire(record))
+        self._reports.add(record)
         if len(self._reports) >= MOST_REPORTS:
             self._room.clear()
         self._flushed.clear()
@@ -388,7 +390,7 @@ class Child:
         if len(self._reports) >= MOST_REPORTS and isinstance(record, INFORMS):
             self._dropped += 1
             return
-        self._reports.append(messages.to_wire(record))
+        self._reports.add(record)
         self._flushed.clear()
         self._due.ring()
 
@@ -403,19 +405,23 @@ class Child:
 
     def _write(self) -> None:
         while True:
-            self._due.wait()
-            if len(self._reports) < FULL_BATCH:
+            if not self._reports:
+                self._due.wait()
+            if not self._reports.full:
                 self._hurry.wait(BATCH_S)
-            reports, self._reports = self._reports, []
             if self._dropped:
                 note = f"{self._dropped} notes of {self.name} are dropped: too many at once"
-                reports.append(messages.to_wire(Note("warning", note)))
+                self._reports.add(Note("warning", note))
                 self._dropped = 0
-            self._room.set()
-            if not reports and self._heard == self._acked:
+            batch = self._reports.take()
+            if len(self._reports) < MOST_REPORTS:
+                self._room.set()
+            if not batch and self._heard == self._acked:
                 continue
             self._batches += 1
             self._acked = self._heard
-            _send(self._push, messages.pack([self.name, self._batches, self._heard, reports]))
+            _send(self._push, pack_batch(self.name, self._batches, self._heard, batch))
             if not self._reports:
                 self._flushed.set()
+            else:
+                gevent.sleep(0)

@@ -13,9 +13,9 @@ queue. Nothing is lost silently::
 
 A box holds `MOST_MESSAGES`; what comes when it is full is refused, so that it is the newest that
 is missing and memory is bounded. So is what is sent while the way out of the worker is full; and a
-user that sends and sends lets the loop turn every `BURST` messages, or nothing would ever leave. A
-box lives as long as its user: it survives repetitions, and is
-gone when the user leaves for good or its worker dies.
+user that sends and sends lets the loop turn now and then, or nothing would ever leave. A box lives
+as long as its user: it survives repetitions, and is gone when the user leaves for good or its
+worker dies.
 
 On the wire a parcel is a stream of msgpack arrays, told apart by their length:
 ``(user, message)``; ``(user, message, slot, epoch, number)``, whose sender waits for a verdict; and
@@ -50,8 +50,8 @@ MOST_MESSAGES = 1_000
 """Messages in one box."""
 MOST_BYTES = 1 << 20
 """What one message may take, packed."""
-BURST = 1_000
-"""Messages that the users of a worker send before the loop must turn."""
+BURST_BYTES = 1 << 20
+"""What the users of a worker send before the loop must turn; each message counts as 1 KiB more."""
 CHECK_S = 5.0
 """How long the addressee's worker may take to say what became of a message."""
 
@@ -199,8 +199,8 @@ class Post:
         """See `send` of the module."""
         data = self._pack(user_id, message)
         self._sent.inc()
-        self._burst += 1
-        if self._burst >= BURST:
+        self._burst += len(data) + 1024
+        if self._burst >= BURST_BYTES:
             self._burst = 0
             if isinstance(getcurrent(), Addressee):
                 gevent.sleep(0)
@@ -346,7 +346,7 @@ def send(user_id: int, message: Any, check: bool = False) -> None:
     """Send `message` to the mailbox of a user, whichever worker it is in.
 
     Never waits, unless it is to check; so anybody in a worker may send, a handler too. A user that
-    sends a thousand messages in a row lets others have their turn.
+    sends a thousand messages or a mebibyte in a row lets others have their turn.
 
     Args:
         user_id: The addressee's number.
