@@ -128,7 +128,7 @@ def replay(
     from amoc import rundir, sources
 
     given = sources.gather(pairs, {}, None)[0][1]
-    plan = replaying.prepare(rundir.locate(run_directory), given, os.environ, say)
+    plan = replaying.prepare(rundir.locate(run_directory, what="RUN_DIR"), given, os.environ, say)
     plan = replace(plan, run_directory=new_directory)
     if comment is not None:
         plan = replace(plan, comment=comment)

@@ -14,10 +14,12 @@ from typing import Any
 from amoc.engine import placement
 from amoc.engine.run import RunPlan
 from amoc.limits import RESERVED_FDS
+from amoc.settings import DEFAULT
 from amoc.stages import Leg, Stages, parse_profile
 from amoc.timing import S_NS
 
 USER_RATE = "user_rate"
+INTERARRIVAL = "interarrival"
 
 
 @dataclass(frozen=True)
@@ -104,9 +106,13 @@ def _start_rate(plan: RunPlan, host: Host) -> tuple[float | Stages, str]:
     """How many users may start a minute, and what says so."""
     if USER_RATE in plan.rates:
         return parse_profile(plan.rates[USER_RATE], 60.0), f"--throttle {USER_RATE}"
+    sources = {one["name"]: one["from"] for one in host.settings}
+    unset = all(sources.get(name, DEFAULT) == DEFAULT for name in (USER_RATE, INTERARRIVAL))
+    if plan.stages is not None and unset:
+        return inf, "--stages"
     if host.user_rate is not None:
         return host.user_rate, USER_RATE
-    return (60_000 / host.interarrival_ms if host.interarrival_ms else inf), "interarrival"
+    return (60_000 / host.interarrival_ms if host.interarrival_ms else inf), INTERARRIVAL
 
 
 def _starts(plan: RunPlan, host: Host) -> dict[str, Any]:

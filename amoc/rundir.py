@@ -132,8 +132,13 @@ class RunDirectory:
         _remove(self.made)
 
 
-def locate(run: str, base: str = BASE) -> RunDirectory:
+def locate(run: str, base: str = BASE, what: str = "--run") -> RunDirectory:
     """The directory of a run, running or not, by its path, its name, or the run's id.
+
+    Args:
+        run: What the operator calls it.
+        base: Where runs are looked for.
+        what: What a message calls it.
 
     Raises:
         UsageError: There is none, or there are several.
@@ -145,9 +150,9 @@ def locate(run: str, base: str = BASE) -> RunDirectory:
     found = found or [one for one in there if one.id.startswith(run or "\0")]
     found = found or [one for one in there if journal.run_id(one.journal) == run]
     if not found:
-        raise UsageError(f"--run must be the directory of a run or a run's id, but is {run!r}")
+        raise UsageError(f"{what} must be the directory of a run or a run's id, but is {run!r}")
     if len(found) > 1:
-        raise UsageError(f"--run {run} must name one run, but may mean {_listed(found)}")
+        raise UsageError(f"{what} {run} must name one run, but may mean {_listed(found)}")
     return found[0]
 
 

@@ -115,6 +115,18 @@ class Stages:
         """How many there are to be at `t_ns`: the value, rounded down."""
         return floor(self.exactly_at(t_ns))
 
+    def most_between(self, first_ns: int, last_ns: int) -> int:
+        """The highest count at any time from `first_ns` to `last_ns`.
+
+        A look at both ends would miss a peak that lies between them.
+        """
+        most = max(self.count_at(first_ns), self.count_at(last_ns))
+        for leg in self.legs():
+            begin_ns, end_ns = max(leg.begin_ns, first_ns), min(leg.end_ns - 1, last_ns)
+            if begin_ns <= end_ns:
+                most = max(most, floor(leg.value_at(begin_ns)), floor(leg.value_at(end_ns)))
+        return most
+
     def due_ns(self, k: int, after_ns: int = 0) -> int | None:
         """The earliest time from `after_ns` on at which `count_at` is `k` or more.
 

@@ -38,6 +38,9 @@ def plan(users=10, stages=None, **parts) -> RunPlan:
     )
 
 
+SET = {"name": "user_rate", "value": "600", "from": "--set"}
+
+
 def host(**parts) -> Host:
     return Host(
         **{
@@ -115,12 +118,20 @@ def test_ids_go_on_where_stages_rise_again():
 
 def test_stages_that_rise_faster_than_users_may_start_are_named():
     found = forecast(
-        plan(0, "10s:100, 0s:500, 10s:600, 0s:1", duration_s=20.0), host(user_rate=600.0)
+        plan(0, "10s:100, 0s:500, 10s:600, 0s:1", duration_s=20.0),
+        host(user_rate=600.0, settings=[SET]),
     )
     (line,) = [one for one in found["open"] if one.startswith("how late users start")]
     assert line == (
         "how late users start: stage 2 would start more than the 600 a minute that user_rate allows"
     )
+
+
+def test_stages_alone_say_when_users_start():
+    found = forecast(plan(0, "10s:100, 0s:500", duration_s=10.0), host())
+    assert found["starts"]["per_minute"] == "inf"
+    assert found["starts"]["from"] == "--stages"
+    assert not any(one.startswith("how late") for one in found["open"])
 
 
 def test_descriptors_are_counted_for_the_most_users_at_once():

@@ -92,6 +92,19 @@ def test_a_count_never_falls_within_a_rising_stage_nor_rises_within_a_falling_on
         assert all(low <= count <= high for count in counts)
 
 
+@given(PROFILES, st.integers(0, 10**13), st.integers(0, 10**13), st.lists(st.integers(0, 10**9)))
+def test_no_peak_between_two_times_is_missed(stages, one, other, parts):
+    first_ns, last_ns = sorted((one, other))
+    most = stages.most_between(first_ns, last_ns)
+    times = [first_ns + (last_ns - first_ns) * part // 10**9 for part in parts]
+    assert all(stages.count_at(t) <= most for t in [first_ns, last_ns, *times])
+    due_ns = stages.due_ns(most, first_ns)
+    assert due_ns is not None
+    assert due_ns <= last_ns
+    above_ns = stages.due_ns(most + 1, first_ns)
+    assert above_ns is None or above_ns > last_ns
+
+
 @given(PROFILES)
 def test_on_a_rising_stage_each_count_in_turn_is_due_no_earlier_than_the_one_before(stages):
     due = [stages.due_ns(k) for k in range(1, min(stages.highest, 100) + 1)]

@@ -1,0 +1,410 @@
+"""Commands to real runs: from other shells, from the terminal, and given again by a replay."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from amoc.errors import ExitCode
+from amoc.journal import read
+from tests.process.support import DEADLINE_S, ROOT, Run, eventually, lines, running
+
+pytestmark = pytest.mark.slow
+
+STAYERS = """
+    import os
+    from amoc import setting, user
+    pause = setting(0.02, "Seconds between looks", verify=lambda s: s > 0, update="free")
+    fixed = setting(1, "What cannot change")
+
+    def start(user_id):
+        with open(os.path.join(HERE, "ids"), "a") as file:
+            file.write(f"{user_id}\\n")
+        while not user.leaving:
+            user.wait_leaving(pause.get())
+"""
+FAST = ("--set", "user_rate=600000", "--set", "repeat_num=1")
+
+
+def amoc(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "amoc", *arguments],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+    )
+
+
+class Controlled:
+    """A run, and a shell beside it."""
+
+    def __init__(self, run: Run, directory: Path) -> None:
+        self.run = run
+        self.directory = directory
+
+    def say(self, *arguments: str, code: int = 0) -> str:
+        """What a command answers."""
+        done = amoc(*arguments, "--run", str(self.directory), cwd=self.directory.parent)
+        assert done.returncode == code, (arguments, done.stdout, done.stderr, self.run.output)
+        return done.stdout + done.stderr
+
+    def ask(self, *arguments: str) -> Any:
+        """The whole answer to a command."""
+        return json.loads(self.say(*arguments, "--json"))
+
+    def wait_for_users(self, count: int) -> None:
+        """Wait until that many users run."""
+        eventually(
+            lambda: self.ask("status")["users"]["running"] == count,
+            f"{count} users: {self.run.output}",
+        )
+
+    def journal(self, *kinds: str) -> list[dict[str, Any]]:
+        """Entries of the journal."""
+        entries = read(self.directory / "journal.jsonl")
+        return [one for one in entries if one["kind"] in kinds]
+
+
+@contextmanager
+def controlled(scenario: Path, *arguments: str, directory: Path) -> Iterator[Controlled]:
+    own = directory / "run"
+    with running(scenario, *arguments, "--run-dir", str(own), directory=directory) as run:
+        eventually((own / "control").exists, f"a control socket: {run.output}")
+        yield Controlled(run, own)
+
+
+@pytest.fixture
+def stayers(scenario: Callable[[str], Path]) -> Path:
+    return scenario(STAYERS)
+
+
+def test_users_are_added_and_removed_while_the_run_runs(stayers, tmp_path):
+    with controlled(stayers, "--users", "10", *FAST, directory=tmp_path) as it:
+        it.wait_for_users(10)
+        answer = it.ask("add", "6", "--comment", "the second wave")
+        assert (answer["first_id"], answer["last_id"]) == (11, 16)
+        assert all(re.fullmatch(r"node0/\d+", one["worker"]) for one in answer["workers"])
+        it.wait_for_users(16)
+        it.say("remove", "4")
+        it.wait_for_users(12)
+        it.say("remove", "2", "--force")
+        it.wait_for_users(10)
+        assert it.ask("users")["highest_id"] == 16
+        it.say("stop", "--comment", "enough")
+        assert it.run.end() == ExitCode.OK
+        assert sorted(map(int, lines(tmp_path / "ids"))) == list(range(1, 17))
+        found = [(one["name"], one["outcome"], one["comment"]) for one in it.journal("command")]
+        assert found == [
+            ("add", "ok", "the second wave"),
+            ("remove", "ok", ""),
+            ("remove", "ok", ""),
+            ("stop", "ok", "enough"),
+        ]
+        (end,) = it.journal("end")
+        assert (end["verdict"], end["exit_code"]) == ("stopped", 0)
+        assert not (it.directory / "control").exists()
+
+
+def test_settings_change_on_all_workers_or_on_none(stayers, tmp_path):
+    with controlled(stayers, "--users", "4", *FAST, directory=tmp_path) as it:
+        it.wait_for_users(4)
+        answer = it.ask("set", "pause=0.05")
+        assert len(answer["workers"]) >= 1
+        refused = it.say("set", "pause=-1", "fixed=2", "nothing=3", code=ExitCode.SETTING)
+        assert all(line.startswith("amoc: ") for line in refused.splitlines())
+        for name in ("pause", "fixed", "nothing"):
+            assert name in refused
+        it.say("set", "pause=soon", code=ExitCode.SETTING)
+        outcomes = [one["outcome"] for one in it.journal("command")]
+        assert outcomes == ["ok", "refused", "refused"]
+        it.say("stop")
+        assert it.run.end() == ExitCode.OK
+
+
+def test_a_run_is_paused_and_goes_on(stayers, tmp_path):
+    with controlled(stayers, "--users", "4", *FAST, directory=tmp_path) as it:
+        it.wait_for_users(4)
+        assert "paused" in it.say("pause")
+        assert it.ask("status")["state"] == "paused"
+        it.say("pause", code=it_refuses(it.say))
+        it.say("resume", "--comment", "again")
+        assert it.ask("status")["state"] == "running"
+        it.say("note", "all", "is", "well")
+        it.say("stop")
+        assert it.run.end() == ExitCode.OK
+        names = [(one["name"], one["outcome"]) for one in it.journal("command")]
+        assert names == [
+            *(("pause", "ok"), ("pause", "refused"), ("resume", "ok"), ("note", "ok")),
+            ("stop", "ok"),
+        ]
+
+
+def it_refuses(say: Callable[..., str]) -> int:
+    """The exit code of a command that the run's state does not allow."""
+    del say
+    return int(ExitCode.INTERNAL)
+
+
+def test_a_paused_run_can_be_stopped(stayers, tmp_path):
+    with controlled(stayers, "--users", "4", *FAST, directory=tmp_path) as it:
+        it.wait_for_users(4)
+        it.say("pause")
+        it.say("stop")
+        assert it.run.end() == ExitCode.OK
+
+
+def test_a_run_that_was_killed_is_not_running_though_its_socket_is_there(stayers, tmp_path):
+    with controlled(stayers, "--users", "2", *FAST, directory=tmp_path) as it:
+        it.wait_for_users(2)
+        it.run.kill(it.run.pid, signal.SIGKILL)
+        it.run.end()
+        assert (it.directory / "control").exists()
+        said = it.say("status", code=ExitCode.USAGE)
+        assert said == f"amoc: run {it.directory} must be running, but does not answer\n"
+        assert [one["kind"] for one in it.journal("run", "end")] == ["run"]
+
+
+def test_a_run_that_never_began_leaves_no_directory(tmp_path, scenario):
+    broken = scenario("def init(): raise ValueError('no')\ndef start(user_id): pass\n")
+    done = amoc("run", str(broken), cwd=tmp_path)
+    assert done.returncode == ExitCode.INIT_FAILED
+    assert not (tmp_path / "amoc-runs").exists()
+
+
+def test_commands_find_the_only_run_that_runs_here(tmp_path, stayers):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "amoc", "run", str(stayers), "--users", "2", *FAST],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        eventually(lambda: list(tmp_path.glob("amoc-runs/*/control")), "a control socket")
+        (directory,) = (tmp_path / "amoc-runs").iterdir()
+        assert re.fullmatch(r"\d{8}T\d{6}-trial", directory.name)
+        assert directory.stat().st_mode & 0o777 == 0o700
+        status = json.loads(amoc("status", "--json", cwd=tmp_path).stdout)
+        for name in (directory.name, status["id"]):
+            assert amoc("status", "--run", name, cwd=tmp_path).returncode == 0
+        assert amoc("stop", cwd=tmp_path).returncode == 0
+        assert process.wait(DEADLINE_S) == ExitCode.OK
+        assert amoc("status", cwd=tmp_path).returncode == ExitCode.USAGE
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_stages_start_and_remove_users_at_their_times(stayers, tmp_path):
+    stages = ("--stages", "1s:20, 300ms:20, 0s:5, 1s:5")
+    with controlled(stayers, *stages, *FAST, directory=tmp_path) as it:
+        assert it.run.end() == ExitCode.OK
+        assert sorted(map(int, lines(tmp_path / "ids"))) == list(range(1, 21))
+        assert it.run.summary()["users"]["removed"] == 15
+        assert it.run.summary()["run"]["verdict"] == "ok"
+
+
+def test_a_replay_has_the_same_users_and_commands(stayers, tmp_path):
+    options = ("--users", "6", "--seed", "5", "--workers", "2", "--set", "pause=0.03", *FAST)
+    with controlled(stayers, *options, directory=tmp_path) as it:
+        it.wait_for_users(6)
+        it.say("add", "3", "--comment", "more")
+        it.wait_for_users(9)
+        it.say("set", "pause=0.01")
+        it.say("remove", "1")
+        it.wait_for_users(8)
+        it.say("stop")
+        assert it.run.end() == ExitCode.OK
+    first_ids = sorted(map(int, lines(tmp_path / "ids")))
+    (tmp_path / "ids").unlink()
+    (plan,) = it.journal("run")
+    done = amoc("replay", str(it.directory), "--run-dir", "again", cwd=tmp_path)
+    assert done.returncode == ExitCode.OK, done.stdout + done.stderr
+    again = Controlled(it.run, tmp_path / "again")
+    assert sorted(map(int, lines(tmp_path / "ids"))) == first_ids == list(range(1, 10))
+    before, after = it.journal("command"), again.journal("command")
+    assert [(one["name"], one["arguments"]) for one in after] == [
+        (one["name"], one["arguments"]) for one in before
+    ]
+    assert {one["source"] for one in after} == {"replay"}
+    assert all(mine["t_s"] >= his["t_s"] for mine, his in zip(after, before, strict=True))
+    (planned,) = again.journal("run")
+    for field in ("users", "seed", "stages", "rates", "duration_s"):
+        assert planned["plan"][field] == plan["plan"][field]
+    assert planned["workers"] == plan["workers"] == 2
+    values = {name: one["value"] for name, one in planned["settings"].items()}
+    assert values["pause"] == "0.03"
+
+
+def test_secrets_are_in_no_file_of_the_run_and_are_asked_for_again(tmp_path, scenario):
+    file = scenario(
+        """
+        from amoc import setting
+        api_token = setting("", "What opens the door", update="free")
+        def start(user_id):
+            if api_token.get() != "s3cret": raise ValueError("the wrong one")
+        """
+    )
+    options = ("--users", "1", *FAST, "--set", "api_token=s3cret")
+    own = tmp_path / "run"
+    with running(file, *options, "--run-dir", str(own), directory=tmp_path) as run:
+        assert run.end() == ExitCode.OK
+        assert run.summary()["users"]["crashed"] == 0
+    for path in own.iterdir():
+        assert b"s3cret" not in path.read_bytes()
+    done = amoc("replay", str(own), cwd=tmp_path)
+    assert done.returncode == ExitCode.USAGE
+    assert "--set api_token=… or AMOC_API_TOKEN" in done.stderr
+    done = amoc("replay", str(own), "--set", "api_token=s3cret", cwd=tmp_path)
+    assert done.returncode == ExitCode.OK
+    assert "0 crashed" in done.stdout or re.search(r"crashed", done.stdout)
+
+
+# The terminal
+
+
+class Terminal:
+    """A run in a terminal of its own, and somebody who types."""
+
+    def __init__(self, *arguments: str, cwd: Path) -> None:
+        self._master, self.slave = pty.openpty()
+        fcntl.ioctl(self.slave, termios.TIOCSWINSZ, b"\x28\x00\xa0\x00\x00\x00\x00\x00")
+        self.before = termios.tcgetattr(self.slave)
+        self.text = ""
+
+        def lead() -> None:
+            os.setsid()
+            fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "amoc", "run", *arguments],
+            cwd=cwd,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm"},
+            stdin=self.slave,
+            stdout=self.slave,
+            stderr=self.slave,
+            preexec_fn=lead,  # noqa: PLW1509 - there is one thread
+        )
+
+    def type(self, keys: str) -> None:
+        os.write(self._master, keys.encode())
+
+    def wait_for(self, text: str) -> None:
+        """Wait until `text` is shown, from what was not looked at yet."""
+        give_up = time.monotonic() + DEADLINE_S
+        while True:
+            plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", self.text)
+            if text in plain:
+                self.text = ""
+                return
+            if time.monotonic() > give_up:
+                pytest.fail(f"{text!r} is not shown, but {plain[-3000:]}")
+            self._look()
+
+    def _look(self) -> None:
+        ready, _, _ = select.select([self._master], [], [], 0.05)
+        if ready:
+            self.text += os.read(self._master, 65536).decode(errors="replace")
+
+    def end(self) -> int:
+        """The exit status; what is shown meanwhile is read, or nothing could end."""
+        give_up = time.monotonic() + DEADLINE_S
+        while self.process.poll() is None:
+            assert time.monotonic() < give_up, self.text[-3000:]
+            self._look()
+        return self.process.returncode
+
+    def restored(self) -> bool:
+        return termios.tcgetattr(self.slave) == self.before
+
+    def clean_up(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        os.close(self._master)
+        os.close(self.slave)
+
+
+@contextmanager
+def terminal(*arguments: str, cwd: Path) -> Iterator[Terminal]:
+    one = Terminal(*arguments, cwd=cwd)
+    try:
+        yield one
+    finally:
+        one.clean_up()
+
+
+def test_keys_and_typed_commands_control_a_run(stayers, tmp_path):
+    with terminal(str(stayers), "--users", "10", *FAST, cwd=tmp_path) as it:
+        it.wait_for("10 running")
+        it.type("p")
+        it.wait_for("the run is paused")
+        it.type("p")
+        it.wait_for("the run goes on")
+        it.type("+")
+        it.wait_for("11 running")
+        it.type(":add 4 -- by hand\r")
+        it.wait_for("15 running")
+        it.type(":add many\r")
+        it.wait_for("add must be followed by a whole number")
+        it.type("\x15set pause=0.01\r")
+        it.wait_for("pause changed")
+        it.type("?")
+        it.wait_for("commands: status")
+        it.type("q")
+        assert it.end() == ExitCode.OK
+        assert it.restored()
+        (directory,) = (tmp_path / "amoc-runs").iterdir()
+        entries = [one for one in read(directory / "journal.jsonl") if one["kind"] == "command"]
+        assert [one["name"] for one in entries] == [
+            *("pause", "resume", "add", "add", "set", "stop")
+        ]
+        assert {one["source"] for one in entries} == {"terminal"}
+        assert entries[3]["comment"] == "by hand"
+
+
+def test_the_second_interrupt_leaves_the_terminal_as_it_was(tmp_path, scenario):
+    stubborn = scenario(
+        """
+        from amoc import sleep
+        def start(user_id):
+            while True:
+                sleep(0.1)
+        """
+    )
+    with terminal(str(stubborn), "--users", "3", *FAST, cwd=tmp_path) as it:
+        it.wait_for("3 running")
+        assert not it.restored()
+        it.type("\x03")
+        it.wait_for("once more to stop at once")
+        it.type("\x03")
+        assert it.end() == ExitCode.INTERRUPTED
+        assert it.restored()
+
+
+def test_a_run_that_fails_leaves_the_terminal_as_it_was(stayers, tmp_path):
+    with terminal(str(stayers), "--users", "3", *FAST, cwd=tmp_path) as it:
+        it.wait_for("3 running")
+        os.kill(int(_child_of(it.process.pid)), signal.SIGKILL)
+        assert it.end() == ExitCode.NODE_LOST
+        assert it.restored()
+
+
+def _child_of(pid: int) -> str:
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0]
