@@ -9,7 +9,7 @@ _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 
 
 def family(controller: int) -> dict[int, str]:
-    """The processes of a run by their roles: ``controller``, ``node``, ``worker 0``, …"""
+    """The processes of a run by their roles: ``controller``, ``node``, ``worker 0`` and so on."""
     above = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():

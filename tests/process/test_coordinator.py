@@ -1,0 +1,213 @@
+"""Groups and barriers over real workers, also when one of them is killed in the middle."""
+
+from __future__ import annotations
+
+import signal
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.process.support import alive, eventually, lines, running
+
+pytestmark = pytest.mark.slow
+
+FAST = ("--set", "user_rate=60000", "--workers", "2", "--duration", "1h")
+
+# Users add themselves again and again, each time with a number of its own. The log says what was
+# added, when an action began (in which process) and when it ended. While there is a file called
+# "hold", actions wait.
+PAIRING = """
+    import os
+    from amoc import coordinator, sleep, user
+
+    log = os.open(HERE + "/log", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+
+    def say(*words):
+        os.write(log, (" ".join(map(str, words)) + "\\n").encode())
+
+    def init():
+        pairs = (2, lambda event, users: act(0, users))
+        coordinator.start("pairs", [pairs, ((1, 4), lambda _, users: act(1, users))], timeout=0.5)
+
+    def act(item, users):
+        names = ",".join(data for _, data in users)
+        say("begin", item, names, os.getpid())
+        while os.path.exists(HERE + "/hold"):
+            sleep(0.005)
+        say("end", item, names, os.getpid())
+
+    def start(user_id):
+        number = 0
+        while not user.leaving and not os.path.exists(HERE + "/enough"):
+            number += 1
+            name = f"{user_id}.{os.getpid()}.{number}"
+            coordinator.add("pairs", name)
+            say("add", name)
+            sleep(0.02)
+        user.wait_leaving()
+"""
+
+
+def named(log: Path, what: str) -> dict[str, list[list[str]]]:
+    """What began, or ended: for each item, the names of each group."""
+    found = defaultdict(list)
+    for line in lines(log):
+        word, *rest = line.split(" ")
+        if word == what:
+            item, names, _pid = rest
+            found[item].append([name for name in names.split(",") if name])
+    return found
+
+
+def test_groups_of_a_killed_worker_are_acted_upon_by_another_and_no_other_add_is_lost(
+    scenario: Callable[[str], Path], tmp_path: Path
+) -> None:
+    log, hold = tmp_path / "log", tmp_path / "hold"
+    with running(scenario(PAIRING), "--users", "20", *FAST, directory=tmp_path) as run:
+        victim, survivor = (run.wait_for(f"worker {slot} ")[0] for slot in (0, 1))
+        eventually(lambda: len(named(log, "end")["0"]) > 50, f"pairs are made:\n{run.output}")
+        hold.touch()
+
+        def held(pid: int) -> set[str]:
+            """Groups that have begun in a process, and have not ended."""
+            begun = {line.removeprefix("begin ") for line in lines(log) if line.startswith("begin")}
+            ended = {line.removeprefix("end ") for line in lines(log) if line.startswith("end")}
+            return {line.rsplit(" ", 1)[0] for line in begun - ended if line.endswith(f" {pid}")}
+
+        eventually(lambda: len(held(victim)) > 20, "actions wait in the worker to be killed")
+        run.kill(victim)
+        eventually(lambda: not alive({victim}), "it is gone")
+        orphans = held(victim)
+        replacement = eventually(
+            lambda: [pid for pid in run.find("worker 0 ") if pid != victim], "it is replaced"
+        )[0]
+        eventually(
+            lambda: orphans <= held(survivor) | held(replacement),
+            f"its groups begin in another:\n{run.output}",
+        )
+        hold.unlink()
+        (tmp_path / "enough").touch()
+
+        def added() -> set[str]:
+            return {
+                line.split(" ")[1]
+                for line in lines(log)
+                if line.startswith("add") and f".{victim}." not in line
+            }
+
+        def grouped() -> set[str]:
+            ended = named(log, "end")
+            zero, one = ({name for names in ended[item] for name in names} for item in ("0", "1"))
+            return zero & one
+
+        def all_end() -> bool:
+            begun, ended = named(log, "begin"), named(log, "end")
+            return added() <= grouped() and all(
+                {tuple(names) for names in begun[item]} == {tuple(names) for names in ended[item]}
+                for item in ("0", "1")
+            )
+
+        # The last ones are grouped by the timeout.
+        eventually(all_end, f"all that other workers have added is acted upon:\n{run.output}")
+        run.kill(run.pid, signal.SIGINT)
+        assert run.end() == 0, run.output
+        summary = run.summary()
+    assert summary["crashes"] == []
+    for groups in named(log, "end").values():
+        # A group may be acted upon twice, but all of it then; nobody is in two groups of an item.
+        distinct = {tuple(names) for names in groups if names}
+        assert max(Counter(name for names in distinct for name in names).values()) == 1
+    counters = summary["counters"]
+    assert counters["coordinator.pairs.adds"] >= len(added())
+    assert counters["coordinator.pairs.timeouts"] >= 1
+    assert (
+        summary["timers"]["coordinator_action_delay"]["count"]
+        == (counters["coordinator.pairs.groups"])
+    )
+
+
+BARRIER = """
+    import os
+    from amoc import coordinator, sleep, user
+
+    log = os.open(HERE + "/log", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+
+    def say(*words):
+        os.write(log, (" ".join(map(str, words)) + "\\n").encode())
+
+    def start(user_id):
+        while user_id == 40 and not os.path.exists(HERE + "/last"):
+            sleep(0.005)
+        say("come", user_id)
+        for number in (1, 2, 3):
+            say(number, coordinator.barrier("all", 40, timeout=60), user_id)
+        say("left", coordinator.barrier("all", 41), user_id)
+"""
+
+
+def test_users_of_a_killed_worker_wait_at_the_barrier_again_and_all_go_together(
+    scenario: Callable[[str], Path], tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    with running(
+        scenario(BARRIER), "--users", "40", *FAST, "--set", "repeat_num=1", directory=tmp_path
+    ) as run:
+        victim = run.wait_for("worker 0 ")[0]
+        came = lambda: Counter(line for line in lines(log) if line.startswith("come"))  # noqa: E731
+        eventually(lambda: len(came()) == 39, f"all but one come:\n{run.output}")
+        run.kill(victim)
+        eventually(lambda: sum(came().values()) == 39 + 20, f"20 come again:\n{run.output}")
+        assert len(lines(log)) == 39 + 20
+        (tmp_path / "last").touch()
+        eventually(
+            lambda: sum(line.startswith("3 True") for line in lines(log)) == 40,
+            f"all are released three times:\n{run.output}",
+        )
+        run.kill(run.pid, signal.SIGINT)
+        assert run.end() == 0, run.output
+        summary = run.summary()
+    log_of = Counter(line.rsplit(" ", 1)[0] for line in lines(log))
+    assert log_of == {"come": 60, "1 True": 40, "2 True": 40, "3 True": 40, "left False": 40}
+    # Nobody is in the next round before all were released from the one before.
+    order = [line[0] for line in lines(log) if line[0].isdigit()]
+    assert order == sorted(order)
+    assert summary["counters"]["barrier.all.released"] == 120
+    assert summary["users"]["finished"] == 40
+
+
+FAILING = """
+    import os
+    from amoc import coordinator, metrics, sleep, user
+
+    def act(event, users):
+        metrics.counter("acted").inc(len(users))
+        raise ValueError(f"no. {users[0][0]}")
+
+    def start(user_id):
+        if user_id == 1:
+            coordinator.start("late", (2, act), timeout=float("inf"))
+            open(HERE + "/started", "w").close()
+        while not os.path.exists(HERE + "/started"):
+            sleep(0.005)
+        coordinator.add("late")
+        user.wait_leaving()
+"""
+
+
+def test_what_a_user_starts_is_there_in_all_workers_and_what_actions_raise_is_said_once(
+    scenario: Callable[[str], Path], tmp_path: Path
+) -> None:
+    with running(scenario(FAILING), "--users", "40", *FAST, directory=tmp_path) as run:
+        run.wait_for_output("coordinator.late.action_errors 20")
+        run.kill(run.pid, signal.SIGINT)
+        run.end()
+        counters = run.summary()["counters"]
+        output = run.output
+    assert counters["coordinator.late.adds"] == 40
+    assert counters["coordinator.late.groups"] == 20
+    assert counters["coordinator.late.action_errors"] == 20
+    assert counters["acted"] == 40
+    assert run.summary()["users"]["finished"] == 40
+    assert 1 <= output.count("Traceback (most recent call last)") <= 2, output
