@@ -19,6 +19,9 @@ _MERGE: dict[Merge, Callable[[list[float]], float]] = {
     Merge.MIN: min,
     Merge.MEAN: lambda values: sum(values) / len(values),
 }
+THROTTLE = "throttle."
+"""How the names of throttles' metrics begin."""
+_COUNTS = ("requests", "executions", "missed", "waiting")
 _STARTED = frozenset(UserState) - {UserState.NONE, UserState.STARTING}
 _RUNNING = frozenset({UserState.RUNNING, UserState.BETWEEN})
 _EXPECTED = _RUNNING | {UserState.STARTING, UserState.RESTARTING}
@@ -121,7 +124,10 @@ class Figures:
         )
 
     def counters(self) -> dict[str, int]:
-        """Totals of the counters, by name."""
+        """Totals of the counters, by name; those of throttles are apart, see `throttles`."""
+        return {name: count for name, count in self._counters().items() if not _of_throttle(name)}
+
+    def _counters(self) -> dict[str, int]:
         return self._add(lambda sample: sample.counters)
 
     def _add(self, part: Callable[[Sample], Mapping[str, int]]) -> dict[str, int]:
@@ -132,7 +138,10 @@ class Figures:
         return dict(sorted(totals.items()))
 
     def gauges(self) -> dict[str, float]:
-        """The gauges, each merged over all workers by its rule."""
+        """The gauges, each merged over all workers by its rule; those of throttles are apart."""
+        return {name: value for name, value in self._gauges().items() if not _of_throttle(name)}
+
+    def _gauges(self) -> dict[str, float]:
         values: dict[str, tuple[Merge, list[float]]] = {}
         for sample in self._latest.values():
             for name, (merge, some) in sample.gauges.items():
@@ -141,6 +150,18 @@ class Figures:
             name: _MERGE[merge](all_of_them)
             for name, (merge, all_of_them) in sorted(values.items())
         }
+
+    def throttles(self) -> dict[str, dict[str, int]]:
+        """What passed through each throttle: `requests`, `executions`, `missed`, `waiting`."""
+        counters, gauges = self._counters(), self._gauges()
+        found: dict[str, dict[str, int]] = {}
+        for name, count in counters.items():
+            if _of_throttle(name):
+                throttle, _, kind = name.removeprefix(THROTTLE).rpartition(".")
+                found.setdefault(throttle, {})[kind] = count
+        for throttle, counts in found.items():
+            counts["waiting"] = int(gauges.get(f"{THROTTLE}{throttle}.waiting", 0))
+        return found
 
     def timers(self) -> dict[str, Histogram]:
         """The timers, merged over all workers."""
@@ -161,6 +182,19 @@ class Figures:
             for figures in sample.workers
         ]
 
+    def _throttles(
+        self, known: Mapping[str, Mapping[str, Any]], duration_s: float
+    ) -> dict[str, Any]:
+        """The throttles for the summary, those that were stopped included."""
+        counted, found = self.throttles(), {}
+        stopped = {"rate": 0.0, "interval_s": 0.0, "mode": "stopped"}
+        for name in sorted(counted.keys() | known.keys()):
+            state, counts = known.get(name, stopped), counted.get(name, dict.fromkeys(_COUNTS, 0))
+            mean = counts["executions"] / duration_s if duration_s else 0.0
+            rate = _finite(state["rate"])
+            found[name] = {**state, "rate": rate, **counts, "executions_per_s": round(mean, 3)}
+        return found
+
     def summary(
         self, run: Mapping[str, Any], throttles: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
@@ -168,7 +202,8 @@ class Figures:
 
         Args:
             run: Its first part.
-            throttles: What is known of the throttles, by name.
+            throttles: The latest of each throttle that is still there, by name: its `rate` per
+                `interval_s`, and its `mode`.
         """
         # A run may be too short for two samples; its mean rate is a lower bound of the peak.
         mean_rate = self.started / run["duration_s"] if run["duration_s"] else 0.0
@@ -188,13 +223,9 @@ class Figures:
                 {"cause": cause, "count": count} for cause, count in self.crashes().items()
             ],
             "counters": self.counters(),
-            "gauges": {
-                # JSON knows no infinity.
-                name: value if isfinite(value) else None
-                for name, value in self.gauges().items()
-            },
+            "gauges": {name: _finite(value) for name, value in self.gauges().items()},
             "timers": {name: timer_summary(one) for name, one in self.timers().items()},
-            "throttles": dict(throttles or {}),
+            "throttles": self._throttles(throttles or {}, run["duration_s"]),
             "workers": [
                 {
                     "node": node,
@@ -209,6 +240,15 @@ class Figures:
                 for one in self.workers(node)
             ],
         }
+
+
+def _of_throttle(metric: str) -> bool:
+    return metric.startswith(THROTTLE)
+
+
+def _finite(value: float) -> float | None:
+    """`value` for JSON, which knows no infinity."""
+    return value if isfinite(value) else None
 
 
 def _starts(sample: Sample) -> int:

@@ -166,8 +166,11 @@ class Crew:
     # How it is
 
     def throttles(self) -> dict[str, Any]:
-        """How each throttle is, by name."""
-        return {one.name: one for one in self._pacer.states()}
+        """What each throttle is configured for, by name."""
+        return {
+            one.name: {"rate": one.rate, "interval_s": one.interval, "mode": one.mode}
+            for one in self._pacer.states()
+        }
 
 
 def _constant(rate: float) -> list[Any]:

@@ -9,10 +9,16 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from amoc.engine.crowd import USER_RATE
 from amoc.timing import format_duration
 
 MOST_CAUSES = 10
-BUILT_IN_TIMERS = ("loop_lag", "user_start_lateness")
+BUILT_IN_TIMERS = (
+    "loop_lag",
+    "user_start_lateness",
+    "token_lateness",
+    "coordinator_action_delay",
+)
 """Timers that tell about amoc itself; shown apart from those of the target."""
 
 
@@ -44,6 +50,13 @@ def render(summary: Mapping[str, Any]) -> RenderableType:
         parts += ["", counters_table(counters, run["duration_s"])]
     if summary["gauges"]:
         parts += ["", _gauges(summary["gauges"])]
+    throttles = {
+        name: one
+        for name, one in summary["throttles"].items()
+        if one["requests"] and name != USER_RATE
+    }
+    if throttles:
+        parts += ["", _throttles(throttles, summary["timers"].get("token_lateness"))]
     target = {
         name: timer
         for name, timer in summary["timers"].items()
@@ -104,6 +117,24 @@ def _gauges(gauges: Mapping[str, float]) -> Table:
     table = _table("gauges", "last")
     for name, value in gauges.items():
         table.add_row(name, "not finite" if value is None else f"{value:,.6g}")
+    return table
+
+
+def _throttles(
+    throttles: Mapping[str, Mapping[str, Any]], lateness: Mapping[str, float] | None
+) -> Table:
+    late = f" (late p99 {format_duration(lateness['p99_s'])})" if lateness else ""
+    table = _table(f"throttles{late}", "let through", "per second", "rate", "missed")
+    for name, one in throttles.items():
+        per = f"/{format_duration(one['interval_s'])}" if one["interval_s"] else " at once"
+        shown = "no limit" if one["rate"] is None else f"{one['rate']:,.6g}{per}"
+        table.add_row(
+            name,
+            f"{one['executions']:,}",
+            f"{one['executions_per_s']:,.1f}",
+            "stopped" if one["mode"] == "stopped" else shown,
+            f"{one['missed']:,}",
+        )
     return table
 
 
