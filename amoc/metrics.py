@@ -10,6 +10,11 @@ worker was forked, at a module's top level say, are bound to its slot when it st
     metrics.timer("round_trip").record(0.021)
     with metrics.timer("round_trip").time():
         ...
+
+What a throttle let through has an intended time, its slot's. A `time()` block that is begun after
+that records two durations: how long it took (service time), and into ``NAME.response`` how long it
+is since the intended time (response time). A target that stalls makes users late for their slots;
+the service time does not show that, the response time does.
 """
 
 from __future__ import annotations
@@ -19,12 +24,16 @@ from time import perf_counter_ns
 from types import TracebackType
 from typing import Any, TypeVar
 
+from gevent import getcurrent
+
 from amoc.board import Area, Kind, Merge, Metric
 from amoc.errors import ScenarioError
 from amoc.histogram import CELLS, LAST_CELL
 
 __all__ = ["Counter", "Gauge", "Timer", "counter", "gauge", "timer"]
 
+RESPONSE = ".response"
+"""Ends the names of timers of response times."""
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 
 
@@ -88,8 +97,13 @@ class Gauge(_Handle):
 class Timer(_Handle):
     """Durations from 1 ns to over an hour, kept as a histogram with less than 0.4 % error."""
 
-    __slots__ = ()
+    __slots__ = ("_response",)
     kind = Kind.TIMER
+    _response: Timer | None
+
+    def __init__(self, name: str, merge: Merge) -> None:
+        super().__init__(name, merge)
+        self._response = None
 
     def record(self, seconds: float) -> None:
         """Record a duration in seconds."""
@@ -113,8 +127,18 @@ class Timer(_Handle):
 
         A block that raises is recorded too: leaving failures out would flatter the target. Only a
         user that is killed inside the block records nothing.
+
+        After a throttle has let the caller through, the first such block and those within it record
+        the time since the throttle's slot as well, into a timer of the same name and ``.response``.
         """
-        return _Stopwatch(self)
+        return _ThrottledStopwatch(self) if _throttled else _Stopwatch(self)
+
+    @property
+    def response(self) -> Timer:
+        """The timer of what is recorded under a throttle's token, since the intended time."""
+        if self._response is None:
+            self._response = _declare(Timer, self.name + RESPONSE, Merge.SUM)
+        return self._response
 
 
 class _Stopwatch:
@@ -136,6 +160,57 @@ class _Stopwatch:
             self._timer.record_ns(perf_counter_ns() - self._start_ns)
 
 
+class _Token:
+    """Leave from a throttle, until it is used up."""
+
+    __slots__ = ("depth", "intended_ns")
+
+    def __init__(self, intended_ns: int) -> None:
+        self.intended_ns = intended_ns
+        self.depth = 0  # blocks begun under it that have not ended
+
+
+class _ThrottledStopwatch(_Stopwatch):
+    """A stopwatch in a process where throttles are in use."""
+
+    __slots__ = ("_token", "_whose")
+
+    def __enter__(self) -> None:
+        self._whose: Any = getcurrent()
+        token: _Token | None = getattr(self._whose, "throttle_token", None)
+        self._token = token
+        if token is not None:
+            token.depth += 1
+        self._start_ns = perf_counter_ns()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        end_ns = perf_counter_ns()  # the clock of `timing.now_ns`, on Linux
+        token = self._token
+        if token is not None:
+            token.depth -= 1
+            if not token.depth and getattr(self._whose, "throttle_token", None) is token:
+                self._whose.throttle_token = None
+        if kind is None or issubclass(kind, Exception):
+            self._timer.record_ns(end_ns - self._start_ns)
+            if token is not None:
+                self._timer.response.record_ns(end_ns - token.intended_ns)
+
+
+def put_token(whose: Any, intended_ns: int) -> None:
+    """The greenlet `whose` was let through a throttle; a token that it still had is replaced."""
+    global _throttled
+    _throttled = True
+    whose.throttle_token = _Token(intended_ns)
+
+
+_throttled = False
+"""Whether any token was ever given in this process: until then looking for one costs nothing."""
+
 _H = TypeVar("_H", bound=_Handle)
 
 _area: Area | None = None
@@ -149,7 +224,7 @@ def counter(name: str) -> Counter:
         ScenarioError: The name is malformed, or that of another kind of metric.
     """
     handle = _handles.get(name)
-    return handle if type(handle) is Counter else _declare(Counter, name, Merge.SUM)
+    return handle if type(handle) is Counter else _declare(Counter, _own(name), Merge.SUM)
 
 
 def gauge(name: str, merge: str = "sum") -> Gauge:
@@ -171,7 +246,7 @@ def gauge(name: str, merge: str = "sum") -> Gauge:
         raise ScenarioError(
             f"gauge {name!r} must merge by sum, max, min or mean, but is given {merge!r}"
         ) from None
-    return _declare(Gauge, name, rule)
+    return _declare(Gauge, _own(name), rule)
 
 
 def timer(name: str) -> Timer:
@@ -181,7 +256,17 @@ def timer(name: str) -> Timer:
         ScenarioError: The name is malformed, or that of another kind of metric.
     """
     handle = _handles.get(name)
-    return handle if type(handle) is Timer else _declare(Timer, name, Merge.SUM)
+    return handle if type(handle) is Timer else _declare(Timer, _own(name), Merge.SUM)
+
+
+def _own(name: str) -> str:
+    """`name`, unless it is one that is made for a timer under a throttle."""
+    if isinstance(name, str) and name.endswith(RESPONSE):
+        raise ScenarioError(
+            f"a metric's name must not end in {RESPONSE!r}, for such timers are made by amoc"
+            f" beside those of throttled users, but is {name!r}"
+        )
+    return name
 
 
 def _declare(wanted: type[_H], name: str, merge: Merge) -> _H:

@@ -1,1 +1,47 @@
 """Throttles: so many times a second over the whole run, or so many at the same time."""
+
+from amoc.throttle.api import (
+    ThrottleState,
+    ThrottleTimeout,
+    change_rate,
+    change_rate_gradually,
+    pause,
+    resume,
+    run,
+    send,
+    send_and_wait,
+    sine,
+    slot,
+    stages,
+    start,
+    state,
+    steps,
+    stop,
+    unlock,
+    wait,
+)
+
+__all__ = [  # noqa: RUF022 - grouped, as a table of contents
+    # what a throttle is
+    "start",
+    "state",
+    "stop",
+    # passing
+    "run",
+    "send",
+    "send_and_wait",
+    "slot",
+    "wait",
+    # changing it
+    "change_rate",
+    "change_rate_gradually",
+    "pause",
+    "resume",
+    "sine",
+    "stages",
+    "steps",
+    "unlock",
+    # what it says
+    "ThrottleState",
+    "ThrottleTimeout",
+]

@@ -2,8 +2,8 @@
 
 One alarm serves them all: it is set to the earliest slot in hand, and its callback lets through
 whom it is time for, switching straight into them. Never early; and never for longer than `TURN_NS`
-at a stretch, so that the loop turns. At high rates the alarm rings for several slots together, at most
-once in `LULL_NS`, because a wake-up costs as much as several users let through.
+at a stretch, so that the loop turns. At high rates the alarm rings for several slots together, at
+most once in `LULL_NS`, because a wake-up costs as much as several users let through.
 
 What users want is told to the controller soon, but not for each of them: reports gather in the
 outbox, a throttle speaks at most once in `GAP_NS`, and less often when the controller knows anyway
@@ -31,7 +31,7 @@ from amoc.throttle.turnstile import Record as RecordSlot
 from amoc.timing import MS_NS, US_NS
 from amoc.timing import now_ns as monotonic_ns
 
-__all__ = ["Gate", "attach", "current", "iteration_ended"]
+__all__ = ["Gate", "attach", "attached", "current", "iteration_ended"]
 
 PART = "throttle"
 TURN_NS = 2 * MS_NS
@@ -311,6 +311,11 @@ def iteration_ended(user: greenlet) -> None:
     """`user` gives back what it still holds; costs next to nothing if nobody holds anything."""
     if _gate is not None and _gate.holders:
         _gate.iteration_ended(user)
+
+
+def attached() -> Gate | None:
+    """This process's gate, if it has one."""
+    return _gate
 
 
 def current() -> Gate:

@@ -227,16 +227,16 @@ class Pacer:
     def _op_change_shape(
         self, _: Origin | None, name: str, shape: Any, interval_s: float | None
     ) -> None:
-        throttle = self._find(name)
+        throttle, shape = self._find(name), list(shape)
         if interval_s is not None:
             interval_s = shapes.check_interval(name, interval_s)
         now_ns = self._now()
         per_s = throttle.interval_s if interval_s is None else interval_s
-        if shape[0] == "ramp" and shape[1] is None:  # from where it is
+        if shape[:1] in (["ramp"], ["stairs"]) and shape[1:2] == [None]:  # from where it is
             value = throttle.value_at(now_ns + LEAD_NS)
             if per_s and throttle.interval_s:
                 value = value * per_s / throttle.interval_s
-            shape = ["ramp", value, *shape[2:]]
+            shape = [shape[0], value, *shape[2:]]
         profile = shapes.build(name, shape, per_s)
         self._change(name, lambda one, at_ns: one.change_profile(profile, interval_s, at_ns))
 

@@ -4,7 +4,9 @@ It travels as plain data: the name of a shape and its numbers.
 
     ["constant", 600]                  ["sine", 10, 100, 60.0]
     ["ramp", 0, 1000, 120.0]           ["steps", [[100, 30.0], [1000, 60.0]]]
-    ["stages", "30s:100, 2m:1000"]     values and seconds; stages as in `amoc.stages`
+    ["stages", "30s:100, 2m:1000"]     ["stairs", 100, 1000, 30.0, 10]
+
+Numbers are values and seconds, and how many stairs there are; stages are as in `amoc.stages`.
 """
 
 from __future__ import annotations
@@ -112,6 +114,8 @@ def build(name: str, shape: Any, interval_s: float) -> Profile:
             last = check_rate(name, after, interval_s, finite=True)
             length_ns = round(check_seconds(name, "duration", seconds) * S_NS)
             return Ramps((Line(0, length_ns, first, last),))
+        case "stairs", [before, after, seconds, count]:
+            return _stairs(name, (before, after), seconds, count, interval_s)
         case "steps", [steps]:
             return _steps(name, steps, interval_s)
         case "sine", [low, high, seconds]:
@@ -126,6 +130,22 @@ def build(name: str, shape: Any, interval_s: float) -> Profile:
         case "stages", [str(text)]:
             return from_text(name, text, interval_s)
     raise ScenarioError(f"throttle {name}: a shape must be one of amoc's, but is {shape!r}")
+
+
+def _stairs(
+    name: str, ends: tuple[Any, Any], seconds: Any, count: Any, interval_s: float
+) -> Profile:
+    first = check_rate(name, ends[0], interval_s, finite=True)
+    last = check_rate(name, ends[1], interval_s, finite=True)
+    if type(count) is not int or not 1 <= count <= MOST_STEPS:
+        raise ScenarioError(
+            f"throttle {name}: its step_count must be from 1 to {MOST_STEPS}, but is {count!r}"
+        )
+    length_ns = round(check_seconds(name, "step_interval", seconds) * S_NS)
+    return Steps(
+        tuple(step * length_ns for step in range(count + 1)),
+        tuple(first + (last - first) * step / count for step in range(count + 1)),
+    )
 
 
 def _steps(name: str, steps: Any, interval_s: float) -> Profile:

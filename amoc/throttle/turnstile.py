@@ -136,7 +136,7 @@ class Turnstile:
         self._gone[waiter] = self._gone.get(waiter, 0) + 1
         self.waiting -= 1
         self._gauge.set(self.waiting)
-        if len(self._gone) > 64 and len(self._queue) > 4 * self.waiting:
+        if len(self._queue) > 2 * self.waiting + 64:
             live = [one for one in self._queue if not self._pass_over(one)]
             self._queue = deque(live)
 

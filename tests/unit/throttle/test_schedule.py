@@ -125,6 +125,9 @@ _STEP = st.one_of(
 )
 
 
+TEN = Constant(10.0)
+
+
 @dataclass
 class World:
     """A ledger, its askers, and what was used."""
@@ -132,7 +135,7 @@ class World:
     now_ns: int = START_NS
     epoch: int = 1
     mode: Mode = Mode.RUN
-    profile: Profile = Constant(10.0)
+    profile: Profile = TEN
     origin_ns: int = START_NS
     changes: list[Change] = field(default_factory=list)
     want: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_ASKERS, 0))

@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import gevent
+import pytest
+
+from amoc import calls, pausing
+from amoc.throttle import gate as gates
+from amoc.throttle.local import connect
+from tests.unit.throttle.support import Here, Used
+
+
+@pytest.fixture
+def here() -> Iterator[Here]:
+    """Both ends of the throttles, connected, and the calls of scenarios go to them."""
+    used: list[Used] = []
+    pacer, gate = connect(record=lambda *fields: used.append(Used(*fields)))
+
+    def handle(operation: str, arguments: tuple[Any, ...], _timeout_s: float) -> Any:
+        return pacer.operations[operation](None, *arguments)
+
+    calls.install(handle)
+    gates.attach(gate)
+    one = Here(pacer, gate, used)
+    one.spawn(pacer.run)
+    yield one
+    gevent.killall(one.greenlets)
+    gate.close()
+    gates.attach(None)
+    calls.install(None)
+    pausing.release()

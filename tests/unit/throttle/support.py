@@ -1,0 +1,52 @@
+"""Both ends of the throttles in one process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import gevent
+import pytest
+
+from amoc.throttle.gate import Gate
+from amoc.throttle.pacer import Pacer
+from amoc.timing import S_NS, now_ns
+
+DEADLINE_S = 10.0
+
+
+def eventually(condition: Callable[[], Any], what: str) -> Any:
+    """What `condition` returns as soon as it is true; fails the test when it never is."""
+    give_up = now_ns() + int(DEADLINE_S * S_NS)
+    while not (result := condition()):
+        if now_ns() > give_up:
+            pytest.fail(f"not within {DEADLINE_S:g} s: {what}")
+        gevent.sleep(0.002)
+    return result
+
+
+@dataclass
+class Used:
+    """One slot that was used."""
+
+    name: str
+    epoch: int
+    slot: int
+    due_ns: int
+    used_ns: int
+
+
+@dataclass
+class Here:
+    """Pacer and gate in this process."""
+
+    pacer: Pacer
+    gate: Gate
+    used: list[Used]
+    greenlets: list[gevent.Greenlet] = field(default_factory=list)
+
+    def spawn(self, fn: Callable[..., Any], *args: Any) -> gevent.Greenlet:
+        greenlet = gevent.spawn(fn, *args)
+        self.greenlets.append(greenlet)
+        return greenlet

@@ -1,0 +1,304 @@
+"""Pacer and gate together, in one process: what scenarios see."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from math import inf
+
+import gevent
+import pytest
+
+from amoc import metrics, pausing, throttle
+from amoc.errors import ScenarioError
+from amoc.throttle import tasks
+from amoc.throttle.ledger import VOID_NS
+from amoc.timing import MS_NS, now_ns
+from tests.unit.throttle.support import Here, eventually
+
+
+def pass_for_ever(name: str) -> None:
+    while True:
+        throttle.wait(name)
+
+
+def test_no_slot_is_used_twice_or_early_and_the_bound_holds(here: Here):
+    throttle.start("a", 2000, 1)
+    for _ in range(50):
+        here.spawn(pass_for_ever, "a")
+    eventually(lambda: len(here.used) > 500, "500 slots used")
+    slots = [(one.epoch, one.slot) for one in here.used]
+    assert len(slots) == len(set(slots))
+    assert all(one.used_ns >= one.due_ns for one in here.used)
+    dues = sorted(one.due_ns for one in here.used)
+    for first in range(0, len(dues), 20):
+        for last in range(first, len(dues), 20):
+            assert last - first + 1 <= (dues[last] - dues[first]) / (MS_NS / 2) + 1.001
+
+
+def test_who_waits_first_passes_first(here: Here):
+    order: list[int] = []
+    throttle.start("a", 0)
+    for number in range(5):
+        here.spawn(lambda n: (throttle.wait("a"), order.append(n)), number)
+    eventually(lambda: here.gate.turnstile("a").waiting == 5, "all wait")
+    throttle.change_rate("a", 1000, 1)
+    eventually(lambda: len(order) == 5, "all pass")
+    assert order == [0, 1, 2, 3, 4]
+
+
+def test_a_rate_of_0_holds_all_and_infinity_holds_none(here: Here):
+    throttle.start("none", 0)
+    throttle.start("all", inf)
+    eventually(lambda: here.gate.is_open("all"), "open")
+    for _ in range(1000):
+        throttle.wait("all")
+    with pytest.raises(throttle.ThrottleTimeout, match=r"throttle none must .* within 0\.03 s"):
+        throttle.wait("none", timeout=0.03)
+    assert here.gate.turnstile("none").waiting == 0
+
+
+def test_a_change_is_in_force_everywhere_at_one_moment(here: Here):
+    throttle.start("a", 1000, 1)
+    here.spawn(pass_for_ever, "a")
+    eventually(lambda: len(here.used) > 50, "it runs")
+    asked_ns = now_ns()
+    throttle.change_rate("a", 100, 1)
+    eventually(lambda: sum(one.epoch == 2 for one in here.used) > 5, "the new rate")
+    old = [one.due_ns for one in here.used if one.epoch == 1]
+    new = [one.due_ns for one in here.used if one.epoch == 2]
+    assert max(old) < min(new)
+    assert min(new) - asked_ns < 150 * MS_NS
+    gaps = [b - a for a, b in pairwise(new)]
+    assert all(gap >= 10 * MS_NS - 2 for gap in gaps)
+
+
+def test_the_same_rate_again_is_no_change(here: Here):
+    throttle.start("a", 600)
+    throttle.change_rate("a", 600)
+    throttle.change_rate("a", 10, 1)
+    throttle.change_rate("a", interarrival=0.1)
+    assert here.gate.turnstile("a").epoch in (0, 1)
+    assert throttle.state("a").rate == 600
+
+
+def test_pause_resume_and_unlock(here: Here):
+    throttle.start("a", 1000, 1)
+    here.spawn(pass_for_ever, "a")
+    eventually(lambda: len(here.used) > 10, "it runs")
+    throttle.pause("a")
+    assert throttle.state("a").mode == "paused"
+    eventually(lambda: throttle.state("a").actual_rate == 0, "paused")
+    eventually(lambda: here.gate.turnstile("a")._mode == "held", "paused at the gate")
+    held = len(here.used)
+    with pytest.raises(throttle.ThrottleTimeout):
+        throttle.wait("a", timeout=0.05)
+    assert len(here.used) == held
+    throttle.resume("a")
+    eventually(lambda: len(here.used) > held + 10, "it runs again")
+    throttle.unlock("a")
+    eventually(lambda: here.gate.is_open("a"), "unlocked")
+    assert throttle.state("a").actual_rate == inf
+    throttle.change_rate("a", 1, 1)
+    eventually(lambda: not here.gate.is_open("a"), "no more")
+    assert throttle.state("a").mode == "run"
+
+
+def test_stop_gives_those_who_wait_an_error_and_the_name_back(here: Here):
+    throttle.start("a", 0)
+    failures: list[str] = []
+
+    def try_it() -> None:
+        try:
+            throttle.wait("a")
+        except ScenarioError as error:
+            failures.append(str(error))
+
+    for _ in range(3):
+        here.spawn(try_it)
+    eventually(lambda: here.gate.turnstile("a").waiting == 3, "all wait")
+    throttle.stop("a")
+    eventually(lambda: len(failures) == 3, "all fail")
+    assert set(failures) == {"throttle a was stopped"}
+    with pytest.raises(ScenarioError, match="throttle a is not started; started: none"):
+        throttle.wait("a")
+    throttle.start("a", 1000, 1)
+    throttle.wait("a", timeout=5)
+    assert here.used[-1].epoch > 1
+
+
+def test_a_name_is_started_once(here: Here):
+    throttle.start("a", 1)
+    with pytest.raises(ScenarioError, match="throttle a is already started"):
+        throttle.start("a", 2)
+
+
+def test_a_waiter_that_was_killed_takes_no_slot(here: Here):
+    throttle.start("a", 0)
+    first = here.spawn(throttle.wait, "a")
+    second = here.spawn(throttle.wait, "a")
+    eventually(lambda: here.gate.turnstile("a").waiting == 2, "both wait")
+    first.kill()
+    throttle.change_rate("a", 1, 3600)
+    second.join(10)
+    assert second.successful()
+    assert len(here.used) == 1
+
+
+def test_many_that_leave_and_come_back_do_not_pile_up(here: Here):
+    throttle.start("a", 0)
+    stile = here.gate.turnstile("a")
+
+    def waiter(_: object) -> None: ...
+
+    for _ in range(5000):
+        here.gate.enter("a", waiter)
+        here.gate.leave("a", waiter)
+    assert stile.waiting == 0
+    assert len(stile._queue) < 500
+
+
+def test_places_come_back_however_their_holder_ends(here: Here):
+    throttle.start("places", 2, 0)
+    inside, most = 0, 0
+
+    def visit(how: str) -> None:
+        nonlocal inside, most
+        with throttle.slot("places"):
+            inside += 1
+            most = max(most, inside)
+            try:
+                gevent.sleep(0.001)
+                if how == "raise":
+                    raise gevent.GreenletExit
+                if how == "hang":
+                    gevent.sleep(60)
+            finally:
+                inside -= 1
+
+    visits = [here.spawn(visit, how) for how in ("end", "raise", "hang") * 20]
+    hanging = [
+        one for one, how in zip(visits, ("end", "raise", "hang") * 20, strict=True) if how == "hang"
+    ]
+    for one in hanging:
+        gevent.joinall([one], timeout=0.02)
+        one.kill()
+    gevent.joinall(visits, timeout=10)
+    assert all(one.dead for one in visits)
+    assert most == 2
+    eventually(lambda: here.pacer._throttles["places"]._permits.held == 0, "all back")
+
+
+def test_a_place_goes_back_when_its_greenlet_ends(here: Here):
+    throttle.start("places", 1, 0)
+    for _ in range(3):
+        here.spawn(throttle.wait, "places").join(10)
+    eventually(lambda: not here.gate.holders, "nobody holds any")
+
+
+def test_run_spawns_when_let_through_and_counts_crashes(here: Here):
+    crashes: list[BaseException] = []
+    tasks.count_crashes(crashes.append)
+    throttle.start("a", 1000, 1)
+    ran: list[int] = []
+    for number in range(3):
+        throttle.run("a", ran.append, number)
+    throttle.run("a", lambda: 1 / 0)
+    eventually(lambda: crashes and len(ran) == 3, "all have run")
+    assert ran == [0, 1, 2]
+    assert isinstance(crashes[0], ZeroDivisionError)
+
+
+def test_service_and_response_time_are_recorded_side_by_side(here: Here):
+    throttle.start("a", 1000, 1)
+    timer = metrics.timer("work_here")
+    outer = metrics.timer("outer_here")
+    before_ns = now_ns()
+    throttle.wait("a")
+    with outer.time(), timer.time():
+        pass
+    with timer.time():  # the token is used up
+        pass
+    counts = {one.name: one.value for one in metrics.read()}
+    assert counts["work_here"].count == 2
+    assert counts["work_here.response"].count == 1
+    assert counts["outer_here.response"].count == 1
+    assert counts["outer_here.response"].max_ns >= counts["outer_here"].max_ns
+    assert counts["work_here.response"].max_ns <= now_ns() - before_ns + VOID_NS
+    assert counts["token_lateness"].count > 0
+
+
+def test_names_of_response_times_are_not_for_scenarios():
+    with pytest.raises(ScenarioError, match=r"must not end in '\.response'"):
+        metrics.counter("other.response")
+
+
+def test_a_paused_run_lets_nobody_through_and_goes_on_where_it_was(here: Here):
+    throttle.start("a", stages="1s:0/s, 1h:0/s", interval=1)
+    throttle.change_rate("a", 1000, 1)
+    here.spawn(pass_for_ever, "a")
+    eventually(lambda: len(here.used) > 10, "it runs")
+    pausing.hold()
+    here.pacer.freeze()
+    assert throttle.state("a").mode == "frozen"
+    seen = len(here.used)
+    gevent.sleep(0.1)
+    assert len(here.used) == seen
+    pausing.release()
+    here.pacer.thaw()
+    eventually(lambda: len(here.used) > seen + 10, "it runs again")
+
+
+def test_a_thousand_throttles_at_once(here: Here):
+    names = [f"t{number}" for number in range(300)]
+    for name in names:
+        throttle.start(name, 100, 1)
+        here.spawn(pass_for_ever, name)
+    eventually(lambda: {one.name for one in here.used} == set(names), "all run")
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: throttle.start("a b", 1), "a throttle's name must be"),
+        (lambda: throttle.start("a"), "must be given one of rate, interarrival and stages"),
+        (lambda: throttle.start("a", -1), "a rate must be 0 or more"),
+        (lambda: throttle.start("a", True), "a rate must be 0 or more"),
+        (lambda: throttle.start("a", 1, -1), "its interval must be 0"),
+        (lambda: throttle.start("a", stages="x"), "throttle a: its rate must be"),
+        (lambda: throttle.change_rate("zz", 1), "throttle zz is not started"),
+        (lambda: throttle.change_rate("a"), "must be given either rate or interarrival"),
+        (lambda: throttle.change_rate_gradually("a", to_rate=1), "either duration, or step_inter"),
+        (lambda: throttle.sine("here", 5, 1, 10), "must be from low to high"),
+        (lambda: throttle.steps("here", []), "steps must be 1 to"),
+        (lambda: throttle.sine("here", 1, inf, 10), "a rate must be below infinity"),
+        (lambda: throttle.change_rate("here", 5, 0), "its interval cannot become 0"),
+        (lambda: throttle.send("here", "x"), "only a user has a mailbox"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(here: Here, call, message):
+    throttle.start("here", 1)
+    with pytest.raises(ScenarioError, match=message):
+        call()
+
+
+def test_an_operators_rate_rules(here: Here):
+    notes: list[str] = []
+    here.pacer._rates["a"] = "30/s"
+    here.pacer._rates["b"] = "1/s"
+    here.pacer._note = lambda _, text: notes.append(text)
+    throttle.start("a", 1)
+    assert throttle.state("a").rate == 1800
+    assert notes == ["throttle a is started with 30/s (from --throttle)"]
+    assert here.pacer.unused_rates == ["b"]
+
+
+def test_gradual_changes_say_what_they_are(here: Here):
+    throttle.start("a", 10, 1)
+    throttle.change_rate_gradually("a", to_rate=1000, duration=60)
+    assert throttle.state("a").plan == "from 10 to 1000 in 60 s"
+    throttle.change_rate_gradually("a", from_rate=1, to_rate=5, step_interval=1, step_count=4)
+    assert throttle.state("a").plan == "5 steps from 1 to 5"
+    throttle.sine("a", 1, 9, 60)
+    assert throttle.state("a").plan == "sine between 1 and 9, period 60 s"
+    throttle.change_rate("a", 5)
+    assert throttle.state("a").plan == ""
