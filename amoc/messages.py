@@ -279,6 +279,8 @@ class CoordinatorState(NamedTuple):
     """Adds that were not taken, because too much was pending or the coordinator was stopped."""
     lost: int
     """Adds that were pending when their worker was lost."""
+    given_up: int
+    """Groups that nobody will run, because one worker after the other died over them."""
 
 
 class BarrierArrivals(NamedTuple):

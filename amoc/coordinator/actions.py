@@ -50,7 +50,7 @@ TURN_NS = 2 * MS_NS
 """How long actions run before the loop turns, where they do not let it turn themselves."""
 GATHERED = 1_000
 """Adds that leave without waiting for more."""
-MOST_DATA = 1 << 20
+MOST_DATA = 1 << 16
 """Bytes that may be added with one user."""
 
 
@@ -135,8 +135,11 @@ class Actions:
         """Whether `add` can take users for that coordinator."""
         return name in self._adding
 
-    def add(self, name: str, user_id: int, data: object) -> None:
+    def add(self, name: str, user_id: int, data: object) -> bool:
         """Add a user; the controller hears of it about a millisecond later.
+
+        Returns:
+            Whether there were so many in a row that others should have their turn.
 
         Raises:
             KeyError: There is no such coordinator, as far as this worker knows.
@@ -164,8 +167,10 @@ class Actions:
         adding.at_ns.append(now_ns())
         adding.data.append(packed)
         adding.count.inc()
-        if len(ids) >= GATHERED or len(packed) > MOST_DATA // GATHERED:
-            self._put_adds(adding)
+        if len(ids) < GATHERED:
+            return False
+        self._put_adds(adding)
+        return True
 
     def _flush_adds(self) -> None:
         gathered, self._gathered = self._gathered, []

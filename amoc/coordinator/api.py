@@ -11,6 +11,9 @@ from collections.abc import Callable, Sequence
 from math import inf
 from typing import Any, overload
 
+import gevent
+from gevent import get_hub, getcurrent
+
 from amoc import calls, pausing
 from amoc.coordinator import known
 from amoc.coordinator.actions import Actions, found, references
@@ -80,8 +83,8 @@ def add(name: str, user: int, data: Any, /) -> None: ...
 def add(name: str, /, *arguments: Any) -> None:
     """Add a user to a coordinator: ``add(name)``, ``add(name, data)`` or ``add(name, user, data)``.
 
-    It does not wait for anything, except while the run is paused. Actions see the user as
-    ``(id, data)``.
+    It does not wait for anything, except while the run is paused; only, a user that adds a thousand
+    in a row lets others have their turn. Actions see the user as ``(id, data)``.
 
     Args:
         name: The coordinator's.
@@ -108,11 +111,10 @@ def add(name: str, /, *arguments: Any) -> None:
     here = _here
     if here is None:
         raise ClosedError(f"users of a run are added to coordinators; {name} is used outside of it")
-    try:
-        here.add(name, user_id, data)
-    except KeyError:
+    if not here.knows(name):
         _find(here, name)
-        here.add(name, user_id, data)
+    if here.add(name, user_id, data) and getcurrent() is not get_hub():
+        gevent.sleep(0)
     pausing.wait_resumed()
 
 

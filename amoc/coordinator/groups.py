@@ -18,12 +18,12 @@ Time stands still between `freeze` and `thaw`: timeouts are not due while the ru
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 from amoc.coordinator.barrier import Barriers
-from amoc.coordinator.plan import RESET, STOP, Batches, Group, Shape
-from amoc.coordinator.tasks import Tasks
+from amoc.coordinator.plan import RESET, STOP, Group, Shape
+from amoc.coordinator.started import Entry, Started
+from amoc.coordinator.tasks import MOST_TRIES, Tasks
 from amoc.engine.origin import Origin
 from amoc.errors import PeerError, ScenarioError
 from amoc.messages import (
@@ -49,42 +49,6 @@ MOST_HELD = 1_000_000
 MOST_COORDINATORS = 10_000
 
 Post = Callable[[Origin, str, Record], None]
-
-
-class _Entry(NamedTuple):
-    """One add."""
-
-    origin: Origin
-    user_id: int
-    data: bytes
-    at_ns: int
-
-
-@dataclass(eq=False)
-class _Coordinator:
-    """One that was started, until its last group has been run."""
-
-    name: str
-    generation: int
-    shapes: Sequence[Shape]
-    timeout_ns: int | None
-    scope: str
-    functions: Sequence[Sequence[str]] | None
-    """How workers find the actions; None when they have had them from init()."""
-    stopped: bool = False
-    acting: int = 0
-    adds: int = 0
-    groups: int = 0
-    timeouts: int = 0
-    refused: int = 0
-    lost: int = 0
-    batches: dict[str, Batches[_Entry]] = field(default_factory=dict)
-    """By node; those of the whole run are under an empty name."""
-
-    def held(self) -> int:
-        """Adds in incomplete groups of the item that has most of them, and groups not run."""
-        pending = sum(max(batches.pending) for batches in self.batches.values())
-        return pending + self.acting
 
 
 class Groups:
@@ -113,11 +77,11 @@ class Groups:
         self._seed = seed
         self._note = note or (lambda _line: None)
         self._now = now
-        self._coordinators: dict[str, _Coordinator] = {}
+        self._coordinators: dict[str, Started] = {}
         self._generations: dict[str, int] = {}
-        self._ended: set[_Coordinator] = set()
+        self._ended: set[Started] = set()
         self._stopped_inits: list[tuple[str, int]] = []
-        self._tasks: Tasks[_Coordinator] = Tasks()
+        self._tasks: Tasks[Started] = Tasks()
         self._lost: dict[tuple[str, int], int] = {}
         self._frozen_since_ns: int | None = None
         self._frozen_ns = 0
@@ -148,12 +112,11 @@ class Groups:
         functions: Sequence[Sequence[str]] | None,
     ) -> int:
         timeout_ns = None if timeout_s is None else round(timeout_s * S_NS)
-        new = _Coordinator(
-            name, 0, [Shape(*shape) for shape in shapes], timeout_ns, scope, functions
-        )
+        known_shapes = [Shape(*shape) for shape in shapes]
+        new = Started(name, known_shapes, timeout_ns, scope, functions, self._seed)
         known = self._coordinators.get(name)
         if known is not None:
-            if origin is None and _same(known, new):
+            if origin is None and known.same_as(new):
                 return known.generation  # init() of another node
             raise ScenarioError(f"coordinator {name} is already started")
         if len(self._coordinators) >= MOST_COORDINATORS:
@@ -187,13 +150,18 @@ class Groups:
             self._forget(one)
 
     def _state(self, _origin: Origin | None, name: str) -> CoordinatorState:
-        return _state_of(self._known(name))
+        return self._known(name).state()
 
     def states(self) -> list[CoordinatorState]:
         """How each coordinator is."""
-        return [_state_of(one) for one in self._coordinators.values()]
+        return [one.state() for one in self._coordinators.values()]
 
-    def _known(self, name: str) -> _Coordinator:
+    def regrets(self) -> list[str]:
+        """What was not done, for the end of the run: a line for each coordinator."""
+        everything = [*self._coordinators.values(), *self._ended]
+        return [line for line in (one.regrets() for one in everything) if line]
+
+    def _known(self, name: str) -> Started:
         one = self._coordinators.get(name)
         if one is None:
             ended = " again" if name in self._generations else ""
@@ -220,15 +188,18 @@ class Groups:
         """A worker is gone: what it had not run goes elsewhere, what it had added is dropped."""
         self._lost[origin.node, origin.slot] = origin.epoch
         for one in self._coordinators.values():
-            for batches in one.batches.values():
-                before = max(batches.pending)
-                batches.drop(lambda entry: entry.origin == origin)
-                one.lost += before - max(batches.pending)
+            one.drop(origin)
         self._barriers.worker_lost(origin)
-        self._tasks.lost(origin)
+        for task in self._tasks.lost(origin):
+            task.owner.given_up += len(task.parts)
+            self._note(
+                f"a group of coordinator {task.owner.name} is given up: {MOST_TRIES} workers died"
+                " while they had it to run"
+            )
+            self._finish(task.owner)
         self._send()
 
-    def _announce(self, worker: Origin, one: _Coordinator) -> None:
+    def _announce(self, worker: Origin, one: Started) -> None:
         if one.functions is not None:
             self._post(worker, PART, CoordinatorPlan(one.name, one.generation, one.functions))
 
@@ -277,10 +248,9 @@ class Groups:
             return
         one.adds += len(record.ids)
         entries = [
-            _Entry(origin, *rest)
-            for rest in zip(record.ids, record.data, record.at_ns, strict=True)
+            Entry(origin, *rest) for rest in zip(record.ids, record.data, record.at_ns, strict=True)
         ]
-        batches = self._batches(one, origin.node)
+        batches = one.of(origin.node)
         groups = batches.add(entries, self._time_ns())
         for group in groups:
             last = group.entries[-1]
@@ -292,20 +262,10 @@ class Groups:
             self._sleeping_until_ns = due_ns
             self._bell.ring()
 
-    def _batches(self, one: _Coordinator, node: str) -> Batches[_Entry]:
-        key = node if one.scope == "node" else ""
-        batches = one.batches.get(key)
-        if batches is None:
-            seed = f"{self._seed}/coordinator/{one.name}"
-            seed = f"{seed}/{key}" if key else seed
-            batches = one.batches[key] = Batches(one.shapes, seed, one.timeout_ns)
-        return batches
-
-    def _end_batches(self, one: _Coordinator, kind: str) -> None:
+    def _end_batches(self, one: Started, kind: str) -> None:
         """End the groups of every node that is there, or the one set of the whole run."""
-        nodes = {origin.node for origin in self._tasks} if one.scope == "node" else {""}
-        for node in sorted(nodes | one.batches.keys()):
-            self._dispatch(one, self._batches(one, node).end(kind), self._now())
+        for batches in one.all(origin.node for origin in self._tasks):
+            self._dispatch(one, batches.end(kind), self._now())
 
     # Timeouts.
 
@@ -365,7 +325,7 @@ class Groups:
 
     # Groups go to workers.
 
-    def _dispatch(self, one: _Coordinator, groups: Iterable[Group[_Entry]], at_ns: int) -> None:
+    def _dispatch(self, one: Started, groups: Iterable[Group[Entry]], at_ns: int) -> None:
         """Have `groups` run one after the other by one worker."""
         parts = []
         homes: list[Origin] = []
@@ -397,39 +357,16 @@ class Groups:
 
     def _acknowledged(self, origin: Origin, numbers: Iterable[int]) -> None:
         for task in self._tasks.done(origin, numbers):
-            one = task.owner
-            one.acting -= 1
-            if one.stopped and not one.acting:
-                self._forget(one)
+            self._finish(task.owner)
 
-    def _forget(self, one: _Coordinator) -> None:
+    def _finish(self, one: Started) -> None:
+        one.acting -= 1
+        if one.stopped and not one.acting:
+            self._forget(one)
+
+    def _forget(self, one: Started) -> None:
         self._ended.discard(one)
         if one.functions is None:
             self._stopped_inits.append((one.name, one.generation))
         for worker in self._tasks:
             self._post(worker, PART, CoordinatorStopped(one.name, one.generation, forget=True))
-
-
-def _same(one: _Coordinator, other: _Coordinator) -> bool:
-    return one.functions is other.functions is None and (
-        one.shapes,
-        one.timeout_ns,
-        one.scope,
-    ) == (other.shapes, other.timeout_ns, other.scope)
-
-
-def _state_of(one: _Coordinator) -> CoordinatorState:
-    pending = [
-        sum(column) for column in zip(*(b.pending for b in one.batches.values()), strict=True)
-    ]
-    return CoordinatorState(
-        one.name,
-        one.scope,
-        pending or [0] * len(one.shapes),
-        one.acting,
-        one.adds,
-        one.groups,
-        one.timeouts,
-        one.refused,
-        one.lost,
-    )

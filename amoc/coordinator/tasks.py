@@ -16,9 +16,11 @@ from typing import Generic, TypeVar
 from amoc.engine.origin import Origin
 from amoc.messages import GroupPart
 
-__all__ = ["WINDOW", "Task", "Tasks"]
+__all__ = ["MOST_TRIES", "WINDOW", "Task", "Tasks"]
 
 WINDOW = 5_000
+MOST_TRIES = 5
+"""Workers that may die over a task: its actions may be what they die of."""
 
 C = TypeVar("C")
 
@@ -30,12 +32,14 @@ class Task(Generic[C]):
     Attributes:
         owner: The coordinator that they are of.
         homes: The workers of their users, once for each user.
+        tries: How many workers died that had it.
     """
 
     number: int
     owner: C
     parts: Sequence[GroupPart]
     homes: Sequence[Origin]
+    tries: int = 0
 
 
 @dataclass(eq=False)
@@ -68,12 +72,20 @@ class Tasks(Generic[C]):
         for task in homeless:
             self._give(task)
 
-    def lost(self, origin: Origin) -> None:
-        """A worker is gone; what it had goes elsewhere."""
+    def lost(self, origin: Origin) -> list[Task[C]]:
+        """A worker is gone; what it had goes elsewhere, what was tried too often is returned."""
         worker = self._workers.pop(origin, None)
+        given_up = []
         if worker is not None:
-            for task in [*worker.unacknowledged.values(), *worker.waiting]:
+            for task in worker.unacknowledged.values():
+                task.tries += 1
+                if task.tries < MOST_TRIES:
+                    self._give(task)
+                else:
+                    given_up.append(task)
+            for task in worker.waiting:
                 self._give(task)
+        return given_up
 
     def add(self, owner: C, parts: Sequence[GroupPart], homes: Sequence[Origin]) -> None:
         """Have `parts` run by one worker."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from collections import Counter, defaultdict
 from collections.abc import Callable
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.process.support import alive, eventually, lines, running
+from tests.process.support import ROOT, alive, eventually, lines, running
 
 pytestmark = pytest.mark.slow
 
@@ -211,3 +212,30 @@ def test_what_a_user_starts_is_there_in_all_workers_and_what_actions_raise_is_sa
     assert counters["acted"] == 40
     assert run.summary()["users"]["finished"] == 40
     assert 1 <= output.count("Traceback (most recent call last)") <= 2, output
+
+
+PAGE = re.findall(
+    r"<!-- scenario: (\S+) -->\n```python\n(.*?)```",
+    (ROOT / "docs/coordinator.md").read_text(),
+    re.DOTALL,
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "counts"),
+    [
+        ("strangers.py", {"greeted": 6, "coordinator.pairs.adds": 6}),
+        ("rounds.py", {"players": 6, "coordinator.teams.timeouts": 1, "rounds": 1}),
+        ("volley.py", {"shots": 6, "barrier.ready.released": 6}),
+    ],
+)
+def test_what_the_guide_shows_works_for_six_users_of_two_workers(
+    name: str, counts: dict[str, int], tmp_path: Path
+) -> None:
+    (tmp_path / name).write_text(dict(PAGE)[name])
+    fast = ("--set", "user_rate=60000", "--workers", "2", "--set", "repeat_num=1")
+    with running(tmp_path / name, "--users", "6", *fast, directory=tmp_path) as run:
+        assert run.end() == 0, run.output
+        summary = run.summary()
+    assert summary["crashes"] == []
+    assert summary["counters"] | counts == summary["counters"]

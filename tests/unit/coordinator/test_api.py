@@ -122,6 +122,21 @@ def test_a_worker_that_has_not_heard_of_a_coordinator_yet_asks_for_it(run: Alone
     until(lambda: met)
 
 
+def test_a_user_that_adds_very_many_lets_others_have_their_turn(run: Alone) -> None:
+    coordinator.start("all", ("all", met.append))
+    run.begin()
+    turns: list[str] = []
+
+    def start(user_id: int) -> None:
+        for number in range(1 + 2_000 * (user_id == 1)):
+            coordinator.add("all", number)
+        turns.append(f"user {user_id}")
+
+    assert not run.run(start, 1, 2).errors
+    assert turns == ["user 2", "user 1"]
+    until(lambda: run.groups.states()[0].adds == 2_002)
+
+
 def test_users_of_one_process_meet_at_a_barrier(run: Alone) -> None:
     run.begin()
     crowd = run.run(lambda user_id: met.append(coordinator.barrier("b", 3, timeout=20)), 1, 2, 3)
