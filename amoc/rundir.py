@@ -74,7 +74,8 @@ class RunDirectory:
         except OSError as error:
             _remove(made)
             raise ResourceError(
-                f"run directory {base}/{name} cannot be made: {_why(error)}"
+                f"run directory {base}/{name} cannot be made: {_why(error)};"
+                " name another place with --run-dir DIR"
             ) from None
         raise ResourceError(f"run directory {base}/{name} cannot be made: {MOST_TWINS} are there")
 

@@ -28,7 +28,7 @@ def _records(value: object) -> list[Mapping[str, Any]]:
 def _fields(record: Mapping[str, Any], *but: str) -> str:
     parts = []
     for name, value in record.items():
-        if name in but or value is None:
+        if name in but or value is None or value == "":
             continue
         shown = f"{value:g}" if isinstance(value, float) else str(value)
         parts.append(f"{name.replace('_', ' ')} {shown}")

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import sys
 import termios
@@ -37,6 +38,7 @@ ESCAPE_S = 0.05
 MOST_UNDER_WAY = 8
 MOST_LINES = 20
 """Lines of an answer that are shown."""
+SHOW_CURSOR = b"\x1b[?25h"
 _INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -118,8 +120,10 @@ class Keyboard:
         self.active = False
         if before is None or self._fd is None or not _in_foreground(self._fd):
             return  # in the background the terminal is somebody else's
-        with _unstopped(), contextlib.suppress(termios.error):
+        with _unstopped(), contextlib.suppress(termios.error, OSError):
             termios.tcsetattr(self._fd, termios.TCSANOW, before)
+            if select.select([], [self._fd], [], 0)[1]:
+                os.write(self._fd, SHOW_CURSOR)  # the tables hide it
 
     # The terminal
 

@@ -8,6 +8,8 @@ import os
 import pty
 import re
 import select
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -251,6 +253,10 @@ def test_a_replay_has_the_same_users_and_commands(stayers, tmp_path):
     assert planned["workers"] == plan["workers"] == 2
     values = {name: one["value"] for name, one in planned["settings"].items()}
     assert values["pause"] == "0.03"
+    shown = amoc("replay", "again", "--plan", cwd=tmp_path).stdout
+    for text in ("6 users, 1 to 6", "add", "remove", "pause", "0.03", "trial.py"):
+        assert text in shown
+    assert not (tmp_path / "amoc-runs").exists()
 
 
 def test_secrets_are_in_no_file_of_the_run_and_are_asked_for_again(tmp_path, scenario):
@@ -283,7 +289,7 @@ def test_secrets_are_in_no_file_of_the_run_and_are_asked_for_again(tmp_path, sce
 class Terminal:
     """A run in a terminal of its own, and somebody who types."""
 
-    def __init__(self, *arguments: str, cwd: Path) -> None:
+    def __init__(self, *command: str, cwd: Path) -> None:
         self._master, self.slave = pty.openpty()
         fcntl.ioctl(self.slave, termios.TIOCSWINSZ, b"\x28\x00\xa0\x00\x00\x00\x00\x00")
         self.before = termios.tcgetattr(self.slave)
@@ -294,7 +300,7 @@ class Terminal:
             fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "amoc", "run", *arguments],
+            command,
             cwd=cwd,
             env={**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm"},
             stdin=self.slave,
@@ -337,13 +343,16 @@ class Terminal:
     def clean_up(self) -> None:
         self.process.kill()
         self.process.wait()
-        os.close(self._master)
+        os.close(self._master)  # what else runs there is hung up on
         os.close(self.slave)
 
 
+AMOC_RUN = (sys.executable, "-m", "amoc", "run")
+
+
 @contextmanager
-def terminal(*arguments: str, cwd: Path) -> Iterator[Terminal]:
-    one = Terminal(*arguments, cwd=cwd)
+def terminal(*arguments: str, cwd: Path, command: tuple[str, ...] = AMOC_RUN) -> Iterator[Terminal]:
+    one = Terminal(*command, *arguments, cwd=cwd)
     try:
         yield one
     finally:
@@ -395,6 +404,38 @@ def test_the_second_interrupt_leaves_the_terminal_as_it_was(tmp_path, scenario):
         it.wait_for("once more to stop at once")
         it.type("\x03")
         assert it.end() == ExitCode.INTERRUPTED
+        assert it.restored()
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash, for its job control")
+def test_a_run_that_is_stopped_gives_the_terminal_back_and_takes_it_again(stayers, tmp_path):
+    shell = ("bash", "--norc", "--noprofile", "-i")
+    with terminal(command=shell, cwd=tmp_path) as it:
+        it.type(shlex.join([*AMOC_RUN, str(stayers), "--users", "3", *FAST]) + "\r")
+        it.wait_for("3 running")
+        it.type("\x1a")
+        it.wait_for("Stopped")
+        it.type("echo modes $(stty -a | tr ' ' '\\n' | grep -cx -e icanon -e echo)\r")
+        it.wait_for("modes 2")
+        it.type("bg; sleep 0\r")
+        it.wait_for("3 running")
+        it.type("fg\r")
+        it.wait_for("? help")
+        it.type("s")
+        it.wait_for("users: 3 running")
+        it.type("q")
+        it.wait_for("verdict stopped")
+        it.type("exit\r")
+        it.end()
+
+
+def test_ctrl_z_where_nobody_could_continue_the_run_does_no_harm(stayers, tmp_path):
+    with terminal(str(stayers), "--users", "3", *FAST, cwd=tmp_path) as it:
+        it.wait_for("3 running")
+        it.type("\x1as")
+        it.wait_for("users: 3 running")
+        it.type("q")
+        assert it.end() == ExitCode.OK
         assert it.restored()
 
 

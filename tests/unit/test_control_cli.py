@@ -177,6 +177,23 @@ def test_without_a_run_there_is_one_clear_line(ends, tmp_path, monkeypatch):
     assert line.startswith("amoc: no run is running here (looked in amoc-runs)")
 
 
+def test_what_is_no_run_cannot_be_replayed(ends, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert ends("replay", "nowhere") == (
+        *(
+            ExitCode.USAGE,
+            ["amoc: RUN_DIR must be the directory of a run or a run's id, but is 'nowhere'"],
+        ),
+    )
+    code, (line,) = ends("replay", str(tmp_path))
+    assert code == ExitCode.RESOURCE
+    assert line.endswith("journal.jsonl cannot be read: No such file or directory")
+    (tmp_path / "journal.jsonl").write_text('{"kind": "end"}\n')
+    code, (line,) = ends("replay", str(tmp_path))
+    assert code == ExitCode.USAGE
+    assert line.endswith("must hold a run's plan, but has no run record")
+
+
 # What to run
 
 
