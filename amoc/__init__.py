@@ -1,6 +1,6 @@
 """amoc runs a scenario for very many simulated users at once. This is what a scenario imports."""
 
-from amoc import metrics, user
+from amoc import coordinator, metrics, throttle, user
 from amoc import settings as config
 from amoc._version import VERSION
 from amoc.errors import AmocError, Error
@@ -13,10 +13,12 @@ __all__ = [
     "setting",
     # what a user calls
     "config",
+    "coordinator",
     "metrics",
     "receive",
     "send",
     "sleep",
+    "throttle",
     "user",
     # what a user may catch
     "AmocError",

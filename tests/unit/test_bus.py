@@ -115,6 +115,17 @@ def test_a_child_may_be_there_before_it_is_expected(family, monkeypatch):
     wait(lambda: len(family.reported("w0.1", Hello)) == 1)
 
 
+def test_a_child_that_is_not_heard_says_hello_at_its_pauses_only(family, monkeypatch):
+    monkeypatch.setattr(bus, "HELLO_S", 1000.0)
+    monkeypatch.setattr(ear, "TICK_S", 0.001)
+    child = family.bear("w7")
+    send, said = bus._send, []
+    monkeypatch.setattr(bus, "_send", lambda socket, data: said.append(data) or send(socket, data))
+    with pytest.raises(PeerError):
+        child.join(0.05)
+    assert len(said) == 1
+
+
 def test_a_child_may_be_there_before_its_parent(tmp_path):
     context = zmq.Context()
     child = Child(context, str(tmp_path), "w0.1")
@@ -403,6 +414,34 @@ def test_flush_is_true_when_all_is_handed_over_and_false_at_its_deadline(family,
     monkeypatch.setattr(bus, "_send", lambda socket, data: gevent.sleep(1000))
     child.report(Go())
     assert child.flush(0.01) is False
+
+
+def test_a_child_that_holds_too_much_back_is_crowded_until_it_has_left(family, monkeypatch):
+    monkeypatch.setattr(bus, "MOST_HELD_BYTES", 100)
+    child = family.join("w0.1")
+    send, open_again = bus._send, gevent.event.Event()
+    monkeypatch.setattr(bus, "_send", lambda socket, data: open_again.wait() and send(socket, data))
+    assert not child.crowded()
+    records = numbered(50)
+    for record in records:
+        child.report_urgent(record)
+    assert child.crowded()
+    open_again.set()
+    wait(lambda: not child.crowded())
+    wait(lambda: len(family.reported("w0.1", Started)) == 50)
+    assert family.reported("w0.1", Started) == records
+
+
+def test_much_that_is_reported_at_once_travels_in_pieces(family):
+    child = family.join("w0.1")
+    batches = child._batches
+    records = [Note("info", str(number) + "x" * 50_000) for number in range(50)]
+    for record in records:
+        child.report_urgent(record)
+    wait(lambda: len(family.reported("w0.1", Note)) == 50)
+    assert family.reported("w0.1", Note) == records
+    assert child._batches - batches >= 10
+    assert child.flush(DEADLINE_S)
 
 
 @pytest.mark.parametrize(
