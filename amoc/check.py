@@ -13,13 +13,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from amoc import limits, metrics, own_settings, settings
+from amoc import calls, limits, metrics, own_settings, settings
 from amoc.board import UserState
+from amoc.engine.alone import joined
 from amoc.engine.supervisor import for_scenario
 from amoc.errors import ExitCode, ResourceError, ScenarioError
 from amoc.histogram import Histogram
 from amoc.launch import xmppd
 from amoc.scenario import Scenario, load
+from amoc.throttle import gate as gates
 from amoc.timing import S_NS, format_duration, now_ns
 from amoc.user import Leave, User
 from amoc.view.console import console as make_console
@@ -95,6 +97,10 @@ class _Alone:
         """Keep what start() raised."""
         self.error = error
 
+    def iteration_ended(self, user: User) -> None:
+        """Take back the places at throttles that the user still holds."""
+        gates.iteration_ended(user)
+
     def left(self, user: User) -> None:  # noqa: ARG002 - a crowd is told
         """The one user is gone."""
         self.gone.set()
@@ -113,14 +119,23 @@ def run_one(checked: Checked, user_id: int, seed: int) -> None:
     console = make_console(patient=False)
     console.soft_wrap = True
     with _embedded(checked, console), _trace(console):
-        state = checked.scenario.init()
+        with calls.recording() as recorder:
+            state = checked.scenario.init()
         alone = _Alone(checked.scenario.start_with(state), seed)
         user = User(user_id, alone)
-        console.print(
-            Text(f"\nuser {user_id} starts, for {USER_S:g} s at the most; Ctrl-C asks it to finish")
-        )
-        gevent.get_hub().loop.run_callback(user.switch)
-        _let_it_run(user, alone, console)
+
+        def find(wanted: int) -> User | None:
+            return user if wanted == user_id and not user.dead else None
+
+        with joined(seed, recorder.calls, find, traceback.print_exception):
+            console.print(
+                Text(
+                    f"\nuser {user_id} starts, for {USER_S:g} s at the most;"
+                    " Ctrl-C asks it to finish"
+                )
+            )
+            gevent.get_hub().loop.run_callback(user.switch)
+            _let_it_run(user, alone, console)
         checked.scenario.terminate(state)
     _print_metrics(console)
     if alone.error is not None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import random as _random
 import traceback
+from collections.abc import Callable
 from enum import IntEnum
 from math import inf
 from typing import Any, Protocol
@@ -50,6 +51,13 @@ class Leave(IntEnum):
     """Counts as removed."""
 
 
+class Leaving(GreenletExit):
+    """Ends the iteration of a user that stood in line, for a throttle say, when it was to leave.
+
+    It has not begun what it stood in line for, so it counts as having finished.
+    """
+
+
 class States(Protocol):
     """A `UserState` for each id: the board's bytes, or something that behaves like them."""
 
@@ -74,6 +82,9 @@ class Crowd(Protocol):
     def crashed(self, user: User, error: BaseException) -> None:
         """Count and log what start() raised."""
 
+    def iteration_ended(self, user: User) -> None:
+        """start() is over, however it ended: take back what the user still holds."""
+
     def left(self, user: User) -> None:
         """Forget a user that is gone for good."""
 
@@ -88,7 +99,10 @@ class User(Addressee):
         id: Its number, unique over the whole run.
         iteration: How many times it has begun start().
         leave: Whether and why it was asked to leave.
+        on_leave: Called once when it is asked, while it waits for something in vain.
     """
+
+    on_leave: Callable[[], object] | None = None
 
     def __init__(self, user_id: int, crowd: Crowd) -> None:
         greenlet.__init__(self, None, get_hub())
@@ -118,11 +132,15 @@ class User(Addressee):
                 except BaseException as error:
                     outcome, pause_s = UserState.CRASHED, CRASH_PAUSE_S
                     crowd.crashed(self, error)
+                finally:
+                    crowd.iteration_ended(self)
                 if self.leave or self.iteration >= crowd.repeat_num:
                     break
                 states[user_id] = UserState.BETWEEN
                 if self.wait_leaving(max(crowd.repeat_interval_s, pause_s)):
                     break
+        except Leaving:
+            outcome = UserState.FINISHED
         except GreenletExit:
             outcome = UserState.REMOVED
         except BaseException:
@@ -165,6 +183,14 @@ class User(Addressee):
         self.leave = max(self.leave, why)
         if self._parked:
             get_hub().loop.run_callback(self._unpark)
+        if self.on_leave is not None:
+            get_hub().loop.run_callback(self._end_wait)
+
+    def _end_wait(self) -> None:
+        # What it waited for may have come meanwhile.
+        if self.on_leave is not None:
+            call, self.on_leave = self.on_leave, None
+            call()
 
     def kill(self) -> None:
         """Raise GreenletExit where it stands, at the loop's next turn."""

@@ -363,9 +363,8 @@ class Controller:
     def _tell_crash(self, crash: CrashSeen) -> None:
         if crash.cause not in self._causes:
             self._causes.add(crash.cause)
-            self._say(
-                "error", f"user {crash.user_id} crashed, the first with this cause: {crash.cause}"
-            )
+            who = f"user {crash.user_id}" if crash.user_id else "what a user had begun"
+            self._say("error", f"{who} crashed, the first with this cause: {crash.cause}")
             self._say("trace", crash.traceback)
 
     def _check(self) -> None:

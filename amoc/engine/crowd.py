@@ -16,6 +16,7 @@ from amoc import metrics, own_settings, pausing
 from amoc.board import Board, Cell, UserState
 from amoc.engine.causes import Causes, trace_of
 from amoc.messages import CrashSeen, Record, Started, StartUsers, UsersGone
+from amoc.throttle import gate as gates
 from amoc.timing import S_NS, now_ns
 from amoc.user import Leave, User
 from amoc.waiting import Bell, Waiter
@@ -200,9 +201,17 @@ class Crowd:
 
     def crashed(self, user: User, error: BaseException) -> None:
         """Count what start() raised, and report its traceback the first time."""
+        self.count_crash(error, user.id)
+
+    def count_crash(self, error: BaseException, user_id: int = 0) -> None:
+        """Count what was raised, by a user or on its behalf (0), and report it the first time."""
         cause = self._causes.count(error)
         if cause is not None:
-            self._report(CrashSeen(self._slot, cause, trace_of(error), user.id))
+            self._report(CrashSeen(self._slot, cause, trace_of(error), user_id))
+
+    def iteration_ended(self, user: User) -> None:
+        """Take back the places at throttles that a user still holds."""
+        gates.iteration_ended(user)
 
     def left(self, user: User) -> None:
         """Forget a user that is gone for good."""

@@ -30,6 +30,7 @@ from amoc.messages import Go, Note, Parcel, StartUsers, StopUsers, UsersGone
 from amoc.outbox import Outbox
 from amoc.throttle import gate as gates
 from amoc.throttle.gate import Gate
+from amoc.throttle.tasks import count_crashes
 from amoc.timing import MS_NS, S_NS, now_ns
 
 BEAT_NS = 100 * MS_NS
@@ -101,6 +102,7 @@ def _parts(
     )
     calls.install(ways)
     gates.attach(gate)
+    count_crashes(crowd.count_crash)
     coordinator.attach(actions)
     mail.attach(post)
     return {

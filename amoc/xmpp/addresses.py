@@ -13,9 +13,9 @@ from typing import Any, Final
 import gevent
 from gevent.socket import getaddrinfo, inet_pton
 
+from amoc.waiting import Waiter
 from amoc.xmpp import options
 from amoc.xmpp.options import Server
-from amoc.waiting import Waiter
 
 __all__ = ["Address", "resolve", "server_for", "source_for"]
 

@@ -17,6 +17,7 @@ from gevent import get_hub, getcurrent
 
 from amoc.errors import ScenarioError
 from amoc.timing import S_NS
+from amoc.waiting import Waiter
 from amoc.xmpp import building, meters, options, roster
 from amoc.xmpp.errors import IqError, IqTimeout, ReceiveTimeout
 from amoc.xmpp.markup import parse, serialise
@@ -25,7 +26,6 @@ from amoc.xmpp.naming import address
 from amoc.xmpp.sending import Sender
 from amoc.xmpp.session import Handler, Looker, Receiver, Request, Session
 from amoc.xmpp.stanza import Stanza, bare
-from amoc.waiting import Waiter
 
 __all__ = ["Client"]
 

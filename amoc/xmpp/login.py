@@ -15,6 +15,7 @@ import gevent
 
 from amoc.errors import ClosedError
 from amoc.timing import S_NS
+from amoc.waiting import Waiter
 from amoc.xmpp import sasl
 from amoc.xmpp.errors import (
     BadStreamError,
@@ -31,7 +32,6 @@ from amoc.xmpp.markup import escape
 from amoc.xmpp.naming import Identity
 from amoc.xmpp.stanza import IQ, Stanza, conditions_of, error_of
 from amoc.xmpp.stream import Stream
-from amoc.waiting import Waiter
 
 __all__ = ["Features", "Negotiation", "Terms"]
 

@@ -26,12 +26,12 @@ from greenlet import greenlet
 from amoc.board import UserState
 from amoc.errors import ClosedError
 from amoc.user import User
+from amoc.waiting import Waiter
 from amoc.xmpp import meters
 from amoc.xmpp.markup import escape
 from amoc.xmpp.match import Predicate, is_any
 from amoc.xmpp.stanza import IQ, MESSAGE, NS_STANZA_ERRORS, Stanza, bare
 from amoc.xmpp.stream import Stream
-from amoc.waiting import Waiter
 
 __all__ = ["Looker", "Receiver", "Request", "Session"]
 

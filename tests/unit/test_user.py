@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from amoc import user as user_module
 from amoc.board import UserState
 from amoc.errors import ClosedError
-from amoc.user import CRASH_PAUSE_S, Leave, User
+from amoc.user import CRASH_PAUSE_S, Leave, Leaving, User
 
 DEADLINE_S = 10.0
 
@@ -33,10 +33,14 @@ class Crowd:
         self.run_once = start
         self.crashes: list[BaseException] = []
         self.gone: list[int] = []
+        self.iterations: list[int] = []
         self.changed = Event()
 
     def crashed(self, user, error):
         self.crashes.append(error)
+
+    def iteration_ended(self, user):
+        self.iterations.append(user.id)
 
     def left(self, user):
         self.gone.append(user.id)
@@ -487,3 +491,57 @@ def test_many_users_end_at_once_and_each_is_gone_once():
     wait_gone(crowd, len(users))
     assert sorted(crowd.gone) == list(range(1, 100))
     assert all(user.dead for user in users)
+
+
+def test_an_iteration_is_over_however_it_ends():
+    def start(user_id):
+        if user_id == 1:
+            raise ValueError
+        if user_id == 2:
+            raise gevent.GreenletExit
+        if user_id == 3:
+            raise Leaving
+
+    crowd = Crowd(start, repeat_num=2.0)
+    for user_id in range(1, 5):
+        begin(user_id, crowd)
+    wait_gone(crowd, 4)
+    assert sorted(crowd.iterations) == [1, 1, 2, 3, 4, 4]
+    states = [UserState(crowd.states[user_id]).name for user_id in range(1, 5)]
+    assert states == ["CRASHED", "REMOVED", "FINISHED", "FINISHED"]
+
+
+def test_a_user_that_stands_in_line_is_told_once_that_it_is_to_leave():
+    calls = []
+
+    def start(user_id):
+        me = user_module.current()
+        me.on_leave = lambda: calls.append(user_id)
+        gevent.sleep(0.005)
+
+    crowd = Crowd(start)
+    one = begin(7, crowd)
+    gevent.sleep(0)
+    one.ask_to_leave(Leave.RUN_ENDS)
+    one.ask_to_leave(Leave.REMOVED)
+    wait_gone(crowd, 1)
+    assert calls == [7]
+
+
+def test_what_came_in_the_same_turn_is_not_taken_away_by_leaving():
+    calls = []
+
+    def start(user_id):
+        me = user_module.current()
+        me.on_leave = lambda: calls.append(user_id)
+        gevent.sleep(0.002)
+        me.on_leave = None
+        gevent.sleep(0.002)
+
+    crowd = Crowd(start)
+    one = begin(7, crowd)
+    gevent.sleep(0)
+    one.ask_to_leave(Leave.RUN_ENDS)
+    one.on_leave = None  # it has got what it waited for before the loop has turned
+    wait_gone(crowd, 1)
+    assert calls == []
