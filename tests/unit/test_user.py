@@ -504,7 +504,7 @@ def test_an_iteration_is_over_however_it_ends():
 
     crowd = Crowd(start, repeat_num=2.0)
     for user_id in range(1, 5):
-        begin(user_id, crowd)
+        begin(crowd, user_id)
     wait_gone(crowd, 4)
     assert sorted(crowd.iterations) == [1, 1, 2, 3, 4, 4]
     states = [UserState(crowd.states[user_id]).name for user_id in range(1, 5)]
@@ -520,7 +520,7 @@ def test_a_user_that_stands_in_line_is_told_once_that_it_is_to_leave():
         gevent.sleep(0.005)
 
     crowd = Crowd(start)
-    one = begin(7, crowd)
+    one = begin(crowd, 7)
     gevent.sleep(0)
     one.ask_to_leave(Leave.RUN_ENDS)
     one.ask_to_leave(Leave.REMOVED)
@@ -539,7 +539,7 @@ def test_what_came_in_the_same_turn_is_not_taken_away_by_leaving():
         gevent.sleep(0.002)
 
     crowd = Crowd(start)
-    one = begin(7, crowd)
+    one = begin(crowd, 7)
     gevent.sleep(0)
     one.ask_to_leave(Leave.RUN_ENDS)
     one.on_leave = None  # it has got what it waited for before the loop has turned
