@@ -15,9 +15,9 @@ pause = setting(2.0, "Seconds between a volley and the next", verify=lambda s: s
 def start(user_id):
     with xmpp.connect(user_id) as client:
         client.send_presence()
-        # barrier() waits until so many users are in it, and lets all of them go at one moment.
-        # It says False to those that are asked to leave before: the run is over.
-        while coordinator.barrier("volley", together.get(), timeout=600):
+        while not user.leaving:
+            # Waits until so many users are in it, and lets all of them go at one moment. A user
+            # that is asked to leave before, because the run ends, does so from here.
+            coordinator.barrier("volley", together.get(), timeout=600)
             client.ping()  # to the server and back; measured by itself as the timer request
-            if user.wait_leaving(pause.get()):
-                break
+            user.wait_leaving(pause.get())

@@ -46,17 +46,17 @@ def start(user_id):
 
 
 def chat(client, peer, my_turn):
-    """Write in turns; who has written enough, or is asked to leave, says goodbye in its turn."""
+    """Write in turns, until enough was written or one of the two leaves and says so."""
     from_peer = xmpp.is_chat & xmpp.from_jid(peer)
-    left = length.get()
-    while True:
-        if my_turn:
-            throttle.wait("messages")
-            left -= 1
-            ends = user.leaving or not left
-            client.send_chat(peer, "Goodbye" if ends else "How do you do?")
-            if ends:
+    try:
+        for _ in range(2 * length.get()):
+            if my_turn:
+                # When the run ends, a user that waits here leaves at once, by an exception.
+                throttle.wait("messages")
+                client.send_chat(peer, "How do you do?")
+            elif client.receive(from_peer, timeout=60).body == "Goodbye":
                 return
-        elif client.receive(from_peer, timeout=60).body == "Goodbye":
-            return
-        my_turn = not my_turn
+            my_turn = not my_turn
+    finally:
+        if my_turn and user.leaving:
+            client.send_chat(peer, "Goodbye")

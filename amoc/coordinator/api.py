@@ -167,7 +167,7 @@ def _tell(operation: str, name: str) -> Any:
     return answer
 
 
-def barrier(name: str, n: int, timeout: float = inf) -> bool:
+def barrier(name: str, n: int, timeout: float = inf) -> None:
     """Wait until `n` users are at this barrier, then go on together; it can be used again.
 
     On one host all of them are let go at one moment, and within 100 ms of each other where what
@@ -178,9 +178,7 @@ def barrier(name: str, n: int, timeout: float = inf) -> bool:
         n: How many users it is for, the same for all of them.
         timeout: How many seconds to wait.
 
-    Returns:
-        True when all were there; False when the user was asked to leave before, because the run
-        ends, say.
+    A user that is asked to leave, or was before, waits no more: its iteration ends here.
 
     Raises:
         BarrierTimeout: There were too few in time. The user does not count for the others any more.
@@ -197,7 +195,7 @@ def barrier(name: str, n: int, timeout: float = inf) -> bool:
         )
     if _here is None:
         raise ClosedError(f"users of a run wait at barriers; {name} is used outside of it")
-    return _here.room.wait(name, n, timeout)
+    _here.room.wait(name, n, timeout)
 
 
 def _is_seconds(value: object) -> bool:

@@ -4,14 +4,14 @@ Each that comes draws a ticket; arrivals of about a millisecond travel together.
 are let go from the event loop, one straight after the other, and the loop turns after each
 `RELEASED_PER_TURN`, so that a worker with tens of thousands of them stays alive meanwhile.
 
-A user that was killed, or crashed, is taken out by its own way out; one that was asked to leave is
-found by a look around every `LOOK_S`.
+A user that was killed, or is asked to leave meanwhile, takes itself out on its way out.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from enum import Enum
+from functools import partial
 
 from gevent import get_hub, getcurrent
 
@@ -20,14 +20,13 @@ from amoc.errors import ScenarioError
 from amoc.messages import BarrierArrivals, BarrierRefusal, BarrierRelease, BarrierWithdrawals
 from amoc.outbox import Outbox
 from amoc.timing import S_NS, now_ns
-from amoc.user import User
+from amoc.user import Leaving, User
 from amoc.waiting import Waiter
 
 __all__ = ["BarrierTimeout", "WaitingRoom"]
 
 PART = "coordinator"
 RELEASED_PER_TURN = 100
-LOOK_S = 0.5
 CONFIRM_S = 5.0
 """How long the controller may take to say whether a user that gave up was released before."""
 
@@ -50,60 +49,64 @@ class WaitingRoom:
         self._outbox = outbox
         self._last_ticket = 0
         self._waiting: dict[int, Waiter[_Outcome]] = {}
-        self._users: dict[int, User] = {}
         self._came: dict[tuple[str, int], list[int]] = {}
         self._going: deque[int] = deque()
-        self._looking = False
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def wait(self, name: str, n: int, timeout: float) -> bool:
-        """Wait until `n` users do; False if the caller was asked to leave meanwhile.
+    def wait(self, name: str, n: int, timeout: float) -> None:
+        """Wait until `n` users do.
 
         Raises:
+            Leaving: The caller was asked to leave before.
             BarrierTimeout: There were not that many within `timeout` seconds.
             ScenarioError: Others wait there for another number.
         """
+        caller = getcurrent()
+        user = caller if isinstance(caller, User) else None
+        if user is not None and user.leave:
+            raise Leaving
         self._last_ticket += 1
         ticket = self._last_ticket
-        waiter: Waiter[_Outcome] = Waiter()
-        self._waiting[ticket] = waiter
-        caller = getcurrent()
-        if isinstance(caller, User):
-            self._users[ticket] = caller
-            self._look_later()
+        waiter = self._waiting[ticket] = Waiter()
         self._arrive(name, n, ticket)
-        counted = True
+        ask_out = True
         try:
-            in_time = pausing.wait(waiter.wait, timeout)
-            if waiter.value is not _Outcome.RELEASED:
-                counted = False
-                outcome = self._give_up(name, ticket)
-                if outcome is not _Outcome.RELEASED:
-                    if in_time:
-                        return False
-                    metrics.counter(f"barrier.{name}.timeouts").inc()
-                    raise BarrierTimeout(
-                        f"{n} users must be at barrier {name} within {timeout:g} s, but were not"
-                    )
-            counted = False
-            metrics.counter(f"barrier.{name}.released").inc()
+            if user is not None:
+                user.on_leave = partial(self._end, ticket, _Outcome.LEAVING)
+            pausing.wait(waiter.wait, timeout)
+            ask_out = False
+            if waiter.value is not _Outcome.RELEASED and not self._released_after_all(
+                name, ticket, user
+            ):
+                raise self._reason(name, n, timeout, waiter.value)
         finally:
             self._waiting.pop(ticket, None)
-            self._users.pop(ticket, None)
-            if counted and waiter.error is None and not waiter.done:
+            if user is not None:
+                user.on_leave = None
+            if ask_out and waiter.error is None:  # it was killed
                 self._withdraw(name, ticket)
+        metrics.counter(f"barrier.{name}.released").inc()
         pausing.wait_resumed()
-        return True
 
-    def _give_up(self, name: str, ticket: int) -> _Outcome | None:
-        """Ask to be taken out; what came of it."""
-        self._users.pop(ticket, None)
+    def _released_after_all(self, name: str, ticket: int, user: User | None) -> bool:
+        """Ask to be taken out; whether that came too late, and the release came instead."""
+        if user is not None:
+            user.on_leave = None
         waiter = self._waiting[ticket] = Waiter()
         self._withdraw(name, ticket)
         waiter.wait(CONFIRM_S)
-        return waiter.value
+        return waiter.value is _Outcome.RELEASED
+
+    def _reason(self, name: str, n: int, timeout: float, outcome: _Outcome | None) -> BaseException:
+        """Why a wait has ended in vain."""
+        if outcome is _Outcome.LEAVING:
+            return Leaving()
+        metrics.counter(f"barrier.{name}.timeouts").inc()
+        return BarrierTimeout(
+            f"{n} users must be at barrier {name} within {timeout:g} s, but were not"
+        )
 
     # To the controller.
 
@@ -176,20 +179,3 @@ class WaitingRoom:
         if waiter is not None:
             waiter.set(outcome)
             waiter.wake()
-
-    # Who is asked to leave.
-
-    def _look_later(self) -> None:
-        if not self._looking:
-            self._looking = True
-            timer = get_hub().loop.timer(LOOK_S)
-            timer.start(self._look, timer)
-
-    def _look(self, timer: object) -> None:
-        timer.close()  # type: ignore[attr-defined]
-        self._looking = False
-        for ticket, user in list(self._users.items()):
-            if user.leave:
-                self._end(ticket, _Outcome.LEAVING)
-        if self._users:
-            self._look_later()

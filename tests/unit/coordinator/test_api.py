@@ -139,9 +139,14 @@ def test_a_user_that_adds_very_many_lets_others_have_their_turn(run: Alone) -> N
 
 def test_users_of_one_process_meet_at_a_barrier(run: Alone) -> None:
     run.begin()
-    crowd = run.run(lambda user_id: met.append(coordinator.barrier("b", 3, timeout=20)), 1, 2, 3)
+
+    def start(user_id: int) -> None:
+        coordinator.barrier("b", 3, timeout=20)
+        met.append(user_id)
+
+    crowd = run.run(start, 1, 2, 3)
     assert not crowd.errors
-    assert met == [True] * 3
+    assert met == [1, 2, 3]
 
 
 def test_init_is_told_what_cannot_be_before_anything_is_asked(run: Alone) -> None:

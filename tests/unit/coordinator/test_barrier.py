@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amoc import pausing
+from amoc.board import UserState
 from amoc.coordinator import waiting_room
 from amoc.coordinator.barrier import LEAD_NS, Barriers, ranges
 from amoc.coordinator.waiting_room import BarrierTimeout
@@ -29,15 +30,12 @@ class Meeting:
     def __init__(self, worker: Worker, n: int, timeout: float = 60.0, rounds: int = 1) -> None:
         self.worker, self.n, self.timeout, self.rounds = worker, n, timeout, rounds
         self.released: dict[int, list[int]] = {}
-        self.came: dict[int, bool] = {}
         self.crowd = Crowd(self.come)
 
     def come(self, user_id: int) -> None:
         for _ in range(self.rounds):
-            together = self.worker.actions.room.wait("all", self.n, self.timeout)
-            self.came[user_id] = together
-            if together:
-                self.released.setdefault(user_id, []).append(now_ns())
+            self.worker.actions.room.wait("all", self.n, self.timeout)
+            self.released.setdefault(user_id, []).append(now_ns())
 
     def start(self, ids: Any) -> None:
         self.crowd.start(ids)
@@ -139,18 +137,40 @@ def test_a_killed_user_and_a_lost_worker_do_not_count_any_more() -> None:
     until(lambda: len(here.released) == 4)
 
 
-def test_a_user_that_is_asked_to_leave_is_told_that_it_is_not_together_with_the_others(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(waiting_room, "LOOK_S", 0.005)
+def test_a_user_that_is_asked_to_leave_leaves_from_there_and_does_not_count_any_more() -> None:
     cluster = Cluster()
     here = Meeting(cluster.up(0), 3)
     here.start([1, 2])
     until(lambda: waiting(cluster) == 2)
-    here.crowd.alive[1].ask_to_leave(Leave.RUN_ENDS)
-    until(lambda: here.came == {1: False})
+    one, other = here.crowd.alive[1], here.crowd.alive[2]
+    one.ask_to_leave(Leave.RUN_ENDS)
+    until(lambda: 1 not in here.crowd.alive)
     assert waiting(cluster) == 1
+    assert here.crowd.states[1] == UserState.FINISHED
+    # It does not even begin to wait where it was asked before.
+    other.kill()
+    until(lambda: not waiting(cluster))
+    here.start([3])
+    here.crowd.alive[3].ask_to_leave(Leave.RUN_ENDS)
+    until(lambda: not here.crowd.alive)
     assert not here.crowd.errors
+    assert not here.released
+    assert not waiting(cluster)
+
+
+def test_a_user_that_is_asked_to_leave_when_the_release_is_on_its_way_is_released() -> None:
+    cluster = Cluster()
+    worker = cluster.up(0, deaf=True)
+    here = Meeting(worker, 2)
+    here.start([1, 2])
+    until(lambda: worker.unheard)
+    here.crowd.alive[1].ask_to_leave(Leave.RUN_ENDS)
+    for _ in range(5):
+        gevent.sleep(0)
+    worker.deaf = False
+    for body in worker.unheard:
+        worker.hear(body)
+    until(lambda: set(here.released) == {1, 2})
 
 
 def test_the_timeout_stands_still_and_nobody_is_let_go_while_the_run_is_paused() -> None:
