@@ -38,6 +38,9 @@ class Crowd:
     def crashed(self, user, error):
         self.town.crashes.append(error)
 
+    def iteration_ended(self, user):
+        pass
+
     def left(self, user):
         self.town.users.pop(user.id, None)
 
