@@ -97,7 +97,7 @@ def _show_plan(plan: RunPlan, as_json: bool) -> None:
     from amoc.engine import patching
 
     patching.patch()
-    from amoc.view import plan as planned
+    from amoc import plan as planned
 
     planned.show(plan, as_json)
 

@@ -40,7 +40,7 @@ STAYERS = """
         while not user.leaving:
             user.wait_leaving(pause.get())
 """
-FAST = ("--set", "user_rate=600000", "--set", "repeat_num=1")
+FAST = ("--set", "user_rate=inf", "--set", "repeat_num=1")
 
 
 def amoc(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from amoc.engine.run import RunPlan
 from amoc.planning import Host, forecast, with_stages
 from amoc.stages import Stages
-from amoc.view.plan import _parts
+from amoc.view.forecast import parts
 
 PROJECT = Path(__file__).resolve().parents[2]
 DEADLINE_S = 60
@@ -185,7 +185,7 @@ def test_any_plan_can_be_worked_out_and_shown(users, stages, duration_s, workers
     )
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     assert sum(one["count"] for one in found["users"]["workers"]) == found["users"]["count"]
-    assert _parts(found)
+    assert parts(found)
 
 
 SCENARIO = '''"""Users rest."""

@@ -1,4 +1,4 @@
-"""``amoc plan`` for people: the scenario is loaded here, and what would happen is printed."""
+"""What ``amoc plan`` shows, for people."""
 
 from __future__ import annotations
 
@@ -9,73 +9,29 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from amoc import limits, own_settings, planning, settings
-from amoc.check import Checked
-from amoc.engine import process
-from amoc.engine.run import RunPlan
 from amoc.lines import counted
 from amoc.timing import format_duration
-from amoc.view.console import console as make_console
-
-
-def show(plan: RunPlan, as_json: bool) -> None:
-    """Load the plan's scenario and print what would happen.
-
-    Raises:
-        AmocError: What `amoc run` would refuse to start with.
-    """
-    console = make_console(patient=False)
-    found = planning.forecast(plan, _host(plan))
-    if as_json:
-        console.print(Text(json.dumps(found, indent=1)), soft_wrap=True)
-        return
-    for part in _parts(found):
-        console.print(part)
-
-
-def _host(plan: RunPlan) -> planning.Host:
-    checked = Checked(plan.scenario, plan.sources)
-    return planning.Host(
-        name=checked.scenario.name,
-        settings=[
-            {
-                "name": one.name,
-                "value": settings.as_text(one.name, checked.values[one.name]),
-                "from": checked.values[one.name].source,
-            }
-            for one in checked.declared
-        ],
-        workers=own_settings.workers.get(),
-        interarrival_ms=own_settings.interarrival.get(),
-        user_rate=own_settings.user_rate.get(),
-        repeat_num=own_settings.repeat_num.get(),
-        repeat_interval_s=own_settings.repeat_interval.get() / 1000,
-        fds_per_user=limits.fds_per_user(),
-        fd_limit=process.raise_fd_limit(),
-        has_init=hasattr(checked.scenario.module, "init"),
-    )
-
 
 Part = Text | Table
 
 
-def _parts(found: Mapping[str, Any]) -> list[Part]:
+def parts(found: Mapping[str, Any]) -> list[Part]:
     """All that is printed, in its order."""
     comment = f"  {found['comment']}" if found["comment"] else ""
     head = Text.assemble(
         (f"plan of {found['scenario']}", "bold"), f"  seed {found['seed']}{comment}"
     )
-    parts: list[Part] = [head, Text()]
+    shown: list[Part] = [head, Text()]
     rows = [[one["name"], one["value"] or "(empty)", one["from"]] for one in found["settings"]]
-    parts += [_table(["setting", "value", "from"], rows), Text()]
-    parts += _users(found["users"])
-    parts += [Text(line) for line in _start_lines(found["starts"])]
+    shown += [_table(["setting", "value", "from"], rows), Text()]
+    shown += _users(found["users"])
+    shown += [Text(line) for line in _start_lines(found["starts"])]
     if found["stages"]:
-        parts += [Text(), _stages(found["stages"])]
+        shown += [Text(), _stages(found["stages"])]
     for one in found["throttles"]:
-        parts += [Text(), Text(f"throttle {one['name']}: {one['text']}")]
+        shown += [Text(), Text(f"throttle {one['name']}: {one['text']}")]
         if one["per_minute"]:
-            parts.append(_rates(one["per_minute"]))
+            shown.append(_rates(one["per_minute"]))
     if found["commands"]:
         rows = [
             [
@@ -85,9 +41,9 @@ def _parts(found: Mapping[str, Any]) -> list[Part]:
             ]
             for one in found["commands"]
         ]
-        parts += [Text(), _table(["at", "command", ""], rows)]
-    parts += [Text(), *(Text(line) for line in _end_lines(found))]
-    return parts
+        shown += [Text(), _table(["at", "command", ""], rows)]
+    shown += [Text(), *(Text(line) for line in _end_lines(found))]
+    return shown
 
 
 def _users(users: Mapping[str, Any]) -> list[Part]:
