@@ -13,6 +13,7 @@ start.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from math import inf
 from types import TracebackType
 from typing import Any, Self
@@ -28,9 +29,11 @@ from amoc.throttle.named import ThrottleState
 from amoc.throttle.tasks import run_when_let_through
 from amoc.throttle.turnstile import Permit, Turnstile
 from amoc.timing import now_ns
-from amoc.user import User
+from amoc.user import Leaving, User
 
 MINUTE_S = 60.0
+BURST = 100
+"""Users let through without a wait before the loop turns."""
 PAUSED_S = 0.02
 """While the run is paused a time-out does not run; how often is looked whether it still is."""
 
@@ -213,6 +216,8 @@ def wait(name: str, timeout: float = inf) -> None:
         name: The throttle.
         timeout: Seconds; pauses of the run do not count.
 
+    A user that is asked to leave, or was before, waits no more: its iteration ends here.
+
     Raises:
         ThrottleTimeout: It has not, within `timeout`.
         ScenarioError: It is not started, or was stopped meanwhile.
@@ -289,11 +294,12 @@ def _caller() -> User:
     return caller
 
 
-class _TimedOut:
-    """What a waiter is given in place of a token when its time is up."""
+class _InPlaceOfAToken:
+    """What a waiter can be given to end its wait."""
 
 
-_TIMED_OUT = _TimedOut()
+_TIMED_OUT = _InPlaceOfAToken()
+_TO_LEAVE = _InPlaceOfAToken()
 
 
 def _pass(turnstile: Turnstile, timeout: float) -> Permit | None:
@@ -307,6 +313,8 @@ def _pass(turnstile: Turnstile, timeout: float) -> Permit | None:
     token: Any = gate.enter_at(turnstile, switch)
     if token is None:
         token = _park(gate, turnstile, switch, timeout)
+    else:
+        _let_loop_turn()
     permit = None
     if turnstile.permits and turnstile.handed is not None:
         permit = gate.hold(caller, turnstile)
@@ -322,6 +330,18 @@ def _pass(turnstile: Turnstile, timeout: float) -> Permit | None:
     return permit
 
 
+_unbroken = 0
+
+
+def _let_loop_turn() -> None:
+    """Who passes open throttles again and again must not stop the whole worker by it."""
+    global _unbroken
+    _unbroken += 1
+    if _unbroken >= BURST:
+        _unbroken = 0
+        gevent.sleep(0)
+
+
 def _clock_ns() -> int:
     """The run's own time, in which pauses do not count."""
     return now_ns() - pausing.frozen_ns()
@@ -332,7 +352,12 @@ def _park(gate: gates.Gate, turnstile: Turnstile, switch: Any, timeout: float) -
     begun_ns = _clock_ns() if timeout < inf else 0
     waiting = True
     timer = None
+    user: User | None = caller if isinstance(caller := getcurrent(), User) else None
     try:
+        if user is not None:
+            if user.leave:
+                raise Leaving
+            user.on_leave = partial(switch, _TO_LEAVE)
         while True:
             if timeout < inf:
                 left_s = timeout - (_clock_ns() - begun_ns) / 1e9
@@ -348,12 +373,16 @@ def _park(gate: gates.Gate, turnstile: Turnstile, switch: Any, timeout: float) -
             if isinstance(got, AmocError):
                 waiting = False
                 raise got
+            if got is _TO_LEAVE:
+                raise Leaving
             if got is _TIMED_OUT and _clock_ns() - begun_ns >= timeout * 1e9:
                 raise ThrottleTimeout(
                     f"throttle {turnstile.name} must let the caller through within {timeout:g} s,"
                     " but has not"
                 )
     finally:
+        if user is not None:
+            user.on_leave = None
         if waiting:
             gate.leave_at(turnstile, switch)
 

@@ -63,21 +63,18 @@ class Gate:
             `iteration_ended`.
     """
 
-    def __init__(
-        self, slot: int, epoch: int, outbox: Out, record: RecordSlot | None = None
-    ) -> None:
+    def __init__(self, slot: int, epoch: int, outbox: Out) -> None:
         """Be the gate of a worker.
 
         Args:
             slot: The worker's.
             epoch: The worker's.
             outbox: What to tell the controller with.
-            record: Gets each slot that is used; for tests and benchmarks.
         """
         self._slot = slot
         self._epoch = epoch
         self._outbox = outbox
-        self._record = record
+        self._record: RecordSlot | None = None
         self._lateness = metrics.timer("token_lateness")
         self._turnstiles: dict[str, Turnstile] = {}
         self._closing: dict[str, Turnstile] = {}
@@ -97,6 +94,12 @@ class Gate:
     def __repr__(self) -> str:
         waiting = sum(one.waiting for one in self._turnstiles.values())
         return f"<gate of slot {self._slot}: {len(self._turnstiles)} throttles, {waiting} waiting>"
+
+    def record_slots(self, record: RecordSlot | None) -> None:
+        """Let `record` get each slot that is used from now on; for tests and benchmarks."""
+        self._record = record
+        for turnstile in self._turnstiles.values():
+            turnstile.record = record
 
     def close(self) -> None:
         """Let nobody through any more."""

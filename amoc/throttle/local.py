@@ -12,14 +12,11 @@ from amoc.messages import Parcel, Record
 from amoc.outbox import Outbox
 from amoc.throttle.gate import Gate
 from amoc.throttle.pacer import Pacer
-from amoc.throttle.turnstile import Record as RecordSlot
 
 HERE = Origin("here", 0, 1)
 
 
-def connect(
-    rates: Mapping[str, str] | None = None, record: RecordSlot | None = None
-) -> tuple[Pacer, Gate]:
+def connect(rates: Mapping[str, str] | None = None) -> tuple[Pacer, Gate]:
     """A pacer and a gate that speak to each other; spawn the pacer's `run`, attach the gate."""
     gathered: list[bytes] = []
 
@@ -37,6 +34,6 @@ def connect(
         pacer.hear(HERE, parcel.body)
 
     pacer = Pacer(post, rates=rates)
-    gate = Gate(HERE.slot, HERE.epoch, Outbox(HERE.epoch, send), record)
+    gate = Gate(HERE.slot, HERE.epoch, Outbox(HERE.epoch, send))
     pacer.worker_up(HERE)
     return pacer, gate

@@ -65,6 +65,7 @@ class Turnstile:
         armed_ns: When the gate will call `work`.
         dirty: Whether the gate will ask `want`.
         told_ns: When the controller was last told what is wanted.
+        record: Gets each slot that is used, if anybody wants to know.
     """
 
     def __init__(self, name: str, lateness: metrics.Timer, record: Record | None) -> None:
@@ -92,7 +93,7 @@ class Turnstile:
         self._weighed_ns = 0
         self._ran_dry = True
         self._lateness = lateness
-        self._record = record
+        self.record = record
         self._requests = metrics.counter(f"throttle.{name}.requests")
         self._executions = metrics.counter(f"throttle.{name}.executions")
         self._missed = metrics.counter(f"throttle.{name}.missed")
@@ -310,7 +311,7 @@ class Turnstile:
 
     def _let_through(self, at_ns: int, until_ns: int) -> None:
         # The hot path: everything that happens for each token is here.
-        hand, lateness, record = self._hand, self._lateness, self._record
+        hand, lateness, record = self._hand, self._lateness, self.record
         passed = missed = 0
         while hand and at_ns < until_ns:
             entry = hand[0]

@@ -16,7 +16,8 @@ from tests.unit.throttle.support import Here, Used
 def here() -> Iterator[Here]:
     """Both ends of the throttles, connected, and the calls of scenarios go to them."""
     used: list[Used] = []
-    pacer, gate = connect(record=lambda *fields: used.append(Used(*fields)))
+    pacer, gate = connect()
+    gate.record_slots(lambda *fields: used.append(Used(*fields)))
 
     def handle(operation: str, arguments: tuple[Any, ...], _timeout_s: float) -> Any:
         return pacer.operations[operation](None, *arguments)
