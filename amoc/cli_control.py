@@ -63,7 +63,7 @@ def status() -> dict[str, Any]:
 @click.command(short_help="Show where a run's users are.")
 @_order
 def users() -> dict[str, Any]:
-    """Show the users of a running run by state, for each worker, and the highest id."""
+    """Show how many users each worker of a running run has, and the highest id."""
     return {}
 
 

@@ -36,9 +36,9 @@ def parse(text: str) -> Command:
     Raises:
         UsageError: It is none; one line.
     """
-    name, _, rest = text.strip().partition(" ")
+    name, *rest = text.split(None, 1)[:2] or [""]
     if name == "note":
-        return checked("note", {}, rest)
+        return checked("note", {}, " ".join(rest))
     words, comment = _words(text)
     if not words:
         raise UsageError(f"a command must be one of {', '.join(COMMANDS)}, but there is none")

@@ -187,18 +187,20 @@ class Keyboard:
                     self._keys.pause()
                     self._on_change()
                 continue
+            except OSError:
+                break
             if not _in_foreground(self._fd):
                 continue
             try:
                 data = os.read(self._fd, 4096)
             except OSError:
                 data = b""
-            if not data:  # the terminal is gone
-                self.active = False
-                return
+            if not data:
+                break
             for action in self._keys.feed(data):
                 self._act(action)
             self._on_change()
+        self.active = False  # the terminal is gone, or the run ends at once
 
     def _act(self, action: keys.Action) -> None:
         match action:

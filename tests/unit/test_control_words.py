@@ -30,6 +30,7 @@ from amoc.errors import UsageError
         ("pause", Command("pause", {})),
         ("resume -- again", Command("resume", {}, "again")),
         ("stop", Command("stop", {})),
+        ("note\ttext", Command("note", {}, "text")),
         ("note it's -- odd # here", Command("note", {}, "it's -- odd # here")),
     ],
 )

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 from math import inf, nan
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -98,6 +99,17 @@ def test_a_full_disk_is_told_once_and_the_lost_lines_are_counted(path, monkeypat
         *("before", "2 lines could not be written here", "after")
     ]
     assert journal.lost == 0
+
+
+def test_a_disk_that_is_full_from_the_start_does_not_stop_the_run():
+    told = []
+    journal = Journal(Path("/dev/full"), told.append)
+    for _ in range(3):
+        journal.write("event", text="lost")
+    journal.close()
+    assert journal.lost == 3
+    assert len(told) == 1
+    assert "No space left on device" in told[0]
 
 
 def test_a_line_that_fitted_in_part_does_not_spoil_the_next_one(path, monkeypatch):
