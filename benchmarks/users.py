@@ -70,6 +70,7 @@ def run_once(users: int, workers: int) -> tuple[dict[str, Any], int]:
                 *(sys.executable, "-m", "amoc", "run", str(HERE / "users_scenario.py")),
                 *("--users", str(users), "--workers", str(workers), "--json", str(summary)),
                 *("--set", "user_rate=infinity", "--stop-timeout", "30s"),
+                *("--run-dir", f"{directory}/run"),
             ],
             cwd=HERE.parent,
             stdout=subprocess.PIPE,

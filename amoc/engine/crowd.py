@@ -26,7 +26,8 @@ USER_RATE = "user_rate"
 STARTS_PER_TURN = 100
 """Users started before the loop turns, when the rate is not limited."""
 TELL_S = 0.02
-"""How long starts gather before they are reported."""
+TELL_AT = 1_000
+"""How long, and how many, starts gather before they are reported."""
 FINALLY_S = 2.0
 """How long a killed user may take for its `finally` blocks before it counts as stuck."""
 MOST_NAMED = 100
@@ -181,10 +182,13 @@ class Crowd:
         if not self._started:
             gevent.spawn_later(TELL_S, self._report_started)
         self._started += 1
+        if self._started >= TELL_AT:
+            self._report_started()
 
     def _report_started(self) -> None:
         started, self._started = self._started, 0
-        self._report(Started(self._slot, started))
+        if started:
+            self._report(Started(self._slot, started))
 
     def _turn_all_away(self, ids: Iterable[int]) -> None:
         for user_id in ids:
