@@ -28,7 +28,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import gevent
 import zmq
@@ -198,7 +198,8 @@ class Parent:
         self._publish(child, data)
 
     def _publish(self, child: str, data: bytes) -> None:
-        self._pub.send_multipart([f"{child}.".encode(), data])
+        # One frame: a second would cost another 10 µs, and topics are matched as prefixes.
+        self._pub.send(f"{child}.".encode() + data)
 
     def backlog(self, child: str) -> int:
         """How many commands `child` has not acknowledged; none when it is forgotten."""
@@ -212,13 +213,13 @@ class Parent:
 
     def reports(self) -> Iterator[Envelope | None]:
         """Reports as they come, without end; None at least every `TICK_S`."""
-        for frames in self._ear.messages():
+        for message in self._ear.messages():
             self._resend()
-            if frames is None:
+            if message is None:
                 yield None
                 continue
             try:
-                child, number, acked, records = messages.unpack(frames[0])
+                child, number, acked, records = messages.unpack(message)
                 number, acked = int(number), int(acked)
                 line = self._lines.get(child)
                 reports = [messages.from_wire(data) for data in records]
@@ -279,7 +280,8 @@ class Child:
         self.name = name
         down, up = endpoints(directory)
         self._sub = context.socket(zmq.SUB)
-        self._sub.subscribe(f"{name}.".encode())
+        self._topic = f"{name}.".encode()
+        self._sub.subscribe(self._topic)
         self._push = context.socket(zmq.PUSH)
         self._sub.set_hwm(MOST_UNACKED)
         self._push.set_hwm(MOST_BATCHES)
@@ -332,23 +334,27 @@ class Child:
                 pause_s = min(2 * pause_s, LONGEST_HELLO_S)
             self._ear.wait(max(0, next_hello - now) / S_NS)
             try:
-                _, data = self._sub.recv_multipart(zmq.NOBLOCK)
+                message = self._sub.recv(zmq.NOBLOCK)
             except zmq.Again:
                 continue
-            number, record = messages.unpack(data)
+            number, record = self._read(message)
             if type(messages.from_wire(record)) is Welcome:
                 self._heard = number
                 self._due.ring()
                 return
         raise PeerError(f"{self.name} must be welcomed within {deadline_s} s, but heard nothing")
 
+    def _read(self, message: bytes) -> Any:
+        """A command's number, and the command."""
+        return messages.unpack(message[len(self._topic) :])
+
     def commands(self) -> Iterator[Record | None]:
         """Commands in order, without end; None at least every `TICK_S`."""
-        for frames in self._ear.messages():
-            if frames is None:
+        for message in self._ear.messages():
+            if message is None:
                 yield None
                 continue
-            number, data = messages.unpack(frames[1])
+            number, data = self._read(message)
             if number == self._heard + 1:
                 self._heard = number
                 self._due.ring()

@@ -62,15 +62,15 @@ class Ear:
         self._watcher.stop()
         self._bell.ring()
 
-    def messages(self) -> Iterator[list[bytes] | None]:
-        """Messages as they come; None at least every `TICK_S`, so that the caller can look around.
+    def messages(self) -> Iterator[bytes | None]:
+        """Messages, of one frame each, as they come, until the socket is closed.
 
-        Ends when the socket is closed.
+        None at least every `TICK_S`, so that the caller can look around.
         """
         turn_ends = now_ns() + TURN_NS
         while not self._closed:
             try:
-                yield self._socket.recv_multipart(zmq.NOBLOCK)
+                yield self._socket.recv(zmq.NOBLOCK)
             except zmq.Again:
                 self.wait()
                 yield None
