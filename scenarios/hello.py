@@ -7,7 +7,10 @@ from amoc import metrics, setting, sleep, user
 
 # A setting can be changed without touching this file: --set pause=0.2, or AMOC_PAUSE=0.2, or a line
 # `pause = 0.2` in amoc.toml. Its type is that of its default.
-pause = setting(1.0, "Seconds between two greetings", verify=lambda seconds: seconds > 0)
+# With update="free" also while the run goes on: amoc set pause=0.2
+pause = setting(
+    1.0, "Seconds between two greetings", verify=lambda seconds: seconds > 0, update="free"
+)
 
 
 # start() is what a user does. amoc calls it once for each user, all at the same time; every user

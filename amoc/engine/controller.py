@@ -112,7 +112,15 @@ class Controller:
         """Ask the run to end: gracefully the first time, at once the second time."""
         self._interrupts += 1
         if self._graceful() and self._interrupts == 1:
-            self._write("command", name="stop", arguments={}, source="signal", outcome="ok")
+            self._write(
+                "command",
+                name="stop",
+                arguments={},
+                source="signal",
+                comment="",
+                outcome="ok",
+                answer={},
+            )
             timeout = f"{self._plan.stop_timeout_s:g} s"
             self._say(
                 "info", f"stopping: users have {timeout} to finish; once more to stop at once"

@@ -48,14 +48,13 @@ class Follower:
     def step(self, run_ns: int) -> Change:
         """What has to happen at `run_ns` of the run's own clock."""
         ahead_ns = max(self._seen_ns, run_ns + HORIZON_NS)
-        wanted = self._stages.count_at(ahead_ns)
-        # Nobody is removed early: a falling stage is looked at as it is now.
-        if wanted < self.target:
-            wanted = min(self.target, self._stages.count_at(max(0, run_ns)))
-        added = max(0, wanted - self.target)
-        removed = max(0, self.target - wanted)
+        # The highest point of the way, so that no peak is missed between two looks. And nobody is
+        # removed early: what is taken away is what nothing between now and the horizon needs.
+        added = max(0, self._stages.most_between(self._seen_ns, ahead_ns) - self.target)
         dues_ns = self._dues_ns(added, ahead_ns)
-        self.target, self._seen_ns = wanted, ahead_ns
+        self.target, self._seen_ns = self.target + added, ahead_ns
+        removed = max(0, self.target - self._stages.most_between(max(0, run_ns), ahead_ns))
+        self.target -= removed
         return Change(dues_ns, removed)
 
     def _dues_ns(self, added: int, ahead_ns: int) -> list[int]:

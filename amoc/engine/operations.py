@@ -21,7 +21,7 @@ from amoc.engine.origin import Origin
 from amoc.engine.run import Status
 from amoc.engine.starts import StartList
 from amoc.engine.state import State, Step, after
-from amoc.errors import AmocError, PeerError, ResourceError, SettingError, UsageError
+from amoc.errors import AmocError, ClosedError, PeerError, ResourceError, SettingError, UsageError
 from amoc.journal import Journal
 from amoc.lines import counted
 from amoc.messages import Done
@@ -146,7 +146,10 @@ class Operations:
             raise UsageError(f"a command must be one of {', '.join(self._do)}, but is {name!r}")
         if name != "note" and self._status.state not in UNTIL:
             raise UsageError(f"a run that is {self._status.state.value} cannot {name}")
-        return self._do[name](**arguments)
+        try:
+            return self._do[name](**arguments)
+        except ClosedError as impossible:  # by the table of states: no defect, but too late
+            raise UsageError(str(impossible)) from None
 
     def _write(
         self,
@@ -181,6 +184,7 @@ class Operations:
             "crashed": figures.crashed,
             "removed": figures.removed,
         }
+        passed = figures.throttles()
         there = ", ".join(f"{count:,} {name}" for name, count in users.items() if count)
         return {
             "summary": f"{status.state.value} for {status.elapsed_s:.0f} s; users: {there or '0'}",
@@ -191,7 +195,9 @@ class Operations:
             "elapsed_s": round(status.elapsed_s, 3),
             "paused_s": round(pausing.frozen_ns() / 1e9, 3),
             "users": users,
-            "throttles": [one._asdict() for one in self._throttles()],
+            "throttles": [
+                {**one._asdict(), **passed.get(one.name, {})} for one in self._throttles()
+            ],
             "workers": [
                 {"worker": f"{node}/{one.slot}", "text": f"{counted(one.users, 'user')}"}
                 for node in status.figures.nodes

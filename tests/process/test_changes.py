@@ -1,0 +1,200 @@
+"""What commands promise, kept by real workers, also when one of them is killed in the middle."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from amoc.errors import ExitCode
+from tests.process.support import ROOT, eventually, lines
+from tests.process.test_control import controlled
+
+pytestmark = pytest.mark.slow
+
+FAST = ("--set", "user_rate=inf", "--workers", "2", "--duration", "1h")
+
+# Each user writes down, unbuffered, what it sees; each call of the update function, too.
+WATCHERS = """
+    import os
+    from amoc import setting, sleep, user
+
+    log = os.open(HERE + "/log", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    refused = set()
+
+    def write(line):
+        os.write(log, (line + "\\n").encode())
+
+    def check(number):
+        return not refused
+
+    def changed(old, new):
+        write(f"update {os.getpid()} {old} {new}")
+
+    level = setting(1, "What users look at", verify=check, update=changed)
+
+    def start(user_id):
+        write(f"start {user_id} {os.getpid()}")
+        seen = None
+        while not user.leaving:
+            if level.get() != seen:
+                seen = level.get()
+                write(f"see {user_id} {seen}")
+            if os.path.exists(HERE + f"/refuse{user_id}"):
+                refused.add(user_id)
+                write(f"refuses {user_id}")
+                os.unlink(HERE + f"/refuse{user_id}")
+            sleep(0.01)
+"""
+
+
+def test_a_change_reaches_every_worker_once_and_every_user_also_after_a_kill(
+    scenario: Callable[[str], Path], tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    with controlled(scenario(WATCHERS), "--users", "6", *FAST, directory=tmp_path) as one:
+        workers = one.run.wait_for("worker", 2)
+        one.wait_for_users(6)
+        one.say("set", "level=2")
+        updates = [line for line in lines(log) if line.startswith("update")]
+        assert sorted(updates) == sorted(f"update {pid} 1 2" for pid in workers)
+        eventually(
+            lambda: {f"see {n} 2" for n in range(1, 7)} <= set(lines(log)), "all users see it"
+        )
+        before = len(lines(log))
+        one.run.kill(workers[0])
+        eventually(
+            lambda: sum(line.startswith("start") for line in lines(log)) == 9,
+            f"the users of the killed worker start again: {one.run.output}",
+        )
+        eventually(
+            lambda: sum(line.startswith("see") for line in lines(log)[before:]) >= 3,
+            "they look at the level",
+        )
+        # The new worker was born with the changed value: nobody has seen the old one again.
+        assert not [line for line in lines(log)[before:] if re.match(r"see \d+ 1$", line)]
+        one.run.kill(one.run.pid, signal.SIGINT)
+        assert one.run.end() == 0
+
+
+def test_a_change_that_one_worker_refuses_is_seen_by_nobody(
+    scenario: Callable[[str], Path], tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    with controlled(scenario(WATCHERS), "--users", "4", *FAST, directory=tmp_path) as one:
+        one.wait_for_users(4)
+        (tmp_path / "refuse2").touch()  # of the second worker only
+        eventually(lambda: "refuses 2" in lines(log), "user 2 makes its worker refuse")
+        answer = one.say("set", "level=2", code=int(ExitCode.SETTING))
+        assert "level must pass its check" in answer
+        one.say("note", "after the refusal")
+        looked = len(lines(log))
+        assert not [line for line in lines(log)[:looked] if line.startswith(("update", "see 1 2"))]
+        commands = [(c["name"], c["outcome"]) for c in one.journal("command")]
+        assert commands == [("set", "refused"), ("note", "ok")]
+
+
+PACED = """
+    import os, time
+    from amoc import sleep, throttle, user
+
+    log = os.open(HERE + "/log", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+
+    def init():
+        throttle.start("beat", 6000)
+
+    def start(user_id):
+        while True:
+            throttle.wait("beat")
+            os.write(log, f"beat {time.monotonic_ns()} {user_id}\\n".encode())
+"""
+
+
+def test_nothing_passes_in_a_pause_and_a_worker_that_is_born_in_it_is_paused_too(
+    scenario: Callable[[str], Path], tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    with controlled(scenario(PACED), "--users", "10", *FAST, directory=tmp_path) as one:
+        workers = one.run.wait_for("worker", 2)
+        eventually(lambda: len(lines(log)) > 50, "it beats")
+        answer = one.ask("pause")
+        assert [worker["text"] for worker in answer["workers"]] == ["5 users paused"] * 2
+        assert one.ask("status")["state"] == "paused"
+        silent = len(lines(log))
+        one.run.kill(workers[0])
+        one.run.wait_for_output("worker 0 is replaced")
+        assert one.ask("users")["alive"] <= 10  # an order that both workers have answered
+        assert len(lines(log)) == silent
+        one.say("resume")
+        eventually(
+            lambda: (
+                {line.split()[2] for line in lines(log)[silent:]} == set(map(str, range(1, 11)))
+            ),
+            f"all users beat again: {one.run.output}",
+        )
+        one.run.kill(one.run.pid, signal.SIGINT)
+        assert one.run.end() == 0
+    times = [int(line.split()[1]) for line in lines(log)]
+    # 100 a second: whoever looks at any second finds no more than 101, and what caught up.
+    for first, last in pairwise(sorted(times)[::101]):
+        assert last - first > 850_000_000
+    summary = one.run.summary()
+    assert summary["run"]["paused_s"] > 0
+    assert summary["users"]["finished"] == 10, "those that stood in line left from there"
+    assert summary["users"]["removed"] == 0
+
+
+def test_users_removed_by_force_are_gone_and_the_stuck_are_named(
+    scenario: Callable[[str], Path], tmp_path: Path
+) -> None:
+    stubborn = scenario("""
+        import gevent
+        from amoc import sleep
+
+        def start(user_id):
+            while user_id == 6:
+                try:
+                    sleep(1000)
+                except gevent.GreenletExit:
+                    pass
+            sleep(1000)
+    """)
+    with controlled(
+        stubborn, "--users", "6", *FAST, "--stop-timeout", "1s", directory=tmp_path
+    ) as one:
+        one.wait_for_users(6)
+        answer = one.ask("remove", "2", "--force")
+        assert answer["killed"] == 2
+        assert answer["stuck"] == [6]
+        assert "stuck after 2 s: 6" in answer["summary"]
+        one.wait_for_users(5)  # who is stuck is there
+        assert one.ask("users")["alive"] == 5
+        one.run.kill(one.run.pid, signal.SIGINT)
+        assert one.run.end() == int(ExitCode.STUCK)
+
+
+def test_commands_go_on_when_a_worker_is_killed_in_the_middle_of_them(
+    scenario: Callable[[str], Path], tmp_path: Path
+) -> None:
+    with controlled(scenario(WATCHERS), "--users", "20", *FAST, directory=tmp_path) as one:
+        one.wait_for_users(20)
+        victim = one.run.wait_for("worker", 2)[1]
+        os.kill(victim, signal.SIGSTOP)  # it hears nothing, and then it is dead
+        call = [sys.executable, "-m", "amoc", "remove", "4", "--run", str(one.directory), "--json"]
+        with subprocess.Popen(call, stdout=subprocess.PIPE, text=True, cwd=ROOT) as asking:
+            eventually(lambda: len(one.run.find("worker")) == 2, "both are there")
+            one.run.kill(victim)
+            output, _ = asking.communicate(timeout=30)
+        assert asking.returncode == 0
+        assert "lost before it had answered" in output or '"asked": 4' in output
+        one.run.wait_for_output("worker 1 is replaced")
+        assert one.ask("add", "3")["last_id"] == 23
+        one.run.kill(one.run.pid, signal.SIGINT)
+        assert one.run.end() == 0
