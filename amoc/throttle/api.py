@@ -389,10 +389,12 @@ def _park(gate: gates.Gate, turnstile: Turnstile, switch: Any, timeout: float) -
 
 def _find(name: str) -> Turnstile:
     gate = gates.current()
-    if not gate.knows(name):
+    turnstile = gate.find(name)
+    if turnstile is None:
         # Another worker may just have started it.
         _learn(calls.ask("throttle.find", shapes.check_name(name)))
-    return gate.turnstile(name)
+        turnstile = gate.turnstile(name)
+    return turnstile
 
 
 def _learn(state: Any) -> None:

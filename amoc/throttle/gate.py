@@ -35,7 +35,7 @@ __all__ = ["Gate", "attach", "attached", "current", "iteration_ended"]
 
 PART = "throttle"
 TURN_NS = 2 * MS_NS
-LULL_NS = 500 * US_NS
+LULL_NS = 800 * US_NS
 GAP_NS = 3 * MS_NS
 LONG_GAP_NS = 50 * MS_NS
 PAUSED_NS = 20 * MS_NS
@@ -85,6 +85,7 @@ class Gate:
         self._alarm_ns = NEVER_NS
         self._rung_ns = 0
         self._ringing = False
+        self._working: Turnstile | None = None
         self._dirty: list[Turnstile] = []
         self._flush_asked = False
         self._speak = get_hub().loop.timer(0)
@@ -109,10 +110,10 @@ class Gate:
 
     # Users
 
-    def knows(self, name: str) -> bool:
-        """Whether the controller has told of throttle `name`."""
+    def find(self, name: str) -> Turnstile | None:
+        """Throttle `name` here, if the controller has told of it."""
         turnstile = self._turnstiles.get(name)
-        return turnstile is not None and turnstile.epoch > 0
+        return turnstile if turnstile is not None and turnstile.epoch else None
 
     def is_open(self, name: str) -> bool:
         """Whether throttle `name` lets everybody through."""
@@ -142,7 +143,8 @@ class Gate:
     def enter_at(self, turnstile: Turnstile, waiter: Waiter) -> int | None:
         """Let `waiter` stand in line at `turnstile`, see `enter`."""
         token = turnstile.enter(waiter)
-        if token is None:
+        # Who comes back right after being let through will be attended to with all others.
+        if token is None and turnstile is not self._working:
             self._attend(turnstile)
         return token
 
@@ -282,11 +284,13 @@ class Gate:
                 if turnstile.armed_ns != at_ns:
                     continue  # it has been attended to before
                 turnstile.armed_ns = NEVER_NS
+                self._working = turnstile
                 turnstile.work(now_ns, until_ns)
+                self._working = None
                 self._attend(turnstile)
                 now_ns = monotonic_ns()
         finally:
-            self._ringing = False
+            self._ringing, self._working = False, None
             self._rung_ns = now_ns
             self._set_alarm()
         if self._closing:

@@ -139,7 +139,8 @@ class Turnstile:
         self._gauge.set(self.waiting)
         if len(self._queue) > 2 * self.waiting + 64:
             live = [one for one in self._queue if not self._pass_over(one)]
-            self._queue = deque(live)
+            self._queue.clear()
+            self._queue.extend(live)
 
     def _pass_over(self, waiter: Waiter) -> bool:
         """Whether this place in the line is one that was left; says so once for each."""
@@ -312,6 +313,7 @@ class Turnstile:
     def _let_through(self, at_ns: int, until_ns: int) -> None:
         # The hot path: everything that happens for each token is here.
         hand, lateness, record = self._hand, self._lateness, self.record
+        queue, gone = self._queue, self._gone
         passed = missed = 0
         while hand and at_ns < until_ns:
             entry = hand[0]
@@ -330,7 +332,12 @@ class Turnstile:
             if at_ns - due_ns > VOID_NS:
                 missed += 1
                 continue
-            waiter = self._first()
+            waiter: Waiter | None
+            if queue and not gone:
+                waiter = queue.popleft()
+                self.waiting -= 1
+            else:
+                waiter = self._first()
             if waiter is None:
                 self._ran_dry = True
                 continue
