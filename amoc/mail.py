@@ -387,6 +387,7 @@ def receive(match: Match | None = None, timeout: float = inf) -> Any:
     box = me.mailbox
     if box is None:
         box = me.mailbox = Mailbox()
+    frozen_before_ns = pausing.frozen_ns()
     message = box.take(match, timeout)
-    pausing.wait_resumed()
+    pausing.wait_resumed(frozen_before_ns)
     return message

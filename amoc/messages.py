@@ -325,7 +325,7 @@ class ThrottleMode(NamedTuple):
 
     name: str
     epoch: int
-    """One more with each change; slots of older epochs that are due at `from_ns` or later are void."""
+    """One more with each change; older epochs' slots due at `from_ns` or later are void."""
     from_ns: int
     mode: str
     """A `amoc.throttle.schedule.Mode`."""

@@ -29,6 +29,7 @@ from gevent import getcurrent
 from amoc.board import Area, Kind, Merge, Metric
 from amoc.errors import ScenarioError
 from amoc.histogram import CELLS, LAST_CELL
+from amoc.pausing import held_ns
 
 __all__ = ["Counter", "Gauge", "Timer", "counter", "gauge", "timer"]
 
@@ -126,7 +127,8 @@ class Timer(_Handle):
         """A context manager that records how long its block took.
 
         A block that raises is recorded too: leaving failures out would flatter the target. Only a
-        user that is killed inside the block records nothing.
+        user that is killed inside the block records nothing. Time for which a pause of the run held
+        the user up within the block does not count.
 
         After a throttle has let the caller through, the first such block and those within it record
         the time since the throttle's slot as well, into a timer of the same name and ``.response``.
@@ -142,12 +144,13 @@ class Timer(_Handle):
 
 
 class _Stopwatch:
-    __slots__ = ("_start_ns", "_timer")
+    __slots__ = ("_held_ns", "_start_ns", "_timer")
 
     def __init__(self, timer: Timer) -> None:
         self._timer = timer
 
     def __enter__(self) -> None:
+        self._held_ns = held_ns()  # a pause of the run is not the target's doing
         self._start_ns = perf_counter_ns()
 
     def __exit__(
@@ -157,7 +160,8 @@ class _Stopwatch:
         trace: TracebackType | None,
     ) -> None:
         if kind is None or issubclass(kind, Exception):
-            self._timer.record_ns(perf_counter_ns() - self._start_ns)
+            held = held_ns() - self._held_ns
+            self._timer.record_ns(perf_counter_ns() - self._start_ns - held)
 
 
 class _Token:
@@ -181,7 +185,7 @@ class _ThrottledStopwatch(_Stopwatch):
         self._token = token
         if token is not None:
             token.depth += 1
-        self._start_ns = perf_counter_ns()
+        super().__enter__()
 
     def __exit__(
         self,
@@ -196,6 +200,7 @@ class _ThrottledStopwatch(_Stopwatch):
             if not token.depth and getattr(self._whose, "throttle_token", None) is token:
                 self._whose.throttle_token = None
         if kind is None or issubclass(kind, Exception):
+            end_ns -= held_ns() - self._held_ns
             self._timer.record_ns(end_ns - self._start_ns)
             if token is not None:
                 self._timer.response.record_ns(end_ns - token.intended_ns)

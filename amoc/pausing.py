@@ -8,13 +8,14 @@ the other half when it goes on.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from gevent import get_hub, getcurrent
 from greenlet import greenlet
 
 from amoc.timing import S_NS, now_ns
 
-__all__ = ["frozen_ns", "hold", "paused", "release", "wait", "wait_resumed"]
+__all__ = ["frozen_ns", "held_ns", "hold", "paused", "release", "wait", "wait_resumed"]
 
 
 class _Pause:
@@ -36,6 +37,17 @@ def frozen_ns() -> int:
     """For how long the run has been paused so far, all pauses together."""
     running = now_ns() - _pause.since_ns if _pause.since_ns else 0
     return _pause.before_ns + running
+
+
+def held_ns() -> int:
+    """For how long pauses have held up the calling greenlet so far.
+
+    It is what a duration that the greenlet measures must not count.
+    """
+    if not (_pause.before_ns or _pause.since_ns):
+        return 0
+    held: int = getattr(getcurrent(), "held_ns", 0)
+    return held
 
 
 def hold() -> None:
@@ -63,18 +75,36 @@ def _wake(one: greenlet, parked: dict[greenlet, None]) -> None:
         one.switch()
 
 
-def wait_resumed() -> None:
-    """Wait while the run is paused; returns at once when it is not."""
-    while _pause.since_ns:
-        me, hub = getcurrent(), get_hub()
-        if me is hub:
-            return
+def wait_resumed(frozen_before_ns: int | None = None) -> None:
+    """Wait while the run is paused; returns at once when it is not.
+
+    Args:
+        frozen_before_ns: What `frozen_ns` said when the caller began to wait for something that had
+            to wait for the end of the pause too; None means now.
+    """
+    if not _pause.since_ns and frozen_before_ns in (None, _pause.before_ns):
+        return
+    if frozen_before_ns is None:
+        frozen_before_ns = frozen_ns()
+    _wait_resumed()
+    _note(frozen_ns() - frozen_before_ns)
+
+
+def _wait_resumed() -> None:
+    me, hub = getcurrent(), get_hub()
+    while _pause.since_ns and me is not hub:
         parked = _pause.parked
         parked[me] = None
         try:
             hub.switch()
         finally:
             parked.pop(me, None)
+
+
+def _note(held: int) -> None:
+    me: Any = getcurrent()
+    if held and me is not get_hub():
+        me.held_ns = getattr(me, "held_ns", 0) + held
 
 
 def wait(part: Callable[[float], object], seconds: float) -> bool:
@@ -90,12 +120,11 @@ def wait(part: Callable[[float], object], seconds: float) -> bool:
     begun_ns, frozen_before_ns = now_ns(), frozen_ns()
     left_s = seconds
     while True:
-        if part(left_s):
-            return True
-        wait_resumed()
+        over = bool(part(left_s))
+        _wait_resumed()
         froze_ns = frozen_ns() - frozen_before_ns
-        if not froze_ns:
-            return False
-        left_s = seconds - (now_ns() - begun_ns - froze_ns) / S_NS
-        if left_s <= 0:
-            return False
+        if froze_ns and not over:
+            left_s = seconds - (now_ns() - begun_ns - froze_ns) / S_NS
+        if over or not froze_ns or left_s <= 0:
+            _note(froze_ns)
+            return over

@@ -1,7 +1,7 @@
 """All of a run's parts in one process, for ``amoc check --run``: both ends, joined by parcels.
 
-There is one worker and one user, and no node. What the ends of throttles, coordinators and calls say
-to each other goes straight from one outbox to the other end.
+There is one worker and one user, and no node. What the ends of throttles, coordinators and calls
+say to each other goes straight from one outbox to the other end.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from typing import Any, Self
 
 from gevent import get_hub, getcurrent
 
+from amoc import pausing
 from amoc.errors import ScenarioError
 from amoc.timing import S_NS
 from amoc.waiting import Waiter
@@ -126,6 +127,7 @@ class Client(Sender):
         answer = waiter.value
         assert answer is not None
         meters.request.record_ns(monotonic_ns() - begin_ns)
+        pausing.wait_resumed()
         error = answer.error
         if error is not None:
             raise IqError(session.stream.who, *error, answer=answer)
@@ -213,6 +215,7 @@ class Client(Sender):
             for index, stanza in enumerate(inbox):
                 if match is None or match(stanza):
                     del inbox[index]
+                    pausing.wait_resumed()
                     return stanza
         session.check_open()
         receiver = Receiver(match)
@@ -290,7 +293,7 @@ class Client(Sender):
         looker = Looker(condition)
         lookers.append(looker)
         try:
-            return looker.wait(seconds)
+            return pausing.wait(looker.wait, seconds)
         finally:
             lookers.remove(looker)
 
@@ -298,7 +301,7 @@ class Client(Sender):
         receivers = self._session.receivers
         receivers.append(receiver)
         try:
-            receiver.wait(seconds)
+            pausing.wait(receiver.wait, seconds)
         finally:
             receivers.remove(receiver)
         return receiver.value

@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple
 import gevent
 from gevent import getcurrent
 
+from amoc import pausing
 from amoc.errors import AmocError, ScenarioError
 from amoc.timing import S_NS
 from amoc.user import User
@@ -218,6 +219,7 @@ def _attempt(plan: Plan, attempt: int) -> Client:
     meters.connections.inc()
     session = Session(talk.stream, jid, plan.inbox_size, plan.interrupts)
     session.begin(talk.early)
+    pausing.wait_resumed()
     return Client(session, me.user_id)
 
 

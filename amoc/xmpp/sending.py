@@ -12,6 +12,7 @@ from typing import Any
 
 from gevent import get_hub, getcurrent
 
+from amoc import pausing
 from amoc.errors import ScenarioError
 from amoc.xmpp import building, meters, options
 from amoc.xmpp.errors import SendTimeout
@@ -107,6 +108,7 @@ class Sender:
         self._send(building.presence(to, type, show, status, priority), False)
 
     def _send(self, data: bytes, is_message: bool) -> None:
+        pausing.wait_resumed()
         session = self._session
         stream = session.stream
         if stream.ended or session.closed:

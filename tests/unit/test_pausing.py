@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import gevent
 import pytest
+from gevent.event import Event
 
-from amoc import pausing
+from amoc import metrics, pausing
 from amoc.timing import MS_NS, now_ns
 
 DEADLINE_S = 10.0
@@ -71,6 +72,55 @@ def test_time_that_passes_in_a_pause_is_waited_for_again():
     assert now_ns() - begun_ns >= 150 * MS_NS
 
 
-def test_a_wait_that_is_over_is_over_also_in_a_pause():
+def test_who_has_got_what_it_waited_for_is_held_all_the_same():
     pausing.hold()
-    assert pausing.wait(lambda _: True, 1000.0) is True
+    waiting = gevent.spawn(pausing.wait, lambda _: True, 1000.0)
+    gevent.sleep(0.005)
+    assert not waiting.ready()
+    pausing.release()
+    assert waiting.get(timeout=DEADLINE_S) is True
+
+
+def test_what_a_pause_has_held_up_is_told_apart_from_what_others_took():
+    def held_by(wait, *arguments):
+        wait(*arguments)
+        return pausing.held_ns()
+
+    answered = Event()
+
+    def ask():
+        answered.wait()  # the network, say: a pause does not stop it
+        pausing.wait_resumed()
+
+    sleeper = gevent.spawn(held_by, pausing.wait, gevent.sleep, 0.01)
+    asker = gevent.spawn(held_by, ask)
+    bystander = gevent.spawn(held_by, gevent.sleep, 0)
+    gevent.sleep(0)
+    pausing.hold()
+    gevent.sleep(0.02)
+    answered.set()
+    gevent.sleep(0.02)
+    pausing.release()
+    assert bystander.get(timeout=DEADLINE_S) == 0
+    assert sleeper.get(timeout=DEADLINE_S) == pausing.frozen_ns()
+    held_ns = asker.get(timeout=DEADLINE_S)
+    assert held_ns >= 20 * MS_NS, "from the answer to the end of the pause"
+    assert held_ns <= pausing.frozen_ns() - 20 * MS_NS, "what took place within the pause counts"
+
+
+def test_a_timer_does_not_count_the_pause():
+    timer = metrics.timer("across_a_pause")
+
+    def act():
+        with timer.time():
+            pausing.wait(gevent.sleep, 0.01)
+
+    begun_ns = now_ns()
+    acting = gevent.spawn(act)
+    gevent.sleep(0.005)
+    pausing.hold()
+    gevent.sleep(0.1)
+    pausing.release()
+    acting.get(timeout=DEADLINE_S)
+    (found,) = [one.value for one in metrics.read() if one.name == "across_a_pause"]
+    assert 10 * MS_NS <= found.max_ns <= now_ns() - begun_ns - pausing.frozen_ns()

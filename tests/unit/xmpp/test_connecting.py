@@ -75,6 +75,8 @@ def test_a_user_that_is_told_to_leave_does_not_try_again() -> None:
         def crashed(self, _: User, error: BaseException) -> None:
             self.errors.append(error)
 
+        def iteration_ended(self, _: User) -> None: ...
+
         def left(self, _: User) -> None:
             self.gone.set()
 

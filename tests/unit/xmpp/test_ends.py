@@ -78,6 +78,8 @@ def test_a_user_between_its_iterations_is_left_alone() -> None:
         def crashed(self, _: User, error: BaseException) -> None:
             self.crashes.append(error)
 
+        def iteration_ended(self, _: User) -> None: ...
+
         def left(self, _: User) -> None:
             self.left_.set()
 
