@@ -100,7 +100,8 @@ def run_once(options: argparse.Namespace, rate: int) -> tuple[dict[str, Any], di
         return json.loads(summary.read_text()), used
 
 
-def show(options: argparse.Namespace, rate: int) -> None:
+def show(options: argparse.Namespace, rate: int) -> bool:
+    """Run once and print what came of it; whether all of it arrived, and in time."""
     summary, used = run_once(options, rate)
     counters, timers = summary["counters"], summary["timers"]
     late, delivery = timers["sending_lateness"], timers["delivery"]
@@ -122,9 +123,13 @@ def show(options: argparse.Namespace, rate: int) -> None:
     messages = rate * options.seconds * 0.95
     each = ", ".join(f"{name} {s / messages * 1e6:.1f}" for name, s in sorted(used.items()) if s)
     print(f"  CPU per message in µs: {each}; in all {sum(used.values()) / messages * 1e6:.1f}")
+    return (
+        received == counters["mail_sent"] and received / took_s >= rate and late["p99_s"] < LATE_S
+    )
 
 
-def main() -> None:
+def main() -> int:
+    """Print what was wanted and what was done; the exit status says whether it was reached."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rate", type=int, nargs="+", default=[1_000, 10_000, WANTED_PER_S])
     parser.add_argument("--seconds", type=float, default=5.0)
@@ -133,9 +138,8 @@ def main() -> None:
     parser.add_argument("--near", action="store_true")
     options = parser.parse_args()
     print(machine.describe())
-    for rate in options.rate:
-        show(options, rate)
+    return 0 if all([show(options, rate) for rate in options.rate]) else 1
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
