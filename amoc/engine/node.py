@@ -27,7 +27,7 @@ from amoc.board import ALIVE, Board, UserState
 from amoc.engine import link, process
 from amoc.engine.ending import Ending
 from amoc.engine.sampling import note_silence
-from amoc.engine.slots import Slots
+from amoc.engine.slots import Slot, Slots
 from amoc.engine.watching import SAMPLE_S, Watch
 from amoc.errors import ExitCode
 from amoc.lines import Lines, Ration
@@ -67,7 +67,8 @@ MOST_LINES = 2_000
 MOST_CHARACTERS = 1 << 18
 """What the scenario may print each second, lines and characters; more is left out, and counted."""
 MOST_MAIL = 5_000
-"""Parcels of mail on their way to one worker; further ones are dropped, counted and spoken of."""
+MOST_MAIL_BYTES = 32 << 20
+"""Parcels on their way to one worker, beyond which mail is dropped, counted and spoken of."""
 
 
 @dataclass(frozen=True)
@@ -296,12 +297,19 @@ class Node:
     def _pass_down(self, parcel: Parcel) -> None:
         """Give a parcel to the worker it is for; one whose worker is no more goes nowhere."""
         slot = self._slots[parcel.slot]
-        if not slot.up or parcel.epoch not in (0, slot.epoch):
-            return
-        if parcel.part == "mail" and self._workers.backlog(slot.child) >= MOST_MAIL:
+        if parcel.part == "mail" and not self._has_room(slot):
             slot.mail_dropped += 1
-            return
-        self._command(slot.child, parcel)
+        elif slot.up and parcel.epoch in (0, slot.epoch):
+            self._command(slot.child, parcel)
+
+    def _has_room(self, slot: Slot) -> bool:
+        """Whether the worker in `slot` is there and takes its mail."""
+        workers = self._workers
+        return (
+            slot.up
+            and workers.backlog(slot.child) < MOST_MAIL
+            and workers.backlog_bytes(slot.child) < MOST_MAIL_BYTES
+        )
 
     # From the controller
 

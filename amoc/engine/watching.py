@@ -79,6 +79,6 @@ class Watch:
                     Note(
                         "warning",
                         f"{counted(dropped, 'parcel')} of mail to worker {slot.number} dropped:"
-                        " it does not read what came before",
+                        " it is gone, or does not read what came before",
                     )
                 )

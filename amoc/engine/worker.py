@@ -96,6 +96,7 @@ def _parts(
         outbox,
         crowd.find,
         lambda text: report(Note("warning", text)),
+        line.crowded,
     )
     actions = Actions(
         slot, outbox, lambda name, error: mishaps.tell(f"an action of coordinator {name}", error)
