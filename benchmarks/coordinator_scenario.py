@@ -49,15 +49,17 @@ def add(user_id, begin_ns):
     gevent.sleep(2)  # until the last actions have run
 
 
-_first: set[int] = set()
-
-
 def meet():
     for number in range(rounds.get()):
+        first = metrics.gauge(f"first_{number}_s", merge="min")
+        last = metrics.gauge(f"last_{number}_s", merge="max")
         coordinator.barrier("all", crowd.get(), timeout=120)
         now_s = now_ns() / S_NS
-        if number not in _first:
-            _first.add(number)
-            metrics.gauge(f"first_{number}_s", merge="min").set(now_s)
-        metrics.gauge(f"last_{number}_s", merge="max").set(now_s)
+        if number not in _begun:
+            _begun.add(number)
+            first.set(now_s)
+        last.set(now_s)
         sleep(1)
+
+
+_begun: set[int] = set()

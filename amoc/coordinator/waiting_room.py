@@ -10,14 +10,18 @@ A user that was killed, or is asked to leave meanwhile, takes itself out on its 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from enum import Enum
 from functools import partial
+from itertools import chain, islice
+from typing import Any
 
 from gevent import get_hub, getcurrent
 
 from amoc import messages, metrics, pausing
 from amoc.errors import ScenarioError
 from amoc.messages import BarrierArrivals, BarrierRefusal, BarrierRelease, BarrierWithdrawals
+from amoc.metrics import Counter
 from amoc.outbox import Outbox
 from amoc.timing import S_NS, now_ns
 from amoc.user import Leaving, User
@@ -50,7 +54,7 @@ class WaitingRoom:
         self._last_ticket = 0
         self._waiting: dict[int, Waiter[_Outcome]] = {}
         self._came: dict[tuple[str, int], list[int]] = {}
-        self._going: deque[int] = deque()
+        self._going: deque[tuple[Counter, Iterator[int]]] = deque()
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -87,7 +91,6 @@ class WaitingRoom:
                 user.on_leave = None
             if ask_out and waiter.error is None:  # it was killed
                 self._withdraw(name, ticket)
-        metrics.counter(f"barrier.{name}.released").inc()
         pausing.wait_resumed()
 
     def _released_after_all(self, name: str, ticket: int, user: User | None) -> bool:
@@ -133,32 +136,39 @@ class WaitingRoom:
 
     def release(self, record: BarrierRelease) -> None:
         """These may go when the moment has come."""
-        tickets = [
-            ticket for first, count in record.ranges for ticket in range(first, first + count)
-        ]
-        self._release_at(record.at_ns, tickets)
+        every = chain.from_iterable(range(first, first + count) for first, count in record.ranges)
+        self._release_at(record.at_ns, (metrics.counter(f"barrier.{record.name}.released"), every))
 
-    def _release_at(self, at_ns: int, tickets: list[int]) -> None:
+    def _release_at(self, at_ns: int, going: tuple[Counter, Iterator[int]]) -> None:
         early_ns = at_ns - now_ns()
         loop = get_hub().loop
         if early_ns > 0:
             timer = loop.timer(early_ns / S_NS)
-            timer.start(self._moment, timer, at_ns, tickets)
+            timer.start(self._moment, timer, at_ns, going)
             return
-        idle = not self._going
-        self._going.extend(tickets)
-        if idle:
+        self._going.append(going)
+        if len(self._going) == 1:
             loop.run_callback(self._let_some_go)
 
-    def _moment(self, timer: object, at_ns: int, tickets: list[int]) -> None:
-        timer.close()  # type: ignore[attr-defined]
-        self._release_at(at_ns, tickets)
+    def _moment(self, timer: Any, at_ns: int, going: tuple[Counter, Iterator[int]]) -> None:
+        timer.close()
+        self._release_at(at_ns, going)
 
     def _let_some_go(self) -> None:
-        going = self._going
-        for _ in range(min(len(going), RELEASED_PER_TURN)):
-            self._end(going.popleft(), _Outcome.RELEASED)
-        if going:
+        counter, tickets = self._going[0]
+        waiting = self._waiting
+        looked_at = released = 0
+        for ticket in islice(tickets, RELEASED_PER_TURN):
+            looked_at += 1
+            waiter = waiting.get(ticket)
+            if waiter is not None:
+                waiter.set(_Outcome.RELEASED)
+                waiter.wake()  # runs the user until it waits for something
+                released += 1
+        counter.inc(released)
+        if looked_at < RELEASED_PER_TURN:
+            self._going.popleft()
+        if self._going:
             get_hub().loop.run_callback(self._let_some_go)
 
     def withdrawn(self, record: BarrierWithdrawals) -> None:

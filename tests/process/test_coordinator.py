@@ -122,7 +122,6 @@ def test_groups_of_a_killed_worker_are_acted_upon_by_another_and_no_other_add_is
         assert max(Counter(name for names in distinct for name in names).values()) == 1
     counters = summary["counters"]
     assert counters["coordinator.pairs.adds"] >= len(added())
-    assert counters["coordinator.pairs.timeouts"] >= 1
     assert (
         summary["timers"]["coordinator_action_delay"]["count"]
         == (counters["coordinator.pairs.groups"])
@@ -219,7 +218,7 @@ def test_what_a_user_starts_is_there_in_all_workers_and_what_actions_raise_is_sa
 
 
 PAGE = re.findall(
-    r"<!-- scenario: (\S+) -->\n```python\n(.*?)```",
+    r"<!-- scenario: (\S+)(?: --run)? -->\n```python\n(.*?)```",
     (ROOT / "docs/coordinator.md").read_text(),
     re.DOTALL,
 )

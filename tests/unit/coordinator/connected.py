@@ -138,6 +138,8 @@ class Crowd:
     def crashed(self, user: User, error: BaseException) -> None:
         self.errors[user.id] = error
 
+    def iteration_ended(self, user: User) -> None: ...
+
     def left(self, user: User) -> None:
         self.alive.pop(user.id, None)
 
