@@ -276,7 +276,7 @@ class CoordinatorState(NamedTuple):
     groups: int
     timeouts: int
     refused: int
-    """Adds that were not taken, because too much was pending or the coordinator was stopped."""
+    """Adds that were not taken, because too much was pending."""
     lost: int
     """Adds that were pending when their worker was lost."""
     given_up: int

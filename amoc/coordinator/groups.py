@@ -26,6 +26,7 @@ from amoc.coordinator.started import Entry, Started
 from amoc.coordinator.tasks import MOST_TRIES, Tasks
 from amoc.engine.origin import Origin
 from amoc.errors import PeerError, ScenarioError
+from amoc.lines import counted
 from amoc.messages import (
     BarrierArrivals,
     BarrierWithdrawals,
@@ -47,6 +48,8 @@ SCOPES = ("run", "node")
 MOST_HELD = 1_000_000
 """Adds of one coordinator in groups that are not complete, and groups that have not been run."""
 MOST_COORDINATORS = 10_000
+MOST_SAID = 1_000
+"""Coordinators that were stopped and may still be spoken of at the end of the run."""
 
 Post = Callable[[Origin, str, Record], None]
 
@@ -83,6 +86,8 @@ class Groups:
         self._stopped_inits: list[tuple[str, int]] = []
         self._tasks: Tasks[Started] = Tasks()
         self._lost: dict[tuple[str, int], int] = {}
+        self._late = 0
+        self._said: list[str] = []
         self._frozen_since_ns: int | None = None
         self._frozen_ns = 0
         self._bell = Bell()
@@ -156,10 +161,17 @@ class Groups:
         """How each coordinator is."""
         return [one.state() for one in self._coordinators.values()]
 
+    def barriers(self) -> dict[str, tuple[int, int]]:
+        """For each barrier where somebody waits, how many do and for how many they wait."""
+        return self._barriers.waiting()
+
     def regrets(self) -> list[str]:
         """What was not done, for the end of the run: a line for each coordinator."""
         everything = [*self._coordinators.values(), *self._ended]
-        return [line for line in (one.regrets() for one in everything) if line]
+        lines = [*self._said, *(one.regrets() for one in everything)]
+        if self._late:
+            lines.append(f"{counted(self._late, 'add')} came after the coordinator was stopped")
+        return [line for line in lines if line]
 
     def _known(self, name: str) -> Started:
         one = self._coordinators.get(name)
@@ -234,9 +246,7 @@ class Groups:
     def _take(self, origin: Origin, record: CoordinatorAdds) -> None:
         one = self._coordinators.get(record.name)
         if one is None or one.generation != record.generation:
-            for ended in self._ended:
-                if (ended.name, ended.generation) == (record.name, record.generation):
-                    ended.refused += len(record.ids)
+            self._late += len(record.ids)
             return
         if one.held() + len(record.ids) > MOST_HELD:
             if not one.refused:
@@ -366,6 +376,8 @@ class Groups:
 
     def _forget(self, one: Started) -> None:
         self._ended.discard(one)
+        if len(self._said) < MOST_SAID:
+            self._said.append(one.regrets())
         if one.functions is None:
             self._stopped_inits.append((one.name, one.generation))
         for worker in self._tasks:

@@ -311,6 +311,9 @@ def test_stop_runs_the_last_groups_and_the_name_is_free_again() -> None:
     until(lambda: met)
     assert met == [(("stop", 1), (1, None), None)]
     assert not worker.actions.knows("pairs")
+    other.actions.flush()
+    until(lambda: not cluster.groups._ended)
+    assert cluster.groups.regrets() == ["1 add came after the coordinator was stopped"]
     with pytest.raises(ScenarioError, match="pairs must be started again before it is used"):
         cluster.ask("reset", "pairs")
     cluster.start_by_user(worker, "pairs", (2, meet))
