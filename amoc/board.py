@@ -28,7 +28,7 @@ from amoc.histogram import CELLS, Histogram
 
 ROW_BYTES = 512
 AREA_BYTES = 64 << 20
-ENTRIES = 4096
+ENTRIES = 8192
 MOST_CAUSES = 200
 """Causes of crashes that a worker tells apart; directory entries are kept free for them."""
 ENTRY_BYTES = 256

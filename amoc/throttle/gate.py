@@ -2,12 +2,13 @@
 
 One alarm serves them all: it is set to the earliest slot in hand, and its callback lets through
 whom it is time for, switching straight into them. Never early; and never for longer than `TURN_NS`
-at a stretch, so that the loop turns. At high rates the alarm rings for several slots together, at
-most once in `LULL_NS`, because a wake-up costs as much as several users let through.
+at a stretch, so that the loop turns. Where a worker has more than 2,000 slots a second the alarm
+rings for several together, at most once in `LULL_NS`: going to sleep and waking up costs a process
+some 20 µs, letting a user through costs 3.
 
 What users want is told to the controller soon, but not for each of them: reports gather in the
-outbox, a throttle speaks at most once in `GAP_NS`, and less often when the controller knows anyway
-of more than it can meet.
+outbox, and a throttle speaks less often the more slots it has in hand, or when the controller knows
+anyway of more than it can meet.
 """
 
 from __future__ import annotations
@@ -35,9 +36,10 @@ __all__ = ["Gate", "attach", "attached", "current", "iteration_ended"]
 
 PART = "throttle"
 TURN_NS = 2 * MS_NS
-LULL_NS = 800 * US_NS
-GAP_NS = 3 * MS_NS
-LONG_GAP_NS = 50 * MS_NS
+LULL_NS = 1_200 * US_NS
+BUSY_NS = 500 * US_NS
+"""Between two slots, below which it pays to wait for company."""
+_WEIGH_NS = 20 * MS_NS
 PAUSED_NS = 20 * MS_NS
 """While the run is paused, how often is looked whether it still is."""
 REMIND_S = 1.0
@@ -84,10 +86,14 @@ class Gate:
         self._alarm = Alarm(self._ring)
         self._alarm_ns = NEVER_NS
         self._rung_ns = 0
+        self._lull_ns = 0
+        self._weighed_ns = 0
+        self._passed = 0
         self._ringing = False
         self._working: Turnstile | None = None
         self._dirty: list[Turnstile] = []
         self._flush_asked = False
+        self._speak_ns = NEVER_NS
         self._speak = get_hub().loop.timer(0)
         self._reminder = get_hub().loop.timer(REMIND_S, REMIND_S)
         self._reminder.start(self._remind)
@@ -219,8 +225,8 @@ class Gate:
                     )
             if turnstile is not None:
                 self._attend(turnstile)
-                if turnstile.dirty and not turnstile.has_time:
-                    self._ask_flush()  # it may have thought that it had
+                if turnstile.dirty and turnstile.speak_ns < self._speak_ns - MS_NS:
+                    self._ask_flush()  # it may have thought that there was more time
 
     def _attend(self, turnstile: Turnstile) -> None:
         """Something has changed: see to the alarm, and to what the controller must know."""
@@ -241,15 +247,16 @@ class Gate:
         now_ns = monotonic_ns()
         later, soonest_ns = [], NEVER_NS
         for turnstile in self._dirty:
-            gap_ns = LONG_GAP_NS if turnstile.has_time else GAP_NS
-            if now_ns < turnstile.told_ns + gap_ns:
+            speak_ns = turnstile.speak_ns
+            if now_ns < speak_ns:
                 later.append(turnstile)
-                soonest_ns = min(soonest_ns, turnstile.told_ns + gap_ns)
+                soonest_ns = min(soonest_ns, speak_ns)
                 continue
             turnstile.dirty = False
             if turnstile.has_news:
                 self._outbox.put(PART, self._slot, messages.pack_item(turnstile.want(now_ns)))
         self._dirty = later
+        self._speak_ns = soonest_ns
         if later:
             self._speak.stop()
             self._speak.close()
@@ -285,13 +292,17 @@ class Gate:
                     continue  # it has been attended to before
                 turnstile.armed_ns = NEVER_NS
                 self._working = turnstile
-                turnstile.work(now_ns, until_ns)
+                self._passed += turnstile.work(now_ns, until_ns)
                 self._working = None
                 self._attend(turnstile)
                 now_ns = monotonic_ns()
         finally:
             self._ringing, self._working = False, None
             self._rung_ns = now_ns
+            if now_ns - self._weighed_ns > _WEIGH_NS:
+                busy = self._passed * BUSY_NS > now_ns - self._weighed_ns
+                self._lull_ns = LULL_NS if busy else 0
+                self._weighed_ns, self._passed = now_ns, 0
             self._set_alarm()
         if self._closing:
             self._closing = {name: one for name, one in self._closing.items() if one.waiting}
@@ -301,7 +312,7 @@ class Gate:
             self._alarm_ns = NEVER_NS
             self._alarm.stop()
             return
-        self._alarm_ns = max(self._heap[0][0], self._rung_ns + LULL_NS)
+        self._alarm_ns = max(self._heap[0][0], self._rung_ns + self._lull_ns)
         self._alarm.set(self._alarm_ns)
 
 

@@ -40,6 +40,9 @@ KEEP_PERMIT_NS = 50 * MS_NS
 FORESEE_NS = 30 * MS_NS
 """About as long as a demand takes to be met; what will be wanted by then is asked for ahead."""
 LEAST_FORESEEN = 2
+GAP_NS = 3 * MS_NS
+LONG_GAP_NS = 50 * MS_NS
+"""Least and longest time between two reports of what is wanted."""
 PLENTY = 32
 """Slots that the controller knows to be wanted, with which it has enough for a while."""
 _WEIGH_NS = 10 * MS_NS
@@ -88,6 +91,7 @@ class Turnstile:
         self._back = self._back_told = 0
         self._believed = 0  # what the controller takes us to want
         self._since_ns = 0
+        self._covered_ns = 0  # when the last slot in hand is due
         self._foreseen = 0
         self._passed = self._weighed_passed = 0
         self._weighed_ns = 0
@@ -186,6 +190,7 @@ class Turnstile:
             if index < stop:
                 entry[2] = block.part(0, stop)
                 kept.append(entry)
+        self._covered_ns = min(self._covered_ns, from_ns)
         kept.sort(key=lambda entry: entry[:2])
         self._hand = kept
         self._note_uncovered()
@@ -209,6 +214,7 @@ class Turnstile:
                 break
         if block.size:
             self._in_hand += block.size
+            self._covered_ns = max(self._covered_ns, block.due_at(block.size - 1))
             heappush(self._hand, [block.due_ns, block.number, block, 0])
 
     def hear_permits(self, permits: Permits) -> None:
@@ -259,10 +265,15 @@ class Turnstile:
         )
 
     @property
-    def has_time(self) -> bool:
-        """Whether it does not matter soon: the controller knows of more than it can meet."""
+    def speak_ns(self) -> int:
+        """When to tell the controller what is wanted; soon when the slots in hand are few."""
         believed = self._believed
-        return believed >= PLENTY and believed < 2 * self.outstanding and not self.permits
+        if believed >= PLENTY and believed < 2 * self.outstanding and not self.permits:
+            gap_ns = LONG_GAP_NS  # the controller knows of more than it can meet
+        else:
+            covered_ns = self._covered_ns - self.told_ns
+            gap_ns = min(max(GAP_NS, covered_ns // 3), LONG_GAP_NS)
+        return self.told_ns + gap_ns
 
     def _weigh(self, at_ns: int) -> None:
         """Foresee what will be wanted by the time an answer can be here.
@@ -296,8 +307,13 @@ class Turnstile:
         while changes and changes[0].from_ns <= at_ns:
             self._mode = Mode(changes.popleft().mode)
 
-    def work(self, at_ns: int, until_ns: int) -> None:
-        """Let through whom it is time for; not for longer than `until_ns`, if there are many."""
+    def work(self, at_ns: int, until_ns: int) -> int:
+        """Let through whom it is time for; not for longer than `until_ns`, if there are many.
+
+        Returns:
+            How many slots were used.
+        """
+        before = self._passed
         if self._changes:
             self._apply_changes(at_ns)
         if self._hand:
@@ -309,6 +325,7 @@ class Turnstile:
         elif self._mode is Mode.GONE:
             self._turn_away(until_ns)
         self._gauge.set(self.waiting)
+        return self._passed - before
 
     def _let_through(self, at_ns: int, until_ns: int) -> None:
         # The hot path: everything that happens for each token is here.
