@@ -3,20 +3,61 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import inf
 from typing import Any
 
 
 def lines_of(answer: Mapping[str, Any]) -> list[str]:
-    """The summary, then a line for each throttle and each worker."""
+    """The summary, then a line for each throttle, coordinator, barrier and worker."""
     lines = [str(answer.get("summary", "done"))]
-    lines += [
-        f"  throttle {one.get('name', '?')}: {_fields(one, 'name')}"
-        for one in _records(answer.get("throttles"))
-    ]
+    for kind, text_of in (
+        ("throttle", _throttle),
+        ("coordinator", _coordinator),
+        ("barrier", _barrier),
+    ):
+        lines += [
+            f"  {kind} {one.get('name', '?')}: {text_of(one)}"
+            for one in _records(answer.get(f"{kind}s"))
+        ]
     for worker in _records(answer.get("workers")):
         text = worker["text"] if "text" in worker else _fields(worker, "worker")
         lines.append(f"  {worker.get('worker', '?')}: {text}")
     return lines
+
+
+def _throttle(one: Mapping[str, Any]) -> str:
+    rate, interval_s = one.get("rate"), one.get("interval", 0.0)
+    if not isinstance(rate, int | float) or rate == inf:
+        shown = "no limit"
+    elif interval_s:
+        shown = f"{rate / interval_s:,.6g}/s"
+    else:
+        shown = f"{rate:,.6g} at the same time"
+    mode = one.get("mode", "run")
+    parts = [shown if mode in ("run", "open") else f"{mode}, configured for {shown}"]
+    if one.get("plan"):
+        parts.append(str(one["plan"]))
+    for key, text in (
+        ("executions", "let through"),
+        ("waiting", "waiting"),
+        ("missed", "slots missed"),
+    ):
+        if one.get(key):
+            parts.append(f"{one[key]:,} {text}")
+    return ", ".join(parts)
+
+
+def _coordinator(one: Mapping[str, Any]) -> str:
+    pending = sum(one.get("pending", ()))
+    parts = [f"{one.get('adds', 0):,} adds", f"{one.get('groups', 0):,} groups"]
+    for key, text in (("timeouts", "time-outs"), ("refused", "refused"), ("lost", "lost")):
+        if one.get(key):
+            parts.append(f"{one[key]:,} {text}")
+    return ", ".join([*parts, f"{pending:,} pending"])
+
+
+def _barrier(one: Mapping[str, Any]) -> str:
+    return f"{one.get('waiting', 0):,} of {one.get('users', 0):,} users wait"
 
 
 def _records(value: object) -> list[Mapping[str, Any]]:

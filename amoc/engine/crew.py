@@ -66,7 +66,7 @@ class Crew:
         self.starts = StartList(loaded.workers)
         self.desk = Desk(post)
         self._pacer = Pacer(post, rates=plan.rates, note=say)
-        self._groups = Groups(post, plan.seed)
+        self._groups = Groups(post, plan.seed, note=lambda text: say("warning", text))
         for part in (self._pacer, self._groups):
             self.desk.operations.update(part.operations)
         self._parts: Mapping[str, Any] = {
@@ -80,7 +80,7 @@ class Crew:
             self.ordering,
             self.starts,
             self._change_start_rate,
-            self._pacer.states,
+            self._looks,
             (self._pacer, self._groups),
             lambda values: node.send(UpdateSettings(values)),
             journal,
@@ -99,6 +99,8 @@ class Crew:
     def end(self) -> None:
         """Nothing is paced or timed any more."""
         gevent.killall(self._clocks)
+        for text in self._groups.regrets():
+            self._say("warning", text)
 
     def _change_start_rate(self, per_minute: float) -> None:
         self.desk.do(None, "throttle.change_rate", USER_RATE, per_minute, MINUTE_S)
@@ -164,6 +166,17 @@ class Crew:
         return known and figures.at_ns > self._quiet_ns and not figures.expected
 
     # How it is
+
+    def _looks(self) -> dict[str, list[Any]]:
+        """What `amoc status` tells of the parts."""
+        return {
+            "throttles": [one._asdict() for one in self._pacer.states()],
+            "coordinators": [one._asdict() for one in self._groups.states()],
+            "barriers": [
+                {"name": name, "waiting": waiting, "users": users}
+                for name, (waiting, users) in self._groups.barriers().items()
+            ],
+        }
 
     def throttles(self) -> dict[str, Any]:
         """What each throttle is configured for, by name."""

@@ -64,7 +64,7 @@ class Operations:
         ordering: Ordering,
         starts: StartList,
         change_start_rate: Callable[[float], None],
-        throttles: Callable[[], Sequence[Any]],
+        looks: Callable[[], Mapping[str, list[Answer]]],
         clocks: Sequence[Freezable],
         update_nodes: Callable[[Mapping[str, Any]], None],
         journal: Journal,
@@ -77,7 +77,7 @@ class Operations:
             ordering: Gives orders to its workers.
             starts: Takes the users that are added.
             change_start_rate: Takes how many users may start in a minute.
-            throttles: Tells how each throttle is.
+            looks: Tells how `throttles`, `coordinators` and `barriers` are.
             clocks: What stands still while the run is paused.
             update_nodes: Tells the nodes of settings for workers to come.
             journal: Where all is written down.
@@ -87,7 +87,7 @@ class Operations:
         self._ordering = ordering
         self._starts = starts
         self._change_start_rate = change_start_rate
-        self._throttles = throttles
+        self._looks = looks
         self._clocks = clocks
         self._update_nodes = update_nodes
         self._journal = journal
@@ -184,7 +184,7 @@ class Operations:
             "crashed": figures.crashed,
             "removed": figures.removed,
         }
-        passed = figures.throttles()
+        passed, looks = figures.throttles(), self._looks()
         there = ", ".join(f"{count:,} {name}" for name, count in users.items() if count)
         return {
             "summary": f"{status.state.value} for {status.elapsed_s:.0f} s; users: {there or '0'}",
@@ -195,9 +195,8 @@ class Operations:
             "elapsed_s": round(status.elapsed_s, 3),
             "paused_s": round(pausing.frozen_ns() / 1e9, 3),
             "users": users,
-            "throttles": [
-                {**one._asdict(), **passed.get(one.name, {})} for one in self._throttles()
-            ],
+            **looks,
+            "throttles": [{**one, **passed.get(one["name"], {})} for one in looks["throttles"]],
             "workers": [
                 {"worker": f"{node}/{one.slot}", "text": f"{counted(one.users, 'user')}"}
                 for node in status.figures.nodes

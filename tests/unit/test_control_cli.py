@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from math import inf
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,9 @@ from amoc.stages import Stages
 
 ANSWER = {
     "summary": "25 users asked to leave",
-    "throttles": [{"name": "messages", "rate": 600.0, "waiting": 3, "until": None}],
+    "throttles": [
+        {"name": "messages", "rate": 600.0, "interval": 60.0, "waiting": 3, "until": None}
+    ],
     "workers": [
         {"worker": "node0/0", "text": "13 users asked to leave"},
         {"worker": "node0/1", "running": 12},
@@ -112,7 +115,7 @@ def test_every_command_is_there_in_both():
 def test_the_answer_is_a_line_for_the_whole_and_one_for_each_worker(asked):
     assert amoc("remove", "25", "--run", "mine").output.splitlines() == [
         "25 users asked to leave",
-        "  throttle messages: rate 600, waiting 3",
+        "  throttle messages: 10/s, 3 waiting",
         "  node0/0: 13 users asked to leave",
         "  node0/1: running 12",
     ]
@@ -121,6 +124,32 @@ def test_the_answer_is_a_line_for_the_whole_and_one_for_each_worker(asked):
 
 def test_the_answer_is_whole_as_json(asked):
     assert json.loads(amoc("status", "--json").output) == ANSWER
+
+
+@pytest.mark.parametrize(
+    ("throttle", "text"),
+    [
+        ({"rate": 600.0, "interval": 60.0, "mode": "paused"}, "paused, configured for 10/s"),
+        (
+            {"rate": 3.0, "interval": 0.0, "executions": 1200},
+            "3 at the same time, 1,200 let through",
+        ),
+        ({"rate": inf, "interval": 60.0, "mode": "open"}, "no limit"),
+        ({"rate": "inf", "interval": 60.0, "mode": "open"}, "no limit"),  # as JSON has it
+        ({"rate": 1.0, "interval": 60.0, "plan": "to 5/s"}, "0.0166667/s, to 5/s"),
+    ],
+)
+def test_a_throttle_is_told_in_words(throttle, text):
+    assert lines_of({"throttles": [{"name": "a", **throttle}]})[1] == f"  throttle a: {text}"
+
+
+def test_coordinators_and_barriers_are_told_in_words():
+    pairs = {"name": "pairs", "adds": 1001, "groups": 500, "timeouts": 2, "pending": [1, 0]}
+    barrier = {"name": "all", "waiting": 20, "users": 200}
+    assert lines_of({"coordinators": [pairs], "barriers": [barrier]})[1:] == [
+        "  coordinator pairs: 1,001 adds, 500 groups, 2 time-outs, 1 pending",
+        "  barrier all: 20 of 200 users wait",
+    ]
 
 
 @pytest.mark.parametrize("answer", [{}, {"workers": "x", "throttles": 5}, {"workers": [1, {}]}])

@@ -88,7 +88,7 @@ class Run:
             self.ordering,  # type: ignore[arg-type]
             self.starts,
             self.rates.append,
-            list,
+            lambda: {"throttles": [], "coordinators": [], "barriers": []},
             [self.clock],
             self.updates.append,
             self.journal,  # type: ignore[arg-type]
