@@ -180,9 +180,12 @@ class _ThrottledStopwatch(_Stopwatch):
     __slots__ = ("_token", "_whose")
 
     def __enter__(self) -> None:
-        self._whose: Any = getcurrent()
-        token: _Token | None = getattr(self._whose, "throttle_token", None)
-        self._token = token
+        whose: Any = getcurrent()
+        token = getattr(whose, "throttle_token", None)
+        if type(token) is int:
+            token = whose.throttle_token = _Token(token)
+        self._whose = whose
+        self._token: _Token | None = token
         if token is not None:
             token.depth += 1
         super().__enter__()
@@ -210,7 +213,7 @@ def put_token(whose: Any, intended_ns: int) -> None:
     """The greenlet `whose` was let through a throttle; a token that it still had is replaced."""
     global _throttled
     _throttled = True
-    whose.throttle_token = _Token(intended_ns)
+    whose.throttle_token = intended_ns  # a `_Token` is made of it when a timer is begun
 
 
 _throttled = False

@@ -36,7 +36,7 @@ __all__ = ["Gate", "attach", "attached", "current", "iteration_ended"]
 
 PART = "throttle"
 TURN_NS = 2 * MS_NS
-LULL_NS = 1_200 * US_NS
+LULL_NS = 1_500 * US_NS
 BUSY_NS = 500 * US_NS
 """Between two slots, below which it pays to wait for company."""
 _WEIGH_NS = 20 * MS_NS
@@ -230,6 +230,7 @@ class Gate:
 
     def _attend(self, turnstile: Turnstile) -> None:
         """Something has changed: see to the alarm, and to what the controller must know."""
+        turnstile.show()
         at_ns = turnstile.next_ns()
         if at_ns < turnstile.armed_ns:
             turnstile.armed_ns = at_ns

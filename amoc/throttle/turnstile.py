@@ -25,6 +25,7 @@ from amoc import metrics, pausing
 from amoc.errors import AmocError, ScenarioError
 from amoc.messages import Permits, ThrottleMode, Tokens, Want
 from amoc.throttle.ledger import VOID_NS, Block
+from amoc.throttle.meters import meters_of
 from amoc.throttle.profiles import NEVER_NS
 from amoc.throttle.schedule import Mode
 from amoc.timing import MS_NS, now_ns
@@ -98,10 +99,8 @@ class Turnstile:
         self._ran_dry = True
         self._lateness = lateness
         self.record = record
-        self._requests = metrics.counter(f"throttle.{name}.requests")
-        self._executions = metrics.counter(f"throttle.{name}.executions")
-        self._missed = metrics.counter(f"throttle.{name}.missed")
-        self._gauge = metrics.gauge(f"throttle.{name}.waiting")
+        meters = meters_of(name)
+        self._requests, self._executions, self._missed, self._gauge = meters
         self._gauge.set(0)
 
     def __repr__(self) -> str:
@@ -130,7 +129,6 @@ class Turnstile:
                 return at_ns
         self._queue.append(waiter)
         self.waiting += 1
-        self._gauge.set(self.waiting)
         if self.waiting == self._in_hand + 1:
             self._since_ns = now_ns()
         return None
@@ -140,7 +138,6 @@ class Turnstile:
         # Looking for it in the line would make the end of a run with many waiters quadratic.
         self._gone[waiter] = self._gone.get(waiter, 0) + 1
         self.waiting -= 1
-        self._gauge.set(self.waiting)
         if len(self._queue) > 2 * self.waiting + 64:
             live = [one for one in self._queue if not self._pass_over(one)]
             self._queue.clear()
@@ -295,6 +292,10 @@ class Turnstile:
 
     # The loop
 
+    def show(self) -> None:
+        """Let the board know how many wait."""
+        self._gauge.set(self.waiting)
+
     def next_ns(self) -> int:
         """When `work` has something to do."""
         if self._idle or (self.waiting and self._mode in (Mode.OPEN, Mode.GONE)):
@@ -324,7 +325,6 @@ class Turnstile:
             self._let_all_through(until_ns)
         elif self._mode is Mode.GONE:
             self._turn_away(until_ns)
-        self._gauge.set(self.waiting)
         return self._passed - before
 
     def _let_through(self, at_ns: int, until_ns: int) -> None:

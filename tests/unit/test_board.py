@@ -29,7 +29,7 @@ KINDS = list(Kind)
 names = st.text(min_size=1, max_size=20)
 
 
-def new_memory(mib: int = 2) -> memoryview:
+def new_memory(mib: int = 4) -> memoryview:
     return memoryview(bytearray(mib << 20))
 
 

@@ -88,7 +88,7 @@ def test_a_gauge_keeps_the_rule_it_was_declared_with():
 
 @given(st.lists(st.integers(-5, 2**50), min_size=1, max_size=30))
 def test_a_timer_keeps_its_longest_duration_exactly(durations):
-    metrics._area, metrics._handles = Area(memoryview(bytearray(2 << 20))), {}
+    metrics._area, metrics._handles = Area(memoryview(bytearray(4 << 20))), {}
     for ns in durations:
         metrics.timer("ttd").record_ns(ns)
     assert read()["ttd"].max_ns == max([0, *durations])
@@ -119,7 +119,7 @@ def test_blocks_may_be_timed_inside_one_another():
 def test_handles_from_before_the_fork_record_into_the_workers_slot():
     counter, gauge, timer = metrics.counter("c"), metrics.gauge("g"), metrics.timer("t")
     counter.inc(100)
-    area = Area(memoryview(bytearray(2 << 20)))
+    area = Area(memoryview(bytearray(4 << 20)))
     metrics.attach(area, inherit=False)
     counter.inc()
     gauge.set(1)
@@ -133,14 +133,14 @@ def test_one_worker_takes_over_what_was_counted_before_the_fork():
     metrics.counter("c").inc(100)
     metrics.gauge("g").set(7)
     metrics.timer("t").record_ns(5000)
-    metrics.attach(Area(memoryview(bytearray(2 << 20))), inherit=True)
+    metrics.attach(Area(memoryview(bytearray(4 << 20))), inherit=True)
     metrics.counter("c").inc()
     metrics.timer("t").record_ns(1000)
     assert read() == {"c": 101, "t": Histogram.of([5000, 1000])}
 
 
 def test_a_replaced_worker_counts_on_and_its_gauges_start_anew():
-    memory = memoryview(bytearray(2 << 20))
+    memory = memoryview(bytearray(4 << 20))
     for expected in (1, 2, 3):
         metrics.attach(Area(memory), inherit=False)
         metrics.counter("c").inc()

@@ -1,0 +1,222 @@
+"""Whether throttles are exact, even and cheap: ``amoc run`` as an operator calls it.
+
+Wanted: over 10 s, with 1,000 users waiting on two workers, the rate within 0.1 %; no slot before
+its time and none twice, over all workers together; at 1,000/s the times evenly spaced within 0.3 ms
+(standard deviation), 99 % of them less than 2 ms late; under 10 µs of the workers' CPU a token at
+10,000/s and above; a change in force everywhere within 150 ms; 1,000 throttles at once.
+
+    python benchmarks/throttle.py [--rates 100,1000,10000,50000] [--seconds 10] [--rounds 1]
+
+Each slot that is used is noted by the worker that uses it, with its number and the time; that costs
+about half a microsecond, which is in the CPU figures. So are the users: a loop around `wait`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from array import array
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import machine
+
+HERE = Path(__file__).parent
+OFF_PERCENT, LATE_MS, UNEVEN_MS, CPU_US, CHANGE_MS = 0.1, 2.0, 0.3, 10.0, 150.0
+TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass
+class Slot:
+    """One slot that was used."""
+
+    name: int
+    epoch: int
+    number: int
+    due_ns: int
+    used_ns: int
+
+
+@dataclass
+class Result:
+    """What a run has noted, in the time when all its workers did."""
+
+    slots: list[Slot]
+    seconds: float
+    worker_cpu_s: float
+    other_cpu_s: float
+    asked_ns: int
+
+
+def cpu_s(pid: int) -> float:
+    """CPU time of a process; 0 when it is gone."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
+
+
+def others_of(controller: int) -> list[int]:
+    """The controller and its node."""
+    children = Path(f"/proc/{controller}/task/{controller}/children").read_text().split()
+    return [controller, *map(int, children)]
+
+
+def run(workers: int, users: int, seconds: float, **values: object) -> Result:
+    """Run the scenario with the settings `values`."""
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory)
+        settings = {"directory": directory, "window": seconds, "user_rate": "infinity", **values}
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "amoc", "run", str(HERE / "throttle_scenario.py")),
+                *(
+                    "--users",
+                    str(users),
+                    "--workers",
+                    str(workers),
+                    "--run-dir",
+                    f"{directory}/run",
+                ),
+                *("--stop-timeout", "10s"),
+                *(
+                    part
+                    for name, value in settings.items()
+                    for part in ("--set", f"{name}={value}")
+                ),
+            ],
+            cwd=HERE.parent,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        marks = []
+        give_up = time.monotonic() + seconds + 60
+        for pattern in ("begin-*", "end-*", "*.json"):
+            while len(list(path.glob(pattern))) < workers and time.monotonic() < give_up:
+                if process.poll() is not None:
+                    break
+                time.sleep(0.01)
+            marks.append(sum(map(cpu_s, others_of(process.pid))) if not process.poll() else 0.0)
+        process.terminate()
+        output, _ = process.communicate(timeout=60)
+        windows = [json.loads(one.read_text()) for one in path.glob("*.json")]
+        if len(windows) < workers:
+            sys.exit(f"the run did not get so far:\n{output}")
+        begin_ns = max(one["begin"][0] for one in windows)
+        end_ns = min(one["end"][0] for one in windows)
+        slots = []
+        for file in path.glob("*.slots"):
+            fields = array("q", file.read_bytes())
+            slots += [Slot(*fields[at : at + 5]) for at in range(0, len(fields), 5)]
+        asked = path / "asked"
+        return Result(
+            slots=[one for one in slots if begin_ns <= one.used_ns <= end_ns],
+            seconds=(end_ns - begin_ns) / 1e9,
+            worker_cpu_s=sum(one["end"][1] - one["begin"][1] for one in windows) / 1e9,
+            other_cpu_s=marks[1] - marks[0],
+            asked_ns=int(asked.read_text()) if asked.exists() else 0,
+        )
+
+
+def quantile(values: list[float], which: float) -> float:
+    """The `which` quantile by nearest rank."""
+    return sorted(values)[min(len(values) - 1, int(which * len(values)))]
+
+
+def say(what: str, done: str, wanted: str, reached: bool) -> bool:
+    """Print one figure with what was wanted of it."""
+    print(f"    {what:<28}{done:>22}   wanted {wanted:<14}{'' if reached else 'NOT REACHED'}")
+    return reached
+
+
+def judge_rate(rate: float, result: Result) -> bool:
+    """Print how exact, even and cheap `rate` was; whether all that was wanted was reached."""
+    slots = result.slots
+    dues_ns = sorted(one.due_ns for one in slots)
+    achieved = (len(slots) - 1) / ((dues_ns[-1] - dues_ns[0]) / 1e9)
+    off = (achieved / rate - 1) * 100
+    late_ms = [(one.used_ns - one.due_ns) / 1e6 for one in slots]
+    early = sum(one < 0 for one in late_ms)
+    twice = len(slots) - len({(one.name, one.epoch, one.number) for one in slots})
+    times = sorted(one.used_ns for one in slots)
+    uneven_ms = statistics.pstdev((b - a) / 1e6 for a, b in pairwise(times))
+    p99_ms = quantile(late_ms, 0.99)
+    cpu_us = result.worker_cpu_s / len(slots) * 1e6
+    all_us = (result.worker_cpu_s + result.other_cpu_s) / len(slots) * 1e6
+    print(f"  wanted {rate:,.0f}/s, done {achieved:,.3f}/s over {result.seconds:.1f} s")
+    ok = say("off by", f"{off:+.4f} %", f"±{OFF_PERCENT} %", abs(off) <= OFF_PERCENT)
+    ok &= say("slots early, twice", f"{early}, {twice}", "0, 0", not early and not twice)
+    late = f"{quantile(late_ms, 0.5):.3f}, {p99_ms:.3f}, {max(late_ms):.1f} ms"
+    ok &= say("late: median, p99, max", late, f"p99 < {LATE_MS:g} ms", p99_ms < LATE_MS)
+    even = rate != 1000 or uneven_ms <= UNEVEN_MS
+    wanted = f"{UNEVEN_MS} ms" if rate == 1000 else "-"
+    ok &= say("gaps, standard deviation", f"{uneven_ms:.3f} ms", wanted, even)
+    cheap = rate < 10_000 or cpu_us < CPU_US
+    wanted = f"< {CPU_US:g} µs" if rate >= 10_000 else "-"
+    ok &= say("CPU a token, workers", f"{cpu_us:.1f} µs", wanted, cheap)
+    say("CPU a token, all processes", f"{all_us:.1f} µs", "-", True)
+    return ok
+
+
+def judge_change(what: str, result: Result, new_rate: float) -> bool:
+    """Print how long a change took to be in force everywhere; whether that was soon enough."""
+    old = [one for one in result.slots if one.epoch == 1]
+    new = [one for one in result.slots if one.epoch > 1]
+    after_ms = (max(one.used_ns for one in old) - result.asked_ns) / 1e6
+    ok = say(
+        f"{what}: last of the old",
+        f"{after_ms:.1f} ms",
+        f"< {CHANGE_MS:g} ms",
+        after_ms < CHANGE_MS,
+    )
+    if new_rate:
+        first = min(new, key=lambda one: one.due_ns)
+        begin_ms = (first.used_ns - result.asked_ns) / 1e6
+        ok &= say(
+            "  first of the new", f"{begin_ms:.1f} ms", f"< {CHANGE_MS:g} ms", begin_ms < CHANGE_MS
+        )
+        ok &= say("  no overlap", str(max(one.due_ns for one in old) < first.due_ns), "True", True)
+    else:
+        ok &= say("  used in the pause", str(len(new)), "0", not new)
+    return ok
+
+
+def main() -> int:
+    """Print what was wanted and what was done; the exit status says whether it was reached."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--rates", default="100,1000,10000,50000")
+    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--users", type=int, default=1000)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=1)
+    options = parser.parse_args()
+    print(machine.describe())
+    ok = True
+    for number in range(options.rounds):
+        print(f"round {number + 1}: {options.users} users on {options.workers} workers")
+        for text in options.rates.split(","):
+            result = run(options.workers, options.users, options.seconds, rate=text)
+            ok &= judge_rate(float(text), result)
+        print("  changes at 1,000/s")
+        for change, new_rate in (("3000", 3000.0), ("100", 100.0), ("pause", 0.0)):
+            result = run(options.workers, options.users, 3.0, rate=1000, change=change)
+            ok &= judge_change(change if not new_rate else f"to {change}/s", result, new_rate)
+        print("  1,000 throttles of 10/s")
+        result = run(options.workers, 2000, options.seconds, rate=10, names=1000)
+        ok &= judge_rate(10 * 1000, result)
+    return 0 if ok else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
