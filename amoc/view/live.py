@@ -6,6 +6,7 @@ stay in the terminal's history.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -14,16 +15,26 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
+from amoc import pausing
+from amoc.engine.crowd import USER_RATE
 from amoc.engine.run import Status
 from amoc.engine.state import State
-from amoc.figures import timer_summary
+from amoc.figures import THROTTLE, timer_summary
 from amoc.timing import S_NS, format_duration, now_ns
 from amoc.view.keys import HINT
-from amoc.view.summary import BUILT_IN_TIMERS, counters_table, nonzero, timers_table
+from amoc.view.summary import (
+    BUILT_IN_TIMERS,
+    counters_table,
+    nonzero,
+    timers_table,
+    waiting_table,
+)
 
 REFRESH_S = 0.5
 PLAIN_LINE_S = 5.0
 RECENT_S = 5.0
+MOST_THROTTLES = 8
+"""Throttles that are shown; there may be very many."""
 _STYLE = {"info": "cyan", "warning": "yellow", "error": "bold red", "trace": "dim"}
 
 
@@ -132,21 +143,37 @@ class LiveView:
             f"{users} {figures.finished} finished {figures.crashed} crashed",
         ]
         counters = nonzero(figures.counters())
-        rates = self._rates.take(counters, status.elapsed_s)
+        throttles = _in_use(figures.throttles())
+        rates = self._rates_of(counters, throttles)
         parts += [f"{name} {count} ({rates[name]:.1f}/s)" for name, count in counters.items()]
+        parts += [
+            f"throttle {name} {counts['executions']} ({rates[THROTTLE + name]:.1f}/s,"
+            f" {counts['waiting']} waiting)"
+            for name, counts in throttles.items()
+        ]
         for name, timer in figures.timers().items():
             if name not in BUILT_IN_TIMERS and timer.count:
                 p50, p99 = timer.quantiles_s(0.5, 0.99)
                 parts.append(f"{name} p50 {format_duration(p50)} p99 {format_duration(p99)}")
         return " | ".join(parts)
 
+    def _rates_of(
+        self, counters: Mapping[str, int], throttles: Mapping[str, Mapping[str, int]]
+    ) -> dict[str, float]:
+        passed = {THROTTLE + name: one["executions"] for name, one in throttles.items()}
+        return self._rates.take({**counters, **passed}, self._status.elapsed_s)
+
     def _tables(self) -> RenderableType:
         status, figures = self._status, self._status.figures
         parts: list[RenderableType] = [self._head()]
         counters = nonzero(figures.counters())
-        rates = self._rates.take(counters, status.elapsed_s)
+        throttles = _in_use(figures.throttles())
+        rates = self._rates_of(counters, throttles)
         if counters:
             parts += ["", counters_table(counters, status.elapsed_s, rates)]
+        if throttles:
+            now = {name: rates[THROTTLE + name] for name in throttles}
+            parts += ["", waiting_table(throttles, now)]
         timers = {
             name: timer
             for name, timer in figures.timers().items()
@@ -177,7 +204,8 @@ class LiveView:
         plan = status.plan
         left = ""
         if plan is not None and plan.duration_s is not None and status.state is State.RUNNING:
-            left = f", {format_duration(max(0.0, plan.duration_s - status.elapsed_s))} left"
+            gone_s = status.elapsed_s - pausing.frozen_ns() / S_NS
+            left = f", {format_duration(max(0.0, plan.duration_s - gone_s))} left"
         return Text.assemble(
             (f"{plan.scenario if plan else ''} ", "bold"),
             (status.state.value, "green" if status.state is State.RUNNING else "yellow"),
@@ -187,3 +215,9 @@ class LiveView:
             (f"{figures.crashed:,} crashed", "bold red" if figures.crashed else ""),
             f", {figures.starts_per_s:,.0f} starts/s",
         )
+
+
+def _in_use(throttles: Mapping[str, Mapping[str, int]]) -> dict[str, Mapping[str, int]]:
+    """The throttles that somebody came to, the first `MOST_THROTTLES`; not that of user starts."""
+    used = [name for name, one in throttles.items() if one["requests"] and name != USER_RATE]
+    return {name: throttles[name] for name in used[:MOST_THROTTLES]}

@@ -138,6 +138,14 @@ def _throttles(
     return table
 
 
+def waiting_table(throttles: Mapping[str, Mapping[str, int]], now: Mapping[str, float]) -> Table:
+    """Throttles while the run goes on: who passed, how many a second `now`, who waits."""
+    table = _table("throttles", "let through", "now/s", "waiting")
+    for name, one in throttles.items():
+        table.add_row(name, f"{one['executions']:,}", f"{now[name]:,.1f}", f"{one['waiting']:,}")
+    return table
+
+
 def timers_table(timers: Mapping[str, Mapping[str, float]]) -> Table:
     """Timers with their percentiles."""
     table = _table("timers", "count", "mean", "p50", "p95", "p99", "max")

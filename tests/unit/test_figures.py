@@ -239,3 +239,30 @@ def test_a_summary_is_json_whatever_a_gauge_was_set_to(value):
     # RFC 8259 section 6: Infinity and NaN are not numbers there, and other readers stop at them.
     summary = summary_of(gauges={"queue": (Merge.SUM, [value, value])})
     json.dumps(summary, allow_nan=False)
+
+
+def test_throttles_have_a_part_of_their_own_also_those_that_were_stopped():
+    figures = Figures()
+    counts = {"requests": 7, "executions": 5, "missed": 1}
+    counters = {
+        f"throttle.{name}.{kind}": n for name in ("a.b", "gone") for kind, n in counts.items()
+    }
+    figures.take(
+        "node0",
+        sample(
+            1, counters={**counters, "mine": 3}, gauges={"throttle.a.b.waiting": (0, [1.0, 1.0])}
+        ),
+    )
+    assert figures.counters() == {"mine": 3}
+    assert figures.gauges() == {}
+    known = {"a.b": {"rate": float("inf"), "interval_s": 60.0, "mode": "open"}}
+    found = figures.summary({"duration_s": 10.0}, known)["throttles"]
+    assert found == {
+        "a.b": {**known["a.b"], "rate": None, **counts, "waiting": 2, "executions_per_s": 0.5},
+        "gone": {
+            **{"rate": 0.0, "interval_s": 0.0, "mode": "stopped"},
+            **counts,
+            "waiting": 0,
+            "executions_per_s": 0.5,
+        },
+    }

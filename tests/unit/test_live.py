@@ -153,3 +153,35 @@ def test_a_run_without_any_figures_can_be_drawn(monkeypatch):
     with gevent.Timeout(DEADLINE_S), view:
         while file.getvalue().count("idle") < 2:
             gevent.sleep(0.001)
+
+
+THROTTLED = {
+    "throttle.messages.requests": 130,
+    "throttle.messages.executions": 120,
+    "throttle.messages.missed": 0,
+    "throttle.user_rate.requests": 10,
+    "throttle.user_rate.executions": 10,
+    "throttle.user_rate.missed": 0,
+    "throttle.unused.requests": 0,
+    "throttle.unused.executions": 0,
+    "throttle.unused.missed": 0,
+}
+
+
+def test_throttles_in_use_are_shown_and_are_no_counters_of_the_scenario():
+    view, file = view_of(status(counters={"sent": 700, **THROTTLED}), terminal=True)
+    line = view.plain_line()
+    assert "| throttle messages 120 (10.0/s, 0 waiting) |" in line
+    assert "user_rate" not in line
+    assert "unused" not in line
+    view._console.print(view._tables())
+    table = re.sub(r"\x1b\[[\d;]*m", "", file.getvalue())
+    assert re.search(r"throttles\s+let through\s+now/s\s+waiting", table)
+    assert re.search(r"messages\s+120", table)
+    assert "throttle.messages" not in table
+
+
+def test_of_very_many_throttles_some_are_shown():
+    many = {f"throttle.t{n}.{kind}": 5 for n in range(100) for kind in ("requests", "executions")}
+    view, _ = view_of(status(counters=many))
+    assert view.plain_line().count("throttle t") == live_module.MOST_THROTTLES
