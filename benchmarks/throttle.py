@@ -141,8 +141,12 @@ def say(what: str, done: str, wanted: str, reached: bool) -> bool:
 def judge_rate(rate: float, result: Result) -> bool:
     """Print how exact, even and cheap `rate` was; whether all that was wanted was reached."""
     slots = result.slots
-    dues_ns = sorted(one.due_ns for one in slots)
-    achieved = (len(slots) - 1) / ((dues_ns[-1] - dues_ns[0]) / 1e9)
+    dues_ns: dict[int, list[int]] = {}
+    for one in slots:
+        dues_ns.setdefault(one.name, []).append(one.due_ns)
+    many = len(dues_ns) > 1
+    # Each throttle by itself: at the edges of the window a slot of each may be in or out.
+    achieved = sum((len(own) - 1) / ((max(own) - min(own)) / 1e9) for own in dues_ns.values())
     off = (achieved / rate - 1) * 100
     late_ms = [(one.used_ns - one.due_ns) / 1e6 for one in slots]
     early = sum(one < 0 for one in late_ms)
@@ -156,12 +160,13 @@ def judge_rate(rate: float, result: Result) -> bool:
     ok = say("off by", f"{off:+.4f} %", f"±{OFF_PERCENT} %", abs(off) <= OFF_PERCENT)
     ok &= say("slots early, twice", f"{early}, {twice}", "0, 0", not early and not twice)
     late = f"{quantile(late_ms, 0.5):.3f}, {p99_ms:.3f}, {max(late_ms):.1f} ms"
-    ok &= say("late: median, p99, max", late, f"p99 < {LATE_MS:g} ms", p99_ms < LATE_MS)
+    wanted = "-" if many else f"p99 < {LATE_MS:g} ms"
+    ok &= say("late: median, p99, max", late, wanted, many or p99_ms < LATE_MS)
     even = rate != 1000 or uneven_ms <= UNEVEN_MS
     wanted = f"{UNEVEN_MS} ms" if rate == 1000 else "-"
     ok &= say("gaps, standard deviation", f"{uneven_ms:.3f} ms", wanted, even)
-    cheap = rate < 10_000 or cpu_us < CPU_US
-    wanted = f"< {CPU_US:g} µs" if rate >= 10_000 else "-"
+    cheap = many or rate < 10_000 or cpu_us < CPU_US
+    wanted = f"< {CPU_US:g} µs" if rate >= 10_000 and not many else "-"
     ok &= say("CPU a token, workers", f"{cpu_us:.1f} µs", wanted, cheap)
     say("CPU a token, all processes", f"{all_us:.1f} µs", "-", True)
     return ok

@@ -1,7 +1,7 @@
 """What is counted of each throttle.
 
-A board has room for the metrics of some 1,900 throttles. Further ones work, but are not counted, and
-that is said once: a limit that a scenario meets in the middle of a run must not end its workers.
+A board has room for the metrics of some 1,900 throttles. Further ones work, but are not counted,
+and that is said once: a limit that is met in the middle of a run must not end its workers.
 """
 
 from __future__ import annotations

@@ -1,0 +1,187 @@
+"""Throttles of a real run keep their promises over all workers, also when one is killed."""
+
+from __future__ import annotations
+
+import signal
+from itertools import pairwise
+from typing import NamedTuple
+
+import pytest
+
+from tests.process.support import eventually, lines, running
+
+pytestmark = pytest.mark.slow
+
+NOTE = """
+    import os
+    from amoc import throttle
+    from amoc.throttle import gate as gates
+
+    FILE = os.open(HERE + "/slots", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+
+    def note(*slot):
+        # At once, so that a killed worker takes nothing with it.
+        if slot[0] != "user_rate":
+            os.write(FILE, (" ".join(map(str, (os.getpid(), *slot))) + "\\n").encode())
+    """
+ENDLESS = (
+    NOTE
+    + """
+    def init():
+        throttle.start("actions", 500, 1)
+
+    def start(user_id):
+        gates.current().record_slots(note)
+        while True:
+            throttle.wait("actions")
+    """
+)
+
+
+class Slot(NamedTuple):
+    """One slot that was used."""
+
+    pid: int
+    name: str
+    epoch: int
+    number: int
+    due_ns: int
+    used_ns: int
+
+
+def slots_of(tmp_path) -> list[Slot]:
+    found = []
+    for line in lines(tmp_path / "slots"):
+        pid, name, *rest = line.split()
+        found.append(Slot(int(pid), name, *map(int, rest)))
+    return sorted(found, key=lambda one: one.due_ns)
+
+
+def check_promises(slots: list[Slot], rate: float) -> None:
+    names = [(one.name, one.epoch, one.number) for one in slots]
+    assert len(names) == len(set(names)), "a slot was used twice"
+    assert all(one.used_ns >= one.due_ns for one in slots), "a slot was used before its time"
+    for epoch in {one.epoch for one in slots}:
+        dues = [one.due_ns for one in slots if one.epoch == epoch]
+        assert all(b - a >= 1e9 / rate - 2 for a, b in pairwise(dues)), "slots too close"
+
+
+def test_a_killed_worker_breaks_no_promise_and_its_share_goes_to_the_others(scenario, tmp_path):
+    file = scenario(ENDLESS)
+    arguments = ("--users", "40", "--workers", "2", "--set", "user_rate=infinity")
+    with running(file, *arguments, directory=tmp_path) as run:
+        workers = run.wait_for("worker", 2)
+
+        def used_by(pid: int, count: int) -> bool:
+            return sum(one.pid == pid for one in slots_of(tmp_path)) > count
+
+        for pid in workers:
+            eventually(lambda pid=pid: used_by(pid, 100), "both workers use slots")
+        run.kill(workers[0])
+        replaced = eventually(lambda: set(run.find("worker")) - set(workers), "a replacement")
+        (third,) = replaced
+        eventually(lambda: used_by(third, 100), "the replacement uses slots")
+        run.kill(run.pid, signal.SIGINT)
+        assert run.end() == 0, run.output
+        summary = run.summary()
+    slots = slots_of(tmp_path)
+    check_promises(slots, 500)
+    # All were asked for, all the time; only those that were due while nobody knew are missing.
+    numbers = [one.number for one in slots]
+    assert max(numbers) - len(numbers) < 100
+    assert summary["throttles"]["actions"]["executions"] >= len(slots)
+
+
+def test_all_workers_change_at_the_same_moment(scenario, tmp_path):
+    file = scenario(
+        ENDLESS
+        + """
+            if user_id == 1 and os.path.exists(HERE + "/change"):
+                os.rename(HERE + "/change", HERE + "/changed")
+                throttle.change_rate("actions", 200, 1)
+        """
+    )
+    arguments = ("--users", "40", "--workers", "2", "--set", "user_rate=infinity")
+    with running(file, *arguments, directory=tmp_path) as run:
+        eventually(lambda: len({one.pid for one in slots_of(tmp_path)}) == 2, "both use slots")
+        (tmp_path / "change").touch()
+        eventually(
+            lambda: len({one.pid for one in slots_of(tmp_path) if one.epoch == 2}) == 2,
+            "both use slots of the new rate",
+        )
+        run.kill(run.pid, signal.SIGINT)
+        assert run.end() == 0, run.output
+    slots = slots_of(tmp_path)
+    check_promises(slots, 500)
+    old = [one.due_ns for one in slots if one.epoch == 1]
+    new = [one.due_ns for one in slots if one.epoch == 2]
+    assert max(old) < min(new)
+    assert all(b - a >= 5_000_000 - 2 for a, b in pairwise(new))
+
+
+def test_a_place_of_a_killed_worker_comes_back(scenario, tmp_path):
+    file = scenario(
+        NOTE
+        + """
+    from amoc import sleep
+
+    def init():
+        throttle.start("places", 1, 0)
+
+    def start(user_id):
+        with throttle.slot("places"):
+            with open(HERE + "/inside", "a") as file:
+                file.write(f"{os.getpid()}\\n")
+            sleep(3600)
+    """
+    )
+    arguments = ("--users", "8", "--workers", "2", "--set", "user_rate=infinity")
+    with running(file, *arguments, "--stop-timeout", "1s", directory=tmp_path) as run:
+        workers = run.wait_for("worker", 2)
+        first = eventually(lambda: lines(tmp_path / "inside"), "one is inside")
+        assert len(first) == 1
+        run.kill(int(first[0]))
+        (other,) = set(workers) - {int(first[0])}
+        both = eventually(lambda: lines(tmp_path / "inside")[1:], "another one is inside")
+        assert int(both[0]) == other
+        assert len(lines(tmp_path / "inside")) == 2
+        run.kill(run.pid, signal.SIGINT)
+        assert run.end() == 0, run.output
+
+
+def test_init_starts_throttles_and_the_operator_overrules_it(scenario, tmp_path):
+    file = scenario(
+        NOTE
+        + """
+    def init():
+        throttle.start("actions", 0)
+
+    def start(user_id):
+        for _ in range(5):
+            throttle.wait("actions")
+    """
+    )
+    arguments = ("--users", "4", "--workers", "2", "--set", "repeat_num=1")
+    options = ("--throttle", "actions=100/s", "--throttle", "nothing=1/s")
+    with running(file, *arguments, *options, directory=tmp_path) as run:
+        assert run.end() == 0, run.output
+        assert run.summary()["throttles"]["actions"]["executions"] == 20
+        assert "throttle actions is started with 100/s (from --throttle)" in run.output
+        assert "init() has started no throttle nothing" in run.output
+
+
+def test_a_throttle_that_init_cannot_start_fails_the_run(scenario, tmp_path):
+    file = scenario(
+        NOTE
+        + """
+    def init():
+        throttle.start("actions", 1)
+        throttle.start("actions", 2)
+
+    def start(user_id):
+        pass
+    """
+    )
+    with running(file, "--users", "1", directory=tmp_path) as run:
+        assert run.end() == 5, run.output
+        assert "throttle actions is already started" in run.output
