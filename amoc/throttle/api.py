@@ -320,7 +320,8 @@ def _pass(turnstile: Turnstile, timeout: float) -> Permit | None:
         permit = gate.hold(caller, turnstile)
         if isinstance(caller, gevent.Greenlet):
             caller.rawlink(gates.iteration_ended)
-    metrics.put_token(caller, token)
+    if not turnstile.permits:  # those have no slots, so nothing was meant to begin at any time
+        metrics.put_token(caller, token)
     try:
         pausing.wait_resumed()
     except BaseException:

@@ -62,7 +62,8 @@ def run_when_let_through(
         task: gevent.Greenlet[..., None] = gevent.Greenlet(_run, fn, args)
         if turnstile.permits and turnstile.handed is not None:
             gate.hold(task, turnstile)
-        metrics.put_token(task, token)
+        if not turnstile.permits:
+            metrics.put_token(task, token)
         task.start()
 
     token = gate.enter_at(turnstile, let_through)
