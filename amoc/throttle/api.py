@@ -38,7 +38,7 @@ PAUSED_S = 0.02
 """While the run is paused a time-out does not run; how often is looked whether it still is."""
 
 
-class ThrottleTimeout(AmocError, TimeoutError):
+class ThrottleTimeout(ScenarioError, TimeoutError):
     """A throttle has not let the caller through within its time-out."""
 
 
@@ -309,6 +309,8 @@ def _pass(turnstile: Turnstile, timeout: float) -> Permit | None:
     # A hub cannot wait, and a switch to it from itself would be lost.
     if caller is get_hub():
         raise ScenarioError("a handler runs inside the event loop and must not wait for anything")
+    if isinstance(caller, User) and caller.leave:
+        raise Leaving
     switch = caller.switch
     token: Any = gate.enter_at(turnstile, switch)
     if token is None:
@@ -356,18 +358,18 @@ def _park(gate: gates.Gate, turnstile: Turnstile, switch: Any, timeout: float) -
     user: User | None = caller if isinstance(caller := getcurrent(), User) else None
     try:
         if user is not None:
-            if user.leave:
-                raise Leaving
             user.on_leave = partial(switch, _TO_LEAVE)
         while True:
             if timeout < inf:
                 left_s = timeout - (_clock_ns() - begun_ns) / 1e9
                 timer = hub.loop.timer(max(left_s, PAUSED_S if pausing.paused() else 0.0))
                 timer.start(switch, _TIMED_OUT)
-            got = hub.switch()
-            if timer is not None:
-                timer.stop()
-                timer.close()
+            try:
+                got = hub.switch()
+            finally:
+                if timer is not None:
+                    timer.stop()
+                    timer.close()
             if type(got) is int:
                 waiting = False
                 return got

@@ -30,6 +30,8 @@ __all__ = ["PART", "Pacer", "ThrottleState"]
 
 PART = "throttle"
 MOST_THROTTLES = 10_000
+OWN = ("user_rate",)
+"""Throttles without which a run cannot go on."""
 MOST_NAMED = 20
 """Throttles named in an error."""
 _LONGEST_SLEEP_S = 1.0
@@ -78,7 +80,7 @@ class Pacer:
             "throttle.pause": lambda _, name: self._change(name, Throttle.pause),
             "throttle.resume": lambda _, name: self._change(name, Throttle.resume),
             "throttle.unlock": lambda _, name: self._change(name, Throttle.unlock),
-            "throttle.stop": lambda _, name: self.stop(name),
+            "throttle.stop": self._op_stop,
             "throttle.state": lambda _, name: list(self._find(name).state(self._now())),
             "throttle.find": lambda _, name: self._wire_state(self._find(name)),
         }
@@ -218,6 +220,11 @@ class Pacer:
         if origin is not None or known is None or known != (shape, interval_s):
             self.start(name, shape, interval_s)
         return self._wire_state(self._throttles[name])
+
+    def _op_stop(self, _: Origin | None, name: str) -> None:
+        if name in OWN:
+            raise ScenarioError(f"throttle {name} is amoc's own and cannot be stopped; pause it")
+        self.stop(name)
 
     def _op_change_rate(
         self, _: Origin | None, name: str, rate: float, interval_s: float | None

@@ -302,3 +302,43 @@ def test_gradual_changes_say_what_they_are(here: Here):
     assert throttle.state("a").plan == "sine between 1 and 9, period 60 s"
     throttle.change_rate("a", 5)
     assert throttle.state("a").plan == ""
+
+
+def test_a_wait_that_was_killed_leaves_no_timer_behind(here: Here):
+    throttle.start("a", 0)
+    woken: list[str] = []
+
+    def patient() -> None:
+        try:
+            throttle.wait("a", timeout=0.05)
+        finally:
+            gevent.sleep(0.2)
+            woken.append("by its own sleep")
+
+    begun_ns = now_ns()
+    one = here.spawn(patient)
+    eventually(lambda: here.gate.turnstile("a").waiting == 1, "it waits")
+    gevent.spawn(one.kill)
+    one.join(10)
+    assert woken
+    assert now_ns() - begun_ns >= 200 * MS_NS
+
+
+def test_amocs_own_throttle_cannot_be_stopped(here: Here):
+    throttle.start("user_rate", 1)
+    with pytest.raises(ScenarioError, match="user_rate is amoc's own"):
+        throttle.stop("user_rate")
+
+
+def test_an_open_throttle_lets_the_loop_turn(here: Here):
+    throttle.start("a", inf)
+    here.spawn(pass_for_ever, "a")
+    turns: list[int] = []
+
+    def turn() -> None:
+        for number in range(10):
+            turns.append(number)
+            gevent.sleep(0)
+
+    here.spawn(turn)
+    eventually(lambda: len(turns) == 10, "the loop turns")

@@ -91,6 +91,13 @@ def test_sliding_over_changes_takes_the_numbers_of_the_newest():
     assert dues(one, 61 * S_NS) == [(2, 0, 60.0), (2, 1, 61.0)]
 
 
+def test_a_change_goes_back_to_where_an_older_rate_held():
+    one = row(Steps((0, S_NS), (10.0, 1000.0)))
+    dues(one, 11 * S_NS // 10)  # laid out far into the second step
+    one.change(Change(2, START_NS + 950 * MS_NS, Mode.RUN, TEN, START_NS, S_NS))
+    assert dues(one, 11 * S_NS // 10) == [(2, 0, 1.0), (2, 1, 1.1)]
+
+
 def test_steps_are_taken_as_they_are_given():
     steps = Steps((0, S_NS, 2 * S_NS), (10.0, 0.0, 5.0))
     found = [due for _, _, due in dues(row(steps), 3 * S_NS)]
@@ -110,7 +117,7 @@ def test_a_sine_brings_as_many_slots_as_its_middle():
 
 # Whatever happens: the bound holds, no slot comes twice, nobody starves.
 
-_RATES = st.sampled_from([0.0, 0.5, 1.0, 3.0, 10.0, 97.0, 1000.0])
+_RATES = st.sampled_from([0.0, 0.5, 3.0, 10.0, 97.0, 300.0, 1000.0])
 _ASKERS = ("a", "b", "c")
 _STEP = st.one_of(
     st.tuples(st.just("pass"), st.integers(1, 400)),
@@ -120,12 +127,14 @@ _STEP = st.one_of(
     st.tuples(st.just("run"), st.none()),
     st.tuples(st.just("want"), st.tuples(st.sampled_from(_ASKERS), st.integers(0, 50))),
     st.tuples(st.just("repeat"), st.sampled_from(_ASKERS)),
+    st.tuples(st.just("late"), st.sampled_from(_ASKERS)),
     st.tuples(st.just("lose"), st.sampled_from(_ASKERS)),
     st.tuples(st.just("sleep"), st.integers(1, 400)),
 )
 
 
 TEN = Constant(10.0)
+FAST = Constant(1000.0)
 
 
 @dataclass
@@ -142,6 +151,9 @@ class World:
     since_ns: dict[str, int] = field(default_factory=dict)
     seen: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_ASKERS, 0))
     held: dict[str, list[tuple[int, int, int]]] = field(
+        default_factory=lambda: {asker: [] for asker in _ASKERS}
+    )
+    sent: dict[str, list[tuple[int, int, int]]] = field(
         default_factory=lambda: {asker: [] for asker in _ASKERS}
     )
     used: list[tuple[int, int, int, int]] = field(default_factory=list)
@@ -176,8 +188,15 @@ class World:
             self.report(asker)
 
     def report(self, asker: str) -> None:
-        since_ns = self.since_ns.get(asker, self.now_ns)
-        self.ledger.want(asker, self.want[asker], self.seen[asker], since_ns, self.now_ns)
+        said = (self.want[asker], self.seen[asker], self.since_ns.get(asker, self.now_ns))
+        self.sent[asker].append(said)
+        self.ledger.want(asker, *said, self.now_ns)
+
+    def report_again(self, asker: str) -> None:
+        """A report that is older than the newest block arrives once more."""
+        for said in self.sent[asker][-3:-1]:
+            if said[1] < self.seen[asker]:
+                self.ledger.want(asker, *said, self.now_ns)
 
     def deal(self) -> None:
         for asker, block in self.ledger.deal(self.now_ns):
@@ -210,6 +229,7 @@ class World:
         self.ledger.lost(asker, self.now_ns)
         self.held[asker].clear()
         self.want[asker] = self.seen[asker] = 0
+        self.sent[asker].clear()
 
     def area(self, from_ns: int, to_ns: int) -> float:
         """The integral of what was in force."""
@@ -250,6 +270,8 @@ def play(steps: list[tuple[str, object]]) -> World:
                 world.add(asker, count)
             case "repeat", asker:
                 world.report(asker)
+            case "late", asker:
+                world.report_again(asker)
             case "lose", asker:
                 world.lose(asker)
     return world
@@ -315,12 +337,82 @@ def test_a_dealer_that_slept_catches_up_with_100_ms_and_no_more():
     assert world.ledger.void >= 700
 
 
-def test_slots_of_a_lost_asker_that_are_to_come_are_dealt_again():
+def fast_world() -> World:
+    """A world in which 1,000 a second are in force and nobody asks."""
     world = World()
-    world.profile = Constant(1000.0)
+    world.profile = FAST
     world.publish(new_profile=True)
     world.go_on(100, dealing=True)
+    return world
+
+
+def test_who_is_slow_gets_as_much_as_the_others_when_there_are_fewer_slots_than_askers():
+    world = World()
+    for asker in _ASKERS:
+        world.add(asker, 3000)
+    world.go_on(6000, dealing=True)
+    shares = [3000 - world.want[asker] for asker in _ASKERS]
+    assert sum(shares) >= 60
+    assert max(shares) - min(shares) <= 1
+
+
+def test_slots_that_a_lost_asker_may_have_used_are_not_dealt_again():
+    world = fast_world()
     world.add("a", 1000)
+    world.go_on(30, dealing=True)
+    used = [slot for _, _, _, slot in world.used]
+    assert len(used) > 20
+    world.lose("a")
+    world.add("b", 1000)
+    world.go_on(150, dealing=True)
+    slots = [slot for _, _, _, slot in world.used]
+    assert len(slots) == len(set(slots))
+
+
+def test_slots_that_a_change_makes_void_are_not_dealt_again_when_their_asker_is_lost():
+    for lost_first in (True, False):
+        world = fast_world()
+        world.add("a", 1000)
+        world.deal()
+        if lost_first:
+            world.lose("a")
+        world.profile = TEN
+        world.publish(new_profile=True)
+        if not lost_first:
+            world.lose("a")
+        from_ns = world.changes[-1].from_ns
+        world.add("b", 1000)
+        world.deal()
+        old = [due_ns for due_ns, epoch, _ in world.held["b"] if epoch < world.epoch]
+        assert old
+        assert max(old) < from_ns
+
+
+def test_slots_of_a_lost_asker_are_no_credit_for_one_that_comes_later():
+    world = fast_world()
+    world.add("a", 1000)
+    world.deal()
+    world.lose("a")
+    world.go_on(60, dealing=True)
+    world.add("b", 1000)
+    world.deal()
+    assert min(due_ns for due_ns, *_ in world.held["b"]) >= world.now_ns
+
+
+def test_a_report_that_was_overtaken_changes_nothing():
+    world = fast_world()
+    world.add("a", 10)
+    world.deal()
+    dealt = len(world.held["a"])
+    world.ledger.want("a", 10, 0, world.now_ns, world.now_ns)
+    world.deal()
+    assert len(world.held["a"]) == dealt
+
+
+def test_slots_of_a_lost_asker_that_are_to_come_are_dealt_again():
+    world = fast_world()
+    world.add("a", 1000)
+    world.deal()
     world.deal()
     left = [one[2] for one in world.held["a"] if one[0] > world.now_ns]
     assert len(left) >= HORIZON_NS // MS_NS - 1
@@ -328,6 +420,7 @@ def test_slots_of_a_lost_asker_that_are_to_come_are_dealt_again():
     world.add("b", 1000)
     world.deal()
     assert {one[2] for one in world.held["b"]} >= set(left)
+    assert len(world.held["b"]) == len({one[2] for one in world.held["b"]})
 
 
 def test_a_late_or_repeated_report_asks_for_nothing_more():
