@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import machine
+import processes
 
 HERE = Path(__file__).parent
 WANTED_PER_S = 50_000
@@ -32,33 +32,6 @@ LATE_S = 0.05
 """Users that write later than this at the 99th percentile make the figures doubtful."""
 NEARLY = 0.99
 """The last messages are still on their way when the time is up."""
-TICK_S = 1 / os.sysconf("SC_CLK_TCK")
-
-
-def family(controller: int) -> dict[int, str]:
-    """The processes of a run: node, supervisor, workers by their titles, and the controller."""
-    above = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                above[int(entry.name)] = int(
-                    (entry / "stat").read_text().rsplit(")", 1)[1].split()[1]
-                )
-            except OSError:
-                continue
-    found = {controller: "controller"}
-    for _ in range(4):
-        for pid, parent in above.items():
-            if parent in found and pid not in found:
-                title = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0].decode()
-                found[pid] = title.removeprefix("amoc: ").split(" (")[0]
-    return found
-
-
-def cpu_s(pid: int) -> float:
-    """The CPU time that a process has used, all its threads."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) * TICK_S
 
 
 def sleep_until(moment: float) -> None:
@@ -92,10 +65,10 @@ def run_once(options: argparse.Namespace, rate: int) -> tuple[dict[str, Any], di
             text=True,
         )
         sleep_until(begin)
-        names = family(process.pid)
-        before = {pid: cpu_s(pid) for pid in names}
+        names = processes.family(process.pid)
+        before = {pid: processes.cpu_s(pid) for pid in names}
         sleep_until(begin + options.seconds * 0.95)  # nobody has left yet
-        used = {names[pid]: cpu_s(pid) - before[pid] for pid in names}
+        used = {names[pid]: processes.cpu_s(pid) - before[pid] for pid in names}
         output, _ = process.communicate(timeout=120)
         if process.returncode:
             sys.exit(output)

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import machine
+import processes
 
 HERE = Path(__file__).parent
 WANTED_STARTS_PER_S = 40_000
@@ -42,23 +43,7 @@ def pss_bytes(pids: list[int]) -> int:
 
 def workers_of(controller: int) -> list[int]:
     """The pids of a run's workers."""
-    found, below = [], {controller}
-    stats = {int(entry.name): entry for entry in Path("/proc").iterdir() if entry.name.isdigit()}
-    parent = {}
-    for pid, entry in stats.items():
-        try:
-            parent[pid] = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
-        except OSError:
-            continue
-    for _ in range(4):
-        below |= {pid for pid, above in parent.items() if above in below}
-    for pid in below:
-        try:
-            if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"amoc: worker"):
-                found.append(pid)
-        except OSError:
-            continue
-    return found
+    return [pid for pid, role in processes.family(controller).items() if role.startswith("worker")]
 
 
 def run_once(users: int, workers: int) -> tuple[dict[str, Any], int]:
