@@ -269,7 +269,7 @@ class Turnstile:
             gap_ns = LONG_GAP_NS  # the controller knows of more than it can meet
         else:
             covered_ns = self._covered_ns - self.told_ns
-            gap_ns = min(max(GAP_NS, covered_ns // 3), LONG_GAP_NS)
+            gap_ns = min(max(GAP_NS, covered_ns // 2), LONG_GAP_NS)
         return self.told_ns + gap_ns
 
     def _weigh(self, at_ns: int) -> None:
