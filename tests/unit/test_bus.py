@@ -12,6 +12,8 @@ import zmq
 
 from amoc import bus, ear, messages
 from amoc.bus import Child, Envelope, Parent
+from amoc.bus import child as child_end
+from amoc.bus import parent as parent_end
 from amoc.errors import PeerError
 from amoc.messages import CrashSeen, Go, Hello, Note, Started, Stopped, StopUsers
 
@@ -46,8 +48,8 @@ class Family:
             if command is not None:
                 self.obeyed[child.name].append(command)
 
-    def bear(self, name: str) -> Child:
-        child = self.children[name] = Child(self.context, self.directory, name)
+    def bear(self, name: str, at_crowded=None) -> Child:
+        child = self.children[name] = Child(self.context, self.directory, name, at_crowded)
         self.obeyed[name] = []
         return child
 
@@ -101,13 +103,13 @@ def test_a_child_that_nobody_expects_waits_in_vain_until_its_deadline(family):
 
 def test_a_child_may_be_there_before_it_is_expected(family, monkeypatch):
     child = family.bear("w0.1")
-    send, said = bus._send, []
+    send, said = child_end._send, []
 
     def noting(socket, data):
         said.append(data)
-        send(socket, data)
+        return send(socket, data)
 
-    monkeypatch.setattr(bus, "_send", noting)
+    monkeypatch.setattr(child_end, "_send", noting)
     joining = gevent.spawn(child.join, DEADLINE_S)
     wait(lambda: len(said) >= 2)
     family.parent.expect("w0.1")
@@ -116,11 +118,13 @@ def test_a_child_may_be_there_before_it_is_expected(family, monkeypatch):
 
 
 def test_a_child_that_is_not_heard_says_hello_at_its_pauses_only(family, monkeypatch):
-    monkeypatch.setattr(bus, "HELLO_S", 1000.0)
+    monkeypatch.setattr(child_end, "HELLO_S", 1000.0)
     monkeypatch.setattr(ear, "TICK_S", 0.001)
     child = family.bear("w7")
-    send, said = bus._send, []
-    monkeypatch.setattr(bus, "_send", lambda socket, data: said.append(data) or send(socket, data))
+    send, said = child_end._send, []
+    monkeypatch.setattr(
+        child_end, "_send", lambda socket, data: said.append(data) or send(socket, data)
+    )
     with pytest.raises(PeerError):
         child.join(0.05)
     assert len(said) == 1
@@ -190,7 +194,7 @@ def drop(family, monkeypatch, numbers):
     ids=lambda lost: "-".join(map(str, lost)),
 )
 def test_a_dropped_command_arrives_late_in_order_and_once(family, monkeypatch, lost):
-    monkeypatch.setattr(bus, "RESEND_NS", 50_000_000)
+    monkeypatch.setattr(parent_end, "RESEND_NS", 50_000_000)
     family.join("w0.1")
     drop(family, monkeypatch, lost)
     commands = numbered(8)
@@ -203,7 +207,7 @@ def test_a_dropped_command_arrives_late_in_order_and_once(family, monkeypatch, l
 
 
 def test_a_gap_is_reported_once_however_much_came_behind_it(family, monkeypatch):
-    monkeypatch.setattr(bus, "RESEND_NS", 50_000_000)
+    monkeypatch.setattr(parent_end, "RESEND_NS", 50_000_000)
     family.join("w0.1")
     drop(family, monkeypatch, [4])
     commands = numbered(50)
@@ -228,7 +232,7 @@ def test_what_is_acknowledged_is_kept_no_longer(family):
 
 
 def test_a_child_that_does_not_acknowledge_is_broken_in_the_end(family, monkeypatch):
-    monkeypatch.setattr(bus, "MOST_UNACKED", 10)
+    monkeypatch.setattr(parent_end, "MOST_UNACKED", 10)
     family.parent.expect("w0.1")
     for command in numbered(10):
         family.parent.send("w0.1", command)
@@ -269,9 +273,9 @@ def test_a_parent_can_tell_how_many_commands_a_child_has_not_acknowledged(family
 def test_what_is_published_again_at_once_is_bounded_and_all_arrives(
     family, monkeypatch, most, most_bytes
 ):
-    monkeypatch.setattr(bus, "RESEND_NS", 10_000_000)
-    monkeypatch.setattr(bus, "MOST_RESENT", most)
-    monkeypatch.setattr(bus, "MOST_RESENT_BYTES", most_bytes)
+    monkeypatch.setattr(parent_end, "RESEND_NS", 10_000_000)
+    monkeypatch.setattr(parent_end, "MOST_RESENT", most)
+    monkeypatch.setattr(parent_end, "MOST_RESENT_BYTES", most_bytes)
     family.join("w0.1")
     drop(family, monkeypatch, range(2, 102))
     resend, resent = Parent._resend_to, []
@@ -362,7 +366,7 @@ def test_reports_may_be_made_where_waiting_is_forbidden(family):
 
 def test_an_urgent_report_does_not_wait_for_company_and_takes_what_gathered(family, monkeypatch):
     child = family.join("w0.1")
-    monkeypatch.setattr(bus, "BATCH_S", 1000.0)
+    monkeypatch.setattr(child_end, "BATCH_S", 1000.0)
     child.report(Started(0, 1))
     child.report_urgent(Started(0, 2))
     wait(lambda: family.reported("w0.1", Started))
@@ -395,7 +399,7 @@ def test_a_lost_batch_of_reports_is_told(family):
 
 
 def test_a_full_line_of_reports_makes_the_reporter_wait_and_loses_none(family, monkeypatch):
-    monkeypatch.setattr(bus, "MOST_REPORTS", 10)
+    monkeypatch.setattr(child_end, "MOST_REPORTS", 10)
     child = family.join("w0.1")
     records = numbered(1000)
     most = 0
@@ -411,16 +415,18 @@ def test_flush_is_true_when_all_is_handed_over_and_false_at_its_deadline(family,
     child = family.join("w0.1")
     child.report(Go())
     assert child.flush(DEADLINE_S) is True
-    monkeypatch.setattr(bus, "_send", lambda socket, data: gevent.sleep(1000))
+    monkeypatch.setattr(child_end, "_send", lambda socket, data: gevent.sleep(1000))
     child.report(Go())
     assert child.flush(0.01) is False
 
 
 def test_a_child_that_holds_too_much_back_is_crowded_until_it_has_left(family, monkeypatch):
-    monkeypatch.setattr(bus, "MOST_HELD_BYTES", 100)
+    monkeypatch.setattr(child_end, "MOST_HELD_BYTES", 100)
     child = family.join("w0.1")
-    send, open_again = bus._send, gevent.event.Event()
-    monkeypatch.setattr(bus, "_send", lambda socket, data: open_again.wait() and send(socket, data))
+    send, open_again = child_end._send, gevent.event.Event()
+    monkeypatch.setattr(
+        child_end, "_send", lambda socket, data: open_again.wait() and send(socket, data)
+    )
     assert not child.crowded()
     records = numbered(50)
     for record in records:
@@ -430,6 +436,109 @@ def test_a_child_that_holds_too_much_back_is_crowded_until_it_has_left(family, m
     wait(lambda: not child.crowded())
     wait(lambda: len(family.reported("w0.1", Started)) == 50)
     assert family.reported("w0.1", Started) == records
+
+
+@pytest.fixture
+def stuck(monkeypatch):
+    """While it is not set, ZeroMQ has no room for reports."""
+    send, room = child_end._send, gevent.event.Event()
+    monkeypatch.setattr(child_end, "_send", lambda *given: room.is_set() and send(*given))
+    yield room
+    room.set()
+
+
+def test_a_crowded_child_drops_what_only_informs_and_says_how_much(family, monkeypatch, stuck):
+    monkeypatch.setattr(child_end, "MOST_HELD_BYTES", 300)
+    stuck.set()
+    child = family.join("w0.1")
+    stuck.clear()
+    records = numbered(50)
+    for record in records:
+        child.report_urgent(record)
+        child.report_nowait(Note("info", "x"))
+    assert child.crowded()
+    stuck.set()
+    wait(lambda: len(family.reported("w0.1", Started)) == 50)
+    assert family.reported("w0.1", Started) == records
+    child.report(Go())
+    wait(lambda: family.reported("w0.1", Go))
+    notes = [note.text for note in family.reported("w0.1", Note)]
+    informed = notes.count("x")
+    assert 0 < informed < 50
+    assert [note for note in notes if note != "x"] == [
+        f"{50 - informed} notes of w0.1 are dropped: too many at once"
+    ]
+
+
+def test_who_can_wait_waits_for_room_but_not_for_ever(family, monkeypatch, stuck):
+    monkeypatch.setattr(child_end, "MOST_HELD_BYTES", 100)
+    monkeypatch.setattr(child_end, "ROOM_S", 0.01)
+    stuck.set()
+    child = family.join("w0.1")
+    stuck.clear()
+    for record in numbered(50):
+        child.report(record)
+    child.report(Note("info", "dropped"))
+    assert child.crowded()
+    assert not child.room.is_open
+    assert child._dropped == 1
+    stuck.set()
+    assert child.room.wait(DEADLINE_S)
+    wait(lambda: len(family.reported("w0.1", Started)) == 50)
+
+
+def test_a_child_whose_parent_takes_nothing_is_crowded_however_little_it_holds(
+    family, monkeypatch, stuck
+):
+    monkeypatch.setattr(child_end, "STALL_NS", 1_000_000)
+    told = []
+    family.parent.expect("w0.1")
+    child = family.bear("w0.1", told.append)
+    stuck.set()
+    child.join(DEADLINE_S)
+    assert child.flush(DEADLINE_S)
+    stuck.clear()
+    child.report(Go())
+    wait(child.crowded)
+    stuck.set()
+    wait(lambda: not child.crowded())
+    wait(lambda: family.reported("w0.1", Go))
+    assert told == [True, False]
+
+
+def test_children_of_a_parent_that_is_crowded_itself_have_no_room_until_it_is_over(family):
+    early = family.join("w0.1")
+    family.parent.expect("w9.1")  # nobody has heard of it yet
+    family.parent.hold(True)
+    wait(lambda: not early.room.is_open)
+    late = family.join("w0.2")
+    wait(lambda: not late.room.is_open)
+    assert not early.crowded()
+    early.report(Go())
+    wait(lambda: family.reported("w0.1", Go))
+    family.parent.send("w0.1", Go())
+    family.parent.hold(False)
+    for child in (early, late):
+        assert child.room.wait(DEADLINE_S)
+    assert family.obeyed == {"w0.1": [Go()], "w0.2": []}
+    assert family.join("w9.1").room.is_open
+
+
+def test_a_child_that_heard_of_holding_before_its_welcome_joins_all_the_same(family, monkeypatch):
+    monkeypatch.setattr(parent_end, "RESEND_NS", 50_000_000)
+    family.parent.hold(True)
+    drop(family, monkeypatch, [1])
+    child = family.join("w0.1")
+    wait(lambda: not child.room.is_open)
+
+
+def test_holding_does_not_reach_a_child_that_is_broken(family, monkeypatch):
+    monkeypatch.setattr(parent_end, "MOST_UNACKED", 3)
+    family.parent.expect("w0.1")
+    for command in numbered(3):
+        family.parent.send("w0.1", command)
+    family.parent.hold(True)
+    assert family.parent.backlog("w0.1") == 3
 
 
 def test_much_that_is_reported_at_once_travels_in_pieces(family):
