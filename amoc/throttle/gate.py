@@ -39,6 +39,7 @@ TURN_NS = 2 * MS_NS
 LULL_NS = 1_500 * US_NS
 BUSY_NS = 500 * US_NS
 """Between two slots, below which it pays to wait for company."""
+STAY_BUSY_NS = 200 * MS_NS
 _WEIGH_NS = 20 * MS_NS
 PAUSED_NS = 20 * MS_NS
 """While the run is paused, how often is looked whether it still is."""
@@ -87,6 +88,7 @@ class Gate:
         self._alarm_ns = NEVER_NS
         self._rung_ns = 0
         self._lull_ns = 0
+        self._busy_until_ns = 0
         self._weighed_ns = 0
         self._passed = 0
         self._ringing = False
@@ -301,8 +303,10 @@ class Gate:
             self._ringing, self._working = False, None
             self._rung_ns = now_ns
             if now_ns - self._weighed_ns > _WEIGH_NS:
-                busy = self._passed * BUSY_NS > now_ns - self._weighed_ns
-                self._lull_ns = LULL_NS if busy else 0
+                # A worker may get all slots for a while, and then none while others do.
+                if self._passed * BUSY_NS > now_ns - self._weighed_ns:
+                    self._busy_until_ns = now_ns + STAY_BUSY_NS
+                self._lull_ns = LULL_NS if now_ns < self._busy_until_ns else 0
                 self._weighed_ns, self._passed = now_ns, 0
             self._set_alarm()
         if self._closing:

@@ -17,14 +17,12 @@ from math import inf
 from typing import Any
 
 from amoc.errors import ScenarioError
-from amoc.stages import Stages, parse_profile
+from amoc.stages import MOST_RATE, Stages, parse_profile
 from amoc.throttle.profiles import Constant, Line, Profile, Ramps, Sine, Steps, ramps_of
 from amoc.timing import S_NS
 
 __all__ = ["build", "check_interval", "check_name", "check_rate", "check_seconds"]
 
-MOST_PER_S = 1_000_000
-"""Slots a second beyond which a rate is no limit but a mistake; ``inf`` is the word for none."""
 MOST_STEPS = 10_000
 LONGEST_S = 1e8
 SHORTEST_PERIOD_S = 1.0
@@ -56,13 +54,13 @@ def check_rate(name: str, value: Any, interval_s: float, *, finite: bool = False
     Raises:
         ScenarioError: It is none.
     """
-    most = MOST_PER_S * interval_s if interval_s else MOST_PER_S
+    most = MOST_RATE * interval_s if interval_s else MOST_RATE
     limit = "below infinity" if finite else "0 or more (infinity for no limit)"
     if not _number(value) or value < 0 or (finite and value == inf):
         raise ScenarioError(f"throttle {name}: a rate must be {limit}, but is {value!r}")
     if most < value < inf:
         raise ScenarioError(
-            f"throttle {name}: a rate must be at most {MOST_PER_S}/s (or infinity), but is"
+            f"throttle {name}: a rate must be at most {MOST_RATE}/s (or infinity), but is"
             f" {value!r} per {interval_s:g} s"
         )
     return float(value)
