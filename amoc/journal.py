@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from amoc.errors import ResourceError
-from amoc.settings import HIDDEN, is_secret
+from amoc.secrecy import hide
 from amoc.timing import S_NS, US_NS, now_ns
 
 _OF_SETTINGS = ("values", "settings", "sources")
@@ -125,22 +125,15 @@ class Journal:
             )
 
 
-def plain(value: Any, of_settings: bool = False) -> Any:
-    """`value` as JSON knows it, without secrets.
-
-    Args:
-        value: What is to be written; what JSON has no type for becomes text.
-        of_settings: Whether the names in it are names of settings.
-    """
+def plain(value: Any) -> Any:
+    """`value` as JSON knows it, without secrets; what JSON has no type for becomes text."""
     if isinstance(value, Mapping):
         return {
-            str(name): HIDDEN
-            if of_settings and is_secret(str(name))
-            else plain(one, of_settings or name in _OF_SETTINGS)
+            str(name): plain(hide(one) if name in _OF_SETTINGS else one)
             for name, one in value.items()
         }
     if isinstance(value, list | tuple | set | frozenset):
-        return [plain(one, of_settings) for one in value]
+        return [plain(one) for one in value]
     if isinstance(value, float) and not isfinite(value):
         return str(value)
     if value is None or isinstance(value, str | int | float):

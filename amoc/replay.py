@@ -3,14 +3,18 @@
 The journal's ``run`` record holds the whole plan (ids, seed, stages, rates, durations, raw
 settings of every source), what the scenario file looked like, and on how many workers it ran. The
 plan made of it is the same one, with the commands that were given during the run at their times.
-Secrets are not in the journal, so they must be given again.
+
+Secrets are not in the journal: a setting that has one in its value, at any depth, must be given
+again as a whole. What else may make the run another one is said where it can be seen in the
+journal; what cannot, such as how fast a server answers, is in docs/control.md.
 """
 
 from __future__ import annotations
 
 import hashlib
 import platform
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +26,7 @@ from amoc.journal import plain, read
 from amoc.messages import Loaded
 from amoc.rundir import RunDirectory
 from amoc.scenario import is_path
-from amoc.settings import HIDDEN, is_secret
+from amoc.secrecy import holds_hidden
 from amoc.sources import PREFIX
 from amoc.stages import Stages
 
@@ -31,6 +35,7 @@ SOURCE = "replay"
 _ONLY_ASKS = ("status", "users")
 
 _Source = tuple[str, Mapping[str, Any], bool]
+_Command = tuple[float, str, Mapping[str, Any]]
 
 
 def record_of(plan: RunPlan, loaded: Loaded | None, run_id: str) -> dict[str, Any]:
@@ -141,16 +146,25 @@ def prepare(
         warn(line)
     timeline = [*plan.timeline, *commands_of(entries, warn)]
     timeline.sort(key=lambda one: one[0])
-    secrets = _secrets_again(record, plan, timeline, given, environment)
+    at_start, later = _hidden_at_start(record, plan), _hidden_later(timeline)
+    again = _given_again(record, at_start | set(later), given, environment)
+    for name in sorted(later):
+        if later[name] > 1 or name in at_start:
+            warn(f"secret {name} was changed during that run, and is now the same throughout")
+    if cut_short := _cut_short(entries):
+        warn(cut_short)
     pinned = {"workers": record["workers"]} if record.get("workers") else {}
     sources: list[_Source] = [
         ("--set", dict(given), True),
-        *((label, _without_hidden(values), strict) for label, values, strict in plan.sources),
-        (PREFIX + "{name}", secrets, False),
+        (PREFIX + "{name}", {name: again[name] for name in at_start if name in again}, False),
+        *(
+            (label, _without_hidden(record, values), strict)
+            for label, values, strict in plan.sources
+        ),
         ("the run that is replayed", pinned, False),
     ]
-    again = [_revealed(one, {**secrets, **given}) for one in timeline]
-    return replace(plan, sources=sources, timeline=again)
+    revealed = [_revealed(one, {**again, **given}) for one in timeline]
+    return replace(plan, sources=sources, timeline=revealed)
 
 
 def commands_of(
@@ -195,20 +209,70 @@ def differences(record: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def _secrets_again(
+def _cut_short(entries: Iterable[Mapping[str, Any]]) -> str:
+    """How that run ended otherwise than by its plan and its commands; empty when it did not."""
+    end = next((one for one in entries if one["kind"] == "end"), None)
+    if end is None:
+        how = "has no end in its journal"
+    elif end.get("verdict") in ("failed", "interrupted"):
+        how = f"has {'failed' if end['verdict'] == 'failed' else 'been interrupted'}"
+    else:
+        return ""
+    return f"that run {how}; this one ends as its plan and its commands say"
+
+
+def _hidden_at_start(record: Mapping[str, Any], plan: RunPlan) -> set[str]:
+    """The settings whose value at the start is not known, for there is something hidden in it."""
+    found: set[str] = set()
+    decided: set[str] = set()
+    for _, values, _ in plan.sources:  # strongest first, and a table before what is outside of it
+        tables = _tables(record, values)
+        own = tables.get(_name(record), {})
+        rest = {name: value for name, value in values.items() if name not in tables}
+        for name, value in [*own.items(), *rest.items()]:
+            if name not in decided and holds_hidden(value):
+                found.add(name)
+            decided.add(name)
+    return found
+
+
+def _hidden_later(timeline: Iterable[_Command]) -> Counter[str]:
+    """The settings that commands gave a value with something hidden in it, and how often."""
+    return Counter(
+        name
+        for _, _, arguments in timeline
+        for name, value in _values_of(arguments).items()
+        if holds_hidden(value)
+    )
+
+
+def _tables(record: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """The values that are no settings but a scenario's table, see `amoc.engine.supervisor`."""
+    declared = record.get("settings") or ()
+    return {
+        name: value
+        for name, value in values.items()
+        if isinstance(value, Mapping) and name not in declared
+    }
+
+
+def _name(record: Mapping[str, Any]) -> str:
+    """The name of the scenario that was run."""
+    source = str(record["scenario"]["source"])
+    return Path(source).stem if is_path(source) else source
+
+
+def _given_again(
     record: Mapping[str, Any],
-    plan: RunPlan,
-    timeline: Sequence[tuple[float, str, Mapping[str, Any]]],
+    hidden: set[str],
     given: Mapping[str, str],
     environment: Mapping[str, str],
 ) -> dict[str, str]:
-    """The secrets that the journal hides, from the environment.
+    """The values of hidden settings, from the environment.
 
     Raises:
         UsageError: A setting of the scenario stays unknown; all of them are named.
     """
-    hidden = {name for _, values, _ in plan.sources for name in _hidden(values)}
-    hidden |= {name for _, _, arguments in timeline for name in _hidden(arguments)}
     known = {name.upper(): value for name, value in environment.items()}
     found = {
         name: known[PREFIX + name.upper()] for name in hidden if PREFIX + name.upper() in known
@@ -223,31 +287,32 @@ def _secrets_again(
     return found
 
 
-def _hidden(values: Mapping[str, Any]) -> Iterable[str]:
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _hidden(value)
-        elif value == HIDDEN and is_secret(name):
-            yield name
-
-
-def _without_hidden(values: Mapping[str, Any]) -> dict[str, Any]:
+def _without_hidden(record: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """`values` without the settings that are not known as a whole."""
+    tables = _tables(record, values)
     return {
-        name: _without_hidden(value) if isinstance(value, Mapping) else value
+        name: {key: one for key, one in value.items() if not holds_hidden(one)}
+        if name in tables
+        else value
         for name, value in values.items()
-        if not (value == HIDDEN and is_secret(name))
+        if name in tables or not holds_hidden(value)
     }
 
 
-def _revealed(
-    command: tuple[float, str, Mapping[str, Any]], secrets: Mapping[str, Any]
-) -> tuple[float, str, dict[str, Any]]:
-    t_s, name, arguments = command
+def _values_of(arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The settings that a command is to change."""
     values = arguments.get("values")
-    if not isinstance(values, Mapping):
+    return values if isinstance(values, Mapping) else {}
+
+
+def _revealed(command: _Command, secrets: Mapping[str, Any]) -> tuple[float, str, dict[str, Any]]:
+    """`command` with the values that were hidden."""
+    t_s, name, arguments = command
+    values = _values_of(arguments)
+    if not any(map(holds_hidden, values.values())):
         return t_s, name, dict(arguments)
     again = {
-        one: secrets.get(one, value) if one in _hidden(values) else value
+        one: secrets.get(one, value) if holds_hidden(value) else value
         for one, value in values.items()
     }
     return t_s, name, {**arguments, "values": again}

@@ -9,7 +9,6 @@ this process, and what is forked from it.
 
 from __future__ import annotations
 
-import re
 import sys
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,13 +17,13 @@ from typing import Any, Generic, NamedTuple, TypeVar, cast
 
 from pydantic import TypeAdapter, ValidationError
 
+from amoc import secrecy
 from amoc.errors import Error, ScenarioError, SettingError
+from amoc.secrecy import shown
 
 __all__ = ["Setting", "get", "setting"]
 
 T = TypeVar("T")
-
-_SECRET = re.compile(r"password|passwd|secret|token|(^|_)key$")
 
 
 class _Missing:
@@ -36,7 +35,6 @@ MISSING: Any = _Missing()
 DEFAULT = "default"
 UPDATE = "update"
 """The source of a value that was changed during the run."""
-HIDDEN = "(hidden)"
 
 
 class Setting(Generic[T]):
@@ -270,25 +268,16 @@ def resolve(settings: Iterable[Setting[Any]], sources: Sequence[Source]) -> dict
 def _refused(name: str, raw: object, error: Exception, label: str) -> str:
     """Why `raw` cannot be the value of setting `name`."""
     reason = str(error) if isinstance(error, ValueError) else f"makes its check raise {error!r}"
+    if secrecy.tells(reason, name, raw):
+        reason = f"must pass its check, which raises {type(error).__name__}"
     return f"{name} {' '.join(reason.split())}, but is {shown(name, raw)} (from {label})"
 
 
-def is_secret(name: str) -> bool:
-    """Whether the setting's name says that its value must not be shown."""
-    return bool(_SECRET.search(name))
-
-
 def as_text(name: str, resolved: Value) -> str:
-    """A resolved value for people; a secret that somebody has set stays one."""
-    value = resolved.value
-    if is_secret(name) and resolved.source != DEFAULT:
-        return HIDDEN
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def shown(name: str, value: object) -> str:
-    """`value` for a message."""
-    return HIDDEN if is_secret(name) else repr(value)
+    """A resolved value for people, without secrets; a secret's default stands in the scenario."""
+    if secrecy.is_secret(name):
+        return str(resolved.value) if resolved.source == DEFAULT else secrecy.HIDDEN
+    return secrecy.as_text(resolved.value)
 
 
 def apply(values: Mapping[str, Value]) -> None:
@@ -353,9 +342,12 @@ def apply_update(values: Mapping[str, object], tell: bool = True) -> list[str]:
             try:
                 one.update(old, changed[one.name])
             except Exception as error:  # the scenario's code
+                value, why = changed[one.name], repr(error)
+                if any(secrecy.tells(why, one.name, each) for each in (old, value)):
+                    why = type(error).__name__
                 problems.append(
-                    f"{one.name} is {shown(one.name, changed[one.name])} now, but its update"
-                    f" function raised {error!r}"
+                    f"{one.name} is {shown(one.name, value)} now, but its update function raised"
+                    f" {why}"
                 )
     return problems
 

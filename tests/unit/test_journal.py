@@ -152,6 +152,23 @@ def test_secrets_of_settings_are_never_written(path):
     assert entry["throttles"] == [{"tokens_waiting": 3}]
 
 
+def test_secrets_within_the_value_of_a_setting_are_never_written(path):
+    journal = Journal(path)
+    accounts = [{"user": "a", "Password": "s3cret"}]
+    values = {"accounts": accounts, "as_text": json.dumps(accounts), "rooms": ["a"]}
+    journal.write("command", arguments={"values": values})
+    journal.write("run", plan={"sources": [["amoc.toml", {"chat": values}, True]]})
+    command, run = read(path)
+    assert "s3cret" not in path.read_text()
+    hidden = [{"user": "a", "Password": "(hidden)"}]
+    assert command["arguments"]["values"] == {
+        "accounts": hidden,
+        "as_text": json.dumps(hidden),
+        "rooms": ["a"],
+    }
+    assert run["plan"]["sources"][0][1]["chat"]["accounts"] == hidden
+
+
 ANYTHING = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.binary()),
     lambda inner: st.one_of(st.lists(inner), st.dictionaries(st.text(), inner), st.tuples(inner)),

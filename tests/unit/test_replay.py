@@ -100,7 +100,7 @@ def ran(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("chat.py").write_text("def start(user_id): pass\n")
 
-    def ran(*entries, plan=PLAN, loaded=Loaded) -> RunDirectory:
+    def ran(*entries, plan=PLAN, loaded=Loaded, end="ok") -> RunDirectory:
         directory = RunDirectory(tmp_path / "run")
         directory.path.mkdir()
         journal = Journal(directory.journal)
@@ -108,6 +108,8 @@ def ran(tmp_path, monkeypatch):
         journal.begin(0)
         for t_s, fields in entries:
             journal.write("command", when_ns=int(t_s * 1e9), **fields)
+        if end:
+            journal.write("end", verdict=end, exit_code=0, message="")
         journal.close()
         return directory
 
@@ -147,9 +149,9 @@ def test_settings_keep_their_order_and_secrets_are_those_given_again(ran):
     plan = prepare(ran(), SECRETS, {}, nobody)
     assert plan.sources == [
         ("--set", SECRETS, True),
+        ("AMOC_{name}", {}, False),
         ("--set", {"repeat_num": "inf"}, True),
         ("amoc.toml", {"chat": {"mode": "x"}, "rate": 5}, True),
-        ("AMOC_{name}", {}, False),
         ("the run that is replayed", {"workers": 2}, False),
     ]
 
@@ -157,7 +159,7 @@ def test_settings_keep_their_order_and_secrets_are_those_given_again(ran):
 def test_secrets_may_come_from_the_environment(ran):
     environment = {"AMOC_XMPP_PASSWORD": "x", "amoc_api_key": "y", "AMOC_RATE": "9"}
     plan = prepare(ran(), {}, environment, nobody)
-    assert plan.sources[3] == ("AMOC_{name}", {"xmpp_password": "x", "api_key": "y"}, False)
+    assert plan.sources[1] == ("AMOC_{name}", {"xmpp_password": "x", "api_key": "y"}, False)
 
 
 def test_secrets_that_are_missing_are_all_named(ran):
@@ -172,7 +174,111 @@ def test_secrets_that_are_missing_are_all_named(ran):
 def test_a_secret_that_no_setting_needs_is_not_missed(ran):
     sources = [("AMOC_{name}", {"deploy_token": "s3cret"}, False)]
     plan = prepare(ran(plan=replace(PLAN, sources=sources)), {}, {}, nobody)
-    assert plan.sources[1] == ("AMOC_{name}", {}, False)
+    assert plan.sources[2] == ("AMOC_{name}", {}, False)
+
+
+NESTED = {
+    "a list of tables": [{"user": "a", "password": "s3cret"}],
+    "a table of tables": {"alice": {"password": "s3cret"}},
+    "JSON": '[{"user": "a", "password": "s3cret"}]',
+    "broken JSON": "[{'user': 'a', 'password': 's3cret'}]",
+}
+ACCOUNTS = '[{"user": "a", "password": "again"}]'
+
+
+class LoadedAccounts(Loaded):
+    """The scenario has a setting with secrets in its value."""
+
+    settings = (("accounts", "(hidden)", "amoc.toml", "", ""), ("rate", "5", "default", "", ""))
+
+
+@pytest.mark.parametrize("value", NESTED.values(), ids=NESTED)
+@pytest.mark.parametrize("in_table", [False, True])
+def test_a_setting_with_a_secret_in_it_is_given_again_as_a_whole(ran, value, in_table):
+    values = {"accounts": value, "rate": 5}
+    values = {"chat": values} if in_table else values
+    directory = ran(
+        plan=replace(PLAN, sources=[("amoc.toml", values, True)]), loaded=LoadedAccounts
+    )
+    assert "s3cret" not in directory.journal.read_text()
+    with pytest.raises(UsageError, match=r"again: --set accounts=… or AMOC_ACCOUNTS$"):
+        prepare(directory, {}, {}, nobody)
+    left = {"chat": {"rate": 5}} if in_table else {"rate": 5}
+    found = prepare(directory, {"accounts": ACCOUNTS}, {}, nobody)
+    assert found.sources[0] == ("--set", {"accounts": ACCOUNTS}, True)
+    assert found.sources[2] == ("amoc.toml", left, True)
+    found = prepare(directory, {}, {"AMOC_ACCOUNTS": ACCOUNTS}, nobody)
+    assert found.sources[1] == ("AMOC_{name}", {"accounts": ACCOUNTS}, False)
+
+
+@pytest.mark.parametrize("value", NESTED.values(), ids=NESTED)
+def test_a_secret_within_a_value_that_was_set_during_the_run_is_given_again(ran, value):
+    directory = ran(
+        (1.0, command("set", {"values": {"accounts": value, "rate": "7"}})),
+        plan=replace(PLAN, sources=[("amoc.toml", {"accounts": []}, True)]),
+        loaded=LoadedAccounts,
+    )
+    with pytest.raises(UsageError, match=r"again: --set accounts=… or AMOC_ACCOUNTS$"):
+        prepare(directory, {}, {}, nobody)
+    found = prepare(directory, {}, {"AMOC_ACCOUNTS": ACCOUNTS}, nobody)
+    assert found.timeline == [(1.0, "set", {"values": {"accounts": ACCOUNTS, "rate": "7"}})]
+    assert found.sources[1:3] == [  # what it was at the start is known
+        *(("AMOC_{name}", {}, False), ("amoc.toml", {"accounts": []}, True))
+    ]
+
+
+def test_a_hidden_value_that_a_stronger_one_has_overruled_is_not_missed(ran):
+    weak = {"accounts": [{"password": "s3cret"}], "other": {"accounts": [{"password": "s3cret"}]}}
+    sources = [("--set", {"accounts": "[]"}, True), ("amoc.toml", weak, True)]
+    plan = prepare(ran(plan=replace(PLAN, sources=sources), loaded=LoadedAccounts), {}, {}, nobody)
+    assert plan.sources[2:4] == [
+        *(("--set", {"accounts": "[]"}, True), ("amoc.toml", {"other": {}}, True))
+    ]
+
+
+def test_a_value_given_again_goes_before_the_weaker_ones_that_are_known(ran):
+    sources = [
+        ("--set", {"accounts": '[{"password": "s3cret"}]'}, True),
+        ("amoc.toml", {"accounts": []}, True),
+    ]
+    directory = ran(plan=replace(PLAN, sources=sources), loaded=LoadedAccounts)
+    plan = prepare(directory, {}, {"AMOC_ACCOUNTS": ACCOUNTS}, nobody)
+    have = [label for label, values, _ in plan.sources if "accounts" in values]
+    assert have == ["AMOC_{name}", "amoc.toml"]
+
+
+def test_the_table_of_another_scenario_is_nobodys_business(ran):
+    sources = [("amoc.toml", {"other": {"api_key": "s3cret", "mode": "x"}}, True)]
+    plan = prepare(ran(plan=replace(PLAN, sources=sources)), {}, {}, nobody)
+    assert plan.sources[2] == ("amoc.toml", {"other": {"mode": "x"}}, True)
+
+
+def test_a_secret_that_was_changed_during_the_run_is_said_to_be_one_now(ran):
+    values = {"xmpp_password": "s3cret"}
+    entries = [(1.0, command("set", {"values": values})), (2.0, command("set", {"values": values}))]
+    told = []
+    prepare(ran(*entries, plan=replace(PLAN, sources=[])), SECRETS, {}, told.append)
+    assert told == [
+        "secret xmpp_password was changed during that run, and is now the same throughout"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("end", "said"),
+    [
+        ("failed", "has failed"),
+        ("interrupted", "has been interrupted"),
+        (None, "has no end in its journal"),
+    ],
+)
+def test_a_run_that_was_cut_short_is_told(ran, end, said):
+    told = []
+    prepare(ran(end=end), SECRETS, {}, told.append)
+    assert told == [f"that run {said}; this one ends as its plan and its commands say"]
+
+
+def test_a_run_that_was_stopped_is_not_cut_short(ran):
+    prepare(ran(end="stopped"), SECRETS, {}, nobody)
 
 
 def test_a_secret_that_was_set_during_the_run_is_set_to_what_is_given_again(ran):
@@ -216,9 +322,10 @@ def test_a_scenario_that_has_changed_is_told(ran):
 def test_other_versions_are_told(ran):
     directory = ran(plan=replace(PLAN, sources=[]))
     text = directory.journal.read_text()
-    record = json.loads(text)
+    line, rest = text.split("\n", 1)
+    record = json.loads(line)
     record["amoc"], record["python"] = "0.0.0", "2.7"
-    directory.journal.write_text(json.dumps(record) + "\n")
+    directory.journal.write_text(f"{json.dumps(record)}\n{rest}")
     told = []
     prepare(directory, {}, {}, told.append)
     assert told[0].startswith("that run was made with amoc 0.0.0, this one is with ")

@@ -1,0 +1,160 @@
+"""Which values are secret, and what is shown instead of them. Pure.
+
+A name says so: of a setting, of a key of a table, of a field of a record, at any depth. A text that
+is JSON is looked into as well, for lists and tables are given in that form on the command line.
+Whatever is shown, written or put into a message goes through here first.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel
+
+HIDDEN = "(hidden)"
+MOST_DEPTH = 64
+"""Values that lie deeper are hidden without being looked at."""
+SHORTEST = 3
+"""Characters of a secret that is looked for in a text; shorter ones are in every text."""
+_SECRET = re.compile(r"(?i:password|passwd|secret|token|(^|[_.\- ])key$)|[a-z0-9]Key$")
+_WORD = re.compile(r"[\w.\-]+")
+
+
+def is_secret(name: object) -> bool:
+    """Whether a name says that its value must not be shown."""
+    return bool(_SECRET.search(str(name)))
+
+
+def hide(value: Any, depth: int = 0) -> Any:
+    """`value` without its secrets: the same object where it has none."""
+    if isinstance(value, str):
+        return _hide_text(value, depth)
+    fields = fields_of(value)
+    items = fields.values() if fields is not None else _items(value)
+    if items is None:
+        return value
+    if depth >= MOST_DEPTH:
+        return HIDDEN
+    if fields is None:
+        hidden = [hide(one, depth + 1) for one in items]
+        return value if all(map(_same, hidden, items)) else hidden
+    by_name = {
+        str(name): HIDDEN if is_secret(name) else hide(one, depth + 1)
+        for name, one in fields.items()
+    }
+    # Two names may be one as text: 1 and "1".
+    same = len(by_name) == len(fields) and all(map(_same, by_name.values(), items))
+    return value if same else by_name
+
+
+def shown(name: str, value: object) -> str:
+    """`value`, called `name`, for a message."""
+    return HIDDEN if is_secret(name) else repr(hide(value))
+
+
+def as_text(value: object) -> str:
+    """`value` for people; as JSON where something in it is hidden."""
+    hidden = hide(value)
+    if hidden is value or isinstance(hidden, str):
+        return f"{hidden:g}" if isinstance(hidden, float) else str(hidden)
+    try:
+        return json.dumps(hidden, ensure_ascii=False, default=str)
+    except (TypeError, ValueError):  # a key that JSON does not know, or a value within itself
+        return HIDDEN
+
+
+def holds_hidden(value: Any) -> bool:
+    """Whether something was hidden in `value`, which came back from where it was written."""
+    if isinstance(value, str):
+        return value == HIDDEN or (_like_json(value) and HIDDEN in value)
+    if isinstance(value, Mapping):
+        return any(map(holds_hidden, value.values()))
+    return any(map(holds_hidden, _items(value) or ()))
+
+
+def tells(text: str, name: str, value: object) -> bool:
+    """Whether `text` has in it what is secret of `value`, which is called `name`."""
+    return any(len(one) >= SHORTEST and one in text for one in _secrets(name, value, False, 0))
+
+
+def fields_of(value: Any) -> Mapping[Any, Any] | None:
+    """The values of a mapping or a record by their names; None when `value` is neither."""
+    if isinstance(value, Mapping):
+        return value
+    if isinstance(value, BaseModel):
+        known = type(value).model_fields
+        return {name: one for name, one in value if name not in known or known[name].repr}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {
+            one.name: getattr(value, one.name, None)
+            for one in dataclasses.fields(value)
+            if one.repr
+        }
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        found: dict[str, Any] = value._asdict()
+        return found
+    return None
+
+
+def _items(value: Any) -> Sequence[Any] | None:
+    """The values of a list and the like; None when `value` is none."""
+    if isinstance(value, list | tuple):
+        return value
+    return list(value) if isinstance(value, set | frozenset) else None
+
+
+def _same(one: object, other: object) -> bool:
+    return one is other
+
+
+def _like_json(text: str) -> bool:
+    return text.lstrip()[:1] in ("[", "{")
+
+
+def _parsed(text: str) -> Any:
+    """What a text that looks like JSON says; None when it is none."""
+    try:
+        return json.loads(text, object_pairs_hook=_unique)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a name that is there twice would be looked at once")
+    return found
+
+
+def _hide_text(text: str, depth: int) -> str:
+    if not text or not _like_json(text):
+        return text
+    found = _parsed(text)
+    if found is None:  # broken: it cannot be told which part of it is meant
+        return HIDDEN if any(map(is_secret, _WORD.findall(text))) else text
+    hidden = hide(found, depth + 1)
+    return text if hidden is found else json.dumps(hidden, ensure_ascii=False)
+
+
+def _secrets(name: object, value: Any, secret: bool, depth: int) -> Iterator[str]:
+    """The texts of what is secret in `value`."""
+    secret = secret or is_secret(name)
+    if depth >= MOST_DEPTH:
+        return
+    if isinstance(value, str) and value and _like_json(value):
+        if secret:
+            yield value
+        value = _parsed(value)
+    fields = fields_of(value)
+    if fields is not None:
+        for key, one in fields.items():
+            yield from _secrets(key, one, secret, depth + 1)
+    elif (items := _items(value)) is not None:
+        for one in items:
+            yield from _secrets("", one, secret, depth + 1)
+    elif secret and value is not None:
+        yield str(value)
