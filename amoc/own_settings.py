@@ -9,7 +9,12 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator
 
 from amoc.settings import setting
+from amoc.stages import MOST_RATE
 from amoc.timing import parse_duration
+
+_MOST_PER_MINUTE = 60 * MOST_RATE
+_LEAST_MS = 1000 / MOST_RATE
+"""The same between two starts: user starts go through a throttle, which knows no higher rate."""
 
 
 def _duration_ms(raw: Any) -> Any:
@@ -25,17 +30,25 @@ def _duration_ms(raw: Any) -> Any:
     return raw
 
 
-def _at_least(least: float, what: str) -> Any:
-    def check(value: float | None) -> None:
-        if value is not None and not value >= least:
-            raise ValueError(f"must be at least {what}")
-
-    return check
+def _not_negative(value: float) -> None:
+    if not value >= 0:
+        raise ValueError("must be at least 0")
 
 
 def _up_to_a_day_ms(value: float) -> None:
     if not 0 <= value <= 86_400_000:
         raise ValueError("must be from 0 to 86400000 ms")
+    if value and value < _LEAST_MS:
+        raise ValueError(f"must be at least {_LEAST_MS:g} ms, or 0 for no limit")
+
+
+def _rate_per_minute(value: float | None) -> None:
+    if value is None:
+        return
+    if not value >= 1:
+        raise ValueError("must be at least 1/min")
+    if _MOST_PER_MINUTE < value < inf:
+        raise ValueError(f"must be at most {_MOST_PER_MINUTE}/min, or infinity for no limit")
 
 
 def _whole(value: float) -> None:
@@ -61,14 +74,14 @@ user_rate = setting(
     None,
     "User starts per minute over the whole run (infinity: no limit); rules over interarrival",
     type=float | None,
-    verify=_at_least(1, "1/min"),
+    verify=_rate_per_minute,
     update="free",
 )
 repeat_interval = setting(
     60_000.0,
     "Milliseconds that a user pauses between two runs of start(); 500ms and 60s work too",
     type=_Milliseconds,
-    verify=_at_least(0, "0"),
+    verify=_not_negative,
     update="free",
 )
 repeat_num = setting(

@@ -13,13 +13,11 @@ from typing import Any
 
 from amoc.engine import placement
 from amoc.engine.run import RunPlan
+from amoc.engine.start_rate import USER_RATE, first_rate
+from amoc.journal import plain
 from amoc.limits import RESERVED_FDS
-from amoc.settings import DEFAULT
 from amoc.stages import Leg, Stages, parse_profile
 from amoc.timing import S_NS
-
-USER_RATE = "user_rate"
-INTERARRIVAL = "interarrival"
 
 
 @dataclass(frozen=True)
@@ -52,33 +50,23 @@ class Host:
 
 def forecast(plan: RunPlan, host: Host) -> dict[str, Any]:
     """All that is known of the run before it runs, as JSON has it."""
-    started = plan.users if plan.stages is None else with_stages(plan.users, plan.stages)
     return {
         "scenario": plan.scenario,
         "comment": plan.comment,
         "seed": plan.seed,
         "settings": [dict(one) for one in host.settings],
-        "users": _users(started, host.workers),
+        "users": _users(plan.planned_ids, host.workers),
         "starts": _starts(plan, host),
         "stages": [] if plan.stages is None else [_stage(leg) for leg in plan.stages.legs()],
         "throttles": [_throttle(name, text) for name, text in sorted(plan.rates.items())],
         "commands": [
-            {"t_s": t_s, "name": name, "arguments": dict(arguments)}
+            {"t_s": t_s, "name": name, "arguments": plain(arguments)}
             for t_s, name, arguments in plan.timeline
         ],
         "descriptors": _descriptors(plan, host),
         "end": _end(plan, host),
         "open": _open(plan, host),
     }
-
-
-def with_stages(users: range, stages: Stages) -> range:
-    """All users that there are over the run: those of the start, and those that stages add.
-
-    Ids go on from the highest one; an id that was removed does not come back.
-    """
-    added = sum(max(0, floor(leg.target) - floor(leg.before)) for leg in stages.legs())
-    return range(users.start, users.stop + added)
 
 
 def _users(ids: range, workers: int) -> dict[str, Any]:
@@ -107,12 +95,7 @@ def _start_rate(plan: RunPlan, host: Host) -> tuple[float | Stages, str]:
     if USER_RATE in plan.rates:
         return parse_profile(plan.rates[USER_RATE], 60.0), f"--throttle {USER_RATE}"
     sources = {one["name"]: one["from"] for one in host.settings}
-    unset = all(sources.get(name, DEFAULT) == DEFAULT for name in (USER_RATE, INTERARRIVAL))
-    if plan.stages is not None and unset:
-        return inf, "--stages"
-    if host.user_rate is not None:
-        return host.user_rate, USER_RATE
-    return (60_000 / host.interarrival_ms if host.interarrival_ms else inf), INTERARRIVAL
+    return first_rate(plan.stages is not None, sources, host.interarrival_ms, host.user_rate)
 
 
 def _starts(plan: RunPlan, host: Host) -> dict[str, Any]:

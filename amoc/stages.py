@@ -22,8 +22,8 @@ __all__ = ["Leg", "Stage", "Stages", "parse_profile"]
 
 MOST_STAGES = 1_000
 MOST_COUNT = 1 << 32
-MOST_RATE = 10**9
-"""A second, as the highest rate that a throttle's text may ask for."""
+MOST_RATE = 10**6
+"""A second; a higher rate of a throttle is no limit but a mistake: ``inf`` is the word for none."""
 LONGEST_S = 1e8
 
 

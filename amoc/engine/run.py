@@ -54,12 +54,21 @@ class RunPlan:
         return max(len(self.users), self.stages.highest if self.stages is not None else 0)
 
     @property
-    def ids(self) -> range:
-        """The numbers that users can have: those of the plan, and room for more."""
+    def planned_ids(self) -> range:
+        """The numbers of all users of the plan: those of its start, and those that stages add.
+
+        Numbers go on from the highest one; that of a user who was removed does not come back.
+        """
         rises = 0
         for leg in self.stages.legs() if self.stages is not None else ():
             rises += max(0, ceil(leg.target) - floor(leg.before))
-        return range(self.users.start, self.users.stop + rises + ROOM_FOR_IDS)
+        return range(self.users.start, self.users.stop + rises)
+
+    @property
+    def ids(self) -> range:
+        """The numbers that users can have: those of the plan, and room for more."""
+        planned = self.planned_ids
+        return range(planned.start, planned.stop + ROOM_FOR_IDS)
 
 
 @dataclass(frozen=True)

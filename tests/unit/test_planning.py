@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from math import inf
 from pathlib import Path
 
@@ -12,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amoc.engine.run import RunPlan
-from amoc.planning import Host, forecast, with_stages
+from amoc.engine.run import ROOM_FOR_IDS, RunPlan
+from amoc.planning import Host, forecast
 from amoc.stages import Stages
 from amoc.view.forecast import parts
 
@@ -112,8 +113,21 @@ def test_stages_are_shown_with_their_times_and_what_they_change():
 
 
 def test_ids_go_on_where_stages_rise_again():
-    assert with_stages(range(1, 1), Stages.parse("1s:10, 1s:5, 1s:8")) == range(1, 14)
-    assert with_stages(range(5, 8), Stages.parse("1s:10", 3)) == range(5, 15)
+    rising = plan(0, "1s:10, 1s:5, 1s:8")
+    later = replace(plan(3, "1s:10"), users=range(5, 8))
+    for one, ids in ((rising, range(1, 14)), (later, range(5, 15))):
+        assert one.planned_ids == ids
+        users = forecast(one, host())["users"]
+        assert (users["first"], users["last"]) == (ids[0], ids[-1])
+        assert one.ids == range(ids.start, ids.stop + ROOM_FOR_IDS)
+
+
+def test_commands_of_a_replay_are_shown_without_their_secrets():
+    values = {"x_password": "s3cret", "accounts": '[{"token": "s3cret"}]', "rate": "5"}
+    found = forecast(plan(timeline=[(1.5, "set", {"values": values})]), host())
+    (command,) = found["commands"]
+    assert command["arguments"]["values"]["rate"] == "5"
+    assert "s3cret" not in json.dumps(found)
 
 
 def test_stages_that_rise_faster_than_users_may_start_are_named():

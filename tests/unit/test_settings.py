@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import types
 from typing import Any
 
@@ -223,6 +224,64 @@ def test_a_default_is_checked_as_every_other_value():
         resolve([one('x = setting(1, "x", verify=[2, 3])')], [])
 
 
+# Secrets
+
+
+@pytest.mark.parametrize(
+    ("name", "check", "raw"),
+    [
+        ("x_password", "lambda v: v['a']", "s3cret"),
+        ("x_password", "lambda v: int(v)", "s3cret"),
+        ("x_password", "lambda v: Error('must not be ' + v)", "s3cret"),
+        ("x_password", "lambda v: {}[v]", "s3cret"),
+        ("x_password", "lambda v: False", "s3cret"),
+        ("x", "lambda v: {}[v[0]['token']]", [{"token": "s3cret"}]),
+        ("x", "lambda v: {}[v[0]['token']]", '[{"token": "s3cret"}]'),
+    ],
+)
+def test_a_refusal_does_not_tell_a_secret(name, check, raw):
+    kind = "str" if name == "x_password" else "list[dict[str, str]]"
+    found = one(f"{name} = setting(description='x', type={kind}, verify={check})")
+    problem = refusal(found, raw)
+    assert "s3cret" not in problem
+    assert "(hidden)" in problem
+    assert problem.startswith(f"{name} m")
+    assert "s3cret" not in refusal(found, [{"token": "s3cret"}, 5])
+
+
+def test_an_unknown_setting_does_not_tell_a_secret():
+    with pytest.raises(SettingError) as caught:
+        resolve([], [Source("amoc.toml", {"accounts": [{"password": "s3cret"}]}, True)])
+    assert "s3cret" not in str(caught.value)
+
+
+def test_an_update_function_that_raises_does_not_tell_a_secret(monkeypatch):
+    made = module(
+        "x_token = setting('', 'x', update=lambda old, new: {}[new])\n"
+        "accounts = setting([{}], 'x', update=lambda old, new: {}[new[0]['password']])",
+    )
+    monkeypatch.setitem(sys.modules, "chat", made)
+    problems = settings.apply_update({"x_token": "s3cret", "accounts": [{"password": "s3cret"}]})
+    assert len(problems) == 2
+    assert all("its update function raised KeyError" in one for one in problems)
+    assert "s3cret" not in str(problems)
+
+
+@pytest.mark.parametrize(
+    ("name", "resolved", "text"),
+    [
+        ("rate", Value(5.0, "--set"), "5"),
+        ("x_password", Value("s3cret", "--set"), "(hidden)"),
+        ("x_password", Value("guest", "default"), "guest"),
+        ("accounts", Value([{"password": "s3cret"}], "--set"), '[{"password": "(hidden)"}]'),
+        ("accounts", Value([{"password": "s3cret"}], "default"), '[{"password": "(hidden)"}]'),
+        ("accounts", Value([{"user": "a"}], "--set"), "[{'user': 'a'}]"),
+    ],
+)
+def test_a_value_is_shown_without_its_secrets(name, resolved, text):
+    assert settings.as_text(name, resolved) == text
+
+
 # Reading
 
 
@@ -265,7 +324,10 @@ for _name, _each in OWN.items():
         ("interarrival", "0", 0.0),
         ("interarrival", 12, 12.0),
         ("user_rate", "infinity", float("inf")),
+        ("interarrival", "0.001", 0.001),
+        ("interarrival", "1us", 0.001),
         ("user_rate", "600", 600.0),
+        ("user_rate", "60000000", 6e7),
         ("interarrival", "50ms", 50.0),
         ("interarrival", "1s", 1000.0),
         ("repeat_interval", "60s", 60_000.0),
@@ -292,6 +354,10 @@ def test_amocs_own_settings_take_what_they_should(name, raw, expected):
         ("user_rate", "0"),
         ("user_rate", "-5"),
         ("user_rate", "nan"),
+        ("user_rate", "60000001"),
+        ("user_rate", "1e300"),
+        ("interarrival", "0.0009"),
+        ("interarrival", 5e-324),
         ("repeat_interval", "-1s"),
         ("repeat_interval", "soon"),
         ("repeat_interval", -5),

@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amoc.stages import MOST_COUNT, Stage, Stages, parse_profile
+from amoc.errors import ScenarioError
+from amoc.stages import MOST_COUNT, MOST_RATE, Stage, Stages, parse_profile
+from amoc.throttle import shapes
 from amoc.timing import S_NS, parse_rate
 
 DURATIONS = st.one_of(st.just(0), st.integers(1, 50), st.integers(0, 10**13))
@@ -215,7 +217,7 @@ def test_a_limit_of_how_many_at_once_takes_plain_numbers():
     ("text", "complaint"),
     [
         ("1s:inf", "stage 1: its target must be a rate below infinity in a stage, but is 'inf'"),
-        ("99999999999/s", "must be at most 1000000000/s (or inf), but is '99999999999/s'"),
+        ("1000001/s", "must be at most 1000000/s (or inf), but is '1000001/s'"),
         ("1s:x", "stage 1: its target must be a rate such as 10/s"),
     ],
 )
@@ -223,3 +225,11 @@ def test_a_rate_that_makes_no_sense_is_named(text, complaint):
     with pytest.raises(ValueError, match="must") as caught:
         parse_profile(text, 60.0)
     assert complaint in str(caught.value)
+
+
+@pytest.mark.parametrize("interval_s", [0.001, 0.1, 1.0, 60.0, 1e8])
+def test_the_highest_rate_of_a_text_is_the_highest_of_a_throttle(interval_s):
+    highest = parse_profile(f"{MOST_RATE}/s", interval_s)
+    assert shapes.check_rate("a", highest, interval_s) == highest == MOST_RATE * interval_s
+    with pytest.raises(ScenarioError, match=r"must be at most 1000000/s"):
+        shapes.check_rate("a", highest * 1.001, interval_s)
