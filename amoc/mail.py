@@ -11,11 +11,11 @@ queue. Nothing is lost silently::
     mail_sent = mail_received + mail_refused + mail_undeliverable
                 + what is on its way + what died with a worker
 
-A box holds `MOST_MESSAGES`; what comes when it is full is refused, so that it is the newest that
-is missing and memory is bounded. So is what is sent while the way out of the worker is full; and a
-user that sends and sends lets the loop turn now and then, or nothing would ever leave. A box lives
-as long as its user: it survives repetitions, and is gone when the user leaves for good or its
-worker dies.
+A box is bounded by number and bytes; what comes when it is full is refused, so that it is the
+newest that is missing and memory is bounded. So is what is sent while the way out of the worker is
+full; and a user that sends and sends lets the loop turn now and then, or nothing would ever leave.
+A box lives as long as its user: it survives repetitions, and is gone when the user leaves for good
+or its worker dies.
 
 On the wire a parcel is a stream of msgpack arrays, told apart by their length:
 ``(user, message)``; ``(user, message, slot, epoch, number)``, whose sender waits for a verdict; and
@@ -25,7 +25,6 @@ unpacked spoils no other.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from enum import IntEnum
 from functools import cached_property
@@ -34,20 +33,18 @@ from typing import Any
 
 import gevent
 import msgpack
-from gevent import get_hub, getcurrent
+from gevent import getcurrent
 from greenlet import greenlet
 
 from amoc import metrics, pausing
 from amoc.engine import placement
-from amoc.errors import ClosedError, MailError, MailTimeout, PeerError, ScenarioError
+from amoc.errors import ClosedError, MailError, PeerError, ScenarioError
+from amoc.mailbox import MOST_BOX_BYTES, MOST_MESSAGES, Mailbox, Match
 from amoc.outbox import Outbox
-from amoc.timing import S_NS, now_ns
 from amoc.waiting import Waiter
 
 __all__ = ["receive", "send"]
 
-MOST_MESSAGES = 1_000
-"""Messages in one box."""
 MOST_BYTES = 1 << 20
 """What one message may take, packed."""
 BURST_BYTES = 1 << 20
@@ -55,74 +52,9 @@ BURST_BYTES = 1 << 20
 CHECK_S = 5.0
 """How long the addressee's worker may take to say what became of a message."""
 
+_ROOM = f"{MOST_MESSAGES} messages or {MOST_BOX_BYTES >> 20} MiB"
+
 _UNREADABLE = (ValueError, TypeError, msgpack.UnpackException)
-
-Match = Callable[[Any], object]
-"""Whether a message is the one that is waited for."""
-
-
-class Mailbox:
-    """A user's messages, the oldest first; only its owner takes them out."""
-
-    __slots__ = ("_messages", "_waiter")
-
-    def __init__(self) -> None:
-        self._messages: deque[Any] = deque()
-        self._waiter: Waiter[None] | None = None
-
-    def __len__(self) -> int:
-        return len(self._messages)
-
-    def put(self, message: Any) -> bool:
-        """Add `message` and wake the owner if it waits; False when there is no room."""
-        if len(self._messages) >= MOST_MESSAGES:
-            return False
-        self._messages.append(message)
-        waiter = self._waiter
-        if waiter is not None and not waiter.done:
-            waiter.set(None)
-            get_hub().loop.run_callback(waiter.wake)  # not now: who puts may be the hub
-        return True
-
-    def take(self, match: Match | None, timeout: float) -> Any:
-        """The oldest message that matches; waits for it, `timeout` seconds of a run that goes on.
-
-        Raises:
-            MailTimeout: None has come.
-        """
-        messages, looked_at = self._messages, 0
-        begun_ns = now_ns() - pausing.frozen_ns() if timeout < inf else 0
-        while True:
-            if match is None:
-                if messages:
-                    return messages.popleft()
-            else:
-                # By index: a match that waits for something lets more messages come in.
-                while looked_at < len(messages):
-                    if match(message := messages[looked_at]):
-                        del messages[looked_at]
-                        return message
-                    looked_at += 1
-            left = timeout
-            if timeout < inf:
-                left -= (now_ns() - pausing.frozen_ns() - begun_ns) / S_NS
-                if left <= 0:
-                    raise MailTimeout(_missed(timeout, match, len(messages)))
-            self._wait(left)
-            pausing.wait_resumed()  # before the clock is looked at: it stands still in a pause
-
-    def _wait(self, timeout: float) -> None:
-        waiter = self._waiter = Waiter()
-        try:
-            waiter.wait(timeout)
-        finally:
-            self._waiter = None
-
-
-def _missed(timeout: float, match: Match | None, others: int) -> str:
-    wanted = "a message" if match is None else "a message that matches"
-    beside = f", only {others} other(s)" if others else ""
-    return f"{wanted} must come within {timeout:g} s, but none has{beside}"
 
 
 class Addressee(greenlet):
@@ -204,6 +136,7 @@ class Post:
             self._burst = 0
             if isinstance(getcurrent(), Addressee):
                 gevent.sleep(0)
+                pausing.wait_resumed()
         slot = placement.slot_of(user_id, 1, self._slots)
         if slot == self._slot or self._outbox is None:
             verdict: int = self._deliver(user_id, data)
@@ -264,7 +197,7 @@ class Post:
         box = user.mailbox
         if box is None:
             box = user.mailbox = Mailbox()
-        if box.put(message):
+        if box.put(message, len(data)):
             self._received.inc()
             return Verdict.DELIVERED
         return self._refuse(Verdict.FULL, user_id)
@@ -275,7 +208,7 @@ class Post:
         if self._note is not None:
             tell, self._note = self._note, None
             what = (
-                f"mailbox of user {user_id} is full ({MOST_MESSAGES} messages)"
+                f"mailbox of user {user_id} is full ({_ROOM})"
                 if verdict is Verdict.FULL
                 else f"users of worker {self._slot} send more mail than can leave it"
             )
@@ -325,7 +258,7 @@ def _unpack(data: bytes) -> Any:
 
 def _refusal(user_id: int, verdict: int) -> str:
     if verdict == Verdict.FULL:
-        return f"mailbox of user {user_id} must have room, but holds {MOST_MESSAGES} messages"
+        return f"mailbox of user {user_id} must have room, but holds {_ROOM}"
     if verdict == Verdict.UNREADABLE:
         return f"a message must be what msgpack can unpack, but one for user {user_id} is not"
     if verdict == Verdict.STUCK:
@@ -345,8 +278,9 @@ def attach(post: Post | None) -> None:
 def send(user_id: int, message: Any, check: bool = False) -> None:
     """Send `message` to the mailbox of a user, whichever worker it is in.
 
-    Never waits, unless it is to check; so anybody in a worker may send, a handler too. A user that
-    sends a thousand messages or a mebibyte in a row lets others have their turn.
+    Never waits, unless it is to check; so anybody in a worker may send, a handler too. Only, a user
+    waits while the run is paused, and when it sends a thousand messages or a mebibyte in a row it
+    lets others have their turn.
 
     Args:
         user_id: The addressee's number.
@@ -362,8 +296,11 @@ def send(user_id: int, message: Any, check: bool = False) -> None:
     """
     if _post is None:
         raise ClosedError("send() is for users and those that act for them, in a run that goes on")
+    is_user = isinstance(getcurrent(), Addressee)
+    if is_user:
+        pausing.wait_resumed()
     _post.send(user_id, message, check)
-    if check and isinstance(getcurrent(), Addressee):
+    if check and is_user:
         pausing.wait_resumed()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from math import inf
 
 import gevent
@@ -11,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import amoc
-from amoc import mail, metrics, pausing
+from amoc import mail, mailbox, metrics, pausing
 from amoc.engine import placement
 from amoc.errors import ClosedError, MailError, MailTimeout, PeerError, ScenarioError
-from amoc.mail import MOST_BYTES, MOST_MESSAGES, Mailbox, Post
+from amoc.mail import MOST_BYTES, Post
+from amoc.mailbox import MOST_BOX_BYTES, MOST_MESSAGES, Mailbox
 from amoc.outbox import Outbox
 from amoc.user import User
 
@@ -341,8 +343,42 @@ def test_a_full_box_refuses_what_is_new_and_says_so_once(town, tally):
     assert tally()["refused"] == 7
     assert tally()["received"] == 2 * MOST_MESSAGES
     assert len(town.notes) == 1
-    assert "mailbox of user 2 is full (1000 messages)" in town.notes[0]
+    assert "mailbox of user 2 is full (1000 messages or 16 MiB)" in town.notes[0]
     assert town.box(2) == list(range(MOST_MESSAGES))
+
+
+def test_a_box_is_full_by_bytes_too_and_has_room_again_for_what_was_taken_out(town, tally):
+    town.settle(2, 3)
+    message = b"x" * (MOST_BYTES - 5)
+    for to in (2, 3):
+        for _ in range(16):
+            town.posts[0].send(to, message, check=True)
+        box = town.users[to].mailbox
+        assert box.size == MOST_BOX_BYTES
+        with pytest.raises(MailError, match=r"must have room, but holds 1000 messages or 16 MiB"):
+            town.posts[0].send(to, None, check=True)
+        assert box.take(lambda one: one == message, 0) == message
+        town.posts[0].send(to, None, check=True)
+        assert town.box(to) == [message] * 15 + [None]
+        assert box.size == 0
+    assert tally() == {"sent": 36, "received": 34, "refused": 2}
+
+
+@given(st.lists(st.one_of(st.integers(1, 5 << 20), st.just("first"), st.just("third"))))
+def test_a_box_knows_what_it_holds_and_never_holds_more_than_it_may(steps):
+    box, model = Mailbox(), []
+    for step in steps:
+        if isinstance(step, int):
+            fits = sum(model) + step <= MOST_BOX_BYTES
+            assert box.put((len(model), step), step) is fits
+            model += [step] * fits
+        elif step == "first" and model:
+            assert box.take(None, 0)[1] == model.pop(0)
+        elif step == "third" and len(model) > 2:
+            looked = []
+            taken = box.take(lambda one, looked=looked: looked.append(one) or len(looked) == 3, 0)
+            assert taken[1] == model.pop(2)
+        assert (box.size, len(box)) == (sum(model), len(model))
 
 
 def test_what_cannot_leave_the_worker_is_refused_and_said_once(town, tally):
@@ -443,7 +479,7 @@ def test_messages_that_do_not_match_stay_in_order(town):
 def test_a_box_with_matches_is_a_list_from_which_the_first_is_taken(put, wanted):
     box, model = Mailbox(), list(enumerate(put))
     for message in model:
-        box.put(message)
+        assert box.put(message, 1)
     for kind in wanted:
         expected = next((message for message in model if message[1] == kind), None)
         try:
@@ -586,9 +622,64 @@ def test_a_message_that_is_there_already_waits_for_the_end_of_the_pause_too(town
     assert town.result(1) == "hello"
 
 
+@pytest.mark.parametrize("check", [False, True], ids=["unchecked", "checked"])
+@pytest.mark.parametrize("to", [2, 3], ids=["another worker", "the same worker"])
+def test_a_user_that_sends_and_sends_stands_still_while_the_run_is_paused(
+    town, tally, pause, to, check
+):
+    town.settle(2, 3)
+
+    def script(_):
+        while not ended:
+            with contextlib.suppress(MailError):  # the box is soon full
+                amoc.send(to, None, check)
+            gevent.sleep(0)
+
+    ended = []
+    town.enter(1, script)
+    until(lambda: tally().get("received", 0) > 3)
+    pause.hold()
+    gevent.sleep(0.01)
+    before = tally()
+    for _ in range(20):
+        gevent.sleep(0.001)
+    assert tally() == before
+    pause.release()
+    until(lambda: tally()["sent"] > before["sent"])
+    ended.append(True)
+    town.result(1)
+
+
+def test_a_user_that_never_waits_stands_still_while_the_run_is_paused(town, pause):
+    town.settle(3)
+
+    def script(_):
+        while not ended:
+            amoc.send(3, None)
+
+    ended = []
+    town.enter(1, script)
+    until(lambda: town.users[3].mailbox)
+    pause.hold()
+    until(lambda: town.users[1] in pausing._pause.parked)
+    pause.release()
+    until(lambda: town.users[1] not in pausing._pause.parked)
+    ended.append(True)
+    town.result(1)
+
+
+def test_who_is_no_user_may_send_while_the_run_is_paused(town, pause):
+    town.settle(2, 3)
+    pause.hold()
+    gevent.spawn(amoc.send, 2, "hello", True).get(timeout=DEADLINE_S)
+    get_hub().loop.run_callback(amoc.send, 3, "hello")
+    until(lambda: town.users[3].mailbox)
+    assert town.box(2) == town.box(3) == ["hello"]
+
+
 def test_the_timeout_of_receive_does_not_run_while_the_run_is_paused(town, pause, monkeypatch):
     clock = [1_000_000_000]
-    for module in (mail, pausing):
+    for module in (mailbox, pausing):
         monkeypatch.setattr(module, "now_ns", lambda: clock[0])
     town.enter(1, lambda _: amoc.receive(timeout=5))
     gevent.sleep(0)
