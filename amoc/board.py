@@ -100,10 +100,14 @@ class UserState(IntEnum):
     """Its worker died; it will be started again."""
     PARKED = 8
     """Stopped because its node was cut off."""
+    LEAVING = 9
+    """Runs its last iteration: it was removed by a command."""
 
 
-ALIVE = (UserState.RUNNING, UserState.BETWEEN, UserState.RESTARTING)
+RESTARTABLE = (UserState.RUNNING, UserState.BETWEEN, UserState.RESTARTING)
 """States from which a user must be started again when its worker dies."""
+ALIVE = (*RESTARTABLE, UserState.LEAVING)
+"""States of users that ran and have not left for good."""
 
 
 class Metric(NamedTuple):

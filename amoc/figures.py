@@ -23,7 +23,7 @@ THROTTLE = "throttle."
 """How the names of throttles' metrics begin."""
 _COUNTS = ("requests", "executions", "missed", "waiting")
 _STARTED = frozenset(UserState) - {UserState.NONE, UserState.STARTING}
-_RUNNING = frozenset({UserState.RUNNING, UserState.BETWEEN})
+_RUNNING = frozenset({UserState.RUNNING, UserState.BETWEEN, UserState.LEAVING})
 _EXPECTED = _RUNNING | {UserState.STARTING, UserState.RESTARTING}
 
 

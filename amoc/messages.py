@@ -75,12 +75,6 @@ class Terminate(NamedTuple):
     """Down: all users have left; end the workers, run terminate() and leave."""
 
 
-class UpdateSettings(NamedTuple):
-    """Down to the supervisor: these values, verified everywhere, are in force for new workers."""
-
-    values: Mapping[str, Any]
-
-
 class KillWorker(NamedTuple):
     """Down to the supervisor: this worker does not answer any more."""
 

@@ -15,7 +15,7 @@ from greenlet import greenlet
 
 from amoc.timing import S_NS, now_ns
 
-__all__ = ["frozen_ns", "held_ns", "hold", "paused", "release", "wait", "wait_resumed"]
+__all__ = ["frozen_ns", "held_ns", "hold", "paused", "release", "reset", "wait", "wait_resumed"]
 
 
 class _Pause:
@@ -48,6 +48,11 @@ def held_ns() -> int:
         return 0
     held: int = getattr(getcurrent(), "held_ns", 0)
     return held
+
+
+def reset() -> None:
+    """A run begins: there was no pause yet."""
+    _pause.since_ns = _pause.before_ns = 0
 
 
 def hold() -> None:

@@ -181,6 +181,8 @@ class User(Addressee):
     def ask_to_leave(self, why: Leave) -> None:
         """Let it finish this iteration and not begin another; wakes it if it waits for that."""
         self.leave = max(self.leave, why)
+        if why is Leave.REMOVED and self.crowd.states[self.id] == UserState.RUNNING:
+            self.crowd.states[self.id] = UserState.LEAVING  # who would not start again
         if self._parked:
             get_hub().loop.run_callback(self._unpark)
         if self.on_leave is not None:

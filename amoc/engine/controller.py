@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import traceback
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -147,6 +148,7 @@ class Controller:
     def run(self) -> Outcome:
         """Run to the end; never raises what is the run's own failure."""
         process.raise_fd_limit()
+        pausing.reset()
         directory = bus.make_directory()
         failure: AmocError | None = None
         context = zmq.Context()
@@ -156,9 +158,11 @@ class Controller:
                 reader = gevent.spawn(self._node.listen)
                 try:
                     self._go_through_phases(directory)
-                except AmocError as error:
-                    failure = error
-                    self._fail_run(error)
+                except Exception as error:
+                    failure = (
+                        error if isinstance(error, AmocError) else AmocError(traceback.format_exc())
+                    )
+                    self._fail_run(failure)
                 finally:
                     self._clean_up(failure)
                     reader.kill()
@@ -171,7 +175,9 @@ class Controller:
         self._step(Step.LAUNCH)
         loaded = self._load(directory)
         journal = self._keep_records(loaded)
-        self._crew = Crew(self._plan, self.status, loaded, self._node, journal, self._say)
+        self._crew = Crew(
+            self._plan, self.status, loaded, self._node, journal, self._say, self._step
+        )
         overrides = self._start_xmppd(loaded)
         self._init(overrides)
         crew, up_s = self._crew, WORKERS_UP_S + EACH_WORKER_UP_S * loaded.workers
@@ -290,7 +296,7 @@ class Controller:
             if self.status.state is State.RUNNING:
                 crew.follow(follower, run_ns, now - run_ns)
                 crew.deal(now)
-                if (follower is None or follower.done) and crew.all_left():
+                if (follower is None or follower.done) and not timeline and crew.all_left():
                     return
             busy = follower is not None or bool(timeline) or crew.starts.waiting()
             self._node.changed.wait(DEAL_S if busy else IDLE_S)
@@ -307,6 +313,7 @@ class Controller:
 
     def _stop(self) -> None:
         plan, seen = self._plan, self._node.seen
+        pausing.release()
         self._node.send(StopUsers(plan.stop_timeout_s))
         self._node.until(
             lambda: Stopped in seen,

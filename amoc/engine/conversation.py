@@ -87,6 +87,14 @@ class Conversation:
         self._take(node, record)
         self.changed.ring()
 
+    def guarded(self, task: Callable[[], object]) -> None:
+        """Run `task`; a defect in it ends the run, not only this greenlet."""
+        try:
+            task()
+        except Exception:
+            self.failure = AmocError(traceback.format_exc())
+            self.changed.ring()
+
     def send(self, command: Record) -> None:
         """Send `command` to the node."""
         self._bus.send(NODE, command)

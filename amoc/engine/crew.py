@@ -18,16 +18,19 @@ from amoc.engine.conversation import Conversation
 from amoc.engine.crowd import USER_RATE
 from amoc.engine.desk import Desk
 from amoc.engine.following import Follower
-from amoc.engine.operations import Operations, start_rate
+from amoc.engine.leavers import Leavers
+from amoc.engine.operations import Operations
 from amoc.engine.ordering import Ordering
 from amoc.engine.origin import Origin
 from amoc.engine.parcels import Parcels
 from amoc.engine.run import RunPlan, Status
 from amoc.engine.starts import StartList
-from amoc.engine.state import State
+from amoc.engine.state import State, Step
+from amoc.engine.updating import Updates, start_rate
+from amoc.errors import PeerError
 from amoc.journal import Journal
 from amoc.lines import counted
-from amoc.messages import Loaded, Parcel, Record, Started, UpdateSettings, WorkerLost, WorkerUp
+from amoc.messages import Loaded, Parcel, Record, Started, WorkerLost, WorkerUp
 from amoc.settings import DEFAULT
 from amoc.throttle.pacer import Pacer
 
@@ -53,14 +56,26 @@ class Crew:
         node: Conversation,
         journal: Journal,
         say: Callable[[str, str], None],
+        step: Callable[[Step], None],
     ) -> None:
+        """Begin without workers.
+
+        Args:
+            plan: What is run.
+            status: How it is.
+            loaded: What is known of the scenario.
+            node: The line to the workers' node.
+            journal: Where commands are written down.
+            say: Takes what the operator should read: a level and a line.
+            step: Takes the run to its next state.
+        """
         self._plan = plan
         self._status = status
         self._node = node
         self._say = say
         self._epochs: dict[int, int] = {}
         self._quiet_ns = 0
-        self._parcels = Parcels(lambda _node, parcel: node.send(parcel))
+        self._parcels = Parcels(self._send)
         post = self._parcels.post
         self.ordering = Ordering(post)
         self.starts = StartList(loaded.workers)
@@ -75,32 +90,43 @@ class Crew:
             "control": self.ordering,
             "calls": self.desk,
         }
+        self._updates = Updates(self.ordering, loaded.pacing, self._change_start_rate)
+        self._leavers = Leavers(self.ordering, status, loaded.workers)
         self.operations = Operations(
             status,
             self.ordering,
             self.starts,
-            self._change_start_rate,
+            self._updates,
             self._looks,
             (self._pacer, self._groups),
-            lambda values: node.send(UpdateSettings(values)),
+            step,
             journal,
             plan.ids,
         )
         self._pacer.start(USER_RATE, _constant(_first_rate(plan, loaded)), MINUTE_S)
-        self._clocks: list[Any] = [gevent.spawn(self._pacer.run), gevent.spawn(self._groups.run)]
+        clocks = (self._pacer.run, self._groups.run, self._leavers.run)
+        self._clocks: list[Any] = [gevent.spawn(node.guarded, one) for one in clocks]
 
     def begin(self) -> None:
         """Users may start."""
         for name in self._pacer.unused_rates:
             self._say("warning", f"--throttle {name}=…: init() has started no throttle {name}")
         if self._plan.users:
-            self.operations.add_users(len(self._plan.users))
+            ids = self.operations.add_users(len(self._plan.users))
+            if self._plan.stages is not None:
+                self._leavers.bring(ids)
 
     def end(self) -> None:
         """Nothing is paced or timed any more."""
         gevent.killall(self._clocks)
         for text in self._groups.regrets():
             self._say("warning", text)
+
+    def _send(self, _node: str, parcel: Parcel) -> None:
+        try:
+            self._node.send(parcel)
+        except PeerError as error:  # this may be a callback of the loop, where nobody would hear it
+            self._node.failure = error
 
     def _change_start_rate(self, per_minute: float) -> None:
         self.desk.do(None, "throttle.change_rate", USER_RATE, per_minute, MINUTE_S)
@@ -129,8 +155,8 @@ class Crew:
         self._epochs[up.slot] = up.epoch
         for part in (self.ordering, self._pacer, self._groups):
             part.worker_up(origin)
-        if self.operations.updates:
-            self.ordering.tell(origin, "apply", {"values": self.operations.updates})
+        if self._updates.values:
+            self.ordering.tell(origin, "apply", {"values": self._updates.values})
         if self._status.state is State.PAUSED:
             self.ordering.tell(origin, "pause")
         self._parcels.flush()  # all of this is to be known before the first user comes
@@ -148,9 +174,9 @@ class Crew:
         change = follower.step(run_ns)
         if change.dues_ns:
             dues_ns = [run_began_ns + due_ns for due_ns in change.dues_ns]
-            self.operations.add_users(len(dues_ns), dues_ns)
+            self._leavers.bring(self.operations.add_users(len(dues_ns), dues_ns))
         if change.removed:
-            self.operations.remove_soon(change.removed)
+            self._leavers.take(change.removed)
 
     def deal(self, now_ns: int) -> None:
         """Give the workers the users that they have room for."""

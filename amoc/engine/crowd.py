@@ -15,6 +15,8 @@ from gevent.event import Event
 from amoc import metrics, own_settings, pausing
 from amoc.board import Board, Cell, UserState
 from amoc.engine.causes import Causes, trace_of
+from amoc.engine.removal import Removal
+from amoc.errors import AmocError
 from amoc.messages import CrashSeen, Record, Started, StartUsers, UsersGone
 from amoc.throttle import gate as gates
 from amoc.timing import S_NS, now_ns
@@ -32,6 +34,7 @@ FINALLY_S = 2.0
 """How long a killed user may take for its `finally` blocks before it counts as stuck."""
 MOST_NAMED = 100
 """Stuck users named in a report."""
+_TO_COME = (UserState.NONE, UserState.STARTING, UserState.RESTARTING)
 
 
 class Door(Protocol):
@@ -42,6 +45,9 @@ class Door(Protocol):
 
     def enter(self, name: str, waiter: Callable[[Any], object]) -> object:
         """Have `waiter` called when throttle `name` lets it through; not None if it does now."""
+
+    def leave(self, name: str, waiter: Callable[[Any], object]) -> None:
+        """`waiter`, which has entered, need not be called any more."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +89,7 @@ class Crowd:
         self._queued: dict[int, bool] = {}  # dealt and not started, and whether they start again
         self._blocks: deque[StartUsers] = deque()
         self._ready: deque[int] = deque()  # those that wait at the door
+        self._unwanted: set[int] = set()  # those that are not to start when they are dealt
         self._started = 0
         self._wanted = Bell()
         self._empty = Event()
@@ -118,6 +125,10 @@ class Crowd:
             return
         for user_id in block.ids:
             self._queued[user_id] = block.again
+        if self._unwanted:
+            unwanted = self._unwanted.intersection(block.ids)
+            self._unwanted -= unwanted
+            self._turn_all_away(unwanted)
         self._row[Cell.WAITING] = len(self._queued)
         self._blocks.append(block)
         self._wanted.ring()
@@ -132,33 +143,41 @@ class Crowd:
     def _line_up(self, block: StartUsers) -> None:
         """Send users to the door, or straight through it where it is open."""
         turn = 0
+        frozen_before_ns = pausing.frozen_ns()
         for number, user_id in enumerate(block.ids):
             if block.offsets_ns:
-                self._wait_until(block.due_ns + block.offsets_ns[number])
+                late_ns = self._wait_until(block.due_ns + block.offsets_ns[number])
+                if pausing.frozen_ns() == frozen_before_ns and user_id in self._queued:
+                    self._lateness.record_ns(late_ns)  # times of before a pause mean nothing
             pausing.wait_resumed()
-            if self._ready or not self._door.is_open(USER_RATE):
+            if user_id not in self._queued:
+                self._tell_started()  # it was withdrawn
+            elif self._ready or not self._door.is_open(USER_RATE):
                 self._ready.append(user_id)
                 token = self._door.enter(USER_RATE, self._start_next)
                 if token is not None:
                     self._start_next(token)
-                continue
-            self._start(user_id)
-            turn += 1
-            if turn == STARTS_PER_TURN:
-                gevent.sleep(0)
-                turn = 0
+            else:
+                self._start(user_id)
+                turn += 1
+                if turn == STARTS_PER_TURN:
+                    gevent.sleep(0)
+                    turn = 0
 
-    def _wait_until(self, due_ns: int) -> None:
+    def _wait_until(self, due_ns: int) -> int:
+        """Wait until `due_ns`; how late it is then."""
         late_ns = now_ns() - due_ns
         if late_ns < 0:
             gevent.sleep(-late_ns / S_NS)
             late_ns = now_ns() - due_ns
-        if not self._stopping:
-            self._lateness.record_ns(late_ns)
+        return late_ns
 
-    def _start_next(self, _token: object) -> None:
-        """Somebody may pass the door: the first that waits there and is still wanted."""
-        if self._ready:
+    def _start_next(self, token: object) -> None:
+        """Somebody may pass the door: the first that waits there."""
+        if isinstance(token, AmocError):
+            self._turn_all_away([self._ready.popleft()])  # there is no door any more
+            self._tell_started()
+        elif self._ready:
             self._start(self._ready.popleft())
 
     def _start(self, user_id: int) -> None:
@@ -168,7 +187,7 @@ class Crowd:
         self._tell_started()
         dealt = UserState.RESTARTING if again else UserState.STARTING
         if again is None or user_id in self._users or self.states[user_id] != dealt:
-            return  # withdrawn, or dealt twice, before and after a worker was lost
+            return  # dealt twice, before and after a worker was lost
         user = self._users[user_id] = User(user_id, self)
         alive = len(self._users)
         row[Cell.USERS] = alive
@@ -191,10 +210,17 @@ class Crowd:
             self._report(Started(self._slot, started))
 
     def _turn_all_away(self, ids: Iterable[int]) -> None:
-        for user_id in ids:
+        """Users that were dealt will not start; they wait at the door no longer."""
+        gone = set(ids)
+        for user_id in gone:
             self._queued.pop(user_id, None)
             self.turn_away(user_id)
         self._row[Cell.WAITING] = len(self._queued)
+        stay = deque(user_id for user_id in self._ready if user_id not in gone)
+        for _ in range(len(self._ready) - len(stay)):
+            self._door.leave(USER_RATE, self._start_next)
+            self._tell_started()
+        self._ready = stay
 
     def turn_away(self, user_id: int) -> None:
         """A user is not started, or has left before its first iteration."""
@@ -229,30 +255,44 @@ class Crowd:
         if not self._users:
             self._empty.set()
 
-    def remove(self, count: int, force: bool) -> dict[str, Any]:
-        """Take out `count` users, those with the highest numbers, whether they have started or not.
+    @property
+    def removable(self) -> int:
+        """Users that are here, or will be, and were not asked to leave yet."""
+        return len(self._queued) + sum(not user.leave for user in self._users.values())
 
-        Returns:
-            How many were `withdrawn` before their start, how many were `asked` to leave after this
-            iteration or were `killed`, and, of those, who is `stuck` after `FINALLY_S`.
-        """
+    def remove(self, count: int, force: bool) -> Removal:
+        """Take out `count` users, those with the highest numbers, started or not."""
         there = [user_id for user_id, user in self._users.items() if not user.leave]
         return self.remove_ids(nlargest(count, [*there, *self._queued]), force)
 
-    def remove_ids(self, ids: Iterable[int], force: bool) -> dict[str, Any]:
-        """Take out the users `ids`, as far as they are here; the answer is that of `remove`."""
-        ids = list(ids)
-        queued = [user_id for user_id in ids if user_id in self._queued]
+    def remove_ids(self, ids: Iterable[int], force: bool) -> Removal:
+        """Take out the users `ids`; those that are still to be dealt are not started then."""
+        queued, users, again, fresh = [], [], 0, 0
+        for user_id in ids:
+            if user_id in self._users:
+                users.append(self._users[user_id])
+                continue
+            if user_id in self._queued:
+                queued.append(user_id)
+            elif self.states[user_id] in _TO_COME:
+                self._unwanted.add(user_id)
+            else:
+                continue  # it has left by itself
+            if self.states[user_id] == UserState.RESTARTING:
+                again += 1
+            else:
+                fresh += 1
         self._turn_all_away(queued)
-        users = [self._users[user_id] for user_id in ids if user_id in self._users]
         for user in users:
             user.ask_to_leave(Leave.REMOVED)
         stuck = self._kill(users) if force else []
-        return {
-            "withdrawn": len(queued),
-            "killed" if force else "asked": len(users),
-            "stuck": stuck[:MOST_NAMED],
-        }
+        return Removal(
+            asked=0 if force else len(users),
+            killed=len(users) if force else 0,
+            withdrawn=fresh,
+            not_again=again,
+            stuck=tuple(stuck[:MOST_NAMED]),
+        )
 
     def _kill(self, users: Sequence[User]) -> list[int]:
         """Kill `users` and wait for their end, `FINALLY_S` at the most; who is still there."""

@@ -44,7 +44,7 @@ class Ending:
     def __init__(
         self,
         slots: Slots,
-        to_worker: Callable[[str, Record], None],
+        to_worker: Callable[[Slot, Record], None],
         to_supervisor: Callable[[Record], None],
         report: Callable[[Record], None],
     ) -> None:
@@ -70,7 +70,7 @@ class Ending:
         self._to_supervisor(StopUsers(timeout_s))
         for slot in self._slots:
             if slot.up:
-                self._to_worker(slot.child, StopUsers(timeout_s))
+                self._to_worker(slot, StopUsers(timeout_s))
             else:
                 # It was told when the worker died; a replacement gets no users any more.
                 self._slots.take_out(slot, ALIVE)
@@ -119,7 +119,7 @@ class Ending:
         """End the workers, then have the scenario tidy up; what the supervisor said of that."""
         for slot in self._slots:
             if slot.up:
-                self._to_worker(slot.child, Go())
+                self._to_worker(slot, Go())
         self._to_supervisor(Terminate())
         try:
             return self.terminated.get(timeout=deadline_s + supervisor.GRACE_S) or Terminated("")

@@ -23,13 +23,13 @@ from gevent import socket as gsocket
 from gevent.event import Event
 
 from amoc import bus
-from amoc.board import ALIVE, Board, UserState
+from amoc.board import RESTARTABLE, Board, UserState
 from amoc.engine import link, process
 from amoc.engine.ending import Ending
 from amoc.engine.sampling import note_silence
 from amoc.engine.slots import Slot, Slots
 from amoc.engine.watching import SAMPLE_S, Watch
-from amoc.errors import ExitCode
+from amoc.errors import ExitCode, PeerError
 from amoc.lines import Lines, Ration
 from amoc.messages import (
     Bootstrap,
@@ -39,6 +39,7 @@ from amoc.messages import (
     Forked,
     Hello,
     Init,
+    KillWorker,
     Loaded,
     Note,
     Output,
@@ -50,7 +51,6 @@ from amoc.messages import (
     StopUsers,
     Terminate,
     Terminated,
-    UpdateSettings,
     UsersGone,
     WorkerLost,
     WorkerUp,
@@ -153,8 +153,14 @@ class Node:
     def _report(self, record: Record) -> None:
         self._controller.report_nowait(record)
 
-    def _command(self, worker: str, command: Record) -> None:
-        self._workers.send(worker, command)
+    def _command(self, slot: Slot, command: Record) -> None:
+        """Send `command` to the worker in `slot`; one that reads none of them is replaced."""
+        try:
+            self._workers.send(slot.child, command)
+        except PeerError as error:
+            self._workers.forget(slot.child)
+            self._report(Note("error", f"worker {slot.number} is killed: {error}"))
+            self._tell_supervisor(KillWorker(slot.number, slot.epoch))
 
     def _tell_supervisor(self, record: Record) -> None:
         with contextlib.suppress(OSError):  # if it is gone, reading from it says so
@@ -279,11 +285,12 @@ class Node:
             return
         slot.up = True
         if self._ending.begun:
-            self._command(child, StopUsers(0.0))
+            self._command(slot, StopUsers(0.0))
             return
         ids = self._slots.ids_of(slot)
         # Their worker is dead: until they are dealt anew the bytes of these users are ours.
-        restart = self._board.users_in(ALIVE, ids)
+        self._slots.mark(self._board.users_in((UserState.LEAVING,), ids), UserState.REMOVED)
+        restart = self._board.users_in(RESTARTABLE, ids)
         self._slots.mark(restart, UserState.RESTARTING)
         start = self._board.users_in((UserState.STARTING,), ids)
         self._report(WorkerUp(number, epoch, pid, restart, start))
@@ -300,7 +307,7 @@ class Node:
         if parcel.part == "mail" and not self._has_room(slot):
             slot.mail_dropped += 1
         elif slot.up and parcel.epoch in (0, slot.epoch):
-            self._command(slot.child, parcel)
+            self._command(slot, parcel)
 
     def _has_room(self, slot: Slot) -> bool:
         """Whether the worker in `slot` is there and takes its mail."""
@@ -320,7 +327,7 @@ class Node:
                     self._start_users(command)
                 case Parcel():
                     self._pass_down(command)
-                case Init() | UpdateSettings():
+                case Init():
                     self._tell_supervisor(command)
                 case StopUsers(timeout_s):
                     gevent.spawn(self._guarded, lambda: self._stop(timeout_s))
@@ -333,7 +340,7 @@ class Node:
             self._slots.mark(command.ids, UserState.STARTING)
         slot = self._slots[command.slot]
         if slot.up:
-            self._command(slot.child, command)
+            self._command(slot, command)
         # Else its worker has just died; the next one will find these users on the board.
 
     def _watch_lifeline(self) -> None:

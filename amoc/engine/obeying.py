@@ -57,13 +57,15 @@ class Obedience:
         self._outbox.put("control", self._slot, done)
 
     def _count(self) -> Answer:
-        return {"alive": len(self._crowd), "queued": self._crowd.queued}
+        crowd = self._crowd
+        return {"alive": len(crowd), "queued": crowd.queued, "removable": crowd.removable}
 
     def _remove(self, count: int, force: bool) -> Answer:
-        return _told(self._crowd.remove(count, force))
+        removal = self._crowd.remove(count, force)
+        return {**removal._asdict(), "text": removal.text()}
 
-    def _remove_ids(self, ids: list[int], force: bool) -> Answer:
-        return _told(self._crowd.remove_ids(ids, force))
+    def _remove_ids(self, ids: list[int]) -> Answer:
+        return self._crowd.remove_ids(ids, force=False)._asdict()
 
     def _pause(self) -> Answer:
         pausing.hold()
@@ -83,19 +85,3 @@ class Obedience:
         if problems:
             raise SettingError(*problems)
         return {"text": f"{counted(len(values), 'setting')} applied"}
-
-
-def _told(answer: Answer) -> Answer:
-    """`answer` with a text for people."""
-    parts = [
-        f"{counted(answer[key], 'user')} {text}"
-        for key, text in (
-            ("asked", "asked to leave"),
-            ("killed", "killed"),
-            ("withdrawn", "not started"),
-        )
-        if answer.get(key)
-    ]
-    if answer["stuck"]:
-        parts.append(f"stuck: {', '.join(map(str, answer['stuck']))}")
-    return {**answer, "text": ", ".join(parts) or "no users here"}

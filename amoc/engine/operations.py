@@ -8,31 +8,33 @@ answered with what each of them did. All are written to the journal, the refused
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from math import inf
 from typing import Any, Protocol
 
-import gevent
 from gevent.lock import BoundedSemaphore
 
-from amoc import own_settings, pausing
+from amoc import limits, pausing
 from amoc.engine import placement
 from amoc.engine.ordering import Ordering
 from amoc.engine.origin import Origin
-from amoc.engine.run import Status
+from amoc.engine.removal import Removal
+from amoc.engine.run import ROOM_FOR_IDS, Status
 from amoc.engine.starts import StartList
-from amoc.engine.state import State, Step, after
-from amoc.errors import AmocError, ClosedError, PeerError, ResourceError, SettingError, UsageError
+from amoc.engine.state import State, Step
+from amoc.engine.updating import ORDER_S, Updates
+from amoc.errors import AmocError, ClosedError, PeerError, ResourceError, UsageError
 from amoc.journal import Journal
 from amoc.lines import counted
 from amoc.messages import Done
 from amoc.timing import now_ns
 
-ORDER_S = 5.0
-"""How long workers may take for an order."""
 FORCE_S = 10.0
 """The same, where users are killed and get time for their `finally` blocks."""
-MOST_AT_ONCE = 1_000_000
-"""Users that one command may add."""
+QUEUE_S = 30.0
+"""How long a command may wait for those that were given before it."""
+LOOKS = ("status", "users")
+"""Commands that change nothing, and are not written down."""
+AT_ONCE = ("stop", "note")
+"""Commands that need not wait for others."""
 UNTIL = (State.RUNNING, State.PAUSED)
 """When a run can be changed."""
 
@@ -54,7 +56,6 @@ class Operations:
 
     Attributes:
         next_id: The id of the next user that is added.
-        updates: Settings that were changed since the start, as raw values.
         stop_asked: Whether somebody wants the run to end.
     """
 
@@ -63,40 +64,39 @@ class Operations:
         status: Status,
         ordering: Ordering,
         starts: StartList,
-        change_start_rate: Callable[[float], None],
+        updates: Updates,
         looks: Callable[[], Mapping[str, list[Answer]]],
         clocks: Sequence[Freezable],
-        update_nodes: Callable[[Mapping[str, Any]], None],
+        step: Callable[[Step], None],
         journal: Journal,
         ids: range,
     ) -> None:
         """Operate a run.
 
         Args:
-            status: How it is; its state is changed here when it is paused and resumed.
+            status: How it is.
             ordering: Gives orders to its workers.
             starts: Takes the users that are added.
-            change_start_rate: Takes how many users may start in a minute.
+            updates: Changes settings.
             looks: Tells how `throttles`, `coordinators` and `barriers` are.
             clocks: What stands still while the run is paused.
-            update_nodes: Tells the nodes of settings for workers to come.
+            step: Takes the run to its next state.
             journal: Where all is written down.
             ids: The numbers that users may have which are added.
         """
         self._status = status
         self._ordering = ordering
         self._starts = starts
-        self._change_start_rate = change_start_rate
+        self._updates = updates
         self._looks = looks
         self._clocks = clocks
-        self._update_nodes = update_nodes
+        self._step = step
         self._journal = journal
         self._ids = ids
         self._one_at_a_time = BoundedSemaphore()
+        self._added_by_hand = 0
         self.next_id = ids[0]
-        self.updates: dict[str, Any] = {}
         self.stop_asked = False
-        self._to_remove = 0
         self._do: Mapping[str, Callable[..., Answer]] = {
             "status": self._tell_status,
             "users": self._tell_users,
@@ -128,17 +128,18 @@ class Operations:
             AmocError: It is refused; nothing was changed.
         """
         asked_ns = now_ns()
-        looks = name in ("status", "users")
+        if name in LOOKS:
+            return self._do[name](**arguments)
+        outcome: str = "broken off"
+        answer: Answer | str = ""
         try:
-            if looks:
-                return self._do[name](**arguments)
-            with self._one_at_a_time:
-                answer = self._changed(name, arguments)
+            answer = self._changed(name, arguments)
+            outcome = "ok"
         except AmocError as refused:
-            if not looks:
-                self._write(asked_ns, name, arguments, source, comment, "refused", str(refused))
+            outcome, answer = "refused", str(refused)
             raise
-        self._write(asked_ns, name, arguments, source, comment, "ok", answer)
+        finally:  # also when the end of the run breaks it off
+            self._write(asked_ns, name, arguments, source, comment, outcome, answer)
         return answer
 
     def _changed(self, name: str, arguments: Mapping[str, Any]) -> Answer:
@@ -146,10 +147,16 @@ class Operations:
             raise UsageError(f"a command must be one of {', '.join(self._do)}, but is {name!r}")
         if name != "note" and self._status.state not in UNTIL:
             raise UsageError(f"a run that is {self._status.state.value} cannot {name}")
+        if name in AT_ONCE:
+            return self._do[name](**arguments)
+        if not self._one_at_a_time.acquire(timeout=QUEUE_S):
+            raise PeerError(f"other commands have been under way for {QUEUE_S:g} s; try again")
         try:
             return self._do[name](**arguments)
         except ClosedError as impossible:  # by the table of states: no defect, but too late
             raise UsageError(str(impossible)) from None
+        finally:
+            self._one_at_a_time.release()
 
     def _write(
         self,
@@ -211,7 +218,7 @@ class Operations:
                 "worker": str(origin),
                 "text": done.error
                 or f"{counted(done.answer['alive'], 'user')}, {done.answer['queued']:,} to start",
-                **done.answer,
+                **{key: done.answer[key] for key in ("alive", "queued") if key in done.answer},
             }
             for origin, done in answers.items()
         ]
@@ -236,10 +243,7 @@ class Operations:
         """
         last = self.next_id + count - 1
         if last > self._ids[-1]:
-            raise ResourceError(
-                f"users can be added up to number {self._ids[-1]} in this run,"
-                f" but {count} more would reach {last}"
-            )
+            raise ResourceError(f"there are numbers for users up to {self._ids[-1]} in this run")
         ids = range(self.next_id, last + 1)
         self.next_id = last + 1
         self._status.added += count
@@ -247,11 +251,19 @@ class Operations:
         return ids
 
     def _add(self, count: int) -> Answer:
-        if not 1 <= count <= MOST_AT_ONCE:
-            raise UsageError(f"add must be given 1 to {MOST_AT_ONCE} users, but is given {count}")
+        if count < 1:
+            raise UsageError(f"add must be given at least 1 user, but is given {count}")
+        # Users that the plan still needs have numbers of their own.
+        if self._added_by_hand + count > ROOM_FOR_IDS:
+            raise ResourceError(
+                f"{ROOM_FOR_IDS} users can be added by hand during a run,"
+                f" but {self._added_by_hand} were, and {count} more are wanted"
+            )
         workers = sorted(self._ordering.workers)
         if not workers:
             raise PeerError("no worker is up to take users; try again in a moment")
+        self._check_room(count)
+        self._added_by_hand += count
         ids = self.add_users(count)
         slots = self._starts.slots
         shares = [
@@ -270,66 +282,32 @@ class Operations:
             ],
         }
 
-    def remove_soon(self, count: int) -> None:
-        """Remove the `count` users with the highest numbers gently, in the background.
-
-        Stages do so; what they remove is in the figures, not in the journal.
-        """
-        if not self._to_remove:
-            gevent.spawn(self._remove_pending)
-        self._to_remove += count
-
-    def _remove_pending(self) -> None:
-        while self._to_remove and self._status.state in UNTIL:
-            count, self._to_remove = self._to_remove, 0
-            with self._one_at_a_time:
-                self._remove(count)
-        self._to_remove = 0
+    def _check_room(self, count: int) -> None:
+        loaded = self._status.loaded
+        if loaded is not None:
+            there = self._status.figures.running + self._status.waiting
+            limits.check_fds(there + count, loaded.workers, loaded.fds_per_user, loaded.fd_limit)
 
     def _remove(self, count: int, force: bool = False) -> Answer:
         if count < 1:
             raise UsageError(f"remove must be given at least 1 user, but is given {count}")
-        withdrawn = len(self._starts.withdraw(count))
-        shares = self._shares(count - withdrawn)
+        early = len(self._starts.withdraw(count))
+        shares = self._shares(count - early)
         answers = self._ordering.ask(
             "remove",
             lambda origin: {"count": shares[origin], "force": force},
             FORCE_S if force else ORDER_S,
             to=shares,
         )
-        totals = {
-            key: sum(done.answer.get(key, 0) for done in answers.values())
-            for key in ("asked", "killed", "withdrawn")
-        }
-        withdrawn += totals["withdrawn"]
-        self._status.added -= withdrawn
-        stuck = sorted(one for done in answers.values() for one in done.answer.get("stuck", ()))
-        parts = [
-            f"{counted(number, 'user')} {text}"
-            for number, text in (
-                (totals["asked"], "asked to leave after this iteration"),
-                (totals["killed"], "killed"),
-                (withdrawn, "will not start"),
-            )
-            if number
-        ]
-        if stuck:
-            parts.append(f"stuck after 2 s: {', '.join(map(str, stuck))}")
-        return {
-            "summary": "; ".join(parts) or "there were no users to remove",
-            **totals,
-            "withdrawn": withdrawn,
-            "stuck": stuck,
-            "workers": _texts(answers),
-        }
+        found = Removal.sum(done.answer for done in answers.values())
+        removal = found._replace(withdrawn=found.withdrawn + early)
+        self._status.added -= removal.withdrawn
+        return {"summary": removal.text(), **removal._asdict(), "workers": _texts(answers)}
 
     def _shares(self, count: int) -> dict[Origin, int]:
         """How many of `count` users each worker is to remove: as even as what they have allows."""
         answers = self._ordering.ask("count", {}, ORDER_S)
-        have = {
-            origin: done.answer.get("alive", 0) + done.answer.get("queued", 0)
-            for origin, done in answers.items()
-        }
+        have = {origin: done.answer.get("removable", 0) for origin, done in answers.items()}
         shares = {}
         # The emptiest first: what it lacks the others make up for.
         for number, origin in enumerate(sorted(have, key=lambda one: (have[one], one))):
@@ -340,21 +318,7 @@ class Operations:
     # Settings
 
     def _set(self, values: Mapping[str, Any]) -> Answer:
-        if not values:
-            raise UsageError("set must be given NAME=VALUE, but is given nothing")
-        verified = self._ordering.ask("verify", {"values": values}, ORDER_S)
-        # Whoever is lost meanwhile is replaced by one that is told the new values at once.
-        heard = {origin: done for origin, done in verified.items() if not done.answer.get("lost")}
-        if not heard:
-            raise PeerError("no worker is up to check the settings; try again in a moment")
-        problems = {line for done in heard.values() for line in done.error.splitlines()}
-        if problems:
-            raise SettingError(*sorted(problems))
-        self.updates.update(values)
-        self._update_nodes(values)
-        answers = self._ordering.ask("apply", {"values": values}, ORDER_S)
-        self._follow_start_rate(values)
-        failed = sorted({done.error for done in answers.values() if done.error})
+        answers, failed = self._updates.set(values)
         names = ", ".join(values)
         return {
             "summary": f"{names} changed" + (f", but: {'; '.join(failed)}" if failed else ""),
@@ -362,21 +326,10 @@ class Operations:
             "workers": _texts(answers),
         }
 
-    def _follow_start_rate(self, values: Mapping[str, Any]) -> None:
-        """Settings of how users start are the rate of the throttle that they start through."""
-        if not values.keys() & {"user_rate", "interarrival"} or self._status.loaded is None:
-            return
-        interarrival_ms, per_minute = self._status.loaded.pacing
-        if "interarrival" in self.updates:
-            interarrival_ms = own_settings.interarrival.convert(self.updates["interarrival"])
-        if "user_rate" in self.updates:
-            per_minute = own_settings.user_rate.convert(self.updates["user_rate"])
-        self._change_start_rate(start_rate(interarrival_ms, per_minute))
-
     # The run as a whole
 
     def _pause(self) -> Answer:
-        self._status.state = after(self._status.state, Step.PAUSE)
+        self._step(Step.PAUSE)
         for one in self._clocks:
             one.freeze()
         pausing.hold()
@@ -384,7 +337,7 @@ class Operations:
         return {"summary": "the run is paused", "workers": _texts(answers)}
 
     def _resume(self) -> Answer:
-        self._status.state = after(self._status.state, Step.RESUME)
+        self._step(Step.RESUME)
         pausing.release()
         for one in self._clocks:
             one.thaw()
@@ -400,13 +353,6 @@ class Operations:
                 for origin in sorted(self._ordering.workers)
             ],
         }
-
-
-def start_rate(interarrival_ms: float, per_minute: float | None) -> float:
-    """User starts per minute, by the settings ``interarrival`` and ``user_rate``."""
-    if per_minute is not None:
-        return per_minute
-    return 60_000 / interarrival_ms if interarrival_ms else inf
 
 
 def _texts(answers: Mapping[Origin, Done]) -> list[Answer]:

@@ -48,7 +48,7 @@ class Ordering:
         """It is no more: whatever it was to do, it will not answer."""
         self.workers.discard(origin)
         for number in list(self._pending):
-            self._take(origin, Done(number, LOST, {"lost": True}))
+            self._take(origin, Done(number, LOST, {"missing": True, "lost": True}))
 
     def hear(self, origin: Origin, body: bytes) -> None:
         """Answers of a worker."""
@@ -100,5 +100,6 @@ class Ordering:
                 pending.complete.wait(deadline_s)
         finally:
             del self._pending[number]
-        silent = Done(number, f"has not answered within {deadline_s:g} s", {})
+        text = f"has not answered within {deadline_s:g} s"
+        silent = Done(number, text, {"missing": True})
         return {origin: pending.answers.get(origin, silent) for origin in chosen}

@@ -37,7 +37,6 @@ from amoc.messages import (
     StopUsers,
     Terminate,
     Terminated,
-    UpdateSettings,
 )
 from amoc.scenario import Scenario, load
 from amoc.timing import S_NS, now_ns
@@ -201,21 +200,12 @@ class Supervisor:
         match command:
             case StopUsers():
                 self._replacing = False
-            case UpdateSettings(values):
-                self._update(values)
             case KillWorker(slot, epoch):
                 if self._slots[slot].epoch == epoch and self._slots[slot].pid:
                     os.kill(self._slots[slot].pid, signal.SIGKILL)
             case Terminate():
                 return False
         return True
-
-    def _update(self, values: Mapping[str, Any]) -> None:
-        """Workers to come find the new values; nobody but workers is told of a change."""
-        try:
-            settings.apply_update(values, tell=False)
-        except AmocError as error:
-            self._tell(Note("error", f"new workers will have the old settings: {error}"))
 
     def _next_fork_ms(self) -> int | None:
         due = [slot.fork_at_ns for slot in self._slots if slot.fork_at_ns]

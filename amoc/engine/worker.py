@@ -9,7 +9,8 @@ from __future__ import annotations
 import gc
 import random
 import time
-from collections.abc import Mapping
+import traceback
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Protocol
 
@@ -63,9 +64,9 @@ def main(task: Task) -> int:
         )
         crowd = Crowd(orders, task.board)
         parts = _parts(task, outbox, gate, crowd, line)
-        gevent.spawn(_beat, task, crowd)
+        gevent.spawn(_guarded, _beat, task, crowd)
         line.join(JOIN_S)
-        gevent.spawn(crowd.start_users)
+        gevent.spawn(_guarded, crowd.start_users)
         for command in line.commands():
             match command:
                 case StartUsers():
@@ -113,6 +114,15 @@ def _parts(
         "calls": ways,
         "control": Obedience(slot, crowd, outbox),
     }
+
+
+def _guarded(work: Callable[..., object], *arguments: object) -> None:
+    """Do what the worker cannot do without; when it fails the worker ends, and is replaced."""
+    try:
+        work(*arguments)
+    except Exception:
+        traceback.print_exc()
+        process.leave(int(ExitCode.INTERNAL))
 
 
 def _report_gone(line: bus.Child, stopping: gevent.Greenlet[..., UsersGone]) -> None:

@@ -198,3 +198,118 @@ def test_commands_go_on_when_a_worker_is_killed_in_the_middle_of_them(
         assert one.ask("add", "3")["last_id"] == 23
         one.run.kill(one.run.pid, signal.SIGINT)
         assert one.run.end() == 0
+
+
+LONG = """
+    import os
+    from amoc import user
+
+    log = os.open(HERE + "/log", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+
+    def start(user_id):
+        os.write(log, f"start {user_id}\\n".encode())
+        user.wait_leaving() if os.path.exists(HERE + "/finish") else __import__("time").sleep(1000)
+"""
+
+
+def test_gentle_removals_one_by_one_reach_all_users_and_those_do_not_come_back(
+    scenario: Callable[[str], Path], tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    with controlled(
+        scenario(LONG), "--users", "8", *FAST, "--stop-timeout", "1s", directory=tmp_path
+    ) as one:
+        one.wait_for_users(8)
+        answers = [one.ask("remove", "1") for _ in range(6)]
+        assert [answer["asked"] for answer in answers] == [1] * 6
+        assert one.ask("users")["alive"] == 8, "their iterations are long"
+        # 3 of the 4 users of each worker were asked; whoever was does not start again.
+        one.run.kill(one.run.wait_for("worker", 2)[1])
+        eventually(lambda: len(lines(log)) == 9, f"one user starts again: {one.run.output}")
+        assert one.ask("remove", "5")["asked"] == 2
+        assert one.ask("remove", "5")["asked"] == 0
+        one.run.kill(one.run.pid, signal.SIGINT)
+        assert one.run.end() == 0
+    assert len(lines(log)) == 9
+    assert one.run.summary()["users"]["removed"] == 8
+
+
+def test_users_removed_while_they_stand_in_line_stand_in_nobodys_way(
+    scenario: Callable[[str], Path], tmp_path: Path
+) -> None:
+    with controlled(
+        scenario(WATCHERS),
+        *("--users", "30", "--workers", "2", "--set", "user_rate=60", "--set", "repeat_num=1"),
+        directory=tmp_path,
+    ) as one:
+        one.wait_for_users(1)
+        answer = one.ask("remove", "30")
+        assert answer["asked"] + answer["withdrawn"] == 30
+        # Nobody is there and nobody will come, so the run ends by itself, long before 30 s.
+        assert one.run.end() == 0
+        assert one.run.summary()["users"]["started"] == answer["asked"]
+
+
+def test_a_run_can_be_stopped_while_stages_fall_and_a_worker_hangs(
+    scenario: Callable[[str], Path], tmp_path: Path
+) -> None:
+    with controlled(
+        scenario(WATCHERS),
+        *("--stages", "0s:50, 10s:45, 10m:0", "--workers", "2", "--stop-timeout", "1s"),
+        directory=tmp_path,
+    ) as one:
+        eventually(lambda: one.ask("status")["users"]["removed"], "users leave by stages")
+        os.kill(one.run.wait_for("worker", 2)[0], signal.SIGSTOP)
+        one.say("stop")
+        assert one.run.end(40) == int(ExitCode.STUCK)
+        assert "worker 0 did not stop in time and is killed" in one.run.output
+
+
+def test_users_leave_by_stages_also_when_their_worker_was_lost_meanwhile(
+    scenario: Callable[[str], Path], tmp_path: Path
+) -> None:
+    with controlled(
+        scenario(WATCHERS),
+        *("--stages", "0s:40, 3s:40, 3s:4, 1h:4", "--workers", "2"),
+        directory=tmp_path,
+    ) as one:
+        one.wait_for_users(40)
+        for number in (0, 1):
+            one.run.kill(one.run.wait_for(f"worker {number} ")[0])
+            one.run.wait_for_output(f"worker {number} is replaced")
+        one.wait_for_users(4)
+        assert one.ask("users")["alive"] == 4
+        one.say("stop")
+        assert one.run.end() == 0
+        users = one.run.summary()["users"]
+        assert users["finished"] == 4
+        assert users["started"] == 40
+        assert users["removed"] == 36
+
+
+def test_a_worker_that_reads_nothing_is_replaced_and_the_run_goes_on(
+    scenario: Callable[[str], Path], tmp_path: Path
+) -> None:
+    flood = scenario("""
+        from amoc import throttle
+
+        def init():
+            throttle.start("a", 60)
+
+        def start(user_id):
+            rate = 60
+            while user_id == 1:  # in the first worker; all workers are told of each change
+                rate += 1
+                throttle.change_rate("a", rate % 1000 + 60)
+            throttle.wait("a")
+    """)
+    with controlled(
+        flood, "--users", "4", *FAST, "--stop-timeout", "1s", directory=tmp_path
+    ) as one:
+        one.wait_for_users(4)
+        os.kill(one.run.wait_for("worker", 2)[1], signal.SIGSTOP)
+        one.run.wait_for_output("worker 1 is killed: w1.1 must acknowledge its commands")
+        one.run.wait_for_output("worker 1 is replaced")
+        assert one.ask("status")["state"] == "running"
+        one.say("stop")
+        one.run.end()

@@ -14,6 +14,8 @@ from amoc import metrics
 from amoc.board import Board, Cell, Kind, UserState
 from amoc.engine import crowd as crowd_module
 from amoc.engine.crowd import MOST_NAMED, USER_RATE, Crowd, Orders
+from amoc.engine.removal import Removal
+from amoc.errors import ScenarioError
 from amoc.messages import CrashSeen, Started, StartUsers, UsersGone
 from amoc.timing import MS_NS, now_ns
 
@@ -34,6 +36,9 @@ class FakeDoor:
     def enter(self, name, waiter):
         assert name == USER_RATE
         self.line.append(waiter)
+
+    def leave(self, name, waiter):
+        self.line.remove(waiter)
 
     def let_through(self, count):
         for _ in range(count):
@@ -359,12 +364,12 @@ def test_those_with_the_highest_numbers_are_removed_started_or_not(worker):
     one.door.open = False
     one.deal([4, 5])
     one.wait(lambda: len(one.door.line) == 2)
-    assert removed(one, 3) == {"withdrawn": 2, "asked": 1, "stuck": []}
+    assert removed(one, 3) == Removal(withdrawn=2, asked=1)
     assert one.crowd.find(3).leaving
     assert not one.crowd.find(2).leaving
-    one.door.let_through(2)  # for nobody
-    gevent.sleep(0)
-    assert one.states() == {UserState.RUNNING: 3}
+    assert one.door.line == [], "who will not start stands in nobody's way"
+    one.wait(lambda: one.started() == 5)
+    assert one.states() == {UserState.RUNNING: 2, UserState.LEAVING: 1}
     assert one[Cell.WAITING] == 0
 
 
@@ -372,9 +377,10 @@ def test_a_user_that_is_asked_to_leave_is_not_asked_again(worker):
     one = worker(stay)
     one.deal([1, 2, 3])
     one.wait_states(RUNNING=3)
-    assert removed(one, 1)["asked"] == 1
-    assert removed(one, 1)["asked"] == 1
+    assert removed(one, 1).asked == 1
+    assert removed(one, 1).asked == 1
     assert [one.crowd.find(n).leaving for n in (1, 2, 3)] == [False, True, True]
+    assert one.crowd.removable == 1
 
 
 def test_a_removed_user_finishes_its_iteration_and_counts_as_removed(worker):
@@ -400,7 +406,7 @@ def test_removed_by_force_they_are_gone_at_once_with_their_finally_blocks_run(wo
     one = worker(start)
     one.deal(range(1, 6))
     one.wait_states(RUNNING=5)
-    assert removed(one, 2, force=True) == {"withdrawn": 0, "killed": 2, "stuck": []}
+    assert removed(one, 2, force=True) == Removal(killed=2)
     assert sorted(ended) == [4, 5]
     assert one.states() == {UserState.RUNNING: 3, UserState.REMOVED: 2}
 
@@ -417,7 +423,7 @@ def test_who_does_not_leave_by_force_is_named(worker, monkeypatch):
     one = worker(start)
     one.deal([1, 2])
     one.wait_states(RUNNING=2)
-    assert removed(one, 1, force=True) == {"withdrawn": 0, "killed": 1, "stuck": [2]}
+    assert removed(one, 1, force=True) == Removal(killed=1, stuck=(2,))
     gate.set()
     one.wait_states(FINISHED=1, REMOVED=1)
 
@@ -426,5 +432,44 @@ def test_more_than_there_are_can_be_asked_to_leave(worker):
     one = worker(stay)
     one.deal([1])
     one.wait_states(RUNNING=1)
-    assert removed(one, 10) == {"withdrawn": 0, "asked": 1, "stuck": []}
-    assert removed(one, 10) == {"withdrawn": 0, "asked": 0, "stuck": []}
+    assert removed(one, 10) == Removal(asked=1)
+    assert removed(one, 10) == Removal()
+
+
+def test_users_may_be_removed_before_they_are_dealt(worker):
+    one = worker(stay)
+    removing = gevent.spawn(one.crowd.remove_ids, [2, 3], False)
+    assert removing.get(timeout=DEADLINE_S) == Removal(withdrawn=2)
+    one.deal([1, 2])
+    one.deal([3], again=True)
+    one.wait_states(RUNNING=1, REMOVED=1)
+    one.wait(lambda: one.started() == 3)
+    one.deal([2])  # it was unwanted once
+    one.wait_states(RUNNING=2, REMOVED=1)
+
+
+def test_who_lost_its_worker_and_is_removed_does_not_start_again(worker):
+    one = worker(stay)
+    one.door.open = False
+    one.deal([1, 2], again=True)
+    one.wait(lambda: len(one.door.line) == 2)
+    assert removed(one, 1) == Removal(not_again=1)
+    assert one.states() == {UserState.RESTARTING: 1, UserState.REMOVED: 1}
+
+
+def test_users_that_have_left_by_themselves_are_not_counted_as_removed(worker):
+    one = worker(lambda user_id: None)
+    one.deal([1])
+    one.wait_states(FINISHED=1)
+    removing = gevent.spawn(one.crowd.remove_ids, [1], False)
+    assert removing.get(timeout=DEADLINE_S) == Removal()
+
+
+def test_a_door_that_is_gone_starts_nobody(worker):
+    one = worker(stay)
+    one.door.open = False
+    one.deal([1, 2])
+    one.wait(lambda: len(one.door.line) == 2)
+    one.door.line.pop(0)(ScenarioError("throttle user_rate was stopped"))
+    gevent.sleep(0)
+    assert one.states() == {UserState.STARTING: 1}

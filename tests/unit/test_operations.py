@@ -6,22 +6,25 @@ from collections.abc import Mapping
 from math import inf
 from typing import Any
 
-import gevent
+import gevent.event
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from amoc import pausing
-from amoc.engine.operations import Operations, start_rate
+from amoc.engine.operations import Operations
 from amoc.engine.ordering import LOST
 from amoc.engine.origin import Origin
-from amoc.engine.run import RunPlan, Status
+from amoc.engine.removal import Removal
+from amoc.engine.run import ROOM_FOR_IDS, RunPlan, Status
 from amoc.engine.starts import StartList
-from amoc.engine.state import State
+from amoc.engine.state import State, Step, after
+from amoc.engine.updating import Updates, start_rate
 from amoc.errors import AmocError, PeerError, ResourceError, SettingError, UsageError
 from amoc.messages import Done, Loaded
 
 IDS = range(1, 1001)
+MISSED = {"missing": True, "lost": True}
 
 
 class FakeOrdering:
@@ -43,11 +46,12 @@ class FakeOrdering:
         if (what, one) in self.errors:
             return self.errors[what, one]
         if what == "count":
-            return Done(1, "", {"alive": self.have[one], "queued": 0})
+            have = self.have[one]
+            return Done(1, "", {"alive": have, "queued": 0, "removable": have})
         if what == "remove":
             count = min(arguments["count"], self.have[one])
             self.have[one] -= count
-            return Done(1, "", {"asked": count, "withdrawn": 0, "stuck": [], "text": str(count)})
+            return Done(1, "", {**Removal(asked=count)._asdict(), "text": str(count)})
         return Done(1, "", {"text": f"{what} done"})
 
 
@@ -81,19 +85,22 @@ class Run:
         self.starts = StartList(max(1, len(have)))
         self.rates: list[float] = []
         self.clock = FakeClock()
-        self.updates: list[Mapping[str, Any]] = []
         self.journal = FakeJournal()
+        self.updates = Updates(self.ordering, plan_rate, self.rates.append)  # type: ignore[arg-type]
         self.operations = Operations(
             self.status,
             self.ordering,  # type: ignore[arg-type]
             self.starts,
-            self.rates.append,
+            self.updates,
             lambda: {"throttles": [], "coordinators": [], "barriers": []},
             [self.clock],
-            self.updates.append,
+            self.step,
             self.journal,  # type: ignore[arg-type]
             IDS,
         )
+
+    def step(self, step: Step) -> None:
+        self.status.state = after(self.status.state, step)
 
     def do(self, name: str, **arguments: Any) -> dict[str, Any]:
         return self.operations.operate(name, arguments, source="terminal", comment="why")
@@ -117,17 +124,28 @@ def test_added_users_have_the_next_numbers_and_each_worker_is_named():
     assert run.status.added == 7
 
 
-def test_there_are_only_so_many_numbers():
+def test_users_added_by_hand_take_no_numbers_from_those_that_the_plan_needs():
     run = Run(0)
-    with pytest.raises(ResourceError, match="up to number 1000"):
-        run.do("add", count=1001)
-    assert run.starts.waiting() == 0
+    run.operations._added_by_hand = ROOM_FOR_IDS - 5
+    run.do("add", count=5)
+    with pytest.raises(ResourceError, match="users can be added by hand"):
+        run.do("add", count=1)
+    assert run.starts.waiting() == 5
 
 
-@pytest.mark.parametrize("count", [0, -1, 1_000_001])
+def test_users_that_would_not_find_descriptors_are_not_added():
+    run = Run(0, 0)
+    run.status.loaded = run.status.loaded._replace(fds_per_user=1, fd_limit=150)
+    run.do("add", count=50)
+    with pytest.raises(ResourceError, match="file descriptors"):
+        run.do("add", count=52)
+    assert run.starts.waiting() == 50
+
+
+@pytest.mark.parametrize("count", [0, -1])
 def test_a_number_of_users_that_makes_no_sense_is_refused(count):
     run = Run(5)
-    for name in ("add", "remove") if count < 1 else ("add",):
+    for name in ("add", "remove"):
         with pytest.raises(UsageError, match=str(count)):
             run.do(name, count=count)
 
@@ -156,8 +174,7 @@ def test_a_change_of_settings_is_verified_by_all_before_any_applies_it():
     run = Run(1, 1)
     answer = run.do("set", values={"rate": "5"})
     assert [what for what, _ in run.ordering.asked] == ["verify", "apply"]
-    assert run.updates == [{"rate": "5"}]
-    assert run.operations.updates == {"rate": "5"}
+    assert run.updates.values == {"rate": "5"}
     assert answer["workers"][0] == {"worker": "node0/0", "text": "apply done"}
 
 
@@ -168,15 +185,31 @@ def test_a_change_that_one_worker_refuses_changes_nothing():
     with pytest.raises(SettingError, match="must be above 0"):
         run.do("set", values={"rate": "-1"})
     assert [what for what, _ in run.ordering.asked] == ["verify"]
-    assert run.updates == []
-    assert run.operations.updates == {}
+    assert run.updates.values == {}
 
 
 def test_a_worker_that_is_lost_while_it_verifies_does_not_refuse():
     run = Run(1, 1)
-    run.ordering.errors["verify", Origin("node0", 1, 1)] = Done(1, LOST, {"lost": True})
+    run.ordering.errors["verify", Origin("node0", 1, 1)] = Done(1, LOST, MISSED)
     run.do("set", values={"rate": "5"})
-    assert run.updates == [{"rate": "5"}]
+    assert run.updates.values == {"rate": "5"}
+
+
+def test_a_worker_that_does_not_answer_is_named_and_nothing_is_changed():
+    run = Run(1, 1)
+    silent = Done(1, "has not answered within 5 s", {"missing": True})
+    run.ordering.errors["verify", Origin("node0", 1, 1)] = silent
+    with pytest.raises(PeerError, match=r"worker node0/1 has not answered.*nothing was changed"):
+        run.do("set", values={"rate": "5"})
+    assert run.updates.values == {}
+
+
+def test_a_start_rate_that_is_refused_changes_nothing_else():
+    run = Run(1)
+    with pytest.raises(SettingError, match="must be at least 1/min"):
+        run.do("set", values={"rate": "5", "user_rate": "0"})
+    assert run.updates.values == {}
+    assert [what for what, _ in run.ordering.asked] == ["verify"]
 
 
 def test_nothing_is_changed_while_there_is_nobody_to_check_it():
@@ -286,7 +319,7 @@ def test_commands_do_not_overlap():
         under_way.append(what)
         gevent.sleep(0)
         under_way.pop()
-        return {Origin("node0", 0, 1): Done(1, "", {"alive": 1, "queued": 0})}
+        return {Origin("node0", 0, 1): Done(1, "", {"removable": 1})}
 
     run.ordering.ask = slow  # type: ignore[method-assign]
     doing = [gevent.spawn(run.do, "remove", count=1) for _ in range(3)]
@@ -294,11 +327,29 @@ def test_commands_do_not_overlap():
     assert all(one.successful() for one in doing)
 
 
-def test_users_that_stages_take_away_are_removed_in_the_background():
-    run = Run(5, 5)
-    run.operations.remove_soon(3)
-    run.operations.remove_soon(1)
-    with gevent.Timeout(10):
-        while sum(run.ordering.have.values()) > 6:
-            gevent.sleep(0)
-    assert run.journal.lines == []
+def test_stop_does_not_wait_for_commands_that_are_under_way():
+    run = Run(1)
+    held = gevent.event.Event()
+
+    def slow(what, arguments, deadline_s, to=None):
+        held.wait()
+        return {}
+
+    run.ordering.ask = slow  # type: ignore[method-assign]
+    removing = gevent.spawn(run.do, "remove", count=1)
+    gevent.sleep(0)
+    run.do("stop")
+    run.do("note")
+    assert run.operations.stop_asked
+    assert not removing.ready()
+    held.set()
+    removing.get(timeout=10)
+
+
+def test_a_command_that_the_end_of_the_run_breaks_off_is_written_down_as_such():
+    run = Run(1)
+    run.ordering.ask = lambda *_, **__: gevent.sleep(1000)  # type: ignore[method-assign]
+    removing = gevent.spawn(run.do, "remove", count=1)
+    gevent.sleep(0)
+    removing.kill(timeout=10)
+    assert [fields["outcome"] for _, fields in run.journal.lines] == ["broken off"]

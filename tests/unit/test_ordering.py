@@ -67,7 +67,7 @@ def test_a_worker_that_is_lost_before_it_answers_is_said_to_be(workers):
     workers.answer(FIRST)
     workers.ordering.worker_lost(SECOND)
     answers = asking.get(timeout=DEADLINE_S)
-    assert answers[SECOND] == Done(answers[FIRST].number, LOST, {"lost": True})
+    assert answers[SECOND] == Done(answers[FIRST].number, LOST, {"missing": True, "lost": True})
     assert workers.ordering.workers == {FIRST}
 
 

@@ -1,0 +1,103 @@
+"""Changes of settings during a run: checked by every worker, then applied by every worker.
+
+A worker that comes up later, in the place of one that was lost, applies all changes that there were
+before it gets users. Who is lost in the middle is replaced by one that does, so a change is in
+force everywhere or nowhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from math import inf
+from typing import Any
+
+from amoc import own_settings
+from amoc.engine.ordering import Ordering
+from amoc.engine.origin import Origin
+from amoc.errors import PeerError, SettingError, UsageError
+from amoc.messages import Done
+
+ORDER_S = 5.0
+"""How long workers may take for an order."""
+
+
+class Updates:
+    """Changes settings, and remembers what was changed.
+
+    Attributes:
+        values: The settings that were changed since the start, as raw values.
+    """
+
+    def __init__(
+        self,
+        ordering: Ordering,
+        pacing: tuple[float, float | None],
+        change_start_rate: Callable[[float], None],
+    ) -> None:
+        """Change settings by orders.
+
+        Args:
+            ordering: Gives orders to the workers.
+            pacing: interarrival in ms and user_rate per minute, as the run has begun with them.
+            change_start_rate: Takes how many users may start in a minute.
+        """
+        self.values: dict[str, Any] = {}
+        self._ordering = ordering
+        self._pacing = pacing
+        self._change_start_rate = change_start_rate
+
+    def set(self, values: Mapping[str, Any]) -> tuple[dict[Origin, Done], list[str]]:
+        """Put `values` in force.
+
+        Returns:
+            What each worker answered, and a line for each update function that failed.
+
+        Raises:
+            SettingError, PeerError: They are refused, or cannot be checked; nothing was changed.
+        """
+        if not values:
+            raise UsageError("set must be given NAME=VALUE, but is given nothing")
+        self._verify(values)
+        rate = self._start_rate({**self.values, **values})
+        # From here on a worker that comes up is told, so none can be forgotten in between.
+        self.values.update(values)
+        answers = self._ordering.ask("apply", {"values": values}, ORDER_S)
+        if values.keys() & {"user_rate", "interarrival"}:
+            self._change_start_rate(rate)
+        failed = {
+            f"worker {origin} {done.error}" if done.answer.get("missing") else done.error
+            for origin, done in answers.items()
+            if done.error and not done.answer.get("lost")
+        }
+        return answers, sorted(failed)
+
+    def _verify(self, values: Mapping[str, Any]) -> None:
+        answers = self._ordering.ask("verify", {"values": values}, ORDER_S)
+        # Whoever is lost meanwhile is replaced by one that is told the new values.
+        heard = {origin: done for origin, done in answers.items() if not done.answer.get("lost")}
+        if not heard:
+            raise PeerError("no worker is up to check the settings; try again in a moment")
+        for origin, done in heard.items():
+            if done.answer.get("missing"):
+                raise PeerError(f"worker {origin} {done.error}; nothing was changed")
+        problems = {line for done in heard.values() for line in done.error.splitlines()}
+        if problems:
+            raise SettingError(*sorted(problems))
+
+    def _start_rate(self, values: Mapping[str, Any]) -> float:
+        interarrival_ms, per_minute = self._pacing
+        try:
+            if "interarrival" in values:
+                interarrival_ms = own_settings.interarrival.convert(values["interarrival"])
+            if "user_rate" in values:
+                per_minute = own_settings.user_rate.convert(values["user_rate"])
+        except ValueError as error:
+            raise SettingError(f"user_rate or interarrival {error}") from None
+        return start_rate(interarrival_ms, per_minute)
+
+
+def start_rate(interarrival_ms: float, per_minute: float | None) -> float:
+    """User starts per minute, by the settings ``interarrival`` and ``user_rate``."""
+    if per_minute is not None:
+        return per_minute
+    return 60_000 / interarrival_ms if interarrival_ms else inf
