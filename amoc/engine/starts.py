@@ -9,7 +9,7 @@ may have a time of their own before which they do not start; stages give them on
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -34,6 +34,11 @@ class _Batch(NamedTuple):
         head = _Batch(self.ids[:count], self.dues_ns[:count])
         return head, _Batch(self.ids[count:], self.dues_ns[count:])
 
+    def below(self, first: int) -> int:
+        """How many of its users have ids below `first`."""
+        number = -(-(first - self.ids[0]) // self.ids.step)
+        return min(max(0, number), len(self.ids))
+
 
 @dataclass
 class _Slot:
@@ -47,6 +52,15 @@ class _Slot:
     def waiting(self) -> int:
         fresh = sum(len(batch.ids) for batch in self.fresh)
         return len(self.again) + len(self.unstarted) + fresh
+
+    def cut(self, first: int) -> Iterator[int]:
+        """Take the new users of id `first` and above off, whole batches at once."""
+        while self.fresh and self.fresh[-1].ids[-1] >= first:
+            batch = self.fresh.pop()
+            if below := batch.below(first):
+                kept, batch = batch.split(below)
+                self.fresh.append(kept)
+            yield from batch.ids
 
     def take(self, now_ns: int) -> StartUsers | None:
         """The next users, as many as there is room for."""
@@ -82,7 +96,10 @@ class StartList:
         return len(self._slots)
 
     def add(self, ids: range, dues_ns: Sequence[int] = ()) -> None:
-        """Users to be started: consecutive `ids`; with `dues_ns`, each not before its time."""
+        """Users to be started: consecutive `ids`; with `dues_ns`, each not before its time.
+
+        Ids ascend from one call to the next.
+        """
         count = len(self._slots)
         for slot in self._slots if ids else ():
             mine = placement.ids_of(ids[0], ids[-1], 0, 1, slot.number, count)
@@ -95,21 +112,40 @@ class StartList:
         Users that were dealt already, to a worker that is there or to one that was lost, are not on
         it any more, so there may be fewer.
         """
-        taken: list[int] = []
-        while len(taken) < count:
-            last = max(
-                (slot for slot in self._slots if slot.fresh),
-                key=lambda slot: slot.fresh[-1].ids[-1],
-                default=None,
-            )
-            if last is None:
-                break
-            batch = last.fresh.pop()
-            kept, gone = batch.split(len(batch.ids) - 1)
-            taken += gone.ids
-            if kept.ids:
-                last.fresh.append(kept)
+        first = self._threshold(count)
+        taken = [one for slot in self._slots for one in slot.cut(first)]
+        taken.sort(reverse=True)
         return taken
+
+    def _threshold(self, count: int) -> int:
+        """The id from which on `count` users, or all that there are, are on the list."""
+        fresh = [slot.fresh for slot in self._slots if slot.fresh]
+        low = min((one[0].ids[0] for one in fresh), default=0)
+        high = max((one[-1].ids[-1] for one in fresh), default=-1) + 1
+        # From `high` on there are none; each step halves what may be the answer.
+        while low < high:
+            middle = (low + high) // 2
+            if self._from(middle, count + 1) > count:
+                low = middle + 1
+            else:
+                high = middle
+        return low
+
+    def _from(self, first: int, enough: int) -> int:
+        """How many users of id `first` and above are on the list; it is not counted on at `enough`.
+
+        Each slot's ids ascend, so what is below lies in front.
+        """
+        found = 0
+        for slot in self._slots:
+            for batch in reversed(slot.fresh):
+                number = batch.below(first)
+                found += len(batch.ids) - number
+                if number or found >= enough:
+                    break
+            if found >= enough:
+                break
+        return found
 
     def waiting(self) -> int:
         """Users that are still to be dealt."""

@@ -171,3 +171,58 @@ def test_the_highest_numbers_are_taken_back_first_and_dealt_ones_are_not():
     starts.deal(NOW_NS)
     assert starts.withdraw(100) == [6, 4, 2]
     assert starts.waiting() == 0
+
+
+@given(
+    st.integers(1, 5),
+    st.lists(
+        st.one_of(
+            st.tuples(st.just("add"), st.integers(1, 400), st.booleans()),
+            st.tuples(st.just("withdraw"), st.integers(0, 500)),
+            st.tuples(st.just("up"), st.integers(0, 4)),
+            st.tuples(st.just("deal")),
+        ),
+        max_size=20,
+    ),
+)
+def test_who_is_withdrawn_is_whom_a_naive_list_would_take(slots, steps):
+    starts, listed, dues, next_id = StartList(slots), [], {}, 7
+    for step, *arguments in steps:
+        match step, arguments:
+            case "add", [count, timed]:
+                ids = range(next_id, next_id + count)
+                times = [NOW_NS + 3 * one for one in ids] if timed else []
+                starts.add(ids, times)
+                listed += ids
+                dues.update(zip(ids, times, strict=False))
+                next_id += count
+            case "withdraw", [count]:
+                expected = sorted(listed, reverse=True)[:count]
+                assert starts.withdraw(count) == expected
+                listed = [one for one in listed if one not in set(expected)]
+            case "up", [slot] if slot < slots:
+                starts.up(slot, [], [])
+            case "deal", _:
+                for block in starts.deal(NOW_NS):
+                    listed = [one for one in listed if one not in set(block.ids)]
+                    for one, offset_ns in zip(block.ids, block.offsets_ns, strict=False):
+                        assert block.due_ns + offset_ns == dues[one]
+        assert starts.waiting() == len(listed)
+
+
+def test_withdrawing_many_users_with_times_looks_at_each_once():
+    starts = StartList(4)
+    reads = 0
+
+    class Times(list):
+        def __getitem__(self, key):
+            nonlocal reads
+            found = super().__getitem__(key)
+            reads += len(found) if isinstance(key, slice) else 1
+            return Times(found) if isinstance(key, slice) else found
+
+    starts.add(range(1, 80_001), Times(range(80_000)))
+    reads = 0
+    assert starts.withdraw(50_000) == list(range(80_000, 30_000, -1))
+    assert reads <= 80_000
+    assert starts.withdraw(50_000) == list(range(30_000, 0, -1))
