@@ -61,3 +61,12 @@ class Ration:
 def counted(number: int, noun: str) -> str:
     """``1 user``, ``2 users``."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def cut(value: object, most: int = 60) -> str:
+    """`value` as Python writes it, in at most so many characters."""
+    try:
+        text = repr(value)
+    except RecursionError:
+        text = f"a {type(value).__name__} that is nested too deep"
+    return text if len(text) <= most else text[: most - 3] + "…"

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, time
 from pathlib import Path
 from typing import Any
 
 from amoc.errors import SettingError, UsageError
+from amoc.lines import cut
+from amoc.secrecy import HIDDEN, is_secret
 
 DEFAULT_FILE = "amoc.toml"
 PREFIX = "AMOC_"
+MOST_DEPTH = 50
+"""How deep lists and tables of a value may lie in each other. msgpack does not take many more, and
+what looks into them does so by calling itself."""
+LEAST_INT, MOST_INT = -(1 << 63), (1 << 64) - 1
+"""What fits into msgpack."""
 
 
 def gather(
@@ -35,20 +42,53 @@ def gather(
     }
     file = config or DEFAULT_FILE
     return [
-        ("--set", _pairs(pairs), True),
+        ("--set", pairs_of(pairs, "--set must be name=value, but is"), True),
         ("AMOC_{name}", from_environment, False),
         (file, _read(file, required=config is not None), True),
     ]
 
 
-def _pairs(pairs: Sequence[str]) -> dict[str, str]:
+def pairs_of(texts: Iterable[str], complaint: str) -> dict[str, str]:
+    """``name=value`` texts as values by name; the last of a name counts.
+
+    Args:
+        texts: From the command line, or typed.
+        complaint: What is said of a text that is none; it follows.
+
+    Raises:
+        UsageError: One of them is none.
+    """
     values = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
+    for text in texts:
+        name, equals, value = text.partition("=")
         if not equals or not name.strip():
-            raise UsageError(f"--set must be name=value, but is {pair!r}")
+            raise UsageError(f"{complaint} {cut(text)}")
         values[name.strip()] = value
     return values
+
+
+def cannot_travel(name: str, value: Any) -> str | None:
+    """Why the value of setting `name` cannot be sent to a worker, in a line; None when it can."""
+    return _cannot_travel(name, value, is_secret(name), 0)
+
+
+def _cannot_travel(name: str, value: Any, secret: bool, depth: int) -> str | None:
+    if isinstance(value, int) and not LEAST_INT <= value <= MOST_INT:
+        return f"{_called(name)} must fit into 64 bits, but is {HIDDEN if secret else cut(value)}"
+    if isinstance(value, list | dict) and depth >= MOST_DEPTH:
+        return f"{_called(name)} must be nested at most {MOST_DEPTH} deep, but is deeper"
+    for key, one in value.items() if isinstance(value, dict) else ():
+        found = _cannot_travel(f"{name}.{key}", one, secret or is_secret(key), depth + 1)
+        if found:
+            return found
+    for one in value if isinstance(value, list) else ():
+        if found := _cannot_travel(name, one, secret, depth + 1):
+            return found
+    return None
+
+
+def _called(name: str) -> str:
+    return name if name.isprintable() and len(name) <= 60 else cut(name)
 
 
 def _read(file: str, required: bool) -> dict[str, Any]:
@@ -56,25 +96,22 @@ def _read(file: str, required: bool) -> dict[str, Any]:
     if not path.exists() and not required:
         return {}
     try:
-        return {name: _plain(name, value, file) for name, value in _load(path).items()}
+        values: dict[str, Any] = _plain(tomllib.loads(path.read_text()))
     except OSError as error:
         raise UsageError(f"--config {file} cannot be read: {error.strerror}") from None
-    except ValueError as error:
-        raise SettingError(f"{file} must be TOML, but {error}") from None
+    except (ValueError, RecursionError) as error:
+        why = str(error) if isinstance(error, ValueError) else "it is nested too deep"
+        raise SettingError(f"{file} must be TOML, but {why}") from None
+    problems = [found for one in values.items() if (found := cannot_travel(*one))]
+    if problems:
+        raise SettingError(*(f"{problem} (from {file})" for problem in problems))
+    return values
 
 
-def _load(path: Path) -> dict[str, Any]:
-    return tomllib.loads(path.read_text())
-
-
-def _plain(name: str, value: Any, file: str) -> Any:
+def _plain(value: Any) -> Any:
     """`value` as it can travel to a node: dates and times as text, which their types understand."""
     if isinstance(value, dict):
-        return {key: _plain(f"{name}.{key}", one, file) for key, one in value.items()}
+        return {key: _plain(one) for key, one in value.items()}
     if isinstance(value, list):
-        return [_plain(name, one, file) for one in value]
-    if isinstance(value, date | time):
-        return value.isoformat()
-    if isinstance(value, int) and not -(1 << 63) <= value < 1 << 64:
-        raise SettingError(f"{name} must fit into 64 bits, but is {value} (from {file})")
-    return value
+        return [_plain(one) for one in value]
+    return value.isoformat() if isinstance(value, date | time) else value

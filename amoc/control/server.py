@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 import gevent
 from gevent import socket as gsocket
@@ -26,6 +26,7 @@ from gevent.pool import Pool
 from amoc.control import words
 from amoc.errors import AmocError, ExitCode, PeerError, ResourceError, UsageError
 from amoc.journal import plain
+from amoc.lines import cut
 from amoc.rundir import reachable
 
 MOST_CONNECTIONS = 32
@@ -39,15 +40,6 @@ LEAVE_S = 2.0
 ACCEPT_PAUSE_S = 0.1
 
 
-class Operate(Protocol):
-    """What does the commands: `Controller.operate`."""
-
-    def __call__(
-        self, name: str, arguments: dict[str, Any], *, source: str, comment: str = ""
-    ) -> Mapping[str, Any]:
-        """Do one command; an AmocError is a refusal."""
-
-
 class ControlServer:
     """Takes commands on a socket of its owner's.
 
@@ -58,7 +50,7 @@ class ControlServer:
     def __init__(
         self,
         path: Path,
-        operate: Operate,
+        operate: words.Operate,
         on_defect: Callable[[str], None] = lambda _: None,
     ) -> None:
         """Serve on `path` once started.
@@ -212,7 +204,7 @@ def _command_of(request: bytes) -> words.Command:
     extra = data.keys() - {"command", "arguments", "comment"}
     if extra:
         raise UsageError(
-            f"a request has command, arguments and comment, but this one has {min(extra)!r}"
+            f"a request has command, arguments and comment, but this one has {cut(min(extra))}"
         )
     return words.checked(data.get("command"), data.get("arguments", {}), data.get("comment", ""))
 

@@ -11,9 +11,11 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from amoc.errors import UsageError
+from amoc.lines import cut
+from amoc.sources import cannot_travel, pairs_of
 
 MOST_COUNT = 1 << 32
 MOST_COMMENT = 1_000
@@ -30,6 +32,15 @@ class Command(NamedTuple):
     comment: str = ""
 
 
+class Operate(Protocol):
+    """What does the commands: `Controller.operate`."""
+
+    def __call__(
+        self, name: str, arguments: dict[str, Any], *, source: str, comment: str = ""
+    ) -> Mapping[str, Any]:
+        """Do one command; an AmocError is a refusal."""
+
+
 def parse(text: str) -> Command:
     """The command that a line of text is.
 
@@ -44,7 +55,7 @@ def parse(text: str) -> Command:
         raise UsageError(f"a command must be one of {', '.join(COMMANDS)}, but there is none")
     name, *following = words
     if name not in COMMANDS:
-        raise UsageError(f"a command must be one of {', '.join(COMMANDS)}, but is {_cut(name)}")
+        raise UsageError(f"a command must be one of {', '.join(COMMANDS)}, but is {cut(name)}")
     return checked(name, COMMANDS[name].arguments(following), comment)
 
 
@@ -55,11 +66,11 @@ def checked(name: object, arguments: object, comment: object = "") -> Command:
         UsageError: It makes no sense; one line.
     """
     if not isinstance(name, str) or name not in COMMANDS:
-        raise UsageError(f"a command must be one of {', '.join(COMMANDS)}, but is {_cut(name)}")
+        raise UsageError(f"a command must be one of {', '.join(COMMANDS)}, but is {cut(name)}")
     if not isinstance(arguments, Mapping):
-        raise UsageError(f"the arguments of {name} must be an object, but are {_cut(arguments)}")
+        raise UsageError(f"the arguments of {name} must be an object, but are {cut(arguments)}")
     if not isinstance(comment, str):
-        raise UsageError(f"the comment of {name} must be text, but is {_cut(comment)}")
+        raise UsageError(f"the comment of {name} must be text, but is {cut(comment)}")
     comment = " ".join(comment.split())
     if len(comment) > MOST_COMMENT:
         raise UsageError(
@@ -71,7 +82,7 @@ def checked(name: object, arguments: object, comment: object = "") -> Command:
     for one in arguments:
         if one not in known:
             have = f"only {', '.join(known)}" if known else "none"
-            raise UsageError(f"the arguments of {name} are {have}, but one is {_cut(one)}")
+            raise UsageError(f"the arguments of {name} are {have}, but one is {cut(one)}")
     return Command(name, COMMANDS[name].check(name, arguments), comment)
 
 
@@ -81,13 +92,7 @@ def pairs(name: str, words: Sequence[str]) -> dict[str, str]:
     Raises:
         UsageError: One of them is none.
     """
-    values = {}
-    for word in words:
-        key, equals, value = word.partition("=")
-        if not equals or not key.strip():
-            raise UsageError(f"{name} must be followed by NAME=VALUE, but is by {_cut(word)}")
-        values[key.strip()] = value
-    return values
+    return pairs_of(words, f"{name} must be followed by NAME=VALUE, but is by")
 
 
 def _words(text: str) -> tuple[list[str], str]:
@@ -102,7 +107,7 @@ def _words(text: str) -> tuple[list[str], str]:
         words += shlex.split(word)
         position = found.end()
     if text[position:].strip():
-        raise UsageError(f"quotes must be closed, but {_cut(text[position:].strip())} are not")
+        raise UsageError(f"quotes must be closed, but {cut(text[position:].strip())} are not")
     return words, ""
 
 
@@ -121,7 +126,7 @@ class _Kind(NamedTuple):
 def _plain(name: str) -> Callable[[list[str]], dict[str, Any]]:
     def arguments(words: list[str]) -> dict[str, Any]:
         if words:
-            raise UsageError(f"{name} must be alone, but is followed by {_cut(words[0])}")
+            raise UsageError(f"{name} must be alone, but is followed by {cut(words[0])}")
         return {}
 
     return arguments
@@ -140,7 +145,7 @@ def _remove(words: list[str]) -> dict[str, Any]:
 def _number(name: str, words: list[str]) -> int:
     word = words[0] if len(words) == 1 else " ".join(words)
     if not re.fullmatch(r"\+?[0-9]{1,20}", word):
-        raise UsageError(f"{name} must be followed by a whole number, but is by {_cut(word)}")
+        raise UsageError(f"{name} must be followed by a whole number, but is by {cut(word)}")
     return int(word)
 
 
@@ -155,14 +160,14 @@ def _check_nothing(_name: str, _arguments: Mapping[str, Any]) -> dict[str, Any]:
 def _check_count(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
     count = arguments.get("count")
     if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= MOST_COUNT:
-        raise UsageError(f"{name} must have a count from 1 to {MOST_COUNT}, but has {_cut(count)}")
+        raise UsageError(f"{name} must have a count from 1 to {MOST_COUNT}, but has {cut(count)}")
     return {"count": count}
 
 
 def _check_remove(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
     force = arguments.get("force", False)
     if not isinstance(force, bool):
-        raise UsageError(f"force of {name} must be true or false, but is {_cut(force)}")
+        raise UsageError(f"force of {name} must be true or false, but is {cut(force)}")
     return {**_check_count(name, arguments), "force": force}
 
 
@@ -172,6 +177,9 @@ def _check_values(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         raise UsageError(f"{name} must have values by name, NAME=VALUE, but has none")
     if len(values) > MOST_VALUES or not all(isinstance(one, str) for one in values):
         raise UsageError(f"{name} must have at most {MOST_VALUES} values by name")
+    for one, value in values.items():
+        if problem := cannot_travel(one, value):
+            raise UsageError(problem)
     return {"values": dict(values)}
 
 
@@ -186,8 +194,3 @@ COMMANDS: dict[str, _Kind] = {
     "stop": _Kind(_plain("stop"), (), _check_nothing, "stop"),
     "note": _Kind(_plain("note"), (), _check_nothing, "note TEXT"),
 }
-
-
-def _cut(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "…"

@@ -16,16 +16,16 @@ import signal
 import sys
 import termios
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from types import FrameType, TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 import gevent
 from gevent import socket as gsocket
 from gevent.pool import Pool
 
 from amoc.control.telling import lines_of
-from amoc.control.words import Command
+from amoc.control.words import Command, Operate
 from amoc.engine.run import Status
 from amoc.engine.state import State
 from amoc.errors import AmocError
@@ -40,15 +40,6 @@ MOST_LINES = 20
 """Lines of an answer that are shown."""
 SHOW_CURSOR = b"\x1b[?25h"
 _INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
-class Operate(Protocol):
-    """What does the commands: `Controller.operate`."""
-
-    def __call__(
-        self, name: str, arguments: dict[str, Any], *, source: str, comment: str = ""
-    ) -> Mapping[str, Any]:
-        """Do one command; an AmocError is a refusal."""
 
 
 class Keyboard:

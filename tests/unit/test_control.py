@@ -103,6 +103,22 @@ def test_a_defect_is_told_to_both_sides_and_the_run_goes_on(run, path, served):
     assert ask(path, "pause")["summary"] == "pause done"
 
 
+def test_values_that_workers_cannot_be_sent_are_refused_and_no_defect(run, path, served):
+    for text, complaint in (
+        ('{"n": 18446744073709551616}', "n must fit into 64 bits"),
+        ('{"n": ' + "[" * 600 + "]" * 600 + "}", "n must be nested at most 50 deep"),
+        ('{"n": ' + "[" * 200_000 + "]" * 200_000 + "}", "a request must be a JSON object"),
+    ):
+        with connect(path) as line:
+            request = f'{{"command": "set", "arguments": {{"values": {text}}}}}\n'
+            line.sendall(request.encode())
+            answer = answer_of(line)
+        assert (answer["ok"], answer["exit_code"]) == (False, ExitCode.USAGE)
+        assert complaint in answer["error"]
+        assert len(answer["error"]) < 300
+    assert run.asked == served.defects == []
+
+
 def test_the_socket_is_its_owners_and_is_gone_at_the_end(run, path):
     with ControlServer(path, run.operate):
         assert path.stat().st_mode & 0o777 == 0o600

@@ -8,6 +8,9 @@ from hypothesis import strategies as st
 
 from amoc.control.words import COMMANDS, MOST_COUNT, Command, checked, parse
 from amoc.errors import UsageError
+from amoc.messages import Order, pack, to_wire, unpack
+from amoc.secrecy import hide
+from amoc.sources import MOST_DEPTH
 
 
 @pytest.mark.parametrize(
@@ -96,6 +99,69 @@ def test_arguments_from_who_knows_where_are_checked(name, arguments, complaint):
 def test_values_over_the_socket_may_have_any_type():
     values = {"rate": 5, "rooms": ["a"], "off": None}
     assert checked("set", {"values": values}).arguments == {"values": values}
+
+
+def nested(depth: int, value: object = 5) -> object:
+    for _ in range(depth):
+        value = [value] if depth % 2 else {"a": value}
+    return value
+
+
+@pytest.mark.parametrize(
+    ("values", "complaint"),
+    [
+        ({"n": 1 << 64}, "n must fit into 64 bits, but is 18446744073709551616"),
+        ({"n": -(1 << 63) - 1}, "n must fit into 64 bits, but is -9223372036854775809"),
+        ({"n": [{"a": 10**400}]}, "n.a must fit into 64 bits, but is 1000"),
+        ({"a_token": 10**30}, "a_token must fit into 64 bits, but is (hidden)"),
+        ({"n": {"token": [10**30]}}, "n.token must fit into 64 bits, but is (hidden)"),
+        ({"n": nested(MOST_DEPTH + 1)}, "n must be nested at most 50 deep, but is deeper"),
+        ({"n": nested(200_001)}, "n must be nested at most 50 deep, but is deeper"),
+        ({"b\n" * 100: 1 << 64}, "'b\\nb"),
+    ],
+)
+def test_values_that_cannot_be_sent_to_workers_are_refused(values, complaint):
+    with pytest.raises(UsageError) as caught:
+        checked("set", {"values": values})
+    assert complaint in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize("value", [(1 << 64) - 1, -(1 << 63), nested(MOST_DEPTH), 1e300, "\ud800"])
+def test_values_at_the_limits_reach_workers(value):
+    values = {"n": value}
+    assert checked("set", {"values": values}).arguments == {"values": values}
+    order = to_wire(Order(1, "apply", {"values": values}))
+    assert unpack(pack(order)) == order
+    assert hide(value) is value
+
+
+JSON = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text()),
+    lambda inner: st.one_of(st.lists(inner), st.dictionaries(st.text(), inner)),
+)
+
+
+@given(st.dictionaries(st.text(min_size=1), JSON, min_size=1, max_size=3))
+def test_any_values_are_refused_in_one_line_or_can_be_sent(values):
+    try:
+        found = checked("set", {"values": values})
+    except UsageError as error:
+        assert len(str(error).splitlines()) == 1  # noqa: PT017
+        return
+    pack(found.arguments)
+
+
+@pytest.mark.parametrize("depth", [100, 200_000])
+def test_arguments_that_are_nested_deep_are_refused_in_one_short_line(depth):
+    for name, arguments in (
+        *(("add", {"count": nested(depth)}), ("add", nested(depth))),
+        *((nested(depth), {}), ("remove", {"count": 1, "force": nested(depth)})),
+    ):
+        with pytest.raises(UsageError) as caught:
+            checked(name, arguments)
+        assert len(str(caught.value)) < 300
 
 
 @given(st.text())

@@ -85,3 +85,31 @@ def test_a_named_file_is_read_instead_of_the_default_one(tmp_path):
     (tmp_path / "amoc.toml").write_text("a = 1\n")
     (tmp_path / "my.toml").write_text('b = "x"\n[chat]\nc = [1, 2]\n')
     assert labelled([], {}, "my.toml")["my.toml"] == {"b": "x", "chat": {"c": [1, 2]}}
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        ("a = 18446744073709551616", "a must fit into 64 bits, but is 18446744073709551616"),
+        ("[chat]\nb = [-9223372036854775809]", "chat.b must fit into 64 bits, but is -92233"),
+        ("[[accounts]]\npassword = 18446744073709551616", "64 bits, but is (hidden)"),
+        ("a = " + "[" * 51 + "]" * 51, "a must be nested at most 50 deep, but is deeper"),
+    ],
+)
+def test_values_of_a_file_that_cannot_be_sent_to_workers_are_refused(tmp_path, content, complaint):
+    (tmp_path / "my.toml").write_text(content)
+    with pytest.raises(SettingError) as caught:
+        gather([], {}, "my.toml")
+    assert complaint in str(caught.value)
+    assert str(caught.value).endswith("(from my.toml)")
+
+
+def test_a_file_that_is_nested_deeper_than_can_be_read_is_one_clear_error(tmp_path):
+    (tmp_path / "my.toml").write_text("a = " + "[" * 20_000 + "]" * 20_000)
+    with pytest.raises(SettingError, match=r"my\.toml must be TOML, but it is nested too deep"):
+        gather([], {}, "my.toml")
+
+
+def test_dates_and_times_become_text(tmp_path):
+    (tmp_path / "my.toml").write_text("a = 2026-11-24\n[b]\nc = [07:32:00]\n")
+    assert labelled([], {}, "my.toml")["my.toml"] == {"a": "2026-11-24", "b": {"c": ["07:32:00"]}}
