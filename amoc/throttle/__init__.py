@@ -2,24 +2,19 @@
 
 from amoc.throttle.api import (
     ThrottleState,
-    ThrottleTimeout,
     change_rate,
     change_rate_gradually,
     pause,
     resume,
-    run,
-    send,
-    send_and_wait,
     sine,
-    slot,
     stages,
     start,
     state,
     steps,
     stop,
     unlock,
-    wait,
 )
+from amoc.throttle.passing import ThrottleTimeout, run, send, send_and_wait, slot, wait
 
 __all__ = [  # noqa: RUF022 - grouped, as a table of contents
     # what a throttle is

@@ -194,15 +194,7 @@ class Turnstile:
 
     def hear_tokens(self, tokens: Tokens) -> None:
         """Slots have come."""
-        block = Block(
-            number=tokens.number,
-            epoch=tokens.epoch,
-            first=tokens.first,
-            stride=tokens.stride,
-            size=tokens.size,
-            due_ns=tokens.due_ns,
-            spacing_ns=tokens.spacing_ns,
-        )
+        block = Block._make(tokens[1:])
         self._seen = block.number
         self._believed = max(0, self._believed - block.size)
         for change in self._changes:
