@@ -18,7 +18,7 @@ from typing import Any, Generic, NamedTuple, TypeVar, cast
 from pydantic import TypeAdapter, ValidationError
 
 from amoc import secrecy
-from amoc.errors import Error, ScenarioError, SettingError
+from amoc.errors import AmocError, Error, ScenarioError, SettingError
 from amoc.secrecy import shown
 
 __all__ = ["Setting", "get", "setting"]
@@ -191,6 +191,7 @@ class _State:
 
     declared: list[Setting[Any]] = field(default_factory=list)
     values: dict[str, Value] | None = None
+    initial: dict[str, Value] | None = None  # those before the first change during the run
     importing: bool = False
 
 
@@ -321,35 +322,69 @@ def verify_update(values: Mapping[str, object]) -> dict[str, Any]:
     }
 
 
-def apply_update(values: Mapping[str, object], tell: bool = True) -> list[str]:
-    """Put `values`, which were verified, in force.
+class Applied(NamedTuple):
+    """What a change of settings has done in this process."""
+
+    changed: dict[str, tuple[Any, Any]]
+    """The settings that have another value now: before, after."""
+    problem: str
+    """Why an update function did not take it, in one line; empty when all did."""
+
+
+def apply_update(values: Mapping[str, object]) -> Applied:
+    """Put `values`, which were verified, in force, and call the settings' update functions.
+
+    The first function that raises is the last that is called; `revert_update` is to follow.
+    """
+    before = dict(_state.values or {})
+    if _state.initial is None:
+        _state.initial = before
+    new = verify_update(values)
+    changed = {name: (_value_in(before, name), value) for name, value in new.items()}
+    apply({**before, **{name: Value(value, UPDATE) for name, value in new.items()}})
+    return Applied(changed, _call_updates(changed))
+
+
+def revert_update(values: Mapping[str, object], initial: Sequence[str]) -> None:
+    """Undo `apply_update`: put the values of before in force, and tell the update functions.
 
     Args:
-        values: Raw values by name.
-        tell: Whether the settings' update functions are called: on workers they are.
-
-    Returns:
-        One line for each update function that raised. Its value is in force all the same.
+        values: The raw values that settings were changed to earlier during the run.
+        initial: Names of settings that had never been changed before.
     """
-    changed = verify_update(values)
-    before = dict(_state.values or {})
-    new = {name: Value(value, UPDATE) for name, value in changed.items()}
-    apply({**before, **new})
-    problems = []
-    for one in declared() if tell else ():
+    known = {one.name: one for one in declared()}
+    now = dict(_state.values or {})
+    old = {name: Value(known[name].convert(raw), UPDATE) for name, raw in values.items()}
+    old |= {name: one for name, one in (_state.initial or {}).items() if name in initial}
+    apply({**now, **old})
+    for name, one in old.items():
+        if name in now and now[name].value != one.value:
+            _call_updates({name: (now[name].value, one.value)})
+
+
+def _value_in(values: Mapping[str, Value], name: str) -> Any:
+    return values[name].value if name in values else None
+
+
+def _call_updates(changed: Mapping[str, tuple[Any, Any]]) -> str:
+    """Call the update functions of settings that have changed; what the first that fails says."""
+    for one in declared():
         if one.name in changed and callable(one.update):
-            old = before[one.name].value if one.name in before else one.default
+            old, new = changed[one.name]
             try:
-                one.update(old, changed[one.name])
+                one.update(old, new)
             except Exception as error:  # the scenario's code
-                value, why = changed[one.name], repr(error)
-                if any(secrecy.tells(why, one.name, each) for each in (old, value)):
+                why = text_of_error(error)
+                if any(secrecy.tells(why, one.name, each) for each in (old, new)):
                     why = type(error).__name__
-                problems.append(
-                    f"{one.name} is {shown(one.name, value)} now, but its update function raised"
-                    f" {why}"
-                )
-    return problems
+                return f"{one.name} must be taken by its update function, but {why}"
+    return ""
+
+
+def text_of_error(error: BaseException) -> str:
+    """What an error of amoc's says, or the kind and text of another one; in one line."""
+    text = " ".join(str(error).split())
+    return text if isinstance(error, AmocError) and text else f"it raised {error!r}"
 
 
 def importing(begun: bool) -> None:

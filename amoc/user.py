@@ -204,7 +204,8 @@ class User(Addressee):
 
     @property
     def leaving(self) -> bool:
-        """Whether it was asked to finish."""
+        """Whether it was asked to finish; a pause of the run holds whoever asks."""
+        pausing.wait_resumed()
         return bool(self.leave)
 
     @property

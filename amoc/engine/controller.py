@@ -379,7 +379,10 @@ class Controller:
         if crash.cause not in self._causes:
             self._causes.add(crash.cause)
             who = f"user {crash.user_id}" if crash.user_id else "what a user had begun"
-            self._say("error", f"{who} crashed, the first with this cause: {crash.cause}")
+            # The cause has # for numbers; whoever looks here first wants to know them.
+            place = crash.cause[crash.cause.rfind(" (") :] if crash.cause.endswith(")") else ""
+            text = (crash.traceback.strip().splitlines() or [crash.cause])[-1]
+            self._say("error", f"{who} crashed, the first with this cause: {text}{place}")
             self._say("trace", crash.traceback)
 
     def _check(self) -> None:

@@ -17,13 +17,15 @@ from amoc import bus
 from amoc.engine import link, process
 from amoc.errors import AmocError, ExitCode, InitError, PeerError
 from amoc.launch.child import ChildProcess
-from amoc.messages import Bootstrap, Failed, Hello, Record, Terminated
-from amoc.timing import S_NS, now_ns
+from amoc.messages import Bootstrap, Failed, Hello, Note, Record, Terminated
+from amoc.timing import S_NS, format_duration, now_ns
 from amoc.waiting import Bell
 
 NODE = "node0"
 SILENT_S = 15.0
 """A node that reports nothing for so long counts as lost: it samples every second."""
+SLEPT_S = 2.0
+"""After so long that the controller has not run, stopped by Ctrl-Z say, the operator is told."""
 LEAVE_S = 5.0
 LOOK_S = 0.1
 
@@ -69,9 +71,13 @@ class Conversation:
         """Take reports until this greenlet is killed."""
         for envelope in self._bus.reports():
             now = now_ns()
-            if now - self._listened_ns > S_NS:
+            asleep_ns = now - self._listened_ns
+            if asleep_ns > S_NS:
                 # We slept (a stopped job, a slow terminal), not the node.
-                self._heard_ns += now - self._listened_ns
+                self._heard_ns += asleep_ns
+            if asleep_ns > SLEPT_S * S_NS:
+                text = f"amoc itself stood still for {format_duration(asleep_ns / S_NS)}"
+                self._take(NODE, Note("warning", f"{text}: nobody was let through throttles"))
             self._listened_ns = now
             if envelope is not None:
                 self._heard_ns = now

@@ -36,6 +36,8 @@ from amoc.throttle.pacer import Pacer
 
 MINUTE_S = 60.0
 """What `user_rate` is per."""
+MOST_NAMED = 20
+"""Throttles that a message names."""
 
 
 class Crew:
@@ -110,7 +112,9 @@ class Crew:
     def begin(self) -> None:
         """Users may start."""
         for name in self._pacer.unused_rates:
-            self._say("warning", f"--throttle {name}=…: init() has started no throttle {name}")
+            started = ", ".join(one.name for one in self._pacer.states()[:MOST_NAMED])
+            text = f"--throttle {name}=…: init() has started no throttle {name}; started: {started}"
+            self._say("warning", text)
         if self._plan.users:
             ids = self.operations.add_users(len(self._plan.users))
             if self._plan.stages is not None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import gevent
 
-from amoc import messages, pausing, settings
+from amoc import messages, pausing, secrecy, settings
 from amoc.engine.crowd import Crowd
 from amoc.errors import AmocError, SettingError
 from amoc.lines import counted
@@ -38,6 +38,7 @@ class Obedience:
             "resume": self._resume,
             "verify": self._verify,
             "apply": self._apply,
+            "revert": self._revert,
         }
 
     def hear(self, body: bytes) -> None:
@@ -69,19 +70,29 @@ class Obedience:
 
     def _pause(self) -> Answer:
         pausing.hold()
-        return {"text": f"{counted(len(self._crowd), 'user')} paused"}
+        users = counted(len(self._crowd), "user")
+        return {"text": f"{users}, each stops at its next call of amoc"}
 
     def _resume(self) -> Answer:
         pausing.release()
-        return {"text": f"{counted(len(self._crowd), 'user')} resumed"}
+        return {"text": f"{counted(len(self._crowd), 'user')} go on"}
 
     def _verify(self, values: Mapping[str, Any]) -> Answer:
         settings.verify_update(values)
         return {"text": "verified"}
 
     def _apply(self, values: Mapping[str, Any]) -> Answer:
-        problems = settings.apply_update(values)
+        applied = settings.apply_update(values)
         self._crowd.refresh()
-        if problems:
-            raise SettingError(*problems)
-        return {"text": f"{counted(len(values), 'setting')} applied"}
+        if applied.problem:
+            raise SettingError(applied.problem)
+        changes = [
+            f"{name} is {secrecy.shown(name, new)} now, was {secrecy.shown(name, old)}"
+            for name, (old, new) in applied.changed.items()
+        ]
+        return {"text": "; ".join(changes) or "nothing to change"}
+
+    def _revert(self, values: Mapping[str, Any], initial: list[str]) -> Answer:
+        settings.revert_update(values, initial)
+        self._crowd.refresh()
+        return {"text": "reverted"}

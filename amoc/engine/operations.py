@@ -25,7 +25,7 @@ from amoc.errors import AmocError, ClosedError, PeerError, ResourceError, UsageE
 from amoc.journal import Journal
 from amoc.lines import counted
 from amoc.messages import Done
-from amoc.timing import now_ns
+from amoc.timing import S_NS, format_duration, now_ns
 
 FORCE_S = 10.0
 """The same, where users are killed and get time for their `finally` blocks."""
@@ -194,13 +194,13 @@ class Operations:
         passed, looks = figures.throttles(), self._looks()
         there = ", ".join(f"{count:,} {name}" for name, count in users.items() if count)
         return {
-            "summary": f"{status.state.value} for {status.elapsed_s:.0f} s; users: {there or '0'}",
+            "summary": f"{self._state()}; users: {there or '0'}",
             "state": status.state.value,
             "id": status.run_id,
             "scenario": plan.scenario if plan is not None else "",
             "comment": plan.comment if plan is not None else "",
             "elapsed_s": round(status.elapsed_s, 3),
-            "paused_s": round(pausing.frozen_ns() / 1e9, 3),
+            "paused_s": round(pausing.frozen_ns() / S_NS, 3),
             "users": users,
             **looks,
             "throttles": [{**one, **passed.get(one["name"], {})} for one in looks["throttles"]],
@@ -210,6 +210,13 @@ class Operations:
                 for one in figures.workers(node)
             ],
         }
+
+    def _state(self) -> str:
+        """The run's state and for how long it has been on its way, for people."""
+        status = self._status
+        text = f"{status.state.value}, {format_duration(status.elapsed_s)} into the run"
+        paused_s = pausing.frozen_ns() / S_NS
+        return f"{text}, of which {format_duration(paused_s)} paused" if paused_s else text
 
     def _tell_users(self) -> Answer:
         answers = self._ordering.ask("count", {}, ORDER_S)
@@ -223,12 +230,13 @@ class Operations:
             for origin, done in answers.items()
         ]
         alive = sum(done.answer.get("alive", 0) for done in answers.values())
-        highest = self.next_id - 1
+        queued = sum(done.answer.get("queued", 0) for done in answers.values())
+        waiting, highest = queued + self._starts.waiting(), self.next_id - 1
         return {
-            "summary": f"{counted(alive, 'user')} alive, {self._status.waiting:,} to start;"
+            "summary": f"{counted(alive, 'user')}, {waiting:,} to start;"
             f" the highest number is {highest}",
             "alive": alive,
-            "waiting": self._status.waiting,
+            "waiting": waiting,
             "highest_id": highest,
             "workers": workers,
         }
@@ -302,7 +310,10 @@ class Operations:
         found = Removal.sum(done.answer for done in answers.values())
         removal = found._replace(withdrawn=found.withdrawn + early)
         self._status.added -= removal.withdrawn
-        return {"summary": removal.text(), **removal._asdict(), "workers": _texts(answers)}
+        text = removal.text()
+        if removal.total < count:
+            text = f"there were only {counted(removal.total, 'user')} to remove: {text}"
+        return {"summary": text, **removal._asdict(), "workers": _texts(answers)}
 
     def _shares(self, count: int) -> dict[Origin, int]:
         """How many of `count` users each worker is to remove: as even as what they have allows."""
@@ -318,13 +329,10 @@ class Operations:
     # Settings
 
     def _set(self, values: Mapping[str, Any]) -> Answer:
-        answers, failed = self._updates.set(values)
-        names = ", ".join(values)
-        return {
-            "summary": f"{names} changed" + (f", but: {'; '.join(failed)}" if failed else ""),
-            "problems": failed,
-            "workers": _texts(answers),
-        }
+        workers = _texts(self._updates.set(values))
+        texts = {worker["text"] for worker in workers}
+        agreed = texts.pop() if len(texts) == 1 else f"{', '.join(values)} changed"
+        return {"summary": agreed, "workers": workers}
 
     # The run as a whole
 

@@ -40,6 +40,11 @@ class Removal(NamedTuple):
         numbers = {name: answer.get(name, 0) for name in cls._fields[:-1]}
         return cls(**numbers, stuck=tuple(answer.get("stuck", ())))
 
+    @property
+    def total(self) -> int:
+        """How many users were taken out, or will leave."""
+        return self.asked + self.killed + self.withdrawn + self.not_again
+
     def text(self) -> str:
         """For people."""
         parts = [

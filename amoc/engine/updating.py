@@ -46,11 +46,8 @@ class Updates:
         self._pacing = pacing
         self._change_start_rate = change_start_rate
 
-    def set(self, values: Mapping[str, Any]) -> tuple[dict[Origin, Done], list[str]]:
-        """Put `values` in force.
-
-        Returns:
-            What each worker answered, and a line for each update function that failed.
+    def set(self, values: Mapping[str, Any]) -> dict[Origin, Done]:
+        """Put `values` in force; what each worker answered.
 
         Raises:
             SettingError, PeerError: They are refused, or cannot be checked; nothing was changed.
@@ -58,18 +55,27 @@ class Updates:
         if not values:
             raise UsageError("set must be given NAME=VALUE, but is given nothing")
         self._verify(values)
-        rate = self._start_rate({**self.values, **values})
+        before, rate = dict(self.values), self._start_rate({**self.values, **values})
         # From here on a worker that comes up is told, so none can be forgotten in between.
         self.values.update(values)
         answers = self._ordering.ask("apply", {"values": values}, ORDER_S)
+        refused = {
+            done.error for done in answers.values() if done.error and not done.answer.get("missing")
+        }
+        if refused:
+            self._revert(values, before)
+            raise SettingError(*(f"{line}; nothing was changed" for line in sorted(refused)))
         if values.keys() & {"user_rate", "interarrival"}:
             self._change_start_rate(rate)
-        failed = {
-            f"worker {origin} {done.error}" if done.answer.get("missing") else done.error
-            for origin, done in answers.items()
-            if done.error and not done.answer.get("lost")
-        }
-        return answers, sorted(failed)
+        return answers
+
+    def _revert(self, values: Mapping[str, Any], before: dict[str, Any]) -> None:
+        """Take a change back everywhere that an update function did not take somewhere."""
+        self.values.clear()
+        self.values.update(before)
+        old = {name: before[name] for name in values if name in before}
+        initial = [name for name in values if name not in before]
+        self._ordering.ask("revert", {"values": old, "initial": initial}, ORDER_S)
 
     def _verify(self, values: Mapping[str, Any]) -> None:
         answers = self._ordering.ask("verify", {"values": values}, ORDER_S)

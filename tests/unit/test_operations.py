@@ -220,12 +220,24 @@ def test_nothing_is_changed_while_there_is_nobody_to_check_it():
         run.do("add", count=1)
 
 
-def test_an_update_function_that_raises_is_told_in_the_answer():
-    run = Run(1)
-    run.ordering.errors["apply", Origin("node0", 0, 1)] = Done(1, "it raised", {})
-    answer = run.do("set", values={"rate": "5"})
-    assert answer["problems"] == ["it raised"]
-    assert "it raised" in answer["summary"]
+def test_a_change_that_an_update_function_does_not_take_is_taken_back_everywhere():
+    run = Run(1, 1)
+    run.do("set", values={"rate": "5"})
+    second = Origin("node0", 1, 1)
+    run.ordering.errors["apply", second] = Done(1, "rate must be taken, but is not", {})
+    with pytest.raises(SettingError, match="but is not; nothing was changed"):
+        run.do("set", values={"rate": "6", "pause": "1"})
+    what, told = run.ordering.asked[-1]
+    assert what == "revert"
+    assert told[second] == {"values": {"rate": "5"}, "initial": ["pause"]}
+    assert told.keys() == run.ordering.workers
+    assert run.updates.values == {"rate": "5"}
+    assert run.rates == []
+
+
+def test_the_answer_to_a_change_says_what_it_was_and_is():
+    run = Run(1, 1)
+    assert run.do("set", values={"rate": "5"})["summary"] == "apply done"
 
 
 @pytest.mark.parametrize(

@@ -20,8 +20,9 @@ def _state_of_its_own(monkeypatch):
     monkeypatch.setattr(settings, "_state", settings._State())
 
 
-def module(source: str, name: str = "chat") -> types.ModuleType:
+def module(source: str, name: str = "chat", **names: Any) -> types.ModuleType:
     made = types.ModuleType(name)
+    made.__dict__.update(names)
     exec("from amoc import Error, setting\n" + source, made.__dict__)
     return made
 
@@ -261,10 +262,49 @@ def test_an_update_function_that_raises_does_not_tell_a_secret(monkeypatch):
         "accounts = setting([{}], 'x', update=lambda old, new: {}[new[0]['password']])",
     )
     monkeypatch.setitem(sys.modules, "chat", made)
-    problems = settings.apply_update({"x_token": "s3cret", "accounts": [{"password": "s3cret"}]})
-    assert len(problems) == 2
-    assert all("its update function raised KeyError" in one for one in problems)
-    assert "s3cret" not in str(problems)
+    for values in ({"x_token": "s3cret"}, {"accounts": [{"password": "s3cret"}]}):
+        problem = settings.apply_update(values).problem
+        assert problem.endswith("must be taken by its update function, but KeyError")
+        assert "s3cret" not in problem
+
+
+def test_an_update_is_applied_told_and_can_be_taken_back(monkeypatch):
+    told = []
+    made = module(
+        "rate = setting(1, 'x', update=told)\n"
+        "mode = setting('a', 'x', verify=['a', 'b'], update='free')\n"
+        "fixed = setting(1, 'x')",
+        told=lambda old, new: told.append((old, new)),
+    )
+    monkeypatch.setitem(sys.modules, "chat", made)
+    settings.apply(settings.resolve(settings.declared(), []))
+    applied = settings.apply_update({"rate": "2", "mode": "a"})
+    assert applied == settings.Applied({"rate": (1, 2)}, "")
+    settings.apply_update({"rate": "3", "mode": "b"})
+    assert (made.rate.get(), made.mode.get()) == (3, "b")
+    settings.revert_update({"rate": "2"}, ["mode"])
+    assert (made.rate.get(), made.mode.get()) == (2, "a")
+    assert told == [(1, 2), (2, 3), (3, 2)]
+    with pytest.raises(SettingError) as caught:
+        settings.verify_update({"fixed": 2, "mode": "c", "nobody": 1})
+    assert len(caught.value.problems) == 3
+    assert (made.rate.get(), made.mode.get(), made.fixed.get()) == (2, "a", 1)
+
+
+def test_the_first_update_function_that_fails_is_the_last_that_is_called(monkeypatch):
+    told = []
+    made = module(
+        "first = setting(1, 'x', update=lambda old, new: {}[new])\n"
+        "second = setting(1, 'x', update=told)",
+        told=lambda old, new: told.append((old, new)),
+    )
+    monkeypatch.setitem(sys.modules, "chat", made)
+    settings.apply(settings.resolve(settings.declared(), []))
+    applied = settings.apply_update({"first": 2, "second": 2})
+    assert (
+        applied.problem == "first must be taken by its update function, but it raised KeyError(2)"
+    )
+    assert told == []
 
 
 @pytest.mark.parametrize(
