@@ -1,0 +1,88 @@
+"""Secrets within settings, on real runs: shown nowhere, and asked for again by a replay."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from amoc.errors import ExitCode
+from amoc.journal import read
+from tests.process.support import lines
+from tests.process.test_control import FAST, amoc, controlled
+
+pytestmark = pytest.mark.slow
+
+ACCOUNTS = """
+    import os
+    from amoc import setting, user
+
+    def known(accounts):
+        assert len({"a", "b"} & {one["user"] for one in accounts}), accounts
+
+    accounts = setting([], "Who may enter", type=list[dict[str, str]], verify=known, update="free")
+
+    def start(user_id):
+        with open(os.path.join(HERE, "passwords"), "a") as file:
+            file.write(accounts.get()[0]["password"] + "\\n")
+        while not user.leaving:
+            user.wait_leaving(0.02)
+"""
+FIRST = 'accounts = [{user = "a", password = "s3cret-one"}]\n'
+
+
+def account(user: str, password: str) -> str:
+    return f"accounts={json.dumps([{'user': user, 'password': password}])}"
+
+
+@pytest.fixture
+def accounts(scenario: Callable[[str], Path], tmp_path: Path) -> Path:
+    (tmp_path / "amoc.toml").write_text(FIRST)
+    return scenario(ACCOUNTS)
+
+
+def test_secrets_within_a_list_are_in_no_file_and_no_output_of_a_run(accounts, tmp_path):
+    told = []
+    config = ("--config", str(tmp_path / "amoc.toml"))
+    with controlled(accounts, "--users", "2", *config, *FAST, directory=tmp_path) as it:
+        it.wait_for_users(2)
+        told.append(it.say("set", account("b", "s3cret-two")))
+        told.append(it.say("set", account("c", "s3cret-three"), code=ExitCode.SETTING))
+        told.append(it.say("status", "--json"))
+        it.say("add", "1")
+        it.wait_for_users(3)
+        it.say("stop")
+        assert it.run.end() == ExitCode.OK
+        told.append(it.run.output)
+    assert lines(tmp_path / "passwords") == ["s3cret-one", "s3cret-one", "s3cret-two"]
+    told += [path.read_text() for path in it.directory.iterdir()]
+    for command in ("check", "plan"):
+        done = amoc(command, str(accounts), cwd=tmp_path)
+        assert '[{"user": "a", "password": "(hidden)"}]' in "".join(done.stdout.split("\n"))
+        told.append(done.stdout + done.stderr)
+    assert not [text for text in told if "s3cret" in text]
+    assert "accounts must pass its check, which raises AssertionError" in told[1]
+
+
+def test_a_replay_asks_for_the_setting_that_has_a_secret_in_it(accounts, tmp_path):
+    config = ("--config", str(tmp_path / "amoc.toml"))
+    with controlled(accounts, "--users", "1", *config, *FAST, directory=tmp_path) as it:
+        it.wait_for_users(1)
+        it.say("stop")
+        assert it.run.end() == ExitCode.OK
+    (tmp_path / "passwords").unlink()
+    done = amoc("replay", "run", cwd=tmp_path)
+    assert (done.returncode, done.stderr.count("\n")) == (ExitCode.USAGE, 1)
+    assert "must be given again: --set accounts=… or AMOC_ACCOUNTS" in done.stderr
+    again = ("replay", "run", "--set", account("a", "s3cret-one"))
+    planned = amoc(*again, "--plan", cwd=tmp_path)
+    assert planned.returncode == ExitCode.OK, planned.stderr
+    done = amoc(*again, "--run-dir", "again", cwd=tmp_path)
+    assert done.returncode == ExitCode.OK, done.stdout + done.stderr
+    assert lines(tmp_path / "passwords") == ["s3cret-one"]
+    assert "s3cret" not in planned.stdout + done.stdout
+    assert "s3cret" not in (tmp_path / "again" / "journal.jsonl").read_text()
+    (command,) = [one for one in read(tmp_path / "again" / "journal.jsonl") if "name" in one]
+    assert command["name"] == "stop"
