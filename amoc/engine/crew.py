@@ -8,14 +8,12 @@ to others what it held.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from math import inf
 from typing import Any
 
 import gevent
 
 from amoc.coordinator.groups import Groups
 from amoc.engine.conversation import Conversation
-from amoc.engine.crowd import USER_RATE
 from amoc.engine.desk import Desk
 from amoc.engine.following import Follower
 from amoc.engine.leavers import Leavers
@@ -24,14 +22,14 @@ from amoc.engine.ordering import Ordering
 from amoc.engine.origin import Origin
 from amoc.engine.parcels import Parcels
 from amoc.engine.run import RunPlan, Status
+from amoc.engine.start_rate import USER_RATE, first_rate
 from amoc.engine.starts import StartList
 from amoc.engine.state import State, Step
-from amoc.engine.updating import Updates, start_rate
+from amoc.engine.updating import Updates
 from amoc.errors import PeerError
 from amoc.journal import Journal
 from amoc.lines import counted
 from amoc.messages import Loaded, Parcel, Record, Started, WorkerLost, WorkerUp
-from amoc.settings import DEFAULT
 from amoc.throttle.pacer import Pacer
 
 MINUTE_S = 60.0
@@ -224,6 +222,4 @@ def _constant(rate: float) -> list[Any]:
 def _first_rate(plan: RunPlan, loaded: Loaded) -> float:
     """User starts per minute at the beginning."""
     sources = {name: source for name, _, source, *_ in loaded.settings}
-    unset = all(sources.get(name) == DEFAULT for name in ("user_rate", "interarrival"))
-    # Stages say themselves when users start; who sets a rate beside them wants both.
-    return inf if plan.stages is not None and unset else start_rate(*loaded.pacing)
+    return first_rate(plan.stages is not None, sources, *loaded.pacing)[0]

@@ -8,12 +8,12 @@ force everywhere or nowhere.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from math import inf
 from typing import Any
 
 from amoc import own_settings
 from amoc.engine.ordering import Ordering
 from amoc.engine.origin import Origin
+from amoc.engine.start_rate import SETTINGS, start_rate
 from amoc.errors import PeerError, SettingError, UsageError
 from amoc.messages import Done
 
@@ -65,7 +65,7 @@ class Updates:
         if refused:
             self._revert(values, before)
             raise SettingError(*(f"{line}; nothing was changed" for line in sorted(refused)))
-        if values.keys() & {"user_rate", "interarrival"}:
+        if values.keys() & SETTINGS:
             self._change_start_rate(rate)
         return answers
 
@@ -100,10 +100,3 @@ class Updates:
         except ValueError as error:
             raise SettingError(f"user_rate or interarrival {error}") from None
         return start_rate(interarrival_ms, per_minute)
-
-
-def start_rate(interarrival_ms: float, per_minute: float | None) -> float:
-    """User starts per minute, by the settings ``interarrival`` and ``user_rate``."""
-    if per_minute is not None:
-        return per_minute
-    return 60_000 / interarrival_ms if interarrival_ms else inf

@@ -19,7 +19,7 @@ from amoc.engine.removal import Removal
 from amoc.engine.run import ROOM_FOR_IDS, RunPlan, Status
 from amoc.engine.starts import StartList
 from amoc.engine.state import State, Step, after
-from amoc.engine.updating import Updates, start_rate
+from amoc.engine.updating import Updates
 from amoc.errors import AmocError, PeerError, ResourceError, SettingError, UsageError
 from amoc.messages import Done, Loaded
 
@@ -260,12 +260,6 @@ def test_an_interarrival_does_not_rule_over_a_user_rate_that_was_set_before():
     run = Run(1, plan_rate=(50.0, 300.0))
     run.do("set", values={"interarrival": "10ms"})
     assert run.rates == [300.0]
-
-
-def test_the_rate_of_starts_is_that_of_user_rate_or_of_interarrival():
-    assert start_rate(50.0, None) == 1200.0
-    assert start_rate(50.0, 7.0) == 7.0
-    assert start_rate(0.0, None) == inf
 
 
 def test_a_pause_stops_all_clocks_and_a_resume_starts_them():
