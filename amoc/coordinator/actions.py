@@ -27,7 +27,9 @@ from amoc import messages, metrics, pausing
 from amoc.coordinator import known
 from amoc.coordinator.plan import Action, Event, Item, Shape, arguments, form_of
 from amoc.coordinator.waiting_room import WaitingRoom
+from amoc.coordinator.way_out import WayOut
 from amoc.errors import ScenarioError
+from amoc.latch import Latch
 from amoc.messages import (
     BarrierRefusal,
     BarrierRelease,
@@ -49,7 +51,8 @@ MOST_RUNNERS = 1_000
 TURN_NS = 2 * MS_NS
 """How long actions run before the loop turns, where they do not let it turn themselves."""
 GATHERED = 1_000
-"""Adds that leave without waiting for more."""
+GATHERED_BYTES = 1 << 16
+"""Adds that leave without waiting for more: how many, or what their data take."""
 MOST_DATA = 1 << 16
 """Bytes that may be added with one user."""
 
@@ -64,7 +67,7 @@ class Report(Protocol):
 class _Adding:
     """What a coordinator that takes adds needs in this worker."""
 
-    __slots__ = ("at_ns", "count", "data", "generation", "ids", "name")
+    __slots__ = ("at_ns", "count", "data", "generation", "ids", "name", "size")
 
     def __init__(self, name: str, generation: int) -> None:
         self.name = name
@@ -76,6 +79,7 @@ class _Adding:
         self.ids: list[int] = []
         self.at_ns: list[int] = []
         self.data: list[bytes] = []
+        self.size = 0
 
 
 class _Runner(greenlet):
@@ -97,15 +101,30 @@ class Actions:
 
     Attributes:
         room: Where users wait at barriers.
+        way_out: Where adds wait before they are made, when there is no room for them.
         alone: Whether the controller's end is in this process, so that any function will do.
         idle: Runners that have nothing to do.
     """
 
     def __init__(
-        self, slot: int, outbox: Outbox, report: Report | None = None, alone: bool = False
+        self,
+        slot: int,
+        outbox: Outbox,
+        report: Report | None = None,
+        alone: bool = False,
+        room: Latch | None = None,
     ) -> None:
-        """Be the end of the worker in `slot`; init() must have run, its plans are taken over."""
+        """Be the end of the worker in `slot`; init() must have run, its plans are taken over.
+
+        Args:
+            slot: The worker's own.
+            outbox: What leads to the controller.
+            report: Told what actions raise.
+            alone: See the attribute.
+            room: Open while there is room for what goes to the controller; None means always.
+        """
         self.room = WaitingRoom(slot, outbox)
+        self.way_out = WayOut(slot, room or Latch())
         self.alone = alone
         self.idle: list[_Runner] = []
         self._slot = slot
@@ -166,8 +185,9 @@ class Actions:
         ids.append(user_id)
         adding.at_ns.append(now_ns())
         adding.data.append(packed)
+        adding.size += len(packed)
         adding.count.inc()
-        if len(ids) < GATHERED:
+        if len(ids) < GATHERED and adding.size < GATHERED_BYTES:
             return False
         self._put_adds(adding)
         return True

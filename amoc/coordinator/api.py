@@ -83,8 +83,9 @@ def add(name: str, user: int, data: Any, /) -> None: ...
 def add(name: str, /, *arguments: Any) -> None:
     """Add a user to a coordinator: ``add(name)``, ``add(name, data)`` or ``add(name, user, data)``.
 
-    It does not wait for anything, except while the run is paused; only, a user that adds a thousand
-    in a row lets others have their turn. Actions see the user as ``(id, data)``.
+    It does not wait for an answer. It waits while the run is paused, and while the controller takes
+    nothing and so much is waiting that memory would fill; and a user that adds a thousand in a row
+    lets others have their turn. Actions see the user as ``(id, data)``.
 
     Args:
         name: The coordinator's.
@@ -94,6 +95,8 @@ def add(name: str, /, *arguments: Any) -> None:
 
     Raises:
         ScenarioError: The coordinator is not started, or the data cannot travel.
+        PeerError: The controller has taken nothing for long; or it takes nothing, and the caller is
+            a handler in the event loop, which cannot wait.
     """
     match arguments:
         case ():
@@ -111,6 +114,8 @@ def add(name: str, /, *arguments: Any) -> None:
     here = _here
     if here is None:
         raise ClosedError(f"users of a run are added to coordinators; {name} is used outside of it")
+    if not here.way_out.is_open:
+        here.way_out.wait(name)
     if not here.knows(name):
         _find(here, name)
     if here.add(name, user_id, data) and getcurrent() is not get_hub():

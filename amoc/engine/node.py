@@ -109,7 +109,9 @@ class Node:
         self.alone = False
         self._context = zmq.Context()
         self._workers = bus.Parent(self._context, directory)
-        self._controller = bus.Child(self._context, bootstrap.endpoint, f"node{bootstrap.node}")
+        name = f"node{bootstrap.node}"
+        # While the controller stands still, workers keep what is for it, in users that wait.
+        self._controller = bus.Child(self._context, bootstrap.endpoint, name, self._workers.hold)
 
     def run(self) -> None:
         """Join the controller, then relay until there is nothing more to do."""
@@ -195,7 +197,8 @@ class Node:
                 whole, ended = lines.feed(data), not data
             passed = ration.take(whole, now_ns())
             if passed or ended:
-                self._controller.report(Output([*passed, *(ration.remark() if ended else [])]))
+                # Not to wait for the controller: workers would, to whom their output is a pipe.
+                self._report(Output([*passed, *(ration.remark() if ended else [])]))
         self._printed.set()
 
     def _hear_supervisor(self) -> None:
@@ -296,6 +299,8 @@ class Node:
         self._report(WorkerUp(number, epoch, pid, restart, start))
 
     def _relay_parcel(self, parcel: Parcel) -> None:
+        if parcel.part == "calls" and self._controller.crowded():
+            return  # its caller hears of it at its deadline, and may ask again and again
         if parcel.part != "mail":
             self._controller.report_urgent(parcel)
         elif 0 <= parcel.slot < len(self._slots):

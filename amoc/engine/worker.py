@@ -100,7 +100,10 @@ def _parts(
         line.crowded,
     )
     actions = Actions(
-        slot, outbox, lambda name, error: mishaps.tell(f"an action of coordinator {name}", error)
+        slot,
+        outbox,
+        lambda name, error: mishaps.tell(f"an action of coordinator {name}", error),
+        room=line.room,
     )
     calls.install(ways)
     gates.attach(gate)

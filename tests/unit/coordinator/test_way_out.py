@@ -1,0 +1,178 @@
+"""Adds while there is no room for them: users wait, handlers are refused, nothing is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import gevent
+import pytest
+from gevent import get_hub
+
+from amoc import calls, coordinator, messages, metrics, pausing
+from amoc.coordinator import actions, api, known, way_out
+from amoc.coordinator.actions import Actions
+from amoc.coordinator.plan import parse
+from amoc.errors import PeerError
+from amoc.latch import Latch
+from amoc.messages import CoordinatorAdds, Parcel
+from amoc.outbox import Outbox
+from amoc.user import Leave
+from tests.unit.coordinator.connected import Crowd, until
+
+
+class Line:
+    """A worker's coordinators, and what left it."""
+
+    def __init__(self) -> None:
+        known.start("all", parse("all", ("all", lambda event: None)))
+        self.room = Latch()
+        self.parcels: list[Parcel] = []
+        self.actions = Actions(0, Outbox(1, self.parcels.append), room=self.room)
+        api.attach(self.actions)
+
+    @property
+    def left(self) -> list[int]:
+        """Who was added, as far as it has left the worker."""
+        return [
+            user_id
+            for parcel in self.parcels
+            for record in messages.unpack_stream(parcel.body)
+            if isinstance(record, CoordinatorAdds)
+            for user_id in record.ids
+        ]
+
+
+@pytest.fixture
+def line() -> Iterator[Line]:
+    yield Line()
+    pausing.release()
+    api.attach(None)
+    calls.install(None)
+
+
+def refused() -> int:
+    found: dict[str, Any] = {metric.name: metric.value for metric in metrics.read()}
+    return int(found.get("coordinator.all.adds_refused", 0))
+
+
+def add(user_id: int) -> None:
+    coordinator.add("all", user_id, None)
+
+
+def test_adds_wait_for_room_and_none_is_lost(line: Line) -> None:
+    line.room.set(False)
+    crowd = Crowd(lambda user_id: coordinator.add("all"))
+    crowd.start(range(1, 101))
+    task = gevent.spawn(add, 200)
+    until(lambda: len(line.room._waiting) == 101)
+    line.actions.flush()
+    assert not line.left
+    line.room.set(True)
+    until(lambda: not crowd.alive)
+    task.get()
+    until(lambda: sorted(line.left) == [*range(1, 101), 200])
+    assert not crowd.errors
+
+
+def test_who_is_woken_when_others_have_filled_the_room_again_waits_on(line: Line) -> None:
+    line.room.set(False)
+    crowd = Crowd(lambda user_id: coordinator.add("all"))
+    crowd.start([1])
+    until(lambda: line.room._waiting)
+    before = list(line.room._waiting)
+    line.room.set(True)
+    line.room.set(False)
+    until(lambda: line.room._waiting and list(line.room._waiting) != before)
+    assert crowd.alive
+    line.room.set(True)
+    until(lambda: line.left == [1])
+
+
+def test_a_wait_for_room_that_is_too_long_is_an_error_and_counted(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(way_out, "ROOM_S", 0.01)
+    line.room.set(False)
+    before = refused()
+    with pytest.raises(PeerError, match=r"add to coordinator all must be able to leave worker 0"):
+        add(1)
+    assert refused() == before + 1
+    line.room.set(True)
+    add(2)
+    until(lambda: line.left == [2])
+
+
+def test_a_handler_in_the_event_loop_is_refused_at_once_and_counted(line: Line) -> None:
+    line.room.set(False)
+    before, errors = refused(), []
+
+    def handler() -> None:
+        try:
+            add(1)
+        except PeerError as error:
+            errors.append(str(error))
+
+    get_hub().loop.run_callback(handler)
+    until(lambda: errors)
+    assert "worker 0 at once, for a handler must not wait" in errors[0]
+    assert refused() == before + 1
+    line.room.set(True)
+    get_hub().loop.run_callback(add, 2)
+    until(lambda: line.left == [2])
+
+
+@pytest.mark.parametrize("asked", ["while it waits", "before"])
+def test_a_user_that_is_asked_to_leave_does_not_wait_for_room(line: Line, asked: str) -> None:
+    line.room.set(False)
+    ended = []
+
+    def start(user_id: int) -> None:
+        if asked == "before":
+            crowd.alive[user_id].ask_to_leave(Leave.RUN_ENDS)
+        try:
+            coordinator.add("all")
+        finally:
+            ended.append(user_id)
+
+    crowd = Crowd(start)
+    crowd.start([1])
+    if asked == "while it waits":
+        until(lambda: line.room._waiting)
+        crowd.alive[1].ask_to_leave(Leave.RUN_ENDS)
+    until(lambda: ended == [1] and not crowd.alive)
+    assert not crowd.errors
+    assert not line.room._waiting
+
+
+def test_a_user_that_is_killed_while_it_waits_leaves_nothing_behind(line: Line) -> None:
+    line.room.set(False)
+    crowd = Crowd(lambda user_id: coordinator.add("all"))
+    crowd.start([1])
+    user = crowd.alive[1]
+    until(lambda: line.room._waiting)
+    user.kill()
+    until(lambda: not crowd.alive)
+    assert not line.room._waiting
+    assert user.on_leave is None
+
+
+def test_room_that_comes_in_a_pause_is_used_when_the_run_goes_on(line: Line) -> None:
+    line.room.set(False)
+    crowd = Crowd(lambda user_id: coordinator.add("all"))
+    crowd.start([1])
+    until(lambda: line.room._waiting)
+    pausing.hold()
+    line.room.set(True)
+    until(lambda: crowd.alive[1] in pausing._pause.parked)
+    line.actions.flush()
+    assert not line.left
+    pausing.release()
+    until(lambda: line.left == [1])
+
+
+def test_what_is_gathered_of_large_adds_is_small(line: Line) -> None:
+    data = b"x" * (actions.GATHERED_BYTES // 4)
+    for user_id in range(1, 9):
+        line.actions.add("all", user_id, data)
+    assert line.left == list(range(1, 9))
