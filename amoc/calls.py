@@ -69,6 +69,10 @@ class Recorder:
     def __call__(self, operation: str, arguments: tuple[Any, ...], _timeout_s: float, /) -> None:
         """Note a call."""
         messages.pack(arguments)  # what cannot travel is told now, where it can be seen
+        part, _, what = operation.partition(".")
+        named = [call for call in self.calls if call[:2] == (operation, *arguments[:1])]
+        if what == "start" and named:
+            raise ScenarioError(f"{part} {arguments[0]} is already started")
         self.calls.append((operation, *arguments))
 
 

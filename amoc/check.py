@@ -26,9 +26,8 @@ from amoc.timing import S_NS, format_duration, now_ns
 from amoc.user import Leave, User
 from amoc.view.console import console as make_console
 
-USER_S = 60.0
-"""How long the one user may run before it is asked to finish."""
 FINISH_S = 10.0
+"""How long the one user may take to finish when it is asked to."""
 
 Values = Mapping[str, settings.Value]
 
@@ -110,7 +109,7 @@ class _Alone:
         self.states[user_id] = UserState.NONE
 
 
-def run_one(checked: Checked, user_id: int, seed: int) -> None:
+def run_one(checked: Checked, user_id: int, seed: int, seconds: float) -> None:
     """Run one user once, in this process, with a trace of the stanzas it exchanges.
 
     Raises:
@@ -130,12 +129,12 @@ def run_one(checked: Checked, user_id: int, seed: int) -> None:
         with joined(seed, recorder.calls, find, traceback.print_exception):
             console.print(
                 Text(
-                    f"\nuser {user_id} starts, for {USER_S:g} s at the most;"
+                    f"\nuser {user_id} starts, for {format_duration(seconds)} at the most (--for);"
                     " Ctrl-C asks it to finish"
                 )
             )
             gevent.get_hub().loop.run_callback(user.switch)
-            _let_it_run(user, alone, console)
+            _let_it_run(user, alone, console, seconds)
         checked.scenario.terminate(state)
     _print_metrics(console)
     if alone.error is not None:
@@ -150,10 +149,10 @@ def run_one(checked: Checked, user_id: int, seed: int) -> None:
     )
 
 
-def _let_it_run(user: User, alone: _Alone, console: Console) -> None:
+def _let_it_run(user: User, alone: _Alone, console: Console, seconds: float) -> None:
     enough = gevent.event.Event()
     interrupt = gevent.signal_handler(signal.SIGINT, enough.set)
-    gevent.wait([alone.gone, enough], timeout=USER_S, count=1)
+    gevent.wait([alone.gone, enough], timeout=seconds, count=1)
     interrupt.cancel()
     if alone.gone.is_set():
         return

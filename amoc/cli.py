@@ -14,7 +14,7 @@ import click
 
 from amoc import __version__, cli_control, cli_plan
 from amoc.errors import AmocError, ExitCode, UsageError
-from amoc.options import MOST_ID, Whole
+from amoc.options import MOST_ID, Duration, Whole
 
 if TYPE_CHECKING:  # what it imports takes time, and must not come before `amoc check` patches
     from amoc.engine.run import RunPlan
@@ -149,6 +149,13 @@ def replay(
 @click.option(
     "--user-id", type=Whole(1, MOST_ID), default=1, help="Which user --run runs.  [default: 1]"
 )
+@click.option(
+    "--for",
+    "seconds",
+    type=Duration(),
+    default=5.0,
+    help="Ask the user of --run to finish after this long.  [default: 5s]",
+)
 def check(
     scenario: str,
     pairs: tuple[str, ...],
@@ -156,6 +163,7 @@ def check(
     seed: int | None,
     run_user: bool,
     user_id: int,
+    seconds: float,
 ) -> None:
     """Load SCENARIO; show its docstring and its settings with values and sources."""
     from amoc.engine import patching
@@ -166,7 +174,7 @@ def check(
 
     loaded = checking.show(scenario, sources.gather(pairs, os.environ, config))
     if run_user:
-        checking.run_one(loaded, user_id, seed or 0)
+        checking.run_one(loaded, user_id, seed or 0, seconds)
 
 
 @cli.command(short_help="Serve XMPP for trials.")
@@ -217,6 +225,9 @@ def main() -> NoReturn:
         sys.exit(cli.main(standalone_mode=False))
     except AmocError as error:
         fail(error)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        sys.exit(int(ExitCode.USAGE))
     except click.MissingParameter as error:
         fail(UsageError(f"{error.format_message().rstrip('.')} (see --help)"))
     except click.BadParameter as error:

@@ -64,7 +64,7 @@ def run_once(users: int, workers: int) -> tuple[dict[str, Any], int]:
         assert process.stdout is not None
         give_up = time.monotonic() + 120
         for line in process.stdout:  # one plain line every five seconds
-            if f"users {users} running" in line or time.monotonic() > give_up:
+            if f"users: {users} running" in line or time.monotonic() > give_up:
                 break
         memory = pss_bytes(workers_of(process.pid))
         process.terminate()

@@ -123,7 +123,9 @@ class LiveView:
     def event(self, level: str, text: str) -> None:
         """Show something that happened."""
         prefix = "" if level == "trace" else "amoc: "
-        self._console.print(Text(prefix + text, style=_STYLE.get(level, "")), soft_wrap=True)
+        # A terminal gets its lines broken between words; a file gets them as they are.
+        whole = level == "trace" or not self._console.is_terminal
+        self._console.print(Text(prefix + text, style=_STYLE.get(level, "")), soft_wrap=whole)
 
     def _run(self) -> None:
         beat_s = REFRESH_S if self._live is not None else PLAIN_LINE_S
@@ -137,10 +139,10 @@ class LiveView:
     def plain_line(self) -> str:
         """The run in one line."""
         status, figures = self._status, self._status.figures
-        users = f"users {figures.running} running {status.waiting} waiting"
         parts = [
             f"{format_duration(status.elapsed_s)} {status.state.value}",
-            f"{users} {figures.finished} finished {figures.crashed} crashed",
+            f"users: {figures.running} running, {status.waiting} to start,"
+            f" {figures.finished} finished, {figures.crashed} crashed",
         ]
         counters = nonzero(figures.counters())
         throttles = _in_use(figures.throttles())
@@ -209,9 +211,9 @@ class LiveView:
         return Text.assemble(
             (f"{plan.scenario if plan else ''} ", "bold"),
             (status.state.value, "green" if status.state is State.RUNNING else "yellow"),
-            f" {format_duration(status.elapsed_s)}{left}   users ",
+            f" {format_duration(status.elapsed_s)}{left}\nusers: ",
             (f"{figures.running:,}", "bold"),
-            f" running, {status.waiting:,} waiting, {figures.finished:,} finished, ",
+            f" running, {status.waiting:,} to start, {figures.finished:,} finished, ",
             (f"{figures.crashed:,} crashed", "bold red" if figures.crashed else ""),
             f", {figures.starts_per_s:,.0f} starts/s",
         )

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from amoc.engine.crowd import USER_RATE
+from amoc.lines import counted
 from amoc.timing import format_duration
 
 MOST_CAUSES = 10
@@ -41,6 +42,10 @@ def render(summary: Mapping[str, Any]) -> RenderableType:
         str(run["seed"]),
         ("  verdict ", "dim"),
         (run["verdict"], "bold green" if run["verdict"] == "ok" else "bold red"),
+        (
+            f", but {counted(users['crashed'], 'iteration')} crashed" if users["crashed"] else "",
+            "red",
+        ),
         (f"  {run['comment']}", "italic"),
     )
     parts: list[RenderableType] = ["", title, "", _users(users)]
@@ -66,12 +71,14 @@ def render(summary: Mapping[str, Any]) -> RenderableType:
         parts += ["", timers_table(target)]
     if summary["workers"]:
         parts += ["", _workers(summary["workers"], run["duration_s"])]
+    if run["directory"]:
+        parts += ["", Text(f"run again: amoc replay {run['directory']}", style="dim")]
     return Group(*parts)
 
 
 def _table(*columns: str) -> Table:
     """A plain table: the first column to the left, all others to the right."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2), header_style="dim")
+    table = Table(box=None, pad_edge=False, padding=(0, 1), header_style="dim")
     for number, column in enumerate(columns):
         table.add_column(column, justify="right" if number else "left", no_wrap=bool(number))
     return table
@@ -124,16 +131,20 @@ def _throttles(
     throttles: Mapping[str, Mapping[str, Any]], lateness: Mapping[str, float] | None
 ) -> Table:
     late = f" (late p99 {format_duration(lateness['p99_s'])})" if lateness else ""
-    table = _table(f"throttles{late}", "let through", "per second", "rate", "missed")
+    table = _table(f"throttles{late}", "let through", "per second", "rate", "missed", "waiting")
     for name, one in throttles.items():
-        per = f"/{format_duration(one['interval_s'])}" if one["interval_s"] else " at once"
-        shown = "no limit" if one["rate"] is None else f"{one['rate']:,.6g}{per}"
+        rate, interval_s = one["rate"], one["interval_s"]
+        if rate is None:
+            shown = "no limit"
+        else:
+            shown = f"{rate / interval_s:,.6g}/s" if interval_s else f"{rate:,.6g} at once"
         table.add_row(
             name,
             f"{one['executions']:,}",
             f"{one['executions_per_s']:,.1f}",
             "stopped" if one["mode"] == "stopped" else shown,
             f"{one['missed']:,}",
+            f"{one['waiting']:,}",
         )
     return table
 

@@ -56,7 +56,7 @@ def test_the_plain_line_says_where_the_run_stands():
     view, _ = view_of(status())
     line = view.plain_line()
     assert line.startswith(
-        "12 s running | users 5 running 1 waiting 4 finished 2 crashed | sent 700"
+        "12 s running | users: 5 running, 1 to start, 4 finished, 2 crashed | sent 700"
     )
     assert re.search(r"ttd p50 (0\.99\d|1(\.0\d)?) ms p99 (0\.99\d|1(\.0\d)?) ms$", line)
     assert "loop_lag" not in line
@@ -65,7 +65,7 @@ def test_the_plain_line_says_where_the_run_stands():
 
 def test_the_plain_line_of_a_run_that_has_not_begun_can_be_made():
     view, _ = view_of(Status())
-    assert view.plain_line() == "0 µs idle | users 0 running 0 waiting 0 finished 0 crashed"
+    assert view.plain_line() == "0 µs idle | users: 0 running, 0 to start, 0 finished, 0 crashed"
 
 
 def test_rates_are_those_of_the_last_seconds(monkeypatch):
@@ -128,7 +128,7 @@ def test_without_a_terminal_a_line_comes_again_and_again_while_the_run_runs(monk
             gevent.sleep(0.001)
         assert file.getvalue() == ""
         shown.state = State.RUNNING
-        while file.getvalue().count("12 s running | users 5 running") < 3:
+        while file.getvalue().count("12 s running | users: 5 running") < 3:
             gevent.sleep(0.001)
     assert "\x1b" not in file.getvalue()
 
@@ -141,7 +141,7 @@ def test_on_a_terminal_tables_renew_themselves_and_are_gone_at_the_end(monkeypat
             gevent.sleep(0.001)
     text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", file.getvalue())
     assert "chat.py running 12 s, 18 s left" in text
-    assert re.search(r"5 running, 1 waiting, 4 finished, 2 crashed", text)
+    assert re.search(r"5 running, 1 to start, 4 finished, 2 crashed", text)
     assert re.search(r"sent +700 +58\.3", text)
     assert "0: 5 users, lag p99 2 ms" in text
     assert view._task.dead

@@ -20,6 +20,7 @@ RUN = {
     "comment": "",
     "duration_s": 12.5,
     "verdict": "ok",
+    "directory": "amoc-runs/x",
     "exit_code": 0,
 }
 
