@@ -172,19 +172,20 @@ def commands_of(
 ) -> list[tuple[float, str, dict[str, Any]]]:
     """The commands that changed a run: when, which, with what arguments.
 
-    What a timeline gave is left out: it stands in the plan.
+    What a timeline gave is left out, for it stands in the plan; and so is what was not done.
     """
-    found, refused = [], 0
+    found: list[tuple[float, str, dict[str, Any]]] = []
+    undone: Counter[str] = Counter()
     for one in entries:
         asks = one["kind"] != "command" or one.get("name") in _ONLY_ASKS
         if asks or one.get("source") == SOURCE:
             continue
         if one.get("outcome") != "ok":
-            refused += 1
+            undone[str(one.get("outcome"))] += 1
             continue
         found.append((float(one.get("t_s") or 0.0), str(one["name"]), dict(one["arguments"])))
-    if refused:
-        warn(f"commands that were refused are not given again: {refused}")
+    for outcome, number in sorted(undone.items()):
+        warn(f"commands that were {outcome} are not given again: {number}")
     return found
 
 

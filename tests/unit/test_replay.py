@@ -310,6 +310,13 @@ def test_refused_commands_are_counted_and_not_given_again():
     assert told == ["commands that were refused are not given again: 1"]
 
 
+def test_commands_that_the_end_of_the_run_broke_off_are_not_given_again():
+    told = []
+    entries = [{"kind": "command", "t_s": 2.0, **command("add", outcome="broken off")}] * 2
+    assert commands_of(entries, told.append) == []
+    assert told == ["commands that were broken off are not given again: 2"]
+
+
 def test_a_scenario_that_has_changed_is_told(ran):
     directory = ran(plan=replace(PLAN, sources=[]))
     Path("chat.py").write_text("def start(user_id): print(user_id)\n")
