@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
-from amoc import messages
+from amoc import messages, pausing
 from amoc.errors import ClosedError, PeerError, ScenarioError
 from amoc.messages import Answer, Call
 from amoc.outbox import Outbox
@@ -109,6 +109,7 @@ class Line:
                 raise PeerError(f"{operation} must be answered within {timeout_s:g} s, but was not")
         finally:
             del self._callers[number]
+        pausing.wait_resumed()
         assert waiter.value is not None
         if waiter.value.error:
             raise ScenarioError(waiter.value.error)

@@ -256,6 +256,15 @@ def _unpack(data: bytes) -> Any:
     )
 
 
+def as_it_arrives(message: Any) -> Any:
+    """What the receiver of `message` would get: lists are tuples, nothing is shared.
+
+    Raises:
+        TypeError, ValueError: It cannot be sent.
+    """
+    return _unpack(_packer().pack(message))
+
+
 def _refusal(user_id: int, verdict: int) -> str:
     if verdict == Verdict.FULL:
         return f"mailbox of user {user_id} must have room, but holds {_ROOM}"

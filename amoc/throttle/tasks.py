@@ -43,6 +43,7 @@ def run_when_let_through(
         ScenarioError: `MOST_TASKS` wait already.
     """
     global _waiting
+    pausing.wait_resumed()
     if _waiting >= MOST_TASKS:
         raise ScenarioError(
             f"throttle {turnstile.name}: at most {MOST_TASKS} runs of a worker may wait for"
