@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 from collections.abc import Mapping
@@ -42,7 +43,9 @@ def request(
             why = "too busy" if isinstance(error, TimeoutError | BlockingIOError) else "not there"
             raise UsageError(f"run {path.parent} must be running, but is {why}") from None
         try:
-            line.sendall(json.dumps(asked).encode() + b"\n")
+            # Who turns us away says why before it hangs up, and need not have read what we ask.
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                line.sendall(json.dumps(asked).encode() + b"\n")
             answer = _read_line(line, give_up_ns)
         except TimeoutError:
             raise PeerError(f"the run must answer within {timeout_s:g} s, but has not") from None

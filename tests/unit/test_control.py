@@ -234,7 +234,9 @@ def test_too_many_connections_are_turned_away_with_a_reason(run, path, served):
         gevent.sleep(0.001)
     with pytest.raises(AmocError, match="takes at most 32 connections at once"):
         ask(path, "status")
-    assert served.refused == 1
+    with pytest.raises(AmocError, match="takes at most 32 connections at once"):
+        ask(path, "set", {"values": {"more than is on the way": "x" * (4 << 20)}})
+    assert served.refused == 2
     lines.pop().close()
     while len(served._serving) == server.MOST_CONNECTIONS:
         gevent.sleep(0.001)
