@@ -367,6 +367,7 @@ class Controller:
                 self.status.figures.take(node, record)
                 if self._begun_ns:
                     self.status.elapsed_s = (now_ns() - self._begun_ns) / S_NS
+                    self.status.paused_s = pausing.frozen_ns() / S_NS
             case CrashSeen():
                 self._tell_crash(record)
             case Note(level, text):

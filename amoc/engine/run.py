@@ -88,6 +88,7 @@ class Status:
         run_id: The run's name.
         directory: Where its records are; empty before there is a place for them.
         elapsed_s: Since the first user could start.
+        paused_s: How much of that the run was paused.
         added: Users that were to run so far, without those that were taken back before they did.
     """
 
@@ -98,6 +99,7 @@ class Status:
     plan: RunPlan | None = None
     loaded: Loaded | None = None
     elapsed_s: float = 0.0
+    paused_s: float = 0.0
     figures: Figures = field(default_factory=Figures)
     events: deque[Happening] = field(default_factory=lambda: deque(maxlen=EVENTS_KEPT))
 

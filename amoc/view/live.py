@@ -15,7 +15,6 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from amoc import pausing
 from amoc.engine.crowd import USER_RATE
 from amoc.engine.run import Status
 from amoc.engine.state import State
@@ -206,7 +205,7 @@ class LiveView:
         plan = status.plan
         left = ""
         if plan is not None and plan.duration_s is not None and status.state is State.RUNNING:
-            gone_s = status.elapsed_s - pausing.frozen_ns() / S_NS
+            gone_s = status.elapsed_s - status.paused_s
             left = f", {format_duration(max(0.0, plan.duration_s - gone_s))} left"
         return Text.assemble(
             (f"{plan.scenario if plan else ''} ", "bold"),

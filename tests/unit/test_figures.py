@@ -260,7 +260,9 @@ def test_throttles_have_a_part_of_their_own_also_those_that_were_stopped():
     assert found == {
         "a.b": {**known["a.b"], "rate": None, **counts, "waiting": 2, "executions_per_s": 0.5},
         "gone": {
-            **{"rate": 0.0, "interval_s": 0.0, "mode": "stopped"},
+            "rate": 0.0,
+            "interval_s": 0.0,
+            "mode": "stopped",
             **counts,
             "waiting": 0,
             "executions_per_s": 0.5,
