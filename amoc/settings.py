@@ -18,7 +18,7 @@ from typing import Any, Generic, NamedTuple, TypeVar, cast
 from pydantic import TypeAdapter, ValidationError
 
 from amoc import secrecy
-from amoc.errors import AmocError, Error, ScenarioError, SettingError
+from amoc.errors import Error, ScenarioError, SettingError
 from amoc.secrecy import shown
 
 __all__ = ["Setting", "get", "setting"]
@@ -33,8 +33,6 @@ class _Missing:
 
 MISSING: Any = _Missing()
 DEFAULT = "default"
-UPDATE = "update"
-"""The source of a value that was changed during the run."""
 
 
 class Setting(Generic[T]):
@@ -191,7 +189,6 @@ class _State:
 
     declared: list[Setting[Any]] = field(default_factory=list)
     values: dict[str, Value] | None = None
-    initial: dict[str, Value] | None = None  # those before the first change during the run
     importing: bool = False
 
 
@@ -260,13 +257,13 @@ def resolve(settings: Iterable[Setting[Any]], sources: Sequence[Source]) -> dict
         try:
             values[name] = Value(one.convert(raw), label)
         except Exception as error:  # a check is the scenario's code and may raise anything
-            problems.append(_refused(name, raw, error, label))
+            problems.append(refused(name, raw, error, label))
     if problems:
         raise SettingError(*problems)
     return values
 
 
-def _refused(name: str, raw: object, error: Exception, label: str) -> str:
+def refused(name: str, raw: object, error: Exception, label: str) -> str:
     """Why `raw` cannot be the value of setting `name`."""
     reason = str(error) if isinstance(error, ValueError) else f"makes its check raise {error!r}"
     if secrecy.tells(reason, name, raw):
@@ -286,105 +283,9 @@ def apply(values: Mapping[str, Value]) -> None:
     _state.values = dict(values)
 
 
-def verify_update(values: Mapping[str, object]) -> dict[str, Any]:
-    """Make sure that `values` may take the place of those in force.
-
-    Returns:
-        The values as they would be: converted, checked, and only those that differ.
-
-    Raises:
-        SettingError: One line for each that is unknown, read-only or refused.
-    """
-    by_name = {one.name: one for one in declared()}
-    problems, found = [], {}
-    for name, raw in values.items():
-        one = by_name.get(name)
-        if one is None:
-            known = ", ".join(sorted(by_name)) or "none"
-            problems.append(f"{name} is not a setting of this scenario; known: {known}")
-        elif one.update == "read-only":
-            problems.append(
-                f"{name} must keep its value during a run, but is to be {shown(name, raw)};"
-                " update='free' or a function in its declaration would allow a change"
-            )
-        else:
-            try:
-                found[name] = one.convert(raw)
-            except Exception as error:  # a check is the scenario's code and may raise anything
-                problems.append(_refused(name, raw, error, UPDATE))
-    if problems:
-        raise SettingError(*problems)
-    in_force = _state.values or {}
-    return {
-        name: value
-        for name, value in found.items()
-        if name not in in_force or in_force[name].value != value
-    }
-
-
-class Applied(NamedTuple):
-    """What a change of settings has done in this process."""
-
-    changed: dict[str, tuple[Any, Any]]
-    """The settings that have another value now: before, after."""
-    problem: str
-    """Why an update function did not take it, in one line; empty when all did."""
-
-
-def apply_update(values: Mapping[str, object]) -> Applied:
-    """Put `values`, which were verified, in force, and call the settings' update functions.
-
-    The first function that raises is the last that is called; `revert_update` is to follow.
-    """
-    before = dict(_state.values or {})
-    if _state.initial is None:
-        _state.initial = before
-    new = verify_update(values)
-    changed = {name: (_value_in(before, name), value) for name, value in new.items()}
-    apply({**before, **{name: Value(value, UPDATE) for name, value in new.items()}})
-    return Applied(changed, _call_updates(changed))
-
-
-def revert_update(values: Mapping[str, object], initial: Sequence[str]) -> None:
-    """Undo `apply_update`: put the values of before in force, and tell the update functions.
-
-    Args:
-        values: The raw values that settings were changed to earlier during the run.
-        initial: Names of settings that had never been changed before.
-    """
-    known = {one.name: one for one in declared()}
-    now = dict(_state.values or {})
-    old = {name: Value(known[name].convert(raw), UPDATE) for name, raw in values.items()}
-    old |= {name: one for name, one in (_state.initial or {}).items() if name in initial}
-    apply({**now, **old})
-    for name, one in old.items():
-        if name in now and now[name].value != one.value:
-            _call_updates({name: (now[name].value, one.value)})
-
-
-def _value_in(values: Mapping[str, Value], name: str) -> Any:
-    return values[name].value if name in values else None
-
-
-def _call_updates(changed: Mapping[str, tuple[Any, Any]]) -> str:
-    """Call the update functions of settings that have changed; what the first that fails says."""
-    for one in declared():
-        if one.name in changed and callable(one.update):
-            old, new = changed[one.name]
-            try:
-                one.update(old, new)
-            except Exception as error:  # the scenario's code
-                why = text_of_error(error)
-                if any(secrecy.tells(why, one.name, each) for each in (old, new)):
-                    why = type(error).__name__
-                return f"{one.name} must be taken by its update function, but {why}"
-    return ""
-
-
-def text_of_error(error: BaseException) -> str:
-    """What an error of amoc's says, or the kind and text of another one; in one line."""
-    text = " ".join(str(error).split())
-    return text if isinstance(error, AmocError) and text else f"it raised {error!r}"
+def in_force() -> dict[str, Value]:
+    """All values that `get` answers with, by name."""
+    return dict(_state.values or {})
 
 
 def importing(begun: bool) -> None:

@@ -16,6 +16,7 @@ from amoc import metrics, own_settings, pausing
 from amoc.board import Board, Cell, UserState
 from amoc.engine.causes import Causes, trace_of
 from amoc.engine.removal import Removal
+from amoc.engine.start_rate import USER_RATE
 from amoc.errors import AmocError
 from amoc.messages import CrashSeen, Record, Started, StartUsers, UsersGone
 from amoc.throttle import gate as gates
@@ -23,8 +24,6 @@ from amoc.timing import S_NS, now_ns
 from amoc.user import Leave, User
 from amoc.waiting import Bell, Waiter
 
-USER_RATE = "user_rate"
-"""The throttle through which users start."""
 STARTS_PER_TURN = 100
 """Users started before the loop turns, when the rate is not limited."""
 TELL_S = 0.02

@@ -13,7 +13,7 @@ from typing import Any
 
 import gevent
 
-from amoc import messages, pausing, secrecy, settings
+from amoc import changes, messages, pausing, secrecy
 from amoc.engine.crowd import Crowd
 from amoc.errors import AmocError, SettingError
 from amoc.lines import counted
@@ -78,21 +78,21 @@ class Obedience:
         return {"text": f"{counted(len(self._crowd), 'user')} go on"}
 
     def _verify(self, values: Mapping[str, Any]) -> Answer:
-        settings.verify_update(values)
+        changes.verify(values)
         return {"text": "verified"}
 
     def _apply(self, values: Mapping[str, Any]) -> Answer:
-        applied = settings.apply_update(values)
+        applied = changes.put(values)
         self._crowd.refresh()
         if applied.problem:
             raise SettingError(applied.problem)
-        changes = [
+        texts = [
             f"{name} is {secrecy.shown(name, new)} now, was {secrecy.shown(name, old)}"
             for name, (old, new) in applied.changed.items()
         ]
-        return {"text": "; ".join(changes) or "nothing to change"}
+        return {"text": "; ".join(texts) or "nothing to change"}
 
     def _revert(self, values: Mapping[str, Any], initial: list[str]) -> Answer:
-        settings.revert_update(values, initial)
+        changes.revert(values, initial)
         self._crowd.refresh()
         return {"text": "reverted"}

@@ -13,6 +13,7 @@ from math import inf
 from amoc.settings import DEFAULT
 
 USER_RATE = "user_rate"
+"""The setting, and the throttle through which users start."""
 INTERARRIVAL = "interarrival"
 STAGES = "--stages"
 SETTINGS = frozenset((USER_RATE, INTERARRIVAL))

@@ -15,8 +15,8 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from amoc.engine.crowd import USER_RATE
 from amoc.engine.run import Status
+from amoc.engine.start_rate import USER_RATE
 from amoc.engine.state import State
 from amoc.figures import THROTTLE, timer_summary
 from amoc.timing import S_NS, format_duration, now_ns
@@ -138,10 +138,10 @@ class LiveView:
     def plain_line(self) -> str:
         """The run in one line."""
         status, figures = self._status, self._status.figures
+        users = f"users: {figures.running} running, {status.waiting} to start,"
         parts = [
             f"{format_duration(status.elapsed_s)} {status.state.value}",
-            f"users: {figures.running} running, {status.waiting} to start,"
-            f" {figures.finished} finished, {figures.crashed} crashed",
+            f"{users} {figures.finished} finished, {figures.crashed} crashed",
         ]
         counters = nonzero(figures.counters())
         throttles = _in_use(figures.throttles())

@@ -9,7 +9,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from amoc.engine.crowd import USER_RATE
+from amoc.engine.start_rate import USER_RATE
 from amoc.lines import counted
 from amoc.timing import format_duration
 

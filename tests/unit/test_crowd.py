@@ -13,8 +13,9 @@ from gevent.event import Event
 from amoc import metrics
 from amoc.board import Board, Cell, Kind, UserState
 from amoc.engine import crowd as crowd_module
-from amoc.engine.crowd import MOST_NAMED, USER_RATE, Crowd, Orders
+from amoc.engine.crowd import MOST_NAMED, Crowd, Orders
 from amoc.engine.removal import Removal
+from amoc.engine.start_rate import USER_RATE
 from amoc.errors import ScenarioError
 from amoc.messages import CrashSeen, Started, StartUsers, UsersGone
 from amoc.timing import MS_NS, now_ns

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amoc import own_settings, settings
+from amoc import changes, own_settings, settings
 from amoc.errors import ExitCode, ScenarioError, SettingError
 from amoc.settings import Source, Value, resolve
 
@@ -18,6 +18,7 @@ from amoc.settings import Source, Value, resolve
 @pytest.fixture(autouse=True)
 def _state_of_its_own(monkeypatch):
     monkeypatch.setattr(settings, "_state", settings._State())
+    monkeypatch.setattr(changes, "_initial", None)
 
 
 def module(source: str, name: str = "chat", **names: Any) -> types.ModuleType:
@@ -263,7 +264,7 @@ def test_an_update_function_that_raises_does_not_tell_a_secret(monkeypatch):
     )
     monkeypatch.setitem(sys.modules, "chat", made)
     for values in ({"x_token": "s3cret"}, {"accounts": [{"password": "s3cret"}]}):
-        problem = settings.apply_update(values).problem
+        problem = changes.put(values).problem
         assert problem.endswith("must be taken by its update function, but KeyError")
         assert "s3cret" not in problem
 
@@ -278,15 +279,15 @@ def test_an_update_is_applied_told_and_can_be_taken_back(monkeypatch):
     )
     monkeypatch.setitem(sys.modules, "chat", made)
     settings.apply(settings.resolve(settings.declared(), []))
-    applied = settings.apply_update({"rate": "2", "mode": "a"})
-    assert applied == settings.Applied({"rate": (1, 2)}, "")
-    settings.apply_update({"rate": "3", "mode": "b"})
+    applied = changes.put({"rate": "2", "mode": "a"})
+    assert applied == changes.Applied({"rate": (1, 2)}, "")
+    changes.put({"rate": "3", "mode": "b"})
     assert (made.rate.get(), made.mode.get()) == (3, "b")
-    settings.revert_update({"rate": "2"}, ["mode"])
+    changes.revert({"rate": "2"}, ["mode"])
     assert (made.rate.get(), made.mode.get()) == (2, "a")
     assert told == [(1, 2), (2, 3), (3, 2)]
     with pytest.raises(SettingError) as caught:
-        settings.verify_update({"fixed": 2, "mode": "c", "nobody": 1})
+        changes.verify({"fixed": 2, "mode": "c", "nobody": 1})
     assert len(caught.value.problems) == 3
     assert (made.rate.get(), made.mode.get(), made.fixed.get()) == (2, "a", 1)
 
@@ -300,7 +301,7 @@ def test_the_first_update_function_that_fails_is_the_last_that_is_called(monkeyp
     )
     monkeypatch.setitem(sys.modules, "chat", made)
     settings.apply(settings.resolve(settings.declared(), []))
-    applied = settings.apply_update({"first": 2, "second": 2})
+    applied = changes.put({"first": 2, "second": 2})
     assert (
         applied.problem == "first must be taken by its update function, but it raised KeyError(2)"
     )
