@@ -57,7 +57,8 @@ def run(json_file: str | None, **given: Any) -> None:
 
 def _run(plan: RunPlan, json_file: str | None) -> NoReturn:
     """Run `plan` to its end, show it, and exit with its code."""
-    from amoc.engine.controller import Controller, handle_signals
+    from amoc.engine.controller import Controller
+    from amoc.engine.signals import handle_signals
     from amoc.output import SummaryFile
     from amoc.view.console import console as make_console
     from amoc.view.keyboard import Keyboard

@@ -11,9 +11,7 @@ coordinators, stages.
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
 import traceback
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -22,16 +20,16 @@ from typing import Any
 import gevent
 import zmq
 
-from amoc import bus, limits, pausing, replay
+from amoc import bus, limits, pausing
 from amoc.control.server import ControlServer
 from amoc.engine import process
 from amoc.engine.conversation import Conversation, failed
 from amoc.engine.crew import Crew
 from amoc.engine.following import Follower
+from amoc.engine.records import Records
 from amoc.engine.run import Happening, Outcome, RunPlan, Status
 from amoc.engine.state import State, Step, after
 from amoc.errors import AmocError, ExitCode, InitError, PeerError
-from amoc.journal import Journal
 from amoc.launch import xmppd
 from amoc.lines import counted
 from amoc.messages import (
@@ -54,7 +52,6 @@ from amoc.messages import (
     WorkerLost,
     WorkerUp,
 )
-from amoc.rundir import RunDirectory
 from amoc.timing import S_NS, now_ns
 
 JOIN_S = 15.0
@@ -103,8 +100,7 @@ class Controller:
         self._causes: set[str] = set()
         self._xmpp: xmppd.EmbeddedXmpp | None = None
         self._crew: Crew | None = None
-        self._journal: Journal | None = None
-        self._directory: RunDirectory | None = None
+        self._records = Records(plan, run_id, lambda text: on_event("warning", text))
         self._begun_ns = 0
         self._ended_ns = 0
         self._verdict = "ok"
@@ -113,7 +109,7 @@ class Controller:
         """Ask the run to end: gracefully the first time, at once the second time."""
         self._interrupts += 1
         if self._graceful() and self._interrupts == 1:
-            self._write(
+            self._records.write(
                 "command",
                 name="stop",
                 arguments={},
@@ -174,7 +170,8 @@ class Controller:
     def _go_through_phases(self, directory: str) -> None:
         self._step(Step.LAUNCH)
         loaded = self._load(directory)
-        journal = self._keep_records(loaded)
+        journal = self._records.begin(loaded, self._started_at)
+        self._records.write("state", state=self.status.state.value)
         self._crew = Crew(
             self._plan, self.status, loaded, self._node, journal, self._say, self._step
         )
@@ -224,23 +221,10 @@ class Controller:
         limits.check_fds(plan.most_users, loaded.workers, loaded.fds_per_user, loaded.fd_limit)
         return loaded
 
-    def _keep_records(self, loaded: Loaded) -> Journal:
-        """Make the run's directory, with the plan as the first line of its journal."""
-        self._directory = RunDirectory.create(
-            self._plan.run_directory, loaded.name, self._started_at
-        )
-        self.status.directory = str(self._directory.path)
-        self._journal = journal = Journal(
-            self._directory.journal, lambda text: self._on_event("warning", text)
-        )
-        journal.write("run", **replay.record_of(self._plan, loaded, self.status.run_id))
-        journal.write("state", state=self.status.state.value)
-        return journal
-
     def _control_socket(self) -> ControlServer:
-        assert self._directory is not None
+        assert self._records.directory is not None
         return ControlServer(
-            self._directory.control, self.operate, lambda text: self._say("trace", text)
+            self._records.directory.control, self.operate, lambda text: self._say("trace", text)
         )
 
     def _start_xmppd(self, loaded: Loaded) -> dict[str, str]:
@@ -281,8 +265,7 @@ class Controller:
         follower = Follower(plan.stages, len(plan.users)) if plan.stages is not None else None
         timeline = sorted(plan.timeline, key=lambda one: one[0])
         self._begun_ns = now_ns()
-        if self._journal is not None:
-            self._journal.begin(self._begun_ns)
+        self._records.users_may_start(self._begun_ns)
         crew.begin()
         while not (self._interrupts or operations.stop_asked):
             self._node.check()
@@ -347,14 +330,11 @@ class Controller:
         self._node.end(at_once=failure is not None)
         if self._xmpp is not None:
             self._xmpp.end()
-        if self._journal is not None:
-            code = failure.exit_code if failure is not None else ExitCode.OK
-            self._journal.write(
-                "end", verdict=self._verdict, exit_code=int(code), message=str(failure or "")
-            )
-            self._journal.close()
-        if not self._begun_ns and self._directory is not None:
-            self._directory.discard()  # there was no run
+        code = failure.exit_code if failure is not None else ExitCode.OK
+        self._records.write(
+            "end", verdict=self._verdict, exit_code=int(code), message=str(failure or "")
+        )
+        self._records.end(keep=bool(self._begun_ns))
 
     # Hearing
 
@@ -397,16 +377,12 @@ class Controller:
     def _say(self, level: str, text: str) -> None:
         if level != "trace":
             self.status.events.append(Happening(self.status.elapsed_s, level, text))
-        self._write("event", level=level, text=text)
+        self._records.write("event", level=level, text=text)
         self._on_event(level, text)
 
     def _step(self, step: Step) -> None:
         self.status.state = after(self.status.state, step)
-        self._write("state", state=self.status.state.value)
-
-    def _write(self, kind: str, **fields: Any) -> None:
-        if self._journal is not None:
-            self._journal.write(kind, **fields)
+        self._records.write("state", state=self.status.state.value)
 
     def _fail_run(self, error: AmocError) -> None:
         self._verdict = "interrupted" if isinstance(error, Interrupted) else "failed"
@@ -428,7 +404,7 @@ class Controller:
             "started_at": self._started_at.isoformat(timespec="milliseconds"),
             "duration_s": round(duration_s, 3),
             "paused_s": round(pausing.frozen_ns() / S_NS, 3),
-            "directory": self.status.directory,
+            "directory": str(self._records.directory.path) if self._records.directory else "",
             "verdict": self._verdict,
             "exit_code": int(code),
         }
@@ -444,24 +420,3 @@ def _who_stayed(stopped: Stopped) -> str:
     if stopped.lost:
         parts.append(f"{counted(stopped.lost, 'user')} got lost with a worker at the end")
     return "; ".join(parts)
-
-
-def handle_signals(controller: Controller) -> None:
-    """Let Ctrl-C, SIGTERM and SIGHUP interrupt `controller`.
-
-    The third one ends this process wherever it is, writing to a terminal that stands still say; its
-    children notice, and leave by themselves.
-    """
-    loop = gevent.get_hub().loop
-    seen = 0
-
-    def interrupt(*_: object) -> None:
-        nonlocal seen
-        seen += 1
-        if seen > 2:
-            os._exit(int(ExitCode.INTERRUPTED))
-        loop.run_callback_threadsafe(controller.interrupt)
-
-    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(signum) is not signal.SIG_IGN:  # nohup means it
-            signal.signal(signum, interrupt)

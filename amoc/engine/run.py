@@ -86,7 +86,6 @@ class Status:
 
     Attributes:
         run_id: The run's name.
-        directory: Where its records are; empty before there is a place for them.
         elapsed_s: Since the first user could start.
         paused_s: How much of that the run was paused.
         added: Users that were to run so far, without those that were taken back before they did.
@@ -94,7 +93,6 @@ class Status:
 
     state: State = State.IDLE
     run_id: str = ""
-    directory: str = ""
     added: int = 0
     plan: RunPlan | None = None
     loaded: Loaded | None = None

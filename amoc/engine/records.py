@@ -1,0 +1,61 @@
+"""What a run leaves: its directory, with the journal in it.
+
+They are made when the scenario is loaded and its settings are right, and taken away again when no
+user could start. Before and after that nothing is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from amoc import replay
+from amoc.engine.run import RunPlan
+from amoc.journal import Journal
+from amoc.messages import Loaded
+from amoc.rundir import RunDirectory
+
+
+class Records:
+    """Keeps the records of one run.
+
+    Attributes:
+        directory: Where they are; None before `begin`.
+    """
+
+    def __init__(self, plan: RunPlan, run_id: str, on_trouble: Callable[[str], None]) -> None:
+        """Keep records of `plan`; `on_trouble` is told, once, when they cannot be written."""
+        self.directory: RunDirectory | None = None
+        self._plan = plan
+        self._run_id = run_id
+        self._on_trouble = on_trouble
+        self._journal: Journal | None = None
+
+    def begin(self, loaded: Loaded, started_at: datetime) -> Journal:
+        """Make the directory, with the plan as the first line of its journal.
+
+        Raises:
+            UsageError, ResourceError: It cannot be made.
+        """
+        self.directory = RunDirectory.create(self._plan.run_directory, loaded.name, started_at)
+        self._journal = Journal(self.directory.journal, self._on_trouble)
+        self._journal.write("run", **replay.record_of(self._plan, loaded, self._run_id))
+        return self._journal
+
+    def users_may_start(self, begun_ns: int) -> None:
+        """Times in the journal count from here."""
+        if self._journal is not None:
+            self._journal.begin(begun_ns)
+
+    def write(self, kind: str, **fields: Any) -> None:
+        """Write a line of the journal, if there is one."""
+        if self._journal is not None:
+            self._journal.write(kind, **fields)
+
+    def end(self, keep: bool) -> None:
+        """Nothing more is written; there was no run if they are not to be kept."""
+        if self._journal is not None:
+            self._journal.close()
+        if self.directory is not None and not keep:
+            self.directory.discard()
