@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from amoc import __version__
+from amoc.control.words import LOOKS
 from amoc.engine.run import RunPlan
 from amoc.errors import UsageError
 from amoc.journal import plain, read
@@ -32,7 +33,6 @@ from amoc.stages import Stages
 
 SOURCE = "replay"
 """The `source` of commands that a timeline gives."""
-_ONLY_ASKS = ("status", "users")
 
 _Source = tuple[str, Mapping[str, Any], bool]
 _Command = tuple[float, str, Mapping[str, Any]]
@@ -177,7 +177,7 @@ def commands_of(
     found: list[tuple[float, str, dict[str, Any]]] = []
     undone: Counter[str] = Counter()
     for one in entries:
-        asks = one["kind"] != "command" or one.get("name") in _ONLY_ASKS
+        asks = one["kind"] != "command" or one.get("name") in LOOKS
         if asks or one.get("source") == SOURCE:
             continue
         if one.get("outcome") != "ok":

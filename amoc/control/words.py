@@ -17,6 +17,8 @@ from amoc.errors import UsageError
 from amoc.lines import cut
 from amoc.sources import cannot_travel, pairs_of
 
+LOOKS = ("status", "users")
+"""Commands that change nothing, and are not written down."""
 MOST_COUNT = 1 << 32
 MOST_COMMENT = 1_000
 MOST_VALUES = 1_000

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from gevent.lock import BoundedSemaphore
 
 from amoc import limits, pausing
+from amoc.control.words import LOOKS
 from amoc.engine import placement
 from amoc.engine.ordering import Ordering
 from amoc.engine.origin import Origin
@@ -31,8 +32,6 @@ FORCE_S = 10.0
 """The same, where users are killed and get time for their `finally` blocks."""
 QUEUE_S = 30.0
 """How long a command may wait for those that were given before it."""
-LOOKS = ("status", "users")
-"""Commands that change nothing, and are not written down."""
 AT_ONCE = ("stop", "note")
 """Commands that need not wait for others."""
 UNTIL = (State.RUNNING, State.PAUSED)

@@ -25,7 +25,7 @@ from gevent import socket as gsocket
 from gevent.pool import Pool
 
 from amoc.control.telling import lines_of
-from amoc.control.words import Command, Operate
+from amoc.control.words import LOOKS, Command, Operate
 from amoc.engine.run import Status
 from amoc.engine.state import State
 from amoc.errors import AmocError
@@ -228,7 +228,8 @@ class Keyboard:
         except Exception:  # a defect of ours must not end the run's terminal
             self._tell("error", f"{command.name}: {traceback.format_exc()}")
         else:
-            lines = lines_of(answer)
+            # What each worker did is in the journal; here it would push the tables away.
+            lines = lines_of(answer) if command.name in LOOKS else [str(answer.get("summary"))]
             for line in lines[:MOST_LINES]:
                 self._tell("info", line)
             if len(lines) > MOST_LINES:

@@ -182,10 +182,8 @@ class Keys:
         if text in ("help", "?"):
             self._close()
             return Help()
-        try:
-            command = parse(text)
-        except UsageError as error:
-            self._at = len(self._history)  # the line stays, to be mended
-            return Refused(str(error))
         self._close()
-        return command
+        try:
+            return parse(text)
+        except UsageError as error:
+            return Refused(f"{error} (: and up bring the line back)")

@@ -120,12 +120,13 @@ def test_earlier_lines_come_back_and_the_draft_with_them():
     assert keys.typed == "dra"
 
 
-def test_a_line_that_is_no_command_stays_to_be_mended():
+def test_a_line_that_is_no_command_can_be_brought_back_to_be_mended():
     keys = Keys()
     (refused,) = keys.feed(b":add many\r")
     assert isinstance(refused, Refused)
     assert "add must be followed by a whole number, but is by 'many'" in refused.why
-    assert keys.typed == "add many"
+    assert keys.typed is None, "single keys are keys again"
+    keys.feed(b":")
     keys.feed(UP)
     assert keys.typed == "add many"
     assert keys.feed(b"\x15add 3\r") == [Command("add", {"count": 3})]
