@@ -367,7 +367,7 @@ def test_keys_and_typed_commands_control_a_run(stayers, tmp_path):
         it.wait_for("15 running")
         it.type(":add many\r")
         it.wait_for("add must be followed by a whole number")
-        it.type("\x15set pause=0.01\r")
+        it.type(":set pause=0.01\r")
         it.wait_for("pause is 0.01 now")
         it.type("?")
         it.wait_for("commands: status")
