@@ -65,14 +65,17 @@ class Recorder:
 
     def __init__(self) -> None:
         self.calls: list[tuple[Any, ...]] = []
+        self._started: set[tuple[str, Any]] = set()
 
     def __call__(self, operation: str, arguments: tuple[Any, ...], _timeout_s: float, /) -> None:
         """Note a call."""
         messages.pack(arguments)  # what cannot travel is told now, where it can be seen
         part, _, what = operation.partition(".")
-        named = [call for call in self.calls if call[:2] == (operation, *arguments[:1])]
-        if what == "start" and named:
-            raise ScenarioError(f"{part} {arguments[0]} is already started")
+        if what in ("start", "stop") and arguments:
+            if what == "start" and (part, arguments[0]) in self._started:
+                raise ScenarioError(f"{part} {arguments[0]} is already started")
+            change = self._started.add if what == "start" else self._started.discard
+            change((part, arguments[0]))
         self.calls.append((operation, *arguments))
 
 

@@ -98,6 +98,7 @@ class _Alone:
 
     def iteration_ended(self, user: User) -> None:
         """Take back the places at throttles that the user still holds."""
+        metrics.drop_token(user)
         gates.iteration_ended(user)
 
     def left(self, user: User) -> None:  # noqa: ARG002 - a crowd is told

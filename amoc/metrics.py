@@ -203,17 +203,24 @@ class _ThrottledStopwatch(_Stopwatch):
             if not token.depth and getattr(self._whose, "throttle_token", None) is token:
                 self._whose.throttle_token = None
         if kind is None or issubclass(kind, Exception):
-            end_ns -= held_ns() - self._held_ns
-            self._timer.record_ns(end_ns - self._start_ns)
+            held = held_ns()
+            self._timer.record_ns(end_ns - self._start_ns - held + self._held_ns)
             if token is not None:
-                self._timer.response.record_ns(end_ns - token.intended_ns)
+                self._timer.response.record_ns(end_ns - held - token.intended_ns)
 
 
 def put_token(whose: Any, intended_ns: int) -> None:
     """The greenlet `whose` was let through a throttle; a token that it still had is replaced."""
     global _throttled
     _throttled = True
-    whose.throttle_token = intended_ns  # a `_Token` is made of it when a timer is begun
+    # On the greenlet's own clock, which pauses hold. A `_Token` is made of it when a timer is begun.
+    whose.throttle_token = intended_ns - getattr(whose, "held_ns", 0)
+
+
+def drop_token(whose: Any) -> None:
+    """The greenlet `whose` is done with what it was let through for, begun or not."""
+    if _throttled and getattr(whose, "throttle_token", None) is not None:
+        whose.throttle_token = None
 
 
 _throttled = False

@@ -239,7 +239,8 @@ class Crowd:
             self._report(CrashSeen(self._slot, cause, trace_of(error), user_id))
 
     def iteration_ended(self, user: User) -> None:
-        """Take back the places at throttles that a user still holds."""
+        """Take back what throttles have given to a user and it has not used up."""
+        metrics.drop_token(user)
         gates.iteration_ended(user)
 
     def left(self, user: User) -> None:

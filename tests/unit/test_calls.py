@@ -136,3 +136,16 @@ def test_what_is_put_by_the_last_call_before_leaving_is_not_left_behind():
         while not sent:
             gevent.sleep(0)
     assert sent[0].body == b"\x02"
+
+
+def test_init_can_start_a_name_once_and_again_after_it_was_stopped():
+    with calls.recording() as recorder:
+        calls.ask("throttle.start", "a", 1)
+        with pytest.raises(ScenarioError, match="throttle a is already started"):
+            calls.ask("throttle.start", "a", 1)
+        calls.ask("coordinator.start", "a", [])
+        calls.ask("throttle.stop", "a")
+        calls.ask("throttle.start", "a", 2)
+    assert [call[0] for call in recorder.calls] == [
+        *("throttle.start", "coordinator.start", "throttle.stop", "throttle.start")
+    ]

@@ -124,3 +124,38 @@ def test_a_timer_does_not_count_the_pause():
     acting.get(timeout=DEADLINE_S)
     (found,) = [one.value for one in metrics.read() if one.name == "across_a_pause"]
     assert 10 * MS_NS <= found.max_ns <= now_ns() - begun_ns - pausing.frozen_ns()
+
+
+def test_a_response_time_does_not_count_a_pause_between_the_slot_and_the_request():
+    timer = metrics.timer("asked_after_a_pause")
+
+    def act():
+        metrics.put_token(gevent.getcurrent(), now_ns())
+        pausing.wait(gevent.sleep, 0.01)
+        with timer.time():
+            gevent.sleep(0.001)
+
+    begun_ns = now_ns()
+    acting = gevent.spawn(act)
+    gevent.sleep(0.005)
+    pausing.hold()
+    gevent.sleep(0.1)
+    pausing.release()
+    acting.get(timeout=DEADLINE_S)
+    found = {one.name: one.value for one in metrics.read()}
+    response_ns = found["asked_after_a_pause.response"].max_ns
+    assert 11 * MS_NS <= response_ns <= now_ns() - begun_ns - pausing.frozen_ns()
+
+
+def test_what_one_iteration_was_let_through_for_is_not_that_of_the_next():
+    timer = metrics.timer("not_throttled")
+
+    def act():
+        me = gevent.getcurrent()
+        metrics.put_token(me, now_ns())
+        metrics.drop_token(me)
+        with timer.time():
+            pass
+
+    gevent.spawn(act).get(timeout=DEADLINE_S)
+    assert "not_throttled.response" not in {one.name for one in metrics.read()}
