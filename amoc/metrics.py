@@ -213,7 +213,7 @@ def put_token(whose: Any, intended_ns: int) -> None:
     """The greenlet `whose` was let through a throttle; a token that it still had is replaced."""
     global _throttled
     _throttled = True
-    # On the greenlet's own clock, which pauses hold. A `_Token` is made of it when a timer is begun.
+    # On the greenlet's own clock, which pauses hold. A `_Token` is made when a timer is begun.
     whose.throttle_token = intended_ns - getattr(whose, "held_ns", 0)
 
 
