@@ -233,7 +233,9 @@ class Gate:
     def _attend(self, turnstile: Turnstile) -> None:
         """Something has changed: see to the alarm, and to what the controller must know."""
         turnstile.show()
-        at_ns = turnstile.next_ns()
+        # What can be done at once is due now: were it due at 0, it would come before all slots of
+        # the others for as long as its line stands.
+        at_ns = turnstile.next_ns() or monotonic_ns()
         if at_ns < turnstile.armed_ns:
             turnstile.armed_ns = at_ns
             heappush(self._heap, (at_ns, next(self._order), turnstile))

@@ -342,3 +342,40 @@ def test_an_open_throttle_lets_the_loop_turn(here: Here):
 
     here.spawn(turn)
     eventually(lambda: len(turns) == 10, "the loop turns")
+
+
+def pass_until(name: str, done: list[bool], passed: list[str]) -> None:
+    while not done:
+        throttle.wait(name)
+        passed.append(name)
+
+
+@pytest.mark.parametrize("kind", ["unlocked", "permits"])
+def test_a_throttle_with_a_standing_line_starves_no_other(here: Here, kind: str):
+    throttle.start("slow", 100, 1)
+    passed: list[str] = []
+    done: list[bool] = []
+    for _ in range(10):
+        here.spawn(pass_until, "slow", done, passed)
+    if kind == "permits":
+        throttle.start("busy", 5, 0)
+
+        def visit() -> None:
+            while not done:
+                with throttle.slot("busy"):
+                    passed.append("busy")
+
+        for _ in range(50):
+            here.spawn(visit)
+    else:
+        throttle.start("busy", 0)
+        # More than can be let through in one turn, and each comes back while the line stands.
+        for _ in range(500):
+            here.spawn(pass_until, "busy", done, passed)
+        eventually(lambda: here.gate.turnstile("busy").waiting == 500, "all wait")
+        throttle.unlock("busy")
+    eventually(lambda: passed.count("busy") > 500, "the busy one lets through")
+    before = passed.count("slow")
+    gevent.sleep(1)
+    done.append(True)
+    assert passed.count("slow") - before >= 80
