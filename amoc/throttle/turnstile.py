@@ -2,7 +2,7 @@
 
 Slots come from the controller in blocks and are let go at their times, each to the one that waited
 longest. A slot that comes due and finds nobody is gone; one more than `VOID_NS` late is void:
-it is counted as missed, and asked for again. A change of the throttle is known ahead of time: slots
+it is counted as missed, unless the whole run stood still meanwhile, and asked for again. A change of the throttle is known ahead of time: slots
 that it makes void are dropped when it is heard of, what it does to the rest happens at its moment.
 
 Waiters are functions that take the token, which is the intended time, or an error in its stead. A
@@ -85,7 +85,8 @@ class Turnstile:
         self._changes: deque[ThrottleMode] = deque()
         self._queue: deque[Waiter] = deque()
         self._gone: dict[Waiter, int] = {}
-        self._hand: list[list[Any]] = []  # a heap of: next due, number, block, index of the next
+        # A heap of: next due, number, block, index of the next, `frozen_ns` when it came.
+        self._hand: list[list[Any]] = []
         self._in_hand = 0
         self._idle: deque[Permit] = deque()
         self._seen = 0
@@ -181,7 +182,7 @@ class Turnstile:
         """Drop slots that are due at `from_ns` or later: they are of an older epoch."""
         kept: list[list[Any]] = []
         for entry in self._hand:
-            _, _, block, index = entry
+            _, _, block, index, _ = entry
             stop = block.first_from(from_ns)
             self._in_hand -= block.size - max(index, stop)
             if index < stop:
@@ -204,7 +205,7 @@ class Turnstile:
         if block.size:
             self._in_hand += block.size
             self._covered_ns = max(self._covered_ns, block.due_at(block.size - 1))
-            heappush(self._hand, [block.due_ns, block.number, block, 0])
+            heappush(self._hand, [block.due_ns, block.number, block, 0, pausing.frozen_ns()])
 
     def hear_permits(self, permits: Permits) -> None:
         """Permits have come."""
@@ -323,10 +324,10 @@ class Turnstile:
         # The hot path: everything that happens for each token is here.
         hand, lateness, record = self._hand, self._lateness, self.record
         queue, gone = self._queue, self._gone
-        passed = missed = 0
+        passed = void = missed = 0
         while hand and at_ns < until_ns:
             entry = hand[0]
-            due_ns, _, block, index = entry
+            due_ns, _, block, index, frozen_ns = entry
             if due_ns > at_ns:
                 break
             after = index + 1
@@ -339,7 +340,9 @@ class Turnstile:
                     heapreplace(hand, entry)
             self._in_hand -= 1
             if at_ns - due_ns > VOID_NS:
-                missed += 1
+                void += 1
+                # One that came due while the run stood still was meant for nobody.
+                missed += pausing.frozen_ns() == frozen_ns
                 continue
             waiter: Waiter | None
             if queue and not gone:
@@ -358,7 +361,7 @@ class Turnstile:
             at_ns = now_ns()
         self._passed += passed
         self._executions.inc(passed)
-        if missed:
+        if void:
             self._missed.inc(missed)
             self._note_uncovered()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from itertools import pairwise
 from math import inf
 
@@ -246,6 +247,36 @@ def test_a_paused_run_lets_nobody_through_and_goes_on_where_it_was(here: Here):
     pausing.release()
     here.pacer.thaw()
     eventually(lambda: len(here.used) > seen + 10, "it runs again")
+
+
+def counted(name: str, what: str) -> float:
+    return {one.name: one.value for one in metrics.read()}[f"throttle.{name}.{what}"]
+
+
+def test_what_comes_due_while_the_run_is_paused_is_not_missed(here: Here):
+    throttle.start("paused", 1000, 1)
+    for _ in range(20):
+        here.spawn(pass_for_ever, "paused")
+    eventually(lambda: len(here.used) > 100, "it runs")
+    for _ in range(2):
+        pausing.hold()
+        here.pacer.freeze()
+        gevent.sleep(0.25)
+        pausing.release()
+        here.pacer.thaw()
+        seen = len(here.used)
+        eventually(lambda: len(here.used) > seen + 100, "it runs again")  # noqa: B023
+    assert counted("paused", "missed") == 0
+    assert here.gate.turnstile("paused").waiting == 20
+
+
+def test_what_comes_due_while_the_worker_stalls_is_missed(here: Here):
+    throttle.start("stalled", 1000, 1)
+    for _ in range(200):
+        here.spawn(pass_for_ever, "stalled")
+    eventually(lambda: len(here.used) > 100, "it runs")
+    time.sleep(0.25)
+    eventually(lambda: counted("stalled", "missed") > 0, "some are missed")
 
 
 def test_a_thousand_throttles_at_once(here: Here):
