@@ -59,7 +59,13 @@ def wait(name: str, timeout: float = inf) -> None:
             f"throttle {name} limits how many pass at the same time; only a user can wait for it"
             " so, others use `with throttle.slot(…)`"
         )
-    _pass(turnstile, timeout)
+    permit = _pass(turnstile, timeout)
+    caller: Any = getcurrent()
+    if permit is not None and isinstance(caller, gevent.Greenlet):
+        # Once is enough: it gives back all that it holds when it ends.
+        if not getattr(caller, "gives_back_at_end", False):
+            caller.gives_back_at_end = True
+            caller.rawlink(gates.iteration_ended)
 
 
 class slot:  # noqa: N801 - it is used like a function
@@ -151,8 +157,6 @@ def _pass(turnstile: Turnstile, timeout: float) -> Permit | None:
     permit = None
     if turnstile.permits and turnstile.handed is not None:
         permit = gate.hold(caller, turnstile)
-        if isinstance(caller, gevent.Greenlet):
-            caller.rawlink(gates.iteration_ended)
     if not turnstile.permits:  # those have no slots, so nothing was meant to begin at any time
         metrics.put_token(caller, token)
     try:

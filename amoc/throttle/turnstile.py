@@ -2,8 +2,9 @@
 
 Slots come from the controller in blocks and are let go at their times, each to the one that waited
 longest. A slot that comes due and finds nobody is gone; one more than `VOID_NS` late is void:
-it is counted as missed, unless the whole run stood still meanwhile, and asked for again. A change of the throttle is known ahead of time: slots
-that it makes void are dropped when it is heard of, what it does to the rest happens at its moment.
+it is asked for again, and counted as missed unless the whole run stood still meanwhile. A change of
+the throttle is known ahead of time: slots that it makes void are dropped when it is heard of, what
+it does to the rest happens at its moment.
 
 Waiters are functions that take the token, which is the intended time, or an error in its stead. A
 parked greenlet's `switch` is one; whoever gets through runs right away, within the callback of the

@@ -196,6 +196,39 @@ def test_a_place_goes_back_when_its_greenlet_ends(here: Here):
     eventually(lambda: not here.gate.holders, "nobody holds any")
 
 
+class Linked(gevent.Greenlet):
+    """Counts how often somebody wants to know of its end."""
+
+    links = 0
+
+    def rawlink(self, callback):
+        self.links += 1
+        super().rawlink(callback)
+
+
+def test_a_greenlet_that_passes_again_and_again_is_linked_to_once(here: Here):
+    throttle.start("places", 1000, 0)
+    links: list[int] = []
+
+    def visit() -> None:
+        for _ in range(20):
+            with throttle.slot("places"):
+                pass
+        links.append(one.links)
+        for _ in range(20):
+            with throttle.slot("places"):
+                throttle.wait("places")
+        links.append(one.links)
+
+    one = Linked(visit)
+    here.greenlets.append(one)
+    one.start()
+    one.join(10)
+    assert links == [0, 1]
+    eventually(lambda: not here.gate.holders, "nobody holds any")
+    eventually(lambda: here.pacer._throttles["places"]._permits.held == 0, "all back")
+
+
 def test_run_spawns_when_let_through_and_counts_crashes(here: Here):
     crashes: list[BaseException] = []
     tasks.count_crashes(crashes.append)
