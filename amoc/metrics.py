@@ -26,7 +26,7 @@ from typing import Any, TypeVar
 
 from gevent import getcurrent
 
-from amoc.board import Area, Kind, Merge, Metric
+from amoc.board import ENTRIES, MOST_CAUSES, Area, Kind, Merge, Metric
 from amoc.errors import ScenarioError
 from amoc.histogram import CELLS, LAST_CELL
 from amoc.pausing import held_ns
@@ -327,3 +327,13 @@ def attach(area: Area, inherit: bool) -> None:
 def read() -> list[Metric]:
     """What this process has recorded."""
     return _own_area().read()
+
+
+def fits(name: str, kept_free: int) -> bool:
+    """Whether `name` is a metric already, or can be one and leave room for `kept_free` others."""
+    if name in _handles:
+        return True
+    area = _own_area()
+    area._read_directory()
+    free = ENTRIES - MOST_CAUSES - 1 - len(area._entries)
+    return (False, name) in area._index or free > kept_free

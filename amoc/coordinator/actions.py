@@ -23,11 +23,12 @@ import msgpack
 from gevent import get_hub
 from greenlet import greenlet
 
-from amoc import messages, metrics, pausing
+from amoc import dispensable, messages, metrics, pausing
 from amoc.coordinator import known
 from amoc.coordinator.plan import Action, Event, Item, Shape, arguments, form_of
 from amoc.coordinator.waiting_room import WaitingRoom
 from amoc.coordinator.way_out import WayOut
+from amoc.dispensable import Count
 from amoc.errors import ScenarioError
 from amoc.latch import Latch
 from amoc.messages import (
@@ -67,13 +68,20 @@ class Report(Protocol):
 class _Adding:
     """What a coordinator that takes adds needs in this worker."""
 
-    __slots__ = ("at_ns", "count", "data", "generation", "ids", "name", "size")
+    __slots__ = ("_count", "at_ns", "data", "generation", "ids", "name", "size")
 
     def __init__(self, name: str, generation: int) -> None:
         self.name = name
         self.generation = generation
-        self.count = metrics.counter(f"coordinator.{name}.adds")
+        self._count: Count | None = None
         self.clear()
+
+    @property
+    def count(self) -> Count:
+        """Counts the adds; made by the first one, for there may be coordinators without any."""
+        if self._count is None:
+            self._count = dispensable.counter(f"coordinator.{self.name}.adds")
+        return self._count
 
     def clear(self) -> None:
         self.ids: list[int] = []
@@ -317,12 +325,12 @@ class Actions:
 
     def _count(self, name: str, part: GroupPart) -> None:
         self._delay.record_ns(now_ns() - part.at_ns)
-        metrics.counter(f"coordinator.{name}.groups").inc()
+        dispensable.counter(f"coordinator.{name}.groups").inc()
         if part.kind != "coordinate" and part.item == 0:
-            metrics.counter(f"coordinator.{name}.{part.kind}s").inc()
+            dispensable.counter(f"coordinator.{name}.{part.kind}s").inc()
 
     def _failed(self, name: str, error: BaseException) -> None:
-        metrics.counter(f"coordinator.{name}.action_errors").inc()
+        dispensable.counter(f"coordinator.{name}.action_errors").inc()
         self._report(name, error)
 
 

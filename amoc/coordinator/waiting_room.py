@@ -4,6 +4,9 @@ Each that comes draws a ticket; arrivals of about a millisecond travel together.
 are let go from the event loop, one straight after the other, and the loop turns after each
 `RELEASED_PER_TURN`, so that a worker with tens of thousands of them stays alive meanwhile.
 
+All barriers are counted together. They need no start, so a name may be for one round or one pair,
+and there is no room on the board to count each by itself.
+
 A user that was killed, or is asked to leave meanwhile, takes itself out on its way out.
 """
 
@@ -18,10 +21,9 @@ from typing import Any
 
 from gevent import get_hub, getcurrent
 
-from amoc import messages, metrics, pausing
+from amoc import dispensable, messages, pausing
 from amoc.errors import ScenarioError
 from amoc.messages import BarrierArrivals, BarrierRefusal, BarrierRelease, BarrierWithdrawals
-from amoc.metrics import Counter
 from amoc.outbox import Outbox
 from amoc.timing import S_NS, now_ns
 from amoc.user import Leaving, User
@@ -54,7 +56,7 @@ class WaitingRoom:
         self._last_ticket = 0
         self._waiting: dict[int, Waiter[_Outcome]] = {}
         self._came: dict[tuple[str, int], list[int]] = {}
-        self._going: deque[tuple[Counter, Iterator[int]]] = deque()
+        self._going: deque[Iterator[int]] = deque()
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -106,7 +108,7 @@ class WaitingRoom:
         """Why a wait has ended in vain."""
         if outcome is _Outcome.LEAVING:
             return Leaving()
-        metrics.counter(f"barrier.{name}.timeouts").inc()
+        dispensable.counter("barriers.timeouts").inc()
         return BarrierTimeout(
             f"{n} users must be at barrier {name} within {timeout:g} s, but were not"
         )
@@ -137,9 +139,9 @@ class WaitingRoom:
     def release(self, record: BarrierRelease) -> None:
         """These may go when the moment has come."""
         every = chain.from_iterable(range(first, first + count) for first, count in record.ranges)
-        self._release_at(record.at_ns, (metrics.counter(f"barrier.{record.name}.released"), every))
+        self._release_at(record.at_ns, every)
 
-    def _release_at(self, at_ns: int, going: tuple[Counter, Iterator[int]]) -> None:
+    def _release_at(self, at_ns: int, going: Iterator[int]) -> None:
         early_ns = at_ns - now_ns()
         loop = get_hub().loop
         if early_ns > 0:
@@ -150,12 +152,12 @@ class WaitingRoom:
         if len(self._going) == 1:
             loop.run_callback(self._let_some_go)
 
-    def _moment(self, timer: Any, at_ns: int, going: tuple[Counter, Iterator[int]]) -> None:
+    def _moment(self, timer: Any, at_ns: int, going: Iterator[int]) -> None:
         timer.close()
         self._release_at(at_ns, going)
 
     def _let_some_go(self) -> None:
-        counter, tickets = self._going[0]
+        tickets = self._going[0]
         waiting = self._waiting
         looked_at = released = 0
         for ticket in islice(tickets, RELEASED_PER_TURN):
@@ -165,7 +167,7 @@ class WaitingRoom:
                 waiter.set(_Outcome.RELEASED)
                 waiter.wake()  # runs the user until it waits for something
                 released += 1
-        counter.inc(released)
+        dispensable.counter("barriers.released").inc(released)
         if looked_at < RELEASED_PER_TURN:
             self._going.popleft()
         if self._going:

@@ -12,7 +12,7 @@ from functools import partial
 from gevent import get_hub, getcurrent
 from greenlet import greenlet
 
-from amoc import metrics, pausing
+from amoc import dispensable, pausing
 from amoc.errors import PeerError
 from amoc.latch import Latch
 from amoc.timing import S_NS, now_ns
@@ -77,7 +77,7 @@ class WayOut:
             user.on_leave = None
 
     def _refusal(self, name: str, when: str) -> PeerError:
-        metrics.counter(f"coordinator.{name}.adds_refused").inc()
+        dispensable.counter(f"coordinator.{name}.adds_refused").inc()
         return PeerError(
             f"an add to coordinator {name} must be able to leave worker {self._slot} {when}, but"
             " the controller takes nothing, and too much is waiting"

@@ -177,7 +177,7 @@ def test_users_of_a_killed_worker_wait_at_the_barrier_again_and_all_go_together(
     # Nobody is in the next round before all were released from the one before.
     order = [line[0] for line in lines(log) if line[0].isdigit()]
     assert order == sorted(order)
-    assert summary["counters"]["barrier.all.released"] == 120
+    assert summary["counters"]["barriers.released"] == 120
     assert summary["users"]["finished"] == 40
 
 
@@ -229,7 +229,7 @@ PAGE = re.findall(
     [
         ("strangers.py", {"greeted": 6, "coordinator.pairs.adds": 6}),
         ("rounds.py", {"players": 6, "coordinator.teams.timeouts": 1, "rounds": 1}),
-        ("volley.py", {"shots": 6, "barrier.ready.released": 6}),
+        ("volley.py", {"shots": 6, "barriers.released": 6}),
     ],
 )
 def test_what_the_guide_shows_works_for_six_users_of_two_workers(

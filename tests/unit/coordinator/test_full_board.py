@@ -1,0 +1,128 @@
+"""A board that is full of names ends no worker: coordinators go on uncounted, barriers share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from amoc import dispensable, metrics
+from amoc.board import ENTRIES, Area
+from amoc.coordinator.waiting_room import BarrierTimeout
+from amoc.errors import PeerError
+from tests.unit.coordinator.connected import Cluster, Crowd, until
+
+
+@pytest.fixture(autouse=True)
+def _memory_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics, "_area", Area.private())
+    monkeypatch.setattr(metrics, "_handles", {})
+    monkeypatch.setattr(dispensable, "_said", False)
+
+
+def counts() -> dict[str, Any]:
+    return {metric.name: metric.value for metric in metrics.read()}
+
+
+def fill() -> None:
+    number = 0
+    while metrics.fits(f"full.{number}", 0):
+        metrics.counter(f"full.{number}")
+        number += 1
+
+
+def test_coordinators_beyond_what_fits_work_uncounted_and_that_is_said_once(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    met: list[Any] = []
+
+    def fail(event: Any, users: Any) -> None:
+        met.append(users[0][0])
+        raise ValueError("no")
+
+    number = ENTRIES // 3  # three counters each
+    cluster = Cluster()
+    for index in range(number):
+        cluster.start_in_init(f"c{index}", (1, fail))
+    worker = cluster.up(0)
+    for index in range(number):
+        worker.add(f"c{index}", index + 1)
+    until(lambda: len(met) == number)
+    until(cluster.quiet)
+    assert len(worker.failures) == number
+    assert worker.actions._runners <= 2
+    assert counts()["coordinator.c0.action_errors"] == 1
+    assert f"coordinator.c{number - 1}.groups" not in counts()
+    said = capsys.readouterr().err
+    assert said.startswith("not all throttles or coordinators are counted: a worker has no room")
+    assert said.count("\n") == 1
+    # There is room left for others.
+    metrics.counter("mine").inc()
+    assert counts()["mine"] == 1
+
+
+def test_coordinators_that_nobody_is_added_to_take_no_room() -> None:
+    cluster = Cluster()
+    for index in range(100):
+        cluster.start_in_init(f"c{index}", (1, lambda event: None))
+    cluster.up(0)
+    assert not any(name.startswith("coordinator.") for name in counts())
+
+
+def test_what_a_predecessor_counted_is_counted_on_where_the_board_is_full(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    dispensable.counter("coordinator.x.adds").inc()
+    fill()
+    monkeypatch.setattr(metrics, "_handles", {})
+    dispensable.counter("coordinator.x.adds").inc()
+    dispensable.counter("coordinator.y.adds").inc()
+    assert counts()["coordinator.x.adds"] == 2
+
+
+def test_a_name_that_the_scenario_uses_for_another_kind_of_metric_is_not_counted(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    met: list[Any] = []
+    metrics.gauge("coordinator.x.groups")
+    cluster = Cluster()
+    cluster.start_in_init("x", (1, met.append))
+    cluster.up(0).add("x", 1)
+    until(lambda: met)
+    until(cluster.quiet)
+    assert "is a gauge, so it cannot be a counter" in capsys.readouterr().err
+
+
+def test_barriers_of_any_number_of_names_are_counted_together() -> None:
+    pairs = 300
+    cluster = Cluster()
+    worker = cluster.up(0)
+
+    def come(user_id: int) -> None:
+        worker.actions.room.wait(f"pair-{(user_id + 1) // 2}", 2, 60.0)
+
+    crowd = Crowd(come)
+    crowd.start(range(1, 2 * pairs + 1))
+    until(lambda: not crowd.alive)
+    assert not crowd.errors
+    assert counts()["barriers.released"] == 2 * pairs
+    assert not any(name.startswith("barrier.") for name in counts())
+
+
+def test_a_barrier_releases_and_times_out_where_the_board_is_full() -> None:
+    cluster = Cluster()
+    worker = cluster.up(0)
+    fill()
+    crowd = Crowd(lambda user_id: worker.actions.room.wait("pair" * (user_id < 3) + "x", 2, 0.3))
+    crowd.start([1, 2, 3])
+    until(lambda: not crowd.alive)
+    assert set(crowd.errors) == {3}
+    assert isinstance(crowd.errors[3], BarrierTimeout)
+
+
+def test_an_add_that_cannot_leave_is_refused_in_the_same_words_where_the_board_is_full() -> None:
+    cluster = Cluster()
+    worker = cluster.up(0)
+    fill()
+    error = worker.actions.way_out._refusal("x", "at once")
+    assert isinstance(error, PeerError)
