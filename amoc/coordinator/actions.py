@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import Callable, Sequence
-from importlib import import_module
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Protocol
 
 import msgpack
@@ -25,7 +25,8 @@ from greenlet import greenlet
 
 from amoc import dispensable, messages, metrics, pausing
 from amoc.coordinator import known
-from amoc.coordinator.plan import Action, Event, Item, Shape, arguments, form_of
+from amoc.coordinator.by_name import found
+from amoc.coordinator.plan import Event, Item, arguments
 from amoc.coordinator.waiting_room import WaitingRoom
 from amoc.coordinator.way_out import WayOut
 from amoc.dispensable import Count
@@ -45,7 +46,7 @@ from amoc.messages import (
 from amoc.outbox import Outbox
 from amoc.timing import MS_NS, now_ns
 
-__all__ = ["Actions", "Report", "references"]
+__all__ = ["Actions", "Report"]
 
 PART = "coordinator"
 MOST_RUNNERS = 1_000
@@ -305,23 +306,25 @@ class Actions:
         self._outbox.put(PART, self._slot, messages.pack_item(CoordinatorActed(acted)))
 
     def _run_group(self, name: str, generation: int, parts: Sequence[Any]) -> None:
+        """Run a group; whatever happens is its failure, for a runner must outlive it."""
         items = self._plans.get((name, generation))
         for one in parts:
-            part = GroupPart(*one)
-            self._count(name, part)
-            if items is None:
-                self._failed(name, ScenarioError(f"this worker has no plan of coordinator {name}"))
-                continue
-            event = Event(part.kind, part.size)
-            users = tuple(
-                (user_id, _unpack(data)) for user_id, data in zip(part.ids, part.data, strict=True)
-            )
-            for function, form in items[part.item].actions:
-                for arguments_ in arguments(form, event, users):
-                    try:
-                        function(*arguments_)
-                    except BaseException as error:
-                        self._failed(name, error)
+            try:
+                self._run_part(name, items, GroupPart(*one))
+            except BaseException as error:
+                self._failed(name, error)
+
+    def _run_part(self, name: str, items: list[Item] | None, part: GroupPart) -> None:
+        self._count(name, part)
+        if items is None:
+            raise ScenarioError(f"this worker has no plan of coordinator {name}")
+        event, users = Event(part.kind, part.size), _users(name, part)
+        for function, form in items[part.item].actions:
+            for arguments_ in arguments(form, event, users):
+                try:
+                    function(*arguments_)
+                except BaseException as error:
+                    self._failed(name, error)
 
     def _count(self, name: str, part: GroupPart) -> None:
         self._delay.record_ns(now_ns() - part.at_ns)
@@ -331,54 +334,27 @@ class Actions:
 
     def _failed(self, name: str, error: BaseException) -> None:
         dispensable.counter(f"coordinator.{name}.action_errors").inc()
-        self._report(name, error)
+        try:
+            self._report(name, error)
+        except BaseException:  # the error may be one that cannot even say what it is
+            with suppress(OSError):
+                print(f"coordinator {name}: what an action raised cannot be shown", file=sys.stderr)
+
+
+def _users(name: str, part: GroupPart) -> tuple[tuple[int, Any], ...]:
+    try:
+        return tuple(
+            (user_id, _unpack(data)) for user_id, data in zip(part.ids, part.data, strict=True)
+        )
+    except Exception as error:
+        # A dictionary that is the key of another one, say: it can be packed, but not unpacked.
+        raise ScenarioError(
+            f"what is added to coordinator {name} must be readable where its actions run, but"
+            f" {error}; this group is not acted upon"
+        ) from error
 
 
 def _unpack(data: bytes) -> Any:
     return msgpack.unpackb(
         data, use_list=False, strict_map_key=False, unicode_errors="surrogatepass"
     )
-
-
-# Functions by name.
-
-
-def references(name: str, items: Sequence[Item]) -> list[list[str]]:
-    """The actions of `items` as ``module:name``, for other workers to find.
-
-    Raises:
-        ScenarioError: One is not a function of a module's top level.
-    """
-    return [[_reference(name, action.function) for action in item.actions] for item in items]
-
-
-def _reference(name: str, function: Callable[..., object]) -> str:
-    module = getattr(function, "__module__", None) or ""
-    qualified = getattr(function, "__qualname__", None) or ""
-    if getattr(sys.modules.get(module), qualified, None) is not function:
-        raise ScenarioError(
-            f"coordinator {name} is started by a user, so its actions must be functions of a"
-            f" module's top level, but {qualified or function!r} is not; or start it in init()"
-        )
-    return f"{module}:{qualified}"
-
-
-def found(functions: Sequence[Sequence[str]]) -> list[Item]:
-    """What `references` made names of; a function that is not here raises when it is called."""
-    return [
-        Item(Shape(0, 0, users=True), tuple(map(_find, references_))) for references_ in functions
-    ]
-
-
-def _find(reference: str) -> Action:
-    module, _, name = reference.partition(":")
-    try:
-        function = getattr(sys.modules.get(module) or import_module(module), name)
-    except Exception as error:
-        problem = ScenarioError(f"this worker has no function {reference}: {error}")
-
-        def function(*_arguments: object) -> None:
-            raise problem
-
-        return Action(function, 1)
-    return Action(function, form_of(function) or 1)

@@ -16,7 +16,8 @@ from gevent import get_hub, getcurrent
 
 from amoc import calls, pausing
 from amoc.coordinator import known
-from amoc.coordinator.actions import Actions, found, references
+from amoc.coordinator.actions import Actions
+from amoc.coordinator.by_name import found, references
 from amoc.coordinator.groups import SCOPES
 from amoc.coordinator.plan import MOST_USERS, parse
 from amoc.errors import ClosedError, ScenarioError

@@ -9,7 +9,8 @@ import gevent
 
 from amoc import messages
 from amoc.coordinator import known
-from amoc.coordinator.actions import Actions, references
+from amoc.coordinator.actions import Actions
+from amoc.coordinator.by_name import references
 from amoc.coordinator.groups import Groups
 from amoc.coordinator.plan import parse
 from amoc.engine.origin import Origin

@@ -358,6 +358,62 @@ def test_an_action_that_raises_is_counted_and_reported_and_the_others_run() -> N
     assert [(name, str(error)) for name, error in worker.failures] == [("failing", "no")] * 4
 
 
+class Hashable(dict):  # type: ignore[type-arg]
+    __hash__ = object.__hash__  # type: ignore[assignment]
+
+
+def test_a_group_whose_data_cannot_be_read_has_failed_and_the_runner_goes_on() -> None:
+    errors = metrics.counter("coordinator.unreadable.action_errors")
+    before = errors._cells[0]
+    cluster = Cluster()
+    plan = [(1, lambda event, users: met.append(users)), (1, met.append)]
+    cluster.start_in_init("unreadable", plan)
+    worker = cluster.up(0)
+    for user_id in range(1, 11):
+        worker.add("unreadable", user_id, {Hashable(): 1})
+    until(cluster.quiet)
+    worker.actions.flush()
+    until(cluster.quiet)
+    assert met == [("coordinate", 1)] * 10  # the item that does not look at users runs
+    assert errors._cells[0] - before == 10
+    reason = (
+        "what is added to coordinator unreadable must be readable where its actions run, but"
+        " unhashable type: 'dict'; this group is not acted upon"
+    )
+    assert {str(error) for _, error in worker.failures} == {reason}
+    assert len(worker.actions.idle) == worker.actions._runners
+    worker.add("unreadable", 11, "fine")
+    until(lambda: met[-2:] == [((11, "fine"),), ("coordinate", 1)])
+
+
+@pytest.mark.parametrize("broken", ["_report", "_count", "_delay"])
+def test_a_runner_outlives_what_fails_outside_of_actions(
+    broken: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(event: Any) -> None:
+        met.append(event)
+        raise ValueError("no")
+
+    def break_(*_: Any) -> None:
+        raise RuntimeError("broken")
+
+    cluster = Cluster()
+    cluster.start_in_init("ones", (1, fail))
+    worker = cluster.up(0)
+    monkeypatch.setattr(worker.actions, broken, break_)
+    for user_id in range(1, 11):
+        worker.add("ones", user_id)
+        worker.actions.flush()
+    assert cluster.groups.states()[0].acting
+    until(cluster.quiet)
+    assert len(worker.actions.idle) == worker.actions._runners
+    if broken == "_report":
+        assert len(met) == 10
+        assert "coordinator ones: what an action raised cannot be shown" in capsys.readouterr().err
+    else:
+        assert len(worker.failures) == 10
+
+
 def test_an_action_may_wait_and_the_groups_behind_it_run_meanwhile() -> None:
     gate = gevent.event.Event()
     begun: list[int] = []
