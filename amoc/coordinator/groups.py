@@ -9,8 +9,8 @@ An add belongs to the worker it came from. When that is lost, adds that are not 
 yet are dropped and counted: their users start again and add again.
 
 Nothing here grows without end. A worker has at most so many groups to run, more wait here; a
-coordinator that holds `MOST_HELD` takes no more adds until that has gone down: they are counted as
-refused, which is said once.
+coordinator that holds `MOST_HELD`, or `MOST_HELD_BYTES`, takes no more adds until that has gone
+down: they are counted as refused, which is said once.
 
 Time stands still between `freeze` and `thaw`: timeouts are not due while the run is paused.
 """
@@ -23,7 +23,7 @@ from typing import Any, NoReturn
 from amoc.coordinator.barrier import Barriers
 from amoc.coordinator.plan import RESET, STOP, Group, Shape
 from amoc.coordinator.started import Entry, Started
-from amoc.coordinator.tasks import MOST_TRIES, Tasks
+from amoc.coordinator.tasks import MOST_TRIES, Task, Tasks
 from amoc.engine.origin import Origin
 from amoc.errors import PeerError, ScenarioError
 from amoc.lines import counted
@@ -47,6 +47,8 @@ PART = "coordinator"
 SCOPES = ("run", "node")
 MOST_HELD = 1_000_000
 """Adds of one coordinator in groups that are not complete, and groups that have not been run."""
+MOST_HELD_BYTES = 256 << 20
+"""What was added with them; once for each item of the plan."""
 MOST_COORDINATORS = 10_000
 MOST_SAID = 1_000
 """Coordinators that were stopped and may still be spoken of at the end of the run."""
@@ -208,7 +210,7 @@ class Groups:
                 f"a group of coordinator {task.owner.name} is given up: {MOST_TRIES} workers died"
                 " while they had it to run"
             )
-            self._finish(task.owner)
+            self._finish(task)
         self._send()
 
     def _announce(self, worker: Origin, one: Started) -> None:
@@ -248,15 +250,19 @@ class Groups:
         if one is None or one.generation != record.generation:
             self._late += len(record.ids)
             return
-        if one.held() + len(record.ids) > MOST_HELD:
+        size = sum(map(len, record.data)) * len(one.shapes)
+        too_many = one.held() + len(record.ids) > MOST_HELD
+        if too_many or one.held_bytes + size > MOST_HELD_BYTES:
             if not one.refused:
+                what = f"{MOST_HELD:,}" if too_many else f"{MOST_HELD_BYTES >> 20} MiB of"
                 self._note(
-                    f"coordinator {one.name} may hold {MOST_HELD:,} adds and groups to run, and has"
+                    f"coordinator {one.name} may hold {what} adds and groups to run, and has"
                     " no room for more: adds are refused; what do its actions wait for?"
                 )
             one.refused += len(record.ids)
             return
         one.adds += len(record.ids)
+        one.held_bytes += size
         entries = [
             Entry(origin, *rest) for rest in zip(record.ids, record.data, record.at_ns, strict=True)
         ]
@@ -341,6 +347,8 @@ class Groups:
         homes: list[Origin] = []
         for item, kind, entries in groups:
             shown = entries if one.shapes[item].users else ()
+            if not shown:
+                one.held_bytes -= sum(len(entry.data) for entry in entries)
             parts.append(
                 GroupPart(
                     item,
@@ -367,10 +375,12 @@ class Groups:
 
     def _acknowledged(self, origin: Origin, numbers: Iterable[int]) -> None:
         for task in self._tasks.done(origin, numbers):
-            self._finish(task.owner)
+            self._finish(task)
 
-    def _finish(self, one: Started) -> None:
+    def _finish(self, task: Task[Started]) -> None:
+        one = task.owner
         one.acting -= 1
+        one.held_bytes -= sum(len(data) for part in task.parts for data in part.data)
         if one.stopped and not one.acting:
             self._forget(one)
 

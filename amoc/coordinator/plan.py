@@ -261,10 +261,13 @@ class Batches(Generic[E]):
             return []
         return self.end(TIMEOUT)
 
-    def drop(self, gone: Callable[[E], bool]) -> None:
-        """Take out the entries for which `gone` says so."""
+    def drop(self, gone: Callable[[E], bool]) -> list[E]:
+        """Take out the entries for which `gone` says so; each, as often as it was in a group."""
+        dropped: list[E] = []
         for batch in self._in_order:
+            dropped += [entry for entry in batch.entries if gone(entry)]
             batch.entries = [entry for entry in batch.entries if not gone(entry)]
+        return dropped
 
     @property
     def pending(self) -> list[int]:

@@ -33,6 +33,8 @@ class Started:
         functions: How workers find the actions; None when they have had them from init().
         stopped: Whether it makes no more groups.
         acting: Groups, or sets of them, that are yet to be acknowledged.
+        held_bytes: What was added to groups that are not complete, or not acknowledged; once for
+            each item of the plan that has it, for so it travels.
         given_up: Groups that nobody will run, because one worker after the other died over them.
         batches: By node; those of the whole run are under an empty name.
     """
@@ -46,6 +48,7 @@ class Started:
     generation: int = 0
     stopped: bool = False
     acting: int = 0
+    held_bytes: int = 0
     adds: int = 0
     groups: int = 0
     timeouts: int = 0
@@ -76,7 +79,8 @@ class Started:
         """Take out the adds of a worker that is gone."""
         for batches in self.batches.values():
             before = max(batches.pending)
-            batches.drop(lambda entry: entry.origin == origin)
+            dropped = batches.drop(lambda entry: entry.origin == origin)
+            self.held_bytes -= sum(len(entry.data) for entry in dropped)
             self.lost += before - max(batches.pending)
 
     def same_as(self, other: Started) -> bool:

@@ -266,6 +266,54 @@ def test_what_is_too_much_to_hold_is_refused_counted_and_said_once(
     assert cluster.groups.states()[0].pending == [1]
 
 
+def test_so_are_too_many_bytes_and_there_is_room_again_when_actions_have_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(groups_module, "MOST_HELD_BYTES", 1 << 20)
+    cluster = Cluster()
+    cluster.start_in_init("ones", (1, lambda event, users: met.append(len(users[0][1]))))
+    worker = cluster.up(0, deaf=True)  # its actions wait
+    for user_id in range(1, 31):
+        worker.add("ones", user_id, b"x" * 50_000)
+        worker.actions.flush()
+    state = cluster.groups.states()[0]
+    assert (state.acting, state.adds, state.refused) == (20, 20, 10)
+    (note,) = cluster.notes
+    assert note == (
+        "coordinator ones may hold 1 MiB of adds and groups to run, and has no room for more: adds"
+        " are refused; what do its actions wait for?"
+    )
+    worker.deaf = False
+    for body in worker.unheard:
+        worker.hear(body)
+    until(cluster.quiet)
+    assert cluster.groups._coordinators["ones"].held_bytes == 0
+    worker.add("ones", 31, b"x" * 50_000)
+    until(lambda: len(met) == 21)
+
+
+def test_bytes_count_for_each_item_and_not_once_nobody_looks_at_them_or_they_are_gone() -> None:
+    cluster = Cluster()
+    cluster.start_in_init(
+        "x", [(2, lambda event: None), (3, lambda event, users: None), ("all", met.append)]
+    )
+    one, other = cluster.up(0, deaf=True), cluster.up(1, deaf=True)
+    started = cluster.groups._coordinators["x"]
+    for worker in (one, other):
+        worker.add("x", 1, b"x" * 98)  # 100 bytes on their way
+        worker.actions.flush()
+    assert started.held_bytes == 400  # those of the pair are gone
+    cluster.lose(one)
+    assert started.held_bytes == 200
+    cluster.ask("reset", "x")
+    assert started.held_bytes == 100
+    for epoch in range(2, 2 + tasks.MOST_TRIES):  # the group is given up
+        cluster.lose(other)
+        other = cluster.up(1, epoch, deaf=True)
+    assert not started.acting
+    assert started.held_bytes == 0
+
+
 def test_a_name_is_started_once_and_init_of_another_node_does_no_harm() -> None:
     cluster = Cluster()
     cluster.start_in_init("pairs", (2, meet))
@@ -551,6 +599,7 @@ def test_whatever_happens_each_add_is_in_a_group_that_ran_or_was_lost_with_its_w
     state = cluster.groups.states()[0]
     assert state.adds == added
     assert state.pending == [0, 0, 0]
+    assert cluster.groups._coordinators["x"].held_bytes == 0
     for item in range(3):
         # A group may run twice where a worker died; then all of it does.
         once = {tuple(users): None for users in ran[item] if users}
