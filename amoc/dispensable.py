@@ -50,19 +50,24 @@ _M = TypeVar("_M")
 _said = False
 
 
-def counter(name: str) -> Count:
-    """The counter called `name`, or one that counts nothing where there is no room."""
-    return _made(metrics.counter, name) or NOTHING
+def counter(name: str, kept_free: int = KEPT_FREE) -> Count:
+    """The counter called `name`, or one that counts nothing where there is no room.
+
+    Args:
+        name: The metric's.
+        kept_free: For how many others there must be room; 0 for one of a few.
+    """
+    return _made(metrics.counter, name, kept_free) or NOTHING
 
 
 def gauge(name: str) -> Level:
     """The gauge called `name`, or one that shows nothing where there is no room."""
-    return _made(metrics.gauge, name) or NOTHING
+    return _made(metrics.gauge, name, KEPT_FREE) or NOTHING
 
 
-def _made(make: Callable[[str], _M], name: str) -> _M | None:
+def _made(make: Callable[[str], _M], name: str, kept_free: int) -> _M | None:
     try:
-        if metrics.fits(name, KEPT_FREE):
+        if metrics.fits(name, kept_free):
             return make(name)
         why = f"a worker has no room for metric {name!r}; is there a user id in the name?"
     except ScenarioError as error:  # the scenario has another kind of metric of that name

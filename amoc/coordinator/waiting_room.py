@@ -108,7 +108,7 @@ class WaitingRoom:
         """Why a wait has ended in vain."""
         if outcome is _Outcome.LEAVING:
             return Leaving()
-        dispensable.counter("barriers.timeouts").inc()
+        dispensable.counter("barriers.timeouts", kept_free=0).inc()
         return BarrierTimeout(
             f"{n} users must be at barrier {name} within {timeout:g} s, but were not"
         )
@@ -167,7 +167,7 @@ class WaitingRoom:
                 waiter.set(_Outcome.RELEASED)
                 waiter.wake()  # runs the user until it waits for something
                 released += 1
-        dispensable.counter("barriers.released").inc(released)
+        dispensable.counter("barriers.released", kept_free=0).inc(released)
         if looked_at < RELEASED_PER_TURN:
             self._going.popleft()
         if self._going:

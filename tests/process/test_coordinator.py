@@ -217,6 +217,36 @@ def test_what_a_user_starts_is_there_in_all_workers_and_what_actions_raise_is_sa
     assert 1 <= output.count("Traceback (most recent call last)") <= 2, output
 
 
+NAMES = """
+    from amoc import coordinator, user
+
+    def init():
+        for number in range(5_000):
+            coordinator.start(f"c{number}", (1, lambda event: None), timeout=float("inf"))
+
+    def start(user_id):
+        for number in range(5_000):
+            coordinator.add(f"c{number}")
+        coordinator.barrier(f"pair-{(user_id + 1) // 2}", 2, timeout=60)
+        user.wait_leaving()
+"""
+
+
+def test_names_that_fill_the_board_end_no_worker(
+    scenario: Callable[[str], Path], tmp_path: Path
+) -> None:
+    with running(scenario(NAMES), "--users", "4", *FAST, directory=tmp_path) as run:
+        run.wait_for_output("barriers.released 4")
+        run.kill(run.pid, signal.SIGINT)
+        assert run.end() == 0, run.output
+        summary = run.summary()
+        output = run.output
+    assert summary["users"]["finished"] == 4
+    assert summary["crashes"] == []
+    assert "exited with" not in output
+    assert output.count("not all throttles or coordinators are counted: ") == 2, output
+
+
 PAGE = re.findall(
     r"<!-- scenario: (\S+)(?: --run)? -->\n```python\n(.*?)```",
     (ROOT / "docs/coordinator.md").read_text(),

@@ -59,6 +59,10 @@ def test_coordinators_beyond_what_fits_work_uncounted_and_that_is_said_once(
     # There is room left for others.
     metrics.counter("mine").inc()
     assert counts()["mine"] == 1
+    crowd = Crowd(lambda user_id: worker.actions.room.wait("all", 2, 60.0))
+    crowd.start([1, 2])
+    until(lambda: not crowd.alive)
+    assert counts()["barriers.released"] == 2
 
 
 def test_coordinators_that_nobody_is_added_to_take_no_room() -> None:
