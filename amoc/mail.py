@@ -166,22 +166,11 @@ class Post:
             raise PeerError(f"a parcel of mail must be a stream of msgpack, but {error}") from None
 
     def _pack(self, user_id: int, message: Any) -> bytes:
-        if not isinstance(user_id, int) or user_id < 1:
-            raise ScenarioError(
-                f"send() must be given a user's number, from 1, but is given {user_id!r}"
-            )
-        try:
-            data: bytes = self._packer.pack(message)
-        except (TypeError, ValueError, OverflowError) as error:
-            kind = type(message).__name__
-            raise ScenarioError(
-                f"a message must be made of what msgpack can pack, but a {kind} is not: {error}"
-            ) from None
+        check_user(user_id)
+        data = _pack(self._packer, message)
         if len(data) > MOST_BYTES:
             self._packer = _packer()  # the old one would keep the room that it has taken
-            raise ScenarioError(
-                f"a message must take {MOST_BYTES} bytes at the most, but takes {len(data)}"
-            )
+            raise _too_long(data)
         return data
 
     def _deliver(self, user_id: int, data: bytes) -> Verdict:
@@ -256,13 +245,50 @@ def _unpack(data: bytes) -> Any:
     )
 
 
+def _pack(packer: Any, message: Any) -> bytes:
+    try:
+        data: bytes = packer.pack(message)
+    except (TypeError, ValueError, OverflowError) as error:
+        kind = type(message).__name__
+        raise ScenarioError(
+            f"a message must be made of what msgpack can pack, but a {kind} is not: {error}"
+        ) from None
+    return data
+
+
+def _too_long(data: bytes) -> ScenarioError:
+    return ScenarioError(
+        f"a message must take {MOST_BYTES} bytes at the most, but takes {len(data)}"
+    )
+
+
+def check_user(user_id: Any) -> None:
+    """Nothing, if mail can be sent to `user_id`.
+
+    Raises:
+        ScenarioError: It is no user's number.
+    """
+    if not isinstance(user_id, int) or user_id < 1:
+        raise ScenarioError(
+            f"send() must be given a user's number, from 1, but is given {user_id!r}"
+        )
+
+
 def as_it_arrives(message: Any) -> Any:
     """What the receiver of `message` would get: lists are tuples, nothing is shared.
 
     Raises:
-        TypeError, ValueError: It cannot be sent.
+        ScenarioError: It cannot be sent.
     """
-    return _unpack(_packer().pack(message))
+    data = _pack(_packer(), message)
+    if len(data) > MOST_BYTES:
+        raise _too_long(data)
+    try:
+        return _unpack(data)
+    except _UNREADABLE as error:
+        raise ScenarioError(
+            f"a message must be what msgpack can unpack, but this one is not: {error}"
+        ) from None
 
 
 def _refusal(user_id: int, verdict: int) -> str:

@@ -60,12 +60,14 @@ def wait(name: str, timeout: float = inf) -> None:
             " so, others use `with throttle.slot(…)`"
         )
     permit = _pass(turnstile, timeout)
-    caller: Any = getcurrent()
-    if permit is not None and isinstance(caller, gevent.Greenlet):
-        # Once is enough: it gives back all that it holds when it ends.
-        if not getattr(caller, "gives_back_at_end", False):
-            caller.gives_back_at_end = True
-            caller.rawlink(gates.iteration_ended)
+    if permit is not None and isinstance(getcurrent(), gevent.Greenlet):
+        _give_back_at_end(getcurrent())
+
+
+def _give_back_at_end(caller: Any) -> None:
+    if not getattr(caller, "gives_back_at_end", False):  # once is enough for all that it holds
+        caller.gives_back_at_end = True
+        caller.rawlink(gates.iteration_ended)
 
 
 class slot:  # noqa: N801 - it is used like a function
@@ -106,8 +108,16 @@ def run(name: str, fn: Callable[..., object], *args: Any) -> None:
 
 
 def send(name: str, message: object, to: int | None = None) -> None:
-    """Send `message` to a user's mailbox, the caller's if not said, when let through."""
+    """Send `message` to a user's mailbox, the caller's if not said, when let through.
+
+    What is sent is the message as it is now, whatever becomes of it while it waits.
+
+    Raises:
+        ScenarioError: The message cannot be sent, or `to` is no number; or see `run`.
+    """
     receiver = to if to is not None else _caller().id
+    mail.check_user(receiver)
+    message = mail.as_it_arrives(message)
     run_when_let_through(_find(name), mail.send, (receiver, message))
 
 
@@ -117,11 +127,15 @@ def send_and_wait(name: str, message: object) -> Any:
     Nothing else is taken out of the mailbox. It is `wait` for those whose life is messages.
 
     Returns:
-        The message.
+        The message, as it was when the wait began.
+
+    Raises:
+        ScenarioError: The message cannot be sent; or see `wait`.
     """
     _caller()
+    message = mail.as_it_arrives(message)
     wait(name)
-    return mail.as_it_arrives(message)
+    return message
 
 
 def _caller() -> User:

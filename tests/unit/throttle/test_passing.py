@@ -8,12 +8,15 @@ from math import inf
 
 import gevent
 import pytest
+from gevent import get_hub
 
-from amoc import metrics, pausing, throttle
+from amoc import mail, metrics, pausing, throttle
 from amoc.errors import ScenarioError
+from amoc.throttle import gate as gates
 from amoc.throttle import tasks
 from amoc.throttle.ledger import VOID_NS
 from amoc.timing import MS_NS, now_ns
+from amoc.user import User
 from tests.unit.throttle.support import Here, eventually
 
 
@@ -197,12 +200,12 @@ def test_a_place_goes_back_when_its_greenlet_ends(here: Here):
 
 
 class Linked(gevent.Greenlet):
-    """Counts how often somebody wants to know of its end."""
+    """Counts how often the gate wants to know of its end."""
 
     links = 0
 
     def rawlink(self, callback):
-        self.links += 1
+        self.links += callback is gates.iteration_ended
         super().rawlink(callback)
 
 
@@ -240,6 +243,82 @@ def test_run_spawns_when_let_through_and_counts_crashes(here: Here):
     eventually(lambda: crashes and len(ran) == 3, "all have run")
     assert ran == [0, 1, 2]
     assert isinstance(crashes[0], ZeroDivisionError)
+
+
+class Sent:
+    """Takes all mail."""
+
+    def __init__(self) -> None:
+        self.all: list[tuple[int, object]] = []
+
+    def send(self, user_id: int, message: object, check: bool) -> None:
+        self.all.append((user_id, message))
+
+
+def test_a_message_is_sent_as_it_was_when_it_was_given(here: Here, monkeypatch):
+    sent = Sent()
+    monkeypatch.setattr(mail, "_post", sent)
+    throttle.start("a", 0)
+    message = ["first", ["inner"]]
+    throttle.send("a", message, to=7)
+    message[0] = "changed afterwards"
+    throttle.change_rate("a", 1000, 1)
+    eventually(lambda: sent.all, "it is sent")
+    assert sent.all == [(7, ("first", ("inner",)))]
+
+
+class Me(User):
+    """A user without a crowd, which does what it is told."""
+
+    def __init__(self, fn) -> None:
+        super().__init__(1, None)
+        self.fn = fn
+        self.raised: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            self.fn()
+        except ScenarioError as error:
+            self.raised = error
+
+
+class Odd:
+    """What cannot be sent."""
+
+
+class Frozen(dict):
+    """A key that arrives as one that can be no key."""
+
+    def __hash__(self) -> int:
+        return 1
+
+
+@pytest.mark.parametrize(
+    ("message", "refusal"),
+    [
+        (Odd(), "what msgpack can pack, but a Odd is not"),
+        (1 << 64, "what msgpack can pack, but a int is not"),
+        (bytes(mail.MOST_BYTES), "must take 1048576 bytes at the most"),
+        ({Frozen(x=1): 1}, "what msgpack can unpack, but this one is not"),
+    ],
+)
+def test_what_cannot_be_sent_is_refused_before_a_slot_is_used(here: Here, message, refusal):
+    throttle.start("a", 1000, 1)
+    eventually(lambda: here.gate.find("a"), "it is known")
+    for call in (
+        lambda: throttle.send("a", message, to=7),
+        lambda: throttle.send("a", message),
+        lambda: throttle.send_and_wait("a", message),
+    ):
+        me = Me(call)
+        get_hub().loop.run_callback(me.switch)
+        eventually(lambda: me.dead, "it is done")  # noqa: B023
+        assert isinstance(me.raised, ScenarioError)
+        assert refusal in str(me.raised)
+    assert here.gate.turnstile("a").waiting == 0
+    assert not here.used
+    with pytest.raises(ScenarioError, match="must be given a user's number"):
+        throttle.send("a", "x", to="you")
 
 
 def test_service_and_response_time_are_recorded_side_by_side(here: Here):
