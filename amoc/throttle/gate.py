@@ -43,6 +43,8 @@ STAY_BUSY_NS = 200 * MS_NS
 _WEIGH_NS = 20 * MS_NS
 PAUSED_NS = 20 * MS_NS
 """While the run is paused, how often is looked whether it still is."""
+MOST_GONE = 1_000
+"""How many stopped throttles are remembered; fewer than the controller remembers the epochs of."""
 REMIND_S = 1.0
 """How often the controller is told again what is wanted, in case it has not heard."""
 
@@ -80,7 +82,7 @@ class Gate:
         self._record: RecordSlot | None = None
         self._lateness = metrics.timer("token_lateness")
         self._turnstiles: dict[str, Turnstile] = {}
-        self._closing: dict[str, Turnstile] = {}
+        self._gone: dict[str, int] = {}
         self.holders: dict[greenlet, list[tuple[Turnstile, Permit]]] = {}
         self._heap: list[tuple[int, int, Turnstile]] = []
         self._order = count()
@@ -158,7 +160,7 @@ class Gate:
 
     def leave(self, name: str, waiter: Waiter) -> None:
         """`waiter` stands in line at throttle `name` no more; it was not called."""
-        turnstile = self._turnstiles.get(name) or self._closing.get(name)
+        turnstile = self._turnstiles.get(name)
         if turnstile is not None:
             self.leave_at(turnstile, waiter)
 
@@ -215,12 +217,12 @@ class Gate:
                     if turnstile is not None:
                         turnstile.hear_permits(record)
                 case ThrottleMode(name):
+                    if record.epoch <= self._gone.get(name, 0):
+                        continue  # an answer that was overtaken by the end of the throttle
                     turnstile = self.turnstile(name)
                     turnstile.hear_mode(record)
                     if record.mode == Mode.GONE:
-                        del self._turnstiles[name]
-                        if turnstile.waiting:
-                            self._closing[name] = turnstile
+                        self._forget(record)
                 case _:
                     raise PeerError(
                         f"a throttle must be told its slots, but was told {record!r:.80}"
@@ -229,6 +231,14 @@ class Gate:
                 self._attend(turnstile)
                 if turnstile.dirty and turnstile.speak_ns < self._speak_ns - MS_NS:
                     self._ask_flush()  # it may have thought that there was more time
+
+    def _forget(self, gone: ThrottleMode) -> None:
+        """A throttle is stopped; those that wait at its turnstile are turned away by the alarm."""
+        del self._turnstiles[gone.name]
+        self._gone.pop(gone.name, None)
+        self._gone[gone.name] = gone.epoch
+        if len(self._gone) > MOST_GONE:
+            del self._gone[next(iter(self._gone))]
 
     def _attend(self, turnstile: Turnstile) -> None:
         """Something has changed: see to the alarm, and to what the controller must know."""
@@ -311,8 +321,6 @@ class Gate:
                 self._lull_ns = LULL_NS if now_ns < self._busy_until_ns else 0
                 self._weighed_ns, self._passed = now_ns, 0
             self._set_alarm()
-        if self._closing:
-            self._closing = {name: one for name, one in self._closing.items() if one.waiting}
 
     def _set_alarm(self) -> None:
         if not self._heap:

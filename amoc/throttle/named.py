@@ -53,7 +53,6 @@ class Throttle(Generic[Asker]):
     Attributes:
         name: What it is called.
         interval_s: What its rate is per; 0 when it limits how many pass at the same time.
-        configured: What was asked for at its start, to know a second, equal start by.
     """
 
     def __init__(

@@ -245,7 +245,9 @@ def _find(name: str) -> Turnstile:
     if turnstile is None:
         # Another worker may just have started it.
         learn(calls.ask("throttle.find", shapes.check_name(name)))
-        turnstile = gate.turnstile(name)
+        turnstile = gate.find(name)
+        if turnstile is None:  # and stopped while the answer was on its way
+            raise ScenarioError(f"throttle {name} was stopped")
     return turnstile
 
 

@@ -10,7 +10,7 @@ import gevent
 import pytest
 from gevent import get_hub
 
-from amoc import mail, metrics, pausing, throttle
+from amoc import calls, mail, metrics, pausing, throttle
 from amoc.errors import ScenarioError
 from amoc.throttle import gate as gates
 from amoc.throttle import tasks
@@ -128,6 +128,43 @@ def test_stop_gives_those_who_wait_an_error_and_the_name_back(here: Here):
     throttle.start("a", 1000, 1)
     throttle.wait("a", timeout=5)
     assert here.used[-1].epoch > 1
+
+
+def test_news_that_were_overtaken_by_the_end_revive_no_throttle(here: Here):
+    answer = calls._handler
+
+    def slow_answer(operation: str, arguments: tuple[object, ...], timeout_s: float) -> object:
+        found = answer(operation, arguments, timeout_s)
+        here.pacer.stop("a")  # the caller was held up, by a pause of the run say
+        gevent.sleep(0.05)
+        return found
+
+    calls.install(slow_answer)
+    throttle.start("a", 0)
+    assert here.gate.find("a") is None
+    calls.install(answer)
+    with pytest.raises(ScenarioError, match="throttle a is not started"):
+        throttle.wait("a", timeout=1)
+    throttle.start("a", 0)
+    here.gate._turnstiles.pop("a", None)  # as if nothing had been heard of it here
+    calls.install(slow_answer)
+    with pytest.raises(ScenarioError, match="throttle a was stopped"):
+        throttle.wait("a", timeout=1)
+    calls.install(answer)
+    throttle.start("a", 1000, 1)
+    throttle.wait("a", timeout=5)
+
+
+def test_so_many_stopped_throttles_are_remembered(here: Here, monkeypatch):
+    monkeypatch.setattr(gates, "MOST_GONE", 3)
+    for number in range(6):
+        throttle.start(f"t{number}", 0)
+        throttle.stop(f"t{number}")
+    eventually(lambda: "t5" in here.gate._gone, "all are heard to be gone")
+    assert list(here.gate._gone) == ["t3", "t4", "t5"]
+    for name in ("t0", "t3"):
+        throttle.start(name, 1000, 1)
+        throttle.wait(name, timeout=5)
 
 
 def test_a_name_is_started_once(here: Here):
