@@ -75,9 +75,10 @@ def change_rate(
         interval: Seconds; as it was if not given.
         interarrival: Seconds between two, in place of `rate`.
     """
-    per_s = MINUTE_S if interval is None and interarrival is not None else interval
-    value = _rate_of(name, rate, interarrival, MINUTE_S if per_s is None else per_s)
-    calls.ask("throttle.change_rate", shapes.check_name(name), value, per_s)
+    shapes.check_name(name)
+    interval = _interval_of(name, interval, interarrival)
+    value = _rate_of(name, rate, interarrival, interval)
+    calls.ask("throttle.change_rate", name, value, interval)
 
 
 def change_rate_gradually(
@@ -107,13 +108,11 @@ def change_rate_gradually(
             line, not the time between.
     """
     shapes.check_name(name)
-    if interval is None and to_interarrival is not None:
-        interval = MINUTE_S
-    per_s = MINUTE_S if interval is None else interval
-    last = _rate_of(name, to_rate, to_interarrival, per_s, which="to_")
+    interval = _interval_of(name, interval, to_interarrival)
+    last = _rate_of(name, to_rate, to_interarrival, interval, which="to_")
     first = None
     if from_rate is not None or from_interarrival is not None:
-        first = _rate_of(name, from_rate, from_interarrival, per_s, which="from_")
+        first = _rate_of(name, from_rate, from_interarrival, interval, which="from_")
     given = (duration is not None, step_interval is not None, step_count is not None)
     if given not in ((True, False, False), (False, True, True)):
         raise ScenarioError(
@@ -168,7 +167,16 @@ def state(name: str) -> ThrottleState:
     return ThrottleState(*calls.ask("throttle.state", shapes.check_name(name)))
 
 
-def _rate_of(name: str, rate: Any, interarrival: Any, interval_s: float, which: str = "") -> float:
+def _interval_of(name: str, interval: Any, interarrival: Any) -> float | None:
+    """What a new rate is per; None means as it was, which only the controller knows."""
+    if interval is not None:
+        return shapes.check_interval(name, interval)
+    return MINUTE_S if interarrival is not None else None
+
+
+def _rate_of(
+    name: str, rate: Any, interarrival: Any, interval_s: float | None, which: str = ""
+) -> float:
     if (rate is None) is (interarrival is None):
         raise ScenarioError(
             f"throttle {name} must be given either {which}rate or {which}interarrival"
@@ -176,6 +184,11 @@ def _rate_of(name: str, rate: Any, interarrival: Any, interval_s: float, which: 
     if interarrival is None:
         return shapes.check_rate(name, rate, interval_s)
     seconds = shapes.check_seconds(name, "interarrival", interarrival)
+    if interval_s is None:
+        raise ScenarioError(
+            f"throttle {name} must be given an interval, for {which}interarrival and a rate to go"
+            " together"
+        )
     if not interval_s:
         raise ScenarioError(
             f"throttle {name} limits how many pass at the same time, so it has no interarrival"

@@ -51,8 +51,9 @@ def wait(name: str, timeout: float = inf) -> None:
 
     Raises:
         ThrottleTimeout: It has not, within `timeout`.
-        ScenarioError: It is not started, or was stopped meanwhile.
+        ScenarioError: It is not started, or was stopped meanwhile; or `timeout` is no time.
     """
+    timeout = shapes.check_timeout(name, timeout)
     turnstile = _find(name)
     if turnstile.permits and not isinstance(getcurrent(), (User, gevent.Greenlet)):
         raise ScenarioError(
@@ -78,7 +79,7 @@ class slot:  # noqa: N801 - it is used like a function
 
     def __init__(self, name: str, timeout: float = inf) -> None:
         self._name = name
-        self._timeout = timeout
+        self._timeout = shapes.check_timeout(name, timeout)
 
     def __enter__(self) -> Self:
         self._turnstile = _find(self._name)

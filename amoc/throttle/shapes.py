@@ -21,7 +21,14 @@ from amoc.stages import MOST_RATE, Stages, parse_profile
 from amoc.throttle.profiles import Constant, Line, Profile, Ramps, Sine, Steps, ramps_of
 from amoc.timing import S_NS
 
-__all__ = ["build", "check_interval", "check_name", "check_rate", "check_seconds"]
+__all__ = [
+    "build",
+    "check_interval",
+    "check_name",
+    "check_rate",
+    "check_seconds",
+    "check_timeout",
+]
 
 MOST_STEPS = 10_000
 LONGEST_S = 1e8
@@ -48,20 +55,21 @@ def _number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and value == value
 
 
-def check_rate(name: str, value: Any, interval_s: float, *, finite: bool = False) -> float:
-    """`value` as a rate of throttle `name` per `interval_s`.
+def check_rate(name: str, value: Any, interval_s: float | None, *, finite: bool = False) -> float:
+    """`value` as a rate of throttle `name` per `interval_s`; None means whatever it has.
 
     Raises:
         ScenarioError: It is none.
     """
-    most = MOST_RATE * interval_s if interval_s else MOST_RATE
     limit = "below infinity" if finite else "0 or more (infinity for no limit)"
     if not _number(value) or value < 0 or (finite and value == inf):
         raise ScenarioError(f"throttle {name}: a rate must be {limit}, but is {value!r}")
+    most = MOST_RATE * (LONGEST_S if interval_s is None else interval_s or 1)
     if most < value < inf:
+        per = "" if interval_s is None else f" per {interval_s:g} s"
         raise ScenarioError(
             f"throttle {name}: a rate must be at most {MOST_RATE}/s (or infinity), but is"
-            f" {value!r} per {interval_s:g} s"
+            f" {value!r}{per}"
         )
     return float(value)
 
@@ -92,6 +100,20 @@ def check_seconds(name: str, what: str, value: Any, least: float = 0.0) -> float
             f" {value!r}"
         )
     return float(value)
+
+
+def check_timeout(name: str, value: Any) -> float:
+    """`value` as the time in seconds to wait for throttle `name` at the most.
+
+    Raises:
+        ScenarioError: It is none.
+    """
+    if not _number(value) or value < 0:
+        raise ScenarioError(
+            f"throttle {name}: a timeout must be 0 s or more (infinity for no limit), but is"
+            f" {value!r}"
+        )
+    return float(value) if value <= LONGEST_S else inf
 
 
 def build(name: str, shape: Any, interval_s: float) -> Profile:

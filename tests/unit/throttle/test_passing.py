@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from itertools import pairwise
-from math import inf
+from math import inf, nan
 
 import gevent
 import pytest
@@ -74,6 +74,22 @@ def test_a_change_is_in_force_everywhere_at_one_moment(here: Here):
     assert min(new) - asked_ns < 150 * MS_NS
     gaps = [b - a for a, b in pairwise(new)]
     assert all(gap >= 10 * MS_NS - 2 for gap in gaps)
+
+
+def test_a_rate_without_an_interval_is_checked_with_the_one_that_there_is(here: Here):
+    throttle.start("hourly", 1, 3600)
+    throttle.change_rate("hourly", 100_000_000)
+    assert throttle.state("hourly").rate == 100_000_000
+    throttle.change_rate_gradually("hourly", from_rate=0, to_rate=200_000_000, duration=3600)
+    assert throttle.state("hourly").plan == "from 0 to 2e+08 in 1h00m00s"
+    throttle.start("secondly", 1, 1)
+    with pytest.raises(ScenarioError, match=r"must be at most 1000000/s .* per 1 s"):
+        throttle.change_rate("secondly", 2_000_000)
+
+
+def test_a_timeout_longer_than_any_run_is_none(here: Here):
+    throttle.start("a", 1000, 1)
+    throttle.wait("a", timeout=10**400)
 
 
 def test_the_same_rate_again_is_no_change(here: Here):
@@ -453,6 +469,21 @@ def test_a_thousand_throttles_at_once(here: Here):
         (lambda: throttle.sine("here", 1, inf, 10), "a rate must be below infinity"),
         (lambda: throttle.change_rate("here", 5, 0), "its interval cannot become 0"),
         (lambda: throttle.send("here", "x"), "only a user has a mailbox"),
+        (lambda: throttle.wait("here", timeout=nan), "timeout must be 0 s or more"),
+        (lambda: throttle.wait("here", timeout=-1), "timeout must be 0 s or more"),
+        (lambda: throttle.wait("here", timeout="5"), "timeout must be 0 s or more"),
+        (lambda: throttle.wait("here", timeout=None), "timeout must be 0 s or more"),
+        (lambda: throttle.slot("here", timeout=nan), "timeout must be 0 s or more"),
+        (lambda: throttle.change_rate("here", nan), "a rate must be 0 or more"),
+        (lambda: throttle.change_rate("here", 10**400), "a rate must be at most 1000000/s"),
+        (lambda: throttle.change_rate("here", 10**8), "a rate must be at most .* per 60 s"),
+        (lambda: throttle.change_rate("here", 1, "x"), "its interval must be 0, or from"),
+        (
+            lambda: throttle.change_rate_gradually(
+                "here", from_interarrival=1, to_rate=5, duration=1
+            ),
+            "must be given an interval, for from_interarrival",
+        ),
     ],
 )
 def test_what_makes_no_sense_is_refused(here: Here, call, message):
