@@ -107,7 +107,7 @@ def barrier(options: argparse.Namespace) -> None:
     ]
     print(
         f"wanted {options.barrier} users of two workers at a barrier {options.rounds} times; done"
-        f" {summary['counters']['barrier.all.released']} of {options.barrier * options.rounds}"
+        f" {summary['counters']['barriers.released']} of {options.barrier * options.rounds}"
     )
     shown = ", ".join(f"{spread * 1e3:.1f}" for spread in spreads)
     print(f"  from the first one released to the last, in ms: {shown}")

@@ -32,6 +32,10 @@ from amoc.view.summary import (
 REFRESH_S = 0.5
 PLAIN_LINE_S = 5.0
 RECENT_S = 5.0
+MOST_ROWS = 30
+"""Counters in the table of a terminal."""
+MOST_COUNTERS = 12
+"""Counters in the plain line; the summary has all."""
 MOST_THROTTLES = 8
 """Throttles that are shown; there may be very many."""
 _STYLE = {"info": "cyan", "warning": "yellow", "error": "bold red", "trace": "dim"}
@@ -146,7 +150,10 @@ class LiveView:
         counters = nonzero(figures.counters())
         throttles = _in_use(figures.throttles())
         rates = self._rates_of(counters, throttles)
-        parts += [f"{name} {count} ({rates[name]:.1f}/s)" for name, count in counters.items()]
+        shown = list(counters.items())[:MOST_COUNTERS]
+        parts += [f"{name} {count} ({rates[name]:.1f}/s)" for name, count in shown]
+        if len(counters) > MOST_COUNTERS:
+            parts.append(f"{len(counters) - MOST_COUNTERS} more counters")
         parts += [
             f"throttle {name} {counts['executions']} ({rates[THROTTLE + name]:.1f}/s,"
             f" {counts['waiting']} waiting)"
@@ -171,7 +178,10 @@ class LiveView:
         throttles = _in_use(figures.throttles())
         rates = self._rates_of(counters, throttles)
         if counters:
-            parts += ["", counters_table(counters, status.elapsed_s, rates)]
+            first = dict(list(counters.items())[:MOST_ROWS])
+            parts += ["", counters_table(first, status.elapsed_s, rates)]
+            if len(counters) > MOST_ROWS:
+                parts.append(Text(f"and {len(counters) - MOST_ROWS} more", style="dim"))
         if throttles:
             now = {name: rates[THROTTLE + name] for name in throttles}
             parts += ["", waiting_table(throttles, now)]

@@ -185,3 +185,13 @@ def test_of_very_many_throttles_some_are_shown():
     many = {f"throttle.t{n}.{kind}": 5 for n in range(100) for kind in ("requests", "executions")}
     view, _ = view_of(status(counters=many))
     assert view.plain_line().count("throttle t") == live_module.MOST_THROTTLES
+
+
+def test_of_very_many_counters_some_are_shown_and_the_rest_is_counted():
+    view, file = view_of(status(counters={f"c{n:03}": n + 1 for n in range(100)}), terminal=True)
+    line = view.plain_line()
+    assert "| c011 12 (" in line
+    assert "c012" not in line
+    assert f"| {100 - live_module.MOST_COUNTERS} more counters |" in line
+    view._console.print(view._tables())
+    assert f"and {100 - live_module.MOST_ROWS} more" in file.getvalue()
