@@ -165,16 +165,17 @@ def _pass(turnstile: Turnstile, timeout: float) -> Permit | None:
         raise Leaving
     switch = caller.switch
     token: Any = gate.enter_at(turnstile, switch)
-    if token is None:
+    at_once = token is not None
+    if not at_once:
         token = _park(gate, turnstile, switch, timeout)
-    else:
-        _let_loop_turn()
     permit = None
     if turnstile.permits and turnstile.handed is not None:
         permit = gate.hold(caller, turnstile)
     if not turnstile.permits:  # those have no slots, so nothing was meant to begin at any time
         metrics.put_token(caller, token)
     try:
+        if at_once:
+            _let_loop_turn()
         pausing.wait_resumed()
     except BaseException:
         if permit is not None:

@@ -39,6 +39,11 @@ Record = Callable[[str, int, int, int, int], None]
 
 KEEP_PERMIT_NS = 50 * MS_NS
 """How long a permit may go from user to user of one worker before others have their chance."""
+FRESH_PERMIT_NS = 10 * MS_NS
+"""How long it may go to whoever comes next where nobody waits. It is the same in each worker,
+whether others wait elsewhere or not, so each has its turn for as long."""
+IDLE_PERMIT_NS = 5 * MS_NS
+"""How long it is kept for whoever comes next; not at all where the last one came later."""
 FORESEE_NS = 30 * MS_NS
 """About as long as a demand takes to be met; what will be wanted by then is asked for ahead."""
 LEAST_FORESEEN = 2
@@ -90,6 +95,9 @@ class Turnstile:
         self._hand: list[list[Any]] = []
         self._in_hand = 0
         self._idle: deque[Permit] = deque()
+        self._kept: deque[tuple[int, Permit]] = deque()  # until when
+        self._given_back_ns = 0
+        self._come_soon = False
         self._seen = 0
         self._back = self._back_told = 0
         self._believed = 0  # what the controller takes us to want
@@ -129,6 +137,15 @@ class Turnstile:
             if self.is_open(at_ns) and not self.waiting and not pausing.paused():
                 self._executions.inc()
                 return at_ns
+        if self.permits and not self.waiting:
+            self._come_soon = now_ns() - self._given_back_ns < IDLE_PERMIT_NS
+        if self._kept:
+            if not self._changes and not pausing.paused():
+                _, self.handed = self._kept.pop()
+                self._executions.inc()
+                return now_ns()
+            self._idle.extend(permit for _, permit in self._kept)
+            self._kept.clear()
         self._queue.append(waiter)
         self.waiting += 1
         if self.waiting == self._in_hand + 1:
@@ -176,6 +193,7 @@ class Turnstile:
         if news.mode == Mode.GONE:
             self._changes.clear()
         self._changes.append(news)
+        self._return_kept(NEVER_NS)
         if self._hand:
             self._drop_void(news.from_ns)
 
@@ -212,14 +230,18 @@ class Turnstile:
         """Permits have come."""
         self._seen = permits.number
         self._believed = max(0, self._believed - permits.size)
-        permit = Permit(permits.epoch, now_ns())
-        self._idle.extend([permit] * permits.size)
+        self._idle.extend([Permit(permits.epoch, now_ns())] * permits.size)
 
     def give_back(self, permit: Permit) -> None:
         """A user is done."""
-        fresh = permit.epoch == self.epoch and now_ns() - permit.since_ns < KEEP_PERMIT_NS
-        if fresh and self.waiting:
+        at_ns = self._given_back_ns = now_ns()
+        age_ns = at_ns - permit.since_ns
+        if permit.epoch != self.epoch or age_ns >= KEEP_PERMIT_NS:
+            self._back += 1
+        elif self.waiting:
             self._idle.append(permit)
+        elif self._come_soon and age_ns < FRESH_PERMIT_NS:
+            self._kept.append((at_ns + IDLE_PERMIT_NS, permit))
         else:
             self._back += 1
 
@@ -295,6 +317,8 @@ class Turnstile:
         if self._idle or (self.waiting and self._mode in (Mode.OPEN, Mode.GONE)):
             return 0
         at_ns: int = self._hand[0][0] if self._hand else NEVER_NS
+        if self._kept:
+            at_ns = min(at_ns, self._kept[0][0])
         return min(at_ns, self._changes[0].from_ns) if self._changes else at_ns
 
     def _apply_changes(self, at_ns: int) -> None:
@@ -313,6 +337,8 @@ class Turnstile:
             self._apply_changes(at_ns)
         if self._hand:
             self._let_through(at_ns, until_ns)
+        if self._kept:
+            self._return_kept(at_ns)
         if self._idle:
             self._hand_out_permits(until_ns)
         if self._mode is Mode.OPEN:
@@ -385,6 +411,12 @@ class Turnstile:
     def _return_idle(self) -> None:
         self._back += len(self._idle)
         self._idle.clear()
+
+    def _return_kept(self, at_ns: int) -> None:
+        kept = self._kept
+        while kept and kept[0][0] <= at_ns:
+            kept.popleft()
+            self._back += 1
 
     def _let_all_through(self, until_ns: int) -> None:
         while (at_ns := now_ns()) < until_ns and (waiter := self._first()) is not None:

@@ -185,3 +185,31 @@ def test_a_throttle_that_init_cannot_start_fails_the_run(scenario, tmp_path):
     with running(file, "--users", "1", directory=tmp_path) as run:
         assert run.end() == 5, run.output
         assert "throttle actions is already started" in run.output
+
+
+def test_places_go_round_all_workers_evenly(scenario, tmp_path):
+    file = scenario(
+        NOTE
+        + """
+    import time
+    from amoc import sleep
+
+    def init():
+        throttle.start("places", 1, 0)
+
+    def start(user_id):
+        passed, until = 0, time.monotonic() + 3
+        while time.monotonic() < until:
+            with throttle.slot("places"):
+                passed += 1
+                sleep(0.001)
+        with open(HERE + "/passed", "a") as file:
+            file.write(f"{passed}\\n")
+    """
+    )
+    settings = ("--set", "user_rate=infinity", "--set", "repeat_num=1")
+    with running(file, "--users", "3", "--workers", "3", *settings, directory=tmp_path) as run:
+        assert run.end() == 0, run.output
+    passed = [int(line) for line in lines(tmp_path / "passed")]
+    assert len(passed) == 3
+    assert min(passed) * 3 > max(passed) > 0

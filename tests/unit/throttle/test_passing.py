@@ -252,6 +252,72 @@ def test_a_place_goes_back_when_its_greenlet_ends(here: Here):
     eventually(lambda: not here.gate.holders, "nobody holds any")
 
 
+def visit_again_and_again(name: str, times: int) -> None:
+    for _ in range(times):
+        with throttle.slot(name):
+            pass
+
+
+def test_who_comes_again_at_once_finds_its_place_kept_and_for_a_moment_only(here: Here):
+    throttle.start("places", 2, 0)
+    here.spawn(visit_again_and_again, "places", 1000).join(10)
+    permits = here.pacer._throttles["places"]._permits
+    (account,) = permits._accounts.values()
+    assert account.given < 200
+    visit_until_kept(here)
+    since_ns = now_ns()
+    eventually(lambda: permits.held == 0, "all back")
+    assert not here.gate.turnstile("places")._kept
+    assert now_ns() - since_ns < 200 * MS_NS
+
+
+def visit_until_kept(here: Here) -> None:
+    def visit() -> None:
+        while not here.gate.turnstile("places")._kept:
+            visit_again_and_again("places", 1)
+
+    here.spawn(visit).join(10)
+    assert here.gate.turnstile("places")._kept
+
+
+def test_no_place_is_kept_where_nobody_comes_again_soon(here: Here):
+    throttle.start("places", 1, 0)
+    for _ in range(5):
+        here.spawn(visit_again_and_again, "places", 1).join(10)
+        assert not here.gate.turnstile("places")._kept
+        gevent.sleep(0.02)
+
+
+def test_a_place_that_was_held_for_long_is_not_kept(here: Here):
+    throttle.start("places", 1, 0)
+    visit_until_kept(here)
+    with throttle.slot("places"):
+        assert here.gate.turnstile("places")._come_soon
+        gevent.sleep(0.02)
+    assert not here.gate.turnstile("places")._kept
+
+
+def test_a_place_is_kept_over_no_change(here: Here):
+    throttle.start("places", 1, 0)
+    visit_until_kept(here)
+    throttle.change_rate("places", 0)
+    eventually(lambda: here.gate.turnstile("places").epoch == 2, "it is heard of")
+    assert not here.gate.turnstile("places")._kept
+    gevent.sleep(0.1)  # until then the old limit holds
+    with pytest.raises(throttle.ThrottleTimeout):
+        throttle.slot("places", timeout=0.05).__enter__()
+
+
+def test_a_run_can_take_the_place_that_is_kept(here: Here):
+    throttle.start("places", 1, 0)
+    visit_until_kept(here)
+    inside: list[int] = []
+    throttle.run("places", lambda: inside.append(here.pacer._throttles["places"]._permits.held))
+    assert not here.gate.turnstile("places")._kept
+    eventually(lambda: inside == [1], "it runs")
+    eventually(lambda: here.pacer._throttles["places"]._permits.held == 0, "all back")
+
+
 class Linked(gevent.Greenlet):
     """Counts how often the gate wants to know of its end."""
 
