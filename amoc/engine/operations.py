@@ -29,7 +29,7 @@ from amoc.messages import Done
 from amoc.timing import S_NS, format_duration, now_ns
 
 FORCE_S = 10.0
-"""The same, where users are killed and get time for their `finally` blocks."""
+"""How long workers may take to kill users, who get time for their `finally` blocks."""
 QUEUE_S = 30.0
 """How long a command may wait for those that were given before it."""
 AT_ONCE = ("stop", "note")
@@ -138,7 +138,16 @@ class Operations:
             outcome, answer = "refused", str(refused)
             raise
         finally:  # also when the end of the run breaks it off
-            self._write(asked_ns, name, arguments, source, comment, outcome, answer)
+            self._journal.write(
+                "command",
+                when_ns=asked_ns,
+                name=name,
+                arguments=dict(arguments),
+                source=source,
+                comment=comment,
+                outcome=outcome,
+                answer=answer,
+            )
         return answer
 
     def _changed(self, name: str, arguments: Mapping[str, Any]) -> Answer:
@@ -156,27 +165,6 @@ class Operations:
             raise UsageError(str(impossible)) from None
         finally:
             self._one_at_a_time.release()
-
-    def _write(
-        self,
-        asked_ns: int,
-        name: str,
-        arguments: Mapping[str, Any],
-        source: str,
-        comment: str,
-        outcome: str,
-        answer: object,
-    ) -> None:
-        self._journal.write(
-            "command",
-            when_ns=asked_ns,
-            name=name,
-            arguments=dict(arguments),
-            source=source,
-            comment=comment,
-            outcome=outcome,
-            answer=answer,
-        )
 
     # Looking
 
@@ -205,7 +193,7 @@ class Operations:
             "throttles": [{**one, **passed.get(one["name"], {})} for one in looks["throttles"]],
             "workers": [
                 {"worker": f"{node}/{one.slot}", "text": f"{counted(one.users, 'user')}"}
-                for node in status.figures.nodes
+                for node in figures.nodes
                 for one in figures.workers(node)
             ],
         }

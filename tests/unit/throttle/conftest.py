@@ -8,7 +8,7 @@ import pytest
 
 from amoc import calls, pausing
 from amoc.throttle import gate as gates
-from amoc.throttle.local import connect
+from tests.unit.throttle.local import connect
 from tests.unit.throttle.support import Here, Used
 
 

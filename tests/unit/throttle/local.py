@@ -1,4 +1,4 @@
-"""Both ends of the throttles in one process, for `amoc check --run` and for tests."""
+"""Both ends of the throttles in one process, with what a test wants to change or to see."""
 
 from __future__ import annotations
 
