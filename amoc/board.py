@@ -78,6 +78,12 @@ class Cell(IntEnum):
     MAX_RSS_BYTES = 7
     WAITING = 8
     """Users that were dealt to the worker and have not started yet."""
+    GC_NS = 9
+    """Time in pauses of the garbage collector, of all workers this slot has had; so is the next."""
+    QUEUED_NS = 10
+    """Time that its main thread was ready to run and had no core."""
+    RSS_BYTES = 11
+    """Memory that the worker has resident."""
 
 
 class UserState(IntEnum):

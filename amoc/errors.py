@@ -36,6 +36,10 @@ class ExitCode(IntEnum):
     """A worker died again and again soon after its start, so the run was given up."""
     STUCK = 11
     """The run came to its end, but users did not even leave when they were killed."""
+    EXPECTATION = 12
+    """The run came to its end, and its figures are not what --expect or the scenario wants."""
+    GENERATOR_LIMITED = 13
+    """The run came to its end, but amoc or its host was too slow for figures to be the target's."""
     INTERRUPTED = 130
     """Stopped at once by a second Ctrl-C; users were not given time to finish."""
 

@@ -16,29 +16,24 @@ said once, and how many were lost is written when there is room again.
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from amoc.errors import ResourceError
+from amoc import jsonlines
 from amoc.secrecy import hide
 from amoc.timing import S_NS, US_NS, now_ns
 
 _OF_SETTINGS = ("values", "settings", "sources")
 """Fields below which names are names of settings."""
 _MOST_HEAD_BYTES = 1 << 20
+_WHAT = "journal"
 
 
 class Journal:
-    """Writes the journal of one run.
-
-    Attributes:
-        lost: Lines that could not be written since one could be.
-    """
+    """Writes the journal of one run."""
 
     def __init__(self, path: Path, on_trouble: Callable[[str], None] = lambda _: None) -> None:
         """Begin the journal in a new file at `path`.
@@ -50,16 +45,13 @@ class Journal:
         Raises:
             ResourceError: The file cannot be made.
         """
-        self.lost = 0
-        self._path = path
-        self._on_trouble = on_trouble
-        self._told = False
-        self._torn = False
+        self._file = jsonlines.LineFile(path, _WHAT, on_trouble)
         self._begun_ns: int | None = None
-        try:
-            self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise ResourceError(f"journal {path} cannot be made: {error.strerror}") from None
+
+    @property
+    def lost(self) -> int:
+        """Lines that could not be written since one could be."""
+        return self._file.lost
 
     def begin(self, begun_ns: int) -> None:
         """Count `t_s` from `begun_ns` on the monotonic clock: the first user may start."""
@@ -83,46 +75,16 @@ class Journal:
             "kind": kind,
             **fields,
         }
-        if self.lost:
-            lost = {**entry, "kind": "event", "level": "warning"}
-            lost = {key: lost[key] for key in ("at", "t_s", "kind", "level")}
-            text = f"{self.lost} lines could not be written here"
-            if not self._append({**lost, "text": text}):
-                self.lost += 1
+        if lost := self.lost:
+            told = {**{key: entry[key] for key in ("at", "t_s")}, "kind": "event"}
+            told |= {"level": "warning", "text": f"{lost} lines could not be written here"}
+            if not self._file.append(told):
                 return
-            self.lost = 0
-        if not self._append(entry):
-            self.lost += 1
+        self._file.append(plain(entry))
 
     def close(self) -> None:
         """Write no more."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
-
-    def _append(self, entry: Mapping[str, Any]) -> bool:
-        if self._fd < 0:
-            return False
-        line = json.dumps(plain(entry), allow_nan=False).encode() + b"\n"
-        data = b"\n" + line if self._torn else line
-        try:
-            written = os.write(self._fd, data)
-        except OSError as error:
-            self._tell(error.strerror or str(error))
-            return False
-        if written < len(data):
-            self._torn = True
-            self._tell("there is no room for the whole line")
-            return False
-        self._torn = False
-        return True
-
-    def _tell(self, why: str) -> None:
-        if not self._told:
-            self._told = True
-            self._on_trouble(
-                f"journal {self._path} cannot be written: {why}; the run goes on without it"
-            )
+        self._file.close()
 
 
 def plain(value: Any) -> Any:
@@ -152,20 +114,7 @@ def read(path: Path, on_torn: Callable[[int], None] = lambda _: None) -> list[di
     Raises:
         ResourceError: It cannot be read.
     """
-    try:
-        lines = path.read_bytes().split(b"\n")
-    except OSError as error:
-        raise ResourceError(f"journal {path} cannot be read: {error.strerror}") from None
-    entries = []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        entry = _entry(line)
-        if entry is not None:
-            entries.append(entry)
-        elif number < len(lines):
-            on_torn(number)
-    return entries
+    return list(jsonlines.read(path, _WHAT, "kind", on_torn))
 
 
 def run_id(path: Path) -> str | None:
@@ -176,16 +125,8 @@ def run_id(path: Path) -> str | None:
     except OSError:
         return None
     for line in head[:10]:
-        entry = _entry(line)
-        if entry is not None and entry["kind"] == "run":
+        entry = jsonlines.parse(line)
+        if entry is not None and entry.get("kind") == "run":
             found = entry.get("id")
             return found if isinstance(found, str) else None
     return None
-
-
-def _entry(line: bytes) -> dict[str, Any] | None:
-    try:
-        entry = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    return entry if isinstance(entry, dict) and isinstance(entry.get("kind"), str) else None

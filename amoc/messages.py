@@ -31,6 +31,8 @@ class Bootstrap(NamedTuple):
     seed: int
     init_timeout_s: float
     stop_timeout_s: float
+    log_level: str
+    """The least that goes into the logs of the run's processes: ``debug`` to ``error``."""
 
 
 class Hello(NamedTuple):
@@ -50,6 +52,8 @@ class Init(NamedTuple):
     """Settings that amoc itself fills in, such as the address of the embedded server."""
     embedded: str
     """What those values come from, for a person."""
+    log_directory: str
+    """Where the logs of the run's processes go; empty means nowhere."""
 
 
 class StartUsers(NamedTuple):
@@ -109,6 +113,8 @@ class Loaded(NamedTuple):
     fds_per_user: int
     fd_limit: int
     """File descriptors that a worker may have."""
+    expectations: Sequence[str]
+    """What the scenario says about its run's figures, see `amoc.expectations`."""
 
 
 class Failed(NamedTuple):
@@ -142,6 +148,8 @@ class Ready(NamedTuple):
 
     calls: Sequence[tuple[Any, ...]]
     """What init() asked of the controller, in order; each an operation and its arguments."""
+    metrics: Sequence[tuple[str, int]]
+    """Name and `amoc.board.Kind` of each metric that is declared by now."""
 
 
 class Parcel(NamedTuple):
@@ -431,7 +439,7 @@ class Output(NamedTuple):
 
 
 class WorkerFigures(NamedTuple):
-    """One worker's own figures, part of `Sample`."""
+    """One worker's own figures, part of `Sample`; times and counts are totals of its slot."""
 
     slot: int
     epoch: int
@@ -443,16 +451,40 @@ class WorkerFigures(NamedTuple):
     cpu_ns: int
     max_rss_bytes: int
     loop_lag_p99_s: float
-    silent_ns: int
-    """For how long its loop has not turned."""
+    """Over all the time that there was a worker in the slot."""
+    lag_p99_s: float
+    """Since the sample before, and so is the next."""
+    late_p99_s: float
+    """How late users were let through throttles; 0 if none were."""
+    gc_ns: int
+    """Time spent in pauses of the garbage collector."""
+    queued_ns: int
+    """Time that it was ready to run and had no core."""
+    rss_bytes: int
+    fds: int
+    fd_limit: int
+
+
+class HostFigures(NamedTuple):
+    """A node's host, part of `Sample`; see `amoc.series.NodePoint`."""
+
+    cpu: float
+    memory_bytes: int
+    memory_free_bytes: int
+    ports: int
+    ports_used: int
 
 
 class Sample(NamedTuple):
     """Up, once a second: what the node's board says.
 
-    Totals, not differences, so that one that is repeated or lost does no harm.
+    Counts are totals, and those are left out that have not changed since the latest sample that the
+    controller has acknowledged. A total only grows, so the larger of two is the newer: samples may
+    be lost, repeated and late in any order.
     """
 
+    sequence: int
+    """From 1; the newest says how users, workers and gauges are."""
     at_ns: int
     users: Mapping[int, int]
     """How many users are in each `UserState`."""
@@ -468,6 +500,29 @@ class Sample(NamedTuple):
     """Iterations that raised, by cause."""
     workers: Sequence[tuple[Any, ...]]
     """Each a `WorkerFigures`."""
+    host: tuple[Any, ...]
+    """A `HostFigures`."""
+
+
+class Sampled(NamedTuple):
+    """Down: the sample with this sequence has come, and what it said is kept."""
+
+    sequence: int
+
+
+class Blocked(NamedTuple):
+    """Up: a user kept a worker's loop from turning."""
+
+    slot: int
+    place: str
+    """The scenario's line, as ``chat.py:42 in start``; or where else it was."""
+    count: int
+    """How often since that was told last."""
+    total_ns: int
+    """For how long together."""
+    longest_ns: int
+    trace: str
+    """The stack, as it was found once; empty when it was told before."""
 
 
 class Stopped(NamedTuple):

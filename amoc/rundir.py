@@ -26,6 +26,11 @@ MOST_SOCKET_PATH = 107
 ANSWER_S = 2.0
 
 _JOURNAL = "journal.jsonl"
+_SERIES = "series.jsonl"
+_SUMMARY = "summary.json"
+_REPORT = "report.html"
+_JUNIT = "junit.xml"
+_LOGS = "logs"
 _CONTROL = "control"
 
 
@@ -106,6 +111,31 @@ class RunDirectory:
     def journal(self) -> Path:
         """The file that the journal is in."""
         return self.path / _JOURNAL
+
+    @property
+    def series(self) -> Path:
+        """The file with a line for each second, see `amoc.series`."""
+        return self.path / _SERIES
+
+    @property
+    def summary(self) -> Path:
+        """The file with the summary; a run that was killed has none."""
+        return self.path / _SUMMARY
+
+    @property
+    def report(self) -> Path:
+        """The page for people."""
+        return self.path / _REPORT
+
+    @property
+    def junit(self) -> Path:
+        """The verdict for a build server."""
+        return self.path / _JUNIT
+
+    @property
+    def logs(self) -> Path:
+        """The directory with a log for each process."""
+        return self.path / _LOGS
 
     @property
     def control(self) -> Path:

@@ -203,6 +203,7 @@ class Controller:
                 seed=plan.seed,
                 init_timeout_s=plan.init_timeout_s,
                 stop_timeout_s=plan.stop_timeout_s,
+                log_level="info",
             ),
             self._on_line,
         )
@@ -243,7 +244,7 @@ class Controller:
 
     def _init(self, overrides: Mapping[str, Any]) -> None:
         assert self._crew is not None
-        self._node.send(Init(overrides, "the embedded XMPP server"))
+        self._node.send(Init(overrides, "the embedded XMPP server", ""))
         seen = self._node.seen
         self._node.until(
             lambda: Ready in seen,

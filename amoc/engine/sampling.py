@@ -50,10 +50,17 @@ def take_sample(board: Board, ids: range, users_peak: int) -> Sample:
                 cpu_ns=cpu_ns,
                 max_rss_bytes=row[Cell.MAX_RSS_BYTES],
                 loop_lag_p99_s=lag,
-                silent_ns=silent_ns,
+                lag_p99_s=lag,
+                late_p99_s=0.0,
+                gc_ns=row[Cell.GC_NS],
+                queued_ns=row[Cell.QUEUED_NS],
+                rss_bytes=row[Cell.RSS_BYTES],
+                fds=0,
+                fd_limit=0,
             )
         )
     return Sample(
+        sequence=0,
         at_ns=now_ns(),
         users_peak=users_peak,
         users={int(state): count for state, count in board.count_users(ids).items()},
@@ -65,6 +72,7 @@ def take_sample(board: Board, ids: range, users_peak: int) -> Sample:
         },
         crashes=crashes,
         workers=[tuple(figures) for figures in workers],
+        host=(),
     )
 
 

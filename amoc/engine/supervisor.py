@@ -127,7 +127,7 @@ class Supervisor:
             )
         gc.collect()
         gc.freeze()  # what is loaded stays shared with the workers, and is never looked at again
-        self._tell(Ready(recorder.calls))
+        self._tell(Ready(recorder.calls, []))
         self._start = scenario.start_with(state)
         self._scenario_directory = scenario.directory
         self._supervise()
@@ -164,6 +164,7 @@ class Supervisor:
                 workers=self._board.slots,
                 fds_per_user=limits.fds_per_user(),
                 fd_limit=process.raise_fd_limit(),
+                expectations=[],
             )
         )
         return scenario, declared

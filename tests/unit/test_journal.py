@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amoc import journal as journal_module
+from amoc import jsonlines
 from amoc.errors import ResourceError
 from amoc.journal import Journal, plain, read, run_id
 from amoc.timing import S_NS, now_ns
@@ -87,7 +87,7 @@ def test_a_full_disk_is_told_once_and_the_lost_lines_are_counted(path, monkeypat
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return write(fd, data)
 
-    monkeypatch.setattr(journal_module.os, "write", writing)
+    monkeypatch.setattr(jsonlines.os, "write", writing)
     journal.write("event", text="lost")
     journal.write("event", text="lost, too")
     assert len(told) == 1
@@ -120,7 +120,7 @@ def test_a_line_that_fitted_in_part_does_not_spoil_the_next_one(path, monkeypatc
     def writing(fd, data):
         return write(fd, data[: room[0]]) if room else write(fd, data)
 
-    monkeypatch.setattr(journal_module.os, "write", writing)
+    monkeypatch.setattr(jsonlines.os, "write", writing)
     journal.write("event", text="lost")
     room.clear()
     journal.write("event", text="after")

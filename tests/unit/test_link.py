@@ -18,7 +18,7 @@ records = st.lists(
     st.one_of(
         st.builds(messages.Forked, st.integers(0, 511), st.integers(1, 99), st.integers(2, 2**22)),
         st.builds(messages.Note, st.sampled_from(["info", "error"]), st.text(max_size=300)),
-        st.just(messages.Ready([])),
+        st.just(messages.Ready([], [])),
         st.builds(messages.StopUsers, st.floats(0, 1e6)),
     ),
     max_size=12,
@@ -56,10 +56,10 @@ def test_garbage_is_refused_or_waited_for(data):
 def test_what_was_written_is_read_one_record_at_a_time_and_no_byte_beyond():
     reading, writing = os.pipe()
     try:
-        link.write(writing, messages.Ready([]))
+        link.write(writing, messages.Ready([], []))
         link.write(writing, messages.StopUsers(3.0))
         os.write(writing, b"rest")
-        assert link.read_one(reading) == messages.Ready([])
+        assert link.read_one(reading) == messages.Ready([], [])
         assert link.read_one(reading) == messages.StopUsers(3.0)
         assert os.read(reading, 100) == b"rest"
     finally:

@@ -80,7 +80,7 @@ class Run:
     def __init__(self, *have: int, plan_rate: tuple[float, float | None] = (50.0, None)) -> None:
         plan = RunPlan("x.py", range(1, 1), None, [], 1, "", 1.0, 1.0)
         self.status = Status(plan=plan, state=State.RUNNING)
-        self.status.loaded = Loaded("x", "", [], plan_rate, max(1, len(have)), 0, 100)
+        self.status.loaded = Loaded("x", "", [], plan_rate, max(1, len(have)), 0, 100, [])
         self.ordering = FakeOrdering({Origin("node0", n, 1): count for n, count in enumerate(have)})
         self.starts = StartList(max(1, len(have)))
         self.rates: list[float] = []
