@@ -516,7 +516,7 @@ class Blocked(NamedTuple):
     slot: int
     place: str
     """The scenario's line, as ``chat.py:42 in start``; or where else it was."""
-    count: int
+    times: int
     """How often since that was told last."""
     total_ns: int
     """For how long together."""
