@@ -222,11 +222,15 @@ class Area:
             if kind is Kind.GAUGE:
                 cells[0] = float("nan")
 
+    def entries(self) -> list[tuple[Kind, Merge, str, memoryview[Any]]]:
+        """All metrics, in the order in which they were declared: kind, rule, name and cells."""
+        self._read_directory()
+        return self._entries
+
     def read(self) -> list[Metric]:
         """All metrics with their values now; gauges that were never set are left out."""
-        self._read_directory()
         metrics = []
-        for kind, merge, name, cells in self._entries:
+        for kind, merge, name, cells in self.entries():
             value: int | float | Histogram
             if kind is Kind.TIMER:
                 value = _read_timer(cells)

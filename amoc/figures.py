@@ -9,7 +9,9 @@ from typing import Any
 
 from amoc.board import Merge, UserState
 from amoc.histogram import Histogram
+from amoc.merging import Merged
 from amoc.messages import Sample, WorkerFigures
+from amoc.series import ThrottlePoint
 
 QUANTILES = {"p50_s": 0.5, "p90_s": 0.9, "p95_s": 0.95, "p99_s": 0.99, "p999_s": 0.999}
 
@@ -29,28 +31,26 @@ _EXPECTED = _RUNNING | {UserState.STARTING, UserState.RESTARTING}
 
 @dataclass
 class Figures:
-    """The latest totals of a run.
-
-    A sample holds totals, so the latest of each node is all that is kept; only rates and peaks look
-    back.
+    """The latest totals of a run, and what can be said of them.
 
     Attributes:
+        merged: What the nodes have told.
         peak: The most users that were alive at once, as the nodes saw it twenty times a second, and
             never less than the exact peak of the busiest worker.
         starts_per_s_peak: The most user starts in a second, between two samples.
     """
 
+    merged: Merged = field(default_factory=Merged)
     peak: int = 0
     starts_per_s_peak: float = 0.0
-    _latest: dict[str, Sample] = field(default_factory=dict)
     _rates: dict[str, float] = field(default_factory=dict)
 
-    def take(self, node: str, sample: Sample) -> None:
-        """Take the latest sample of `node`; one that is older than what is known is passed over."""
+    def take(self, node: str, sample: Sample) -> bool:
+        """Take a sample of `node`; whether it is the newest of that node."""
         before = self._latest.get(node)
-        if before is not None and sample.at_ns <= before.at_ns:
-            return
-        self._latest[node] = sample
+        newest = self.merged.take(node, sample)
+        if not newest:
+            return False
         self.peak = max(self.peak, sum(one.users_peak for one in self._latest.values()))
         if before is not None:
             span_s = (sample.at_ns - before.at_ns) / 1e9
@@ -58,6 +58,11 @@ class Figures:
             if span_s >= 0.5:
                 self._rates[node] = (_starts(sample) - _starts(before)) / span_s
                 self.starts_per_s_peak = max(self.starts_per_s_peak, self.starts_per_s)
+        return True
+
+    @property
+    def _latest(self) -> dict[str, Sample]:
+        return self.merged.latest
 
     @property
     def starts_per_s(self) -> float:
@@ -119,23 +124,14 @@ class Figures:
 
     def crashes(self) -> dict[str, int]:
         """Iterations that raised, by cause, the most frequent first."""
-        return dict(
-            sorted(self._add(lambda sample: sample.crashes).items(), key=lambda item: -item[1])
-        )
+        return dict(sorted(sorted(self.merged.total.crashes.items()), key=lambda item: -item[1]))
 
     def counters(self) -> dict[str, int]:
         """Totals of the counters, by name; those of throttles are apart, see `throttles`."""
         return {name: count for name, count in self._counters().items() if not _of_throttle(name)}
 
     def _counters(self) -> dict[str, int]:
-        return self._add(lambda sample: sample.counters)
-
-    def _add(self, part: Callable[[Sample], Mapping[str, int]]) -> dict[str, int]:
-        totals: dict[str, int] = {}
-        for sample in self._latest.values():
-            for name, count in part(sample).items():
-                totals[name] = totals.get(name, 0) + count
-        return dict(sorted(totals.items()))
+        return dict(sorted(self.merged.total.counters.items()))
 
     def gauges(self) -> dict[str, float]:
         """The gauges, each merged over all workers by its rule; those of throttles are apart."""
@@ -165,13 +161,7 @@ class Figures:
 
     def timers(self) -> dict[str, Histogram]:
         """The timers, merged over all workers."""
-        merged: dict[str, Histogram] = {}
-        for sample in self._latest.values():
-            for name, (max_ns, flat) in sample.timers.items():
-                merged.setdefault(name, Histogram()).add(
-                    dict(zip(flat[::2], flat[1::2], strict=True)), max_ns
-                )
-        return dict(sorted(merged.items()))
+        return dict(sorted(self.merged.total.timers.items()))
 
     def workers(self, node: str | None = None) -> list[WorkerFigures]:
         """The workers' own figures, of one node or of all."""
@@ -182,28 +172,30 @@ class Figures:
             for figures in sample.workers
         ]
 
-    def _throttles(
-        self, known: Mapping[str, Mapping[str, Any]], duration_s: float
-    ) -> dict[str, Any]:
+    def _throttles(self, known: Mapping[str, ThrottlePoint], duration_s: float) -> dict[str, Any]:
         """The throttles for the summary, those that were stopped included."""
         counted, found = self.throttles(), {}
-        stopped = {"rate": 0.0, "interval_s": 0.0, "mode": "stopped"}
         for name in sorted(counted.keys() | known.keys()):
-            state, counts = known.get(name, stopped), counted.get(name, dict.fromkeys(_COUNTS, 0))
+            state = known.get(name, ThrottlePoint())
+            counts = counted.get(name, dict.fromkeys(_COUNTS, 0))
             mean = counts["executions"] / duration_s if duration_s else 0.0
-            rate = _finite(state["rate"])
-            found[name] = {**state, "rate": rate, **counts, "executions_per_s": round(mean, 3)}
+            found[name] = {
+                "rate": state.rate,
+                "interval_s": state.interval_s,
+                "mode": state.mode,
+                **counts,
+                "executions_per_s": round(mean, 3),
+            }
         return found
 
     def summary(
-        self, run: Mapping[str, Any], throttles: Mapping[str, Any] | None = None
+        self, run: Mapping[str, Any], throttles: Mapping[str, ThrottlePoint] | None = None
     ) -> dict[str, Any]:
         """The summary as `docs/summary.md` describes it.
 
         Args:
             run: Its first part.
-            throttles: The latest of each throttle that is still there, by name: its `rate` per
-                `interval_s`, and its `mode`.
+            throttles: What each throttle that is still there is configured for, by name.
         """
         # A run may be too short for two samples; its mean rate is a lower bound of the peak.
         mean_rate = self.started / run["duration_s"] if run["duration_s"] else 0.0

@@ -39,6 +39,14 @@ def middle_ns(cell: int) -> float:
     return float(((cell & 127) + 128) << shift) + (1 << shift) / 2
 
 
+def end_ns(cell: int) -> int:
+    """The largest duration that falls into `cell`, in nanoseconds."""
+    if cell < 256:
+        return cell
+    shift = (cell >> 7) - 1
+    return (((cell & 127) + 129) << shift) - 1
+
+
 @dataclass
 class Histogram:
     """Merged durations, kept sparsely.

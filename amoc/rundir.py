@@ -158,8 +158,12 @@ class RunDirectory:
     def discard(self) -> None:
         """Remove it with what amoc has put there: the run did not begin."""
         with contextlib.suppress(OSError):
-            self.journal.unlink(missing_ok=True)
-            self.control.unlink(missing_ok=True)
+            for log in self.logs.glob("*.jsonl"):
+                log.unlink()
+            if self.logs.is_dir():
+                self.logs.rmdir()
+            for file in (self.journal, self.series, self.control):
+                file.unlink(missing_ok=True)
         _remove(self.made)
 
 

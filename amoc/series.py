@@ -1,9 +1,9 @@
 """What a run saw second by second, and sums of it.
 
-A `Point` holds the differences between two moments, about a second apart: what was counted, and the
-durations that were recorded, as histograms. So points add up: the sum of all of them is the run, the
-sum of those after the warm-up is its steady part, and of the points of two files nothing is needed
-but the points. Gauges, users and workers are as they were at the point's end.
+A `Point` holds the differences between two moments, about a second apart: what was counted, and
+the durations that were recorded, as histograms. So points add up: the sum of all of them is the
+run, the sum of those after the warm-up is its steady part. Gauges, users and workers are as they
+were at the point's end.
 
 `series.jsonl` of a run directory has one point in each line. Names of fields are those of
 `Point.to_json`; what did not change in a second is absent.
@@ -92,7 +92,7 @@ class ThrottlePoint:
         waiting: Who stands in line at the end.
     """
 
-    rate: float | None = None
+    rate: float | None = 0.0
     interval_s: float = 0.0
     mode: str = "stopped"
     requests: int = 0
@@ -275,6 +275,31 @@ class Tally:
                 counts[count] += getattr(throttle, count)
         self.first = self.first or point
         self.last = point
+
+
+@dataclass
+class Window:
+    """The part of a run that its verdict is about: what comes after the warm-up.
+
+    Attributes:
+        warmup_s: How long the run is left out for at its beginning; the second in which the warm-up
+            ends is left out, too.
+        all: All of it, also while users leave; for what must not happen at all.
+        running: Without the seconds in which the run was paused or ending; for rates.
+    """
+
+    warmup_s: float = 0.0
+    all: Tally = field(default_factory=Tally)
+    running: Tally = field(default_factory=Tally)
+
+    def add(self, point: Point) -> bool:
+        """Add the next point of the run, if it is in the window; whether it is."""
+        if point.begin_s < self.warmup_s:
+            return False
+        self.all.add(point)
+        if point.state == "running":
+            self.running.add(point)
+        return True
 
 
 THROTTLE_COUNTS = ("requests", "executions", "missed")

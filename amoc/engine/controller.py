@@ -26,6 +26,7 @@ from amoc.engine import process
 from amoc.engine.conversation import Conversation, failed
 from amoc.engine.crew import Crew
 from amoc.engine.following import Follower
+from amoc.engine.measuring import Measuring
 from amoc.engine.records import Records
 from amoc.engine.run import Happening, Outcome, RunPlan, Status
 from amoc.engine.state import State, Step, after
@@ -44,6 +45,7 @@ from amoc.messages import (
     Ready,
     Record,
     Sample,
+    Sampled,
     Started,
     Stopped,
     StopUsers,
@@ -101,6 +103,12 @@ class Controller:
         self._xmpp: xmppd.EmbeddedXmpp | None = None
         self._crew: Crew | None = None
         self._records = Records(plan, run_id, lambda text: on_event("warning", text))
+        self._measuring = Measuring(
+            self.status,
+            self._records,
+            0.0,
+            lambda: self._crew.throttles() if self._crew is not None else {},
+        )
         self._begun_ns = 0
         self._ended_ns = 0
         self._verdict = "ok"
@@ -151,7 +159,10 @@ class Controller:
         try:
             with bus.Parent(context, directory) as parent:
                 self._node = Conversation(parent, self._take, self._check)
-                reader = gevent.spawn(self._node.listen)
+                tasks: list[gevent.Greenlet[..., None]] = [
+                    gevent.spawn(self._node.listen),
+                    gevent.spawn(self._node.guarded, self._measuring.beat),
+                ]
                 try:
                     self._go_through_phases(directory)
                 except Exception as error:
@@ -161,7 +172,7 @@ class Controller:
                     self._fail_run(failure)
                 finally:
                     self._clean_up(failure)
-                    reader.kill()
+                    gevent.killall(tasks)
         finally:
             context.destroy(linger=bus.LINGER_MS)
             shutil.rmtree(directory, ignore_errors=True)
@@ -267,6 +278,7 @@ class Controller:
         timeline = sorted(plan.timeline, key=lambda one: one[0])
         self._begun_ns = now_ns()
         self._records.users_may_start(self._begun_ns)
+        self._measuring.begin(self._begun_ns)
         crew.begin()
         while not (self._interrupts or operations.stop_asked):
             self._node.check()
@@ -329,6 +341,7 @@ class Controller:
         if self._crew is not None:
             self._crew.end()
         self._node.end(at_once=failure is not None)
+        self._measuring.end()
         if self._xmpp is not None:
             self._xmpp.end()
         code = failure.exit_code if failure is not None else ExitCode.OK
@@ -345,10 +358,11 @@ class Controller:
                 assert self._crew is not None  # there are no workers before it is there
                 self._crew.hear(node, record)
             case Sample():
-                self.status.figures.take(node, record)
                 if self._begun_ns:
                     self.status.elapsed_s = (now_ns() - self._begun_ns) / S_NS
                     self.status.paused_s = pausing.frozen_ns() / S_NS
+                self._measuring.take(node, record)
+                self._node.send(Sampled(record.sequence))
             case CrashSeen():
                 self._tell_crash(record)
             case Note(level, text):

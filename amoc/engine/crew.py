@@ -8,6 +8,7 @@ to others what it held.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from math import isfinite
 from typing import Any
 
 import gevent
@@ -30,6 +31,7 @@ from amoc.errors import PeerError
 from amoc.journal import Journal
 from amoc.lines import counted
 from amoc.messages import Loaded, Parcel, Record, Started, WorkerLost, WorkerUp
+from amoc.series import ThrottlePoint
 from amoc.throttle.pacer import Pacer
 
 MINUTE_S = 60.0
@@ -206,10 +208,14 @@ class Crew:
             ],
         }
 
-    def throttles(self) -> dict[str, Any]:
+    def throttles(self) -> dict[str, ThrottlePoint]:
         """What each throttle is configured for, by name."""
         return {
-            one.name: {"rate": one.rate, "interval_s": one.interval, "mode": one.mode}
+            one.name: ThrottlePoint(
+                rate=one.rate if isfinite(one.rate) else None,
+                interval_s=one.interval,
+                mode=one.mode,
+            )
             for one in self._pacer.states()
         }
 

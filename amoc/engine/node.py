@@ -26,12 +26,14 @@ from amoc import bus
 from amoc.board import RESTARTABLE, Board, UserState
 from amoc.engine import link, process
 from amoc.engine.ending import Ending
+from amoc.engine.host import Host
 from amoc.engine.sampling import note_silence
 from amoc.engine.slots import Slot, Slots
 from amoc.engine.watching import SAMPLE_S, Watch
 from amoc.errors import ExitCode, PeerError
 from amoc.lines import Lines, Ration
 from amoc.messages import (
+    Blocked,
     Bootstrap,
     CrashSeen,
     Died,
@@ -46,6 +48,7 @@ from amoc.messages import (
     Parcel,
     Ready,
     Record,
+    Sampled,
     Started,
     StartUsers,
     StopUsers,
@@ -102,7 +105,7 @@ class Node:
         self._printed = Event()
         self._line_ended = Event()
         self._slots = Slots(board)
-        self._watch = Watch(board, self._slots, self._report)
+        self._watch = Watch(board, self._slots, self._report, Host(), process.raise_fd_limit())
         self._ending = Ending(self._slots, self._command, self._tell_supervisor, self._report)
         self._ready = False
         self._leave = Event()
@@ -276,7 +279,7 @@ class Node:
                     self._worker_up(envelope.child, pid)
                 case UsersGone():
                     self._ending.users_gone(envelope.record)
-                case Started() | CrashSeen() | Note():
+                case Started() | CrashSeen() | Note() | Blocked():
                     self._report(envelope.record)
                 case Parcel():
                     self._relay_parcel(envelope.record)
@@ -332,6 +335,8 @@ class Node:
                     self._start_users(command)
                 case Parcel():
                     self._pass_down(command)
+                case Sampled(sequence):
+                    self._watch.acknowledge(sequence)
                 case Init():
                     self._tell_supervisor(command)
                 case StopUsers(timeout_s):

@@ -1,4 +1,4 @@
-"""What a run leaves: its directory, with the journal in it.
+"""What a run leaves: its directory, with the journal and the series in it.
 
 They are made when the scenario is loaded and its settings are right, and taken away again when no
 user could start. Before and after that nothing is written.
@@ -13,8 +13,10 @@ from typing import Any
 from amoc import replay
 from amoc.engine.run import RunPlan
 from amoc.journal import Journal
+from amoc.jsonlines import LineFile
 from amoc.messages import Loaded
 from amoc.rundir import RunDirectory
+from amoc.series import Point
 
 
 class Records:
@@ -31,6 +33,7 @@ class Records:
         self._run_id = run_id
         self._on_trouble = on_trouble
         self._journal: Journal | None = None
+        self._series: LineFile | None = None
 
     def begin(self, loaded: Loaded, started_at: datetime) -> Journal:
         """Make the directory, with the plan as the first line of its journal.
@@ -40,6 +43,7 @@ class Records:
         """
         self.directory = RunDirectory.create(self._plan.run_directory, loaded.name, started_at)
         self._journal = Journal(self.directory.journal, self._on_trouble)
+        self._series = LineFile(self.directory.series, "series", self._on_trouble)
         self._journal.write("run", **replay.record_of(self._plan, loaded, self._run_id))
         return self._journal
 
@@ -53,9 +57,16 @@ class Records:
         if self._journal is not None:
             self._journal.write(kind, **fields)
 
+    def write_second(self, point: Point) -> None:
+        """Write a second of the run."""
+        if self._series is not None:
+            self._series.append(point.to_json())
+
     def end(self, keep: bool) -> None:
         """Nothing more is written; there was no run if they are not to be kept."""
         if self._journal is not None:
             self._journal.close()
+        if self._series is not None:
+            self._series.close()
         if self.directory is not None and not keep:
             self.directory.discard()

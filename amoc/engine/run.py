@@ -12,9 +12,11 @@ from amoc.engine.state import State
 from amoc.errors import ExitCode
 from amoc.figures import Figures
 from amoc.messages import Loaded
+from amoc.series import Point, Tally
 from amoc.stages import Stages
 
 EVENTS_KEPT = 100
+POINTS_KEPT = 60
 ROOM_FOR_IDS = 1_000_000
 """Users that can be added during a run, on top of those that its plan needs."""
 
@@ -89,6 +91,8 @@ class Status:
         elapsed_s: Since the first user could start.
         paused_s: How much of that the run was paused.
         added: Users that were to run so far, without those that were taken back before they did.
+        points: The last seconds, the newest last.
+        total: The sum of all seconds.
     """
 
     state: State = State.IDLE
@@ -99,6 +103,8 @@ class Status:
     elapsed_s: float = 0.0
     paused_s: float = 0.0
     figures: Figures = field(default_factory=Figures)
+    points: deque[Point] = field(default_factory=lambda: deque(maxlen=POINTS_KEPT))
+    total: Tally = field(default_factory=Tally)
     events: deque[Happening] = field(default_factory=lambda: deque(maxlen=EVENTS_KEPT))
 
     @property

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import gevent
 
 from amoc.board import Board, Cell
-from amoc.engine.sampling import take_sample
+from amoc.engine.sampling import Host, Sampler
 from amoc.engine.slots import Slots
 from amoc.lines import counted
 from amoc.messages import Note, Record
@@ -23,9 +23,25 @@ SILENT_NS = 5 * S_NS
 class Watch:
     """Reports what a board says."""
 
-    def __init__(self, board: Board, slots: Slots, report: Callable[[Record], None]) -> None:
-        """Watch `board`; `report` takes samples and notes, and never waits."""
+    def __init__(
+        self,
+        board: Board,
+        slots: Slots,
+        report: Callable[[Record], None],
+        host: Host,
+        fd_limit: int,
+    ) -> None:
+        """Watch a board.
+
+        Args:
+            board: The node's.
+            slots: What the node knows of its workers.
+            report: Takes samples and notes, and never waits.
+            host: Where all of this runs.
+            fd_limit: How many descriptors a worker may have open.
+        """
         self._board = board
+        self._sampler = Sampler(board, host, fd_limit)
         self._slots = slots
         self._report = report
         self._users_peak = 0
@@ -43,7 +59,11 @@ class Watch:
     def report_sample(self) -> None:
         """Report what the board says now."""
         self._note_peak()
-        self._report(take_sample(self._board, self._slots.ids, self._users_peak))
+        self._report(self._sampler.take(self._slots.ids, self._users_peak))
+
+    def acknowledge(self, sequence: int) -> None:
+        """The controller has sample `sequence`."""
+        self._sampler.acknowledge(sequence)
 
     def see_peaks(self) -> None:
         """Note how many users there are at once; to be a greenlet of its own."""

@@ -12,6 +12,7 @@ from amoc.board import Merge, UserState
 from amoc.figures import QUANTILES, Figures
 from amoc.histogram import Histogram
 from amoc.messages import Sample, WorkerFigures
+from amoc.series import ThrottlePoint
 
 SECOND_NS = 10**9
 RUN = {"id": "r1", "scenario": "chat", "duration_s": 10.0, "verdict": "ok", "exit_code": 0}
@@ -30,13 +31,20 @@ def worker(slot=0, epoch=1, users=0, peak=0, restarted=0):
             cpu_ns=1_500_000_000,
             max_rss_bytes=2**20,
             loop_lag_p99_s=0.001,
-            silent_ns=0,
+            lag_p99_s=0.001,
+            late_p99_s=0.0,
+            gc_ns=0,
+            queued_ns=0,
+            rss_bytes=2**20,
+            fds=12,
+            fd_limit=20_000,
         )
     )
 
 
 def sample(at_s=1.0, users=None, peak=0, **parts):
     return Sample(
+        sequence=int(at_s * 10),
         at_ns=int(at_s * SECOND_NS),
         users=users or {},
         users_peak=peak,
@@ -45,6 +53,7 @@ def sample(at_s=1.0, users=None, peak=0, **parts):
         timers=parts.get("timers", {}),
         crashes=parts.get("crashes", {}),
         workers=parts.get("workers", ()),
+        host=(),
     )
 
 
@@ -255,10 +264,17 @@ def test_throttles_have_a_part_of_their_own_also_those_that_were_stopped():
     )
     assert figures.counters() == {"mine": 3}
     assert figures.gauges() == {}
-    known = {"a.b": {"rate": float("inf"), "interval_s": 60.0, "mode": "open"}}
+    known = {"a.b": ThrottlePoint(rate=None, interval_s=60.0, mode="open")}
     found = figures.summary({"duration_s": 10.0}, known)["throttles"]
     assert found == {
-        "a.b": {**known["a.b"], "rate": None, **counts, "waiting": 2, "executions_per_s": 0.5},
+        "a.b": {
+            "rate": None,
+            "interval_s": 60.0,
+            "mode": "open",
+            **counts,
+            "waiting": 2,
+            "executions_per_s": 0.5,
+        },
         "gone": {
             "rate": 0.0,
             "interval_s": 0.0,

@@ -28,10 +28,11 @@ def status(duration_s=None, state=State.RUNNING, **parts) -> Status:
     found = Status(state=state, plan=plan(duration_s), elapsed_s=12.0, added=10)
     ttd = Histogram.of([1_000_000] * 99 + [5_000_000])
     flat = [number for item in ttd.cells.items() for number in item]
-    worker = WorkerFigures(0, 1, 4711, 5, 5, 0, 0, 0, 0, 0.002, 0)
+    worker = WorkerFigures(0, 1, 4711, 5, 5, 0, 0, 0, 0, 0.002, 0.002, 0.0, 0, 0, 0, 0, 0)
     found.figures.take(
         "node0",
         Sample(
+            sequence=1,
             at_ns=1,
             users={UserState.RUNNING: 5, UserState.STARTING: 1, UserState.FINISHED: 4},
             users_peak=5,
@@ -40,6 +41,7 @@ def status(duration_s=None, state=State.RUNNING, **parts) -> Status:
             timers={"ttd": (ttd.max_ns, flat), "loop_lag": (1000, [240, 1])},
             crashes={"ValueError": 2},
             workers=[tuple(worker)],
+            host=(),
         ),
     )
     return found

@@ -10,6 +10,7 @@ from amoc import messages
 from amoc.errors import PeerError
 
 SAMPLE = messages.Sample(
+    sequence=9,
     at_ns=2**62,
     users={2: 7, 4: 1},
     users_peak=9,
@@ -17,7 +18,10 @@ SAMPLE = messages.Sample(
     gauges={"queue": (1, [0.5, float("inf")])},
     timers={"ttd": (900, [3, 1, 4607, 2**40])},
     crashes={"ValueError: é": 3},
-    workers=[tuple(messages.WorkerFigures(0, 1, 4711, 5, 6, 0, 0, 10**12, 2**40, 0.001, 17))],
+    workers=[
+        (0, 1, 4711, 5, 6, 0, 0, 10**12, 2**40, 0.001, 0.001, 0.0, 10**9, 0, 2**30, 17, 20_000)
+    ],
+    host=(0.5, 2**34, 2**33, 28_232, 0),
 )
 RECORDS = [
     SAMPLE,
@@ -26,7 +30,7 @@ RECORDS = [
     messages.StartUsers(3, [1, 2**40], 2**62, [0, 25], again=True),
     messages.CrashSeen(0, "ValueError: x", "Traceback …\n", 17),
     messages.Loaded(
-        "chat", "", [("a", "1", "default", "what", "chat")], (50.0, None), 2, 1, 20_000
+        "chat", "", [("a", "1", "default", "what", "chat")], (50.0, None), 2, 1, 20_000, ["a < 1"]
     ),
 ]
 

@@ -27,8 +27,11 @@ RUN = {
 
 def summary(run=RUN, **parts):
     figures = Figures()
-    worker = WorkerFigures(0, 3, 4711, 1, 2, 0, 0, 25 * 10**9, 200 << 20, 0.0015, 0)
+    worker = WorkerFigures(
+        0, 3, 4711, 1, 2, 0, 0, 25 * 10**9, 200 << 20, 0.0015, 0.0, 0.0, 0, 0, 0, 0, 0
+    )
     sample = Sample(
+        sequence=1,
         at_ns=1,
         users=parts.get("users", {UserState.FINISHED: 1234}),
         users_peak=2,
@@ -37,6 +40,7 @@ def summary(run=RUN, **parts):
         timers=parts.get("timers", {}),
         crashes=parts.get("crashes", {}),
         workers=[tuple(worker)],
+        host=(),
     )
     figures.take("node0", sample)
     return figures.summary(run)

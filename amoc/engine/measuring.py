@@ -1,0 +1,112 @@
+"""The controller's measuring: samples come in, seconds of the run go out.
+
+Each second goes to the series file, to the sums of the whole run and of the window that the verdict
+is about, and to everybody who wants to know of it (`Listener`): exporters, the judge of amoc's own
+health, the watch over expectations.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+import gevent
+
+from amoc.engine.records import Records
+from amoc.engine.run import Status
+from amoc.messages import Sample
+from amoc.seconds import Moment, Seconds
+from amoc.series import Point, Tally, ThrottlePoint, Window
+from amoc.timing import S_NS, now_ns
+
+BEAT_S = 0.1
+
+
+class Listener(Protocol):
+    """Wants to know of each second."""
+
+    def take(self, point: Point, total: Tally) -> None:
+        """Take a second, and the sum of all up to it; never waits and never raises."""
+
+
+class Measuring:
+    """Makes seconds of samples.
+
+    Attributes:
+        window: What the verdict is about.
+        listeners: Get each second.
+    """
+
+    def __init__(
+        self,
+        status: Status,
+        records: Records,
+        warmup_s: float,
+        throttles: Callable[[], Mapping[str, ThrottlePoint]],
+    ) -> None:
+        """Measure a run.
+
+        Args:
+            status: How the run is; kept up to date.
+            records: Where seconds are written.
+            warmup_s: What the verdict leaves out.
+            throttles: What each throttle is configured for now.
+        """
+        self.window = Window(warmup_s)
+        self.listeners: Sequence[Listener] = ()
+        self._status = status
+        self._records = records
+        self._throttles = throttles
+        self._seconds = Seconds(status.figures)
+        self._cpu_s = time.process_time()
+        self._cut_at_ns = 0
+        self._lag_s = 0.0
+
+    def begin(self, at_ns: int) -> None:
+        """The first user may start."""
+        self._seconds.begin(at_ns)
+        self._cut_at_ns = at_ns
+
+    def take(self, node: str, sample: Sample) -> None:
+        """Take a sample of `node`."""
+        self._status.figures.take(node, sample)
+        self._cut_if_over()
+
+    def beat(self) -> None:
+        """Note how late this process's loop turns, and cut seconds that last too long."""
+        while True:
+            due_ns = now_ns() + int(BEAT_S * S_NS)
+            gevent.sleep(BEAT_S)
+            self._lag_s = max(self._lag_s, (now_ns() - due_ns) / S_NS)
+            self._cut_if_over()
+
+    def end(self) -> None:
+        """The last sample has come; what it said goes out."""
+        self._cut()
+
+    def _cut_if_over(self) -> None:
+        if self._seconds.over(now_ns()):
+            self._cut()
+
+    def _cut(self) -> None:
+        at_ns, cpu_s = now_ns(), time.process_time()
+        span_s = (at_ns - self._cut_at_ns) / S_NS
+        moment = Moment(
+            at=time.time(),
+            state=self._status.state.value,
+            waiting=self._status.waiting,
+            throttles=self._throttles(),
+            controller_cpu=round((cpu_s - self._cpu_s) / span_s, 4) if span_s > 0 else 0.0,
+            controller_lag_s=self._lag_s,
+        )
+        point = self._seconds.cut(at_ns, moment)
+        if point is None:
+            return
+        self._cut_at_ns, self._cpu_s, self._lag_s = at_ns, cpu_s, 0.0
+        self._status.points.append(point)
+        self._status.total.add(point)
+        self.window.add(point)
+        self._records.write_second(point)
+        for listener in self.listeners:
+            listener.take(point, self._status.total)

@@ -1,0 +1,173 @@
+"""Cuts what is known of a run into seconds: points of the series.
+
+A second is over when each node has sent a sample since the one before, or when it has lasted
+`LONGEST_NS`: then it is cut without those that are late, and says so. What they send later counts
+where it comes in, so nothing is lost and nothing is counted twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import NamedTuple
+
+from amoc.figures import THROTTLE, Figures
+from amoc.messages import HostFigures, Sample, WorkerFigures
+from amoc.series import NodePoint, Point, ThrottlePoint, WorkerPoint
+from amoc.timing import MS_NS, S_NS
+
+LONGEST_NS = 1_500 * MS_NS
+"""Samples come each second; one that is half a second late is not waited for."""
+
+
+class Moment(NamedTuple):
+    """What a point says that no sample does."""
+
+    at: float
+    """Seconds since 1970, UTC."""
+    state: str
+    waiting: int
+    """Users that have not started yet."""
+    throttles: Mapping[str, ThrottlePoint]
+    """What each throttle is configured for; its counts are not looked at."""
+    controller_cpu: float
+    controller_lag_s: float
+
+
+class Seconds:
+    """Makes points of `Figures`."""
+
+    def __init__(self, figures: Figures) -> None:
+        self._figures = figures
+        self._cut_ns = 0
+        self._began_ns = 0
+        self._before: dict[str, Sample] = {}
+
+    def begin(self, now_ns: int) -> None:
+        """The first second begins; what was counted before is in it."""
+        self._began_ns = self._cut_ns = now_ns
+        self._before = dict(self._figures.merged.latest)
+
+    def over(self, now_ns: int) -> bool:
+        """Whether a second is over."""
+        if not self._cut_ns:
+            return False
+        latest = self._figures.merged.latest
+        if any(sample.at_ns > self._cut_ns for sample in latest.values()) and not self._late():
+            return True
+        return now_ns - self._cut_ns >= LONGEST_NS
+
+    def _late(self) -> list[str]:
+        """Nodes that have sent nothing since the last cut."""
+        before = self._before
+        return [
+            name
+            for name, sample in sorted(self._figures.merged.latest.items())
+            if name in before and sample.sequence == before[name].sequence
+        ]
+
+    def cut(self, now_ns: int, moment: Moment) -> Point | None:
+        """The point of what came in since the last cut; None if no time has passed since."""
+        late, latest = self._late(), self._figures.merged.latest
+        heard = [sample.at_ns for name, sample in latest.items() if name not in late]
+        # Where all is well a second ends when its sample was taken, not when it was heard.
+        end_ns = min(now_ns, max(heard, default=now_ns)) if not late else now_ns
+        span_ns = end_ns - self._cut_ns
+        if not self._cut_ns or span_ns <= 0:
+            return None
+        growth = self._figures.merged.take_growth()
+        counters, counts = _apart(growth.counters)
+        point = Point(
+            t_s=round((end_ns - self._began_ns) / S_NS, 6),
+            span_s=round(span_ns / S_NS, 6),
+            at=round(moment.at - (now_ns - end_ns) / S_NS, 3),
+            state=moment.state,
+            users=self._users(moment),
+            counters=counters,
+            gauges=self._figures.gauges(),
+            timers=growth.timers,
+            crashes=growth.crashes,
+            throttles=self._throttles(moment, counts),
+            workers=[one for name in latest if name not in late for one in self._workers(name)],
+            nodes=[_node(name, one) for name, one in sorted(latest.items()) if name not in late],
+            controller_cpu=moment.controller_cpu,
+            controller_lag_s=moment.controller_lag_s,
+            late=late,
+        )
+        self._cut_ns, self._before = end_ns, dict(latest)
+        return point
+
+    def _users(self, moment: Moment) -> dict[str, int]:
+        figures = self._figures
+        return {
+            "running": figures.running,
+            "waiting": moment.waiting,
+            "started": figures.started,
+            "finished": figures.finished,
+            "crashed": figures.crashed,
+            "removed": figures.removed,
+            "restarted": figures.restarted,
+            "peak": figures.peak,
+        }
+
+    def _throttles(
+        self, moment: Moment, counts: Mapping[str, Mapping[str, int]]
+    ) -> dict[str, ThrottlePoint]:
+        totals, points = self._figures.throttles(), {}
+        for name in sorted(moment.throttles.keys() | counts.keys()):
+            counted = counts.get(name, {})
+            points[name] = replace(
+                moment.throttles.get(name, ThrottlePoint()),
+                requests=counted.get("requests", 0),
+                executions=counted.get("executions", 0),
+                missed=counted.get("missed", 0),
+                waiting=totals.get(name, {}).get("waiting", 0),
+            )
+        return points
+
+    def _workers(self, node: str) -> Iterable[WorkerPoint]:
+        """How the workers of a node did between its last two samples that count."""
+        now, before = self._figures.merged.latest[node], self._before.get(node)
+        olds = {old.slot: old for old in map(_worker, before.workers)} if before else {}
+        span_ns = now.at_ns - before.at_ns if before else 0
+        for new in map(_worker, now.workers):
+            old = olds.get(new.slot)
+            used_ns = max(0, new.cpu_ns - old.cpu_ns) if old else 0
+            yield WorkerPoint(
+                node=node,
+                slot=new.slot,
+                epoch=new.epoch,
+                users=new.users,
+                waiting=new.waiting,
+                cpu=round(used_ns / span_ns, 4) if span_ns else 0.0,
+                lag_p99_s=new.lag_p99_s,
+                late_p99_s=new.late_p99_s,
+                gc_s=max(0, new.gc_ns - old.gc_ns) / S_NS if old else 0.0,
+                queued_s=max(0, new.queued_ns - old.queued_ns) / S_NS if old else 0.0,
+                rss_bytes=new.rss_bytes,
+                fds=new.fds,
+                fd_limit=new.fd_limit,
+            )
+
+
+def _worker(figures: Iterable[object]) -> WorkerFigures:
+    return WorkerFigures(*figures)  # type: ignore[arg-type]
+
+
+def _node(name: str, sample: Sample) -> NodePoint:
+    return NodePoint(name, *HostFigures(*sample.host))
+
+
+def _apart(
+    counters: Mapping[str, int],
+) -> tuple[dict[str, int], dict[str, dict[str, int]]]:
+    """Counters without those of throttles, and those by throttle."""
+    own: dict[str, int] = {}
+    throttles: dict[str, dict[str, int]] = {}
+    for name, count in counters.items():
+        if name.startswith(THROTTLE):
+            throttle, _, kind = name.removeprefix(THROTTLE).rpartition(".")
+            throttles.setdefault(throttle, {})[kind] = count
+        else:
+            own[name] = count
+    return own, throttles

@@ -1,0 +1,32 @@
+"""What a run was made with, so that two runs can be compared."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import version
+from pathlib import Path
+
+from amoc._version import VERSION
+
+
+def versions() -> dict[str, str]:
+    """Versions of amoc, of what it stands on, and the machine."""
+    return {
+        "amoc": VERSION,
+        "python": platform.python_version(),
+        "gevent": version("gevent"),
+        "pyzmq": version("pyzmq"),
+        "kernel": f"{platform.system()} {platform.release()}",
+        "cpu": _cpu(),
+        "cores": str(len(os.sched_getaffinity(0))),
+    }
+
+
+def _cpu() -> str:
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return platform.machine()
+    names = [line.partition(":")[2].strip() for line in text.splitlines() if "model name" in line]
+    return names[0] if names else platform.machine()
