@@ -1,0 +1,242 @@
+"""The summary of a run that has left none, made of its journal and its series. Pure.
+
+Points add up, so their sum is what the summary would have said, up to the last second that was
+written. What no point tells is taken from the journal: the plan, the settings, tracebacks, what
+blocked a worker, how it ended. What neither of them tells is said in `run.reasons`.
+
+Three figures are weaker than those of a run that wrote its summary itself: a worker's most users
+and most memory are those at the ends of seconds, and its loop lag is the 99th percentile of each
+second's worst, which is at least that of all turns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
+from math import isfinite
+from typing import Any
+
+from amoc.figures import timer_summary
+from amoc.series import USERS, Point, Tally, WorkerPoint
+from amoc.timing import S_NS, format_duration
+
+LEAST_SPAN_S = 0.5
+"""A shorter point, as at the end of a run, says little about a second."""
+_STOPPED = {"rate": 0.0, "interval_s": 0.0, "mode": "stopped"}
+
+_Entry = Mapping[str, Any]
+
+
+def rebuild(
+    name: str, directory: str, journal: Sequence[_Entry], points: Sequence[Point], running: bool
+) -> dict[str, Any]:
+    """The summary as `docs/summary.md` describes it.
+
+    Args:
+        name: What the run is called where its journal does not say.
+        directory: Where it has left what is read here.
+        journal: Its entries, as far as there are any.
+        points: Its series, likewise.
+        running: Whether it still runs.
+    """
+    run = next((one for one in journal if one["kind"] == "run"), {})
+    tally, duration_s = Tally.of(points), _duration_s(journal, points)
+    crashes = _crashes(tally, journal)
+    head = _run(name, directory, run, journal, duration_s, running, bool(points))
+    summary = {
+        "run": head,
+        "users": _users(points, sum(one["count"] for one in crashes)),
+        "crashes": crashes,
+        "counters": dict(sorted(tally.counters.items())),
+        "gauges": _gauges(tally.last),
+        "timers": _timers(tally),
+        "throttles": throttles_of(tally, duration_s),
+        "workers": _workers(points),
+        "versions": _versions(run),
+        "settings": _settings(run),
+        "expectations": [],
+        "health": {"limited": False, "findings": []},
+        "blocked": _blocked(journal),
+    }
+    if warmup_s := head["warmup_s"]:
+        summary["window"] = window_of(Tally.of(after_warm_up(points, warmup_s)))
+    return summary
+
+
+def after_warm_up(points: Iterable[Point], warmup_s: float) -> list[Point]:
+    """The points of the steady part: seconds that began when the warm-up was over."""
+    return [point for point in points if point.begin_s >= warmup_s - 1e-6]
+
+
+def window_of(tally: Tally) -> dict[str, Any]:
+    """The steady part of a run for the summary: the same shapes as its totals.
+
+    Args:
+        tally: The sum of the points after the warm-up.
+    """
+    crashes = sorted(tally.crashes.items(), key=lambda item: (-item[1], item[0]))
+    return {
+        "from_s": round(tally.first.begin_s, 6) if tally.first else 0.0,
+        "to_s": tally.last.t_s if tally.last else 0.0,
+        "duration_s": round(tally.span_s, 6),
+        "crashes": [{"cause": cause, "count": count} for cause, count in crashes],
+        "counters": dict(sorted(tally.counters.items())),
+        "timers": _timers(tally),
+        "throttles": throttles_of(tally, tally.span_s),
+    }
+
+
+def throttles_of(tally: Tally, duration_s: float) -> dict[str, Any]:
+    """Throttles for the summary; a throttle that the last point does not have was stopped."""
+    last, found = tally.last.throttles if tally.last else {}, {}
+    for name, counts in sorted(tally.throttles.items()):
+        state, waiting = dict(_STOPPED), 0
+        if (one := last.get(name)) is not None:
+            state = {"rate": one.rate, "interval_s": one.interval_s, "mode": one.mode}
+            waiting = one.waiting
+        mean = counts["executions"] / duration_s if duration_s else 0.0
+        found[name] = {**state, **counts, "waiting": waiting, "executions_per_s": round(mean, 3)}
+    return found
+
+
+def _timers(tally: Tally) -> dict[str, Any]:
+    return {name: timer_summary(one) for name, one in sorted(tally.timers.items())}
+
+
+def _gauges(last: Point | None) -> dict[str, float | None]:
+    gauges = sorted(last.gauges.items()) if last else []
+    return {name: value if isfinite(value) else None for name, value in gauges}
+
+
+def _run(
+    name: str,
+    directory: str,
+    run: _Entry,
+    journal: Sequence[_Entry],
+    duration_s: float,
+    running: bool,
+    counted: bool,
+) -> dict[str, Any]:
+    plan = {**run, **(run.get("plan") or {})}
+    scenario = run.get("scenario", "")
+    verdict, exit_code, reasons = _end(journal, duration_s, running)
+    if not counted:
+        reasons.append("its series holds no second, so what it counted is not known")
+    return {
+        "id": run.get("id") or name,
+        "scenario": scenario.get("source", "") if isinstance(scenario, Mapping) else scenario,
+        "comment": plan.get("comment", ""),
+        "seed": plan.get("seed"),
+        "started_at": run.get("at", ""),
+        "duration_s": round(duration_s, 3),
+        "paused_s": round(_paused_s(journal, duration_s), 3),
+        "directory": directory,
+        "verdict": verdict,
+        "exit_code": exit_code,
+        "warmup_s": float(plan.get("warmup_s") or 0.0),
+        "reasons": reasons,
+    }
+
+
+def _end(
+    journal: Sequence[_Entry], duration_s: float, running: bool
+) -> tuple[str, int | None, list[str]]:
+    """Verdict, exit code and reasons."""
+    end = next((one for one in reversed(journal) if one["kind"] == "end"), None)
+    if end is not None:
+        message = end.get("message")
+        reasons = [*(end.get("reasons") or ([message] if message else []))]
+        return str(end.get("verdict", "failed")), end.get("exit_code"), reasons
+    after = f"after {format_duration(duration_s)}" if duration_s else "before a user could start"
+    if running:
+        return "running", None, [f"the run goes on; these are its figures {after}"]
+    return "killed", None, [f"the run was killed {after}; what came later is not known"]
+
+
+def _duration_s(journal: Sequence[_Entry], points: Sequence[Point]) -> float:
+    """Until its end, where the journal has one; else to where its figures reach."""
+    told = [float(one["t_s"]) for one in journal if one["kind"] == "end" and one.get("t_s")]
+    if not told and not points:
+        told = [float(one["t_s"]) for one in journal if one.get("t_s")]
+    return max(told) if told else points[-1].t_s if points else 0.0
+
+
+def _paused_s(journal: Sequence[_Entry], duration_s: float) -> float:
+    states = [one for one in journal if one["kind"] == "state"]
+    moments = [(float(one.get("t_s") or 0.0), one.get("state")) for one in states]
+    spans = pairwise([*moments, (duration_s, "")])
+    return sum(max(0.0, end - begin) for (begin, state), (end, _) in spans if state == "paused")
+
+
+def _users(points: Sequence[Point], crashed: int) -> dict[str, Any]:
+    last = points[-1].users if points else {}
+    users = {name: last.get(name, 0) for name in USERS if name != "waiting"}
+    before, peak = 0, 0.0
+    for point in points:
+        started = point.users.get("started", before)
+        if point.span_s >= LEAST_SPAN_S:
+            peak = max(peak, (started - before) / point.span_s)
+        before = started
+    mean = users["started"] / points[-1].t_s if points and points[-1].t_s else 0.0
+    return {**users, "crashed": crashed, "starts_per_s_peak": round(max(peak, mean), 1)}
+
+
+def _crashes(tally: Tally, journal: Sequence[_Entry]) -> list[dict[str, Any]]:
+    """By cause, the most frequent first; the last second's may be in the journal only."""
+    samples = {str(one.get("cause")): one for one in journal if one["kind"] == "crash"}
+    counts = {**dict.fromkeys(samples, 1), **tally.crashes}
+    found = []
+    for cause, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
+        sample = samples.get(cause, {})
+        kept = {key: sample[key] for key in ("user_id", "traceback") if key in sample}
+        found.append({"cause": cause, "count": count, **kept})
+    return found
+
+
+def _workers(points: Sequence[Point]) -> list[dict[str, Any]]:
+    slots: dict[tuple[str, int], list[tuple[WorkerPoint, float]]] = {}
+    for point in points:
+        for one in point.workers:
+            slots.setdefault((one.node, one.slot), []).append((one, point.span_s))
+    return [
+        {
+            "node": node,
+            "slot": slot,
+            "restarts": max(0, seen[-1][0].epoch - 1),
+            "users_peak": max(one.users for one, _ in seen),
+            "cpu_s": round(sum(one.cpu * span_s for one, span_s in seen), 3),
+            "max_rss_bytes": max(one.rss_bytes for one, _ in seen),
+            "loop_lag_p99_s": _p99(sorted(one.lag_p99_s for one, _ in seen)),
+        }
+        for (node, slot), seen in sorted(slots.items())
+    ]
+
+
+def _p99(ordered: Sequence[float]) -> float:
+    return ordered[-(len(ordered) // 100) - 1]
+
+
+def _versions(run: _Entry) -> dict[str, str]:
+    known = run.get("versions") or {name: run.get(name) for name in ("amoc", "python")}
+    return {name: str(value) for name, value in known.items() if value}
+
+
+def _settings(run: _Entry) -> list[dict[str, Any]]:
+    found = []
+    for name, one in (run.get("settings") or {}).items():
+        rest = {"description": one.get("description", ""), "module": one.get("module", "")}
+        found.append({"name": name, "value": one["value"], "source": one["from"], **rest})
+    return found
+
+
+def _blocked(journal: Sequence[_Entry]) -> list[dict[str, Any]]:
+    """What kept workers from turning, by place; each entry says what is new since the last one."""
+    places: dict[str, dict[str, Any]] = {}
+    for entry in (one for one in journal if one["kind"] == "blocked"):
+        fresh = {"place": entry["place"], "times": 0, "total_s": 0.0, "longest_s": 0.0, "trace": ""}
+        place = places.setdefault(entry["place"], fresh)
+        place["times"] += entry["times"]
+        place["total_s"] += entry["total_ns"] / S_NS
+        place["longest_s"] = max(place["longest_s"], entry["longest_ns"] / S_NS)
+        place["trace"] = place["trace"] or entry.get("trace", "")
+    return sorted(places.values(), key=lambda one: -one["total_s"])
