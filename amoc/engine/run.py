@@ -35,6 +35,12 @@ class RunPlan:
         run_directory: Where the run's records go; None means a new one below ``amoc-runs``.
         timeline: Commands that are given at their times: seconds since the first user could start,
             the command's name, its arguments.
+        warmup_s: How much of the beginning is left out of the verdict.
+        expectations: What the operator wants of the figures, see `amoc.expectations`; the scenario
+            may want more.
+        abort_after_s: When an expectation has failed for so long the run is ended; None means never.
+        limited_ok: Whether a run whose generator was too slow may exit with 0.
+        log_level: The least that goes into the logs.
     """
 
     scenario: str
@@ -49,6 +55,11 @@ class RunPlan:
     rates: Mapping[str, str] = field(default_factory=dict)
     run_directory: str | None = None
     timeline: Sequence[tuple[float, str, Mapping[str, Any]]] = ()
+    warmup_s: float = 0.0
+    expectations: Sequence[str] = ()
+    abort_after_s: float | None = None
+    limited_ok: bool = False
+    log_level: str = "info"
 
     @property
     def most_users(self) -> int:
