@@ -4,12 +4,14 @@ from amoc import coordinator, metrics, throttle, user
 from amoc import settings as config
 from amoc._version import VERSION
 from amoc.errors import AmocError, Error
+from amoc.expecting import expect
 from amoc.settings import setting
 from amoc.user import receive, send, sleep
 
 __all__ = [
     # what a scenario declares
     "Error",
+    "expect",
     "setting",
     # what a user calls
     "config",

@@ -329,6 +329,11 @@ def read() -> list[Metric]:
     return _own_area().read()
 
 
+def declared() -> list[tuple[str, int]]:
+    """Name and `Kind` of each metric that this process has a handle of."""
+    return [(name, int(handle.kind)) for name, handle in sorted(_handles.items())]
+
+
 def fits(name: str, kept_free: int) -> bool:
     """Whether `name` is a metric already, or can be one and leave room for `kept_free` others."""
     if name in _handles:

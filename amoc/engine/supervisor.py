@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn, cast
 
-from amoc import calls, limits, own_settings, settings
+from amoc import calls, expecting, limits, metrics, own_settings, settings
 from amoc.board import Board, Cell
 from amoc.engine import link, patching, process
 from amoc.errors import AmocError, ExitCode, PeerError
@@ -127,7 +127,7 @@ class Supervisor:
             )
         gc.collect()
         gc.freeze()  # what is loaded stays shared with the workers, and is never looked at again
-        self._tell(Ready(recorder.calls, []))
+        self._tell(Ready(recorder.calls, metrics.declared()))
         self._start = scenario.start_with(state)
         self._scenario_directory = scenario.directory
         self._supervise()
@@ -145,6 +145,7 @@ class Supervisor:
         sources = [settings.Source(*source) for source in self._bootstrap.sources]
         self._sources = for_scenario(sources, scenario.name, declared)
         values = settings.resolve(declared, self._sources)
+        expected = expecting.declared()
         settings.apply(values)
         self._tell(
             Loaded(
@@ -164,7 +165,7 @@ class Supervisor:
                 workers=self._board.slots,
                 fds_per_user=limits.fds_per_user(),
                 fd_limit=process.raise_fd_limit(),
-                expectations=[],
+                expectations=expected,
             )
         )
         return scenario, declared
