@@ -20,6 +20,7 @@ class LineFile:
 
     Attributes:
         lost: Lines that could not be written since one could be.
+        size: Bytes in the file.
     """
 
     def __init__(
@@ -44,6 +45,12 @@ class LineFile:
             self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise ResourceError(f"{self._name} cannot be made: {error.strerror}") from None
+        self.size = os.fstat(self._fd).st_size
+
+    @property
+    def name(self) -> str:
+        """What messages call it, and where it is."""
+        return self._name
 
     def append(self, entry: Mapping[str, Any]) -> bool:
         """Append a line, if that can be done; `entry` holds what JSON knows.
@@ -59,6 +66,7 @@ class LineFile:
             written = os.write(self._fd, data)
         except OSError as error:
             return self._fail(error.strerror or str(error))
+        self.size += written
         if written < len(data):
             self._torn = True
             return self._fail("there is no room for the whole line")
