@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from amoc import calls, limits, metrics, own_settings, settings
+from amoc import calls, expecting, limits, metrics, own_settings, settings
 from amoc.board import UserState
 from amoc.engine.alone import joined
 from amoc.engine.supervisor import for_scenario
@@ -33,7 +33,7 @@ Values = Mapping[str, settings.Value]
 
 
 def show(source: str, raw: Sequence[tuple[str, Mapping[str, Any], bool]]) -> Checked:
-    """Load the scenario, resolve its settings, print both.
+    """Load the scenario, resolve its settings, print both and what it expects.
 
     Raises:
         AmocError: What `amoc run` would refuse to start with.
@@ -53,6 +53,8 @@ def show(source: str, raw: Sequence[tuple[str, Mapping[str, Any], bool]]) -> Che
         table.add_row(*map(Text, (one.name, text, resolved.source, one.description)))
     console.print()
     console.print(table)
+    for text in checked.expected:
+        console.print(Text(f"expects {text}"))
     return checked
 
 
@@ -67,6 +69,7 @@ class Checked:
     def __init__(self, source: str, raw: Sequence[tuple[str, Mapping[str, Any], bool]]) -> None:
         self.scenario: Scenario = load(source)
         self.declared = settings.declared()
+        self.expected = expecting.declared()
         self._sources = for_scenario(
             [settings.Source(*one) for one in raw], self.scenario.name, self.declared
         )

@@ -74,6 +74,10 @@ def record_of(plan: RunPlan, loaded: Loaded | None, run_id: str) -> dict[str, An
             if plan.stages is None
             else {"text": str(plan.stages), "start": int(plan.stages.start)},
             "rates": dict(plan.rates),
+            "expectations": list(plan.expectations),
+            "abort_after_s": plan.abort_after_s,
+            "warmup_s": plan.warmup_s,
+            "limited_ok": plan.limited_ok,
             "timeline": [[t_s, name, arguments] for t_s, name, arguments in plan.timeline],
         },
     }
@@ -102,6 +106,11 @@ def plan_of(record: Mapping[str, Any]) -> RunPlan:
             stages=Stages.parse(stages["text"], stages["start"]) if stages is not None else None,
             rates=dict(kept["rates"]),
             timeline=[(t_s, name, dict(arguments)) for t_s, name, arguments in kept["timeline"]],
+            # Older journals have none of these.
+            expectations=tuple(map(str, kept.get("expectations", ()))),
+            abort_after_s=kept.get("abort_after_s"),
+            warmup_s=float(kept.get("warmup_s", 0.0)),
+            limited_ok=bool(kept.get("limited_ok", False)),
         )
     except (KeyError, TypeError, ValueError) as error:
         text = f"{type(error).__name__}: {error}"

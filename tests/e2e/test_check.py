@@ -94,3 +94,19 @@ def test_nothing_is_left_when_check_is_killed() -> None:
         10,
     )
     process.stdout.close()
+
+
+def test_what_the_scenario_expects_is_shown_or_refused(tmp_path: Path) -> None:
+    scenario = tmp_path / "expecting.py"
+    scenario.write_text(
+        'import amoc\namoc.expect("crashes  == 0")\n\ndef start(user_id):\n    pass\n'
+    )
+    process = start(str(scenario))
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, output
+    assert "expects crashes == 0" in output.splitlines()
+    scenario.write_text(scenario.read_text().replace("== 0", "< 0"))
+    process = start(str(scenario))
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 4, output
+    assert "crashes is never below 0, so this is met by no run (from expecting.py:2)" in output

@@ -53,6 +53,12 @@ PLANS = st.builds(
     stop_timeout_s=SECONDS,
     stages=st.none() | STAGES,
     rates=st.dictionaries(NAMES, st.sampled_from(["600/min", "1s:5, 2s:0"]), max_size=3),
+    expectations=st.lists(st.sampled_from(["crashes == 0", "turn.p99 < 2s"]), max_size=2).map(
+        tuple
+    ),
+    abort_after_s=st.none() | SECONDS,
+    warmup_s=SECONDS,
+    limited_ok=st.booleans(),
     timeline=st.lists(
         st.tuples(
             SECONDS, st.sampled_from(["add", "pause"]), st.dictionaries(NAMES, VALUES, max_size=2)
