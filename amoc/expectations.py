@@ -24,7 +24,8 @@ from math import floor, log10
 from amoc import measures
 from amoc.board import Kind
 from amoc.errors import UsageError
-from amoc.measures import Known, Measure, NoValue, Trend, Unit, Window
+from amoc.measures import Known, Measure, NoValue, Trend, Unit
+from amoc.series import Window
 
 __all__ = [
     "COMMAND_LINE",
@@ -133,18 +134,17 @@ class Expectation:
         """What is looked at: one, or two of a ratio."""
         return (self.measure, self.divisor) if self.divisor is not None else (self.measure,)
 
-    def evaluate(self, window: Window, duration_s: float, known: Known | None = None) -> Result:
+    def evaluate(self, window: Window, known: Known | None = None) -> Result:
         """Whether it is met by what happened in `window`; without a sample it is not.
 
         Args:
-            window: What is looked at: all points of a run, or those after its warm-up.
-            duration_s: What rates are taken over; pauses of the run do not belong to it.
+            window: What is looked at.
             known: The metrics that are declared and their kinds. A counter that is among them and
                 has counted nothing is 0; one that is not is most likely misspelt.
         """
         must = f"{self.subject} must be {self.comparison} {self.limit_text}"
         try:
-            value = self._value(window, duration_s, known or {})
+            value = self._value(window, known or {})
         except NoValue as error:
             return Result(False, None, "no sample", f"{must}, but {error} (from {self.source})")
         text = self.shown(value)
@@ -167,11 +167,11 @@ class Expectation:
         onward = (">", ">=", "!=") if trend is Trend.GROWS else ("<", "<=", "!=")
         return Outlook.PENDING if self.comparison in onward else Outlook.LOST
 
-    def _value(self, window: Window, duration_s: float, known: Known) -> float:
-        value = self.measure.value(window, duration_s, known)
+    def _value(self, window: Window, known: Known) -> float:
+        value = self.measure.value(window, known)
         if self.divisor is None:
             return value
-        divisor = self.divisor.value(window, duration_s, known)
+        divisor = self.divisor.value(window, known)
         if not divisor:
             raise NoValue(f"{self.divisor.text} is 0")
         return value / divisor

@@ -2,8 +2,10 @@
 
 A measure is a name and a statistic of it. `parse` decides by the text alone what it will be: a
 count, a duration, a rate or a plain figure. Only a gauge's ``min`` and ``max`` are told from a
-timer's by the unit that they are compared with. The value is taken from a `Window`, a sum of points
-of all workers, so a percentile is that of the merged durations.
+timer's by the unit that they are compared with. The value is taken from a `Window`, sums of points
+of all workers, so a percentile is that of the merged durations. Totals and durations are those of
+the whole window; rates, and what goes up and down, those of its seconds in which the run was
+running.
 
 A measure without a sample has no value, and `NoValue` says why. It is never taken for 0: whoever
 expects less than something would find it fulfilled by a run that has measured nothing.
@@ -12,16 +14,17 @@ expects less than something would find it fulfilled by a run that has measured n
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from enum import Enum
 from math import isfinite
 
 from amoc.board import Kind
-from amoc.series import USERS, Point, Tally
+from amoc.histogram import Histogram
+from amoc.series import USERS, Tally, Window
 
-__all__ = ["Known", "Measure", "NoValue", "Trend", "Unit", "Window", "parse"]
+__all__ = ["Known", "Measure", "NoValue", "Trend", "Unit", "parse"]
 
 Known = Mapping[str, Kind]
 """The metrics that are declared, those that have counted nothing included, and their kinds."""
@@ -52,27 +55,6 @@ class NoValue(Exception):
     """A measure has no value; the text is a clause that says why."""
 
 
-@dataclass
-class Window(Tally):
-    """A sum of points that knows its gauges' extremes.
-
-    Attributes:
-        lowest: The least of each gauge, as it was at the ends of the points.
-        highest: The greatest.
-    """
-
-    lowest: dict[str, float] = field(default_factory=dict)
-    highest: dict[str, float] = field(default_factory=dict)
-
-    def add(self, point: Point) -> None:
-        """Add the next point."""
-        super().add(point)
-        for name, value in point.gauges.items():
-            if isfinite(value):
-                self.lowest[name] = min(value, self.lowest.get(name, value))
-                self.highest[name] = max(value, self.highest.get(name, value))
-
-
 _STATISTICS: dict[str, dict[Kind | None, Unit]] = {
     "": {Kind.COUNTER: Unit.COUNT, Kind.GAUGE: Unit.FIGURE},
     "total": {Kind.COUNTER: Unit.COUNT},
@@ -99,6 +81,7 @@ _BUILT_IN = {
     **{f"users.{name}": Unit.COUNT for name in USERS},
 }
 _UP_AND_DOWN = frozenset({"running", "waiting"})
+_OF_RUNNING = _UP_AND_DOWN | {"rate"}
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 _STATISTIC = re.compile(r"(.+)\.(p\d+(?:\.\d+)?|total|count|rate|mean|min|max|last)")
@@ -177,21 +160,20 @@ class Measure:
         close = get_close_matches(self.name, [*names, *_BUILT_IN], n=1, cutoff=0.75)
         return close[0] if close else ""
 
-    def value(self, window: Window, duration_s: float, known: Known) -> float:
+    def value(self, window: Window, known: Known) -> float:
         """What it is, in seconds, per second, or as it is.
 
         Args:
             window: What is looked at.
-            duration_s: What a rate is taken over.
             known: The metrics that are declared.
 
         Raises:
             NoValue: There is no sample of it.
         """
         if self.throttle:
-            return self._of_throttle(window, duration_s)
+            return self._of_throttle(window)
         if None in self.units:
-            return self._built_in(window, duration_s)
+            return self._built_in(window)
         kind = known.get(self.name) or _kind_in(self.name, window)
         if kind is None:
             close = self.resembles(known)
@@ -200,19 +182,26 @@ class Measure:
         if kind not in self.units:
             raise NoValue(self.misfit({**known, self.name: kind}))
         if kind is Kind.TIMER:
-            return self._of_timer(window, duration_s)
+            return self._of_timer(window)
         if kind is Kind.GAUGE:
             return self._of_gauge(window)
-        if not window.points:
-            raise NoValue("there is no sample")
-        return _counted(window.counters.get(self.name, 0), self.statistic, duration_s)
+        return self._counted(window, lambda tally: tally.counters.get(self.name, 0))
 
-    def _of_timer(self, window: Window, duration_s: float) -> float:
-        timer = window.timers.get(self.name)
-        count = timer.count if timer is not None else 0
-        if self.statistic in ("count", "rate") and window.points:
-            return _counted(count, self.statistic, duration_s)
-        if timer is None or not count:
+    def _counted(self, window: Window, count: Callable[[Tally], int]) -> float:
+        """What was counted, or how often in a second."""
+        if not window.all.points:
+            raise NoValue("there is no sample")
+        if not self.statistic.endswith("rate"):
+            return count(window.all)
+        if window.running.span_s <= 0:
+            raise NoValue("there is no sample")
+        return count(window.running) / window.running.span_s
+
+    def _of_timer(self, window: Window) -> float:
+        timer = window.all.timers.get(self.name, Histogram())
+        if self.statistic in ("count", "rate") and window.all.points:
+            return self._counted(window, lambda tally: _recorded(tally, self.name))
+        if not timer.count:
             raise NoValue("there is no sample")
         match self.statistic:
             case "mean":
@@ -224,36 +213,41 @@ class Measure:
         return timer.quantiles_s(_fraction(self.statistic))[0]
 
     def _of_gauge(self, window: Window) -> float:
-        found = {"min": window.lowest, "max": window.highest}.get(self.statistic)
+        tally = window.running
+        found = {"min": tally.lowest, "max": tally.highest}.get(self.statistic)
         if found is None:
-            found = dict(window.last.gauges) if window.last is not None else {}
+            found = dict(tally.last.gauges) if tally.last is not None else {}
         value = found.get(self.name)
         if value is None or not isfinite(value):
             raise NoValue("there is no sample")
         return value
 
-    def _of_throttle(self, window: Window, duration_s: float) -> float:
-        if self.name not in window.throttles:
+    def _of_throttle(self, window: Window) -> float:
+        if self.name not in window.all.throttles:
             raise NoValue(f"there was no throttle {self.name}")
-        what, _, statistic = self.statistic.partition(".")
+        what = self.statistic.removesuffix(".rate")
         if what == "waiting":
-            last = window.last.throttles.get(self.name) if window.last is not None else None
-            return last.waiting if last is not None else 0
-        return _counted(window.throttles[self.name][what], statistic, duration_s)
+            last = window.running.last
+            found = last.throttles.get(self.name) if last is not None else None
+            return found.waiting if found is not None else 0
+        return self._counted(window, lambda tally: tally.throttles.get(self.name, {}).get(what, 0))
 
-    def _built_in(self, window: Window, duration_s: float) -> float:
-        first, last = window.first, window.last
+    def _built_in(self, window: Window) -> float:
+        if self.name == "crashes":
+            return self._counted(window, lambda tally: sum(tally.crashes.values()))
+        tally = window.running if self.statistic in _OF_RUNNING else window.all
+        first, last = tally.first, tally.last
         if first is None or last is None:
             raise NoValue("there is no sample")
-        if self.name == "crashes":
-            return _counted(sum(window.crashes.values()), self.statistic, duration_s)
         if self.name == "users":
             return last.users.get(self.statistic, 0)
         # Users are totals at a point's end; none had started before the first one began.
         begun = first.begin_s <= 0
         span_s = last.t_s - (max(0.0, first.begin_s) if begun else first.t_s)
+        if span_s <= 0:
+            raise NoValue("there is no sample")
         before = 0 if begun else first.users.get("started", 0)
-        return _counted(last.users.get("started", 0) - before, "rate", span_s)
+        return (last.users.get("started", 0) - before) / span_s
 
 
 def parse(text: str) -> Measure:
@@ -299,12 +293,8 @@ def _parse_throttle(text: str) -> Measure:
     return Measure(text, name, statistic, {None: Unit.RATE if rate else Unit.COUNT}, throttle=True)
 
 
-def _counted(count: int, statistic: str, duration_s: float) -> float:
-    if statistic != "rate":
-        return count
-    if duration_s <= 0:
-        raise NoValue("there is no sample")
-    return count / duration_s
+def _recorded(tally: Tally, timer: str) -> int:
+    return tally.timers[timer].count if timer in tally.timers else 0
 
 
 def _fraction(percentile: str) -> float:
@@ -312,8 +302,12 @@ def _fraction(percentile: str) -> float:
 
 
 def _kind_in(name: str, window: Window) -> Kind | None:
-    gauges: Iterable[str] = window.last.gauges if window.last is not None else ()
-    places = ((Kind.COUNTER, window.counters), (Kind.TIMER, window.timers), (Kind.GAUGE, gauges))
+    tally = window.all
+    places: tuple[tuple[Kind, Iterable[str]], ...] = (
+        (Kind.COUNTER, tally.counters),
+        (Kind.TIMER, tally.timers),
+        (Kind.GAUGE, tally.highest),
+    )
     return next((kind for kind, names in places if name in names), None)
 
 

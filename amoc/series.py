@@ -241,7 +241,10 @@ class Tally:
         points: How many.
         counters: As in `Point`, and so are `timers` and `crashes`.
         throttles: Requests, executions and missed slots, by throttle.
-        last: The latest point, for what is not summed; None before the first.
+        lowest: The least that each gauge was at the end of a point.
+        highest: The greatest.
+        first: The first point; None before it.
+        last: The latest point, for what is not summed.
     """
 
     span_s: float = 0.0
@@ -250,6 +253,8 @@ class Tally:
     timers: dict[str, Histogram] = field(default_factory=dict)
     crashes: dict[str, int] = field(default_factory=dict)
     throttles: dict[str, dict[str, int]] = field(default_factory=dict)
+    lowest: dict[str, float] = field(default_factory=dict)
+    highest: dict[str, float] = field(default_factory=dict)
     first: Point | None = None
     last: Point | None = None
 
@@ -273,6 +278,10 @@ class Tally:
             counts = self.throttles.setdefault(name, dict.fromkeys(THROTTLE_COUNTS, 0))
             for count in THROTTLE_COUNTS:
                 counts[count] += getattr(throttle, count)
+        for name, value in point.gauges.items():
+            if isfinite(value):
+                self.lowest[name] = min(value, self.lowest.get(name, value))
+                self.highest[name] = max(value, self.highest.get(name, value))
         self.first = self.first or point
         self.last = point
 
@@ -285,12 +294,21 @@ class Window:
         warmup_s: How long the run is left out for at its beginning; the second in which the warm-up
             ends is left out, too.
         all: All of it, also while users leave; for what must not happen at all.
-        running: Without the seconds in which the run was paused or ending; for rates.
+        running: Without the seconds in which the run was paused or ending; for rates, and for what
+            goes up and down.
     """
 
     warmup_s: float = 0.0
     all: Tally = field(default_factory=Tally)
     running: Tally = field(default_factory=Tally)
+
+    @classmethod
+    def of(cls, points: Iterable[Point], warmup_s: float = 0.0) -> Window:
+        """The window of a run with these points, which are in order."""
+        window = cls(warmup_s)
+        for point in points:
+            window.add(point)
+        return window
 
     def add(self, point: Point) -> bool:
         """Add the next point of the run, if it is in the window; whether it is."""

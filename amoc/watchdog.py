@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from amoc.expectations import Expectation, Outlook
-from amoc.measures import Known, Window
+from amoc.measures import Known
+from amoc.series import Window
 
 __all__ = ["GRACE_S", "Watchdog"]
 
@@ -27,27 +28,22 @@ class Watchdog:
         self._grace_s = grace_s
         self._unmet_since_s: dict[str, float] = {}
 
-    def look(
-        self, at_s: float, window: Window, duration_s: float, known: Known | None = None
-    ) -> list[str]:
+    def look(self, at_s: float, window: Window, known: Known | None = None) -> list[str]:
         """Why the run should end now, a sentence each; empty while it should not.
 
         Args:
             at_s: The time, on any scale that only grows and stands still in pauses.
             window: What the verdict is about, as far as it has happened.
-            duration_s: As in `Expectation.evaluate`, and so is the next.
-            known: The metrics that are declared.
+            known: The metrics that are declared, as in `Expectation.evaluate`.
         """
         return [
             reason
             for one in self._expectations
-            if (reason := self._lost(one, at_s, window, duration_s, known or {}))
+            if (reason := self._lost(one, at_s, window, known or {}))
         ]
 
-    def _lost(
-        self, one: Expectation, at_s: float, window: Window, duration_s: float, known: Known
-    ) -> str:
-        result = one.evaluate(window, duration_s, known)
+    def _lost(self, one: Expectation, at_s: float, window: Window, known: Known) -> str:
+        result = one.evaluate(window, known)
         if result.passed or result.value is None:
             self._unmet_since_s.pop(one.text, None)
             return ""

@@ -16,9 +16,8 @@ from amoc.board import Kind
 from amoc.errors import ScenarioError, UsageError
 from amoc.expectations import Outlook, gather, known_of, misfits, parse, to_json
 from amoc.histogram import Histogram
-from amoc.measures import Window
 from amoc.scenario import load
-from amoc.series import Point, ThrottlePoint
+from amoc.series import Point, ThrottlePoint, Window
 from tests.unit.runs import points
 
 KNOWN = {
@@ -32,10 +31,10 @@ KNOWN = {
 WINDOW = Window.of(points(60))
 
 
-def check(text, *made, duration_s=None, known=KNOWN):
+def check(text, *made, known=KNOWN):
     """What comes of an expectation on these points, or on a run of 60 s."""
     window = Window.of(made) if made else WINDOW
-    return parse(text).evaluate(window, window.span_s if duration_s is None else duration_s, known)
+    return parse(text).evaluate(window, known)
 
 
 @pytest.mark.parametrize(
@@ -190,7 +189,7 @@ def test_durations_are_those_of_the_merged_histogram():
 
 
 def test_what_is_not_met_says_the_rule_the_value_and_the_source():
-    result = parse("messages_sent.rate > 900/s", "--expect").evaluate(WINDOW, 60.0, KNOWN)
+    result = parse("messages_sent.rate > 900/s", "--expect").evaluate(WINDOW, KNOWN)
     assert not result.passed
     assert result.reason == "messages_sent.rate must be > 900/s, but is 99.7/s (from --expect)"
 
@@ -228,7 +227,7 @@ def test_without_a_sample_it_is_not_met(text, why):
     ],
 )
 def test_an_empty_window_meets_nothing(text):
-    result = parse(text).evaluate(Window(), 0.0, KNOWN)
+    result = parse(text).evaluate(Window(), KNOWN)
     assert (result.passed, result.value) == (False, None)
 
 
@@ -337,7 +336,7 @@ def test_what_is_lost_never_recovers_and_what_is_pending_may(counts, compare, li
     window, lost = Window(), False
     for second, count in enumerate(counts, 1):
         window.add(Point(t_s=second, span_s=1, counters={"messages_sent": count}))
-        result = one.evaluate(window, second, KNOWN)
+        result = one.evaluate(window, KNOWN)
         assert not (lost and result.passed)
         if not result.passed:
             outlook = one.outlook(result.value, KNOWN)

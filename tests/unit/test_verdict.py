@@ -7,8 +7,7 @@ import pytest
 from amoc.board import Kind
 from amoc.errors import ExitCode
 from amoc.expectations import Result, parse
-from amoc.measures import Window
-from amoc.series import Point
+from amoc.series import Point, Window
 from amoc.verdict import judge
 from amoc.watchdog import Watchdog
 
@@ -63,7 +62,7 @@ KNOWN = {"turns": Kind.COUNTER, "turn": Kind.TIMER, "level": Kind.GAUGE}
 
 def look(dog, window, at_s, **fields):
     window.add(Point(t_s=at_s, span_s=1.0, **fields))
-    return dog.look(at_s, window, window.span_s, KNOWN)
+    return dog.look(at_s, window, KNOWN)
 
 
 def test_what_cannot_recover_ends_the_run_at_once():

@@ -1,0 +1,127 @@
+"""What is thought of a run: while it goes on, and at its end.
+
+Each second is looked at for signs that the generator is too slow, and for expectations that cannot
+be met any more. At the end there is a verdict. What decides is pure (`amoc.health`,
+`amoc.expectations`, `amoc.watchdog`, `amoc.verdict`); here it is fed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from amoc import expectations, verdict
+from amoc.board import Kind
+from amoc.engine.run import RunPlan
+from amoc.errors import ExitCode, UsageError
+from amoc.expectations import Expectation, Result
+from amoc.figures import Figures
+from amoc.health import Health
+from amoc.messages import Loaded, Ready
+from amoc.series import Point, Tally, Window
+from amoc.verdict import Verdict
+from amoc.watchdog import Watchdog
+
+
+class Judging:
+    """Judges one run.
+
+    Attributes:
+        lost: Why the run should end now; empty while it should not.
+    """
+
+    def __init__(
+        self, plan: RunPlan, figures: Figures, window: Window, say: Callable[[str, str], None]
+    ) -> None:
+        """Judge the run of `plan`.
+
+        Args:
+            plan: What is run.
+            figures: What is known of it.
+            window: What the verdict is about.
+            say: Takes what the operator should read: a level and a line.
+
+        Raises:
+            UsageError: What the operator expects makes no sense.
+        """
+        self.lost: Sequence[str] = ()
+        self._plan = plan
+        self._figures = figures
+        self._window = window
+        self._say = say
+        self._health = Health(warmup_s=plan.warmup_s)
+        self._declared: dict[str, Kind] = {}
+        self._expected = expectations.gather((expectations.COMMAND_LINE, plan.expectations))
+        self._watchdog = self._watch()
+
+    def _watch(self) -> Watchdog | None:
+        after_s = self._plan.abort_after_s
+        return Watchdog(self._expected, after_s) if after_s is not None else None
+
+    def loaded(self, loaded: Loaded) -> None:
+        """The scenario is there, and may expect something, too."""
+        self._expected = expectations.gather(
+            (expectations.COMMAND_LINE, self._plan.expectations),
+            (f"scenario {loaded.name}", loaded.expectations),
+        )
+        self._watchdog = self._watch()
+
+    def ready(self, ready: Ready) -> None:
+        """init() has returned; what it and the scenario have declared is known.
+
+        Raises:
+            UsageError: Something that is expected does not fit that.
+        """
+        self._declared = expectations.known_of(ready.metrics)
+        wrong, doubtful = expectations.misfits(self._expected, self._declared)
+        if wrong:
+            raise UsageError("\n".join(wrong))
+        for text in doubtful:
+            self._say("warning", text)
+
+    def take(self, point: Point, total: Tally) -> None:  # noqa: ARG002 - as listeners are called
+        """Look at the next second."""
+        for text in self._health.take(point):
+            self._say("warning", text)
+        if self._watchdog is not None and point.state == "running" and not self.lost:
+            self.lost = self._watchdog.look(point.t_s, self._window, self._known())
+
+    def results(self) -> list[tuple[Expectation, Result]]:
+        """What has come of each expectation so far."""
+        known = self._known()
+        return [(one, one.evaluate(self._window, known)) for one in self._expected]
+
+    def _known(self) -> Mapping[str, Kind]:
+        """All metrics that there are by now."""
+        figures = self._figures
+        return {
+            **self._declared,
+            **dict.fromkeys(figures.counters(), Kind.COUNTER),
+            **dict.fromkeys(figures.gauges(), Kind.GAUGE),
+            **dict.fromkeys(figures.timers(), Kind.TIMER),
+        }
+
+    def judge(self, ended: str, code: ExitCode, failure: str) -> Verdict:
+        """The verdict.
+
+        Args:
+            ended: How the run ended: ``ok``, ``stopped``, ``interrupted`` or ``failed``.
+            code: The exit code of what went wrong.
+            failure: What that was.
+        """
+        return verdict.judge(
+            ended,
+            [result for _, result in self.results()],
+            self._health.limited,
+            self._plan.limited_ok,
+            findings=[one.text for one in self._health.findings()],
+            failure=failure,
+            code=code,
+        )
+
+    def summary(self) -> dict[str, Any]:
+        """The parts of the summary that say why."""
+        return {
+            "expectations": [expectations.to_json(*one) for one in self.results()],
+            "health": self._health.to_json(),
+        }
