@@ -1,10 +1,15 @@
-"""amoc's own settings: how users start, how often they repeat, how many workers there are."""
+"""amoc's own settings.
+
+How users start, how often they repeat, how many workers there are, where figures go.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 from math import inf
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator
 
@@ -15,6 +20,8 @@ from amoc.timing import parse_duration
 _MOST_PER_MINUTE = 60 * MOST_RATE
 _LEAST_MS = 1000 / MOST_RATE
 """The same between two starts: user starts go through a throttle, which knows no higher rate."""
+_HOST = re.compile(r"([\w.-]+|[0-9a-fA-F:.]+(%\w+)?)?")
+_PREFIX = re.compile(r"([A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*)?")
 
 
 def _duration_ms(raw: Any) -> Any:
@@ -56,6 +63,43 @@ def _whole(value: float) -> None:
         raise ValueError("must be a whole number from 1, or infinity")
 
 
+def _port(number: int) -> None:
+    if not 1 <= number <= 65_535:
+        raise ValueError("must be from 1 to 65535")
+
+
+def _port_or_0(number: int) -> None:
+    if not 0 <= number <= 65_535:
+        raise ValueError("must be from 1 to 65535, or 0 for none")
+
+
+def _host(text: str) -> None:
+    if not _HOST.fullmatch(text):
+        raise ValueError("must be a name or an address, without a port")
+
+
+def _listen(text: str) -> None:
+    if not text:
+        raise ValueError("must be an address; 0.0.0.0 is all of this host's")
+    _host(text)
+
+
+def _prefix(text: str) -> None:
+    if not _PREFIX.fullmatch(text):
+        raise ValueError("must be letters, digits, '_' and '-', in parts with dots between them")
+
+
+def _web(text: str) -> None:
+    if not text:
+        return
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("must be an address such as http://127.0.0.1:8080")
+    if parts.username is not None or parts.query or parts.fragment:
+        raise ValueError("must be an address without user, query or fragment, for it is shown")
+    _port(parts.port or 80)
+
+
 def _from_1_to_512(number: int) -> None:
     if not 1 <= number <= 512:
         raise ValueError("must be from 1 to 512")
@@ -94,4 +138,21 @@ workers = setting(
     len(os.sched_getaffinity(0)),
     "Worker processes on each node; by default one per CPU core",
     verify=_from_1_to_512,
+)
+graphite_host = setting("", "Where carbon is, if figures are to go to Graphite", verify=_host)
+graphite_port = setting(2003, "The port on which carbon takes lines", verify=_port)
+graphite_prefix = setting("amoc", "What paths in Graphite begin with", verify=_prefix)
+graphite_web = setting(
+    "", "The address of graphite-web, if it is to get events: http://host:port", verify=_web
+)
+statsd_host = setting("", "Where statsd is, if figures are to go there", verify=_host)
+statsd_port = setting(8125, "Its UDP port", verify=_port)
+statsd_prefix = setting("amoc", "What names in statsd begin with", verify=_prefix)
+prometheus_port = setting(
+    0, "The port on which Prometheus finds /metrics (0: none)", verify=_port_or_0
+)
+prometheus_host = setting(
+    "127.0.0.1",
+    "The address for that; beyond loopback, whoever reaches it can read the figures",
+    verify=_listen,
 )

@@ -1,0 +1,110 @@
+"""Prometheus: the run's figures under ``/metrics``, for whoever asks.
+
+Served on the controller's own loop. A scrape is made family by family and lets the loop turn in
+between. Who connects and says or reads nothing is let go after a while, and keeps nobody but the
+next scrapers waiting.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import gevent
+from gevent import socket as gsocket
+from gevent.pool import Pool
+from gevent.pywsgi import WSGIHandler, WSGIServer
+from prometheus_client import CollectorRegistry, make_wsgi_app
+
+from amoc.errors import ResourceError
+from amoc.exporters.base import RunInfo, Warn, place, reason
+from amoc.exporters.families import Families
+from amoc.series import Point, Tally
+
+PATH = "/metrics"
+MOST_CONNECTIONS = 32
+SILENT_S = 60.0
+"""How long a connection may be silent, or not read; Prometheus keeps its own between scrapes."""
+
+
+class Prometheus:
+    """Answers scrapes."""
+
+    name = "prometheus"
+
+    def __init__(self, host: str, port: int, run: RunInfo, warn: Warn) -> None:
+        """Begin to serve.
+
+        Args:
+            host: The address to listen on.
+            port: The port.
+            run: Which run it is.
+            warn: Told if others than this host can read the figures.
+
+        Raises:
+            ResourceError: The address cannot be had.
+        """
+        self._families = Families(run, pause=lambda: gevent.sleep(0))
+        registry = CollectorRegistry()
+        registry.register(self._families)
+        self._server = WSGIServer(
+            (host, port),
+            # Packing costs more time on the loop than the network saves.
+            _only(PATH, make_wsgi_app(registry, disable_compression=True)),
+            log=None,
+            error_log=None,
+            spawn=Pool(MOST_CONNECTIONS),
+            handler_class=_Handler,
+        )
+        try:
+            self._server.start()
+        except OSError as error:
+            raise ResourceError(
+                f"prometheus_port must be free to listen on, but {place(host, port)} is not:"
+                f" {reason(error)}"
+            ) from None
+        if not _is_loopback(host):
+            warn(
+                f"whoever reaches {place(host, port)} can read the run's figures"
+                f" (prometheus_host is {host})"
+            )
+
+    def take(self, point: Point, tally: Tally, /) -> None:
+        """Have the point in the next scrape."""
+        self._families.take(point, tally)
+
+    def annotate(self, text: str, tags: Sequence[str], at: float) -> None:
+        """Nothing: Prometheus has no annotations."""
+
+    def close(self, deadline_s: float) -> None:
+        """Take no more scrapes; those under way have `deadline_s`."""
+        self._server.stop(deadline_s)
+
+
+class _Handler(WSGIHandler):
+    """A connection that does not stay for ever."""
+
+    def __init__(self, connection: Any, *arguments: Any, **named: Any) -> None:
+        connection.settimeout(SILENT_S)
+        connection.setsockopt(gsocket.IPPROTO_TCP, gsocket.TCP_NODELAY, 1)
+        super().__init__(connection, *arguments, **named)
+
+
+def _only(path: str, app: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
+    """`app` for one path; others are not found."""
+
+    def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        if environ["PATH_INFO"] == path:
+            return app(environ, start_response)
+        start_response("404 Not Found", [("Content-Type", "text/plain")])
+        return [f"figures are under {path}\n".encode()]
+
+    return answer
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
