@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from amoc import cli_expect
 from amoc.errors import UsageError
 from amoc.options import MOST_ID, Duration, Profile, UserIds, Whole
 
@@ -35,7 +36,14 @@ RUN_DIRECTORY = click.option(
     "--run-dir",
     "new_directory",
     metavar="DIR",
-    help="Where journal and control socket go.  [default: a new one below amoc-runs]",
+    help="Where report, figures and logs of the run go.  [default: a new one below amoc-runs]",
+)
+LOG_LEVEL = click.option(
+    "--log-level",
+    type=click.Choice(("debug", "info", "warning", "error")),
+    default="info",
+    show_default=True,
+    help="The least that goes into the logs in the run's directory.",
 )
 JSON_FILE = click.option(
     "--json", "json_file", metavar="FILE", help="Write the summary there as JSON."
@@ -90,6 +98,7 @@ _OPTIONS = (
 
 def options(function: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options that say what to run; `plan` takes their values."""
+    function = LOG_LEVEL(cli_expect.options(function))
     for option in reversed(_OPTIONS):
         function = option(function)
     return function
@@ -111,6 +120,8 @@ def plan(
     new_directory: str | None,
     init_timeout: float,
     stop_timeout: float,
+    log_level: str,
+    **judged: Any,
 ) -> Any:
     """What the options say is to be run, as a `RunPlan`.
 
@@ -143,6 +154,8 @@ def plan(
         stages=stages,
         rates=rates(throttles),
         run_directory=new_directory,
+        log_level=log_level,
+        **cli_expect.fields(duration_s=duration, **judged),
     )
 
 

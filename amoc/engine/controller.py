@@ -23,10 +23,10 @@ import zmq
 from amoc import bus, limits, pausing
 from amoc.control.server import ControlServer
 from amoc.engine import process
+from amoc.engine.account import Account
 from amoc.engine.conversation import Conversation, failed
 from amoc.engine.crew import Crew
 from amoc.engine.following import Follower
-from amoc.engine.measuring import Measuring
 from amoc.engine.records import Records
 from amoc.engine.run import Happening, Outcome, RunPlan, Status
 from amoc.engine.state import State, Step, after
@@ -34,6 +34,7 @@ from amoc.errors import AmocError, ExitCode, InitError, PeerError
 from amoc.launch import xmppd
 from amoc.lines import counted
 from amoc.messages import (
+    Blocked,
     Bootstrap,
     CrashSeen,
     Hello,
@@ -99,19 +100,18 @@ class Controller:
         run_id = f"{self._started_at:%Y%m%dT%H%M%S}-{plan.seed % 0x10000:04x}"
         self.status = Status(plan=plan, run_id=run_id)
         self._interrupts = 0
-        self._causes: set[str] = set()
         self._xmpp: xmppd.EmbeddedXmpp | None = None
         self._crew: Crew | None = None
         self._records = Records(plan, run_id, lambda text: on_event("warning", text))
-        self._measuring = Measuring(
+        self._account = Account(
             self.status,
             self._records,
-            0.0,
+            self._say,
             lambda: self._crew.throttles() if self._crew is not None else {},
         )
         self._begun_ns = 0
         self._ended_ns = 0
-        self._verdict = "ok"
+        self._ended = "ok"
 
     def interrupt(self) -> None:
         """Ask the run to end: gracefully the first time, at once the second time."""
@@ -161,7 +161,7 @@ class Controller:
                 self._node = Conversation(parent, self._take, self._check)
                 tasks: list[gevent.Greenlet[..., None]] = [
                     gevent.spawn(self._node.listen),
-                    gevent.spawn(self._node.guarded, self._measuring.beat),
+                    gevent.spawn(self._node.guarded, self._account.beat),
                 ]
                 try:
                     self._go_through_phases(directory)
@@ -171,12 +171,12 @@ class Controller:
                     )
                     self._fail_run(failure)
                 finally:
-                    self._clean_up(failure)
+                    outcome = self._clean_up(failure)
                     gevent.killall(tasks)
         finally:
             context.destroy(linger=bus.LINGER_MS)
             shutil.rmtree(directory, ignore_errors=True)
-        return self._outcome(failure)
+        return outcome
 
     def _go_through_phases(self, directory: str) -> None:
         self._step(Step.LAUNCH)
@@ -214,7 +214,7 @@ class Controller:
                 seed=plan.seed,
                 init_timeout_s=plan.init_timeout_s,
                 stop_timeout_s=plan.stop_timeout_s,
-                log_level="info",
+                log_level=plan.log_level,
             ),
             self._on_line,
         )
@@ -230,6 +230,7 @@ class Controller:
         )
         loaded: Loaded = seen[Loaded]
         self.status.loaded = loaded
+        self._account.loaded(loaded)
         limits.check_fds(plan.most_users, loaded.workers, loaded.fds_per_user, loaded.fd_limit)
         return loaded
 
@@ -255,7 +256,9 @@ class Controller:
 
     def _init(self, overrides: Mapping[str, Any]) -> None:
         assert self._crew is not None
-        self._node.send(Init(overrides, "the embedded XMPP server", ""))
+        assert self._records.directory is not None
+        logs = str(self._records.directory.logs.resolve())
+        self._node.send(Init(overrides, "the embedded XMPP server", logs))
         seen = self._node.seen
         self._node.until(
             lambda: Ready in seen,
@@ -265,6 +268,7 @@ class Controller:
             "(--init-timeout)",
             ExitCode.INIT_TIMEOUT,
         )
+        self._account.ready(seen[Ready])
         for operation, *arguments in seen[Ready].calls:
             try:
                 self._crew.desk.do(None, operation, *arguments)
@@ -278,10 +282,13 @@ class Controller:
         timeline = sorted(plan.timeline, key=lambda one: one[0])
         self._begun_ns = now_ns()
         self._records.users_may_start(self._begun_ns)
-        self._measuring.begin(self._begun_ns)
+        self._account.begin(self._begun_ns)
         crew.begin()
         while not (self._interrupts or operations.stop_asked):
             self._node.check()
+            if lost := self._account.lost:
+                self._say("error", f"aborted (--abort-on-fail): {'; '.join(lost)}")
+                return
             now = now_ns()
             while timeline and (now - self._begun_ns) / S_NS >= timeline[0][0]:
                 _, name, arguments = timeline.pop(0)
@@ -296,7 +303,7 @@ class Controller:
                     return
             busy = follower is not None or bool(timeline) or crew.starts.waiting()
             self._node.changed.wait(DEAL_S if busy else IDLE_S)
-        self._verdict = "stopped"
+        self._ended = "stopped"
 
     def _operate_again(self, name: str, arguments: Mapping[str, Any]) -> None:
         """A command of a run that is run again."""
@@ -335,20 +342,22 @@ class Controller:
         if stopped.stuck or stopped.lost:
             raise failed(ExitCode.STUCK, _who_stayed(stopped))
 
-    def _clean_up(self, failure: AmocError | None) -> None:
-        """Leave nothing running, whatever happened."""
+    def _clean_up(self, failure: AmocError | None) -> Outcome:
+        """Leave nothing running, whatever happened; what has come of the run."""
         self._ended_ns = now_ns()
         if self._crew is not None:
             self._crew.end()
         self._node.end(at_once=failure is not None)
-        self._measuring.end()
+        self._account.close()
         if self._xmpp is not None:
             self._xmpp.end()
-        code = failure.exit_code if failure is not None else ExitCode.OK
+        outcome = self._outcome(failure)
+        verdict = outcome.summary["run"]["verdict"] if outcome.summary is not None else self._ended
         self._records.write(
-            "end", verdict=self._verdict, exit_code=int(code), message=str(failure or "")
+            "end", verdict=verdict, exit_code=int(outcome.exit_code), message=outcome.message
         )
-        self._records.end(keep=bool(self._begun_ns))
+        self._records.end(outcome.summary)
+        return outcome
 
     # Hearing
 
@@ -358,28 +367,17 @@ class Controller:
                 assert self._crew is not None  # there are no workers before it is there
                 self._crew.hear(node, record)
             case Sample():
-                if self._begun_ns:
-                    self.status.elapsed_s = (now_ns() - self._begun_ns) / S_NS
-                    self.status.paused_s = pausing.frozen_ns() / S_NS
-                self._measuring.take(node, record)
+                self._account.take(node, record)
                 self._node.send(Sampled(record.sequence))
             case CrashSeen():
-                self._tell_crash(record)
+                self._account.troubles.crashed(record)
+            case Blocked():
+                self._account.troubles.blocked(record)
             case Note(level, text):
                 self._say(level, text)
             case Output(lines):
                 for line in lines:
                     self._on_line(line)
-
-    def _tell_crash(self, crash: CrashSeen) -> None:
-        if crash.cause not in self._causes:
-            self._causes.add(crash.cause)
-            who = f"user {crash.user_id}" if crash.user_id else "what a user had begun"
-            # The cause has # for numbers; whoever looks here first wants to know them.
-            place = crash.cause[crash.cause.rfind(" (") :] if crash.cause.endswith(")") else ""
-            text = (crash.traceback.strip().splitlines() or [crash.cause])[-1]
-            self._say("error", f"{who} crashed, the first with this cause: {text}{place}")
-            self._say("trace", crash.traceback)
 
     def _check(self) -> None:
         """Raise what ends the run before its time, as far as it is not the node's doing."""
@@ -400,31 +398,24 @@ class Controller:
         self._records.write("state", state=self.status.state.value)
 
     def _fail_run(self, error: AmocError) -> None:
-        self._verdict = "interrupted" if isinstance(error, Interrupted) else "failed"
+        self._ended = "interrupted" if isinstance(error, Interrupted) else "failed"
         self._step(Step.FAIL)
 
     # The end
 
     def _outcome(self, failure: AmocError | None) -> Outcome:
-        code = failure.exit_code if failure is not None else ExitCode.OK
-        message = str(failure) if failure is not None else ""
-        if not self._begun_ns:
-            return Outcome(code, message, None)
-        duration_s = (self._ended_ns - self._begun_ns) / S_NS
+        directory = self._records.directory
         run = {
             "id": self.status.run_id,
             "scenario": self._plan.scenario,
             "comment": self._plan.comment,
             "seed": self._plan.seed,
             "started_at": self._started_at.isoformat(timespec="milliseconds"),
-            "duration_s": round(duration_s, 3),
+            "duration_s": round((self._ended_ns - self._begun_ns) / S_NS, 3),
             "paused_s": round(pausing.frozen_ns() / S_NS, 3),
-            "directory": str(self._records.directory.path) if self._records.directory else "",
-            "verdict": self._verdict,
-            "exit_code": int(code),
+            "directory": str(directory.path) if directory is not None else "",
         }
-        throttles = self._crew.throttles() if self._crew is not None else {}
-        return Outcome(code, message, self.status.figures.summary(run, throttles))
+        return self._account.outcome(run, self._ended, failure)
 
 
 def _who_stayed(stopped: Stopped) -> str:

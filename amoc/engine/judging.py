@@ -12,10 +12,9 @@ from typing import Any
 
 from amoc import expectations, verdict
 from amoc.board import Kind
-from amoc.engine.run import RunPlan
+from amoc.engine.run import RunPlan, Status
 from amoc.errors import ExitCode, UsageError
 from amoc.expectations import Expectation, Result
-from amoc.figures import Figures
 from amoc.health import Health
 from amoc.messages import Loaded, Ready
 from amoc.series import Point, Tally, Window
@@ -31,13 +30,13 @@ class Judging:
     """
 
     def __init__(
-        self, plan: RunPlan, figures: Figures, window: Window, say: Callable[[str, str], None]
+        self, plan: RunPlan, status: Status, window: Window, say: Callable[[str, str], None]
     ) -> None:
         """Judge the run of `plan`.
 
         Args:
             plan: What is run.
-            figures: What is known of it.
+            status: How it is; gets the results of expectations, second by second.
             window: What the verdict is about.
             say: Takes what the operator should read: a level and a line.
 
@@ -46,7 +45,7 @@ class Judging:
         """
         self.lost: Sequence[str] = ()
         self._plan = plan
-        self._figures = figures
+        self._status = status
         self._window = window
         self._say = say
         self._health = Health(warmup_s=plan.warmup_s)
@@ -83,6 +82,7 @@ class Judging:
         """Look at the next second."""
         for text in self._health.take(point):
             self._say("warning", text)
+        self._status.expectations = [(one.text, result) for one, result in self.results()]
         if self._watchdog is not None and point.state == "running" and not self.lost:
             self.lost = self._watchdog.look(point.t_s, self._window, self._known())
 
@@ -93,7 +93,7 @@ class Judging:
 
     def _known(self) -> Mapping[str, Kind]:
         """All metrics that there are by now."""
-        figures = self._figures
+        figures = self._status.figures
         return {
             **self._declared,
             **dict.fromkeys(figures.counters(), Kind.COUNTER),

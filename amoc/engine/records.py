@@ -6,17 +6,28 @@ user could start. Before and after that nothing is written.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Mapping
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
-from amoc import replay
+from amoc import junit, record, replay, whole
 from amoc.engine.run import RunPlan
+from amoc.errors import AmocError
 from amoc.journal import Journal
 from amoc.jsonlines import LineFile
 from amoc.messages import Loaded
 from amoc.rundir import RunDirectory
 from amoc.series import Point
+
+log = logging.getLogger(__name__)
+
+
+def _report(directory: RunDirectory, path: Path) -> None:
+    from amoc.report import page  # its template engine is not needed while users run
+
+    page.write(record.load(directory), path)
 
 
 class Records:
@@ -62,11 +73,31 @@ class Records:
         if self._series is not None:
             self._series.append(point.to_json())
 
-    def end(self, keep: bool) -> None:
-        """Nothing more is written; there was no run if they are not to be kept."""
-        if self._journal is not None:
-            self._journal.close()
-        if self._series is not None:
-            self._series.close()
-        if self.directory is not None and not keep:
-            self.directory.discard()
+    def end(self, summary: Mapping[str, Any] | None) -> None:
+        """Close what is open, and leave the summary and what is made of it.
+
+        Args:
+            summary: Of the run; None when there was none, and then nothing is left.
+        """
+        for file in (self._journal, self._series):
+            if file is not None:
+                file.close()
+        directory = self.directory
+        if directory is None:
+            return
+        if summary is None:
+            directory.discard()
+            return
+        self._leave(directory.summary, lambda path: whole.write_json(path, summary))
+        self._leave(directory.junit, lambda path: junit.write(summary, path))
+        self._leave(directory.report, lambda path: _report(directory, path))
+
+    def _leave(self, path: Path, write: Callable[[Path], None]) -> None:
+        """Have a file written; if that fails, the run is over all the same."""
+        try:
+            write(path)
+        except (AmocError, OSError) as error:
+            self._on_trouble(f"{path} cannot be written: {error}")
+        except Exception as error:
+            self._on_trouble(f"{path} cannot be written, which is a defect of amoc: {error!r}")
+            log.exception("%s", path)

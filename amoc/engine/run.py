@@ -10,6 +10,7 @@ from typing import Any
 
 from amoc.engine.state import State
 from amoc.errors import ExitCode
+from amoc.expectations import Result
 from amoc.figures import Figures
 from amoc.messages import Loaded
 from amoc.series import Point, Tally
@@ -38,7 +39,7 @@ class RunPlan:
         warmup_s: How much of the beginning is left out of the verdict.
         expectations: What the operator wants of the figures, see `amoc.expectations`; the scenario
             may want more.
-        abort_after_s: When an expectation has failed for so long the run is ended; None means never.
+        abort_after_s: When an expectation has failed for so long the run ends; None means never.
         limited_ok: Whether a run whose generator was too slow may exit with 0.
         log_level: The least that goes into the logs.
     """
@@ -104,6 +105,7 @@ class Status:
         added: Users that were to run so far, without those that were taken back before they did.
         points: The last seconds, the newest last.
         total: The sum of all seconds.
+        expectations: What has come of each so far: its text, and the result.
     """
 
     state: State = State.IDLE
@@ -116,6 +118,7 @@ class Status:
     figures: Figures = field(default_factory=Figures)
     points: deque[Point] = field(default_factory=lambda: deque(maxlen=POINTS_KEPT))
     total: Tally = field(default_factory=Tally)
+    expectations: Sequence[tuple[str, Result]] = ()
     events: deque[Happening] = field(default_factory=lambda: deque(maxlen=EVENTS_KEPT))
 
     @property

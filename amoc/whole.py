@@ -1,0 +1,33 @@
+"""Writes files that are there as a whole or not at all, for their owner only."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` to `path`; what was there stays until all of it is written.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        unfinished.touch(0o600)
+        unfinished.write_text(text, encoding="utf-8")
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write `value` to `path` as JSON, for programs and people.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
