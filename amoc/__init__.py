@@ -1,6 +1,6 @@
 """amoc runs a scenario for very many simulated users at once. This is what a scenario imports."""
 
-from amoc import coordinator, metrics, throttle, user
+from amoc import coordinator, events, metrics, throttle, user
 from amoc import settings as config
 from amoc._version import VERSION
 from amoc.errors import AmocError, Error
@@ -16,6 +16,7 @@ __all__ = [
     # what a user calls
     "config",
     "coordinator",
+    "events",
     "metrics",
     "receive",
     "send",

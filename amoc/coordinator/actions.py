@@ -31,6 +31,7 @@ from amoc.coordinator.waiting_room import WaitingRoom
 from amoc.coordinator.way_out import WayOut
 from amoc.dispensable import Count
 from amoc.errors import ScenarioError
+from amoc.events import COORDINATOR_ADD, COORDINATOR_EXECUTE
 from amoc.latch import Latch
 from amoc.messages import (
     BarrierRefusal,
@@ -196,6 +197,8 @@ class Actions:
         adding.data.append(packed)
         adding.size += len(packed)
         adding.count.inc()
+        if COORDINATOR_ADD.heard:
+            COORDINATOR_ADD(user_id, coordinator=name)
         if len(ids) < GATHERED and adding.size < GATHERED_BYTES:
             return False
         self._put_adds(adding)
@@ -318,6 +321,8 @@ class Actions:
         self._count(name, part)
         if items is None:
             raise ScenarioError(f"this worker has no plan of coordinator {name}")
+        if COORDINATOR_EXECUTE.heard:
+            COORDINATOR_EXECUTE(coordinator=name, item=part.item, kind=part.kind, size=part.size)
         event, users = Event(part.kind, part.size), _users(name, part)
         for function, form in items[part.item].actions:
             for arguments_ in arguments(form, event, users):

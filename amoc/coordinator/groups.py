@@ -17,6 +17,7 @@ Time stands still between `freeze` and `thaw`: timeouts are not due while the ru
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
@@ -26,6 +27,12 @@ from amoc.coordinator.started import Entry, Started
 from amoc.coordinator.tasks import MOST_TRIES, Task, Tasks
 from amoc.engine.origin import Origin
 from amoc.errors import PeerError, ScenarioError
+from amoc.events import (
+    COORDINATOR_RESET,
+    COORDINATOR_START,
+    COORDINATOR_STOP,
+    COORDINATOR_TIMEOUT,
+)
 from amoc.lines import counted
 from amoc.messages import (
     BarrierArrivals,
@@ -54,6 +61,8 @@ MOST_SAID = 1_000
 """Coordinators that were stopped and may still be spoken of at the end of the run."""
 
 Post = Callable[[Origin, str, Record], None]
+
+_log = logging.getLogger(__name__)
 
 
 class Groups:
@@ -134,6 +143,10 @@ class Groups:
         self._coordinators[name] = new
         for worker in self._tasks:
             self._announce(worker, new)
+        _log.info("coordinator %s is started", name)
+        if COORDINATOR_START.heard:
+            sizes = [(shape.least, shape.most) for shape in known_shapes]
+            COORDINATOR_START(coordinator=name, sizes=sizes, timeout_s=timeout_s, scope=scope)
         return new.generation
 
     def _find(self, _origin: Origin | None, name: str) -> tuple[int, Any]:
@@ -143,6 +156,8 @@ class Groups:
     def _reset(self, _origin: Origin | None, name: str) -> None:
         self._end_batches(self._known(name), RESET)
         self._send()
+        if COORDINATOR_RESET.heard:
+            COORDINATOR_RESET(coordinator=name)
 
     def _stop(self, _origin: Origin | None, name: str) -> None:
         one = self._known(name)
@@ -155,6 +170,9 @@ class Groups:
         self._send()
         if not one.acting:
             self._forget(one)
+        _log.info("coordinator %s is stopped", name)
+        if COORDINATOR_STOP.heard:
+            COORDINATOR_STOP(coordinator=name)
 
     def _state(self, _origin: Origin | None, name: str) -> CoordinatorState:
         return self._known(name).state()
@@ -326,6 +344,8 @@ class Groups:
                 if groups:
                     one.timeouts += 1
                     self._dispatch(one, groups, self._now())
+                    if COORDINATOR_TIMEOUT.heard:
+                        COORDINATOR_TIMEOUT(coordinator=one.name, groups=len(groups))
         self._send()
 
     def run(self) -> NoReturn:

@@ -69,8 +69,8 @@ class Causes:
         self._directory = directory
         self._cells: dict[str, memoryview[Any]] = {}
 
-    def count(self, error: BaseException) -> str | None:
-        """Count `error`; its cause when this worker sees it for the first time, else None."""
+    def count(self, error: BaseException) -> tuple[str, bool]:
+        """Count `error`; its cause, and whether this worker sees it for the first time."""
         cause = cause_of(error, self._directory)
         if cause not in self._cells and len(self._cells) >= MOST_CAUSES:
             cause = OTHER
@@ -79,7 +79,7 @@ class Causes:
         if cells is None:
             cells = self._cells[cause] = self._area.declare(Kind.CRASH, cause)
         cells[0] += 1
-        return cause if new else None
+        return cause, new
 
 
 class Mishaps:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from amoc.engine.causes import Causes, trace_of
 from amoc.engine.removal import Removal
 from amoc.engine.start_rate import USER_RATE
 from amoc.errors import AmocError
+from amoc.events import USER_ADDED, USER_REMOVED
 from amoc.messages import CrashSeen, Record, Started, StartUsers, UsersGone
 from amoc.throttle import gate as gates
 from amoc.timing import S_NS, now_ns
@@ -33,7 +35,15 @@ FINALLY_S = 2.0
 """How long a killed user may take for its `finally` blocks before it counts as stuck."""
 MOST_NAMED = 100
 """Stuck users named in a report."""
+_HOW_GONE = {
+    UserState.NONE: "not begun",
+    UserState.FINISHED: "finished",
+    UserState.CRASHED: "crashed",
+    UserState.REMOVED: "removed",
+}
 _TO_COME = (UserState.NONE, UserState.STARTING, UserState.RESTARTING)
+
+_log = logging.getLogger(__name__)
 
 
 class Door(Protocol):
@@ -194,6 +204,8 @@ class Crowd:
             row[Cell.USERS_PEAK] = alive
         if again:
             row[Cell.RESTARTED] += 1
+        if USER_ADDED.heard:
+            USER_ADDED(user_id, again=again)
         get_hub().loop.run_callback(user.switch)
 
     def _tell_started(self) -> None:
@@ -234,8 +246,10 @@ class Crowd:
 
     def count_crash(self, error: BaseException, user_id: int = 0) -> None:
         """Count what was raised, by a user or on its behalf (0), and report it the first time."""
-        cause = self._causes.count(error)
-        if cause is not None:
+        cause, is_new = self._causes.count(error)
+        whose = {"cause": cause, "user": user_id or None}
+        _log.error("a user crashed: %s", cause, exc_info=error, extra=whose)
+        if is_new:
             self._report(CrashSeen(self._slot, cause, trace_of(error), user_id))
 
     def iteration_ended(self, user: User) -> None:
@@ -245,6 +259,9 @@ class Crowd:
 
     def left(self, user: User) -> None:
         """Forget a user that is gone for good."""
+        if USER_REMOVED.heard:
+            how = _HOW_GONE.get(self.states[user.id], "removed")
+            USER_REMOVED(user.id, how=how, iterations=user.iteration)
         self._users.pop(user.id, None)
         self._row[Cell.USERS] = len(self._users)
         for removal in self._removals:

@@ -16,6 +16,7 @@ import gevent
 from amoc import changes, messages, pausing, secrecy
 from amoc.engine.crowd import Crowd
 from amoc.errors import AmocError, SettingError
+from amoc.events import SETTINGS_CHANGED
 from amoc.lines import counted
 from amoc.messages import Done, Order
 from amoc.outbox import Outbox
@@ -86,6 +87,8 @@ class Obedience:
         self._crowd.refresh()
         if applied.problem:
             raise SettingError(applied.problem)
+        if SETTINGS_CHANGED.heard:
+            SETTINGS_CHANGED(changed=_without_secrets(applied.changed))
         texts = [
             f"{name} is {secrecy.shown(name, new)} now, was {secrecy.shown(name, old)}"
             for name, (old, new) in applied.changed.items()
@@ -96,3 +99,13 @@ class Obedience:
         changes.revert(values, initial)
         self._crowd.refresh()
         return {"text": "reverted"}
+
+
+def _without_secrets(changed: Mapping[str, tuple[Any, Any]]) -> dict[str, tuple[Any, Any]]:
+    """What settings have changed from and to, as it may be shown."""
+    return {
+        name: (secrecy.HIDDEN, secrecy.HIDDEN)
+        if secrecy.is_secret(name)
+        else (secrecy.hide(old), secrecy.hide(new))
+        for name, (old, new) in changed.items()
+    }

@@ -10,6 +10,7 @@ one message.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from heapq import heapify, heappop, heappush
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 from amoc import messages
 from amoc.engine.origin import Origin
 from amoc.errors import PeerError, ScenarioError
+from amoc.events import THROTTLE_INIT, THROTTLE_RATE, THROTTLE_STOP
 from amoc.lines import counted
 from amoc.messages import Record, Want
 from amoc.throttle import shapes
@@ -37,6 +39,8 @@ MOST_NAMED = 20
 _LONGEST_SLEEP_S = 1.0
 _LEAST_NS = MS_NS
 """Between two deals of one throttle that nobody asked for."""
+
+_log = logging.getLogger(__name__)
 
 
 class Pacer:
@@ -186,6 +190,10 @@ class Pacer:
         self._throttles[name] = throttle
         self._shapes[name] = (shape, interval_s)
         self._tell(throttle.news())
+        rate = throttle.value_at(now_ns)
+        _log.info("throttle %s is started with %g per %g s", name, rate, interval_s)
+        if THROTTLE_INIT.heard:
+            THROTTLE_INIT(throttle=name, rate=rate, interval_s=interval_s)
         if self._frozen:
             self._change(name, Throttle.freeze)
 
@@ -202,6 +210,9 @@ class Pacer:
         if len(self._last_epochs) > 2 * MOST_THROTTLES:
             self._last_epochs.pop(next(iter(self._last_epochs)))
         self._tell(throttle.gone())
+        _log.info("throttle %s is stopped", name)
+        if THROTTLE_STOP.heard:
+            THROTTLE_STOP(throttle=name)
 
     @property
     def unused_rates(self) -> list[str]:
@@ -253,6 +264,18 @@ class Pacer:
         if act(throttle, now_ns):
             self._tell(throttle.news())
             self._reschedule(throttle, now_ns)
+            if THROTTLE_RATE.heard:
+                self._tell_rate(throttle, now_ns)
+
+    def _tell_rate(self, throttle: Throttle[Origin], now_ns: int) -> None:
+        state = throttle.state(now_ns)
+        THROTTLE_RATE(
+            throttle=throttle.name,
+            rate=throttle.value_at(now_ns + LEAD_NS),  # when the change is in force
+            interval_s=throttle.interval_s,
+            mode=state.mode,
+            plan=state.plan,
+        )
 
     def _find(self, name: str) -> Throttle[Origin]:
         throttle = self._throttles.get(name)

@@ -24,6 +24,7 @@ from gevent import get_hub
 
 from amoc import metrics, pausing
 from amoc.errors import AmocError, ScenarioError
+from amoc.events import THROTTLE_EXECUTE, THROTTLE_REQUEST
 from amoc.messages import Permits, ThrottleMode, Tokens, Want
 from amoc.throttle.ledger import VOID_NS, Block
 from amoc.throttle.meters import meters_of
@@ -132,17 +133,19 @@ class Turnstile:
             The token if there is nothing to wait for, and then `waiter` is not called; else None.
         """
         self._requests.inc()
+        if THROTTLE_REQUEST.heard:
+            THROTTLE_REQUEST(_user_of(waiter), throttle=self.name, waiting=self.waiting)
         if self._mode is Mode.OPEN or self._changes:
             at_ns = now_ns()
             if self.is_open(at_ns) and not self.waiting and not pausing.paused():
-                self._executions.inc()
+                self._count_executed(waiter)
                 return at_ns
         if self.permits and not self.waiting:
             self._come_soon = now_ns() - self._given_back_ns < IDLE_PERMIT_NS
         if self._kept:
             if not self._changes and not pausing.paused():
                 _, self.handed = self._kept.pop()
-                self._executions.inc()
+                self._count_executed(waiter)
                 return now_ns()
             self._idle.extend(permit for _, permit in self._kept)
             self._kept.clear()
@@ -351,6 +354,7 @@ class Turnstile:
         # The hot path: everything that happens for each token is here.
         hand, lateness, record = self._hand, self._lateness, self.record
         queue, gone = self._queue, self._gone
+        heard = bool(THROTTLE_EXECUTE.heard)
         passed = void = missed = 0
         while hand and at_ns < until_ns:
             entry = hand[0]
@@ -384,6 +388,8 @@ class Turnstile:
             lateness.record_ns(at_ns - due_ns)
             if record is not None:
                 record(self.name, block.epoch, block.first + index * block.stride, due_ns, at_ns)
+            if heard:
+                self._tell_executed(waiter, at_ns - due_ns)
             self._call(waiter, due_ns)
             at_ns = now_ns()
         self._passed += passed
@@ -405,7 +411,7 @@ class Turnstile:
                 self._return_idle()
                 return
             self.handed = self._idle.popleft()
-            self._executions.inc()
+            self._count_executed(waiter)
             self._call(waiter, now_ns())
 
     def _return_idle(self) -> None:
@@ -420,15 +426,30 @@ class Turnstile:
 
     def _let_all_through(self, until_ns: int) -> None:
         while (at_ns := now_ns()) < until_ns and (waiter := self._first()) is not None:
-            self._executions.inc()
+            self._count_executed(waiter)
             self._call(waiter, at_ns)
 
     def _turn_away(self, until_ns: int) -> None:
         while now_ns() < until_ns and (waiter := self._first()) is not None:
             self._call(waiter, ScenarioError(f"throttle {self.name} was stopped"))
 
+    def _count_executed(self, waiter: Waiter) -> None:
+        """Count who passes without a slot."""
+        self._executions.inc()
+        if THROTTLE_EXECUTE.heard:
+            self._tell_executed(waiter, 0)
+
+    def _tell_executed(self, waiter: Waiter, late_ns: int) -> None:
+        THROTTLE_EXECUTE(_user_of(waiter), throttle=self.name, late_ns=late_ns)
+
     def _call(self, waiter: Waiter, token: int | AmocError) -> None:
         try:
             waiter(token)
         except Exception:
             get_hub().handle_error(waiter, *sys.exc_info())
+
+
+def _user_of(waiter: Waiter) -> int | None:
+    """The number of the user that waits, if it is one."""
+    user_id = getattr(getattr(waiter, "__self__", None), "id", None)
+    return user_id if isinstance(user_id, int) else None

@@ -105,7 +105,7 @@ def test_a_cause_of_any_length_still_names_the_line():
 def test_a_text_that_is_not_unicode_is_counted_all_the_same():
     # What surrogateescape makes of bytes that are not UTF-8, in a file's name say.
     area = new_area()
-    assert Causes(area, DIRECTORY).count(crash(lambda: ValueError("\udcff\udcfe"))) is not None
+    assert Causes(area, DIRECTORY).count(crash(lambda: ValueError("\udcff\udcfe")))[1]
     assert list(counted(area).values()) == [1]
 
 
@@ -126,7 +126,8 @@ def test_each_cause_is_new_once_and_counted_each_time():
     causes = Causes(area, DIRECTORY)
     errors = [crash(lambda: ValueError("a")), crash(lambda: ValueError("b"))]
     news = [causes.count(errors[n % 2]) for n in range(10)]
-    assert [one is not None for one in news] == [True, True] + [False] * 8
+    assert [is_new for _, is_new in news] == [True, True] + [False] * 8
+    assert len({cause for cause, _ in news}) == 2
     assert list(counted(area).values()) == [5, 5]
 
 
@@ -146,7 +147,7 @@ def test_causes_beyond_the_limit_are_one_and_it_is_new_once():
     assert counts[OTHER] == extra
     assert len(counts) == MOST_CAUSES + 1
     assert sum(counts.values()) == MOST_CAUSES + extra
-    assert [one for one in news[MOST_CAUSES:] if one is not None] == [OTHER]
+    assert news[MOST_CAUSES:] == [(OTHER, True)] + [(OTHER, False)] * (extra - 1)
 
 
 def test_a_full_board_does_not_keep_crashes_from_being_survived():
