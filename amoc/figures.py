@@ -15,6 +15,13 @@ from amoc.series import ThrottlePoint
 
 QUANTILES = {"p50_s": 0.5, "p90_s": 0.9, "p95_s": 0.95, "p99_s": 0.99, "p999_s": 0.999}
 
+BUILT_IN_TIMERS = (
+    "loop_lag",
+    "user_start_lateness",
+    "token_lateness",
+    "coordinator_action_delay",
+)
+"""Timers that tell about amoc itself; shown apart from those of the target."""
 _MERGE: dict[Merge, Callable[[list[float]], float]] = {
     Merge.SUM: sum,
     Merge.MAX: max,

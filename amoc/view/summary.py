@@ -10,17 +10,13 @@ from rich.table import Table
 from rich.text import Text
 
 from amoc.engine.start_rate import USER_RATE
+from amoc.figures import BUILT_IN_TIMERS
 from amoc.lines import counted
 from amoc.timing import format_duration
 
 MOST_CAUSES = 10
-BUILT_IN_TIMERS = (
-    "loop_lag",
-    "user_start_lateness",
-    "token_lateness",
-    "coordinator_action_delay",
-)
-"""Timers that tell about amoc itself; shown apart from those of the target."""
+MOST_FINDINGS = 5
+"""Findings about the generator, and lines that blocked a worker, in the terminal."""
 
 
 def print_summary(console: Console, summary: Mapping[str, Any]) -> None:
@@ -41,14 +37,22 @@ def render(summary: Mapping[str, Any]) -> RenderableType:
         ("  seed ", "dim"),
         str(run["seed"]),
         ("  verdict ", "dim"),
-        (run["verdict"], "bold green" if run["verdict"] == "ok" else "bold red"),
+        (run["verdict"], "bold green" if run["verdict"] in _GOOD else "bold red"),
         (
             f", but {counted(users['crashed'], 'iteration')} crashed" if users["crashed"] else "",
             "red",
         ),
         (f"  {run['comment']}", "italic"),
     )
-    parts: list[RenderableType] = ["", title, "", _users(users)]
+    parts: list[RenderableType] = ["", title]
+    parts += [Text(f"  {reason}", style="red") for reason in _reasons(summary)]
+    if summary.get("expectations"):
+        parts += ["", _expectations(summary)]
+    if findings := summary.get("health", {}).get("findings"):
+        parts += ["", _findings(findings)]
+    if summary.get("blocked"):
+        parts += ["", _blocked(summary["blocked"])]
+    parts += ["", _users(users)]
     if summary["crashes"]:
         parts += ["", _crashes(summary["crashes"])]
     if counters := nonzero(summary["counters"]):
@@ -72,8 +76,47 @@ def render(summary: Mapping[str, Any]) -> RenderableType:
     if summary["workers"]:
         parts += ["", _workers(summary["workers"], run["duration_s"])]
     if run["directory"]:
-        parts += ["", Text(f"run again: amoc replay {run['directory']}", style="dim")]
+        parts += ["", Text(f"report: {run['directory']}/report.html", style="dim")]
+        parts += [Text(f"run again: amoc replay {run['directory']}", style="dim")]
     return Group(*parts)
+
+
+_GOOD = ("ok", "stopped")
+
+
+def _reasons(summary: Mapping[str, Any]) -> list[str]:
+    """Why the verdict is what it is, as far as no table below says it."""
+    told = {one["reason"] for one in summary.get("expectations", ())}
+    told |= {one["text"] for one in summary.get("health", {}).get("findings", ())}
+    return [reason for reason in summary["run"].get("reasons", ()) if reason not in told]
+
+
+def _expectations(summary: Mapping[str, Any]) -> Table:
+    warmup_s = summary["run"]["warmup_s"]
+    after = f" (after {format_duration(warmup_s)})" if warmup_s else ""
+    table = _table(f"expectations{after}", "value", "")
+    for one in summary["expectations"]:
+        met = Text("met", "green") if one["passed"] else Text("not met", "bold red")
+        table.add_row(Text(one["expression"]), one["value_text"], met)
+    return table
+
+
+def _findings(findings: list[Mapping[str, Any]]) -> Group:
+    lines = [Text("the generator was too slow", style="bold red")]
+    lines += [Text(f"  {one['text']}: {one['advice']}") for one in findings[:MOST_FINDINGS]]
+    if len(findings) > MOST_FINDINGS:
+        lines.append(Text(f"  and {len(findings) - MOST_FINDINGS} more, see the report"))
+    return Group(*lines)
+
+
+def _blocked(places: list[Mapping[str, Any]]) -> Table:
+    table = _table("blocked its worker", "times", "together", "longest")
+    for one in places[:MOST_FINDINGS]:
+        lengths = (format_duration(one[key]) for key in ("total_s", "longest_s"))
+        table.add_row(Text(one["place"]), f"{one['times']:,}", *lengths)
+    if len(places) > MOST_FINDINGS:
+        table.add_row(f"and {len(places) - MOST_FINDINGS} more, see the report", "", "", "")
+    return table
 
 
 def _table(*columns: str) -> Table:

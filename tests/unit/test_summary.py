@@ -9,9 +9,9 @@ import pytest
 from rich.console import Console
 
 from amoc.board import Merge, UserState
-from amoc.figures import Figures
+from amoc.figures import BUILT_IN_TIMERS, Figures
 from amoc.messages import Sample, WorkerFigures
-from amoc.view.summary import BUILT_IN_TIMERS, MOST_CAUSES, print_summary
+from amoc.view.summary import MOST_CAUSES, print_summary
 
 RUN = {
     "id": "20260101T000000-abcd",
