@@ -3,9 +3,9 @@
 A figure of a run (a rate, a percentile) is taken from the whole of its steady part, and its noise
 from how it varies between blocks of that part:
 
-- The steady part is cut into n blocks of equal length, 10 to 30 of them and 10 s long where that
-  can be; a percentile takes fewer, down to 5, so that a block has enough durations for it. Fewer
-  and longer blocks say no less (Schmeiser, Operations Research 30, 1982).
+- The steady part is cut into n = 30 blocks of equal length; more and shorter ones would say no
+  more (Schmeiser, Operations Research 30, 1982). There are fewer, down to 10, where there are not
+  as many seconds; and down to 5 for a percentile, so that a block has enough durations for it.
 - With x the figure of each block and X that of the whole, s² = Σ (x - X)² / (n - 1). Taking X and
   not the blocks' mean keeps the bias that percentiles of few durations have out of the figure and
   puts it into the noise ("sectioning": Asmussen and Glynn, Stochastic Simulation, 2007, III.5).
@@ -33,8 +33,8 @@ from amoc.histogram import Histogram
 from amoc.series import Point
 
 LEVEL = 0.01
-LEAST_BLOCKS, USUAL_BLOCKS, MOST_BLOCKS = 5, 10, 30
-BLOCK_S = 10.0
+LEAST_SECONDS = 10
+LEAST_BLOCKS, MOST_BLOCKS = 5, 30
 LEAST_WORTH = 2.0
 """However alike blocks are: with one degree of freedom hardly anything is beyond the noise."""
 CELL = 1 / 128
@@ -137,9 +137,8 @@ def blocks_of(points: Sequence[Point], most: float = inf) -> list[list[Point]]:
         most: Blocks that the figure allows.
     """
     span_s = sum(point.span_s for point in points)
-    wanted = min(MOST_BLOCKS, max(USUAL_BLOCKS, int(span_s / BLOCK_S)))
-    count = int(min(wanted, most))
-    if count < LEAST_BLOCKS or len(points) < USUAL_BLOCKS:
+    count = int(min(MOST_BLOCKS, len(points), most))
+    if count < LEAST_BLOCKS or len(points) < LEAST_SECONDS:
         return []
     blocks: list[list[Point]] = [[] for _ in range(count)]
     passed_s = 0.0

@@ -1,0 +1,364 @@
+"""Two runs side by side: what differs in how they were made, and in what they did. Pure.
+
+Figures are those of each run's steady part: the seconds after its warm-up in which it was running.
+Where a figure has noise it is judged by `amoc.report.noise`, all of them together; a single value,
+such as the longest duration, has none that could be known, so it is shown and not judged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from amoc.rebuilding import after_warm_up
+from amoc.record import RunRecord
+from amoc.report import noise
+from amoc.report.noise import Estimate
+from amoc.series import Point, Tally
+from amoc.figures import BUILT_IN_TIMERS
+
+WITHIN = "within noise"
+TOO_FEW = "too few to say"
+NOT_JUDGED = ""
+_QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+_SLOWER, _MORE, _HIGHER = ("slower", "faster"), ("more", "fewer"), ("higher", "lower")
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two runs.
+
+    Attributes:
+        label: ``A`` or ``B``.
+        record: What it left.
+        warmup_s: What is left out at its beginning.
+        points: Its steady part.
+        tally: The sum of that.
+    """
+
+    label: str
+    record: RunRecord
+    warmup_s: float
+    points: Sequence[Point]
+    tally: Tally
+
+    @property
+    def run(self) -> Mapping[str, Any]:
+        """What its summary says of the run."""
+        run: Mapping[str, Any] = self.record.summary["run"]
+        return run
+
+
+@dataclass(frozen=True)
+class Differing:
+    """Something of a run's making that is not the same; empty where a run does not have it."""
+
+    kind: str
+    name: str
+    first: str
+    second: str
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure of both runs.
+
+    Attributes:
+        kind: What it is a figure of: ``counters``, ``timers`` and so on.
+        name: Of which.
+        statistic: Which figure.
+        unit: As in `amoc.report.charts.Chart`.
+        first: Of run A; None where it has none.
+        second: Of run B.
+        said: ``slower``, ``within noise`` and the like; empty where it is not judged.
+        chance: How probable such a difference is where there is none; None if it is not judged.
+    """
+
+    kind: str
+    name: str
+    statistic: str
+    unit: str
+    first: float | None
+    second: float | None
+    said: str = NOT_JUDGED
+    chance: float | None = None
+
+    @property
+    def difference(self) -> float | None:
+        """By how much B is above A."""
+        if self.first is None or self.second is None:
+            return None
+        return self.second - self.first
+
+    @property
+    def relative(self) -> float | None:
+        """The same as a share of A; None where A is 0."""
+        return self.difference / abs(self.first) if self.difference and self.first else None
+
+    @property
+    def differs(self) -> bool:
+        """Whether the difference exceeds the runs' own noise."""
+        return self.said not in (WITHIN, TOO_FEW, NOT_JUDGED)
+
+    def to_json(self) -> dict[str, Any]:
+        """The figure for programs."""
+        shares = {"difference": self.difference, "relative": self.relative}
+        return {**vars(self), **shares, "differs": self.differs}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two runs compared.
+
+    Attributes:
+        sides: The runs, A and B.
+        differing: What differs in their making: settings, versions, how they were run.
+        figures: What they did.
+        own: What amoc itself did meanwhile: lateness, CPU.
+    """
+
+    sides: tuple[Side, Side]
+    differing: Sequence[Differing]
+    figures: Sequence[Figure]
+    own: Sequence[Figure]
+
+    @property
+    def found(self) -> list[Figure]:
+        """The figures that differ by more than noise."""
+        return [one for one in (*self.figures, *self.own) if one.differs]
+
+    @property
+    def judged(self) -> int:
+        """How many figures were looked at."""
+        return sum(1 for one in (*self.figures, *self.own) if one.chance is not None)
+
+    def conclusion(self) -> str:
+        """The whole in a sentence."""
+        if not self.judged:
+            return "too few seconds in common to say whether the runs differ"
+        count = len(self.found)
+        if not count:
+            return f"no figure of {self.judged} differs by more than the runs' own noise"
+        verb = "differs" if count == 1 else "differ"
+        return f"{count} of {self.judged} figures {verb} by more than the runs' own noise"
+
+    def to_json(self) -> dict[str, Any]:
+        """The comparison for programs."""
+        return {
+            "runs": [
+                {"directory": str(side.record.directory), "from_s": side.warmup_s, **_steady(side)}
+                | {"run": dict(side.run)}
+                for side in self.sides
+            ],
+            "conclusion": self.conclusion(),
+            "differing": [vars(one) for one in self.differing],
+            "figures": [one.to_json() for one in (*self.figures, *self.own)],
+        }
+
+
+def _steady(side: Side) -> dict[str, Any]:
+    return {"seconds": round(side.tally.span_s, 6)}
+
+
+def compare(first: RunRecord, second: RunRecord, warmup_s: float | None = None) -> Comparison:
+    """Compare two runs.
+
+    Args:
+        first: Run A.
+        second: Run B.
+        warmup_s: What to leave out at the beginning of both; None means each one's own warm-up.
+    """
+    sides = _side("A", first, warmup_s), _side("B", second, warmup_s)
+    own = len(found := [*_target(sides)])
+    figures = _judged([*found, *_generator(sides)])
+    return Comparison(sides, differing(sides), figures[:own], figures[own:])
+
+
+def _side(label: str, record: RunRecord, warmup_s: float | None) -> Side:
+    if warmup_s is None:
+        warmup_s = float(record.summary["run"].get("warmup_s") or 0.0)
+    points = [one for one in after_warm_up(record.points, warmup_s) if one.state == "running"]
+    return Side(label, record, warmup_s, points, Tally.of(points))
+
+
+# How they were made
+
+
+def differing(sides: tuple[Side, Side]) -> list[Differing]:
+    """What differs in how the runs were made."""
+    first, second = (_making(side.record.summary) for side in sides)
+    return [
+        Differing(kind, name, first.get((kind, name), ""), second.get((kind, name), ""))
+        for kind, name in dict.fromkeys((*first, *second))
+        if first.get((kind, name)) != second.get((kind, name))
+    ]
+
+
+def _making(summary: Mapping[str, Any]) -> dict[tuple[str, str], str]:
+    run = summary["run"]
+    made = {("run", name): str(run.get(name, "")) for name in ("scenario", "warmup_s", "verdict")}
+    made["run", "workers"] = str(len(summary.get("workers", ())))
+    made |= {("setting", one["name"]): str(one["value"]) for one in summary.get("settings", ())}
+    made |= {("version", name): str(one) for name, one in summary.get("versions", {}).items()}
+    return made
+
+
+# What they did
+
+_Judge = tuple[Estimate | None, Estimate | None]
+_Found = tuple[Figure, _Judge | None, tuple[str, str]]
+"""A figure, what is known of it in each run if it is to be judged, and the words for its sides."""
+
+
+def _target(sides: tuple[Side, Side]) -> Iterator[_Found]:
+    yield from _users(sides)
+    yield from _crashes(sides)
+    for name in _names(sides, lambda side: side.tally.counters):
+        yield _rate(sides, "counters", name, _counted(name))
+    for name in _names(sides, lambda side: side.tally.timers):
+        if name not in BUILT_IN_TIMERS:
+            yield from _timer(sides, name, _SLOWER)
+    for name in _names(sides, lambda side: side.tally.throttles):
+        yield from _throttle(sides, name)
+    for name in _names(sides, lambda side: side.tally.last.gauges if side.tally.last else ()):
+        yield _level(sides, "gauges", name, "", _gauge(name))
+
+
+def _generator(sides: tuple[Side, Side]) -> Iterator[_Found]:
+    for name in BUILT_IN_TIMERS:
+        if any(name in side.tally.timers for side in sides):
+            yield from _timer(sides, name, _HIGHER)
+    yield _level(sides, "CPU", "workers", "%", lambda point: sum(one.cpu for one in point.workers))
+    yield _level(sides, "CPU", "controller", "%", lambda point: point.controller_cpu)
+    for name in sorted({node.name for side in sides for p in side.points for node in p.nodes}):
+        yield _level(sides, "CPU", f"host {name}", "%", _host(name))
+
+
+def _users(sides: tuple[Side, Side]) -> Iterator[_Found]:
+    yield _level(sides, "users", "running", "", lambda point: point.users.get("running"))
+    for name in ("started", "finished", "removed", "restarted", "peak"):
+        totals = [float(side.record.summary["users"][name]) for side in sides]
+        if any(totals):
+            yield Figure("users", name, "total", "", totals[0], totals[1]), None, _MORE
+
+
+def _crashes(sides: tuple[Side, Side]) -> Iterator[_Found]:
+    causes = _names(sides, lambda side: side.tally.crashes)
+    if causes:
+        yield _rate(sides, "crashes", "all", lambda point: sum(point.crashes.values()))
+    for cause in causes:
+        counts = [float(side.tally.crashes.get(cause, 0)) for side in sides]
+        yield Figure("crashes", cause, "total", "", counts[0], counts[1]), None, _MORE
+
+
+def _throttle(sides: tuple[Side, Side], name: str) -> Iterator[_Found]:
+    if not any(side.tally.throttles.get(name, {}).get("requests") for side in sides):
+        return
+    yield _rate(sides, "throttles", name, _let_through(name), "let through")
+    yield _level(sides, "throttles", name, "/s", _wanted(name), "wanted")
+    yield _level(sides, "throttles", name, "", _waiting(name), "waiting")
+    missed = [float(side.tally.throttles.get(name, {}).get("missed", 0)) for side in sides]
+    if any(missed):
+        yield Figure("throttles", name, "missed", "", missed[0], missed[1]), None, _MORE
+
+
+def _timer(sides: tuple[Side, Side], name: str, words: tuple[str, str]) -> Iterator[_Found]:
+    whole = [noise.merged(side.points, name) for side in sides]
+    counts = [float(one.count) for one in whole]
+    yield Figure("timers", name, "count", "", counts[0], counts[1]), None, _MORE
+    estimates = [noise.percentiles(side.points, name, [*_QUANTILES.values()]) for side in sides]
+    for at, (label, fraction) in enumerate(_QUANTILES.items()):
+        values = [one.quantiles_s(fraction)[0] if one.count else None for one in whole]
+        judge = (estimates[0][at], estimates[1][at])
+        yield (
+            Figure("timers", name, label, "s", values[0], values[1]),
+            judge if all(counts) else None,
+            words,
+        )
+    longest = [one.max_ns / 1e9 if one.count else None for one in whole]
+    yield Figure("timers", name, "max", "s", longest[0], longest[1]), None, words
+
+
+def _rate(
+    sides: tuple[Side, Side],
+    kind: str,
+    name: str,
+    count: Callable[[Point], float],
+    statistic: str = "rate",
+) -> _Found:
+    values = [
+        sum(map(count, side.points)) / side.tally.span_s if side.tally.span_s else None
+        for side in sides
+    ]
+    judge = noise.rate(sides[0].points, count), noise.rate(sides[1].points, count)
+    return Figure(kind, name, statistic, "/s", values[0], values[1]), judge, _MORE
+
+
+def _level(
+    sides: tuple[Side, Side],
+    kind: str,
+    name: str,
+    unit: str,
+    value: Callable[[Point], float | None],
+    statistic: str = "mean",
+) -> _Found:
+    known = [[v for v in map(value, side.points) if v is not None] for side in sides]
+    values = [sum(one) / len(one) if one else None for one in known]
+    judge = noise.level(sides[0].points, value), noise.level(sides[1].points, value)
+    return (
+        Figure(kind, name, statistic, unit, values[0], values[1]),
+        judge if all(known) else None,
+        _HIGHER,
+    )
+
+
+def _judged(found: Iterable[_Found]) -> list[Figure]:
+    """The figures with what is said of them: all that can be judged are judged together."""
+    figures: list[Figure] = []
+    words: dict[int, tuple[str, str]] = {}
+    for figure, judge, words_of in found:
+        if judge is None:
+            figures.append(figure)
+        elif judge[0] is None or judge[1] is None:
+            figures.append(replace(figure, said=TOO_FEW))
+        else:
+            words[len(figures)] = words_of
+            figures.append(replace(figure, chance=noise.chance(judge[0], judge[1])))
+    held = noise.beyond_chance([figures[at].chance or 0.0 for at in words])
+    for (at, (above, below)), beyond in zip(words.items(), held, strict=True):
+        said = (above if (figures[at].difference or 0.0) > 0 else below) if beyond else WITHIN
+        figures[at] = replace(figures[at], said=said)
+    return figures
+
+
+def _names(sides: tuple[Side, Side], of: Callable[[Side], Iterable[str]]) -> list[str]:
+    return sorted({name for side in sides for name in of(side)})
+
+
+def _counted(name: str) -> Callable[[Point], float]:
+    return lambda point: point.counters.get(name, 0)
+
+
+def _gauge(name: str) -> Callable[[Point], float | None]:
+    def value(point: Point) -> float | None:
+        found = point.gauges.get(name)
+        return found if found is not None and abs(found) < float("inf") else None
+
+    return value
+
+
+def _let_through(name: str) -> Callable[[Point], float]:
+    return lambda point: one.executions if (one := point.throttles.get(name)) else 0
+
+
+def _wanted(name: str) -> Callable[[Point], float | None]:
+    return lambda point: one.wanted_per_s if (one := point.throttles.get(name)) else None
+
+
+def _waiting(name: str) -> Callable[[Point], float | None]:
+    return lambda point: one.waiting if (one := point.throttles.get(name)) else None
+
+
+def _host(name: str) -> Callable[[Point], float | None]:
+    return lambda point: next((one.cpu for one in point.nodes if one.name == name), None)

@@ -1,0 +1,125 @@
+"""Two runs side by side: what differs in their making, and which figures differ beyond noise."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from amoc.record import RunRecord, load
+from amoc.report.comparing import TOO_FEW, WITHIN, compare
+from amoc.rundir import RunDirectory
+from tests.unit import runs
+
+
+def left(path, seconds=60, settings=(), warmup_s=0.0, **parts) -> RunRecord:
+    journal = runs.journal(seconds, id=path.name, warmup_s=warmup_s)
+    journal[0]["settings"] = {name: {"value": value, "from": "--set"} for name, value in settings}
+    journal[0]["versions"] = {"amoc": "0.1.0", "python": f"3.{len(settings)}"}
+    runs.leave(path, runs.points(seconds, **parts), journal)
+    return load(RunDirectory(path))
+
+
+def said(comparison) -> dict[tuple[str, str, str], str]:
+    figures = [*comparison.figures, *comparison.own]
+    return {(one.kind, one.name, one.statistic): one.said for one in figures}
+
+
+def test_like_runs_do_not_differ(tmp_path):
+    found = compare(left(tmp_path / "a"), left(tmp_path / "b", seed=2))
+    assert found.found == []
+    assert found.judged > 15
+    assert found.conclusion() == (
+        f"no figure of {found.judged} differs by more than the runs' own noise"
+    )
+
+
+def test_a_slower_target_and_a_higher_rate_are_named(tmp_path):
+    slow = left(tmp_path / "b", seed=3, service_s=0.024, rate=110)
+    found = compare(left(tmp_path / "a"), slow)
+    words = said(found)
+    for percentile in ("p50", "p95", "p99"):
+        assert words["timers", "message_ttd", percentile] == "slower"
+    assert words["counters", "messages_sent", "rate"] == "more"
+    assert words["throttles", "messages", "let through"] == "more"
+    assert words["timers", "loop_lag", "p50"] == WITHIN
+    back = said(compare(slow, left(tmp_path / "a")))
+    assert back["timers", "message_ttd", "p50"] == "faster"
+    assert back["counters", "messages_sent", "rate"] == "fewer"
+
+
+def test_differences_are_absolute_and_relative(tmp_path):
+    found = compare(left(tmp_path / "a"), left(tmp_path / "b", service_s=0.024))
+    p50 = next(one for one in found.figures if (one.name, one.statistic) == ("message_ttd", "p50"))
+    assert p50.difference == pytest.approx(p50.second - p50.first)
+    assert p50.relative == pytest.approx(0.2, abs=0.02)
+    assert p50.to_json()["differs"] is True
+
+
+def test_what_one_value_decides_is_shown_and_not_judged(tmp_path):
+    found = compare(left(tmp_path / "a"), left(tmp_path / "b", stall=range(30, 32)))
+    longest = next(
+        one for one in found.figures if (one.name, one.statistic) == ("message_ttd", "max")
+    )
+    assert longest.second > 1 > longest.first
+    assert longest.said == ""
+    assert longest.chance is None
+
+
+def test_of_short_runs_nothing_is_said(tmp_path):
+    found = compare(left(tmp_path / "a", 5), left(tmp_path / "b", 5))
+    assert found.judged == 0
+    assert set(said(found).values()) == {TOO_FEW, ""}
+    assert found.conclusion() == "too few seconds in common to say whether the runs differ"
+
+
+def test_settings_and_versions_that_differ_are_listed(tmp_path):
+    first = left(tmp_path / "a", settings=[("rate", "600"), ("same", "1")])
+    second = left(tmp_path / "b", settings=[("rate", "900"), ("same", "1"), ("new", "x")])
+    found = {
+        (one.kind, one.name): (one.first, one.second) for one in compare(first, second).differing
+    }
+    assert found == {
+        ("setting", "rate"): ("600", "900"),
+        ("setting", "new"): ("", "x"),
+        ("version", "python"): ("3.2", "3.3"),
+    }
+
+
+def test_each_run_leaves_out_its_own_warm_up_unless_told_otherwise(tmp_path):
+    first, second = left(tmp_path / "a", warmup_s=20.0), left(tmp_path / "b")
+    found = compare(first, second)
+    assert [side.points[0].t_s for side in found.sides] == [21.0, 1.0]
+    found = compare(first, second, warmup_s=30.0)
+    assert [side.points[0].t_s for side in found.sides] == [31.0, 31.0]
+    assert [side.tally.span_s for side in found.sides] == [30.0, 30.0]
+
+
+def test_only_seconds_in_which_the_run_was_running_count(tmp_path):
+    record = left(tmp_path / "a")
+    lines = (
+        (tmp_path / "a" / "series.jsonl")
+        .read_text()
+        .replace('"running","users"', '"paused","users"', 10)
+    )
+    (tmp_path / "a" / "series.jsonl").write_text(lines)
+    paused = load(RunDirectory(tmp_path / "a"))
+    found = compare(record, paused)
+    assert [len(side.points) for side in found.sides] == [60, 50]
+
+
+def test_what_only_one_run_has_is_shown(tmp_path):
+    bare = RunRecord(tmp_path, left(tmp_path / "x", 1).summary, [], [], False)
+    found = compare(bare, left(tmp_path / "b"))
+    p50 = next(one for one in found.figures if (one.name, one.statistic) == ("message_ttd", "p50"))
+    assert (p50.first, p50.difference, p50.relative, p50.said) == (None, None, None, "")
+    sent = next(one for one in found.figures if one.name == "messages_sent")
+    assert (sent.first, sent.said) == (None, TOO_FEW)
+
+
+def test_a_comparison_is_json(tmp_path):
+    found = compare(left(tmp_path / "a"), left(tmp_path / "b", service_s=0.03))
+    told = json.loads(json.dumps(found.to_json(), allow_nan=False))
+    assert [run["run"]["id"] for run in told["runs"]] == ["a", "b"]
+    assert told["conclusion"] == found.conclusion()
+    assert any(one["said"] == "slower" for one in told["figures"])
