@@ -1,0 +1,92 @@
+"""What it costs a node to sample its board, and the controller to make a second of that.
+
+    python benchmarks/sampling.py --metrics 1000 --workers 2
+
+Half of the metrics are counters, half timers; in each second all counters grow, and each timer
+records `--hits` durations. CPU time is that of the sampling and of the merging alone, as shares of a
+core at one sample a second.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import machine
+
+from amoc import messages
+from amoc.board import Board, Kind
+from amoc.engine.sampling import Sampler
+from amoc.figures import Figures
+from amoc.histogram import CELLS, cell_of
+from amoc.messages import HostFigures
+from amoc.seconds import Moment, Seconds
+from amoc.timing import now_ns
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--metrics", type=int, default=1000)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--hits", type=int, default=20)
+    parser.add_argument("--seconds", type=int, default=20)
+    options = parser.parse_args()
+    print(machine.describe())
+    board = Board(options.workers, 10)
+    host: Any = SimpleNamespace(figures=lambda: HostFigures(0, 0, 0, 0, 0), fds=lambda pid: 0)
+    sampler, figures = Sampler(board, host, 0), Figures()
+    seconds, half = Seconds(figures), options.metrics // 2
+    counters = [
+        board.area(slot).declare(Kind.COUNTER, f"counter_{number}")
+        for slot in range(options.workers)
+        for number in range(half)
+    ]
+    timers = [
+        board.area(slot).declare(Kind.TIMER, f"timer_{number}")
+        for slot in range(options.workers)
+        for number in range(options.metrics - half)
+    ]
+    seconds.begin(now_ns())
+    used = {"sample": 0.0, "pack": 0.0, "merge": 0.0, "cut": 0.0, "to_json": 0.0}
+    sizes, lines = [], []
+    for _ in range(options.seconds):
+        for cells in counters:
+            cells[0] += 1
+        for cells in timers:
+            for _ in range(options.hits):
+                ns = int(random.lognormvariate(16, 0.5))
+                cells[cell_of(ns)] += 1
+                cells[CELLS] = max(cells[CELLS], ns)
+        clock = time.process_time
+        at = [clock()]
+        sample = sampler.take(range(1, 10), 0)
+        at.append(clock())
+        packed = messages.pack(messages.to_wire(sample))
+        at.append(clock())
+        figures.take("node0", messages.from_wire(messages.unpack(packed)))
+        sampler.acknowledge(sample.sequence)
+        at.append(clock())
+        point = seconds.cut(now_ns(), Moment(time.time(), "running", 0, {}, 0.0, 0.0))
+        at.append(clock())
+        assert point is not None
+        line = point.to_json()
+        at.append(clock())
+        sizes.append(len(packed))
+        lines.append(len(str(line)))
+        for part, begin, end in zip(used, at, at[1:], strict=False):
+            used[part] += end - begin
+    wanted = options.seconds * options.hits * len(timers)
+    done = sum(one.count for one in figures.timers().values())
+    print(f"{options.metrics} metrics, {options.workers} workers, {options.seconds} samples")
+    print(f"durations: wanted {wanted:,}, done {done:,}")
+    for part, spent in used.items():
+        print(f"{part:8} {spent / options.seconds * 1000:6.1f} ms CPU a second")
+    print(f"a sample {sum(sizes) / len(sizes) / 1000:,.0f} kB, a line of the series", end=" ")
+    print(f"{sum(lines) / len(lines) / 1000:,.0f} kB")
+
+
+if __name__ == "__main__":
+    main()
