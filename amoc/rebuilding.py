@@ -16,8 +16,12 @@ from itertools import pairwise
 from math import isfinite
 from typing import Any
 
+from amoc import expectations
+from amoc.board import Kind
+from amoc.errors import UsageError
 from amoc.figures import timer_summary
-from amoc.series import USERS, Point, Tally, WorkerPoint
+from amoc.health import Health
+from amoc.series import USERS, Point, Tally, Window, WorkerPoint
 from amoc.timing import S_NS, format_duration
 
 LEAST_SPAN_S = 0.5
@@ -54,18 +58,17 @@ def rebuild(
         "workers": _workers(points),
         "versions": _versions(run),
         "settings": _settings(run),
-        "expectations": [],
-        "health": {"limited": False, "findings": []},
+        **_judged(run, points, head["warmup_s"]),
         "blocked": _blocked(journal),
     }
     if warmup_s := head["warmup_s"]:
-        summary["window"] = window_of(Tally.of(after_warm_up(points, warmup_s)))
+        summary["window"] = window_of(Window.of(points, warmup_s).all)
     return summary
 
 
 def after_warm_up(points: Iterable[Point], warmup_s: float) -> list[Point]:
     """The points of the steady part: seconds that began when the warm-up was over."""
-    return [point for point in points if point.begin_s >= warmup_s - 1e-6]
+    return [point for point in points if point.begin_s >= warmup_s]
 
 
 def window_of(tally: Tally) -> dict[str, Any]:
@@ -153,6 +156,40 @@ def _end(
     return "killed", None, [f"the run was killed {after}; what came later is not known"]
 
 
+def _judged(run: _Entry, points: Sequence[Point], warmup_s: float) -> dict[str, Any]:
+    """What was expected and how the generator did, as far as the run has come."""
+    health, window = Health(warmup_s=warmup_s), Window.of(points, warmup_s)
+    for point in points:
+        health.take(point)
+    known = _kinds(points)
+    try:
+        expected = expectations.gather(
+            (expectations.COMMAND_LINE, _texts((run.get("plan") or {}).get("expectations"))),
+            ("scenario", _texts(run.get("expectations"))),
+        )
+    except UsageError:  # another version of amoc understood them
+        expected = []
+    results = [(one, one.evaluate(window, known)) for one in expected]
+    return {
+        "expectations": [expectations.to_json(*one) for one in results],
+        "health": health.to_json(),
+    }
+
+
+def _kinds(points: Sequence[Point]) -> dict[str, Kind]:
+    """The metrics that the points know."""
+    known: dict[str, Kind] = {}
+    for point in points:
+        known |= dict.fromkeys(point.counters, Kind.COUNTER)
+        known |= dict.fromkeys(point.gauges, Kind.GAUGE)
+        known |= dict.fromkeys(point.timers, Kind.TIMER)
+    return known
+
+
+def _texts(found: Any) -> list[str]:
+    return [one for one in found if isinstance(one, str)] if isinstance(found, list) else []
+
+
 def _duration_s(journal: Sequence[_Entry], points: Sequence[Point]) -> float:
     """Until its end, where the journal has one; else to where its figures reach."""
     told = [float(one["t_s"]) for one in journal if one["kind"] == "end" and one.get("t_s")]
@@ -188,7 +225,7 @@ def _crashes(tally: Tally, journal: Sequence[_Entry]) -> list[dict[str, Any]]:
     found = []
     for cause, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
         sample = samples.get(cause, {})
-        kept = {key: sample[key] for key in ("user_id", "traceback") if key in sample}
+        kept = {"user_id": sample.get("user_id", 0), "traceback": sample.get("traceback", "")}
         found.append({"cause": cause, "count": count, **kept})
     return found
 
@@ -239,4 +276,6 @@ def _blocked(journal: Sequence[_Entry]) -> list[dict[str, Any]]:
         place["total_s"] += entry["total_ns"] / S_NS
         place["longest_s"] = max(place["longest_s"], entry["longest_ns"] / S_NS)
         place["trace"] = place["trace"] or entry.get("trace", "")
+    for place in places.values():
+        place |= {name: round(place[name], 3) for name in ("total_s", "longest_s")}
     return sorted(places.values(), key=lambda one: -one["total_s"])

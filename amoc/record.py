@@ -7,7 +7,6 @@ passed over and told. Only a directory that holds none of the three is an error.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,8 +120,3 @@ def _series(directory: RunDirectory, on_trouble: _Tell) -> list[Point]:
     if broken:
         on_trouble(f"{counted(broken, 'line')} of {path} could not be read, and were passed over")
     return points
-
-
-def text_of(summary: Mapping[str, Any]) -> str:
-    """A summary as it is written to its file."""
-    return json.dumps(summary, indent=1, allow_nan=False) + "\n"

@@ -30,6 +30,7 @@ from amoc.scenario import is_path
 from amoc.secrecy import holds_hidden
 from amoc.sources import PREFIX
 from amoc.stages import Stages
+from amoc.versions import versions
 
 SOURCE = "replay"
 """The `source` of commands that a timeline gives."""
@@ -59,9 +60,14 @@ def record_of(plan: RunPlan, loaded: Loaded | None, run_id: str) -> dict[str, An
         },
         "workers": loaded.workers if loaded is not None else None,
         # Values are texts for people here; where they came from stands with them.
-        "settings": {one[0]: {"value": one[1], "from": one[2]} for one in loaded.settings}
+        "settings": {
+            name: dict(zip(("value", "from", "description", "module"), rest, strict=True))
+            for name, *rest in loaded.settings
+        }
         if loaded is not None
         else {},
+        "expectations": list(loaded.expectations) if loaded is not None else [],
+        "versions": versions(),
         "plan": {
             "users": [plan.users.start, plan.users.stop],
             "duration_s": plan.duration_s,

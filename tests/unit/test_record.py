@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+from dataclasses import replace
 
 import pytest
 
@@ -12,7 +13,7 @@ from amoc.errors import UsageError
 from amoc.figures import timer_summary
 from amoc.histogram import Histogram
 from amoc.rebuilding import after_warm_up, rebuild, window_of
-from amoc.record import RunRecord, load, text_of
+from amoc.record import RunRecord, load
 from amoc.replay import record_of
 from amoc.rundir import RunDirectory
 from amoc.series import Point, Tally, WorkerPoint
@@ -241,4 +242,32 @@ def test_a_rebuilt_summary_is_json_whatever_was_measured(tmp_path):
     runs.leave(tmp_path, points, killed())
     summary = read(tmp_path)[0].summary
     assert summary["gauges"] == {"level": None}
-    assert json.loads(text_of(summary)) == summary
+    assert json.loads(json.dumps(summary, allow_nan=False)) == summary
+
+
+def test_what_was_expected_is_looked_at_as_far_as_the_run_has_come(tmp_path):
+    entries = killed(plan={"expectations": ["message_ttd.p99 < 1ms", "crashes == 3"]})
+    entries[0]["expectations"] = ["messages_sent.rate > 50/s"]
+    runs.leave(tmp_path, runs.points(60), entries)
+    found = read(tmp_path)[0].summary["expectations"]
+    assert [(one["expression"], one["source"], one["passed"]) for one in found] == [
+        ("message_ttd.p99 < 1ms", "--expect", False),
+        ("crashes == 3", "--expect", True),
+        ("messages_sent.rate > 50/s", "scenario", True),
+    ]
+
+
+def test_expectations_that_are_not_understood_any_more_are_left_out(tmp_path):
+    runs.leave(tmp_path, runs.points(3), killed(plan={"expectations": ["words of another time"]}))
+    assert read(tmp_path)[0].summary["expectations"] == []
+
+
+def test_a_generator_that_was_too_slow_is_found_again(tmp_path):
+    points = [
+        replace(point, workers=[replace(one, cpu=1.0, lag_p99_s=3.0) for one in point.workers])
+        for point in runs.points(60)
+    ]
+    runs.leave(tmp_path, points, killed())
+    health = read(tmp_path)[0].summary["health"]
+    assert health["limited"]
+    assert health["findings"][0]["where"].endswith("0")

@@ -92,6 +92,7 @@ PLAN = RunPlan(
 class Loaded:
     """What of `messages.Loaded` a record takes."""
 
+    expectations = ("crashes == 0",)
     settings = (
         ("xmpp_password", "(hidden)", "--set", "", ""),
         ("api_key", "(hidden)", "amoc.toml", "", ""),
