@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import nlargest
 from typing import Any, Protocol
@@ -35,7 +35,7 @@ FINALLY_S = 2.0
 """How long a killed user may take for its `finally` blocks before it counts as stuck."""
 MOST_NAMED = 100
 """Stuck users named in a report."""
-_HOW_GONE = {
+_HOW_GONE: Mapping[int, str] = {
     UserState.NONE: "not begun",
     UserState.FINISHED: "finished",
     UserState.CRASHED: "crashed",

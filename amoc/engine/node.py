@@ -9,6 +9,7 @@ board once a second and watches over its workers.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import shutil
 import signal
@@ -22,7 +23,7 @@ import zmq
 from gevent import socket as gsocket
 from gevent.event import Event
 
-from amoc import bus
+from amoc import bus, logs
 from amoc.board import RESTARTABLE, Board, UserState
 from amoc.engine import link, process
 from amoc.engine.ending import Ending
@@ -73,6 +74,8 @@ MOST_MAIL = 5_000
 MOST_MAIL_BYTES = 32 << 20
 """Parcels on their way to one worker, beyond which mail is dropped, counted and spoken of."""
 
+_log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class Ends:
@@ -118,6 +121,7 @@ class Node:
 
     def run(self) -> None:
         """Join the controller, then relay until there is nothing more to do."""
+        logs.attach(lambda level, text: self._report(Note(level, text)))
         with self._workers, self._controller:
             gevent.spawn(self._guarded, self._watch_lifeline)
             joining = gevent.spawn(self._controller.join, JOIN_S)
@@ -125,6 +129,7 @@ class Node:
             gevent.wait(either, count=1)
             if not self._leave.is_set():
                 joining.get()
+                _log.info("node has joined its controller")
                 self._relay()
             self._kill_supervisor()  # it has said its last word, and its workers go with it
             self._printed.wait(1.0)
@@ -173,6 +178,7 @@ class Node:
 
     def _give_up(self, code: ExitCode, message: str) -> None:
         """End the supervisor (the kernel ends its workers), say why, leave."""
+        _log.error("%s", message)
         self._kill_supervisor()
         self._watch.report_sample()
         self._report(Failed(int(code), message))
@@ -254,6 +260,7 @@ class Node:
         slot.stillborn = 0 if was_up else slot.stillborn + 1
         slot.short_lives = slot.short_lives + 1 if died.age_ns < SHORT_LIFE_NS else 0
         how = process.how_it_ended(died.status)
+        _log.warning("worker %d %s", died.slot, how, extra={"slot": died.slot, "epoch": died.epoch})
         self._report(WorkerLost(died.slot, died.epoch, f"worker {died.slot} {how}"))
         if slot.short_lives >= MOST_SHORT_LIVES:
             self._give_up(
@@ -299,6 +306,8 @@ class Node:
         restart = self._board.users_in(RESTARTABLE, ids)
         self._slots.mark(restart, UserState.RESTARTING)
         start = self._board.users_in((UserState.STARTING,), ids)
+        which = {"slot": number, "epoch": epoch, "pid": pid}
+        _log.info("worker has joined; %d users to start again", len(restart), extra=which)
         self._report(WorkerUp(number, epoch, pid, restart, start))
 
     def _relay_parcel(self, parcel: Parcel) -> None:
@@ -338,6 +347,7 @@ class Node:
                 case Sampled(sequence):
                     self._watch.acknowledge(sequence)
                 case Init():
+                    logs.open_directory(command.log_directory)
                     self._tell_supervisor(command)
                 case StopUsers(timeout_s):
                     gevent.spawn(self._guarded, lambda: self._stop(timeout_s))
@@ -361,6 +371,7 @@ class Node:
                 return
 
     def _lost_controller(self, why: str) -> None:
+        _log.warning(why)
         with contextlib.suppress(OSError):  # who would read it may be gone
             print(f"amoc: node {self._bootstrap.node} stops: {why}", file=sys.stderr)
         gevent.spawn(self._guarded, self._end_alone)
@@ -376,6 +387,7 @@ class Node:
     # The end
 
     def _stop(self, timeout_s: float) -> None:
+        _log.info("users have %g s to finish", timeout_s)
         stopped = self._ending.stop(timeout_s)
         if stopped is not None:
             self._watch.report_sample()

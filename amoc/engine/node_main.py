@@ -17,7 +17,7 @@ from typing import NoReturn
 
 import zmq
 
-from amoc import bus, own_settings, settings
+from amoc import bus, logs, own_settings, settings
 from amoc.board import Board
 from amoc.engine import link, process, supervisor, worker
 from amoc.engine.node import JOIN_S, Ends, Node
@@ -55,6 +55,7 @@ def main() -> NoReturn:
             raise
         if not isinstance(bootstrap, Bootstrap):
             raise PeerError("a node must be given its bootstrap on standard input")
+        logs.begin(f"node{bootstrap.node}", bootstrap.log_level)
         _run(bootstrap)
     except AmocError as error:
         print(f"amoc: node: {error}", file=sys.stderr)
@@ -63,6 +64,7 @@ def main() -> NoReturn:
         traceback.print_exc()
         code = int(ExitCode.INTERNAL)
     finally:
+        logs.end()
         process.leave(code)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import logging
 import os
 import select
 import signal
@@ -19,7 +20,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn, cast
 
-from amoc import calls, expecting, limits, metrics, own_settings, settings
+from amoc import calls, events, expecting, limits, logs, metrics, own_settings, plugins, settings
 from amoc.board import Board, Cell
 from amoc.engine import link, patching, process
 from amoc.errors import AmocError, ExitCode, PeerError
@@ -39,14 +40,17 @@ from amoc.messages import (
     Terminated,
 )
 from amoc.scenario import Scenario, load
-from amoc.timing import S_NS, now_ns
+from amoc.timing import MS_NS, S_NS, now_ns
 
 # Taken before the standard library is patched: these must block this process, not a greenlet.
 _poll = select.poll
 _sleep = time.sleep
+_log = logging.getLogger(__name__)
 
 SHORT_LIFE_NS = 2 * S_NS
 LONGEST_BACKOFF_NS = 5 * S_NS
+TICK_MS = 1_000
+"""How often it is looked whether the log has something to write, at the least."""
 GRACE_S = 2.0
 """How long workers may take to leave by themselves at the end."""
 
@@ -108,14 +112,19 @@ class Supervisor:
 
     def run(self) -> None:
         """From load to terminate(); every failure is reported to the node."""
+        logs.attach(lambda level, text: self._tell(Note(level, text)))
         scenario, declared = self._load()
+        logs.keep()
         init = link.read_one(self._line)
         if not isinstance(init, Init):
             raise PeerError(
                 f"the supervisor must be told to init, but is told {type(init).__name__}"
             )
-        with calls.recording() as recorder:
+        logs.open_directory(init.log_directory)
+        with calls.recording() as recorder, events.span(events.INIT_START, events.INIT_STOP):
             state = self._init(scenario, declared, init)
+        logs.keep()
+        _log.info("init() of %s has returned", scenario.source)
         others = patching.drop_hub()
         if others:
             self._tell(
@@ -131,8 +140,10 @@ class Supervisor:
         self._start = scenario.start_with(state)
         self._scenario_directory = scenario.directory
         self._supervise()
+        _log.info("all users have left; terminate() of %s begins", scenario.source)
         try:
-            scenario.terminate(state)
+            with events.span(events.TERMINATE_START, events.TERMINATE_STOP):
+                scenario.terminate(state)
         except AmocError as error:
             self._tell(Terminated(str(error)))
         else:
@@ -140,6 +151,7 @@ class Supervisor:
 
     def _load(self) -> tuple[Scenario, list[settings.Setting[Any]]]:
         patching.patch()
+        plugins.load("supervisor")
         scenario = load(self._bootstrap.scenario)
         declared = settings.declared()
         sources = [settings.Source(*source) for source in self._bootstrap.sources]
@@ -189,7 +201,7 @@ class Supervisor:
         for number in range(len(self._slots)):
             self._fork(number)
         while True:
-            for fd, _ in poll.poll(self._next_fork_ms()):
+            for fd, _ in poll.poll(self._next_ms()):
                 if fd == self._wakeup[0]:
                     os.read(fd, 4096)
                 elif not self._obey(link.read_one(self._line)):
@@ -197,21 +209,24 @@ class Supervisor:
                     return
             self._reap()
             self._fork_due()
+            logs.tick()
 
     def _obey(self, command: Record) -> bool:
         match command:
             case StopUsers():
+                _log.info("no worker is replaced from now on")
                 self._replacing = False
             case KillWorker(slot, epoch):
                 if self._slots[slot].epoch == epoch and self._slots[slot].pid:
+                    _log.warning("worker is killed", extra=_which(slot, epoch))
                     os.kill(self._slots[slot].pid, signal.SIGKILL)
             case Terminate():
                 return False
         return True
 
-    def _next_fork_ms(self) -> int | None:
+    def _next_ms(self) -> int:
         due = [slot.fork_at_ns for slot in self._slots if slot.fork_at_ns]
-        return max(0, (min(due) - now_ns()) // 1_000_000 + 1) if due else None
+        return min(TICK_MS, max(0, (min(due) - now_ns()) // MS_NS + 1)) if due else TICK_MS
 
     def _fork_due(self) -> None:
         for number, slot in enumerate(self._slots):
@@ -227,7 +242,9 @@ class Supervisor:
                 continue
             slot.pid = 0
             age_ns = now_ns() - slot.born_ns
-            self._tell(Died(number, slot.epoch, os.waitstatus_to_exitcode(status), age_ns))
+            code = os.waitstatus_to_exitcode(status)
+            _log.info("worker %s", process.how_it_ended(code), extra=_which(number, slot.epoch))
+            self._tell(Died(number, slot.epoch, code, age_ns))
             if self._replacing:
                 slot.short_lives = slot.short_lives + 1 if age_ns < SHORT_LIFE_NS else 0
                 slot.fork_at_ns = now_ns() + backoff_ns(slot.short_lives)
@@ -241,6 +258,7 @@ class Supervisor:
         if pid == 0:
             self._become_worker(number, slot.epoch, supervisor)
         slot.pid = pid
+        _log.info("worker is forked", extra={**_which(number, slot.epoch), "pid": pid})
         self._tell(Forked(number, slot.epoch, pid))
 
     def _become_worker(self, number: int, epoch: int, supervisor: int) -> NoReturn:
@@ -250,6 +268,8 @@ class Supervisor:
             process.reset_signals()
             for fd in (self._line, *self._wakeup):
                 os.close(fd)
+            logs.begin(f"worker-{number}", slot=number, epoch=epoch)
+            events.happen_in(f"worker-{number}")
             row = self._board.row(number)
             row[Cell.EPOCH] = epoch
             row[Cell.PID] = os.getpid()
@@ -265,8 +285,10 @@ class Supervisor:
                 )
             )
         except BaseException:
+            _log.exception("the worker ends by a defect")
             traceback.print_exc()
         finally:
+            logs.end()
             process.leave(code)
 
     def _end_workers(self) -> None:
@@ -281,6 +303,11 @@ class Supervisor:
 
     def _tell(self, record: Record) -> None:
         link.write(self._line, record)
+
+
+def _which(slot: int, epoch: int) -> dict[str, int]:
+    """What a line of the log says of a worker."""
+    return {"slot": slot, "epoch": epoch}
 
 
 def for_scenario(
@@ -319,14 +346,19 @@ def main(
         process.die_with(parent_pid)
         process.reset_signals()
         process.set_title("supervisor")
+        logs.begin("supervisor", bootstrap.log_level)
+        events.happen_in("supervisor")
         Supervisor(bootstrap, board, directory, line, work).run()
         code = ExitCode.OK
     except AmocError as error:
         code = error.exit_code
+        _log.error("%s", error)
         _last_words(line, Failed(int(error.exit_code), str(error)))
     except BaseException:
+        _log.exception("the supervisor ends by a defect")
         _last_words(line, Failed(int(ExitCode.INTERNAL), traceback.format_exc()))
     finally:
+        logs.end()
         process.leave(code)
 
 

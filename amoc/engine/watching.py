@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import gevent
 
+from amoc import logs
 from amoc.board import Board, Cell
 from amoc.engine.sampling import Host, Sampler
 from amoc.engine.slots import Slots
@@ -53,6 +54,7 @@ class Watch:
             self.report_sample()
             self._speak_of_silence()
             self._speak_of_mail()
+            logs.tick()
             due_ns += int(SAMPLE_S * S_NS)
             gevent.sleep(max(0, due_ns - now_ns()) / S_NS)
 

@@ -10,6 +10,7 @@ Only lines that are written are put together; one that is held costs a look at i
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 import threading
@@ -36,7 +37,8 @@ OWN = "amoc."
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _KEPT = ("level", "logger", "message", "cause")
 """What lines that stand for many have of the first."""
-_AMOC = frozenset({"user", "cause", "tell"})
+_PLACE = ("slot", "epoch")
+_AMOC = frozenset({"user", "cause", "tell", *_PLACE})
 
 _native_id = threading.get_native_id  # of the real thread, also where the module is patched later
 
@@ -119,9 +121,10 @@ class Log(logging.Handler):
         now = now_ns()
         for fold, count in self._folds.end():
             self._write_held(fold, count, now)
-        if self._tell is not None:
-            self._telling.flush(self._tell, now)
         self._file.close()
+        if self._tell is not None:
+            with contextlib.suppress(Exception):  # the way to the operator may be gone
+                self._telling.flush(self._tell, now)
 
     def drop(self) -> None:
         """Close what was inherited from the process that this one was forked from."""
@@ -163,6 +166,7 @@ class Log(logging.Handler):
         user = given.get("user", self._who())
         if user is not None:
             entry["user"] = user if isinstance(user, int) else str(user)
+        entry.update((name, given[name]) for name in _PLACE if isinstance(given.get(name), int))
         if "cause" in given:
             entry["cause"] = str(given["cause"])
         extra = {name: given[name] for name in given.keys() - _STANDARD - _AMOC}
