@@ -1,0 +1,161 @@
+"""Figures are right whatever happens to who counts, carries and adds them up."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from amoc import jsonlines, record
+from amoc.errors import ExitCode
+from amoc.rundir import RunDirectory
+from amoc.series import Point, Tally
+from tests.process.support import Run, eventually, lines, running
+
+pytestmark = pytest.mark.slow
+
+COUNTING = """
+    import os
+    from amoc import metrics, user
+
+    def init():
+        return os.open(HERE + "/truth", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+
+    def start(user_id, fd):
+        counter, timer = metrics.counter("done"), metrics.timer("work")
+        while not user.wait_leaving(0.005):
+            timer.record(user_id / 1000)
+            counter.inc()
+            os.write(fd, b"%d\\n" % user_id)
+"""
+AT_ONCE = ("--set", "interarrival=0")
+
+
+def seconds(run: Run) -> list[Point]:
+    """The seconds that a run has written so far."""
+    path = RunDirectory(run.directory).series
+    if not path.exists():
+        return []
+    return [Point.from_json(one) for one in jsonlines.read(path, "series", "t_s")]
+
+
+def done(run: Run) -> int:
+    return Tally.of(seconds(run)).counters.get("done", 0)
+
+
+def test_a_killed_worker_and_a_controller_that_stood_still_cost_not_one_count(scenario, tmp_path):
+    truth = tmp_path / "truth"
+    arguments = ("--users", "20", "--duration", "8s", *AT_ONCE)
+    with running(scenario(COUNTING), *arguments, directory=tmp_path) as run:
+        eventually(lambda: done(run), "users count")
+        victim = run.find("worker 0")[0]
+        run.kill(victim)
+        eventually(lambda: run.find("worker 0") not in ([], [victim]), "the worker is replaced")
+        run.kill(run.pid, signal.SIGSTOP)  # samples pile up, and no acknowledgement comes
+        enough = len(lines(truth)) + 6_000
+        eventually(lambda: len(lines(truth)) > enough, "users go on meanwhile")
+        run.kill(run.pid, signal.SIGCONT)
+        assert run.end() == 0, run.output
+        summary = run.summary()
+    counted, whole = summary["counters"]["done"], Tally.of(seconds(run))
+    # Each turn records, counts and then writes; the killed worker's users may have got half-way.
+    assert 0 <= counted - len(lines(truth)) <= 10
+    assert whole.counters["done"] == counted
+    assert whole.timers["work"].count == summary["timers"]["work"]["count"]
+    assert 0 <= whole.timers["work"].count - counted <= 10
+    assert whole.timers["work"].quantiles_s(0.5)[0] == summary["timers"]["work"]["p50_s"]
+    assert set(lines(truth)) == {str(number) for number in range(1, 21)}
+    assert whole.span_s == pytest.approx(summary["run"]["duration_s"], abs=0.2)
+
+
+def test_a_killed_controller_loses_at_most_a_second_and_its_report_can_be_made(scenario, tmp_path):
+    arguments = ("--users", "10", *AT_ONCE)
+    with running(scenario(COUNTING), *arguments, directory=tmp_path) as run:
+        eventually(lambda: len(seconds(run)) >= 3, "some seconds are written")
+        run.kill(run.pid)
+        killed_at = time.time()
+        run.end()
+        assert killed_at - seconds(run)[-1].at < 1.6
+        assert not RunDirectory(run.directory).summary.exists()
+        made = amoc("report", str(run.directory))
+        assert made.returncode == 0, made.stdout
+        found = record.load(RunDirectory(run.directory))
+    assert found.summary["run"]["verdict"] == "killed"
+    assert found.summary["counters"]["done"] == done(run) > 100
+    page = RunDirectory(run.directory).report.read_text()
+    assert "killed" in page
+    assert "trial" in page
+
+
+def amoc(*arguments: str) -> Any:
+    """``amoc`` with `arguments`, to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "amoc", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_what_is_not_as_expected_fails_the_run_and_ends_it_early_where_that_is_wanted(
+    scenario, tmp_path
+):
+    expected = ("--expect", "done < 100", "--expect", "work.p50 > 1us", "--abort-on-fail=1s")
+    arguments = ("--users", "4", "--duration", "60s", *AT_ONCE, *expected)
+    with running(scenario(COUNTING), *arguments, directory=tmp_path) as run:
+        assert run.end() == ExitCode.EXPECTATION, run.output
+        summary = run.summary()
+    assert summary["run"]["verdict"] == "failed expectations"
+    assert summary["run"]["duration_s"] < 30
+    assert [one["passed"] for one in summary["expectations"]] == [False, True]
+    left = RunDirectory(run.directory)
+    assert json.loads(left.summary.read_text()) == summary
+    assert 'failures="1"' in left.junit.read_text()
+    assert left.report.exists()
+    assert "aborted (--abort-on-fail): done must be < 100" in run.output
+
+
+THOUSAND = """
+    from amoc import metrics, user
+
+    def start(user_id):
+        for number in range(500):
+            metrics.counter(f"counter_{number}").inc(number)
+            metrics.timer(f"timer_{number}").record(number / 1000)
+        user.wait_leaving(1.5)
+"""
+
+
+def test_a_thousand_metrics_arrive(scenario, tmp_path):
+    arguments = ("--users", "4", "--set", "repeat_num=1", *AT_ONCE)
+    with running(scenario(THOUSAND), *arguments, directory=tmp_path) as run:
+        assert run.end() == 0, run.output
+        summary = run.summary()
+    whole = Tally.of(seconds(run))
+    for number in range(500):
+        assert summary["counters"][f"counter_{number}"] == 4 * number
+        assert summary["timers"][f"timer_{number}"]["count"] == 4
+        assert whole.timers[f"timer_{number}"].count == 4
+    counted = {name: count for name, count in summary["counters"].items() if count}
+    assert counted == whole.counters
+
+
+def test_what_makes_no_sense_is_refused_before_a_user_starts(scenario, tmp_path):
+    typed = """
+        from amoc import metrics
+        metrics.counter("sent")
+        def start(user_id): pass
+    """
+    arguments = ("--expect", "sent.p99 < 1s")
+    with running(scenario(typed), *arguments, directory=tmp_path) as run:
+        assert run.end() == ExitCode.USAGE
+    assert "expectation 'sent.p99 < 1s': sent is a counter" in run.output
+    assert not run.json.exists()
+    assert not Path(run.directory).exists()
