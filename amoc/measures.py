@@ -21,6 +21,7 @@ from enum import Enum
 from math import isfinite
 
 from amoc.board import Kind
+from amoc.omission import RESPONSE
 from amoc.histogram import Histogram
 from amoc.series import USERS, Tally, Window
 
@@ -28,9 +29,6 @@ __all__ = ["Known", "Measure", "NoValue", "Trend", "Unit", "parse"]
 
 Known = Mapping[str, Kind]
 """The metrics that are declared, those that have counted nothing included, and their kinds."""
-
-RESPONSE = ".response"
-"""Ends the names of timers of response times, see `amoc.metrics`."""
 
 
 class Unit(Enum):

@@ -14,7 +14,8 @@ worker was forked, at a module's top level say, are bound to its slot when it st
 What a throttle let through has an intended time, its slot's. A `time()` block that is begun after
 that records two durations: how long it took (service time), and into ``NAME.response`` how long it
 is since the intended time (response time). A target that stalls makes users late for their slots;
-the service time does not show that, the response time does.
+the service time does not show that, the response time does. It also holds the turns that users have
+missed because the target held them up, see `amoc.omission`.
 """
 
 from __future__ import annotations
@@ -29,12 +30,11 @@ from gevent import getcurrent
 from amoc.board import ENTRIES, MOST_CAUSES, Area, Kind, Merge, Metric
 from amoc.errors import ScenarioError
 from amoc.histogram import CELLS, LAST_CELL
-from amoc.pausing import held_ns
+from amoc.omission import MOST_TIMERS, RESPONSE, Cadence, missed
+from amoc.pausing import frozen_ns, held_ns
 
 __all__ = ["Counter", "Gauge", "Timer", "counter", "gauge", "timer"]
 
-RESPONSE = ".response"
-"""Ends the names of timers of response times."""
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 
 
@@ -206,7 +206,27 @@ class _ThrottledStopwatch(_Stopwatch):
             held = held_ns()
             self._timer.record_ns(end_ns - self._start_ns - held + self._held_ns)
             if token is not None:
-                self._timer.response.record_ns(end_ns - held - token.intended_ns)
+                _respond(self._whose, self._timer, token.intended_ns, end_ns - held)
+
+
+def _respond(whose: Any, timer: Timer, intended_ns: int, end_ns: int) -> None:
+    """Record the response time of a block that `whose` has ended, and of turns it has missed."""
+    response_ns = end_ns - intended_ns
+    response = timer._response or timer.response
+    response.record_ns(response_ns)
+    first: Cadence | None = getattr(whose, "throttle_cadence", None)
+    cadence = first
+    others = 0
+    while cadence is not None and cadence.timer is not timer:
+        cadence = cadence.following
+        others += 1
+    if cadence is None:
+        if others < MOST_TIMERS:
+            whose.throttle_cadence = Cadence(timer, intended_ns, frozen_ns(), first)
+    elif cadence.turn(intended_ns, frozen_ns(), response_ns):
+        cells = response._cells
+        for cell, hits in missed(response_ns, cadence.usual_ns):
+            cells[cell] += hits
 
 
 def put_token(whose: Any, intended_ns: int) -> None:
