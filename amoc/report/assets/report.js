@@ -1,0 +1,392 @@
+/* Draws a report's charts. `amocReport.draw(data)` takes what `amoc.report.page` wrote into the page:
+
+   times     seconds since the first user could start, one for each row
+   ends_s    when the run ended, on that scale
+   began_at  that scale's zero, in seconds since 1970; null if unknown
+   bands     {kind, from_s, to_s, label}: stretches that are shaded
+   marks     {t, number, text, serious}: moments that are lines with a number
+   charts    by key: {title, unit, family, least_top, lines: [{label, colour, style, values}]}
+   spectra   by key: {title, fractions, lines: [{label, colour, values}]}
+
+   A chart is drawn when it comes near the window, and again when its width or the colours change. */
+"use strict";
+const amocReport = (() => {
+  const root = document.documentElement;
+  const HEIGHT = 220, PRINT_HEIGHT = 150, PRINT_WIDTH = 324, NEAR = "800px";
+  const STEPS_S = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800, 86400];
+  const BYTE_STEPS = Array.from({ length: 50 }, (_, power) => 2 ** power);
+  const LOG_STEPS = [1, 2, 5];
+  const LEAST_S = 1e-6;
+  const LEGEND = { markers: { width: 0, fill: (u, index) => u.series[index].stroke() } };
+
+  const two = (number) => String(number).padStart(2, "0");
+
+  function digits(value, most) {
+    return Number(value.toPrecision(most)).toLocaleString("en", { maximumSignificantDigits: most });
+  }
+
+  function duration(value) {
+    if (value === 0) return "0";
+    if (value < 0.9995e-3) return digits(value * 1e6, 3) + " µs";
+    if (value < 0.9995) return digits(value * 1e3, 3) + " ms";
+    if (value < 100) return digits(value, 3) + " s";
+    const minutes = Math.floor(Math.round(value) / 60);
+    return minutes + "m" + two(Math.round(value) % 60) + "s";
+  }
+
+  function bytes(value) {
+    const units = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let power = 0;
+    while (value >= 1024 && power < units.length - 1) { value /= 1024; power++; }
+    return digits(value, 3) + " " + units[power];
+  }
+
+  function shown(value, unit) {
+    if (value == null) return "–";
+    if (unit === "s") return duration(value);
+    if (unit === "%") return digits(value * 100, 3) + " %";
+    if (unit === "B") return bytes(value);
+    return (Math.abs(value) >= 1000 ? Math.round(value).toLocaleString("en") : digits(value, 4)) + unit;
+  }
+
+  function moment(t) {
+    const whole = Math.round(Math.abs(t));
+    const hours = Math.floor(whole / 3600), minutes = Math.floor(whole / 60) % 60;
+    const text = hours ? hours + ":" + two(minutes) + ":" + two(whole % 60) : minutes + ":" + two(whole % 60);
+    return (t < 0 ? "-" : "") + text;
+  }
+
+  function percent(fraction) {
+    const digitsAfter = Math.max(0, Math.round(-Math.log10(1 - fraction)) - 2);
+    return (fraction * 100).toFixed(Math.min(digitsAfter, 4)) + " %";
+  }
+
+  /* Colours come from the style sheet, so that they change with it. */
+  function colours() {
+    const style = getComputedStyle(root);
+    const read = (name) => style.getPropertyValue(name).trim();
+    return {
+      lines: [0, 1, 2, 3, 4, 5, 6, 7, 8].map((number) => read("--c" + number)),
+      text: read("--muted"), grid: read("--grid"), mark: read("--mark"), serious: read("--bad"),
+      panel: read("--panel"), warmup: read("--warmup"), paused: read("--paused"), late: read("--late"),
+    };
+  }
+
+  const font = (size) => size + "px system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif";
+
+  /* The range of values: from zero, or for a logarithmic axis from 1, 2 or 5 to 1, 2 or 5. */
+  function range(charts, logarithmic) {
+    let low = Infinity, high = 0;
+    for (const chart of charts) {
+      high = Math.max(high, chart.least_top || 0);
+      for (const line of chart.lines) {
+        for (const value of line.values) {
+          if (value == null) continue;
+          high = Math.max(high, value);
+          if (value > 0) low = Math.min(low, value);
+        }
+      }
+    }
+    if (!logarithmic || high <= 0) return [0, high > 0 ? high * 1.08 : 1];
+    low = Math.max(low, LEAST_S);
+    low = rounded(low * 0.9, Math.floor);
+    return [low, Math.max(rounded(high * 1.05, Math.ceil), low * 10)];
+  }
+
+  function rounded(value, direction) {
+    const decade = 10 ** Math.floor(Math.log10(value) + 1e-9);
+    const factors = direction === Math.floor ? [5, 2, 1] : [1, 2, 5, 10];
+    const fits = (factor) => direction === Math.floor ? factor * decade <= value * (1 + 1e-9) : factor * decade >= value * (1 - 1e-9);
+    return decade * (factors.find(fits) || 1);
+  }
+
+  function logSplits(low, high) {
+    const every = Math.log10(high / low) > 3 ? [1] : LOG_STEPS;
+    const splits = [];
+    for (let power = Math.floor(Math.log10(low)); power <= Math.ceil(Math.log10(high)); power++) {
+      for (const factor of every) {
+        const value = factor * 10 ** power;
+        if (value >= low * 0.999 && value <= high * 1.001) splits.push(value);
+      }
+    }
+    return splits;
+  }
+
+  /* Rows whose neighbours are unknown would be lines without length: they are drawn as points. */
+  function alone(u, index) {
+    const values = u.data[index], found = [];
+    for (let at = 0; at < values.length; at++) {
+      if (values[at] != null && values[at - 1] == null && values[at + 1] == null) found.push(at);
+    }
+    return found;
+  }
+
+  function seriesOf(line, palette, unit) {
+    const colour = palette.lines[line.colour];
+    const highest = line.values.reduce((most, value) => value == null ? most : Math.max(most, value), -Infinity);
+    const series = {
+      label: line.label, stroke: colour, width: 1.75, spanGaps: false,
+      value: (u, value, series, at) => shown(at == null && highest > -Infinity ? highest : value, unit),
+      points: { show: true, size: 5, fill: colour, filter: alone },
+    };
+    if (line.style === "area") series.fill = colour + "2b";
+    if (line.style === "dash") series.dash = [6, 4];
+    if (line.style === "dots") { series.dash = [2, 3]; series.width = 1.25; }
+    if (line.style === "step") { series.paths = uPlot.paths.stepped({ align: -1 }); series.dash = [8, 4]; }
+    return series;
+  }
+
+  function axes(palette, unit, logarithmic, x) {
+    const common = { stroke: palette.text, font: font(11), ticks: { show: false }, grid: { stroke: palette.grid, width: 1 } };
+    const y = {
+      ...common, size: 58, gap: 6, space: 34,
+      values: (u, splits) => splits.map((value) => value == null ? "" : shown(value, unit)),
+    };
+    if (unit === "B") y.incrs = BYTE_STEPS;
+    if (logarithmic) {
+      y.splits = (u, axis, low, high) => logSplits(low, high);
+      y.filter = (u, splits) => splits;
+    }
+    return [{ ...common, size: 28, gap: 4, ...x }, y];
+  }
+
+  function draw(data) {
+    const times = [0, ...data.times, data.ends_s];
+    if (times[1] < 0) times[0] = times[1];
+    const figures = [...document.querySelectorAll("figure[data-chart], figure[data-spectrum]")];
+    const state = { drawn: new Map(), zoom: null, log: true, print: false, palette: colours(), busy: false };
+    const resets = document.querySelectorAll("button.reset");
+
+    function family(chart) {
+      if (!chart.family) return [chart];
+      return Object.values(data.charts).filter((one) => one.family === chart.family);
+    }
+
+    function setZoom(zoom, from) {
+      state.zoom = zoom;
+      state.busy = true;
+      for (const one of state.drawn.values()) {
+        if (one.ofTime && one.plot !== from) one.plot.setScale("x", { min: zoom ? zoom[0] : times[0], max: zoom ? zoom[1] : data.ends_s });
+      }
+      state.busy = false;
+      for (const button of resets) button.hidden = !zoom;
+    }
+
+    /* Bands lie below the lines, marks above them. */
+    function drawBands(u) {
+      const { left, top, width, height } = u.bbox;
+      u.ctx.save();
+      u.ctx.beginPath();
+      u.ctx.rect(left, top, width, height);
+      u.ctx.clip();
+      for (const band of data.bands) {
+        const from = u.valToPos(band.from_s, "x", true), to = u.valToPos(band.to_s, "x", true);
+        u.ctx.fillStyle = state.palette[band.kind];
+        u.ctx.fillRect(from, top, Math.max(1, to - from), height);
+        if (to - from > 60 * uPlot.pxRatio) {
+          u.ctx.fillStyle = state.palette.text;
+          u.ctx.font = font(10 * uPlot.pxRatio);
+          u.ctx.textAlign = "left";
+          u.ctx.textBaseline = "top";
+          u.ctx.fillText(band.label, Math.max(from, left) + 4 * uPlot.pxRatio, top + 3 * uPlot.pxRatio);
+        }
+      }
+      u.ctx.restore();
+    }
+
+    function drawMarks(u) {
+      const { left, top, width, height } = u.bbox, ratio = uPlot.pxRatio, ctx = u.ctx;
+      let free = -Infinity;
+      ctx.save();
+      for (const mark of data.marks) {
+        const x = Math.round(u.valToPos(mark.t, "x", true)) + 0.5;
+        if (x < left || x > left + width) continue;
+        const colour = mark.serious ? state.palette.serious : state.palette.mark;
+        ctx.strokeStyle = colour;
+        ctx.lineWidth = ratio;
+        ctx.setLineDash([3 * ratio, 3 * ratio]);
+        ctx.beginPath();
+        ctx.moveTo(x, top);
+        ctx.lineTo(x, top + height);
+        ctx.stroke();
+        const wide = (8 + 6 * String(mark.number).length) * ratio;
+        if (x - wide / 2 < free) continue;
+        free = x + wide / 2 + ratio;
+        ctx.setLineDash([]);
+        ctx.fillStyle = colour;
+        ctx.beginPath();
+        ctx.roundRect(x - wide / 2, top - 15 * ratio, wide, 14 * ratio, 3 * ratio);
+        ctx.fill();
+        ctx.fillStyle = state.palette.panel;
+        ctx.font = font(10 * ratio);
+        ctx.textAlign = "center";
+        ctx.textBaseline = "middle";
+        ctx.fillText(String(mark.number), x, top - 7.5 * ratio);
+      }
+      ctx.restore();
+    }
+
+    /* What is near the cursor, in words. */
+    function tell(u, tip) {
+      const { left } = u.cursor;
+      const near = left >= 0 ? data.marks.filter((mark) => Math.abs(u.valToPos(mark.t, "x") - left) < 6) : [];
+      const t = left >= 0 ? u.posToVal(left, "x") : 0;
+      const inside = left >= 0 ? data.bands.filter((band) => band.from_s <= t && t <= band.to_s) : [];
+      const said = [...near.map((mark) => mark.number + "  " + mark.text), ...inside.map((band) => band.label)];
+      tip.hidden = !said.length;
+      tip.textContent = said.slice(0, 6).join("\n");
+      tip.classList.toggle("left", left > u.over.clientWidth / 2);
+    }
+
+    /* The legend's first row; without a cursor the others have the highest value of each line. */
+    function timeLabel(u, value, series, at) {
+      if (at == null) return "highest of the whole run:";
+      if (data.began_at == null) return moment(value);
+      return moment(value) + " (" + new Date((data.began_at + value) * 1000).toISOString().slice(11, 19) + " UTC)";
+    }
+
+    function timeChart(figure, chart) {
+      const logarithmic = chart.unit === "s" && state.log;
+      const limits = range(family(chart), logarithmic);
+      const values = chart.lines.map((line) => {
+        const kept = logarithmic ? line.values.map((value) => value == null ? null : Math.max(value, LEAST_S)) : line.values;
+        return [null, ...kept, null];
+      });
+      const tip = document.createElement("div");
+      tip.className = "tip";
+      const options = {
+        ...size(figure),
+        padding: [data.marks.length ? 18 : 8, 18, 0, 0],
+        legend: LEGEND,
+        scales: {
+          x: { time: false, ...(state.zoom ? { min: state.zoom[0], max: state.zoom[1] } : {}) },
+          y: { range: () => limits, distr: logarithmic ? 3 : 1 },
+        },
+        series: [{ label: "at", value: timeLabel }, ...chart.lines.map((line) => seriesOf(line, state.palette, chart.unit))],
+        axes: axes(state.palette, chart.unit, logarithmic, { space: 64, incrs: STEPS_S, values: (u, splits) => splits.map(moment) }),
+        cursor: {
+          sync: { key: "time", setSeries: false, filters: { pub: (type) => type === "mousemove" || type === "mouseleave" } },
+          drag: { x: true, y: false, dist: 5 }, focus: { prox: 24 }, points: { size: 6 },
+        },
+        focus: { alpha: 0.35 },
+        hooks: {
+          init: [(u) => { tip.hidden = true; u.over.append(tip); u.over.addEventListener("dblclick", () => setZoom(null, null)); }],
+          ready: [(u) => u.setLegend({ idx: null }, false)],
+          drawClear: [drawBands],
+          draw: [drawMarks],
+          setCursor: [(u) => tell(u, tip)],
+          setScale: [(u, key) => {
+            if (key !== "x" || state.busy || !state.drawn.has(figure)) return;
+            const { min, max } = u.scales.x;
+            setZoom(min <= times[0] && max >= data.ends_s ? null : [min, max], u);
+          }],
+        },
+      };
+      return new uPlot(options, [times, ...values], figure.querySelector(".plot"));
+    }
+
+    function spectrumChart(figure, chart) {
+      const limits = range([chart], true);
+      const rare = chart.fractions.map((fraction) => -Math.log10(1 - fraction));
+      const labels = [0.5, 0.9, 0.99, 0.999, 0.9999];
+      const options = {
+        ...size(figure),
+        padding: [8, 34, 0, 0],
+        legend: LEGEND,
+        scales: { x: { time: false, range: () => [-Math.log10(0.5), Math.max(2, ...rare)] }, y: { range: () => limits, distr: 3 } },
+        series: [
+          { label: "percentile", value: (u, value, series, at) => at == null ? "highest:" : percent(1 - 10 ** -value) },
+          ...chart.lines.map((line) => seriesOf(line, state.palette, "s")),
+        ],
+        axes: axes(state.palette, "s", true, {
+          splits: () => labels.map((fraction) => -Math.log10(1 - fraction)),
+          values: () => labels.map((fraction) => String(+(fraction * 100).toFixed(2)) + " %"),
+        }),
+        hooks: { ready: [(u) => u.setLegend({ idx: null }, false)] },
+        cursor: { sync: { key: "spectrum" }, drag: { x: false, y: false, setScale: false }, points: { size: 6 } },
+      };
+      return new uPlot(options, [rare, ...chart.lines.map((line) => line.values)], figure.querySelector(".plot"));
+    }
+
+    function size(figure) {
+      if (state.print) return { width: PRINT_WIDTH, height: PRINT_HEIGHT };
+      return { width: Math.max(200, figure.querySelector(".plot").clientWidth), height: HEIGHT };
+    }
+
+    function show(figure) {
+      if (state.drawn.has(figure) || !figure.querySelector(".plot")) return;
+      if (!state.print && !figure.querySelector(".plot").clientWidth) return;
+      const { chart, spectrum } = figure.dataset;
+      const found = chart ? data.charts[chart] : data.spectra[spectrum];
+      if (!found) return;
+      const plot = chart ? timeChart(figure, found) : spectrumChart(figure, found);
+      plot.ctx.canvas.setAttribute("role", "img");
+      plot.ctx.canvas.setAttribute("aria-label", found.title + (chart ? ", over time; its figures are in the table that follows" : ""));
+      state.drawn.set(figure, { plot, ofTime: Boolean(chart) });
+      widths.observe(figure);
+    }
+
+    function hide(figure) {
+      const one = state.drawn.get(figure);
+      if (!one) return;
+      widths.unobserve(figure);
+      one.plot.destroy();
+      state.drawn.delete(figure);
+    }
+
+    function again(which) {
+      state.palette = colours();
+      for (const figure of which) { hide(figure); show(figure); }
+    }
+
+    const widths = new ResizeObserver((entries) => {
+      if (state.print) return;
+      for (const { target } of entries) {
+        const one = state.drawn.get(target);
+        const wanted = size(target);
+        if (one && one.plot.width !== wanted.width && target.querySelector(".plot").clientWidth) one.plot.setSize(wanted);
+      }
+    });
+    const near = new IntersectionObserver((entries) => {
+      for (const { target, isIntersecting } of entries) if (isIntersecting) show(target);
+    }, { rootMargin: NEAR });
+    for (const figure of figures) near.observe(figure);
+
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => again([...state.drawn.keys()]));
+
+    for (const button of resets) button.addEventListener("click", () => setZoom(null, null));
+    const scales = document.querySelectorAll("button.scale");
+    for (const button of scales) {
+      button.addEventListener("click", () => {
+        state.log = button.dataset.scale === "log";
+        for (const one of scales) one.setAttribute("aria-pressed", String(one === button));
+        again([...state.drawn.keys()]);
+      });
+    }
+
+    /* Paper is white and narrow, and nobody opens anything on it. */
+    const opened = [];
+    addEventListener("beforeprint", () => {
+      state.print = true;
+      root.dataset.theme = "light";
+      for (const one of document.querySelectorAll("details:not([open])")) { one.open = true; opened.push(one); }
+      for (const figure of figures) hide(figure);
+      again(figures);
+    });
+    addEventListener("afterprint", () => {
+      state.print = false;
+      delete root.dataset.theme;
+      for (const one of opened.splice(0)) one.open = false;
+      const drawn = [...state.drawn.keys()];
+      again(drawn);
+    });
+    return { state, setZoom, show, figures };
+  }
+
+  return { draw, duration, moment, range, shown };
+})();
+
+document.documentElement.classList.add("js");
+if (document.getElementById("data")) {
+  amocReport.page = amocReport.draw(JSON.parse(document.getElementById("data").textContent));
+}

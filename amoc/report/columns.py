@@ -1,0 +1,81 @@
+"""What a chart draws: a value for each row, or None where nothing is known. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from math import isfinite
+
+from amoc.histogram import Histogram
+from amoc.report.thinning import Row
+from amoc.series import Point
+
+Column = list[float | None]
+
+DIGITS = 4
+"""Significant digits of a value in the page."""
+
+
+def rounded(value: float | None) -> float | None:
+    """`value` as short as a chart needs it; None where it is not finite."""
+    if value is None or not isfinite(value):
+        return None
+    short = float(f"{value:.{DIGITS}g}")
+    return int(short) if short.is_integer() else short
+
+
+def rates(rows: Iterable[Row], count: Callable[[Point], float]) -> Column:
+    """How often a second something happened, where it could happen."""
+    return [
+        rounded(sum(map(count, row.points)) / row.span_s) if row.flowing and row.span_s else None
+        for row in rows
+    ]
+
+
+def highest(rows: Iterable[Row], level: Callable[[Point], float | None]) -> Column:
+    """The highest level in each row; `level` is None where a point does not tell."""
+    return [
+        rounded(max((one for one in map(level, row.points) if one is not None), default=None))
+        for row in rows
+    ]
+
+
+def latest(rows: Iterable[Row], level: Callable[[Point], float | None]) -> Column:
+    """The level at the end of each row."""
+    return [rounded(level(row.points[-1])) if row.points else None for row in rows]
+
+
+def growth(rows: Sequence[Row], total: Callable[[Point], float]) -> Column:
+    """How much a second a total grew that points give as it stands since the run began."""
+    grown: Column = []
+    before = 0.0
+    for row in rows:
+        now = total(row.points[-1]) if row.points else before
+        flows = row.flowing and row.span_s
+        grown.append(rounded(max(0.0, now - before) / row.span_s) if flows else None)
+        before = now
+    return grown
+
+
+def quantiles(rows: Iterable[Row], timer: str, *fractions: float) -> list[Column]:
+    """A timer's quantiles in seconds for each row, and its longest duration at the end."""
+    columns: list[Column] = [[] for _ in range(len(fractions) + 1)]
+    for row in rows:
+        merged = merge(row.points, timer)
+        found: Sequence[float | None] = (
+            [*merged.quantiles_s(*fractions), merged.max_ns / 1e9]
+            if merged.cells
+            else [None] * len(columns)
+        )
+        for column, value in zip(columns, found, strict=True):
+            column.append(rounded(value))
+    return columns
+
+
+def merge(points: Iterable[Point], timer: str) -> Histogram:
+    """All durations of a timer."""
+    merged = Histogram()
+    for point in points:
+        one = point.timers.get(timer)
+        if one is not None:
+            merged.add(one.cells, one.max_ns)
+    return merged

@@ -1,0 +1,175 @@
+"""What happened during a run besides its figures: marks and bands in charts, and rows of a table.
+
+A mark is a moment that may explain a figure: a command, a worker that was lost, a note. It is a
+line with a number in each chart over time, and the same number in the table. A band is a stretch of
+time that is not to be read like the rest: the warm-up, a pause, a late node. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from amoc.report.texts import clip
+from amoc.series import Point
+
+MOST_MARKS = 200
+MOST_HAPPENED = 500
+MOST_LABEL = 120
+_SERIOUS = ("warning", "error")
+_Entry = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Happened:
+    """A row of the table of what happened.
+
+    Attributes:
+        t_s: When, since the first user could start; None before that.
+        at: The same as a time of day, UTC.
+        kind: What it was.
+        text: What there is to say.
+        comment: What the operator said.
+        mark: Its number in the charts; 0 if it is not there.
+        serious: Whether it is a warning, an error or a refusal.
+    """
+
+    t_s: float | None
+    at: str
+    kind: str
+    text: str
+    comment: str = ""
+    mark: int = 0
+    serious: bool = False
+
+
+@dataclass(frozen=True)
+class Band:
+    """A stretch of time that charts shade.
+
+    Attributes:
+        kind: ``warmup``, ``paused`` or ``late``.
+        from_s: Since the first user could start.
+        to_s: The same.
+        label: What it is.
+    """
+
+    kind: str
+    from_s: float
+    to_s: float
+    label: str
+
+
+def happened(journal: Iterable[_Entry], points: Sequence[Point]) -> tuple[list[Happened], int]:
+    """The rows in order of time, and how many there were no room for.
+
+    Args:
+        journal: The entries of the run's journal.
+        points: The run's seconds, for late nodes.
+    """
+    rows = [row for entry in journal if (row := _row(entry)) is not None]
+    rows += [
+        Happened(
+            band.from_s,
+            "",
+            "late node",
+            f"{band.label} for {band.to_s - band.from_s:.3g} s",
+            serious=True,
+        )
+        for band in late(points)
+    ]
+    rows.sort(key=lambda row: float("-inf") if row.t_s is None else row.t_s)
+    kept, missing = rows, max(0, len(rows) - MOST_HAPPENED)
+    if missing:
+        half = MOST_HAPPENED // 2
+        kept = rows[:half] + rows[-half:]
+    return _numbered(kept), missing
+
+
+def _numbered(rows: Sequence[Happened]) -> list[Happened]:
+    """`rows` with numbers for those that become marks."""
+    numbered, number = [], 0
+    for row in rows:
+        marked = row.t_s is not None and row.t_s >= 0 and (row.kind != "event" or row.serious)
+        if marked and row.kind not in ("end", "late node") and number < MOST_MARKS:
+            number += 1
+            numbered.append(Happened(**{**vars(row), "mark": number}))
+        else:
+            numbered.append(row)
+    return numbered
+
+
+def _row(entry: _Entry) -> Happened | None:
+    kind, t_s, at = entry.get("kind"), entry.get("t_s"), clip(entry.get("at", ""), 40)
+    t_s = t_s if isinstance(t_s, int | float) else None
+    if kind == "command":
+        return _command(entry, t_s, at)
+    if kind == "event":
+        serious = entry.get("level") in _SERIOUS
+        return Happened(t_s, at, "event", clip(entry.get("text", "")), serious=serious)
+    if kind == "end":
+        text = " – ".join(str(entry[key]) for key in ("verdict", "message") if entry.get(key))
+        return Happened(t_s, at, "end", clip(text))
+    return None
+
+
+def _command(entry: _Entry, t_s: float | None, at: str) -> Happened:
+    outcome, answer = entry.get("outcome", ""), entry.get("answer")
+    said = answer.get("summary", "") if isinstance(answer, Mapping) else answer
+    text = f"{entry.get('name', '')}: {said}" if said else str(entry.get("name", ""))
+    if outcome != "ok":
+        text = f"{text} ({outcome})"
+    return Happened(
+        t_s, at, "command", clip(text), clip(entry.get("comment") or ""), serious=outcome != "ok"
+    )
+
+
+def marks(rows: Iterable[Happened]) -> list[dict[str, Any]]:
+    """The marks for the page's script."""
+    return [
+        {
+            "t": row.t_s,
+            "number": row.mark,
+            "text": clip(f"{row.comment} ({row.text})" if row.comment else row.text, MOST_LABEL),
+            "serious": row.serious,
+        }
+        for row in rows
+        if row.mark
+    ]
+
+
+def bands(points: Sequence[Point], warmup_s: float) -> list[Band]:
+    """What charts shade."""
+    paused = _stretches(points, lambda point: point.state == "paused")
+    first = [Band("warmup", 0.0, warmup_s, "warm-up")] if warmup_s else []
+    return first + [Band("paused", *stretch, "paused") for stretch in paused] + late(points)
+
+
+def late(points: Sequence[Point]) -> list[Band]:
+    """When nodes were late."""
+    return [
+        Band("late", *stretch, f"{clip(node, 40)} sent nothing")
+        for node in sorted({node for point in points for node in point.late})
+        for stretch in _stretches(points, _is_late(node))
+    ]
+
+
+def _stretches(
+    points: Sequence[Point], inside: Callable[[Point], bool]
+) -> list[tuple[float, float]]:
+    """From when to when neighbouring points are `inside`."""
+    found: list[tuple[float, float]] = []
+    before = False
+    for point in points:
+        now = inside(point)
+        if now and before:
+            found[-1] = (found[-1][0], point.t_s)
+        elif now:
+            found.append((point.begin_s, point.t_s))
+        before = now
+    return found
+
+
+def _is_late(node: str) -> Callable[[Point], bool]:
+    return lambda point: node in point.late

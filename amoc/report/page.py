@@ -1,0 +1,172 @@
+"""The report of a run: one page for people, which says the verdict first and then lets them look.
+
+The figures of tables are the summary's. Charts are made of the series. Where a warm-up is left out
+of the verdict it is left out of the cards, of the tables of timers and counters, and of percentiles
+by rarity, too. What there is more of than anybody reads is shown in part, and the page says so;
+`summary.json` and `series.jsonl` have all of it.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from amoc.rebuilding import after_warm_up
+from amoc.record import RunRecord
+from amoc.report import latency, marks, over_time, shell, tables
+from amoc.report.charts import Chart, Group
+from amoc.report.latency import Pair, TimerView
+from amoc.report.thinning import Row, thin
+from amoc.report.verdict import cards, verdict
+from amoc.series import Point
+
+MOST_FINDINGS = 50
+MOST_EXPECTATIONS = 500
+MOST_TIMERS = 12
+"""Timers of the target with charts."""
+
+
+def write(record: RunRecord, path: Path) -> None:
+    """Write the report of a run to `path`, as a whole or not at all.
+
+    Raises:
+        ResourceError: It cannot be written.
+    """
+    shell.save(render(record), path)
+
+
+def render(record: RunRecord) -> str:
+    """The report of a run as an HTML page that needs no other file."""
+    summary, points = record.summary, record.points
+    rows, steady = thin(points), _steady(summary, points)
+    target, own = latency.pairs(steady["timers"])
+    views = _views(target, rows, steady)
+    groups = _groups(summary, rows, own)
+    happened, unsaid = marks.happened(record.journal, points)
+    shown = [chart for group in groups.values() for chart in (*group.shown, *group.more)]
+    shown += [chart for view in views for chart in view.charts]
+    health = summary.get("health", {})
+    return shell.fill(
+        "report.html",
+        _data(summary["run"], rows, points, shown, views, happened),
+        run=summary["run"],
+        complete=record.complete,
+        verdict=verdict(summary["run"]),
+        cards=cards(summary, steady, target),
+        expectations=list(summary.get("expectations", ()))[:MOST_EXPECTATIONS],
+        limited=health.get("limited", False),
+        findings=list(health.get("findings", ()))[:MOST_FINDINGS],
+        steady=steady,
+        groups=groups,
+        views=views,
+        views_shown=over_time.SHOWN,
+        views_left_out=over_time.left_out(len(target) - len(views), "less busy timers"),
+        times=[row.t_s for row in rows],
+        row_s=max((row.span_s for row in rows), default=0.0),
+        thinned=any(len(row.points) > 1 for row in rows),
+        happened=happened,
+        unsaid=unsaid,
+        causes=tables.causes(summary.get("crashes", ())),
+        more_causes=len(summary.get("crashes", ())) - tables.MOST_CAUSES,
+        tables=_tables(summary, steady, target, own),
+        again=shlex.join(["amoc", "replay", str(record.directory)]),
+    )
+
+
+def _steady(summary: Mapping[str, Any], points: Sequence[Point]) -> dict[str, Any]:
+    """What the verdict is about: all of the run, or what follows the warm-up.
+
+    `rates` are those of the seconds in which the run was running, as in `amoc.series.Window`.
+    """
+    run, window = summary["run"], summary.get("window")
+    part: Mapping[str, Any] = window if window is not None else summary
+    duration_s = (window or run).get("duration_s", 0.0)
+    warmup_s = run.get("warmup_s") or 0.0
+    after = after_warm_up(points, warmup_s)
+    running = [point for point in after if point.state == "running"]
+    span_s = sum(point.span_s for point in running)
+    counters = part.get("counters", {})
+    counted: Counter[str] = Counter()
+    for point in running:
+        counted.update(point.counters)
+    return {
+        "is_part": window is not None,
+        "from_s": part.get("from_s", 0.0),
+        "to_s": part.get("to_s", duration_s),
+        "warmup_s": warmup_s,
+        "points": after,
+        "counters": counters,
+        "rates": {name: counted[name] / span_s for name in counters} if span_s else {},
+        "timers": part.get("timers", {}),
+    }
+
+
+def _views(
+    target: Sequence[Pair], rows: Sequence[Row], steady: Mapping[str, Any]
+) -> list[TimerView]:
+    return [
+        latency.view(pair, f"timer{at}", rows, steady["points"], steady["timers"])
+        for at, pair in enumerate(target[:MOST_TIMERS])
+    ]
+
+
+def _groups(
+    summary: Mapping[str, Any], rows: Sequence[Row], own: Sequence[Pair]
+) -> dict[str, Group]:
+    timers = [
+        over_time.timer(rows, f"own{at}", pair.name, pair.name, "") for at, pair in enumerate(own)
+    ]
+    title = "Timers of amoc itself"
+    return {
+        "load": over_time.load(rows, summary),
+        "gauges": over_time.gauges(rows, list(summary.get("gauges", {}))),
+        "throttles": over_time.throttles(rows, summary.get("throttles", {})),
+        "own": Group("own", "amoc itself", over_time.workers(rows), timers, title),
+    }
+
+
+def _data(
+    run: Mapping[str, Any],
+    rows: Sequence[Row],
+    points: Sequence[Point],
+    charts: Iterable[Chart],
+    views: Iterable[TimerView],
+    happened: Sequence[marks.Happened],
+) -> dict[str, Any]:
+    """What the page's script draws."""
+    began_at = points[0].at - points[0].t_s if points and points[0].at else None
+    last_s = rows[-1].t_s if rows else 0.0
+    return {
+        "began_at": began_at,
+        "ends_s": round(max(float(run.get("duration_s") or 0.0), last_s), 3),
+        "times": [round(row.t_s, 3) for row in rows],
+        "bands": [vars(band) for band in marks.bands(points, run.get("warmup_s") or 0.0)],
+        "marks": marks.marks(happened),
+        "charts": {chart.key: chart.to_json() for chart in charts if not chart.empty},
+        "spectra": {
+            view.spectrum.key: view.spectrum.to_json() for view in views if not view.spectrum.empty
+        },
+    }
+
+
+def _tables(
+    summary: Mapping[str, Any],
+    steady: Mapping[str, Any],
+    target: Sequence[Pair],
+    own: Sequence[Pair],
+) -> dict[str, tables.Table]:
+    duration_s = summary["run"].get("duration_s", 0.0)
+    return {
+        "timers": tables.timers(target, steady["timers"], "timers"),
+        "own_timers": tables.timers(own, steady["timers"], "own-timers"),
+        "counters": tables.counters(steady["counters"], steady["rates"]),
+        "gauges": tables.gauges(summary.get("gauges", {})),
+        "throttles": tables.throttles(summary.get("throttles", {})),
+        "workers": tables.workers(summary.get("workers", ()), duration_s),
+        "blocked": tables.blocked(summary.get("blocked", ())),
+        "settings": tables.settings(summary.get("settings", ())),
+        "versions": tables.versions(summary.get("versions", {})),
+    }

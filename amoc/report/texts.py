@@ -1,0 +1,60 @@
+"""Numbers, times and foreign text as a page shows them. Pure."""
+
+from __future__ import annotations
+
+from amoc.timing import format_duration
+
+MINUS = "–"
+"""Stands where there is no value."""
+_BYTES = ("B", "KiB", "MiB", "GiB", "TiB")
+
+
+def clip(text: object, most: int = 300) -> str:
+    """`text` in at most so many characters; what is longer keeps its beginning."""
+    whole = str(text)
+    return whole if len(whole) <= most else f"{whole[: most - 1]}…"
+
+
+def figure(value: float | None, unit: str = "") -> str:
+    """A value with its unit, as in `amoc.report.charts.Chart`."""
+    if value is None:
+        return MINUS
+    if unit == "s":
+        return format_duration(value)
+    if unit == "%":
+        return f"{100 * value:.3g} %"
+    if unit == "B":
+        return size(value)
+    return f"{number(value)}{unit}"
+
+
+def number(value: float | None) -> str:
+    """A number: whole if it is large, else to four digits."""
+    if value is None:
+        return MINUS
+    if value == int(value) or abs(value) >= 1_000:
+        return f"{value:,.0f}"
+    return f"{value:,.4g}"
+
+
+def shortened(value: float | None) -> float | None:
+    """`value` to four digits, as a mean deserves."""
+    return None if value is None else float(f"{value:.4g}")
+
+
+def size(value: float) -> str:
+    """A number of bytes."""
+    power = 0
+    while value >= 1024 and power < len(_BYTES) - 1:
+        value, power = value / 1024, power + 1
+    return f"{value:.3g} {_BYTES[power]}" if value < 999.5 else f"{value:.0f} {_BYTES[power]}"
+
+
+def moment(t_s: float | None) -> str:
+    """A time since the first user could start: ``0:31``, ``1:02:05``."""
+    if t_s is None:
+        return MINUS
+    sign, rest = ("-", -t_s) if t_s < 0 else ("", t_s)
+    minutes, seconds = divmod(round(rest), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{sign}{hours}:{minutes:02}:{seconds:02}" if hours else f"{sign}{minutes}:{seconds:02}"
