@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gc
 import random
-import time
 import traceback
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -18,9 +17,10 @@ import gevent
 import zmq
 
 from amoc import bus, calls, coordinator, mail, metrics
-from amoc.board import Cell
 from amoc.coordinator.actions import Actions
 from amoc.engine import process
+from amoc.engine.beat import Beat
+from amoc.engine.blocking import Trap, file_of
 from amoc.engine.causes import Mishaps
 from amoc.engine.crowd import Crowd, Orders
 from amoc.engine.obeying import Obedience
@@ -32,10 +32,7 @@ from amoc.outbox import Outbox
 from amoc.throttle import gate as gates
 from amoc.throttle.gate import Gate
 from amoc.throttle.tasks import count_crashes
-from amoc.timing import MS_NS, S_NS, now_ns
 
-BEAT_NS = 100 * MS_NS
-"""How often the worker notes that its loop turns, and how late."""
 JOIN_S = 10.0
 GC_GENERATION_0 = 50_000
 """Objects made before the youngest are looked at: users are many, live long, and hold no cycles."""
@@ -64,7 +61,7 @@ def main(task: Task) -> int:
         )
         crowd = Crowd(orders, task.board)
         parts = _parts(task, outbox, gate, crowd, line)
-        gevent.spawn(_guarded, _beat, task, crowd)
+        gevent.spawn(_guarded, _beat(task, crowd, line).run)
         line.join(JOIN_S)
         gevent.spawn(_guarded, crowd.start_users)
         for command in line.commands():
@@ -119,6 +116,17 @@ def _parts(
     }
 
 
+def _beat(task: Task, crowd: Crowd, line: bus.Child) -> Beat:
+    """What notes how the worker does."""
+    file = file_of(task.directory, f"w{task.slot}.{task.epoch}")
+    return Beat(
+        task.board.row(task.slot),
+        Trap(task.slot, task.scenario_directory, file),
+        line.report_nowait,
+        lambda: f"worker {task.slot} ({len(crowd)} users)",
+    )
+
+
 def _guarded(work: Callable[..., object], *arguments: object) -> None:
     """Do what the worker cannot do without; when it fails the worker ends, and is replaced."""
     try:
@@ -130,25 +138,3 @@ def _guarded(work: Callable[..., object], *arguments: object) -> None:
 
 def _report_gone(line: bus.Child, stopping: gevent.Greenlet[..., UsersGone]) -> None:
     line.report_nowait(stopping.value)
-
-
-def _beat(task: Task, crowd: Crowd) -> None:
-    """Note every `BEAT_NS` that the loop turns, how late it was, and what the process has used."""
-    row = task.board.row(task.slot)
-    lag = metrics.timer("loop_lag")
-    cpu_before_ns = row[Cell.CPU_NS]  # of the workers that had this slot before
-    beats = 0
-    while True:
-        due_ns = now_ns() + BEAT_NS
-        row[Cell.HEARTBEAT_NS] = due_ns - BEAT_NS
-        row[Cell.CPU_NS] = cpu_before_ns + time.process_time_ns()
-        if beats % 10 == 0:
-            row[Cell.MAX_RSS_BYTES] = max(row[Cell.MAX_RSS_BYTES], process.max_rss_bytes())
-            process.set_title(f"worker {task.slot} ({len(crowd)} users)")
-        beats += 1
-        gevent.sleep(BEAT_NS / S_NS)
-        late_ns = now_ns() - due_ns
-        lag.record_ns(late_ns)
-        # A loop that stood still for a second would have been late at each beat it missed.
-        while (late_ns := late_ns - BEAT_NS) > 0:
-            lag.record_ns(late_ns)

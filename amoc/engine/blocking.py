@@ -1,0 +1,257 @@
+"""Catches what keeps a worker's loop from turning in the act.
+
+A thread waits for an alarm that the worker's beat puts off each time it comes. So as long as the
+loop turns, all this costs is one system call a beat, and nobody contends for the interpreter. When
+the beat is late the thread wakes up and looks at the main thread's stack, again and again until the
+beat has come:
+
+- Python code is looked at while it runs, and so are calls into C that release the interpreter;
+- a call into C that holds the interpreter is looked at the moment it returns, at its line still.
+
+Nothing is done to the main thread: no signal interrupts what it waits for, and stacks are read by a
+thread that holds the interpreter, so none changes meanwhile. (The watchdog of `faulthandler` does
+not hold it; beside Python code that runs, it crashes the process.)
+
+Whoever hangs for longer than `LONG_NS` leaves its stack in a file, too, for the node to read: a
+worker that never comes back cannot report. The first line of the file says where the scenario is.
+If not even the thread gets the interpreter, the node sends `SIGNAL`, whose handler is that of
+`faulthandler` and writes the stack without it. That is safe there: the main thread is in C, and
+runs the handler itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import faulthandler
+import os
+import signal
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+
+from gevent import get_hub, monkey
+
+from amoc.engine.stalls import (
+    COLLECTOR,
+    MOST_FRAMES,
+    Cause,
+    Frame,
+    Look,
+    Stack,
+    Stalls,
+    causes_of,
+    from_text,
+    place_of,
+    to_text,
+)
+from amoc.errors import ResourceError
+from amoc.messages import Blocked
+from amoc.timing import MS_NS, S_NS, now_ns
+
+BLOCKED_NS = 100 * MS_NS
+"""A loop that has not turned for so long was blocked."""
+LOOK_NS = 20 * MS_NS
+"""How late a beat is when the stack is looked at first, and how soon it is again."""
+LONG_NS = S_NS
+"""What lasts so long is left for the node to read, and looked at ever less often."""
+MOST_LOOKS = 100
+SIGNAL = signal.SIGRTMAX - 3
+"""Has a worker write its stack; one that programs do not use for anything else."""
+_CLOEXEC = 0o2000000
+_ABSTIME = 1
+
+
+@dataclass
+class _Stall:
+    """What was seen between two beats, if the second of them is late.
+
+    Attributes:
+        set_ns: When the first was.
+        due_ns: When the second is due.
+        next_ns: When the stack is to be looked at next.
+        began_ns: When the loop's turn began in which it is stuck.
+        left: Whether a stack was left for the node.
+    """
+
+    set_ns: int
+    due_ns: int
+    next_ns: int
+    began_ns: int = 0
+    left: bool = False
+    looks: list[Look] = field(default_factory=list)
+
+
+class Trap:
+    """Finds out why a loop does not turn."""
+
+    def __init__(self, slot: int, directory: str, file: Path) -> None:
+        """Watch over the calling thread, which is the one of the loop.
+
+        Args:
+            slot: The worker's.
+            directory: Where the scenario's files are.
+            file: Where to leave the stack of what hangs; where it cannot be made, none is left.
+
+        Raises:
+            ResourceError: The system gives no descriptor.
+        """
+        self._directory = directory
+        self._stalls = Stalls(slot)
+        self._stall = _Stall(0, 0, 0)
+        self._loop = get_hub().loop
+        self._timer = _Timer()
+        self._header = f"{directory}\n".encode(errors="backslashreplace")
+        self._file = _make(file)
+        if self._file >= 0:
+            faulthandler.register(SIGNAL, file=self._file, all_threads=False)
+            os.write(self._file, self._header)  # from now on the node may send the signal
+        # The real ones, not the hub's: this is about threads.
+        self._watched = monkey.get_original("_thread", "get_ident")()
+        monkey.get_original("_thread", "start_new_thread")(self._watch, ())
+
+    def set(self, due_ns: int) -> None:
+        """The loop turns, and is to turn again at `due_ns`."""
+        # A new one each time: the thread may be about to note something of the one before.
+        self._stall = _Stall(now_ns(), due_ns, due_ns + LOOK_NS)
+        self._timer.set(due_ns + LOOK_NS)
+
+    def turned(self, queued_ns: int, collected_ns: int) -> None:
+        """The loop has turned; late, perhaps.
+
+        Args:
+            queued_ns: For how long the main thread had no core since `set`.
+            collected_ns: For how long the garbage collector held it up.
+        """
+        stall = self._stall
+        if stall.left:
+            self._clean()
+        looks = list(stall.looks)
+        ended_ns = now_ns()
+        stalled_ns = ended_ns - stall.began_ns
+        if not looks or stalled_ns < BLOCKED_NS or queued_ns > stalled_ns // 2:
+            return
+        if collected_ns > stalled_ns // 2:
+            self._stalls.note(Cause(COLLECTOR, stalled_ns, looks[-1].stack))
+            return
+        for cause in causes_of(looks, stall.began_ns, ended_ns, self._directory, BLOCKED_NS):
+            self._stalls.note(cause)
+
+    def tell(self) -> list[Blocked]:
+        """What has blocked the loop since this was called before."""
+        return self._stalls.tell()
+
+    def _watch(self) -> None:
+        """Look whenever the alarm rings; the thread's whole life."""
+        while True:
+            self._timer.wait()
+            self._look(self._stall)
+
+    def _look(self, stall: _Stall) -> None:
+        now = now_ns()
+        late_ns = now - stall.due_ns
+        if late_ns < LOOK_NS:  # the beat has come after all
+            self._timer.set(stall.next_ns)
+            return
+        frame = sys._current_frames().get(self._watched)
+        if frame is not None:
+            stack, outermost = _stack_of(frame)
+            if not stall.looks:
+                # What the loop takes for now is when its turn began.
+                age_ns = int((time.time() - self._loop.now()) * S_NS)
+                stall.began_ns = max(now - age_ns, stall.set_ns)
+            if len(stall.looks) < MOST_LOOKS:
+                stall.looks.append(Look(now, stall.next_ns, outermost, stack))
+            if late_ns >= LONG_NS:
+                self._leave(stall, stack)
+        stall.next_ns = now + (LOOK_NS if late_ns < LONG_NS else late_ns // 2)
+        if stall is self._stall:
+            self._timer.set(stall.next_ns)
+
+    def _leave(self, stall: _Stall, stack: Stack) -> None:
+        """Leave the stack where the node can read it."""
+        stall.left = True
+        self._clean()
+        with contextlib.suppress(OSError):  # the disk may be full
+            os.write(self._file, to_text(stack).encode(errors="backslashreplace"))
+        if stall is not self._stall:
+            self._clean()  # it is over
+
+    def _clean(self) -> None:
+        with contextlib.suppress(OSError):
+            os.ftruncate(self._file, len(self._header))
+
+
+class _Timer:
+    """A timerfd that a thread waits for; setting it again takes back what it was set to."""
+
+    def __init__(self) -> None:
+        libc = ctypes.CDLL(None, use_errno=True)
+        self._settime = libc.timerfd_settime
+        self._fd = libc.timerfd_create(time.CLOCK_MONOTONIC, _CLOEXEC)
+        if self._fd < 0:
+            raise ResourceError(
+                f"a timer must be a file descriptor, but: {os.strerror(ctypes.get_errno())}"
+            )
+
+    def set(self, at_ns: int) -> None:
+        """Ring at `at_ns` on the monotonic clock."""
+        spec = (ctypes.c_long * 4)(0, 0, *divmod(at_ns, S_NS))  # interval and value, in s and ns
+        self._settime(self._fd, _ABSTIME, spec, None)
+
+    def wait(self) -> None:
+        """Wait until it rings."""
+        os.read(self._fd, 8)
+
+
+def _stack_of(frame: FrameType) -> tuple[Stack, FrameType]:
+    """The calls below `frame`, and the outermost of them, which is its greenlet's alone."""
+    stack: list[Frame] = []
+    while True:
+        if len(stack) < MOST_FRAMES:
+            code = frame.f_code
+            stack.append(Frame(code.co_filename, frame.f_lineno or 0, code.co_name))
+        if frame.f_back is None:
+            return stack, frame
+        frame = frame.f_back
+
+
+def _make(file: Path) -> int:
+    flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
+    try:
+        return os.open(file, flags, 0o600)
+    except OSError:
+        return -1
+
+
+def file_of(directory: str, child: str) -> Path:
+    """Where a worker leaves the stack of what hangs.
+
+    Args:
+        directory: That of its node's sockets.
+        child: How the bus calls it.
+    """
+    return Path(directory) / f"{child}.stack"
+
+
+def ask(pid: int, file: Path) -> None:
+    """Have the worker `pid` write its stack to `file`, unless it has; it need not be able to."""
+    # Without its first line there is no handler yet, and the signal would end it.
+    if _read(file).count("\n") == 1:
+        with contextlib.suppress(OSError):
+            os.kill(pid, SIGNAL)
+
+
+def where_it_hangs(file: Path) -> str:
+    """The place that a worker's file tells of; empty where it tells of none."""
+    directory, _, text = _read(file).partition("\n")
+    return place_of(from_text(text), directory)
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(errors="replace")
+    except OSError:
+        return ""
