@@ -21,8 +21,8 @@ from enum import Enum
 from math import isfinite
 
 from amoc.board import Kind
-from amoc.omission import RESPONSE
 from amoc.histogram import Histogram
+from amoc.omission import RESPONSE
 from amoc.series import USERS, Tally, Window
 
 __all__ = ["Known", "Measure", "NoValue", "Trend", "Unit", "parse"]

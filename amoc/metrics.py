@@ -27,14 +27,16 @@ from typing import Any, TypeVar
 
 from gevent import getcurrent
 
+from amoc import omission
 from amoc.board import ENTRIES, MOST_CAUSES, Area, Kind, Merge, Metric
 from amoc.errors import ScenarioError
 from amoc.histogram import CELLS, LAST_CELL
-from amoc.omission import MOST_TIMERS, RESPONSE, Cadence, missed
+from amoc.omission import MOST_TIMERS, Cadence, missed
 from amoc.pausing import frozen_ns, held_ns
 
 __all__ = ["Counter", "Gauge", "Timer", "counter", "gauge", "timer"]
 
+RESPONSE = omission.RESPONSE
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 
 
