@@ -11,6 +11,7 @@ coordinators, stages.
 
 from __future__ import annotations
 
+import logging
 import shutil
 import traceback
 from collections.abc import Callable, Mapping
@@ -20,11 +21,11 @@ from typing import Any
 import gevent
 import zmq
 
-from amoc import bus, limits, pausing
+from amoc import bus, events, limits, logs, pausing, plugins
 from amoc.control.server import ControlServer
 from amoc.engine import process
 from amoc.engine.account import Account
-from amoc.engine.conversation import Conversation, failed
+from amoc.engine.conversation import NODE, Conversation, failed
 from amoc.engine.crew import Crew
 from amoc.engine.following import Follower
 from amoc.engine.records import Records
@@ -33,6 +34,7 @@ from amoc.engine.state import State, Step, after
 from amoc.errors import AmocError, ExitCode, InitError, PeerError
 from amoc.launch import xmppd
 from amoc.lines import counted
+from amoc.log.ticking import tick_for_ever
 from amoc.messages import (
     Blocked,
     Bootstrap,
@@ -64,6 +66,8 @@ STOP_MARGIN_S = 20.0
 """On top of --stop-timeout: the node itself kills what hangs, well before this."""
 DEAL_S = 0.02
 IDLE_S = 0.1
+
+_log = logging.getLogger(__name__)
 
 
 class Interrupted(AmocError):
@@ -153,6 +157,9 @@ class Controller:
         """Run to the end; never raises what is the run's own failure."""
         process.raise_fd_limit()
         pausing.reset()
+        logs.begin("controller", self._plan.log_level)
+        logs.attach(self._say)
+        events.happen_in("controller")
         directory = bus.make_directory()
         failure: AmocError | None = None
         context = zmq.Context()
@@ -162,6 +169,7 @@ class Controller:
                 tasks: list[gevent.Greenlet[..., None]] = [
                     gevent.spawn(self._node.listen),
                     gevent.spawn(self._node.guarded, self._account.beat),
+                    gevent.spawn(self._node.guarded, tick_for_ever),
                 ]
                 try:
                     self._go_through_phases(directory)
@@ -176,12 +184,16 @@ class Controller:
         finally:
             context.destroy(linger=bus.LINGER_MS)
             shutil.rmtree(directory, ignore_errors=True)
+            logs.end()
         return outcome
 
     def _go_through_phases(self, directory: str) -> None:
         self._step(Step.LAUNCH)
+        loaded_plugins = plugins.load("controller")
         loaded = self._load(directory)
         journal = self._records.begin(loaded, self._started_at)
+        for plugin in loaded_plugins:
+            self._say("info", f"plugin {plugin} is loaded")
         self._records.write("state", state=self.status.state.value)
         self._crew = Crew(
             self._plan, self.status, loaded, self._node, journal, self._say, self._step
@@ -220,6 +232,9 @@ class Controller:
         )
         seen = self._node.seen
         self._node.until(lambda: Hello in seen, JOIN_S, "the node", "join")
+        _log.info("node %s has joined", NODE)
+        if events.NODE_UP.heard:
+            events.NODE_UP(node=NODE)
         self._node.until(
             lambda: Loaded in seen,
             plan.init_timeout_s,
@@ -257,8 +272,9 @@ class Controller:
     def _init(self, overrides: Mapping[str, Any]) -> None:
         assert self._crew is not None
         assert self._records.directory is not None
-        logs = str(self._records.directory.logs.resolve())
-        self._node.send(Init(overrides, "the embedded XMPP server", logs))
+        logs_directory = str(self._records.directory.logs.resolve())
+        logs.open_directory(logs_directory)
+        self._node.send(Init(overrides, "the embedded XMPP server", logs_directory))
         seen = self._node.seen
         self._node.until(
             lambda: Ready in seen,
@@ -284,6 +300,8 @@ class Controller:
         self._records.users_may_start(self._begun_ns)
         self._account.begin(self._begun_ns)
         crew.begin()
+        if events.RUN_START.heard:
+            self._tell_begun()
         while not (self._interrupts or operations.stop_asked):
             self._node.check()
             if lost := self._account.lost:
@@ -304,6 +322,14 @@ class Controller:
             busy = follower is not None or bool(timeline) or crew.starts.waiting()
             self._node.changed.wait(DEAL_S if busy else IDLE_S)
         self._ended = "stopped"
+
+    def _tell_begun(self) -> None:
+        assert self._records.directory is not None
+        events.RUN_START(
+            run_id=self.status.run_id,
+            scenario=self._plan.scenario,
+            directory=str(self._records.directory.path.resolve()),
+        )
 
     def _operate_again(self, name: str, arguments: Mapping[str, Any]) -> None:
         """A command of a run that is run again."""
@@ -348,6 +374,8 @@ class Controller:
         if self._crew is not None:
             self._crew.end()
         self._node.end(at_once=failure is not None)
+        if events.NODE_DOWN.heard and Hello in self._node.seen:
+            events.NODE_DOWN(node=NODE, reason=str(failure or ""))
         self._account.close()
         if self._xmpp is not None:
             self._xmpp.end()
@@ -357,6 +385,9 @@ class Controller:
             "end", verdict=verdict, exit_code=int(outcome.exit_code), message=outcome.message
         )
         self._records.end(outcome.summary)
+        if events.RUN_STOP.heard:
+            code = int(outcome.exit_code)
+            events.RUN_STOP(run_id=self.status.run_id, verdict=verdict, exit_code=code)
         return outcome
 
     # Hearing
@@ -395,6 +426,7 @@ class Controller:
 
     def _step(self, step: Step) -> None:
         self.status.state = after(self.status.state, step)
+        _log.info("the run is %s", self.status.state.value)
         self._records.write("state", state=self.status.state.value)
 
     def _fail_run(self, error: AmocError) -> None:

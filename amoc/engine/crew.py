@@ -13,6 +13,7 @@ from typing import Any
 
 import gevent
 
+from amoc import events
 from amoc.coordinator.groups import Groups
 from amoc.engine.conversation import Conversation
 from amoc.engine.desk import Desk
@@ -149,6 +150,8 @@ class Crew:
                 self._worker_up(node, record)
             case WorkerLost(slot, epoch, reason):
                 self.starts.down(slot)
+                if events.WORKER_DOWN.heard:
+                    events.WORKER_DOWN(node=node, slot=slot, epoch=epoch, reason=reason)
                 if self._epochs.pop(slot, None) is not None:
                     for one in (self.ordering, self._pacer, self._groups):
                         one.worker_lost(Origin(node, slot, epoch))
@@ -165,6 +168,8 @@ class Crew:
             self.ordering.tell(origin, "pause")
         self._parcels.flush()  # all of this is to be known before the first user comes
         self.starts.up(up.slot, up.restart, up.start)
+        if events.WORKER_UP.heard:
+            events.WORKER_UP(node=node, slot=up.slot, epoch=up.epoch, pid=up.pid)
         if up.epoch > 1:
             again = f"{counted(len(up.restart), 'user')} to start again"
             self._say("info", f"worker {up.slot} is replaced; {again}")
