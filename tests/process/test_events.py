@@ -1,0 +1,198 @@
+"""Events of real runs, as an installed plugin and a scenario hear them."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from amoc.events import SIGNALS
+from tests.process.support import Run, eventually, lines, running
+
+pytestmark = pytest.mark.slow
+
+FAST = ("--set", "user_rate=infinity", "--workers", "2")
+
+PROBE = """
+import json
+from amoc import events
+
+FILE = HERE + "/heard.jsonl"
+
+def set_up(role):
+    hear(None, role=role)
+    events.on("*")(hear)
+
+def hear(event, **more):
+    if event is not None:
+        more = {"name": event.name, "at_ns": event.at_ns, "process": event.process,
+                "user_id": event.user_id, "data": dict(event.data)}
+    with open(FILE, "a") as file:
+        file.write(json.dumps(more) + "\\n")
+"""
+
+
+@pytest.fixture
+def install(tmp_path: Path) -> Callable[[str, str], Path]:
+    """Builds a distribution with a plugin, in a directory to be put on the path."""
+
+    def install(target: str, text: str) -> Path:
+        site = tmp_path / "site"
+        info = site / "probe-1.2.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: probe\nVersion: 1.2\n")
+        (info / "entry_points.txt").write_text(f"[amoc.plugins]\nprobe = {target}\n")
+        (site / "probe_plugin.py").write_text(text.replace("HERE", repr(str(tmp_path))))
+        return site
+
+    return install
+
+
+def give(run: Run, *command: str) -> None:
+    """Give a command as an operator does in another shell."""
+    name, *rest = command
+    arguments = [sys.executable, "-m", "amoc", name, "--run", str(run.directory), *rest]
+    subprocess.run(arguments, check=True, capture_output=True, timeout=30)
+
+
+def test_a_plugin_hears_all_that_happens_in_controller_supervisor_and_workers(
+    scenario: Callable[[str], Path], install: Callable[[str, str], Path], tmp_path: Path
+) -> None:
+    site = install("probe_plugin:set_up", PROBE)
+    busy = scenario("""
+        from amoc import coordinator, setting, throttle, user
+
+        password = setting("old-one", "A secret that changes", update="free")
+
+        def init():
+            throttle.start("logins", 60_000)
+            coordinator.start("pairs", [(2, lambda event, users: None)])
+            coordinator.start("lonely", [(2, lambda event: None)], timeout=0.2)
+
+        def start(user_id):
+            throttle.wait("logins")
+            coordinator.add("pairs")
+            if user_id == 1 and user.iteration == 1:
+                coordinator.add("lonely")
+                coordinator.reset("pairs")
+                coordinator.start("mine", (5, act), timeout=60)
+                coordinator.stop("mine")
+                throttle.start("mine", 10)
+                throttle.change_rate("mine", 20)
+                throttle.stop("mine")
+            user.wait_leaving()
+
+        def act(event): ...
+    """)
+
+    def heard() -> list[dict[str, Any]]:
+        return [one for one in map(json.loads, lines(tmp_path / "heard.jsonl")) if "name" in one]
+
+    def count(name: str, **wanted: Any) -> int:
+        named = [one for one in heard() if one["name"] == name]
+        return sum(wanted.items() <= {**one, **one["data"]}.items() for one in named)
+
+    with running(busy, "--users", "5", *FAST, directory=tmp_path, PYTHONPATH=str(site)) as run:
+        eventually(lambda: count("throttle.stop", throttle="mine"), "user 1 is done")
+        eventually(lambda: count("coordinator.timeout"), "nobody joins the lonely one")
+        give(run, "set", "password=new-one")
+        eventually(lambda: count("settings.changed") == 2, "both workers have the change")
+        run.kill(run.find("worker 1")[0])
+        eventually(lambda: count("user.added", again=True) == 2, "users start again")
+        run.kill(run.pid, signal.SIGTERM)
+        assert run.end() == 0, run.output
+        assert "plugin probe (probe 1.2) is loaded" in run.output
+
+    events = heard()
+    assert {one["name"] for one in events} == SIGNALS.keys()
+    assert all(one["data"].keys() == set(SIGNALS[one["name"]].keys) for one in events)
+    assert "-one" not in (tmp_path / "heard.jsonl").read_text()
+    roles = [json.loads(line).get("role") for line in lines(tmp_path / "heard.jsonl")]
+    assert [role for role in roles if role] == ["controller", "supervisor"]
+
+    where: dict[str, set[str]] = {}
+    for one in events:
+        where.setdefault(one["process"], set()).add(one["name"])
+    assert where.keys() == {"controller", "supervisor", "worker-0", "worker-1"}
+    assert where["supervisor"] == {
+        "init.start",
+        "init.stop",
+        "terminate.start",
+        "terminate.stop",
+    }
+    in_workers = {"user.added", "user.removed", "settings.changed", "coordinator.add"}
+    in_workers |= {"coordinator.execute", "throttle.request", "throttle.execute"}
+    assert where["worker-0"] | where["worker-1"] == in_workers
+    assert where["controller"] == SIGNALS.keys() - where["supervisor"] - in_workers
+
+    assert count("user.added", again=False) == 5
+    assert count("user.removed", how="finished") == 5
+    logins = Counter(
+        one["user_id"]
+        for one in events
+        if one["name"] == "throttle.execute" and one["data"]["throttle"] == "logins"
+    )
+    assert logins == {1: 1, 2: 2, 3: 1, 4: 2, 5: 1}
+    assert count("worker.down", slot=1, epoch=1) == 1
+    assert count("worker.up") == 3
+    assert count("throttle.rate", throttle="mine", rate=20.0, mode="run") == 1
+    (start,) = [one for one in events if one["name"] == "run.start"]
+    (stop,) = [one for one in events if one["name"] == "run.stop"]
+    assert start["at_ns"] < stop["at_ns"]
+    assert stop["data"]["exit_code"] == 0
+
+
+def test_a_plugin_that_cannot_be_loaded_ends_the_run_before_it_begins(
+    scenario: Callable[[str], Path], install: Callable[[str, str], Path], tmp_path: Path
+) -> None:
+    site = install("probe_plugin", "import what_is_not_there\n")
+    never = scenario("open(HERE + '/imported', 'w')\ndef start(user_id): ...\n")
+    with running(never, directory=tmp_path, PYTHONPATH=str(site)) as run:
+        assert run.end() == 2, run.output
+        assert run.output == (
+            "amoc: plugin probe (probe 1.2) cannot be loaded in its entry point probe_plugin:"
+            " ModuleNotFoundError: No module named 'what_is_not_there'"
+            f" ({site}/probe_plugin.py:1 in <module>)\n"
+        )
+    assert not (tmp_path / "imported").exists()
+    assert not run.directory.exists()
+
+
+def test_a_subscriber_that_raises_or_waits_is_told_and_harms_no_user(
+    scenario: Callable[[str], Path], tmp_path: Path
+) -> None:
+    fails = scenario("""
+        import gevent
+        from amoc import events, throttle
+
+        @events.on("throttle.*", "user.removed")
+        def fail(event):
+            raise LookupError("nobody is here")
+
+        @events.on("throttle.execute")
+        def wait(event):
+            gevent.sleep(1)
+
+        def init():
+            throttle.start("logins", 60_000)
+
+        def start(user_id):
+            throttle.wait("logins")
+    """)
+    arguments = ("--users", "50", *FAST, "--set", "repeat_num=1")
+    with running(fails, *arguments, directory=tmp_path) as run:
+        assert run.end() == 0, run.output
+        users = run.summary()["users"]
+        assert (users["finished"], users["crashed"]) == (50, 0)
+        assert run.summary()["throttles"]["logins"]["executions"] == 50
+    told = [line for line in run.output.splitlines() if "which is called on" in line]
+    assert any("trial.fail, which is called on" in line for line in told)
+    assert any("trial.wait, which is called on throttle.execute" in line for line in told)
+    assert len(told) <= 12  # of more than 200 failures

@@ -1,0 +1,143 @@
+"""Logs of real runs: each process has its own, and what 1,000 users say alike is a line or two."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.process.support import Run, eventually, lines, running
+
+pytestmark = pytest.mark.slow
+
+AT_ONCE = ("--set", "user_rate=infinity", "--set", "repeat_num=1", "--workers", "2")
+
+
+def log(run: Run, process: str) -> list[dict[str, Any]]:
+    """The lines of a process's log."""
+    return [json.loads(line) for line in lines(run.directory / "logs" / f"{process}.jsonl")]
+
+
+def test_each_process_leaves_its_log_with_what_users_say_and_who_they_are(
+    scenario: Callable[[str], Path], tmp_path: Path
+) -> None:
+    talks = scenario("""
+        import logging
+        from amoc import setting, throttle
+
+        logging.basicConfig(level=logging.DEBUG)
+        log = logging.getLogger("talks")
+        api_token = setting("", "What must not be seen", type=str)
+        log.info("imported")
+
+        def init():
+            log.info("init with %s users", "few")
+            throttle.start("logins", 6000)
+
+        def start(user_id):
+            throttle.wait("logins")
+            log.info("logged in", extra={"room": user_id * 10})
+            log.debug("in %s", "detail")
+    """)
+    secret = "6b1f-never-to-be-seen"
+    arguments = ("--users", "4", *AT_ONCE, "--set", f"api_token={secret}", "--log-level", "debug")
+    with running(talks, *arguments, directory=tmp_path) as run:
+        assert run.end() == 0, run.output
+    logs = {path.stem: path.read_text() for path in (run.directory / "logs").iterdir()}
+    assert logs.keys() == {"controller", "node0", "supervisor", "worker-0", "worker-1"}
+    assert not [name for name, text in logs.items() if secret in text]
+    said = [one["message"] for one in log(run, "supervisor") if one["logger"] == "talks"]
+    assert said == ["imported", "init with few users"]  # once, whatever basicConfig() does
+    of_users = [one for slot in range(2) for one in log(run, f"worker-{slot}")]
+    logged_in = [one for one in of_users if one["message"] == "logged in"]
+    assert {one["user"]: (one["extra"]["room"], one["slot"]) for one in logged_in} == {
+        user_id: (user_id * 10, (user_id - 1) % 2) for user_id in range(1, 5)
+    }
+    assert {one["level"] for one in of_users if one["message"] == "in detail"} == {"debug"}
+    started = [one["message"] for one in log(run, "controller")]
+    assert "throttle logins is started with 6000 per 60 s" in started
+    assert started[-1] == "the run is finished"
+
+
+def test_a_thousand_users_that_fail_alike_are_one_line_and_one_with_the_count(
+    scenario: Callable[[str], Path], tmp_path: Path
+) -> None:
+    fails = scenario("""
+        import logging
+        log = logging.getLogger("fails")
+
+        def start(user_id):
+            try:
+                raise ConnectionError(f"user {user_id} is refused")
+            except ConnectionError:
+                log.exception("user %d gives up", user_id)
+                raise
+    """)
+    with running(fails, "--users", "1000", *AT_ONCE, directory=tmp_path) as run:
+        assert run.end() == 0, run.output
+        assert run.summary()["users"]["crashed"] == 1000
+    told = Counter()
+    for slot in range(2):
+        grave = [one for one in log(run, f"worker-{slot}") if one["level"] == "error"]
+        for logger in ("fails", "amoc.engine.crowd"):
+            first, *rest = [one for one in grave if one["logger"] == logger]
+            assert first["user"] in range(1, 1001)
+            assert "count" not in first
+            assert "is refused" in first["traceback"]
+            # As many lines as periods of a second or more have passed, at the most.
+            assert len(rest) <= 5
+            assert 1 + sum(one["count"] for one in rest) == 500
+            told[logger] += 1 + sum(one["count"] for one in rest)
+    assert told == {"fails": 1000, "amoc.engine.crowd": 1000}
+    # The operator is shown each worker's first, and how many more there were.
+    assert 2 <= run.output.count(" gives up (fails, user ") <= 4
+    assert "times)" in run.output
+
+
+def test_a_replaced_worker_goes_on_with_the_log_of_its_slot(
+    scenario: Callable[[str], Path], tmp_path: Path
+) -> None:
+    waits = scenario("""
+        import logging
+        from amoc import user
+
+        def start(user_id):
+            logging.getLogger("waits").info("here")
+            user.wait_leaving()
+    """)
+    with running(waits, "--users", "2", *AT_ONCE, directory=tmp_path) as run:
+
+        def here() -> list[tuple[int, int]]:
+            said = [one for one in log(run, "worker-0") if one["message"] == "here"]
+            return [(one["epoch"], one["user"]) for one in said]
+
+        eventually(lambda: here() == [(1, 1)], "the first worker's user is there")
+        run.kill(run.find("worker 0")[0])
+        eventually(lambda: here() == [(1, 1), (2, 1)], "the second worker's user is there")
+        run.kill(run.pid, 2)
+        assert run.end() == 0, run.output
+    lost = [one for one in log(run, "supervisor") if "SIGKILL" in one["message"]]
+    assert [(one["slot"], one["epoch"]) for one in lost] == [(0, 1)]
+
+
+def test_warnings_are_all_that_is_written_where_that_is_wanted(
+    scenario: Callable[[str], Path], tmp_path: Path
+) -> None:
+    talks = scenario("""
+        import logging
+
+        def start(user_id):
+            logging.getLogger("talks").info("not this")
+            logging.getLogger("talks").warning("but this")
+    """)
+    arguments = ("--users", "2", *AT_ONCE, "--log-level", "warning")
+    with running(talks, *arguments, directory=tmp_path) as run:
+        assert run.end() == 0, run.output
+    for slot in range(2):
+        assert [one["message"] for one in log(run, f"worker-{slot}")] == ["but this"]
+    assert not log(run, "supervisor")
+    assert run.output.count("but this (talks, user ") == 2
