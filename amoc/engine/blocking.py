@@ -13,10 +13,11 @@ thread that holds the interpreter, so none changes meanwhile. (The watchdog of `
 not hold it; beside Python code that runs, it crashes the process.)
 
 Whoever hangs for longer than `LONG_NS` leaves its stack in a file, too, for the node to read: a
-worker that never comes back cannot report. The first line of the file says where the scenario is.
-If not even the thread gets the interpreter, the node sends `SIGNAL`, whose handler is that of
-`faulthandler` and writes the stack without it. That is safe there: the main thread is in C, and
-runs the handler itself.
+worker that never comes back cannot report. If not even the thread gets the interpreter, the node
+sends `SIGNAL`, which only the thread takes, and whose handler is that of `faulthandler`: it writes
+all stacks without the interpreter. That is safe there, for the main thread does not leave its C.
+
+The first line of the file says which thread is meant, and where the scenario is.
 """
 
 from __future__ import annotations
@@ -103,13 +104,14 @@ class Trap:
         self._stall = _Stall(0, 0, 0)
         self._loop = get_hub().loop
         self._timer = _Timer()
-        self._header = f"{directory}\n".encode(errors="backslashreplace")
-        self._file = _make(file)
-        if self._file >= 0:
-            faulthandler.register(SIGNAL, file=self._file, all_threads=False)
-            os.write(self._file, self._header)  # from now on the node may send the signal
         # The real ones, not the hub's: this is about threads.
-        self._watched = monkey.get_original("_thread", "get_ident")()
+        self._watched: int = monkey.get_original("_thread", "get_ident")()
+        self._header = f"{self._watched:x} {directory}\n".encode(errors="backslashreplace")
+        self._file = _make(file)
+        # What the main thread waits for in C must not be interrupted.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {SIGNAL})
+        if self._file >= 0:
+            faulthandler.register(SIGNAL, file=self._file, all_threads=True)
         monkey.get_original("_thread", "start_new_thread")(self._watch, ())
 
     def set(self, due_ns: int) -> None:
@@ -145,6 +147,9 @@ class Trap:
 
     def _watch(self) -> None:
         """Look whenever the alarm rings; the thread's whole life."""
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {SIGNAL})
+        with contextlib.suppress(OSError):
+            os.write(self._file, self._header)  # from now on the node may send the signal
         while True:
             self._timer.wait()
             self._look(self._stall)
@@ -175,7 +180,8 @@ class Trap:
         stall.left = True
         self._clean()
         with contextlib.suppress(OSError):  # the disk may be full
-            os.write(self._file, to_text(stack).encode(errors="backslashreplace"))
+            text = to_text(stack, self._watched)
+            os.write(self._file, text.encode(errors="backslashreplace"))
         if stall is not self._stall:
             self._clean()  # it is over
 
@@ -246,8 +252,9 @@ def ask(pid: int, file: Path) -> None:
 
 def where_it_hangs(file: Path) -> str:
     """The place that a worker's file tells of; empty where it tells of none."""
-    directory, _, text = _read(file).partition("\n")
-    return place_of(from_text(text), directory)
+    header, _, text = _read(file).partition("\n")
+    thread, _, directory = header.partition(" ")
+    return place_of(from_text(text, int(thread, 16)), directory) if text else ""
 
 
 def _read(file: Path) -> str:

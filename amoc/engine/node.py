@@ -108,7 +108,9 @@ class Node:
         self._printed = Event()
         self._line_ended = Event()
         self._slots = Slots(board)
-        self._watch = Watch(board, self._slots, self._report, Host(), process.raise_fd_limit())
+        self._watch = Watch(
+            board, self._slots, self._report, Host(), process.raise_fd_limit(), directory
+        )
         self._ending = Ending(self._slots, self._command, self._tell_supervisor, self._report)
         self._ready = False
         self._leave = Event()
@@ -254,6 +256,7 @@ class Node:
         was_up, slot.up, slot.pid = slot.up, False, 0
         if was_up:
             note_silence(self._board, died.slot, slot.cpu_ns)
+            self._watch.died(slot)
         if self._ending.begun:
             self._ending.worker_died(slot, died.status)
             return

@@ -6,7 +6,7 @@ are a turn of it: it let nobody else run in all that time, and the innermost lin
 the place where it blocked. What is left of a stall, with a different greenlet at each look, is
 nobody's: there are too many users, and `CROWDED` is the place.
 
-Stacks are written and read in the form of `faulthandler`, the latest call first, for where the
+Stacks are written and read in the form of `faulthandler`, the latest call first: where the
 interpreter itself stands still only that can see one.
 """
 
@@ -88,14 +88,17 @@ def _is_loop(file: str) -> bool:
     return file.endswith(("/gevent/hub.py", "/gevent/_hub_local.py"))
 
 
-def to_text(stack: Stack) -> str:
-    """A stack as `faulthandler` writes it."""
-    return "".join(f'  File "{file}", line {line} in {name}\n' for file, line, name in stack)
+def to_text(stack: Stack, thread: int) -> str:
+    """A thread's stack as `faulthandler` writes it."""
+    lines = [f'  File "{file}", line {line} in {name}\n' for file, line, name in stack]
+    return "".join([f"Thread {thread:#018x} (most recent call first):\n", *lines])
 
 
-def from_text(text: str) -> Stack:
-    """The stack that `to_text` or `faulthandler` wrote."""
-    return [Frame(file, int(line), name) for file, line, name in _FRAME.findall(text)]
+def from_text(text: str, thread: int) -> Stack:
+    """The stack of `thread` in what `to_text` or `faulthandler` wrote; empty where it is not."""
+    found = re.search(rf"hread 0x0*{thread:x}\b.*\n((?:  File .*\n)+)", text)
+    frames = _FRAME.findall(found[1]) if found else []
+    return [Frame(file, int(line), name) for file, line, name in frames]
 
 
 def trace_of(stack: Stack) -> str:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import gevent
 
 from amoc import logs
 from amoc.board import Board, Cell
+from amoc.engine.blocking import ask, file_of, where_it_hangs
 from amoc.engine.sampling import Host, Sampler
-from amoc.engine.slots import Slots
+from amoc.engine.slots import Slot, Slots
 from amoc.lines import counted
-from amoc.messages import Note, Record
+from amoc.messages import Blocked, Note, Record
 from amoc.timing import S_NS, now_ns
 
 SAMPLE_S = 1.0
@@ -19,6 +21,8 @@ PEAK_S = 0.05
 """How often the number of users alive is looked at, to know the most there were at once."""
 SILENT_NS = 5 * S_NS
 """A worker whose loop has not turned for so long is spoken of."""
+ASK_NS = 3 * S_NS
+"""And is asked before that where it hangs, if it has not left that already."""
 
 
 class Watch:
@@ -31,6 +35,7 @@ class Watch:
         report: Callable[[Record], None],
         host: Host,
         fd_limit: int,
+        directory: str,
     ) -> None:
         """Watch a board.
 
@@ -40,8 +45,10 @@ class Watch:
             report: Takes samples and notes, and never waits.
             host: Where all of this runs.
             fd_limit: How many descriptors a worker may have open.
+            directory: Where workers leave the stacks of what hangs.
         """
         self._board = board
+        self._directory = directory
         self._sampler = Sampler(board, host, fd_limit)
         self._slots = slots
         self._report = report
@@ -79,19 +86,30 @@ class Watch:
         busiest = max(row[Cell.USERS_PEAK] for row in rows)
         self._users_peak = max(self._users_peak, busiest, sum(row[Cell.USERS] for row in rows))
 
+    def died(self, slot: Slot) -> None:
+        """A worker is dead: what it hung in until then, it could not report itself."""
+        if slot.silent and (place := where_it_hangs(self._file(slot))):
+            ns = now_ns() - self._board.row(slot.number)[Cell.HEARTBEAT_NS]
+            self._report(Blocked(slot.number, place, 1, ns, ns, ""))
+        slot.silent = False
+
     def _speak_of_silence(self) -> None:
         for slot in self._slots:
-            row = self._board.row(slot.number)
-            silent = slot.up and now_ns() - row[Cell.HEARTBEAT_NS] > SILENT_NS
-            if silent and not slot.silent:
-                self._report(
-                    Note(
-                        "warning",
-                        f"worker {slot.number} has not turned its loop for {SILENT_NS // S_NS} s:"
-                        " a user blocks it, or the machine is overloaded",
-                    )
-                )
-            slot.silent = silent
+            silent_ns = now_ns() - self._board.row(slot.number)[Cell.HEARTBEAT_NS] if slot.up else 0
+            if silent_ns > ASK_NS:
+                ask(slot.pid, self._file(slot))
+            if silent_ns > SILENT_NS and not slot.silent:
+                self._report(Note("warning", self._silence_of(slot)))
+            slot.silent = silent_ns > SILENT_NS
+
+    def _silence_of(self, slot: Slot) -> str:
+        place = where_it_hangs(self._file(slot))
+        return f"worker {slot.number} has not turned its loop for {SILENT_NS // S_NS} s: " + (
+            f"it hangs in {place}" if place else "a user blocks it, or there is no core for it"
+        )
+
+    def _file(self, slot: Slot) -> Path:
+        return file_of(self._directory, slot.child)
 
     def _speak_of_mail(self) -> None:
         for slot in self._slots:
