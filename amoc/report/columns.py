@@ -44,15 +44,22 @@ def latest(rows: Iterable[Row], level: Callable[[Point], float | None]) -> Colum
     return [rounded(level(row.points[-1])) if row.points else None for row in rows]
 
 
-def growth(rows: Sequence[Row], total: Callable[[Point], float]) -> Column:
-    """How much a second a total grew that points give as it stands since the run began."""
+def growth(rows: Iterable[Row], total: Callable[[Point], float]) -> Column:
+    """How much a second a total grew that points give as it stands since the run began.
+
+    What grew in a hole is spread over it and the row that follows.
+    """
     grown: Column = []
-    before = 0.0
+    before, before_s = 0.0, 0.0
     for row in rows:
-        now = total(row.points[-1]) if row.points else before
-        flows = row.flowing and row.span_s
-        grown.append(rounded(max(0.0, now - before) / row.span_s) if flows else None)
-        before = now
+        if not row.points:
+            grown.append(None)
+            continue
+        now, now_s = total(row.points[-1]), row.points[-1].t_s
+        passed_s = now_s - before_s if before_s else row.span_s
+        grows = row.flowing and passed_s > 0
+        grown.append(rounded(max(0.0, now - before) / passed_s) if grows else None)
+        before, before_s = now, now_s
     return grown
 
 

@@ -1,9 +1,10 @@
 """Timers as a report shows them: over time, by how rare, and service beside response time. Pure.
 
 A timer under a throttle has a twin. `NAME` is how long the target took once it was asked, the
-service time. `NAME.response` counts from the moment at which it should have been asked. While the
-target stalls nobody asks it, so the service time has few of the bad moments and the response time
-has them all. That is why one is never shown without the other.
+service time. `NAME.response` counts from the moment at which it should have been asked, and holds
+the turns that were missed meanwhile (`amoc.omission`). While the target stalls few ask it, so the
+service time has few of the bad moments and the response time has them all. That is why one is never
+shown without the other.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 
 from amoc.figures import BUILT_IN_TIMERS
 from amoc.histogram import Histogram
-from amoc.metrics import RESPONSE
+from amoc.omission import RESPONSE
 from amoc.report import over_time
 from amoc.report.charts import Chart, Spectrum
 from amoc.report.columns import merge, rounded
@@ -53,15 +54,13 @@ class TimerView:
 
     Attributes:
         name: What it is called.
-        count: How many durations there are.
         charts: Over time: service time, and response time where there is one.
         spectrum: How they are distributed.
-        rows: A percentile, service time, response time, by how much the latter is longer.
+        rows: The count or a percentile, service time, response time, how many times longer.
         twin: Whether there is a response time.
     """
 
     name: str
-    count: int
     charts: list[Chart]
     spectrum: Spectrum
     rows: list[tuple[str, str, str, str]]
@@ -107,7 +106,6 @@ def view(
     }
     return TimerView(
         name=pair.name,
-        count=timers[pair.name]["count"],
         charts=charts,
         spectrum=Spectrum(f"{key}spectrum", f"{pair.name} by percentile", lines),
         rows=list(compared(pair, timers)),
@@ -132,6 +130,7 @@ def compared(
     """Percentile, service time, response time, and how many times longer that is."""
     service = timers[pair.name]
     response = timers[pair.response] if pair.response else {}
+    yield "count", number(service["count"]), number(response.get("count")), ""
     for label, key in QUANTILES.items():
         one, other = service.get(key), response.get(key)
         times = f"× {number(round(other / one, 2))}" if one and other is not None else MINUS

@@ -9,7 +9,6 @@ by rarity, too. What there is more of than anybody reads is shown in part, and t
 from __future__ import annotations
 
 import shlex
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -89,9 +88,10 @@ def _steady(summary: Mapping[str, Any], points: Sequence[Point]) -> dict[str, An
     running = [point for point in after if point.state == "running"]
     span_s = sum(point.span_s for point in running)
     counters = part.get("counters", {})
-    counted: Counter[str] = Counter()
+    counted = dict.fromkeys(counters, 0)
     for point in running:
-        counted.update(point.counters)
+        for name, count in point.counters.items():
+            counted[name] = counted.get(name, 0) + count
     return {
         "is_part": window is not None,
         "from_s": part.get("from_s", 0.0),

@@ -1,0 +1,124 @@
+"""Points become rows: nothing is lost or counted twice, and what is unknown stays unknown."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from amoc.report import columns
+from amoc.report.thinning import MOST_LATE, thin
+from amoc.series import Point, Tally
+from tests.unit import runs
+
+STATES = st.sampled_from(["running", "running", "running", "paused", "stopping"])
+
+
+def second(t: int, **fields) -> Point:
+    return Point(t_s=float(t), span_s=1.0, **fields)
+
+
+@st.composite
+def series(draw) -> list[Point]:
+    """Seconds of a run, some of them missing, paused or late."""
+    points, t = [], 0
+    for _ in range(draw(st.integers(0, 60))):
+        t += draw(st.sampled_from([1, 1, 1, 1, 4]))
+        late = draw(st.sampled_from([(), (), (), ("node1",)]))
+        sent = draw(st.integers(0, 50))
+        points.append(second(t, state=draw(STATES), late=late, counters={"sent": sent}))
+    return points
+
+
+@given(series(), st.integers(1, 80))
+def test_rows_hold_each_point_once_and_in_order(points, most):
+    rows = thin(points, most)
+    held = [point for row in rows for point in row.points]
+    waiting = len(points) - len(held)
+    assert held == points[: len(held)]
+    assert waiting <= MOST_LATE
+    assert all(point.late for point in points[len(held) :])
+    assert [row.t_s for row in rows] == sorted(row.t_s for row in rows)
+
+
+@given(series(), st.integers(1, 80))
+def test_a_row_never_reaches_across_a_pause_or_a_hole(points, most):
+    for row in thin(points, most):
+        flowing = {point.state != "paused" for point in row.points if not point.late}
+        assert len(flowing) <= 1
+        for before, after in zip(row.points, row.points[1:], strict=False):
+            assert after.begin_s == before.t_s or before.late
+
+
+@given(st.integers(1, 4000), st.integers(1, 400))
+def test_there_are_no_more_rows_than_asked_for(seconds, most):
+    rows = thin([second(t) for t in range(1, seconds + 1)], most)
+    assert len(rows) <= most
+    assert sum(len(row.points) for row in rows) == seconds
+
+
+def test_percentiles_of_a_row_are_those_of_its_merged_durations():
+    points = runs.points(40, stall=range(11, 13))
+    rows = thin(points, 2)
+    assert len(rows) == 2
+    p50, p99, longest = columns.quantiles(rows, "message_ttd", 0.5, 0.99)
+    whole = Tally.of(points[:20]).timers["message_ttd"]
+    assert (p50[0], p99[0]) == tuple(map(columns.rounded, whole.quantiles_s(0.5, 0.99)))
+    assert longest == [2, columns.rounded(Tally.of(points[20:]).timers["message_ttd"].max_ns / 1e9)]
+
+
+def test_rates_are_means_and_levels_are_peaks_where_rows_are_put_together():
+    points = [
+        second(t, counters={"sent": sent}, users={"running": users})
+        for t, (sent, users) in enumerate([(10, 5), (30, 9), (0, 2), (4, 3)], 1)
+    ]
+    rows = thin(points, 2)
+    assert columns.rates(rows, lambda one: one.counters["sent"]) == [20, 2]
+    assert columns.highest(rows, lambda one: one.users["running"]) == [9, 3]
+    assert columns.latest(rows, lambda one: one.users["running"]) == [9, 3]
+
+
+def test_a_pause_and_a_hole_have_no_rate_rather_than_none_a_second():
+    points = [
+        second(1, counters={"sent": 8}),
+        second(2, state="paused"),
+        second(3, counters={"sent": 7}),
+        second(9, counters={"sent": 6}),
+    ]
+    rows = thin(points)
+    assert [row.t_s for row in rows] == [1, 2, 3, 8, 9]
+    assert columns.rates(rows, lambda one: one.counters.get("sent", 0)) == [8, None, 7, None, 6]
+
+
+def test_what_a_late_node_had_counted_is_spread_over_the_time_that_it_was_late():
+    points = [
+        second(1, counters={"sent": 100}),
+        second(2, late=["node1"], counters={"sent": 50}),
+        second(3, late=["node1"], counters={"sent": 50}),
+        second(4, counters={"sent": 200}),
+    ]
+    sent = columns.rates(thin(points), lambda one: one.counters["sent"])
+    assert sent == [100, None, None, 100]
+
+
+def test_a_node_that_stays_away_does_not_hide_the_others():
+    points = [second(t, late=["node1"], counters={"sent": 50}) for t in range(1, 41)]
+    sent = columns.rates(thin(points), lambda one: one.counters["sent"])
+    assert sent[:MOST_LATE] == [None] * MOST_LATE
+    assert sent[MOST_LATE:] == [50] * (40 - MOST_LATE)
+
+
+def test_starts_are_counted_from_totals_also_across_a_hole():
+    points = [
+        second(t, users={"started": started}) for t, started in ((1, 10), (2, 30), (6, 40), (7, 40))
+    ]
+    assert columns.growth(thin(points), lambda one: one.users["started"]) == [10, 20, None, 2.5, 0]
+
+
+def test_a_total_that_falls_is_no_negative_rate():
+    points = [
+        second(1, users={"started": 5}),
+        replace(second(2, users={"started": 4}), state="running"),
+    ]
+    assert columns.growth(thin(points), lambda one: one.users["started"]) == [5, 0]
