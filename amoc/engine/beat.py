@@ -59,13 +59,15 @@ class Beat:
 
     def run(self) -> None:
         """Beat until the worker ends."""
-        gc.callbacks.append(Pauses(self._row).note)
-        beats = 0
-        while True:
-            if beats % (S_NS // BEAT_NS) == 0:
+        pauses = Pauses(self._row)
+        gc.callbacks.append(pauses.note)
+        try:
+            while True:
                 self._each_second()
-            beats += 1
-            self._beat()
+                for _ in range(S_NS // BEAT_NS):
+                    self._beat()
+        finally:
+            gc.callbacks.remove(pauses.note)
 
     def _beat(self) -> None:
         row = self._row
