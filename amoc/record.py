@@ -31,7 +31,7 @@ class RunRecord:
         summary: As in `docs/summary.md`.
         points: Its seconds, in order.
         journal: The entries of its journal.
-        complete: Whether the run wrote the summary itself; otherwise it was rebuilt.
+        complete: Whether the run wrote the summary itself; otherwise it was rebuilt, now or before.
     """
 
     directory: Path
@@ -63,11 +63,11 @@ def load(directory: RunDirectory, on_trouble: _Tell = lambda _: None) -> RunReco
     running = not directory.summary.exists() and directory.answers()
     entries, points = _journal(directory, on_trouble), _series(directory, on_trouble)
     summary = _summary(directory.summary, on_trouble)
-    complete = summary is not None
     if summary is None:
-        where = str(directory.path)
-        summary = rebuild(directory.id, where, entries, points, running)
-    return RunRecord(directory.path, summary, points, entries, complete)
+        summary = rebuild(directory.id, str(directory.path), entries, points, running)
+        return RunRecord(directory.path, summary, points, entries, complete=False)
+    killed = summary["run"].get("verdict") == "killed"
+    return RunRecord(directory.path, summary, points, entries, complete=not killed)
 
 
 def _files(directory: RunDirectory) -> tuple[Path, ...]:

@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from amoc.figures import BUILT_IN_TIMERS
 from amoc.rebuilding import after_warm_up
 from amoc.record import RunRecord
 from amoc.report import noise
 from amoc.report.noise import Estimate
 from amoc.series import Point, Tally
-from amoc.figures import BUILT_IN_TIMERS
 
 WITHIN = "within noise"
 TOO_FEW = "too few to say"

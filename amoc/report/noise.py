@@ -5,13 +5,17 @@ from how it varies between blocks of that part:
 
 - The steady part is cut into n = 30 blocks of equal length; more and shorter ones would say no
   more (Schmeiser, Operations Research 30, 1982). There are fewer, down to 10, where there are not
-  as many seconds; and down to 5 for a percentile, so that a block has enough durations for it.
-- With x the figure of each block and X that of the whole, s² = Σ (x - X)² / (n - 1). Taking X and
-  not the blocks' mean keeps the bias that percentiles of few durations have out of the figure and
-  puts it into the noise ("sectioning": Asmussen and Glynn, Stochastic Simulation, 2007, III.5).
-- Neighbouring blocks are alike. With r their lag-1 autocorrelation, corrected for its bias by
-  (1 + 4 r) / n and never below 0, they are worth m = n (1 - r) / (1 + r) blocks that are not, but
-  at least 2, and the standard error is s / √m (Zwiers and von Storch, Journal of Climate 8, 1995).
+  as many seconds; with less than 10 seconds nothing is said.
+- Of a rate or a mean X, with x that of each block, s² = Σ (x - X)² / (n - 1).
+- Of a percentile X what varies is the share of a block's durations that are not above it. With k of
+  a block's c durations so, and P of all N, d = k - P c and the share's s² / n = Σ d² n / (n - 1) /
+  N². By so much the percentile's rank is uncertain, and the percentile by what lies at those ranks
+  (Woodruff, Journal of the American Statistical Association 47, 1952). So some seconds in which the
+  target stood still, with few but very long durations, do not hide that the median has changed.
+- Neighbouring blocks are alike. With r the lag-1 autocorrelation of what varies, corrected for its
+  bias by (1 + 4 r) / n and never below 0, they are worth m = n (1 - r) / (1 + r) blocks that are
+  not, but at least 2; s / √m is the standard error (Zwiers and von Storch, Journal of Climate 8,
+  1995).
 - Two figures are compared as by Welch, with m - 1 degrees of freedom each.
 
 Of many figures that are compared at once some would differ by chance. Holm's procedure (1979) keeps
@@ -27,14 +31,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from math import atan, cos, exp, inf, lgamma, pi, sqrt
+from math import atan, cos, exp, lgamma, pi, sqrt
 
-from amoc.histogram import Histogram
+from amoc.histogram import Histogram, cell_of, end_ns
 from amoc.series import Point
+from amoc.timing import S_NS
 
 LEVEL = 0.01
-LEAST_SECONDS = 10
-LEAST_BLOCKS, MOST_BLOCKS = 5, 30
+LEAST_BLOCKS, MOST_BLOCKS = 10, 30
+LEAST_BEYOND = 5
+"""Durations beyond a percentile, or nothing is said of it."""
 LEAST_WORTH = 2.0
 """However alike blocks are: with one degree of freedom hardly anything is beyond the noise."""
 CELL = 1 / 128
@@ -60,23 +66,25 @@ class Estimate:
 
 
 def estimate(whole: float, blocks: Sequence[float], resolution: float) -> Estimate | None:
-    """What is known of a figure.
+    """What is known of a rate or a mean.
 
     Args:
         whole: The figure, of the whole time.
-        blocks: The same of each block, in order.
+        blocks: The same of each block, in order; None is said of too few.
         resolution: What it cannot tell apart.
-
-    Returns:
-        None where the blocks are too few.
     """
     count = len(blocks)
     if count < LEAST_BLOCKS:
         return None
     spread = sum((one - whole) ** 2 for one in blocks) / (count - 1)
+    independent = worth(blocks)
+    return Estimate(whole, sqrt(spread / independent), independent - 1, resolution)
+
+
+def worth(blocks: Sequence[float]) -> float:
+    """How many independent blocks these are worth."""
     alike = likeness(blocks)
-    worth = max(LEAST_WORTH, count * (1 - alike) / (1 + alike))
-    return Estimate(whole, sqrt(spread / worth), worth - 1, resolution)
+    return max(LEAST_WORTH, len(blocks) * (1 - alike) / (1 + alike))
 
 
 def likeness(blocks: Sequence[float]) -> float:
@@ -129,16 +137,11 @@ def beyond_chance(chances: Sequence[float], level: float = LEVEL) -> list[bool]:
     return held
 
 
-def blocks_of(points: Sequence[Point], most: float = inf) -> list[list[Point]]:
-    """`points` in blocks of about equal length; no blocks where there are too few points.
-
-    Args:
-        points: Seconds, in order.
-        most: Blocks that the figure allows.
-    """
+def blocks_of(points: Sequence[Point]) -> list[list[Point]]:
+    """`points`, in order, in blocks of about equal length; none where there are too few."""
     span_s = sum(point.span_s for point in points)
-    count = int(min(MOST_BLOCKS, len(points), most))
-    if count < LEAST_BLOCKS or len(points) < LEAST_SECONDS:
+    count = min(MOST_BLOCKS, len(points))
+    if count < LEAST_BLOCKS:
         return []
     blocks: list[list[Point]] = [[] for _ in range(count)]
     passed_s = 0.0
@@ -171,20 +174,46 @@ def percentiles(
     Args:
         points: Seconds, in order.
         timer: Its name.
-        fractions: 0.99 is the 99th percentile. A block has as many durations that one of them at
-            least is beyond it.
+        fractions: 0.99 is the 99th percentile.
     """
+    blocks = [merged(block, timer) for block in blocks_of(points)]
+    if not blocks:
+        return [None] * len(fractions)
     whole = merged(points, timer)
-    values, count = whole.quantiles_s(*fractions), whole.count
-    found: list[Estimate | None] = []
-    cut: dict[int, list[Histogram]] = {}
-    for fraction, value in zip(fractions, values, strict=True):
-        blocks = blocks_of(points, count * (1 - fraction) + 1e-9)
-        if len(blocks) not in cut:
-            cut[len(blocks)] = [merged(block, timer) for block in blocks]
-        told = [one.quantiles_s(fraction)[0] for one in cut[len(blocks)] if one.count]
-        found.append(estimate(value, told, value * CELL))
-    return found
+    return [_percentile(whole, blocks, fraction) for fraction in fractions]
+
+
+def _percentile(whole: Histogram, blocks: Sequence[Histogram], fraction: float) -> Estimate | None:
+    count = whole.count
+    if count * min(fraction, 1 - fraction) < LEAST_BEYOND * (1 - 1e-9):
+        return None
+    up_to = cell_of(int(whole.quantiles_s(fraction)[0] * S_NS))
+    share = _not_above(whole, up_to) / count
+    apart = [_not_above(one, up_to) - share * one.count for one in blocks]
+    independent, number = worth(apart), len(blocks)
+    spread = sum(one * one for one in apart) * number / (number - 1)
+    uncertain = sqrt(spread * number / independent) / count
+    low, value, high = (
+        _within(whole, one) for one in (fraction - uncertain, fraction, fraction + uncertain)
+    )
+    return Estimate(value, (high - low) / 2, independent - 1, value * CELL)
+
+
+def _within(histogram: Histogram, fraction: float) -> float:
+    """A quantile in seconds, as if the durations in a cell lay evenly in it."""
+    wanted, below = max(0.0, min(1.0, fraction)) * histogram.count, 0
+    for cell, count in sorted(histogram.cells.items()):
+        if below + count >= wanted:
+            begin = end_ns(cell - 1) + 1 if cell else 0
+            end = min(end_ns(cell) + 1, max(begin, histogram.max_ns))
+            return (begin + (end - begin) * (wanted - below) / count) / S_NS
+        below += count
+    return histogram.max_ns / S_NS
+
+
+def _not_above(histogram: Histogram, cell: int) -> int:
+    """How many durations are not above those of `cell`."""
+    return sum(count for one, count in histogram.cells.items() if one <= cell)
 
 
 def merged(points: Iterable[Point], timer: str) -> Histogram:

@@ -58,3 +58,18 @@ def moment(t_s: float | None) -> str:
     minutes, seconds = divmod(round(rest), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{sign}{hours}:{minutes:02}:{seconds:02}" if hours else f"{sign}{minutes}:{seconds:02}"
+
+
+def signed(difference: float | None, unit: str) -> str:
+    """A difference with its sign; empty where there is none."""
+    if not difference:
+        return ""
+    return f"{'+' if difference > 0 else '-'}{figure(abs(difference), unit)}"
+
+
+def share(relative: float | None) -> str:
+    """A relative difference: ``+12.3 %``."""
+    if relative is None:
+        return ""
+    percent = 100 * relative
+    return f"{percent:+,.0f} %" if abs(percent) >= 100 else f"{percent:+.1f} %"

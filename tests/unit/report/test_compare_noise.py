@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -87,6 +88,19 @@ def test_a_second_of_a_stall_does_not_make_a_run_differ():
     stalled = [0 if second == 30 else count for second, count in enumerate(steady)]
     first, second = noise.rate(counting(steady), sent), noise.rate(counting(stalled), sent)
     assert noise.chance(first, second) > noise.LEVEL
+
+
+def test_a_stall_does_not_hide_that_all_else_is_slower():
+    draw = random.Random(8)
+    stalled = timed(draw, 60, 50, slower=1.2)
+    for second in (20, 21, 22):
+        stalled[second] = replace(
+            stalled[second], timers={"ttd": Histogram.of([2_000_000_000] * 3)}
+        )
+    usual = noise.percentiles(timed(draw, 60, 50), "ttd", [0.5, 0.95])
+    slower = noise.percentiles(stalled, "ttd", [0.5, 0.95])
+    for one, other in zip(usual, slower, strict=True):
+        assert noise.chance(one, other) < noise.LEVEL / 100
 
 
 @pytest.mark.parametrize("seconds", [0, 1, 9])
