@@ -8,6 +8,7 @@ import json
 import re
 import stat
 from dataclasses import replace
+from functools import cached_property
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,7 @@ class Page(HTMLParser):
         hidden = ("script", "style")
         return " ".join(" ".join(text for tag, text in self.texts if tag not in hidden).split())
 
-    @property
+    @cached_property
     def data(self) -> dict[str, Any]:
         return next(json.loads(text) for tag, text in self.texts if text.startswith('{"began_at'))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -47,7 +48,7 @@ def test_a_row_never_reaches_across_a_pause_or_a_hole(points, most):
     for row in thin(points, most):
         flowing = {point.state != "paused" for point in row.points if not point.late}
         assert len(flowing) <= 1
-        for before, after in zip(row.points, row.points[1:], strict=False):
+        for before, after in pairwise(row.points):
             assert after.begin_s == before.t_s or before.late
 
 

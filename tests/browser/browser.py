@@ -1,0 +1,113 @@
+"""Debian's chromium, driven by playwright; it may reach nothing, and says what it wanted to."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Self
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+DEADLINE_MS = 20_000
+
+
+def available() -> str:
+    """Where chromium is; skips the calling test if nowhere, or fails where it must be."""
+    if path := shutil.which("chromium"):
+        return path
+    if os.environ.get("AMOC_REQUIRE_SERVERS") == "1":
+        pytest.fail("AMOC_REQUIRE_SERVERS is 1, but chromium is not installed (apt install it)")
+    pytest.skip("chromium is not installed")
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """A browser with a fresh profile."""
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=available(), args=list(FLAGS))
+        yield browser
+        browser.close()
+
+
+class Visit:
+    """A page that is open, and what went wrong with it.
+
+    Attributes:
+        page: The page.
+        complaints: What the console said, errors of scripts, and dialogues.
+        requests: What it asked for besides itself.
+        refused: Which of that its policy did not let out.
+    """
+
+    def __init__(self, browser: Browser, file: Path, **context: object) -> None:
+        self._context = browser.new_context(**context)  # type: ignore[arg-type]
+        self.page: Page = self._context.new_page()
+        self.page.set_default_timeout(DEADLINE_MS)
+        self.complaints: list[str] = []
+        self.requests: list[str] = []
+        address = file.as_uri()
+        self.page.on("console", lambda message: self.complaints.append(message.text))
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("dialog", self._refuse)
+        self.page.on(
+            "request",
+            lambda request: request.url != address and self.requests.append(request.url),
+        )
+        self.refused: list[str] = []
+        self.page.on(
+            "requestfailed",
+            lambda request: request.failure == "csp" and self.refused.append(request.url),
+        )
+        self.page.goto(address)
+
+    def _refuse(self, dialog) -> None:
+        self.complaints.append(f"dialog: {dialog.message}")
+        dialog.dismiss()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._context.close()
+
+    def draw_all(self) -> None:
+        """Draw the charts that are not near the window, too."""
+        self.page.evaluate("amocReport.page.figures.forEach(amocReport.page.show)")
+
+    def ink(self, chart: str) -> int:
+        """How many pixels of a chart's canvas are not blank."""
+        return self.page.evaluate(
+            """(key) => {
+                const canvas = document.querySelector(`[data-chart="${key}"] canvas`);
+                const { width, height } = canvas;
+                const pixels = canvas.getContext("2d").getImageData(0, 0, width, height).data;
+                let ink = 0;
+                for (let at = 3; at < pixels.length; at += 4) ink += pixels[at] > 0;
+                return ink;
+            }""",
+            chart,
+        )
+
+    def scale(self, chart: str, axis: str = "x") -> list[float]:
+        """What an axis of a chart shows, from and to."""
+        return self.page.evaluate(
+            """([key, axis]) => {
+                const figure = document.querySelector(`[data-chart="${key}"]`);
+                const { min, max } = amocReport.page.state.drawn.get(figure).plot.scales[axis];
+                return [min, max];
+            }""",
+            [chart, axis],
+        )
