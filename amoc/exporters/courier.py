@@ -109,7 +109,7 @@ class Courier:
             return False
         except Exception as error:  # a defect must not end the run
             self.backlog.refused()
-            self._trouble(f"{self._what} does not take a {self._unit}: {reason(error)}")
+            self._trouble(f"{self._what} refuses one of the {self._unit}s: {reason(error)}")
         else:
             self.backlog.done()
         return True

@@ -103,7 +103,9 @@ class _Connection(http.client.HTTPConnection):
         made: Any = gsocket.create_connection((self.host, self.port))
         if self._tls:
             try:
-                context = gssl.create_default_context()
+                # create_default_context() would make one whose sockets block.
+                context = gssl.SSLContext(gssl.PROTOCOL_TLS_CLIENT)
+                context.load_default_certs()
                 made = context.wrap_socket(made, server_hostname=self.host)
             except BaseException:
                 made.close()

@@ -43,6 +43,7 @@ QUANTILES = {"0.5": 0.5, "0.95": 0.95, "0.99": 0.99, "1": 1.0}
 PREFIX = "amoc_"
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9_]+")
+_TOTAL = re.compile(r"(_total)+$")
 _SAMPLES = ("", "_total", "_info", "_bucket", "_count", "_sum", "_created", "_quantile")
 """What the names of a family and of its samples end in; no other family may have one of them."""
 _THROTTLE = {
@@ -94,7 +95,9 @@ class _Names:
     def __call__(self, kind: str, name: str, unit: str = "") -> str:
         known = self._known.get((kind, name))
         if known is None:
-            clean = family(name).removesuffix("_total" if kind == "counter" else unit)
+            # A counter's samples end in _total, however often its name does.
+            clean = family(name).removesuffix(unit)
+            clean = _TOTAL.sub("", clean) if kind == "counter" else clean
             known = next(
                 one + unit for one in candidates(name, clean) if not self._clashes(one + unit)
             )

@@ -48,8 +48,15 @@ class Prometheus:
         self._families = Families(run, pause=lambda: gevent.sleep(0))
         registry = CollectorRegistry()
         registry.register(self._families)
+        try:
+            listener = _listening(host, port)
+        except OSError as error:
+            raise ResourceError(
+                f"prometheus_port must be free to listen on, but {place(host, port)} is not:"
+                f" {reason(error)}"
+            ) from None
         self._server = WSGIServer(
-            (host, port),
+            listener,
             # Packing costs more time on the loop than the network saves.
             _only(PATH, make_wsgi_app(registry, disable_compression=True)),
             log=None,
@@ -57,13 +64,7 @@ class Prometheus:
             spawn=Pool(MOST_CONNECTIONS),
             handler_class=_Handler,
         )
-        try:
-            self._server.start()
-        except OSError as error:
-            raise ResourceError(
-                f"prometheus_port must be free to listen on, but {place(host, port)} is not:"
-                f" {reason(error)}"
-            ) from None
+        self._server.start()
         if not _is_loopback(host):
             warn(
                 f"whoever reaches {place(host, port)} can read the run's figures"
@@ -89,6 +90,18 @@ class _Handler(WSGIHandler):
         connection.settimeout(SILENT_S)
         connection.setsockopt(gsocket.IPPROTO_TCP, gsocket.TCP_NODELAY, 1)
         super().__init__(connection, *arguments, **named)
+
+
+def _listening(host: str, port: int) -> Any:
+    listener = gsocket.socket(gsocket.AF_INET6 if ":" in host else gsocket.AF_INET)
+    try:
+        listener.setsockopt(gsocket.SOL_SOCKET, gsocket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(MOST_CONNECTIONS)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
 
 
 def _only(path: str, app: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:

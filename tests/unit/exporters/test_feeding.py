@@ -1,0 +1,68 @@
+"""Points are worked on beside whoever has taken them."""
+
+import gevent
+from gevent.event import Event
+
+from amoc.exporters import feeding
+from amoc.exporters.feeding import Feeder, in_turns
+from tests.unit import runs
+from tests.unit.exporters.support import eventually
+
+
+def test_points_are_worked_on_in_order_and_those_that_are_left_at_the_end():
+    seen = []
+    feeder = Feeder("it", seen.append, lambda text: None)
+    points = runs.points(5)
+    for point in points:
+        feeder.take(point)
+    assert seen == []
+    feeder.close(5.0)
+    assert (seen, feeder.lost) == (points, 0)
+
+
+def test_what_is_too_slow_loses_the_oldest_and_the_end_does_not_wait_for_it():
+    begun = Event()
+
+    def never(point):
+        begun.set()
+        Event().wait()
+
+    feeder = Feeder("it", never, lambda text: None)
+    points = runs.points(feeding.MOST_WAITING + 4)
+    feeder.take(points[0])
+    begun.wait()
+    for point in points[1:]:
+        feeder.take(point)
+    assert feeder.lost == 3
+    feeder.close(0.01)
+    assert feeder.lost == 3 + feeding.MOST_WAITING
+
+
+def test_an_error_is_said_once_and_does_not_end_it():
+    told, seen = [], []
+
+    def work(point):
+        seen.append(point)
+        raise OSError(101, "Network is unreachable")
+
+    feeder = Feeder("it", work, told.append)
+    for point in runs.points(3):
+        feeder.take(point)
+    eventually(lambda: len(seen) == 3, "all were tried")
+    feeder.close(5.0)
+    assert told == ["it takes nothing: Network is unreachable; the run goes on"]
+
+
+def test_the_loop_turns_while_very_many_values_are_made():
+    turns = []
+
+    def turn():
+        while True:
+            turns.append(1)
+            gevent.sleep(0)
+
+    beside = gevent.spawn(turn)
+    values = list(in_turns(range(10 * feeding.AT_ONCE)))
+    beside.kill()
+    assert values == list(range(10 * feeding.AT_ONCE))
+    assert len(turns) >= 9
