@@ -133,5 +133,5 @@ def compared(
     yield "count", number(service["count"]), number(response.get("count")), ""
     for label, key in QUANTILES.items():
         one, other = service.get(key), response.get(key)
-        times = f"× {number(round(other / one, 2))}" if one and other is not None else MINUS
+        times = f"× {other / one:.3g}" if one and other is not None else MINUS
         yield label, figure(one, "s"), figure(other, "s"), times

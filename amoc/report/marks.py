@@ -105,7 +105,7 @@ def _row(entry: _Entry) -> Happened | None:
     t_s = t_s if isinstance(t_s, int | float) else None
     if kind == "command":
         return _command(entry, t_s, at)
-    if kind == "event":
+    if kind == "event" and entry.get("level") != "trace":
         serious = entry.get("level") in _SERIOUS
         return Happened(t_s, at, "event", clip(entry.get("text", "")), serious=serious)
     if kind == "end":

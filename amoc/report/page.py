@@ -22,7 +22,6 @@ from amoc.report.thinning import Row, thin
 from amoc.report.verdict import cards, verdict
 from amoc.series import Point
 
-MOST_FINDINGS = 50
 MOST_EXPECTATIONS = 500
 MOST_TIMERS = 12
 """Timers of the target with charts."""
@@ -47,7 +46,7 @@ def render(record: RunRecord) -> str:
     happened, unsaid = marks.happened(record.journal, points)
     shown = [chart for group in groups.values() for chart in (*group.shown, *group.more)]
     shown += [chart for view in views for chart in view.charts]
-    health = summary.get("health", {})
+    health = summary.get("health")
     return shell.fill(
         "report.html",
         _data(summary["run"], rows, points, shown, views, happened),
@@ -56,8 +55,10 @@ def render(record: RunRecord) -> str:
         verdict=verdict(summary["run"]),
         cards=cards(summary, steady, target),
         expectations=list(summary.get("expectations", ()))[:MOST_EXPECTATIONS],
-        limited=health.get("limited", False),
-        findings=list(health.get("findings", ()))[:MOST_FINDINGS],
+        judged=health is not None,
+        limited=(health or {}).get("limited", False),
+        findings=tables.findings(list((health or {}).get("findings", ()))),
+        blocked=tables.blocked(list(summary.get("blocked", ()))),
         steady=steady,
         groups=groups,
         views=views,
@@ -166,7 +167,6 @@ def _tables(
         "gauges": tables.gauges(summary.get("gauges", {})),
         "throttles": tables.throttles(summary.get("throttles", {})),
         "workers": tables.workers(summary.get("workers", ()), duration_s),
-        "blocked": tables.blocked(summary.get("blocked", ())),
         "settings": tables.settings(summary.get("settings", ())),
         "versions": tables.versions(summary.get("versions", {})),
     }

@@ -116,5 +116,6 @@ def _environment() -> Environment:
         "number": texts.number,
         "size": texts.size,
         "moment": texts.moment,
+        "time_of_day": texts.time_of_day,
     }
     return environment

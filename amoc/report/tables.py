@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from amoc.report.latency import QUANTILES, Pair
-from amoc.report.texts import MINUS, clip, figure, number, shortened, size
+from amoc.report.texts import MINUS, clip, figure, moment, number, shortened, size
 from amoc.timing import format_duration
 
 SHOWN = 20
@@ -56,13 +56,13 @@ class Table:
 
 @dataclass(frozen=True)
 class Cause:
-    """Why iterations raised.
+    """Why iterations raised, or what blocked a worker.
 
     Attributes:
         text: The cause.
         count: How often.
-        user_id: Whom the sample is from; None without a sample.
-        traceback: The sample.
+        user_id: Whom the sample is from; None if that is not known.
+        traceback: The sample; empty if there is none.
     """
 
     text: str
@@ -145,20 +145,33 @@ def workers(found: Iterable[Mapping[str, Any]], duration_s: float) -> Table:
     return Table("workers", "Workers", heads, rows)
 
 
-def blocked(found: Iterable[Mapping[str, Any]]) -> Table:
-    """Lines of the scenario that held up a whole worker."""
+def findings(found: Sequence[Mapping[str, Any]]) -> Table:
+    """What was past its limit in amoc itself."""
     rows = [
         (
-            clip(one.get("place", "")),
-            number(one.get("times", 0)),
-            format_duration(one.get("total_s", 0.0)),
-            format_duration(one.get("longest_s", 0.0)),
+            clip(one.get("where", ""), 80),
+            clip(str(one.get("text", "")).removeprefix(f"{one.get('where', '')}: "), 400),
+            f"{moment(one.get('from_s'))} to {moment(one.get('to_s'))}",
+            clip(one.get("advice", ""), 500),
         )
         for one in found
     ]
-    note = "While such a line runs, no other user of its worker does, and its timers count that."
-    heads = ("line", "times", "together", "longest")
-    return Table("blocked", "Lines that blocked a worker", heads, rows, note=note)
+    heads = ("where", "what", "when", "what to do")
+    return Table("findings", "Findings", heads, rows, frozenset({1, 2, 3}))
+
+
+def blocked(found: Sequence[Mapping[str, Any]]) -> list[Cause]:
+    """Lines of the scenario that held up a whole worker, each with the stack it was found in."""
+    return [
+        Cause(
+            f"{clip(one.get('place', ''))}: {format_duration(one.get('total_s', 0.0))} together,"
+            f" {format_duration(one.get('longest_s', 0.0))} at the longest",
+            one.get("times", 0),
+            None,
+            _ends(one.get("trace") or ""),
+        )
+        for one in found[:MOST_TRACEBACKS]
+    ]
 
 
 def settings(found: Sequence[Mapping[str, Any]]) -> Table:

@@ -23,6 +23,8 @@ MOST_ROWS = 1_500
 MOST_LATE = 10
 HOLE_S = 1.5
 """What lies between two points and is longer than this is a hole."""
+LEAST_S = 0.5
+"""A shorter row, as at the end of a run, says little about a second: the one before gets it."""
 FLOWING = frozenset({"running", "stopping"})
 """States of a run in which its users act."""
 
@@ -63,7 +65,7 @@ def thin(points: Sequence[Point], most: int = MOST_ROWS) -> list[Row]:
             and last.points
             and row.points
             and last.flowing == row.flowing
-            and len(last.points) + len(row.points) <= size
+            and (len(last.points) + len(row.points) <= size or row.span_s < LEAST_S)
         ):
             rows[-1] = Row(row.t_s, last.points + row.points, row.flowing)
         else:

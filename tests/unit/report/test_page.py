@@ -121,8 +121,8 @@ def test_expectations_have_outcome_value_and_source():
          "value_text": "500 ms", "reason": ""},
     ]  # fmt: skip
     found = Page(render(one))
-    assert "not met crashes == 0 it was 3 ; must be 0 – from --expect" in found.said
-    assert "met x.p99 < 1s it was 500 ms – from chat.py" in found.said
+    assert "not met crashes == 0 it was 3 (from --expect)" in found.said
+    assert "met x.p99 < 1s it was 500 ms (from chat.py)" in found.said
 
 
 def test_findings_of_the_generators_health_say_where_when_and_what_to_do():
@@ -133,7 +133,7 @@ def test_findings_of_the_generators_health_say_where_when_and_what_to_do():
             {
                 "where": "worker node0/1",
                 "what": "loop_lag",
-                "text": "loop lag was 80 ms",
+                "text": "worker node0/1: loop lag was 80 ms",
                 "from_s": 7.0,
                 "to_s": 75.0,
                 "advice": "use more workers",
@@ -141,11 +141,28 @@ def test_findings_of_the_generators_health_say_where_when_and_what_to_do():
         ],
     }
     one.summary["blocked"] = [
-        {"place": "chat.py:31 in encode", "times": 3, "total_s": 1.4, "longest_s": 0.7, "trace": ""}
+        {
+            "place": "chat.py:31 in encode",
+            "times": 3,
+            "total_s": 1.4,
+            "longest_s": 0.7,
+            "trace": "in b()",
+        }
     ]
     said = Page(render(one)).said
     assert "worker node0/1 loop lag was 80 ms 0:07 to 1:15 use more workers" in said
-    assert "chat.py:31 in encode 3 1.4 s 700 ms" in said
+    assert "3 chat.py:31 in encode: 1.4 s together, 700 ms at the longest" in said
+    assert "in b()" in said
+
+
+def test_an_expectation_without_a_sample_says_so():
+    one = record(runs.points(3))
+    one.summary["expectations"] = [
+        {"expression": "x.p99 < 1s", "source": "chat.py", "passed": False, "value": None,
+         "value_text": "", "reason": "x.p99 must be < 1s, but x has no sample (from chat.py)"},
+    ]  # fmt: skip
+    said = Page(render(one)).said
+    assert "not met x.p99 < 1s x.p99 must be < 1s, but x has no sample (from chat.py)" in said
 
 
 def test_no_foreign_text_becomes_an_element_or_leaves_the_data():
@@ -178,7 +195,7 @@ def test_no_foreign_text_becomes_an_element_or_leaves_the_data():
     one.summary["health"]["findings"] = [
         dict.fromkeys(("where", "what", "text", "advice"), HOSTILE) | {"from_s": 0, "to_s": 1}
     ]
-    one.summary["blocked"] = [{"place": HOSTILE}]
+    one.summary["blocked"] = [{"place": HOSTILE, "trace": HOSTILE}]
     one.summary["settings"] = [
         dict.fromkeys(("name", "value", "source", "description", "module"), HOSTILE)
     ]

@@ -123,3 +123,14 @@ def test_a_total_that_falls_is_no_negative_rate():
         replace(second(2, users={"started": 4}), state="running"),
     ]
     assert columns.growth(thin(points), lambda one: one.users["started"]) == [5, 0]
+
+
+def test_a_short_last_second_does_not_look_like_a_high_rate():
+    points = [
+        second(1, counters={"sent": 100}),
+        second(2, counters={"sent": 100}),
+        replace(second(0), t_s=2.1, span_s=0.1, counters={"sent": 54}, state="stopping"),
+    ]
+    rows = thin(points)
+    assert [row.t_s for row in rows] == [1, 2.1]
+    assert columns.rates(rows, lambda one: one.counters["sent"]) == [100, 140]
