@@ -6,7 +6,6 @@ stay in the terminal's history.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -16,53 +15,21 @@ from rich.live import Live
 from rich.text import Text
 
 from amoc.engine.run import Status
-from amoc.engine.start_rate import USER_RATE
 from amoc.engine.state import State
-from amoc.figures import THROTTLE, timer_summary
-from amoc.timing import S_NS, format_duration, now_ns
+from amoc.figures import BUILT_IN_TIMERS
+from amoc.timing import format_duration
+from amoc.view.fitting import lines, share_out
 from amoc.view.keys import HINT
-from amoc.view.summary import (
-    BUILT_IN_TIMERS,
-    counters_table,
-    nonzero,
-    timers_table,
-    waiting_table,
-)
+from amoc.view.sections import Now, all_of, in_use, progress
+from amoc.view.summary import nonzero
 
 REFRESH_S = 0.5
 PLAIN_LINE_S = 5.0
-RECENT_S = 5.0
-MOST_ROWS = 30
-"""Counters in the table of a terminal."""
 MOST_COUNTERS = 12
 """Counters in the plain line; the summary has all."""
-MOST_THROTTLES = 8
-"""Throttles that are shown; there may be very many."""
+AIRY = 40
+"""Lines of a window from which on there are blank ones between sections."""
 _STYLE = {"info": "cyan", "warning": "yellow", "error": "bold red", "trace": "dim"}
-
-
-class _Rates:
-    """How fast the counters have grown lately."""
-
-    def __init__(self) -> None:
-        self._seen: list[tuple[int, dict[str, int]]] = []
-
-    def take(self, counters: dict[str, int], elapsed_s: float) -> dict[str, float]:
-        """Rates per second over the last `RECENT_S`, with `counters` as they are now.
-
-        Args:
-            counters: Totals by name.
-            elapsed_s: For how long there has been something to count; all were 0 before.
-        """
-        now = now_ns()
-        if not self._seen:
-            self._seen.append((now - int(elapsed_s * S_NS), {}))
-        self._seen.append((now, counters))
-        while len(self._seen) > 2 and now - self._seen[0][0] > RECENT_S * S_NS:
-            del self._seen[0]
-        then, before = self._seen[0]
-        span_s = max((now - then) / S_NS, 1e-9)
-        return {name: (count - before.get(name, 0)) / span_s for name, count in counters.items()}
 
 
 class Prompting(Protocol):
@@ -84,7 +51,6 @@ class LiveView:
         """Show on `console`; its being a terminal decides how."""
         self._console = console
         self._status = Status()
-        self._rates = _Rates()
         self._live: Live | None = None
         self._task: gevent.Greenlet[[], None] | None = None
         self._keyboard: Prompting | None = None
@@ -147,17 +113,16 @@ class LiveView:
             f"{format_duration(status.elapsed_s)} {status.state.value}",
             f"{users} {figures.finished} finished, {figures.crashed} crashed",
         ]
+        now = Now(status)
         counters = nonzero(figures.counters())
-        throttles = _in_use(figures.throttles())
-        rates = self._rates_of(counters, throttles)
         shown = list(counters.items())[:MOST_COUNTERS]
-        parts += [f"{name} {count} ({rates[name]:.1f}/s)" for name, count in shown]
+        parts += [f"{name} {count} ({now.counter(name, count):.1f}/s)" for name, count in shown]
         if len(counters) > MOST_COUNTERS:
             parts.append(f"{len(counters) - MOST_COUNTERS} more counters")
         parts += [
-            f"throttle {name} {counts['executions']} ({rates[THROTTLE + name]:.1f}/s,"
-            f" {counts['waiting']} waiting)"
-            for name, counts in throttles.items()
+            f"throttle {name} {one['executions']} ({now.throttle(name, one['executions']):.1f}/s,"
+            f" {one['waiting']} waiting)"
+            for name, one in in_use(figures.throttles()).items()
         ]
         for name, timer in figures.timers().items():
             if name not in BUILT_IN_TIMERS and timer.count:
@@ -165,70 +130,57 @@ class LiveView:
                 parts.append(f"{name} p50 {format_duration(p50)} p99 {format_duration(p99)}")
         return " | ".join(parts)
 
-    def _rates_of(
-        self, counters: Mapping[str, int], throttles: Mapping[str, Mapping[str, int]]
-    ) -> dict[str, float]:
-        passed = {THROTTLE + name: one["executions"] for name, one in throttles.items()}
-        return self._rates.take({**counters, **passed}, self._status.elapsed_s)
-
     def _tables(self) -> RenderableType:
-        status, figures = self._status, self._status.figures
-        parts: list[RenderableType] = [self._head()]
-        counters = nonzero(figures.counters())
-        throttles = _in_use(figures.throttles())
-        rates = self._rates_of(counters, throttles)
-        if counters:
-            first = dict(list(counters.items())[:MOST_ROWS])
-            parts += ["", counters_table(first, status.elapsed_s, rates)]
-            if len(counters) > MOST_ROWS:
-                parts.append(Text(f"and {len(counters) - MOST_ROWS} more", style="dim"))
-        if throttles:
-            now = {name: rates[THROTTLE + name] for name in throttles}
-            parts += ["", waiting_table(throttles, now)]
-        timers = {
-            name: timer
-            for name, timer in figures.timers().items()
-            if name not in BUILT_IN_TIMERS and timer.count
-        }
-        if timers:
-            shown = {name: timer_summary(timer) for name, timer in timers.items()}
-            parts += ["", timers_table(shown)]
-        workers = [
-            f"{one.slot}: {one.users} users, lag p99 {format_duration(one.loop_lag_p99_s)}"
-            for one in figures.workers()[:8]
-        ]
-        if workers:
-            parts += ["", Text("workers  " + "   ".join(workers), style="dim")]
-        if self._keyboard is not None and self._keyboard.active:
-            parts += ["", self._foot(self._keyboard.prompt)]
-        return Group(*parts)
+        """All that there is room for: what is most important first, and a line on the rest."""
+        # The last line of the window stays free, or each renewal would scroll it.
+        height, width = self._console.height - 1, self._console.width
+        head, foot = self._head(), self._foot()
+        sections = all_of(self._status)
+        airy = height >= AIRY
+        room = height - len(head) - len(foot) - 1 - (len(sections) if airy else 0)
+        wanted = [len(section.rows) for section in sections]
+        given = share_out(wanted, room)
+        if not all(given):
+            given = share_out(wanted, room - 1)
+            hidden = [one.title for one, rows in zip(sections, given, strict=True) if not rows]
+            foot = [Text(f"in a larger window: {', '.join(hidden)}", style="dim"), *foot]
+        parts = [*head, Text()]
+        for section, rows in zip(sections, given, strict=True):
+            if rows:
+                parts += [*lines(section, rows, width), *([Text()] if airy else [])]
+        return Group(*[_fitting(part) for part in (*parts, *foot)][:height])
 
-    def _foot(self, typed: str | None) -> Text:
+    def _foot(self) -> list[Text]:
         """The line that is being typed, its end where it is too long; or what the keys are."""
+        if self._keyboard is None or not self._keyboard.active:
+            return []
+        typed = self._keyboard.prompt
         if typed is None:
-            return Text(HINT, style="dim", no_wrap=True, overflow="ellipsis")
+            return [Text(HINT, style="dim")]
         room = max(1, self._console.width - 3)
-        return Text.assemble((":", "bold"), typed[-room:], (" ", "reverse"))
+        return [Text.assemble((":", "bold"), typed[-room:], (" ", "reverse"))]
 
-    def _head(self) -> Text:
+    def _head(self) -> list[Text]:
         status, figures = self._status, self._status.figures
-        plan = status.plan
-        left = ""
-        if plan is not None and plan.duration_s is not None and status.state is State.RUNNING:
-            gone_s = status.elapsed_s - status.paused_s
-            left = f", {format_duration(max(0.0, plan.duration_s - gone_s))} left"
-        return Text.assemble(
-            (f"{plan.scenario if plan else ''} ", "bold"),
+        scenario = status.plan.scenario if status.plan else ""
+        first = Text.assemble(
+            (f"{scenario} ", "bold"),
             (status.state.value, "green" if status.state is State.RUNNING else "yellow"),
-            f" {format_duration(status.elapsed_s)}{left}\nusers: ",
+            f" {format_duration(status.elapsed_s)}{progress(status)}",
+        )
+        second = Text.assemble(
+            "users: ",
             (f"{figures.running:,}", "bold"),
             f" running, {status.waiting:,} to start, {figures.finished:,} finished, ",
             (f"{figures.crashed:,} crashed", "bold red" if figures.crashed else ""),
+            f", {figures.removed:,} removed" if figures.removed else "",
+            f", {figures.restarted:,} restarted" if figures.restarted else "",
             f", {figures.starts_per_s:,.0f} starts/s",
         )
+        return [first, second]
 
 
-def _in_use(throttles: Mapping[str, Mapping[str, int]]) -> dict[str, Mapping[str, int]]:
-    """The throttles that somebody came to, the first `MOST_THROTTLES`; not that of user starts."""
-    used = [name for name, one in throttles.items() if one["requests"] and name != USER_RATE]
-    return {name: throttles[name] for name in used[:MOST_THROTTLES]}
+def _fitting(line: Text) -> Text:
+    """`line` as one line, whatever the width of the window."""
+    line.no_wrap, line.overflow = True, "ellipsis"
+    return line

@@ -152,14 +152,11 @@ def _crashes(crashes: list[Mapping[str, Any]]) -> Table:
     return table
 
 
-def counters_table(
-    counters: Mapping[str, int], duration_s: float, now: Mapping[str, float] | None = None
-) -> Table:
-    """Counters with their totals, their mean rates, and their rates `now` when there is one."""
-    table = _table("counters", "total", "per second", *(["now"] if now is not None else []))
+def counters_table(counters: Mapping[str, int], duration_s: float) -> Table:
+    """Counters with their totals and their mean rates."""
+    table = _table("counters", "total", "per second")
     for name, count in counters.items():
-        row = [name, f"{count:,}", f"{count / duration_s:,.1f}" if duration_s else ""]
-        table.add_row(*row, *([f"{now[name]:,.1f}"] if now is not None else []))
+        table.add_row(name, f"{count:,}", f"{count / duration_s:,.1f}" if duration_s else "")
     return table
 
 
@@ -189,14 +186,6 @@ def _throttles(
             f"{one['missed']:,}",
             f"{one['waiting']:,}",
         )
-    return table
-
-
-def waiting_table(throttles: Mapping[str, Mapping[str, int]], now: Mapping[str, float]) -> Table:
-    """Throttles while the run goes on: who passed, how many a second `now`, who waits."""
-    table = _table("throttles", "let through", "now/s", "waiting")
-    for name, one in throttles.items():
-        table.add_row(name, f"{one['executions']:,}", f"{now[name]:,.1f}", f"{one['waiting']:,}")
     return table
 
 
