@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from amoc import __version__, cli_control, cli_plan
+from amoc import __version__, cli_control, cli_plan, cli_report
 from amoc.errors import AmocError, ExitCode, UsageError
 from amoc.options import MOST_ID, Duration, Whole
 
@@ -38,7 +38,7 @@ def cli() -> None:
     """Run a scenario for very many simulated users at once."""
 
 
-for _command in cli_control.COMMANDS:
+for _command in (*cli_control.COMMANDS, *cli_report.COMMANDS):
     cli.add_command(_command)
 
 
