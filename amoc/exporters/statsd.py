@@ -19,6 +19,7 @@ from statsd import StatsClient
 from amoc.exporters.base import Warn, place
 from amoc.exporters.feeding import Feeder, in_turns
 from amoc.exporters.names import Naming, number
+from amoc.lines import counted
 from amoc.series import Point, Tally
 
 MOST_DATAGRAM = 1432
@@ -49,6 +50,7 @@ class Statsd:
         self._client: _Client | None = None
         self._naming = Naming()
         self._what = f"statsd at {place(host, port)}"
+        self._warn = warn
         self._feeder = Feeder(self._what, self._send, warn)
 
     def take(self, point: Point, _tally: Tally, /) -> None:
@@ -61,6 +63,8 @@ class Statsd:
     def close(self, deadline_s: float) -> None:
         """Send what is left, for at most `deadline_s`."""
         self._feeder.close(deadline_s)
+        if self._feeder.lost:
+            self._warn(f"{self._what}: {counted(self._feeder.lost, 'point')} did not get there")
         if self._client is not None:
             self._client.close()
 

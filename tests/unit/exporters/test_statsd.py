@@ -6,6 +6,7 @@ from collections import defaultdict
 import pytest
 from gevent import socket, spawn
 
+from amoc.exporters.feeding import MOST_WAITING
 from amoc.exporters.statsd import MOST_DATAGRAM, Statsd, _Value
 from amoc.histogram import Histogram
 from amoc.series import Point
@@ -134,6 +135,15 @@ def test_a_daemon_that_is_away_costs_one_warning_and_gets_what_comes_when_it_is_
     assert told == [
         f"statsd at 127.0.0.1:{daemon.port} takes nothing: Connection refused; the run goes on"
     ]
+
+
+def test_points_that_came_too_fast_are_counted():
+    told = []
+    with Daemon() as daemon:
+        exporter = Statsd("127.0.0.1", daemon.port, "amoc", told.append)
+        feed(exporter, runs.points(MOST_WAITING + 3))
+        exporter.close(10.0)
+    assert told == [f"statsd at 127.0.0.1:{daemon.port}: 3 points did not get there"]
 
 
 def test_a_name_is_looked_up_beside_the_loop_and_one_that_nobody_knows_costs_one_warning(

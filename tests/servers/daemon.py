@@ -1,0 +1,89 @@
+"""A server for tests: one process on loopback, that does not outlive them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import pytest
+
+DEADLINE_S = 30.0
+
+# A test run that is killed tears nothing down: the kernel ends the server then. setpriv, which is
+# part of util-linux, becomes the server, so the pid stays.
+_DIES_WITH_US = ["setpriv", "--pdeathsig", "TERM"] if shutil.which("setpriv") else []
+
+
+def required(missing: str) -> None:
+    """Skip the calling test because of what is `missing`, or fail it where nothing may be."""
+    if os.environ.get("AMOC_REQUIRE_SERVERS") == "1":
+        pytest.fail(f"AMOC_REQUIRE_SERVERS is 1, but {missing}")
+    pytest.skip(missing)
+
+
+class Daemon:
+    """A server process.
+
+    Attributes:
+        port: Where it listens, on 127.0.0.1.
+    """
+
+    def __init__(self, command: list[str], port: int, log: Path, env: dict[str, str]) -> None:
+        """Start it, and wait until it takes TCP connections on `port`."""
+        self.port = port
+        self._command = command
+        self._log = log
+        self._env = {**os.environ, **env}
+        self._process: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    def start(self) -> None:
+        """Start it, again if it was killed."""
+        with self._log.open("ab") as output:
+            self._process = subprocess.Popen(
+                [*_DIES_WITH_US, *self._command],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=self._env,
+                cwd=self._log.parent,
+            )
+        try:
+            self._await_listening(self._process)
+        except BaseException:
+            self.kill()
+            raise
+
+    def kill(self) -> None:
+        """End it as a crash would, and wait until it is gone."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait(DEADLINE_S)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.kill()
+
+    def _await_listening(self, process: subprocess.Popen[bytes]) -> None:
+        give_up = time.monotonic() + DEADLINE_S
+        while time.monotonic() < give_up and process.poll() is None:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), timeout=1.0).close()
+            except OSError:
+                time.sleep(0.02)
+                continue
+            return
+        raise AssertionError(f"nobody listens on port {self.port}: {self._log.read_text()}")

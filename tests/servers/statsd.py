@@ -1,0 +1,80 @@
+"""statsd for tests: the daemon of npm, asked by its management port for what it has added up.
+
+It is looked for in the directory that AMOC_STATSD names, then where npm keeps its packages. Its
+interval is so long that nothing is flushed while a test looks.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+from gevent import socket
+
+from tests.servers.daemon import DEADLINE_S, Daemon, required
+from tests.servers.prosody import free_port
+
+_VALUE = re.compile(r"^\s*'?([^\s']+)'?: (-?[\d.e+-]+),?$", re.MULTILINE)
+
+
+def available() -> Path:
+    """Where statsd is; skips the calling test if it is not installed, or fails where it must be."""
+    places = [Path(os.environ["AMOC_STATSD"])] if "AMOC_STATSD" in os.environ else []
+    if shutil.which("npm"):
+        done = subprocess.run(
+            ["npm", "root", "-g"], capture_output=True, text=True, timeout=DEADLINE_S, check=False
+        )
+        places.append(Path(done.stdout.strip()) / "statsd")
+    for place in places:
+        if shutil.which("node") and (place / "stats.js").exists():
+            return place
+    required("statsd is not installed (npm install statsd; AMOC_STATSD=node_modules/statsd)")
+    raise AssertionError
+
+
+class Statsd:
+    """A running statsd.
+
+    Attributes:
+        port: Its UDP port.
+    """
+
+    def __init__(self, place: Path, directory: Path) -> None:
+        """Start the one in `place`, in `directory`."""
+        self.port, self._management = free_port(), free_port()
+        config = {
+            "address": "127.0.0.1",
+            "port": self.port,
+            "mgmt_address": "127.0.0.1",
+            "mgmt_port": self._management,
+            "flushInterval": 600_000,
+            "backends": [],
+        }
+        (directory / "statsd.js").write_text(json.dumps(config))
+        self._daemon = Daemon(
+            ["node", str(place / "stats.js"), str(directory / "statsd.js")],
+            self._management,
+            directory / "statsd.log",
+            {},
+        )
+
+    def start(self) -> None:
+        """Start it again."""
+        self._daemon.start()
+
+    def kill(self) -> None:
+        """End it as a crash would; it forgets what it knew."""
+        self._daemon.kill()
+
+    def known(self, what: str) -> dict[str, float]:
+        """Its ``counters`` or ``gauges``."""
+        with socket.create_connection(("127.0.0.1", self._management), DEADLINE_S) as asking:
+            asking.sendall(f"{what}\n".encode())
+            answer = b""
+            while not answer.endswith(b"END\n\n"):
+                answer += asking.recv(65536)
+        return {name: float(value) for name, value in _VALUE.findall(answer.decode())}

@@ -1,0 +1,174 @@
+"""A run's figures in real backends, read back from them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from amoc.exporters import RunInfo
+from amoc.exporters.events import Events
+from amoc.exporters.graphite import Graphite as ToGraphite
+from amoc.exporters.statsd import Statsd as ToStatsd
+from amoc.series import Point
+from tests.servers import graphite as graphite_server
+from tests.servers import statsd as statsd_server
+from tests.servers.graphite import Graphite
+from tests.servers.statsd import Statsd
+from tests.unit import runs
+from tests.unit.exporters.support import eventually, feed
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def graphite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Graphite]:
+    graphite_server.available()
+    server = Graphite(tmp_path_factory.mktemp("graphite"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def statsd(tmp_path: Path) -> Iterator[Statsd]:
+    server = Statsd(statsd_server.available(), tmp_path)
+    yield server
+    server.kill()
+
+
+def just_now(count: int) -> tuple[list[Point], list[int]]:
+    """Points of a run that ended a moment ago, and their times."""
+    seconds = list(range(int(time.time()) - count, int(time.time())))
+    made = runs.points(count, stall=range(5, 7))
+    return [replace(one, at=at + 0.5) for one, at in zip(made, seconds, strict=True)], seconds
+
+
+def test_graphite_gives_back_every_figure_at_its_second(graphite: Graphite) -> None:
+    points, seconds = just_now(30)
+    told: list[str] = []
+    exporter = ToGraphite("127.0.0.1", graphite.carbon.port, "read.back", told.append)
+    feed(exporter, points)
+    exporter.close(10.0)
+
+    def rendered(path: str) -> dict[int, float]:
+        """A series, as soon as its last value is there; carbon makes files one after the other."""
+
+        def now() -> dict[int, float] | None:
+            found = graphite.rendered(f"read.back.{path}", seconds[0], seconds[-1])
+            series = found.get(f"read.back.{path}", {})
+            return series if seconds[-1] in series else None
+
+        known: dict[int, float] = eventually(now, f"{path} is there")
+        return known
+
+    sent = [float(one.counters["messages_sent"]) for one in points]
+    assert list(rendered("counters.messages_sent.rate").values()) == sent
+    assert rendered("counters.messages_sent.total")[seconds[-1]] == sum(sent)
+    p99_ms = [one.timers["message_ttd"].quantiles_s(0.99)[0] * 1e3 for one in points]
+    assert list(rendered("timers.message_ttd.p99_ms").values()) == pytest.approx(p99_ms)
+    running = [float(one.users["running"]) for one in points]
+    assert rendered("users.running") == dict(zip(seconds, running, strict=True))
+    executions = [float(one.throttles["messages"].executions) for one in points]
+    assert list(rendered("throttles.messages.executions.rate").values()) == executions
+    cause = "OSError_timed_out_chat_py_12_in_start"
+    assert rendered(f"crashes.causes.{cause}.total")[seconds[-1]] == 1
+    for name in ("message_ttd_response", "loop_lag"):
+        assert len(rendered(f"timers.{name}.p99_ms")) == len(points)
+    all_timers = graphite.rendered("read.back.timers.*.p99_ms", seconds[0], seconds[-1])
+    assert set(all_timers) == {
+        f"read.back.timers.{name}.p99_ms"
+        for name in ("message_ttd", "message_ttd_response", "loop_lag")
+    }
+    assert told == []
+
+
+def test_points_of_an_outage_of_carbon_arrive_after_it(graphite: Graphite) -> None:
+    points, seconds = just_now(30)
+    told: list[str] = []
+    exporter = ToGraphite("127.0.0.1", graphite.carbon.port, "outage", told.append)
+    path = "outage.nodes.node0.ports_used"
+
+    def arrived() -> list[int]:
+        return list(graphite.rendered(path, seconds[0], seconds[-1]).get(path, {}))
+
+    tally = feed(exporter, points[:10])
+    eventually(lambda: arrived() == seconds[:10], "the first ones are there")
+    graphite.carbon.kill()
+    feed(exporter, points[10:20], tally)
+    eventually(lambda: told, "it is said")
+    graphite.carbon.start()
+    feed(exporter, points[20:], tally)
+    exporter.close(20.0)
+    # What carbon had not yet written when it was killed is lost, if amoc does not send it again.
+    eventually(lambda: set(seconds[8:]) <= set(arrived()), "those of the outage are there")
+    assert len(told) == 1
+
+
+def test_annotations_are_events_of_graphite_web(graphite: Graphite) -> None:
+    told: list[str] = []
+    run = RunInfo("20261125T020000-1a2b", "chat")
+    exporter = Events(f"http://127.0.0.1:{graphite.web.port}", run, told.append)
+    at = time.time() - 100
+    exporter.annotate("half the rate: “message_rate” is 600", ["command"], at)
+    exporter.annotate("x" * 400, ["warning"], at + 1)
+    exporter.close(20.0)
+    assert told == []
+    events = graphite.events("20261125T020000-1a2b")
+    assert {(event["what"], int(event["when"])) for event in events} == {
+        ("half the rate: “message_rate” is 600", int(at)),
+        ("x" * 255, int(at + 1)),
+    }
+    assert {event["data"] for event in events} >= {"x" * 400}
+    assert set(events[0]["tags"]) >= {"amoc", "20261125T020000-1a2b", "chat"}
+    assert len(graphite.events("warning")) == 1
+
+
+def test_statsd_adds_up_what_was_counted_and_knows_the_latest_of_all_else(statsd: Statsd) -> None:
+    points, _ = just_now(30)
+    level = [replace(one, gauges={"level": float(n - 50)}) for n, one in enumerate(points)]
+    told: list[str] = []
+    exporter = ToStatsd("127.0.0.1", statsd.port, "load", told.append)
+    tally = feed(exporter, level)
+    exporter.close(10.0)
+    sent = tally.counters["messages_sent"]
+    counters = eventually(
+        lambda: (
+            (found := statsd.known("counters")).get("load.counters.messages_sent") == sent and found
+        ),
+        "all of it is there",
+    )
+    assert counters["load.timers.message_ttd"] == tally.timers["message_ttd"].count
+    assert counters["load.throttles.messages.executions"] == sent
+    assert counters["load.crashes.causes.OSError_timed_out_chat_py_12_in_start"] == 1
+    assert counters["statsd.bad_lines_seen"] == 0
+    gauges = statsd.known("gauges")
+    last = points[-1].timers["message_ttd"]
+    p99_ms = last.quantiles_s(0.99)[0] * 1e3
+    assert gauges["load.timers.message_ttd.p99_ms"] == pytest.approx(p99_ms)
+    assert gauges["load.timers.message_ttd.max_ms"] == pytest.approx(last.max_ns / 1e6)
+    assert gauges["load.users.running"] == 50
+    assert gauges["load.gauges.level"] == -21
+    assert told == []
+
+
+def test_a_statsd_that_was_killed_goes_on_where_it_is_back(statsd: Statsd) -> None:
+    points, _ = just_now(3)
+    told: list[str] = []
+    exporter = ToStatsd("127.0.0.1", statsd.port, "load", told.append)
+    tally = feed(exporter, points[:1])
+    eventually(lambda: "load.users.running" in statsd.known("gauges"), "the first is there")
+    statsd.kill()
+    feed(exporter, points[1:2], tally)
+    eventually(lambda: told, "it is said")
+    statsd.start()
+    feed(exporter, points[2:], tally)
+    exporter.close(10.0)
+    sent = points[2].counters["messages_sent"]
+    eventually(
+        lambda: statsd.known("counters").get("load.counters.messages_sent") == sent,
+        "the last is there",
+    )
+    assert len(told) == 1
