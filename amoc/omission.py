@@ -107,7 +107,8 @@ def missed(response_ns: int, usual_ns: int) -> Iterator[tuple[int, int]]:
         response_ns: That of the turn that kept them from happening.
         usual_ns: How far apart turns begin, above 0.
 
-    A step for each cell that is hit, however many turns there are.
+    A step for each cell that is hit: at the most as many as there are turns, each of which would
+    have cost far more, and never more than a histogram has cells.
     """
     left_ns = response_ns - usual_ns
     while left_ns >= usual_ns:

@@ -1,0 +1,144 @@
+"""What recording a metric costs a worker, in its own shared memory.
+
+Wanted (issue of the numbers): a counter in 0.3 µs, a timer in 1 µs, also among 1,000 metrics.
+
+    python benchmarks/metrics.py [--metrics 1000] [--rounds 9] [--calls 200000]
+
+CPU time of this process, the loop around each call included; the best of several rounds, because
+nothing makes a call faster than it is. `spread` is how much more the median round took: where that
+is much, the machine was busy and the figures say nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+from collections.abc import Callable, Iterator
+from itertools import cycle, islice
+from time import monotonic_ns, process_time_ns
+from typing import NamedTuple
+
+import machine
+from greenlet import greenlet
+
+from amoc import metrics
+from amoc.board import Board
+
+NOISY = 0.25
+"""A median round that took so much more than the best one makes the figures doubtful."""
+
+
+class Case(NamedTuple):
+    """Something to be measured."""
+
+    name: str
+    wanted_us: float | None
+    """Nothing was said of it where this is None."""
+    run: Callable[[int], None]
+    """Does it so many times."""
+
+
+def counters(how_many: int) -> Callable[[int], None]:
+    handles = [metrics.counter(f"counter_{number}") for number in range(how_many)]
+
+    def run(calls: int) -> None:
+        for one in islice(cycle(handles), calls):
+            one.inc()
+
+    return run
+
+
+def timers(how_many: int) -> Callable[[int], None]:
+    handles = [metrics.timer(f"timer_{number}") for number in range(how_many)]
+
+    def run(calls: int) -> None:
+        for one in islice(cycle(handles), calls):
+            one.record(0.0123)
+
+    return run
+
+
+def by_name(calls: int) -> None:
+    for _ in range(calls):
+        metrics.counter("counter_0").inc()
+
+
+def gauge(calls: int) -> None:
+    level = metrics.gauge("level")
+    for _ in range(calls):
+        level.set(12.5)
+
+
+def timed(calls: int) -> None:
+    timer = metrics.timer("timer_0")
+    for _ in range(calls):
+        with timer.time():
+            pass
+
+
+def throttled(calls: int) -> None:
+    """A user whose every block has a slot of its own: service and response time."""
+    timer = metrics.timer("timer_0")
+
+    def user() -> None:
+        for _ in range(calls):
+            metrics.put_token(me, monotonic_ns())
+            with timer.time():
+                pass
+
+    me = greenlet(user)
+    me.switch()
+
+
+def cases(how_many: int) -> Iterator[Case]:
+    yield Case("counter.inc()", 0.3, counters(1))
+    yield Case("timer.record(s)", 1.0, timers(1))
+    yield Case(f"counter.inc(), {how_many} of them in turn", 0.3, counters(how_many))
+    yield Case(f"timer.record(s), {how_many} of them in turn", 1.0, timers(how_many))
+    yield Case("metrics.counter(name).inc()", None, by_name)
+    yield Case("gauge.set(x)", None, gauge)
+    yield Case("with timer.time()", None, timed)
+    # The last: from its first slot on, each time() looks for one.
+    yield Case("slot given, with timer.time(), both times", None, throttled)
+
+
+def measure(case: Case, calls: int, rounds: int) -> tuple[float, float]:
+    """The best round in µs a call, and by what share the median round was slower."""
+    took = []
+    for _ in range(rounds):
+        begun = process_time_ns()
+        case.run(calls)
+        took.append((process_time_ns() - begun) / calls / 1e3)
+    best = min(took)
+    return best, statistics.median(took) / best - 1
+
+
+def main() -> int:
+    """Print each; the exit status says whether all is as wanted: 1 no, 2 that nobody knows."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--metrics", type=int, default=1000)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--calls", type=int, default=200_000)
+    options = parser.parse_args()
+    print(machine.describe())
+    metrics.attach(Board(1, 1).area(0), inherit=False)
+    missed, noisy = [], []
+    for case in cases(options.metrics):
+        best, spread = measure(case, options.calls, options.rounds)
+        wanted = "" if case.wanted_us is None else f", wanted {case.wanted_us:g} µs"
+        print(f"  {case.name:<45} {best:.3f} µs (spread {spread:.0%}){wanted}")
+        if case.wanted_us is not None:
+            if spread > NOISY:
+                noisy.append(case.name)
+            elif best > case.wanted_us:
+                missed.append(case.name)
+    if noisy:
+        print(f"NO VERDICT: the machine was too busy for {', '.join(noisy)}")
+        return 2
+    print(f"too slow: {', '.join(missed)}" if missed else "all within what was wanted")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
