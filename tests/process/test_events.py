@@ -102,10 +102,13 @@ def test_a_plugin_hears_all_that_happens_in_controller_supervisor_and_workers(
     with running(busy, "--users", "5", *FAST, directory=tmp_path, PYTHONPATH=str(site)) as run:
         eventually(lambda: count("throttle.stop", throttle="mine"), "user 1 is done")
         eventually(lambda: count("coordinator.timeout"), "nobody joins the lonely one")
+        passed = {"name": "throttle.execute", "throttle": "logins"}
+        eventually(lambda: count(**passed) == 5, "all are let through")
         give(run, "set", "password=new-one")
         eventually(lambda: count("settings.changed") == 2, "both workers have the change")
         run.kill(run.find("worker 1")[0])
         eventually(lambda: count("user.added", again=True) == 2, "users start again")
+        eventually(lambda: count(**passed) == 7, "they are let through again")
         run.kill(run.pid, signal.SIGTERM)
         assert run.end() == 0, run.output
         assert "plugin probe (probe 1.2) is loaded" in run.output

@@ -1,0 +1,116 @@
+"""What a user pays for a log call, and for events that somebody or nobody listens to.
+
+    python benchmarks/hooks.py [--calls 20000] [--rounds 9]
+
+Each figure is the best round's mean. A log call that is *counted* is one like those before it; one
+that is *written* says something new. A slot of a throttle is let through by the worker's own code,
+without a controller; an addition to a coordinator goes as far as the outbox.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import tempfile
+from collections.abc import Callable
+from itertools import count, product
+from pathlib import Path
+from string import ascii_lowercase
+
+import machine
+
+from amoc import events, logs, metrics
+from amoc.coordinator.actions import Actions
+from amoc.coordinator.plan import parse
+from amoc.messages import Parcel, ThrottleMode, Tokens
+from amoc.outbox import Outbox
+from amoc.throttle.schedule import Mode
+from amoc.throttle.turnstile import Turnstile
+from amoc.timing import MS_NS, S_NS, now_ns
+
+WORDS = ("".join(letters) for letters in product(ascii_lowercase, repeat=5))
+"""Numbers would not tell kinds of lines apart."""
+NEW_KINDS = 150
+"""New kinds of lines a round; all rounds together stay below what a log tells apart."""
+
+
+def timed(act: Callable[[int], object], calls: int) -> float:
+    """Nanoseconds a call of `act`."""
+    begun_ns = now_ns()
+    for number in range(calls):
+        act(number)
+    return (now_ns() - begun_ns) / calls
+
+
+def log_calls(calls: int) -> dict[str, float]:
+    """What log calls cost."""
+    log = logging.getLogger("bench")
+
+    def fail(number: int) -> None:
+        try:
+            raise ConnectionError(f"user {number} is refused")
+        except ConnectionError:
+            log.exception("user %d gives up", number)
+
+    return {
+        "log call below the level": timed(lambda number: log.debug("no %d", number), calls),
+        "log call, counted": timed(lambda number: log.warning("late by %d ms", number), calls),
+        "log call with an exception, counted": timed(fail, calls),
+        "log call, written": timed(lambda _: log.info(next(WORDS)), NEW_KINDS),
+    }
+
+
+def let_through(calls: int) -> dict[str, float]:
+    """What it costs to come to a throttle, and to be let through."""
+    turnstile = Turnstile("bench", metrics.timer("token_lateness"), None)
+    turnstile.hear_mode(ThrottleMode("bench", 1, 0, Mode.RUN, False))
+    turnstile.work(now_ns(), now_ns() + S_NS)
+    asked = timed(lambda _: turnstile.enter(lambda _: None), calls)
+    turnstile.hear_tokens(Tokens("bench", 1, 1, 0, 1, calls, now_ns() - 10 * MS_NS, 1.0))
+    begun_ns = now_ns()
+    passed = turnstile.work(begun_ns, begun_ns + 100 * S_NS)
+    assert passed == calls
+    return {"throttle, request": asked, "throttle, execute": (now_ns() - begun_ns) / calls}
+
+
+def add(calls: int) -> dict[str, float]:
+    """What it costs to be added to a coordinator."""
+    gone: list[Parcel] = []
+    actions = Actions(0, Outbox(1, gone.append))
+    actions.learn("bench", 1, parse("bench", [(2, lambda _: None)]))
+    return {"coordinator, add": timed(lambda number: actions.add("bench", number + 1, None), calls)}
+
+
+def best(rounds: int, measure: Callable[[], dict[str, float]]) -> dict[str, float]:
+    results = [measure() for _ in range(rounds)]
+    return {name: min(one[name] for one in results) for name in results[0]}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--calls", type=int, default=20_000)
+    parser.add_argument("--rounds", type=int, default=9)
+    given = parser.parse_args()
+    print(machine.describe())
+    with tempfile.TemporaryDirectory() as directory:
+        logs.begin("bench", "info", slot=0, epoch=1)
+        logs.open_directory(directory)
+        logs.attach(lambda _level, _text: None, lambda: 1)
+        figures = best(given.rounds, lambda: log_calls(given.calls))
+        logs.end()
+        size = (Path(directory) / "bench.jsonl").stat().st_size
+    for name, ns in figures.items():
+        print(f"{name:42} {ns / 1000:8.2f} µs")
+    print(f"the log of {given.rounds * given.calls * 3:,} calls has {size:,} bytes")
+    hooks = [lambda: let_through(given.calls), lambda: add(given.calls)]
+    quiet = {name: ns for one in hooks for name, ns in best(given.rounds, one).items()}
+    heard = count()
+    events.on("*")(lambda _: next(heard))
+    loud = {name: ns for one in hooks for name, ns in best(given.rounds, one).items()}
+    assert next(heard) >= 3 * given.rounds * given.calls
+    for name, ns in quiet.items():
+        print(f"{name:42} {ns:8.0f} ns, heard by one {loud[name]:8.0f} ns")
+
+
+if __name__ == "__main__":
+    main()
