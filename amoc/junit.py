@@ -12,13 +12,14 @@ such as a null byte, stands as Python would write it.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 from xml.etree.ElementTree import Element, SubElement
+
+from amoc import whole
 
 __all__ = ["GENERATOR", "RUN", "render", "write"]
 
@@ -27,7 +28,7 @@ GENERATOR = "the generator keeps up"
 MOST_CRASHES = 10
 """Causes of crashes that are listed."""
 
-_BROKEN = ("failed", "interrupted", "killed")
+_BROKEN = ("failed", "interrupted", "killed", "running")
 _JUDGED = ("ok", "stopped", "failed expectations")
 _IMPOSSIBLE = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _SECONDS = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}")
@@ -72,12 +73,7 @@ def write(summary: Summary, path: Path) -> None:
     Raises:
         OSError: It cannot be written.
     """
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        unfinished.write_text(render(summary), encoding="utf-8")
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    whole.write_text(path, render(summary))
 
 
 def _add_cases(suite: Element, of: str, summary: Summary) -> None:
@@ -87,7 +83,7 @@ def _add_cases(suite: Element, of: str, summary: Summary) -> None:
 
     case = _case(suite, of, RUN, _seconds(run))
     if verdict in _BROKEN:
-        _say(case, "error", verdict, reasons or f"the run was {verdict}")
+        _say(case, "error", verdict, reasons or f"the verdict is {verdict}")
     for one in summary.get("expectations", ()):
         case = _case(suite, of, str(one["expression"]))
         if verdict in _BROKEN:
