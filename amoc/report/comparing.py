@@ -11,12 +11,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from amoc.engine.start_rate import USER_RATE
 from amoc.figures import BUILT_IN_TIMERS
 from amoc.rebuilding import after_warm_up
 from amoc.record import RunRecord
 from amoc.report import noise
 from amoc.report.noise import Estimate
 from amoc.series import Point, Tally
+from amoc.timing import format_duration
 
 WITHIN = "within noise"
 TOO_FEW = "too few to say"
@@ -187,7 +189,7 @@ def _side(label: str, record: RunRecord, warmup_s: float | None) -> Side:
 
 def differing(sides: tuple[Side, Side]) -> list[Differing]:
     """What differs in how the runs were made."""
-    first, second = (_making(side.record.summary) for side in sides)
+    first, second = (_making(side.record) for side in sides)
     return [
         Differing(kind, name, first.get((kind, name), ""), second.get((kind, name), ""))
         for kind, name in dict.fromkeys((*first, *second))
@@ -195,12 +197,33 @@ def differing(sides: tuple[Side, Side]) -> list[Differing]:
     ]
 
 
-def _making(summary: Mapping[str, Any]) -> dict[tuple[str, str], str]:
+def _making(record: RunRecord) -> dict[tuple[str, str], str]:
+    summary = record.summary
     run = summary["run"]
-    made = {("run", name): str(run.get(name, "")) for name in ("scenario", "warmup_s", "verdict")}
+    made = {("run", name): str(run.get(name, "")) for name in ("scenario", "verdict")}
+    made |= {("run", name): text for name, text in _plan(record).items()}
+    made["run", "warm-up"] = format_duration(float(run.get("warmup_s") or 0.0))
     made["run", "workers"] = str(len(summary.get("workers", ())))
     made |= {("setting", one["name"]): str(one["value"]) for one in summary.get("settings", ())}
     made |= {("version", name): str(one) for name, one in summary.get("versions", {}).items()}
+    return made
+
+
+def _plan(record: RunRecord) -> dict[str, str]:
+    """What was planned, as the journal has it."""
+    entry = next((one for one in record.journal if one["kind"] == "run"), {})
+    plan, made = entry.get("plan") or {}, {}
+    if users := plan.get("users"):
+        made["users"] = f"{users[0]} to {users[1] - 1}"
+    if stages := plan.get("stages"):
+        made["stages"] = str(stages["text"])
+    if plan.get("duration_s"):
+        made["duration"] = format_duration(plan["duration_s"])
+    for name, rate in (plan.get("rates") or {}).items():
+        made[f"throttle {name}"] = str(rate)
+    scenario = entry.get("scenario")
+    if isinstance(scenario, Mapping) and scenario.get("sha256"):
+        made["scenario's file"] = f"sha256 {scenario['sha256'][:12]}…"
     return made
 
 
@@ -219,7 +242,7 @@ def _target(sides: tuple[Side, Side]) -> Iterator[_Found]:
     for name in _names(sides, lambda side: side.tally.timers):
         if name not in BUILT_IN_TIMERS:
             yield from _timer(sides, name, _SLOWER)
-    for name in _names(sides, lambda side: side.tally.throttles):
+    for name in _names(sides, lambda side: side.tally.throttles.keys() - {USER_RATE}):
         yield from _throttle(sides, name)
     for name in _names(sides, lambda side: side.tally.last.gauges if side.tally.last else ()):
         yield _level(sides, "gauges", name, "", _gauge(name))

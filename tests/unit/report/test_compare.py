@@ -123,3 +123,21 @@ def test_a_comparison_is_json(tmp_path):
     assert [run["run"]["id"] for run in told["runs"]] == ["a", "b"]
     assert told["conclusion"] == found.conclusion()
     assert any(one["said"] == "slower" for one in told["figures"])
+
+
+def test_plans_that_differ_are_listed(tmp_path):
+    records = []
+    for name, plan in (
+        ("a", {"users": [1, 11], "duration_s": 30.0, "rates": {}}),
+        ("b", {"users": [1, 21], "duration_s": 30.0, "rates": {"messages": "600/min"}}),
+    ):
+        journal = runs.journal(5, plan={**plan, "stages": {"text": "5s:10", "start": 0}})
+        journal[0]["scenario"] = {"source": "chat.py", "sha256": name * 64}
+        runs.leave(tmp_path / name, runs.points(5), journal)
+        records.append(load(RunDirectory(tmp_path / name)))
+    found = {one.name: (one.first, one.second) for one in compare(*records).differing}
+    assert found == {
+        "users": ("1 to 10", "1 to 20"),
+        "throttle messages": ("", "600/min"),
+        "scenario's file": ("sha256 aaaaaaaaaaaa…", "sha256 bbbbbbbbbbbb…"),
+    }
