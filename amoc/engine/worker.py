@@ -7,6 +7,7 @@ which leave through one outbox.
 from __future__ import annotations
 
 import gc
+import logging
 import random
 import traceback
 from collections.abc import Callable, Mapping
@@ -15,8 +16,9 @@ from typing import Protocol
 
 import gevent
 import zmq
+from gevent import getcurrent
 
-from amoc import bus, calls, coordinator, mail, metrics
+from amoc import bus, calls, coordinator, logs, mail, metrics
 from amoc.coordinator.actions import Actions
 from amoc.engine import process
 from amoc.engine.beat import Beat
@@ -26,16 +28,20 @@ from amoc.engine.crowd import Crowd, Orders
 from amoc.engine.obeying import Obedience
 from amoc.engine.supervisor import Task
 from amoc.errors import ExitCode
+from amoc.log.ticking import tick_for_ever
 from amoc.mail import Post
 from amoc.messages import Go, Note, Parcel, StartUsers, StopUsers, UsersGone
 from amoc.outbox import Outbox
 from amoc.throttle import gate as gates
 from amoc.throttle.gate import Gate
 from amoc.throttle.tasks import count_crashes
+from amoc.user import User
 
 JOIN_S = 10.0
 GC_GENERATION_0 = 50_000
 """Objects made before the youngest are looked at: users are many, live long, and hold no cycles."""
+
+_log = logging.getLogger(__name__)
 
 
 class Part(Protocol):
@@ -54,6 +60,11 @@ def main(task: Task) -> int:
     metrics.attach(task.board.area(task.slot), inherit=task.slot == 0 and task.epoch == 1)
     context = zmq.Context()
     with bus.Child(context, task.directory, f"w{task.slot}.{task.epoch}") as line:
+        logs.attach(
+            lambda level, text: line.report_nowait(Note(level, text)),
+            _calling_user,
+            task.scenario_directory,
+        )
         outbox = Outbox(task.epoch, line.report_urgent)
         gate = Gate(task.slot, task.epoch, outbox)
         orders = Orders(
@@ -63,6 +74,8 @@ def main(task: Task) -> int:
         parts = _parts(task, outbox, gate, crowd, line)
         gevent.spawn(_guarded, _beat(task, crowd, line).run)
         line.join(JOIN_S)
+        _log.info("worker is up")
+        gevent.spawn(_guarded, tick_for_ever)
         gevent.spawn(_guarded, crowd.start_users)
         for command in line.commands():
             match command:
@@ -71,8 +84,11 @@ def main(task: Task) -> int:
                 case Parcel(part, _, _, body):
                     parts[part].hear(body)
                 case StopUsers(timeout_s):
+                    _log.info("%d users have %g s to finish", len(crowd), timeout_s)
                     gevent.spawn(crowd.stop, timeout_s).link_value(partial(_report_gone, line))
                 case Go():
+                    _log.info("worker leaves")
+                    logs.end()
                     outbox.flush()
                     line.flush(1.0)
                     break
@@ -132,8 +148,15 @@ def _guarded(work: Callable[..., object], *arguments: object) -> None:
     try:
         work(*arguments)
     except Exception:
+        _log.exception("the worker ends by a defect")
+        logs.end()
         traceback.print_exc()
         process.leave(int(ExitCode.INTERNAL))
+
+
+def _calling_user() -> int | None:
+    caller = getcurrent()
+    return caller.id if isinstance(caller, User) else None
 
 
 def _report_gone(line: bus.Child, stopping: gevent.Greenlet[..., UsersGone]) -> None:
