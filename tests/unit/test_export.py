@@ -6,16 +6,14 @@ import csv
 import io
 import json
 import random
-import warnings
+import re
+from pathlib import Path
 
 import pytest
+from hdrh.histogram import HdrHistogram
+from hdrh.log import HistogramLogReader
 from hypothesis import given
 from hypothesis import strategies as st
-
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # what the package's own build tools have to say
-    from hdrh.histogram import HdrHistogram
-    from hdrh.log import HistogramLogReader
 
 from amoc import hdrlog
 from amoc.export import FORMATS, csv_lines, hlog_lines, json_lines
@@ -162,3 +160,15 @@ def test_the_log_says_its_version_and_the_longest_in_milliseconds():
     assert lines[3] == "#[BaseTime: 998.500 (seconds since epoch)]"
     [interval] = [line for line in lines if line.startswith("Tag=")]
     assert interval.startswith("Tag=a_b,0.500,1.000,1.500,HISTF")
+
+
+def test_every_column_is_in_the_page_and_no_other():
+    page = (Path(__file__).parents[2] / "docs/export.md").read_text().split("## JSON")[0]
+    documented = re.findall(r"^\| `([\w.]+)` \|", page, re.MULTILINE)
+    [header] = csv.reader([next(csv_lines(record_of(runs.points(1))))])
+    kinds = r"^(counters|gauges|timers|throttles|workers|nodes)\.(.+?)(?=\.\w+$|$)"
+    told = [
+        re.sub(kinds, r"\1.NAME", name if "gauges" not in name else "gauges.NAME")
+        for name in header
+    ]
+    assert documented == list(dict.fromkeys(told))
