@@ -21,7 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from amoc.log.handler import Log
+from amoc.log.handler import OWN, Log
 from amoc.log.telling import Tell
 
 __all__ = ["LEVELS", "attach", "begin", "end", "keep", "open_directory", "tick"]
@@ -92,6 +92,9 @@ def keep() -> None:
         _log.setLevel(_level)
         if root.level == logging.NOTSET or root.level > _level:
             root.setLevel(_level)
+        for name, logger in logging.root.manager.loggerDict.items():
+            if name.startswith(OWN) and isinstance(logger, logging.Logger):
+                logger.disabled = False  # dictConfig() disables whom it does not know
 
 
 def tick() -> None:

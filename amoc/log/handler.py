@@ -39,6 +39,7 @@ _KEPT = ("level", "logger", "message", "cause")
 """What lines that stand for many have of the first."""
 _PLACE = ("slot", "epoch")
 _AMOC = frozenset({"user", "cause", "tell", *_PLACE})
+"""What amoc's own loggers give with `extra`, and nobody else."""
 
 _native_id = threading.get_native_id  # of the real thread, also where the module is patched later
 
@@ -134,7 +135,7 @@ class Log(logging.Handler):
 
     def _kind(self, record: logging.LogRecord) -> tuple[Any, ...]:
         message = record.msg if isinstance(record.msg, str) else _text(record.msg)
-        cause = vars(record).get("cause")
+        cause = vars(record).get("cause") if record.name.startswith(OWN) else None
         if cause is None and (error := _error_of(record) or _error_in(record.args)) is not None:
             cause = cause_of(error, self.directory)
         name, level = record.name, record.levelno
@@ -143,7 +144,7 @@ class Log(logging.Handler):
     def _write(self, record: logging.LogRecord, fold: Fold, count: int, now: int) -> None:
         entry = self._entry(record)
         # Amoc's own are shown where they say so.
-        shown = vars(record).get("tell", not record.name.startswith(OWN))
+        shown = not record.name.startswith(OWN) or vars(record).get("tell", False)
         if fold.line is None:
             line = {name: entry[name] for name in _KEPT if name in entry}
             fold.line = line, shown and record.levelno >= logging.WARNING
@@ -163,13 +164,12 @@ class Log(logging.Handler):
             "message": _message(record),
             **self._fields,
         }
-        user = given.get("user", self._who())
+        own = _AMOC & given.keys() if record.name.startswith(OWN) else frozenset()
+        user = given["user"] if "user" in own else self._who()
         if user is not None:
-            entry["user"] = user if isinstance(user, int) else str(user)
-        entry.update((name, given[name]) for name in _PLACE if isinstance(given.get(name), int))
-        if "cause" in given:
-            entry["cause"] = str(given["cause"])
-        extra = {name: given[name] for name in given.keys() - _STANDARD - _AMOC}
+            entry["user"] = user
+        entry.update((name, given[name]) for name in (*_PLACE, "cause") if name in own)
+        extra = {name: given[name] for name in given.keys() - _STANDARD - own}
         if extra:
             entry["extra"] = _plain(extra)
         if (error := _error_of(record)) is not None:

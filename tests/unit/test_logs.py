@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import logging.config
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -409,6 +410,16 @@ def test_levels_below_the_chosen_one_are_not_written_whatever_a_logger_is_set_to
     assert [line["message"] for line in process.lines()] == ["this"]
 
 
+def test_what_a_scenario_gives_with_a_line_stays_its_own(process: Process) -> None:
+    process.open().attach(user=7)
+    given = {"user": "alice", "slot": "b", "cause": "none", "tell": False}
+    process.logger.warning("hello", extra=given)
+    (line,) = process.lines()
+    assert (line["user"], line["slot"], line["extra"]) == (7, 3, given)
+    assert "cause" not in line
+    assert process.told
+
+
 def test_amocs_own_warnings_are_shown_only_where_they_say_so(process: Process) -> None:
     process.open().attach()
     process.own.warning("for the file")
@@ -435,8 +446,12 @@ def root(monkeypatch: pytest.MonkeyPatch) -> Iterator[logging.Logger]:
     """The root logger, as before when the test is over."""
     root = logging.getLogger()
     level, threads = root.level, logging.logThreads
+    known = [one for one in root.manager.loggerDict.values() if isinstance(one, logging.Logger)]
+    disabled = [one for one in known if one.disabled]
     yield root
     logs.end()
+    for one in known:
+        one.disabled = one in disabled
     logging.logThreads = threads
     root.setLevel(level)
 
@@ -488,3 +503,18 @@ def test_basic_config_of_a_scenario_neither_doubles_nor_breaks_it(
     assert [line["message"] for line in lines] == ["hello", "careful"]
     # Shown once: by amoc, or by the handler that the scenario insists on.
     assert [bool(told), "careful" in capsys.readouterr().err] == [not force, force]
+
+
+def test_a_configuration_of_a_scenario_does_not_silence_amoc(
+    root: logging.Logger, tmp_path: Path
+) -> None:
+    own = logging.getLogger("amoc.engine.supervisor")
+    logs.begin("supervisor", "info")
+    logs.open_directory(tmp_path / "logs")
+    logging.config.dictConfig({"version": 1, "root": {"level": "ERROR", "handlers": []}})
+    logs.keep()
+    own.info("worker is forked")
+    logging.getLogger("made later").info("hello")
+    logs.end()
+    lines = read(tmp_path / "logs", "supervisor")
+    assert [line["message"] for line in lines] == ["worker is forked", "hello"]
