@@ -103,8 +103,10 @@ class Log(logging.Handler):
             now = now_ns()
             fold = self._folds.find(self._kind(record), record.levelno, now)
             count = fold.take(now)
-            if count:
-                self._write(record, fold, count, now)
+            if count == 1:
+                self._write(record, fold, now)
+            elif count:
+                self._write_held(fold, count, now)
         except Exception:
             self.handleError(record)
 
@@ -141,15 +143,13 @@ class Log(logging.Handler):
         name, level = record.name, record.levelno
         return name, level, template_of(message), record.pathname, record.lineno, cause
 
-    def _write(self, record: logging.LogRecord, fold: Fold, count: int, now: int) -> None:
+    def _write(self, record: logging.LogRecord, fold: Fold, now: int) -> None:
         entry = self._entry(record)
         # Amoc's own are shown where they say so.
         shown = not record.name.startswith(OWN) or vars(record).get("tell", False)
         if fold.line is None:
             line = {name: entry[name] for name in _KEPT if name in entry}
             fold.line = line, shown and record.levelno >= logging.WARNING
-        if count > 1:
-            entry["count"] = count
         self._file.write(record.levelno, entry)
         if fold.line[1]:
             self._show(record.levelno, entry, now)

@@ -259,6 +259,18 @@ def test_ten_thousand_users_that_fail_alike_are_one_line_and_one_with_the_count(
     assert process.told[2][1] == "user 0 gives up (chat, 9,999 times)"
 
 
+def test_what_was_held_is_written_with_the_next_one_where_nothing_ticks(
+    process: Process, clock: Clock
+) -> None:
+    process.open().attach(user=7)
+    for late in (False, False, False, False, True):
+        clock.ns += 2 * S_NS if late else 0
+        process.logger.error("no")
+    first, rest = process.lines()
+    assert (first["user"], "count" in first) == (7, False)
+    assert (rest["count"], rest["message"], "user" in rest) == (4, "no", False)
+
+
 def test_the_end_writes_what_is_held(process: Process) -> None:
     process.open()
     for _ in range(3):
