@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from amoc.report.texts import clip
+from amoc.report.thinning import late_nodes
 from amoc.series import Point
 
 MOST_MARKS = 200
@@ -150,7 +151,7 @@ def late(points: Sequence[Point]) -> list[Band]:
     """When nodes were late."""
     return [
         Band("late", *stretch, f"{clip(node, 40)} sent nothing")
-        for node in sorted({node for point in points for node in point.late})
+        for node in sorted({node for point in points for node in late_nodes(point)})
         for stretch in _stretches(points, _is_late(node))
     ]
 
@@ -172,4 +173,4 @@ def _stretches(
 
 
 def _is_late(node: str) -> Callable[[Point], bool]:
-    return lambda point: node in point.late
+    return lambda point: node in late_nodes(point)

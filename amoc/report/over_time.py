@@ -7,21 +7,18 @@ thousand lines is read by nobody. Tables have all of them.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from amoc.report.charts import COLOURS, GREY, Chart, Group, Line
-from amoc.report.columns import Column, growth, highest, latest, quantiles, rates, rounded
+from amoc.report.columns import growth, highest, latest, quantiles, rates
 from amoc.report.thinning import Row
-from amoc.series import Point, WorkerPoint
+from amoc.series import Point
 
 SHOWN = 4
 """Charts of one kind that are seen at once."""
 MOST_CHARTS = 12
 """Charts of one kind that there are at the most."""
 MOST_CAUSES = 6
-MOST_WORKERS = 6
-"""Workers that have a line of their own; of more, the worst have one."""
 
 PERCENTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 _COLOUR_OF = {"p50": 1, "p95": 3, "p99": 2, "max": GREY}
@@ -172,150 +169,3 @@ def throttle(rows: Sequence[Row], key: str, name: str) -> list[Chart]:
             [Line("waiting", highest(rows, waiting), 4, "area")],
         ),
     ]
-
-
-@dataclass(frozen=True)
-class _Level:
-    """A level that each worker has.
-
-    Attributes:
-        always: Chart it even if it is nothing but zeros.
-    """
-
-    key: str
-    title: str
-    unit: str
-    of: str
-    note: str
-    always: bool = True
-    least_top: float = 0.0
-
-
-_LEVELS = (
-    _Level("lag", "Loop lag", "s", "lag_p99_s", "What each timer of this worker may be wrong by."),
-    _Level("cpu", "CPU", "%", "cpu", "100 % is one core; near it a worker is late.", least_top=1.0),
-    _Level(
-        "late",
-        "Lateness at throttles",
-        "s",
-        "late_p99_s",
-        "How late users were let through.",
-        always=False,
-    ),
-    _Level(
-        "queued",
-        "Ready, but without a core",
-        "%",
-        "queued_s",
-        "Somebody else had the host's cores.",
-        always=False,
-        least_top=0.1,
-    ),
-    _Level(
-        "gc",
-        "Garbage collection",
-        "%",
-        "gc_s",
-        "Time in pauses of the collector.",
-        always=False,
-        least_top=0.1,
-    ),
-    _Level("rss", "Memory", "B", "rss_bytes", "Resident; pages shared with others count in each."),
-)
-
-
-def workers(rows: Sequence[Row]) -> list[Chart]:
-    """How the workers and the controller did."""
-    slots = sorted(
-        {(one.node, one.slot) for row in rows for point in row.points for one in point.workers}
-    )
-    if not slots:
-        return []
-    tables = [
-        [{(one.node, one.slot): one for one in point.workers} for point in row.points]
-        for row in rows
-    ]
-    charts = []
-    for level in _LEVELS:
-        columns = {slot: _level(tables, slot, level.of) for slot in slots}
-        lines = _lines(columns)
-        if level.key == "cpu":
-            lines.append(
-                Line("controller", highest(rows, lambda one: one.controller_cpu), GREY, "dash")
-            )
-        if level.key == "lag":
-            lines.append(
-                Line("controller", highest(rows, lambda one: one.controller_lag_s), GREY, "dash")
-            )
-        chart = Chart(
-            level.key, level.title, level.unit, lines, level.note, least_top=level.least_top
-        )
-        if level.always or not chart.idle:
-            charts.append(chart)
-    host = [
-        Line(name, highest(rows, _busy(name)), 1 + at % COLOURS)
-        for at, name in enumerate(
-            sorted({node.name for row in rows for p in row.points for node in p.nodes})[:COLOURS]
-        )
-    ]
-    if host:
-        note = "Share of all cores of the host, whoever used them."
-        charts.insert(2, Chart("host", "CPU of the host", "%", host, note, least_top=1.0))
-    return charts
-
-
-def _busy(node: str) -> Callable[[Point], float | None]:
-    return lambda point: next((one.cpu for one in point.nodes if one.name == node), None)
-
-
-_Tables = Sequence[Sequence[Mapping[tuple[str, int], WorkerPoint]]]
-
-
-def _level(tables: _Tables, slot: tuple[str, int], field: str) -> Column:
-    """The highest level of a worker in each row."""
-    column: Column = []
-    for row in tables:
-        found = [getattr(one[slot], field) for one in row if slot in one]
-        column.append(rounded(max(found, default=None)))
-    return column
-
-
-def _lines(columns: Mapping[tuple[str, int], Column]) -> list[Line]:
-    """A line for each worker; of very many, the worst, and what lies in the middle."""
-
-    def mean(slot: tuple[str, int]) -> float:
-        known = [value for value in columns[slot] if value is not None]
-        return sum(known) / len(known) if known else 0.0
-
-    chosen = list(columns)
-    lines: list[Line] = []
-    if len(columns) > MOST_WORKERS:
-        chosen = sorted(sorted(columns, key=mean, reverse=True)[: MOST_WORKERS - 2])
-        lines = [
-            Line(
-                "median of all workers",
-                [_middle(values) for values in zip(*columns.values(), strict=True)],
-                5,
-                "dash",
-            ),
-            Line(
-                "highest of all workers",
-                [_highest(values) for values in zip(*columns.values(), strict=True)],
-                6,
-                "dash",
-            ),
-        ]
-    named = [
-        Line(f"worker {node}/{slot}", columns[node, slot], 1 + at)
-        for at, (node, slot) in enumerate(chosen)
-    ]
-    return lines + named
-
-
-def _middle(values: Sequence[float | None]) -> float | None:
-    known: list[Any] = sorted(value for value in values if value is not None)
-    return known[len(known) // 2] if known else None
-
-
-def _highest(values: Sequence[float | None]) -> float | None:
-    return max((value for value in values if value is not None), default=None)

@@ -15,10 +15,10 @@ from typing import Any
 
 from amoc.rebuilding import after_warm_up
 from amoc.record import RunRecord
-from amoc.report import latency, marks, over_time, shell, tables
+from amoc.report import latency, marks, over_time, own, shell, tables
 from amoc.report.charts import Chart, Group
 from amoc.report.latency import Pair, TimerView
-from amoc.report.thinning import Row, thin
+from amoc.report.thinning import MOST_ROWS, Row, thin
 from amoc.report.verdict import cards, verdict
 from amoc.series import Point
 
@@ -40,9 +40,9 @@ def render(record: RunRecord) -> str:
     """The report of a run as an HTML page that needs no other file."""
     summary, points = record.summary, record.points
     rows, steady = thin(points), _steady(summary, points)
-    target, own = latency.pairs(steady["timers"])
+    target, built_in = latency.pairs(steady["timers"])
     views = _views(target, rows, steady)
-    groups = _groups(summary, rows, own)
+    groups = _groups(summary, rows, built_in)
     happened, unsaid = marks.happened(record.journal, points)
     shown = [chart for group in groups.values() for chart in (*group.shown, *group.more)]
     shown += [chart for view in views for chart in view.charts]
@@ -66,12 +66,12 @@ def render(record: RunRecord) -> str:
         views_left_out=over_time.left_out(len(target) - len(views), "less busy timers"),
         times=[row.t_s for row in rows],
         row_s=max((row.span_s for row in rows), default=0.0),
-        thinned=any(len(row.points) > 1 for row in rows),
+        thinned=len(points) > MOST_ROWS,
         happened=happened,
         unsaid=unsaid,
         causes=tables.causes(summary.get("crashes", ())),
         more_causes=len(summary.get("crashes", ())) - tables.MOST_CAUSES,
-        tables=_tables(summary, steady, target, own),
+        tables=_tables(summary, steady, target, built_in),
         again=shlex.join(["amoc", "replay", str(record.directory)]),
     )
 
@@ -115,17 +115,18 @@ def _views(
 
 
 def _groups(
-    summary: Mapping[str, Any], rows: Sequence[Row], own: Sequence[Pair]
+    summary: Mapping[str, Any], rows: Sequence[Row], built_in: Sequence[Pair]
 ) -> dict[str, Group]:
     timers = [
-        over_time.timer(rows, f"own{at}", pair.name, pair.name, "") for at, pair in enumerate(own)
+        over_time.timer(rows, f"own{at}", pair.name, pair.name, "")
+        for at, pair in enumerate(built_in)
     ]
     title = "Timers of amoc itself"
     return {
         "load": over_time.load(rows, summary),
         "gauges": over_time.gauges(rows, list(summary.get("gauges", {}))),
         "throttles": over_time.throttles(rows, summary.get("throttles", {})),
-        "own": Group("own", "amoc itself", over_time.workers(rows), timers, title),
+        "own": Group("own", "amoc itself", [*own.workers(rows), *own.hosts(rows)], timers, title),
     }
 
 
@@ -157,12 +158,12 @@ def _tables(
     summary: Mapping[str, Any],
     steady: Mapping[str, Any],
     target: Sequence[Pair],
-    own: Sequence[Pair],
+    built_in: Sequence[Pair],
 ) -> dict[str, tables.Table]:
     duration_s = summary["run"].get("duration_s", 0.0)
     return {
         "timers": tables.timers(target, steady["timers"], "timers"),
-        "own_timers": tables.timers(own, steady["timers"], "own-timers"),
+        "own_timers": tables.timers(built_in, steady["timers"], "own-timers"),
         "counters": tables.counters(steady["counters"], steady["rates"]),
         "gauges": tables.gauges(summary.get("gauges", {})),
         "throttles": tables.throttles(summary.get("throttles", {})),

@@ -73,6 +73,11 @@ def thin(points: Sequence[Point], most: int = MOST_ROWS) -> list[Row]:
     return rows
 
 
+def late_nodes(point: Point) -> Sequence[str]:
+    """The nodes that were late in a second; who has left before the short last one is not."""
+    return point.late if point.span_s >= LEAST_S else ()
+
+
 def _seconds(points: Sequence[Point]) -> Iterator[Row]:
     """A row for each point, with holes where something is missing."""
     carried: list[Point] = []
@@ -81,7 +86,7 @@ def _seconds(points: Sequence[Point]) -> Iterator[Row]:
         if point.begin_s - last_s > HOLE_S:
             yield Row(point.begin_s)
         last_s = point.t_s
-        late = late + 1 if point.late else 0
+        late = late + 1 if late_nodes(point) else 0
         if 0 < late <= MOST_LATE:
             carried.append(point)
             yield Row(point.t_s)

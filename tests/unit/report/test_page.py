@@ -19,7 +19,7 @@ from amoc.errors import ResourceError
 from amoc.histogram import Histogram
 from amoc.rebuilding import after_warm_up, rebuild, window_of
 from amoc.record import RunRecord
-from amoc.report import over_time, page, render, shell, tables, write
+from amoc.report import own, page, render, shell, tables, write
 from amoc.report.thinning import MOST_ROWS, thin
 from amoc.series import Point, Tally
 from tests.unit import runs
@@ -398,7 +398,7 @@ def test_three_hours_with_very_many_metrics_stay_below_three_megabytes():
     assert MOST_ROWS / 2 < len(found.data["times"]) <= MOST_ROWS
     lines = [line for chart in found.data["charts"].values() for line in chart["lines"]]
     assert all(len(line["values"]) == len(found.data["times"]) for line in lines)
-    assert len(found.data["charts"]["lag"]["lines"]) == over_time.MOST_WORKERS + 1
+    assert len(found.data["charts"]["lag"]["lines"]) == own.MOST_WORKERS + 1
 
 
 def test_a_page_is_written_for_its_owner_and_replaces_the_old_one(tmp_path):
@@ -446,3 +446,17 @@ def test_a_throttle_is_drawn_with_what_was_wanted_and_who_waited():
     assert values(found, "throttle0flow", "wanted") == [100] * 5
     assert values(found, "throttle0wait", "waiting") == [20] * 5
     assert [row.t_s for row in thin(runs.points(5))] == found.data["times"]
+
+
+def test_times_without_a_core_are_shares_and_a_worker_that_let_nobody_through_was_not_late():
+    (point,) = runs.points(1)
+    late = [0.004, 0.0]
+    half = [
+        replace(worker, gc_s=0.1, queued_s=0.2, late_p99_s=late[worker.slot])
+        for worker in point.workers
+    ]
+    found = Page(render(record([replace(point, t_s=2.0, span_s=2.0, workers=half)])))
+    assert values(found, "gc", "worker node0/0") == [0.05]
+    assert values(found, "queued", "worker node0/0") == [0.1]
+    assert values(found, "late", "worker node0/0") == [0.004]
+    assert values(found, "late", "worker node0/1") == [None]

@@ -8,7 +8,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amoc.report import columns
+from amoc.report import columns, marks
 from amoc.report.thinning import MOST_LATE, thin
 from amoc.series import Point, Tally
 from tests.unit import runs
@@ -134,3 +134,12 @@ def test_a_short_last_second_does_not_look_like_a_high_rate():
     rows = thin(points)
     assert [row.t_s for row in rows] == [1, 2.1]
     assert columns.rates(rows, lambda one: one.counters["sent"]) == [100, 140]
+
+
+def test_a_node_that_has_left_before_the_run_ends_is_not_late():
+    points = [
+        second(1, counters={"sent": 100}),
+        replace(second(0), t_s=1.1, span_s=0.1, counters={"sent": 10}, late=["node0"]),
+    ]
+    assert columns.rates(thin(points), lambda one: one.counters["sent"]) == [100]
+    assert marks.bands(points, 0.0) == []

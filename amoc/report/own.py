@@ -1,0 +1,180 @@
+"""How amoc itself did over time: its workers, its controller, their hosts. Pure.
+
+A figure is as good as the generator was in time. So lag, CPU and what takes it away are charted for
+each worker, whether or not anything was past a limit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from amoc.report.charts import COLOURS, GREY, Chart, Line
+from amoc.report.columns import Column, highest, rounded
+from amoc.report.thinning import Row
+from amoc.series import Point, WorkerPoint
+
+MOST_WORKERS = 6
+"""Workers that have a line of their own; of more, the worst have one."""
+
+_Slot = tuple[str, int]
+_Seconds = Sequence[Sequence[tuple[float, Mapping[_Slot, WorkerPoint]]]]
+
+
+@dataclass(frozen=True)
+class _Level:
+    """A level that each worker has, and perhaps the controller.
+
+    Attributes:
+        of: The level of a worker in a second that was so long; None where there was none.
+        controller: The same of the controller in a point.
+        always: Chart it even if there is nothing but zeros.
+    """
+
+    key: str
+    title: str
+    unit: str
+    note: str
+    of: Callable[[WorkerPoint, float], float | None]
+    controller: Callable[[Point], float] | None = None
+    always: bool = True
+    least_top: float = 0.0
+
+
+_LEVELS = (
+    _Level(
+        "lag",
+        "Loop lag",
+        "s",
+        "What each timer of this worker may be wrong by.",
+        lambda worker, _: worker.lag_p99_s or None,
+        lambda point: point.controller_lag_s,
+    ),
+    _Level(
+        "cpu",
+        "CPU",
+        "%",
+        "100 % is one core; near it a worker is late.",
+        lambda worker, _: worker.cpu,
+        lambda point: point.controller_cpu,
+        least_top=1.0,
+    ),
+    _Level(
+        "late",
+        "Lateness at throttles",
+        "s",
+        "How late users were let through.",
+        lambda worker, _: worker.late_p99_s or None,
+        always=False,
+    ),
+    _Level(
+        "queued",
+        "Ready, but without a core",
+        "%",
+        "Somebody else had the host's cores.",
+        lambda worker, span_s: worker.queued_s / span_s,
+        always=False,
+        least_top=0.1,
+    ),
+    _Level(
+        "gc",
+        "Garbage collection",
+        "%",
+        "Time in pauses of the collector.",
+        lambda worker, span_s: worker.gc_s / span_s,
+        always=False,
+        least_top=0.1,
+    ),
+    _Level(
+        "rss",
+        "Memory",
+        "B",
+        "Resident; pages shared with others count in each.",
+        lambda worker, _: worker.rss_bytes,
+    ),
+)
+
+
+def workers(rows: Sequence[Row]) -> list[Chart]:
+    """How workers and controller did."""
+    seconds = [
+        [(point.span_s or 1.0, {(one.node, one.slot): one for one in point.workers})
+         for point in row.points]
+        for row in rows
+    ]  # fmt: skip
+    slots = sorted({slot for row in seconds for _, found in row for slot in found})
+    charts = []
+    for level in _LEVELS if slots else ():
+        lines = _lines({slot: _column(seconds, slot, level) for slot in slots})
+        if level.controller is not None:
+            lines.append(Line("controller", highest(rows, level.controller), GREY, "dash"))
+        chart = Chart(
+            level.key, level.title, level.unit, lines, level.note, least_top=level.least_top
+        )
+        if level.always or not chart.idle:
+            charts.append(chart)
+    return charts
+
+
+def hosts(rows: Sequence[Row]) -> list[Chart]:
+    """How busy the hosts were, whoever made them so."""
+    names = sorted({node.name for row in rows for point in row.points for node in point.nodes})
+    lines = [Line(name, highest(rows, _busy(name)), at) for at, name in enumerate(names, 1)]
+    note = "Share of all cores of the host, whoever used them."
+    charts = [Chart("host", "CPU of the host", "%", lines[:COLOURS], note, least_top=1.0)]
+    return charts if lines else []
+
+
+def _busy(node: str) -> Callable[[Point], float | None]:
+    return lambda point: next((one.cpu for one in point.nodes if one.name == node), None)
+
+
+def _column(seconds: _Seconds, slot: _Slot, level: _Level) -> Column:
+    """The highest level of a worker in each row."""
+    column: Column = []
+    for row in seconds:
+        levels = [level.of(found[slot], span_s) for span_s, found in row if slot in found]
+        column.append(rounded(max((one for one in levels if one is not None), default=None)))
+    return column
+
+
+def _lines(columns: Mapping[tuple[str, int], Column]) -> list[Line]:
+    """A line for each worker; of very many, the worst, and what lies in the middle."""
+
+    def mean(slot: tuple[str, int]) -> float:
+        known = [value for value in columns[slot] if value is not None]
+        return sum(known) / len(known) if known else 0.0
+
+    chosen = list(columns)
+    lines: list[Line] = []
+    if len(columns) > MOST_WORKERS:
+        chosen = sorted(sorted(columns, key=mean, reverse=True)[: MOST_WORKERS - 2])
+        lines = [
+            Line(
+                "median of all workers",
+                [_middle(values) for values in zip(*columns.values(), strict=True)],
+                5,
+                "dash",
+            ),
+            Line(
+                "highest of all workers",
+                [_highest(values) for values in zip(*columns.values(), strict=True)],
+                6,
+                "dash",
+            ),
+        ]
+    named = [
+        Line(f"worker {node}/{slot}", columns[node, slot], 1 + at)
+        for at, (node, slot) in enumerate(chosen)
+    ]
+    return lines + named
+
+
+def _middle(values: Sequence[float | None]) -> float | None:
+    known: list[Any] = sorted(value for value in values if value is not None)
+    return known[len(known) // 2] if known else None
+
+
+def _highest(values: Sequence[float | None]) -> float | None:
+    return max((value for value in values if value is not None), default=None)
