@@ -4,9 +4,10 @@ Points add up, so their sum is what the summary would have said, up to the last 
 written. What no point tells is taken from the journal: the plan, the settings, tracebacks, what
 blocked a worker, how it ended. What neither of them tells is said in `run.reasons`.
 
-Three figures are weaker than those of a run that wrote its summary itself: a worker's most users
+Some figures are weaker than those of a run that wrote its summary itself: a worker's most users
 and most memory are those at the ends of seconds, and its loop lag is the 99th percentile of each
-second's worst, which is at least that of all turns.
+second's worst, which is at least that of all turns. Metrics of the scenario that counted nothing
+are not there.
 """
 
 from __future__ import annotations
@@ -19,13 +20,15 @@ from typing import Any
 from amoc import expectations
 from amoc.board import Kind
 from amoc.errors import UsageError
-from amoc.figures import timer_summary
+from amoc.figures import BUILT_IN_TIMERS, timer_summary
 from amoc.health import Health
+from amoc.histogram import Histogram
 from amoc.series import USERS, Point, Tally, Window, WorkerPoint
 from amoc.timing import S_NS, format_duration
 
 LEAST_SPAN_S = 0.5
-"""A shorter point, as at the end of a run, says little about a second."""
+"""What is shorter, as the last point of a run, says little about a second."""
+_NOTHING_RECORDED = {name: timer_summary(Histogram()) for name in sorted(BUILT_IN_TIMERS)}
 _STOPPED = {"rate": 0.0, "interval_s": 0.0, "mode": "stopped"}
 
 _Entry = Mapping[str, Any]
@@ -53,7 +56,7 @@ def rebuild(
         "crashes": crashes,
         "counters": dict(sorted(tally.counters.items())),
         "gauges": _gauges(tally.last),
-        "timers": _timers(tally),
+        "timers": {**_NOTHING_RECORDED, **_timers(tally)},
         "throttles": throttles_of(tally, duration_s),
         "workers": _workers(points),
         "versions": _versions(run),
@@ -208,12 +211,13 @@ def _paused_s(journal: Sequence[_Entry], duration_s: float) -> float:
 def _users(points: Sequence[Point], crashed: int) -> dict[str, Any]:
     last = points[-1].users if points else {}
     users = {name: last.get(name, 0) for name in USERS if name != "waiting"}
-    before, peak = 0, 0.0
+    before, peak, span_s = 0, 0.0, 0.0
     for point in points:
         started = point.users.get("started", before)
-        if point.span_s >= LEAST_SPAN_S:
-            peak = max(peak, (started - before) / point.span_s)
-        before = started
+        span_s += point.span_s
+        if span_s >= LEAST_SPAN_S:
+            peak = max(peak, (started - before) / span_s)
+            before, span_s = started, 0.0
     mean = users["started"] / points[-1].t_s if points and points[-1].t_s else 0.0
     return {**users, "crashed": crashed, "starts_per_s_peak": round(max(peak, mean), 1)}
 

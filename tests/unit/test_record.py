@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -271,3 +275,68 @@ def test_a_generator_that_was_too_slow_is_found_again(tmp_path):
     health = read(tmp_path)[0].summary["health"]
     assert health["limited"]
     assert health["findings"][0]["where"].endswith("0")
+
+
+SCENARIO = """
+from amoc import metrics, sleep, throttle, user
+
+def init():
+    throttle.start("turns", rate=100, interval=1)
+
+def start(user_id):
+    metrics.gauge("level").set(user_id)
+    for _ in range(20):
+        throttle.wait("turns")
+        with metrics.timer("turn").time():
+            sleep(0.001)
+        metrics.counter("turns").inc()
+    raise ValueError("that a crash is in the summary")
+"""
+
+
+@pytest.mark.slow
+def test_a_rebuilt_summary_says_what_the_run_itself_said(tmp_path):
+    (tmp_path / "trial.py").write_text(SCENARIO)
+    arguments = ["trial.py", "--users", "10", "--set", "repeat_num=1", "--set", "interarrival=1"]
+    arguments += ["--warmup", "0.5s", "--expect", "turns > 0", "--run-dir", "run"]
+    done = subprocess.run(
+        [sys.executable, "-m", "amoc", "run", *arguments],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    written = read(tmp_path / "run")[0].summary
+    (tmp_path / "run" / "summary.json").unlink()
+    rebuilt, told = read(tmp_path / "run")
+    assert told == []
+    assert set(paths(rebuilt.summary)) == set(paths(written))
+    for part in (
+        *("crashes", "counters", "gauges", "timers", "window", "expectations"),
+        *("health", "blocked", "versions", "settings"),
+    ):
+        assert rebuilt.summary[part] == written[part], part
+    users = rebuilt.summary["users"]
+    for count in users.keys() - {"starts_per_s_peak"}:  # seconds are not cut where samples are
+        assert users[count] == written["users"][count], count
+    throttles = rebuilt.summary["throttles"]
+    assert throttles.keys() == written["throttles"].keys()
+    assert throttles["turns"]["executions"] == written["throttles"]["turns"]["executions"] == 200
+    run = rebuilt.summary["run"]
+    for field in ("id", "scenario", "seed", "comment", "verdict", "exit_code", "warmup_s"):
+        assert run[field] == written["run"][field], field
+    assert run["duration_s"] == pytest.approx(written["run"]["duration_s"], abs=0.5)
+
+
+def paths(value, path=""):
+    """The names of all fields, at any depth."""
+    if isinstance(value, dict) and value:
+        for name, one in value.items():
+            yield from paths(one, f"{path}.{name}")
+    elif isinstance(value, list) and value:
+        for one in value:
+            yield from paths(one, f"{path}[]")
+    else:
+        yield path
