@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import re
+import signal
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
+from amoc.errors import ExitCode
 from amoc.exporters import RunInfo
 from amoc.exporters.events import Events
 from amoc.exporters.graphite import Graphite as ToGraphite
 from amoc.exporters.statsd import Statsd as ToStatsd
 from amoc.series import Point
+from tests.process.support import running
 from tests.servers import graphite as graphite_server
 from tests.servers import statsd as statsd_server
 from tests.servers.graphite import Graphite
+from tests.servers.prosody import free_port
 from tests.servers.statsd import Statsd
 from tests.unit import runs
-from tests.unit.exporters.support import eventually, feed
+from tests.unit.exporters.support import Carbon, eventually, feed
 
 pytestmark = pytest.mark.slow
 
@@ -172,3 +180,127 @@ def test_a_statsd_that_was_killed_goes_on_where_it_is_back(statsd: Statsd) -> No
         "the last is there",
     )
     assert len(told) == 1
+
+
+SCENARIO = """
+from amoc import metrics, sleep, throttle
+
+def init():
+    throttle.start("rounds", rate=20, interval=1)
+
+def start(user_id):
+    throttle.wait("rounds")
+    with metrics.timer("turn").time():
+        sleep(0.005)
+    metrics.counter("rounds").inc()
+"""
+
+
+def scraped(port: int) -> dict[str, float]:
+    """Samples without labels of a scrape; none while nobody answers."""
+    try:
+        with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=20) as answer:
+            text = answer.read().decode()
+    except URLError:
+        return {}
+    samples = [one for family in text_string_to_metric_families(text) for one in family.samples]
+    return {one.name: one.value for one in samples if not one.labels}
+
+
+def test_a_run_tells_all_of_them_the_same(
+    graphite: Graphite, statsd: Statsd, tmp_path: Path
+) -> None:
+    (tmp_path / "rounds.py").write_text(SCENARIO)
+    port, began = free_port(), int(time.time())
+    with running(
+        tmp_path / "rounds.py",
+        *("--users", "4", "--set", "repeat_interval=0", "--set", "user_rate=infinity"),
+        *("--comment", "all of them", "--set", f"prometheus_port={port}"),
+        directory=tmp_path,
+        AMOC_GRAPHITE_HOST="127.0.0.1",
+        AMOC_GRAPHITE_PORT=str(graphite.carbon.port),
+        AMOC_GRAPHITE_PREFIX="run",
+        AMOC_GRAPHITE_WEB=f"http://127.0.0.1:{graphite.web.port}",
+        AMOC_STATSD_HOST="127.0.0.1",
+        AMOC_STATSD_PORT=str(statsd.port),
+        AMOC_STATSD_PREFIX="run",
+    ) as run:
+        first = eventually(
+            lambda: (found := scraped(port)).get("amoc_rounds_total", 0) and found,
+            "Prometheus sees rounds",
+        )
+        second = eventually(
+            lambda: (
+                (found := scraped(port)).get("amoc_rounds_total", 0) > first["amoc_rounds_total"]
+                and found
+            ),
+            "Prometheus sees more rounds",
+        )
+        assert second["amoc_turn_seconds_count"] > first["amoc_turn_seconds_count"]
+        run.kill(run.pid, signal.SIGINT)
+        assert run.end() == 0, run.output
+        summary = run.summary()
+    assert "takes nothing" not in run.output
+    rounds = summary["counters"]["rounds"]
+    assert rounds >= second["amoc_rounds_total"]
+
+    def rendered(path: str) -> list[float]:
+        found = graphite.rendered(f"run.{path}", began, int(time.time()) + 1)
+        return list(found.get(f"run.{path}", {}).values())
+
+    for path in (
+        "counters.rounds",
+        "timers.turn",
+        "timers.turn_response",
+        "throttles.rounds.executions",
+    ):
+        eventually(
+            lambda path=path: rendered(f"{path}.total")[-1:] == [rounds], f"Graphite knows {path}"
+        )
+    eventually(
+        lambda: statsd.known("counters").get("run.counters.rounds") == rounds, "statsd knows them"
+    )
+    assert statsd.known("gauges")["run.throttles.rounds.wanted_rate"] == 20
+    events = [event["what"] for event in graphite.events(summary["run"]["id"])]
+    assert any("all of them" in what for what in events)
+    assert len(events) >= 2
+
+
+def test_backends_that_are_away_cost_a_run_one_warning_each_and_what_was_lost(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "rounds.py").write_text(SCENARIO)
+    with Carbon(listening=False) as nobody:
+        with running(
+            tmp_path / "rounds.py",
+            *("--users", "4", "--duration", "1.5s"),
+            *("--set", "repeat_interval=0", "--set", "user_rate=infinity"),
+            directory=tmp_path,
+            AMOC_GRAPHITE_HOST="127.0.0.1",
+            AMOC_GRAPHITE_PORT=str(nobody.port),
+            AMOC_GRAPHITE_WEB=f"http://127.0.0.1:{nobody.port}",
+            AMOC_STATSD_HOST="statsd.invalid",
+        ) as run:
+            assert run.end() == 0, run.output
+            output = run.output
+            summary = run.summary()
+        assert summary["run"]["verdict"] == "ok"
+        assert summary["counters"]["rounds"] > 0
+        for what in (
+            f"graphite at 127.0.0.1:{nobody.port}",
+            f"graphite-web at http://127.0.0.1:{nobody.port}",
+            "statsd at statsd.invalid:8125",
+        ):
+            assert output.count(f"{what} takes nothing: ") == 1, output
+        assert re.search(r"graphite at \S+ \d+ points? did not get there", output), output
+        assert re.search(r"graphite-web at \S+ \d+ events? did not get there", output), output
+
+
+def test_a_port_that_is_taken_ends_a_run_before_its_users_start(tmp_path: Path) -> None:
+    (tmp_path / "rounds.py").write_text(SCENARIO)
+    with Carbon() as other:
+        taken = ("--users", "1", "--set", f"prometheus_port={other.port}")
+        with running(tmp_path / "rounds.py", *taken, directory=tmp_path) as run:
+            assert run.end() == ExitCode.RESOURCE, run.output
+            assert run.output.count("prometheus_port must be free to listen on") == 1
+            assert not run.json.exists()
