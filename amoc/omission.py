@@ -114,7 +114,7 @@ def missed(response_ns: int, usual_ns: int) -> Iterator[tuple[int, int]]:
     while left_ns >= usual_ns:
         shift = max(0, left_ns.bit_length() - 8)
         least_ns = (left_ns >> shift) << shift  # where the cell begins
-        hits = (left_ns - max(least_ns, usual_ns)) // usual_ns + 1
+        hits = (left_ns - least_ns) // usual_ns + 1
         cell = (shift << 7) + (left_ns >> shift)
         yield min(cell, LAST_CELL), hits
         left_ns -= hits * usual_ns
