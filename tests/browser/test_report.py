@@ -172,6 +172,7 @@ def test_the_cursor_is_in_all_charts_at_once_and_tells_values_and_marks(visit):
     )
     tip = visit.page.locator("[data-chart=counters0] .tip")
     assert re.match(r"1\s+half the rate \(update_settings", tip.inner_text())
+    assert not visit.page.locator("[data-chart=timer00] .tip").is_visible()
     sent = visit.page.locator("[data-chart=counters0] .u-series", has_text="messages_sent")
     assert re.search(r"(9[5-9]|10[0-5])/s", sent.inner_text())
 

@@ -226,9 +226,9 @@ const amocReport = (() => {
       ctx.restore();
     }
 
-    /* What is near the cursor, in words. */
+    /* What is near the cursor, in words; only in the chart that the pointer is in. */
     function tell(u, tip) {
-      const { left } = u.cursor;
+      const left = u.over.matches(":hover") ? u.cursor.left : -1;
       const near = left >= 0 ? data.marks.filter((mark) => Math.abs(u.valToPos(mark.t, "x") - left) < 6) : [];
       const t = left >= 0 ? u.posToVal(left, "x") : 0;
       const inside = left >= 0 ? data.bands.filter((band) => band.from_s <= t && t <= band.to_s) : [];
