@@ -54,8 +54,8 @@ class Beat:
         # Of the workers that had this slot before.
         self._cpu_before_ns = row[Cell.CPU_NS]
         self._queued_before_ns = row[Cell.QUEUED_NS]
-        self._schedstat = _Numbers("/proc/self/schedstat")
-        self._statm = _Numbers("/proc/self/statm")
+        self._schedstat = Numbers("/proc/self/schedstat")
+        self._statm = Numbers("/proc/self/statm")
 
     def run(self) -> None:
         """Beat until the worker ends."""
@@ -111,7 +111,7 @@ class Pauses:
             self._began_ns = 0
 
 
-class _Numbers:
+class Numbers:
     """A file of numbers that is kept open: later there may be no descriptor left."""
 
     def __init__(self, path: str) -> None:

@@ -29,6 +29,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -112,7 +113,10 @@ class Trap:
         signal.pthread_sigmask(signal.SIG_BLOCK, {SIGNAL})
         if self._file >= 0:
             faulthandler.register(SIGNAL, file=self._file, all_threads=True)
-        monkey.get_original("_thread", "start_new_thread")(self._watch, ())
+        ready = monkey.get_original("_thread", "allocate_lock")()
+        ready.acquire()
+        monkey.get_original("_thread", "start_new_thread")(self._watch, (ready.release,))
+        ready.acquire()  # or a user might hang before anybody watches
 
     def set(self, due_ns: int) -> None:
         """The loop turns, and is to turn again at `due_ns`."""
@@ -130,26 +134,28 @@ class Trap:
         stall = self._stall
         if stall.left:
             self._clean()
-        looks = list(stall.looks)
-        ended_ns = now_ns()
+        looks, ended_ns = list(stall.looks), now_ns()
         stalled_ns = ended_ns - stall.began_ns
-        if not looks or stalled_ns < BLOCKED_NS or queued_ns > stalled_ns // 2:
+        # It may all have been one user that had no core; so much is not held against it.
+        least_ns = BLOCKED_NS + queued_ns
+        if not looks or stalled_ns < least_ns:
             return
         if collected_ns > stalled_ns // 2:
             self._stalls.note(Cause(COLLECTOR, stalled_ns, looks[-1].stack))
             return
-        for cause in causes_of(looks, stall.began_ns, ended_ns, self._directory, BLOCKED_NS):
+        for cause in causes_of(looks, stall.began_ns, ended_ns, self._directory, least_ns):
             self._stalls.note(cause)
 
     def tell(self) -> list[Blocked]:
         """What has blocked the loop since this was called before."""
         return self._stalls.tell()
 
-    def _watch(self) -> None:
+    def _watch(self, ready: Callable[[], None]) -> None:
         """Look whenever the alarm rings; the thread's whole life."""
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {SIGNAL})
         with contextlib.suppress(OSError):
             os.write(self._file, self._header)  # from now on the node may send the signal
+        ready()
         while True:
             self._timer.wait()
             self._look(self._stall)

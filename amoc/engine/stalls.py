@@ -135,9 +135,9 @@ def causes_of(
         seen_ns = turn[-1].at_ns - turn[0].since_ns
         ns = until_ns - before_ns
         before_ns = until_ns
-        if seen_ns < SURE_NS:
+        if seen_ns < SURE_NS or ns < least_ns:
             rest_ns += ns
-        elif ns >= least_ns and (found := _usual(turn, directory)):
+        elif found := _usual(turn, directory):
             causes.append(Cause(found[0], ns, found[1]))
     if len(turns) > 1 and rest_ns >= least_ns:
         causes.append(Cause(CROWDED, rest_ns, ()))
