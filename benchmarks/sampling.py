@@ -3,8 +3,7 @@
     python benchmarks/sampling.py --metrics 1000 --workers 2
 
 Half of the metrics are counters, half timers; in each second all counters grow, and each timer
-records `--hits` durations. CPU time is that of the sampling and of the merging alone, as shares of a
-core at one sample a second.
+records `--hits` durations. CPU time is that of the sampling and of the merging alone.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ def main() -> None:
     options = parser.parse_args()
     print(machine.describe())
     board = Board(options.workers, 10)
-    host: Any = SimpleNamespace(figures=lambda: HostFigures(0, 0, 0, 0, 0), fds=lambda pid: 0)
+    host: Any = SimpleNamespace(figures=lambda: HostFigures(0, 0, 0, 0, 0), fds=lambda _: 0)
     sampler, figures = Sampler(board, host, 0), Figures()
     seconds, half = Seconds(figures), options.metrics // 2
     counters = [
