@@ -244,6 +244,51 @@ def test_starts_are_counted_within_the_window_and_users_since_the_run_began():
     assert check("users.started == 50", *later).passed
 
 
+def test_rates_and_what_goes_up_and_down_are_of_the_seconds_in_which_the_run_was_running():
+    made = [
+        Point(
+            t_s=float(second),
+            span_s=1.0,
+            state=state,
+            users={"running": running, "started": started},
+            counters={"turns": turns},
+            timers={"turn": Histogram.of([1_000_000_000 * second])},
+            gauges={"level": float(running)},
+            crashes={"late": 1} if state == "stopping" else {},
+            throttles={"a": ThrottlePoint(executions=turns, waiting=running)},
+        )
+        for second, state, running, started, turns in [
+            (1, "running", 5, 5, 100),
+            (2, "paused", 5, 5, 0),
+            (3, "running", 9, 9, 100),
+            (4, "stopping", 1, 10, 50),
+        ]
+    ]
+    for text in (
+        "turns == 250",
+        "turn.count == 4",
+        "turn.max > 3.9s",
+        "crashes == 1",
+        "users.started == 10",
+        "throttle.a.executions == 250",
+        # and these without the others
+        "users.running == 9",
+        "level == 9",
+        "level.min == 5",
+        "level.max == 9",
+        "crashes.rate == 0/s",
+        "throttle.a.waiting == 9",
+    ):
+        assert check(text, *made).passed, text
+    for text, per_s in (
+        ("turns.rate > 1/s", 100),
+        ("turn.rate > .5/s", 1),
+        ("throttle.a.executions.rate > 1/s", 100),
+        ("starts.rate > 1/s", 3),
+    ):
+        assert check(text, *made).value == per_s, text
+
+
 def test_points_without_a_throttle_leave_its_counts():
     used = Point(t_s=1, span_s=1, throttles={"a": ThrottlePoint(executions=3, waiting=2)})
     after = Point(t_s=2, span_s=1)

@@ -124,6 +124,10 @@ LIMITED = {
         ),
         (summary("interrupted"), ("error", {}, "passed")),
         (
+            summary("running", expectations=[UNMET]),
+            ("error", {"turn.p99 < 1s": "skipped"}, "passed"),
+        ),
+        (
             summary("ok", killed=True, expectations=[MET]),
             ("error", {"crashes == 0": "skipped"}, "passed"),
         ),
