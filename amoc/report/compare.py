@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from amoc.figures import BUILT_IN_TIMERS
-from amoc.report import marks, noise, overlaid, shell
+from amoc.histogram import Histogram
+from amoc.report import marks, overlaid, shell
 from amoc.report.comparing import Comparison, Figure, Side
 from amoc.report.tables import Table
 from amoc.report.texts import MINUS, clip, figure, moment, share, signed
@@ -46,7 +47,7 @@ def render(found: Comparison) -> str:
     load, own = overlaid.load(rows), overlaid.generator(rows)
     spectra = overlaid.spectra(
         _timers(found.sides),
-        lambda name: {side.label: noise.merged(side.points, name) for side in found.sides},
+        lambda name: {side.label: side.tally.timers.get(name, Histogram()) for side in found.sides},
     )
     charts = [chart for group in groups.values() for chart in (*group.shown, *group.more)]
     figures = [*found.figures, *found.own]

@@ -13,10 +13,11 @@ from typing import Any
 
 from amoc.engine.start_rate import USER_RATE
 from amoc.figures import BUILT_IN_TIMERS
+from amoc.histogram import Histogram
 from amoc.rebuilding import after_warm_up
 from amoc.record import RunRecord
 from amoc.report import noise
-from amoc.report.noise import Estimate
+from amoc.report.noise import Estimate, Steady
 from amoc.series import Point, Tally
 from amoc.timing import format_duration
 
@@ -36,14 +37,19 @@ class Side:
         record: What it left.
         warmup_s: What is left out at its beginning.
         points: Its steady part.
-        tally: The sum of that.
+        steady: The same in sums.
     """
 
     label: str
     record: RunRecord
     warmup_s: float
     points: Sequence[Point]
-    tally: Tally
+    steady: Steady
+
+    @property
+    def tally(self) -> Tally:
+        """The sum of the steady part."""
+        return self.steady.whole
 
     @property
     def run(self) -> Mapping[str, Any]:
@@ -181,7 +187,7 @@ def _side(label: str, record: RunRecord, warmup_s: float | None) -> Side:
     if warmup_s is None:
         warmup_s = float(record.summary["run"].get("warmup_s") or 0.0)
     points = [one for one in after_warm_up(record.points, warmup_s) if one.state == "running"]
-    return Side(label, record, warmup_s, points, Tally.of(points))
+    return Side(label, record, warmup_s, points, Steady.of(points))
 
 
 # How they were made
@@ -269,7 +275,7 @@ def _users(sides: tuple[Side, Side]) -> Iterator[_Found]:
 def _crashes(sides: tuple[Side, Side]) -> Iterator[_Found]:
     causes = _names(sides, lambda side: side.tally.crashes)
     if causes:
-        yield _rate(sides, "crashes", "all", lambda point: sum(point.crashes.values()))
+        yield _rate(sides, "crashes", "all", lambda tally: sum(tally.crashes.values()))
     for cause in causes:
         counts = [float(side.tally.crashes.get(cause, 0)) for side in sides]
         yield Figure("crashes", cause, "total", "", counts[0], counts[1]), None, _MORE
@@ -287,10 +293,10 @@ def _throttle(sides: tuple[Side, Side], name: str) -> Iterator[_Found]:
 
 
 def _timer(sides: tuple[Side, Side], name: str, words: tuple[str, str]) -> Iterator[_Found]:
-    whole = [noise.merged(side.points, name) for side in sides]
+    whole = [side.tally.timers.get(name, Histogram()) for side in sides]
     counts = [float(one.count) for one in whole]
     yield Figure("timers", name, "count", "", counts[0], counts[1]), None, _MORE
-    estimates = [noise.percentiles(side.points, name, [*_QUANTILES.values()]) for side in sides]
+    estimates = [noise.percentiles(side.steady, name, [*_QUANTILES.values()]) for side in sides]
     for at, (label, fraction) in enumerate(_QUANTILES.items()):
         values = [one.quantiles_s(fraction)[0] if one.count else None for one in whole]
         judge = (estimates[0][at], estimates[1][at])
@@ -307,14 +313,13 @@ def _rate(
     sides: tuple[Side, Side],
     kind: str,
     name: str,
-    count: Callable[[Point], float],
+    count: Callable[[Tally], float],
     statistic: str = "rate",
 ) -> _Found:
     values = [
-        sum(map(count, side.points)) / side.tally.span_s if side.tally.span_s else None
-        for side in sides
+        count(side.tally) / side.tally.span_s if side.tally.span_s else None for side in sides
     ]
-    judge = noise.rate(sides[0].points, count), noise.rate(sides[1].points, count)
+    judge = noise.rate(sides[0].steady, count), noise.rate(sides[1].steady, count)
     return Figure(kind, name, statistic, "/s", values[0], values[1]), judge, _MORE
 
 
@@ -359,8 +364,8 @@ def _names(sides: tuple[Side, Side], of: Callable[[Side], Iterable[str]]) -> lis
     return sorted({name for side in sides for name in of(side)})
 
 
-def _counted(name: str) -> Callable[[Point], float]:
-    return lambda point: point.counters.get(name, 0)
+def _counted(name: str) -> Callable[[Tally], float]:
+    return lambda tally: tally.counters.get(name, 0)
 
 
 def _gauge(name: str) -> Callable[[Point], float | None]:
@@ -371,8 +376,8 @@ def _gauge(name: str) -> Callable[[Point], float | None]:
     return value
 
 
-def _let_through(name: str) -> Callable[[Point], float]:
-    return lambda point: one.executions if (one := point.throttles.get(name)) else 0
+def _let_through(name: str) -> Callable[[Tally], float]:
+    return lambda tally: tally.throttles.get(name, {}).get("executions", 0)
 
 
 def _wanted(name: str) -> Callable[[Point], float | None]:

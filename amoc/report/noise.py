@@ -28,13 +28,13 @@ day, is not seen here: it takes several runs of each kind to know it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import atan, cos, exp, lgamma, pi, sqrt
 
 from amoc.histogram import Histogram, cell_of, end_ns
-from amoc.series import Point
+from amoc.series import Point, Tally
 from amoc.timing import S_NS
 
 LEVEL = 0.01
@@ -137,6 +137,24 @@ def beyond_chance(chances: Sequence[float], level: float = LEVEL) -> list[bool]:
     return held
 
 
+@dataclass(frozen=True)
+class Steady:
+    """A steady part of a run: the sum of it, and of each of its blocks.
+
+    Attributes:
+        whole: All of it.
+        blocks: In order; none where there are too few seconds.
+    """
+
+    whole: Tally
+    blocks: Sequence[Tally]
+
+    @classmethod
+    def of(cls, points: Sequence[Point]) -> Steady:
+        """The steady part that `points` are, in order."""
+        return cls(Tally.of(points), [Tally.of(block) for block in blocks_of(points)])
+
+
 def blocks_of(points: Sequence[Point]) -> list[list[Point]]:
     """`points`, in order, in blocks of about equal length; none where there are too few."""
     span_s = sum(point.span_s for point in points)
@@ -152,11 +170,13 @@ def blocks_of(points: Sequence[Point]) -> list[list[Point]]:
     return [block for block in blocks if block]
 
 
-def rate(points: Sequence[Point], count: Callable[[Point], float]) -> Estimate | None:
+def rate(steady: Steady, count: Callable[[Tally], float]) -> Estimate | None:
     """How often a second something was counted; None where that is too uncertain."""
-    blocks = [_per_s(block, count) for block in blocks_of(points)]
-    span_s = sum(point.span_s for point in points)
-    return estimate(_per_s(points, count), blocks, 1 / span_s) if blocks else None
+    whole = steady.whole
+    if not steady.blocks or not whole.span_s:
+        return None
+    blocks = [count(one) / one.span_s for one in steady.blocks if one.span_s]
+    return estimate(count(whole) / whole.span_s, blocks, 1 / whole.span_s)
 
 
 def level(points: Sequence[Point], value: Callable[[Point], float | None]) -> Estimate | None:
@@ -166,20 +186,19 @@ def level(points: Sequence[Point], value: Callable[[Point], float | None]) -> Es
     return estimate(_mean(known, value), blocks, 0.0) if blocks else None
 
 
-def percentiles(
-    points: Sequence[Point], timer: str, fractions: Sequence[float]
-) -> list[Estimate | None]:
+def percentiles(steady: Steady, timer: str, fractions: Sequence[float]) -> list[Estimate | None]:
     """Percentiles of a timer, in seconds; None where that is too uncertain.
 
     Args:
-        points: Seconds, in order.
+        steady: What is looked at.
         timer: Its name.
         fractions: 0.99 is the 99th percentile.
     """
-    blocks = [merged(block, timer) for block in blocks_of(points)]
-    if not blocks:
+    whole = steady.whole.timers.get(timer)
+    if whole is None or not steady.blocks:
         return [None] * len(fractions)
-    whole = merged(points, timer)
+    nothing = Histogram()
+    blocks = [one.timers.get(timer, nothing) for one in steady.blocks]
     return [_percentile(whole, blocks, fraction) for fraction in fractions]
 
 
@@ -214,20 +233,6 @@ def _within(histogram: Histogram, fraction: float) -> float:
 def _not_above(histogram: Histogram, cell: int) -> int:
     """How many durations are not above those of `cell`."""
     return sum(count for one, count in histogram.cells.items() if one <= cell)
-
-
-def merged(points: Iterable[Point], timer: str) -> Histogram:
-    """What a timer recorded in all of `points`."""
-    total = Histogram()
-    for point in points:
-        if (one := point.timers.get(timer)) is not None:
-            total.add(one.cells, one.max_ns)
-    return total
-
-
-def _per_s(points: Sequence[Point], count: Callable[[Point], float]) -> float:
-    span_s = sum(point.span_s for point in points)
-    return sum(map(count, points)) / span_s if span_s else 0.0
 
 
 def _mean(points: Sequence[Point], value: Callable[[Point], float | None]) -> float:

@@ -14,14 +14,16 @@ from amoc.report import noise
 from amoc.series import Point
 
 
-def counting(values) -> list[Point]:
-    return [
+def rate(values) -> noise.Estimate | None:
+    """What is known of the rate of a counter that grew by these."""
+    points = [
         Point(t_s=n + 1.0, span_s=1.0, counters={"sent": value}) for n, value in enumerate(values)
     ]
+    return noise.rate(noise.Steady.of(points), lambda tally: tally.counters["sent"])
 
 
-def sent(point: Point) -> float:
-    return point.counters["sent"]
+def percentiles(points, fractions, timer="ttd") -> list[noise.Estimate | None]:
+    return noise.percentiles(noise.Steady.of(points), timer, fractions)
 
 
 def drifting(draw: random.Random, seconds: int, memory: float) -> list[float]:
@@ -53,9 +55,7 @@ def timed(draw: random.Random, seconds: int, each: int, slower: float = 1.0) -> 
 def test_of_a_hundred_like_runs_about_one_is_said_to_differ(seconds, memory):
     draw, pairs, wrong = random.Random(5), 400, 0
     for _ in range(pairs):
-        first, second = (
-            noise.rate(counting(drifting(draw, seconds, memory)), sent) for _ in range(2)
-        )
+        first, second = (rate(drifting(draw, seconds, memory)) for _ in range(2))
         wrong += noise.chance(first, second) < noise.LEVEL
     assert wrong <= 0.02 * pairs
 
@@ -64,8 +64,8 @@ def test_of_a_hundred_like_runs_about_one_is_said_to_differ(seconds, memory):
 def test_percentiles_of_like_runs_seldom_differ_however_many_durations_each_has():
     draw, pairs, wrong = random.Random(6), 60, 0
     for _ in range(pairs):
-        first = noise.percentiles(timed(draw, 30, 40), "ttd", [0.5, 0.95])
-        second = noise.percentiles(timed(draw, 30, 160), "ttd", [0.5, 0.95])
+        first = percentiles(timed(draw, 30, 40), [0.5, 0.95])
+        second = percentiles(timed(draw, 30, 160), [0.5, 0.95])
         for one, other in zip(first, second, strict=True):
             wrong += noise.chance(one, other) < noise.LEVEL
     assert wrong <= 0.03 * 2 * pairs
@@ -75,8 +75,8 @@ def test_percentiles_of_like_runs_seldom_differ_however_many_durations_each_has(
 def test_a_target_that_is_a_fifth_slower_is_found():
     draw, pairs, found = random.Random(7), 40, 0
     for _ in range(pairs):
-        first = noise.percentiles(timed(draw, 60, 50), "ttd", [0.5, 0.95])
-        second = noise.percentiles(timed(draw, 60, 50, slower=1.2), "ttd", [0.5, 0.95])
+        first = percentiles(timed(draw, 60, 50), [0.5, 0.95])
+        second = percentiles(timed(draw, 60, 50, slower=1.2), [0.5, 0.95])
         found += all(
             noise.chance(one, other) < noise.LEVEL for one, other in zip(first, second, strict=True)
         )
@@ -86,7 +86,7 @@ def test_a_target_that_is_a_fifth_slower_is_found():
 def test_a_second_of_a_stall_does_not_make_a_run_differ():
     steady = [100 + second % 3 for second in range(60)]
     stalled = [0 if second == 30 else count for second, count in enumerate(steady)]
-    first, second = noise.rate(counting(steady), sent), noise.rate(counting(stalled), sent)
+    first, second = rate(steady), rate(stalled)
     assert noise.chance(first, second) > noise.LEVEL
 
 
@@ -97,24 +97,25 @@ def test_a_stall_does_not_hide_that_all_else_is_slower():
         stalled[second] = replace(
             stalled[second], timers={"ttd": Histogram.of([2_000_000_000] * 3)}
         )
-    usual = noise.percentiles(timed(draw, 60, 50), "ttd", [0.5, 0.95])
-    slower = noise.percentiles(stalled, "ttd", [0.5, 0.95])
+    usual = percentiles(timed(draw, 60, 50), [0.5, 0.95])
+    slower = percentiles(stalled, [0.5, 0.95])
     for one, other in zip(usual, slower, strict=True):
         assert noise.chance(one, other) < noise.LEVEL / 100
 
 
 @pytest.mark.parametrize("seconds", [0, 1, 9])
 def test_of_too_few_seconds_nothing_is_said(seconds):
-    assert noise.rate(counting([5] * seconds), sent) is None
-    assert noise.level(counting([5] * seconds), sent) is None
+    assert rate([5] * seconds) is None
+    points = [Point(t_s=n + 1.0, span_s=1.0) for n in range(seconds)]
+    assert noise.level(points, lambda point: point.span_s) is None
 
 
 def test_of_too_few_durations_nothing_is_said_of_their_tail():
     points = timed(random.Random(1), 60, 5)  # 300: 3 of them are beyond the 99th percentile
-    p50, p99 = noise.percentiles(points, "ttd", [0.5, 0.99])
+    p50, p99 = percentiles(points, [0.5, 0.99])
     assert p50 is not None
     assert p99 is None
-    assert noise.percentiles(points, "unknown", [0.5]) == [None]
+    assert percentiles(points, [0.5], "unknown") == [None]
 
 
 def test_what_is_below_the_resolution_never_differs():
@@ -125,16 +126,16 @@ def test_what_is_below_the_resolution_never_differs():
         [Point(t_s=n + 1.0, span_s=1.0, timers={"ttd": one}) for n in range(30)]
         for one in (same, next_cell)
     ]
-    first, second = (noise.percentiles(run, "ttd", [0.5])[0] for run in runs)
+    first, second = (percentiles(run, [0.5])[0] for run in runs)
     assert first.value != second.value
     assert noise.chance(first, second) == 1.0
     one_more = [100] * 29 + [101]
-    counts = [noise.rate(counting(one), sent) for one in ([100] * 30, one_more)]
+    counts = [rate(one) for one in ([100] * 30, one_more)]
     assert noise.chance(*counts) == 1.0
 
 
 def test_what_does_not_vary_and_is_not_the_same_differs():
-    first, second = (noise.rate(counting([count] * 30), sent) for count in (100, 110))
+    first, second = (rate([count] * 30) for count in (100, 110))
     assert noise.chance(first, second) == 0.0
 
 
