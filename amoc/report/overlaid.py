@@ -112,7 +112,7 @@ def timers(rows: Rows, names: Iterable[str]) -> Group:
                 Line(f"{label} p50", p50, _COLOURS[label], "dash"),
                 Line(f"{label} p99", p99, _COLOURS[label]),
             ]
-        charts.append(Chart(f"timer{at}", name, "s", lines))
+        charts.append(Chart(f"timer{at}", name, "s", lines, "Dashed: the median; solid: p99."))
     return _group("timers", charts)
 
 
