@@ -175,7 +175,11 @@ def blocked(found: Sequence[Mapping[str, Any]]) -> list[Cause]:
 
 
 def settings(found: Sequence[Mapping[str, Any]]) -> Table:
-    """Settings in force."""
+    """Settings in force, those of the scenario before amoc's own, those that were given first."""
+
+    def rank(one: Mapping[str, Any]) -> tuple[bool, bool]:
+        return str(one.get("module")).startswith("amoc."), one.get("source") == "default"
+
     rows = [
         (
             clip(one.get("name", ""), MOST_NAME),
@@ -184,7 +188,7 @@ def settings(found: Sequence[Mapping[str, Any]]) -> Table:
             clip(one.get("description") or ""),
             clip(one.get("module") or "", MOST_NAME),
         )
-        for one in found[:MOST_SETTINGS]
+        for one in sorted(found, key=rank)[:MOST_SETTINGS]
     ]
     heads = ("setting", "value", "from", "what it is", "module")
     return Table("settings", "Settings", heads, rows, frozenset({1, 2, 3, 4}))

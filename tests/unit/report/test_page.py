@@ -460,3 +460,15 @@ def test_times_without_a_core_are_shares_and_a_worker_that_let_nobody_through_wa
     assert values(found, "queued", "worker node0/0") == [0.1]
     assert values(found, "late", "worker node0/0") == [0.004]
     assert values(found, "late", "worker node0/1") == [None]
+
+
+def test_settings_of_the_scenario_and_those_that_were_given_come_first():
+    given = [
+        ("workers", "default", "amoc.own_settings"),
+        ("user_rate", "--set", "amoc.own_settings"),
+    ]
+    given += [("port", "default", "shop"), ("host", "AMOC_HOST", "shop")]
+    table = tables.settings(
+        [dict(zip(("name", "source", "module"), one, strict=True)) for one in given]
+    )
+    assert [row[0] for row in table.rows] == ["host", "port", "user_rate", "workers"]
