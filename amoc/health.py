@@ -14,7 +14,8 @@ paused, starting or ending may be late as it likes. This is pure: points in, fin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
@@ -30,9 +31,10 @@ class Limits:
             late, and so is what a user measures.
         late_s: How late users may be let through throttles, as a 99th percentile.
         gc: Share of the time that may go into pauses of the garbage collector.
-        cpu: Share of a core that a worker may use; beyond that it has no time to be in time.
+        cpu: Share of a core that a worker may use. At 90 %, what comes at random waits nine times
+            as long as it takes.
         queued: Share of the time that a worker may wait for a core.
-        busy: Share of the time that it may do either; what it would do with a core of its own.
+        busy: Share of the time that it may do either: beyond that it never has nothing to do.
         fds: Share of its file descriptors that a worker may have open.
         ports: Share of the ephemeral ports that may be in use from one address to one destination.
         memory: Share of its memory that a host may have in use, its page cache aside.
@@ -48,9 +50,9 @@ class Limits:
     lag_s: float = 0.1
     late_s: float = 0.1
     gc: float = 0.1
-    cpu: float = 0.95
-    queued: float = 0.5
-    busy: float = 0.98
+    cpu: float = 0.9
+    queued: float = 0.8
+    busy: float = 0.95
     fds: float = 0.98
     ports: float = 0.95
     memory: float = 0.97
@@ -171,6 +173,10 @@ _KINDS = {
         "leave it a core: use fewer workers than cores, or move the target away",
     ),
 }
+SMOOTHED = 3
+"""Seconds over which a worker's shares of a core are averaged."""
+CONTENDED = 0.1
+"""Share of the time that a worker waits for a core, from where on it has none of its own."""
 _LATE = ("loop lag", "token lateness")
 
 
@@ -219,6 +225,7 @@ class Health:
     seconds: float = 0.0
     _past: dict[tuple[str, str], _Past] = field(default_factory=dict)
     _ran: bool = True
+    _latest: deque[Point] = field(default_factory=lambda: deque(maxlen=SMOOTHED))
 
     def take(self, point: Point) -> list[str]:
         """Look at the next second of the run.
@@ -231,10 +238,12 @@ class Health:
         counts = runs and self._ran and point.begin_s >= self.warmup_s
         self._ran = runs  # the second in which a pause ends is still one of the pause
         if not counts:
+            self._latest.clear()
             return []
         self.seconds += point.span_s
         said = []
-        for where, what, value, worker in _figures(point):
+        self._latest.append(point)
+        for where, what, value, worker in _figures(self._latest):
             limit = _KINDS[what].limit(self.limits)
             past = self._past.get((where, what))
             if value < limit:
@@ -298,33 +307,48 @@ class Health:
         cpu, queued, gc = (one / past.seconds for one in (past.cpu_s, past.queued_s, past.gc_s))
         if gc >= self.limits.gc:
             return f"its garbage collector paused it: {_KINDS['garbage collection'].advice}"
-        if queued >= self.limits.queued / 2 and queued > cpu:
+        if queued >= 0.25 and queued > cpu:
             return f"it had no core: {_KINDS['run queue'].advice}"
-        if cpu + queued >= self.limits.cpu * 0.9:
+        if cpu + queued >= 0.8:
             return f"it was busy: {_MORE}"
         return "a user blocked it or used it for too long at once: see what is said to have blocked"
 
 
-def _figures(point: Point) -> Iterator[_Figure]:
-    """All that is looked at in a second."""
+def _figures(points: Sequence[Point]) -> Iterator[_Figure]:
+    """All that is looked at in the last of some seconds."""
+    point = points[-1]
     for worker in point.workers:
-        yield from _of_worker(worker, max(point.span_s, 1e-3))
+        shares = [
+            _shares(one, earlier.span_s)
+            for earlier in points
+            for one in earlier.workers
+            if (one.node, one.slot, one.epoch) == (worker.node, worker.slot, worker.epoch)
+        ]
+        yield from _of_worker(worker, max(point.span_s, 1e-3), shares)
     for node in point.nodes:
         yield from _of_node(node)
     yield _Figure("controller", "controller cpu", point.controller_cpu)
     yield _Figure("controller", "controller lag", point.controller_lag_s)
 
 
-def _of_worker(worker: WorkerPoint, span_s: float) -> Iterator[_Figure]:
+def _shares(worker: WorkerPoint, span_s: float) -> tuple[float, float]:
+    """Shares of a second in which a worker used a core, and in which it waited for one."""
+    return worker.cpu, worker.queued_s / max(span_s, 1e-3)
+
+
+def _of_worker(
+    worker: WorkerPoint, span_s: float, shares: Sequence[tuple[float, float]]
+) -> Iterator[_Figure]:
     where = f"worker {worker.slot} of {worker.node}"
-    queued = worker.queued_s / span_s
+    # Who is late notes late what it has used: a second has too little then, the next too much.
+    cpu, queued = (sum(column) / len(shares) for column in zip(*shares, strict=True))
     for what, value in (
         ("loop lag", worker.lag_p99_s),
         ("token lateness", worker.late_p99_s),
         ("garbage collection", worker.gc_s / span_s),
-        ("cpu", worker.cpu),
+        ("cpu", cpu),
         ("run queue", queued),
-        ("saturation", worker.cpu + queued if queued >= 0.1 else 0.0),
+        ("saturation", cpu + queued if queued >= CONTENDED else 0.0),
         ("file descriptors", worker.fds / worker.fd_limit if worker.fd_limit else 0.0),
     ):
         yield _Figure(where, what, value, worker)

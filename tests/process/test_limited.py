@@ -1,0 +1,136 @@
+"""Runs whose generator is too slow are not blamed on the target, and say which line it was."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from amoc.errors import ExitCode
+from tests.process.support import Run, running
+
+pytestmark = pytest.mark.slow
+
+BLOCKING = """
+    import ctypes
+    from amoc import sleep, user
+
+    libc = ctypes.PyDLL(None)  # its calls hold the interpreter
+
+    def fetch():
+        libc.usleep(400_000)  # blocks
+
+    def start(user_id):
+        while not user.leaving:
+            if user_id == 1:
+                fetch()
+            sleep(0.2)
+"""
+HOG = """
+    from amoc import sleep, user
+
+    def start(user_id):
+        while not user.leaving:
+            sum(range(50_000))
+            sleep(0)
+"""
+HEALTHY = """
+    from amoc import metrics, sleep, throttle, user
+
+    def init():
+        throttle.start("turns", rate=100, interval=1)
+
+    def start(user_id):
+        while not user.leaving:
+            throttle.wait("turns")
+            with metrics.timer("turn").time():
+                sleep(0.01)
+"""
+HANGING = """
+    import ctypes
+    from amoc import sleep
+
+    libc = ctypes.PyDLL(None)
+
+    def start(user_id):
+        sleep(0.5)
+        if user_id == 1:
+            libc.pause()  # blocks
+        sleep(60)
+"""
+
+
+def line_of(source: str) -> int:
+    """The line that blocks, in the file that the fixture writes."""
+    (number,) = [n for n, line in enumerate(source.splitlines(), 1) if line.endswith("# blocks")]
+    return number
+
+
+def findings(run: Run) -> set[str]:
+    return {one["what"] for one in run.summary()["health"]["findings"]}
+
+
+def journal(run: Run, kind: str) -> list[dict[str, Any]]:
+    lines = (run.directory / "journal.jsonl").read_text().splitlines()
+    return [entry for entry in map(json.loads, lines) if entry["kind"] == kind]
+
+
+def test_a_call_that_blocks_is_named_with_its_line_and_the_run_is_limited(
+    scenario: Callable[[str], Path], tmp_path: Path
+) -> None:
+    file = scenario(BLOCKING)
+    place = f"{file.name}:{line_of(file.read_text())} in fetch"
+    with running(
+        file, "--users", "5", "--workers", "1", "--duration", "7s", directory=tmp_path
+    ) as run:
+        assert run.end() == ExitCode.GENERATOR_LIMITED, run.output
+        summary = run.summary()
+        assert summary["run"]["verdict"] == "generator-limited"
+        assert "loop lag" in findings(run)
+        (blocked,) = [one for one in summary["blocked"] if one["place"] == place]
+        assert blocked["times"] > 5
+        assert blocked["longest_s"] >= 0.3
+        assert blocked["total_s"] >= blocked["times"] * 0.1
+        assert "libc.usleep(400_000)" in blocked["trace"]
+        told = [one for one in journal(run, "blocked") if one["place"] == place]
+        assert sum(one["times"] for one in told) == blocked["times"]
+        assert [bool(one["trace"]) for one in told] == [True] + [False] * (len(told) - 1)
+        assert place in run.output
+
+
+def test_users_that_take_all_of_a_core_limit_the_run(
+    scenario: Callable[[str], Path], tmp_path: Path
+) -> None:
+    file = scenario(HOG)
+    with running(
+        file, "--users", "10", "--workers", "1", "--duration", "9s", directory=tmp_path
+    ) as run:
+        assert run.end() == ExitCode.GENERATOR_LIMITED, run.output
+        assert findings(run) & {"cpu", "saturation"}
+        assert any("worker 0" in reason for reason in run.summary()["run"]["reasons"])
+
+
+def test_a_run_that_is_well_is_not_limited(scenario: Callable[[str], Path], tmp_path: Path) -> None:
+    file = scenario(HEALTHY)
+    with running(
+        file, "--users", "20", "--workers", "2", "--duration", "6s", directory=tmp_path
+    ) as run:
+        assert run.end() == ExitCode.OK, run.output
+        assert run.summary()["health"] == {"limited": False, "findings": []}
+        assert run.summary()["blocked"] == []
+
+
+def test_a_worker_that_hangs_is_named_with_its_line_while_it_does(
+    scenario: Callable[[str], Path], tmp_path: Path
+) -> None:
+    file = scenario(HANGING)
+    place = f"{file.name}:{line_of(file.read_text())} in start"
+    with running(file, "--users", "2", "--workers", "1", directory=tmp_path) as run:
+        run.wait_for_output(f"has not turned its loop for 5 s: it hangs in {place}")
+        (worker,) = run.find("worker")
+        run.kill(worker)  # it cannot report any more
+        run.wait_for_output(f"at {place}")
+        assert [one["place"] for one in journal(run, "blocked")] == [place]
