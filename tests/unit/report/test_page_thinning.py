@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -32,6 +33,7 @@ def series(draw) -> list[Point]:
     return points
 
 
+@pytest.mark.slow
 @given(series(), st.integers(1, 80))
 def test_rows_hold_each_point_once_and_in_order(points, most):
     rows = thin(points, most)
@@ -43,6 +45,7 @@ def test_rows_hold_each_point_once_and_in_order(points, most):
     assert [row.t_s for row in rows] == sorted(row.t_s for row in rows)
 
 
+@pytest.mark.slow
 @given(series(), st.integers(1, 80))
 def test_a_row_never_reaches_across_a_pause_or_a_hole(points, most):
     for row in thin(points, most):
@@ -52,6 +55,7 @@ def test_a_row_never_reaches_across_a_pause_or_a_hole(points, most):
             assert after.begin_s == before.t_s or before.late
 
 
+@pytest.mark.slow
 @given(st.integers(1, 4000), st.integers(1, 400))
 def test_there_are_no_more_rows_than_asked_for(seconds, most):
     rows = thin([second(t) for t in range(1, seconds + 1)], most)
