@@ -135,7 +135,7 @@ def _fields(place: str, values: Mapping[str, _Cell], fields: Iterable[str]) -> _
 
 def _text(value: _Cell) -> str:
     if isinstance(value, float):
-        return f"{value:.12g}" if isfinite(value) else ""
+        return repr(round(value, 9)) if isfinite(value) else ""
     return "" if value is None else str(value)
 
 

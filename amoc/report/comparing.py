@@ -267,7 +267,7 @@ def _generator(sides: tuple[Side, Side]) -> Iterator[_Found]:
 def _users(sides: tuple[Side, Side]) -> Iterator[_Found]:
     yield _level(sides, "users", "running", "", lambda point: point.users.get("running"))
     for name in ("started", "finished", "removed", "restarted", "peak"):
-        totals = [float(side.record.summary["users"][name]) for side in sides]
+        totals = [float(side.record.summary.get("users", {}).get(name, 0)) for side in sides]
         if any(totals):
             yield Figure("users", name, "total", "", totals[0], totals[1]), None, _MORE
 

@@ -45,6 +45,8 @@ LEAST_WORTH = 2.0
 """However alike blocks are: with one degree of freedom hardly anything is beyond the noise."""
 CELL = 1 / 128
 """Width of a histogram's cell, as a share of the durations in it."""
+ROUNDING = 1e-6
+"""Share of a mean that is nothing but rounding: the series has six decimals."""
 _STEPS = 400
 
 
@@ -183,7 +185,8 @@ def level(points: Sequence[Point], value: Callable[[Point], float | None]) -> Es
     """How high something was in the mean; seconds that do not know it are left out."""
     known = [point for point in points if value(point) is not None]
     blocks = [_mean(block, value) for block in blocks_of(known)]
-    return estimate(_mean(known, value), blocks, 0.0) if blocks else None
+    whole = _mean(known, value)
+    return estimate(whole, blocks, ROUNDING * abs(whole)) if blocks else None
 
 
 def percentiles(steady: Steady, timer: str, fractions: Sequence[float]) -> list[Estimate | None]:

@@ -11,6 +11,7 @@ from rich.text import Text
 from amoc.report.comparing import TOO_FEW, Comparison, Figure, Side
 from amoc.report.texts import clip, figure, share, signed
 from amoc.timing import format_duration
+from amoc.view.fitting import printable
 
 MOST_FIGURES = 100
 """With more of them, those within noise are left out."""
@@ -48,13 +49,14 @@ def _sides(sides: Sequence[Side]) -> Table:
     for side in sides:
         run = side.run
         begin = f" from {format_duration(side.warmup_s)} on" if side.warmup_s else ""
+        verdict = _clip(run.get("verdict"))
         table.add_row(
             Text(side.label, "bold"),
-            Text(str(run["id"])),
-            Text(str(run["scenario"])),
-            Text(str(run["verdict"]), "green" if run["verdict"] in ("ok", "stopped") else "red"),
+            Text(_clip(run.get("id"))),
+            Text(_clip(run.get("scenario"))),
+            Text(verdict, "green" if verdict in ("ok", "stopped") else "red"),
             f"{format_duration(side.tally.span_s)}{begin}" if side.points else "nothing",
-            Text(str(run["comment"]), "italic"),
+            Text(_clip(run.get("comment")), "italic"),
         )
     return table
 
@@ -62,8 +64,8 @@ def _sides(sides: Sequence[Side]) -> Table:
 def _differing(found: Comparison) -> Table:
     table = _table("differs", "A", "B")
     for one in found.differing:
-        first, second = (Text(clip(text, MOST_NAME)) for text in (one.first, one.second))
-        table.add_row(Text(f"{one.kind} {clip(one.name, MOST_NAME)}"), first, second)
+        first, second = Text(_clip(one.first)), Text(_clip(one.second))
+        table.add_row(Text(f"{one.kind} {_clip(one.name)}"), first, second)
     return table
 
 
@@ -76,7 +78,7 @@ def _figures(figures: Sequence[Figure]) -> Table:
     for one in figures:
         if (one.kind, one.name) != before:
             before = one.kind, one.name
-            table.add_row(Text(f"{one.kind} {clip(one.name, MOST_NAME)}", "bold"))
+            table.add_row(Text(f"{one.kind} {_clip(one.name)}", "bold"))
         table.add_row(*_row(one))
     return table
 
@@ -92,6 +94,11 @@ def _row(one: Figure) -> list[Text]:
         Text(share(relative), style),
         Text(one.said, _style(one)),
     ]
+
+
+def _clip(text: object) -> str:
+    """What somebody wrote, as it can stand in a terminal."""
+    return printable(clip("" if text is None else text, MOST_NAME))
 
 
 def _style(one: Figure) -> str:

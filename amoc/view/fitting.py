@@ -107,7 +107,6 @@ def _line(row: Sequence[Cell], kept: Sequence[int], widths: dict[int, int]) -> T
 
 def _clipped(text: str, width: int) -> str:
     """`text` in exactly so many columns of the window."""
-    text = "".join(one if one.isprintable() else " " for one in text)
     if cell_len(text) <= width:
         return set_cell_size(text, width)
     return set_cell_size(text, width - 1) + "…"
@@ -118,4 +117,12 @@ def _length(cell: Cell) -> int:
 
 
 def _parts(cell: Cell) -> tuple[str, str]:
-    return (cell, "") if isinstance(cell, str) else cell
+    text, style = (cell, "") if isinstance(cell, str) else cell
+    return printable(text), style
+
+
+def printable(text: str) -> str:
+    """`text` without what moves the cursor or ends a line."""
+    return (
+        text if text.isprintable() else "".join(one if one.isprintable() else " " for one in text)
+    )

@@ -104,6 +104,26 @@ def test_a_comparison_for_programs_is_json_and_writes_no_page(tmp_path, monkeypa
     assert not list(tmp_path.glob("*.html"))
 
 
+def test_what_a_run_says_cannot_take_over_the_terminal(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    evil = "\x1b]0;owned\x07\x1b[2J\r\n[red]"
+    journal = runs.journal(5, comment=evil, scenario=evil, id=evil)
+    journal[0]["settings"] = {evil: {"value": evil, "from": evil}}
+    runs.leave(tmp_path / "evil", runs.points(5), journal)
+    runs.leave(tmp_path / "good", runs.points(5), runs.journal(5))
+    printed, _ = amoc("compare", "evil", "good")
+    assert "\x1b" not in printed
+    assert "]0;owned  [2J" in printed
+    assert "[red]" in printed
+
+
+def test_a_summary_that_says_next_to_nothing_can_be_compared(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    runs.leave(tmp_path / "bare", runs.points(20), summary={"run": {"verdict": "ok"}})
+    printed, _ = amoc("compare", "bare", "bare")
+    assert "no figure of" in printed
+
+
 def test_a_page_that_cannot_be_written_is_an_error(killed):
     with pytest.raises(ResourceError, match="cannot be written: No such file or directory"):
         amoc("compare", str(killed), str(killed), "--output", "/nowhere/page.html")

@@ -65,7 +65,7 @@ def test_what_a_second_does_not_know_is_empty_and_no_zero():
     assert first["gauges.g"] == second["gauges.g"] == ""
     assert first["timers.t.p50_s"] == ""
     assert float(second["timers.t.p50_s"]) == 5e-9
-    assert (first["counters.a.per_s"], second["counters.a.per_s"]) == ("3", "")
+    assert (first["counters.a.per_s"], second["counters.a.per_s"]) == ("3.0", "")
     assert second["counters.b,\n.count"] == "4"
 
 

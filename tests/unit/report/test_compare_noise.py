@@ -145,6 +145,15 @@ def test_levels_leave_out_what_is_not_known():
     assert (found.value, found.error) == (5.0, 0.0)
 
 
+def test_a_level_that_never_changes_is_the_same_for_any_number_of_seconds():
+    long, short = (
+        noise.level([Point(t_s=n + 1.0, span_s=1.0) for n in range(count)], lambda _: 0.05)
+        for count in (61, 47)
+    )
+    assert long.value != short.value
+    assert noise.chance(long, short) == 1.0
+
+
 @pytest.mark.parametrize(
     ("t", "freedom", "both_tails"),
     # From any table of Student's t.
