@@ -141,3 +141,16 @@ def test_plans_that_differ_are_listed(tmp_path):
         "throttle messages": ("", "600/min"),
         "scenario's file": ("sha256 aaaaaaaaaaaa…", "sha256 bbbbbbbbbbbb…"),
     }
+
+
+@pytest.mark.slow
+def test_of_many_pairs_of_like_runs_hardly_any_has_a_figure_that_differs(tmp_path):
+    pairs, wrong = 50, []
+    summary = left(tmp_path / "x", 1).summary
+    for pair in range(pairs):
+        first, second = (
+            RunRecord(tmp_path, summary, runs.points(30, seed=seed), [], True)
+            for seed in (2 * pair, 2 * pair + 1)
+        )
+        wrong += compare(first, second).found[:1]
+    assert len(wrong) <= 2, wrong
