@@ -268,7 +268,11 @@ def test_secrets_are_in_no_file_of_the_run_and_are_asked_for_again(tmp_path, sce
     with running(file, *options, "--run-dir", str(own), directory=tmp_path) as run:
         assert run.end() == ExitCode.OK
         assert run.summary()["users"]["crashed"] == 0
-    for path in own.iterdir():
+    left = [path for path in own.rglob("*") if path.is_file()]
+    assert {"journal.jsonl", "summary.json", "report.html", "worker-0.jsonl"} <= {
+        path.name for path in left
+    }
+    for path in left:
         assert b"s3cret" not in path.read_bytes()
     done = amoc("replay", str(own), cwd=tmp_path)
     assert done.returncode == ExitCode.USAGE
