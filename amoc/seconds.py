@@ -57,6 +57,11 @@ class Seconds:
             return True
         return now_ns - self._cut_ns >= LONGEST_NS
 
+    @property
+    def heard(self) -> bool:
+        """Whether any node has sent a sample since the last cut."""
+        return len(self._late()) < len(self._figures.merged.latest)
+
     def _late(self) -> list[str]:
         """Nodes that have sent nothing since the last cut."""
         before = self._before

@@ -83,7 +83,8 @@ class Measuring:
 
     def end(self) -> None:
         """The last sample has come; what it said goes out."""
-        self._cut()
+        if self._seconds.heard:
+            self._cut()
 
     def _cut_if_over(self) -> None:
         if self._seconds.over(now_ns()):
