@@ -11,7 +11,6 @@ import ipaddress
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-import gevent
 from gevent import socket as gsocket
 from gevent.pool import Pool
 from gevent.pywsgi import WSGIHandler, WSGIServer
@@ -20,6 +19,7 @@ from prometheus_client import CollectorRegistry, make_wsgi_app
 from amoc.errors import ResourceError
 from amoc.exporters.base import RunInfo, Warn, place, reason
 from amoc.exporters.families import Families
+from amoc.exporters.feeding import Breather
 from amoc.series import Point, Tally
 
 PATH = "/metrics"
@@ -45,7 +45,7 @@ class Prometheus:
         Raises:
             ResourceError: The address cannot be had.
         """
-        self._families = Families(run, pause=lambda: gevent.sleep(0))
+        self._families = Families(run, pause=Breather())
         registry = CollectorRegistry()
         registry.register(self._families)
         try:

@@ -14,12 +14,13 @@ from urllib.request import urlopen
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from amoc import jsonlines
 from amoc.errors import ExitCode
 from amoc.exporters import RunInfo
 from amoc.exporters.events import Events
 from amoc.exporters.graphite import Graphite as ToGraphite
 from amoc.exporters.statsd import Statsd as ToStatsd
-from amoc.series import Point
+from amoc.series import Point, Tally
 from tests.process.support import running
 from tests.servers import graphite as graphite_server
 from tests.servers import statsd as statsd_server
@@ -241,8 +242,12 @@ def test_a_run_tells_all_of_them_the_same(
         assert run.end() == 0, run.output
         summary = run.summary()
     assert "takes nothing" not in run.output
+    assert "did not get there" not in run.output
     rounds = summary["counters"]["rounds"]
     assert rounds >= second["amoc_rounds_total"]
+
+    lines = jsonlines.read(run.directory / "series.jsonl", "the series", "t_s")
+    assert Tally.of(map(Point.from_json, lines)).counters["rounds"] == rounds
 
     def rendered(path: str) -> list[float]:
         found = graphite.rendered(f"run.{path}", began, int(time.time()) + 1)
@@ -255,10 +260,12 @@ def test_a_run_tells_all_of_them_the_same(
         "throttles.rounds.executions",
     ):
         eventually(
-            lambda path=path: rendered(f"{path}.total")[-1:] == [rounds], f"Graphite knows {path}"
+            lambda path=path: rendered(f"{path}.total")[-1:] == [rounds],
+            f"Graphite knows of {rounds} {path}",
         )
     eventually(
-        lambda: statsd.known("counters").get("run.counters.rounds") == rounds, "statsd knows them"
+        lambda: statsd.known("counters").get("run.counters.rounds") == rounds,
+        f"statsd knows of {rounds} rounds",
     )
     assert statsd.known("gauges")["run.throttles.rounds.wanted_rate"] == 20
     events = [event["what"] for event in graphite.events(summary["run"]["id"])]

@@ -53,16 +53,27 @@ def test_an_error_is_said_once_and_does_not_end_it():
     assert told == ["it takes nothing: Network is unreachable; the run goes on"]
 
 
-def test_the_loop_turns_while_very_many_values_are_made():
+def test_timers_of_the_loop_fire_while_very_many_values_are_made(monkeypatch):
+    monkeypatch.setattr(feeding, "HOLD_NS", 0)
     turns = []
 
     def turn():
         while True:
+            gevent.sleep(feeding.PAUSE_S)
             turns.append(1)
-            gevent.sleep(0)
 
     beside = gevent.spawn(turn)
-    values = list(in_turns(range(10 * feeding.AT_ONCE)))
+    values = list(in_turns(range(100)))
     beside.kill()
-    assert values == list(range(10 * feeding.AT_ONCE))
-    assert len(turns) >= 9
+    assert values == list(range(100))
+    # Each pause is as long as a turn; where a turn begins within one, it ends in the next.
+    assert len(turns) >= 40
+
+
+def test_the_loop_is_not_bothered_by_what_is_quick(monkeypatch):
+    monkeypatch.setattr(feeding, "HOLD_NS", 10**18)
+    turns = []
+    beside = gevent.spawn(turns.append, 1)
+    assert list(in_turns(range(1000))) == list(range(1000))
+    assert turns == []
+    beside.join()

@@ -1,0 +1,219 @@
+"""What exporters cost the controller: CPU per point, and how late its loop turns meanwhile.
+
+Wanted: with 1,000 metrics a point costs each exporter less than 10 % of the second that it stands
+for, and never holds the loop, on which throttles are dealt up to 100 ms ahead, for 20 ms in a row.
+
+    python benchmarks/exporters.py [--metrics 1000] [--points 20] [--interval 1.0] [--values 1000]
+
+A third of the metrics are counters, gauges and timers each; every timer has `--values` durations a
+point, spread over a factor of ten. The backends are processes of their own: one takes TCP, one
+UDP, and one scrapes once a point. Points come at their times. A greenlet that wants to wake every
+millisecond says how late the loop is, and how much CPU was used between two turns: what remains of
+lateness is the machine's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import multiprocessing
+import random
+import resource
+import socket
+import sys
+import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from urllib.request import urlopen
+
+import gevent
+import machine
+
+from amoc import exporters
+from amoc.exporters import Exporter
+from amoc.histogram import Histogram
+from amoc.series import Point, Tally, ThrottlePoint, WorkerPoint
+
+WANTED_CPU, WANTED_HELD_MS = 0.10, 20.0
+TICK_S = 0.001
+
+
+def points(options: argparse.Namespace) -> list[Point]:
+    """What a run of so many metrics sees; timers of a few kinds, so that making them is quick."""
+    draw = random.Random(1)
+    each = options.metrics // 3
+    kinds = [
+        Histogram.of(int(1e6 * 10 ** draw.uniform(0, 1)) for _ in range(options.values))
+        for _ in range(10)
+    ]
+    workers = [WorkerPoint(node="node0", slot=slot) for slot in range(2)]
+    return [
+        Point(
+            t_s=float(second),
+            span_s=options.interval,
+            at=time.time() + second,
+            users={"running": 1000, "started": 1000},
+            counters={f"counter_{number}": draw.randrange(1, 1000) for number in range(each)},
+            gauges={f"gauge_{number}": draw.random() for number in range(each)},
+            timers={f"timer_{number}": draw.choice(kinds) for number in range(each)},
+            throttles={"rounds": ThrottlePoint(600.0, 60.0, "run", 10, 10, 0, 5)},
+            workers=workers,
+        )
+        for second in range(1, options.points + 1)
+    ]
+
+
+def take_tcp(parent: Connection) -> None:
+    listener = socket.create_server(("127.0.0.1", 0))
+    parent.send(listener.getsockname()[1])
+    connection, _ = listener.accept()
+    received = 0
+    while data := connection.recv(1 << 20):
+        received += data.count(b"\n")
+    parent.send(received)
+
+
+def take_udp(parent: Connection) -> None:
+    hearing = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    hearing.bind(("127.0.0.1", 0))
+    parent.send(hearing.getsockname()[1])
+    received = 0
+    hearing.settimeout(2.0)
+    while True:
+        try:
+            received += hearing.recv(65536).count(b"\n") + 1
+        except TimeoutError:
+            if received or parent.poll():
+                break
+    parent.send(received)
+
+
+def scrape(parent: Connection) -> None:
+    port, received = parent.recv(), 0
+    while parent.recv() == "scrape":
+        with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as answer:
+            lines = answer.read().splitlines()
+        received += sum(not line.startswith(b"#") for line in lines)
+    parent.send(received)
+
+
+def cpu_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+class Watch:
+    """How late the loop turns, and for how much CPU time in a row it was held, in ms."""
+
+    def __init__(self) -> None:
+        self.late_ms: list[float] = []
+        self.held_ms = 0.0
+        self._greenlet = gevent.spawn(self._run)
+
+    def _run(self) -> None:
+        while True:
+            due, used = time.monotonic() + TICK_S, time.thread_time()
+            gevent.sleep(TICK_S)
+            self.late_ms.append((time.monotonic() - due) * 1e3)
+            self.held_ms = max(self.held_ms, (time.thread_time() - used) * 1e3)
+
+    def late(self, fraction: float) -> float:
+        """A quantile of the lateness."""
+        ordered = sorted(self.late_ms)
+        return ordered[max(0, math.ceil(fraction * len(ordered)) - 1)]
+
+    def end(self) -> None:
+        """Watch no more."""
+        self._greenlet.kill()
+
+
+def feed(
+    exporter: Exporter | None, made: list[Point], interval: float, after: Callable[[], None]
+) -> tuple[float, float, Watch, float]:
+    """CPU seconds, how late points came at the worst, the loop's lateness, and the close's time."""
+    tally, watch, late_s = Tally(), Watch(), 0.0
+    begin_cpu, begin = cpu_s(), time.monotonic()
+    for number, point in enumerate(made):
+        due = begin + number * interval
+        gevent.sleep(max(0.0, due - time.monotonic()))
+        late_s = max(late_s, time.monotonic() - due)
+        tally.add(point)
+        if exporter is not None:
+            exporter.take(point, tally)
+        after()
+    gevent.sleep(max(0.0, begin + len(made) * interval - time.monotonic()))
+    closing = time.monotonic()
+    if exporter is not None and exporter.name != "prometheus":
+        exporter.close(5.0)
+    used = cpu_s() - begin_cpu
+    watch.end()
+    return used, late_s, watch, time.monotonic() - closing
+
+
+def show(name: str, made: list[Point], interval: float, idle_s: float) -> tuple[bool, float]:
+    """Measure one exporter, or none; whether it is as cheap as wanted, and the CPU it used."""
+    backends = {"graphite": take_tcp, "statsd": take_udp, "prometheus": scrape}
+    off = {"graphite_host": "", "graphite_web": "", "statsd_host": "", "prometheus_port": "0"}
+    here, there = multiprocessing.Pipe()
+    exporter, child, told = None, None, []
+    if name != "nothing":
+        child = multiprocessing.get_context("spawn").Process(target=backends[name], args=(there,))
+        child.start()
+        if name == "prometheus":
+            with socket.create_server(("127.0.0.1", 0)) as free:
+                port = free.getsockname()[1]
+            values = {"prometheus_port": str(port), "prometheus_host": "127.0.0.1"}
+        else:
+            port = here.recv()
+            values = {f"{name}_host": "127.0.0.1", f"{name}_port": str(port)}
+            values[f"{name}_prefix"] = "amoc"
+        run = exporters.RunInfo("20261125T020000-1a2b", "benchmark")
+        (exporter,) = exporters.start({**off, **values}, run, told.append)
+        if name == "prometheus":
+            here.send(port)
+    ask = (lambda: here.send("scrape")) if name == "prometheus" else lambda: None
+    used, late_s, watch, close_s = feed(exporter, made, interval, ask)
+    received = 0
+    if child is not None and exporter is not None:
+        here.send("end")
+        while not here.poll():  # the last scrape may still be under way, on this loop
+            gevent.sleep(0.01)
+        received = here.recv()
+        exporter.close(5.0)
+        child.join()
+    per_point_ms = (used - idle_s) / len(made) * 1e3
+    print(
+        f"{name}: {len(made)} points wanted, at most {late_s * 1e3:.1f} ms late;"
+        f" {received:,} values arrived, {received / len(made):,.0f} a point"
+    )
+    print(
+        f"  CPU per point {per_point_ms:.1f} ms; the loop is held for {watch.held_ms:.1f} ms of CPU"
+        f" at the worst, and turns late by {watch.late(0.99):.2f} ms (p99),"
+        f" {watch.late(1.0):.1f} ms (worst); close {close_s * 1e3:.0f} ms; warnings: {told or 'none'}"
+    )
+    cheap = per_point_ms < WANTED_CPU * 1e3 and watch.held_ms < WANTED_HELD_MS
+    return cheap and not told and (name == "nothing" or received > 0), used
+
+
+def main() -> int:
+    """Print what was wanted and what was done; the exit status says whether it was reached."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--metrics", type=int, default=1000)
+    parser.add_argument("--points", type=int, default=20)
+    parser.add_argument("--interval", type=float, default=1.0)
+    parser.add_argument("--values", type=int, default=1000)
+    options = parser.parse_args()
+    print(machine.describe())
+    made = points(options)
+    print(f"{options.metrics} metrics, timers with {options.values} durations a point")
+    reached = []
+    # What the loop, the tally and the watcher cost without an exporter is taken off.
+    good, idle_s = show("nothing", made, options.interval, 0.0)
+    for name in ("graphite", "statsd", "prometheus"):
+        good, _ = show(name, made, options.interval, idle_s)
+        reached.append(good)
+    return 0 if all(reached) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
