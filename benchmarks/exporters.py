@@ -186,10 +186,11 @@ def show(name: str, made: list[Point], interval: float, idle_s: float) -> tuple[
         f"{name}: {len(made)} points wanted, at most {late_s * 1e3:.1f} ms late;"
         f" {received:,} values arrived, {received / len(made):,.0f} a point"
     )
+    warned = told or "none"
     print(
         f"  CPU per point {per_point_ms:.1f} ms; the loop is held for {watch.held_ms:.1f} ms of CPU"
         f" at the worst, and turns late by {watch.late(0.99):.2f} ms (p99),"
-        f" {watch.late(1.0):.1f} ms (worst); close {close_s * 1e3:.0f} ms; warnings: {told or 'none'}"
+        f" {watch.late(1.0):.1f} ms (worst); close {close_s * 1e3:.0f} ms; warnings: {warned}"
     )
     cheap = per_point_ms < WANTED_CPU * 1e3 and watch.held_ms < WANTED_HELD_MS
     return cheap and not told and (name == "nothing" or received > 0), used

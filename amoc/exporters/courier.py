@@ -66,7 +66,7 @@ class Courier:
         self.backlog.put(chunk)
         self._news.set()
 
-    def close(self, deadline_s: float) -> None:
+    def close(self, deadline_s: float) -> int:
         """Deliver what is left, for at most `deadline_s`, and say how much was lost."""
         self._end.set()
         self._news.set()
@@ -75,6 +75,7 @@ class Courier:
         lost = self.backlog.lost + len(self.backlog)
         if lost:
             self._warn(f"{self._what}: {counted(lost, self._unit)} did not get there")
+        return lost
 
     def _run(self) -> None:
         pause_s, failed_at_end = FIRST_PAUSE_S, 0

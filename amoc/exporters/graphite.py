@@ -8,7 +8,6 @@ write to such a connection would succeed.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -58,18 +57,24 @@ class Connection:
             self.close()
             raise
 
-    def finish(self, deadline_s: float) -> None:
-        """Say that nothing follows, and wait until the other end has read all and closes."""
+    def finish(self, deadline_s: float) -> bool:
+        """Say that nothing follows, and wait until the other end has read all and closes.
+
+        Returns:
+            Whether it has, or nothing was under way.
+        """
         if self._socket is None:
-            return
-        with (
-            contextlib.suppress(OSError),
-            gevent.Timeout(deadline_s, TimeoutError()),
-        ):
-            self._socket.shutdown(gsocket.SHUT_WR)
-            while self._socket.recv(4096):
-                pass
-        self.close()
+            return True
+        try:
+            with gevent.Timeout(deadline_s, TimeoutError()):
+                self._socket.shutdown(gsocket.SHUT_WR)
+                while self._socket.recv(4096):
+                    pass
+        except OSError:
+            return False
+        finally:
+            self.close()
+        return True
 
     def close(self) -> None:
         """Close it at once."""
@@ -110,7 +115,8 @@ class Graphite:
             prefix: What each path begins with; may be empty.
             warn: Told what the operator should know.
         """
-        what = f"graphite at {place(host, port)}"
+        self._what = what = f"graphite at {place(host, port)}"
+        self._warn = warn
         self._prefix = f"{prefix}." if prefix else ""
         self._naming = Naming()
         self._second = 0
@@ -131,8 +137,9 @@ class Graphite:
         give_up = now_ns() + int(deadline_s * S_NS)
         self._feeder.close(deadline_s)
         self._courier.backlog.lost += self._feeder.lost
-        self._courier.close(max(0.0, (give_up - now_ns()) / S_NS))
-        self._connection.finish(max(0.0, (give_up - now_ns()) / S_NS))
+        lost = self._courier.close(max(0.0, (give_up - now_ns()) / S_NS))
+        if not self._connection.finish(max(0.0, (give_up - now_ns()) / S_NS)) and not lost:
+            self._warn(f"{self._what}: the last points may not have got there")
 
     def _write(self, point: Point) -> None:
         # Carbon keeps one value a second: two points that end in the same one go side by side.

@@ -8,9 +8,10 @@ next scrapers waiting.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import gevent
 from gevent import socket as gsocket
 from gevent.pool import Pool
 from gevent.pywsgi import WSGIHandler, WSGIServer
@@ -21,9 +22,11 @@ from amoc.exporters.base import RunInfo, Warn, place, reason
 from amoc.exporters.families import Families
 from amoc.exporters.feeding import Breather
 from amoc.series import Point, Tally
+from amoc.timing import S_NS, now_ns
 
 PATH = "/metrics"
 MOST_CONNECTIONS = 32
+LOOK_S = 0.01
 SILENT_S = 60.0
 """How long a connection may be silent, or not read; Prometheus keeps its own between scrapes."""
 
@@ -55,10 +58,12 @@ class Prometheus:
                 f"prometheus_port must be free to listen on, but {place(host, port)} is not:"
                 f" {reason(error)}"
             ) from None
+        # Packing costs more time on the loop than the network saves.
+        self._app = make_wsgi_app(registry, disable_compression=True)
+        self._scrapes = 0
         self._server = WSGIServer(
             listener,
-            # Packing costs more time on the loop than the network saves.
-            _only(PATH, make_wsgi_app(registry, disable_compression=True)),
+            self._answer,
             log=None,
             error_log=None,
             spawn=Pool(MOST_CONNECTIONS),
@@ -80,7 +85,26 @@ class Prometheus:
 
     def close(self, deadline_s: float) -> None:
         """Take no more scrapes; those under way have `deadline_s`."""
-        self._server.stop(deadline_s)
+        self._server.close()
+        give_up = now_ns() + int(deadline_s * S_NS)
+        while self._scrapes and now_ns() < give_up:
+            gevent.sleep(LOOK_S)
+        # Connections that are left are idle: Prometheus keeps its own from scrape to scrape.
+        self._server.stop(0)
+
+    def _answer(
+        self, environ: dict[str, Any], start_response: Callable[..., Any]
+    ) -> Iterator[bytes]:
+        """The figures, as long as somebody reads them; nothing is found beside them."""
+        self._scrapes += 1
+        try:
+            if environ["PATH_INFO"] == PATH:
+                yield from self._app(environ, start_response)
+            else:
+                start_response("404 Not Found", [("Content-Type", "text/plain")])
+                yield f"figures are under {PATH}\n".encode()
+        finally:
+            self._scrapes -= 1
 
 
 class _Handler(WSGIHandler):
@@ -102,18 +126,6 @@ def _listening(host: str, port: int) -> Any:
         listener.close()
         raise
     return listener
-
-
-def _only(path: str, app: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
-    """`app` for one path; others are not found."""
-
-    def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        if environ["PATH_INFO"] == path:
-            return app(environ, start_response)
-        start_response("404 Not Found", [("Content-Type", "text/plain")])
-        return [f"figures are under {path}\n".encode()]
-
-    return answer
 
 
 def _is_loopback(host: str) -> bool:

@@ -15,7 +15,7 @@ from amoc.exporters import RunInfo, feeding, prometheus
 from amoc.exporters.prometheus import Prometheus
 from tests.servers.prosody import free_port
 from tests.unit import runs
-from tests.unit.exporters.support import Carbon, eventually, feed
+from tests.unit.exporters.support import DEADLINE_S, Carbon, eventually, feed
 
 RUN = RunInfo("20261125T020000-1a2b", "chat")
 OPENMETRICS = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5"
@@ -131,6 +131,29 @@ def test_who_connects_and_says_nothing_is_let_go_and_keeps_nobody(served, monkey
         one.settimeout(20)
         eventually(lambda one=one: one.recv(4096) == b"", "it is let go")
         one.close()
+
+
+def test_a_connection_that_is_kept_between_scrapes_does_not_keep_the_end():
+    port = free_port()
+    exporter = Prometheus("127.0.0.1", port, RUN, lambda text: None)
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as kept:
+        kept.sendall(b"GET /metrics HTTP/1.1\r\nHost: amoc\r\n\r\n")
+        received = b""
+        while not received.endswith(b"0\r\n\r\n"):
+            received += kept.recv(65536)
+        with gevent.Timeout(DEADLINE_S):
+            exporter.close(100 * DEADLINE_S)
+        assert kept.recv(1) == b""
+
+
+def test_a_scrape_under_way_is_answered_before_the_end(served, monkeypatch):
+    monkeypatch.setattr(feeding, "HOLD_NS", 0)
+    exporter, port = served
+    feed(exporter, runs.points(3))
+    asking = gevent.spawn(get, port)
+    eventually(lambda: exporter._scrapes, "it is under way")
+    exporter.close(DEADLINE_S)
+    assert asking.get()[1].endswith('amoc_node_ports_used{node="node0"} 0.0\n')
 
 
 def test_after_the_end_nobody_is_there():
