@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from urllib.error import URLError
-from urllib.request import urlopen
+from urllib.request import ProxyHandler, build_opener
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -200,7 +200,9 @@ def start(user_id):
 def scraped(port: int) -> dict[str, float]:
     """Samples without labels of a scrape; none while nobody answers."""
     try:
-        with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=20) as answer:
+        with build_opener(ProxyHandler({})).open(
+            f"http://127.0.0.1:{port}/metrics", timeout=20
+        ) as answer:
             text = answer.read().decode()
     except URLError:
         return {}
