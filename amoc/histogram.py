@@ -31,12 +31,19 @@ def cell_of(ns: int) -> int:
     return min(LAST_CELL, cell)
 
 
-def middle_ns(cell: int) -> float:
-    """The middle of what falls into `cell`, in nanoseconds."""
+def _middle_ns(cell: int) -> float:
     if cell < 256:
         return float(cell)
     shift = (cell >> 7) - 1
     return float(((cell & 127) + 128) << shift) + (1 << shift) / 2
+
+
+_MIDDLES_NS = tuple(map(_middle_ns, range(CELLS)))  # a mean needs thousands of them
+
+
+def middle_ns(cell: int) -> float:
+    """The middle of what falls into `cell`, in nanoseconds."""
+    return _MIDDLES_NS[cell]
 
 
 def end_ns(cell: int) -> int:
@@ -83,7 +90,7 @@ class Histogram:
     def mean_s(self) -> float:
         """The mean in seconds, 0 when nothing was recorded."""
         count = self.count
-        total = sum(middle_ns(cell) * hits for cell, hits in self.cells.items())
+        total = sum(_MIDDLES_NS[cell] * hits for cell, hits in self.cells.items())
         return total / count / 1e9 if count else 0.0
 
     def quantiles_s(self, *fractions: float) -> list[float]:
