@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from amoc.messages import Blocked
-from amoc.timing import MS_NS
+from amoc.timing import MS_NS, S_NS
 
 CROWDED = "many users, each for a short time"
 COLLECTOR = "the garbage collector"
@@ -105,6 +105,24 @@ def trace_of(stack: Stack) -> str:
     """A stack for people, with the lines' text, the latest call last."""
     frames = [traceback.FrameSummary(file, line, name) for file, line, name in reversed(stack)]
     return "".join(traceback.format_list(frames))
+
+
+def sentence_of(blocked: Blocked) -> str:
+    """What the operator is told of a place the first time."""
+    times = f", {blocked.times} times" if blocked.times > 1 else ""
+    how_long = f"worker {blocked.slot} stood still for {_duration(blocked.longest_ns)}{times}"
+    if blocked.place == CROWDED:
+        return f"{how_long}: {CROWDED}; use more workers (--workers) or hosts, or fewer users"
+    if blocked.place == COLLECTOR:
+        return f"{how_long}: {COLLECTOR} held it up; make fewer objects that refer to each other"
+    return (
+        f"{how_long} at {blocked.place}: a user that blocks holds up all others of its worker,"
+        " and their figures are wrong by as much"
+    )
+
+
+def _duration(ns: int) -> str:
+    return f"{ns / S_NS:.3g} s" if ns >= S_NS else f"{ns // MS_NS} ms"
 
 
 class Cause(NamedTuple):

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amoc.engine.stalls import (
+    COLLECTOR,
     CROWDED,
     MOST_PLACES,
     OTHERS,
@@ -22,9 +23,11 @@ from amoc.engine.stalls import (
     causes_of,
     from_text,
     place_of,
+    sentence_of,
     to_text,
     trace_of,
 )
+from amoc.messages import Blocked
 from amoc.timing import MS_NS
 
 HERE = "/home/me/load"
@@ -159,6 +162,18 @@ def test_a_trace_is_for_people_with_the_latest_call_last() -> None:
         f'  File "{__file__}", line 3, in outer\n    import faulthandler\n'
         f'  File "{__file__}", line 1, in inner\n    from __future__ import annotations\n'
     )
+
+
+def test_a_sentence_blames_a_line_only_where_there_is_one() -> None:
+    at_a_line = Blocked(1, "chat.py:12 in talk", 3, 900 * MS_NS, 400 * MS_NS, "")
+    assert sentence_of(at_a_line) == (
+        "worker 1 stood still for 400 ms, 3 times at chat.py:12 in talk: a user that blocks holds"
+        " up all others of its worker, and their figures are wrong by as much"
+    )
+    for place in (CROWDED, COLLECTOR):
+        said = sentence_of(at_a_line._replace(place=place, times=1, longest_ns=2500 * MS_NS))
+        assert said.startswith(f"worker 1 stood still for 2.5 s: {place}")
+        assert "a user that blocks" not in said
 
 
 def test_stalls_are_added_up_by_place_and_the_stack_is_told_once() -> None:
