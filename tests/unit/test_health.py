@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amoc.health import Health, Limits
+from amoc.health import _KINDS, Health, Limits
 from amoc.series import NodePoint, Point, WorkerPoint
 
 WELL = WorkerPoint(node="node0", slot=0, cpu=0.3, lag_p99_s=0.001, fds=20, fd_limit=20_000)
@@ -223,3 +225,12 @@ def test_what_is_found_is_what_was_past_the_limit(
         assert found.worst == pytest.approx(max(lag for _, lag in past), abs=1e-6)
         assert (found.from_s, found.to_s) == (past[0][0] - 1, past[-1][0])
     assert health.limited is bool(health.findings())
+
+
+def test_the_page_about_health_has_each_figure_with_its_limit() -> None:
+    page = (Path(__file__).parents[2] / "docs/health.md").read_text()
+    rows = re.findall(
+        r"^\| (?:worker|node|controller) \| `([\w ]+)`.*? \| (\d+) (ms|%) \|", page, re.MULTILINE
+    )
+    documented = {what: int(limit) / (1000 if unit == "ms" else 100) for what, limit, unit in rows}
+    assert documented == {what: kind.limit(Limits()) for what, kind in _KINDS.items()}
