@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from amoc.lines import counted
+from amoc.engine.stalls import sentence_of
 from amoc.messages import Blocked, CrashSeen
-from amoc.timing import S_NS, format_duration
+from amoc.timing import S_NS
 
 MOST_PLACES = 100
 """Lines that are told apart; each worker names as many at the most."""
@@ -50,9 +50,7 @@ class Troubles:
         if crash.cause in self._crashes:
             return
         self._crashes[crash.cause] = crash
-        self._write(
-            "crash", cause=crash.cause, user_id=crash.user_id, traceback=crash.traceback
-        )
+        self._write("crash", cause=crash.cause, user_id=crash.user_id, traceback=crash.traceback)
         who = f"user {crash.user_id}" if crash.user_id else "what a user had begun"
         # The cause has # for numbers; whoever looks here first wants to know them.
         place = crash.cause[crash.cause.rfind(" (") :] if crash.cause.endswith(")") else ""
@@ -72,13 +70,7 @@ class Troubles:
         place.trace = place.trace or one.trace
         self._write("blocked", **one._asdict())
         if new:
-            length = format_duration(one.longest_ns / S_NS)
-            times = f", {counted(one.times, 'time')}" if one.times > 1 else ""
-            self._say(
-                "warning",
-                f"worker {one.slot} stood still for {length}{times} at {one.place}: a user that"
-                " blocks holds up all others of its worker, and their figures are wrong by as much",
-            )
+            self._say("warning", sentence_of(one))
             if one.trace:
                 self._say("trace", one.trace)
 
