@@ -91,6 +91,10 @@ class Beat:
         row[Cell.RSS_BYTES] = self._statm.get(1) * _PAGE_BYTES
         row[Cell.MAX_RSS_BYTES] = max(row[Cell.MAX_RSS_BYTES], process.max_rss_bytes())
         process.set_title(self._title())
+        self.tell()
+
+    def tell(self) -> None:
+        """Report what has blocked the worker and was not told yet."""
         for blocked in self._trap.tell():
             self._report(blocked)
 

@@ -72,7 +72,8 @@ def main(task: Task) -> int:
         )
         crowd = Crowd(orders, task.board)
         parts = _parts(task, outbox, gate, crowd, line)
-        gevent.spawn(_guarded, _beat(task, crowd, line).run)
+        beat = _beat(task, crowd, line)
+        gevent.spawn(_guarded, beat.run)
         line.join(JOIN_S)
         _log.info("worker is up")
         gevent.spawn(_guarded, tick_for_ever)
@@ -88,6 +89,7 @@ def main(task: Task) -> int:
                     gevent.spawn(crowd.stop, timeout_s).link_value(partial(_report_gone, line))
                 case Go():
                     _log.info("worker leaves")
+                    beat.tell()
                     logs.end()
                     outbox.flush()
                     line.flush(1.0)
