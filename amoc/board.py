@@ -84,6 +84,8 @@ class Cell(IntEnum):
     """Time that its main thread was ready to run and had no core."""
     RSS_BYTES = 11
     """Memory that the worker has resident."""
+    CPU_BEFORE_NS = 12
+    """CPU time of the workers that had this slot before."""
 
 
 class UserState(IntEnum):

@@ -9,7 +9,6 @@ maybe, must not end its workers.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol, TypeVar
 
@@ -46,7 +45,7 @@ class _Nothing:
 
 
 NOTHING = _Nothing()
-_M = TypeVar("_M")
+_M = TypeVar("_M", metrics.Counter, metrics.Gauge)
 _said = False
 
 
@@ -57,18 +56,18 @@ def counter(name: str, kept_free: int = KEPT_FREE) -> Count:
         name: The metric's.
         kept_free: For how many others there must be room; 0 for one of a few.
     """
-    return _made(metrics.counter, name, kept_free) or NOTHING
+    return _made(metrics.Counter, name, kept_free) or NOTHING
 
 
 def gauge(name: str) -> Level:
     """The gauge called `name`, or one that shows nothing where there is no room."""
-    return _made(metrics.gauge, name, KEPT_FREE) or NOTHING
+    return _made(metrics.Gauge, name, KEPT_FREE) or NOTHING
 
 
-def _made(make: Callable[[str], _M], name: str, kept_free: int) -> _M | None:
+def _made(kind: type[_M], name: str, kept_free: int) -> _M | None:
     try:
         if metrics.fits(name, kept_free):
-            return make(name)
+            return metrics.built_in(kind, name)
         why = f"a worker has no room for metric {name!r}; is there a user id in the name?"
     except ScenarioError as error:  # the scenario has another kind of metric of that name
         why = str(error)

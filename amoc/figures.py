@@ -160,7 +160,7 @@ class Figures:
         found: dict[str, dict[str, int]] = {}
         for name, count in counters.items():
             if _of_throttle(name):
-                throttle, _, kind = name.removeprefix(THROTTLE).rpartition(".")
+                throttle, kind = throttle_of(name)
                 found.setdefault(throttle, {})[kind] = count
         for throttle, counts in found.items():
             counts["waiting"] = int(gauges.get(f"{THROTTLE}{throttle}.waiting", 0))
@@ -239,6 +239,12 @@ class Figures:
                 for one in self.workers(node)
             ],
         }
+
+
+def throttle_of(metric: str) -> tuple[str, str]:
+    """The throttle that `metric` counts something of, and what: ``requests`` for example."""
+    throttle, _, kind = metric.removeprefix(THROTTLE).rpartition(".")
+    return throttle, kind
 
 
 def _of_throttle(metric: str) -> bool:

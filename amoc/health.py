@@ -38,6 +38,7 @@ class Limits:
         fds: Share of its file descriptors that a worker may have open.
         ports: Share of the ephemeral ports that may be in use from one address to one destination.
         memory: Share of its memory that a host may have in use, its page cache aside.
+        silent_s: How long nothing may come from a node; it says how it is each second.
         controller_cpu: Share of a core that the controller may use.
         controller_lag_s: How late the controller's loop may turn. It deals slots of throttles a
             tenth of a second ahead.
@@ -56,6 +57,7 @@ class Limits:
     fds: float = 0.98
     ports: float = 0.95
     memory: float = 0.97
+    silent_s: float = 1.2
     controller_cpu: float = 0.95
     controller_lag_s: float = 0.25
     least_s: float = 5.0
@@ -160,6 +162,12 @@ _KINDS = {
         "up to {worst} of the memory was in use",
         "use a host or a container with more memory, or fewer users",
     ),
+    "silence": _Kind(
+        lambda limits: limits.silent_s,
+        "s",
+        "nothing came from it for {worst} and longer, so its users may have stood still",
+        "the host or the node's process was stopped or starved: give it a core",
+    ),
     "controller cpu": _Kind(
         lambda limits: limits.controller_cpu,
         "share",
@@ -177,6 +185,7 @@ SMOOTHED = 3
 """Seconds over which a worker's shares of a core are averaged."""
 CONTENDED = 0.1
 """Share of the time that a worker waits for a core, from where on it has none of its own."""
+_WHOLE = 0.95
 _LATE = ("loop lag", "token lateness")
 
 
@@ -216,28 +225,22 @@ class Health:
 
     Attributes:
         limits: What is too much.
-        warmup_s: Seconds at the beginning that do not count.
         seconds: How many have counted.
     """
 
     limits: Limits = field(default_factory=Limits)
-    warmup_s: float = 0.0
     seconds: float = 0.0
     _past: dict[tuple[str, str], _Past] = field(default_factory=dict)
-    _ran: bool = True
     _latest: deque[Point] = field(default_factory=lambda: deque(maxlen=SMOOTHED))
 
     def take(self, point: Point) -> list[str]:
-        """Look at the next second of the run.
+        """Look at the next second of the run after its warm-up.
 
         Returns:
             What the operator should know now, each once in a run: what has begun to be past its
             limit and stays there.
         """
-        runs = point.state == "running"
-        counts = runs and self._ran and point.begin_s >= self.warmup_s
-        self._ran = runs  # the second in which a pause ends is still one of the pause
-        if not counts:
+        if point.active_s < _WHOLE * point.span_s:  # it was paused or ending for a part of it
             self._latest.clear()
             return []
         self.seconds += point.span_s
@@ -327,6 +330,8 @@ def _figures(points: Sequence[Point]) -> Iterator[_Figure]:
         yield from _of_worker(worker, max(point.span_s, 1e-3), shares)
     for node in point.nodes:
         yield from _of_node(node)
+    for name in point.late:
+        yield _Figure(name, "silence", point.span_s)
     yield _Figure("controller", "controller cpu", point.controller_cpu)
     yield _Figure("controller", "controller lag", point.controller_lag_s)
 

@@ -79,7 +79,6 @@ _BUILT_IN = {
     **{f"users.{name}": Unit.COUNT for name in USERS},
 }
 _UP_AND_DOWN = frozenset({"running", "waiting"})
-_OF_RUNNING = _UP_AND_DOWN | {"rate"}
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 _STATISTIC = re.compile(r"(.+)\.(p\d+(?:\.\d+)?|total|count|rate|mean|min|max|last)")
@@ -191,9 +190,9 @@ class Measure:
             raise NoValue("there is no sample")
         if not self.statistic.endswith("rate"):
             return count(window.all)
-        if window.running.span_s <= 0:
+        if window.running.active_s <= 0:
             raise NoValue("there is no sample")
-        return count(window.running) / window.running.span_s
+        return count(window.running) / window.running.active_s
 
     def _of_timer(self, window: Window) -> float:
         timer = window.all.timers.get(self.name, Histogram())
@@ -233,19 +232,12 @@ class Measure:
     def _built_in(self, window: Window) -> float:
         if self.name == "crashes":
             return self._counted(window, lambda tally: sum(tally.crashes.values()))
-        tally = window.running if self.statistic in _OF_RUNNING else window.all
-        first, last = tally.first, tally.last
-        if first is None or last is None:
+        if self.name == "starts":
+            return self._counted(window, lambda tally: tally.starts)
+        last = (window.running if self.statistic in _UP_AND_DOWN else window.all).last
+        if last is None:
             raise NoValue("there is no sample")
-        if self.name == "users":
-            return last.users.get(self.statistic, 0)
-        # Users are totals at a point's end; none had started before the first one began.
-        begun = first.begin_s <= 0
-        span_s = last.t_s - (max(0.0, first.begin_s) if begun else first.t_s)
-        if span_s <= 0:
-            raise NoValue("there is no sample")
-        before = 0 if begun else first.users.get("started", 0)
-        return (last.users.get("started", 0) - before) / span_s
+        return last.users.get(self.statistic, 0)
 
 
 def parse(text: str) -> Measure:

@@ -75,8 +75,9 @@ def _raise(
 ) -> None:
     """Raise what is `known` to what is `told`, and by as much the totals."""
     for name, count in told.items():
+        if name not in total:
+            total[name] = growth[name] = 0  # what has counted nothing yet is there, too
         more = count - known.get(name, 0)
-        total.setdefault(name, 0)
         if more > 0:
             known[name] = count
             total[name] += more

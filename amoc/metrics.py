@@ -37,6 +37,8 @@ from amoc.pausing import frozen_ns, held_ns
 __all__ = ["Counter", "Gauge", "Timer", "counter", "gauge", "timer"]
 
 RESPONSE = omission.RESPONSE
+THROTTLE = "throttle."
+"""Begins the names of metrics of throttles, see `amoc.throttle.meters`."""
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 
 
@@ -296,8 +298,23 @@ def timer(name: str) -> Timer:
     return handle if type(handle) is Timer else _declare(Timer, _own(name), Merge.SUM)
 
 
+def built_in(kind: type[_H], name: str) -> _H:
+    """A metric of amoc's own, whose name a scenario could not take.
+
+    Raises:
+        ScenarioError: The name is that of another kind of metric, or there is no room.
+    """
+    handle = _handles.get(name)
+    return handle if type(handle) is kind else _declare(kind, name, Merge.SUM)
+
+
 def _own(name: str) -> str:
-    """`name`, unless it is one that is made for a timer under a throttle."""
+    """`name`, unless it is one of those that amoc makes itself."""
+    if isinstance(name, str) and name.startswith(THROTTLE):
+        raise ScenarioError(
+            f"a metric's name must not begin with {THROTTLE!r}, for so do those of throttles, but"
+            f" is {name!r}"
+        )
     if isinstance(name, str) and name.endswith(RESPONSE):
         raise ScenarioError(
             f"a metric's name must not end in {RESPONSE!r}, for such timers are made by amoc"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from amoc import whole
 from amoc.errors import ResourceError, UsageError
 
 
@@ -43,13 +43,8 @@ class SummaryFile:
         try:
             if self._special:
                 self._path.write_text(text)
-                return
-            unfinished = self._path.with_name(f".{self._path.name}.{os.getpid()}")
-            try:
-                unfinished.write_text(text)
-                unfinished.replace(self._path)
-            finally:
-                unfinished.unlink(missing_ok=True)
+            else:
+                whole.write_text(self._path, text, mode=0o666)
         except OSError as error:
             text = f"--json {self._path} cannot be written: {error.strerror}"
             raise ResourceError(text) from None

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from amoc.board import Area, Kind, Merge
 from amoc.histogram import CELLS, Histogram
 
-_CHUNK_BYTES = 1024
+_CHUNK_BYTES = 1024  # the cells fill 36 of them; the maximum follows alone
 _NOTHING = bytes((CELLS + 1) * 8)
 
 
@@ -70,6 +70,4 @@ def _grown(before: bytes, now: bytes) -> Histogram:
             for offset, count in enumerate(news):
                 if more := count - olds[offset]:
                     grown[start // 8 + offset] = more
-    max_ns = int.from_bytes(now[CELLS * 8 :], "little")
-    grown.pop(CELLS, None)  # the maximum, which shares the last chunk
-    return Histogram(grown, max_ns)
+    return Histogram(grown, max_ns=int.from_bytes(now[CELLS * 8 :], "little"))

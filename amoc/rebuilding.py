@@ -23,7 +23,7 @@ from amoc.errors import UsageError
 from amoc.figures import BUILT_IN_TIMERS, timer_summary
 from amoc.health import Health
 from amoc.histogram import Histogram
-from amoc.series import USERS, Point, Tally, Window, WorkerPoint
+from amoc.series import USERS, Point, Tally, WarmUp, Window, WorkerPoint
 from amoc.timing import S_NS, format_duration
 
 LEAST_SPAN_S = 0.5
@@ -71,7 +71,8 @@ def rebuild(
 
 def after_warm_up(points: Iterable[Point], warmup_s: float) -> list[Point]:
     """The points of the steady part: seconds that began when the warm-up was over."""
-    return [point for point in points if point.begin_s >= warmup_s]
+    warmup = WarmUp(warmup_s)
+    return [point for point in points if warmup.over(point)]
 
 
 def window_of(tally: Tally) -> dict[str, Any]:
@@ -161,9 +162,10 @@ def _end(
 
 def _judged(run: _Entry, points: Sequence[Point], warmup_s: float) -> dict[str, Any]:
     """What was expected and how the generator did, as far as the run has come."""
-    health, window = Health(warmup_s=warmup_s), Window.of(points, warmup_s)
+    health, window = Health(), Window(WarmUp(warmup_s))
     for point in points:
-        health.take(point)
+        if window.add(point):
+            health.take(point)
     known = _kinds(points)
     try:
         expected = expectations.gather(

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
-from amoc.figures import THROTTLE, Figures
+from amoc.figures import THROTTLE, Figures, throttle_of
 from amoc.messages import HostFigures, Sample, WorkerFigures
 from amoc.series import NodePoint, Point, ThrottlePoint, WorkerPoint
 from amoc.timing import MS_NS, S_NS
@@ -25,6 +25,8 @@ class Moment(NamedTuple):
 
     at: float
     """Seconds since 1970, UTC."""
+    ran_ns: int
+    """For how long the run has been running so far, pauses and its end left out."""
     state: str
     waiting: int
     """Users that have not started yet."""
@@ -41,6 +43,8 @@ class Seconds:
         self._figures = figures
         self._cut_ns = 0
         self._began_ns = 0
+        self._ran_ns = 0
+        self._started = 0
         self._before: dict[str, Sample] = {}
 
     def begin(self, now_ns: int) -> None:
@@ -71,23 +75,38 @@ class Seconds:
             if name in before and sample.sequence == before[name].sequence
         ]
 
-    def cut(self, now_ns: int, moment: Moment) -> Point | None:
-        """The point of what came in since the last cut; None if no time has passed since."""
+    def end_ns(self, now_ns: int) -> int:
+        """When the second ends that is cut now.
+
+        Where all is well that is when its sample was taken, not when it was heard.
+        """
         late, latest = self._late(), self._figures.merged.latest
         heard = [sample.at_ns for name, sample in latest.items() if name not in late]
-        # Where all is well a second ends when its sample was taken, not when it was heard.
-        end_ns = min(now_ns, max(heard, default=now_ns)) if not late else now_ns
+        taken_ns = max(heard, default=now_ns)
+        # Samples may have been on their way for longer than a second was waited for them.
+        return taken_ns if not late and self._cut_ns < taken_ns <= now_ns else now_ns
+
+    def cut(self, end_ns: int, moment: Moment) -> Point | None:
+        """The point of what came in since the last cut; None if no time has passed since.
+
+        Args:
+            end_ns: When it ends, see `end_ns`.
+            moment: How things were then.
+        """
         span_ns = end_ns - self._cut_ns
         if not self._cut_ns or span_ns <= 0:
             return None
+        late, latest = self._late(), self._figures.merged.latest
         growth = self._figures.merged.take_growth()
         counters, counts = _apart(growth.counters)
         point = Point(
             t_s=round((end_ns - self._began_ns) / S_NS, 6),
             span_s=round(span_ns / S_NS, 6),
-            at=round(moment.at - (now_ns - end_ns) / S_NS, 3),
+            active_s=round(min(span_ns, max(0, moment.ran_ns - self._ran_ns)) / S_NS, 6),
+            at=round(moment.at, 3),
             state=moment.state,
             users=self._users(moment),
+            starts=self._figures.started - self._started,
             counters=counters,
             gauges=self._figures.gauges(),
             timers=growth.timers,
@@ -100,6 +119,7 @@ class Seconds:
             late=late,
         )
         self._cut_ns, self._before = end_ns, dict(latest)
+        self._ran_ns, self._started = moment.ran_ns, self._figures.started
         return point
 
     def _users(self, moment: Moment) -> dict[str, int]:
@@ -171,7 +191,7 @@ def _apart(
     throttles: dict[str, dict[str, int]] = {}
     for name, count in counters.items():
         if name.startswith(THROTTLE):
-            throttle, _, kind = name.removeprefix(THROTTLE).rpartition(".")
+            throttle, kind = throttle_of(name)
             throttles.setdefault(throttle, {})[kind] = count
         else:
             own[name] = count

@@ -115,9 +115,12 @@ class Point:
     Attributes:
         t_s: Its end: seconds since the first user could start.
         span_s: How long it was.
+        active_s: For how long of that the run was running, and not paused or ending. If not given,
+            all of it in state running, else none.
         at: Its end as seconds since 1970, UTC.
         state: The run's state at its end.
         users: As in `USERS`.
+        starts: Users that started, not again.
         counters: By how much they grew; those of throttles are in `throttles`.
         gauges: As they are at the end, each merged over all workers.
         timers: Durations that were recorded.
@@ -132,9 +135,11 @@ class Point:
 
     t_s: float
     span_s: float
+    active_s: float = -1.0
     at: float = 0.0
     state: str = "running"
     users: Mapping[str, int] = field(default_factory=dict)
+    starts: int = 0
     counters: Mapping[str, int] = field(default_factory=dict)
     gauges: Mapping[str, float] = field(default_factory=dict)
     timers: Mapping[str, Histogram] = field(default_factory=dict)
@@ -145,6 +150,11 @@ class Point:
     controller_cpu: float = 0.0
     controller_lag_s: float = 0.0
     late: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        if self.active_s < 0:
+            active_s = self.span_s if self.state == "running" else 0.0
+            object.__setattr__(self, "active_s", active_s)
 
     @property
     def begin_s(self) -> float:
@@ -205,7 +215,7 @@ class Point:
             raise ValueError(f"not a point of a series: {error!r}") from None
 
 
-_ALWAYS = frozenset({"t_s", "span_s", "at", "state", "users"})
+_ALWAYS = frozenset({"t_s", "span_s", "active_s", "at", "state", "users"})
 
 
 def _known(kind: type, found: Mapping[str, Any]) -> dict[str, Any]:
@@ -238,7 +248,9 @@ class Tally:
 
     Attributes:
         span_s: How long they were together.
+        active_s: For how long of that the run was running.
         points: How many.
+        starts: Users that started.
         counters: As in `Point`, and so are `timers` and `crashes`.
         throttles: Requests, executions and missed slots, by throttle.
         lowest: The least that each gauge was at the end of a point.
@@ -248,7 +260,9 @@ class Tally:
     """
 
     span_s: float = 0.0
+    active_s: float = 0.0
     points: int = 0
+    starts: int = 0
     counters: dict[str, int] = field(default_factory=dict)
     timers: dict[str, Histogram] = field(default_factory=dict)
     crashes: dict[str, int] = field(default_factory=dict)
@@ -269,7 +283,9 @@ class Tally:
     def add(self, point: Point) -> None:
         """Add the next point."""
         self.span_s += point.span_s
+        self.active_s += point.active_s
         self.points += 1
+        self.starts += point.starts
         _add(self.counters, point.counters)
         _add(self.crashes, point.crashes)
         for name, timer in point.timers.items():
@@ -287,35 +303,54 @@ class Tally:
 
 
 @dataclass
+class WarmUp:
+    """The beginning of a run that its verdict leaves out.
+
+    Attributes:
+        left_s: How much of it is left. Time in which the run is paused does not count.
+    """
+
+    left_s: float
+
+    def over(self, point: Point) -> bool:
+        """Whether it was over when `point`, the next one of the run, began."""
+        over = self.left_s <= _ROUNDING_S
+        self.left_s -= point.active_s
+        return over
+
+
+_ROUNDING_S = 1e-6
+
+
+@dataclass
 class Window:
     """The part of a run that its verdict is about: what comes after the warm-up.
 
     Attributes:
-        warmup_s: How long the run is left out for at its beginning; the second in which the warm-up
-            ends is left out, too.
-        all: All of it, also while users leave; for what must not happen at all.
-        running: Without the seconds in which the run was paused or ending; for rates, and for what
-            goes up and down.
+        warmup: What is left out; the second in which it ends is left out, too.
+        all: All of the window, also while users leave; for what must not happen at all.
+        running: Without the seconds in which the run was only paused or ending; for rates, which
+            are taken over its `active_s`, and for what goes up and down.
     """
 
-    warmup_s: float = 0.0
+    warmup: WarmUp = field(default_factory=lambda: WarmUp(0.0))
     all: Tally = field(default_factory=Tally)
     running: Tally = field(default_factory=Tally)
 
     @classmethod
     def of(cls, points: Iterable[Point], warmup_s: float = 0.0) -> Window:
         """The window of a run with these points, which are in order."""
-        window = cls(warmup_s)
+        window = cls(WarmUp(warmup_s))
         for point in points:
             window.add(point)
         return window
 
     def add(self, point: Point) -> bool:
         """Add the next point of the run, if it is in the window; whether it is."""
-        if point.begin_s < self.warmup_s:
+        if not self.warmup.over(point):
             return False
         self.all.add(point)
-        if point.state == "running":
+        if point.active_s > 0:
             self.running.add(point)
         return True
 

@@ -45,6 +45,7 @@ def judge(
     limited: bool,
     limited_ok: bool,
     *,
+    aborted: Sequence[str] = (),
     findings: Sequence[str] = (),
     failure: str = "",
     code: ExitCode = ExitCode.OK,
@@ -56,11 +57,13 @@ def judge(
         results: What came of its expectations.
         limited: Whether the generator was too slow for the figures to be the target's.
         limited_ok: Whether that is accepted; then it is said, and no more.
+        aborted: Why the run was ended before its time, whatever became of that afterwards.
         findings: What was seen of that, a sentence each.
         failure: What went wrong, where something did.
         code: The exit code of that failure.
     """
-    unmet = [result.reason for result in results if not result.passed]
+    unmet = [f"the run was aborted: {reason}" for reason in aborted]
+    unmet += [result.reason for result in results if not result.passed]
     slow = list(findings) if limited else []
     if limited and not slow:
         slow = ["the generator was too slow for the figures to be the target's"]

@@ -8,11 +8,10 @@ one that has no sample yet, end no run; they are judged at its end.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
-from amoc.expectations import Expectation, Outlook
+from amoc.expectations import Expectation, Outlook, Result
 from amoc.measures import Known
-from amoc.series import Window
 
 __all__ = ["GRACE_S", "Watchdog"]
 
@@ -23,27 +22,24 @@ GRACE_S = 10.0
 class Watchdog:
     """Looks at the window again and again, and says when the run is lost."""
 
-    def __init__(self, expectations: Sequence[Expectation], grace_s: float = GRACE_S) -> None:
-        self._expectations = tuple(expectations)
+    def __init__(self, grace_s: float = GRACE_S) -> None:
         self._grace_s = grace_s
         self._unmet_since_s: dict[str, float] = {}
 
-    def look(self, at_s: float, window: Window, known: Known | None = None) -> list[str]:
+    def look(
+        self, at_s: float, results: Iterable[tuple[Expectation, Result]], known: Known
+    ) -> list[str]:
         """Why the run should end now, a sentence each; empty while it should not.
 
         Args:
             at_s: The time, on any scale that only grows and stands still in pauses.
-            window: What the verdict is about, as far as it has happened.
+            results: What has come of each expectation so far.
             known: The metrics that are declared, as in `Expectation.evaluate`.
         """
-        return [
-            reason
-            for one in self._expectations
-            if (reason := self._lost(one, at_s, window, known or {}))
-        ]
+        reasons = (self._lost(one, result, at_s, known) for one, result in results)
+        return [reason for reason in reasons if reason]
 
-    def _lost(self, one: Expectation, at_s: float, window: Window, known: Known) -> str:
-        result = one.evaluate(window, known)
+    def _lost(self, one: Expectation, result: Result, at_s: float, known: Known) -> str:
         if result.passed or result.value is None:
             self._unmet_since_s.pop(one.text, None)
             return ""

@@ -1,4 +1,4 @@
-"""Writes files that are there as a whole or not at all, for their owner only."""
+"""Writes files that are there as a whole or not at all."""
 
 from __future__ import annotations
 
@@ -9,15 +9,20 @@ from pathlib import Path
 from typing import Any
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str, mode: int = 0o600) -> None:
     """Write `text` to `path`; what was there stays until all of it is written.
+
+    Args:
+        path: Where to.
+        text: What.
+        mode: Who may read it, as far as the umask lets them; by default its owner.
 
     Raises:
         OSError: It cannot be written.
     """
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        unfinished.touch(0o600)
+        unfinished.touch(mode)
         unfinished.write_text(text, encoding="utf-8")
         unfinished.replace(path)
     finally:

@@ -63,6 +63,7 @@ class Account:
         self._throttles = throttles
         self._measuring = Measuring(status, records, self._plan.warmup_s, throttles)
         self._judging = Judging(self._plan, status, self._measuring.window, say)
+        self._measuring.judge = self._judging.take
         self._exporters: list[Exporter] = []
         self._begun_ns = 0
         self.troubles = Troubles(records.write, say)
@@ -77,7 +78,7 @@ class Account:
         values = {name: value for name, value, *_ in loaded.settings}
         run = RunInfo(self._status.run_id, loaded.name)
         self._exporters = exporters.start(values, run, lambda text: self._say("warning", text))
-        self._measuring.listeners = [self._judging, *self._exporters]
+        self._measuring.listeners = self._exporters
 
     def ready(self, ready: Ready) -> None:
         """init() has returned.
@@ -92,6 +93,10 @@ class Account:
         self._begun_ns = at_ns
         self._measuring.begin(at_ns)
         self.annotate("run begins", self._plan.comment, "begin")
+
+    def stop(self, at_ns: int) -> None:
+        """Users are asked to leave."""
+        self._measuring.stop(at_ns)
 
     def take(self, node: str, sample: Sample) -> None:
         """Take a sample of `node`."""

@@ -52,7 +52,7 @@ class Beat:
         self._title = title
         self._lag = metrics.timer("loop_lag")
         # Of the workers that had this slot before.
-        self._cpu_before_ns = row[Cell.CPU_NS]
+        self._cpu_before_ns = row[Cell.CPU_BEFORE_NS] = row[Cell.CPU_NS]
         self._queued_before_ns = row[Cell.QUEUED_NS]
         self._schedstat = Numbers("/proc/self/schedstat")
         self._statm = Numbers("/proc/self/statm")

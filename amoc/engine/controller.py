@@ -106,7 +106,7 @@ class Controller:
         self._interrupts = 0
         self._xmpp: xmppd.EmbeddedXmpp | None = None
         self._crew: Crew | None = None
-        self._records = Records(plan, run_id, lambda text: on_event("warning", text))
+        self._records = Records(plan, run_id, lambda text: self._say("warning", text))
         self._account = Account(
             self.status,
             self._records,
@@ -179,7 +179,7 @@ class Controller:
                     )
                     self._fail_run(failure)
                 finally:
-                    outcome = self._clean_up(failure)
+                    outcome = self._clean_up(failure, directory)
                     gevent.killall(tasks)
         finally:
             context.destroy(linger=bus.LINGER_MS)
@@ -343,6 +343,7 @@ class Controller:
     def _stop(self) -> None:
         plan, seen = self._plan, self._node.seen
         pausing.release()
+        self._account.stop(now_ns())
         self._node.send(StopUsers(plan.stop_timeout_s))
         self._node.until(
             lambda: Stopped in seen,
@@ -368,12 +369,13 @@ class Controller:
         if stopped.stuck or stopped.lost:
             raise failed(ExitCode.STUCK, _who_stayed(stopped))
 
-    def _clean_up(self, failure: AmocError | None) -> Outcome:
+    def _clean_up(self, failure: AmocError | None, directory: str) -> Outcome:
         """Leave nothing running, whatever happened; what has come of the run."""
         self._ended_ns = now_ns()
         if self._crew is not None:
             self._crew.end()
         self._node.end(at_once=failure is not None)
+        shutil.rmtree(directory, ignore_errors=True)  # whoever kills us from now on leaves no trace
         if events.NODE_DOWN.heard and Hello in self._node.seen:
             events.NODE_DOWN(node=NODE, reason=str(failure or ""))
         self._account.close()
@@ -382,7 +384,11 @@ class Controller:
         outcome = self._outcome(failure)
         verdict = outcome.summary["run"]["verdict"] if outcome.summary is not None else self._ended
         self._records.write(
-            "end", verdict=verdict, exit_code=int(outcome.exit_code), message=outcome.message
+            "end",
+            verdict=verdict,
+            exit_code=int(outcome.exit_code),
+            message=outcome.message,
+            reasons=outcome.summary["run"]["reasons"] if outcome.summary is not None else [],
         )
         self._records.end(outcome.summary)
         if events.RUN_STOP.heard:
@@ -413,7 +419,8 @@ class Controller:
     def _check(self) -> None:
         """Raise what ends the run before its time, as far as it is not the node's doing."""
         if self._interrupts > (1 if self._graceful() else 0):
-            raise Interrupted("stopped at once; figures may lack the last second")
+            lacking = "; figures may lack the last second" if self._begun_ns else ""
+            raise Interrupted(f"stopped at once{lacking}")
         if self._xmpp and self._xmpp.address and self._xmpp.exit_status() is not None:
             how = process.how_it_ended(self._xmpp.exit_status() or 0)
             raise PeerError(f"the embedded XMPP server {how}")

@@ -17,7 +17,7 @@ from amoc.errors import ExitCode, UsageError
 from amoc.expectations import Expectation, Result
 from amoc.health import Health
 from amoc.messages import Loaded, Ready
-from amoc.series import Point, Tally, Window
+from amoc.series import Point, Window
 from amoc.verdict import Verdict
 from amoc.watchdog import Watchdog
 
@@ -48,14 +48,14 @@ class Judging:
         self._status = status
         self._window = window
         self._say = say
-        self._health = Health(warmup_s=plan.warmup_s)
+        self._health = Health()
         self._declared: dict[str, Kind] = {}
         self._expected = expectations.gather((expectations.COMMAND_LINE, plan.expectations))
         self._watchdog = self._watch()
 
     def _watch(self) -> Watchdog | None:
         after_s = self._plan.abort_after_s
-        return Watchdog(self._expected, after_s) if after_s is not None else None
+        return Watchdog(after_s) if after_s is not None else None
 
     def loaded(self, loaded: Loaded) -> None:
         """The scenario is there, and may expect something, too."""
@@ -78,13 +78,17 @@ class Judging:
         for text in doubtful:
             self._say("warning", text)
 
-    def take(self, point: Point, total: Tally) -> None:  # noqa: ARG002 - as listeners are called
-        """Look at the next second."""
+    def take(self, point: Point, in_window: bool) -> None:
+        """Look at the next second, which is in the window or is not."""
+        if not in_window:
+            return
         for text in self._health.take(point):
             self._say("warning", text)
-        self._status.expectations = [(one.text, result) for one, result in self.results()]
-        if self._watchdog is not None and point.state == "running" and not self.lost:
-            self.lost = self._watchdog.look(point.t_s, self._window, self._known())
+        results = self.results()
+        self._status.expectations = [(one.text, result) for one, result in results]
+        if self._watchdog is not None and point.active_s > 0 and not self.lost:
+            at_s = self._window.running.active_s
+            self.lost = self._watchdog.look(at_s, results, self._known())
 
     def results(self) -> list[tuple[Expectation, Result]]:
         """What has come of each expectation so far."""
@@ -114,6 +118,7 @@ class Judging:
             [result for _, result in self.results()],
             self._health.limited,
             self._plan.limited_ok,
+            aborted=self.lost,
             findings=[one.text for one in self._health.findings()],
             failure=failure,
             code=code,

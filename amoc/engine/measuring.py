@@ -1,8 +1,7 @@
 """The controller's measuring: samples come in, seconds of the run go out.
 
 Each second goes to the series file, to the sums of the whole run and of the window that the verdict
-is about, and to everybody who wants to know of it (`Listener`): exporters, the judge of amoc's own
-health, the watch over expectations.
+is about, to whoever judges the run, and to everybody else who wants to know of it (`Listener`).
 """
 
 from __future__ import annotations
@@ -13,11 +12,12 @@ from typing import Protocol
 
 import gevent
 
+from amoc import pausing
 from amoc.engine.records import Records
 from amoc.engine.run import Status
 from amoc.messages import Sample
 from amoc.seconds import Moment, Seconds
-from amoc.series import Point, Tally, ThrottlePoint, Window
+from amoc.series import Point, Tally, ThrottlePoint, WarmUp, Window
 from amoc.timing import S_NS, now_ns
 
 BEAT_S = 0.1
@@ -35,8 +35,11 @@ class Measuring:
 
     Attributes:
         window: What the verdict is about.
-        listeners: Get each second.
+        judge: Gets each second, and whether it is in the window.
+        listeners: Get each second, too.
     """
+
+    judge: Callable[[Point, bool], object]
 
     def __init__(
         self,
@@ -53,20 +56,24 @@ class Measuring:
             warmup_s: What the verdict leaves out.
             throttles: What each throttle is configured for now.
         """
-        self.window = Window(warmup_s)
+        self.window = Window(WarmUp(warmup_s))
         self.listeners: Sequence[Listener] = ()
         self._status = status
         self._records = records
         self._throttles = throttles
         self._seconds = Seconds(status.figures)
         self._cpu_s = time.process_time()
-        self._cut_at_ns = 0
+        self._begun_ns = self._stopped_ns = self._cut_at_ns = 0
         self._lag_s = 0.0
 
     def begin(self, at_ns: int) -> None:
         """The first user may start."""
         self._seconds.begin(at_ns)
-        self._cut_at_ns = at_ns
+        self._begun_ns = self._cut_at_ns = at_ns
+
+    def stop(self, at_ns: int) -> None:
+        """Users are asked to leave; what they do from now on is the end of the run."""
+        self._stopped_ns = at_ns
 
     def take(self, node: str, sample: Sample) -> None:
         """Take a sample of `node`."""
@@ -90,24 +97,30 @@ class Measuring:
         if self._seconds.over(now_ns()):
             self._cut()
 
+    def _ran_ns(self, at_ns: int) -> int:
+        """For how long the run had been running at `at_ns`, which is now or a moment ago."""
+        until_ns = min(at_ns, self._stopped_ns or at_ns)
+        return max(0, until_ns - self._begun_ns - pausing.frozen_ns())
+
     def _cut(self) -> None:
         at_ns, cpu_s = now_ns(), time.process_time()
-        span_s = (at_ns - self._cut_at_ns) / S_NS
+        end_ns, span_s = self._seconds.end_ns(at_ns), (at_ns - self._cut_at_ns) / S_NS
         moment = Moment(
-            at=time.time(),
+            at=time.time() - (at_ns - end_ns) / S_NS,
+            ran_ns=self._ran_ns(end_ns),
             state=self._status.state.value,
             waiting=self._status.waiting,
             throttles=self._throttles(),
             controller_cpu=round((cpu_s - self._cpu_s) / span_s, 4) if span_s > 0 else 0.0,
             controller_lag_s=self._lag_s,
         )
-        point = self._seconds.cut(at_ns, moment)
+        point = self._seconds.cut(end_ns, moment)
         if point is None:
             return
         self._cut_at_ns, self._cpu_s, self._lag_s = at_ns, cpu_s, 0.0
         self._status.points.append(point)
         self._status.total.add(point)
-        self.window.add(point)
+        self.judge(point, self.window.add(point))
         self._records.write_second(point)
         for listener in self.listeners:
             listener.take(point, self._status.total)

@@ -254,6 +254,8 @@ class Node:
         slot = self._slots[died.slot]
         self._workers.forget(f"w{died.slot}.{died.epoch}")
         was_up, slot.up, slot.pid = slot.up, False, 0
+        if died.status:
+            self._board.area(died.slot).forget_gauges()  # they are of a worker that is no more
         if was_up:
             note_silence(self._board, died.slot, slot.cpu_ns)
             self._watch.died(slot)
@@ -391,6 +393,7 @@ class Node:
 
     def _stop(self, timeout_s: float) -> None:
         _log.info("users have %g s to finish", timeout_s)
+        self._watch.report_sample()  # what comes from now on is the end of the run
         stopped = self._ending.stop(timeout_s)
         if stopped is not None:
             self._watch.report_sample()

@@ -149,7 +149,7 @@ class Sampler:
         if silent_ns > SILENT_NS and (used_ns := process.cpu_ns(pid)) is not None:
             # A loop that does not turn notes nothing; it must not look idle because of that.
             lag_s, all_lag_s = max(lag_s, silent_ns / S_NS), max(all_lag_s, silent_ns / S_NS)
-            cpu_ns = max(cpu_ns, used_ns)
+            cpu_ns = max(cpu_ns, row[Cell.CPU_BEFORE_NS] + used_ns)
         return WorkerFigures(
             slot=number,
             epoch=row[Cell.EPOCH],
@@ -195,4 +195,4 @@ def note_silence(board: Board, slot: int, cpu_ns: int) -> None:
         lag = board.area(slot).declare(Kind.TIMER, "loop_lag")
         lag[CELLS] = max(lag[CELLS], silent_ns)
         lag[cell_of(silent_ns)] += 1
-        row[Cell.CPU_NS] = max(row[Cell.CPU_NS], cpu_ns)
+        row[Cell.CPU_NS] = max(row[Cell.CPU_NS], row[Cell.CPU_BEFORE_NS] + cpu_ns)

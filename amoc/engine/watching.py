@@ -62,7 +62,8 @@ class Watch:
             self._speak_of_silence()
             self._speak_of_mail()
             logs.tick()
-            due_ns += int(SAMPLE_S * S_NS)
+            # Who has slept for a while samples once, not for each second that has passed.
+            due_ns = max(due_ns + int(SAMPLE_S * S_NS), now_ns())
             gevent.sleep(max(0, due_ns - now_ns()) / S_NS)
 
     def report_sample(self) -> None:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from amoc import dispensable
 from amoc.dispensable import Count, Level
+from amoc.metrics import THROTTLE
 
 __all__ = ["Meters", "meters_of"]
 
@@ -29,9 +30,10 @@ class Meters(NamedTuple):
 
 def meters_of(name: str) -> Meters:
     """The meters of throttle `name`; ones that count nothing where the board is full."""
+    begin = f"{THROTTLE}{name}"
     return Meters(
-        dispensable.counter(f"throttle.{name}.requests"),
-        dispensable.counter(f"throttle.{name}.executions"),
-        dispensable.counter(f"throttle.{name}.missed"),
-        dispensable.gauge(f"throttle.{name}.waiting"),
+        dispensable.counter(f"{begin}.requests"),
+        dispensable.counter(f"{begin}.executions"),
+        dispensable.counter(f"{begin}.missed"),
+        dispensable.gauge(f"{begin}.waiting"),
     )

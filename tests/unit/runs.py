@@ -49,6 +49,7 @@ def points(
                     "restarted": 0,
                     "peak": users,
                 },
+                starts=users - min(50, 10 * (second - 1)),
                 counters={"messages_sent": done, "messages_received": done},
                 gauges={"connected": float(users)},
                 timers={

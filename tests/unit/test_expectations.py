@@ -251,17 +251,18 @@ def test_rates_and_what_goes_up_and_down_are_of_the_seconds_in_which_the_run_was
             span_s=1.0,
             state=state,
             users={"running": running, "started": started},
+            starts=starts,
             counters={"turns": turns},
             timers={"turn": Histogram.of([1_000_000_000 * second])},
             gauges={"level": float(running)},
             crashes={"late": 1} if state == "stopping" else {},
             throttles={"a": ThrottlePoint(executions=turns, waiting=running)},
         )
-        for second, state, running, started, turns in [
-            (1, "running", 5, 5, 100),
-            (2, "paused", 5, 5, 0),
-            (3, "running", 9, 9, 100),
-            (4, "stopping", 1, 10, 50),
+        for second, state, running, started, starts, turns in [
+            (1, "running", 5, 5, 5, 100),
+            (2, "paused", 5, 5, 0, 0),
+            (3, "running", 9, 9, 4, 100),
+            (4, "stopping", 1, 10, 1, 50),
         ]
     ]
     for text in (
@@ -284,9 +285,33 @@ def test_rates_and_what_goes_up_and_down_are_of_the_seconds_in_which_the_run_was
         ("turns.rate > 1/s", 100),
         ("turn.rate > .5/s", 1),
         ("throttle.a.executions.rate > 1/s", 100),
-        ("starts.rate > 1/s", 3),
+        ("starts.rate > 1/s", 4.5),
     ):
         assert check(text, *made).value == per_s, text
+
+
+def test_rates_are_taken_over_the_time_in_which_the_run_was_running():
+    made = [
+        Point(t_s=1, span_s=1, counters={"turns": 100}),
+        Point(t_s=2, span_s=1, active_s=0.5, state="paused", counters={"turns": 50}),
+        Point(t_s=9, span_s=7, active_s=0, state="paused"),
+        Point(t_s=10, span_s=1, active_s=0.5, counters={"turns": 50}),
+        Point(t_s=11, span_s=1, active_s=0, state="stopping", counters={"turns": 7}),
+    ]
+    assert check("turns.rate > 1/s", *made).value == 100
+    assert check("turns == 207", *made).passed
+
+
+def test_a_pause_is_no_part_of_the_warm_up():
+    made = [
+        Point(t_s=1, span_s=1, counters={"turns": 1}),
+        Point(t_s=9, span_s=8, active_s=0, state="paused", counters={"turns": 10}),
+        Point(t_s=10, span_s=1, counters={"turns": 100}),
+        Point(t_s=11, span_s=1, counters={"turns": 1000}),
+    ]
+    assert parse("turns == 1000").evaluate(Window.of(made, 2.0), KNOWN).passed
+    assert parse("turns == 1000").evaluate(Window.of(made, 1.5), KNOWN).passed
+    assert parse("turns == 1110").evaluate(Window.of(made, 1.0), KNOWN).passed
 
 
 def test_points_without_a_throttle_leave_its_counts():

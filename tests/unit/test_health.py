@@ -30,8 +30,8 @@ def second(number: int, *, state: str = "running", **worker: Any) -> Point:
     )
 
 
-def of_lags(lags: list[float], **settings: Any) -> Health:
-    health = Health(**settings)
+def of_lags(lags: list[float]) -> Health:
+    health = Health()
     for number, lag_s in enumerate(lags, 1):
         health.take(second(number, lag_p99_s=lag_s))
     return health
@@ -140,17 +140,20 @@ def test_seconds_in_which_it_does_not_run_do_not_count(state: str) -> None:
     health = Health()
     for number in range(1, 30):
         assert health.take(second(number, state=state, lag_p99_s=9.0)) == []
-    health.take(second(30, lag_p99_s=9.0))
+    health.take(replace(second(30, lag_p99_s=9.0), active_s=0.4))  # a pause ends in it
     assert (health.seconds, health.limited) == (0.0, False)
     health.take(second(31))
     assert health.seconds == 1.0
 
 
-def test_the_warmup_does_not_count() -> None:
-    bad = [0.5] * 20 + [0.0] * 20
-    assert of_lags(bad).limited
-    assert not of_lags(bad, warmup_s=20.0).limited
-    assert of_lags(bad, warmup_s=10.0).findings()[0].from_s == 10.0
+def test_a_node_that_says_nothing_is_a_finding() -> None:
+    health = Health()
+    for number in range(1, 5):
+        t_s = number * 1.5
+        said = health.take(Point(t_s=t_s, span_s=1.5, late=["node0"]))
+        assert bool(said) == (number == 2)
+    (found,) = health.findings()
+    assert (found.where, found.what, found.seconds) == ("node0", "silence", 6.0)
 
 
 def test_the_operator_is_told_once_for_each_figure_of_each_place() -> None:
@@ -204,21 +207,17 @@ def test_it_is_json_and_the_longest_comes_first() -> None:
 @given(
     st.lists(
         st.tuples(st.floats(0, 2), st.sampled_from(["running", "paused", "stopping"])), max_size=80
-    ),
-    st.floats(0, 30),
+    )
 )
-def test_what_is_found_is_what_was_past_the_limit(
-    seconds: list[tuple[float, str]], warmup_s: float
-) -> None:
-    health = Health(Limits(), warmup_s)
-    counted, past, before = 0, [], "running"
+def test_what_is_found_is_what_was_past_the_limit(seconds: list[tuple[float, str]]) -> None:
+    health = Health()
+    counted, past = 0, []
     for number, (lag_s, state) in enumerate(seconds, 1):
         health.take(second(number, lag_p99_s=lag_s, state=state))
-        if state == before == "running" and number - 1 >= warmup_s:
+        if state == "running":
             counted += 1
             if lag_s >= 0.1:
                 past.append((number, lag_s))
-        before = state
     assert health.seconds == counted
     for found in health.findings():
         assert found.seconds == len(past) >= 5

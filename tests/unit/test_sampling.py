@@ -150,7 +150,9 @@ def test_what_was_declared_and_never_used_is_known():
     merged.take("node0", node.sample())
     assert merged.total.counters == {"never": 0}
     assert merged.total.timers == {"nothing": Histogram()}
-    assert merged.take_growth().timers == {}
+    growth = merged.take_growth()
+    assert (growth.counters, growth.timers) == ({"never": 0}, {})
+    assert merged.take_growth().counters == {}
 
 
 def test_a_worker_says_how_it_did_since_the_last_sample_and_over_all():
@@ -234,6 +236,7 @@ def moment(**parts) -> Moment:
     return Moment(
         **{
             "at": 1000.0,
+            "ran_ns": 10**15,
             "state": "running",
             "waiting": 3,
             "throttles": {},
@@ -286,14 +289,18 @@ def test_a_second_ends_when_its_sample_was_taken():
     assert not seconds.over(10 * S_NS)
     figures.take("node0", sample(2, 10.5, 1.0, counters={"a": 4}))
     assert seconds.over(int(10.52 * S_NS))
-    first = seconds.cut(int(10.52 * S_NS), moment())
-    assert (first.t_s, first.span_s, first.at) == (0.5, 0.5, 999.98)
+    assert seconds.end_ns(int(10.52 * S_NS)) == int(10.5 * S_NS)
+    first = seconds.cut(int(10.5 * S_NS), moment(ran_ns=S_NS // 2))
+    assert (first.t_s, first.span_s, first.active_s, first.at) == (0.5, 0.5, 0.5, 1000.0)
+    assert first.starts == 5
     assert first.counters == {"init": 1, "a": 4}
     assert first.users["running"] == 5
     assert first.users["waiting"] == 3
     figures.take("node0", sample(3, 11.5, 1.25, counters={"a": 9}))
-    second = seconds.cut(int(11.53 * S_NS), moment(state="stopping"))
+    end_ns = seconds.end_ns(int(11.53 * S_NS))
+    second = seconds.cut(end_ns, moment(state="stopping", ran_ns=S_NS * 7 // 10))
     assert (second.t_s, second.span_s, second.state) == (1.5, 1.0, "stopping")
+    assert (second.active_s, second.starts) == (0.2, 0)
     assert second.counters == {"a": 5}
     (worker,) = second.workers
     assert (worker.cpu, worker.gc_s, worker.queued_s) == (0.25, 0.025, 0.05)
@@ -310,13 +317,26 @@ def test_a_late_node_is_not_waited_for_and_its_figures_count_where_they_come_in(
     figures.take("node0", sample(2, 11.0, counters={"a": 1}))
     assert not seconds.over(int(11.1 * S_NS))
     assert seconds.over(10 * S_NS + LONGEST_NS)
+    assert seconds.end_ns(10 * S_NS + LONGEST_NS) == 10 * S_NS + LONGEST_NS
     first = seconds.cut(10 * S_NS + LONGEST_NS, moment())
     assert (first.late, first.counters, first.span_s) == (["node1"], {"a": 1}, 1.5)
     assert [one.node for one in first.workers] == ["node0"]
     figures.take("node1", sample(2, 11.0, counters={"a": 10}))
     figures.take("node0", sample(3, 12.0, counters={"a": 3}))
-    second = seconds.cut(int(12.1 * S_NS), moment())
-    assert (second.late, second.counters) == ([], {"a": 12})
+    second = seconds.cut(seconds.end_ns(int(12.1 * S_NS)), moment())
+    assert (second.late, second.counters, second.t_s) == ([], {"a": 12}, 2.0)
+
+
+def test_a_sample_that_was_on_its_way_for_longer_than_it_was_waited_for_is_not_lost():
+    figures = Figures()
+    seconds = Seconds(figures)
+    figures.take("node0", sample(1, 10.0))
+    seconds.begin(10 * S_NS)
+    assert seconds.cut(13 * S_NS, moment()).late == ["node0"]
+    figures.take("node0", sample(2, 11.0, counters={"a": 5}))
+    assert seconds.heard
+    last = seconds.cut(seconds.end_ns(int(13.5 * S_NS)), moment())
+    assert (last.t_s, last.counters) == (3.5, {"a": 5})
 
 
 def test_no_time_is_no_second():
@@ -337,7 +357,7 @@ def test_throttles_show_what_is_wanted_and_what_was_done():
     gauges = {"throttle.x.y.waiting": (0, [2.0, 2.0])}
     figures.take("node0", sample(1, 2.0, counters=counters, gauges=gauges))
     known = {"x.y": ThrottlePoint(rate=60.0, interval_s=60.0, mode="run"), "idle": ThrottlePoint()}
-    point = seconds.cut(2 * S_NS, moment(throttles=known))
+    point = seconds.cut(seconds.end_ns(2 * S_NS), moment(throttles=known))
     assert point.counters == {"mine": 1}
     assert point.gauges == {}
     assert point.throttles["x.y"] == ThrottlePoint(60.0, 60.0, "run", 9, 5, 0, 4)

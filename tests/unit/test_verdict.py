@@ -55,27 +55,35 @@ def test_a_broken_run_says_what_broke_it_and_judges_no_figures():
     assert judge("failed", [], False, False).exit_code is ExitCode.INTERNAL
 
 
+def test_a_run_that_was_aborted_has_failed_whatever_became_of_it_afterwards():
+    verdict = judge("ok", [], False, False, aborted=["page.p99 must be < 100ms, but is 500 ms"])
+    assert verdict.verdict == "failed expectations"
+    assert verdict.exit_code is ExitCode.EXPECTATION
+    assert verdict.reasons == ("the run was aborted: page.p99 must be < 100ms, but is 500 ms",)
+
+
 # The watchdog
 
 KNOWN = {"turns": Kind.COUNTER, "turn": Kind.TIMER, "level": Kind.GAUGE}
 
 
-def look(dog, window, at_s, **fields):
+def look(dog, window, at_s, *texts, **fields):
     window.add(Point(t_s=at_s, span_s=1.0, **fields))
-    return dog.look(at_s, window, KNOWN)
+    results = [(one, one.evaluate(window, KNOWN)) for one in map(parse, texts)]
+    return dog.look(at_s, results, KNOWN)
 
 
 def test_what_cannot_recover_ends_the_run_at_once():
-    dog, window = Watchdog([parse("crashes == 0")], 30.0), Window()
-    assert look(dog, window, 1.0) == []
-    (why,) = look(dog, window, 2.0, crashes={"ValueError": 1})
+    dog, window = Watchdog(30.0), Window()
+    assert look(dog, window, 1.0, "crashes == 0") == []
+    (why,) = look(dog, window, 2.0, "crashes == 0", crashes={"ValueError": 1})
     assert why == "crashes must be == 0, but is 1 (from --expect)"
 
 
 def test_what_may_recover_has_the_grace_time():
-    dog, window = Watchdog([parse("level < 5")], 3.0), Window()
+    dog, window = Watchdog(3.0), Window()
     seen = [
-        look(dog, window, float(at), gauges={"level": level})
+        look(dog, window, float(at), "level < 5", gauges={"level": level})
         for at, level in enumerate([9, 9, 9, 1, 9, 9, 9, 9, 9])
     ]
     assert seen[:7] == [[]] * 7  # the fourth look had found it met
@@ -84,17 +92,17 @@ def test_what_may_recover_has_the_grace_time():
 
 
 def test_without_a_grace_time_one_look_is_enough():
-    assert look(Watchdog([parse("level < 5")], 0.0), Window(), 1.0, gauges={"level": 9})
+    assert look(Watchdog(0.0), Window(), 1.0, "level < 5", gauges={"level": 9})
 
 
 @pytest.mark.parametrize("text", ["turns > 100", "users.started >= 10", "turns == 100"])
 def test_what_is_yet_to_be_reached_ends_no_run(text):
-    dog, window = Watchdog([parse(text)], 3.0), Window()
+    dog, window = Watchdog(3.0), Window()
     for second in range(50):
-        assert look(dog, window, float(second), counters={"turns": 1}) == []
+        assert look(dog, window, float(second), text, counters={"turns": 1}) == []
 
 
 def test_what_has_no_sample_ends_no_run_and_its_time_does_not_run():
-    dog, window = Watchdog([parse("turn.p99 < 1s"), parse("unheard.p99 < 1s")], 3.0), Window()
+    dog, window = Watchdog(3.0), Window()
     for second in range(50):
-        assert look(dog, window, float(second)) == []
+        assert look(dog, window, float(second), "turn.p99 < 1s", "unheard.p99 < 1s") == []
