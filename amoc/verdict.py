@@ -18,8 +18,10 @@ from dataclasses import dataclass
 from amoc.errors import ExitCode
 from amoc.expectations import Result
 
-__all__ = ["Verdict", "judge"]
+__all__ = ["Verdict", "judge", "was_aborted"]
 
+ABORTED = "the run was aborted"
+"""How the reason of a run begins that was ended before its time (``--abort-on-fail``)."""
 _BROKEN = ("failed", "interrupted")
 
 
@@ -45,7 +47,7 @@ def judge(
     limited: bool,
     limited_ok: bool,
     *,
-    aborted: Sequence[str] = (),
+    aborted: str = "",
     findings: Sequence[str] = (),
     failure: str = "",
     code: ExitCode = ExitCode.OK,
@@ -57,12 +59,13 @@ def judge(
         results: What came of its expectations.
         limited: Whether the generator was too slow for the figures to be the target's.
         limited_ok: Whether that is accepted; then it is said, and no more.
-        aborted: Why the run was ended before its time, whatever became of that afterwards.
+        aborted: That the run was ended before its time, and why, whatever became of that
+            afterwards; empty when it was not.
         findings: What was seen of that, a sentence each.
         failure: What went wrong, where something did.
         code: The exit code of that failure.
     """
-    unmet = [f"the run was aborted: {reason}" for reason in aborted]
+    unmet = [aborted] if aborted else []
     unmet += [result.reason for result in results if not result.passed]
     slow = list(findings) if limited else []
     if limited and not slow:
@@ -76,3 +79,8 @@ def judge(
     if unmet:
         return Verdict("failed expectations", ExitCode.EXPECTATION, (*unmet, *slow))
     return Verdict(ended, ExitCode.OK, tuple(slow))
+
+
+def was_aborted(reasons: Iterable[object]) -> bool:
+    """Whether the reasons of a verdict say that the run was ended before its time."""
+    return any(str(reason).startswith(ABORTED) for reason in reasons)
