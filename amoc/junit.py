@@ -3,8 +3,9 @@
 One suite is one scenario. Its cases are always named the same, so that a build server can follow
 them from run to run: that the run came to its end, each expectation by its text, and that the
 generator kept up. A case that is an *error* says that there was no fair test, a *failure* that the
-target is not as expected; expectations of a run that has not come to its end, and those that were
-not met by a run whose generator was too slow, are *skipped*: they were not judged.
+target is not as expected, be it so early that the run was aborted; expectations of a run that has
+not come to its end, and those that were not met by a run whose generator was too slow, are
+*skipped*: they were not judged.
 
 The elements, their order and their attributes are those of Ant's schema. What XML 1.0 cannot hold,
 such as a null byte, stands as Python would write it.
@@ -20,6 +21,8 @@ from xml.etree import ElementTree as ET
 from xml.etree.ElementTree import Element, SubElement
 
 from amoc import whole
+from amoc.lines import counted
+from amoc.verdict import was_aborted
 
 __all__ = ["GENERATOR", "RUN", "render", "write"]
 
@@ -30,6 +33,16 @@ MOST_CRASHES = 10
 
 _BROKEN = ("failed", "interrupted", "killed", "running")
 _JUDGED = ("ok", "stopped", "failed expectations")
+_USERS = {
+    "started": "{} started",
+    "finished": "{} finished",
+    "removed": "{} removed",
+    "restarted": "{} restarted",
+    "running": "{} running",
+    "peak": "at most {} at once",
+    "starts_per_s_peak": "at most {:.4g} starts a second",
+}
+"""What is said of users, by the summary's key."""
 _IMPOSSIBLE = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _SECONDS = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}")
 
@@ -79,11 +92,13 @@ def write(summary: Summary, path: Path) -> None:
 def _add_cases(suite: Element, of: str, summary: Summary) -> None:
     run = summary["run"]
     verdict = _verdict(run)
-    reasons = "\n".join(map(str, run.get("reasons", ())))
+    reasons = [str(reason) for reason in run.get("reasons", ())]
 
     case = _case(suite, of, RUN, _seconds(run))
     if verdict in _BROKEN:
-        _say(case, "error", verdict, reasons or f"the verdict is {verdict}")
+        _say(case, "error", verdict, "\n".join(reasons) or f"the verdict is {verdict}")
+    elif was_aborted(reasons):
+        _say(case, "failure", "aborted", "\n".join(one for one in reasons if was_aborted([one])))
     for one in summary.get("expectations", ()):
         case = _case(suite, of, str(one["expression"]))
         if verdict in _BROKEN:
@@ -137,19 +152,33 @@ def _properties(summary: Summary) -> Iterator[tuple[str, str]]:
 
 
 def _lines(summary: Summary) -> Iterator[str]:
+    """What a person reads first; what has failed is said once."""
     run = summary["run"]
+    reasons = [str(reason) for reason in run.get("reasons", ())]
     yield f"verdict: {_verdict(run)}"
-    yield from map(str, run.get("reasons", ()))
-    users = summary.get("users", {})
-    if users:
-        yield "users: " + ", ".join(f"{count} {what}" for what, count in users.items())
+    yield from reasons
+    yield from (f"note: {note}" for note in run.get("notes", ()))
+    yield from _users(summary.get("users", {}))
     for one in summary.get("expectations", ()):
-        met = "met" if one["passed"] else "not met"
-        yield f"{met}: {one['expression']} ({one['value_text']})"
+        if one["passed"]:
+            yield f"met: {one['expression']} ({one['value_text']})"
+        elif not any(str(one["reason"]) in reason for reason in reasons):
+            yield f"not met: {one['expression']} ({one['value_text']})"
     for one in summary.get("crashes", ())[:MOST_CRASHES]:
-        yield f"crashed {one['count']} times: {one['cause']}"
+        yield f"{counted(one['count'], 'crashed iteration')}: {one['cause']}"
     if run.get("directory"):
         yield f"records: {run['directory']}"
+
+
+def _users(users: Mapping[str, Any]) -> Iterator[str]:
+    """A line on users; what there was none of is not mentioned, but for how many started."""
+    told = [
+        text.format(users[key])
+        for key, text in _USERS.items()
+        if key in users and (users[key] or key == "started")
+    ]
+    if told:
+        yield f"users: {', '.join(told)}"
 
 
 def _possible(text: str) -> str:

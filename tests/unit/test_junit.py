@@ -98,6 +98,7 @@ def cases(suite: ET.Element) -> dict[str, str]:
 
 MET = expectation("crashes == 0")
 UNMET = expectation("turn.p99 < 1s", False, "turn.p99 must be < 1s, but is 3 s (from --expect)")
+ABORTED = f"the run was aborted after 6.9 s of 1 min (--abort-on-fail): {UNMET['reason']}"
 LIMITED = {
     "limited": True,
     "findings": [{"text": "worker 1 was late from 3 s to 9 s", "advice": "use more workers"}],
@@ -130,6 +131,14 @@ LIMITED = {
         (
             summary("ok", killed=True, expectations=[MET]),
             ("error", {"crashes == 0": "skipped"}, "passed"),
+        ),
+        (
+            summary("failed expectations", expectations=[MET, UNMET], reasons=[ABORTED]),
+            ("failure", {"crashes == 0": "passed", "turn.p99 < 1s": "failure"}, "passed"),
+        ),
+        (
+            summary("generator-limited", expectations=[UNMET], health=LIMITED, reasons=[ABORTED]),
+            ("failure", {"turn.p99 < 1s": "skipped"}, "error"),
         ),
     ],
 )
@@ -166,7 +175,46 @@ def test_the_suite_is_named_after_the_scenario_and_tells_of_the_run():
     assert found["setting.rate"] == "600"
     assert found["version.amoc"] == "0.1.0"
     assert "run.comment" not in found
-    assert "crashed 1 times: OSError: no" in suite.find("system-out").text
+    assert "1 crashed iteration: OSError: no" in suite.find("system-out").text
+
+
+def test_an_aborted_run_says_after_how_long_and_why():
+    made = summary("failed expectations", reasons=[ABORTED, UNMET["reason"]])
+    failure = read(junit.render(made)).find("testcase/failure")
+    assert failure.attrib["type"] == "aborted"
+    assert failure.text == ABORTED
+
+
+def test_what_is_printed_says_each_failure_once_and_notes_too():
+    made = summary(
+        "failed expectations",
+        expectations=[MET, UNMET],
+        reasons=[UNMET["reason"]],
+        notes=["users started at 80 a second, not at 100"],
+    )
+    made["users"] = {
+        "started": 20,
+        "finished": 20,
+        "crashed": 0,
+        "removed": 0,
+        "peak": 20,
+        "running": 0,
+        "starts_per_s_peak": 20.0,
+    }
+    made["crashes"] = []
+    assert read(junit.render(made)).find("system-out").text.splitlines() == [
+        "verdict: failed expectations",
+        UNMET["reason"],
+        "note: users started at 80 a second, not at 100",
+        "users: 20 started, 20 finished, at most 20 at once, at most 20 starts a second",
+        "met: crashes == 0 (1 s)",
+        "records: amoc-runs/1",
+    ]
+
+
+def test_an_expectation_that_is_no_reason_is_said_to_be_unmet():
+    made = summary("interrupted", expectations=[UNMET], reasons=["stopped at once"])
+    assert "not met: turn.p99 < 1s" in read(junit.render(made)).find("system-out").text
 
 
 def test_cases_are_named_the_same_whatever_comes_of_the_run():
