@@ -20,6 +20,7 @@ class LineFile:
 
     Attributes:
         lost: Lines that could not be written since one could be.
+        lost_in_all: Lines that could not be written.
         size: Bytes in the file.
     """
 
@@ -36,7 +37,7 @@ class LineFile:
         Raises:
             ResourceError: The file cannot be made.
         """
-        self.lost = 0
+        self.lost = self.lost_in_all = 0
         self._name = f"{what} {path}"
         self._on_trouble = on_trouble
         self._told = False
@@ -76,6 +77,7 @@ class LineFile:
 
     def _fail(self, why: str) -> bool:
         self.lost += 1
+        self.lost_in_all += 1
         if not self._told:
             self._told = True
             self._on_trouble(f"{self._name} cannot be written: {why}; the run goes on without it")
@@ -89,7 +91,12 @@ class LineFile:
 
 
 def read(
-    path: Path, what: str, key: str, on_torn: Callable[[int], None] = lambda _: None
+    path: Path,
+    what: str,
+    key: str,
+    on_torn: Callable[[int], None] = lambda _: None,
+    prepare: Callable[[bytes], bytes] = lambda line: line,
+    size: int | None = None,
 ) -> Iterator[dict[str, Any]]:
     """The objects in a file, as far as they were written; one line is held at a time.
 
@@ -99,14 +106,20 @@ def read(
         key: What each object has.
         on_torn: Told the number, from 1, of each line that is none; the last line of a run that was
             killed while it wrote is no news, and not told.
+        prepare: What to make of a line before it is parsed.
+        size: How many bytes of the file to read; None means all.
 
     Raises:
         ResourceError: It cannot be read.
     """
+    left = float("inf") if size is None else size
     try:
         with path.open("rb") as file:
             for number, line in enumerate(file, 1):
-                entry = parse(line)
+                left -= len(line)
+                if left < 0:
+                    return
+                entry = parse(prepare(line))
                 if entry is not None and key in entry:
                     yield entry
                 elif line.strip() and line.endswith(b"\n"):

@@ -449,6 +449,8 @@ class WorkerFigures(NamedTuple):
     restarted: int
     waiting: int
     cpu_ns: int
+    beat_ns: int
+    """When the worker has noted its times: each of its beats does."""
     max_rss_bytes: int
     loop_lag_p99_s: float
     """Over all the time that there was a worker in the slot."""

@@ -131,8 +131,8 @@ class Timer(_Handle):
         """A context manager that records how long its block took.
 
         A block that raises is recorded too: leaving failures out would flatter the target. Only a
-        user that is killed inside the block records nothing. Time for which a pause of the run held
-        the user up within the block does not count.
+        user that is killed inside the block records nothing here. Time for which a pause of the run
+        held the user up within the block does not count.
 
         After a throttle has let the caller through, the first such block and those within it record
         the time since the throttle's slot as well, into a timer of the same name and ``.response``.
@@ -211,13 +211,22 @@ class _ThrottledStopwatch(_Stopwatch):
             self._timer.record_ns(end_ns - self._start_ns - held + self._held_ns)
             if token is not None:
                 _respond(self._whose, self._timer, token.intended_ns, end_ns - held)
+        elif token is not None:  # it was killed in the middle, perhaps because it hung for so long
+            _respond(self._whose, self._timer, token.intended_ns, end_ns - held_ns(), killed=True)
 
 
-def _respond(whose: Any, timer: Timer, intended_ns: int, end_ns: int) -> None:
-    """Record the response time of a block that `whose` has ended, and of turns it has missed."""
+def _respond(
+    whose: Any, timer: Timer, intended_ns: int, end_ns: int, *, killed: bool = False
+) -> None:
+    """Record the response time of a block that `whose` has ended, and of turns it has missed.
+
+    One that was `killed` would have taken longer: it counts only if it has kept turns from
+    happening, for then what is known of it is bad enough.
+    """
     response_ns = end_ns - intended_ns
     response = timer._response or timer.response
-    response.record_ns(response_ns)
+    if not killed:
+        response.record_ns(response_ns)
     first: Cadence | None = getattr(whose, "throttle_cadence", None)
     cadence = first
     others = 0
@@ -228,6 +237,8 @@ def _respond(whose: Any, timer: Timer, intended_ns: int, end_ns: int) -> None:
         if others < MOST_TIMERS:
             whose.throttle_cadence = Cadence(timer, intended_ns, frozen_ns(), first)
     elif cadence.turn(intended_ns, frozen_ns(), response_ns):
+        if killed:
+            response.record_ns(response_ns)
         cells = response._cells
         for cell, hits in missed(response_ns, cadence.usual_ns):
             cells[cell] += hits

@@ -112,7 +112,12 @@ class Seconds:
             timers=growth.timers,
             crashes=growth.crashes,
             throttles=self._throttles(moment, counts),
-            workers=[one for name in latest if name not in late for one in self._workers(name)],
+            workers=[
+                one
+                for name in latest
+                if name not in late
+                for one in self._workers(name, span_ns / S_NS)
+            ],
             nodes=[_node(name, one) for name, one in sorted(latest.items()) if name not in late],
             controller_cpu=moment.controller_cpu,
             controller_lag_s=moment.controller_lag_s,
@@ -150,33 +155,41 @@ class Seconds:
             )
         return points
 
-    def _workers(self, node: str) -> Iterable[WorkerPoint]:
-        """How the workers of a node did between its last two samples that count."""
+    def _workers(self, node: str, span_s: float) -> Iterable[WorkerPoint]:
+        """How the workers of a node did in a second of `span_s`."""
         now, before = self._figures.merged.latest[node], self._before.get(node)
         olds = {old.slot: old for old in map(_worker, before.workers)} if before else {}
-        span_ns = now.at_ns - before.at_ns if before else 0
         for new in map(_worker, now.workers):
-            old = olds.get(new.slot)
-            used_ns = max(0, new.cpu_ns - old.cpu_ns) if old else 0
-            yield WorkerPoint(
-                node=node,
-                slot=new.slot,
-                epoch=new.epoch,
-                users=new.users,
-                waiting=new.waiting,
-                cpu=round(used_ns / span_ns, 4) if span_ns else 0.0,
-                lag_p99_s=new.lag_p99_s,
-                late_p99_s=new.late_p99_s,
-                gc_s=max(0, new.gc_ns - old.gc_ns) / S_NS if old else 0.0,
-                queued_s=max(0, new.queued_ns - old.queued_ns) / S_NS if old else 0.0,
-                rss_bytes=new.rss_bytes,
-                fds=new.fds,
-                fd_limit=new.fd_limit,
-            )
+            yield _worker_point(node, olds.get(new.slot, new), new, span_s)
 
 
 def _worker(figures: Iterable[object]) -> WorkerFigures:
     return WorkerFigures(*figures)  # type: ignore[arg-type]
+
+
+def _worker_point(node: str, old: WorkerFigures, new: WorkerFigures, span_s: float) -> WorkerPoint:
+    """How a worker did in a second of `span_s`.
+
+    It notes its times at its beats, and late ones are far from the samples; so its times are shares
+    of what lies between two beats, not of what lies between two samples.
+    """
+    span_ns = new.beat_ns - old.beat_ns
+    share = 1 / span_ns if span_ns > 0 else 0.0
+    return WorkerPoint(
+        node=node,
+        slot=new.slot,
+        epoch=new.epoch,
+        users=new.users,
+        waiting=new.waiting,
+        cpu=round(max(0, new.cpu_ns - old.cpu_ns) * share, 4),
+        lag_p99_s=new.lag_p99_s,
+        late_p99_s=new.late_p99_s,
+        gc_s=max(0, new.gc_ns - old.gc_ns) * share * span_s,
+        queued_s=max(0, new.queued_ns - old.queued_ns) * share * span_s,
+        rss_bytes=new.rss_bytes,
+        fds=new.fds,
+        fd_limit=new.fd_limit,
+    )
 
 
 def _node(name: str, sample: Sample) -> NodePoint:

@@ -37,6 +37,7 @@ leaving: bool
 random: _random.Random
 """A generator of the calling user's own, made from the run's seed and its id."""
 
+LEAST_SLEEP_S = 1e-6
 CRASH_PAUSE_S = 0.1
 """The least pause after an iteration that raised: a user whose target is gone must not spin."""
 
@@ -249,7 +250,8 @@ def sleep(seconds: float) -> None:
 
 def _sleep(seconds: float) -> None:
     if seconds < inf:
-        gevent.sleep(seconds)
+        # gevent.sleep(0) lets only those run that are ready; timers and sockets would starve.
+        gevent.sleep(seconds or LEAST_SLEEP_S)
     else:
         get_hub().switch()
 

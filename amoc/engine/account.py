@@ -7,12 +7,12 @@ the run is over they become a summary and a verdict.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import gevent
 
-from amoc import exporters, pausing
+from amoc import exporters, pausing, secrecy
 from amoc.engine.judging import Judging
 from amoc.engine.measuring import Measuring
 from amoc.engine.records import Records
@@ -20,7 +20,7 @@ from amoc.engine.run import Outcome, RunPlan, Status
 from amoc.engine.troubles import Troubles
 from amoc.errors import AmocError, ExitCode
 from amoc.exporters import Exporter, RunInfo
-from amoc.messages import Loaded, Ready, Sample
+from amoc.messages import Loaded, Ready, Sample, SettingInfo
 from amoc.rebuilding import window_of
 from amoc.series import ThrottlePoint
 from amoc.timing import S_NS, now_ns
@@ -116,8 +116,8 @@ class Account:
             exporter.annotate(text, ("amoc", *tags), time.time())
 
     @property
-    def lost(self) -> Sequence[str]:
-        """Why the run should end before its time; empty while it should not."""
+    def lost(self) -> str:
+        """Why the run is to end before its time; empty while it is not."""
         return self._judging.lost
 
     def close(self) -> None:
@@ -146,6 +146,7 @@ class Account:
             "verdict": verdict.verdict,
             "exit_code": int(verdict.exit_code),
             "reasons": list(verdict.reasons),
+            "notes": [*self._judging.notes(), *self._records.notes()],
         }
         return Outcome(verdict.exit_code, message, self._summary(head))
 
@@ -155,13 +156,16 @@ class Account:
         summary["crashes"] = self.troubles.crashes(figures.crashes())
         summary |= {
             "versions": versions(),
-            "settings": [
-                dict(zip(("name", "value", "source", "description", "module"), one, strict=True))
-                for one in (loaded.settings if loaded is not None else ())
-            ],
+            "settings": [_setting(*one) for one in (loaded.settings if loaded is not None else ())],
             **self._judging.summary(),
             "blocked": self.troubles.places(),
         }
         if self._plan.warmup_s:
             summary["window"] = window_of(self._measuring.window.all)
         return summary
+
+
+def _setting(name: str, value: str, *more: str) -> dict[str, str]:
+    """A setting as files may have it: of a secret not even the default."""
+    value = secrecy.HIDDEN if secrecy.is_secret(name) else value
+    return dict(zip(SettingInfo._fields, (name, value, *more), strict=True))

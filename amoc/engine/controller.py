@@ -305,7 +305,7 @@ class Controller:
         while not (self._interrupts or operations.stop_asked):
             self._node.check()
             if lost := self._account.lost:
-                self._say("error", f"aborted (--abort-on-fail): {'; '.join(lost)}")
+                self._say("error", lost)
                 return
             now = now_ns()
             while timeline and (now - self._begun_ns) / S_NS >= timeline[0][0]:

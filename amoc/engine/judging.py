@@ -7,17 +7,20 @@ be met any more. At the end there is a verdict. What decides is pure (`amoc.heal
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from amoc import expectations, verdict
 from amoc.board import Kind
 from amoc.engine.run import RunPlan, Status
+from amoc.engine.start_rate import USER_RATE
 from amoc.errors import ExitCode, UsageError
 from amoc.expectations import Expectation, Result
 from amoc.health import Health
 from amoc.messages import Loaded, Ready
 from amoc.series import Point, Window
+from amoc.shortfall import Shortfall
+from amoc.timing import format_duration
 from amoc.verdict import Verdict
 from amoc.watchdog import Watchdog
 
@@ -43,12 +46,13 @@ class Judging:
         Raises:
             UsageError: What the operator expects makes no sense.
         """
-        self.lost: Sequence[str] = ()
+        self.lost = ""
         self._plan = plan
         self._status = status
         self._window = window
         self._say = say
         self._health = Health()
+        self._shortfall = Shortfall(frozenset({USER_RATE}))
         self._declared: dict[str, Kind] = {}
         self._expected = expectations.gather((expectations.COMMAND_LINE, plan.expectations))
         self._watchdog = self._watch()
@@ -63,6 +67,8 @@ class Judging:
             (expectations.COMMAND_LINE, self._plan.expectations),
             (f"scenario {loaded.name}", loaded.expectations),
         )
+        if self._plan.abort_after_s is not None and not self._expected:
+            self._say("warning", "--abort-on-fail has nothing to look at: nothing is expected")
         self._watchdog = self._watch()
 
     def ready(self, ready: Ready) -> None:
@@ -84,11 +90,18 @@ class Judging:
             return
         for text in self._health.take(point):
             self._say("warning", text)
+        self._shortfall.take(point)
         results = self.results()
         self._status.expectations = [(one.text, result) for one, result in results]
         if self._watchdog is not None and point.active_s > 0 and not self.lost:
             at_s = self._window.running.active_s
-            self.lost = self._watchdog.look(at_s, results, self._known())
+            why = self._watchdog.look(at_s, results, self._known())
+            self.lost = f"{self._after(point.t_s)}: {'; '.join(why)}" if why else ""
+
+    def _after(self, at_s: float) -> str:
+        planned_s = self._plan.duration_s
+        of = f" of {format_duration(planned_s)}" if planned_s is not None else ""
+        return f"the run was aborted after {format_duration(at_s)}{of} (--abort-on-fail)"
 
     def results(self) -> list[tuple[Expectation, Result]]:
         """What has come of each expectation so far."""
@@ -123,6 +136,10 @@ class Judging:
             failure=failure,
             code=code,
         )
+
+    def notes(self) -> list[str]:
+        """What should be known about the figures, though it does not change the verdict."""
+        return self._shortfall.notes()
 
     def summary(self) -> dict[str, Any]:
         """The parts of the summary that say why."""

@@ -17,6 +17,7 @@ from amoc.engine.run import RunPlan
 from amoc.errors import AmocError
 from amoc.journal import Journal
 from amoc.jsonlines import LineFile
+from amoc.lines import counted
 from amoc.messages import Loaded
 from amoc.rundir import RunDirectory
 from amoc.series import Point
@@ -73,6 +74,12 @@ class Records:
         if self._series is not None:
             self._series.append(point.to_json())
 
+    def notes(self) -> list[str]:
+        """What whoever reads the records should know of them."""
+        lost = self._series.lost_in_all if self._series is not None else 0
+        seconds = counted(lost, "second")
+        return [f"{seconds} could not be written, so charts and exports lack them"] if lost else []
+
     def end(self, summary: Mapping[str, Any] | None) -> None:
         """Close what is open, and leave the summary and what is made of it.
 
@@ -96,8 +103,10 @@ class Records:
         """Have a file written; if that fails, the run is over all the same."""
         try:
             write(path)
-        except (AmocError, OSError) as error:
-            self._on_trouble(f"{path} cannot be written: {error}")
+        except AmocError as error:
+            self._on_trouble(str(error))
+        except OSError as error:
+            self._on_trouble(f"{path} cannot be written: {error.strerror or error}")
         except Exception as error:
             self._on_trouble(f"{path} cannot be written, which is a defect of amoc: {error!r}")
             log.exception("%s", path)

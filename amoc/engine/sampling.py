@@ -144,12 +144,13 @@ class Sampler:
         recent = slot.recent.get("loop_lag", Histogram())
         slot.lag.add(recent.cells, recent.max_ns)
         lag_s, all_lag_s = _p99_s(recent), _p99_s(slot.lag)
-        silent_ns = max(0, now_ns() - row[Cell.HEARTBEAT_NS])
+        at_ns, beat_ns = now_ns(), row[Cell.HEARTBEAT_NS]
+        silent_ns = max(0, at_ns - beat_ns)
         pid, cpu_ns = row[Cell.PID], row[Cell.CPU_NS]
         if silent_ns > SILENT_NS and (used_ns := process.cpu_ns(pid)) is not None:
             # A loop that does not turn notes nothing; it must not look idle because of that.
             lag_s, all_lag_s = max(lag_s, silent_ns / S_NS), max(all_lag_s, silent_ns / S_NS)
-            cpu_ns = max(cpu_ns, row[Cell.CPU_BEFORE_NS] + used_ns)
+            cpu_ns, beat_ns = max(cpu_ns, row[Cell.CPU_BEFORE_NS] + used_ns), at_ns
         return WorkerFigures(
             slot=number,
             epoch=row[Cell.EPOCH],
@@ -159,6 +160,7 @@ class Sampler:
             restarted=row[Cell.RESTARTED],
             waiting=row[Cell.WAITING],
             cpu_ns=cpu_ns,
+            beat_ns=beat_ns,
             max_rss_bytes=row[Cell.MAX_RSS_BYTES],
             loop_lag_p99_s=all_lag_s,
             lag_p99_s=lag_s,

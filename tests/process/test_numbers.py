@@ -119,7 +119,8 @@ def test_what_is_not_as_expected_fails_the_run_and_ends_it_early_where_that_is_w
     assert json.loads(left.summary.read_text()) == summary
     assert 'failures="1"' in left.junit.read_text()
     assert left.report.exists()
-    assert "aborted (--abort-on-fail): done must be < 100" in run.output
+    assert summary["run"]["reasons"][0].startswith("the run was aborted after ")
+    assert "of 1 min (--abort-on-fail): done must be < 100" in run.output
 
 
 THOUSAND = """

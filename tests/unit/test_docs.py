@@ -215,6 +215,7 @@ def test_every_field_of_the_summary_is_in_its_page_and_no_other(tmp_path: Path) 
     assert done.returncode == ExitCode.EXPECTATION, done.stdout
     real = set(_paths(json.loads((tmp_path / "summary.json").read_text())))
     # A generator that is too slow for long enough would take the test as long.
+    real.add("run.notes[]")  # there is nothing to note
     real |= {f"health.findings[].{one.name}" for one in dataclasses.fields(Finding)}
     page = (ROOT / "docs/summary.md").read_text()
     documented = re.findall(r"^\| `([a-z][\w.\[\]]*)` \|", page, re.MULTILINE)

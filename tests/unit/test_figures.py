@@ -29,6 +29,7 @@ def worker(slot=0, epoch=1, users=0, peak=0, restarted=0):
             restarted=restarted,
             waiting=0,
             cpu_ns=1_500_000_000,
+            beat_ns=0,
             max_rss_bytes=2**20,
             loop_lag_p99_s=0.001,
             lag_p99_s=0.001,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import tracemalloc
 from collections import Counter, deque
+from contextlib import suppress
 
 import pytest
+from gevent import GreenletExit
 from greenlet import greenlet
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -250,6 +252,26 @@ def test_a_stall_adds_to_response_times_alone(clock):
     assert found["turn"] == Histogram.of([5 * MS] * 20 + [S])
     steps = [S - number * 100 * MS for number in range(1, 10)]
     assert found["turn.response"] == Histogram.of([5 * MS] * 20 + [S, *steps])
+
+
+@pytest.mark.parametrize(("took", "known"), [(S, 10), (150 * MS, 0)])
+def test_who_is_killed_while_it_hangs_counts_if_it_has_missed_turns(clock, took, known):
+    timer = metrics.timer("turn")
+
+    def user(me):
+        for number in range(20):
+            turn(me, clock, number * 100 * MS, 5 * MS, timer)
+        clock.now = 2 * S
+        metrics.put_token(me, clock.now)
+        with suppress(GreenletExit), timer.time():
+            clock.now += took
+            raise GreenletExit
+
+    in_a_user(user)
+    found = read()
+    assert found["turn"].count == 20  # how long it would have taken is not known
+    assert found["turn.response"].count == 20 + known
+    assert found["turn.response"].max_ns == (took if known else 5 * MS)
 
 
 def test_what_a_user_misses_is_its_own(clock):

@@ -28,7 +28,7 @@ RUN = {
 def summary(run=RUN, **parts):
     figures = Figures()
     worker = WorkerFigures(
-        0, 3, 4711, 1, 2, 0, 0, 25 * 10**9, 200 << 20, 0.0015, 0.0, 0.0, 0, 0, 0, 0, 0
+        0, 3, 4711, 1, 2, 0, 0, 25 * 10**9, 0, 200 << 20, 0.0015, 0.0, 0.0, 0, 0, 0, 0, 0
     )
     sample = Sample(
         sequence=1,
