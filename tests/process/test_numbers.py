@@ -117,7 +117,7 @@ def test_what_is_not_as_expected_fails_the_run_and_ends_it_early_where_that_is_w
     assert [one["passed"] for one in summary["expectations"]] == [False, True]
     left = RunDirectory(run.directory)
     assert json.loads(left.summary.read_text()) == summary
-    assert 'failures="1"' in left.junit.read_text()
+    assert 'failures="2"' in left.junit.read_text()  # its end, and what was not met
     assert left.report.exists()
     assert summary["run"]["reasons"][0].startswith("the run was aborted after ")
     assert "of 1 min (--abort-on-fail): done must be < 100" in run.output
