@@ -9,6 +9,7 @@ from typing import Any
 from amoc.lines import counted
 from amoc.report.latency import Pair
 from amoc.report.texts import clip, figure, number, shortened
+from amoc.verdict import was_aborted
 
 _SAYS = {
     "ok": ("good", "The run came to its end."),
@@ -20,13 +21,12 @@ _SAYS = {
     ),
     "interrupted": ("doubt", "The run was stopped at once; users were not given time to finish."),
     "failed": ("bad", "The run failed."),
-    "killed": (
-        "doubt",
-        "The run was killed. This is what it had written until then, within a second.",
-    ),
-    "running": ("open", "The run goes on. This is what it has written so far."),
+    "killed": ("doubt", "What follows is what it had written until then, within a second."),
+    "running": ("open", "What follows is what it has written so far."),
 }
+_ABORTED = "Its figures were not as expected, so the run was ended before its time."
 MOST_REASONS = 20
+MOST_NOTES = 20
 MAIN_TIMERS = 3
 
 
@@ -39,12 +39,14 @@ class Verdict:
         tone: ``good``, ``bad``, ``doubt`` or ``open``.
         says: A sentence on what the word means.
         reasons: Why it is so.
+        notes: What does not change it, but should be known.
     """
 
     word: str
     tone: str
     says: str
     reasons: list[str]
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -70,13 +72,24 @@ class Card:
 
 def verdict(run: Mapping[str, Any]) -> Verdict:
     """The head of the report of `run`, the first part of a summary."""
-    word = str(run.get("verdict", "unknown"))
+    word, reasons = str(run.get("verdict", "unknown")), run.get("reasons", ())
     tone, says = _SAYS.get(word, ("open", ""))
-    reasons = [clip(reason, 500) for reason in run.get("reasons", ())]
-    if len(reasons) > MOST_REASONS:
-        more = len(reasons) - MOST_REASONS
-        reasons = [*reasons[:MOST_REASONS], f"And {counted(more, 'more reason')}."]
-    return Verdict(clip(word, 40), tone, says, reasons)
+    if word == "failed expectations" and was_aborted(reasons):
+        says = _ABORTED
+    return Verdict(
+        clip(word, 40),
+        tone,
+        says,
+        _some(reasons, MOST_REASONS, "reason"),
+        _some(run.get("notes", ()), MOST_NOTES, "note"),
+    )
+
+
+def _some(sentences: Sequence[Any], most: int, what: str) -> list[str]:
+    """At most so many of the sentences, and how many more there are."""
+    kept = [clip(one, 500) for one in sentences[:most]]
+    more = len(sentences) - len(kept)
+    return [*kept, f"And {counted(more, f'more {what}')}."] if more else kept
 
 
 def cards(

@@ -17,11 +17,12 @@ import pytest
 
 from amoc.errors import ResourceError
 from amoc.histogram import Histogram
-from amoc.rebuilding import after_warm_up, rebuild, window_of
+from amoc.rebuilding import rebuild, window_of
 from amoc.record import RunRecord
 from amoc.report import own, page, render, shell, tables, write
 from amoc.report.thinning import MOST_ROWS, thin
-from amoc.series import Point, Tally
+from amoc.series import Point
+from amoc.totalling import Totals
 from tests.unit import runs
 
 HOSTILE = '</script><script>alert(1)</script><img src=x onerror="alert(2)">\u2028&{{ 7 * 7 }}'
@@ -104,6 +105,35 @@ def test_each_verdict_is_the_title_and_has_a_sentence_and_its_reasons(verdict):
     heading = next(text for tag, text in found.texts if tag == "title")
     assert heading == f"{verdict}: chat.py – amoc"
     assert re.search(rf"{verdict} chat.py [^.]+\. .*the lag was 80 ms", found.said)
+
+
+def test_an_aborted_run_has_not_come_to_its_end():
+    why = "the run was aborted after 6.9 s of 1 min (--abort-on-fail): crashes must be == 0"
+    said = Page(render(record(runs.points(7), verdict="failed expectations", reasons=[why]))).said
+    assert "came to its end" not in said
+    assert f"the run was ended before its time. {why}" in said
+    said = Page(render(record(runs.points(7), verdict="failed expectations", reasons=["no"]))).said
+    assert "came to its end" in said
+
+
+def test_notes_are_said_to_change_nothing_and_there_is_no_box_without_them():
+    note = "sends let 147 a second through, not 400: there were too few users"
+    said = Page(render(record(runs.points(3), notes=[note]))).said
+    assert f"This does not change the verdict: {note}" in said
+    assert "does not change the verdict" not in Page(render(record(runs.points(3)))).said
+    said = Page(render(record(runs.points(3), notes=[f"note {n}" for n in range(25)]))).said
+    assert "note 19 And 5 more notes." in said
+    assert "note 20" not in said
+
+
+@pytest.mark.parametrize("verdict", ["killed", "running"])
+def test_what_the_reason_says_is_not_said_before_it(verdict):
+    journal = [one for one in runs.journal(5) if one["kind"] != "end"]
+    summary = rebuild("a-run", "a-run", journal, runs.points(5), running=verdict == "running")
+    assert summary["run"]["verdict"] == verdict
+    said = Page(render(RunRecord(Path("a-run"), summary, runs.points(5), journal, False))).said
+    assert said.count("the run was killed") + said.count("the run goes on") == 1
+    assert "The run" not in said.split(summary["run"]["reasons"][0])[0]
 
 
 def test_expectations_have_outcome_value_and_source():
@@ -318,7 +348,7 @@ def test_commands_and_lost_workers_are_numbered_in_charts_and_in_the_table():
 def test_the_warm_up_is_shaded_and_left_out_of_figures():
     points = runs.points(60, stall=range(1, 6))
     one = record(points, warmup_s=10.0)
-    one.summary["window"] = window_of(Tally.of(after_warm_up(points, 10.0)))
+    one.summary["window"] = window_of(Totals.of(points, 10.0).window.all)
     found = Page(render(one))
     assert found.data["bands"][0] == {
         "kind": "warmup", "from_s": 0.0, "to_s": 10.0, "label": "warm-up"
