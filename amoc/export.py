@@ -9,14 +9,14 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from math import isfinite
 from typing import Any
 
 from amoc.figures import timer_summary
 from amoc.hdrlog import log_lines
 from amoc.histogram import Histogram
-from amoc.record import RunRecord
+from amoc.record import RunRecord, briefly
 from amoc.series import USERS, Point
 
 TIMER = ("count", "mean_s", "p50_s", "p90_s", "p95_s", "p99_s", "p999_s", "max_s")
@@ -40,7 +40,7 @@ _Row = dict[str, _Cell]
 
 def csv_lines(record: RunRecord) -> Iterator[str]:
     """A line of names, then one line for each second; what a second does not know is empty."""
-    columns = _columns(record.points)
+    columns = _columns(briefly(record.points))
     yield _joined(columns)
     for point in record.points:
         row = _row(point)
@@ -74,7 +74,7 @@ FORMATS: Mapping[str, Callable[[RunRecord], Iterator[str]]] = {
 }
 
 
-def _columns(points: Sequence[Point]) -> list[str]:
+def _columns(points: Iterable[Point]) -> list[str]:
     """All columns that a point needs, in the order of `_row`; each kind's names are sorted."""
     names: dict[str, set[str]] = {}
     for point in points:

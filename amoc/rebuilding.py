@@ -18,16 +18,13 @@ from math import isfinite
 from typing import Any
 
 from amoc import expectations
-from amoc.board import Kind
 from amoc.errors import UsageError
 from amoc.figures import BUILT_IN_TIMERS, timer_summary
-from amoc.health import Health
 from amoc.histogram import Histogram
-from amoc.series import USERS, Point, Tally, WarmUp, Window, WorkerPoint
+from amoc.series import Point, Tally
 from amoc.timing import S_NS, format_duration
+from amoc.totalling import Totals
 
-LEAST_SPAN_S = 0.5
-"""What is shorter, as the last point of a run, says little about a second."""
 _NOTHING_RECORDED = {name: timer_summary(Histogram()) for name in sorted(BUILT_IN_TIMERS)}
 _STOPPED = {"rate": 0.0, "interval_s": 0.0, "mode": "stopped"}
 
@@ -35,7 +32,7 @@ _Entry = Mapping[str, Any]
 
 
 def rebuild(
-    name: str, directory: str, journal: Sequence[_Entry], points: Sequence[Point], running: bool
+    name: str, directory: str, journal: Sequence[_Entry], points: Iterable[Point], running: bool
 ) -> dict[str, Any]:
     """The summary as `docs/summary.md` describes it.
 
@@ -43,36 +40,31 @@ def rebuild(
         name: What the run is called where its journal does not say.
         directory: Where it has left what is read here.
         journal: Its entries, as far as there are any.
-        points: Its series, likewise.
+        points: Its series, likewise; it is gone through once.
         running: Whether it still runs.
     """
     run = next((one for one in journal if one["kind"] == "run"), {})
-    tally, duration_s = Tally.of(points), _duration_s(journal, points)
+    warmup_s = float(_plan(run).get("warmup_s") or 0.0)
+    totals = Totals.of(points, warmup_s)
+    tally, duration_s = totals.whole, _duration_s(journal, totals.whole)
     crashes = _crashes(tally, journal)
-    head = _run(name, directory, run, journal, duration_s, running, bool(points))
     summary = {
-        "run": head,
-        "users": _users(points, sum(one["count"] for one in crashes)),
+        "run": _run(name, directory, run, journal, duration_s, running, bool(tally.points)),
+        "users": totals.users(sum(one["count"] for one in crashes)),
         "crashes": crashes,
         "counters": dict(sorted(tally.counters.items())),
         "gauges": _gauges(tally.last),
         "timers": {**_NOTHING_RECORDED, **_timers(tally)},
         "throttles": throttles_of(tally, duration_s),
-        "workers": _workers(points),
+        "workers": totals.workers(),
         "versions": _versions(run),
         "settings": _settings(run),
-        **_judged(run, points, head["warmup_s"]),
+        **_judged(run, totals),
         "blocked": _blocked(journal),
     }
-    if warmup_s := head["warmup_s"]:
-        summary["window"] = window_of(Window.of(points, warmup_s).all)
+    if warmup_s:
+        summary["window"] = window_of(totals.window.all)
     return summary
-
-
-def after_warm_up(points: Iterable[Point], warmup_s: float) -> list[Point]:
-    """The points of the steady part: seconds that began when the warm-up was over."""
-    warmup = WarmUp(warmup_s)
-    return [point for point in points if warmup.over(point)]
 
 
 def window_of(tally: Tally) -> dict[str, Any]:
@@ -115,6 +107,10 @@ def _gauges(last: Point | None) -> dict[str, float | None]:
     return {name: value if isfinite(value) else None for name, value in gauges}
 
 
+def _plan(run: _Entry) -> dict[str, Any]:
+    return {**run, **(run.get("plan") or {})}
+
+
 def _run(
     name: str,
     directory: str,
@@ -124,7 +120,7 @@ def _run(
     running: bool,
     counted: bool,
 ) -> dict[str, Any]:
-    plan = {**run, **(run.get("plan") or {})}
+    plan = _plan(run)
     scenario = run.get("scenario", "")
     verdict, exit_code, reasons = _end(journal, duration_s, running)
     if not counted:
@@ -142,6 +138,7 @@ def _run(
         "exit_code": exit_code,
         "warmup_s": float(plan.get("warmup_s") or 0.0),
         "reasons": reasons,
+        "notes": [],
     }
 
 
@@ -160,13 +157,8 @@ def _end(
     return "killed", None, [f"the run was killed {after}; what came later is not known"]
 
 
-def _judged(run: _Entry, points: Sequence[Point], warmup_s: float) -> dict[str, Any]:
+def _judged(run: _Entry, totals: Totals) -> dict[str, Any]:
     """What was expected and how the generator did, as far as the run has come."""
-    health, window = Health(), Window(WarmUp(warmup_s))
-    for point in points:
-        if window.add(point):
-            health.take(point)
-    known = _kinds(points)
     try:
         expected = expectations.gather(
             (expectations.COMMAND_LINE, _texts((run.get("plan") or {}).get("expectations"))),
@@ -174,33 +166,24 @@ def _judged(run: _Entry, points: Sequence[Point], warmup_s: float) -> dict[str, 
         )
     except UsageError:  # another version of amoc understood them
         expected = []
-    results = [(one, one.evaluate(window, known)) for one in expected]
+    window = totals.window
+    results = [(one, one.evaluate(window, totals.known)) for one in expected]
     return {
         "expectations": [expectations.to_json(*one) for one in results],
-        "health": health.to_json(),
+        "health": totals.health.to_json(),
     }
-
-
-def _kinds(points: Sequence[Point]) -> dict[str, Kind]:
-    """The metrics that the points know."""
-    known: dict[str, Kind] = {}
-    for point in points:
-        known |= dict.fromkeys(point.counters, Kind.COUNTER)
-        known |= dict.fromkeys(point.gauges, Kind.GAUGE)
-        known |= dict.fromkeys(point.timers, Kind.TIMER)
-    return known
 
 
 def _texts(found: Any) -> list[str]:
     return [one for one in found if isinstance(one, str)] if isinstance(found, list) else []
 
 
-def _duration_s(journal: Sequence[_Entry], points: Sequence[Point]) -> float:
+def _duration_s(journal: Sequence[_Entry], tally: Tally) -> float:
     """Until its end, where the journal has one; else to where its figures reach."""
     told = [float(one["t_s"]) for one in journal if one["kind"] == "end" and one.get("t_s")]
-    if not told and not points:
+    if not told and tally.last is None:
         told = [float(one["t_s"]) for one in journal if one.get("t_s")]
-    return max(told) if told else points[-1].t_s if points else 0.0
+    return max(told) if told else tally.last.t_s if tally.last is not None else 0.0
 
 
 def _paused_s(journal: Sequence[_Entry], duration_s: float) -> float:
@@ -208,20 +191,6 @@ def _paused_s(journal: Sequence[_Entry], duration_s: float) -> float:
     moments = [(float(one.get("t_s") or 0.0), one.get("state")) for one in states]
     spans = pairwise([*moments, (duration_s, "")])
     return sum(max(0.0, end - begin) for (begin, state), (end, _) in spans if state == "paused")
-
-
-def _users(points: Sequence[Point], crashed: int) -> dict[str, Any]:
-    last = points[-1].users if points else {}
-    users = {name: last.get(name, 0) for name in USERS if name != "waiting"}
-    before, peak, span_s = 0, 0.0, 0.0
-    for point in points:
-        started = point.users.get("started", before)
-        span_s += point.span_s
-        if span_s >= LEAST_SPAN_S:
-            peak = max(peak, (started - before) / span_s)
-            before, span_s = started, 0.0
-    mean = users["started"] / points[-1].t_s if points and points[-1].t_s else 0.0
-    return {**users, "crashed": crashed, "starts_per_s_peak": round(max(peak, mean), 1)}
 
 
 def _crashes(tally: Tally, journal: Sequence[_Entry]) -> list[dict[str, Any]]:
@@ -234,29 +203,6 @@ def _crashes(tally: Tally, journal: Sequence[_Entry]) -> list[dict[str, Any]]:
         kept = {"user_id": sample.get("user_id", 0), "traceback": sample.get("traceback", "")}
         found.append({"cause": cause, "count": count, **kept})
     return found
-
-
-def _workers(points: Sequence[Point]) -> list[dict[str, Any]]:
-    slots: dict[tuple[str, int], list[tuple[WorkerPoint, float]]] = {}
-    for point in points:
-        for one in point.workers:
-            slots.setdefault((one.node, one.slot), []).append((one, point.span_s))
-    return [
-        {
-            "node": node,
-            "slot": slot,
-            "restarts": max(0, seen[-1][0].epoch - 1),
-            "users_peak": max(one.users for one, _ in seen),
-            "cpu_s": round(sum(one.cpu * span_s for one, span_s in seen), 3),
-            "max_rss_bytes": max(one.rss_bytes for one, _ in seen),
-            "loop_lag_p99_s": _p99(sorted(one.lag_p99_s for one, _ in seen)),
-        }
-        for (node, slot), seen in sorted(slots.items())
-    ]
-
-
-def _p99(ordered: Sequence[float]) -> float:
-    return ordered[-(len(ordered) // 100) - 1]
 
 
 def _versions(run: _Entry) -> dict[str, str]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from math import isfinite
 
-from amoc.histogram import Histogram
-from amoc.report.thinning import Row
+from amoc.report.rows import FRACTIONS, Row
 from amoc.series import Point
 
 Column = list[float | None]
@@ -24,24 +23,21 @@ def rounded(value: float | None) -> float | None:
 
 
 def rates(rows: Iterable[Row], count: Callable[[Point], float]) -> Column:
-    """How often a second something happened, where it could happen."""
+    """How often a second something happened, where it could happen; `count` of a sum is the sum."""
     return [
-        rounded(sum(map(count, row.points)) / row.span_s) if row.flowing and row.span_s else None
+        rounded(count(row.counted) / row.span_s) if row.flowing and row.span_s else None
         for row in rows
     ]
 
 
 def highest(rows: Iterable[Row], level: Callable[[Point], float | None]) -> Column:
-    """The highest level in each row; `level` is None where a point does not tell."""
-    return [
-        rounded(max((one for one in map(level, row.points) if one is not None), default=None))
-        for row in rows
-    ]
+    """A level at its highest in each row; `level` is None where a point does not tell."""
+    return [rounded(level(row.highest)) if row.seconds else None for row in rows]
 
 
 def latest(rows: Iterable[Row], level: Callable[[Point], float | None]) -> Column:
     """The level at the end of each row."""
-    return [rounded(level(row.points[-1])) if row.points else None for row in rows]
+    return [rounded(level(row.last)) if row.seconds else None for row in rows]
 
 
 def growth(rows: Iterable[Row], total: Callable[[Point], float]) -> Column:
@@ -52,10 +48,10 @@ def growth(rows: Iterable[Row], total: Callable[[Point], float]) -> Column:
     grown: Column = []
     before, before_s = 0.0, 0.0
     for row in rows:
-        if not row.points:
+        if not row.seconds:
             grown.append(None)
             continue
-        now, now_s = total(row.points[-1]), row.points[-1].t_s
+        now, now_s = total(row.last), row.last.t_s
         passed_s = now_s - before_s if before_s else row.span_s
         grows = row.flowing and passed_s > 0
         grown.append(rounded(max(0.0, now - before) / passed_s) if grows else None)
@@ -64,25 +60,17 @@ def growth(rows: Iterable[Row], total: Callable[[Point], float]) -> Column:
 
 
 def quantiles(rows: Iterable[Row], timer: str, *fractions: float) -> list[Column]:
-    """A timer's quantiles in seconds for each row, and its longest duration at the end."""
-    columns: list[Column] = [[] for _ in range(len(fractions) + 1)]
+    """A timer's quantiles in seconds for each row, and its longest duration at the end.
+
+    Args:
+        rows: Rows that have durations of `timer`.
+        timer: Its name.
+        fractions: Of `amoc.report.rows.FRACTIONS`.
+    """
+    wanted = [*map(FRACTIONS.index, fractions), len(FRACTIONS)]
+    columns: list[Column] = [[] for _ in wanted]
     for row in rows:
-        merged = merge(row.points, timer)
-        found: Sequence[float | None] = (
-            [*merged.quantiles_s(*fractions), merged.max_ns / 1e9]
-            if merged.cells
-            else [None] * len(columns)
-        )
-        for column, value in zip(columns, found, strict=True):
-            column.append(rounded(value))
+        found = row.durations.get(timer)
+        for column, at in zip(columns, wanted, strict=True):
+            column.append(rounded(found[at]) if found is not None else None)
     return columns
-
-
-def merge(points: Iterable[Point], timer: str) -> Histogram:
-    """All durations of a timer."""
-    merged = Histogram()
-    for point in points:
-        one = point.timers.get(timer)
-        if one is not None:
-            merged.add(one.cells, one.max_ns)
-    return merged

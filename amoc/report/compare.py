@@ -12,6 +12,7 @@ from typing import Any
 
 from amoc.figures import BUILT_IN_TIMERS
 from amoc.histogram import Histogram
+from amoc.record import briefly
 from amoc.report import marks, overlaid, shell
 from amoc.report.comparing import Comparison, Figure, Side
 from amoc.report.tables import Table
@@ -36,17 +37,18 @@ def write(found: Comparison, path: Path) -> None:
 
 def render(found: Comparison) -> str:
     """The comparison as an HTML page that needs no other file."""
-    rows = overlaid.steps([(side.label, side.record.points) for side in found.sides])
+    timers = _timers(found.sides)[: overlaid.MOST_CHARTS]
+    rows = overlaid.steps([(side.label, side.record.points) for side in found.sides], timers=timers)
     times = [row.t_s for row in rows["A"]]
     happened = {side.label: _happened(side) for side in found.sides}
     groups = {
         "counters": overlaid.counters(rows, _busiest(found.sides, _counters)),
-        "timers": overlaid.timers(rows, _timers(found.sides)),
+        "timers": overlaid.timers(rows, timers),
         "throttles": overlaid.throttles(rows, _busiest(found.sides, _throttles)),
     }
     load, own = overlaid.load(rows), overlaid.generator(rows)
     spectra = overlaid.spectra(
-        _timers(found.sides),
+        timers,
         lambda name: {side.label: side.tally.timers.get(name, Histogram()) for side in found.sides},
     )
     charts = [chart for group in groups.values() for chart in (*group.shown, *group.more)]
@@ -146,7 +148,7 @@ def _differing(found: Comparison) -> Table:
 
 
 def _happened(side: Side) -> tuple[str, list[marks.Happened]]:
-    rows, _ = marks.happened(side.record.journal, side.record.points)
+    rows, _ = marks.happened(side.record.journal, marks.Stretches(briefly(side.record.points)))
     return side.label, [row for row in rows if row.mark][:MOST_MARKS]
 
 

@@ -14,11 +14,11 @@ from typing import Any
 from amoc.engine.start_rate import USER_RATE
 from amoc.figures import BUILT_IN_TIMERS
 from amoc.histogram import Histogram
-from amoc.rebuilding import after_warm_up
-from amoc.record import RunRecord
+from amoc.record import RunRecord, briefly
 from amoc.report import noise
+from amoc.report.levels import Levels
 from amoc.report.noise import Estimate, Steady
-from amoc.series import Point, Tally
+from amoc.series import Point, Tally, WarmUp
 from amoc.timing import format_duration
 
 WITHIN = "within noise"
@@ -36,14 +36,14 @@ class Side:
         label: ``A`` or ``B``.
         record: What it left.
         warmup_s: What is left out at its beginning.
-        points: Its steady part.
-        steady: The same in sums.
+        levels: Those of its steady part, second by second.
+        steady: The same part in sums.
     """
 
     label: str
     record: RunRecord
     warmup_s: float
-    points: Sequence[Point]
+    levels: Levels
     steady: Steady
 
     @property
@@ -186,8 +186,14 @@ def compare(first: RunRecord, second: RunRecord, warmup_s: float | None = None) 
 def _side(label: str, record: RunRecord, warmup_s: float | None) -> Side:
     if warmup_s is None:
         warmup_s = float(record.summary["run"].get("warmup_s") or 0.0)
-    points = [one for one in after_warm_up(record.points, warmup_s) if one.state == "running"]
-    return Side(label, record, warmup_s, points, Steady.of(points))
+    levels = Levels(_running(briefly(record.points), warmup_s))
+    steady = Steady.of(_running(record.points, warmup_s), levels.spans_s)
+    return Side(label, record, warmup_s, levels, steady)
+
+
+def _running(points: Iterable[Point], warmup_s: float) -> Iterator[Point]:
+    warmup = WarmUp(warmup_s)
+    return (point for point in points if warmup.over(point) and point.state == "running")
 
 
 # How they were made
@@ -251,21 +257,20 @@ def _target(sides: tuple[Side, Side]) -> Iterator[_Found]:
     for name in _names(sides, lambda side: side.tally.throttles.keys() - {USER_RATE}):
         yield from _throttle(sides, name)
     for name in _names(sides, lambda side: side.tally.last.gauges if side.tally.last else ()):
-        yield _level(sides, "gauges", name, "", _gauge(name))
+        yield _level(sides, "gauges", name, "")
 
 
 def _generator(sides: tuple[Side, Side]) -> Iterator[_Found]:
     for name in BUILT_IN_TIMERS:
         if any(name in side.tally.timers for side in sides):
             yield from _timer(sides, name, _HIGHER)
-    yield _level(sides, "CPU", "workers", "%", lambda point: sum(one.cpu for one in point.workers))
-    yield _level(sides, "CPU", "controller", "%", lambda point: point.controller_cpu)
-    for name in sorted({node.name for side in sides for p in side.points for node in p.nodes}):
-        yield _level(sides, "CPU", f"host {name}", "%", _host(name))
+    hosts = [f"host {name}" for name in _names(sides, lambda side: side.levels.hosts)]
+    for name in ("workers", "controller", *hosts):
+        yield _level(sides, "CPU", name, "%")
 
 
 def _users(sides: tuple[Side, Side]) -> Iterator[_Found]:
-    yield _level(sides, "users", "running", "", lambda point: point.users.get("running"))
+    yield _level(sides, "users", "running", "")
     for name in ("started", "finished", "removed", "restarted", "peak"):
         totals = [float(side.record.summary.get("users", {}).get(name, 0)) for side in sides]
         if any(totals):
@@ -285,8 +290,8 @@ def _throttle(sides: tuple[Side, Side], name: str) -> Iterator[_Found]:
     if not any(side.tally.throttles.get(name, {}).get("requests") for side in sides):
         return
     yield _rate(sides, "throttles", name, _let_through(name), "let through")
-    yield _level(sides, "throttles", name, "/s", _wanted(name), "wanted")
-    yield _level(sides, "throttles", name, "", _waiting(name), "waiting")
+    yield _level(sides, "throttles", name, "/s", "wanted")
+    yield _level(sides, "throttles", name, "", "waiting")
     missed = [float(side.tally.throttles.get(name, {}).get("missed", 0)) for side in sides]
     if any(missed):
         yield Figure("throttles", name, "missed", "", missed[0], missed[1]), None, _MORE
@@ -324,19 +329,14 @@ def _rate(
 
 
 def _level(
-    sides: tuple[Side, Side],
-    kind: str,
-    name: str,
-    unit: str,
-    value: Callable[[Point], float | None],
-    statistic: str = "mean",
+    sides: tuple[Side, Side], kind: str, name: str, unit: str, statistic: str = "mean"
 ) -> _Found:
-    known = [[v for v in map(value, side.points) if v is not None] for side in sides]
-    values = [sum(one) / len(one) if one else None for one in known]
-    judge = noise.level(sides[0].points, value), noise.level(sides[1].points, value)
+    first, second = (side.levels.known((kind, name, statistic)) for side in sides)
+    means = [sum(values) / len(values) if values else None for _, values in (first, second)]
+    judge = noise.level(*first), noise.level(*second)
     return (
-        Figure(kind, name, statistic, unit, values[0], values[1]),
-        judge if all(known) else None,
+        Figure(kind, name, statistic, unit, means[0], means[1]),
+        judge if None not in means else None,
         _HIGHER,
     )
 
@@ -368,25 +368,5 @@ def _counted(name: str) -> Callable[[Tally], float]:
     return lambda tally: tally.counters.get(name, 0)
 
 
-def _gauge(name: str) -> Callable[[Point], float | None]:
-    def value(point: Point) -> float | None:
-        found = point.gauges.get(name)
-        return found if found is not None and abs(found) < float("inf") else None
-
-    return value
-
-
 def _let_through(name: str) -> Callable[[Tally], float]:
     return lambda tally: tally.throttles.get(name, {}).get("executions", 0)
-
-
-def _wanted(name: str) -> Callable[[Point], float | None]:
-    return lambda point: one.wanted_per_s if (one := point.throttles.get(name)) else None
-
-
-def _waiting(name: str) -> Callable[[Point], float | None]:
-    return lambda point: one.waiting if (one := point.throttles.get(name)) else None
-
-
-def _host(name: str) -> Callable[[Point], float | None]:
-    return lambda point: next((one.cpu for one in point.nodes if one.name == name), None)

@@ -18,10 +18,9 @@ from amoc.histogram import Histogram
 from amoc.omission import RESPONSE
 from amoc.report import over_time
 from amoc.report.charts import Chart, Spectrum
-from amoc.report.columns import merge, rounded
+from amoc.report.columns import rounded
+from amoc.report.rows import Row
 from amoc.report.texts import MINUS, figure, number
-from amoc.report.thinning import Row
-from amoc.series import Point
 
 QUANTILES = {
     "p50": "p50_s",
@@ -83,7 +82,7 @@ def view(
     pair: Pair,
     key: str,
     rows: Sequence[Row],
-    steady: Sequence[Point],
+    steady: Mapping[str, Histogram],
     timers: Mapping[str, Mapping[str, Any]],
 ) -> TimerView:
     """A timer for a report.
@@ -92,7 +91,7 @@ def view(
         pair: Which.
         key: What the page calls its charts.
         rows: What charts over time are drawn from.
-        steady: The points that percentiles are about.
+        steady: All durations that percentiles are about, by timer.
         timers: The timers' figures for the table, as in the summary.
     """
     titles = ("service time", "response time") if pair.response else ("",)
@@ -102,7 +101,8 @@ def view(
     ]
     labels = ("service time", "response time") if pair.response else (pair.name,)
     lines = {
-        label: spectrum(merge(steady, name)) for label, name in zip(labels, pair.names, strict=True)
+        label: spectrum(steady.get(name, Histogram()))
+        for label, name in zip(labels, pair.names, strict=True)
     }
     return TimerView(
         name=pair.name,

@@ -7,7 +7,7 @@ time that is not to be read like the rest: the warm-up, a pause, a late node. Pu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,12 +62,12 @@ class Band:
     label: str
 
 
-def happened(journal: Iterable[_Entry], points: Sequence[Point]) -> tuple[list[Happened], int]:
+def happened(journal: Iterable[_Entry], stretches: Stretches) -> tuple[list[Happened], int]:
     """The rows in order of time, and how many there were no room for.
 
     Args:
         journal: The entries of the run's journal.
-        points: The run's seconds, for late nodes.
+        stretches: Of the run, for late nodes.
     """
     rows = [row for entry in journal if (row := _row(entry)) is not None]
     rows += [
@@ -78,7 +78,7 @@ def happened(journal: Iterable[_Entry], points: Sequence[Point]) -> tuple[list[H
             f"{band.label} for {band.to_s - band.from_s:.3g} s",
             serious=True,
         )
-        for band in late(points)
+        for band in late(stretches)
     ]
     rows.sort(key=lambda row: float("-inf") if row.t_s is None else row.t_s)
     kept, missing = rows, max(0, len(rows) - MOST_HAPPENED)
@@ -140,37 +140,50 @@ def marks(rows: Iterable[Happened]) -> list[dict[str, Any]]:
     ]
 
 
-def bands(points: Sequence[Point], warmup_s: float) -> list[Band]:
+class Stretches:
+    """When a run was paused, and when nodes were late.
+
+    Attributes:
+        paused: From when to when.
+        late: The same, by node.
+    """
+
+    def __init__(self, points: Iterable[Point] = ()) -> None:
+        """Those of `points`; more can be added."""
+        self.paused: list[tuple[float, float]] = []
+        self.late: dict[str, list[tuple[float, float]]] = {}
+        self._before: Point | None = None
+        for point in points:
+            self.add(point)
+
+    def add(self, point: Point) -> None:
+        """Add the next point."""
+        before, self._before = self._before, point
+        if point.state == "paused":
+            _extend(self.paused, point, before is not None and before.state == "paused")
+        for node in late_nodes(point):
+            goes_on = before is not None and node in late_nodes(before)
+            _extend(self.late.setdefault(node, []), point, goes_on)
+
+
+def _extend(stretches: list[tuple[float, float]], point: Point, goes_on: bool) -> None:
+    if goes_on:
+        stretches[-1] = (stretches[-1][0], point.t_s)
+    else:
+        stretches.append((point.begin_s, point.t_s))
+
+
+def bands(stretches: Stretches, warmup_s: float) -> list[Band]:
     """What charts shade."""
-    paused = _stretches(points, lambda point: point.state == "paused")
     first = [Band("warmup", 0.0, warmup_s, "warm-up")] if warmup_s else []
-    return first + [Band("paused", *stretch, "paused") for stretch in paused] + late(points)
+    paused = [Band("paused", *stretch, "paused") for stretch in stretches.paused]
+    return first + paused + late(stretches)
 
 
-def late(points: Sequence[Point]) -> list[Band]:
+def late(stretches: Stretches) -> list[Band]:
     """When nodes were late."""
     return [
         Band("late", *stretch, f"{clip(node, 40)} sent nothing")
-        for node in sorted({node for point in points for node in late_nodes(point)})
-        for stretch in _stretches(points, _is_late(node))
+        for node, found in sorted(stretches.late.items())
+        for stretch in found
     ]
-
-
-def _stretches(
-    points: Sequence[Point], inside: Callable[[Point], bool]
-) -> list[tuple[float, float]]:
-    """From when to when neighbouring points are `inside`."""
-    found: list[tuple[float, float]] = []
-    before = False
-    for point in points:
-        now = inside(point)
-        if now and before:
-            found[-1] = (found[-1][0], point.t_s)
-        elif now:
-            found.append((point.begin_s, point.t_s))
-        before = now
-    return found
-
-
-def _is_late(node: str) -> Callable[[Point], bool]:
-    return lambda point: node in late_nodes(point)

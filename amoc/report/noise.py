@@ -28,14 +28,15 @@ day, is not seen here: it takes several runs of each kind to know it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from math import atan, cos, exp, lgamma, pi, sqrt
 
 from amoc.histogram import Histogram, cell_of, end_ns
 from amoc.series import Point, Tally
 from amoc.timing import S_NS
+from amoc.totalling import together
 
 LEVEL = 0.01
 LEAST_BLOCKS, MOST_BLOCKS = 10, 30
@@ -152,24 +153,42 @@ class Steady:
     blocks: Sequence[Tally]
 
     @classmethod
-    def of(cls, points: Sequence[Point]) -> Steady:
-        """The steady part that `points` are, in order."""
-        return cls(Tally.of(points), [Tally.of(block) for block in blocks_of(points)])
+    def of(cls, points: Iterable[Point], spans_s: Sequence[float]) -> Steady:
+        """The steady part that `points` are.
+
+        Args:
+            points: In order; they are gone through once.
+            spans_s: How long each of them was.
+        """
+        parts = blocks_of(spans_s)
+        if not parts:
+            return cls(Tally.of(points), [])
+        blocks, at = [Tally() for _ in parts], 0
+        for number, point in enumerate(points):
+            while number >= parts[at].stop and at < len(parts) - 1:
+                at += 1
+            blocks[at].add(point)
+        return cls(together(blocks), blocks)
 
 
-def blocks_of(points: Sequence[Point]) -> list[list[Point]]:
-    """`points`, in order, in blocks of about equal length; none where there are too few."""
-    span_s = sum(point.span_s for point in points)
-    count = min(MOST_BLOCKS, len(points))
+def blocks_of(spans_s: Sequence[float]) -> list[range]:
+    """Blocks of about equal length, as ranges of seconds; none where there are too few.
+
+    Args:
+        spans_s: How long each second was.
+    """
+    whole_s = sum(spans_s)
+    count = min(MOST_BLOCKS, len(spans_s))
     if count < LEAST_BLOCKS:
         return []
-    blocks: list[list[Point]] = [[] for _ in range(count)]
+    sizes = [0] * count
     passed_s = 0.0
-    for point in points:
-        middle_s = passed_s + point.span_s / 2
-        blocks[min(count - 1, int(count * middle_s / span_s))].append(point)
-        passed_s += point.span_s
-    return [block for block in blocks if block]
+    for span_s in spans_s:
+        middle_s = passed_s + span_s / 2
+        sizes[min(count - 1, int(count * middle_s / whole_s))] += 1
+        passed_s += span_s
+    ends = list(accumulate(sizes))
+    return [range(end - size, end) for size, end in zip(sizes, ends, strict=True) if size]
 
 
 def rate(steady: Steady, count: Callable[[Tally], float]) -> Estimate | None:
@@ -181,11 +200,15 @@ def rate(steady: Steady, count: Callable[[Tally], float]) -> Estimate | None:
     return estimate(count(whole) / whole.span_s, blocks, 1 / whole.span_s)
 
 
-def level(points: Sequence[Point], value: Callable[[Point], float | None]) -> Estimate | None:
-    """How high something was in the mean; seconds that do not know it are left out."""
-    known = [point for point in points if value(point) is not None]
-    blocks = [_mean(block, value) for block in blocks_of(known)]
-    whole = _mean(known, value)
+def level(spans_s: Sequence[float], values: Sequence[float]) -> Estimate | None:
+    """How high something was in the mean.
+
+    Args:
+        spans_s: How long the seconds were in which that is known.
+        values: How high it was in each of them.
+    """
+    blocks = [_mean(values[one.start : one.stop]) for one in blocks_of(spans_s)]
+    whole = _mean(values)
     return estimate(whole, blocks, ROUNDING * abs(whole)) if blocks else None
 
 
@@ -238,5 +261,5 @@ def _not_above(histogram: Histogram, cell: int) -> int:
     return sum(count for one, count in histogram.cells.items() if one <= cell)
 
 
-def _mean(points: Sequence[Point], value: Callable[[Point], float | None]) -> float:
-    return sum(value(point) or 0.0 for point in points) / len(points) if points else 0.0
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else 0.0

@@ -11,7 +11,7 @@ from typing import Any
 
 from amoc.report.charts import COLOURS, GREY, Chart, Group, Line
 from amoc.report.columns import growth, highest, latest, quantiles, rates
-from amoc.report.thinning import Row
+from amoc.report.rows import Row
 from amoc.series import Point
 
 SHOWN = 4

@@ -7,15 +7,17 @@ seconds which are a little longer than the steps leave no gaps. Holes and pauses
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from math import ceil
 from typing import Any
 
 from amoc.histogram import Histogram
+from amoc.record import briefly
 from amoc.report.charts import Chart, Group, Line, Spectrum
-from amoc.report.columns import Column, highest, quantiles, rates
+from amoc.report.columns import Column, highest, quantiles, rates, rounded
 from amoc.report.latency import spectrum
-from amoc.report.thinning import MOST_ROWS, Row, thin
+from amoc.report.rows import Row, row_of
+from amoc.report.thinning import MOST_ROWS, Bunch, bunches
 from amoc.series import Point
 
 SHOWN = 4
@@ -27,39 +29,66 @@ Rows = dict[str, list[Row]]
 """By the run's label: what it did in each step."""
 
 
-def steps(runs: Sequence[tuple[str, Sequence[Point]]], most: int = MOST_ROWS) -> Rows:
+def steps(
+    runs: Sequence[tuple[str, Collection[Point]]],
+    most: int = MOST_ROWS,
+    timers: Collection[str] = (),
+) -> Rows:
     """The runs' rows on one axis.
 
     Args:
         runs: Label and points of each.
         most: How many steps there are to be.
+        timers: Those that are charted.
     """
-    ends_s = max((points[-1].t_s for _, points in runs if points), default=0.0)
+    ends_s = max((point.t_s for _, points in runs for point in briefly(points)), default=0.0)
     step_s = max(1.0, ends_s / most)
     count = ceil(round(ends_s / step_s, 6))
+
+    def row(step: int, some: Sequence[Bunch]) -> Row:
+        found = [point for one in some for point in one.points]
+        return row_of((step + 1) * step_s, found, any(one.flowing for one in some), timers)
+
     return {
-        label: _in_steps(thin(points, len(points) or 1), step_s, count) for label, points in runs
+        label: [
+            row(step, some)
+            for step, some in enumerate(_in_steps(bunches(points, 1), step_s, count))
+        ]
+        for label, points in runs
     }
 
 
-def _in_steps(rows: Sequence[Row], step_s: float, count: int) -> list[Row]:
-    inside: list[list[Row]] = [[] for _ in range(count)]
-    for row in rows:
-        step = int((row.t_s - row.span_s / 2) / step_s)
-        if row.points and 0 <= step < count:
-            inside[step].append(row)
-    found = []
-    position = 0
-    for step, some in enumerate(inside):
-        middle_s = (step + 0.5) * step_s
-        while position < len(rows) and rows[position].t_s < middle_s:
-            position += 1
-        if not some and position < len(rows) and rows[position].points:
-            over = rows[position]
-            some = [over] if over.t_s - over.span_s <= middle_s else []  # noqa: PLW2901
-        points = tuple(point for row in some for point in row.points)
-        found.append(Row((step + 1) * step_s, points, any(row.flowing for row in some)))
-    return found
+def _in_steps(seconds: Iterable[Bunch], step_s: float, count: int) -> Iterator[list[Bunch]]:
+    """What each step shows; what is not needed any more is let go."""
+    inside: dict[int, list[Bunch]] = {}
+    over: dict[int, Bunch] = {}
+    told = reached = covered = 0
+    for one in seconds:
+        while covered < count and (covered + 0.5) * step_s <= one.t_s:
+            over[covered] = one
+            covered += 1
+        span_s = sum(point.span_s for point in one.points)
+        step = int((one.t_s - span_s / 2) / step_s)
+        if one.points and 0 <= step < count:
+            inside.setdefault(step, []).append(one)
+            reached = step
+        while told < min(reached, covered):
+            yield _shown(told, step_s, inside, over)
+            told += 1
+    while told < count:
+        yield _shown(told, step_s, inside, over)
+        told += 1
+
+
+def _shown(
+    step: int, step_s: float, inside: dict[int, list[Bunch]], over: dict[int, Bunch]
+) -> list[Bunch]:
+    """What has its middle in a step, or else what reaches over the step's middle."""
+    some, one = inside.pop(step, []), over.pop(step, None)
+    if some or one is None or not one.points:
+        return some
+    begin_s = one.t_s - sum(point.span_s for point in one.points)
+    return [one] if begin_s <= (step + 0.5) * step_s else []
 
 
 def overlaid(
@@ -130,7 +159,7 @@ def generator(rows: Rows) -> list[Chart]:
     """How amoc itself did."""
     return [
         overlaid(rows, "lag", "Loop lag of the worst worker", "s", _level(_lag)),
-        overlaid(rows, "cpu", "CPU of all workers", "%", _level(_cpu)),
+        overlaid(rows, "cpu", "CPU of all workers", "%", _cpu),
     ]
 
 
@@ -162,5 +191,5 @@ def _lag(point: Point) -> float | None:
     return max((one.lag_p99_s for one in point.workers), default=None)
 
 
-def _cpu(point: Point) -> float | None:
-    return sum(one.cpu for one in point.workers) if point.workers else None
+def _cpu(rows: list[Row]) -> Column:
+    return [rounded(row.workers_cpu) for row in rows]

@@ -12,14 +12,14 @@ from typing import Any
 
 from amoc.report.charts import COLOURS, GREY, Chart, Line
 from amoc.report.columns import Column, highest, rounded
-from amoc.report.thinning import Row
+from amoc.report.rows import Row
 from amoc.series import Point, WorkerPoint
 
 MOST_WORKERS = 6
 """Workers that have a line of their own; of more, the worst have one."""
 
 _Slot = tuple[str, int]
-_Seconds = Sequence[Sequence[tuple[float, Mapping[_Slot, WorkerPoint]]]]
+_Rows = Sequence[Mapping[_Slot, WorkerPoint]]
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class _Level:
     """A level that each worker has, and perhaps the controller.
 
     Attributes:
-        of: The level of a worker in a second that was so long; None where there was none.
+        of: The level of a worker in a second; None where there was none.
         controller: The same of the controller in a point.
         always: Chart it even if there is nothing but zeros.
     """
@@ -36,7 +36,7 @@ class _Level:
     title: str
     unit: str
     note: str
-    of: Callable[[WorkerPoint, float], float | None]
+    of: Callable[[WorkerPoint], float | None]
     controller: Callable[[Point], float] | None = None
     always: bool = True
     least_top: float = 0.0
@@ -48,7 +48,7 @@ _LEVELS = (
         "Loop lag",
         "s",
         "What each timer of this worker may be wrong by.",
-        lambda worker, _: worker.lag_p99_s or None,
+        lambda worker: worker.lag_p99_s or None,
         lambda point: point.controller_lag_s,
     ),
     _Level(
@@ -56,7 +56,7 @@ _LEVELS = (
         "CPU",
         "%",
         "100 % is one core; near it a worker is late.",
-        lambda worker, _: worker.cpu,
+        lambda worker: worker.cpu,
         lambda point: point.controller_cpu,
         least_top=1.0,
     ),
@@ -65,7 +65,7 @@ _LEVELS = (
         "Lateness at throttles",
         "s",
         "How late users were let through.",
-        lambda worker, _: worker.late_p99_s or None,
+        lambda worker: worker.late_p99_s or None,
         always=False,
     ),
     _Level(
@@ -73,7 +73,7 @@ _LEVELS = (
         "Ready, but without a core",
         "%",
         "Somebody else had the host's cores.",
-        lambda worker, span_s: worker.queued_s / span_s,
+        lambda worker: worker.queued_s,
         always=False,
         least_top=0.1,
     ),
@@ -82,7 +82,7 @@ _LEVELS = (
         "Garbage collection",
         "%",
         "Time in pauses of the collector.",
-        lambda worker, span_s: worker.gc_s / span_s,
+        lambda worker: worker.gc_s,
         always=False,
         least_top=0.1,
     ),
@@ -91,22 +91,18 @@ _LEVELS = (
         "Memory",
         "B",
         "Resident; pages shared with others count in each.",
-        lambda worker, _: worker.rss_bytes,
+        lambda worker: worker.rss_bytes,
     ),
 )
 
 
 def workers(rows: Sequence[Row]) -> list[Chart]:
     """How workers and controller did."""
-    seconds = [
-        [(point.span_s or 1.0, {(one.node, one.slot): one for one in point.workers})
-         for point in row.points]
-        for row in rows
-    ]  # fmt: skip
-    slots = sorted({slot for row in seconds for _, found in row for slot in found})
+    worst = [{(one.node, one.slot): one for one in row.highest.workers} for row in rows]
+    slots = sorted({slot for row in worst for slot in row})
     charts = []
     for level in _LEVELS if slots else ():
-        lines = _lines({slot: _column(seconds, slot, level) for slot in slots})
+        lines = _lines({slot: _column(worst, slot, level) for slot in slots})
         if level.controller is not None:
             lines.append(Line("controller", highest(rows, level.controller), GREY, "dash"))
         chart = Chart(
@@ -119,7 +115,7 @@ def workers(rows: Sequence[Row]) -> list[Chart]:
 
 def hosts(rows: Sequence[Row]) -> list[Chart]:
     """How busy the hosts were, whoever made them so."""
-    names = sorted({node.name for row in rows for point in row.points for node in point.nodes})
+    names = sorted({node.name for row in rows for node in row.highest.nodes})
     lines = [Line(name, highest(rows, _busy(name)), at) for at, name in enumerate(names, 1)]
     note = "Share of all cores of the host, whoever used them."
     charts = [Chart("host", "CPU of the host", "%", lines[:COLOURS], note, least_top=1.0)]
@@ -130,13 +126,9 @@ def _busy(node: str) -> Callable[[Point], float | None]:
     return lambda point: next((one.cpu for one in point.nodes if one.name == node), None)
 
 
-def _column(seconds: _Seconds, slot: _Slot, level: _Level) -> Column:
+def _column(rows: _Rows, slot: _Slot, level: _Level) -> Column:
     """The highest level of a worker in each row."""
-    column: Column = []
-    for row in seconds:
-        levels = [level.of(found[slot], span_s) for span_s, found in row if slot in found]
-        column.append(rounded(max((one for one in levels if one is not None), default=None)))
-    return column
+    return [rounded(level.of(row[slot])) if slot in row else None for row in rows]
 
 
 def _lines(columns: Mapping[tuple[str, int], Column]) -> list[Line]:

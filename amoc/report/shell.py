@@ -115,6 +115,7 @@ def _environment() -> Environment:
         "figure": texts.figure,
         "number": texts.number,
         "size": texts.size,
+        "times": texts.times,
         "moment": texts.moment,
         "time_of_day": texts.time_of_day,
     }

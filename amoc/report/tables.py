@@ -9,15 +9,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from amoc.report import traces
 from amoc.report.latency import QUANTILES, Pair
-from amoc.report.texts import MINUS, clip, figure, moment, number, shortened, size
+from amoc.report.texts import MINUS, clip, figure, moment, number, shortened, size, worker
 from amoc.timing import format_duration
 
 SHOWN = 20
 MOST_NAME = 120
 MOST_CAUSES = 200
 MOST_TRACEBACKS = 50
-MOST_TRACEBACK = 8_000
 MOST_SETTINGS = 1_000
 
 _Row = tuple[str, ...]
@@ -132,7 +132,7 @@ def workers(found: Iterable[Mapping[str, Any]], duration_s: float) -> Table:
     """Workers over the whole run."""
     rows = [
         (
-            f"{clip(one['node'], 40)}/{one['slot']}",
+            worker(one["node"], one["slot"]),
             number(one.get("users_peak", 0)),
             number(one.get("restarts", 0)),
             figure(one.get("cpu_s", 0.0) / duration_s, "%") if duration_s else MINUS,
@@ -168,7 +168,7 @@ def blocked(found: Sequence[Mapping[str, Any]]) -> list[Cause]:
             f" {format_duration(one.get('longest_s', 0.0))} at the longest",
             one.get("times", 0),
             None,
-            _ends(one.get("trace") or ""),
+            traces.shortened(one.get("trace") or ""),
         )
         for one in found[:MOST_TRACEBACKS]
     ]
@@ -207,16 +207,8 @@ def causes(found: Sequence[Mapping[str, Any]]) -> list[Cause]:
             clip(one["cause"], 400),
             one["count"],
             one.get("user_id"),
-            _ends(one.get("traceback") or "") if at < MOST_TRACEBACKS else "",
+            traces.shortened(one.get("traceback") or "") if at < MOST_TRACEBACKS else "",
         )
         for at, one in enumerate(found[:MOST_CAUSES])
     ]
 
-
-def _ends(traceback: str) -> str:
-    """A traceback whose middle is left out if it is very long: both its ends say something."""
-    if len(traceback) <= MOST_TRACEBACK:
-        return traceback
-    half = MOST_TRACEBACK // 2
-    missing = len(traceback) - 2 * half
-    return f"{traceback[:half]}\n… {missing:,} characters left out …\n{traceback[-half:]}"

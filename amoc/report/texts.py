@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from amoc.lines import counted
 from amoc.timing import format_duration
 
 MINUS = "–"
@@ -42,6 +43,16 @@ def number(value: float | None) -> str:
 def shortened(value: float | None) -> float | None:
     """`value` to four digits, as a mean deserves."""
     return None if value is None else float(f"{value:.4g}")
+
+
+def times(count: int) -> str:
+    """How often: ``1 time``, ``17 times``."""
+    return counted(count, "time")
+
+
+def worker(node: str, slot: int) -> str:
+    """What a worker is called, as `amoc.health` does."""
+    return f"worker {slot} of {clip(node, 40)}"
 
 
 def size(value: float) -> str:

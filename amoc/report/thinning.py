@@ -9,14 +9,18 @@ Nothing is put together across a pause or a hole in the series. A row without po
 charts leave it white. What a late node had counted comes with its next sample: the seconds in which
 it is late are holes, too, and their points are counted to the row that follows. A node that stays
 away for more than `MOST_LATE` points is not waited for.
+
+Points are read once, in order, and let go when their row is finished; so a long run takes no more
+memory than its rows do.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import ceil
 
+from amoc.report.rows import Row, row_of
 from amoc.series import Point
 
 MOST_ROWS = 1_500
@@ -30,12 +34,12 @@ FLOWING = frozenset({"running", "stopping"})
 
 
 @dataclass(frozen=True)
-class Row:
-    """What charts show at one moment.
+class Bunch:
+    """Neighbouring points that become a row.
 
     Attributes:
-        t_s: Where it stands on the axis of time.
-        points: What is put together in it, in order; none in a hole.
+        t_s: Where they stand on the axis of time.
+        points: In order; none in a hole.
         flowing: Whether users could act; if not, that nothing was counted says nothing.
     """
 
@@ -43,34 +47,52 @@ class Row:
     points: tuple[Point, ...] = ()
     flowing: bool = False
 
-    @property
-    def span_s(self) -> float:
-        """How long its points were together."""
-        return sum(point.span_s for point in self.points)
 
-
-def thin(points: Sequence[Point], most: int = MOST_ROWS) -> list[Row]:
+def thin(
+    points: Collection[Point],
+    most: int = MOST_ROWS,
+    timers: Collection[str] = (),
+    see: Callable[[Point], object] = lambda _: None,
+) -> list[Row]:
     """The rows of a run, in order.
 
     Args:
         points: Its seconds.
         most: How many rows there are to be, apart from those that pauses and holes need.
+        timers: Those that rows are to have durations of.
+        see: Is shown each point on its way, so that nobody else needs to read them all.
     """
+
+    def seen() -> Iterator[Point]:
+        for point in points:
+            see(point)
+            yield point
+
     size = ceil(len(points) / most)
-    rows: list[Row] = []
-    for row in _seconds(points):
-        last = rows[-1] if rows else None
-        if (
-            last is not None
-            and last.points
-            and row.points
-            and last.flowing == row.flowing
-            and (len(last.points) + len(row.points) <= size or row.span_s < LEAST_S)
-        ):
-            rows[-1] = Row(row.t_s, last.points + row.points, row.flowing)
+    return [row_of(one.t_s, one.points, one.flowing, timers) for one in bunches(seen(), size)]
+
+
+def bunches(points: Iterable[Point], size: int) -> Iterator[Bunch]:
+    """The points in groups of at most `size`, in order, and holes where something is missing."""
+    last: Bunch | None = None
+    for one in _seconds(points):
+        if last is None:
+            last = one
+        elif _belong(last, one, size):
+            last = Bunch(one.t_s, last.points + one.points, one.flowing)
         else:
-            rows.append(row)
-    return rows
+            yield last
+            last = one
+    if last is not None:
+        yield last
+
+
+def _belong(last: Bunch, one: Bunch, size: int) -> bool:
+    """Whether two neighbours may be one."""
+    if not (last.points and one.points and last.flowing == one.flowing):
+        return False
+    span_s = sum(point.span_s for point in one.points)
+    return len(last.points) + len(one.points) <= size or span_s < LEAST_S
 
 
 def late_nodes(point: Point) -> Sequence[str]:
@@ -78,18 +100,18 @@ def late_nodes(point: Point) -> Sequence[str]:
     return point.late if point.span_s >= LEAST_S else ()
 
 
-def _seconds(points: Sequence[Point]) -> Iterator[Row]:
-    """A row for each point, with holes where something is missing."""
+def _seconds(points: Iterable[Point]) -> Iterator[Bunch]:
+    """A group for each point, with holes where something is missing."""
     carried: list[Point] = []
     late, last_s = 0, 0.0
     for point in points:
         if point.begin_s - last_s > HOLE_S:
-            yield Row(point.begin_s)
+            yield Bunch(point.begin_s)
         last_s = point.t_s
         late = late + 1 if late_nodes(point) else 0
         if 0 < late <= MOST_LATE:
             carried.append(point)
-            yield Row(point.t_s)
+            yield Bunch(point.t_s)
         else:
-            yield Row(point.t_s, (*carried, point), point.state in FLOWING)
+            yield Bunch(point.t_s, (*carried, point), point.state in FLOWING)
             carried.clear()

@@ -55,7 +55,7 @@ def _sides(sides: Sequence[Side]) -> Table:
             Text(_clip(run.get("id"))),
             Text(_clip(run.get("scenario"))),
             Text(verdict, "green" if verdict in ("ok", "stopped") else "red"),
-            f"{format_duration(side.tally.span_s)}{begin}" if side.points else "nothing",
+            f"{format_duration(side.tally.span_s)}{begin}" if side.tally.points else "nothing",
             Text(_clip(run.get("comment")), "italic"),
         )
     return table

@@ -16,11 +16,12 @@ from amoc.engine.run import RunPlan
 from amoc.errors import UsageError
 from amoc.figures import timer_summary
 from amoc.histogram import Histogram
-from amoc.rebuilding import after_warm_up, rebuild, window_of
+from amoc.rebuilding import rebuild, window_of
 from amoc.record import RunRecord, load
 from amoc.replay import record_of
 from amoc.rundir import RunDirectory
 from amoc.series import Point, Tally, WorkerPoint
+from amoc.totalling import Totals
 from tests.unit import runs
 
 CAUSE = "OSError: timed out (chat.py:12 in start)"
@@ -144,10 +145,10 @@ def test_what_blocked_a_worker_is_added_up_by_place(tmp_path):
 
 def test_the_steady_part_begins_with_the_first_second_after_the_warm_up():
     points = runs.points(30)
-    assert [one.t_s for one in after_warm_up(points, 9.5)] == list(range(11, 31))
-    steady = after_warm_up(points, 10.0)
-    assert [one.t_s for one in steady] == list(range(11, 31))
-    window = window_of(Tally.of(steady))
+    assert Totals.of(points, 9.5).window.all == Tally.of(points[10:])
+    steady = Totals.of(points, 10.0).window.all
+    assert steady == Tally.of(points[10:])
+    window = window_of(steady)
     assert (window["from_s"], window["to_s"], window["duration_s"]) == (10.0, 30.0, 20.0)
     assert window["counters"]["messages_sent"] == sum(
         point.counters["messages_sent"] for point in points[10:]

@@ -89,23 +89,20 @@ def test_settings_and_versions_that_differ_are_listed(tmp_path):
 def test_each_run_leaves_out_its_own_warm_up_unless_told_otherwise(tmp_path):
     first, second = left(tmp_path / "a", warmup_s=20.0), left(tmp_path / "b")
     found = compare(first, second)
-    assert [side.points[0].t_s for side in found.sides] == [21.0, 1.0]
+    assert [side.tally.first.t_s for side in found.sides] == [21.0, 1.0]
     found = compare(first, second, warmup_s=30.0)
-    assert [side.points[0].t_s for side in found.sides] == [31.0, 31.0]
+    assert [side.tally.first.t_s for side in found.sides] == [31.0, 31.0]
     assert [side.tally.span_s for side in found.sides] == [30.0, 30.0]
 
 
 def test_only_seconds_in_which_the_run_was_running_count(tmp_path):
     record = left(tmp_path / "a")
-    lines = (
-        (tmp_path / "a" / "series.jsonl")
-        .read_text()
-        .replace('"running","users"', '"paused","users"', 10)
-    )
-    (tmp_path / "a" / "series.jsonl").write_text(lines)
-    paused = load(RunDirectory(tmp_path / "a"))
-    found = compare(record, paused)
-    assert [len(side.points) for side in found.sides] == [60, 50]
+    left(tmp_path / "b")
+    series = tmp_path / "b" / "series.jsonl"
+    lines = series.read_text().replace('"running","users"', '"paused","users"', 10)
+    series.write_text(lines)
+    found = compare(record, load(RunDirectory(tmp_path / "b")))
+    assert [side.tally.points for side in found.sides] == [60, 50]
 
 
 def test_what_only_one_run_has_is_shown(tmp_path):

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from amoc.histogram import Histogram
 from amoc.report import noise
+from amoc.report.levels import Levels
 from amoc.series import Point
 
 
@@ -19,11 +20,15 @@ def rate(values) -> noise.Estimate | None:
     points = [
         Point(t_s=n + 1.0, span_s=1.0, counters={"sent": value}) for n, value in enumerate(values)
     ]
-    return noise.rate(noise.Steady.of(points), lambda tally: tally.counters["sent"])
+    return noise.rate(steady(points), lambda tally: tally.counters["sent"])
+
+
+def steady(points) -> noise.Steady:
+    return noise.Steady.of(points, [point.span_s for point in points])
 
 
 def percentiles(points, fractions, timer="ttd") -> list[noise.Estimate | None]:
-    return noise.percentiles(noise.Steady.of(points), timer, fractions)
+    return noise.percentiles(steady(points), timer, fractions)
 
 
 def drifting(draw: random.Random, seconds: int, memory: float) -> list[float]:
@@ -106,8 +111,7 @@ def test_a_stall_does_not_hide_that_all_else_is_slower():
 @pytest.mark.parametrize("seconds", [0, 1, 9])
 def test_of_too_few_seconds_nothing_is_said(seconds):
     assert rate([5] * seconds) is None
-    points = [Point(t_s=n + 1.0, span_s=1.0) for n in range(seconds)]
-    assert noise.level(points, lambda point: point.span_s) is None
+    assert noise.level([1.0] * seconds, [5.0] * seconds) is None
 
 
 def test_of_too_few_durations_nothing_is_said_of_their_tail():
@@ -141,15 +145,14 @@ def test_what_does_not_vary_and_is_not_the_same_differs():
 
 def test_levels_leave_out_what_is_not_known():
     points = [Point(t_s=n + 1.0, span_s=1.0, gauges={"g": 5.0} if n % 2 else {}) for n in range(40)]
-    found = noise.level(points, lambda point: point.gauges.get("g"))
+    known = Levels(points).known(("gauges", "g", "mean"))
+    assert known == ([1.0] * 20, [5.0] * 20)
+    found = noise.level(*known)
     assert (found.value, found.error) == (5.0, 0.0)
 
 
 def test_a_level_that_never_changes_is_the_same_for_any_number_of_seconds():
-    long, short = (
-        noise.level([Point(t_s=n + 1.0, span_s=1.0) for n in range(count)], lambda _: 0.05)
-        for count in (61, 47)
-    )
+    long, short = (noise.level([1.0] * count, [0.05] * count) for count in (61, 47))
     assert long.value != short.value
     assert noise.chance(long, short) == 1.0
 
@@ -196,11 +199,7 @@ def test_the_surest_come_first_whatever_their_order(chances):
 
 @given(st.lists(st.floats(0.1, 3), min_size=10, max_size=200))
 def test_blocks_hold_each_point_once_and_in_order(spans):
-    points, t_s = [], 0.0
-    for span_s in spans:
-        t_s += span_s
-        points.append(Point(t_s=t_s, span_s=span_s))
-    blocks = noise.blocks_of(points)
-    assert [point for block in blocks for point in block] == points
+    blocks = noise.blocks_of(spans)
+    assert [second for block in blocks for second in block] == list(range(len(spans)))
     assert all(blocks)
     assert len(blocks) <= noise.MOST_BLOCKS
