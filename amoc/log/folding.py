@@ -42,14 +42,19 @@ class Fold:
         level: Of its lines, as in `logging`.
         others: Whether it stands for all kinds for which there was no room.
         line: What its owner wants to keep of the first line.
+        held: What its owner wants to keep of the lines that are held now.
     """
 
-    __slots__ = ("_ends_ns", "_free", "_held", "_span_ns", "_written", "level", "line", "others")
+    __slots__ = (
+        *("_ends_ns", "_free", "_held", "_span_ns", "_written"),
+        *("held", "level", "line", "others"),
+    )
 
     def __init__(self, level: int, others: bool) -> None:
         self.level = level
         self.others = others
         self.line: Any = None
+        self.held: Any = None
         self._free = next(free for least, free in FREE if level >= least)
         self._held = self._written = 0
         self._span_ns = FIRST_NS
@@ -136,6 +141,9 @@ def template_of(message: str) -> str:
     return _template(message[:MOST_TEMPLATE])
 
 
-@lru_cache(maxsize=2 * MOST_KINDS)
-def _template(message: str) -> str:
-    return _NUMBER.sub("#", message)
+def numberless(text: str) -> str:
+    """`text` with ``#`` for each number."""
+    return _NUMBER.sub("#", text)
+
+
+_template = lru_cache(maxsize=2 * MOST_KINDS)(numberless)

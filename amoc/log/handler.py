@@ -5,7 +5,8 @@ takes no lock: a user that lost its turn while it held one could not be waited f
 that it changes, it changes in single steps. It never raises either: a log call must not be what a
 user crashes of.
 
-Only lines that are written are put together; one that is held costs a look at its kind.
+Only lines that are written are put together, and of those that are held the first: it may stay the
+only one. Each other that is held costs a look at its kind, and at what it shares with that first.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ from typing import Any
 
 from amoc.engine.causes import cause_of, trace_of
 from amoc.journal import plain
-from amoc.lines import counted
+from amoc.log.common import Common
 from amoc.log.file import LogFile
-from amoc.log.folding import Fold, Folds, template_of
+from amoc.log.folding import Fold, Folds, numberless, template_of
 from amoc.log.telling import Tell, Telling
 from amoc.secrecy import hide
 from amoc.timing import now_ns
@@ -36,7 +37,7 @@ OWN = "amoc."
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _KEPT = ("level", "logger", "message", "cause")
-"""What lines that stand for many have of the first."""
+"""What a line that stands for many has of the first of them; of the message what all say."""
 _PLACE = ("slot", "epoch")
 _AMOC = frozenset({"user", "cause", "tell", *_PLACE})
 """What amoc's own loggers give with `extra`, and nobody else."""
@@ -105,7 +106,9 @@ class Log(logging.Handler):
             count = fold.take(now)
             if count == 1:
                 self._write(record, fold, now)
-            elif count:
+                return
+            self._hold(record, fold)
+            if count:
                 self._write_held(fold, count, now)
         except Exception:
             self.handleError(record)
@@ -136,12 +139,11 @@ class Log(logging.Handler):
     # Records
 
     def _kind(self, record: logging.LogRecord) -> tuple[Any, ...]:
-        message = record.msg if isinstance(record.msg, str) else _text(record.msg)
         cause = vars(record).get("cause") if record.name.startswith(OWN) else None
         if cause is None and (error := _error_of(record) or _error_in(record.args)) is not None:
             cause = cause_of(error, self.directory)
         name, level = record.name, record.levelno
-        return name, level, template_of(message), record.pathname, record.lineno, cause
+        return name, level, template_of(_unfilled(record)), record.pathname, record.lineno, cause
 
     def _write(self, record: logging.LogRecord, fold: Fold, now: int) -> None:
         entry = self._entry(record)
@@ -149,10 +151,15 @@ class Log(logging.Handler):
         shown = not record.name.startswith(OWN) or vars(record).get("tell", False)
         if fold.line is None:
             line = {name: entry[name] for name in _KEPT if name in entry}
+            line["message"] = numberless(line["message"])
             fold.line = line, shown and record.levelno >= logging.WARNING
-        self._file.write(record.levelno, entry)
+        self._put(fold, entry, now, entry.get("traceback", ""))
+
+    def _put(self, fold: Fold, entry: Mapping[str, Any], now: int, trace: str = "") -> None:
+        """Write a line; the operator is shown `trace` with it, which the first of a kind has."""
+        self._file.write(fold.level, entry)
         if fold.line[1]:
-            self._show(record.levelno, entry, now)
+            self._show(fold.level, entry, trace, now)
 
     def _entry(self, record: logging.LogRecord) -> dict[str, Any]:
         """A record as a line."""
@@ -178,15 +185,27 @@ class Log(logging.Handler):
             entry["traceback"] = record.stack_info
         return entry
 
+    def _hold(self, record: logging.LogRecord, fold: Fold) -> None:
+        """Keep what a held line says: the first as a whole, of others what they share with it."""
+        if fold.held is None:
+            fold.held = self._entry(record), Common(_unfilled(record), record.args)
+        else:
+            fold.held[1].add(_unfilled(record), record.args)
+
     def _write_held(self, fold: Fold, count: int, now: int) -> None:
-        line, shown = fold.line
-        entry = {"at": _utc(), **line, **self._fields, "count": count}
+        held, fold.held = fold.held, None
+        if held is not None and count == 1:
+            self._put(fold, held[0], now)
+            return
+        line = fold.line[0]  # all there is where another thread has counted its line, and no more
+        if held is not None:
+            entry, common = held
+            line = {name: entry[name] for name in _KEPT if name in entry}
+            line["message"] = common.text(entry["message"])
         if fold.others:
-            entry["message"] = "lines of many other kinds"
-            entry.pop("cause", None)
-        self._file.write(fold.level, entry)
-        if shown:
-            self._show(fold.level, entry, now)
+            line = {**line, "message": "lines of many other kinds"}
+            line.pop("cause", None)
+        self._put(fold, {"at": _utc(), **line, **self._fields, "count": count}, now)
 
     def _remark(self, text: str) -> dict[str, Any]:
         line = {"at": _utc(), "level": "warning", "logger": "amoc.logs", "message": text}
@@ -194,7 +213,7 @@ class Log(logging.Handler):
 
     # The operator
 
-    def _show(self, level: int, entry: Mapping[str, Any], now: int) -> None:
+    def _show(self, level: int, entry: Mapping[str, Any], trace: str, now: int) -> None:
         if any(map(_prints, logging.getLogger().handlers)):
             return  # by the scenario's own wish it is shown already
         user, count = entry.get("user"), entry.get("count", 1)
@@ -202,10 +221,9 @@ class Log(logging.Handler):
         if user is not None:
             notes.append(f"user {user}")
         if count > 1:
-            notes.append(f"{counted(count, 'time')}")
+            notes.append(f"{count:,} more")
         message = " ".join(entry["message"].split())
         text = message if len(message) <= MOST_TOLD else message[:MOST_TOLD] + "…"
-        trace = entry.get("traceback", "") if count == 1 else ""
         self._telling.put(level, f"{text} ({', '.join(notes)})", trace, now)
         if self._tell is not None and _native_id() == self._thread:
             self._telling.flush(self._tell, now)
@@ -244,8 +262,13 @@ def _text(value: object) -> str:
         return f"a {type(value).__name__} that cannot say what it is: {type(error).__name__}"
 
 
+def _unfilled(record: logging.LogRecord) -> str:
+    """What a record says before its arguments are filled in."""
+    return record.msg if isinstance(record.msg, str) else _text(record.msg)
+
+
 def _message(record: logging.LogRecord) -> str:
-    message = record.msg if isinstance(record.msg, str) else _text(record.msg)
+    message = _unfilled(record)
     if record.args:
         try:
             message = message % record.args

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from amoc import logs
 from amoc.log import allowance, file, folding, telling
 from amoc.log.allowance import Allowance
+from amoc.log.common import Common
 from amoc.log.folding import FIRST_NS, LONGEST_NS, MOST_KINDS, Folds, template_of
 from amoc.log.handler import Log
 from amoc.log.telling import MOST_A_SECOND, Telling
@@ -253,10 +254,10 @@ def test_ten_thousand_users_that_fail_alike_are_one_line_and_one_with_the_count(
     assert (first["user"], "count" in first) == (1, False)
     assert first["traceback"].endswith("TimeoutError: user 0 waited 0.0 s\n")
     assert rest["count"] == 9_999
-    assert rest["message"] == first["message"] == "user 0 gives up"
+    assert (first["message"], rest["message"]) == ("user 0 gives up", "user # gives up")
     assert "user" not in rest
     assert [level for level, _ in process.told] == ["error", "trace", "error"]
-    assert process.told[2][1] == "user 0 gives up (chat, 9,999 times)"
+    assert process.told[2][1] == "user # gives up (chat, 9,999 more)"
 
 
 def test_what_was_held_is_written_with_the_next_one_where_nothing_ticks(
@@ -269,6 +270,98 @@ def test_what_was_held_is_written_with_the_next_one_where_nothing_ticks(
     first, rest = process.lines()
     assert (first["user"], "count" in first) == (7, False)
     assert (rest["count"], rest["message"], "user" in rest) == (4, "no", False)
+
+
+def test_a_line_that_stands_for_itself_alone_is_written_as_it_is(
+    process: Process, clock: Clock
+) -> None:
+    process.open().attach()
+    for user in (7, 8):
+        process.log._who = lambda user=user: user
+        try:
+            raise ConnectionError("refused")
+        except ConnectionError:
+            process.logger.exception("status %d for user %d", 503, user, extra={"turn": user})
+    clock.ns += S_NS
+    process.log.tick()
+    _, second = process.lines()
+    assert (second["message"], second["user"]) == ("status 503 for user 8", 8)
+    assert second["extra"] == {"turn": 8}
+    assert "ConnectionError: refused" in second["traceback"]
+    assert "count" not in second
+    # The operator has seen the traceback with the first one.
+    assert [level for level, _ in process.told] == ["error", "trace", "error"]
+    assert process.told[2][1] == "status 503 for user 8 (chat, user 8)"
+
+
+def test_a_line_that_stands_for_many_says_what_is_true_of_all(
+    process: Process, clock: Clock
+) -> None:
+    process.open().attach()
+    for round_ in range(2):
+        for user in range(5):
+            process.logger.warning("status %d for user %d", 503 + round_ * user, user)
+        clock.ns += S_NS
+        process.log.tick()
+    process.log.end()
+    _, *held = process.lines()
+    assert [(line["message"], line["count"]) for line in held] == [
+        ("status 503 for user #", 4),
+        ("status # for user #", 5),
+    ]
+    assert process.told[1] == ("warning", "status 503 for user # (chat, 4 more)")
+
+
+@pytest.mark.parametrize(
+    ("lines", "common"),
+    [
+        ([("port %d closed", 5222)] * 3, "port 5222 closed"),
+        ([("port 5222 closed",)] * 3, "port 5222 closed"),
+        ([("user 1 of 9",), ("user 2 of 9",)], "user # of #"),
+        ([("%s: %s", "user_1", "no"), ("%s: %s", "user_2", "no")], "user_#: no"),
+        ([("%s: %s", "alice", "no"), ("%s: %s", "bob", "no")], "#: no"),
+        ([("%s", "user_1"), ("%s", "user_2"), ("%s", "bob")], "#"),
+        ([("%s", "user_1"), ("%s", "bob"), ("%s", "user_2")], "#"),
+        ([("%5.1f %% for %r", 0.5, 1), ("%5.1f %% for %r", 0.5, 2)], "  0.5 % for #"),
+        ([("%s %d", OSError("user 1"), 8), ("%s %d", OSError("user 2"), 8)], "user # 8"),
+        ([("%s %s", 1, "x"), ("%s %s", "1", "x")], "# x"),
+        ([("%(a)d of %(b)d", {"a": 1, "b": 9}), ("%(a)d of %(b)d", {"a": 2, "b": 9})], "# of #"),
+        ([("%*d %d", 3, 7, 1), ("%*d %d", 3, 7, 2)], "  # #"),
+    ],
+)
+def test_what_lines_have_in_common(lines: list[tuple[Any, ...]], common: str) -> None:
+    records = [logging.LogRecord("x", 30, "x.py", 1, one[0], one[1:], None) for one in lines]
+    first, *others = records
+    found = Common(first.msg, first.args)
+    for record in others:
+        found.add(record.msg, record.args)
+    assert found.text(first.getMessage()) == common
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [[("%d and more", 1, 5), ("%d and more", 2, 5)], [("%d %s", "no", 1), ("%d %s", "no", 2)]],
+)
+def test_of_arguments_that_do_not_fit_nothing_is_said(lines: list[tuple[Any, ...]]) -> None:
+    found = Common(lines[0][0], lines[0][1:])
+    found.add(lines[1][0], lines[1][1:])
+    assert found.text("as it is, of user 1") == "as it is, of user #"
+
+
+class Odd:
+    """An argument that must not be compared."""
+
+    def __eq__(self, other: object) -> bool:
+        raise RuntimeError("I am like nothing else")
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def test_arguments_of_other_types_are_the_same_when_they_are_the_same_one() -> None:
+    one = Odd()
+    found = Common("%s and %s", (one, Odd()))
+    found.add("%s and %s", (one, Odd()))
+    assert found.text("") == f"{one} and #"
 
 
 def test_the_end_writes_what_is_held(process: Process) -> None:
