@@ -50,7 +50,7 @@ def report(run: str, output: str | None) -> None:
 @click.option(
     "--output",
     metavar="FILE",
-    help="Where the page goes.  [default: compare-<A>-<B>.html, here]",
+    help="Where the page goes, or the JSON.  [default: compare-<A>-<B>.html, here; print JSON]",
 )
 @click.option(
     "--warmup",
@@ -58,7 +58,7 @@ def report(run: str, output: str | None) -> None:
     type=Duration(zero=True),
     help="Leave out the beginning of both runs.  [default: the --warmup of each]",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print it as JSON, and write no page.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON, and without a page.")
 def compare(
     first: str, second: str, output: str | None, warmup_s: float | None, as_json: bool
 ) -> None:
@@ -75,7 +75,7 @@ def compare(
             _warn(f"run {record.directory} still runs, so it is compared as it stands")
     found = comparing.compare(records[0], records[1], warmup_s)
     if as_json:
-        click.echo(json.dumps(found.to_json(), indent=1, allow_nan=False))
+        _give([json.dumps(found.to_json(), indent=1, allow_nan=False)], output or "-")
         return
     from amoc.report import compare as comparison
     from amoc.view import compared
@@ -99,7 +99,6 @@ def _name(records: list[RunRecord]) -> str:
 @click.option("--output", metavar="FILE", default="-", help="Where to.  [default: -, print it]")
 def export(run: str, csv: bool, as_json: bool, hlog: bool, output: str) -> None:
     """Give what the run in RUN_DIR has measured, second by second, to other programs."""
-    from amoc import whole
     from amoc.export import FORMATS
 
     chosen = [name for name, wanted in zip(FORMATS, (csv, as_json, hlog), strict=True) if wanted]
@@ -107,14 +106,7 @@ def export(run: str, csv: bool, as_json: bool, hlog: bool, output: str) -> None:
         told = " and ".join(f"--{name}" for name in chosen) or "none of them"
         raise UsageError(f"export must have one of --csv, --json, --hlog, but has {told}")
     _, record = _load(run, "RUN_DIR")
-    lines = FORMATS[chosen[0]](record)
-    if output == "-":
-        _print(lines)
-        return
-    text = "".join(f"{line}\n" for line in lines)
-    path = Path(output)
-    special = path.exists() and not path.is_file()  # a device or a pipe is written to
-    _leave(path, lambda file: file.write_text(text) if special else whole.write_text(file, text))
+    _give(FORMATS[chosen[0]](record), output)
 
 
 def _load(run: str, what: str) -> tuple[RunDirectory, RunRecord]:
@@ -132,6 +124,19 @@ def _leave(path: Path, write: Callable[[Path], object]) -> None:
     except OSError as error:
         raise ResourceError(f"{path} cannot be written: {error.strerror}") from None
     click.echo(str(path))
+
+
+def _give(lines: Iterable[str], output: str) -> None:
+    """Print lines, if `output` is ``-``, or write them to the file that it names."""
+    from amoc import whole
+
+    if output == "-":
+        _print(lines)
+        return
+    text = "".join(f"{line}\n" for line in lines)
+    path = Path(output)
+    special = path.exists() and not path.is_file()  # a device or a pipe is written to
+    _leave(path, lambda file: file.write_text(text) if special else whole.write_text(file, text))
 
 
 def _print(lines: Iterable[str]) -> None:

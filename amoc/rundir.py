@@ -185,7 +185,9 @@ def locate(run: str, base: str = BASE, what: str = "--run") -> RunDirectory:
     found = found or [one for one in there if one.id.startswith(run or "\0")]
     found = found or [one for one in there if journal.run_id(one.journal) == run]
     if not found:
-        raise UsageError(f"{what} must be the directory of a run or a run's id, but is {run!r}")
+        raise UsageError(
+            f"{what} must be the directory of a run or the id of a run in {base}, but is {run!r}"
+        )
     if len(found) > 1:
         raise UsageError(f"{what} {run} must name one run, but may mean {_listed(found)}")
     return found[0]

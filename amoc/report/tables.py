@@ -211,4 +211,3 @@ def causes(found: Sequence[Mapping[str, Any]]) -> list[Cause]:
         )
         for at, one in enumerate(found[:MOST_CAUSES])
     ]
-

@@ -82,7 +82,7 @@ def test_what_is_missing_is_said(killed):
 def test_a_run_that_is_not_there_is_refused(command, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     more = ["--csv"] if command == "export" else []
-    with pytest.raises(UsageError, match="RUN_DIR must be the directory of a run or a run's id"):
+    with pytest.raises(UsageError, match=r"RUN_DIR must be .* or the id of a run in amoc-runs, but"):
         amoc(command, "nowhere", *more)
 
 
@@ -102,6 +102,16 @@ def test_a_comparison_for_programs_is_json_and_writes_no_page(tmp_path, monkeypa
     assert [run["from_s"] for run in found["runs"]] == [5.0, 5.0]
     assert not any(one["differs"] for one in found["figures"])
     assert not list(tmp_path.glob("*.html"))
+
+
+def test_a_comparison_for_programs_can_go_to_a_file(tmp_path, monkeypatch, killed):
+    monkeypatch.chdir(tmp_path)
+    printed, _ = amoc("compare", "killed", "killed", "--json", "--output", "both.json")
+    assert printed == "both.json\n"
+    assert len(json.loads((tmp_path / "both.json").read_text())["runs"]) == 2
+    assert not list(tmp_path.glob("*.html"))
+    printed, _ = amoc("compare", "killed", "killed", "--json", "--output", "-")
+    assert len(json.loads(printed)["runs"]) == 2
 
 
 def test_what_a_run_says_cannot_take_over_the_terminal(tmp_path, monkeypatch):

@@ -211,7 +211,10 @@ def test_what_is_no_run_cannot_be_replayed(ends, tmp_path, monkeypatch):
     assert ends("replay", "nowhere") == (
         *(
             ExitCode.USAGE,
-            ["amoc: RUN_DIR must be the directory of a run or a run's id, but is 'nowhere'"],
+            [
+                "amoc: RUN_DIR must be the directory of a run or the id of a run in amoc-runs,"
+                " but is 'nowhere'"
+            ],
         ),
     )
     code, (line,) = ends("replay", str(tmp_path))

@@ -19,7 +19,7 @@ from amoc.errors import ResourceError
 from amoc.histogram import Histogram
 from amoc.rebuilding import rebuild, window_of
 from amoc.record import RunRecord
-from amoc.report import own, page, render, shell, tables, write
+from amoc.report import own, page, render, shell, tables, traces, write
 from amoc.report.thinning import MOST_ROWS, thin
 from amoc.series import Point
 from amoc.totalling import Totals
@@ -161,9 +161,9 @@ def test_findings_of_the_generators_health_say_where_when_and_what_to_do():
         "limited": True,
         "findings": [
             {
-                "where": "worker node0/1",
+                "where": "worker 1 of node0",
                 "what": "loop_lag",
-                "text": "worker node0/1: loop lag was 80 ms",
+                "text": "worker 1 of node0: loop lag was 80 ms",
                 "from_s": 7.0,
                 "to_s": 75.0,
                 "advice": "use more workers",
@@ -180,8 +180,8 @@ def test_findings_of_the_generators_health_say_where_when_and_what_to_do():
         }
     ]
     said = Page(render(one)).said
-    assert "worker node0/1 loop lag was 80 ms 0:07 to 1:15 use more workers" in said
-    assert "3 chat.py:31 in encode: 1.4 s together, 700 ms at the longest" in said
+    assert "worker 1 of node0 loop lag was 80 ms 0:07 to 1:15 use more workers" in said
+    assert "3 times chat.py:31 in encode: 1.4 s together, 700 ms at the longest" in said
     assert "in b()" in said
 
 
@@ -469,6 +469,38 @@ def test_a_very_long_traceback_keeps_both_its_ends():
     assert cause.traceback.endswith("last")
     assert "characters left out" in cause.traceback
     assert len(cause.traceback) < 10_000
+
+
+OURS = """\
+  File "/opt/lib/python3.11/site-packages/amoc/user.py", line 129, in run
+    crowd.run_once(user_id)
+"""
+THEIRS = """\
+  File "/home/amoc/user/shop.py", line 35, in start
+    amoc.sleep(seconds)
+    ^^^^^^^^^^^^^^^^^^^
+"""
+HEAD = "Traceback (most recent call last):\n"
+
+
+def test_frames_of_amoc_before_those_of_the_scenario_are_left_out_and_counted():
+    inner = OURS.replace("user.py", "waiting.py")
+    found = traces.shortened(HEAD + OURS + OURS + THEIRS + inner + "ValueError: no\n")
+    hint = "  … 2 frames of amoc …\n"
+    assert found == HEAD + hint + THEIRS + inner + "ValueError: no\n"
+    assert traces.shortened(OURS + THEIRS) == "  … 1 frame of amoc …\n" + THEIRS
+
+
+def test_a_stack_that_never_leaves_amoc_stays_as_it_is():
+    for trace in (HEAD + OURS + "ValueError: no\n", OURS, THEIRS, "", "no traceback"):
+        assert traces.shortened(trace) == trace
+
+
+def test_each_of_several_stacks_is_led_to_what_the_scenario_did():
+    between = "KeyError: 1\n\nDuring handling of the above exception, another occurred:\n\n"
+    found = traces.shortened(HEAD + OURS + THEIRS + between + HEAD + OURS + THEIRS + "E\n")
+    assert found.count("… 1 frame of amoc …") == 2
+    assert "user.py" not in found
 
 
 def test_a_throttle_is_drawn_with_what_was_wanted_and_who_waited():
