@@ -2,14 +2,15 @@
 
 A long run's points do not fit into memory, and of many timers adding them up takes longest. So each
 point is looked at once, and its histograms are added once: to one of three parts that do not
-overlap. All else that is asked for are sums of these.
+overlap. All else that is asked for are sums of these. Histograms are added some points at a time,
+timer by timer: hundreds of timers together are larger than a processor's cache, one is not.
 """
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from amoc.board import Kind
@@ -19,6 +20,40 @@ from amoc.series import USERS, Point, Tally, WarmUp, Window, WorkerPoint
 
 LEAST_SPAN_S = 0.5
 """What is shorter, as the last point of a run, says little about a second."""
+
+
+AT_ONCE = 30
+"""Points whose histograms are added in one go."""
+
+
+class Adding:
+    """A sum of points that is cheap to add to."""
+
+    def __init__(self) -> None:
+        """A sum of none."""
+        self._tally = Tally()
+        self._waiting: list[Mapping[str, Histogram]] = []
+
+    def add(self, point: Point) -> None:
+        """Add the next point."""
+        self._tally.add(replace(point, timers={}))
+        self._waiting.append(point.timers)
+        if len(self._waiting) == AT_ONCE:
+            self._add_waiting()
+
+    def _add_waiting(self) -> None:
+        for name in dict.fromkeys(name for timers in self._waiting for name in timers):
+            whole = self._tally.timers.setdefault(name, Histogram())
+            for timers in self._waiting:
+                if (one := timers.get(name)) is not None:
+                    whole.add(one.cells, one.max_ns)
+        self._waiting.clear()
+
+    @property
+    def tally(self) -> Tally:
+        """The sum; its first and last point have no durations."""
+        self._add_waiting()
+        return self._tally
 
 
 def together(parts: Iterable[Tally]) -> Tally:
@@ -114,11 +149,12 @@ class Totals:
     warmup: WarmUp = field(default_factory=lambda: WarmUp(0.0))
     health: Health = field(default_factory=Health)
     known: dict[str, Kind] = field(default_factory=dict)
-    _warm: Tally = field(default_factory=Tally)
-    _running: Tally = field(default_factory=Tally)
-    _resting: Tally = field(default_factory=Tally)
+    _warm: Adding = field(default_factory=Adding)
+    _running: Adding = field(default_factory=Adding)
+    _resting: Adding = field(default_factory=Adding)
     _starts: _Starts = field(default_factory=_Starts)
     _slots: dict[tuple[str, int], _Slot] = field(default_factory=dict)
+    _last: Point | None = None
 
     @classmethod
     def of(cls, points: Iterable[Point], warmup_s: float = 0.0) -> Totals:
@@ -139,6 +175,7 @@ class Totals:
         self.known |= dict.fromkeys(point.gauges, Kind.GAUGE)
         self.known |= dict.fromkeys(point.timers, Kind.TIMER)
         self._starts.add(point)
+        self._last = point
         for one in point.workers:
             slot = self._slots.setdefault((one.node, one.slot), _Slot())
             slot.add(one, point.span_s)
@@ -146,16 +183,17 @@ class Totals:
     @property
     def whole(self) -> Tally:
         """The sum of all points."""
-        return together((self._warm, self._running, self._resting))
+        return together(one.tally for one in (self._warm, self._running, self._resting))
 
     @property
     def window(self) -> Window:
         """What the verdict is about; nothing can be added to it."""
-        return Window(self.warmup, together((self._running, self._resting)), self._running)
+        running, resting = self._running.tally, self._resting.tally
+        return Window(self.warmup, together((running, resting)), running)
 
     def users(self, crashed: int) -> dict[str, Any]:
         """Users for the summary."""
-        last = self.whole.last
+        last = self._last
         told = last.users if last is not None else {}
         users = {name: told.get(name, 0) for name in USERS if name != "waiting"}
         mean = users["started"] / last.t_s if last is not None and last.t_s else 0.0

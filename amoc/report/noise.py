@@ -36,7 +36,7 @@ from math import atan, cos, exp, lgamma, pi, sqrt
 from amoc.histogram import Histogram, cell_of, end_ns
 from amoc.series import Point, Tally
 from amoc.timing import S_NS
-from amoc.totalling import together
+from amoc.totalling import Adding, together
 
 LEVEL = 0.01
 LEAST_BLOCKS, MOST_BLOCKS = 10, 30
@@ -163,11 +163,12 @@ class Steady:
         parts = blocks_of(spans_s)
         if not parts:
             return cls(Tally.of(points), [])
-        blocks, at = [Tally() for _ in parts], 0
+        adding, at = [Adding() for _ in parts], 0
         for number, point in enumerate(points):
             while number >= parts[at].stop and at < len(parts) - 1:
                 at += 1
-            blocks[at].add(point)
+            adding[at].add(point)
+        blocks = [one.tally for one in adding]
         return cls(together(blocks), blocks)
 
 
