@@ -16,7 +16,7 @@ from typing import Any
 from amoc.figures import timer_summary
 from amoc.hdrlog import log_lines
 from amoc.histogram import Histogram
-from amoc.record import RunRecord, briefly
+from amoc.record import RunRecord
 from amoc.series import USERS, Point
 
 TIMER = ("count", "mean_s", "p50_s", "p90_s", "p95_s", "p99_s", "p999_s", "max_s")
@@ -40,7 +40,7 @@ _Row = dict[str, _Cell]
 
 def csv_lines(record: RunRecord) -> Iterator[str]:
     """A line of names, then one line for each second; what a second does not know is empty."""
-    columns = _columns(briefly(record.points))
+    columns = _columns(record.points)
     yield _joined(columns)
     for point in record.points:
         row = _row(point)

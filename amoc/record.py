@@ -4,28 +4,52 @@ A run that came to its end has left all three. One whose controller was killed, 
 full, has no summary; then it is rebuilt from the other two (`amoc.rebuilding`). Torn lines are
 passed over and told. Only a directory that holds none of the three is an error.
 
-A series may be larger than memory. So its points are read anew whenever somebody goes through them,
-and only one is held at a time. Who does not look at durations passes over the cells of histograms,
-which are nearly all of a series (`briefly`).
+A series may be larger than memory. So its points are read anew whenever somebody goes through
+them, and only one is held at a time. Cells of histograms are nearly all of a series, and only who
+looks at durations needs them: they stay text until then.
 """
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from amoc import journal, jsonlines
 from amoc.errors import ResourceError, UsageError
+from amoc.histogram import Histogram
 from amoc.lines import counted
 from amoc.rebuilding import rebuild
 from amoc.rundir import RunDirectory
 from amoc.series import Point
 
 _Tell = Callable[[str], None]
-_CELLS = re.compile(rb'"cells":\[[0-9,]*\]')  # in a name the quotes would be escaped
+_NUMBER = rb"(?:0|[1-9]\d*+)"
+_PAIR = _NUMBER + b"," + _NUMBER
+_CELLS = re.compile(rb'"cells":\[((?:' + _PAIR + rb"(?:," + _PAIR + rb")*+)?)\]")
+"""Cells as they are written; in a name the quotes would be escaped."""
+
+
+class _Timers(Mapping[str, Histogram]):
+    """Histograms that are made of their text when they are looked at."""
+
+    def __init__(self, told: Mapping[str, tuple[str, int]]) -> None:
+        """Of each name: cell, count, cell, count and so on, and the longest duration in ns."""
+        self._told = told
+
+    def __getitem__(self, name: str) -> Histogram:
+        text, max_ns = self._told[name]
+        numbers = iter(json.loads(f"[{text}]"))
+        return Histogram(dict(zip(numbers, numbers, strict=True)), max_ns)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._told)
+
+    def __len__(self) -> int:
+        return len(self._told)
 
 
 class Series(Collection[Point]):
@@ -47,7 +71,7 @@ class Series(Collection[Point]):
         self._path = path
         self._size = path.stat().st_size if path.exists() else 0
         self._broken = 0
-        self._count = sum(1 for _ in self.briefly())
+        self._count = sum(1 for _ in self)
         if self._broken:
             lines = counted(self._broken, "line")
             on_trouble(f"{lines} of {path} could not be read, and were passed over")
@@ -55,33 +79,38 @@ class Series(Collection[Point]):
     def __len__(self) -> int:
         return self._count
 
-    def __iter__(self) -> Iterator[Point]:
-        return self._read(lambda line: line)
-
     def __contains__(self, point: object) -> bool:
         return any(one == point for one in self)
 
-    def briefly(self) -> Iterator[Point]:
-        """The points, with histograms that have no cells: several times faster."""
-        return self._read(lambda line: _CELLS.sub(b'"cells":[]', line))
-
-    def _read(self, prepare: Callable[[bytes], bytes]) -> Iterator[Point]:
+    def __iter__(self) -> Iterator[Point]:
         def torn(_number: int) -> None:
             self._broken += 1
 
         self._broken = 0
-        for line in jsonlines.read(self._path, "series", "t_s", torn, prepare, self._size):
+        for line in jsonlines.read(self._path, "series", "t_s", torn, _packed, self._size):
             try:
-                point = Point.from_json(line)
+                yield _point(line)
             except ValueError:
                 self._broken += 1
-            else:
-                yield point
 
 
-def briefly(points: Collection[Point]) -> Iterable[Point]:
-    """`points` for who does not look at the cells of histograms, which may be missing."""
-    return points.briefly() if isinstance(points, Series) else points
+def _packed(line: bytes) -> bytes:
+    return _CELLS.sub(rb'"packed":"\1"', line)
+
+
+def _point(line: dict[str, Any]) -> Point:
+    """The point of a line whose cells are packed.
+
+    Raises:
+        ValueError: It is none.
+    """
+    timers = line.pop("timers", {})
+    try:
+        told = {name: (one["packed"], int(one["max_ns"])) for name, one in timers.items()}
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ValueError(f"not the timers of a point: {error!r}") from None
+    point = Point.from_json(line)
+    return replace(point, timers=_Timers(told)) if told else point
 
 
 @dataclass(frozen=True)

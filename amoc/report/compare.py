@@ -12,7 +12,6 @@ from typing import Any
 
 from amoc.figures import BUILT_IN_TIMERS
 from amoc.histogram import Histogram
-from amoc.record import briefly
 from amoc.report import marks, overlaid, shell
 from amoc.report.comparing import Comparison, Figure, Side
 from amoc.report.tables import Table
@@ -148,7 +147,7 @@ def _differing(found: Comparison) -> Table:
 
 
 def _happened(side: Side) -> tuple[str, list[marks.Happened]]:
-    rows, _ = marks.happened(side.record.journal, marks.Stretches(briefly(side.record.points)))
+    rows, _ = marks.happened(side.record.journal, marks.Stretches(side.record.points))
     return side.label, [row for row in rows if row.mark][:MOST_MARKS]
 
 
@@ -158,7 +157,7 @@ def _marks(label: str, rows: Sequence[marks.Happened]) -> list[dict[str, Any]]:
 
 def _events(happened: dict[str, tuple[str, list[marks.Happened]]]) -> Table:
     rows = [
-        (f"{label}{row.mark}", moment(row.t_s), row.kind, row.text, row.comment)
+        (f"{label}{row.mark}", moment(row.t_s), row.kind, row.whole, row.comment)
         for label, (_, some) in happened.items()
         for row in some
     ]

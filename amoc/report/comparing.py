@@ -14,7 +14,7 @@ from typing import Any
 from amoc.engine.start_rate import USER_RATE
 from amoc.figures import BUILT_IN_TIMERS
 from amoc.histogram import Histogram
-from amoc.record import RunRecord, briefly
+from amoc.record import RunRecord
 from amoc.report import noise
 from amoc.report.levels import Levels
 from amoc.report.noise import Estimate, Steady
@@ -186,7 +186,7 @@ def compare(first: RunRecord, second: RunRecord, warmup_s: float | None = None) 
 def _side(label: str, record: RunRecord, warmup_s: float | None) -> Side:
     if warmup_s is None:
         warmup_s = float(record.summary["run"].get("warmup_s") or 0.0)
-    levels = Levels(_running(briefly(record.points), warmup_s))
+    levels = Levels(_running(record.points, warmup_s))
     steady = Steady.of(_running(record.points, warmup_s), levels.spans_s)
     return Side(label, record, warmup_s, levels, steady)
 

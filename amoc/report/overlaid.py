@@ -12,7 +12,6 @@ from math import ceil
 from typing import Any
 
 from amoc.histogram import Histogram
-from amoc.record import briefly
 from amoc.report.charts import Chart, Group, Line, Spectrum
 from amoc.report.columns import Column, highest, quantiles, rates, rounded
 from amoc.report.latency import spectrum
@@ -41,7 +40,7 @@ def steps(
         most: How many steps there are to be.
         timers: Those that are charted.
     """
-    ends_s = max((point.t_s for _, points in runs for point in briefly(points)), default=0.0)
+    ends_s = max((point.t_s for _, points in runs for point in points), default=0.0)
     step_s = max(1.0, ends_s / most)
     count = ceil(round(ends_s / step_s, 6))
 
