@@ -7,8 +7,8 @@ small table, for people who do not see it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from amoc.report.columns import Column
@@ -54,6 +54,8 @@ class Chart:
         note: A sentence on how to read it.
         family: Charts of one family have one range, so that they can be compared by looking.
         least_top: The top of the range is at least this.
+        limits: What is too much, by whose limit that is: nothing for that of all lines which have
+            none of their own.
     """
 
     key: str
@@ -63,6 +65,16 @@ class Chart:
     note: str = ""
     family: str = ""
     least_top: float = 0.0
+    limits: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def limits_text(self) -> str:
+        """The limits in words, for they may lie beyond the range."""
+        said = [
+            f"{f'for the {of} ' if of else ''}{figure(limit, self.unit)}"
+            for of, limit in self.limits.items()
+        ]
+        return f"Limit {', '.join(said)}." if said else ""
 
     @property
     def empty(self) -> bool:
@@ -81,6 +93,10 @@ class Chart:
             "unit": self.unit,
             "family": self.family,
             "least_top": self.least_top,
+            "limits": [
+                {"label": f"limit of the {of}" if of else "limit", "value": limit}
+                for of, limit in self.limits.items()
+            ],
             "lines": [
                 {
                     "label": clip(line.label, MOST_LABEL),

@@ -8,10 +8,11 @@ time that is not to be read like the rest: the warm-up, a pause, a late node. Pu
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from amoc.report.texts import clip
+from amoc.report.repeats import together
+from amoc.report.texts import clip, moment, times
 from amoc.report.thinning import late_nodes
 from amoc.series import Point
 
@@ -34,6 +35,8 @@ class Happened:
         comment: What the operator said.
         mark: Its number in the charts; 0 if it is not there.
         serious: Whether it is a warning, an error or a refusal.
+        count: How often it happened.
+        last_s: When it happened last.
     """
 
     t_s: float | None
@@ -43,6 +46,14 @@ class Happened:
     comment: str = ""
     mark: int = 0
     serious: bool = False
+    count: int = 1
+    last_s: float | None = None
+
+    @property
+    def whole(self) -> str:
+        """The text, and how often it happened."""
+        until = "" if self.last_s is None else f" until {moment(self.last_s)}"
+        return f"{self.text} – {times(self.count)}{until}" if self.count > 1 else self.text
 
 
 @dataclass(frozen=True)
@@ -69,7 +80,11 @@ def happened(journal: Iterable[_Entry], stretches: Stretches) -> tuple[list[Happ
         journal: The entries of the run's journal.
         stretches: Of the run, for late nodes.
     """
-    rows = [row for entry in journal if (row := _row(entry)) is not None]
+    rows = [
+        replace(row, count=one.count, last_s=one.last_s)
+        for one in together(journal)
+        if (row := _row(one.entry)) is not None
+    ]
     rows += [
         Happened(
             band.from_s,
@@ -95,7 +110,7 @@ def _numbered(rows: Sequence[Happened]) -> list[Happened]:
         marked = row.t_s is not None and row.t_s >= 0 and (row.kind != "event" or row.serious)
         if marked and row.kind not in ("end", "late node") and number < MOST_MARKS:
             number += 1
-            numbered.append(Happened(**{**vars(row), "mark": number}))
+            numbered.append(replace(row, mark=number))
         else:
             numbered.append(row)
     return numbered
@@ -132,7 +147,7 @@ def marks(rows: Iterable[Happened]) -> list[dict[str, Any]]:
         {
             "t": row.t_s,
             "number": row.mark,
-            "text": clip(f"{row.comment} ({row.text})" if row.comment else row.text, MOST_LABEL),
+            "text": clip(f"{row.comment} ({row.text})" if row.comment else row.whole, MOST_LABEL),
             "serious": row.serious,
         }
         for row in rows

@@ -10,9 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from amoc.health import Limits
 from amoc.report.charts import COLOURS, GREY, Chart, Line
 from amoc.report.columns import Column, highest, rounded
 from amoc.report.rows import Row
+from amoc.report.texts import worker
 from amoc.series import Point, WorkerPoint
 
 MOST_WORKERS = 6
@@ -29,6 +31,8 @@ class _Level:
     Attributes:
         of: The level of a worker in a second; None where there was none.
         controller: The same of the controller in a point.
+        limit: What a worker may have of it.
+        controller_limit: What the controller may have of it.
         always: Chart it even if there is nothing but zeros.
     """
 
@@ -38,10 +42,19 @@ class _Level:
     note: str
     of: Callable[[WorkerPoint], float | None]
     controller: Callable[[Point], float] | None = None
+    limit: float | None = None
+    controller_limit: float | None = None
     always: bool = True
     least_top: float = 0.0
 
+    @property
+    def limits(self) -> dict[str, float]:
+        """The limits, by whose they are."""
+        found = {"": self.limit, "controller": self.controller_limit}
+        return {of: limit for of, limit in found.items() if limit is not None}
 
+
+_LIMITS = Limits()
 _LEVELS = (
     _Level(
         "lag",
@@ -50,6 +63,8 @@ _LEVELS = (
         "What each timer of this worker may be wrong by.",
         lambda worker: worker.lag_p99_s or None,
         lambda point: point.controller_lag_s,
+        _LIMITS.lag_s,
+        _LIMITS.controller_lag_s,
     ),
     _Level(
         "cpu",
@@ -58,6 +73,8 @@ _LEVELS = (
         "100 % is one core; near it a worker is late.",
         lambda worker: worker.cpu,
         lambda point: point.controller_cpu,
+        _LIMITS.cpu,
+        _LIMITS.controller_cpu,
         least_top=1.0,
     ),
     _Level(
@@ -66,6 +83,7 @@ _LEVELS = (
         "s",
         "How late users were let through.",
         lambda worker: worker.late_p99_s or None,
+        limit=_LIMITS.late_s,
         always=False,
     ),
     _Level(
@@ -74,6 +92,7 @@ _LEVELS = (
         "%",
         "Somebody else had the host's cores.",
         lambda worker: worker.queued_s,
+        limit=_LIMITS.queued,
         always=False,
         least_top=0.1,
     ),
@@ -83,6 +102,7 @@ _LEVELS = (
         "%",
         "Time in pauses of the collector.",
         lambda worker: worker.gc_s,
+        limit=_LIMITS.gc,
         always=False,
         least_top=0.1,
     ),
@@ -106,7 +126,13 @@ def workers(rows: Sequence[Row]) -> list[Chart]:
         if level.controller is not None:
             lines.append(Line("controller", highest(rows, level.controller), GREY, "dash"))
         chart = Chart(
-            level.key, level.title, level.unit, lines, level.note, least_top=level.least_top
+            level.key,
+            level.title,
+            level.unit,
+            lines,
+            level.note,
+            least_top=level.least_top,
+            limits=level.limits,
         )
         if level.always or not chart.idle:
             charts.append(chart)
@@ -157,7 +183,7 @@ def _lines(columns: Mapping[tuple[str, int], Column]) -> list[Line]:
             ),
         ]
     named = [
-        Line(f"worker {node}/{slot}", columns[node, slot], 1 + at)
+        Line(worker(node, slot), columns[node, slot], 1 + at)
         for at, (node, slot) in enumerate(chosen)
     ]
     return lines + named

@@ -5,7 +5,8 @@
    began_at  that scale's zero, in seconds since 1970; null if unknown
    bands     {kind, from_s, to_s, label}: stretches that are shaded
    marks     {t, number, text, serious}: moments that are lines with a number
-   charts    by key: {title, unit, family, least_top, lines: [{label, colour, style, values}]}
+   charts    by key: {title, unit, family, least_top, limits: [{label, value}],
+             lines: [{label, colour, style, values}]}
    spectra   by key: {title, fractions, lines: [{label, colour, values}]}
 
    A chart is drawn when it comes near the window, and again when its width or the colours change. */
@@ -67,18 +68,20 @@ const amocReport = (() => {
     const read = (name) => style.getPropertyValue(name).trim();
     return {
       lines: [0, 1, 2, 3, 4, 5, 6, 7, 8].map((number) => read("--c" + number)),
-      text: read("--muted"), grid: read("--grid"), mark: read("--mark"), serious: read("--bad"),
+      text: read("--muted"), grid: read("--grid"), mark: read("--mark"), serious: read("--bad"), limit: read("--doubt"),
       panel: read("--panel"), warmup: read("--warmup"), paused: read("--paused"), late: read("--late"),
     };
   }
 
   const font = (size) => size + "px system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif";
 
-  /* The range of values: from zero, or for a logarithmic axis from 1, 2 or 5 to 1, 2 or 5. */
+  /* The range of values: from zero, or for a logarithmic axis from 1, 2 or 5 to 1, 2 or 5. Where it
+     costs the lines little, on the logarithmic one, it reaches up to the limits. */
   function range(charts, logarithmic) {
     let low = Infinity, high = 0;
     for (const chart of charts) {
       high = Math.max(high, chart.least_top || 0);
+      if (logarithmic) for (const limit of chart.limits || []) high = Math.max(high, limit.value);
       for (const line of chart.lines) {
         for (const value of line.values) {
           if (value == null) continue;
@@ -194,6 +197,29 @@ const amocReport = (() => {
       u.ctx.restore();
     }
 
+    /* Limits that lie in the range. Of two that are near each other one is named left, one right. */
+    function drawLimits(u, limits) {
+      const { left, top, width } = u.bbox, ratio = uPlot.pxRatio, ctx = u.ctx;
+      ctx.save();
+      ctx.strokeStyle = ctx.fillStyle = state.palette.limit;
+      ctx.lineWidth = ratio;
+      ctx.font = font(10 * ratio);
+      ctx.textBaseline = "bottom";
+      limits.forEach(({ label, value }, number) => {
+        if (value > u.scales.y.max || value < u.scales.y.min) return;
+        const y = Math.round(u.valToPos(value, "y", true)) + 0.5;
+        ctx.setLineDash([5 * ratio, 4 * ratio]);
+        ctx.beginPath();
+        ctx.moveTo(left, y);
+        ctx.lineTo(left + width, y);
+        ctx.stroke();
+        const atRight = number % 2 === 0;
+        ctx.textAlign = atRight ? "right" : "left";
+        if (y - 11 * ratio > top) ctx.fillText(label, atRight ? left + width - 3 * ratio : left + 3 * ratio, y - ratio);
+      });
+      ctx.restore();
+    }
+
     function drawMarks(u) {
       const { left, top, width, height } = u.bbox, ratio = uPlot.pxRatio, ctx = u.ctx;
       let free = -Infinity;
@@ -273,7 +299,7 @@ const amocReport = (() => {
           init: [(u) => { tip.hidden = true; u.over.append(tip); u.over.addEventListener("dblclick", () => setZoom(null, null)); }],
           ready: [(u) => u.setLegend({ idx: null }, false)],
           drawClear: [drawBands],
-          draw: [drawMarks],
+          draw: [(u) => drawLimits(u, chart.limits), drawMarks],
           setCursor: [(u) => tell(u, tip)],
           setScale: [(u, key) => {
             if (key !== "x" || state.busy || !state.drawn.has(figure)) return;

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from amoc.errors import ResourceError
+from amoc.health import Limits
 from amoc.histogram import Histogram
 from amoc.rebuilding import rebuild, window_of
 from amoc.record import RunRecord
@@ -518,10 +519,23 @@ def test_times_without_a_core_are_shares_and_a_worker_that_let_nobody_through_wa
         for worker in point.workers
     ]
     found = Page(render(record([replace(point, t_s=2.0, span_s=2.0, workers=half)])))
-    assert values(found, "gc", "worker node0/0") == [0.05]
-    assert values(found, "queued", "worker node0/0") == [0.1]
-    assert values(found, "late", "worker node0/0") == [0.004]
-    assert values(found, "late", "worker node0/1") == [None]
+    assert values(found, "gc", "worker 0 of node0") == [0.05]
+    assert values(found, "queued", "worker 0 of node0") == [0.1]
+    assert values(found, "late", "worker 0 of node0") == [0.004]
+    assert values(found, "late", "worker 1 of node0") == [None]
+
+
+def test_charts_of_amoc_itself_say_what_is_too_much():
+    found = Page(render(record(runs.points(5))))
+    limits = Limits()
+    assert found.data["charts"]["lag"]["limits"] == [
+        {"label": "limit", "value": limits.lag_s},
+        {"label": "limit of the controller", "value": limits.controller_lag_s},
+    ]
+    assert "Limit 100 ms, for the controller 250 ms." in found.said
+    assert "Limit 90 %, for the controller 95 %." in found.said
+    assert found.data["charts"]["queued"]["limits"] == [{"label": "limit", "value": 0.8}]
+    assert found.data["charts"]["rss"]["limits"] == []
 
 
 def test_settings_of_the_scenario_and_those_that_were_given_come_first():
