@@ -11,8 +11,8 @@ from gevent import get_hub, getcurrent
 from gevent import socket as gsocket
 from rich.console import Console
 
-PLAIN_WIDTH = 160
-"""Columns where there is no terminal: tables are not squeezed."""
+PLAIN_WIDTH = 10_000
+"""Columns where there is no terminal: no line is broken, so that all of it can be searched for."""
 PATIENCE_S = 2.0
 """How long writing waits for somebody to read."""
 
@@ -82,6 +82,9 @@ class _Patient:
 def console(patient: bool = True) -> Console:
     """The console on standard output.
 
+    What is no terminal is not taken for one because colours are asked for (FORCE_COLOR, as in many
+    a CI): it would get tables that renew themselves.
+
     Args:
         patient: Whether writing may be left out rather than wait for a reader; not to be used
             where the standard library is patched.
@@ -89,4 +92,6 @@ def console(patient: bool = True) -> Console:
     sys.stdout.flush()  # from here on it is written to directly
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     stream = cast("TextIO", _Patient(sys.stdout)) if patient else sys.stdout
-    return Console(file=stream) if sys.stdout.isatty() else Console(file=stream, width=PLAIN_WIDTH)
+    if sys.stdout.isatty():
+        return Console(file=stream)
+    return Console(file=stream, width=PLAIN_WIDTH, force_terminal=False)

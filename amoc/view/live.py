@@ -16,17 +16,27 @@ from rich.text import Text
 
 from amoc.engine.run import Status
 from amoc.engine.state import State
-from amoc.figures import BUILT_IN_TIMERS
 from amoc.timing import format_duration
 from amoc.view.fitting import lines, share_out
 from amoc.view.keys import HINT
-from amoc.view.sections import Now, all_of, in_use, progress
+from amoc.view.sections import (
+    RECENT_S,
+    Now,
+    all_of,
+    in_use,
+    last_event,
+    latest,
+    progress,
+    recorded,
+    targets,
+)
 from amoc.view.summary import nonzero
 
 REFRESH_S = 0.5
 PLAIN_LINE_S = 5.0
 MOST_COUNTERS = 12
-"""Counters in the plain line; the summary has all."""
+MOST_TIMERS = 12
+"""Counters and timers in the plain line; the summary has all."""
 AIRY = 40
 """Lines of a window from which on there are blank ones between sections."""
 _STYLE = {"info": "cyan", "warning": "yellow", "error": "bold red", "trace": "dim"}
@@ -124,11 +134,7 @@ class LiveView:
             f" {one['waiting']} waiting)"
             for name, one in in_use(figures.throttles()).items()
         ]
-        for name, timer in figures.timers().items():
-            if name not in BUILT_IN_TIMERS and timer.count:
-                p50, p99 = timer.quantiles_s(0.5, 0.99)
-                parts.append(f"{name} p50 {format_duration(p50)} p99 {format_duration(p99)}")
-        return " | ".join(parts)
+        return " | ".join([*parts, *_timers(status)])
 
     def _tables(self) -> RenderableType:
         """All that there is room for: what is most important first, and a line on the rest."""
@@ -140,10 +146,12 @@ class LiveView:
         room = height - len(head) - len(foot) - 1 - (len(sections) if airy else 0)
         wanted = [len(section.rows) for section in sections]
         given = share_out(wanted, room)
-        if not all(given):
-            given = share_out(wanted, room - 1)
+        if not all(given):  # the last events are the first to go, but for one
+            event = last_event(self._status)
+            kept = [event] if event is not None else []
+            given = share_out(wanted, room - 1 - len(kept))
             hidden = [one.title for one, rows in zip(sections, given, strict=True) if not rows]
-            foot = [Text(f"in a larger window: {', '.join(hidden)}", style="dim"), *foot]
+            foot = [*kept, Text(f"in a larger window: {', '.join(hidden)}", style="dim"), *foot]
         parts = [*head, Text()]
         for section, rows in zip(sections, given, strict=True):
             if rows:
@@ -178,6 +186,18 @@ class LiveView:
             f", {figures.starts_per_s:,.0f} starts/s",
         )
         return [first, second]
+
+
+def _timers(status: Status) -> list[str]:
+    """The timers in the plain line: percentiles of the last seconds; of the first one, so far."""
+    found, points = [], latest(status.points, RECENT_S)
+    for name, whole in targets(status).items():
+        timer = recorded(points, name) if points else whole
+        if timer.cells:
+            p50, p99 = timer.quantiles_s(0.5, 0.99)
+            found.append(f"{name} p50 {format_duration(p50)} p99 {format_duration(p99)}")
+    more = len(found) - MOST_TIMERS
+    return [*found[:MOST_TIMERS], *([f"{more} more timers"] if more > 0 else [])]
 
 
 def _fitting(line: Text) -> Text:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-from amoc.engine.run import RunPlan, Status
+from rich.text import Text
+
+from amoc.engine.run import Happening, RunPlan, Status
 from amoc.engine.start_rate import USER_RATE
 from amoc.engine.state import State
 from amoc.figures import BUILT_IN_TIMERS
@@ -17,7 +19,7 @@ from amoc.health import Limits
 from amoc.histogram import Histogram
 from amoc.series import Point, WorkerPoint
 from amoc.timing import format_duration
-from amoc.view.fitting import Cell, Section
+from amoc.view.fitting import Cell, Section, printable
 
 NOW_S = 5.0
 RECENT_S = 10.0
@@ -33,6 +35,7 @@ NEAR = 0.8
 NOTHING = "–"
 LIMITS = Limits()
 _STYLE = {"info": "", "warning": "yellow", "error": "bold red"}
+_GRAVE = ("warning", "error")
 
 
 def all_of(status: Status) -> list[Section]:
@@ -102,20 +105,25 @@ def ends_s(plan: RunPlan) -> float | None:
     return min((end for end in ends if end is not None), default=None)
 
 
+def gone_s(status: Status) -> float:
+    """How much of the run is over, pauses left out: what its plan and its warm-up count by."""
+    return status.elapsed_s - status.paused_s
+
+
 def progress(status: Status) -> str:
     """Where the run stands in its plan."""
     plan = status.plan
     if plan is None or status.state not in (State.RUNNING, State.PAUSED):
         return ""
-    gone_s = status.elapsed_s - status.paused_s
+    gone = gone_s(status)
     parts = []
     end_s = ends_s(plan)
     if end_s is not None:
-        parts.append(f"{format_duration(max(0.0, end_s - gone_s))} left")
-    if plan.stages is not None and (stage := _stage(plan, gone_s)):
+        parts.append(f"{format_duration(max(0.0, end_s - gone))} left")
+    if plan.stages is not None and (stage := _stage(plan, gone)):
         parts.append(stage)
-    if status.elapsed_s < plan.warmup_s:
-        parts.append(f"warm-up for {format_duration(plan.warmup_s - status.elapsed_s)} more")
+    if gone < plan.warmup_s:
+        parts.append(f"warm-up for {format_duration(plan.warmup_s - gone)} more")
     return "".join(f", {part}" for part in parts)
 
 
@@ -139,7 +147,7 @@ def _busiest(names: Mapping[str, float], most: int) -> list[str]:
 def _expectations(status: Status) -> Section:
     rows: list[Sequence[Cell]] = []
     results = status.expectations
-    if status.plan is not None and status.elapsed_s <= status.plan.warmup_s:
+    if status.plan is not None and gone_s(status) <= status.plan.warmup_s:
         results = ()
     for text, result in sorted(results, key=lambda one: one[1].passed):
         met = ("met", "green") if result.passed else ("not met", "bold red")
@@ -172,22 +180,28 @@ def _counters(status: Status) -> Section:
 
 
 def _timers(status: Status) -> Section:
-    recent = latest(status.points, RECENT_S)
-    timers = status.figures.timers()
-    counts = {
-        name: one.count for name, one in timers.items() if name not in BUILT_IN_TIMERS and one.cells
-    }
+    timers, recent = targets(status), latest(status.points, RECENT_S)
+    counts = {name: one.count for name, one in timers.items()}
     rows = []
     for name in _busiest(counts, MOST_ROWS):
-        now = _merged(recent, name)
-        shown = [*_times(now, 0.5, 0.95, 0.99), *_times(timers[name], 0.5, 0.95, 0.99)]
+        shown = [
+            *_times(recorded(recent, name), 0.5, 0.95, 0.99),
+            *_times(timers[name], 0.5, 0.95, 0.99),
+        ]
         rows.append((name, f"{counts[name]:,}", *shown, format_duration(timers[name].max_ns / 1e9)))
     heads = ("count", "p50", "p95", "p99", "all p50", "all p95", "all p99", "max")
     title = f"timers, last {RECENT_S:g} s"
     return Section(title, heads, rows, len(counts), (5, 6, 8, 1, 7, 3, 2), "name")
 
 
-def _merged(points: Iterable[Point], name: str) -> Histogram:
+def targets(status: Status) -> dict[str, Histogram]:
+    """The timers of what is tested, since the run began; those that have recorded something."""
+    timers = status.figures.timers()
+    return {name: one for name, one in timers.items() if name not in BUILT_IN_TIMERS and one.cells}
+
+
+def recorded(points: Iterable[Point], name: str) -> Histogram:
+    """What a timer has recorded in `points`."""
     merged = Histogram()
     for point in points:
         if (one := point.timers.get(name)) is not None:
@@ -286,10 +300,21 @@ def _near(text: str, value: float, limit: float) -> Cell:
     return (text, "yellow") if value >= NEAR * limit else text
 
 
+def last_event(status: Status) -> Text | None:
+    """The newest warning or error in a line, or else what happened last."""
+    newest_first = list(reversed(status.events))
+    grave = [one for one in newest_first if one.level in _GRAVE]
+    for one in [*grave, *newest_first][:1]:
+        text, style = _event(one)
+        return Text.assemble((f"last {one.level if grave else 'event'}  ", "dim"), (text, style))
+    return None
+
+
 def _events(status: Status) -> Section:
-    newest_first = list(status.events)[: -MOST_EVENTS - 1 : -1]
-    rows = [
-        ((f"{format_duration(one.at_s)}  {one.text}", _STYLE.get(one.level, "")),)
-        for one in newest_first
-    ]
+    rows = [(_event(one),) for one in list(status.events)[: -MOST_EVENTS - 1 : -1]]
     return Section("last events", (), rows, len(rows), order="reversed")
+
+
+def _event(one: Happening) -> tuple[str, str]:
+    text = printable(f"{format_duration(one.at_s)}  {one.text}")
+    return text, _STYLE.get(one.level, "")

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
 from amoc.engine.start_rate import USER_RATE
 from amoc.figures import BUILT_IN_TIMERS
 from amoc.lines import counted
+from amoc.rundir import RunDirectory
 from amoc.timing import format_duration
 
 MOST_CAUSES = 10
 MOST_FINDINGS = 5
 """Findings about the generator, and lines that blocked a worker, in the terminal."""
+UNBOUND = 10_000
+"""Columns that are enough for any table."""
 
 
 def print_summary(console: Console, summary: Mapping[str, Any]) -> None:
@@ -26,7 +32,20 @@ def print_summary(console: Console, summary: Mapping[str, Any]) -> None:
 
 def render(summary: Mapping[str, Any]) -> RenderableType:
     """The final tables of a run."""
-    run, users = summary["run"], summary["users"]
+    parts: list[RenderableType] = ["", _title(summary)]
+    parts += [Text(f"  {reason}", style="red") for reason in _reasons(summary)]
+    parts += [Text(f"  {note}", style="yellow") for note in summary["run"].get("notes", ())]
+    for table in _tables(summary):
+        parts += ["", table]
+    if directory := summary["run"]["directory"]:
+        report = RunDirectory(Path(directory)).report
+        parts += ["", *([Text(f"report: {report}", style="dim")] if report.is_file() else [])]
+        parts += [Text(f"run again: amoc replay {directory}", style="dim")]
+    return Group(*parts)
+
+
+def _title(summary: Mapping[str, Any]) -> Text:
+    run, crashed = summary["run"], summary["users"]["crashed"]
     title = Text.assemble(
         ("run ", "dim"),
         run["id"],
@@ -38,47 +57,56 @@ def render(summary: Mapping[str, Any]) -> RenderableType:
         str(run["seed"]),
         ("  verdict ", "dim"),
         (run["verdict"], "bold green" if run["verdict"] in _GOOD else "bold red"),
-        (
-            f", but {counted(users['crashed'], 'iteration')} crashed" if users["crashed"] else "",
-            "red",
-        ),
-        (f"  {run['comment']}", "italic"),
     )
-    parts: list[RenderableType] = ["", title]
-    parts += [Text(f"  {reason}", style="red") for reason in _reasons(summary)]
+    if crashed:
+        title.append(f"; {counted(crashed, 'iteration')} crashed", "red")
+    if run["comment"]:
+        title.append(f"  {run['comment']}", "italic")
+    return title
+
+
+def _tables(summary: Mapping[str, Any]) -> Iterator[RenderableType]:
+    """What there is to show, the most important first."""
+    part, span = _measured(summary)
     if summary.get("expectations"):
-        parts += ["", _expectations(summary)]
+        yield _expectations(summary["expectations"], span)
     if findings := summary.get("health", {}).get("findings"):
-        parts += ["", _findings(findings)]
+        yield _findings(findings)
     if summary.get("blocked"):
-        parts += ["", _blocked(summary["blocked"])]
-    parts += ["", _users(users)]
+        yield _blocked(summary["blocked"])
+    yield _users(summary["users"])
     if summary["crashes"]:
-        parts += ["", _crashes(summary["crashes"])]
-    if counters := nonzero(summary["counters"]):
-        parts += ["", counters_table(counters, run["duration_s"])]
+        yield _crashes(summary["crashes"])
+    if counters := nonzero(part["counters"]):
+        yield _counters(counters, part["duration_s"], span)
     if summary["gauges"]:
-        parts += ["", _gauges(summary["gauges"])]
+        yield _gauges(summary["gauges"])
     throttles = {
         name: one
-        for name, one in summary["throttles"].items()
+        for name, one in part["throttles"].items()
         if one["requests"] and name != USER_RATE
     }
     if throttles:
-        parts += ["", _throttles(throttles, summary["timers"].get("token_lateness"))]
+        yield _throttles(throttles, part["timers"].get("token_lateness"), span)
     target = {
         name: timer
-        for name, timer in summary["timers"].items()
+        for name, timer in part["timers"].items()
         if name not in BUILT_IN_TIMERS and timer["count"]
     }
     if target:
-        parts += ["", timers_table(target)]
+        yield _timers(target, span)
     if summary["workers"]:
-        parts += ["", _workers(summary["workers"], run["duration_s"])]
-    if run["directory"]:
-        parts += ["", Text(f"report: {run['directory']}/report.html", style="dim")]
-        parts += [Text(f"run again: amoc replay {run['directory']}", style="dim")]
-    return Group(*parts)
+        yield _workers(summary["workers"], summary["run"]["duration_s"])
+
+
+def _measured(summary: Mapping[str, Any]) -> tuple[Mapping[str, Any], str]:
+    """What the verdict is about, so that figures are those of the expectations; and its name."""
+    run, window = summary["run"], summary.get("window")
+    if window is None:
+        return {**summary, "duration_s": run["duration_s"]}, ""
+    if not window["duration_s"]:  # it has ended before; better these figures than none
+        return {**summary, "duration_s": run["duration_s"]}, "warm-up"
+    return window, f"after {format_duration(run['warmup_s'])}"
 
 
 _GOOD = ("ok", "stopped")
@@ -91,11 +119,15 @@ def _reasons(summary: Mapping[str, Any]) -> list[str]:
     return [reason for reason in summary["run"].get("reasons", ()) if reason not in told]
 
 
-def _expectations(summary: Mapping[str, Any]) -> Table:
-    warmup_s = summary["run"]["warmup_s"]
-    after = f" (after {format_duration(warmup_s)})" if warmup_s else ""
-    table = _table(f"expectations{after}", "value", "")
-    for one in summary["expectations"]:
+def _named(table: str, *remarks: str) -> str:
+    """The title of a table, with what there is to remark."""
+    said = ", ".join(filter(None, remarks))
+    return f"{table} ({said})" if said else table
+
+
+def _expectations(expectations: list[Mapping[str, Any]], span: str) -> Table:
+    table = _table(_named("expectations", span), "value", "")
+    for one in expectations:
         met = Text("met", "green") if one["passed"] else Text("not met", "bold red")
         table.add_row(Text(one["expression"]), one["value_text"], met)
     return table
@@ -103,7 +135,7 @@ def _expectations(summary: Mapping[str, Any]) -> Table:
 
 def _findings(findings: list[Mapping[str, Any]]) -> Group:
     lines = [Text("the generator was too slow", style="bold red")]
-    lines += [Text(f"  {one['text']}: {one['advice']}") for one in findings[:MOST_FINDINGS]]
+    lines += [Text(f"  {one['text']}; {one['advice']}") for one in findings[:MOST_FINDINGS]]
     if len(findings) > MOST_FINDINGS:
         lines.append(Text(f"  and {len(findings) - MOST_FINDINGS} more, see the report"))
     return Group(*lines)
@@ -120,11 +152,28 @@ def _blocked(places: list[Mapping[str, Any]]) -> Table:
 
 
 def _table(*columns: str) -> Table:
-    """A plain table: the first column to the left, all others to the right."""
+    """A plain table: the first column to the left, all others to the right.
+
+    Where there is no room for it the first is broken, and nothing of it lost.
+    """
     table = Table(box=None, pad_edge=False, padding=(0, 1), header_style="dim")
-    for number, column in enumerate(columns):
-        table.add_column(column, justify="right" if number else "left", no_wrap=bool(number))
+    name, *figures = columns
+    table.add_column(name, overflow="fold")
+    for column in figures:
+        table.add_column(column, justify="right", no_wrap=True)
     return table
+
+
+@dataclass(frozen=True)
+class _Fitting:
+    """A table, or another one where there is no room for it."""
+
+    wide: Table
+    narrow: Table
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        least = Measurement.get(console, options.update_width(UNBOUND), self.wide).minimum
+        yield self.wide if least <= options.max_width else self.narrow
 
 
 def nonzero(counters: Mapping[str, int]) -> dict[str, int]:
@@ -132,14 +181,18 @@ def nonzero(counters: Mapping[str, int]) -> dict[str, int]:
     return {name: count for name, count in counters.items() if count}
 
 
-def _users(users: Mapping[str, Any]) -> Table:
+def _users(users: Mapping[str, Any]) -> RenderableType:
     shown = ("started", "finished", "crashed", "removed", "restarted", "running", "peak")
-    table = _table("users", *shown, "starts/s peak")
-    table.padding = (0, 1, 0, 0)  # or it would not fit on 80 columns
     crashed = Text(f"{users['crashed']:,}", style="bold red" if users["crashed"] else "")
-    values = [crashed if name == "crashed" else f"{users[name]:,}" for name in shown]
-    table.add_row("", *values, f"{users['starts_per_s_peak']:,.1f}")
-    return table
+    figures = {name: crashed if name == "crashed" else Text(f"{users[name]:,}") for name in shown}
+    figures["starts/s peak"] = Text(f"{users['starts_per_s_peak']:,.1f}")
+    row = _table("users", *figures)
+    row.padding = (0, 1, 0, 0)  # or it would not fit on 80 columns
+    row.add_row("", *figures.values())
+    column = _table("users", "")
+    for name, figure in figures.items():
+        column.add_row(name, figure)
+    return _Fitting(row, column)
 
 
 def _crashes(crashes: list[Mapping[str, Any]]) -> Table:
@@ -152,9 +205,8 @@ def _crashes(crashes: list[Mapping[str, Any]]) -> Table:
     return table
 
 
-def counters_table(counters: Mapping[str, int], duration_s: float) -> Table:
-    """Counters with their totals and their mean rates."""
-    table = _table("counters", "total", "per second")
+def _counters(counters: Mapping[str, int], duration_s: float, span: str) -> Table:
+    table = _table(_named("counters", span), "total", "per second")
     for name, count in counters.items():
         table.add_row(name, f"{count:,}", f"{count / duration_s:,.1f}" if duration_s else "")
     return table
@@ -168,10 +220,11 @@ def _gauges(gauges: Mapping[str, float]) -> Table:
 
 
 def _throttles(
-    throttles: Mapping[str, Mapping[str, Any]], lateness: Mapping[str, float] | None
+    throttles: Mapping[str, Mapping[str, Any]], lateness: Mapping[str, float] | None, span: str
 ) -> Table:
-    late = f" (late p99 {format_duration(lateness['p99_s'])})" if lateness else ""
-    table = _table(f"throttles{late}", "let through", "per second", "rate", "missed", "waiting")
+    late = f"late p99 {format_duration(lateness['p99_s'])}" if lateness else ""
+    title = _named("throttles", span, late)
+    table = _table(title, "let through", "per second", "rate", "missed", "waiting")
     for name, one in throttles.items():
         rate, interval_s = one["rate"], one["interval_s"]
         if rate is None:
@@ -189,9 +242,8 @@ def _throttles(
     return table
 
 
-def timers_table(timers: Mapping[str, Mapping[str, float]]) -> Table:
-    """Timers with their percentiles."""
-    table = _table("timers", "count", "mean", "p50", "p95", "p99", "max")
+def _timers(timers: Mapping[str, Mapping[str, float]], span: str) -> Table:
+    table = _table(_named("timers", span), "count", "mean", "p50", "p95", "p99", "max")
     for name, timer in timers.items():
         figures = (timer[key] for key in ("mean_s", "p50_s", "p95_s", "p99_s", "max_s"))
         table.add_row(name, f"{timer['count']:,}", *map(format_duration, figures))

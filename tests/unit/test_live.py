@@ -37,7 +37,7 @@ def status(duration_s=None, state=State.RUNNING, **parts) -> Status:
     found = Status(state=state, plan=plan(duration_s), elapsed_s=12.0, added=10)
     ttd = Histogram.of([1_000_000] * 99 + [5_000_000])
     flat = [number for item in ttd.cells.items() for number in item]
-    worker = WorkerFigures(0, 1, 4711, 5, 5, 0, 0, 0, 0, 0.002, 0.002, 0.0, 0, 0, 0, 0, 0)
+    worker = WorkerFigures(0, 1, 4711, 5, 5, 0, 0, 0, 0, 0, 0.002, 0.002, 0.0, 0, 0, 0, 0, 0)
     found.figures.take(
         "node0",
         Sample(
@@ -85,6 +85,51 @@ def test_the_plain_line_says_where_the_run_stands():
 def test_the_plain_line_of_a_run_that_has_not_begun_can_be_made():
     view, _ = view_of(Status())
     assert view.plain_line() == "0 µs idle | users: 0 running, 0 to start, 0 finished, 0 crashed"
+
+
+def test_percentiles_of_the_plain_line_are_those_of_the_last_seconds():
+    found = status()
+    view, _ = view_of(found)
+    for second in range(1, 31):
+        took_ns = 9_000_000 if second <= 20 else 3_000_000
+        found.points.append(
+            Point(t_s=float(second), span_s=1.0, timers={"ttd": Histogram.of([took_ns])})
+        )
+    assert view.plain_line().endswith("| ttd p50 3 ms p99 3 ms")
+
+
+def test_a_timer_that_has_recorded_nothing_lately_is_not_in_the_plain_line():
+    found = status()
+    view, _ = view_of(found)
+    found.points.append(Point(t_s=1.0, span_s=1.0))
+    assert "ttd" not in view.plain_line()
+
+
+def test_of_very_many_timers_some_are_in_the_plain_line_and_the_rest_is_counted():
+    found = status()
+    timer = Histogram.of([1_000_000])
+    cells = [number for item in timer.cells.items() for number in item]
+    many = {f"t{number:03}": (timer.max_ns, cells) for number in range(100)}
+    found.figures.take(
+        "node0",
+        Sample(
+            sequence=2,
+            at_ns=2,
+            users={},
+            users_peak=0,
+            counters={},
+            gauges={},
+            timers=many,
+            crashes={},
+            workers=[],
+            host=(),
+        ),
+    )
+    view, _ = view_of(found)
+    line = view.plain_line()
+    most = live_module.MOST_TIMERS
+    assert line.count(" p99 ") == most
+    assert line.endswith(f"| {101 - most} more timers")  # with ttd
 
 
 def test_rates_are_those_of_the_last_seconds():
@@ -271,6 +316,30 @@ def test_a_small_window_has_what_is_most_important_and_says_what_is_missing():
     assert "last events" in text.splitlines()[-1]
 
 
+@pytest.mark.parametrize("height", [12, 15, 20])
+def test_a_small_window_has_the_newest_warning_however_much_else_there_is(height):
+    found = busy()
+    found.events.append(Happening(9.0, "error", "worker 1 \n is lost"))
+    found.events.append(Happening(10.0, "info", "5 users will start"))
+    view, _ = view_of(found, terminal=True)
+    *_, event, rest = drawn(view, 80, height).splitlines()
+    assert event == "last error  9 s  worker 1   is lost"
+    assert rest.startswith("in a larger window: ")
+    assert "last events" in rest
+    assert "is lost" in drawn(view, 80, 24)
+
+
+def test_where_nothing_was_grave_a_small_window_has_what_happened_last():
+    found = busy()
+    found.events.clear()
+    for number in range(4):
+        found.events.append(Happening(float(number), "info", f"event {number}"))
+    view, _ = view_of(found, terminal=True)
+    assert "\nlast event  3 s  event 3\n" in drawn(view, 80, 20)
+    found.events.clear()
+    assert "last event" not in drawn(view, 80, 20)
+
+
 def test_a_large_window_has_everything():
     view, _ = view_of(busy(), terminal=True)
     text = drawn(view, 160, 60)
@@ -331,6 +400,7 @@ def test_of_many_workers_those_nearest_to_a_limit_come_first():
         ),
         ({"duration_s": 30.0, "warmup_s": 15.0}, 12.0, 0.0, ", 18 s left, warm-up for 3 s more"),
         ({"duration_s": 30.0, "warmup_s": 5.0}, 12.0, 0.0, ", 18 s left"),
+        ({"duration_s": 30.0, "warmup_s": 5.0}, 12.0, 8.0, ", 26 s left, warm-up for 1 s more"),
     ],
 )
 def test_the_head_says_how_far_the_plan_has_come(plan, elapsed_s, paused_s, expected):
@@ -345,6 +415,9 @@ def test_the_head_says_how_far_the_plan_has_come(plan, elapsed_s, paused_s, expe
 def test_nothing_is_said_of_expectations_while_it_is_warm_up():
     assert "expectations so far" in [one.title for one in all_of(busy())]
     assert "expectations so far" not in [one.title for one in all_of(busy(warmup_s=30.0))]
+    paused = busy(warmup_s=10.0)
+    paused.paused_s = 3.0
+    assert "expectations so far" not in [one.title for one in all_of(paused)]
 
 
 @given(

@@ -10,7 +10,10 @@ from rich.console import Console
 
 from amoc.board import Merge, UserState
 from amoc.figures import BUILT_IN_TIMERS, Figures
+from amoc.histogram import Histogram
 from amoc.messages import Sample, WorkerFigures
+from amoc.rebuilding import window_of
+from amoc.series import Point, Tally, ThrottlePoint
 from amoc.view.summary import MOST_CAUSES, print_summary
 
 RUN = {
@@ -119,3 +122,103 @@ def test_every_crash_and_the_verdict_are_bold_red_on_a_terminal():
 def test_a_narrow_terminal_shows_the_figures_all_the_same():
     text = shown(summary(counters={"a_rather_long_name_of_a_counter" * 3: 123_456}), width=60)
     assert "123,456" in text
+
+
+# The steady part
+
+
+STEADY = [
+    Point(
+        t_s=float(second),
+        span_s=1.0,
+        counters={"sent": 10, "lost": 0},
+        timers={"ttd": Histogram.of([3_000_000]), "token_lateness": Histogram.of([2_000_000])},
+        throttles={"messages": ThrottlePoint(60.0, 60.0, "run", 2, 1, 0, 4)},
+    )
+    for second in range(6, 11)
+]
+
+
+def warmed(points):
+    """The summary of a run of 12.5 s; what came after the first 5 s are `points`."""
+    whole = summary(
+        run={**RUN, "warmup_s": 5.0},
+        counters={"sent": 1_000},
+        timers={"ttd": (2_000_000_000, [240, 10])},
+        crashes={"ValueError": 3},
+    )
+    return {**whole, "window": window_of(Tally.of(points))}
+
+
+def test_figures_are_those_of_the_steady_part_and_their_tables_say_so():
+    text = shown(warmed(STEADY))
+    assert row(text, "counters (after 5 s)") == ["total", "per", "second"]
+    assert row(text, "sent") == ["50", "10.0"]
+    assert row(text, "timers (after 5 s)")[0] == "count"
+    assert row(text, "ttd")[0] == "5"
+    assert row(text, "ttd")[-2:] == ["3", "ms"]
+    assert re.search(r"\nthrottles \(after 5 s, late p99 2(\.\d+)? ms\) +let through", text)
+    assert row(text, "messages") == ["5", "1.0", "1/s", "0", "4"]
+    assert row(text, "ValueError") == ["3"]
+    assert "lost" not in text
+
+
+def test_a_run_that_ended_in_its_warm_up_shows_that():
+    text = shown(warmed([]))
+    assert row(text, "counters (warm-up)") == ["total", "per", "second"]
+    assert row(text, "sent") == ["1,000", "80.0"]
+    assert row(text, "ttd")[0] == "10"
+
+
+# Why
+
+
+def test_crashes_stand_beside_the_verdict_whatever_it_is():
+    for verdict in ("ok", "failed expectations"):
+        text = shown(summary(run={**RUN, "verdict": verdict}, crashes={"x": 1_211}))
+        assert f"verdict {verdict}; 1,211 iterations crashed\n" in text
+    assert "crashed" not in shown(summary()).splitlines()[1]
+
+
+def test_notes_follow_the_reasons_and_do_not_look_like_them():
+    run = {**RUN, "reasons": ["it was late"], "notes": ["a second is missing"]}
+    text = shown(summary(run=run), terminal=True)
+    red, yellow = "\x1b[31m  it was late\x1b[0m", "\x1b[33m  a second is missing\x1b[0m"
+    assert re.search(rf"{re.escape(red)}\s*\n{re.escape(yellow)}", text)
+
+
+def test_a_finding_and_its_advice_are_one_sentence():
+    found = {"text": "worker 0 of node0: it was late", "advice": "use more workers"}
+    text = shown({**summary(), "health": {"limited": True, "findings": [found]}})
+    assert "  worker 0 of node0: it was late; use more workers\n" in text
+
+
+# Room
+
+
+def test_a_report_is_named_where_there_is_one(tmp_path):
+    run = {**RUN, "directory": str(tmp_path)}
+    assert "report:" not in shown(summary(run=run))
+    (tmp_path / "report.html").write_text("")
+    assert f"report: {tmp_path}/report.html\n" in shown(summary(run=run))
+
+
+@pytest.mark.parametrize("width", [30, 40, 60])
+def test_users_stand_below_each_other_where_there_is_no_room_for_a_row(width):
+    text = shown(summary(crashes={"x": 7}), width=width)
+    assert row(text, "started") == ["1,234"]
+    assert row(text, "crashed") == ["7"]
+    assert row(text, "starts/s peak") == ["98.7"]
+    assert all(len(line) <= width for line in text.splitlines())
+
+
+def test_users_are_a_row_where_there_is_room():
+    _, row_ = shown(summary(), width=80).split("starts/s peak\n")
+    assert row_.split()[:7] == ["1,234", "1,234", "0", "0", "0", "0", "2"]
+
+
+def test_names_are_whole_however_narrow_the_terminal_is():
+    name = "a_timer_with_quite_a_name.response"
+    text = shown(summary(timers={name: (1000, [240, 1])}), width=60)
+    column = "".join(line[:12].strip() for line in text.split("timers")[1].splitlines()[1:])
+    assert column.startswith(name)
