@@ -6,9 +6,10 @@ thousand lines is read by nobody. Tables have all of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from amoc.engine.start_rate import USER_RATE
 from amoc.report.charts import COLOURS, GREY, Chart, Group, Line
 from amoc.report.columns import growth, highest, latest, quantiles, rates
 from amoc.report.rows import Row
@@ -112,8 +113,16 @@ def gauges(rows: Sequence[Row], names: Sequence[str]) -> Group:
 
 
 def throttles(rows: Sequence[Row], found: Mapping[str, Mapping[str, Any]]) -> Group:
-    """Throttles, the busiest first, two charts each."""
-    used = [name for name, one in found.items() if one.get("requests")]
+    """Throttles, the busiest first, two charts each.
+
+    amoc's own, at which users wait to be started, is there only if it had a say: in most runs
+    nobody has to wait there.
+    """
+    used = [
+        name
+        for name, one in found.items()
+        if one.get("requests") and (name != USER_RATE or _had_a_say(rows, name))
+    ]
     busy = sorted(used, key=lambda name: (-found[name]["requests"], name))
     charts = [
         chart
@@ -123,6 +132,17 @@ def throttles(rows: Sequence[Row], found: Mapping[str, Mapping[str, Any]]) -> Gr
     missing = left_out(len(busy) - MOST_CHARTS, "throttles")
     shown, more = charts[: 2 * SHOWN], charts[2 * SHOWN :]
     return Group("throttles", "Throttles", shown, more, "More throttles", missing)
+
+
+def _had_a_say(rows: Iterable[Row], name: str) -> bool:
+    """Whether a throttle ever let somebody wait, or was changed."""
+    there = [
+        (row.highest.throttles[name], row.last.throttles.get(name))
+        for row in rows
+        if name in row.highest.throttles
+    ]
+    wanted = {last.wanted_per_s for _, last in there if last is not None}
+    return len(wanted) > 1 or any(most.waiting for most, _ in there)
 
 
 def timer(rows: Sequence[Row], key: str, title: str, name: str, family: str) -> Chart:

@@ -165,7 +165,7 @@ def _groups(
         over_time.timer(rows, f"own{at}", pair.name, pair.name, "")
         for at, pair in enumerate(built_in)
     ]
-    title = "Timers of amoc itself"
+    title = "Charts of its timers"
     return {
         "load": over_time.load(rows, summary),
         "gauges": over_time.gauges(rows, list(summary.get("gauges", {}))),

@@ -22,7 +22,7 @@ from amoc.rebuilding import rebuild, window_of
 from amoc.record import RunRecord
 from amoc.report import own, page, render, shell, tables, traces, write
 from amoc.report.thinning import MOST_ROWS, thin
-from amoc.series import Point
+from amoc.series import Point, ThrottlePoint
 from amoc.totalling import Totals
 from tests.unit import runs
 
@@ -509,6 +509,19 @@ def test_a_throttle_is_drawn_with_what_was_wanted_and_who_waited():
     assert values(found, "throttle0flow", "wanted") == [100] * 5
     assert values(found, "throttle0wait", "waiting") == [20] * 5
     assert [row.t_s for row in thin(runs.points(5))] == found.data["times"]
+
+
+@pytest.mark.parametrize(
+    ("waiting", "rate", "charted"), [(0, 100.0, False), (3, 100.0, True), (0, 50.0, True)]
+)
+def test_the_rate_of_starts_is_charted_only_if_it_had_a_say(waiting, rate, charted):
+    own = ThrottlePoint(rate=100.0, interval_s=1.0, mode="run", requests=5, executions=5)
+    points = [replace(point, throttles={"user_rate": own}) for point in runs.points(5)]
+    changed = replace(own, waiting=waiting, rate=rate)
+    points[3] = replace(points[3], throttles={"user_rate": changed})
+    found = Page(render(record(points)))
+    assert ("throttle0flow" in found.data["charts"]) is charted
+    assert "user_rate" in found.said, "its figures are in the table all the same"
 
 
 def test_times_without_a_core_are_shares_and_a_worker_that_let_nobody_through_was_not_late():
