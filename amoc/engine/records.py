@@ -12,7 +12,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from amoc import junit, record, replay, whole
+from amoc import junit, replay, whole
+from amoc.engine import reporting
 from amoc.engine.run import RunPlan
 from amoc.errors import AmocError
 from amoc.journal import Journal
@@ -23,12 +24,6 @@ from amoc.rundir import RunDirectory
 from amoc.series import Point
 
 log = logging.getLogger(__name__)
-
-
-def _report(directory: RunDirectory, path: Path) -> None:
-    from amoc.report import page  # its template engine is not needed while users run
-
-    page.write(record.load(directory), path)
 
 
 class Records:
@@ -97,7 +92,7 @@ class Records:
             return
         self._leave(directory.summary, lambda path: whole.write_json(path, summary))
         self._leave(directory.junit, lambda path: junit.write(summary, path))
-        self._leave(directory.report, lambda path: _report(directory, path))
+        self._leave(directory.report, lambda _: reporting.write(directory, self._on_trouble))
 
     def _leave(self, path: Path, write: Callable[[Path], None]) -> None:
         """Have a file written; if that fails, the run is over all the same."""
