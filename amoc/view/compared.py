@@ -8,8 +8,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from amoc.report.comparing import TOO_FEW, Comparison, Figure, Side
-from amoc.report.texts import clip, figure, share, signed
+from amoc.report.comparing import TOO_FEW, UNCERTAIN, Comparison, Figure, Side
+from amoc.report.texts import around, clip, differing, figure
 from amoc.timing import format_duration
 from amoc.view.fitting import printable
 
@@ -70,8 +70,8 @@ def _differing(found: Comparison) -> Table:
 
 
 def _figures(figures: Sequence[Figure]) -> Table:
-    table = _table("", "A", "B", "difference", "", "")
-    for column in table.columns[1:5]:
+    table = _table("", "A", "B", "difference", "", "noise", "")
+    for column in table.columns[1:6]:
         column.justify = "right"
         column.no_wrap = True
     before = ("", "")
@@ -84,14 +84,15 @@ def _figures(figures: Sequence[Figure]) -> Table:
 
 
 def _row(one: Figure) -> list[Text]:
-    difference, relative = one.difference, one.relative
+    difference, relative = differing(one.first, one.second, one.unit)
     style = "" if one.differs else "dim"
     return [
         Text(f"  {one.statistic}"),
         Text(figure(one.first, one.unit)),
         Text(figure(one.second, one.unit)),
-        Text(signed(difference, one.unit), style),
-        Text(share(relative), style),
+        Text(difference, style),
+        Text(relative, style),
+        Text(around(one.noise, one.unit), "dim"),
         Text(one.said, _style(one)),
     ]
 
@@ -108,4 +109,4 @@ def _style(one: Figure) -> str:
         return "bold red"
     if one.differs:
         return "bold yellow"
-    return "yellow" if one.said == TOO_FEW else "dim"
+    return "yellow" if one.said in (TOO_FEW, UNCERTAIN) else "dim"

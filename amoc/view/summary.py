@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.measure import Measurement
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -33,8 +34,8 @@ def print_summary(console: Console, summary: Mapping[str, Any]) -> None:
 def render(summary: Mapping[str, Any]) -> RenderableType:
     """The final tables of a run."""
     parts: list[RenderableType] = ["", _title(summary)]
-    parts += [Text(f"  {reason}", style="red") for reason in _reasons(summary)]
-    parts += [Text(f"  {note}", style="yellow") for note in summary["run"].get("notes", ())]
+    parts += [_indented(reason, "red") for reason in _reasons(summary)]
+    parts += [_indented(note, "yellow") for note in summary["run"].get("notes", ())]
     for table in _tables(summary):
         parts += ["", table]
     if directory := summary["run"]["directory"]:
@@ -134,11 +135,16 @@ def _expectations(expectations: list[Mapping[str, Any]], span: str) -> Table:
 
 
 def _findings(findings: list[Mapping[str, Any]]) -> Group:
-    lines = [Text("the generator was too slow", style="bold red")]
-    lines += [Text(f"  {one['text']}; {one['advice']}") for one in findings[:MOST_FINDINGS]]
+    lines = [f"{one['text']}; {one['advice']}" for one in findings[:MOST_FINDINGS]]
     if len(findings) > MOST_FINDINGS:
-        lines.append(Text(f"  and {len(findings) - MOST_FINDINGS} more, see the report"))
-    return Group(*lines)
+        lines.append(f"and {len(findings) - MOST_FINDINGS} more, see the report")
+    head = Text("the generator was too slow", style="bold red")
+    return Group(head, *map(_indented, lines))
+
+
+def _indented(sentence: str, style: str = "") -> Padding:
+    """A sentence below what it explains, also where it takes more than a line."""
+    return Padding(Text(sentence, style), (0, 0, 0, 2), expand=False)
 
 
 def _blocked(places: list[Mapping[str, Any]]) -> Table:

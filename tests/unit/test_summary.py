@@ -183,8 +183,14 @@ def test_crashes_stand_beside_the_verdict_whatever_it_is():
 def test_notes_follow_the_reasons_and_do_not_look_like_them():
     run = {**RUN, "reasons": ["it was late"], "notes": ["a second is missing"]}
     text = shown(summary(run=run), terminal=True)
-    red, yellow = "\x1b[31m  it was late\x1b[0m", "\x1b[33m  a second is missing\x1b[0m"
-    assert re.search(rf"{re.escape(red)}\s*\n{re.escape(yellow)}", text)
+    assert re.search(r"  \x1b\[31mit was late\x1b\[0m\s*\n  \x1b\[33ma second is missing\x1b", text)
+
+
+def test_a_reason_that_takes_more_than_a_line_stays_below_the_verdict():
+    run = {**RUN, "verdict": "failed", "reasons": ["many words " * 10]}
+    broken = [line for line in shown(summary(run=run), width=60).splitlines() if "many" in line]
+    assert len(broken) == 2
+    assert all(line.startswith("  many words") for line in broken)
 
 
 def test_a_finding_and_its_advice_are_one_sentence():
