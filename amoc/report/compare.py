@@ -15,7 +15,7 @@ from amoc.histogram import Histogram
 from amoc.report import marks, overlaid, shell
 from amoc.report.comparing import Comparison, Figure, Side
 from amoc.report.tables import Table
-from amoc.report.texts import MINUS, clip, figure, moment, share, signed
+from amoc.report.texts import MINUS, around, clip, difference, figure, moment
 from amoc.report.verdict import verdict
 
 MOST_NAME = 120
@@ -37,7 +37,11 @@ def write(found: Comparison, path: Path) -> None:
 def render(found: Comparison) -> str:
     """The comparison as an HTML page that needs no other file."""
     timers = _timers(found.sides)[: overlaid.MOST_CHARTS]
-    rows = overlaid.steps([(side.label, side.record.points) for side in found.sides], timers=timers)
+    rows = overlaid.steps(
+        [(side.label, side.record.points) for side in found.sides],
+        max(side.stretches.ends_s for side in found.sides),
+        timers=timers,
+    )
     times = [row.t_s for row in rows["A"]]
     happened = {side.label: _happened(side) for side in found.sides}
     groups = {
@@ -110,14 +114,16 @@ def _rows(figures: Sequence[Figure]) -> list[dict[str, Any]]:
     rows, before = [], ("", "")
     for one in figures:
         name = f"{one.kind} {clip(one.name, MOST_NAME)}"
+        apart, relative = difference(one.first, one.second, one.unit, one.differs)
         rows.append(
             {
                 "name": name if (one.kind, one.name) != before else "",
                 "statistic": one.statistic,
                 "first": figure(one.first, one.unit),
                 "second": figure(one.second, one.unit),
-                "difference": signed(one.difference, one.unit),
-                "relative": share(one.relative),
+                "difference": apart,
+                "relative": relative,
+                "noise": around(one.noise, one.unit),
                 "said": one.said,
                 "tone": _tone(one),
             }
@@ -147,7 +153,7 @@ def _differing(found: Comparison) -> Table:
 
 
 def _happened(side: Side) -> tuple[str, list[marks.Happened]]:
-    rows, _ = marks.happened(side.record.journal, marks.Stretches(side.record.points))
+    rows, _ = marks.happened(side.record.journal, side.stretches)
     return side.label, [row for row in rows if row.mark][:MOST_MARKS]
 
 

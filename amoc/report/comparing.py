@@ -17,13 +17,17 @@ from amoc.histogram import Histogram
 from amoc.record import RunRecord
 from amoc.report import noise
 from amoc.report.levels import Levels
+from amoc.report.marks import Stretches
 from amoc.report.noise import Estimate, Steady
 from amoc.series import Point, Tally, WarmUp
 from amoc.timing import format_duration
 
 WITHIN = "within noise"
+UNCERTAIN = "not certain"
 TOO_FEW = "too few to say"
 NOT_JUDGED = ""
+UNSURE = 0.5
+"""Noise that is more than this share of A leaves open whether there is a difference."""
 _QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 _SLOWER, _MORE, _HIGHER = ("slower", "faster"), ("more", "fewer"), ("higher", "lower")
 
@@ -36,6 +40,7 @@ class Side:
         label: ``A`` or ``B``.
         record: What it left.
         warmup_s: What is left out at its beginning.
+        stretches: When it was paused, nodes were late, and where it ends.
         levels: Those of its steady part, second by second.
         steady: The same part in sums.
     """
@@ -43,6 +48,7 @@ class Side:
     label: str
     record: RunRecord
     warmup_s: float
+    stretches: Stretches
     levels: Levels
     steady: Steady
 
@@ -81,6 +87,7 @@ class Figure:
         second: Of run B.
         said: ``slower``, ``within noise`` and the like; empty where it is not judged.
         chance: How probable such a difference is where there is none; None if it is not judged.
+        noise: What the difference must exceed for the runs to differ; None if it is not judged.
     """
 
     kind: str
@@ -91,6 +98,7 @@ class Figure:
     second: float | None
     said: str = NOT_JUDGED
     chance: float | None = None
+    noise: float | None = None
 
     @property
     def difference(self) -> float | None:
@@ -107,7 +115,7 @@ class Figure:
     @property
     def differs(self) -> bool:
         """Whether the difference exceeds the runs' own noise."""
-        return self.said not in (WITHIN, TOO_FEW, NOT_JUDGED)
+        return self.said not in (WITHIN, UNCERTAIN, TOO_FEW, NOT_JUDGED)
 
     def to_json(self) -> dict[str, Any]:
         """The figure for programs."""
@@ -145,28 +153,30 @@ class Comparison:
         """The whole in a sentence."""
         if not self.judged:
             return "too few seconds in common to say whether the runs differ"
-        count = len(self.found)
-        if not count:
-            return f"no figure of {self.judged} differs by more than the runs' own noise"
+        count, figures = len(self.found), (*self.figures, *self.own)
+        unsure = sum(1 for one in figures if one.said == UNCERTAIN)
         verb = "differs" if count == 1 else "differ"
-        return f"{count} of {self.judged} figures {verb} by more than the runs' own noise"
+        said = f"{count} of {self.judged} figures {verb} by more than the runs' own noise"
+        if not count:
+            said = f"no figure of {self.judged} differs by more than the runs' own noise"
+        return f"{said}; of {unsure} it is not certain" if unsure else said
 
     def to_json(self) -> dict[str, Any]:
         """The comparison for programs."""
         return {
             "runs": [
-                {"directory": str(side.record.directory), "from_s": side.warmup_s, **_steady(side)}
-                | {"run": dict(side.run)}
+                {
+                    "directory": str(side.record.directory),
+                    "from_s": side.warmup_s,
+                    "seconds": round(side.tally.span_s, 6),
+                    "run": dict(side.run),
+                }
                 for side in self.sides
             ],
             "conclusion": self.conclusion(),
             "differing": [vars(one) for one in self.differing],
             "figures": [one.to_json() for one in (*self.figures, *self.own)],
         }
-
-
-def _steady(side: Side) -> dict[str, Any]:
-    return {"seconds": round(side.tally.span_s, 6)}
 
 
 def compare(first: RunRecord, second: RunRecord, warmup_s: float | None = None) -> Comparison:
@@ -186,9 +196,16 @@ def compare(first: RunRecord, second: RunRecord, warmup_s: float | None = None) 
 def _side(label: str, record: RunRecord, warmup_s: float | None) -> Side:
     if warmup_s is None:
         warmup_s = float(record.summary["run"].get("warmup_s") or 0.0)
-    levels = Levels(_running(record.points, warmup_s))
+    stretches = Stretches()
+
+    def seen() -> Iterator[Point]:
+        for point in record.points:
+            stretches.add(point)
+            yield point
+
+    levels = Levels(_running(seen(), warmup_s))
     steady = Steady.of(_running(record.points, warmup_s), levels.spans_s)
-    return Side(label, record, warmup_s, levels, steady)
+    return Side(label, record, warmup_s, stretches, levels, steady)
 
 
 def _running(points: Iterable[Point], warmup_s: float) -> Iterator[Point]:
@@ -214,7 +231,8 @@ def _making(record: RunRecord) -> dict[tuple[str, str], str]:
     run = summary["run"]
     made = {("run", name): str(run.get(name, "")) for name in ("scenario", "verdict")}
     made |= {("run", name): text for name, text in _plan(record).items()}
-    made["run", "warm-up"] = format_duration(float(run.get("warmup_s") or 0.0))
+    warmup_s = float(run.get("warmup_s") or 0.0)
+    made["run", "warm-up"] = format_duration(warmup_s) if warmup_s else "none"
     made["run", "workers"] = str(len(summary.get("workers", ())))
     made |= {("setting", one["name"]): str(one["value"]) for one in summary.get("settings", ())}
     made |= {("version", name): str(one) for name, one in summary.get("versions", {}).items()}
@@ -344,20 +362,31 @@ def _level(
 def _judged(found: Iterable[_Found]) -> list[Figure]:
     """The figures with what is said of them: all that can be judged are judged together."""
     figures: list[Figure] = []
-    words: dict[int, tuple[str, str]] = {}
-    for figure, judge, words_of in found:
+    judges: dict[int, tuple[Estimate, Estimate, tuple[str, str]]] = {}
+    for figure, judge, words in found:
         if judge is None:
             figures.append(figure)
         elif judge[0] is None or judge[1] is None:
             figures.append(replace(figure, said=TOO_FEW))
         else:
-            words[len(figures)] = words_of
+            judges[len(figures)] = (judge[0], judge[1], words)
             figures.append(replace(figure, chance=noise.chance(judge[0], judge[1])))
-    held = noise.beyond_chance([figures[at].chance or 0.0 for at in words])
-    for (at, (above, below)), beyond in zip(words.items(), held, strict=True):
-        said = (above if (figures[at].difference or 0.0) > 0 else below) if beyond else WITHIN
-        figures[at] = replace(figures[at], said=said)
+    held = noise.beyond_chance([figures[at].chance or 0.0 for at in judges])
+    # All chances that hold are below this, and all others above it.
+    level = noise.LEVEL / max(1, held.count(False))
+    for (at, (first, second, words)), beyond in zip(judges.items(), held, strict=True):
+        figure = replace(figures[at], noise=noise.reach(first, second, level))
+        known = max(first.resolution, second.resolution)
+        figures[at] = replace(figure, said=_said(figure, beyond, known, words))
     return figures
+
+
+def _said(figure: Figure, beyond: bool, known: float, words: tuple[str, str]) -> str:
+    """What is said of a figure; below `known` nothing can be told apart, however certain it is."""
+    if beyond:
+        return words[0] if (figure.difference or 0.0) > 0 else words[1]
+    reach = figure.noise or 0.0
+    return UNCERTAIN if reach > max(known, abs(figure.first or 0.0) * UNSURE) else WITHIN
 
 
 def _names(sides: tuple[Side, Side], of: Callable[[Side], Iterable[str]]) -> list[str]:

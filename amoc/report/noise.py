@@ -31,7 +31,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
-from math import atan, cos, exp, lgamma, pi, sqrt
+from math import atan, cos, exp, lgamma, log, pi, sqrt
 
 from amoc.histogram import Histogram, cell_of, end_ns
 from amoc.series import Point, Tally
@@ -49,6 +49,7 @@ CELL = 1 / 128
 ROUNDING = 1e-6
 """Share of a mean that is nothing but rounding: the series has six decimals."""
 _STEPS = 400
+_MOST_NEWTON, _EXACT = 50, 1e-9
 
 
 @dataclass(frozen=True)
@@ -107,11 +108,24 @@ def chance(one: Estimate, other: Estimate) -> float:
     difference = abs(one.value - other.value)
     if difference <= max(one.resolution, other.resolution):
         return 1.0
+    error, freedom = _of_difference(one, other)
+    return tails(difference / error, freedom) if error else 0.0
+
+
+def reach(one: Estimate, other: Estimate, level: float) -> float:
+    """How far apart two figures must be, so that the chance of it is below `level`."""
+    error, freedom = _of_difference(one, other)
+    beyond = error * student(level, freedom) if error else 0.0
+    return max(beyond, one.resolution, other.resolution)
+
+
+def _of_difference(one: Estimate, other: Estimate) -> tuple[float, float]:
+    """Standard error of the difference, and its degrees of freedom (Welch)."""
     first, second = one.error**2, other.error**2
     if not first + second:
-        return 0.0
+        return 0.0, 1.0
     freedom = (first + second) ** 2 / (first**2 / one.freedom + second**2 / other.freedom)
-    return tails(difference / sqrt(first + second), freedom)
+    return sqrt(first + second), freedom
 
 
 def tails(t: float, freedom: float) -> float:
@@ -127,6 +141,24 @@ def tails(t: float, freedom: float) -> float:
         total += weight * max(0.0, cos(begin + number * step)) ** (freedom - 1)
     scale = exp(lgamma((freedom + 1) / 2) - lgamma(freedom / 2)) / sqrt(pi)
     return min(1.0, 2 * scale * total * step / 3)
+
+
+def student(level: float, freedom: float) -> float:
+    """The t beyond which Student's t lies in `level` of cases: what `tails` is the inverse of.
+
+    By Newton's method. Over log t, log tails is concave and falls, so steps that come from above
+    never pass the root; those from below are kept short, for tails must not become 0.
+    """
+    scale = exp(lgamma((freedom + 1) / 2) - lgamma(freedom / 2)) / sqrt(pi * freedom)
+    t = 1.0
+    for _ in range(_MOST_NEWTON):
+        beyond = tails(t, freedom)
+        density = 2 * scale * (1 + t * t / freedom) ** (-(freedom + 1) / 2)
+        step = min(1.0, log(beyond / level) * beyond / (t * density))
+        t *= exp(step)
+        if abs(step) < _EXACT:
+            break
+    return t
 
 
 def beyond_chance(chances: Sequence[float], level: float = LEVEL) -> list[bool]:

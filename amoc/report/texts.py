@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from math import floor, log10
 
 from amoc.lines import counted
 from amoc.timing import format_duration
@@ -84,16 +85,47 @@ def moment(t_s: float | None) -> str:
     return f"{sign}{hours}:{minutes:02}:{seconds:02}" if hours else f"{sign}{minutes}:{seconds:02}"
 
 
-def signed(difference: float | None, unit: str) -> str:
-    """A difference with its sign; empty where there is none."""
-    if not difference:
-        return ""
-    return f"{'+' if difference > 0 else '-'}{figure(abs(difference), unit)}"
+def difference(
+    first: float | None, second: float | None, unit: str, exact: bool = False
+) -> tuple[str, str]:
+    """By how much `second` is above `first`, and that as a share of it: ``+3 ms``, ``+12.3 %``.
+
+    Args:
+        first: What is compared with.
+        second: What is compared.
+        unit: Of both.
+        exact: Also where it is beyond the digits in which both are shown; else nothing is said.
+    """
+    if first is None or second is None:
+        return "", ""
+    step = _last_digit(max(abs(first), abs(second)), unit)
+    apart = second - first if exact else round((second - first) / step) * step
+    if not apart:
+        return "", ""
+    sign = "+" if apart > 0 else "-"
+    share = _share((second - first) / abs(first)) if first else ""
+    return f"{sign}{_between(abs(apart), unit)}", share
 
 
-def share(relative: float | None) -> str:
-    """A relative difference: ``+12.3 %``."""
-    if relative is None:
-        return ""
+def around(noise: float | None, unit: str) -> str:
+    """A noise: ``± 3 ms``; it is not known so well that it deserves more than two digits."""
+    return "" if noise is None else f"± {_between(float(f'{noise:.2g}'), unit)}"
+
+
+def _last_digit(value: float, unit: str) -> float:
+    """How much the last digit is worth in which `figure` shows a value."""
+    digits = 3 if unit in ("s", "%", "B") else 4
+    least = 10.0 ** (floor(log10(value)) + 1 - digits) if value else 1.0
+    return least if unit in ("%", "B") else min(1.0, least)
+
+
+def _between(difference: float, unit: str) -> str:
+    """A difference with its unit; between shares it is one of points."""
+    return f"{100 * difference:.3g} points" if unit == "%" else figure(difference, unit)
+
+
+def _share(relative: float) -> str:
     percent = 100 * relative
+    if abs(percent) < 0.05:
+        return f"{percent:+.1g} %"
     return f"{percent:+,.0f} %" if abs(percent) >= 100 else f"{percent:+.1f} %"

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from amoc.report.comparing import TOO_FEW, UNCERTAIN, Comparison, Figure, Side
-from amoc.report.texts import around, clip, differing, figure
+from amoc.report.texts import around, clip, difference, figure
 from amoc.timing import format_duration
 from amoc.view.fitting import printable
 
@@ -84,13 +84,13 @@ def _figures(figures: Sequence[Figure]) -> Table:
 
 
 def _row(one: Figure) -> list[Text]:
-    difference, relative = differing(one.first, one.second, one.unit)
+    apart, relative = difference(one.first, one.second, one.unit, one.differs)
     style = "" if one.differs else "dim"
     return [
         Text(f"  {one.statistic}"),
         Text(figure(one.first, one.unit)),
         Text(figure(one.second, one.unit)),
-        Text(difference, style),
+        Text(apart, style),
         Text(relative, style),
         Text(around(one.noise, one.unit), "dim"),
         Text(one.said, _style(one)),

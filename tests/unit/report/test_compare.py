@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import random
+from dataclasses import replace
 
 import pytest
 
 from amoc.record import RunRecord, load
-from amoc.report.comparing import TOO_FEW, WITHIN, compare
+from amoc.report.comparing import TOO_FEW, UNCERTAIN, WITHIN, compare
 from amoc.rundir import RunDirectory
 from tests.unit import runs
 
@@ -29,8 +31,11 @@ def test_like_runs_do_not_differ(tmp_path):
     found = compare(left(tmp_path / "a"), left(tmp_path / "b", seed=2))
     assert found.found == []
     assert found.judged > 15
+    unsure = [one.name for one in found.figures if one.said == UNCERTAIN]
+    assert unsure == ["all"], "three crashes in a minute"
     assert found.conclusion() == (
-        f"no figure of {found.judged} differs by more than the runs' own noise"
+        f"no figure of {found.judged} differs by more than the runs' own noise;"
+        " of 1 it is not certain"
     )
 
 
@@ -54,6 +59,45 @@ def test_differences_are_absolute_and_relative(tmp_path):
     assert p50.difference == pytest.approx(p50.second - p50.first)
     assert p50.relative == pytest.approx(0.2, abs=0.02)
     assert p50.to_json()["differs"] is True
+
+
+def test_a_figure_differs_exactly_where_it_exceeds_its_noise(tmp_path):
+    found = compare(left(tmp_path / "a"), left(tmp_path / "b", seed=3, service_s=0.021, rate=103))
+    judged = [one for one in (*found.figures, *found.own) if one.chance is not None]
+    assert {one.differs for one in judged} == {True, False}
+    for one in judged:
+        assert one.differs is (abs(one.difference) > one.noise), one
+
+
+def test_what_varies_as_much_as_it_is_high_is_not_certain(tmp_path):
+    def busy(name, seed):
+        draw = random.Random(seed)
+        points = [
+            replace(point, gauges={"wild": draw.choice([0.0, 8.0]), "still": 5.0 + draw.random()})
+            for point in runs.points(60)
+        ]
+        runs.leave(tmp_path / name, points, runs.journal(60))
+        return load(RunDirectory(tmp_path / name))
+
+    found = compare(busy("a", 1), busy("b", 2))
+    words = said(found)
+    assert words["gauges", "wild", "mean"] == UNCERTAIN
+    assert words["gauges", "still", "mean"] == WITHIN
+    assert not any(one.differs for one in found.figures)
+
+
+def test_what_is_nothing_in_both_runs_is_certain(tmp_path):
+    records = []
+    for name in ("a", "b"):
+        points = [replace(point, counters={"none": 0}) for point in runs.points(30)]
+        runs.leave(tmp_path / name, points, runs.journal(30))
+        records.append(load(RunDirectory(tmp_path / name)))
+    assert said(compare(*records))["counters", "none", "rate"] == WITHIN
+
+
+def test_no_warm_up_is_none(tmp_path):
+    found = compare(left(tmp_path / "a"), left(tmp_path / "b", warmup_s=10.0)).differing
+    assert [(one.name, one.first, one.second) for one in found] == [("warm-up", "none", "10 s")]
 
 
 def test_what_one_value_decides_is_shown_and_not_judged(tmp_path):

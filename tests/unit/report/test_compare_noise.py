@@ -6,7 +6,7 @@ import random
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from amoc.histogram import Histogram
@@ -165,6 +165,20 @@ def test_a_level_that_never_changes_is_the_same_for_any_number_of_seconds():
 def test_the_tails_of_student_t_are_those_of_the_tables(t, freedom, both_tails):
     assert noise.tails(t, freedom) == pytest.approx(both_tails, rel=0.002)
     assert noise.tails(-t, freedom) == noise.tails(t, freedom)
+
+
+@given(st.floats(1e-9, 0.9), st.floats(1, 60))
+def test_the_t_of_a_level_is_where_its_tails_begin(level, freedom):
+    assert noise.tails(noise.student(level, freedom), freedom) == pytest.approx(level, rel=1e-6)
+
+
+@given(st.floats(0, 10), st.floats(0, 10), st.floats(-30, 30), st.floats(1e-6, 0.1))
+def test_what_exceeds_its_reach_is_what_is_improbable(first, second, value, level):
+    one = noise.Estimate(0.0, round(first, 3), 5.0, 0.5)
+    other = noise.Estimate(value, round(second, 3), 9.0, 0.1)
+    reach = noise.reach(one, other, level)
+    assume(abs(abs(value) - reach) > 1e-6)
+    assert (abs(value) > reach) is (noise.chance(one, other) < level)
 
 
 def test_tails_begin_at_one():

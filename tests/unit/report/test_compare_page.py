@@ -91,14 +91,18 @@ def ticking(span_s: float, count: int, hole: range = range(0)) -> list[Point]:
 
 @pytest.mark.parametrize("span_s", [1.0, 0.98, 1.003, 1.04])
 def test_seconds_that_are_not_quite_one_leave_no_gaps(span_s):
-    rows = overlaid.steps([("A", ticking(span_s, 300)), ("B", ticking(1.0, 300))])
+    rows = overlaid.steps(
+        [("A", ticking(span_s, 300)), ("B", ticking(1.0, 300))], 300 * max(span_s, 1.0)
+    )
     reached = int(300 * span_s)
     assert all(row.seconds for row in rows["A"][: reached - 1])
     assert len(rows["A"]) == len(rows["B"])
 
 
 def test_holes_and_the_end_of_the_shorter_run_are_gaps():
-    rows = overlaid.steps([("A", ticking(1.0, 60, hole=range(20, 30))), ("B", ticking(1.0, 10))])
+    rows = overlaid.steps(
+        [("A", ticking(1.0, 60, hole=range(20, 30))), ("B", ticking(1.0, 10))], 60.0
+    )
     there = [bool(row.seconds) for row in rows["A"]]
     assert there == [not 20 <= n < 30 for n in range(60)]
     assert [bool(row.seconds) for row in rows["B"]] == [True] * 10 + [False] * 50
@@ -106,6 +110,6 @@ def test_holes_and_the_end_of_the_shorter_run_are_gaps():
 
 def test_long_runs_have_no_more_steps_than_a_chart_is_wide_and_lose_no_count():
     points = ticking(1.0, 10_000)
-    rows = overlaid.steps([("A", points), ("B", [])], most=1_000)
+    rows = overlaid.steps([("A", points), ("B", [])], 10_000.0, most=1_000)
     assert len(rows["A"]) == 1_000
     assert sum(row.seconds for row in rows["A"]) == 10_000
