@@ -123,7 +123,7 @@ def _rows(figures: Sequence[Figure]) -> list[dict[str, Any]]:
                 "second": figure(one.second, one.unit),
                 "difference": apart,
                 "relative": relative,
-                "noise": around(one.noise, one.unit),
+                "noise": around(one.noise, one.first, one.unit),
                 "said": one.said,
                 "tone": _tone(one),
             }

@@ -96,7 +96,7 @@ def difference(
         unit: Of both.
         exact: Also where it is beyond the digits in which both are shown; else nothing is said.
     """
-    if first is None or second is None:
+    if first is None or second is None or first == second:
         return "", ""
     step = _last_digit(max(abs(first), abs(second)), unit)
     apart = second - first if exact else round((second - first) / step) * step
@@ -107,21 +107,31 @@ def difference(
     return f"{sign}{_between(abs(apart), unit)}", share
 
 
-def around(noise: float | None, unit: str) -> str:
-    """A noise: ``± 3 ms``; it is not known so well that it deserves more than two digits."""
-    return "" if noise is None else f"± {_between(float(f'{noise:.2g}'), unit)}"
+def around(noise: float | None, value: float | None, unit: str) -> str:
+    """The noise of a value: ``± 3 ms``; it is not known well enough for more than two digits.
+
+    What is beyond the digits in which the value is shown is 0.
+    """
+    if noise is None or value is None:
+        return ""
+    if noise < _last_digit(abs(value), unit) / 2:
+        return "± 0"
+    return f"± {_between(float(f'{noise:.2g}'), unit)}"
 
 
 def _last_digit(value: float, unit: str) -> float:
     """How much the last digit is worth in which `figure` shows a value."""
     digits = 3 if unit in ("s", "%", "B") else 4
-    least = 10.0 ** (floor(log10(value)) + 1 - digits) if value else 1.0
+    least = 10.0 ** (floor(log10(value)) + 1 - digits) if value else 0.0
     return least if unit in ("%", "B") else min(1.0, least)
 
 
 def _between(difference: float, unit: str) -> str:
     """A difference with its unit; between shares it is one of points."""
-    return f"{100 * difference:.3g} points" if unit == "%" else figure(difference, unit)
+    if unit != "%":
+        return figure(difference, unit)
+    points = float(f"{100 * difference:.3g}")
+    return f"{number(points)} {'point' if points == 1 else 'points'}"
 
 
 def _share(relative: float) -> str:

@@ -92,7 +92,7 @@ def _row(one: Figure) -> list[Text]:
         Text(figure(one.second, one.unit)),
         Text(apart, style),
         Text(relative, style),
-        Text(around(one.noise, one.unit), "dim"),
+        Text(around(one.noise, one.first, one.unit), "dim"),
         Text(one.said, _style(one)),
     ]
 

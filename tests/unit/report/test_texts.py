@@ -33,13 +33,17 @@ def test_a_difference_that_is_certain_is_shown_however_small():
 
 
 @pytest.mark.parametrize(
-    ("noise", "unit", "said"),
+    ("noise", "value", "unit", "said"),
     [
-        (0.0123456, "s", "± 12 ms"),
-        (0.0123456, "%", "± 1.2 points"),
-        (1_234.0, "/s", "± 1,200/s"),
-        (None, "s", ""),
+        (0.0123456, 1.0, "s", "± 12 ms"),
+        (0.0123456, 0.5, "%", "± 1.2 points"),
+        (0.01, 0.5, "%", "± 1 point"),
+        (234.5, 0.5, "%", "± 23,000 points"),
+        (1_234.0, 9_000.0, "/s", "± 1,200/s"),
+        (0.00002, 20.0, "", "± 0"),
+        (0.25, 0.0, "/s", "± 0.25/s"),
+        (None, 1.0, "s", ""),
     ],
 )
-def test_noise_has_two_digits(noise, unit, said):
-    assert around(noise, unit) == said
+def test_noise_has_two_digits_at_most(noise, value, unit, said):
+    assert around(noise, value, unit) == said
