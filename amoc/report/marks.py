@@ -161,19 +161,21 @@ class Stretches:
     Attributes:
         paused: From when to when.
         late: The same, by node.
+        ends_s: Where the last point ends.
     """
 
     def __init__(self, points: Iterable[Point] = ()) -> None:
         """Those of `points`; more can be added."""
         self.paused: list[tuple[float, float]] = []
         self.late: dict[str, list[tuple[float, float]]] = {}
+        self.ends_s = 0.0
         self._before: Point | None = None
         for point in points:
             self.add(point)
 
     def add(self, point: Point) -> None:
         """Add the next point."""
-        before, self._before = self._before, point
+        before, self._before, self.ends_s = self._before, point, point.t_s
         if point.state == "paused":
             _extend(self.paused, point, before is not None and before.state == "paused")
         for node in late_nodes(point):

@@ -29,7 +29,8 @@ Rows = dict[str, list[Row]]
 
 
 def steps(
-    runs: Sequence[tuple[str, Collection[Point]]],
+    runs: Sequence[tuple[str, Iterable[Point]]],
+    ends_s: float,
     most: int = MOST_ROWS,
     timers: Collection[str] = (),
 ) -> Rows:
@@ -37,10 +38,10 @@ def steps(
 
     Args:
         runs: Label and points of each.
+        ends_s: Where the longer one ends.
         most: How many steps there are to be.
         timers: Those that are charted.
     """
-    ends_s = max((point.t_s for _, points in runs for point in points), default=0.0)
     step_s = max(1.0, ends_s / most)
     count = ceil(round(ends_s / step_s, 6))
 
