@@ -16,6 +16,8 @@ ENOUGH = 0.95
 """The share of the wanted rate that counts as reached."""
 LEAST_S = 5.0
 """A throttle that was wanted for a shorter time is not spoken of."""
+USED = 0.9
+"""In what share of the time a throttle must have been used; others are for log-ins and the like."""
 
 
 @dataclass
@@ -25,6 +27,7 @@ class _Passed:
     wanted: float = 0.0
     passed: int = 0
     wanted_s: float = 0.0
+    used_s: float = 0.0
     lined_s: float = 0.0  # with somebody in line
 
 
@@ -51,6 +54,7 @@ class Shortfall:
             one.wanted += wanted_per_s * point.active_s
             one.passed += throttle.executions
             one.wanted_s += point.active_s
+            one.used_s += point.active_s if throttle.executions else 0.0
             one.lined_s += point.active_s if throttle.waiting else 0.0
 
     def notes(self) -> list[str]:
@@ -58,7 +62,9 @@ class Shortfall:
         return [
             _sentence(name, one)
             for name, one in sorted(self._throttles.items())
-            if one.wanted_s >= LEAST_S and 0 < one.passed < ENOUGH * one.wanted
+            if one.wanted_s >= LEAST_S
+            and one.used_s >= USED * one.wanted_s
+            and one.passed < ENOUGH * one.wanted
         ]
 
 

@@ -46,6 +46,7 @@ def test_where_users_stood_in_line_it_was_not_they():
         [second(number, 396) for number in range(10)],  # reached
         [second(number, 1) for number in range(4)],  # too short
         [second(number, 0) for number in range(10)],  # never used
+        [second(number, int(number % 3 == 0)) for number in range(30)],  # now and then
         [second(number, 1, rate=None) for number in range(10)],  # no limit
         [second(number, 1, interval_s=0.0) for number in range(10)],  # not a rate
         [second(number, 1, mode="paused") for number in range(10)],
