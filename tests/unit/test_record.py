@@ -17,7 +17,7 @@ from amoc.errors import UsageError
 from amoc.figures import timer_summary
 from amoc.histogram import Histogram
 from amoc.rebuilding import rebuild, window_of
-from amoc.record import RunRecord, load
+from amoc.record import RunRecord, Series, load
 from amoc.replay import record_of
 from amoc.rundir import RunDirectory
 from amoc.series import Point, Tally, WorkerPoint
@@ -202,6 +202,53 @@ def test_torn_lines_are_passed_over_and_told(tmp_path):
     record, told = read(tmp_path)
     assert [point.t_s for point in record.points] == [1, 4]
     assert told == [f"2 lines of {series} could not be read, and were passed over"]
+
+
+def test_points_are_read_anew_each_time_and_only_those_that_were_there(tmp_path):
+    points = runs.points(5)
+    runs.leave(tmp_path, points)
+    series = Series(tmp_path / "series.jsonl")
+    with (tmp_path / "series.jsonl").open("a") as file:
+        file.write(json.dumps(replace(points[-1], t_s=6.0).to_json()) + "\n")
+    for _ in range(2):
+        assert [one.to_json() for one in series] == [one.to_json() for one in points]
+    assert len(series) == 5
+    assert next(iter(series)) in series
+    assert replace(points[0], t_s=7.0) not in series
+
+
+def test_histograms_are_what_was_written_whatever_metrics_are_called(tmp_path):
+    evil = 'a "cells":[1,2], b\\'
+    timers = {evil: Histogram({0: 1, 300: 2}, 7), "packed": Histogram({5: 10**12}, 9)}
+    timers["none"] = Histogram()
+    runs.leave(tmp_path, [Point(1.0, 1.0, timers=timers, crashes={evil: 1})])
+    (point,) = Series(tmp_path / "series.jsonl")
+    assert dict(point.timers) == timers
+    assert list(point.timers) == list(timers)
+    assert point.crashes == {evil: 1}
+
+
+@pytest.mark.parametrize(
+    "timer",
+    [
+        '{"cells":[1],"max_ns":1}',
+        '{"cells":[1,],"max_ns":1}',
+        '{"cells":[01,2],"max_ns":1}',
+        '{"cells":[-1,2],"max_ns":1}',
+        '{"cells":"1,2","max_ns":1}',
+        '{"cells":[1,2]}',
+        "[1,2]",
+    ],
+)
+def test_a_line_whose_cells_are_none_is_passed_over(tmp_path, timer):
+    path = tmp_path / "series.jsonl"
+    good = '{"t_s":1.0,"span_s":1.0,"timers":{"x":{"cells":[1,2],"max_ns":1}}}'
+    bad = f'{{"t_s":2.0,"span_s":1.0,"timers":{{"x":{timer}}}}}'
+    path.write_text(f"{good}\n{bad}\n")
+    told: list[str] = []
+    series = Series(path, told.append)
+    assert [point.timers["x"].cells for point in series] == [{1: 2}]
+    assert (len(series), len(told)) == (1, 1)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"run": 1}', '{"run": {"id": "o'])
