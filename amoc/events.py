@@ -11,8 +11,9 @@ users, in the controller for what it decides, in the supervisor for init() and t
 scenario is heard in the supervisor and in the workers, which inherit its subscriptions through the
 fork; a plugin (`amoc.plugins`) in the controller too.
 
-They must be quick and must not wait, for many are called inside the event loop. One that raises
-harms nobody: it is logged, and the operator is told, as all that repeats, with a count.
+They must be quick and must not wait, for many are called inside the event loop. One that raises,
+whatever it is, harms nobody: it is logged, and the operator is told, as all that repeats, with a
+count. All who are called get the same event, so what is in it cannot be changed.
 
 Where nobody listens an event costs a look at an attribute. So whoever emits one writes
 ``if EXECUTE.heard: EXECUTE(user_id, throttle=name)``.
@@ -26,9 +27,11 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from amoc.errors import ScenarioError
+from amoc.kills import is_kill
 from amoc.timing import now_ns
 
 __all__ = ["Event", "Signal", "off", "on"]
@@ -45,7 +48,7 @@ class Event:
         at_ns: When, on the host's monotonic clock.
         process: Where: ``controller``, ``supervisor``, ``worker-3``; empty outside of a run.
         user_id: Whose doing it was, where it was a user's.
-        data: What there is to know, by name; see docs/events.md.
+        data: What there is to know, by name; see docs/events.md. It cannot be changed.
     """
 
     name: str
@@ -82,11 +85,13 @@ class Signal:
 
     def __call__(self, user_id: int | None = None, /, **data: Any) -> None:
         """It has happened, with `data`, by the doing of a user if one is given."""
-        event = Event(self.name, now_ns(), _process, user_id, data)
+        event = Event(self.name, now_ns(), _process, user_id, MappingProxyType(data))
         for subscriber in self.heard:
             try:
                 subscriber(event)
-            except (Exception, SystemExit) as error:  # it may be called inside the event loop
+            except BaseException as error:  # a time-out of its own, say, inside the event loop
+                if is_kill(error):
+                    raise
                 _complain(subscriber, event, error)
 
 

@@ -168,9 +168,23 @@ def test_a_plugin_that_cannot_be_loaded_ends_the_run_before_it_begins(
     assert not run.directory.exists()
 
 
+RAISES = """
+import gevent
+from amoc import events
+
+def set_up(role):
+    if role == "controller":
+        events.on("*")(give_up)
+
+def give_up(event):
+    raise gevent.Timeout(1)
+"""
+
+
 def test_a_subscriber_that_raises_or_waits_is_told_and_harms_no_user(
-    scenario: Callable[[str], Path], tmp_path: Path
+    scenario: Callable[[str], Path], install: Callable[[str, str], Path], tmp_path: Path
 ) -> None:
+    site = install("probe_plugin:set_up", RAISES)
     fails = scenario("""
         import gevent
         from amoc import events, throttle
@@ -178,6 +192,10 @@ def test_a_subscriber_that_raises_or_waits_is_told_and_harms_no_user(
         @events.on("throttle.*", "user.removed")
         def fail(event):
             raise LookupError("nobody is here")
+
+        @events.on("throttle.execute")
+        def give_up(event):
+            raise gevent.Timeout(1)
 
         @events.on("throttle.execute")
         def wait(event):
@@ -190,7 +208,7 @@ def test_a_subscriber_that_raises_or_waits_is_told_and_harms_no_user(
             throttle.wait("logins")
     """)
     arguments = ("--users", "50", *FAST, "--set", "repeat_num=1")
-    with running(fails, *arguments, directory=tmp_path) as run:
+    with running(fails, *arguments, directory=tmp_path, PYTHONPATH=str(site)) as run:
         assert run.end() == 0, run.output
         users = run.summary()["users"]
         assert (users["finished"], users["crashed"]) == (50, 0)
@@ -198,4 +216,8 @@ def test_a_subscriber_that_raises_or_waits_is_told_and_harms_no_user(
     told = [line for line in run.output.splitlines() if "which is called on" in line]
     assert any("trial.fail, which is called on" in line for line in told)
     assert any("trial.wait, which is called on throttle.execute" in line for line in told)
-    assert len(told) <= 12  # of more than 200 failures
+    grave = [one for path in (run.directory / "logs").iterdir() for one in lines(path)]
+    assert any("trial.give_up, which is called on throttle.execute" in one for one in grave)
+    assert any("probe_plugin.give_up, which is called on" in one for one in grave)
+    assert "failed with Timeout" not in run.output
+    assert len(told) <= 20  # of more than 250 failures

@@ -8,7 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import gevent
 import pytest
+from gevent import get_hub
+from greenlet import GreenletExit
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -125,27 +128,80 @@ class Recorder(logging.Handler):
         self.records.append(record)
 
 
-@pytest.mark.parametrize("error", [ValueError("no"), SystemExit(3)])
-def test_a_subscriber_that_raises_is_told_and_the_others_are_called(error: BaseException) -> None:
+@pytest.fixture
+def told() -> Iterator[list[logging.LogRecord]]:
+    """What is logged of subscribers."""
+    recorder, logger = Recorder(), logging.getLogger("amoc.events")
+    logger.addHandler(recorder)
+    yield recorder.records
+    logger.removeHandler(recorder)
+
+
+class Whatever(BaseException):
+    """Not even an Exception."""
+
+
+@pytest.mark.parametrize("in_loop", [False, True])
+@pytest.mark.parametrize(
+    "kind", [ValueError, SystemExit, KeyboardInterrupt, gevent.Timeout, GreenletExit, Whatever]
+)
+def test_a_subscriber_that_raises_is_told_and_harms_nobody(
+    kind: type[BaseException], in_loop: bool, told: list[logging.LogRecord]
+) -> None:
+    error = kind()
+
     def fail(event: Event) -> None:
         raise error
 
     events.on("user.added")(fail)
-    ear, recorder = Ear("user.added"), Recorder()
-    logger = logging.getLogger("amoc.events")
-    logger.addHandler(recorder)
-    try:
+    ear = Ear("user.added")
+    survived: list[int] = []
+
+    def happen() -> None:
         events.USER_ADDED(1, again=False)
-    finally:
-        logger.removeHandler(recorder)
+        survived.append(1)
+
+    if in_loop:
+        get_hub().loop.run_callback(happen)
+        gevent.sleep(0.001)
+    else:
+        happen()
+    assert survived == [1]
     assert len(ear.heard) == 1
-    (record,) = recorder.records
+    (record,) = told
     assert record.getMessage().endswith(
-        f"fail, which is called on user.added, raised {type(error).__name__}"
+        f"fail, which is called on user.added, raised {kind.__name__}"
     )
     assert vars(record)["tell"] is True
     assert record.exc_info is not None
     assert record.exc_info[1] is error
+
+
+def test_who_is_ended_while_a_subscriber_waits_ends(told: list[logging.LogRecord]) -> None:
+    reached = gevent.event.Event()
+
+    def wait(event: Event) -> None:
+        reached.set()
+        gevent.sleep(3600)
+
+    events.on("user.added")(wait)
+    ear = Ear("user.added")
+    user = gevent.spawn(events.USER_ADDED, 1, again=False)
+    reached.wait()
+    user.kill()
+    assert isinstance(user.value, GreenletExit)
+    assert not ear.heard
+    assert not told
+
+
+def test_a_subscriber_cannot_change_what_the_others_get() -> None:
+    def change(event: Event) -> None:
+        event.data["again"] = "changed"  # type: ignore[index]
+
+    events.on("user.added")(change)
+    ear = Ear("user.added")
+    events.USER_ADDED(1, again=False)
+    assert ear.told == [("user.added", 1, {"again": False})]
 
 
 def test_a_span_says_how_long_it_took_and_what_it_raised() -> None:
@@ -173,6 +229,19 @@ def turnstile(permits: bool = False) -> Turnstile:
     return one
 
 
+def let_through(one: Turnstile, slots: int, late_ns: int = MS_NS, epoch: int = 1) -> int:
+    """Let `one` have and use so many slots, each `late_ns` after it is due; when they are due.
+
+    However slow the machine is: they are due in a while, and the time at which they are used is
+    given. A slot that is late would be void.
+    """
+    due_ns = now_ns() + 60 * S_NS
+    one.hear_tokens(Tokens("logins", 1, epoch, 0, 1, slots, due_ns, 1.0))
+    for _ in range(slots):
+        one.work(due_ns + late_ns, due_ns + 60 * S_NS)
+    return due_ns
+
+
 class Waiting:
     """A user that waits, as far as a turnstile can see."""
 
@@ -189,9 +258,7 @@ def test_a_throttle_tells_who_came_and_who_was_let_through_and_how_late() -> Non
     one, user = turnstile(), Waiting(7)
     one.enter(user.switch)
     one.enter(lambda _: None)
-    due_ns = now_ns() - 2 * MS_NS
-    one.hear_tokens(Tokens("logins", 1, 1, 0, 1, 2, due_ns, 1.0))
-    one.work(due_ns + 3 * MS_NS, now_ns() + S_NS)
+    due_ns = let_through(one, 2, 3 * MS_NS)
     assert ear.told[:3] == [
         ("throttle.request", 7, {"throttle": "logins", "waiting": 0}),
         ("throttle.request", None, {"throttle": "logins", "waiting": 1}),
@@ -217,8 +284,7 @@ def test_as_many_executions_are_told_as_are_counted(mode: Mode) -> None:
     for user in users[:3]:
         one.enter(user.switch)
     one.hear_mode(ThrottleMode("logins", 2, 0, mode, False))
-    one.hear_tokens(Tokens("logins", 1, 2, 0, 1, 9, now_ns() - MS_NS, 1.0))
-    one.work(now_ns(), now_ns() + S_NS)
+    let_through(one, 9, epoch=2)
     for user in users[3:]:
         one.enter(user.switch)
     assert len(ear.heard) == one._executions._cells[0] - before >= 3
@@ -232,9 +298,8 @@ def test_a_listener_that_raises_lets_users_through_all_the_same() -> None:
     events.on("throttle.*")(fail)
     one, user = turnstile(), Waiting(7)
     one.enter(user.switch)
-    one.hear_tokens(Tokens("logins", 1, 1, 0, 1, 1, now_ns() - MS_NS, 1.0))
-    one.work(now_ns(), now_ns() + S_NS)
-    assert len(user.tokens) == 1
+    due_ns = let_through(one, 1)
+    assert user.tokens == [due_ns]
 
 
 def test_the_controller_tells_of_its_throttles() -> None:
