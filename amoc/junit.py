@@ -22,7 +22,7 @@ from xml.etree.ElementTree import Element, SubElement
 
 from amoc import whole
 from amoc.lines import counted
-from amoc.verdict import was_aborted
+from amoc.verdict import tell_of, was_aborted
 
 __all__ = ["GENERATOR", "RUN", "render", "write"]
 
@@ -162,7 +162,7 @@ def _lines(summary: Summary) -> Iterator[str]:
     for one in summary.get("expectations", ()):
         if one["passed"]:
             yield f"met: {one['expression']} ({one['value_text']})"
-        elif not any(str(one["reason"]) in reason for reason in reasons):
+        elif not tell_of(reasons, str(one["reason"])):
             yield f"not met: {one['expression']} ({one['value_text']})"
     for one in summary.get("crashes", ())[:MOST_CRASHES]:
         yield f"{counted(one['count'], 'crashed iteration')}: {one['cause']}"

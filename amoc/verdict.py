@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from amoc.errors import ExitCode
 from amoc.expectations import Result
 
-__all__ = ["Verdict", "judge", "was_aborted"]
+__all__ = ["Verdict", "judge", "tell_of", "was_aborted"]
 
 ABORTED = "the run was aborted"
 """How the reason of a run begins that was ended before its time (``--abort-on-fail``)."""
@@ -66,7 +66,11 @@ def judge(
         code: The exit code of that failure.
     """
     unmet = [aborted] if aborted else []
-    unmet += [result.reason for result in results if not result.passed]
+    unmet += [
+        result.reason
+        for result in results
+        if not result.passed and not tell_of(unmet, result.reason)
+    ]
     slow = list(findings) if limited else []
     if limited and not slow:
         slow = ["the generator was too slow for the figures to be the target's"]
@@ -79,6 +83,12 @@ def judge(
     if unmet:
         return Verdict("failed expectations", ExitCode.EXPECTATION, (*unmet, *slow))
     return Verdict(ended, ExitCode.OK, tuple(slow))
+
+
+def tell_of(reasons: Iterable[str], reason: str) -> bool:
+    """Whether `reasons` say what `reason` does, be it with the figure of another moment."""
+    rule, but, _ = reason.partition(", but")
+    return any(rule + but in one for one in reasons)
 
 
 def was_aborted(reasons: Iterable[object]) -> bool:

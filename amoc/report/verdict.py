@@ -21,7 +21,7 @@ _SAYS = {
     ),
     "interrupted": ("doubt", "The run was stopped at once; users were not given time to finish."),
     "failed": ("bad", "The run failed."),
-    "killed": ("doubt", "What follows is what it had written until then, within a second."),
+    "killed": ("doubt", "What follows is what it had written by then; a second may be missing."),
     "running": ("open", "What follows is what it has written so far."),
 }
 _ABORTED = "Its figures were not as expected, so the run was ended before its time."

@@ -62,6 +62,20 @@ def test_a_run_that_was_aborted_has_failed_whatever_became_of_it_afterwards():
     assert verdict.reasons == ("the run was aborted after 7 s: …",)
 
 
+def test_what_a_run_was_aborted_for_is_not_said_again():
+    aborted = (
+        "the run was aborted after 7 s: x.p99 must be < 1s, but is 2 s (from --expect), for 5 s"
+    )
+    results = [
+        Result(False, 2.1, "2.1 s", f"{one} must be < 1s, but is 2.1 s (from --expect)")
+        for one in ("x.p99", "y.p99")
+    ]
+    assert judge("ok", results, False, False, aborted=aborted).reasons == (
+        aborted,
+        "y.p99 must be < 1s, but is 2.1 s (from --expect)",
+    )
+
+
 # The watchdog
 
 KNOWN = {"turns": Kind.COUNTER, "turn": Kind.TIMER, "level": Kind.GAUGE}

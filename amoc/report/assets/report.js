@@ -314,12 +314,13 @@ const amocReport = (() => {
     function spectrumChart(figure, chart) {
       const limits = range([chart], true);
       const rare = chart.fractions.map((fraction) => -Math.log10(1 - fraction));
-      const labels = [0.5, 0.9, 0.99, 0.999, 0.9999];
+      const rarest = Math.max(2, ...rare);
+      const labels = [0.5, 0.9, 0.99, 0.999, 0.9999].filter((fraction) => -Math.log10(1 - fraction) <= rarest + 0.01);
       const options = {
         ...size(figure),
         padding: [8, 34, 0, 0],
         legend: LEGEND,
-        scales: { x: { time: false, range: () => [-Math.log10(0.5), Math.max(2, ...rare)] }, y: { range: () => limits, distr: 3 } },
+        scales: { x: { time: false, range: () => [-Math.log10(0.5), rarest] }, y: { range: () => limits, distr: 3 } },
         series: [
           { label: "percentile", value: (u, value, series, at) => at == null ? "highest:" : percent(1 - 10 ** -value) },
           ...chart.lines.map((line) => seriesOf(line, state.palette, "s")),
