@@ -8,7 +8,7 @@ logged before is kept in memory.
 How a process uses this: `begin` first of all; `open_directory` when it is known; `attach` when
 there is a way to the operator; `tick` once a second; `end`. A forked process calls `begin` again:
 its log is new, with a file of its own. After code of the scenario has run that may have configured
-`logging` anew, `keep` puts things right.
+`logging` anew, `keep` puts things right; `tick` does so for what users do.
 
 Lines that say the same are folded (`amoc.log.folding`), what a log takes is limited
 (`amoc.log.allowance`), and warnings are shown to the operator, a few a second.
@@ -98,8 +98,9 @@ def keep() -> None:
 
 
 def tick() -> None:
-    """Write what was held for long enough; to be called about once a second."""
+    """Be in place, and write what was held for long enough; to be called about once a second."""
     if _log is not None:
+        keep()
         _log.tick()
 
 

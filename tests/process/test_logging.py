@@ -141,3 +141,34 @@ def test_warnings_are_all_that_is_written_where_that_is_wanted(
         assert [one["message"] for one in log(run, f"worker-{slot}")] == ["but this"]
     assert not log(run, "supervisor")
     assert run.output.count("but this (talks, user ") == 2
+
+
+def test_a_user_that_configures_logging_anew_does_not_silence_its_worker_for_good(
+    scenario: Callable[[str], Path], tmp_path: Path
+) -> None:
+    configures = scenario("""
+        import logging
+        import logging.config
+
+        from amoc import user
+
+        QUIET = {"version": 1, "root": {"level": "ERROR", "handlers": []}}
+
+        def start(user_id):
+            if user_id == 1:
+                logging.basicConfig(level=logging.ERROR, force=True)
+            else:
+                logging.config.dictConfig(QUIET)
+            while not user.wait_leaving(0.05):
+                logging.getLogger("after").info("still here")
+    """)
+    with running(configures, "--users", "2", *AT_ONCE, directory=tmp_path) as run:
+        for slot in range(2):
+            eventually(
+                lambda slot=slot: any(
+                    one["message"] == "still here" for one in log(run, f"worker-{slot}")
+                ),
+                f"worker {slot} goes on with its log",
+            )
+        run.kill(run.pid, 2)
+        assert run.end() == 0, run.output

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import logging.config
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -610,16 +610,17 @@ def test_basic_config_of_a_scenario_neither_doubles_nor_breaks_it(
     assert [bool(told), "careful" in capsys.readouterr().err] == [not force, force]
 
 
+@pytest.mark.parametrize("put_right", [logs.keep, logs.tick])
 def test_a_configuration_of_a_scenario_does_not_silence_amoc(
-    root: logging.Logger, tmp_path: Path
+    root: logging.Logger, tmp_path: Path, put_right: Callable[[], None]
 ) -> None:
     own = logging.getLogger("amoc.engine.supervisor")
     logs.begin("supervisor", "info")
     logs.open_directory(tmp_path / "logs")
     logging.config.dictConfig({"version": 1, "root": {"level": "ERROR", "handlers": []}})
-    logs.keep()
+    put_right()
     own.info("worker is forked")
-    logging.getLogger("made later").info("hello")
+    logging.getLogger(f"made after {put_right.__name__}").info("hello")
     logs.end()
     lines = read(tmp_path / "logs", "supervisor")
     assert [line["message"] for line in lines] == ["worker is forked", "hello"]
