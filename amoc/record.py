@@ -39,11 +39,16 @@ class _Timers(Mapping[str, Histogram]):
     def __init__(self, told: Mapping[str, tuple[str, int]]) -> None:
         """Of each name: cell, count, cell, count and so on, and the longest duration in ns."""
         self._told = told
+        self._made: dict[str, Histogram] = {}
 
     def __getitem__(self, name: str) -> Histogram:
-        text, max_ns = self._told[name]
-        numbers = iter(json.loads(f"[{text}]"))
-        return Histogram(dict(zip(numbers, numbers, strict=True)), max_ns)
+        made = self._made.get(name)
+        if made is None:
+            text, max_ns = self._told[name]
+            numbers = iter(json.loads(f"[{text}]"))
+            made = Histogram(dict(zip(numbers, numbers, strict=True)), max_ns)
+            self._made[name] = made
+        return made
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._told)
