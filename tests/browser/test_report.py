@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from amoc.health import Limits
 from amoc.record import load
 from amoc.report import write
 from amoc.rundir import RunDirectory
@@ -103,6 +104,8 @@ def test_the_page_is_never_wider_than_the_screen(browser, report, screen):
             "(one) => [one.scrollWidth, one.clientWidth]"
         )
         assert screen is DESKTOP or inside[0] > inside[1], "wide tables scroll by themselves"
+        drag = visit.page.get_by_text("Drag to zoom")
+        assert drag.is_visible() is (screen is DESKTOP), "a finger scrolls"
 
 
 def test_hostile_text_is_shown_and_does_nothing(visit):
@@ -184,6 +187,30 @@ def test_service_and_response_time_share_a_scale_that_can_be_linear(visit):
     visit.page.get_by_role("button", name="linear").click()
     assert visit.scale("timer00", "y") == visit.scale("timer01", "y")
     assert visit.scale("timer00", "y")[0] == 0
+
+
+def test_the_limits_of_amoc_itself_are_in_the_range_and_drawn(visit):
+    visit.draw_all()
+    assert visit.scale("lag", "y")[1] >= Limits().controller_lag_s
+    colour = visit.page.evaluate("amocReport.page.state.palette.limit")
+    assert colour == visit.page.evaluate(
+        "getComputedStyle(document.documentElement).getPropertyValue('--doubt').trim()"
+    )
+    drawn = visit.page.locator("[data-chart=cpu] canvas").evaluate(
+        """(canvas, colour) => {
+            const wanted = colour.match(/[0-9a-f]{2}/gi).map((one) => parseInt(one, 16));
+            const { width, height } = canvas;
+            const pixels = canvas.getContext("2d").getImageData(0, 0, width, height).data;
+            const rows = new Set();
+            for (let at = 0; at < pixels.length; at += 4) {
+                if (wanted.every((one, channel) => Math.abs(pixels[at + channel] - one) < 4))
+                    rows.add(Math.floor(at / 4 / width));
+            }
+            return rows.size;
+        }""",
+        colour,
+    )
+    assert drawn >= 2, "of the workers and of the controller"
 
 
 @pytest.mark.parametrize(("scheme", "ground"), [("light", LIGHT), ("dark", DARK)])
