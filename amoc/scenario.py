@@ -22,6 +22,8 @@ from amoc import settings
 from amoc.errors import AmocError, Error, InitError, ScenarioError
 
 FORMS = "define start(user_id, state) or start(user_id)"
+MOST_TEXT = 2_000
+"""Characters of what an error says that are looked at: it may say all that a server has sent."""
 
 
 @dataclass(frozen=True)
@@ -207,11 +209,17 @@ def _takes(function: Callable[..., Any], count: int) -> bool:
 
 
 def text_of(error: BaseException) -> str:
-    """What `error` says, in one line; nothing when it cannot say it."""
+    """What `error` says, in one line that is not endless; nothing when it cannot say it."""
     try:
-        return " ".join(str(error).split())
+        text = str(error)
     except Exception:  # a __str__ of the scenario's may raise anything
         return ""
+    return " ".join(shortened(text).split())
+
+
+def shortened(text: str) -> str:
+    """The first `MOST_TEXT` characters of `text`; an ellipsis shows that there were more."""
+    return text if len(text) <= MOST_TEXT else text[:MOST_TEXT] + "…"
 
 
 def describe(error: BaseException, directory: str = "") -> str:

@@ -15,7 +15,7 @@ from typing import Any
 
 from amoc.board import MOST_CAUSES, NAME_BYTES, Area, Kind
 from amoc.messages import Note, Record
-from amoc.scenario import text_of
+from amoc.scenario import shortened, text_of
 
 OTHER = "other causes"
 """What all causes after the first `MOST_CAUSES` count as."""
@@ -55,10 +55,15 @@ def _cut(text: str, most: int) -> str:
 def trace_of(error: BaseException) -> str:
     """The traceback of `error`, its end where it is too long."""
     try:
-        text = "".join(traceback.format_exception(error))
+        text = "".join(map(shortened, traceback.format_exception(error)))
     except Exception:  # its own __str__ may raise anything
         text = "".join(traceback.format_tb(error.__traceback__)) + type(error).__name__
-    return text if len(text) <= MOST_TRACEBACK else "…" + text[-MOST_TRACEBACK:]
+    return end_of(text)
+
+
+def end_of(trace: str) -> str:
+    """The last `MOST_TRACEBACK` characters of a traceback; an ellipsis where it has more."""
+    return trace if len(trace) <= MOST_TRACEBACK else "…" + trace[-MOST_TRACEBACK:]
 
 
 class Causes:

@@ -20,8 +20,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from amoc.engine.causes import cause_of, trace_of
+from amoc.engine.causes import cause_of, end_of, trace_of
 from amoc.journal import plain
+from amoc.log.clipping import clip
 from amoc.log.common import Common
 from amoc.log.file import LogFile
 from amoc.log.folding import Fold, Folds, numberless, template_of
@@ -32,6 +33,8 @@ from amoc.timing import now_ns
 MOST_MESSAGE = 10_000
 MOST_TOLD = 500
 """Characters of a message in the log, and of what the operator is shown."""
+MOST_EXTRA = 10_000
+"""Characters of what is given with a line, about."""
 OWN = "amoc."
 """How the names of amoc's own loggers begin."""
 
@@ -182,7 +185,7 @@ class Log(logging.Handler):
         if (error := _error_of(record)) is not None:
             entry["traceback"] = trace_of(error)
         elif record.stack_info:
-            entry["traceback"] = record.stack_info
+            entry["traceback"] = end_of(record.stack_info)
         return entry
 
     def _hold(self, record: logging.LogRecord, fold: Fold) -> None:
@@ -279,6 +282,6 @@ def _message(record: logging.LogRecord) -> str:
 
 def _plain(extra: Mapping[str, Any]) -> Any:
     try:
-        return plain(hide(extra))
+        return plain(hide(clip(extra, MOST_EXTRA)))
     except Exception as error:  # it is the scenario's, and may be anything
         return f"cannot be written: {type(error).__name__}"

@@ -9,8 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amoc.board import ENTRIES, MOST_CAUSES, NAME_BYTES, Area, Kind
-from amoc.engine.causes import OTHER, Causes, cause_of
+from amoc.engine import causes
+from amoc.engine.causes import MOST_TRACEBACK, OTHER, Causes, cause_of, trace_of
 from amoc.errors import ScenarioError
+from amoc.scenario import MOST_TEXT
 
 DIRECTORY = "/srv/scenarios"
 
@@ -74,14 +76,14 @@ def test_addresses_of_objects_do_not_split_causes(one, other):
 
 
 def test_another_line_kind_or_text_is_another_cause():
-    causes = {
+    found = {
         cause(lambda: ValueError("x")),
         cause(lambda: ValueError("y")),
         cause(lambda: KeyError("x")),
         cause(lambda: ValueError("x"), line=8),
         cause(lambda: ValueError("x"), file="helper.py"),
     }
-    assert len(causes) == 5
+    assert len(found) == 5
 
 
 def test_a_text_over_several_lines_becomes_one_line():
@@ -100,6 +102,40 @@ def test_a_cause_of_any_length_still_names_the_line():
     assert re.fullmatch(
         r"ValueError: x+… \(chat\.py:7 in start\)", cause(lambda: ValueError("x" * 10_000))
     )
+
+
+def test_an_error_that_says_all_that_a_server_has_sent_is_cut_before_it_is_looked_at(monkeypatch):
+    seen = []
+
+    class Watched:
+        def sub(self, by, text):
+            seen.append(len(text))
+            return text
+
+    monkeypatch.setattr(causes, "_NUMBER", Watched())
+    error = crash(lambda: ValueError("x1 " * 700_000))
+    found, trace = cause_of(error, DIRECTORY), trace_of(error)
+    assert found.startswith("ValueError: x1 x1 ")
+    assert found.endswith("… (chat.py:7 in start)")
+    assert max(seen) <= MOST_TEXT + 1
+    # The lines that it has passed through are there all the same.
+    assert f'{DIRECTORY}/chat.py", line 7, in start' in trace
+    assert trace.endswith("x1…")
+    assert len(trace) < MOST_TRACEBACK
+
+
+def test_of_a_traceback_that_is_too_long_the_end_is_told():
+    def deeper(depth):
+        if depth == 0:
+            raise ValueError("at the bottom")
+        if depth % 2:  # or Python itself would leave out lines that are the same
+            return deeper(depth - 1)
+        return deeper(depth - 1)
+
+    trace = trace_of(crash(lambda: deeper(400)))
+    assert len(trace) == MOST_TRACEBACK + 1
+    assert trace.startswith("…")
+    assert trace.endswith("ValueError: at the bottom\n")
 
 
 def test_a_text_that_is_not_unicode_is_counted_all_the_same():

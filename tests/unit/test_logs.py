@@ -505,6 +505,20 @@ def test_whatever_is_logged_becomes_a_line(
     assert (first["message"], second["message"]) == (written, "and after it")
 
 
+def test_what_is_given_with_a_line_takes_no_more_room_than_a_message(process: Process) -> None:
+    process.open().attach()
+    body = '{"password": "hunter2", "text": "' + "y" * 1_000_000 + '"}'
+    process.logger.error("no", extra={"body": body, "status": 500})
+    process.logger.error("where", stack_info=True)
+    given = {"name": "chat", "levelno": 40, "levelname": "ERROR", "stack_info": "y" * 1_000_000}
+    process.log.emit(logging.makeLogRecord(given))
+    no, where, deep = process.lines()
+    assert (no["extra"]["body"], no["extra"]["…"]) == ("(hidden)", "1 more")
+    assert "in test_what_is_given_with_a_line" in where["traceback"]
+    assert len(process.text()) < 50_000
+    assert deep["traceback"].startswith("…y")
+
+
 def test_levels_below_the_chosen_one_are_not_written_whatever_a_logger_is_set_to(
     process: Process,
 ) -> None:
