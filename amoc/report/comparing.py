@@ -155,10 +155,9 @@ class Comparison:
             return "too few seconds in common to say whether the runs differ"
         count, figures = len(self.found), (*self.figures, *self.own)
         unsure = sum(1 for one in figures if one.said == UNCERTAIN)
-        verb = "differs" if count == 1 else "differ"
-        said = f"{count} of {self.judged} figures {verb} by more than the runs' own noise"
-        if not count:
-            said = f"no figure of {self.judged} differs by more than the runs' own noise"
+        said = f"{count} of {self.judged} figures {'differs' if count == 1 else 'differ'}"
+        said = said if count else f"no figure of {self.judged} differs"
+        said = f"{said} by more than the runs' own noise"
         return f"{said}; of {unsure} it is not certain" if unsure else said
 
     def to_json(self) -> dict[str, Any]:

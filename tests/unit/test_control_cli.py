@@ -208,14 +208,11 @@ def test_without_a_run_there_is_one_clear_line(ends, tmp_path, monkeypatch):
 
 def test_what_is_no_run_cannot_be_replayed(ends, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert ends("replay", "nowhere") == (
-        *(
-            ExitCode.USAGE,
-            [
-                "amoc: RUN_DIR must be the directory of a run or the id of a run in amoc-runs,"
-                " but is 'nowhere'"
-            ],
-        ),
+    code, (line,) = ends("replay", "nowhere")
+    assert code == ExitCode.USAGE
+    assert line == (
+        "amoc: RUN_DIR must be the directory of a run or the id of a run in amoc-runs,"
+        " but is 'nowhere'"
     )
     code, (line,) = ends("replay", str(tmp_path))
     assert code == ExitCode.RESOURCE
