@@ -120,7 +120,7 @@ def test_what_is_not_as_expected_fails_the_run_and_ends_it_early_where_that_is_w
     assert 'failures="2"' in left.junit.read_text()  # its end, and what was not met
     assert left.report.exists()
     assert summary["run"]["reasons"][0].startswith("the run was aborted after ")
-    assert "of 1 min (--abort-on-fail): done must be < 100" in run.output
+    assert "of 60 s (--abort-on-fail): done must be < 100" in run.output
 
 
 THOUSAND = """
