@@ -184,6 +184,7 @@ def test_plans_that_differ_are_listed(tmp_path):
     }
 
 
+@pytest.mark.once
 @pytest.mark.slow
 def test_of_many_pairs_of_like_runs_hardly_any_has_a_figure_that_differs(tmp_path):
     pairs, wrong = 50, []

@@ -55,6 +55,7 @@ def timed(draw: random.Random, seconds: int, each: int, slower: float = 1.0) -> 
     ]
 
 
+@pytest.mark.once
 @pytest.mark.slow
 @pytest.mark.parametrize(("seconds", "memory"), [(15, 0.0), (30, 0.5), (120, 0.8), (300, 0.9)])
 def test_of_a_hundred_like_runs_about_one_is_said_to_differ(seconds, memory):

@@ -403,6 +403,7 @@ def test_busy_metrics_come_first_and_the_rest_is_counted():
     assert " c1 3 1 " in found.said, "tables have all of them"
 
 
+@pytest.mark.once
 @pytest.mark.slow
 def test_three_hours_with_very_many_metrics_stay_below_three_megabytes():
     some = [Histogram.of(range(at * 10**4, 5 * 10**7, 4 * 10**6)) for at in range(1, 50)]
