@@ -16,10 +16,12 @@ from rich.text import Text
 from amoc import calls, expecting, limits, metrics, own_settings, settings
 from amoc.board import UserState
 from amoc.engine.alone import joined
+from amoc.engine.causes import trace_of
 from amoc.engine.supervisor import for_scenario
 from amoc.errors import ExitCode, ResourceError, ScenarioError
 from amoc.histogram import Histogram
 from amoc.launch import xmppd
+from amoc.lines import printable
 from amoc.scenario import Scenario, load
 from amoc.throttle import gate as gates
 from amoc.timing import S_NS, format_duration, now_ns
@@ -142,7 +144,7 @@ def run_one(checked: Checked, user_id: int, seed: int, seconds: float) -> None:
         checked.scenario.terminate(state)
     _print_metrics(console)
     if alone.error is not None:
-        console.print(Text("".join(traceback.format_exception(alone.error)), style="dim"))
+        console.print(Text(printable(trace_of(alone.error), keep="\n"), style="dim"))
         crash = ScenarioError(
             f"user {user_id} crashed: {type(alone.error).__name__}: {alone.error}"
         )
@@ -206,7 +208,7 @@ def _trace(console: Console) -> Iterator[None]:
     def print_it(direction: str, _who: object, what: object) -> None:
         text = what.decode(errors="replace") if isinstance(what, bytes) else str(what)
         arrow, style = (">>>", "green") if direction in ("sent", "out", ">") else ("<<<", "magenta")
-        console.print(Text.assemble((f"{arrow} ", style), text))
+        console.print(Text.assemble((f"{arrow} ", style), printable(text, keep="\n")))
 
     xmpp.trace(print_it)
     try:

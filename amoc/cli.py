@@ -14,6 +14,7 @@ import click
 
 from amoc import __version__, cli_control, cli_plan, cli_report
 from amoc.errors import AmocError, ExitCode, UsageError
+from amoc.lines import printable
 from amoc.options import MOST_ID, Duration, Whole
 
 if TYPE_CHECKING:  # what it imports takes time, and must not come before `amoc check` patches
@@ -29,7 +30,7 @@ def fail(error: AmocError) -> NoReturn:
 def say(text: str) -> None:
     """Tell the operator, on standard error, a line for each problem."""
     for line in text.splitlines():
-        click.echo(f"amoc: {line}", err=True)
+        click.echo(f"amoc: {printable(line)}", err=True)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -70,3 +70,10 @@ def cut(value: object, most: int = 60) -> str:
     except RecursionError:
         text = f"a {type(value).__name__} that is nested too deep"
     return text if len(text) <= most else text[: most - 3] + "…"
+
+
+def printable(text: str, keep: str = "") -> str:
+    """`text` without what moves the cursor or ends a line, but for the characters in `keep`."""
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() or one in keep else " " for one in text)

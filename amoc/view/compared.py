@@ -8,10 +8,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from amoc.lines import printable
 from amoc.report.comparing import TOO_FEW, UNCERTAIN, Comparison, Figure, Side
 from amoc.report.texts import around, clip, difference, figure
 from amoc.timing import format_duration
-from amoc.view.fitting import printable
 
 MOST_FIGURES = 100
 """With more of them, those within noise are left out."""

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
+from amoc.lines import printable
+
 Cell = str | tuple[str, str]
 """What stands there; or that, and its style."""
 GAP = "  "
@@ -119,10 +121,3 @@ def _length(cell: Cell) -> int:
 def _parts(cell: Cell) -> tuple[str, str]:
     text, style = (cell, "") if isinstance(cell, str) else cell
     return printable(text), style
-
-
-def printable(text: str) -> str:
-    """`text` without what moves the cursor or ends a line."""
-    return (
-        text if text.isprintable() else "".join(one if one.isprintable() else " " for one in text)
-    )

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from amoc.engine.run import Status
 from amoc.engine.state import State
+from amoc.lines import printable
 from amoc.timing import format_duration
 from amoc.view.fitting import lines, share_out
 from amoc.view.keys import HINT
@@ -100,11 +101,11 @@ class LiveView:
         self._console.print(Text.from_ansi(text), soft_wrap=True)
 
     def event(self, level: str, text: str) -> None:
-        """Show something that happened."""
-        prefix = "" if level == "trace" else "amoc: "
+        """Show something that happened; nothing in it, a target's answer say, moves the cursor."""
+        shown = printable(text, keep="\n") if level == "trace" else f"amoc: {printable(text)}"
         # A terminal gets its lines broken between words; a file gets them as they are.
         whole = level == "trace" or not self._console.is_terminal
-        self._console.print(Text(prefix + text, style=_STYLE.get(level, "")), soft_wrap=whole)
+        self._console.print(Text(shown, style=_STYLE.get(level, "")), soft_wrap=whole)
 
     def _run(self) -> None:
         beat_s = REFRESH_S if self._live is not None else PLAIN_LINE_S

@@ -17,9 +17,10 @@ from amoc.engine.state import State
 from amoc.figures import BUILT_IN_TIMERS
 from amoc.health import Limits
 from amoc.histogram import Histogram
+from amoc.lines import printable
 from amoc.series import Point, WorkerPoint
 from amoc.timing import format_duration
-from amoc.view.fitting import Cell, Section, printable
+from amoc.view.fitting import Cell, Section
 
 NOW_S = 5.0
 RECENT_S = 10.0

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from amoc.engine.start_rate import USER_RATE
 from amoc.figures import BUILT_IN_TIMERS
-from amoc.lines import counted
+from amoc.lines import counted, printable
 from amoc.rundir import RunDirectory
 from amoc.timing import format_duration
 
@@ -144,14 +144,14 @@ def _findings(findings: list[Mapping[str, Any]]) -> Group:
 
 def _indented(sentence: str, style: str = "") -> Padding:
     """A sentence below what it explains, also where it takes more than a line."""
-    return Padding(Text(sentence, style), (0, 0, 0, 2), expand=False)
+    return Padding(Text(printable(sentence), style), (0, 0, 0, 2), expand=False)
 
 
 def _blocked(places: list[Mapping[str, Any]]) -> Table:
     table = _table("blocked its worker", "times", "together", "longest")
     for one in places[:MOST_FINDINGS]:
         lengths = (format_duration(one[key]) for key in ("total_s", "longest_s"))
-        table.add_row(Text(one["place"]), f"{one['times']:,}", *lengths)
+        table.add_row(Text(printable(one["place"])), f"{one['times']:,}", *lengths)
     if len(places) > MOST_FINDINGS:
         table.add_row(f"and {len(places) - MOST_FINDINGS} more, see the report", "", "", "")
     return table
@@ -204,7 +204,7 @@ def _users(users: Mapping[str, Any]) -> RenderableType:
 def _crashes(crashes: list[Mapping[str, Any]]) -> Table:
     table = _table("crashes by cause", "count")
     for crash in crashes[:MOST_CAUSES]:
-        table.add_row(Text(crash["cause"]), f"{crash['count']:,}")
+        table.add_row(Text(printable(crash["cause"])), f"{crash['count']:,}")
     if len(crashes) > MOST_CAUSES:
         rest = sum(crash["count"] for crash in crashes[MOST_CAUSES:])
         table.add_row(f"{len(crashes) - MOST_CAUSES} other causes (--json has all)", f"{rest:,}")

@@ -166,6 +166,24 @@ def test_lines_and_events_are_printed_as_they_are(terminal):
     assert "\nTraceback …\n  [1]" in text
 
 
+@pytest.mark.parametrize("terminal", [False, True])
+def test_what_a_target_has_said_cannot_move_the_cursor(terminal):
+    view, file = view_of(status(), terminal)
+    rude = "no \x1b[2J\x1b]0;owned\x07 \x9b2J \u202eevil"
+    view.event("error", f"user 5 crashed: {rude}\namoc: all is well")
+    view.event("trace", f"Traceback …\n  File x\nValueError: {rude}")
+    text = re.sub(r"\x1b\[[0-9;]*m", "", file.getvalue())  # amoc's own colours
+    assert not [one for one in text if not one.isprintable() and one != "\n"]
+    assert "amoc: user 5 crashed: no  [2J ]0;owned   2J  evil amoc: all is well" in text
+    assert "Traceback …\n  File x\nValueError: no  [2J" in text
+
+
+def test_what_the_scenario_prints_keeps_its_colours():
+    view, file = view_of(status(), terminal=True)
+    view.line("\x1b[31mred\x1b[0m")
+    assert "\x1b[31mred\x1b[0m" in file.getvalue()
+
+
 def test_a_long_line_is_not_broken():
     view, file = view_of(status())
     view.line("x" * 1000)

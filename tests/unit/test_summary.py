@@ -107,6 +107,13 @@ def test_a_cause_is_shown_as_it_is_and_not_read_as_markup(cause):
     assert cause in shown(summary(crashes={cause: 1}))
 
 
+def test_what_a_target_has_said_cannot_move_the_cursor():
+    rude = "no \x1b[2J\x1b]0;owned\x07\x9b2J"
+    text = shown(summary(run={**RUN, "reasons": [rude]}, crashes={rude: 1}))
+    assert text.count("no  [2J ]0;owned  2J") == 2
+    assert not [one for one in text if not one.isprintable() and one != "\n"]
+
+
 def test_amocs_own_timers_are_not_shown_among_those_of_the_target():
     text = shown(summary(timers=dict.fromkeys([*BUILT_IN_TIMERS, "ttd"], (1000, [240, 1]))))
     assert row(text, "ttd")
