@@ -21,6 +21,9 @@ _MOST_PER_MINUTE = 60 * MOST_RATE
 _LEAST_MS = 1000 / MOST_RATE
 """The same between two starts: user starts go through a throttle, which knows no higher rate."""
 _HOST = re.compile(r"([\w.-]+|[0-9a-fA-F:.]+(%\w+)?)?")
+_ADDRESS = re.compile(r"[!-~]+")
+"""`urlsplit` passes over control characters, and HTTP does not."""
+_AN_ADDRESS = "must be an address such as http://127.0.0.1:8080"
 _PREFIX = re.compile(r"([A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*)?")
 
 
@@ -92,12 +95,17 @@ def _prefix(text: str) -> None:
 def _web(text: str) -> None:
     if not text:
         return
-    parts = urlsplit(text)
+    if not _ADDRESS.fullmatch(text):
+        raise ValueError("must be an address without blanks, and with %-codes beyond ASCII")
+    try:
+        parts = urlsplit(text)
+        _port(80 if parts.port is None else parts.port)
+    except ValueError:  # brackets that do not match, or a port that is none
+        raise ValueError(f"{_AN_ADDRESS}, with a port from 1 to 65535 if any") from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("must be an address such as http://127.0.0.1:8080")
+        raise ValueError(_AN_ADDRESS)
     if parts.username is not None or parts.query or parts.fragment:
         raise ValueError("must be an address without user, query or fragment, for it is shown")
-    _port(parts.port or 80)
 
 
 def _from_1_to_512(number: int) -> None:

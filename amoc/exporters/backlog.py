@@ -2,73 +2,117 @@
 
 Chunks go out in order. What waits is bounded by bytes: beyond that the oldest chunks are dropped
 and counted. When a connection breaks, nobody knows what the other end has read of the last chunks;
-so a few of them are kept and go out again, before all others. For a backend to which the same
-chunk twice is one, as to Graphite, nothing is lost by that, and nothing is counted twice.
+so as many of them are kept as may be on the way, and go out again, before all others. For a backend
+to which the same chunk twice is one, as to Graphite, nothing is lost by that, and nothing is
+counted twice.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from typing import NamedTuple
+
+
+class Chunk(NamedTuple):
+    """What is delivered as a whole."""
+
+    data: bytes
+    sent: bool
+    """Whether it went out before, over a connection that broke; it may have arrived."""
+
+
+class Missing(NamedTuple):
+    """How many chunks have not arrived."""
+
+    lost: int
+    """That is certain of so many."""
+    doubtful: int
+    """So many more went out over a connection that broke, and could not be sent again."""
 
 
 class Backlog:
-    """Chunks that are to be delivered.
+    """Chunks that are to be delivered."""
 
-    Attributes:
-        lost: Chunks that were dropped or refused.
-    """
+    def __init__(self, most_bytes: int, repeat_bytes: int = 0) -> None:
+        """Hold what waits, and what went out last.
 
-    def __init__(self, most_bytes: int, repeat: int = 0) -> None:
-        """Hold at most `most_bytes`; repeat the last `repeat` chunks when a connection breaks."""
-        self.lost = 0
+        Args:
+            most_bytes: What may wait.
+            repeat_bytes: How much may be on the way when a connection breaks: at least so much of
+                what went out last is sent again.
+        """
+        self._lost = self._doubtful = 0
         self._most_bytes = most_bytes
         self._bytes = 0
-        self._waiting: deque[bytes] = deque()
-        self._sent: deque[bytes] = deque(maxlen=repeat)
-        self._out: bytes | None = None
+        self._waiting: deque[Chunk] = deque()
+        self._repeat_bytes = repeat_bytes
+        self._sent_bytes = 0
+        self._sent: deque[bytes] = deque()
+        self._out: Chunk | None = None
 
     def __len__(self) -> int:
         """How many chunks wait or are under way."""
         return len(self._waiting) + (self._out is not None)
 
-    def put(self, chunk: bytes) -> None:
+    def put(self, data: bytes) -> None:
         """Add a chunk; the oldest are dropped where there is no room."""
-        self._waiting.append(chunk)
-        self._bytes += len(chunk)
+        self._waiting.append(Chunk(data, False))
+        self._bytes += len(data)
         self._cut()
 
     def take(self) -> bytes | None:
         """The next chunk, which is under way from now on; None when nothing waits."""
         if self._out is None and self._waiting:
             self._out = self._waiting.popleft()
-            self._bytes -= len(self._out)
-        return self._out
+            self._bytes -= len(self._out.data)
+        return self._out.data if self._out is not None else None
 
     def done(self) -> None:
         """What was under way has been handed over."""
-        if self._out is not None:
-            self._sent.append(self._out)
-            self._out = None
+        if self._out is None:
+            return
+        data, self._out = self._out.data, None
+        self._sent.append(data)
+        self._sent_bytes += len(data)
+        while self._sent and self._sent_bytes - len(self._sent[0]) >= self._repeat_bytes:
+            self._sent_bytes -= len(self._sent.popleft())
 
     def refused(self) -> None:
         """What was under way is not wanted."""
-        self.lost += self._out is not None
-        self._out = None
+        if self._out is not None:
+            self._lose(self._out)
+            self._out = None
 
     def again(self) -> None:
         """The connection is gone: what was under way and what went out last waits again."""
         if self._out is not None:
-            self._sent_first(self._out)
+            self._put_first(self._out)
             self._out = None
         while self._sent:
-            self._sent_first(self._sent.pop())
+            self._put_first(Chunk(self._sent.pop(), True))
+        self._sent_bytes = 0
         self._cut()
 
-    def _sent_first(self, chunk: bytes) -> None:
+    def drop(self, number: int) -> None:
+        """So many chunks are lost that were never added."""
+        self._lost += number
+
+    def missing(self) -> Missing:
+        """What has not arrived, if nothing more is delivered."""
+        left = [*self._waiting, *([self._out] if self._out is not None else [])]
+        doubtful = sum(chunk.sent for chunk in left)
+        return Missing(self._lost + len(left) - doubtful, self._doubtful + doubtful)
+
+    def _put_first(self, chunk: Chunk) -> None:
         self._waiting.appendleft(chunk)
-        self._bytes += len(chunk)
+        self._bytes += len(chunk.data)
 
     def _cut(self) -> None:
         while self._bytes > self._most_bytes:
-            self._bytes -= len(self._waiting.popleft())
-            self.lost += 1
+            chunk = self._waiting.popleft()
+            self._bytes -= len(chunk.data)
+            self._lose(chunk)
+
+    def _lose(self, chunk: Chunk) -> None:
+        self._lost += not chunk.sent
+        self._doubtful += chunk.sent

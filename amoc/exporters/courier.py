@@ -10,11 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import gevent
-from gevent.event import Event
-
 from amoc.exporters.backlog import Backlog
 from amoc.exporters.base import Warn, reason
+from amoc.exporters.beside import Beside
 from amoc.lines import counted
 
 FIRST_PAUSE_S = 0.1
@@ -57,32 +55,34 @@ class Courier:
         self._warn = warn
         self._unit = unit
         self._warned = False
-        self._end = Event()
-        self._news = Event()
-        self._greenlet = gevent.spawn(self._run)
+        self._beside = Beside(self._run)
 
     def put(self, chunk: bytes) -> None:
         """Have `chunk` delivered."""
         self.backlog.put(chunk)
-        self._news.set()
+        self._beside.ring()
 
-    def close(self, deadline_s: float) -> int:
-        """Deliver what is left, for at most `deadline_s`, and say how much was lost."""
-        self._end.set()
-        self._news.set()
-        self._greenlet.join(deadline_s)
-        self._greenlet.kill()
-        lost = self.backlog.lost + len(self.backlog)
-        if lost:
-            self._warn(f"{self._what}: {counted(lost, self._unit)} did not get there")
-        return lost
+    def close(self, deadline_s: float) -> bool:
+        """Deliver what is left, for at most `deadline_s`, and say what is missing.
+
+        Returns:
+            Whether nothing is known to be.
+        """
+        self._beside.close(deadline_s)
+        lost, doubtful = self.backlog.missing()
+        said = [f"{counted(lost, self._unit)} did not get there"] if lost else []
+        if doubtful:
+            said.append(f"{counted(doubtful, self._unit)} may not have got there")
+        if said:
+            self._warn(f"{self._what}: {', and '.join(said)}")
+        return not said
 
     def _run(self) -> None:
         pause_s, failed_at_end = FIRST_PAUSE_S, 0
         while (chunk := self._next()) is not None:
             if self._carry(chunk):
                 pause_s = FIRST_PAUSE_S
-            elif not self._end.wait(pause_s):
+            elif not self._beside.end.wait(pause_s):
                 pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
             else:
                 # The first one may be the news that an old connection is gone.
@@ -92,9 +92,8 @@ class Courier:
 
     def _next(self) -> bytes | None:
         """The next chunk, as soon as there is one; None at the end."""
-        while (chunk := self.backlog.take()) is None and not self._end.is_set():
-            self._news.clear()
-            self._news.wait()
+        while (chunk := self.backlog.take()) is None and self._beside.wait():
+            pass
         return chunk
 
     def _carry(self, chunk: bytes) -> bool:

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import TypeVar
 
 import gevent
-from gevent.event import Event
 
 from amoc.exporters.base import Warn, reason
-from amoc.series import Point
+from amoc.exporters.beside import Beside
+from amoc.series import Point, Tally, ThrottlePoint
 from amoc.timing import MS_NS, now_ns
 
 MOST_WAITING = 30
-"""Points; beyond that the oldest are dropped."""
+"""Points; beyond that the oldest is dropped, and what it counted goes with the next one."""
 HOLD_NS = 2 * MS_NS
 """How long the loop may be held."""
 PAUSE_S = 0.0001
@@ -52,7 +53,8 @@ class Feeder:
     """Hands points to a function, in order.
 
     Attributes:
-        lost: Points that were dropped, because the function is too slow.
+        lost: Points that were dropped because the function is too slow, that it failed with, or
+            that it has not done.
     """
 
     def __init__(self, what: str, work: Callable[[Point], None], warn: Warn) -> None:
@@ -68,40 +70,67 @@ class Feeder:
         self._work = work
         self._warn = warn
         self._warned = False
-        self._closing = False
         self._waiting: deque[Point] = deque()
-        self._news = Event()
-        self._greenlet = gevent.spawn(self._run)
+        self._dropped = Tally()
+        self._beside = Beside(self._run)
 
     def take(self, point: Point) -> None:
         """Have `point` worked on."""
         if len(self._waiting) == MOST_WAITING:
-            self._waiting.popleft()
+            self._dropped.add(self._waiting.popleft())
             self.lost += 1
         self._waiting.append(point)
-        self._news.set()
+        self._beside.ring()
 
     def close(self, deadline_s: float) -> None:
         """Work on what is left, for at most `deadline_s`."""
-        self._closing = True
-        self._news.set()
-        self._greenlet.join(deadline_s)
-        self._greenlet.kill()
+        self._beside.close(deadline_s)
         self.lost += len(self._waiting)
 
     def _run(self) -> None:
-        while True:
-            while self._waiting:
-                self._feed(self._waiting.popleft())
-            if self._closing:
-                return
-            self._news.clear()
-            self._news.wait()
+        while self._waiting or self._beside.wait():
+            if self._waiting:
+                self._feed(self._next())
+
+    def _next(self) -> Point:
+        """The next point, with what was counted in those before it that were dropped."""
+        point = self._waiting.popleft()
+        if self._dropped.points:
+            dropped, self._dropped = self._dropped, Tally()
+            return _after(dropped, point)
+        return point
 
     def _feed(self, point: Point) -> None:
+        self.lost += 1  # until it is done: the end may come before that
         try:
             self._work(point)
         except Exception as error:  # neither the backend nor a defect may end the run
             if not self._warned:
                 self._warned = True
                 self._warn(f"{self._what} takes nothing: {reason(error)}; the run goes on")
+        else:
+            self.lost -= 1
+
+
+def _after(dropped: Tally, point: Point) -> Point:
+    """`point` as if it had begun where the points of `dropped` did: counts add up, rates stay."""
+    dropped.add(point)
+    throttles = {
+        name: replace(
+            point.throttles.get(name, ThrottlePoint()),
+            requests=counts["requests"],
+            executions=counts["executions"],
+            missed=counts["missed"],
+        )
+        for name, counts in dropped.throttles.items()
+    }
+    return replace(
+        point,
+        span_s=dropped.span_s,
+        active_s=dropped.active_s,
+        starts=dropped.starts,
+        counters=dropped.counters,
+        timers=dropped.timers,
+        crashes=dropped.crashes,
+        throttles=throttles,
+    )

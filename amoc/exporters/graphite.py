@@ -1,9 +1,9 @@
 """Graphite: points as lines of carbon's plaintext protocol, over TCP.
 
 A line is ``path value time``. Carbon never answers, so all that is known of a broken connection is
-that it is broken: the last points are sent again over the next one, and carbon overwrites them with
-themselves. Before each point a look at the connection tells whether carbon has left it, for a first
-write to such a connection would succeed.
+that it is broken: what may have been on the way is sent again over the next one, and carbon
+overwrites it with itself. Before each point a look at the connection tells whether carbon has left
+it, for a first write to such a connection would succeed.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from amoc.timing import S_NS, now_ns
 
 MOST_BYTES = 8 << 20
 """What waits for carbon; a minute of a thousand metrics, hours of a few."""
-REPEATED = 3
-"""Points that are sent again when a connection breaks."""
+REPEATED_BYTES = 512 << 10
+"""What is sent again when a connection breaks: more than both ends' kernels hold, mostly."""
 CONNECT_S = 5.0
 SEND_S = 5.0
 """How long carbon may take to accept a point."""
@@ -121,7 +121,7 @@ class Graphite:
         self._naming = Naming()
         self._second = 0
         self._connection = Connection(host, port)
-        backlog = Backlog(MOST_BYTES, REPEATED)
+        backlog = Backlog(MOST_BYTES, REPEATED_BYTES)
         self._courier = Courier(what, backlog, self._connection.send, warn)
         self._feeder = Feeder(what, self._write, warn)
 
@@ -136,9 +136,9 @@ class Graphite:
         """Send what is left, for at most `deadline_s`."""
         give_up = now_ns() + int(deadline_s * S_NS)
         self._feeder.close(deadline_s)
-        self._courier.backlog.lost += self._feeder.lost
-        lost = self._courier.close(max(0.0, (give_up - now_ns()) / S_NS))
-        if not self._connection.finish(max(0.0, (give_up - now_ns()) / S_NS)) and not lost:
+        self._courier.backlog.drop(self._feeder.lost)
+        well = self._courier.close(max(0.0, (give_up - now_ns()) / S_NS))
+        if not self._connection.finish(max(0.0, (give_up - now_ns()) / S_NS)) and well:
             self._warn(f"{self._what}: the last points may not have got there")
 
     def _write(self, point: Point) -> None:

@@ -64,7 +64,8 @@ class Statsd:
         """Send what is left, for at most `deadline_s`."""
         self._feeder.close(deadline_s)
         if self._feeder.lost:
-            self._warn(f"{self._what}: {counted(self._feeder.lost, 'point')} did not get there")
+            points = counted(self._feeder.lost, "point")
+            self._warn(f"{self._what}: {points} may not have got there, or not as a whole")
         if self._client is not None:
             self._client.close()
 

@@ -89,6 +89,16 @@ def test_a_connection_that_is_found_broken_at_the_end_is_made_anew():
     assert len(told) == 1
 
 
+def test_of_what_went_out_before_it_is_said_that_it_may_not_have_got_there():
+    backend, told, one = begin(repeat=100)
+    one.put(b"a")
+    eventually(lambda: backend.taken, "the first is there")
+    backend.error = BrokenPipeError(32, "Broken pipe")
+    one.put(b"b")
+    assert not one.close(60.0)
+    assert told[1:] == ["it: 1 point did not get there, and 1 point may not have got there"]
+
+
 def test_a_backend_that_hangs_is_not_waited_for_beyond_the_deadline():
     backend, told, one = begin()
     backend.hangs = True

@@ -114,7 +114,7 @@ def test_a_carbon_that_accepts_and_never_reads_costs_one_warning(monkeypatch):
             second += 1
             turns.append(second)
             tally = feed(exporter, runs.points(40, seed=second), tally)
-            return carbon.connections > 2 and exporter._courier.backlog.lost
+            return carbon.connections > 2 and exporter._courier.backlog.missing().lost
 
         eventually(more, "it gives up a connection, and then the oldest points")
         assert len(told) == 1
@@ -122,6 +122,38 @@ def test_a_carbon_that_accepts_and_never_reads_costs_one_warning(monkeypatch):
         exporter.close(0.2)
     assert len(told) == 2
     assert "points did not get there" in told[1]
+
+
+def test_a_carbon_that_has_read_nothing_when_it_dies_gets_all_of_it_again():
+    told, points = [], runs.points(60)
+    with Carbon(reads=False) as carbon:
+        exporter = Graphite("127.0.0.1", carbon.port, "amoc", told.append)
+        tally = None
+        sent = exporter._courier.backlog._sent
+        for number, point in enumerate(points[:50], 1):
+            tally = feed(exporter, [point], tally)
+            eventually(lambda number=number: len(sent) == number, "it is on the way")
+        carbon.die()
+        carbon.reads = True
+        carbon.listen()
+        feed(exporter, points[50:], tally)
+        exporter.close(10.0)
+        assert sorted(carbon.seconds()) == times(points)
+        assert carbon.connections == 2
+    assert len(told) == 1
+
+
+def test_totals_are_those_of_the_run_also_where_points_came_too_fast():
+    told, points = [], runs.points(100)
+    with Carbon() as carbon:
+        exporter = Graphite("127.0.0.1", carbon.port, "amoc", told.append)
+        tally = feed(exporter, points)
+        exporter.close(10.0)
+        sent, second = tally.counters["messages_sent"], int(points[-1].at)
+        assert f"amoc.counters.messages_sent.total {sent} {second}" in carbon.lines
+        done = tally.timers["message_ttd"].count
+        assert f"amoc.timers.message_ttd.total {done} {second}" in carbon.lines
+    assert told == [f"graphite at 127.0.0.1:{carbon.port}: 70 points did not get there"]
 
 
 def test_a_name_that_nobody_knows_costs_one_warning():

@@ -81,7 +81,18 @@ def test_a_value_that_makes_sense_is_taken(name, value):
         ("statsd_prefix", "a.", "in parts with dots"),
         ("graphite_web", "graphite:8080", "an address such as http://"),
         ("graphite_web", "http://me:secret@graphite", "without user"),
-        ("graphite_web", "http://graphite:99999", "ort"),
+        *(
+            ("graphite_web", f"http://graphite:{port}", "a port from 1 to 65535")
+            for port in ("0", "99999", "x")
+        ),
+        ("graphite_web", "http://[::1", "such as http://127.0.0.1:8080, with a port from 1"),
+        ("graphite_web", "http://", "an address such as http://"),
+        ("graphite_web", "ftp://graphite", "an address such as http://"),
+        ("graphite_web", "http://graphite/a b", "without blanks"),
+        ("graphite_web", "http://graphite/\r\nX-Rude: 1", "without blanks"),
+        ("graphite_web", " http://graphite", "without blanks"),
+        ("graphite_web", "http://graphite/\x1b[2J", "without blanks"),
+        ("graphite_web", "http://gräphite", "with %-codes beyond ASCII"),
         ("graphite_port", "0", "from 1 to 65535"),
         ("statsd_port", "70000", "from 1 to 65535"),
         ("prometheus_port", "-1", "or 0 for none"),
