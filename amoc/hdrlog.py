@@ -12,7 +12,6 @@ and a run of n zeros is the number -n. Layout and constants are those of `Abstra
 
 from __future__ import annotations
 
-import re
 import struct
 import zlib
 from base64 import b64encode
@@ -33,7 +32,6 @@ _OUTER = struct.Struct(">II")
 _INNER = struct.Struct(">IIIIQQd")
 """Cookie, bytes of counts, index offset, digits, lowest, highest, ratio to integers."""
 _LEGEND = '"StartTimestamp","Interval_Length","Interval_Max","Interval_Compressed_Histogram"'
-_NOT_IN_TAG = re.compile(r"[,\s]+")
 
 
 def encode(histogram: Histogram) -> str:
@@ -69,6 +67,7 @@ def _zigzag(number: int) -> bytes:
 def log_lines(points: Iterable[Point], comment: str) -> Iterator[str]:
     """The lines of an interval log: one for each timer of each point, tagged with its name.
 
+    No name of a metric holds what would end a tag.
     Times are seconds since the first user could start, `Interval_Max` is in milliseconds, and the
     values in the histograms are nanoseconds.
     """
@@ -86,12 +85,7 @@ def log_lines(points: Iterable[Point], comment: str) -> Iterator[str]:
         for name, timer in sorted(point.timers.items()):
             if timer.count:
                 times = f"{max(0.0, point.begin_s):.3f},{point.span_s:.3f}"
-                yield f"Tag={_tag(name)},{times},{timer.max_ns / MS_NS:.3f},{encode(timer)}"
-
-
-def _tag(name: str) -> str:
-    """`name` without what ends a tag."""
-    return _NOT_IN_TAG.sub("_", name)
+                yield f"Tag={name},{times},{timer.max_ns / MS_NS:.3f},{encode(timer)}"
 
 
 def _one_line(text: str) -> str:

@@ -39,6 +39,7 @@ __all__ = ["Counter", "Gauge", "Timer", "counter", "gauge", "timer"]
 RESPONSE = omission.RESPONSE
 THROTTLE = "throttle."
 """Begins the names of metrics of throttles, see `amoc.throttle.meters`."""
+MOST_S = 2**64 / 1e9
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 
 
@@ -111,8 +112,18 @@ class Timer(_Handle):
         self._response = None
 
     def record(self, seconds: float) -> None:
-        """Record a duration in seconds."""
-        self.record_ns(round(seconds * 1e9))
+        """Record a duration in seconds.
+
+        Raises:
+            ValueError: It is no number, or beyond centuries.
+        """
+        try:
+            self.record_ns(round(seconds * 1e9))
+        except (ValueError, OverflowError):  # a cell has 64 bits
+            raise ValueError(
+                f"timer {self.name} must record a number of seconds below {MOST_S:.2g},"
+                f" but is given {seconds}"
+            ) from None
 
     def record_ns(self, ns: int) -> None:
         """Record a duration in nanoseconds; one below zero counts as zero."""
