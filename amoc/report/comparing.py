@@ -15,10 +15,10 @@ from amoc.engine.start_rate import USER_RATE
 from amoc.figures import BUILT_IN_TIMERS
 from amoc.histogram import Histogram
 from amoc.record import RunRecord
-from amoc.report import noise
+from amoc.report import noise, ranks
 from amoc.report.levels import Levels
 from amoc.report.marks import Stretches
-from amoc.report.noise import Estimate, Steady
+from amoc.report.noise import Known, Steady
 from amoc.series import Point, Tally, WarmUp
 from amoc.timing import format_duration
 
@@ -258,7 +258,7 @@ def _plan(record: RunRecord) -> dict[str, str]:
 
 # What they did
 
-_Judge = tuple[Estimate | None, Estimate | None]
+_Judge = tuple[Known | None, Known | None]
 _Found = tuple[Figure, _Judge | None, tuple[str, str]]
 """A figure, what is known of it in each run if it is to be judged, and the words for its sides."""
 
@@ -318,7 +318,7 @@ def _timer(sides: tuple[Side, Side], name: str, words: tuple[str, str]) -> Itera
     whole = [side.tally.timers.get(name, Histogram()) for side in sides]
     counts = [float(one.count) for one in whole]
     yield Figure("timers", name, "count", "", counts[0], counts[1]), None, _MORE
-    estimates = [noise.percentiles(side.steady, name, [*_QUANTILES.values()]) for side in sides]
+    estimates = [ranks.percentiles(side.steady, name, [*_QUANTILES.values()]) for side in sides]
     for at, (label, fraction) in enumerate(_QUANTILES.items()):
         values = [one.quantiles_s(fraction)[0] if one.count else None for one in whole]
         judge = (estimates[0][at], estimates[1][at])
@@ -361,7 +361,7 @@ def _level(
 def _judged(found: Iterable[_Found]) -> list[Figure]:
     """The figures with what is said of them: all that can be judged are judged together."""
     figures: list[Figure] = []
-    judges: dict[int, tuple[Estimate, Estimate, tuple[str, str]]] = {}
+    judges: dict[int, tuple[Known, Known, tuple[str, str]]] = {}
     for figure, judge, words in found:
         if judge is None:
             figures.append(figure)
@@ -369,12 +369,12 @@ def _judged(found: Iterable[_Found]) -> list[Figure]:
             figures.append(replace(figure, said=TOO_FEW))
         else:
             judges[len(figures)] = (judge[0], judge[1], words)
-            figures.append(replace(figure, chance=noise.chance(judge[0], judge[1])))
+            figures.append(replace(figure, chance=judge[0].chance(judge[1])))
     held = noise.beyond_chance([figures[at].chance or 0.0 for at in judges])
     # All chances that hold are below this, and all others above it.
     level = noise.LEVEL / max(1, held.count(False))
     for (at, (first, second, words)), beyond in zip(judges.items(), held, strict=True):
-        figure = replace(figures[at], noise=noise.reach(first, second, level))
+        figure = replace(figures[at], noise=first.reach(second, level))
         known = max(first.resolution, second.resolution)
         figures[at] = replace(figure, said=_said(figure, beyond, known, words))
     return figures

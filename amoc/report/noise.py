@@ -7,11 +7,7 @@ from how it varies between blocks of that part:
   more (Schmeiser, Operations Research 30, 1982). There are fewer, down to 10, where there are not
   as many seconds; with less than 10 seconds nothing is said.
 - Of a rate or a mean X, with x that of each block, s² = Σ (x - X)² / (n - 1).
-- Of a percentile X what varies is the share of a block's durations that are not above it. With k of
-  a block's c durations so, and P of all N, d = k - P c and the share's s² / n = Σ d² n / (n - 1) /
-  N². By so much the percentile's rank is uncertain, and the percentile by what lies at those ranks
-  (Woodruff, Journal of the American Statistical Association 47, 1952). So some seconds in which the
-  target stood still, with few but very long durations, do not hide that the median has changed.
+- Percentiles are compared by shares of durations, see `amoc.report.ranks`.
 - Neighbouring blocks are alike. With r the lag-1 autocorrelation of what varies, corrected for its
   bias by (1 + 4 r) / n and never below 0, they are worth m = n (1 - r) / (1 + r) blocks that are
   not, but at least 2; s / √m is the standard error (Zwiers and von Storch, Journal of Climate 8,
@@ -32,24 +28,33 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from math import atan, cos, exp, lgamma, log, pi, sqrt
+from typing import Protocol, Self
 
-from amoc.histogram import Histogram, cell_of, end_ns
 from amoc.series import Point, Tally
-from amoc.timing import S_NS
 from amoc.totalling import Adding, together
 
 LEVEL = 0.01
 LEAST_BLOCKS, MOST_BLOCKS = 10, 30
-LEAST_BEYOND = 5
-"""Durations beyond a percentile, or nothing is said of it."""
 LEAST_WORTH = 2.0
 """However alike blocks are: with one degree of freedom hardly anything is beyond the noise."""
-CELL = 1 / 128
-"""Width of a histogram's cell, as a share of the durations in it."""
 ROUNDING = 1e-6
 """Share of a mean that is nothing but rounding: the series has six decimals."""
 _STEPS = 400
 _MOST_NEWTON, _EXACT = 50, 1e-9
+
+
+class Known(Protocol):
+    """A figure of a run that can be compared with the same of another."""
+
+    @property
+    def resolution(self) -> float:
+        """What it cannot tell apart."""
+
+    def chance(self, other: Self, /) -> float:
+        """How probable so great a difference is where there is none."""
+
+    def reach(self, other: Self, level: float, /) -> float:
+        """How far apart two figures must be, so that the chance of it is below `level`."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,20 @@ class Estimate:
     error: float
     freedom: float
     resolution: float
+
+    def chance(self, other: Estimate) -> float:
+        """How probable so great a difference is where there is none."""
+        difference = abs(self.value - other.value)
+        if difference <= max(self.resolution, other.resolution):
+            return 1.0
+        error, freedom = _of_difference(self, other)
+        return tails(difference / error, freedom) if error else 0.0
+
+    def reach(self, other: Estimate, level: float) -> float:
+        """How far apart two figures must be, so that the chance of it is below `level`."""
+        error, freedom = _of_difference(self, other)
+        beyond = error * student(level, freedom) if error else 0.0
+        return max(beyond, self.resolution, other.resolution)
 
 
 def estimate(whole: float, blocks: Sequence[float], resolution: float) -> Estimate | None:
@@ -101,22 +120,6 @@ def likeness(blocks: Sequence[float]) -> float:
         return 0.0
     raw = sum(one * other for one, other in pairwise(apart)) / variance
     return min(0.99, max(0.0, raw + (1 + 4 * raw) / count))
-
-
-def chance(one: Estimate, other: Estimate) -> float:
-    """How probable so great a difference is where there is none."""
-    difference = abs(one.value - other.value)
-    if difference <= max(one.resolution, other.resolution):
-        return 1.0
-    error, freedom = _of_difference(one, other)
-    return tails(difference / error, freedom) if error else 0.0
-
-
-def reach(one: Estimate, other: Estimate, level: float) -> float:
-    """How far apart two figures must be, so that the chance of it is below `level`."""
-    error, freedom = _of_difference(one, other)
-    beyond = error * student(level, freedom) if error else 0.0
-    return max(beyond, one.resolution, other.resolution)
 
 
 def _of_difference(one: Estimate, other: Estimate) -> tuple[float, float]:
@@ -243,55 +246,6 @@ def level(spans_s: Sequence[float], values: Sequence[float]) -> Estimate | None:
     blocks = [_mean(values[one.start : one.stop]) for one in blocks_of(spans_s)]
     whole = _mean(values)
     return estimate(whole, blocks, ROUNDING * abs(whole)) if blocks else None
-
-
-def percentiles(steady: Steady, timer: str, fractions: Sequence[float]) -> list[Estimate | None]:
-    """Percentiles of a timer, in seconds; None where that is too uncertain.
-
-    Args:
-        steady: What is looked at.
-        timer: Its name.
-        fractions: 0.99 is the 99th percentile.
-    """
-    whole = steady.whole.timers.get(timer)
-    if whole is None or not steady.blocks:
-        return [None] * len(fractions)
-    nothing = Histogram()
-    blocks = [one.timers.get(timer, nothing) for one in steady.blocks]
-    return [_percentile(whole, blocks, fraction) for fraction in fractions]
-
-
-def _percentile(whole: Histogram, blocks: Sequence[Histogram], fraction: float) -> Estimate | None:
-    count = whole.count
-    if count * min(fraction, 1 - fraction) < LEAST_BEYOND * (1 - 1e-9):
-        return None
-    up_to = cell_of(int(whole.quantiles_s(fraction)[0] * S_NS))
-    share = _not_above(whole, up_to) / count
-    apart = [_not_above(one, up_to) - share * one.count for one in blocks]
-    independent, number = worth(apart), len(blocks)
-    spread = sum(one * one for one in apart) * number / (number - 1)
-    uncertain = sqrt(spread * number / independent) / count
-    low, value, high = (
-        _within(whole, one) for one in (fraction - uncertain, fraction, fraction + uncertain)
-    )
-    return Estimate(value, (high - low) / 2, independent - 1, value * CELL)
-
-
-def _within(histogram: Histogram, fraction: float) -> float:
-    """A quantile in seconds, as if the durations in a cell lay evenly in it."""
-    wanted, below = max(0.0, min(1.0, fraction)) * histogram.count, 0
-    for cell, count in sorted(histogram.cells.items()):
-        if below + count >= wanted:
-            begin = end_ns(cell - 1) + 1 if cell else 0
-            end = min(end_ns(cell) + 1, max(begin, histogram.max_ns))
-            return (begin + (end - begin) * (wanted - below) / count) / S_NS
-        below += count
-    return histogram.max_ns / S_NS
-
-
-def _not_above(histogram: Histogram, cell: int) -> int:
-    """How many durations are not above those of `cell`."""
-    return sum(count for one, count in histogram.cells.items() if one <= cell)
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from amoc.histogram import Histogram
-from amoc.report import noise
+from amoc.report import noise, ranks
 from amoc.report.levels import Levels
 from amoc.series import Point
 
@@ -27,8 +27,8 @@ def steady(points) -> noise.Steady:
     return noise.Steady.of(points, [point.span_s for point in points])
 
 
-def percentiles(points, fractions, timer="ttd") -> list[noise.Estimate | None]:
-    return noise.percentiles(steady(points), timer, fractions)
+def percentiles(points, fractions, timer="ttd") -> list[ranks.Percentile | None]:
+    return ranks.percentiles(steady(points), timer, fractions)
 
 
 def drifting(draw: random.Random, seconds: int, memory: float) -> list[float]:
@@ -62,7 +62,7 @@ def test_of_a_hundred_like_runs_about_one_is_said_to_differ(seconds, memory):
     draw, pairs, wrong = random.Random(5), 400, 0
     for _ in range(pairs):
         first, second = (rate(drifting(draw, seconds, memory)) for _ in range(2))
-        wrong += noise.chance(first, second) < noise.LEVEL
+        wrong += first.chance(second) < noise.LEVEL
     assert wrong <= 0.02 * pairs
 
 
@@ -73,7 +73,7 @@ def test_percentiles_of_like_runs_seldom_differ_however_many_durations_each_has(
         first = percentiles(timed(draw, 30, 40), [0.5, 0.95])
         second = percentiles(timed(draw, 30, 160), [0.5, 0.95])
         for one, other in zip(first, second, strict=True):
-            wrong += noise.chance(one, other) < noise.LEVEL
+            wrong += one.chance(other) < noise.LEVEL
     assert wrong <= 0.03 * 2 * pairs
 
 
@@ -84,7 +84,7 @@ def test_a_target_that_is_a_fifth_slower_is_found():
         first = percentiles(timed(draw, 60, 50), [0.5, 0.95])
         second = percentiles(timed(draw, 60, 50, slower=1.2), [0.5, 0.95])
         found += all(
-            noise.chance(one, other) < noise.LEVEL for one, other in zip(first, second, strict=True)
+            one.chance(other) < noise.LEVEL for one, other in zip(first, second, strict=True)
         )
     assert found >= 0.95 * pairs
 
@@ -93,7 +93,7 @@ def test_a_second_of_a_stall_does_not_make_a_run_differ():
     steady = [100 + second % 3 for second in range(60)]
     stalled = [0 if second == 30 else count for second, count in enumerate(steady)]
     first, second = rate(steady), rate(stalled)
-    assert noise.chance(first, second) > noise.LEVEL
+    assert first.chance(second) > noise.LEVEL
 
 
 def test_a_stall_does_not_hide_that_all_else_is_slower():
@@ -106,7 +106,7 @@ def test_a_stall_does_not_hide_that_all_else_is_slower():
     usual = percentiles(timed(draw, 60, 50), [0.5, 0.95])
     slower = percentiles(stalled, [0.5, 0.95])
     for one, other in zip(usual, slower, strict=True):
-        assert noise.chance(one, other) < noise.LEVEL / 100
+        assert one.chance(other) < noise.LEVEL / 100
 
 
 @pytest.mark.parametrize("seconds", [0, 1, 9])
@@ -133,15 +133,15 @@ def test_what_is_below_the_resolution_never_differs():
     ]
     first, second = (percentiles(run, [0.5])[0] for run in runs)
     assert first.value != second.value
-    assert noise.chance(first, second) == 1.0
+    assert first.chance(second) == 1.0
     one_more = [100] * 29 + [101]
     counts = [rate(one) for one in ([100] * 30, one_more)]
-    assert noise.chance(*counts) == 1.0
+    assert counts[0].chance(counts[1]) == 1.0
 
 
 def test_what_does_not_vary_and_is_not_the_same_differs():
     first, second = (rate([count] * 30) for count in (100, 110))
-    assert noise.chance(first, second) == 0.0
+    assert first.chance(second) == 0.0
 
 
 def test_levels_leave_out_what_is_not_known():
@@ -155,7 +155,7 @@ def test_levels_leave_out_what_is_not_known():
 def test_a_level_that_never_changes_is_the_same_for_any_number_of_seconds():
     long, short = (noise.level([1.0] * count, [0.05] * count) for count in (61, 47))
     assert long.value != short.value
-    assert noise.chance(long, short) == 1.0
+    assert long.chance(short) == 1.0
 
 
 @pytest.mark.parametrize(
@@ -177,9 +177,9 @@ def test_the_t_of_a_level_is_where_its_tails_begin(level, freedom):
 def test_what_exceeds_its_reach_is_what_is_improbable(first, second, value, level):
     one = noise.Estimate(0.0, round(first, 3), 5.0, 0.5)
     other = noise.Estimate(value, round(second, 3), 9.0, 0.1)
-    reach = noise.reach(one, other, level)
+    reach = one.reach(other, level)
     assume(abs(abs(value) - reach) > 1e-6)
-    assert (abs(value) > reach) is (noise.chance(one, other) < level)
+    assert (abs(value) > reach) is (one.chance(other) < level)
 
 
 def test_tails_begin_at_one():
