@@ -38,6 +38,7 @@ class Limits:
         fds: Share of its file descriptors that a worker may have open.
         ports: Share of the ephemeral ports that may be in use from one address to one destination.
         memory: Share of its memory that a host may have in use, its page cache aside.
+        missed: Share of a throttle's slots that may be void because they were late.
         silent_s: How long nothing may come from a node; it says how it is each second.
         controller_cpu: Share of a core that the controller may use.
         controller_lag_s: How late the controller's loop may turn. It deals slots of throttles a
@@ -57,9 +58,10 @@ class Limits:
     fds: float = 0.98
     ports: float = 0.95
     memory: float = 0.97
+    missed: float = 0.05
     silent_s: float = 1.2
     controller_cpu: float = 0.95
-    controller_lag_s: float = 0.25
+    controller_lag_s: float = 0.1
     least_s: float = 5.0
     least_share: float = 0.05
     in_a_row_s: float = 10.0
@@ -161,6 +163,12 @@ _KINDS = {
         "share",
         "up to {worst} of the memory was in use",
         "use a host or a container with more memory, or fewer users",
+    ),
+    "missed slots": _Kind(
+        lambda limits: limits.missed,
+        "share",
+        "up to {worst} of its slots came too late to be used",
+        "leave amoc a core: use fewer workers than cores, fewer throttles, or move the target away",
     ),
     "silence": _Kind(
         lambda limits: limits.silent_s,
@@ -332,6 +340,10 @@ def _figures(points: Sequence[Point]) -> Iterator[_Figure]:
         yield from _of_node(node)
     for name in point.late:
         yield _Figure(name, "silence", point.span_s)
+    for name, throttle in point.throttles.items():
+        if throttle.missed:
+            due = throttle.executions + throttle.missed
+            yield _Figure(f"throttle {name}", "missed slots", throttle.missed / due)
     yield _Figure("controller", "controller cpu", point.controller_cpu)
     yield _Figure("controller", "controller lag", point.controller_lag_s)
 

@@ -64,7 +64,8 @@ class Beat:
         try:
             while True:
                 self._each_second()
-                for _ in range(S_NS // BEAT_NS):
+                until_ns = now_ns() + S_NS  # beats that are late make a second no longer
+                while now_ns() < until_ns:
                     self._beat()
         finally:
             gc.callbacks.remove(pauses.note)

@@ -90,6 +90,14 @@ def cpu_ns(pid: int) -> int | None:
     return (int(fields[11]) + int(fields[12])) * 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 
 
+def is_stopped(pid: int) -> bool:
+    """Whether process `pid` was stopped by a signal or a debugger."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in ("T", "t")
+    except (OSError, IndexError):
+        return False
+
+
 def how_it_ended(status: int) -> str:
     """An exit status for a person: ``was killed by SIGSEGV``, ``exited with 3``."""
     if status >= 0:

@@ -21,6 +21,10 @@ class Slot:
     stillborn: int = 0
     short_lives: int = 0
     silent: bool = False
+    beat_ns: int = 0
+    """Its heartbeat when it was last looked at."""
+    looks: int = 0
+    """How often in a row that was the same."""
     mail_dropped: int = 0
     """Parcels of mail that it has not taken in time, since that was last spoken of."""
     cpu_ns: int = 0

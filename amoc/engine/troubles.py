@@ -10,12 +10,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from amoc.engine.stalls import sentence_of
+from amoc.engine.stalls import MOST_PLACES, OTHERS, sentence_of
 from amoc.messages import Blocked, CrashSeen
 from amoc.timing import S_NS
-
-MOST_PLACES = 100
-"""Lines that are told apart; each worker names as many at the most."""
 
 
 class Write(Protocol):
@@ -62,7 +59,8 @@ class Troubles:
         """A line of the scenario has kept a worker from turning its loop."""
         new = one.place not in self._places
         if new and len(self._places) >= MOST_PLACES:
-            return
+            one = one._replace(place=OTHERS, trace="")
+            new = OTHERS not in self._places
         place = self._places.setdefault(one.place, _Place())
         place.times += one.times
         place.total_ns += one.total_ns

@@ -9,6 +9,7 @@ import gevent
 
 from amoc import logs
 from amoc.board import Board, Cell
+from amoc.engine import process
 from amoc.engine.blocking import ask, file_of, where_it_hangs
 from amoc.engine.sampling import Host, Sampler
 from amoc.engine.slots import Slot, Slots
@@ -21,7 +22,7 @@ PEAK_S = 0.05
 """How often the number of users alive is looked at, to know the most there were at once."""
 SILENT_NS = 5 * S_NS
 """A worker whose loop has not turned for so long is spoken of."""
-ASK_NS = 3 * S_NS
+ASK_AT_LOOK = 3
 """And is asked before that where it hangs, if it has not left that already."""
 
 
@@ -92,18 +93,26 @@ class Watch:
         if slot.silent and (place := where_it_hangs(self._file(slot))):
             ns = now_ns() - self._board.row(slot.number)[Cell.HEARTBEAT_NS]
             self._report(Blocked(slot.number, place, 1, ns, ns, ""))
-        slot.silent = False
+        self._file(slot).unlink(missing_ok=True)
+        slot.silent, slot.looks = False, 0
 
     def _speak_of_silence(self) -> None:
         for slot in self._slots:
-            silent_ns = now_ns() - self._board.row(slot.number)[Cell.HEARTBEAT_NS] if slot.up else 0
-            if silent_ns > ASK_NS:
+            beat_ns = self._board.row(slot.number)[Cell.HEARTBEAT_NS]
+            slot.looks = slot.looks + 1 if slot.up and beat_ns == slot.beat_ns else 0
+            slot.beat_ns = beat_ns
+            # Once, and not by the clock, for all of us may have been stopped: who was and goes on
+            # runs Python code again, beside which its stack must not be written.
+            if slot.looks == ASK_AT_LOOK and not process.is_stopped(slot.pid):
                 ask(slot.pid, self._file(slot))
+            silent_ns = now_ns() - beat_ns if slot.up else 0
             if silent_ns > SILENT_NS and not slot.silent:
                 self._report(Note("warning", self._silence_of(slot)))
             slot.silent = silent_ns > SILENT_NS
 
     def _silence_of(self, slot: Slot) -> str:
+        if process.is_stopped(slot.pid):
+            return f"worker {slot.number} was stopped, by SIGSTOP or a debugger"
         place = where_it_hangs(self._file(slot))
         return f"worker {slot.number} has not turned its loop for {SILENT_NS // S_NS} s: " + (
             f"it hangs in {place}" if place else "a user blocks it, or there is no core for it"

@@ -6,6 +6,7 @@ stay in the terminal's history.
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -77,7 +78,7 @@ class LiveView:
             self._live.update(self._tables(), refresh=True)
 
     def __enter__(self) -> Self:
-        if self._console.is_terminal:
+        if self._console.is_terminal and not self._console.is_dumb_terminal:
             self._live = Live(console=self._console, auto_refresh=False, transient=True)
             self._live.start()
         self._task = gevent.spawn(self._run)
@@ -171,7 +172,7 @@ class LiveView:
 
     def _head(self) -> list[Text]:
         status, figures = self._status, self._status.figures
-        scenario = status.plan.scenario if status.plan else ""
+        scenario = Path(status.plan.scenario).name if status.plan else ""
         first = Text.assemble(
             (f"{scenario} ", "bold"),
             (status.state.value, "green" if status.state is State.RUNNING else "yellow"),
