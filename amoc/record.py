@@ -178,7 +178,8 @@ def _summary(path: Path, on_trouble: _Tell) -> dict[str, Any] | None:
     except OSError as error:
         on_trouble(f"summary {path} cannot be read: {error.strerror}; it is rebuilt")
         return None
-    if found is None or not isinstance(found.get("run"), dict):
+    run = found.get("run") if found is not None else None
+    if not (isinstance(run, dict) and isinstance(run.get("verdict"), str)):
         on_trouble(f"summary {path} is none, so it is rebuilt")
         return None
     return found

@@ -251,7 +251,10 @@ def test_a_line_whose_cells_are_none_is_passed_over(tmp_path, timer):
     assert (len(series), len(told)) == (1, 1)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"run": 1}', '{"run": {"id": "o'])
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", '{"run": 1}', '{"run": {}}', '{"run": {"verdict": 1}}', '{"run": {"id": "o'],
+)
 def test_a_summary_that_is_none_is_rebuilt(tmp_path, text):
     runs.leave(tmp_path, runs.points(5), killed())
     (tmp_path / "summary.json").write_text(text)
