@@ -105,7 +105,7 @@ def _counters(
 def gauges(rows: Sequence[Row], names: Sequence[str]) -> Group:
     """Gauges, each in a chart of its own, for they have nothing in common."""
     charts = [
-        Chart(f"gauge{at}", name, "", [Line(name, latest(rows, _stands(name)))])
+        Chart(f"gauge{at}", name, "", [Line(name, highest(rows, _stands(name)))])
         for at, name in enumerate(names[:MOST_CHARTS])
     ]
     missing = left_out(len(names) - MOST_CHARTS, "gauges")

@@ -7,8 +7,8 @@ durations, never a mean of percentiles.
 
 Nothing is put together across a pause or a hole in the series. A row without points is a hole, and
 charts leave it white. What a late node had counted comes with its next sample: the seconds in which
-it is late are holes, too, and their points are counted to the row that follows. A node that stays
-away for more than `MOST_LATE` points is not waited for.
+it is late are holes, too, and their points are counted to the row that follows, or to the last row of
+all where none follows. A node that stays away for more than `MOST_LATE` points is not waited for.
 
 Points are read once, in order, and let go when their row is finished; so a long run takes no more
 memory than its rows do.
@@ -105,13 +105,15 @@ def _seconds(points: Iterable[Point]) -> Iterator[Bunch]:
     carried: list[Point] = []
     late, last_s = 0, 0.0
     for point in points:
+        if carried:
+            yield Bunch(last_s)
         if point.begin_s - last_s > HOLE_S:
             yield Bunch(point.begin_s)
         last_s = point.t_s
         late = late + 1 if late_nodes(point) else 0
-        if 0 < late <= MOST_LATE:
-            carried.append(point)
-            yield Bunch(point.t_s)
-        else:
-            yield Bunch(point.t_s, (*carried, point), point.state in FLOWING)
+        carried.append(point)
+        if not 0 < late <= MOST_LATE:
+            yield Bunch(last_s, tuple(carried), point.state in FLOWING)
             carried.clear()
+    if carried:  # the series ends before the late node has come back
+        yield Bunch(last_s, tuple(carried), carried[-1].state in FLOWING)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amoc.report import columns, marks
+from amoc.report import columns, marks, over_time
 from amoc.report.thinning import MOST_LATE, bunches, thin
 from amoc.series import Point, Tally
 from tests.unit import runs
@@ -39,10 +39,7 @@ def series(draw) -> list[Point]:
 def test_rows_hold_each_point_once_and_in_order(points, most):
     rows = list(bunches(points, ceil(len(points) / most)))
     held = [point for row in rows for point in row.points]
-    waiting = len(points) - len(held)
-    assert held == points[: len(held)]
-    assert waiting <= MOST_LATE
-    assert all(point.late for point in points[len(held) :])
+    assert held == points
     assert [row.t_s for row in rows] == sorted(row.t_s for row in rows)
 
 
@@ -85,6 +82,12 @@ def test_rates_are_means_and_levels_are_peaks_where_rows_are_put_together():
     assert columns.latest(rows, lambda one: one.users["running"]) == [9, 3]
 
 
+def test_the_peak_of_a_gauge_stays_in_the_chart_of_a_long_run():
+    points = [second(t, gauges={"queue": 1000.0 if t == 4 else 1.0}) for t in range(1, 61)]
+    [chart] = over_time.gauges(thin(points, 10), ["queue"]).shown
+    assert max(chart.lines[0].known) == 1000
+
+
 def test_a_pause_and_a_hole_have_no_rate_rather_than_none_a_second():
     points = [
         second(1, counters={"sent": 8}),
@@ -106,6 +109,17 @@ def test_what_a_late_node_had_counted_is_spread_over_the_time_that_it_was_late()
     ]
     sent = columns.rates(thin(points), lambda one: one.counters["sent"])
     assert sent == [100, None, None, 100]
+
+
+def test_what_was_counted_while_a_node_was_late_at_the_end_is_not_lost():
+    points = [
+        second(t, late=["node1"] if t > 3 else [], counters={"sent": 10}) for t in range(1, 7)
+    ]
+    rows = thin(points)
+    assert [row.t_s for row in rows] == [1, 2, 3, 4, 5, 6]
+    sent = columns.rates(rows, lambda one: one.counters["sent"])
+    assert sent == [10, 10, 10, None, None, 10]
+    assert rows[-1].seconds == 3
 
 
 def test_a_node_that_stays_away_does_not_hide_the_others():
