@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import shutil
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -190,7 +190,7 @@ class Controller:
     def _go_through_phases(self, directory: str) -> None:
         self._step(Step.LAUNCH)
         loaded_plugins = plugins.load("controller")
-        loaded = self._load(directory)
+        loaded = self._load(directory, loaded_plugins)
         journal = self._records.begin(loaded, self._started_at)
         for plugin in loaded_plugins:
             self._say("info", f"plugin {plugin} is loaded")
@@ -213,8 +213,9 @@ class Controller:
 
     # Phases
 
-    def _load(self, directory: str) -> Loaded:
+    def _load(self, directory: str, loaded_plugins: Sequence[plugins.Plugin]) -> Loaded:
         plan = self._plan
+        imported = [*(f"plugin {one}" for one in loaded_plugins), plan.scenario]
         self._node.launch(
             Bootstrap(
                 node=0,
@@ -238,7 +239,7 @@ class Controller:
         self._node.until(
             lambda: Loaded in seen,
             plan.init_timeout_s,
-            f"importing {plan.scenario}",
+            f"importing {', '.join(imported)}",
             "be done",
             "(--init-timeout)",
             ExitCode.INIT_TIMEOUT,

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from amoc.errors import ExitCode
 from amoc.events import SIGNALS
 from tests.process.support import Run, eventually, lines, running
 
@@ -166,6 +167,27 @@ def test_a_plugin_that_cannot_be_loaded_ends_the_run_before_it_begins(
         )
     assert not (tmp_path / "imported").exists()
     assert not run.directory.exists()
+
+
+HANGS = """
+import time
+
+def set_up(role):
+    if role == "supervisor":
+        time.sleep(3600)
+"""
+
+
+def test_a_plugin_that_hangs_in_the_supervisor_is_named(
+    scenario: Callable[[str], Path], install: Callable[[str, str], Path], tmp_path: Path
+) -> None:
+    site = install("probe_plugin:set_up", HANGS)
+    never = scenario("def start(user_id): ...\n")
+    arguments = ("--init-timeout", "0.5s")
+    with running(never, *arguments, directory=tmp_path, PYTHONPATH=str(site)) as run:
+        assert run.end() == ExitCode.INIT_TIMEOUT, run.output
+        imported = f"plugin probe (probe 1.2), {never}"
+        assert f"importing {imported} must be done within 0.5 s (--init-timeout)" in run.output
 
 
 RAISES = """

@@ -153,7 +153,8 @@ def test_the_log_is_read_line_by_line_with_tags_and_times(tmp_path):
 
 def test_the_log_says_its_version_and_the_longest_in_milliseconds():
     timer = Histogram.of([1_500_000])
-    points = [Point(t_s=1.5, span_s=1.0, at=1_000.0, timers={"a.response": timer, "none": Histogram()})]
+    timers = {"a.response": timer, "none": Histogram()}
+    points = [Point(t_s=1.5, span_s=1.0, at=1_000.0, timers=timers)]
     lines = list(hlog_lines(record_of(points)))
     assert lines[1] == "#[Histogram log format version 1.3]"
     assert lines[2].startswith("#[StartTime: 998.500 (seconds since epoch), Thu Jan 01")
