@@ -7,8 +7,8 @@ durations, never a mean of percentiles.
 
 Nothing is put together across a pause or a hole in the series. A row without points is a hole, and
 charts leave it white. What a late node had counted comes with its next sample: the seconds in which
-it is late are holes, too, and their points are counted to the row that follows, or to the last row of
-all where none follows. A node that stays away for more than `MOST_LATE` points is not waited for.
+it is late are holes, too, and their points are counted to the row that follows, or to the last one
+where none does. A node that stays away for more than `MOST_LATE` points is not waited for.
 
 Points are read once, in order, and let go when their row is finished; so a long run takes no more
 memory than its rows do.
