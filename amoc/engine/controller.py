@@ -428,7 +428,8 @@ class Controller:
 
     def _say(self, level: str, text: str) -> None:
         if level != "trace":
-            self.status.events.append(Happening(self.status.elapsed_s, level, text))
+            at_s = (now_ns() - self._begun_ns) / S_NS if self._begun_ns else 0.0
+            self.status.events.append(Happening(at_s, level, text))
         self._records.write("event", level=level, text=text)
         self._on_event(level, text)
 

@@ -546,7 +546,7 @@ def test_charts_of_amoc_itself_say_what_is_too_much():
         {"label": "limit", "value": limits.lag_s},
         {"label": "limit of the controller", "value": limits.controller_lag_s},
     ]
-    assert "Limit 100 ms, for the controller 250 ms." in found.said
+    assert "Limit 100 ms, for the controller 100 ms." in found.said
     assert "Limit 90 %, for the controller 95 %." in found.said
     assert found.data["charts"]["queued"]["limits"] == [{"label": "limit", "value": 0.8}]
     assert found.data["charts"]["rss"]["limits"] == []
