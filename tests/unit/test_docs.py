@@ -26,6 +26,7 @@ from amoc.cli import cli
 from amoc.errors import ExitCode
 from amoc.health import Finding
 
+pytestmark = pytest.mark.once
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 DEADLINE_S = 60
