@@ -1,7 +1,8 @@
 """Which values are secret, and what is shown instead of them. Pure.
 
 A name says so: of a setting, of a key of a table, of a field of a record, at any depth. A text that
-is JSON is looked into as well, for lists and tables are given in that form on the command line.
+is JSON is looked into as well, for lists and tables are given in that form on the command line, and
+of an address the password is hidden.
 Whatever is shown, written or put into a message goes through here first.
 """
 
@@ -21,6 +22,8 @@ MOST_DEPTH = 64
 SHORTEST = 3
 """Characters of a secret that is looked for in a text; shorter ones are in every text."""
 _SECRET = re.compile(r"(?i:password|passwd|secret|token|(^|[_.\- ])key$)|[a-z0-9]Key$")
+_IN_URL = re.compile(r"(://[^/\s:@]*):[^/\s@]+@")
+"""The password in an address, ``http://user:password@host``."""
 _WORD = re.compile(r"[\w.\-]+")
 
 
@@ -70,7 +73,7 @@ def as_text(value: object) -> str:
 def holds_hidden(value: Any) -> bool:
     """Whether something was hidden in `value`, which came back from where it was written."""
     if isinstance(value, str):
-        return value == HIDDEN or (_like_json(value) and HIDDEN in value)
+        return value == HIDDEN or (HIDDEN in value and (_like_json(value) or "://" in value))
     if isinstance(value, Mapping):
         return any(map(holds_hidden, value.values()))
     return any(map(holds_hidden, _items(value) or ()))
@@ -132,7 +135,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _hide_text(text: str, depth: int) -> str:
     if not text or not _like_json(text):
-        return text
+        return _IN_URL.sub(rf"\1:{HIDDEN}@", text) if _IN_URL.search(text) else text
     found = _parsed(text)
     if found is None:  # broken: it cannot be told which part of it is meant
         return HIDDEN if any(map(is_secret, _WORD.findall(text))) else text

@@ -166,3 +166,24 @@ def test_a_text_tells_a_secret_that_is_in_it():
     assert tells("bad value 's3cret'", "accounts", '[{"password": "s3cret"}]')
     assert not tells("bad value 's3cret'", "user", "s3cret")
     assert not tells("must be at least 10", "password", "1")
+
+
+@pytest.mark.parametrize(
+    ("address", "hidden"),
+    [
+        ("http://amoc:s3cret@graphite/web", f"http://amoc:{HIDDEN}@graphite/web"),
+        (
+            "see http://:s3cret@a and ftp://b:s3cret@c",
+            f"see http://:{HIDDEN}@a and ftp://b:{HIDDEN}@c",
+        ),
+    ],
+)
+def test_the_password_in_an_address_is_hidden(address, hidden):
+    assert hide(address) == hidden
+    assert hide({"graphite_web": [address]}) == {"graphite_web": [hidden]}
+    assert holds_hidden(hide(address))
+
+
+@pytest.mark.parametrize("address", ["http://graphite:8080/a", "http://a@b/c", "a:b@c", "user:1@x"])
+def test_an_address_without_a_password_is_shown(address):
+    assert hide(address) is address
