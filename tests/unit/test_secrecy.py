@@ -138,7 +138,7 @@ def marked(value, secret=False):
         try:
             return json.dumps(marked(json.loads(value), secret))
         except ValueError:
-            return "open"
+            return "s3cret" if secret else "open"
     if isinstance(value, dict):
         return {
             key: marked(one, secret or key in ("password", "b_key", "token"))
