@@ -179,7 +179,7 @@ class Log(logging.Handler):
         if user is not None:
             entry["user"] = user
         entry.update((name, given[name]) for name in (*_PLACE, "cause") if name in own)
-        extra = {name: given[name] for name in given.keys() - _STANDARD - own}
+        extra = {name: one for name, one in given.items() if name not in _STANDARD | own}
         if extra:
             entry["extra"] = _plain(extra)
         if (error := _error_of(record)) is not None:
