@@ -179,7 +179,8 @@ class Log(logging.Handler):
         if user is not None:
             entry["user"] = user
         entry.update((name, given[name]) for name in (*_PLACE, "cause") if name in own)
-        extra = {name: one for name, one in given.items() if name not in _STANDARD | own}
+        known = _STANDARD | own
+        extra = {name: one for name, one in given.items() if name not in known}
         if extra:
             entry["extra"] = _plain(extra)
         if (error := _error_of(record)) is not None:
