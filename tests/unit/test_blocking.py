@@ -39,7 +39,7 @@ def matches():
 
 def loops():
     number = 0
-    while number < 8_000_000: number += 1  # loops
+    while number < 25_000_000: number += 1  # loops
     return number
 
 def little():
