@@ -7,7 +7,7 @@ be met any more. At the end there is a verdict. What decides is pure (`amoc.heal
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from amoc import expectations, verdict
@@ -17,6 +17,7 @@ from amoc.engine.start_rate import USER_RATE
 from amoc.errors import ExitCode, UsageError
 from amoc.expectations import Expectation, Result
 from amoc.health import Health
+from amoc.measures import Known
 from amoc.messages import Loaded, Ready
 from amoc.series import Point, Window
 from amoc.shortfall import Shortfall
@@ -55,11 +56,8 @@ class Judging:
         self._shortfall = Shortfall(frozenset({USER_RATE}))
         self._declared: dict[str, Kind] = {}
         self._expected = expectations.gather((expectations.COMMAND_LINE, plan.expectations))
-        self._watchdog = self._watch()
-
-    def _watch(self) -> Watchdog | None:
-        after_s = self._plan.abort_after_s
-        return Watchdog(after_s) if after_s is not None else None
+        after_s = plan.abort_after_s
+        self._watchdog = Watchdog(after_s) if after_s is not None else None
 
     def loaded(self, loaded: Loaded) -> None:
         """The scenario is there, and may expect something, too."""
@@ -67,9 +65,8 @@ class Judging:
             (expectations.COMMAND_LINE, self._plan.expectations),
             (f"scenario {loaded.name}", loaded.expectations),
         )
-        if self._plan.abort_after_s is not None and not self._expected:
+        if self._watchdog is not None and not self._expected:
             self._say("warning", "--abort-on-fail has nothing to look at: nothing is expected")
-        self._watchdog = self._watch()
 
     def ready(self, ready: Ready) -> None:
         """init() has returned; what it and the scenario have declared is known.
@@ -91,11 +88,14 @@ class Judging:
         for text in self._health.take(point):
             self._say("warning", text)
         self._shortfall.take(point)
-        results = self.results()
+        if not self._expected:
+            return
+        known = self._known()
+        results = self._evaluate(known)
         self._status.expectations = [(one.text, result) for one, result in results]
         if self._watchdog is not None and point.active_s > 0 and not self.lost:
             at_s = self._window.running.active_s
-            why = self._watchdog.look(at_s, results, self._known())
+            why = self._watchdog.look(at_s, results, known)
             self.lost = f"{self._after(point.t_s)}: {'; '.join(why)}" if why else ""
 
     def _after(self, at_s: float) -> str:
@@ -105,10 +105,12 @@ class Judging:
 
     def results(self) -> list[tuple[Expectation, Result]]:
         """What has come of each expectation so far."""
-        known = self._known()
+        return self._evaluate(self._known())
+
+    def _evaluate(self, known: Known) -> list[tuple[Expectation, Result]]:
         return [(one, one.evaluate(self._window, known)) for one in self._expected]
 
-    def _known(self) -> Mapping[str, Kind]:
+    def _known(self) -> Known:
         """All metrics that there are by now."""
         figures = self._status.figures
         return {
