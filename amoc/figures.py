@@ -185,14 +185,7 @@ class Figures:
         for name in sorted(counted.keys() | known.keys()):
             state = known.get(name, ThrottlePoint())
             counts = counted.get(name, dict.fromkeys(_COUNTS, 0))
-            mean = counts["executions"] / duration_s if duration_s else 0.0
-            found[name] = {
-                "rate": state.rate,
-                "interval_s": state.interval_s,
-                "mode": state.mode,
-                **counts,
-                "executions_per_s": round(mean, 3),
-            }
+            found[name] = throttle_summary(state, counts, duration_s)
         return found
 
     def summary(
@@ -222,7 +215,7 @@ class Figures:
                 {"cause": cause, "count": count} for cause, count in self.crashes().items()
             ],
             "counters": self.counters(),
-            "gauges": {name: _finite(value) for name, value in self.gauges().items()},
+            "gauges": {name: finite(value) for name, value in self.gauges().items()},
             "timers": {name: timer_summary(one) for name, one in self.timers().items()},
             "throttles": self._throttles(throttles or {}, run["duration_s"]),
             "workers": [
@@ -251,7 +244,21 @@ def _of_throttle(metric: str) -> bool:
     return metric.startswith(THROTTLE)
 
 
-def _finite(value: float) -> float | None:
+def throttle_summary(
+    state: ThrottlePoint, counts: Mapping[str, int], duration_s: float
+) -> dict[str, Any]:
+    """A throttle for the summary: how it is configured, and its `counts` over `duration_s`."""
+    mean = counts["executions"] / duration_s if duration_s else 0.0
+    return {
+        "rate": state.rate,
+        "interval_s": state.interval_s,
+        "mode": state.mode,
+        **counts,
+        "executions_per_s": round(mean, 3),
+    }
+
+
+def finite(value: float) -> float | None:
     """`value` for JSON, which knows no infinity."""
     return value if isfinite(value) else None
 

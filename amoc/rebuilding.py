@@ -14,19 +14,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
-from math import isfinite
 from typing import Any
 
 from amoc import expectations
 from amoc.errors import UsageError
-from amoc.figures import BUILT_IN_TIMERS, timer_summary
+from amoc.figures import BUILT_IN_TIMERS, finite, throttle_summary, timer_summary
 from amoc.histogram import Histogram
-from amoc.series import Point, Tally
+from amoc.series import Point, Tally, ThrottlePoint
 from amoc.timing import S_NS, format_duration
 from amoc.totalling import Totals
 
 _NOTHING_RECORDED = {name: timer_summary(Histogram()) for name in sorted(BUILT_IN_TIMERS)}
-_STOPPED = {"rate": 0.0, "interval_s": 0.0, "mode": "stopped"}
 
 _Entry = Mapping[str, Any]
 
@@ -89,12 +87,8 @@ def throttles_of(tally: Tally, duration_s: float) -> dict[str, Any]:
     """Throttles for the summary; a throttle that the last point does not have was stopped."""
     last, found = tally.last.throttles if tally.last else {}, {}
     for name, counts in sorted(tally.throttles.items()):
-        state, waiting = dict(_STOPPED), 0
-        if (one := last.get(name)) is not None:
-            state = {"rate": one.rate, "interval_s": one.interval_s, "mode": one.mode}
-            waiting = one.waiting
-        mean = counts["executions"] / duration_s if duration_s else 0.0
-        found[name] = {**state, **counts, "waiting": waiting, "executions_per_s": round(mean, 3)}
+        state = last.get(name, ThrottlePoint())
+        found[name] = throttle_summary(state, {**counts, "waiting": state.waiting}, duration_s)
     return found
 
 
@@ -104,7 +98,7 @@ def _timers(tally: Tally) -> dict[str, Any]:
 
 def _gauges(last: Point | None) -> dict[str, float | None]:
     gauges = sorted(last.gauges.items()) if last else []
-    return {name: value if isfinite(value) else None for name, value in gauges}
+    return {name: finite(value) for name, value in gauges}
 
 
 def _plan(run: _Entry) -> dict[str, Any]:

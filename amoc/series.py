@@ -286,8 +286,8 @@ class Tally:
         self.active_s += point.active_s
         self.points += 1
         self.starts += point.starts
-        _add(self.counters, point.counters)
-        _add(self.crashes, point.crashes)
+        add_counts(self.counters, point.counters)
+        add_counts(self.crashes, point.crashes)
         for name, timer in point.timers.items():
             self.timers.setdefault(name, Histogram()).add(timer.cells, timer.max_ns)
         for name, throttle in point.throttles.items():
@@ -358,6 +358,7 @@ class Window:
 THROTTLE_COUNTS = ("requests", "executions", "missed")
 
 
-def _add(sums: dict[str, int], more: Mapping[str, int]) -> None:
+def add_counts(sums: dict[str, int], more: Mapping[str, int]) -> None:
+    """Add counts to sums, name by name."""
     for name, count in more.items():
         sums[name] = sums.get(name, 0) + count

@@ -16,7 +16,7 @@ from typing import Any
 from amoc.board import Kind
 from amoc.health import Health
 from amoc.histogram import Histogram
-from amoc.series import USERS, Point, Tally, WarmUp, Window, WorkerPoint
+from amoc.series import USERS, Point, Tally, WarmUp, Window, WorkerPoint, add_counts
 
 LEAST_SPAN_S = 0.5
 """What is shorter, as the last point of a run, says little about a second."""
@@ -67,12 +67,12 @@ def together(parts: Iterable[Tally]) -> Tally:
         whole.active_s += one.active_s
         whole.points += one.points
         whole.starts += one.starts
-        _add(whole.counters, one.counters)
-        _add(whole.crashes, one.crashes)
+        add_counts(whole.counters, one.counters)
+        add_counts(whole.crashes, one.crashes)
         for name, timer in one.timers.items():
             whole.timers.setdefault(name, Histogram()).add(timer.cells, timer.max_ns)
         for name, counts in one.throttles.items():
-            _add(whole.throttles.setdefault(name, {}), counts)
+            add_counts(whole.throttles.setdefault(name, {}), counts)
         for name, value in one.lowest.items():
             whole.lowest[name] = min(value, whole.lowest.get(name, value))
         for name, value in one.highest.items():
@@ -85,11 +85,6 @@ def together(parts: Iterable[Tally]) -> Tally:
 
 def _begin_s(tally: Tally) -> float:
     return tally.first.t_s if tally.first is not None else 0.0
-
-
-def _add(sums: dict[str, int], more: dict[str, int]) -> None:
-    for name, count in more.items():
-        sums[name] = sums.get(name, 0) + count
 
 
 @dataclass
