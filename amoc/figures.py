@@ -29,7 +29,7 @@ _MERGE: dict[Merge, Callable[[list[float]], float]] = {
     Merge.MEAN: lambda values: sum(values) / len(values),
 }
 THROTTLE = "throttle."
-"""How the names of throttles' metrics begin."""
+"""Begins the names of metrics of throttles, see `amoc.throttle.meters`."""
 _COUNTS = ("requests", "executions", "missed", "waiting")
 _STARTED = frozenset(UserState) - {UserState.NONE, UserState.STARTING}
 _RUNNING = frozenset({UserState.RUNNING, UserState.BETWEEN, UserState.LEAVING})

@@ -30,6 +30,7 @@ from gevent import getcurrent
 from amoc import omission
 from amoc.board import ENTRIES, MOST_CAUSES, Area, Kind, Merge, Metric
 from amoc.errors import ScenarioError
+from amoc.figures import THROTTLE
 from amoc.histogram import CELLS, LAST_CELL
 from amoc.omission import MOST_TIMERS, Cadence, missed
 from amoc.pausing import frozen_ns, held_ns
@@ -37,8 +38,6 @@ from amoc.pausing import frozen_ns, held_ns
 __all__ = ["Counter", "Gauge", "Timer", "counter", "gauge", "timer"]
 
 RESPONSE = omission.RESPONSE
-THROTTLE = "throttle."
-"""Begins the names of metrics of throttles, see `amoc.throttle.meters`."""
 MOST_S = 2**64 / 1e9
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 

@@ -12,8 +12,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
@@ -23,6 +21,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from amoc import whole
 from amoc.errors import ResourceError
 from amoc.report import texts
 
@@ -77,16 +76,9 @@ def save(page: str, path: Path) -> None:
     Raises:
         ResourceError: It cannot be written.
     """
-    draft: Path | None = None
     try:
-        fd, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        draft = Path(name)
-        with os.fdopen(fd, "wb") as file:
-            file.write(page.encode("utf-8", "replace"))
-        draft.replace(path)
+        whole.write_text(path, page.encode("utf-8", "replace").decode())
     except OSError as error:
-        if draft is not None:
-            draft.unlink(missing_ok=True)
         raise ResourceError(f"report {path} cannot be written: {error.strerror}") from None
 
 

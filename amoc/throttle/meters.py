@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from amoc import dispensable
 from amoc.dispensable import Count, Level
-from amoc.metrics import THROTTLE
+from amoc.figures import THROTTLE
 
 __all__ = ["Meters", "meters_of"]
 
