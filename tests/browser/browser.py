@@ -22,6 +22,10 @@ FLAGS = (
     "--disable-sync",
 )
 DEADLINE_MS = 20_000
+DESKTOP = {"viewport": {"width": 1280, "height": 900}}
+PHONE = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2, "is_mobile": True}
+HOSTILE = "</script><script>alert(1)</script><img src=http://127.0.0.1:9/x onerror=alert(2)>"
+"""What a scenario or a target may say; none of it may be obeyed."""
 
 
 def available() -> str:

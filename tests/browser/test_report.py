@@ -14,22 +14,12 @@ from amoc.health import Limits
 from amoc.record import load
 from amoc.report import write
 from amoc.rundir import RunDirectory
-from tests.browser.browser import Visit, chromium
+from tests.browser.browser import DESKTOP, HOSTILE, PHONE, Visit
 from tests.unit import runs
 
 pytestmark = pytest.mark.slow
 
-DESKTOP = {"viewport": {"width": 1280, "height": 900}}
-PHONE = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2, "is_mobile": True}
 LIGHT, DARK = "rgb(246, 247, 249)", "rgb(16, 20, 24)"
-HOSTILE = "</script><script>alert(1)</script><img src=http://127.0.0.1:9/x onerror=alert(2)>"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """One for all tests here, and gone before others start: playwright's loop is in its way."""
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")

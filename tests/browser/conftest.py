@@ -1,0 +1,17 @@
+"""The browser of the tests that look at pages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser
+
+from tests.browser.browser import chromium
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """One for a module's tests, and gone before others start: playwright's loop is in their way."""
+    with chromium() as browser:
+        yield browser
