@@ -31,6 +31,8 @@ AREA_BYTES = 64 << 20
 ENTRIES = 8192
 MOST_CAUSES = 200
 """Causes of crashes that a worker tells apart; directory entries are kept free for them."""
+THROTTLE = "throttle."
+"""Begins the names of metrics of throttles, see `amoc.throttle.meters`; no others begin so."""
 ENTRY_BYTES = 256
 _ENTRY = Struct(
     "<BBHIQ"

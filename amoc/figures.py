@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any
 
-from amoc.board import Merge, UserState
+from amoc.board import THROTTLE, Merge, UserState
 from amoc.histogram import Histogram
 from amoc.merging import Merged
 from amoc.messages import Sample, WorkerFigures
@@ -28,8 +28,6 @@ _MERGE: dict[Merge, Callable[[list[float]], float]] = {
     Merge.MIN: min,
     Merge.MEAN: lambda values: sum(values) / len(values),
 }
-THROTTLE = "throttle."
-"""Begins the names of metrics of throttles, see `amoc.throttle.meters`."""
 _COUNTS = ("requests", "executions", "missed", "waiting")
 _STARTED = frozenset(UserState) - {UserState.NONE, UserState.STARTING}
 _RUNNING = frozenset({UserState.RUNNING, UserState.BETWEEN, UserState.LEAVING})

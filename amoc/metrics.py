@@ -28,9 +28,8 @@ from typing import Any, TypeVar
 from gevent import getcurrent
 
 from amoc import omission
-from amoc.board import ENTRIES, MOST_CAUSES, Area, Kind, Merge, Metric
+from amoc.board import ENTRIES, MOST_CAUSES, THROTTLE, Area, Kind, Merge, Metric
 from amoc.errors import ScenarioError
-from amoc.figures import THROTTLE
 from amoc.histogram import CELLS, LAST_CELL
 from amoc.omission import MOST_TIMERS, Cadence, missed
 from amoc.pausing import frozen_ns, held_ns

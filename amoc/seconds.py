@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
-from amoc.figures import THROTTLE, Figures, throttle_of
+from amoc.board import THROTTLE
+from amoc.figures import Figures, throttle_of
 from amoc.messages import HostFigures, Sample, WorkerFigures
 from amoc.series import NodePoint, Point, ThrottlePoint, WorkerPoint
 from amoc.timing import MS_NS, S_NS

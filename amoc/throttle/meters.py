@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from amoc import dispensable
+from amoc.board import THROTTLE
 from amoc.dispensable import Count, Level
-from amoc.figures import THROTTLE
 
 __all__ = ["Meters", "meters_of"]
 
