@@ -23,6 +23,7 @@ import zmq
 
 from amoc import bus, events, limits, logs, pausing, plugins
 from amoc.control.server import ControlServer
+from amoc.control.words import LOOKS
 from amoc.engine import process
 from amoc.engine.account import Account
 from amoc.engine.conversation import NODE, Conversation, failed
@@ -150,6 +151,8 @@ class Controller:
         if self._crew is None:
             raise PeerError(f"the run is not there yet, so it cannot {name}")
         answer = self._crew.operations.operate(name, arguments, source=source, comment=comment)
+        if name not in LOOKS:
+            self._account.annotate(answer["summary"], comment, "command", name)
         self._node.changed.ring()
         return answer
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -241,6 +243,8 @@ def test_a_run_tells_all_of_them_the_same(
             "Prometheus sees more rounds",
         )
         assert second["amoc_turn_seconds_count"] > first["amoc_turn_seconds_count"]
+        told = (sys.executable, "-m", "amoc", "note", "half-way", "--run", str(run.directory))
+        subprocess.run(told, check=True, capture_output=True, timeout=30)
         run.kill(run.pid, signal.SIGINT)
         assert run.end() == 0, run.output
         summary = run.summary()
@@ -273,6 +277,7 @@ def test_a_run_tells_all_of_them_the_same(
     assert statsd.known("gauges")["run.throttles.rounds.wanted_rate"] == 20
     events = [event["what"] for event in graphite.events(summary["run"]["id"])]
     assert any("all of them" in what for what in events)
+    assert "noted: half-way" in events
     assert len(events) >= 2
 
 
