@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -17,7 +18,7 @@ DEADLINE_S = 30.0
 
 # A test run that is killed tears nothing down: the kernel ends the server then. setpriv, which is
 # part of util-linux, becomes the server, so the pid stays.
-_DIES_WITH_US = ["setpriv", "--pdeathsig", "TERM"] if shutil.which("setpriv") else []
+DIES_WITH_US = ["setpriv", "--pdeathsig", "TERM"] if shutil.which("setpriv") else []
 
 
 def required(missing: str) -> None:
@@ -25,6 +26,21 @@ def required(missing: str) -> None:
     if os.environ.get("AMOC_REQUIRE_SERVERS") == "1":
         pytest.fail(f"AMOC_REQUIRE_SERVERS is 1, but {missing}")
     pytest.skip(missing)
+
+
+def await_listening(
+    process: subprocess.Popen[bytes], port: int, deadline_s: float, said: Callable[[], str]
+) -> None:
+    """Wait until `process` takes connections on `port`; else fail with what it has `said`."""
+    give_up = time.monotonic() + deadline_s
+    while time.monotonic() < give_up and process.poll() is None:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1.0).close()
+        except OSError:
+            time.sleep(0.02)
+            continue
+        return
+    raise AssertionError(f"nobody listens on port {port}: {said()}")
 
 
 class Daemon:
@@ -47,7 +63,7 @@ class Daemon:
         """Start it, again if it was killed."""
         with self._log.open("ab") as output:
             self._process = subprocess.Popen(
-                [*_DIES_WITH_US, *self._command],
+                [*DIES_WITH_US, *self._command],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -55,7 +71,7 @@ class Daemon:
                 cwd=self._log.parent,
             )
         try:
-            self._await_listening(self._process)
+            await_listening(self._process, self.port, DEADLINE_S, self._log.read_text)
         except BaseException:
             self.kill()
             raise
@@ -76,14 +92,3 @@ class Daemon:
         trace: TracebackType | None,
     ) -> None:
         self.kill()
-
-    def _await_listening(self, process: subprocess.Popen[bytes]) -> None:
-        give_up = time.monotonic() + DEADLINE_S
-        while time.monotonic() < give_up and process.poll() is None:
-            try:
-                socket.create_connection(("127.0.0.1", self.port), timeout=1.0).close()
-            except OSError:
-                time.sleep(0.02)
-                continue
-            return
-        raise AssertionError(f"nobody listens on port {self.port}: {self._log.read_text()}")

@@ -8,27 +8,21 @@ Ports lie below 32768, where no outgoing connection can take them between our lo
 
 from __future__ import annotations
 
-import os
 import random
 import shutil
 import socket
 import subprocess
-import time
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import pytest
+from tests.servers.daemon import DIES_WITH_US, await_listening, required
 
 DEADLINE_S = 20.0
 PORTS = range(20_000, 32_000)
 DOMAIN = "localhost"
 ANONYMOUS = "anonymous.localhost"
 TLS_ONLY = "tls.localhost"
-
-# A test run that is killed tears nothing down: the kernel ends prosody then. setpriv, which is part
-# of util-linux, becomes prosody, so the pid stays.
-_DIES_WITH_US = ["setpriv", "--pdeathsig", "TERM"] if shutil.which("setpriv") else []
 
 _CONFIG = """
 run_as_root = true
@@ -66,11 +60,9 @@ VirtualHost "{tls_only}"
 
 def available() -> bool:
     """Whether prosody is installed; skips the calling test if not, or fails where it must be."""
-    if shutil.which("prosody"):
-        return True
-    if os.environ.get("AMOC_REQUIRE_SERVERS") == "1":
-        pytest.fail("AMOC_REQUIRE_SERVERS is 1, but prosody is not installed (apt install prosody)")
-    pytest.skip("prosody is not installed")
+    if not shutil.which("prosody"):
+        required("prosody is not installed (apt install prosody)")
+    return True
 
 
 def free_port() -> int:
@@ -117,14 +109,14 @@ class Prosody:
         )
         with (directory / "output.log").open("wb") as output:
             self._process = subprocess.Popen(
-                [*_DIES_WITH_US, "prosody", "--config", str(config), "-F"],
+                [*DIES_WITH_US, "prosody", "--config", str(config), "-F"],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
         self.pid = self._process.pid
         try:
-            self._await_listening()
+            await_listening(self._process, self.port, DEADLINE_S, self.said)
         except BaseException:
             self.stop()
             raise
@@ -178,16 +170,3 @@ class Prosody:
             capture_output=True,
             timeout=DEADLINE_S,
         )  # fmt: skip
-
-    def _await_listening(self) -> None:
-        give_up = time.monotonic() + DEADLINE_S
-        while time.monotonic() < give_up:
-            if self._process.poll() is not None:
-                break
-            try:
-                socket.create_connection(("127.0.0.1", self.port), timeout=1.0).close()
-            except OSError:
-                time.sleep(0.02)
-                continue
-            return
-        raise AssertionError(f"prosody does not listen on {self.address}: {self.said()}")
