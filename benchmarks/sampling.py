@@ -68,7 +68,17 @@ def main() -> None:
         figures.take("node0", messages.from_wire(messages.unpack(packed)))
         sampler.acknowledge(sample.sequence)
         at.append(clock())
-        point = seconds.cut(now_ns(), Moment(time.time(), "running", 0, {}, 0.0, 0.0))
+        end_ns = now_ns()
+        moment = Moment(
+            at=time.time(),
+            ran_ns=end_ns,
+            state="running",
+            waiting=0,
+            throttles={},
+            controller_cpu=0.0,
+            controller_lag_s=0.0,
+        )
+        point = seconds.cut(end_ns, moment)
         at.append(clock())
         assert point is not None
         line = point.to_json()
