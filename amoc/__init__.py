@@ -1,12 +1,17 @@
 """amoc runs a scenario for very many simulated users at once. This is what a scenario imports."""
 
-from amoc import coordinator, events, metrics, throttle, user
-from amoc import settings as config
+import sys
+
+from amoc import coordinator, metrics, throttle
 from amoc._version import VERSION
-from amoc.errors import AmocError, Error
-from amoc.expecting import expect
-from amoc.settings import setting
-from amoc.user import receive, send, sleep
+from amoc.base import errors
+from amoc.base.errors import AmocError, Error
+from amoc.results.thresholds.declared import expect
+from amoc.scenario import events
+from amoc.scenario import settings as config
+from amoc.scenario.settings import setting
+from amoc.users import user
+from amoc.users.user import receive, send, sleep
 
 __all__ = [
     # what a scenario declares
@@ -27,3 +32,6 @@ __all__ = [
     "AmocError",
 ]
 __version__ = VERSION
+
+# Scenarios of earlier versions import exceptions from here.
+sys.modules.setdefault(f"{__name__}.errors", errors)

@@ -1,6 +1,6 @@
 """``python -m amoc``."""
 
-from amoc.cli import main
+from amoc.cli.main import main
 
 if __name__ == "__main__":
     main()

@@ -3,7 +3,7 @@
 import gevent
 
 from amoc import coordinator, metrics, setting, sleep
-from amoc.timing import S_NS, now_ns
+from amoc.base.clock import S_NS, now_ns
 
 begin = setting(0.0, "When to begin, on the monotonic clock")
 seconds = setting(5.0, "For how long to add")

@@ -19,14 +19,16 @@ from string import ascii_lowercase
 
 import machine
 
-from amoc import events, logs, metrics
-from amoc.coordinator.actions import Actions
+from amoc import metrics
+from amoc.base.clock import MS_NS, S_NS, now_ns
 from amoc.coordinator.plan import parse
-from amoc.messages import Parcel, ThrottleMode, Tokens
-from amoc.outbox import Outbox
-from amoc.throttle.schedule import Mode
-from amoc.throttle.turnstile import Turnstile
-from amoc.timing import MS_NS, S_NS, now_ns
+from amoc.coordinator.worker import Actions
+from amoc.ipc.messages import Parcel, ThrottleMode, Tokens
+from amoc.ipc.outbox import Outbox
+from amoc.runtime import logs
+from amoc.scenario import events
+from amoc.throttle.slot_schedule import Mode
+from amoc.throttle.worker_queue import Turnstile
 
 WORDS = ("".join(letters) for letters in product(ascii_lowercase, repeat=5))
 """Numbers would not tell kinds of lines apart."""

@@ -8,7 +8,7 @@ at home instead.
 import time
 
 from amoc import config, metrics, receive, send, setting, sleep
-from amoc.timing import S_NS, now_ns
+from amoc.base.clock import S_NS, now_ns
 
 rate = setting(50_000, "Messages a second, of all users together", verify=lambda n: n > 0)
 senders = setting(100, "How many users write", verify=lambda n: n > 0)

@@ -23,7 +23,7 @@ import machine
 from greenlet import greenlet
 
 from amoc import metrics
-from amoc.board import Board
+from amoc.metrics.board import Board
 
 NOISY = 0.25
 """A median round that took so much more than the best one makes the figures doubtful."""

@@ -26,8 +26,8 @@ from pathlib import Path
 
 import machine
 
-from amoc.histogram import Histogram
-from amoc.series import NodePoint, Point, ThrottlePoint, WorkerPoint
+from amoc.metrics.histogram import Histogram
+from amoc.results.series import NodePoint, Point, ThrottlePoint, WorkerPoint
 
 WANTED = {"report": (60.0, 400), "rebuild": (60.0, 400), "compare": (None, 1000)}
 """Seconds and MB, of the run described above."""
@@ -98,7 +98,7 @@ def leave(path: Path, options: argparse.Namespace, seed: int) -> None:
 
 _CHILD = """
 import resource, sys
-from amoc.cli import main
+from amoc.cli.main import main
 try:
     main()
 finally:

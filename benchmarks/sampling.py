@@ -16,14 +16,14 @@ from typing import Any
 
 import machine
 
-from amoc import messages
-from amoc.board import Board, Kind
-from amoc.engine.sampling import Sampler
-from amoc.figures import Figures
-from amoc.histogram import CELLS, cell_of
-from amoc.messages import HostFigures
-from amoc.seconds import Moment, Seconds
-from amoc.timing import now_ns
+from amoc.base.clock import now_ns
+from amoc.ipc import messages
+from amoc.ipc.messages import HostFigures
+from amoc.metrics.board import Board, Kind
+from amoc.metrics.histogram import CELLS, cell_of
+from amoc.results.live_totals import Figures
+from amoc.results.per_second import Moment, Seconds
+from amoc.runtime.node.sampler import Sampler
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import gevent
 
 from amoc import setting, throttle
-from amoc.throttle import gate as gates
+from amoc.throttle import worker as gates
 
 rate = setting(1000.0, "Slots a second of each throttle")
 names = setting(1, "How many throttles there are")

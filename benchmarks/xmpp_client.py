@@ -25,16 +25,17 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
-from amoc.engine import patching
+from amoc.runtime.supervisor import monkey_patch
 
-patching.patch()
+monkey_patch.patch()
 
 import gevent
 from gevent import get_hub
 from machine import describe
 
-from amoc import settings, xmpp
-from amoc.user import User
+from amoc import xmpp
+from amoc.scenario import settings
+from amoc.users.user import User
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 DEADLINE_S = 120.0
@@ -84,7 +85,7 @@ class Bench:
 
 def start_server(users: int) -> tuple[subprocess.Popen[str], str]:
     """The embedded server in a process of its own, and its address."""
-    code = f"from amoc.xmpp.server import serve;serve(port=0, connections={users}, lifeline=True)"
+    code = f"from amoc.xmppd import serve;serve(port=0, connections={users}, lifeline=True)"
     process = subprocess.Popen(
         [sys.executable, "-c", code],
         cwd=ROOT,

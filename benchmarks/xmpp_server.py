@@ -33,7 +33,7 @@ from gevent.pool import Pool
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from amoc.xmpp import scram
-from amoc.xmpp.server.descriptors import connection_limit
+from amoc.xmppd.descriptors import connection_limit
 
 HEADER = (
     b"<?xml version='1.0'?><stream:stream to='localhost' version='1.0' xmlns='jabber:client'"
@@ -71,7 +71,7 @@ class Embedded(Server):
 
     def __init__(self, connections: int) -> None:
         code = (
-            "from amoc.xmpp.server import serve;"
+            "from amoc.xmppd import serve;"
             f"serve(port=0, connections={connections}, lifeline=True, stats=True)"
         )
         self.process = subprocess.Popen(

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from amoc.errors import AmocError, ExitCode, PeerError, UsageError
-from amoc.rundir import reachable
-from amoc.timing import S_NS, now_ns
+from amoc.base.clock import S_NS, now_ns
+from amoc.base.errors import AmocError, ExitCode, PeerError, UsageError
+from amoc.base.unix_socket import reachable
 
 MOST_ANSWER = 64 << 20
 TIMEOUT_S = 60.0

@@ -23,11 +23,11 @@ import gevent
 from gevent import socket as gsocket
 from gevent.pool import Pool
 
-from amoc.control import words
-from amoc.errors import AmocError, ExitCode, PeerError, ResourceError, UsageError
-from amoc.journal import plain
-from amoc.lines import cut
-from amoc.rundir import reachable
+from amoc.base.errors import AmocError, ExitCode, PeerError, ResourceError, UsageError
+from amoc.base.json_plain import plain
+from amoc.base.text import cut
+from amoc.base.unix_socket import reachable
+from amoc.control import commands
 
 MOST_CONNECTIONS = 32
 MOST_LINE = 1 << 20
@@ -50,7 +50,7 @@ class ControlServer:
     def __init__(
         self,
         path: Path,
-        operate: words.Operate,
+        operate: commands.Operate,
         on_defect: Callable[[str], None] = lambda _: None,
     ) -> None:
         """Serve on `path` once started.
@@ -191,7 +191,7 @@ def _read_line(line: Any, rest: bytes) -> tuple[bytes | None, bytes]:
     return request, rest
 
 
-def _command_of(request: bytes) -> words.Command:
+def _command_of(request: bytes) -> commands.Command:
     if len(request) > MOST_LINE:
         raise UsageError(f"a request must have at most {MOST_LINE} bytes, but has more")
     try:
@@ -206,7 +206,7 @@ def _command_of(request: bytes) -> words.Command:
         raise UsageError(
             f"a request has command, arguments and comment, but this one has {cut(min(extra))}"
         )
-    return words.checked(data.get("command"), data.get("arguments", {}), data.get("comment", ""))
+    return commands.checked(data.get("command"), data.get("arguments", {}), data.get("comment", ""))
 
 
 def _no(error: AmocError) -> dict[str, Any]:

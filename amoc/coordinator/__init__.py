@@ -8,8 +8,8 @@ Names of barriers and coordinators are those of the whole run.
 """
 
 from amoc.coordinator.api import add, attach, barrier, reset, start, state, stop
+from amoc.coordinator.barrier_worker import BarrierTimeout
 from amoc.coordinator.plan import Event
-from amoc.coordinator.waiting_room import BarrierTimeout
 
 __all__ = [  # noqa: RUF022 - grouped, as a table of contents
     # groups

@@ -1,6 +1,6 @@
 """What a scenario calls of coordinators: start, add, reset, stop, state, barrier.
 
-They are decided by the controller (`amoc.calls`); adds and waits at barriers go through this
+They are decided by the controller (`amoc.ipc.rpc`); adds and waits at barriers go through this
 worker's end, which is attached when the worker begins.
 """
 
@@ -14,15 +14,16 @@ from typing import Any, overload
 import gevent
 from gevent import get_hub, getcurrent
 
-from amoc import calls, pausing
-from amoc.coordinator import known
-from amoc.coordinator.actions import Actions
-from amoc.coordinator.by_name import found, references
-from amoc.coordinator.groups import SCOPES
+from amoc.base import pause
+from amoc.base.errors import ClosedError, ScenarioError
+from amoc.coordinator import init_plans
+from amoc.coordinator.controller import SCOPES
+from amoc.coordinator.function_refs import found, references
 from amoc.coordinator.plan import MOST_USERS, parse
-from amoc.errors import ClosedError, ScenarioError
-from amoc.messages import CoordinatorState
-from amoc.user import current
+from amoc.coordinator.worker import Actions
+from amoc.ipc import rpc
+from amoc.ipc.messages import CoordinatorState
+from amoc.users.user import current
 
 __all__ = ["add", "attach", "barrier", "reset", "start", "state", "stop"]
 
@@ -68,13 +69,13 @@ def start(name: str, plan: _Item | list[_Item], timeout: float = 30.0, scope: st
     timeout_s = None if timeout == inf else float(timeout)
     here = _here
     if here is None:
-        known.start(name, items)
-        calls.ask("coordinator.start", name, shapes, timeout_s, scope, None)
+        init_plans.start(name, items)
+        rpc.ask("coordinator.start", name, shapes, timeout_s, scope, None)
         return
     functions = None if here.alone else references(name, items)
-    generation = calls.ask("coordinator.start", name, shapes, timeout_s, scope, functions)
+    generation = rpc.ask("coordinator.start", name, shapes, timeout_s, scope, functions)
     here.learn(name, generation, items)
-    pausing.wait_resumed()
+    pause.wait_resumed()
 
 
 @overload
@@ -121,12 +122,12 @@ def add(name: str, /, *arguments: Any) -> None:
         _find(here, name)
     if here.add(name, user_id, data) and getcurrent() is not get_hub():
         gevent.sleep(0)
-    pausing.wait_resumed()
+    pause.wait_resumed()
 
 
 def _find(here: Actions, name: str) -> None:
     """Another worker's user may just have started it, or somebody has just stopped it."""
-    generation, functions = calls.ask("coordinator.find", name)
+    generation, functions = rpc.ask("coordinator.find", name)
     if functions is None:
         raise ScenarioError(f"coordinator {name} was stopped")
     here.learn(name, generation, found(functions))
@@ -148,7 +149,7 @@ def stop(name: str) -> None:
         ScenarioError: It is not started.
     """
     if _here is None:
-        known.stop(name)
+        init_plans.stop(name)
     _tell("coordinator.stop", name)
 
 
@@ -165,11 +166,11 @@ def state(name: str) -> CoordinatorState | None:
 def _tell(operation: str, name: str) -> Any:
     if _here is None:
         if operation != "coordinator.stop":
-            known.check(name)
+            init_plans.check(name)
     else:
         _here.flush()  # what this worker added before counts
-    answer = calls.ask(operation, name)
-    pausing.wait_resumed()
+    answer = rpc.ask(operation, name)
+    pause.wait_resumed()
     return answer
 
 

@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from amoc.errors import ScenarioError
+from amoc.base.errors import ScenarioError
 
 __all__ = ["Action", "Batches", "Event", "Group", "Item", "Shape", "arguments", "parse"]
 

@@ -12,12 +12,13 @@ from functools import partial
 from gevent import get_hub, getcurrent
 from greenlet import greenlet
 
-from amoc import dispensable, pausing
-from amoc.errors import PeerError
-from amoc.latch import Latch
-from amoc.timing import S_NS, now_ns
-from amoc.user import Leaving, User
-from amoc.waiting import Waiter
+from amoc.base import pause
+from amoc.base.clock import S_NS, now_ns
+from amoc.base.errors import PeerError
+from amoc.base.latch import Latch
+from amoc.base.waiting import Waiter
+from amoc.metrics import optional
+from amoc.users.user import Leaving, User
 
 ROOM_S = 60.0
 """How long an add may wait for room."""
@@ -48,7 +49,7 @@ class WayOut:
         caller = getcurrent()
         if caller is get_hub():
             raise self._refusal(name, "at once, for a handler must not wait")
-        if not pausing.wait(partial(self._wait, caller), ROOM_S):
+        if not pause.wait(partial(self._wait, caller), ROOM_S):
             raise self._refusal(name, f"within {ROOM_S:g} s")
 
     def _wait(self, caller: greenlet, seconds: float) -> bool:
@@ -77,7 +78,7 @@ class WayOut:
             user.on_leave = None
 
     def _refusal(self, name: str, when: str) -> PeerError:
-        dispensable.counter(f"coordinator.{name}.adds_refused").inc()
+        optional.counter(f"coordinator.{name}.adds_refused").inc()
         return PeerError(
             f"an add to coordinator {name} must be able to leave worker {self._slot} {when}, but"
             " the controller takes nothing, and too much is waiting"

@@ -14,7 +14,7 @@ from amoc.throttle.api import (
     stop,
     unlock,
 )
-from amoc.throttle.passing import ThrottleTimeout, run, send, send_and_wait, slot, wait
+from amoc.throttle.wait import ThrottleTimeout, run, send, send_and_wait, slot, wait
 
 __all__ = [  # noqa: RUF022 - grouped, as a table of contents
     # what a throttle is

@@ -16,11 +16,11 @@ from collections.abc import Sequence
 from math import inf
 from typing import Any
 
-from amoc import calls
-from amoc.errors import ScenarioError
-from amoc.throttle import shapes
-from amoc.throttle.named import ThrottleState
-from amoc.throttle.passing import learn
+from amoc.base.errors import ScenarioError
+from amoc.ipc import rpc
+from amoc.throttle import parse_profile
+from amoc.throttle.throttle import ThrottleState
+from amoc.throttle.wait import learn
 
 MINUTE_S = 60.0
 
@@ -45,19 +45,19 @@ def start(
     Raises:
         ScenarioError: It makes no sense, or there is a throttle of that name.
     """
-    shapes.check_name(name)
+    parse_profile.check_name(name)
     given = [one for one in (rate, interarrival, stages) if one is not None]
     if len(given) != 1:
         raise ScenarioError(
             f"throttle {name} must be given one of rate, interarrival and stages, but has"
             f" {len(given)} of them"
         )
-    interval = shapes.check_interval(name, interval)
+    interval = parse_profile.check_interval(name, interval)
     shape: list[Any] = ["stages", stages]
     if stages is None:
         shape = ["constant", _rate_of(name, rate, interarrival, interval)]
-    shapes.build(name, shape, interval)
-    learn(calls.ask("throttle.start", name, shape, interval))
+    parse_profile.build(name, shape, interval)
+    learn(rpc.ask("throttle.start", name, shape, interval))
 
 
 def change_rate(
@@ -75,10 +75,10 @@ def change_rate(
         interval: Seconds; as it was if not given.
         interarrival: Seconds between two, in place of `rate`.
     """
-    shapes.check_name(name)
+    parse_profile.check_name(name)
     interval = _interval_of(name, interval, interarrival)
     value = _rate_of(name, rate, interarrival, interval)
-    calls.ask("throttle.change_rate", name, value, interval)
+    rpc.ask("throttle.change_rate", name, value, interval)
 
 
 def change_rate_gradually(
@@ -107,7 +107,7 @@ def change_rate_gradually(
         to_interarrival: Seconds between two, in place of `to_rate`. The rate goes in a straight
             line, not the time between.
     """
-    shapes.check_name(name)
+    parse_profile.check_name(name)
     interval = _interval_of(name, interval, to_interarrival)
     last = _rate_of(name, to_rate, to_interarrival, interval, which="to_")
     first = None
@@ -122,55 +122,55 @@ def change_rate_gradually(
     shape: list[Any] = ["stairs", first, last, step_interval, step_count]
     if duration is not None:
         shape = ["ramp", first, last, duration]
-    calls.ask("throttle.change_shape", name, shape, interval)
+    rpc.ask("throttle.change_shape", name, shape, interval)
 
 
 def steps(name: str, rates: Sequence[tuple[float, float]], interval: float | None = None) -> None:
     """Let the rate go through a list of (rate, seconds); the last rate stays."""
     shape = ["steps", [list(step) for step in rates]]
-    calls.ask("throttle.change_shape", shapes.check_name(name), shape, interval)
+    rpc.ask("throttle.change_shape", parse_profile.check_name(name), shape, interval)
 
 
 def sine(name: str, low: float, high: float, period: float, interval: float | None = None) -> None:
     """Let the rate swing between `low` and `high`, from the middle upwards, until it is changed."""
     shape = ["sine", low, high, period]
-    calls.ask("throttle.change_shape", shapes.check_name(name), shape, interval)
+    rpc.ask("throttle.change_shape", parse_profile.check_name(name), shape, interval)
 
 
 def stages(name: str, text: str, interval: float | None = None) -> None:
     """Let the rate follow stages such as ``30s:100, 2m:1000``, from 0."""
-    calls.ask("throttle.change_shape", shapes.check_name(name), ["stages", text], interval)
+    rpc.ask("throttle.change_shape", parse_profile.check_name(name), ["stages", text], interval)
 
 
 def pause(name: str) -> None:
     """Let nobody through until `resume`; a gradual change goes on counting meanwhile."""
-    calls.ask("throttle.pause", shapes.check_name(name))
+    rpc.ask("throttle.pause", parse_profile.check_name(name))
 
 
 def resume(name: str) -> None:
     """Back to what is configured, after `pause` or `unlock`."""
-    calls.ask("throttle.resume", shapes.check_name(name))
+    rpc.ask("throttle.resume", parse_profile.check_name(name))
 
 
 def unlock(name: str) -> None:
     """Let everybody through until `resume` or another rate."""
-    calls.ask("throttle.unlock", shapes.check_name(name))
+    rpc.ask("throttle.unlock", parse_profile.check_name(name))
 
 
 def stop(name: str) -> None:
     """End the throttle; who waits for it gets a `ScenarioError`. Its name is free again."""
-    calls.ask("throttle.stop", shapes.check_name(name))
+    rpc.ask("throttle.stop", parse_profile.check_name(name))
 
 
 def state(name: str) -> ThrottleState:
     """How the throttle is."""
-    return ThrottleState(*calls.ask("throttle.state", shapes.check_name(name)))
+    return ThrottleState(*rpc.ask("throttle.state", parse_profile.check_name(name)))
 
 
 def _interval_of(name: str, interval: Any, interarrival: Any) -> float | None:
     """What a new rate is per; None means as it was, which only the controller knows."""
     if interval is not None:
-        return shapes.check_interval(name, interval)
+        return parse_profile.check_interval(name, interval)
     return MINUTE_S if interarrival is not None else None
 
 
@@ -182,8 +182,8 @@ def _rate_of(
             f"throttle {name} must be given either {which}rate or {which}interarrival"
         )
     if interarrival is None:
-        return shapes.check_rate(name, rate, interval_s)
-    seconds = shapes.check_seconds(name, "interarrival", interarrival)
+        return parse_profile.check_rate(name, rate, interval_s)
+    seconds = parse_profile.check_seconds(name, "interarrival", interarrival)
     if interval_s is None:
         raise ScenarioError(
             f"throttle {name} must be given an interval, for {which}interarrival and a rate to go"
@@ -193,7 +193,7 @@ def _rate_of(
         raise ScenarioError(
             f"throttle {name} limits how many pass at the same time, so it has no interarrival"
         )
-    return shapes.check_rate(name, interval_s / seconds if seconds else inf, interval_s)
+    return parse_profile.check_rate(name, interval_s / seconds if seconds else inf, interval_s)
 
 
 __all__ = [

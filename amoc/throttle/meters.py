@@ -1,16 +1,16 @@
 """What is counted of each throttle.
 
 A board has room for the metrics of some 1,900 throttles. Further ones work, but are not counted
-(`amoc.dispensable`).
+(`amoc.metrics.optional`).
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-from amoc import dispensable
-from amoc.board import THROTTLE
-from amoc.dispensable import Count, Level
+from amoc.metrics import optional
+from amoc.metrics.board import THROTTLE
+from amoc.metrics.optional import Count, Level
 
 __all__ = ["Meters", "meters_of"]
 
@@ -32,8 +32,8 @@ def meters_of(name: str) -> Meters:
     """The meters of throttle `name`; ones that count nothing where the board is full."""
     begin = f"{THROTTLE}{name}"
     return Meters(
-        dispensable.counter(f"{begin}.requests"),
-        dispensable.counter(f"{begin}.executions"),
-        dispensable.counter(f"{begin}.missed"),
-        dispensable.gauge(f"{begin}.waiting"),
+        optional.counter(f"{begin}.requests"),
+        optional.counter(f"{begin}.executions"),
+        optional.counter(f"{begin}.missed"),
+        optional.gauge(f"{begin}.waiting"),
     )

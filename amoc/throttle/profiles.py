@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from math import pi, sin
 from typing import NamedTuple, Protocol
 
-from amoc.stages import Stages
-from amoc.timing import MS_NS, S_NS, format_duration
+from amoc.base.clock import MS_NS, S_NS, format_duration
+from amoc.scenario.load_profile import Stages
 
 __all__ = ["NEVER_NS", "Constant", "Line", "Profile", "Ramps", "Sine", "Steps", "ramps_of"]
 

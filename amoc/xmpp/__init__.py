@@ -1,4 +1,4 @@
-"""XMPP for users: connect, send, receive, measure. `amoc.xmpp.server` is the embedded server.
+"""XMPP for users: connect, send, receive, measure. `amoc.xmppd` is the embedded server.
 
 with xmpp.connect(user_id) as client:
     client.send_presence()
@@ -6,8 +6,7 @@ with xmpp.connect(user_id) as client:
     print(client.receive(xmpp.is_chat, timeout=10).body)
 """
 
-from amoc.limits import needs_fds
-from amoc.xmpp.bridge import preload
+from amoc.scenario.fd_budget import needs_fds
 from amoc.xmpp.client import Client
 from amoc.xmpp.connecting import FDS_PER_USER, connect, register
 from amoc.xmpp.errors import (
@@ -25,7 +24,7 @@ from amoc.xmpp.errors import (
     TlsRequiredError,
     XmppError,
 )
-from amoc.xmpp.markup import escape
+from amoc.xmpp.identity import address
 from amoc.xmpp.match import (
     Match,
     from_jid,
@@ -48,11 +47,12 @@ from amoc.xmpp.match import (
     is_unavailable,
 )
 from amoc.xmpp.meters import stamp
-from amoc.xmpp.naming import address
-from amoc.xmpp.neighbours import Neighbours
+from amoc.xmpp.presence_handshake import Neighbours
 from amoc.xmpp.roster import Contact
+from amoc.xmpp.slixmpp_bridge import preload
 from amoc.xmpp.stanza import Stanza
 from amoc.xmpp.tracing import trace
+from amoc.xmpp.xml_text import escape
 
 needs_fds(__name__, FDS_PER_USER)
 

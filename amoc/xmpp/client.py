@@ -15,18 +15,18 @@ from typing import Any, Self
 
 from gevent import get_hub, getcurrent
 
-from amoc import pausing
-from amoc.errors import ScenarioError
-from amoc.timing import S_NS
-from amoc.waiting import Waiter
-from amoc.xmpp import building, meters, options, roster
+from amoc.base import pause
+from amoc.base.clock import S_NS
+from amoc.base.errors import ScenarioError
+from amoc.base.waiting import Waiter
+from amoc.xmpp import encode, meters, options, roster
 from amoc.xmpp.errors import IqError, IqTimeout, ReceiveTimeout
-from amoc.xmpp.markup import parse, serialise
+from amoc.xmpp.identity import address
 from amoc.xmpp.match import Predicate, from_jid, is_any, is_request, name_of
-from amoc.xmpp.naming import address
 from amoc.xmpp.sending import Sender
 from amoc.xmpp.session import Handler, Looker, Receiver, Request, Session
 from amoc.xmpp.stanza import Stanza, bare
+from amoc.xmpp.xml_text import parse, serialise
 
 __all__ = ["Client"]
 
@@ -102,7 +102,7 @@ class Client(Sender):
             XmppError, ClosedError: The stream has ended.
             ScenarioError: `iq` is no iq of type get or set.
         """
-        element = building.iq(iq, to, type, f"q{next(self._ids)}")
+        element = encode.iq(iq, to, type, f"q{next(self._ids)}")
         stanza_id = element.get("id", "")
         asked = element.get("to", "")
         seconds = options.xmpp_request_timeout.get() if timeout is None else timeout
@@ -127,7 +127,7 @@ class Client(Sender):
         answer = waiter.value
         assert answer is not None
         meters.request.record_ns(monotonic_ns() - begin_ns)
-        pausing.wait_resumed()
+        pause.wait_resumed()
         error = answer.error
         if error is not None:
             raise IqError(session.stream.who, *error, answer=answer)
@@ -215,7 +215,7 @@ class Client(Sender):
             for index, stanza in enumerate(inbox):
                 if match is None or match(stanza):
                     del inbox[index]
-                    pausing.wait_resumed()
+                    pause.wait_resumed()
                     return stanza
         session.check_open()
         receiver = Receiver(match)
@@ -242,7 +242,7 @@ class Client(Sender):
         """
         if match is None:
             raw = isinstance(stanza, str | bytes)
-            to = (parse(stanza) if raw else building.element_of(stanza)).get("to")
+            to = (parse(stanza) if raw else encode.element_of(stanza)).get("to")
             if not to:
                 raise ScenarioError(
                     "send_and_receive needs a match when the stanza is for nobody in particular"
@@ -293,7 +293,7 @@ class Client(Sender):
         looker = Looker(condition)
         lookers.append(looker)
         try:
-            return pausing.wait(looker.wait, seconds)
+            return pause.wait(looker.wait, seconds)
         finally:
             lookers.remove(looker)
 
@@ -301,7 +301,7 @@ class Client(Sender):
         receivers = self._session.receivers
         receivers.append(receiver)
         try:
-            pausing.wait(receiver.wait, seconds)
+            pause.wait(receiver.wait, seconds)
         finally:
             receivers.remove(receiver)
         return receiver.value

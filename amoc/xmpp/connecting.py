@@ -17,11 +17,11 @@ from typing import Any, Final, NamedTuple
 import gevent
 from gevent import getcurrent
 
-from amoc import pausing
-from amoc.errors import AmocError, ScenarioError
-from amoc.timing import S_NS
-from amoc.user import User
-from amoc.xmpp import addresses, meters, naming, options
+from amoc.base import pause
+from amoc.base.clock import S_NS
+from amoc.base.errors import AmocError, ScenarioError
+from amoc.users.user import User
+from amoc.xmpp import identity, meters, options, server_addresses
 from amoc.xmpp.client import Client
 from amoc.xmpp.errors import (
     BadStreamError,
@@ -35,8 +35,8 @@ from amoc.xmpp.errors import (
     TlsRequiredError,
     XmppError,
 )
+from amoc.xmpp.identity import Identity
 from amoc.xmpp.login import Negotiation, Terms
-from amoc.xmpp.naming import Identity
 from amoc.xmpp.options import Server
 from amoc.xmpp.session import Session
 from amoc.xmpp.transport import connected_socket
@@ -139,7 +139,7 @@ def connect(
         Disconnected: The connection broke.
         ScenarioError: There is nobody to log in as, or a value makes no sense.
     """
-    me = naming.identity(user_id, username, password, domain)
+    me = identity.identity(user_id, username, password, domain)
     mechanisms = (mechanism,) if mechanism else options.names(options.xmpp_mechanisms.get())
     if mechanism and mechanism not in options.MECHANISMS:
         raise ScenarioError(
@@ -202,7 +202,7 @@ def _attempt(plan: Plan, attempt: int) -> Client:
     who = f"{me.bare_jid} at {server}"
     begin_ns = monotonic_ns()
     deadline_ns = begin_ns + int(min(plan.timeout, 1e9) * S_NS)
-    sock = _socket(server, addresses.source_for(me.user_id), who, deadline_ns)
+    sock = _socket(server, server_addresses.source_for(me.user_id), who, deadline_ns)
     talk = Negotiation(sock, who, plan.max_stanza_bytes, deadline_ns)
     try:
         features = talk.open(me.domain)
@@ -219,20 +219,20 @@ def _attempt(plan: Plan, attempt: int) -> Client:
     meters.connections.inc()
     session = Session(talk.stream, jid, plan.inbox_size, plan.interrupts)
     session.begin(talk.early)
-    pausing.wait_resumed()
+    pause.wait_resumed()
     return Client(session, me.user_id)
 
 
 def _server(plan: Plan, attempt: int) -> Server:
     try:
-        return addresses.server_for(plan.me.user_id, attempt, plan.me.domain, plan.server)
+        return server_addresses.server_for(plan.me.user_id, attempt, plan.me.domain, plan.server)
     except ValueError as error:
         raise ScenarioError(f"server {error}") from None
 
 
 def _socket(server: Server, source: str | None, who: str, deadline_ns: int) -> Any:
     try:
-        found = addresses.resolve(server, (deadline_ns - monotonic_ns()) / S_NS)
+        found = server_addresses.resolve(server, (deadline_ns - monotonic_ns()) / S_NS)
     except OSError as error:
         raise ConnectError(
             f"{who}: the name {server.host} cannot be resolved: {error.strerror or error}"

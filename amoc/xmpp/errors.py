@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from amoc.errors import PeerError, ResourceError
+from amoc.base.errors import PeerError, ResourceError
 
 if TYPE_CHECKING:
     from amoc.xmpp.stanza import Stanza

@@ -13,9 +13,9 @@ from xml.etree.ElementTree import Element
 
 import gevent
 
-from amoc.errors import ClosedError
-from amoc.timing import S_NS
-from amoc.waiting import Waiter
+from amoc.base.clock import S_NS
+from amoc.base.errors import ClosedError
+from amoc.base.waiting import Waiter
 from amoc.xmpp import sasl
 from amoc.xmpp.errors import (
     BadStreamError,
@@ -28,10 +28,10 @@ from amoc.xmpp.errors import (
     quoted,
 )
 from amoc.xmpp.framing import NS_STREAMS
-from amoc.xmpp.markup import escape
-from amoc.xmpp.naming import Identity
+from amoc.xmpp.identity import Identity
 from amoc.xmpp.stanza import IQ, Stanza, conditions_of, error_of
 from amoc.xmpp.stream import Stream
+from amoc.xmpp.xml_text import escape
 
 __all__ = ["Features", "Negotiation", "Terms"]
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from amoc.xmpp import naming
+from amoc.xmpp import identity
 from amoc.xmpp.stanza import IQ, MESSAGE, PRESENCE, Stanza, bare
 
 __all__ = [
@@ -153,7 +153,7 @@ def from_jid(whom: str | int) -> Match:
     """Stanzas from `whom`: a user's number, a bare JID (any of its resources) or a full one."""
 
     def test(stanza: Stanza) -> bool:
-        jid = naming.address(whom)
+        jid = identity.address(whom)
         sender = stanza.xml.get("from", "")
         return sender == jid or ("/" not in jid and bare(sender) == jid)
 

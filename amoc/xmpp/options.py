@@ -7,8 +7,8 @@ from typing import Annotated, Any, Final, NamedTuple
 
 from pydantic import BeforeValidator
 
-from amoc.settings import setting
-from amoc.timing import parse_duration
+from amoc.base.clock import parse_duration
+from amoc.scenario.settings import setting
 
 __all__ = ["Server", "parse_server", "parse_servers"]
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Final, NamedTuple
 from xml.etree.ElementTree import Element
 
-from amoc.xmpp.markup import escape
+from amoc.xmpp.xml_text import escape
 
 __all__ = ["Contact", "contacts"]
 

@@ -12,14 +12,14 @@ from typing import Any
 
 from gevent import get_hub, getcurrent
 
-from amoc import pausing
-from amoc.errors import ScenarioError
-from amoc.xmpp import building, meters, options
+from amoc.base import pause
+from amoc.base.errors import ScenarioError
+from amoc.xmpp import encode, meters, options
 from amoc.xmpp.errors import SendTimeout
-from amoc.xmpp.markup import parse
 from amoc.xmpp.match import Predicate, is_any
 from amoc.xmpp.session import Handler, Session
 from amoc.xmpp.stanza import Stanza
+from amoc.xmpp.xml_text import parse
 
 __all__ = ["Sender"]
 
@@ -47,7 +47,7 @@ class Sender:
             ClosedError: The client is closed.
             ScenarioError: `stanza` is none of these, or holds a character that XML cannot carry.
         """
-        out = building.outgoing(stanza)
+        out = encode.outgoing(stanza)
         self._send(out.data, out.is_message)
 
     def send_chat(self, to: str | int, body: str) -> None:
@@ -79,7 +79,7 @@ class Sender:
         Raises:
             XmppError, ClosedError, ScenarioError: As `send_chat`.
         """
-        data = building.message(to, body, type, payload, meters.stamp())
+        data = encode.message(to, body, type, payload, meters.stamp())
         self._send(data, type != "error")
 
     def send_presence(
@@ -105,10 +105,10 @@ class Sender:
             XmppError, ClosedError: As `send_chat`.
             ScenarioError: A value is none of those.
         """
-        self._send(building.presence(to, type, show, status, priority), False)
+        self._send(encode.presence(to, type, show, status, priority), False)
 
     def _send(self, data: bytes, is_message: bool) -> None:
-        pausing.wait_resumed()
+        pause.wait_resumed()
         session = self._session
         stream = session.stream
         if stream.ended or session.closed:

@@ -23,15 +23,15 @@ from typing import Any, Final
 from gevent import get_hub, getcurrent
 from greenlet import greenlet
 
-from amoc.board import UserState
-from amoc.errors import ClosedError
-from amoc.user import User
-from amoc.waiting import Waiter
+from amoc.base.errors import ClosedError
+from amoc.base.waiting import Waiter
+from amoc.metrics.board import UserState
+from amoc.users.user import User
 from amoc.xmpp import meters
-from amoc.xmpp.markup import escape
 from amoc.xmpp.match import Predicate, is_any
 from amoc.xmpp.stanza import IQ, MESSAGE, NS_STANZA_ERRORS, Stanza, bare
 from amoc.xmpp.stream import Stream
+from amoc.xmpp.xml_text import escape
 
 __all__ = ["Looker", "Receiver", "Request", "Session"]
 

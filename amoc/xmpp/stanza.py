@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from xml.etree.ElementTree import Element
 
 from amoc.xmpp.framing import NS_CLIENT
-from amoc.xmpp.markup import parse, serialise
+from amoc.xmpp.xml_text import parse, serialise
 
 if TYPE_CHECKING:
     from slixmpp.xmlstream import StanzaBase
@@ -105,9 +105,9 @@ class Stanza:
             ScenarioError: slixmpp has no class for such an element.
         """
         if self._stanza is None:
-            from amoc.xmpp import bridge  # slixmpp takes 0.1 s to import
+            from amoc.xmpp import slixmpp_bridge  # slixmpp takes 0.1 s to import
 
-            self._stanza = bridge.to_slixmpp(self.xml)
+            self._stanza = slixmpp_bridge.to_slixmpp(self.xml)
         return self._stanza
 
     def __getitem__(self, interface: str) -> Any:

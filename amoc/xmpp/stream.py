@@ -13,9 +13,9 @@ from typing import Any, Final, Protocol
 from amoc.xmpp import tracing
 from amoc.xmpp.errors import BadStreamError, Disconnected, StreamError
 from amoc.xmpp.framing import NS_CLIENT, NS_STREAMS, Framer, Violation
-from amoc.xmpp.markup import escape
 from amoc.xmpp.stanza import Stanza, conditions_of
 from amoc.xmpp.transport import HARD_LIMIT, SOFT_LIMIT, Transport
+from amoc.xmpp.xml_text import escape
 
 __all__ = ["Owner", "Stream"]
 

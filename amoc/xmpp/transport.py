@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from gevent import get_hub, monkey
 
-from amoc.waiting import Waiter
+from amoc.base.waiting import Waiter
 
 __all__ = ["Socket", "Transport", "connected_socket"]
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from amoc.record import load
-from amoc.report import compare as page
-from amoc.report.comparing import compare
-from amoc.rundir import RunDirectory
+from amoc.results.compare import page
+from amoc.results.compare.comparison import compare
+from amoc.results.run_directory import RunDirectory
+from amoc.results.saved_run import load
 from tests.browser.browser import DESKTOP, HOSTILE, PHONE, Visit
-from tests.unit import runs
+from tests.unit.results import runs
 
 pytestmark = pytest.mark.slow
 

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from amoc.health import Limits
-from amoc.record import load
-from amoc.report import write
-from amoc.rundir import RunDirectory
+from amoc.results.generator_health import Limits
+from amoc.results.report import write
+from amoc.results.run_directory import RunDirectory
+from amoc.results.saved_run import load
 from tests.browser.browser import DESKTOP, HOSTILE, PHONE, Visit
-from tests.unit import runs
+from tests.unit.results import runs
 
 pytestmark = pytest.mark.slow
 

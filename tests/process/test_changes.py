@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from amoc.errors import ExitCode
+from amoc.base.errors import ExitCode
 from tests.process.support import ROOT, eventually, lines
 from tests.process.test_control import controlled
 

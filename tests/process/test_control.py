@@ -22,8 +22,8 @@ from typing import Any
 
 import pytest
 
-from amoc.errors import ExitCode
-from amoc.journal import read
+from amoc.base.errors import ExitCode
+from amoc.results.journal import read
 from tests.process.support import DEADLINE_S, ROOT, Run, eventually, lines, running
 
 pytestmark = pytest.mark.slow

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from amoc.errors import ExitCode
-from amoc.events import SIGNALS
+from amoc.base.errors import ExitCode
+from amoc.scenario.events import SIGNALS
 from tests.process.support import Run, eventually, lines, running
 
 pytestmark = pytest.mark.slow

@@ -381,7 +381,7 @@ def test_too_little_shared_memory_is_one_clear_line() -> None:
 
 def test_too_few_file_descriptors_are_one_clear_line(scenario: Write) -> None:
     file = scenario("""
-        from amoc import limits
+        from amoc.scenario import fd_budget as limits
 
         limits.needs_fds(__name__, 1)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from amoc.errors import ExitCode
+from amoc.base.errors import ExitCode
 from tests.process.support import Run, running
 
 pytestmark = pytest.mark.slow

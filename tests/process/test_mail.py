@@ -49,7 +49,7 @@ def test_what_cannot_be_delivered_is_counted_and_an_error_only_if_asked(scenario
     file = scenario(
         """
         from amoc import receive, send
-        from amoc.errors import MailError
+        from amoc.base.errors import MailError
 
         def start(user_id):
             if user_id == 1:
@@ -97,8 +97,9 @@ def test_a_checked_message_to_a_worker_that_is_killed_is_an_error_and_later_mail
     file = scenario(
         """
         import os
-        from amoc import mail, receive, send, sleep
-        from amoc.errors import MailError, PeerError
+        from amoc import receive, send, sleep
+        from amoc.users import mail
+        from amoc.base.errors import MailError, PeerError
 
         mail.CHECK_S = 0.5
 

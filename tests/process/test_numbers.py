@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
-from amoc import jsonlines, record
-from amoc.errors import ExitCode
-from amoc.rundir import RunDirectory
-from amoc.series import Point, Tally
+from amoc.base import json_lines
+from amoc.base.errors import ExitCode
+from amoc.results import saved_run
+from amoc.results.run_directory import RunDirectory
+from amoc.results.series import Point, Tally
 from tests.process.support import Run, eventually, lines, running
 
 pytestmark = pytest.mark.slow
@@ -42,7 +43,7 @@ def seconds(run: Run) -> list[Point]:
     path = RunDirectory(run.directory).series
     if not path.exists():
         return []
-    return [Point.from_json(one) for one in jsonlines.read(path, "series", "t_s")]
+    return [Point.from_json(one) for one in json_lines.read(path, "series", "t_s")]
 
 
 def done(run: Run) -> int:
@@ -85,7 +86,7 @@ def test_a_killed_controller_loses_at_most_a_second_and_its_report_can_be_made(s
         assert not RunDirectory(run.directory).summary.exists()
         made = amoc("report", str(run.directory))
         assert made.returncode == 0, made.stdout
-        found = record.load(RunDirectory(run.directory))
+        found = saved_run.load(RunDirectory(run.directory))
     assert found.summary["run"]["verdict"] == "killed"
     assert found.summary["counters"]["done"] == done(run) > 100
     page = RunDirectory(run.directory).report.read_text()

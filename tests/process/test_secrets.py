@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from amoc.errors import ExitCode
-from amoc.journal import read
+from amoc.base.errors import ExitCode
+from amoc.results.journal import read
 from tests.process.support import lines
 from tests.process.test_control import FAST, amoc, controlled
 

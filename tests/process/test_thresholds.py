@@ -6,7 +6,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from amoc.errors import ExitCode
+from amoc.base.errors import ExitCode
 from tests.process.support import running
 
 pytestmark = pytest.mark.slow

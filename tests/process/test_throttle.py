@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 NOTE = """
     import os
     from amoc import throttle
-    from amoc.throttle import gate as gates
+    from amoc.throttle import worker as gates
 
     FILE = os.open(HERE + "/slots", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 

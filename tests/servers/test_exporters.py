@@ -16,21 +16,21 @@ from urllib.request import ProxyHandler, build_opener
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from amoc import jsonlines
-from amoc.errors import ExitCode
-from amoc.exporters import RunInfo
-from amoc.exporters.events import Events
-from amoc.exporters.graphite import Graphite as ToGraphite
-from amoc.exporters.statsd import Statsd as ToStatsd
-from amoc.series import Point, Tally
+from amoc.base import json_lines
+from amoc.base.errors import ExitCode
+from amoc.results.exporters import RunInfo
+from amoc.results.exporters.graphite import Graphite as ToGraphite
+from amoc.results.exporters.graphite_events import Events
+from amoc.results.exporters.statsd import Statsd as ToStatsd
+from amoc.results.series import Point, Tally
 from tests.process.support import running
 from tests.servers import graphite as graphite_server
 from tests.servers import statsd as statsd_server
 from tests.servers.graphite import Graphite
 from tests.servers.prosody import free_port
 from tests.servers.statsd import Statsd
-from tests.unit import runs
-from tests.unit.exporters.support import Carbon, eventually, feed
+from tests.unit.results import runs
+from tests.unit.results.exporters.support import Carbon, eventually, feed
 
 pytestmark = pytest.mark.slow
 
@@ -253,7 +253,7 @@ def test_a_run_tells_all_of_them_the_same(
     rounds = summary["counters"]["rounds"]
     assert rounds >= second["amoc_rounds_total"]
 
-    lines = jsonlines.read(run.directory / "series.jsonl", "the series", "t_s")
+    lines = json_lines.read(run.directory / "series.jsonl", "the series", "t_s")
     assert Tally.of(map(Point.from_json, lines)).counters["rounds"] == rounds
 
     def rendered(path: str) -> list[float]:

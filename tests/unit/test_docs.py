@@ -21,10 +21,10 @@ from typing import Any, NamedTuple
 import click
 import pytest
 
-from amoc import own_settings, settings
-from amoc.cli import cli
-from amoc.errors import ExitCode
-from amoc.health import Finding
+from amoc.base.errors import ExitCode
+from amoc.cli.main import cli
+from amoc.results.generator_health import Finding
+from amoc.scenario import builtin_settings, settings
 
 pytestmark = pytest.mark.once
 ROOT = Path(__file__).parents[2]
@@ -177,7 +177,9 @@ def test_every_exit_code_is_in_the_readme_and_no_other() -> None:
 def test_every_setting_of_amoc_is_in_the_settings_page_and_no_other() -> None:
     section = (ROOT / "docs/settings.md").read_text().split("## amoc's own settings")[1]
     rows = re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)
-    own = [name for name, one in vars(own_settings).items() if isinstance(one, settings.Setting)]
+    own = [
+        name for name, one in vars(builtin_settings).items() if isinstance(one, settings.Setting)
+    ]
     assert rows == own
 
 

@@ -2,14 +2,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from amoc import pausing
-from amoc.coordinator import api, known
+from amoc.base import pause
+from amoc.coordinator import api, init_plans
 
 
 @pytest.fixture(autouse=True)
 def _nothing_is_left_of_the_test_before() -> Iterator[None]:
-    known.forget()
+    init_plans.forget()
     yield
-    known.forget()
+    init_plans.forget()
     api.attach(None)
-    pausing.release()
+    pause.release()

@@ -7,17 +7,17 @@ from typing import Any
 
 import gevent
 
-from amoc import messages
-from amoc.coordinator import known
-from amoc.coordinator.actions import Actions
-from amoc.coordinator.by_name import references
-from amoc.coordinator.groups import Groups
+from amoc.base.clock import now_ns
+from amoc.coordinator import init_plans
+from amoc.coordinator.controller import Groups
+from amoc.coordinator.function_refs import references
 from amoc.coordinator.plan import parse
-from amoc.engine.origin import Origin
-from amoc.messages import Parcel, Record
-from amoc.outbox import Outbox
-from amoc.timing import now_ns
-from amoc.user import User
+from amoc.coordinator.worker import Actions
+from amoc.ipc import messages
+from amoc.ipc.messages import Parcel, Record
+from amoc.ipc.outbox import Outbox
+from amoc.ipc.worker_id import Origin
+from amoc.users.user import User
 
 DEADLINE_S = 20.0
 
@@ -100,7 +100,7 @@ class Cluster:
     ) -> None:
         """What init() does, before there are workers."""
         items = parse(name, plan)
-        known.start(name, items)
+        init_plans.start(name, items)
         self.ask("start", name, [item.shape for item in items], timeout, scope, None)
 
     def start_by_user(

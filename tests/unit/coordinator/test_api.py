@@ -8,14 +8,15 @@ from typing import Any
 
 import pytest
 
-from amoc import calls, coordinator, messages
-from amoc.coordinator import api, known
-from amoc.coordinator.actions import Actions
-from amoc.coordinator.groups import Groups
-from amoc.engine.origin import Origin
-from amoc.errors import ClosedError, ScenarioError
-from amoc.outbox import Outbox
-from amoc.user import NotAUser
+from amoc import coordinator
+from amoc.base.errors import ClosedError, ScenarioError
+from amoc.coordinator import api, init_plans
+from amoc.coordinator.controller import Groups
+from amoc.coordinator.worker import Actions
+from amoc.ipc import messages, rpc
+from amoc.ipc.outbox import Outbox
+from amoc.ipc.worker_id import Origin
+from amoc.users.user import NotAUser
 from tests.unit.coordinator.connected import Crowd, until
 
 HERE = Origin("node0", 0, 1)
@@ -33,7 +34,7 @@ class Alone:
     def __init__(self) -> None:
         self.groups = Groups(self._post, 7)
         self.actions: Actions | None = None
-        calls.install(self._ask)
+        rpc.install(self._ask)
 
     def _ask(self, operation: str, arguments: tuple[Any, ...], _timeout_s: float) -> Any:
         origin = HERE if self.actions else None
@@ -60,7 +61,7 @@ class Alone:
 def run() -> Iterator[Alone]:
     met.clear()
     yield Alone()
-    calls.install(None)
+    rpc.install(None)
 
 
 def test_the_calling_user_is_added_or_whoever_is_named(run: Alone) -> None:
@@ -165,7 +166,7 @@ def test_init_is_told_what_cannot_be_before_anything_is_asked(run: Alone) -> Non
             call()
     coordinator.stop("pairs")
     coordinator.start("pairs", (3, meet))
-    assert [taking for *_, taking in known.plans()] == [False, True]
+    assert [taking for *_, taking in init_plans.plans()] == [False, True]
 
 
 def test_what_is_for_users_is_not_there_before_the_run(run: Alone) -> None:

@@ -9,16 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amoc import pausing
-from amoc.board import UserState
-from amoc.coordinator import waiting_room
-from amoc.coordinator.barrier import LEAD_NS, Barriers, ranges
-from amoc.coordinator.waiting_room import BarrierTimeout
-from amoc.engine.origin import Origin
-from amoc.errors import AmocError, ScenarioError
-from amoc.messages import BarrierArrivals, BarrierRefusal, BarrierRelease, BarrierWithdrawals
-from amoc.timing import now_ns
-from amoc.user import Leave
+from amoc.base import pause
+from amoc.base.clock import now_ns
+from amoc.base.errors import AmocError, ScenarioError
+from amoc.coordinator import barrier_worker
+from amoc.coordinator.barrier_controller import LEAD_NS, Barriers, ranges
+from amoc.coordinator.barrier_worker import BarrierTimeout
+from amoc.ipc.messages import BarrierArrivals, BarrierRefusal, BarrierRelease, BarrierWithdrawals
+from amoc.ipc.worker_id import Origin
+from amoc.metrics.board import UserState
+from amoc.users.user import Leave
 from tests.unit.coordinator.connected import Cluster, Crowd, Worker, until
 
 A, B = Origin("node0", 0, 1), Origin("node0", 1, 1)
@@ -111,7 +111,7 @@ def test_one_that_gives_up_when_the_release_is_on_its_way_is_released() -> None:
 def test_a_controller_that_says_nothing_ends_in_the_timeout(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(waiting_room, "CONFIRM_S", 0.01)
+    monkeypatch.setattr(barrier_worker, "CONFIRM_S", 0.01)
     cluster = Cluster()
     worker = cluster.up(0, deaf=True)
     hasty = Meeting(worker, 2, timeout=0.01)
@@ -178,14 +178,14 @@ def test_the_timeout_stands_still_and_nobody_is_let_go_while_the_run_is_paused()
     here = Meeting(cluster.up(0), 2, timeout=0.05)
     here.start([1])
     until(lambda: waiting(cluster) == 1)
-    pausing.hold()
+    pause.hold()
     gevent.sleep(0.1)
     here.start([2])
     until(lambda: not waiting(cluster))
     gevent.sleep(2 * LEAD_NS / 1e9)
     assert not here.released
     assert not here.crowd.errors
-    pausing.release()
+    pause.release()
     until(lambda: len(here.released) == 2)
 
 

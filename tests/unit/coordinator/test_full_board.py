@@ -6,18 +6,19 @@ from typing import Any
 
 import pytest
 
-from amoc import dispensable, metrics
-from amoc.board import ENTRIES, Area
-from amoc.coordinator.waiting_room import BarrierTimeout
-from amoc.errors import PeerError
+from amoc import metrics
+from amoc.base.errors import PeerError
+from amoc.coordinator.barrier_worker import BarrierTimeout
+from amoc.metrics import handles, optional
+from amoc.metrics.board import ENTRIES, Area
 from tests.unit.coordinator.connected import Cluster, Crowd, until
 
 
 @pytest.fixture(autouse=True)
 def _memory_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(metrics, "_area", Area.private())
-    monkeypatch.setattr(metrics, "_handles", {})
-    monkeypatch.setattr(dispensable, "_said", False)
+    monkeypatch.setattr(handles, "_area", Area.private())
+    monkeypatch.setattr(handles, "_handles", {})
+    monkeypatch.setattr(optional, "_said", False)
 
 
 def counts() -> dict[str, Any]:
@@ -76,11 +77,11 @@ def test_coordinators_that_nobody_is_added_to_take_no_room() -> None:
 def test_what_a_predecessor_counted_is_counted_on_where_the_board_is_full(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    dispensable.counter("coordinator.x.adds").inc()
+    optional.counter("coordinator.x.adds").inc()
     fill()
-    monkeypatch.setattr(metrics, "_handles", {})
-    dispensable.counter("coordinator.x.adds").inc()
-    dispensable.counter("coordinator.y.adds").inc()
+    monkeypatch.setattr(handles, "_handles", {})
+    optional.counter("coordinator.x.adds").inc()
+    optional.counter("coordinator.y.adds").inc()
     assert counts()["coordinator.x.adds"] == 2
 
 

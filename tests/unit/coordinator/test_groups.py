@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amoc import metrics, pausing
-from amoc.coordinator import groups as groups_module
-from amoc.coordinator import known, tasks
-from amoc.errors import ScenarioError
-from amoc.messages import CoordinatorGroups
+from amoc import metrics
+from amoc.base import pause
+from amoc.base.errors import ScenarioError
+from amoc.coordinator import assignment, init_plans
+from amoc.coordinator import controller as groups_module
+from amoc.ipc.messages import CoordinatorGroups
 from tests.unit.coordinator.connected import Cluster, Worker, until
 
 
@@ -231,7 +232,7 @@ def test_users_of_a_lost_worker_that_are_in_no_complete_group_are_dropped_and_co
 def test_a_worker_has_so_many_groups_at_a_time_and_the_others_wait(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(tasks, "WINDOW", 10)
+    monkeypatch.setattr(assignment, "WINDOW", 10)
     cluster = Cluster()
     cluster.start_in_init("ones", (1, lambda event, users: met.append(users[0][0])))
     worker = cluster.up(0, deaf=True)
@@ -307,7 +308,7 @@ def test_bytes_count_for_each_item_and_not_once_nobody_looks_at_them_or_they_are
     assert started.held_bytes == 200
     cluster.ask("reset", "x")
     assert started.held_bytes == 100
-    for epoch in range(2, 2 + tasks.MOST_TRIES):  # the group is given up
+    for epoch in range(2, 2 + assignment.MOST_TRIES):  # the group is given up
         cluster.lose(other)
         other = cluster.up(1, epoch, deaf=True)
     assert not started.acting
@@ -320,13 +321,13 @@ def test_a_name_is_started_once_and_init_of_another_node_does_no_harm() -> None:
     worker = cluster.up(0)
     with pytest.raises(ScenarioError, match="coordinator pairs is already started"):
         cluster.start_by_user(worker, "pairs", (2, meet))
-    known.forget()
+    init_plans.forget()
     cluster.start_in_init("pairs", (2, meet))
     assert len(cluster.groups.states()) == 1
     with pytest.raises(ScenarioError, match="coordinator pairs is already started"):
         cluster.start_in_init("pairs", (3, meet))
     with pytest.raises(ScenarioError, match="coordinator pairs is already started"):
-        known.start("pairs", [])
+        init_plans.start("pairs", [])
 
 
 def test_a_coordinator_that_a_user_starts_works_in_every_worker_also_later_ones() -> None:
@@ -491,14 +492,14 @@ def test_no_action_begins_while_the_run_is_paused() -> None:
     cluster = Cluster()
     cluster.start_in_init("pairs", (2, meet))
     worker = cluster.up(0)
-    pausing.hold()
+    pause.hold()
     worker.add("pairs", 1)
     worker.add("pairs", 2)
     until(lambda: cluster.groups.states()[0].acting == 1)
     for _ in range(20):
         gevent.sleep(0)
     assert not met
-    pausing.release()
+    pause.release()
     until(lambda: met)
     worker.add("pairs", 3)
     worker.add("pairs", 4)
@@ -528,7 +529,7 @@ def test_a_group_over_which_one_worker_after_the_other_dies_is_given_up_and_that
     worker.add("pairs", 1)
     worker.add("pairs", 2)
     worker.actions.flush()
-    for epoch in range(2, tasks.MOST_TRIES + 1):
+    for epoch in range(2, assignment.MOST_TRIES + 1):
         cluster.lose(worker)
         worker = cluster.up(0, epoch, deaf=True)
         assert worker.unheard
@@ -559,7 +560,7 @@ STEPS = st.lists(
 def test_whatever_happens_each_add_is_in_a_group_that_ran_or_was_lost_with_its_worker(
     steps: list[tuple[str, int, int]],
 ) -> None:
-    known.forget()
+    init_plans.forget()
     clock = Clock()
     ran: list[list[list[int]]] = [[], [], []]
     sizes: list[Any] = [2, (1, 4), "all"]

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from amoc.base.errors import ScenarioError
 from amoc.coordinator.plan import (
     KINDS,
     Batches,
@@ -22,7 +23,6 @@ from amoc.coordinator.plan import (
     form_of,
     parse,
 )
-from amoc.errors import ScenarioError
 
 
 def one(event: Any) -> None: ...

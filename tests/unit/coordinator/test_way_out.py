@@ -9,15 +9,17 @@ import gevent
 import pytest
 from gevent import get_hub
 
-from amoc import calls, coordinator, messages, metrics, pausing
-from amoc.coordinator import actions, api, known, way_out
-from amoc.coordinator.actions import Actions
+from amoc import coordinator, metrics
+from amoc.base import pause
+from amoc.base.errors import PeerError
+from amoc.base.latch import Latch
+from amoc.coordinator import api, init_plans, way_out, worker
 from amoc.coordinator.plan import parse
-from amoc.errors import PeerError
-from amoc.latch import Latch
-from amoc.messages import CoordinatorAdds, Parcel
-from amoc.outbox import Outbox
-from amoc.user import Leave
+from amoc.coordinator.worker import Actions
+from amoc.ipc import messages, rpc
+from amoc.ipc.messages import CoordinatorAdds, Parcel
+from amoc.ipc.outbox import Outbox
+from amoc.users.user import Leave
 from tests.unit.coordinator.connected import Crowd, until
 
 
@@ -25,7 +27,7 @@ class Line:
     """A worker's coordinators, and what left it."""
 
     def __init__(self) -> None:
-        known.start("all", parse("all", ("all", lambda event: None)))
+        init_plans.start("all", parse("all", ("all", lambda event: None)))
         self.room = Latch()
         self.parcels: list[Parcel] = []
         self.actions = Actions(0, Outbox(1, self.parcels.append), room=self.room)
@@ -46,9 +48,9 @@ class Line:
 @pytest.fixture
 def line() -> Iterator[Line]:
     yield Line()
-    pausing.release()
+    pause.release()
     api.attach(None)
-    calls.install(None)
+    rpc.install(None)
 
 
 def refused() -> int:
@@ -162,17 +164,17 @@ def test_room_that_comes_in_a_pause_is_used_when_the_run_goes_on(line: Line) -> 
     crowd = Crowd(lambda user_id: coordinator.add("all"))
     crowd.start([1])
     until(lambda: line.room._waiting)
-    pausing.hold()
+    pause.hold()
     line.room.set(True)
-    until(lambda: crowd.alive[1] in pausing._pause.parked)
+    until(lambda: crowd.alive[1] in pause._pause.parked)
     line.actions.flush()
     assert not line.left
-    pausing.release()
+    pause.release()
     until(lambda: line.left == [1])
 
 
 def test_what_is_gathered_of_large_adds_is_small(line: Line) -> None:
-    data = b"x" * (actions.GATHERED_BYTES // 4)
+    data = b"x" * (worker.GATHERED_BYTES // 4)
     for user_id in range(1, 9):
         line.actions.add("all", user_id, data)
     assert line.left == list(range(1, 9))

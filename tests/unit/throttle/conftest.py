@@ -6,8 +6,9 @@ from typing import Any
 import gevent
 import pytest
 
-from amoc import calls, pausing
-from amoc.throttle import gate as gates
+from amoc.base import pause
+from amoc.ipc import rpc
+from amoc.throttle import worker as gates
 from tests.unit.throttle.local import connect
 from tests.unit.throttle.support import Here, Used
 
@@ -22,7 +23,7 @@ def here() -> Iterator[Here]:
     def handle(operation: str, arguments: tuple[Any, ...], _timeout_s: float) -> Any:
         return pacer.operations[operation](None, *arguments)
 
-    calls.install(handle)
+    rpc.install(handle)
     gates.attach(gate)
     one = Here(pacer, gate, used)
     one.spawn(pacer.run)
@@ -30,5 +31,5 @@ def here() -> Iterator[Here]:
     gevent.killall(one.greenlets)
     gate.close()
     gates.attach(None)
-    calls.install(None)
-    pausing.release()
+    rpc.install(None)
+    pause.release()

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 
 from gevent import get_hub
 
-from amoc import messages
-from amoc.engine.origin import Origin
-from amoc.messages import Parcel, Record
-from amoc.outbox import Outbox
-from amoc.throttle.gate import Gate
-from amoc.throttle.pacer import Pacer
+from amoc.ipc import messages
+from amoc.ipc.messages import Parcel, Record
+from amoc.ipc.outbox import Outbox
+from amoc.ipc.worker_id import Origin
+from amoc.throttle.controller import Pacer
+from amoc.throttle.worker import Gate
 
 HERE = Origin("here", 0, 1)
 

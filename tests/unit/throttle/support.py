@@ -9,9 +9,9 @@ from typing import Any
 import gevent
 import pytest
 
-from amoc.throttle.gate import Gate
-from amoc.throttle.pacer import Pacer
-from amoc.timing import S_NS, now_ns
+from amoc.base.clock import S_NS, now_ns
+from amoc.throttle.controller import Pacer
+from amoc.throttle.worker import Gate
 
 DEADLINE_S = 10.0
 

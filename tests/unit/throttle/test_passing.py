@@ -10,13 +10,16 @@ import gevent
 import pytest
 from gevent import get_hub
 
-from amoc import calls, mail, metrics, pausing, throttle
-from amoc.errors import ScenarioError
-from amoc.throttle import gate as gates
-from amoc.throttle import tasks
-from amoc.throttle.ledger import VOID_NS
-from amoc.timing import MS_NS, now_ns
-from amoc.user import User
+from amoc import metrics, throttle
+from amoc.base import pause
+from amoc.base.clock import MS_NS, now_ns
+from amoc.base.errors import ScenarioError
+from amoc.ipc import rpc
+from amoc.throttle import deferred
+from amoc.throttle import worker as gates
+from amoc.throttle.slot_allocator import VOID_NS
+from amoc.users import mail
+from amoc.users.user import User
 from tests.unit.throttle.support import Here, eventually
 
 
@@ -147,7 +150,7 @@ def test_stop_gives_those_who_wait_an_error_and_the_name_back(here: Here):
 
 
 def test_news_that_were_overtaken_by_the_end_revive_no_throttle(here: Here):
-    answer = calls._handler
+    answer = rpc._handler
 
     def slow_answer(operation: str, arguments: tuple[object, ...], timeout_s: float) -> object:
         found = answer(operation, arguments, timeout_s)
@@ -155,18 +158,18 @@ def test_news_that_were_overtaken_by_the_end_revive_no_throttle(here: Here):
         gevent.sleep(0.05)
         return found
 
-    calls.install(slow_answer)
+    rpc.install(slow_answer)
     throttle.start("a", 0)
     assert here.gate.find("a") is None
-    calls.install(answer)
+    rpc.install(answer)
     with pytest.raises(ScenarioError, match="throttle a is not started"):
         throttle.wait("a", timeout=1)
     throttle.start("a", 0)
     here.gate._turnstiles.pop("a", None)  # as if nothing had been heard of it here
-    calls.install(slow_answer)
+    rpc.install(slow_answer)
     with pytest.raises(ScenarioError, match="throttle a was stopped"):
         throttle.wait("a", timeout=1)
-    calls.install(answer)
+    rpc.install(answer)
     throttle.start("a", 1000, 1)
     throttle.wait("a", timeout=5)
 
@@ -353,7 +356,7 @@ def test_a_greenlet_that_passes_again_and_again_is_linked_to_once(here: Here):
 
 def test_run_spawns_when_let_through_and_counts_crashes(here: Here):
     crashes: list[BaseException] = []
-    tasks.count_crashes(crashes.append)
+    deferred.count_crashes(crashes.append)
     throttle.start("a", 1000, 1)
     ran: list[int] = []
     for number in range(3):
@@ -469,13 +472,13 @@ def test_a_paused_run_lets_nobody_through_and_goes_on_where_it_was(here: Here):
     throttle.change_rate("a", 1000, 1)
     here.spawn(pass_for_ever, "a")
     eventually(lambda: len(here.used) > 10, "it runs")
-    pausing.hold()
+    pause.hold()
     here.pacer.freeze()
     assert throttle.state("a").mode == "frozen"
     seen = len(here.used)
     gevent.sleep(0.1)
     assert len(here.used) == seen
-    pausing.release()
+    pause.release()
     here.pacer.thaw()
     eventually(lambda: len(here.used) > seen + 10, "it runs again")
 
@@ -490,10 +493,10 @@ def test_what_comes_due_while_the_run_is_paused_is_not_missed(here: Here):
         here.spawn(pass_for_ever, "paused")
     eventually(lambda: len(here.used) > 100, "it runs")
     for _ in range(2):
-        pausing.hold()
+        pause.hold()
         here.pacer.freeze()
         gevent.sleep(0.25)
-        pausing.release()
+        pause.release()
         here.pacer.thaw()
         seen = len(here.used)
         eventually(lambda: len(here.used) > seen + 100, "it runs again")  # noqa: B023

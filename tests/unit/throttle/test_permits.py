@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from amoc.throttle.permits import Permits
+from amoc.base.clock import MS_NS
+from amoc.throttle.permit_allocator import Permits
 from amoc.throttle.profiles import NEVER_NS, Constant
-from amoc.throttle.schedule import Change, Mode
-from amoc.timing import MS_NS
+from amoc.throttle.slot_schedule import Change, Mode
 
 _ASKERS = ("a", "b", "c")
 _STEP = st.one_of(

@@ -8,11 +8,11 @@ from math import inf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from amoc.throttle.ledger import HORIZON_NS, VOID_NS, Ledger
-from amoc.throttle.named import LEAD_NS
+from amoc.base.clock import MS_NS, S_NS
 from amoc.throttle.profiles import Constant, Line, Profile, Ramps, Sine, Steps
-from amoc.throttle.schedule import Change, Mode, Row
-from amoc.timing import MS_NS, S_NS
+from amoc.throttle.slot_allocator import HORIZON_NS, VOID_NS, Ledger
+from amoc.throttle.slot_schedule import Change, Mode, Row
+from amoc.throttle.throttle import LEAD_NS
 
 START_NS = 10**15
 

@@ -6,7 +6,7 @@ import gevent
 import pytest
 
 from amoc import xmpp
-from amoc.errors import ScenarioError
+from amoc.base.errors import ScenarioError
 from tests.unit.xmpp.fake import (
     MESSAGE,
     PATIENCE_S,

@@ -12,8 +12,8 @@ import gevent.subprocess
 import pytest
 
 from amoc import xmpp
-from amoc.errors import ScenarioError
-from amoc.user import Leave, User
+from amoc.base.errors import ScenarioError
+from amoc.users.user import Leave, User
 from amoc.xmpp import meters, options
 from tests.unit.xmpp.fake import (
     HEADER,
@@ -144,7 +144,8 @@ def test_a_process_without_descriptors_says_so_and_goes_on_when_there_are_some_a
     code = """
         import resource
         import sys
-        from amoc import settings, xmpp
+        from amoc import config as settings
+        from amoc import xmpp
         from tests.unit.xmpp.fake import connect
         settings.apply(settings.resolve(settings.declared(), []))  # as in a run
         address = sys.argv[1]

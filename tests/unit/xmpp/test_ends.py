@@ -9,9 +9,9 @@ import gevent
 import pytest
 
 from amoc import xmpp
-from amoc.board import UserState
-from amoc.errors import ClosedError
-from amoc.user import User
+from amoc.base.errors import ClosedError
+from amoc.metrics.board import UserState
+from amoc.users.user import User
 from amoc.xmpp import meters, options
 from amoc.xmpp.session import Session
 from amoc.xmpp.stream import Stream

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from amoc.xmpp import framing
 from amoc.xmpp.framing import MAX_DEPTH, MAX_TAG_BYTES, Framer
-from amoc.xmpp.markup import serialise
+from amoc.xmpp.xml_text import serialise
 
 HEADER = (
     b"<?xml version='1.0'?><stream:stream xmlns='jabber:client'"

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amoc.errors import ScenarioError
-from amoc.xmpp.markup import escape, parse, serialise
+from amoc.base.errors import ScenarioError
+from amoc.xmpp.xml_text import escape, parse, serialise
 
 NAMES = st.text(alphabet=string.ascii_lowercase, min_size=1, max_size=8)
 NAMESPACES = st.sampled_from(

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amoc import xmpp
-from amoc.errors import ScenarioError
-from amoc.xmpp import addresses, building, connecting, naming, options
+from amoc.base.errors import ScenarioError
+from amoc.xmpp import connecting, encode, identity, options, server_addresses
 from amoc.xmpp.errors import quoted
 from amoc.xmpp.options import Server, parse_server, parse_servers
 
@@ -85,26 +85,26 @@ def test_users_are_spread_over_the_servers_and_go_on_to_the_next(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(options.xmpp_servers, "default", "a:1,b:2,c:3")
-    chosen = [addresses.server_for(user, 0, "d", None).host for user in range(1, 7)]
+    chosen = [server_addresses.server_for(user, 0, "d", None).host for user in range(1, 7)]
     assert sorted(chosen) == ["a", "a", "b", "b", "c", "c"]
-    tried = {addresses.server_for(1, attempt, "d", None).host for attempt in range(3)}
+    tried = {server_addresses.server_for(1, attempt, "d", None).host for attempt in range(3)}
     assert tried == {"a", "b", "c"}
-    assert addresses.server_for(1, 0, "d", "x:9") == Server("x", 9)
+    assert server_addresses.server_for(1, 0, "d", "x:9") == Server("x", 9)
 
 
 def test_without_servers_the_domain_is_the_server() -> None:
-    assert addresses.server_for(1, 0, "example.org", None) == Server("example.org", 5222)
+    assert server_addresses.server_for(1, 0, "example.org", None) == Server("example.org", 5222)
 
 
 def test_users_take_source_addresses_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert addresses.source_for(1) is None
+    assert server_addresses.source_for(1) is None
     monkeypatch.setattr(options.xmpp_source_addresses, "default", "127.0.0.2, 127.0.0.3")
-    assert {addresses.source_for(user) for user in (1, 2)} == {"127.0.0.2", "127.0.0.3"}
+    assert {server_addresses.source_for(user) for user in (1, 2)} == {"127.0.0.2", "127.0.0.3"}
 
 
 def test_a_number_is_no_name() -> None:
-    assert addresses.resolve(Server("127.0.0.1", 7), 0) == ((2, ("127.0.0.1", 7)),)
-    assert addresses.resolve(Server("::1", 7), 0) == ((10, ("::1", 7)),)
+    assert server_addresses.resolve(Server("127.0.0.1", 7), 0) == ((2, ("127.0.0.1", 7)),)
+    assert server_addresses.resolve(Server("::1", 7), 0) == ((10, ("::1", 7)),)
 
 
 def test_a_name_is_looked_up_once_for_all_who_want_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,34 +117,34 @@ def test_a_name_is_looked_up_once_for_all_who_want_it(monkeypatch: pytest.Monkey
         gevent.sleep(0.01)
         return [(2, 1, 6, "", ("127.0.0.9", port))] * 2
 
-    monkeypatch.setattr(addresses, "getaddrinfo", look_up)
+    monkeypatch.setattr(server_addresses, "getaddrinfo", look_up)
     server = Server("one.invalid", 5222)
-    wanting = [gevent.spawn(addresses.resolve, server, 10) for _ in range(20)]
+    wanting = [gevent.spawn(server_addresses.resolve, server, 10) for _ in range(20)]
     gevent.joinall(wanting, timeout=10, raise_error=True)
     assert {one.value for one in wanting} == {((2, ("127.0.0.9", 5222)),)}
-    assert addresses.resolve(server, 10) == ((2, ("127.0.0.9", 5222)),)
+    assert server_addresses.resolve(server, 10) == ((2, ("127.0.0.9", 5222)),)
     assert asked == ["one.invalid"]
 
 
 def test_a_name_that_takes_too_long_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     import gevent
 
-    monkeypatch.setattr(addresses, "getaddrinfo", lambda *_, **__: gevent.sleep(0.1) or [])
+    monkeypatch.setattr(server_addresses, "getaddrinfo", lambda *_, **__: gevent.sleep(0.1) or [])
     with pytest.raises(TimeoutError, match=r"two\.invalid"):
-        addresses.resolve(Server("two.invalid", 5222), 0.01)
+        server_addresses.resolve(Server("two.invalid", 5222), 0.01)
 
 
 def test_names_follow_the_patterns_unless_given(monkeypatch: pytest.MonkeyPatch) -> None:
-    me = naming.identity(7, None, None, None)
+    me = identity.identity(7, None, None, None)
     assert (me.bare_jid, me.password) == ("user_7@localhost", "password_7")
     assert "password" not in repr(me)
     monkeypatch.setattr(options.xmpp_username, "default", "load-{id}-{id}")
     monkeypatch.setattr(options.xmpp_domain, "default", "example.org")
-    assert naming.identity(7, None, None, None).bare_jid == "load-7-7@example.org"
-    assert naming.address(7) == "load-7-7@example.org"
-    assert naming.address("a@b/c") == "a@b/c"
-    assert naming.identity(7, "x", "y", "z")[1:] == ("x", "z", "y")
-    assert naming.attribute("a@b/'<&>") == "a@b/&apos;&lt;&amp;&gt;"
+    assert identity.identity(7, None, None, None).bare_jid == "load-7-7@example.org"
+    assert identity.address(7) == "load-7-7@example.org"
+    assert identity.address("a@b/c") == "a@b/c"
+    assert identity.identity(7, "x", "y", "z")[1:] == ("x", "z", "y")
+    assert identity.attribute("a@b/'<&>") == "a@b/&apos;&lt;&amp;&gt;"
 
 
 @pytest.mark.parametrize(
@@ -207,19 +207,19 @@ def test_a_peers_text_fits_one_line(text: str) -> None:
 
 def test_presences_are_checked() -> None:
     with pytest.raises(ScenarioError, match=r"type must be one of .*'available'"):
-        building.presence(None, "available", None, None, None)
+        encode.presence(None, "available", None, None, None)
     with pytest.raises(ScenarioError, match=r"show must be one of .*'busy'"):
-        building.presence(None, None, "busy", None, None)
+        encode.presence(None, None, "busy", None, None)
     with pytest.raises(ScenarioError, match="from -128 to 127, but is 128"):
-        building.presence(None, None, None, None, 128)
-    assert building.presence("a@b", "unavailable", None, "bye <3", None) == (
+        encode.presence(None, None, None, None, 128)
+    assert encode.presence("a@b", "unavailable", None, "bye <3", None) == (
         b"<presence to='a@b' type='unavailable'><status>bye &lt;3</status></presence>"
     )
 
 
 def test_what_is_no_stanza_is_refused() -> None:
     with pytest.raises(ScenarioError, match="of type int"):
-        building.outgoing(3)
+        encode.outgoing(3)
 
 
 @pytest.mark.parametrize(
@@ -233,4 +233,4 @@ def test_what_is_no_stanza_is_refused() -> None:
     ],
 )
 def test_raw_messages_are_counted_as_messages(raw: str | bytes, counts: bool) -> None:
-    assert building.outgoing(raw).is_message is counts
+    assert encode.outgoing(raw).is_message is counts

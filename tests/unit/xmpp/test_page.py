@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from amoc import metrics, xmpp
-from amoc.settings import Setting
+from amoc.scenario.settings import Setting
 from amoc.xmpp import errors, match, meters, options
 
 PAGE = (Path(__file__).parents[3] / "docs/xmpp.md").read_text()

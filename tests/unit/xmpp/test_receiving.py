@@ -6,7 +6,7 @@ import gevent
 import pytest
 
 from amoc import xmpp
-from amoc.errors import ClosedError, ScenarioError
+from amoc.base.errors import ClosedError, ScenarioError
 from amoc.xmpp import meters
 from tests.unit.xmpp.fake import (
     MESSAGE,

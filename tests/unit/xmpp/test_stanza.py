@@ -9,8 +9,8 @@ import textwrap
 import pytest
 
 from amoc import xmpp
-from amoc.errors import ScenarioError
-from amoc.xmpp import building, roster
+from amoc.base.errors import ScenarioError
+from amoc.xmpp import encode, roster
 
 CHAT = xmpp.Stanza.of(
     "<message from='user_2@localhost/amoc' to='a@b' type='chat' id='m1'><body>hi &amp; bye</body>"
@@ -88,7 +88,7 @@ def test_slixmpp_reads_it_and_it_goes_out_again_as_it_came() -> None:
     assert CHAT["from"].bare == "user_2@localhost"
     assert CHAT["body"] == "hi & bye"
     assert CHAT.stanza is CHAT.stanza
-    assert str(xmpp.Stanza.of(building.outgoing(CHAT.stanza).data)) == str(CHAT)
+    assert str(xmpp.Stanza.of(encode.outgoing(CHAT.stanza).data)) == str(CHAT)
 
 
 def test_what_slixmpp_has_no_class_for_is_refused() -> None:
@@ -101,23 +101,23 @@ def test_slixmpps_stanzas_are_written() -> None:
 
     message = Message()
     message["to"], message["type"], message["body"] = "a@b", "chat", "<&>"
-    out = building.outgoing(message)
+    out = encode.outgoing(message)
     assert out.is_message
     assert b"<body>&lt;&amp;&gt;</body>" in out.data
     assert b"xmlns" not in out.data
     iq = Iq()
     iq["type"], iq["query"] = "get", "jabber:iq:version"
-    element = building.iq(iq, None, "get", "q7")
+    element = encode.iq(iq, None, "get", "q7")
     assert element.get("id") == "q7"
 
 
 def test_a_payload_becomes_an_iq() -> None:
-    element = building.iq("<query xmlns='urn:q'/>", 7, "set", "q1")
+    element = encode.iq("<query xmlns='urn:q'/>", 7, "set", "q1")
     assert element.attrib == {"type": "set", "to": "user_7@localhost", "id": "q1"}
-    whole = building.iq("<iq type='get' id='mine'><q xmlns='urn:q'/></iq>", None, "set", "q1")
+    whole = encode.iq("<iq type='get' id='mine'><q xmlns='urn:q'/></iq>", None, "set", "q1")
     assert whole.attrib == {"type": "get", "id": "mine"}
     with pytest.raises(ScenarioError, match="raw XML"):
-        building.iq("<query", None, "get", "q1")
+        encode.iq("<query", None, "get", "q1")
 
 
 def test_a_roster_is_read() -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import gevent
 import pytest
 
-from amoc.errors import ScenarioError
-from amoc.waiting import Waiter
+from amoc.base.errors import ScenarioError
+from amoc.base.waiting import Waiter
 
 
 def test_what_is_there_already_is_not_waited_for() -> None:

@@ -1,0 +1,84 @@
+"""Time: the one clock, its units, and the door where human text becomes numbers. Pure.
+
+Inside amoc a time is an integer of nanoseconds on the monotonic clock (suffix ``_ns``), which all
+processes of one host share. At the public API a duration is a float of seconds. Text such as
+``30s`` or ``600/min`` is parsed here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import re
+from time import monotonic_ns as now_ns
+
+__all__ = ["MS_NS", "S_NS", "US_NS", "format_duration", "now_ns", "parse_duration", "parse_rate"]
+
+US_NS = 1_000
+MS_NS = 1_000_000
+S_NS = 1_000_000_000
+
+_UNIT_S = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+_PART = re.compile(r"(\d+(?:\.\d+)?)(us|ms|s|min|m|h|d)")
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
+
+
+def parse_duration(text: str, bare_unit: str = "s") -> float:
+    """Seconds meant by `text`: ``30s``, ``1m30s``, ``inf``; a bare number is in `bare_unit`.
+
+    Raises:
+        ValueError: `text` is not a duration; the message names it and the spellings that are.
+    """
+    compact = text.strip().lower().replace(" ", "")
+    if compact in ("inf", "infinity"):
+        return float("inf")
+    if _NUMBER.fullmatch(compact):
+        return float(compact) * _UNIT_S[bare_unit]
+    parts = _PART.findall(compact)
+    if compact.startswith("-"):
+        raise ValueError(f"must not be negative, but is {text!r}")
+    if not parts or "".join(number + unit for number, unit in parts) != compact:
+        raise ValueError(f"must be a duration such as 500ms, 30s, 1m30s or 2h, but is {text!r}")
+    return sum(float(number) * _UNIT_S[unit] for number, unit in parts)
+
+
+def parse_rate(text: str, interval_s: float = 60.0) -> tuple[float, float]:
+    """What `text` says as a count and the seconds it is for: ``10/s``, ``600/min``, ``5/10s``.
+
+    Args:
+        text: A number, or ``inf``, with or without what it is per.
+        interval_s: What a number without a unit is per.
+
+    Raises:
+        ValueError: `text` is not a rate; the message names it and the spellings that are.
+    """
+    number, slash, per = text.strip().lower().replace(" ", "").partition("/")
+    infinite = number in ("inf", "infinity")
+    if number.startswith("-"):
+        raise ValueError(f"must not be negative, but is {text!r}")
+    if not (infinite or (_NUMBER.fullmatch(number) and len(number) <= 20)) or (slash and not per):
+        raise ValueError(f"must be a rate such as 10/s, 600/min, 3600/h or inf, but is {text!r}")
+    if slash:
+        try:
+            interval_s = parse_duration(f"1{per}" if per in _UNIT_S else per)
+        except ValueError:
+            interval_s = 0.0
+        if not 0 < interval_s < float("inf"):
+            raise ValueError(
+                f"must be a rate such as 10/s, 600/min, 3600/h or inf, but is {text!r}"
+            )
+    return float("inf") if infinite else float(number), interval_s
+
+
+def format_duration(seconds: float) -> str:
+    """`seconds` for a person, to three digits: ``850 µs``, ``12.3 ms``, ``1.2 s``, ``2m05s``."""
+    # The limits lie where rounding to three digits would reach the next unit.
+    if seconds < 0.9995e-3:
+        return f"{seconds * 1e6:.3g} µs"
+    if seconds < 0.9995:
+        return f"{seconds * 1e3:.3g} ms"
+    if seconds < 100:
+        return f"{seconds:.3g} s"
+    if seconds == float("inf"):
+        return "for ever"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes:02}m{rest:02}s" if hours else f"{minutes}m{rest:02}s"

@@ -1,0 +1,87 @@
+"""Lines of text: cut out of a stream of bytes, and put together for people. Pure."""
+
+from __future__ import annotations
+
+import re
+
+from amoc.base.clock import S_NS
+
+LONGEST_LINE = 1 << 16
+"""What has no line's end by then is passed on as it is."""
+_NUMBER = re.compile(r"0x[0-9a-fA-F]+|\d+")
+
+
+class Lines:
+    """Gathers what a process prints until lines are whole."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, data: bytes) -> list[str]:
+        """The lines that are whole with `data`; no data means that there will be no more."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        if len(self._rest) > LONGEST_LINE or (self._rest and not data):
+            lines.append(self._rest)
+            self._rest = b""
+        return [line.decode(errors="replace") for line in lines]
+
+
+class Ration:
+    """Lets through so many lines and characters a second, and counts the rest.
+
+    Whoever prints must not be blocked, and whoever shows it must not drown.
+    """
+
+    def __init__(self, lines: int, characters: int) -> None:
+        """Allow `lines` and `characters` a second."""
+        self._allowed = lines, characters
+        self._left = self._allowed
+        self._ends_ns = 0
+        self._dropped = 0
+
+    def take(self, lines: list[str], now_ns: int) -> list[str]:
+        """Those of `lines` that may pass, and a remark on those that could not a second ago."""
+        passed = []
+        if now_ns >= self._ends_ns:
+            self._left, self._ends_ns = self._allowed, now_ns + S_NS
+            passed = self.remark()
+        count, characters = self._left
+        for line in lines:
+            if count > 0 and characters >= len(line):
+                passed.append(line)
+                count, characters = count - 1, characters - len(line)
+            else:
+                self._dropped += 1
+        self._left = count, characters
+        return passed
+
+    def remark(self) -> list[str]:
+        """What is to be said of lines that did not pass, if any did not and it was not said yet."""
+        dropped, self._dropped = self._dropped, 0
+        return [f"amoc: {counted(dropped, 'printed line')} left out: too many"] if dropped else []
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 user``, ``2 users``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def cut(value: object, most: int = 60) -> str:
+    """`value` as Python writes it, in at most so many characters."""
+    try:
+        text = repr(value)
+    except RecursionError:
+        text = f"a {type(value).__name__} that is nested too deep"
+    return text if len(text) <= most else text[: most - 3] + "…"
+
+
+def printable(text: str, keep: str = "") -> str:
+    """`text` without what moves the cursor or ends a line, but for the characters in `keep`."""
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() or one in keep else " " for one in text)
+
+
+def numberless(text: str) -> str:
+    """`text` with ``#`` for each number."""
+    return _NUMBER.sub("#", text)

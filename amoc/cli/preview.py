@@ -1,0 +1,246 @@
+"""``amoc plan``: what would happen when, worked out without running anything. Pure.
+
+The scenario is loaded and its settings are resolved, as for ``amoc check``; the rest is arithmetic
+on the plan. What cannot be known before, such as how long a user takes, is named as open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import floor, inf
+from typing import Any
+
+from amoc.base.clock import S_NS
+from amoc.base.json_plain import plain
+from amoc.scenario.fd_budget import RESERVED_FDS
+from amoc.scenario.load_profile import Leg, Stages, parse_profile
+from amoc.scenario.run_plan import RunPlan
+from amoc.scenario.start_rate import USER_RATE, first_rate
+from amoc.users import placement
+
+
+@dataclass(frozen=True)
+class Host:
+    """What loading the scenario has told.
+
+    Attributes:
+        name: The scenario's name.
+        settings: Each with its value as text and where it comes from.
+        interarrival_ms: Between two user starts.
+        user_rate: User starts a minute; None where interarrival rules.
+        repeat_num: How many times a user runs start().
+        repeat_interval_s: Between two of them.
+        fds_per_user: Descriptors that each user holds.
+        fd_limit: How many a worker may have.
+        has_init: Whether the scenario has an init(), which may start throttles.
+    """
+
+    name: str
+    settings: Sequence[Mapping[str, str]]
+    workers: int
+    interarrival_ms: float
+    user_rate: float | None
+    repeat_num: float
+    repeat_interval_s: float
+    fds_per_user: int
+    fd_limit: int
+    has_init: bool
+
+
+def forecast(plan: RunPlan, host: Host) -> dict[str, Any]:
+    """All that is known of the run before it runs, as JSON has it."""
+    return {
+        "scenario": plan.scenario,
+        "comment": plan.comment,
+        "seed": plan.seed,
+        "settings": [dict(one) for one in host.settings],
+        "users": _users(plan.planned_ids, host.workers),
+        "starts": _starts(plan, host),
+        "stages": [] if plan.stages is None else [_stage(leg) for leg in plan.stages.legs()],
+        "throttles": [_throttle(name, text) for name, text in sorted(plan.rates.items())],
+        "commands": [
+            {"t_s": t_s, "name": name, "arguments": plain(arguments)}
+            for t_s, name, arguments in plan.timeline
+        ],
+        "descriptors": _descriptors(plan, host),
+        "end": _end(plan, host),
+        "open": _open(plan, host),
+    }
+
+
+def _users(ids: range, workers: int) -> dict[str, Any]:
+    places = []
+    for slot in range(workers):
+        mine = placement.ids_of(ids.start, ids.stop - 1, 0, 1, slot, workers) if ids else range(0)
+        places.append(
+            {
+                "worker": f"node0/{slot}",
+                "count": len(mine),
+                "first": mine[0] if mine else None,
+                "last": mine[-1] if mine else None,
+                "step": workers,
+            }
+        )
+    return {
+        "count": len(ids),
+        "first": ids[0] if ids else None,
+        "last": ids[-1] if ids else None,
+        "workers": places,
+    }
+
+
+def _start_rate(plan: RunPlan, host: Host) -> tuple[float | Stages, str]:
+    """How many users may start a minute, and what says so."""
+    if USER_RATE in plan.rates:
+        return parse_profile(plan.rates[USER_RATE], 60.0), f"--throttle {USER_RATE}"
+    sources = {one["name"]: one["from"] for one in host.settings}
+    return first_rate(plan.stages is not None, sources, host.interarrival_ms, host.user_rate)
+
+
+def _starts(plan: RunPlan, host: Host) -> dict[str, Any]:
+    """When users start, as far as the start rate and the stages say it."""
+    rate, source = _start_rate(plan, host)
+    first_s = last_s = None
+    too_late = 0
+    if plan.stages is not None:
+        first_s, last_s = _starts_by_stages(plan.users, plan.stages)
+    elif not isinstance(rate, Stages) and rate > 0:
+        count = len(plan.users)
+        first_s, last_s = 0.0, (count - 1) / rate * 60
+        if plan.duration_s is not None and last_s > plan.duration_s:
+            too_late = max(0, count - floor(plan.duration_s * rate / 60) - 1)
+    return {
+        "per_minute": str(rate) if isinstance(rate, Stages) else _number(rate),
+        "from": source,
+        "first_s": first_s,
+        "last_s": None if last_s is None else _number(last_s),
+        "too_late": too_late,
+    }
+
+
+def _starts_by_stages(users: range, stages: Stages) -> tuple[float | None, float | None]:
+    rises = [leg for leg in stages.legs() if floor(leg.target) > floor(leg.before)]
+    first_ns = 0 if users else stages.due_ns(1)
+    last_ns = first_ns
+    if rises:
+        # A target that is jumped down from in the same moment is missed by one.
+        last, begin_ns = floor(rises[-1].target), rises[-1].begin_ns
+        last_ns = stages.due_ns(last, begin_ns) or stages.due_ns(last - 1, begin_ns)
+    return _seconds(first_ns), _seconds(last_ns)
+
+
+def _seconds(t_ns: int | None) -> float | None:
+    return None if t_ns is None else t_ns / S_NS
+
+
+def _number(value: float) -> float | str:
+    """`value` as JSON knows it."""
+    return "inf" if value == inf else round(value, 9)
+
+
+def _stage(leg: Leg) -> dict[str, Any]:
+    before, target = floor(leg.before), floor(leg.target)
+    length_s = (leg.end_ns - leg.begin_ns) / S_NS
+    return {
+        "from_s": leg.begin_ns / S_NS,
+        "to_s": leg.end_ns / S_NS,
+        "before": before,
+        "target": target,
+        "started": max(0, target - before),
+        "removed": max(0, before - target),
+        "per_s": round(abs(target - before) / length_s, 3) if length_s else None,
+    }
+
+
+def _throttle(name: str, text: str) -> dict[str, Any]:
+    """What is known of a throttle's rate; its own interval is not, so a minute is taken for it."""
+    profile = parse_profile(text, 60.0)
+    legs = []
+    if isinstance(profile, Stages):
+        legs = [
+            {
+                "from_s": leg.begin_ns / S_NS,
+                "to_s": leg.end_ns / S_NS,
+                "before": float(leg.before),
+                "target": float(leg.target),
+            }
+            for leg in profile.legs()
+        ]
+    return {"name": name, "text": text, "per_minute": legs}
+
+
+def _has_bare_number(text: str) -> bool:
+    """Whether a rate's text has a number without a unit, other than 0."""
+    numbers = [part.rpartition(":")[2].strip() for part in text.split(",")]
+    return any("/" not in number and number.strip("0.") for number in numbers)
+
+
+def _most_at_once(plan: RunPlan) -> int:
+    return len(plan.users) if plan.stages is None else plan.stages.highest
+
+
+def _descriptors(plan: RunPlan, host: Host) -> dict[str, Any]:
+    most = _most_at_once(plan)
+    needed = -(-most // host.workers) * host.fds_per_user + RESERVED_FDS
+    return {
+        "per_user": host.fds_per_user,
+        "users_at_once": most,
+        "needed_per_worker": needed,
+        "limit": host.fd_limit,
+        "enough": needed <= host.fd_limit or not host.fds_per_user,
+    }
+
+
+def _end(plan: RunPlan, host: Host) -> dict[str, Any]:
+    stop = f"users then have {plan.stop_timeout_s:g} s to finish"
+    if plan.duration_s is not None:
+        by_stages = plan.stages is not None and plan.duration_s == plan.stages.total_s
+        why = "the last stage is over" if by_stages else "--duration is over"
+        return {"at_s": plan.duration_s, "why": why, "then": stop}
+    if host.repeat_num == inf:
+        why = "somebody stops it: there is no --duration, and users repeat without end"
+    else:
+        why = (
+            f"all users have left: each runs start() {host.repeat_num:g} times,"
+            f" {host.repeat_interval_s:g} s apart"
+        )
+    return {"at_s": None, "why": why, "then": stop}
+
+
+def _open(plan: RunPlan, host: Host) -> list[str]:
+    """What cannot be known before."""
+    found = ["how long a user's start() takes"]
+    if host.has_init:
+        found.append(
+            "throttles and coordinators, which init() or users start, and their rates"
+            + (" (--throttle goes before those of the same name)" if plan.rates else "")
+        )
+    found += [
+        f"the interval of throttle {name}, which its numbers without a unit are per: taken as 60 s"
+        for name, text in sorted(plan.rates.items())
+        if name != USER_RATE and _has_bare_number(text)
+    ]
+    if plan.stages is None:
+        if plan.duration_s is None:
+            found.append("when the run ends")
+    else:
+        found.append("which users leave where stages fall, and who has left by itself before")
+        rate, source = _start_rate(plan, host)
+        fast = [
+            f"stage {number}"
+            for number, leg in enumerate(plan.stages.legs(), 1)
+            if not isinstance(rate, Stages) and _per_minute(leg) > rate
+        ]
+        if fast:
+            found.append(
+                f"how late users start: {', '.join(fast)} would start more than the {rate:g} a"
+                f" minute that {source} allows"
+            )
+    return found
+
+
+def _per_minute(leg: Leg) -> float:
+    length_s = (leg.end_ns - leg.begin_ns) / S_NS
+    rise = float(leg.target - leg.before)
+    return rise / length_s * 60 if length_s else rise * inf if rise else 0.0

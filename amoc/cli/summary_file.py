@@ -1,0 +1,50 @@
+"""The summary as a file: whole or not at all, and never that of an earlier run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from amoc.base import atomic_write
+from amoc.base.errors import ResourceError, UsageError
+
+
+class SummaryFile:
+    """Where ``--json`` wants the summary."""
+
+    def __init__(self, file: str) -> None:
+        """Make sure, before anything runs, that `file` can be written.
+
+        Raises:
+            UsageError: It cannot.
+        """
+        path = Path(file).absolute()
+        # A device, a pipe or /dev/stdout is written to; a file is replaced, behind its links.
+        device = path.is_relative_to("/dev") or path.is_relative_to("/proc")
+        self._special = device or (path.exists() and not path.is_file())
+        self._path = path if self._special else path.resolve()
+        try:
+            with self._path.open("a"):
+                pass
+            if not self._special:
+                self._path.unlink()
+        except OSError as error:
+            raise UsageError(f"--json {file} cannot be written: {error.strerror}") from None
+
+    def write(self, summary: Mapping[str, Any]) -> None:
+        """Write `summary`.
+
+        Raises:
+            ResourceError: It cannot be written any more.
+        """
+        text = json.dumps(summary, indent=1, allow_nan=False) + "\n"
+        try:
+            if self._special:
+                self._path.write_text(text)
+            else:
+                atomic_write.write_text(self._path, text, mode=0o666)
+        except OSError as error:
+            text = f"--json {self._path} cannot be written: {error.strerror}"
+            raise ResourceError(text) from None

@@ -1,0 +1,263 @@
+"""The terminal's keys while a run runs: they are read here, and commands are given.
+
+Keys come one by one and without an echo (cbreak), which is undone whatever happens: at the end, on
+errors, at the second Ctrl-C, and while the process is stopped by Ctrl-Z. Keys are read only where
+standard input and output are terminals, and only while we are in the foreground: who reads in the
+background is stopped by the kernel. What shows that is looked at again and again, so that coming
+back (fg) needs no signal.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import sys
+import termios
+import traceback
+from collections.abc import Callable, Iterator
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+import gevent
+from gevent import socket as gsocket
+from gevent.pool import Pool
+
+from amoc.base.errors import AmocError
+from amoc.cli.view import key_bindings
+from amoc.control.answer_text import lines_of
+from amoc.control.commands import LOOKS, Command, Operate
+from amoc.runtime.controller.run_state import State
+from amoc.runtime.controller.status import Status
+
+LOOK_S = 0.5
+"""How often it is looked whether we are in the foreground."""
+ESCAPE_S = 0.05
+"""How long after an Escape what follows may belong to it."""
+MOST_UNDER_WAY = 8
+MOST_LINES = 20
+"""Lines of an answer that are shown."""
+SHOW_CURSOR = b"\x1b[?25h"
+_INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Keyboard:
+    """Takes keys from the terminal while it is entered.
+
+    Attributes:
+        active: Whether keys are taken now.
+    """
+
+    def __init__(
+        self,
+        status: Status,
+        operate: Operate,
+        tell: Callable[[str, str], None],
+        on_change: Callable[[], None] = lambda: None,
+        fd: int | None = None,
+    ) -> None:
+        """Take keys from standard input, or from the terminal `fd`.
+
+        Args:
+            status: How the run is.
+            operate: Does the commands.
+            tell: Shows a level and a line.
+            on_change: Told when the prompt looks different.
+            fd: A terminal, for tests.
+        """
+        self.active = False
+        self._status = status
+        self._operate = operate
+        self._tell = tell
+        self._on_change = on_change
+        self._keys = key_bindings.Keys()
+        self._fd = fd if fd is not None else _terminal()
+        self._before: list[Any] | None = None
+        self._task: gevent.Greenlet[[], None] | None = None
+        self._commands = Pool(MOST_UNDER_WAY)
+        self._handlers: dict[int, Any] = {}
+        self._interrupts = 0
+        self._ending = False
+
+    @property
+    def prompt(self) -> str | None:
+        """The line that is being typed; None while single keys are taken."""
+        return self._keys.typed
+
+    def __enter__(self) -> Self:
+        if self._fd is not None:
+            self._catch_signals()
+            self._task = gevent.spawn(self._read)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._task is not None:
+            self._task.kill()
+        self._commands.kill()
+        self.restore()
+        for signum, handler in self._handlers.items():
+            signal.signal(signum, handler)
+        self._handlers.clear()
+
+    def restore(self) -> None:
+        """Make the terminal again what it was; may be called at any time."""
+        before, self._before = self._before, None
+        self.active = False
+        if before is None or self._fd is None or not _in_foreground(self._fd):
+            return  # in the background the terminal is somebody else's
+        with _unstopped(), contextlib.suppress(termios.error, OSError):
+            termios.tcsetattr(self._fd, termios.TCSANOW, before)
+            if select.select([], [self._fd], [], 0)[1]:
+                os.write(self._fd, SHOW_CURSOR)  # the tables hide it
+
+    # The terminal
+
+    def _take_terminal(self) -> bool:
+        """Whether keys can be read now; the terminal is prepared for it."""
+        assert self._fd is not None
+        if not _in_foreground(self._fd):
+            self.active = False
+            return False
+        try:
+            now = termios.tcgetattr(self._fd)
+            if now[3] & (termios.ICANON | termios.ECHO):  # we, or a shell that was in between
+                if self._before is None:
+                    self._before = [*now[:6], list(now[6])]
+                now[3] &= ~(termios.ICANON | termios.ECHO)
+                now[6][termios.VMIN], now[6][termios.VTIME] = 1, 0
+                with _unstopped():
+                    termios.tcsetattr(self._fd, termios.TCSANOW, now)
+        except termios.error:
+            self.active = False
+            return False
+        self.active = True
+        return True
+
+    def _catch_signals(self) -> None:
+        """See to the terminal where a signal stops or ends us without coming by here."""
+        for signum in _INTERRUPTS:
+            handler = signal.getsignal(signum)
+            if callable(handler):
+                self._handlers[signum] = handler
+                signal.signal(signum, self._on_interrupt)
+        if signal.getsignal(signal.SIGTSTP) is signal.SIG_DFL:
+            self._handlers[signal.SIGTSTP] = signal.SIG_DFL
+            signal.signal(signal.SIGTSTP, self._on_stop)
+
+    def _on_interrupt(self, signum: int, frame: FrameType | None) -> None:
+        self._interrupts += 1
+        if self._interrupts > 1:
+            self._ending = True  # or the next look would take the terminal again
+            self.restore()
+        self._handlers[signum](signum, frame)
+
+    def _on_stop(self, signum: int, _frame: FrameType | None) -> None:
+        self.restore()
+        signal.signal(signum, signal.SIG_DFL)
+        os.kill(os.getpid(), signum)  # here we stand still until somebody lets us go on
+        signal.signal(signum, self._on_stop)
+
+    # Keys
+
+    def _read(self) -> None:
+        assert self._fd is not None
+        while not self._ending:
+            if not self._take_terminal():
+                gevent.sleep(LOOK_S)
+                continue
+            try:
+                gsocket.wait_read(self._fd, timeout=ESCAPE_S if self._keys.unfinished else LOOK_S)
+            except gsocket.timeout:
+                if self._keys.unfinished:
+                    self._keys.pause()
+                    self._on_change()
+                continue
+            except OSError:
+                break
+            if not _in_foreground(self._fd):
+                continue
+            try:
+                data = os.read(self._fd, 4096)
+            except OSError:
+                data = b""
+            if not data:
+                break
+            for action in self._keys.feed(data):
+                self._act(action)
+            self._on_change()
+        self.active = False  # the terminal is gone, or the run ends at once
+
+    def _act(self, action: key_bindings.Action) -> None:
+        match action:
+            case key_bindings.Help():
+                for line in key_bindings.HELP:
+                    self._tell("info", line)
+            case key_bindings.Refused(why):
+                self._tell("error", why)
+            case key_bindings.Toggle():
+                paused = self._status.state is State.PAUSED
+                self._give(Command("resume" if paused else "pause", {}))
+            case key_bindings.Step(direction):
+                count = key_bindings.tenth(self._status.figures.running)
+                more = Command("add", {"count": count})
+                fewer = Command("remove", {"count": count, "force": False})
+                self._give(more if direction > 0 else fewer)
+            case _:
+                self._give(action)
+
+    def _give(self, command: Command) -> None:
+        if self._commands.free_count() <= 0:
+            self._tell("error", f"{command.name} has to wait: {MOST_UNDER_WAY} are under way")
+            return
+        self._commands.spawn(self._have_done, command)
+
+    def _have_done(self, command: Command) -> None:
+        try:
+            answer = self._operate(
+                command.name, command.arguments, source="terminal", comment=command.comment
+            )
+        except AmocError as error:
+            for line in str(error).splitlines():
+                self._tell("error", line)
+        except Exception:  # a defect of ours must not end the run's terminal
+            self._tell("error", f"{command.name}: {traceback.format_exc()}")
+        else:
+            # What each worker did is in the journal; here it would push the tables away.
+            lines = lines_of(answer) if command.name in LOOKS else [str(answer.get("summary"))]
+            for line in lines[:MOST_LINES]:
+                self._tell("info", line)
+            if len(lines) > MOST_LINES:
+                self._tell("info", f"  and {len(lines) - MOST_LINES} more lines")
+
+
+def _terminal() -> int | None:
+    """Standard input, where it and standard output are terminals."""
+    try:
+        both = sys.stdin.isatty() and sys.stdout.isatty()
+        return sys.stdin.fileno() if both else None
+    except (ValueError, OSError):
+        return None
+
+
+def _in_foreground(fd: int) -> bool:
+    """Whether the terminal `fd` is ours to read and to set now."""
+    try:
+        return os.tcgetpgrp(fd) == os.getpgrp()
+    except OSError:
+        return False
+
+
+@contextlib.contextmanager
+def _unstopped() -> Iterator[None]:
+    """Setting the terminal does not stop us, should we have gone to the background meanwhile."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

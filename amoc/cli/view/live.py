@@ -1,0 +1,208 @@
+"""The run while it runs: tables that renew themselves, or one plain line every few seconds.
+
+Both read `Status` only. Whatever the run's processes print, and the events, go above the tables and
+stay in the terminal's history.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+import gevent
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.text import Text
+
+from amoc.base.clock import format_duration
+from amoc.base.text import printable
+from amoc.cli.view.key_bindings import HINT
+from amoc.cli.view.sections import (
+    RECENT_S,
+    Now,
+    all_of,
+    in_use,
+    last_event,
+    latest,
+    progress,
+    recorded,
+    targets,
+)
+from amoc.cli.view.summary import nonzero
+from amoc.cli.view.table_layout import lines, share_out
+from amoc.runtime.controller.run_state import State
+from amoc.runtime.controller.status import Status
+
+REFRESH_S = 0.5
+PLAIN_LINE_S = 5.0
+MOST_COUNTERS = 12
+MOST_TIMERS = 12
+"""Counters and timers in the plain line; the summary has all."""
+AIRY = 40
+"""Lines of a window from which on there are blank ones between sections."""
+_STYLE = {"info": "cyan", "warning": "yellow", "error": "bold red", "trace": "dim"}
+
+
+class Prompting(Protocol):
+    """What takes keys below the tables: `amoc.cli.view.keyboard.Keyboard`."""
+
+    @property
+    def active(self) -> bool:
+        """Whether keys are taken now."""
+
+    @property
+    def prompt(self) -> str | None:
+        """The line that is being typed; None while single keys are taken."""
+
+
+class LiveView:
+    """Shows a run on the terminal, or line by line where there is none."""
+
+    def __init__(self, console: Console) -> None:
+        """Show on `console`; its being a terminal decides how."""
+        self._console = console
+        self._status = Status()
+        self._live: Live | None = None
+        self._task: gevent.Greenlet[[], None] | None = None
+        self._keyboard: Prompting | None = None
+
+    def attach(self, status: Status, keyboard: Prompting | None = None) -> None:
+        """Show `status` from now on, and what is typed at `keyboard`."""
+        self._status = status
+        self._keyboard = keyboard
+
+    def refresh(self) -> None:
+        """Show now what has changed; where there is no terminal that can wait."""
+        if self._live is not None:
+            self._live.update(self._tables(), refresh=True)
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal and not self._console.is_dumb_terminal:
+            self._live = Live(console=self._console, auto_refresh=False, transient=True)
+            self._live.start()
+        self._task = gevent.spawn(self._run)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._task is not None:
+            self._task.kill()
+        if self._live is not None:
+            self._live.update("", refresh=True)
+            self._live.stop()
+            self._live = None
+
+    def line(self, text: str) -> None:
+        """Show a line that a process of the run has printed."""
+        self._console.print(Text.from_ansi(text), soft_wrap=True)
+
+    def event(self, level: str, text: str) -> None:
+        """Show something that happened; nothing in it, a target's answer say, moves the cursor."""
+        shown = printable(text, keep="\n") if level == "trace" else f"amoc: {printable(text)}"
+        # A terminal gets its lines broken between words; a file gets them as they are.
+        whole = level == "trace" or not self._console.is_terminal
+        self._console.print(Text(shown, style=_STYLE.get(level, "")), soft_wrap=whole)
+
+    def _run(self) -> None:
+        beat_s = REFRESH_S if self._live is not None else PLAIN_LINE_S
+        while True:
+            gevent.sleep(beat_s)
+            if self._live is not None:
+                self.refresh()
+            elif self._status.state in (State.RUNNING, State.PAUSED, State.STOPPING):
+                self._console.print(Text(self.plain_line()), soft_wrap=True)
+
+    def plain_line(self) -> str:
+        """The run in one line."""
+        status, figures = self._status, self._status.figures
+        users = f"users: {figures.running} running, {status.waiting} to start,"
+        parts = [
+            f"{format_duration(status.elapsed_s)} {status.state.value}",
+            f"{users} {figures.finished} finished, {figures.crashed} crashed",
+        ]
+        now = Now(status)
+        counters = nonzero(figures.counters())
+        shown = list(counters.items())[:MOST_COUNTERS]
+        parts += [f"{name} {count} ({now.counter(name, count):.1f}/s)" for name, count in shown]
+        if len(counters) > MOST_COUNTERS:
+            parts.append(f"{len(counters) - MOST_COUNTERS} more counters")
+        parts += [
+            f"throttle {name} {one['executions']} ({now.throttle(name, one['executions']):.1f}/s,"
+            f" {one['waiting']} waiting)"
+            for name, one in in_use(figures.throttles()).items()
+        ]
+        return " | ".join([*parts, *_timers(status)])
+
+    def _tables(self) -> RenderableType:
+        """All that there is room for: what is most important first, and a line on the rest."""
+        # The last line of the window stays free, or each renewal would scroll it.
+        height, width = self._console.height - 1, self._console.width
+        head, foot = self._head(), self._foot()
+        sections = all_of(self._status)
+        airy = height >= AIRY
+        room = height - len(head) - len(foot) - 1 - (len(sections) if airy else 0)
+        wanted = [len(section.rows) for section in sections]
+        given = share_out(wanted, room)
+        if not all(given):  # the last events are the first to go, but for one
+            event = last_event(self._status)
+            kept = [event] if event is not None else []
+            given = share_out(wanted, room - 1 - len(kept))
+            hidden = [one.title for one, rows in zip(sections, given, strict=True) if not rows]
+            foot = [*kept, Text(f"in a larger window: {', '.join(hidden)}", style="dim"), *foot]
+        parts = [*head, Text()]
+        for section, rows in zip(sections, given, strict=True):
+            if rows:
+                parts += [*lines(section, rows, width), *([Text()] if airy else [])]
+        return Group(*[_fitting(part) for part in (*parts, *foot)][:height])
+
+    def _foot(self) -> list[Text]:
+        """The line that is being typed, its end where it is too long; or what the keys are."""
+        if self._keyboard is None or not self._keyboard.active:
+            return []
+        typed = self._keyboard.prompt
+        if typed is None:
+            return [Text(HINT, style="dim")]
+        room = max(1, self._console.width - 3)
+        return [Text.assemble((":", "bold"), typed[-room:], (" ", "reverse"))]
+
+    def _head(self) -> list[Text]:
+        status, figures = self._status, self._status.figures
+        scenario = Path(status.plan.scenario).name if status.plan else ""
+        first = Text.assemble(
+            (f"{scenario} ", "bold"),
+            (status.state.value, "green" if status.state is State.RUNNING else "yellow"),
+            f" {format_duration(status.elapsed_s)}{progress(status)}",
+        )
+        second = Text.assemble(
+            "users: ",
+            (f"{figures.running:,}", "bold"),
+            f" running, {status.waiting:,} to start, {figures.finished:,} finished, ",
+            (f"{figures.crashed:,} crashed", "bold red" if figures.crashed else ""),
+            f", {figures.removed:,} removed" if figures.removed else "",
+            f", {figures.restarted:,} restarted" if figures.restarted else "",
+            f", {figures.starts_per_s:,.0f} starts/s",
+        )
+        return [first, second]
+
+
+def _timers(status: Status) -> list[str]:
+    """The timers in the plain line: percentiles of the last seconds; of the first one, so far."""
+    found, points = [], latest(status.points, RECENT_S)
+    for name, whole in targets(status).items():
+        timer = recorded(points, name) if points else whole
+        if timer.cells:
+            p50, p99 = timer.quantiles_s(0.5, 0.99)
+            found.append(f"{name} p50 {format_duration(p50)} p99 {format_duration(p99)}")
+    more = len(found) - MOST_TIMERS
+    return [*found[:MOST_TIMERS], *([f"{more} more timers"] if more > 0 else [])]
+
+
+def _fitting(line: Text) -> Text:
+    """`line` as one line, whatever the width of the window."""
+    line.no_wrap, line.overflow = True, "ellipsis"
+    return line

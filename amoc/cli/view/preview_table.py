@@ -1,0 +1,135 @@
+"""What ``amoc plan`` shows, for people."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from amoc.base.clock import format_duration
+from amoc.base.text import counted
+
+Part = Text | Table
+
+
+def parts(found: Mapping[str, Any]) -> list[Part]:
+    """All that is printed, in its order."""
+    comment = f"  {found['comment']}" if found["comment"] else ""
+    head = Text.assemble(
+        (f"plan of {found['scenario']}", "bold"), f"  seed {found['seed']}{comment}"
+    )
+    shown: list[Part] = [head, Text()]
+    rows = [[one["name"], one["value"] or "(empty)", one["from"]] for one in found["settings"]]
+    shown += [_table(["setting", "value", "from"], rows), Text()]
+    shown += _users(found["users"])
+    shown += [Text(line) for line in _start_lines(found["starts"])]
+    if found["stages"]:
+        shown += [Text(), _stages(found["stages"])]
+    for one in found["throttles"]:
+        shown += [Text(), Text(f"throttle {one['name']}: {one['text']}")]
+        if one["per_minute"]:
+            shown.append(_rates(one["per_minute"]))
+    if found["commands"]:
+        rows = [
+            [
+                _time(one["t_s"]),
+                one["name"],
+                json.dumps(one["arguments"]) if one["arguments"] else "",
+            ]
+            for one in found["commands"]
+        ]
+        shown += [Text(), _table(["at", "command", ""], rows)]
+    shown += [Text(), *(Text(line) for line in _end_lines(found))]
+    return shown
+
+
+def _users(users: Mapping[str, Any]) -> list[Part]:
+    if not users["count"]:
+        return [Text("no users")]
+    line = f"{counted(users['count'], 'user')}, {users['first']} to {users['last']}"
+    rows = []
+    for one in users["workers"]:
+        ids = "none"
+        if one["count"]:
+            step = f" in steps of {one['step']}" if one["step"] > 1 and one["count"] > 1 else ""
+            ids = (
+                f"{one['first']} to {one['last']}{step}" if one["count"] > 1 else str(one["first"])
+            )
+        rows.append([one["worker"], f"{one['count']:,}", ids])
+    return [Text(line), _table(["worker", "users", "ids"], rows), Text()]
+
+
+def _start_lines(starts: Mapping[str, Any]) -> list[str]:
+    rate = starts["per_minute"]
+    shown = "without limit" if rate == "inf" else f"{rate} a minute".replace(".0 ", " ")
+    lines = [f"starts: {shown} ({starts['from']})"]
+    if starts["first_s"] is not None:
+        last = "" if starts["last_s"] is None else f", the last one at {_time(starts['last_s'])}"
+        lines.append(f"the first user starts at {_time(starts['first_s'])}{last}")
+    if starts["too_late"]:
+        lines.append(f"{counted(starts['too_late'], 'user')} would start after the end, so do not")
+    return lines
+
+
+def _stages(stages: list[Mapping[str, Any]]) -> Table:
+    rows = [
+        [
+            str(number),
+            f"{_time(one['from_s'])} to {_time(one['to_s'])}",
+            f"{one['before']:,} to {one['target']:,}",
+            _change(one),
+        ]
+        for number, one in enumerate(stages, 1)
+    ]
+    return _table(["stage", "time", "users", "change"], rows)
+
+
+def _change(stage: Mapping[str, Any]) -> str:
+    speed = f", {stage['per_s']:g} a second" if stage["per_s"] else ", at once"
+    if stage["started"]:
+        return f"{stage['started']:,} start{speed}"
+    if stage["removed"]:
+        return f"{stage['removed']:,} are asked to leave{speed}"
+    return "none"
+
+
+def _rates(legs: list[Mapping[str, Any]]) -> Table:
+    rows = [
+        [
+            f"{_time(one['from_s'])} to {_time(one['to_s'])}",
+            f"{one['before']:g} to {one['target']:g}",
+        ]
+        for one in legs
+    ]
+    return _table(["time", "rate per minute"], rows)
+
+
+def _end_lines(found: Mapping[str, Any]) -> list[str]:
+    end, descriptors = found["end"], found["descriptors"]
+    at = "ends when" if end["at_s"] is None else f"ends at {_time(end['at_s'])}, when"
+    lines = [f"the run {at} {end['why']}; {end['then']}"]
+    enough = "enough" if descriptors["enough"] else "NOT enough, the run will be refused"
+    lines.append(
+        f"file descriptors: {descriptors['needed_per_worker']:,} in each worker"
+        f" ({descriptors['per_user']} for each of its users),"
+        f" the limit is {descriptors['limit']:,}: {enough}"
+    )
+    lines.append("not known before:")
+    lines += [f"  {one}" for one in found["open"]]
+    return lines
+
+
+def _time(seconds: float | str) -> str:
+    return format_duration(float(seconds)) if float(seconds) else "0 s"
+
+
+def _table(columns: list[str], rows: list[list[str]]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2), header_style="dim")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    return table

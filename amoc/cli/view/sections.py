@@ -1,0 +1,322 @@
+"""What a person wants to know of a run while it runs, as sections; made of `Status` alone. Pure.
+
+*Now* is the last seconds: rates of `NOW_S`, percentiles of `RECENT_S`, so that they are steady
+enough to be read and show a change at once. Workers are as they were in the last second, and what
+is near the limits of `amoc.results.generator_health` is coloured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+from rich.text import Text
+
+from amoc.base.clock import format_duration
+from amoc.base.text import printable
+from amoc.cli.view.table_layout import Cell, Section
+from amoc.metrics.histogram import Histogram
+from amoc.results.generator_health import Limits
+from amoc.results.live_totals import BUILT_IN_TIMERS
+from amoc.results.series import Point, WorkerPoint
+from amoc.runtime.controller.run_state import State
+from amoc.runtime.controller.status import Happening, Status
+from amoc.scenario.run_plan import RunPlan
+from amoc.scenario.start_rate import USER_RATE
+
+NOW_S = 5.0
+RECENT_S = 10.0
+MOST_ROWS = 30
+"""Rows of a section; what is busiest is shown, by name."""
+MOST_THROTTLES = 8
+MOST_CAUSES = 3
+MOST_EVENTS = 5
+FEW_WORKERS = 4
+"""So many stand by their numbers; of more, those that are nearest to a limit come first."""
+NEAR = 0.8
+"""Share of a limit from which on a figure is coloured."""
+NOTHING = "–"
+LIMITS = Limits()
+_STYLE = {"info": "", "warning": "yellow", "error": "bold red"}
+_GRAVE = ("warning", "error")
+
+
+def all_of(status: Status) -> list[Section]:
+    """The sections that have something to say, the most important first."""
+    found = [
+        _expectations(status),
+        _crashes(status),
+        _timers(status),
+        _counters(status),
+        _throttles(status),
+        _workers(status),
+        _events(status),
+    ]
+    return [section for section in found if section.rows]
+
+
+def latest(points: Sequence[Point], span_s: float) -> list[Point]:
+    """The newest of `points` that are `span_s` long together."""
+    found: list[Point] = []
+    for point in reversed(points):
+        if found and sum(one.span_s for one in found) + point.span_s > span_s * 1.05:
+            break
+        found.insert(0, point)
+    return found
+
+
+class Now:
+    """How fast things happen now."""
+
+    def __init__(self, status: Status) -> None:
+        """Look at the last seconds of `status`."""
+        self._points = latest(status.points, NOW_S)
+        self._span_s = sum(point.span_s for point in self._points)
+        self._elapsed_s = status.elapsed_s
+
+    def rate(self, total: float, count: Callable[[Point], float]) -> float:
+        """How often a second something is counted; before the first second is over, so far.
+
+        Args:
+            total: How often it was counted since the run began.
+            count: How often it was in a point.
+        """
+        if not self._points:
+            return total / self._elapsed_s if self._elapsed_s else 0.0
+        return sum(map(count, self._points)) / self._span_s if self._span_s else 0.0
+
+    def counter(self, name: str, total: float) -> float:
+        """The rate of a counter."""
+        return self.rate(total, lambda point: point.counters.get(name, 0))
+
+    def throttle(self, name: str, total: float) -> float:
+        """How many a second a throttle lets through."""
+        return self.rate(
+            total, lambda point: one.executions if (one := point.throttles.get(name)) else 0
+        )
+
+
+def in_use(throttles: Mapping[str, Mapping[str, int]]) -> dict[str, Mapping[str, int]]:
+    """The throttles that somebody came to, the first `MOST_THROTTLES`; not that of user starts."""
+    used = [name for name, one in throttles.items() if one["requests"] and name != USER_RATE]
+    return {name: throttles[name] for name in used[:MOST_THROTTLES]}
+
+
+def ends_s(plan: RunPlan) -> float | None:
+    """When a run ends by its plan, pauses left out; None when its users decide."""
+    ends = [plan.duration_s, plan.stages.total_s if plan.stages is not None else None]
+    return min((end for end in ends if end is not None), default=None)
+
+
+def gone_s(status: Status) -> float:
+    """How much of the run is over, pauses left out: what its plan and its warm-up count by."""
+    return status.elapsed_s - status.paused_s
+
+
+def progress(status: Status) -> str:
+    """Where the run stands in its plan."""
+    plan = status.plan
+    if plan is None or status.state not in (State.RUNNING, State.PAUSED):
+        return ""
+    gone = gone_s(status)
+    parts = []
+    end_s = ends_s(plan)
+    if end_s is not None:
+        parts.append(f"{format_duration(max(0.0, end_s - gone))} left")
+    if plan.stages is not None and (stage := _stage(plan, gone)):
+        parts.append(stage)
+    if gone < plan.warmup_s:
+        parts.append(f"warm-up for {format_duration(plan.warmup_s - gone)} more")
+    return "".join(f", {part}" for part in parts)
+
+
+def _stage(plan: RunPlan, gone_s: float) -> str:
+    assert plan.stages is not None
+    legs = list(plan.stages.legs())
+    for number, leg in enumerate(legs, 1):
+        if gone_s * 1e9 < leg.end_ns:
+            return f"stage {number} of {len(legs)} to {round(leg.target):,} users"
+    return ""
+
+
+# Sections
+
+
+def _busiest(names: Mapping[str, float], most: int) -> list[str]:
+    """The names with the highest figures, those first."""
+    return sorted(names, key=lambda name: (-names[name], name))[:most]
+
+
+def _expectations(status: Status) -> Section:
+    rows: list[Sequence[Cell]] = []
+    results = status.expectations
+    if status.plan is not None and gone_s(status) <= status.plan.warmup_s:
+        results = ()
+    for text, result in sorted(results, key=lambda one: one[1].passed):
+        met = ("met", "green") if result.passed else ("not met", "bold red")
+        rows.append((text, result.value_text, met))
+    return Section("expectations so far", ("value", ""), rows, len(rows))
+
+
+def _crashes(status: Status) -> Section:
+    now, rows = Now(status), []
+    causes = status.figures.crashes()
+    for cause, count in list(causes.items())[:MOST_CAUSES]:
+        rate = now.rate(count, lambda point, cause=cause: point.crashes.get(cause, 0))  # type: ignore[misc]
+        rows.append(((cause, "red"), f"{count:,}", f"{rate:,.1f}"))
+    return Section("crashes by cause", ("total", "now/s"), rows, len(causes))
+
+
+def _counters(status: Status) -> Section:
+    now = Now(status)
+    counted = {name: count for name, count in status.figures.counters().items() if count}
+    rows = [
+        (
+            name,
+            f"{counted[name]:,}",
+            f"{counted[name] / status.elapsed_s:,.1f}" if status.elapsed_s else "",
+            f"{now.counter(name, counted[name]):,.1f}",
+        )
+        for name in _busiest(counted, MOST_ROWS)
+    ]
+    return Section("counters", ("total", "mean/s", "now/s"), rows, len(counted), (2, 1), "name")
+
+
+def _timers(status: Status) -> Section:
+    timers, recent = targets(status), latest(status.points, RECENT_S)
+    counts = {name: one.count for name, one in timers.items()}
+    rows = []
+    for name in _busiest(counts, MOST_ROWS):
+        shown = [
+            *_times(recorded(recent, name), 0.5, 0.95, 0.99),
+            *_times(timers[name], 0.5, 0.95, 0.99),
+        ]
+        rows.append((name, f"{counts[name]:,}", *shown, format_duration(timers[name].max_ns / 1e9)))
+    heads = ("count", "p50", "p95", "p99", "all p50", "all p95", "all p99", "max")
+    title = f"timers, last {RECENT_S:g} s"
+    return Section(title, heads, rows, len(counts), (5, 6, 8, 1, 7, 3, 2), "name")
+
+
+def targets(status: Status) -> dict[str, Histogram]:
+    """The timers of what is tested, since the run began; those that have recorded something."""
+    timers = status.figures.timers()
+    return {name: one for name, one in timers.items() if name not in BUILT_IN_TIMERS and one.cells}
+
+
+def recorded(points: Iterable[Point], name: str) -> Histogram:
+    """What a timer has recorded in `points`."""
+    merged = Histogram()
+    for point in points:
+        if (one := point.timers.get(name)) is not None:
+            merged.add(one.cells, one.max_ns)
+    return merged
+
+
+def _times(timer: Histogram, *fractions: float) -> list[str]:
+    if not timer.cells:
+        return [NOTHING] * len(fractions)
+    return [format_duration(one) for one in timer.quantiles_s(*fractions)]
+
+
+def _throttles(status: Status) -> Section:
+    now, rows = Now(status), []
+    throttles = status.figures.throttles()
+    last = status.points[-1].throttles if status.points else {}
+    for name, one in in_use(throttles).items():
+        state = last.get(name)
+        wanted = state.wanted_per_s if state is not None else None
+        rows.append(
+            (
+                name,
+                f"{one['executions']:,}",
+                f"{wanted:,.6g}" if wanted is not None else NOTHING,
+                f"{now.throttle(name, one['executions']):,.1f}",
+                f"{one['waiting']:,}",
+                f"{one['missed']:,}",
+            )
+        )
+    used = sum(1 for name, one in throttles.items() if one["requests"] and name != USER_RATE)
+    heads = ("let through", "wanted/s", "now/s", "waiting", "missed")
+    return Section("throttles", heads, rows, used, (5, 1))
+
+
+def _workers(status: Status) -> Section:
+    if not status.points:
+        return Section("workers", (), (), 0)
+    point = status.points[-1]
+    worst_first = sorted(point.workers, key=lambda one: (-_strain(one), one.node, one.slot))
+    few = len(point.workers) <= FEW_WORKERS
+    shown = list(point.workers) if few else worst_first[:MOST_ROWS]
+    rows = [*map(_worker, shown), *_others(point)]
+    heads = ("users", "CPU", "lag", "late", "no core", "fds", "memory")
+    count = len(rows) + len(point.workers) - len(shown)
+    return Section("workers", heads, rows, count, (7, 6, 5, 4))
+
+
+def _strain(worker: WorkerPoint) -> float:
+    """How near a worker is to its limits."""
+    return max(worker.cpu / LIMITS.cpu, worker.lag_p99_s / LIMITS.lag_s, _fds(worker) / LIMITS.fds)
+
+
+def _fds(worker: WorkerPoint) -> float:
+    return worker.fds / worker.fd_limit if worker.fd_limit else 0.0
+
+
+def _worker(one: WorkerPoint) -> Sequence[Cell]:
+    return (
+        f"{one.node}/{one.slot}" + (f", replaced {one.epoch - 1}×" if one.epoch > 1 else ""),
+        f"{one.users:,}",
+        _near(f"{one.cpu:.0%}", one.cpu, LIMITS.cpu),
+        _near(format_duration(one.lag_p99_s), one.lag_p99_s, LIMITS.lag_s),
+        _near(format_duration(one.late_p99_s), one.late_p99_s, LIMITS.late_s),
+        _near(f"{one.queued_s:.0%}", one.queued_s, LIMITS.queued),
+        _near(f"{one.fds:,}", _fds(one), LIMITS.fds),
+        f"{one.rss_bytes / 2**20:,.0f} MiB",
+    )
+
+
+def _others(point: Point) -> Iterator[Sequence[Cell]]:
+    yield (
+        "controller",
+        "",
+        _near(f"{point.controller_cpu:.0%}", point.controller_cpu, LIMITS.controller_cpu),
+        _near(
+            format_duration(point.controller_lag_s),
+            point.controller_lag_s,
+            LIMITS.controller_lag_s,
+        ),
+        *("", "", "", ""),
+    )
+    for node in point.nodes:
+        used = 1 - node.memory_free_bytes / node.memory_bytes if node.memory_bytes else 0.0
+        free = f"{node.memory_free_bytes / 2**30:,.1f} GiB free" if node.memory_bytes else ""
+        memory = _near(free, used, LIMITS.memory)
+        yield f"host of {node.name}", "", f"{node.cpu:.0%}", "", "", "", "", memory
+    for name in point.late:
+        yield (f"{name} is late", "bold yellow"), *("",) * 7
+
+
+def _near(text: str, value: float, limit: float) -> Cell:
+    """`text`, coloured where `value` is near `limit` or past it."""
+    if value >= limit:
+        return text, "bold red"
+    return (text, "yellow") if value >= NEAR * limit else text
+
+
+def last_event(status: Status) -> Text | None:
+    """The newest warning or error in a line, or else what happened last."""
+    newest_first = list(reversed(status.events))
+    grave = [one for one in newest_first if one.level in _GRAVE]
+    for one in [*grave, *newest_first][:1]:
+        text, style = _event(one)
+        return Text.assemble((f"last {one.level if grave else 'event'}  ", "dim"), (text, style))
+    return None
+
+
+def _events(status: Status) -> Section:
+    rows = [(_event(one),) for one in list(status.events)[: -MOST_EVENTS - 1 : -1]]
+    return Section("last events", (), rows, len(rows), order="reversed")
+
+
+def _event(one: Happening) -> tuple[str, str]:
+    text = printable(f"{format_duration(one.at_s)}  {one.text}")
+    return text, _STYLE.get(one.level, "")

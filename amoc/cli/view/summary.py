@@ -1,0 +1,271 @@
+"""The summary of a run, explained in `docs/summary.md`, as tables for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.measure import Measurement
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from amoc.base.clock import format_duration
+from amoc.base.text import counted, printable
+from amoc.results.live_totals import BUILT_IN_TIMERS
+from amoc.results.run_directory import RunDirectory
+from amoc.scenario.start_rate import USER_RATE
+
+MOST_CAUSES = 10
+MOST_FINDINGS = 5
+"""Findings about the generator, and lines that blocked a worker, in the terminal."""
+UNBOUND = 10_000
+"""Columns that are enough for any table."""
+
+
+def print_summary(console: Console, summary: Mapping[str, Any]) -> None:
+    """Print the final tables of a run."""
+    console.print(render(summary))
+
+
+def render(summary: Mapping[str, Any]) -> RenderableType:
+    """The final tables of a run."""
+    parts: list[RenderableType] = ["", _title(summary)]
+    parts += [_indented(reason, "red") for reason in _reasons(summary)]
+    parts += [_indented(note, "yellow") for note in summary["run"].get("notes", ())]
+    for table in _tables(summary):
+        parts += ["", table]
+    if directory := summary["run"]["directory"]:
+        report = RunDirectory(Path(directory)).report
+        parts += ["", *([Text(f"report: {report}", style="dim")] if report.is_file() else [])]
+        parts += [Text(f"run again: amoc replay {directory}", style="dim")]
+    return Group(*parts)
+
+
+def _title(summary: Mapping[str, Any]) -> Text:
+    run, crashed = summary["run"], summary["users"]["crashed"]
+    title = Text.assemble(
+        ("run ", "dim"),
+        run["id"],
+        ("  scenario ", "dim"),
+        run["scenario"],
+        ("  took ", "dim"),
+        format_duration(run["duration_s"]),
+        ("  seed ", "dim"),
+        str(run["seed"]),
+        ("  verdict ", "dim"),
+        (run["verdict"], "bold green" if run["verdict"] in _GOOD else "bold red"),
+    )
+    if crashed:
+        title.append(f"; {counted(crashed, 'iteration')} crashed", "red")
+    if run["comment"]:
+        title.append(f"  {run['comment']}", "italic")
+    return title
+
+
+def _tables(summary: Mapping[str, Any]) -> Iterator[RenderableType]:
+    """What there is to show, the most important first."""
+    part, span = _measured(summary)
+    if summary.get("expectations"):
+        yield _expectations(summary["expectations"], span)
+    if findings := summary.get("health", {}).get("findings"):
+        yield _findings(findings)
+    if summary.get("blocked"):
+        yield _blocked(summary["blocked"])
+    yield _users(summary["users"])
+    if summary["crashes"]:
+        yield _crashes(summary["crashes"])
+    if counters := nonzero(part["counters"]):
+        yield _counters(counters, part["duration_s"], span)
+    if summary["gauges"]:
+        yield _gauges(summary["gauges"])
+    throttles = {
+        name: one
+        for name, one in part["throttles"].items()
+        if one["requests"] and name != USER_RATE
+    }
+    if throttles:
+        yield _throttles(throttles, part["timers"].get("token_lateness"), span)
+    target = {
+        name: timer
+        for name, timer in part["timers"].items()
+        if name not in BUILT_IN_TIMERS and timer["count"]
+    }
+    if target:
+        yield _timers(target, span)
+    if summary["workers"]:
+        yield _workers(summary["workers"], summary["run"]["duration_s"])
+
+
+def _measured(summary: Mapping[str, Any]) -> tuple[Mapping[str, Any], str]:
+    """What the verdict is about, so that figures are those of the expectations; and its name."""
+    run, window = summary["run"], summary.get("window")
+    if window is None:
+        return {**summary, "duration_s": run["duration_s"]}, ""
+    if not window["duration_s"]:  # it has ended before; better these figures than none
+        return {**summary, "duration_s": run["duration_s"]}, "warm-up"
+    return window, f"after {format_duration(run['warmup_s'])}"
+
+
+_GOOD = ("ok", "stopped")
+
+
+def _reasons(summary: Mapping[str, Any]) -> list[str]:
+    """Why the verdict is what it is, as far as no table below says it."""
+    told = {one["reason"] for one in summary.get("expectations", ())}
+    told |= {one["text"] for one in summary.get("health", {}).get("findings", ())}
+    return [reason for reason in summary["run"].get("reasons", ()) if reason not in told]
+
+
+def _named(table: str, *remarks: str) -> str:
+    """The title of a table, with what there is to remark."""
+    said = ", ".join(filter(None, remarks))
+    return f"{table} ({said})" if said else table
+
+
+def _expectations(expectations: list[Mapping[str, Any]], span: str) -> Table:
+    table = _table(_named("expectations", span), "value", "")
+    for one in expectations:
+        met = Text("met", "green") if one["passed"] else Text("not met", "bold red")
+        table.add_row(Text(one["expression"]), one["value_text"], met)
+    return table
+
+
+def _findings(findings: list[Mapping[str, Any]]) -> Group:
+    lines = [f"{one['text']}; {one['advice']}" for one in findings[:MOST_FINDINGS]]
+    if len(findings) > MOST_FINDINGS:
+        lines.append(f"and {len(findings) - MOST_FINDINGS} more, see the report")
+    head = Text("the generator was too slow", style="bold red")
+    return Group(head, *map(_indented, lines))
+
+
+def _indented(sentence: str, style: str = "") -> Padding:
+    """A sentence below what it explains, also where it takes more than a line."""
+    return Padding(Text(printable(sentence), style), (0, 0, 0, 2), expand=False)
+
+
+def _blocked(places: list[Mapping[str, Any]]) -> Table:
+    table = _table("blocked its worker", "times", "together", "longest")
+    for one in places[:MOST_FINDINGS]:
+        lengths = (format_duration(one[key]) for key in ("total_s", "longest_s"))
+        table.add_row(Text(printable(one["place"])), f"{one['times']:,}", *lengths)
+    if len(places) > MOST_FINDINGS:
+        table.add_row(f"and {len(places) - MOST_FINDINGS} more, see the report", "", "", "")
+    return table
+
+
+def _table(*columns: str) -> Table:
+    """A plain table: the first column to the left, all others to the right.
+
+    Where there is no room for it the first is broken, and nothing of it lost.
+    """
+    table = Table(box=None, pad_edge=False, padding=(0, 1), header_style="dim")
+    name, *figures = columns
+    table.add_column(name, overflow="fold")
+    for column in figures:
+        table.add_column(column, justify="right", no_wrap=True)
+    return table
+
+
+@dataclass(frozen=True)
+class _Fitting:
+    """A table, or another one where there is no room for it."""
+
+    wide: Table
+    narrow: Table
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        least = Measurement.get(console, options.update_width(UNBOUND), self.wide).minimum
+        yield self.wide if least <= options.max_width else self.narrow
+
+
+def nonzero(counters: Mapping[str, int]) -> dict[str, int]:
+    """The counters that a person wants to see; the JSON has them all."""
+    return {name: count for name, count in counters.items() if count}
+
+
+def _users(users: Mapping[str, Any]) -> RenderableType:
+    shown = ("started", "finished", "crashed", "removed", "restarted", "running", "peak")
+    crashed = Text(f"{users['crashed']:,}", style="bold red" if users["crashed"] else "")
+    figures = {name: crashed if name == "crashed" else Text(f"{users[name]:,}") for name in shown}
+    figures["starts/s peak"] = Text(f"{users['starts_per_s_peak']:,.1f}")
+    row = _table("users", *figures)
+    row.padding = (0, 1, 0, 0)  # or it would not fit on 80 columns
+    row.add_row("", *figures.values())
+    column = _table("users", "")
+    for name, figure in figures.items():
+        column.add_row(name, figure)
+    return _Fitting(row, column)
+
+
+def _crashes(crashes: list[Mapping[str, Any]]) -> Table:
+    table = _table("crashes by cause", "count")
+    for crash in crashes[:MOST_CAUSES]:
+        table.add_row(Text(printable(crash["cause"])), f"{crash['count']:,}")
+    if len(crashes) > MOST_CAUSES:
+        rest = sum(crash["count"] for crash in crashes[MOST_CAUSES:])
+        table.add_row(f"{len(crashes) - MOST_CAUSES} other causes (--json has all)", f"{rest:,}")
+    return table
+
+
+def _counters(counters: Mapping[str, int], duration_s: float, span: str) -> Table:
+    table = _table(_named("counters", span), "total", "per second")
+    for name, count in counters.items():
+        table.add_row(name, f"{count:,}", f"{count / duration_s:,.1f}" if duration_s else "")
+    return table
+
+
+def _gauges(gauges: Mapping[str, float]) -> Table:
+    table = _table("gauges", "last")
+    for name, value in gauges.items():
+        table.add_row(name, "not finite" if value is None else f"{value:,.6g}")
+    return table
+
+
+def _throttles(
+    throttles: Mapping[str, Mapping[str, Any]], lateness: Mapping[str, float] | None, span: str
+) -> Table:
+    late = f"late p99 {format_duration(lateness['p99_s'])}" if lateness else ""
+    title = _named("throttles", span, late)
+    table = _table(title, "let through", "per second", "rate", "missed", "waiting")
+    for name, one in throttles.items():
+        rate, interval_s = one["rate"], one["interval_s"]
+        if rate is None:
+            shown = "no limit"
+        else:
+            shown = f"{rate / interval_s:,.6g}/s" if interval_s else f"{rate:,.6g} at once"
+        table.add_row(
+            name,
+            f"{one['executions']:,}",
+            f"{one['executions_per_s']:,.1f}",
+            "stopped" if one["mode"] == "stopped" else shown,
+            f"{one['missed']:,}",
+            f"{one['waiting']:,}",
+        )
+    return table
+
+
+def _timers(timers: Mapping[str, Mapping[str, float]], span: str) -> Table:
+    table = _table(_named("timers", span), "count", "mean", "p50", "p95", "p99", "max")
+    for name, timer in timers.items():
+        figures = (timer[key] for key in ("mean_s", "p50_s", "p95_s", "p99_s", "max_s"))
+        table.add_row(name, f"{timer['count']:,}", *map(format_duration, figures))
+    return table
+
+
+def _workers(workers: list[Mapping[str, Any]], duration_s: float) -> Table:
+    table = _table("workers", "users", "restarts", "CPU", "memory", "loop lag p99")
+    for worker in workers:
+        share = worker["cpu_s"] / duration_s if duration_s else 0.0
+        table.add_row(
+            f"{worker['node']}/{worker['slot']}",
+            f"{worker['users_peak']:,}",
+            f"{worker['restarts']}",
+            f"{share:.0%}",
+            f"{worker['max_rss_bytes'] / 2**20:,.0f} MiB",
+            format_duration(worker["loop_lag_p99_s"]),
+        )
+    return table

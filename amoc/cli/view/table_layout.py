@@ -1,0 +1,123 @@
+"""Tables in a window that is too small for them: which rows and columns there is room for. Pure.
+
+Each row is one line, whatever is in it, so that the height of the whole is known before it is
+drawn. Where the width is too small columns go, in an order that a section gives, and then the end
+of the first column. Where the height is too small sections lose rows, the last sections first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.cells import cell_len, set_cell_size
+from rich.text import Text
+
+from amoc.base.text import printable
+
+Cell = str | tuple[str, str]
+"""What stands there; or that, and its style."""
+GAP = "  "
+LEAST_NAME = 16
+"""Characters of the first column; columns go before it gets narrower."""
+LEAST_ROWS = 3
+"""Rows that each section gets before any gets more."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A table.
+
+    Attributes:
+        title: Of its first column.
+        heads: Of the other ones.
+        rows: The most important first; those that there is no room for are left out.
+        count: How many rows there are to be told of, with those that are not in `rows`.
+        first_to_go: Columns from 1 on, in the order in which they go where there is no room.
+        order: How the rows stand that there is room for: ``as given``, by ``name``, ``reversed``.
+    """
+
+    title: str
+    heads: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+    count: int
+    first_to_go: Sequence[int] = ()
+    order: str = "as given"
+
+
+def share_out(wanted: Sequence[int], room: int, least: int = LEAST_ROWS) -> list[int]:
+    """How many rows each section gets; each that gets any needs a line more for its head.
+
+    Args:
+        wanted: How many each has, in order of importance.
+        room: Lines for all of them.
+        least: How many each should have before any has more.
+    """
+    given = [0] * len(wanted)
+    for number, rows in enumerate(wanted):
+        if rows and room >= 2:
+            given[number] = min(rows, least, room - 1)
+            room -= given[number] + 1
+    while room > 0 and (short := [n for n, rows in enumerate(wanted) if 0 < given[n] < rows]):
+        for number in short[:room]:
+            given[number] += 1
+            room -= 1
+    return given
+
+
+def lines(section: Section, rows: int, width: int) -> list[Text]:
+    """A section in `rows` lines and one for its head, each `width` wide at the most."""
+    shown = list(section.rows[:rows])
+    if section.order == "name":
+        shown.sort(key=lambda row: _parts(row[0])[0])
+    elif section.order == "reversed":
+        shown.reverse()
+    cut = f" ({len(shown)} of {section.count})" if len(shown) < section.count else ""
+    table: list[Sequence[Cell]] = [(f"{section.title}{cut}", *section.heads), *shown]
+    kept = _columns(section, table, width)
+    widths = {column: max(_length(row[column]) for row in table) for column in kept}
+    if kept:
+        name = width - sum(widths[column] + len(GAP) for column in kept[1:])
+        widths[0] = max(1, min(widths[0], name))
+    found = [_line(row, kept, widths) for row in table]
+    found[0].stylize("dim")
+    return found
+
+
+def _columns(section: Section, table: Sequence[Sequence[Cell]], width: int) -> list[int]:
+    kept = list(range(1 + len(section.heads)))
+    longest = max(_length(row[0]) for row in table)
+    for column in section.first_to_go:
+        others = sum(max(_length(row[one]) for row in table) + len(GAP) for one in kept[1:])
+        if min(longest, LEAST_NAME) + others <= width:
+            break
+        kept.remove(column)
+    return kept
+
+
+def _line(row: Sequence[Cell], kept: Sequence[int], widths: dict[int, int]) -> Text:
+    line = Text(no_wrap=True, overflow="crop")
+    for column in kept:
+        text, style = _parts(row[column])
+        if column:
+            line.append(GAP + " " * (widths[column] - cell_len(text)))
+            line.append(text, style)
+        else:
+            line.append(_clipped(text, widths[0]), style)
+    return line
+
+
+def _clipped(text: str, width: int) -> str:
+    """`text` in exactly so many columns of the window."""
+    if cell_len(text) <= width:
+        return set_cell_size(text, width)
+    return set_cell_size(text, width - 1) + "…"
+
+
+def _length(cell: Cell) -> int:
+    return cell_len(_parts(cell)[0])
+
+
+def _parts(cell: Cell) -> tuple[str, str]:
+    text, style = (cell, "") if isinstance(cell, str) else cell
+    return printable(text), style

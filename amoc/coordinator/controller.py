@@ -1,0 +1,414 @@
+"""The controller's end of all coordinators: adds become groups here, and groups go to workers.
+
+No code of the scenario runs here, and what users add stays the bytes that it came as. A complete
+group goes to a worker that has one of its users (`amoc.coordinator.assignment`), which runs the
+actions and acknowledges. Until then it is kept, and goes to another worker when that one dies. So
+actions run at least once, and twice only where a worker died before its acknowledgement was here.
+
+An add belongs to the worker it came from. When that is lost, adds that are not in a complete group
+yet are dropped and counted: their users start again and add again.
+
+Nothing here grows without end. A worker has at most so many groups to run, more wait here; a
+coordinator that holds `MOST_HELD`, or `MOST_HELD_BYTES`, takes no more adds until that has gone
+down: they are counted as refused, which is said once.
+
+Time stands still between `freeze` and `thaw`: timeouts are not due while the run is paused.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NoReturn
+
+from amoc.base.clock import S_NS, now_ns
+from amoc.base.errors import PeerError, ScenarioError
+from amoc.base.text import counted
+from amoc.base.waiting import Bell
+from amoc.coordinator.assignment import MOST_TRIES, Task, Tasks
+from amoc.coordinator.barrier_controller import Barriers
+from amoc.coordinator.coordinator import Entry, Started
+from amoc.coordinator.plan import RESET, STOP, Group, Shape
+from amoc.ipc.messages import (
+    BarrierArrivals,
+    BarrierWithdrawals,
+    CoordinatorActed,
+    CoordinatorAdds,
+    CoordinatorGroups,
+    CoordinatorPlan,
+    CoordinatorState,
+    CoordinatorStopped,
+    GroupPart,
+    Record,
+    unpack_stream,
+)
+from amoc.ipc.worker_id import Origin
+from amoc.scenario.events import (
+    COORDINATOR_RESET,
+    COORDINATOR_START,
+    COORDINATOR_STOP,
+    COORDINATOR_TIMEOUT,
+)
+
+PART = "coordinator"
+SCOPES = ("run", "node")
+MOST_HELD = 1_000_000
+"""Adds of one coordinator in groups that are not complete, and groups that have not been run."""
+MOST_HELD_BYTES = 256 << 20
+"""What was added with them; once for each item of the plan."""
+MOST_COORDINATORS = 10_000
+MOST_SAID = 1_000
+"""Coordinators that were stopped and may still be spoken of at the end of the run."""
+
+Post = Callable[[Origin, str, Record], None]
+
+_log = logging.getLogger(__name__)
+
+
+class Groups:
+    """Knows all coordinators and barriers of a run.
+
+    Attributes:
+        operations: What scenarios may ask for, see `amoc.ipc.rpc`.
+    """
+
+    def __init__(
+        self,
+        post: Post,
+        seed: int,
+        note: Callable[[str], None] | None = None,
+        now: Callable[[], int] = now_ns,
+    ) -> None:
+        """Be the controller's end.
+
+        Args:
+            post: Sends a record to a part of a worker, soon.
+            seed: The run's; random sizes come from it.
+            note: Takes a line that the operator should read.
+            now: The monotonic clock.
+        """
+        self._post = post
+        self._seed = seed
+        self._note = note or (lambda _line: None)
+        self._now = now
+        self._coordinators: dict[str, Started] = {}
+        self._generations: dict[str, int] = {}
+        self._ended: set[Started] = set()
+        self._stopped_inits: list[tuple[str, int]] = []
+        self._tasks: Tasks[Started] = Tasks()
+        self._lost: dict[tuple[str, int], int] = {}
+        self._late = 0
+        self._said: list[str] = []
+        self._frozen_since_ns: int | None = None
+        self._frozen_ns = 0
+        self._bell = Bell()
+        self._sleeping_until_ns: int | None = None
+        self._barriers = Barriers(post, now)
+        self.operations: Mapping[str, Callable[..., Any]] = {
+            "coordinator.start": self._start,
+            "coordinator.find": self._find,
+            "coordinator.reset": self._reset,
+            "coordinator.stop": self._stop,
+            "coordinator.state": self._state,
+        }
+
+    def __repr__(self) -> str:
+        acting = sum(one.acting for one in self._coordinators.values())
+        return f"<groups of {len(self._coordinators)} coordinators, {acting} to be run>"
+
+    # What scenarios ask for.
+
+    def _start(
+        self,
+        origin: Origin | None,
+        name: str,
+        shapes: Sequence[Sequence[Any]],
+        timeout_s: float | None,
+        scope: str,
+        functions: Sequence[Sequence[str]] | None,
+    ) -> int:
+        timeout_ns = None if timeout_s is None else round(timeout_s * S_NS)
+        known_shapes = [Shape(*shape) for shape in shapes]
+        new = Started(name, known_shapes, timeout_ns, scope, functions, self._seed)
+        known = self._coordinators.get(name)
+        if known is not None:
+            if origin is None and known.same_as(new):
+                return known.generation  # init() of another node
+            raise ScenarioError(f"coordinator {name} is already started")
+        if len(self._coordinators) >= MOST_COORDINATORS:
+            raise ScenarioError(
+                f"there may be {MOST_COORDINATORS:,} coordinators at a time, {name} is one more"
+            )
+        new.generation = self._generations[name] = self._generations.get(name, 0) + 1
+        self._coordinators[name] = new
+        for worker in self._tasks:
+            self._announce(worker, new)
+        _log.info("coordinator %s is started", name)
+        if COORDINATOR_START.heard:
+            sizes = [(shape.least, shape.most) for shape in known_shapes]
+            COORDINATOR_START(coordinator=name, sizes=sizes, timeout_s=timeout_s, scope=scope)
+        return new.generation
+
+    def _find(self, _origin: Origin | None, name: str) -> tuple[int, Any]:
+        one = self._known(name)
+        return one.generation, one.functions
+
+    def _reset(self, _origin: Origin | None, name: str) -> None:
+        self._end_batches(self._known(name), RESET)
+        self._send()
+        if COORDINATOR_RESET.heard:
+            COORDINATOR_RESET(coordinator=name)
+
+    def _stop(self, _origin: Origin | None, name: str) -> None:
+        one = self._known(name)
+        one.stopped = True
+        del self._coordinators[name]
+        self._ended.add(one)
+        for worker in self._tasks:
+            self._post(worker, PART, CoordinatorStopped(name, one.generation, forget=False))
+        self._end_batches(one, STOP)
+        self._send()
+        if not one.acting:
+            self._forget(one)
+        _log.info("coordinator %s is stopped", name)
+        if COORDINATOR_STOP.heard:
+            COORDINATOR_STOP(coordinator=name)
+
+    def _state(self, _origin: Origin | None, name: str) -> CoordinatorState:
+        return self._known(name).state()
+
+    def states(self) -> list[CoordinatorState]:
+        """How each coordinator is."""
+        return [one.state() for one in self._coordinators.values()]
+
+    def barriers(self) -> dict[str, tuple[int, int]]:
+        """For each barrier where somebody waits, how many do and for how many they wait."""
+        return self._barriers.waiting()
+
+    def regrets(self) -> list[str]:
+        """What was not done, for the end of the run: a line for each coordinator."""
+        everything = [*self._coordinators.values(), *self._ended]
+        lines = [*self._said, *(one.regrets() for one in everything)]
+        if self._late:
+            lines.append(f"{counted(self._late, 'add')} came after the coordinator was stopped")
+        return [line for line in lines if line]
+
+    def _known(self, name: str) -> Started:
+        one = self._coordinators.get(name)
+        if one is None:
+            ended = " again" if name in self._generations else ""
+            raise ScenarioError(f"coordinator {name} must be started{ended} before it is used")
+        return one
+
+    # Workers.
+
+    def worker_up(self, origin: Origin) -> None:
+        """A worker runs actions from now on."""
+        if origin in self._tasks:
+            return
+        for name, generation in self._stopped_inits:
+            self._post(origin, PART, CoordinatorStopped(name, generation, forget=True))
+        for one in self._ended:
+            self._announce(origin, one)
+            self._post(origin, PART, CoordinatorStopped(one.name, one.generation, forget=False))
+        for one in self._coordinators.values():
+            self._announce(origin, one)
+        self._tasks.up(origin)
+        self._send()
+
+    def worker_lost(self, origin: Origin) -> None:
+        """A worker is gone: what it had not run goes elsewhere, what it had added is dropped."""
+        self._lost[origin.node, origin.slot] = origin.epoch
+        for one in self._coordinators.values():
+            one.drop(origin)
+        self._barriers.worker_lost(origin)
+        for task in self._tasks.lost(origin):
+            task.owner.given_up += len(task.parts)
+            self._note(
+                f"a group of coordinator {task.owner.name} is given up: {MOST_TRIES} workers died"
+                " while they had it to run"
+            )
+            self._finish(task)
+        self._send()
+
+    def _announce(self, worker: Origin, one: Started) -> None:
+        if one.functions is not None:
+            self._post(worker, PART, CoordinatorPlan(one.name, one.generation, one.functions))
+
+    def hear(self, origin: Origin, body: bytes) -> None:
+        """A parcel of a worker has come.
+
+        Raises:
+            PeerError: It makes no sense.
+        """
+        if origin.epoch <= self._lost.get((origin.node, origin.slot), 0):
+            return  # its users start again, and with them all that they do here
+        self.worker_up(origin)
+        for record in unpack_stream(body):
+            match record:
+                case CoordinatorAdds():
+                    self._take(origin, record)
+                case CoordinatorActed(numbers):
+                    self._acknowledged(origin, numbers)
+                case BarrierArrivals():
+                    self._barriers.arrive(origin, record)
+                case BarrierWithdrawals():
+                    self._barriers.withdraw(origin, record)
+                case _:
+                    raise PeerError(
+                        f"a coordinator must be sent adds or acknowledgements, but worker {origin}"
+                        f" sent {type(record).__name__}"
+                    )
+        self._send()
+
+    # Adds become groups.
+
+    def _take(self, origin: Origin, record: CoordinatorAdds) -> None:
+        one = self._coordinators.get(record.name)
+        if one is None or one.generation != record.generation:
+            self._late += len(record.ids)
+            return
+        size = sum(map(len, record.data)) * len(one.shapes)
+        too_many = one.held() + len(record.ids) > MOST_HELD
+        if too_many or one.held_bytes + size > MOST_HELD_BYTES:
+            if not one.refused:
+                what = f"{MOST_HELD:,}" if too_many else f"{MOST_HELD_BYTES >> 20} MiB of"
+                self._note(
+                    f"coordinator {one.name} may hold {what} adds and groups to run, and has"
+                    " no room for more: adds are refused; what do its actions wait for?"
+                )
+            one.refused += len(record.ids)
+            return
+        one.adds += len(record.ids)
+        one.held_bytes += size
+        entries = [
+            Entry(origin, *rest) for rest in zip(record.ids, record.data, record.at_ns, strict=True)
+        ]
+        batches = one.of(origin.node)
+        groups = batches.add(entries, self._time_ns())
+        for group in groups:
+            last = group.entries[-1]
+            self._dispatch(one, [group], last.at_ns)
+        due_ns = batches.due_ns
+        if due_ns is not None and (
+            self._sleeping_until_ns is None or due_ns < self._sleeping_until_ns
+        ):
+            self._sleeping_until_ns = due_ns
+            self._bell.ring()
+
+    def _end_batches(self, one: Started, kind: str) -> None:
+        """End the groups of every node that is there, or the one set of the whole run."""
+        for batches in one.all(origin.node for origin in self._tasks):
+            self._dispatch(one, batches.end(kind), self._now())
+
+    # Timeouts.
+
+    def _time_ns(self) -> int:
+        """The time that timeouts go by: it stands still while the run is paused."""
+        at_ns = self._now() if self._frozen_since_ns is None else self._frozen_since_ns
+        return at_ns - self._frozen_ns
+
+    def freeze(self) -> None:
+        """The run is paused: no timeout comes due."""
+        if self._frozen_since_ns is None:
+            self._frozen_since_ns = self._now()
+
+    def thaw(self) -> None:
+        """The run goes on."""
+        if self._frozen_since_ns is not None:
+            self._frozen_ns += self._now() - self._frozen_since_ns
+            self._frozen_since_ns = None
+            self._bell.ring()
+
+    def next_due_s(self) -> float | None:
+        """In how many seconds `tick` has something to do; None when that is not known yet."""
+        due = [
+            batches.due_ns
+            for one in self._coordinators.values()
+            for batches in one.batches.values()
+            if batches.due_ns is not None
+        ]
+        self._sleeping_until_ns = min(due, default=None)
+        if self._sleeping_until_ns is None or self._frozen_since_ns is not None:
+            return None
+        return max(0, self._sleeping_until_ns - self._time_ns()) / S_NS
+
+    def tick(self) -> None:
+        """End the groups of coordinators whose timeout is over."""
+        if self._frozen_since_ns is not None:
+            return
+        at_ns = self._time_ns()
+        for one in self._coordinators.values():
+            for batches in one.batches.values():
+                groups = batches.expire(at_ns)
+                if groups:
+                    one.timeouts += 1
+                    self._dispatch(one, groups, self._now())
+                    if COORDINATOR_TIMEOUT.heard:
+                        COORDINATOR_TIMEOUT(coordinator=one.name, groups=len(groups))
+        self._send()
+
+    def run(self) -> NoReturn:
+        """Tick when something is due; a greenlet of its own, for as long as the run lasts."""
+        while True:
+            seconds = self.next_due_s()
+            if seconds is None:
+                self._bell.wait()
+            else:
+                # A timer may be early by the loop's idea of the time.
+                self._bell.wait(seconds + 0.0005)
+                self.tick()
+
+    # Groups go to workers.
+
+    def _dispatch(self, one: Started, groups: Iterable[Group[Entry]], at_ns: int) -> None:
+        """Have `groups` run one after the other by one worker."""
+        parts = []
+        homes: list[Origin] = []
+        for item, kind, entries in groups:
+            shown = entries if one.shapes[item].users else ()
+            if not shown:
+                one.held_bytes -= sum(len(entry.data) for entry in entries)
+            parts.append(
+                GroupPart(
+                    item,
+                    kind,
+                    len(entries),
+                    at_ns,
+                    [entry.user_id for entry in shown],
+                    [entry.data for entry in shown],
+                )
+            )
+            homes.extend([entry.origin for entry in entries])
+        if parts:
+            one.acting += 1
+            one.groups += len(parts)
+            self._tasks.add(one, parts, homes)
+
+    def _send(self) -> None:
+        """Send what was given to workers, one record for each."""
+        for origin, tasks in self._tasks.unsent():
+            groups = [
+                (task.number, task.owner.name, task.owner.generation, task.parts) for task in tasks
+            ]
+            self._post(origin, PART, CoordinatorGroups(groups))
+
+    def _acknowledged(self, origin: Origin, numbers: Iterable[int]) -> None:
+        for task in self._tasks.done(origin, numbers):
+            self._finish(task)
+
+    def _finish(self, task: Task[Started]) -> None:
+        one = task.owner
+        one.acting -= 1
+        one.held_bytes -= sum(len(data) for part in task.parts for data in part.data)
+        if one.stopped and not one.acting:
+            self._forget(one)
+
+    def _forget(self, one: Started) -> None:
+        self._ended.discard(one)
+        if len(self._said) < MOST_SAID:
+            self._said.append(one.regrets())
+        if one.functions is None:
+            self._stopped_inits.append((one.name, one.generation))
+        for worker in self._tasks:
+            self._post(worker, PART, CoordinatorStopped(one.name, one.generation, forget=True))

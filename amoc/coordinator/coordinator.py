@@ -1,0 +1,120 @@
+"""A coordinator as the controller keeps it, from its start until its last group was run. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from amoc.base.text import counted
+from amoc.coordinator.plan import Batches, Shape
+from amoc.ipc.messages import CoordinatorState
+from amoc.ipc.worker_id import Origin
+
+__all__ = ["Entry", "Started"]
+
+
+class Entry(NamedTuple):
+    """One add."""
+
+    origin: Origin
+    """The worker it came from."""
+    user_id: int
+    data: bytes
+    at_ns: int
+
+
+@dataclass(eq=False)
+class Started:
+    """What was started under a name, the groups that it is making, and its counts.
+
+    Attributes:
+        generation: How many times the name has been started, from 1.
+        functions: How workers find the actions; None when they have had them from init().
+        stopped: Whether it makes no more groups.
+        acting: Groups, or sets of them, that are yet to be acknowledged.
+        held_bytes: What was added to groups that are not complete, or not acknowledged; once for
+            each item of the plan that has it, for so it travels.
+        given_up: Groups that nobody will run, because one worker after the other died over them.
+        batches: By node; those of the whole run are under an empty name.
+    """
+
+    name: str
+    shapes: Sequence[Shape]
+    timeout_ns: int | None
+    scope: str
+    functions: Sequence[Sequence[str]] | None
+    seed: int
+    generation: int = 0
+    stopped: bool = False
+    acting: int = 0
+    held_bytes: int = 0
+    adds: int = 0
+    groups: int = 0
+    timeouts: int = 0
+    refused: int = 0
+    lost: int = 0
+    given_up: int = 0
+    batches: dict[str, Batches[Entry]] = field(default_factory=dict)
+
+    def of(self, node: str) -> Batches[Entry]:
+        """The groups that users of `node` are put into."""
+        key = node if self.scope == "node" else ""
+        batches = self.batches.get(key)
+        if batches is None:
+            seed = f"{self.seed}/coordinator/{self.name}" + (f"/{key}" if key else "")
+            batches = self.batches[key] = Batches(self.shapes, seed, self.timeout_ns)
+        return batches
+
+    def all(self, nodes: Iterable[str]) -> list[Batches[Entry]]:
+        """All groups that there are, or would be with users of `nodes`."""
+        keys = set(nodes) if self.scope == "node" else {""}
+        return [self.of(key) for key in sorted(keys | self.batches.keys())]
+
+    def held(self) -> int:
+        """Adds in incomplete groups of the item that has most of them, and groups not run."""
+        return sum(max(batches.pending) for batches in self.batches.values()) + self.acting
+
+    def drop(self, origin: Origin) -> None:
+        """Take out the adds of a worker that is gone."""
+        for batches in self.batches.values():
+            before = max(batches.pending)
+            dropped = batches.drop(lambda entry: entry.origin == origin)
+            self.held_bytes -= sum(len(entry.data) for entry in dropped)
+            self.lost += before - max(batches.pending)
+
+    def same_as(self, other: Started) -> bool:
+        """Whether init() of two nodes has started the same."""
+        return self.functions is other.functions is None and (
+            (self.shapes, self.timeout_ns, self.scope)
+            == (other.shapes, other.timeout_ns, other.scope)
+        )
+
+    def state(self) -> CoordinatorState:
+        """How it is."""
+        columns = zip(*(batches.pending for batches in self.batches.values()), strict=True)
+        return CoordinatorState(
+            self.name,
+            self.scope,
+            [sum(column) for column in columns] or [0] * len(self.shapes),
+            self.acting,
+            self.adds,
+            self.groups,
+            self.timeouts,
+            self.refused,
+            self.lost,
+            self.given_up,
+        )
+
+    def regrets(self) -> str:
+        """What it has not done, for the end of the run; empty when there is nothing to say."""
+        said = [
+            f"{counted(number, what)} {verb}"
+            for number, what, verb in (
+                (self.acting, "group", "not acted upon yet"),
+                (self.given_up, "group", "given up"),
+                (self.refused, "add", "refused"),
+            )
+            if number
+        ]
+        return f"coordinator {self.name}: {', '.join(said)}" if said else ""

@@ -1,0 +1,56 @@
+"""Actions by name: how a plan that a user starts reaches the other workers.
+
+A function cannot travel, but what module it is in and what it is called there can.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+
+from amoc.base.errors import ScenarioError
+from amoc.coordinator.plan import Action, Item, Shape, form_of
+
+__all__ = ["found", "references"]
+
+
+def references(name: str, items: Sequence[Item]) -> list[list[str]]:
+    """The actions of `items` as ``module:name``, for other workers to find.
+
+    Raises:
+        ScenarioError: One is not a function of a module's top level.
+    """
+    return [[_reference(name, action.function) for action in item.actions] for item in items]
+
+
+def _reference(name: str, function: Callable[..., object]) -> str:
+    module = getattr(function, "__module__", None) or ""
+    qualified = getattr(function, "__qualname__", None) or ""
+    if getattr(sys.modules.get(module), qualified, None) is not function:
+        raise ScenarioError(
+            f"coordinator {name} is started by a user, so its actions must be functions of a"
+            f" module's top level, but {qualified or function!r} is not; or start it in init()"
+        )
+    return f"{module}:{qualified}"
+
+
+def found(functions: Sequence[Sequence[str]]) -> list[Item]:
+    """What `references` made names of; a function that is not here raises when it is called."""
+    return [
+        Item(Shape(0, 0, users=True), tuple(map(_find, references_))) for references_ in functions
+    ]
+
+
+def _find(reference: str) -> Action:
+    module, _, name = reference.partition(":")
+    try:
+        function = getattr(sys.modules.get(module) or import_module(module), name)
+    except Exception as error:
+        problem = ScenarioError(f"this worker has no function {reference}: {error}")
+
+        def function(*_arguments: object) -> None:
+            raise problem
+
+        return Action(function, 1)
+    return Action(function, form_of(function) or 1)

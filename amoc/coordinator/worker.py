@@ -1,0 +1,368 @@
+"""A worker's end of all coordinators: adds leave from here, and actions run here.
+
+Adds of about a millisecond travel together. Groups that have come are run in their order by a few
+greenlets, so that an action may wait: one of them runs group after group, and where an action lets
+the loop turn, the next greenlet goes on with the next group. So groups begin in the order in which
+they came, and end in any. The parts of one group (a timeout's items, say) are run one after the
+other. At most `MOST_RUNNERS` actions wait at a time; behind them groups queue up here, and behind
+those at the controller.
+
+A plan that init() started has come with the fork, so its actions may be any function. One that a
+user starts must have actions that every worker can find: functions of a module's top level.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any, Protocol
+
+import msgpack
+from gevent import get_hub
+from greenlet import greenlet
+
+from amoc import metrics
+from amoc.base import pause
+from amoc.base.clock import MS_NS, now_ns
+from amoc.base.errors import ScenarioError
+from amoc.base.latch import Latch
+from amoc.coordinator import init_plans
+from amoc.coordinator.barrier_worker import WaitingRoom
+from amoc.coordinator.function_refs import found
+from amoc.coordinator.plan import Event, Item, arguments
+from amoc.coordinator.way_out import WayOut
+from amoc.ipc import messages
+from amoc.ipc.messages import (
+    BarrierRefusal,
+    BarrierRelease,
+    BarrierWithdrawals,
+    CoordinatorActed,
+    CoordinatorAdds,
+    CoordinatorGroups,
+    CoordinatorPlan,
+    CoordinatorStopped,
+    GroupPart,
+)
+from amoc.ipc.outbox import Outbox
+from amoc.metrics import optional
+from amoc.metrics.optional import Count
+from amoc.scenario.events import COORDINATOR_ADD, COORDINATOR_EXECUTE
+
+__all__ = ["Actions", "Report"]
+
+PART = "coordinator"
+MOST_RUNNERS = 1_000
+TURN_NS = 2 * MS_NS
+"""How long actions run before the loop turns, where they do not let it turn themselves."""
+GATHERED = 1_000
+GATHERED_BYTES = 1 << 16
+"""Adds that leave without waiting for more: how many, or what their data take."""
+MOST_DATA = 1 << 16
+"""Bytes that may be added with one user."""
+
+
+class Report(Protocol):
+    """Counts and reports what an action raised."""
+
+    def __call__(self, coordinator: str, error: BaseException, /) -> None:
+        """An action of `coordinator` raised `error`."""
+
+
+class _Adding:
+    """What a coordinator that takes adds needs in this worker."""
+
+    __slots__ = ("_count", "at_ns", "data", "generation", "ids", "name", "size")
+
+    def __init__(self, name: str, generation: int) -> None:
+        self.name = name
+        self.generation = generation
+        self._count: Count | None = None
+        self.clear()
+
+    @property
+    def count(self) -> Count:
+        """Counts the adds; made by the first one, for there may be coordinators without any."""
+        if self._count is None:
+            self._count = optional.counter(f"coordinator.{self.name}.adds")
+        return self._count
+
+    def clear(self) -> None:
+        self.ids: list[int] = []
+        self.at_ns: list[int] = []
+        self.data: list[bytes] = []
+        self.size = 0
+
+
+class _Runner(greenlet):
+    """Runs groups until there are none, then waits to be switched to."""
+
+    def __init__(self, actions: Actions) -> None:
+        greenlet.__init__(self, None, get_hub())
+        self._actions = actions
+
+    def run(self) -> None:
+        hub, actions = get_hub(), self._actions
+        while actions.run_some():
+            actions.idle.append(self)
+            hub.switch()
+
+
+class Actions:
+    """Takes adds, and runs the actions of the groups that this worker is sent.
+
+    Attributes:
+        room: Where users wait at barriers.
+        way_out: Where adds wait before they are made, when there is no room for them.
+        alone: Whether the controller's end is in this process, so that any function will do.
+        idle: Runners that have nothing to do.
+    """
+
+    def __init__(
+        self,
+        slot: int,
+        outbox: Outbox,
+        report: Report | None = None,
+        alone: bool = False,
+        room: Latch | None = None,
+    ) -> None:
+        """Be the end of the worker in `slot`; init() must have run, its plans are taken over.
+
+        Args:
+            slot: The worker's own.
+            outbox: What leads to the controller.
+            report: Told what actions raise.
+            alone: See the attribute.
+            room: Open while there is room for what goes to the controller; None means always.
+        """
+        self.room = WaitingRoom(slot, outbox)
+        self.way_out = WayOut(slot, room or Latch())
+        self.alone = alone
+        self.idle: list[_Runner] = []
+        self._slot = slot
+        self._outbox = outbox
+        self._report = report or (lambda _name, _error: None)
+        self._packer = msgpack.Packer(unicode_errors="surrogatepass")
+        self._plans: dict[tuple[str, int], list[Item]] = {}
+        self._adding: dict[str, _Adding] = {}
+        self._gathered: list[_Adding] = []
+        self._queue: deque[tuple[int, str, int, Sequence[Any]]] = deque()
+        self._acted: list[int] = []
+        self._runners = 0
+        self._turn_due = False
+        self._delay = metrics.timer("coordinator_action_delay")
+        for name, generation, items, taking in init_plans.plans():
+            self._plans[name, generation] = items
+            if taking:
+                self._adding[name] = _Adding(name, generation)
+
+    def __repr__(self) -> str:
+        busy = self._runners - len(self.idle)
+        return f"<actions of slot {self._slot}: {len(self._queue)} groups to run, {busy} running>"
+
+    # Adds.
+
+    def knows(self, name: str) -> bool:
+        """Whether `add` can take users for that coordinator."""
+        return name in self._adding
+
+    def add(self, name: str, user_id: int, data: object) -> bool:
+        """Add a user; the controller hears of it about a millisecond later.
+
+        Returns:
+            Whether there were so many in a row that others should have their turn.
+
+        Raises:
+            KeyError: There is no such coordinator, as far as this worker knows.
+            ScenarioError: `data` cannot travel.
+        """
+        adding = self._adding[name]
+        try:
+            packed = self._packer.pack(data)
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            raise ScenarioError(
+                f"what is added to coordinator {name} must be made of None, booleans, numbers,"
+                f" text, bytes, lists and dictionaries, but {error}"
+            ) from None
+        if len(packed) > MOST_DATA:
+            raise ScenarioError(
+                f"what is added to coordinator {name} must have at most {MOST_DATA:,} bytes, but"
+                f" has {len(packed):,}"
+            )
+        ids = adding.ids
+        if not ids:
+            if not self._gathered:
+                self._outbox.at_flush(self._flush_adds)
+            self._gathered.append(adding)
+        ids.append(user_id)
+        adding.at_ns.append(now_ns())
+        adding.data.append(packed)
+        adding.size += len(packed)
+        adding.count.inc()
+        if COORDINATOR_ADD.heard:
+            COORDINATOR_ADD(user_id, coordinator=name)
+        if len(ids) < GATHERED and adding.size < GATHERED_BYTES:
+            return False
+        self._put_adds(adding)
+        return True
+
+    def _flush_adds(self) -> None:
+        gathered, self._gathered = self._gathered, []
+        for adding in gathered:
+            self._put_adds(adding)
+
+    def _put_adds(self, adding: _Adding) -> None:
+        if adding.ids:
+            record = CoordinatorAdds(
+                adding.name, adding.generation, adding.ids, adding.at_ns, adding.data
+            )
+            adding.clear()
+            self._outbox.put(PART, self._slot, messages.pack_item(record))
+
+    def flush(self) -> None:
+        """Let what was added leave now, before anything that is put into the outbox after it."""
+        self._flush_adds()
+        self._outbox.flush()
+
+    # From the controller.
+
+    def hear(self, body: bytes) -> None:
+        """A parcel of the controller has come."""
+        for record in messages.unpack_stream(body):
+            match record:
+                case CoordinatorGroups(groups):
+                    self._queue.extend(groups)
+                    self._turn_later()
+                case CoordinatorPlan(name, generation, functions):
+                    self.learn(name, generation, found(functions))
+                case CoordinatorStopped(name, generation, forget):
+                    self._stopped(name, generation, forget)
+                case BarrierRelease():
+                    self.room.release(record)
+                case BarrierWithdrawals():
+                    self.room.withdrawn(record)
+                case BarrierRefusal():
+                    self.room.refused(record)
+
+    def learn(self, name: str, generation: int, items: list[Item]) -> None:
+        """A coordinator was started; `items` are its plan."""
+        self._plans.setdefault((name, generation), items)
+        adding = self._adding.get(name)
+        if adding is None or adding.generation < generation:
+            self._adding[name] = _Adding(name, generation)
+
+    def _stopped(self, name: str, generation: int, forget: bool) -> None:
+        adding = self._adding.get(name)
+        if adding is not None and adding.generation <= generation:
+            self._put_adds(adding)  # the controller says what becomes of them
+            del self._adding[name]
+        if forget:
+            self._plans.pop((name, generation), None)
+
+    # Groups are run.
+
+    def _turn_later(self) -> None:
+        if not self._turn_due:
+            self._turn_due = True
+            get_hub().loop.run_callback(self._turn)
+
+    def _turn(self) -> None:
+        """In the hub: let a runner go on with what is queued."""
+        self._turn_due = False
+        if not self._queue:
+            return
+        if pause.paused():
+            greenlet(self._resume, get_hub()).switch()
+            return
+        if self.idle:
+            runner = self.idle.pop()
+        elif self._runners < MOST_RUNNERS:
+            self._runners += 1
+            runner = _Runner(self)
+        else:
+            return  # the next one that is free goes on
+        self._turn_later()  # for when an action waits
+        runner.switch()
+
+    def _resume(self) -> None:
+        self._turn_due = True  # meanwhile nobody else need look
+        pause.wait_resumed()
+        self._turn_due = False
+        self._turn_later()
+
+    def run_some(self) -> bool:
+        """Run groups for `TURN_NS`, or until there are none; always True."""
+        until_ns = now_ns() + TURN_NS
+        queue = self._queue
+        while queue and not pause.paused():
+            number, name, generation, parts = queue.popleft()
+            self._run_group(name, generation, parts)
+            if not self._acted:
+                self._outbox.at_flush(self._acknowledge)
+            self._acted.append(number)
+            if now_ns() >= until_ns:
+                break
+        if queue:
+            self._turn_later()
+        return True
+
+    def _acknowledge(self) -> None:
+        acted, self._acted = self._acted, []
+        self._outbox.put(PART, self._slot, messages.pack_item(CoordinatorActed(acted)))
+
+    def _run_group(self, name: str, generation: int, parts: Sequence[Any]) -> None:
+        """Run a group; whatever happens is its failure, for a runner must outlive it."""
+        items = self._plans.get((name, generation))
+        for one in parts:
+            try:
+                self._run_part(name, items, GroupPart(*one))
+            except BaseException as error:
+                self._failed(name, error)
+
+    def _run_part(self, name: str, items: list[Item] | None, part: GroupPart) -> None:
+        self._count(name, part)
+        if items is None:
+            raise ScenarioError(f"this worker has no plan of coordinator {name}")
+        if COORDINATOR_EXECUTE.heard:
+            COORDINATOR_EXECUTE(coordinator=name, item=part.item, kind=part.kind, size=part.size)
+        event, users = Event(part.kind, part.size), _users(name, part)
+        for function, form in items[part.item].actions:
+            for arguments_ in arguments(form, event, users):
+                try:
+                    function(*arguments_)
+                except BaseException as error:
+                    self._failed(name, error)
+
+    def _count(self, name: str, part: GroupPart) -> None:
+        self._delay.record_ns(now_ns() - part.at_ns)
+        optional.counter(f"coordinator.{name}.groups").inc()
+        if part.kind != "coordinate" and part.item == 0:
+            optional.counter(f"coordinator.{name}.{part.kind}s").inc()
+
+    def _failed(self, name: str, error: BaseException) -> None:
+        optional.counter(f"coordinator.{name}.action_errors").inc()
+        try:
+            self._report(name, error)
+        except BaseException:  # the error may be one that cannot even say what it is
+            with suppress(OSError):
+                print(f"coordinator {name}: what an action raised cannot be shown", file=sys.stderr)
+
+
+def _users(name: str, part: GroupPart) -> tuple[tuple[int, Any], ...]:
+    try:
+        return tuple(
+            (user_id, _unpack(data)) for user_id, data in zip(part.ids, part.data, strict=True)
+        )
+    except Exception as error:
+        # A dictionary that is the key of another one, say: it can be packed, but not unpacked.
+        raise ScenarioError(
+            f"what is added to coordinator {name} must be readable where its actions run, but"
+            f" {error}; this group is not acted upon"
+        ) from error
+
+
+def _unpack(data: bytes) -> Any:
+    return msgpack.unpackb(
+        data, use_list=False, strict_map_key=False, unicode_errors="surrogatepass"
+    )

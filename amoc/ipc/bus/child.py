@@ -1,0 +1,244 @@
+"""The end of the bus that obeys: it hears the commands for its own name, and reports.
+
+It knows when too much is held back because its parent does not read, and says so to those who can
+do something about it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import gevent
+import zmq
+
+from amoc.base.clock import S_NS, now_ns
+from amoc.base.errors import PeerError
+from amoc.base.latch import Latch
+from amoc.base.waiting import Bell
+from amoc.ipc import messages
+from amoc.ipc.batch import Gathering, pack_batch
+from amoc.ipc.bus.end import MOST_BATCHES, MOST_UNACKED, End, endpoints
+from amoc.ipc.messages import CrashSeen, Hello, Note, Output, Record, Sample, Welcome
+
+BATCH_S = 0.005
+"""How long a report may wait for company."""
+HELLO_S = 0.05
+LONGEST_HELLO_S = 1.0
+"""Between two hellos, first and at most; many children at once must not shout their parent down."""
+INFORMS = (CrashSeen, Note, Output, Sample)
+"""Reports without which the run goes on all the same; figures are on the board."""
+MOST_REPORTS = 100_000
+MOST_HELD_BYTES = 16 << 20
+"""What a child holds back before it counts as crowded; half of it, and it does no longer."""
+STALL_NS = 10 * S_NS
+"""It also counts as crowded when its parent has taken nothing for so long."""
+ROOM_S = 1.0
+"""How long `Child.report` waits while it is crowded."""
+
+
+def _send(socket: zmq.Socket[bytes], data: bytes) -> bool:
+    """Whether there was room for `data` in the queue."""
+    try:
+        socket.send(data, zmq.NOBLOCK)
+    except zmq.Again:
+        return False
+    return True
+
+
+class Child(End):
+    """Hears commands in order, and reports.
+
+    Attributes:
+        name: What its parent expects it to be called.
+        room: Open while there is room for what would go on beyond the parent; those that wait for
+            it have to set themselves a deadline.
+    """
+
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        directory: str,
+        name: str,
+        at_crowded: Callable[[bool], object] | None = None,
+    ) -> None:
+        """Connect to the parent in `directory`; `at_crowded` is told when `crowded` changes."""
+        super().__init__(context, (zmq.PUSH, MOST_BATCHES), (zmq.SUB, MOST_UNACKED))
+        self.name = name
+        self.room = Latch()
+        self._topic = f"{name}.".encode()
+        self._hears.subscribe(self._topic)
+        for socket, endpoint in zip((self._hears, self._speaks), endpoints(directory), strict=True):
+            socket.connect(endpoint)
+        self._heard = 0
+        self._gap_at = -1
+        self._dropped = 0
+        self._acked = 0
+        self._batches = 0
+        self._reports = Gathering()
+        self._due = Bell()
+        self._hurry = Bell()
+        self._flushed = Latch()
+        self._at_crowded = at_crowded
+        self._crowded = self._stalled = self._held = False
+        self._writer = gevent.spawn(self._write)
+
+    def close(self) -> None:
+        """Report no more, and hear no more."""
+        self._writer.kill()
+        super().close()
+
+    def join(self, deadline_s: float) -> None:
+        """Say hello until welcome is heard.
+
+        Raises:
+            PeerError: It is not heard within `deadline_s`.
+        """
+        # A hello has no number, for one that comes before it is expected is rightly passed over.
+        hello = pack_batch(self.name, 0, 0, [messages.pack_item(Hello(os.getpid()))])
+        deadline = now_ns() + int(deadline_s * S_NS)
+        pause_s, next_hello = HELLO_S, 0
+        while (now := now_ns()) < deadline:
+            if now >= next_hello:
+                _send(self._speaks, hello)  # where there is no room, hellos enough wait already
+                next_hello = now + int(pause_s * S_NS)
+                pause_s = min(2 * pause_s, LONGEST_HELLO_S)
+            self._ear.wait(max(0, next_hello - now) / S_NS)
+            try:
+                message = self._hears.recv(zmq.NOBLOCK)
+            except zmq.Again:
+                continue
+            number, data = self._read(message)
+            if not isinstance(data, bool) and type(messages.from_wire(data)) is Welcome:
+                self._heard = number
+                self._due.ring()
+                return
+        raise PeerError(f"{self.name} must be welcomed within {deadline_s} s, but heard nothing")
+
+    def _read(self, message: bytes) -> Any:
+        """A command's number, and the command; the bus's own are booleans (`Parent.hold`)."""
+        return messages.unpack(message[len(self._topic) :])
+
+    # Commands
+
+    def commands(self) -> Iterator[Record | None]:
+        """Commands in order, without end; None at least every `TICK_S`."""
+        for message in self._ear.messages():
+            if message is None:
+                yield None
+                continue
+            number, data = self._read(message)
+            if number == self._heard + 1:
+                self._heard = number
+                self._due.ring()
+                if isinstance(data, bool):
+                    self._held = data
+                    self._set_room()
+                else:
+                    yield messages.from_wire(data)
+            elif number > self._heard + 1:
+                self._missed(number)
+            else:
+                self._acked = 0  # had it: our acknowledgement is late or was lost, so repeat it
+                self._due.ring()
+
+    def _missed(self, number: int) -> None:
+        """Drop command `number`: the parent publishes all that is missing again, in order."""
+        if self._gap_at == self._heard:
+            return  # said already
+        self._gap_at = self._heard
+        missed = f"missed command {self._heard + 1} (got {number})"
+        self.report_nowait(Note("warning", f"{self.name} {missed}; it is sent again"))
+
+    # Reports
+
+    def crowded(self) -> bool:
+        """Whether so much is held back that what can be left out should be."""
+        return self._crowded
+
+    def report(self, record: Record) -> None:
+        """Report `record` within `BATCH_S`; for those that can wait a little.
+
+        While the line is crowded it waits, `ROOM_S` at the most, and then does as `report_nowait`.
+        """
+        if self._crowded:
+            self.room.wait(ROOM_S)
+        self.report_nowait(record)
+
+    def report_nowait(self, record: Record) -> None:
+        """Report `record` from where waiting is forbidden, such as a callback of the loop.
+
+        While the line is crowded what only informs is dropped, and counted.
+        """
+        if self._crowded and isinstance(record, INFORMS):
+            self._dropped += 1
+            return
+        self._reports.add(record)
+        self._flushed.is_open = False
+        self._weigh()
+        self._due.ring()
+
+    def report_urgent(self, record: Record) -> None:
+        """As `report_nowait`, but leave at the loop's next turn instead of waiting for company."""
+        self.report_nowait(record)
+        self._hurry.ring()
+
+    def flush(self, deadline_s: float) -> bool:
+        """Wait until all reports are handed to ZeroMQ; whether that was so within `deadline_s`."""
+        return self._flushed.wait(deadline_s)
+
+    def _weigh(self) -> None:
+        """See whether the line is crowded now."""
+        part = 2 if self._crowded else 1
+        crowded = (
+            self._stalled
+            or len(self._reports) >= MOST_REPORTS // part
+            or self._reports.size >= MOST_HELD_BYTES // part
+        )
+        if crowded != self._crowded:
+            self._crowded = crowded
+            self._set_room()
+            if self._at_crowded is not None:
+                self._at_crowded(crowded)
+
+    def _set_room(self) -> None:
+        self.room.set(not self._crowded and not self._held)
+
+    def _write(self) -> None:
+        while True:
+            if not self._reports and not self._dropped:
+                self._due.wait()
+            if not self._reports.full:
+                self._hurry.wait(BATCH_S)
+            if self._dropped:
+                note = f"{self._dropped} notes of {self.name} are dropped: too many at once"
+                self._reports.add(Note("warning", note))
+                self._dropped = 0
+            batch = self._reports.take()
+            self._weigh()
+            if not batch and self._heard == self._acked:
+                continue
+            self._batches += 1
+            self._acked = self._heard
+            self._hand_over(pack_batch(self.name, self._batches, self._heard, batch))
+            if not self._reports:
+                self._flushed.set(True)
+            else:
+                gevent.sleep(0)
+
+    def _hand_over(self, data: bytes) -> None:
+        """Give a batch to ZeroMQ, as soon as there is room for it.
+
+        A batch is never given up, for its parent would wait for its number: who waits for it to
+        leave has a deadline, and after `STALL_NS` nothing is added that can be left out.
+        """
+        stalls_ns = now_ns() + STALL_NS
+        while not _send(self._speaks, data):
+            if now_ns() >= stalls_ns and not self._stalled:
+                self._stalled = True
+                self._weigh()
+            gevent.sleep(BATCH_S)
+        if self._stalled:
+            self._stalled = False
+            self._weigh()

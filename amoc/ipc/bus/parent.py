@@ -1,0 +1,194 @@
+"""The end of the bus that commands: it knows its children by name, and repeats what they missed."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, NamedTuple
+
+import zmq
+
+from amoc.base.clock import S_NS, now_ns
+from amoc.base.errors import PeerError, ResourceError
+from amoc.ipc import messages
+from amoc.ipc.bus.end import MOST_BATCHES, MOST_UNACKED, End, endpoints
+from amoc.ipc.messages import Hello, Note, Record, Welcome
+
+RESEND_NS = S_NS // 2
+MOST_RESENT = 1_000
+MOST_RESENT_BYTES = 4 << 20
+"""What is published again at once: a child that does not read must not be buried."""
+
+
+class Envelope(NamedTuple):
+    """A report and who sent it."""
+
+    child: str
+    record: Record
+
+
+@dataclass
+class _Line:
+    """What a parent keeps for one child."""
+
+    sent: int = 0
+    unacked: deque[tuple[int, bytes]] = field(default_factory=deque)
+    unacked_bytes: int = 0
+    resent: int = 0
+    """The last command that was published again."""
+    moved_ns: int = 0
+    """When it last acknowledged something, or there was nothing to acknowledge."""
+    reports: int = 0
+    hello: Record = None
+    """What it said first, until it has heard our welcome."""
+
+    def take(self, number: int, acked: int) -> int:
+        """A batch has arrived; how many before it have not."""
+        missing = 0
+        if number:
+            missing, self.reports = number - self.reports - 1, number
+        while self.unacked and self.unacked[0][0] <= acked:
+            self.unacked_bytes -= len(self.unacked.popleft()[1])
+            # When it has had all that was published again, the rest may have been lost as well.
+            self.moved_ns = 0 if acked == self.resent else now_ns()
+        return max(0, missing)
+
+
+class Parent(End):
+    """Commands its children by name, and hears what they report.
+
+    Attributes:
+        directory: A directory that only we may enter, with the sockets in it.
+    """
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], directory: str) -> None:
+        """Bind both ends in `directory`.
+
+        Raises:
+            ResourceError: The system does not let us.
+        """
+        super().__init__(context, (zmq.PUB, MOST_UNACKED), (zmq.PULL, MOST_BATCHES))
+        self.directory = directory
+        for socket, endpoint in zip((self._speaks, self._hears), endpoints(directory), strict=True):
+            try:
+                socket.bind(endpoint)
+            except zmq.ZMQError as error:
+                self.close()
+                raise ResourceError(f"{endpoint} cannot be a socket: {error}") from None
+        self._lines: dict[str, _Line] = {}
+        self._next_resend_ns = 0
+        self._holding = False
+
+    def expect(self, child: str) -> None:
+        """Let `child` join; reports of children that nobody expects are dropped."""
+        self._lines[child] = _Line(moved_ns=now_ns())
+
+    def forget(self, child: str) -> None:
+        """`child` is no more: nothing is sent to it again."""
+        self._lines.pop(child, None)
+
+    def send(self, child: str, command: Record) -> None:
+        """Send `command` to `child`; in vain when it is forgotten.
+
+        Raises:
+            PeerError: It has not acknowledged the `MOST_UNACKED` commands before.
+        """
+        line = self._lines.get(child)
+        if line is None:
+            return
+        if len(line.unacked) >= MOST_UNACKED:
+            raise PeerError(
+                f"{child} must acknowledge its commands, but {MOST_UNACKED} are outstanding"
+            )
+        self._send(child, line, messages.to_wire(command))
+
+    def hold(self, holding: bool) -> None:
+        """Shut the children's `Child.room`, or open it: what goes on from here has to wait."""
+        self._holding = holding
+        for child, line in self._lines.items():
+            if line.sent and len(line.unacked) < MOST_UNACKED:
+                self._send(child, line, holding)
+
+    def _send(self, child: str, line: _Line, data: Any) -> None:
+        if not line.unacked:
+            line.moved_ns = now_ns()
+        line.sent += 1
+        packed = messages.pack([line.sent, data])
+        line.unacked.append((line.sent, packed))
+        line.unacked_bytes += len(packed)
+        self._publish(child, packed)
+
+    def _publish(self, child: str, data: bytes) -> None:
+        # One frame: a second would cost another 10 µs, and topics are matched as prefixes.
+        self._speaks.send(f"{child}.".encode() + data)
+
+    def backlog(self, child: str) -> int:
+        """How many commands `child` has not acknowledged; none when it is forgotten."""
+        line = self._lines.get(child)
+        return len(line.unacked) if line is not None else 0
+
+    def backlog_bytes(self, child: str) -> int:
+        """What the commands take that `child` has not acknowledged."""
+        line = self._lines.get(child)
+        return line.unacked_bytes if line is not None else 0
+
+    def reports(self) -> Iterator[Envelope | None]:
+        """Reports as they come, without end; None at least every `TICK_S`."""
+        for message in self._ear.messages():
+            self._resend()
+            if message is None:
+                yield None
+                continue
+            try:
+                child, number, acked, records = messages.unpack(message)
+                number, acked = int(number), int(acked)
+                line = self._lines.get(child)
+                reports = [messages.from_wire(data) for data in records]
+            except (PeerError, ValueError, TypeError):
+                continue  # not one of ours; the directory is closed to others
+            if line is None:
+                continue
+            if missing := line.take(number, acked):
+                note = f"{missing} report(s) of {child} are lost"
+                yield Envelope(child, Note("error", note))
+            if line.unacked and not line.moved_ns:
+                self._resend_to(child, line)
+            for report in reports:
+                if type(report) is Hello:
+                    self._welcome(child, line, report)
+                else:
+                    yield Envelope(child, report)
+            if line.hello is not None and acked:
+                # Only now does it hear us: what was published before would have been lost.
+                hello, line.hello = line.hello, None
+                yield Envelope(child, hello)
+
+    def _welcome(self, child: str, line: _Line, hello: Record) -> None:
+        if line.sent == 0:
+            line.hello = hello
+            self.send(child, Welcome())
+            if self._holding:
+                self._send(child, line, True)
+        elif line.unacked and line.unacked[0][0] == 1:
+            self._publish(child, line.unacked[0][1])  # it subscribed after we had said it
+
+    def _resend(self) -> None:
+        now = now_ns()
+        if now < self._next_resend_ns:
+            return
+        self._next_resend_ns = now + RESEND_NS // 2
+        for child, line in self._lines.items():
+            if line.unacked and now - line.moved_ns > RESEND_NS:
+                self._resend_to(child, line)
+
+    def _resend_to(self, child: str, line: _Line) -> None:
+        line.moved_ns = now_ns()
+        size = 0
+        for number, data in islice(line.unacked, MOST_RESENT):
+            self._publish(child, data)
+            line.resent = number
+            size += len(data)
+            if size >= MOST_RESENT_BYTES:
+                break

@@ -1,0 +1,128 @@
+"""Calls: what a scenario asks of the controller, and how it hears the answer.
+
+`throttle.start`, `coordinator.start` and their like are decided in one place, the controller. Who
+asks depends on where the scenario's code runs:
+
+- a user (or any greenlet) of a worker: the call travels up, its answer comes back, meanwhile the
+  caller waits;
+- init(), in the supervisor, where nothing may run yet: the call is noted, and made by the
+  controller before there is a worker. What it refuses fails the run as if init() had raised;
+- ``amoc check --run`` and tests: whatever was installed answers in this process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+from amoc.base import pause
+from amoc.base.errors import ClosedError, PeerError, ScenarioError
+from amoc.base.waiting import Waiter
+from amoc.ipc import messages
+from amoc.ipc.messages import Answer, Call
+from amoc.ipc.outbox import Outbox
+
+TIMEOUT_S = 10.0
+"""How long the controller may take to answer."""
+
+
+class Handler(Protocol):
+    """Whoever takes calls in this process."""
+
+    def __call__(self, operation: str, arguments: tuple[Any, ...], timeout_s: float, /) -> Any:
+        """Answer the call, or see that it is answered."""
+
+
+_handler: Handler | None = None
+
+
+def install(handler: Handler | None) -> None:
+    """Let `handler` take the calls of this process."""
+    global _handler
+    _handler = handler
+
+
+def ask(operation: str, *arguments: Any, timeout_s: float = TIMEOUT_S) -> Any:
+    """Ask the controller for `operation`, ``throttle.start`` say; what it answers.
+
+    Args:
+        operation: A part of the controller, a dot, and what it is to do.
+        arguments: Whatever msgpack can pack.
+        timeout_s: How long the answer may take.
+
+    Raises:
+        ScenarioError: It was refused.
+        PeerError: There is no answer within `timeout_s`.
+        ClosedError: There is no run.
+    """
+    if _handler is None:
+        raise ClosedError(f"{operation} is there in a run only; to try it, use amoc check --run")
+    return _handler(operation, arguments, timeout_s)
+
+
+class Recorder:
+    """Takes the calls of init(): they are noted, and made later."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[Any, ...]] = []
+        self._started: set[tuple[str, Any]] = set()
+
+    def __call__(self, operation: str, arguments: tuple[Any, ...], _timeout_s: float, /) -> None:
+        """Note a call."""
+        messages.pack(arguments)  # what cannot travel is told now, where it can be seen
+        part, _, what = operation.partition(".")
+        if what in ("start", "stop") and arguments:
+            if what == "start" and (part, arguments[0]) in self._started:
+                raise ScenarioError(f"{part} {arguments[0]} is already started")
+            change = self._started.add if what == "start" else self._started.discard
+            change((part, arguments[0]))
+        self.calls.append((operation, *arguments))
+
+
+@contextmanager
+def recording() -> Iterator[Recorder]:
+    """Note the calls that are made within the block."""
+    before = _handler
+    recorder = Recorder()
+    install(recorder)
+    try:
+        yield recorder
+    finally:
+        install(before)
+
+
+class Line:
+    """Takes the calls of a worker: they go to the controller, and their answers come back."""
+
+    def __init__(self, slot: int, outbox: Outbox) -> None:
+        self._slot = slot
+        self._outbox = outbox
+        self._number = 0
+        self._callers: dict[int, Waiter[Answer]] = {}
+
+    def __call__(self, operation: str, arguments: tuple[Any, ...], timeout_s: float, /) -> Any:
+        """Send the call up and wait for its answer."""
+        self._number += 1
+        number = self._number
+        call = messages.pack_item(Call(number, operation, arguments))
+        waiter = self._callers[number] = Waiter()
+        try:
+            self._outbox.put("calls", self._slot, call)
+            if not waiter.wait(timeout_s):
+                raise PeerError(f"{operation} must be answered within {timeout_s:g} s, but was not")
+        finally:
+            del self._callers[number]
+        pause.wait_resumed()
+        assert waiter.value is not None
+        if waiter.value.error:
+            raise ScenarioError(waiter.value.error)
+        return waiter.value.value
+
+    def hear(self, body: bytes) -> None:
+        """Answers have come; those whose caller has given up are passed over."""
+        for answer in messages.unpack_stream(body):
+            waiter = self._callers.get(answer.number)
+            if waiter is not None:
+                waiter.set(answer)
+                waiter.wake()

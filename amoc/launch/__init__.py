@@ -1,1 +1,0 @@
-"""How nodes, and the services a run brings with it, come to be."""

@@ -1,0 +1,36 @@
+"""Counters, gauges and timers: declared by name anywhere, recorded into shared memory."""
+
+from amoc.metrics.handles import (
+    Counter,
+    Gauge,
+    Timer,
+    attach,
+    built_in,
+    counter,
+    declared,
+    drop_token,
+    fits,
+    gauge,
+    put_token,
+    read,
+    timer,
+)
+
+__all__ = [
+    # what a scenario calls
+    "counter",
+    "gauge",
+    "timer",
+    # what those return
+    "Counter",
+    "Gauge",
+    "Timer",
+    # what the parts of amoc call
+    "attach",
+    "built_in",
+    "declared",
+    "drop_token",
+    "fits",
+    "put_token",
+    "read",
+]

@@ -1,0 +1,319 @@
+"""The board: shared counters, one block of memory that every process of a node maps.
+
+    rows      one per slot: what its worker is and how it does (`Cell`)
+    areas     one per slot: an append-only directory of metrics (kind, merge rule, name, place), and
+              the cells they point to
+    users     one byte per user id (`UserState`)
+
+Rule: a cell has exactly one writer, the worker that owns the slot, so no lock is needed.
+A user's byte changes hands but never has two writers at once: the node writes it before it passes
+the user to a worker for the first time, and again when that worker is dead; in between only the
+worker does. Readers may see a row between two writes; never derive a figure from two cells that
+must agree.
+
+The block is an anonymous shared mapping made before the fork. It has no name, so nobody else can
+open it and nothing is left behind however the processes end; it outlives each single one of them,
+so that a worker's kill -9 loses not one recorded count. Pages that nobody touched take no memory.
+"""
+
+from __future__ import annotations
+
+import mmap
+from enum import IntEnum
+from struct import Struct
+from typing import Any, NamedTuple
+
+from amoc.base.errors import ResourceError, ScenarioError
+from amoc.metrics.histogram import CELLS, Histogram
+
+ROW_BYTES = 512
+AREA_BYTES = 64 << 20
+ENTRIES = 8192
+MOST_CAUSES = 200
+"""Causes of crashes that a worker tells apart; directory entries are kept free for them."""
+THROTTLE = "throttle."
+"""Begins the names of metrics of throttles, see `amoc.throttle.meters`; no others begin so."""
+ENTRY_BYTES = 256
+_ENTRY = Struct(
+    "<BBHIQ"
+)  # kind, merge rule, bytes of the name, unused, offset of the cells in the area
+NAME_BYTES = ENTRY_BYTES - _ENTRY.size
+_DIRECTORY = 64  # the area starts with its count of entries, alone in a cache line
+_CELLS_START = _DIRECTORY + ENTRIES * ENTRY_BYTES
+_MAP_NORESERVE = 0x4000  # Linux; the mmap module names it only from Python 3.13 on
+
+
+class Kind(IntEnum):
+    """What a directory entry describes."""
+
+    COUNTER = 1
+    GAUGE = 2
+    TIMER = 3
+    CRASH = 4
+    """A counter whose name is the cause of a crash: any text."""
+
+
+class Merge(IntEnum):
+    """How the gauges of several workers become one figure."""
+
+    SUM = 0
+    MAX = 1
+    MIN = 2
+    MEAN = 3
+
+
+class Cell(IntEnum):
+    """The cells of a slot's row; all unsigned 64-bit."""
+
+    EPOCH = 0
+    """How many workers this slot has had; 1 is the first."""
+    PID = 1
+    HEARTBEAT_NS = 2
+    """When the worker's loop last turned, monotonic."""
+    USERS = 3
+    """Users alive in the worker now."""
+    USERS_PEAK = 4
+    RESTARTED = 5
+    """Users started again because the worker before had died."""
+    CPU_NS = 6
+    """CPU time of all workers this slot has had."""
+    MAX_RSS_BYTES = 7
+    WAITING = 8
+    """Users that were dealt to the worker and have not started yet."""
+    GC_NS = 9
+    """Time in pauses of the garbage collector, of all workers this slot has had; so is the next."""
+    QUEUED_NS = 10
+    """Time that its main thread was ready to run and had no core."""
+    RSS_BYTES = 11
+    """Memory that the worker has resident."""
+    CPU_BEFORE_NS = 12
+    """CPU time of the workers that had this slot before."""
+
+
+class UserState(IntEnum):
+    """What a user's byte says."""
+
+    NONE = 0
+    """Not dealt to a worker."""
+    STARTING = 1
+    """Dealt to a worker, not running yet."""
+    RUNNING = 2
+    BETWEEN = 3
+    """Waiting for its next repetition."""
+    FINISHED = 4
+    """Left for good: its last repetition returned."""
+    CRASHED = 5
+    """Left for good: its last repetition raised."""
+    REMOVED = 6
+    """Taken out by a command or at the end of --stop-timeout."""
+    RESTARTING = 7
+    """Its worker died; it will be started again."""
+    PARKED = 8
+    """Stopped because its node was cut off."""
+    LEAVING = 9
+    """Runs its last iteration: it was removed by a command."""
+
+
+RESTARTABLE = (UserState.RUNNING, UserState.BETWEEN, UserState.RESTARTING)
+"""States from which a user must be started again when its worker dies."""
+ALIVE = (*RESTARTABLE, UserState.LEAVING)
+"""States of users that ran and have not left for good."""
+
+
+class Metric(NamedTuple):
+    """A metric of one slot, as it was found on the board."""
+
+    kind: Kind
+    name: str
+    merge: Merge
+    value: int | float | Histogram
+
+
+class Area:
+    """One slot's metrics: a directory that only grows, and the cells behind it.
+
+    The worker declares and writes; everybody may read. The replacement of a dead worker finds the
+    metrics of its predecessor by name and counts on.
+    """
+
+    def __init__(self, memory: memoryview) -> None:
+        self._memory = memory
+        self._count = memory[:8].cast("Q")
+        self._entries: list[tuple[Kind, Merge, str, memoryview[Any]]] = []
+        self._index: dict[tuple[bool, str], int] = {}
+        self._free = _CELLS_START
+
+    @classmethod
+    def private(cls) -> Area:
+        """An area that nobody else sees, for code that records outside a run."""
+        return cls(
+            memoryview(mmap.mmap(-1, AREA_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
+        )
+
+    def declare(self, kind: Kind, name: str, merge: Merge = Merge.SUM) -> memoryview[Any]:
+        """The cells of metric `name`, made if they do not exist yet.
+
+        Returns:
+            A view of unsigned 64-bit cells (one; for a timer `CELLS` and then the maximum in ns),
+            or of one double for a gauge.
+
+        Raises:
+            ScenarioError: The name is in use for another kind, too long, or one too many.
+        """
+        self._read_directory()
+        known = self._index.get((kind is Kind.CRASH, name))
+        if known is not None:
+            found_kind, found_merge, _, cells = self._entries[known]
+            if found_kind is not kind:
+                raise ScenarioError(
+                    f"metric {name!r} is a {found_kind.name.lower()},"
+                    f" so it cannot be a {kind.name.lower()}"
+                )
+            if found_merge is not merge:
+                raise ScenarioError(
+                    f"gauge {name!r} merges by {found_merge.name.lower()},"
+                    f" so it cannot merge by {merge.name.lower()}"
+                )
+            return cells
+        return self._append(kind, name, merge)
+
+    def _append(self, kind: Kind, name: str, merge: Merge) -> memoryview[Any]:
+        encoded = name.encode()
+        size = (CELLS + 1) * 8 if kind is Kind.TIMER else 8
+        number = len(self._entries)
+        if len(encoded) > NAME_BYTES:
+            raise ScenarioError(
+                f"a metric's name has at most {NAME_BYTES} bytes, but {name!r} has {len(encoded)}"
+            )
+        # Crashes can always be counted, however many metrics there are.
+        reserve = 0 if kind is Kind.CRASH else MOST_CAUSES + 1
+        full = number + reserve >= ENTRIES
+        if full or self._free + size + reserve * 8 > len(self._memory):
+            raise ScenarioError(
+                f"no room for metric {name!r}: a worker holds {ENTRIES - reserve} metrics and"
+                f" {AREA_BYTES >> 20} MiB of them; is there a user id in the name?"
+            )
+        start = _DIRECTORY + number * ENTRY_BYTES
+        _ENTRY.pack_into(self._memory, start, kind, merge, len(encoded), 0, self._free)
+        self._memory[start + _ENTRY.size : start + _ENTRY.size + len(encoded)] = encoded
+        # A predecessor that was killed right here may have left something behind.
+        self._memory[self._free : self._free + 8] = bytes(8)
+        if kind is Kind.GAUGE:
+            gauge: memoryview[Any] = self._memory[self._free : self._free + 8].cast("d")
+            gauge[0] = float("nan")
+        # The count goes last: a reader that sees it sees the whole entry.
+        self._count[0] = number + 1
+        self._read_directory()
+        return self._entries[number][3]
+
+    def _read_directory(self) -> None:
+        for number in range(len(self._entries), self._count[0]):
+            start = _DIRECTORY + number * ENTRY_BYTES
+            code, merge, length, _, offset = _ENTRY.unpack_from(self._memory, start)
+            kind = Kind(code)
+            name = bytes(self._memory[start + _ENTRY.size : start + _ENTRY.size + length]).decode()
+            size = (CELLS + 1) * 8 if kind is Kind.TIMER else 8
+            cells: memoryview[Any] = self._memory[offset : offset + size]
+            cells = cells.cast("d" if kind is Kind.GAUGE else "Q")
+            self._index[(kind is Kind.CRASH, name)] = number
+            self._entries.append((kind, Merge(merge), name, cells))
+            self._free = offset + size
+
+    def forget_gauges(self) -> None:
+        """Unset all gauges: they described a worker that is no more."""
+        self._read_directory()
+        for kind, _, _, cells in self._entries:
+            if kind is Kind.GAUGE:
+                cells[0] = float("nan")
+
+    def entries(self) -> list[tuple[Kind, Merge, str, memoryview[Any]]]:
+        """All metrics, in the order in which they were declared: kind, rule, name and cells."""
+        self._read_directory()
+        return self._entries
+
+    def read(self) -> list[Metric]:
+        """All metrics with their values now; gauges that were never set are left out."""
+        metrics = []
+        for kind, merge, name, cells in self.entries():
+            value: int | float | Histogram
+            if kind is Kind.TIMER:
+                value = _read_timer(cells)
+            else:
+                value = cells[0]
+                if value != value:
+                    continue
+            metrics.append(Metric(kind, name, merge, value))
+        return metrics
+
+
+_CHUNK = 128
+_EMPTY = bytes(_CHUNK * 8)
+
+
+def _read_timer(cells: memoryview) -> Histogram:
+    """The sparse histogram of a timer's cells; most chunks of cells are empty and passed over."""
+    found = {}
+    raw = cells.tobytes()
+    for start in range(0, CELLS, _CHUNK):
+        if raw[start * 8 : (start + _CHUNK) * 8] != _EMPTY:
+            for cell in range(start, min(start + _CHUNK, CELLS)):
+                if count := cells[cell]:
+                    found[cell] = count
+    return Histogram(found, cells[CELLS])
+
+
+class Board:
+    """The whole block, mapped by a node and all that it forks.
+
+    Attributes:
+        slots: How many rows there are.
+        highest_id: The highest user id that has a byte.
+        users: The users' bytes; the index is the id.
+    """
+
+    def __init__(self, slots: int, highest_id: int) -> None:
+        """Map a new board.
+
+        Raises:
+            ResourceError: The system does not give that much shared memory.
+        """
+        self.slots = slots
+        self.highest_id = highest_id
+        size = slots * (ROW_BYTES + AREA_BYTES) + highest_id + 1
+        try:
+            flags = mmap.MAP_SHARED | mmap.MAP_ANONYMOUS | _MAP_NORESERVE
+            self._map = mmap.mmap(-1, size, flags=flags)
+        except (OSError, ValueError, OverflowError) as error:
+            raise ResourceError(
+                f"cannot map {size >> 20} MiB of shared memory for {slots} workers and user ids"
+                f" up to {highest_id}: {error}; use fewer workers, lower user ids, or raise the"
+                " limit (ulimit -v)"
+            ) from error
+        memory = memoryview(self._map)
+        self._rows = [memory[n * ROW_BYTES : (n + 1) * ROW_BYTES].cast("Q") for n in range(slots)]
+        areas = slots * ROW_BYTES
+        self._areas = [
+            Area(memory[areas + n * AREA_BYTES : areas + (n + 1) * AREA_BYTES])
+            for n in range(slots)
+        ]
+        self.users = memory[areas + slots * AREA_BYTES :]
+
+    def row(self, slot: int) -> memoryview:
+        """The row of `slot`: cells by `Cell`."""
+        return self._rows[slot]
+
+    def area(self, slot: int) -> Area:
+        """The metrics of `slot`."""
+        return self._areas[slot]
+
+    def count_users(self, ids: range) -> dict[UserState, int]:
+        """How many of the users `ids` are in each state; empty states are absent."""
+        states = bytes(self.users[ids.start : ids.stop : ids.step])
+        # Counting each state by itself takes a tenth of the time of a collections.Counter.
+        return {state: count for state in UserState if (count := states.count(state))}
+
+    def users_in(self, states: tuple[UserState, ...], ids: range) -> list[int]:
+        """Those of `ids` whose byte says one of `states`, in order."""
+        wanted = frozenset(map(int, states))
+        found = bytes(self.users[ids.start : ids.stop : ids.step])
+        return [user_id for user_id, state in zip(ids, found, strict=True) if state in wanted]

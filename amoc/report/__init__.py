@@ -1,7 +1,0 @@
-"""The report of a run, for people: one page that needs nothing but a browser."""
-
-from __future__ import annotations
-
-from amoc.report.page import render, write
-
-__all__ = ["render", "write"]

@@ -1,0 +1,1 @@
+"""What a run has shown: seconds, totals, summary, thresholds, verdict, files and reports."""

@@ -1,0 +1,195 @@
+"""Charts of two runs on one axis of time, which begins when their first users could start. Pure.
+
+The axis has as many steps as the longer run needs. A step shows what a run did in it; where a
+second of the run reaches over a step without having its middle there, it is that second's, so that
+seconds which are a little longer than the steps leave no gaps. Holes and pauses stay gaps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from math import ceil
+from typing import Any
+
+from amoc.metrics.histogram import Histogram
+from amoc.results.report.charts import Chart, Group, Line, Spectrum
+from amoc.results.report.columns import Column, highest, quantiles, rates, rounded
+from amoc.results.report.downsample import MOST_ROWS, Bunch, bunches
+from amoc.results.report.latency import spectrum
+from amoc.results.report.rows import Row, row_of
+from amoc.results.series import Point
+
+SHOWN = 4
+MOST_CHARTS = 12
+"""Charts of one kind; a page with hundreds is read by nobody."""
+_COLOURS = {"A": 1, "B": 2}
+
+Rows = dict[str, list[Row]]
+"""By the run's label: what it did in each step."""
+
+
+def steps(
+    runs: Sequence[tuple[str, Iterable[Point]]],
+    ends_s: float,
+    most: int = MOST_ROWS,
+    timers: Collection[str] = (),
+) -> Rows:
+    """The runs' rows on one axis.
+
+    Args:
+        runs: Label and points of each.
+        ends_s: Where the longer one ends.
+        most: How many steps there are to be.
+        timers: Those that are charted.
+    """
+    step_s = max(1.0, ends_s / most)
+    count = ceil(round(ends_s / step_s, 6))
+
+    def row(step: int, some: Sequence[Bunch]) -> Row:
+        found = [point for one in some for point in one.points]
+        return row_of((step + 1) * step_s, found, any(one.flowing for one in some), timers)
+
+    return {
+        label: [
+            row(step, some)
+            for step, some in enumerate(_in_steps(bunches(points, 1), step_s, count))
+        ]
+        for label, points in runs
+    }
+
+
+def _in_steps(seconds: Iterable[Bunch], step_s: float, count: int) -> Iterator[list[Bunch]]:
+    """What each step shows; what is not needed any more is let go."""
+    inside: dict[int, list[Bunch]] = {}
+    over: dict[int, Bunch] = {}
+    told = reached = covered = 0
+    for one in seconds:
+        while covered < count and (covered + 0.5) * step_s <= one.t_s:
+            over[covered] = one
+            covered += 1
+        span_s = sum(point.span_s for point in one.points)
+        step = int((one.t_s - span_s / 2) / step_s)
+        if one.points and 0 <= step < count:
+            inside.setdefault(step, []).append(one)
+            reached = step
+        while told < min(reached, covered):
+            yield _shown(told, step_s, inside, over)
+            told += 1
+    while told < count:
+        yield _shown(told, step_s, inside, over)
+        told += 1
+
+
+def _shown(
+    step: int, step_s: float, inside: dict[int, list[Bunch]], over: dict[int, Bunch]
+) -> list[Bunch]:
+    """What has its middle in a step, or else what reaches over the step's middle."""
+    some, one = inside.pop(step, []), over.pop(step, None)
+    if some or one is None or not one.points:
+        return some
+    begin_s = one.t_s - sum(point.span_s for point in one.points)
+    return [one] if begin_s <= (step + 0.5) * step_s else []
+
+
+def overlaid(
+    rows: Rows, key: str, title: str, unit: str, of: Callable[[list[Row]], Column]
+) -> Chart:
+    """A chart with a line for each run."""
+    lines = [Line(label, of(some), _COLOURS[label]) for label, some in rows.items()]
+    return Chart(key, title, unit, lines)
+
+
+def load(rows: Rows) -> list[Chart]:
+    """Users and crashes."""
+    charts = [
+        overlaid(rows, "users", "Users running", "", _level(lambda one: one.users.get("running"))),
+        overlaid(rows, "crashes", "Crashed iterations", "/s", _rate(_crashed)),
+    ]
+    return [charts[0], *(chart for chart in charts[1:] if not chart.idle)]
+
+
+def counters(rows: Rows, names: Iterable[str]) -> Group:
+    """Rates of counters, the busiest first."""
+    return _group(
+        "counters",
+        [
+            overlaid(rows, f"counter{at}", name, "/s", _rate(_counted(name)))
+            for at, name in enumerate(list(names)[:MOST_CHARTS])
+        ],
+    )
+
+
+def throttles(rows: Rows, names: Iterable[str]) -> Group:
+    """How many throttles let through."""
+    return _group(
+        "throttles",
+        [
+            overlaid(rows, f"throttle{at}", f"{name}: let through", "/s", _rate(_passed(name)))
+            for at, name in enumerate(list(names)[:MOST_CHARTS])
+        ],
+    )
+
+
+def timers(rows: Rows, names: Iterable[str]) -> Group:
+    """Median and 99th percentile of timers."""
+    charts = []
+    for at, name in enumerate(list(names)[:MOST_CHARTS]):
+        lines = []
+        for label, some in rows.items():
+            p50, p99, _ = quantiles(some, name, 0.5, 0.99)
+            lines += [
+                Line(f"{label} p50", p50, _COLOURS[label], "dash"),
+                Line(f"{label} p99", p99, _COLOURS[label]),
+            ]
+        charts.append(Chart(f"timer{at}", name, "s", lines, "Dashed: the median; solid: p99."))
+    return _group("timers", charts)
+
+
+def spectra(names: Iterable[str], whole: Callable[[str], dict[str, Histogram]]) -> list[Spectrum]:
+    """How durations are distributed in each run; `whole` gives a timer's histograms by label."""
+    return [
+        Spectrum(
+            f"spectrum{at}", name, {label: spectrum(one) for label, one in whole(name).items()}
+        )
+        for at, name in enumerate(list(names)[:MOST_CHARTS])
+    ]
+
+
+def generator(rows: Rows) -> list[Chart]:
+    """How amoc itself did."""
+    return [
+        overlaid(rows, "lag", "Loop lag of the worst worker", "s", _level(_lag)),
+        overlaid(rows, "cpu", "CPU of all workers", "%", _cpu),
+    ]
+
+
+def _group(what: str, charts: Sequence[Chart]) -> Group:
+    return Group(what, what.capitalize(), charts[:SHOWN], charts[SHOWN:], f"less busy {what}")
+
+
+def _rate(count: Callable[[Point], float]) -> Callable[[list[Row]], Column]:
+    return lambda rows: rates(rows, count)
+
+
+def _level(level: Callable[[Point], Any]) -> Callable[[list[Row]], Column]:
+    return lambda rows: highest(rows, level)
+
+
+def _crashed(point: Point) -> float:
+    return sum(point.crashes.values())
+
+
+def _counted(name: str) -> Callable[[Point], float]:
+    return lambda point: point.counters.get(name, 0)
+
+
+def _passed(name: str) -> Callable[[Point], float]:
+    return lambda point: one.executions if (one := point.throttles.get(name)) else 0
+
+
+def _lag(point: Point) -> float | None:
+    return max((one.lag_p99_s for one in point.workers), default=None)
+
+
+def _cpu(rows: list[Row]) -> Column:
+    return [rounded(row.workers_cpu) for row in rows]

@@ -1,0 +1,92 @@
+"""Histograms as HdrHistogram's tools read them: its interval log, and its compressed form. Pure.
+
+amoc's cells are those of an HdrHistogram that keeps two significant digits from 1 up to
+`HIGHEST_NS`: 256 cells one wide, then 128 for each power of two. So a cell's number is its index
+there, and nothing is lost but the exact maximum, which the log has in a column of its own.
+
+The compressed form (V2) is: a header; a zlib stream of another header and the counts, from the
+lowest cell to the highest that was hit. A count is a ZigZag LEB128 number of at most nine bytes,
+and a run of n zeros is the number -n. Layout and constants are those of `AbstractHistogram`,
+`ZigZagEncoding` and `HistogramLogWriter` in github.com/HdrHistogram/HdrHistogram.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from base64 import b64encode
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+
+from amoc.base.clock import MS_NS
+from amoc.metrics.histogram import LAST_CELL, Histogram, end_ns
+from amoc.results.series import Point
+
+HIGHEST_NS = end_ns(LAST_CELL)
+DIGITS = 2
+_WORD = 0x10  # counts have no fixed size
+_COMPRESSED = 0x1C849304 | _WORD
+_COUNTS = 0x1C849303 | _WORD
+_OUTER = struct.Struct(">II")
+"""Cookie, bytes that follow."""
+_INNER = struct.Struct(">IIIIQQd")
+"""Cookie, bytes of counts, index offset, digits, lowest, highest, ratio to integers."""
+_LEGEND = '"StartTimestamp","Interval_Length","Interval_Max","Interval_Compressed_Histogram"'
+
+
+def encode(histogram: Histogram) -> str:
+    """`histogram` in HdrHistogram's compressed form, as base64; values are nanoseconds."""
+    counts = b"".join(_numbers(histogram))
+    inner = _INNER.pack(_COUNTS, len(counts), 0, DIGITS, 1, HIGHEST_NS, 1.0)
+    packed = zlib.compress(inner + counts, 9)
+    return b64encode(_OUTER.pack(_COMPRESSED, len(packed)) + packed).decode()
+
+
+def _numbers(histogram: Histogram) -> Iterator[bytes]:
+    reached = 0
+    for cell, count in sorted(histogram.cells.items()):
+        if not count:
+            continue
+        if gap := cell - reached:
+            yield _zigzag(-gap if gap > 1 else 0)
+        yield _zigzag(count)
+        reached = cell + 1
+
+
+def _zigzag(number: int) -> bytes:
+    """`number`, of 64 bits, in at most nine bytes: the ninth has eight bits of it."""
+    rest = (number << 1) ^ (number >> 63)
+    written = bytearray()
+    while rest > 0x7F and len(written) < 8:
+        written.append(rest & 0x7F | 0x80)
+        rest >>= 7
+    written.append(rest)
+    return bytes(written)
+
+
+def log_lines(points: Iterable[Point], comment: str) -> Iterator[str]:
+    """The lines of an interval log: one for each timer of each point, tagged with its name.
+
+    No name of a metric holds what would end a tag.
+    Times are seconds since the first user could start, `Interval_Max` is in milliseconds, and the
+    values in the histograms are nanoseconds.
+    """
+    yield f"#[{_one_line(comment)}]"
+    yield "#[Histogram log format version 1.3]"
+    begun = False
+    for point in points:
+        if not begun:
+            begun = True
+            at = point.at - point.t_s
+            when = datetime.fromtimestamp(at, UTC)
+            yield f"#[StartTime: {at:.3f} (seconds since epoch), {when:%a %b %d %H:%M:%S UTC %Y}]"
+            yield f"#[BaseTime: {at:.3f} (seconds since epoch)]"
+            yield _LEGEND
+        for name, timer in sorted(point.timers.items()):
+            if timer.count:
+                times = f"{max(0.0, point.begin_s):.3f},{point.span_s:.3f}"
+                yield f"Tag={name},{times},{timer.max_ns / MS_NS:.3f},{encode(timer)}"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

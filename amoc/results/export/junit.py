@@ -1,0 +1,186 @@
+"""JUnit XML of a run: what build servers read, from the summary alone. Pure.
+
+One suite is one scenario. Its cases are always named the same, so that a build server can follow
+them from run to run: that the run came to its end, each expectation by its text, and that the
+generator kept up. A case that is an *error* says that there was no fair test, a *failure* that the
+target is not as expected, be it so early that the run was aborted; expectations of a run that has
+not come to its end, and those that were not met by a run whose generator was too slow, are
+*skipped*: they were not judged.
+
+The elements, their order and their attributes are those of Ant's schema. What XML 1.0 cannot hold,
+such as a null byte, stands as Python would write it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+from xml.etree.ElementTree import Element, SubElement
+
+from amoc.base import atomic_write
+from amoc.base.text import counted
+from amoc.results.verdict import tell_of, was_aborted
+
+__all__ = ["GENERATOR", "RUN", "render", "write"]
+
+RUN = "the run comes to its end"
+GENERATOR = "the generator keeps up"
+MOST_CRASHES = 10
+"""Causes of crashes that are listed."""
+
+_BROKEN = ("failed", "interrupted", "killed", "running")
+_JUDGED = ("ok", "stopped", "failed expectations")
+_USERS = {
+    "started": "{} started",
+    "finished": "{} finished",
+    "removed": "{} removed",
+    "restarted": "{} restarted",
+    "running": "{} running",
+    "peak": "at most {} at once",
+    "starts_per_s_peak": "at most {:.4g} starts a second",
+}
+"""What is said of users, by the summary's key."""
+_IMPOSSIBLE = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_SECONDS = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}")
+
+Summary = Mapping[str, Any]
+
+
+def render(summary: Summary) -> str:
+    """The document, of a summary as in `docs/summary.md`."""
+    run = summary["run"]
+    name = _name(str(run["scenario"]))
+    suites = Element("testsuites")
+    suite = SubElement(suites, "testsuite")
+    properties = SubElement(suite, "properties")
+    for key, value in _properties(summary):
+        SubElement(properties, "property", name=_possible(key), value=_possible(value))
+    _add_cases(suite, f"amoc.{name}", summary)
+    SubElement(suite, "system-out").text = _possible("\n".join(_lines(summary)) + "\n")
+    SubElement(suite, "system-err")
+    started = _SECONDS.match(str(run.get("started_at", "")))
+    for key, value in {
+        "name": name,
+        "package": "amoc",
+        "id": "0",
+        "timestamp": started[0] if started is not None else "1970-01-01T00:00:00",
+        "hostname": str(run.get("host") or "localhost"),
+        "tests": str(len(suite.findall("testcase"))),
+        "failures": str(len(suite.findall("testcase/failure"))),
+        "errors": str(len(suite.findall("testcase/error"))),
+        "skipped": str(len(suite.findall("testcase/skipped"))),
+        "time": _seconds(run),
+    }.items():
+        suite.set(key, _possible(value))
+    ET.indent(suites)
+    text: str = ET.tostring(suites, encoding="unicode")
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n'
+
+
+def write(summary: Summary, path: Path) -> None:
+    """Write the document to `path`, as a whole or not at all.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    atomic_write.write_text(path, render(summary))
+
+
+def _add_cases(suite: Element, of: str, summary: Summary) -> None:
+    run = summary["run"]
+    verdict = _verdict(run)
+    reasons = [str(reason) for reason in run.get("reasons", ())]
+
+    case = _case(suite, of, RUN, _seconds(run))
+    if verdict in _BROKEN:
+        _say(case, "error", verdict, "\n".join(reasons) or f"the verdict is {verdict}")
+    elif was_aborted(reasons):
+        _say(case, "failure", "aborted", "\n".join(one for one in reasons if was_aborted([one])))
+    for one in summary.get("expectations", ()):
+        case = _case(suite, of, str(one["expression"]))
+        if verdict in _BROKEN:
+            SubElement(case, "skipped", message="not judged: the run has not come to its end")
+        elif not one["passed"] and verdict not in _JUDGED:
+            text = f"not judged, for the generator was too slow: {one['reason']}"
+            SubElement(case, "skipped", message=_possible(text))
+        elif not one["passed"]:
+            _say(case, "failure", "failed expectation", str(one["reason"]))
+    case = _case(suite, of, GENERATOR)
+    health = summary.get("health", {})
+    if health.get("limited") and verdict not in _JUDGED:
+        found = [f"{one['text']}; {one['advice']}" for one in health.get("findings", ())]
+        _say(case, "error", "generator-limited", "\n".join(found) or "the generator was too slow")
+
+
+def _case(suite: Element, of: str, name: str, time: str = "0") -> Element:
+    return SubElement(suite, "testcase", classname=_possible(of), name=_possible(name), time=time)
+
+
+def _say(case: Element, what: str, kind: str, text: str) -> None:
+    """The first line is shown in lists, all of it where there is room."""
+    text = _possible(text)
+    first = text.partition("\n")[0]
+    SubElement(case, what, type=kind, message=first).text = text
+
+
+def _verdict(run: Mapping[str, Any]) -> str:
+    return "killed" if run.get("killed") else str(run["verdict"])
+
+
+def _name(scenario: str) -> str:
+    """The scenario's name: a file's without its directory and ending, or a module's."""
+    name = Path(scenario).stem if scenario.endswith(".py") else scenario
+    return name.strip() or "scenario"
+
+
+def _seconds(run: Mapping[str, Any]) -> str:
+    return f"{float(run.get('duration_s') or 0.0):.3f}"
+
+
+def _properties(summary: Summary) -> Iterator[tuple[str, str]]:
+    run = summary["run"]
+    for key in ("id", "scenario", "seed", "comment", "warmup_s", "directory"):
+        if run.get(key) not in (None, ""):
+            yield f"run.{key}", str(run[key])
+    for key, value in summary.get("versions", {}).items():
+        yield f"version.{key}", str(value)
+    for one in summary.get("settings", ()):
+        yield f"setting.{one['name']}", str(one["value"])
+
+
+def _lines(summary: Summary) -> Iterator[str]:
+    """What a person reads first; what has failed is said once."""
+    run = summary["run"]
+    reasons = [str(reason) for reason in run.get("reasons", ())]
+    yield f"verdict: {_verdict(run)}"
+    yield from reasons
+    yield from (f"note: {note}" for note in run.get("notes", ()))
+    yield from _users(summary.get("users", {}))
+    for one in summary.get("expectations", ()):
+        if one["passed"]:
+            yield f"met: {one['expression']} ({one['value_text']})"
+        elif not tell_of(reasons, str(one["reason"])):
+            yield f"not met: {one['expression']} ({one['value_text']})"
+    for one in summary.get("crashes", ())[:MOST_CRASHES]:
+        yield f"{counted(one['count'], 'crashed iteration')}: {one['cause']}"
+    if run.get("directory"):
+        yield f"records: {run['directory']}"
+
+
+def _users(users: Mapping[str, Any]) -> Iterator[str]:
+    """A line on users; what there was none of is not mentioned, but for how many started."""
+    told = [
+        text.format(users[key])
+        for key, text in _USERS.items()
+        if key in users and (users[key] or key == "started")
+    ]
+    if told:
+        yield f"users: {', '.join(told)}"
+
+
+def _possible(text: str) -> str:
+    """`text` with what XML cannot hold written out."""
+    return _IMPOSSIBLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)

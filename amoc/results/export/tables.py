@@ -1,0 +1,153 @@
+"""A run for other programs: seconds as CSV or JSON, timers as a log of HdrHistogram.
+
+All three have what `series.jsonl` has, with percentiles in the place of histograms' cells but for
+the last, which has the histograms. `docs/export.md` says what each column and field is.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from math import isfinite
+from typing import Any
+
+from amoc.metrics.histogram import Histogram
+from amoc.results.export.hdr_log import log_lines
+from amoc.results.live_totals import timer_summary
+from amoc.results.saved_run import RunRecord
+from amoc.results.series import USERS, Point
+
+TIMER = ("count", "mean_s", "p50_s", "p90_s", "p95_s", "p99_s", "p999_s", "max_s")
+THROTTLE = ("wanted_per_s", "requests", "executions", "missed", "waiting")
+WORKER = (
+    "users",
+    "waiting",
+    "cpu",
+    "lag_p99_s",
+    "late_p99_s",
+    "gc_s",
+    "queued_s",
+    "rss_bytes",
+    "fds",
+)
+NODE = ("cpu", "memory_free_bytes", "ports_used")
+
+_Cell = object
+_Row = dict[str, _Cell]
+
+
+def csv_lines(record: RunRecord) -> Iterator[str]:
+    """A line of names, then one line for each second; what a second does not know is empty."""
+    columns = _columns(record.points)
+    yield _joined(columns)
+    for point in record.points:
+        row = _row(point)
+        yield _joined([_text(row.get(column)) for column in columns])
+
+
+def json_lines(record: RunRecord) -> Iterator[str]:
+    """One JSON document: the summary, and the points with percentiles."""
+    yield "{"
+    yield f'"summary": {_json(record.summary)},'
+    yield '"points": ['
+    last = len(record.points) - 1
+    for number, point in enumerate(record.points):
+        told = point.to_json()
+        if point.timers:
+            told["timers"] = {name: _timer(one) for name, one in point.timers.items()}
+        yield _json(told) + ("" if number == last else ",")
+    yield "]}"
+
+
+def hlog_lines(record: RunRecord) -> Iterator[str]:
+    """The timers as an interval log of HdrHistogram, see `amoc.results.export.hdr_log`."""
+    run = record.summary["run"]
+    return log_lines(record.points, f"amoc run {run['id']}, values in nanoseconds")
+
+
+FORMATS: Mapping[str, Callable[[RunRecord], Iterator[str]]] = {
+    "csv": csv_lines,
+    "json": json_lines,
+    "hlog": hlog_lines,
+}
+
+
+def _columns(points: Iterable[Point]) -> list[str]:
+    """All columns that a point needs, in the order of `_row`; each kind's names are sorted."""
+    names: dict[str, set[str]] = {}
+    for point in points:
+        for kind in ("counters", "gauges", "timers", "throttles"):
+            names.setdefault(kind, set()).update(getattr(point, kind))
+        names.setdefault("workers", set()).update(f"{w.node}/{w.slot}" for w in point.workers)
+        names.setdefault("nodes", set()).update(node.name for node in point.nodes)
+    return [
+        *("t_s", "span_s", "at", "state"),
+        *(f"users.{name}" for name in USERS),
+        "crashes",
+        *_each("counters", names, ("count", "per_s")),
+        *(f"gauges.{name}" for name in sorted(names.get("gauges", ()))),
+        *_each("timers", names, TIMER),
+        *_each("throttles", names, THROTTLE),
+        *_each("workers", names, WORKER),
+        *_each("nodes", names, NODE),
+        *("controller.cpu", "controller.lag_s"),
+    ]
+
+
+def _each(kind: str, names: Mapping[str, Iterable[str]], fields: Iterable[str]) -> list[str]:
+    fields = list(fields)
+    return [f"{kind}.{name}.{field}" for name in sorted(names.get(kind, ())) for field in fields]
+
+
+def _row(point: Point) -> _Row:
+    row: _Row = {
+        "t_s": point.t_s,
+        "span_s": point.span_s,
+        "at": point.at,
+        "state": point.state,
+        "crashes": sum(point.crashes.values()),
+        "controller.cpu": point.controller_cpu,
+        "controller.lag_s": point.controller_lag_s,
+    }
+    row |= {f"users.{name}": point.users.get(name) for name in USERS}
+    for name, count in point.counters.items():
+        row[f"counters.{name}.count"] = count
+        row[f"counters.{name}.per_s"] = count / point.span_s if point.span_s else None
+    row |= {f"gauges.{name}": value for name, value in point.gauges.items()}
+    for name, timer in point.timers.items():
+        if timer.count:
+            row |= _fields(f"timers.{name}", timer_summary(timer), TIMER)
+    for name, throttle in point.throttles.items():
+        row |= {f"throttles.{name}.{field}": getattr(throttle, field) for field in THROTTLE}
+    for worker in point.workers:
+        place = f"workers.{worker.node}/{worker.slot}"
+        row |= {f"{place}.{field}": getattr(worker, field) for field in WORKER}
+    for node in point.nodes:
+        row |= {f"nodes.{node.name}.{field}": getattr(node, field) for field in NODE}
+    return row
+
+
+def _fields(place: str, values: Mapping[str, _Cell], fields: Iterable[str]) -> _Row:
+    return {f"{place}.{field}": values[field] for field in fields}
+
+
+def _text(value: _Cell) -> str:
+    if isinstance(value, float):
+        return repr(round(value, 9)) if isfinite(value) else ""
+    return "" if value is None else str(value)
+
+
+def _joined(cells: Iterable[str]) -> str:
+    file = io.StringIO()
+    csv.writer(file, lineterminator="").writerow(cells)
+    return file.getvalue()
+
+
+def _timer(timer: Histogram) -> dict[str, float]:
+    return {name: round(value, 9) for name, value in timer_summary(timer).items()}
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, allow_nan=False, separators=(",", ":"))

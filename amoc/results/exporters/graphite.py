@@ -1,0 +1,163 @@
+"""Graphite: points as lines of carbon's plaintext protocol, over TCP.
+
+A line is ``path value time``. Carbon never answers, so all that is known of a broken connection is
+that it is broken: what may have been on the way is sent again over the next one, and carbon
+overwrites it with itself. Before each point a look at the connection tells whether carbon has left
+it, for a first write to such a connection would succeed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import gevent
+from gevent import socket as gsocket
+
+from amoc.base.clock import S_NS, now_ns
+from amoc.results.exporters.backlog import Backlog
+from amoc.results.exporters.base import Warn, place
+from amoc.results.exporters.delivery import Courier
+from amoc.results.exporters.names import Entry, Naming, number
+from amoc.results.exporters.point_queue import Feeder, in_turns
+from amoc.results.series import Point, Tally
+
+MOST_BYTES = 8 << 20
+"""What waits for carbon; a minute of a thousand metrics, hours of a few."""
+REPEATED_BYTES = 512 << 10
+"""What is sent again when a connection breaks: more than both ends' kernels hold, mostly."""
+CONNECT_S = 5.0
+SEND_S = 5.0
+"""How long carbon may take to accept a point."""
+SEND_BUFFER = 128 << 10
+"""Bytes that the kernel may hold for a carbon that does not read, and that are lost with it."""
+
+
+class Connection:
+    """A TCP connection that is made when it is needed."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._host = host
+        self._port = port
+        self._socket: Any = None
+
+    def send(self, data: bytes) -> None:
+        """Send all of `data`.
+
+        Raises:
+            OSError: It is not known to have been sent; the connection is closed.
+        """
+        try:
+            if self._socket is None:
+                self._connect()
+            else:
+                self._look()
+            self._socket.sendall(data)
+        except BaseException:
+            self.close()
+            raise
+
+    def finish(self, deadline_s: float) -> bool:
+        """Say that nothing follows, and wait until the other end has read all and closes.
+
+        Returns:
+            Whether it has, or nothing was under way.
+        """
+        if self._socket is None:
+            return True
+        try:
+            with gevent.Timeout(deadline_s, TimeoutError()):
+                self._socket.shutdown(gsocket.SHUT_WR)
+                while self._socket.recv(4096):
+                    pass
+        except OSError:
+            return False
+        finally:
+            self.close()
+        return True
+
+    def close(self) -> None:
+        """Close it at once."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def _connect(self) -> None:
+        with gevent.Timeout(CONNECT_S, TimeoutError(f"no connection within {CONNECT_S:g} s")):
+            made = gsocket.create_connection((self._host, self._port))
+        made.setsockopt(gsocket.SOL_SOCKET, gsocket.SO_SNDBUF, SEND_BUFFER)
+        made.settimeout(SEND_S)
+        self._socket = made
+
+    def _look(self) -> None:
+        """Fail if the other end has closed; what it may say is passed over."""
+        self._socket.settimeout(0)
+        try:
+            while self._socket.recv(4096):
+                pass
+        except BlockingIOError:
+            self._socket.settimeout(SEND_S)
+        else:
+            raise ConnectionResetError("the connection was closed")
+
+
+class Graphite:
+    """Sends each point to carbon."""
+
+    name = "graphite"
+
+    def __init__(self, host: str, port: int, prefix: str, warn: Warn) -> None:
+        """Begin; carbon need not be there.
+
+        Args:
+            host: Where carbon is.
+            port: Its port for lines.
+            prefix: What each path begins with; may be empty.
+            warn: Told what the operator should know.
+        """
+        self._what = what = f"graphite at {place(host, port)}"
+        self._warn = warn
+        self._prefix = f"{prefix}." if prefix else ""
+        self._naming = Naming()
+        self._second = 0
+        self._connection = Connection(host, port)
+        backlog = Backlog(MOST_BYTES, REPEATED_BYTES)
+        self._courier = Courier(what, backlog, self._connection.send, warn)
+        self._feeder = Feeder(what, self._write, warn)
+
+    def take(self, point: Point, _tally: Tally, /) -> None:
+        """Have the point sent."""
+        self._feeder.take(point)
+
+    def annotate(self, text: str, tags: Sequence[str], at: float) -> None:
+        """Nothing: annotations are the business of graphite-web."""
+
+    def close(self, deadline_s: float) -> None:
+        """Send what is left, for at most `deadline_s`."""
+        give_up = now_ns() + int(deadline_s * S_NS)
+        self._feeder.close(deadline_s)
+        self._courier.backlog.drop(self._feeder.lost)
+        well = self._courier.close(max(0.0, (give_up - now_ns()) / S_NS))
+        if not self._connection.finish(max(0.0, (give_up - now_ns()) / S_NS)) and well:
+            self._warn(f"{self._what}: the last points may not have got there")
+
+    def _write(self, point: Point) -> None:
+        # Carbon keeps one value a second: two points that end in the same one go side by side.
+        self._second = max(int(point.at), self._second + 1)
+        lines = (
+            line
+            for entry in self._naming.entries(point)
+            for line in written(self._prefix, entry, self._second, point.span_s)
+        )
+        self._courier.put("".join(in_turns(lines)).encode())
+
+
+def written(prefix: str, entry: Entry, second: int, span_s: float) -> list[str]:
+    """The lines for an entry: one for a gauge, a rate and a total for a counter."""
+    if entry.total is None:
+        return [f"{prefix}{entry.path} {number(entry.value)} {second}\n"]
+    rate = entry.value / span_s if span_s > 0 else 0.0
+    return [
+        f"{prefix}{entry.path}.rate {number(rate)} {second}\n",
+        f"{prefix}{entry.path}.total {number(entry.total)} {second}\n",
+    ]

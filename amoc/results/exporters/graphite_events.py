@@ -1,0 +1,113 @@
+"""Annotations as events of graphite-web: what happened, beside the curves.
+
+An event is posted as JSON to ``/events/``. Events wait like points do, with the time at which they
+happened.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+import gevent
+from gevent import socket as gsocket
+from gevent import ssl as gssl
+
+from amoc._version import VERSION
+from amoc.results.exporters.backlog import Backlog
+from amoc.results.exporters.base import RunInfo, Warn
+from amoc.results.exporters.delivery import Courier, RefusedError
+from amoc.results.exporters.names import element
+from amoc.results.series import Point, Tally
+
+MOST_BYTES = 256 << 10
+POST_S = 5.0
+"""How long graphite-web may take to answer."""
+MOST_WHAT = 255
+"""Characters of an event's title in graphite-web; the whole text goes beside it."""
+MOST_TAG = 50
+"""Characters of a tag there."""
+
+
+class Events:
+    """Posts each annotation to graphite-web."""
+
+    name = "graphite events"
+
+    def __init__(self, url: str, run: RunInfo, warn: Warn) -> None:
+        """Begin; graphite-web need not be there.
+
+        Args:
+            url: Where graphite-web is, ``http://host:8080``, with a path if it has one.
+            run: Tags of each event.
+            warn: Told what the operator should know.
+        """
+        self._url = urlsplit(url)
+        self._tags = ["amoc", run.run_id, run.scenario]
+        backlog = Backlog(MOST_BYTES)
+        self._courier = Courier(f"graphite-web at {url}", backlog, self._post, warn, "event")
+
+    def take(self, point: Point, tally: Tally) -> None:
+        """Nothing: points are carbon's business."""
+
+    def annotate(self, text: str, tags: Sequence[str], at: float) -> None:
+        """Have an event posted."""
+        self._courier.put(as_event(text, [*self._tags, *tags], at))
+
+    def close(self, deadline_s: float) -> None:
+        """Post what is left, for at most `deadline_s`."""
+        self._courier.close(deadline_s)
+
+    def _post(self, body: bytes) -> None:
+        """Post an event, on a connection of its own: they are few and far between.
+
+        Raises:
+            OSError: graphite-web is not there.
+            RefusedError: It answers that it does not want the event.
+        """
+        host, tls = self._url.hostname or "", self._url.scheme == "https"
+        connection = _Connection(host, self._url.port or (443 if tls else 80), tls)
+        headers = {"Content-Type": "application/json", "User-Agent": f"amoc/{VERSION}"}
+        try:
+            with gevent.Timeout(POST_S, TimeoutError(f"no answer within {POST_S:g} s")):
+                path = f"{self._url.path.rstrip('/')}/events/"
+                connection.request("POST", path, body, headers)
+                answer = connection.getresponse()
+        except http.client.HTTPException as error:
+            raise ConnectionError(f"its answer is not HTTP ({error!r})") from None
+        finally:
+            connection.close()
+        if answer.status >= 300:
+            raise RefusedError(f"it answers {answer.status} {answer.reason}")
+
+
+def as_event(text: str, tags: Sequence[str], at: float) -> bytes:
+    """What is posted; tags are words, because graphite-web separates them by spaces."""
+    words = dict.fromkeys(element(tag)[:MOST_TAG] for tag in tags)
+    event = {"what": text[:MOST_WHAT], "tags": list(words), "when": int(at), "data": text}
+    return json.dumps(event).encode()
+
+
+class _Connection(http.client.HTTPConnection):
+    """HTTP of the standard library on a socket that does not block the loop."""
+
+    def __init__(self, host: str, port: int, tls: bool) -> None:
+        super().__init__(host, port)
+        self._tls = tls
+
+    def connect(self) -> None:
+        """Connect, by name, with TLS if it is to be."""
+        made: Any = gsocket.create_connection((self.host, self.port))
+        if self._tls:
+            try:
+                # create_default_context() would make one whose sockets block.
+                context = gssl.SSLContext(gssl.PROTOCOL_TLS_CLIENT)
+                context.load_default_certs()
+                made = context.wrap_socket(made, server_hostname=self.host)
+            except BaseException:
+                made.close()
+                raise
+        self.sock = made

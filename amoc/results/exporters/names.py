@@ -1,0 +1,248 @@
+"""What a point is called where names are paths: Graphite and statsd. Pure.
+
+A path is made of elements with dots between them: ``timers.message_ttd.p99_ms``. The name of a
+metric, throttle, node or cause is always one element, so that ``timers.*.p99_ms`` finds all timers.
+What an element must not hold becomes ``_``; so two names may want the same element. The first one
+gets it, and of two that come together the one that needs no change; the other one's ends in a hash
+of its name. A name keeps its element for the whole run.
+
+An entry is a gauge, or an increment with the total that it leads to. Backends make of them what
+they know: Graphite a rate and a total, statsd a counter.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from itertools import count
+from math import isfinite
+from typing import Any, NamedTuple
+
+from amoc.results.series import THROTTLE_COUNTS, Point
+
+MOST_ELEMENT = 100
+"""Characters of an element. Graphite makes it the name of a file or directory."""
+MOST_CAUSES = 50
+"""Causes of crashes that have an entry of their own."""
+OTHER_CAUSES = "other causes"
+"""What all further ones count as."""
+
+QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+STATES = ("running", "waiting", "finished", "removed")
+"""Users in these states are counted as they are, and may become fewer."""
+CHANGES = ("started", "restarted")
+"""These are counted as they come."""
+
+WORKER = {
+    "users": "Users alive in the worker",
+    "waiting": "Users that were dealt to the worker and have not started",
+    "cpu": "CPU time that the worker used, as a share of one core",
+    "lag_p99_s": "How late the worker's loop turned, 99th percentile",
+    "late_p99_s": "How late the worker's users were let through throttles, 99th percentile",
+    "gc_s": "Time in pauses of the garbage collector, in the last second",
+    "queued_s": "Time that the worker was ready to run and had no core, in the last second",
+    "rss_bytes": "Memory that the worker has resident",
+    "fds": "File descriptors that the worker has open",
+    "fd_limit": "File descriptors that the worker may have",
+}
+"""What is told of a worker: fields of `WorkerPoint`, and what they mean."""
+
+NODE = {
+    "cpu": "Share of the host's cores that was busy, whoever used them",
+    "memory_bytes": "Memory that the host may use",
+    "memory_free_bytes": "Memory that is left of it",
+    "ports": "Ephemeral ports that the host has",
+    "ports_used": "Ephemeral ports in use; 0 while far too few are for it to matter",
+}
+"""What is told of a node's host: fields of `NodePoint`, and what they mean."""
+
+_UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
+
+
+def element(name: str) -> str:
+    """`name` as one element of a path; two names may become the same."""
+    clean = _UNSAFE.sub("_", name)
+    if clean != name:
+        clean = clean.strip("_")
+    return clean[:MOST_ELEMENT] or "_"
+
+
+def candidates(name: str, clean: str) -> Iterator[str]:
+    """What `name` may be called, best first: `clean`, then `clean` with a hash of `name`."""
+    yield clean
+    for attempt in count():
+        digest = hashlib.sha256(f"{name}\0{attempt}".encode(errors="surrogatepass")).hexdigest()
+        yield f"{clean[: MOST_ELEMENT - 7]}_{digest[:6]}"
+
+
+class Elements(dict[str, str]):
+    """Gives each name an element of its own, and always the same one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._taken: set[str] = set()
+
+    def learn(self, names: Iterable[str]) -> None:
+        """Know `names`; those that need no change go first."""
+        new = set(names).difference(self)
+        for name in sorted(new, key=lambda one: (element(one) != one, one)):
+            self[name]
+
+    def __missing__(self, name: str) -> str:
+        free = (one for one in candidates(name, element(name)) if one not in self._taken)
+        self[name] = found = next(free)
+        self._taken.add(found)
+        return found
+
+
+class Causes:
+    """Keeps the number of causes of crashes within bounds: the first so many, and all others."""
+
+    def __init__(self, most: int = MOST_CAUSES) -> None:
+        self._most = most
+        self._known: set[str] = set()
+
+    def grouped(self, crashes: Mapping[str, int]) -> dict[str, int]:
+        """`crashes` by cause, those without an entry of their own together."""
+        grouped: dict[str, int] = {}
+        for cause, number in sorted(crashes.items(), key=lambda item: -item[1]):
+            if cause not in self._known and len(self._known) < self._most:
+                self._known.add(cause)
+            name = cause if cause in self._known else OTHER_CAUSES
+            grouped[name] = grouped.get(name, 0) + number
+        return grouped
+
+
+class Entry(NamedTuple):
+    """A value and what it is called."""
+
+    path: str
+    value: float
+    """What a gauge shows, or by how much a counter grew in the point."""
+    total: int | None = None
+    """What a counter has reached; None for a gauge."""
+
+
+class Naming:
+    """Makes entries of the points of a run, one point after the other.
+
+    What was counted once has an entry in every later point, so that a second in which nothing
+    happened shows as 0. A percentile of nothing has none.
+    """
+
+    def __init__(self) -> None:
+        self._elements: dict[str, Elements] = {}
+        self._totals: dict[str, int] = {}
+        self._seen: dict[str, set[str]] = {
+            "counters": set(),
+            "timers": set(),
+            "causes": set(),
+        }
+        self._causes = Causes()
+        self._users: dict[str, int] = {}
+
+    def entries(self, point: Point) -> Iterator[Entry]:
+        """The entries of the next point."""
+        makers: tuple[Callable[[Point], Iterator[Entry]], ...] = (
+            self._of_users,
+            self._of_counters,
+            self._of_gauges,
+            self._of_timers,
+            self._of_crashes,
+            self._of_throttles,
+            self._of_processes,
+        )
+        for make in makers:
+            yield from make(point)
+
+    def _named(self, group: str, names: Collection[str]) -> list[tuple[str, str]]:
+        """Each of `names` with its path."""
+        elements = self._elements.setdefault(group, Elements())
+        elements.learn(names)
+        return [(name, f"{group}.{elements[name]}") for name in names]
+
+    def _grown(self, path: str, by: int) -> Entry:
+        self._totals[path] = total = self._totals.get(path, 0) + by
+        return Entry(path, by, total)
+
+    def _of_users(self, point: Point) -> Iterator[Entry]:
+        for state in (*STATES, "peak"):
+            yield Entry(f"users.{state}", point.users.get(state, 0))
+        for change in CHANGES:
+            now = point.users.get(change, 0)
+            # A user that was removed and is added again is not there for a moment.
+            before = self._users.get(change, 0)
+            self._users[change] = max(before, now)
+            yield self._grown(f"users.{change}", max(0, now - before))
+
+    def _of_counters(self, point: Point) -> Iterator[Entry]:
+        seen = self._seen["counters"]
+        seen.update(point.counters)
+        for name, path in self._named("counters", seen):
+            yield self._grown(path, point.counters.get(name, 0))
+
+    def _of_gauges(self, point: Point) -> Iterator[Entry]:
+        for name, path in self._named("gauges", point.gauges):
+            if isfinite(point.gauges[name]):
+                yield Entry(path, point.gauges[name])
+
+    def _of_timers(self, point: Point) -> Iterator[Entry]:
+        seen = self._seen["timers"]
+        seen.update(point.timers)
+        for name, path in self._named("timers", seen):
+            timer = point.timers.get(name)
+            number = timer.count if timer else 0
+            yield self._grown(path, number)
+            if timer and number:
+                found = timer.quantiles_s(*QUANTILES.values())
+                for quantile, value_s in zip(QUANTILES, found, strict=True):
+                    yield Entry(f"{path}.{quantile}_ms", value_s * 1e3)
+                yield Entry(f"{path}.mean_ms", timer.mean_s * 1e3)
+                yield Entry(f"{path}.max_ms", timer.max_ns / 1e6)
+
+    def _of_crashes(self, point: Point) -> Iterator[Entry]:
+        yield self._grown("crashes", sum(point.crashes.values()))
+        grouped = self._causes.grouped(point.crashes)
+        self._seen["causes"].update(grouped)
+        for cause, path in self._named("crashes.causes", self._seen["causes"]):
+            yield self._grown(path, grouped.get(cause, 0))
+
+    def _of_throttles(self, point: Point) -> Iterator[Entry]:
+        for name, path in self._named("throttles", point.throttles):
+            throttle = point.throttles[name]
+            wanted = throttle.wanted_per_s
+            if wanted is not None and isfinite(wanted):
+                yield Entry(f"{path}.wanted_rate", wanted)
+            for kind in THROTTLE_COUNTS:
+                yield self._grown(f"{path}.{kind}", getattr(throttle, kind))
+            yield Entry(f"{path}.waiting", throttle.waiting)
+
+    def _of_processes(self, point: Point) -> Iterator[Entry]:
+        yield Entry("controller.cpu", point.controller_cpu)
+        yield Entry("controller.lag_ms", point.controller_lag_s * 1e3)
+        yield Entry("controller.late_nodes", len(point.late))
+        nodes = {one.node for one in point.workers} | {one.name for one in point.nodes}
+        of_workers = dict(self._named("workers", nodes))
+        of_nodes = dict(self._named("nodes", nodes))
+        for worker in point.workers:
+            path = f"{of_workers[worker.node]}.{worker.slot}"
+            yield from _of_fields(path, worker, WORKER)
+            yield Entry(f"{path}.restarts", max(0, worker.epoch - 1))
+        for node in point.nodes:
+            yield from _of_fields(of_nodes[node.name], node, NODE)
+
+
+def _of_fields(path: str, record: Any, fields: Iterable[str]) -> Iterator[Entry]:
+    """Fields of a record as gauges; seconds become milliseconds."""
+    for name in fields:
+        value = getattr(record, name)
+        if name.endswith("_s"):
+            yield Entry(f"{path}.{name.removesuffix('_s')}_ms", value * 1e3)
+        else:
+            yield Entry(f"{path}.{name}", value)
+
+
+def number(value: float) -> str:
+    """`value` as text, without digits that mean nothing."""
+    return str(value) if isinstance(value, int) else f"{value:.10g}"

@@ -1,0 +1,135 @@
+"""Prometheus: the run's figures under ``/metrics``, for whoever asks.
+
+Served on the controller's own loop. A scrape is made family by family and lets the loop turn in
+between. Who connects and says or reads nothing is let go after a while, and keeps nobody but the
+next scrapers waiting.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import gevent
+from gevent import socket as gsocket
+from gevent.pool import Pool
+from gevent.pywsgi import WSGIHandler, WSGIServer
+from prometheus_client import CollectorRegistry, make_wsgi_app
+
+from amoc.base.clock import S_NS, now_ns
+from amoc.base.errors import ResourceError
+from amoc.results.exporters.base import RunInfo, Warn, place, reason
+from amoc.results.exporters.point_queue import Breather
+from amoc.results.exporters.prometheus_metrics import Families
+from amoc.results.series import Point, Tally
+
+PATH = "/metrics"
+MOST_CONNECTIONS = 32
+LOOK_S = 0.01
+SILENT_S = 60.0
+"""How long a connection may be silent, or not read; Prometheus keeps its own between scrapes."""
+
+
+class Prometheus:
+    """Answers scrapes."""
+
+    name = "prometheus"
+
+    def __init__(self, host: str, port: int, run: RunInfo, warn: Warn) -> None:
+        """Begin to serve.
+
+        Args:
+            host: The address to listen on.
+            port: The port.
+            run: Which run it is.
+            warn: Told if others than this host can read the figures.
+
+        Raises:
+            ResourceError: The address cannot be had.
+        """
+        self._families = Families(run, pause=Breather())
+        registry = CollectorRegistry()
+        registry.register(self._families)
+        try:
+            listener = _listening(host, port)
+        except OSError as error:
+            raise ResourceError(
+                f"prometheus_port must be free to listen on, but {place(host, port)} is not:"
+                f" {reason(error)}"
+            ) from None
+        # Packing costs more time on the loop than the network saves.
+        self._app = make_wsgi_app(registry, disable_compression=True)
+        self._scrapes = 0
+        self._server = WSGIServer(
+            listener,
+            self._answer,
+            log=None,
+            error_log=None,
+            spawn=Pool(MOST_CONNECTIONS),
+            handler_class=_Handler,
+        )
+        self._server.start()
+        if not _is_loopback(host):
+            warn(
+                f"whoever reaches {place(host, port)} can read the run's figures"
+                f" (prometheus_host is {host})"
+            )
+
+    def take(self, point: Point, tally: Tally, /) -> None:
+        """Have the point in the next scrape."""
+        self._families.take(point, tally)
+
+    def annotate(self, text: str, tags: Sequence[str], at: float) -> None:
+        """Nothing: Prometheus has no annotations."""
+
+    def close(self, deadline_s: float) -> None:
+        """Take no more scrapes; those under way have `deadline_s`."""
+        self._server.close()
+        give_up = now_ns() + int(deadline_s * S_NS)
+        while self._scrapes and now_ns() < give_up:
+            gevent.sleep(LOOK_S)
+        # Connections that are left are idle: Prometheus keeps its own from scrape to scrape.
+        self._server.stop(0)
+
+    def _answer(
+        self, environ: dict[str, Any], start_response: Callable[..., Any]
+    ) -> Iterator[bytes]:
+        """The figures, as long as somebody reads them; nothing is found beside them."""
+        self._scrapes += 1
+        try:
+            if environ["PATH_INFO"] == PATH:
+                yield from self._app(environ, start_response)
+            else:
+                start_response("404 Not Found", [("Content-Type", "text/plain")])
+                yield f"figures are under {PATH}\n".encode()
+        finally:
+            self._scrapes -= 1
+
+
+class _Handler(WSGIHandler):
+    """A connection that does not stay for ever."""
+
+    def __init__(self, connection: Any, *arguments: Any, **named: Any) -> None:
+        connection.settimeout(SILENT_S)
+        connection.setsockopt(gsocket.IPPROTO_TCP, gsocket.TCP_NODELAY, 1)
+        super().__init__(connection, *arguments, **named)
+
+
+def _listening(host: str, port: int) -> Any:
+    listener = gsocket.socket(gsocket.AF_INET6 if ":" in host else gsocket.AF_INET)
+    try:
+        listener.setsockopt(gsocket.SOL_SOCKET, gsocket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(MOST_CONNECTIONS)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,295 @@
+"""A run as Prometheus sees it: families of samples, made when they are asked for. Pure.
+
+What was counted is a total since the run began, so that no scrape misses anything. A timer is a
+histogram with fixed buckets: its cells are at most 0.8 % wide, and a cell is counted below a bound
+when its middle is, so a bucket is as if the bound were moved by at most 0.4 %. Histograms of
+several runs can be added, but are coarse; so the percentiles of the last second, which are not, are
+there too.
+
+A metric of the scenario is a family of its own: counter ``rounds`` is ``amoc_rounds_total``, timer
+``turn`` is ``amoc_turn_seconds``. Where a name, or that of one of its samples, is taken already, it
+ends in a hash of the metric's name, as in `amoc.results.exporters.names`.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Mapping
+from itertools import accumulate
+from math import inf, isfinite
+from typing import Any
+
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
+
+from amoc._version import VERSION
+from amoc.metrics.histogram import CELLS, Histogram, middle_ns
+from amoc.results.exporters.base import RunInfo
+from amoc.results.exporters.names import NODE, STATES, WORKER, Causes, candidates
+from amoc.results.series import Point, Tally, WorkerPoint
+
+BOUNDS_S = (
+    *(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05),
+    *(0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0),
+)
+"""Where a timer's buckets end, in seconds; the last bucket has no end."""
+# A thousand timers have some hundred thousand cells: they are looked up, not reckoned.
+_MIDDLE_S = tuple(middle_ns(cell) / 1e9 for cell in range(CELLS))
+_BUCKET = tuple(bisect_left(BOUNDS_S, middle_s) for middle_s in _MIDDLE_S)
+QUANTILES = {"0.5": 0.5, "0.95": 0.95, "0.99": 0.99, "1": 1.0}
+PREFIX = "amoc_"
+
+_UNSAFE = re.compile(r"[^A-Za-z0-9_]+")
+_TOTAL = re.compile(r"(_total)+$")
+_SAMPLES = ("", "_total", "_info", "_bucket", "_count", "_sum", "_created", "_quantile")
+"""What the names of a family and of its samples end in; no other family may have one of them."""
+_THROTTLE = {
+    "requests": "How often somebody came to the throttle",
+    "executions": "How often somebody was let through the throttle",
+    "missed": "Slots of the throttle that were not used because they were late",
+}
+_BUILT_IN = (
+    *("amoc_run", "amoc_run_seconds", "amoc_users", "amoc_users_peak"),
+    *("amoc_user_starts", "amoc_user_restarts", "amoc_crashes"),
+    *("amoc_throttle_wanted_rate", "amoc_throttle_waiting"),
+    *(f"amoc_throttle_{kind}" for kind in _THROTTLE),
+    *("amoc_controller_cpu", "amoc_controller_lag_seconds", "amoc_late_nodes"),
+    "amoc_worker_restarts",
+)
+
+
+def family(name: str) -> str:
+    """`name` of a metric as a family's, without what tells its kind; two may become the same."""
+    return PREFIX + (_UNSAFE.sub("_", name).strip("_") or "_")
+
+
+def seconds(field: str) -> str:
+    """The name of a field, with its unit as Prometheus spells it."""
+    return f"{field.removesuffix('_s')}_seconds" if field.endswith("_s") else field
+
+
+def cumulative(timer: Histogram) -> list[tuple[float, int]]:
+    """How many durations are up to each bound in seconds, infinity included."""
+    counts = [0] * (len(BOUNDS_S) + 1)
+    for cell, hits in timer.cells.items():
+        counts[_BUCKET[cell]] += hits
+    return list(zip([*BOUNDS_S, inf], accumulate(counts), strict=True))
+
+
+class _Names:
+    """Gives each metric of the scenario a family's name that nobody else has."""
+
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
+        self._known: dict[tuple[str, str], str] = {}
+        for name in _BUILT_IN:
+            self._take(name)
+        for part, fields in (("worker", WORKER), ("node", NODE)):
+            for field in fields:
+                self._take(f"{PREFIX}{part}_{seconds(field)}")
+
+    def __call__(self, kind: str, name: str, unit: str = "") -> str:
+        known = self._known.get((kind, name))
+        if known is None:
+            # A counter's samples end in _total, however often its name does.
+            clean = family(name).removesuffix(unit)
+            clean = _TOTAL.sub("", clean) if kind == "counter" else clean
+            known = next(
+                one + unit for one in candidates(name, clean) if not self._clashes(one + unit)
+            )
+            self._take(known)
+            self._known[kind, name] = known
+        return known
+
+    def _clashes(self, name: str) -> bool:
+        return any(name + end in self._taken for end in _SAMPLES)
+
+    def _take(self, name: str) -> None:
+        self._taken.update(name + end for end in _SAMPLES)
+
+
+class Families:
+    """Collects for prometheus_client what the run has seen so far.
+
+    A family is made in one go; between two of them the run goes on, if `pause` lets it, so
+    two families of one scrape may be a point apart.
+    """
+
+    def __init__(self, run: RunInfo, pause: Callable[[], None] = lambda: None) -> None:
+        """Begin with nothing but the run's name.
+
+        Args:
+            run: Which run it is.
+            pause: Called after each family.
+        """
+        self._run = run
+        self._pause = pause
+        self._point: Point | None = None
+        self._tally = Tally()
+        self._starts: dict[str, int] = {}
+        self._names = _Names()
+        self._causes = Causes()
+
+    def take(self, point: Point, tally: Tally) -> None:
+        """Know the latest point, and the sum of all."""
+        self._point = point
+        self._tally = tally
+        for change in ("started", "restarted"):
+            # A user that was removed and is added again is not there for a moment.
+            now = point.users.get(change, 0)
+            self._starts[change] = max(now, self._starts.get(change, 0))
+
+    def collect(self) -> Iterator[Metric]:
+        """All families."""
+        info = InfoMetricFamily("amoc_run", "The run")
+        info.add_metric([], {**self._run._asdict(), "version": VERSION})
+        yield info
+        point = self._point
+        if point is None:
+            return
+        makers = (
+            self._of_run,
+            self._of_counters,
+            self._of_gauges,
+            self._of_timers,
+            self._of_throttles,
+            self._of_processes,
+        )
+        for make in makers:
+            for one in make(point):
+                yield one
+                self._pause()
+
+    def _of_run(self, point: Point) -> Iterator[Metric]:
+        users, starts = point.users, self._starts
+        yield _gauge("amoc_run_seconds", "How long users could start for", point.t_s)
+        yield _labelled(
+            GaugeMetricFamily("amoc_users", "Users by state", labels=["state"]),
+            {(state,): users.get(state, 0) for state in STATES},
+        )
+        yield _gauge("amoc_users_peak", "The most users alive at once", users.get("peak", 0))
+        yield CounterMetricFamily(
+            "amoc_user_starts", "Users that have started; not repetitions", starts["started"]
+        )
+        yield CounterMetricFamily(
+            "amoc_user_restarts",
+            "Users started again because their worker was lost",
+            starts["restarted"],
+        )
+        yield _labelled(
+            CounterMetricFamily("amoc_crashes", "Iterations that raised", labels=["cause"]),
+            {(cause,): n for cause, n in self._causes.grouped(self._tally.crashes).items()},
+        )
+
+    def _of_counters(self, _point: Point) -> Iterator[Metric]:
+        for name, total in sorted(self._tally.counters.items()):
+            called = self._names("counter", name)
+            yield CounterMetricFamily(called, f"Counter {name}", total)
+
+    def _of_gauges(self, point: Point) -> Iterator[Metric]:
+        for name, value in sorted(point.gauges.items()):
+            yield _gauge(self._names("gauge", name), f"Gauge {name}", value)
+
+    def _of_timers(self, point: Point) -> Iterator[Metric]:
+        for name, timer in sorted(self._tally.timers.items()):
+            called = self._names("timer", name, "_seconds")
+            histogram = HistogramMetricFamily(called, f"Timer {name}")
+            buckets = cumulative(timer)
+            sum_s = sum(_MIDDLE_S[cell] * hits for cell, hits in timer.cells.items())
+            histogram.add_metric(
+                [],
+                [("+Inf" if end == inf else str(end), hits) for end, hits in buckets],
+                sum_value=sum_s,
+            )
+            yield histogram
+            last = point.timers.get(name)
+            if last is not None and last.cells:
+                found = last.quantiles_s(*QUANTILES.values())
+                yield _labelled(
+                    GaugeMetricFamily(
+                        f"{called}_quantile",
+                        f"Quantiles of timer {name} in the last second",
+                        labels=["quantile"],
+                    ),
+                    {(label,): value for label, value in zip(QUANTILES, found, strict=True)},
+                )
+
+    def _of_throttles(self, point: Point) -> Iterator[Metric]:
+        wanted = {(name,): one.wanted_per_s for name, one in sorted(point.throttles.items())}
+        yield _labelled(
+            GaugeMetricFamily(
+                "amoc_throttle_wanted_rate",
+                "What the throttle is to let through per second",
+                labels=["throttle"],
+            ),
+            {key: rate for key, rate in wanted.items() if rate is not None and isfinite(rate)},
+        )
+        yield _labelled(
+            GaugeMetricFamily(
+                "amoc_throttle_waiting", "Who stands in line at the throttle", labels=["throttle"]
+            ),
+            {(name,): one.waiting for name, one in sorted(point.throttles.items())},
+        )
+        for kind, meaning in _THROTTLE.items():
+            yield _labelled(
+                CounterMetricFamily(f"amoc_throttle_{kind}", meaning, labels=["throttle"]),
+                {(name,): one[kind] for name, one in sorted(self._tally.throttles.items())},
+            )
+
+    def _of_processes(self, point: Point) -> Iterator[Metric]:
+        yield _gauge(
+            "amoc_controller_cpu",
+            "CPU time of the controller, as a share of one core",
+            point.controller_cpu,
+        )
+        yield _gauge(
+            "amoc_controller_lag_seconds",
+            "How late the controller's loop turned, at the worst",
+            point.controller_lag_s,
+        )
+        yield _gauge(
+            "amoc_late_nodes",
+            "Nodes from which nothing has come in the last second",
+            len(point.late),
+        )
+        workers: dict[tuple[str, ...], WorkerPoint] = {
+            (one.node, str(one.slot)): one for one in point.workers
+        }
+        yield from _of_fields("worker", ["node", "slot"], workers, WORKER)
+        yield _labelled(
+            GaugeMetricFamily(
+                "amoc_worker_restarts",
+                "How often the slot's worker was replaced",
+                labels=["node", "slot"],
+            ),
+            {key: max(0, one.epoch - 1) for key, one in workers.items()},
+        )
+        yield from _of_fields("node", ["node"], {(one.name,): one for one in point.nodes}, NODE)
+
+
+def _of_fields(
+    part: str,
+    labels: list[str],
+    records: Mapping[tuple[str, ...], Any],
+    fields: Mapping[str, str],
+) -> Iterator[Metric]:
+    for field, meaning in fields.items():
+        made = GaugeMetricFamily(f"{PREFIX}{part}_{seconds(field)}", meaning, labels=labels)
+        yield _labelled(made, {key: getattr(one, field) for key, one in records.items()})
+
+
+def _gauge(name: str, meaning: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, meaning, value)
+
+
+def _labelled(made: Any, values: Mapping[tuple[str, ...], float]) -> Metric:
+    """`made` with a sample for each value; its labels' values are the keys."""
+    for key, value in values.items():
+        made.add_metric(key, value)
+    return made  # type: ignore[no-any-return]

@@ -1,0 +1,142 @@
+"""statsd: what grew as counters, all else as gauges, a second at a time in packed datagrams.
+
+statsd's own client makes the lines; this module gives it a socket that does not block and whose
+errors are seen. UDP says little: a datagram that finds nobody is mostly lost in silence. On the
+same host, and on some others, the next one fails with ``Connection refused``; that is said once.
+
+A timer's percentiles are gauges, because statsd can merge no percentiles: they were merged before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import gevent
+from gevent import socket as gsocket
+from statsd import StatsClient
+
+from amoc.base.text import counted
+from amoc.results.exporters.base import Warn, place
+from amoc.results.exporters.names import Naming, number
+from amoc.results.exporters.point_queue import Feeder, in_turns
+from amoc.results.series import Point, Tally
+
+MOST_DATAGRAM = 1432
+"""Bytes that fit into a frame of Ethernet, whatever is on the way."""
+BURST = 8
+"""Datagrams that go out at once: a receiver that is busy holds some hundred kilobytes."""
+PAUSE_S = 0.002
+SEND_S = 1.0
+
+
+class Statsd:
+    """Sends each point to statsd."""
+
+    name = "statsd"
+
+    def __init__(self, host: str, port: int, prefix: str, warn: Warn) -> None:
+        """Begin; statsd need not be there.
+
+        Args:
+            host: Where it is.
+            port: Its UDP port.
+            prefix: What each name begins with; may be empty.
+            warn: Told what the operator should know.
+        """
+        self._host = host
+        self._port = port
+        self._prefix = prefix
+        self._client: _Client | None = None
+        self._naming = Naming()
+        self._what = f"statsd at {place(host, port)}"
+        self._warn = warn
+        self._feeder = Feeder(self._what, self._send, warn)
+
+    def take(self, point: Point, _tally: Tally, /) -> None:
+        """Have the point sent."""
+        self._feeder.take(point)
+
+    def annotate(self, text: str, tags: Sequence[str], at: float) -> None:
+        """Nothing: statsd has no annotations."""
+
+    def close(self, deadline_s: float) -> None:
+        """Send what is left, for at most `deadline_s`."""
+        self._feeder.close(deadline_s)
+        if self._feeder.lost:
+            points = counted(self._feeder.lost, "point")
+            self._warn(f"{self._what}: {points} may not have got there, or not as a whole")
+        if self._client is not None:
+            self._client.close()
+
+    def _send(self, point: Point) -> None:
+        """Send a point.
+
+        Raises:
+            OSError: Not all of it could be sent.
+        """
+        if self._client is None:
+            self._client = _connected(self._host, self._port, self._prefix)
+        with self._client.pipeline() as pipe:
+            for entry in in_turns(self._naming.entries(point)):
+                if entry.total is None:
+                    pipe.gauge(entry.path, _Value(entry.value))
+                elif entry.value:
+                    pipe.incr(entry.path, int(entry.value))
+        self._client.check()
+
+
+class _Value(float):
+    """A number that is written without digits that mean nothing."""
+
+    def __str__(self) -> str:
+        return number(int(self) if self.is_integer() else float(self))
+
+
+class _Client(StatsClient):  # type: ignore[misc]  # it has no types
+    """statsd's client, on a connected socket of gevent's."""
+
+    def __init__(self, address: tuple[Any, ...], family: int, prefix: str) -> None:
+        super().__init__(
+            *address[:2], prefix or None, MOST_DATAGRAM, ipv6=family == gsocket.AF_INET6
+        )
+        self._sock.close()  # it would block
+        self._sock: Any = gsocket.socket(family, gsocket.SOCK_DGRAM)
+        self._sock.settimeout(SEND_S)
+        self._sock.connect(address)
+        self._datagrams = 0
+        self._error: OSError | None = None
+
+    def check(self) -> None:
+        """Raise what went wrong since the last time."""
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
+
+    def _send(self, data: str) -> None:
+        self._datagrams += 1
+        if self._datagrams % BURST == 0:
+            gevent.sleep(PAUSE_S)
+        try:
+            self._send_now(data.encode())
+        except OSError as error:
+            self._error = error
+
+    def _send_now(self, data: bytes) -> None:
+        try:
+            self._sock.send(data)
+        except ConnectionRefusedError as error:
+            # That is the fate of an earlier one; this one has not been sent.
+            self._error = error
+            self._sock.send(data)
+
+
+def _connected(host: str, port: int, prefix: str) -> _Client:
+    """A client for the first address that `host` has; the look-up does not block the loop.
+
+    Raises:
+        OSError: It has none.
+    """
+    found = gsocket.getaddrinfo(host, port, 0, gsocket.SOCK_DGRAM)
+    family, _, _, _, address = found[0]
+    return _Client(address, family, prefix)

@@ -1,0 +1,383 @@
+"""Was the load generator the bottleneck? The seconds in which it was, and remedies. Pure.
+
+A load test blames the target for all that is late. So what could make the generator late is looked
+at in each second, against a limit (`Limits`). One second past a limit is noise: machines are
+shared, collectors run, users begin. A run is limited by its generator where one figure of one place
+was past its limit *for long enough*:
+
+- in at least 5 s and 5 % of the time looked at: then high percentiles say something about it; or
+- in 10 s in a row: then the charts do.
+
+Only seconds in which the run is running count, and only those after the warm-up. A run that is
+paused, starting or ending may be late as it likes. This is pure: points in, findings out.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, NamedTuple
+
+from amoc.results.series import NodePoint, Point, WorkerPoint
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What is too much in a second, and how long is too long.
+
+    Attributes:
+        lag_s: How late a worker's loop may turn. Slots of throttles are void when they are that
+            late, and so is what a user measures.
+        late_s: How late users may be let through throttles, as a 99th percentile.
+        gc: Share of the time that may go into pauses of the garbage collector.
+        cpu: Share of a core that a worker may use. At 90 %, what comes at random waits nine times
+            as long as it takes.
+        queued: Share of the time that a worker may wait for a core.
+        busy: Share of the time that it may do either: beyond that it never has nothing to do.
+        fds: Share of its file descriptors that a worker may have open.
+        ports: Share of the ephemeral ports that may be in use from one address to one destination.
+        memory: Share of its memory that a host may have in use, its page cache aside.
+        missed: Share of a throttle's slots that may be void because they were late.
+        silent_s: How long nothing may come from a node; it says how it is each second.
+        controller_cpu: Share of a core that the controller may use.
+        controller_lag_s: How late the controller's loop may turn. It deals slots of throttles a
+            tenth of a second ahead.
+        least_s: Seconds past a limit that are too few to count.
+        least_share: The same as a share of all seconds.
+        in_a_row_s: Seconds in a row that always count.
+        spoken_s: Seconds in a row after which the operator is told.
+    """
+
+    lag_s: float = 0.1
+    late_s: float = 0.1
+    gc: float = 0.1
+    cpu: float = 0.9
+    queued: float = 0.8
+    busy: float = 0.95
+    fds: float = 0.98
+    ports: float = 0.95
+    memory: float = 0.97
+    missed: float = 0.05
+    silent_s: float = 1.2
+    controller_cpu: float = 0.95
+    controller_lag_s: float = 0.1
+    least_s: float = 5.0
+    least_share: float = 0.05
+    in_a_row_s: float = 10.0
+    spoken_s: float = 3.0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that was past its limit for long enough.
+
+    Attributes:
+        where: The place: ``worker 0 of node0``, ``node0``, ``controller``.
+        what: The figure, a key of the table in docs/health.md.
+        limit: What it was not to be more than.
+        worst: The most it was.
+        unit: Of both: ``s``, or ``share``.
+        seconds: For how long it was past the limit, together.
+        from_s: When it was first, in seconds since the first user could start.
+        to_s: When it was last.
+        text: All of this as a sentence.
+        advice: What to do.
+    """
+
+    where: str
+    what: str
+    limit: float
+    worst: float
+    unit: str
+    seconds: float
+    from_s: float
+    to_s: float
+    text: str
+    advice: str
+
+
+class _Figure(NamedTuple):
+    """One figure of one place in one second."""
+
+    where: str
+    what: str
+    value: float
+    worker: WorkerPoint | None = None
+
+
+class _Kind(NamedTuple):
+    """What is said of a figure past its limit."""
+
+    limit: Callable[[Limits], float]
+    unit: str
+    said: str
+    """``{worst}`` stands for the worst value."""
+    advice: str
+
+
+_MORE = "use more workers (--workers) or hosts, or fewer users"
+_KINDS = {
+    "loop lag": _Kind(
+        lambda limits: limits.lag_s, "s", "its loop turned up to {worst} late", _MORE
+    ),
+    "token lateness": _Kind(
+        lambda limits: limits.late_s,
+        "s",
+        "users passed throttles up to {worst} late (99th percentile)",
+        _MORE,
+    ),
+    "garbage collection": _Kind(
+        lambda limits: limits.gc,
+        "share",
+        "pauses of the garbage collector took up to {worst} of the time",
+        "make fewer objects that refer to each other in circles, or use fewer users a worker",
+    ),
+    "cpu": _Kind(lambda limits: limits.cpu, "share", "it used up to {worst} of a core", _MORE),
+    "run queue": _Kind(
+        lambda limits: limits.queued,
+        "share",
+        "it waited for a core up to {worst} of the time",
+        "other processes use the cores: use fewer workers than cores, or move the target away",
+    ),
+    "saturation": _Kind(
+        lambda limits: limits.busy,
+        "share",
+        "it used a core or waited for one up to {worst} of the time",
+        "there are not enough cores: use another host, fewer users, or move the target away",
+    ),
+    "file descriptors": _Kind(
+        lambda limits: limits.fds,
+        "share",
+        "up to {worst} of its file descriptors were open",
+        "raise the limit (ulimit -n), or use more workers (--workers)",
+    ),
+    "ephemeral ports": _Kind(
+        lambda limits: limits.ports,
+        "share",
+        "up to {worst} of the ephemeral ports were in use from one address to one destination",
+        "use more source or target addresses, or widen net.ipv4.ip_local_port_range",
+    ),
+    "memory": _Kind(
+        lambda limits: limits.memory,
+        "share",
+        "up to {worst} of the memory was in use",
+        "use a host or a container with more memory, or fewer users",
+    ),
+    "missed slots": _Kind(
+        lambda limits: limits.missed,
+        "share",
+        "up to {worst} of its slots came too late to be used",
+        "leave amoc a core: use fewer workers than cores, fewer throttles, or move the target away",
+    ),
+    "silence": _Kind(
+        lambda limits: limits.silent_s,
+        "s",
+        "nothing came from it for {worst} and longer, so its users may have stood still",
+        "the host or the node's process was stopped or starved: give it a core",
+    ),
+    "controller cpu": _Kind(
+        lambda limits: limits.controller_cpu,
+        "share",
+        "it used up to {worst} of a core",
+        "use fewer throttles, coordinators and metrics, or leave it a core (fewer --workers)",
+    ),
+    "controller lag": _Kind(
+        lambda limits: limits.controller_lag_s,
+        "s",
+        "its loop turned up to {worst} late, so slots of throttles may have come too late",
+        "leave it a core: use fewer workers than cores, or move the target away",
+    ),
+}
+SMOOTHED = 3
+"""Seconds over which a worker's shares of a core are averaged."""
+CONTENDED = 0.1
+"""Share of the time that a worker waits for a core, from where on it has none of its own."""
+_WHOLE = 0.95
+_LATE = ("loop lag", "token lateness")
+
+
+@dataclass
+class _Past:
+    """How long a figure of a place was past its limit."""
+
+    worst: float = 0.0
+    seconds: float = 0.0
+    row_s: float = 0.0
+    longest_row_s: float = 0.0
+    from_s: float = 0.0
+    to_s: float = 0.0
+    spoken: bool = False
+    cpu_s: float = 0.0  # of the worker in these seconds, and so are the next
+    queued_s: float = 0.0
+    gc_s: float = 0.0
+
+    def note(self, point: Point, value: float, worker: WorkerPoint | None) -> None:
+        """It was past its limit in this second, too."""
+        if not self.seconds:
+            self.from_s = point.begin_s
+        self.to_s = point.t_s
+        self.worst = max(self.worst, value)
+        self.seconds += point.span_s
+        self.row_s += point.span_s
+        self.longest_row_s = max(self.longest_row_s, self.row_s)
+        if worker is not None:
+            self.cpu_s += worker.cpu * point.span_s
+            self.queued_s += worker.queued_s
+            self.gc_s += worker.gc_s
+
+
+@dataclass
+class Health:
+    """Judges whether the generator was in time.
+
+    Attributes:
+        limits: What is too much.
+        seconds: How many have counted.
+    """
+
+    limits: Limits = field(default_factory=Limits)
+    seconds: float = 0.0
+    _past: dict[tuple[str, str], _Past] = field(default_factory=dict)
+    _latest: deque[Point] = field(default_factory=lambda: deque(maxlen=SMOOTHED))
+
+    def take(self, point: Point) -> list[str]:
+        """Look at the next second of the run after its warm-up.
+
+        Returns:
+            What the operator should know now, each once in a run: what has begun to be past its
+            limit and stays there.
+        """
+        if point.active_s < _WHOLE * point.span_s:  # it was paused or ending for a part of it
+            self._latest.clear()
+            return []
+        self.seconds += point.span_s
+        said = []
+        self._latest.append(point)
+        for where, what, value, worker in _figures(self._latest):
+            limit = _KINDS[what].limit(self.limits)
+            past = self._past.get((where, what))
+            if value < limit:
+                if past is not None:
+                    past.row_s = 0.0
+                continue
+            past = past or self._past.setdefault((where, what), _Past())
+            past.note(point, value, worker)
+            if not past.spoken and past.row_s >= self.limits.spoken_s:
+                past.spoken = True
+                said.append(f"{self._sentence(where, what, past)}; {self._advice(what, past)}")
+        return said
+
+    def findings(self) -> list[Finding]:
+        """What was past its limit for long enough, the longest first."""
+        found = [
+            Finding(
+                where=where,
+                what=what,
+                limit=_KINDS[what].limit(self.limits),
+                worst=round(past.worst, 6),
+                unit=_KINDS[what].unit,
+                seconds=round(past.seconds, 3),
+                from_s=round(past.from_s, 3),
+                to_s=round(past.to_s, 3),
+                text=self._sentence(where, what, past),
+                advice=self._advice(what, past),
+            )
+            for (where, what), past in self._past.items()
+            if self._long_enough(past)
+        ]
+        return sorted(found, key=lambda one: -one.seconds)
+
+    @property
+    def limited(self) -> bool:
+        """Whether the run's figures are those of its generator."""
+        return any(map(self._long_enough, self._past.values()))
+
+    def to_json(self) -> dict[str, Any]:
+        """What the summary says under ``health``."""
+        findings = self.findings()
+        return {"limited": bool(findings), "findings": [asdict(one) for one in findings]}
+
+    def _long_enough(self, past: _Past) -> bool:
+        limits = self.limits
+        often = past.seconds >= max(limits.least_s, limits.least_share * self.seconds)
+        return often or past.longest_row_s >= limits.in_a_row_s
+
+    def _sentence(self, where: str, what: str, past: _Past) -> str:
+        kind = _KINDS[what]
+        said = kind.said.format(worst=_text(past.worst, kind.unit))
+        return (
+            f"{where}: {said}, past the limit of {_text(kind.limit(self.limits), kind.unit)}"
+            f" for {past.seconds:.0f} s between {past.from_s:.0f} s and {past.to_s:.0f} s"
+        )
+
+    def _advice(self, what: str, past: _Past) -> str:
+        """What to do; of lateness by what the worker did in these seconds."""
+        if what not in _LATE:
+            return _KINDS[what].advice
+        cpu, queued, gc = (one / past.seconds for one in (past.cpu_s, past.queued_s, past.gc_s))
+        if gc >= self.limits.gc:
+            return f"its garbage collector paused it: {_KINDS['garbage collection'].advice}"
+        if queued >= 0.25 and queued > cpu:
+            return f"it had no core: {_KINDS['run queue'].advice}"
+        if cpu + queued >= 0.8:
+            return f"it was busy: {_MORE}"
+        return "a user blocked it or used it for too long at once: see what is said to have blocked"
+
+
+def _figures(points: Sequence[Point]) -> Iterator[_Figure]:
+    """All that is looked at in the last of some seconds."""
+    point = points[-1]
+    for worker in point.workers:
+        shares = [
+            _shares(one, earlier.span_s)
+            for earlier in points
+            for one in earlier.workers
+            if (one.node, one.slot, one.epoch) == (worker.node, worker.slot, worker.epoch)
+        ]
+        yield from _of_worker(worker, max(point.span_s, 1e-3), shares)
+    for node in point.nodes:
+        yield from _of_node(node)
+    for name in point.late:
+        yield _Figure(name, "silence", point.span_s)
+    for name, throttle in point.throttles.items():
+        if throttle.missed:
+            due = throttle.executions + throttle.missed
+            yield _Figure(f"throttle {name}", "missed slots", throttle.missed / due)
+    yield _Figure("controller", "controller cpu", point.controller_cpu)
+    yield _Figure("controller", "controller lag", point.controller_lag_s)
+
+
+def _shares(worker: WorkerPoint, span_s: float) -> tuple[float, float]:
+    """Shares of a second in which a worker used a core, and in which it waited for one."""
+    return worker.cpu, worker.queued_s / max(span_s, 1e-3)
+
+
+def _of_worker(
+    worker: WorkerPoint, span_s: float, shares: Sequence[tuple[float, float]]
+) -> Iterator[_Figure]:
+    where = f"worker {worker.slot} of {worker.node}"
+    # Who is late notes late what it has used: a second has too little then, the next too much.
+    cpu, queued = (sum(column) / len(shares) for column in zip(*shares, strict=True))
+    for what, value in (
+        ("loop lag", worker.lag_p99_s),
+        ("token lateness", worker.late_p99_s),
+        ("garbage collection", worker.gc_s / span_s),
+        ("cpu", cpu),
+        ("run queue", queued),
+        ("saturation", cpu + queued if queued >= CONTENDED else 0.0),
+        ("file descriptors", worker.fds / worker.fd_limit if worker.fd_limit else 0.0),
+    ):
+        yield _Figure(where, what, value, worker)
+
+
+def _of_node(node: NodePoint) -> Iterator[_Figure]:
+    if node.ports:
+        yield _Figure(node.name, "ephemeral ports", node.ports_used / node.ports)
+    if node.memory_bytes:
+        yield _Figure(node.name, "memory", 1 - node.memory_free_bytes / node.memory_bytes)
+
+
+def _text(value: float, unit: str) -> str:
+    """A figure for people: ``0.25 s``, ``97 %``."""
+    return f"{value:.2g} s" if unit == "s" else f"{value * 100:.0f} %"

@@ -1,0 +1,113 @@
+"""The journal: what a run was asked to do and what it did, a JSON object in each line.
+
+Lines are only ever appended, each with one write to the file, so whoever kills the run loses at
+most the line that was being written. Each has `at` (UTC), `t_s` (seconds since the first user
+could start; null before) and a `kind`:
+
+- ``run``: the whole plan, enough to run it again;
+- ``state``: a state that the run has come to;
+- ``command``: a command with its source, comment, outcome and the workers' answers;
+- ``event``: what was told to the operator;
+- ``end``: how it ended.
+
+Values of secret settings are never written. A disk that is full costs lines, not the run: it is
+said once, and how many were lost is written when there is room again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from amoc.base import json_lines
+from amoc.base.clock import S_NS, US_NS, now_ns
+from amoc.base.json_plain import plain
+
+_MOST_HEAD_BYTES = 1 << 20
+_WHAT = "journal"
+
+
+class Journal:
+    """Writes the journal of one run."""
+
+    def __init__(self, path: Path, on_trouble: Callable[[str], None] = lambda _: None) -> None:
+        """Begin the journal in a new file at `path`.
+
+        Args:
+            path: Where it is to be.
+            on_trouble: Told once, in a line, when a line cannot be written.
+
+        Raises:
+            ResourceError: The file cannot be made.
+        """
+        self._file = json_lines.LineFile(path, _WHAT, on_trouble)
+        self._begun_ns: int | None = None
+
+    @property
+    def lost(self) -> int:
+        """Lines that could not be written since one could be."""
+        return self._file.lost
+
+    def begin(self, begun_ns: int) -> None:
+        """Count `t_s` from `begun_ns` on the monotonic clock: the first user may start."""
+        self._begun_ns = begun_ns
+
+    def write(self, kind: str, *, when_ns: int | None = None, **fields: Any) -> None:
+        """Append a line.
+
+        Args:
+            kind: As in the module's text.
+            fields: What there is to say, of types that JSON knows; others become text.
+            when_ns: When it happened, on the monotonic clock; None means now.
+        """
+        now = now_ns()
+        when_ns = now if when_ns is None else when_ns
+        at = datetime.now(UTC) - timedelta(microseconds=(now - when_ns) / US_NS)
+        begun_ns = self._begun_ns
+        entry = {
+            "at": at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "t_s": None if begun_ns is None else round((when_ns - begun_ns) / S_NS, 6),
+            "kind": kind,
+            **fields,
+        }
+        if lost := self.lost:
+            told = {**{key: entry[key] for key in ("at", "t_s")}, "kind": "event"}
+            told |= {"level": "warning", "text": f"{lost} lines could not be written here"}
+            if not self._file.append(told):
+                return
+        self._file.append(plain(entry))
+
+    def close(self) -> None:
+        """Write no more."""
+        self._file.close()
+
+
+def read(path: Path, on_torn: Callable[[int], None] = lambda _: None) -> list[dict[str, Any]]:
+    """The entries of a journal, as far as they were written.
+
+    Args:
+        path: Where it is.
+        on_torn: Told the number, from 1, of each line that is none; the last line of a run that was
+            killed while it wrote is no news, and not told.
+
+    Raises:
+        ResourceError: It cannot be read.
+    """
+    return list(json_lines.read(path, _WHAT, "kind", on_torn))
+
+
+def run_id(path: Path) -> str | None:
+    """The id of the run that wrote the journal, from its first lines; None when it has none."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(_MOST_HEAD_BYTES).split(b"\n")
+    except OSError:
+        return None
+    for line in head[:10]:
+        entry = json_lines.parse(line)
+        if entry is not None and entry.get("kind") == "run":
+            found = entry.get("id")
+            return found if isinstance(found, str) else None
+    return None

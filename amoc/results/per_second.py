@@ -1,0 +1,212 @@
+"""Cuts what is known of a run into seconds: points of the series. Pure.
+
+A second is over when each node has sent a sample since the one before, or when it has lasted
+`LONGEST_NS`: then it is cut without those that are late, and says so. What they send later counts
+where it comes in, so nothing is lost and nothing is counted twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import NamedTuple
+
+from amoc.base.clock import MS_NS, S_NS
+from amoc.ipc.messages import HostFigures, Sample, WorkerFigures
+from amoc.metrics.board import THROTTLE
+from amoc.results.live_totals import Figures, throttle_of
+from amoc.results.series import NodePoint, Point, ThrottlePoint, WorkerPoint
+
+LONGEST_NS = 1_500 * MS_NS
+"""Samples come each second; one that is half a second late is not waited for."""
+
+
+class Moment(NamedTuple):
+    """What a point says that no sample does."""
+
+    at: float
+    """Seconds since 1970, UTC."""
+    ran_ns: int
+    """For how long the run has been running so far, pauses and its end left out."""
+    state: str
+    waiting: int
+    """Users that have not started yet."""
+    throttles: Mapping[str, ThrottlePoint]
+    """What each throttle is configured for; its counts are not looked at."""
+    controller_cpu: float
+    controller_lag_s: float
+
+
+class Seconds:
+    """Makes points of `Figures`."""
+
+    def __init__(self, figures: Figures) -> None:
+        self._figures = figures
+        self._cut_ns = 0
+        self._began_ns = 0
+        self._ran_ns = 0
+        self._started = 0
+        self._before: dict[str, Sample] = {}
+
+    def begin(self, now_ns: int) -> None:
+        """The first second begins; what was counted before is in it."""
+        self._began_ns = self._cut_ns = now_ns
+        self._before = dict(self._figures.merged.latest)
+
+    def over(self, now_ns: int) -> bool:
+        """Whether a second is over."""
+        if not self._cut_ns:
+            return False
+        latest = self._figures.merged.latest
+        if any(sample.at_ns > self._cut_ns for sample in latest.values()) and not self._late():
+            return True
+        return now_ns - self._cut_ns >= LONGEST_NS
+
+    @property
+    def heard(self) -> bool:
+        """Whether any node has sent a sample since the last cut."""
+        return len(self._late()) < len(self._figures.merged.latest)
+
+    def _late(self) -> list[str]:
+        """Nodes that have sent nothing since the last cut."""
+        before = self._before
+        return [
+            name
+            for name, sample in sorted(self._figures.merged.latest.items())
+            if name in before and sample.sequence == before[name].sequence
+        ]
+
+    def end_ns(self, now_ns: int) -> int:
+        """When the second ends that is cut now.
+
+        Where all is well that is when its sample was taken, not when it was heard.
+        """
+        late, latest = self._late(), self._figures.merged.latest
+        heard = [sample.at_ns for name, sample in latest.items() if name not in late]
+        taken_ns = max(heard, default=now_ns)
+        # Samples may have been on their way for longer than a second was waited for them.
+        return taken_ns if not late and self._cut_ns < taken_ns <= now_ns else now_ns
+
+    def cut(self, end_ns: int, moment: Moment) -> Point | None:
+        """The point of what came in since the last cut; None if no time has passed since.
+
+        Args:
+            end_ns: When it ends, see `end_ns`.
+            moment: How things were then.
+        """
+        span_ns = end_ns - self._cut_ns
+        if not self._cut_ns or span_ns <= 0:
+            return None
+        late, latest = self._late(), self._figures.merged.latest
+        growth = self._figures.merged.take_growth()
+        counters, counts = _apart(growth.counters)
+        point = Point(
+            t_s=round((end_ns - self._began_ns) / S_NS, 6),
+            span_s=round(span_ns / S_NS, 6),
+            active_s=round(min(span_ns, max(0, moment.ran_ns - self._ran_ns)) / S_NS, 6),
+            at=round(moment.at, 3),
+            state=moment.state,
+            users=self._users(moment),
+            starts=self._figures.started - self._started,
+            counters=counters,
+            gauges=self._figures.gauges(),
+            timers=growth.timers,
+            crashes=growth.crashes,
+            throttles=self._throttles(moment, counts),
+            workers=[
+                one
+                for name in latest
+                if name not in late
+                for one in self._workers(name, span_ns / S_NS)
+            ],
+            nodes=[_node(name, one) for name, one in sorted(latest.items()) if name not in late],
+            controller_cpu=moment.controller_cpu,
+            controller_lag_s=moment.controller_lag_s,
+            late=late,
+        )
+        self._cut_ns, self._before = end_ns, dict(latest)
+        self._ran_ns, self._started = moment.ran_ns, self._figures.started
+        return point
+
+    def _users(self, moment: Moment) -> dict[str, int]:
+        figures = self._figures
+        return {
+            "running": figures.running,
+            "waiting": moment.waiting,
+            "started": figures.started,
+            "finished": figures.finished,
+            "crashed": figures.crashed,
+            "removed": figures.removed,
+            "restarted": figures.restarted,
+            "peak": figures.peak,
+        }
+
+    def _throttles(
+        self, moment: Moment, counts: Mapping[str, Mapping[str, int]]
+    ) -> dict[str, ThrottlePoint]:
+        totals, points = self._figures.throttles(), {}
+        for name in sorted(moment.throttles.keys() | counts.keys()):
+            counted = counts.get(name, {})
+            points[name] = replace(
+                moment.throttles.get(name, ThrottlePoint()),
+                requests=counted.get("requests", 0),
+                executions=counted.get("executions", 0),
+                missed=counted.get("missed", 0),
+                waiting=totals.get(name, {}).get("waiting", 0),
+            )
+        return points
+
+    def _workers(self, node: str, span_s: float) -> Iterable[WorkerPoint]:
+        """How the workers of a node did in a second of `span_s`."""
+        now, before = self._figures.merged.latest[node], self._before.get(node)
+        olds = {old.slot: old for old in map(_worker, before.workers)} if before else {}
+        for new in map(_worker, now.workers):
+            yield _worker_point(node, olds.get(new.slot, new), new, span_s)
+
+
+def _worker(figures: Iterable[object]) -> WorkerFigures:
+    return WorkerFigures(*figures)  # type: ignore[arg-type]
+
+
+def _worker_point(node: str, old: WorkerFigures, new: WorkerFigures, span_s: float) -> WorkerPoint:
+    """How a worker did in a second of `span_s`.
+
+    It notes its times at its beats, and late ones are far from the samples; so its times are shares
+    of what lies between two beats, not of what lies between two samples.
+    """
+    span_ns = new.beat_ns - old.beat_ns
+    share = 1 / span_ns if span_ns > 0 else 0.0
+    return WorkerPoint(
+        node=node,
+        slot=new.slot,
+        epoch=new.epoch,
+        users=new.users,
+        waiting=new.waiting,
+        cpu=round(max(0, new.cpu_ns - old.cpu_ns) * share, 4),
+        lag_p99_s=new.lag_p99_s,
+        late_p99_s=new.late_p99_s,
+        gc_s=max(0, new.gc_ns - old.gc_ns) * share * span_s,
+        queued_s=max(0, new.queued_ns - old.queued_ns) * share * span_s,
+        rss_bytes=new.rss_bytes,
+        fds=new.fds,
+        fd_limit=new.fd_limit,
+    )
+
+
+def _node(name: str, sample: Sample) -> NodePoint:
+    return NodePoint(name, *HostFigures(*sample.host))
+
+
+def _apart(
+    counters: Mapping[str, int],
+) -> tuple[dict[str, int], dict[str, dict[str, int]]]:
+    """Counters without those of throttles, and those by throttle."""
+    own: dict[str, int] = {}
+    throttles: dict[str, dict[str, int]] = {}
+    for name, count in counters.items():
+        if name.startswith(THROTTLE):
+            throttle, kind = throttle_of(name)
+            throttles.setdefault(throttle, {})[kind] = count
+        else:
+            own[name] = count
+    return own, throttles

@@ -1,0 +1,77 @@
+"""Rates that were not reached: a throttle is a ceiling, and nobody hears of what stays below it.
+
+A slot for which nobody waits is not missed, it does not exist. So what a throttle wanted is summed
+up beside what it let through, over the time in which the run was running. Less than that is no
+fault: perhaps that was meant. But whoever reads figures for 400 messages a second should know when
+there were 147. Pure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from amoc.results.series import Point
+
+ENOUGH = 0.95
+"""The share of the wanted rate that counts as reached."""
+LEAST_S = 5.0
+"""A throttle that was wanted for a shorter time is not spoken of."""
+USED = 0.9
+"""In what share of the time a throttle must have been used; others are for log-ins and the like."""
+
+
+@dataclass
+class _Passed:
+    """What a throttle wanted, and what passed."""
+
+    wanted: float = 0.0
+    passed: int = 0
+    wanted_s: float = 0.0
+    used_s: float = 0.0
+    lined_s: float = 0.0  # with somebody in line
+
+
+@dataclass
+class Shortfall:
+    """Compares what throttles wanted with what passed.
+
+    Attributes:
+        except_for: Throttles of amoc's own, at which nobody comes for ever.
+    """
+
+    except_for: frozenset[str] = frozenset()
+    _throttles: dict[str, _Passed] = field(default_factory=dict)
+
+    def take(self, point: Point) -> None:
+        """Look at the next second of the window."""
+        for name, throttle in point.throttles.items():
+            wanted_per_s = throttle.wanted_per_s
+            if name in self.except_for or not wanted_per_s or throttle.mode != "run":
+                continue
+            if not point.active_s:
+                continue
+            one = self._throttles.setdefault(name, _Passed())
+            one.wanted += wanted_per_s * point.active_s
+            one.passed += throttle.executions
+            one.wanted_s += point.active_s
+            one.used_s += point.active_s if throttle.executions else 0.0
+            one.lined_s += point.active_s if throttle.waiting else 0.0
+
+    def notes(self) -> list[str]:
+        """A sentence for each throttle that was used and whose rate was not reached."""
+        return [
+            _sentence(name, one)
+            for name, one in sorted(self._throttles.items())
+            if one.wanted_s >= LEAST_S
+            and one.used_s >= USED * one.wanted_s
+            and one.passed < ENOUGH * one.wanted
+        ]
+
+
+def _sentence(name: str, one: _Passed) -> str:
+    passed, wanted = (f"{count / one.wanted_s:.4g}/s" for count in (one.passed, one.wanted))
+    if one.lined_s > one.wanted_s / 2:
+        why = "users stood in line, so the generator dealt its slots too late"
+    else:
+        why = "users did not stand in line, so they were too few or the target too slow"
+    return f"throttle {name} let through {passed} of the {wanted} that it was configured for: {why}"

@@ -1,0 +1,335 @@
+"""A run again: what the journal keeps of a run's plan, and the plan made of it.
+
+The journal's ``run`` record holds the whole plan (ids, seed, stages, rates, durations, raw
+settings of every source), what the scenario file looked like, and on how many workers it ran. The
+plan made of it is the same one, with the commands that were given during the run at their times.
+
+Secrets are not in the journal: a setting that has one in its value, at any depth, must be given
+again as a whole. What else may make the run another one is said where it can be seen in the
+journal; what cannot, such as how fast a server answers, is in docs/control.md.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from amoc import __version__
+from amoc.base.errors import UsageError
+from amoc.base.json_plain import plain
+from amoc.base.redaction import holds_hidden
+from amoc.base.versions import versions
+from amoc.control.commands import LOOKS
+from amoc.ipc.messages import Loaded
+from amoc.results.journal import read
+from amoc.results.run_directory import RunDirectory
+from amoc.scenario.load_profile import Stages
+from amoc.scenario.loader import is_path
+from amoc.scenario.run_plan import RunPlan
+from amoc.scenario.settings_sources import PREFIX
+
+SOURCE = "replay"
+"""The `source` of commands that a timeline gives."""
+
+_Source = tuple[str, Mapping[str, Any], bool]
+_Command = tuple[float, str, Mapping[str, Any]]
+
+
+def record_of(plan: RunPlan, loaded: Loaded | None, run_id: str) -> dict[str, Any]:
+    """The fields of a journal's ``run`` record, as JSON has them: enough to run `plan` again.
+
+    Args:
+        plan: What is run.
+        loaded: What its scenario turned out to be; None where that is not known.
+        run_id: The run's id.
+    """
+    path = str(Path(plan.scenario).resolve()) if is_path(plan.scenario) else None
+    record = {
+        "id": run_id,
+        "amoc": __version__,
+        "python": platform.python_version(),
+        "directory": str(Path.cwd()),
+        "scenario": {
+            "source": plan.scenario,
+            "path": path,
+            "sha256": digest(path) if path is not None else None,
+        },
+        "workers": loaded.workers if loaded is not None else None,
+        # Values are texts for people here; where they came from stands with them.
+        "settings": {
+            name: dict(zip(("value", "from", "description", "module"), rest, strict=True))
+            for name, *rest in loaded.settings
+        }
+        if loaded is not None
+        else {},
+        "expectations": list(loaded.expectations) if loaded is not None else [],
+        "versions": versions(),
+        "plan": {
+            "users": [plan.users.start, plan.users.stop],
+            "duration_s": plan.duration_s,
+            "sources": [[label, values, strict] for label, values, strict in plan.sources],
+            "seed": plan.seed,
+            "comment": plan.comment,
+            "init_timeout_s": plan.init_timeout_s,
+            "stop_timeout_s": plan.stop_timeout_s,
+            "stages": None
+            if plan.stages is None
+            else {"text": str(plan.stages), "start": int(plan.stages.start)},
+            "rates": dict(plan.rates),
+            "expectations": list(plan.expectations),
+            "abort_after_s": plan.abort_after_s,
+            "warmup_s": plan.warmup_s,
+            "limited_ok": plan.limited_ok,
+            "timeline": [[t_s, name, arguments] for t_s, name, arguments in plan.timeline],
+        },
+    }
+    found: dict[str, Any] = plain(record)
+    return found
+
+
+def plan_of(record: Mapping[str, Any]) -> RunPlan:
+    """The plan that `record_of` made `record` of; its secrets say ``(hidden)``.
+
+    Raises:
+        UsageError: The record is none of ours.
+    """
+    try:
+        kept, scenario = record["plan"], record["scenario"]
+        stages = kept["stages"]
+        return RunPlan(
+            scenario=scenario["path"] or scenario["source"],
+            users=range(*map(int, kept["users"])),
+            duration_s=kept["duration_s"],
+            sources=[(label, dict(values), strict) for label, values, strict in kept["sources"]],
+            seed=int(kept["seed"]),
+            comment=kept["comment"],
+            init_timeout_s=kept["init_timeout_s"],
+            stop_timeout_s=kept["stop_timeout_s"],
+            stages=Stages.parse(stages["text"], stages["start"]) if stages is not None else None,
+            rates=dict(kept["rates"]),
+            timeline=[(t_s, name, dict(arguments)) for t_s, name, arguments in kept["timeline"]],
+            # Older journals have none of these.
+            expectations=tuple(map(str, kept.get("expectations", ()))),
+            abort_after_s=kept.get("abort_after_s"),
+            warmup_s=float(kept.get("warmup_s", 0.0)),
+            limited_ok=bool(kept.get("limited_ok", False)),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        text = f"{type(error).__name__}: {error}"
+        raise UsageError(f"the journal's run record must be one of amoc's, but {text}") from None
+
+
+def digest(path: str) -> str | None:
+    """The SHA-256 of a scenario's file; None when it cannot be read."""
+    try:
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    except OSError:
+        return None
+
+
+def prepare(
+    directory: RunDirectory,
+    given: Mapping[str, str],
+    environment: Mapping[str, str],
+    warn: Callable[[str], None],
+) -> RunPlan:
+    """The plan of the run whose directory is given, with its commands, to be run again.
+
+    Args:
+        directory: Where the run left its journal.
+        given: Settings from the command line; they go before all others.
+        environment: Where secrets are looked for, as ``AMOC_NAME``.
+        warn: Told, a line each, what may make the run another one.
+
+    Raises:
+        AmocError: There is no journal, no plan in it, or a secret is missing.
+    """
+
+    def torn(number: int) -> None:
+        warn(f"line {number} of {directory.journal} is torn, and passed over")
+
+    entries = read(directory.journal, torn)
+    record = next((one for one in entries if one["kind"] == "run"), None)
+    if record is None:
+        raise UsageError(f"{directory.journal} must hold a run's plan, but has no run record")
+    plan = plan_of(record)
+    for line in differences(record):
+        warn(line)
+    timeline = [*plan.timeline, *commands_of(entries, warn)]
+    timeline.sort(key=lambda one: one[0])
+    at_start, later = _hidden_at_start(record, plan), _hidden_later(timeline)
+    again = _given_again(record, at_start | set(later), given, environment)
+    for name in sorted(later):
+        if later[name] > 1 or name in at_start:
+            warn(f"secret {name} was changed during that run, and is now the same throughout")
+    if cut_short := _cut_short(entries):
+        warn(cut_short)
+    pinned = {"workers": record["workers"]} if record.get("workers") else {}
+    sources: list[_Source] = [
+        ("--set", dict(given), True),
+        (PREFIX + "{name}", {name: again[name] for name in at_start if name in again}, False),
+        *(
+            (label, _without_hidden(record, values), strict)
+            for label, values, strict in plan.sources
+        ),
+        ("the run that is replayed", pinned, False),
+    ]
+    revealed = [_revealed(one, {**again, **given}) for one in timeline]
+    return replace(plan, sources=sources, timeline=revealed)
+
+
+def commands_of(
+    entries: Iterable[Mapping[str, Any]], warn: Callable[[str], None] = lambda _: None
+) -> list[tuple[float, str, dict[str, Any]]]:
+    """The commands that changed a run: when, which, with what arguments.
+
+    What a timeline gave is left out, for it stands in the plan; and so is what was not done.
+    """
+    found: list[tuple[float, str, dict[str, Any]]] = []
+    undone: Counter[str] = Counter()
+    for one in entries:
+        asks = one["kind"] != "command" or one.get("name") in LOOKS
+        if asks or one.get("source") == SOURCE:
+            continue
+        if one.get("outcome") != "ok":
+            undone[str(one.get("outcome"))] += 1
+            continue
+        found.append((float(one.get("t_s") or 0.0), str(one["name"]), dict(one["arguments"])))
+    for outcome, number in sorted(undone.items()):
+        warn(f"commands that were {outcome} are not given again: {number}")
+    return found
+
+
+def differences(record: Mapping[str, Any]) -> list[str]:
+    """What is not as it was when the run began, a line each."""
+    found = []
+    scenario = record["scenario"]
+    path = scenario.get("path")
+    if path is not None and digest(path) != scenario.get("sha256"):
+        found.append(f"scenario {path} has changed since that run")
+    if path is None and record.get("directory") != str(Path.cwd()):
+        found.append(
+            f"scenario {scenario['source']} was imported in {record.get('directory')}, and is now"
+            f" in {Path.cwd()}"
+        )
+    for what, was, now in (
+        ("amoc", record.get("amoc"), __version__),
+        ("Python", record.get("python"), platform.python_version()),
+    ):
+        if was != now:
+            found.append(f"that run was made with {what} {was}, this one is with {now}")
+    return found
+
+
+def _cut_short(entries: Iterable[Mapping[str, Any]]) -> str:
+    """How that run ended otherwise than by its plan and its commands; empty when it did not."""
+    end = next((one for one in entries if one["kind"] == "end"), None)
+    if end is None:
+        how = "has no end in its journal"
+    elif end.get("verdict") in ("failed", "interrupted"):
+        how = f"has {'failed' if end['verdict'] == 'failed' else 'been interrupted'}"
+    else:
+        return ""
+    return f"that run {how}; this one ends as its plan and its commands say"
+
+
+def _hidden_at_start(record: Mapping[str, Any], plan: RunPlan) -> set[str]:
+    """The settings whose value at the start is not known, for there is something hidden in it."""
+    found: set[str] = set()
+    decided: set[str] = set()
+    for _, values, _ in plan.sources:  # strongest first, and a table before what is outside of it
+        tables = _tables(record, values)
+        own = tables.get(_name(record), {})
+        rest = {name: value for name, value in values.items() if name not in tables}
+        for name, value in [*own.items(), *rest.items()]:
+            if name not in decided and holds_hidden(value):
+                found.add(name)
+            decided.add(name)
+    return found
+
+
+def _hidden_later(timeline: Iterable[_Command]) -> Counter[str]:
+    """The settings that commands gave a value with something hidden in it, and how often."""
+    return Counter(
+        name
+        for _, _, arguments in timeline
+        for name, value in _values_of(arguments).items()
+        if holds_hidden(value)
+    )
+
+
+def _tables(record: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """The values that are no settings but a scenario's table of the config file."""
+    declared = record.get("settings") or ()
+    return {
+        name: value
+        for name, value in values.items()
+        if isinstance(value, Mapping) and name not in declared
+    }
+
+
+def _name(record: Mapping[str, Any]) -> str:
+    """The name of the scenario that was run."""
+    source = str(record["scenario"]["source"])
+    return Path(source).stem if is_path(source) else source
+
+
+def _given_again(
+    record: Mapping[str, Any],
+    hidden: set[str],
+    given: Mapping[str, str],
+    environment: Mapping[str, str],
+) -> dict[str, str]:
+    """The values of hidden settings, from the environment.
+
+    Raises:
+        UsageError: A setting of the scenario stays unknown; all of them are named.
+    """
+    known = {name.upper(): value for name, value in environment.items()}
+    found = {
+        name: known[PREFIX + name.upper()] for name in hidden if PREFIX + name.upper() in known
+    }
+    declared = record.get("settings") or hidden
+    missing = sorted(name for name in hidden & set(declared) if name not in {*found, *given})
+    if missing:
+        raise UsageError(
+            "secrets are not in the journal and must be given again: "
+            + ", ".join(f"--set {name}=… or {PREFIX}{name.upper()}" for name in missing)
+        )
+    return found
+
+
+def _without_hidden(record: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """`values` without the settings that are not known as a whole."""
+    tables = _tables(record, values)
+    return {
+        name: {key: one for key, one in value.items() if not holds_hidden(one)}
+        if name in tables
+        else value
+        for name, value in values.items()
+        if name in tables or not holds_hidden(value)
+    }
+
+
+def _values_of(arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The settings that a command is to change."""
+    values = arguments.get("values")
+    return values if isinstance(values, Mapping) else {}
+
+
+def _revealed(command: _Command, secrets: Mapping[str, Any]) -> tuple[float, str, dict[str, Any]]:
+    """`command` with the values that were hidden."""
+    t_s, name, arguments = command
+    values = _values_of(arguments)
+    if not any(map(holds_hidden, values.values())):
+        return t_s, name, dict(arguments)
+    again = {
+        one: secrets.get(one, value) if holds_hidden(value) else value
+        for one, value in values.items()
+    }
+    return t_s, name, {**arguments, "values": again}

@@ -1,0 +1,33 @@
+"""``python -m amoc.results.report DIRECTORY``: a controller has the report of its run made.
+
+What goes wrong is the last line that is printed, and the exit status is 1.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from amoc.base import process
+from amoc.base.errors import AmocError
+from amoc.results import saved_run
+from amoc.results.report import page
+from amoc.results.run_directory import RunDirectory
+
+
+def main() -> int:
+    """Write the report; whoever asked for it is gone when this process is killed."""
+    process.die_with(os.getppid())
+    process.set_title("report")
+    directory = RunDirectory(Path(sys.argv[1]))
+    try:
+        page.write(saved_run.load(directory), directory.report)
+    except (AmocError, OSError) as error:
+        print(error)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

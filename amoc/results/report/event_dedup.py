@@ -1,0 +1,82 @@
+"""Events of a journal that say the same, as one: the first of them, with a count. Pure.
+
+What a scenario logs comes again and again, folded (`amoc.runtime.logs.folding`) and from each
+worker. As a row and a mark each it would hide the rest. Log lines are of one kind when they differ
+in nothing but numbers; where these differ, the text has ``#``. Other warnings are of one kind when
+they are the same to the letter. Errors of amoc's own are never put together: that a worker was lost
+a second time is news.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from amoc.base.text import numberless
+
+_Entry = Mapping[str, Any]
+
+_LOGGED = re.compile(
+    r"(?P<said>.*) (?P<logger>\([^\W\d][^\s(),]*)(?:, user \d+)?(?:, (?P<more>[\d,]+) more)?\)",
+    re.DOTALL,
+)
+"""What the operator is shown of a log line, see `amoc.runtime.logs.handler`."""
+_UNTOLD = re.compile(r"(?P<more>[\d,]+) more warnings?: (?P<said>.*)", re.DOTALL)
+"""What is said of those that would have been too many, see `amoc.runtime.logs.operator_feed`."""
+_NUMBER = re.compile(r"(0x[0-9a-fA-F]+|\d+|#)")
+
+
+@dataclass(frozen=True)
+class Repeated:
+    """Entries that say the same.
+
+    Attributes:
+        entry: The first of them; an event's text is what they all say.
+        count: How often it was said.
+        last_s: When it was said last; None before the first user could start.
+    """
+
+    entry: _Entry
+    count: int
+    last_s: float | None
+
+
+def together(journal: Iterable[_Entry]) -> list[Repeated]:
+    """The entries of a journal, in order of the first of each kind."""
+    found: dict[Hashable, Repeated] = {}
+    for number, entry in enumerate(journal):
+        kind, text, count = _read(entry)
+        key, last_s = (number if kind is None else kind), entry.get("t_s")
+        if (before := found.get(key)) is None:
+            found[key] = Repeated({**entry, "text": text}, count, last_s)
+        else:
+            alike = {**before.entry, "text": _alike(before.entry["text"], text)}
+            found[key] = replace(before, entry=alike, count=before.count + count, last_s=last_s)
+    return list(found.values())
+
+
+def _read(entry: _Entry) -> tuple[Hashable, str, int]:
+    """An entry's kind, None if it is one of its own; what it says; how many it stands for."""
+    text, level = str(entry.get("text", "")), entry.get("level")
+    if entry.get("kind") != "event" or level not in ("warning", "error"):
+        return None, text, 1
+    if line := _LOGGED.fullmatch(text):
+        said = f"{line['said']} {line['logger']})"
+        return (level, numberless(said)), said, _count(line["more"])
+    if line := _UNTOLD.fullmatch(text):
+        return (level, "untold"), f"more warnings: {line['said']}", _count(line["more"])
+    return ((level, text) if level == "warning" else None), text, 1
+
+
+def _count(more: str | None) -> int:
+    return int(more.replace(",", "")) if more else 1
+
+
+def _alike(one: str, other: str) -> str:
+    """What two texts that differ in numbers have in common."""
+    first, second = _NUMBER.split(one), _NUMBER.split(other)
+    if len(first) != len(second):
+        return numberless(one)
+    return "".join(a if a == b else "#" for a, b in zip(first, second, strict=True))

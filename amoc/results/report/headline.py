@@ -1,0 +1,145 @@
+"""What a report says first: how the run ended, why, and the few figures that sum it up. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from amoc.base.text import counted
+from amoc.results.report.latency import Pair
+from amoc.results.report.texts import clip, figure, number, shortened
+from amoc.results.verdict import was_aborted
+
+_SAYS = {
+    "ok": ("good", "The run came to its end."),
+    "stopped": ("good", "An operator asked the run to finish, and it did."),
+    "failed expectations": ("bad", "The run came to its end, and its figures are not as expected."),
+    "generator-limited": (
+        "doubt",
+        "amoc or its host was too slow: these figures do not show what the target can do.",
+    ),
+    "interrupted": ("doubt", "The run was stopped at once; users were not given time to finish."),
+    "failed": ("bad", "The run failed."),
+    "killed": ("doubt", "What follows is what it had written by then; a second may be missing."),
+    "running": ("open", "What follows is what it has written so far."),
+}
+_ABORTED = "Its figures were not as expected, so the run was ended before its time."
+MOST_REASONS = 20
+MOST_NOTES = 20
+MAIN_TIMERS = 3
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The head of a report.
+
+    Attributes:
+        word: The verdict.
+        tone: ``good``, ``bad``, ``doubt`` or ``open``.
+        says: A sentence on what the word means.
+        reasons: Why it is so.
+        notes: What does not change it, but should be known.
+    """
+
+    word: str
+    tone: str
+    says: str
+    reasons: list[str]
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Card:
+    """A figure that sums up the run.
+
+    Attributes:
+        title: What it is.
+        value: The figure.
+        detail: What else there is to say.
+        tone: As in `Verdict`, or nothing.
+        columns: Heads of a small table instead of a value.
+        rows: Its rows, each with its head first.
+    """
+
+    title: str
+    value: str = ""
+    detail: str = ""
+    tone: str = ""
+    columns: tuple[str, ...] = ()
+    rows: list[tuple[str, ...]] = field(default_factory=list)
+
+
+def verdict(run: Mapping[str, Any]) -> Verdict:
+    """The head of the report of `run`, the first part of a summary."""
+    word, reasons = str(run.get("verdict", "unknown")), run.get("reasons", ())
+    tone, says = _SAYS.get(word, ("open", ""))
+    if word == "failed expectations" and was_aborted(reasons):
+        says = _ABORTED
+    return Verdict(
+        clip(word, 40),
+        tone,
+        says,
+        _some(reasons, MOST_REASONS, "reason"),
+        _some(run.get("notes", ()), MOST_NOTES, "note"),
+    )
+
+
+def _some(sentences: Sequence[Any], most: int, what: str) -> list[str]:
+    """At most so many of the sentences, and how many more there are."""
+    kept = [clip(one, 500) for one in sentences[:most]]
+    more = len(sentences) - len(kept)
+    return [*kept, f"And {counted(more, f'more {what}')}."] if more else kept
+
+
+def cards(
+    summary: Mapping[str, Any], steady: Mapping[str, Any], timers: Sequence[Pair]
+) -> list[Card]:
+    """The figures that sum up a run.
+
+    Args:
+        summary: All of it.
+        steady: The part that the verdict is about: `counters`, their `rates`, `timers`.
+        timers: The target's, the most interesting first.
+    """
+    users, causes = summary.get("users", {}), summary.get("crashes", ())
+    crashed = users.get("crashed", 0)
+    shown = [
+        Card(
+            "Users at once",
+            number(users.get("peak", 0)),
+            ", ".join(f"{number(users.get(key, 0))} {key}" for key in ("started", "finished")),
+        ),
+        Card(
+            "Crashed iterations",
+            number(crashed),
+            counted(len(causes), "cause") if crashed else "none",
+            "bad" if crashed else "",
+        ),
+    ]
+    shown += _throughput(steady)
+    shown += [_timer(pair, steady["timers"]) for pair in timers[:MAIN_TIMERS]]
+    return shown
+
+
+def _throughput(steady: Mapping[str, Any]) -> list[Card]:
+    """The busiest counter, as a mean rate."""
+    counters, rates = steady["counters"], steady["rates"]
+    busiest = max(counters, key=lambda name: counters[name], default=None)
+    if busiest is None or not rates.get(busiest):
+        return []
+    rate = figure(shortened(rates[busiest]), "/s")
+    return [Card(clip(busiest, 40), rate, f"{number(counters[busiest])} in all")]
+
+
+def _timer(pair: Pair, timers: Mapping[str, Any]) -> Card:
+    keys = {"p50": "p50_s", "p95": "p95_s", "p99": "p99_s"}
+    heads = ("service", "response") if pair.response else ("",)
+    rows = [
+        (head, *(figure(timers.get(name, {}).get(key), "s") for key in keys.values()))
+        for head, name in zip(heads, pair.names, strict=True)
+    ]
+    count = timers.get(pair.name, {}).get("count", 0)
+    return Card(
+        clip(pair.name, 40), detail=f"{number(count)} durations", columns=tuple(keys), rows=rows
+    )

@@ -1,0 +1,137 @@
+"""Timers as a report shows them: over time, by how rare, and service beside response time. Pure.
+
+A timer under a throttle has a twin. `NAME` is how long the target took once it was asked, the
+service time. `NAME.response` counts from the moment at which it should have been asked, and holds
+the turns that were missed meanwhile (`amoc.metrics.coordinated_omission`). While the target stalls
+few ask it, so the service time has few of the bad moments and the response time has them all. That
+is why one is never shown without the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from amoc.metrics.coordinated_omission import RESPONSE
+from amoc.metrics.histogram import Histogram
+from amoc.results.live_totals import BUILT_IN_TIMERS
+from amoc.results.report import over_time
+from amoc.results.report.charts import Chart, Spectrum
+from amoc.results.report.columns import rounded
+from amoc.results.report.rows import Row
+from amoc.results.report.texts import MINUS, figure, number
+
+QUANTILES = {
+    "p50": "p50_s",
+    "p90": "p90_s",
+    "p95": "p95_s",
+    "p99": "p99_s",
+    "p99.9": "p999_s",
+    "max": "max_s",
+}
+FRACTIONS = tuple(1 - 10 ** -(step / 10) for step in range(3, 41))
+"""From the median on, evenly by how rare: ten steps make it ten times rarer."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A timer and its twin, by name; `response` is None where there is none."""
+
+    name: str
+    response: str | None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names that are there."""
+        return (self.name,) if self.response is None else (self.name, self.response)
+
+
+@dataclass(frozen=True)
+class TimerView:
+    """A timer, ready to be shown.
+
+    Attributes:
+        name: What it is called.
+        charts: Over time: service time, and response time where there is one.
+        spectrum: How they are distributed.
+        rows: The count or a percentile, service time, response time, how many times longer.
+        twin: Whether there is a response time.
+    """
+
+    name: str
+    charts: list[Chart]
+    spectrum: Spectrum
+    rows: list[tuple[str, str, str, str]]
+    twin: bool
+
+
+def pairs(timers: Mapping[str, Mapping[str, Any]]) -> tuple[list[Pair], list[Pair]]:
+    """The target's timers that recorded something, the busiest first, and amoc's own."""
+    used = {name: one["count"] for name, one in timers.items() if one.get("count")}
+    found = [
+        Pair(name, name + RESPONSE if name + RESPONSE in used else None)
+        for name in sorted(used, key=lambda name: (-used[name], name))
+        if not (name.endswith(RESPONSE) and name.removesuffix(RESPONSE) in used)
+    ]
+    target = [pair for pair in found if pair.name not in BUILT_IN_TIMERS]
+    return target, [pair for pair in found if pair.name in BUILT_IN_TIMERS]
+
+
+def view(
+    pair: Pair,
+    key: str,
+    rows: Sequence[Row],
+    steady: Mapping[str, Histogram],
+    timers: Mapping[str, Mapping[str, Any]],
+) -> TimerView:
+    """A timer for a report.
+
+    Args:
+        pair: Which.
+        key: What the page calls its charts.
+        rows: What charts over time are drawn from.
+        steady: All durations that percentiles are about, by timer.
+        timers: The timers' figures for the table, as in the summary.
+    """
+    titles = ("service time", "response time") if pair.response else ("",)
+    charts = [
+        over_time.timer(rows, f"{key}{at}", f"{pair.name} {title}".strip(), name, key)
+        for at, (name, title) in enumerate(zip(pair.names, titles, strict=True))
+    ]
+    labels = ("service time", "response time") if pair.response else (pair.name,)
+    lines = {
+        label: spectrum(steady.get(name, Histogram()))
+        for label, name in zip(labels, pair.names, strict=True)
+    }
+    return TimerView(
+        name=pair.name,
+        charts=charts,
+        spectrum=Spectrum(f"{key}spectrum", f"{pair.name} by percentile", lines),
+        rows=list(compared(pair, timers)),
+        twin=pair.response is not None,
+    )
+
+
+def spectrum(timer: Histogram) -> list[tuple[float, float]]:
+    """Percentiles as fractions with seconds, as far as there are enough durations for them."""
+    count = timer.count
+    fractions = [one for one in FRACTIONS if count * (1 - one) >= 1]
+    found = timer.quantiles_s(*fractions)
+    return [
+        (round(fraction, 6), rounded(value) or 0.0)
+        for fraction, value in zip(fractions, found, strict=True)
+    ]
+
+
+def compared(
+    pair: Pair, timers: Mapping[str, Mapping[str, Any]]
+) -> Iterator[tuple[str, str, str, str]]:
+    """Percentile, service time, response time, and how many times longer that is."""
+    service = timers[pair.name]
+    response = timers[pair.response] if pair.response else {}
+    yield "count", number(service["count"]), number(response.get("count")), ""
+    for label, key in QUANTILES.items():
+        one, other = service.get(key), response.get(key)
+        times = f"× {other / one:.3g}" if one and other is not None else MINUS
+        yield label, figure(one, "s"), figure(other, "s"), times

@@ -1,0 +1,191 @@
+"""Which charts a report has over time. Pure.
+
+What is busiest comes first, and of very many metrics only so many are charted: a page with a
+thousand lines is read by nobody. Tables have all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from amoc.results.report.charts import COLOURS, GREY, Chart, Group, Line
+from amoc.results.report.columns import growth, highest, latest, quantiles, rates
+from amoc.results.report.rows import Row
+from amoc.results.series import Point
+from amoc.scenario.start_rate import USER_RATE
+
+SHOWN = 4
+"""Charts of one kind that are seen at once."""
+MOST_CHARTS = 12
+"""Charts of one kind that there are at the most."""
+MOST_CAUSES = 6
+
+PERCENTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+_COLOUR_OF = {"p50": 1, "p95": 3, "p99": 2, "max": GREY}
+
+
+def left_out(count: int, of: str) -> str:
+    """A sentence on `count` things that have no chart."""
+    return f"{count:,} {of} are not charted; the tables below have them." if count > 0 else ""
+
+
+def users(rows: Sequence[Row]) -> Chart:
+    """Users by what they do."""
+    lines = [
+        Line("running", highest(rows, lambda one: one.users.get("running")), 1, "area"),
+        Line("to be started", highest(rows, lambda one: one.users.get("waiting")), 5),
+        Line("finished", latest(rows, lambda one: one.users.get("finished")), 3, "dash"),
+        Line("removed", latest(rows, lambda one: one.users.get("removed")), 4, "dash"),
+        Line("restarted", latest(rows, lambda one: one.users.get("restarted")), 2, "dash"),
+    ]
+    return Chart("users", "Users", "", [line for line in lines if any(line.known)])
+
+
+def starts(rows: Sequence[Row]) -> Chart:
+    """How fast users started."""
+    values = growth(rows, lambda one: one.users.get("started", 0))
+    return Chart("starts", "User starts", "/s", [Line("starts", values, 1, "area")])
+
+
+def crashes(rows: Sequence[Row], causes: Mapping[str, int]) -> Chart:
+    """Iterations that raised, by cause; `causes` has all of them, the most frequent first."""
+    names = list(causes)
+    own, others = names[:MOST_CAUSES], frozenset(names[MOST_CAUSES:])
+    lines = [
+        Line(name, rates(rows, _crashed(name)), colour)
+        for name, colour in zip(own, (2, 1, 3, 4, 5, 6), strict=False)
+    ]
+    if others:
+        rest = rates(rows, lambda one: sum(one.crashes[it] for it in one.crashes if it in others))
+        lines.append(Line(f"{len(others)} other causes", rest, GREY))
+    return Chart("crashes", "Crashed iterations", "/s", lines)
+
+
+def _crashed(cause: str) -> Callable[[Point], float]:
+    return lambda point: point.crashes.get(cause, 0)
+
+
+def _counted(name: str) -> Callable[[Point], float]:
+    return lambda point: point.counters.get(name, 0)
+
+
+def _stands(name: str) -> Callable[[Point], float | None]:
+    return lambda point: point.gauges.get(name)
+
+
+def load(rows: Sequence[Row], summary: Mapping[str, Any]) -> Group:
+    """What the run did to its target: users, and how often it did what."""
+    causes = {one["cause"]: one["count"] for one in summary.get("crashes", ())}
+    shown, more, missing = _counters(rows, summary.get("counters", {}))
+    charts = [users(rows), starts(rows), *shown]
+    if causes:
+        charts.append(crashes(rows, causes))
+    title = "Counters that are less busy"
+    return Group("load", "Load", charts, more, title, left_out(missing, "less busy counters"))
+
+
+def _counters(
+    rows: Sequence[Row], totals: Mapping[str, int]
+) -> tuple[list[Chart], list[Chart], int]:
+    """Rates of counters, as many to a chart as there are colours, and how many have none."""
+    used = (name for name, count in totals.items() if count)
+    busy = sorted(used, key=lambda one: (-totals[one], one))
+    charts = []
+    for at in range(0, min(len(busy), SHOWN * COLOURS), COLOURS):
+        some = busy[at : at + COLOURS]
+        lines = [
+            Line(name, rates(rows, _counted(name)), number) for number, name in enumerate(some, 1)
+        ]
+        title = "Counters" if at == 0 else f"Counters {at + 1} to {at + len(some)}"
+        charts.append(Chart(f"counters{at}", title, "/s", lines))
+    return charts[:1], charts[1:], len(busy) - SHOWN * COLOURS
+
+
+def gauges(rows: Sequence[Row], names: Sequence[str]) -> Group:
+    """Gauges, each in a chart of its own, for they have nothing in common."""
+    charts = [
+        Chart(f"gauge{at}", name, "", [Line(name, highest(rows, _stands(name)))])
+        for at, name in enumerate(names[:MOST_CHARTS])
+    ]
+    missing = left_out(len(names) - MOST_CHARTS, "gauges")
+    return Group("gauges", "Gauges", charts[:SHOWN], charts[SHOWN:], "More gauges", missing)
+
+
+def throttles(rows: Sequence[Row], found: Mapping[str, Mapping[str, Any]]) -> Group:
+    """Throttles, the busiest first, two charts each.
+
+    amoc's own, at which users wait to be started, is there only if it had a say: in most runs
+    nobody has to wait there.
+    """
+    used = [
+        name
+        for name, one in found.items()
+        if one.get("requests") and (name != USER_RATE or _had_a_say(rows, name))
+    ]
+    busy = sorted(used, key=lambda name: (-found[name]["requests"], name))
+    charts = [
+        chart
+        for at, name in enumerate(busy[:MOST_CHARTS])
+        for chart in throttle(rows, f"throttle{at}", name)
+    ]
+    missing = left_out(len(busy) - MOST_CHARTS, "throttles")
+    shown, more = charts[: 2 * SHOWN], charts[2 * SHOWN :]
+    return Group("throttles", "Throttles", shown, more, "More throttles", missing)
+
+
+def _had_a_say(rows: Iterable[Row], name: str) -> bool:
+    """Whether a throttle ever let somebody wait, or was changed."""
+    there = [
+        (row.highest.throttles[name], row.last.throttles.get(name))
+        for row in rows
+        if name in row.highest.throttles
+    ]
+    wanted = {last.wanted_per_s for _, last in there if last is not None}
+    return len(wanted) > 1 or any(most.waiting for most, _ in there)
+
+
+def timer(rows: Sequence[Row], key: str, title: str, name: str, family: str) -> Chart:
+    """Percentiles of a timer."""
+    columns = quantiles(rows, name, *PERCENTILES.values())
+    lines = [
+        Line(label, column, _COLOUR_OF[label], "dots" if label == "max" else "line")
+        for label, column in zip((*PERCENTILES, "max"), columns, strict=True)
+    ]
+    return Chart(key, title, "s", lines, family=family)
+
+
+def throttle(rows: Sequence[Row], key: str, name: str) -> list[Chart]:
+    """What a throttle was to let through, what it did, and who waited."""
+
+    def wanted(point: Point) -> float | None:
+        one = point.throttles.get(name)
+        return one.wanted_per_s if one is not None else None
+
+    def asked(point: Point) -> float:
+        one = point.throttles.get(name)
+        return one.requests if one is not None else 0
+
+    def passed(point: Point) -> float:
+        one = point.throttles.get(name)
+        return one.executions if one is not None else 0
+
+    def waiting(point: Point) -> float | None:
+        one = point.throttles.get(name)
+        return one.waiting if one is not None else None
+
+    flow = [
+        Line("requests", rates(rows, asked), 5),
+        Line("let through", rates(rows, passed), 1),
+        Line("wanted", latest(rows, wanted), 2, "step"),
+    ]
+    shown = [line for line in flow if line.known]
+    return [
+        Chart(f"{key}flow", f"{name}: wanted and let through", "/s", shown),
+        Chart(
+            f"{key}wait",
+            f"{name}: waiting",
+            "",
+            [Line("waiting", highest(rows, waiting), 4, "area")],
+        ),
+    ]

@@ -1,0 +1,226 @@
+"""The report of a run: one page for people, which says the verdict first and then lets them look.
+
+The figures of tables are the summary's. Charts are made of the series. Where a warm-up is left out
+of the verdict it is left out of the cards, of the tables of timers and counters, and of percentiles
+by rarity, too. What there is more of than anybody reads is shown in part, and the page says so;
+`summary.json` and `series.jsonl` have all of it.
+
+The series is gone through once, by all that need it: `Reading`.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from amoc.metrics.histogram import Histogram
+from amoc.results.report import generator_charts, latency, over_time, shell, tables
+from amoc.results.report import run_annotations as marks
+from amoc.results.report.charts import Chart, Group
+from amoc.results.report.downsample import MOST_ROWS, thin
+from amoc.results.report.headline import cards, verdict
+from amoc.results.report.latency import Pair, TimerView
+from amoc.results.report.rows import Row
+from amoc.results.saved_run import RunRecord
+from amoc.results.series import Point, WarmUp
+
+MOST_EXPECTATIONS = 500
+MOST_TIMERS = 12
+"""Timers of the target with charts."""
+
+
+def write(record: RunRecord, path: Path) -> None:
+    """Write the report of a run to `path`, as a whole or not at all.
+
+    Raises:
+        ResourceError: It cannot be written.
+    """
+    shell.save(render(record), path)
+
+
+def render(record: RunRecord) -> str:
+    """The report of a run as an HTML page that needs no other file."""
+    summary = record.summary
+    target, built_in = latency.pairs((summary.get("window") or summary).get("timers", {}))
+    charted = [name for pair in (*target[:MOST_TIMERS], *built_in) for name in pair.names]
+    reading = Reading(record.points, summary["run"].get("warmup_s") or 0.0, charted)
+    rows, steady = reading.rows, _steady(summary, reading)
+    views = _views(target, rows, reading.durations, steady)
+    groups = _groups(summary, rows, built_in)
+    happened, unsaid = marks.happened(record.journal, reading.stretches)
+    shown = [chart for group in groups.values() for chart in (*group.shown, *group.more)]
+    shown += [chart for view in views for chart in view.charts]
+    health = summary.get("health")
+    return shell.fill(
+        "report.html",
+        _data(summary["run"], reading, shown, views, happened),
+        run=summary["run"],
+        complete=record.complete,
+        verdict=verdict(summary["run"]),
+        cards=cards(summary, steady, target),
+        expectations=list(summary.get("expectations", ()))[:MOST_EXPECTATIONS],
+        judged=health is not None,
+        limited=(health or {}).get("limited", False),
+        findings=tables.findings(list((health or {}).get("findings", ()))),
+        blocked=tables.blocked(list(summary.get("blocked", ()))),
+        steady=steady,
+        groups=groups,
+        views=views,
+        views_shown=over_time.SHOWN,
+        views_left_out=over_time.left_out(len(target) - len(views), "less busy timers"),
+        times=[row.t_s for row in rows],
+        row_s=max((row.span_s for row in rows), default=0.0),
+        thinned=len(record.points) > MOST_ROWS,
+        happened=happened,
+        unsaid=unsaid,
+        causes=tables.causes(summary.get("crashes", ())),
+        more_causes=len(summary.get("crashes", ())) - tables.MOST_CAUSES,
+        tables=_tables(summary, steady, target, built_in),
+        again=shlex.join(["amoc", "replay", str(record.directory)]),
+    )
+
+
+class Reading:
+    """What a report needs of a run's points, taken from them in one go.
+
+    Attributes:
+        rows: What charts over time are drawn from.
+        stretches: When the run was paused, and nodes late.
+        began_at: When the first user could start, in seconds since 1970; None if nothing says so.
+        durations: Of the charted timers, after the warm-up.
+        counters: Sums of the seconds after the warm-up in which the run was running.
+        active_s: For how long of them it was.
+    """
+
+    def __init__(self, points: Collection[Point], warmup_s: float, timers: Collection[str]) -> None:
+        """Read `points`.
+
+        Args:
+            points: The seconds of a run.
+            warmup_s: How long its warm-up was.
+            timers: Those that are charted.
+        """
+        self.stretches = marks.Stretches()
+        self.began_at: float | None = None
+        self.durations = {name: Histogram() for name in timers}
+        self.counters: dict[str, int] = {}
+        self.active_s = 0.0
+        self._warmup, self._begun = WarmUp(warmup_s), False
+        self.rows = thin(points, timers=timers, see=self._see)
+
+    def _see(self, point: Point) -> None:
+        if not self._begun:
+            self._begun = True
+            self.began_at = point.at - point.t_s if point.at else None
+        self.stretches.add(point)
+        if not self._warmup.over(point):
+            return
+        for name, timer in self.durations.items():
+            if one := point.timers.get(name):
+                timer.add(one.cells, one.max_ns)
+        if point.active_s > 0:
+            self.active_s += point.active_s
+            for name, count in point.counters.items():
+                self.counters[name] = self.counters.get(name, 0) + count
+
+
+def _steady(summary: Mapping[str, Any], reading: Reading) -> dict[str, Any]:
+    """What the verdict is about: all of the run, or what follows the warm-up.
+
+    `rates` are those of the seconds in which the run was running, as in
+    `amoc.results.series.Window`.
+    """
+    run, window = summary["run"], summary.get("window")
+    part: Mapping[str, Any] = window if window is not None else summary
+    counters, span_s = part.get("counters", {}), reading.active_s
+    return {
+        "is_part": window is not None,
+        "from_s": part.get("from_s", 0.0),
+        "to_s": part.get("to_s", (window or run).get("duration_s", 0.0)),
+        "warmup_s": run.get("warmup_s") or 0.0,
+        "counters": counters,
+        "rates": {name: reading.counters.get(name, 0) / span_s for name in counters}
+        if span_s
+        else {},
+        "timers": part.get("timers", {}),
+    }
+
+
+def _views(
+    target: Sequence[Pair],
+    rows: Sequence[Row],
+    durations: Mapping[str, Histogram],
+    steady: Mapping[str, Any],
+) -> list[TimerView]:
+    return [
+        latency.view(pair, f"timer{at}", rows, durations, steady["timers"])
+        for at, pair in enumerate(target[:MOST_TIMERS])
+    ]
+
+
+def _groups(
+    summary: Mapping[str, Any], rows: Sequence[Row], built_in: Sequence[Pair]
+) -> dict[str, Group]:
+    timers = [
+        over_time.timer(rows, f"own{at}", pair.name, pair.name, "")
+        for at, pair in enumerate(built_in)
+    ]
+    title = "Charts of its timers"
+    return {
+        "load": over_time.load(rows, summary),
+        "gauges": over_time.gauges(rows, list(summary.get("gauges", {}))),
+        "throttles": over_time.throttles(rows, summary.get("throttles", {})),
+        "own": Group(
+            "own",
+            "amoc itself",
+            [*generator_charts.workers(rows), *generator_charts.hosts(rows)],
+            timers,
+            title,
+        ),
+    }
+
+
+def _data(
+    run: Mapping[str, Any],
+    reading: Reading,
+    charts: Iterable[Chart],
+    views: Iterable[TimerView],
+    happened: Sequence[marks.Happened],
+) -> dict[str, Any]:
+    """What the page's script draws."""
+    rows = reading.rows
+    last_s = rows[-1].t_s if rows else 0.0
+    return {
+        "began_at": reading.began_at,
+        "ends_s": round(max(float(run.get("duration_s") or 0.0), last_s), 3),
+        "times": [round(row.t_s, 3) for row in rows],
+        "bands": [
+            vars(band) for band in marks.bands(reading.stretches, run.get("warmup_s") or 0.0)
+        ],
+        "marks": marks.marks(happened),
+        "charts": {chart.key: chart.to_json() for chart in charts if not chart.empty},
+        "spectra": {
+            view.spectrum.key: view.spectrum.to_json() for view in views if not view.spectrum.empty
+        },
+    }
+
+
+def _tables(
+    summary: Mapping[str, Any],
+    steady: Mapping[str, Any],
+    target: Sequence[Pair],
+    built_in: Sequence[Pair],
+) -> dict[str, tables.Table]:
+    duration_s = summary["run"].get("duration_s", 0.0)
+    return {
+        "timers": tables.timers(target, steady["timers"], "timers"),
+        "own_timers": tables.timers(built_in, steady["timers"], "own-timers"),
+        "counters": tables.counters(steady["counters"], steady["rates"]),
+        "gauges": tables.gauges(summary.get("gauges", {})),
+        "throttles": tables.throttles(summary.get("throttles", {})),
+        "workers": tables.workers(summary.get("workers", ()), duration_s),
+        "settings": tables.settings(summary.get("settings", ())),
+        "versions": tables.versions(summary.get("versions", {})),
+    }

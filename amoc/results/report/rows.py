@@ -1,0 +1,165 @@
+"""A row of charts: what neighbouring points of a run are when they are put together. Pure.
+
+Counts are added, of levels the highest and the last are kept, and of durations the percentiles of
+all together. The points themselves are not kept: of a run of a day there are too many.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from math import isfinite
+from typing import Any
+
+from amoc.metrics.histogram import Histogram
+from amoc.results.series import NodePoint, Point, Tally, ThrottlePoint, WorkerPoint
+
+FRACTIONS = (0.5, 0.95, 0.99)
+"""Percentiles that a row knows."""
+_NOTHING = Point(0.0, 0.0)
+_TIMES = ("gc_s", "queued_s")
+"""What a `WorkerPoint` has in seconds of its second."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """What charts show at one moment.
+
+    Attributes:
+        t_s: Where it stands on the axis of time.
+        flowing: Whether users could act; if not, that nothing was counted says nothing.
+        seconds: How many points are put together in it; none in a hole.
+        span_s: How long they were together.
+        counted: The sum of what they counted. It has no levels and no durations.
+        highest: Each level at its highest, whenever that was. Times of a worker are those in one
+            second, and so is its `span_s`.
+        last: The levels at the end.
+        workers_cpu: CPU of all workers together, in the second in which it was highest.
+        durations: By timer, in seconds: the quantiles at `FRACTIONS`, then the longest.
+    """
+
+    t_s: float
+    flowing: bool = False
+    seconds: int = 0
+    span_s: float = 0.0
+    counted: Point = _NOTHING
+    highest: Point = _NOTHING
+    last: Point = _NOTHING
+    workers_cpu: float | None = None
+    durations: Mapping[str, Sequence[float]] = field(default_factory=dict)
+
+
+def row_of(t_s: float, points: Sequence[Point], flowing: bool, timers: Collection[str] = ()) -> Row:
+    """The row that points become.
+
+    Args:
+        t_s: Where it stands on the axis of time.
+        points: In order; none in a hole.
+        flowing: Whether users could act.
+        timers: Those that the row is to have durations of.
+    """
+    if not points:
+        return Row(t_s)
+    counted = Tally.of(replace(one, timers={}, gauges={}) for one in points)
+    busy = [sum(one.cpu for one in point.workers) for point in points if point.workers]
+    return Row(
+        t_s,
+        flowing,
+        len(points),
+        counted.span_s,
+        _counted(t_s, counted),
+        _highest(t_s, points),
+        replace(points[-1], timers={}, counters={}, crashes={}),
+        max(busy, default=None),
+        _durations(points, timers),
+    )
+
+
+def _counted(t_s: float, tally: Tally) -> Point:
+    return Point(
+        t_s,
+        tally.span_s,
+        starts=tally.starts,
+        counters=tally.counters,
+        crashes=tally.crashes,
+        throttles={name: _passed(counts) for name, counts in tally.throttles.items()},
+    )
+
+
+def _passed(counts: Mapping[str, int]) -> ThrottlePoint:
+    return ThrottlePoint(
+        requests=counts["requests"], executions=counts["executions"], missed=counts["missed"]
+    )
+
+
+def _durations(points: Sequence[Point], timers: Collection[str]) -> dict[str, Sequence[float]]:
+    found: dict[str, Sequence[float]] = {}
+    for name in timers:
+        merged = merge(points, name)
+        if merged.cells:
+            found[name] = (*merged.quantiles_s(*FRACTIONS), merged.max_ns / 1e9)
+    return found
+
+
+def merge(points: Iterable[Point], timer: str) -> Histogram:
+    """All durations of a timer."""
+    merged = Histogram()
+    for point in points:
+        one = point.timers.get(timer)
+        if one is not None:
+            merged.add(one.cells, one.max_ns)
+    return merged
+
+
+# The highest
+
+
+def _highest(t_s: float, points: Sequence[Point]) -> Point:
+    users: dict[str, int] = {}
+    gauges: dict[str, float] = {}
+    waiting: dict[str, int] = {}
+    for point in points:
+        _raise(users, point.users)
+        _raise(gauges, {name: one for name, one in point.gauges.items() if isfinite(one)})
+        _raise(waiting, {name: one.waiting for name, one in point.throttles.items()})
+    return Point(
+        t_s,
+        1.0,
+        users=users,
+        gauges=gauges,
+        throttles={name: ThrottlePoint(waiting=most) for name, most in waiting.items()},
+        workers=_workers(points),
+        nodes=_nodes(points),
+        controller_cpu=max(point.controller_cpu for point in points),
+        controller_lag_s=max(point.controller_lag_s for point in points),
+    )
+
+
+def _raise(levels: dict[str, Any], more: Mapping[str, Any]) -> None:
+    for name, level in more.items():
+        if name not in levels or level > levels[name]:
+            levels[name] = level
+
+
+def _workers(points: Iterable[Point]) -> list[WorkerPoint]:
+    """Each slot at its worst."""
+    slots: dict[tuple[str, int], dict[str, Any]] = {}
+    for point in points:
+        span_s = point.span_s or 1.0
+        for one in point.workers:
+            told = vars(one)
+            if span_s != 1.0:
+                told = told | {name: told[name] / span_s for name in _TIMES}
+            _raise(slots.setdefault((one.node, one.slot), dict(told)), told)
+    return [WorkerPoint(**told) for told in slots.values()]
+
+
+def _nodes(points: Iterable[Point]) -> list[NodePoint]:
+    """Each host at its busiest; memory is as it was then."""
+    hosts: dict[str, NodePoint] = {}
+    for point in points:
+        for node in point.nodes:
+            before = hosts.get(node.name)
+            if before is None or node.cpu > before.cpu:
+                hosts[node.name] = node
+    return list(hosts.values())

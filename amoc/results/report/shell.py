@@ -1,0 +1,114 @@
+"""The shell of a page: one file that needs nothing and can do nothing but show itself.
+
+Styles, script and data are in the file. Its content security policy forbids everything else: no
+connection, no picture, no form, no frame, and no script but ours, which it knows by its hash. Text
+from outside is escaped by Jinja; the data is JSON in which no character can end its element. So
+what a target or a scenario says is shown and never obeyed, and should it get past the escaping, the
+browser still does not run it.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from amoc.base import atomic_write
+from amoc.base.errors import ResourceError
+from amoc.results.report import texts
+
+_ESCAPES = {
+    "<": "\\u003c",
+    ">": "\\u003e",
+    "&": "\\u0026",
+    "\u2028": "\\u2028",
+    "\u2029": "\\u2029",
+}
+
+
+def fill(template: str, data: Mapping[str, Any], **context: Any) -> str:
+    """The page that `template` makes.
+
+    Args:
+        template: Its name in `amoc/report/templates`.
+        data: What the page's script gets.
+        context: What the template gets.
+    """
+    style = asset("uPlot.min.css") + asset("report.css")
+    licence = "".join(f" * {line}\n" for line in asset("uPlot.LICENSE").splitlines())
+    script = f"/*!\n{licence} */\n{asset('uPlot.iife.min.js')}\n{asset('report.js')}"
+    policy = (
+        "default-src 'none'; base-uri 'none'; form-action 'none'; img-src data:; "
+        f"script-src {_hash(script)}; style-src {_hash(style)}"
+    )
+    return (
+        _environment()
+        .get_template(template)
+        .render(
+            style=Markup(style),  # noqa: S704 - ours
+            script=Markup(script),  # noqa: S704 - ours
+            policy=policy,
+            data=json_text(data),
+            **context,
+        )
+    )
+
+
+def json_text(value: Any) -> Markup:
+    """`value` as JSON that can stand in a script element, whatever text is in it."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    for character, escape in _ESCAPES.items():
+        text = text.replace(character, escape)
+    return Markup(text.encode("utf-8", "replace").decode())  # noqa: S704 - escaped above
+
+
+def save(page: str, path: Path) -> None:
+    """Write a page for its owner only; whoever reads `path` sees the old one or all of the new one.
+
+    Raises:
+        ResourceError: It cannot be written.
+    """
+    try:
+        atomic_write.write_text(path, page.encode("utf-8", "replace").decode())
+    except OSError as error:
+        raise ResourceError(f"report {path} cannot be written: {error.strerror}") from None
+
+
+@cache
+def asset(name: str) -> str:
+    """A file of `amoc/report/assets`."""
+    return (files("amoc.results.report") / "assets" / name).read_text(encoding="utf-8")
+
+
+def _hash(text: str) -> str:
+    digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    return f"'sha256-{digest}'"
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("amoc.results.report", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "clip": texts.clip,
+        "figure": texts.figure,
+        "number": texts.number,
+        "size": texts.size,
+        "times": texts.times,
+        "moment": texts.moment,
+        "time_of_day": texts.time_of_day,
+    }
+    return environment

@@ -1,0 +1,213 @@
+"""The tables of a report: what a summary says, as rows of text. Pure.
+
+A table that is longer than `SHOWN` rows shows those, and opens for the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from amoc.base.clock import format_duration
+from amoc.results.report import traces
+from amoc.results.report.latency import QUANTILES, Pair
+from amoc.results.report.texts import MINUS, clip, figure, moment, number, shortened, size, worker
+
+SHOWN = 20
+MOST_NAME = 120
+MOST_CAUSES = 200
+MOST_TRACEBACKS = 50
+MOST_SETTINGS = 1_000
+
+_Row = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table.
+
+    Attributes:
+        key: What the page calls it.
+        title: What it holds.
+        heads: Of its columns; the first column holds the rows' heads.
+        rows: Its cells.
+        texts: Columns, by position, that hold text and so stand to the left.
+        note: A sentence on how to read it.
+    """
+
+    key: str
+    title: str
+    heads: Sequence[str]
+    rows: Sequence[_Row] = ()
+    texts: frozenset[int] = frozenset()
+    note: str = ""
+
+    @property
+    def shown(self) -> Sequence[_Row]:
+        """The rows to be seen at once."""
+        return self.rows[:SHOWN]
+
+    @property
+    def more(self) -> Sequence[_Row]:
+        """The rows that can be opened."""
+        return self.rows[SHOWN:]
+
+
+@dataclass(frozen=True)
+class Cause:
+    """Why iterations raised, or what blocked a worker.
+
+    Attributes:
+        text: The cause.
+        count: How often.
+        user_id: Whom the sample is from; None if that is not known.
+        traceback: The sample; empty if there is none.
+    """
+
+    text: str
+    count: int
+    user_id: int | None
+    traceback: str
+
+
+def timers(pairs: Iterable[Pair], found: Mapping[str, Mapping[str, Any]], key: str) -> Table:
+    """Timers with all their percentiles, each twin below its timer."""
+    rows = []
+    for pair in pairs:
+        for name in pair.names:
+            one = found[name]
+            figures = (figure(one.get(of), "s") for of in ("mean_s", *QUANTILES.values()))
+            rows.append((clip(name, MOST_NAME), number(one["count"]), *figures))
+    return Table(key, "Timers", ("timer", "count", "mean", *QUANTILES), rows)
+
+
+def counters(found: Mapping[str, int], rates: Mapping[str, float]) -> Table:
+    """Counters, the busiest first."""
+    rows = [
+        (clip(name, MOST_NAME), number(count), number(shortened(rates.get(name))))
+        for name, count in sorted(found.items(), key=lambda item: (-item[1], item[0]))
+    ]
+    return Table("counters", "Counters", ("counter", "total", "per second, while running"), rows)
+
+
+def gauges(found: Mapping[str, float | None]) -> Table:
+    """Gauges as they were at the end."""
+    rows = [
+        (clip(name, MOST_NAME), "not finite" if value is None else number(value))
+        for name, value in found.items()
+    ]
+    return Table("gauges", "Gauges", ("gauge", "at the end"), rows)
+
+
+def throttles(found: Mapping[str, Mapping[str, Any]]) -> Table:
+    """What passed through throttles."""
+    rows = [
+        (
+            clip(name, MOST_NAME),
+            _limit(one),
+            number(one.get("requests", 0)),
+            number(one.get("executions", 0)),
+            number(shortened(one.get("executions_per_s"))),
+            number(one.get("missed", 0)),
+            number(one.get("waiting", 0)),
+        )
+        for name, one in found.items()
+        if one.get("requests")
+    ]
+    heads = ("throttle", "rate at the end", "requests", "let through", "per second", "missed")
+    return Table("throttles", "Throttles", (*heads, "waiting at the end"), rows, frozenset({1}))
+
+
+def _limit(one: Mapping[str, Any]) -> str:
+    if one.get("mode") == "stopped":
+        return "stopped"
+    rate, interval_s = one.get("rate"), one.get("interval_s")
+    if rate is None:
+        return "no limit"
+    return f"{number(rate / interval_s)}/s" if interval_s else f"{number(rate)} at once"
+
+
+def workers(found: Iterable[Mapping[str, Any]], duration_s: float) -> Table:
+    """Workers over the whole run."""
+    rows = [
+        (
+            worker(one["node"], one["slot"]),
+            number(one.get("users_peak", 0)),
+            number(one.get("restarts", 0)),
+            figure(one.get("cpu_s", 0.0) / duration_s, "%") if duration_s else MINUS,
+            size(one.get("max_rss_bytes", 0)),
+            figure(one.get("loop_lag_p99_s", 0.0), "s"),
+        )
+        for one in found
+    ]
+    heads = ("worker", "users at once", "restarts", "CPU", "memory", "loop lag p99")
+    return Table("workers", "Workers", heads, rows)
+
+
+def findings(found: Sequence[Mapping[str, Any]]) -> Table:
+    """What was past its limit in amoc itself."""
+    rows = [
+        (
+            clip(one.get("where", ""), 80),
+            clip(str(one.get("text", "")).removeprefix(f"{one.get('where', '')}: "), 400),
+            f"{moment(one.get('from_s'))} to {moment(one.get('to_s'))}",
+            clip(one.get("advice", ""), 500),
+        )
+        for one in found
+    ]
+    heads = ("where", "what", "when", "what to do")
+    return Table("findings", "Findings", heads, rows, frozenset({1, 2, 3}))
+
+
+def blocked(found: Sequence[Mapping[str, Any]]) -> list[Cause]:
+    """Lines of the scenario that held up a whole worker, each with the stack it was found in."""
+    return [
+        Cause(
+            f"{clip(one.get('place', ''))}: {format_duration(one.get('total_s', 0.0))} together,"
+            f" {format_duration(one.get('longest_s', 0.0))} at the longest",
+            one.get("times", 0),
+            None,
+            traces.shortened(one.get("trace") or ""),
+        )
+        for one in found[:MOST_TRACEBACKS]
+    ]
+
+
+def settings(found: Sequence[Mapping[str, Any]]) -> Table:
+    """Settings in force, those of the scenario before amoc's own, those that were given first."""
+
+    def rank(one: Mapping[str, Any]) -> tuple[bool, bool]:
+        return str(one.get("module")).startswith("amoc."), one.get("source") == "default"
+
+    rows = [
+        (
+            clip(one.get("name", ""), MOST_NAME),
+            clip(one.get("value", "")),
+            clip(one.get("source", ""), MOST_NAME),
+            clip(one.get("description") or ""),
+            clip(one.get("module") or "", MOST_NAME),
+        )
+        for one in sorted(found, key=rank)[:MOST_SETTINGS]
+    ]
+    heads = ("setting", "value", "from", "what it is", "module")
+    return Table("settings", "Settings", heads, rows, frozenset({1, 2, 3, 4}))
+
+
+def versions(found: Mapping[str, Any]) -> Table:
+    """What the run stood on."""
+    rows = [(clip(name, 40), clip(value)) for name, value in found.items()]
+    return Table("versions", "Versions", ("of", "is"), rows, frozenset({1}))
+
+
+def causes(found: Sequence[Mapping[str, Any]]) -> list[Cause]:
+    """Why iterations raised, the most frequent first; the first ones with a traceback."""
+    return [
+        Cause(
+            clip(one["cause"], 400),
+            one["count"],
+            one.get("user_id"),
+            traces.shortened(one.get("traceback") or "") if at < MOST_TRACEBACKS else "",
+        )
+        for at, one in enumerate(found[:MOST_CAUSES])
+    ]

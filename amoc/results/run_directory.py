@@ -1,0 +1,254 @@
+"""The run directory: where a run keeps its journal and can be reached while it runs.
+
+``amoc-runs/<when>-<scenario>/``, for its owner only. A run is running when somebody answers on the
+control socket there; the file alone proves nothing, for a killed run leaves it behind.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import re
+import socket
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from amoc.base.errors import ResourceError, UsageError
+from amoc.base.unix_socket import reachable
+from amoc.results import journal
+
+BASE = "amoc-runs"
+MOST_TWINS = 1_000
+ANSWER_S = 2.0
+
+_JOURNAL = "journal.jsonl"
+_SERIES = "series.jsonl"
+_SUMMARY = "summary.json"
+_REPORT = "report.html"
+_JUNIT = "junit.xml"
+_LOGS = "logs"
+_CONTROL = "control"
+
+
+@dataclass(frozen=True)
+class RunDirectory:
+    """Where one run keeps what it leaves, and what it is reached by.
+
+    Attributes:
+        made: The directories that were made for it, the innermost first.
+    """
+
+    path: Path
+    made: tuple[Path, ...] = ()
+
+    @classmethod
+    def create(
+        cls,
+        explicit: str | None,
+        scenario_name: str,
+        started_at: datetime,
+        base: str = BASE,
+    ) -> RunDirectory:
+        """Make the directory of a run that begins.
+
+        Args:
+            explicit: Where it is to be; None means a new one in `base`.
+            scenario_name: What a new one is named after.
+            started_at: When the run begins, which a new one is named after, too.
+            base: Where new ones are made.
+
+        Raises:
+            UsageError: `explicit` is a file, or holds something.
+            ResourceError: It cannot be made.
+        """
+        if explicit is not None:
+            return cls._at(Path(explicit))
+        name = f"{started_at:%Y%m%dT%H%M%S}-{_plain(scenario_name)}"
+        made: list[Path] = []
+        try:
+            _make_parents(Path(base), made)
+            for twin in range(1, MOST_TWINS):
+                path = Path(base) / (name if twin == 1 else f"{name}-{twin}")
+                with contextlib.suppress(FileExistsError):
+                    path.mkdir(0o700)
+                    return cls(path, (path, *made))
+        except OSError as error:
+            _remove(made)
+            raise ResourceError(
+                f"run directory {base}/{name} cannot be made: {_why(error)};"
+                " name another place with --run-dir DIR"
+            ) from None
+        raise ResourceError(f"run directory {base}/{name} cannot be made: {MOST_TWINS} are there")
+
+    @classmethod
+    def _at(cls, path: Path) -> RunDirectory:
+        made: list[Path] = []
+        try:
+            if path.is_dir():
+                if any(path.iterdir()):
+                    raise UsageError(f"--run-dir {path} must be new or empty, but holds files")
+                path.chmod(0o700)
+                return cls(path)
+            _make_parents(path.parent, made)
+            path.mkdir(0o700)
+        except OSError as error:
+            _remove(made)
+            if isinstance(error, FileExistsError | NotADirectoryError):
+                raise UsageError(f"--run-dir {path} must be a directory, but is a file") from None
+            raise UsageError(f"--run-dir {path} cannot be made: {_why(error)}") from None
+        return cls(path, (path, *made))
+
+    @property
+    def id(self) -> str:
+        """How commands may call the run."""
+        return self.path.resolve().name
+
+    @property
+    def journal(self) -> Path:
+        """The file that the journal is in."""
+        return self.path / _JOURNAL
+
+    @property
+    def series(self) -> Path:
+        """The file with a line for each second, see `amoc.results.series`."""
+        return self.path / _SERIES
+
+    @property
+    def summary(self) -> Path:
+        """The file with the summary; a run that was killed has none."""
+        return self.path / _SUMMARY
+
+    @property
+    def report(self) -> Path:
+        """The page for people."""
+        return self.path / _REPORT
+
+    @property
+    def junit(self) -> Path:
+        """The verdict for a build server."""
+        return self.path / _JUNIT
+
+    @property
+    def logs(self) -> Path:
+        """The directory with a log for each process."""
+        return self.path / _LOGS
+
+    @property
+    def control(self) -> Path:
+        """The socket on which the run takes commands."""
+        return self.path / _CONTROL
+
+    def answers(self) -> bool:
+        """Whether there is a run behind the control socket."""
+        with socket.socket(socket.AF_UNIX) as line:
+            line.settimeout(ANSWER_S)
+            try:
+                with reachable(self.control) as address:
+                    line.connect(address)
+            except TimeoutError:
+                return True  # too busy to accept, but there
+            except OSError as error:
+                return error.errno == errno.EAGAIN
+        return True
+
+    def discard(self) -> None:
+        """Remove it with what amoc has put there: the run did not begin."""
+        with contextlib.suppress(OSError):
+            for log in self.logs.glob("*.jsonl"):
+                log.unlink()
+            if self.logs.is_dir():
+                self.logs.rmdir()
+            for file in (self.journal, self.series, self.control):
+                file.unlink(missing_ok=True)
+        _remove(self.made)
+
+
+def locate(run: str, base: str = BASE, what: str = "--run") -> RunDirectory:
+    """The directory of a run, running or not, by its path, its name, or the run's id.
+
+    Args:
+        run: What the operator calls it.
+        base: Where runs are looked for.
+        what: What a message calls it.
+
+    Raises:
+        UsageError: There is none, or there are several.
+    """
+    if run and Path(run).is_dir():
+        return RunDirectory(Path(run))
+    there = _all(base)
+    found = [one for one in there if one.id == run]
+    found = found or [one for one in there if one.id.startswith(run or "\0")]
+    found = found or [one for one in there if journal.run_id(one.journal) == run]
+    if not found:
+        raise UsageError(
+            f"{what} must be the directory of a run or the id of a run in {base}, but is {run!r}"
+        )
+    if len(found) > 1:
+        raise UsageError(f"{what} {run} must name one run, but may mean {_listed(found)}")
+    return found[0]
+
+
+def find(run: str | None = None, base: str = BASE) -> RunDirectory:
+    """The running run that a command means.
+
+    Args:
+        run: Its directory or id; None means the only one that runs.
+        base: Where runs are looked for.
+
+    Raises:
+        UsageError: It does not run, none runs, or several do.
+    """
+    if run is not None:
+        chosen = locate(run, base)
+        if not chosen.answers():
+            raise UsageError(f"run {chosen.path} must be running, but does not answer")
+        return chosen
+    running = [one for one in _all(base) if one.control.exists() and one.answers()]
+    if not running:
+        raise UsageError(f"no run is running here (looked in {base}); name one with --run DIR")
+    if len(running) > 1:
+        raise UsageError(f"several runs are running: {_listed(running)}; name one with --run DIR")
+    return running[0]
+
+
+def _all(base: str) -> list[RunDirectory]:
+    """All run directories in `base`, the newest first."""
+    try:
+        paths = sorted((path for path in Path(base).iterdir() if path.is_dir()), reverse=True)
+    except OSError:
+        return []
+    return [RunDirectory(path) for path in paths]
+
+
+def _listed(runs: list[RunDirectory]) -> str:
+    more = f" and {len(runs) - 5} more" if len(runs) > 5 else ""
+    return ", ".join(str(one.path) for one in runs[:5]) + more
+
+
+def _plain(name: str) -> str:
+    """`name` as a part of a file's name that no shell minds."""
+    return re.sub(r"[^\w.-]+", "_", name, flags=re.ASCII).strip(".-")[:60] or "scenario"
+
+
+def _make_parents(path: Path, made: list[Path]) -> None:
+    """Make `path` and what it is in; what was made is put before `made`."""
+    missing = []
+    while not path.exists():
+        missing.append(path)
+        path = path.parent
+    for one in reversed(missing):
+        with contextlib.suppress(FileExistsError):  # another run makes it at the same time
+            one.mkdir()
+            made.insert(0, one)
+
+
+def _remove(made: list[Path] | tuple[Path, ...]) -> None:
+    for path in made:
+        with contextlib.suppress(OSError):  # another run may be in there by now
+            path.rmdir()
+
+
+def _why(error: OSError) -> str:
+    return error.strerror or str(error)

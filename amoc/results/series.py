@@ -1,0 +1,364 @@
+"""What a run saw second by second, and sums of it. Pure.
+
+A `Point` holds the differences between two moments, about a second apart: what was counted, and
+the durations that were recorded, as histograms. So points add up: the sum of all of them is the
+run, the sum of those after the warm-up is its steady part. Gauges, users and workers are as they
+were at the point's end.
+
+`series.jsonl` of a run directory has one point in each line. Names of fields are those of
+`Point.to_json`; what did not change in a second is absent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from math import isfinite
+from typing import Any
+
+from amoc.metrics.histogram import Histogram
+
+USERS = ("running", "waiting", "started", "finished", "crashed", "removed", "restarted", "peak")
+"""What a point says of users; totals since the run began, but for running, waiting and peak."""
+
+
+@dataclass(frozen=True)
+class WorkerPoint:
+    """How one worker did in a second.
+
+    Attributes:
+        node: Its node's name.
+        slot: Its number there.
+        epoch: How many workers the slot has had.
+        users: Users alive in it, at the end.
+        waiting: Users that were dealt to it and have not started.
+        cpu: CPU time it used, as a share of one core.
+        lag_p99_s: 99th percentile of how late its loop turned; 10 times a second, so the worst.
+        late_p99_s: The same of how late its users were let through throttles; 0 if none were.
+        gc_s: Time spent in pauses of the garbage collector.
+        queued_s: Time that it was ready to run and had no core.
+        rss_bytes: Memory that it has resident.
+        fds: File descriptors that it has open.
+        fd_limit: How many it may have.
+    """
+
+    node: str
+    slot: int
+    epoch: int = 1
+    users: int = 0
+    waiting: int = 0
+    cpu: float = 0.0
+    lag_p99_s: float = 0.0
+    late_p99_s: float = 0.0
+    gc_s: float = 0.0
+    queued_s: float = 0.0
+    rss_bytes: int = 0
+    fds: int = 0
+    fd_limit: int = 0
+
+
+@dataclass(frozen=True)
+class NodePoint:
+    """How a node's host did in a second.
+
+    Attributes:
+        name: The node's.
+        cpu: Share of all its cores that were busy, whoever used them.
+        memory_bytes: Memory that it may use.
+        memory_free_bytes: What of that is left.
+        ports: Ephemeral ports that it has.
+        ports_used: How many of them are in use; 0 while far too few are for it to matter.
+    """
+
+    name: str
+    cpu: float = 0.0
+    memory_bytes: int = 0
+    memory_free_bytes: int = 0
+    ports: int = 0
+    ports_used: int = 0
+
+
+@dataclass(frozen=True)
+class ThrottlePoint:
+    """What passed through a throttle in a second.
+
+    Attributes:
+        rate: What it is configured for per `interval_s` at the end; None means no limit.
+        interval_s: 0 where `rate` is how many may pass at the same time.
+        mode: As in `amoc.throttle.throttle.ThrottleState`; ``stopped`` when it is no more.
+        requests: How often somebody came to it.
+        executions: How often somebody was let through.
+        missed: Slots that were not used because they were late.
+        waiting: Who stands in line at the end.
+    """
+
+    rate: float | None = 0.0
+    interval_s: float = 0.0
+    mode: str = "stopped"
+    requests: int = 0
+    executions: int = 0
+    missed: int = 0
+    waiting: int = 0
+
+    @property
+    def wanted_per_s(self) -> float | None:
+        """The rate per second that it is to let through; None where there is none."""
+        if self.mode in ("paused", "frozen"):
+            return 0.0
+        return self.rate / self.interval_s if self.rate is not None and self.interval_s else None
+
+
+@dataclass(frozen=True)
+class Point:
+    """One second of a run.
+
+    Attributes:
+        t_s: Its end: seconds since the first user could start.
+        span_s: How long it was.
+        active_s: For how long of that the run was running, and not paused or ending. If not given,
+            all of it in state running, else none.
+        at: Its end as seconds since 1970, UTC.
+        state: The run's state at its end.
+        users: As in `USERS`.
+        starts: Users that started, not again.
+        counters: By how much they grew; those of throttles are in `throttles`.
+        gauges: As they are at the end, each merged over all workers.
+        timers: Durations that were recorded.
+        crashes: Iterations that raised, by cause.
+        throttles: Those that are there or were used.
+        workers: By node and slot.
+        nodes: By name.
+        controller_cpu: CPU time of the controller, as a share of one core.
+        controller_lag_s: How late its loop turned, at the worst.
+        late: Nodes from which nothing has come in this second.
+    """
+
+    t_s: float
+    span_s: float
+    active_s: float = -1.0
+    at: float = 0.0
+    state: str = "running"
+    users: Mapping[str, int] = field(default_factory=dict)
+    starts: int = 0
+    counters: Mapping[str, int] = field(default_factory=dict)
+    gauges: Mapping[str, float] = field(default_factory=dict)
+    timers: Mapping[str, Histogram] = field(default_factory=dict)
+    crashes: Mapping[str, int] = field(default_factory=dict)
+    throttles: Mapping[str, ThrottlePoint] = field(default_factory=dict)
+    workers: Sequence[WorkerPoint] = ()
+    nodes: Sequence[NodePoint] = ()
+    controller_cpu: float = 0.0
+    controller_lag_s: float = 0.0
+    late: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        if self.active_s < 0:
+            active_s = self.span_s if self.state == "running" else 0.0
+            object.__setattr__(self, "active_s", active_s)
+
+    @property
+    def begin_s(self) -> float:
+        """When it began, on the scale of `t_s`."""
+        return self.t_s - self.span_s
+
+    def to_json(self) -> dict[str, Any]:
+        """The point as a line of `series.jsonl`; numbers that JSON does not know are None."""
+        written = {name: value for name, value in vars(self).items() if value or name in _ALWAYS}
+        for name, value in written.items():
+            if isinstance(value, float):
+                written[name] = round(value, 6)
+        if self.gauges:
+            written["gauges"] = {
+                name: value if isfinite(value) else None for name, value in self.gauges.items()
+            }
+        if self.timers:
+            written["timers"] = {name: _timer_json(one) for name, one in self.timers.items()}
+        if self.throttles:
+            written["throttles"] = {name: asdict(one) for name, one in self.throttles.items()}
+        if self.workers:
+            written["workers"] = [_rounded(asdict(one)) for one in self.workers]
+        if self.nodes:
+            written["nodes"] = [_rounded(asdict(one)) for one in self.nodes]
+        return written
+
+    @classmethod
+    def from_json(cls, line: Mapping[str, Any]) -> Point:
+        """The point that `to_json` made `line` of; fields that are not known are passed over.
+
+        Raises:
+            ValueError: It is none.
+        """
+        try:
+            fields = _known(cls, line)
+            fields["gauges"] = {
+                name: float("nan") if value is None else float(value)
+                for name, value in fields.get("gauges", {}).items()
+            }
+            fields["timers"] = {
+                name: Histogram(
+                    dict(zip(one["cells"][::2], one["cells"][1::2], strict=True)), one["max_ns"]
+                )
+                for name, one in fields.get("timers", {}).items()
+            }
+            fields["throttles"] = {
+                name: ThrottlePoint(**_known(ThrottlePoint, one))
+                for name, one in fields.get("throttles", {}).items()
+            }
+            fields["workers"] = [
+                WorkerPoint(**_known(WorkerPoint, one)) for one in fields.get("workers", ())
+            ]
+            fields["nodes"] = [
+                NodePoint(**_known(NodePoint, one)) for one in fields.get("nodes", ())
+            ]
+            return cls(**fields)
+        except (TypeError, KeyError, AttributeError, ValueError) as error:
+            raise ValueError(f"not a point of a series: {error!r}") from None
+
+
+_ALWAYS = frozenset({"t_s", "span_s", "active_s", "at", "state", "users"})
+
+
+def _known(kind: type, found: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in found.items() if name in kind.__dataclass_fields__}  # type: ignore[attr-defined]
+
+
+def _rounded(fields: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: round(value, 6) if isinstance(value, float) else value
+        for name, value in fields.items()
+    }
+
+
+def _timer_json(timer: Histogram) -> dict[str, Any]:
+    """For people and ``jq`` percentiles; for sums the cells: cell, count, cell, count and so on."""
+    p50, p95, p99 = timer.quantiles_s(0.5, 0.95, 0.99)
+    return {
+        "count": timer.count,
+        "p50_s": round(p50, 9),
+        "p95_s": round(p95, 9),
+        "p99_s": round(p99, 9),
+        "max_ns": timer.max_ns,
+        "cells": [number for item in sorted(timer.cells.items()) for number in item],
+    }
+
+
+@dataclass
+class Tally:
+    """A sum of points: what happened in all of them together.
+
+    Attributes:
+        span_s: How long they were together.
+        active_s: For how long of that the run was running.
+        points: How many.
+        starts: Users that started.
+        counters: As in `Point`, and so are `timers` and `crashes`.
+        throttles: Requests, executions and missed slots, by throttle.
+        lowest: The least that each gauge was at the end of a point.
+        highest: The greatest.
+        first: The first point; None before it.
+        last: The latest point, for what is not summed.
+    """
+
+    span_s: float = 0.0
+    active_s: float = 0.0
+    points: int = 0
+    starts: int = 0
+    counters: dict[str, int] = field(default_factory=dict)
+    timers: dict[str, Histogram] = field(default_factory=dict)
+    crashes: dict[str, int] = field(default_factory=dict)
+    throttles: dict[str, dict[str, int]] = field(default_factory=dict)
+    lowest: dict[str, float] = field(default_factory=dict)
+    highest: dict[str, float] = field(default_factory=dict)
+    first: Point | None = None
+    last: Point | None = None
+
+    @classmethod
+    def of(cls, points: Iterable[Point]) -> Tally:
+        """The sum of `points`, which are in order."""
+        tally = cls()
+        for point in points:
+            tally.add(point)
+        return tally
+
+    def add(self, point: Point) -> None:
+        """Add the next point."""
+        self.span_s += point.span_s
+        self.active_s += point.active_s
+        self.points += 1
+        self.starts += point.starts
+        add_counts(self.counters, point.counters)
+        add_counts(self.crashes, point.crashes)
+        for name, timer in point.timers.items():
+            self.timers.setdefault(name, Histogram()).add(timer.cells, timer.max_ns)
+        for name, throttle in point.throttles.items():
+            counts = self.throttles.setdefault(name, dict.fromkeys(THROTTLE_COUNTS, 0))
+            for count in THROTTLE_COUNTS:
+                counts[count] += getattr(throttle, count)
+        for name, value in point.gauges.items():
+            if isfinite(value):
+                self.lowest[name] = min(value, self.lowest.get(name, value))
+                self.highest[name] = max(value, self.highest.get(name, value))
+        self.first = self.first or point
+        self.last = point
+
+
+@dataclass
+class WarmUp:
+    """The beginning of a run that its verdict leaves out.
+
+    Attributes:
+        left_s: How much of it is left. Time in which the run is paused does not count.
+    """
+
+    left_s: float
+
+    def over(self, point: Point) -> bool:
+        """Whether it was over when `point`, the next one of the run, began."""
+        over = self.left_s <= _ROUNDING_S
+        self.left_s -= point.active_s
+        return over
+
+
+_ROUNDING_S = 1e-6
+
+
+@dataclass
+class Window:
+    """The part of a run that its verdict is about: what comes after the warm-up.
+
+    Attributes:
+        warmup: What is left out; the second in which it ends is left out, too.
+        all: All of the window, also while users leave; for what must not happen at all.
+        running: Without the seconds in which the run was only paused or ending; for rates, which
+            are taken over its `active_s`, and for what goes up and down.
+    """
+
+    warmup: WarmUp = field(default_factory=lambda: WarmUp(0.0))
+    all: Tally = field(default_factory=Tally)
+    running: Tally = field(default_factory=Tally)
+
+    @classmethod
+    def of(cls, points: Iterable[Point], warmup_s: float = 0.0) -> Window:
+        """The window of a run with these points, which are in order."""
+        window = cls(WarmUp(warmup_s))
+        for point in points:
+            window.add(point)
+        return window
+
+    def add(self, point: Point) -> bool:
+        """Add the next point of the run, if it is in the window; whether it is."""
+        if not self.warmup.over(point):
+            return False
+        self.all.add(point)
+        if point.active_s > 0:
+            self.running.add(point)
+        return True
+
+
+THROTTLE_COUNTS = ("requests", "executions", "missed")
+
+
+def add_counts(sums: dict[str, int], more: Mapping[str, int]) -> None:
+    """Add counts to sums, name by name."""
+    for name, count in more.items():
+        sums[name] = sums.get(name, 0) + count

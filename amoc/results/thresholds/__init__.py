@@ -1,0 +1,1 @@
+"""Thresholds: pass/fail criteria for a run."""

@@ -1,0 +1,52 @@
+"""Decides when ``--abort-on-fail`` ends a run because a threshold has failed for good. Pure.
+
+An expectation whose figure can only move further away is lost at once: a crash more than is
+allowed. One that may still recover, a percentile say, has the grace time: it must have been unmet
+at every look for as long. One that time alone may meet, such as a count that is to be reached, and
+one that has no sample yet, end no run; they are judged at its end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from amoc.results.thresholds.measure import Known
+from amoc.results.thresholds.threshold import Expectation, Outlook, Result
+
+__all__ = ["GRACE_S", "Watchdog"]
+
+GRACE_S = 10.0
+"""How long an expectation may be unmet before the run ends, when the operator does not say."""
+
+
+class Watchdog:
+    """Looks at the window again and again, and says when the run is lost."""
+
+    def __init__(self, grace_s: float = GRACE_S) -> None:
+        self._grace_s = grace_s
+        self._unmet_since_s: dict[str, float] = {}
+
+    def look(
+        self, at_s: float, results: Iterable[tuple[Expectation, Result]], known: Known
+    ) -> list[str]:
+        """Why the run should end now, a sentence each; empty while it should not.
+
+        Args:
+            at_s: The time, on any scale that only grows and stands still in pauses.
+            results: What has come of each expectation so far.
+            known: The metrics that are declared, as in `Expectation.evaluate`.
+        """
+        reasons = (self._lost(one, result, at_s, known) for one, result in results)
+        return [reason for reason in reasons if reason]
+
+    def _lost(self, one: Expectation, result: Result, at_s: float, known: Known) -> str:
+        if result.passed or result.value is None:
+            self._unmet_since_s.pop(one.text, None)
+            return ""
+        outlook = one.outlook(result.value, known)
+        if outlook is Outlook.LOST:
+            return result.reason
+        if outlook is Outlook.PENDING:
+            return ""
+        unmet_s = at_s - self._unmet_since_s.setdefault(one.text, at_s)
+        return f"{result.reason}, for {unmet_s:.0f} s" if unmet_s >= self._grace_s else ""

@@ -1,0 +1,73 @@
+"""`expect`: how a scenario says what its figures are to be like.
+
+    amoc.expect("message_ttd.p99 < 200ms")
+
+It is called at a module's top level, as settings are declared there, and is known before anything
+of the run has happened. What makes no sense is said of all of them at once, when the scenario has
+been imported.
+"""
+
+from __future__ import annotations
+
+import sys
+import types
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from amoc.base.errors import ScenarioError
+from amoc.results.thresholds import threshold
+from amoc.scenario import settings
+
+__all__ = ["expect"]
+
+
+class _Said(NamedTuple):
+    text: str
+    module: str
+    file: str
+    line: int
+
+
+_said: list[_Said] = []
+
+
+def expect(text: str) -> None:
+    """Expect a figure of the run to be like this; the run's verdict depends on it.
+
+    Args:
+        text: Such as ``message_ttd.p99 < 200ms``; docs/thresholds.md has all that it can be.
+
+    Raises:
+        ScenarioError: It is called by a user or by init(), where it is too late.
+    """
+    caller = sys._getframe(1)
+    where = f"{Path(caller.f_code.co_filename).name}:{caller.f_lineno}"
+    if settings.in_force():
+        raise ScenarioError(
+            f"expect must be called at a module's top level, before the run begins ({where})"
+        )
+    module = caller.f_globals.get("__name__", "")
+    _said.append(_Said(text, module, caller.f_code.co_filename, caller.f_lineno))
+
+
+def declared(modules: Mapping[str, types.ModuleType] | None = None) -> list[str]:
+    """What the imported modules expect, in order, each once.
+
+    Raises:
+        ScenarioError: Some of it makes no sense; a line for each.
+    """
+    modules = sys.modules if modules is None else modules
+    found: dict[str, None] = {}
+    problems = []
+    for one in _said:
+        module = modules.get(one.module)
+        if module is None or getattr(module, "__file__", None) not in (one.file, None):
+            continue  # what a module said that has been replaced since
+        try:
+            found[threshold.parse(one.text, f"{Path(one.file).name}:{one.line}").text] = None
+        except ValueError as error:
+            problems.append(str(error))
+    if problems:
+        raise ScenarioError("\n".join(dict.fromkeys(problems)))
+    return list(found)

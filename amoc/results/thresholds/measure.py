@@ -1,0 +1,305 @@
+"""What thresholds look at: ``message_ttd.p99``, ``crashes``, ``users.peak``. Pure.
+
+A measure is a name and a statistic of it. `parse` decides by the text alone what it will be: a
+count, a duration, a rate or a plain figure. Only a gauge's ``min`` and ``max`` are told from a
+timer's by the unit that they are compared with. The value is taken from a `Window`, sums of points
+of all workers, so a percentile is that of the merged durations. Totals and durations are those of
+the whole window; rates, and what goes up and down, those of its seconds in which the run was
+running.
+
+A measure without a sample has no value, and `NoValue` says why. It is never taken for 0: whoever
+expects less than something would find it fulfilled by a run that has measured nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from enum import Enum
+from math import isfinite
+
+from amoc.metrics.board import Kind
+from amoc.metrics.coordinated_omission import RESPONSE
+from amoc.metrics.histogram import Histogram
+from amoc.results.series import USERS, Tally, Window
+
+__all__ = ["Known", "Measure", "NoValue", "Trend", "Unit", "parse"]
+
+Known = Mapping[str, Kind]
+"""The metrics that are declared, those that have counted nothing included, and their kinds."""
+
+
+class Unit(Enum):
+    """What a value is, and what the value it is compared with must look like."""
+
+    COUNT = "a count and is compared with a number without a unit"
+    FIGURE = "a plain figure and is compared with a number without a unit"
+    TIME = "a duration and is compared with one such as 200ms"
+    RATE = "a rate and is compared with one such as 900/s"
+    SHARE = "a ratio and is compared with a share such as 1% or 0.01"
+
+
+class Trend(Enum):
+    """What can become of a value while the run goes on."""
+
+    GROWS = 1
+    FALLS = 2
+    FREE = 3
+
+
+class NoValue(Exception):
+    """A measure has no value; the text is a clause that says why."""
+
+
+_STATISTICS: dict[str, dict[Kind | None, Unit]] = {
+    "": {Kind.COUNTER: Unit.COUNT, Kind.GAUGE: Unit.FIGURE},
+    "total": {Kind.COUNTER: Unit.COUNT},
+    "count": {Kind.TIMER: Unit.COUNT},
+    "rate": {Kind.COUNTER: Unit.RATE, Kind.TIMER: Unit.RATE},
+    "mean": {Kind.TIMER: Unit.TIME},
+    "min": {Kind.TIMER: Unit.TIME, Kind.GAUGE: Unit.FIGURE},
+    "max": {Kind.TIMER: Unit.TIME, Kind.GAUGE: Unit.FIGURE},
+    "last": {Kind.GAUGE: Unit.FIGURE},
+}
+"""Which kinds of metric have a statistic, and what it is of them; empty where none is said."""
+_PERCENTILE: dict[Kind | None, Unit] = {Kind.TIMER: Unit.TIME}
+_USUAL = {Kind.COUNTER: "total", Kind.GAUGE: "last", Kind.TIMER: "p99"}
+_HAS = {
+    Kind.COUNTER: "total and rate",
+    Kind.GAUGE: "last, min and max",
+    Kind.TIMER: "percentiles such as p99, mean, min, max, count and rate",
+}
+_BUILT_IN = {
+    "crashes": Unit.COUNT,
+    "crashes.total": Unit.COUNT,
+    "crashes.rate": Unit.RATE,
+    "starts.rate": Unit.RATE,
+    **{f"users.{name}": Unit.COUNT for name in USERS},
+}
+_UP_AND_DOWN = frozenset({"running", "waiting"})
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
+_STATISTIC = re.compile(r"(.+)\.(p\d+(?:\.\d+)?|total|count|rate|mean|min|max|last)")
+_THROTTLE = re.compile(r"throttle\.(.+?)\.(?:(requests|executions|missed)(\.rate)?|waiting)")
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One figure of a run.
+
+    Attributes:
+        text: As it was written.
+        name: A metric's, a throttle's or, where `builtin`, what amoc counts by itself.
+        statistic: What of it; a key of `_STATISTICS`, or ``p`` and a percentile.
+        units: What it can be: by kind of metric, or under None for what is no metric.
+        throttle: Whether it is a throttle's.
+    """
+
+    text: str
+    name: str
+    statistic: str
+    units: Mapping[Kind | None, Unit]
+    throttle: bool = False
+
+    def compared_with(self, *units: Unit) -> Measure:
+        """The same, limited to what can be compared with a value that is one of `units`.
+
+        Raises:
+            ValueError: It never is; a clause that follows the expectation.
+        """
+        fit = {kind: unit for kind, unit in self.units.items() if unit in units}
+        if not fit:
+            if not self.statistic and Unit.TIME in units and None not in self.units:
+                raise ValueError(
+                    f"a duration is of a timer's statistic such as {self.text}.p99, and {self.text}"
+                    " names none"
+                )
+            raise ValueError(f"{self.text} is {next(iter(self.units.values())).value}")
+        return replace(self, units=fit)
+
+    def trend(self, known: Known) -> Trend:
+        """Whether the value can only grow, or only fall, as points are added."""
+        if self.statistic == "min":
+            return Trend.FALLS
+        if self.statistic == "max":
+            return Trend.GROWS
+        if self.statistic in _UP_AND_DOWN:
+            return Trend.FREE
+        kind = known.get(self.name)
+        units = {self.units[kind]} if kind in self.units else set(self.units.values())
+        return Trend.GROWS if units == {Unit.COUNT} else Trend.FREE
+
+    def misfit(self, known: Known) -> str:
+        """Why a metric of that kind has no such statistic; empty when it has, or is not known."""
+        if None in self.units:
+            return ""
+        name = self.name if self.name in known else self.name.removesuffix(RESPONSE)
+        kind = known.get(name)
+        if kind in self.units:
+            return ""
+        if kind is None:
+            whole = known.get(self.text) if self.statistic else None
+            if whole not in _HAS:
+                return ""
+            return f"{self.text} is itself a {_word(whole)}; say {self.text}.{_USUAL[whole]}"
+        unit = _STATISTICS.get(self.statistic, _PERCENTILE).get(kind)
+        if unit is not None:
+            return f"{name} is a {_word(kind)}, so {self.text} is {unit.value}"
+        return f"{name} is a {_word(kind)}, which has {_HAS[kind]}"
+
+    def resembles(self, known: Known) -> str:
+        """A name that may have been meant, where this one is none that is known; or empty."""
+        if None in self.units or self.name in known or self.name.removesuffix(RESPONSE) in known:
+            return ""
+        names = [name for name, kind in known.items() if kind in _HAS]
+        close = get_close_matches(self.name, [*names, *_BUILT_IN], n=1, cutoff=0.75)
+        return close[0] if close else ""
+
+    def value(self, window: Window, known: Known) -> float:
+        """What it is, in seconds, per second, or as it is.
+
+        Args:
+            window: What is looked at.
+            known: The metrics that are declared.
+
+        Raises:
+            NoValue: There is no sample of it.
+        """
+        if self.throttle:
+            return self._of_throttle(window)
+        if None in self.units:
+            return self._built_in(window)
+        kind = known.get(self.name) or _kind_in(self.name, window)
+        if kind is None:
+            close = self.resembles(known)
+            hint = f"; is {close} meant" if close else ""
+            raise NoValue(f"there was no metric {self.name}{hint}")
+        if kind not in self.units:
+            raise NoValue(self.misfit({**known, self.name: kind}))
+        if kind is Kind.TIMER:
+            return self._of_timer(window)
+        if kind is Kind.GAUGE:
+            return self._of_gauge(window)
+        return self._counted(window, lambda tally: tally.counters.get(self.name, 0))
+
+    def _counted(self, window: Window, count: Callable[[Tally], int]) -> float:
+        """What was counted, or how often in a second."""
+        if not window.all.points:
+            raise NoValue("there is no sample")
+        if not self.statistic.endswith("rate"):
+            return count(window.all)
+        if window.running.active_s <= 0:
+            raise NoValue("there is no sample")
+        return count(window.running) / window.running.active_s
+
+    def _of_timer(self, window: Window) -> float:
+        timer = window.all.timers.get(self.name, Histogram())
+        if self.statistic in ("count", "rate") and window.all.points:
+            return self._counted(window, lambda tally: _recorded(tally, self.name))
+        if not timer.count:
+            raise NoValue("there is no sample")
+        match self.statistic:
+            case "mean":
+                return timer.mean_s
+            case "max":
+                return timer.max_ns / 1e9
+            case "min":
+                return timer.quantiles_s(0.0)[0]
+        return timer.quantiles_s(_fraction(self.statistic))[0]
+
+    def _of_gauge(self, window: Window) -> float:
+        tally = window.running
+        found = {"min": tally.lowest, "max": tally.highest}.get(self.statistic)
+        if found is None:
+            found = dict(tally.last.gauges) if tally.last is not None else {}
+        value = found.get(self.name)
+        if value is None or not isfinite(value):
+            raise NoValue("there is no sample")
+        return value
+
+    def _of_throttle(self, window: Window) -> float:
+        if self.name not in window.all.throttles:
+            raise NoValue(f"there was no throttle {self.name}")
+        what = self.statistic.removesuffix(".rate")
+        if what == "waiting":
+            last = window.running.last
+            found = last.throttles.get(self.name) if last is not None else None
+            return found.waiting if found is not None else 0
+        return self._counted(window, lambda tally: tally.throttles.get(self.name, {}).get(what, 0))
+
+    def _built_in(self, window: Window) -> float:
+        if self.name == "crashes":
+            return self._counted(window, lambda tally: sum(tally.crashes.values()))
+        if self.name == "starts":
+            return self._counted(window, lambda tally: tally.starts)
+        last = (window.running if self.statistic in _UP_AND_DOWN else window.all).last
+        if last is None:
+            raise NoValue("there is no sample")
+        return last.users.get(self.statistic, 0)
+
+
+def parse(text: str) -> Measure:
+    """The measure that `text` names.
+
+    Raises:
+        ValueError: It is none; a clause that follows the expectation.
+    """
+    if not _NAME.fullmatch(text):
+        raise ValueError(
+            f"must begin with a name such as message_ttd.p99 or crashes, but begins with {text!r}"
+        )
+    if text in _BUILT_IN:
+        name, _, statistic = text.partition(".")
+        return Measure(text, name, statistic, {None: _BUILT_IN[text]})
+    if text.startswith("throttle."):
+        return _parse_throttle(text)
+    found = _STATISTIC.fullmatch(text)
+    name, statistic = (found[1], found[2]) if found else (text, "")
+    if name in ("crashes", "users", "starts"):
+        there = ", ".join(one for one in _BUILT_IN if one.partition(".")[0] == name)
+        raise ValueError(f"there is no {text}; of {name} there are {there}")
+    if statistic.startswith("p"):
+        percent = float(statistic[1:])
+        if not 0 < percent < 100:
+            raise ValueError(
+                f"a percentile must lie between 0 and 100, but is {statistic}; the extremes are"
+                " min and max"
+            )
+        return Measure(text, name, statistic, _PERCENTILE)
+    return Measure(text, name, statistic, _STATISTICS[statistic])
+
+
+def _parse_throttle(text: str) -> Measure:
+    found = _THROTTLE.fullmatch(text)
+    if found is None:
+        raise ValueError(
+            "of a throttle there are throttle.NAME.executions, .requests, .missed and .waiting, and"
+            f" the .rate of the first three, but there is no {text}"
+        )
+    name, what, rate = found.groups()
+    statistic = f"{what}{rate or ''}" if what else "waiting"
+    return Measure(text, name, statistic, {None: Unit.RATE if rate else Unit.COUNT}, throttle=True)
+
+
+def _recorded(tally: Tally, timer: str) -> int:
+    return tally.timers[timer].count if timer in tally.timers else 0
+
+
+def _fraction(percentile: str) -> float:
+    return float(percentile[1:]) / 100
+
+
+def _kind_in(name: str, window: Window) -> Kind | None:
+    tally = window.all
+    places: tuple[tuple[Kind, Iterable[str]], ...] = (
+        (Kind.COUNTER, tally.counters),
+        (Kind.TIMER, tally.timers),
+        (Kind.GAUGE, tally.highest),
+    )
+    return next((kind for kind, names in places if name in names), None)
+
+
+def _word(kind: Kind) -> str:
+    return kind.name.lower()

@@ -1,0 +1,384 @@
+"""Thresholds: pass/fail criteria for a run, such as ``crashes == 0``. Pure.
+
+    message_ttd.p99 < 200ms
+    messages_sent.rate > 900/s
+    connection_failures / connections < 1%
+    crashes == 0
+
+One is a measure (`amoc.results.thresholds.measure`) or a ratio of two, an operator, and a limit
+with its unit. `parse` refuses what can be seen to make no sense from the text alone, `misfits` what
+does not fit the metrics that are declared. Values are compared as they come from the merged
+figures; `value_text` is rounded, but never across the limit.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from enum import Enum
+from math import floor, log10
+
+from amoc.base.errors import UsageError
+from amoc.metrics.board import Kind
+from amoc.results.series import Window
+from amoc.results.thresholds.measure import Known, Measure, NoValue, Trend, Unit
+from amoc.results.thresholds.measure import parse as parse_measure
+
+__all__ = [
+    "COMMAND_LINE",
+    "Expectation",
+    "Outlook",
+    "Result",
+    "gather",
+    "known_of",
+    "misfits",
+    "parse",
+    "to_json",
+]
+
+COMMAND_LINE = "--expect"
+"""The `source` of an expectation that the operator gave."""
+
+_OPERATORS: dict[str, Callable[[float, float], bool]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "==": operator.eq,
+    "!=": operator.ne,
+}
+_SCALES: dict[Unit, dict[str, Decimal]] = {
+    Unit.TIME: {
+        "ns": Decimal("1e-9"),
+        "us": Decimal("1e-6"),
+        "µs": Decimal("1e-6"),  # the micro sign, and the Greek letter that looks the same
+        "μs": Decimal("1e-6"),
+        "ms": Decimal("1e-3"),
+        "s": Decimal(1),
+        "m": Decimal(60),
+        "min": Decimal(60),
+        "h": Decimal(3600),
+    },
+    Unit.RATE: {"/s": Decimal(1), "/min": 1 / Decimal(60), "/h": 1 / Decimal(3600)},
+    Unit.SHARE: {"%": Decimal("0.01")},
+}
+_WHOLE = re.compile(r"([^<>=!]*)([<>=!]+)([^<>=!]*)")
+_LIMIT = re.compile(r"([+-]?(?:\d+(?:\.\d*)?|\.\d+))\s*(%|/?\s*[a-zµμ]+)?", re.IGNORECASE)
+_DIGITS = 3
+_MOST_DIGITS = 17
+MOST_CHARACTERS = 1_000
+
+
+class Outlook(Enum):
+    """What can become of an expectation that is not met, while the run goes on."""
+
+    LOST = 1
+    """Nothing can make it good: a count is above its limit."""
+    OPEN = 2
+    """It may go either way."""
+    PENDING = 3
+    """It is not its time yet: a count has not reached what it is to reach."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of an expectation.
+
+    Attributes:
+        passed: Whether it is met.
+        value: The figure in seconds, per second, or as it is; None when there is none.
+        value_text: The same for people.
+        reason: Why it is not met, in one line; empty when it is.
+    """
+
+    passed: bool
+    value: float | None
+    value_text: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """What one figure of a run is to be like.
+
+    Attributes:
+        text: As it was written, with single spaces.
+        source: Where it was, for people.
+        measure: What is looked at.
+        divisor: What it is divided by; None where it is no ratio.
+        comparison: An operator of Python.
+        limit: What it is compared with: in seconds, per second, or as it is.
+        limit_text: As it was written.
+        unit: The suffix in `limit_text`; empty where there is none.
+    """
+
+    text: str
+    source: str
+    measure: Measure
+    divisor: Measure | None
+    comparison: str
+    limit: float
+    limit_text: str
+    unit: str
+
+    @property
+    def subject(self) -> str:
+        """What is compared, as it was written."""
+        return f"{self.measure.text} / {self.divisor.text}" if self.divisor else self.measure.text
+
+    @property
+    def measures(self) -> tuple[Measure, ...]:
+        """What is looked at: one, or two of a ratio."""
+        return (self.measure, self.divisor) if self.divisor is not None else (self.measure,)
+
+    def evaluate(self, window: Window, known: Known | None = None) -> Result:
+        """Whether it is met by what happened in `window`; without a sample it is not.
+
+        Args:
+            window: What is looked at.
+            known: The metrics that are declared and their kinds. A counter that is among them and
+                has counted nothing is 0; one that is not is most likely misspelt.
+        """
+        must = f"{self.subject} must be {self.comparison} {self.limit_text}"
+        try:
+            value = self._value(window, known or {})
+        except NoValue as error:
+            return Result(False, None, "no sample", f"{must}, but {error} (from {self.source})")
+        text = self.shown(value)
+        if self.meets(value):
+            return Result(True, value, text, "")
+        return Result(False, value, text, f"{must}, but is {text} (from {self.source})")
+
+    def meets(self, value: float) -> bool:
+        """Whether a value, once there is one, is as expected."""
+        return _OPERATORS[self.comparison](value, self.limit)
+
+    def outlook(self, value: float, known: Known) -> Outlook:
+        """What can become of a value that is not as expected, while the run goes on."""
+        trend = self.measure.trend(known) if self.divisor is None else Trend.FREE
+        if trend is Trend.FREE:
+            return Outlook.OPEN
+        if self.comparison == "==":
+            passed_by = value > self.limit if trend is Trend.GROWS else value < self.limit
+            return Outlook.LOST if passed_by else Outlook.PENDING
+        onward = (">", ">=", "!=") if trend is Trend.GROWS else ("<", "<=", "!=")
+        return Outlook.PENDING if self.comparison in onward else Outlook.LOST
+
+    def _value(self, window: Window, known: Known) -> float:
+        value = self.measure.value(window, known)
+        if self.divisor is None:
+            return value
+        divisor = self.divisor.value(window, known)
+        if not divisor:
+            raise NoValue(f"{self.divisor.text} is 0")
+        return value / divisor
+
+    def shown(self, value: float) -> str:
+        """`value` for people, short, but on the side of the limit on which it is."""
+        if isinstance(value, int):
+            return str(value)
+        suffix, scale = self._scale_for(value)
+        text = ""
+        for digits in range(_DIGITS, _MOST_DIGITS + 1):
+            text = _rounded(value / float(scale), digits)
+            again = float(Decimal(text) * scale)
+            if all(compare(again, self.limit) == compare(value, self.limit) for compare in _SIDES):
+                break
+        return f"{text}{suffix}"
+
+    def _scale_for(self, value: float) -> tuple[str, Decimal]:
+        """The unit in which `value` is shown: a duration in its own, all else in the limit's."""
+        if self.unit in _SCALES[Unit.TIME]:
+            unit = "µs" if abs(value) < 1e-3 else "ms" if abs(value) < 1 else "s"
+            return f" {unit}", _SCALES[Unit.TIME][unit]
+        for unit, scales in ((self.unit, _SCALES[kind]) for kind in (Unit.RATE, Unit.SHARE)):
+            if unit in scales:
+                return unit, scales[unit]
+        return "", Decimal(1)
+
+
+_SIDES = (operator.lt, operator.gt)
+
+
+def parse(text: str, source: str = COMMAND_LINE) -> Expectation:
+    """The expectation that `text` is.
+
+    Args:
+        text: Such as ``message_ttd.p99 < 200ms``.
+        source: Where it is written, for people.
+
+    Raises:
+        ValueError: It makes no sense; the message names it, the rule and the source.
+    """
+    plain = " ".join(str(text).split())
+    try:
+        if len(plain) > MOST_CHARACTERS:
+            raise ValueError(f"must have at most {MOST_CHARACTERS} characters")
+        return _parse(plain, source)
+    except ValueError as error:
+        raise ValueError(f"expectation {plain[:100]!r}: {error} (from {source})") from None
+
+
+def _parse(text: str, source: str) -> Expectation:
+    found = _WHOLE.fullmatch(text)
+    if found is None or not found[1].strip() or not found[3].strip():
+        raise ValueError("must be a figure, an operator and a limit, as in message_ttd.p99 < 200ms")
+    subject, comparison, limit_text = (part.strip() for part in found.groups())
+    if comparison not in _OPERATORS:
+        hint = "; equality is ==" if comparison == "=" else ""
+        raise ValueError(f"must compare with one of < <= > >= == !=, but has {comparison}{hint}")
+    limit, unit, fitting = _parse_limit(limit_text)
+    first, slash, second = (part.strip() for part in subject.partition("/"))
+    if slash:
+        if Unit.SHARE not in fitting:
+            raise ValueError(f"{subject} is {Unit.SHARE.value}, but the limit is {limit_text}")
+        measure, divisor = (_count(part) for part in (first, second))
+    else:
+        measure, divisor = parse_measure(subject), None
+        try:
+            measure = measure.compared_with(*fitting)
+        except ValueError as error:
+            raise ValueError(f"{error}, but the limit is {limit_text}") from None
+    expectation = Expectation(text, source, measure, divisor, comparison, limit, limit_text, unit)
+    _check_sense(expectation)
+    return expectation
+
+
+def _count(text: str) -> Measure:
+    """One of the two of a ratio."""
+    try:
+        return parse_measure(text).compared_with(Unit.COUNT)
+    except ValueError as error:
+        raise ValueError(f"a ratio must be one of two counts, but {error}") from None
+
+
+def _parse_limit(text: str) -> tuple[float, str, tuple[Unit, ...]]:
+    """The limit in base units, its suffix, and what can be compared with it."""
+    found = _LIMIT.fullmatch(text)
+    if found is None:
+        raise ValueError(f"the limit must be a number with a unit or without, but is {text!r}")
+    number, suffix = Decimal(found[1]), (found[2] or "").replace(" ", "").lower()
+    if not suffix:
+        limit = float(number)
+        whole = int(limit) if limit.is_integer() else limit
+        return whole, "", (Unit.COUNT, Unit.FIGURE, Unit.SHARE)
+    for unit, scales in _SCALES.items():
+        if suffix in scales:
+            return float(number * scales[suffix]), suffix, (unit,)
+    known = " ".join(name for scales in _SCALES.values() for name in scales if name != "μs")
+    raise ValueError(f"the unit of a limit must be one of {known}, but is {suffix}")
+
+
+def _check_sense(one: Expectation) -> None:
+    """Refuse what is met by every run, or by none.
+
+    Raises:
+        ValueError: It is.
+    """
+    units = set(one.measure.units.values()) if one.divisor is None else {Unit.SHARE}
+    equality = one.comparison in ("==", "!=")
+    if equality and one.limit and units & {Unit.TIME, Unit.RATE}:
+        raise ValueError(
+            f"{one.subject} is measured, not counted, so never exactly {one.limit_text}; use < or >"
+        )
+    if Unit.FIGURE in units and None not in one.measure.units:
+        return  # a gauge may be below zero, and a bare name may be a gauge
+    below = one.limit < 0
+    if below or (one.limit == 0 and one.comparison in ("<", ">=")):
+        always = one.comparison in (">", ">=", "!=")
+        raise ValueError(
+            f"{one.subject} is never below 0, so this is met by {'every' if always else 'no'} run"
+        )
+    if units == {Unit.COUNT} and equality and one.limit != int(one.limit):
+        raise ValueError(f"{one.subject} is a whole number, and never {one.limit_text}")
+
+
+def gather(*given: tuple[str, Sequence[str]]) -> list[Expectation]:
+    """All expectations of a run, in order, each once.
+
+    Args:
+        given: Sources for people, and the texts from each; the first to say something is named.
+
+    Raises:
+        UsageError: Some make no sense; a line for each.
+    """
+    found: dict[str, Expectation] = {}
+    problems = []
+    for source, texts in given:
+        for text in texts:
+            try:
+                one = parse(text, source)
+            except ValueError as error:
+                problems.append(str(error))
+            else:
+                found.setdefault(one.text.replace(" ", ""), one)
+    if problems:
+        raise UsageError("\n".join(problems))
+    return list(found.values())
+
+
+def misfits(expectations: Iterable[Expectation], known: Known) -> tuple[list[str], list[str]]:
+    """What does not fit the metrics that are declared before a user starts.
+
+    Args:
+        expectations: Of the run.
+        known: The metrics that are declared by now; users may declare more.
+
+    Returns:
+        What is wrong, and what is only likely to be, a line each.
+    """
+    wrong, doubtful = [], []
+    for one in expectations:
+        for measure in one.measures:
+            begin, end = f"expectation {one.text!r}: ", f" (from {one.source})"
+            if misfit := measure.misfit(known) or _nonsense_of_kind(one, known):
+                wrong.append(f"{begin}{misfit}{end}")
+            elif close := measure.resembles(known):
+                doubtful.append(
+                    f"{begin}no metric {measure.name} is declared yet; is {close} meant{end}"
+                )
+    return wrong, doubtful
+
+
+def _nonsense_of_kind(one: Expectation, known: Known) -> str:
+    """Why it makes no sense, now that it is known what kind of metric a bare name is."""
+    kind = known.get(one.measure.name)
+    if one.divisor is not None or kind not in one.measure.units:
+        return ""
+    try:
+        _check_sense(replace(one, measure=one.measure.compared_with(one.measure.units[kind])))
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def known_of(declared: Iterable[tuple[str, int]]) -> dict[str, Kind]:
+    """Names and kinds as `amoc.ipc.messages.Ready` and a board have them, crashes left out."""
+    kinds = ((name, Kind(kind)) for name, kind in declared)
+    return {name: kind for name, kind in kinds if kind is not Kind.CRASH}
+
+
+def to_json(expectation: Expectation, result: Result) -> Mapping[str, object]:
+    """The two as they stand in the summary."""
+    return {
+        "expression": expectation.text,
+        "source": expectation.source,
+        "passed": result.passed,
+        "value": result.value,
+        "value_text": result.value_text,
+        "reason": result.reason,
+    }
+
+
+def _rounded(value: float, digits: int) -> str:
+    """`value` to `digits` digits, but all of those before the point."""
+    if not value:
+        return "0"
+    if not 1e-6 < abs(value) < 1e15:
+        return f"{value:.{digits}g}"
+    places = max(0, digits - 1 - floor(log10(abs(value))))
+    text = f"{value:.{places}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text

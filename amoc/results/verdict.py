@@ -1,0 +1,96 @@
+"""The verdict on a run: one word, one exit code, and why. Pure.
+
+What outranks what, and why:
+
+- *failed*, *interrupted*: the run has not come to its end, so its figures are not what was asked
+  for;
+- *generator-limited*: amoc or its host was too slow. Then lateness may be ours, and the target is
+  not blamed for it: expectations that are not met are named, but are not the verdict;
+- *failed expectations*;
+- *stopped*, *ok*.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from amoc.base.errors import ExitCode
+from amoc.results.thresholds.threshold import Result
+
+__all__ = ["Verdict", "judge", "tell_of", "was_aborted"]
+
+ABORTED = "the run was aborted"
+"""How the reason of a run begins that was ended before its time (``--abort-on-fail``)."""
+_BROKEN = ("failed", "interrupted")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How a run is judged.
+
+    Attributes:
+        verdict: ``ok``, ``stopped``, ``failed expectations``, ``generator-limited``,
+            ``interrupted`` or ``failed``.
+        exit_code: What the command ends with.
+        reasons: Why, a sentence each; empty when there is nothing to say.
+    """
+
+    verdict: str
+    exit_code: ExitCode
+    reasons: tuple[str, ...]
+
+
+def judge(
+    ended: str,
+    results: Iterable[Result],
+    limited: bool,
+    limited_ok: bool,
+    *,
+    aborted: str = "",
+    findings: Sequence[str] = (),
+    failure: str = "",
+    code: ExitCode = ExitCode.OK,
+) -> Verdict:
+    """The verdict on a run.
+
+    Args:
+        ended: How it ended: ``ok``, ``stopped``, ``interrupted`` or ``failed``.
+        results: What came of its expectations.
+        limited: Whether the generator was too slow for the figures to be the target's.
+        limited_ok: Whether that is accepted; then it is said, and no more.
+        aborted: That the run was ended before its time, and why, whatever became of that
+            afterwards; empty when it was not.
+        findings: What was seen of that, a sentence each.
+        failure: What went wrong, where something did.
+        code: The exit code of that failure.
+    """
+    unmet = [aborted] if aborted else []
+    unmet += [
+        result.reason
+        for result in results
+        if not result.passed and not tell_of(unmet, result.reason)
+    ]
+    slow = list(findings) if limited else []
+    if limited and not slow:
+        slow = ["the generator was too slow for the figures to be the target's"]
+    if ended in _BROKEN:
+        exit_code = code or (ExitCode.INTERRUPTED if ended == "interrupted" else ExitCode.INTERNAL)
+        why = failure or ("stopped at once by the operator" if ended == "interrupted" else "")
+        return Verdict(ended, exit_code, tuple(filter(None, [why, *slow])))
+    if limited and not limited_ok:
+        return Verdict("generator-limited", ExitCode.GENERATOR_LIMITED, (*slow, *unmet))
+    if unmet:
+        return Verdict("failed expectations", ExitCode.EXPECTATION, (*unmet, *slow))
+    return Verdict(ended, ExitCode.OK, tuple(slow))
+
+
+def tell_of(reasons: Iterable[str], reason: str) -> bool:
+    """Whether `reasons` say what `reason` does, be it with the figure of another moment."""
+    rule, but, _ = reason.partition(", but")
+    return any(rule + but in one for one in reasons)
+
+
+def was_aborted(reasons: Iterable[object]) -> bool:
+    """Whether the reasons of a verdict say that the run was ended before its time."""
+    return any(str(reason).startswith(ABORTED) for reason in reasons)

@@ -1,0 +1,1 @@
+"""The controller: decides everything, runs no code of a scenario."""

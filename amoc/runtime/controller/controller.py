@@ -1,0 +1,478 @@
+"""The controller: one per run. It decides everything and runs no scenario code.
+
+A run goes through phases, each with a deadline: the node joins, loads the scenario and resolves the
+settings; what the run brings with it (an embedded server) is started; init() runs; the workers come
+up; users are dealt to them until the run ends; users leave, terminate() runs, everybody goes.
+Whatever fails in between ends in one message and one exit code, and in the same cleaning up.
+
+What happens while users run is the business of the parts in its `Crew`: commands, throttles,
+coordinators, stages.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import gevent
+import zmq
+
+from amoc.base import pause, process
+from amoc.base.clock import S_NS, now_ns
+from amoc.base.errors import AmocError, ExitCode, InitError, PeerError
+from amoc.base.text import counted
+from amoc.control.commands import LOOKS
+from amoc.control.server import ControlServer
+from amoc.ipc import bus
+from amoc.ipc.messages import (
+    Blocked,
+    Bootstrap,
+    CrashSeen,
+    Hello,
+    Init,
+    Loaded,
+    Note,
+    Output,
+    Parcel,
+    Ready,
+    Record,
+    Sample,
+    Sampled,
+    Started,
+    Stopped,
+    StopUsers,
+    Terminate,
+    Terminated,
+    WorkerLost,
+    WorkerUp,
+)
+from amoc.runtime import embedded_xmpp, logs
+from amoc.runtime.controller.node_link import NODE, Conversation, failed
+from amoc.runtime.controller.run_files import Records
+from amoc.runtime.controller.run_results import Account
+from amoc.runtime.controller.run_state import State, Step, after
+from amoc.runtime.controller.services import Crew
+from amoc.runtime.controller.stage_follower import Follower
+from amoc.runtime.controller.status import Happening, Outcome, Status
+from amoc.runtime.logs.ticking import tick_for_ever
+from amoc.scenario import events, fd_budget, plugins
+from amoc.scenario.run_plan import RunPlan
+
+JOIN_S = 15.0
+WORKERS_UP_S = 30.0
+EACH_WORKER_UP_S = 0.5
+STOP_MARGIN_S = 20.0
+"""On top of --stop-timeout: the node itself kills what hangs, well before this."""
+DEAL_S = 0.02
+IDLE_S = 0.1
+
+_log = logging.getLogger(__name__)
+
+
+class Interrupted(AmocError):
+    """The operator wants the run to end at once."""
+
+    exit_code = ExitCode.INTERRUPTED
+
+
+class Controller:
+    """Runs one scenario from start to end.
+
+    Attributes:
+        status: How the run is, always up to date.
+    """
+
+    def __init__(
+        self,
+        plan: RunPlan,
+        on_line: Callable[[str], None] = print,
+        on_event: Callable[[str, str], None] = lambda *_: None,
+    ) -> None:
+        """Plan a run.
+
+        Args:
+            plan: What to run.
+            on_line: Gets each line that a process of the run prints.
+            on_event: Gets what the operator should read: a level and a line.
+        """
+        self._plan = plan
+        self._on_line = on_line
+        self._on_event = on_event
+        self._started_at = datetime.now(UTC)
+        # The run's name: when it began, and a part of its seed to tell twins apart.
+        run_id = f"{self._started_at:%Y%m%dT%H%M%S}-{plan.seed % 0x10000:04x}"
+        self.status = Status(plan=plan, run_id=run_id)
+        self._interrupts = 0
+        self._xmpp: embedded_xmpp.EmbeddedXmpp | None = None
+        self._crew: Crew | None = None
+        self._records = Records(plan, run_id, lambda text: self._say("warning", text))
+        self._account = Account(
+            self.status,
+            self._records,
+            self._say,
+            lambda: self._crew.throttles() if self._crew is not None else {},
+        )
+        self._begun_ns = 0
+        self._ended_ns = 0
+        self._ended = "ok"
+
+    def interrupt(self) -> None:
+        """Ask the run to end: gracefully the first time, at once the second time."""
+        self._interrupts += 1
+        if self._graceful() and self._interrupts == 1:
+            self._records.write(
+                "command",
+                name="stop",
+                arguments={},
+                source="signal",
+                comment="",
+                outcome="ok",
+                answer={},
+            )
+            timeout = f"{self._plan.stop_timeout_s:g} s"
+            self._say(
+                "info", f"stopping: users have {timeout} to finish; once more to stop at once"
+            )
+        self._node.changed.ring()
+
+    def _graceful(self) -> bool:
+        return self.status.state in (State.RUNNING, State.PAUSED, State.STOPPING)
+
+    def operate(
+        self, name: str, arguments: Mapping[str, Any], *, source: str, comment: str = ""
+    ) -> dict[str, Any]:
+        """Do a command; see `amoc.runtime.controller.commands`.
+
+        Raises:
+            AmocError: It is refused; nothing was changed.
+        """
+        if self._crew is None:
+            raise PeerError(f"the run is not there yet, so it cannot {name}")
+        answer = self._crew.operations.operate(name, arguments, source=source, comment=comment)
+        if name not in LOOKS:
+            self._account.annotate(answer["summary"], comment, "command", name)
+        self._node.changed.ring()
+        return answer
+
+    def run(self) -> Outcome:
+        """Run to the end; never raises what is the run's own failure."""
+        process.raise_fd_limit()
+        pause.reset()
+        logs.begin("controller", self._plan.log_level)
+        logs.attach(self._say)
+        events.happen_in("controller")
+        directory = bus.make_directory()
+        failure: AmocError | None = None
+        context = zmq.Context()
+        try:
+            with bus.Parent(context, directory) as parent:
+                self._node = Conversation(parent, self._take, self._check)
+                tasks: list[gevent.Greenlet[..., None]] = [
+                    gevent.spawn(self._node.listen),
+                    gevent.spawn(self._node.guarded, self._account.beat),
+                    gevent.spawn(self._node.guarded, tick_for_ever),
+                ]
+                try:
+                    self._go_through_phases(directory)
+                except Exception as error:
+                    failure = (
+                        error if isinstance(error, AmocError) else AmocError(traceback.format_exc())
+                    )
+                    self._fail_run(failure)
+                finally:
+                    outcome = self._clean_up(failure, directory)
+                    gevent.killall(tasks)
+        finally:
+            context.destroy(linger=bus.LINGER_MS)
+            shutil.rmtree(directory, ignore_errors=True)
+            logs.end()
+        return outcome
+
+    def _go_through_phases(self, directory: str) -> None:
+        self._step(Step.LAUNCH)
+        loaded_plugins = plugins.load("controller")
+        loaded = self._load(directory, loaded_plugins)
+        journal = self._records.begin(loaded, self._started_at)
+        for plugin in loaded_plugins:
+            self._say("info", f"plugin {plugin} is loaded")
+        self._records.write("state", state=self.status.state.value)
+        self._crew = Crew(
+            self._plan, self.status, loaded, self._node, journal, self._say, self._step
+        )
+        overrides = self._start_xmppd(loaded)
+        self._init(overrides)
+        crew, up_s = self._crew, WORKERS_UP_S + EACH_WORKER_UP_S * loaded.workers
+        self._node.until(
+            lambda: len(crew.ordering.workers) == loaded.workers, up_s, "the workers", "come up"
+        )
+        self._step(Step.READY)
+        with self._control_socket():
+            self._run_users(crew)
+            self._step(Step.STOP)
+            self._stop()
+        self._step(Step.ALL_LEFT)
+
+    # Phases
+
+    def _load(self, directory: str, loaded_plugins: Sequence[plugins.Plugin]) -> Loaded:
+        plan = self._plan
+        imported = [*(f"plugin {one}" for one in loaded_plugins), plan.scenario]
+        self._node.launch(
+            Bootstrap(
+                node=0,
+                run_id=self.status.run_id,
+                endpoint=directory,
+                scenario=plan.scenario,
+                sources=plan.sources,
+                highest_id=plan.ids[-1],
+                seed=plan.seed,
+                init_timeout_s=plan.init_timeout_s,
+                stop_timeout_s=plan.stop_timeout_s,
+                log_level=plan.log_level,
+            ),
+            self._on_line,
+        )
+        seen = self._node.seen
+        self._node.until(lambda: Hello in seen, JOIN_S, "the node", "join")
+        _log.info("node %s has joined", NODE)
+        if events.NODE_UP.heard:
+            events.NODE_UP(node=NODE)
+        self._node.until(
+            lambda: Loaded in seen,
+            plan.init_timeout_s,
+            f"importing {', '.join(imported)}",
+            "be done",
+            "(--init-timeout)",
+            ExitCode.INIT_TIMEOUT,
+        )
+        loaded: Loaded = seen[Loaded]
+        self.status.loaded = loaded
+        self._account.loaded(loaded)
+        fd_budget.check_fds(plan.most_users, loaded.workers, loaded.fds_per_user, loaded.fd_limit)
+        return loaded
+
+    def _control_socket(self) -> ControlServer:
+        assert self._records.directory is not None
+        return ControlServer(
+            self._records.directory.control, self.operate, lambda text: self._say("trace", text)
+        )
+
+    def _start_xmppd(self, loaded: Loaded) -> dict[str, str]:
+        """Start the embedded server if it is wanted; the settings that it fills in."""
+        values = {name: value for name, value, *_ in loaded.settings}
+        self._xmpp = embedded_xmpp.start(
+            values, self._plan.most_users, loaded.fds_per_user, self._on_line
+        )
+        if self._xmpp is None:
+            return {}
+        self._node.until(
+            self._xmpp.ready, embedded_xmpp.READY_S, "the embedded XMPP server", "listen"
+        )
+        self._say(
+            "info",
+            f"no XMPP server configured: using the embedded one on {self._xmpp.address}"
+            " (for trials only; set xmpp_servers to test yours)",
+        )
+        return {embedded_xmpp.SERVERS: self._xmpp.address}
+
+    def _init(self, overrides: Mapping[str, Any]) -> None:
+        assert self._crew is not None
+        assert self._records.directory is not None
+        logs_directory = str(self._records.directory.logs.resolve())
+        logs.open_directory(logs_directory)
+        self._node.send(Init(overrides, "the embedded XMPP server", logs_directory))
+        seen = self._node.seen
+        self._node.until(
+            lambda: Ready in seen,
+            self._plan.init_timeout_s,
+            f"init() of {self._plan.scenario}",
+            "return",
+            "(--init-timeout)",
+            ExitCode.INIT_TIMEOUT,
+        )
+        self._account.ready(seen[Ready])
+        for operation, *arguments in seen[Ready].calls:
+            try:
+                self._crew.desk.do(None, operation, *arguments)
+            except AmocError as refused:
+                raise InitError(f"init() of {self._plan.scenario}: {refused}") from None
+
+    def _run_users(self, crew: Crew) -> None:
+        """Deal users until the time is up, all have left for good, or the operator wants an end."""
+        plan, operations = self._plan, crew.operations
+        follower = Follower(plan.stages, len(plan.users)) if plan.stages is not None else None
+        timeline = sorted(plan.timeline, key=lambda one: one[0])
+        self._begun_ns = now_ns()
+        self._records.users_may_start(self._begun_ns)
+        self._account.begin(self._begun_ns)
+        crew.begin()
+        if events.RUN_START.heard:
+            self._tell_begun()
+        while not (self._interrupts or operations.stop_asked):
+            self._node.check()
+            if lost := self._account.lost:
+                self._say("error", lost)
+                return
+            now = now_ns()
+            while timeline and (now - self._begun_ns) / S_NS >= timeline[0][0]:
+                _, name, arguments = timeline.pop(0)
+                gevent.spawn(self._operate_again, name, arguments)
+            run_ns = now - self._begun_ns - pause.frozen_ns()
+            if plan.duration_s is not None and run_ns >= plan.duration_s * S_NS:
+                return
+            if self.status.state is State.RUNNING:
+                crew.follow(follower, run_ns, now - run_ns)
+                crew.deal(now)
+                if (follower is None or follower.done) and not timeline and crew.all_left():
+                    return
+            busy = follower is not None or bool(timeline) or crew.starts.waiting()
+            self._node.changed.wait(DEAL_S if busy else IDLE_S)
+        self._ended = "stopped"
+
+    def _tell_begun(self) -> None:
+        assert self._records.directory is not None
+        events.RUN_START(
+            run_id=self.status.run_id,
+            scenario=self._plan.scenario,
+            directory=str(self._records.directory.path.resolve()),
+        )
+
+    def _operate_again(self, name: str, arguments: Mapping[str, Any]) -> None:
+        """A command of a run that is run again."""
+        try:
+            answer = self.operate(name, arguments, source="replay")
+        except AmocError as refused:
+            self._say("warning", f"replayed {name}: {refused}")
+        else:
+            self._say("info", f"replayed {name}: {answer['summary']}")
+
+    def _stop(self) -> None:
+        plan, seen = self._plan, self._node.seen
+        pause.release()
+        self._account.stop(now_ns())
+        self._node.send(StopUsers(plan.stop_timeout_s))
+        self._node.until(
+            lambda: Stopped in seen,
+            plan.stop_timeout_s + STOP_MARGIN_S,
+            "the node",
+            "stop its users",
+        )
+        stopped: Stopped = seen[Stopped]
+        if stopped.killed:
+            users = counted(stopped.killed, "user")
+            timeout = f"{plan.stop_timeout_s:g} s (--stop-timeout)"
+            self._say("warning", f"{users} did not finish within {timeout} and had to be removed")
+        self._node.send(Terminate())
+        self._node.until(
+            lambda: Terminated in seen,
+            plan.init_timeout_s + STOP_MARGIN_S,
+            f"terminate() of {plan.scenario}",
+            "return",
+        )
+        error = seen[Terminated].error
+        if error:
+            raise failed(ExitCode.TERMINATE_FAILED, error)
+        if stopped.stuck or stopped.lost:
+            raise failed(ExitCode.STUCK, _who_stayed(stopped))
+
+    def _clean_up(self, failure: AmocError | None, directory: str) -> Outcome:
+        """Leave nothing running, whatever happened; what has come of the run."""
+        self._ended_ns = now_ns()
+        if self._crew is not None:
+            self._crew.end()
+        self._node.end(at_once=failure is not None)
+        shutil.rmtree(directory, ignore_errors=True)  # whoever kills us from now on leaves no trace
+        if events.NODE_DOWN.heard and Hello in self._node.seen:
+            events.NODE_DOWN(node=NODE, reason=str(failure or ""))
+        self._account.close()
+        if self._xmpp is not None:
+            self._xmpp.end()
+        outcome = self._outcome(failure)
+        verdict = outcome.summary["run"]["verdict"] if outcome.summary is not None else self._ended
+        self._records.write(
+            "end",
+            verdict=verdict,
+            exit_code=int(outcome.exit_code),
+            message=outcome.message,
+            reasons=outcome.summary["run"]["reasons"] if outcome.summary is not None else [],
+        )
+        self._records.end(outcome.summary)
+        if events.RUN_STOP.heard:
+            code = int(outcome.exit_code)
+            events.RUN_STOP(run_id=self.status.run_id, verdict=verdict, exit_code=code)
+        return outcome
+
+    # Hearing
+
+    def _take(self, node: str, record: Record) -> None:
+        match record:
+            case WorkerUp() | WorkerLost() | Started() | Parcel():
+                assert self._crew is not None  # there are no workers before it is there
+                self._crew.hear(node, record)
+            case Sample():
+                self._account.take(node, record)
+                self._node.send(Sampled(record.sequence))
+            case CrashSeen():
+                self._account.troubles.crashed(record)
+            case Blocked():
+                self._account.troubles.blocked(record)
+            case Note(level, text):
+                self._say(level, text)
+            case Output(lines):
+                for line in lines:
+                    self._on_line(line)
+
+    def _check(self) -> None:
+        """Raise what ends the run before its time, as far as it is not the node's doing."""
+        if self._interrupts > (1 if self._graceful() else 0):
+            lacking = "; figures may lack the last second" if self._begun_ns else ""
+            raise Interrupted(f"stopped at once{lacking}")
+        if self._xmpp and self._xmpp.address and self._xmpp.exit_status() is not None:
+            how = process.how_it_ended(self._xmpp.exit_status() or 0)
+            raise PeerError(f"the embedded XMPP server {how}")
+
+    def _say(self, level: str, text: str) -> None:
+        if level != "trace":
+            at_s = (now_ns() - self._begun_ns) / S_NS if self._begun_ns else 0.0
+            self.status.events.append(Happening(at_s, level, text))
+        self._records.write("event", level=level, text=text)
+        self._on_event(level, text)
+
+    def _step(self, step: Step) -> None:
+        self.status.state = after(self.status.state, step)
+        _log.info("the run is %s", self.status.state.value)
+        self._records.write("state", state=self.status.state.value)
+
+    def _fail_run(self, error: AmocError) -> None:
+        self._ended = "interrupted" if isinstance(error, Interrupted) else "failed"
+        self._step(Step.FAIL)
+
+    # The end
+
+    def _outcome(self, failure: AmocError | None) -> Outcome:
+        directory = self._records.directory
+        run = {
+            "id": self.status.run_id,
+            "scenario": self._plan.scenario,
+            "comment": self._plan.comment,
+            "seed": self._plan.seed,
+            "started_at": self._started_at.isoformat(timespec="milliseconds"),
+            "duration_s": round((self._ended_ns - self._begun_ns) / S_NS, 3),
+            "paused_s": round(pause.frozen_ns() / S_NS, 3),
+            "directory": str(directory.path) if directory is not None else "",
+        }
+        return self._account.outcome(run, self._ended, failure)
+
+
+def _who_stayed(stopped: Stopped) -> str:
+    parts = []
+    if stopped.stuck:
+        ids = ", ".join(map(str, stopped.stuck))
+        parts.append(f"users did not even leave when they were killed: {ids}")
+    if stopped.lost:
+        parts.append(f"{counted(stopped.lost, 'user')} got lost with a worker at the end")
+    return "; ".join(parts)

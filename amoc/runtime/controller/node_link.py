@@ -1,0 +1,163 @@
+"""What the controller hears from its node, and how it waits for it.
+
+Reports come in all the time and wake whoever waits. A wait ends when its condition holds, or with
+an error: the node has died, has said that it cannot go on, has been silent for too long, or has not
+done in time what it was to do.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import gevent
+
+from amoc.base import process
+from amoc.base.clock import S_NS, format_duration, now_ns
+from amoc.base.errors import AmocError, ExitCode, InitError, PeerError
+from amoc.base.waiting import Bell
+from amoc.ipc import bus, pipe
+from amoc.ipc.messages import Bootstrap, Failed, Hello, Note, Record, Terminated
+from amoc.runtime.child import ChildProcess
+
+NODE = "node0"
+SILENT_S = 15.0
+"""A node that reports nothing for so long counts as lost: it samples every second."""
+SLEPT_S = 2.0
+"""After so long that the controller has not run, stopped by Ctrl-Z say, the operator is told."""
+LEAVE_S = 5.0
+LOOK_S = 0.1
+
+
+class Conversation:
+    """The controller's line to its node.
+
+    Attributes:
+        seen: The latest report of each kind.
+        failure: What ends the run, when something has.
+        changed: Rings when something was heard.
+    """
+
+    def __init__(
+        self,
+        parent: bus.Parent,
+        take: Callable[[str, Record], None],
+        check: Callable[[], None],
+    ) -> None:
+        """Talk through `parent`.
+
+        Args:
+            parent: Bound already.
+            take: Gets each report with the name of the node that it came from.
+            check: Raises what else ends a wait.
+        """
+        self.seen: dict[type, Any] = {}
+        self.failure: AmocError | None = None
+        self.changed = Bell()
+        self._bus = parent
+        self._take = take
+        self._check = check
+        self._node: ChildProcess | None = None
+        self._heard_ns = self._listened_ns = now_ns()
+
+    def launch(self, bootstrap: Bootstrap, on_line: Callable[[str], None]) -> None:
+        """Start the node's process; each line it prints by itself goes to `on_line`."""
+        self._bus.expect(NODE)
+        self._node = ChildProcess("amoc.runtime.host", [bootstrap.endpoint], on_line)
+        self._node.write(pipe.encode(bootstrap))
+
+    def listen(self) -> None:
+        """Take reports until this greenlet is killed."""
+        for envelope in self._bus.reports():
+            now = now_ns()
+            asleep_ns = now - self._listened_ns
+            if asleep_ns > S_NS:
+                # We slept (a stopped job, a slow terminal), not the node.
+                self._heard_ns += asleep_ns
+            if asleep_ns > SLEPT_S * S_NS:
+                text = f"amoc itself stood still for {format_duration(asleep_ns / S_NS)}"
+                self._take(NODE, Note("warning", f"{text}: nobody was let through throttles"))
+            self._listened_ns = now
+            if envelope is not None:
+                self._heard_ns = now
+                try:
+                    self._hear(envelope.child, envelope.record)
+                except Exception:  # one report must not deafen us to all that follow
+                    self.failure = AmocError(traceback.format_exc())
+
+    def _hear(self, node: str, record: Record) -> None:
+        self.seen[type(record)] = record
+        if isinstance(record, Failed):
+            self.failure = failed(ExitCode(record.exit_code), record.message)
+        self._take(node, record)
+        self.changed.ring()
+
+    def guarded(self, task: Callable[[], object]) -> None:
+        """Run `task`; a defect in it ends the run, not only this greenlet."""
+        try:
+            task()
+        except Exception:
+            self.failure = AmocError(traceback.format_exc())
+            self.changed.ring()
+
+    def send(self, command: Record) -> None:
+        """Send `command` to the node."""
+        self._bus.send(NODE, command)
+
+    def until(
+        self,
+        condition: Callable[[], bool],
+        deadline_s: float,
+        what: str,
+        rule: str,
+        option: str = "",
+        code: ExitCode = ExitCode.NODE_LOST,
+    ) -> None:
+        """Wait for `condition`; if it is not met in time, `what` did not do `rule`.
+
+        Raises:
+            AmocError: The run cannot go on.
+        """
+        give_up = now_ns() + int(deadline_s * S_NS)
+        while not condition():
+            self.check()
+            if now_ns() > give_up:
+                option = f" {option}" if option else ""
+                text = f"{what} must {rule} within {deadline_s:g} s{option}, but has not"
+                if code is ExitCode.INIT_TIMEOUT:
+                    error: AmocError = InitError(text)
+                    error.exit_code = code
+                    raise error
+                raise PeerError(text)
+            self.changed.wait(LOOK_S)
+
+    def check(self) -> None:
+        """Raise what ends the run before its time."""
+        if self.failure is not None:
+            raise self.failure
+        self._check()
+        if self._node is None:
+            return
+        status = self._node.exit_status()
+        if status is not None:
+            gevent.sleep(bus.TICK_S)  # its last report may still be on the way
+            if Terminated in self.seen:
+                return
+            raise self.failure or PeerError(f"node 0 {process.how_it_ended(status)}")
+        if Hello in self.seen and self._listened_ns - self._heard_ns > SILENT_S * S_NS:
+            raise PeerError(f"node 0 has reported nothing for {SILENT_S:g} s")
+
+    def end(self, at_once: bool) -> None:
+        """End the node's process and all below it, if it is still there."""
+        if self._node is not None:
+            if at_once and Terminated not in self.seen:
+                self._node.kill()  # the kernel ends all below it
+            self._node.end(LEAVE_S)
+
+
+def failed(code: ExitCode, message: str) -> AmocError:
+    """An error with the exit code `code`."""
+    error = AmocError(message)
+    error.exit_code = code
+    return error

@@ -1,0 +1,105 @@
+"""The controller's end of orders: has all workers do something, and waits until each has said so.
+
+An order goes to the workers that are up when it is given. One that is lost before it has answered
+counts as having refused; so does one that has not answered by the deadline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from amoc.base.waiting import Waiter
+from amoc.ipc import messages
+from amoc.ipc.messages import Done, Order, Record
+from amoc.ipc.worker_id import Origin
+
+LOST = "was lost before it had answered"
+
+
+@dataclass
+class _Pending:
+    """An order that not all have answered yet."""
+
+    missing: set[Origin]
+    answers: dict[Origin, Done] = field(default_factory=dict)
+    complete: Waiter[None] = field(default_factory=Waiter)
+
+
+class Ordering:
+    """Knows the workers that are up, and what they were told to do.
+
+    Attributes:
+        workers: The workers that are up.
+    """
+
+    def __init__(self, post: Callable[[Origin, str, Record], None]) -> None:
+        self.workers: set[Origin] = set()
+        self._post = post
+        self._number = 0
+        self._pending: dict[int, _Pending] = {}
+
+    def worker_up(self, origin: Origin) -> None:
+        """There is a worker."""
+        self.workers.add(origin)
+
+    def worker_lost(self, origin: Origin) -> None:
+        """It is no more: whatever it was to do, it will not answer."""
+        self.workers.discard(origin)
+        for number in list(self._pending):
+            self._take(origin, Done(number, LOST, {"missing": True, "lost": True}))
+
+    def hear(self, origin: Origin, body: bytes) -> None:
+        """Answers of a worker."""
+        for done in messages.unpack_stream(body):
+            self._take(origin, done)
+
+    def _take(self, origin: Origin, done: Done) -> None:
+        pending = self._pending.get(done.number)
+        if pending is None or origin not in pending.missing:
+            return  # nobody waits for it any more
+        pending.missing.discard(origin)
+        pending.answers[origin] = done
+        if not pending.missing:
+            pending.complete.set(None)
+            pending.complete.wake()
+
+    def tell(self, origin: Origin, what: str, arguments: Mapping[str, Any] | None = None) -> None:
+        """Have one worker do something; nobody waits for its answer."""
+        self._number += 1
+        self._post(origin, "control", Order(self._number, what, arguments or {}))
+
+    def ask(
+        self,
+        what: str,
+        arguments: Mapping[str, Any] | Callable[[Origin], Mapping[str, Any]],
+        deadline_s: float,
+        to: Iterable[Origin] | None = None,
+    ) -> dict[Origin, Done]:
+        """Have workers do something, and wait for their answers.
+
+        Args:
+            what: The order's name, see `amoc.runtime.worker.orders`.
+            arguments: Those of the order, or a function of the worker that makes them.
+            deadline_s: How long to wait.
+            to: Which workers; all by default.
+
+        Returns:
+            The answer of each worker, in their order; one that did not answer says so as its error.
+        """
+        chosen = sorted(self.workers if to is None else to)
+        self._number += 1
+        number = self._number
+        pending = self._pending[number] = _Pending(set(chosen))
+        try:
+            for origin in chosen:
+                own = arguments(origin) if callable(arguments) else arguments
+                self._post(origin, "control", Order(number, what, own))
+            if chosen:
+                pending.complete.wait(deadline_s)
+        finally:
+            del self._pending[number]
+        text = f"has not answered within {deadline_s:g} s"
+        silent = Done(number, text, {"missing": True})
+        return {origin: pending.answers.get(origin, silent) for origin in chosen}

@@ -1,0 +1,74 @@
+"""Users that stages take away again: the last ones that stages have brought, gently.
+
+Stages do not wait for workers, and operators do not wait for stages: what is to leave is gathered
+for each worker and handed over in the background. A worker that is lost meanwhile is replaced, and
+its successor is told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import inf
+
+from amoc.base.waiting import Bell
+from amoc.ipc.worker_id import Origin
+from amoc.runtime.controller.orders import Ordering
+from amoc.runtime.controller.settings_update import ORDER_S
+from amoc.runtime.controller.status import Status
+from amoc.users import placement
+from amoc.users.removal import Removal
+
+RETRY_S = 0.1
+"""How long to wait for a worker that is being replaced."""
+
+
+class Leavers:
+    """Has users leave, the highest numbers first."""
+
+    def __init__(self, ordering: Ordering, status: Status, slots: int) -> None:
+        """Begin with nobody.
+
+        Args:
+            ordering: Gives orders to the workers.
+            status: Is told of users that were not even started.
+            slots: How many workers there are.
+        """
+        self._ordering = ordering
+        self._status = status
+        self._slots = slots
+        self._brought: list[int] = []
+        self._leaving: dict[int, list[int]] = {}
+        self._bell = Bell()
+
+    def bring(self, ids: Iterable[int]) -> None:
+        """Users come by stages; those that come last leave first."""
+        self._brought.extend(ids)
+
+    def take(self, count: int) -> None:
+        """The last `count` of those that were brought are to leave."""
+        for user_id in self._brought[-count:]:
+            slot = placement.slot_of(user_id, 1, self._slots)
+            self._leaving.setdefault(slot, []).append(user_id)
+        del self._brought[-count:]
+        self._bell.ring()
+
+    def run(self) -> None:
+        """Tell the workers, for ever; to be a greenlet of its own."""
+        while True:
+            self._bell.wait(RETRY_S if self._leaving else inf)
+            self._tell()
+
+    def _tell(self) -> None:
+        leaving, self._leaving = self._leaving, {}
+        there = {origin.slot: origin for origin in self._ordering.workers}
+        to = [there[slot] for slot in leaving if slot in there]
+
+        def ids_of(origin: Origin) -> dict[str, list[int]]:
+            return {"ids": leaving[origin.slot]}
+
+        for origin, done in self._ordering.ask("remove_ids", ids_of, ORDER_S, to=to).items():
+            if not done.answer.get("missing"):
+                self._status.added -= Removal.of(done.answer).withdrawn
+                del leaving[origin.slot]
+        for slot, ids in leaving.items():
+            self._leaving[slot] = [*ids, *self._leaving.get(slot, ())]

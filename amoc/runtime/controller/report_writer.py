@@ -1,0 +1,95 @@
+"""Writes the report of a run that has just ended, without holding up whoever waits for that end.
+
+The report of a short run is there in no time, so it is made here. That of a long one takes as long
+as its series is large, and would hold the controller's loop meanwhile; a process of its own makes
+it, which the kernel kills with this one. When it takes long the operator is told, and an interrupt
+then means that it is not waited for: the summary is there already, and ``amoc report`` makes the
+report at any time.
+"""
+
+from __future__ import annotations
+
+import shlex
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import gevent
+from gevent.event import Event
+
+from amoc.base import process
+from amoc.base.clock import S_NS, format_duration, now_ns
+from amoc.base.errors import ResourceError
+from amoc.results import saved_run
+from amoc.results.run_directory import RunDirectory
+from amoc.runtime.child import ChildProcess
+
+SMALL_BYTES = 8_000_000
+"""A series that takes about a second to read."""
+TOLD_AFTER_S = 1.5
+MOST_S = 600.0
+_LOOK_S = 0.05
+
+
+def write(directory: RunDirectory, say: Callable[[str], None]) -> None:
+    """Write the report of the run in `directory`; its summary must be there.
+
+    Args:
+        directory: Where it is.
+        say: Told, in a line, what the operator should know.
+
+    Raises:
+        ResourceError: It cannot be written.
+    """
+    series = directory.series
+    if series.exists() and series.stat().st_size > SMALL_BYTES:
+        _write_elsewhere(directory, say)
+        return
+    from amoc.results.report import page  # its template engine is not needed while users run
+
+    page.write(saved_run.load(directory), directory.report)
+
+
+def _write_elsewhere(directory: RunDirectory, say: Callable[[str], None]) -> None:
+    said: list[str] = []
+    skipped = Event()
+    begun_ns, told = now_ns(), False
+    again = shlex.join(["amoc", "report", str(directory.path)])
+    child = ChildProcess("amoc.results.report", [str(directory.path)], said.append)
+    try:
+        with _interrupts(skipped.set):
+            while child.exit_status() is None and not skipped.wait(_LOOK_S):
+                passed_s = (now_ns() - begun_ns) / S_NS
+                if passed_s > MOST_S:
+                    took = format_duration(MOST_S)
+                    say(
+                        f"the report is not there after {took}, so it is left out; make it: {again}"
+                    )
+                    return
+                if passed_s > TOLD_AFTER_S and not told:
+                    told = True
+                    say("the report is being written, which takes a while; Ctrl-C leaves it out")
+    finally:
+        status = child.end(0.0)
+    if skipped.is_set():
+        say(f"the report is left out; make it: {again}")
+    elif status:
+        why = said[-1] if said else f"its process {process.how_it_ended(status)}"
+        raise ResourceError(f"{why}; make it: {again}")
+
+
+@contextmanager
+def _interrupts(heard: Callable[[], None]) -> Iterator[None]:
+    """Have Ctrl-C and its like call `heard`, and nothing else, for as long as this lasts."""
+    loop = gevent.get_hub().loop
+    before = {}
+    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        handler = signal.getsignal(signum)
+        if handler not in (signal.SIG_IGN, None):  # nohup means it
+            before[signum] = handler
+            signal.signal(signum, lambda *_: loop.run_callback_threadsafe(heard))
+    try:
+        yield
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)

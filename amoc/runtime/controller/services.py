@@ -1,0 +1,237 @@
+"""The parts of the controller that have an end in every worker, and what goes to which of them.
+
+Each worker that comes up is told how everything stands before it gets users: throttles, changed
+settings, whether the run is paused. Each that is lost is forgotten by all parts, so that they give
+to others what it held.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from math import isfinite
+from typing import Any
+
+import gevent
+
+from amoc.base.errors import PeerError
+from amoc.base.text import counted
+from amoc.coordinator.controller import Groups
+from amoc.ipc.messages import Loaded, Parcel, Record, Started, WorkerLost, WorkerUp
+from amoc.ipc.rpc_server import Desk
+from amoc.ipc.worker_id import Origin
+from amoc.ipc.worker_outboxes import Parcels
+from amoc.results.journal import Journal
+from amoc.results.series import ThrottlePoint
+from amoc.runtime.controller.commands import Operations
+from amoc.runtime.controller.node_link import Conversation
+from amoc.runtime.controller.orders import Ordering
+from amoc.runtime.controller.ramp_down import Leavers
+from amoc.runtime.controller.run_state import State, Step
+from amoc.runtime.controller.settings_update import Updates
+from amoc.runtime.controller.stage_follower import Follower
+from amoc.runtime.controller.start_queue import StartList
+from amoc.runtime.controller.status import Status
+from amoc.scenario import events
+from amoc.scenario.run_plan import RunPlan
+from amoc.scenario.start_rate import USER_RATE, first_rate
+from amoc.throttle.controller import Pacer
+
+MINUTE_S = 60.0
+"""What `user_rate` is per."""
+MOST_NAMED = 20
+"""Throttles that a message names."""
+
+
+class Crew:
+    """The controller's parts while there are workers.
+
+    Attributes:
+        ordering: Gives orders to all workers and waits for them.
+        starts: The users that are still to be dealt.
+        desk: Makes the calls of scenarios.
+        operations: What an operator can do.
+    """
+
+    def __init__(
+        self,
+        plan: RunPlan,
+        status: Status,
+        loaded: Loaded,
+        node: Conversation,
+        journal: Journal,
+        say: Callable[[str, str], None],
+        step: Callable[[Step], None],
+    ) -> None:
+        """Begin without workers.
+
+        Args:
+            plan: What is run.
+            status: How it is.
+            loaded: What is known of the scenario.
+            node: The line to the workers' node.
+            journal: Where commands are written down.
+            say: Takes what the operator should read: a level and a line.
+            step: Takes the run to its next state.
+        """
+        self._plan = plan
+        self._status = status
+        self._node = node
+        self._say = say
+        self._epochs: dict[int, int] = {}
+        self._quiet_ns = 0
+        self._parcels = Parcels(self._send)
+        post = self._parcels.post
+        self.ordering = Ordering(post)
+        self.starts = StartList(loaded.workers)
+        self.desk = Desk(post)
+        self._pacer = Pacer(post, rates=plan.rates, note=say)
+        self._groups = Groups(post, plan.seed, note=lambda text: say("warning", text))
+        for part in (self._pacer, self._groups):
+            self.desk.operations.update(part.operations)
+        self._parts: Mapping[str, Any] = {
+            "throttle": self._pacer,
+            "coordinator": self._groups,
+            "control": self.ordering,
+            "calls": self.desk,
+        }
+        self._updates = Updates(self.ordering, loaded.pacing, self._change_start_rate)
+        self._leavers = Leavers(self.ordering, status, loaded.workers)
+        self.operations = Operations(
+            status,
+            self.ordering,
+            self.starts,
+            self._updates,
+            self._looks,
+            (self._pacer, self._groups),
+            step,
+            journal,
+            plan.ids,
+        )
+        self._pacer.start(USER_RATE, _constant(_first_rate(plan, loaded)), MINUTE_S)
+        clocks = (self._pacer.run, self._groups.run, self._leavers.run)
+        self._clocks: list[Any] = [gevent.spawn(node.guarded, one) for one in clocks]
+
+    def begin(self) -> None:
+        """Users may start."""
+        for name in self._pacer.unused_rates:
+            started = ", ".join(one.name for one in self._pacer.states()[:MOST_NAMED])
+            text = f"--throttle {name}=…: init() has started no throttle {name}; started: {started}"
+            self._say("warning", text)
+        if self._plan.users:
+            ids = self.operations.add_users(len(self._plan.users))
+            if self._plan.stages is not None:
+                self._leavers.bring(ids)
+
+    def end(self) -> None:
+        """Nothing is paced or timed any more."""
+        gevent.killall(self._clocks)
+        for text in self._groups.regrets():
+            self._say("warning", text)
+
+    def _send(self, _node: str, parcel: Parcel) -> None:
+        try:
+            self._node.send(parcel)
+        except PeerError as error:  # this may be a callback of the loop, where nobody would hear it
+            self._node.failure = error
+
+    def _change_start_rate(self, per_minute: float) -> None:
+        self.desk.do(None, "throttle.change_rate", USER_RATE, per_minute, MINUTE_S)
+
+    # Workers
+
+    def hear(self, node: str, record: Record) -> None:
+        """Take what a worker reports."""
+        match record:
+            case Parcel(part, slot, epoch, body):
+                if epoch == self._epochs.get(slot):
+                    self._parts[part].hear(Origin(node, slot, epoch), body)
+            case Started(slot, number):
+                self.starts.started(slot, number)
+            case WorkerUp():
+                self._worker_up(node, record)
+            case WorkerLost(slot, epoch, reason):
+                self.starts.down(slot)
+                if events.WORKER_DOWN.heard:
+                    events.WORKER_DOWN(node=node, slot=slot, epoch=epoch, reason=reason)
+                if self._epochs.pop(slot, None) is not None:
+                    for one in (self.ordering, self._pacer, self._groups):
+                        one.worker_lost(Origin(node, slot, epoch))
+                self._say("error", f"{reason}; its counts are kept")
+
+    def _worker_up(self, node: str, up: WorkerUp) -> None:
+        origin = Origin(node, up.slot, up.epoch)
+        self._epochs[up.slot] = up.epoch
+        for part in (self.ordering, self._pacer, self._groups):
+            part.worker_up(origin)
+        if self._updates.values:
+            self.ordering.tell(origin, "apply", {"values": self._updates.values})
+        if self._status.state is State.PAUSED:
+            self.ordering.tell(origin, "pause")
+        self._parcels.flush()  # all of this is to be known before the first user comes
+        self.starts.up(up.slot, up.restart, up.start)
+        if events.WORKER_UP.heard:
+            events.WORKER_UP(node=node, slot=up.slot, epoch=up.epoch, pid=up.pid)
+        if up.epoch > 1:
+            again = f"{counted(len(up.restart), 'user')} to start again"
+            self._say("info", f"worker {up.slot} is replaced; {again}")
+
+    # Users
+
+    def follow(self, follower: Follower | None, run_ns: int, run_began_ns: int) -> None:
+        """Have as many users as the stages want at `run_ns`; `run_began_ns` is the clock's zero."""
+        if follower is None:
+            return
+        change = follower.step(run_ns)
+        if change.dues_ns:
+            dues_ns = [run_began_ns + due_ns for due_ns in change.dues_ns]
+            self._leavers.bring(self.operations.add_users(len(dues_ns), dues_ns))
+        if change.removed:
+            self._leavers.take(change.removed)
+
+    def deal(self, now_ns: int) -> None:
+        """Give the workers the users that they have room for."""
+        for block in self.starts.deal(now_ns):
+            self._node.send(block)
+        if self.starts.waiting() or self.starts.outstanding():
+            self._quiet_ns = now_ns
+
+    def all_left(self) -> bool:
+        """Whether nobody is there and nobody will come, as far as the latest sample tells."""
+        figures = self._status.figures
+        known = not self.starts.waiting() and not self.starts.outstanding()
+        return known and figures.at_ns > self._quiet_ns and not figures.expected
+
+    # How it is
+
+    def _looks(self) -> dict[str, list[Any]]:
+        """What `amoc status` tells of the parts."""
+        return {
+            "throttles": [one._asdict() for one in self._pacer.states()],
+            "coordinators": [one._asdict() for one in self._groups.states()],
+            "barriers": [
+                {"name": name, "waiting": waiting, "users": users}
+                for name, (waiting, users) in self._groups.barriers().items()
+            ],
+        }
+
+    def throttles(self) -> dict[str, ThrottlePoint]:
+        """What each throttle is configured for, by name."""
+        return {
+            one.name: ThrottlePoint(
+                rate=one.rate if isfinite(one.rate) else None,
+                interval_s=one.interval,
+                mode=one.mode,
+            )
+            for one in self._pacer.states()
+        }
+
+
+def _constant(rate: float) -> list[Any]:
+    """The shape of a rate that stays, see `amoc.throttle.parse_profile`."""
+    return ["constant", rate]
+
+
+def _first_rate(plan: RunPlan, loaded: Loaded) -> float:
+    """User starts per minute at the beginning."""
+    sources = {name: source for name, _, source, *_ in loaded.settings}
+    return first_rate(plan.stages is not None, sources, *loaded.pacing)[0]

@@ -1,0 +1,181 @@
+"""Which users are dealt to which worker: the controller's list of users to start. Pure.
+
+A user's number alone decides its slot (`amoc.users.placement`). A slot gets its users in order, a
+few thousand ahead of those that it has started; it starts them through the throttle ``user_rate``,
+so the rate is not this module's business. Users of a worker that was lost start again first. Users
+may have a time of their own before which they do not start; stages give them one.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from amoc.ipc.messages import StartUsers
+from amoc.users import placement
+
+MOST_OUTSTANDING = 4_000
+"""Users dealt to a slot that it has not started yet, at the most."""
+CHUNK = 1_000
+"""Users dealt to a slot at once."""
+
+
+class _Batch(NamedTuple):
+    """Users of one slot that were added together."""
+
+    ids: range
+    dues_ns: Sequence[int]
+    """When each may start; empty means at once."""
+
+    def split(self, count: int) -> tuple[_Batch, _Batch]:
+        """The first `count` users, and the rest."""
+        head = _Batch(self.ids[:count], self.dues_ns[:count])
+        return head, _Batch(self.ids[count:], self.dues_ns[count:])
+
+    def below(self, first: int) -> int:
+        """How many of its users have ids below `first`."""
+        number = -(-(first - self.ids[0]) // self.ids.step)
+        return min(max(0, number), len(self.ids))
+
+
+@dataclass
+class _Slot:
+    number: int
+    up: bool = False
+    outstanding: int = 0
+    again: deque[int] = field(default_factory=deque)
+    unstarted: deque[int] = field(default_factory=deque)
+    fresh: deque[_Batch] = field(default_factory=deque)
+
+    def waiting(self) -> int:
+        fresh = sum(len(batch.ids) for batch in self.fresh)
+        return len(self.again) + len(self.unstarted) + fresh
+
+    def cut(self, first: int) -> Iterator[int]:
+        """Take the new users of id `first` and above off, whole batches at once."""
+        while self.fresh and self.fresh[-1].ids[-1] >= first:
+            batch = self.fresh.pop()
+            if below := batch.below(first):
+                kept, batch = batch.split(below)
+                self.fresh.append(kept)
+            yield from batch.ids
+
+    def take(self, now_ns: int) -> StartUsers | None:
+        """The next users, as many as there is room for."""
+        room = min(CHUNK, MOST_OUTSTANDING - self.outstanding)
+        if not self.up or room <= 0 or not (self.again or self.unstarted or self.fresh):
+            return None
+        again = bool(self.again)
+        ids: Sequence[int]
+        due_ns, offsets_ns = now_ns, list[int]()
+        if queue := self.again or self.unstarted:
+            ids = [queue.popleft() for _ in range(min(room, len(queue)))]
+        else:
+            batch, rest = self.fresh.popleft().split(room)
+            if rest.ids:
+                self.fresh.appendleft(rest)
+            ids = list(batch.ids)
+            due_ns = batch.dues_ns[0] if batch.dues_ns else now_ns
+            offsets_ns = [one - due_ns for one in batch.dues_ns]
+        self.outstanding += len(ids)
+        return StartUsers(self.number, ids, due_ns, offsets_ns, again)
+
+
+class StartList:
+    """The users of one node that are still to be started."""
+
+    def __init__(self, slots: int) -> None:
+        """Begin with no users, for `slots` workers."""
+        self._slots = [_Slot(number) for number in range(slots)]
+
+    @property
+    def slots(self) -> int:
+        """How many workers there are."""
+        return len(self._slots)
+
+    def add(self, ids: range, dues_ns: Sequence[int] = ()) -> None:
+        """Users to be started: consecutive `ids`; with `dues_ns`, each not before its time.
+
+        Ids ascend from one call to the next.
+        """
+        count = len(self._slots)
+        for slot in self._slots if ids else ():
+            mine = placement.ids_of(ids[0], ids[-1], 0, 1, slot.number, count)
+            if mine:
+                slot.fresh.append(_Batch(mine, dues_ns[mine[0] - ids[0] :: count]))
+
+    def withdraw(self, count: int) -> list[int]:
+        """Take `count` users with the highest ids off the list; the ids of those taken.
+
+        Users that were dealt already, to a worker that is there or to one that was lost, are not on
+        it any more, so there may be fewer.
+        """
+        first = self._threshold(count)
+        taken = [one for slot in self._slots for one in slot.cut(first)]
+        taken.sort(reverse=True)
+        return taken
+
+    def _threshold(self, count: int) -> int:
+        """The id from which on `count` users, or all that there are, are on the list."""
+        fresh = [slot.fresh for slot in self._slots if slot.fresh]
+        low = min((one[0].ids[0] for one in fresh), default=0)
+        high = max((one[-1].ids[-1] for one in fresh), default=-1) + 1
+        # From `high` on there are none; each step halves what may be the answer.
+        while low < high:
+            middle = (low + high) // 2
+            if self._from(middle, count + 1) > count:
+                low = middle + 1
+            else:
+                high = middle
+        return low
+
+    def _from(self, first: int, enough: int) -> int:
+        """How many users of id `first` and above are on the list; it is not counted on at `enough`.
+
+        Each slot's ids ascend, so what is below lies in front.
+        """
+        found = 0
+        for slot in self._slots:
+            for batch in reversed(slot.fresh):
+                number = batch.below(first)
+                found += len(batch.ids) - number
+                if number or found >= enough:
+                    break
+            if found >= enough:
+                break
+        return found
+
+    def waiting(self) -> int:
+        """Users that are still to be dealt."""
+        return sum(slot.waiting() for slot in self._slots)
+
+    def outstanding(self) -> int:
+        """Users that were dealt and have not started yet."""
+        return sum(slot.outstanding for slot in self._slots)
+
+    def up(self, slot: int, again: Sequence[int], unstarted: Sequence[int]) -> None:
+        """`slot` has a worker; `again` ran in the one before, `unstarted` were dealt in vain."""
+        one = self._slots[slot]
+        one.up, one.outstanding = True, 0
+        one.again, one.unstarted = deque(again), deque(unstarted)
+
+    def down(self, slot: int) -> None:
+        """`slot` has lost its worker."""
+        # What it was dealt and has not started comes back with `up`: the board knows.
+        self._slots[slot].up = False
+        self._slots[slot].outstanding = 0
+
+    def started(self, slot: int, count: int) -> None:
+        """`slot` has started, or turned away, `count` of the users that it was dealt."""
+        one = self._slots[slot]
+        one.outstanding = max(0, one.outstanding - count)
+
+    def deal(self, now_ns: int) -> list[StartUsers]:
+        """What the workers may have now."""
+        blocks = []
+        for slot in self._slots:
+            while (block := slot.take(now_ns)) is not None:
+                blocks.append(block)
+        return blocks

@@ -1,0 +1,78 @@
+"""A run as records: what is to be run, how it is, how it ended."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from amoc.base.errors import ExitCode
+from amoc.ipc.messages import Loaded
+from amoc.results.live_totals import Figures
+from amoc.results.series import Point, Tally
+from amoc.results.thresholds.threshold import Result
+from amoc.runtime.controller.run_state import State
+from amoc.scenario.run_plan import RunPlan
+
+EVENTS_KEPT = 100
+POINTS_KEPT = 60
+
+
+@dataclass(frozen=True)
+class Happening:
+    """Something that happened, for people to read."""
+
+    at_s: float
+    level: str
+    text: str
+
+
+@dataclass
+class Status:
+    """How the run is; what every view shows.
+
+    Attributes:
+        run_id: The run's name.
+        elapsed_s: Since the first user could start.
+        paused_s: How much of that the run was paused.
+        added: Users that were to run so far, without those that were taken back before they did.
+        points: The last seconds, the newest last.
+        total: The sum of all seconds.
+        expectations: What has come of each so far: its text, and the result.
+    """
+
+    state: State = State.IDLE
+    run_id: str = ""
+    added: int = 0
+    plan: RunPlan | None = None
+    loaded: Loaded | None = None
+    elapsed_s: float = 0.0
+    paused_s: float = 0.0
+    figures: Figures = field(default_factory=Figures)
+    points: deque[Point] = field(default_factory=lambda: deque(maxlen=POINTS_KEPT))
+    total: Tally = field(default_factory=Tally)
+    expectations: Sequence[tuple[str, Result]] = ()
+    events: deque[Happening] = field(default_factory=lambda: deque(maxlen=EVENTS_KEPT))
+
+    @property
+    def waiting(self) -> int:
+        """Users that have not started yet, or not again, by the same sample as the rest."""
+        figures = self.figures
+        there = figures.running + figures.finished + figures.removed
+        return max(0, self.added - there)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How the run ended.
+
+    Attributes:
+        exit_code: What the process should exit with.
+        message: What went wrong, in one line; empty when nothing did.
+        summary: As in `docs/summary.md`; None when no user could start.
+    """
+
+    exit_code: ExitCode
+    message: str
+    summary: dict[str, Any] | None

@@ -1,0 +1,114 @@
+"""How a node begins: its bootstrap is read, the board mapped, the supervisor forked.
+
+All of this happens before there is a hub, a ZeroMQ context or a second thread in the process, for a
+fork would copy them alive. What comes after is `amoc.runtime.node.node`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import sys
+import traceback
+from pathlib import Path
+from typing import NoReturn
+
+import zmq
+
+from amoc.base import process
+from amoc.base.errors import AmocError, ExitCode, PeerError, SettingError
+from amoc.ipc import bus, pipe
+from amoc.ipc.messages import Bootstrap, Failed
+from amoc.metrics.board import Board
+from amoc.runtime import logs
+from amoc.runtime.node.node import JOIN_S, Ends, Node
+from amoc.runtime.supervisor import supervisor
+from amoc.runtime.worker import worker
+from amoc.scenario import builtin_settings, settings
+
+
+def own_workers(bootstrap: Bootstrap) -> int:
+    """How many slots the board needs; the supervisor will complain about a wrong setting."""
+    sources = [settings.Source(*source)._replace(strict=False) for source in bootstrap.sources]
+    mine = [one for one in settings.declared() if one is builtin_settings.workers]
+    try:
+        return int(settings.resolve(mine, sources)["workers"].value)
+    except SettingError:
+        return 1
+
+
+def main() -> NoReturn:
+    """Be the node whose bootstrap comes on standard input.
+
+    The one argument is the directory of the controller's sockets: when the controller dies before
+    it has said anything, nobody else is left to remove it.
+    """
+    code = int(ExitCode.OK)
+    process.reset_signals()
+    process.set_title("node")
+    for stream in (sys.stdout, sys.stderr):
+        # Whole lines, or those of several workers would mix; also where PYTHONUNBUFFERED is set.
+        stream.reconfigure(line_buffering=True, write_through=False)  # type: ignore[union-attr]
+    try:
+        try:
+            bootstrap = pipe.read_one(0)
+        except PeerError:
+            shutil.rmtree(sys.argv[1], ignore_errors=True)
+            raise
+        if not isinstance(bootstrap, Bootstrap):
+            raise PeerError("a node must be given its bootstrap on standard input")
+        logs.begin(f"node{bootstrap.node}", bootstrap.log_level)
+        _run(bootstrap)
+    except AmocError as error:
+        print(f"amoc: node: {error}", file=sys.stderr)
+        code = int(error.exit_code)
+    except BaseException:
+        traceback.print_exc()
+        code = int(ExitCode.INTERNAL)
+    finally:
+        logs.end()
+        process.leave(code)
+
+
+def _run(bootstrap: Bootstrap) -> None:
+    directory = f"{bootstrap.endpoint}/node{bootstrap.node}"
+    Path(directory).mkdir(0o700)
+    try:
+        board = Board(own_workers(bootstrap), bootstrap.highest_id)
+    except AmocError as error:
+        _refuse(bootstrap, error)
+        return
+    ours, theirs = socket.socketpair()
+    reading, writing = os.pipe()
+    node_pid = os.getpid()
+    pid = os.fork()
+    if pid == 0:
+        ours.close()
+        os.close(reading)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # the lifeline is the node's alone
+        os.dup2(writing, 1)
+        os.dup2(writing, 2)
+        os.close(writing)
+        supervisor.main(bootstrap, board, directory, theirs.detach(), node_pid, worker.main)
+    theirs.close()
+    os.close(writing)
+    node = Node(bootstrap, board, pid, Ends(ours.detach(), reading), directory)
+    node.run()
+    if node.alone and os.getpgrp() == node_pid:
+        os.killpg(0, signal.SIGKILL)  # whatever the scenario has started goes with us
+
+
+def _refuse(bootstrap: Bootstrap, error: AmocError) -> None:
+    """Tell the controller why there will be no node."""
+    context = zmq.Context()
+    with bus.Child(context, bootstrap.endpoint, f"node{bootstrap.node}") as controller:
+        controller.join(JOIN_S)
+        controller.report(Failed(int(error.exit_code), str(error)))
+        controller.flush(2.0)
+    context.destroy(linger=bus.LINGER_MS)
+
+
+if __name__ == "__main__":
+    main()

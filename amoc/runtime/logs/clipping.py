@@ -1,0 +1,76 @@
+"""What is given with a log line, cut to a size that a log can take. Pure.
+
+It is the scenario's, and may be all that a server has sent. So what is left out is not looked at:
+not even for secrets, which are hidden in what remains.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from amoc.base.redaction import HIDDEN, fields_of, is_secret
+
+CUT = "…"
+"""Where something was left out."""
+MOST_DEPTH = 32
+MOST_BITS = 256
+"""Of a number; a longer one becomes text."""
+EACH = 4
+"""Characters that a value takes besides its text."""
+
+
+def clip(value: Any, most: int) -> Any:
+    """`value`, as far as it takes about `most` characters of JSON."""
+    return _Room(most).take(value, 0)
+
+
+class _Room:
+    """What is left of the characters."""
+
+    def __init__(self, left: int) -> None:
+        self._left = left
+
+    def take(self, value: Any, depth: int) -> Any:
+        """What there is room for of `value`."""
+        self._left -= EACH
+        if self._left < 0 or depth > MOST_DEPTH:
+            return CUT
+        if value is None or isinstance(value, float):
+            return value
+        if isinstance(value, int) and value.bit_length() <= MOST_BITS:
+            return value
+        if isinstance(value, str):
+            return self._text(value)
+        fields = fields_of(value)
+        if fields is not None:
+            return self._fields(fields, depth)
+        if isinstance(value, list | tuple | set | frozenset):
+            return self._items(value, depth)
+        return self._text(str(value[: self._left] if isinstance(value, bytes) else value))
+
+    def _text(self, text: str) -> str:
+        cut = text if len(text) <= self._left else text[: self._left] + CUT
+        self._left -= len(cut)
+        return cut
+
+    def _fields(self, fields: Mapping[Any, Any], depth: int) -> dict[str, Any]:
+        taken: dict[str, Any] = {}
+        for key, value in fields.items():
+            name = str(key)
+            self._left -= len(name)
+            if self._left <= 0:
+                taken[CUT] = f"{len(fields) - len(taken)} more"
+                break
+            # What was cut may no longer show that it is secret.
+            taken[name] = HIDDEN if is_secret(name) else self.take(value, depth + 1)
+        return taken
+
+    def _items(self, items: Collection[Any], depth: int) -> list[Any]:
+        taken: list[Any] = []
+        for value in items:
+            if self._left <= 0:
+                taken.append(f"{CUT} {len(items) - len(taken)} more")
+                break
+            taken.append(self.take(value, depth + 1))
+        return taken

@@ -1,0 +1,407 @@
+"""The node: one host's share of a run.
+
+It is started with a `Bootstrap` on its standard input, which then stays open as its lifeline: when
+it ends, the controller is dead and the node lets its users finish and leaves. It maps the board and
+forks the supervisor before anything else runs; then it relays commands and reports, samples the
+board once a second and watches over its workers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import signal
+import sys
+import traceback
+from dataclasses import dataclass
+from typing import Any
+
+import gevent
+import zmq
+from gevent import socket as gsocket
+from gevent.event import Event
+
+from amoc.base import process
+from amoc.base.clock import S_NS, now_ns
+from amoc.base.errors import ExitCode, PeerError
+from amoc.base.text import Lines, Ration
+from amoc.ipc import bus, pipe
+from amoc.ipc.messages import (
+    Blocked,
+    Bootstrap,
+    CrashSeen,
+    Died,
+    Failed,
+    Forked,
+    Hello,
+    Init,
+    KillWorker,
+    Loaded,
+    Note,
+    Output,
+    Parcel,
+    Ready,
+    Record,
+    Sampled,
+    Started,
+    StartUsers,
+    StopUsers,
+    Terminate,
+    Terminated,
+    UsersGone,
+    WorkerLost,
+    WorkerUp,
+)
+from amoc.metrics.board import RESTARTABLE, Board, UserState
+from amoc.runtime import logs
+from amoc.runtime.node.host_stats import Host
+from amoc.runtime.node.sampler import note_silence
+from amoc.runtime.node.shutdown import Ending
+from amoc.runtime.node.worker_watch import SAMPLE_S, Watch
+from amoc.runtime.node.workers import Slot, Slots
+
+JOIN_S = 10.0
+MOST_STILLBORN = 3
+"""Workers of one slot that may die before they take users; then the run is given up."""
+SHORT_LIFE_NS = 2 * S_NS
+MOST_SHORT_LIVES = 10
+"""Workers of one slot that may die within `SHORT_LIFE_NS` in a row; then the run is given up."""
+MOST_LINES = 2_000
+MOST_CHARACTERS = 1 << 18
+"""What the scenario may print each second, lines and characters; more is left out, and counted."""
+MOST_MAIL = 5_000
+MOST_MAIL_BYTES = 32 << 20
+"""Parcels on their way to one worker, beyond which mail is dropped, counted and spoken of."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Ends:
+    """One side's descriptors of what connects node and supervisor.
+
+    Attributes:
+        line: The socket for commands and reports.
+        output: What the scenario prints goes in here, and comes out at the node's side.
+    """
+
+    line: int
+    output: int
+
+
+class Node:
+    """Relays, samples, watches.
+
+    Attributes:
+        alone: Whether the controller is gone.
+    """
+
+    def __init__(
+        self, bootstrap: Bootstrap, board: Board, supervisor_pid: int, ends: Ends, directory: str
+    ) -> None:
+        self._bootstrap = bootstrap
+        self._board = board
+        self._supervisor_pid = supervisor_pid
+        self._line = gsocket.socket(fileno=ends.line)
+        self._output = ends.output
+        self._printed = Event()
+        self._line_ended = Event()
+        self._slots = Slots(board)
+        self._watch = Watch(
+            board, self._slots, self._report, Host(), process.raise_fd_limit(), directory
+        )
+        self._ending = Ending(self._slots, self._command, self._tell_supervisor, self._report)
+        self._ready = False
+        self._leave = Event()
+        self.alone = False
+        self._context = zmq.Context()
+        self._workers = bus.Parent(self._context, directory)
+        name = f"node{bootstrap.node}"
+        # While the controller stands still, workers keep what is for it, in users that wait.
+        self._controller = bus.Child(self._context, bootstrap.endpoint, name, self._workers.hold)
+
+    def run(self) -> None:
+        """Join the controller, then relay until there is nothing more to do."""
+        logs.attach(lambda level, text: self._report(Note(level, text)))
+        with self._workers, self._controller:
+            gevent.spawn(self._guarded, self._watch_lifeline)
+            joining = gevent.spawn(self._controller.join, JOIN_S)
+            either: list[Any] = [joining, self._leave]
+            gevent.wait(either, count=1)
+            if not self._leave.is_set():
+                joining.get()
+                _log.info("node has joined its controller")
+                self._relay()
+            self._kill_supervisor()  # it has said its last word, and its workers go with it
+            self._printed.wait(1.0)
+            self._controller.flush(2.0)
+        # Not before the last report is out, if there is anybody to hear it.
+        self._context.destroy(linger=0 if self.alone else bus.LINGER_MS)
+
+    def _relay(self) -> None:
+        """Pass on, sample and watch until it is time to leave."""
+        for task in (
+            self._pass_on_output,
+            self._hear_supervisor,
+            self._watch_supervisor,
+            self._hear_workers,
+            self._hear_controller,
+        ):
+            gevent.spawn(self._guarded, task)
+        sampling = gevent.spawn(self._guarded, self._watch.sample_each_second)
+        gevent.spawn(self._guarded, self._watch.see_peaks)
+        self._leave.wait()
+        sampling.kill()
+
+    def _guarded(self, task: object) -> None:
+        try:
+            task()  # type: ignore[operator]
+        except gevent.GreenletExit:
+            raise
+        except BaseException:
+            self._give_up(ExitCode.INTERNAL, traceback.format_exc())
+
+    def _report(self, record: Record) -> None:
+        self._controller.report_nowait(record)
+
+    def _command(self, slot: Slot, command: Record) -> None:
+        """Send `command` to the worker in `slot`; one that reads none of them is replaced."""
+        try:
+            self._workers.send(slot.child, command)
+        except PeerError as error:
+            self._workers.forget(slot.child)
+            self._report(Note("error", f"worker {slot.number} is killed: {error}"))
+            self._tell_supervisor(KillWorker(slot.number, slot.epoch))
+
+    def _tell_supervisor(self, record: Record) -> None:
+        with contextlib.suppress(OSError):  # if it is gone, reading from it says so
+            self._line.sendall(pipe.encode(record))
+
+    def _give_up(self, code: ExitCode, message: str) -> None:
+        """End the supervisor (the kernel ends its workers), say why, leave."""
+        _log.error("%s", message)
+        self._kill_supervisor()
+        self._watch.report_sample()
+        self._report(Failed(int(code), message))
+        self._leave.set()
+
+    def _kill_supervisor(self) -> None:
+        if self._supervisor_pid:
+            os.kill(self._supervisor_pid, signal.SIGKILL)
+            os.waitpid(self._supervisor_pid, 0)
+            self._supervisor_pid = 0
+
+    # From the supervisor
+
+    def _pass_on_output(self) -> None:
+        """What the scenario prints goes to the controller; without one it goes nowhere."""
+        lines = Lines()
+        ration = Ration(MOST_LINES, MOST_CHARACTERS)
+        ended = False
+        while not ended:
+            whole: list[str] = []
+            # The time-out is for the remark on what was left out.
+            with contextlib.suppress(gsocket.timeout):
+                gsocket.wait_read(self._output, timeout=SAMPLE_S)
+                data = os.read(self._output, 65536)
+                whole, ended = lines.feed(data), not data
+            passed = ration.take(whole, now_ns())
+            if passed or ended:
+                # Not to wait for the controller: workers would, to whom their output is a pipe.
+                self._report(Output([*passed, *(ration.remark() if ended else [])]))
+        self._printed.set()
+
+    def _hear_supervisor(self) -> None:
+        decoder = pipe.Decoder()
+        while data := self._line.recv(65536):
+            for record in decoder.feed(data):
+                self._hear(record)
+        self._line_ended.set()
+
+    def _watch_supervisor(self) -> None:
+        # Not by the end of its line: a process that init() forked may hold that open.
+        death = os.pidfd_open(self._supervisor_pid)
+        gsocket.wait_read(death)
+        os.close(death)
+        self._line_ended.wait(0.5)  # what it said last comes before how it ended
+        if not self._supervisor_pid:
+            return
+        _, status = os.waitpid(self._supervisor_pid, 0)
+        self._supervisor_pid = 0
+        if self._leave.is_set() or self._ending.terminated.ready():
+            return
+        how = process.how_it_ended(os.waitstatus_to_exitcode(status))
+        self._give_up(ExitCode.NODE_LOST, f"the supervisor of node {self._bootstrap.node} {how}")
+
+    def _hear(self, record: Record) -> None:
+        match record:
+            case Forked(slot, epoch, pid):
+                self._slots[slot].epoch, self._slots[slot].pid = epoch, pid
+                self._workers.expect(f"w{slot}.{epoch}")
+            case Died():
+                self._worker_died(record)
+            case Failed():
+                self._report(record)
+                self._leave.set()
+            case Terminated():
+                self._ending.terminated.set(record)
+            case Loaded() | Ready() | Note():
+                self._ready = self._ready or isinstance(record, Ready)
+                self._report(record)
+
+    def _worker_died(self, died: Died) -> None:
+        slot = self._slots[died.slot]
+        self._workers.forget(f"w{died.slot}.{died.epoch}")
+        was_up, slot.up, slot.pid = slot.up, False, 0
+        if died.status:
+            self._board.area(died.slot).forget_gauges()  # they are of a worker that is no more
+        if was_up:
+            note_silence(self._board, died.slot, slot.cpu_ns)
+            self._watch.died(slot)
+        if self._ending.begun:
+            self._ending.worker_died(slot, died.status)
+            return
+        slot.stillborn = 0 if was_up else slot.stillborn + 1
+        slot.short_lives = slot.short_lives + 1 if died.age_ns < SHORT_LIFE_NS else 0
+        how = process.how_it_ended(died.status)
+        _log.warning("worker %d %s", died.slot, how, extra={"slot": died.slot, "epoch": died.epoch})
+        self._report(WorkerLost(died.slot, died.epoch, f"worker {died.slot} {how}"))
+        if slot.short_lives >= MOST_SHORT_LIVES:
+            self._give_up(
+                ExitCode.WORKERS_LOST,
+                f"worker {died.slot} {how} within {SHORT_LIFE_NS // S_NS} s of its start,"
+                f" {slot.short_lives} times in a row",
+            )
+        elif slot.stillborn >= MOST_STILLBORN:
+            self._give_up(
+                ExitCode.WORKERS_LOST,
+                f"worker {died.slot} {how} before it took any user,"
+                f" {slot.stillborn} times in a row",
+            )
+
+    # From the workers
+
+    def _hear_workers(self) -> None:
+        for envelope in self._workers.reports():
+            if envelope is None:
+                continue
+            match envelope.record:
+                case Hello(pid):
+                    self._worker_up(envelope.child, pid)
+                case UsersGone():
+                    self._ending.users_gone(envelope.record)
+                case Started() | CrashSeen() | Note() | Blocked():
+                    self._report(envelope.record)
+                case Parcel():
+                    self._relay_parcel(envelope.record)
+
+    def _worker_up(self, child: str, pid: int) -> None:
+        number, epoch = (int(part) for part in child.removeprefix("w").split("."))
+        slot = self._slots[number]
+        if slot.up or slot.epoch != epoch:
+            return
+        slot.up = True
+        if self._ending.begun:
+            self._command(slot, StopUsers(0.0))
+            return
+        ids = self._slots.ids_of(slot)
+        # Their worker is dead: until they are dealt anew the bytes of these users are ours.
+        self._slots.mark(self._board.users_in((UserState.LEAVING,), ids), UserState.REMOVED)
+        restart = self._board.users_in(RESTARTABLE, ids)
+        self._slots.mark(restart, UserState.RESTARTING)
+        start = self._board.users_in((UserState.STARTING,), ids)
+        which = {"slot": number, "epoch": epoch, "pid": pid}
+        _log.info("worker has joined; %d users to start again", len(restart), extra=which)
+        self._report(WorkerUp(number, epoch, pid, restart, start))
+
+    def _relay_parcel(self, parcel: Parcel) -> None:
+        if parcel.part == "calls" and self._controller.crowded():
+            return  # its caller hears of it at its deadline, and may ask again and again
+        if parcel.part != "mail":
+            self._controller.report_urgent(parcel)
+        elif 0 <= parcel.slot < len(self._slots):
+            self._pass_down(parcel)
+
+    def _pass_down(self, parcel: Parcel) -> None:
+        """Give a parcel to the worker it is for; one whose worker is no more goes nowhere."""
+        slot = self._slots[parcel.slot]
+        if parcel.part == "mail" and not self._has_room(slot):
+            slot.mail_dropped += 1
+        elif slot.up and parcel.epoch in (0, slot.epoch):
+            self._command(slot, parcel)
+
+    def _has_room(self, slot: Slot) -> bool:
+        """Whether the worker in `slot` is there and takes its mail."""
+        workers = self._workers
+        return (
+            slot.up
+            and workers.backlog(slot.child) < MOST_MAIL
+            and workers.backlog_bytes(slot.child) < MOST_MAIL_BYTES
+        )
+
+    # From the controller
+
+    def _hear_controller(self) -> None:
+        for command in self._controller.commands():
+            match command:
+                case StartUsers():
+                    self._start_users(command)
+                case Parcel():
+                    self._pass_down(command)
+                case Sampled(sequence):
+                    self._watch.acknowledge(sequence)
+                case Init():
+                    logs.open_directory(command.log_directory)
+                    self._tell_supervisor(command)
+                case StopUsers(timeout_s):
+                    gevent.spawn(self._guarded, lambda: self._stop(timeout_s))
+                case Terminate():
+                    gevent.spawn(self._guarded, self._terminate)
+
+    def _start_users(self, command: StartUsers) -> None:
+        self._slots.dealt(command.ids)
+        if not command.again:
+            self._slots.mark(command.ids, UserState.STARTING)
+        slot = self._slots[command.slot]
+        if slot.up:
+            self._command(slot, command)
+        # Else its worker has just died; the next one will find these users on the board.
+
+    def _watch_lifeline(self) -> None:
+        while True:
+            gsocket.wait_read(0)
+            if not os.read(0, 4096):
+                self._lost_controller("the controller is gone")
+                return
+
+    def _lost_controller(self, why: str) -> None:
+        _log.warning(why)
+        with contextlib.suppress(OSError):  # who would read it may be gone
+            print(f"amoc: node {self._bootstrap.node} stops: {why}", file=sys.stderr)
+        gevent.spawn(self._guarded, self._end_alone)
+
+    def _end_alone(self) -> None:
+        self.alone = True
+        if self._ready:
+            self._stop(self._bootstrap.stop_timeout_s)
+            self._terminate()
+        shutil.rmtree(self._bootstrap.endpoint, ignore_errors=True)  # nobody else is left to do it
+        self._leave.set()
+
+    # The end
+
+    def _stop(self, timeout_s: float) -> None:
+        _log.info("users have %g s to finish", timeout_s)
+        self._watch.report_sample()  # what comes from now on is the end of the run
+        stopped = self._ending.stop(timeout_s)
+        if stopped is not None:
+            self._watch.report_sample()
+            self._report(stopped)
+
+    def _terminate(self) -> None:
+        last = self._ending.terminate(self._bootstrap.init_timeout_s)
+        self._watch.report_sample()
+        self._report(last)
+        self._leave.set()

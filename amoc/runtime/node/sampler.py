@@ -1,0 +1,200 @@
+"""Samples of a node's board, merged over its slots, with as much in them as is not known yet.
+
+What has grown since the latest sample that the controller acknowledged is sent as a total. Whoever
+gets such a sample knows all that the node knew when it was made: it does not matter which of those
+before it were lost, came late or twice.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from amoc.base import process
+from amoc.base.clock import S_NS, now_ns
+from amoc.ipc.messages import HostFigures, Sample, WorkerFigures
+from amoc.metrics.board import Board, Cell, Kind, Merge
+from amoc.metrics.board_reader import AreaReader
+from amoc.metrics.histogram import CELLS, Histogram, cell_of
+
+SILENT_NS = S_NS
+"""A worker that has noted nothing for so long is looked at from outside."""
+MOST_UNACKNOWLEDGED = 8
+"""Samples whose news are kept apart; of those before them together."""
+
+
+class Host(Protocol):
+    """What is looked at outside of the board: `amoc.runtime.node.host_stats.Host`."""
+
+    def figures(self) -> HostFigures:
+        """How the host is."""
+
+    def fds(self, pid: int) -> int:
+        """How many descriptors a process has open."""
+
+
+@dataclass
+class _News:
+    """What has grown: names, and of timers the cells."""
+
+    counters: set[str] = field(default_factory=set)
+    crashes: set[str] = field(default_factory=set)
+    timers: dict[str, set[int]] = field(default_factory=dict)
+
+    def add(self, more: _News) -> None:
+        self.counters |= more.counters
+        self.crashes |= more.crashes
+        for name, cells in more.timers.items():
+            self.timers.setdefault(name, set()).update(cells)
+
+
+@dataclass
+class _Slot:
+    """What is remembered of a slot between two samples."""
+
+    reader: AreaReader
+    lag: Histogram = field(default_factory=Histogram)  # over all the time
+    recent: dict[str, Histogram] = field(default_factory=dict)  # since the sample before
+
+
+class Sampler:
+    """Makes samples of a board."""
+
+    def __init__(self, board: Board, host: Host, fd_limit: int) -> None:
+        """Sample `board`; workers may have `fd_limit` descriptors open each."""
+        self._board = board
+        self._host = host
+        self._fd_limit = fd_limit
+        self._slots = [_Slot(AreaReader(board.area(slot))) for slot in range(board.slots)]
+        self._counters: dict[str, int] = {}
+        self._crashes: dict[str, int] = {}
+        self._timers: dict[str, Histogram] = {}
+        self._sequence = 0
+        self._unacknowledged: deque[tuple[int, _News]] = deque()
+
+    def acknowledge(self, sequence: int) -> None:
+        """The controller knows what sample `sequence` said."""
+        while self._unacknowledged and self._unacknowledged[0][0] <= sequence:
+            self._unacknowledged.popleft()
+
+    def take(self, ids: range, users_peak: int) -> Sample:
+        """A sample of now, of the users `ids`."""
+        self._sequence += 1
+        news = self._news()
+        counters, crashes, timers = self._counters, self._crashes, self._timers
+        return Sample(
+            sequence=self._sequence,
+            at_ns=now_ns(),
+            users_peak=users_peak,
+            users={int(state): count for state, count in self._board.count_users(ids).items()},
+            counters={name: counters[name] for name in news.counters},
+            gauges=self._gauges(),
+            timers={
+                name: (timers[name].max_ns, _flat(timers[name], cells))
+                for name, cells in news.timers.items()
+            },
+            crashes={name: crashes[name] for name in news.crashes},
+            workers=[tuple(self._figures(number)) for number in range(len(self._slots))],
+            host=tuple(self._host.figures()),
+        )
+
+    def _news(self) -> _News:
+        """What has grown since the latest acknowledged sample, after a look at the board."""
+        unacknowledged = self._unacknowledged
+        unacknowledged.append((self._sequence, self._look()))
+        if len(unacknowledged) > MOST_UNACKNOWLEDGED:
+            _, oldest = unacknowledged.popleft()
+            unacknowledged[0][1].add(oldest)
+        news = _News()
+        for _, one in unacknowledged:
+            news.add(one)
+        return news
+
+    def _look(self) -> _News:
+        """Take over what has grown on the board, and say what that is."""
+        news = _News()
+        for slot in self._slots:
+            slot.recent.clear()
+            for kind, name, by in slot.reader.changes():
+                if isinstance(by, Histogram):
+                    self._timers.setdefault(name, Histogram()).add(by.cells, by.max_ns)
+                    news.timers.setdefault(name, set()).update(by.cells)
+                    if name in _OF_WORKERS:
+                        slot.recent[name] = by
+                    continue
+                counts, names = (
+                    (self._crashes, news.crashes)
+                    if kind is Kind.CRASH
+                    else (self._counters, news.counters)
+                )
+                counts[name] = counts.get(name, 0) + by
+                names.add(name)
+        return news
+
+    def _gauges(self) -> dict[str, tuple[int, list[float]]]:
+        gauges: dict[str, tuple[Merge, list[float]]] = {}
+        for slot in self._slots:
+            for name, merge, value in slot.reader.gauges():
+                gauges.setdefault(name, (merge, []))[1].append(value)
+        return {name: (int(merge), values) for name, (merge, values) in gauges.items()}
+
+    def _figures(self, number: int) -> WorkerFigures:
+        slot, row = self._slots[number], self._board.row(number)
+        recent = slot.recent.get("loop_lag", Histogram())
+        slot.lag.add(recent.cells, recent.max_ns)
+        lag_s, all_lag_s = _p99_s(recent), _p99_s(slot.lag)
+        at_ns, beat_ns = now_ns(), row[Cell.HEARTBEAT_NS]
+        silent_ns = max(0, at_ns - beat_ns)
+        pid, cpu_ns = row[Cell.PID], row[Cell.CPU_NS]
+        if silent_ns > SILENT_NS and (used_ns := process.cpu_ns(pid)) is not None:
+            # A loop that does not turn notes nothing; it must not look idle because of that.
+            lag_s, all_lag_s = max(lag_s, silent_ns / S_NS), max(all_lag_s, silent_ns / S_NS)
+            cpu_ns, beat_ns = max(cpu_ns, row[Cell.CPU_BEFORE_NS] + used_ns), at_ns
+        return WorkerFigures(
+            slot=number,
+            epoch=row[Cell.EPOCH],
+            pid=pid,
+            users=row[Cell.USERS],
+            users_peak=row[Cell.USERS_PEAK],
+            restarted=row[Cell.RESTARTED],
+            waiting=row[Cell.WAITING],
+            cpu_ns=cpu_ns,
+            beat_ns=beat_ns,
+            max_rss_bytes=row[Cell.MAX_RSS_BYTES],
+            loop_lag_p99_s=all_lag_s,
+            lag_p99_s=lag_s,
+            late_p99_s=_p99_s(slot.recent.get("token_lateness", Histogram())),
+            gc_ns=row[Cell.GC_NS],
+            queued_ns=row[Cell.QUEUED_NS],
+            rss_bytes=row[Cell.RSS_BYTES],
+            fds=self._host.fds(pid) if pid else 0,
+            fd_limit=self._fd_limit,
+        )
+
+
+_OF_WORKERS = ("loop_lag", "token_lateness")
+"""Timers of which each worker's own are looked at."""
+
+
+def _p99_s(timer: Histogram) -> float:
+    (p99_s,) = timer.quantiles_s(0.99)
+    return p99_s
+
+
+def _flat(timer: Histogram, cells: set[int]) -> list[Any]:
+    return [number for cell in cells for number in (cell, timer.cells[cell])]
+
+
+def note_silence(board: Board, slot: int, cpu_ns: int) -> None:
+    """Note for a worker that has died for how long it had not noted anything itself.
+
+    A loop that stood still until the end must not look as if it had turned in time.
+    """
+    row = board.row(slot)
+    silent_ns = now_ns() - row[Cell.HEARTBEAT_NS]
+    if row[Cell.HEARTBEAT_NS] and silent_ns > SILENT_NS:
+        lag = board.area(slot).declare(Kind.TIMER, "loop_lag")
+        lag[CELLS] = max(lag[CELLS], silent_ns)
+        lag[cell_of(silent_ns)] += 1
+        row[Cell.CPU_NS] = max(row[Cell.CPU_NS], row[Cell.CPU_BEFORE_NS] + cpu_ns)

@@ -1,0 +1,130 @@
+"""How a node lets its users go, and then its workers and the scenario.
+
+All workers are told to let their users finish. One that does not answer in time is killed, one
+that dies meanwhile is not replaced, and what becomes of its users is decided here: they are
+removed. When nobody is left the workers go, and the supervisor runs terminate().
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import gevent
+from gevent.event import AsyncResult, Event
+
+from amoc.base import process
+from amoc.ipc.messages import (
+    Go,
+    KillWorker,
+    Note,
+    Record,
+    Stopped,
+    StopUsers,
+    Terminate,
+    Terminated,
+    UsersGone,
+)
+from amoc.metrics.board import ALIVE, UserState
+from amoc.runtime.node.workers import Slot, Slots
+from amoc.runtime.worker_spec import GRACE_S
+
+FINALLY_S = 2.0
+"""What a worker gives killed users for their `finally` blocks."""
+KILL_MARGIN_S = 5.0
+"""On top of the time-out and the time for `finally`: then a worker is taken to hang and killed."""
+
+
+class Ending:
+    """The end of a node's users, workers and scenario.
+
+    Attributes:
+        begun: Whether users were asked to leave.
+        terminated: What the supervisor said last.
+    """
+
+    def __init__(
+        self,
+        slots: Slots,
+        to_worker: Callable[[Slot, Record], None],
+        to_supervisor: Callable[[Record], None],
+        report: Callable[[Record], None],
+    ) -> None:
+        self.begun = False
+        self.terminated: AsyncResult[Terminated] = AsyncResult()
+        self._slots = slots
+        self._to_worker = to_worker
+        self._to_supervisor = to_supervisor
+        self._report = report
+        self._done = Event()
+        self._lost = 0
+
+    def stop(self, timeout_s: float) -> Stopped | None:
+        """Let all users of all workers leave.
+
+        Returns:
+            How that went; None when somebody else has asked for it already, once it is done.
+        """
+        if self.begun:
+            self._done.wait()
+            return None
+        self.begun = True
+        self._to_supervisor(StopUsers(timeout_s))
+        for slot in self._slots:
+            if slot.up:
+                self._to_worker(slot, StopUsers(timeout_s))
+            else:
+                # It was told when the worker died; a replacement gets no users any more.
+                self._slots.take_out(slot, ALIVE)
+                slot.gone = UsersGone(slot.number, 0, []) if not slot.pid else None
+        self._check()
+        if not self._done.wait(timeout_s + FINALLY_S + KILL_MARGIN_S):
+            self._kill_silent()
+            self._done.wait(KILL_MARGIN_S)
+        for slot in self._slots:
+            self._slots.take_out(slot, (UserState.RESTARTING,))
+        answers = [slot.gone for slot in self._slots if slot.gone is not None]
+        self._done.set()
+        return Stopped(
+            killed=sum(gone.killed for gone in answers),
+            stuck=[user_id for gone in answers for user_id in gone.stuck],
+            lost=self._lost,
+        )
+
+    def _kill_silent(self) -> None:
+        for slot in self._slots:
+            if slot.gone is None:
+                text = f"worker {slot.number} did not stop in time and is killed"
+                self._report(Note("error", text))
+                slot.cpu_ns = process.cpu_ns(slot.pid) or 0
+                self._to_supervisor(KillWorker(slot.number, slot.epoch))
+
+    def users_gone(self, gone: UsersGone) -> None:
+        """A worker has no users any more."""
+        self._slots[gone.slot].gone = gone
+        self._check()
+
+    def worker_died(self, slot: Slot, status: int) -> None:
+        """A worker has died since the end began."""
+        if slot.gone is None:
+            slot.gone = UsersGone(slot.number, 0, [])
+            how = process.how_it_ended(status)
+            self._report(Note("error", f"worker {slot.number} {how} before its users had left"))
+            self._lost += self._slots.take_out(slot, ALIVE)
+        self._check()
+
+    def _check(self) -> None:
+        if self.begun and all(slot.gone is not None for slot in self._slots):
+            self._done.set()
+
+    def terminate(self, deadline_s: float) -> Terminated:
+        """End the workers, then have the scenario tidy up; what the supervisor said of that."""
+        for slot in self._slots:
+            if slot.up:
+                self._to_worker(slot, Go())
+        self._to_supervisor(Terminate())
+        try:
+            return self.terminated.get(timeout=deadline_s + GRACE_S) or Terminated("")
+        except gevent.Timeout:
+            return Terminated(
+                f"terminate() must return within {deadline_s:g} s, but is still running"
+            )

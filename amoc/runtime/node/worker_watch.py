@@ -1,0 +1,134 @@
+"""Watches a node's board: samples it once a second, sees peaks, speaks of silent workers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import gevent
+
+from amoc.base import process
+from amoc.base.clock import S_NS, now_ns
+from amoc.base.text import counted
+from amoc.ipc.messages import Blocked, Note, Record
+from amoc.metrics.board import Board, Cell
+from amoc.runtime import logs
+from amoc.runtime.node.sampler import Host, Sampler
+from amoc.runtime.node.workers import Slot, Slots
+from amoc.runtime.stack_file import ask, file_of, where_it_hangs
+
+SAMPLE_S = 1.0
+PEAK_S = 0.05
+"""How often the number of users alive is looked at, to know the most there were at once."""
+SILENT_NS = 5 * S_NS
+"""A worker whose loop has not turned for so long is spoken of."""
+ASK_AT_LOOK = 3
+"""And is asked before that where it hangs, if it has not left that already."""
+
+
+class Watch:
+    """Reports what a board says."""
+
+    def __init__(
+        self,
+        board: Board,
+        slots: Slots,
+        report: Callable[[Record], None],
+        host: Host,
+        fd_limit: int,
+        directory: str,
+    ) -> None:
+        """Watch a board.
+
+        Args:
+            board: The node's.
+            slots: What the node knows of its workers.
+            report: Takes samples and notes, and never waits.
+            host: Where all of this runs.
+            fd_limit: How many descriptors a worker may have open.
+            directory: Where workers leave the stacks of what hangs.
+        """
+        self._board = board
+        self._directory = directory
+        self._sampler = Sampler(board, host, fd_limit)
+        self._slots = slots
+        self._report = report
+        self._users_peak = 0
+
+    def sample_each_second(self) -> None:
+        """Report a sample each second; to be a greenlet of its own."""
+        due_ns = now_ns()
+        while True:
+            self.report_sample()
+            self._speak_of_silence()
+            self._speak_of_mail()
+            logs.tick()
+            # Who has slept for a while samples once, not for each second that has passed.
+            due_ns = max(due_ns + int(SAMPLE_S * S_NS), now_ns())
+            gevent.sleep(max(0, due_ns - now_ns()) / S_NS)
+
+    def report_sample(self) -> None:
+        """Report what the board says now."""
+        self._note_peak()
+        self._report(self._sampler.take(self._slots.ids, self._users_peak))
+
+    def acknowledge(self, sequence: int) -> None:
+        """The controller has sample `sequence`."""
+        self._sampler.acknowledge(sequence)
+
+    def see_peaks(self) -> None:
+        """Note how many users there are at once; to be a greenlet of its own."""
+        while True:
+            self._note_peak()
+            gevent.sleep(PEAK_S)
+
+    def _note_peak(self) -> None:
+        rows = [self._board.row(slot) for slot in range(self._board.slots)]
+        # Between two looks users may come and go; each worker knows its own peak exactly.
+        busiest = max(row[Cell.USERS_PEAK] for row in rows)
+        self._users_peak = max(self._users_peak, busiest, sum(row[Cell.USERS] for row in rows))
+
+    def died(self, slot: Slot) -> None:
+        """A worker is dead: what it hung in until then, it could not report itself."""
+        if slot.silent and (place := where_it_hangs(self._file(slot))):
+            ns = now_ns() - self._board.row(slot.number)[Cell.HEARTBEAT_NS]
+            self._report(Blocked(slot.number, place, 1, ns, ns, ""))
+        self._file(slot).unlink(missing_ok=True)
+        slot.silent, slot.looks = False, 0
+
+    def _speak_of_silence(self) -> None:
+        for slot in self._slots:
+            beat_ns = self._board.row(slot.number)[Cell.HEARTBEAT_NS]
+            slot.looks = slot.looks + 1 if slot.up and beat_ns == slot.beat_ns else 0
+            slot.beat_ns = beat_ns
+            # Once, and not by the clock, for all of us may have been stopped: who was and goes on
+            # runs Python code again, beside which its stack must not be written.
+            if slot.looks == ASK_AT_LOOK and not process.is_stopped(slot.pid):
+                ask(slot.pid, self._file(slot))
+            silent_ns = now_ns() - beat_ns if slot.up else 0
+            if silent_ns > SILENT_NS and not slot.silent:
+                self._report(Note("warning", self._silence_of(slot)))
+            slot.silent = silent_ns > SILENT_NS
+
+    def _silence_of(self, slot: Slot) -> str:
+        if process.is_stopped(slot.pid):
+            return f"worker {slot.number} was stopped, by SIGSTOP or a debugger"
+        place = where_it_hangs(self._file(slot))
+        return f"worker {slot.number} has not turned its loop for {SILENT_NS // S_NS} s: " + (
+            f"it hangs in {place}" if place else "a user blocks it, or there is no core for it"
+        )
+
+    def _file(self, slot: Slot) -> Path:
+        return file_of(self._directory, slot.child)
+
+    def _speak_of_mail(self) -> None:
+        for slot in self._slots:
+            if slot.mail_dropped:
+                dropped, slot.mail_dropped = slot.mail_dropped, 0
+                self._report(
+                    Note(
+                        "warning",
+                        f"{counted(dropped, 'parcel')} of mail to worker {slot.number} dropped:"
+                        " it is gone, or does not read what came before",
+                    )
+                )

@@ -1,0 +1,79 @@
+"""What a node knows of its workers, by slot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from amoc.ipc.messages import UsersGone
+from amoc.metrics.board import Board, UserState
+from amoc.users import placement
+
+
+@dataclass
+class Slot:
+    """The worker in a slot."""
+
+    number: int
+    epoch: int = 0
+    pid: int = 0
+    up: bool = False
+    stillborn: int = 0
+    short_lives: int = 0
+    silent: bool = False
+    beat_ns: int = 0
+    """Its heartbeat when it was last looked at."""
+    looks: int = 0
+    """How often in a row that was the same."""
+    mail_dropped: int = 0
+    """Parcels of mail that it has not taken in time, since that was last spoken of."""
+    cpu_ns: int = 0
+    """What it had used when it was found to hang."""
+    gone: UsersGone | None = None
+    """What it said when its users had left, or what is said in its place."""
+
+    @property
+    def child(self) -> str:
+        """How the bus calls its worker."""
+        return f"w{self.number}.{self.epoch}"
+
+
+class Slots(list[Slot]):
+    """All slots of a node, and which users were dealt to them.
+
+    Attributes:
+        ids: From the lowest to the highest user that was dealt here.
+    """
+
+    def __init__(self, board: Board) -> None:
+        super().__init__(Slot(number) for number in range(board.slots))
+        self.ids = range(0)
+        self._board = board
+
+    def dealt(self, ids: Iterable[int]) -> None:
+        """Users are dealt to the node."""
+        lowest, highest = min(ids), max(ids)
+        if self.ids:
+            lowest, highest = min(lowest, self.ids.start), max(highest, self.ids.stop - 1)
+        self.ids = range(lowest, highest + 1)
+
+    def ids_of(self, slot: Slot) -> range:
+        """The users of `slot`, as far as any were dealt."""
+        first, last = self.ids.start, self.ids.stop - 1
+        return placement.ids_of(first, last, 0, 1, slot.number, len(self))
+
+    def mark(self, ids: Iterable[int], state: UserState) -> None:
+        """Note the state of users whose worker cannot, for it is dead or does not have them yet."""
+        for user_id in ids:
+            self._board.users[user_id] = state
+
+    def take_out(self, slot: Slot, states: tuple[UserState, ...]) -> int:
+        """The users of `slot` in one of `states` will not come back; how many there are.
+
+        Their worker is dead, or has said that it has no users any more.
+        """
+        ids = self.ids_of(slot)
+        users = self._board.users_in(states, ids)
+        self.mark(users, UserState.REMOVED)
+        self.mark(self._board.users_in((UserState.STARTING,), ids), UserState.NONE)
+        return len(users)

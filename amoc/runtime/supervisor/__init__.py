@@ -1,0 +1,1 @@
+"""The supervisor: loads the scenario, forks and replaces workers."""

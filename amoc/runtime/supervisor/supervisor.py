@@ -1,0 +1,329 @@
+"""The supervisor: imports the scenario, runs init() once, forks workers, replaces lost ones.
+
+What init() returned reaches every worker through the fork, copy-on-write. Therefore this process
+stays clean: it never starts a gevent hub, a ZeroMQ socket or a thread of its own (a fork would copy
+them alive), talks to its node over plain descriptors, and its signal handlers only wake it up.
+It dies with its node, and its workers die with it: the kernel sees to that.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import logging
+import os
+import select
+import signal
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from amoc import metrics
+from amoc.base import process
+from amoc.base.clock import MS_NS, S_NS, now_ns
+from amoc.base.errors import AmocError, ExitCode, PeerError
+from amoc.ipc import pipe, rpc
+from amoc.ipc.messages import (
+    Bootstrap,
+    Died,
+    Failed,
+    Forked,
+    Init,
+    KillWorker,
+    Loaded,
+    Note,
+    Ready,
+    Record,
+    StopUsers,
+    Terminate,
+    Terminated,
+)
+from amoc.metrics.board import Board, Cell
+from amoc.results.thresholds import declared as expecting
+from amoc.runtime import logs
+from amoc.runtime.supervisor import monkey_patch
+from amoc.runtime.worker_spec import GRACE_S, Task
+from amoc.scenario import builtin_settings, events, fd_budget, plugins, settings
+from amoc.scenario.loader import Scenario, load
+from amoc.scenario.settings_sources import for_scenario
+
+# Taken before the standard library is patched: these must block this process, not a greenlet.
+_poll = select.poll
+_sleep = time.sleep
+_log = logging.getLogger(__name__)
+
+SHORT_LIFE_NS = 2 * S_NS
+LONGEST_BACKOFF_NS = 5 * S_NS
+TICK_MS = 1_000
+"""How often it is looked whether the log has something to write, at the least."""
+
+
+def backoff_ns(short_lives: int) -> int:
+    """How long a slot stays empty whose last `short_lives` workers died young."""
+    return min((1 << short_lives) * S_NS // 20, LONGEST_BACKOFF_NS) if short_lives else 0
+
+
+@dataclass
+class _Slot:
+    pid: int = 0
+    epoch: int = 0
+    born_ns: int = 0
+    short_lives: int = 0
+    fork_at_ns: int = 0
+
+
+class Supervisor:
+    """Runs one node's share of the scenario from load to terminate()."""
+
+    def __init__(
+        self,
+        bootstrap: Bootstrap,
+        board: Board,
+        directory: str,
+        line: int,
+        work: Callable[[Task], int],
+    ) -> None:
+        self._bootstrap = bootstrap
+        self._board = board
+        self._directory = directory
+        self._line = line
+        self._work = work
+        self._slots = [_Slot() for _ in range(board.slots)]
+        self._replacing = True
+        self._wakeup = (-1, -1)
+
+    def run(self) -> None:
+        """From load to terminate(); every failure is reported to the node."""
+        logs.attach(lambda level, text: self._tell(Note(level, text)))
+        scenario, declared = self._load()
+        logs.keep()
+        init = pipe.read_one(self._line)
+        if not isinstance(init, Init):
+            raise PeerError(
+                f"the supervisor must be told to init, but is told {type(init).__name__}"
+            )
+        logs.open_directory(init.log_directory)
+        with rpc.recording() as recorder, events.span(events.INIT_START, events.INIT_STOP):
+            state = self._init(scenario, declared, init)
+        logs.keep()
+        _log.info("init() of %s has returned", scenario.source)
+        others = monkey_patch.drop_hub()
+        if others:
+            self._tell(
+                Note(
+                    "warning",
+                    f"{others} thread(s) were started by importing {scenario.source} or by its"
+                    " init(); workers are forked without them",
+                )
+            )
+        gc.collect()
+        gc.freeze()  # what is loaded stays shared with the workers, and is never looked at again
+        self._tell(Ready(recorder.calls, metrics.declared()))
+        self._start = scenario.start_with(state)
+        self._scenario_directory = scenario.directory
+        self._supervise()
+        _log.info("all users have left; terminate() of %s begins", scenario.source)
+        try:
+            with events.span(events.TERMINATE_START, events.TERMINATE_STOP):
+                scenario.terminate(state)
+        except AmocError as error:
+            self._tell(Terminated(str(error)))
+        else:
+            self._tell(Terminated(""))
+
+    def _load(self) -> tuple[Scenario, list[settings.Setting[Any]]]:
+        monkey_patch.patch()
+        plugins.load("supervisor")
+        scenario = load(self._bootstrap.scenario)
+        declared = settings.declared()
+        sources = [settings.Source(*source) for source in self._bootstrap.sources]
+        self._sources = for_scenario(sources, scenario.name, declared)
+        values = settings.resolve(declared, self._sources)
+        expected = expecting.declared()
+        settings.apply(values)
+        self._tell(
+            Loaded(
+                name=scenario.name,
+                doc=scenario.doc,
+                settings=[
+                    (
+                        one.name,
+                        settings.as_text(one.name, values[one.name]),
+                        values[one.name].source,
+                        one.description,
+                        one.module,
+                    )
+                    for one in declared
+                ],
+                pacing=(builtin_settings.interarrival.get(), builtin_settings.user_rate.get()),
+                workers=self._board.slots,
+                fds_per_user=fd_budget.fds_per_user(),
+                fd_limit=process.raise_fd_limit(),
+                expectations=expected,
+            )
+        )
+        return scenario, declared
+
+    def _init(
+        self, scenario: Scenario, declared: list[settings.Setting[Any]], init: Init
+    ) -> object:
+        if init.overrides:
+            filled_in = settings.Source(init.embedded, init.overrides, strict=False)
+            settings.apply(settings.resolve(declared, [filled_in, *self._sources]))
+        return scenario.init()
+
+    def _supervise(self) -> None:
+        """Fork workers and keep them until the node says that all users have left."""
+        self._wakeup = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(self._wakeup[1], warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        poll = _poll()
+        poll.register(self._line, select.POLLIN)
+        poll.register(self._wakeup[0], select.POLLIN)
+        for number in range(len(self._slots)):
+            self._fork(number)
+        while True:
+            for fd, _ in poll.poll(self._next_ms()):
+                if fd == self._wakeup[0]:
+                    os.read(fd, 4096)
+                elif not self._obey(pipe.read_one(self._line)):
+                    self._end_workers()
+                    return
+            self._reap()
+            self._fork_due()
+            logs.tick()
+
+    def _obey(self, command: Record) -> bool:
+        match command:
+            case StopUsers():
+                _log.info("no worker is replaced from now on")
+                self._replacing = False
+            case KillWorker(slot, epoch):
+                if self._slots[slot].epoch == epoch and self._slots[slot].pid:
+                    _log.warning("worker is killed", extra=_which(slot, epoch))
+                    os.kill(self._slots[slot].pid, signal.SIGKILL)
+            case Terminate():
+                return False
+        return True
+
+    def _next_ms(self) -> int:
+        due = [slot.fork_at_ns for slot in self._slots if slot.fork_at_ns]
+        return min(TICK_MS, max(0, (min(due) - now_ns()) // MS_NS + 1)) if due else TICK_MS
+
+    def _fork_due(self) -> None:
+        for number, slot in enumerate(self._slots):
+            if slot.fork_at_ns and slot.fork_at_ns <= now_ns() and self._replacing:
+                self._fork(number)
+
+    def _reap(self) -> None:
+        for number, slot in enumerate(self._slots):
+            if not slot.pid:
+                continue
+            pid, status = os.waitpid(slot.pid, os.WNOHANG)
+            if not pid:
+                continue
+            slot.pid = 0
+            age_ns = now_ns() - slot.born_ns
+            code = os.waitstatus_to_exitcode(status)
+            _log.info("worker %s", process.how_it_ended(code), extra=_which(number, slot.epoch))
+            self._tell(Died(number, slot.epoch, code, age_ns))
+            if self._replacing:
+                slot.short_lives = slot.short_lives + 1 if age_ns < SHORT_LIFE_NS else 0
+                slot.fork_at_ns = now_ns() + backoff_ns(slot.short_lives)
+
+    def _fork(self, number: int) -> None:
+        slot = self._slots[number]
+        slot.epoch += 1
+        slot.born_ns, slot.fork_at_ns = now_ns(), 0
+        supervisor = os.getpid()
+        pid = os.fork()
+        if pid == 0:
+            self._become_worker(number, slot.epoch, supervisor)
+        slot.pid = pid
+        _log.info("worker is forked", extra={**_which(number, slot.epoch), "pid": pid})
+        self._tell(Forked(number, slot.epoch, pid))
+
+    def _become_worker(self, number: int, epoch: int, supervisor: int) -> NoReturn:
+        code = int(ExitCode.INTERNAL)
+        try:
+            process.die_with(supervisor)
+            process.reset_signals()
+            for fd in (self._line, *self._wakeup):
+                os.close(fd)
+            logs.begin(f"worker-{number}", slot=number, epoch=epoch)
+            events.happen_in(f"worker-{number}")
+            row = self._board.row(number)
+            row[Cell.EPOCH] = epoch
+            row[Cell.PID] = os.getpid()
+            code = self._work(
+                Task(
+                    slot=number,
+                    epoch=epoch,
+                    board=self._board,
+                    directory=self._directory,
+                    start=self._start,
+                    scenario_directory=self._scenario_directory,
+                    seed=self._bootstrap.seed,
+                )
+            )
+        except BaseException:
+            _log.exception("the worker ends by a defect")
+            traceback.print_exc()
+        finally:
+            logs.end()
+            process.leave(code)
+
+    def _end_workers(self) -> None:
+        give_up = now_ns() + int(GRACE_S * S_NS)
+        while any(slot.pid for slot in self._slots):
+            self._reap()
+            if now_ns() > give_up:
+                for slot in self._slots:
+                    if slot.pid:
+                        os.kill(slot.pid, signal.SIGKILL)
+            _sleep(0.005)
+
+    def _tell(self, record: Record) -> None:
+        pipe.write(self._line, record)
+
+
+def _which(slot: int, epoch: int) -> dict[str, int]:
+    """What a line of the log says of a worker."""
+    return {"slot": slot, "epoch": epoch}
+
+
+def main(
+    bootstrap: Bootstrap,
+    board: Board,
+    directory: str,
+    line: int,
+    parent_pid: int,
+    work: Callable[[Task], int],
+) -> NoReturn:
+    """Be the supervisor: `work` is what each worker does. Called in a freshly forked process."""
+    code = ExitCode.INTERNAL
+    try:
+        process.die_with(parent_pid)
+        process.reset_signals()
+        process.set_title("supervisor")
+        logs.begin("supervisor", bootstrap.log_level)
+        events.happen_in("supervisor")
+        Supervisor(bootstrap, board, directory, line, work).run()
+        code = ExitCode.OK
+    except AmocError as error:
+        code = error.exit_code
+        _log.error("%s", error)
+        _last_words(line, Failed(int(error.exit_code), str(error)))
+    except BaseException:
+        _log.exception("the supervisor ends by a defect")
+        _last_words(line, Failed(int(ExitCode.INTERNAL), traceback.format_exc()))
+    finally:
+        logs.end()
+        process.leave(code)
+
+
+def _last_words(line: int, record: Record) -> None:
+    with contextlib.suppress(OSError):  # the node may be gone; then there is nobody to tell
+        pipe.write(line, record)

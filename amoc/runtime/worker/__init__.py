@@ -1,0 +1,1 @@
+"""The worker: a process with users in it."""

@@ -1,0 +1,60 @@
+"""Crash accounting by cause: ten thousand users that fail the same way are one line with a count.
+
+Two crashes have the same cause when the same kind of error with the same text, numbers and
+addresses aside, came from the same line of the scenario. Whatever was raised can be counted: an
+error that cannot say what it is, a text that is not Unicode, a board that is full.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from amoc.base.crash_causes import cause_of, trace_of
+from amoc.ipc.messages import Note, Record
+from amoc.metrics.board import MOST_CAUSES, Area, Kind
+
+OTHER = "other causes"
+"""What all causes after the first `MOST_CAUSES` count as."""
+
+
+class Causes:
+    """Counts crashes by cause on the board, where they outlive the worker."""
+
+    def __init__(self, area: Area, directory: str) -> None:
+        self._area = area
+        self._directory = directory
+        self._cells: dict[str, memoryview[Any]] = {}
+
+    def count(self, error: BaseException) -> tuple[str, bool]:
+        """Count `error`; its cause, and whether this worker sees it for the first time."""
+        cause = cause_of(error, self._directory)
+        if cause not in self._cells and len(self._cells) >= MOST_CAUSES:
+            cause = OTHER
+        cells = self._cells.get(cause)
+        new = cells is None
+        if cells is None:
+            cells = self._cells[cause] = self._area.declare(Kind.CRASH, cause)
+        cells[0] += 1
+        return cause, new
+
+
+class Mishaps:
+    """Tells what code of a scenario raised that is not a user's: once for each cause.
+
+    They are no crashes of users; whoever calls counts them.
+    """
+
+    def __init__(self, directory: str, report: Callable[[Record], None]) -> None:
+        """Report what happens in the scenario whose files are in `directory`."""
+        self._directory = directory
+        self._report = report
+        self._told: set[str] = set()
+
+    def tell(self, what: str, error: BaseException) -> None:
+        """`what` raised `error`."""
+        cause = f"{what} raised {cause_of(error, self._directory)}"
+        if cause not in self._told and len(self._told) < MOST_CAUSES:
+            self._told.add(cause)
+            self._report(Note("error", f"{cause} (told once)"))
+            self._report(Note("trace", trace_of(error)))

@@ -1,0 +1,132 @@
+"""A worker's beat: ten times a second it notes that the loop turns, how late, and what it has cost.
+
+All of it goes to the worker's row of the board, so it outlives the worker: times are totals of the
+slot, and a replacement counts on where its predecessor was killed. All of it takes some 0.1 ms a
+second, unless the loop stalls.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+import gevent
+
+from amoc import metrics
+from amoc.base import process
+from amoc.base.clock import MS_NS, S_NS, now_ns
+from amoc.ipc.messages import Record
+from amoc.metrics.board import Cell
+from amoc.runtime.worker.stall_detector import Trap
+
+BEAT_NS = 100 * MS_NS
+"""How often the worker notes that its loop turns, and how late."""
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+
+
+class Beat:
+    """Notes how a worker does."""
+
+    def __init__(
+        self,
+        row: memoryview,
+        trap: Trap,
+        report: Callable[[Record], None],
+        title: Callable[[], str],
+    ) -> None:
+        """Note to `row`.
+
+        Args:
+            row: The worker's, of the board.
+            trap: Finds out why the loop does not turn.
+            report: Takes records, and never waits.
+            title: What the process is to be called now.
+        """
+        self._row = row
+        self._trap = trap
+        self._report = report
+        self._title = title
+        self._lag = metrics.timer("loop_lag")
+        # Of the workers that had this slot before.
+        self._cpu_before_ns = row[Cell.CPU_BEFORE_NS] = row[Cell.CPU_NS]
+        self._queued_before_ns = row[Cell.QUEUED_NS]
+        self._schedstat = Numbers("/proc/self/schedstat")
+        self._statm = Numbers("/proc/self/statm")
+
+    def run(self) -> None:
+        """Beat until the worker ends."""
+        pauses = Pauses(self._row)
+        gc.callbacks.append(pauses.note)
+        try:
+            while True:
+                self._each_second()
+                until_ns = now_ns() + S_NS  # beats that are late make a second no longer
+                while now_ns() < until_ns:
+                    self._beat()
+        finally:
+            gc.callbacks.remove(pauses.note)
+
+    def _beat(self) -> None:
+        row = self._row
+        due_ns = now_ns() + BEAT_NS
+        row[Cell.HEARTBEAT_NS] = due_ns - BEAT_NS
+        row[Cell.CPU_NS] = self._cpu_before_ns + time.process_time_ns()
+        queued_ns, collected_ns = row[Cell.QUEUED_NS], row[Cell.GC_NS]
+        self._trap.set(due_ns)
+        gevent.sleep(BEAT_NS / S_NS)
+        late_ns = now_ns() - due_ns
+        # A thread that was ready to run for a while before it got a core is not what blocks it.
+        row[Cell.QUEUED_NS] = self._queued_before_ns + self._schedstat.get(1)
+        self._trap.turned(row[Cell.QUEUED_NS] - queued_ns, row[Cell.GC_NS] - collected_ns)
+        self._lag.record_ns(late_ns)
+        # A loop that stood still for a second would have been late at each beat it missed.
+        while (late_ns := late_ns - BEAT_NS) > 0:
+            self._lag.record_ns(late_ns)
+
+    def _each_second(self) -> None:
+        row = self._row
+        row[Cell.RSS_BYTES] = self._statm.get(1) * _PAGE_BYTES
+        row[Cell.MAX_RSS_BYTES] = max(row[Cell.MAX_RSS_BYTES], process.max_rss_bytes())
+        process.set_title(self._title())
+        self.tell()
+
+    def tell(self) -> None:
+        """Report what has blocked the worker and was not told yet."""
+        for blocked in self._trap.tell():
+            self._report(blocked)
+
+
+class Pauses:
+    """Adds up how long the garbage collector holds everybody up; a callback of `gc`."""
+
+    def __init__(self, row: memoryview) -> None:
+        self._row = row
+        self._began_ns = 0
+
+    def note(self, phase: str, _: dict[str, Any]) -> None:
+        """A collection begins or ends."""
+        if phase == "start":
+            self._began_ns = now_ns()
+        elif self._began_ns:
+            self._row[Cell.GC_NS] += now_ns() - self._began_ns
+            self._began_ns = 0
+
+
+class Numbers:
+    """A file of numbers that is kept open: later there may be no descriptor left."""
+
+    def __init__(self, path: str) -> None:
+        self._fd = -1
+        with contextlib.suppress(OSError):  # the kernel may be built without it
+            self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def get(self, column: int) -> int:
+        """The number in that column; 0 where there is none."""
+        try:
+            return int(os.pread(self._fd, 200, 0).split()[column])
+        except (OSError, ValueError, IndexError):
+            return 0

@@ -1,0 +1,350 @@
+"""The crowd: the users of one worker, from their start to their end."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from heapq import nlargest
+from typing import Any, Protocol
+
+import gevent
+from gevent import get_hub
+from gevent.event import Event
+
+from amoc import metrics
+from amoc.base import pause
+from amoc.base.clock import S_NS, now_ns
+from amoc.base.crash_causes import trace_of
+from amoc.base.errors import AmocError
+from amoc.base.waiting import Bell, Waiter
+from amoc.ipc.messages import CrashSeen, Record, Started, StartUsers, UsersGone
+from amoc.metrics.board import Board, Cell, UserState
+from amoc.runtime.worker.crashes import Causes
+from amoc.scenario import builtin_settings
+from amoc.scenario.events import USER_ADDED, USER_REMOVED
+from amoc.scenario.start_rate import USER_RATE
+from amoc.throttle import worker as gates
+from amoc.users.removal import Removal
+from amoc.users.user import Leave, User
+
+STARTS_PER_TURN = 100
+"""Users started before the loop turns, when the rate is not limited."""
+TELL_S = 0.02
+TELL_AT = 1_000
+"""How long, and how many, starts gather before they are reported."""
+FINALLY_S = 2.0
+"""How long a killed user may take for its `finally` blocks before it counts as stuck."""
+MOST_NAMED = 100
+"""Stuck users named in a report."""
+_HOW_GONE: Mapping[int, str] = {
+    UserState.NONE: "not begun",
+    UserState.FINISHED: "finished",
+    UserState.CRASHED: "crashed",
+    UserState.REMOVED: "removed",
+}
+_TO_COME = (UserState.NONE, UserState.STARTING, UserState.RESTARTING)
+
+_log = logging.getLogger(__name__)
+
+
+class Door(Protocol):
+    """The worker's end of the throttles, as far as a crowd needs it (`amoc.throttle.worker`)."""
+
+    def is_open(self, name: str, /) -> bool:
+        """Whether throttle `name` holds nobody."""
+
+    def enter(self, name: str, waiter: Callable[[Any], object]) -> object:
+        """Have `waiter` called when throttle `name` lets it through; not None if it does now."""
+
+    def leave(self, name: str, waiter: Callable[[Any], object]) -> None:
+        """`waiter`, which has entered, need not be called any more."""
+
+
+@dataclass(frozen=True)
+class Orders:
+    """What a crowd is made with."""
+
+    slot: int
+    seed: int
+    start: Callable[[int], object]
+    scenario_directory: str
+    report: Callable[[Record], None]
+    """May be called from anywhere, and never waits."""
+    door: Door
+
+
+@dataclass
+class _Removal:
+    """Users that were killed, and whoever waits for their end."""
+
+    ids: set[int]
+    done: Waiter[None]
+
+
+class Crowd:
+    """Starts users at their times, knows those that are alive, and lets them leave."""
+
+    def __init__(self, orders: Orders, board: Board) -> None:
+        self.seed = orders.seed
+        self.states = board.users
+        self.run_once = orders.start
+        self._slot = orders.slot
+        self._report = orders.report
+        self._door = orders.door
+        self._row = board.row(orders.slot)
+        self._row[Cell.USERS] = self._row[Cell.WAITING] = 0
+        self._causes = Causes(board.area(orders.slot), orders.scenario_directory)
+        self._lateness = metrics.timer("user_start_lateness")
+        self._users: dict[int, User] = {}
+        self._queued: dict[int, bool] = {}  # dealt and not started, and whether they start again
+        self._blocks: deque[StartUsers] = deque()
+        self._ready: deque[int] = deque()  # those that wait at the door
+        self._unwanted: set[int] = set()  # those that are not to start when they are dealt
+        self._started = 0
+        self._wanted = Bell()
+        self._empty = Event()
+        self._removals: list[_Removal] = []
+        self._stopping = False
+        self.refresh()
+
+    def __len__(self) -> int:
+        return len(self._users)
+
+    def __repr__(self) -> str:
+        waiting = len(self._queued)
+        return f"<crowd of slot {self._slot}: {len(self._users)} users, {waiting} to start>"
+
+    def refresh(self) -> None:
+        """Take over the settings as they are now."""
+        self.repeat_num: float = builtin_settings.repeat_num.get()
+        self.repeat_interval_s: float = builtin_settings.repeat_interval.get() / 1000
+
+    def find(self, user_id: int) -> User | None:
+        """The user with that number, if it is alive here."""
+        return self._users.get(user_id)
+
+    @property
+    def queued(self) -> int:
+        """Users that were dealt to this worker and have not started."""
+        return len(self._queued)
+
+    def deal(self, block: StartUsers) -> None:
+        """Take users to start; once the crowd is stopping they are turned away."""
+        if self._stopping:
+            self._turn_all_away(block.ids)
+            return
+        for user_id in block.ids:
+            self._queued[user_id] = block.again
+        if self._unwanted:
+            unwanted = self._unwanted.intersection(block.ids)
+            self._unwanted -= unwanted
+            self._turn_all_away(unwanted)
+        self._row[Cell.WAITING] = len(self._queued)
+        self._blocks.append(block)
+        self._wanted.ring()
+
+    def start_users(self) -> None:
+        """Let what was dealt start, each user at its time; runs until the worker ends."""
+        while True:
+            self._wanted.wait()
+            while self._blocks:
+                self._line_up(self._blocks.popleft())
+
+    def _line_up(self, block: StartUsers) -> None:
+        """Send users to the door, or straight through it where it is open."""
+        turn = 0
+        frozen_before_ns = pause.frozen_ns()
+        for number, user_id in enumerate(block.ids):
+            if block.offsets_ns:
+                late_ns = self._wait_until(block.due_ns + block.offsets_ns[number])
+                if pause.frozen_ns() == frozen_before_ns and user_id in self._queued:
+                    self._lateness.record_ns(late_ns)  # times of before a pause mean nothing
+            pause.wait_resumed()
+            if user_id not in self._queued:
+                self._tell_started()  # it was withdrawn
+            elif self._ready or not self._door.is_open(USER_RATE):
+                self._ready.append(user_id)
+                token = self._door.enter(USER_RATE, self._start_next)
+                if token is not None:
+                    self._start_next(token)
+            else:
+                self._start(user_id)
+                turn += 1
+                if turn == STARTS_PER_TURN:
+                    gevent.sleep(0)
+                    turn = 0
+
+    def _wait_until(self, due_ns: int) -> int:
+        """Wait until `due_ns`; how late it is then."""
+        late_ns = now_ns() - due_ns
+        if late_ns < 0:
+            gevent.sleep(-late_ns / S_NS)
+            late_ns = now_ns() - due_ns
+        return late_ns
+
+    def _start_next(self, token: object) -> None:
+        """Somebody may pass the door: the first that waits there."""
+        if isinstance(token, AmocError):
+            self._turn_all_away([self._ready.popleft()])  # there is no door any more
+            self._tell_started()
+        elif self._ready:
+            self._start(self._ready.popleft())
+
+    def _start(self, user_id: int) -> None:
+        again = self._queued.pop(user_id, None)
+        row = self._row
+        row[Cell.WAITING] = len(self._queued)
+        self._tell_started()
+        dealt = UserState.RESTARTING if again else UserState.STARTING
+        if again is None or user_id in self._users or self.states[user_id] != dealt:
+            return  # dealt twice, before and after a worker was lost
+        user = self._users[user_id] = User(user_id, self)
+        alive = len(self._users)
+        row[Cell.USERS] = alive
+        if alive > row[Cell.USERS_PEAK]:
+            row[Cell.USERS_PEAK] = alive
+        if again:
+            row[Cell.RESTARTED] += 1
+        if USER_ADDED.heard:
+            USER_ADDED(user_id, again=again)
+        get_hub().loop.run_callback(user.switch)
+
+    def _tell_started(self) -> None:
+        if not self._started:
+            gevent.spawn_later(TELL_S, self._report_started)
+        self._started += 1
+        if self._started >= TELL_AT:
+            self._report_started()
+
+    def _report_started(self) -> None:
+        started, self._started = self._started, 0
+        if started:
+            self._report(Started(self._slot, started))
+
+    def _turn_all_away(self, ids: Iterable[int]) -> None:
+        """Users that were dealt will not start; they wait at the door no longer."""
+        gone = set(ids)
+        for user_id in gone:
+            self._queued.pop(user_id, None)
+            self.turn_away(user_id)
+        self._row[Cell.WAITING] = len(self._queued)
+        stay = deque(user_id for user_id in self._ready if user_id not in gone)
+        for _ in range(len(self._ready) - len(stay)):
+            self._door.leave(USER_RATE, self._start_next)
+            self._tell_started()
+        self._ready = stay
+
+    def turn_away(self, user_id: int) -> None:
+        """A user is not started, or has left before its first iteration."""
+        if self.states[user_id] == UserState.STARTING:
+            self.states[user_id] = UserState.NONE
+        elif self.states[user_id] == UserState.RESTARTING:
+            self.states[user_id] = UserState.REMOVED
+
+    def crashed(self, user: User, error: BaseException) -> None:
+        """Count what start() raised, and report its traceback the first time."""
+        self.count_crash(error, user.id)
+
+    def count_crash(self, error: BaseException, user_id: int = 0) -> None:
+        """Count what was raised, by a user or on its behalf (0), and report it the first time."""
+        cause, is_new = self._causes.count(error)
+        whose = {"cause": cause, "user": user_id or None}
+        _log.error("a user crashed: %s", cause, exc_info=error, extra=whose)
+        if is_new:
+            self._report(CrashSeen(self._slot, cause, trace_of(error), user_id))
+
+    def iteration_ended(self, user: User) -> None:
+        """Take back what throttles have given to a user and it has not used up."""
+        metrics.drop_token(user)
+        gates.iteration_ended(user)
+
+    def left(self, user: User) -> None:
+        """Forget a user that is gone for good."""
+        if USER_REMOVED.heard:
+            how = _HOW_GONE.get(self.states[user.id], "removed")
+            USER_REMOVED(user.id, how=how, iterations=user.iteration)
+        self._users.pop(user.id, None)
+        self._row[Cell.USERS] = len(self._users)
+        for removal in self._removals:
+            removal.ids.discard(user.id)
+            if not removal.ids:
+                removal.done.set(None)
+                get_hub().loop.run_callback(removal.done.wake)
+        if not self._users:
+            self._empty.set()
+
+    @property
+    def removable(self) -> int:
+        """Users that are here, or will be, and were not asked to leave yet."""
+        return len(self._queued) + sum(not user.leave for user in self._users.values())
+
+    def remove(self, count: int, force: bool) -> Removal:
+        """Take out `count` users, those with the highest numbers, started or not."""
+        there = [user_id for user_id, user in self._users.items() if not user.leave]
+        return self.remove_ids(nlargest(count, [*there, *self._queued]), force)
+
+    def remove_ids(self, ids: Iterable[int], force: bool) -> Removal:
+        """Take out the users `ids`; those that are still to be dealt are not started then."""
+        queued, users, again, fresh = [], [], 0, 0
+        for user_id in ids:
+            if user_id in self._users:
+                users.append(self._users[user_id])
+                continue
+            if user_id in self._queued:
+                queued.append(user_id)
+            elif self.states[user_id] in _TO_COME:
+                self._unwanted.add(user_id)
+            else:
+                continue  # it has left by itself
+            if self.states[user_id] == UserState.RESTARTING:
+                again += 1
+            else:
+                fresh += 1
+        self._turn_all_away(queued)
+        for user in users:
+            user.ask_to_leave(Leave.REMOVED)
+        stuck = self._kill(users) if force else []
+        return Removal(
+            asked=0 if force else len(users),
+            killed=len(users) if force else 0,
+            withdrawn=fresh,
+            not_again=again,
+            stuck=tuple(stuck[:MOST_NAMED]),
+        )
+
+    def _kill(self, users: Sequence[User]) -> list[int]:
+        """Kill `users` and wait for their end, `FINALLY_S` at the most; who is still there."""
+        removal = _Removal({user.id for user in users}, Waiter())
+        for user in users:
+            user.kill()
+        if users:
+            self._removals.append(removal)
+            try:
+                removal.done.wait(FINALLY_S)
+            finally:
+                self._removals.remove(removal)
+        return sorted(removal.ids)
+
+    def stop(self, timeout_s: float) -> UsersGone:
+        """Ask all users to finish; kill those that have not after `timeout_s`.
+
+        Returns:
+            How many left only when killed, and who did not even leave then.
+        """
+        self._stopping = True
+        pause.release()  # whoever is held could not leave
+        self._blocks.clear()
+        self._turn_all_away(list(self._queued))
+        for user in list(self._users.values()):
+            user.ask_to_leave(Leave.RUN_ENDS)
+        if self._wait_empty(timeout_s):
+            return UsersGone(self._slot, 0, [])
+        users = list(self._users.values())
+        stuck = self._kill(users)
+        return UsersGone(self._slot, len(users) - len(stuck), stuck[:MOST_NAMED])
+
+    def _wait_empty(self, timeout_s: float) -> bool:
+        self._empty.clear()
+        return not self._users or bool(self._empty.wait(timeout_s))

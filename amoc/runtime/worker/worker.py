@@ -1,0 +1,169 @@
+"""A worker: one gevent hub, its users, its row of the board, its line to the node.
+
+Its parts (throttles, coordinators, mail, calls, orders) speak with their other ends in parcels,
+which leave through one outbox.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import random
+import traceback
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Protocol
+
+import gevent
+import zmq
+from gevent import getcurrent
+
+from amoc import coordinator, metrics
+from amoc.base import process
+from amoc.base.errors import ExitCode
+from amoc.coordinator.worker import Actions
+from amoc.ipc import bus, rpc
+from amoc.ipc.messages import Go, Note, Parcel, StartUsers, StopUsers, UsersGone
+from amoc.ipc.outbox import Outbox
+from amoc.runtime import logs
+from amoc.runtime.logs.ticking import tick_for_ever
+from amoc.runtime.stack_file import file_of
+from amoc.runtime.worker.crashes import Mishaps
+from amoc.runtime.worker.heartbeat import Beat
+from amoc.runtime.worker.orders import Obedience
+from amoc.runtime.worker.stall_detector import Trap
+from amoc.runtime.worker.user_pool import Crowd, Orders
+from amoc.runtime.worker_spec import Task
+from amoc.throttle import worker as gates
+from amoc.throttle.deferred import count_crashes
+from amoc.throttle.worker import Gate
+from amoc.users import mail
+from amoc.users.mail import Post
+from amoc.users.user import User
+
+JOIN_S = 10.0
+GC_GENERATION_0 = 50_000
+"""Objects made before the youngest are looked at: users are many, live long, and hold no cycles."""
+
+_log = logging.getLogger(__name__)
+
+
+class Part(Protocol):
+    """A worker's end of something that reaches over all workers."""
+
+    def hear(self, body: bytes, /) -> None:
+        """A parcel has come for it."""
+
+
+def main(task: Task) -> int:
+    """Be the worker of `task` until told to go; the exit status."""
+    gc.set_threshold(GC_GENERATION_0, 20, 50)
+    random.seed(
+        f"{task.seed}/{task.slot}/{task.epoch}"
+    )  # or all workers would draw the same numbers
+    metrics.attach(task.board.area(task.slot), inherit=task.slot == 0 and task.epoch == 1)
+    context = zmq.Context()
+    with bus.Child(context, task.directory, f"w{task.slot}.{task.epoch}") as line:
+        logs.attach(
+            lambda level, text: line.report_nowait(Note(level, text)),
+            _calling_user,
+            task.scenario_directory,
+        )
+        outbox = Outbox(task.epoch, line.report_urgent)
+        gate = Gate(task.slot, task.epoch, outbox)
+        orders = Orders(
+            task.slot, task.seed, task.start, task.scenario_directory, line.report_nowait, gate
+        )
+        crowd = Crowd(orders, task.board)
+        parts = _parts(task, outbox, gate, crowd, line)
+        beat = _beat(task, crowd, line)
+        gevent.spawn(_guarded, beat.run)
+        line.join(JOIN_S)
+        _log.info("worker is up")
+        gevent.spawn(_guarded, tick_for_ever)
+        gevent.spawn(_guarded, crowd.start_users)
+        for command in line.commands():
+            match command:
+                case StartUsers():
+                    crowd.deal(command)
+                case Parcel(part, _, _, body):
+                    parts[part].hear(body)
+                case StopUsers(timeout_s):
+                    _log.info("%d users have %g s to finish", len(crowd), timeout_s)
+                    gevent.spawn(crowd.stop, timeout_s).link_value(partial(_report_gone, line))
+                case Go():
+                    _log.info("worker leaves")
+                    beat.tell()
+                    logs.end()
+                    outbox.flush()
+                    line.flush(1.0)
+                    break
+    context.destroy(linger=bus.LINGER_MS)  # not before the last report is out
+    return int(ExitCode.OK)
+
+
+def _parts(
+    task: Task, outbox: Outbox, gate: Gate, crowd: Crowd, line: bus.Child
+) -> Mapping[str, Part]:
+    """All parts of the worker, known to the modules that scenarios call."""
+    slot, report = task.slot, line.report_nowait
+    mishaps = Mishaps(task.scenario_directory, report)
+    ways = rpc.Line(slot, outbox)
+    post = Post(
+        slot,
+        task.epoch,
+        task.board.slots,
+        outbox,
+        crowd.find,
+        lambda text: report(Note("warning", text)),
+        line.crowded,
+    )
+    actions = Actions(
+        slot,
+        outbox,
+        lambda name, error: mishaps.tell(f"an action of coordinator {name}", error),
+        room=line.room,
+    )
+    rpc.install(ways)
+    gates.attach(gate)
+    count_crashes(crowd.count_crash)
+    coordinator.attach(actions)
+    mail.attach(post)
+    return {
+        "throttle": gate,
+        "coordinator": actions,
+        "mail": post,
+        "calls": ways,
+        "control": Obedience(slot, crowd, outbox),
+    }
+
+
+def _beat(task: Task, crowd: Crowd, line: bus.Child) -> Beat:
+    """What notes how the worker does."""
+    file = file_of(task.directory, f"w{task.slot}.{task.epoch}")
+    return Beat(
+        task.board.row(task.slot),
+        Trap(task.slot, task.scenario_directory, file),
+        line.report_nowait,
+        lambda: f"worker {task.slot} ({len(crowd)} users)",
+    )
+
+
+def _guarded(work: Callable[..., object], *arguments: object) -> None:
+    """Do what the worker cannot do without; when it fails the worker ends, and is replaced."""
+    try:
+        work(*arguments)
+    except Exception:
+        _log.exception("the worker ends by a defect")
+        logs.end()
+        traceback.print_exc()
+        process.leave(int(ExitCode.INTERNAL))
+
+
+def _calling_user() -> int | None:
+    caller = getcurrent()
+    return caller.id if isinstance(caller, User) else None
+
+
+def _report_gone(line: bus.Child, stopping: gevent.Greenlet[..., UsersGone]) -> None:
+    line.report_nowait(stopping.value)

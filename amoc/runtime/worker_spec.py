@@ -1,0 +1,32 @@
+"""What a worker is born with, and how long it may take to leave."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from amoc.metrics.board import Board
+
+GRACE_S = 2.0
+"""How long workers may take to leave by themselves at the end."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a worker is born with.
+
+    Attributes:
+        slot: Its number on this host, from 0.
+        epoch: How many workers the slot has had with it, from 1.
+        directory: Where the node's sockets are.
+        start: The scenario's start() as a function of the user's id.
+        scenario_directory: Where the scenario's own files are.
+    """
+
+    slot: int
+    epoch: int
+    board: Board
+    directory: str
+    start: Callable[[int], object]
+    scenario_directory: str
+    seed: int

@@ -1,0 +1,1 @@
+"""What is to be run: the scenario, its settings and their sources, the load profile, hooks."""

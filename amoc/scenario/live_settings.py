@@ -1,0 +1,121 @@
+"""Changes of settings while a run goes on, as far as one process is concerned.
+
+A change is verified here, then put in force, or refused without a trace. What a process cannot do
+alone, to agree with all the others, is the business of `amoc.runtime.controller.settings_update`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from amoc.base import redaction
+from amoc.base.errors import AmocError, SettingError
+from amoc.scenario import settings
+from amoc.scenario.settings import Value
+
+UPDATE = "update"
+"""The source of a value that was changed during the run."""
+
+_initial: dict[str, Value] | None = None  # what was in force before the first change
+
+
+def verify(values: Mapping[str, object]) -> dict[str, Any]:
+    """Make sure that `values` may take the place of those in force.
+
+    Returns:
+        The values as they would be: converted, checked, and only those that differ.
+
+    Raises:
+        SettingError: One line for each that is unknown, read-only or refused.
+    """
+    by_name = {one.name: one for one in settings.declared()}
+    problems, found = [], {}
+    for name, raw in values.items():
+        one = by_name.get(name)
+        if one is None:
+            known = ", ".join(sorted(by_name)) or "none"
+            problems.append(f"{name} is not a setting of this scenario; known: {known}")
+        elif one.update == "read-only":
+            problems.append(
+                f"{name} must keep its value during a run, "
+                f"but is to be {redaction.shown(name, raw)};"
+                " update='free' or a function in its declaration would allow a change"
+            )
+        else:
+            try:
+                found[name] = one.convert(raw)
+            except Exception as error:  # a check is the scenario's code and may raise anything
+                problems.append(settings.refused(name, raw, error, UPDATE))
+    if problems:
+        raise SettingError(*problems)
+    now = settings.in_force()
+    return {
+        name: value for name, value in found.items() if name not in now or now[name].value != value
+    }
+
+
+class Applied(NamedTuple):
+    """What a change of settings has done in this process."""
+
+    changed: dict[str, tuple[Any, Any]]
+    """The settings that have another value now: before, after."""
+    problem: str
+    """Why an update function did not take it, in one line; empty when all did."""
+
+
+def put(values: Mapping[str, object]) -> Applied:
+    """Put `values`, which were verified, in force, and call the settings' update functions.
+
+    The first function that raises is the last that is called; `revert` is to follow.
+    """
+    global _initial
+    before = settings.in_force()
+    if _initial is None:
+        _initial = before
+    new = verify(values)
+    changed = {name: (_value_in(before, name), value) for name, value in new.items()}
+    settings.apply({**before, **{name: Value(value, UPDATE) for name, value in new.items()}})
+    return Applied(changed, _call_updates(changed))
+
+
+def revert(values: Mapping[str, object], initial: Sequence[str]) -> None:
+    """Undo `put`: put the values of before in force, and tell the update functions.
+
+    Args:
+        values: The raw values that settings were changed to earlier during the run.
+        initial: Names of settings that had never been changed before.
+    """
+    known = {one.name: one for one in settings.declared()}
+    now = settings.in_force()
+    old = {name: Value(known[name].convert(raw), UPDATE) for name, raw in values.items()}
+    old |= {name: one for name, one in (_initial or {}).items() if name in initial}
+    settings.apply({**now, **old})
+    for name, one in old.items():
+        if name in now and now[name].value != one.value:
+            _call_updates({name: (now[name].value, one.value)})
+
+
+def _value_in(values: Mapping[str, Value], name: str) -> Any:
+    return values[name].value if name in values else None
+
+
+def _call_updates(changed: Mapping[str, tuple[Any, Any]]) -> str:
+    """Call the update functions of settings that have changed; what the first that fails says."""
+    for one in settings.declared():
+        if one.name in changed and callable(one.update):
+            old, new = changed[one.name]
+            try:
+                one.update(old, new)
+            except Exception as error:  # the scenario's code
+                why = _text_of(error)
+                if any(redaction.tells(why, one.name, each) for each in (old, new)):
+                    why = type(error).__name__
+                return f"{one.name} must be taken by its update function, but {why}"
+    return ""
+
+
+def _text_of(error: BaseException) -> str:
+    """What an error of amoc's says, or the kind and text of another one; in one line."""
+    text = " ".join(str(error).split())
+    return text if isinstance(error, AmocError) and text else f"it raised {error!r}"

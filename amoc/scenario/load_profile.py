@@ -1,0 +1,237 @@
+"""Load profiles: a number that follows stages, such as ``30s:100, 2m:1000, 30s:0``. Pure.
+
+Each stage goes in a straight line from the value before it (0, or `start`) to its target over its
+duration; a stage of 0 s jumps. After the last stage its target stays. The same text says how many
+users there are and what rate a throttle has.
+
+Values are exact fractions and times whole nanoseconds, so that `count_at` and `due_ns` agree to the
+nanosecond: user k starts when the line reaches k, not a tick later or earlier.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from math import ceil, floor, inf
+from typing import NamedTuple
+
+from amoc.base.clock import S_NS, parse_duration, parse_rate
+
+__all__ = ["Leg", "Stage", "Stages", "parse_profile"]
+
+MOST_STAGES = 1_000
+MOST_COUNT = 1 << 32
+MOST_RATE = 10**6
+"""A second; a higher rate of a throttle is no limit but a mistake: ``inf`` is the word for none."""
+LONGEST_S = 1e8
+
+
+class Stage(NamedTuple):
+    """One stage."""
+
+    duration_ns: int
+    target: Fraction
+
+
+class Leg(NamedTuple):
+    """A stage with its place in time and where it comes from; a straight line."""
+
+    begin_ns: int
+    end_ns: int
+    before: Fraction
+    target: Fraction
+
+    def value_at(self, t_ns: int) -> Fraction:
+        """The value at a time of this leg; a jump is over at once."""
+        length_ns = self.end_ns - self.begin_ns
+        if not length_ns:
+            return self.target
+        return self.before + (self.target - self.before) * (t_ns - self.begin_ns) / length_ns
+
+
+@dataclass(frozen=True)
+class Stages:
+    """A value that follows `stages` from `start`.
+
+    Attributes:
+        stages: In their order; at least one.
+        start: The value before the first stage.
+    """
+
+    stages: tuple[Stage, ...]
+    start: Fraction = Fraction(0)
+
+    @classmethod
+    def parse(cls, text: str, start: int = 0) -> Stages:
+        """The stages of a number of users: ``30s:100, 2m:1000, 30s:0``.
+
+        Raises:
+            ValueError: It is none; a clause that names the stage, the rule and the value.
+        """
+        return cls(_stages_of(text, _count_of), Fraction(start))
+
+    @property
+    def total_ns(self) -> int:
+        """How long all stages last."""
+        return sum(stage.duration_ns for stage in self.stages)
+
+    @property
+    def total_s(self) -> float:
+        """How long all stages last."""
+        return self.total_ns / S_NS
+
+    @property
+    def targets(self) -> list[float]:
+        """Where each stage leads."""
+        return [float(stage.target) for stage in self.stages]
+
+    @property
+    def highest(self) -> int:
+        """What no count is ever above."""
+        return floor(max(self.start, *(stage.target for stage in self.stages)))
+
+    def legs(self) -> Iterator[Leg]:
+        """The stages with their times."""
+        begin_ns, before = 0, self.start
+        for duration_ns, target in self.stages:
+            yield Leg(begin_ns, begin_ns + duration_ns, before, target)
+            begin_ns, before = begin_ns + duration_ns, target
+
+    def exactly_at(self, t_ns: int) -> Fraction:
+        """The value at `t_ns`."""
+        if t_ns < 0:
+            return self.start
+        for leg in self.legs():
+            if t_ns < leg.end_ns:
+                return leg.value_at(t_ns)
+        return self.stages[-1].target
+
+    def value_at(self, t_s: float) -> float:
+        """The value `t_s` seconds after the beginning."""
+        return float(self.exactly_at(round(min(t_s, 2 * LONGEST_S * MOST_STAGES) * S_NS)))
+
+    def count_at(self, t_ns: int) -> int:
+        """How many there are to be at `t_ns`: the value, rounded down."""
+        return floor(self.exactly_at(t_ns))
+
+    def most_between(self, first_ns: int, last_ns: int) -> int:
+        """The highest count at any time from `first_ns` to `last_ns`.
+
+        A look at both ends would miss a peak that lies between them.
+        """
+        most = max(self.count_at(first_ns), self.count_at(last_ns))
+        for leg in self.legs():
+            begin_ns, end_ns = max(leg.begin_ns, first_ns), min(leg.end_ns - 1, last_ns)
+            if begin_ns <= end_ns:
+                most = max(most, floor(leg.value_at(begin_ns)), floor(leg.value_at(end_ns)))
+        return most
+
+    def due_ns(self, k: int, after_ns: int = 0) -> int | None:
+        """The earliest time from `after_ns` on at which `count_at` is `k` or more.
+
+        Returns:
+            None when it never is.
+        """
+        for leg in self.legs():
+            first_ns = max(leg.begin_ns, after_ns)
+            if first_ns >= leg.end_ns:  # at its end a leg has handed over to the next one
+                continue
+            if leg.value_at(first_ns) >= k:
+                return first_ns
+            if leg.before < k <= leg.target:
+                rise_ns = (k - leg.before) * (leg.end_ns - leg.begin_ns) / (leg.target - leg.before)
+                if leg.begin_ns + ceil(rise_ns) < leg.end_ns:
+                    return leg.begin_ns + ceil(rise_ns)
+        last_ns = max(after_ns, self.total_ns)
+        return last_ns if self.count_at(last_ns) >= k else None
+
+    def __str__(self) -> str:
+        parts = []
+        for duration_ns, target in self.stages:
+            duration = duration_ns / S_NS
+            parts.append(f"{_plain(duration)}s:{_plain(float(target))}")
+        return ", ".join(parts)
+
+
+def parse_profile(text: str, interval_s: float) -> float | Stages:
+    """What a throttle's text says: a rate that stays (``600/min``), or stages of rates.
+
+    Args:
+        text: ``600/min``, ``0``, ``inf``, or ``30s:10/s, 2m:1000/min``.
+        interval_s: What a number without a unit is per; 0 for a limit of how many at once, where
+            there are no units.
+
+    Returns:
+        The rate per `interval_s`, or stages of such rates.
+
+    Raises:
+        ValueError: It is neither; a clause that names the stage, the rule and the value.
+    """
+
+    def rate_of(number: str) -> Fraction:
+        rate = _per(number, interval_s)
+        if rate == inf:
+            raise ValueError(f"must be a rate below infinity in a stage, but is {number!r}")
+        return Fraction(repr(rate)) if isinstance(rate, float) else rate
+
+    if ":" not in text:
+        return float(_per(text, interval_s))
+    return Stages(_stages_of(text, rate_of))
+
+
+def _per(text: str, interval_s: float) -> Fraction | float:
+    """A rate's text as a number per `interval_s`."""
+    if interval_s == 0:
+        if "/" in text:
+            raise ValueError(
+                "must be a plain number, for the throttle limits how many pass at the same time,"
+                f" but is {text!r}"
+            )
+        return parse_rate(text, 1.0)[0]
+    count, per_s = parse_rate(text, interval_s)
+    if count == inf:
+        return inf
+    exact = Fraction(repr(count)) * Fraction(repr(interval_s)) / Fraction(repr(per_s))
+    if exact > MOST_RATE * Fraction(repr(interval_s)):
+        raise ValueError(f"must be at most {MOST_RATE}/s (or inf), but is {text.strip()!r}")
+    return exact
+
+
+def _stages_of(text: str, number_of: Callable[[str], Fraction]) -> tuple[Stage, ...]:
+    parts = text.split(",")
+    if len(parts) > MOST_STAGES:
+        raise ValueError(f"must have at most {MOST_STAGES} stages, but has {len(parts)}")
+    stages = []
+    for number, part in enumerate(parts, 1):
+        name = f"stage {number}"
+        duration, colon, target = part.partition(":")
+        if not colon or not duration.strip() or not target.strip():
+            raise ValueError(
+                f"{name} must be DURATION:TARGET such as 30s:100, but is {part.strip()!r}"
+            )
+        try:
+            seconds = parse_duration(duration.strip())
+        except ValueError as error:
+            raise ValueError(f"{name}: its duration {error}") from None
+        if seconds > LONGEST_S:
+            raise ValueError(
+                f"{name}: its duration must be at most {LONGEST_S:g} s, but is {duration.strip()!r}"
+            )
+        try:
+            value = number_of(target.strip())
+        except ValueError as error:
+            raise ValueError(f"{name}: its target {error}") from None
+        stages.append(Stage(round(seconds * S_NS), value))
+    return tuple(stages)
+
+
+def _count_of(text: str) -> Fraction:
+    if not (text.isascii() and text.isdigit() and len(text) <= 20 and int(text) <= MOST_COUNT):
+        raise ValueError(f"must be a whole number from 0 to {MOST_COUNT}, but is {text!r}")
+    return Fraction(int(text))
+
+
+def _plain(number: float) -> str:
+    """`number` without an exponent, and without a point where it is whole."""
+    return f"{number:.9f}".rstrip("0").rstrip(".")

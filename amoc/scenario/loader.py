@@ -1,0 +1,206 @@
+"""Scenarios: find the module, import it, check it, and run its init() and terminate().
+
+A scenario is a Python file or an importable module with a `start(user_id, state)` or
+`start(user_id)`; `init()` and `terminate(state)` or `terminate()` are optional. Helper modules
+beside a file are importable. Whatever the scenario raises becomes one message that names its line.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from amoc.base.errors import AmocError, Error, InitError, ScenarioError
+from amoc.base.tracebacks import describe
+from amoc.scenario import settings
+
+FORMS = "define start(user_id, state) or start(user_id)"
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A loaded scenario.
+
+    Attributes:
+        name: The file's name without its ending, or the module's name.
+        source: What the operator called it.
+        directory: Where its file and its helper modules are; empty for a built-in module.
+        doc: The module's docstring.
+    """
+
+    name: str
+    source: str
+    directory: str
+    doc: str
+    module: ModuleType
+
+    def start_with(self, state: object) -> Callable[[int], object]:
+        """start() as a function of the user's id alone."""
+        start: Callable[..., object] = self.module.start
+        if _takes(start, 2):
+            return lambda user_id: start(user_id, state)
+        return start
+
+    def init(self) -> object:
+        """Run the scenario's own; what it returns is every user's state.
+
+        Raises:
+            InitError: It raised, or returned `amoc.Error`.
+        """
+        init = getattr(self.module, "init", None)
+        if init is None:
+            return None
+        try:
+            state = init()
+        except BaseException as error:
+            raise InitError(
+                f"init() of {self.source} raised {describe(error, self.directory)}"
+            ) from error
+        if isinstance(state, Error):
+            raise InitError(f"init() of {self.source} refused to start: {state.reason}")
+        return state
+
+    def terminate(self, state: object) -> None:
+        """Let the scenario tidy up, if it can.
+
+        Raises:
+            ScenarioError: It raised.
+        """
+        terminate = getattr(self.module, "terminate", None)
+        if terminate is None:
+            return
+        try:
+            terminate(state) if _takes(terminate, 1) else terminate()
+        except BaseException as error:
+            raise ScenarioError(
+                f"terminate() of {self.source} raised {describe(error, self.directory)}"
+            ) from error
+
+
+def load(source: str) -> Scenario:
+    """Import the scenario called `source`: a path to a Python file, or a module's name.
+
+    Raises:
+        ScenarioError: There is no such file or module, it does not import, or start() is missing or
+            takes the wrong arguments.
+    """
+    if not source:
+        raise ScenarioError("a scenario must have a name, but it is empty")
+    settings.importing(True)
+    try:
+        module = _import(source)
+    finally:
+        settings.importing(False)
+    file = getattr(module, "__file__", None)
+    scenario = Scenario(
+        name=Path(source).stem if is_path(source) else source,
+        source=source,
+        directory=str(Path(file).resolve().parent) if file else "",
+        doc=(module.__doc__ or "").strip(),
+        module=module,
+    )
+    _check(scenario)
+    return scenario
+
+
+def is_path(source: str) -> bool:
+    """Whether `source` means a file rather than a module's name."""
+    return source.endswith(".py") or "/" in source or Path(source).is_dir()
+
+
+def _import(source: str) -> ModuleType:
+    if not is_path(source):
+        sys.path.insert(0, "")
+        return _guarded(source, lambda: importlib.import_module(source))
+    path = Path(source).resolve()
+    if path.is_dir():
+        raise ScenarioError(f"scenario {source} must be a Python file, but is a directory")
+    if not path.is_file():
+        raise ScenarioError(f"scenario {source} does not exist")
+    sys.path.insert(0, str(path.parent))
+    name = path.stem
+    if name in sys.modules or name in sys.stdlib_module_names or not name.isidentifier():
+        name = f"scenario_{name}"  # random.py must not become everybody's random
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ScenarioError(f"scenario {source} must be a Python file (.py)")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    loader = spec.loader
+
+    def execute() -> ModuleType:
+        loader.exec_module(module)
+        return module
+
+    return _guarded(source, execute)
+
+
+def _guarded(source: str, action: Callable[[], ModuleType]) -> ModuleType:
+    try:
+        return action()
+    except AmocError:
+        raise
+    except BaseException as error:
+        if isinstance(error, ModuleNotFoundError) and f"{source}.".startswith(f"{error.name}."):
+            raise ScenarioError(
+                f"scenario {source} is neither a file nor an importable module;"
+                " a file's name ends in .py"
+            ) from None
+        directory = str(Path(source).resolve().parent) if is_path(source) else ""
+        raise ScenarioError(
+            f"scenario {source} cannot be imported: {describe(error, directory)}"
+        ) from error
+
+
+def _check(scenario: Scenario) -> None:
+    start = getattr(scenario.module, "start", None)
+    if not callable(start):
+        raise ScenarioError(f"scenario {scenario.source} has no start(); {FORMS}")
+    for name in ("init", "start", "terminate"):
+        function = getattr(scenario.module, name, None)
+        if function is None:
+            continue
+        if not callable(function):
+            raise ScenarioError(
+                f"{name} of {scenario.source} must be a function, but is {function!r}"
+            )
+        if inspect.isgeneratorfunction(function):
+            raise ScenarioError(
+                f"{name}() of {scenario.source} must be a plain function, but has a yield in it:"
+                " calling it would run nothing"
+            )
+        if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+            raise ScenarioError(
+                f"{name}() of {scenario.source} must be a plain function, but is async; users are"
+                " greenlets, so blocking calls are fine"
+            )
+    if not (_takes(start, 2) or _takes(start, 1)):
+        raise ScenarioError(
+            f"start() of {scenario.source} takes {inspect.signature(start)}; {FORMS}"
+        )
+    terminate = getattr(scenario.module, "terminate", None)
+    if terminate is not None and not (_takes(terminate, 1) or _takes(terminate, 0)):
+        raise ScenarioError(
+            f"terminate() of {scenario.source} takes {inspect.signature(terminate)};"
+            " define terminate(state) or terminate()"
+        )
+    init = getattr(scenario.module, "init", None)
+    if init is not None and not _takes(init, 0):
+        raise ScenarioError(
+            f"init() of {scenario.source} takes {inspect.signature(init)}; define init()"
+        )
+
+
+def _takes(function: Callable[..., Any], count: int) -> bool:
+    try:
+        inspect.signature(function).bind(*range(count))
+    except TypeError:
+        return False
+    return True

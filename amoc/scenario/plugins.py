@@ -1,0 +1,92 @@
+"""Plugins: installed packages that want to hear of runs.
+
+A package says so with an entry point of the group ``amoc.plugins``:
+
+    [options.entry_points]
+    amoc.plugins =
+        probe = our_probe.amoc_plugin
+
+What it names is imported in the controller and in the supervisor, before the scenario is; what it
+subscribes to in `amoc.events` it hears there, and in the workers, which inherit it through the
+fork. Where it names a function, that is called, once in each of the two, with the process's role.
+
+A plugin that cannot be loaded ends the run before it begins: a run whose probe is missing would be
+found out only when it is over.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from importlib.metadata import EntryPoint, entry_points
+from types import ModuleType
+from typing import NamedTuple
+
+from amoc.base.errors import AmocError, UsageError
+from amoc.base.tracebacks import describe
+
+__all__ = ["GROUP", "ROLES", "Plugin", "load"]
+
+GROUP = "amoc.plugins"
+ROLES = ("controller", "supervisor")
+"""The processes in which plugins are loaded."""
+
+_log = logging.getLogger(__name__)
+
+
+class Plugin(NamedTuple):
+    """An installed plugin."""
+
+    name: str
+    target: str
+    """What its entry point names: ``package.module`` or ``package.module:function``."""
+    distribution: str
+    version: str
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.distribution} {self.version})"
+
+
+def load(role: str, installed: Iterable[EntryPoint] | None = None) -> Sequence[Plugin]:
+    """Load all plugins in this process, which plays `role`; those that there are, by name.
+
+    Args:
+        role: One of `ROLES`.
+        installed: Entry points instead of those that are installed.
+
+    Raises:
+        UsageError: One cannot be loaded.
+    """
+    entries = entry_points(group=GROUP) if installed is None else installed
+    plugins = []
+    for entry in sorted(entries, key=lambda one: (one.name, one.value)):
+        plugin = _described(entry)
+        _load(entry, plugin, role)
+        _log.info("plugin %s is loaded", plugin, extra={"target": plugin.target})
+        plugins.append(plugin)
+    return plugins
+
+
+def _described(entry: EntryPoint) -> Plugin:
+    distribution = entry.dist
+    if distribution is None:
+        return Plugin(entry.name, entry.value, "no distribution", "")
+    return Plugin(entry.name, entry.value, distribution.name, distribution.version)
+
+
+def _load(entry: EntryPoint, plugin: Plugin, role: str) -> None:
+    try:
+        found = entry.load()
+        if isinstance(found, ModuleType):
+            return
+        if not callable(found):
+            raise TypeError(f"{entry.value} must be a module or a function, but is {found!r}")
+        found(role)
+    except AmocError as error:
+        raise UsageError(_refusal(plugin, str(error))) from error
+    except (Exception, SystemExit) as error:
+        raise UsageError(_refusal(plugin, describe(error))) from error
+
+
+def _refusal(plugin: Plugin, why: str) -> str:
+    return f"plugin {plugin} cannot be loaded in its entry point {plugin.target}: {why}"

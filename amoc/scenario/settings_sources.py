@@ -1,0 +1,138 @@
+"""Where raw settings come from: the command line, the environment, the config file. Pure."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, time
+from pathlib import Path
+from typing import Any, cast
+
+from amoc.base.errors import SettingError, UsageError
+from amoc.base.redaction import HIDDEN, is_secret
+from amoc.base.text import cut
+from amoc.scenario.settings import Setting, Source
+
+DEFAULT_FILE = "amoc.toml"
+PREFIX = "AMOC_"
+MOST_DEPTH = 50
+"""How deep lists and tables of a value may lie in each other. msgpack does not take many more, and
+what looks into them does so by calling itself."""
+LEAST_INT, MOST_INT = -(1 << 63), (1 << 64) - 1
+"""What fits into msgpack."""
+
+
+def gather(
+    pairs: Sequence[str], environment: Mapping[str, str], config: str | None
+) -> list[tuple[str, Mapping[str, Any], bool]]:
+    """Raw settings, strongest first, as `amoc.scenario.settings.Source`.
+
+    Args:
+        pairs: ``name=value`` from the command line.
+        environment: All of the environment; what begins with ``AMOC_`` in any case counts.
+        config: A TOML file; None means `DEFAULT_FILE`, if it is there.
+
+    Raises:
+        UsageError: A pair is none, or the file is not there.
+        SettingError: The file is not TOML.
+    """
+    from_environment = {
+        name[len(PREFIX) :].lower(): value
+        for name, value in environment.items()
+        if name.upper().startswith(PREFIX)
+    }
+    file = config or DEFAULT_FILE
+    return [
+        ("--set", pairs_of(pairs, "--set must be name=value, but is"), True),
+        ("AMOC_{name}", from_environment, False),
+        (file, _read(file, required=config is not None), True),
+    ]
+
+
+def pairs_of(texts: Iterable[str], complaint: str) -> dict[str, str]:
+    """``name=value`` texts as values by name; the last of a name counts.
+
+    Args:
+        texts: From the command line, or typed.
+        complaint: What is said of a text that is none; it follows.
+
+    Raises:
+        UsageError: One of them is none.
+    """
+    values = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name.strip():
+            raise UsageError(f"{complaint} {cut(text)}")
+        values[name.strip()] = value
+    return values
+
+
+def cannot_travel(name: str, value: Any) -> str | None:
+    """Why the value of setting `name` cannot be sent to a worker, in a line; None when it can."""
+    return _cannot_travel(name, value, is_secret(name), 0)
+
+
+def _cannot_travel(name: str, value: Any, secret: bool, depth: int) -> str | None:
+    if isinstance(value, int) and not LEAST_INT <= value <= MOST_INT:
+        return f"{_called(name)} must fit into 64 bits, but is {HIDDEN if secret else cut(value)}"
+    if isinstance(value, list | dict) and depth >= MOST_DEPTH:
+        return f"{_called(name)} must be nested at most {MOST_DEPTH} deep, but is deeper"
+    for key, one in value.items() if isinstance(value, dict) else ():
+        found = _cannot_travel(f"{name}.{key}", one, secret or is_secret(key), depth + 1)
+        if found:
+            return found
+    for one in value if isinstance(value, list) else ():
+        if found := _cannot_travel(name, one, secret, depth + 1):
+            return found
+    return None
+
+
+def _called(name: str) -> str:
+    return name if name.isprintable() and len(name) <= 60 else cut(name)
+
+
+def _read(file: str, required: bool) -> dict[str, Any]:
+    path = Path(file)
+    if not path.exists() and not required:
+        return {}
+    try:
+        values: dict[str, Any] = _plain(tomllib.loads(path.read_text()))
+    except OSError as error:
+        raise UsageError(f"--config {file} cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        why = str(error) if isinstance(error, ValueError) else "it is nested too deep"
+        raise SettingError(f"{file} must be TOML, but {why}") from None
+    problems = [found for one in values.items() if (found := cannot_travel(*one))]
+    if problems:
+        raise SettingError(*(f"{problem} (from {file})" for problem in problems))
+    return values
+
+
+def _plain(value: Any) -> Any:
+    """`value` as it can travel to a node: dates and times as text, which their types understand."""
+    if isinstance(value, dict):
+        return {key: _plain(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
+    return value.isoformat() if isinstance(value, date | time) else value
+
+
+def for_scenario(sources: list[Source], name: str, declared: list[Setting[Any]]) -> list[Source]:
+    """The sources as they count for scenario `name`.
+
+    A table of the config file with the scenario's name goes before the file's own values, and
+    tables of other scenarios do not count.
+    """
+    names = {one.name for one in declared}
+    chosen = []
+    for label, values, strict in sources:
+        tables = {
+            key for key, value in values.items() if isinstance(value, dict) and key not in names
+        }
+        if name in tables:
+            table = cast("Mapping[str, Any]", values[name])
+            chosen.append(Source(f"{label} [{name}]", table, strict))
+        rest = {key: value for key, value in values.items() if key not in tables}
+        chosen.append(Source(label, rest, strict))
+    return chosen

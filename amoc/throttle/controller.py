@@ -1,0 +1,320 @@
+"""The pacer: the controller's end of all throttles.
+
+It keeps their books (`amoc.throttle.throttle`), hears what workers want, and deals: at once when a
+demand comes that has slots within half the horizon, and else when the next ones come so near. One
+greenlet sleeps until the earliest throttle needs it; a thousand idle ones cost nothing.
+
+`post` gathers what goes to one worker in one turn of the loop, so all that a tick deals to it is
+one message.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from heapq import heapify, heappop, heappush
+from typing import Any
+
+from amoc.base.clock import MS_NS, S_NS
+from amoc.base.clock import now_ns as monotonic_ns
+from amoc.base.errors import PeerError, ScenarioError
+from amoc.base.text import counted
+from amoc.base.waiting import Bell
+from amoc.ipc import messages
+from amoc.ipc.messages import Record, Want
+from amoc.ipc.worker_id import Origin
+from amoc.scenario.events import THROTTLE_INIT, THROTTLE_RATE, THROTTLE_STOP
+from amoc.throttle import parse_profile
+from amoc.throttle.profiles import NEVER_NS
+from amoc.throttle.throttle import LEAD_NS, Throttle, ThrottleState
+
+__all__ = ["PART", "Pacer", "ThrottleState"]
+
+PART = "throttle"
+MOST_THROTTLES = 10_000
+OWN = ("user_rate",)
+"""Throttles without which a run cannot go on."""
+MOST_NAMED = 20
+"""Throttles named in an error."""
+_LONGEST_SLEEP_S = 1.0
+_LEAST_NS = MS_NS
+"""Between two deals of one throttle that nobody asked for."""
+
+_log = logging.getLogger(__name__)
+
+
+class Pacer:
+    """Deals the slots of all throttles.
+
+    Attributes:
+        operations: What scenarios and operators may ask, for `amoc.ipc.rpc_server.Desk`.
+    """
+
+    def __init__(
+        self,
+        post: Callable[[Origin, str, Record], None],
+        now: Callable[[], int] = monotonic_ns,
+        rates: Mapping[str, str] | None = None,
+        note: Callable[[str, str], None] = lambda *_: None,
+    ) -> None:
+        """Begin without throttles.
+
+        Args:
+            post: Sends a record to a worker's part.
+            now: The clock.
+            rates: What an operator wants throttles to be started with, as text, by name.
+            note: Gets what the operator should read: a level and a line.
+        """
+        self._post = post
+        self._now = now
+        self._rates = dict(rates or {})
+        self._note = note
+        self._throttles: dict[str, Throttle[Origin]] = {}
+        self._shapes: dict[str, tuple[Any, float]] = {}
+        self._last_epochs: dict[str, int] = {}
+        self._workers: dict[Origin, None] = {}
+        self._frozen = False
+        self._heap: list[tuple[int, str]] = []
+        self._due: dict[str, int] = {}
+        self._bell = Bell()
+        self.operations: dict[str, Callable[..., Any]] = {
+            "throttle.start": self._op_start,
+            "throttle.change_rate": self._op_change_rate,
+            "throttle.change_shape": self._op_change_shape,
+            "throttle.pause": lambda _, name: self._change(name, Throttle.pause),
+            "throttle.resume": lambda _, name: self._change(name, Throttle.resume),
+            "throttle.unlock": lambda _, name: self._change(name, Throttle.unlock),
+            "throttle.stop": self._op_stop,
+            "throttle.state": lambda _, name: list(self._find(name).state(self._now())),
+            "throttle.find": lambda _, name: self._wire_state(self._find(name)),
+        }
+
+    def __repr__(self) -> str:
+        return f"<pacer of {counted(len(self._throttles), 'throttle')}>"
+
+    # What happens
+
+    def run(self) -> None:
+        """Deal what is due, for ever; to be a greenlet of its own."""
+        while True:
+            self.tick()
+            now_ns = self._now()
+            wait_ns = self._heap[0][0] - now_ns if self._heap else S_NS
+            self._bell.wait(min(max(wait_ns, MS_NS) / S_NS, _LONGEST_SLEEP_S))
+
+    def tick(self) -> None:
+        """Deal what is due now."""
+        now_ns = self._now()
+        heap = self._heap
+        while heap and heap[0][0] <= now_ns:
+            due_ns, name = heappop(heap)
+            if self._due.get(name) == due_ns:
+                del self._due[name]
+                self._deal(self._throttles[name], now_ns)
+
+    def hear(self, origin: Origin, body: bytes) -> None:
+        """A worker has said what its users want.
+
+        Raises:
+            PeerError: It said something else.
+        """
+        if origin not in self._workers:
+            return  # its last words; what it held was taken back
+        now_ns = self._now()
+        touched: dict[str, Throttle[Origin]] = {}
+        for record in messages.unpack_stream(body):
+            if not isinstance(record, Want):
+                raise PeerError(f"{origin} must send what it wants, but sent {record!r:.80}")
+            throttle = self._throttles.get(record.name)
+            if throttle is not None:
+                throttle.want(origin, record, now_ns)
+                touched[record.name] = throttle
+        for throttle in touched.values():
+            if throttle.next_ns(now_ns) <= now_ns:
+                self._deal(throttle, now_ns)
+            else:
+                self._reschedule(throttle, now_ns)
+
+    def worker_up(self, origin: Origin) -> None:
+        """A worker is there: it is told of all throttles."""
+        self._workers[origin] = None
+        now_ns = self._now()
+        for throttle in self._throttles.values():
+            for mode in throttle.whole_state(now_ns):
+                self._post(origin, PART, mode)
+
+    def worker_lost(self, origin: Origin) -> None:
+        """A worker is no more: what it cannot have used is dealt to others."""
+        if origin not in self._workers:
+            return
+        del self._workers[origin]
+        now_ns = self._now()
+        for throttle in self._throttles.values():
+            throttle.lost(origin, now_ns)
+            self._reschedule(throttle, now_ns)
+
+    def freeze(self) -> None:
+        """The whole run stands still."""
+        self._frozen = True
+        for name in self._throttles:
+            self._change(name, Throttle.freeze)
+
+    def thaw(self) -> None:
+        """The run goes on."""
+        self._frozen = False
+        for name in self._throttles:
+            self._change(name, Throttle.thaw)
+
+    # What is asked
+
+    def start(self, name: str, shape: Any, interval_s: float = 60.0) -> None:
+        """Start a throttle; `shape` as in `amoc.throttle.parse_profile`.
+
+        Raises:
+            ScenarioError: It makes no sense, or there is one of that name.
+        """
+        parse_profile.check_name(name)
+        if name in self._throttles:
+            raise ScenarioError(f"throttle {name} is already started")
+        if len(self._throttles) >= MOST_THROTTLES:
+            raise ScenarioError(f"a run has at most {MOST_THROTTLES} throttles")
+        interval_s = parse_profile.check_interval(name, interval_s)
+        profile = parse_profile.build(name, shape, interval_s)
+        if name in self._rates:
+            text = self._rates[name]
+            profile = parse_profile.from_text(name, text, interval_s, f"--throttle {name}=…")
+            self._note("info", f"throttle {name} is started with {text} (from --throttle)")
+        now_ns = self._now()
+        epoch = self._last_epochs.pop(name, 0) + 1
+        throttle = Throttle[Origin](name, profile, interval_s, epoch, now_ns)
+        self._throttles[name] = throttle
+        self._shapes[name] = (shape, interval_s)
+        self._tell(throttle.news())
+        rate = throttle.value_at(now_ns)
+        _log.info("throttle %s is started with %g per %g s", name, rate, interval_s)
+        if THROTTLE_INIT.heard:
+            THROTTLE_INIT(throttle=name, rate=rate, interval_s=interval_s)
+        if self._frozen:
+            self._change(name, Throttle.freeze)
+
+    def stop(self, name: str) -> None:
+        """Stop a throttle; who waits for it gets an error.
+
+        Raises:
+            ScenarioError: There is none of that name.
+        """
+        throttle = self._find(name)
+        del self._throttles[name], self._shapes[name]
+        self._due.pop(name, None)
+        self._last_epochs[name] = throttle.epoch + 1
+        if len(self._last_epochs) > 2 * MOST_THROTTLES:
+            self._last_epochs.pop(next(iter(self._last_epochs)))
+        self._tell(throttle.gone())
+        _log.info("throttle %s is stopped", name)
+        if THROTTLE_STOP.heard:
+            THROTTLE_STOP(throttle=name)
+
+    @property
+    def unused_rates(self) -> list[str]:
+        """Names that the operator has given a rate for, and that nobody has started."""
+        known = self._throttles.keys() | self._last_epochs.keys()
+        return sorted(self._rates.keys() - known)
+
+    def states(self) -> list[ThrottleState]:
+        """How all throttles are."""
+        now_ns = self._now()
+        return [throttle.state(now_ns) for throttle in self._throttles.values()]
+
+    def _op_start(self, origin: Origin | None, name: str, shape: Any, interval_s: float) -> Any:
+        known = self._shapes.get(name)
+        # init() runs on each node, and each starts the same throttles.
+        if origin is not None or known is None or known != (shape, interval_s):
+            self.start(name, shape, interval_s)
+        return self._wire_state(self._throttles[name])
+
+    def _op_stop(self, _: Origin | None, name: str) -> None:
+        if name in OWN:
+            raise ScenarioError(f"throttle {name} is amoc's own and cannot be stopped; pause it")
+        self.stop(name)
+
+    def _op_change_rate(
+        self, _: Origin | None, name: str, rate: float, interval_s: float | None
+    ) -> None:
+        self._op_change_shape(_, name, ["constant", rate], interval_s)
+
+    def _op_change_shape(
+        self, _: Origin | None, name: str, shape: Any, interval_s: float | None
+    ) -> None:
+        throttle, shape = self._find(name), list(shape)
+        if interval_s is not None:
+            interval_s = parse_profile.check_interval(name, interval_s)
+        now_ns = self._now()
+        per_s = throttle.interval_s if interval_s is None else interval_s
+        if shape[:1] in (["ramp"], ["stairs"]) and shape[1:2] == [None]:  # from where it is
+            value = throttle.value_at(now_ns + LEAD_NS)
+            if per_s and throttle.interval_s:
+                value = value * per_s / throttle.interval_s
+            shape = [shape[0], value, *shape[2:]]
+        profile = parse_profile.build(name, shape, per_s)
+        self._change(name, lambda one, at_ns: one.change_profile(profile, interval_s, at_ns))
+
+    def _change(self, name: str, act: Callable[[Throttle[Origin], int], bool]) -> None:
+        throttle = self._find(name)
+        now_ns = self._now()
+        if act(throttle, now_ns):
+            self._tell(throttle.news())
+            self._reschedule(throttle, now_ns)
+            if THROTTLE_RATE.heard:
+                self._tell_rate(throttle, now_ns)
+
+    def _tell_rate(self, throttle: Throttle[Origin], now_ns: int) -> None:
+        state = throttle.state(now_ns)
+        THROTTLE_RATE(
+            throttle=throttle.name,
+            rate=throttle.value_at(now_ns + LEAD_NS),  # when the change is in force
+            interval_s=throttle.interval_s,
+            mode=state.mode,
+            plan=state.plan,
+        )
+
+    def _find(self, name: str) -> Throttle[Origin]:
+        throttle = self._throttles.get(name)
+        if throttle is None:
+            started = sorted(self._throttles)
+            names = ", ".join(started[:MOST_NAMED]) or "none"
+            more = f" and {len(started) - MOST_NAMED} more" if len(started) > MOST_NAMED else ""
+            raise ScenarioError(f"throttle {name} is not started; started: {names}{more}")
+        return throttle
+
+    def _wire_state(self, throttle: Throttle[Origin]) -> list[Any]:
+        """What a worker learns the throttle from that has not heard of it yet."""
+        return [messages.to_wire(mode) for mode in throttle.whole_state(self._now())]
+
+    def _tell(self, record: Record) -> None:
+        for origin in self._workers:
+            self._post(origin, PART, record)
+
+    # Dealing
+
+    def _deal(self, throttle: Throttle[Origin], now_ns: int) -> None:
+        for origin, record in throttle.deal(now_ns):
+            self._post(origin, PART, record)
+        self._reschedule(throttle, now_ns)
+
+    def _reschedule(self, throttle: Throttle[Origin], now_ns: int) -> None:
+        name = throttle.name
+        due_ns = throttle.next_ns(now_ns)
+        if due_ns >= NEVER_NS:
+            self._due.pop(name, None)
+            return
+        due_ns = max(due_ns, now_ns + _LEAST_NS)
+        if self._due.get(name) == due_ns:
+            return
+        self._due[name] = due_ns
+        earliest = not self._heap or due_ns < self._heap[0][0]
+        heappush(self._heap, (due_ns, name))
+        if len(self._heap) > 4 * len(self._due) + 64:
+            self._heap = [(due, one) for one, due in self._due.items()]
+            heapify(self._heap)
+        if earliest:
+            self._bell.ring()

@@ -1,0 +1,200 @@
+"""What a scenario or an operator may say about a throttle, checked, and made a profile. Pure.
+
+It travels as plain data: the name of a shape and its numbers.
+
+    ["constant", 600]                  ["sine", 10, 100, 60.0]
+    ["ramp", 0, 1000, 120.0]           ["steps", [[100, 30.0], [1000, 60.0]]]
+    ["stages", "30s:100, 2m:1000"]     ["stairs", 100, 1000, 30.0, 10]
+
+Numbers are values and seconds, and how many stairs there are; stages are as in
+`amoc.scenario.load_profile`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from math import inf
+from typing import Any
+
+from amoc.base.clock import S_NS
+from amoc.base.errors import ScenarioError
+from amoc.scenario.load_profile import MOST_RATE, Stages, parse_profile
+from amoc.throttle.profiles import Constant, Line, Profile, Ramps, Sine, Steps, ramps_of
+
+__all__ = [
+    "build",
+    "check_interval",
+    "check_name",
+    "check_rate",
+    "check_seconds",
+    "check_timeout",
+]
+
+MOST_STEPS = 10_000
+LONGEST_S = 1e8
+SHORTEST_PERIOD_S = 1.0
+MOST_NAME = 100
+_NAME = re.compile(r"[A-Za-z0-9_.-]+")
+
+
+def check_name(name: object) -> str:
+    """`name`, if a throttle can be called so.
+
+    Raises:
+        ScenarioError: It cannot.
+    """
+    if not isinstance(name, str) or not _NAME.fullmatch(name) or len(name) > MOST_NAME:
+        raise ScenarioError(
+            f"a throttle's name must be 1 to {MOST_NAME} letters, digits, '_', '.' and '-', but is"
+            f" {name!r}"
+        )
+    return name
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and value == value
+
+
+def check_rate(name: str, value: Any, interval_s: float | None, *, finite: bool = False) -> float:
+    """`value` as a rate of throttle `name` per `interval_s`; None means whatever it has.
+
+    Raises:
+        ScenarioError: It is none.
+    """
+    limit = "below infinity" if finite else "0 or more (infinity for no limit)"
+    if not _number(value) or value < 0 or (finite and value == inf):
+        raise ScenarioError(f"throttle {name}: a rate must be {limit}, but is {value!r}")
+    most = MOST_RATE * (LONGEST_S if interval_s is None else interval_s or 1)
+    if most < value < inf:
+        per = "" if interval_s is None else f" per {interval_s:g} s"
+        raise ScenarioError(
+            f"throttle {name}: a rate must be at most {MOST_RATE}/s (or infinity), but is"
+            f" {value!r}{per}"
+        )
+    return float(value)
+
+
+def check_interval(name: str, value: Any) -> float:
+    """`value` as the interval of throttle `name` in seconds; 0 is for a limit of how many at once.
+
+    Raises:
+        ScenarioError: It is none.
+    """
+    if not _number(value) or not (value == 0 or 1e-3 <= value <= LONGEST_S):
+        raise ScenarioError(
+            f"throttle {name}: its interval must be 0, or from 1 ms to {LONGEST_S:g} s, but is"
+            f" {value!r}"
+        )
+    return float(value)
+
+
+def check_seconds(name: str, what: str, value: Any, least: float = 0.0) -> float:
+    """`value` as a duration for throttle `name`.
+
+    Raises:
+        ScenarioError: It is none; `what` says which.
+    """
+    if not _number(value) or not least <= value <= LONGEST_S:
+        raise ScenarioError(
+            f"throttle {name}: its {what} must be from {least:g} to {LONGEST_S:g} s, but is"
+            f" {value!r}"
+        )
+    return float(value)
+
+
+def check_timeout(name: str, value: Any) -> float:
+    """`value` as the time in seconds to wait for throttle `name` at the most.
+
+    Raises:
+        ScenarioError: It is none.
+    """
+    if not _number(value) or value < 0:
+        raise ScenarioError(
+            f"throttle {name}: a timeout must be 0 s or more (infinity for no limit), but is"
+            f" {value!r}"
+        )
+    return float(value) if value <= LONGEST_S else inf
+
+
+def build(name: str, shape: Any, interval_s: float) -> Profile:
+    """The profile that `shape` says for throttle `name`.
+
+    Raises:
+        ScenarioError: It makes no sense.
+    """
+    try:
+        kind, *rest = shape
+    except (TypeError, ValueError):
+        kind, rest = "", []
+    match kind, rest:
+        case "constant", [value]:
+            return Constant(check_rate(name, value, interval_s))
+        case "ramp", [before, after, seconds]:
+            first = check_rate(name, before, interval_s, finite=True)
+            last = check_rate(name, after, interval_s, finite=True)
+            length_ns = round(check_seconds(name, "duration", seconds) * S_NS)
+            return Ramps((Line(0, length_ns, first, last),))
+        case "stairs", [before, after, seconds, count]:
+            return _stairs(name, (before, after), seconds, count, interval_s)
+        case "steps", [steps]:
+            return _steps(name, steps, interval_s)
+        case "sine", [low, high, seconds]:
+            bottom = check_rate(name, low, interval_s, finite=True)
+            top = check_rate(name, high, interval_s, finite=True)
+            if bottom > top:
+                raise ScenarioError(
+                    f"throttle {name}: a sine must be from low to high, but is {low!r} to {high!r}"
+                )
+            period_s = check_seconds(name, "period", seconds, SHORTEST_PERIOD_S)
+            return Sine(bottom, top, round(period_s * S_NS))
+        case "stages", [str(text)]:
+            return from_text(name, text, interval_s)
+    raise ScenarioError(f"throttle {name}: a shape must be one of amoc's, but is {shape!r}")
+
+
+def _stairs(
+    name: str, ends: tuple[Any, Any], seconds: Any, count: Any, interval_s: float
+) -> Profile:
+    first = check_rate(name, ends[0], interval_s, finite=True)
+    last = check_rate(name, ends[1], interval_s, finite=True)
+    if type(count) is not int or not 1 <= count <= MOST_STEPS:
+        raise ScenarioError(
+            f"throttle {name}: its step_count must be from 1 to {MOST_STEPS}, but is {count!r}"
+        )
+    length_ns = round(check_seconds(name, "step_interval", seconds) * S_NS)
+    return Steps(
+        tuple(step * length_ns for step in range(count + 1)),
+        tuple(first + (last - first) * step / count for step in range(count + 1)),
+    )
+
+
+def _steps(name: str, steps: Any, interval_s: float) -> Profile:
+    if not isinstance(steps, Sequence) or not 1 <= len(steps) <= MOST_STEPS:
+        raise ScenarioError(f"throttle {name}: steps must be 1 to {MOST_STEPS} (rate, seconds)")
+    begins_ns, values, at_ns = [], [], 0
+    for step in steps:
+        if not isinstance(step, Sequence) or len(step) != 2:
+            raise ScenarioError(f"throttle {name}: a step must be (rate, seconds), but is {step!r}")
+        begins_ns.append(at_ns)
+        values.append(check_rate(name, step[0], interval_s, finite=True))
+        at_ns += round(check_seconds(name, "step", step[1]) * S_NS)
+    return Steps(tuple(begins_ns), tuple(values))
+
+
+def from_text(name: str, text: str, interval_s: float, source: str = "") -> Profile:
+    """The profile that `text` says: ``600/min``, or ``30s:100, 2m:1000``.
+
+    Raises:
+        ScenarioError: It makes no sense.
+    """
+    try:
+        profile = parse_profile(text, interval_s)
+    except ValueError as error:
+        suffix = f" (from {source})" if source else ""
+        raise ScenarioError(f"throttle {name}: its rate {error}{suffix}") from None
+    if not isinstance(profile, Stages):
+        return Constant(check_rate(name, profile, interval_s))
+    for target in profile.targets:
+        check_rate(name, target, interval_s, finite=True)
+    return ramps_of(profile)

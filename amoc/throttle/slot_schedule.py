@@ -1,0 +1,228 @@
+"""The row of slots of one throttle: when the next ones are due, whatever its rate does. Pure.
+
+Slots are seen as a fluid. The rate fills a cup; whenever it is full a slot is due and the cup is
+empty again. So a change of the rate keeps the progress made towards the next slot, a rate of 0
+makes none, and in any stretch of time at most the integral of the rate, and one, slots are due. The
+cup is full at the start: the first slot is due at once.
+
+The row is laid out in *spans*, stretches of time with one spacing. Within a span the time of a slot
+is multiplied from the span's beginning, so nothing drifts and nothing is rounded to a coarse clock.
+
+A change of what is configured begins a new *epoch* a little ahead of time, at T. Whatever was laid
+out at or after T is void; the row goes back to T, to the progress made there, and the slots of the
+new epoch are numbered from 0. (epoch, slot) never comes twice.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from enum import StrEnum
+from math import ceil, inf
+from typing import NamedTuple
+
+from amoc.base.clock import S_NS
+from amoc.throttle.profiles import NEVER_NS, Profile
+
+KEEP_NS = S_NS
+"""How long a span that is over is kept, in case a change goes back into it."""
+
+
+class Mode(StrEnum):
+    """What a throttle does with those who wait."""
+
+    RUN = "run"
+    """It lets them through at its slots."""
+    HELD = "held"
+    """It lets nobody through."""
+    OPEN = "open"
+    """It lets everybody through."""
+    GONE = "gone"
+    """It is no more."""
+
+
+class Change(NamedTuple):
+    """What holds from `from_ns` on, until the next change."""
+
+    epoch: int
+    from_ns: int
+    mode: Mode
+    profile: Profile
+    origin_ns: int
+    """When the profile began."""
+    interval_ns: int
+    """What the profile's values are per."""
+
+
+class Run(NamedTuple):
+    """Slots in a row, evenly spaced."""
+
+    epoch: int
+    first: int
+    size: int
+    due_ns: int
+    """Of the first."""
+    spacing_ns: float
+
+
+@dataclass(slots=True)
+class _Span:
+    """A stretch of time with one spacing."""
+
+    change: int
+    """Index of the change it is under."""
+    begin_ns: int
+    end_ns: int
+    need: float
+    """How much of a slot is missing at the beginning until one is due: 0 to 1."""
+    spacing_ns: float
+    first: int
+    """Number of the first slot in it."""
+
+    def due_ns(self, k: int) -> int:
+        """When the span's slot `k` is due, if the span lasts so long."""
+        if self.spacing_ns == inf:
+            return NEVER_NS
+        after_ns = (self.need + k) * self.spacing_ns
+        return self.begin_ns + ceil(after_ns) if after_ns < NEVER_NS / 2 else NEVER_NS
+
+    def before(self, t_ns: int) -> int:
+        """How many of its slots are due before `t_ns`."""
+        if self.spacing_ns == inf or t_ns <= self.begin_ns:
+            return 0
+        count = max(0, int((t_ns - self.begin_ns) / self.spacing_ns - self.need))
+        while count and self.due_ns(count - 1) >= t_ns:
+            count -= 1
+        while self.due_ns(count) < t_ns:
+            count += 1
+        return count
+
+    def need_at_end(self, taken: int) -> float:
+        """What is missing until the next slot when the span is over."""
+        if self.spacing_ns == inf:
+            return self.need
+        made = (self.end_ns - self.begin_ns) / self.spacing_ns
+        return min(1.0, max(0.0, self.need + taken - made))
+
+
+class Row:
+    """Lays out the slots of one throttle, and has them taken in order."""
+
+    def __init__(self, change: Change) -> None:
+        self._changes: deque[Change] = deque([change])
+        self._forgotten = 0  # changes that came before those
+        self._past: deque[_Span] = deque()
+        self._taken = 0  # of the current span
+        self._span = self._span_at(change.from_ns, 0, 0.0, 0)
+
+    @property
+    def epoch(self) -> int:
+        """The newest epoch."""
+        return self._changes[-1].epoch
+
+    def ends_ns(self, epoch: int) -> int:
+        """Before when a slot of `epoch` is due, if it is not void."""
+        for change in self._changes:
+            if change.epoch > epoch:
+                return change.from_ns
+        return NEVER_NS
+
+    def change(self, change: Change) -> None:
+        """Let `change` hold from its time on, which is not before that of any other."""
+        self._changes.append(change)
+        from_ns = change.from_ns
+        while self._span.begin_ns > from_ns and self._past:
+            self._span = self._past.pop()
+            self._taken = self._span.before(self._span.end_ns)
+        span = self._span
+        span.end_ns = min(span.end_ns, from_ns)
+        self._taken = min(self._taken, span.before(from_ns))
+
+    def peek(self, until_ns: int) -> Run | None:
+        """The next slots that nobody has taken, of one spacing, that are due by `until_ns`."""
+        due_ns = self.next_ns(until_ns)
+        span = self._span
+        if due_ns > until_ns:
+            return None
+        count = span.before(min(span.end_ns, until_ns + 1)) - self._taken
+        epoch = self._changes[span.change - self._forgotten].epoch
+        return Run(epoch, span.first + self._taken, count, due_ns, span.spacing_ns)
+
+    def next_ns(self, until_ns: int) -> int:
+        """When the next slot is due; if that is after `until_ns`, any time after it."""
+        while True:
+            span = self._span
+            due_ns = span.due_ns(self._taken)
+            if due_ns < span.end_ns:
+                return due_ns
+            if span.end_ns > until_ns:
+                return span.end_ns
+            self._go_on()
+
+    def take(self, count: int) -> None:
+        """Take the next `count` slots, which are no more than `peek` has shown."""
+        self._taken += count
+
+    def skip(self, before_ns: int) -> int:
+        """Take all slots that are due before `before_ns`; how many these are."""
+        skipped = 0
+        while (run := self.peek(before_ns - 1)) is not None:
+            self.take(run.size)
+            skipped += run.size
+        return skipped
+
+    def slide(self, to_ns: int) -> None:
+        """Nobody wanted a slot before `to_ns`: the next one is due then, or later."""
+        if self.next_ns(to_ns) >= to_ns:
+            return
+        # The slots that were laid out and not taken never were. Epochs that begin in between are
+        # passed over, so look for the one that holds.
+        span = self._span
+        index = span.change
+        first = span.first + self._taken
+        while (after := index + 1 - self._forgotten) < len(self._changes) and (
+            self._changes[after].from_ns <= to_ns
+        ):
+            index, first = index + 1, 0
+        span.end_ns = span.due_ns(self._taken)
+        self._past.append(span)
+        self._taken = 0
+        self._span = self._span_at(to_ns, index, 0.0, first)
+
+    def forget(self, before_ns: int) -> None:
+        """Forget what was before `before_ns`; no change goes back so far."""
+        while self._past and self._past[0].end_ns < before_ns:
+            self._past.popleft()
+        oldest = self._past[0].change if self._past else self._span.change
+        while self._forgotten < oldest:
+            self._changes.popleft()
+            self._forgotten += 1
+
+    def _go_on(self) -> None:
+        """To the span after the current one, of which all slots are taken."""
+        span = self._span
+        first = span.first + self._taken
+        need = span.need_at_end(self._taken)
+        index = span.change
+        change = self._changes[index - self._forgotten]
+        after = index + 1 - self._forgotten
+        if after < len(self._changes) and self._changes[after].from_ns <= span.end_ns:
+            index, first = index + 1, 0
+            if change.mode is Mode.OPEN:
+                need = 1.0  # somebody may have passed just now
+        self._past.append(span)
+        self._taken = 0
+        self._span = self._span_at(span.end_ns, index, need, first)
+
+    def _span_at(self, begin_ns: int, index: int, need: float, first: int) -> _Span:
+        change = self._changes[index - self._forgotten]
+        spacing_ns, end_ns = inf, NEVER_NS
+        if change.mode is Mode.RUN:
+            value, until_ns = change.profile.at(begin_ns - change.origin_ns)
+            if value > 0:
+                spacing_ns = change.interval_ns / value
+            end_ns = min(NEVER_NS, until_ns + change.origin_ns)
+        after = index + 1 - self._forgotten
+        if after < len(self._changes):
+            end_ns = min(end_ns, self._changes[after].from_ns)
+        return _Span(index, begin_ns, end_ns, need, spacing_ns, first)

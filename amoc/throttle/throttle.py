@@ -1,0 +1,266 @@
+"""One throttle of a run, as the controller knows it. Pure.
+
+Configured is a profile: a rate, or how it goes on. Over it may lie one of three: paused (nobody
+passes), unlocked (everybody does), frozen (the whole run stands still, and the profile with it).
+Under a pause the profile goes on counting.
+
+What is in force changes `LEAD_NS` ahead, so that all workers know before it does, and change at the
+same moment.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from math import inf
+from typing import Generic, NamedTuple, TypeVar
+
+from amoc.base.clock import MS_NS, S_NS
+from amoc.base.errors import ScenarioError
+from amoc.ipc.messages import Permits, Record, ThrottleMode, Tokens, Want
+from amoc.throttle import permit_allocator, slot_allocator
+from amoc.throttle.profiles import Profile
+from amoc.throttle.slot_schedule import Change, Mode
+
+LEAD_NS = 40 * MS_NS
+"""How far ahead of itself a change is told."""
+
+Asker = TypeVar("Asker")
+
+
+class ThrottleState(NamedTuple):
+    """How a throttle is, for people and scenarios."""
+
+    name: str
+    rate: float
+    """What is configured for now, per `interval`."""
+    actual_rate: float
+    """What is in force now: 0 while paused, ``inf`` while unlocked."""
+    interval: float
+    """In seconds; 0 where `rate` is how many may pass at the same time."""
+    mode: str
+    """``run``, ``paused``, ``unlocked``, ``frozen``, or ``open`` where the rate is infinite."""
+    plan: str
+    """How the rate goes on; empty when it stays."""
+    waiting: int
+    """Users that wait, as their workers have told last."""
+    missed: int
+    """Slots that passed before they could be dealt."""
+
+
+class Throttle(Generic[Asker]):
+    """One throttle.
+
+    Attributes:
+        name: What it is called.
+        interval_s: What its rate is per; 0 when it limits how many pass at the same time.
+    """
+
+    def __init__(
+        self, name: str, profile: Profile, interval_s: float, epoch: int, now_ns: int
+    ) -> None:
+        """Start it.
+
+        Args:
+            name: What it is called.
+            profile: What is configured.
+            interval_s: What the profile's values are per.
+            epoch: Its first; higher than any that another throttle of that name had.
+            now_ns: The time.
+        """
+        self.name = name
+        self.interval_s = interval_s
+        self.first_epoch = self.epoch = epoch
+        self._profile = profile
+        self._origin_ns = now_ns
+        self._paused = self._unlocked = False
+        self._frozen_ns: int | None = None
+        self._waiting: dict[Asker, int] = {}
+        change = self._change(now_ns)
+        self._modes: deque[Change] = deque([change])
+        self._slots: slot_allocator.Ledger[Asker] | None = None
+        self._permits: permit_allocator.Permits[Asker] | None = None
+        if interval_s:
+            self._slots = slot_allocator.Ledger(change)
+        else:
+            self._permits = permit_allocator.Permits(change)
+
+    # What is asked of it
+
+    def change_profile(self, profile: Profile, interval_s: float | None, now_ns: int) -> bool:
+        """Configure `profile`, and end an unlock; False when that is what there is already.
+
+        Raises:
+            ScenarioError: It would become a throttle of the other kind.
+        """
+        interval_s = self.interval_s if interval_s is None else interval_s
+        if bool(interval_s) is not bool(self.interval_s):
+            kind = "a rate" if self.interval_s else "how many pass at the same time"
+            raise ScenarioError(
+                f"throttle {self.name} limits {kind}, so its interval cannot become {interval_s:g}"
+            )
+        before = self._measure(self._profile, self.interval_s)
+        same = profile.steady and before == self._measure(profile, interval_s)
+        self._profile, self.interval_s = profile, interval_s
+        if same and not self._unlocked:
+            return False
+        self._unlocked = False
+        self._origin_ns = self._from_ns(now_ns)
+        if self._frozen_ns is not None:
+            self._frozen_ns = self._origin_ns
+        self._publish(now_ns)
+        return True
+
+    @staticmethod
+    def _measure(profile: Profile, interval_s: float) -> float | None:
+        """What makes two rates the same; None for one that does not stay."""
+        if not profile.steady:
+            return None
+        value, _ = profile.at(0)
+        return value / interval_s if interval_s else value
+
+    def pause(self, now_ns: int) -> bool:
+        """Let nobody through until `resume`; False when that is so already."""
+        return self._overlay(paused=True, unlocked=False, now_ns=now_ns)
+
+    def resume(self, now_ns: int) -> bool:
+        """Back to what is configured; False when that is so already."""
+        return self._overlay(paused=False, unlocked=False, now_ns=now_ns)
+
+    def unlock(self, now_ns: int) -> bool:
+        """Let everybody through until `resume` or another rate; False when that is so already."""
+        return self._overlay(paused=False, unlocked=True, now_ns=now_ns)
+
+    def _overlay(self, *, paused: bool, unlocked: bool, now_ns: int) -> bool:
+        if (self._paused, self._unlocked) == (paused, unlocked):
+            return False
+        self._paused, self._unlocked = paused, unlocked
+        self._publish(now_ns)
+        return True
+
+    def freeze(self, now_ns: int) -> bool:
+        """The whole run stands still; False when it does already."""
+        if self._frozen_ns is not None:
+            return False
+        self._frozen_ns = self._from_ns(now_ns)
+        self._publish(now_ns)
+        return True
+
+    def thaw(self, now_ns: int) -> bool:
+        """The run goes on, and the profile from where it was; False when it never stood."""
+        if self._frozen_ns is None:
+            return False
+        self._origin_ns += self._from_ns(now_ns) - self._frozen_ns
+        self._frozen_ns = None
+        self._publish(now_ns)
+        return True
+
+    # What is in force
+
+    @property
+    def mode(self) -> Mode:
+        """What it does, or is about to do."""
+        if self._frozen_ns is not None or self._paused:
+            return Mode.HELD
+        no_limit = self._profile.steady and self._profile.at(0)[0] == inf
+        return Mode.OPEN if self._unlocked or no_limit else Mode.RUN
+
+    def _from_ns(self, now_ns: int) -> int:
+        return max(now_ns + LEAD_NS, self._modes[-1].from_ns)
+
+    def _change(self, from_ns: int) -> Change:
+        interval_ns = round(self.interval_s * S_NS)
+        return Change(self.epoch, from_ns, self.mode, self._profile, self._origin_ns, interval_ns)
+
+    def _publish(self, now_ns: int) -> None:
+        self.epoch += 1
+        change = self._change(self._from_ns(now_ns))
+        self._drop_old(now_ns)
+        self._modes.append(change)
+        if self._slots is not None:
+            self._slots.change(change, now_ns)
+        elif self._permits is not None:
+            self._permits.change(change, now_ns)
+
+    def news(self) -> ThrottleMode:
+        """The newest change, for the workers."""
+        return self._told(self._modes[-1])
+
+    def whole_state(self, now_ns: int) -> list[ThrottleMode]:
+        """What a worker must know that knows nothing: what holds now, and what will."""
+        self._drop_old(now_ns)
+        return [self._told(change) for change in self._modes]
+
+    def _drop_old(self, now_ns: int) -> None:
+        modes = self._modes
+        while len(modes) > 1 and modes[1].from_ns <= now_ns:
+            modes.popleft()
+
+    def _told(self, change: Change) -> ThrottleMode:
+        mode, is_permits = str(change.mode), not self.interval_s
+        return ThrottleMode(self.name, change.epoch, change.from_ns, mode, is_permits)
+
+    def gone(self) -> ThrottleMode:
+        """The last news of a throttle that is stopped."""
+        return ThrottleMode(self.name, self.epoch + 1, 0, str(Mode.GONE), not self.interval_s)
+
+    def value_at(self, now_ns: int) -> float:
+        """What is configured for now."""
+        at_ns = now_ns if self._frozen_ns is None else self._frozen_ns
+        return self._profile.at(max(0, at_ns - self._origin_ns))[0]
+
+    # Dealing
+
+    def want(self, asker: Asker, want: Want, now_ns: int) -> None:
+        """A worker has said what its users want."""
+        if want.epoch < self.first_epoch:
+            return  # of another throttle that had this name
+        self._waiting[asker] = want.waiting
+        if self._slots is not None:
+            self._slots.want(asker, want.outstanding, want.seen, want.since_ns, now_ns)
+        elif self._permits is not None:
+            self._permits.want(asker, want.outstanding, want.seen, want.back)
+
+    def deal(self, now_ns: int) -> list[tuple[Asker, Record]]:
+        """What the workers get now."""
+        if self._slots is not None:
+            return [(who, Tokens(self.name, *block)) for who, block in self._slots.deal(now_ns)]
+        assert self._permits is not None
+        return [(who, Permits(self.name, *grant)) for who, grant in self._permits.deal(now_ns)]
+
+    def lost(self, asker: Asker, now_ns: int) -> None:
+        """A worker is no more."""
+        self._waiting.pop(asker, None)
+        if self._slots is not None:
+            self._slots.lost(asker, now_ns)
+        elif self._permits is not None:
+            self._permits.lost(asker)
+
+    def next_ns(self, now_ns: int) -> int:
+        """When to deal again, if nothing happens until then."""
+        if self._slots is not None:
+            return self._slots.next_ns(now_ns)
+        assert self._permits is not None
+        return self._permits.next_ns(now_ns)
+
+    def state(self, now_ns: int) -> ThrottleState:
+        """How it is."""
+        rate = self.value_at(now_ns)
+        self._drop_old(now_ns)
+        actual = {Mode.HELD: 0.0, Mode.OPEN: inf}.get(self._modes[0].mode, rate)
+        if self._frozen_ns is not None:
+            mode = "frozen"
+        elif self._paused or self._unlocked:
+            mode = "paused" if self._paused else "unlocked"
+        else:
+            mode = str(self.mode)
+        plan = "" if self._profile.steady else str(self._profile)
+        return ThrottleState(
+            name=self.name,
+            rate=rate,
+            actual_rate=actual,
+            interval=self.interval_s,
+            mode=mode,
+            plan=plan,
+            waiting=sum(self._waiting.values()),
+            missed=self._slots.void if self._slots is not None else 0,
+        )

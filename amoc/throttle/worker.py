@@ -1,0 +1,367 @@
+"""The gate: a worker's end of all throttles.
+
+One alarm serves them all: it is set to the earliest slot in hand, and its callback lets through
+whom it is time for, switching straight into them. Never early; and never for longer than `TURN_NS`
+at a stretch, so that the loop turns. Where a worker has more than 2,000 slots a second the alarm
+rings for several together, at most once in `LULL_NS`: going to sleep and waking up costs a process
+some 20 µs, letting a user through costs 3.
+
+What users want is told to the controller soon, but not for each of them: reports gather in the
+outbox, and a throttle speaks less often the more slots it has in hand, or when the controller knows
+anyway of more than it can meet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from heapq import heappop, heappush
+from itertools import count
+from typing import Protocol
+
+from gevent import get_hub
+from greenlet import greenlet
+
+from amoc import metrics
+from amoc.base import pause
+from amoc.base.clock import MS_NS, US_NS
+from amoc.base.clock import now_ns as monotonic_ns
+from amoc.base.errors import ClosedError, PeerError
+from amoc.base.timerfd import Alarm
+from amoc.ipc import messages
+from amoc.ipc.messages import Permits, Record, ThrottleMode, Tokens
+from amoc.throttle.profiles import NEVER_NS
+from amoc.throttle.slot_schedule import Mode
+from amoc.throttle.worker_queue import Permit, Turnstile, Waiter
+from amoc.throttle.worker_queue import Record as RecordSlot
+
+__all__ = ["Gate", "attach", "attached", "current", "iteration_ended"]
+
+PART = "throttle"
+TURN_NS = 2 * MS_NS
+LULL_NS = 1_500 * US_NS
+BUSY_NS = 500 * US_NS
+"""Between two slots, below which it pays to wait for company."""
+STAY_BUSY_NS = 200 * MS_NS
+_WEIGH_NS = 20 * MS_NS
+PAUSED_NS = 20 * MS_NS
+"""While the run is paused, how often is looked whether it still is."""
+MOST_GONE = 1_000
+"""How many stopped throttles are remembered; fewer than the controller remembers the epochs of."""
+REMIND_S = 1.0
+"""How often the controller is told again what is wanted, in case it has not heard."""
+
+
+class Out(Protocol):
+    """What of `amoc.ipc.outbox.Outbox` is needed."""
+
+    def put(self, part: str, slot: int, item: bytes) -> None:
+        """Send an item soon."""
+
+    def at_flush(self, callback: Callable[[], None]) -> None:
+        """Call `callback` right before items are sent."""
+
+
+class Gate:
+    """Lets this worker's users through all throttles.
+
+    Attributes:
+        holders: Which greenlets hold permits of throttles that limit how many pass at the same
+            time; empty most of the time. Who ends with permits must give them back, see
+            `iteration_ended`.
+    """
+
+    def __init__(self, slot: int, epoch: int, outbox: Out) -> None:
+        """Be the gate of a worker.
+
+        Args:
+            slot: The worker's.
+            epoch: The worker's.
+            outbox: What to tell the controller with.
+        """
+        self._slot = slot
+        self._epoch = epoch
+        self._outbox = outbox
+        self._record: RecordSlot | None = None
+        self._lateness = metrics.timer("token_lateness")
+        self._turnstiles: dict[str, Turnstile] = {}
+        self._gone: dict[str, int] = {}
+        self.holders: dict[greenlet, list[tuple[Turnstile, Permit]]] = {}
+        self._heap: list[tuple[int, int, Turnstile]] = []
+        self._order = count()
+        self._alarm = Alarm(self._ring)
+        self._alarm_ns = NEVER_NS
+        self._rung_ns = 0
+        self._lull_ns = 0
+        self._busy_until_ns = 0
+        self._weighed_ns = 0
+        self._passed = 0
+        self._ringing = False
+        self._working: Turnstile | None = None
+        self._dirty: list[Turnstile] = []
+        self._flush_asked = False
+        self._speak_ns = NEVER_NS
+        self._speak = get_hub().loop.timer(0)
+        self._reminder = get_hub().loop.timer(REMIND_S, REMIND_S)
+        self._reminder.start(self._remind)
+
+    def __repr__(self) -> str:
+        waiting = sum(one.waiting for one in self._turnstiles.values())
+        return f"<gate of slot {self._slot}: {len(self._turnstiles)} throttles, {waiting} waiting>"
+
+    def record_slots(self, record: RecordSlot | None) -> None:
+        """Let `record` get each slot that is used from now on; for tests and benchmarks."""
+        self._record = record
+        for turnstile in self._turnstiles.values():
+            turnstile.record = record
+
+    def close(self) -> None:
+        """Let nobody through any more."""
+        self._alarm.close()
+        self._reminder.stop()
+        self._speak.stop()
+
+    # Users
+
+    def find(self, name: str) -> Turnstile | None:
+        """Throttle `name` here, if the controller has told of it."""
+        turnstile = self._turnstiles.get(name)
+        return turnstile if turnstile is not None and turnstile.epoch else None
+
+    def is_open(self, name: str) -> bool:
+        """Whether throttle `name` lets everybody through."""
+        turnstile = self._turnstiles.get(name)
+        return turnstile is not None and turnstile.is_open(monotonic_ns())
+
+    def turnstile(self, name: str) -> Turnstile:
+        """The throttle `name` here, made if it was not heard of; then it holds everybody."""
+        turnstile = self._turnstiles.get(name)
+        if turnstile is None:
+            turnstile = self._turnstiles[name] = Turnstile(name, self._lateness, self._record)
+        return turnstile
+
+    def enter(self, name: str, waiter: Waiter) -> int | None:
+        """Let `waiter` stand in line at throttle `name`.
+
+        Args:
+            name: A throttle; one that was never heard of holds everybody until it is.
+            waiter: Called once, in the hub, with its token, which is its intended time in ns; or
+                with an `AmocError` when the throttle is stopped.
+
+        Returns:
+            The token if there is nothing to wait for, and then `waiter` is not called; else None.
+        """
+        return self.enter_at(self.turnstile(name), waiter)
+
+    def enter_at(self, turnstile: Turnstile, waiter: Waiter) -> int | None:
+        """Let `waiter` stand in line at `turnstile`, see `enter`."""
+        token = turnstile.enter(waiter)
+        # Who comes back right after being let through will be attended to with all others.
+        if token is None and turnstile is not self._working:
+            self._attend(turnstile)
+        return token
+
+    def leave(self, name: str, waiter: Waiter) -> None:
+        """`waiter` stands in line at throttle `name` no more; it was not called."""
+        turnstile = self._turnstiles.get(name)
+        if turnstile is not None:
+            self.leave_at(turnstile, waiter)
+
+    def leave_at(self, turnstile: Turnstile, waiter: Waiter) -> None:
+        """`waiter` stands in line at `turnstile` no more; it was not called."""
+        turnstile.leave(waiter)
+        self._attend(turnstile)
+
+    def hold(self, holder: greenlet, turnstile: Turnstile) -> Permit:
+        """`holder` was just let through `turnstile`, and holds its permit from now on."""
+        permit = turnstile.handed
+        assert permit is not None
+        turnstile.handed = None
+        self.holders.setdefault(holder, []).append((turnstile, permit))
+        return permit
+
+    def give_back(self, holder: greenlet, turnstile: Turnstile, permit: Permit) -> None:
+        """`holder` is done with what it held `permit` for."""
+        held = self.holders.get(holder)
+        if held is None or (turnstile, permit) not in held:
+            return  # its iteration has ended meanwhile, and the permit with it
+        held.remove((turnstile, permit))
+        if not held:
+            del self.holders[holder]
+        turnstile.give_back(permit)
+        self._attend(turnstile)
+
+    def iteration_ended(self, user: greenlet) -> None:
+        """`user` gives back all permits it still holds; nothing happens if it holds none."""
+        for turnstile, permit in self.holders.pop(user, ()):
+            turnstile.give_back(permit)
+            self._attend(turnstile)
+
+    # The controller
+
+    def hear(self, body: bytes) -> None:
+        """The controller has dealt, or changed a throttle.
+
+        Raises:
+            PeerError: It said something that makes no sense.
+        """
+        self.learn(list(messages.unpack_stream(body)))
+
+    def learn(self, records: list[Record]) -> None:
+        """Take what the controller has said."""
+        for record in records:
+            match record:
+                case Tokens(name):
+                    turnstile = self._turnstiles.get(name)
+                    if turnstile is not None:
+                        turnstile.hear_tokens(record)
+                case Permits(name):
+                    turnstile = self._turnstiles.get(name)
+                    if turnstile is not None:
+                        turnstile.hear_permits(record)
+                case ThrottleMode(name):
+                    if record.epoch <= self._gone.get(name, 0):
+                        continue  # an answer that was overtaken by the end of the throttle
+                    turnstile = self.turnstile(name)
+                    turnstile.hear_mode(record)
+                    if record.mode == Mode.GONE:
+                        self._forget(record)
+                case _:
+                    raise PeerError(
+                        f"a throttle must be told its slots, but was told {record!r:.80}"
+                    )
+            if turnstile is not None:
+                self._attend(turnstile)
+                if turnstile.dirty and turnstile.speak_ns < self._speak_ns - MS_NS:
+                    self._ask_flush()  # it may have thought that there was more time
+
+    def _forget(self, gone: ThrottleMode) -> None:
+        """A throttle is stopped; those that wait at its turnstile are turned away by the alarm."""
+        del self._turnstiles[gone.name]
+        self._gone.pop(gone.name, None)
+        self._gone[gone.name] = gone.epoch
+        if len(self._gone) > MOST_GONE:
+            del self._gone[next(iter(self._gone))]
+
+    def _attend(self, turnstile: Turnstile) -> None:
+        """Something has changed: see to the alarm, and to what the controller must know."""
+        turnstile.show()
+        # What can be done at once is due now: were it due at 0, it would come before all slots of
+        # the others for as long as its line stands.
+        at_ns = turnstile.next_ns() or monotonic_ns()
+        if at_ns < turnstile.armed_ns:
+            turnstile.armed_ns = at_ns
+            heappush(self._heap, (at_ns, next(self._order), turnstile))
+            if at_ns < self._alarm_ns and not self._ringing:
+                self._set_alarm()
+        if not turnstile.dirty and turnstile.has_news:
+            turnstile.dirty = True
+            self._dirty.append(turnstile)
+            self._ask_flush()
+
+    def _tell(self) -> None:
+        """Tell the controller what is wanted; those that spoke a moment ago must wait a little."""
+        self._flush_asked = False
+        now_ns = monotonic_ns()
+        later, soonest_ns = [], NEVER_NS
+        for turnstile in self._dirty:
+            speak_ns = turnstile.speak_ns
+            if now_ns < speak_ns:
+                later.append(turnstile)
+                soonest_ns = min(soonest_ns, speak_ns)
+                continue
+            turnstile.dirty = False
+            if turnstile.has_news:
+                self._outbox.put(PART, self._slot, messages.pack_item(turnstile.want(now_ns)))
+        self._dirty = later
+        self._speak_ns = soonest_ns
+        if later:
+            self._speak.stop()
+            self._speak.close()
+            self._speak = get_hub().loop.timer(max(0, soonest_ns - now_ns) / 1e9)
+            self._speak.start(self._ask_flush)
+
+    def _ask_flush(self) -> None:
+        if not self._flush_asked:
+            self._flush_asked = True
+            self._outbox.at_flush(self._tell)
+
+    def _remind(self) -> None:
+        now_ns = monotonic_ns()
+        for turnstile in self._turnstiles.values():
+            overdue = now_ns - turnstile.told_ns > REMIND_S * 1e9
+            if turnstile.epoch and turnstile.outstanding and overdue:
+                self._outbox.put(PART, self._slot, messages.pack_item(turnstile.want(now_ns)))
+
+    # The loop
+
+    def _ring(self) -> None:
+        now_ns = monotonic_ns()
+        if pause.paused():
+            self._alarm_ns = now_ns + PAUSED_NS
+            self._alarm.set(self._alarm_ns)
+            return
+        heap, until_ns = self._heap, now_ns + TURN_NS
+        self._ringing = True
+        try:
+            while heap and heap[0][0] <= now_ns < until_ns:
+                at_ns, _, turnstile = heappop(heap)
+                if turnstile.armed_ns != at_ns:
+                    continue  # it has been attended to before
+                turnstile.armed_ns = NEVER_NS
+                self._working = turnstile
+                self._passed += turnstile.work(now_ns, until_ns)
+                self._working = None
+                self._attend(turnstile)
+                now_ns = monotonic_ns()
+        finally:
+            self._ringing, self._working = False, None
+            self._rung_ns = now_ns
+            if now_ns - self._weighed_ns > _WEIGH_NS:
+                # A worker may get all slots for a while, and then none while others do.
+                if self._passed * BUSY_NS > now_ns - self._weighed_ns:
+                    self._busy_until_ns = now_ns + STAY_BUSY_NS
+                self._lull_ns = LULL_NS if now_ns < self._busy_until_ns else 0
+                self._weighed_ns, self._passed = now_ns, 0
+            self._set_alarm()
+
+    def _set_alarm(self) -> None:
+        if not self._heap:
+            self._alarm_ns = NEVER_NS
+            self._alarm.stop()
+            return
+        self._alarm_ns = max(self._heap[0][0], self._rung_ns + self._lull_ns)
+        self._alarm.set(self._alarm_ns)
+
+
+_gate: Gate | None = None
+
+
+def attach(gate: Gate | None) -> None:
+    """Let users of this process pass through `gate`."""
+    global _gate
+    _gate = gate
+
+
+def iteration_ended(user: greenlet) -> None:
+    """`user` gives back what it still holds; costs next to nothing if nobody holds anything."""
+    if _gate is not None and _gate.holders:
+        _gate.iteration_ended(user)
+
+
+def attached() -> Gate | None:
+    """This process's gate, if it has one."""
+    return _gate
+
+
+def current() -> Gate:
+    """This process's gate.
+
+    Raises:
+        ClosedError: It has none.
+    """
+    if _gate is None:
+        raise ClosedError(
+            "a throttle can be waited for in a run only, and not in init(); to try it, use"
+            " amoc check --run"
+        )
+    return _gate

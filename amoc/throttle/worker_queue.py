@@ -1,0 +1,456 @@
+"""One throttle as a worker sees it: who waits, in order, and the slots in hand.
+
+Slots come from the controller in blocks and are let go at their times, each to the one that waited
+longest. A slot that comes due and finds nobody is gone; one more than `VOID_NS` late is void:
+it is asked for again, and counted as missed unless the whole run stood still meanwhile. A change of
+the throttle is known ahead of time: slots that it makes void are dropped when it is heard of, what
+it does to the rest happens at its moment.
+
+Waiters are functions that take the token, which is the intended time, or an error in its stead. A
+parked greenlet's `switch` is one; whoever gets through runs right away, within the callback of the
+loop's alarm.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from collections.abc import Callable
+from heapq import heappop, heappush, heapreplace
+from math import ceil
+from typing import Any, NamedTuple
+
+from gevent import get_hub
+
+from amoc import metrics
+from amoc.base import pause
+from amoc.base.clock import MS_NS, now_ns
+from amoc.base.errors import AmocError, ScenarioError
+from amoc.ipc.messages import Permits, ThrottleMode, Tokens, Want
+from amoc.scenario.events import THROTTLE_EXECUTE, THROTTLE_REQUEST
+from amoc.throttle.meters import meters_of
+from amoc.throttle.profiles import NEVER_NS
+from amoc.throttle.slot_allocator import VOID_NS, Block
+from amoc.throttle.slot_schedule import Mode
+
+__all__ = ["Permit", "Record", "Turnstile", "Waiter"]
+
+Waiter = Callable[[Any], object]
+Record = Callable[[str, int, int, int, int], None]
+"""Gets each slot that is used: throttle, epoch, slot, when it was due, when it was used."""
+
+KEEP_PERMIT_NS = 50 * MS_NS
+"""How long a permit may go from user to user of one worker before others have their chance."""
+FRESH_PERMIT_NS = 10 * MS_NS
+"""How long it may go to whoever comes next where nobody waits. It is the same in each worker,
+whether others wait elsewhere or not, so each has its turn for as long."""
+IDLE_PERMIT_NS = 5 * MS_NS
+"""How long it is kept for whoever comes next; not at all where the last one came later."""
+FORESEE_NS = 30 * MS_NS
+"""About as long as a demand takes to be met; what will be wanted by then is asked for ahead."""
+LEAST_FORESEEN = 2
+GAP_NS = 3 * MS_NS
+LONG_GAP_NS = 50 * MS_NS
+"""Least and longest time between two reports of what is wanted."""
+PLENTY = 32
+"""Slots that the controller knows to be wanted, with which it has enough for a while."""
+_WEIGH_NS = 10 * MS_NS
+
+
+class Permit(NamedTuple):
+    """Leave to be one of those that pass at the same time."""
+
+    epoch: int
+    since_ns: int
+    """When the worker got it."""
+
+
+class Turnstile:
+    """Lets users of this worker through one throttle.
+
+    Attributes:
+        name: The throttle's.
+        epoch: The newest that was heard of; 0 before the controller has said anything.
+        permits: Whether it limits how many pass at the same time.
+        waiting: How many wait.
+        handed: The permit of the one that was let through last.
+        armed_ns: When the gate will call `work`.
+        dirty: Whether the gate will ask `want`.
+        told_ns: When the controller was last told what is wanted.
+        record: Gets each slot that is used, if anybody wants to know.
+    """
+
+    def __init__(self, name: str, lateness: metrics.Timer, record: Record | None) -> None:
+        self.name = name
+        self.epoch = 0
+        self.permits = False
+        self.waiting = 0
+        self.handed: Permit | None = None
+        self.armed_ns = NEVER_NS
+        self.dirty = False
+        self.told_ns = 0
+        self._mode = Mode.HELD
+        self._changes: deque[ThrottleMode] = deque()
+        self._queue: deque[Waiter] = deque()
+        self._gone: dict[Waiter, int] = {}
+        # A heap of: next due, number, block, index of the next, `frozen_ns` when it came.
+        self._hand: list[list[Any]] = []
+        self._in_hand = 0
+        self._idle: deque[Permit] = deque()
+        self._kept: deque[tuple[int, Permit]] = deque()  # until when
+        self._given_back_ns = 0
+        self._come_soon = False
+        self._seen = 0
+        self._back = self._back_told = 0
+        self._believed = 0  # what the controller takes us to want
+        self._since_ns = 0
+        self._covered_ns = 0  # when the last slot in hand is due
+        self._foreseen = 0
+        self._passed = self._weighed_passed = 0
+        self._weighed_ns = 0
+        self._ran_dry = True
+        self._lateness = lateness
+        self.record = record
+        meters = meters_of(name)
+        self._requests, self._executions, self._missed, self._gauge = meters
+        self._gauge.set(0)
+
+    def __repr__(self) -> str:
+        hand = f"{self._in_hand} slots in hand"
+        return f"<turnstile {self.name}, {self._mode}: {self.waiting} waiting, {hand}>"
+
+    # Users
+
+    def is_open(self, at_ns: int) -> bool:
+        """Whether it lets everybody through."""
+        if self._changes and self._changes[0].from_ns <= at_ns:
+            self._apply_changes(at_ns)
+        return self._mode is Mode.OPEN
+
+    def enter(self, waiter: Waiter) -> int | None:
+        """Wait in line.
+
+        Returns:
+            The token if there is nothing to wait for, and then `waiter` is not called; else None.
+        """
+        self._requests.inc()
+        if THROTTLE_REQUEST.heard:
+            THROTTLE_REQUEST(_user_of(waiter), throttle=self.name, waiting=self.waiting)
+        if self._mode is Mode.OPEN or self._changes:
+            at_ns = now_ns()
+            if self.is_open(at_ns) and not self.waiting and not pause.paused():
+                self._count_executed(waiter)
+                return at_ns
+        if self.permits and not self.waiting:
+            self._come_soon = now_ns() - self._given_back_ns < IDLE_PERMIT_NS
+        if self._kept:
+            if not self._changes and not pause.paused():
+                _, self.handed = self._kept.pop()
+                self._count_executed(waiter)
+                return now_ns()
+            self._idle.extend(permit for _, permit in self._kept)
+            self._kept.clear()
+        self._queue.append(waiter)
+        self.waiting += 1
+        if self.waiting == self._in_hand + 1:
+            self._since_ns = now_ns()
+        return None
+
+    def leave(self, waiter: Waiter) -> None:
+        """Wait no more; `waiter` is in the line."""
+        # Looking for it in the line would make the end of a run with many waiters quadratic.
+        self._gone[waiter] = self._gone.get(waiter, 0) + 1
+        self.waiting -= 1
+        if len(self._queue) > 2 * self.waiting + 64:
+            live = [one for one in self._queue if not self._pass_over(one)]
+            self._queue.clear()
+            self._queue.extend(live)
+
+    def _pass_over(self, waiter: Waiter) -> bool:
+        """Whether this place in the line is one that was left; says so once for each."""
+        times = self._gone.get(waiter)
+        if times is None:
+            return False
+        if times == 1:
+            del self._gone[waiter]
+        else:
+            self._gone[waiter] = times - 1
+        return True
+
+    def _first(self) -> Waiter | None:
+        while self._queue:
+            waiter = self._queue.popleft()
+            if not (self._gone and self._pass_over(waiter)):
+                self.waiting -= 1
+                return waiter
+        return None
+
+    # The controller
+
+    def hear_mode(self, news: ThrottleMode) -> None:
+        """It changes."""
+        if news.epoch <= self.epoch:
+            return  # known; both an answer and a parcel may have brought it
+        if not self.epoch:
+            self.permits = news.permits
+        self.epoch = news.epoch
+        if news.mode == Mode.GONE:
+            self._changes.clear()
+        self._changes.append(news)
+        self._return_kept(NEVER_NS)
+        if self._hand:
+            self._drop_void(news.from_ns)
+
+    def _drop_void(self, from_ns: int) -> None:
+        """Drop slots that are due at `from_ns` or later: they are of an older epoch."""
+        kept: list[list[Any]] = []
+        for entry in self._hand:
+            _, _, block, index, _ = entry
+            stop = block.first_from(from_ns)
+            self._in_hand -= block.size - max(index, stop)
+            if index < stop:
+                entry[2] = block.part(0, stop)
+                kept.append(entry)
+        self._covered_ns = min(self._covered_ns, from_ns)
+        kept.sort(key=lambda entry: entry[:2])
+        self._hand = kept
+        self._note_uncovered()
+
+    def hear_tokens(self, tokens: Tokens) -> None:
+        """Slots have come."""
+        block = Block._make(tokens[1:])
+        self._seen = block.number
+        self._believed = max(0, self._believed - block.size)
+        for change in self._changes:
+            if change.epoch > block.epoch:
+                block = block.part(0, block.first_from(change.from_ns))
+                break
+        if block.size:
+            self._in_hand += block.size
+            self._covered_ns = max(self._covered_ns, block.due_at(block.size - 1))
+            heappush(self._hand, [block.due_ns, block.number, block, 0, pause.frozen_ns()])
+
+    def hear_permits(self, permits: Permits) -> None:
+        """Permits have come."""
+        self._seen = permits.number
+        self._believed = max(0, self._believed - permits.size)
+        self._idle.extend([Permit(permits.epoch, now_ns())] * permits.size)
+
+    def give_back(self, permit: Permit) -> None:
+        """A user is done."""
+        at_ns = self._given_back_ns = now_ns()
+        age_ns = at_ns - permit.since_ns
+        if permit.epoch != self.epoch or age_ns >= KEEP_PERMIT_NS:
+            self._back += 1
+        elif self.waiting:
+            self._idle.append(permit)
+        elif self._come_soon and age_ns < FRESH_PERMIT_NS:
+            self._kept.append((at_ns + IDLE_PERMIT_NS, permit))
+        else:
+            self._back += 1
+
+    def want(self, at_ns: int) -> Want:
+        """What to tell the controller; it counts as told."""
+        self.told_ns = at_ns
+        self._weigh(at_ns)
+        outstanding = self.outstanding
+        self._believed, self._back_told = outstanding, self._back
+        return Want(
+            name=self.name,
+            epoch=self.epoch,
+            seen=self._seen,
+            outstanding=outstanding,
+            waiting=self.waiting,
+            since_ns=self._since_ns,
+            back=self._back,
+        )
+
+    @property
+    def outstanding(self) -> int:
+        """What is wanted beyond what is in hand."""
+        if self._mode is Mode.OPEN and not self._changes:
+            return 0
+        if self.permits:
+            return max(0, self.waiting - len(self._idle))
+        return max(0, self.waiting + self._foreseen - self._in_hand)
+
+    @property
+    def has_news(self) -> bool:
+        """Whether the controller believes something else than what is so."""
+        return self.epoch > 0 and (
+            self._back != self._back_told or self.outstanding != self._believed
+        )
+
+    @property
+    def speak_ns(self) -> int:
+        """When to tell the controller what is wanted; soon when the slots in hand are few."""
+        believed = self._believed
+        if believed >= PLENTY and believed < 2 * self.outstanding and not self.permits:
+            gap_ns = LONG_GAP_NS  # the controller knows of more than it can meet
+        else:
+            covered_ns = self._covered_ns - self.told_ns
+            gap_ns = min(max(GAP_NS, covered_ns // 2), LONG_GAP_NS)
+        return self.told_ns + gap_ns
+
+    def _weigh(self, at_ns: int) -> None:
+        """Foresee what will be wanted by the time an answer can be here.
+
+        Users that come back as soon as they are through would otherwise always ask too late. Only
+        where the line has not run dry: a slot that nobody takes is lost to all others, too.
+        """
+        elapsed_ns = at_ns - self._weighed_ns
+        if self._ran_dry or not self.waiting:
+            self._foreseen = 0
+        elif elapsed_ns >= _WEIGH_NS:
+            passed = self._passed - self._weighed_passed
+            foreseen = passed * FORESEE_NS // elapsed_ns
+            self._foreseen = foreseen if foreseen >= LEAST_FORESEEN else 0
+        else:
+            return
+        self._weighed_ns, self._weighed_passed = at_ns, self._passed
+        self._ran_dry = not self.waiting
+
+    # The loop
+
+    def show(self) -> None:
+        """Let the board know how many wait."""
+        self._gauge.set(self.waiting)
+
+    def next_ns(self) -> int:
+        """When `work` has something to do."""
+        if self._idle or (self.waiting and self._mode in (Mode.OPEN, Mode.GONE)):
+            return 0
+        at_ns: int = self._hand[0][0] if self._hand else NEVER_NS
+        if self._kept:
+            at_ns = min(at_ns, self._kept[0][0])
+        return min(at_ns, self._changes[0].from_ns) if self._changes else at_ns
+
+    def _apply_changes(self, at_ns: int) -> None:
+        changes = self._changes
+        while changes and changes[0].from_ns <= at_ns:
+            self._mode = Mode(changes.popleft().mode)
+
+    def work(self, at_ns: int, until_ns: int) -> int:
+        """Let through whom it is time for; not for longer than `until_ns`, if there are many.
+
+        Returns:
+            How many slots were used.
+        """
+        before = self._passed
+        if self._changes:
+            self._apply_changes(at_ns)
+        if self._hand:
+            self._let_through(at_ns, until_ns)
+        if self._kept:
+            self._return_kept(at_ns)
+        if self._idle:
+            self._hand_out_permits(until_ns)
+        if self._mode is Mode.OPEN:
+            self._let_all_through(until_ns)
+        elif self._mode is Mode.GONE:
+            self._turn_away(until_ns)
+        return self._passed - before
+
+    def _let_through(self, at_ns: int, until_ns: int) -> None:
+        # The hot path: everything that happens for each token is here.
+        hand, lateness, record = self._hand, self._lateness, self.record
+        queue, gone = self._queue, self._gone
+        heard = bool(THROTTLE_EXECUTE.heard)
+        passed = void = missed = 0
+        while hand and at_ns < until_ns:
+            entry = hand[0]
+            due_ns, _, block, index, frozen_ns = entry
+            if due_ns > at_ns:
+                break
+            after = index + 1
+            if after == block.size:
+                heappop(hand)
+            else:
+                entry[0] = block.due_ns + ceil(after * block.spacing_ns)
+                entry[3] = after
+                if len(hand) > 1:
+                    heapreplace(hand, entry)
+            self._in_hand -= 1
+            if at_ns - due_ns > VOID_NS:
+                void += 1
+                # One that came due while the run stood still was meant for nobody.
+                missed += pause.frozen_ns() == frozen_ns
+                continue
+            waiter: Waiter | None
+            if queue and not gone:
+                waiter = queue.popleft()
+                self.waiting -= 1
+            else:
+                waiter = self._first()
+            if waiter is None:
+                self._ran_dry = True
+                continue
+            passed += 1
+            lateness.record_ns(at_ns - due_ns)
+            if record is not None:
+                record(self.name, block.epoch, block.first + index * block.stride, due_ns, at_ns)
+            if heard:
+                self._tell_executed(waiter, at_ns - due_ns)
+            self._call(waiter, due_ns)
+            at_ns = now_ns()
+        self._passed += passed
+        self._executions.inc(passed)
+        if void:
+            self._missed.inc(missed)
+            self._note_uncovered()
+
+    def _note_uncovered(self) -> None:
+        if self.waiting > self._in_hand:
+            self._since_ns = now_ns()
+
+    def _hand_out_permits(self, until_ns: int) -> None:
+        if self._mode is not Mode.RUN:
+            self._return_idle()
+        while self._idle and now_ns() < until_ns:
+            waiter = self._first()
+            if waiter is None:
+                self._return_idle()
+                return
+            self.handed = self._idle.popleft()
+            self._count_executed(waiter)
+            self._call(waiter, now_ns())
+
+    def _return_idle(self) -> None:
+        self._back += len(self._idle)
+        self._idle.clear()
+
+    def _return_kept(self, at_ns: int) -> None:
+        kept = self._kept
+        while kept and kept[0][0] <= at_ns:
+            kept.popleft()
+            self._back += 1
+
+    def _let_all_through(self, until_ns: int) -> None:
+        while (at_ns := now_ns()) < until_ns and (waiter := self._first()) is not None:
+            self._count_executed(waiter)
+            self._call(waiter, at_ns)
+
+    def _turn_away(self, until_ns: int) -> None:
+        while now_ns() < until_ns and (waiter := self._first()) is not None:
+            self._call(waiter, ScenarioError(f"throttle {self.name} was stopped"))
+
+    def _count_executed(self, waiter: Waiter) -> None:
+        """Count who passes without a slot."""
+        self._executions.inc()
+        if THROTTLE_EXECUTE.heard:
+            self._tell_executed(waiter, 0)
+
+    def _tell_executed(self, waiter: Waiter, late_ns: int) -> None:
+        THROTTLE_EXECUTE(_user_of(waiter), throttle=self.name, late_ns=late_ns)
+
+    def _call(self, waiter: Waiter, token: int | AmocError) -> None:
+        try:
+            waiter(token)
+        except Exception:
+            get_hub().handle_error(waiter, *sys.exc_info())
+
+
+def _user_of(waiter: Waiter) -> int | None:
+    """The number of the user that waits, if it is one."""
+    user_id = getattr(getattr(waiter, "__self__", None), "id", None)
+    return user_id if isinstance(user_id, int) else None

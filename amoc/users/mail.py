@@ -1,0 +1,366 @@
+"""Mail between users: any user of any worker to any other, by number alone.
+
+Who is where follows from the number (`amoc.users.placement`). Mail to a user of the same worker
+goes into its box at once; all other is put in the outbox and travels through the node, which does
+not open it, to whoever is in the addressee's slot. Both ways a message is packed and unpacked, so
+nothing is shared and a list arrives as a tuple, wherever the two happen to be.
+
+What two users send each other stays in order: there is one way between two workers, and it is a
+queue. Nothing is lost silently::
+
+    mail_sent = mail_received + mail_refused + mail_undeliverable
+                + what is on its way + what died with a worker
+
+A box is bounded by number and bytes; what comes when it is full is refused, so that it is the
+newest that is missing and memory is bounded. So is what is sent while the way out of the worker is
+full; and a user that sends and sends lets the loop turn now and then, or nothing would ever leave.
+A box lives as long as its user: it survives repetitions, and is gone when the user leaves for good
+or its worker dies.
+
+On the wire a parcel is a stream of msgpack arrays, told apart by their length:
+``(user, message)``; ``(user, message, slot, epoch, number)``, whose sender waits for a verdict; and
+the verdict ``(epoch, number, verdict)``. A message is bytes within it, so one that cannot be
+unpacked spoils no other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import IntEnum
+from functools import cached_property
+from math import inf
+from typing import Any
+
+import gevent
+import msgpack
+from gevent import getcurrent
+from greenlet import greenlet
+
+from amoc import metrics
+from amoc.base import pause
+from amoc.base.errors import ClosedError, MailError, PeerError, ScenarioError
+from amoc.base.waiting import Waiter
+from amoc.ipc.outbox import Outbox
+from amoc.users import placement
+from amoc.users.mailbox import MOST_BOX_BYTES, MOST_MESSAGES, Mailbox, Match
+
+__all__ = ["receive", "send"]
+
+MOST_BYTES = 1 << 20
+"""What one message may take, packed."""
+BURST_BYTES = 1 << 20
+"""What the users of a worker send before the loop must turn; each message counts as 1 KiB more."""
+CHECK_S = 5.0
+"""How long the addressee's worker may take to say what became of a message."""
+
+_ROOM = f"{MOST_MESSAGES} messages or {MOST_BOX_BYTES >> 20} MiB"
+
+_UNREADABLE = (ValueError, TypeError, msgpack.UnpackException)
+
+
+class Addressee(greenlet):
+    """Whoever can get mail: a user.
+
+    Attributes:
+        id: Its number, unique over the whole run.
+        mailbox: Made when it is first needed; most users never need one.
+    """
+
+    id: int
+    mailbox: Mailbox | None = None
+
+
+class Verdict(IntEnum):
+    """What became of a message."""
+
+    DELIVERED = 0
+    GONE = 1
+    """The user has not started, or has left for good."""
+    FULL = 2
+    UNREADABLE = 3
+    """It was packed, but cannot be unpacked: a dict's key is a list in disguise, say."""
+    STUCK = 4
+    """More was sent than could leave the worker."""
+
+
+class Post:
+    """A worker's end of the mail: sends what its users write, delivers what comes for them."""
+
+    def __init__(
+        self,
+        slot: int,
+        epoch: int,
+        slots: int,
+        outbox: Outbox | None,
+        find_user: Callable[[int], Addressee | None],
+        note: Callable[[str], None] | None = None,
+        crowded: Callable[[], bool] | None = None,
+    ) -> None:
+        """Be the post of one worker.
+
+        Args:
+            slot: The worker's own.
+            epoch: Which worker of the slot it is.
+            slots: How many slots there are in the run.
+            outbox: What leads to the other workers; None when there are none.
+            find_user: The user of this worker with that number, None when it is not there.
+            note: Told, once, what the operator should know.
+            crowded: Whether the way out is full.
+        """
+        self._slot = slot
+        self._epoch = epoch
+        self._slots = slots
+        self._outbox = outbox
+        self._find_user = find_user
+        self._note = note
+        self._crowded = crowded
+        self._burst = 0
+        self._number = 0
+        self._checks: dict[int, Waiter[int]] = {}
+        self._packer = _packer()
+
+    # Not declared before somebody writes: most runs have no mail to show figures of.
+    _sent = cached_property(lambda _: metrics.counter("mail_sent"))
+    _received = cached_property(lambda _: metrics.counter("mail_received"))
+    _refused = cached_property(lambda _: metrics.counter("mail_refused"))
+    _undeliverable = cached_property(lambda _: metrics.counter("mail_undeliverable"))
+
+    def __repr__(self) -> str:
+        return f"<post of slot {self._slot}/{self._slots}, {len(self._checks)} checks under way>"
+
+    def send(self, user_id: int, message: Any, check: bool) -> None:
+        """See `send` of the module."""
+        data = self._pack(user_id, message)
+        self._sent.inc()
+        self._burst += len(data) + 1024
+        if self._burst >= BURST_BYTES:
+            self._burst = 0
+            if isinstance(getcurrent(), Addressee):
+                gevent.sleep(0)
+                pause.wait_resumed()
+        slot = placement.slot_of(user_id, 1, self._slots)
+        if slot == self._slot or self._outbox is None:
+            verdict: int = self._deliver(user_id, data)
+        elif self._crowded is not None and self._crowded():
+            verdict = self._refuse(Verdict.STUCK, user_id)
+        elif check:
+            verdict = self._ask(self._outbox, user_id, data, slot)
+        else:
+            self._outbox.put("mail", slot, self._packer.pack((user_id, data)))
+            return
+        if check and verdict != Verdict.DELIVERED:
+            raise MailError(_refusal(user_id, verdict))
+
+    def hear(self, body: bytes) -> None:
+        """A parcel of mail has come."""
+        unpacker = msgpack.Unpacker(use_list=False, max_buffer_size=max(len(body), 1))
+        unpacker.feed(body)
+        try:
+            for item in unpacker:
+                if len(item) == 2:
+                    self._deliver(*item)
+                elif len(item) == 3:
+                    self._hear_verdict(*item)
+                else:
+                    self._answer(*item)
+        except _UNREADABLE as error:
+            raise PeerError(f"a parcel of mail must be a stream of msgpack, but {error}") from None
+
+    def _pack(self, user_id: int, message: Any) -> bytes:
+        check_user(user_id)
+        data = _pack(self._packer, message)
+        if len(data) > MOST_BYTES:
+            self._packer = _packer()  # the old one would keep the room that it has taken
+            raise _too_long(data)
+        return data
+
+    def _deliver(self, user_id: int, data: bytes) -> Verdict:
+        user = self._find_user(user_id)
+        if user is None:
+            self._undeliverable.inc()
+            return Verdict.GONE
+        try:
+            message = _unpack(data)
+        except _UNREADABLE:
+            self._undeliverable.inc()
+            return Verdict.UNREADABLE
+        box = user.mailbox
+        if box is None:
+            box = user.mailbox = Mailbox()
+        if box.put(message, len(data)):
+            self._received.inc()
+            return Verdict.DELIVERED
+        return self._refuse(Verdict.FULL, user_id)
+
+    def _refuse(self, verdict: Verdict, user_id: int) -> Verdict:
+        """Count it, and say so the first time."""
+        self._refused.inc()
+        if self._note is not None:
+            tell, self._note = self._note, None
+            what = (
+                f"mailbox of user {user_id} is full ({_ROOM})"
+                if verdict is Verdict.FULL
+                else f"users of worker {self._slot} send more mail than can leave it"
+            )
+            tell(f"{what}: what more comes is refused, and counted in mail_refused")
+        return verdict
+
+    def _ask(self, outbox: Outbox, user_id: int, data: bytes, slot: int) -> int:
+        """Send a message and wait until its addressee's worker says what became of it."""
+        self._number += 1
+        number = self._number
+        waiter = self._checks[number] = Waiter()
+        try:
+            item = self._packer.pack((user_id, data, self._slot, self._epoch, number))
+            outbox.put("mail", slot, item)
+            if not waiter.wait(CHECK_S):
+                raise PeerError(
+                    f"worker {slot} must say within {CHECK_S:g} s whether user {user_id} has got a"
+                    " message, but has not"
+                )
+        finally:
+            del self._checks[number]
+        assert waiter.value is not None
+        return waiter.value
+
+    def _answer(self, user_id: int, data: bytes, slot: int, epoch: int, number: int) -> None:
+        verdict = int(self._deliver(user_id, data))
+        if self._outbox is not None:
+            self._outbox.put("mail", slot, self._packer.pack((epoch, number, verdict)))
+
+    def _hear_verdict(self, epoch: int, number: int, verdict: int) -> None:
+        # One for the worker before us, or for somebody who has given up, is passed over.
+        waiter = self._checks.get(number) if epoch == self._epoch else None
+        if waiter is not None:
+            waiter.set(verdict)
+            waiter.wake()
+
+
+def _packer() -> Any:
+    return msgpack.Packer(unicode_errors="surrogatepass")
+
+
+def _unpack(data: bytes) -> Any:
+    return msgpack.unpackb(
+        data, use_list=False, strict_map_key=False, unicode_errors="surrogatepass"
+    )
+
+
+def _pack(packer: Any, message: Any) -> bytes:
+    try:
+        data: bytes = packer.pack(message)
+    except (TypeError, ValueError, OverflowError) as error:
+        kind = type(message).__name__
+        raise ScenarioError(
+            f"a message must be made of what msgpack can pack, but a {kind} is not: {error}"
+        ) from None
+    return data
+
+
+def _too_long(data: bytes) -> ScenarioError:
+    return ScenarioError(
+        f"a message must take {MOST_BYTES} bytes at the most, but takes {len(data)}"
+    )
+
+
+def check_user(user_id: Any) -> None:
+    """Nothing, if mail can be sent to `user_id`.
+
+    Raises:
+        ScenarioError: It is no user's number.
+    """
+    if not isinstance(user_id, int) or user_id < 1:
+        raise ScenarioError(
+            f"send() must be given a user's number, from 1, but is given {user_id!r}"
+        )
+
+
+def as_it_arrives(message: Any) -> Any:
+    """What the receiver of `message` would get: lists are tuples, nothing is shared.
+
+    Raises:
+        ScenarioError: It cannot be sent.
+    """
+    data = _pack(_packer(), message)
+    if len(data) > MOST_BYTES:
+        raise _too_long(data)
+    try:
+        return _unpack(data)
+    except _UNREADABLE as error:
+        raise ScenarioError(
+            f"a message must be what msgpack can unpack, but this one is not: {error}"
+        ) from None
+
+
+def _refusal(user_id: int, verdict: int) -> str:
+    if verdict == Verdict.FULL:
+        return f"mailbox of user {user_id} must have room, but holds {_ROOM}"
+    if verdict == Verdict.UNREADABLE:
+        return f"a message must be what msgpack can unpack, but one for user {user_id} is not"
+    if verdict == Verdict.STUCK:
+        return f"mail to user {user_id} must be able to leave its worker, but too much is waiting"
+    return f"user {user_id} must be there to get mail, but has not started or has left"
+
+
+_post: Post | None = None
+
+
+def attach(post: Post | None) -> None:
+    """Let `post` carry the mail of this process; called once in a worker, after the fork."""
+    global _post
+    _post = post
+
+
+def send(user_id: int, message: Any, check: bool = False) -> None:
+    """Send `message` to the mailbox of a user, whichever worker it is in.
+
+    Never waits, unless it is to check; so anybody in a worker may send, a handler too. Only, a user
+    waits while the run is paused, and when it sends a thousand messages or a mebibyte in a row it
+    lets others have their turn.
+
+    Args:
+        user_id: The addressee's number.
+        message: Whatever msgpack can pack: None, booleans, numbers, text, bytes, and lists, tuples
+            and dicts of them. Lists arrive as tuples.
+        check: Wait until the addressee's worker has said that the message is in the mailbox.
+
+    Raises:
+        ScenarioError: The message cannot be packed or is too long, or `user_id` is no number.
+        MailError: With `check`: the user is not there, or its mailbox is full.
+        PeerError: With `check`: the addressee's worker does not answer.
+        ClosedError: There are no users here, as in init().
+    """
+    if _post is None:
+        raise ClosedError("send() is for users and those that act for them, in a run that goes on")
+    is_user = isinstance(getcurrent(), Addressee)
+    if is_user:
+        pause.wait_resumed()
+    _post.send(user_id, message, check)
+    if check and is_user:
+        pause.wait_resumed()
+
+
+def receive(match: Match | None = None, timeout: float = inf) -> Any:
+    """The oldest message in the calling user's mailbox, waited for if there is none.
+
+    Args:
+        match: Says whether a message is the one that is wanted; the others stay where they are.
+        timeout: Seconds to wait at the most, not counting those in which the run is paused.
+
+    Raises:
+        MailTimeout: No such message has come.
+        ClosedError: The caller is not a user.
+        ValueError: `timeout` is negative.
+    """
+    me = getcurrent()
+    if not isinstance(me, Addressee):
+        raise ClosedError("receive() is there for a user only: use it in start() and what it calls")
+    if not timeout >= 0:
+        raise ValueError(f"timeout must be at least 0 s, but is {timeout}")
+    box = me.mailbox
+    if box is None:
+        box = me.mailbox = Mailbox()
+    frozen_before_ns = pause.frozen_ns()
+    message = box.take(match, timeout)
+    pause.wait_resumed(frozen_before_ns)
+    return message

@@ -1,0 +1,101 @@
+"""A mailbox: what has come for one user, bounded by number and by bytes.
+
+Bytes are those that a message took on its way. Unpacked it takes about as much when it is text or
+bytes, and several times as much when it is made of many small things.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from math import inf
+from typing import Any
+
+from gevent import get_hub
+
+from amoc.base import pause
+from amoc.base.clock import S_NS, now_ns
+from amoc.base.errors import MailTimeout
+from amoc.base.waiting import Waiter
+
+MOST_MESSAGES = 1_000
+MOST_BOX_BYTES = 16 << 20
+"""What a box holds."""
+
+Match = Callable[[Any], object]
+"""Whether a message is the one that is waited for."""
+
+
+class Mailbox:
+    """A user's messages, the oldest first; only its owner takes them out.
+
+    Attributes:
+        size: What they took on the wire, in bytes.
+    """
+
+    __slots__ = ("_messages", "_sizes", "_waiter", "size")
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._messages: deque[Any] = deque()
+        self._sizes: deque[int] = deque()
+        self._waiter: Waiter[None] | None = None
+
+    def __len__(self) -> int:
+        return len(self._messages)
+
+    def put(self, message: Any, size: int) -> bool:
+        """Add `message` and wake the owner if it waits; False when there is no room."""
+        if len(self._messages) >= MOST_MESSAGES or self.size + size > MOST_BOX_BYTES:
+            return False
+        self._messages.append(message)
+        self._sizes.append(size)
+        self.size += size
+        waiter = self._waiter
+        if waiter is not None and not waiter.done:
+            waiter.set(None)
+            get_hub().loop.run_callback(waiter.wake)  # not now: who puts may be the hub
+        return True
+
+    def take(self, match: Match | None, timeout: float) -> Any:
+        """The oldest message that matches; waits for it, `timeout` seconds of a run that goes on.
+
+        Raises:
+            MailTimeout: None has come.
+        """
+        messages, looked_at = self._messages, 0
+        begun_ns = now_ns() - pause.frozen_ns() if timeout < inf else 0
+        while True:
+            if match is None:
+                if messages:
+                    self.size -= self._sizes.popleft()
+                    return messages.popleft()
+            else:
+                # By index: a match that waits for something lets more messages come in.
+                while looked_at < len(messages):
+                    if match(message := messages[looked_at]):
+                        del messages[looked_at]
+                        self.size -= self._sizes[looked_at]
+                        del self._sizes[looked_at]
+                        return message
+                    looked_at += 1
+            left = timeout
+            if timeout < inf:
+                left -= (now_ns() - pause.frozen_ns() - begun_ns) / S_NS
+                if left <= 0:
+                    raise MailTimeout(_missed(timeout, match, len(messages)))
+            self._wait(left)
+            pause.wait_resumed()  # before the clock is looked at: it stands still in a pause
+
+    def _wait(self, timeout: float) -> None:
+        waiter = self._waiter = Waiter()
+        try:
+            waiter.wait(timeout)
+        finally:
+            self._waiter = None
+
+
+def _missed(timeout: float, match: Match | None, others: int) -> str:
+    wanted = "a message" if match is None else "a message that matches"
+    beside = f", only {others} other(s)" if others else ""
+    return f"{wanted} must come within {timeout:g} s, but none has{beside}"

@@ -1,0 +1,62 @@
+"""What became of users that were to be removed: of one worker, or of all. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from amoc.base.text import counted
+
+
+class Removal(NamedTuple):
+    """Users that were taken out, by what they were doing."""
+
+    asked: int = 0
+    """They run, and leave when this iteration is over."""
+    killed: int = 0
+    """They ran, and were taken out at once."""
+    withdrawn: int = 0
+    """They had not started yet."""
+    not_again: int = 0
+    """They had lost their worker and were to start again."""
+    stuck: tuple[int, ...] = ()
+    """Of those killed, who is there all the same; the first of them."""
+
+    @classmethod
+    def sum(cls, parts: Iterable[Mapping[str, Any]]) -> Removal:
+        """The removals of all workers together, from their answers."""
+        found = [cls.of(part) for part in parts]
+        return cls(
+            asked=sum(one.asked for one in found),
+            killed=sum(one.killed for one in found),
+            withdrawn=sum(one.withdrawn for one in found),
+            not_again=sum(one.not_again for one in found),
+            stuck=tuple(sorted(user_id for one in found for user_id in one.stuck)),
+        )
+
+    @classmethod
+    def of(cls, answer: Mapping[str, Any]) -> Removal:
+        """What a worker has answered; nothing where it did not."""
+        numbers = {name: answer.get(name, 0) for name in cls._fields[:-1]}
+        return cls(**numbers, stuck=tuple(answer.get("stuck", ())))
+
+    @property
+    def total(self) -> int:
+        """How many users were taken out, or will leave."""
+        return self.asked + self.killed + self.withdrawn + self.not_again
+
+    def text(self) -> str:
+        """For people."""
+        parts = [
+            f"{counted(number, 'user')} {what}"
+            for number, what in (
+                (self.asked, "asked to leave after this iteration"),
+                (self.killed, "killed"),
+                (self.withdrawn, "will not start"),
+                (self.not_again, "will not start again"),
+            )
+            if number
+        ]
+        if self.stuck:
+            parts.append(f"stuck after 2 s: {', '.join(map(str, self.stuck))}")
+        return "; ".join(parts) or "no users to remove"

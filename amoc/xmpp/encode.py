@@ -1,0 +1,142 @@
+"""What a client sends, as bytes: pure functions from what a scenario says to what is sent.
+
+Messages and presences are written directly, because they are what a load test sends by the million.
+What a scenario has built itself, with slixmpp or ElementTree, is serialised; raw XML goes as it is.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+from xml.etree.ElementTree import Element
+
+from amoc.base.errors import ScenarioError
+from amoc.xmpp.identity import address, attribute
+from amoc.xmpp.stanza import IQ
+from amoc.xmpp.xml_text import escape, parse, serialise
+
+__all__ = ["Outgoing", "iq", "message", "outgoing", "presence"]
+
+_PRESENCES: Final = frozenset(
+    ("unavailable", "subscribe", "subscribed", "unsubscribe", "unsubscribed", "probe")
+)
+_SHOWS: Final = frozenset(("away", "chat", "dnd", "xa"))
+_MESSAGE_STARTS: Final = (b"<message ", b"<message>", b"<message/", b"<message\n", b"<message\t")
+
+
+class Outgoing(NamedTuple):
+    """A stanza that is ready to be sent."""
+
+    data: bytes
+    element: Element | None
+    """Its tree; None for raw XML."""
+    is_message: bool
+    """Whether it counts as a message: one that is no error."""
+
+
+def outgoing(stanza: Any) -> Outgoing:
+    """Whatever a scenario may call a stanza.
+
+    Raises:
+        ScenarioError: It is none, or holds a character that XML cannot carry.
+    """
+    if isinstance(stanza, str | bytes | bytearray | memoryview):
+        data = stanza.encode() if isinstance(stanza, str) else bytes(stanza)
+        return Outgoing(data, None, data.lstrip().startswith(_MESSAGE_STARTS))
+    element = element_of(stanza)
+    counts = element.tag.rpartition("}")[2] == "message" and element.get("type") != "error"
+    return Outgoing(serialise(element).encode(), element, counts)
+
+
+def element_of(stanza: Any) -> Element:
+    """The tree of a stanza: slixmpp's, a received one, or a tree already.
+
+    Raises:
+        ScenarioError: It has none.
+    """
+    xml = stanza if isinstance(stanza, Element) else getattr(stanza, "xml", None)
+    if isinstance(xml, Element):
+        return xml
+    raise ScenarioError(
+        "a stanza must be slixmpp's, an element, text or bytes,"
+        f" but is of type {type(stanza).__name__}"
+    )
+
+
+def message(to: str | int, body: str | None, kind: str, payload: str, stanza_id: str) -> bytes:
+    """A message.
+
+    Args:
+        to: A JID, or a user's number.
+        body: Its text, if any.
+        kind: Its type.
+        payload: Raw XML beside the body.
+        stanza_id: Its id; must need no escaping.
+
+    Raises:
+        ScenarioError: `body` or `to` holds a character that XML cannot carry.
+    """
+    text = "" if body is None else f"<body>{escape(body)}</body>"
+    head = f"<message to='{attribute(to)}' id='{stanza_id}' type='{escape(kind)}'>"
+    return f"{head}{text}{payload}</message>".encode()
+
+
+def presence(
+    to: str | int | None,
+    kind: str | None,
+    show: str | None,
+    status: str | None,
+    priority: int | None,
+) -> bytes:
+    """A presence (RFC 6121 section 4.7).
+
+    Raises:
+        ScenarioError: A value is none that the RFC allows.
+    """
+    if kind is not None and kind not in _PRESENCES:
+        raise ScenarioError(
+            f"a presence's type must be one of {', '.join(sorted(_PRESENCES))}, but is {kind!r}"
+        )
+    if show is not None and show not in _SHOWS:
+        raise ScenarioError(
+            f"a presence's show must be one of {', '.join(sorted(_SHOWS))}, but is {show!r}"
+        )
+    if priority is not None and not -128 <= priority <= 127:
+        raise ScenarioError(f"a presence's priority must be from -128 to 127, but is {priority}")
+    start = "<presence"
+    if to is not None:
+        start += f" to='{attribute(to)}'"
+    if kind is not None:
+        start += f" type='{kind}'"
+    inside = "" if show is None else f"<show>{show}</show>"
+    if status is not None:
+        inside += f"<status>{escape(status)}</status>"
+    if priority is not None:
+        inside += f"<priority>{priority}</priority>"
+    return (f"{start}>{inside}</presence>" if inside else f"{start}/>").encode()
+
+
+def iq(stanza: Any, to: str | int | None, kind: str, new_id: str) -> Element:
+    """An iq that asks for something.
+
+    Args:
+        stanza: A whole iq, or its payload alone: slixmpp's, an element, or raw XML.
+        to: Whom a payload is for: a JID, a user's number, or nobody.
+        kind: ``get`` or ``set``, for a payload.
+        new_id: An id for an iq that has none.
+
+    Raises:
+        ScenarioError: It asks for nothing, or is no XML.
+    """
+    element = parse(stanza) if isinstance(stanza, str | bytes) else element_of(stanza)
+    if element.tag not in (IQ, "iq"):
+        payload, element = element, Element(IQ, {"type": kind})
+        if to is not None:
+            element.set("to", address(to))
+        element.append(payload)
+    if element.get("type") not in ("get", "set"):
+        raise ScenarioError(
+            f"a request must be an iq of type get or set, but its type is {element.get('type')!r}"
+        )
+    if element.get("id") in (None, "", "0"):  # slixmpp gives 0 to an iq without a stream
+        element.set("id", new_id)
+    return element

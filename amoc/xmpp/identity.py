@@ -1,0 +1,77 @@
+"""Who a user is to the server: its name, its password, its JID."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import NamedTuple
+
+from amoc.base.errors import ClosedError, ScenarioError
+from amoc.users import user
+from amoc.xmpp import options
+from amoc.xmpp.xml_text import escape
+
+__all__ = ["Identity", "address", "identity"]
+
+
+class Identity(NamedTuple):
+    """What a user logs in with."""
+
+    user_id: int | None
+    """Its number; None for one that has none, an anonymous say."""
+    username: str
+    domain: str
+    password: str
+    """Shown by nothing here: this record's `repr` leaves it out."""
+
+    @property
+    def bare_jid(self) -> str:
+        """``username@domain``."""
+        return f"{self.username}@{self.domain}" if self.username else self.domain
+
+    def __repr__(self) -> str:
+        return f"<identity {self.bare_jid}>"
+
+
+def identity(
+    user_id: int | None, username: str | None, password: str | None, domain: str | None
+) -> Identity:
+    """The identity of user `user_id`, by the settings except where a value is given.
+
+    Raises:
+        ScenarioError: There is neither a number nor a name, and no user is calling.
+    """
+    if user_id is None:
+        try:
+            user_id = user.current().id
+        except ClosedError:
+            if username is None:
+                raise ScenarioError(
+                    "xmpp.connect needs a user_id or a username when it is not called by a user"
+                ) from None
+    domain = options.xmpp_domain.get() if domain is None else domain
+    if username is None:
+        username = _fill(options.xmpp_username.get(), user_id)
+    if password is None:
+        password = _fill(options.xmpp_password.get(), user_id)
+    return Identity(user_id, username, domain, password)
+
+
+def _fill(pattern: str, user_id: int | None) -> str:
+    return pattern.replace("{id}", "" if user_id is None else str(user_id))
+
+
+def address(whom: str | int) -> str:
+    """The JID of `whom`: a user's number becomes its bare JID, text is a JID already."""
+    if isinstance(whom, int):
+        return _fill(options.xmpp_username.get(), whom) + "@" + options.xmpp_domain.get()
+    return str(whom)
+
+
+@lru_cache(maxsize=65_536)
+def _escaped(jid: str) -> str:
+    return escape(jid)
+
+
+def attribute(whom: str | int) -> str:
+    """`address`, escaped for an attribute."""
+    return _escaped(address(whom))

@@ -1,0 +1,107 @@
+"""Where to connect to: a server for each user, and the addresses of its name.
+
+Looking a name up takes a thread of its own, so a name that thousands of users want at once is
+looked up once, and remembered for a minute.
+"""
+
+from __future__ import annotations
+
+import socket as constants
+from time import monotonic
+from typing import Any, Final
+
+import gevent
+from gevent.socket import getaddrinfo, inet_pton
+
+from amoc.base.waiting import Waiter
+from amoc.xmpp import options
+from amoc.xmpp.options import Server
+
+__all__ = ["Address", "resolve", "server_for", "source_for"]
+
+Address = tuple[int, tuple[Any, ...]]
+"""Family, and address as `socket.connect` takes it."""
+
+REMEMBER_S: Final = 60.0
+MOST_NAMES: Final = 256
+
+_known: dict[Server, tuple[float, tuple[Address, ...]]] = {}
+_waiting: dict[Server, list[Waiter[tuple[Address, ...]]]] = {}
+
+
+def server_for(user_id: int | None, attempt: int, domain: str, given: str | None) -> Server:
+    """The server for an attempt: `given`, or the setting's in turn, or the domain itself."""
+    if given is not None:
+        return options.parse_server(given)
+    servers = options.parse_servers(options.xmpp_servers.get())
+    if not servers:
+        return Server(domain, options.DEFAULT_PORT)
+    return servers[((user_id or 0) + attempt) % len(servers)]
+
+
+def source_for(user_id: int | None) -> str | None:
+    """The local address that a user connects from; None for the usual one."""
+    sources = options.names(options.xmpp_source_addresses.get())
+    return sources[(user_id or 0) % len(sources)] if sources else None
+
+
+def literal(server: Server) -> Address | None:
+    """The address of a server that is given by number; None for a name."""
+    for family in (constants.AF_INET, constants.AF_INET6):
+        try:
+            inet_pton(family, server.host)
+        except (OSError, ValueError):
+            continue
+        return int(family), (server.host, server.port)
+    return None
+
+
+def resolve(server: Server, timeout: float) -> tuple[Address, ...]:
+    """The addresses of `server`, best first.
+
+    Args:
+        server: By name or by number.
+        timeout: How long to wait for a name, in seconds.
+
+    Raises:
+        OSError: The name is not known; `TimeoutError` if that took too long.
+    """
+    number = literal(server)
+    if number is not None:
+        return (number,)
+    known = _known.get(server)
+    if known is not None and known[0] > monotonic():
+        return known[1]
+    waiter: Waiter[tuple[Address, ...]] = Waiter()
+    waiters = _waiting.get(server)
+    if waiters is None:
+        _waiting[server] = [waiter]
+        gevent.spawn(_look_up, server)
+    else:
+        waiters.append(waiter)
+    if not waiter.wait(timeout):
+        raise TimeoutError(f"the name {server.host} was not resolved in time")
+    assert waiter.value is not None
+    return waiter.value
+
+
+def _look_up(server: Server) -> None:
+    addresses: tuple[Address, ...] | None = None
+    failure: OSError = OSError("the look-up was cut off")
+    try:
+        found = getaddrinfo(server.host, server.port, type=constants.SOCK_STREAM)
+        addresses = tuple(
+            dict.fromkeys((int(family), address) for family, _, _, _, address in found)
+        )
+        if len(_known) >= MOST_NAMES:
+            _known.clear()
+        _known[server] = monotonic() + REMEMBER_S, addresses
+    except (OSError, UnicodeError) as error:
+        failure = error if isinstance(error, OSError) else OSError(str(error))
+    finally:
+        for waiter in _waiting.pop(server, ()):
+            if addresses is None:
+                waiter.fail(failure)
+            else:
+                waiter.set(addresses)
+            waiter.wake()

@@ -1,0 +1,63 @@
+"""The way to slixmpp: its stanza classes as vocabulary, none of its machinery.
+
+slixmpp takes 0.1 s of CPU to import, so nobody imports it before it is needed; the supervisor calls
+`preload` before it forks, and all workers share it.
+
+One of its dependencies, a DNS resolver, makes a queue when it is imported; under gevent's patches
+that queue brings a hub to life, and a hub must not be forked. amoc resolves names itself, so
+slixmpp is imported without it, and then thinks it is not installed.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+from xml.etree.ElementTree import Element
+
+from amoc.base.errors import ScenarioError
+from amoc.xmpp.framing import NS_CLIENT
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from slixmpp.xmlstream import StanzaBase
+
+__all__ = ["preload", "to_slixmpp"]
+
+_RESOLVER = "aiodns"
+
+
+def preload() -> ModuleType:
+    """Import slixmpp without bringing a gevent hub to life; free the second time."""
+    already = sys.modules.get("slixmpp")
+    if already is not None:
+        return already
+    hidden = _RESOLVER not in sys.modules
+    if hidden:
+        sys.modules[_RESOLVER] = None  # type: ignore[assignment]  # makes its import fail
+    try:
+        import slixmpp
+    finally:
+        if hidden:
+            del sys.modules[_RESOLVER]
+    return slixmpp
+
+
+def to_slixmpp(xml: Element) -> StanzaBase:
+    """Slixmpp's stanza around the tree `xml`.
+
+    Raises:
+        ScenarioError: It is no message, presence or iq.
+    """
+    slixmpp = preload()
+    classes: dict[str, Any] = {
+        f"{{{NS_CLIENT}}}message": slixmpp.Message,
+        f"{{{NS_CLIENT}}}presence": slixmpp.Presence,
+        f"{{{NS_CLIENT}}}iq": slixmpp.Iq,
+    }
+    found = classes.get(xml.tag)
+    if found is None:
+        raise ScenarioError(
+            f"only a message, presence or iq can become slixmpp's, but this is {xml.tag}"
+        )
+    return found(xml=xml, recv=True)  # type: ignore[no-any-return]

@@ -1,0 +1,46 @@
+"""Deadlines for very many things of one kind: everything of a kind is given the same time.
+
+So the order in which they were started is the order in which they fall due, and a dictionary, which
+keeps that order, is the whole data structure: no heap, and no timer per connection.
+"""
+
+from __future__ import annotations
+
+from typing import Generic, TypeVar
+
+from amoc.base.clock import S_NS
+
+T = TypeVar("T")
+
+
+class Deadlines(Generic[T]):
+    """Things that must be done within the same number of seconds each."""
+
+    def __init__(self, seconds: float) -> None:
+        self._allowed_ns = int(seconds * S_NS)
+        self._due_ns: dict[T, int] = {}
+        self._now_ns = 0
+
+    def __len__(self) -> int:
+        return len(self._due_ns)
+
+    def tick(self, now_ns: int) -> list[T]:
+        """Moves the clock on, and takes out what is overdue at `now_ns`."""
+        self._now_ns = now_ns
+        overdue = []
+        for thing, due_ns in self._due_ns.items():
+            if due_ns > now_ns:
+                break
+            overdue.append(thing)
+        for thing in overdue:
+            del self._due_ns[thing]
+        return overdue
+
+    def restart(self, thing: T) -> None:
+        """Gives `thing` the full time, counted from the last tick."""
+        self._due_ns.pop(thing, None)
+        self._due_ns[thing] = self._now_ns + self._allowed_ns
+
+    def discard(self, thing: T) -> None:
+        """Lets `thing` off, if it is there."""
+        self._due_ns.pop(thing, None)

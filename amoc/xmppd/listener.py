@@ -1,0 +1,324 @@
+"""The server as a whole: the listening socket, all connections, and what a loop turn does.
+
+Everything runs in the callbacks of one gevent loop, in one thread: there is nothing to lock, and no
+greenlet at all. A turn of the loop reads and routes what has come, then `_flush()` sends what that
+gave, then the loop waits. Deadlines are checked four times a second.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+from _socket import (
+    IPPROTO_TCP,
+    SO_REUSEADDR,
+    SOCK_STREAM,
+    SOL_SOCKET,
+    TCP_NODELAY,
+    gaierror,
+    getaddrinfo,
+)
+from _socket import socket as Socket  # noqa: N812 - the plain one, whether patched or not
+from types import TracebackType
+from typing import Any, Final, Self
+
+import gevent
+from gevent.event import Event
+
+from amoc.base.clock import now_ns
+from amoc.base.errors import ClosedError, ResourceError, UsageError
+from amoc.xmppd.deadlines import Deadlines
+from amoc.xmppd.descriptors import connection_limit
+from amoc.xmppd.jids import JidError, prepare_domain
+from amoc.xmppd.limits import Limits
+from amoc.xmppd.routing import Domain
+from amoc.xmppd.sasl import MECHANISMS
+from amoc.xmppd.session import Session
+from amoc.xmppd.statistics import Statistics
+from amoc.xmppd.transport import READ, Transport
+from amoc.xmppd.wire import STREAM_END, stream_error, stream_header
+
+log = logging.getLogger("amoc.xmppd")
+
+BACKLOG: Final = 4096
+"""Connections that may wait to be accepted; the kernel takes no more than net.core.somaxconn."""
+
+_ACCEPTS_PER_TURN: Final = 256
+_TICK_S: Final = 0.25
+_EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+
+class Server:
+    """An XMPP server for trials and benchmarks, in the gevent loop of the process that starts it.
+
+    Use it with `with`, or call `start()` and `stop()`.
+
+    Attributes:
+        host: The address it listens on.
+        port: The port; after `start()` the real one, if any free port was asked for.
+        domain: What all connections share.
+        limits: What one client may use.
+        capacity: How many connections can be open at once.
+    """
+
+    def __init__(
+        self,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        domain: str = "localhost",
+        connections: int = 2000,
+        anonymous: bool = True,
+        limits: Limits | None = None,
+    ) -> None:
+        """Prepares a server; nothing is opened yet.
+
+        Args:
+            host: A numeric address or a name of this host.
+            port: 0 is any free port.
+            domain: The one domain that is served.
+            connections: How many connections must be possible at once.
+            anonymous: Whether to offer ANONYMOUS, which some clients choose without being asked.
+            limits: Other limits than the usual ones.
+
+        Raises:
+            UsageError: The port or the domain makes no sense.
+        """
+        if not 0 <= port <= 65535:
+            raise UsageError(f"port must be from 0 to 65535, but is {port}")
+        if connections < 1:
+            raise UsageError(f"connections must be at least 1, but is {connections}")
+        try:
+            name = prepare_domain(domain)
+        except JidError as error:
+            raise UsageError(f"domain {domain!r} cannot be served: {error}") from None
+        self.host = host
+        self.port = port
+        self.limits = limits if limits is not None else Limits()
+        offered = tuple(it for it in MECHANISMS if anonymous or it != "ANONYMOUS")
+        self.domain = Domain(name, self.limits, offered)
+        self.capacity = 0
+        self.dirty: list[Transport] = []
+        self.choked: list[Transport] = []
+        self.logging_in: Deadlines[Transport] = Deadlines(self.limits.login_s)
+        self.mid_stanza: Deadlines[Transport] = Deadlines(self.limits.stanza_s)
+        self.stalled: Deadlines[Transport] = Deadlines(self.limits.stall_s)
+        self.lingering: Deadlines[Transport] = Deadlines(self.limits.linger_s)
+        self.bytes_in = 0
+        self.bytes_out = 0
+        self.loop: Any = None
+        self._wanted = connections
+        self._transports: set[Transport] = set()
+        self._socket: Socket | None = None
+        self._acceptor: Any = None
+        self._flusher: Any = None
+        self._ticker: Any = None
+        self._empty = Event()
+        self._started_ns = 0
+        self._exhausted = False
+
+    def __repr__(self) -> str:
+        return (
+            f"<Server {self.domain.name} at {self.address}: "
+            f"{len(self._transports)} connections, {len(self.domain.sessions)} clients>"
+        )
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    @property
+    def address(self) -> str:
+        """``host:port``, with an IPv6 address in brackets."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+    def start(self) -> None:
+        """Listens, and serves whenever the gevent loop runs.
+
+        Raises:
+            ResourceError: The address cannot be listened on, or there are too few file descriptors.
+            ClosedError: It was started before.
+        """
+        if self.loop is not None:
+            raise ClosedError("this Server was started before; make another one")
+        self.capacity = connection_limit(self._wanted)
+        self._socket = self._listen()
+        self.port = self._socket.getsockname()[1]
+        self.loop = gevent.get_hub().loop
+        self._started_ns = now_ns()
+        self._tick()
+        self._acceptor = self.loop.io(self._socket.fileno(), READ)
+        self._acceptor.start(self._accept)
+        self._flusher = self.loop.prepare()
+        self._flusher.start(self._flush)
+        self._ticker = self.loop.timer(_TICK_S, _TICK_S)
+        self._ticker.start(self._tick)
+
+    def stop(self, timeout: float = 2.0) -> None:
+        """Ends every stream with system-shutdown, and returns when all are closed.
+
+        Args:
+            timeout: Seconds that clients have to read what was sent to them; then they are cut off.
+        """
+        if self._socket is None:
+            return
+        self._acceptor.stop()
+        self._acceptor.close()
+        self._socket.close()
+        self._socket = None
+        for transport in list(self._transports):
+            transport.session.fail("system-shutdown")
+        self._flush()
+        if self._transports:
+            self._empty.wait(timeout)
+        for transport in list(self._transports):
+            transport.close()
+        for watcher in (self._flusher, self._ticker):
+            watcher.stop()
+            watcher.close()
+
+    def statistics(self) -> Statistics:
+        """How the server is."""
+        counts = self.domain.counts
+        return Statistics(
+            uptime_s=(now_ns() - self._started_ns) / 1e9 if self._started_ns else 0.0,
+            connections=len(self._transports),
+            connections_peak=counts.connections_peak,
+            connections_accepted=counts.accepted,
+            connections_refused=counts.refused,
+            bound=counts.bound,
+            logins=counts.logins,
+            login_failures=counts.login_failures,
+            registrations=counts.registrations,
+            accounts=len(self.domain.accounts),
+            messages_in=counts.messages_in,
+            messages_routed=counts.routed,
+            messages_bounced=counts.bounced,
+            messages_dropped=counts.dropped,
+            presences_in=counts.presences_in,
+            iqs_in=counts.iqs_in,
+            bytes_in=self.bytes_in,
+            bytes_out=self.bytes_out,
+            slow_readers=counts.slow_readers,
+            stream_errors=dict(counts.stream_errors),
+            internal_errors=counts.internal_errors,
+        )
+
+    def forget(self, transport: Transport) -> None:
+        """A transport was closed."""
+        self._transports.discard(transport)
+        for deadlines in (self.logging_in, self.mid_stanza, self.stalled, self.lingering):
+            deadlines.discard(transport)
+        if not self._transports:
+            self._empty.set()
+
+    def _listen(self) -> Socket:
+        try:
+            found = getaddrinfo(self.host, self.port, 0, SOCK_STREAM)
+        except gaierror as error:
+            raise ResourceError(f"host {self.host} is not known here: {error.strerror}") from None
+        family, kind, protocol, _, address = found[0]
+        self.host = str(address[0])
+        listener = Socket(family, kind, protocol)
+        try:
+            listener.setsockopt(SOL_SOCKET, SO_REUSEADDR, 1)
+            # Inherited by every connection that is accepted, so it costs nothing per connection.
+            listener.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
+            listener.setblocking(False)
+            listener.bind(address)
+            listener.listen(BACKLOG)
+        except OSError as error:
+            listener.close()
+            raise ResourceError(_why_not(error, self.address)) from None
+        return listener
+
+    def _accept(self) -> None:
+        assert self._socket is not None
+        family = self._socket.family
+        for _ in range(_ACCEPTS_PER_TURN):
+            try:
+                fd, _ = self._socket._accept()  # type: ignore[attr-defined]
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError as error:
+                self._cannot_accept(error)
+                return
+            sock = Socket(family, SOCK_STREAM, IPPROTO_TCP, fd)
+            sock.setblocking(False)
+            self._welcome(sock)
+
+    def _welcome(self, sock: Socket) -> None:
+        counts = self.domain.counts
+        counts.accepted += 1
+        if len(self._transports) >= self.capacity:
+            counts.refused += 1
+            text = f"{self.capacity} connections are open, and no more fit"
+            error = stream_error("resource-constraint", text)
+            try:
+                sock.send(stream_header(self.domain.name, "refused") + error + STREAM_END)
+            except OSError:
+                log.debug("a refused client was gone before it could be told")
+            sock.close()
+            return
+        transport = Transport(self, sock)
+        transport.session = Session(self.domain, transport)
+        self._transports.add(transport)
+        self._empty.clear()
+        counts.connections_peak = max(counts.connections_peak, len(self._transports))
+        transport.start()
+
+    def _cannot_accept(self, error: OSError) -> None:
+        # The client that waits stays readable, so to go on at once would be to spin.
+        if error.errno not in _EXHAUSTED:
+            return  # that client was gone before it was accepted
+        if not self._exhausted:
+            log.warning("xmppd cannot accept connections at times: %s", os.strerror(error.errno))
+            self._exhausted = True
+        self._acceptor.stop()
+
+    def _flush(self) -> None:
+        # To flush may close, and to close tells others; each transport closes once, so this ends.
+        while self.dirty or self.choked:
+            choked, self.choked = self.choked, []
+            for transport in choked:
+                transport.end_choked()
+            dirty, self.dirty = self.dirty, []
+            for transport in dirty:
+                transport.flush()
+
+    def _tick(self) -> None:
+        now = now_ns()
+        # All clocks first: what is ended below is given its time to linger from now on.
+        slow_logins, slow_stanzas = self.logging_in.tick(now), self.mid_stanza.tick(now)
+        stalled, lingering = self.stalled.tick(now), self.lingering.tick(now)
+        for transport in slow_logins:
+            transport.session.fail("connection-timeout", "logging in took too long")
+        for transport in slow_stanzas:
+            transport.session.fail("connection-timeout", "a stanza was begun and not finished")
+        for transport in stalled:
+            self.domain.counts.slow_readers += 1
+            transport.session.fail("connection-timeout", "nothing was read any more")
+        for transport in lingering:
+            transport.close()
+        if self._acceptor is not None and self._socket is not None and not self._acceptor.active:
+            self._acceptor.start(self._accept)
+
+
+def _why_not(error: OSError, address: str) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"port of {address} is in use by another process; choose another one, or 0 for any"
+    if error.errno == errno.EADDRNOTAVAIL:
+        return f"address {address} is not one of this host"
+    if error.errno == errno.EACCES:
+        return f"port of {address} needs privileges that this process lacks; choose one above 1023"
+    return f"cannot listen on {address}: {error.strerror}"

@@ -1,0 +1,160 @@
+"""Presence (RFC 6121 section 4): who is there, told to those who may know it.
+
+A client's last announcement is kept as the bytes that others get, with its address in it, so
+telling a further contact costs one insertion. When a client leaves, in whatever way, everybody
+who saw it come is told.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from amoc.xmppd import roster, subscriptions
+from amoc.xmppd.framing import element
+from amoc.xmppd.rewrite import addressed
+from amoc.xmppd.wire import NS_CLIENT, StanzaFailure, presence, stanza_error
+
+if TYPE_CHECKING:
+    from amoc.xmppd.session import Session
+
+_PRIORITY = f"{{{NS_CLIENT}}}priority"
+
+
+def handle(session: Session, attrs: dict[str, str], raw: bytes) -> None:
+    """Takes one presence stanza of a bound client."""
+    kind = attrs.get("type")
+    to = attrs.get("to")
+    try:
+        if kind is None and to is None:
+            _announce(session, attrs, raw)
+        elif kind == "unavailable" and to is None:
+            _withdraw(session, session.domain.stamped("presence", session, attrs, raw))
+        elif to is None:
+            raise StanzaFailure("bad-request")
+        elif kind in roster.KINDS:
+            subscriptions.handle(session, kind, attrs, raw)
+        elif kind in (None, "unavailable", "error"):
+            _direct(session, kind, to, attrs, raw)
+        elif kind == "probe":
+            _probe(session, to)
+        else:
+            raise StanzaFailure("bad-request")
+    except StanzaFailure as failure:
+        if kind != "error":
+            session.transport.write(
+                stanza_error(
+                    "presence",
+                    failure.condition,
+                    to=session.jid,
+                    from_=to,
+                    id_=attrs.get("id"),
+                )
+            )
+
+
+def left(session: Session) -> None:
+    """The client is gone without a word: the server says it for it (RFC 6121 section 4.5.2)."""
+    if session.presence is not None or session.directed:
+        _withdraw(session, f"<presence type='unavailable'{session.stamp.decode()}/>".encode())
+
+
+def _announce(session: Session, attrs: dict[str, str], raw: bytes) -> None:
+    session.priority = _priority(session, raw)
+    initial = session.presence is None
+    session.presence = session.domain.stamped("presence", session, attrs, raw)
+    session.since = session.domain.next_serial()
+    user = session.user
+    user.choose_first()
+    # Its own clients, itself included, see it as subscribers do (RFC 6121 section 4.2.2).
+    _tell(session, session.presence)
+    if not initial:
+        return
+    for other in user.available:
+        if other is not session and other.presence is not None:
+            session.transport.write(addressed(other.presence, user.jid))
+    if user.contacts:
+        for contact in user.contacts.values():
+            if contact.to:
+                _show(session, contact.jid)
+        subscriptions.deliver_requests(session)
+
+
+def _priority(session: Session, raw: bytes) -> int:
+    if b"priority" not in raw:
+        return 0
+    text = element(session.header, raw).findtext(_PRIORITY, "0").strip()
+    try:
+        value = int(text[:8])
+    except ValueError:
+        raise StanzaFailure("bad-request") from None
+    if not -128 <= value <= 127:
+        raise StanzaFailure("bad-request")
+    return value
+
+
+def _tell(session: Session, data: bytes) -> None:
+    user = session.user
+    own = addressed(data, user.jid)
+    for other in user.available:
+        other.transport.write(own)
+    for contact in (user.contacts or {}).values():
+        viewer = session.domain.users.get(contact.jid) if contact.from_ else None
+        if viewer is not None:
+            copy = addressed(data, viewer.jid)
+            for other in viewer.available:
+                other.transport.write(copy)
+
+
+def _withdraw(session: Session, data: bytes) -> None:
+    if session.presence is not None:
+        session.presence = None
+        session.user.choose_first()
+        _tell(session, data)
+    directed, session.directed = session.directed, None
+    for address in sorted(directed or ()):
+        for other in _at(session, address):
+            other.transport.write(addressed(data, address))
+
+
+def _at(session: Session, address: str) -> list[Session]:
+    target = session.domain.sessions.get(address)
+    if target is not None:
+        return [target]
+    user = session.domain.users.get(address)
+    return user.available if user is not None else []
+
+
+def _direct(session: Session, kind: str | None, to: str, attrs: dict[str, str], raw: bytes) -> None:
+    """Presence to one address (RFC 6121 section 4.6); to nobody it is ignored (8.5)."""
+    jid = session.domain.address(to)
+    if not jid.local:
+        return
+    if kind is None:
+        if session.directed is None:
+            session.directed = set()
+        if len(session.directed) < session.domain.limits.directed:
+            session.directed.add(jid.full)
+    elif session.directed is not None:
+        session.directed.discard(jid.full)
+    targets = _at(session, jid.full)
+    if targets:
+        data = session.domain.stamped("presence", session, attrs, raw)
+        for other in targets:
+            other.transport.write(data)
+
+
+def _probe(session: Session, to: str) -> None:
+    """Clients need not probe, but may; who is not subscribed is told nothing but that."""
+    jid = session.domain.address(to)
+    contact = (session.user.contacts or {}).get(jid.bare)
+    if jid.bare == session.user.jid or (contact is not None and contact.to):
+        _show(session, jid.bare)
+    else:
+        session.transport.write(presence("unsubscribed", from_=jid.bare, to=session.user.jid))
+
+
+def _show(session: Session, address: str) -> None:
+    user = session.domain.users.get(address)
+    for source in user.available if user is not None else ():
+        if source.presence is not None:
+            session.transport.write(addressed(source.presence, session.user.jid))

@@ -1,0 +1,130 @@
+"""The server as a process of its own: what `python -m amoc xmppd` runs.
+
+It says one line when it is ready, which names the address, and then serves until SIGTERM or
+SIGINT; or, as the child of another process, until that is gone: its standard input then ends.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import os
+import signal
+import sys
+from typing import Any, Final
+
+import setproctitle
+from gevent.event import Event
+
+from amoc.xmppd.limits import Limits
+from amoc.xmppd.listener import Server
+from amoc.xmppd.transport import READ
+
+_PR_SET_PDEATHSIG: Final = 1
+_LIFELINE_BYTES: Final = 4096
+
+
+def serve(
+    *,
+    host: str = "127.0.0.1",
+    port: int = 5222,
+    domain: str = "localhost",
+    connections: int = 2000,
+    anonymous: bool = True,
+    lifeline: bool = False,
+    stats: bool = False,
+    limits: Limits | None = None,
+) -> None:
+    """Serves until it is told to stop; then every client is told, and it returns.
+
+    Writes to standard output ``xmppd listening on HOST:PORT, domain DOMAIN (for trials and
+    benchmarks only)`` when it is ready, and to standard error one line of figures at each
+    SIGUSR1.
+
+    Args:
+        host: The address to listen on; beyond loopback anybody can log in as anybody.
+        port: 0 is any free port.
+        domain: The one domain that is served.
+        connections: How many connections must be possible at once.
+        anonymous: Whether to offer ANONYMOUS, which some clients choose without being asked.
+        lifeline: Whether to stop when standard input ends, and when the parent process dies.
+        stats: Whether to write the line of figures at the end as well.
+        limits: Other limits than the usual ones.
+
+    Raises:
+        UsageError: A value makes no sense.
+        ResourceError: The address cannot be listened on, or there are too few file descriptors.
+    """
+    server = Server(
+        host=host,
+        port=port,
+        domain=domain,
+        connections=connections,
+        anonymous=anonymous,
+        limits=limits,
+    )
+    server.start()
+    stopping = Event()
+    watchers = _watch_signals(server, stopping)
+    if lifeline:
+        watchers.append(_watch_parent(server, stopping))
+    setproctitle.setproctitle("amoc: xmppd")
+    # What exists now stays: keep the collector from walking through it with every generation.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+    _say(
+        sys.stdout,
+        f"xmppd listening on {server.address}, domain {server.domain.name}"
+        " (for trials and benchmarks only)",
+    )
+    try:
+        stopping.wait()
+        server.stop()
+    finally:
+        for watcher in watchers:
+            watcher.stop()
+            watcher.close()
+    if stats:
+        _say(sys.stderr, server.statistics().as_line())
+
+
+def _watch_signals(server: Server, stopping: Event) -> list[Any]:
+    watchers = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        watcher = server.loop.signal(number)
+        watcher.start(stopping.set)
+        watchers.append(watcher)
+    report = server.loop.signal(signal.SIGUSR1)
+    report.start(lambda: _say(sys.stderr, server.statistics().as_line()))
+    return [*watchers, report]
+
+
+def _watch_parent(server: Server, stopping: Event) -> Any:
+    # Two ways, since each misses something: a signal that the kernel sends when the parent's
+    # thread ends, and the end of standard input, which also comes when the parent was gone before
+    # we asked.
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    watcher = server.loop.io(0, READ)
+
+    def readable() -> None:
+        try:
+            data = os.read(0, _LIFELINE_BYTES)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            data = b""
+        if not data:
+            watcher.stop()
+            stopping.set()
+
+    watcher.start(readable)
+    return watcher
+
+
+def _say(stream: Any, line: str) -> None:
+    try:
+        stream.write(line + "\n")
+        stream.flush()
+    except (OSError, ValueError):
+        pass  # nobody reads it any more; that is no reason to stop serving

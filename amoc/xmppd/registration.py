@@ -1,0 +1,85 @@
+"""In-band registration (XEP-0077): make an account before log-in, change or remove it after."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from xml.etree.ElementTree import Element
+
+from amoc.xmppd.jids import JidError, prepare_local
+from amoc.xmppd.wire import NS_CLIENT, NS_REGISTER, StanzaFailure, escape, iq_result, stanza_error
+
+if TYPE_CHECKING:
+    from amoc.xmppd.routing import Domain
+    from amoc.xmppd.session import Session
+
+QUERY = f"{{{NS_REGISTER}}}query"
+
+
+def is_registration(tree: Element) -> bool:
+    """Whether the stanza is an iq about registration, the only one that is heard before log-in."""
+    if tree.tag != f"{{{NS_CLIENT}}}iq" or tree.get("type") not in ("get", "set"):
+        return False
+    return len(tree) == 1 and tree[0].tag == QUERY
+
+
+def before_login(domain: Domain, tree: Element) -> bytes:
+    """Answers a client that has not logged in (XEP-0077 section 3.1)."""
+    id_ = tree.get("id")
+    try:
+        if id_ is None:
+            raise StanzaFailure("bad-request")
+        if tree.get("type") == "get":
+            payload = _form(None)
+        else:
+            _register(domain, tree[0])
+            payload = ""
+    except StanzaFailure as failure:
+        return stanza_error("iq", failure.condition, to=None, from_=domain.name, id_=id_)
+    return iq_result(to=None, from_=domain.name, id_=id_, payload=payload)
+
+
+def form(session: Session, _query: Element) -> str:
+    """What is registered, to a client that has logged in."""
+    return _form(session.user.local)
+
+
+def change(session: Session, query: Element) -> str:
+    """Changes the password or removes the account (XEP-0077 sections 3.2 and 3.3).
+
+    Raises:
+        StanzaFailure: It asks for something else, or for somebody else's account.
+    """
+    accounts = session.domain.accounts
+    local = session.user.local
+    if query.find(f"{{{NS_REGISTER}}}remove") is not None:
+        accounts.remove(local)
+        session.user.removed = True
+        return ""
+    username, password = _fields(query)
+    if username != local:
+        raise StanzaFailure("not-allowed")
+    accounts.change_password(local, password)
+    return ""
+
+
+def _form(username: str | None) -> str:
+    known = "" if username is None else f"<registered/><username>{escape(username)}</username>"
+    fields = known or "<instructions>Choose a user name and a password</instructions><username/>"
+    return f"<query xmlns='{NS_REGISTER}'>{fields}<password/></query>"
+
+
+def _fields(query: Element) -> tuple[str, str]:
+    username = query.findtext(f"{{{NS_REGISTER}}}username")
+    password = query.findtext(f"{{{NS_REGISTER}}}password")
+    if not username or not password:
+        raise StanzaFailure("not-acceptable")
+    try:
+        return prepare_local(username), password
+    except JidError:
+        raise StanzaFailure("not-acceptable") from None
+
+
+def _register(domain: Domain, query: Element) -> None:
+    username, password = _fields(query)
+    domain.accounts.register(username, password)
+    domain.counts.registrations += 1

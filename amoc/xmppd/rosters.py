@@ -1,0 +1,83 @@
+"""Requests about the roster (RFC 6121 section 2): the list is read, or one contact is changed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+from xml.etree.ElementTree import Element
+
+from amoc.xmppd import subscriptions
+from amoc.xmppd.jids import JidError, parse
+from amoc.xmppd.roster import Contact
+from amoc.xmppd.wire import NS_ROSTER, StanzaFailure
+
+if TYPE_CHECKING:
+    from amoc.xmppd.session import Session
+
+QUERY: Final = f"{{{NS_ROSTER}}}query"
+_ITEM: Final = f"{{{NS_ROSTER}}}item"
+_GROUP: Final = f"{{{NS_ROSTER}}}group"
+_MAX_NAME: Final = 1023
+_MAX_GROUPS: Final = 100
+
+
+def get(session: Session, _query: Element) -> str:
+    """The roster; from now on the session hears of its changes (RFC 6121 section 2.1.3)."""
+    session.interested = True
+    contacts = session.user.contacts or {}
+    items = "".join(contact.as_item() for contact in contacts.values() if contact.listed)
+    return f"<query xmlns='{NS_ROSTER}'>{items}</query>"
+
+
+def change(session: Session, query: Element) -> str:
+    """Adds, changes or removes one contact (RFC 6121 sections 2.3 to 2.5).
+
+    Raises:
+        StanzaFailure: The request breaks a rule, or the roster is full.
+    """
+    if len(query) != 1 or query[0].tag != _ITEM:
+        raise StanzaFailure("bad-request")
+    item = query[0]
+    text = item.get("jid")
+    if text is None:
+        raise StanzaFailure("bad-request")
+    try:
+        jid = parse(text).bare
+    except JidError:
+        raise StanzaFailure("jid-malformed") from None
+    if item.get("subscription") == "remove":
+        _remove(session, jid)
+    else:
+        _update(session, jid, item)
+    return ""
+
+
+def _update(session: Session, jid: str, item: Element) -> None:
+    name = item.get("name")
+    groups = tuple(group.text or "" for group in item.iterfind(_GROUP))
+    if len(set(groups)) != len(groups):
+        raise StanzaFailure("bad-request")
+    if "" in groups or len(groups) > _MAX_GROUPS:
+        raise StanzaFailure("not-acceptable")
+    if any(len(text) > _MAX_NAME for text in (name or "", *groups)):
+        raise StanzaFailure("not-acceptable")
+    contact = (session.user.contacts or {}).get(jid) or Contact(jid)
+    changed = replace(contact, listed=True, name=name, groups=groups)
+    if not session.domain.remember(session.user, changed):
+        raise StanzaFailure("resource-constraint")
+    subscriptions.push(session.domain, session.user, changed.as_item())
+
+
+def _remove(session: Session, jid: str) -> None:
+    contact = (session.user.contacts or {}).get(jid)
+    if contact is None or not contact.listed:
+        raise StanzaFailure("item-not-found")
+    # RFC 6121 section 2.5.2: whoever is removed is unsubscribed in both directions first.
+    subscriptions.cancel(session, contact)
+    session.domain.remember(session.user, Contact(jid))
+    gone = replace(contact, to=False, from_=False, asking=False, name=None, groups=())
+    subscriptions.push(
+        session.domain,
+        session.user,
+        gone.as_item().replace("subscription='none'", "subscription='remove'"),
+    )

@@ -1,0 +1,354 @@
+"""One client's stream: header, log-in, resource, and then stanzas (RFC 6120 sections 4 to 8).
+
+    CONNECTED --SASL success--> LOGGED_IN --resource bound--> BOUND --any end--> ENDED
+
+In each phase only some elements make sense; the first that does not ends the stream with the error
+that RFC 6120 names for it. A stream ends exactly once, by `fail()`, by the client's own closing tag
+(`ended()`), or because the connection went away (`lost()`); all three lead through `_leave()`.
+"""
+
+from __future__ import annotations
+
+import base64
+import secrets
+from enum import Enum
+from typing import TYPE_CHECKING, Final, Protocol
+
+from amoc.xmppd import iq, presence, registration, sasl
+from amoc.xmppd.framing import Framer, element
+from amoc.xmppd.jids import JidError, parse, prepare_domain, prepare_resource
+from amoc.xmppd.rewrite import stamp
+from amoc.xmppd.wire import (
+    FEATURES_AFTER_LOGIN,
+    IQ,
+    LANG,
+    MESSAGE,
+    NS_BIND,
+    NS_SASL,
+    NS_STREAMS,
+    PRESENCE,
+    STREAM,
+    STREAM_END,
+    STREAM_LANG,
+    StanzaFailure,
+    StreamFailure,
+    escape,
+    iq_result,
+    sasl_failure,
+    stanza_error,
+    stream_error,
+    stream_header,
+)
+
+if TYPE_CHECKING:
+    from amoc.xmppd.routing import Domain, User
+
+_AUTH: Final = f"{NS_SASL} auth"
+_RESPONSE: Final = f"{NS_SASL} response"
+_ABORT: Final = f"{NS_SASL} abort"
+
+
+class Outlet(Protocol):
+    """What a session needs of its transport."""
+
+    def write(self, data: bytes) -> None:
+        """Queues `data` for the client."""
+
+    def finish(self, last_words: bytes) -> None:
+        """Says the last words and closes when they have been read."""
+
+    def logged_in(self) -> None:
+        """The client has done all that it must do in time."""
+
+
+class Phase(Enum):
+    """How far a session has come."""
+
+    CONNECTED = "connected"
+    LOGGED_IN = "logged in"
+    BOUND = "bound"
+    ENDED = "ended"
+
+
+_BOUND: Final = Phase.BOUND  # a look-up in an Enum is slow enough to show in the hot path
+
+
+class Session:
+    """One client's stream; see `framing.Stream` for the attributes that belong to the parser.
+
+    Attributes:
+        transport: Where its client listens.
+        phase: How far it has come.
+        user: Who logged in.
+        jid: Its full address once it is bound, else empty.
+        stamp: Its address as an attribute, ready to be inserted in what it sends.
+        lang: The language its client declared, unless that is this server's own.
+        lang_stamp: Like `stamp`, with the language.
+        presence: What its client last announced of itself; None while it is not available.
+        priority: Its priority, from -128 to 127.
+        since: A number that is greater the later it became available.
+        interested: Whether it wants to hear of changes to the roster.
+        directed: Bare and full addresses that were sent presence directly.
+    """
+
+    __slots__ = (
+        "_exchange",
+        "_failed_logins",
+        "_greeted",
+        "closed",
+        "directed",
+        "domain",
+        "framer",
+        "header",
+        "interested",
+        "jid",
+        "lang",
+        "lang_stamp",
+        "max_depth",
+        "max_stanza",
+        "opening",
+        "pending",
+        "phase",
+        "presence",
+        "priority",
+        "resource",
+        "since",
+        "stamp",
+        "transport",
+        "user",
+    )
+
+    user: User
+
+    def __init__(self, domain: Domain, transport: Outlet) -> None:
+        self.domain = domain
+        self.transport = transport
+        self.phase = Phase.CONNECTED
+        self.jid = ""
+        self.resource = ""
+        self.stamp = b""
+        self.lang: str | None = None
+        self.lang_stamp = b""
+        self.presence: bytes | None = None
+        self.priority = 0
+        self.since = 0
+        self.interested = False
+        self.directed: set[str] | None = None
+        self.framer: Framer | None = None
+        self.pending: bytearray | None = None
+        self.header: bytes | None = None
+        self.opening = True
+        self.closed = False
+        self.max_stanza = domain.limits.login_stanza_bytes
+        self.max_depth = domain.limits.depth
+        self._exchange: sasl.Exchange | None = None
+        self._failed_logins = 0
+        self._greeted = False
+
+    def __repr__(self) -> str:
+        return f"<Session {self.phase.value} {self.jid or '(nobody yet)'}>"
+
+    @property
+    def progressed(self) -> bool:
+        """Whether at least one stanza was completed by the bytes received last."""
+        return self.framer is not None and self.framer.cut > 0
+
+    def received(self, chunk: bytes) -> None:
+        """Takes the next bytes from the client."""
+        try:
+            self.domain.framers.feed(self, chunk)
+        except StreamFailure as failure:
+            self.fail(failure.condition, failure.text)
+        except Exception:
+            self.domain.report_defect()
+            self.fail("internal-server-error")
+
+    def fail(self, condition: str, text: str = "") -> None:
+        """Ends the stream with a stream error (RFC 6120 section 4.9)."""
+        if self.closed:
+            return
+        self.domain.counts.stream_errors[condition] += 1
+        # An error may only be sent inside a stream, so the client's header is answered first.
+        self._greet()
+        self._finish(stream_error(condition, text) + STREAM_END)
+
+    def ended(self) -> None:
+        """The client closed its stream (RFC 6120 section 4.4)."""
+        if not self.closed:
+            self._greet()
+            self._finish(STREAM_END)
+
+    def lost(self) -> None:
+        """The connection is gone."""
+        self._leave()
+
+    def opened(self, name: str, attrs: dict[str, str]) -> bool:
+        """A stream header was read, the first one or the one after SASL."""
+        if name.rpartition(" ")[2] != "stream":
+            raise StreamFailure("bad-format", "a stream must begin with <stream:stream>")
+        if name != STREAM:
+            raise StreamFailure("invalid-namespace", f"a stream's namespace is {NS_STREAMS}")
+        to = attrs.get("to")
+        if to is None:
+            raise StreamFailure("improper-addressing", "the stream header says no 'to'")
+        try:
+            known = prepare_domain(to) == self.domain.name
+        except JidError:
+            known = False
+        if not known:
+            raise StreamFailure("host-unknown", f"this server serves {self.domain.name} only")
+        major = attrs.get("version", "0.9").partition(".")[0]
+        if not major.isdecimal() or int(major[:9]) < 1:
+            raise StreamFailure("unsupported-version", "the version must be 1.0 or later")
+        lang = attrs.get(LANG)
+        self.lang = None if lang == STREAM_LANG or not lang else lang
+        self._greet()
+        before = self.phase is Phase.CONNECTED
+        self.transport.write(self.domain.features if before else FEATURES_AFTER_LOGIN)
+        return self.closed
+
+    def stanza(self, name: str, attrs: dict[str, str], raw: bytes) -> bool:
+        """A whole child of the stream was read."""
+        if self.phase is _BOUND:
+            if name == MESSAGE:
+                if "from" in attrs:
+                    self._check_sender(attrs)
+                self.domain.message(self, attrs, raw)
+            elif name == PRESENCE:
+                self._check_sender(attrs)
+                self.domain.counts.presences_in += 1
+                presence.handle(self, attrs, raw)
+            elif name == IQ:
+                self._check_sender(attrs)
+                self.domain.counts.iqs_in += 1
+                iq.handle(self, attrs, raw)
+            else:
+                raise StreamFailure("unsupported-stanza-type", "only message, presence and iq are")
+        elif self.phase is Phase.CONNECTED:
+            self._before_login(name, attrs, raw)
+        else:
+            self._before_binding(name, attrs, raw)
+        return self.closed or self.opening
+
+    def _check_sender(self, attrs: dict[str, str]) -> None:
+        # RFC 6120 section 8.1.2.1; clients may name themselves, nobody else.
+        from_ = attrs.get("from")
+        if from_ is None or from_ == self.jid:
+            return
+        try:
+            named = parse(from_).full
+        except JidError:
+            named = ""
+        if named not in (self.jid, self.user.jid):
+            raise StreamFailure("invalid-from", "a client may only send in its own name")
+
+    def _greet(self) -> None:
+        if not self._greeted:
+            self._greeted = True
+            self.transport.write(stream_header(self.domain.name, secrets.token_hex(8)))
+
+    def _before_login(self, name: str, attrs: dict[str, str], raw: bytes) -> None:
+        if name in (_AUTH, _RESPONSE, _ABORT):
+            self._log_in(name, attrs, raw)
+        elif name == IQ and registration.is_registration(tree := element(self.header, raw)):
+            self.transport.write(registration.before_login(self.domain, tree))
+        else:
+            raise StreamFailure("not-authorized", "the first thing to do is to log in")
+
+    def _log_in(self, name: str, attrs: dict[str, str], raw: bytes) -> None:
+        try:
+            if name == _ABORT:
+                raise sasl.SaslFailure("aborted")
+            if name == _AUTH:
+                self._exchange = self.domain.begin_login(attrs.get("mechanism", ""))
+            if self._exchange is None:
+                raise sasl.SaslFailure("malformed-request")
+            data = sasl.decode(element(self.header, raw).text)
+            # A response without content is an empty response; only <auth/> can leave it out.
+            answer = self._exchange.step(b"" if data is None and name == _RESPONSE else data)
+        except sasl.SaslFailure as failure:
+            self._refuse_login(failure)
+            return
+        if isinstance(answer, sasl.Challenge):
+            text = base64.b64encode(answer.data).decode()
+            self.transport.write(f"<challenge xmlns='{NS_SASL}'>{text}</challenge>".encode())
+            return
+        text = "" if answer.data is None else base64.b64encode(answer.data).decode()
+        self.transport.write(f"<success xmlns='{NS_SASL}'>{text}</success>".encode())
+        self._exchange = None
+        self.phase = Phase.LOGGED_IN
+        self.user = self.domain.user(answer.local)
+        self.domain.counts.logins += 1
+        # The client begins a new stream on the same connection (RFC 6120 section 6.4.6).
+        self.opening = True
+        self._greeted = False
+
+    def _refuse_login(self, failure: sasl.SaslFailure) -> None:
+        self._exchange = None
+        self._failed_logins += 1
+        self.domain.counts.login_failures += 1
+        self.transport.write(sasl_failure(failure.condition))
+        if self._failed_logins >= self.domain.limits.login_attempts:
+            raise StreamFailure("policy-violation", "too many attempts to log in")
+
+    def _before_binding(self, name: str, attrs: dict[str, str], raw: bytes) -> None:
+        tree = element(self.header, raw) if name == IQ else None
+        child = tree[0] if tree is not None and len(tree) == 1 else None
+        id_ = attrs.get("id")
+        if child is None or child.tag != f"{{{NS_BIND}}}bind" or attrs.get("type") != "set":
+            raise StreamFailure("not-authorized", "the first thing to do now is to bind a resource")
+        try:
+            if id_ is None:
+                raise StanzaFailure("bad-request")
+            self._bind(child.findtext(f"{{{NS_BIND}}}resource"))
+        except StanzaFailure as failure:
+            self.transport.write(
+                stanza_error("iq", failure.condition, to=None, from_=None, id_=id_)
+            )
+            return
+        jid = f"<bind xmlns='{NS_BIND}'><jid>{escape(self.jid)}</jid></bind>"
+        self.transport.write(iq_result(to=None, from_=None, id_=id_, payload=jid))
+
+    def _bind(self, wanted: str | None) -> None:
+        """Takes a resource (RFC 6120 section 7); who had it before is disconnected: conflict."""
+        try:
+            resource = prepare_resource(wanted) if wanted else f"r{self.domain.next_serial()}"
+        except JidError:
+            raise StanzaFailure("bad-request") from None
+        user = self.user
+        previous = user.sessions.get(resource)
+        if previous is not None:
+            previous.fail("conflict", "the resource was taken by a newer connection")
+        if len(user.sessions) >= self.domain.limits.resources:
+            raise StanzaFailure("resource-constraint")
+        # The last connection of an idle user may just have gone, and the user with it.
+        self.user = user = self.domain.user(user.local)
+        user.sessions[resource] = self
+        self.resource = resource
+        self.jid = f"{user.jid}/{resource}"
+        self.domain.sessions[self.jid] = self
+        self.stamp = self.lang_stamp = stamp({"from": self.jid})
+        if self.lang is not None:
+            self.lang_stamp = stamp({"from": self.jid, LANG: self.lang})
+        self.max_stanza = self.domain.limits.stanza_bytes
+        self.phase = Phase.BOUND
+        self.domain.counts.bound += 1
+        self.transport.logged_in()
+
+    def _finish(self, last_words: bytes) -> None:
+        self.transport.finish(last_words)
+        self._leave()
+
+    def _leave(self) -> None:
+        if self.closed:
+            return
+        self.closed = True
+        self.domain.framers.release(self)
+        phase, self.phase = self.phase, Phase.ENDED
+        if phase is Phase.BOUND:
+            self.domain.counts.bound -= 1
+            del self.domain.sessions[self.jid]
+            del self.user.sessions[self.resource]
+            presence.left(self)
+        if phase in (Phase.BOUND, Phase.LOGGED_IN):
+            self.domain.forget_if_idle(self.user)

@@ -1,0 +1,136 @@
+"""Subscriptions to presence (RFC 6121 section 3): a request goes from one roster to the other.
+
+Both users are of this domain, so both ends of `roster.outbound()` and `roster.inbound()` happen
+here, one after the other. A user who is not connected has a request remembered until its next
+presence.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from amoc.xmppd import roster
+from amoc.xmppd.rewrite import addressed, stamp, stamped
+from amoc.xmppd.roster import Contact
+from amoc.xmppd.wire import NS_ROSTER, StanzaFailure, escape, presence
+
+if TYPE_CHECKING:
+    from amoc.xmppd.routing import Domain, User
+    from amoc.xmppd.session import Session
+
+
+def handle(session: Session, kind: str, attrs: dict[str, str], raw: bytes) -> None:
+    """Takes a subscription stanza from its sender to its target.
+
+    Raises:
+        StanzaFailure: The target is no user of this domain, or the sender's roster is full.
+    """
+    domain = session.domain
+    jid = domain.address(attrs["to"])
+    if not jid.local:
+        raise StanzaFailure("service-unavailable")
+    user = session.user
+    if jid.bare == user.jid:
+        return  # everybody is subscribed to their own presence (RFC 6121 section 3.1.1)
+    before = (user.contacts or {}).get(jid.bare) or Contact(jid.bare)
+    after, passed = roster.outbound(before, kind)
+    if not domain.remember(user, after):
+        raise StanzaFailure("resource-constraint")
+    _push_change(domain, user, before, after)
+    if not passed:
+        return
+    if not domain.exists(jid.local):
+        # As if a contact had refused (RFC 6121 section 8.5.1).
+        if kind == "subscribe":
+            _arrive(domain, user, jid.bare, "unsubscribed", None)
+        return
+    stanza = None
+    if kind == "subscribe":
+        # A request may carry a nickname or a word to the contact, so it goes on as it is.
+        changes = {"from": user.jid, "to": jid.bare}
+        stanza = stamped(
+            "presence", attrs, raw, header=session.header, stamp=stamp(changes), changes=changes
+        )
+    _deliver(domain, user, domain.user(jid.local), kind, stanza)
+
+
+def cancel(session: Session, contact: Contact) -> None:
+    """Ends what there is between the user and a contact of its, in both directions."""
+    domain = session.domain
+    other = domain.users.get(contact.jid)
+    after = contact
+    for kind in ("unsubscribe", "unsubscribed"):
+        before = after
+        after, passed = roster.outbound(before, kind)
+        if other is not None and passed and before != after:
+            domain.remember(session.user, after)
+            _deliver(domain, session.user, other, kind, None)
+
+
+def deliver_requests(session: Session) -> None:
+    """Shows a client that has become available who asked meanwhile (RFC 6121 section 3.1.3)."""
+    for contact in (session.user.contacts or {}).values():
+        if contact.asked:
+            session.transport.write(presence("subscribe", from_=contact.jid, to=session.user.jid))
+
+
+def push(domain: Domain, user: User, item: str) -> None:
+    """Tells those of the user's clients that asked for the roster (RFC 6121 section 2.1.6)."""
+    for session in user.sessions.values():
+        if session.interested:
+            session.transport.write(
+                f"<iq type='set' id='push{domain.next_serial()}' to='{escape(session.jid)}'>"
+                f"<query xmlns='{NS_ROSTER}'>{item}</query></iq>".encode()
+            )
+
+
+def _push_change(domain: Domain, user: User, before: Contact, after: Contact) -> None:
+    if after.listed and (not before.listed or before.as_item() != after.as_item()):
+        push(domain, user, after.as_item())
+
+
+def _deliver(domain: Domain, sender: User, target: User, kind: str, stanza: bytes | None) -> None:
+    """The target's end, and what follows from it for the presence that either side sees."""
+    before = (target.contacts or {}).get(sender.jid) or Contact(sender.jid)
+    if kind == "subscribe" and before.from_:
+        # Approved long ago; the sender's side had forgotten (RFC 6121 section 3.1.3, point 1).
+        _arrive(domain, sender, target.jid, "subscribed", None)
+        _show(target, sender)
+        return
+    _arrive(domain, target, sender.jid, kind, stanza)
+    if kind == "subscribed":
+        _show(sender, target)
+    elif kind == "unsubscribed" and before.to:
+        _hide(sender, target)
+    elif kind == "unsubscribe" and before.from_:
+        _hide(target, sender)
+
+
+def _arrive(domain: Domain, user: User, from_: str, kind: str, stanza: bytes | None) -> None:
+    before = (user.contacts or {}).get(from_) or Contact(from_)
+    after, passed = roster.inbound(before, kind)
+    if not domain.remember(user, after):
+        # Full of requests: one more is ignored, as if nobody had looked at it.
+        domain.forget_if_idle(user)
+        return
+    if passed:
+        data = stanza if stanza is not None else presence(kind, from_=from_, to=user.jid)
+        for session in user.available if kind == "subscribe" else user.sessions.values():
+            if kind == "subscribe" or session.interested:
+                session.transport.write(data)
+    _push_change(domain, user, before, after)
+    domain.forget_if_idle(user)
+
+
+def _show(user: User, viewer: User) -> None:
+    for source in user.available:
+        data = addressed(source.presence or b"", viewer.jid)
+        for session in viewer.available:
+            session.transport.write(data)
+
+
+def _hide(user: User, viewer: User) -> None:
+    for source in user.available:
+        data = presence("unavailable", from_=source.jid, to=viewer.jid)
+        for session in viewer.available:
+            session.transport.write(data)

@@ -1,0 +1,230 @@
+"""One client's TCP connection: readiness callbacks instead of greenlets, one send per loop turn.
+
+The event loop calls `_readable()` when bytes have come; they are parsed and routed at once, in
+that callback. What is written to a client meanwhile is collected and sent when the turn ends, so
+a client that gets ten messages in one turn costs one system call. A greenlet per connection would
+cost a stack and two switches per message: receiving and sending one took 10 µs that way, and 5 µs
+this way, when tried with 500 connections.
+
+A client that reads too slowly gets a bounded queue; beyond it, or after a time without any
+progress, its stream is ended. A stream that ends is not simply closed: the kernel would answer
+unread input with a reset, and the client would lose the stream error that tells it why. So its
+input is read and thrown away until it closes its side, or for `Limits.linger_s`.
+"""
+
+from __future__ import annotations
+
+from _socket import SHUT_WR
+from _socket import socket as Socket  # noqa: N812 - the plain one, whether patched or not
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+if TYPE_CHECKING:
+    from amoc.xmppd.listener import Server
+
+CHUNK_BYTES: Final = 16_384
+READ: Final = 1
+WRITE: Final = 2
+
+
+class Speaker(Protocol):
+    """What speaks on a transport."""
+
+    pending: bytearray | None
+    """Bytes of a stanza that is not complete."""
+
+    @property
+    def progressed(self) -> bool:
+        """Whether at least one stanza was completed by the bytes received last."""
+
+    def received(self, chunk: bytes) -> None:
+        """Takes the next bytes; a failure is the speaker's to deal with."""
+
+    def lost(self) -> None:
+        """The connection is gone; nothing written reaches the client any more."""
+
+    def fail(self, condition: str, text: str = "") -> None:
+        """Ends the stream with a stream error."""
+
+
+class Life(IntEnum):
+    """How far a transport has come; it only ever moves on."""
+
+    OPEN = 0
+    CHOKED = 1
+    """Too much is waiting for it: nothing more is queued, and its stream is about to be ended."""
+    LINGERING = 2
+    """Nothing more is said. What was said is being sent, and input is thrown away."""
+    CLOSED = 3
+
+
+_OPEN: Final = Life.OPEN
+
+
+class Transport:
+    """A connected socket with its two directions.
+
+    Attributes:
+        session: Who speaks on it; to be set before `start()`.
+    """
+
+    __slots__ = ("_eof", "_life", "_out", "_reader", "_server", "_socket", "_writer", "session")
+
+    session: Speaker
+
+    def __init__(self, server: Server, sock: Socket) -> None:
+        self._server = server
+        self._socket = sock
+        self._out: bytes | bytearray | None = None
+        self._life = Life.OPEN
+        self._eof = False
+        self._writer: Any = None
+        self._reader: Any = server.loop.io(sock.fileno(), READ)
+
+    def __repr__(self) -> str:
+        queued = len(self._out) if self._out is not None else 0
+        return f"<Transport {self._life.name.lower()}, {queued} bytes queued>"
+
+    def start(self) -> None:
+        """Begins to read."""
+        self._server.logging_in.restart(self)
+        self._reader.start(self._readable)
+
+    def logged_in(self) -> None:
+        """The client has done all that it must do in time."""
+        self._server.logging_in.discard(self)
+
+    def write(self, data: bytes) -> None:
+        """Queues `data`, to be sent when this turn of the loop ends. Never blocks, never raises."""
+        if self._life is not _OPEN:
+            return
+        if self._out is None:
+            self._out = data
+            self._server.dirty.append(self)
+            return
+        queued = self._append(data)
+        if queued > self._server.limits.queue_bytes:
+            # Not ended here: whoever is writing may be telling many, and ending one tells others.
+            self._life = Life.CHOKED
+            self._server.choked.append(self)
+
+    def finish(self, last_words: bytes) -> None:
+        """Says the last words, then closes as soon as the client has read them, or in a while."""
+        if self._life >= Life.LINGERING:
+            return
+        if self._out is None:
+            self._out = last_words
+            self._server.dirty.append(self)
+        else:
+            # Even beyond the limit: what is queued ends with a whole stanza, so this can follow it.
+            self._append(last_words)
+        self._life = Life.LINGERING
+        self._server.logging_in.discard(self)
+        self._server.mid_stanza.discard(self)
+        self._server.lingering.restart(self)
+
+    def close(self) -> None:
+        """Closes at once; what has not been sent is lost."""
+        if self._life is Life.CLOSED:
+            return
+        self._life = Life.CLOSED
+        self._out = None
+        self._drop_writer()
+        self._reader.stop()
+        self._reader.close()
+        self._socket.close()
+        self._server.forget(self)
+        self.session.lost()
+
+    def flush(self) -> None:
+        """Sends what is queued; the rest follows when the client has read some."""
+        out = self._out
+        if out is None:
+            return
+        try:
+            sent = self._socket.send(out)
+        except (BlockingIOError, InterruptedError):
+            sent = 0
+        except OSError:
+            self.close()
+            return
+        self._server.bytes_out += sent
+        if sent == len(out):
+            self._out = None
+            if self._writer is not None:
+                self._drop_writer()
+            if self._life is Life.LINGERING:
+                self._said_everything()
+            return
+        if sent:
+            self._out = bytearray(memoryview(out)[sent:])
+        if self._writer is None:
+            self._writer = self._server.loop.io(self._socket.fileno(), WRITE)
+            self._writer.start(self.flush)
+            self._server.stalled.restart(self)
+        elif sent:
+            self._server.stalled.restart(self)
+
+    def _append(self, data: bytes) -> int:
+        out = self._out
+        if type(out) is not bytearray:
+            self._out = out = bytearray(out or b"")
+        out += data
+        return len(out)
+
+    def _drop_writer(self) -> None:
+        if self._writer is not None:
+            self._writer.stop()
+            self._writer.close()
+            self._writer = None
+            self._server.stalled.discard(self)
+
+    def end_choked(self) -> None:
+        """Ends the stream of a client for which too much is waiting."""
+        self._server.domain.counts.slow_readers += 1
+        limit = self._server.limits.queue_bytes
+        self.session.fail("policy-violation", f"more than {limit} bytes were waiting to be read")
+
+    def _said_everything(self) -> None:
+        if self._eof:
+            self.close()
+            return
+        try:
+            self._socket.shutdown(SHUT_WR)
+        except OSError:
+            self.close()
+
+    def _readable(self) -> None:
+        try:
+            chunk = self._socket.recv(CHUNK_BYTES)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            self.close()
+            return
+        if not chunk:
+            self._ended()
+        elif self._life is _OPEN:
+            server = self._server
+            server.bytes_in += len(chunk)
+            session = self.session
+            waiting = session.pending
+            session.received(chunk)
+            if waiting or session.pending:
+                self._watch(session, new=not waiting)
+
+    def _watch(self, session: Speaker, *, new: bool) -> None:
+        # The time allowed is for one stanza, however slowly its bytes come.
+        if not session.pending or self._life is not Life.OPEN:
+            self._server.mid_stanza.discard(self)
+        elif new or session.progressed:
+            self._server.mid_stanza.restart(self)
+
+    def _ended(self) -> None:
+        if self._life is Life.LINGERING and self._out is not None:
+            # It reads on, though it has nothing more to say; the end of input would be reported
+            # for ever.
+            self._eof = True
+            self._reader.stop()
+        else:
+            self.close()

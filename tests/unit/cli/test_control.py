@@ -1,0 +1,293 @@
+"""Commands from a shell: they say to the run what the same words in its terminal say."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from math import inf
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+
+from amoc.base.errors import AmocError, ExitCode, UsageError
+from amoc.cli import control, run_options
+from amoc.cli.main import cli, main
+from amoc.cli.param_types import MOST_ID
+from amoc.control import client, commands
+from amoc.control.answer_text import lines_of
+from amoc.results import run_directory
+from amoc.results.run_directory import RunDirectory
+from amoc.scenario.load_profile import Stages
+
+ANSWER = {
+    "summary": "25 users asked to leave",
+    "throttles": [
+        {"name": "messages", "rate": 600.0, "interval": 60.0, "waiting": 3, "until": None}
+    ],
+    "workers": [
+        {"worker": "node0/0", "text": "13 users asked to leave"},
+        {"worker": "node0/1", "running": 12},
+    ],
+}
+
+
+class Asked:
+    """Stands for the run: keeps what it was asked."""
+
+    def __init__(self) -> None:
+        self.command = None
+        self.run = None
+        self.error = None
+
+    def find(self, run):
+        self.run = run
+        return RunDirectory(Path("there"))
+
+    def request(self, path, *command):
+        assert path == Path("there/control")
+        if self.error is not None:
+            raise self.error
+        self.command = commands.Command(*command)
+        return ANSWER
+
+
+@pytest.fixture
+def asked():
+    found = Asked()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run_directory, "find", found.find)
+        patch.setattr(client, "request", found.request)
+        yield found
+
+
+def amoc(*arguments: str):
+    return CliRunner().invoke(cli, arguments, catch_exceptions=False, standalone_mode=False)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "status",
+        "users",
+        "add 100",
+        "remove 10",
+        "remove 10 --force",
+        "set rate=5 mode=chat",
+        "set text='a b'",
+        "pause",
+        "resume",
+        "stop",
+        "note the server was restarted",
+    ],
+)
+def test_a_command_from_a_shell_is_the_one_that_the_same_words_mean(asked, text):
+    amoc(*shlex.split(text))
+    assert asked.command == commands.parse(text)
+    if not text.startswith("note"):
+        amoc(*shlex.split(text), "--comment", "it is time")
+        assert asked.command == commands.parse(f"{text} -- it is time")
+
+
+@given(st.sampled_from(["add {0}", "remove {0}", "remove {0} --force"]), st.integers(1, MOST_ID))
+def test_numbers_mean_the_same_in_a_shell_and_in_the_terminal(text, count):
+    line = text.format(count)
+    found = Asked()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run_directory, "find", found.find)
+        patch.setattr(client, "request", found.request)
+        amoc(*line.split())
+    assert found.command == commands.parse(line)
+
+
+def test_every_command_is_there_in_both():
+    names = {one.name for one in control.COMMANDS}
+    assert names == set(commands.COMMANDS)
+    for name in names:
+        result = CliRunner().invoke(cli, [name, "--help"])
+        assert "--run DIR" in result.output
+        assert "--comment TEXT" in result.output
+        assert "--json" in result.output
+
+
+def test_the_answer_is_a_line_for_the_whole_and_one_for_each_worker(asked):
+    assert amoc("remove", "25", "--run", "mine").output.splitlines() == [
+        "25 users asked to leave",
+        "  throttle messages: 10/s, 3 waiting",
+        "  node0/0: 13 users asked to leave",
+        "  node0/1: running 12",
+    ]
+    assert asked.run == "mine"
+
+
+def test_the_answer_is_whole_as_json(asked):
+    assert json.loads(amoc("status", "--json").output) == ANSWER
+
+
+@pytest.mark.parametrize(
+    ("throttle", "text"),
+    [
+        ({"rate": 600.0, "interval": 60.0, "mode": "paused"}, "paused, configured for 10/s"),
+        (
+            {"rate": 3.0, "interval": 0.0, "executions": 1200},
+            "3 at the same time, 1,200 let through",
+        ),
+        ({"rate": inf, "interval": 60.0, "mode": "open"}, "no limit"),
+        ({"rate": "inf", "interval": 60.0, "mode": "open"}, "no limit"),  # as JSON has it
+        ({"rate": 1.0, "interval": 60.0, "plan": "to 5/s"}, "0.0166667/s, to 5/s"),
+    ],
+)
+def test_a_throttle_is_told_in_words(throttle, text):
+    assert lines_of({"throttles": [{"name": "a", **throttle}]})[1] == f"  throttle a: {text}"
+
+
+def test_coordinators_and_barriers_are_told_in_words():
+    pairs = {"name": "pairs", "adds": 1001, "groups": 500, "timeouts": 2, "pending": [1, 0]}
+    barrier = {"name": "all", "waiting": 20, "users": 200}
+    assert lines_of({"coordinators": [pairs], "barriers": [barrier]})[1:] == [
+        "  coordinator pairs: 1,001 adds, 500 groups, 2 time-outs, 1 pending",
+        "  barrier all: 20 of 200 users wait",
+    ]
+
+
+@pytest.mark.parametrize("answer", [{}, {"workers": "x", "throttles": 5}, {"workers": [1, {}]}])
+def test_an_answer_that_lacks_something_can_be_shown(answer):
+    assert lines_of(answer)[0] == "done"
+
+
+@pytest.fixture
+def ends(monkeypatch, capsys):
+    def ends(*arguments: str) -> tuple[int, list[str]]:
+        monkeypatch.setattr(sys, "argv", ["amoc", *arguments])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        return caught.value.code, capsys.readouterr().err.splitlines()
+
+    return ends
+
+
+@pytest.mark.parametrize(
+    ("arguments", "clause"),
+    [
+        (["add"], "N"),
+        (["add", "0"], "must be a whole number from 1 to"),
+        (["add", "many"], "but is 'many'"),
+        (["remove", "-5"], "-5"),
+        (["set"], "NAME=VALUE"),
+        (["set", "rate"], "set must be followed by NAME=VALUE, but is by 'rate'"),
+        (["pause", "now"], "now"),
+        (["note"], "TEXT"),
+        (["note", " "], "note must be followed by a text"),
+    ],
+)
+def test_what_makes_no_sense_is_one_line_and_a_usage_error(asked, ends, arguments, clause):
+    code, lines = ends(*arguments)
+    assert code == ExitCode.USAGE
+    assert len(lines) == 1
+    assert lines[0].startswith("amoc: ")
+    assert clause in lines[0]
+    assert asked.command is None
+
+
+def test_a_refusal_is_said_with_the_exit_code_of_the_run(asked, ends):
+    asked.error = AmocError("rate must be at least 1\nmode must be x")
+    asked.error.exit_code = ExitCode.SETTING
+    assert ends("set", "rate=0") == (
+        *(ExitCode.SETTING, ["amoc: rate must be at least 1", "amoc: mode must be x"]),
+    )
+
+
+def test_without_a_run_there_is_one_clear_line(ends, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, (line,) = ends("status")
+    assert code == ExitCode.USAGE
+    assert line.startswith("amoc: no run is running here (looked in amoc-runs)")
+
+
+def test_what_is_no_run_cannot_be_replayed(ends, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, (line,) = ends("replay", "nowhere")
+    assert code == ExitCode.USAGE
+    assert line == (
+        "amoc: RUN_DIR must be the directory of a run or the id of a run in amoc-runs,"
+        " but is 'nowhere'"
+    )
+    code, (line,) = ends("replay", str(tmp_path))
+    assert code == ExitCode.RESOURCE
+    assert line.endswith("journal.jsonl cannot be read: No such file or directory")
+    (tmp_path / "journal.jsonl").write_text('{"kind": "end"}\n')
+    code, (line,) = ends("replay", str(tmp_path))
+    assert code == ExitCode.USAGE
+    assert line.endswith("must hold a run's plan, but has no run record")
+
+
+# What to run
+
+
+def plan(*arguments: str):
+    with cli.commands["run"].make_context("run", ["chat.py", *arguments]) as context:
+        given = dict(context.params)
+        given.pop("json_file")
+        return run_options.plan(**given)
+
+
+def test_without_stages_all_users_are_there_from_the_start():
+    found = plan("--users", "5", "--duration", "1m")
+    assert (found.users, found.stages, found.duration_s) == (range(1, 6), None, 60.0)
+    assert plan().users == range(1, 2)
+
+
+def test_with_stages_a_run_lasts_as_long_as_they_do_and_starts_with_nobody():
+    found = plan("--stages", "30s:100, 2m:1000")
+    assert found.users == range(1, 1)
+    assert found.stages == Stages.parse("30s:100, 2m:1000")
+    assert found.duration_s == 150.0
+
+
+def test_stages_may_start_from_users_that_are_there():
+    found = plan("--stages", "30s:100", "--users", "10")
+    assert found.users == range(1, 11)
+    assert found.stages.count_at(0) == 10
+    found = plan("--stages", "30s:100", "--user-ids", "5001-5010")
+    assert found.users == range(5001, 5011)
+    assert found.stages.count_at(0) == 10
+
+
+def test_of_stages_and_a_duration_the_first_to_end_ends_the_run():
+    assert plan("--stages", "30s:100", "--duration", "10s").duration_s == 10.0
+    assert plan("--stages", "30s:100", "--duration", "60s").duration_s == 30.0
+
+
+def test_rates_of_throttles_are_kept_by_name():
+    found = plan("--throttle", "messages=600/min", "--throttle", "logins = 30s:10/s, 1m:0")
+    assert found.rates == {"messages": "600/min", "logins": "30s:10/s, 1m:0"}
+    assert plan("--run-dir", "here").run_directory == "here"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "clause"),
+    [
+        (["--stages", "100"], "--stages stage 1 must be DURATION:TARGET such as 30s:100"),
+        (["--stages", "0s:100"], "--stages must last for longer than 0 s, but is '0s:100'"),
+        (["--throttle", "x"], "--throttle must be name=rate, but is 'x'"),
+        (["--throttle", "=5"], "--throttle must be name=rate, but is '=5'"),
+        (["--throttle", "x=fast"], "--throttle x: must be a rate such as 10/s"),
+        (["--throttle", "x=1s:a"], "--throttle x: stage 1: its target must be a rate such as"),
+        (
+            ["--throttle", "x=1", "--throttle", "x=2"],
+            "--throttle must name a throttle once, but names 'x' twice",
+        ),
+    ],
+)
+def test_stages_and_rates_that_make_no_sense_are_one_line(ends, arguments, clause):
+    code, (line,) = ends("run", "chat.py", *arguments)
+    assert code == ExitCode.USAGE
+    assert clause in line
+
+
+def test_a_usage_error_of_the_plan_is_an_error_of_ours():
+    with pytest.raises(UsageError, match="--users and --user-ids say the same thing"):
+        plan("--users", "1", "--user-ids", "1-2")

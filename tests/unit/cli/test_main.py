@@ -1,0 +1,286 @@
+"""The command line: what makes no sense is refused in one clear line with its exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from amoc import __version__
+from amoc.base.errors import ExitCode, ResourceError
+from amoc.cli.main import cli, main
+from amoc.cli.param_types import MOST_ID, Duration, UserIds
+from amoc.cli.summary_file import SummaryFile
+
+PROJECT = Path(__file__).resolve().parents[3]
+DEADLINE_S = 60
+
+SCENARIO = '''"""A user that does nothing."""
+from amoc import setting
+rate = setting(600, "Messages a minute")
+def start(user_id): pass
+'''
+
+
+@pytest.fixture
+def directory(tmp_path, monkeypatch):
+    (tmp_path / "calm.py").write_text(SCENARIO)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def refused_in_process(monkeypatch, capsys):
+    """What `amoc` with these arguments says in this process: the exit code and all its lines."""
+
+    def refused(*arguments: str) -> tuple[int, list[str]]:
+        monkeypatch.setattr(sys, "argv", ["amoc", *arguments])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        return caught.value.code, capsys.readouterr().err.splitlines()
+
+    return refused
+
+
+def amoc(
+    *arguments: str, environment: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    found = subprocess.run(
+        [sys.executable, "-m", "amoc", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        env={**os.environ, "PYTHONPATH": str(PROJECT), **(environment or {})},
+    )
+    assert "Traceback" not in found.stdout + found.stderr, found.stderr
+    return found
+
+
+def refused(*arguments: str, environment: dict[str, str] | None = None) -> tuple[int, list[str]]:
+    found = amoc(*arguments, environment=environment)
+    return found.returncode, found.stderr.strip().splitlines()
+
+
+# Refused before anything is started
+
+
+LONG = "9" * 5000  # int() itself refuses so many digits
+
+
+@pytest.mark.parametrize(
+    ("arguments", "clause"),
+    [
+        (["--users", "0"], "--users must be a whole number from 1 to 4294967296, but is '0'"),
+        (["--users", "-5"], "--users must be a whole number from 1 to 4294967296, but is '-5'"),
+        (["--users", "many"], "--users must be a whole number"),
+        (["--users", "1.5"], "--users must be a whole number"),
+        (["--users", str(MOST_ID + 1)], f"but is '{MOST_ID + 1}'"),
+        (["--users", LONG], "--users must be a whole number"),
+        (
+            ["--user-ids", "0-5"],
+            "--user-ids must be A-B with 1 <= A <= B <= 4294967296, but is '0-5'",
+        ),
+        (["--user-ids", "5-3"], "--user-ids must be A-B"),
+        (["--user-ids", "5"], "--user-ids must be A-B"),
+        (["--user-ids", "1-2-3"], "--user-ids must be A-B"),
+        (["--user-ids", ""], "--user-ids must be A-B"),
+        (["--user-ids", " 1-2"], "--user-ids must be A-B"),
+        (["--user-ids", f"1-{MOST_ID + 1}"], "--user-ids must be A-B"),
+        (["--user-ids", f"1-{LONG}"], "--user-ids must be A-B"),
+        (["--users", "3", "--user-ids", "1-3"], "--users and --user-ids say the same"),
+        (["--duration", "0"], "--duration must be above 0, but is '0'"),
+        (["--duration", "soon"], "--duration must be a duration such as"),
+        (["--duration", "-5s"], "--duration must not be negative, but is '-5s'"),
+        (["--init-timeout", "x"], "--init-timeout must be a duration"),
+        (["--stop-timeout", ""], "--stop-timeout must be a duration"),
+        (["--workers", "0"], "--workers must be a whole number from 1 to 512, but is '0'"),
+        (["--workers", "two"], "--workers must be a whole number"),
+        (["--seed", "-1"], "--seed must be a whole number"),
+        (["--json", "no/such/x.json"], "--json no/such/x.json cannot be written: No such file"),
+        (["--json", "."], "--json . cannot be written: Is a directory"),
+        (["--set", "rate"], "--set must be name=value, but is 'rate'"),
+        (["--config", "no.toml"], "--config no.toml cannot be read: No such file"),
+        (["--nonsense"], "--nonsense"),
+    ],
+    ids=lambda value: " ".join(value)[:30] if isinstance(value, list) else "",
+)
+def test_an_option_that_makes_no_sense_is_named_with_its_rule_and_value(
+    directory, refused_in_process, arguments, clause
+):
+    code, lines = refused_in_process("run", "calm.py", *arguments)
+    assert code == ExitCode.USAGE
+    assert len(lines) == 1
+    assert lines[0].startswith("amoc: ")
+    assert clause in lines[0]
+    assert len(lines[0]) < 6000
+
+
+def test_a_missing_scenario_is_a_usage_error(directory, refused_in_process):
+    code, (line,) = refused_in_process("run")
+    assert code == ExitCode.USAGE
+    assert "SCENARIO" in line
+
+
+def test_a_config_file_that_is_not_toml_is_a_setting_error(directory, refused_in_process):
+    (directory / "amoc.toml").write_text("rate =")
+    code, (line,) = refused_in_process("run", "calm.py")
+    assert code == ExitCode.SETTING
+    assert line.startswith("amoc: amoc.toml must be TOML, but ")
+
+
+@pytest.mark.parametrize(
+    ("text", "ids"),
+    [
+        ("5001-6000", range(5001, 6001)),
+        ("7-7", range(7, 8)),
+        (f"1-{MOST_ID}", range(1, MOST_ID + 1)),
+    ],
+)
+def test_users_may_be_named_by_their_ids(text, ids):
+    assert UserIds().convert(text, None, None) == ids
+
+
+def test_a_duration_option_takes_what_timing_takes():
+    assert Duration().convert("1m30s", None, None) == 90.0
+    assert Duration().convert(2.5, None, None) == 2.5
+    assert Duration(zero=True).convert("0", None, None) == 0.0
+    assert Duration().convert("inf", None, None) < float("inf")
+    with pytest.raises(click.BadParameter, match="must be a duration"):
+        Duration().convert("x", None, None)
+
+
+# The summary as a file
+
+
+def test_a_summary_is_there_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "summary.json"
+    path.write_text("that of an earlier run")
+    file = SummaryFile(str(path))
+    assert not path.exists()
+    file.write({"run": {"id": "é"}})
+    assert json.loads(path.read_text()) == {"run": {"id": "é"}}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_directory_that_went_away_is_one_clear_error(tmp_path):
+    directory = tmp_path / "gone"
+    directory.mkdir()
+    file = SummaryFile(str(directory / "summary.json"))
+    directory.rmdir()
+    with pytest.raises(
+        ResourceError, match=r"--json .*summary\.json cannot be written: No such file"
+    ):
+        file.write({})
+
+
+def test_a_summary_may_go_to_what_is_no_ordinary_file():
+    SummaryFile("/dev/null").write({})
+    assert Path("/dev/null").is_char_device()
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["run", "--help"], ["check", "-h"], ["xmppd", "-h"]]
+)
+def test_help_is_there_for_every_command(arguments):
+    result = CliRunner().invoke(cli, arguments)
+    assert result.exit_code == 0
+    assert "Usage:" in result.output
+
+
+def test_the_version_is_that_of_the_package():
+    assert CliRunner().invoke(cli, ["--version"]).output.strip().endswith(__version__)
+
+
+# Refused by the processes that are started
+
+NO_MODULE = (
+    "amoc: scenario no_such_module_here is neither a file nor an importable module;"
+    " a file's name ends in .py"
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["run", "check"])
+@pytest.mark.parametrize(
+    ("arguments", "code", "line"),
+    [
+        (["no.py"], ExitCode.SCENARIO, "amoc: scenario no.py does not exist"),
+        (
+            ["no_such_module_here"],
+            ExitCode.SCENARIO,
+            NO_MODULE,
+        ),
+        (
+            ["calm.py", "--set", "rate=x"],
+            ExitCode.SETTING,
+            "amoc: rate must be a valid integer, but is 'x' (from --set)",
+        ),
+    ],
+    ids=["no file", "no module", "wrong type"],
+)
+def test_what_cannot_be_loaded_is_one_line_and_a_code_of_its_own(
+    directory, command, arguments, code, line
+):
+    assert refused(command, *arguments) == (code, [line])
+
+
+@pytest.mark.slow
+def test_all_wrong_settings_are_told_at_once_with_their_sources(directory):
+    (directory / "amoc.toml").write_text("colour = 1979-05-27\nworkers = 0\n")
+    code, lines = refused(
+        "run",
+        "calm.py",
+        "--set",
+        "speed=9",
+        environment={"AMOC_RATE": "fast", "AMOC_OTHER": "\udcff"},
+    )
+    assert code == ExitCode.SETTING
+    assert len(lines) == 4
+    text = "\n".join(lines)
+    assert "speed is not a setting of this scenario, but is set to '9' (from --set)" in text
+    assert "colour is not a setting of this scenario" in text
+    assert "(from amoc.toml)" in text
+    assert "rate must be a valid integer, but is 'fast' (from AMOC_RATE)" in text
+    assert "workers must be from 1 to 512, but is 0 (from amoc.toml)" in text
+
+
+@pytest.mark.slow
+def test_a_number_beyond_all_bounds_in_the_file_is_refused(directory):
+    (directory / "amoc.toml").write_text("rate = 99999999999999999999999999\n")
+    code, lines = refused("run", "calm.py")
+    assert code == ExitCode.SETTING
+    assert "rate" in lines[0]
+    assert len(lines) == 1
+
+
+@pytest.mark.slow
+def test_a_time_out_without_end_is_no_traceback(directory):
+    found = amoc(
+        *("run", "calm.py", "--workers", "1", "--set", "repeat_num=1"),
+        *("--init-timeout", "inf", "--stop-timeout", "inf", "--json", "summary.json"),
+    )
+    assert found.returncode == ExitCode.OK
+    summary = json.loads((directory / "summary.json").read_text())
+    assert summary["users"]["finished"] == 1
+
+
+@pytest.mark.slow
+def test_what_cannot_start_leaves_no_summary_file_behind(directory):
+    code, _ = refused("run", "calm.py", "--set", "rate=x", "--json", "summary.json")
+    assert code == ExitCode.SETTING
+    assert not (directory / "summary.json").exists()
+
+
+@pytest.mark.slow
+def test_check_shows_the_docstring_and_every_setting_with_its_source(directory):
+    found = amoc("check", "calm.py", environment={"AMOC_RATE": "7"})
+    assert found.returncode == ExitCode.OK
+    assert "A user that does nothing." in found.stdout
+    (line,) = [line for line in found.stdout.splitlines() if line.startswith("rate")]
+    assert line.split() == ["rate", "7", "AMOC_RATE", "Messages", "a", "minute"]

@@ -1,0 +1,171 @@
+"""`amoc report`, `compare` and `export`: what they print, what they leave, what they refuse."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import socket
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from amoc.base.errors import ResourceError, UsageError
+from amoc.cli.main import cli
+from amoc.results.run_directory import RunDirectory
+from tests.unit.results import runs
+
+
+def amoc(*arguments: str) -> tuple[str, str]:
+    """What is printed, and what is said beside it."""
+    done = CliRunner().invoke(cli, arguments, catch_exceptions=False, standalone_mode=False)
+    return done.stdout, done.stderr
+
+
+@pytest.fixture
+def killed(tmp_path):
+    """The directory of a run that was killed."""
+    entries = [one for one in runs.journal(30) if one["kind"] != "end"]
+    return runs.leave(tmp_path / "killed", runs.points(30), entries)
+
+
+def test_the_report_of_a_killed_run_leaves_all_that_the_run_would_have_left(killed):
+    printed, said = amoc("report", str(killed))
+    left = RunDirectory(killed)
+    assert printed.splitlines() == [str(left.summary), str(left.junit), str(left.report)]
+    assert said == ""
+    assert json.loads(left.summary.read_text())["run"]["verdict"] == "killed"
+    assert "killed" in left.report.read_text()
+    assert "<testsuites" in left.junit.read_text()
+    again, _ = amoc("report", str(killed))
+    assert str(left.report) in again
+
+
+def test_a_report_can_go_elsewhere(killed, tmp_path):
+    printed, _ = amoc("report", str(killed), "--output", str(tmp_path / "page.html"))
+    assert str(tmp_path / "page.html") in printed
+    assert not RunDirectory(killed).report.exists()
+
+
+def test_of_a_run_that_goes_on_only_the_report_is_made(killed):
+    left = RunDirectory(killed)
+    with socket.socket(socket.AF_UNIX) as control:
+        control.bind(str(left.control))
+        control.listen()
+        printed, said = amoc("report", str(killed))
+    assert printed.splitlines() == [str(left.report)]
+    assert said == f"amoc: run {killed} still runs, so the report shows how it stands\n"
+    assert not left.summary.exists()
+
+
+def test_a_summary_that_is_there_is_left_alone(tmp_path, killed):
+    amoc("report", str(killed))
+    summary = json.loads(RunDirectory(killed).summary.read_text())
+    summary["run"]["verdict"] = "ok"
+    text = json.dumps(summary)
+    RunDirectory(killed).summary.write_text(text)
+    printed, _ = amoc("report", str(killed))
+    assert printed.splitlines() == [str(RunDirectory(killed).report)]
+    assert RunDirectory(killed).summary.read_text() == text
+
+
+def test_what_is_missing_is_said(killed):
+    (killed / "series.jsonl").unlink()
+    _, said = amoc("report", str(killed))
+    assert said.startswith(f"amoc: series {killed}/series.jsonl cannot be read: No such file")
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["report", "export"])
+def test_a_run_that_is_not_there_is_refused(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    more = ["--csv"] if command == "export" else []
+    with pytest.raises(UsageError, match=r"RUN_DIR must be .* the id of a run in amoc-runs, but"):
+        amoc(command, "nowhere", *more)
+
+
+def test_two_runs_are_compared_here_and_in_a_page(tmp_path, monkeypatch, killed):
+    monkeypatch.chdir(tmp_path)
+    runs.leave(tmp_path / "slow", runs.points(60, service_s=0.03, seed=4), runs.journal(60))
+    printed, _ = amoc("compare", "killed", "slow")
+    assert "slower" in printed
+    assert printed.splitlines()[-1] == "compare-killed-slow.html"
+    assert "slower" in (tmp_path / "compare-killed-slow.html").read_text()
+
+
+def test_a_comparison_for_programs_is_json_and_writes_no_page(tmp_path, monkeypatch, killed):
+    monkeypatch.chdir(tmp_path)
+    printed, _ = amoc("compare", "killed", "killed", "--json", "--warmup", "5s")
+    found = json.loads(printed)
+    assert [run["from_s"] for run in found["runs"]] == [5.0, 5.0]
+    assert not any(one["differs"] for one in found["figures"])
+    assert not list(tmp_path.glob("*.html"))
+
+
+def test_a_comparison_for_programs_can_go_to_a_file(tmp_path, monkeypatch, killed):
+    monkeypatch.chdir(tmp_path)
+    printed, _ = amoc("compare", "killed", "killed", "--json", "--output", "both.json")
+    assert printed == "both.json\n"
+    assert len(json.loads((tmp_path / "both.json").read_text())["runs"]) == 2
+    assert not list(tmp_path.glob("*.html"))
+    printed, _ = amoc("compare", "killed", "killed", "--json", "--output", "-")
+    assert len(json.loads(printed)["runs"]) == 2
+
+
+def test_what_a_run_says_cannot_take_over_the_terminal(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    evil = "\x1b]0;owned\x07\x1b[2J\r\n[red]"
+    journal = runs.journal(5, comment=evil, scenario=evil, id=evil)
+    journal[0]["settings"] = {evil: {"value": evil, "from": evil}}
+    runs.leave(tmp_path / "evil", runs.points(5), journal)
+    runs.leave(tmp_path / "good", runs.points(5), runs.journal(5))
+    printed, _ = amoc("compare", "evil", "good")
+    assert "\x1b" not in printed
+    assert "]0;owned  [2J" in printed
+    assert "[red]" in printed
+
+
+def test_a_summary_that_says_next_to_nothing_can_be_compared(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    runs.leave(tmp_path / "bare", runs.points(20), summary={"run": {"verdict": "ok"}})
+    printed, _ = amoc("compare", "bare", "bare")
+    assert "no figure of" in printed
+
+
+def test_a_page_that_cannot_be_written_is_an_error(killed):
+    with pytest.raises(ResourceError, match="cannot be written: No such file or directory"):
+        amoc("compare", str(killed), str(killed), "--output", "/nowhere/page.html")
+
+
+def test_an_export_is_printed_or_written(killed, tmp_path):
+    printed, _ = amoc("export", str(killed), "--csv")
+    assert len(list(csv.DictReader(io.StringIO(printed)))) == 30
+    file = tmp_path / "run.json"
+    printed, _ = amoc("export", str(killed), "--json", "--output", str(file))
+    assert printed == f"{file}\n"
+    assert len(json.loads(file.read_text())["points"]) == 30
+    printed, _ = amoc("export", str(killed), "--hlog")
+    assert printed.count("Tag=message_ttd,") == 30
+
+
+@pytest.mark.parametrize("flags", [[], ["--csv", "--hlog"]])
+def test_an_export_has_one_form(killed, flags):
+    told = " and ".join(flags) or "none of them"
+    with pytest.raises(UsageError, match=f"one of --csv, --json, --hlog, but has {told}"):
+        amoc("export", str(killed), *flags)
+
+
+@pytest.mark.slow
+def test_who_has_read_enough_of_an_export_may_go(killed):
+    export = subprocess.Popen(
+        [sys.executable, "-m", "amoc", "export", str(killed), "--hlog"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    with export:
+        export.stdout.readline()
+        export.stdout.close()
+        assert export.stderr.read() == b""
+        assert export.wait(30) == 0

@@ -1,0 +1,278 @@
+"""The keyboard on a real pseudo-terminal: keys become commands, and the terminal is restored."""
+
+from __future__ import annotations
+
+import io
+import os
+import pty
+import re
+import signal
+import termios
+
+import gevent
+import pytest
+from gevent.event import Event
+from rich.console import Console
+
+from amoc.base.errors import SettingError
+from amoc.cli.view import keyboard as keyboard_module
+from amoc.cli.view.key_bindings import HINT
+from amoc.cli.view.keyboard import Keyboard
+from amoc.cli.view.live import LiveView
+from amoc.runtime.controller.run_state import State
+from amoc.runtime.controller.status import Status
+
+DEADLINE_S = 10.0
+
+
+@pytest.fixture(autouse=True)
+def _deadline():
+    with gevent.Timeout(DEADLINE_S):
+        yield
+
+
+@pytest.fixture
+def terminal(monkeypatch):
+    """Both ends of a terminal; we are in its foreground."""
+    master, slave = pty.openpty()
+    monkeypatch.setattr(keyboard_module, "_in_foreground", lambda fd: True)
+    yield master, slave
+    os.close(master)
+    os.close(slave)
+
+
+class Bench:
+    """What the keyboard works on: keeps what it is asked and what it tells."""
+
+    def __init__(self, fd: int) -> None:
+        self.status = Status(state=State.RUNNING)
+        self.asked, self.told = [], []
+        self.refusal = None
+        self.hold: Event | None = None
+        self.changes = 0
+        self.keyboard = Keyboard(self.status, self.operate, self.tell, self.change, fd)
+
+    def operate(self, name, arguments, *, source, comment=""):
+        self.asked.append((name, arguments, source, comment))
+        if self.hold is not None:
+            self.hold.wait()
+        if self.refusal is not None:
+            raise self.refusal
+        return {"summary": f"{name} done", "workers": [{"worker": "node0/0", "text": "did"}]}
+
+    def tell(self, level, text):
+        self.told.append((level, text))
+
+    def change(self):
+        self.changes += 1
+
+
+@pytest.fixture
+def bench(terminal):
+    return Bench(terminal[1])
+
+
+def until(condition) -> None:
+    while not condition():
+        gevent.sleep(0.001)
+
+
+def raw(fd: int) -> bool:
+    return not termios.tcgetattr(fd)[3] & (termios.ICANON | termios.ECHO)
+
+
+def test_a_key_is_a_command_and_the_answer_is_told(terminal, bench):
+    master, _ = terminal
+    with bench.keyboard:
+        until(lambda: bench.keyboard.active)
+        os.write(master, b"s")
+        until(lambda: bench.told)
+    assert bench.asked == [("status", {}, "terminal", "")]
+    assert bench.told == [("info", "status done"), ("info", "  node0/0: did")]
+
+
+def test_p_pauses_a_run_and_lets_it_go_on(terminal, bench):
+    with bench.keyboard:
+        os.write(terminal[0], b"p")
+        until(lambda: bench.asked)
+        bench.status.state = State.PAUSED
+        os.write(terminal[0], b"p")
+        until(lambda: len(bench.asked) == 2)
+    assert [one[0] for one in bench.asked] == ["pause", "resume"]
+
+
+def test_plus_and_minus_are_a_tenth_of_the_users(terminal, bench):
+    with bench.keyboard:
+        os.write(terminal[0], b"+-")
+        until(lambda: len(bench.asked) == 2)
+    assert [one[:2] for one in bench.asked] == [
+        *(("add", {"count": 1}), ("remove", {"count": 1, "force": False}))
+    ]
+
+
+def test_a_line_is_typed_and_shown_while_it_is(terminal, bench):
+    with bench.keyboard as keyboard:
+        os.write(terminal[0], b":add 5 #")
+        until(lambda: keyboard.prompt == "add 5 #")
+        assert bench.changes
+        os.write(terminal[0], b" more\r")
+        until(lambda: bench.asked)
+        assert keyboard.prompt is None
+    assert bench.asked == [("add", {"count": 5}, "terminal", "more")]
+
+
+def test_a_refusal_is_told_line_by_line(terminal, bench):
+    bench.refusal = SettingError("rate must be at least 1", "mode must be x")
+    with bench.keyboard:
+        os.write(terminal[0], b"s:add x\r")
+        until(lambda: len(bench.told) == 3)
+    assert ("error", "rate must be at least 1") in bench.told
+    assert ("error", "mode must be x") in bench.told
+    assert any("but is by 'x'" in text for _, text in bench.told)
+
+
+def test_a_defect_is_told_and_the_next_key_works(terminal, bench):
+    bench.refusal = ZeroDivisionError("a defect")
+    with bench.keyboard:
+        os.write(terminal[0], b"s")
+        until(lambda: bench.told)
+        assert "ZeroDivisionError" in bench.told[0][1]
+        bench.refusal = None
+        os.write(terminal[0], b"s")
+        until(lambda: ("info", "status done") in bench.told)
+
+
+def test_escape_alone_takes_the_line_back(terminal, bench):
+    with bench.keyboard as keyboard:
+        os.write(terminal[0], b":stop")
+        until(lambda: keyboard.prompt == "stop")
+        os.write(terminal[0], b"\x1b")
+        until(lambda: keyboard.prompt is None)
+    assert bench.asked == []
+
+
+def test_a_command_under_way_does_not_hold_up_the_keys(terminal, bench):
+    bench.hold = Event()
+    with bench.keyboard:
+        os.write(terminal[0], b"s" * 9)
+        until(lambda: bench.told)
+        assert len(bench.asked) == keyboard_module.MOST_UNDER_WAY
+        assert bench.told == [("error", "status has to wait: 8 are under way")]
+        bench.hold.set()
+        until(lambda: bench.told.count(("info", "status done")) == 8)
+
+
+def test_help_is_told(terminal, bench):
+    with bench.keyboard:
+        os.write(terminal[0], b"?")
+        until(lambda: any("commands: status" in text for _, text in bench.told))
+
+
+def test_the_terminal_is_restored_at_the_end(terminal, bench):
+    slave = terminal[1]
+    before = termios.tcgetattr(slave)
+    with bench.keyboard:
+        until(lambda: raw(slave))
+    assert termios.tcgetattr(slave) == before
+    assert not bench.keyboard.active
+
+
+def test_the_terminal_is_restored_on_an_error(terminal, bench):
+    slave = terminal[1]
+    before = termios.tcgetattr(slave)
+
+    def fail():
+        with bench.keyboard:
+            until(lambda: raw(slave))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert termios.tcgetattr(slave) == before
+
+
+def test_the_terminal_is_restored_at_the_second_interrupt(terminal, bench):
+    slave = terminal[1]
+    before = termios.tcgetattr(slave)
+    seen = []
+    handler = signal.signal(signal.SIGINT, lambda *_: seen.append(raw(slave)))
+    try:
+        with bench.keyboard:
+            until(lambda: raw(slave))
+            os.kill(os.getpid(), signal.SIGINT)
+            until(lambda: seen == [True])
+            os.kill(os.getpid(), signal.SIGINT)
+            until(lambda: seen == [True, False])
+            until(lambda: bench.keyboard._task.dead)
+            assert termios.tcgetattr(slave) == before
+        os.kill(os.getpid(), signal.SIGINT)
+        until(lambda: len(seen) == 3)
+        assert bench.keyboard._interrupts == 2  # its handler is gone
+    finally:
+        signal.signal(signal.SIGINT, handler)
+
+
+def test_a_terminal_that_somebody_has_set_back_is_taken_again(terminal, bench, monkeypatch):
+    slave = terminal[1]
+    monkeypatch.setattr(keyboard_module, "LOOK_S", 0.001)
+    before = termios.tcgetattr(slave)
+    with bench.keyboard:
+        until(lambda: raw(slave))
+        termios.tcsetattr(slave, termios.TCSANOW, before)  # as a shell does between Ctrl-Z and fg
+        until(lambda: raw(slave))
+    assert termios.tcgetattr(slave) == before
+
+
+def test_in_the_background_nothing_is_read_or_set(terminal, bench, monkeypatch):
+    master, slave = terminal
+    foreground = [False]
+    monkeypatch.setattr(keyboard_module, "LOOK_S", 0.001)
+    looks = []
+
+    def look(fd):
+        looks.append(fd)
+        return foreground[0]
+
+    monkeypatch.setattr(keyboard_module, "_in_foreground", look)
+    with bench.keyboard:
+        os.write(master, b"q\n")
+        until(lambda: len(looks) > 5)
+        assert not raw(slave)
+        assert not bench.keyboard.active
+        assert bench.asked == []
+        foreground[0] = True
+        until(lambda: bench.keyboard.active)
+        assert raw(slave)
+
+
+def test_a_terminal_that_goes_away_ends_the_keys_only(bench, monkeypatch):
+    master, slave = pty.openpty()
+    keyboard = Keyboard(bench.status, bench.operate, bench.tell, fd=slave)
+    with keyboard:
+        until(lambda: keyboard.active)
+        os.close(master)
+        until(lambda: keyboard._task.dead or not keyboard.active)
+    os.close(slave)
+
+
+def test_below_the_tables_stand_the_keys_or_what_is_typed(terminal, bench):
+    file = io.StringIO()
+    view = LiveView(Console(file=file, width=80, force_terminal=True))
+    view.attach(bench.status, bench.keyboard)
+    bench.keyboard._on_change = view.refresh
+    with view, bench.keyboard:
+        until(lambda: bench.keyboard.active)
+        view.refresh()
+        assert HINT in file.getvalue()
+        os.write(terminal[0], b":note " + b"x" * 200 + b"the end")
+        until(lambda: "the end" in file.getvalue())
+    shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", file.getvalue())
+    assert max(map(len, re.split(r"[\r\n]", shown))) <= 80
+
+
+def test_where_there_is_no_terminal_there_are_no_keys(bench):
+    keyboard = Keyboard(bench.status, bench.operate, bench.tell)
+    before = signal.getsignal(signal.SIGINT)
+    with keyboard:
+        assert signal.getsignal(signal.SIGINT) is before
+        assert not keyboard.active

@@ -1,0 +1,468 @@
+"""The live view: a plain line where there is no terminal, tables where there is one."""
+
+from __future__ import annotations
+
+import io
+import re
+from dataclasses import replace
+
+import gevent
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from amoc.cli.view import live as live_module
+from amoc.cli.view.live import LiveView
+from amoc.cli.view.sections import MOST_ROWS, MOST_THROTTLES, Now, all_of, latest, progress
+from amoc.cli.view.table_layout import Section, lines, share_out
+from amoc.ipc.messages import Sample, WorkerFigures
+from amoc.metrics.board import UserState
+from amoc.metrics.histogram import Histogram
+from amoc.results.series import NodePoint, Point, ThrottlePoint, WorkerPoint
+from amoc.results.thresholds.threshold import Result
+from amoc.runtime.controller.controller import RunPlan, Status
+from amoc.runtime.controller.run_state import State
+from amoc.runtime.controller.status import Happening
+from amoc.scenario.load_profile import Stages
+
+DEADLINE_S = 10.0
+
+
+def plan(duration_s=None):
+    return RunPlan("chat.py", range(1, 11), duration_s, [], 1, "", 30.0, 10.0)
+
+
+def status(duration_s=None, state=State.RUNNING, **parts) -> Status:
+    found = Status(state=state, plan=plan(duration_s), elapsed_s=12.0, added=10)
+    ttd = Histogram.of([1_000_000] * 99 + [5_000_000])
+    flat = [number for item in ttd.cells.items() for number in item]
+    worker = WorkerFigures(0, 1, 4711, 5, 5, 0, 0, 0, 0, 0, 0.002, 0.002, 0.0, 0, 0, 0, 0, 0)
+    found.figures.take(
+        "node0",
+        Sample(
+            sequence=1,
+            at_ns=1,
+            users={UserState.RUNNING: 5, UserState.STARTING: 1, UserState.FINISHED: 4},
+            users_peak=5,
+            counters=parts.get("counters", {"sent": 700}),
+            gauges={},
+            timers={"ttd": (ttd.max_ns, flat), "loop_lag": (1000, [240, 1])},
+            crashes={"ValueError": 2},
+            workers=[tuple(worker)],
+            host=(),
+        ),
+    )
+    return found
+
+
+def view_of(status: Status, terminal: bool = False) -> tuple[LiveView, io.StringIO]:
+    file = io.StringIO()
+    view = LiveView(Console(file=file, width=160, force_terminal=terminal))
+    view.attach(status)
+    return view, file
+
+
+def drawn(view: LiveView, width: int, height: int) -> str:
+    """What stands in a window of that size."""
+    file = io.StringIO()
+    view._console = Console(file=file, width=width, height=height, force_terminal=True)
+    view._console.print(view._tables())
+    return re.sub(r"\x1b\[[\d;]*m", "", file.getvalue())
+
+
+def test_the_plain_line_says_where_the_run_stands():
+    view, _ = view_of(status())
+    line = view.plain_line()
+    assert line.startswith(
+        "12 s running | users: 5 running, 1 to start, 4 finished, 2 crashed | sent 700"
+    )
+    assert re.search(r"ttd p50 (0\.99\d|1(\.0\d)?) ms p99 (0\.99\d|1(\.0\d)?) ms$", line)
+    assert "loop_lag" not in line
+    assert "\n" not in line
+
+
+def test_the_plain_line_of_a_run_that_has_not_begun_can_be_made():
+    view, _ = view_of(Status())
+    assert view.plain_line() == "0 µs idle | users: 0 running, 0 to start, 0 finished, 0 crashed"
+
+
+def test_percentiles_of_the_plain_line_are_those_of_the_last_seconds():
+    found = status()
+    view, _ = view_of(found)
+    for second in range(1, 31):
+        took_ns = 9_000_000 if second <= 20 else 3_000_000
+        found.points.append(
+            Point(t_s=float(second), span_s=1.0, timers={"ttd": Histogram.of([took_ns])})
+        )
+    assert view.plain_line().endswith("| ttd p50 3 ms p99 3 ms")
+
+
+def test_a_timer_that_has_recorded_nothing_lately_is_not_in_the_plain_line():
+    found = status()
+    view, _ = view_of(found)
+    found.points.append(Point(t_s=1.0, span_s=1.0))
+    assert "ttd" not in view.plain_line()
+
+
+def test_of_very_many_timers_some_are_in_the_plain_line_and_the_rest_is_counted():
+    found = status()
+    timer = Histogram.of([1_000_000])
+    cells = [number for item in timer.cells.items() for number in item]
+    many = {f"t{number:03}": (timer.max_ns, cells) for number in range(100)}
+    found.figures.take(
+        "node0",
+        Sample(
+            sequence=2,
+            at_ns=2,
+            users={},
+            users_peak=0,
+            counters={},
+            gauges={},
+            timers=many,
+            crashes={},
+            workers=[],
+            host=(),
+        ),
+    )
+    view, _ = view_of(found)
+    line = view.plain_line()
+    most = live_module.MOST_TIMERS
+    assert line.count(" p99 ") == most
+    assert line.endswith(f"| {101 - most} more timers")  # with ttd
+
+
+def test_rates_are_those_of_the_last_seconds():
+    found = Status(elapsed_s=40.0)
+    for second in range(1, 41):
+        count = 100 if second <= 30 else 10
+        found.points.append(Point(t_s=float(second), span_s=1.0, counters={"sent": count}))
+    assert Now(found).counter("sent", 3_100) == pytest.approx(10.0)
+    assert Now(found).counter("new", 0) == 0.0
+
+
+def test_before_the_first_second_is_over_the_rate_is_the_mean_so_far():
+    assert Now(Status(elapsed_s=2.0)).counter("sent", 50) == pytest.approx(25.0)
+    assert Now(Status()).counter("sent", 50) == 0.0
+
+
+def test_late_seconds_are_as_long_as_they_are():
+    found = Status(elapsed_s=9.0)
+    for t_s, span_s in ((1.0, 1.0), (4.0, 3.0), (5.0, 1.0)):
+        found.points.append(Point(t_s=t_s, span_s=span_s, counters={"sent": 60}))
+    assert [point.t_s for point in latest(found.points, 4.0)] == [4.0, 5.0]
+    assert Now(found).counter("sent", 180) == pytest.approx(36.0)
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_lines_and_events_are_printed_as_they_are(terminal):
+    view, file = view_of(status(), terminal)
+    view.line("user 3 says [red]hello[/red] [/]")
+    view.event("error", "user 5 crashed: KeyError: [0] [/x]")
+    view.event("trace", "Traceback …\n  [1]")
+    text = re.sub(r"\x1b\[[0-9;]*m", "", file.getvalue())
+    assert "user 3 says [red]hello[/red] [/]\n" in text
+    assert "amoc: user 5 crashed: KeyError: [0] [/x]\n" in text
+    assert "\nTraceback …\n  [1]" in text
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_what_a_target_has_said_cannot_move_the_cursor(terminal):
+    view, file = view_of(status(), terminal)
+    rude = "no \x1b[2J\x1b]0;owned\x07 \x9b2J \u202eevil"
+    view.event("error", f"user 5 crashed: {rude}\namoc: all is well")
+    view.event("trace", f"Traceback …\n  File x\nValueError: {rude}")
+    text = re.sub(r"\x1b\[[0-9;]*m", "", file.getvalue())  # amoc's own colours
+    assert not [one for one in text if not one.isprintable() and one != "\n"]
+    assert "amoc: user 5 crashed: no  [2J ]0;owned   2J  evil amoc: all is well" in text
+    assert "Traceback …\n  File x\nValueError: no  [2J" in text
+
+
+def test_what_the_scenario_prints_keeps_its_colours():
+    view, file = view_of(status(), terminal=True)
+    view.line("\x1b[31mred\x1b[0m")
+    assert "\x1b[31mred\x1b[0m" in file.getvalue()
+
+
+def test_a_long_line_is_not_broken():
+    view, file = view_of(status())
+    view.line("x" * 1000)
+    assert file.getvalue() == "x" * 1000 + "\n"
+
+
+def test_without_a_terminal_a_line_comes_again_and_again_while_the_run_runs(monkeypatch):
+    monkeypatch.setattr(live_module, "PLAIN_LINE_S", 0.001)
+    looks = []
+
+    class Watched(Status):
+        def __getattribute__(self, name):
+            looks.append(name)
+            return super().__getattribute__(name)
+
+    shown = Watched(**vars(status(state=State.STARTING)))
+    view, file = view_of(shown)
+    with gevent.Timeout(DEADLINE_S), view:
+        while looks.count("state") < 5:
+            gevent.sleep(0.001)
+        assert file.getvalue() == ""
+        shown.state = State.RUNNING
+        while file.getvalue().count("12 s running | users: 5 running") < 3:
+            gevent.sleep(0.001)
+    assert "\x1b" not in file.getvalue()
+
+
+def test_on_a_terminal_tables_renew_themselves_and_are_gone_at_the_end(monkeypatch):
+    monkeypatch.setattr(live_module, "REFRESH_S", 0.001)
+    view, file = view_of(status(duration_s=30.0), terminal=True)
+    with gevent.Timeout(DEADLINE_S), view:
+        while file.getvalue().count("700") < 3:
+            gevent.sleep(0.001)
+    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", file.getvalue())
+    assert "chat.py running 12 s, 18 s left" in text
+    assert re.search(r"5 running, 1 to start, 4 finished, 2 crashed", text)
+    assert re.search(r"sent +700 +58\.3", text)
+    assert view._task.dead
+
+
+def test_a_run_without_any_figures_can_be_drawn(monkeypatch):
+    monkeypatch.setattr(live_module, "REFRESH_S", 0.001)
+    view, file = view_of(Status(), terminal=True)
+    with gevent.Timeout(DEADLINE_S), view:
+        while file.getvalue().count("idle") < 2:
+            gevent.sleep(0.001)
+
+
+THROTTLED = {
+    "throttle.messages.requests": 130,
+    "throttle.messages.executions": 120,
+    "throttle.messages.missed": 0,
+    "throttle.user_rate.requests": 10,
+    "throttle.user_rate.executions": 10,
+    "throttle.user_rate.missed": 0,
+    "throttle.unused.requests": 0,
+    "throttle.unused.executions": 0,
+    "throttle.unused.missed": 0,
+}
+
+
+def test_throttles_in_use_are_shown_and_are_no_counters_of_the_scenario():
+    view, _ = view_of(status(counters={"sent": 700, **THROTTLED}), terminal=True)
+    line = view.plain_line()
+    assert "| throttle messages 120 (10.0/s, 0 waiting) |" in line
+    assert "user_rate" not in line
+    assert "unused" not in line
+    table = drawn(view, 160, 50)
+    assert re.search(r"throttles +let through +wanted/s +now/s +waiting", table)
+    assert re.search(r"messages +120", table)
+    assert "throttle.messages" not in table
+
+
+def test_of_very_many_throttles_some_are_shown():
+    many = {f"throttle.t{n}.{kind}": 5 for n in range(100) for kind in ("requests", "executions")}
+    view, _ = view_of(status(counters=many))
+    assert view.plain_line().count("throttle t") == MOST_THROTTLES
+
+
+def test_of_very_many_counters_some_are_shown_and_the_rest_is_counted():
+    view, _ = view_of(status(counters={f"c{n:03}": n + 1 for n in range(100)}), terminal=True)
+    line = view.plain_line()
+    assert "| c011 12 (" in line
+    assert "c012" not in line
+    assert f"| {100 - live_module.MOST_COUNTERS} more counters |" in line
+    text = drawn(view, 160, 200)
+    assert f"counters ({MOST_ROWS} of 100)" in text
+    assert re.search(r"^c070 +71 ", text, re.MULTILINE)
+    assert "c069" not in text  # the busiest are shown, by name
+
+
+# What fits into a window
+
+
+def busy(**plan) -> Status:
+    """A run in the middle of everything."""
+    found = status(duration_s=60.0, counters={f"counter_{n}": 10 * n for n in range(1, 9)})
+    found.plan = replace(found.plan, **plan)
+    ttd = Histogram.of([3_000_000] * 50)
+    for second in range(1, 13):
+        found.points.append(
+            Point(
+                t_s=float(second),
+                span_s=1.0,
+                counters={"counter_1": 1},
+                timers={"ttd": ttd} if second < 2 else {},
+                crashes={"ValueError": 1},
+                throttles={"messages": ThrottlePoint(600.0, 60.0, "run", executions=7, requests=9)},
+                workers=[
+                    WorkerPoint("node0", 0, users=3, cpu=0.99, lag_p99_s=0.09, fd_limit=100),
+                    WorkerPoint("node0", 1, 3, users=2, cpu=0.2, lag_p99_s=0.001),
+                ],
+                nodes=[NodePoint("node0", 0.5, 4 << 30, 1 << 30)],
+                controller_cpu=0.1,
+                controller_lag_s=0.001,
+            )
+        )
+    for number in range(8):
+        found.events.append(Happening(float(number), "warning", f"event {number}"))
+    found.expectations = [
+        ("crashes == 0", Result(False, 2.0, "2", "it is 2")),
+        ("ttd.p99 < 1s", Result(True, 0.005, "5 ms", "")),
+    ]
+    return found
+
+
+@pytest.mark.parametrize("width", [20, 40, 60, 80, 100, 160, 300])
+@pytest.mark.parametrize("height", [2, 5, 10, 15, 24, 50, 100])
+def test_the_tables_fit_into_any_window(width, height):
+    view, _ = view_of(busy(), terminal=True)
+    text = drawn(view, width, height)
+    assert text.count("\n") <= height - 1
+    assert all(len(line) <= width for line in text.splitlines())
+
+
+def test_a_small_window_has_what_is_most_important_and_says_what_is_missing():
+    view, _ = view_of(busy(), terminal=True)
+    text = drawn(view, 80, 20)
+    for wanted in (
+        "5 running",
+        "expectations so far",
+        "ValueError",
+        "ttd",
+        "counters",
+        "in a larger window",
+    ):
+        assert wanted in text, wanted
+    assert "last events" in text.splitlines()[-1]
+
+
+@pytest.mark.parametrize("height", [12, 15, 20])
+def test_a_small_window_has_the_newest_warning_however_much_else_there_is(height):
+    found = busy()
+    found.events.append(Happening(9.0, "error", "worker 1 \n is lost"))
+    found.events.append(Happening(10.0, "info", "5 users will start"))
+    view, _ = view_of(found, terminal=True)
+    *_, event, rest = drawn(view, 80, height).splitlines()
+    assert event == "last error  9 s  worker 1   is lost"
+    assert rest.startswith("in a larger window: ")
+    assert "last events" in rest
+    assert "is lost" in drawn(view, 80, 24)
+
+
+def test_where_nothing_was_grave_a_small_window_has_what_happened_last():
+    found = busy()
+    found.events.clear()
+    for number in range(4):
+        found.events.append(Happening(float(number), "info", f"event {number}"))
+    view, _ = view_of(found, terminal=True)
+    assert "\nlast event  3 s  event 3\n" in drawn(view, 80, 20)
+    found.events.clear()
+    assert "last event" not in drawn(view, 80, 20)
+
+
+def test_a_large_window_has_everything():
+    view, _ = view_of(busy(), terminal=True)
+    text = drawn(view, 160, 60)
+    assert "in a larger window" not in text
+    assert [line for line in text.splitlines() if "event " in line] == [
+        f"{n} s  event {n}" for n in range(3, 8)
+    ]
+    assert re.search(r"^crashes == 0 +2 +not met$", text, re.MULTILINE)
+    assert re.search(r"^ValueError +2 +1\.0$", text, re.MULTILINE)
+    assert re.search(r"^ttd +100 +– +– +– +.* ms +5 ms$", text, re.MULTILINE)
+    assert re.search(r"^node0/1, replaced 2× +2 +20% +1 ms", text, re.MULTILINE)
+    assert re.search(r"^controller +10% +1 ms", text, re.MULTILINE)
+    assert re.search(r"^host of node0 +50% +1\.0 GiB free", text, re.MULTILINE)
+
+
+def test_what_is_near_its_limit_is_coloured():
+    [workers] = [one for one in all_of(busy()) if one.title == "workers"]
+    _, _, cpu, lag, *_ = workers.rows[0]
+    assert cpu == ("99%", "bold red")
+    assert lag == ("90 ms", "yellow")
+    assert workers.rows[1][2] == "20%"
+
+
+def test_the_throttle_s_wanted_rate_stands_beside_what_it_does():
+    found = busy()
+    found.figures = status(counters=THROTTLED).figures
+    [throttles] = [one for one in all_of(found) if one.title == "throttles"]
+    assert throttles.rows == [("messages", "120", "10", "7.0", "0", "0")]
+
+
+def test_of_many_workers_those_nearest_to_a_limit_come_first():
+    found = busy()
+    many = [WorkerPoint("node0", slot, cpu=slot / 100) for slot in range(64)]
+    found.points.append(Point(t_s=13.0, span_s=1.0, workers=many))
+    [workers] = [one for one in all_of(found) if one.title == "workers"]
+    assert workers.rows[0][0] == "node0/63"
+    assert workers.count == 64 + 1
+
+
+@pytest.mark.parametrize(
+    ("plan", "elapsed_s", "paused_s", "expected"),
+    [
+        ({"duration_s": 30.0}, 12.0, 0.0, ", 18 s left"),
+        ({"duration_s": 30.0}, 12.0, 2.0, ", 20 s left"),
+        ({"duration_s": 30.0}, 31.0, 0.0, ", 0 µs left"),
+        ({"duration_s": None}, 12.0, 0.0, ""),
+        (
+            {"duration_s": None, "stages": Stages.parse("10s:100,20s:50")},
+            12.0,
+            0.0,
+            ", 18 s left, stage 2 of 2 to 50 users",
+        ),
+        (
+            {"duration_s": 20.0, "stages": Stages.parse("10s:100,20s:50")},
+            4.0,
+            0.0,
+            ", 16 s left, stage 1 of 2 to 100 users",
+        ),
+        ({"duration_s": 30.0, "warmup_s": 15.0}, 12.0, 0.0, ", 18 s left, warm-up for 3 s more"),
+        ({"duration_s": 30.0, "warmup_s": 5.0}, 12.0, 0.0, ", 18 s left"),
+        ({"duration_s": 30.0, "warmup_s": 5.0}, 12.0, 8.0, ", 26 s left, warm-up for 1 s more"),
+    ],
+)
+def test_the_head_says_how_far_the_plan_has_come(plan, elapsed_s, paused_s, expected):
+    found = status()
+    found.plan = replace(found.plan, **plan)
+    found.elapsed_s, found.paused_s = elapsed_s, paused_s
+    assert progress(found) == expected
+    found.state = State.STOPPING
+    assert progress(found) == ""
+
+
+def test_nothing_is_said_of_expectations_while_it_is_warm_up():
+    assert "expectations so far" in [one.title for one in all_of(busy())]
+    assert "expectations so far" not in [one.title for one in all_of(busy(warmup_s=30.0))]
+    paused = busy(warmup_s=10.0)
+    paused.paused_s = 3.0
+    assert "expectations so far" not in [one.title for one in all_of(paused)]
+
+
+@given(
+    st.lists(st.integers(0, 40), max_size=8),
+    st.integers(-3, 120),
+)
+def test_rows_are_shared_out_as_far_as_there_is_room(wanted, room):
+    got = share_out(wanted, room)
+    used = sum(rows + 1 for rows in got if rows)
+    assert used <= max(0, room)
+    assert all(0 <= rows <= want for rows, want in zip(got, wanted, strict=True))
+    if any(0 < rows < want for rows, want in zip(got, wanted, strict=True)):
+        assert used == room  # nothing is cut while there is room
+
+
+def test_columns_go_before_names_get_too_short():
+    section = Section(
+        "timers", ("count", "p50"), [("a_timer_with_a_long_name", "1,234", "5 ms")], 1, (1,)
+    )
+    wide, narrow = (lines(section, 1, width)[1].plain for width in (60, 26))
+    assert wide == "a_timer_with_a_long_name  1,234  5 ms"
+    assert narrow == "a_timer_with_a_long…  5 ms"
+
+
+def test_what_cannot_be_printed_does_not_break_the_table():
+    section = Section("crashes", ("total",), [("bad\n\x1b[31m 漢字" * 9, "1")], 1)
+    [_, line] = lines(section, 1, 40)
+    assert line.cell_len == 40
+    assert "\n" not in line.plain
+    assert "\x1b" not in line.plain

@@ -1,0 +1,237 @@
+"""The summary for people: all that was counted is shown, whatever its size and its letters."""
+
+from __future__ import annotations
+
+import io
+import re
+
+import pytest
+from rich.console import Console
+
+from amoc.cli.view.summary import MOST_CAUSES, print_summary
+from amoc.ipc.messages import Sample, WorkerFigures
+from amoc.metrics.board import Merge, UserState
+from amoc.metrics.histogram import Histogram
+from amoc.results.live_totals import BUILT_IN_TIMERS, Figures
+from amoc.results.series import Point, Tally, ThrottlePoint
+from amoc.results.summary import window_of
+
+RUN = {
+    "id": "20260101T000000-abcd",
+    "scenario": "chat",
+    "seed": 42,
+    "comment": "",
+    "duration_s": 12.5,
+    "verdict": "ok",
+    "directory": "amoc-runs/x",
+    "exit_code": 0,
+}
+
+
+def summary(run=RUN, **parts):
+    figures = Figures()
+    worker = WorkerFigures(
+        0, 3, 4711, 1, 2, 0, 0, 25 * 10**9, 0, 200 << 20, 0.0015, 0.0, 0.0, 0, 0, 0, 0, 0
+    )
+    sample = Sample(
+        sequence=1,
+        at_ns=1,
+        users=parts.get("users", {UserState.FINISHED: 1234}),
+        users_peak=2,
+        counters=parts.get("counters", {}),
+        gauges=parts.get("gauges", {}),
+        timers=parts.get("timers", {}),
+        crashes=parts.get("crashes", {}),
+        workers=[tuple(worker)],
+        host=(),
+    )
+    figures.take("node0", sample)
+    return figures.summary(run)
+
+
+def shown(summary, width=160, terminal=False) -> str:
+    console = Console(file=io.StringIO(), width=width, force_terminal=terminal)
+    print_summary(console, summary)
+    return console.file.getvalue()
+
+
+def row(text: str, name: str) -> list[str]:
+    (line,) = [line for line in text.splitlines() if line.startswith(name)]
+    return line.removeprefix(name).split()
+
+
+def test_users_counters_gauges_timers_and_workers_are_shown_with_their_figures():
+    text = shown(
+        summary(
+            counters={"sent": 12_500},
+            gauges={"queue": (Merge.MAX, [3.25])},
+            timers={"ttd": (2_000_000, [240, 10])},
+        )
+    )
+    assert "20260101T000000-abcd" in text
+    assert "12.5 s" in text
+    assert row(text, "sent") == ["12,500", "1,000.0"]
+    assert row(text, "queue") == ["3.25"]
+    assert row(text, "ttd")[0] == "10"
+    assert row(text, "ttd")[-2:] == ["2", "ms"]
+    assert re.search(r"^node0/0 .*\b2 +2 +200% +200 MiB +1\.5 ms", text, re.MULTILINE)
+    assert "1,234" in text
+
+
+def test_an_empty_run_is_shown_without_empty_tables():
+    text = shown(summary(users={}))
+    for heading in ("counters", "gauges", "timers", "crashes by cause"):
+        assert heading not in text
+
+
+def test_a_run_of_no_time_divides_by_nothing():
+    text = shown(summary(run={**RUN, "duration_s": 0.0}, counters={"sent": 5}))
+    assert row(text, "sent") == ["5"]
+
+
+def test_causes_beyond_the_most_frequent_are_one_line_with_their_sum():
+    crashes = {
+        f"ValueError: {letter}": 100 - number for number, letter in enumerate("abcdefghijklmno")
+    }
+    text = shown(summary(crashes=crashes))
+    assert row(text, "ValueError: a") == ["100"]
+    rest = sum(sorted(crashes.values())[:-MOST_CAUSES])
+    assert re.search(rf"5 other causes \(--json has all\) +{rest}\b", text)
+    assert text.count("ValueError") == MOST_CAUSES
+
+
+@pytest.mark.parametrize(
+    "cause", ["KeyError: [red]x[/red]", "ValueError: [/]", "X: :smile: [link=a]"]
+)
+def test_a_cause_is_shown_as_it_is_and_not_read_as_markup(cause):
+    assert cause in shown(summary(crashes={cause: 1}))
+
+
+def test_what_a_target_has_said_cannot_move_the_cursor():
+    rude = "no \x1b[2J\x1b]0;owned\x07\x9b2J"
+    text = shown(summary(run={**RUN, "reasons": [rude]}, crashes={rude: 1}))
+    assert text.count("no  [2J ]0;owned  2J") == 2
+    assert not [one for one in text if not one.isprintable() and one != "\n"]
+
+
+def test_amocs_own_timers_are_not_shown_among_those_of_the_target():
+    text = shown(summary(timers=dict.fromkeys([*BUILT_IN_TIMERS, "ttd"], (1000, [240, 1]))))
+    assert row(text, "ttd")
+    assert not [name for name in BUILT_IN_TIMERS if re.search(rf"^{name}", text, re.MULTILINE)]
+
+
+def test_every_crash_and_the_verdict_are_bold_red_on_a_terminal():
+    text = shown(summary(run={**RUN, "verdict": "failed"}, crashes={"x": 7}), terminal=True)
+    assert re.search(r"\x1b\[1;31mfailed", text)
+    assert re.search(r"\x1b\[1;31m *7", text)
+
+
+def test_a_narrow_terminal_shows_the_figures_all_the_same():
+    text = shown(summary(counters={"a_rather_long_name_of_a_counter" * 3: 123_456}), width=60)
+    assert "123,456" in text
+
+
+# The steady part
+
+
+STEADY = [
+    Point(
+        t_s=float(second),
+        span_s=1.0,
+        counters={"sent": 10, "lost": 0},
+        timers={"ttd": Histogram.of([3_000_000]), "token_lateness": Histogram.of([2_000_000])},
+        throttles={"messages": ThrottlePoint(60.0, 60.0, "run", 2, 1, 0, 4)},
+    )
+    for second in range(6, 11)
+]
+
+
+def warmed(points):
+    """The summary of a run of 12.5 s; what came after the first 5 s are `points`."""
+    whole = summary(
+        run={**RUN, "warmup_s": 5.0},
+        counters={"sent": 1_000},
+        timers={"ttd": (2_000_000_000, [240, 10])},
+        crashes={"ValueError": 3},
+    )
+    return {**whole, "window": window_of(Tally.of(points))}
+
+
+def test_figures_are_those_of_the_steady_part_and_their_tables_say_so():
+    text = shown(warmed(STEADY))
+    assert row(text, "counters (after 5 s)") == ["total", "per", "second"]
+    assert row(text, "sent") == ["50", "10.0"]
+    assert row(text, "timers (after 5 s)")[0] == "count"
+    assert row(text, "ttd")[0] == "5"
+    assert row(text, "ttd")[-2:] == ["3", "ms"]
+    assert re.search(r"\nthrottles \(after 5 s, late p99 2(\.\d+)? ms\) +let through", text)
+    assert row(text, "messages") == ["5", "1.0", "1/s", "0", "4"]
+    assert row(text, "ValueError") == ["3"]
+    assert "lost" not in text
+
+
+def test_a_run_that_ended_in_its_warm_up_shows_that():
+    text = shown(warmed([]))
+    assert row(text, "counters (warm-up)") == ["total", "per", "second"]
+    assert row(text, "sent") == ["1,000", "80.0"]
+    assert row(text, "ttd")[0] == "10"
+
+
+# Why
+
+
+def test_crashes_stand_beside_the_verdict_whatever_it_is():
+    for verdict in ("ok", "failed expectations"):
+        text = shown(summary(run={**RUN, "verdict": verdict}, crashes={"x": 1_211}))
+        assert f"verdict {verdict}; 1,211 iterations crashed\n" in text
+    assert "crashed" not in shown(summary()).splitlines()[1]
+
+
+def test_notes_follow_the_reasons_and_do_not_look_like_them():
+    run = {**RUN, "reasons": ["it was late"], "notes": ["a second is missing"]}
+    text = shown(summary(run=run), terminal=True)
+    assert re.search(r"  \x1b\[31mit was late\x1b\[0m\s*\n  \x1b\[33ma second is missing\x1b", text)
+
+
+def test_a_reason_that_takes_more_than_a_line_stays_below_the_verdict():
+    run = {**RUN, "verdict": "failed", "reasons": ["many words " * 10]}
+    broken = [line for line in shown(summary(run=run), width=60).splitlines() if "many" in line]
+    assert len(broken) == 2
+    assert all(line.startswith("  many words") for line in broken)
+
+
+def test_a_finding_and_its_advice_are_one_sentence():
+    found = {"text": "worker 0 of node0: it was late", "advice": "use more workers"}
+    text = shown({**summary(), "health": {"limited": True, "findings": [found]}})
+    assert "  worker 0 of node0: it was late; use more workers\n" in text
+
+
+# Room
+
+
+def test_a_report_is_named_where_there_is_one(tmp_path):
+    run = {**RUN, "directory": str(tmp_path)}
+    assert "report:" not in shown(summary(run=run))
+    (tmp_path / "report.html").write_text("")
+    assert f"report: {tmp_path}/report.html\n" in shown(summary(run=run))
+
+
+@pytest.mark.parametrize("width", [30, 40, 60])
+def test_users_stand_below_each_other_where_there_is_no_room_for_a_row(width):
+    text = shown(summary(crashes={"x": 7}), width=width)
+    assert row(text, "started") == ["1,234"]
+    assert row(text, "crashed") == ["7"]
+    assert row(text, "starts/s peak") == ["98.7"]
+    assert all(len(line) <= width for line in text.splitlines())
+
+
+def test_users_are_a_row_where_there_is_room():
+    _, row_ = shown(summary(), width=80).split("starts/s peak\n")
+    assert row_.split()[:7] == ["1,234", "1,234", "0", "0", "0", "0", "2"]
+
+
+def test_names_are_whole_however_narrow_the_terminal_is():
+    name = "a_timer_with_quite_a_name.response"
+    text = shown(summary(timers={name: (1000, [240, 1])}), width=60)
+    column = "".join(line[:12].strip() for line in text.split("timers")[1].splitlines()[1:])
+    assert column.startswith(name)

@@ -1,0 +1,624 @@
+"""The bus over real sockets: who joins late or misses something hears all, once, in order."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import gevent
+import pytest
+import zmq
+
+from amoc.base.errors import PeerError
+from amoc.ipc import bus, messages, socket_watch
+from amoc.ipc.bus import Child, Envelope, Parent
+from amoc.ipc.bus import child as child_end
+from amoc.ipc.bus import parent as parent_end
+from amoc.ipc.messages import CrashSeen, Go, Hello, Note, Started, Stopped, StopUsers
+
+DEADLINE_S = 10.0
+
+
+def wait(condition):
+    with gevent.Timeout(DEADLINE_S):
+        while not condition():
+            gevent.sleep(0.001)
+
+
+class Family:
+    """A parent and its children in one process, with all that they heard."""
+
+    def __init__(self, directory: str) -> None:
+        self.directory = directory
+        self.context = zmq.Context()
+        self.parent = Parent(self.context, directory)
+        self.children: dict[str, Child] = {}
+        self.heard: list[Envelope] = []
+        self.obeyed: dict[str, list[messages.Record]] = {}
+        self.tasks = [gevent.spawn(self._hear)]
+
+    def _hear(self):
+        for envelope in self.parent.reports():
+            if envelope is not None:
+                self.heard.append(envelope)
+
+    def _obey(self, child):
+        for command in child.commands():
+            if command is not None:
+                self.obeyed[child.name].append(command)
+
+    def bear(self, name: str, at_crowded=None) -> Child:
+        child = self.children[name] = Child(self.context, self.directory, name, at_crowded)
+        self.obeyed[name] = []
+        return child
+
+    def listen(self, name: str) -> None:
+        self.tasks.append(gevent.spawn(self._obey, self.children[name]))
+
+    def join(self, name: str) -> Child:
+        self.parent.expect(name)
+        child = self.bear(name)
+        child.join(DEADLINE_S)
+        self.listen(name)
+        wait(lambda: Envelope(name, Hello(os.getpid())) in self.heard)
+        return child
+
+    def reported(self, name: str, kind: type = object) -> list[messages.Record]:
+        return [
+            one.record for one in self.heard if one.child == name and isinstance(one.record, kind)
+        ]
+
+    def end(self):
+        gevent.killall(self.tasks)
+        for child in self.children.values():
+            child.__exit__(None, None, None)
+        self.parent.__exit__(None, None, None)
+        self.context.destroy(linger=0)
+
+
+@pytest.fixture
+def family(tmp_path):
+    made = Family(str(tmp_path))
+    yield made
+    made.end()
+
+
+def numbered(count: int, start: int = 0) -> list[messages.Record]:
+    return [Started(0, number) for number in range(start, start + count)]
+
+
+def test_a_child_that_says_hello_is_welcomed_and_announced_once(family):
+    family.join("w0.1")
+    family.children["w0.1"].report(Go())
+    wait(lambda: Go() in family.reported("w0.1"))
+    assert family.reported("w0.1") == [Hello(os.getpid()), Go()]
+
+
+def test_a_child_that_nobody_expects_waits_in_vain_until_its_deadline(family):
+    with pytest.raises(PeerError, match=r"w7 must be welcomed within 0\.1 s"):
+        family.bear("w7").join(0.1)
+    assert family.heard == []
+
+
+def test_a_child_may_be_there_before_it_is_expected(family, monkeypatch):
+    child = family.bear("w0.1")
+    send, said = child_end._send, []
+
+    def noting(socket, data):
+        said.append(data)
+        return send(socket, data)
+
+    monkeypatch.setattr(child_end, "_send", noting)
+    joining = gevent.spawn(child.join, DEADLINE_S)
+    wait(lambda: len(said) >= 2)
+    family.parent.expect("w0.1")
+    joining.get(timeout=DEADLINE_S)
+    wait(lambda: len(family.reported("w0.1", Hello)) == 1)
+
+
+def test_a_child_that_is_not_heard_says_hello_at_its_pauses_only(family, monkeypatch):
+    monkeypatch.setattr(child_end, "HELLO_S", 1000.0)
+    monkeypatch.setattr(socket_watch, "TICK_S", 0.001)
+    child = family.bear("w7")
+    send, said = child_end._send, []
+    monkeypatch.setattr(
+        child_end, "_send", lambda socket, data: said.append(data) or send(socket, data)
+    )
+    with pytest.raises(PeerError):
+        child.join(0.05)
+    assert len(said) == 1
+
+
+def test_a_child_may_be_there_before_its_parent(tmp_path):
+    context = zmq.Context()
+    child = Child(context, str(tmp_path), "w0.1")
+    joining = gevent.spawn(child.join, DEADLINE_S)
+    gevent.sleep(0)
+    parent = Parent(context, str(tmp_path))
+    try:
+        parent.expect("w0.1")
+        hearing = gevent.spawn(lambda: next(one for one in parent.reports() if one is not None))
+        joining.get(timeout=DEADLINE_S)
+        assert hearing.get(timeout=DEADLINE_S).child == "w0.1"
+    finally:
+        gevent.killall([joining, hearing])
+        child.__exit__(None, None, None)
+        parent.__exit__(None, None, None)
+        context.destroy(linger=0)
+
+
+def test_commands_arrive_in_order_and_once(family):
+    family.join("w0.1")
+    commands = numbered(2000)
+    for command in commands:
+        family.parent.send("w0.1", command)
+    wait(lambda: len(family.obeyed["w0.1"]) >= len(commands))
+    assert family.obeyed["w0.1"] == commands
+    assert not family.reported("w0.1", Note)
+
+
+def test_each_child_hears_its_own_commands_only(family):
+    names = ("w3.1", "w30.1", "w3.10")
+    for name in names:
+        family.join(name)
+    for name in names[1:]:
+        family.parent.send(name, CrashSeen(0, name, "", 1))
+    # The same socket carries this one behind all others.
+    family.parent.send("w3.1", CrashSeen(0, "w3.1", "", 1))
+    wait(lambda: all(family.obeyed.values()))
+    assert {name: [one.cause for one in heard] for name, heard in family.obeyed.items()} == {
+        name: [name] for name in names
+    }
+
+
+def drop(family, monkeypatch, numbers):
+    """Lose the first publishing of these commands, as a full queue does."""
+    publish = Parent._publish
+    lost = set(numbers)
+
+    def publish_or_lose(parent, child, data):
+        number = messages.unpack(data)[0]
+        if number in lost:
+            lost.remove(number)
+        else:
+            publish(parent, child, data)
+
+    monkeypatch.setattr(Parent, "_publish", publish_or_lose)
+
+
+# The welcome is command 1, so the first of ours is command 2.
+@pytest.mark.parametrize(
+    "lost",
+    [[2], [5], [9], [3, 4], [2, 9], list(range(2, 10))],
+    ids=lambda lost: "-".join(map(str, lost)),
+)
+def test_a_dropped_command_arrives_late_in_order_and_once(family, monkeypatch, lost):
+    monkeypatch.setattr(parent_end, "RESEND_NS", 50_000_000)
+    family.join("w0.1")
+    drop(family, monkeypatch, lost)
+    commands = numbered(8)
+    for command in commands:
+        family.parent.send("w0.1", command)
+    wait(lambda: len(family.obeyed["w0.1"]) >= 8)
+    line = family.parent._lines["w0.1"]
+    wait(lambda: not line.unacked)
+    assert family.obeyed["w0.1"] == commands
+
+
+def test_a_gap_is_reported_once_however_much_came_behind_it(family, monkeypatch):
+    monkeypatch.setattr(parent_end, "RESEND_NS", 50_000_000)
+    family.join("w0.1")
+    drop(family, monkeypatch, [4])
+    commands = numbered(50)
+    for command in commands:
+        family.parent.send("w0.1", command)
+    wait(lambda: len(family.obeyed["w0.1"]) >= 50)
+    wait(lambda: family.reported("w0.1", Note))
+    family.children["w0.1"].report(Stopped(0, [], 0))
+    wait(lambda: family.reported("w0.1", Stopped))
+    notes = family.reported("w0.1", Note)
+    assert "missed command 4 (got 5)" in notes[0].text
+    assert len(notes) == 1
+
+
+def test_what_is_acknowledged_is_kept_no_longer(family):
+    family.join("w0.1")
+    for command in numbered(100):
+        family.parent.send("w0.1", command)
+    line = family.parent._lines["w0.1"]
+    wait(lambda: not line.unacked)
+    assert line.sent == 101
+
+
+def test_a_child_that_does_not_acknowledge_is_broken_in_the_end(family, monkeypatch):
+    monkeypatch.setattr(parent_end, "MOST_UNACKED", 10)
+    family.parent.expect("w0.1")
+    for command in numbered(10):
+        family.parent.send("w0.1", command)
+    with pytest.raises(
+        PeerError, match=r"w0\.1 must acknowledge its commands, but 10 are outstanding"
+    ):
+        family.parent.send("w0.1", Go())
+
+
+def test_a_command_to_a_child_that_is_forgotten_goes_nowhere(family):
+    family.join("w0.1")
+    family.parent.forget("w0.1")
+    family.parent.send("w0.1", Go())
+    family.parent.send("w9.1", Go())
+    family.children["w0.1"].report(Go())
+    family.join("w0.2")
+    assert family.obeyed["w0.1"] == []
+    assert not family.reported("w0.1", Go)
+
+
+def test_a_parent_can_tell_how_many_commands_a_child_has_not_acknowledged(family):
+    family.parent.expect("w0.1")
+    for command in numbered(10):
+        family.parent.send("w0.1", command)
+    assert family.parent.backlog("w0.1") == 10
+    assert family.parent.backlog("w9.1") == family.parent.backlog_bytes("w9.1") == 0
+    assert family.parent.backlog_bytes("w0.1") == 10 * len(
+        messages.pack([1, messages.to_wire(Started(0, 1))])
+    )
+    family.join("w0.2")
+    for command in numbered(10):
+        family.parent.send("w0.2", command)
+    wait(lambda: family.parent.backlog("w0.2") == 0)
+    assert family.parent.backlog_bytes("w0.2") == 0
+
+
+@pytest.mark.parametrize(("most", "most_bytes"), [(10, 1 << 20), (1000, 100)])
+def test_what_is_published_again_at_once_is_bounded_and_all_arrives(
+    family, monkeypatch, most, most_bytes
+):
+    monkeypatch.setattr(parent_end, "RESEND_NS", 10_000_000)
+    monkeypatch.setattr(parent_end, "MOST_RESENT", most)
+    monkeypatch.setattr(parent_end, "MOST_RESENT_BYTES", most_bytes)
+    family.join("w0.1")
+    drop(family, monkeypatch, range(2, 102))
+    resend, resent = Parent._resend_to, []
+
+    def noting(parent, child, line):
+        first = line.unacked[0][0]
+        resend(parent, child, line)
+        resent.append(line.resent - first + 1)
+
+    monkeypatch.setattr(Parent, "_resend_to", noting)
+    commands = numbered(100)
+    for command in commands:
+        family.parent.send("w0.1", command)
+    wait(lambda: len(family.obeyed["w0.1"]) == 100)
+    assert family.obeyed["w0.1"] == commands
+    assert max(resent) <= 10
+
+
+# Waiting
+
+
+def test_a_reader_that_is_busy_does_not_make_the_loop_spin(family, monkeypatch):
+    family.parent.expect("w0.1")
+    child = family.bear("w0.1")
+    child.join(DEADLINE_S)
+    heard = []
+    hear = socket_watch.Ear._hear
+    monkeypatch.setattr(socket_watch.Ear, "_hear", lambda one: heard.append(one) or hear(one))
+    got, busy = [], gevent.event.Event()
+
+    def read():
+        for command in child.commands():
+            if command is not None:
+                got.append(command)
+                busy.wait()
+
+    family.tasks.append(gevent.spawn(read))
+    family.parent.send("w0.1", Started(0, 1))
+    wait(lambda: got)
+    family.parent.send("w0.1", Started(0, 2))
+    before = len(heard)
+    for _ in range(200):
+        gevent.sleep(0)
+    gevent.sleep(0.01)
+    assert heard[before:].count(child._ear) <= 1
+    busy.set()
+    wait(lambda: len(got) == 2)
+
+
+def test_a_wake_up_that_is_missed_lasts_a_tick_at_the_most(family, monkeypatch):
+    family.join("w0.1")
+    monkeypatch.setattr(socket_watch.Ear, "_hear", lambda one: one._watcher.stop())
+    family.parent.send("w0.1", Go())
+    wait(lambda: family.obeyed["w0.1"])
+
+
+def test_who_reads_comes_to_an_end_when_the_bus_is_closed(tmp_path):
+    context = zmq.Context()
+    parent, child = Parent(context, str(tmp_path)), Child(context, str(tmp_path), "w0.1")
+    reading = [gevent.spawn(list, parent.reports()), gevent.spawn(list, child.commands())]
+    gevent.sleep(0.001)
+    child.__exit__(None, None, None)
+    parent.__exit__(None, None, None)
+    for one in reading:
+        assert not any(one.get(timeout=DEADLINE_S))
+    context.destroy(linger=0)
+
+
+# Reports
+
+
+def test_reports_arrive_in_order_and_travel_together(family):
+    child = family.join("w0.1")
+    batches = child._batches
+    records = numbered(5000)
+    for record in records:
+        child.report(record)
+    wait(lambda: len(family.reported("w0.1", Started)) >= 5000)
+    assert family.reported("w0.1", Started) == records
+    assert child._batches - batches < 50
+
+
+def test_reports_may_be_made_where_waiting_is_forbidden(family):
+    child = family.join("w0.1")
+    gevent.get_hub().loop.run_callback(child.report_nowait, Go())
+    wait(lambda: family.reported("w0.1", Go))
+
+
+def test_an_urgent_report_does_not_wait_for_company_and_takes_what_gathered(family, monkeypatch):
+    child = family.join("w0.1")
+    monkeypatch.setattr(child_end, "BATCH_S", 1000.0)
+    child.report(Started(0, 1))
+    child.report_urgent(Started(0, 2))
+    wait(lambda: family.reported("w0.1", Started))
+    assert family.reported("w0.1", Started) == [Started(0, 1), Started(0, 2)]
+
+
+def test_urgent_reports_of_one_turn_travel_together(family):
+    child = family.join("w0.1")
+    batches = child._batches
+    records = numbered(500)
+    for record in records:
+        child.report_urgent(record)
+    wait(lambda: len(family.reported("w0.1", Started)) == 500)
+    assert family.reported("w0.1", Started) == records
+    assert child._batches - batches < 5
+
+
+def test_an_urgent_report_may_be_made_where_waiting_is_forbidden(family):
+    child = family.join("w0.1")
+    gevent.get_hub().loop.run_callback(child.report_urgent, Go())
+    wait(lambda: family.reported("w0.1", Go))
+
+
+def test_a_lost_batch_of_reports_is_told(family):
+    child = family.join("w0.1")
+    child._batches += 2  # as if two had been lost
+    child.report(Go())
+    wait(lambda: family.reported("w0.1", Go))
+    assert [note.text for note in family.reported("w0.1", Note)] == ["2 report(s) of w0.1 are lost"]
+
+
+def test_a_full_line_of_reports_makes_the_reporter_wait_and_loses_none(family, monkeypatch):
+    monkeypatch.setattr(child_end, "MOST_REPORTS", 10)
+    child = family.join("w0.1")
+    records = numbered(1000)
+    most = 0
+    for record in records:
+        child.report(record)
+        most = max(most, len(child._reports))
+    wait(lambda: len(family.reported("w0.1", Started)) == 1000)
+    assert family.reported("w0.1", Started) == records
+    assert most <= 10
+
+
+def test_flush_is_true_when_all_is_handed_over_and_false_at_its_deadline(family, monkeypatch):
+    child = family.join("w0.1")
+    child.report(Go())
+    assert child.flush(DEADLINE_S) is True
+    monkeypatch.setattr(child_end, "_send", lambda socket, data: gevent.sleep(1000))
+    child.report(Go())
+    assert child.flush(0.01) is False
+
+
+def test_a_child_that_holds_too_much_back_is_crowded_until_it_has_left(family, monkeypatch):
+    monkeypatch.setattr(child_end, "MOST_HELD_BYTES", 100)
+    child = family.join("w0.1")
+    send, open_again = child_end._send, gevent.event.Event()
+    monkeypatch.setattr(
+        child_end, "_send", lambda socket, data: open_again.wait() and send(socket, data)
+    )
+    assert not child.crowded()
+    records = numbered(50)
+    for record in records:
+        child.report_urgent(record)
+    assert child.crowded()
+    open_again.set()
+    wait(lambda: not child.crowded())
+    wait(lambda: len(family.reported("w0.1", Started)) == 50)
+    assert family.reported("w0.1", Started) == records
+
+
+@pytest.fixture
+def stuck(monkeypatch):
+    """While it is not set, ZeroMQ has no room for reports."""
+    send, room = child_end._send, gevent.event.Event()
+    monkeypatch.setattr(child_end, "_send", lambda *given: room.is_set() and send(*given))
+    yield room
+    room.set()
+
+
+def test_a_crowded_child_drops_what_only_informs_and_says_how_much(family, monkeypatch, stuck):
+    monkeypatch.setattr(child_end, "MOST_HELD_BYTES", 300)
+    stuck.set()
+    child = family.join("w0.1")
+    stuck.clear()
+    records = numbered(50)
+    for record in records:
+        child.report_urgent(record)
+        child.report_nowait(Note("info", "x"))
+    assert child.crowded()
+    stuck.set()
+    wait(lambda: len(family.reported("w0.1", Started)) == 50)
+    assert family.reported("w0.1", Started) == records
+    child.report(Go())
+    wait(lambda: family.reported("w0.1", Go))
+    notes = [note.text for note in family.reported("w0.1", Note)]
+    informed = notes.count("x")
+    assert 0 < informed < 50
+    assert [note for note in notes if note != "x"] == [
+        f"{50 - informed} notes of w0.1 are dropped: too many at once"
+    ]
+
+
+def test_who_can_wait_waits_for_room_but_not_for_ever(family, monkeypatch, stuck):
+    monkeypatch.setattr(child_end, "MOST_HELD_BYTES", 100)
+    monkeypatch.setattr(child_end, "ROOM_S", 0.01)
+    stuck.set()
+    child = family.join("w0.1")
+    stuck.clear()
+    for record in numbered(50):
+        child.report(record)
+    child.report(Note("info", "dropped"))
+    assert child.crowded()
+    assert not child.room.is_open
+    assert child._dropped == 1
+    stuck.set()
+    assert child.room.wait(DEADLINE_S)
+    wait(lambda: len(family.reported("w0.1", Started)) == 50)
+
+
+def test_a_child_whose_parent_takes_nothing_is_crowded_however_little_it_holds(
+    family, monkeypatch, stuck
+):
+    monkeypatch.setattr(child_end, "STALL_NS", 1_000_000)
+    told = []
+    family.parent.expect("w0.1")
+    child = family.bear("w0.1", told.append)
+    stuck.set()
+    child.join(DEADLINE_S)
+    assert child.flush(DEADLINE_S)
+    stuck.clear()
+    child.report(Go())
+    wait(child.crowded)
+    stuck.set()
+    wait(lambda: not child.crowded())
+    wait(lambda: family.reported("w0.1", Go))
+    assert told == [True, False]
+
+
+def test_children_of_a_parent_that_is_crowded_itself_have_no_room_until_it_is_over(family):
+    early = family.join("w0.1")
+    family.parent.expect("w9.1")  # nobody has heard of it yet
+    family.parent.hold(True)
+    wait(lambda: not early.room.is_open)
+    late = family.join("w0.2")
+    wait(lambda: not late.room.is_open)
+    assert not early.crowded()
+    early.report(Go())
+    wait(lambda: family.reported("w0.1", Go))
+    family.parent.send("w0.1", Go())
+    family.parent.hold(False)
+    for child in (early, late):
+        assert child.room.wait(DEADLINE_S)
+    assert family.obeyed == {"w0.1": [Go()], "w0.2": []}
+    assert family.join("w9.1").room.is_open
+
+
+def test_a_child_that_heard_of_holding_before_its_welcome_joins_all_the_same(family, monkeypatch):
+    monkeypatch.setattr(parent_end, "RESEND_NS", 50_000_000)
+    family.parent.hold(True)
+    drop(family, monkeypatch, [1])
+    child = family.join("w0.1")
+    wait(lambda: not child.room.is_open)
+
+
+def test_holding_does_not_reach_a_child_that_is_broken(family, monkeypatch):
+    monkeypatch.setattr(parent_end, "MOST_UNACKED", 3)
+    family.parent.expect("w0.1")
+    for command in numbered(3):
+        family.parent.send("w0.1", command)
+    family.parent.hold(True)
+    assert family.parent.backlog("w0.1") == 3
+
+
+def test_much_that_is_reported_at_once_travels_in_pieces(family):
+    child = family.join("w0.1")
+    batches = child._batches
+    records = [Note("info", str(number) + "x" * 50_000) for number in range(50)]
+    for record in records:
+        child.report_urgent(record)
+    wait(lambda: len(family.reported("w0.1", Note)) == 50)
+    assert family.reported("w0.1", Note) == records
+    assert child._batches - batches >= 10
+    assert child.flush(DEADLINE_S)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(b"\xc1", id="no msgpack"),
+        pytest.param(b"", id="empty"),
+        pytest.param(messages.pack(5), id="a number"),
+        pytest.param(messages.pack(["w0.1", 1]), id="too short"),
+        pytest.param(messages.pack([["w0.1"], 1, 0, []]), id="a name that is none"),
+        pytest.param(messages.pack(["w0.1", 3, 0, [["Nonsense", 1]]]), id="an unknown record"),
+        pytest.param(messages.pack(["w0.1", 2, 0, 7]), id="records that are none"),
+        pytest.param(messages.pack(["w0.1", "x", 0, []]), id="a number that is none"),
+        pytest.param(messages.pack(["w0.1", 2, None, []]), id="an acknowledgement that is none"),
+    ],
+)
+def test_what_is_no_report_does_not_deafen_the_parent(family, monkeypatch, data):
+    child = family.join("w0.1")
+    seen = []
+    unpack = messages.unpack
+    monkeypatch.setattr(messages, "unpack", lambda data: seen.append(data) or unpack(data))
+    stranger = family.context.socket(zmq.PUSH)
+    stranger.connect(bus.endpoints(family.directory)[1])
+    stranger.send(data)
+    stranger.close(linger=1000)
+    wait(lambda: data in seen)
+    child.report(Go())
+    wait(lambda: family.tasks[0].dead or family.reported("w0.1", Go))
+    assert family.reported("w0.1", Go) == [Go()]
+
+
+def test_a_report_that_cannot_be_packed_does_not_silence_the_child(family):
+    child = family.join("w0.1")
+    child.report(CrashSeen(0, "ValueError", "\udcff", 1))
+    child.report(Go())
+    wait(lambda: child._writer.dead or family.reported("w0.1", Go))
+    assert family.reported("w0.1", Go) == [Go()]
+
+
+DYING = """
+import os, sys, zmq
+from amoc.ipc.bus import Child
+from amoc.ipc.messages import Go
+context = zmq.Context()
+with Child(context, sys.argv[1], "w0.1") as child:
+    child.join(10.0)
+    child.report(Go())
+    assert child.flush(10.0)
+context.term()
+os._exit(0)
+"""
+
+
+@pytest.mark.slow
+def test_what_was_flushed_arrives_although_the_process_is_gone_at_once(family):
+    family.parent.expect("w0.1")
+    command = [sys.executable, "-c", DYING, family.directory]
+    with subprocess.Popen(command) as dying:
+        wait(lambda: dying.poll() is not None)
+        assert dying.returncode == 0
+    wait(lambda: family.reported("w0.1", Go))
+
+
+def test_a_join_after_the_stop_of_another_incarnation_starts_anew(family):
+    family.join("w0.1")
+    family.parent.send("w0.1", StopUsers(1.0))
+    family.parent.forget("w0.1")
+    family.join("w0.2")
+    family.parent.send("w0.2", Go())
+    wait(lambda: family.obeyed["w0.2"])
+    assert family.obeyed["w0.2"] == [Go()]

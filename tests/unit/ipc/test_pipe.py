@@ -1,0 +1,92 @@
+"""The line between node and supervisor: however the bytes are cut, the same records come out."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from amoc.base.errors import PeerError
+from amoc.ipc import messages, pipe
+
+records = st.lists(
+    st.one_of(
+        st.builds(messages.Forked, st.integers(0, 511), st.integers(1, 99), st.integers(2, 2**22)),
+        st.builds(messages.Note, st.sampled_from(["info", "error"]), st.text(max_size=300)),
+        st.just(messages.Ready([], [])),
+        st.builds(messages.StopUsers, st.floats(0, 1e6)),
+    ),
+    max_size=12,
+)
+
+
+@given(records, st.data())
+def test_any_cutting_into_pieces_gives_the_same_records(sent, data):
+    stream = b"".join(map(pipe.encode, sent))
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=20)))
+    decoder, heard = pipe.Decoder(), []
+    for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True):
+        heard += decoder.feed(stream[start:end])
+    assert heard == sent
+
+
+def test_byte_by_byte_gives_a_record_with_its_last_byte_and_not_before():
+    decoder, stream = pipe.Decoder(), pipe.encode(messages.Note("info", "é" * 100))
+    heard = [list(decoder.feed(stream[n : n + 1])) for n in range(len(stream))]
+    assert heard[:-1] == [[]] * (len(stream) - 1)
+    assert heard[-1] == [messages.Note("info", "é" * 100)]
+
+
+def test_an_absurd_length_is_refused_before_anything_is_kept_for_it():
+    with pytest.raises(PeerError, match="announces 4294967295"):
+        list(pipe.Decoder().feed(b"\xff\xff\xff\xff"))
+
+
+@given(st.binary(min_size=4, max_size=80))
+def test_garbage_is_refused_or_waited_for(data):
+    with contextlib.suppress(PeerError):
+        list(pipe.Decoder().feed(data))
+
+
+def test_what_was_written_is_read_one_record_at_a_time_and_no_byte_beyond():
+    reading, writing = os.pipe()
+    try:
+        pipe.write(writing, messages.Ready([], []))
+        pipe.write(writing, messages.StopUsers(3.0))
+        os.write(writing, b"rest")
+        assert pipe.read_one(reading) == messages.Ready([], [])
+        assert pipe.read_one(reading) == messages.StopUsers(3.0)
+        assert os.read(reading, 100) == b"rest"
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+
+def test_a_record_larger_than_the_pipe_is_written_whole():
+    reading, writing = os.pipe()
+    large = messages.Note("info", "x" * 1_000_000)
+    writer = threading.Thread(target=pipe.write, args=(writing, large))
+    try:
+        writer.start()
+        assert pipe.read_one(reading) == large
+        writer.join(10)
+        assert not writer.is_alive()
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+
+@pytest.mark.parametrize("kept", [0, 3, 4, 6])
+def test_an_end_in_the_middle_of_a_record_is_an_error(kept):
+    reading, writing = os.pipe()
+    try:
+        os.write(writing, pipe.encode(messages.StopUsers(1.0))[:kept])
+        os.close(writing)
+        with pytest.raises(PeerError, match="the other end of the line is gone"):
+            pipe.read_one(reading)
+    finally:
+        os.close(reading)

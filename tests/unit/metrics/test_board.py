@@ -1,0 +1,280 @@
+"""What one process writes, others read; where a dead worker stopped, its replacement goes on."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from amoc.base.errors import ExitCode, ResourceError, ScenarioError
+from amoc.metrics import board as board_module
+from amoc.metrics.board import (
+    ENTRIES,
+    MOST_CAUSES,
+    NAME_BYTES,
+    Area,
+    Board,
+    Cell,
+    Kind,
+    Merge,
+    UserState,
+)
+from amoc.metrics.histogram import CELLS, Histogram
+
+KINDS = list(Kind)
+names = st.text(min_size=1, max_size=20)
+
+
+def new_memory(mib: int = 4) -> memoryview:
+    return memoryview(bytearray(mib << 20))
+
+
+def values(area: Area) -> dict[str, object]:
+    return {metric.name: metric.value for metric in area.read()}
+
+
+def test_a_second_area_on_the_same_memory_finds_the_metrics_and_counts_on():
+    memory = new_memory()
+    first = Area(memory)
+    first.declare(Kind.COUNTER, "sent")[0] += 5
+    first.declare(Kind.TIMER, "ttd")[240] += 1
+    second = Area(memory)
+    second.declare(Kind.COUNTER, "new")[0] += 1
+    second.declare(Kind.COUNTER, "sent")[0] += 2
+    second.declare(Kind.TIMER, "ttd")[240] += 1
+    assert values(first) == values(second) == {"sent": 7, "ttd": Histogram({240: 2}), "new": 1}
+
+
+declarations = st.lists(
+    st.tuples(st.integers(0, 2), st.sampled_from(KINDS), st.sampled_from(["a", "b", "ä", "d.e"])),
+    max_size=25,
+)
+
+
+@given(declarations)
+def test_any_mixture_of_areas_on_one_memory_agrees_on_every_metric(steps):
+    memory = new_memory()
+    areas = [Area(memory) for _ in range(3)]
+    kinds: dict[tuple[bool, str], Kind] = {}
+    counts: dict[tuple[bool, str], int] = {}
+    for who, kind, name in steps:
+        key = (kind is Kind.CRASH, name)
+        if kinds.setdefault(key, kind) is not kind:
+            with pytest.raises(ScenarioError, match="so it cannot be a"):
+                areas[who].declare(kind, name)
+            continue
+        cells = areas[who].declare(kind, name)
+        if kind is Kind.GAUGE:
+            cells[0] = counts.get(key, 0) + 1
+        else:
+            cells[0] += 1
+        counts[key] = counts.get(key, 0) + 1
+    expected = {
+        key: Histogram({0: count}) if kinds[key] is Kind.TIMER else count
+        for key, count in counts.items()
+    }
+    for area in [*areas, Area(memory)]:
+        found = {(metric.kind is Kind.CRASH, metric.name): metric.value for metric in area.read()}
+        assert found == expected
+
+
+def test_a_crash_may_be_called_as_a_counter_is():
+    area = Area(new_memory())
+    area.declare(Kind.CRASH, "ValueError")[0] += 1
+    area.declare(Kind.COUNTER, "ValueError")[0] += 2
+    assert sorted(metric.value for metric in area.read()) == [1, 2]
+
+
+def test_a_kind_clash_names_the_metric_and_both_kinds():
+    area = Area(new_memory())
+    area.declare(Kind.COUNTER, "sent")
+    with pytest.raises(ScenarioError, match="metric 'sent' is a counter, so it cannot be a timer"):
+        area.declare(Kind.TIMER, "sent")
+
+
+def test_a_gauge_cannot_merge_by_two_rules():
+    area = Area(new_memory())
+    area.declare(Kind.GAUGE, "queue", Merge.MAX)
+    with pytest.raises(
+        ScenarioError, match="gauge 'queue' merges by max, so it cannot merge by sum"
+    ):
+        area.declare(Kind.GAUGE, "queue")
+
+
+def test_a_gauge_that_was_never_set_is_left_out_and_one_of_a_dead_worker_is_forgotten():
+    memory = new_memory()
+    Area(memory).declare(Kind.GAUGE, "never")
+    Area(memory).declare(Kind.GAUGE, "queue")[0] = 3.5
+    Area(memory).declare(Kind.COUNTER, "sent")[0] = 7
+    assert values(Area(memory)) == {"queue": 3.5, "sent": 7}
+    Area(memory).forget_gauges()
+    assert values(Area(memory)) == {"sent": 7}
+
+
+def test_a_name_may_fill_its_entry_and_not_a_byte_more():
+    area = Area(new_memory())
+    longest = "é" * (NAME_BYTES // 2)
+    area.declare(Kind.COUNTER, longest)[0] += 1
+    assert values(area) == {longest: 1}
+    with pytest.raises(ScenarioError, match=f"at most {NAME_BYTES} bytes"):
+        area.declare(Kind.COUNTER, longest + "x")
+
+
+def test_the_directory_holds_as_many_metrics_as_it_says_and_refuses_the_next():
+    area = Area(new_memory())
+    most = ENTRIES - MOST_CAUSES - 1
+    for number in range(most):
+        area.declare(Kind.COUNTER, f"c{number}")[0] = number
+    with pytest.raises(ScenarioError, match=f"holds {most} metrics .* a user id in the name"):
+        area.declare(Kind.COUNTER, "one_more")
+    assert values(area) == {f"c{number}": number for number in range(most)}
+    area.declare(Kind.COUNTER, "c7")[0] += 1  # those that exist go on
+
+
+def test_a_directory_full_of_metrics_still_has_room_for_every_cause_of_a_crash():
+    area = Area(new_memory())
+    for number in range(ENTRIES - MOST_CAUSES - 1):
+        area.declare(Kind.COUNTER, f"c{number}")
+    for number in range(MOST_CAUSES + 1):
+        area.declare(Kind.CRASH, f"cause {number}")[0] += 1
+    crashes = [metric.value for metric in area.read() if metric.kind is Kind.CRASH]
+    assert crashes == [1] * (MOST_CAUSES + 1)
+
+
+def test_timers_that_do_not_fit_are_refused_before_anything_is_written():
+    area = Area(new_memory())
+    made = 0
+    while len(area.read()) == made:
+        made += 1
+        try:
+            area.declare(Kind.TIMER, f"t{made}")
+        except ScenarioError as error:
+            assert "no room for metric" in str(error)  # noqa: PT017
+    assert 10 < len(area.read()) == made - 1
+    area.declare(Kind.COUNTER, "small")[0] += 1
+    assert values(area)["small"] == 1
+
+
+@pytest.mark.parametrize("kind", [Kind.COUNTER, Kind.TIMER, Kind.CRASH])
+def test_a_metric_that_a_killed_worker_only_half_declared_leaves_no_count_behind(kind):
+    memory = new_memory()
+    dying = Area(memory)
+
+    class Killed(Exception):
+        pass
+
+    class Count:
+        def __getitem__(self, index):
+            return 0
+
+        def __setitem__(self, index, value):
+            raise Killed
+
+    dying._count = Count()  # SIGKILL just before the entry is published
+    with pytest.raises(Killed):
+        dying.declare(Kind.GAUGE, "queue")
+    cells = Area(memory).declare(kind, "sent")
+    assert not any(cells)
+
+
+def test_users_are_counted_by_state_up_to_the_highest_that_was_dealt():
+    board = Board(slots=1, highest_id=50)
+    board.users[1] = board.users[2] = UserState.RUNNING
+    board.users[4] = UserState.CRASHED
+    board.users[9] = UserState.FINISHED
+    assert board.count_users(range(1, 6)) == {
+        UserState.RUNNING: 2,
+        UserState.NONE: 2,
+        UserState.CRASHED: 1,
+    }
+    assert sum(board.count_users(range(1, 51)).values()) == 50
+
+
+@given(
+    st.lists(st.sampled_from(list(UserState)), min_size=1, max_size=40),
+    st.integers(1, 50),
+    st.integers(1, 5),
+    st.sets(st.sampled_from(list(UserState))),
+)
+def test_users_in_states_are_those_whose_bytes_say_so(states, start, step, wanted):
+    board = _BOARD
+    board.users[:] = bytes(len(board.users))
+    for user_id, state in enumerate(states, start=1):
+        board.users[user_id] = state
+    ids = range(start, 101, step)
+    found = board.users_in(tuple(wanted), ids)
+    assert found == [user_id for user_id in ids if UserState(board.users[user_id]) in wanted]
+
+
+_BOARD = Board(slots=1, highest_id=100)
+
+
+def test_rows_areas_and_users_do_not_overlap():
+    board = Board(slots=3, highest_id=10)
+    for slot in range(3):
+        for cell in Cell:
+            board.row(slot)[cell] = slot * 100 + cell
+        board.area(slot).declare(Kind.COUNTER, "sent")[0] = slot
+        timer = board.area(slot).declare(Kind.TIMER, "ttd")
+        timer[0] = timer[CELLS] = slot + 1
+    board.users[:] = bytes([UserState.RUNNING]) * len(board.users)
+    for slot in range(3):
+        assert [board.row(slot)[cell] for cell in Cell] == [slot * 100 + cell for cell in Cell]
+        assert values(board.area(slot)) == {"sent": slot, "ttd": Histogram({0: slot + 1}, slot + 1)}
+
+
+def test_what_a_killed_process_counted_is_still_there():
+    board = Board(slots=2, highest_id=10)
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            cells = board.area(1).declare(Kind.COUNTER, "sent")
+            for _ in range(1000):
+                cells[0] += 1
+            board.users[3] = UserState.RUNNING
+            os.write(writing, b"x")
+            signal.pause()
+        finally:
+            os._exit(1)
+    try:
+        os.close(writing)
+        assert os.read(reading, 1) == b"x"
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        os.close(reading)
+    assert values(board.area(1)) == {"sent": 1000}
+    assert board.users_in((UserState.RUNNING,), range(1, 11)) == [3]
+
+
+def test_too_much_memory_is_refused_with_what_to_do(monkeypatch):
+    def refuse(*args, **kwargs):
+        raise OSError(12, "Cannot allocate memory")
+
+    monkeypatch.setattr(board_module.mmap, "mmap", refuse)
+    with pytest.raises(ResourceError, match=r"cannot map \d+ MiB .* for 2 workers") as caught:
+        Board(2, 1000)
+    assert caught.value.exit_code is ExitCode.RESOURCE
+    assert "Cannot allocate memory" in str(caught.value)
+
+
+def test_a_board_beyond_the_address_space_is_refused_in_one_line():
+    with pytest.raises(ResourceError) as caught:
+        Board(1, 1 << 62)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_area_takes_memory_for_what_is_in_use_only():
+    def resident() -> int:
+        pages = Path("/proc/self/statm").read_text().split()[1]
+        return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+    before = resident()
+    board = Board(slots=16, highest_id=1_000_000)
+    board.area(7).declare(Kind.COUNTER, "sent")[0] += 1
+    assert resident() - before < 16 << 20  # of the 1 GiB that is mapped

@@ -1,0 +1,164 @@
+"""Metrics: declared by name, recorded into memory, bound to a worker's slot when it is forked."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from gevent import GreenletExit
+from hypothesis import given
+from hypothesis import strategies as st
+
+from amoc import metrics
+from amoc.base.errors import ScenarioError
+from amoc.metrics import handles
+from amoc.metrics.board import Area
+from amoc.metrics.histogram import Histogram
+
+
+@pytest.fixture(autouse=True)
+def _memory_of_its_own(monkeypatch):
+    monkeypatch.setattr(handles, "_area", None)
+    monkeypatch.setattr(handles, "_handles", {})
+
+
+def read() -> dict[str, object]:
+    return {metric.name: metric.value for metric in metrics.read()}
+
+
+def test_outside_a_run_everything_records_into_private_memory():
+    metrics.counter("rounds").inc()
+    metrics.counter("rounds").inc(4)
+    metrics.gauge("queue").set(2.5)
+    metrics.timer("ttd").record(1e-6)
+    assert read() == {"rounds": 5, "queue": 2.5, "ttd": Histogram.of([1000])}
+
+
+def test_the_same_name_is_the_same_handle():
+    for make in (metrics.counter, metrics.timer, metrics.gauge):
+        name = make.__name__
+        assert make(name) is make(name)
+
+
+@pytest.mark.parametrize("first", ["counter", "gauge", "timer"])
+@pytest.mark.parametrize("second", ["counter", "gauge", "timer"])
+def test_a_name_has_one_kind_for_ever(first, second):
+    getattr(metrics, first)("x")
+    if first == second:
+        getattr(metrics, second)("x")
+        return
+    with pytest.raises(ScenarioError, match=f"'x' is a {first}, so it cannot be a {second}"):
+        getattr(metrics, second)("x")
+    assert type(getattr(metrics, first)("x")).__name__.lower() == first
+
+
+@pytest.mark.parametrize("name", ["", "1st", "a b", "a/b", "ü", "a\n", "-x", ".x", "a:b|c"])
+def test_a_malformed_name_is_refused_by_name(name):
+    with pytest.raises(ScenarioError, match="a metric's name must") as caught:
+        metrics.counter(name)
+    assert repr(name) in str(caught.value)
+    assert read() == {}
+
+
+def test_a_gauge_goes_up_and_down_from_zero():
+    gauge = metrics.gauge("queue")
+    gauge.inc()
+    gauge.inc(2.5)
+    gauge.dec()
+    assert read() == {"queue": 2.5}
+    gauge.set(-1)
+    assert read() == {"queue": -1.0}
+
+
+def test_a_gauge_that_goes_down_first_is_below_zero():
+    metrics.gauge("queue").dec(3)
+    assert read() == {"queue": -3.0}
+
+
+def test_an_unknown_merge_rule_is_named_with_those_there_are():
+    with pytest.raises(
+        ScenarioError, match="'queue' must merge by sum, max, min or mean, but is given 'avg'"
+    ):
+        metrics.gauge("queue", merge="avg")
+
+
+def test_a_gauge_keeps_the_rule_it_was_declared_with():
+    metrics.gauge("queue", merge="max")
+    assert metrics.gauge("queue", merge="max") is metrics.gauge("queue", merge="MAX")
+    with pytest.raises(ScenarioError, match="merges by max, so it cannot merge by min"):
+        metrics.gauge("queue", merge="min")
+
+
+@given(st.lists(st.integers(-5, 2**50), min_size=1, max_size=30))
+def test_a_timer_keeps_its_longest_duration_exactly(durations):
+    handles._area, handles._handles = Area(memoryview(bytearray(4 << 20))), {}
+    for ns in durations:
+        metrics.timer("ttd").record_ns(ns)
+    assert read()["ttd"].max_ns == max([0, *durations])
+    assert read()["ttd"].count == len(durations)
+
+
+def test_a_block_is_timed_once_whether_it_returns_or_raises():
+    with metrics.timer("ttd").time():
+        pass
+    with pytest.raises(ValueError, match="no"), metrics.timer("ttd").time():
+        raise ValueError("no")
+    assert read()["ttd"].count == 2
+
+
+def test_a_user_that_is_killed_inside_the_block_is_not_timed():
+    with pytest.raises(GreenletExit), metrics.timer("ttd").time():
+        raise GreenletExit
+    assert read()["ttd"].count == 0
+
+
+def test_blocks_may_be_timed_inside_one_another():
+    timer = metrics.timer("ttd")
+    with timer.time(), timer.time():
+        pass
+    assert read()["ttd"].count == 2
+
+
+def test_handles_from_before_the_fork_record_into_the_workers_slot():
+    counter, gauge, timer = metrics.counter("c"), metrics.gauge("g"), metrics.timer("t")
+    counter.inc(100)
+    area = Area(memoryview(bytearray(4 << 20)))
+    metrics.attach(area, inherit=False)
+    counter.inc()
+    gauge.set(1)
+    timer.record(0)
+    assert read() == {"c": 1, "g": 1.0, "t": Histogram.of([0])}
+    assert {metric.name for metric in area.read()} == {"c", "g", "t"}
+    assert metrics.counter("c") is counter
+
+
+def test_one_worker_takes_over_what_was_counted_before_the_fork():
+    metrics.counter("c").inc(100)
+    metrics.gauge("g").set(7)
+    metrics.timer("t").record_ns(5000)
+    metrics.attach(Area(memoryview(bytearray(4 << 20))), inherit=True)
+    metrics.counter("c").inc()
+    metrics.timer("t").record_ns(1000)
+    assert read() == {"c": 101, "t": Histogram.of([5000, 1000])}
+
+
+def test_a_replaced_worker_counts_on_and_its_gauges_start_anew():
+    memory = memoryview(bytearray(4 << 20))
+    for expected in (1, 2, 3):
+        metrics.attach(Area(memory), inherit=False)
+        metrics.counter("c").inc()
+        assert read() == {"c": expected}
+        metrics.gauge("g").set(9)
+
+
+@pytest.mark.parametrize("seconds", [float("nan"), float("inf"), -float("inf"), 1e12, 1e300])
+def test_a_duration_that_is_none_is_refused_and_not_half_recorded(seconds):
+    timer = metrics.timer("ttd")
+    with pytest.raises(
+        ValueError,
+        match=re.escape(
+            f"timer ttd must record a number of seconds below 1.8e+10, but is given {seconds}"
+        ),
+    ):
+        timer.record(seconds)
+    assert read()["ttd"] == Histogram()

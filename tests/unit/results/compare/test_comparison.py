@@ -1,0 +1,198 @@
+"""Two runs side by side: what differs in their making, and which figures differ beyond noise."""
+
+from __future__ import annotations
+
+import json
+import random
+from dataclasses import replace
+
+import pytest
+
+from amoc.results.compare.comparison import TOO_FEW, UNCERTAIN, WITHIN, compare
+from amoc.results.run_directory import RunDirectory
+from amoc.results.saved_run import RunRecord, load
+from tests.unit.results import runs
+
+
+def left(path, seconds=60, settings=(), warmup_s=0.0, **parts) -> RunRecord:
+    journal = runs.journal(seconds, id=path.name, warmup_s=warmup_s)
+    journal[0]["settings"] = {name: {"value": value, "from": "--set"} for name, value in settings}
+    journal[0]["versions"] = {"amoc": "0.1.0", "python": f"3.{len(settings)}"}
+    runs.leave(path, runs.points(seconds, **parts), journal)
+    return load(RunDirectory(path))
+
+
+def said(comparison) -> dict[tuple[str, str, str], str]:
+    figures = [*comparison.figures, *comparison.own]
+    return {(one.kind, one.name, one.statistic): one.said for one in figures}
+
+
+def test_like_runs_do_not_differ(tmp_path):
+    found = compare(left(tmp_path / "a"), left(tmp_path / "b", seed=2))
+    assert found.found == []
+    assert found.judged > 15
+    unsure = [one.name for one in found.figures if one.said == UNCERTAIN]
+    assert unsure == ["all"], "three crashes in a minute"
+    assert found.conclusion() == (
+        f"no figure of {found.judged} differs by more than the runs' own noise;"
+        " of 1 it is not certain"
+    )
+
+
+def test_a_slower_target_and_a_higher_rate_are_named(tmp_path):
+    slow = left(tmp_path / "b", seed=3, service_s=0.024, rate=110)
+    found = compare(left(tmp_path / "a"), slow)
+    words = said(found)
+    for percentile in ("p50", "p95", "p99"):
+        assert words["timers", "message_ttd", percentile] == "slower"
+    assert words["counters", "messages_sent", "rate"] == "more"
+    assert words["throttles", "messages", "let through"] == "more"
+    assert words["timers", "loop_lag", "p50"] == WITHIN
+    back = said(compare(slow, left(tmp_path / "a")))
+    assert back["timers", "message_ttd", "p50"] == "faster"
+    assert back["counters", "messages_sent", "rate"] == "fewer"
+
+
+def test_differences_are_absolute_and_relative(tmp_path):
+    found = compare(left(tmp_path / "a"), left(tmp_path / "b", service_s=0.024))
+    p50 = next(one for one in found.figures if (one.name, one.statistic) == ("message_ttd", "p50"))
+    assert p50.difference == pytest.approx(p50.second - p50.first)
+    assert p50.relative == pytest.approx(0.2, abs=0.02)
+    assert p50.to_json()["differs"] is True
+
+
+def test_a_figure_differs_exactly_where_it_exceeds_its_noise(tmp_path):
+    found = compare(left(tmp_path / "a"), left(tmp_path / "b", seed=3, service_s=0.021, rate=103))
+    judged = [one for one in (*found.figures, *found.own) if one.chance is not None]
+    assert {one.differs for one in judged} == {True, False}
+    for one in judged:
+        assert one.differs is (abs(one.difference) > one.noise), one
+
+
+def test_what_varies_as_much_as_it_is_high_is_not_certain(tmp_path):
+    def busy(name, seed):
+        draw = random.Random(seed)
+        points = [
+            replace(point, gauges={"wild": draw.choice([0.0, 8.0]), "still": 5.0 + draw.random()})
+            for point in runs.points(60)
+        ]
+        runs.leave(tmp_path / name, points, runs.journal(60))
+        return load(RunDirectory(tmp_path / name))
+
+    found = compare(busy("a", 1), busy("b", 2))
+    words = said(found)
+    assert words["gauges", "wild", "mean"] == UNCERTAIN
+    assert words["gauges", "still", "mean"] == WITHIN
+    assert not any(one.differs for one in found.figures)
+
+
+def test_what_is_nothing_in_both_runs_is_certain(tmp_path):
+    records = []
+    for name in ("a", "b"):
+        points = [replace(point, counters={"none": 0}) for point in runs.points(30)]
+        runs.leave(tmp_path / name, points, runs.journal(30))
+        records.append(load(RunDirectory(tmp_path / name)))
+    assert said(compare(*records))["counters", "none", "rate"] == WITHIN
+
+
+def test_no_warm_up_is_none(tmp_path):
+    found = compare(left(tmp_path / "a"), left(tmp_path / "b", warmup_s=10.0)).differing
+    assert [(one.name, one.first, one.second) for one in found] == [("warm-up", "none", "10 s")]
+
+
+def test_what_one_value_decides_is_shown_and_not_judged(tmp_path):
+    found = compare(left(tmp_path / "a"), left(tmp_path / "b", stall=range(30, 32)))
+    longest = next(
+        one for one in found.figures if (one.name, one.statistic) == ("message_ttd", "max")
+    )
+    assert longest.second > 1 > longest.first
+    assert longest.said == ""
+    assert longest.chance is None
+
+
+def test_of_short_runs_nothing_is_said(tmp_path):
+    found = compare(left(tmp_path / "a", 5), left(tmp_path / "b", 5))
+    assert found.judged == 0
+    assert set(said(found).values()) == {TOO_FEW, ""}
+    assert found.conclusion() == "too few seconds in common to say whether the runs differ"
+
+
+def test_settings_and_versions_that_differ_are_listed(tmp_path):
+    first = left(tmp_path / "a", settings=[("rate", "600"), ("same", "1")])
+    second = left(tmp_path / "b", settings=[("rate", "900"), ("same", "1"), ("new", "x")])
+    found = {
+        (one.kind, one.name): (one.first, one.second) for one in compare(first, second).differing
+    }
+    assert found == {
+        ("setting", "rate"): ("600", "900"),
+        ("setting", "new"): ("", "x"),
+        ("version", "python"): ("3.2", "3.3"),
+    }
+
+
+def test_each_run_leaves_out_its_own_warm_up_unless_told_otherwise(tmp_path):
+    first, second = left(tmp_path / "a", warmup_s=20.0), left(tmp_path / "b")
+    found = compare(first, second)
+    assert [side.tally.first.t_s for side in found.sides] == [21.0, 1.0]
+    found = compare(first, second, warmup_s=30.0)
+    assert [side.tally.first.t_s for side in found.sides] == [31.0, 31.0]
+    assert [side.tally.span_s for side in found.sides] == [30.0, 30.0]
+
+
+def test_only_seconds_in_which_the_run_was_running_count(tmp_path):
+    record = left(tmp_path / "a")
+    left(tmp_path / "b")
+    series = tmp_path / "b" / "series.jsonl"
+    lines = series.read_text().replace('"running","users"', '"paused","users"', 10)
+    series.write_text(lines)
+    found = compare(record, load(RunDirectory(tmp_path / "b")))
+    assert [side.tally.points for side in found.sides] == [60, 50]
+
+
+def test_what_only_one_run_has_is_shown(tmp_path):
+    bare = RunRecord(tmp_path, left(tmp_path / "x", 1).summary, [], [], False)
+    found = compare(bare, left(tmp_path / "b"))
+    p50 = next(one for one in found.figures if (one.name, one.statistic) == ("message_ttd", "p50"))
+    assert (p50.first, p50.difference, p50.relative, p50.said) == (None, None, None, "")
+    sent = next(one for one in found.figures if one.name == "messages_sent")
+    assert (sent.first, sent.said) == (None, TOO_FEW)
+
+
+def test_a_comparison_is_json(tmp_path):
+    found = compare(left(tmp_path / "a"), left(tmp_path / "b", service_s=0.03))
+    told = json.loads(json.dumps(found.to_json(), allow_nan=False))
+    assert [run["run"]["id"] for run in told["runs"]] == ["a", "b"]
+    assert told["conclusion"] == found.conclusion()
+    assert any(one["said"] == "slower" for one in told["figures"])
+
+
+def test_plans_that_differ_are_listed(tmp_path):
+    records = []
+    for name, plan in (
+        ("a", {"users": [1, 11], "duration_s": 30.0, "rates": {}}),
+        ("b", {"users": [1, 21], "duration_s": 30.0, "rates": {"messages": "600/min"}}),
+    ):
+        journal = runs.journal(5, plan={**plan, "stages": {"text": "5s:10", "start": 0}})
+        journal[0]["scenario"] = {"source": "chat.py", "sha256": name * 64}
+        runs.leave(tmp_path / name, runs.points(5), journal)
+        records.append(load(RunDirectory(tmp_path / name)))
+    found = {one.name: (one.first, one.second) for one in compare(*records).differing}
+    assert found == {
+        "users": ("1 to 10", "1 to 20"),
+        "throttle messages": ("", "600/min"),
+        "scenario's file": ("sha256 aaaaaaaaaaaa…", "sha256 bbbbbbbbbbbb…"),
+    }
+
+
+@pytest.mark.once
+@pytest.mark.slow
+def test_of_many_pairs_of_like_runs_hardly_any_has_a_figure_that_differs(tmp_path):
+    pairs, wrong = 50, []
+    summary = left(tmp_path / "x", 1).summary
+    for pair in range(pairs):
+        first, second = (
+            RunRecord(tmp_path, summary, runs.points(30, seed=seed), [], True)
+            for seed in (2 * pair, 2 * pair + 1)
+        )
+        wrong += compare(first, second).found[:1]
+    assert len(wrong) <= 2, wrong

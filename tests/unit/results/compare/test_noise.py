@@ -1,0 +1,222 @@
+"""Like runs are seldom said to differ, runs that differ are found: by simulation, with seeds."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from amoc.metrics.histogram import Histogram
+from amoc.results.compare import noise, quantile_test
+from amoc.results.compare.per_second_values import Levels
+from amoc.results.series import Point
+
+
+def rate(values) -> noise.Estimate | None:
+    """What is known of the rate of a counter that grew by these."""
+    points = [
+        Point(t_s=n + 1.0, span_s=1.0, counters={"sent": value}) for n, value in enumerate(values)
+    ]
+    return noise.rate(steady(points), lambda tally: tally.counters["sent"])
+
+
+def steady(points) -> noise.Steady:
+    return noise.Steady.of(points, [point.span_s for point in points])
+
+
+def percentiles(points, fractions, timer="ttd") -> list[quantile_test.Percentile | None]:
+    return quantile_test.percentiles(steady(points), timer, fractions)
+
+
+def drifting(draw: random.Random, seconds: int, memory: float) -> list[float]:
+    """Counts around 100 that resemble those of the second before."""
+    apart, values = draw.gauss(0, 10), []
+    for _ in range(seconds):
+        apart = memory * apart + draw.gauss(0, 10 * (1 - memory**2) ** 0.5)
+        values.append(100 + apart)
+    return values
+
+
+def timed(draw: random.Random, seconds: int, each: int, slower: float = 1.0) -> list[Point]:
+    return [
+        Point(
+            t_s=n + 1.0,
+            span_s=1.0,
+            timers={
+                "ttd": Histogram.of(
+                    int(1e7 * slower * draw.lognormvariate(0, 0.5)) for _ in range(each)
+                )
+            },
+        )
+        for n in range(seconds)
+    ]
+
+
+@pytest.mark.once
+@pytest.mark.slow
+@pytest.mark.parametrize(("seconds", "memory"), [(15, 0.0), (30, 0.5), (120, 0.8), (300, 0.9)])
+def test_of_a_hundred_like_runs_about_one_is_said_to_differ(seconds, memory):
+    draw, pairs, wrong = random.Random(5), 400, 0
+    for _ in range(pairs):
+        first, second = (rate(drifting(draw, seconds, memory)) for _ in range(2))
+        wrong += first.chance(second) < noise.LEVEL
+    assert wrong <= 0.02 * pairs
+
+
+@pytest.mark.slow
+def test_percentiles_of_like_runs_seldom_differ_however_many_durations_each_has():
+    draw, pairs, wrong = random.Random(6), 60, 0
+    for _ in range(pairs):
+        first = percentiles(timed(draw, 30, 40), [0.5, 0.95])
+        second = percentiles(timed(draw, 30, 160), [0.5, 0.95])
+        for one, other in zip(first, second, strict=True):
+            wrong += one.chance(other) < noise.LEVEL
+    assert wrong <= 0.03 * 2 * pairs
+
+
+@pytest.mark.slow
+def test_a_target_that_is_a_fifth_slower_is_found():
+    draw, pairs, found = random.Random(7), 40, 0
+    for _ in range(pairs):
+        first = percentiles(timed(draw, 60, 50), [0.5, 0.95])
+        second = percentiles(timed(draw, 60, 50, slower=1.2), [0.5, 0.95])
+        found += all(
+            one.chance(other) < noise.LEVEL for one, other in zip(first, second, strict=True)
+        )
+    assert found >= 0.95 * pairs
+
+
+def test_a_second_of_a_stall_does_not_make_a_run_differ():
+    steady = [100 + second % 3 for second in range(60)]
+    stalled = [0 if second == 30 else count for second, count in enumerate(steady)]
+    first, second = rate(steady), rate(stalled)
+    assert first.chance(second) > noise.LEVEL
+
+
+def test_a_stall_does_not_hide_that_all_else_is_slower():
+    draw = random.Random(8)
+    stalled = timed(draw, 60, 50, slower=1.2)
+    for second in (20, 21, 22):
+        stalled[second] = replace(
+            stalled[second], timers={"ttd": Histogram.of([2_000_000_000] * 3)}
+        )
+    usual = percentiles(timed(draw, 60, 50), [0.5, 0.95])
+    slower = percentiles(stalled, [0.5, 0.95])
+    for one, other in zip(usual, slower, strict=True):
+        assert one.chance(other) < noise.LEVEL / 100
+
+
+@pytest.mark.parametrize("seconds", [0, 1, 9])
+def test_of_too_few_seconds_nothing_is_said(seconds):
+    assert rate([5] * seconds) is None
+    assert noise.level([1.0] * seconds, [5.0] * seconds) is None
+
+
+def test_of_too_few_durations_nothing_is_said_of_their_tail():
+    points = timed(random.Random(1), 60, 5)  # 300: 3 of them are beyond the 99th percentile
+    p50, p99 = percentiles(points, [0.5, 0.99])
+    assert p50 is not None
+    assert p99 is None
+    assert percentiles(points, [0.5], "unknown") == [None]
+
+
+def test_what_is_below_the_resolution_never_differs():
+    same = Histogram.of([1_000_000] * 100)
+    next_cell = Histogram.of([1_005_000] * 100)
+    assert same.cells.keys() != next_cell.cells.keys()
+    runs = [
+        [Point(t_s=n + 1.0, span_s=1.0, timers={"ttd": one}) for n in range(30)]
+        for one in (same, next_cell)
+    ]
+    first, second = (percentiles(run, [0.5])[0] for run in runs)
+    assert first.value != second.value
+    assert first.chance(second) == 1.0
+    one_more = [100] * 29 + [101]
+    counts = [rate(one) for one in ([100] * 30, one_more)]
+    assert counts[0].chance(counts[1]) == 1.0
+
+
+def test_what_does_not_vary_and_is_not_the_same_differs():
+    first, second = (rate([count] * 30) for count in (100, 110))
+    assert first.chance(second) == 0.0
+
+
+def test_levels_leave_out_what_is_not_known():
+    points = [Point(t_s=n + 1.0, span_s=1.0, gauges={"g": 5.0} if n % 2 else {}) for n in range(40)]
+    known = Levels(points).known(("gauges", "g", "mean"))
+    assert known == ([1.0] * 20, [5.0] * 20)
+    found = noise.level(*known)
+    assert (found.value, found.error) == (5.0, 0.0)
+
+
+def test_a_level_that_never_changes_is_the_same_for_any_number_of_seconds():
+    # Sums are rounded, by some versions of Python more than by others.
+    levels = ((61, 0.1 + 0.2), (47, 0.3))
+    long, short = (noise.level([1.0] * count, [value] * count) for count, value in levels)
+    assert long.value != short.value
+    assert long.chance(short) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("t", "freedom", "both_tails"),
+    # From any table of Student's t.
+    [(12.706, 1, 0.05), (4.303, 2, 0.05), (2.228, 10, 0.05), (3.169, 10, 0.01), (2.678, 50, 0.01)],
+)
+def test_the_tails_of_student_t_are_those_of_the_tables(t, freedom, both_tails):
+    assert noise.tails(t, freedom) == pytest.approx(both_tails, rel=0.002)
+    assert noise.tails(-t, freedom) == noise.tails(t, freedom)
+
+
+@given(st.floats(1e-9, 0.9), st.floats(1, 60))
+def test_the_t_of_a_level_is_where_its_tails_begin(level, freedom):
+    assert noise.tails(noise.student(level, freedom), freedom) == pytest.approx(level, rel=1e-6)
+
+
+@given(st.floats(0, 10), st.floats(0, 10), st.floats(-30, 30), st.floats(1e-6, 0.1))
+def test_what_exceeds_its_reach_is_what_is_improbable(first, second, value, level):
+    one = noise.Estimate(0.0, round(first, 3), 5.0, 0.5)
+    other = noise.Estimate(value, round(second, 3), 9.0, 0.1)
+    reach = one.reach(other, level)
+    assume(abs(abs(value) - reach) > 1e-6)
+    assert (abs(value) > reach) is (one.chance(other) < level)
+
+
+def test_tails_begin_at_one():
+    assert noise.tails(0.0, 7.3) == pytest.approx(1.0)
+
+
+def test_neighbours_that_are_alike_are_worth_less():
+    draw = random.Random(2)
+    independent = [draw.gauss(0, 1) for _ in range(30)]
+    walk = [sum(independent[: n + 1]) for n in range(30)]
+    assert noise.likeness(independent) < 0.4 < noise.likeness(walk) < 1
+    assert noise.likeness([1.0, -1.0] * 10) == 0.0
+    assert noise.likeness([3.0] * 10) == 0.0
+
+
+def test_of_many_comparisons_each_must_be_surer():
+    assert noise.beyond_chance([0.009]) == [True]
+    assert noise.beyond_chance([0.009] + [0.5] * 9) == [False] * 10
+    assert noise.beyond_chance([0.5, 0.0001, 0.02, 0.004]) == [False, True, False, False]
+    assert noise.beyond_chance([0.003, 0.0001, 0.5]) == [True, True, False]
+    assert noise.beyond_chance([]) == []
+
+
+@given(st.lists(st.floats(0, 1), max_size=30))
+def test_the_surest_come_first_whatever_their_order(chances):
+    held = noise.beyond_chance(chances)
+    yes = [one for one, ok in zip(chances, held, strict=True) if ok]
+    no = [one for one, ok in zip(chances, held, strict=True) if not ok]
+    assert not yes or not no or max(yes) <= min(no)
+    assert all(one <= noise.LEVEL for one in yes)
+
+
+@given(st.lists(st.floats(0.1, 3), min_size=10, max_size=200))
+def test_blocks_hold_each_point_once_and_in_order(spans):
+    blocks = noise.blocks_of(spans)
+    assert [second for block in blocks for second in block] == list(range(len(spans)))
+    assert all(blocks)
+    assert len(blocks) <= noise.MOST_BLOCKS

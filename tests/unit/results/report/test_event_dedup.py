@@ -1,0 +1,106 @@
+"""Events that say the same: one of a kind, with a count, and nothing of one user alone."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from amoc.base.clock import S_NS
+from amoc.results.report import run_annotations as marks
+from amoc.results.report.event_dedup import together
+from amoc.runtime.logs.operator_feed import Telling
+
+
+def event(t_s: float, text: str, level: str = "warning") -> dict[str, Any]:
+    return {"t_s": t_s, "at": "", "kind": "event", "level": level, "text": text}
+
+
+def rows(*entries: dict[str, Any]) -> list[marks.Happened]:
+    found, _ = marks.happened(entries, marks.Stretches())
+    return found
+
+
+STORM = [
+    event(1.0, "status 500 for user 5 (web, user 5)"),
+    event(1.5, "status 500 for user 6 (web, user 6)"),
+    event(2.0, "status 500 for user # (web, 1,200 more)"),
+    event(45.0, "status 500 for user 7 (web)"),
+]
+
+
+def test_log_lines_that_differ_in_numbers_are_one_row_and_one_mark():
+    (row,) = rows(*STORM)
+    assert (row.t_s, row.mark, row.count) == (1.0, 1, 1203)
+    assert row.whole == "status 500 for user # (web) – 1,203 times until 0:45"
+    assert [mark["t"] for mark in marks.marks([row])] == [1.0]
+
+
+def test_a_number_that_is_the_same_in_all_stays():
+    (row,) = rows(*STORM)
+    assert "status 500" in row.text
+    (row,) = rows(*STORM, event(50.0, "status 503 for user 7 (web)"))
+    assert row.text == "status # for user # (web)"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        event(3.0, "status 500 for user 5 (shop)"),
+        event(3.0, "status 500 for user 5 (web)", level="error"),
+        event(3.0, "no answer for user 5 (web)"),
+    ],
+)
+def test_another_logger_level_or_text_is_another_kind(other):
+    assert [row.mark for row in rows(*STORM, other)] == [1, 2]
+
+
+def test_a_line_that_was_said_once_has_no_count():
+    (row,) = rows(event(1.0, "status 500 for user 5 (web, user 5)"))
+    assert row.whole == "status 500 for user 5 (web)"
+
+
+def test_workers_that_are_lost_are_news_each_time():
+    lost = "worker 0 was killed by SIGKILL; its counts are kept"
+    found = rows(event(1.0, lost, "error"), event(2.0, lost, "error"))
+    assert [(row.mark, row.count) for row in found] == [(1, 1), (2, 1)]
+
+
+def test_warnings_about_different_workers_stay_apart_and_the_same_one_is_counted():
+    late = "worker {} of node0: its loop turned up to {} s late"
+    found = rows(
+        *(event(t, late.format(worker, lag)) for t, worker, lag in ((1, 0, 2), (2, 1, 2))),
+        event(3.0, late.format(0, 2)),
+    )
+    assert [(row.text, row.count) for row in found] == [
+        (late.format(0, 2), 2),
+        (late.format(1, 2), 1),
+    ]
+
+
+def test_commands_and_what_is_said_in_brackets_at_the_end_are_left_alone():
+    command = {"t_s": 1.0, "kind": "command", "name": "note", "outcome": "ok", "comment": "x"}
+    stuck = "2 users had to be removed (--stop-timeout)"
+    found = rows(command, command, event(2.0, stuck, "error"), event(3.0, stuck, "error"))
+    assert [row.mark for row in found] == [1, 2, 3, 4]
+    assert found[2].text == stuck
+
+
+def test_what_telling_left_untold_is_counted_together():
+    telling, told = Telling(), []
+    for second in range(3):
+        for number in range(5):
+            telling.put(logging.WARNING, f"{'abcde'[number]} (web)", "", second * S_NS)
+    telling.flush(lambda level, text: told.append(event(1.0, text, level)), 3 * S_NS)
+    untold = [row for row in rows(*told) if "more warnings" in row.text]
+    assert [row.count for row in untold] == [6]
+    assert untold[0].text == "more warnings: see the logs in the run's directory"
+
+
+@given(st.lists(st.text(max_size=12), max_size=20))
+def test_nothing_that_was_said_is_lost(texts):
+    entries = [event(float(at), f"{text} (web)") for at, text in enumerate(texts)]
+    assert sum(one.count for one in together(entries)) == len(texts)

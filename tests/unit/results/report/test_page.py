@@ -1,0 +1,565 @@
+"""The report as a page: what it holds, what it refuses, and how large it becomes."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+import stat
+from dataclasses import replace
+from functools import cached_property
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from amoc.base.errors import ResourceError
+from amoc.metrics.histogram import Histogram
+from amoc.results.generator_health import Limits
+from amoc.results.report import generator_charts as own
+from amoc.results.report import page, render, shell, tables, traces, write
+from amoc.results.report.downsample import MOST_ROWS, thin
+from amoc.results.run_totals import Totals
+from amoc.results.saved_run import RunRecord
+from amoc.results.series import Point, ThrottlePoint
+from amoc.results.summary import rebuild, window_of
+from tests.unit.results import runs
+
+HOSTILE = '</script><script>alert(1)</script><img src=x onerror="alert(2)">\u2028&{{ 7 * 7 }}'
+VERDICTS = (
+    "ok",
+    "stopped",
+    "failed expectations",
+    "generator-limited",
+    "interrupted",
+    "failed",
+    "killed",
+    "running",
+)
+
+
+def record(points: list[Point], journal: list[dict[str, Any]] | None = None, **run) -> RunRecord:
+    journal = runs.journal() if journal is None else journal
+    summary = rebuild("a-run", "amoc-runs/a-run", journal, points, running=False)
+    summary["run"].update({"verdict": "ok", "exit_code": 0, "reasons": [], **run})
+    return RunRecord(Path("amoc-runs/a-run"), summary, points, journal, True)
+
+
+class Page(HTMLParser):
+    """A page taken apart.
+
+    Attributes:
+        elements: Each with its attributes, in order.
+        texts: Each with the element that began last before it.
+    """
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[tuple[str, str]] = []
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        if self.elements:
+            self.texts.append((self.elements[-1][0], data))
+
+    @property
+    def said(self) -> str:
+        """What a person reads, with a space between elements."""
+        hidden = ("script", "style")
+        return " ".join(" ".join(text for tag, text in self.texts if tag not in hidden).split())
+
+    @cached_property
+    def data(self) -> dict[str, Any]:
+        return next(json.loads(text) for tag, text in self.texts if text.startswith('{"began_at'))
+
+    def attributes(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for one, attributes in self.elements if one == tag]
+
+
+def values(found: Page, chart: str, label: str) -> list[float | None]:
+    lines = found.data["charts"][chart]["lines"]
+    return next(line["values"] for line in lines if line["label"] == label)
+
+
+def test_the_page_says_the_figures_of_the_summary():
+    one = record(runs.points(60), comment="before the change", seed=42)
+    found = Page(render(one))
+    timer = one.summary["timers"]["message_ttd"]
+    assert "before the change" in found.said
+    assert f"{one.summary['counters']['messages_sent']:,}" in found.said
+    assert f"{timer['p99_s'] * 1e3:.3g} ms" in found.said
+    assert "OSError: timed out (chat.py:12 in start)" in found.said
+    assert 'File "chat.py", line 12, in start' in found.said
+    assert "half the rate" in found.said
+    assert "amoc replay amoc-runs/a-run" in found.said
+
+
+@pytest.mark.parametrize("verdict", VERDICTS)
+def test_each_verdict_is_the_title_and_has_a_sentence_and_its_reasons(verdict):
+    found = Page(render(record(runs.points(3), verdict=verdict, reasons=["the lag was 80 ms"])))
+    heading = next(text for tag, text in found.texts if tag == "title")
+    assert heading == f"{verdict}: chat.py – amoc"
+    assert re.search(rf"{verdict} chat.py [^.]+\. .*the lag was 80 ms", found.said)
+
+
+def test_an_aborted_run_has_not_come_to_its_end():
+    why = "the run was aborted after 6.9 s of 1 min (--abort-on-fail): crashes must be == 0"
+    said = Page(render(record(runs.points(7), verdict="failed expectations", reasons=[why]))).said
+    assert "came to its end" not in said
+    assert f"the run was ended before its time. {why}" in said
+    said = Page(render(record(runs.points(7), verdict="failed expectations", reasons=["no"]))).said
+    assert "came to its end" in said
+
+
+def test_notes_are_said_to_change_nothing_and_there_is_no_box_without_them():
+    note = "sends let 147 a second through, not 400: there were too few users"
+    said = Page(render(record(runs.points(3), notes=[note]))).said
+    assert f"This does not change the verdict: {note}" in said
+    assert "does not change the verdict" not in Page(render(record(runs.points(3)))).said
+    said = Page(render(record(runs.points(3), notes=[f"note {n}" for n in range(25)]))).said
+    assert "note 19 And 5 more notes." in said
+    assert "note 20" not in said
+
+
+@pytest.mark.parametrize("verdict", ["killed", "running"])
+def test_what_the_reason_says_is_not_said_before_it(verdict):
+    journal = [one for one in runs.journal(5) if one["kind"] != "end"]
+    summary = rebuild("a-run", "a-run", journal, runs.points(5), running=verdict == "running")
+    assert summary["run"]["verdict"] == verdict
+    said = Page(render(RunRecord(Path("a-run"), summary, runs.points(5), journal, False))).said
+    assert said.count("the run was killed") + said.count("the run goes on") == 1
+    assert "The run" not in said.split(summary["run"]["reasons"][0])[0]
+
+
+def test_expectations_have_outcome_value_and_source():
+    one = record(runs.points(3))
+    one.summary["expectations"] = [
+        {
+            "expression": "crashes == 0",
+            "source": "--expect",
+            "passed": False,
+            "value": 3.0,
+            "value_text": "3",
+            "reason": "must be 0",
+        },
+        {"expression": "x.p99 < 1s", "source": "chat.py", "passed": True, "value": 0.5,
+         "value_text": "500 ms", "reason": ""},
+    ]  # fmt: skip
+    found = Page(render(one))
+    assert "not met crashes == 0 it was 3 (from --expect)" in found.said
+    assert "met x.p99 < 1s it was 500 ms (from chat.py)" in found.said
+
+
+def test_findings_of_the_generators_health_say_where_when_and_what_to_do():
+    one = record(runs.points(20), verdict="generator-limited")
+    one.summary["health"] = {
+        "limited": True,
+        "findings": [
+            {
+                "where": "worker 1 of node0",
+                "what": "loop_lag",
+                "text": "worker 1 of node0: loop lag was 80 ms",
+                "from_s": 7.0,
+                "to_s": 75.0,
+                "advice": "use more workers",
+            }
+        ],
+    }
+    one.summary["blocked"] = [
+        {
+            "place": "chat.py:31 in encode",
+            "times": 3,
+            "total_s": 1.4,
+            "longest_s": 0.7,
+            "trace": "in b()",
+        }
+    ]
+    said = Page(render(one)).said
+    assert "worker 1 of node0 loop lag was 80 ms 0:07 to 1:15 use more workers" in said
+    assert "3 times chat.py:31 in encode: 1.4 s together, 700 ms at the longest" in said
+    assert "in b()" in said
+
+
+def test_an_expectation_without_a_sample_says_so():
+    one = record(runs.points(3))
+    one.summary["expectations"] = [
+        {"expression": "x.p99 < 1s", "source": "chat.py", "passed": False, "value": None,
+         "value_text": "", "reason": "x.p99 must be < 1s, but x has no sample (from chat.py)"},
+    ]  # fmt: skip
+    said = Page(render(one)).said
+    assert "not met x.p99 < 1s x.p99 must be < 1s, but x has no sample (from chat.py)" in said
+
+
+def test_no_foreign_text_becomes_an_element_or_leaves_the_data():
+    points = [
+        replace(
+            point,
+            crashes={HOSTILE: 1},
+            gauges={HOSTILE: 1.0},
+            counters={HOSTILE: 1},
+            throttles={HOSTILE: point.throttles["messages"]},
+            timers={HOSTILE: point.timers["message_ttd"]},
+            late=[HOSTILE] if point.t_s == 4 else [],
+        )
+        for point in runs.points(6)
+    ]
+    journal = [
+        {"t_s": 1.0, "at": HOSTILE, "kind": "command", "name": HOSTILE, "comment": HOSTILE,
+         "outcome": HOSTILE, "answer": HOSTILE},
+        {"t_s": 2.0, "at": "", "kind": "event", "level": "error", "text": HOSTILE},
+        {"t_s": 3.0, "at": "", "kind": "crash", "cause": HOSTILE, "user_id": HOSTILE,
+         "traceback": HOSTILE},
+        {"t_s": 4.0, "at": "", "kind": "end", "verdict": HOSTILE, "message": HOSTILE},
+    ]  # fmt: skip
+    one = record(
+        points, journal, verdict=HOSTILE, reasons=[HOSTILE], scenario=HOSTILE, comment=HOSTILE,
+        id=HOSTILE, seed=HOSTILE, started_at=HOSTILE,
+    )  # fmt: skip
+    text = {"expression": HOSTILE, "source": HOSTILE, "value_text": HOSTILE, "reason": HOSTILE}
+    one.summary["expectations"] = [{**text, "passed": False, "value": 0}]
+    one.summary["health"]["findings"] = [
+        dict.fromkeys(("where", "what", "text", "advice"), HOSTILE) | {"from_s": 0, "to_s": 1}
+    ]
+    one.summary["blocked"] = [{"place": HOSTILE, "trace": HOSTILE}]
+    one.summary["settings"] = [
+        dict.fromkeys(("name", "value", "source", "description", "module"), HOSTILE)
+    ]
+    one.summary["versions"] = {HOSTILE: HOSTILE}
+    plain = Page(render(record(runs.points(6))))
+    hostile = Page(render(replace(one, directory=Path(HOSTILE.replace("/", "")))))
+    assert len(hostile.attributes("script")) == len(plain.attributes("script")) == 2
+    assert hostile.attributes("img") == []
+    assert not [name for _, found in hostile.elements for name in found if name.startswith("on")]
+    assert hostile.data["marks"][1]["text"].startswith("</script><script>alert(1)")
+    assert "{{ 7 * 7 }}" in hostile.said
+    assert "49" not in hostile.said
+
+
+def test_names_of_ten_thousand_characters_are_cut():
+    long = "n" * 10_000
+    points = [
+        replace(
+            point,
+            counters={f"{long}{number}": 1 for number in range(30)},
+            crashes={long: 1},
+            timers={long: point.timers["message_ttd"], f"{long}.response": Histogram.of([5])},
+        )
+        for point in runs.points(5)
+    ]
+    html = render(record(points, comment=long, scenario=long, reasons=[long]))
+    assert len(html) < 400_000
+    assert not re.search("n{2000}", html)
+
+
+def test_the_policy_knows_the_pages_script_and_style_by_their_hashes_and_nothing_else():
+    html = render(record(runs.points(3)))
+    found = Page(html)
+    policy = next(
+        one["content"]
+        for one in found.attributes("meta")
+        if one.get("http-equiv") == "Content-Security-Policy"
+    )
+    style = re.search("<style>(.*?)</style>", html, re.DOTALL)[1]
+    script = re.search("<script>(.*?)</script>", html, re.DOTALL)[1]
+    for kind, text in (("script", script), ("style", style)):
+        digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        assert f"{kind}-src 'sha256-{digest}'" in policy
+    assert policy.startswith("default-src 'none'")
+    assert "unsafe" not in policy
+    assert not [one for _, one in found.elements if "style" in one]
+
+
+def test_the_page_refers_to_nothing_outside_of_it():
+    found = Page(render(record(runs.points(3))))
+    assert not [one for _, one in found.elements if "src" in one]
+    hrefs = [one["href"] for _, one in found.elements if "href" in one]
+    assert [one for one in hrefs if not one.startswith(("#", "data:,"))] == []
+    targets = {one.get("id") for _, one in found.elements}
+    assert {one[1:] for one in hrefs if one.startswith("#")} <= targets
+
+
+def test_the_page_carries_the_licence_of_what_draws_its_charts():
+    html = render(record([]))
+    assert "Copyright (c) 2022 Leon Sorokin" in html
+    assert "The MIT License (MIT)" in html
+
+
+def test_a_run_without_a_point_is_a_page_without_charts():
+    found = Page(render(record([], [], verdict="killed")))
+    assert found.data["charts"] == {}
+    assert found.data["times"] == []
+    assert "Nothing was recorded." in found.said
+
+
+def test_a_run_of_one_point_has_charts_of_one_value():
+    found = Page(render(record(runs.points(1))))
+    assert found.data["times"] == [1.0]
+    assert values(found, "users", "running") == [10]
+
+
+def test_a_pause_is_a_gap_in_rates_and_a_band():
+    points = [
+        replace(point, state="paused", counters={}, timers={}) if 11 <= point.t_s <= 14 else point
+        for point in runs.points(20)
+    ]
+    found = Page(render(record(points)))
+    assert values(found, "counters0", "messages_sent")[9:15].count(None) == 4
+    assert values(found, "timer00", "p99")[9:15].count(None) == 4
+    assert values(found, "users", "running")[10:14] == [50] * 4
+    assert found.data["bands"] == [
+        {"kind": "paused", "from_s": 10.0, "to_s": 14.0, "label": "paused"}
+    ]
+
+
+def test_a_late_node_is_a_gap_a_band_and_a_line_of_what_happened():
+    points = [
+        replace(point, late=["node1"]) if 6 <= point.t_s <= 8 else point
+        for point in runs.points(12)
+    ]
+    found = Page(render(record(points)))
+    assert values(found, "users", "running")[5:8] == [None] * 3
+    assert found.data["bands"][0]["label"] == "node1 sent nothing"
+    assert "node1 sent nothing for 3 s" in found.said
+
+
+def test_seconds_that_are_missing_from_the_series_are_a_gap():
+    points = [point for point in runs.points(30) if not 10 < point.t_s <= 20]
+    found = Page(render(record(points)))
+    sent = values(found, "counters0", "messages_sent")
+    assert found.data["times"][10] == 20.0
+    assert sent[10] is None
+    assert None not in sent[:10] + sent[11:]
+
+
+def test_commands_and_lost_workers_are_numbered_in_charts_and_in_the_table():
+    found = Page(render(record(runs.points(60))))
+    assert [(mark["number"], mark["t"]) for mark in found.data["marks"]] == [(1, 30.5), (2, 40.0)]
+    assert found.data["marks"][0]["text"] == "half the rate (update_settings: message_rate is 600)"
+    assert found.data["marks"][1]["serious"]
+    assert "1 0:30 02:00:00 command half the rate – update_settings" in found.said
+    assert "2 0:40 02:00:00 event worker 1 was <b>slow</b>" in found.said
+
+
+def test_the_warm_up_is_shaded_and_left_out_of_figures():
+    points = runs.points(60, stall=range(1, 6))
+    one = record(points, warmup_s=10.0)
+    one.summary["window"] = window_of(Totals.of(points, 10.0).window.all)
+    found = Page(render(one))
+    assert found.data["bands"][0] == {
+        "kind": "warmup", "from_s": 0.0, "to_s": 10.0, "label": "warm-up"
+    }  # fmt: skip
+    longest = max(found.data["spectra"]["timer0spectrum"]["lines"][0]["values"])
+    assert longest < 1.0 < one.summary["timers"]["message_ttd"]["max_s"]
+    steady = one.summary["window"]["timers"]["message_ttd"]
+    assert steady["count"] < one.summary["timers"]["message_ttd"]["count"]
+    assert f"message_ttd {steady['count']:,}" in found.said
+
+
+def test_service_and_response_time_have_one_scale_and_stand_side_by_side():
+    found = Page(render(record(runs.points(10))))
+    charts = found.data["charts"]
+    assert charts["timer00"]["title"] == "message_ttd service time"
+    assert charts["timer01"]["title"] == "message_ttd response time"
+    assert charts["timer00"]["family"] == charts["timer01"]["family"] == "timer0"
+    labels = [line["label"] for line in found.data["spectra"]["timer0spectrum"]["lines"]]
+    assert labels == ["service time", "response time"]
+    figures = [one["data-chart"] for one in found.attributes("figure") if "data-chart" in one]
+    assert figures.index("timer01") == figures.index("timer00") + 1
+
+
+def test_each_chart_has_its_figures_in_words():
+    found = Page(render(record(runs.points(30))))
+    drawn = [one for one in found.attributes("figure") if "data-chart" in one]
+    words = [one for one in found.attributes("table") if one.get("class") == "words"]
+    assert len(words) == len([one for one in drawn if one["data-chart"] in found.data["charts"]])
+
+
+def test_busy_metrics_come_first_and_the_rest_is_counted():
+    points = [
+        replace(
+            point,
+            counters={f"c{number}": number for number in range(1, 101)},
+            timers={
+                f"t{number}": Histogram({2000: number}, 10**6) for number in range(1, 41)
+            } | {"loop_lag": Histogram({2000: 999}, 10**6)},
+        )
+        for point in runs.points(3)
+    ]  # fmt: skip
+    found = Page(render(record(points)))
+    charts = found.data["charts"]
+    assert [line["label"] for line in charts["counters0"]["lines"][:2]] == ["c100", "c99"]
+    assert charts["timer00"]["title"] == "t40"
+    assert charts["own0"]["title"] == "loop_lag"
+    assert f"timer{page.MOST_TIMERS}0" not in charts
+    assert f"{40 - page.MOST_TIMERS} less busy timers are not charted" in found.said
+    assert "68 less busy counters are not charted" in found.said
+    assert "80 more rows" in found.said
+    assert " c1 3 1 " in found.said, "tables have all of them"
+
+
+@pytest.mark.once
+@pytest.mark.slow
+def test_three_hours_with_very_many_metrics_stay_below_three_megabytes():
+    some = [Histogram.of(range(at * 10**4, 5 * 10**7, 4 * 10**6)) for at in range(1, 50)]
+    (base,) = runs.points(1)
+    seconds = [
+        replace(
+            base,
+            counters={f"requests_{at:04}": 1000 - at + number for at in range(1000)},
+            timers={f"operation_{at:03}": some[(number + at) % 49] for at in range(300)}
+            | {f"operation_{at:03}.response": some[(number * at) % 49] for at in range(300)},
+            workers=[
+                replace(base.workers[0], slot=slot, cpu=((slot + 1) * number % 97) / 97)
+                for slot in range(64)
+            ],
+        )
+        for number in range(49)
+    ]
+    points = [replace(seconds[t % 49], t_s=float(t)) for t in range(1, 10_801)]
+    # Adding up three hours of 600 timers takes a minute; who is busiest shows in a minute of them.
+    summary = rebuild("a-run", "a-run", [], points[:60], running=False)
+    html = render(RunRecord(Path("a-run"), summary, points, [], complete=True))
+    assert len(html.encode()) < 3_000_000
+    found = Page(html)
+    assert MOST_ROWS / 2 < len(found.data["times"]) <= MOST_ROWS
+    lines = [line for chart in found.data["charts"].values() for line in chart["lines"]]
+    assert all(len(line["values"]) == len(found.data["times"]) for line in lines)
+    assert len(found.data["charts"]["lag"]["lines"]) == own.MOST_WORKERS + 1
+
+
+def test_a_page_is_written_for_its_owner_and_replaces_the_old_one(tmp_path):
+    path = tmp_path / "report.html"
+    path.write_text("old")
+    path.chmod(0o644)
+    write(record(runs.points(3)), path)
+    assert path.read_text().startswith("<!doctype html>")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert [one.name for one in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_a_page_that_cannot_be_written_is_an_error_that_names_it(tmp_path):
+    with pytest.raises(
+        ResourceError, match=r"^report .*/no/report.html cannot be written: No such"
+    ):
+        write(record([]), tmp_path / "no" / "report.html")
+
+
+def test_an_old_page_survives_one_that_cannot_be_finished(tmp_path):
+    path = tmp_path / "report.html"
+    path.mkdir()
+    with pytest.raises(ResourceError, match="cannot be written"):
+        write(record([]), path)
+    assert [one.name for one in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_data_holds_nothing_that_ends_its_element_and_is_still_json():
+    text = shell.json_text({"a": [HOSTILE, "\ud800", "\x00"], "b": None})
+    assert not re.search("[<>&\u2028\u2029]", text)
+    assert json.loads(text)["a"][0] == HOSTILE
+
+
+def test_a_very_long_traceback_keeps_both_its_ends():
+    long = "first\n" + "x" * 100_000 + "\nlast"
+    (cause,) = tables.causes([{"cause": "E", "count": 1, "user_id": 1, "traceback": long}])
+    assert cause.traceback.startswith("first")
+    assert cause.traceback.endswith("last")
+    assert "characters left out" in cause.traceback
+    assert len(cause.traceback) < 10_000
+
+
+OURS = """\
+  File "/opt/lib/python3.11/site-packages/amoc/users/user.py", line 129, in run
+    crowd.run_once(user_id)
+"""
+THEIRS = """\
+  File "/home/amoc/user/shop.py", line 35, in start
+    amoc.sleep(seconds)
+    ^^^^^^^^^^^^^^^^^^^
+"""
+HEAD = "Traceback (most recent call last):\n"
+
+
+def test_frames_of_amoc_before_those_of_the_scenario_are_left_out_and_counted():
+    inner = OURS.replace("user.py", "waiting.py")
+    found = traces.shortened(HEAD + OURS + OURS + THEIRS + inner + "ValueError: no\n")
+    hint = "  … 2 frames of amoc …\n"
+    assert found == HEAD + hint + THEIRS + inner + "ValueError: no\n"
+    assert traces.shortened(OURS + THEIRS) == "  … 1 frame of amoc …\n" + THEIRS
+
+
+def test_a_stack_that_never_leaves_amoc_stays_as_it_is():
+    for trace in (HEAD + OURS + "ValueError: no\n", OURS, THEIRS, "", "no traceback"):
+        assert traces.shortened(trace) == trace
+
+
+def test_each_of_several_stacks_is_led_to_what_the_scenario_did():
+    between = "KeyError: 1\n\nDuring handling of the above exception, another occurred:\n\n"
+    found = traces.shortened(HEAD + OURS + THEIRS + between + HEAD + OURS + THEIRS + "E\n")
+    assert found.count("… 1 frame of amoc …") == 2
+    assert "user.py" not in found
+
+
+def test_a_throttle_is_drawn_with_what_was_wanted_and_who_waited():
+    found = Page(render(record(runs.points(5))))
+    assert values(found, "throttle0flow", "wanted") == [100] * 5
+    assert values(found, "throttle0wait", "waiting") == [20] * 5
+    assert [row.t_s for row in thin(runs.points(5))] == found.data["times"]
+
+
+@pytest.mark.parametrize(
+    ("waiting", "rate", "charted"), [(0, 100.0, False), (3, 100.0, True), (0, 50.0, True)]
+)
+def test_the_rate_of_starts_is_charted_only_if_it_had_a_say(waiting, rate, charted):
+    own = ThrottlePoint(rate=100.0, interval_s=1.0, mode="run", requests=5, executions=5)
+    points = [replace(point, throttles={"user_rate": own}) for point in runs.points(5)]
+    changed = replace(own, waiting=waiting, rate=rate)
+    points[3] = replace(points[3], throttles={"user_rate": changed})
+    found = Page(render(record(points)))
+    assert ("throttle0flow" in found.data["charts"]) is charted
+    assert "user_rate" in found.said, "its figures are in the table all the same"
+
+
+def test_times_without_a_core_are_shares_and_a_worker_that_let_nobody_through_was_not_late():
+    (point,) = runs.points(1)
+    late = [0.004, 0.0]
+    half = [
+        replace(worker, gc_s=0.1, queued_s=0.2, late_p99_s=late[worker.slot])
+        for worker in point.workers
+    ]
+    found = Page(render(record([replace(point, t_s=2.0, span_s=2.0, workers=half)])))
+    assert values(found, "gc", "worker 0 of node0") == [0.05]
+    assert values(found, "queued", "worker 0 of node0") == [0.1]
+    assert values(found, "late", "worker 0 of node0") == [0.004]
+    assert values(found, "late", "worker 1 of node0") == [None]
+
+
+def test_charts_of_amoc_itself_say_what_is_too_much():
+    found = Page(render(record(runs.points(5))))
+    limits = Limits()
+    assert found.data["charts"]["lag"]["limits"] == [
+        {"label": "limit", "value": limits.lag_s},
+        {"label": "limit of the controller", "value": limits.controller_lag_s},
+    ]
+    assert "Limit 100 ms, for the controller 100 ms." in found.said
+    assert "Limit 90 %, for the controller 95 %." in found.said
+    assert found.data["charts"]["queued"]["limits"] == [{"label": "limit", "value": 0.8}]
+    assert found.data["charts"]["rss"]["limits"] == []
+
+
+def test_settings_of_the_scenario_and_those_that_were_given_come_first():
+    given = [
+        ("workers", "default", "amoc.scenario.builtin_settings"),
+        ("user_rate", "--set", "amoc.scenario.builtin_settings"),
+    ]
+    given += [("port", "default", "shop"), ("host", "AMOC_HOST", "shop")]
+    table = tables.settings(
+        [dict(zip(("name", "source", "module"), one, strict=True)) for one in given]
+    )
+    assert [row[0] for row in table.rows] == ["host", "port", "user_rate", "workers"]

@@ -1,0 +1,49 @@
+"""Numbers and differences as people read them."""
+
+from __future__ import annotations
+
+import pytest
+
+from amoc.results.report.texts import around, difference
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "unit", "said"),
+    [
+        (100.1, 100.1 - 0.004354, "/s", ("", "")),
+        (100.1, 100.2, "/s", ("+0.1/s", "+0.1 %")),
+        (12_345.0, 12_346.0, "", ("+1", "+0.008 %")),
+        (5.0, 6.0, "", ("+1", "+20.0 %")),
+        (0.00868, 0.008684, "s", ("", "")),
+        (0.02, 0.025, "s", ("+5 ms", "+25.0 %")),
+        (0.5, 0.25, "s", ("-250 ms", "-50.0 %")),
+        (0.40, 0.425, "%", ("+2.5 points", "+6.2 %")),
+        (0.0, 0.02, "%", ("+2 points", "")),
+        (1_000.0, 3_000.0, "/s", ("+2,000/s", "+200 %")),
+        (0.0, 0.0, "/s", ("", "")),
+        (None, 1.0, "s", ("", "")),
+    ],
+)
+def test_a_difference_has_no_digits_that_its_figures_do_not_have(first, second, unit, said):
+    assert difference(first, second, unit) == said
+
+
+def test_a_difference_that_is_certain_is_shown_however_small():
+    assert difference(1000.2, 1000.4, "/s", exact=True) == ("+0.2/s", "+0.02 %")
+
+
+@pytest.mark.parametrize(
+    ("noise", "value", "unit", "said"),
+    [
+        (0.0123456, 1.0, "s", "± 12 ms"),
+        (0.0123456, 0.5, "%", "± 1.2 points"),
+        (0.01, 0.5, "%", "± 1 point"),
+        (234.5, 0.5, "%", "± 23,000 points"),
+        (1_234.0, 9_000.0, "/s", "± 1,200/s"),
+        (0.00002, 20.0, "", "± 0"),
+        (0.25, 0.0, "/s", "± 0.25/s"),
+        (None, 1.0, "s", ""),
+    ],
+)
+def test_noise_has_two_digits_at_most(noise, value, unit, said):
+    assert around(noise, value, unit) == said

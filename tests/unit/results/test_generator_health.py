@@ -1,0 +1,235 @@
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from amoc.results.generator_health import _KINDS, Health, Limits
+from amoc.results.series import NodePoint, Point, WorkerPoint
+
+WELL = WorkerPoint(node="node0", slot=0, cpu=0.3, lag_p99_s=0.001, fds=20, fd_limit=20_000)
+WORKER = "worker 0 of node0"
+
+
+def second(number: int, *, state: str = "running", **worker: Any) -> Point:
+    """The point of one second, of one worker that is well but for what is said."""
+    return Point(
+        t_s=float(number),
+        span_s=1.0,
+        state=state,
+        workers=[replace(WELL, **worker)],
+        nodes=[NodePoint("node0", 0.99, 1000, 500, 28_000, 0)],
+        controller_cpu=0.1,
+        controller_lag_s=0.01,
+    )
+
+
+def of_lags(lags: list[float]) -> Health:
+    health = Health()
+    for number, lag_s in enumerate(lags, 1):
+        health.take(second(number, lag_p99_s=lag_s))
+    return health
+
+
+def test_a_run_that_is_well_has_no_findings() -> None:
+    health = of_lags([0.001] * 60)
+    assert not health.limited
+    assert health.to_json() == {"limited": False, "findings": []}
+
+
+@pytest.mark.parametrize(
+    ("lags", "limited"),
+    [
+        ([0.5], False),
+        ([0.5] * 4 + [0.0] * 20, False),
+        ([0.5, 0.0] * 5, True),
+        ([0.5] * 5 + [0.0] * 95, True),
+        ([0.5] * 5 + [0.0] * 96, False),
+        ([0.5] * 9 + [0.0] * 991, False),
+        ([0.5] * 10 + [0.0] * 990, True),
+        (([0.5] * 5 + [0.0] * 95) * 2, True),
+        (([0.5] * 5 + [0.0] * 96) * 2, False),
+    ],
+)
+def test_it_takes_five_seconds_and_a_twentieth_or_ten_in_a_row(
+    lags: list[float], limited: bool
+) -> None:
+    assert of_lags(lags).limited is limited
+
+
+def test_a_finding_says_where_what_when_and_how_bad() -> None:
+    (found,) = of_lags([0.0] * 10 + [0.15] * 4 + [0.35] + [0.0] * 5).findings()
+    assert (found.where, found.what, found.unit) == (WORKER, "loop lag", "s")
+    assert (found.limit, found.worst) == (0.1, 0.35)
+    assert (found.seconds, found.from_s, found.to_s) == (5.0, 10.0, 15.0)
+    assert found.text == (
+        f"{WORKER}: its loop turned up to 0.35 s late, past the limit of 0.1 s"
+        " for 5 s between 10 s and 15 s"
+    )
+
+
+@pytest.mark.parametrize(
+    ("worker", "what"),
+    [
+        ({"lag_p99_s": 0.2}, "loop lag"),
+        ({"late_p99_s": 0.2}, "token lateness"),
+        ({"gc_s": 0.2}, "garbage collection"),
+        ({"cpu": 1.0}, "cpu"),
+        ({"cpu": 0.05, "queued_s": 0.85}, "run queue"),
+        ({"cpu": 0.6, "queued_s": 0.4}, "saturation"),
+        ({"fds": 19_800}, "file descriptors"),
+    ],
+)
+def test_each_figure_of_a_worker_is_looked_at(worker: dict[str, Any], what: str) -> None:
+    health = Health()
+    for number in range(1, 7):
+        health.take(second(number, **worker))
+    assert [(one.where, one.what) for one in health.findings()] == [(WORKER, what)]
+
+
+def test_what_is_noted_late_is_shared_between_seconds() -> None:
+    health = Health()
+    for number in range(1, 11):
+        health.take(second(number, cpu=0.7 if number % 2 else 1.3))
+    assert [one.what for one in health.findings()] == ["cpu"]
+
+
+def test_a_worker_that_is_new_has_no_second_before() -> None:
+    health = Health()
+    health.take(second(1, cpu=2.0))
+    health.take(second(2, cpu=0.1, epoch=2))
+    assert health._past[WORKER, "cpu"].seconds == 1.0
+
+
+@pytest.mark.parametrize(
+    ("fields", "where", "what"),
+    [
+        ({"nodes": [NodePoint("node0", ports=1000, ports_used=980)]}, "node0", "ephemeral ports"),
+        (
+            {"nodes": [NodePoint("node0", memory_bytes=1000, memory_free_bytes=10)]},
+            "node0",
+            "memory",
+        ),
+        ({"controller_cpu": 1.0}, "controller", "controller cpu"),
+        ({"controller_lag_s": 1.0}, "controller", "controller lag"),
+    ],
+)
+def test_nodes_and_controller_are_looked_at(fields: dict[str, Any], where: str, what: str) -> None:
+    health = Health()
+    for number in range(1, 7):
+        health.take(replace(second(number), **fields))
+    assert [(one.where, one.what) for one in health.findings()] == [(where, what)]
+
+
+def test_what_is_not_known_is_not_held_against_anybody() -> None:
+    health = Health()
+    for number in range(1, 30):
+        point = second(number, fds=5, fd_limit=0)
+        health.take(replace(point, nodes=[NodePoint("node0")]))
+    assert not health.limited
+
+
+@pytest.mark.parametrize("state", ["starting", "paused", "stopping"])
+def test_seconds_in_which_it_does_not_run_do_not_count(state: str) -> None:
+    health = Health()
+    for number in range(1, 30):
+        assert health.take(second(number, state=state, lag_p99_s=9.0)) == []
+    health.take(replace(second(30, lag_p99_s=9.0), active_s=0.4))  # a pause ends in it
+    assert (health.seconds, health.limited) == (0.0, False)
+    health.take(second(31))
+    assert health.seconds == 1.0
+
+
+def test_a_node_that_says_nothing_is_a_finding() -> None:
+    health = Health()
+    for number in range(1, 5):
+        t_s = number * 1.5
+        said = health.take(Point(t_s=t_s, span_s=1.5, late=["node0"]))
+        assert bool(said) == (number == 2)
+    (found,) = health.findings()
+    assert (found.where, found.what, found.seconds) == ("node0", "silence", 6.0)
+
+
+def test_the_operator_is_told_once_for_each_figure_of_each_place() -> None:
+    health = Health()
+    said = [health.take(second(n, lag_p99_s=0.5 if n % 9 else 0.0)) for n in range(1, 60)]
+    assert [n for n, lines in enumerate(said, 1) if lines] == [3]
+    (line,) = said[2]
+    assert line.startswith(f"{WORKER}: its loop turned up to 0.5 s late")
+    for number in range(60, 64):
+        assert health.take(second(number, lag_p99_s=0.5, cpu=1.0)) == []
+    (line,) = health.take(second(64, cpu=1.0))
+    assert "100 % of a core" in line
+
+
+def test_a_short_lateness_is_not_spoken_of() -> None:
+    health = Health()
+    assert not any(health.take(second(n, lag_p99_s=0.5 if n % 3 else 0.0)) for n in range(1, 60))
+
+
+@pytest.mark.parametrize(
+    ("worker", "said"),
+    [
+        ({"cpu": 0.2}, "a user blocked it"),
+        ({"cpu": 0.85}, "it was busy"),
+        ({"cpu": 0.2, "queued_s": 0.4}, "it had no core"),
+        ({"cpu": 0.5, "gc_s": 0.3}, "its garbage collector"),
+    ],
+)
+def test_the_advice_for_lateness_follows_from_what_the_worker_did(
+    worker: dict[str, Any], said: str
+) -> None:
+    health = Health()
+    for number in range(1, 7):
+        health.take(second(number, lag_p99_s=0.5, **worker))
+    (advice,) = [one.advice for one in health.findings() if one.what == "loop lag"]
+    assert advice.startswith(said)
+
+
+def test_it_is_json_and_the_longest_comes_first() -> None:
+    health = Health()
+    for number in range(1, 21):
+        health.take(second(number, lag_p99_s=0.5 if number > 10 else 0.0, fds=20_000))
+    written = json.loads(json.dumps(health.to_json()))
+    assert written["limited"] is True
+    assert [one["what"] for one in written["findings"]] == ["file descriptors", "loop lag"]
+    assert set(written["findings"][0]) == {
+        *("where", "what", "limit", "worst", "unit", "seconds", "from_s", "to_s", "text", "advice")
+    }
+
+
+@given(
+    st.lists(
+        st.tuples(st.floats(0, 2), st.sampled_from(["running", "paused", "stopping"])), max_size=80
+    )
+)
+def test_what_is_found_is_what_was_past_the_limit(seconds: list[tuple[float, str]]) -> None:
+    health = Health()
+    counted, past = 0, []
+    for number, (lag_s, state) in enumerate(seconds, 1):
+        health.take(second(number, lag_p99_s=lag_s, state=state))
+        if state == "running":
+            counted += 1
+            if lag_s >= 0.1:
+                past.append((number, lag_s))
+    assert health.seconds == counted
+    for found in health.findings():
+        assert found.seconds == len(past) >= 5
+        assert found.worst == pytest.approx(max(lag for _, lag in past), abs=1e-6)
+        assert (found.from_s, found.to_s) == (past[0][0] - 1, past[-1][0])
+    assert health.limited is bool(health.findings())
+
+
+def test_the_page_about_health_has_each_figure_with_its_limit() -> None:
+    page = (Path(__file__).parents[3] / "docs/health.md").read_text()
+    rows = re.findall(
+        r"^\| (?:worker|node|controller) \| `([\w ]+)`.*? \| (\d+) (ms|%) \|", page, re.MULTILINE
+    )
+    documented = {what: int(limit) / (1000 if unit == "ms" else 100) for what, limit, unit in rows}
+    assert documented == {what: kind.limit(Limits()) for what, kind in _KINDS.items()}

@@ -1,0 +1,362 @@
+"""A plan survives the journal, without its secrets; and is given again with its commands."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from fractions import Fraction
+from math import inf
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from amoc.base.errors import UsageError
+from amoc.results.journal import Journal
+from amoc.results.replay import commands_of, plan_of, prepare, record_of
+from amoc.results.run_directory import RunDirectory
+from amoc.scenario.load_profile import Stage, Stages
+from amoc.scenario.run_plan import RunPlan
+
+NAMES = st.text(alphabet="abcdefgh_", min_size=1, max_size=8)
+VALUES = st.recursive(
+    st.one_of(
+        *(st.none(), st.booleans(), st.integers(-(1 << 63), (1 << 64) - 1), st.text()),
+        st.floats(allow_nan=False, allow_infinity=False),
+    ),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(NAMES, inner, max_size=3)),
+    max_leaves=5,
+)
+SECONDS = st.floats(0, 1e8)
+STAGES = st.builds(
+    Stages,
+    st.lists(
+        st.builds(Stage, st.integers(0, 10**15), st.integers(0, 1 << 32).map(Fraction)),
+        min_size=1,
+        max_size=4,
+    ).map(tuple),
+    st.integers(0, 1000).map(Fraction),
+)
+PLANS = st.builds(
+    RunPlan,
+    scenario=st.sampled_from(["chat", "some.module"]),
+    users=st.builds(lambda first, count: range(first, first + count), *[st.integers(1, 10**6)] * 2),
+    duration_s=st.none() | SECONDS,
+    sources=st.lists(
+        st.tuples(st.text(max_size=9), st.dictionaries(NAMES, VALUES, max_size=4), st.booleans()),
+        max_size=4,
+    ),
+    seed=st.integers(0, 2**63 - 1),
+    comment=st.text(max_size=20),
+    init_timeout_s=SECONDS,
+    stop_timeout_s=SECONDS,
+    stages=st.none() | STAGES,
+    rates=st.dictionaries(NAMES, st.sampled_from(["600/min", "1s:5, 2s:0"]), max_size=3),
+    expectations=st.lists(st.sampled_from(["crashes == 0", "turn.p99 < 2s"]), max_size=2).map(
+        tuple
+    ),
+    abort_after_s=st.none() | SECONDS,
+    warmup_s=SECONDS,
+    limited_ok=st.booleans(),
+    timeline=st.lists(
+        st.tuples(
+            SECONDS, st.sampled_from(["add", "pause"]), st.dictionaries(NAMES, VALUES, max_size=2)
+        ),
+        max_size=3,
+    ),
+)
+
+
+@given(PLANS)
+def test_a_plan_is_the_same_after_the_journal(plan):
+    record = json.loads(json.dumps(record_of(plan, None, "id"), allow_nan=False))
+    assert plan_of(record) == plan
+
+
+PLAN = RunPlan(
+    "chat.py",
+    range(1, 6),
+    10.0,
+    [
+        ("--set", {"xmpp_password": "s3cret", "repeat_num": inf}, True),
+        ("amoc.toml", {"chat": {"api_key": "s3cret", "mode": "x"}, "rate": 5}, True),
+    ],
+    7,
+    "a trial",
+    30.0,
+    10.0,
+)
+
+
+class Loaded:
+    """What of `messages.Loaded` a record takes."""
+
+    expectations = ("crashes == 0",)
+    settings = (
+        ("xmpp_password", "(hidden)", "--set", "", ""),
+        ("api_key", "(hidden)", "amoc.toml", "", ""),
+        ("rate", "5", "amoc.toml", "", ""),
+    )
+    workers = 2
+
+
+@pytest.fixture
+def ran(tmp_path, monkeypatch):
+    """Leaves the directory of a run behind, with its plan and these entries."""
+    monkeypatch.chdir(tmp_path)
+    Path("chat.py").write_text("def start(user_id): pass\n")
+
+    def ran(*entries, plan=PLAN, loaded=Loaded, end="ok") -> RunDirectory:
+        directory = RunDirectory(tmp_path / "run")
+        directory.path.mkdir()
+        journal = Journal(directory.journal)
+        journal.write("run", **record_of(plan, loaded, "id"))
+        journal.begin(0)
+        for t_s, fields in entries:
+            journal.write("command", when_ns=int(t_s * 1e9), **fields)
+        if end:
+            journal.write("end", verdict=end, exit_code=0, message="")
+        journal.close()
+        return directory
+
+    return ran
+
+
+SECRETS = {"xmpp_password": "again", "api_key": "again"}
+
+
+def nobody(line: str) -> None:
+    pytest.fail(f"warned: {line}")
+
+
+def test_no_secret_is_in_the_record():
+    assert "s3cret" not in json.dumps(record_of(PLAN, Loaded, "id"))
+
+
+def command(name, arguments=None, source="socket", outcome="ok"):
+    return {"name": name, "arguments": arguments or {}, "source": source, "outcome": outcome}
+
+
+def test_a_run_is_prepared_again_with_its_commands_at_their_times(ran):
+    directory = ran(
+        (1.5, command("add", {"count": 5})),
+        (1.7, command("status")),
+        (2.5, command("pause", source="terminal")),
+    )
+    plan = prepare(directory, SECRETS, {}, nobody)
+    assert plan.timeline == [(1.5, "add", {"count": 5}), (2.5, "pause", {})]
+    assert plan.scenario == str(Path("chat.py").resolve())
+    same = replace(plan, sources=PLAN.sources, timeline=(), scenario="chat.py")
+    assert same == PLAN
+    assert plan.run_directory is None
+
+
+def test_settings_keep_their_order_and_secrets_are_those_given_again(ran):
+    plan = prepare(ran(), SECRETS, {}, nobody)
+    assert plan.sources == [
+        ("--set", SECRETS, True),
+        ("AMOC_{name}", {}, False),
+        ("--set", {"repeat_num": "inf"}, True),
+        ("amoc.toml", {"chat": {"mode": "x"}, "rate": 5}, True),
+        ("the run that is replayed", {"workers": 2}, False),
+    ]
+
+
+def test_secrets_may_come_from_the_environment(ran):
+    environment = {"AMOC_XMPP_PASSWORD": "x", "amoc_api_key": "y", "AMOC_RATE": "9"}
+    plan = prepare(ran(), {}, environment, nobody)
+    assert plan.sources[1] == ("AMOC_{name}", {"xmpp_password": "x", "api_key": "y"}, False)
+
+
+def test_secrets_that_are_missing_are_all_named(ran):
+    with pytest.raises(UsageError) as caught:
+        prepare(ran(), {}, {}, nobody)
+    assert str(caught.value) == (
+        "secrets are not in the journal and must be given again: --set api_key=… or AMOC_API_KEY,"
+        " --set xmpp_password=… or AMOC_XMPP_PASSWORD"
+    )
+
+
+def test_a_secret_that_no_setting_needs_is_not_missed(ran):
+    sources = [("AMOC_{name}", {"deploy_token": "s3cret"}, False)]
+    plan = prepare(ran(plan=replace(PLAN, sources=sources)), {}, {}, nobody)
+    assert plan.sources[2] == ("AMOC_{name}", {}, False)
+
+
+NESTED = {
+    "a list of tables": [{"user": "a", "password": "s3cret"}],
+    "a table of tables": {"alice": {"password": "s3cret"}},
+    "JSON": '[{"user": "a", "password": "s3cret"}]',
+    "broken JSON": "[{'user': 'a', 'password': 's3cret'}]",
+}
+ACCOUNTS = '[{"user": "a", "password": "again"}]'
+
+
+class LoadedAccounts(Loaded):
+    """The scenario has a setting with secrets in its value."""
+
+    settings = (("accounts", "(hidden)", "amoc.toml", "", ""), ("rate", "5", "default", "", ""))
+
+
+@pytest.mark.parametrize("value", NESTED.values(), ids=NESTED)
+@pytest.mark.parametrize("in_table", [False, True])
+def test_a_setting_with_a_secret_in_it_is_given_again_as_a_whole(ran, value, in_table):
+    values = {"accounts": value, "rate": 5}
+    values = {"chat": values} if in_table else values
+    directory = ran(
+        plan=replace(PLAN, sources=[("amoc.toml", values, True)]), loaded=LoadedAccounts
+    )
+    assert "s3cret" not in directory.journal.read_text()
+    with pytest.raises(UsageError, match=r"again: --set accounts=… or AMOC_ACCOUNTS$"):
+        prepare(directory, {}, {}, nobody)
+    left = {"chat": {"rate": 5}} if in_table else {"rate": 5}
+    found = prepare(directory, {"accounts": ACCOUNTS}, {}, nobody)
+    assert found.sources[0] == ("--set", {"accounts": ACCOUNTS}, True)
+    assert found.sources[2] == ("amoc.toml", left, True)
+    found = prepare(directory, {}, {"AMOC_ACCOUNTS": ACCOUNTS}, nobody)
+    assert found.sources[1] == ("AMOC_{name}", {"accounts": ACCOUNTS}, False)
+
+
+@pytest.mark.parametrize("value", NESTED.values(), ids=NESTED)
+def test_a_secret_within_a_value_that_was_set_during_the_run_is_given_again(ran, value):
+    directory = ran(
+        (1.0, command("set", {"values": {"accounts": value, "rate": "7"}})),
+        plan=replace(PLAN, sources=[("amoc.toml", {"accounts": []}, True)]),
+        loaded=LoadedAccounts,
+    )
+    with pytest.raises(UsageError, match=r"again: --set accounts=… or AMOC_ACCOUNTS$"):
+        prepare(directory, {}, {}, nobody)
+    found = prepare(directory, {}, {"AMOC_ACCOUNTS": ACCOUNTS}, nobody)
+    assert found.timeline == [(1.0, "set", {"values": {"accounts": ACCOUNTS, "rate": "7"}})]
+    assert found.sources[1:3] == [  # what it was at the start is known
+        *(("AMOC_{name}", {}, False), ("amoc.toml", {"accounts": []}, True))
+    ]
+
+
+def test_a_hidden_value_that_a_stronger_one_has_overruled_is_not_missed(ran):
+    weak = {"accounts": [{"password": "s3cret"}], "other": {"accounts": [{"password": "s3cret"}]}}
+    sources = [("--set", {"accounts": "[]"}, True), ("amoc.toml", weak, True)]
+    plan = prepare(ran(plan=replace(PLAN, sources=sources), loaded=LoadedAccounts), {}, {}, nobody)
+    assert plan.sources[2:4] == [
+        *(("--set", {"accounts": "[]"}, True), ("amoc.toml", {"other": {}}, True))
+    ]
+
+
+def test_a_value_given_again_goes_before_the_weaker_ones_that_are_known(ran):
+    sources = [
+        ("--set", {"accounts": '[{"password": "s3cret"}]'}, True),
+        ("amoc.toml", {"accounts": []}, True),
+    ]
+    directory = ran(plan=replace(PLAN, sources=sources), loaded=LoadedAccounts)
+    plan = prepare(directory, {}, {"AMOC_ACCOUNTS": ACCOUNTS}, nobody)
+    have = [label for label, values, _ in plan.sources if "accounts" in values]
+    assert have == ["AMOC_{name}", "amoc.toml"]
+
+
+def test_the_table_of_another_scenario_is_nobodys_business(ran):
+    sources = [("amoc.toml", {"other": {"api_key": "s3cret", "mode": "x"}}, True)]
+    plan = prepare(ran(plan=replace(PLAN, sources=sources)), {}, {}, nobody)
+    assert plan.sources[2] == ("amoc.toml", {"other": {"mode": "x"}}, True)
+
+
+def test_a_secret_that_was_changed_during_the_run_is_said_to_be_one_now(ran):
+    values = {"xmpp_password": "s3cret"}
+    entries = [(1.0, command("set", {"values": values})), (2.0, command("set", {"values": values}))]
+    told = []
+    prepare(ran(*entries, plan=replace(PLAN, sources=[])), SECRETS, {}, told.append)
+    assert told == [
+        "secret xmpp_password was changed during that run, and is now the same throughout"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("end", "said"),
+    [
+        ("failed", "has failed"),
+        ("interrupted", "has been interrupted"),
+        (None, "has no end in its journal"),
+    ],
+)
+def test_a_run_that_was_cut_short_is_told(ran, end, said):
+    told = []
+    prepare(ran(end=end), SECRETS, {}, told.append)
+    assert told == [f"that run {said}; this one ends as its plan and its commands say"]
+
+
+def test_a_run_that_was_stopped_is_not_cut_short(ran):
+    prepare(ran(end="stopped"), SECRETS, {}, nobody)
+
+
+def test_a_secret_that_was_set_during_the_run_is_set_to_what_is_given_again(ran):
+    plan = replace(PLAN, sources=[])
+    values = {"xmpp_password": "s3cret", "rate": "7"}
+    directory = ran((1.0, command("set", {"values": values})), plan=plan)
+    found = prepare(directory, {"xmpp_password": "again"}, {}, nobody)
+    assert found.timeline == [(1.0, "set", {"values": {"xmpp_password": "again", "rate": "7"}})]
+
+
+def test_a_replay_of_a_replay_gives_each_command_once(ran):
+    plan = replace(PLAN, sources=[], timeline=[(1.0, "add", {"count": 5}), (9.0, "pause", {})])
+    directory = ran(
+        (1.01, command("add", {"count": 5}, source="replay")),
+        (2.0, command("remove", {"count": 1})),
+        plan=plan,
+    )
+    found = prepare(directory, {}, {}, nobody)
+    assert [(t_s, name) for t_s, name, _ in found.timeline] == [
+        *((1.0, "add"), (2.0, "remove"), (9.0, "pause"))
+    ]
+
+
+def test_refused_commands_are_counted_and_not_given_again():
+    told = []
+    entries = [{"kind": "command", "t_s": None, **command("add", {"count": 1})}]
+    entries.append({"kind": "command", "t_s": 2.0, **command("add", outcome="refused")})
+    assert commands_of(entries, told.append) == [(0.0, "add", {"count": 1})]
+    assert told == ["commands that were refused are not given again: 1"]
+
+
+def test_commands_that_the_end_of_the_run_broke_off_are_not_given_again():
+    told = []
+    entries = [{"kind": "command", "t_s": 2.0, **command("add", outcome="broken off")}] * 2
+    assert commands_of(entries, told.append) == []
+    assert told == ["commands that were broken off are not given again: 2"]
+
+
+def test_a_scenario_that_has_changed_is_told(ran):
+    directory = ran(plan=replace(PLAN, sources=[]))
+    Path("chat.py").write_text("def start(user_id): print(user_id)\n")
+    told = []
+    prepare(directory, {}, {}, told.append)
+    (line,) = told
+    assert line.endswith("chat.py has changed since that run")
+
+
+def test_other_versions_are_told(ran):
+    directory = ran(plan=replace(PLAN, sources=[]))
+    text = directory.journal.read_text()
+    line, rest = text.split("\n", 1)
+    record = json.loads(line)
+    record["amoc"], record["python"] = "0.0.0", "2.7"
+    directory.journal.write_text(f"{json.dumps(record)}\n{rest}")
+    told = []
+    prepare(directory, {}, {}, told.append)
+    assert told[0].startswith("that run was made with amoc 0.0.0, this one is with ")
+    assert told[1].startswith("that run was made with Python 2.7, this one is with ")
+
+
+def test_without_a_run_record_there_is_nothing_to_replay(tmp_path):
+    directory = RunDirectory(tmp_path)
+    journal = Journal(directory.journal)
+    journal.write("state", state="starting")
+    with pytest.raises(UsageError, match="must hold a run's plan, but has no run record"):
+        prepare(directory, {}, {}, nobody)
+
+
+@pytest.mark.parametrize("spoil", ["plan", "scenario"])
+def test_a_record_that_is_none_is_one_clear_error(spoil):
+    record = record_of(PLAN, None, "id")
+    for broken in ({}, None, 5):
+        with pytest.raises(UsageError, match="the journal's run record must be one of amoc's, but"):
+            plan_of({**record, spoil: broken})

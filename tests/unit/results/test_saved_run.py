@@ -1,0 +1,393 @@
+"""A run read back: with its summary, or from what a killed run leaves."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from amoc.base.errors import UsageError
+from amoc.metrics.histogram import Histogram
+from amoc.results.live_totals import timer_summary
+from amoc.results.replay import record_of
+from amoc.results.run_directory import RunDirectory
+from amoc.results.run_totals import Totals
+from amoc.results.saved_run import RunRecord, Series, load
+from amoc.results.series import Point, Tally, WorkerPoint
+from amoc.results.summary import rebuild, window_of
+from amoc.scenario.run_plan import RunPlan
+from tests.unit.results import runs
+
+CAUSE = "OSError: timed out (chat.py:12 in start)"
+
+
+def read(path) -> tuple[RunRecord, list[str]]:
+    told: list[str] = []
+    return load(RunDirectory(path), told.append), told
+
+
+def killed(seconds=60, **run):
+    return [one for one in runs.journal(seconds, **run) if one["kind"] != "end"]
+
+
+def test_a_summary_is_taken_as_it_is(tmp_path):
+    summary = {"run": {"id": "one", "verdict": "ok"}, "anything": [1]}
+    runs.leave(tmp_path, runs.points(3), summary=summary)
+    record, told = read(tmp_path)
+    assert record.summary == summary
+    assert record.complete
+    assert [point.t_s for point in record.points] == [1, 2, 3]
+    assert record.journal[0]["kind"] == "run"
+    assert told == []
+
+
+def test_the_totals_of_a_killed_run_are_the_sums_of_its_seconds(tmp_path):
+    points = runs.points(60, stall=range(30, 32))
+    runs.leave(tmp_path, points, killed())
+    record, told = read(tmp_path)
+    summary = record.summary
+    assert not record.complete
+    assert told == []
+    sent = sum(point.counters["messages_sent"] for point in points)
+    assert summary["counters"]["messages_sent"] == sent
+    ttd = Histogram()
+    for point in points:
+        ttd.add(point.timers["message_ttd"].cells, point.timers["message_ttd"].max_ns)
+    assert summary["timers"]["message_ttd"] == timer_summary(ttd)
+    assert summary["timers"]["message_ttd"]["max_s"] > 1
+    assert summary["gauges"] == {"connected": 50.0}
+    throttle = summary["throttles"]["messages"]
+    assert (throttle["executions"], throttle["rate"], throttle["interval_s"]) == (sent, 6000, 60)
+    assert throttle["executions_per_s"] == pytest.approx(sent / 60, abs=0.001)
+    assert throttle["waiting"] == 20
+    assert summary["users"] | {"starts_per_s_peak": 10.0} == summary["users"]
+    assert summary["users"]["peak"] == 50
+    assert [(one["slot"], one["users_peak"]) for one in summary["workers"]] == [(0, 25), (1, 25)]
+    cpu_s = sum(point.workers[0].cpu for point in points)
+    assert summary["workers"][0]["cpu_s"] == pytest.approx(cpu_s, abs=0.001)
+
+
+def test_a_killed_run_says_so_and_keeps_its_tracebacks(tmp_path):
+    runs.leave(tmp_path, runs.points(60), killed())
+    summary = read(tmp_path)[0].summary
+    run = summary["run"]
+    assert (run["verdict"], run["exit_code"], run["duration_s"]) == ("killed", None, 60.0)
+    assert run["reasons"] == ["the run was killed after 60 s; what came later is not known"]
+    assert (run["id"], run["seed"]) == ("20261125T020000-1a2b", 42)
+    assert run["comment"] == "before the change"
+    assert run["directory"] == str(tmp_path)
+    [crash] = summary["crashes"]
+    assert (crash["cause"], crash["count"], crash["user_id"]) == (CAUSE, 3, 7)
+    assert crash["traceback"].startswith("Traceback")
+    assert summary["users"]["crashed"] == 3
+
+
+def test_a_run_that_ended_without_a_summary_has_its_verdict_from_the_journal(tmp_path):
+    """The disk was full when the summary was to be written."""
+    end = {"t_s": 61.5, "kind": "end", "verdict": "failed", "exit_code": 8, "message": "node lost"}
+    runs.leave(tmp_path, runs.points(60), [*killed(), end])
+    run = read(tmp_path)[0].summary["run"]
+    assert (run["verdict"], run["exit_code"], run["reasons"]) == ("failed", 8, ["node lost"])
+    assert run["duration_s"] == 61.5
+
+
+def test_a_run_that_still_runs_is_shown_as_it_stands(tmp_path):
+    runs.leave(tmp_path, runs.points(12), killed())
+    with socket.socket(socket.AF_UNIX) as control:
+        control.bind(str(RunDirectory(tmp_path).control))
+        control.listen()
+        record, _ = read(tmp_path)
+    assert record.running
+    assert record.summary["run"]["reasons"] == ["the run goes on; these are its figures after 12 s"]
+    assert not read(tmp_path)[0].running
+
+
+def test_the_plan_of_a_real_journal_is_understood(tmp_path):
+    plan = RunPlan("chat.py", range(1, 11), None, [], 7, "again", 30.0, 10.0)
+    entry = {"t_s": None, "kind": "run", "at": "…", **record_of(plan, None, "an-id")}
+    entry["settings"] = {"rate": {"value": "600", "from": "--set", "description": "how many"}}
+    runs.leave(tmp_path, runs.points(2), [json.loads(json.dumps(entry))])
+    summary = read(tmp_path)[0].summary
+    run = summary["run"]
+    assert (run["scenario"], run["comment"], run["seed"]) == ("chat.py", "again", 7)
+    [setting] = summary["settings"]
+    assert setting == {
+        "name": "rate",
+        "value": "600",
+        "source": "--set",
+        "description": "how many",
+        "module": "",
+    }
+    assert set(summary["versions"]) >= {"amoc", "python"}
+
+
+def test_what_blocked_a_worker_is_added_up_by_place(tmp_path):
+    told = {"kind": "blocked", "t_s": 5.0, "slot": 0, "place": "chat.py:9 in start"}
+    first = {**told, "times": 2, "total_ns": 3 * 10**9, "longest_ns": 2 * 10**9, "trace": "File …"}
+    later = {**told, "times": 1, "total_ns": 10**9, "longest_ns": 10**9, "trace": ""}
+    runs.leave(tmp_path, runs.points(2), [*killed(), first, later])
+    assert read(tmp_path)[0].summary["blocked"] == [
+        {
+            "place": "chat.py:9 in start",
+            "times": 3,
+            "total_s": 4.0,
+            "longest_s": 2.0,
+            "trace": "File …",
+        }
+    ]
+
+
+def test_the_steady_part_begins_with_the_first_second_after_the_warm_up():
+    points = runs.points(30)
+    late, steady = (Totals.of(points, warmup_s).window.all for warmup_s in (9.5, 10.0))
+    assert late == steady
+    assert window_of(steady) == window_of(Tally.of(points[10:]))
+    window = window_of(steady)
+    assert (window["from_s"], window["to_s"], window["duration_s"]) == (10.0, 30.0, 20.0)
+    assert window["counters"]["messages_sent"] == sum(
+        point.counters["messages_sent"] for point in points[10:]
+    )
+    assert rebuild("x", "x", runs.journal(30, warmup_s=10.0), points, False)["window"] == window
+    assert "window" not in rebuild("x", "x", runs.journal(30), points, False)
+
+
+def test_paused_time_is_the_time_between_states():
+    states = [(0.0, "running"), (5.0, "paused"), (8.0, "running"), (20.0, "paused")]
+    journal = [{"kind": "state", "t_s": t_s, "state": state} for t_s, state in states]
+    run = rebuild("x", "x", journal, runs.points(30), False)["run"]
+    assert run["paused_s"] == 13.0
+
+
+def test_a_throttle_that_was_stopped_keeps_its_counts():
+    points = runs.points(5)
+    points.append(Point(t_s=6.0, span_s=1.0, throttles={}))
+    throttle = rebuild("x", "x", runs.journal(), points, False)["throttles"]["messages"]
+    assert throttle["mode"] == "stopped"
+    assert throttle["executions"] > 0
+    assert throttle["waiting"] == 0
+
+
+def test_a_worker_that_was_replaced_is_counted_as_one_slot():
+    points = [
+        Point(t_s=n + 1.0, span_s=1.0, workers=[WorkerPoint("node0", 0, epoch, users, cpu=0.5)])
+        for n, (epoch, users) in enumerate([(1, 5), (1, 9), (3, 2)])
+    ]
+    [worker] = rebuild("x", "x", [], points, False)["workers"]
+    assert (worker["restarts"], worker["users_peak"], worker["cpu_s"]) == (2, 9, 1.5)
+
+
+def test_a_crash_of_the_last_second_is_in_the_journal_only():
+    points = [Point(t_s=1.0, span_s=1.0)]
+    crash = {"kind": "crash", "t_s": 1.5, "cause": "KeyError", "user_id": 3, "traceback": "T"}
+    summary = rebuild("x", "x", [crash], points, False)
+    assert summary["crashes"] == [
+        {"cause": "KeyError", "count": 1, "user_id": 3, "traceback": "T"},
+    ]
+    assert summary["users"]["crashed"] == 1
+
+
+def test_torn_lines_are_passed_over_and_told(tmp_path):
+    runs.leave(tmp_path, runs.points(5), killed())
+    series = tmp_path / "series.jsonl"
+    lines = series.read_bytes().splitlines(keepends=True)
+    lines[1] = lines[1][:40] + b"\n"
+    lines[2] = b'{"t_s": 3, "span_s": 1, "timers": {"x": 1}}\n'
+    series.write_bytes(b"".join(lines)[:-30])
+    record, told = read(tmp_path)
+    assert [point.t_s for point in record.points] == [1, 4]
+    assert told == [f"2 lines of {series} could not be read, and were passed over"]
+
+
+def test_points_are_read_anew_each_time_and_only_those_that_were_there(tmp_path):
+    points = runs.points(5)
+    runs.leave(tmp_path, points)
+    series = Series(tmp_path / "series.jsonl")
+    with (tmp_path / "series.jsonl").open("a") as file:
+        file.write(json.dumps(replace(points[-1], t_s=6.0).to_json()) + "\n")
+    for _ in range(2):
+        assert [one.to_json() for one in series] == [one.to_json() for one in points]
+    assert len(series) == 5
+    assert next(iter(series)) in series
+    assert replace(points[0], t_s=7.0) not in series
+
+
+def test_histograms_are_what_was_written_whatever_metrics_are_called(tmp_path):
+    evil = 'a "cells":[1,2], b\\'
+    timers = {evil: Histogram({0: 1, 300: 2}, 7), "packed": Histogram({5: 10**12}, 9)}
+    timers["none"] = Histogram()
+    runs.leave(tmp_path, [Point(1.0, 1.0, timers=timers, crashes={evil: 1})])
+    (point,) = Series(tmp_path / "series.jsonl")
+    assert dict(point.timers) == timers
+    assert list(point.timers) == list(timers)
+    assert point.crashes == {evil: 1}
+
+
+@pytest.mark.parametrize(
+    "timer",
+    [
+        '{"cells":[1],"max_ns":1}',
+        '{"cells":[1,],"max_ns":1}',
+        '{"cells":[01,2],"max_ns":1}',
+        '{"cells":[-1,2],"max_ns":1}',
+        '{"cells":"1,2","max_ns":1}',
+        '{"cells":[1,2]}',
+        "[1,2]",
+    ],
+)
+def test_a_line_whose_cells_are_none_is_passed_over(tmp_path, timer):
+    path = tmp_path / "series.jsonl"
+    good = '{"t_s":1.0,"span_s":1.0,"timers":{"x":{"cells":[1,2],"max_ns":1}}}'
+    bad = f'{{"t_s":2.0,"span_s":1.0,"timers":{{"x":{timer}}}}}'
+    path.write_text(f"{good}\n{bad}\n")
+    told: list[str] = []
+    series = Series(path, told.append)
+    assert [point.timers["x"].cells for point in series] == [{1: 2}]
+    assert (len(series), len(told)) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", '{"run": 1}', '{"run": {}}', '{"run": {"verdict": 1}}', '{"run": {"id": "o'],
+)
+def test_a_summary_that_is_none_is_rebuilt(tmp_path, text):
+    runs.leave(tmp_path, runs.points(5), killed())
+    (tmp_path / "summary.json").write_text(text)
+    record, told = read(tmp_path)
+    assert not record.complete
+    assert record.summary["run"]["verdict"] == "killed"
+    assert told == [f"summary {tmp_path}/summary.json is none, so it is rebuilt"]
+
+
+def test_a_journal_alone_is_a_run_that_counted_nothing(tmp_path):
+    runs.leave(tmp_path, [], killed()[:2])
+    (tmp_path / "series.jsonl").unlink()
+    record, told = read(tmp_path)
+    assert len(told) == 1
+    assert "series.jsonl cannot be read: No such file" in told[0]
+    assert record.summary["run"]["reasons"] == [
+        "the run was killed before a user could start; what came later is not known",
+        "its series holds no second, so what it counted is not known",
+    ]
+    assert record.summary["users"]["started"] == 0
+
+
+def test_a_series_alone_is_a_run_without_a_name(tmp_path):
+    runs.leave(tmp_path / "there", runs.points(5), [])
+    (tmp_path / "there" / "journal.jsonl").unlink()
+    record, told = read(tmp_path / "there")
+    assert record.summary["run"]["id"] == "there"
+    assert record.summary["run"]["seed"] is None
+    assert record.summary["counters"]["messages_sent"] > 0
+    assert len(told) == 1
+
+
+def test_a_directory_of_something_else_is_refused(tmp_path):
+    with pytest.raises(UsageError, match=r"has none of summary\.json, series\.jsonl, journal"):
+        read(tmp_path)
+
+
+def test_a_rebuilt_summary_is_json_whatever_was_measured(tmp_path):
+    points = [Point(t_s=1.0, span_s=1.0, gauges={"level": float("inf")})]
+    runs.leave(tmp_path, points, killed())
+    summary = read(tmp_path)[0].summary
+    assert summary["gauges"] == {"level": None}
+    assert json.loads(json.dumps(summary, allow_nan=False)) == summary
+
+
+def test_what_was_expected_is_looked_at_as_far_as_the_run_has_come(tmp_path):
+    entries = killed(plan={"expectations": ["message_ttd.p99 < 1ms", "crashes == 3"]})
+    entries[0]["expectations"] = ["messages_sent.rate > 50/s"]
+    runs.leave(tmp_path, runs.points(60), entries)
+    found = read(tmp_path)[0].summary["expectations"]
+    assert [(one["expression"], one["source"], one["passed"]) for one in found] == [
+        ("message_ttd.p99 < 1ms", "--expect", False),
+        ("crashes == 3", "--expect", True),
+        ("messages_sent.rate > 50/s", "scenario", True),
+    ]
+
+
+def test_expectations_that_are_not_understood_any_more_are_left_out(tmp_path):
+    runs.leave(tmp_path, runs.points(3), killed(plan={"expectations": ["words of another time"]}))
+    assert read(tmp_path)[0].summary["expectations"] == []
+
+
+def test_a_generator_that_was_too_slow_is_found_again(tmp_path):
+    points = [
+        replace(point, workers=[replace(one, cpu=1.0, lag_p99_s=3.0) for one in point.workers])
+        for point in runs.points(60)
+    ]
+    runs.leave(tmp_path, points, killed())
+    health = read(tmp_path)[0].summary["health"]
+    assert health["limited"]
+    assert health["findings"][0]["where"].endswith("0")
+
+
+SCENARIO = """
+from amoc import metrics, sleep, throttle, user
+
+def init():
+    throttle.start("turns", rate=100, interval=1)
+
+def start(user_id):
+    metrics.gauge("level").set(user_id)
+    for _ in range(20):
+        throttle.wait("turns")
+        with metrics.timer("turn").time():
+            sleep(0.001)
+        metrics.counter("turns").inc()
+    raise ValueError("that a crash is in the summary")
+"""
+
+
+@pytest.mark.slow
+def test_a_rebuilt_summary_says_what_the_run_itself_said(tmp_path):
+    (tmp_path / "trial.py").write_text(SCENARIO)
+    arguments = ["trial.py", "--users", "10", "--set", "repeat_num=1", "--set", "interarrival=1"]
+    arguments += ["--warmup", "0.5s", "--expect", "turns > 0", "--run-dir", "run"]
+    done = subprocess.run(
+        [sys.executable, "-m", "amoc", "run", *arguments],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    written = read(tmp_path / "run")[0].summary
+    (tmp_path / "run" / "summary.json").unlink()
+    rebuilt, told = read(tmp_path / "run")
+    assert told == []
+    assert set(paths(rebuilt.summary)) == set(paths(written))
+    for part in (
+        *("crashes", "counters", "gauges", "timers", "window", "expectations"),
+        *("health", "blocked", "versions", "settings"),
+    ):
+        assert rebuilt.summary[part] == written[part], part
+    users = rebuilt.summary["users"]
+    for count in users.keys() - {"starts_per_s_peak"}:  # seconds are not cut where samples are
+        assert users[count] == written["users"][count], count
+    throttles = rebuilt.summary["throttles"]
+    assert throttles.keys() == written["throttles"].keys()
+    assert throttles["turns"]["executions"] == written["throttles"]["turns"]["executions"] == 200
+    run = rebuilt.summary["run"]
+    for field in ("id", "scenario", "seed", "comment", "verdict", "exit_code", "warmup_s"):
+        assert run[field] == written["run"][field], field
+    assert run["duration_s"] == pytest.approx(written["run"]["duration_s"], abs=0.5)
+
+
+def paths(value, path=""):
+    """The names of all fields, at any depth."""
+    if isinstance(value, dict) and value:
+        for name, one in value.items():
+            yield from paths(one, f"{path}.{name}")
+    elif isinstance(value, list) and value:
+        for one in value:
+            yield from paths(one, f"{path}[]")
+    else:
+        yield path

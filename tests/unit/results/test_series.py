@@ -1,0 +1,72 @@
+"""Points add up, and come back from a file as they were."""
+
+from __future__ import annotations
+
+import json
+from math import inf, isnan
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from amoc.metrics.histogram import Histogram
+from amoc.results.series import Point, Tally, ThrottlePoint
+from tests.unit.results import runs
+
+
+def test_a_point_comes_back_from_its_line_as_it_was():
+    for point in runs.points(30):
+        assert Point.from_json(json.loads(json.dumps(point.to_json(), allow_nan=False))) == point
+
+
+def test_a_gauge_that_is_not_finite_is_not_a_number_when_it_comes_back():
+    point = Point(t_s=1.0, span_s=1.0, gauges={"load": inf})
+    assert isnan(Point.from_json(json.loads(json.dumps(point.to_json()))).gauges["load"])
+
+
+def test_fields_of_a_newer_amoc_are_passed_over():
+    line = {"t_s": 1.0, "span_s": 1.0, "new": 1, "workers": [{"node": "n", "slot": 0, "new": 2}]}
+    assert Point.from_json(line).workers[0].slot == 0
+
+
+@pytest.mark.parametrize(
+    "line", [{}, {"t_s": 1.0}, {"t_s": 1.0, "span_s": 1.0, "timers": {"a": {"cells": [1]}}}]
+)
+def test_what_is_no_point_is_refused(line):
+    with pytest.raises(ValueError, match="not a point of a series"):
+        Point.from_json(line)
+
+
+@given(st.lists(st.lists(st.integers(0, 10**13), max_size=20), max_size=6), st.data())
+def test_the_sum_of_points_does_not_depend_on_how_they_are_grouped(durations, data):
+    points = [
+        Point(
+            t_s=float(number + 1),
+            span_s=1.0,
+            counters={"a": len(some)},
+            timers={"t": Histogram.of(some)} if some else {},
+            throttles={"x": ThrottlePoint(executions=len(some))},
+        )
+        for number, some in enumerate(durations)
+    ]
+    cut = data.draw(st.integers(0, len(points)))
+    first, rest, whole = Tally.of(points[:cut]), Tally.of(points[cut:]), Tally.of(points)
+    every = [ns for some in durations for ns in some]
+    assert first.counters.get("a", 0) + rest.counters.get("a", 0) == len(every)
+    merged = first.timers.get("t", Histogram())
+    other = rest.timers.get("t", Histogram())
+    merged.add(other.cells, other.max_ns)
+    assert merged == whole.timers.get("t", Histogram()) == Histogram.of(every)
+
+
+@pytest.mark.parametrize(
+    ("throttle", "wanted"),
+    [
+        (ThrottlePoint(rate=600.0, interval_s=60.0, mode="run"), 10.0),
+        (ThrottlePoint(rate=600.0, interval_s=60.0, mode="paused"), 0.0),
+        (ThrottlePoint(rate=None, interval_s=60.0, mode="open"), None),
+        (ThrottlePoint(rate=5.0, interval_s=0.0, mode="run"), None),
+    ],
+)
+def test_a_throttle_wants_what_it_is_configured_for(throttle, wanted):
+    assert throttle.wanted_per_s == wanted

@@ -1,0 +1,122 @@
+"""The verdict: one word, one exit code, and why; and when a run is not worth going on with."""
+
+from __future__ import annotations
+
+import pytest
+
+from amoc.base.errors import ExitCode
+from amoc.metrics.board import Kind
+from amoc.results.series import Point, Window
+from amoc.results.thresholds.abort import Watchdog
+from amoc.results.thresholds.threshold import Result, parse
+from amoc.results.verdict import judge
+
+MET = Result(True, 1.0, "1 s", "")
+UNMET = Result(False, 3.0, "3 s", "turn.p99 must be < 2s, but is 3 s (from --expect)")
+SLOW = "worker 1 was late"
+
+
+@pytest.mark.parametrize(
+    ("ended", "results", "limited", "limited_ok", "verdict", "code"),
+    [
+        ("ok", [], False, False, "ok", ExitCode.OK),
+        ("ok", [MET], False, False, "ok", ExitCode.OK),
+        ("stopped", [MET], False, False, "stopped", ExitCode.OK),
+        ("ok", [MET, UNMET], False, False, "failed expectations", ExitCode.EXPECTATION),
+        ("stopped", [UNMET], False, False, "failed expectations", ExitCode.EXPECTATION),
+        ("ok", [MET], True, False, "generator-limited", ExitCode.GENERATOR_LIMITED),
+        ("ok", [UNMET], True, False, "generator-limited", ExitCode.GENERATOR_LIMITED),
+        ("ok", [MET], True, True, "ok", ExitCode.OK),
+        ("stopped", [], True, True, "stopped", ExitCode.OK),
+        ("ok", [UNMET], True, True, "failed expectations", ExitCode.EXPECTATION),
+        ("failed", [UNMET], True, False, "failed", ExitCode.NODE_LOST),
+        ("interrupted", [UNMET], True, False, "interrupted", ExitCode.NODE_LOST),
+    ],
+)
+def test_what_outranks_what(ended, results, limited, limited_ok, verdict, code):
+    failure = {"failure": "a node was lost", "code": ExitCode.NODE_LOST}
+    judged = judge(ended, results, limited, limited_ok, **failure if code == 8 else {})
+    assert (judged.verdict, judged.exit_code) == (verdict, code)
+    assert bool(judged.reasons) == (verdict not in ("ok", "stopped") or limited)
+
+
+def test_a_limited_run_names_first_what_was_slow_and_then_what_is_not_met():
+    assert judge("ok", [MET, UNMET], True, False, findings=[SLOW]).reasons == (SLOW, UNMET.reason)
+    assert judge("ok", [UNMET], True, True, findings=[SLOW]).reasons == (UNMET.reason, SLOW)
+    assert judge("ok", [UNMET], False, False, findings=[SLOW]).reasons == (UNMET.reason,)
+
+
+def test_a_broken_run_says_what_broke_it_and_judges_no_figures():
+    judged = judge(
+        "failed", [UNMET], False, False, failure="the node died", code=ExitCode.NODE_LOST
+    )
+    assert judged.reasons == ("the node died",)
+    assert judge("interrupted", [], False, False).exit_code is ExitCode.INTERRUPTED
+    assert judge("failed", [], False, False).exit_code is ExitCode.INTERNAL
+
+
+def test_a_run_that_was_aborted_has_failed_whatever_became_of_it_afterwards():
+    verdict = judge("ok", [], False, False, aborted="the run was aborted after 7 s: …")
+    assert verdict.verdict == "failed expectations"
+    assert verdict.exit_code is ExitCode.EXPECTATION
+    assert verdict.reasons == ("the run was aborted after 7 s: …",)
+
+
+def test_what_a_run_was_aborted_for_is_not_said_again():
+    aborted = (
+        "the run was aborted after 7 s: x.p99 must be < 1s, but is 2 s (from --expect), for 5 s"
+    )
+    results = [
+        Result(False, 2.1, "2.1 s", f"{one} must be < 1s, but is 2.1 s (from --expect)")
+        for one in ("x.p99", "y.p99")
+    ]
+    assert judge("ok", results, False, False, aborted=aborted).reasons == (
+        aborted,
+        "y.p99 must be < 1s, but is 2.1 s (from --expect)",
+    )
+
+
+# The watchdog
+
+KNOWN = {"turns": Kind.COUNTER, "turn": Kind.TIMER, "level": Kind.GAUGE}
+
+
+def look(dog, window, at_s, *texts, **fields):
+    window.add(Point(t_s=at_s, span_s=1.0, **fields))
+    results = [(one, one.evaluate(window, KNOWN)) for one in map(parse, texts)]
+    return dog.look(at_s, results, KNOWN)
+
+
+def test_what_cannot_recover_ends_the_run_at_once():
+    dog, window = Watchdog(30.0), Window()
+    assert look(dog, window, 1.0, "crashes == 0") == []
+    (why,) = look(dog, window, 2.0, "crashes == 0", crashes={"ValueError": 1})
+    assert why == "crashes must be == 0, but is 1 (from --expect)"
+
+
+def test_what_may_recover_has_the_grace_time():
+    dog, window = Watchdog(3.0), Window()
+    seen = [
+        look(dog, window, float(at), "level < 5", gauges={"level": level})
+        for at, level in enumerate([9, 9, 9, 1, 9, 9, 9, 9, 9])
+    ]
+    assert seen[:7] == [[]] * 7  # the fourth look had found it met
+    assert seen[7] == ["level must be < 5, but is 9 (from --expect), for 3 s"]
+    assert seen[8] == ["level must be < 5, but is 9 (from --expect), for 4 s"]
+
+
+def test_without_a_grace_time_one_look_is_enough():
+    assert look(Watchdog(0.0), Window(), 1.0, "level < 5", gauges={"level": 9})
+
+
+@pytest.mark.parametrize("text", ["turns > 100", "users.started >= 10", "turns == 100"])
+def test_what_is_yet_to_be_reached_ends_no_run(text):
+    dog, window = Watchdog(3.0), Window()
+    for second in range(50):
+        assert look(dog, window, float(second), text, counters={"turns": 1}) == []
+
+
+def test_what_has_no_sample_ends_no_run_and_its_time_does_not_run():
+    dog, window = Watchdog(3.0), Window()
+    for second in range(50):
+        assert look(dog, window, float(second), "turn.p99 < 1s", "unheard.p99 < 1s") == []

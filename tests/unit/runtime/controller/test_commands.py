@@ -1,0 +1,362 @@
+"""Commands: refused or done by every worker, one after the other, and all written down."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import inf
+from typing import Any
+
+import gevent.event
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from amoc.base import pause
+from amoc.base.errors import AmocError, PeerError, ResourceError, SettingError, UsageError
+from amoc.ipc.messages import Done, Loaded
+from amoc.ipc.worker_id import Origin
+from amoc.runtime.controller.commands import Operations
+from amoc.runtime.controller.orders import LOST
+from amoc.runtime.controller.run_state import State, Step, after
+from amoc.runtime.controller.settings_update import Updates
+from amoc.runtime.controller.start_queue import StartList
+from amoc.runtime.controller.status import Status
+from amoc.scenario.run_plan import ROOM_FOR_IDS, RunPlan
+from amoc.users.removal import Removal
+
+IDS = range(1, 1001)
+MISSED = {"missing": True, "lost": True}
+
+
+class FakeOrdering:
+    """Workers that answer at once, as the test says. Real ones: tests/process/test_control.py."""
+
+    def __init__(self, have: Mapping[Origin, int]) -> None:
+        self.have = dict(have)
+        self.workers = set(have)
+        self.asked: list[tuple[str, dict[Origin, Any]]] = []
+        self.errors: dict[tuple[str, Origin], Done] = {}
+
+    def ask(self, what, arguments, deadline_s, to=None):
+        chosen = sorted(self.workers if to is None else to)
+        given_to = {one: arguments(one) if callable(arguments) else arguments for one in chosen}
+        self.asked.append((what, given_to))
+        return {one: self._answer(what, one, given_to[one]) for one in chosen}
+
+    def _answer(self, what, one, arguments):
+        if (what, one) in self.errors:
+            return self.errors[what, one]
+        if what == "count":
+            have = self.have[one]
+            return Done(1, "", {"alive": have, "queued": 0, "removable": have})
+        if what == "remove":
+            count = min(arguments["count"], self.have[one])
+            self.have[one] -= count
+            return Done(1, "", {**Removal(asked=count)._asdict(), "text": str(count)})
+        return Done(1, "", {"text": f"{what} done"})
+
+
+class FakeJournal:
+    def __init__(self) -> None:
+        self.lines: list[tuple[str, dict[str, Any]]] = []
+
+    def write(self, kind, **fields):
+        self.lines.append((kind, fields))
+
+
+class FakeClock:
+    def __init__(self) -> None:
+        self.frozen = 0
+
+    def freeze(self):
+        self.frozen += 1
+
+    def thaw(self):
+        self.frozen -= 1
+
+
+class Run:
+    """Operations and all that is around them."""
+
+    def __init__(self, *have: int, plan_rate: tuple[float, float | None] = (50.0, None)) -> None:
+        plan = RunPlan("x.py", range(1, 1), None, [], 1, "", 1.0, 1.0)
+        self.status = Status(plan=plan, state=State.RUNNING)
+        self.status.loaded = Loaded("x", "", [], plan_rate, max(1, len(have)), 0, 100, [])
+        self.ordering = FakeOrdering({Origin("node0", n, 1): count for n, count in enumerate(have)})
+        self.starts = StartList(max(1, len(have)))
+        self.rates: list[float] = []
+        self.clock = FakeClock()
+        self.journal = FakeJournal()
+        self.updates = Updates(self.ordering, plan_rate, self.rates.append)  # type: ignore[arg-type]
+        self.operations = Operations(
+            self.status,
+            self.ordering,  # type: ignore[arg-type]
+            self.starts,
+            self.updates,
+            lambda: {"throttles": [], "coordinators": [], "barriers": []},
+            [self.clock],
+            self.step,
+            self.journal,  # type: ignore[arg-type]
+            IDS,
+        )
+
+    def step(self, step: Step) -> None:
+        self.status.state = after(self.status.state, step)
+
+    def do(self, name: str, **arguments: Any) -> dict[str, Any]:
+        return self.operations.operate(name, arguments, source="terminal", comment="why")
+
+
+@pytest.fixture(autouse=True)
+def fresh_pause(monkeypatch):
+    monkeypatch.setattr(pause, "_pause", pause._Pause())
+
+
+def test_added_users_have_the_next_numbers_and_each_worker_is_named():
+    run = Run(0, 0)
+    run.operations.add_users(3)
+    answer = run.do("add", count=4)
+    assert (answer["first_id"], answer["last_id"]) == (4, 7)
+    assert answer["workers"] == [
+        {"worker": "node0/0", "text": "2 users to start"},
+        {"worker": "node0/1", "text": "2 users to start"},
+    ]
+    assert run.starts.waiting() == 7
+    assert run.status.added == 7
+
+
+def test_users_added_by_hand_take_no_numbers_from_those_that_the_plan_needs():
+    run = Run(0)
+    run.operations._added_by_hand = ROOM_FOR_IDS - 5
+    run.do("add", count=5)
+    with pytest.raises(ResourceError, match="users can be added by hand"):
+        run.do("add", count=1)
+    assert run.starts.waiting() == 5
+
+
+def test_users_that_would_not_find_descriptors_are_not_added():
+    run = Run(0, 0)
+    run.status.loaded = run.status.loaded._replace(fds_per_user=1, fd_limit=150)
+    run.do("add", count=50)
+    with pytest.raises(ResourceError, match="file descriptors"):
+        run.do("add", count=52)
+    assert run.starts.waiting() == 50
+
+
+@pytest.mark.parametrize("count", [0, -1])
+def test_a_number_of_users_that_makes_no_sense_is_refused(count):
+    run = Run(5)
+    for name in ("add", "remove"):
+        with pytest.raises(UsageError, match=str(count)):
+            run.do(name, count=count)
+
+
+def test_users_that_were_not_dealt_are_removed_before_those_that_run():
+    run = Run(5, 5)
+    run.operations.add_users(3)
+    answer = run.do("remove", count=5)
+    assert (answer["withdrawn"], answer["asked"]) == (3, 2)
+    assert run.status.added == 0
+    assert sum(run.ordering.have.values()) == 8
+
+
+@given(st.lists(st.integers(0, 50), min_size=1, max_size=6), st.integers(1, 400))
+def test_as_many_are_removed_as_there_are_and_evenly_where_that_is_possible(have, count):
+    run = Run(*have)
+    answer = run.do("remove", count=count)
+    taken = [before - run.ordering.have[Origin("node0", n, 1)] for n, before in enumerate(have)]
+    assert sum(taken) == answer["asked"] == min(count, sum(have))
+    most = max(taken)
+    for before, gone in zip(have, taken, strict=True):
+        assert gone >= most - 1 or gone == before, "only who has no more gives fewer"
+
+
+def test_a_change_of_settings_is_verified_by_all_before_any_applies_it():
+    run = Run(1, 1)
+    answer = run.do("set", values={"rate": "5"})
+    assert [what for what, _ in run.ordering.asked] == ["verify", "apply"]
+    assert run.updates.values == {"rate": "5"}
+    assert answer["workers"][0] == {"worker": "node0/0", "text": "apply done"}
+
+
+def test_a_change_that_one_worker_refuses_changes_nothing():
+    run = Run(1, 1)
+    second = Origin("node0", 1, 1)
+    run.ordering.errors["verify", second] = Done(1, "rate must be above 0, but is '-1'", {})
+    with pytest.raises(SettingError, match="must be above 0"):
+        run.do("set", values={"rate": "-1"})
+    assert [what for what, _ in run.ordering.asked] == ["verify"]
+    assert run.updates.values == {}
+
+
+def test_a_worker_that_is_lost_while_it_verifies_does_not_refuse():
+    run = Run(1, 1)
+    run.ordering.errors["verify", Origin("node0", 1, 1)] = Done(1, LOST, MISSED)
+    run.do("set", values={"rate": "5"})
+    assert run.updates.values == {"rate": "5"}
+
+
+def test_a_worker_that_does_not_answer_is_named_and_nothing_is_changed():
+    run = Run(1, 1)
+    silent = Done(1, "has not answered within 5 s", {"missing": True})
+    run.ordering.errors["verify", Origin("node0", 1, 1)] = silent
+    with pytest.raises(PeerError, match=r"worker node0/1 has not answered.*nothing was changed"):
+        run.do("set", values={"rate": "5"})
+    assert run.updates.values == {}
+
+
+def test_a_start_rate_that_is_refused_changes_nothing_else():
+    run = Run(1)
+    with pytest.raises(SettingError, match="must be at least 1/min"):
+        run.do("set", values={"rate": "5", "user_rate": "0"})
+    assert run.updates.values == {}
+    assert [what for what, _ in run.ordering.asked] == ["verify"]
+
+
+def test_nothing_is_changed_while_there_is_nobody_to_check_it():
+    run = Run()
+    with pytest.raises(PeerError, match="no worker is up"):
+        run.do("set", values={"rate": "5"})
+    with pytest.raises(PeerError, match="no worker is up"):
+        run.do("add", count=1)
+
+
+def test_a_change_that_an_update_function_does_not_take_is_taken_back_everywhere():
+    run = Run(1, 1)
+    run.do("set", values={"rate": "5"})
+    second = Origin("node0", 1, 1)
+    run.ordering.errors["apply", second] = Done(1, "rate must be taken, but is not", {})
+    with pytest.raises(SettingError, match="but is not; nothing was changed"):
+        run.do("set", values={"rate": "6", "pause": "1"})
+    what, told = run.ordering.asked[-1]
+    assert what == "revert"
+    assert told[second] == {"values": {"rate": "5"}, "initial": ["pause"]}
+    assert told.keys() == run.ordering.workers
+    assert run.updates.values == {"rate": "5"}
+    assert run.rates == []
+
+
+def test_the_answer_to_a_change_says_what_it_was_and_is():
+    run = Run(1, 1)
+    assert run.do("set", values={"rate": "5"})["summary"] == "apply done"
+
+
+@pytest.mark.parametrize(
+    ("values", "rates"),
+    [
+        ({"user_rate": "600"}, [600.0]),
+        ({"interarrival": "10ms"}, [6000.0]),
+        ({"interarrival": "10ms", "user_rate": "600"}, [600.0]),
+        ({"interarrival": "0"}, [inf]),
+        ({"repeat_num": "3"}, []),
+    ],
+)
+def test_settings_of_starts_are_the_rate_of_their_throttle(values, rates):
+    run = Run(1)
+    run.do("set", values=values)
+    assert run.rates == rates
+
+
+def test_an_interarrival_does_not_rule_over_a_user_rate_that_was_set_before():
+    run = Run(1, plan_rate=(50.0, 300.0))
+    run.do("set", values={"interarrival": "10ms"})
+    assert run.rates == [300.0]
+
+
+def test_a_pause_stops_all_clocks_and_a_resume_starts_them():
+    run = Run(1, 1)
+    run.do("pause")
+    assert run.status.state is State.PAUSED
+    assert run.clock.frozen == 1
+    assert pause.paused()
+    with pytest.raises(AmocError, match="a run that is paused cannot pause"):
+        run.do("pause")
+    assert run.clock.frozen == 1
+    run.do("resume")
+    assert run.status.state is State.RUNNING
+    assert run.clock.frozen == 0
+    assert not pause.paused()
+    with pytest.raises(AmocError, match="a run that is running cannot resume"):
+        run.do("resume")
+
+
+@pytest.mark.parametrize("state", [State.STARTING, State.STOPPING, State.FINISHED])
+def test_a_run_that_does_not_run_cannot_be_changed_but_looked_at(state):
+    run = Run(3)
+    run.status.state = state
+    for name in ("add", "remove", "set", "pause", "resume", "stop"):
+        with pytest.raises(UsageError, match=f"a run that is {state.value} cannot {name}"):
+            run.do(name)
+    assert run.do("status")["state"] == state.value
+    assert run.do("users")["alive"] == 3
+    run.do("note")
+
+
+def test_stop_asks_for_the_end():
+    run = Run(1)
+    assert not run.operations.stop_asked
+    run.do("stop")
+    assert run.operations.stop_asked
+
+
+def test_all_commands_that_change_something_are_written_down_the_refused_ones_too():
+    run = Run(1)
+    run.do("status")
+    run.do("users")
+    run.do("add", count=2)
+    with pytest.raises(UsageError):
+        run.do("resurrect")
+    with pytest.raises(AmocError):
+        run.do("resume")
+    written = [(fields["name"], fields["outcome"]) for _, fields in run.journal.lines]
+    assert written == [("add", "ok"), ("resurrect", "refused"), ("resume", "refused")]
+    kind, first = run.journal.lines[0]
+    assert kind == "command"
+    assert first["arguments"] == {"count": 2}
+    assert (first["source"], first["comment"]) == ("terminal", "why")
+    assert first["answer"]["first_id"] == 1
+
+
+def test_commands_do_not_overlap():
+    run = Run(1)
+    under_way = []
+
+    def slow(what, arguments, deadline_s, to=None):
+        assert not under_way
+        under_way.append(what)
+        gevent.sleep(0)
+        under_way.pop()
+        return {Origin("node0", 0, 1): Done(1, "", {"removable": 1})}
+
+    run.ordering.ask = slow  # type: ignore[method-assign]
+    doing = [gevent.spawn(run.do, "remove", count=1) for _ in range(3)]
+    gevent.joinall(doing, timeout=10, raise_error=True)
+    assert all(one.successful() for one in doing)
+
+
+def test_stop_does_not_wait_for_commands_that_are_under_way():
+    run = Run(1)
+    held = gevent.event.Event()
+
+    def slow(what, arguments, deadline_s, to=None):
+        held.wait()
+        return {}
+
+    run.ordering.ask = slow  # type: ignore[method-assign]
+    removing = gevent.spawn(run.do, "remove", count=1)
+    gevent.sleep(0)
+    run.do("stop")
+    run.do("note")
+    assert run.operations.stop_asked
+    assert not removing.ready()
+    held.set()
+    removing.get(timeout=10)
+
+
+def test_a_command_that_the_end_of_the_run_breaks_off_is_written_down_as_such():
+    run = Run(1)
+    run.ordering.ask = lambda *_, **__: gevent.sleep(1000)  # type: ignore[method-assign]
+    removing = gevent.spawn(run.do, "remove", count=1)
+    gevent.sleep(0)
+    removing.kill(timeout=10)
+    assert [fields["outcome"] for _, fields in run.journal.lines] == ["broken off"]

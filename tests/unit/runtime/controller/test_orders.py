@@ -1,0 +1,92 @@
+"""Orders: each worker's answer is heard, and nobody is waited for in vain."""
+
+from __future__ import annotations
+
+import gevent
+import pytest
+
+from amoc.ipc import messages
+from amoc.ipc.messages import Done, Order
+from amoc.ipc.worker_id import Origin
+from amoc.runtime.controller.orders import LOST, Ordering
+
+DEADLINE_S = 10.0
+FIRST, SECOND = Origin("node0", 0, 1), Origin("node0", 1, 1)
+
+
+class Workers:
+    """Two workers and what they were told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[Origin, str, Order]] = []
+        self.ordering = Ordering(lambda *told: self.told.append(told))
+        for worker in (FIRST, SECOND):
+            self.ordering.worker_up(worker)
+
+    def answer(self, worker: Origin, error: str = "", **answer: object) -> None:
+        number = next(order.number for one, _, order in reversed(self.told) if one == worker)
+        self.ordering.hear(worker, messages.pack_item(Done(number, error, answer)))
+
+
+@pytest.fixture
+def workers() -> Workers:
+    return Workers()
+
+
+def asked(workers: Workers, *arguments: object, **options: object) -> gevent.Greenlet:
+    asking = gevent.spawn(workers.ordering.ask, *arguments, **options)
+    gevent.sleep(0)
+    return asking
+
+
+def test_all_workers_are_asked_and_all_answers_come_back(workers):
+    asking = asked(workers, "count", {}, DEADLINE_S)
+    assert [(one, part, order.what) for one, part, order in workers.told] == [
+        (FIRST, "control", "count"),
+        (SECOND, "control", "count"),
+    ]
+    workers.answer(SECOND, alive=2)
+    workers.answer(FIRST, "no")
+    answers = asking.get(timeout=DEADLINE_S)
+    assert list(answers) == [FIRST, SECOND]
+    assert answers[FIRST].error == "no"
+    assert answers[SECOND].answer == {"alive": 2}
+
+
+def test_arguments_may_differ_from_worker_to_worker_and_some_may_be_left_out(workers):
+    asking = asked(workers, "remove", lambda worker: {"slot": worker.slot}, DEADLINE_S, to=[SECOND])
+    ((one, _, order),) = workers.told
+    assert one == SECOND
+    assert order.arguments == {"slot": 1}
+    workers.answer(SECOND)
+    assert list(asking.get(timeout=DEADLINE_S)) == [SECOND]
+
+
+def test_a_worker_that_is_lost_before_it_answers_is_said_to_be(workers):
+    asking = asked(workers, "pause", {}, DEADLINE_S)
+    workers.answer(FIRST)
+    workers.ordering.worker_lost(SECOND)
+    answers = asking.get(timeout=DEADLINE_S)
+    assert answers[SECOND] == Done(answers[FIRST].number, LOST, {"missing": True, "lost": True})
+    assert workers.ordering.workers == {FIRST}
+
+
+def test_a_worker_that_is_silent_is_named_at_the_deadline(workers):
+    answers = asked(workers, "pause", {}, 0.01).get(timeout=DEADLINE_S)
+    assert answers[FIRST].error == "has not answered within 0.01 s"
+    workers.answer(FIRST)  # too late, and harmless
+
+
+def test_an_order_to_nobody_is_answered_by_nobody(workers):
+    for worker in (FIRST, SECOND):
+        workers.ordering.worker_lost(worker)
+    assert asked(workers, "pause", {}, DEADLINE_S).get(timeout=DEADLINE_S) == {}
+
+
+def test_two_answers_of_one_worker_are_one(workers):
+    asking = asked(workers, "pause", {}, DEADLINE_S)
+    workers.answer(FIRST, text="a")
+    workers.answer(FIRST, text="b")
+    assert not asking.ready()
+    workers.answer(SECOND)
+    assert asking.get(timeout=DEADLINE_S)[FIRST].answer == {"text": "a"}

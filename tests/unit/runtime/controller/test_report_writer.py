@@ -1,0 +1,94 @@
+"""The report of a long run is made by a process of its own, which is not waited for for ever."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from amoc.base.errors import ResourceError
+from amoc.results.run_directory import RunDirectory
+from amoc.runtime.controller import report_writer
+from tests.unit.results import runs
+
+
+@pytest.fixture
+def long(monkeypatch):
+    """Any run is a long one."""
+    monkeypatch.setattr(report_writer, "SMALL_BYTES", -1)
+
+
+@pytest.fixture
+def endless(tmp_path, long):
+    """A run whose series is never read to its end: nobody writes into the pipe that it is."""
+    runs.leave(tmp_path, [], runs.journal())
+    (tmp_path / "series.jsonl").unlink()
+    os.mkfifo(tmp_path / "series.jsonl")
+    return RunDirectory(tmp_path)
+
+
+def children() -> list[int]:
+    pid = os.getpid()
+    return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def test_a_short_run_has_its_report_without_another_process(tmp_path, monkeypatch):
+    monkeypatch.setattr(report_writer, "ChildProcess", None)
+    runs.leave(tmp_path, runs.points(3))
+    report_writer.write(RunDirectory(tmp_path), pytest.fail)
+    assert (tmp_path / "report.html").read_text().startswith("<!doctype html>")
+
+
+@pytest.mark.slow
+def test_a_long_run_has_the_same_report(tmp_path, monkeypatch):
+    directory = RunDirectory(runs.leave(tmp_path, runs.points(30)))
+    report_writer.write(directory, pytest.fail)
+    made = directory.report.read_text()
+    directory.report.unlink()
+    monkeypatch.setattr(report_writer, "SMALL_BYTES", 0)
+    monkeypatch.setattr(report_writer, "TOLD_AFTER_S", float("inf"))
+    report_writer.write(directory, pytest.fail)
+    assert directory.report.read_text() == made
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_leaves_the_report_out_and_says_how_to_make_it(endless, monkeypatch, signum):
+    monkeypatch.setattr(report_writer, "TOLD_AFTER_S", 0.0)
+    said: list[str] = []
+
+    def say(text: str) -> None:
+        said.append(text)
+        if len(said) == 1:
+            os.kill(os.getpid(), signum)
+
+    handler, there = signal.getsignal(signum), children()
+    report_writer.write(endless, say)
+    assert said == [
+        "the report is being written, which takes a while; Ctrl-C leaves it out",
+        f"the report is left out; make it: amoc report {endless.path}",
+    ]
+    assert not endless.report.exists()
+    assert signal.getsignal(signum) == handler
+    assert children() == there
+
+
+@pytest.mark.slow
+def test_a_report_that_is_never_there_is_not_waited_for(endless, monkeypatch):
+    monkeypatch.setattr(report_writer, "MOST_S", 0.0)
+    said: list[str] = []
+    there = children()
+    report_writer.write(endless, said.append)
+    assert len(said) == 1
+    assert said[0].endswith(f"so it is left out; make it: amoc report {endless.path}")
+    assert children() == there
+
+
+@pytest.mark.slow
+def test_a_report_that_cannot_be_written_says_why(tmp_path, long):
+    runs.leave(tmp_path, runs.points(3))
+    (tmp_path / "report.html").mkdir()
+    with pytest.raises(ResourceError, match=r"report\.html cannot be written: .*; make it: amoc "):
+        report_writer.write(RunDirectory(tmp_path), lambda _: None)

@@ -1,0 +1,228 @@
+"""The list of starts: whatever happens to workers, each user is started once, by its own slot."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from amoc.ipc.messages import StartUsers
+from amoc.runtime.controller.start_queue import CHUNK, MOST_OUTSTANDING, StartList
+from amoc.users.placement import slot_of
+
+NOW_NS = 10**15
+
+
+class World(RuleBasedStateMachine):
+    """A node as the list sees it: workers start users, die, are replaced, and the board knows."""
+
+    @initialize(slots=st.integers(1, 4))
+    def begin(self, slots: int) -> None:
+        self.slots = slots
+        self.starts = StartList(slots)
+        self.next_id = 1
+        self.up = [False] * slots
+        self.dealt: list[list[tuple[int, bool]]] = [[] for _ in range(slots)]
+        self.alive: list[set[int]] = [set() for _ in range(slots)]
+        self.board_again: list[set[int]] = [set() for _ in range(slots)]
+        self.board_unstarted: list[set[int]] = [set() for _ in range(slots)]
+        self.first_starts: Counter[int] = Counter()
+        self.withdrawn: set[int] = set()
+
+    @rule(count=st.integers(1, 3 * CHUNK))
+    def add(self, count: int) -> None:
+        self.starts.add(range(self.next_id, self.next_id + count))
+        self.next_id += count
+
+    @rule(count=st.integers(1, CHUNK))
+    def withdraw(self, count: int) -> None:
+        known = {one for dealt in self.dealt for one, _ in dealt}
+        for taken in self.starts.withdraw(count):
+            assert taken not in self.withdrawn
+            assert taken not in known
+            assert not self.first_starts[taken]
+            self.withdrawn.add(taken)
+
+    @rule()
+    def deal(self) -> None:
+        for block in self.starts.deal(NOW_NS):
+            assert self.up[block.slot], "a slot without a worker is dealt nothing"
+            assert 0 < len(block.ids) <= CHUNK
+            for user_id in block.ids:
+                assert slot_of(user_id, 1, self.slots) == block.slot, "a user keeps its slot"
+                assert user_id not in self.withdrawn, "whoever was taken back does not come"
+                self.dealt[block.slot].append((user_id, block.again))
+
+    @rule(slot=st.integers(0, 3), most=st.integers(1, 2 * CHUNK))
+    def start(self, slot: int, most: int) -> None:
+        slot %= self.slots
+        if not self.up[slot]:
+            return
+        begun, self.dealt[slot] = self.dealt[slot][:most], self.dealt[slot][most:]
+        for user_id, again in begun:
+            assert user_id not in self.alive[slot], "nobody is started while alive"
+            self.alive[slot].add(user_id)
+            self.first_starts[user_id] += not again
+        if begun:
+            self.starts.started(slot, len(begun))
+
+    @rule(slot=st.integers(0, 3))
+    def fall(self, slot: int) -> None:
+        slot %= self.slots
+        if self.up[slot]:
+            self.up[slot] = False
+            self.starts.down(slot)
+            self.board_again[slot] |= self.alive[slot]
+            for user_id, again in self.dealt[slot]:
+                (self.board_again if again else self.board_unstarted)[slot].add(user_id)
+            self.alive[slot], self.dealt[slot] = set(), []
+
+    @rule(slot=st.integers(0, 3))
+    def rise(self, slot: int) -> None:
+        slot %= self.slots
+        if not self.up[slot]:
+            self.up[slot] = True
+            again, unstarted = self.board_again[slot], self.board_unstarted[slot]
+            self.starts.up(slot, sorted(again), sorted(unstarted))
+            # Who is on the list again is on the board until it is dealt; keep it simple: deal now.
+            self.board_again[slot], self.board_unstarted[slot] = set(), set()
+            while again or unstarted:
+                for block in self.starts.deal(NOW_NS):
+                    for user_id in block.ids:
+                        self.dealt[block.slot].append((user_id, block.again))
+                        if block.slot == slot:
+                            (again if block.again else unstarted).discard(user_id)
+                begun, self.dealt[slot] = self.dealt[slot], []
+                for user_id, restarted in begun:
+                    assert user_id not in self.alive[slot]
+                    self.alive[slot].add(user_id)
+                    self.first_starts[user_id] += not restarted
+                self.starts.started(slot, len(begun))
+
+    @invariant()
+    def nobody_is_started_twice_for_the_first_time(self) -> None:
+        assert all(count <= 1 for count in getattr(self, "first_starts", {}).values())
+
+    @invariant()
+    def no_worker_is_far_ahead(self) -> None:
+        assert all(len(dealt) <= MOST_OUTSTANDING for dealt in getattr(self, "dealt", ()))
+
+    def teardown(self) -> None:
+        if not hasattr(self, "slots"):
+            return
+        for slot in range(self.slots):
+            self.rise(slot)
+        for _ in range(2 + self.next_id // CHUNK):
+            self.deal()
+            for slot in range(self.slots):
+                self.start(slot, 10**9)
+        assert not self.starts.waiting()
+        assert not self.starts.outstanding()
+        everybody = set(range(1, self.next_id)) - self.withdrawn
+        assert {user_id for user_id, count in self.first_starts.items() if count} == everybody
+
+
+TestWorld = World.TestCase
+TestWorld.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+
+
+@given(st.integers(1, 9), st.integers(1, 500), st.integers(1, 10**6))
+def test_users_with_times_keep_them_whatever_their_slot(slots, count, first):
+    starts = StartList(slots)
+    for slot in range(slots):
+        starts.up(slot, [], [])
+    dues = [NOW_NS + 7 * number for number in range(count)]
+    starts.add(range(first, first + count), dues)
+    found = {}
+    for block in starts.deal(NOW_NS):
+        assert len(block.offsets_ns) == len(block.ids)
+        for user_id, offset_ns in zip(block.ids, block.offsets_ns, strict=True):
+            found[user_id] = block.due_ns + offset_ns
+    assert found == dict(zip(range(first, first + count), dues, strict=True))
+
+
+def test_users_of_a_lost_worker_start_again_before_all_others():
+    starts = StartList(1)
+    starts.add(range(1, 4))
+    starts.up(0, [8, 9], [7])
+    kinds = [(list(block.ids), block.again) for block in starts.deal(NOW_NS)]
+    assert kinds == [([8, 9], True), ([7], False), ([1, 2, 3], False)]
+
+
+def test_a_slot_that_is_behind_gets_no_more_until_it_has_started_some():
+    starts = StartList(1)
+    starts.up(0, [], [])
+    starts.add(range(1, 2 * MOST_OUTSTANDING + 1))
+    assert sum(len(block.ids) for block in starts.deal(NOW_NS)) == MOST_OUTSTANDING
+    assert starts.deal(NOW_NS) == []
+    starts.started(0, 10)
+    (block,) = starts.deal(NOW_NS)
+    assert isinstance(block, StartUsers)
+    assert len(block.ids) == 10
+
+
+def test_the_highest_numbers_are_taken_back_first_and_dealt_ones_are_not():
+    starts = StartList(2)
+    starts.add(range(1, 11))
+    assert starts.withdraw(3) == [10, 9, 8]
+    starts.up(0, [], [])
+    starts.deal(NOW_NS)
+    assert starts.withdraw(100) == [6, 4, 2]
+    assert starts.waiting() == 0
+
+
+@given(
+    st.integers(1, 5),
+    st.lists(
+        st.one_of(
+            st.tuples(st.just("add"), st.integers(1, 400), st.booleans()),
+            st.tuples(st.just("withdraw"), st.integers(0, 500)),
+            st.tuples(st.just("up"), st.integers(0, 4)),
+            st.tuples(st.just("deal")),
+        ),
+        max_size=20,
+    ),
+)
+def test_who_is_withdrawn_is_whom_a_naive_list_would_take(slots, steps):
+    starts, listed, dues, next_id = StartList(slots), [], {}, 7
+    for step, *arguments in steps:
+        match step, arguments:
+            case "add", [count, timed]:
+                ids = range(next_id, next_id + count)
+                times = [NOW_NS + 3 * one for one in ids] if timed else []
+                starts.add(ids, times)
+                listed += ids
+                dues.update(zip(ids, times, strict=False))
+                next_id += count
+            case "withdraw", [count]:
+                expected = sorted(listed, reverse=True)[:count]
+                assert starts.withdraw(count) == expected
+                listed = [one for one in listed if one not in set(expected)]
+            case "up", [slot] if slot < slots:
+                starts.up(slot, [], [])
+            case "deal", _:
+                for block in starts.deal(NOW_NS):
+                    listed = [one for one in listed if one not in set(block.ids)]
+                    for one, offset_ns in zip(block.ids, block.offsets_ns, strict=False):
+                        assert block.due_ns + offset_ns == dues[one]
+        assert starts.waiting() == len(listed)
+
+
+def test_withdrawing_many_users_with_times_looks_at_each_once():
+    starts = StartList(4)
+    reads = 0
+
+    class Times(list):
+        def __getitem__(self, key):
+            nonlocal reads
+            found = super().__getitem__(key)
+            reads += len(found) if isinstance(key, slice) else 1
+            return Times(found) if isinstance(key, slice) else found
+
+    starts.add(range(1, 80_001), Times(range(80_000)))
+    reads = 0
+    assert starts.withdraw(50_000) == list(range(80_000, 30_000, -1))
+    assert reads <= 80_000
+    assert starts.withdraw(50_000) == list(range(30_000, 0, -1))

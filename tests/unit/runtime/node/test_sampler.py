@@ -1,0 +1,369 @@
+"""From the boards of nodes to totals and seconds: nothing is lost, nothing is counted twice."""
+
+from __future__ import annotations
+
+from collections import Counter
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from amoc import metrics
+from amoc.base.clock import S_NS, now_ns
+from amoc.ipc import messages
+from amoc.ipc.messages import HostFigures
+from amoc.metrics import handles
+from amoc.metrics.board import Board, Cell, Kind, Merge
+from amoc.metrics.board_reader import AreaReader
+from amoc.metrics.histogram import CELLS, Histogram, cell_of, end_ns, middle_ns
+from amoc.results.live_totals import Figures
+from amoc.results.merge import Merged
+from amoc.results.per_second import LONGEST_NS, Moment, Seconds
+from amoc.results.series import ThrottlePoint
+from amoc.runtime.node import sampler
+from amoc.runtime.node.sampler import Sampler
+
+HOST: Any = SimpleNamespace(
+    figures=lambda: HostFigures(0.5, 1 << 30, 1 << 29, 28_000, 0), fds=lambda pid: 7
+)
+NOBODY = range(1, 1)
+
+
+def wire(record):
+    """`record` as it comes out at the other end of a line."""
+    return messages.from_wire(messages.unpack(messages.pack(messages.to_wire(record))))
+
+
+class Node:
+    """A node's board with two workers, its sampler, and what was truly recorded."""
+
+    def __init__(self) -> None:
+        self.board = Board(2, 10)
+        self.sampler = Sampler(self.board, HOST, 20_000)
+        self.counted: Counter[str] = Counter()
+        self.crashed: Counter[str] = Counter()
+        self.durations: list[int] = []
+
+    def count(self, slot: int, kind: Kind, name: str, number: int) -> None:
+        self.board.area(slot).declare(kind, name)[0] += number
+        (self.crashed if kind is Kind.CRASH else self.counted)[name] += number
+
+    def record(self, slot: int, ns: int) -> None:
+        cells = self.board.area(slot).declare(Kind.TIMER, "ttd")
+        cells[CELLS] = max(cells[CELLS], ns)
+        cells[cell_of(ns)] += 1
+        self.durations.append(ns)
+
+    def sample(self):
+        return wire(self.sampler.take(NOBODY, 0))
+
+
+STEPS = st.one_of(
+    st.tuples(st.just("count"), st.integers(0, 1), st.sampled_from("abc"), st.integers(0, 9)),
+    st.tuples(st.just("crash"), st.integers(0, 1), st.sampled_from("xy"), st.integers(1, 3)),
+    st.tuples(st.just("record"), st.integers(0, 1), st.integers(0, 10**13)),
+    st.tuples(st.just("sample")),
+    st.tuples(st.just("deliver"), st.integers(0, 10**6), st.booleans()),
+    st.tuples(st.just("second")),
+)
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 1), STEPS), max_size=60))
+def test_whatever_is_lost_repeated_or_late_the_next_sample_that_comes_makes_all_right(steps):
+    nodes = [Node(), Node()]
+    sent: list[list[Any]] = [[], []]
+    merged, seconds = Merged(), []
+    for number, (what, *arguments) in steps:
+        node = nodes[number]
+        if what == "count":
+            node.count(arguments[0], Kind.COUNTER, *arguments[1:])
+        elif what == "crash":
+            node.count(arguments[0], Kind.CRASH, *arguments[1:])
+        elif what == "record":
+            node.record(*arguments)
+        elif what == "sample":
+            sent[number].append(node.sample())
+        elif what == "second":
+            seconds.append(merged.take_growth())
+        elif sent[number]:
+            index, acknowledged = arguments
+            sample = sent[number][index % len(sent[number])]
+            merged.take(f"node{number}", sample)
+            if acknowledged:  # else this was lost on its way
+                node.sampler.acknowledge(sample.sequence)
+        told, truth = merged.total.counters, sum((one.counted for one in nodes), Counter())
+        assert all(count <= truth[name] for name, count in told.items())
+    for number, node in enumerate(nodes):
+        merged.take(f"node{number}", node.sample())
+    seconds.append(merged.take_growth())
+    counted = sum((one.counted for one in nodes), Counter())
+    crashed = sum((one.crashed for one in nodes), Counter())
+    durations = Histogram.of(nodes[0].durations + nodes[1].durations)
+    for found, truth in ((merged.total.counters, counted), (merged.total.crashes, crashed)):
+        assert Counter(found) == truth
+    assert merged.total.timers.get("ttd", Histogram()) == durations
+    # Seconds add up to the same, wherever they were cut.
+    assert sum((Counter(one.counters) for one in seconds), Counter()) == +counted
+    recorded = Histogram()
+    for one in seconds:
+        second = one.timers.get("ttd", Histogram())
+        recorded.add(second.cells, second.max_ns)
+        assert not second.cells or cell_of(second.max_ns) >= max(second.cells)
+    assert recorded.cells == durations.cells
+
+
+def test_only_what_has_grown_since_the_acknowledged_sample_travels():
+    node = Node()
+    node.count(0, Kind.COUNTER, "a", 1)
+    node.count(1, Kind.COUNTER, "b", 1)
+    node.record(0, 1000)
+    first = node.sample()
+    assert first.counters == {"a": 1, "b": 1}
+    node.sampler.acknowledge(first.sequence)
+    node.count(1, Kind.COUNTER, "b", 4)
+    node.record(1, 2000)
+    second, third = node.sample(), node.sample()
+    assert second.counters == third.counters == {"b": 5}
+    assert {name: list(one) for name, one in second.timers.items()} == {
+        "ttd": [2000, [cell_of(2000), 1]]
+    }
+    node.sampler.acknowledge(third.sequence)
+    assert (node.sample().counters, node.sample().timers) == ({}, {})
+
+
+def test_a_sample_of_an_hour_without_acknowledgement_still_holds_all():
+    node = Node()
+    for number in range(100):
+        node.count(0, Kind.COUNTER, f"c{number}", 1)
+        last = node.sample()
+    assert len(last.counters) == 100
+    assert len(node.sampler._unacknowledged) == sampler.MOST_UNACKNOWLEDGED
+
+
+def test_what_was_declared_and_never_used_is_known():
+    node = Node()
+    node.board.area(0).declare(Kind.COUNTER, "never")
+    node.board.area(0).declare(Kind.TIMER, "nothing")
+    merged = Merged()
+    merged.take("node0", node.sample())
+    assert merged.total.counters == {"never": 0}
+    assert merged.total.timers == {"nothing": Histogram()}
+    growth = merged.take_growth()
+    assert (growth.counters, growth.timers) == ({"never": 0}, {})
+    assert merged.take_growth().counters == {}
+
+
+def test_a_worker_says_how_it_did_since_the_last_sample_and_over_all():
+    node = Node()
+    lag = node.board.area(1).declare(Kind.TIMER, "loop_lag")
+    row = node.board.row(1)
+    row[Cell.PID], row[Cell.EPOCH], row[Cell.HEARTBEAT_NS] = 1, 1, now_ns()
+    lag[cell_of(10**9)] += 1
+    lag[CELLS] = 10**9
+    node.sampler.take(NOBODY, 0)
+    lag[cell_of(10**6)] += 500
+    figures = messages.WorkerFigures(*node.sampler.take(NOBODY, 0).workers[1])
+    assert figures.lag_p99_s < 0.0011
+    assert figures.fds == 7
+    assert figures.loop_lag_p99_s == pytest.approx(0.001, rel=0.01)
+    assert messages.WorkerFigures(*node.sampler.take(NOBODY, 0).workers[1]).lag_p99_s == 0
+
+
+@pytest.mark.parametrize("shape", ["lognormal", "bimodal", "uniform"])
+def test_percentiles_over_workers_and_nodes_are_those_of_the_raw_values(shape):
+    draw = np.random.default_rng(7)
+    values = {
+        "lognormal": lambda: draw.lognormal(-4, 1.2, 40_000),
+        "bimodal": lambda: np.concatenate(
+            [draw.normal(0.02, 0.002, 39_000), draw.normal(2, 0.1, 1000)]
+        ),
+        "uniform": lambda: draw.uniform(1e-6, 3600, 40_000),
+    }[shape]()
+    values = np.abs(values)
+    nodes, merged = [Node(), Node()], Merged()
+    try:
+        for number, part in enumerate(np.array_split(values, 4)):
+            metrics.attach(nodes[number // 2].board.area(number % 2), inherit=False)
+            timer = metrics.timer("raw")
+            for seconds in part:
+                timer.record(float(seconds))
+            for name, node in zip("ab", nodes, strict=True):
+                merged.take(name, node.sample())
+    finally:
+        handles._handles.pop("raw", None)
+        metrics.attach(Board(1, 1).area(0), inherit=False)
+    timer = merged.total.timers["raw"]
+    fractions = (0.01, 0.5, 0.9, 0.95, 0.99, 0.999, 0.9999)
+    exact = np.quantile(values, fractions, method="inverted_cdf")
+    found = timer.quantiles_s(*fractions)
+    assert found == pytest.approx(exact, rel=0.01)
+    assert found == pytest.approx(exact, rel=0.0041)  # what the docs say
+    assert timer.count == len(values)
+    assert timer.max_ns == round(values.max() * 1e9)
+    assert timer.mean_s == pytest.approx(values.mean(), rel=0.004)
+
+
+@given(st.integers(0, CELLS - 1))
+def test_a_cell_ends_where_the_next_one_begins(cell):
+    assert cell_of(end_ns(cell)) == cell
+    assert cell == CELLS - 1 or cell_of(end_ns(cell) + 1) == cell + 1
+    assert middle_ns(cell) <= end_ns(cell) + 0.5
+
+
+def test_a_reader_sees_each_growth_once():
+    area = Board(1, 1).area(0)
+    reader = AreaReader(area)
+    counter, timer = area.declare(Kind.COUNTER, "c"), area.declare(Kind.TIMER, "t")
+    gauge = area.declare(Kind.GAUGE, "g", Merge.MAX)
+    assert [(one.name, one.by) for one in reader.changes()] == [("c", 0), ("t", Histogram())]
+    assert list(reader.gauges()) == []
+    counter[0], gauge[0] = 3, 2.5
+    timer[CELLS], timer[5], timer[CELLS - 1] = 10**15, 2, 1
+    assert [(one.name, one.by) for one in reader.changes()] == [
+        ("c", 3),
+        ("t", Histogram({5: 2, CELLS - 1: 1}, 10**15)),
+    ]
+    assert list(reader.gauges()) == [("g", Merge.MAX, 2.5)]
+    assert list(reader.changes()) == []
+
+
+# Seconds
+
+
+def moment(**parts) -> Moment:
+    return Moment(
+        **{
+            "at": 1000.0,
+            "ran_ns": 10**15,
+            "state": "running",
+            "waiting": 3,
+            "throttles": {},
+            "controller_cpu": 0.1,
+            "controller_lag_s": 0.01,
+            **parts,
+        }
+    )
+
+
+def sample(sequence: int, at_s: float, cpu_s: float = 0.0, **parts):
+    worker = messages.WorkerFigures(
+        slot=0,
+        epoch=1,
+        pid=1,
+        users=5,
+        users_peak=5,
+        restarted=0,
+        waiting=0,
+        cpu_ns=int(cpu_s * S_NS),
+        beat_ns=int((at_s - 0.04) * S_NS),
+        max_rss_bytes=0,
+        loop_lag_p99_s=0.0,
+        lag_p99_s=0.002,
+        late_p99_s=0.003,
+        gc_ns=int(cpu_s * S_NS / 10),
+        queued_ns=int(cpu_s * S_NS / 5),
+        rss_bytes=1 << 20,
+        fds=9,
+        fd_limit=100,
+    )
+    return messages.Sample(
+        sequence=sequence,
+        at_ns=int(at_s * S_NS),
+        users={2: 5},
+        users_peak=5,
+        counters=parts.get("counters", {}),
+        gauges=parts.get("gauges", {}),
+        timers={},
+        crashes={},
+        workers=[tuple(worker)],
+        host=tuple(HOST.figures()),
+    )
+
+
+def test_a_second_ends_when_its_sample_was_taken():
+    figures = Figures()
+    seconds = Seconds(figures)
+    figures.take("node0", sample(1, 9.5, counters={"init": 1}))
+    seconds.begin(10 * S_NS)
+    assert not seconds.over(10 * S_NS)
+    figures.take("node0", sample(2, 10.5, 1.0, counters={"a": 4}))
+    assert seconds.over(int(10.52 * S_NS))
+    assert seconds.end_ns(int(10.52 * S_NS)) == int(10.5 * S_NS)
+    first = seconds.cut(int(10.5 * S_NS), moment(ran_ns=S_NS // 2))
+    assert (first.t_s, first.span_s, first.active_s, first.at) == (0.5, 0.5, 0.5, 1000.0)
+    assert first.starts == 5
+    assert first.counters == {"init": 1, "a": 4}
+    assert first.users["running"] == 5
+    assert first.users["waiting"] == 3
+    figures.take("node0", sample(3, 11.5, 1.25, counters={"a": 9}))
+    end_ns = seconds.end_ns(int(11.53 * S_NS))
+    second = seconds.cut(end_ns, moment(state="stopping", ran_ns=S_NS * 7 // 10))
+    assert (second.t_s, second.span_s, second.state) == (1.5, 1.0, "stopping")
+    assert (second.active_s, second.starts) == (0.2, 0)
+    assert second.counters == {"a": 5}
+    (worker,) = second.workers
+    assert (worker.cpu, worker.gc_s) == (0.25, 0.025)
+    assert worker.queued_s == pytest.approx(0.05)
+    assert (worker.lag_p99_s, worker.late_p99_s, worker.fds) == (0.002, 0.003, 9)
+    assert second.nodes[0].memory_bytes == 1 << 30
+
+
+def test_a_late_node_is_not_waited_for_and_its_figures_count_where_they_come_in():
+    figures = Figures()
+    seconds = Seconds(figures)
+    for name in ("node0", "node1"):
+        figures.take(name, sample(1, 10.0))
+    seconds.begin(10 * S_NS)
+    figures.take("node0", sample(2, 11.0, counters={"a": 1}))
+    assert not seconds.over(int(11.1 * S_NS))
+    assert seconds.over(10 * S_NS + LONGEST_NS)
+    assert seconds.end_ns(10 * S_NS + LONGEST_NS) == 10 * S_NS + LONGEST_NS
+    first = seconds.cut(10 * S_NS + LONGEST_NS, moment())
+    assert (first.late, first.counters, first.span_s) == (["node1"], {"a": 1}, 1.5)
+    assert [one.node for one in first.workers] == ["node0"]
+    figures.take("node1", sample(2, 11.0, counters={"a": 10}))
+    figures.take("node0", sample(3, 12.0, counters={"a": 3}))
+    second = seconds.cut(seconds.end_ns(int(12.1 * S_NS)), moment())
+    assert (second.late, second.counters, second.t_s) == ([], {"a": 12}, 2.0)
+
+
+def test_a_sample_that_was_on_its_way_for_longer_than_it_was_waited_for_is_not_lost():
+    figures = Figures()
+    seconds = Seconds(figures)
+    figures.take("node0", sample(1, 10.0))
+    seconds.begin(10 * S_NS)
+    assert seconds.cut(13 * S_NS, moment()).late == ["node0"]
+    figures.take("node0", sample(2, 11.0, counters={"a": 5}))
+    assert seconds.heard
+    last = seconds.cut(seconds.end_ns(int(13.5 * S_NS)), moment())
+    assert (last.t_s, last.counters) == (3.5, {"a": 5})
+
+
+def test_no_time_is_no_second():
+    figures = Figures()
+    seconds = Seconds(figures)
+    assert seconds.cut(S_NS, moment()) is None
+    figures.take("node0", sample(1, 5.0))
+    seconds.begin(6 * S_NS)
+    assert seconds.cut(6 * S_NS, moment()) is None
+    assert not seconds.over(6 * S_NS + 1)
+
+
+def test_throttles_show_what_is_wanted_and_what_was_done():
+    figures = Figures()
+    seconds = Seconds(figures)
+    seconds.begin(S_NS)
+    counters = {"throttle.x.y.requests": 9, "throttle.x.y.executions": 5, "mine": 1}
+    gauges = {"throttle.x.y.waiting": (0, [2.0, 2.0])}
+    figures.take("node0", sample(1, 2.0, counters=counters, gauges=gauges))
+    known = {"x.y": ThrottlePoint(rate=60.0, interval_s=60.0, mode="run"), "idle": ThrottlePoint()}
+    point = seconds.cut(seconds.end_ns(2 * S_NS), moment(throttles=known))
+    assert point.counters == {"mine": 1}
+    assert point.gauges == {}
+    assert point.throttles["x.y"] == ThrottlePoint(60.0, 60.0, "run", 9, 5, 0, 4)
+    assert point.throttles["x.y"].wanted_per_s == 1.0
+    assert point.throttles["idle"] == ThrottlePoint()

@@ -1,0 +1,203 @@
+"""Crashes by cause: those that fail alike are one line, and counting them never fails itself."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from amoc.base import text
+from amoc.base.crash_causes import MOST_TRACEBACK, cause_of, trace_of
+from amoc.base.errors import ScenarioError
+from amoc.base.tracebacks import MOST_TEXT
+from amoc.metrics.board import ENTRIES, MOST_CAUSES, NAME_BYTES, Area, Kind
+from amoc.runtime.worker.crashes import OTHER, Causes
+
+DIRECTORY = "/srv/scenarios"
+
+
+def crash(make_error, file="chat.py", function="start", line=7):
+    """An error that was raised at that line of a file of the scenario."""
+    code = "\n" * (line - 1) + f"def {function}(make_error): raise make_error()"
+    namespace: dict[str, object] = {}
+    exec(compile(code, f"{DIRECTORY}/{file}", "exec"), namespace)
+    try:
+        namespace[function](make_error)
+    except BaseException as error:
+        return error
+    raise AssertionError("it must raise")
+
+
+def cause(make_error, **place):
+    return cause_of(crash(make_error, **place), DIRECTORY)
+
+
+def new_area() -> Area:
+    return Area(memoryview(bytearray(4 << 20)))
+
+
+def counted(area: Area) -> dict[str, int]:
+    return {metric.name: metric.value for metric in area.read() if metric.kind is Kind.CRASH}
+
+
+def test_a_cause_names_the_error_its_text_and_the_scenarios_line():
+    assert cause(lambda: ValueError("no such room"), line=12) == (
+        "ValueError: no such room (chat.py:12 in start)"
+    )
+
+
+def test_the_innermost_line_of_the_scenario_is_named_not_that_of_a_library():
+    assert cause(lambda: int("x")).endswith("(chat.py:7 in start)")
+
+
+def test_an_error_without_text_is_named_by_its_kind():
+    assert cause(KeyError) == "KeyError (chat.py:7 in start)"
+
+
+def test_an_error_that_was_never_raised_has_no_place():
+    assert cause_of(ValueError("x"), DIRECTORY) == "ValueError: x"
+
+
+@given(st.integers(0, 10**12), st.integers(0, 10**12))
+def test_numbers_do_not_split_causes(one, other):
+    def error(number):
+        return lambda: TimeoutError(f"user_{number} waited {number / 7} s for port {number}")
+
+    assert cause(error(one)) == cause(error(other))
+
+
+@given(st.integers(0, 2**48), st.integers(0, 2**48))
+def test_addresses_of_objects_do_not_split_causes(one, other):
+    def error(address):
+        return lambda: ConnectionError(f"<socket object at {address:#014x}> is closed")
+
+    assert cause(error(one)) == cause(error(other))
+
+
+def test_another_line_kind_or_text_is_another_cause():
+    found = {
+        cause(lambda: ValueError("x")),
+        cause(lambda: ValueError("y")),
+        cause(lambda: KeyError("x")),
+        cause(lambda: ValueError("x"), line=8),
+        cause(lambda: ValueError("x"), file="helper.py"),
+    }
+    assert len(found) == 5
+
+
+def test_a_text_over_several_lines_becomes_one_line():
+    assert cause(lambda: ValueError("a\n  b\tc")).startswith("ValueError: a b c (")
+
+
+@given(st.text(max_size=400), st.integers(1, 250))
+def test_every_cause_fits_its_name_on_the_board(text, length):
+    found = cause(lambda: ValueError(text), file="é" * (length // 2) + ".py")
+    assert len(found.encode()) <= NAME_BYTES
+    assert "\n" not in found
+    new_area().declare(Kind.CRASH, found)
+
+
+def test_a_cause_of_any_length_still_names_the_line():
+    assert re.fullmatch(
+        r"ValueError: x+… \(chat\.py:7 in start\)", cause(lambda: ValueError("x" * 10_000))
+    )
+
+
+def test_an_error_that_says_all_that_a_server_has_sent_is_cut_before_it_is_looked_at(monkeypatch):
+    seen = []
+
+    class Watched:
+        def sub(self, by, text):
+            seen.append(len(text))
+            return text
+
+    monkeypatch.setattr(text, "_NUMBER", Watched())
+    error = crash(lambda: ValueError("x1 " * 700_000))
+    found, trace = cause_of(error, DIRECTORY), trace_of(error)
+    assert found.startswith("ValueError: x1 x1 ")
+    assert found.endswith("… (chat.py:7 in start)")
+    assert max(seen) <= MOST_TEXT + 1
+    # The lines that it has passed through are there all the same.
+    assert f'{DIRECTORY}/chat.py", line 7, in start' in trace
+    assert trace.endswith("x1…")
+    assert len(trace) < MOST_TRACEBACK
+
+
+def test_of_a_traceback_that_is_too_long_the_end_is_told():
+    def deeper(depth):
+        if depth == 0:
+            raise ValueError("at the bottom")
+        if depth % 2:  # or Python itself would leave out lines that are the same
+            return deeper(depth - 1)
+        return deeper(depth - 1)
+
+    trace = trace_of(crash(lambda: deeper(400)))
+    assert len(trace) == MOST_TRACEBACK + 1
+    assert trace.startswith("…")
+    assert trace.endswith("ValueError: at the bottom\n")
+
+
+def test_a_text_that_is_not_unicode_is_counted_all_the_same():
+    # What surrogateescape makes of bytes that are not UTF-8, in a file's name say.
+    area = new_area()
+    assert Causes(area, DIRECTORY).count(crash(lambda: ValueError("\udcff\udcfe")))[1]
+    assert list(counted(area).values()) == [1]
+
+
+def test_an_error_that_cannot_say_what_it_is_is_counted_all_the_same():
+    class Broken(Exception):
+        def __str__(self):
+            return self.missing
+
+    area = new_area()
+    Causes(area, DIRECTORY).count(crash(Broken))
+    ((name, count),) = counted(area).items()
+    assert "Broken" in name
+    assert count == 1
+
+
+def test_each_cause_is_new_once_and_counted_each_time():
+    area = new_area()
+    causes = Causes(area, DIRECTORY)
+    errors = [crash(lambda: ValueError("a")), crash(lambda: ValueError("b"))]
+    news = [causes.count(errors[n % 2]) for n in range(10)]
+    assert [is_new for _, is_new in news] == [True, True] + [False] * 8
+    assert len({cause for cause, _ in news}) == 2
+    assert list(counted(area).values()) == [5, 5]
+
+
+def word(number: int) -> str:
+    """A word of letters for each number: numbers themselves do not tell causes apart."""
+    return "".join(chr(ord("a") + int(digit)) for digit in str(number))
+
+
+def test_causes_beyond_the_limit_are_one_and_it_is_new_once():
+    area = new_area()
+    causes = Causes(area, DIRECTORY)
+    extra = 50
+    news = [
+        causes.count(crash(lambda n=n: ValueError(word(n)))) for n in range(MOST_CAUSES + extra)
+    ]
+    counts = counted(area)
+    assert counts[OTHER] == extra
+    assert len(counts) == MOST_CAUSES + 1
+    assert sum(counts.values()) == MOST_CAUSES + extra
+    assert news[MOST_CAUSES:] == [(OTHER, True)] + [(OTHER, False)] * (extra - 1)
+
+
+def test_a_full_board_does_not_keep_crashes_from_being_survived():
+    area = new_area()
+    with contextlib.suppress(ScenarioError):
+        for number in range(ENTRIES):
+            area.declare(Kind.COUNTER, f"c{number}")
+    Causes(area, DIRECTORY).count(crash(ValueError))
+    assert list(counted(area).values()) == [1]
+
+
+def test_a_replaced_worker_counts_on_where_its_predecessor_stood():
+    memory = memoryview(bytearray(4 << 20))
+    for _ in range(3):
+        Causes(Area(memory), DIRECTORY).count(crash(lambda: ValueError("a")))
+    assert list(counted(Area(memory)).values()) == [3]

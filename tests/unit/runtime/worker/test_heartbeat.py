@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import gevent
+import pytest
+from gevent import monkey
+
+from amoc import metrics
+from amoc.base.clock import S_NS, now_ns
+from amoc.ipc.messages import Blocked, Record
+from amoc.metrics.board import ROW_BYTES, Area, Cell
+from amoc.runtime.worker.heartbeat import BEAT_NS, Beat, Pauses
+
+DEADLINE_S = 10.0
+BLOCKED = Blocked(0, "chat.py:12 in talk", 1, S_NS, S_NS, "")
+really_sleep = monkey.get_original("time", "sleep")
+
+
+@dataclass
+class FakeTrap:
+    """Notes what a beat says to it, and has one thing to tell."""
+
+    due_ns: list[int] = field(default_factory=list)
+    turned_ns: list[tuple[int, int]] = field(default_factory=list)
+    untold: list[Blocked] = field(default_factory=lambda: [BLOCKED])
+
+    def set(self, due_ns: int) -> None:
+        self.due_ns.append(due_ns)
+
+    def turned(self, queued_ns: int, collected_ns: int) -> None:
+        self.turned_ns.append((queued_ns, collected_ns))
+
+    def tell(self) -> list[Blocked]:
+        told, self.untold = self.untold, []
+        return told
+
+
+@dataclass
+class Beating:
+    """A beat that runs, and what it leaves."""
+
+    row: memoryview
+    trap: FakeTrap
+    reports: list[Record]
+    area: Area
+
+    def until(self, condition: Callable[[], bool]) -> None:
+        give_up = time.monotonic() + DEADLINE_S
+        while not condition():
+            assert time.monotonic() < give_up
+            gevent.sleep(0.01)
+
+    def beats(self, count: int) -> None:
+        """Let it beat that often from now on."""
+        wanted = len(self.trap.turned_ns) + count
+        self.until(lambda: len(self.trap.turned_ns) >= wanted)
+
+
+@pytest.fixture
+def beating(monkeypatch: pytest.MonkeyPatch) -> Iterator[Beating]:
+    row = memoryview(bytearray(ROW_BYTES)).cast("Q")
+    for cell in (Cell.CPU_NS, Cell.QUEUED_NS, Cell.GC_NS):
+        row[cell] = 1000 * S_NS  # as the worker before has left it
+    area = Area.private()
+    monkeypatch.setattr("amoc.base.process.set_title", lambda role: None)
+    metrics.attach(area, inherit=False)
+    trap, reports = FakeTrap(), []
+    beat = Beat(row, trap, reports.append, lambda: "worker 0 (0 users)")
+    before = len(gc.callbacks)
+    greenlet = gevent.spawn(beat.run)
+    yield Beating(row, trap, reports, area)
+    greenlet.kill()
+    metrics.attach(Area.private(), inherit=False)
+    assert len(gc.callbacks) == before
+
+
+def test_a_beat_notes_time_and_memory_and_counts_on_from_the_worker_before(
+    beating: Beating,
+) -> None:
+    row, began_ns = beating.row, now_ns()
+    beating.beats(2)
+    assert row[Cell.HEARTBEAT_NS] >= began_ns
+    assert 1 << 20 < row[Cell.RSS_BYTES] <= row[Cell.MAX_RSS_BYTES]
+    assert row[Cell.CPU_NS] > 1000 * S_NS
+    assert row[Cell.QUEUED_NS] >= 1000 * S_NS
+    assert row[Cell.GC_NS] >= 1000 * S_NS
+
+
+def test_pauses_of_the_collector_are_added_up_and_told_to_the_trap(beating: Beating) -> None:
+    beating.beats(1)
+    before_ns, row = beating.row[Cell.GC_NS], beating.row
+    gc.collect()
+    assert row[Cell.GC_NS] > before_ns
+    beating.beats(1)
+    assert any(collected_ns > 0 for _, collected_ns in beating.trap.turned_ns)
+
+
+@pytest.mark.slow
+def test_what_has_blocked_is_reported_once(beating: Beating) -> None:
+    beating.beats(1)
+    assert beating.reports == [BLOCKED]
+    beating.trap.untold.append(BLOCKED._replace(times=2))
+    beating.until(lambda: len(beating.reports) == 2)
+    assert beating.reports[1].times == 2
+
+
+@pytest.mark.slow
+def test_a_stall_counts_at_each_beat_that_it_has_swallowed(beating: Beating) -> None:
+    beating.beats(1)
+    really_sleep(5 * BEAT_NS / S_NS)
+    beating.beats(1)
+    (lag,) = [one.value for one in beating.area.read() if one.name == "loop_lag"]
+    assert lag.max_ns >= 3 * BEAT_NS
+    assert lag.count >= len(beating.trap.turned_ns) + 3
+
+
+@pytest.mark.slow
+def test_each_beat_says_when_the_next_is_due(beating: Beating) -> None:
+    beating.beats(3)
+    due_ns = beating.trap.due_ns
+    assert all(later - sooner >= BEAT_NS for sooner, later in pairwise(due_ns))
+
+
+def test_an_end_without_a_beginning_is_no_pause() -> None:
+    row = memoryview(bytearray(ROW_BYTES)).cast("Q")
+    pauses = Pauses(row)
+    pauses.note("stop", {})
+    assert row[Cell.GC_NS] == 0
+    pauses.note("start", {})
+    pauses.note("stop", {})
+    assert row[Cell.GC_NS] > 0

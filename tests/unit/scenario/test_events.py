@@ -1,0 +1,332 @@
+"""Events: heard where they happen, free where nobody listens, harmless when a listener fails."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gevent
+import pytest
+from gevent import get_hub
+from greenlet import GreenletExit
+from hypothesis import given
+from hypothesis import strategies as st
+
+from amoc.base.clock import MS_NS, S_NS, now_ns
+from amoc.base.errors import ScenarioError
+from amoc.ipc.messages import Permits, Record, ThrottleMode, Tokens
+from amoc.ipc.worker_id import Origin
+from amoc.scenario import events
+from amoc.scenario.events import SIGNALS, Event, Signal
+from amoc.throttle.controller import Pacer
+from amoc.throttle.slot_schedule import Mode
+from amoc.throttle.worker_queue import Turnstile
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(autouse=True)
+def _nobody_listens() -> Iterator[None]:
+    before = {name: signal.heard for name, signal in SIGNALS.items()}
+    yield
+    for name, heard in before.items():
+        SIGNALS[name].heard = heard
+
+
+class Ear:
+    """Hears events and keeps them."""
+
+    def __init__(self, *patterns: str) -> None:
+        self.heard: list[Event] = []
+        events.on(*patterns)(self.hear)
+
+    def hear(self, event: Event) -> None:
+        self.heard.append(event)
+
+    @property
+    def told(self) -> list[tuple[str, int | None, dict[str, Any]]]:
+        return [(one.name, one.user_id, dict(one.data)) for one in self.heard]
+
+
+def test_a_subscriber_hears_what_happened_when_where_and_to_whom() -> None:
+    ear = Ear("user.added")
+    before_ns = now_ns()
+    events.happen_in("worker-3")
+    try:
+        events.USER_ADDED(7, again=False)
+    finally:
+        events.happen_in("")
+    (event,) = ear.heard
+    assert (event.name, event.process, event.user_id) == ("user.added", "worker-3", 7)
+    assert event.data == {"again": False}
+    assert before_ns <= event.at_ns <= now_ns()
+
+
+@given(st.sampled_from(sorted(SIGNALS)))
+def test_a_group_of_events_is_heard_by_its_pattern_and_no_other(name: str) -> None:
+    group = name.partition(".")[0]
+
+    def hear(event: Event) -> None:
+        raise AssertionError("nothing has happened")
+
+    events.on(f"{group}.*")(hear)
+    heard = {one for one, signal in SIGNALS.items() if hear in signal.heard}
+    assert heard == {one for one in SIGNALS if one.startswith(f"{group}.")}
+    assert name in heard
+    events.off(hear)
+    assert not any(hear in signal.heard for signal in SIGNALS.values())
+
+
+def test_who_subscribes_by_several_patterns_is_called_once() -> None:
+    ear = Ear("user.*", "*", "user.added")
+    events.USER_ADDED(1, again=True)
+    assert len(ear.heard) == 1
+
+
+def test_subscribing_leaves_the_function_as_it_is() -> None:
+    def hear(event: Event) -> str:
+        return event.name
+
+    assert events.on("run.start")(hear) is hear
+
+
+def test_a_method_can_stop_listening() -> None:
+    ear = Ear("user.added")
+    events.off(ear.hear)
+    assert not events.USER_ADDED.heard
+
+
+@pytest.mark.parametrize(
+    ("patterns", "text"),
+    [
+        (("throttle.exec",), "is 'throttle.exec'; did you mean throttle.execute?"),
+        (("Throttle.*",), "an event must be a known one, but is 'Throttle.*'"),
+        (("zzz",), "known: run.start, run.stop, node.up"),
+        ((), 'must be given names, as in @events.on("user.added")'),
+        ((print,), "must be given names"),
+    ],
+)
+def test_an_event_that_does_not_exist_is_refused(patterns: tuple[Any, ...], text: str) -> None:
+    with pytest.raises(ScenarioError, match=re.escape(text)):
+        events.on(*patterns)
+
+
+def test_what_cannot_be_called_is_refused() -> None:
+    with pytest.raises(ScenarioError, match="must be a function, but is 7"):
+        events.on("user.added")(7)  # type: ignore[type-var]
+
+
+class Recorder(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+
+
+@pytest.fixture
+def told() -> Iterator[list[logging.LogRecord]]:
+    """What is logged of subscribers."""
+    recorder, logger = Recorder(), logging.getLogger("amoc.scenario.events")
+    logger.addHandler(recorder)
+    yield recorder.records
+    logger.removeHandler(recorder)
+
+
+class Whatever(BaseException):
+    """Not even an Exception."""
+
+
+@pytest.mark.parametrize("in_loop", [False, True])
+@pytest.mark.parametrize(
+    "kind", [ValueError, SystemExit, KeyboardInterrupt, gevent.Timeout, GreenletExit, Whatever]
+)
+def test_a_subscriber_that_raises_is_told_and_harms_nobody(
+    kind: type[BaseException], in_loop: bool, told: list[logging.LogRecord]
+) -> None:
+    error = kind()
+
+    def fail(event: Event) -> None:
+        raise error
+
+    events.on("user.added")(fail)
+    ear = Ear("user.added")
+    survived: list[int] = []
+
+    def happen() -> None:
+        events.USER_ADDED(1, again=False)
+        survived.append(1)
+
+    if in_loop:
+        get_hub().loop.run_callback(happen)
+        gevent.sleep(0.001)
+    else:
+        happen()
+    assert survived == [1]
+    assert len(ear.heard) == 1
+    (record,) = told
+    assert record.getMessage().endswith(
+        f"fail, which is called on user.added, raised {kind.__name__}"
+    )
+    assert vars(record)["tell"] is True
+    assert record.exc_info is not None
+    assert record.exc_info[1] is error
+
+
+def test_who_is_ended_while_a_subscriber_waits_ends(told: list[logging.LogRecord]) -> None:
+    reached = gevent.event.Event()
+
+    def wait(event: Event) -> None:
+        reached.set()
+        gevent.sleep(3600)
+
+    events.on("user.added")(wait)
+    ear = Ear("user.added")
+    user = gevent.spawn(events.USER_ADDED, 1, again=False)
+    reached.wait()
+    user.kill()
+    assert isinstance(user.value, GreenletExit)
+    assert not ear.heard
+    assert not told
+
+
+def test_a_subscriber_cannot_change_what_the_others_get() -> None:
+    def change(event: Event) -> None:
+        event.data["again"] = "changed"  # type: ignore[index]
+
+    events.on("user.added")(change)
+    ear = Ear("user.added")
+    events.USER_ADDED(1, again=False)
+    assert ear.told == [("user.added", 1, {"again": False})]
+
+
+def test_a_span_says_how_long_it_took_and_what_it_raised() -> None:
+    ear = Ear("init.*")
+    with events.span(events.INIT_START, events.INIT_STOP):
+        pass
+    with pytest.raises(KeyError), events.span(events.INIT_START, events.INIT_STOP):
+        raise KeyError("domain")
+    names = [event.name for event in ear.heard]
+    assert names == ["init.start", "init.stop"] * 2
+    assert [ear.heard[1].data["error"], ear.heard[3].data["error"]] == ["", "'domain'"]
+    between_ns = ear.heard[1].at_ns - ear.heard[0].at_ns
+    assert 0 <= ear.heard[1].data["duration_ns"] <= between_ns
+
+
+# Where they come from
+
+
+def turnstile(permits: bool = False) -> Turnstile:
+    from amoc import metrics
+
+    one = Turnstile("logins", metrics.timer("token_lateness"), None)
+    one.hear_mode(ThrottleMode("logins", 1, 0, Mode.RUN, permits))
+    one.work(now_ns(), now_ns() + S_NS)
+    return one
+
+
+def let_through(one: Turnstile, slots: int, late_ns: int = MS_NS, epoch: int = 1) -> int:
+    """Let `one` have and use so many slots, each `late_ns` after it is due; when they are due.
+
+    However slow the machine is: they are due in a while, and the time at which they are used is
+    given. A slot that is late would be void.
+    """
+    due_ns = now_ns() + 60 * S_NS
+    one.hear_tokens(Tokens("logins", 1, epoch, 0, 1, slots, due_ns, 1.0))
+    for _ in range(slots):
+        one.work(due_ns + late_ns, due_ns + 60 * S_NS)
+    return due_ns
+
+
+class Waiting:
+    """A user that waits, as far as a turnstile can see."""
+
+    def __init__(self, user_id: int) -> None:
+        self.id = user_id
+        self.tokens: list[int] = []
+
+    def switch(self, token: int) -> None:
+        self.tokens.append(token)
+
+
+def test_a_throttle_tells_who_came_and_who_was_let_through_and_how_late() -> None:
+    ear = Ear("throttle.*")
+    one, user = turnstile(), Waiting(7)
+    one.enter(user.switch)
+    one.enter(lambda _: None)
+    due_ns = let_through(one, 2, 3 * MS_NS)
+    assert ear.told[:3] == [
+        ("throttle.request", 7, {"throttle": "logins", "waiting": 0}),
+        ("throttle.request", None, {"throttle": "logins", "waiting": 1}),
+        ("throttle.execute", 7, {"throttle": "logins", "late_ns": 3 * MS_NS}),
+    ]
+    assert ear.told[3][:2] == ("throttle.execute", None)
+    assert user.tokens == [due_ns]
+
+
+def test_a_throttle_that_limits_how_many_pass_tells_it_too() -> None:
+    ear = Ear("throttle.execute")
+    one, user = turnstile(permits=True), Waiting(7)
+    one.enter(user.switch)
+    one.hear_permits(Permits("logins", 1, 1, 1))
+    one.work(now_ns(), now_ns() + S_NS)
+    assert ear.told == [("throttle.execute", 7, {"throttle": "logins", "late_ns": 0})]
+
+
+@pytest.mark.parametrize("mode", [Mode.OPEN, Mode.RUN])
+def test_as_many_executions_are_told_as_are_counted(mode: Mode) -> None:
+    ear, one, users = Ear("throttle.execute"), turnstile(), [Waiting(n) for n in range(1, 6)]
+    before = one._executions._cells[0]
+    for user in users[:3]:
+        one.enter(user.switch)
+    one.hear_mode(ThrottleMode("logins", 2, 0, mode, False))
+    let_through(one, 9, epoch=2)
+    for user in users[3:]:
+        one.enter(user.switch)
+    assert len(ear.heard) == one._executions._cells[0] - before >= 3
+    assert [event.user_id for event in ear.heard[:3]] == [1, 2, 3]
+
+
+def test_a_listener_that_raises_lets_users_through_all_the_same() -> None:
+    def fail(event: Event) -> None:
+        raise ValueError("no")
+
+    events.on("throttle.*")(fail)
+    one, user = turnstile(), Waiting(7)
+    one.enter(user.switch)
+    due_ns = let_through(one, 1)
+    assert user.tokens == [due_ns]
+
+
+def test_the_controller_tells_of_its_throttles() -> None:
+    posted: list[Record] = []
+    pacer = Pacer(lambda _o, _p, record: posted.append(record), lambda: 5 * S_NS)
+    pacer.worker_up(Origin("node0", 0, 1))
+    ear = Ear("throttle.*")
+    pacer.start("logins", ["constant", 600.0], 60.0)
+    pacer.operations["throttle.change_rate"](None, "logins", 1200.0, None)
+    pacer.operations["throttle.pause"](None, "logins")
+    pacer.stop("logins")
+    rate = {"throttle": "logins", "rate": 1200.0, "interval_s": 60.0, "plan": ""}
+    assert ear.told == [
+        ("throttle.init", None, {"throttle": "logins", "rate": 600.0, "interval_s": 60.0}),
+        ("throttle.rate", None, {**rate, "mode": "run"}),
+        ("throttle.rate", None, {**rate, "mode": "paused"}),
+        ("throttle.stop", None, {"throttle": "logins"}),
+    ]
+
+
+def test_every_event_is_in_its_page_with_what_it_says_and_no_other() -> None:
+    page = (ROOT / "docs/events.md").read_text()
+    rows = re.findall(r"^\| `([a-z]+\.[a-z]+)` \|[^|]*\|([^|]*)\|", page, re.MULTILINE)
+    documented = {name: re.findall(r"`(\w+)`", says) for name, says in rows}
+    assert documented == {name: list(signal.keys) for name, signal in SIGNALS.items()}
+
+
+def test_every_signal_knows_its_name() -> None:
+    assert all(isinstance(one, Signal) and one.name == name for name, one in SIGNALS.items())
+    assert repr(events.USER_ADDED) == "<signal user.added, heard by 0>"

@@ -1,0 +1,426 @@
+"""Settings: declared with a description, resolved at once, refused with name, value, source."""
+
+from __future__ import annotations
+
+import sys
+import types
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from amoc.base.errors import ExitCode, ScenarioError, SettingError
+from amoc.scenario import builtin_settings, live_settings, settings
+from amoc.scenario.settings import Source, Value, resolve
+
+
+@pytest.fixture(autouse=True)
+def _state_of_its_own(monkeypatch):
+    monkeypatch.setattr(settings, "_state", settings._State())
+    monkeypatch.setattr(live_settings, "_initial", None)
+
+
+def module(source: str, name: str = "chat", **names: Any) -> types.ModuleType:
+    made = types.ModuleType(name)
+    made.__dict__.update(names)
+    exec("from amoc import Error, setting\n" + source, made.__dict__)
+    return made
+
+
+def declared(source: str) -> list[settings.Setting[Any]]:
+    return settings.declared({"chat": module(source)})
+
+
+def one(source: str) -> settings.Setting[Any]:
+    (found,) = declared(source)
+    return found
+
+
+def refusal(found: settings.Setting[Any], raw: object, label: str = "--set") -> str:
+    with pytest.raises(SettingError) as caught:
+        resolve([found], [Source(label, {found.name: raw}, True)])
+    (problem,) = caught.value.problems
+    return problem
+
+
+def value(found: settings.Setting[Any], raw: object) -> Any:
+    return resolve([found], [Source("--set", {found.name: raw}, True)])[found.name].value
+
+
+# Declaring
+
+
+def test_a_setting_is_called_as_the_variable_it_is_assigned_to():
+    found = declared('rate = setting(600, "Messages a minute")\nmode = setting("chat", "Kind")')
+    assert [(each.name, each.module, each.description) for each in found] == [
+        ("rate", "chat", "Messages a minute"),
+        ("mode", "chat", "Kind"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("x = setting(600)", "needs a description"),
+        ("x = setting(600, 5)", "needs a description"),
+        ('x = setting(description="what")', "without a default needs type="),
+        ('x = setting(None, "what")', "without a default needs type="),
+        (
+            'x = setting(1, "what", update="often")',
+            "update= must be 'read-only', 'free' or a function",
+        ),
+    ],
+)
+def test_a_declaration_that_makes_no_sense_names_its_line(source, message):
+    with pytest.raises(ScenarioError, match=message) as caught:
+        module(source)
+    assert "<string>:2" in str(caught.value)
+
+
+def test_a_setting_without_a_variable_is_refused():
+    with pytest.raises(ScenarioError, match="a setting of chat") as caught:
+        declared('setting(1, "lost")')
+    assert "'lost'" in str(caught.value)
+
+
+def test_two_settings_of_the_same_name_name_both_modules():
+    modules = {name: module('rate = setting(1, "r")', name) for name in ("chat", "helper")}
+    with pytest.raises(ScenarioError, match="rate is declared twice: in chat and in helper"):
+        settings.declared(modules)
+
+
+def test_a_setting_that_another_module_imports_is_one_setting():
+    helper = module('rate = setting(1, "r")', "helper")
+    chat = types.ModuleType("chat")
+    chat.rate = helper.rate
+    assert [each.module for each in settings.declared({"helper": helper, "chat": chat})] == [
+        "helper"
+    ]
+
+
+# Resolving
+
+
+@given(st.lists(st.booleans(), min_size=3, max_size=3))
+def test_the_strongest_source_that_has_a_value_wins(given_by):
+    found = one('rate = setting(0, "r")')
+    settings._state.declared.clear()
+    labels = ["--set", "AMOC_{name}", "amoc.toml"]
+    sources = [
+        Source(label, {"rate": str(number)} if has else {}, True)
+        for number, (label, has) in enumerate(zip(labels, given_by, strict=True), start=1)
+    ]
+    expected = Value(0, "default")
+    for number, (label, has) in reversed(list(enumerate(zip(labels, given_by, strict=True), 1))):
+        if has:
+            expected = Value(number, label.format(name="RATE"))
+    assert resolve([found], sources) == {"rate": expected}
+
+
+def test_all_problems_are_told_at_once_each_in_one_line():
+    found = declared(
+        'rate = setting(1, "r")\nmode = setting("a", "m", verify=["a", "b"])\n'
+        'host = setting(description="The host", type=str)'
+    )
+    sources = [
+        Source("--set", {"rate": "many", "speed": "9"}, True),
+        Source("AMOC_{name}", {"mode": "c", "path": "/"}, False),
+        Source("amoc.toml", {"colour": "red"}, True),
+    ]
+    with pytest.raises(SettingError) as caught:
+        resolve(found, sources)
+    problems = caught.value.problems
+    assert len(problems) == 5
+    assert not [problem for problem in problems if "\n" in problem or problem.endswith(".")]
+    text = str(caught.value)
+    assert "rate must be a valid integer, but is 'many' (from --set)" in text
+    assert "mode must be one of 'a', 'b', but is 'c' (from AMOC_MODE)" in text
+    assert "speed is not a setting of this scenario, but is set to '9' (from --set)" in text
+    assert "colour is not a setting of this scenario, but is set to 'red' (from amoc.toml)" in text
+    assert "known: host, mode, rate" in text
+    assert "host must be set (The host), but has no value; use --set host=…, AMOC_HOST" in text
+    assert caught.value.exit_code is ExitCode.SETTING
+
+
+def test_a_strange_name_in_the_environment_is_nobodys_business():
+    assert resolve([], [Source("AMOC_{name}", {"whatever": "1"}, False)]) == {}
+
+
+def test_nothing_is_in_force_when_something_is_refused():
+    found = declared('rate = setting(1, "r")\nmode = setting(2, "m")')
+    with pytest.raises(SettingError):
+        resolve(found, [Source("--set", {"rate": "5", "mode": "x"}, True)])
+    assert found[0].get() == 1
+
+
+@pytest.mark.parametrize(
+    ("declaration", "raw", "expected"),
+    [
+        ('setting(1, "x")', "7", 7),
+        ('setting(1.5, "x")', "2", 2.0),
+        ('setting(1.5, "x")', "infinity", float("inf")),
+        ('setting(True, "x")', "no", False),
+        ('setting("a", "x")', "7", "7"),
+        ('setting("a", "x")', "[1", "[1"),
+        ('setting([1], "x", type=list[int])', "[1, 2]", [1, 2]),
+        ('setting({}, "x", type=dict[str, int])', '{"a": 1}', {"a": 1}),
+        ('setting(None, "x", type=int | None)', "5", 5),
+        ('setting(["a"], "x")', ["b"], ["b"]),
+    ],
+)
+def test_text_becomes_a_value_of_the_settings_type(declaration, raw, expected):
+    found = value(one(f"x = {declaration}"), raw)
+    assert found == expected
+    assert type(found) is type(expected)
+
+
+@pytest.mark.parametrize(
+    ("declaration", "raw"),
+    [
+        ('setting(1, "x")', "1.5"),
+        ('setting(1, "x")', ""),
+        ('setting(1.0, "x")', "fast"),
+        ('setting(True, "x")', "maybe"),
+        ('setting([1], "x", type=list[int])', "[1, a"),
+        ('setting([1], "x", type=list[int])', '["a"]'),
+        ('setting(1, "x", verify=lambda n: n > 5)', "3"),
+        ('setting(1, "x", verify=lambda n: Error("must be odd"))', "4"),
+        ('setting(1, "x", verify=lambda n: 1 / 0)', "4"),
+    ],
+)
+def test_a_refusal_names_setting_value_and_source_in_one_line(declaration, raw):
+    problem = refusal(one(f"x = {declaration}"), raw)
+    assert problem.startswith("x ")
+    assert problem.endswith(f"but is {raw!r} (from --set)")
+    assert "\n" not in problem
+
+
+@pytest.mark.parametrize(
+    ("check", "said"),
+    [
+        ('lambda n: Error("must be odd")', "x must be odd, but is 4"),
+        ("lambda n: False", "<string>:3"),
+        ("by_raising", "x must be prime, but is 4"),
+        ("lambda n: 1 / 0", "ZeroDivisionError"),
+    ],
+)
+def test_a_check_may_refuse_in_many_ways_and_say_why(check, said):
+    by_raising = "def by_raising(n): raise ValueError('must be prime')"
+    found = one(f'{by_raising}\nx = setting(1, "x", verify={check})')
+    assert said in refusal(found, 4)
+
+
+def test_a_reason_over_several_lines_is_still_one_problem_in_one_line():
+    found = one('x = setting(1, "x", verify=lambda n: Error("must be odd\\nand small"))')
+    assert "\n" not in refusal(found, 2)
+
+
+@pytest.mark.parametrize(("check", "expected"), [("None", 3), ("True", 3), ("n * 2", 6), ("n", 3)])
+def test_a_check_may_accept_or_replace_the_value(check, expected):
+    assert value(one(f'x = setting(1, "x", verify=lambda n: {check})'), "3") == expected
+
+
+def test_a_default_is_checked_as_every_other_value():
+    with pytest.raises(SettingError, match=r"x must be one of 2, 3, but is 1 \(from default\)"):
+        resolve([one('x = setting(1, "x", verify=[2, 3])')], [])
+
+
+# Secrets
+
+
+@pytest.mark.parametrize(
+    ("name", "check", "raw"),
+    [
+        ("x_password", "lambda v: v['a']", "s3cret"),
+        ("x_password", "lambda v: int(v)", "s3cret"),
+        ("x_password", "lambda v: Error('must not be ' + v)", "s3cret"),
+        ("x_password", "lambda v: {}[v]", "s3cret"),
+        ("x_password", "lambda v: False", "s3cret"),
+        ("x", "lambda v: {}[v[0]['token']]", [{"token": "s3cret"}]),
+        ("x", "lambda v: {}[v[0]['token']]", '[{"token": "s3cret"}]'),
+    ],
+)
+def test_a_refusal_does_not_tell_a_secret(name, check, raw):
+    kind = "str" if name == "x_password" else "list[dict[str, str]]"
+    found = one(f"{name} = setting(description='x', type={kind}, verify={check})")
+    problem = refusal(found, raw)
+    assert "s3cret" not in problem
+    assert "(hidden)" in problem
+    assert problem.startswith(f"{name} m")
+    assert "s3cret" not in refusal(found, [{"token": "s3cret"}, 5])
+
+
+def test_an_unknown_setting_does_not_tell_a_secret():
+    with pytest.raises(SettingError) as caught:
+        resolve([], [Source("amoc.toml", {"accounts": [{"password": "s3cret"}]}, True)])
+    assert "s3cret" not in str(caught.value)
+
+
+def test_an_update_function_that_raises_does_not_tell_a_secret(monkeypatch):
+    made = module(
+        "x_token = setting('', 'x', update=lambda old, new: {}[new])\n"
+        "accounts = setting([{}], 'x', update=lambda old, new: {}[new[0]['password']])",
+    )
+    monkeypatch.setitem(sys.modules, "chat", made)
+    for values in ({"x_token": "s3cret"}, {"accounts": [{"password": "s3cret"}]}):
+        problem = live_settings.put(values).problem
+        assert problem.endswith("must be taken by its update function, but KeyError")
+        assert "s3cret" not in problem
+
+
+def test_an_update_is_applied_told_and_can_be_taken_back(monkeypatch):
+    told = []
+    made = module(
+        "rate = setting(1, 'x', update=told)\n"
+        "mode = setting('a', 'x', verify=['a', 'b'], update='free')\n"
+        "fixed = setting(1, 'x')",
+        told=lambda old, new: told.append((old, new)),
+    )
+    monkeypatch.setitem(sys.modules, "chat", made)
+    settings.apply(settings.resolve(settings.declared(), []))
+    applied = live_settings.put({"rate": "2", "mode": "a"})
+    assert applied == live_settings.Applied({"rate": (1, 2)}, "")
+    live_settings.put({"rate": "3", "mode": "b"})
+    assert (made.rate.get(), made.mode.get()) == (3, "b")
+    live_settings.revert({"rate": "2"}, ["mode"])
+    assert (made.rate.get(), made.mode.get()) == (2, "a")
+    assert told == [(1, 2), (2, 3), (3, 2)]
+    with pytest.raises(SettingError) as caught:
+        live_settings.verify({"fixed": 2, "mode": "c", "nobody": 1})
+    assert len(caught.value.problems) == 3
+    assert (made.rate.get(), made.mode.get(), made.fixed.get()) == (2, "a", 1)
+
+
+def test_the_first_update_function_that_fails_is_the_last_that_is_called(monkeypatch):
+    told = []
+    made = module(
+        "first = setting(1, 'x', update=lambda old, new: {}[new])\n"
+        "second = setting(1, 'x', update=told)",
+        told=lambda old, new: told.append((old, new)),
+    )
+    monkeypatch.setitem(sys.modules, "chat", made)
+    settings.apply(settings.resolve(settings.declared(), []))
+    applied = live_settings.put({"first": 2, "second": 2})
+    assert (
+        applied.problem == "first must be taken by its update function, but it raised KeyError(2)"
+    )
+    assert told == []
+
+
+@pytest.mark.parametrize(
+    ("name", "resolved", "text"),
+    [
+        ("rate", Value(5.0, "--set"), "5"),
+        ("x_password", Value("s3cret", "--set"), "(hidden)"),
+        ("x_password", Value("guest", "default"), "guest"),
+        ("accounts", Value([{"password": "s3cret"}], "--set"), '[{"password": "(hidden)"}]'),
+        ("accounts", Value([{"password": "s3cret"}], "default"), '[{"password": "(hidden)"}]'),
+        ("accounts", Value([{"user": "a"}], "--set"), "[{'user': 'a'}]"),
+    ],
+)
+def test_a_value_is_shown_without_its_secrets(name, resolved, text):
+    assert settings.as_text(name, resolved) == text
+
+
+# Reading
+
+
+def test_a_value_is_known_once_it_is_in_force():
+    found = one('rate = setting(1, "r")')
+    settings.apply({"rate": Value(5, "--set")})
+    assert found.get() == settings.get("rate") == 5
+
+
+def test_outside_a_run_a_setting_has_its_checked_default():
+    assert one('rate = setting(1, "r", verify=lambda n: n * 2)').get() == 2
+
+
+def test_a_setting_read_while_the_scenario_is_imported_is_an_error_that_says_when_it_is_known():
+    settings.importing(True)
+    with pytest.raises(ScenarioError, match=r"'r' is read while .* known from init\(\) on"):
+        module('rate = setting(1, "r")\nrate.get()')
+    settings.importing(False)
+
+
+def test_a_missing_value_has_the_callers_default_or_is_an_error():
+    assert settings.get("nowhere", 7) == 7
+    assert settings.get("nowhere", None) is None
+    with pytest.raises(SettingError, match="nowhere must be set, but has no value"):
+        settings.get("nowhere")
+
+
+# amoc's own
+
+OWN = {
+    name: each
+    for name, each in vars(builtin_settings).items()
+    if isinstance(each, settings.Setting)
+}
+for _name, _each in OWN.items():
+    _each.name = _name
+
+
+@pytest.mark.parametrize(
+    ("name", "raw", "expected"),
+    [
+        ("interarrival", "0", 0.0),
+        ("interarrival", 12, 12.0),
+        ("user_rate", "infinity", float("inf")),
+        ("interarrival", "0.001", 0.001),
+        ("interarrival", "1us", 0.001),
+        ("user_rate", "600", 600.0),
+        ("user_rate", "60000000", 6e7),
+        ("interarrival", "50ms", 50.0),
+        ("interarrival", "1s", 1000.0),
+        ("repeat_interval", "60s", 60_000.0),
+        ("repeat_interval", "500", 500.0),
+        ("repeat_interval", "1m30s", 90_000.0),
+        ("repeat_interval", 500, 500.0),
+        ("repeat_interval", 0, 0.0),
+        ("repeat_interval", "inf", float("inf")),
+        ("repeat_num", "3", 3),
+        ("repeat_num", "infinity", float("inf")),
+        ("workers", "4", 4),
+    ],
+)
+def test_amocs_own_settings_take_what_they_should(name, raw, expected):
+    assert value(OWN[name], raw) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "raw"),
+    [
+        ("interarrival", "-1"),
+        ("interarrival", "nan"),
+        ("interarrival", "inf"),  # a rate of nothing: no user would ever start
+        ("user_rate", "0"),
+        ("user_rate", "-5"),
+        ("user_rate", "nan"),
+        ("user_rate", "60000001"),
+        ("user_rate", "1e300"),
+        ("interarrival", "0.0009"),
+        ("interarrival", 5e-324),
+        ("repeat_interval", "-1s"),
+        ("repeat_interval", "soon"),
+        ("repeat_interval", -5),
+        ("repeat_interval", True),
+        ("repeat_interval", [1]),
+        ("repeat_num", "0"),
+        ("repeat_num", "nan"),
+        ("repeat_num", "1.5"),
+        ("workers", "0"),
+        ("workers", "513"),
+        ("workers", "1.5"),
+    ],
+)
+def test_amocs_own_settings_refuse_what_cannot_be(name, raw):
+    problem = refusal(OWN[name], raw)
+    assert problem.startswith((f"{name} must be ", f"{name} must not be "))
+    assert problem.count("but is") == 1
+    assert problem.endswith(f"but is {raw!r} (from --set)")
+
+
+@pytest.mark.parametrize("name", sorted(OWN))
+def test_amocs_own_defaults_pass_their_own_checks(name):
+    resolve([OWN[name]], [])

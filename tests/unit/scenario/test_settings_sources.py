@@ -1,0 +1,115 @@
+"""Where raw settings come from: pairs, the environment and a TOML file, strongest first."""
+
+from __future__ import annotations
+
+import pytest
+
+from amoc.base.errors import SettingError, UsageError
+from amoc.scenario.settings_sources import gather
+
+
+def labelled(*args) -> dict[str, dict[str, object]]:
+    return {label: dict(values) for label, values, _ in gather(*args)}
+
+
+@pytest.fixture(autouse=True)
+def _directory_without_a_config_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def test_the_command_line_comes_before_the_environment_and_that_before_the_file(tmp_path):
+    (tmp_path / "amoc.toml").write_text("rate = 3\n")
+    found = gather(["rate=1"], {"AMOC_RATE": "2"}, None)
+    assert [label for label, _, _ in found] == ["--set", "AMOC_{name}", "amoc.toml"]
+    assert [values["rate"] for _, values, _ in found] == ["1", "2", 3]
+    assert [strict for _, _, strict in found] == [True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("pair", "name", "value"),
+    [
+        ("a=1", "a", "1"),
+        ("a=", "a", ""),
+        ("a=b=c", "a", "b=c"),
+        (" a = b", "a", " b"),
+        ("a=é\n", "a", "é\n"),
+    ],
+)
+def test_the_first_equals_sign_ends_the_name(pair, name, value):
+    assert labelled([pair], {}, None)["--set"] == {name: value}
+
+
+@pytest.mark.parametrize("pair", ["rate", "", "=5"])
+def test_a_pair_without_name_or_equals_sign_is_a_usage_error(pair):
+    with pytest.raises(UsageError, match="--set must be name=value, but is") as caught:
+        gather([pair], {}, None)
+    assert repr(pair) in str(caught.value)
+
+
+def test_the_last_of_two_pairs_counts():
+    assert labelled(["a=1", "a=2"], {}, None)["--set"] == {"a": "2"}
+
+
+def test_only_what_begins_with_amoc_counts_in_the_environment_in_any_case():
+    environment = {
+        "AMOC_RATE": "1",
+        "amoc_mode": "2",
+        "Amoc_Xmpp_Port": "3",
+        "RATE": "4",
+        "AMOC": "5",
+    }
+    assert labelled([], environment, None)["AMOC_{name}"] == {
+        "rate": "1",
+        "mode": "2",
+        "xmpp_port": "3",
+    }
+
+
+def test_the_default_file_may_be_missing_and_a_named_one_may_not(tmp_path):
+    assert labelled([], {}, None)["amoc.toml"] == {}
+    with pytest.raises(UsageError, match=r"--config no\.toml cannot be read: No such file"):
+        gather([], {}, "no.toml")
+    with pytest.raises(UsageError, match="cannot be read: Is a directory"):
+        gather([], {}, str(tmp_path))
+
+
+@pytest.mark.parametrize("content", [b"rate =", b"rate = 1\nrate = 2", b"\xff\xfe", b"[a\n"])
+def test_a_file_that_is_not_toml_is_named_in_one_line(tmp_path, content):
+    (tmp_path / "my.toml").write_bytes(content)
+    with pytest.raises(SettingError, match=r"my\.toml must be TOML, but ") as caught:
+        gather([], {}, "my.toml")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_named_file_is_read_instead_of_the_default_one(tmp_path):
+    (tmp_path / "amoc.toml").write_text("a = 1\n")
+    (tmp_path / "my.toml").write_text('b = "x"\n[chat]\nc = [1, 2]\n')
+    assert labelled([], {}, "my.toml")["my.toml"] == {"b": "x", "chat": {"c": [1, 2]}}
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        ("a = 18446744073709551616", "a must fit into 64 bits, but is 18446744073709551616"),
+        ("[chat]\nb = [-9223372036854775809]", "chat.b must fit into 64 bits, but is -92233"),
+        ("[[accounts]]\npassword = 18446744073709551616", "64 bits, but is (hidden)"),
+        ("a = " + "[" * 51 + "]" * 51, "a must be nested at most 50 deep, but is deeper"),
+    ],
+)
+def test_values_of_a_file_that_cannot_be_sent_to_workers_are_refused(tmp_path, content, complaint):
+    (tmp_path / "my.toml").write_text(content)
+    with pytest.raises(SettingError) as caught:
+        gather([], {}, "my.toml")
+    assert complaint in str(caught.value)
+    assert str(caught.value).endswith("(from my.toml)")
+
+
+def test_a_file_that_is_nested_deeper_than_can_be_read_is_one_clear_error(tmp_path):
+    (tmp_path / "my.toml").write_text("a = " + "[" * 20_000 + "]" * 20_000)
+    with pytest.raises(SettingError, match=r"my\.toml must be TOML, but it is nested too deep"):
+        gather([], {}, "my.toml")
+
+
+def test_dates_and_times_become_text(tmp_path):
+    (tmp_path / "my.toml").write_text("a = 2026-11-24\n[b]\nc = [07:32:00]\n")
+    assert labelled([], {}, "my.toml")["my.toml"] == {"a": "2026-11-24", "b": {"c": ["07:32:00"]}}

@@ -1,0 +1,32 @@
+"""How many users may start in a minute: user_rate before interarrival, stages before defaults."""
+
+from __future__ import annotations
+
+from math import inf
+
+import pytest
+
+from amoc.scenario.start_rate import first_rate, start_rate
+
+
+def test_the_rate_of_starts_is_that_of_user_rate_or_of_interarrival():
+    assert start_rate(50.0, None) == 1200.0
+    assert start_rate(50.0, 7.0) == 7.0
+    assert start_rate(0.0, None) == inf
+    assert start_rate(0.001, None) == 60_000_000.0
+
+
+@pytest.mark.parametrize(
+    ("has_stages", "sources", "per_minute", "found"),
+    [
+        (False, {}, None, (1200.0, "interarrival")),
+        (False, {"user_rate": "--set"}, 600.0, (600.0, "user_rate")),
+        (True, {}, None, (inf, "--stages")),
+        (True, {"user_rate": "default", "interarrival": "default"}, None, (inf, "--stages")),
+        (True, {"rate": "--set"}, None, (inf, "--stages")),
+        (True, {"user_rate": "--set"}, 600.0, (600.0, "user_rate")),
+        (True, {"interarrival": "amoc.toml"}, None, (1200.0, "interarrival")),
+    ],
+)
+def test_stages_rule_unless_somebody_has_set_a_rate(has_stages, sources, per_minute, found):
+    assert first_rate(has_stages, sources, 50.0, per_minute) == found

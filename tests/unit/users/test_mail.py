@@ -1,0 +1,696 @@
+"""Mail: what is sent is received once and in order, by whom it is for; what is not is counted."""
+
+from __future__ import annotations
+
+from math import inf
+
+import gevent
+import pytest
+from gevent import get_hub
+from hypothesis import given
+from hypothesis import strategies as st
+
+import amoc
+from amoc import metrics
+from amoc.base import pause as pausing
+from amoc.base.errors import ClosedError, MailError, MailTimeout, PeerError, ScenarioError
+from amoc.ipc.outbox import Outbox
+from amoc.users import mail, mailbox, placement
+from amoc.users.mail import MOST_BYTES, Post
+from amoc.users.mailbox import MOST_BOX_BYTES, MOST_MESSAGES, Mailbox
+from amoc.users.user import User
+
+DEADLINE_S = 10.0
+
+
+class Crowd:
+    """The least that a user belongs to."""
+
+    seed = 1
+    repeat_num = 1.0
+    repeat_interval_s = 0.0
+
+    def __init__(self, town: Town) -> None:
+        self.town = town
+        self.states = memoryview(bytearray(3000))
+
+    def run_once(self, user_id):
+        self.town.results[user_id] = self.town.scripts.get(user_id, lambda _: None)(user_id)
+
+    def crashed(self, user, error):
+        self.town.crashes.append(error)
+
+    def iteration_ended(self, user):
+        pass
+
+    def left(self, user):
+        self.town.users.pop(user.id, None)
+
+    def turn_away(self, user_id):
+        pass
+
+
+class Town:
+    """Some workers in one process: a post each, and a node that passes parcels on at once."""
+
+    def __init__(self, slots: int) -> None:
+        self.slots = slots
+        self.users: dict[int, User] = {}
+        self.results: dict[int, object] = {}
+        self.scripts: dict[int, object] = {}
+        self.crashes: list[BaseException] = []
+        self.notes: list[str] = []
+        self.parcels = 0
+        self.cut = self.crowded = False
+        self.crowd = Crowd(self)
+        self.posts = [self.open(slot, 1) for slot in range(slots)]
+
+    def open(self, slot: int, epoch: int) -> Post:
+        def find(user_id):
+            here = placement.slot_of(user_id, 1, self.slots) == slot
+            return self.users.get(user_id) if here else None
+
+        outbox = Outbox(epoch, self.carry)
+        crowded = lambda: self.crowded  # noqa: E731
+        return Post(slot, epoch, self.slots, outbox, find, self.notes.append, crowded)
+
+    def carry(self, parcel):
+        self.parcels += 1
+        assert parcel.part == "mail"
+        if not self.cut:
+            get_hub().loop.run_callback(self.posts[parcel.slot].hear, parcel.body)
+
+    def post(self, user_id: int) -> Post:
+        return self.posts[placement.slot_of(user_id, 1, self.slots)]
+
+    def settle(self, *user_ids: int) -> None:
+        """Users that are there, and never run."""
+        for user_id in user_ids:
+            self.users[user_id] = User(user_id, self.crowd)
+
+    def enter(self, user_id: int, script) -> User:
+        """Let a user come in and do `script`."""
+        self.scripts[user_id] = script
+        user = self.users[user_id] = User(user_id, self.crowd)
+        get_hub().loop.run_callback(user.switch)
+        return user
+
+    def result(self, user_id: int):
+        until(lambda: user_id in self.results or self.crashes)
+        if self.crashes:
+            raise self.crashes[0]
+        return self.results[user_id]
+
+    def box(self, user_id: int) -> list[object]:
+        """What is in a user's box, taken out."""
+        box = self.users[user_id].mailbox
+        return [box.take(None, 0) for _ in range(len(box))] if box else []
+
+
+@pytest.fixture
+def town():
+    made = Town(2)
+    mail.attach(made.posts[0])
+    yield made
+    mail.attach(None)
+
+
+def until(condition):
+    with gevent.Timeout(DEADLINE_S):
+        while not condition():
+            gevent.sleep(0.001)
+
+
+def counted() -> dict[str, int]:
+    """The mail's counters; they count on from test to test."""
+    found = {metric.name: metric.value for metric in metrics.read()}
+    kinds = ("sent", "received", "refused", "undeliverable")
+    return {kind: int(found.get(f"mail_{kind}", 0)) for kind in kinds}
+
+
+@pytest.fixture
+def tally():
+    before = counted()
+    return lambda: {k: v - before[k] for k, v in counted().items() if v != before[k]}
+
+
+# From one user to another
+
+
+@pytest.mark.parametrize("to", [1, 2, 3], ids=["itself", "another worker", "the same worker"])
+def test_a_message_reaches_the_user_it_is_for(town, tally, to):
+    town.settle(1, 2, 3)
+    town.posts[0].send(to, ("hello", 7), check=False)
+    until(lambda: town.users[to].mailbox)
+    assert town.box(to) == [("hello", 7)]
+    assert tally() == {"sent": 1, "received": 1}
+
+
+@pytest.mark.parametrize("to", [2, 3], ids=["another worker", "the same worker"])
+def test_messages_stay_in_order(town, to):
+    town.enter(to, lambda _: [amoc.receive() for _ in range(900)])
+    for number in range(900):
+        town.posts[0].send(to, number, check=False)
+    assert town.result(to) == list(range(900))
+
+
+def test_messages_of_one_turn_travel_together(town):
+    town.settle(2)
+    for number in range(900):
+        town.posts[0].send(2, number, check=False)
+    until(lambda: town.users[2].mailbox and len(town.users[2].mailbox) == 900)
+    assert town.parcels == 1
+
+
+plain = st.recursive(
+    st.one_of(
+        st.none(),
+        st.booleans(),
+        st.integers(-(2**63), 2**64 - 1),
+        st.floats(allow_nan=False),
+        st.text(st.characters()),
+        st.binary(),
+    ),
+    lambda inner: st.one_of(
+        st.lists(inner).map(tuple), st.dictionaries(st.text() | st.integers(0, 9), inner)
+    ),
+    max_leaves=20,
+)
+
+
+@given(plain, st.sampled_from([2, 3]))
+def test_what_can_be_packed_arrives_as_it_was(message, to):
+    town = Town(2)
+    town.settle(2, 3)
+    town.posts[0].send(to, message, check=True)
+    assert town.box(to) == [message]
+
+
+@pytest.mark.parametrize("to", [2, 3], ids=["another worker", "the same worker"])
+def test_nothing_is_shared_and_lists_arrive_as_tuples(town, to):
+    town.settle(2, 3)
+    message = {"list": [1, [2]], "dict": {"a": [3]}}
+    town.posts[0].send(to, message, check=True)
+    message["list"].append("later")
+    message["dict"]["a"].append("later")
+    assert town.box(to) == [{"list": (1, (2,)), "dict": {"a": (3,)}}]
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(1, 6)), max_size=60))
+def test_every_pair_of_users_keeps_its_order_and_nothing_is_lost(letters):
+    town = Town(3)
+    town.settle(*range(1, 7))
+    for number, (sender, to) in enumerate(letters):
+        town.posts[sender].send(to, (sender, number), check=False)
+    until(lambda: sum(len(user.mailbox or ()) for user in town.users.values()) == len(letters))
+    for to in range(1, 7):
+        box = town.box(to)
+        for sender in range(3):
+            mine = [number for who, number in box if who == sender]
+            assert mine == [n for n, one in enumerate(letters) if one == (sender, to)]
+
+
+# What cannot be sent
+
+
+class Unhashable(dict):
+    __hash__ = object.__hash__
+
+
+def too_deep() -> object:
+    nested: object = 1
+    for _ in range(2000):
+        nested = [nested]
+    return nested
+
+
+@pytest.mark.parametrize(
+    ("message", "why"),
+    [
+        (object(), r"but a object is not: can not serialize"),
+        ({1, 2}, r"but a set is not"),
+        (["x", lambda: None], r"but a list is not"),
+        (2**64, r"but a int is not"),
+        (too_deep(), r"but a list is not"),
+        (b"x" * MOST_BYTES, r"must take 1048576 bytes at the most, but takes 1048581"),
+    ],
+    ids=["an object", "a set", "within a list", "too big a number", "too deep", "too long"],
+)
+def test_what_cannot_be_packed_is_refused_and_what_follows_is_not(town, tally, message, why):
+    town.settle(2)
+    with pytest.raises(ScenarioError, match=why):
+        town.posts[0].send(2, message, check=False)
+    town.posts[0].send(2, "fine", check=True)
+    assert town.box(2) == ["fine"]
+    assert tally() == {"sent": 1, "received": 1}
+
+
+@pytest.mark.parametrize("to", [2, 3], ids=["another worker", "the same worker"])
+def test_what_can_be_packed_only_is_counted_and_spoils_no_other(town, tally, to):
+    town.settle(2, 3)
+    town.posts[0].send(to, "before", check=False)
+    town.posts[0].send(to, {Unhashable(): 1}, check=False)
+    town.posts[0].send(to, "behind", check=False)
+    with pytest.raises(MailError, match=r"must be what msgpack can unpack"):
+        town.posts[0].send(to, {Unhashable(): 1}, check=True)
+    assert town.box(to) == ["before", "behind"]
+    assert tally() == {"sent": 4, "received": 2, "undeliverable": 2}
+
+
+@pytest.mark.parametrize("to", [0, -1, "7", 1.0, None])
+def test_an_addressee_must_be_a_number_of_a_user(town, to):
+    with pytest.raises(ScenarioError, match=r"must be given a user's number, from 1, but is given"):
+        town.posts[0].send(to, "hello", check=False)
+
+
+def test_outside_a_run_there_is_no_mail():
+    mail.attach(None)
+    with pytest.raises(ClosedError, match=r"send\(\) is for users"):
+        amoc.send(1, "hello")
+    with pytest.raises(ClosedError, match=r"receive\(\) is there for a user only"):
+        amoc.receive()
+
+
+def test_a_greenlet_that_is_no_user_may_send_but_not_receive(town):
+    town.settle(1)
+
+    def helper():
+        amoc.send(1, "from a helper", check=True)
+        with pytest.raises(ClosedError):
+            amoc.receive()
+        return True
+
+    assert gevent.spawn(helper).get(timeout=DEADLINE_S)
+    assert town.box(1) == ["from a helper"]
+
+
+def test_a_handler_in_the_event_loop_may_send_and_no_user_runs_within_its_call(town):
+    seen = []
+    town.enter(1, lambda _: seen.append(amoc.receive()))
+    gevent.sleep(0)
+
+    def handler():
+        amoc.send(1, "from a handler")
+        seen.append("sent")
+
+    get_hub().loop.run_callback(handler)
+    until(lambda: len(seen) == 2)
+    assert seen == ["sent", "from a handler"]
+
+
+# Who is not there
+
+
+@pytest.mark.parametrize("to", [4, 5], ids=["another worker", "the same worker"])
+def test_mail_for_a_user_that_is_not_there_is_counted_and_an_error_only_if_asked(town, tally, to):
+    town.posts[0].send(to, "hello", check=False)
+    until(lambda: tally() == {"sent": 1, "undeliverable": 1})
+    with pytest.raises(MailError, match=rf"user {to} must be there to get mail"):
+        town.posts[0].send(to, "hello", check=True)
+
+
+def test_a_box_is_gone_with_its_user(town, tally):
+    town.enter(2, lambda _: amoc.receive())
+    for number in range(3):
+        town.posts[0].send(2, number, check=False)
+    assert town.result(2) == 0
+    until(lambda: 2 not in town.users)
+    assert tally() == {"sent": 3, "received": 3}
+    town.enter(2, lambda _: amoc.receive())
+    town.posts[0].send(2, "for the new one", check=True)
+    until(lambda: town.results[2] == "for the new one")
+
+
+def test_a_box_survives_repetitions(town):
+    town.crowd.repeat_num = 3
+    got = []
+    town.enter(2, lambda _: got.append(amoc.receive(timeout=DEADLINE_S)))
+    for number in range(3):
+        town.posts[0].send(2, number, check=False)
+    until(lambda: len(got) == 3 or town.crashes)
+    assert got == [0, 1, 2]
+
+
+def test_a_full_box_refuses_what_is_new_and_says_so_once(town, tally):
+    town.settle(2, 4)
+    for number in range(MOST_MESSAGES + 5):
+        town.posts[0].send(2, number, check=False)
+    with pytest.raises(MailError, match=r"mailbox of user 2 must have room, but holds 1000"):
+        town.posts[0].send(2, "more", check=True)
+    for number in range(MOST_MESSAGES + 1):
+        town.posts[0].send(4, number, check=False)
+    until(lambda: sum(tally().values()) == 2 * tally()["sent"])
+    assert tally()["refused"] == 7
+    assert tally()["received"] == 2 * MOST_MESSAGES
+    assert len(town.notes) == 1
+    assert "mailbox of user 2 is full (1000 messages or 16 MiB)" in town.notes[0]
+    assert town.box(2) == list(range(MOST_MESSAGES))
+
+
+def test_a_box_is_full_by_bytes_too_and_has_room_again_for_what_was_taken_out(town, tally):
+    town.settle(2, 3)
+    message = b"x" * (MOST_BYTES - 5)
+    for to in (2, 3):
+        for _ in range(16):
+            town.posts[0].send(to, message, check=True)
+        box = town.users[to].mailbox
+        assert box.size == MOST_BOX_BYTES
+        with pytest.raises(MailError, match=r"must have room, but holds 1000 messages or 16 MiB"):
+            town.posts[0].send(to, None, check=True)
+        assert box.take(lambda one: one == message, 0) == message
+        town.posts[0].send(to, None, check=True)
+        assert town.box(to) == [message] * 15 + [None]
+        assert box.size == 0
+    assert tally() == {"sent": 36, "received": 34, "refused": 2}
+
+
+@given(st.lists(st.one_of(st.integers(1, 5 << 20), st.just("first"), st.just("third"))))
+def test_a_box_knows_what_it_holds_and_never_holds_more_than_it_may(steps):
+    box, model = Mailbox(), []
+    for step in steps:
+        if isinstance(step, int):
+            fits = sum(model) + step <= MOST_BOX_BYTES
+            assert box.put((len(model), step), step) is fits
+            model += [step] * fits
+        elif step == "first" and model:
+            assert box.take(None, 0)[1] == model.pop(0)
+        elif step == "third" and len(model) > 2:
+            looked = []
+            taken = box.take(lambda one, looked=looked: looked.append(one) or len(looked) == 3, 0)
+            assert taken[1] == model.pop(2)
+        assert (box.size, len(box)) == (sum(model), len(model))
+
+
+def test_what_cannot_leave_the_worker_is_refused_and_said_once(town, tally):
+    town.settle(2, 3)
+    town.crowded = True
+    for _ in range(3):
+        amoc.send(2, "hello")
+    with pytest.raises(MailError, match="mail to user 2 must be able to leave its worker"):
+        amoc.send(2, "hello", check=True)
+    amoc.send(3, "within the worker")
+    assert tally() == {"sent": 5, "refused": 4, "received": 1}
+    assert len(town.notes) == 1
+    assert "users of worker 0 send more mail than can leave it" in town.notes[0]
+
+
+def test_a_user_that_sends_and_sends_does_not_stop_the_loop(town):
+    town.settle(2, 3)
+
+    def script(_):
+        while not ended:
+            amoc.send(2, "hello")
+            amoc.send(3, "hello")
+
+    ended = []
+    town.enter(1, script)
+    gevent.sleep(0.01)
+    ended.append(True)
+    until(lambda: 1 in town.results)
+    assert not town.crashes
+
+
+def test_a_worker_that_does_not_answer_a_check_is_an_error_at_the_deadline(town, monkeypatch):
+    monkeypatch.setattr(mail, "CHECK_S", 0.01)
+    town.settle(2)
+    town.cut = True
+    with pytest.raises(PeerError, match=r"worker 1 must say within 0\.01 s whether user 2"):
+        town.posts[0].send(2, "hello", check=True)
+    assert town.posts[0]._checks == {}
+
+
+def test_a_verdict_for_the_worker_before_is_passed_over(town, monkeypatch):
+    monkeypatch.setattr(mail, "CHECK_S", 0.05)
+    town.settle(2)
+    asking = gevent.spawn(town.posts[0].send, 2, "hello", True)
+    gevent.sleep(0)
+    town.posts[0] = town.open(0, epoch=2)  # its answer comes to the worker that follows
+    town.posts[0]._number = 0
+    waiting = gevent.spawn(town.posts[0].send, 4, "hello", True)
+    with pytest.raises(PeerError):
+        asking.get(timeout=DEADLINE_S)
+    with pytest.raises(MailError, match="user 4"):
+        waiting.get(timeout=DEADLINE_S)
+
+
+def test_a_check_in_the_event_loop_itself_is_refused(town):
+    errors = []
+
+    def handler():
+        try:
+            amoc.send(2, "hello", check=True)
+        except ScenarioError as error:
+            errors.append(str(error))
+
+    get_hub().loop.run_callback(handler)
+    until(lambda: errors)
+    assert "must not wait" in errors[0]
+
+
+@pytest.mark.parametrize("body", [b"\xc1", b"\x05", b"\x91\x01", b"\xa1x"])
+def test_a_parcel_that_makes_no_sense_is_an_error_that_says_so(town, body):
+    with pytest.raises(PeerError, match="a parcel of mail must be a stream of msgpack"):
+        town.posts[0].hear(body)
+
+
+# Receiving
+
+
+def test_receive_waits_until_there_is_a_message(town):
+    town.enter(1, lambda _: amoc.receive())
+    gevent.sleep(0)
+    amoc.send(1, "at last")
+    assert town.result(1) == "at last"
+
+
+def test_messages_that_do_not_match_stay_in_order(town):
+    def script(_):
+        first = amoc.receive(match=lambda message: message == "wanted")
+        return first, [amoc.receive() for _ in range(4)]
+
+    town.enter(1, script)
+    for message in ("a", "b", "c", "wanted", "d"):
+        amoc.send(1, message)
+        gevent.sleep(0)
+    assert town.result(1) == ("wanted", ["a", "b", "c", "d"])
+
+
+@given(st.lists(st.integers(0, 3), max_size=20), st.lists(st.integers(0, 3), max_size=20))
+def test_a_box_with_matches_is_a_list_from_which_the_first_is_taken(put, wanted):
+    box, model = Mailbox(), list(enumerate(put))
+    for message in model:
+        assert box.put(message, 1)
+    for kind in wanted:
+        expected = next((message for message in model if message[1] == kind), None)
+        try:
+            found = box.take(lambda message, kind=kind: message[1] == kind, 0)
+        except MailTimeout:
+            found = None
+        assert found == expected
+        if found is not None:
+            model.remove(found)
+    assert [box.take(None, 0) for _ in range(len(box))] == model
+
+
+def test_match_looks_at_each_message_once_however_many_come(town):
+    looks = []
+
+    def match(message):
+        looks.append(message)
+        return message == "wanted"
+
+    town.enter(1, lambda _: amoc.receive(match))
+    for number in range(50):
+        amoc.send(1, number)
+        gevent.sleep(0)
+    amoc.send(1, "wanted")
+    assert town.result(1) == "wanted"
+    assert looks == [*range(50), "wanted"]
+
+
+def test_a_match_may_wait_and_more_mail_come_meanwhile(town):
+    def match(message):
+        gevent.sleep(0.001)
+        return message == 9
+
+    town.enter(1, lambda _: (amoc.receive(match), len(amoc.user.current().mailbox)))
+    for number in range(10):
+        amoc.send(1, number)
+        gevent.sleep(0)
+    assert town.result(1) == (9, 9)
+
+
+def test_a_match_that_raises_is_the_users_error_and_loses_nothing(town):
+    def script(_):
+        with pytest.raises(ZeroDivisionError):
+            amoc.receive(match=lambda message: 1 / 0)
+        return amoc.receive()
+
+    town.enter(1, script)
+    amoc.send(1, "kept")
+    assert town.result(1) == "kept"
+
+
+@pytest.mark.parametrize(
+    ("match", "said"),
+    [
+        (None, "a message must come within 0 s, but none has"),
+        (
+            lambda message: False,
+            "a message that matches must come within 0 s, but none has, only 1 other(s)",
+        ),
+    ],
+)
+def test_receive_gives_up_at_its_timeout(town, match, said):
+    def script(_):
+        if match:
+            amoc.send(1, "other")
+        with pytest.raises(MailTimeout) as caught:
+            amoc.receive(match, timeout=0)
+        assert isinstance(caught.value, TimeoutError)
+        assert isinstance(caught.value, amoc.AmocError)
+        return str(caught.value)
+
+    town.enter(1, script)
+    assert town.result(1) == said
+
+
+def test_receive_that_timed_out_can_be_called_again(town):
+    def script(_):
+        for _ in range(3):
+            with pytest.raises(MailTimeout):
+                amoc.receive(timeout=0.001)
+        amoc.send(3, "ready")
+        return amoc.receive(timeout=DEADLINE_S)
+
+    town.settle(3)
+    town.enter(1, script)
+    until(lambda: town.users[3].mailbox)
+    amoc.send(1, "hello")
+    assert town.result(1) == "hello"
+
+
+@pytest.mark.parametrize("timeout", [-1, float("nan"), -inf])
+def test_a_timeout_must_not_be_negative(town, timeout):
+    def script(_):
+        with pytest.raises(ValueError, match="timeout must be at least 0 s"):
+            amoc.receive(timeout=timeout)
+        return True
+
+    town.enter(1, script)
+    assert town.result(1)
+
+
+def test_a_user_that_is_killed_while_it_waits_leaves(town):
+    user = town.enter(1, lambda _: amoc.receive())
+    gevent.sleep(0)
+    user.kill()
+    until(lambda: 1 not in town.users)
+    assert user.mailbox._waiter is None
+    amoc.send(1, "too late")
+
+
+# While the run is paused
+
+
+@pytest.fixture
+def pause():
+    yield pausing
+    pausing.release()
+
+
+def test_receive_does_not_return_while_the_run_is_paused(town, pause):
+    town.enter(1, lambda _: amoc.receive())
+    gevent.sleep(0)
+    pause.hold()
+    amoc.send(1, "hello")
+    for _ in range(20):
+        gevent.sleep(0)
+    assert 1 not in town.results
+    pause.release()
+    assert town.result(1) == "hello"
+
+
+def test_a_message_that_is_there_already_waits_for_the_end_of_the_pause_too(town, pause):
+    pause.hold()
+    town.enter(1, lambda _: amoc.receive())
+    amoc.send(1, "hello")
+    for _ in range(20):
+        gevent.sleep(0)
+    assert 1 not in town.results
+    pause.release()
+    assert town.result(1) == "hello"
+
+
+@pytest.mark.parametrize("check", [False, True], ids=["unchecked", "checked"])
+@pytest.mark.parametrize("to", [2, 3], ids=["another worker", "the same worker"])
+def test_a_user_that_sends_and_sends_stands_still_while_the_run_is_paused(
+    town, tally, pause, to, check
+):
+    town.settle(2, 3)
+
+    def script(_):
+        while not ended:
+            amoc.send(to, None, check)
+            gevent.sleep(0.001)
+
+    ended = []
+    town.enter(1, script)
+    until(lambda: tally().get("received", 0) > 3)
+    pause.hold()
+    gevent.sleep(0.01)
+    before = tally()
+    for _ in range(20):
+        gevent.sleep(0.001)
+    assert tally() == before
+    pause.release()
+    until(lambda: tally()["sent"] > before["sent"])
+    ended.append(True)
+    town.result(1)
+
+
+def test_a_user_that_never_waits_stands_still_while_the_run_is_paused(town, pause):
+    town.settle(3)
+
+    def script(_):
+        while not ended:
+            amoc.send(3, None)
+
+    ended = []
+    town.enter(1, script)
+    until(lambda: town.users[3].mailbox)
+    pause.hold()
+    until(lambda: town.users[1] in pausing._pause.parked)
+    pause.release()
+    until(lambda: town.users[1] not in pausing._pause.parked)
+    ended.append(True)
+    town.result(1)
+
+
+def test_who_is_no_user_may_send_while_the_run_is_paused(town, pause):
+    town.settle(2, 3)
+    pause.hold()
+    gevent.spawn(amoc.send, 2, "hello", True).get(timeout=DEADLINE_S)
+    get_hub().loop.run_callback(amoc.send, 3, "hello")
+    until(lambda: town.users[3].mailbox)
+    assert town.box(2) == town.box(3) == ["hello"]
+
+
+def test_the_timeout_of_receive_does_not_run_while_the_run_is_paused(town, pause, monkeypatch):
+    clock = [1_000_000_000]
+    for module in (mailbox, pausing):
+        monkeypatch.setattr(module, "now_ns", lambda: clock[0])
+    town.enter(1, lambda _: amoc.receive(timeout=5))
+    gevent.sleep(0)
+    clock[0] += 3_000_000_000
+    pause.hold()
+    clock[0] += 100_000_000_000
+    town.users[1].mailbox._waiter.wake()  # as its timer does
+    gevent.sleep(0.01)
+    pause.release()
+    gevent.sleep(0.01)
+    assert not town.crashes
+    clock[0] += 2_000_000_000
+    town.users[1].mailbox._waiter.wake()
+    until(lambda: town.crashes)
+    assert isinstance(town.crashes[0], MailTimeout)

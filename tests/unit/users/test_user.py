@@ -1,0 +1,547 @@
+"""The user greenlet: runs start() as often as it should, leaves when asked, dies when killed."""
+
+from __future__ import annotations
+
+import contextlib
+from math import inf
+from types import SimpleNamespace
+
+import gevent
+import pytest
+from gevent import GreenletExit, get_hub
+from gevent.event import Event
+from gevent.lock import Semaphore
+from hypothesis import given
+from hypothesis import strategies as st
+
+from amoc.base.errors import ClosedError
+from amoc.metrics.board import UserState
+from amoc.users import user as user_module
+from amoc.users.user import CRASH_PAUSE_S, Leave, Leaving, User
+
+DEADLINE_S = 10.0
+
+
+class Crowd:
+    """The least that a user belongs to; remembers what it is told."""
+
+    def __init__(self, start, repeat_num=1.0, repeat_interval_s=0.0, seed=42):
+        self.states = memoryview(bytearray(100))
+        self.seed = seed
+        self.repeat_num = repeat_num
+        self.repeat_interval_s = repeat_interval_s
+        self.run_once = start
+        self.crashes: list[BaseException] = []
+        self.gone: list[int] = []
+        self.iterations: list[int] = []
+        self.changed = Event()
+
+    def crashed(self, user, error):
+        self.crashes.append(error)
+
+    def iteration_ended(self, user):
+        self.iterations.append(user.id)
+
+    def left(self, user):
+        self.gone.append(user.id)
+        self.changed.set()
+
+    def state(self, user_id=1):
+        return UserState(self.states[user_id])
+
+
+def begin(crowd: Crowd, user_id: int = 1) -> User:
+    user = User(user_id, crowd)
+    get_hub().loop.run_callback(user.switch)
+    return user
+
+
+def wait_gone(crowd: Crowd, count: int = 1) -> None:
+    with gevent.Timeout(DEADLINE_S):
+        while len(crowd.gone) < count:
+            crowd.changed.wait()
+            crowd.changed.clear()
+
+
+def wait_until(condition) -> None:
+    """Let the loop turn until `condition` holds."""
+    with gevent.Timeout(DEADLINE_S):
+        while not condition():
+            gevent.sleep(0)
+
+
+def wait_state(crowd: Crowd, state: UserState, user_id: int = 1) -> None:
+    wait_until(lambda: crowd.states[user_id] == state)
+
+
+# Repeating
+
+
+@pytest.mark.parametrize("times", [1, 2, 5])
+def test_start_runs_as_often_as_the_setting_says(times):
+    seen = []
+    crowd = Crowd(
+        lambda user_id: seen.append((user_id, user_module.iteration)), repeat_num=float(times)
+    )
+    begin(crowd)
+    wait_gone(crowd)
+    assert seen == [(1, number) for number in range(1, times + 1)]
+    assert crowd.state() is UserState.FINISHED
+    assert crowd.gone == [1]
+
+
+def test_the_byte_says_running_inside_start_and_between_in_the_pause():
+    states = []
+    crowd = Crowd(lambda user_id: states.append(crowd.state()), repeat_num=2, repeat_interval_s=inf)
+    user = begin(crowd)
+    wait_state(crowd, UserState.BETWEEN)
+    assert states == [UserState.RUNNING]
+    user.ask_to_leave(Leave.RUN_ENDS)
+    wait_gone(crowd)
+    assert states == [UserState.RUNNING]
+
+
+def pauses_of(monkeypatch, start, **settings) -> list[float]:
+    pauses = []
+
+    def note(user, seconds):
+        pauses.append(seconds)
+        return False
+
+    monkeypatch.setattr(User, "wait_leaving", note)
+    crowd = Crowd(start, **settings)
+    begin(crowd)
+    wait_gone(crowd)
+    return pauses
+
+
+def crash(user_id):
+    raise ValueError(f"user {user_id} is out of luck")
+
+
+@pytest.mark.parametrize(("interval", "pause"), [(0.0, CRASH_PAUSE_S), (60.0, 60.0)])
+def test_a_user_that_crashes_does_not_spin(monkeypatch, interval, pause):
+    assert pauses_of(monkeypatch, crash, repeat_num=3, repeat_interval_s=interval) == [pause] * 2
+
+
+def test_a_user_that_returns_pauses_as_long_as_the_setting_says(monkeypatch):
+    found = pauses_of(monkeypatch, lambda user_id: None, repeat_num=3, repeat_interval_s=0.25)
+    assert found == [0.25, 0.25]
+
+
+def test_a_user_that_returns_at_once_lets_others_run():
+    crowd = Crowd(lambda user_id: None, repeat_num=inf, repeat_interval_s=0.0)
+    user = begin(crowd)
+    wait_until(lambda: user.iteration > 20)  # this greenlet gets its turns
+    user.ask_to_leave(Leave.RUN_ENDS)
+    wait_gone(crowd)
+
+
+# Crashing
+
+
+@pytest.mark.parametrize(
+    "error",
+    [ValueError("x"), SystemExit(3), KeyboardInterrupt(), BaseException("y"), gevent.Timeout()],
+)
+def test_whatever_start_raises_is_a_crash_of_this_user_alone(error):
+    def start(user_id):
+        raise error
+
+    crowd = Crowd(start)
+    begin(crowd)
+    wait_gone(crowd)
+    assert crowd.crashes == [error]
+    assert crowd.state() is UserState.CRASHED
+
+
+def test_a_crash_is_repeated_like_a_return_and_only_the_last_one_counts_for_the_end():
+    def start(user_id):
+        if user_module.iteration == 1:
+            crash(user_id)
+
+    crowd = Crowd(start, repeat_num=2)
+    begin(crowd)
+    wait_gone(crowd)
+    assert len(crowd.crashes) == 1
+    assert crowd.state() is UserState.FINISHED
+
+
+def test_a_user_is_gone_even_when_its_crash_cannot_be_counted():
+    class Clumsy(Crowd):
+        def crashed(self, user, error):
+            raise RuntimeError("the board is full")
+
+    crowd = Clumsy(crash)
+    hub = get_hub()
+    with_errors = hub.handle_error
+    hub.handle_error = lambda *args: None
+    try:
+        begin(crowd)
+        wait_until(lambda: crowd.gone or crowd.state() is not UserState.NONE)
+    finally:
+        hub.handle_error = with_errors
+    assert crowd.gone == [1]
+    assert crowd.state() is UserState.CRASHED
+
+
+# Leaving
+
+
+@pytest.mark.parametrize(
+    ("start", "why", "state"),
+    [
+        (lambda user_id: None, Leave.RUN_ENDS, UserState.FINISHED),
+        (lambda user_id: None, Leave.REMOVED, UserState.REMOVED),
+        (crash, Leave.RUN_ENDS, UserState.CRASHED),
+        (crash, Leave.REMOVED, UserState.REMOVED),
+    ],
+)
+def test_a_user_between_two_iterations_leaves_at_once_when_asked(start, why, state):
+    crowd = Crowd(start, repeat_num=inf, repeat_interval_s=inf)
+    user = begin(crowd)
+    wait_state(crowd, UserState.BETWEEN)
+    user.ask_to_leave(why)
+    wait_gone(crowd)
+    assert (crowd.state(), user.iteration) == (state, 1)
+
+
+@pytest.mark.parametrize(
+    ("why", "state"), [(Leave.RUN_ENDS, UserState.FINISHED), (Leave.REMOVED, UserState.REMOVED)]
+)
+def test_a_user_inside_start_finishes_its_iteration_and_begins_no_other(why, state):
+    gate, ends = Event(), []
+
+    def start(user_id):
+        gate.wait()
+        ends.append(user_module.leaving)
+
+    crowd = Crowd(start, repeat_num=inf)
+    user = begin(crowd)
+    wait_state(crowd, UserState.RUNNING)
+    user.ask_to_leave(why)
+    gevent.sleep(0)
+    assert crowd.gone == []
+    gate.set()
+    wait_gone(crowd)
+    assert ends == [True]
+    assert crowd.state() is state
+
+
+def test_the_stronger_reason_to_leave_stays():
+    crowd = Crowd(lambda user_id: None, repeat_interval_s=inf, repeat_num=2)
+    user = begin(crowd)
+    wait_state(crowd, UserState.BETWEEN)
+    user.ask_to_leave(Leave.REMOVED)
+    user.ask_to_leave(Leave.RUN_ENDS)
+    wait_gone(crowd)
+    assert crowd.state() is UserState.REMOVED
+
+
+def test_a_user_may_wait_until_it_is_asked_to_leave():
+    answers = []
+    crowd = Crowd(lambda user_id: answers.append(user_module.wait_leaving()))
+    user = begin(crowd)
+    wait_state(crowd, UserState.RUNNING)
+    user.ask_to_leave(Leave.RUN_ENDS)
+    wait_gone(crowd)
+    assert answers == [True]
+
+
+def test_a_wait_for_leaving_ends_after_its_time_out():
+    answers = []
+
+    def start(user_id):
+        answers.append(user_module.wait_leaving(0.001))
+        answers.append(user_module.wait_leaving(0.0))
+
+    begin(crowd := Crowd(start))
+    wait_gone(crowd)
+    assert answers == [False, False]
+
+
+def test_a_user_that_was_asked_already_does_not_wait():
+    gate, answers = Event(), []
+
+    def start(user_id):
+        gate.wait()
+        answers.append([user_module.wait_leaving(inf), user_module.wait_leaving(60)])
+
+    user = begin(crowd := Crowd(start))
+    wait_state(crowd, UserState.RUNNING)
+    user.ask_to_leave(Leave.RUN_ENDS)
+    gate.set()
+    wait_gone(crowd)
+    assert answers == [[True, True]]
+
+
+@given(
+    st.lists(st.sampled_from(["ask", "ask again", "turn", "timer"]), max_size=6),
+    st.sampled_from([0.0, 1e-6, 1e-3, inf]),
+)
+def test_no_user_is_woken_twice_by_one_wait(story, seconds):
+    gate, woken = SimpleNamespace(parked=False), []
+
+    def start(user_id):
+        answer = user_module.wait_leaving(seconds)
+        # Whatever wakes it now, but for the token below, is a wake-up meant for the wait.
+        gate.parked = True
+        woken.append((answer, get_hub().switch()))
+
+    user = begin(crowd := Crowd(start))
+    wait_state(crowd, UserState.RUNNING)
+    for what in story:
+        if what.startswith("ask"):
+            user.ask_to_leave(Leave.RUN_ENDS)
+        elif what == "timer":
+            gevent.sleep(1e-6)
+        else:
+            gevent.sleep(0)
+    user.ask_to_leave(Leave.RUN_ENDS)
+    wait_until(lambda: gate.parked)
+    for _ in range(3):
+        gevent.sleep(0)
+    gevent.sleep(1e-6)
+    get_hub().loop.run_callback(user.switch, "token")
+    wait_gone(crowd)
+    assert [token for _, token in woken] == ["token"]
+    assert seconds < inf or woken[0][0] is True
+
+
+# Killing
+
+
+def wait_in_semaphore(user_id):
+    Semaphore(0).acquire()
+
+
+def wait_in_user_sleep(user_id):
+    user_module.sleep(inf)
+
+
+def wait_in_gevent_sleep(user_id):
+    gevent.sleep(1000)
+
+
+def wait_for_leaving(user_id):
+    user_module.wait_leaving()
+
+
+@pytest.mark.parametrize(
+    "start", [wait_in_semaphore, wait_in_user_sleep, wait_in_gevent_sleep, wait_for_leaving]
+)
+def test_a_killed_user_is_removed_wherever_it_waits(start):
+    user = begin(crowd := Crowd(start, repeat_num=inf))
+    wait_state(crowd, UserState.RUNNING)
+    user.kill()
+    wait_gone(crowd)
+    assert crowd.state() is UserState.REMOVED
+    assert crowd.crashes == []
+
+
+def test_a_user_killed_between_two_iterations_is_removed():
+    user = begin(crowd := Crowd(lambda user_id: None, repeat_num=2, repeat_interval_s=inf))
+    wait_state(crowd, UserState.BETWEEN)
+    user.kill()
+    wait_gone(crowd)
+    assert crowd.state() is UserState.REMOVED
+
+
+def test_a_user_killed_before_its_first_switch_is_gone_too():
+    crowd = Crowd(wait_in_semaphore)
+    user = begin(crowd)
+    user.kill()
+    wait_gone(crowd)
+    assert crowd.state() is UserState.REMOVED
+
+
+@pytest.mark.parametrize("kill_first", [False, True])
+def test_a_user_asked_and_killed_in_one_turn_leaves_once(kill_first):
+    user = begin(crowd := Crowd(lambda user_id: None, repeat_num=2, repeat_interval_s=inf))
+    wait_state(crowd, UserState.BETWEEN)
+    for step in (user.kill, lambda: user.ask_to_leave(Leave.RUN_ENDS))[:: 1 if kill_first else -1]:
+        step()
+    wait_gone(crowd)
+    for _ in range(3):
+        gevent.sleep(0)
+    assert crowd.gone == [1]
+    assert user.dead
+
+
+def test_a_killed_user_may_wait_in_its_finally_block():
+    steps = []
+
+    def start(user_id):
+        try:
+            gevent.sleep(1000)
+        finally:
+            gevent.sleep(0.001)
+            steps.append("cleaned up")
+
+    user = begin(crowd := Crowd(start))
+    wait_state(crowd, UserState.RUNNING)
+    user.kill()
+    wait_gone(crowd)
+    assert steps == ["cleaned up"]
+    assert crowd.state() is UserState.REMOVED
+
+
+def test_killing_a_user_that_is_gone_does_nothing():
+    user = begin(crowd := Crowd(lambda user_id: None))
+    wait_gone(crowd)
+    user.kill()
+    user.ask_to_leave(Leave.REMOVED)
+    for _ in range(3):
+        gevent.sleep(0)
+    assert crowd.gone == [1]
+    assert crowd.state() is UserState.FINISHED
+
+
+def test_a_user_that_swallows_its_kill_still_does_not_begin_again_once_asked_to_leave():
+    def start(user_id):
+        with contextlib.suppress(GreenletExit):
+            gevent.sleep(1000)
+
+    user = begin(crowd := Crowd(start, repeat_num=inf))
+    wait_state(crowd, UserState.RUNNING)
+    user.ask_to_leave(Leave.RUN_ENDS)
+    user.kill()
+    wait_gone(crowd)
+    assert user.iteration == 1
+
+
+def test_a_user_that_swallows_its_kill_and_goes_on_can_be_killed_again():
+    swallowed = []
+
+    def start(user_id):
+        while len(swallowed) < 3:
+            try:
+                gevent.sleep(1000)
+            except GreenletExit as error:
+                swallowed.append(error)
+        gevent.sleep(1000)
+
+    user = begin(crowd := Crowd(start))
+    wait_state(crowd, UserState.RUNNING)
+    for number in range(3):
+        user.kill()
+        wait_until(lambda number=number: len(swallowed) == number + 1)
+        assert crowd.gone == []
+    user.kill()
+    wait_gone(crowd)
+
+
+def test_a_crash_while_being_killed_is_a_crash_that_leaves():
+    def start(user_id):
+        try:
+            gevent.sleep(1000)
+        finally:
+            raise ValueError("in finally")
+
+    user = begin(crowd := Crowd(start))
+    wait_state(crowd, UserState.RUNNING)
+    user.kill()
+    wait_gone(crowd)
+    assert [str(error) for error in crowd.crashes] == ["in finally"]
+
+
+# What a user knows of itself
+
+
+def test_a_user_knows_its_id_and_iteration_and_nobody_else_does():
+    seen = []
+    crowd = Crowd(lambda user_id: seen.append((user_module.id, user_module.leaving)))
+    begin(crowd, 7)
+    wait_gone(crowd)
+    assert seen == [(7, False)]
+    with pytest.raises(ClosedError, match=r"amoc\.user is only there for a user"):
+        user_module.id  # noqa: B018
+    with pytest.raises(AttributeError, match="has no attribute 'idd'"):
+        user_module.idd  # noqa: B018
+
+
+def drawn(user_id: int, seed: int) -> list[float]:
+    found = []
+
+    def start(user_id):
+        found.extend(user_module.random.random() for _ in range(5))
+
+    begin(crowd := Crowd(start, seed=seed), user_id)
+    wait_gone(crowd)
+    return found
+
+
+def test_random_numbers_are_a_users_own_and_come_again_with_the_seed():
+    assert drawn(1, seed=42) == drawn(1, seed=42)
+    assert len({tuple(drawn(user_id, seed)) for user_id in (1, 2, 3) for seed in (1, 2)}) == 6
+
+
+@pytest.mark.parametrize("seconds", [-1, -1e-9, -inf, float("nan")])
+def test_a_sleep_that_cannot_be_is_refused(seconds):
+    with pytest.raises(ValueError, match="sleep must be at least 0 s, but is"):
+        user_module.sleep(seconds)
+
+
+def test_many_users_end_at_once_and_each_is_gone_once():
+    crowd = Crowd(lambda user_id: None, repeat_num=inf, repeat_interval_s=inf)
+    users = [begin(crowd, user_id) for user_id in range(1, 100)]
+    wait_until(lambda: all(state == UserState.BETWEEN for state in crowd.states[1:]))
+    for number, user in enumerate(users):
+        (user.kill if number % 3 == 0 else lambda user=user: user.ask_to_leave(Leave.RUN_ENDS))()
+    wait_gone(crowd, len(users))
+    assert sorted(crowd.gone) == list(range(1, 100))
+    assert all(user.dead for user in users)
+
+
+def test_an_iteration_is_over_however_it_ends():
+    def start(user_id):
+        if user_id == 1:
+            raise ValueError
+        if user_id == 2:
+            raise gevent.GreenletExit
+        if user_id == 3:
+            raise Leaving
+
+    crowd = Crowd(start, repeat_num=2.0)
+    for user_id in range(1, 5):
+        begin(crowd, user_id)
+    wait_gone(crowd, 4)
+    assert sorted(crowd.iterations) == [1, 1, 2, 3, 4, 4]
+    states = [UserState(crowd.states[user_id]).name for user_id in range(1, 5)]
+    assert states == ["CRASHED", "REMOVED", "FINISHED", "FINISHED"]
+
+
+def test_a_user_that_stands_in_line_is_told_once_that_it_is_to_leave():
+    calls = []
+
+    def start(user_id):
+        me = user_module.current()
+        me.on_leave = lambda: calls.append(user_id)
+        gevent.sleep(0.005)
+
+    crowd = Crowd(start)
+    one = begin(crowd, 7)
+    gevent.sleep(0)
+    one.ask_to_leave(Leave.RUN_ENDS)
+    one.ask_to_leave(Leave.REMOVED)
+    wait_gone(crowd, 1)
+    assert calls == [7]
+
+
+def test_what_came_in_the_same_turn_is_not_taken_away_by_leaving():
+    calls = []
+
+    def start(user_id):
+        me = user_module.current()
+        me.on_leave = lambda: calls.append(user_id)
+        gevent.sleep(0.002)
+        me.on_leave = None
+        gevent.sleep(0.002)
+
+    crowd = Crowd(start)
+    one = begin(crowd, 7)
+    gevent.sleep(0)
+    one.ask_to_leave(Leave.RUN_ENDS)
+    one.on_leave = None  # it has got what it waited for before the loop has turned
+    wait_gone(crowd, 1)
+    assert calls == []

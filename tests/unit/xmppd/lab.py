@@ -1,0 +1,132 @@
+"""A server without sockets: sessions that are fed bytes, and whose answers are kept.
+
+Everything but the transport is the real thing, so what a client would get can be compared byte by
+byte, and a property can be checked over thousands of inputs a second.
+"""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass, field
+from xml.etree import ElementTree as ET
+
+from amoc.xmppd.limits import Limits
+from amoc.xmppd.routing import Domain
+from amoc.xmppd.session import Session
+
+HEADER = (
+    b"<?xml version='1.0'?><stream:stream to='localhost' version='1.0' xmlns='jabber:client'"
+    b" xmlns:stream='http://etherx.jabber.org/streams'>"
+)
+SASL = "urn:ietf:params:xml:ns:xmpp-sasl"
+
+
+def sasl_auth(mechanism: str, data: bytes | None) -> bytes:
+    """An <auth/> element; None leaves the initial response out."""
+    text = "" if data is None else base64.b64encode(data).decode() or "="
+    return f"<auth xmlns='{SASL}' mechanism='{mechanism}'>{text}</auth>".encode()
+
+
+def plain_auth(user: str, password: str) -> bytes:
+    """Log-in with PLAIN."""
+    return sasl_auth("PLAIN", f"\0{user}\0{password}".encode())
+
+
+def bind(resource: str | None) -> bytes:
+    """The request for a resource."""
+    wanted = "" if resource is None else f"<resource>{resource}</resource>"
+    return (
+        "<iq type='set' id='bind'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'>"
+        f"{wanted}</bind></iq>"
+    ).encode()
+
+
+@dataclass
+class Outlet:
+    """What a transport is to a session."""
+
+    said: bytearray = field(default_factory=bytearray)
+    finished: bool = False
+    in_time: bool = False
+
+    def write(self, data: bytes) -> None:
+        if not self.finished:
+            self.said += data
+
+    def finish(self, last_words: bytes) -> None:
+        self.write(last_words)
+        self.finished = True
+
+    def logged_in(self) -> None:
+        self.in_time = True
+
+
+class Client:
+    """One client of a domain that lives in this process."""
+
+    def __init__(self, domain: Domain) -> None:
+        self.outlet = Outlet()
+        self.session = Session(domain, self.outlet)
+
+    def say(self, *chunks: bytes) -> bytes:
+        """Sends the chunks one after the other; returns what was answered."""
+        self.send(*chunks)
+        return self.heard()
+
+    def send(self, *chunks: bytes) -> None:
+        """Sends the chunks one after the other."""
+        for chunk in chunks:
+            # As the transport does: a client that was said good-bye to is not listened to.
+            if not self.outlet.finished:
+                self.session.received(chunk)
+
+    def heard(self) -> bytes:
+        """What it was sent since the last time."""
+        said = bytes(self.outlet.said)
+        self.outlet.said.clear()
+        return said
+
+    def stanzas(self) -> list[ET.Element]:
+        """The same as trees."""
+        return list(in_stream(self.heard()))
+
+
+def in_stream(data: bytes) -> ET.Element:
+    """`data`, which a server said inside a stream that is open, as the children of one element."""
+    head = b"<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>"
+    return ET.fromstring(head + data.removesuffix(b"</stream:stream>") + b"</stream:stream>")
+
+
+def new_domain(**limits: float) -> Domain:
+    """A domain named localhost, with some limits changed."""
+    return Domain("localhost", Limits(**limits))  # type: ignore[arg-type]
+
+
+def logged_in(
+    domain: Domain, number: int, resource: str = "r", *, header: bytes = HEADER, there: bool = True
+) -> Client:
+    """A client that is bound and, if `there`, has sent presence; it has read all."""
+    client = Client(domain)
+    client.say(header, plain_auth(f"user_{number}", f"password_{number}"), header, bind(resource))
+    if there:
+        client.say(b"<presence/>" if header == HEADER else b"<presence xmlns='jabber:client'/>")
+    client.heard()
+    assert client.session.jid == f"user_{number}@localhost/{resource}"
+    return client
+
+
+def stream_error(data: bytes) -> str:
+    """The condition of the stream error in what a server said; empty without one."""
+    start = data.find(b"<stream:error>")
+    if start < 0:
+        return ""
+    assert data.endswith(b"</stream:error></stream:stream>"), data
+    return in_stream(data[start:])[0][0].tag.rpartition("}")[2]
+
+
+def stanza_error(stanza: ET.Element) -> str:
+    """The condition of an error stanza."""
+    assert stanza.get("type") == "error"
+    error = stanza.find("{jabber:client}error")
+    assert error is not None
+    return error[0].tag.rpartition("}")[2]

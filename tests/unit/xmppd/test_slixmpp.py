@@ -1,0 +1,172 @@
+"""The server as seen by a client that others wrote: slixmpp's, unchanged, on asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any, Self
+
+import pytest
+
+from tests.unit.xmppd.sockets import PATIENCE_S, Daemon
+
+pytestmark = [
+    pytest.mark.slow,
+    # slixmpp's own, on newer interpreters; not ours to mend.
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+]
+
+UNENCRYPTED = ("unencrypted_plain", "unencrypted_scram")
+CONTEXT = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""One for all clients: each would else load the certificates of the system for itself."""
+
+
+@pytest.fixture(scope="module")
+def port() -> Iterator[int]:
+    with Daemon() as daemon:
+        yield daemon.port
+
+
+class Stock:
+    """A stock client that keeps what happened to it."""
+
+    def __init__(self, port: int, user: str, password: str, mechanism: str) -> None:
+        from slixmpp import ClientXMPP
+
+        self.xmpp: Any = ClientXMPP(
+            user, password, sasl_mech=mechanism, ssl_context=CONTEXT,
+            plugin_config={"feature_mechanisms": dict.fromkeys(UNENCRYPTED, True)},
+        )  # fmt: skip
+        self.xmpp.enable_starttls = False
+        self.xmpp.enable_direct_tls = False
+        self.xmpp.enable_plaintext = True
+        for plugin in ("xep_0030", "xep_0077", "xep_0199"):
+            self.xmpp.register_plugin(plugin)
+        self.port = port
+        self.events: dict[str, asyncio.Queue[Any]] = {}
+        for event in (
+            "session_start",
+            "message",
+            "message_error",
+            "failed_auth",
+            "changed_status",
+            "disconnected",
+        ):
+            queue: asyncio.Queue[Any] = asyncio.Queue()
+            self.events[event] = queue
+            self.xmpp.add_event_handler(event, queue.put_nowait)
+
+    async def __aenter__(self) -> Self:
+        self.xmpp.connect("127.0.0.1", self.port)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await asyncio.wait_for(self.xmpp.disconnect(), PATIENCE_S)
+
+    async def next(self, event: str) -> Any:
+        return await asyncio.wait_for(self.events[event].get(), PATIENCE_S)
+
+
+def run(test: Callable[[], Awaitable[None]]) -> None:
+    async def bounded() -> None:
+        await asyncio.wait_for(test(), 3 * PATIENCE_S)
+
+    asyncio.run(bounded())
+
+
+@pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-1", "SCRAM-SHA-256"])
+def test_it_logs_in_with_each_mechanism(port: int, mechanism: str) -> None:
+    async def test() -> None:
+        async with Stock(port, "user_1@localhost", "password_1", mechanism) as client:
+            await client.next("session_start")
+            assert client.xmpp.boundjid.bare == "user_1@localhost"
+            await client.xmpp.plugin["xep_0199"].ping("localhost", timeout=PATIENCE_S)
+
+    run(test)
+
+
+def test_it_logs_in_anonymously(port: int) -> None:
+    async def test() -> None:
+        async with Stock(port, "localhost", "", "ANONYMOUS") as client:
+            await client.next("session_start")
+            assert client.xmpp.boundjid.user.startswith("anonymous-")
+
+    run(test)
+
+
+@pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-256"])
+def test_it_is_refused_with_a_wrong_password(port: int, mechanism: str) -> None:
+    async def test() -> None:
+        async with Stock(port, "user_1@localhost", "wrong", mechanism) as client:
+            failure = await client.next("failed_auth")
+            assert failure["condition"] == "not-authorized"
+
+    run(test)
+
+
+def test_its_clients_chat_and_see_each_other(port: int) -> None:
+    async def test() -> None:
+        body = "hi <&>'\" \u00e9\U0001f600\n]]>"
+        async with (
+            Stock(port, "user_11@localhost/a", "password_11", "PLAIN") as one,
+            Stock(port, "user_12@localhost/b", "password_12", "PLAIN") as two,
+        ):
+            for client in (one, two):
+                await client.next("session_start")
+                client.xmpp.send_presence()
+                await client.xmpp.get_roster(timeout=PATIENCE_S)
+                await client.next("changed_status")
+            for to in ("user_12@localhost/b", "user_12@localhost"):
+                one.xmpp.send_message(mto=to, mbody=body, mtype="chat")
+                message = await two.next("message")
+                assert message["body"] == body
+                assert message["from"] == "user_11@localhost/a"
+            # slixmpp grants and returns subscriptions by itself.
+            one.xmpp.send_presence_subscription(pto="user_12@localhost")
+            presence = await one.next("changed_status")
+            assert presence["from"] == "user_12@localhost/b"
+            assert one.xmpp.client_roster["user_12@localhost"]["to"]
+
+    run(test)
+
+
+def test_its_errors_and_features_are_understood(port: int) -> None:
+    async def test() -> None:
+        from slixmpp.exceptions import IqError
+
+        async with Stock(port, "user_21@localhost", "password_21", "PLAIN") as client:
+            await client.next("session_start")
+            info = await client.xmpp.plugin["xep_0030"].get_info("localhost", timeout=PATIENCE_S)
+            assert ("server", "im", None, "amoc xmppd") in info["disco_info"]["identities"]
+            with pytest.raises(IqError) as raised:
+                await client.xmpp.plugin["xep_0199"].send_ping("user_99@localhost/x")
+            assert raised.value.condition == "service-unavailable"
+            client.xmpp.send_message(mto="nobody@localhost", mbody="x", mtype="chat")
+            error = await client.next("message_error")
+            assert error["type"] == "error"
+            assert error["error"]["condition"] == "service-unavailable"
+
+    run(test)
+
+
+def test_it_registers_an_account_and_uses_it(port: int) -> None:
+    async def test() -> None:
+        client = Stock(port, "alice@localhost", "wonderland", "SCRAM-SHA-256")
+        registered: asyncio.Queue[Any] = asyncio.Queue()
+
+        async def register(_: Any) -> None:
+            iq = client.xmpp.Iq()
+            iq["type"] = "set"
+            iq["register"]["username"] = "alice"
+            iq["register"]["password"] = "wonderland"
+            registered.put_nowait(await iq.send(timeout=PATIENCE_S))
+
+        client.xmpp.add_event_handler("register", register)
+        async with client:
+            answer = await asyncio.wait_for(registered.get(), PATIENCE_S)
+            assert answer["type"] == "result"
+            await client.next("session_start")
+            assert client.xmpp.boundjid.bare == "alice@localhost"
+
+    run(test)
