@@ -104,7 +104,7 @@ def cpu_s() -> float:
     return used.ru_utime + used.ru_stime
 
 
-class Watch:
+class WorkerWatch:
     """How late the loop turns, and for how much CPU time in a row it was held, in ms."""
 
     def __init__(self) -> None:
@@ -131,9 +131,9 @@ class Watch:
 
 def feed(
     exporter: Exporter | None, made: list[Point], interval: float, after: Callable[[], None]
-) -> tuple[float, float, Watch, float]:
+) -> tuple[float, float, WorkerWatch, float]:
     """CPU seconds, how late points came at the worst, the loop's lateness, and the close's time."""
-    tally, watch, late_s = Tally(), Watch(), 0.0
+    tally, watch, late_s = Tally(), WorkerWatch(), 0.0
     begin_cpu, begin = cpu_s(), time.monotonic()
     for number, point in enumerate(made):
         due = begin + number * interval

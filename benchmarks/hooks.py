@@ -23,12 +23,12 @@ from amoc import metrics
 from amoc.base.clock import MS_NS, S_NS, now_ns
 from amoc.coordinator.plan import parse
 from amoc.coordinator.worker import Actions
-from amoc.ipc.messages import Parcel, ThrottleMode, Tokens
+from amoc.ipc.messages import Envelope, ThrottleMode, Tokens
 from amoc.ipc.outbox import Outbox
 from amoc.runtime import logs
 from amoc.scenario import events
 from amoc.throttle.slot_schedule import Mode
-from amoc.throttle.worker_queue import Turnstile
+from amoc.throttle.worker_queue import WorkerQueue
 
 WORDS = ("".join(letters) for letters in product(ascii_lowercase, repeat=5))
 """Numbers would not tell kinds of lines apart."""
@@ -64,7 +64,7 @@ def log_calls(calls: int) -> dict[str, float]:
 
 def let_through(calls: int) -> dict[str, float]:
     """What it costs to come to a throttle, and to be let through."""
-    turnstile = Turnstile("bench", metrics.timer("token_lateness"), None)
+    turnstile = WorkerQueue("bench", metrics.timer("token_lateness"), None)
     turnstile.hear_mode(ThrottleMode("bench", 1, 0, Mode.RUN, False))
     turnstile.work(now_ns(), now_ns() + S_NS)
     asked = timed(lambda _: turnstile.enter(lambda _: None), calls)
@@ -77,7 +77,7 @@ def let_through(calls: int) -> dict[str, float]:
 
 def add(calls: int) -> dict[str, float]:
     """What it costs to be added to a coordinator."""
-    gone: list[Parcel] = []
+    gone: list[Envelope] = []
     actions = Actions(0, Outbox(1, gone.append))
     actions.learn("bench", 1, parse("bench", [(2, lambda _: None)]))
     return {"coordinator, add": timed(lambda number: actions.add("bench", number + 1, None), calls)}

@@ -21,8 +21,8 @@ from amoc.ipc import messages
 from amoc.ipc.messages import HostFigures
 from amoc.metrics.board import Board, Kind
 from amoc.metrics.histogram import CELLS, cell_of
-from amoc.results.live_totals import Figures
-from amoc.results.per_second import Moment, Seconds
+from amoc.results.live_totals import LiveTotals
+from amoc.results.per_second import Moment, PointCutter
 from amoc.runtime.node.sampler import Sampler
 
 
@@ -36,8 +36,8 @@ def main() -> None:
     print(machine.describe())
     board = Board(options.workers, 10)
     host: Any = SimpleNamespace(figures=lambda: HostFigures(0, 0, 0, 0, 0), fds=lambda _: 0)
-    sampler, figures = Sampler(board, host, 0), Figures()
-    seconds, half = Seconds(figures), options.metrics // 2
+    sampler, figures = Sampler(board, host, 0), LiveTotals()
+    seconds, half = PointCutter(figures), options.metrics // 2
     counters = [
         board.area(slot).declare(Kind.COUNTER, f"counter_{number}")
         for slot in range(options.workers)

@@ -13,14 +13,14 @@ from pathlib import Path
 from amoc.base.text import numberless
 from amoc.base.tracebacks import shortened, text_of
 
-MOST_CAUSE_BYTES = 240
+MAX_CAUSE_BYTES = 240
 """Of UTF-8; the board keeps causes, and a name there takes no more."""
-MOST_TRACEBACK = 20_000
+MAX_TRACEBACK = 20_000
 """Characters of a traceback that are passed on."""
 
 
 def cause_of(error: BaseException, directory: str) -> str:
-    """The cause of `error`, in one line of at most `MOST_CAUSE_BYTES` bytes.
+    """The cause of `error`, in one line of at most `MAX_CAUSE_BYTES` bytes.
 
     Args:
         error: What start() raised.
@@ -32,10 +32,10 @@ def cause_of(error: BaseException, directory: str) -> str:
     where = (
         f" ({Path(place[0].filename).name}:{place[0].lineno} in {place[0].name})" if place else ""
     )
-    where = _cut(where, MOST_CAUSE_BYTES // 2)
+    where = _cut(where, MAX_CAUSE_BYTES // 2)
     text = numberless(text_of(error))
     what = f"{type(error).__name__}: {text}" if text else type(error).__name__
-    return _cut(what, MOST_CAUSE_BYTES - len(where.encode())) + where
+    return _cut(what, MAX_CAUSE_BYTES - len(where.encode())) + where
 
 
 def _cut(text: str, most: int) -> str:
@@ -56,5 +56,5 @@ def trace_of(error: BaseException) -> str:
 
 
 def end_of(trace: str) -> str:
-    """The last `MOST_TRACEBACK` characters of a traceback; an ellipsis where it has more."""
-    return trace if len(trace) <= MOST_TRACEBACK else "…" + trace[-MOST_TRACEBACK:]
+    """The last `MAX_TRACEBACK` characters of a traceback; an ellipsis where it has more."""
+    return trace if len(trace) <= MAX_TRACEBACK else "…" + trace[-MAX_TRACEBACK:]

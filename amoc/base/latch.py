@@ -8,10 +8,10 @@ from gevent import get_hub
 
 from amoc.base.waiting import Waiter
 
-__all__ = ["Latch"]
+__all__ = ["OpenGate"]
 
 
-class Latch:
+class OpenGate:
     """Open at first.
 
     Attributes:

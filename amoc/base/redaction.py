@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import BaseModel
 
 HIDDEN = "(hidden)"
-MOST_DEPTH = 64
+MAX_DEPTH = 64
 """Values that lie deeper are hidden without being looked at."""
 SHORTEST = 3
 """Characters of a secret that is looked for in a text; shorter ones are in every text."""
@@ -40,7 +40,7 @@ def hide(value: Any, depth: int = 0) -> Any:
     items = fields.values() if fields is not None else _items(value)
     if items is None:
         return value
-    if depth >= MOST_DEPTH:
+    if depth >= MAX_DEPTH:
         return HIDDEN
     if fields is None:
         hidden = [hide(one, depth + 1) for one in items]
@@ -146,7 +146,7 @@ def _hide_text(text: str, depth: int) -> str:
 def _secrets(name: object, value: Any, secret: bool, depth: int) -> Iterator[str]:
     """The texts of what is secret in `value`."""
     secret = secret or is_secret(name)
-    if depth >= MOST_DEPTH:
+    if depth >= MAX_DEPTH:
         return
     if isinstance(value, str) and value and _like_json(value):
         if secret:

@@ -6,12 +6,12 @@ import re
 
 from amoc.base.clock import S_NS
 
-LONGEST_LINE = 1 << 16
+MAX_LINE = 1 << 16
 """What has no line's end by then is passed on as it is."""
 _NUMBER = re.compile(r"0x[0-9a-fA-F]+|\d+")
 
 
-class Lines:
+class LineSplitter:
     """Gathers what a process prints until lines are whole."""
 
     def __init__(self) -> None:
@@ -20,13 +20,13 @@ class Lines:
     def feed(self, data: bytes) -> list[str]:
         """The lines that are whole with `data`; no data means that there will be no more."""
         *lines, self._rest = (self._rest + data).split(b"\n")
-        if len(self._rest) > LONGEST_LINE or (self._rest and not data):
+        if len(self._rest) > MAX_LINE or (self._rest and not data):
             lines.append(self._rest)
             self._rest = b""
         return [line.decode(errors="replace") for line in lines]
 
 
-class Ration:
+class RateLimiter:
     """Lets through so many lines and characters a second, and counts the rest.
 
     Whoever prints must not be blocked, and whoever shows it must not drown.

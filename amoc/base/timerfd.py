@@ -17,7 +17,7 @@ from gevent import get_hub
 from amoc.base.clock import S_NS
 from amoc.base.errors import ResourceError
 
-__all__ = ["Alarm"]
+__all__ = ["PreciseTimer"]
 
 _READ = 1
 _NONBLOCK, _CLOEXEC = 0o4000, 0o2000000
@@ -30,7 +30,7 @@ class _Spec(ctypes.Structure):
     ]
 
 
-class Alarm:
+class PreciseTimer:
     """Rings once, at a time on the monotonic clock.
 
     The callback runs in the hub. It sets the alarm again, or stops it, before it returns.

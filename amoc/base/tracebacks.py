@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 
-MOST_TEXT = 2_000
+MAX_TEXT = 2_000
 """Characters of what an error says that are looked at: it may say all that a server has sent."""
 
 
@@ -18,8 +18,8 @@ def text_of(error: BaseException) -> str:
 
 
 def shortened(text: str) -> str:
-    """The first `MOST_TEXT` characters of `text`; an ellipsis shows that there were more."""
-    return text if len(text) <= MOST_TEXT else text[:MOST_TEXT] + "…"
+    """The first `MAX_TEXT` characters of `text`; an ellipsis shows that there were more."""
+    return text if len(text) <= MAX_TEXT else text[:MAX_TEXT] + "…"
 
 
 def describe(error: BaseException, directory: str = "") -> str:

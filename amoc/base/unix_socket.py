@@ -7,14 +7,14 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-MOST_SOCKET_PATH = 107
+MAX_SOCKET_PATH = 107
 """Bytes that the kernel takes as the address of a Unix socket."""
 
 
 @contextlib.contextmanager
 def reachable(path: Path) -> Iterator[str]:
     """An address of the socket `path` that the kernel takes, however long the path is."""
-    if len(os.fsencode(path)) <= MOST_SOCKET_PATH:
+    if len(os.fsencode(path)) <= MAX_SOCKET_PATH:
         yield str(path)
         return
     fd = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)

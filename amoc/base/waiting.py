@@ -3,7 +3,7 @@
 A greenlet parks in the hub; whoever has what it waits for sets it and wakes it. The deadline's
 timer, the waker and a kill may all come in one turn of the loop: whoever is first wins, the others
 find nobody. gevent's own `Event` can lose a waiter that asks again and again with a time-out of a
-few milliseconds, so loops that do so use a `Bell`.
+few milliseconds, so loops that do so use a `Notify`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from greenlet import greenlet
 
 from amoc.base.errors import ScenarioError
 
-__all__ = ["Bell", "Waiter"]
+__all__ = ["Notify", "Waiter"]
 
 T = TypeVar("T")
 
@@ -103,7 +103,7 @@ class Waiter(Generic[T]):
             hub.loop.run_callback(self.wake)
 
 
-class Bell:
+class Notify:
     """Wakes the one greenlet that waits for it; a ring that nobody heard is heard at once."""
 
     __slots__ = ("_rung", "_waiter")

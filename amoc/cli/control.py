@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from amoc.cli.param_types import MOST_ID, Whole
+from amoc.cli.param_types import MAX_ID, Whole
 
 _Command = Callable[..., None]
 
@@ -68,7 +68,7 @@ def users() -> dict[str, Any]:
 
 
 @click.command(short_help="Add users to a run.")
-@click.argument("count", metavar="N", type=Whole(1, MOST_ID))
+@click.argument("count", metavar="N", type=Whole(1, MAX_ID))
 @_order
 def add(count: int) -> dict[str, Any]:
     """Add N users to a running run; their ids follow the highest one."""
@@ -76,7 +76,7 @@ def add(count: int) -> dict[str, Any]:
 
 
 @click.command(short_help="Remove users from a run.")
-@click.argument("count", metavar="N", type=Whole(1, MOST_ID))
+@click.argument("count", metavar="N", type=Whole(1, MAX_ID))
 @click.option("--force", is_flag=True, help="Do not let them finish.")
 @_order
 def remove(count: int, force: bool) -> dict[str, Any]:

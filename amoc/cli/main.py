@@ -16,7 +16,7 @@ from amoc import __version__
 from amoc.base.errors import AmocError, ExitCode, UsageError
 from amoc.base.text import printable
 from amoc.cli import control, results, run_options
-from amoc.cli.param_types import MOST_ID, Duration, Whole
+from amoc.cli.param_types import MAX_ID, Duration, Whole
 
 if TYPE_CHECKING:  # what it imports takes time, and must not come before `amoc check` patches
     from amoc.scenario.run_plan import RunPlan
@@ -151,7 +151,7 @@ def replay(
     "--run", "run_user", is_flag=True, help="Run one user once, here, with a trace of its stanzas."
 )
 @click.option(
-    "--user-id", type=Whole(1, MOST_ID), default=1, help="Which user --run runs.  [default: 1]"
+    "--user-id", type=Whole(1, MAX_ID), default=1, help="Which user --run runs.  [default: 1]"
 )
 @click.option(
     "--for",

@@ -10,7 +10,7 @@ import click
 from amoc.base.clock import parse_duration
 from amoc.scenario.load_profile import Stages
 
-MOST_ID = 1 << 32
+MAX_ID = 1 << 32
 FOR_EVER_S = 1e8
 """What a time-out without end is in fact: three years, which fit where infinity does not."""
 
@@ -87,7 +87,7 @@ class UserIds(click.ParamType[range]):
         if isinstance(value, range):
             return value
         found = re.fullmatch(r"(\d{1,20})-(\d{1,20})", value)
-        if not found or not 1 <= int(found[1]) <= int(found[2]) <= MOST_ID:
-            text = f"must be A-B with 1 <= A <= B <= {MOST_ID}, but is {value!r}"
+        if not found or not 1 <= int(found[1]) <= int(found[2]) <= MAX_ID:
+            text = f"must be A-B with 1 <= A <= B <= {MAX_ID}, but is {value!r}"
             self.fail(text, param, ctx)
         return range(int(found[1]), int(found[2]) + 1)

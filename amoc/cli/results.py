@@ -16,7 +16,7 @@ from amoc.cli.param_types import Duration
 
 if TYPE_CHECKING:  # what a command needs it imports when it is called
     from amoc.results.run_directory import RunDirectory
-    from amoc.results.saved_run import RunRecord
+    from amoc.results.saved_run import SavedRun
 
 _RUN = click.argument("run", metavar="RUN_DIR")
 
@@ -88,7 +88,7 @@ def compare(
     _leave(path, lambda file: comparison.write(found, file))
 
 
-def _name(records: list[RunRecord]) -> str:
+def _name(records: list[SavedRun]) -> str:
     first, second = (record.directory.resolve().name for record in records)
     return f"compare-{first}-{second}.html"
 
@@ -111,7 +111,7 @@ def export(run: str, csv: bool, as_json: bool, hlog: bool, output: str) -> None:
     _give(FORMATS[chosen[0]](record), output)
 
 
-def _load(run: str, what: str) -> tuple[RunDirectory, RunRecord]:
+def _load(run: str, what: str) -> tuple[RunDirectory, SavedRun]:
     """The run that the operator means, and what it has left; what is missing is told."""
     from amoc.results import run_directory
     from amoc.results import saved_run as record

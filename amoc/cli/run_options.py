@@ -12,7 +12,7 @@ import click
 
 from amoc.base.errors import UsageError
 from amoc.cli import threshold_options
-from amoc.cli.param_types import MOST_ID, Duration, Profile, UserIds, Whole
+from amoc.cli.param_types import MAX_ID, Duration, Profile, UserIds, Whole
 
 SCENARIO = click.argument("scenario", metavar="SCENARIO")
 SET = click.option(
@@ -51,7 +51,7 @@ JSON_FILE = click.option(
 _OPTIONS = (
     SCENARIO,
     click.option(
-        "--users", type=Whole(1, MOST_ID), help="How many users; ids from 1.  [default: 1]"
+        "--users", type=Whole(1, MAX_ID), help="How many users; ids from 1.  [default: 1]"
     ),
     click.option("--user-ids", type=UserIds(), help="Which users, by id, instead of --users."),
     click.option(

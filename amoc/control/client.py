@@ -13,7 +13,7 @@ from amoc.base.clock import S_NS, now_ns
 from amoc.base.errors import AmocError, ExitCode, PeerError, UsageError
 from amoc.base.unix_socket import reachable
 
-MOST_ANSWER = 64 << 20
+MAX_ANSWER = 64 << 20
 TIMEOUT_S = 60.0
 CONNECT_S = 5.0
 
@@ -67,8 +67,8 @@ def _read_line(line: socket.socket, give_up_ns: int) -> bytes:
             raise PeerError("the run must answer, but has ended before it did")
         parts.append(data)
         size += len(data)
-        if size > MOST_ANSWER:
-            raise PeerError(f"an answer must have at most {MOST_ANSWER} bytes, but has more")
+        if size > MAX_ANSWER:
+            raise PeerError(f"an answer must have at most {MAX_ANSWER} bytes, but has more")
     return b"".join(parts)
 
 

@@ -19,9 +19,9 @@ from amoc.scenario.settings_sources import cannot_travel, pairs_of
 
 LOOKS = ("status", "users")
 """Commands that change nothing, and are not written down."""
-MOST_COUNT = 1 << 32
-MOST_COMMENT = 1_000
-MOST_VALUES = 1_000
+MAX_COUNT = 1 << 32
+MAX_COMMENT = 1_000
+MAX_VALUES = 1_000
 
 _WORD = re.compile(r"""\s*((?:\\.|[^\s"'\\]|"(?:\\.|[^"\\])*"|'[^']*')+)""", re.DOTALL)
 
@@ -74,9 +74,9 @@ def checked(name: object, arguments: object, comment: object = "") -> Command:
     if not isinstance(comment, str):
         raise UsageError(f"the comment of {name} must be text, but is {cut(comment)}")
     comment = " ".join(comment.split())
-    if len(comment) > MOST_COMMENT:
+    if len(comment) > MAX_COMMENT:
         raise UsageError(
-            f"a comment must have at most {MOST_COMMENT} characters, but has {len(comment)}"
+            f"a comment must have at most {MAX_COMMENT} characters, but has {len(comment)}"
         )
     if name == "note" and not comment:
         raise UsageError("note must be followed by a text, but is not")
@@ -161,8 +161,8 @@ def _check_nothing(_name: str, _arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 def _check_count(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
     count = arguments.get("count")
-    if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= MOST_COUNT:
-        raise UsageError(f"{name} must have a count from 1 to {MOST_COUNT}, but has {cut(count)}")
+    if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= MAX_COUNT:
+        raise UsageError(f"{name} must have a count from 1 to {MAX_COUNT}, but has {cut(count)}")
     return {"count": count}
 
 
@@ -177,8 +177,8 @@ def _check_values(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
     values = arguments.get("values")
     if not isinstance(values, Mapping) or not values:
         raise UsageError(f"{name} must have values by name, NAME=VALUE, but has none")
-    if len(values) > MOST_VALUES or not all(isinstance(one, str) for one in values):
-        raise UsageError(f"{name} must have at most {MOST_VALUES} values by name")
+    if len(values) > MAX_VALUES or not all(isinstance(one, str) for one in values):
+        raise UsageError(f"{name} must have at most {MAX_VALUES} values by name")
     for one, value in values.items():
         if problem := cannot_travel(one, value):
             raise UsageError(problem)

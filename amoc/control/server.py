@@ -29,8 +29,8 @@ from amoc.base.text import cut
 from amoc.base.unix_socket import reachable
 from amoc.control import commands
 
-MOST_CONNECTIONS = 32
-MOST_LINE = 1 << 20
+MAX_CONNECTIONS = 32
+MAX_LINE = 1 << 20
 """Bytes of a request."""
 READ_S = 60.0
 """How long a connection may be silent, or take over one line."""
@@ -66,7 +66,7 @@ class ControlServer:
         self._on_defect = on_defect
         self._listener: Any = None
         self._accepting: gevent.Greenlet[[], None] | None = None
-        self._serving = Pool(MOST_CONNECTIONS)
+        self._serving = Pool(MAX_CONNECTIONS)
         self._busy: set[Any] = set()
 
     def start(self) -> None:
@@ -81,7 +81,7 @@ class ControlServer:
                 listener.bind(address)
             self._listener = listener
             self._path.chmod(0o600)
-            listener.listen(MOST_CONNECTIONS)
+            listener.listen(MAX_CONNECTIONS)
         except OSError as error:
             listener.close()
             self._unlink()
@@ -133,7 +133,7 @@ class ControlServer:
                 self._serving.spawn(self._serve, line).rawlink(partial(_close, line))
                 continue
             self.refused += 1
-            text = f"the run takes at most {MOST_CONNECTIONS} connections at once, and has them"
+            text = f"the run takes at most {MAX_CONNECTIONS} connections at once, and has them"
             with contextlib.suppress(OSError):
                 line.setblocking(False)
                 line.send(_encoded(_no(PeerError(text))))
@@ -155,7 +155,7 @@ class ControlServer:
                         line.sendall(_encoded(answer))
                 finally:
                     self._busy.discard(me)
-                if self._listener is None or len(request) > MOST_LINE:
+                if self._listener is None or len(request) > MAX_LINE:
                     return
 
     def _answer(self, request: bytes) -> dict[str, Any]:
@@ -182,7 +182,7 @@ def _read_line(line: Any, rest: bytes) -> tuple[bytes | None, bytes]:
     Returns:
         None for the line at the end; what there is so far where it is too long.
     """
-    while b"\n" not in rest and len(rest) <= MOST_LINE:
+    while b"\n" not in rest and len(rest) <= MAX_LINE:
         data = line.recv(65536)
         if not data:
             return None, b""
@@ -192,8 +192,8 @@ def _read_line(line: Any, rest: bytes) -> tuple[bytes | None, bytes]:
 
 
 def _command_of(request: bytes) -> commands.Command:
-    if len(request) > MOST_LINE:
-        raise UsageError(f"a request must have at most {MOST_LINE} bytes, but has more")
+    if len(request) > MAX_LINE:
+        raise UsageError(f"a request must have at most {MAX_LINE} bytes, but has more")
     try:
         data = json.loads(request)
     except (ValueError, RecursionError):

@@ -19,7 +19,7 @@ from amoc.base.errors import ClosedError, ScenarioError
 from amoc.coordinator import init_plans
 from amoc.coordinator.controller import SCOPES
 from amoc.coordinator.function_refs import found, references
-from amoc.coordinator.plan import MOST_USERS, parse
+from amoc.coordinator.plan import MAX_USERS, parse
 from amoc.coordinator.worker import Actions
 from amoc.ipc import rpc
 from amoc.ipc.messages import CoordinatorState
@@ -192,9 +192,9 @@ def barrier(name: str, n: int, timeout: float = inf) -> None:
         ScenarioError: Others wait there for another number of users.
     """
     _check_name("barrier", name)
-    if type(n) is not int or not 1 <= n <= MOST_USERS:
+    if type(n) is not int or not 1 <= n <= MAX_USERS:
         raise ScenarioError(
-            f"barrier {name} must be for 1 to {MOST_USERS:,} users, but is for {n!r}"
+            f"barrier {name} must be for 1 to {MAX_USERS:,} users, but is for {n!r}"
         )
     if not _is_seconds(timeout):
         raise ScenarioError(

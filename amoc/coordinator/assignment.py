@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from amoc.ipc.messages import GroupPart
-from amoc.ipc.worker_id import Origin
+from amoc.ipc.worker_id import WorkerId
 
-__all__ = ["MOST_TRIES", "WINDOW", "Task", "Tasks"]
+__all__ = ["MAX_TRIES", "WINDOW", "Task", "Tasks"]
 
 WINDOW = 5_000
-MOST_TRIES = 5
+MAX_TRIES = 5
 """Workers that may die over a task: its actions may be what they die of."""
 
 C = TypeVar("C")
@@ -38,7 +38,7 @@ class Task(Generic[C]):
     number: int
     owner: C
     parts: Sequence[GroupPart]
-    homes: Sequence[Origin]
+    homes: Sequence[WorkerId]
     tries: int = 0
 
 
@@ -53,33 +53,33 @@ class Tasks(Generic[C]):
     """Gives tasks to workers and keeps them until they are done."""
 
     def __init__(self) -> None:
-        self._workers: dict[Origin, _Worker[C]] = {}
+        self._workers: dict[WorkerId, _Worker[C]] = {}
         self._homeless: deque[Task[C]] = deque()
         self._number = 0
         self._turn = 0
 
-    def __contains__(self, origin: Origin) -> bool:
+    def __contains__(self, origin: WorkerId) -> bool:
         return origin in self._workers
 
-    def __iter__(self) -> Iterator[Origin]:
+    def __iter__(self) -> Iterator[WorkerId]:
         """The workers that are up."""
         return iter(self._workers)
 
-    def up(self, origin: Origin) -> None:
+    def up(self, origin: WorkerId) -> None:
         """A worker takes tasks from now on."""
         self._workers[origin] = _Worker()
         homeless, self._homeless = self._homeless, deque()
         for task in homeless:
             self._give(task)
 
-    def lost(self, origin: Origin) -> list[Task[C]]:
+    def lost(self, origin: WorkerId) -> list[Task[C]]:
         """A worker is gone; what it had goes elsewhere, what was tried too often is returned."""
         worker = self._workers.pop(origin, None)
         given_up = []
         if worker is not None:
             for task in worker.unacknowledged.values():
                 task.tries += 1
-                if task.tries < MOST_TRIES:
+                if task.tries < MAX_TRIES:
                     self._give(task)
                 else:
                     given_up.append(task)
@@ -87,7 +87,7 @@ class Tasks(Generic[C]):
                 self._give(task)
         return given_up
 
-    def add(self, owner: C, parts: Sequence[GroupPart], homes: Sequence[Origin]) -> None:
+    def add(self, owner: C, parts: Sequence[GroupPart], homes: Sequence[WorkerId]) -> None:
         """Have `parts` run by one worker."""
         self._number += 1
         self._give(Task(self._number, owner, parts, homes))
@@ -109,7 +109,7 @@ class Tasks(Generic[C]):
         else:
             worker.waiting.append(task)
 
-    def done(self, origin: Origin, numbers: Iterable[int]) -> list[Task[C]]:
+    def done(self, origin: WorkerId, numbers: Iterable[int]) -> list[Task[C]]:
         """A worker has run these; those among them that were not known to be run."""
         worker = self._workers[origin]
         done = [
@@ -123,7 +123,7 @@ class Tasks(Generic[C]):
             worker.unsent.append(task)
         return done
 
-    def unsent(self) -> Iterator[tuple[Origin, list[Task[C]]]]:
+    def unsent(self) -> Iterator[tuple[WorkerId, list[Task[C]]]]:
         """What each worker has been given since the last time, to be sent to it now."""
         for origin, worker in self._workers.items():
             if worker.unsent:

@@ -24,7 +24,7 @@ from amoc.ipc.messages import (
     BarrierWithdrawals,
     Record,
 )
-from amoc.ipc.worker_id import Origin
+from amoc.ipc.worker_id import WorkerId
 
 __all__ = ["LEAD_NS", "Barriers"]
 
@@ -38,13 +38,15 @@ class _Round:
     """Those that wait at one barrier."""
 
     n: int
-    waiting: dict[tuple[Origin, int], None] = field(default_factory=dict)
+    waiting: dict[tuple[WorkerId, int], None] = field(default_factory=dict)
 
 
 class Barriers:
     """Counts who waits where, and lets them go."""
 
-    def __init__(self, post: Callable[[Origin, str, Record], None], now: Callable[[], int]) -> None:
+    def __init__(
+        self, post: Callable[[WorkerId, str, Record], None], now: Callable[[], int]
+    ) -> None:
         self._post = post
         self._now = now
         self._rounds: dict[str, _Round] = {}
@@ -53,7 +55,7 @@ class Barriers:
         """For each barrier where somebody waits, how many do and for how many they wait."""
         return {name: (len(one.waiting), one.n) for name, one in self._rounds.items()}
 
-    def arrive(self, origin: Origin, record: BarrierArrivals) -> None:
+    def arrive(self, origin: WorkerId, record: BarrierArrivals) -> None:
         """Users have come; the last one of a round releases all."""
         name, n, tickets = record
         for index, ticket in enumerate(tickets):
@@ -71,13 +73,13 @@ class Barriers:
 
     def _release(self, name: str) -> None:
         at_ns = self._now() + LEAD_NS
-        by_worker: dict[Origin, list[int]] = {}
+        by_worker: dict[WorkerId, list[int]] = {}
         for origin, ticket in self._rounds.pop(name).waiting:
             by_worker.setdefault(origin, []).append(ticket)
         for origin, tickets in by_worker.items():
             self._post(origin, PART, BarrierRelease(name, at_ns, ranges(tickets)))
 
-    def withdraw(self, origin: Origin, record: BarrierWithdrawals) -> None:
+    def withdraw(self, origin: WorkerId, record: BarrierWithdrawals) -> None:
         """Users do not wait any more; those that were not released before are told so."""
         name, tickets = record
         one = self._rounds.get(name)
@@ -90,7 +92,7 @@ class Barriers:
         if out:
             self._post(origin, PART, BarrierWithdrawals(name, out))
 
-    def worker_lost(self, origin: Origin) -> None:
+    def worker_lost(self, origin: WorkerId) -> None:
         """Nobody of that worker waits any more."""
         for name, one in list(self._rounds.items()):
             for key in [key for key in one.waiting if key[0] == origin]:

@@ -9,7 +9,7 @@ An add belongs to the worker it came from. When that is lost, adds that are not 
 yet are dropped and counted: their users start again and add again.
 
 Nothing here grows without end. A worker has at most so many groups to run, more wait here; a
-coordinator that holds `MOST_HELD`, or `MOST_HELD_BYTES`, takes no more adds until that has gone
+coordinator that holds `MAX_HELD`, or `MAX_HELD_BYTES`, takes no more adds until that has gone
 down: they are counted as refused, which is said once.
 
 Time stands still between `freeze` and `thaw`: timeouts are not due while the run is paused.
@@ -24,8 +24,8 @@ from typing import Any, NoReturn
 from amoc.base.clock import S_NS, now_ns
 from amoc.base.errors import PeerError, ScenarioError
 from amoc.base.text import counted
-from amoc.base.waiting import Bell
-from amoc.coordinator.assignment import MOST_TRIES, Task, Tasks
+from amoc.base.waiting import Notify
+from amoc.coordinator.assignment import MAX_TRIES, Task, Tasks
 from amoc.coordinator.barrier_controller import Barriers
 from amoc.coordinator.coordinator import Entry, Started
 from amoc.coordinator.plan import RESET, STOP, Group, Shape
@@ -42,7 +42,7 @@ from amoc.ipc.messages import (
     Record,
     unpack_stream,
 )
-from amoc.ipc.worker_id import Origin
+from amoc.ipc.worker_id import WorkerId
 from amoc.scenario.events import (
     COORDINATOR_RESET,
     COORDINATOR_START,
@@ -52,15 +52,15 @@ from amoc.scenario.events import (
 
 PART = "coordinator"
 SCOPES = ("run", "node")
-MOST_HELD = 1_000_000
+MAX_HELD = 1_000_000
 """Adds of one coordinator in groups that are not complete, and groups that have not been run."""
-MOST_HELD_BYTES = 256 << 20
+MAX_HELD_BYTES = 256 << 20
 """What was added with them; once for each item of the plan."""
-MOST_COORDINATORS = 10_000
-MOST_SAID = 1_000
+MAX_COORDINATORS = 10_000
+MAX_SAID = 1_000
 """Coordinators that were stopped and may still be spoken of at the end of the run."""
 
-Post = Callable[[Origin, str, Record], None]
+MailRouter = Callable[[WorkerId, str, Record], None]
 
 _log = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ class Groups:
 
     def __init__(
         self,
-        post: Post,
+        post: MailRouter,
         seed: int,
         note: Callable[[str], None] | None = None,
         now: Callable[[], int] = now_ns,
@@ -101,7 +101,7 @@ class Groups:
         self._said: list[str] = []
         self._frozen_since_ns: int | None = None
         self._frozen_ns = 0
-        self._bell = Bell()
+        self._bell = Notify()
         self._sleeping_until_ns: int | None = None
         self._barriers = Barriers(post, now)
         self.operations: Mapping[str, Callable[..., Any]] = {
@@ -120,7 +120,7 @@ class Groups:
 
     def _start(
         self,
-        origin: Origin | None,
+        origin: WorkerId | None,
         name: str,
         shapes: Sequence[Sequence[Any]],
         timeout_s: float | None,
@@ -135,9 +135,9 @@ class Groups:
             if origin is None and known.same_as(new):
                 return known.generation  # init() of another node
             raise ScenarioError(f"coordinator {name} is already started")
-        if len(self._coordinators) >= MOST_COORDINATORS:
+        if len(self._coordinators) >= MAX_COORDINATORS:
             raise ScenarioError(
-                f"there may be {MOST_COORDINATORS:,} coordinators at a time, {name} is one more"
+                f"there may be {MAX_COORDINATORS:,} coordinators at a time, {name} is one more"
             )
         new.generation = self._generations[name] = self._generations.get(name, 0) + 1
         self._coordinators[name] = new
@@ -149,17 +149,17 @@ class Groups:
             COORDINATOR_START(coordinator=name, sizes=sizes, timeout_s=timeout_s, scope=scope)
         return new.generation
 
-    def _find(self, _origin: Origin | None, name: str) -> tuple[int, Any]:
+    def _find(self, _origin: WorkerId | None, name: str) -> tuple[int, Any]:
         one = self._known(name)
         return one.generation, one.functions
 
-    def _reset(self, _origin: Origin | None, name: str) -> None:
+    def _reset(self, _origin: WorkerId | None, name: str) -> None:
         self._end_batches(self._known(name), RESET)
         self._send()
         if COORDINATOR_RESET.heard:
             COORDINATOR_RESET(coordinator=name)
 
-    def _stop(self, _origin: Origin | None, name: str) -> None:
+    def _stop(self, _origin: WorkerId | None, name: str) -> None:
         one = self._known(name)
         one.stopped = True
         del self._coordinators[name]
@@ -174,7 +174,7 @@ class Groups:
         if COORDINATOR_STOP.heard:
             COORDINATOR_STOP(coordinator=name)
 
-    def _state(self, _origin: Origin | None, name: str) -> CoordinatorState:
+    def _state(self, _origin: WorkerId | None, name: str) -> CoordinatorState:
         return self._known(name).state()
 
     def states(self) -> list[CoordinatorState]:
@@ -202,7 +202,7 @@ class Groups:
 
     # Workers.
 
-    def worker_up(self, origin: Origin) -> None:
+    def worker_up(self, origin: WorkerId) -> None:
         """A worker runs actions from now on."""
         if origin in self._tasks:
             return
@@ -216,7 +216,7 @@ class Groups:
         self._tasks.up(origin)
         self._send()
 
-    def worker_lost(self, origin: Origin) -> None:
+    def worker_lost(self, origin: WorkerId) -> None:
         """A worker is gone: what it had not run goes elsewhere, what it had added is dropped."""
         self._lost[origin.node, origin.slot] = origin.epoch
         for one in self._coordinators.values():
@@ -225,17 +225,17 @@ class Groups:
         for task in self._tasks.lost(origin):
             task.owner.given_up += len(task.parts)
             self._note(
-                f"a group of coordinator {task.owner.name} is given up: {MOST_TRIES} workers died"
+                f"a group of coordinator {task.owner.name} is given up: {MAX_TRIES} workers died"
                 " while they had it to run"
             )
             self._finish(task)
         self._send()
 
-    def _announce(self, worker: Origin, one: Started) -> None:
+    def _announce(self, worker: WorkerId, one: Started) -> None:
         if one.functions is not None:
             self._post(worker, PART, CoordinatorPlan(one.name, one.generation, one.functions))
 
-    def hear(self, origin: Origin, body: bytes) -> None:
+    def hear(self, origin: WorkerId, body: bytes) -> None:
         """A parcel of a worker has come.
 
         Raises:
@@ -263,16 +263,16 @@ class Groups:
 
     # Adds become groups.
 
-    def _take(self, origin: Origin, record: CoordinatorAdds) -> None:
+    def _take(self, origin: WorkerId, record: CoordinatorAdds) -> None:
         one = self._coordinators.get(record.name)
         if one is None or one.generation != record.generation:
             self._late += len(record.ids)
             return
         size = sum(map(len, record.data)) * len(one.shapes)
-        too_many = one.held() + len(record.ids) > MOST_HELD
-        if too_many or one.held_bytes + size > MOST_HELD_BYTES:
+        too_many = one.held() + len(record.ids) > MAX_HELD
+        if too_many or one.held_bytes + size > MAX_HELD_BYTES:
             if not one.refused:
-                what = f"{MOST_HELD:,}" if too_many else f"{MOST_HELD_BYTES >> 20} MiB of"
+                what = f"{MAX_HELD:,}" if too_many else f"{MAX_HELD_BYTES >> 20} MiB of"
                 self._note(
                     f"coordinator {one.name} may hold {what} adds and groups to run, and has"
                     " no room for more: adds are refused; what do its actions wait for?"
@@ -364,7 +364,7 @@ class Groups:
     def _dispatch(self, one: Started, groups: Iterable[Group[Entry]], at_ns: int) -> None:
         """Have `groups` run one after the other by one worker."""
         parts = []
-        homes: list[Origin] = []
+        homes: list[WorkerId] = []
         for item, kind, entries in groups:
             shown = entries if one.shapes[item].users else ()
             if not shown:
@@ -393,7 +393,7 @@ class Groups:
             ]
             self._post(origin, PART, CoordinatorGroups(groups))
 
-    def _acknowledged(self, origin: Origin, numbers: Iterable[int]) -> None:
+    def _acknowledged(self, origin: WorkerId, numbers: Iterable[int]) -> None:
         for task in self._tasks.done(origin, numbers):
             self._finish(task)
 
@@ -406,7 +406,7 @@ class Groups:
 
     def _forget(self, one: Started) -> None:
         self._ended.discard(one)
-        if len(self._said) < MOST_SAID:
+        if len(self._said) < MAX_SAID:
             self._said.append(one.regrets())
         if one.functions is None:
             self._stopped_inits.append((one.name, one.generation))

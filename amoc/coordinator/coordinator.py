@@ -9,7 +9,7 @@ from typing import NamedTuple
 from amoc.base.text import counted
 from amoc.coordinator.plan import Batches, Shape
 from amoc.ipc.messages import CoordinatorState
-from amoc.ipc.worker_id import Origin
+from amoc.ipc.worker_id import WorkerId
 
 __all__ = ["Entry", "Started"]
 
@@ -17,7 +17,7 @@ __all__ = ["Entry", "Started"]
 class Entry(NamedTuple):
     """One add."""
 
-    origin: Origin
+    origin: WorkerId
     """The worker it came from."""
     user_id: int
     data: bytes
@@ -75,7 +75,7 @@ class Started:
         """Adds in incomplete groups of the item that has most of them, and groups not run."""
         return sum(max(batches.pending) for batches in self.batches.values()) + self.acting
 
-    def drop(self, origin: Origin) -> None:
+    def drop(self, origin: WorkerId) -> None:
         """Take out the adds of a worker that is gone."""
         for batches in self.batches.values():
             before = max(batches.pending)

@@ -32,7 +32,7 @@ E = TypeVar("E")
 
 COORDINATE, TIMEOUT, RESET, STOP = KINDS = ("coordinate", "timeout", "reset", "stop")
 
-MOST_USERS = 10_000_000
+MAX_USERS = 10_000_000
 """The largest size of a group."""
 
 _FORMS = "(event), (event, users) or (event, user_a, user_b)"
@@ -117,9 +117,9 @@ def _sizes(where: str, size: object) -> tuple[int, int]:
     if size == "all":
         return 0, 0
     least, most = size if isinstance(size, tuple) and len(size) == 2 else (size, size)
-    if not (type(least) is type(most) is int and 1 <= least <= most <= MOST_USERS):
+    if not (type(least) is type(most) is int and 1 <= least <= most <= MAX_USERS):
         raise ScenarioError(
-            f'{where} must be for n users, (min, max) users or "all", from 1 to {MOST_USERS:,},'
+            f'{where} must be for n users, (min, max) users or "all", from 1 to {MAX_USERS:,},'
             f" but is for {_short(size)}"
         )
     return least, most

@@ -15,7 +15,7 @@ from greenlet import greenlet
 from amoc.base import pause
 from amoc.base.clock import S_NS, now_ns
 from amoc.base.errors import PeerError
-from amoc.base.latch import Latch
+from amoc.base.latch import OpenGate
 from amoc.base.waiting import Waiter
 from amoc.metrics import optional
 from amoc.users.user import Leaving, User
@@ -24,12 +24,12 @@ ROOM_S = 60.0
 """How long an add may wait for room."""
 
 
-class WayOut:
+class LeaveWaiter:
     """Lets adds pass while there is room."""
 
     __slots__ = ("_room", "_slot")
 
-    def __init__(self, slot: int, room: Latch) -> None:
+    def __init__(self, slot: int, room: OpenGate) -> None:
         """Guard the way out of the worker in `slot`; `room` is open while there is some."""
         self._slot = slot
         self._room = room

@@ -4,7 +4,7 @@ Adds of about a millisecond travel together. Groups that have come are run in th
 greenlets, so that an action may wait: one of them runs group after group, and where an action lets
 the loop turn, the next greenlet goes on with the next group. So groups begin in the order in which
 they came, and end in any. The parts of one group (a timeout's items, say) are run one after the
-other. At most `MOST_RUNNERS` actions wait at a time; behind them groups queue up here, and behind
+other. At most `MAX_RUNNERS` actions wait at a time; behind them groups queue up here, and behind
 those at the controller.
 
 A plan that init() started has come with the fork, so its actions may be any function. One that a
@@ -27,12 +27,12 @@ from amoc import metrics
 from amoc.base import pause
 from amoc.base.clock import MS_NS, now_ns
 from amoc.base.errors import ScenarioError
-from amoc.base.latch import Latch
+from amoc.base.latch import OpenGate
 from amoc.coordinator import init_plans
 from amoc.coordinator.barrier_worker import WaitingRoom
 from amoc.coordinator.function_refs import found
 from amoc.coordinator.plan import Event, Item, arguments
-from amoc.coordinator.way_out import WayOut
+from amoc.coordinator.way_out import LeaveWaiter
 from amoc.ipc import messages
 from amoc.ipc.messages import (
     BarrierRefusal,
@@ -53,13 +53,13 @@ from amoc.scenario.events import COORDINATOR_ADD, COORDINATOR_EXECUTE
 __all__ = ["Actions", "Report"]
 
 PART = "coordinator"
-MOST_RUNNERS = 1_000
+MAX_RUNNERS = 1_000
 TURN_NS = 2 * MS_NS
 """How long actions run before the loop turns, where they do not let it turn themselves."""
 GATHERED = 1_000
 GATHERED_BYTES = 1 << 16
 """Adds that leave without waiting for more: how many, or what their data take."""
-MOST_DATA = 1 << 16
+MAX_DATA = 1 << 16
 """Bytes that may be added with one user."""
 
 
@@ -125,7 +125,7 @@ class Actions:
         outbox: Outbox,
         report: Report | None = None,
         alone: bool = False,
-        room: Latch | None = None,
+        room: OpenGate | None = None,
     ) -> None:
         """Be the end of the worker in `slot`; init() must have run, its plans are taken over.
 
@@ -137,7 +137,7 @@ class Actions:
             room: Open while there is room for what goes to the controller; None means always.
         """
         self.room = WaitingRoom(slot, outbox)
-        self.way_out = WayOut(slot, room or Latch())
+        self.way_out = LeaveWaiter(slot, room or OpenGate())
         self.alone = alone
         self.idle: list[_Runner] = []
         self._slot = slot
@@ -185,9 +185,9 @@ class Actions:
                 f"what is added to coordinator {name} must be made of None, booleans, numbers,"
                 f" text, bytes, lists and dictionaries, but {error}"
             ) from None
-        if len(packed) > MOST_DATA:
+        if len(packed) > MAX_DATA:
             raise ScenarioError(
-                f"what is added to coordinator {name} must have at most {MOST_DATA:,} bytes, but"
+                f"what is added to coordinator {name} must have at most {MAX_DATA:,} bytes, but"
                 f" has {len(packed):,}"
             )
         ids = adding.ids
@@ -277,7 +277,7 @@ class Actions:
             return
         if self.idle:
             runner = self.idle.pop()
-        elif self._runners < MOST_RUNNERS:
+        elif self._runners < MAX_RUNNERS:
             self._runners += 1
             runner = _Runner(self)
         else:

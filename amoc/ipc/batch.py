@@ -15,11 +15,11 @@ from amoc.ipc import messages
 
 FULL_BATCH = 100
 """Reports that need not wait for more company."""
-MOST_BATCH_BYTES = 256 << 10
+MAX_BATCH_BYTES = 256 << 10
 """A batch leaves no room for a further report beyond this; a single report may be larger."""
 
 
-class Gathering:
+class Batch:
     """Packed reports, first in, first out.
 
     Attributes:
@@ -36,7 +36,7 @@ class Gathering:
     @property
     def full(self) -> bool:
         """Whether it is worth a batch already."""
-        return len(self._items) >= FULL_BATCH or self.size >= MOST_BATCH_BYTES
+        return len(self._items) >= FULL_BATCH or self.size >= MAX_BATCH_BYTES
 
     def add(self, record: messages.Record) -> None:
         """Put a report behind the others."""
@@ -46,12 +46,12 @@ class Gathering:
 
     def take(self) -> Sequence[bytes]:
         """The next batch, taken out; empty when there is nothing."""
-        if self.size <= MOST_BATCH_BYTES:
+        if self.size <= MAX_BATCH_BYTES:
             taken, self._items, self.size = self._items, deque(), 0
             return taken
         batch = [self._items.popleft()]
         size = len(batch[0])
-        while self._items and size + len(self._items[0]) <= MOST_BATCH_BYTES:
+        while self._items and size + len(self._items[0]) <= MAX_BATCH_BYTES:
             item = self._items.popleft()
             batch.append(item)
             size += len(item)

@@ -152,7 +152,7 @@ class Ready(NamedTuple):
     """Name and `amoc.metrics.board.Kind` of each metric that is declared by now."""
 
 
-class Parcel(NamedTuple):
+class Envelope(NamedTuple):
     """Both ways: what a part of a worker and its other end say to each other.
 
     Whoever relays it does not open it.

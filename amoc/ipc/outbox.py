@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from gevent import get_hub
 
-from amoc.ipc.messages import Parcel
+from amoc.ipc.messages import Envelope
 
 GATHER_S = 0.001
 FULL_BYTES = 64 << 10
@@ -23,7 +23,7 @@ FULL_BYTES = 64 << 10
 class Outbox:
     """Gathers items and sends them as parcels."""
 
-    def __init__(self, epoch: int, send: Callable[[Parcel], None]) -> None:
+    def __init__(self, epoch: int, send: Callable[[Envelope], None]) -> None:
         """Gather for the worker of `epoch`; `send` takes a parcel and never waits."""
         self._epoch = epoch
         self._send = send
@@ -72,4 +72,4 @@ class Outbox:
         body = b"".join(self._items.pop(key))
         del self._sizes[key]
         # Mail goes to whoever is in the slot; all else says which worker it comes from.
-        self._send(Parcel(part, slot, 0 if part == "mail" else self._epoch, body))
+        self._send(Envelope(part, slot, 0 if part == "mail" else self._epoch, body))

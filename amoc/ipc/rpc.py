@@ -92,7 +92,7 @@ def recording() -> Iterator[Recorder]:
         install(before)
 
 
-class Line:
+class RpcClient:
     """Takes the calls of a worker: they go to the controller, and their answers come back."""
 
     def __init__(self, slot: int, outbox: Outbox) -> None:

@@ -8,10 +8,10 @@ from typing import Any
 from amoc.base.errors import AmocError, ScenarioError
 from amoc.ipc import messages
 from amoc.ipc.messages import Answer, Record
-from amoc.ipc.worker_id import Origin
+from amoc.ipc.worker_id import WorkerId
 
 
-class Desk:
+class RpcServer:
     """Makes the calls, each by its operation.
 
     Attributes:
@@ -19,11 +19,11 @@ class Desk:
             (None for init()) and the arguments; an `AmocError` refuses.
     """
 
-    def __init__(self, post: Callable[[Origin, str, Record], None]) -> None:
+    def __init__(self, post: Callable[[WorkerId, str, Record], None]) -> None:
         self.operations: dict[str, Callable[..., Any]] = {}
         self._post = post
 
-    def do(self, origin: Origin | None, operation: str, *arguments: Any) -> Any:
+    def do(self, origin: WorkerId | None, operation: str, *arguments: Any) -> Any:
         """Make one call.
 
         Raises:
@@ -34,7 +34,7 @@ class Desk:
             raise ScenarioError(f"{operation} is nothing that the controller can do")
         return known(origin, *arguments)
 
-    def hear(self, origin: Origin, body: bytes) -> None:
+    def hear(self, origin: WorkerId, body: bytes) -> None:
         """Make the calls of a worker and answer them."""
         for call in messages.unpack_stream(body):
             error, value = "", None

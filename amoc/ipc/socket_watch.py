@@ -15,7 +15,7 @@ import zmq
 from gevent import get_hub
 
 from amoc.base.clock import now_ns
-from amoc.base.waiting import Bell
+from amoc.base.waiting import Notify
 
 TICK_S = 0.2
 """How long a missed wake-up can last."""
@@ -25,7 +25,7 @@ _READ = 1
 """libev's word for it."""
 
 
-class Ear:
+class SocketReader:
     """Waits until a socket may have something to read.
 
     One watcher for all waits, which is on only while nobody has heard it: the descriptor stays
@@ -33,7 +33,7 @@ class Ear:
     """
 
     def __init__(self, socket: zmq.Socket[bytes]) -> None:
-        self._bell = Bell()
+        self._bell = Notify()
         self._closed = self._ticking = False
         loop = get_hub().loop
         self._watcher = loop.io(int(socket.getsockopt(zmq.FD)), _READ)

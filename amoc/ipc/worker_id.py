@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 
-class Origin(NamedTuple):
+class WorkerId(NamedTuple):
     """One worker of a run, and no other that has its slot before or after it."""
 
     node: str

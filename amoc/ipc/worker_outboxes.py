@@ -10,19 +10,19 @@ from collections.abc import Callable
 from gevent import get_hub
 
 from amoc.ipc import messages
-from amoc.ipc.messages import Parcel, Record
-from amoc.ipc.worker_id import Origin
+from amoc.ipc.messages import Envelope, Record
+from amoc.ipc.worker_id import WorkerId
 
 
-class Parcels:
+class WorkerOutboxes:
     """Gathers records for workers and sends them through their nodes."""
 
-    def __init__(self, send: Callable[[str, Parcel], None]) -> None:
+    def __init__(self, send: Callable[[str, Envelope], None]) -> None:
         """`send` takes a node's name and a parcel for one of its workers, and never waits."""
         self._send = send
-        self._items: dict[tuple[Origin, str], list[bytes]] = {}
+        self._items: dict[tuple[WorkerId, str], list[bytes]] = {}
 
-    def post(self, origin: Origin, part: str, record: Record) -> None:
+    def post(self, origin: WorkerId, part: str, record: Record) -> None:
         """Send `record` to `part` of the worker `origin` at the end of this turn of the loop."""
         if not self._items:
             get_hub().loop.run_callback(self.flush)
@@ -32,4 +32,4 @@ class Parcels:
         """Send all that is held, now: it must arrive before something else."""
         held, self._items = self._items, {}
         for (origin, part), items in held.items():
-            self._send(origin.node, Parcel(part, origin.slot, origin.epoch, b"".join(items)))
+            self._send(origin.node, Envelope(part, origin.slot, origin.epoch, b"".join(items)))

@@ -29,7 +29,7 @@ from amoc.metrics.histogram import CELLS, Histogram
 ROW_BYTES = 512
 AREA_BYTES = 64 << 20
 ENTRIES = 8192
-MOST_CAUSES = 200
+MAX_CAUSES = 200
 """Causes of crashes that a worker tells apart; directory entries are kept free for them."""
 THROTTLE = "throttle."
 """Begins the names of metrics of throttles, see `amoc.throttle.meters`; no others begin so."""
@@ -186,7 +186,7 @@ class Area:
                 f"a metric's name has at most {NAME_BYTES} bytes, but {name!r} has {len(encoded)}"
             )
         # Crashes can always be counted, however many metrics there are.
-        reserve = 0 if kind is Kind.CRASH else MOST_CAUSES + 1
+        reserve = 0 if kind is Kind.CRASH else MAX_CAUSES + 1
         full = number + reserve >= ENTRIES
         if full or self._free + size + reserve * 8 > len(self._memory):
             raise ScenarioError(

@@ -23,15 +23,15 @@ from collections.abc import Iterator
 
 from amoc.metrics.histogram import LAST_CELL
 
-__all__ = ["MOST_TIMERS", "RESPONSE", "Cadence", "missed"]
+__all__ = ["MAX_TIMERS", "RESPONSE", "Cadence", "missed"]
 
 RESPONSE = ".response"
 """Ends the names of timers of response times."""
-LEAST_INTERVALS = 3
+MIN_INTERVALS = 3
 """Intervals that must be known before one is called usual."""
 MEMORY = 8
 """Intervals that the mean is of, roughly."""
-MOST_TIMERS = 8
+MAX_TIMERS = 8
 """Timers of one user whose cadence is kept; the memory of a user is bounded."""
 
 
@@ -94,7 +94,7 @@ class Cadence:
             self._frozen_ns = frozen_ns
             self._last_ns = intended_ns
             self._missed = False
-        if response_ns < 2 * self.usual_ns or self._intervals < LEAST_INTERVALS:
+        if response_ns < 2 * self.usual_ns or self._intervals < MIN_INTERVALS:
             return False
         self._missed = True
         return True

@@ -30,14 +30,14 @@ from gevent import getcurrent
 from amoc.base.errors import ScenarioError
 from amoc.base.pause import frozen_ns, held_ns
 from amoc.metrics import coordinated_omission
-from amoc.metrics.board import ENTRIES, MOST_CAUSES, THROTTLE, Area, Kind, Merge, Metric
-from amoc.metrics.coordinated_omission import MOST_TIMERS, Cadence, missed
+from amoc.metrics.board import ENTRIES, MAX_CAUSES, THROTTLE, Area, Kind, Merge, Metric
+from amoc.metrics.coordinated_omission import MAX_TIMERS, Cadence, missed
 from amoc.metrics.histogram import CELLS, LAST_CELL
 
 __all__ = ["Counter", "Gauge", "Timer", "counter", "gauge", "timer"]
 
 RESPONSE = coordinated_omission.RESPONSE
-MOST_S = 2**64 / 1e9
+MAX_S = 2**64 / 1e9
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 
 
@@ -119,7 +119,7 @@ class Timer(_Handle):
             self.record_ns(round(seconds * 1e9))
         except (ValueError, OverflowError):  # a cell has 64 bits
             raise ValueError(
-                f"timer {self.name} must record a number of seconds below {MOST_S:.2g},"
+                f"timer {self.name} must record a number of seconds below {MAX_S:.2g},"
                 f" but is given {seconds}"
             ) from None
 
@@ -243,7 +243,7 @@ def _respond(
         cadence = cadence.following
         others += 1
     if cadence is None:
-        if others < MOST_TIMERS:
+        if others < MAX_TIMERS:
             whose.throttle_cadence = Cadence(timer, intended_ns, frozen_ns(), first)
     elif cadence.turn(intended_ns, frozen_ns(), response_ns):
         if killed:
@@ -399,5 +399,5 @@ def fits(name: str, kept_free: int) -> bool:
         return True
     area = _own_area()
     area._read_directory()
-    free = ENTRIES - MOST_CAUSES - 1 - len(area._entries)
+    free = ENTRIES - MAX_CAUSES - 1 - len(area._entries)
     return (False, name) in area._index or free > kept_free

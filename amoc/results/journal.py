@@ -25,7 +25,7 @@ from amoc.base import json_lines
 from amoc.base.clock import S_NS, US_NS, now_ns
 from amoc.base.json_plain import plain
 
-_MOST_HEAD_BYTES = 1 << 20
+_MAX_HEAD_BYTES = 1 << 20
 _WHAT = "journal"
 
 
@@ -102,7 +102,7 @@ def run_id(path: Path) -> str | None:
     """The id of the run that wrote the journal, from its first lines; None when it has none."""
     try:
         with path.open("rb") as file:
-            head = file.read(_MOST_HEAD_BYTES).split(b"\n")
+            head = file.read(_MAX_HEAD_BYTES).split(b"\n")
     except OSError:
         return None
     for line in head[:10]:

@@ -10,7 +10,7 @@ from typing import Any
 from amoc.ipc.messages import Sample, WorkerFigures
 from amoc.metrics.board import THROTTLE, Merge, UserState
 from amoc.metrics.histogram import Histogram
-from amoc.results.merge import Merged
+from amoc.results.merge import SampleMerger
 from amoc.results.series import ThrottlePoint
 
 QUANTILES = {"p50_s": 0.5, "p90_s": 0.9, "p95_s": 0.95, "p99_s": 0.99, "p999_s": 0.999}
@@ -35,7 +35,7 @@ _EXPECTED = _RUNNING | {UserState.STARTING, UserState.RESTARTING}
 
 
 @dataclass
-class Figures:
+class LiveTotals:
     """The latest totals of a run, and what can be said of them.
 
     Attributes:
@@ -45,7 +45,7 @@ class Figures:
         starts_per_s_peak: The most user starts in a second, between two samples.
     """
 
-    merged: Merged = field(default_factory=Merged)
+    merged: SampleMerger = field(default_factory=SampleMerger)
     peak: int = 0
     starts_per_s_peak: float = 0.0
     _rates: dict[str, float] = field(default_factory=dict)

@@ -32,7 +32,7 @@ class Counts:
     timers: dict[str, Histogram] = field(default_factory=dict)
 
 
-class Merged:
+class SampleMerger:
     """What all nodes have told.
 
     Attributes:

@@ -1,7 +1,7 @@
 """Cuts what is known of a run into seconds: points of the series. Pure.
 
 A second is over when each node has sent a sample since the one before, or when it has lasted
-`LONGEST_NS`: then it is cut without those that are late, and says so. What they send later counts
+`MAX_NS`: then it is cut without those that are late, and says so. What they send later counts
 where it comes in, so nothing is lost and nothing is counted twice.
 """
 
@@ -14,10 +14,10 @@ from typing import NamedTuple
 from amoc.base.clock import MS_NS, S_NS
 from amoc.ipc.messages import HostFigures, Sample, WorkerFigures
 from amoc.metrics.board import THROTTLE
-from amoc.results.live_totals import Figures, throttle_of
+from amoc.results.live_totals import LiveTotals, throttle_of
 from amoc.results.series import NodePoint, Point, ThrottlePoint, WorkerPoint
 
-LONGEST_NS = 1_500 * MS_NS
+MAX_NS = 1_500 * MS_NS
 """Samples come each second; one that is half a second late is not waited for."""
 
 
@@ -37,10 +37,10 @@ class Moment(NamedTuple):
     controller_lag_s: float
 
 
-class Seconds:
-    """Makes points of `Figures`."""
+class PointCutter:
+    """Makes points of `LiveTotals`."""
 
-    def __init__(self, figures: Figures) -> None:
+    def __init__(self, figures: LiveTotals) -> None:
         self._figures = figures
         self._cut_ns = 0
         self._began_ns = 0
@@ -60,7 +60,7 @@ class Seconds:
         latest = self._figures.merged.latest
         if any(sample.at_ns > self._cut_ns for sample in latest.values()) and not self._late():
             return True
-        return now_ns - self._cut_ns >= LONGEST_NS
+        return now_ns - self._cut_ns >= MAX_NS
 
     @property
     def heard(self) -> bool:

@@ -14,7 +14,7 @@ from amoc.results.series import Point
 
 ENOUGH = 0.95
 """The share of the wanted rate that counts as reached."""
-LEAST_S = 5.0
+MIN_S = 5.0
 """A throttle that was wanted for a shorter time is not spoken of."""
 USED = 0.9
 """In what share of the time a throttle must have been used; others are for log-ins and the like."""
@@ -62,7 +62,7 @@ class Shortfall:
         return [
             _sentence(name, one)
             for name, one in sorted(self._throttles.items())
-            if one.wanted_s >= LEAST_S
+            if one.wanted_s >= MIN_S
             and one.used_s >= USED * one.wanted_s
             and one.passed < ENOUGH * one.wanted
         ]

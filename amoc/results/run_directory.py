@@ -19,7 +19,7 @@ from amoc.base.unix_socket import reachable
 from amoc.results import journal
 
 BASE = "amoc-runs"
-MOST_TWINS = 1_000
+MAX_TWINS = 1_000
 ANSWER_S = 2.0
 
 _JOURNAL = "journal.jsonl"
@@ -68,7 +68,7 @@ class RunDirectory:
         made: list[Path] = []
         try:
             _make_parents(Path(base), made)
-            for twin in range(1, MOST_TWINS):
+            for twin in range(1, MAX_TWINS):
                 path = Path(base) / (name if twin == 1 else f"{name}-{twin}")
                 with contextlib.suppress(FileExistsError):
                     path.mkdir(0o700)
@@ -79,7 +79,7 @@ class RunDirectory:
                 f"run directory {base}/{name} cannot be made: {_why(error)};"
                 " name another place with --run-dir DIR"
             ) from None
-        raise ResourceError(f"run directory {base}/{name} cannot be made: {MOST_TWINS} are there")
+        raise ResourceError(f"run directory {base}/{name} cannot be made: {MAX_TWINS} are there")
 
     @classmethod
     def _at(cls, path: Path) -> RunDirectory:

@@ -18,7 +18,7 @@ from amoc.metrics.histogram import Histogram
 from amoc.results.generator_health import Health
 from amoc.results.series import USERS, Point, Tally, WarmUp, Window, WorkerPoint, add_counts
 
-LEAST_SPAN_S = 0.5
+MIN_SPAN_S = 0.5
 """What is shorter, as the last point of a run, says little about a second."""
 
 
@@ -98,7 +98,7 @@ class _Starts:
     def add(self, point: Point) -> None:
         started = point.users.get("started", self._before)
         self._span_s += point.span_s
-        if self._span_s >= LEAST_SPAN_S:
+        if self._span_s >= MIN_SPAN_S:
             self.peak = max(self.peak, (started - self._before) / self._span_s)
             self._before, self._span_s = started, 0.0
 
@@ -132,7 +132,7 @@ class _Slot:
 
 
 @dataclass
-class Totals:
+class RunTotals:
     """All of a run's points together.
 
     Attributes:
@@ -152,7 +152,7 @@ class Totals:
     _last: Point | None = None
 
     @classmethod
-    def of(cls, points: Iterable[Point], warmup_s: float = 0.0) -> Totals:
+    def of(cls, points: Iterable[Point], warmup_s: float = 0.0) -> RunTotals:
         """The totals of points that are in order."""
         totals = cls(WarmUp(warmup_s))
         for point in points:

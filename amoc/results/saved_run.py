@@ -120,7 +120,7 @@ def _point(line: dict[str, Any]) -> Point:
 
 
 @dataclass(frozen=True)
-class RunRecord:
+class SavedRun:
     """What a run has left.
 
     Attributes:
@@ -143,7 +143,7 @@ class RunRecord:
         return bool(self.summary["run"]["verdict"] == "running")
 
 
-def load(directory: RunDirectory, on_trouble: _Tell = lambda _: None) -> RunRecord:
+def load(directory: RunDirectory, on_trouble: _Tell = lambda _: None) -> SavedRun:
     """What the run of `directory` has left.
 
     Args:
@@ -162,9 +162,9 @@ def load(directory: RunDirectory, on_trouble: _Tell = lambda _: None) -> RunReco
     summary = _summary(directory.summary, on_trouble)
     if summary is None:
         summary = rebuild(directory.id, str(directory.path), entries, points, running)
-        return RunRecord(directory.path, summary, points, entries, complete=False)
+        return SavedRun(directory.path, summary, points, entries, complete=False)
     killed = summary["run"].get("verdict") == "killed"
-    return RunRecord(directory.path, summary, points, entries, complete=not killed)
+    return SavedRun(directory.path, summary, points, entries, complete=not killed)
 
 
 def _files(directory: RunDirectory) -> tuple[Path, ...]:

@@ -20,7 +20,7 @@ from amoc.base.clock import S_NS, format_duration
 from amoc.base.errors import UsageError
 from amoc.metrics.histogram import Histogram
 from amoc.results.live_totals import BUILT_IN_TIMERS, finite, throttle_summary, timer_summary
-from amoc.results.run_totals import Totals
+from amoc.results.run_totals import RunTotals
 from amoc.results.series import Point, Tally, ThrottlePoint
 from amoc.results.thresholds import threshold
 
@@ -43,7 +43,7 @@ def rebuild(
     """
     run = next((one for one in journal if one["kind"] == "run"), {})
     warmup_s = float(_plan(run).get("warmup_s") or 0.0)
-    totals = Totals.of(points, warmup_s)
+    totals = RunTotals.of(points, warmup_s)
     tally, duration_s = totals.whole, _duration_s(journal, totals.whole)
     crashes = _crashes(tally, journal)
     summary = {
@@ -151,7 +151,7 @@ def _end(
     return "killed", None, [f"the run was killed {after}; what came later is not known"]
 
 
-def _judged(run: _Entry, totals: Totals) -> dict[str, Any]:
+def _judged(run: _Entry, totals: RunTotals) -> dict[str, Any]:
     """What was expected and how the generator did, as far as the run has come."""
     try:
         expected = threshold.gather(

@@ -18,7 +18,7 @@ from gevent import socket as gsocket
 
 import amoc
 from amoc.base.clock import S_NS, now_ns
-from amoc.base.text import Lines
+from amoc.base.text import LineSplitter
 
 # The child imports this very amoc, which need not be installed; nothing of that reaches the
 # environment of what the child starts in turn.
@@ -64,7 +64,7 @@ class ChildProcess:
 
     def _read(self) -> None:
         fd = self._output.fileno()
-        lines = Lines()
+        lines = LineSplitter()
         data = b"?"
         while data:
             gsocket.wait_read(fd)

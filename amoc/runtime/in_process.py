@@ -16,19 +16,19 @@ from amoc import coordinator
 from amoc.coordinator.controller import Groups
 from amoc.coordinator.worker import Actions
 from amoc.ipc import rpc
-from amoc.ipc.messages import Parcel
+from amoc.ipc.messages import Envelope
 from amoc.ipc.outbox import Outbox
-from amoc.ipc.rpc_server import Desk
-from amoc.ipc.worker_id import Origin
-from amoc.ipc.worker_outboxes import Parcels
+from amoc.ipc.rpc_server import RpcServer
+from amoc.ipc.worker_id import WorkerId
+from amoc.ipc.worker_outboxes import WorkerOutboxes
 from amoc.throttle import worker as gates
 from amoc.throttle.controller import Pacer
 from amoc.throttle.worker import Gate
 from amoc.users import mail
-from amoc.users.mail import Post
+from amoc.users.mail import MailRouter
 from amoc.users.user import User
 
-HERE = Origin("here", 0, 1)
+HERE = WorkerId("here", 0, 1)
 
 
 @contextmanager
@@ -52,21 +52,21 @@ def joined(
     above: dict[str, Any] = {}
     here: dict[str, Any] = {}
 
-    def down(_node: str, parcel: Parcel) -> None:
+    def down(_node: str, parcel: Envelope) -> None:
         here[parcel.part].hear(parcel.body)
 
-    def up(parcel: Parcel) -> None:
+    def up(parcel: Envelope) -> None:
         if parcel.part in above:
             above[parcel.part].hear(HERE, parcel.body)
         else:
             here[parcel.part].hear(parcel.body)
 
-    parcels, outbox = Parcels(down), Outbox(HERE.epoch, up)
-    desk, pacer, groups = Desk(parcels.post), Pacer(parcels.post), Groups(parcels.post, seed)
+    parcels, outbox = WorkerOutboxes(down), Outbox(HERE.epoch, up)
+    desk, pacer, groups = RpcServer(parcels.post), Pacer(parcels.post), Groups(parcels.post, seed)
     for part in (pacer, groups):
         desk.operations.update(part.operations)
     above.update(throttle=pacer, coordinator=groups, calls=desk)
-    gate, ways = Gate(HERE.slot, HERE.epoch, outbox), rpc.Line(HERE.slot, outbox)
+    gate, ways = Gate(HERE.slot, HERE.epoch, outbox), rpc.RpcClient(HERE.slot, outbox)
     actions = Actions(HERE.slot, outbox, lambda _, error: crashed(error), alone=True)
     here.update(throttle=gate, coordinator=actions, calls=ways)
     for part in (pacer, groups):
@@ -78,7 +78,7 @@ def joined(
     rpc.install(ways)
     gates.attach(gate)
     coordinator.attach(actions)
-    mail.attach(Post(HERE.slot, HERE.epoch, 1, None, find_user))
+    mail.attach(MailRouter(HERE.slot, HERE.epoch, 1, None, find_user))
     try:
         yield
     finally:

@@ -27,9 +27,9 @@ from amoc.ipc.messages import Blocked
 CROWDED = "many users, each for a short time"
 COLLECTOR = "the garbage collector"
 OTHERS = "other places"
-"""What all places after the first `MOST_PLACES` count as."""
-MOST_PLACES = 100
-MOST_FRAMES = 60
+"""What all places after the first `MAX_PLACES` count as."""
+MAX_PLACES = 100
+MAX_FRAMES = 60
 """Frames of a stack that are kept, from the innermost."""
 SURE_NS = 15 * MS_NS
 """A greenlet that was seen to run for so long is not one of many that took turns."""
@@ -189,7 +189,7 @@ class Stalls:
     def note(self, cause: Cause) -> None:
         """Something has kept the loop from turning."""
         place, ns, stack = cause
-        if place not in self._known and len(self._known) >= MOST_PLACES:
+        if place not in self._known and len(self._known) >= MAX_PLACES:
             place, stack = OTHERS, ()
         counts = self._untold.setdefault(place, _Counts())
         counts.times += 1

@@ -12,7 +12,7 @@ GRACE_S = 2.0
 
 
 @dataclass(frozen=True)
-class Task:
+class WorkerSpec:
     """What a worker is born with.
 
     Attributes:

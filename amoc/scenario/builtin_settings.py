@@ -14,11 +14,11 @@ from urllib.parse import urlsplit
 from pydantic import BeforeValidator
 
 from amoc.base.clock import parse_duration
-from amoc.scenario.load_profile import MOST_RATE
+from amoc.scenario.load_profile import MAX_RATE
 from amoc.scenario.settings import setting
 
-_MOST_PER_MINUTE = 60 * MOST_RATE
-_LEAST_MS = 1000 / MOST_RATE
+_MAX_PER_MINUTE = 60 * MAX_RATE
+_MIN_MS = 1000 / MAX_RATE
 """The same between two starts: user starts go through a throttle, which knows no higher rate."""
 _HOST = re.compile(r"([\w.-]+|[0-9a-fA-F:.]+(%\w+)?)?")
 _ADDRESS = re.compile(r"[!-~]+")
@@ -48,8 +48,8 @@ def _not_negative(value: float) -> None:
 def _up_to_a_day_ms(value: float) -> None:
     if not 0 <= value <= 86_400_000:
         raise ValueError("must be from 0 to 86400000 ms")
-    if value and value < _LEAST_MS:
-        raise ValueError(f"must be at least {_LEAST_MS:g} ms, or 0 for no limit")
+    if value and value < _MIN_MS:
+        raise ValueError(f"must be at least {_MIN_MS:g} ms, or 0 for no limit")
 
 
 def _rate_per_minute(value: float | None) -> None:
@@ -57,8 +57,8 @@ def _rate_per_minute(value: float | None) -> None:
         return
     if not value >= 1:
         raise ValueError("must be at least 1/min")
-    if _MOST_PER_MINUTE < value < inf:
-        raise ValueError(f"must be at most {_MOST_PER_MINUTE}/min, or infinity for no limit")
+    if _MAX_PER_MINUTE < value < inf:
+        raise ValueError(f"must be at most {_MAX_PER_MINUTE}/min, or infinity for no limit")
 
 
 def _whole(value: float) -> None:

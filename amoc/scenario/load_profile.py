@@ -20,11 +20,11 @@ from amoc.base.clock import S_NS, parse_duration, parse_rate
 
 __all__ = ["Leg", "Stage", "Stages", "parse_profile"]
 
-MOST_STAGES = 1_000
-MOST_COUNT = 1 << 32
-MOST_RATE = 10**6
+MAX_STAGES = 1_000
+MAX_COUNT = 1 << 32
+MAX_RATE = 10**6
 """A second; a higher rate of a throttle is no limit but a mistake: ``inf`` is the word for none."""
-LONGEST_S = 1e8
+MAX_S = 1e8
 
 
 class Stage(NamedTuple):
@@ -109,7 +109,7 @@ class Stages:
 
     def value_at(self, t_s: float) -> float:
         """The value `t_s` seconds after the beginning."""
-        return float(self.exactly_at(round(min(t_s, 2 * LONGEST_S * MOST_STAGES) * S_NS)))
+        return float(self.exactly_at(round(min(t_s, 2 * MAX_S * MAX_STAGES) * S_NS)))
 
     def count_at(self, t_ns: int) -> int:
         """How many there are to be at `t_ns`: the value, rounded down."""
@@ -193,15 +193,15 @@ def _per(text: str, interval_s: float) -> Fraction | float:
     if count == inf:
         return inf
     exact = Fraction(repr(count)) * Fraction(repr(interval_s)) / Fraction(repr(per_s))
-    if exact > MOST_RATE * Fraction(repr(interval_s)):
-        raise ValueError(f"must be at most {MOST_RATE}/s (or inf), but is {text.strip()!r}")
+    if exact > MAX_RATE * Fraction(repr(interval_s)):
+        raise ValueError(f"must be at most {MAX_RATE}/s (or inf), but is {text.strip()!r}")
     return exact
 
 
 def _stages_of(text: str, number_of: Callable[[str], Fraction]) -> tuple[Stage, ...]:
     parts = text.split(",")
-    if len(parts) > MOST_STAGES:
-        raise ValueError(f"must have at most {MOST_STAGES} stages, but has {len(parts)}")
+    if len(parts) > MAX_STAGES:
+        raise ValueError(f"must have at most {MAX_STAGES} stages, but has {len(parts)}")
     stages = []
     for number, part in enumerate(parts, 1):
         name = f"stage {number}"
@@ -214,9 +214,9 @@ def _stages_of(text: str, number_of: Callable[[str], Fraction]) -> tuple[Stage, 
             seconds = parse_duration(duration.strip())
         except ValueError as error:
             raise ValueError(f"{name}: its duration {error}") from None
-        if seconds > LONGEST_S:
+        if seconds > MAX_S:
             raise ValueError(
-                f"{name}: its duration must be at most {LONGEST_S:g} s, but is {duration.strip()!r}"
+                f"{name}: its duration must be at most {MAX_S:g} s, but is {duration.strip()!r}"
             )
         try:
             value = number_of(target.strip())
@@ -227,8 +227,8 @@ def _stages_of(text: str, number_of: Callable[[str], Fraction]) -> tuple[Stage, 
 
 
 def _count_of(text: str) -> Fraction:
-    if not (text.isascii() and text.isdigit() and len(text) <= 20 and int(text) <= MOST_COUNT):
-        raise ValueError(f"must be a whole number from 0 to {MOST_COUNT}, but is {text!r}")
+    if not (text.isascii() and text.isdigit() and len(text) <= 20 and int(text) <= MAX_COUNT):
+        raise ValueError(f"must be a whole number from 0 to {MAX_COUNT}, but is {text!r}")
     return Fraction(int(text))
 
 

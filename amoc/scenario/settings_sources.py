@@ -15,10 +15,10 @@ from amoc.scenario.settings import Setting, Source
 
 DEFAULT_FILE = "amoc.toml"
 PREFIX = "AMOC_"
-MOST_DEPTH = 50
+MAX_DEPTH = 50
 """How deep lists and tables of a value may lie in each other. msgpack does not take many more, and
 what looks into them does so by calling itself."""
-LEAST_INT, MOST_INT = -(1 << 63), (1 << 64) - 1
+MIN_INT, MAX_INT = -(1 << 63), (1 << 64) - 1
 """What fits into msgpack."""
 
 
@@ -74,10 +74,10 @@ def cannot_travel(name: str, value: Any) -> str | None:
 
 
 def _cannot_travel(name: str, value: Any, secret: bool, depth: int) -> str | None:
-    if isinstance(value, int) and not LEAST_INT <= value <= MOST_INT:
+    if isinstance(value, int) and not MIN_INT <= value <= MAX_INT:
         return f"{_called(name)} must fit into 64 bits, but is {HIDDEN if secret else cut(value)}"
-    if isinstance(value, list | dict) and depth >= MOST_DEPTH:
-        return f"{_called(name)} must be nested at most {MOST_DEPTH} deep, but is deeper"
+    if isinstance(value, list | dict) and depth >= MAX_DEPTH:
+        return f"{_called(name)} must be nested at most {MAX_DEPTH} deep, but is deeper"
     for key, one in value.items() if isinstance(value, dict) else ():
         found = _cannot_travel(f"{name}.{key}", one, secret or is_secret(key), depth + 1)
         if found:

@@ -19,10 +19,10 @@ from amoc.base.clock import MS_NS, S_NS
 from amoc.base.clock import now_ns as monotonic_ns
 from amoc.base.errors import PeerError, ScenarioError
 from amoc.base.text import counted
-from amoc.base.waiting import Bell
+from amoc.base.waiting import Notify
 from amoc.ipc import messages
 from amoc.ipc.messages import Record, Want
-from amoc.ipc.worker_id import Origin
+from amoc.ipc.worker_id import WorkerId
 from amoc.scenario.events import THROTTLE_INIT, THROTTLE_RATE, THROTTLE_STOP
 from amoc.throttle import parse_profile
 from amoc.throttle.profiles import NEVER_NS
@@ -31,13 +31,13 @@ from amoc.throttle.throttle import LEAD_NS, Throttle, ThrottleState
 __all__ = ["PART", "Pacer", "ThrottleState"]
 
 PART = "throttle"
-MOST_THROTTLES = 10_000
+MAX_THROTTLES = 10_000
 OWN = ("user_rate",)
 """Throttles without which a run cannot go on."""
-MOST_NAMED = 20
+MAX_NAMED = 20
 """Throttles named in an error."""
-_LONGEST_SLEEP_S = 1.0
-_LEAST_NS = MS_NS
+_MAX_SLEEP_S = 1.0
+_MIN_NS = MS_NS
 """Between two deals of one throttle that nobody asked for."""
 
 _log = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ class Pacer:
 
     def __init__(
         self,
-        post: Callable[[Origin, str, Record], None],
+        post: Callable[[WorkerId, str, Record], None],
         now: Callable[[], int] = monotonic_ns,
         rates: Mapping[str, str] | None = None,
         note: Callable[[str, str], None] = lambda *_: None,
@@ -69,14 +69,14 @@ class Pacer:
         self._now = now
         self._rates = dict(rates or {})
         self._note = note
-        self._throttles: dict[str, Throttle[Origin]] = {}
+        self._throttles: dict[str, Throttle[WorkerId]] = {}
         self._shapes: dict[str, tuple[Any, float]] = {}
         self._last_epochs: dict[str, int] = {}
-        self._workers: dict[Origin, None] = {}
+        self._workers: dict[WorkerId, None] = {}
         self._frozen = False
         self._heap: list[tuple[int, str]] = []
         self._due: dict[str, int] = {}
-        self._bell = Bell()
+        self._bell = Notify()
         self.operations: dict[str, Callable[..., Any]] = {
             "throttle.start": self._op_start,
             "throttle.change_rate": self._op_change_rate,
@@ -100,7 +100,7 @@ class Pacer:
             self.tick()
             now_ns = self._now()
             wait_ns = self._heap[0][0] - now_ns if self._heap else S_NS
-            self._bell.wait(min(max(wait_ns, MS_NS) / S_NS, _LONGEST_SLEEP_S))
+            self._bell.wait(min(max(wait_ns, MS_NS) / S_NS, _MAX_SLEEP_S))
 
     def tick(self) -> None:
         """Deal what is due now."""
@@ -112,7 +112,7 @@ class Pacer:
                 del self._due[name]
                 self._deal(self._throttles[name], now_ns)
 
-    def hear(self, origin: Origin, body: bytes) -> None:
+    def hear(self, origin: WorkerId, body: bytes) -> None:
         """A worker has said what its users want.
 
         Raises:
@@ -121,7 +121,7 @@ class Pacer:
         if origin not in self._workers:
             return  # its last words; what it held was taken back
         now_ns = self._now()
-        touched: dict[str, Throttle[Origin]] = {}
+        touched: dict[str, Throttle[WorkerId]] = {}
         for record in messages.unpack_stream(body):
             if not isinstance(record, Want):
                 raise PeerError(f"{origin} must send what it wants, but sent {record!r:.80}")
@@ -135,7 +135,7 @@ class Pacer:
             else:
                 self._reschedule(throttle, now_ns)
 
-    def worker_up(self, origin: Origin) -> None:
+    def worker_up(self, origin: WorkerId) -> None:
         """A worker is there: it is told of all throttles."""
         self._workers[origin] = None
         now_ns = self._now()
@@ -143,7 +143,7 @@ class Pacer:
             for mode in throttle.whole_state(now_ns):
                 self._post(origin, PART, mode)
 
-    def worker_lost(self, origin: Origin) -> None:
+    def worker_lost(self, origin: WorkerId) -> None:
         """A worker is no more: what it cannot have used is dealt to others."""
         if origin not in self._workers:
             return
@@ -176,8 +176,8 @@ class Pacer:
         parse_profile.check_name(name)
         if name in self._throttles:
             raise ScenarioError(f"throttle {name} is already started")
-        if len(self._throttles) >= MOST_THROTTLES:
-            raise ScenarioError(f"a run has at most {MOST_THROTTLES} throttles")
+        if len(self._throttles) >= MAX_THROTTLES:
+            raise ScenarioError(f"a run has at most {MAX_THROTTLES} throttles")
         interval_s = parse_profile.check_interval(name, interval_s)
         profile = parse_profile.build(name, shape, interval_s)
         if name in self._rates:
@@ -186,7 +186,7 @@ class Pacer:
             self._note("info", f"throttle {name} is started with {text} (from --throttle)")
         now_ns = self._now()
         epoch = self._last_epochs.pop(name, 0) + 1
-        throttle = Throttle[Origin](name, profile, interval_s, epoch, now_ns)
+        throttle = Throttle[WorkerId](name, profile, interval_s, epoch, now_ns)
         self._throttles[name] = throttle
         self._shapes[name] = (shape, interval_s)
         self._tell(throttle.news())
@@ -207,7 +207,7 @@ class Pacer:
         del self._throttles[name], self._shapes[name]
         self._due.pop(name, None)
         self._last_epochs[name] = throttle.epoch + 1
-        if len(self._last_epochs) > 2 * MOST_THROTTLES:
+        if len(self._last_epochs) > 2 * MAX_THROTTLES:
             self._last_epochs.pop(next(iter(self._last_epochs)))
         self._tell(throttle.gone())
         _log.info("throttle %s is stopped", name)
@@ -225,25 +225,25 @@ class Pacer:
         now_ns = self._now()
         return [throttle.state(now_ns) for throttle in self._throttles.values()]
 
-    def _op_start(self, origin: Origin | None, name: str, shape: Any, interval_s: float) -> Any:
+    def _op_start(self, origin: WorkerId | None, name: str, shape: Any, interval_s: float) -> Any:
         known = self._shapes.get(name)
         # init() runs on each node, and each starts the same throttles.
         if origin is not None or known is None or known != (shape, interval_s):
             self.start(name, shape, interval_s)
         return self._wire_state(self._throttles[name])
 
-    def _op_stop(self, _: Origin | None, name: str) -> None:
+    def _op_stop(self, _: WorkerId | None, name: str) -> None:
         if name in OWN:
             raise ScenarioError(f"throttle {name} is amoc's own and cannot be stopped; pause it")
         self.stop(name)
 
     def _op_change_rate(
-        self, _: Origin | None, name: str, rate: float, interval_s: float | None
+        self, _: WorkerId | None, name: str, rate: float, interval_s: float | None
     ) -> None:
         self._op_change_shape(_, name, ["constant", rate], interval_s)
 
     def _op_change_shape(
-        self, _: Origin | None, name: str, shape: Any, interval_s: float | None
+        self, _: WorkerId | None, name: str, shape: Any, interval_s: float | None
     ) -> None:
         throttle, shape = self._find(name), list(shape)
         if interval_s is not None:
@@ -258,7 +258,7 @@ class Pacer:
         profile = parse_profile.build(name, shape, per_s)
         self._change(name, lambda one, at_ns: one.change_profile(profile, interval_s, at_ns))
 
-    def _change(self, name: str, act: Callable[[Throttle[Origin], int], bool]) -> None:
+    def _change(self, name: str, act: Callable[[Throttle[WorkerId], int], bool]) -> None:
         throttle = self._find(name)
         now_ns = self._now()
         if act(throttle, now_ns):
@@ -267,7 +267,7 @@ class Pacer:
             if THROTTLE_RATE.heard:
                 self._tell_rate(throttle, now_ns)
 
-    def _tell_rate(self, throttle: Throttle[Origin], now_ns: int) -> None:
+    def _tell_rate(self, throttle: Throttle[WorkerId], now_ns: int) -> None:
         state = throttle.state(now_ns)
         THROTTLE_RATE(
             throttle=throttle.name,
@@ -277,16 +277,16 @@ class Pacer:
             plan=state.plan,
         )
 
-    def _find(self, name: str) -> Throttle[Origin]:
+    def _find(self, name: str) -> Throttle[WorkerId]:
         throttle = self._throttles.get(name)
         if throttle is None:
             started = sorted(self._throttles)
-            names = ", ".join(started[:MOST_NAMED]) or "none"
-            more = f" and {len(started) - MOST_NAMED} more" if len(started) > MOST_NAMED else ""
+            names = ", ".join(started[:MAX_NAMED]) or "none"
+            more = f" and {len(started) - MAX_NAMED} more" if len(started) > MAX_NAMED else ""
             raise ScenarioError(f"throttle {name} is not started; started: {names}{more}")
         return throttle
 
-    def _wire_state(self, throttle: Throttle[Origin]) -> list[Any]:
+    def _wire_state(self, throttle: Throttle[WorkerId]) -> list[Any]:
         """What a worker learns the throttle from that has not heard of it yet."""
         return [messages.to_wire(mode) for mode in throttle.whole_state(self._now())]
 
@@ -296,18 +296,18 @@ class Pacer:
 
     # Dealing
 
-    def _deal(self, throttle: Throttle[Origin], now_ns: int) -> None:
+    def _deal(self, throttle: Throttle[WorkerId], now_ns: int) -> None:
         for origin, record in throttle.deal(now_ns):
             self._post(origin, PART, record)
         self._reschedule(throttle, now_ns)
 
-    def _reschedule(self, throttle: Throttle[Origin], now_ns: int) -> None:
+    def _reschedule(self, throttle: Throttle[WorkerId], now_ns: int) -> None:
         name = throttle.name
         due_ns = throttle.next_ns(now_ns)
         if due_ns >= NEVER_NS:
             self._due.pop(name, None)
             return
-        due_ns = max(due_ns, now_ns + _LEAST_NS)
+        due_ns = max(due_ns, now_ns + _MIN_NS)
         if self._due.get(name) == due_ns:
             return
         self._due[name] = due_ns

@@ -1,7 +1,7 @@
 """What runs by itself when a throttle lets it through: `throttle.run` and `throttle.send`.
 
 Nothing is spawned before it may run: what waits is a function and its arguments, and of these a
-worker holds no more than `MOST_TASKS`. A task that raises is counted like a user that crashes, by
+worker holds no more than `MAX_TASKS`. A task that raises is counted like a user that crashes, by
 whoever said so with `count_crashes`.
 """
 
@@ -18,11 +18,11 @@ from amoc import metrics
 from amoc.base import pause
 from amoc.base.errors import AmocError, ScenarioError
 from amoc.throttle import worker as gates
-from amoc.throttle.worker_queue import Turnstile
+from amoc.throttle.worker_queue import WorkerQueue
 
 __all__ = ["count_crashes", "run_when_let_through"]
 
-MOST_TASKS = 100_000
+MAX_TASKS = 100_000
 """Tasks of one worker that wait for a throttle."""
 
 _waiting = 0
@@ -36,18 +36,18 @@ def count_crashes(crashed: Callable[[BaseException], object]) -> None:
 
 
 def run_when_let_through(
-    turnstile: Turnstile, fn: Callable[..., object], args: tuple[Any, ...]
+    turnstile: WorkerQueue, fn: Callable[..., object], args: tuple[Any, ...]
 ) -> None:
     """Run ``fn(*args)`` in a greenlet of its own when `turnstile` lets it through.
 
     Raises:
-        ScenarioError: `MOST_TASKS` wait already.
+        ScenarioError: `MAX_TASKS` wait already.
     """
     global _waiting
     pause.wait_resumed()
-    if _waiting >= MOST_TASKS:
+    if _waiting >= MAX_TASKS:
         raise ScenarioError(
-            f"throttle {turnstile.name}: at most {MOST_TASKS} runs of a worker may wait for"
+            f"throttle {turnstile.name}: at most {MAX_TASKS} runs of a worker may wait for"
             " throttles, and so many do"
         )
     gate = gates.current()

@@ -19,7 +19,7 @@ from typing import Any
 
 from amoc.base.clock import S_NS
 from amoc.base.errors import ScenarioError
-from amoc.scenario.load_profile import MOST_RATE, Stages, parse_profile
+from amoc.scenario.load_profile import MAX_RATE, Stages, parse_profile
 from amoc.throttle.profiles import Constant, Line, Profile, Ramps, Sine, Steps, ramps_of
 
 __all__ = [
@@ -31,10 +31,10 @@ __all__ = [
     "check_timeout",
 ]
 
-MOST_STEPS = 10_000
-LONGEST_S = 1e8
-SHORTEST_PERIOD_S = 1.0
-MOST_NAME = 100
+MAX_STEPS = 10_000
+MAX_S = 1e8
+MIN_PERIOD_S = 1.0
+MAX_NAME = 100
 _NAME = re.compile(r"[A-Za-z0-9_.-]+")
 
 
@@ -44,9 +44,9 @@ def check_name(name: object) -> str:
     Raises:
         ScenarioError: It cannot.
     """
-    if not isinstance(name, str) or not _NAME.fullmatch(name) or len(name) > MOST_NAME:
+    if not isinstance(name, str) or not _NAME.fullmatch(name) or len(name) > MAX_NAME:
         raise ScenarioError(
-            f"a throttle's name must be 1 to {MOST_NAME} letters, digits, '_', '.' and '-', but is"
+            f"a throttle's name must be 1 to {MAX_NAME} letters, digits, '_', '.' and '-', but is"
             f" {name!r}"
         )
     return name
@@ -65,11 +65,11 @@ def check_rate(name: str, value: Any, interval_s: float | None, *, finite: bool 
     limit = "below infinity" if finite else "0 or more (infinity for no limit)"
     if not _number(value) or value < 0 or (finite and value == inf):
         raise ScenarioError(f"throttle {name}: a rate must be {limit}, but is {value!r}")
-    most = MOST_RATE * (LONGEST_S if interval_s is None else interval_s or 1)
+    most = MAX_RATE * (MAX_S if interval_s is None else interval_s or 1)
     if most < value < inf:
         per = "" if interval_s is None else f" per {interval_s:g} s"
         raise ScenarioError(
-            f"throttle {name}: a rate must be at most {MOST_RATE}/s (or infinity), but is"
+            f"throttle {name}: a rate must be at most {MAX_RATE}/s (or infinity), but is"
             f" {value!r}{per}"
         )
     return float(value)
@@ -81,9 +81,9 @@ def check_interval(name: str, value: Any) -> float:
     Raises:
         ScenarioError: It is none.
     """
-    if not _number(value) or not (value == 0 or 1e-3 <= value <= LONGEST_S):
+    if not _number(value) or not (value == 0 or 1e-3 <= value <= MAX_S):
         raise ScenarioError(
-            f"throttle {name}: its interval must be 0, or from 1 ms to {LONGEST_S:g} s, but is"
+            f"throttle {name}: its interval must be 0, or from 1 ms to {MAX_S:g} s, but is"
             f" {value!r}"
         )
     return float(value)
@@ -95,10 +95,9 @@ def check_seconds(name: str, what: str, value: Any, least: float = 0.0) -> float
     Raises:
         ScenarioError: It is none; `what` says which.
     """
-    if not _number(value) or not least <= value <= LONGEST_S:
+    if not _number(value) or not least <= value <= MAX_S:
         raise ScenarioError(
-            f"throttle {name}: its {what} must be from {least:g} to {LONGEST_S:g} s, but is"
-            f" {value!r}"
+            f"throttle {name}: its {what} must be from {least:g} to {MAX_S:g} s, but is {value!r}"
         )
     return float(value)
 
@@ -114,7 +113,7 @@ def check_timeout(name: str, value: Any) -> float:
             f"throttle {name}: a timeout must be 0 s or more (infinity for no limit), but is"
             f" {value!r}"
         )
-    return float(value) if value <= LONGEST_S else inf
+    return float(value) if value <= MAX_S else inf
 
 
 def build(name: str, shape: Any, interval_s: float) -> Profile:
@@ -146,7 +145,7 @@ def build(name: str, shape: Any, interval_s: float) -> Profile:
                 raise ScenarioError(
                     f"throttle {name}: a sine must be from low to high, but is {low!r} to {high!r}"
                 )
-            period_s = check_seconds(name, "period", seconds, SHORTEST_PERIOD_S)
+            period_s = check_seconds(name, "period", seconds, MIN_PERIOD_S)
             return Sine(bottom, top, round(period_s * S_NS))
         case "stages", [str(text)]:
             return from_text(name, text, interval_s)
@@ -158,9 +157,9 @@ def _stairs(
 ) -> Profile:
     first = check_rate(name, ends[0], interval_s, finite=True)
     last = check_rate(name, ends[1], interval_s, finite=True)
-    if type(count) is not int or not 1 <= count <= MOST_STEPS:
+    if type(count) is not int or not 1 <= count <= MAX_STEPS:
         raise ScenarioError(
-            f"throttle {name}: its step_count must be from 1 to {MOST_STEPS}, but is {count!r}"
+            f"throttle {name}: its step_count must be from 1 to {MAX_STEPS}, but is {count!r}"
         )
     length_ns = round(check_seconds(name, "step_interval", seconds) * S_NS)
     return Steps(
@@ -170,8 +169,8 @@ def _stairs(
 
 
 def _steps(name: str, steps: Any, interval_s: float) -> Profile:
-    if not isinstance(steps, Sequence) or not 1 <= len(steps) <= MOST_STEPS:
-        raise ScenarioError(f"throttle {name}: steps must be 1 to {MOST_STEPS} (rate, seconds)")
+    if not isinstance(steps, Sequence) or not 1 <= len(steps) <= MAX_STEPS:
+        raise ScenarioError(f"throttle {name}: steps must be 1 to {MAX_STEPS} (rate, seconds)")
     begins_ns, values, at_ns = [], [], 0
     for step in steps:
         if not isinstance(step, Sequence) or len(step) != 2:

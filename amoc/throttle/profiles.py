@@ -21,8 +21,8 @@ __all__ = ["NEVER_NS", "Constant", "Line", "Profile", "Ramps", "Sine", "Steps", 
 NEVER_NS = 1 << 62
 _CUTS = 1_000
 """Steps that a straight line is cut into, where they do not get too short or too long by it."""
-_SHORTEST_NS = 10 * MS_NS
-_LONGEST_NS = S_NS
+_MIN_NS = 10 * MS_NS
+_MAX_NS = S_NS
 _SINE_CUTS = 100
 
 
@@ -84,7 +84,7 @@ class Line(NamedTuple):
         if self.before == self.after:
             return self.after, self.end_ns
         length_ns = self.end_ns - self.begin_ns
-        step_ns = min(max(length_ns // _CUTS, _SHORTEST_NS), _LONGEST_NS)
+        step_ns = min(max(length_ns // _CUTS, _MIN_NS), _MAX_NS)
         from_ns = (t_ns - self.begin_ns) // step_ns * step_ns
         to_ns = min(from_ns + step_ns, length_ns)
         middle = (from_ns + to_ns) / 2 / length_ns
@@ -123,7 +123,7 @@ class Sine:
 
     def at(self, t_ns: int, /) -> tuple[float, int]:
         """The value of the wave at `t_ns`, for a short step."""
-        step_ns = min(max(self.period_ns // _SINE_CUTS, _SHORTEST_NS), _LONGEST_NS)
+        step_ns = min(max(self.period_ns // _SINE_CUTS, _MIN_NS), _MAX_NS)
         from_ns = t_ns // step_ns * step_ns
         phase = (from_ns + step_ns / 2) / self.period_ns
         middle = (self.low + self.high) / 2

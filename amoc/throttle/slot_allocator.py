@@ -22,7 +22,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from amoc.base.clock import MS_NS
 from amoc.throttle.profiles import NEVER_NS
-from amoc.throttle.slot_schedule import KEEP_NS, Change, Row
+from amoc.throttle.slot_schedule import KEEP_NS, Change, SlotSchedule
 
 HORIZON_NS = 100 * MS_NS
 """How far ahead slots are dealt."""
@@ -113,7 +113,7 @@ class Ledger(Generic[Asker]):
     """
 
     def __init__(self, change: Change) -> None:
-        self._row = Row(change)
+        self._row = SlotSchedule(change)
         self._accounts: dict[Asker, _Account] = {}
         self._turn: list[Asker] = []
         self._returned: list[Block] = []

@@ -105,7 +105,7 @@ class _Span:
         return min(1.0, max(0.0, self.need + taken - made))
 
 
-class Row:
+class SlotSchedule:
     """Lays out the slots of one throttle, and has them taken in order."""
 
     def __init__(self, change: Change) -> None:

@@ -24,7 +24,7 @@ from amoc.ipc import messages, rpc
 from amoc.throttle import parse_profile
 from amoc.throttle import worker as gates
 from amoc.throttle.deferred import run_when_let_through
-from amoc.throttle.worker_queue import Permit, Turnstile
+from amoc.throttle.worker_queue import Permit, WorkerQueue
 from amoc.users import mail
 from amoc.users.user import Leaving, User
 
@@ -157,7 +157,7 @@ _TIMED_OUT = _InPlaceOfAToken()
 _TO_LEAVE = _InPlaceOfAToken()
 
 
-def _pass(turnstile: Turnstile, timeout: float) -> Permit | None:
+def _pass(turnstile: WorkerQueue, timeout: float) -> Permit | None:
     """Wait in line; the permit, if it is a throttle of permits."""
     gate = gates.current()
     caller = getcurrent()
@@ -204,7 +204,7 @@ def _clock_ns() -> int:
     return now_ns() - pause.frozen_ns()
 
 
-def _park(gate: gates.Gate, turnstile: Turnstile, switch: Any, timeout: float) -> int:
+def _park(gate: gates.Gate, turnstile: WorkerQueue, switch: Any, timeout: float) -> int:
     hub = get_hub()
     begun_ns = _clock_ns() if timeout < inf else 0
     waiting = True
@@ -244,7 +244,7 @@ def _park(gate: gates.Gate, turnstile: Turnstile, switch: Any, timeout: float) -
             gate.leave_at(turnstile, switch)
 
 
-def _find(name: str) -> Turnstile:
+def _find(name: str) -> WorkerQueue:
     gate = gates.current()
     turnstile = gate.find(name)
     if turnstile is None:

@@ -26,12 +26,12 @@ from amoc.base import pause
 from amoc.base.clock import MS_NS, US_NS
 from amoc.base.clock import now_ns as monotonic_ns
 from amoc.base.errors import ClosedError, PeerError
-from amoc.base.timerfd import Alarm
+from amoc.base.timerfd import PreciseTimer
 from amoc.ipc import messages
 from amoc.ipc.messages import Permits, Record, ThrottleMode, Tokens
 from amoc.throttle.profiles import NEVER_NS
 from amoc.throttle.slot_schedule import Mode
-from amoc.throttle.worker_queue import Permit, Turnstile, Waiter
+from amoc.throttle.worker_queue import Permit, Waiter, WorkerQueue
 from amoc.throttle.worker_queue import Record as RecordSlot
 
 __all__ = ["Gate", "attach", "attached", "current", "iteration_ended"]
@@ -45,7 +45,7 @@ STAY_BUSY_NS = 200 * MS_NS
 _WEIGH_NS = 20 * MS_NS
 PAUSED_NS = 20 * MS_NS
 """While the run is paused, how often is looked whether it still is."""
-MOST_GONE = 1_000
+MAX_GONE = 1_000
 """How many stopped throttles are remembered; fewer than the controller remembers the epochs of."""
 REMIND_S = 1.0
 """How often the controller is told again what is wanted, in case it has not heard."""
@@ -83,12 +83,12 @@ class Gate:
         self._outbox = outbox
         self._record: RecordSlot | None = None
         self._lateness = metrics.timer("token_lateness")
-        self._turnstiles: dict[str, Turnstile] = {}
+        self._turnstiles: dict[str, WorkerQueue] = {}
         self._gone: dict[str, int] = {}
-        self.holders: dict[greenlet, list[tuple[Turnstile, Permit]]] = {}
-        self._heap: list[tuple[int, int, Turnstile]] = []
+        self.holders: dict[greenlet, list[tuple[WorkerQueue, Permit]]] = {}
+        self._heap: list[tuple[int, int, WorkerQueue]] = []
         self._order = count()
-        self._alarm = Alarm(self._ring)
+        self._alarm = PreciseTimer(self._ring)
         self._alarm_ns = NEVER_NS
         self._rung_ns = 0
         self._lull_ns = 0
@@ -96,8 +96,8 @@ class Gate:
         self._weighed_ns = 0
         self._passed = 0
         self._ringing = False
-        self._working: Turnstile | None = None
-        self._dirty: list[Turnstile] = []
+        self._working: WorkerQueue | None = None
+        self._dirty: list[WorkerQueue] = []
         self._flush_asked = False
         self._speak_ns = NEVER_NS
         self._speak = get_hub().loop.timer(0)
@@ -122,7 +122,7 @@ class Gate:
 
     # Users
 
-    def find(self, name: str) -> Turnstile | None:
+    def find(self, name: str) -> WorkerQueue | None:
         """Throttle `name` here, if the controller has told of it."""
         turnstile = self._turnstiles.get(name)
         return turnstile if turnstile is not None and turnstile.epoch else None
@@ -132,11 +132,11 @@ class Gate:
         turnstile = self._turnstiles.get(name)
         return turnstile is not None and turnstile.is_open(monotonic_ns())
 
-    def turnstile(self, name: str) -> Turnstile:
+    def turnstile(self, name: str) -> WorkerQueue:
         """The throttle `name` here, made if it was not heard of; then it holds everybody."""
         turnstile = self._turnstiles.get(name)
         if turnstile is None:
-            turnstile = self._turnstiles[name] = Turnstile(name, self._lateness, self._record)
+            turnstile = self._turnstiles[name] = WorkerQueue(name, self._lateness, self._record)
         return turnstile
 
     def enter(self, name: str, waiter: Waiter) -> int | None:
@@ -152,7 +152,7 @@ class Gate:
         """
         return self.enter_at(self.turnstile(name), waiter)
 
-    def enter_at(self, turnstile: Turnstile, waiter: Waiter) -> int | None:
+    def enter_at(self, turnstile: WorkerQueue, waiter: Waiter) -> int | None:
         """Let `waiter` stand in line at `turnstile`, see `enter`."""
         token = turnstile.enter(waiter)
         # Who comes back right after being let through will be attended to with all others.
@@ -166,12 +166,12 @@ class Gate:
         if turnstile is not None:
             self.leave_at(turnstile, waiter)
 
-    def leave_at(self, turnstile: Turnstile, waiter: Waiter) -> None:
+    def leave_at(self, turnstile: WorkerQueue, waiter: Waiter) -> None:
         """`waiter` stands in line at `turnstile` no more; it was not called."""
         turnstile.leave(waiter)
         self._attend(turnstile)
 
-    def hold(self, holder: greenlet, turnstile: Turnstile) -> Permit:
+    def hold(self, holder: greenlet, turnstile: WorkerQueue) -> Permit:
         """`holder` was just let through `turnstile`, and holds its permit from now on."""
         permit = turnstile.handed
         assert permit is not None
@@ -179,7 +179,7 @@ class Gate:
         self.holders.setdefault(holder, []).append((turnstile, permit))
         return permit
 
-    def give_back(self, holder: greenlet, turnstile: Turnstile, permit: Permit) -> None:
+    def give_back(self, holder: greenlet, turnstile: WorkerQueue, permit: Permit) -> None:
         """`holder` is done with what it held `permit` for."""
         held = self.holders.get(holder)
         if held is None or (turnstile, permit) not in held:
@@ -239,10 +239,10 @@ class Gate:
         del self._turnstiles[gone.name]
         self._gone.pop(gone.name, None)
         self._gone[gone.name] = gone.epoch
-        if len(self._gone) > MOST_GONE:
+        if len(self._gone) > MAX_GONE:
             del self._gone[next(iter(self._gone))]
 
-    def _attend(self, turnstile: Turnstile) -> None:
+    def _attend(self, turnstile: WorkerQueue) -> None:
         """Something has changed: see to the alarm, and to what the controller must know."""
         turnstile.show()
         # What can be done at once is due now: were it due at 0, it would come before all slots of

@@ -33,7 +33,7 @@ from amoc.throttle.profiles import NEVER_NS
 from amoc.throttle.slot_allocator import VOID_NS, Block
 from amoc.throttle.slot_schedule import Mode
 
-__all__ = ["Permit", "Record", "Turnstile", "Waiter"]
+__all__ = ["Permit", "Record", "Waiter", "WorkerQueue"]
 
 Waiter = Callable[[Any], object]
 Record = Callable[[str, int, int, int, int], None]
@@ -48,7 +48,7 @@ IDLE_PERMIT_NS = 5 * MS_NS
 """How long it is kept for whoever comes next; not at all where the last one came later."""
 FORESEE_NS = 30 * MS_NS
 """About as long as a demand takes to be met; what will be wanted by then is asked for ahead."""
-LEAST_FORESEEN = 2
+MIN_FORESEEN = 2
 GAP_NS = 3 * MS_NS
 LONG_GAP_NS = 50 * MS_NS
 """Least and longest time between two reports of what is wanted."""
@@ -65,7 +65,7 @@ class Permit(NamedTuple):
     """When the worker got it."""
 
 
-class Turnstile:
+class WorkerQueue:
     """Lets users of this worker through one throttle.
 
     Attributes:
@@ -304,7 +304,7 @@ class Turnstile:
         elif elapsed_ns >= _WEIGH_NS:
             passed = self._passed - self._weighed_passed
             foreseen = passed * FORESEE_NS // elapsed_ns
-            self._foreseen = foreseen if foreseen >= LEAST_FORESEEN else 0
+            self._foreseen = foreseen if foreseen >= MIN_FORESEEN else 0
         else:
             return
         self._weighed_ns, self._weighed_passed = at_ns, self._passed

@@ -42,23 +42,23 @@ from amoc.base.errors import ClosedError, MailError, PeerError, ScenarioError
 from amoc.base.waiting import Waiter
 from amoc.ipc.outbox import Outbox
 from amoc.users import placement
-from amoc.users.mailbox import MOST_BOX_BYTES, MOST_MESSAGES, Mailbox, Match
+from amoc.users.mailbox import MAX_BOX_BYTES, MAX_MESSAGES, Mailbox, Match
 
 __all__ = ["receive", "send"]
 
-MOST_BYTES = 1 << 20
+MAX_BYTES = 1 << 20
 """What one message may take, packed."""
 BURST_BYTES = 1 << 20
 """What the users of a worker send before the loop must turn; each message counts as 1 KiB more."""
 CHECK_S = 5.0
 """How long the addressee's worker may take to say what became of a message."""
 
-_ROOM = f"{MOST_MESSAGES} messages or {MOST_BOX_BYTES >> 20} MiB"
+_ROOM = f"{MAX_MESSAGES} messages or {MAX_BOX_BYTES >> 20} MiB"
 
 _UNREADABLE = (ValueError, TypeError, msgpack.UnpackException)
 
 
-class Addressee(greenlet):
+class Recipient(greenlet):
     """Whoever can get mail: a user.
 
     Attributes:
@@ -70,7 +70,7 @@ class Addressee(greenlet):
     mailbox: Mailbox | None = None
 
 
-class Verdict(IntEnum):
+class DeliveryStatus(IntEnum):
     """What became of a message."""
 
     DELIVERED = 0
@@ -83,7 +83,7 @@ class Verdict(IntEnum):
     """More was sent than could leave the worker."""
 
 
-class Post:
+class MailRouter:
     """A worker's end of the mail: sends what its users write, delivers what comes for them."""
 
     def __init__(
@@ -92,7 +92,7 @@ class Post:
         epoch: int,
         slots: int,
         outbox: Outbox | None,
-        find_user: Callable[[int], Addressee | None],
+        find_user: Callable[[int], Recipient | None],
         note: Callable[[str], None] | None = None,
         crowded: Callable[[], bool] | None = None,
     ) -> None:
@@ -135,20 +135,20 @@ class Post:
         self._burst += len(data) + 1024
         if self._burst >= BURST_BYTES:
             self._burst = 0
-            if isinstance(getcurrent(), Addressee):
+            if isinstance(getcurrent(), Recipient):
                 gevent.sleep(0)
                 pause.wait_resumed()
         slot = placement.slot_of(user_id, 1, self._slots)
         if slot == self._slot or self._outbox is None:
             verdict: int = self._deliver(user_id, data)
         elif self._crowded is not None and self._crowded():
-            verdict = self._refuse(Verdict.STUCK, user_id)
+            verdict = self._refuse(DeliveryStatus.STUCK, user_id)
         elif check:
             verdict = self._ask(self._outbox, user_id, data, slot)
         else:
             self._outbox.put("mail", slot, self._packer.pack((user_id, data)))
             return
-        if check and verdict != Verdict.DELIVERED:
+        if check and verdict != DeliveryStatus.DELIVERED:
             raise MailError(_refusal(user_id, verdict))
 
     def hear(self, body: bytes) -> None:
@@ -169,37 +169,37 @@ class Post:
     def _pack(self, user_id: int, message: Any) -> bytes:
         check_user(user_id)
         data = _pack(self._packer, message)
-        if len(data) > MOST_BYTES:
+        if len(data) > MAX_BYTES:
             self._packer = _packer()  # the old one would keep the room that it has taken
             raise _too_long(data)
         return data
 
-    def _deliver(self, user_id: int, data: bytes) -> Verdict:
+    def _deliver(self, user_id: int, data: bytes) -> DeliveryStatus:
         user = self._find_user(user_id)
         if user is None:
             self._undeliverable.inc()
-            return Verdict.GONE
+            return DeliveryStatus.GONE
         try:
             message = _unpack(data)
         except _UNREADABLE:
             self._undeliverable.inc()
-            return Verdict.UNREADABLE
+            return DeliveryStatus.UNREADABLE
         box = user.mailbox
         if box is None:
             box = user.mailbox = Mailbox()
         if box.put(message, len(data)):
             self._received.inc()
-            return Verdict.DELIVERED
-        return self._refuse(Verdict.FULL, user_id)
+            return DeliveryStatus.DELIVERED
+        return self._refuse(DeliveryStatus.FULL, user_id)
 
-    def _refuse(self, verdict: Verdict, user_id: int) -> Verdict:
+    def _refuse(self, verdict: DeliveryStatus, user_id: int) -> DeliveryStatus:
         """Count it, and say so the first time."""
         self._refused.inc()
         if self._note is not None:
             tell, self._note = self._note, None
             what = (
                 f"mailbox of user {user_id} is full ({_ROOM})"
-                if verdict is Verdict.FULL
+                if verdict is DeliveryStatus.FULL
                 else f"users of worker {self._slot} send more mail than can leave it"
             )
             tell(f"{what}: what more comes is refused, and counted in mail_refused")
@@ -259,7 +259,7 @@ def _pack(packer: Any, message: Any) -> bytes:
 
 def _too_long(data: bytes) -> ScenarioError:
     return ScenarioError(
-        f"a message must take {MOST_BYTES} bytes at the most, but takes {len(data)}"
+        f"a message must take {MAX_BYTES} bytes at the most, but takes {len(data)}"
     )
 
 
@@ -282,7 +282,7 @@ def as_it_arrives(message: Any) -> Any:
         ScenarioError: It cannot be sent.
     """
     data = _pack(_packer(), message)
-    if len(data) > MOST_BYTES:
+    if len(data) > MAX_BYTES:
         raise _too_long(data)
     try:
         return _unpack(data)
@@ -293,19 +293,19 @@ def as_it_arrives(message: Any) -> Any:
 
 
 def _refusal(user_id: int, verdict: int) -> str:
-    if verdict == Verdict.FULL:
+    if verdict == DeliveryStatus.FULL:
         return f"mailbox of user {user_id} must have room, but holds {_ROOM}"
-    if verdict == Verdict.UNREADABLE:
+    if verdict == DeliveryStatus.UNREADABLE:
         return f"a message must be what msgpack can unpack, but one for user {user_id} is not"
-    if verdict == Verdict.STUCK:
+    if verdict == DeliveryStatus.STUCK:
         return f"mail to user {user_id} must be able to leave its worker, but too much is waiting"
     return f"user {user_id} must be there to get mail, but has not started or has left"
 
 
-_post: Post | None = None
+_post: MailRouter | None = None
 
 
-def attach(post: Post | None) -> None:
+def attach(post: MailRouter | None) -> None:
     """Let `post` carry the mail of this process; called once in a worker, after the fork."""
     global _post
     _post = post
@@ -332,7 +332,7 @@ def send(user_id: int, message: Any, check: bool = False) -> None:
     """
     if _post is None:
         raise ClosedError("send() is for users and those that act for them, in a run that goes on")
-    is_user = isinstance(getcurrent(), Addressee)
+    is_user = isinstance(getcurrent(), Recipient)
     if is_user:
         pause.wait_resumed()
     _post.send(user_id, message, check)
@@ -353,7 +353,7 @@ def receive(match: Match | None = None, timeout: float = inf) -> Any:
         ValueError: `timeout` is negative.
     """
     me = getcurrent()
-    if not isinstance(me, Addressee):
+    if not isinstance(me, Recipient):
         raise ClosedError("receive() is there for a user only: use it in start() and what it calls")
     if not timeout >= 0:
         raise ValueError(f"timeout must be at least 0 s, but is {timeout}")

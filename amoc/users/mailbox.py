@@ -18,8 +18,8 @@ from amoc.base.clock import S_NS, now_ns
 from amoc.base.errors import MailTimeout
 from amoc.base.waiting import Waiter
 
-MOST_MESSAGES = 1_000
-MOST_BOX_BYTES = 16 << 20
+MAX_MESSAGES = 1_000
+MAX_BOX_BYTES = 16 << 20
 """What a box holds."""
 
 Match = Callable[[Any], object]
@@ -46,7 +46,7 @@ class Mailbox:
 
     def put(self, message: Any, size: int) -> bool:
         """Add `message` and wake the owner if it waits; False when there is no room."""
-        if len(self._messages) >= MOST_MESSAGES or self.size + size > MOST_BOX_BYTES:
+        if len(self._messages) >= MAX_MESSAGES or self.size + size > MAX_BOX_BYTES:
             return False
         self._messages.append(message)
         self._sizes.append(size)

@@ -25,7 +25,7 @@ from greenlet import GreenletExit, greenlet
 from amoc.base import pause
 from amoc.base.errors import ClosedError
 from amoc.metrics.board import UserState
-from amoc.users.mail import Addressee, receive, send
+from amoc.users.mail import Recipient, receive, send
 
 __all__ = ["receive", "send", "sleep", "wait_leaving"]
 
@@ -38,7 +38,7 @@ leaving: bool
 random: _random.Random
 """A generator of the calling user's own, made from the run's seed and its id."""
 
-LEAST_SLEEP_S = 1e-6
+MIN_SLEEP_S = 1e-6
 CRASH_PAUSE_S = 0.1
 """The least pause after an iteration that raised: a user whose target is gone must not spin."""
 
@@ -67,7 +67,7 @@ class States(Protocol):
     def __setitem__(self, user_id: int, state: int, /) -> None: ...
 
 
-class Crowd(Protocol):
+class UserPool(Protocol):
     """What a user needs of those it belongs to."""
 
     seed: int
@@ -94,7 +94,7 @@ class Crowd(Protocol):
         """A user has left before its first iteration."""
 
 
-class User(Addressee):
+class User(Recipient):
     """One simulated user.
 
     Attributes:
@@ -106,7 +106,7 @@ class User(Addressee):
 
     on_leave: Callable[[], object] | None = None
 
-    def __init__(self, user_id: int, crowd: Crowd) -> None:
+    def __init__(self, user_id: int, crowd: UserPool) -> None:
         greenlet.__init__(self, None, get_hub())
         self.id = user_id
         self.crowd = crowd
@@ -252,7 +252,7 @@ def sleep(seconds: float) -> None:
 def _sleep(seconds: float) -> None:
     if seconds < inf:
         # gevent.sleep(0) lets only those run that are ready; timers and sockets would starve.
-        gevent.sleep(seconds or LEAST_SLEEP_S)
+        gevent.sleep(seconds or MIN_SLEEP_S)
     else:
         get_hub().switch()
 

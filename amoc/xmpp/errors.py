@@ -40,15 +40,15 @@ __all__ = [
     "XmppError",
 ]
 
-MOST_TEXT = 300
+MAX_TEXT = 300
 """How much of a peer's own text an error repeats; it may be long, and it is the peer's."""
 
 
 def quoted(text: str) -> str:
     """A peer's text, fit for one line of a log: printable, and not endless."""
-    flat = "".join(char if char.isprintable() else " " for char in text[: 2 * MOST_TEXT])
+    flat = "".join(char if char.isprintable() else " " for char in text[: 2 * MAX_TEXT])
     flat = " ".join(flat.split())
-    return flat if len(flat) <= MOST_TEXT else flat[:MOST_TEXT] + "…"
+    return flat if len(flat) <= MAX_TEXT else flat[:MAX_TEXT] + "…"
 
 
 def _said(condition: str, text: str) -> str:

@@ -40,7 +40,7 @@ expat reads an unfinished tag again whenever more of it comes; this bounds the w
 MAX_STANZA_BYTES: Final = 1 << 20
 WORN_BYTES: Final = 1 << 20
 POOL_SIZE: Final = 64
-MOST_TAGS: Final = 4096
+MAX_TAGS: Final = 4096
 
 _ROOT: Final = NS_STREAMS + "}stream"
 _STANDARD: Final = {None: NS_CLIENT, "stream": NS_STREAMS}
@@ -81,7 +81,7 @@ _tags: dict[str, str] = {}
 
 def _qualified(name: str) -> str:
     """Expat's ``namespace}name`` as ElementTree's ``{namespace}name``, remembered."""
-    if len(_tags) >= MOST_TAGS:
+    if len(_tags) >= MAX_TAGS:
         _tags.clear()
     tag = _tags[name] = "{" + name if "}" in name else name
     return tag

@@ -23,7 +23,7 @@ Address = tuple[int, tuple[Any, ...]]
 """Family, and address as `socket.connect` takes it."""
 
 REMEMBER_S: Final = 60.0
-MOST_NAMES: Final = 256
+MAX_NAMES: Final = 256
 
 _known: dict[Server, tuple[float, tuple[Address, ...]]] = {}
 _waiting: dict[Server, list[Waiter[tuple[Address, ...]]]] = {}
@@ -93,7 +93,7 @@ def _look_up(server: Server) -> None:
         addresses = tuple(
             dict.fromkeys((int(family), address) for family, _, _, _, address in found)
         )
-        if len(_known) >= MOST_NAMES:
+        if len(_known) >= MAX_NAMES:
             _known.clear()
         _known[server] = monotonic() + REMEMBER_S, addresses
     except (OSError, UnicodeError) as error:

@@ -27,7 +27,7 @@ SOFT_LIMIT: Final = 64 << 10
 """Unsent bytes from which on a sender waits."""
 HARD_LIMIT: Final = 4 << 20
 """Unsent bytes from which on those who cannot wait, handlers, break the connection."""
-MOST_FINAL_READS: Final = 256
+MAX_FINAL_READS: Final = 256
 _READ: Final = 1
 _WRITE: Final = 2
 
@@ -259,7 +259,7 @@ class Transport:
         if self.closed:
             return
         # The server may have said why before it closed; that is still there to be read.
-        for _ in range(MOST_FINAL_READS):
+        for _ in range(MAX_FINAL_READS):
             try:
                 data = self._sock.recv(READ_BYTES)
             except OSError:

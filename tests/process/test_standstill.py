@@ -56,7 +56,7 @@ ADDING = """
             file.write(what)
         os.replace(file.name, f"{HERE}/state_{user_id}")
 """
-MOST_MIB = 120
+MAX_MIB = 120
 """What one process may grow by; unbounded, these users would add that much in ten seconds."""
 
 
@@ -94,7 +94,7 @@ def test_adds_wait_while_a_process_above_stands_still_and_go_on_with_it(
             grown = {pid: rss_mib(pid) - before[pid] for pid in before}
         finally:
             run.kill(still, signal.SIGCONT)
-        assert max(grown.values()) < MOST_MIB
+        assert max(grown.values()) < MAX_MIB
         wait_until_all(run, file.parent, "adding")
         (file.parent / "enough").touch()
         wait_until_all(run, file.parent, "acted")

@@ -13,9 +13,9 @@ from amoc.base.text import printable
 from amoc.results.compare.comparison import TOO_FEW, UNCERTAIN, Comparison, Figure, Side
 from amoc.results.report.texts import around, clip, difference, figure
 
-MOST_FIGURES = 100
+MAX_FIGURES = 100
 """With more of them, those within noise are left out."""
-MOST_NAME = 60
+MAX_NAME = 60
 _GOOD, _BAD = ("faster",), ("slower",)
 
 
@@ -26,7 +26,7 @@ def render(found: Comparison) -> RenderableType:
         parts += ["", _differing(found)]
     figures = [*found.figures, *found.own]
     shown = figures
-    if len(figures) > MOST_FIGURES:
+    if len(figures) > MAX_FIGURES:
         shown = [one for one in figures if one.differs]
     if shown:
         parts += ["", _figures(shown)]
@@ -99,7 +99,7 @@ def _row(one: Figure) -> list[Text]:
 
 def _clip(text: object) -> str:
     """What somebody wrote, as it can stand in a terminal."""
-    return printable(clip("" if text is None else text, MOST_NAME))
+    return printable(clip("" if text is None else text, MAX_NAME))
 
 
 def _style(one: Figure) -> str:

@@ -23,9 +23,9 @@ HELP = (
     "commands: " + ", ".join(kind.usage for kind in COMMANDS.values()),
     "what follows -- or # is kept in the journal as a comment",
 )
-MOST_TYPED = 2_000
-MOST_HISTORY = 100
-MOST_SEQUENCE = 32
+MAX_TYPED = 2_000
+MAX_HISTORY = 100
+MAX_SEQUENCE = 32
 
 
 class Toggle(NamedTuple):
@@ -133,7 +133,7 @@ class Keys:
             return
         # A sequence of CSI goes on through digits and signs and ends with a letter or a tilde.
         inside = self._sequence[0] == "[" and " " <= character < "@"
-        if inside and len(self._sequence) < MOST_SEQUENCE:
+        if inside and len(self._sequence) < MAX_SEQUENCE:
             return
         sequence, self._sequence = self._sequence, None
         if sequence in _UP:
@@ -168,7 +168,7 @@ class Keys:
         elif character == _CTRL_D:
             if not typed:
                 self._close()
-        elif character.isprintable() and len(typed) < MOST_TYPED:
+        elif character.isprintable() and len(typed) < MAX_TYPED:
             self.typed = typed + character
         return None
 
@@ -178,7 +178,7 @@ class Keys:
             self._close()
             return None
         if self._history[-1:] != [text]:
-            self._history = [*self._history, text][-MOST_HISTORY:]
+            self._history = [*self._history, text][-MAX_HISTORY:]
         if text in ("help", "?"):
             self._close()
             return Help()

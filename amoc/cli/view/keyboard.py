@@ -35,8 +35,8 @@ LOOK_S = 0.5
 """How often it is looked whether we are in the foreground."""
 ESCAPE_S = 0.05
 """How long after an Escape what follows may belong to it."""
-MOST_UNDER_WAY = 8
-MOST_LINES = 20
+MAX_UNDER_WAY = 8
+MAX_LINES = 20
 """Lines of an answer that are shown."""
 SHOW_CURSOR = b"\x1b[?25h"
 _INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -75,7 +75,7 @@ class Keyboard:
         self._fd = fd if fd is not None else _terminal()
         self._before: list[Any] | None = None
         self._task: gevent.Greenlet[[], None] | None = None
-        self._commands = Pool(MOST_UNDER_WAY)
+        self._commands = Pool(MAX_UNDER_WAY)
         self._handlers: dict[int, Any] = {}
         self._interrupts = 0
         self._ending = False
@@ -213,7 +213,7 @@ class Keyboard:
 
     def _give(self, command: Command) -> None:
         if self._commands.free_count() <= 0:
-            self._tell("error", f"{command.name} has to wait: {MOST_UNDER_WAY} are under way")
+            self._tell("error", f"{command.name} has to wait: {MAX_UNDER_WAY} are under way")
             return
         self._commands.spawn(self._have_done, command)
 
@@ -230,10 +230,10 @@ class Keyboard:
         else:
             # What each worker did is in the journal; here it would push the tables away.
             lines = lines_of(answer) if command.name in LOOKS else [str(answer.get("summary"))]
-            for line in lines[:MOST_LINES]:
+            for line in lines[:MAX_LINES]:
                 self._tell("info", line)
-            if len(lines) > MOST_LINES:
-                self._tell("info", f"  and {len(lines) - MOST_LINES} more lines")
+            if len(lines) > MAX_LINES:
+                self._tell("info", f"  and {len(lines) - MAX_LINES} more lines")
 
 
 def _terminal() -> int | None:

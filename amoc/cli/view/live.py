@@ -36,8 +36,8 @@ from amoc.runtime.controller.status import Status
 
 REFRESH_S = 0.5
 PLAIN_LINE_S = 5.0
-MOST_COUNTERS = 12
-MOST_TIMERS = 12
+MAX_COUNTERS = 12
+MAX_TIMERS = 12
 """Counters and timers in the plain line; the summary has all."""
 AIRY = 40
 """Lines of a window from which on there are blank ones between sections."""
@@ -127,10 +127,10 @@ class LiveView:
         ]
         now = Now(status)
         counters = nonzero(figures.counters())
-        shown = list(counters.items())[:MOST_COUNTERS]
+        shown = list(counters.items())[:MAX_COUNTERS]
         parts += [f"{name} {count} ({now.counter(name, count):.1f}/s)" for name, count in shown]
-        if len(counters) > MOST_COUNTERS:
-            parts.append(f"{len(counters) - MOST_COUNTERS} more counters")
+        if len(counters) > MAX_COUNTERS:
+            parts.append(f"{len(counters) - MAX_COUNTERS} more counters")
         parts += [
             f"throttle {name} {one['executions']} ({now.throttle(name, one['executions']):.1f}/s,"
             f" {one['waiting']} waiting)"
@@ -198,8 +198,8 @@ def _timers(status: Status) -> list[str]:
         if timer.cells:
             p50, p99 = timer.quantiles_s(0.5, 0.99)
             found.append(f"{name} p50 {format_duration(p50)} p99 {format_duration(p99)}")
-    more = len(found) - MOST_TIMERS
-    return [*found[:MOST_TIMERS], *([f"{more} more timers"] if more > 0 else [])]
+    more = len(found) - MAX_TIMERS
+    return [*found[:MAX_TIMERS], *([f"{more} more timers"] if more > 0 else [])]
 
 
 def _fitting(line: Text) -> Text:

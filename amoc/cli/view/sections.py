@@ -19,17 +19,17 @@ from amoc.results.generator_health import Limits
 from amoc.results.live_totals import BUILT_IN_TIMERS
 from amoc.results.series import Point, WorkerPoint
 from amoc.runtime.controller.run_state import State
-from amoc.runtime.controller.status import Happening, Status
+from amoc.runtime.controller.status import OperatorEvent, Status
 from amoc.scenario.run_plan import RunPlan
 from amoc.scenario.start_rate import USER_RATE
 
 NOW_S = 5.0
 RECENT_S = 10.0
-MOST_ROWS = 30
+MAX_ROWS = 30
 """Rows of a section; what is busiest is shown, by name."""
-MOST_THROTTLES = 8
-MOST_CAUSES = 3
-MOST_EVENTS = 5
+MAX_THROTTLES = 8
+MAX_CAUSES = 3
+MAX_EVENTS = 5
 FEW_WORKERS = 4
 """So many stand by their numbers; of more, those that are nearest to a limit come first."""
 NEAR = 0.8
@@ -96,9 +96,9 @@ class Now:
 
 
 def in_use(throttles: Mapping[str, Mapping[str, int]]) -> dict[str, Mapping[str, int]]:
-    """The throttles that somebody came to, the first `MOST_THROTTLES`; not that of user starts."""
+    """The throttles that somebody came to, the first `MAX_THROTTLES`; not that of user starts."""
     used = [name for name, one in throttles.items() if one["requests"] and name != USER_RATE]
-    return {name: throttles[name] for name in used[:MOST_THROTTLES]}
+    return {name: throttles[name] for name in used[:MAX_THROTTLES]}
 
 
 def ends_s(plan: RunPlan) -> float | None:
@@ -160,7 +160,7 @@ def _expectations(status: Status) -> Section:
 def _crashes(status: Status) -> Section:
     now, rows = Now(status), []
     causes = status.figures.crashes()
-    for cause, count in list(causes.items())[:MOST_CAUSES]:
+    for cause, count in list(causes.items())[:MAX_CAUSES]:
         rate = now.rate(count, lambda point, cause=cause: point.crashes.get(cause, 0))  # type: ignore[misc]
         rows.append(((cause, "red"), f"{count:,}", f"{rate:,.1f}"))
     return Section("crashes by cause", ("total", "now/s"), rows, len(causes))
@@ -176,7 +176,7 @@ def _counters(status: Status) -> Section:
             f"{counted[name] / status.elapsed_s:,.1f}" if status.elapsed_s else "",
             f"{now.counter(name, counted[name]):,.1f}",
         )
-        for name in _busiest(counted, MOST_ROWS)
+        for name in _busiest(counted, MAX_ROWS)
     ]
     return Section("counters", ("total", "mean/s", "now/s"), rows, len(counted), (2, 1), "name")
 
@@ -185,7 +185,7 @@ def _timers(status: Status) -> Section:
     timers, recent = targets(status), latest(status.points, RECENT_S)
     counts = {name: one.count for name, one in timers.items()}
     rows = []
-    for name in _busiest(counts, MOST_ROWS):
+    for name in _busiest(counts, MAX_ROWS):
         shown = [
             *_times(recorded(recent, name), 0.5, 0.95, 0.99),
             *_times(timers[name], 0.5, 0.95, 0.99),
@@ -245,7 +245,7 @@ def _workers(status: Status) -> Section:
     point = status.points[-1]
     worst_first = sorted(point.workers, key=lambda one: (-_strain(one), one.node, one.slot))
     few = len(point.workers) <= FEW_WORKERS
-    shown = list(point.workers) if few else worst_first[:MOST_ROWS]
+    shown = list(point.workers) if few else worst_first[:MAX_ROWS]
     rows = [*map(_worker, shown), *_others(point)]
     heads = ("users", "CPU", "lag", "late", "no core", "fds", "memory")
     count = len(rows) + len(point.workers) - len(shown)
@@ -313,10 +313,10 @@ def last_event(status: Status) -> Text | None:
 
 
 def _events(status: Status) -> Section:
-    rows = [(_event(one),) for one in list(status.events)[: -MOST_EVENTS - 1 : -1]]
+    rows = [(_event(one),) for one in list(status.events)[: -MAX_EVENTS - 1 : -1]]
     return Section("last events", (), rows, len(rows), order="reversed")
 
 
-def _event(one: Happening) -> tuple[str, str]:
+def _event(one: OperatorEvent) -> tuple[str, str]:
     text = printable(f"{format_duration(one.at_s)}  {one.text}")
     return text, _STYLE.get(one.level, "")

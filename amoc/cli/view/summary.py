@@ -19,8 +19,8 @@ from amoc.results.live_totals import BUILT_IN_TIMERS
 from amoc.results.run_directory import RunDirectory
 from amoc.scenario.start_rate import USER_RATE
 
-MOST_CAUSES = 10
-MOST_FINDINGS = 5
+MAX_CAUSES = 10
+MAX_FINDINGS = 5
 """Findings about the generator, and lines that blocked a worker, in the terminal."""
 UNBOUND = 10_000
 """Columns that are enough for any table."""
@@ -135,9 +135,9 @@ def _expectations(expectations: list[Mapping[str, Any]], span: str) -> Table:
 
 
 def _findings(findings: list[Mapping[str, Any]]) -> Group:
-    lines = [f"{one['text']}; {one['advice']}" for one in findings[:MOST_FINDINGS]]
-    if len(findings) > MOST_FINDINGS:
-        lines.append(f"and {len(findings) - MOST_FINDINGS} more, see the report")
+    lines = [f"{one['text']}; {one['advice']}" for one in findings[:MAX_FINDINGS]]
+    if len(findings) > MAX_FINDINGS:
+        lines.append(f"and {len(findings) - MAX_FINDINGS} more, see the report")
     head = Text("the generator was too slow", style="bold red")
     return Group(head, *map(_indented, lines))
 
@@ -149,11 +149,11 @@ def _indented(sentence: str, style: str = "") -> Padding:
 
 def _blocked(places: list[Mapping[str, Any]]) -> Table:
     table = _table("blocked its worker", "times", "together", "longest")
-    for one in places[:MOST_FINDINGS]:
+    for one in places[:MAX_FINDINGS]:
         lengths = (format_duration(one[key]) for key in ("total_s", "longest_s"))
         table.add_row(Text(printable(one["place"])), f"{one['times']:,}", *lengths)
-    if len(places) > MOST_FINDINGS:
-        table.add_row(f"and {len(places) - MOST_FINDINGS} more, see the report", "", "", "")
+    if len(places) > MAX_FINDINGS:
+        table.add_row(f"and {len(places) - MAX_FINDINGS} more, see the report", "", "", "")
     return table
 
 
@@ -203,11 +203,11 @@ def _users(users: Mapping[str, Any]) -> RenderableType:
 
 def _crashes(crashes: list[Mapping[str, Any]]) -> Table:
     table = _table("crashes by cause", "count")
-    for crash in crashes[:MOST_CAUSES]:
+    for crash in crashes[:MAX_CAUSES]:
         table.add_row(Text(printable(crash["cause"])), f"{crash['count']:,}")
-    if len(crashes) > MOST_CAUSES:
-        rest = sum(crash["count"] for crash in crashes[MOST_CAUSES:])
-        table.add_row(f"{len(crashes) - MOST_CAUSES} other causes (--json has all)", f"{rest:,}")
+    if len(crashes) > MAX_CAUSES:
+        rest = sum(crash["count"] for crash in crashes[MAX_CAUSES:])
+        table.add_row(f"{len(crashes) - MAX_CAUSES} other causes (--json has all)", f"{rest:,}")
     return table
 
 

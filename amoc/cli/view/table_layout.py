@@ -18,9 +18,9 @@ from amoc.base.text import printable
 Cell = str | tuple[str, str]
 """What stands there; or that, and its style."""
 GAP = "  "
-LEAST_NAME = 16
+MIN_NAME = 16
 """Characters of the first column; columns go before it gets narrower."""
-LEAST_ROWS = 3
+MIN_ROWS = 3
 """Rows that each section gets before any gets more."""
 
 
@@ -45,7 +45,7 @@ class Section:
     order: str = "as given"
 
 
-def share_out(wanted: Sequence[int], room: int, least: int = LEAST_ROWS) -> list[int]:
+def share_out(wanted: Sequence[int], room: int, least: int = MIN_ROWS) -> list[int]:
     """How many rows each section gets; each that gets any needs a line more for its head.
 
     Args:
@@ -89,7 +89,7 @@ def _columns(section: Section, table: Sequence[Sequence[Cell]], width: int) -> l
     longest = max(_length(row[0]) for row in table)
     for column in section.first_to_go:
         others = sum(max(_length(row[one]) for row in table) + len(GAP) for one in kept[1:])
-        if min(longest, LEAST_NAME) + others <= width:
+        if min(longest, MIN_NAME) + others <= width:
             break
         kept.remove(column)
     return kept

@@ -28,6 +28,6 @@ greenlet for each.
 
 from amoc.ipc.bus.child import Child
 from amoc.ipc.bus.end import LINGER_MS, TICK_S, endpoints, make_directory
-from amoc.ipc.bus.parent import Envelope, Parent
+from amoc.ipc.bus.parent import Parent, Received
 
-__all__ = ["LINGER_MS", "TICK_S", "Child", "Envelope", "Parent", "endpoints", "make_directory"]
+__all__ = ["LINGER_MS", "TICK_S", "Child", "Parent", "Received", "endpoints", "make_directory"]

@@ -15,22 +15,22 @@ import zmq
 
 from amoc.base.clock import S_NS, now_ns
 from amoc.base.errors import PeerError
-from amoc.base.latch import Latch
-from amoc.base.waiting import Bell
+from amoc.base.latch import OpenGate
+from amoc.base.waiting import Notify
 from amoc.ipc import messages
-from amoc.ipc.batch import Gathering, pack_batch
-from amoc.ipc.bus.end import MOST_BATCHES, MOST_UNACKED, End, endpoints
+from amoc.ipc.batch import Batch, pack_batch
+from amoc.ipc.bus.end import MAX_BATCHES, MAX_UNACKED, End, endpoints
 from amoc.ipc.messages import CrashSeen, Hello, Note, Output, Record, Sample, Welcome
 
 BATCH_S = 0.005
 """How long a report may wait for company."""
 HELLO_S = 0.05
-LONGEST_HELLO_S = 1.0
+MAX_HELLO_S = 1.0
 """Between two hellos, first and at most; many children at once must not shout their parent down."""
 INFORMS = (CrashSeen, Note, Output, Sample)
 """Reports without which the run goes on all the same; figures are on the board."""
-MOST_REPORTS = 100_000
-MOST_HELD_BYTES = 16 << 20
+MAX_REPORTS = 100_000
+MAX_HELD_BYTES = 16 << 20
 """What a child holds back before it counts as crowded; half of it, and it does no longer."""
 STALL_NS = 10 * S_NS
 """It also counts as crowded when its parent has taken nothing for so long."""
@@ -64,9 +64,9 @@ class Child(End):
         at_crowded: Callable[[bool], object] | None = None,
     ) -> None:
         """Connect to the parent in `directory`; `at_crowded` is told when `crowded` changes."""
-        super().__init__(context, (zmq.PUSH, MOST_BATCHES), (zmq.SUB, MOST_UNACKED))
+        super().__init__(context, (zmq.PUSH, MAX_BATCHES), (zmq.SUB, MAX_UNACKED))
         self.name = name
-        self.room = Latch()
+        self.room = OpenGate()
         self._topic = f"{name}.".encode()
         self._hears.subscribe(self._topic)
         for socket, endpoint in zip((self._hears, self._speaks), endpoints(directory), strict=True):
@@ -76,10 +76,10 @@ class Child(End):
         self._dropped = 0
         self._acked = 0
         self._batches = 0
-        self._reports = Gathering()
-        self._due = Bell()
-        self._hurry = Bell()
-        self._flushed = Latch()
+        self._reports = Batch()
+        self._due = Notify()
+        self._hurry = Notify()
+        self._flushed = OpenGate()
         self._at_crowded = at_crowded
         self._crowded = self._stalled = self._held = False
         self._writer = gevent.spawn(self._write)
@@ -103,7 +103,7 @@ class Child(End):
             if now >= next_hello:
                 _send(self._speaks, hello)  # where there is no room, hellos enough wait already
                 next_hello = now + int(pause_s * S_NS)
-                pause_s = min(2 * pause_s, LONGEST_HELLO_S)
+                pause_s = min(2 * pause_s, MAX_HELLO_S)
             self._ear.wait(max(0, next_hello - now) / S_NS)
             try:
                 message = self._hears.recv(zmq.NOBLOCK)
@@ -193,8 +193,8 @@ class Child(End):
         part = 2 if self._crowded else 1
         crowded = (
             self._stalled
-            or len(self._reports) >= MOST_REPORTS // part
-            or self._reports.size >= MOST_HELD_BYTES // part
+            or len(self._reports) >= MAX_REPORTS // part
+            or self._reports.size >= MAX_HELD_BYTES // part
         )
         if crowded != self._crowded:
             self._crowded = crowded

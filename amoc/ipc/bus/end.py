@@ -13,9 +13,9 @@ TICK_S = socket_watch.TICK_S
 """How long a message can be there before somebody notices."""
 LINGER_MS = 2_000
 """How long the end of a context may wait for what is still to be sent."""
-MOST_UNACKED = 20_000
+MAX_UNACKED = 20_000
 """Commands on their way to one child, beyond which it counts as broken."""
-MOST_BATCHES = 50
+MAX_BATCHES = 50
 """Messages of reports on their way from one child, at either end; beyond, it holds them back."""
 
 
@@ -47,7 +47,7 @@ class End:
         for socket, (_, most) in ((self._speaks, speaking), (self._hears, hearing)):
             socket.set_hwm(most)
             socket.linger = LINGER_MS
-        self._ear = socket_watch.Ear(self._hears)
+        self._ear = socket_watch.SocketReader(self._hears)
 
     def __enter__(self) -> Self:
         return self

@@ -13,16 +13,16 @@ import zmq
 from amoc.base.clock import S_NS, now_ns
 from amoc.base.errors import PeerError, ResourceError
 from amoc.ipc import messages
-from amoc.ipc.bus.end import MOST_BATCHES, MOST_UNACKED, End, endpoints
+from amoc.ipc.bus.end import MAX_BATCHES, MAX_UNACKED, End, endpoints
 from amoc.ipc.messages import Hello, Note, Record, Welcome
 
 RESEND_NS = S_NS // 2
-MOST_RESENT = 1_000
-MOST_RESENT_BYTES = 4 << 20
+MAX_RESENT = 1_000
+MAX_RESENT_BYTES = 4 << 20
 """What is published again at once: a child that does not read must not be buried."""
 
 
-class Envelope(NamedTuple):
+class Received(NamedTuple):
     """A report and who sent it."""
 
     child: str
@@ -69,7 +69,7 @@ class Parent(End):
         Raises:
             ResourceError: The system does not let us.
         """
-        super().__init__(context, (zmq.PUB, MOST_UNACKED), (zmq.PULL, MOST_BATCHES))
+        super().__init__(context, (zmq.PUB, MAX_UNACKED), (zmq.PULL, MAX_BATCHES))
         self.directory = directory
         for socket, endpoint in zip((self._speaks, self._hears), endpoints(directory), strict=True):
             try:
@@ -93,14 +93,14 @@ class Parent(End):
         """Send `command` to `child`; in vain when it is forgotten.
 
         Raises:
-            PeerError: It has not acknowledged the `MOST_UNACKED` commands before.
+            PeerError: It has not acknowledged the `MAX_UNACKED` commands before.
         """
         line = self._lines.get(child)
         if line is None:
             return
-        if len(line.unacked) >= MOST_UNACKED:
+        if len(line.unacked) >= MAX_UNACKED:
             raise PeerError(
-                f"{child} must acknowledge its commands, but {MOST_UNACKED} are outstanding"
+                f"{child} must acknowledge its commands, but {MAX_UNACKED} are outstanding"
             )
         self._send(child, line, messages.to_wire(command))
 
@@ -108,7 +108,7 @@ class Parent(End):
         """Shut the children's `Child.room`, or open it: what goes on from here has to wait."""
         self._holding = holding
         for child, line in self._lines.items():
-            if line.sent and len(line.unacked) < MOST_UNACKED:
+            if line.sent and len(line.unacked) < MAX_UNACKED:
                 self._send(child, line, holding)
 
     def _send(self, child: str, line: _Line, data: Any) -> None:
@@ -134,7 +134,7 @@ class Parent(End):
         line = self._lines.get(child)
         return line.unacked_bytes if line is not None else 0
 
-    def reports(self) -> Iterator[Envelope | None]:
+    def reports(self) -> Iterator[Received | None]:
         """Reports as they come, without end; None at least every `TICK_S`."""
         for message in self._ear.messages():
             self._resend()
@@ -152,18 +152,18 @@ class Parent(End):
                 continue
             if missing := line.take(number, acked):
                 note = f"{missing} report(s) of {child} are lost"
-                yield Envelope(child, Note("error", note))
+                yield Received(child, Note("error", note))
             if line.unacked and not line.moved_ns:
                 self._resend_to(child, line)
             for report in reports:
                 if type(report) is Hello:
                     self._welcome(child, line, report)
                 else:
-                    yield Envelope(child, report)
+                    yield Received(child, report)
             if line.hello is not None and acked:
                 # Only now does it hear us: what was published before would have been lost.
                 hello, line.hello = line.hello, None
-                yield Envelope(child, hello)
+                yield Received(child, hello)
 
     def _welcome(self, child: str, line: _Line, hello: Record) -> None:
         if line.sent == 0:
@@ -186,9 +186,9 @@ class Parent(End):
     def _resend_to(self, child: str, line: _Line) -> None:
         line.moved_ns = now_ns()
         size = 0
-        for number, data in islice(line.unacked, MOST_RESENT):
+        for number, data in islice(line.unacked, MAX_RESENT):
             self._publish(child, data)
             line.resent = number
             size += len(data)
-            if size >= MOST_RESENT_BYTES:
+            if size >= MAX_RESENT_BYTES:
                 break

@@ -14,13 +14,13 @@ from typing import Any
 from amoc.metrics.histogram import Histogram
 from amoc.results.report.charts import Chart, Group, Line, Spectrum
 from amoc.results.report.columns import Column, highest, quantiles, rates, rounded
-from amoc.results.report.downsample import MOST_ROWS, Bunch, bunches
+from amoc.results.report.downsample import MAX_ROWS, Bunch, bunches
 from amoc.results.report.latency import spectrum
 from amoc.results.report.rows import Row, row_of
 from amoc.results.series import Point
 
 SHOWN = 4
-MOST_CHARTS = 12
+MAX_CHARTS = 12
 """Charts of one kind; a page with hundreds is read by nobody."""
 _COLOURS = {"A": 1, "B": 2}
 
@@ -31,7 +31,7 @@ Rows = dict[str, list[Row]]
 def steps(
     runs: Sequence[tuple[str, Iterable[Point]]],
     ends_s: float,
-    most: int = MOST_ROWS,
+    most: int = MAX_ROWS,
     timers: Collection[str] = (),
 ) -> Rows:
     """The runs' rows on one axis.
@@ -114,7 +114,7 @@ def counters(rows: Rows, names: Iterable[str]) -> Group:
         "counters",
         [
             overlaid(rows, f"counter{at}", name, "/s", _rate(_counted(name)))
-            for at, name in enumerate(list(names)[:MOST_CHARTS])
+            for at, name in enumerate(list(names)[:MAX_CHARTS])
         ],
     )
 
@@ -125,7 +125,7 @@ def throttles(rows: Rows, names: Iterable[str]) -> Group:
         "throttles",
         [
             overlaid(rows, f"throttle{at}", f"{name}: let through", "/s", _rate(_passed(name)))
-            for at, name in enumerate(list(names)[:MOST_CHARTS])
+            for at, name in enumerate(list(names)[:MAX_CHARTS])
         ],
     )
 
@@ -133,7 +133,7 @@ def throttles(rows: Rows, names: Iterable[str]) -> Group:
 def timers(rows: Rows, names: Iterable[str]) -> Group:
     """Median and 99th percentile of timers."""
     charts = []
-    for at, name in enumerate(list(names)[:MOST_CHARTS]):
+    for at, name in enumerate(list(names)[:MAX_CHARTS]):
         lines = []
         for label, some in rows.items():
             p50, p99, _ = quantiles(some, name, 0.5, 0.99)
@@ -151,7 +151,7 @@ def spectra(names: Iterable[str], whole: Callable[[str], dict[str, Histogram]]) 
         Spectrum(
             f"spectrum{at}", name, {label: spectrum(one) for label, one in whole(name).items()}
         )
-        for at, name in enumerate(list(names)[:MOST_CHARTS])
+        for at, name in enumerate(list(names)[:MAX_CHARTS])
     ]
 
 

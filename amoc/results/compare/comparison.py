@@ -19,7 +19,7 @@ from amoc.results.compare.noise import Known, Steady
 from amoc.results.compare.per_second_values import Levels
 from amoc.results.live_totals import BUILT_IN_TIMERS
 from amoc.results.report.run_annotations import Stretches
-from amoc.results.saved_run import RunRecord
+from amoc.results.saved_run import SavedRun
 from amoc.results.series import Point, Tally, WarmUp
 from amoc.scenario.start_rate import USER_RATE
 
@@ -47,7 +47,7 @@ class Side:
     """
 
     label: str
-    record: RunRecord
+    record: SavedRun
     warmup_s: float
     stretches: Stretches
     levels: Levels
@@ -179,7 +179,7 @@ class Comparison:
         }
 
 
-def compare(first: RunRecord, second: RunRecord, warmup_s: float | None = None) -> Comparison:
+def compare(first: SavedRun, second: SavedRun, warmup_s: float | None = None) -> Comparison:
     """Compare two runs.
 
     Args:
@@ -193,7 +193,7 @@ def compare(first: RunRecord, second: RunRecord, warmup_s: float | None = None) 
     return Comparison(sides, differing(sides), figures[:own], figures[own:])
 
 
-def _side(label: str, record: RunRecord, warmup_s: float | None) -> Side:
+def _side(label: str, record: SavedRun, warmup_s: float | None) -> Side:
     if warmup_s is None:
         warmup_s = float(record.summary["run"].get("warmup_s") or 0.0)
     stretches = Stretches()
@@ -226,7 +226,7 @@ def differing(sides: tuple[Side, Side]) -> list[Differing]:
     ]
 
 
-def _making(record: RunRecord) -> dict[tuple[str, str], str]:
+def _making(record: SavedRun) -> dict[tuple[str, str], str]:
     summary = record.summary
     run = summary["run"]
     made = {("run", name): str(run.get(name, "")) for name in ("scenario", "verdict")}
@@ -239,7 +239,7 @@ def _making(record: RunRecord) -> dict[tuple[str, str], str]:
     return made
 
 
-def _plan(record: RunRecord) -> dict[str, str]:
+def _plan(record: SavedRun) -> dict[str, str]:
     """What was planned, as the journal has it."""
     entry = next((one for one in record.journal if one["kind"] == "run"), {})
     plan, made = entry.get("plan") or {}, {}

@@ -34,13 +34,13 @@ from amoc.results.run_totals import Adding, together
 from amoc.results.series import Point, Tally
 
 LEVEL = 0.01
-LEAST_BLOCKS, MOST_BLOCKS = 10, 30
-LEAST_WORTH = 2.0
+MIN_BLOCKS, MAX_BLOCKS = 10, 30
+MIN_WORTH = 2.0
 """However alike blocks are: with one degree of freedom hardly anything is beyond the noise."""
 ROUNDING = 1e-6
 """Share of a mean that is nothing but rounding: the series has six decimals."""
 _STEPS = 400
-_MOST_NEWTON, _EXACT = 50, 1e-9
+_MAX_NEWTON, _EXACT = 50, 1e-9
 
 
 class Known(Protocol):
@@ -97,7 +97,7 @@ def estimate(whole: float, blocks: Sequence[float], resolution: float) -> Estima
         resolution: What it cannot tell apart.
     """
     count = len(blocks)
-    if count < LEAST_BLOCKS:
+    if count < MIN_BLOCKS:
         return None
     spread = sum((one - whole) ** 2 for one in blocks) / (count - 1)
     independent = worth(blocks)
@@ -107,7 +107,7 @@ def estimate(whole: float, blocks: Sequence[float], resolution: float) -> Estima
 def worth(blocks: Sequence[float]) -> float:
     """How many independent blocks these are worth."""
     alike = likeness(blocks)
-    return max(LEAST_WORTH, len(blocks) * (1 - alike) / (1 + alike))
+    return max(MIN_WORTH, len(blocks) * (1 - alike) / (1 + alike))
 
 
 def likeness(blocks: Sequence[float]) -> float:
@@ -154,7 +154,7 @@ def student(level: float, freedom: float) -> float:
     """
     scale = exp(lgamma((freedom + 1) / 2) - lgamma(freedom / 2)) / sqrt(pi * freedom)
     t = 1.0
-    for _ in range(_MOST_NEWTON):
+    for _ in range(_MAX_NEWTON):
         beyond = tails(t, freedom)
         density = 2 * scale * (1 + t * t / freedom) ** (-(freedom + 1) / 2)
         step = min(1.0, log(beyond / level) * beyond / (t * density))
@@ -214,8 +214,8 @@ def blocks_of(spans_s: Sequence[float]) -> list[range]:
         spans_s: How long each second was.
     """
     whole_s = sum(spans_s)
-    count = min(MOST_BLOCKS, len(spans_s))
-    if count < LEAST_BLOCKS:
+    count = min(MAX_BLOCKS, len(spans_s))
+    if count < MIN_BLOCKS:
         return []
     sizes = [0] * count
     passed_s = 0.0

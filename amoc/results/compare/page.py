@@ -20,11 +20,11 @@ from amoc.results.report.headline import verdict
 from amoc.results.report.tables import Table
 from amoc.results.report.texts import MINUS, around, clip, difference, figure, moment
 
-MOST_NAME = 120
-MOST_VALUE = 200
-MOST_MARKS = 40
+MAX_NAME = 120
+MAX_VALUE = 200
+MAX_MARKS = 40
 """Of each run, or the charts would be nothing but marks."""
-MOST_FIGURES = 2_000
+MAX_FIGURES = 2_000
 
 
 def write(found: Comparison, path: Path) -> None:
@@ -38,7 +38,7 @@ def write(found: Comparison, path: Path) -> None:
 
 def render(found: Comparison) -> str:
     """The comparison as an HTML page that needs no other file."""
-    timers = _timers(found.sides)[: overlaid.MOST_CHARTS]
+    timers = _timers(found.sides)[: overlaid.MAX_CHARTS]
     rows = overlaid.steps(
         [(side.label, side.record.points) for side in found.sides],
         max(side.stretches.ends_s for side in found.sides),
@@ -76,8 +76,8 @@ def render(found: Comparison) -> str:
         differs=bool(found.found),
         judged=found.judged,
         found=_rows(found.found),
-        figures=_rows(figures[:MOST_FIGURES]),
-        figures_left_out=max(0, len(figures) - MOST_FIGURES),
+        figures=_rows(figures[:MAX_FIGURES]),
+        figures_left_out=max(0, len(figures) - MAX_FIGURES),
         differing=_differing(found),
         happened=_events(happened),
         groups=groups,
@@ -115,7 +115,7 @@ def _rows(figures: Sequence[Figure]) -> list[dict[str, Any]]:
     """The rows of a table; a name stands in the first of its rows only."""
     rows, before = [], ("", "")
     for one in figures:
-        name = f"{one.kind} {clip(one.name, MOST_NAME)}"
+        name = f"{one.kind} {clip(one.name, MAX_NAME)}"
         apart, relative = difference(one.first, one.second, one.unit, one.differs)
         rows.append(
             {
@@ -145,9 +145,9 @@ def _tone(one: Figure) -> str:
 def _differing(found: Comparison) -> Table:
     rows = [
         (
-            f"{one.kind} {clip(one.name, MOST_NAME)}",
-            clip(one.first, MOST_VALUE) or MINUS,
-            clip(one.second, MOST_VALUE) or MINUS,
+            f"{one.kind} {clip(one.name, MAX_NAME)}",
+            clip(one.first, MAX_VALUE) or MINUS,
+            clip(one.second, MAX_VALUE) or MINUS,
         )
         for one in found.differing
     ]
@@ -156,7 +156,7 @@ def _differing(found: Comparison) -> Table:
 
 def _happened(side: Side) -> tuple[str, list[marks.Happened]]:
     rows, _ = marks.happened(side.record.journal, side.stretches)
-    return side.label, [row for row in rows if row.mark][:MOST_MARKS]
+    return side.label, [row for row in rows if row.mark][:MAX_MARKS]
 
 
 def _marks(label: str, rows: Sequence[marks.Happened]) -> list[dict[str, Any]]:

@@ -26,7 +26,7 @@ from amoc.base.clock import S_NS
 from amoc.metrics.histogram import Histogram, cell_of, end_ns
 from amoc.results.compare.noise import Estimate, Steady, worth
 
-LEAST_BEYOND = 5
+MIN_BEYOND = 5
 """Durations beyond a percentile, or nothing is said of it."""
 CELL = 1 / 128
 """Width of a histogram's cell, as a share of the durations in it."""
@@ -121,7 +121,7 @@ def percentiles(steady: Steady, timer: str, fractions: Sequence[float]) -> list[
 
 
 def _enough(count: int, fraction: float) -> bool:
-    return count * min(fraction, 1 - fraction) >= LEAST_BEYOND * (1 - 1e-9)
+    return count * min(fraction, 1 - fraction) >= MIN_BEYOND * (1 - 1e-9)
 
 
 def _together(one: Histogram, other: Histogram) -> Histogram:

@@ -28,7 +28,7 @@ __all__ = ["GENERATOR", "RUN", "render", "write"]
 
 RUN = "the run comes to its end"
 GENERATOR = "the generator keeps up"
-MOST_CRASHES = 10
+MAX_CRASHES = 10
 """Causes of crashes that are listed."""
 
 _BROKEN = ("failed", "interrupted", "killed", "running")
@@ -164,7 +164,7 @@ def _lines(summary: Summary) -> Iterator[str]:
             yield f"met: {one['expression']} ({one['value_text']})"
         elif not tell_of(reasons, str(one["reason"])):
             yield f"not met: {one['expression']} ({one['value_text']})"
-    for one in summary.get("crashes", ())[:MOST_CRASHES]:
+    for one in summary.get("crashes", ())[:MAX_CRASHES]:
         yield f"{counted(one['count'], 'crashed iteration')}: {one['cause']}"
     if run.get("directory"):
         yield f"records: {run['directory']}"

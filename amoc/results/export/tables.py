@@ -16,7 +16,7 @@ from typing import Any
 from amoc.metrics.histogram import Histogram
 from amoc.results.export.hdr_log import log_lines
 from amoc.results.live_totals import timer_summary
-from amoc.results.saved_run import RunRecord
+from amoc.results.saved_run import SavedRun
 from amoc.results.series import USERS, Point
 
 TIMER = ("count", "mean_s", "p50_s", "p90_s", "p95_s", "p99_s", "p999_s", "max_s")
@@ -38,7 +38,7 @@ _Cell = object
 _Row = dict[str, _Cell]
 
 
-def csv_lines(record: RunRecord) -> Iterator[str]:
+def csv_lines(record: SavedRun) -> Iterator[str]:
     """A line of names, then one line for each second; what a second does not know is empty."""
     columns = _columns(record.points)
     yield _joined(columns)
@@ -47,7 +47,7 @@ def csv_lines(record: RunRecord) -> Iterator[str]:
         yield _joined([_text(row.get(column)) for column in columns])
 
 
-def json_lines(record: RunRecord) -> Iterator[str]:
+def json_lines(record: SavedRun) -> Iterator[str]:
     """One JSON document: the summary, and the points with percentiles."""
     yield "{"
     yield f'"summary": {_json(record.summary)},'
@@ -61,13 +61,13 @@ def json_lines(record: RunRecord) -> Iterator[str]:
     yield "]}"
 
 
-def hlog_lines(record: RunRecord) -> Iterator[str]:
+def hlog_lines(record: SavedRun) -> Iterator[str]:
     """The timers as an interval log of HdrHistogram, see `amoc.results.export.hdr_log`."""
     run = record.summary["run"]
     return log_lines(record.points, f"amoc run {run['id']}, values in nanoseconds")
 
 
-FORMATS: Mapping[str, Callable[[RunRecord], Iterator[str]]] = {
+FORMATS: Mapping[str, Callable[[SavedRun], Iterator[str]]] = {
     "csv": csv_lines,
     "json": json_lines,
     "hlog": hlog_lines,

@@ -16,7 +16,7 @@ from amoc.results.exporters.backlog import Backlog
 from amoc.results.exporters.base import Warn, reason
 
 FIRST_PAUSE_S = 0.1
-LONGEST_PAUSE_S = 5.0
+MAX_PAUSE_S = 5.0
 TRIES_AT_END = 2
 
 
@@ -24,7 +24,7 @@ class RefusedError(Exception):
     """The backend answered that it does not want this chunk."""
 
 
-class Courier:
+class Delivery:
     """Delivers chunks in order, again and again until they are taken.
 
     Attributes:
@@ -83,7 +83,7 @@ class Courier:
             if self._carry(chunk):
                 pause_s = FIRST_PAUSE_S
             elif not self._beside.end.wait(pause_s):
-                pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+                pause_s = min(2 * pause_s, MAX_PAUSE_S)
             else:
                 # The first one may be the news that an old connection is gone.
                 failed_at_end += 1

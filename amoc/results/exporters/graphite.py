@@ -17,12 +17,12 @@ from gevent import socket as gsocket
 from amoc.base.clock import S_NS, now_ns
 from amoc.results.exporters.backlog import Backlog
 from amoc.results.exporters.base import Warn, place
-from amoc.results.exporters.delivery import Courier
+from amoc.results.exporters.delivery import Delivery
 from amoc.results.exporters.names import Entry, Naming, number
-from amoc.results.exporters.point_queue import Feeder, in_turns
+from amoc.results.exporters.point_queue import PointQueue, in_turns
 from amoc.results.series import Point, Tally
 
-MOST_BYTES = 8 << 20
+MAX_BYTES = 8 << 20
 """What waits for carbon; a minute of a thousand metrics, hours of a few."""
 REPEATED_BYTES = 512 << 10
 """What is sent again when a connection breaks: more than both ends' kernels hold, mostly."""
@@ -121,9 +121,9 @@ class Graphite:
         self._naming = Naming()
         self._second = 0
         self._connection = Connection(host, port)
-        backlog = Backlog(MOST_BYTES, REPEATED_BYTES)
-        self._courier = Courier(what, backlog, self._connection.send, warn)
-        self._feeder = Feeder(what, self._write, warn)
+        backlog = Backlog(MAX_BYTES, REPEATED_BYTES)
+        self._courier = Delivery(what, backlog, self._connection.send, warn)
+        self._feeder = PointQueue(what, self._write, warn)
 
     def take(self, point: Point, _tally: Tally, /) -> None:
         """Have the point sent."""

@@ -19,16 +19,16 @@ from gevent import ssl as gssl
 from amoc._version import VERSION
 from amoc.results.exporters.backlog import Backlog
 from amoc.results.exporters.base import RunInfo, Warn
-from amoc.results.exporters.delivery import Courier, RefusedError
+from amoc.results.exporters.delivery import Delivery, RefusedError
 from amoc.results.exporters.names import element
 from amoc.results.series import Point, Tally
 
-MOST_BYTES = 256 << 10
+MAX_BYTES = 256 << 10
 POST_S = 5.0
 """How long graphite-web may take to answer."""
-MOST_WHAT = 255
+MAX_WHAT = 255
 """Characters of an event's title in graphite-web; the whole text goes beside it."""
-MOST_TAG = 50
+MAX_TAG = 50
 """Characters of a tag there."""
 
 
@@ -47,8 +47,8 @@ class Events:
         """
         self._url = urlsplit(url)
         self._tags = ["amoc", run.run_id, run.scenario]
-        backlog = Backlog(MOST_BYTES)
-        self._courier = Courier(f"graphite-web at {url}", backlog, self._post, warn, "event")
+        backlog = Backlog(MAX_BYTES)
+        self._courier = Delivery(f"graphite-web at {url}", backlog, self._post, warn, "event")
 
     def take(self, point: Point, tally: Tally) -> None:
         """Nothing: points are carbon's business."""
@@ -86,8 +86,8 @@ class Events:
 
 def as_event(text: str, tags: Sequence[str], at: float) -> bytes:
     """What is posted; tags are words, because graphite-web separates them by spaces."""
-    words = dict.fromkeys(element(tag)[:MOST_TAG] for tag in tags)
-    event = {"what": text[:MOST_WHAT], "tags": list(words), "when": int(at), "data": text}
+    words = dict.fromkeys(element(tag)[:MAX_TAG] for tag in tags)
+    event = {"what": text[:MAX_WHAT], "tags": list(words), "when": int(at), "data": text}
     return json.dumps(event).encode()
 
 

@@ -21,9 +21,9 @@ from typing import Any, NamedTuple
 
 from amoc.results.series import THROTTLE_COUNTS, Point
 
-MOST_ELEMENT = 100
+MAX_ELEMENT = 100
 """Characters of an element. Graphite makes it the name of a file or directory."""
-MOST_CAUSES = 50
+MAX_CAUSES = 50
 """Causes of crashes that have an entry of their own."""
 OTHER_CAUSES = "other causes"
 """What all further ones count as."""
@@ -65,7 +65,7 @@ def element(name: str) -> str:
     clean = _UNSAFE.sub("_", name)
     if clean != name:
         clean = clean.strip("_")
-    return clean[:MOST_ELEMENT] or "_"
+    return clean[:MAX_ELEMENT] or "_"
 
 
 def candidates(name: str, clean: str) -> Iterator[str]:
@@ -73,7 +73,7 @@ def candidates(name: str, clean: str) -> Iterator[str]:
     yield clean
     for attempt in count():
         digest = hashlib.sha256(f"{name}\0{attempt}".encode(errors="surrogatepass")).hexdigest()
-        yield f"{clean[: MOST_ELEMENT - 7]}_{digest[:6]}"
+        yield f"{clean[: MAX_ELEMENT - 7]}_{digest[:6]}"
 
 
 class Elements(dict[str, str]):
@@ -99,7 +99,7 @@ class Elements(dict[str, str]):
 class Causes:
     """Keeps the number of causes of crashes within bounds: the first so many, and all others."""
 
-    def __init__(self, most: int = MOST_CAUSES) -> None:
+    def __init__(self, most: int = MAX_CAUSES) -> None:
         self._most = most
         self._known: set[str] = set()
 

@@ -18,7 +18,7 @@ from amoc.results.exporters.background_task import Beside
 from amoc.results.exporters.base import Warn, reason
 from amoc.results.series import Point, Tally, ThrottlePoint
 
-MOST_WAITING = 30
+MAX_WAITING = 30
 """Points; beyond that the oldest is dropped, and what it counted goes with the next one."""
 HOLD_NS = 2 * MS_NS
 """How long the loop may be held."""
@@ -49,7 +49,7 @@ def in_turns(values: Iterable[T]) -> Iterator[T]:
         breather()
 
 
-class Feeder:
+class PointQueue:
     """Hands points to a function, in order.
 
     Attributes:
@@ -76,7 +76,7 @@ class Feeder:
 
     def take(self, point: Point) -> None:
         """Have `point` worked on."""
-        if len(self._waiting) == MOST_WAITING:
+        if len(self._waiting) == MAX_WAITING:
             self._dropped.add(self._waiting.popleft())
             self.lost += 1
         self._waiting.append(point)

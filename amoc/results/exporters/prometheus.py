@@ -25,7 +25,7 @@ from amoc.results.exporters.prometheus_metrics import Families
 from amoc.results.series import Point, Tally
 
 PATH = "/metrics"
-MOST_CONNECTIONS = 32
+MAX_CONNECTIONS = 32
 LOOK_S = 0.01
 SILENT_S = 60.0
 """How long a connection may be silent, or not read; Prometheus keeps its own between scrapes."""
@@ -66,7 +66,7 @@ class Prometheus:
             self._answer,
             log=None,
             error_log=None,
-            spawn=Pool(MOST_CONNECTIONS),
+            spawn=Pool(MAX_CONNECTIONS),
             handler_class=_Handler,
         )
         self._server.start()
@@ -121,7 +121,7 @@ def _listening(host: str, port: int) -> Any:
     try:
         listener.setsockopt(gsocket.SOL_SOCKET, gsocket.SO_REUSEADDR, 1)
         listener.bind((host, port))
-        listener.listen(MOST_CONNECTIONS)
+        listener.listen(MAX_CONNECTIONS)
     except BaseException:
         listener.close()
         raise

@@ -19,10 +19,10 @@ from statsd import StatsClient
 from amoc.base.text import counted
 from amoc.results.exporters.base import Warn, place
 from amoc.results.exporters.names import Naming, number
-from amoc.results.exporters.point_queue import Feeder, in_turns
+from amoc.results.exporters.point_queue import PointQueue, in_turns
 from amoc.results.series import Point, Tally
 
-MOST_DATAGRAM = 1432
+MAX_DATAGRAM = 1432
 """Bytes that fit into a frame of Ethernet, whatever is on the way."""
 BURST = 8
 """Datagrams that go out at once: a receiver that is busy holds some hundred kilobytes."""
@@ -51,7 +51,7 @@ class Statsd:
         self._naming = Naming()
         self._what = f"statsd at {place(host, port)}"
         self._warn = warn
-        self._feeder = Feeder(self._what, self._send, warn)
+        self._feeder = PointQueue(self._what, self._send, warn)
 
     def take(self, point: Point, _tally: Tally, /) -> None:
         """Have the point sent."""
@@ -98,7 +98,7 @@ class _Client(StatsClient):  # type: ignore[misc]  # it has no types
 
     def __init__(self, address: tuple[Any, ...], family: int, prefix: str) -> None:
         super().__init__(
-            *address[:2], prefix or None, MOST_DATAGRAM, ipv6=family == gsocket.AF_INET6
+            *address[:2], prefix or None, MAX_DATAGRAM, ipv6=family == gsocket.AF_INET6
         )
         self._sock.close()  # it would block
         self._sock: Any = gsocket.socket(family, gsocket.SOCK_DGRAM)

@@ -14,7 +14,7 @@ from typing import Any
 from amoc.results.report.columns import Column
 from amoc.results.report.texts import clip, figure, moment
 
-MOST_LABEL = 48
+MAX_LABEL = 48
 GREY = 0
 """A line's colour that is none of the palette's."""
 COLOURS = 8
@@ -89,7 +89,7 @@ class Chart:
     def to_json(self) -> dict[str, Any]:
         """The chart for the page's script."""
         return {
-            "title": clip(self.title, MOST_LABEL),
+            "title": clip(self.title, MAX_LABEL),
             "unit": self.unit,
             "family": self.family,
             "least_top": self.least_top,
@@ -99,7 +99,7 @@ class Chart:
             ],
             "lines": [
                 {
-                    "label": clip(line.label, MOST_LABEL),
+                    "label": clip(line.label, MAX_LABEL),
                     "colour": line.colour,
                     "style": line.style,
                     "values": line.values,
@@ -122,7 +122,7 @@ class Chart:
                 when = moment(times[line.values.index(highest)])
                 shown = (min(known), sum(known) / len(known), highest)
                 said.append((line.label, *(figure(one, self.unit) for one in shown), when))
-        return [(clip(label, MOST_LABEL), *rest) for label, *rest in said]  # type: ignore[misc]
+        return [(clip(label, MAX_LABEL), *rest) for label, *rest in said]  # type: ignore[misc]
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ class Spectrum:
         """The chart for the page's script."""
         fractions = sorted({fraction for line in self.lines.values() for fraction, _ in line})
         return {
-            "title": clip(self.title, MOST_LABEL),
+            "title": clip(self.title, MAX_LABEL),
             "fractions": fractions,
             "lines": [
                 {

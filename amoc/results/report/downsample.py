@@ -8,7 +8,7 @@ durations, never a mean of percentiles.
 Nothing is put together across a pause or a hole in the series. A row without points is a hole, and
 charts leave it white. What a late node had counted comes with its next sample: the seconds in which
 it is late are holes, too, and their points are counted to the row that follows, or to the last one
-where none does. A node that stays away for more than `MOST_LATE` points is not waited for.
+where none does. A node that stays away for more than `MAX_LATE` points is not waited for.
 
 Points are read once, in order, and let go when their row is finished; so a long run takes no more
 memory than its rows do.
@@ -23,11 +23,11 @@ from math import ceil
 from amoc.results.report.rows import Row, row_of
 from amoc.results.series import Point
 
-MOST_ROWS = 1_500
-MOST_LATE = 10
+MAX_ROWS = 1_500
+MAX_LATE = 10
 HOLE_S = 1.5
 """What lies between two points and is longer than this is a hole."""
-LEAST_S = 0.5
+MIN_S = 0.5
 """A shorter row, as at the end of a run, says little about a second: the one before gets it."""
 FLOWING = frozenset({"running", "stopping"})
 """States of a run in which its users act."""
@@ -50,7 +50,7 @@ class Bunch:
 
 def thin(
     points: Collection[Point],
-    most: int = MOST_ROWS,
+    most: int = MAX_ROWS,
     timers: Collection[str] = (),
     see: Callable[[Point], object] = lambda _: None,
 ) -> list[Row]:
@@ -92,12 +92,12 @@ def _belong(last: Bunch, one: Bunch, size: int) -> bool:
     if not (last.points and one.points and last.flowing == one.flowing):
         return False
     span_s = sum(point.span_s for point in one.points)
-    return len(last.points) + len(one.points) <= size or span_s < LEAST_S
+    return len(last.points) + len(one.points) <= size or span_s < MIN_S
 
 
 def late_nodes(point: Point) -> Sequence[str]:
     """The nodes that were late in a second; who has left before the short last one is not."""
-    return point.late if point.span_s >= LEAST_S else ()
+    return point.late if point.span_s >= MIN_S else ()
 
 
 def _seconds(points: Iterable[Point]) -> Iterator[Bunch]:
@@ -112,7 +112,7 @@ def _seconds(points: Iterable[Point]) -> Iterator[Bunch]:
         last_s = point.t_s
         late = late + 1 if late_nodes(point) else 0
         carried.append(point)
-        if not 0 < late <= MOST_LATE:
+        if not 0 < late <= MAX_LATE:
             yield Bunch(last_s, tuple(carried), point.state in FLOWING)
             carried.clear()
     if carried:  # the series ends before the late node has come back

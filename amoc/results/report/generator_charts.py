@@ -17,7 +17,7 @@ from amoc.results.report.rows import Row
 from amoc.results.report.texts import worker
 from amoc.results.series import Point, WorkerPoint
 
-MOST_WORKERS = 6
+MAX_WORKERS = 6
 """Workers that have a line of their own; of more, the worst have one."""
 
 _Slot = tuple[str, int]
@@ -166,8 +166,8 @@ def _lines(columns: Mapping[tuple[str, int], Column]) -> list[Line]:
 
     chosen = list(columns)
     lines: list[Line] = []
-    if len(columns) > MOST_WORKERS:
-        chosen = sorted(sorted(columns, key=mean, reverse=True)[: MOST_WORKERS - 2])
+    if len(columns) > MAX_WORKERS:
+        chosen = sorted(sorted(columns, key=mean, reverse=True)[: MAX_WORKERS - 2])
         lines = [
             Line(
                 "median of all workers",

@@ -25,8 +25,8 @@ _SAYS = {
     "running": ("open", "What follows is what it has written so far."),
 }
 _ABORTED = "Its figures were not as expected, so the run was ended before its time."
-MOST_REASONS = 20
-MOST_NOTES = 20
+MAX_REASONS = 20
+MAX_NOTES = 20
 MAIN_TIMERS = 3
 
 
@@ -80,8 +80,8 @@ def verdict(run: Mapping[str, Any]) -> Verdict:
         clip(word, 40),
         tone,
         says,
-        _some(reasons, MOST_REASONS, "reason"),
-        _some(run.get("notes", ()), MOST_NOTES, "note"),
+        _some(reasons, MAX_REASONS, "reason"),
+        _some(run.get("notes", ()), MAX_NOTES, "note"),
     )
 
 

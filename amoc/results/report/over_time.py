@@ -17,9 +17,9 @@ from amoc.scenario.start_rate import USER_RATE
 
 SHOWN = 4
 """Charts of one kind that are seen at once."""
-MOST_CHARTS = 12
+MAX_CHARTS = 12
 """Charts of one kind that there are at the most."""
-MOST_CAUSES = 6
+MAX_CAUSES = 6
 
 PERCENTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 _COLOUR_OF = {"p50": 1, "p95": 3, "p99": 2, "max": GREY}
@@ -51,7 +51,7 @@ def starts(rows: Sequence[Row]) -> Chart:
 def crashes(rows: Sequence[Row], causes: Mapping[str, int]) -> Chart:
     """Iterations that raised, by cause; `causes` has all of them, the most frequent first."""
     names = list(causes)
-    own, others = names[:MOST_CAUSES], frozenset(names[MOST_CAUSES:])
+    own, others = names[:MAX_CAUSES], frozenset(names[MAX_CAUSES:])
     lines = [
         Line(name, rates(rows, _crashed(name)), colour)
         for name, colour in zip(own, (2, 1, 3, 4, 5, 6), strict=False)
@@ -106,9 +106,9 @@ def gauges(rows: Sequence[Row], names: Sequence[str]) -> Group:
     """Gauges, each in a chart of its own, for they have nothing in common."""
     charts = [
         Chart(f"gauge{at}", name, "", [Line(name, highest(rows, _stands(name)))])
-        for at, name in enumerate(names[:MOST_CHARTS])
+        for at, name in enumerate(names[:MAX_CHARTS])
     ]
-    missing = left_out(len(names) - MOST_CHARTS, "gauges")
+    missing = left_out(len(names) - MAX_CHARTS, "gauges")
     return Group("gauges", "Gauges", charts[:SHOWN], charts[SHOWN:], "More gauges", missing)
 
 
@@ -126,10 +126,10 @@ def throttles(rows: Sequence[Row], found: Mapping[str, Mapping[str, Any]]) -> Gr
     busy = sorted(used, key=lambda name: (-found[name]["requests"], name))
     charts = [
         chart
-        for at, name in enumerate(busy[:MOST_CHARTS])
+        for at, name in enumerate(busy[:MAX_CHARTS])
         for chart in throttle(rows, f"throttle{at}", name)
     ]
-    missing = left_out(len(busy) - MOST_CHARTS, "throttles")
+    missing = left_out(len(busy) - MAX_CHARTS, "throttles")
     shown, more = charts[: 2 * SHOWN], charts[2 * SHOWN :]
     return Group("throttles", "Throttles", shown, more, "More throttles", missing)
 

@@ -19,19 +19,19 @@ from amoc.metrics.histogram import Histogram
 from amoc.results.report import generator_charts, latency, over_time, shell, tables
 from amoc.results.report import run_annotations as marks
 from amoc.results.report.charts import Chart, Group
-from amoc.results.report.downsample import MOST_ROWS, thin
+from amoc.results.report.downsample import MAX_ROWS, thin
 from amoc.results.report.headline import cards, verdict
 from amoc.results.report.latency import Pair, TimerView
 from amoc.results.report.rows import Row
-from amoc.results.saved_run import RunRecord
+from amoc.results.saved_run import SavedRun
 from amoc.results.series import Point, WarmUp
 
-MOST_EXPECTATIONS = 500
-MOST_TIMERS = 12
+MAX_EXPECTATIONS = 500
+MAX_TIMERS = 12
 """Timers of the target with charts."""
 
 
-def write(record: RunRecord, path: Path) -> None:
+def write(record: SavedRun, path: Path) -> None:
     """Write the report of a run to `path`, as a whole or not at all.
 
     Raises:
@@ -40,11 +40,11 @@ def write(record: RunRecord, path: Path) -> None:
     shell.save(render(record), path)
 
 
-def render(record: RunRecord) -> str:
+def render(record: SavedRun) -> str:
     """The report of a run as an HTML page that needs no other file."""
     summary = record.summary
     target, built_in = latency.pairs((summary.get("window") or summary).get("timers", {}))
-    charted = [name for pair in (*target[:MOST_TIMERS], *built_in) for name in pair.names]
+    charted = [name for pair in (*target[:MAX_TIMERS], *built_in) for name in pair.names]
     reading = Reading(record.points, summary["run"].get("warmup_s") or 0.0, charted)
     rows, steady = reading.rows, _steady(summary, reading)
     views = _views(target, rows, reading.durations, steady)
@@ -60,7 +60,7 @@ def render(record: RunRecord) -> str:
         complete=record.complete,
         verdict=verdict(summary["run"]),
         cards=cards(summary, steady, target),
-        expectations=list(summary.get("expectations", ()))[:MOST_EXPECTATIONS],
+        expectations=list(summary.get("expectations", ()))[:MAX_EXPECTATIONS],
         judged=health is not None,
         limited=(health or {}).get("limited", False),
         findings=tables.findings(list((health or {}).get("findings", ()))),
@@ -72,11 +72,11 @@ def render(record: RunRecord) -> str:
         views_left_out=over_time.left_out(len(target) - len(views), "less busy timers"),
         times=[row.t_s for row in rows],
         row_s=max((row.span_s for row in rows), default=0.0),
-        thinned=len(record.points) > MOST_ROWS,
+        thinned=len(record.points) > MAX_ROWS,
         happened=happened,
         unsaid=unsaid,
         causes=tables.causes(summary.get("crashes", ())),
-        more_causes=len(summary.get("crashes", ())) - tables.MOST_CAUSES,
+        more_causes=len(summary.get("crashes", ())) - tables.MAX_CAUSES,
         tables=_tables(summary, steady, target, built_in),
         again=shlex.join(["amoc", "replay", str(record.directory)]),
     )
@@ -156,7 +156,7 @@ def _views(
 ) -> list[TimerView]:
     return [
         latency.view(pair, f"timer{at}", rows, durations, steady["timers"])
-        for at, pair in enumerate(target[:MOST_TIMERS])
+        for at, pair in enumerate(target[:MAX_TIMERS])
     ]
 
 

@@ -16,9 +16,9 @@ from amoc.results.report.event_dedup import together
 from amoc.results.report.texts import clip, moment, times
 from amoc.results.series import Point
 
-MOST_MARKS = 200
-MOST_HAPPENED = 500
-MOST_LABEL = 120
+MAX_MARKS = 200
+MAX_HAPPENED = 500
+MAX_LABEL = 120
 _SERIOUS = ("warning", "error")
 _Entry = Mapping[str, Any]
 
@@ -96,9 +96,9 @@ def happened(journal: Iterable[_Entry], stretches: Stretches) -> tuple[list[Happ
         for band in late(stretches)
     ]
     rows.sort(key=lambda row: float("-inf") if row.t_s is None else row.t_s)
-    kept, missing = rows, max(0, len(rows) - MOST_HAPPENED)
+    kept, missing = rows, max(0, len(rows) - MAX_HAPPENED)
     if missing:
-        half = MOST_HAPPENED // 2
+        half = MAX_HAPPENED // 2
         kept = rows[:half] + rows[-half:]
     return _numbered(kept), missing
 
@@ -108,7 +108,7 @@ def _numbered(rows: Sequence[Happened]) -> list[Happened]:
     numbered, number = [], 0
     for row in rows:
         marked = row.t_s is not None and row.t_s >= 0 and (row.kind != "event" or row.serious)
-        if marked and row.kind not in ("end", "late node") and number < MOST_MARKS:
+        if marked and row.kind not in ("end", "late node") and number < MAX_MARKS:
             number += 1
             numbered.append(replace(row, mark=number))
         else:
@@ -147,7 +147,7 @@ def marks(rows: Iterable[Happened]) -> list[dict[str, Any]]:
         {
             "t": row.t_s,
             "number": row.mark,
-            "text": clip(f"{row.comment} ({row.text})" if row.comment else row.whole, MOST_LABEL),
+            "text": clip(f"{row.comment} ({row.text})" if row.comment else row.whole, MAX_LABEL),
             "serious": row.serious,
         }
         for row in rows

@@ -15,10 +15,10 @@ from amoc.results.report.latency import QUANTILES, Pair
 from amoc.results.report.texts import MINUS, clip, figure, moment, number, shortened, size, worker
 
 SHOWN = 20
-MOST_NAME = 120
-MOST_CAUSES = 200
-MOST_TRACEBACKS = 50
-MOST_SETTINGS = 1_000
+MAX_NAME = 120
+MAX_CAUSES = 200
+MAX_TRACEBACKS = 50
+MAX_SETTINGS = 1_000
 
 _Row = tuple[str, ...]
 
@@ -78,14 +78,14 @@ def timers(pairs: Iterable[Pair], found: Mapping[str, Mapping[str, Any]], key: s
         for name in pair.names:
             one = found[name]
             figures = (figure(one.get(of), "s") for of in ("mean_s", *QUANTILES.values()))
-            rows.append((clip(name, MOST_NAME), number(one["count"]), *figures))
+            rows.append((clip(name, MAX_NAME), number(one["count"]), *figures))
     return Table(key, "Timers", ("timer", "count", "mean", *QUANTILES), rows)
 
 
 def counters(found: Mapping[str, int], rates: Mapping[str, float]) -> Table:
     """Counters, the busiest first."""
     rows = [
-        (clip(name, MOST_NAME), number(count), number(shortened(rates.get(name))))
+        (clip(name, MAX_NAME), number(count), number(shortened(rates.get(name))))
         for name, count in sorted(found.items(), key=lambda item: (-item[1], item[0]))
     ]
     return Table("counters", "Counters", ("counter", "total", "per second, while running"), rows)
@@ -94,7 +94,7 @@ def counters(found: Mapping[str, int], rates: Mapping[str, float]) -> Table:
 def gauges(found: Mapping[str, float | None]) -> Table:
     """Gauges as they were at the end."""
     rows = [
-        (clip(name, MOST_NAME), "not finite" if value is None else number(value))
+        (clip(name, MAX_NAME), "not finite" if value is None else number(value))
         for name, value in found.items()
     ]
     return Table("gauges", "Gauges", ("gauge", "at the end"), rows)
@@ -104,7 +104,7 @@ def throttles(found: Mapping[str, Mapping[str, Any]]) -> Table:
     """What passed through throttles."""
     rows = [
         (
-            clip(name, MOST_NAME),
+            clip(name, MAX_NAME),
             _limit(one),
             number(one.get("requests", 0)),
             number(one.get("executions", 0)),
@@ -170,7 +170,7 @@ def blocked(found: Sequence[Mapping[str, Any]]) -> list[Cause]:
             None,
             traces.shortened(one.get("trace") or ""),
         )
-        for one in found[:MOST_TRACEBACKS]
+        for one in found[:MAX_TRACEBACKS]
     ]
 
 
@@ -182,13 +182,13 @@ def settings(found: Sequence[Mapping[str, Any]]) -> Table:
 
     rows = [
         (
-            clip(one.get("name", ""), MOST_NAME),
+            clip(one.get("name", ""), MAX_NAME),
             clip(one.get("value", "")),
-            clip(one.get("source", ""), MOST_NAME),
+            clip(one.get("source", ""), MAX_NAME),
             clip(one.get("description") or ""),
-            clip(one.get("module") or "", MOST_NAME),
+            clip(one.get("module") or "", MAX_NAME),
         )
-        for one in sorted(found, key=rank)[:MOST_SETTINGS]
+        for one in sorted(found, key=rank)[:MAX_SETTINGS]
     ]
     heads = ("setting", "value", "from", "what it is", "module")
     return Table("settings", "Settings", heads, rows, frozenset({1, 2, 3, 4}))
@@ -207,7 +207,7 @@ def causes(found: Sequence[Mapping[str, Any]]) -> list[Cause]:
             clip(one["cause"], 400),
             one["count"],
             one.get("user_id"),
-            traces.shortened(one.get("traceback") or "") if at < MOST_TRACEBACKS else "",
+            traces.shortened(one.get("traceback") or "") if at < MAX_TRACEBACKS else "",
         )
-        for at, one in enumerate(found[:MOST_CAUSES])
+        for at, one in enumerate(found[:MAX_CAUSES])
     ]

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from amoc.base.text import counted
 
-MOST_TRACEBACK = 8_000
+MAX_TRACEBACK = 8_000
 
 _FRAME = re.compile(r'^  File "(?P<path>.*)", line \d+')
 _OF_FRAME = ("    ", "  [Previous line repeated")
@@ -60,8 +60,8 @@ def _modules() -> frozenset[str]:
 
 def _ends(text: str) -> str:
     """A text whose middle is left out if it is very long: both its ends say something."""
-    if len(text) <= MOST_TRACEBACK:
+    if len(text) <= MAX_TRACEBACK:
         return text
-    half = MOST_TRACEBACK // 2
+    half = MAX_TRACEBACK // 2
     missing = len(text) - 2 * half
     return f"{text[:half]}\n… {missing:,} characters left out …\n{text[-half:]}"

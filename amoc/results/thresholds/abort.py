@@ -11,15 +11,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from amoc.results.thresholds.measure import Known
-from amoc.results.thresholds.threshold import Expectation, Outlook, Result
+from amoc.results.thresholds.threshold import Outlook, Result, Threshold
 
-__all__ = ["GRACE_S", "Watchdog"]
+__all__ = ["GRACE_S", "AbortOnFail"]
 
 GRACE_S = 10.0
 """How long an expectation may be unmet before the run ends, when the operator does not say."""
 
 
-class Watchdog:
+class AbortOnFail:
     """Looks at the window again and again, and says when the run is lost."""
 
     def __init__(self, grace_s: float = GRACE_S) -> None:
@@ -27,19 +27,19 @@ class Watchdog:
         self._unmet_since_s: dict[str, float] = {}
 
     def look(
-        self, at_s: float, results: Iterable[tuple[Expectation, Result]], known: Known
+        self, at_s: float, results: Iterable[tuple[Threshold, Result]], known: Known
     ) -> list[str]:
         """Why the run should end now, a sentence each; empty while it should not.
 
         Args:
             at_s: The time, on any scale that only grows and stands still in pauses.
             results: What has come of each expectation so far.
-            known: The metrics that are declared, as in `Expectation.evaluate`.
+            known: The metrics that are declared, as in `Threshold.evaluate`.
         """
         reasons = (self._lost(one, result, at_s, known) for one, result in results)
         return [reason for reason in reasons if reason]
 
-    def _lost(self, one: Expectation, result: Result, at_s: float, known: Known) -> str:
+    def _lost(self, one: Threshold, result: Result, at_s: float, known: Known) -> str:
         if result.passed or result.value is None:
             self._unmet_since_s.pop(one.text, None)
             return ""

@@ -29,9 +29,9 @@ from amoc.results.thresholds.measure import parse as parse_measure
 
 __all__ = [
     "COMMAND_LINE",
-    "Expectation",
     "Outlook",
     "Result",
+    "Threshold",
     "gather",
     "known_of",
     "misfits",
@@ -68,8 +68,8 @@ _SCALES: dict[Unit, dict[str, Decimal]] = {
 _WHOLE = re.compile(r"([^<>=!]*)([<>=!]+)([^<>=!]*)")
 _LIMIT = re.compile(r"([+-]?(?:\d+(?:\.\d*)?|\.\d+))\s*(%|/?\s*[a-zµμ]+)?", re.IGNORECASE)
 _DIGITS = 3
-_MOST_DIGITS = 17
-MOST_CHARACTERS = 1_000
+_MAX_DIGITS = 17
+MAX_CHARACTERS = 1_000
 
 
 class Outlook(Enum):
@@ -101,7 +101,7 @@ class Result:
 
 
 @dataclass(frozen=True)
-class Expectation:
+class Threshold:
     """What one figure of a run is to be like.
 
     Attributes:
@@ -182,7 +182,7 @@ class Expectation:
             return str(value)
         suffix, scale = self._scale_for(value)
         text = ""
-        for digits in range(_DIGITS, _MOST_DIGITS + 1):
+        for digits in range(_DIGITS, _MAX_DIGITS + 1):
             text = _rounded(value / float(scale), digits)
             again = float(Decimal(text) * scale)
             if all(compare(again, self.limit) == compare(value, self.limit) for compare in _SIDES):
@@ -203,7 +203,7 @@ class Expectation:
 _SIDES = (operator.lt, operator.gt)
 
 
-def parse(text: str, source: str = COMMAND_LINE) -> Expectation:
+def parse(text: str, source: str = COMMAND_LINE) -> Threshold:
     """The expectation that `text` is.
 
     Args:
@@ -215,14 +215,14 @@ def parse(text: str, source: str = COMMAND_LINE) -> Expectation:
     """
     plain = " ".join(str(text).split())
     try:
-        if len(plain) > MOST_CHARACTERS:
-            raise ValueError(f"must have at most {MOST_CHARACTERS} characters")
+        if len(plain) > MAX_CHARACTERS:
+            raise ValueError(f"must have at most {MAX_CHARACTERS} characters")
         return _parse(plain, source)
     except ValueError as error:
         raise ValueError(f"expectation {plain[:100]!r}: {error} (from {source})") from None
 
 
-def _parse(text: str, source: str) -> Expectation:
+def _parse(text: str, source: str) -> Threshold:
     found = _WHOLE.fullmatch(text)
     if found is None or not found[1].strip() or not found[3].strip():
         raise ValueError("must be a figure, an operator and a limit, as in message_ttd.p99 < 200ms")
@@ -242,7 +242,7 @@ def _parse(text: str, source: str) -> Expectation:
             measure = measure.compared_with(*fitting)
         except ValueError as error:
             raise ValueError(f"{error}, but the limit is {limit_text}") from None
-    expectation = Expectation(text, source, measure, divisor, comparison, limit, limit_text, unit)
+    expectation = Threshold(text, source, measure, divisor, comparison, limit, limit_text, unit)
     _check_sense(expectation)
     return expectation
 
@@ -272,7 +272,7 @@ def _parse_limit(text: str) -> tuple[float, str, tuple[Unit, ...]]:
     raise ValueError(f"the unit of a limit must be one of {known}, but is {suffix}")
 
 
-def _check_sense(one: Expectation) -> None:
+def _check_sense(one: Threshold) -> None:
     """Refuse what is met by every run, or by none.
 
     Raises:
@@ -296,7 +296,7 @@ def _check_sense(one: Expectation) -> None:
         raise ValueError(f"{one.subject} is a whole number, and never {one.limit_text}")
 
 
-def gather(*given: tuple[str, Sequence[str]]) -> list[Expectation]:
+def gather(*given: tuple[str, Sequence[str]]) -> list[Threshold]:
     """All expectations of a run, in order, each once.
 
     Args:
@@ -305,7 +305,7 @@ def gather(*given: tuple[str, Sequence[str]]) -> list[Expectation]:
     Raises:
         UsageError: Some make no sense; a line for each.
     """
-    found: dict[str, Expectation] = {}
+    found: dict[str, Threshold] = {}
     problems = []
     for source, texts in given:
         for text in texts:
@@ -320,7 +320,7 @@ def gather(*given: tuple[str, Sequence[str]]) -> list[Expectation]:
     return list(found.values())
 
 
-def misfits(expectations: Iterable[Expectation], known: Known) -> tuple[list[str], list[str]]:
+def misfits(expectations: Iterable[Threshold], known: Known) -> tuple[list[str], list[str]]:
     """What does not fit the metrics that are declared before a user starts.
 
     Args:
@@ -343,7 +343,7 @@ def misfits(expectations: Iterable[Expectation], known: Known) -> tuple[list[str
     return wrong, doubtful
 
 
-def _nonsense_of_kind(one: Expectation, known: Known) -> str:
+def _nonsense_of_kind(one: Threshold, known: Known) -> str:
     """Why it makes no sense, now that it is known what kind of metric a bare name is."""
     kind = known.get(one.measure.name)
     if one.divisor is not None or kind not in one.measure.units:
@@ -361,7 +361,7 @@ def known_of(declared: Iterable[tuple[str, int]]) -> dict[str, Kind]:
     return {name: kind for name, kind in kinds if kind is not Kind.CRASH}
 
 
-def to_json(expectation: Expectation, result: Result) -> Mapping[str, object]:
+def to_json(expectation: Threshold, result: Result) -> Mapping[str, object]:
     """The two as they stand in the summary."""
     return {
         "expression": expectation.text,

@@ -1,6 +1,6 @@
 """What can be done to a run while it runs: add, remove, set, pause, resume, stop, and look at it.
 
-Terminal, control socket and a replayed timeline all come through `Operations.operate`. Commands
+Terminal, control socket and a replayed timeline all come through `Commands.operate`. Commands
 that change something are done one after the other; each is refused, or done by every worker, and
 answered with what each of them did. All are written to the journal, the refused ones too.
 """
@@ -18,12 +18,12 @@ from amoc.base.errors import AmocError, ClosedError, PeerError, ResourceError, U
 from amoc.base.text import counted
 from amoc.control.commands import LOOKS
 from amoc.ipc.messages import Done
-from amoc.ipc.worker_id import Origin
+from amoc.ipc.worker_id import WorkerId
 from amoc.results.journal import Journal
-from amoc.runtime.controller.orders import Ordering
+from amoc.runtime.controller.orders import Broadcast
 from amoc.runtime.controller.run_state import State, Step
-from amoc.runtime.controller.settings_update import ORDER_S, Updates
-from amoc.runtime.controller.start_queue import StartList
+from amoc.runtime.controller.settings_update import ORDER_S, SettingsUpdate
+from amoc.runtime.controller.start_queue import StartQueue
 from amoc.runtime.controller.status import Status
 from amoc.scenario import fd_budget
 from amoc.scenario.run_plan import ROOM_FOR_IDS
@@ -52,7 +52,7 @@ class Freezable(Protocol):
         """Go on where it stood."""
 
 
-class Operations:
+class Commands:
     """Does what an operator wants.
 
     Attributes:
@@ -63,9 +63,9 @@ class Operations:
     def __init__(
         self,
         status: Status,
-        ordering: Ordering,
-        starts: StartList,
-        updates: Updates,
+        ordering: Broadcast,
+        starts: StartQueue,
+        updates: SettingsUpdate,
         looks: Callable[[], Mapping[str, list[Answer]]],
         clocks: Sequence[Freezable],
         step: Callable[[Step], None],
@@ -304,7 +304,7 @@ class Operations:
             text = f"there were only {counted(removal.total, 'user')} to remove: {text}"
         return {"summary": text, **removal._asdict(), "workers": _texts(answers)}
 
-    def _shares(self, count: int) -> dict[Origin, int]:
+    def _shares(self, count: int) -> dict[WorkerId, int]:
         """How many of `count` users each worker is to remove: as even as what they have allows."""
         answers = self._ordering.ask("count", {}, ORDER_S)
         have = {origin: done.answer.get("removable", 0) for origin, done in answers.items()}
@@ -352,7 +352,7 @@ class Operations:
         }
 
 
-def _texts(answers: Mapping[Origin, Done]) -> list[Answer]:
+def _texts(answers: Mapping[WorkerId, Done]) -> list[Answer]:
     return [
         {"worker": str(origin), "text": done.error or done.answer.get("text", "")}
         for origin, done in answers.items()

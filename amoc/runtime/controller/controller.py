@@ -5,7 +5,7 @@ settings; what the run brings with it (an embedded server) is started; init() ru
 up; users are dealt to them until the run ends; users leave, terminate() runs, everybody goes.
 Whatever fails in between ends in one message and one exit code, and in the same cleaning up.
 
-What happens while users run is the business of the parts in its `Crew`: commands, throttles,
+What happens while users run is the business of the parts in its `Services`: commands, throttles,
 coordinators, stages.
 """
 
@@ -32,12 +32,12 @@ from amoc.ipc.messages import (
     Blocked,
     Bootstrap,
     CrashSeen,
+    Envelope,
     Hello,
     Init,
     Loaded,
     Note,
     Output,
-    Parcel,
     Ready,
     Record,
     Sample,
@@ -51,13 +51,13 @@ from amoc.ipc.messages import (
     WorkerUp,
 )
 from amoc.runtime import embedded_xmpp, logs
-from amoc.runtime.controller.node_link import NODE, Conversation, failed
-from amoc.runtime.controller.run_files import Records
-from amoc.runtime.controller.run_results import Account
+from amoc.runtime.controller.node_link import NODE, NodeLink, failed
+from amoc.runtime.controller.run_files import RunFiles
+from amoc.runtime.controller.run_results import RunResults
 from amoc.runtime.controller.run_state import State, Step, after
-from amoc.runtime.controller.services import Crew
-from amoc.runtime.controller.stage_follower import Follower
-from amoc.runtime.controller.status import Happening, Outcome, Status
+from amoc.runtime.controller.services import Services
+from amoc.runtime.controller.stage_follower import StageFollower
+from amoc.runtime.controller.status import OperatorEvent, Outcome, Status
 from amoc.runtime.logs.ticking import tick_for_ever
 from amoc.scenario import events, fd_budget, plugins
 from amoc.scenario.run_plan import RunPlan
@@ -108,9 +108,9 @@ class Controller:
         self.status = Status(plan=plan, run_id=run_id)
         self._interrupts = 0
         self._xmpp: embedded_xmpp.EmbeddedXmpp | None = None
-        self._crew: Crew | None = None
-        self._records = Records(plan, run_id, lambda text: self._say("warning", text))
-        self._account = Account(
+        self._crew: Services | None = None
+        self._records = RunFiles(plan, run_id, lambda text: self._say("warning", text))
+        self._account = RunResults(
             self.status,
             self._records,
             self._say,
@@ -170,7 +170,7 @@ class Controller:
         context = zmq.Context()
         try:
             with bus.Parent(context, directory) as parent:
-                self._node = Conversation(parent, self._take, self._check)
+                self._node = NodeLink(parent, self._take, self._check)
                 tasks: list[gevent.Greenlet[..., None]] = [
                     gevent.spawn(self._node.listen),
                     gevent.spawn(self._node.guarded, self._account.beat),
@@ -200,7 +200,7 @@ class Controller:
         for plugin in loaded_plugins:
             self._say("info", f"plugin {plugin} is loaded")
         self._records.write("state", state=self.status.state.value)
-        self._crew = Crew(
+        self._crew = Services(
             self._plan, self.status, loaded, self._node, journal, self._say, self._step
         )
         overrides = self._start_xmppd(loaded)
@@ -301,10 +301,10 @@ class Controller:
             except AmocError as refused:
                 raise InitError(f"init() of {self._plan.scenario}: {refused}") from None
 
-    def _run_users(self, crew: Crew) -> None:
+    def _run_users(self, crew: Services) -> None:
         """Deal users until the time is up, all have left for good, or the operator wants an end."""
         plan, operations = self._plan, crew.operations
-        follower = Follower(plan.stages, len(plan.users)) if plan.stages is not None else None
+        follower = StageFollower(plan.stages, len(plan.users)) if plan.stages is not None else None
         timeline = sorted(plan.timeline, key=lambda one: one[0])
         self._begun_ns = now_ns()
         self._records.users_may_start(self._begun_ns)
@@ -410,7 +410,7 @@ class Controller:
 
     def _take(self, node: str, record: Record) -> None:
         match record:
-            case WorkerUp() | WorkerLost() | Started() | Parcel():
+            case WorkerUp() | WorkerLost() | Started() | Envelope():
                 assert self._crew is not None  # there are no workers before it is there
                 self._crew.hear(node, record)
             case Sample():
@@ -438,7 +438,7 @@ class Controller:
     def _say(self, level: str, text: str) -> None:
         if level != "trace":
             at_s = (now_ns() - self._begun_ns) / S_NS if self._begun_ns else 0.0
-            self.status.events.append(Happening(at_s, level, text))
+            self.status.events.append(OperatorEvent(at_s, level, text))
         self._records.write("event", level=level, text=text)
         self._on_event(level, text)
 

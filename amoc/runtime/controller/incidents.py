@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from amoc.base.clock import S_NS
 from amoc.ipc.messages import Blocked, CrashSeen
-from amoc.runtime.stall_causes import MOST_PLACES, OTHERS, sentence_of
+from amoc.runtime.stall_causes import MAX_PLACES, OTHERS, sentence_of
 
 
 class Write(Protocol):
@@ -32,7 +32,7 @@ class _Place:
     trace: str = ""
 
 
-class Troubles:
+class Incidents:
     """Keeps and tells what went wrong."""
 
     def __init__(self, write: Write, say: Callable[[str, str], None]) -> None:
@@ -58,7 +58,7 @@ class Troubles:
     def blocked(self, one: Blocked) -> None:
         """A line of the scenario has kept a worker from turning its loop."""
         new = one.place not in self._places
-        if new and len(self._places) >= MOST_PLACES:
+        if new and len(self._places) >= MAX_PLACES:
             one = one._replace(place=OTHERS, trace="")
             new = OTHERS not in self._places
         place = self._places.setdefault(one.place, _Place())

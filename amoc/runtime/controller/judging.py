@@ -20,9 +20,9 @@ from amoc.results.generator_health import Health
 from amoc.results.rate_shortfall import Shortfall
 from amoc.results.series import Point, Window
 from amoc.results.thresholds import threshold
-from amoc.results.thresholds.abort import Watchdog
+from amoc.results.thresholds.abort import AbortOnFail
 from amoc.results.thresholds.measure import Known
-from amoc.results.thresholds.threshold import Expectation, Result
+from amoc.results.thresholds.threshold import Result, Threshold
 from amoc.results.verdict import Verdict
 from amoc.runtime.controller.status import Status
 from amoc.scenario.run_plan import RunPlan
@@ -60,7 +60,7 @@ class Judging:
         self._declared: dict[str, Kind] = {}
         self._expected = threshold.gather((threshold.COMMAND_LINE, plan.expectations))
         after_s = plan.abort_after_s
-        self._watchdog = Watchdog(after_s) if after_s is not None else None
+        self._watchdog = AbortOnFail(after_s) if after_s is not None else None
 
     def loaded(self, loaded: Loaded) -> None:
         """The scenario is there, and may expect something, too."""
@@ -106,11 +106,11 @@ class Judging:
         of = f" of {format_duration(planned_s)}" if planned_s is not None else ""
         return f"the run was aborted after {format_duration(at_s)}{of} (--abort-on-fail)"
 
-    def results(self) -> list[tuple[Expectation, Result]]:
+    def results(self) -> list[tuple[Threshold, Result]]:
         """What has come of each expectation so far."""
         return self._evaluate(self._known())
 
-    def _evaluate(self, known: Known) -> list[tuple[Expectation, Result]]:
+    def _evaluate(self, known: Known) -> list[tuple[Threshold, Result]]:
         return [(one, one.evaluate(self._window, known)) for one in self._expected]
 
     def _known(self) -> Known:

@@ -15,9 +15,9 @@ import gevent
 from amoc.base import pause
 from amoc.base.clock import S_NS, now_ns
 from amoc.ipc.messages import Sample
-from amoc.results.per_second import Moment, Seconds
+from amoc.results.per_second import Moment, PointCutter
 from amoc.results.series import Point, Tally, ThrottlePoint, WarmUp, Window
-from amoc.runtime.controller.run_files import Records
+from amoc.runtime.controller.run_files import RunFiles
 from amoc.runtime.controller.status import Status
 
 BEAT_S = 0.1
@@ -44,7 +44,7 @@ class Measuring:
     def __init__(
         self,
         status: Status,
-        records: Records,
+        records: RunFiles,
         warmup_s: float,
         throttles: Callable[[], Mapping[str, ThrottlePoint]],
     ) -> None:
@@ -61,7 +61,7 @@ class Measuring:
         self._status = status
         self._records = records
         self._throttles = throttles
-        self._seconds = Seconds(status.figures)
+        self._seconds = PointCutter(status.figures)
         self._cpu_s = time.process_time()
         self._begun_ns = self._stopped_ns = self._cut_at_ns = 0
         self._lag_s = 0.0

@@ -16,7 +16,7 @@ import gevent
 from amoc.base import process
 from amoc.base.clock import S_NS, format_duration, now_ns
 from amoc.base.errors import AmocError, ExitCode, InitError, PeerError
-from amoc.base.waiting import Bell
+from amoc.base.waiting import Notify
 from amoc.ipc import bus, pipe
 from amoc.ipc.messages import Bootstrap, Failed, Hello, Note, Record, Terminated
 from amoc.runtime.child import ChildProcess
@@ -30,7 +30,7 @@ LEAVE_S = 5.0
 LOOK_S = 0.1
 
 
-class Conversation:
+class NodeLink:
     """The controller's line to its node.
 
     Attributes:
@@ -54,7 +54,7 @@ class Conversation:
         """
         self.seen: dict[type, Any] = {}
         self.failure: AmocError | None = None
-        self.changed = Bell()
+        self.changed = Notify()
         self._bus = parent
         self._take = take
         self._check = check

@@ -13,7 +13,7 @@ from typing import Any
 from amoc.base.waiting import Waiter
 from amoc.ipc import messages
 from amoc.ipc.messages import Done, Order, Record
-from amoc.ipc.worker_id import Origin
+from amoc.ipc.worker_id import WorkerId
 
 LOST = "was lost before it had answered"
 
@@ -22,40 +22,40 @@ LOST = "was lost before it had answered"
 class _Pending:
     """An order that not all have answered yet."""
 
-    missing: set[Origin]
-    answers: dict[Origin, Done] = field(default_factory=dict)
+    missing: set[WorkerId]
+    answers: dict[WorkerId, Done] = field(default_factory=dict)
     complete: Waiter[None] = field(default_factory=Waiter)
 
 
-class Ordering:
+class Broadcast:
     """Knows the workers that are up, and what they were told to do.
 
     Attributes:
         workers: The workers that are up.
     """
 
-    def __init__(self, post: Callable[[Origin, str, Record], None]) -> None:
-        self.workers: set[Origin] = set()
+    def __init__(self, post: Callable[[WorkerId, str, Record], None]) -> None:
+        self.workers: set[WorkerId] = set()
         self._post = post
         self._number = 0
         self._pending: dict[int, _Pending] = {}
 
-    def worker_up(self, origin: Origin) -> None:
+    def worker_up(self, origin: WorkerId) -> None:
         """There is a worker."""
         self.workers.add(origin)
 
-    def worker_lost(self, origin: Origin) -> None:
+    def worker_lost(self, origin: WorkerId) -> None:
         """It is no more: whatever it was to do, it will not answer."""
         self.workers.discard(origin)
         for number in list(self._pending):
             self._take(origin, Done(number, LOST, {"missing": True, "lost": True}))
 
-    def hear(self, origin: Origin, body: bytes) -> None:
+    def hear(self, origin: WorkerId, body: bytes) -> None:
         """Answers of a worker."""
         for done in messages.unpack_stream(body):
             self._take(origin, done)
 
-    def _take(self, origin: Origin, done: Done) -> None:
+    def _take(self, origin: WorkerId, done: Done) -> None:
         pending = self._pending.get(done.number)
         if pending is None or origin not in pending.missing:
             return  # nobody waits for it any more
@@ -65,7 +65,7 @@ class Ordering:
             pending.complete.set(None)
             pending.complete.wake()
 
-    def tell(self, origin: Origin, what: str, arguments: Mapping[str, Any] | None = None) -> None:
+    def tell(self, origin: WorkerId, what: str, arguments: Mapping[str, Any] | None = None) -> None:
         """Have one worker do something; nobody waits for its answer."""
         self._number += 1
         self._post(origin, "control", Order(self._number, what, arguments or {}))
@@ -73,10 +73,10 @@ class Ordering:
     def ask(
         self,
         what: str,
-        arguments: Mapping[str, Any] | Callable[[Origin], Mapping[str, Any]],
+        arguments: Mapping[str, Any] | Callable[[WorkerId], Mapping[str, Any]],
         deadline_s: float,
-        to: Iterable[Origin] | None = None,
-    ) -> dict[Origin, Done]:
+        to: Iterable[WorkerId] | None = None,
+    ) -> dict[WorkerId, Done]:
         """Have workers do something, and wait for their answers.
 
         Args:

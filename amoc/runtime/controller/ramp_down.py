@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from math import inf
 
-from amoc.base.waiting import Bell
-from amoc.ipc.worker_id import Origin
-from amoc.runtime.controller.orders import Ordering
+from amoc.base.waiting import Notify
+from amoc.ipc.worker_id import WorkerId
+from amoc.runtime.controller.orders import Broadcast
 from amoc.runtime.controller.settings_update import ORDER_S
 from amoc.runtime.controller.status import Status
 from amoc.users import placement
@@ -22,10 +22,10 @@ RETRY_S = 0.1
 """How long to wait for a worker that is being replaced."""
 
 
-class Leavers:
+class RampDown:
     """Has users leave, the highest numbers first."""
 
-    def __init__(self, ordering: Ordering, status: Status, slots: int) -> None:
+    def __init__(self, ordering: Broadcast, status: Status, slots: int) -> None:
         """Begin with nobody.
 
         Args:
@@ -38,7 +38,7 @@ class Leavers:
         self._slots = slots
         self._brought: list[int] = []
         self._leaving: dict[int, list[int]] = {}
-        self._bell = Bell()
+        self._bell = Notify()
 
     def bring(self, ids: Iterable[int]) -> None:
         """Users come by stages; those that come last leave first."""
@@ -63,7 +63,7 @@ class Leavers:
         there = {origin.slot: origin for origin in self._ordering.workers}
         to = [there[slot] for slot in leaving if slot in there]
 
-        def ids_of(origin: Origin) -> dict[str, list[int]]:
+        def ids_of(origin: WorkerId) -> dict[str, list[int]]:
             return {"ids": leaving[origin.slot]}
 
         for origin, done in self._ordering.ask("remove_ids", ids_of, ORDER_S, to=to).items():

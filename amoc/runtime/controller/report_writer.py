@@ -27,7 +27,7 @@ from amoc.runtime.child import ChildProcess
 SMALL_BYTES = 8_000_000
 """A series that takes about a second to read."""
 TOLD_AFTER_S = 1.5
-MOST_S = 600.0
+MAX_S = 600.0
 _LOOK_S = 0.05
 
 
@@ -60,8 +60,8 @@ def _write_elsewhere(directory: RunDirectory, say: Callable[[str], None]) -> Non
         with _interrupts(skipped.set):
             while child.exit_status() is None and not skipped.wait(_LOOK_S):
                 passed_s = (now_ns() - begun_ns) / S_NS
-                if passed_s > MOST_S:
-                    took = format_duration(MOST_S)
+                if passed_s > MAX_S:
+                    took = format_duration(MAX_S)
                     say(
                         f"the report is not there after {took}, so it is left out; make it: {again}"
                     )

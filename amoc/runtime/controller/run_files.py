@@ -28,7 +28,7 @@ from amoc.scenario.run_plan import RunPlan
 log = logging.getLogger(__name__)
 
 
-class Records:
+class RunFiles:
     """Keeps the records of one run.
 
     Attributes:

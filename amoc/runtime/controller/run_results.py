@@ -21,10 +21,10 @@ from amoc.results import exporters
 from amoc.results.exporters import Exporter, RunInfo
 from amoc.results.series import ThrottlePoint
 from amoc.results.summary import window_of
-from amoc.runtime.controller.incidents import Troubles
+from amoc.runtime.controller.incidents import Incidents
 from amoc.runtime.controller.judging import Judging
 from amoc.runtime.controller.measuring import Measuring
-from amoc.runtime.controller.run_files import Records
+from amoc.runtime.controller.run_files import RunFiles
 from amoc.runtime.controller.status import Outcome, Status
 from amoc.scenario.run_plan import RunPlan
 
@@ -32,7 +32,7 @@ EXPORT_S = 2.0
 """How long exporters may take together to pass on what is left, once the run is over."""
 
 
-class Account:
+class RunResults:
     """Keeps the account of one run.
 
     Attributes:
@@ -42,7 +42,7 @@ class Account:
     def __init__(
         self,
         status: Status,
-        records: Records,
+        records: RunFiles,
         say: Callable[[str, str], None],
         throttles: Callable[[], Mapping[str, ThrottlePoint]],
     ) -> None:
@@ -68,7 +68,7 @@ class Account:
         self._measuring.judge = self._judging.take
         self._exporters: list[Exporter] = []
         self._begun_ns = 0
-        self.troubles = Troubles(records.write, say)
+        self.troubles = Incidents(records.write, say)
 
     def loaded(self, loaded: Loaded) -> None:
         """The scenario is there with its settings.

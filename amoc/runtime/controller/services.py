@@ -16,20 +16,20 @@ import gevent
 from amoc.base.errors import PeerError
 from amoc.base.text import counted
 from amoc.coordinator.controller import Groups
-from amoc.ipc.messages import Loaded, Parcel, Record, Started, WorkerLost, WorkerUp
-from amoc.ipc.rpc_server import Desk
-from amoc.ipc.worker_id import Origin
-from amoc.ipc.worker_outboxes import Parcels
+from amoc.ipc.messages import Envelope, Loaded, Record, Started, WorkerLost, WorkerUp
+from amoc.ipc.rpc_server import RpcServer
+from amoc.ipc.worker_id import WorkerId
+from amoc.ipc.worker_outboxes import WorkerOutboxes
 from amoc.results.journal import Journal
 from amoc.results.series import ThrottlePoint
-from amoc.runtime.controller.commands import Operations
-from amoc.runtime.controller.node_link import Conversation
-from amoc.runtime.controller.orders import Ordering
-from amoc.runtime.controller.ramp_down import Leavers
+from amoc.runtime.controller.commands import Commands
+from amoc.runtime.controller.node_link import NodeLink
+from amoc.runtime.controller.orders import Broadcast
+from amoc.runtime.controller.ramp_down import RampDown
 from amoc.runtime.controller.run_state import State, Step
-from amoc.runtime.controller.settings_update import Updates
-from amoc.runtime.controller.stage_follower import Follower
-from amoc.runtime.controller.start_queue import StartList
+from amoc.runtime.controller.settings_update import SettingsUpdate
+from amoc.runtime.controller.stage_follower import StageFollower
+from amoc.runtime.controller.start_queue import StartQueue
 from amoc.runtime.controller.status import Status
 from amoc.scenario import events
 from amoc.scenario.run_plan import RunPlan
@@ -38,11 +38,11 @@ from amoc.throttle.controller import Pacer
 
 MINUTE_S = 60.0
 """What `user_rate` is per."""
-MOST_NAMED = 20
+MAX_NAMED = 20
 """Throttles that a message names."""
 
 
-class Crew:
+class Services:
     """The controller's parts while there are workers.
 
     Attributes:
@@ -57,7 +57,7 @@ class Crew:
         plan: RunPlan,
         status: Status,
         loaded: Loaded,
-        node: Conversation,
+        node: NodeLink,
         journal: Journal,
         say: Callable[[str, str], None],
         step: Callable[[Step], None],
@@ -79,11 +79,11 @@ class Crew:
         self._say = say
         self._epochs: dict[int, int] = {}
         self._quiet_ns = 0
-        self._parcels = Parcels(self._send)
+        self._parcels = WorkerOutboxes(self._send)
         post = self._parcels.post
-        self.ordering = Ordering(post)
-        self.starts = StartList(loaded.workers)
-        self.desk = Desk(post)
+        self.ordering = Broadcast(post)
+        self.starts = StartQueue(loaded.workers)
+        self.desk = RpcServer(post)
         self._pacer = Pacer(post, rates=plan.rates, note=say)
         self._groups = Groups(post, plan.seed, note=lambda text: say("warning", text))
         for part in (self._pacer, self._groups):
@@ -94,9 +94,9 @@ class Crew:
             "control": self.ordering,
             "calls": self.desk,
         }
-        self._updates = Updates(self.ordering, loaded.pacing, self._change_start_rate)
-        self._leavers = Leavers(self.ordering, status, loaded.workers)
-        self.operations = Operations(
+        self._updates = SettingsUpdate(self.ordering, loaded.pacing, self._change_start_rate)
+        self._leavers = RampDown(self.ordering, status, loaded.workers)
+        self.operations = Commands(
             status,
             self.ordering,
             self.starts,
@@ -114,7 +114,7 @@ class Crew:
     def begin(self) -> None:
         """Users may start."""
         for name in self._pacer.unused_rates:
-            started = ", ".join(one.name for one in self._pacer.states()[:MOST_NAMED])
+            started = ", ".join(one.name for one in self._pacer.states()[:MAX_NAMED])
             text = f"--throttle {name}=…: init() has started no throttle {name}; started: {started}"
             self._say("warning", text)
         if self._plan.users:
@@ -128,7 +128,7 @@ class Crew:
         for text in self._groups.regrets():
             self._say("warning", text)
 
-    def _send(self, _node: str, parcel: Parcel) -> None:
+    def _send(self, _node: str, parcel: Envelope) -> None:
         try:
             self._node.send(parcel)
         except PeerError as error:  # this may be a callback of the loop, where nobody would hear it
@@ -142,9 +142,9 @@ class Crew:
     def hear(self, node: str, record: Record) -> None:
         """Take what a worker reports."""
         match record:
-            case Parcel(part, slot, epoch, body):
+            case Envelope(part, slot, epoch, body):
                 if epoch == self._epochs.get(slot):
-                    self._parts[part].hear(Origin(node, slot, epoch), body)
+                    self._parts[part].hear(WorkerId(node, slot, epoch), body)
             case Started(slot, number):
                 self.starts.started(slot, number)
             case WorkerUp():
@@ -155,11 +155,11 @@ class Crew:
                     events.WORKER_DOWN(node=node, slot=slot, epoch=epoch, reason=reason)
                 if self._epochs.pop(slot, None) is not None:
                     for one in (self.ordering, self._pacer, self._groups):
-                        one.worker_lost(Origin(node, slot, epoch))
+                        one.worker_lost(WorkerId(node, slot, epoch))
                 self._say("error", f"{reason}; its counts are kept")
 
     def _worker_up(self, node: str, up: WorkerUp) -> None:
-        origin = Origin(node, up.slot, up.epoch)
+        origin = WorkerId(node, up.slot, up.epoch)
         self._epochs[up.slot] = up.epoch
         for part in (self.ordering, self._pacer, self._groups):
             part.worker_up(origin)
@@ -177,7 +177,7 @@ class Crew:
 
     # Users
 
-    def follow(self, follower: Follower | None, run_ns: int, run_began_ns: int) -> None:
+    def follow(self, follower: StageFollower | None, run_ns: int, run_began_ns: int) -> None:
         """Have as many users as the stages want at `run_ns`; `run_began_ns` is the clock's zero."""
         if follower is None:
             return

@@ -12,8 +12,8 @@ from typing import Any
 
 from amoc.base.errors import PeerError, SettingError, UsageError
 from amoc.ipc.messages import Done
-from amoc.ipc.worker_id import Origin
-from amoc.runtime.controller.orders import Ordering
+from amoc.ipc.worker_id import WorkerId
+from amoc.runtime.controller.orders import Broadcast
 from amoc.scenario import builtin_settings
 from amoc.scenario.start_rate import SETTINGS, start_rate
 
@@ -21,7 +21,7 @@ ORDER_S = 5.0
 """How long workers may take for an order."""
 
 
-class Updates:
+class SettingsUpdate:
     """Changes settings, and remembers what was changed.
 
     Attributes:
@@ -30,7 +30,7 @@ class Updates:
 
     def __init__(
         self,
-        ordering: Ordering,
+        ordering: Broadcast,
         pacing: tuple[float, float | None],
         change_start_rate: Callable[[float], None],
     ) -> None:
@@ -46,7 +46,7 @@ class Updates:
         self._pacing = pacing
         self._change_start_rate = change_start_rate
 
-    def set(self, values: Mapping[str, Any]) -> dict[Origin, Done]:
+    def set(self, values: Mapping[str, Any]) -> dict[WorkerId, Done]:
         """Put `values` in force; what each worker answered.
 
         Raises:

@@ -14,7 +14,7 @@ from amoc.scenario.load_profile import Stages
 
 HORIZON_NS = 100 * MS_NS
 """How far ahead users are added."""
-MOST_EXACT = 200
+MAX_EXACT = 200
 """Users of one look that are worked out one by one."""
 
 
@@ -27,7 +27,7 @@ class Change(NamedTuple):
     """How many are to be removed now."""
 
 
-class Follower:
+class StageFollower:
     """Walks along the stages.
 
     Attributes:
@@ -59,7 +59,7 @@ class Follower:
 
     def _dues_ns(self, added: int, ahead_ns: int) -> list[int]:
         since_ns = self._seen_ns
-        if added > MOST_EXACT:
+        if added > MAX_EXACT:
             window_ns = ahead_ns - since_ns
             return [since_ns + window_ns * (k + 1) // (added + 1) for k in range(added)]
         users = range(self.target + 1, self.target + added + 1)

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from amoc.ipc.messages import StartUsers
 from amoc.users import placement
 
-MOST_OUTSTANDING = 4_000
+MAX_OUTSTANDING = 4_000
 """Users dealt to a slot that it has not started yet, at the most."""
 CHUNK = 1_000
 """Users dealt to a slot at once."""
@@ -64,7 +64,7 @@ class _Slot:
 
     def take(self, now_ns: int) -> StartUsers | None:
         """The next users, as many as there is room for."""
-        room = min(CHUNK, MOST_OUTSTANDING - self.outstanding)
+        room = min(CHUNK, MAX_OUTSTANDING - self.outstanding)
         if not self.up or room <= 0 or not (self.again or self.unstarted or self.fresh):
             return None
         again = bool(self.again)
@@ -83,7 +83,7 @@ class _Slot:
         return StartUsers(self.number, ids, due_ns, offsets_ns, again)
 
 
-class StartList:
+class StartQueue:
     """The users of one node that are still to be started."""
 
     def __init__(self, slots: int) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from amoc.base.errors import ExitCode
 from amoc.ipc.messages import Loaded
-from amoc.results.live_totals import Figures
+from amoc.results.live_totals import LiveTotals
 from amoc.results.series import Point, Tally
 from amoc.results.thresholds.threshold import Result
 from amoc.runtime.controller.run_state import State
@@ -20,7 +20,7 @@ POINTS_KEPT = 60
 
 
 @dataclass(frozen=True)
-class Happening:
+class OperatorEvent:
     """Something that happened, for people to read."""
 
     at_s: float
@@ -49,11 +49,11 @@ class Status:
     loaded: Loaded | None = None
     elapsed_s: float = 0.0
     paused_s: float = 0.0
-    figures: Figures = field(default_factory=Figures)
+    figures: LiveTotals = field(default_factory=LiveTotals)
     points: deque[Point] = field(default_factory=lambda: deque(maxlen=POINTS_KEPT))
     total: Tally = field(default_factory=Tally)
     expectations: Sequence[tuple[str, Result]] = ()
-    events: deque[Happening] = field(default_factory=lambda: deque(maxlen=EVENTS_KEPT))
+    events: deque[OperatorEvent] = field(default_factory=lambda: deque(maxlen=EVENTS_KEPT))
 
     @property
     def waiting(self) -> int:

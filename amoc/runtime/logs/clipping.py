@@ -13,8 +13,8 @@ from amoc.base.redaction import HIDDEN, fields_of, is_secret
 
 CUT = "…"
 """Where something was left out."""
-MOST_DEPTH = 32
-MOST_BITS = 256
+MAX_DEPTH = 32
+MAX_BITS = 256
 """Of a number; a longer one becomes text."""
 EACH = 4
 """Characters that a value takes besides its text."""
@@ -34,11 +34,11 @@ class _Room:
     def take(self, value: Any, depth: int) -> Any:
         """What there is room for of `value`."""
         self._left -= EACH
-        if self._left < 0 or depth > MOST_DEPTH:
+        if self._left < 0 or depth > MAX_DEPTH:
             return CUT
         if value is None or isinstance(value, float):
             return value
-        if isinstance(value, int) and value.bit_length() <= MOST_BITS:
+        if isinstance(value, int) and value.bit_length() <= MAX_BITS:
             return value
         if isinstance(value, str):
             return self._text(value)

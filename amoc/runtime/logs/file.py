@@ -17,7 +17,7 @@ from amoc.base.json_lines import LineFile
 from amoc.base.text import counted
 from amoc.runtime.logs.size_limit import MOST, PER_S, Allowance
 
-MOST_KEPT = 1_000
+MAX_KEPT = 1_000
 """Lines that are kept in memory before there is a file."""
 
 Entry = Mapping[str, Any]
@@ -61,7 +61,7 @@ class LogFile:
     def write(self, level: int, entry: Entry) -> None:
         """Write a line at `level`, if there is room for it."""
         if self._kept is not None:
-            if len(self._kept) < MOST_KEPT:
+            if len(self._kept) < MAX_KEPT:
                 self._kept.append((level, entry))
             else:
                 self._not_kept += 1

@@ -8,7 +8,7 @@ So what fails in the same way for all users costs a handful of lines, however ma
 A failure is held from its second line on. What only informs may come some times a second before it
 is, see `FREE`; a kind that kept below that for a whole period is no storm, and begins anew.
 
-Kinds are bounded: beyond `MOST_KINDS` all others of a level count as one, and kinds that have been
+Kinds are bounded: beyond `MAX_KINDS` all others of a level count as one, and kinds that have been
 quiet for `FORGET_NS` are forgotten when room is needed.
 """
 
@@ -23,13 +23,13 @@ from amoc.base.clock import S_NS
 from amoc.base.text import numberless
 
 FIRST_NS = S_NS
-LONGEST_NS = 60 * S_NS
+MAX_NS = 60 * S_NS
 """How long lines of a kind are held, the first time and at the most."""
 FREE = ((logging.WARNING, 1), (logging.INFO, 20), (logging.NOTSET, 1_000))
 """From which level on how many lines of a kind are written, in a period, before others are held."""
-MOST_KINDS = 2_000
-FORGET_NS = 2 * LONGEST_NS
-MOST_TEMPLATE = 500
+MAX_KINDS = 2_000
+FORGET_NS = 2 * MAX_NS
+MAX_TEMPLATE = 500
 """Characters of a message that tell its kind."""
 
 
@@ -81,7 +81,7 @@ class Fold:
         return held
 
     def _close(self, now_ns: int) -> int:
-        self._span_ns = min(2 * self._span_ns, LONGEST_NS)
+        self._span_ns = min(2 * self._span_ns, MAX_NS)
         self._ends_ns = now_ns + self._span_ns
         self._written = self._free  # a storm, until a period passes without any
         return self.end()
@@ -105,7 +105,7 @@ class Folds:
         """The kind of a line at `level`; `kind` is what lines that say the same have in common."""
         fold = self._folds.get(kind)
         if fold is None:
-            others = len(self._folds) >= MOST_KINDS and not self._clear(now_ns)
+            others = len(self._folds) >= MAX_KINDS and not self._clear(now_ns)
             key = ("others", level) if others else kind
             fold = self._folds.get(key)
             if fold is None:
@@ -119,7 +119,7 @@ class Folds:
             for kind, fold in list(self._folds.items()):
                 if fold.quiet(now_ns):
                     del self._folds[kind]
-        return len(self._folds) < MOST_KINDS
+        return len(self._folds) < MAX_KINDS
 
     def due(self, now_ns: int) -> Iterator[tuple[Fold, int]]:
         """The kinds whose lines were held for long enough, and how many they are."""
@@ -136,7 +136,7 @@ class Folds:
 
 def template_of(message: str) -> str:
     """What messages of one kind have in common: all but their numbers."""
-    return _template(message[:MOST_TEMPLATE])
+    return _template(message[:MAX_TEMPLATE])
 
 
-_template = lru_cache(maxsize=2 * MOST_KINDS)(numberless)
+_template = lru_cache(maxsize=2 * MAX_KINDS)(numberless)

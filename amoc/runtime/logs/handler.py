@@ -28,13 +28,13 @@ from amoc.base.text import numberless
 from amoc.runtime.logs.clipping import clip
 from amoc.runtime.logs.file import LogFile
 from amoc.runtime.logs.folding import Fold, Folds, template_of
-from amoc.runtime.logs.operator_feed import Tell, Telling
+from amoc.runtime.logs.operator_feed import OperatorFeed, Tell
 from amoc.runtime.logs.shared_text import Common
 
-MOST_MESSAGE = 10_000
-MOST_TOLD = 500
+MAX_MESSAGE = 10_000
+MAX_TOLD = 500
 """Characters of a message in the log, and of what the operator is shown."""
-MOST_EXTRA = 10_000
+MAX_EXTRA = 10_000
 """Characters of what is given with a line, about."""
 OWN = "amoc."
 """How the names of amoc's own loggers begin."""
@@ -71,7 +71,7 @@ class Log(logging.Handler):
         self._fields = fields
         self._folds = Folds()
         self._file = LogFile(self._remark, self._warn)
-        self._telling = Telling()
+        self._telling = OperatorFeed()
         self._tell: Tell | None = None
         self._who: Callable[[], int | None] = lambda: None
         self._thread = _native_id()
@@ -228,7 +228,7 @@ class Log(logging.Handler):
         if count > 1:
             notes.append(f"{count:,} more")
         message = " ".join(entry["message"].split())
-        text = message if len(message) <= MOST_TOLD else message[:MOST_TOLD] + "…"
+        text = message if len(message) <= MAX_TOLD else message[:MAX_TOLD] + "…"
         self._telling.put(level, f"{text} ({', '.join(notes)})", trace, now)
         if self._tell is not None and _native_id() == self._thread:
             self._telling.flush(self._tell, now)
@@ -279,11 +279,11 @@ def _message(record: logging.LogRecord) -> str:
             message = message % record.args
         except Exception as error:  # too few arguments, or one that cannot say what it is
             message = f"{message} (its arguments do not fit: {type(error).__name__})"
-    return message if len(message) <= MOST_MESSAGE else message[:MOST_MESSAGE] + "…"
+    return message if len(message) <= MAX_MESSAGE else message[:MAX_MESSAGE] + "…"
 
 
 def _plain(extra: Mapping[str, Any]) -> Any:
     try:
-        return plain(hide(clip(extra, MOST_EXTRA)))
+        return plain(hide(clip(extra, MAX_EXTRA)))
     except Exception as error:  # it is the scenario's, and may be anything
         return f"cannot be written: {type(error).__name__}"

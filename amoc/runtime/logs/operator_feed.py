@@ -9,19 +9,19 @@ from collections.abc import Callable
 from amoc.base.clock import S_NS
 from amoc.base.text import counted
 
-MOST_A_SECOND = 3
-MOST_WAITING = 100
+MAX_A_SECOND = 3
+MAX_WAITING = 100
 """What is kept while there is nobody to tell it to."""
 
 Tell = Callable[[str, str], None]
 """Takes what the operator should read: a level as in `amoc.ipc.messages.Note`, and a line."""
 
 
-class Telling:
+class OperatorFeed:
     """Tells the operator, once there is a way, and counts what would be too much."""
 
     def __init__(self) -> None:
-        self._waiting: deque[tuple[str, str]] = deque(maxlen=MOST_WAITING)
+        self._waiting: deque[tuple[str, str]] = deque(maxlen=MAX_WAITING)
         self._second_ends_ns = 0
         self._told = 0
         self._untold = 0
@@ -31,7 +31,7 @@ class Telling:
         if now_ns >= self._second_ends_ns:
             self._remark()
             self._second_ends_ns, self._told = now_ns + S_NS, 0
-        if self._told >= MOST_A_SECOND:
+        if self._told >= MAX_A_SECOND:
             self._untold += 1
             return
         self._told += 1

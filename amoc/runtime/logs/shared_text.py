@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 
 from amoc.base.text import numberless
-from amoc.runtime.logs.folding import MOST_TEMPLATE
+from amoc.runtime.logs.folding import MAX_TEMPLATE
 
 HIDDEN = "#"
 """What stands for what differs."""
@@ -84,7 +84,7 @@ def _listed(arguments: object) -> list[object]:
 
 def _said(error: BaseException) -> object:
     try:
-        return str(error)[:MOST_TEMPLATE]
+        return str(error)[:MAX_TEMPLATE]
     except Exception:  # it cannot say what it is
         return type(error)
 

@@ -44,7 +44,7 @@ _SOCKET = re.compile(
 _LOOPBACK = re.compile(rb"(?:[0-9A-F]{6}7F|0{24}01000000|0{16}FFFF0000[0-9A-F]{6}7F):")
 
 
-class Host:
+class HostStats:
     """Probes of the host that this process runs on.
 
     `figures` says how it was since the call before, so it is for one caller.

@@ -26,13 +26,14 @@ from gevent.event import Event
 from amoc.base import process
 from amoc.base.clock import S_NS, now_ns
 from amoc.base.errors import ExitCode, PeerError
-from amoc.base.text import Lines, Ration
+from amoc.base.text import LineSplitter, RateLimiter
 from amoc.ipc import bus, pipe
 from amoc.ipc.messages import (
     Blocked,
     Bootstrap,
     CrashSeen,
     Died,
+    Envelope,
     Failed,
     Forked,
     Hello,
@@ -41,7 +42,6 @@ from amoc.ipc.messages import (
     Loaded,
     Note,
     Output,
-    Parcel,
     Ready,
     Record,
     Sampled,
@@ -56,23 +56,23 @@ from amoc.ipc.messages import (
 )
 from amoc.metrics.board import RESTARTABLE, Board, UserState
 from amoc.runtime import logs
-from amoc.runtime.node.host_stats import Host
+from amoc.runtime.node.host_stats import HostStats
 from amoc.runtime.node.sampler import note_silence
-from amoc.runtime.node.shutdown import Ending
-from amoc.runtime.node.worker_watch import SAMPLE_S, Watch
-from amoc.runtime.node.workers import Slot, Slots
+from amoc.runtime.node.shutdown import Shutdown
+from amoc.runtime.node.worker_watch import SAMPLE_S, WorkerWatch
+from amoc.runtime.node.workers import Slot, WorkerTable
 
 JOIN_S = 10.0
-MOST_STILLBORN = 3
+MAX_STILLBORN = 3
 """Workers of one slot that may die before they take users; then the run is given up."""
 SHORT_LIFE_NS = 2 * S_NS
-MOST_SHORT_LIVES = 10
+MAX_SHORT_LIVES = 10
 """Workers of one slot that may die within `SHORT_LIFE_NS` in a row; then the run is given up."""
-MOST_LINES = 2_000
-MOST_CHARACTERS = 1 << 18
+MAX_LINES = 2_000
+MAX_CHARACTERS = 1 << 18
 """What the scenario may print each second, lines and characters; more is left out, and counted."""
-MOST_MAIL = 5_000
-MOST_MAIL_BYTES = 32 << 20
+MAX_MAIL = 5_000
+MAX_MAIL_BYTES = 32 << 20
 """Parcels on their way to one worker, beyond which mail is dropped, counted and spoken of."""
 
 _log = logging.getLogger(__name__)
@@ -108,11 +108,11 @@ class Node:
         self._output = ends.output
         self._printed = Event()
         self._line_ended = Event()
-        self._slots = Slots(board)
-        self._watch = Watch(
-            board, self._slots, self._report, Host(), process.raise_fd_limit(), directory
+        self._slots = WorkerTable(board)
+        self._watch = WorkerWatch(
+            board, self._slots, self._report, HostStats(), process.raise_fd_limit(), directory
         )
-        self._ending = Ending(self._slots, self._command, self._tell_supervisor, self._report)
+        self._ending = Shutdown(self._slots, self._command, self._tell_supervisor, self._report)
         self._ready = False
         self._leave = Event()
         self.alone = False
@@ -197,8 +197,8 @@ class Node:
 
     def _pass_on_output(self) -> None:
         """What the scenario prints goes to the controller; without one it goes nowhere."""
-        lines = Lines()
-        ration = Ration(MOST_LINES, MOST_CHARACTERS)
+        lines = LineSplitter()
+        ration = RateLimiter(MAX_LINES, MAX_CHARACTERS)
         ended = False
         while not ended:
             whole: list[str] = []
@@ -268,13 +268,13 @@ class Node:
         how = process.how_it_ended(died.status)
         _log.warning("worker %d %s", died.slot, how, extra={"slot": died.slot, "epoch": died.epoch})
         self._report(WorkerLost(died.slot, died.epoch, f"worker {died.slot} {how}"))
-        if slot.short_lives >= MOST_SHORT_LIVES:
+        if slot.short_lives >= MAX_SHORT_LIVES:
             self._give_up(
                 ExitCode.WORKERS_LOST,
                 f"worker {died.slot} {how} within {SHORT_LIFE_NS // S_NS} s of its start,"
                 f" {slot.short_lives} times in a row",
             )
-        elif slot.stillborn >= MOST_STILLBORN:
+        elif slot.stillborn >= MAX_STILLBORN:
             self._give_up(
                 ExitCode.WORKERS_LOST,
                 f"worker {died.slot} {how} before it took any user,"
@@ -294,7 +294,7 @@ class Node:
                     self._ending.users_gone(envelope.record)
                 case Started() | CrashSeen() | Note() | Blocked():
                     self._report(envelope.record)
-                case Parcel():
+                case Envelope():
                     self._relay_parcel(envelope.record)
 
     def _worker_up(self, child: str, pid: int) -> None:
@@ -316,7 +316,7 @@ class Node:
         _log.info("worker has joined; %d users to start again", len(restart), extra=which)
         self._report(WorkerUp(number, epoch, pid, restart, start))
 
-    def _relay_parcel(self, parcel: Parcel) -> None:
+    def _relay_parcel(self, parcel: Envelope) -> None:
         if parcel.part == "calls" and self._controller.crowded():
             return  # its caller hears of it at its deadline, and may ask again and again
         if parcel.part != "mail":
@@ -324,7 +324,7 @@ class Node:
         elif 0 <= parcel.slot < len(self._slots):
             self._pass_down(parcel)
 
-    def _pass_down(self, parcel: Parcel) -> None:
+    def _pass_down(self, parcel: Envelope) -> None:
         """Give a parcel to the worker it is for; one whose worker is no more goes nowhere."""
         slot = self._slots[parcel.slot]
         if parcel.part == "mail" and not self._has_room(slot):
@@ -337,8 +337,8 @@ class Node:
         workers = self._workers
         return (
             slot.up
-            and workers.backlog(slot.child) < MOST_MAIL
-            and workers.backlog_bytes(slot.child) < MOST_MAIL_BYTES
+            and workers.backlog(slot.child) < MAX_MAIL
+            and workers.backlog_bytes(slot.child) < MAX_MAIL_BYTES
         )
 
     # From the controller
@@ -348,7 +348,7 @@ class Node:
             match command:
                 case StartUsers():
                     self._start_users(command)
-                case Parcel():
+                case Envelope():
                     self._pass_down(command)
                 case Sampled(sequence):
                     self._watch.acknowledge(sequence)

@@ -20,12 +20,12 @@ from amoc.metrics.histogram import CELLS, Histogram, cell_of
 
 SILENT_NS = S_NS
 """A worker that has noted nothing for so long is looked at from outside."""
-MOST_UNACKNOWLEDGED = 8
+MAX_UNACKNOWLEDGED = 8
 """Samples whose news are kept apart; of those before them together."""
 
 
 class Host(Protocol):
-    """What is looked at outside of the board: `amoc.runtime.node.host_stats.Host`."""
+    """What is looked at outside of the board: `amoc.runtime.node.host_stats.HostStats`."""
 
     def figures(self) -> HostFigures:
         """How the host is."""
@@ -103,7 +103,7 @@ class Sampler:
         """What has grown since the latest acknowledged sample, after a look at the board."""
         unacknowledged = self._unacknowledged
         unacknowledged.append((self._sequence, self._look()))
-        if len(unacknowledged) > MOST_UNACKNOWLEDGED:
+        if len(unacknowledged) > MAX_UNACKNOWLEDGED:
             _, oldest = unacknowledged.popleft()
             unacknowledged[0][1].add(oldest)
         news = _News()

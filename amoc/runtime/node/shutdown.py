@@ -25,7 +25,7 @@ from amoc.ipc.messages import (
     UsersGone,
 )
 from amoc.metrics.board import ALIVE, UserState
-from amoc.runtime.node.workers import Slot, Slots
+from amoc.runtime.node.workers import Slot, WorkerTable
 from amoc.runtime.worker_spec import GRACE_S
 
 FINALLY_S = 2.0
@@ -34,7 +34,7 @@ KILL_MARGIN_S = 5.0
 """On top of the time-out and the time for `finally`: then a worker is taken to hang and killed."""
 
 
-class Ending:
+class Shutdown:
     """The end of a node's users, workers and scenario.
 
     Attributes:
@@ -44,7 +44,7 @@ class Ending:
 
     def __init__(
         self,
-        slots: Slots,
+        slots: WorkerTable,
         to_worker: Callable[[Slot, Record], None],
         to_supervisor: Callable[[Record], None],
         report: Callable[[Record], None],

@@ -14,7 +14,7 @@ from amoc.ipc.messages import Blocked, Note, Record
 from amoc.metrics.board import Board, Cell
 from amoc.runtime import logs
 from amoc.runtime.node.sampler import Host, Sampler
-from amoc.runtime.node.workers import Slot, Slots
+from amoc.runtime.node.workers import Slot, WorkerTable
 from amoc.runtime.stack_file import ask, file_of, where_it_hangs
 
 SAMPLE_S = 1.0
@@ -26,13 +26,13 @@ ASK_AT_LOOK = 3
 """And is asked before that where it hangs, if it has not left that already."""
 
 
-class Watch:
+class WorkerWatch:
     """Reports what a board says."""
 
     def __init__(
         self,
         board: Board,
-        slots: Slots,
+        slots: WorkerTable,
         report: Callable[[Record], None],
         host: Host,
         fd_limit: int,

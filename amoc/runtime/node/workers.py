@@ -38,7 +38,7 @@ class Slot:
         return f"w{self.number}.{self.epoch}"
 
 
-class Slots(list[Slot]):
+class WorkerTable(list[Slot]):
     """All slots of a node, and which users were dealt to them.
 
     Attributes:

@@ -44,7 +44,7 @@ from amoc.metrics.board import Board, Cell
 from amoc.results.thresholds import declared as expecting
 from amoc.runtime import logs
 from amoc.runtime.supervisor import monkey_patch
-from amoc.runtime.worker_spec import GRACE_S, Task
+from amoc.runtime.worker_spec import GRACE_S, WorkerSpec
 from amoc.scenario import builtin_settings, events, fd_budget, plugins, settings
 from amoc.scenario.loader import Scenario, load
 from amoc.scenario.settings_sources import for_scenario
@@ -55,14 +55,14 @@ _sleep = time.sleep
 _log = logging.getLogger(__name__)
 
 SHORT_LIFE_NS = 2 * S_NS
-LONGEST_BACKOFF_NS = 5 * S_NS
+MAX_BACKOFF_NS = 5 * S_NS
 TICK_MS = 1_000
 """How often it is looked whether the log has something to write, at the least."""
 
 
 def backoff_ns(short_lives: int) -> int:
     """How long a slot stays empty whose last `short_lives` workers died young."""
-    return min((1 << short_lives) * S_NS // 20, LONGEST_BACKOFF_NS) if short_lives else 0
+    return min((1 << short_lives) * S_NS // 20, MAX_BACKOFF_NS) if short_lives else 0
 
 
 @dataclass
@@ -83,7 +83,7 @@ class Supervisor:
         board: Board,
         directory: str,
         line: int,
-        work: Callable[[Task], int],
+        work: Callable[[WorkerSpec], int],
     ) -> None:
         self._bootstrap = bootstrap
         self._board = board
@@ -258,7 +258,7 @@ class Supervisor:
             row[Cell.EPOCH] = epoch
             row[Cell.PID] = os.getpid()
             code = self._work(
-                Task(
+                WorkerSpec(
                     slot=number,
                     epoch=epoch,
                     board=self._board,
@@ -300,7 +300,7 @@ def main(
     directory: str,
     line: int,
     parent_pid: int,
-    work: Callable[[Task], int],
+    work: Callable[[WorkerSpec], int],
 ) -> NoReturn:
     """Be the supervisor: `work` is what each worker does. Called in a freshly forked process."""
     code = ExitCode.INTERNAL

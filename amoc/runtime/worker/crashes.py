@@ -12,13 +12,13 @@ from typing import Any
 
 from amoc.base.crash_causes import cause_of, trace_of
 from amoc.ipc.messages import Note, Record
-from amoc.metrics.board import MOST_CAUSES, Area, Kind
+from amoc.metrics.board import MAX_CAUSES, Area, Kind
 
 OTHER = "other causes"
-"""What all causes after the first `MOST_CAUSES` count as."""
+"""What all causes after the first `MAX_CAUSES` count as."""
 
 
-class Causes:
+class CrashCounter:
     """Counts crashes by cause on the board, where they outlive the worker."""
 
     def __init__(self, area: Area, directory: str) -> None:
@@ -29,7 +29,7 @@ class Causes:
     def count(self, error: BaseException) -> tuple[str, bool]:
         """Count `error`; its cause, and whether this worker sees it for the first time."""
         cause = cause_of(error, self._directory)
-        if cause not in self._cells and len(self._cells) >= MOST_CAUSES:
+        if cause not in self._cells and len(self._cells) >= MAX_CAUSES:
             cause = OTHER
         cells = self._cells.get(cause)
         new = cells is None
@@ -39,7 +39,7 @@ class Causes:
         return cause, new
 
 
-class Mishaps:
+class ErrorReporter:
     """Tells what code of a scenario raised that is not a user's: once for each cause.
 
     They are no crashes of users; whoever calls counts them.
@@ -54,7 +54,7 @@ class Mishaps:
     def tell(self, what: str, error: BaseException) -> None:
         """`what` raised `error`."""
         cause = f"{what} raised {cause_of(error, self._directory)}"
-        if cause not in self._told and len(self._told) < MOST_CAUSES:
+        if cause not in self._told and len(self._told) < MAX_CAUSES:
             self._told.add(cause)
             self._report(Note("error", f"{cause} (told once)"))
             self._report(Note("trace", trace_of(error)))

@@ -21,7 +21,7 @@ from amoc.base import process
 from amoc.base.clock import MS_NS, S_NS, now_ns
 from amoc.ipc.messages import Record
 from amoc.metrics.board import Cell
-from amoc.runtime.worker.stall_detector import Trap
+from amoc.runtime.worker.stall_detector import StallDetector
 
 BEAT_NS = 100 * MS_NS
 """How often the worker notes that its loop turns, and how late."""
@@ -34,7 +34,7 @@ class Beat:
     def __init__(
         self,
         row: memoryview,
-        trap: Trap,
+        trap: StallDetector,
         report: Callable[[Record], None],
         title: Callable[[], str],
     ) -> None:

@@ -19,17 +19,17 @@ from amoc.base.text import counted
 from amoc.ipc import messages
 from amoc.ipc.messages import Done, Order
 from amoc.ipc.outbox import Outbox
-from amoc.runtime.worker.user_pool import Crowd
+from amoc.runtime.worker.user_pool import UserPool
 from amoc.scenario import live_settings
 from amoc.scenario.events import SETTINGS_CHANGED
 
 Answer = dict[str, Any]
 
 
-class Obedience:
+class OrderHandler:
     """Carries out the orders that one worker gets."""
 
-    def __init__(self, slot: int, crowd: Crowd, outbox: Outbox) -> None:
+    def __init__(self, slot: int, crowd: UserPool, outbox: Outbox) -> None:
         self._slot = slot
         self._crowd = crowd
         self._outbox = outbox

@@ -42,7 +42,7 @@ from amoc.ipc.messages import Blocked
 from amoc.runtime.stack_file import SIGNAL
 from amoc.runtime.stall_causes import (
     COLLECTOR,
-    MOST_FRAMES,
+    MAX_FRAMES,
     Cause,
     Frame,
     Look,
@@ -58,7 +58,7 @@ LOOK_NS = 20 * MS_NS
 """How late a beat is when the stack is looked at first, and how soon it is again."""
 LONG_NS = S_NS
 """What lasts so long is left for the node to read, and looked at ever less often."""
-MOST_LOOKS = 100
+MAX_LOOKS = 100
 _CLOEXEC = 0o2000000
 _ABSTIME = 1
 
@@ -83,7 +83,7 @@ class _Stall:
     looks: list[Look] = field(default_factory=list)
 
 
-class Trap:
+class StallDetector:
     """Finds out why a loop does not turn."""
 
     def __init__(self, slot: int, directory: str, file: Path) -> None:
@@ -170,7 +170,7 @@ class Trap:
                 # What the loop takes for now is when its turn began.
                 age_ns = int((time.time() - self._loop.now()) * S_NS)
                 stall.began_ns = max(now - age_ns, stall.set_ns)
-            if len(stall.looks) < MOST_LOOKS:
+            if len(stall.looks) < MAX_LOOKS:
                 stall.looks.append(Look(now, stall.next_ns, outermost, stack))
             if late_ns >= LONG_NS:
                 self._leave(stall, stack)
@@ -219,7 +219,7 @@ def _stack_of(frame: FrameType) -> tuple[Stack, FrameType]:
     """The calls below `frame`, and the outermost of them, which is its greenlet's alone."""
     stack: list[Frame] = []
     while True:
-        if len(stack) < MOST_FRAMES:
+        if len(stack) < MAX_FRAMES:
             code = frame.f_code
             stack.append(Frame(code.co_filename, frame.f_lineno or 0, code.co_name))
         if frame.f_back is None:

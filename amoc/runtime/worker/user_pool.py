@@ -18,10 +18,10 @@ from amoc.base import pause
 from amoc.base.clock import S_NS, now_ns
 from amoc.base.crash_causes import trace_of
 from amoc.base.errors import AmocError
-from amoc.base.waiting import Bell, Waiter
+from amoc.base.waiting import Notify, Waiter
 from amoc.ipc.messages import CrashSeen, Record, Started, StartUsers, UsersGone
 from amoc.metrics.board import Board, Cell, UserState
-from amoc.runtime.worker.crashes import Causes
+from amoc.runtime.worker.crashes import CrashCounter
 from amoc.scenario import builtin_settings
 from amoc.scenario.events import USER_ADDED, USER_REMOVED
 from amoc.scenario.start_rate import USER_RATE
@@ -36,7 +36,7 @@ TELL_AT = 1_000
 """How long, and how many, starts gather before they are reported."""
 FINALLY_S = 2.0
 """How long a killed user may take for its `finally` blocks before it counts as stuck."""
-MOST_NAMED = 100
+MAX_NAMED = 100
 """Stuck users named in a report."""
 _HOW_GONE: Mapping[int, str] = {
     UserState.NONE: "not begun",
@@ -49,7 +49,7 @@ _TO_COME = (UserState.NONE, UserState.STARTING, UserState.RESTARTING)
 _log = logging.getLogger(__name__)
 
 
-class Door(Protocol):
+class StartGate(Protocol):
     """The worker's end of the throttles, as far as a crowd needs it (`amoc.throttle.worker`)."""
 
     def is_open(self, name: str, /) -> bool:
@@ -72,7 +72,7 @@ class Orders:
     scenario_directory: str
     report: Callable[[Record], None]
     """May be called from anywhere, and never waits."""
-    door: Door
+    door: StartGate
 
 
 @dataclass
@@ -83,7 +83,7 @@ class _Removal:
     done: Waiter[None]
 
 
-class Crowd:
+class UserPool:
     """Starts users at their times, knows those that are alive, and lets them leave."""
 
     def __init__(self, orders: Orders, board: Board) -> None:
@@ -95,7 +95,7 @@ class Crowd:
         self._door = orders.door
         self._row = board.row(orders.slot)
         self._row[Cell.USERS] = self._row[Cell.WAITING] = 0
-        self._causes = Causes(board.area(orders.slot), orders.scenario_directory)
+        self._causes = CrashCounter(board.area(orders.slot), orders.scenario_directory)
         self._lateness = metrics.timer("user_start_lateness")
         self._users: dict[int, User] = {}
         self._queued: dict[int, bool] = {}  # dealt and not started, and whether they start again
@@ -103,7 +103,7 @@ class Crowd:
         self._ready: deque[int] = deque()  # those that wait at the door
         self._unwanted: set[int] = set()  # those that are not to start when they are dealt
         self._started = 0
-        self._wanted = Bell()
+        self._wanted = Notify()
         self._empty = Event()
         self._removals: list[_Removal] = []
         self._stopping = False
@@ -311,7 +311,7 @@ class Crowd:
             killed=len(users) if force else 0,
             withdrawn=fresh,
             not_again=again,
-            stuck=tuple(stuck[:MOST_NAMED]),
+            stuck=tuple(stuck[:MAX_NAMED]),
         )
 
     def _kill(self, users: Sequence[User]) -> list[int]:
@@ -343,7 +343,7 @@ class Crowd:
             return UsersGone(self._slot, 0, [])
         users = list(self._users.values())
         stuck = self._kill(users)
-        return UsersGone(self._slot, len(users) - len(stuck), stuck[:MOST_NAMED])
+        return UsersGone(self._slot, len(users) - len(stuck), stuck[:MAX_NAMED])
 
     def _wait_empty(self, timeout_s: float) -> bool:
         self._empty.clear()

@@ -23,22 +23,22 @@ from amoc.base import process
 from amoc.base.errors import ExitCode
 from amoc.coordinator.worker import Actions
 from amoc.ipc import bus, rpc
-from amoc.ipc.messages import Go, Note, Parcel, StartUsers, StopUsers, UsersGone
+from amoc.ipc.messages import Envelope, Go, Note, StartUsers, StopUsers, UsersGone
 from amoc.ipc.outbox import Outbox
 from amoc.runtime import logs
 from amoc.runtime.logs.ticking import tick_for_ever
 from amoc.runtime.stack_file import file_of
-from amoc.runtime.worker.crashes import Mishaps
+from amoc.runtime.worker.crashes import ErrorReporter
 from amoc.runtime.worker.heartbeat import Beat
-from amoc.runtime.worker.orders import Obedience
-from amoc.runtime.worker.stall_detector import Trap
-from amoc.runtime.worker.user_pool import Crowd, Orders
-from amoc.runtime.worker_spec import Task
+from amoc.runtime.worker.orders import OrderHandler
+from amoc.runtime.worker.stall_detector import StallDetector
+from amoc.runtime.worker.user_pool import Orders, UserPool
+from amoc.runtime.worker_spec import WorkerSpec
 from amoc.throttle import worker as gates
 from amoc.throttle.deferred import count_crashes
 from amoc.throttle.worker import Gate
 from amoc.users import mail
-from amoc.users.mail import Post
+from amoc.users.mail import MailRouter
 from amoc.users.user import User
 
 JOIN_S = 10.0
@@ -55,7 +55,7 @@ class Part(Protocol):
         """A parcel has come for it."""
 
 
-def main(task: Task) -> int:
+def main(task: WorkerSpec) -> int:
     """Be the worker of `task` until told to go; the exit status."""
     gc.set_threshold(GC_GENERATION_0, 20, 50)
     random.seed(
@@ -74,7 +74,7 @@ def main(task: Task) -> int:
         orders = Orders(
             task.slot, task.seed, task.start, task.scenario_directory, line.report_nowait, gate
         )
-        crowd = Crowd(orders, task.board)
+        crowd = UserPool(orders, task.board)
         parts = _parts(task, outbox, gate, crowd, line)
         beat = _beat(task, crowd, line)
         gevent.spawn(_guarded, beat.run)
@@ -86,7 +86,7 @@ def main(task: Task) -> int:
             match command:
                 case StartUsers():
                     crowd.deal(command)
-                case Parcel(part, _, _, body):
+                case Envelope(part, _, _, body):
                     parts[part].hear(body)
                 case StopUsers(timeout_s):
                     _log.info("%d users have %g s to finish", len(crowd), timeout_s)
@@ -103,13 +103,13 @@ def main(task: Task) -> int:
 
 
 def _parts(
-    task: Task, outbox: Outbox, gate: Gate, crowd: Crowd, line: bus.Child
+    task: WorkerSpec, outbox: Outbox, gate: Gate, crowd: UserPool, line: bus.Child
 ) -> Mapping[str, Part]:
     """All parts of the worker, known to the modules that scenarios call."""
     slot, report = task.slot, line.report_nowait
-    mishaps = Mishaps(task.scenario_directory, report)
-    ways = rpc.Line(slot, outbox)
-    post = Post(
+    mishaps = ErrorReporter(task.scenario_directory, report)
+    ways = rpc.RpcClient(slot, outbox)
+    post = MailRouter(
         slot,
         task.epoch,
         task.board.slots,
@@ -134,16 +134,16 @@ def _parts(
         "coordinator": actions,
         "mail": post,
         "calls": ways,
-        "control": Obedience(slot, crowd, outbox),
+        "control": OrderHandler(slot, crowd, outbox),
     }
 
 
-def _beat(task: Task, crowd: Crowd, line: bus.Child) -> Beat:
+def _beat(task: WorkerSpec, crowd: UserPool, line: bus.Child) -> Beat:
     """What notes how the worker does."""
     file = file_of(task.directory, f"w{task.slot}.{task.epoch}")
     return Beat(
         task.board.row(task.slot),
-        Trap(task.slot, task.scenario_directory, file),
+        StallDetector(task.slot, task.scenario_directory, file),
         line.report_nowait,
         lambda: f"worker {task.slot} ({len(crowd)} users)",
     )

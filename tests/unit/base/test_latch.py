@@ -7,18 +7,18 @@ import pytest
 from gevent import get_hub
 
 from amoc.base.errors import ScenarioError
-from amoc.base.latch import Latch
+from amoc.base.latch import OpenGate
 from amoc.base.waiting import Waiter
 
 DEADLINE_S = 10.0
 
 
 def test_nobody_waits_while_it_is_open():
-    assert Latch().wait(0)
+    assert OpenGate().wait(0)
 
 
 def test_all_that_wait_go_on_when_it_opens():
-    latch = Latch()
+    latch = OpenGate()
     latch.set(False)
     waiting = [gevent.spawn(latch.wait, DEADLINE_S) for _ in range(100)]
     gevent.sleep(0)
@@ -28,7 +28,7 @@ def test_all_that_wait_go_on_when_it_opens():
 
 
 def test_who_was_let_go_is_told_so_although_it_was_shut_at_once():
-    latch = Latch()
+    latch = OpenGate()
     latch.set(False)
     waiting = gevent.spawn(latch.wait, DEADLINE_S)
     gevent.sleep(0)
@@ -38,7 +38,7 @@ def test_who_was_let_go_is_told_so_although_it_was_shut_at_once():
 
 
 def test_a_wait_ends_at_its_deadline_or_when_somebody_else_ends_it():
-    latch = Latch()
+    latch = OpenGate()
     latch.set(False)
     assert not latch.wait(0.001)
     waiter = Waiter()
@@ -48,7 +48,7 @@ def test_a_wait_ends_at_its_deadline_or_when_somebody_else_ends_it():
 
 
 def test_a_killed_one_waits_no_more():
-    latch = Latch()
+    latch = OpenGate()
     latch.set(False)
     waiting = gevent.spawn(latch.wait)
     gevent.sleep(0)
@@ -58,7 +58,7 @@ def test_a_killed_one_waits_no_more():
 
 
 def test_the_event_loop_itself_must_not_wait():
-    latch, errors = Latch(), []
+    latch, errors = OpenGate(), []
     latch.set(False)
 
     def handler():

@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 
 from amoc.base.redaction import (
     HIDDEN,
-    MOST_DEPTH,
+    MAX_DEPTH,
     as_text,
     hide,
     holds_hidden,
@@ -24,7 +24,7 @@ from amoc.base.redaction import (
 
 
 @dataclass
-class Account:
+class RunResults:
     user: str
     password: str
 
@@ -67,8 +67,8 @@ WITH_SECRETS = [
     [{"user": "a", "password": "s3cret"}],
     ({"user": "a", "password": ["x", "s3cret"]},),
     {"a": [[{"b": {"Token": {"c": "s3cret"}}}]]},
-    Account("a", "s3cret"),
-    [Account("a", "s3cret")],
+    RunResults("a", "s3cret"),
+    [RunResults("a", "s3cret")],
     Login("a", "s3cret"),
     Model(user="a", token="s3cret"),
     '[{"user": "a", "password": "s3cret"}]',
@@ -116,12 +116,12 @@ def test_the_rest_of_a_value_is_shown_as_json():
         "rooms": ["a"],
         "when": "{1}",
     }
-    assert as_text(Account("a", "x")) == '{"user": "a", "password": "(hidden)"}'
+    assert as_text(RunResults("a", "x")) == '{"user": "a", "password": "(hidden)"}'
 
 
 def test_what_lies_too_deep_to_be_looked_at_is_hidden():
     value = "s3cret"
-    for _ in range(MOST_DEPTH + 1):
+    for _ in range(MAX_DEPTH + 1):
         value = [value]
     assert "s3cret" not in str(hide(value))
     for _ in range(100_000):

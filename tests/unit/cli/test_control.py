@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from amoc.base.errors import AmocError, ExitCode, UsageError
 from amoc.cli import control, run_options
 from amoc.cli.main import cli, main
-from amoc.cli.param_types import MOST_ID
+from amoc.cli.param_types import MAX_ID
 from amoc.control import client, commands
 from amoc.control.answer_text import lines_of
 from amoc.results import run_directory
@@ -92,7 +92,7 @@ def test_a_command_from_a_shell_is_the_one_that_the_same_words_mean(asked, text)
         assert asked.command == commands.parse(f"{text} -- it is time")
 
 
-@given(st.sampled_from(["add {0}", "remove {0}", "remove {0} --force"]), st.integers(1, MOST_ID))
+@given(st.sampled_from(["add {0}", "remove {0}", "remove {0} --force"]), st.integers(1, MAX_ID))
 def test_numbers_mean_the_same_in_a_shell_and_in_the_terminal(text, count):
     line = text.format(count)
     found = Asked()

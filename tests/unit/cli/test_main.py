@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from amoc import __version__
 from amoc.base.errors import ExitCode, ResourceError
 from amoc.cli.main import cli, main
-from amoc.cli.param_types import MOST_ID, Duration, UserIds
+from amoc.cli.param_types import MAX_ID, Duration, UserIds
 from amoc.cli.summary_file import SummaryFile
 
 PROJECT = Path(__file__).resolve().parents[3]
@@ -80,7 +80,7 @@ LONG = "9" * 5000  # int() itself refuses so many digits
         (["--users", "-5"], "--users must be a whole number from 1 to 4294967296, but is '-5'"),
         (["--users", "many"], "--users must be a whole number"),
         (["--users", "1.5"], "--users must be a whole number"),
-        (["--users", str(MOST_ID + 1)], f"but is '{MOST_ID + 1}'"),
+        (["--users", str(MAX_ID + 1)], f"but is '{MAX_ID + 1}'"),
         (["--users", LONG], "--users must be a whole number"),
         (
             ["--user-ids", "0-5"],
@@ -91,7 +91,7 @@ LONG = "9" * 5000  # int() itself refuses so many digits
         (["--user-ids", "1-2-3"], "--user-ids must be A-B"),
         (["--user-ids", ""], "--user-ids must be A-B"),
         (["--user-ids", " 1-2"], "--user-ids must be A-B"),
-        (["--user-ids", f"1-{MOST_ID + 1}"], "--user-ids must be A-B"),
+        (["--user-ids", f"1-{MAX_ID + 1}"], "--user-ids must be A-B"),
         (["--user-ids", f"1-{LONG}"], "--user-ids must be A-B"),
         (["--users", "3", "--user-ids", "1-3"], "--users and --user-ids say the same"),
         (["--duration", "0"], "--duration must be above 0, but is '0'"),
@@ -139,7 +139,7 @@ def test_a_config_file_that_is_not_toml_is_a_setting_error(directory, refused_in
     [
         ("5001-6000", range(5001, 6001)),
         ("7-7", range(7, 8)),
-        (f"1-{MOST_ID}", range(1, MOST_ID + 1)),
+        (f"1-{MAX_ID}", range(1, MAX_ID + 1)),
     ],
 )
 def test_users_may_be_named_by_their_ids(text, ids):

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from amoc.base.errors import UsageError
 from amoc.base.redaction import hide
-from amoc.control.commands import COMMANDS, MOST_COUNT, Command, checked, parse
+from amoc.control.commands import COMMANDS, MAX_COUNT, Command, checked, parse
 from amoc.ipc.messages import Order, pack, to_wire, unpack
-from amoc.scenario.settings_sources import MOST_DEPTH
+from amoc.scenario.settings_sources import MAX_DEPTH
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_a_line_of_text_is_a_command(text, command):
         ("add many", "add must be followed by a whole number, but is by 'many'"),
         ("add 1 2", "add must be followed by a whole number, but is by '1 2'"),
         ("add -3", "but is by '-3'"),
-        ("add 0", f"add must have a count from 1 to {MOST_COUNT}, but has 0"),
+        ("add 0", f"add must have a count from 1 to {MAX_COUNT}, but has 0"),
         ("add 99999999999", "but has 99999999999"),
         ("add " + "9" * 5000, "add must be followed by a whole number"),
         ("add ²", "add must be followed by a whole number"),
@@ -115,7 +115,7 @@ def nested(depth: int, value: object = 5) -> object:
         ({"n": [{"a": 10**400}]}, "n.a must fit into 64 bits, but is 1000"),
         ({"a_token": 10**30}, "a_token must fit into 64 bits, but is (hidden)"),
         ({"n": {"token": [10**30]}}, "n.token must fit into 64 bits, but is (hidden)"),
-        ({"n": nested(MOST_DEPTH + 1)}, "n must be nested at most 50 deep, but is deeper"),
+        ({"n": nested(MAX_DEPTH + 1)}, "n must be nested at most 50 deep, but is deeper"),
         ({"n": nested(200_001)}, "n must be nested at most 50 deep, but is deeper"),
         ({"b\n" * 100: 1 << 64}, "'b\\nb"),
     ],
@@ -128,7 +128,7 @@ def test_values_that_cannot_be_sent_to_workers_are_refused(values, complaint):
     assert len(str(caught.value)) < 1000
 
 
-@pytest.mark.parametrize("value", [(1 << 64) - 1, -(1 << 63), nested(MOST_DEPTH), 1e300, "\ud800"])
+@pytest.mark.parametrize("value", [(1 << 64) - 1, -(1 << 63), nested(MAX_DEPTH), 1e300, "\ud800"])
 def test_values_at_the_limits_reach_workers(value):
     values = {"n": value}
     assert checked("set", {"values": values}).arguments == {"values": values}

@@ -187,7 +187,7 @@ def test_a_request_that_makes_no_sense_is_refused_and_the_next_one_is_taken(
 
 
 def test_a_line_without_end_costs_its_connection_only(run, path, served, monkeypatch):
-    monkeypatch.setattr(server, "MOST_LINE", 1000)
+    monkeypatch.setattr(server, "MAX_LINE", 1000)
     with connect(path) as line:
         line.sendall(b"x" * 1001)
         refused = answer_of(line)
@@ -229,8 +229,8 @@ def test_a_client_that_goes_away_while_it_waits_does_no_harm(run, path, served):
 
 
 def test_too_many_connections_are_turned_away_with_a_reason(run, path, served):
-    lines = [connect(path) for _ in range(server.MOST_CONNECTIONS)]
-    while len(served._serving) < server.MOST_CONNECTIONS:
+    lines = [connect(path) for _ in range(server.MAX_CONNECTIONS)]
+    while len(served._serving) < server.MAX_CONNECTIONS:
         gevent.sleep(0.001)
     with pytest.raises(AmocError, match="takes at most 32 connections at once"):
         ask(path, "status")
@@ -238,7 +238,7 @@ def test_too_many_connections_are_turned_away_with_a_reason(run, path, served):
         ask(path, "set", {"values": {"more than is on the way": "x" * (4 << 20)}})
     assert served.refused == 2
     lines.pop().close()
-    while len(served._serving) == server.MOST_CONNECTIONS:
+    while len(served._serving) == server.MAX_CONNECTIONS:
         gevent.sleep(0.001)
     assert ask(path, "status")["summary"] == "status done"
     for line in lines:

@@ -14,9 +14,9 @@ from amoc.coordinator.function_refs import references
 from amoc.coordinator.plan import parse
 from amoc.coordinator.worker import Actions
 from amoc.ipc import messages
-from amoc.ipc.messages import Parcel, Record
+from amoc.ipc.messages import Envelope, Record
 from amoc.ipc.outbox import Outbox
-from amoc.ipc.worker_id import Origin
+from amoc.ipc.worker_id import WorkerId
 from amoc.users.user import User
 
 DEADLINE_S = 20.0
@@ -34,7 +34,7 @@ def until(condition: Callable[[], Any], what: str = "") -> Any:
 class Worker:
     """One worker's end, and its line, which can be cut."""
 
-    def __init__(self, cluster: Cluster, origin: Origin) -> None:
+    def __init__(self, cluster: Cluster, origin: WorkerId) -> None:
         self.origin = origin
         self.alive = True
         self.deaf = False
@@ -47,7 +47,7 @@ class Worker:
             origin.slot, self.outbox, lambda name, error: self.failures.append((name, error))
         )
 
-    def _send(self, parcel: Parcel) -> None:
+    def _send(self, parcel: Envelope) -> None:
         assert parcel.part == "coordinator"
         assert (parcel.slot, parcel.epoch) == (self.origin.slot, self.origin.epoch)
         if self.alive:
@@ -68,17 +68,17 @@ class Cluster:
 
     def __init__(self, seed: int = 7, now: Callable[[], int] = now_ns) -> None:
         self.notes: list[str] = []
-        self.sent: list[tuple[Origin, Record]] = []
-        self.workers: dict[Origin, Worker] = {}
+        self.sent: list[tuple[WorkerId, Record]] = []
+        self.workers: dict[WorkerId, Worker] = {}
         self.groups = Groups(self._post, seed, self.notes.append, now)
 
-    def _post(self, origin: Origin, part: str, record: Record) -> None:
+    def _post(self, origin: WorkerId, part: str, record: Record) -> None:
         assert part == "coordinator"
         self.sent.append((origin, record))
         self.workers[origin].hear(messages.pack_item(record))
 
     def up(self, slot: int, epoch: int = 1, node: str = "node0", deaf: bool = False) -> Worker:
-        origin = Origin(node, slot, epoch)
+        origin = WorkerId(node, slot, epoch)
         worker = self.workers[origin] = Worker(self, origin)
         worker.deaf = deaf
         self.groups.worker_up(origin)
@@ -89,7 +89,7 @@ class Cluster:
         del self.workers[worker.origin]
         self.groups.worker_lost(worker.origin)
 
-    def ask(self, operation: str, *arguments: Any, origin: Origin | None = None) -> Any:
+    def ask(self, operation: str, *arguments: Any, origin: WorkerId | None = None) -> Any:
         """A call, over the wire and back."""
         there = messages.unpack(messages.pack(arguments))
         answer = self.groups.operations[f"coordinator.{operation}"](origin, *there)

@@ -15,11 +15,11 @@ from amoc.coordinator.controller import Groups
 from amoc.coordinator.worker import Actions
 from amoc.ipc import messages, rpc
 from amoc.ipc.outbox import Outbox
-from amoc.ipc.worker_id import Origin
+from amoc.ipc.worker_id import WorkerId
 from amoc.users.user import NotAUser
 from tests.unit.coordinator.connected import Crowd, until
 
-HERE = Origin("node0", 0, 1)
+HERE = WorkerId("node0", 0, 1)
 
 met: list[Any] = []
 
@@ -40,7 +40,7 @@ class Alone:
         origin = HERE if self.actions else None
         return self.groups.operations[operation](origin, *messages.unpack(messages.pack(arguments)))
 
-    def _post(self, _origin: Origin, _part: str, record: Any) -> None:
+    def _post(self, _origin: WorkerId, _part: str, record: Any) -> None:
         assert self.actions is not None
         self.actions.hear(messages.pack_item(record))
 

@@ -16,12 +16,12 @@ from amoc.coordinator import barrier_worker
 from amoc.coordinator.barrier_controller import LEAD_NS, Barriers, ranges
 from amoc.coordinator.barrier_worker import BarrierTimeout
 from amoc.ipc.messages import BarrierArrivals, BarrierRefusal, BarrierRelease, BarrierWithdrawals
-from amoc.ipc.worker_id import Origin
+from amoc.ipc.worker_id import WorkerId
 from amoc.metrics.board import UserState
 from amoc.users.user import Leave
 from tests.unit.coordinator.connected import Cluster, Crowd, Worker, until
 
-A, B = Origin("node0", 0, 1), Origin("node0", 1, 1)
+A, B = WorkerId("node0", 0, 1), WorkerId("node0", 1, 1)
 
 
 class Meeting:
@@ -223,11 +223,11 @@ STEPS = st.lists(
 
 @given(st.integers(1, 7), STEPS)
 def test_exactly_n_are_released_at_a_time_and_nobody_twice_or_after_giving_up(
-    n: int, steps: list[tuple[str, Origin, int]]
+    n: int, steps: list[tuple[str, WorkerId, int]]
 ) -> None:
-    sent: list[tuple[Origin, Any]] = []
+    sent: list[tuple[WorkerId, Any]] = []
     barriers = Barriers(lambda origin, _part, record: sent.append((origin, record)), lambda: 0)
-    present: list[tuple[Origin, int]] = []
+    present: list[tuple[WorkerId, int]] = []
     ticket = 0
     for what, origin, count in steps:
         sent.clear()
@@ -260,7 +260,7 @@ def test_exactly_n_are_released_at_a_time_and_nobody_twice_or_after_giving_up(
 
 
 def test_every_record_of_a_barrier_is_addressed_to_who_waits() -> None:
-    sent: list[tuple[Origin, Any]] = []
+    sent: list[tuple[WorkerId, Any]] = []
     barriers = Barriers(lambda origin, _part, record: sent.append((origin, record)), lambda: 5)
     barriers.arrive(A, BarrierArrivals("x", 3, [1, 2]))
     barriers.arrive(B, BarrierArrivals("x", 4, [1]))

@@ -250,7 +250,7 @@ def test_a_worker_has_so_many_groups_at_a_time_and_the_others_wait(
 def test_what_is_too_much_to_hold_is_refused_counted_and_said_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(groups_module, "MOST_HELD", 50)
+    monkeypatch.setattr(groups_module, "MAX_HELD", 50)
     cluster = Cluster()
     cluster.start_in_init("all", ("all", met.append))
     worker = cluster.up(0)
@@ -270,7 +270,7 @@ def test_what_is_too_much_to_hold_is_refused_counted_and_said_once(
 def test_so_are_too_many_bytes_and_there_is_room_again_when_actions_have_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(groups_module, "MOST_HELD_BYTES", 1 << 20)
+    monkeypatch.setattr(groups_module, "MAX_HELD_BYTES", 1 << 20)
     cluster = Cluster()
     cluster.start_in_init("ones", (1, lambda event, users: met.append(len(users[0][1]))))
     worker = cluster.up(0, deaf=True)  # its actions wait
@@ -308,7 +308,7 @@ def test_bytes_count_for_each_item_and_not_once_nobody_looks_at_them_or_they_are
     assert started.held_bytes == 200
     cluster.ask("reset", "x")
     assert started.held_bytes == 100
-    for epoch in range(2, 2 + assignment.MOST_TRIES):  # the group is given up
+    for epoch in range(2, 2 + assignment.MAX_TRIES):  # the group is given up
         cluster.lose(other)
         other = cluster.up(1, epoch, deaf=True)
     assert not started.acting
@@ -529,7 +529,7 @@ def test_a_group_over_which_one_worker_after_the_other_dies_is_given_up_and_that
     worker.add("pairs", 1)
     worker.add("pairs", 2)
     worker.actions.flush()
-    for epoch in range(2, assignment.MOST_TRIES + 1):
+    for epoch in range(2, assignment.MAX_TRIES + 1):
         cluster.lose(worker)
         worker = cluster.up(0, epoch, deaf=True)
         assert worker.unheard

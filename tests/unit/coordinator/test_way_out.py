@@ -12,12 +12,12 @@ from gevent import get_hub
 from amoc import coordinator, metrics
 from amoc.base import pause
 from amoc.base.errors import PeerError
-from amoc.base.latch import Latch
+from amoc.base.latch import OpenGate
 from amoc.coordinator import api, init_plans, way_out, worker
 from amoc.coordinator.plan import parse
 from amoc.coordinator.worker import Actions
 from amoc.ipc import messages, rpc
-from amoc.ipc.messages import CoordinatorAdds, Parcel
+from amoc.ipc.messages import CoordinatorAdds, Envelope
 from amoc.ipc.outbox import Outbox
 from amoc.users.user import Leave
 from tests.unit.coordinator.connected import Crowd, until
@@ -28,8 +28,8 @@ class Line:
 
     def __init__(self) -> None:
         init_plans.start("all", parse("all", ("all", lambda event: None)))
-        self.room = Latch()
-        self.parcels: list[Parcel] = []
+        self.room = OpenGate()
+        self.parcels: list[Envelope] = []
         self.actions = Actions(0, Outbox(1, self.parcels.append), room=self.room)
         api.attach(self.actions)
 

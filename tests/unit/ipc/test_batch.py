@@ -7,15 +7,15 @@ from hypothesis import strategies as st
 
 from amoc.ipc import batch as gathering
 from amoc.ipc import messages
-from amoc.ipc.batch import FULL_BATCH, MOST_BATCH_BYTES, Gathering, pack_batch
+from amoc.ipc.batch import FULL_BATCH, MAX_BATCH_BYTES, Batch, pack_batch
 from amoc.ipc.messages import Note
 
-sizes = st.lists(st.sampled_from([0, 10, 60_000, MOST_BATCH_BYTES, 2 * MOST_BATCH_BYTES]))
+sizes = st.lists(st.sampled_from([0, 10, 60_000, MAX_BATCH_BYTES, 2 * MAX_BATCH_BYTES]))
 
 
 @given(sizes)
 def test_all_leaves_in_order_in_batches_that_are_not_too_large(lengths):
-    held = Gathering()
+    held = Batch()
     notes = [Note(str(number), "x" * length) for number, length in enumerate(lengths)]
     for note in notes:
         held.add(note)
@@ -23,7 +23,7 @@ def test_all_leaves_in_order_in_batches_that_are_not_too_large(lengths):
     while held:
         before = held.size
         batch = held.take()
-        assert len(batch) == 1 or sum(map(len, batch)) <= MOST_BATCH_BYTES
+        assert len(batch) == 1 or sum(map(len, batch)) <= MAX_BATCH_BYTES
         assert held.size == before - sum(map(len, batch))
         out += [messages.from_wire(messages.unpack(item)) for item in batch]
     assert out == notes
@@ -41,13 +41,13 @@ def test_a_batch_is_what_a_parent_reads(child, number, acknowledged, count):
 
 
 def test_it_is_full_by_number_or_by_size(monkeypatch):
-    held = Gathering()
+    held = Batch()
     assert not held.full
     for _ in range(FULL_BATCH):
         held.add(Note("info", ""))
     assert held.full
     held.take()
     assert not held.full
-    monkeypatch.setattr(gathering, "MOST_BATCH_BYTES", 10)
+    monkeypatch.setattr(gathering, "MAX_BATCH_BYTES", 10)
     held.add(Note("info", "long enough"))
     assert held.full

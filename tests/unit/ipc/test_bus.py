@@ -12,7 +12,7 @@ import zmq
 
 from amoc.base.errors import PeerError
 from amoc.ipc import bus, messages, socket_watch
-from amoc.ipc.bus import Child, Envelope, Parent
+from amoc.ipc.bus import Child, Parent, Received
 from amoc.ipc.bus import child as child_end
 from amoc.ipc.bus import parent as parent_end
 from amoc.ipc.messages import CrashSeen, Go, Hello, Note, Started, Stopped, StopUsers
@@ -34,7 +34,7 @@ class Family:
         self.context = zmq.Context()
         self.parent = Parent(self.context, directory)
         self.children: dict[str, Child] = {}
-        self.heard: list[Envelope] = []
+        self.heard: list[Received] = []
         self.obeyed: dict[str, list[messages.Record]] = {}
         self.tasks = [gevent.spawn(self._hear)]
 
@@ -61,7 +61,7 @@ class Family:
         child = self.bear(name)
         child.join(DEADLINE_S)
         self.listen(name)
-        wait(lambda: Envelope(name, Hello(os.getpid())) in self.heard)
+        wait(lambda: Received(name, Hello(os.getpid())) in self.heard)
         return child
 
     def reported(self, name: str, kind: type = object) -> list[messages.Record]:
@@ -232,7 +232,7 @@ def test_what_is_acknowledged_is_kept_no_longer(family):
 
 
 def test_a_child_that_does_not_acknowledge_is_broken_in_the_end(family, monkeypatch):
-    monkeypatch.setattr(parent_end, "MOST_UNACKED", 10)
+    monkeypatch.setattr(parent_end, "MAX_UNACKED", 10)
     family.parent.expect("w0.1")
     for command in numbered(10):
         family.parent.send("w0.1", command)
@@ -274,8 +274,8 @@ def test_what_is_published_again_at_once_is_bounded_and_all_arrives(
     family, monkeypatch, most, most_bytes
 ):
     monkeypatch.setattr(parent_end, "RESEND_NS", 10_000_000)
-    monkeypatch.setattr(parent_end, "MOST_RESENT", most)
-    monkeypatch.setattr(parent_end, "MOST_RESENT_BYTES", most_bytes)
+    monkeypatch.setattr(parent_end, "MAX_RESENT", most)
+    monkeypatch.setattr(parent_end, "MAX_RESENT_BYTES", most_bytes)
     family.join("w0.1")
     drop(family, monkeypatch, range(2, 102))
     resend, resent = Parent._resend_to, []
@@ -302,8 +302,10 @@ def test_a_reader_that_is_busy_does_not_make_the_loop_spin(family, monkeypatch):
     child = family.bear("w0.1")
     child.join(DEADLINE_S)
     heard = []
-    hear = socket_watch.Ear._hear
-    monkeypatch.setattr(socket_watch.Ear, "_hear", lambda one: heard.append(one) or hear(one))
+    hear = socket_watch.SocketReader._hear
+    monkeypatch.setattr(
+        socket_watch.SocketReader, "_hear", lambda one: heard.append(one) or hear(one)
+    )
     got, busy = [], gevent.event.Event()
 
     def read():
@@ -327,7 +329,7 @@ def test_a_reader_that_is_busy_does_not_make_the_loop_spin(family, monkeypatch):
 
 def test_a_wake_up_that_is_missed_lasts_a_tick_at_the_most(family, monkeypatch):
     family.join("w0.1")
-    monkeypatch.setattr(socket_watch.Ear, "_hear", lambda one: one._watcher.stop())
+    monkeypatch.setattr(socket_watch.SocketReader, "_hear", lambda one: one._watcher.stop())
     family.parent.send("w0.1", Go())
     wait(lambda: family.obeyed["w0.1"])
 
@@ -399,7 +401,7 @@ def test_a_lost_batch_of_reports_is_told(family):
 
 
 def test_a_full_line_of_reports_makes_the_reporter_wait_and_loses_none(family, monkeypatch):
-    monkeypatch.setattr(child_end, "MOST_REPORTS", 10)
+    monkeypatch.setattr(child_end, "MAX_REPORTS", 10)
     child = family.join("w0.1")
     records = numbered(1000)
     most = 0
@@ -421,7 +423,7 @@ def test_flush_is_true_when_all_is_handed_over_and_false_at_its_deadline(family,
 
 
 def test_a_child_that_holds_too_much_back_is_crowded_until_it_has_left(family, monkeypatch):
-    monkeypatch.setattr(child_end, "MOST_HELD_BYTES", 100)
+    monkeypatch.setattr(child_end, "MAX_HELD_BYTES", 100)
     child = family.join("w0.1")
     send, open_again = child_end._send, gevent.event.Event()
     monkeypatch.setattr(
@@ -448,7 +450,7 @@ def stuck(monkeypatch):
 
 
 def test_a_crowded_child_drops_what_only_informs_and_says_how_much(family, monkeypatch, stuck):
-    monkeypatch.setattr(child_end, "MOST_HELD_BYTES", 300)
+    monkeypatch.setattr(child_end, "MAX_HELD_BYTES", 300)
     stuck.set()
     child = family.join("w0.1")
     stuck.clear()
@@ -471,7 +473,7 @@ def test_a_crowded_child_drops_what_only_informs_and_says_how_much(family, monke
 
 
 def test_who_can_wait_waits_for_room_but_not_for_ever(family, monkeypatch, stuck):
-    monkeypatch.setattr(child_end, "MOST_HELD_BYTES", 100)
+    monkeypatch.setattr(child_end, "MAX_HELD_BYTES", 100)
     monkeypatch.setattr(child_end, "ROOM_S", 0.01)
     stuck.set()
     child = family.join("w0.1")
@@ -533,7 +535,7 @@ def test_a_child_that_heard_of_holding_before_its_welcome_joins_all_the_same(fam
 
 
 def test_holding_does_not_reach_a_child_that_is_broken(family, monkeypatch):
-    monkeypatch.setattr(parent_end, "MOST_UNACKED", 3)
+    monkeypatch.setattr(parent_end, "MAX_UNACKED", 3)
     family.parent.expect("w0.1")
     for command in numbered(3):
         family.parent.send("w0.1", command)

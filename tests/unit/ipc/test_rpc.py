@@ -7,13 +7,13 @@ import pytest
 
 from amoc.base.errors import ClosedError, PeerError, ScenarioError
 from amoc.ipc import messages, rpc
-from amoc.ipc.messages import Answer, Call, Parcel
+from amoc.ipc.messages import Answer, Call, Envelope
 from amoc.ipc.outbox import FULL_BYTES, Outbox
-from amoc.ipc.rpc_server import Desk
-from amoc.ipc.worker_id import Origin
+from amoc.ipc.rpc_server import RpcServer
+from amoc.ipc.worker_id import WorkerId
 
 DEADLINE_S = 10.0
-WORKER = Origin("node0", 1, 1)
+WORKER = WorkerId("node0", 1, 1)
 
 
 @pytest.fixture(autouse=True)
@@ -26,12 +26,12 @@ class Wire:
     """A worker's line and the controller's desk, joined."""
 
     def __init__(self) -> None:
-        self.desk = Desk(lambda _worker, _part, answer: self.back(answer))
+        self.desk = RpcServer(lambda _worker, _part, answer: self.back(answer))
         self.outbox = Outbox(1, self.carry)
-        self.line = rpc.Line(1, self.outbox)
+        self.line = rpc.RpcClient(1, self.outbox)
         rpc.install(self.line)
 
-    def carry(self, parcel: Parcel) -> None:
+    def carry(self, parcel: Envelope) -> None:
         assert (parcel.part, parcel.slot, parcel.epoch) == ("calls", 1, 1)
         self.desk.hear(WORKER, parcel.body)
 
@@ -103,7 +103,7 @@ def test_calls_of_init_are_noted_in_order_and_made_later():
 
 
 def test_the_outbox_makes_one_parcel_of_what_comes_together():
-    sent: list[Parcel] = []
+    sent: list[Envelope] = []
     outbox = Outbox(7, sent.append)
     outbox.put("calls", 1, messages.pack_item(Call(1, "a", [])))
     outbox.put("mail", 2, b"\x01")
@@ -118,14 +118,14 @@ def test_the_outbox_makes_one_parcel_of_what_comes_together():
 
 
 def test_a_large_parcel_does_not_wait_for_company():
-    sent: list[Parcel] = []
+    sent: list[Envelope] = []
     outbox = Outbox(1, sent.append)
     outbox.put("mail", 0, bytes(FULL_BYTES))
     assert [len(one.body) for one in sent] == [FULL_BYTES]
 
 
 def test_what_is_put_by_the_last_call_before_leaving_is_not_left_behind():
-    sent: list[Parcel] = []
+    sent: list[Envelope] = []
     outbox = Outbox(1, sent.append)
 
     def again() -> None:

@@ -14,7 +14,7 @@ from amoc.base.errors import ExitCode, ResourceError, ScenarioError
 from amoc.metrics import board as board_module
 from amoc.metrics.board import (
     ENTRIES,
-    MOST_CAUSES,
+    MAX_CAUSES,
     NAME_BYTES,
     Area,
     Board,
@@ -126,7 +126,7 @@ def test_a_name_may_fill_its_entry_and_not_a_byte_more():
 
 def test_the_directory_holds_as_many_metrics_as_it_says_and_refuses_the_next():
     area = Area(new_memory())
-    most = ENTRIES - MOST_CAUSES - 1
+    most = ENTRIES - MAX_CAUSES - 1
     for number in range(most):
         area.declare(Kind.COUNTER, f"c{number}")[0] = number
     with pytest.raises(ScenarioError, match=f"holds {most} metrics .* a user id in the name"):
@@ -137,12 +137,12 @@ def test_the_directory_holds_as_many_metrics_as_it_says_and_refuses_the_next():
 
 def test_a_directory_full_of_metrics_still_has_room_for_every_cause_of_a_crash():
     area = Area(new_memory())
-    for number in range(ENTRIES - MOST_CAUSES - 1):
+    for number in range(ENTRIES - MAX_CAUSES - 1):
         area.declare(Kind.COUNTER, f"c{number}")
-    for number in range(MOST_CAUSES + 1):
+    for number in range(MAX_CAUSES + 1):
         area.declare(Kind.CRASH, f"cause {number}")[0] += 1
     crashes = [metric.value for metric in area.read() if metric.kind is Kind.CRASH]
-    assert crashes == [1] * (MOST_CAUSES + 1)
+    assert crashes == [1] * (MAX_CAUSES + 1)
 
 
 def test_timers_that_do_not_fit_are_refused_before_anything_is_written():

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from amoc import metrics
 from amoc.base import pause
 from amoc.metrics import handles
-from amoc.metrics.coordinated_omission import MOST_TIMERS, Cadence, missed
+from amoc.metrics.coordinated_omission import MAX_TIMERS, Cadence, missed
 from amoc.metrics.histogram import CELLS, Histogram, cell_of
 
 MS = 1_000_000
@@ -347,7 +347,7 @@ def test_without_a_throttle_nothing_is_kept_of_a_user(clock):
 
 
 def test_what_is_kept_of_a_user_is_bounded(clock):
-    timers = [metrics.timer(f"turn_{number}") for number in range(MOST_TIMERS + 5)]
+    timers = [metrics.timer(f"turn_{number}") for number in range(MAX_TIMERS + 5)]
 
     def user(me):
         for number in range(30):
@@ -358,7 +358,7 @@ def test_what_is_kept_of_a_user_is_bounded(clock):
     kept, cadence = 0, me.throttle_cadence
     while cadence is not None:
         kept, cadence = kept + 1, cadence.following
-    assert kept == MOST_TIMERS
+    assert kept == MAX_TIMERS
     assert all(read()[f"{timer.name}.response"].count == 30 for timer in timers)
 
 

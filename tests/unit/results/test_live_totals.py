@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from amoc.ipc.messages import Sample, WorkerFigures
 from amoc.metrics.board import Merge, UserState
 from amoc.metrics.histogram import Histogram
-from amoc.results.live_totals import QUANTILES, Figures
+from amoc.results.live_totals import QUANTILES, LiveTotals
 from amoc.results.series import ThrottlePoint
 
 SECOND_NS = 10**9
@@ -83,7 +83,7 @@ def histories(draw):
     return nodes
 
 
-def totals(figures: Figures):
+def totals(figures: LiveTotals):
     return (
         (figures.started, figures.running, figures.finished, figures.removed, figures.restarted),
         (
@@ -100,13 +100,13 @@ def totals(figures: Figures):
 
 @given(histories(), st.data())
 def test_any_order_repetition_or_loss_ends_in_the_totals_of_the_latest_samples(nodes, data):
-    in_order = Figures()
+    in_order = LiveTotals()
     for name, history in nodes.items():
         in_order.take(name, history[-1])
     all_of_them = [(name, one) for name, history in nodes.items() for one in history]
     latest = [(name, history[-1]) for name, history in nodes.items()]
     lossy = data.draw(st.lists(st.sampled_from(all_of_them), max_size=30))
-    mixed = Figures()
+    mixed = LiveTotals()
     for name, one in data.draw(st.permutations(lossy + latest)):
         mixed.take(name, one)
     assert totals(mixed)[:3] == totals(in_order)[:3]
@@ -115,7 +115,7 @@ def test_any_order_repetition_or_loss_ends_in_the_totals_of_the_latest_samples(n
 
 def test_the_order_in_which_nodes_are_heard_does_not_show_in_the_summary():
     def summary(*names):
-        figures = Figures()
+        figures = LiveTotals()
         for name in names:
             figures.take(name, sample(counters={name: 1}, workers=[worker(slot=0)]))
         return figures.summary(RUN)
@@ -137,7 +137,7 @@ def test_the_order_in_which_nodes_are_heard_does_not_show_in_the_summary():
     ],
 )
 def test_a_user_is_counted_once_by_where_it_stands(state, part):
-    figures = Figures()
+    figures = LiveTotals()
     figures.take("node0", sample(users={int(state): 3}))
     parts = {name: getattr(figures, name) for name in ("running", "finished", "removed")}
     assert parts == {name: 3 * (name == part) for name in parts}
@@ -146,14 +146,14 @@ def test_a_user_is_counted_once_by_where_it_stands(state, part):
 
 
 def test_the_peak_between_two_samples_is_not_missed():
-    figures = Figures()
+    figures = LiveTotals()
     figures.take("node0", sample(1, {UserState.RUNNING: 2}, peak=2))
     figures.take("node0", sample(2, {UserState.FINISHED: 50}, peak=48))
     assert figures.peak == 48
 
 
 def test_starts_per_second_are_those_between_two_samples():
-    figures = Figures()
+    figures = LiveTotals()
     for at_s, users in ((1, 100), (3, 500), (3.1, 900), (4.1, 900)):
         figures.take("node0", sample(at_s, {UserState.RUNNING: users}))
     assert figures.starts_per_s == 0
@@ -161,7 +161,7 @@ def test_starts_per_second_are_those_between_two_samples():
 
 
 def test_starts_per_second_of_several_nodes_add_up():
-    figures = Figures()
+    figures = LiveTotals()
     for at_s in (1, 2, 3):
         for name in ("node0", "node1"):
             figures.take(name, sample(at_s, {UserState.RUNNING: 100 * at_s}))
@@ -172,7 +172,7 @@ def test_starts_per_second_of_several_nodes_add_up():
     ("rule", "merged"), [(Merge.SUM, 9.0), (Merge.MAX, 5.0), (Merge.MIN, 1.0), (Merge.MEAN, 3.0)]
 )
 def test_gauges_of_all_workers_are_merged_by_their_rule(rule, merged):
-    figures = Figures()
+    figures = LiveTotals()
     figures.take("node0", sample(gauges={"queue": (rule, [1.0, 5.0])}))
     figures.take("node1", sample(gauges={"queue": (int(rule), [3.0])}))
     assert figures.gauges() == {"queue": merged}
@@ -180,7 +180,7 @@ def test_gauges_of_all_workers_are_merged_by_their_rule(rule, merged):
 
 def test_timers_of_all_nodes_are_one_histogram():
     one, other = Histogram.of([1000, 2000]), Histogram.of([2000, 9_000_000])
-    figures = Figures()
+    figures = LiveTotals()
     for name, part in (("node0", one), ("node1", other)):
         flat = [number for item in part.cells.items() for number in item]
         figures.take(name, sample(timers={"ttd": (part.max_ns, flat)}))
@@ -188,14 +188,14 @@ def test_timers_of_all_nodes_are_one_histogram():
 
 
 def test_the_most_frequent_cause_comes_first():
-    figures = Figures()
+    figures = LiveTotals()
     figures.take("node0", sample(crashes={"a": 1, "b": 5, "c": 2}))
     figures.take("node1", sample(crashes={"c": 9}))
     assert list(figures.crashes().items()) == [("c", 11), ("b", 5), ("a", 1)]
 
 
 def summary_of(**parts):
-    figures = Figures()
+    figures = LiveTotals()
     figures.take("node0", sample(**parts))
     return figures.summary(RUN)
 
@@ -239,7 +239,7 @@ def test_a_worker_that_never_came_up_was_not_restarted():
 
 
 def test_the_summary_of_nothing_can_be_made():
-    summary = Figures().summary({**RUN, "duration_s": 0.0})
+    summary = LiveTotals().summary({**RUN, "duration_s": 0.0})
     assert summary["users"]["started"] == 0
     json.dumps(summary, allow_nan=False)
 
@@ -252,7 +252,7 @@ def test_a_summary_is_json_whatever_a_gauge_was_set_to(value):
 
 
 def test_throttles_have_a_part_of_their_own_also_those_that_were_stopped():
-    figures = Figures()
+    figures = LiveTotals()
     counts = {"requests": 7, "executions": 5, "missed": 1}
     counters = {
         f"throttle.{name}.{kind}": n for name in ("a.b", "gone") for kind, n in counts.items()

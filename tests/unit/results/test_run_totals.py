@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amoc.metrics.board import Kind
-from amoc.results.run_totals import AT_ONCE, Adding, Totals, together
+from amoc.results.run_totals import AT_ONCE, Adding, RunTotals, together
 from amoc.results.series import Point, Tally, Window
 from tests.unit.results import runs
 
@@ -55,7 +55,7 @@ def test_a_sum_that_was_looked_at_can_be_added_to():
 )
 def test_whole_and_window_are_those_of_the_points_in_any_order_of_states(states, warmup_s):
     points = in_states(states)
-    totals, window = Totals.of(points, warmup_s), Window.of(points, warmup_s)
+    totals, window = RunTotals.of(points, warmup_s), Window.of(points, warmup_s)
     assert bare(totals.whole) == bare(Tally.of(points))
     assert bare(totals.window.all) == bare(window.all)
     assert bare(totals.window.running) == bare(window.running)
@@ -71,6 +71,6 @@ def test_together_leaves_its_parts_as_they_are():
 
 def test_metrics_are_known_by_their_kind_also_those_that_only_the_warm_up_had():
     points = [replace(MADE[0], counters={"early": 0}), *MADE[1:20]]
-    known = Totals.of(points, 10.0).known
+    known = RunTotals.of(points, 10.0).known
     assert (known["early"], known["connected"]) == (Kind.COUNTER, Kind.GAUGE)
     assert known["message_ttd"] is Kind.TIMER

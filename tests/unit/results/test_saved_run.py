@@ -17,8 +17,8 @@ from amoc.metrics.histogram import Histogram
 from amoc.results.live_totals import timer_summary
 from amoc.results.replay import record_of
 from amoc.results.run_directory import RunDirectory
-from amoc.results.run_totals import Totals
-from amoc.results.saved_run import RunRecord, Series, load
+from amoc.results.run_totals import RunTotals
+from amoc.results.saved_run import SavedRun, Series, load
 from amoc.results.series import Point, Tally, WorkerPoint
 from amoc.results.summary import rebuild, window_of
 from amoc.scenario.run_plan import RunPlan
@@ -27,7 +27,7 @@ from tests.unit.results import runs
 CAUSE = "OSError: timed out (chat.py:12 in start)"
 
 
-def read(path) -> tuple[RunRecord, list[str]]:
+def read(path) -> tuple[SavedRun, list[str]]:
     told: list[str] = []
     return load(RunDirectory(path), told.append), told
 
@@ -145,7 +145,7 @@ def test_what_blocked_a_worker_is_added_up_by_place(tmp_path):
 
 def test_the_steady_part_begins_with_the_first_second_after_the_warm_up():
     points = runs.points(30)
-    late, steady = (Totals.of(points, warmup_s).window.all for warmup_s in (9.5, 10.0))
+    late, steady = (RunTotals.of(points, warmup_s).window.all for warmup_s in (9.5, 10.0))
     assert late == steady
     assert window_of(steady) == window_of(Tally.of(points[10:]))
     window = window_of(steady)

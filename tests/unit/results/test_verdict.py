@@ -7,7 +7,7 @@ import pytest
 from amoc.base.errors import ExitCode
 from amoc.metrics.board import Kind
 from amoc.results.series import Point, Window
-from amoc.results.thresholds.abort import Watchdog
+from amoc.results.thresholds.abort import AbortOnFail
 from amoc.results.thresholds.threshold import Result, parse
 from amoc.results.verdict import judge
 
@@ -88,14 +88,14 @@ def look(dog, window, at_s, *texts, **fields):
 
 
 def test_what_cannot_recover_ends_the_run_at_once():
-    dog, window = Watchdog(30.0), Window()
+    dog, window = AbortOnFail(30.0), Window()
     assert look(dog, window, 1.0, "crashes == 0") == []
     (why,) = look(dog, window, 2.0, "crashes == 0", crashes={"ValueError": 1})
     assert why == "crashes must be == 0, but is 1 (from --expect)"
 
 
 def test_what_may_recover_has_the_grace_time():
-    dog, window = Watchdog(3.0), Window()
+    dog, window = AbortOnFail(3.0), Window()
     seen = [
         look(dog, window, float(at), "level < 5", gauges={"level": level})
         for at, level in enumerate([9, 9, 9, 1, 9, 9, 9, 9, 9])
@@ -106,17 +106,17 @@ def test_what_may_recover_has_the_grace_time():
 
 
 def test_without_a_grace_time_one_look_is_enough():
-    assert look(Watchdog(0.0), Window(), 1.0, "level < 5", gauges={"level": 9})
+    assert look(AbortOnFail(0.0), Window(), 1.0, "level < 5", gauges={"level": 9})
 
 
 @pytest.mark.parametrize("text", ["turns > 100", "users.started >= 10", "turns == 100"])
 def test_what_is_yet_to_be_reached_ends_no_run(text):
-    dog, window = Watchdog(3.0), Window()
+    dog, window = AbortOnFail(3.0), Window()
     for second in range(50):
         assert look(dog, window, float(second), text, counters={"turns": 1}) == []
 
 
 def test_what_has_no_sample_ends_no_run_and_its_time_does_not_run():
-    dog, window = Watchdog(3.0), Window()
+    dog, window = AbortOnFail(3.0), Window()
     for second in range(50):
         assert look(dog, window, float(second), "turn.p99 < 1s", "unheard.p99 < 1s") == []

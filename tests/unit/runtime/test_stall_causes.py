@@ -16,7 +16,7 @@ from amoc.ipc.messages import Blocked
 from amoc.runtime.stall_causes import (
     COLLECTOR,
     CROWDED,
-    MOST_PLACES,
+    MAX_PLACES,
     OTHERS,
     Cause,
     Frame,
@@ -31,7 +31,7 @@ from amoc.runtime.stall_causes import (
 )
 
 HERE = "/home/me/load"
-LEAST_NS = 100 * MS_NS
+MIN_NS = 100 * MS_NS
 LOOP = [Frame("/usr/lib/gevent/hub.py", 600, "run")]
 
 
@@ -56,7 +56,7 @@ def looks(*seen: tuple[int, object, Sequence[Frame]], since_ms: int | None = Non
 def causes(found: list[Look], began_ms: int, ended_ms: int) -> list[tuple[str, int]]:
     return [
         (cause.place, cause.ns // MS_NS)
-        for cause in causes_of(found, began_ms * MS_NS, ended_ms * MS_NS, HERE, LEAST_NS)
+        for cause in causes_of(found, began_ms * MS_NS, ended_ms * MS_NS, HERE, MIN_NS)
     ]
 
 
@@ -192,9 +192,9 @@ def test_stalls_are_added_up_by_place_and_the_stack_is_told_once() -> None:
 
 def test_places_are_bounded_and_none_is_lost() -> None:
     stalls = Stalls(0)
-    for line in range(MOST_PLACES + 50):
+    for line in range(MAX_PLACES + 50):
         stalls.note(Cause(f"chat.py:{line} in talk", 1, ()))
     told = {one.place: one.times for one in stalls.tell()}
-    assert len(told) == MOST_PLACES + 1
+    assert len(told) == MAX_PLACES + 1
     assert told[OTHERS] == 50
-    assert sum(told.values()) == MOST_PLACES + 50
+    assert sum(told.values()) == MAX_PLACES + 50

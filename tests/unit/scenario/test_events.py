@@ -18,12 +18,12 @@ from hypothesis import strategies as st
 from amoc.base.clock import MS_NS, S_NS, now_ns
 from amoc.base.errors import ScenarioError
 from amoc.ipc.messages import Permits, Record, ThrottleMode, Tokens
-from amoc.ipc.worker_id import Origin
+from amoc.ipc.worker_id import WorkerId
 from amoc.scenario import events
 from amoc.scenario.events import SIGNALS, Event, Signal
 from amoc.throttle.controller import Pacer
 from amoc.throttle.slot_schedule import Mode
-from amoc.throttle.worker_queue import Turnstile
+from amoc.throttle.worker_queue import WorkerQueue
 
 ROOT = Path(__file__).parents[3]
 
@@ -36,7 +36,7 @@ def _nobody_listens() -> Iterator[None]:
         SIGNALS[name].heard = heard
 
 
-class Ear:
+class SocketReader:
     """Hears events and keeps them."""
 
     def __init__(self, *patterns: str) -> None:
@@ -52,7 +52,7 @@ class Ear:
 
 
 def test_a_subscriber_hears_what_happened_when_where_and_to_whom() -> None:
-    ear = Ear("user.added")
+    ear = SocketReader("user.added")
     before_ns = now_ns()
     events.happen_in("worker-3")
     try:
@@ -81,7 +81,7 @@ def test_a_group_of_events_is_heard_by_its_pattern_and_no_other(name: str) -> No
 
 
 def test_who_subscribes_by_several_patterns_is_called_once() -> None:
-    ear = Ear("user.*", "*", "user.added")
+    ear = SocketReader("user.*", "*", "user.added")
     events.USER_ADDED(1, again=True)
     assert len(ear.heard) == 1
 
@@ -94,7 +94,7 @@ def test_subscribing_leaves_the_function_as_it_is() -> None:
 
 
 def test_a_method_can_stop_listening() -> None:
-    ear = Ear("user.added")
+    ear = SocketReader("user.added")
     events.off(ear.hear)
     assert not events.USER_ADDED.heard
 
@@ -154,7 +154,7 @@ def test_a_subscriber_that_raises_is_told_and_harms_nobody(
         raise error
 
     events.on("user.added")(fail)
-    ear = Ear("user.added")
+    ear = SocketReader("user.added")
     survived: list[int] = []
 
     def happen() -> None:
@@ -185,7 +185,7 @@ def test_who_is_ended_while_a_subscriber_waits_ends(told: list[logging.LogRecord
         gevent.sleep(3600)
 
     events.on("user.added")(wait)
-    ear = Ear("user.added")
+    ear = SocketReader("user.added")
     user = gevent.spawn(events.USER_ADDED, 1, again=False)
     reached.wait()
     user.kill()
@@ -199,13 +199,13 @@ def test_a_subscriber_cannot_change_what_the_others_get() -> None:
         event.data["again"] = "changed"  # type: ignore[index]
 
     events.on("user.added")(change)
-    ear = Ear("user.added")
+    ear = SocketReader("user.added")
     events.USER_ADDED(1, again=False)
     assert ear.told == [("user.added", 1, {"again": False})]
 
 
 def test_a_span_says_how_long_it_took_and_what_it_raised() -> None:
-    ear = Ear("init.*")
+    ear = SocketReader("init.*")
     with events.span(events.INIT_START, events.INIT_STOP):
         pass
     with pytest.raises(KeyError), events.span(events.INIT_START, events.INIT_STOP):
@@ -220,16 +220,16 @@ def test_a_span_says_how_long_it_took_and_what_it_raised() -> None:
 # Where they come from
 
 
-def turnstile(permits: bool = False) -> Turnstile:
+def turnstile(permits: bool = False) -> WorkerQueue:
     from amoc import metrics
 
-    one = Turnstile("logins", metrics.timer("token_lateness"), None)
+    one = WorkerQueue("logins", metrics.timer("token_lateness"), None)
     one.hear_mode(ThrottleMode("logins", 1, 0, Mode.RUN, permits))
     one.work(now_ns(), now_ns() + S_NS)
     return one
 
 
-def let_through(one: Turnstile, slots: int, late_ns: int = MS_NS, epoch: int = 1) -> int:
+def let_through(one: WorkerQueue, slots: int, late_ns: int = MS_NS, epoch: int = 1) -> int:
     """Let `one` have and use so many slots, each `late_ns` after it is due; when they are due.
 
     However slow the machine is: they are due in a while, and the time at which they are used is
@@ -254,7 +254,7 @@ class Waiting:
 
 
 def test_a_throttle_tells_who_came_and_who_was_let_through_and_how_late() -> None:
-    ear = Ear("throttle.*")
+    ear = SocketReader("throttle.*")
     one, user = turnstile(), Waiting(7)
     one.enter(user.switch)
     one.enter(lambda _: None)
@@ -269,7 +269,7 @@ def test_a_throttle_tells_who_came_and_who_was_let_through_and_how_late() -> Non
 
 
 def test_a_throttle_that_limits_how_many_pass_tells_it_too() -> None:
-    ear = Ear("throttle.execute")
+    ear = SocketReader("throttle.execute")
     one, user = turnstile(permits=True), Waiting(7)
     one.enter(user.switch)
     one.hear_permits(Permits("logins", 1, 1, 1))
@@ -279,7 +279,11 @@ def test_a_throttle_that_limits_how_many_pass_tells_it_too() -> None:
 
 @pytest.mark.parametrize("mode", [Mode.OPEN, Mode.RUN])
 def test_as_many_executions_are_told_as_are_counted(mode: Mode) -> None:
-    ear, one, users = Ear("throttle.execute"), turnstile(), [Waiting(n) for n in range(1, 6)]
+    ear, one, users = (
+        SocketReader("throttle.execute"),
+        turnstile(),
+        [Waiting(n) for n in range(1, 6)],
+    )
     before = one._executions._cells[0]
     for user in users[:3]:
         one.enter(user.switch)
@@ -305,8 +309,8 @@ def test_a_listener_that_raises_lets_users_through_all_the_same() -> None:
 def test_the_controller_tells_of_its_throttles() -> None:
     posted: list[Record] = []
     pacer = Pacer(lambda _o, _p, record: posted.append(record), lambda: 5 * S_NS)
-    pacer.worker_up(Origin("node0", 0, 1))
-    ear = Ear("throttle.*")
+    pacer.worker_up(WorkerId("node0", 0, 1))
+    ear = SocketReader("throttle.*")
     pacer.start("logins", ["constant", 600.0], 60.0)
     pacer.operations["throttle.change_rate"](None, "logins", 1200.0, None)
     pacer.operations["throttle.pause"](None, "logins")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from amoc.base.clock import S_NS, parse_rate
 from amoc.base.errors import ScenarioError
-from amoc.scenario.load_profile import MOST_COUNT, MOST_RATE, Stage, Stages, parse_profile
+from amoc.scenario.load_profile import MAX_COUNT, MAX_RATE, Stage, Stages, parse_profile
 from amoc.throttle import parse_profile as shapes
 
 DURATIONS = st.one_of(st.just(0), st.integers(1, 50), st.integers(0, 10**13))
@@ -134,7 +134,7 @@ def test_stages_shown_as_text_are_the_same_stages(stages):
         ("inf:100", "stage 1: its duration must be at most 1e+08 s, but is 'inf'"),
         (
             "1s:1, 1s:1.5",
-            f"stage 2: its target must be a whole number from 0 to {MOST_COUNT}, but is '1.5'",
+            f"stage 2: its target must be a whole number from 0 to {MAX_COUNT}, but is '1.5'",
         ),
         ("1s:-1", "but is '-1'"),
         (f"1s:{'9' * 5000}", "must be a whole number"),
@@ -229,7 +229,7 @@ def test_a_rate_that_makes_no_sense_is_named(text, complaint):
 
 @pytest.mark.parametrize("interval_s", [0.001, 0.1, 1.0, 60.0, 1e8])
 def test_the_highest_rate_of_a_text_is_the_highest_of_a_throttle(interval_s):
-    highest = parse_profile(f"{MOST_RATE}/s", interval_s)
-    assert shapes.check_rate("a", highest, interval_s) == highest == MOST_RATE * interval_s
+    highest = parse_profile(f"{MAX_RATE}/s", interval_s)
+    assert shapes.check_rate("a", highest, interval_s) == highest == MAX_RATE * interval_s
     with pytest.raises(ScenarioError, match=r"must be at most 1000000/s"):
         shapes.check_rate("a", highest * 1.001, interval_s)

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from gevent import get_hub
 
 from amoc.ipc import messages
-from amoc.ipc.messages import Parcel, Record
+from amoc.ipc.messages import Envelope, Record
 from amoc.ipc.outbox import Outbox
-from amoc.ipc.worker_id import Origin
+from amoc.ipc.worker_id import WorkerId
 from amoc.throttle.controller import Pacer
 from amoc.throttle.worker import Gate
 
-HERE = Origin("here", 0, 1)
+HERE = WorkerId("here", 0, 1)
 
 
 def connect(rates: Mapping[str, str] | None = None) -> tuple[Pacer, Gate]:
@@ -25,12 +25,12 @@ def connect(rates: Mapping[str, str] | None = None) -> tuple[Pacer, Gate]:
         gathered.clear()
         gate.hear(body)
 
-    def post(_origin: Origin, _part: str, record: Record) -> None:
+    def post(_origin: WorkerId, _part: str, record: Record) -> None:
         gathered.append(messages.pack_item(record))
         if len(gathered) == 1:
             get_hub().loop.run_callback(deliver)
 
-    def send(parcel: Parcel) -> None:
+    def send(parcel: Envelope) -> None:
         pacer.hear(HERE, parcel.body)
 
     pacer = Pacer(post, rates=rates)

@@ -175,7 +175,7 @@ def test_news_that_were_overtaken_by_the_end_revive_no_throttle(here: Here):
 
 
 def test_so_many_stopped_throttles_are_remembered(here: Here, monkeypatch):
-    monkeypatch.setattr(gates, "MOST_GONE", 3)
+    monkeypatch.setattr(gates, "MAX_GONE", 3)
     for number in range(6):
         throttle.start(f"t{number}", 0)
         throttle.stop(f"t{number}")
@@ -420,7 +420,7 @@ class Frozen(dict):
     [
         (Odd(), "what msgpack can pack, but a Odd is not"),
         (1 << 64, "what msgpack can pack, but a int is not"),
-        (bytes(mail.MOST_BYTES), "must take 1048576 bytes at the most"),
+        (bytes(mail.MAX_BYTES), "must take 1048576 bytes at the most"),
         ({Frozen(x=1): 1}, "what msgpack can unpack, but this one is not"),
     ],
 )

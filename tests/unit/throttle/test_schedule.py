@@ -11,17 +11,17 @@ from hypothesis import strategies as st
 from amoc.base.clock import MS_NS, S_NS
 from amoc.throttle.profiles import Constant, Line, Profile, Ramps, Sine, Steps
 from amoc.throttle.slot_allocator import HORIZON_NS, VOID_NS, Ledger
-from amoc.throttle.slot_schedule import Change, Mode, Row
+from amoc.throttle.slot_schedule import Change, Mode, SlotSchedule
 from amoc.throttle.throttle import LEAD_NS
 
 START_NS = 10**15
 
 
-def row(profile: Profile, interval_ns: int = S_NS) -> Row:
-    return Row(Change(1, START_NS, Mode.RUN, profile, START_NS, interval_ns))
+def row(profile: Profile, interval_ns: int = S_NS) -> SlotSchedule:
+    return SlotSchedule(Change(1, START_NS, Mode.RUN, profile, START_NS, interval_ns))
 
 
-def dues(one: Row, until_ns: int) -> list[tuple[int, int, float]]:
+def dues(one: SlotSchedule, until_ns: int) -> list[tuple[int, int, float]]:
     """All slots due by `until_ns`: epoch, number, seconds since the start."""
     found = []
     while (run := one.peek(START_NS + until_ns)) is not None:

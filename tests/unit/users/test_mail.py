@@ -16,8 +16,8 @@ from amoc.base import pause as pausing
 from amoc.base.errors import ClosedError, MailError, MailTimeout, PeerError, ScenarioError
 from amoc.ipc.outbox import Outbox
 from amoc.users import mail, mailbox, placement
-from amoc.users.mail import MOST_BYTES, Post
-from amoc.users.mailbox import MOST_BOX_BYTES, MOST_MESSAGES, Mailbox
+from amoc.users.mail import MAX_BYTES, MailRouter
+from amoc.users.mailbox import MAX_BOX_BYTES, MAX_MESSAGES, Mailbox
 from amoc.users.user import User
 
 DEADLINE_S = 10.0
@@ -65,14 +65,14 @@ class Town:
         self.crowd = Crowd(self)
         self.posts = [self.open(slot, 1) for slot in range(slots)]
 
-    def open(self, slot: int, epoch: int) -> Post:
+    def open(self, slot: int, epoch: int) -> MailRouter:
         def find(user_id):
             here = placement.slot_of(user_id, 1, self.slots) == slot
             return self.users.get(user_id) if here else None
 
         outbox = Outbox(epoch, self.carry)
         crowded = lambda: self.crowded  # noqa: E731
-        return Post(slot, epoch, self.slots, outbox, find, self.notes.append, crowded)
+        return MailRouter(slot, epoch, self.slots, outbox, find, self.notes.append, crowded)
 
     def carry(self, parcel):
         self.parcels += 1
@@ -80,7 +80,7 @@ class Town:
         if not self.cut:
             get_hub().loop.run_callback(self.posts[parcel.slot].hear, parcel.body)
 
-    def post(self, user_id: int) -> Post:
+    def post(self, user_id: int) -> MailRouter:
         return self.posts[placement.slot_of(user_id, 1, self.slots)]
 
     def settle(self, *user_ids: int) -> None:
@@ -232,7 +232,7 @@ def too_deep() -> object:
         (["x", lambda: None], r"but a list is not"),
         (2**64, r"but a int is not"),
         (too_deep(), r"but a list is not"),
-        (b"x" * MOST_BYTES, r"must take 1048576 bytes at the most, but takes 1048581"),
+        (b"x" * MAX_BYTES, r"must take 1048576 bytes at the most, but takes 1048581"),
     ],
     ids=["an object", "a set", "within a list", "too big a number", "too deep", "too long"],
 )
@@ -333,28 +333,28 @@ def test_a_box_survives_repetitions(town):
 
 def test_a_full_box_refuses_what_is_new_and_says_so_once(town, tally):
     town.settle(2, 4)
-    for number in range(MOST_MESSAGES + 5):
+    for number in range(MAX_MESSAGES + 5):
         town.posts[0].send(2, number, check=False)
     with pytest.raises(MailError, match=r"mailbox of user 2 must have room, but holds 1000"):
         town.posts[0].send(2, "more", check=True)
-    for number in range(MOST_MESSAGES + 1):
+    for number in range(MAX_MESSAGES + 1):
         town.posts[0].send(4, number, check=False)
     until(lambda: sum(tally().values()) == 2 * tally()["sent"])
     assert tally()["refused"] == 7
-    assert tally()["received"] == 2 * MOST_MESSAGES
+    assert tally()["received"] == 2 * MAX_MESSAGES
     assert len(town.notes) == 1
     assert "mailbox of user 2 is full (1000 messages or 16 MiB)" in town.notes[0]
-    assert town.box(2) == list(range(MOST_MESSAGES))
+    assert town.box(2) == list(range(MAX_MESSAGES))
 
 
 def test_a_box_is_full_by_bytes_too_and_has_room_again_for_what_was_taken_out(town, tally):
     town.settle(2, 3)
-    message = b"x" * (MOST_BYTES - 5)
+    message = b"x" * (MAX_BYTES - 5)
     for to in (2, 3):
         for _ in range(16):
             town.posts[0].send(to, message, check=True)
         box = town.users[to].mailbox
-        assert box.size == MOST_BOX_BYTES
+        assert box.size == MAX_BOX_BYTES
         with pytest.raises(MailError, match=r"must have room, but holds 1000 messages or 16 MiB"):
             town.posts[0].send(to, None, check=True)
         assert box.take(lambda one: one == message, 0) == message
@@ -369,7 +369,7 @@ def test_a_box_knows_what_it_holds_and_never_holds_more_than_it_may(steps):
     box, model = Mailbox(), []
     for step in steps:
         if isinstance(step, int):
-            fits = sum(model) + step <= MOST_BOX_BYTES
+            fits = sum(model) + step <= MAX_BOX_BYTES
             assert box.put((len(model), step), step) is fits
             model += [step] * fits
         elif step == "first" and model:

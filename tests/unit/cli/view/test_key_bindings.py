@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from amoc.cli.view.key_bindings import (
     HELP,
     HINT,
-    MOST_HISTORY,
-    MOST_TYPED,
+    MAX_HISTORY,
+    MAX_TYPED,
     Help,
     Keys,
     Refused,
@@ -140,12 +140,12 @@ def test_help_can_be_typed_too():
 
 def test_what_is_kept_has_a_limit():
     keys = Keys()
-    keys.feed(b":" + b"x" * (MOST_TYPED + 10))
-    assert len(keys.typed) == MOST_TYPED
+    keys.feed(b":" + b"x" * (MAX_TYPED + 10))
+    assert len(keys.typed) == MAX_TYPED
     keys.feed(b"\x15")
-    for number in range(MOST_HISTORY + 50):
+    for number in range(MAX_HISTORY + 50):
         keys.feed(f"note {number}\r:".encode())
-    assert len(keys._history) == MOST_HISTORY
+    assert len(keys._history) == MAX_HISTORY
     keys.feed(b"\x1b[" + b"1" * 1000)
     assert not keys.unfinished
 

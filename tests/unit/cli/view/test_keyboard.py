@@ -156,7 +156,7 @@ def test_a_command_under_way_does_not_hold_up_the_keys(terminal, bench):
     with bench.keyboard:
         os.write(terminal[0], b"s" * 9)
         until(lambda: bench.told)
-        assert len(bench.asked) == keyboard_module.MOST_UNDER_WAY
+        assert len(bench.asked) == keyboard_module.MAX_UNDER_WAY
         assert bench.told == [("error", "status has to wait: 8 are under way")]
         bench.hold.set()
         until(lambda: bench.told.count(("info", "status done")) == 8)

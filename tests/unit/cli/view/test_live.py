@@ -14,7 +14,7 @@ from rich.console import Console
 
 from amoc.cli.view import live as live_module
 from amoc.cli.view.live import LiveView
-from amoc.cli.view.sections import MOST_ROWS, MOST_THROTTLES, Now, all_of, latest, progress
+from amoc.cli.view.sections import MAX_ROWS, MAX_THROTTLES, Now, all_of, latest, progress
 from amoc.cli.view.table_layout import Section, lines, share_out
 from amoc.ipc.messages import Sample, WorkerFigures
 from amoc.metrics.board import UserState
@@ -23,7 +23,7 @@ from amoc.results.series import NodePoint, Point, ThrottlePoint, WorkerPoint
 from amoc.results.thresholds.threshold import Result
 from amoc.runtime.controller.controller import RunPlan, Status
 from amoc.runtime.controller.run_state import State
-from amoc.runtime.controller.status import Happening
+from amoc.runtime.controller.status import OperatorEvent
 from amoc.scenario.load_profile import Stages
 
 DEADLINE_S = 10.0
@@ -127,7 +127,7 @@ def test_of_very_many_timers_some_are_in_the_plain_line_and_the_rest_is_counted(
     )
     view, _ = view_of(found)
     line = view.plain_line()
-    most = live_module.MOST_TIMERS
+    most = live_module.MAX_TIMERS
     assert line.count(" p99 ") == most
     assert line.endswith(f"| {101 - most} more timers")  # with ttd
 
@@ -260,7 +260,7 @@ def test_throttles_in_use_are_shown_and_are_no_counters_of_the_scenario():
 def test_of_very_many_throttles_some_are_shown():
     many = {f"throttle.t{n}.{kind}": 5 for n in range(100) for kind in ("requests", "executions")}
     view, _ = view_of(status(counters=many))
-    assert view.plain_line().count("throttle t") == MOST_THROTTLES
+    assert view.plain_line().count("throttle t") == MAX_THROTTLES
 
 
 def test_of_very_many_counters_some_are_shown_and_the_rest_is_counted():
@@ -268,9 +268,9 @@ def test_of_very_many_counters_some_are_shown_and_the_rest_is_counted():
     line = view.plain_line()
     assert "| c011 12 (" in line
     assert "c012" not in line
-    assert f"| {100 - live_module.MOST_COUNTERS} more counters |" in line
+    assert f"| {100 - live_module.MAX_COUNTERS} more counters |" in line
     text = drawn(view, 160, 200)
-    assert f"counters ({MOST_ROWS} of 100)" in text
+    assert f"counters ({MAX_ROWS} of 100)" in text
     assert re.search(r"^c070 +71 ", text, re.MULTILINE)
     assert "c069" not in text  # the busiest are shown, by name
 
@@ -302,7 +302,7 @@ def busy(**plan) -> Status:
             )
         )
     for number in range(8):
-        found.events.append(Happening(float(number), "warning", f"event {number}"))
+        found.events.append(OperatorEvent(float(number), "warning", f"event {number}"))
     found.expectations = [
         ("crashes == 0", Result(False, 2.0, "2", "it is 2")),
         ("ttd.p99 < 1s", Result(True, 0.005, "5 ms", "")),
@@ -337,8 +337,8 @@ def test_a_small_window_has_what_is_most_important_and_says_what_is_missing():
 @pytest.mark.parametrize("height", [12, 15, 20])
 def test_a_small_window_has_the_newest_warning_however_much_else_there_is(height):
     found = busy()
-    found.events.append(Happening(9.0, "error", "worker 1 \n is lost"))
-    found.events.append(Happening(10.0, "info", "5 users will start"))
+    found.events.append(OperatorEvent(9.0, "error", "worker 1 \n is lost"))
+    found.events.append(OperatorEvent(10.0, "info", "5 users will start"))
     view, _ = view_of(found, terminal=True)
     *_, event, rest = drawn(view, 80, height).splitlines()
     assert event == "last error  9 s  worker 1   is lost"
@@ -351,7 +351,7 @@ def test_where_nothing_was_grave_a_small_window_has_what_happened_last():
     found = busy()
     found.events.clear()
     for number in range(4):
-        found.events.append(Happening(float(number), "info", f"event {number}"))
+        found.events.append(OperatorEvent(float(number), "info", f"event {number}"))
     view, _ = view_of(found, terminal=True)
     assert "\nlast event  3 s  event 3\n" in drawn(view, 80, 20)
     found.events.clear()

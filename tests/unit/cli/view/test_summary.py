@@ -8,11 +8,11 @@ import re
 import pytest
 from rich.console import Console
 
-from amoc.cli.view.summary import MOST_CAUSES, print_summary
+from amoc.cli.view.summary import MAX_CAUSES, print_summary
 from amoc.ipc.messages import Sample, WorkerFigures
 from amoc.metrics.board import Merge, UserState
 from amoc.metrics.histogram import Histogram
-from amoc.results.live_totals import BUILT_IN_TIMERS, Figures
+from amoc.results.live_totals import BUILT_IN_TIMERS, LiveTotals
 from amoc.results.series import Point, Tally, ThrottlePoint
 from amoc.results.summary import window_of
 
@@ -29,7 +29,7 @@ RUN = {
 
 
 def summary(run=RUN, **parts):
-    figures = Figures()
+    figures = LiveTotals()
     worker = WorkerFigures(
         0, 3, 4711, 1, 2, 0, 0, 25 * 10**9, 0, 200 << 20, 0.0015, 0.0, 0.0, 0, 0, 0, 0, 0
     )
@@ -95,9 +95,9 @@ def test_causes_beyond_the_most_frequent_are_one_line_with_their_sum():
     }
     text = shown(summary(crashes=crashes))
     assert row(text, "ValueError: a") == ["100"]
-    rest = sum(sorted(crashes.values())[:-MOST_CAUSES])
+    rest = sum(sorted(crashes.values())[:-MAX_CAUSES])
     assert re.search(rf"5 other causes \(--json has all\) +{rest}\b", text)
-    assert text.count("ValueError") == MOST_CAUSES
+    assert text.count("ValueError") == MAX_CAUSES
 
 
 @pytest.mark.parametrize(

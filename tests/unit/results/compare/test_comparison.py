@@ -10,11 +10,11 @@ import pytest
 
 from amoc.results.compare.comparison import TOO_FEW, UNCERTAIN, WITHIN, compare
 from amoc.results.run_directory import RunDirectory
-from amoc.results.saved_run import RunRecord, load
+from amoc.results.saved_run import SavedRun, load
 from tests.unit.results import runs
 
 
-def left(path, seconds=60, settings=(), warmup_s=0.0, **parts) -> RunRecord:
+def left(path, seconds=60, settings=(), warmup_s=0.0, **parts) -> SavedRun:
     journal = runs.journal(seconds, id=path.name, warmup_s=warmup_s)
     journal[0]["settings"] = {name: {"value": value, "from": "--set"} for name, value in settings}
     journal[0]["versions"] = {"amoc": "0.1.0", "python": f"3.{len(settings)}"}
@@ -150,7 +150,7 @@ def test_only_seconds_in_which_the_run_was_running_count(tmp_path):
 
 
 def test_what_only_one_run_has_is_shown(tmp_path):
-    bare = RunRecord(tmp_path, left(tmp_path / "x", 1).summary, [], [], False)
+    bare = SavedRun(tmp_path, left(tmp_path / "x", 1).summary, [], [], False)
     found = compare(bare, left(tmp_path / "b"))
     p50 = next(one for one in found.figures if (one.name, one.statistic) == ("message_ttd", "p50"))
     assert (p50.first, p50.difference, p50.relative, p50.said) == (None, None, None, "")
@@ -191,7 +191,7 @@ def test_of_many_pairs_of_like_runs_hardly_any_has_a_figure_that_differs(tmp_pat
     summary = left(tmp_path / "x", 1).summary
     for pair in range(pairs):
         first, second = (
-            RunRecord(tmp_path, summary, runs.points(30, seed=seed), [], True)
+            SavedRun(tmp_path, summary, runs.points(30, seed=seed), [], True)
             for seed in (2 * pair, 2 * pair + 1)
         )
         wrong += compare(first, second).found[:1]

@@ -219,4 +219,4 @@ def test_blocks_hold_each_point_once_and_in_order(spans):
     blocks = noise.blocks_of(spans)
     assert [second for block in blocks for second in block] == list(range(len(spans)))
     assert all(blocks)
-    assert len(blocks) <= noise.MOST_BLOCKS
+    assert len(blocks) <= noise.MAX_BLOCKS

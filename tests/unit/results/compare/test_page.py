@@ -11,14 +11,14 @@ from amoc.base.errors import ResourceError
 from amoc.results.compare import charts, page
 from amoc.results.compare.comparison import compare
 from amoc.results.run_directory import RunDirectory
-from amoc.results.saved_run import RunRecord, load
+from amoc.results.saved_run import SavedRun, load
 from amoc.results.series import Point
 from tests.unit.results import runs
 
 HOSTILE = "</script><img src=x onerror=alert(1)>\u2028" + "x" * 10_000
 
 
-def left(path, seconds=60, comment="", **parts) -> RunRecord:
+def left(path, seconds=60, comment="", **parts) -> SavedRun:
     runs.leave(path, runs.points(seconds, **parts), runs.journal(seconds, comment=comment))
     return load(RunDirectory(path))
 

@@ -18,13 +18,13 @@ from hypothesis import strategies as st
 from amoc.metrics.histogram import CELLS, Histogram, end_ns
 from amoc.results.export import hdr_log
 from amoc.results.export.tables import FORMATS, csv_lines, hlog_lines, json_lines
-from amoc.results.saved_run import RunRecord
+from amoc.results.saved_run import SavedRun
 from amoc.results.series import Point
 from tests.unit.results import runs
 
 
-def record_of(points) -> RunRecord:
-    return RunRecord(None, {"run": {"id": "an-id", "verdict": "ok"}}, points, [], True)
+def record_of(points) -> SavedRun:
+    return SavedRun(None, {"run": {"id": "an-id", "verdict": "ok"}}, points, [], True)
 
 
 def rows_of(points):

@@ -7,7 +7,7 @@ from gevent.event import Event
 
 from amoc.results.exporters import delivery
 from amoc.results.exporters.backlog import Backlog
-from amoc.results.exporters.delivery import Courier, RefusedError
+from amoc.results.exporters.delivery import Delivery, RefusedError
 from tests.unit.results.exporters.support import eventually
 
 
@@ -36,12 +36,12 @@ class Backend:
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch):
     monkeypatch.setattr(delivery, "FIRST_PAUSE_S", 0.001)
-    monkeypatch.setattr(delivery, "LONGEST_PAUSE_S", 0.004)
+    monkeypatch.setattr(delivery, "MAX_PAUSE_S", 0.004)
 
 
 def begin(repeat=0):
     backend, told = Backend(), []
-    return backend, told, Courier("it", Backlog(1000, repeat), backend, told.append)
+    return backend, told, Delivery("it", Backlog(1000, repeat), backend, told.append)
 
 
 def test_chunks_are_delivered_in_order():

@@ -14,7 +14,7 @@ from tests.unit.results.exporters.support import Carbon, eventually, feed
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch):
     monkeypatch.setattr(delivery, "FIRST_PAUSE_S", 0.002)
-    monkeypatch.setattr(delivery, "LONGEST_PAUSE_S", 0.01)
+    monkeypatch.setattr(delivery, "MAX_PAUSE_S", 0.01)
 
 
 def times(points):
@@ -102,7 +102,7 @@ def test_a_point_that_was_cut_in_the_middle_is_sent_again():
 @pytest.mark.slow
 def test_a_carbon_that_accepts_and_never_reads_costs_one_warning(monkeypatch):
     monkeypatch.setattr(graphite, "SEND_S", 0.05)
-    monkeypatch.setattr(graphite, "MOST_BYTES", 100_000)
+    monkeypatch.setattr(graphite, "MAX_BYTES", 100_000)
     told, turns = [], []
     with Carbon(reads=False) as carbon:
         exporter = Graphite("127.0.0.1", carbon.port, "amoc", told.append)

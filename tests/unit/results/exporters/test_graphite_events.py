@@ -18,7 +18,7 @@ RUN = RunInfo("20261125T020000-1a2b", "chat")
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch):
     monkeypatch.setattr(delivery, "FIRST_PAUSE_S", 0.002)
-    monkeypatch.setattr(delivery, "LONGEST_PAUSE_S", 0.01)
+    monkeypatch.setattr(delivery, "MAX_PAUSE_S", 0.01)
 
 
 class Web:

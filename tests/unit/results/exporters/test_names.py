@@ -43,7 +43,7 @@ def point(**fields):
         ("a b\nc;d", "a_b_c_d"),
         ("…", "_"),
         ("", "_"),
-        ("x" * 300, "x" * names.MOST_ELEMENT),
+        ("x" * 300, "x" * names.MAX_ELEMENT),
     ],
 )
 def test_an_element_holds_what_every_backend_takes(name, clean):

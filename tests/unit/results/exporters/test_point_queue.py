@@ -6,7 +6,7 @@ import gevent
 from gevent.event import Event
 
 from amoc.results.exporters import point_queue
-from amoc.results.exporters.point_queue import Feeder, in_turns
+from amoc.results.exporters.point_queue import PointQueue, in_turns
 from amoc.results.series import Tally, ThrottlePoint
 from tests.unit.results import runs
 from tests.unit.results.exporters.support import eventually
@@ -14,7 +14,7 @@ from tests.unit.results.exporters.support import eventually
 
 def test_points_are_worked_on_in_order_and_those_that_are_left_at_the_end():
     seen = []
-    feeder = Feeder("it", seen.append, lambda text: None)
+    feeder = PointQueue("it", seen.append, lambda text: None)
     points = runs.points(5)
     for point in points:
         feeder.take(point)
@@ -30,8 +30,8 @@ def test_what_is_too_slow_loses_the_oldest_and_the_end_does_not_wait_for_it():
         begun.set()
         Event().wait()
 
-    feeder = Feeder("it", never, lambda text: None)
-    points = runs.points(point_queue.MOST_WAITING + 4)
+    feeder = PointQueue("it", never, lambda text: None)
+    points = runs.points(point_queue.MAX_WAITING + 4)
     feeder.take(points[0])
     begun.wait()
     for point in points[1:]:
@@ -48,7 +48,7 @@ def test_an_error_is_said_once_and_does_not_end_it():
         seen.append(point)
         raise OSError(101, "Network is unreachable")
 
-    feeder = Feeder("it", work, told.append)
+    feeder = PointQueue("it", work, told.append)
     for point in runs.points(3):
         feeder.take(point)
     eventually(lambda: len(seen) == 3, "all were tried")
@@ -59,8 +59,8 @@ def test_an_error_is_said_once_and_does_not_end_it():
 
 def test_what_points_that_were_dropped_have_counted_comes_with_the_next_one():
     seen = []
-    feeder = Feeder("it", seen.append, lambda text: None)
-    points = runs.points(point_queue.MOST_WAITING + 5)
+    feeder = PointQueue("it", seen.append, lambda text: None)
+    points = runs.points(point_queue.MAX_WAITING + 5)
     points[2] = replace(points[2], throttles={"gone": ThrottlePoint(executions=7)})
     for point in points:  # before the feeder has its turn
         feeder.take(point)

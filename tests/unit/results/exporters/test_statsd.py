@@ -8,8 +8,8 @@ import pytest
 from gevent import socket, spawn
 
 from amoc.metrics.histogram import Histogram
-from amoc.results.exporters.point_queue import MOST_WAITING
-from amoc.results.exporters.statsd import MOST_DATAGRAM, Statsd, _Value
+from amoc.results.exporters.point_queue import MAX_WAITING
+from amoc.results.exporters.statsd import MAX_DATAGRAM, Statsd, _Value
 from amoc.results.series import Point
 from tests.unit.results import runs
 from tests.unit.results.exporters.support import eventually, feed
@@ -92,8 +92,8 @@ def test_datagrams_are_packed_and_none_is_larger_than_a_frame():
         feed(exporter, [point(counters=dict.fromkeys(names, 1))])
         exporter.close(10.0)
         eventually(lambda: len(daemon.counters) == 500, "all are there")
-        assert max(map(len, daemon.datagrams)) <= MOST_DATAGRAM
-        assert sum(map(len, daemon.datagrams)) > 0.9 * MOST_DATAGRAM * (len(daemon.datagrams) - 1)
+        assert max(map(len, daemon.datagrams)) <= MAX_DATAGRAM
+        assert sum(map(len, daemon.datagrams)) > 0.9 * MAX_DATAGRAM * (len(daemon.datagrams) - 1)
 
 
 def test_a_gauge_below_zero_is_one_and_not_a_change():
@@ -145,7 +145,7 @@ def test_points_that_came_too_fast_are_counted():
     told = []
     with Daemon() as daemon:
         exporter = Statsd("127.0.0.1", daemon.port, "amoc", told.append)
-        feed(exporter, runs.points(MOST_WAITING + 3))
+        feed(exporter, runs.points(MAX_WAITING + 3))
         exporter.close(10.0)
     what = f"statsd at 127.0.0.1:{daemon.port}"
     assert told == [f"{what}: 3 points may not have got there, or not as a whole"]

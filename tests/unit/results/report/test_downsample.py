@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from amoc.results.report import columns, over_time
 from amoc.results.report import run_annotations as marks
-from amoc.results.report.downsample import MOST_LATE, bunches, thin
+from amoc.results.report.downsample import MAX_LATE, bunches, thin
 from amoc.results.series import Point, Tally
 from tests.unit.results import runs
 
@@ -126,8 +126,8 @@ def test_what_was_counted_while_a_node_was_late_at_the_end_is_not_lost():
 def test_a_node_that_stays_away_does_not_hide_the_others():
     points = [second(t, late=["node1"], counters={"sent": 50}) for t in range(1, 41)]
     sent = columns.rates(thin(points), lambda one: one.counters["sent"])
-    assert sent[:MOST_LATE] == [None] * MOST_LATE
-    assert sent[MOST_LATE:] == [50] * (40 - MOST_LATE)
+    assert sent[:MAX_LATE] == [None] * MAX_LATE
+    assert sent[MAX_LATE:] == [50] * (40 - MAX_LATE)
 
 
 def test_starts_are_counted_from_totals_also_across_a_hole():

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from amoc.base.clock import S_NS
 from amoc.results.report import run_annotations as marks
 from amoc.results.report.event_dedup import together
-from amoc.runtime.logs.operator_feed import Telling
+from amoc.runtime.logs.operator_feed import OperatorFeed
 
 
 def event(t_s: float, text: str, level: str = "warning") -> dict[str, Any]:
@@ -90,7 +90,7 @@ def test_commands_and_what_is_said_in_brackets_at_the_end_are_left_alone():
 
 
 def test_what_telling_left_untold_is_counted_together():
-    telling, told = Telling(), []
+    telling, told = OperatorFeed(), []
     for second in range(3):
         for number in range(5):
             telling.put(logging.WARNING, f"{'abcde'[number]} (web)", "", second * S_NS)

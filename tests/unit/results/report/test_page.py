@@ -20,9 +20,9 @@ from amoc.metrics.histogram import Histogram
 from amoc.results.generator_health import Limits
 from amoc.results.report import generator_charts as own
 from amoc.results.report import page, render, shell, tables, traces, write
-from amoc.results.report.downsample import MOST_ROWS, thin
-from amoc.results.run_totals import Totals
-from amoc.results.saved_run import RunRecord
+from amoc.results.report.downsample import MAX_ROWS, thin
+from amoc.results.run_totals import RunTotals
+from amoc.results.saved_run import SavedRun
 from amoc.results.series import Point, ThrottlePoint
 from amoc.results.summary import rebuild, window_of
 from tests.unit.results import runs
@@ -40,11 +40,11 @@ VERDICTS = (
 )
 
 
-def record(points: list[Point], journal: list[dict[str, Any]] | None = None, **run) -> RunRecord:
+def record(points: list[Point], journal: list[dict[str, Any]] | None = None, **run) -> SavedRun:
     journal = runs.journal() if journal is None else journal
     summary = rebuild("a-run", "amoc-runs/a-run", journal, points, running=False)
     summary["run"].update({"verdict": "ok", "exit_code": 0, "reasons": [], **run})
-    return RunRecord(Path("amoc-runs/a-run"), summary, points, journal, True)
+    return SavedRun(Path("amoc-runs/a-run"), summary, points, journal, True)
 
 
 class Page(HTMLParser):
@@ -133,7 +133,7 @@ def test_what_the_reason_says_is_not_said_before_it(verdict):
     journal = [one for one in runs.journal(5) if one["kind"] != "end"]
     summary = rebuild("a-run", "a-run", journal, runs.points(5), running=verdict == "running")
     assert summary["run"]["verdict"] == verdict
-    said = Page(render(RunRecord(Path("a-run"), summary, runs.points(5), journal, False))).said
+    said = Page(render(SavedRun(Path("a-run"), summary, runs.points(5), journal, False))).said
     assert said.count("the run was killed") + said.count("the run goes on") == 1
     assert "The run" not in said.split(summary["run"]["reasons"][0])[0]
 
@@ -350,7 +350,7 @@ def test_commands_and_lost_workers_are_numbered_in_charts_and_in_the_table():
 def test_the_warm_up_is_shaded_and_left_out_of_figures():
     points = runs.points(60, stall=range(1, 6))
     one = record(points, warmup_s=10.0)
-    one.summary["window"] = window_of(Totals.of(points, 10.0).window.all)
+    one.summary["window"] = window_of(RunTotals.of(points, 10.0).window.all)
     found = Page(render(one))
     assert found.data["bands"][0] == {
         "kind": "warmup", "from_s": 0.0, "to_s": 10.0, "label": "warm-up"
@@ -397,8 +397,8 @@ def test_busy_metrics_come_first_and_the_rest_is_counted():
     assert [line["label"] for line in charts["counters0"]["lines"][:2]] == ["c100", "c99"]
     assert charts["timer00"]["title"] == "t40"
     assert charts["own0"]["title"] == "loop_lag"
-    assert f"timer{page.MOST_TIMERS}0" not in charts
-    assert f"{40 - page.MOST_TIMERS} less busy timers are not charted" in found.said
+    assert f"timer{page.MAX_TIMERS}0" not in charts
+    assert f"{40 - page.MAX_TIMERS} less busy timers are not charted" in found.said
     assert "68 less busy counters are not charted" in found.said
     assert "80 more rows" in found.said
     assert " c1 3 1 " in found.said, "tables have all of them"
@@ -425,13 +425,13 @@ def test_three_hours_with_very_many_metrics_stay_below_three_megabytes():
     points = [replace(seconds[t % 49], t_s=float(t)) for t in range(1, 10_801)]
     # Adding up three hours of 600 timers takes a minute; who is busiest shows in a minute of them.
     summary = rebuild("a-run", "a-run", [], points[:60], running=False)
-    html = render(RunRecord(Path("a-run"), summary, points, [], complete=True))
+    html = render(SavedRun(Path("a-run"), summary, points, [], complete=True))
     assert len(html.encode()) < 3_000_000
     found = Page(html)
-    assert MOST_ROWS / 2 < len(found.data["times"]) <= MOST_ROWS
+    assert MAX_ROWS / 2 < len(found.data["times"]) <= MAX_ROWS
     lines = [line for chart in found.data["charts"].values() for line in chart["lines"]]
     assert all(len(line["values"]) == len(found.data["times"]) for line in lines)
-    assert len(found.data["charts"]["lag"]["lines"]) == own.MOST_WORKERS + 1
+    assert len(found.data["charts"]["lag"]["lines"]) == own.MAX_WORKERS + 1
 
 
 def test_a_page_is_written_for_its_owner_and_replaces_the_old_one(tmp_path):

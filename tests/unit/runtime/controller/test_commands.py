@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from amoc.base import pause
 from amoc.base.errors import AmocError, PeerError, ResourceError, SettingError, UsageError
 from amoc.ipc.messages import Done, Loaded
-from amoc.ipc.worker_id import Origin
-from amoc.runtime.controller.commands import Operations
+from amoc.ipc.worker_id import WorkerId
+from amoc.runtime.controller.commands import Commands
 from amoc.runtime.controller.orders import LOST
 from amoc.runtime.controller.run_state import State, Step, after
-from amoc.runtime.controller.settings_update import Updates
-from amoc.runtime.controller.start_queue import StartList
+from amoc.runtime.controller.settings_update import SettingsUpdate
+from amoc.runtime.controller.start_queue import StartQueue
 from amoc.runtime.controller.status import Status
 from amoc.scenario.run_plan import ROOM_FOR_IDS, RunPlan
 from amoc.users.removal import Removal
@@ -31,11 +31,11 @@ MISSED = {"missing": True, "lost": True}
 class FakeOrdering:
     """Workers that answer at once, as the test says. Real ones: tests/process/test_control.py."""
 
-    def __init__(self, have: Mapping[Origin, int]) -> None:
+    def __init__(self, have: Mapping[WorkerId, int]) -> None:
         self.have = dict(have)
         self.workers = set(have)
-        self.asked: list[tuple[str, dict[Origin, Any]]] = []
-        self.errors: dict[tuple[str, Origin], Done] = {}
+        self.asked: list[tuple[str, dict[WorkerId, Any]]] = []
+        self.errors: dict[tuple[str, WorkerId], Done] = {}
 
     def ask(self, what, arguments, deadline_s, to=None):
         chosen = sorted(self.workers if to is None else to)
@@ -82,13 +82,15 @@ class Run:
         plan = RunPlan("x.py", range(1, 1), None, [], 1, "", 1.0, 1.0)
         self.status = Status(plan=plan, state=State.RUNNING)
         self.status.loaded = Loaded("x", "", [], plan_rate, max(1, len(have)), 0, 100, [])
-        self.ordering = FakeOrdering({Origin("node0", n, 1): count for n, count in enumerate(have)})
-        self.starts = StartList(max(1, len(have)))
+        self.ordering = FakeOrdering(
+            {WorkerId("node0", n, 1): count for n, count in enumerate(have)}
+        )
+        self.starts = StartQueue(max(1, len(have)))
         self.rates: list[float] = []
         self.clock = FakeClock()
         self.journal = FakeJournal()
-        self.updates = Updates(self.ordering, plan_rate, self.rates.append)  # type: ignore[arg-type]
-        self.operations = Operations(
+        self.updates = SettingsUpdate(self.ordering, plan_rate, self.rates.append)  # type: ignore[arg-type]
+        self.operations = Commands(
             self.status,
             self.ordering,  # type: ignore[arg-type]
             self.starts,
@@ -164,7 +166,7 @@ def test_users_that_were_not_dealt_are_removed_before_those_that_run():
 def test_as_many_are_removed_as_there_are_and_evenly_where_that_is_possible(have, count):
     run = Run(*have)
     answer = run.do("remove", count=count)
-    taken = [before - run.ordering.have[Origin("node0", n, 1)] for n, before in enumerate(have)]
+    taken = [before - run.ordering.have[WorkerId("node0", n, 1)] for n, before in enumerate(have)]
     assert sum(taken) == answer["asked"] == min(count, sum(have))
     most = max(taken)
     for before, gone in zip(have, taken, strict=True):
@@ -181,7 +183,7 @@ def test_a_change_of_settings_is_verified_by_all_before_any_applies_it():
 
 def test_a_change_that_one_worker_refuses_changes_nothing():
     run = Run(1, 1)
-    second = Origin("node0", 1, 1)
+    second = WorkerId("node0", 1, 1)
     run.ordering.errors["verify", second] = Done(1, "rate must be above 0, but is '-1'", {})
     with pytest.raises(SettingError, match="must be above 0"):
         run.do("set", values={"rate": "-1"})
@@ -191,7 +193,7 @@ def test_a_change_that_one_worker_refuses_changes_nothing():
 
 def test_a_worker_that_is_lost_while_it_verifies_does_not_refuse():
     run = Run(1, 1)
-    run.ordering.errors["verify", Origin("node0", 1, 1)] = Done(1, LOST, MISSED)
+    run.ordering.errors["verify", WorkerId("node0", 1, 1)] = Done(1, LOST, MISSED)
     run.do("set", values={"rate": "5"})
     assert run.updates.values == {"rate": "5"}
 
@@ -199,7 +201,7 @@ def test_a_worker_that_is_lost_while_it_verifies_does_not_refuse():
 def test_a_worker_that_does_not_answer_is_named_and_nothing_is_changed():
     run = Run(1, 1)
     silent = Done(1, "has not answered within 5 s", {"missing": True})
-    run.ordering.errors["verify", Origin("node0", 1, 1)] = silent
+    run.ordering.errors["verify", WorkerId("node0", 1, 1)] = silent
     with pytest.raises(PeerError, match=r"worker node0/1 has not answered.*nothing was changed"):
         run.do("set", values={"rate": "5"})
     assert run.updates.values == {}
@@ -224,7 +226,7 @@ def test_nothing_is_changed_while_there_is_nobody_to_check_it():
 def test_a_change_that_an_update_function_does_not_take_is_taken_back_everywhere():
     run = Run(1, 1)
     run.do("set", values={"rate": "5"})
-    second = Origin("node0", 1, 1)
+    second = WorkerId("node0", 1, 1)
     run.ordering.errors["apply", second] = Done(1, "rate must be taken, but is not", {})
     with pytest.raises(SettingError, match="but is not; nothing was changed"):
         run.do("set", values={"rate": "6", "pause": "1"})
@@ -326,7 +328,7 @@ def test_commands_do_not_overlap():
         under_way.append(what)
         gevent.sleep(0)
         under_way.pop()
-        return {Origin("node0", 0, 1): Done(1, "", {"removable": 1})}
+        return {WorkerId("node0", 0, 1): Done(1, "", {"removable": 1})}
 
     run.ordering.ask = slow  # type: ignore[method-assign]
     doing = [gevent.spawn(run.do, "remove", count=1) for _ in range(3)]

@@ -7,23 +7,23 @@ import pytest
 
 from amoc.ipc import messages
 from amoc.ipc.messages import Done, Order
-from amoc.ipc.worker_id import Origin
-from amoc.runtime.controller.orders import LOST, Ordering
+from amoc.ipc.worker_id import WorkerId
+from amoc.runtime.controller.orders import LOST, Broadcast
 
 DEADLINE_S = 10.0
-FIRST, SECOND = Origin("node0", 0, 1), Origin("node0", 1, 1)
+FIRST, SECOND = WorkerId("node0", 0, 1), WorkerId("node0", 1, 1)
 
 
 class Workers:
     """Two workers and what they were told."""
 
     def __init__(self) -> None:
-        self.told: list[tuple[Origin, str, Order]] = []
-        self.ordering = Ordering(lambda *told: self.told.append(told))
+        self.told: list[tuple[WorkerId, str, Order]] = []
+        self.ordering = Broadcast(lambda *told: self.told.append(told))
         for worker in (FIRST, SECOND):
             self.ordering.worker_up(worker)
 
-    def answer(self, worker: Origin, error: str = "", **answer: object) -> None:
+    def answer(self, worker: WorkerId, error: str = "", **answer: object) -> None:
         number = next(order.number for one, _, order in reversed(self.told) if one == worker)
         self.ordering.hear(worker, messages.pack_item(Done(number, error, answer)))
 

@@ -77,7 +77,7 @@ def test_an_interrupt_leaves_the_report_out_and_says_how_to_make_it(endless, mon
 
 @pytest.mark.slow
 def test_a_report_that_is_never_there_is_not_waited_for(endless, monkeypatch):
-    monkeypatch.setattr(report_writer, "MOST_S", 0.0)
+    monkeypatch.setattr(report_writer, "MAX_S", 0.0)
     said: list[str] = []
     there = children()
     report_writer.write(endless, said.append)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amoc.base.clock import MS_NS, S_NS
-from amoc.runtime.controller.stage_follower import HORIZON_NS, MOST_EXACT, Follower
+from amoc.runtime.controller.stage_follower import HORIZON_NS, MAX_EXACT, StageFollower
 from amoc.scenario.load_profile import Stages
 
 texts = st.lists(
@@ -18,7 +18,7 @@ gaps = st.lists(st.integers(1, 400), min_size=1, max_size=200)
 @given(texts, gaps, st.integers(0, 50))
 def test_as_many_users_come_and_go_as_the_stages_want_however_unevenly_one_looks(text, gaps, start):
     stages = Stages.parse(text, start)
-    follower = Follower(stages, start)
+    follower = StageFollower(stages, start)
     now_ns, users = 0, start
     for gap_ms in [*gaps, 30_000]:
         seen_ns, now_ns = now_ns + HORIZON_NS if now_ns else 0, now_ns + gap_ms * MS_NS
@@ -36,13 +36,13 @@ def test_as_many_users_come_and_go_as_the_stages_want_however_unevenly_one_looks
 
 def test_a_peak_between_two_looks_is_neither_missed_nor_counted_twice():
     for text, rises in (("1s:100, 1s:0", 100), ("10ms:1000, 10ms:0, 10ms:900, 1s:0", 1000)):
-        follower = Follower(Stages.parse(text), 0)
+        follower = StageFollower(Stages.parse(text), 0)
         added = sum(len(follower.step(tick * MS_NS).dues_ns) for tick in range(0, 3_000, 20))
         assert added == rises, text
 
 
 def test_each_user_of_a_ramp_gets_the_moment_at_which_the_ramp_reaches_it():
-    follower = Follower(Stages.parse("10s:100"), 0)
+    follower = StageFollower(Stages.parse("10s:100"), 0)
     dues = []
     for tick in range(0, 10_001, 20):
         dues += follower.step(tick * MS_NS).dues_ns
@@ -50,16 +50,16 @@ def test_each_user_of_a_ramp_gets_the_moment_at_which_the_ramp_reaches_it():
 
 
 def test_a_jump_starts_everybody_at_once_and_a_steep_ramp_spreads_them():
-    jump = Follower(Stages.parse("0s:5"), 0).step(0)
+    jump = StageFollower(Stages.parse("0s:5"), 0).step(0)
     assert jump.dues_ns == [0] * 5
-    steep = Follower(Stages.parse("1s:100000"), 0).step(0)
-    assert len(steep.dues_ns) == 10_000 > MOST_EXACT
+    steep = StageFollower(Stages.parse("1s:100000"), 0).step(0)
+    assert len(steep.dues_ns) == 10_000 > MAX_EXACT
     spacings = {b - a for a, b in zip(steep.dues_ns, steep.dues_ns[1:], strict=False)}
     assert max(spacings) - min(spacings) <= 1
 
 
 def test_nobody_is_removed_before_the_fall_has_come_to_it():
-    follower = Follower(Stages.parse("1s:0", 10), 10)
+    follower = StageFollower(Stages.parse("1s:0", 10), 10)
     assert follower.step(0).removed == 0
     assert follower.step(99 * MS_NS).removed == 1  # 9.01 users: rounded down
     assert follower.step(100 * MS_NS).removed == 0

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from amoc.ipc.messages import StartUsers
-from amoc.runtime.controller.start_queue import CHUNK, MOST_OUTSTANDING, StartList
+from amoc.runtime.controller.start_queue import CHUNK, MAX_OUTSTANDING, StartQueue
 from amoc.users.placement import slot_of
 
 NOW_NS = 10**15
@@ -21,7 +21,7 @@ class World(RuleBasedStateMachine):
     @initialize(slots=st.integers(1, 4))
     def begin(self, slots: int) -> None:
         self.slots = slots
-        self.starts = StartList(slots)
+        self.starts = StartQueue(slots)
         self.next_id = 1
         self.up = [False] * slots
         self.dealt: list[list[tuple[int, bool]]] = [[] for _ in range(slots)]
@@ -107,7 +107,7 @@ class World(RuleBasedStateMachine):
 
     @invariant()
     def no_worker_is_far_ahead(self) -> None:
-        assert all(len(dealt) <= MOST_OUTSTANDING for dealt in getattr(self, "dealt", ()))
+        assert all(len(dealt) <= MAX_OUTSTANDING for dealt in getattr(self, "dealt", ()))
 
     def teardown(self) -> None:
         if not hasattr(self, "slots"):
@@ -130,7 +130,7 @@ TestWorld.settings = settings(max_examples=60, stateful_step_count=30, deadline=
 
 @given(st.integers(1, 9), st.integers(1, 500), st.integers(1, 10**6))
 def test_users_with_times_keep_them_whatever_their_slot(slots, count, first):
-    starts = StartList(slots)
+    starts = StartQueue(slots)
     for slot in range(slots):
         starts.up(slot, [], [])
     dues = [NOW_NS + 7 * number for number in range(count)]
@@ -144,7 +144,7 @@ def test_users_with_times_keep_them_whatever_their_slot(slots, count, first):
 
 
 def test_users_of_a_lost_worker_start_again_before_all_others():
-    starts = StartList(1)
+    starts = StartQueue(1)
     starts.add(range(1, 4))
     starts.up(0, [8, 9], [7])
     kinds = [(list(block.ids), block.again) for block in starts.deal(NOW_NS)]
@@ -152,10 +152,10 @@ def test_users_of_a_lost_worker_start_again_before_all_others():
 
 
 def test_a_slot_that_is_behind_gets_no_more_until_it_has_started_some():
-    starts = StartList(1)
+    starts = StartQueue(1)
     starts.up(0, [], [])
-    starts.add(range(1, 2 * MOST_OUTSTANDING + 1))
-    assert sum(len(block.ids) for block in starts.deal(NOW_NS)) == MOST_OUTSTANDING
+    starts.add(range(1, 2 * MAX_OUTSTANDING + 1))
+    assert sum(len(block.ids) for block in starts.deal(NOW_NS)) == MAX_OUTSTANDING
     assert starts.deal(NOW_NS) == []
     starts.started(0, 10)
     (block,) = starts.deal(NOW_NS)
@@ -164,7 +164,7 @@ def test_a_slot_that_is_behind_gets_no_more_until_it_has_started_some():
 
 
 def test_the_highest_numbers_are_taken_back_first_and_dealt_ones_are_not():
-    starts = StartList(2)
+    starts = StartQueue(2)
     starts.add(range(1, 11))
     assert starts.withdraw(3) == [10, 9, 8]
     starts.up(0, [], [])
@@ -186,7 +186,7 @@ def test_the_highest_numbers_are_taken_back_first_and_dealt_ones_are_not():
     ),
 )
 def test_who_is_withdrawn_is_whom_a_naive_list_would_take(slots, steps):
-    starts, listed, dues, next_id = StartList(slots), [], {}, 7
+    starts, listed, dues, next_id = StartQueue(slots), [], {}, 7
     for step, *arguments in steps:
         match step, arguments:
             case "add", [count, timed]:
@@ -211,7 +211,7 @@ def test_who_is_withdrawn_is_whom_a_naive_list_would_take(slots, steps):
 
 
 def test_withdrawing_many_users_with_times_looks_at_each_once():
-    starts = StartList(4)
+    starts = StartQueue(4)
     reads = 0
 
     class Times(list):

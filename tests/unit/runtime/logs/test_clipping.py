@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from amoc.base.redaction import HIDDEN
-from amoc.runtime.logs.clipping import CUT, MOST_DEPTH, clip
+from amoc.runtime.logs.clipping import CUT, MAX_DEPTH, clip
 
 MOST = 200
 WORDS = st.text("abc é", max_size=400)
@@ -53,7 +53,7 @@ def test_what_lies_within_itself_has_an_end() -> None:
     endless: list[Any] = []
     endless.append(endless)
     text = json.dumps(clip(endless, 10_000))
-    assert text.count("[") == MOST_DEPTH + 1
+    assert text.count("[") == MAX_DEPTH + 1
 
 
 @dataclass

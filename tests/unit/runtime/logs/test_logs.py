@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from amoc.base.clock import S_NS
 from amoc.runtime import logs
 from amoc.runtime.logs import file, folding, operator_feed, size_limit
-from amoc.runtime.logs.folding import FIRST_NS, LONGEST_NS, MOST_KINDS, Folds, template_of
+from amoc.runtime.logs.folding import FIRST_NS, MAX_KINDS, MAX_NS, Folds, template_of
 from amoc.runtime.logs.handler import Log
-from amoc.runtime.logs.operator_feed import MOST_A_SECOND, Telling
+from amoc.runtime.logs.operator_feed import MAX_A_SECOND, OperatorFeed
 from amoc.runtime.logs.shared_text import Common
 from amoc.runtime.logs.size_limit import Allowance
 
@@ -97,7 +97,7 @@ def test_a_storm_of_failures_costs_a_few_lines_however_many_there_are(
     step_ns = S_NS // min(each_second, 50)
     lines = sum(bool(fold.take(now)) for now in range(0, seconds * S_NS, step_ns))
     # One, then after 1, 2, 4, … 60 s.
-    assert lines <= 8 + seconds * S_NS // LONGEST_NS
+    assert lines <= 8 + seconds * S_NS // MAX_NS
 
 
 def test_the_first_is_written_at_once_and_the_rest_after_growing_times() -> None:
@@ -126,7 +126,7 @@ def test_what_only_informs_is_written_line_by_line_unless_it_storms() -> None:
 
 def test_kinds_beyond_the_limit_are_one_for_each_level() -> None:
     folds = Folds()
-    for number in range(MOST_KINDS):
+    for number in range(MAX_KINDS):
         assert not folds.find(number, logging.INFO, 0).others
     other = folds.find("one more", logging.INFO, 0)
     assert other.others
@@ -134,12 +134,12 @@ def test_kinds_beyond_the_limit_are_one_for_each_level() -> None:
     assert folds.find("another", logging.ERROR, 0) is not other
     assert folds.find(7, logging.INFO, 0).level == logging.INFO
     assert not folds.find(7, logging.INFO, 0).others
-    assert len(folds) == MOST_KINDS + 2
+    assert len(folds) == MAX_KINDS + 2
 
 
 def test_kinds_that_are_quiet_make_room_and_those_that_hold_lines_do_not() -> None:
     folds = Folds()
-    for number in range(MOST_KINDS):
+    for number in range(MAX_KINDS):
         folds.find(number, logging.ERROR, 0).take(0)
     held = folds.find(7, logging.ERROR, 0)
     assert held.take(1) == 0
@@ -197,12 +197,12 @@ def test_a_full_file_takes_warnings_for_a_while_and_then_nothing() -> None:
 
 
 def test_the_operator_is_told_a_few_a_second_and_how_many_more_there_are() -> None:
-    one: Telling = Telling()
+    one: OperatorFeed = OperatorFeed()
     told: list[tuple[str, str]] = []
-    for number in range(MOST_A_SECOND + 5):
+    for number in range(MAX_A_SECOND + 5):
         one.put(logging.WARNING, f"no {number}", "", 0)
     one.flush(lambda *note: told.append(note), 1)
-    assert told == [("warning", f"no {number}") for number in range(MOST_A_SECOND)]
+    assert told == [("warning", f"no {number}") for number in range(MAX_A_SECOND)]
     one.flush(lambda *note: told.append(note), S_NS)
     assert told[-1] == ("warning", "5 more warnings: see the logs in the run's directory")
     one.put(logging.ERROR, "again", "Traceback", 2 * S_NS)
@@ -211,12 +211,12 @@ def test_the_operator_is_told_a_few_a_second_and_how_many_more_there_are() -> No
 
 
 def test_what_nobody_can_be_told_yet_is_bounded() -> None:
-    one = Telling()
+    one = OperatorFeed()
     for second in range(1_000):
         one.put(logging.WARNING, str(second), "", second * S_NS)
     told: list[tuple[str, str]] = []
     one.flush(lambda *note: told.append(note), 1_000 * S_NS)
-    assert len(told) == operator_feed.MOST_WAITING
+    assert len(told) == operator_feed.MAX_WAITING
 
 
 # The handler
@@ -406,12 +406,12 @@ def test_what_is_logged_before_there_is_a_file_is_written_then(process: Process)
 def test_what_is_kept_before_there_is_a_file_is_bounded_and_the_rest_counted(
     process: Process, clock: Clock
 ) -> None:
-    for _ in range(file.MOST_KEPT + 7):
+    for _ in range(file.MAX_KEPT + 7):
         process.logger.info("early")
         clock.ns += S_NS
     process.open()
     lines = process.lines()
-    assert len(lines) == file.MOST_KEPT + 1
+    assert len(lines) == file.MAX_KEPT + 1
     assert lines[-1]["message"] == "7 lines left out: too many before there was a file"
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from amoc.runtime.node import host_stats
 from amoc.runtime.node.host_stats import (
-    Host,
+    HostStats,
     cpu_ticks,
     fullest_pair,
     memory_left,
@@ -56,8 +56,8 @@ class Tree:
         lines = b"".join(core(n, busy, idle) for n in os.sched_getaffinity(0))
         self.write("proc/stat", STAT + lines + b"intr 1\ncpu99 1 1 1 1\n")
 
-    def host(self) -> Host:
-        return Host(str(self.proc), str(self.cgroups))
+    def host(self) -> HostStats:
+        return HostStats(str(self.proc), str(self.cgroups))
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def connections() -> Iterator[Callable[[int], socket.socket]]:
 
 
 def test_the_real_host_has_memory_ports_and_descriptors() -> None:
-    real = Host()
+    real = HostStats()
     figures = real.figures()
     assert 0 < figures.memory_free_bytes < figures.memory_bytes
     assert figures.ports > 1_000
@@ -96,7 +96,7 @@ def test_the_real_host_has_memory_ports_and_descriptors() -> None:
 
 
 def test_where_nothing_can_be_read_nothing_is_known(tmp_path: Path) -> None:
-    assert tuple(Host(str(tmp_path), str(tmp_path)).figures()) == (0.0, 0, 0, 0, 0)
+    assert tuple(HostStats(str(tmp_path), str(tmp_path)).figures()) == (0.0, 0, 0, 0, 0)
 
 
 def test_cpu_is_the_share_of_the_own_cores_since_the_call_before(tree: Tree) -> None:

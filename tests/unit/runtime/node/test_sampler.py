@@ -19,9 +19,9 @@ from amoc.metrics import handles
 from amoc.metrics.board import Board, Cell, Kind, Merge
 from amoc.metrics.board_reader import AreaReader
 from amoc.metrics.histogram import CELLS, Histogram, cell_of, end_ns, middle_ns
-from amoc.results.live_totals import Figures
-from amoc.results.merge import Merged
-from amoc.results.per_second import LONGEST_NS, Moment, Seconds
+from amoc.results.live_totals import LiveTotals
+from amoc.results.merge import SampleMerger
+from amoc.results.per_second import MAX_NS, Moment, PointCutter
 from amoc.results.series import ThrottlePoint
 from amoc.runtime.node import sampler
 from amoc.runtime.node.sampler import Sampler
@@ -76,7 +76,7 @@ STEPS = st.one_of(
 def test_whatever_is_lost_repeated_or_late_the_next_sample_that_comes_makes_all_right(steps):
     nodes = [Node(), Node()]
     sent: list[list[Any]] = [[], []]
-    merged, seconds = Merged(), []
+    merged, seconds = SampleMerger(), []
     for number, (what, *arguments) in steps:
         node = nodes[number]
         if what == "count":
@@ -141,14 +141,14 @@ def test_a_sample_of_an_hour_without_acknowledgement_still_holds_all():
         node.count(0, Kind.COUNTER, f"c{number}", 1)
         last = node.sample()
     assert len(last.counters) == 100
-    assert len(node.sampler._unacknowledged) == sampler.MOST_UNACKNOWLEDGED
+    assert len(node.sampler._unacknowledged) == sampler.MAX_UNACKNOWLEDGED
 
 
 def test_what_was_declared_and_never_used_is_known():
     node = Node()
     node.board.area(0).declare(Kind.COUNTER, "never")
     node.board.area(0).declare(Kind.TIMER, "nothing")
-    merged = Merged()
+    merged = SampleMerger()
     merged.take("node0", node.sample())
     assert merged.total.counters == {"never": 0}
     assert merged.total.timers == {"nothing": Histogram()}
@@ -184,7 +184,7 @@ def test_percentiles_over_workers_and_nodes_are_those_of_the_raw_values(shape):
         "uniform": lambda: draw.uniform(1e-6, 3600, 40_000),
     }[shape]()
     values = np.abs(values)
-    nodes, merged = [Node(), Node()], Merged()
+    nodes, merged = [Node(), Node()], SampleMerger()
     try:
         for number, part in enumerate(np.array_split(values, 4)):
             metrics.attach(nodes[number // 2].board.area(number % 2), inherit=False)
@@ -285,8 +285,8 @@ def sample(sequence: int, at_s: float, cpu_s: float = 0.0, **parts):
 
 
 def test_a_second_ends_when_its_sample_was_taken():
-    figures = Figures()
-    seconds = Seconds(figures)
+    figures = LiveTotals()
+    seconds = PointCutter(figures)
     figures.take("node0", sample(1, 9.5, counters={"init": 1}))
     seconds.begin(10 * S_NS)
     assert not seconds.over(10 * S_NS)
@@ -313,16 +313,16 @@ def test_a_second_ends_when_its_sample_was_taken():
 
 
 def test_a_late_node_is_not_waited_for_and_its_figures_count_where_they_come_in():
-    figures = Figures()
-    seconds = Seconds(figures)
+    figures = LiveTotals()
+    seconds = PointCutter(figures)
     for name in ("node0", "node1"):
         figures.take(name, sample(1, 10.0))
     seconds.begin(10 * S_NS)
     figures.take("node0", sample(2, 11.0, counters={"a": 1}))
     assert not seconds.over(int(11.1 * S_NS))
-    assert seconds.over(10 * S_NS + LONGEST_NS)
-    assert seconds.end_ns(10 * S_NS + LONGEST_NS) == 10 * S_NS + LONGEST_NS
-    first = seconds.cut(10 * S_NS + LONGEST_NS, moment())
+    assert seconds.over(10 * S_NS + MAX_NS)
+    assert seconds.end_ns(10 * S_NS + MAX_NS) == 10 * S_NS + MAX_NS
+    first = seconds.cut(10 * S_NS + MAX_NS, moment())
     assert (first.late, first.counters, first.span_s) == (["node1"], {"a": 1}, 1.5)
     assert [one.node for one in first.workers] == ["node0"]
     figures.take("node1", sample(2, 11.0, counters={"a": 10}))
@@ -332,8 +332,8 @@ def test_a_late_node_is_not_waited_for_and_its_figures_count_where_they_come_in(
 
 
 def test_a_sample_that_was_on_its_way_for_longer_than_it_was_waited_for_is_not_lost():
-    figures = Figures()
-    seconds = Seconds(figures)
+    figures = LiveTotals()
+    seconds = PointCutter(figures)
     figures.take("node0", sample(1, 10.0))
     seconds.begin(10 * S_NS)
     assert seconds.cut(13 * S_NS, moment()).late == ["node0"]
@@ -344,8 +344,8 @@ def test_a_sample_that_was_on_its_way_for_longer_than_it_was_waited_for_is_not_l
 
 
 def test_no_time_is_no_second():
-    figures = Figures()
-    seconds = Seconds(figures)
+    figures = LiveTotals()
+    seconds = PointCutter(figures)
     assert seconds.cut(S_NS, moment()) is None
     figures.take("node0", sample(1, 5.0))
     seconds.begin(6 * S_NS)
@@ -354,8 +354,8 @@ def test_no_time_is_no_second():
 
 
 def test_throttles_show_what_is_wanted_and_what_was_done():
-    figures = Figures()
-    seconds = Seconds(figures)
+    figures = LiveTotals()
+    seconds = PointCutter(figures)
     seconds.begin(S_NS)
     counters = {"throttle.x.y.requests": 9, "throttle.x.y.executions": 5, "mine": 1}
     gauges = {"throttle.x.y.waiting": (0, [2.0, 2.0])}

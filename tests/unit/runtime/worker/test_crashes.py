@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amoc.base import text
-from amoc.base.crash_causes import MOST_TRACEBACK, cause_of, trace_of
+from amoc.base.crash_causes import MAX_TRACEBACK, cause_of, trace_of
 from amoc.base.errors import ScenarioError
-from amoc.base.tracebacks import MOST_TEXT
-from amoc.metrics.board import ENTRIES, MOST_CAUSES, NAME_BYTES, Area, Kind
-from amoc.runtime.worker.crashes import OTHER, Causes
+from amoc.base.tracebacks import MAX_TEXT
+from amoc.metrics.board import ENTRIES, MAX_CAUSES, NAME_BYTES, Area, Kind
+from amoc.runtime.worker.crashes import OTHER, CrashCounter
 
 DIRECTORY = "/srv/scenarios"
 
@@ -118,11 +118,11 @@ def test_an_error_that_says_all_that_a_server_has_sent_is_cut_before_it_is_looke
     found, trace = cause_of(error, DIRECTORY), trace_of(error)
     assert found.startswith("ValueError: x1 x1 ")
     assert found.endswith("… (chat.py:7 in start)")
-    assert max(seen) <= MOST_TEXT + 1
+    assert max(seen) <= MAX_TEXT + 1
     # The lines that it has passed through are there all the same.
     assert f'{DIRECTORY}/chat.py", line 7, in start' in trace
     assert trace.endswith("x1…")
-    assert len(trace) < MOST_TRACEBACK
+    assert len(trace) < MAX_TRACEBACK
 
 
 def test_of_a_traceback_that_is_too_long_the_end_is_told():
@@ -134,7 +134,7 @@ def test_of_a_traceback_that_is_too_long_the_end_is_told():
         return deeper(depth - 1)
 
     trace = trace_of(crash(lambda: deeper(400)))
-    assert len(trace) == MOST_TRACEBACK + 1
+    assert len(trace) == MAX_TRACEBACK + 1
     assert trace.startswith("…")
     assert trace.endswith("ValueError: at the bottom\n")
 
@@ -142,7 +142,7 @@ def test_of_a_traceback_that_is_too_long_the_end_is_told():
 def test_a_text_that_is_not_unicode_is_counted_all_the_same():
     # What surrogateescape makes of bytes that are not UTF-8, in a file's name say.
     area = new_area()
-    assert Causes(area, DIRECTORY).count(crash(lambda: ValueError("\udcff\udcfe")))[1]
+    assert CrashCounter(area, DIRECTORY).count(crash(lambda: ValueError("\udcff\udcfe")))[1]
     assert list(counted(area).values()) == [1]
 
 
@@ -152,7 +152,7 @@ def test_an_error_that_cannot_say_what_it_is_is_counted_all_the_same():
             return self.missing
 
     area = new_area()
-    Causes(area, DIRECTORY).count(crash(Broken))
+    CrashCounter(area, DIRECTORY).count(crash(Broken))
     ((name, count),) = counted(area).items()
     assert "Broken" in name
     assert count == 1
@@ -160,7 +160,7 @@ def test_an_error_that_cannot_say_what_it_is_is_counted_all_the_same():
 
 def test_each_cause_is_new_once_and_counted_each_time():
     area = new_area()
-    causes = Causes(area, DIRECTORY)
+    causes = CrashCounter(area, DIRECTORY)
     errors = [crash(lambda: ValueError("a")), crash(lambda: ValueError("b"))]
     news = [causes.count(errors[n % 2]) for n in range(10)]
     assert [is_new for _, is_new in news] == [True, True] + [False] * 8
@@ -175,16 +175,14 @@ def word(number: int) -> str:
 
 def test_causes_beyond_the_limit_are_one_and_it_is_new_once():
     area = new_area()
-    causes = Causes(area, DIRECTORY)
+    causes = CrashCounter(area, DIRECTORY)
     extra = 50
-    news = [
-        causes.count(crash(lambda n=n: ValueError(word(n)))) for n in range(MOST_CAUSES + extra)
-    ]
+    news = [causes.count(crash(lambda n=n: ValueError(word(n)))) for n in range(MAX_CAUSES + extra)]
     counts = counted(area)
     assert counts[OTHER] == extra
-    assert len(counts) == MOST_CAUSES + 1
-    assert sum(counts.values()) == MOST_CAUSES + extra
-    assert news[MOST_CAUSES:] == [(OTHER, True)] + [(OTHER, False)] * (extra - 1)
+    assert len(counts) == MAX_CAUSES + 1
+    assert sum(counts.values()) == MAX_CAUSES + extra
+    assert news[MAX_CAUSES:] == [(OTHER, True)] + [(OTHER, False)] * (extra - 1)
 
 
 def test_a_full_board_does_not_keep_crashes_from_being_survived():
@@ -192,12 +190,12 @@ def test_a_full_board_does_not_keep_crashes_from_being_survived():
     with contextlib.suppress(ScenarioError):
         for number in range(ENTRIES):
             area.declare(Kind.COUNTER, f"c{number}")
-    Causes(area, DIRECTORY).count(crash(ValueError))
+    CrashCounter(area, DIRECTORY).count(crash(ValueError))
     assert list(counted(area).values()) == [1]
 
 
 def test_a_replaced_worker_counts_on_where_its_predecessor_stood():
     memory = memoryview(bytearray(4 << 20))
     for _ in range(3):
-        Causes(Area(memory), DIRECTORY).count(crash(lambda: ValueError("a")))
+        CrashCounter(Area(memory), DIRECTORY).count(crash(lambda: ValueError("a")))
     assert list(counted(Area(memory)).values()) == [3]

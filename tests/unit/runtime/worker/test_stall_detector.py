@@ -83,14 +83,14 @@ import gevent, gevent.fileobject
 from pathlib import Path
 sys.path.insert(0, str(Path(sys.argv[1]).parent))
 import load
-from amoc.runtime.worker.stall_detector import Trap
+from amoc.runtime.worker.stall_detector import StallDetector
 from amoc.runtime.worker.heartbeat import BEAT_NS, Numbers, Pauses
 from amoc.metrics.board import ROW_BYTES, Cell
 from amoc.base.clock import S_NS, now_ns
 
 row = memoryview(bytearray(ROW_BYTES)).cast("Q")
 gc.callbacks.append(Pauses(row).note)
-trap = Trap(0, sys.path[0], Path(sys.argv[1]).with_suffix(".stack"))
+trap = StallDetector(0, sys.path[0], Path(sys.argv[1]).with_suffix(".stack"))
 
 beats = 0
 

@@ -17,7 +17,7 @@ from amoc.ipc.messages import CrashSeen, Started, StartUsers, UsersGone
 from amoc.metrics import handles
 from amoc.metrics.board import Board, Cell, Kind, UserState
 from amoc.runtime.worker import user_pool as crowd_module
-from amoc.runtime.worker.user_pool import MOST_NAMED, Crowd, Orders
+from amoc.runtime.worker.user_pool import MAX_NAMED, Orders, UserPool
 from amoc.scenario.start_rate import USER_RATE
 from amoc.users.removal import Removal
 
@@ -56,7 +56,7 @@ class Worker:
         self.reports = []
         self.door = FakeDoor()
         orders = Orders(0, 42, start, "", self.reports.append, self.door)
-        self.crowd = Crowd(orders, self.board)
+        self.crowd = UserPool(orders, self.board)
         self.crowd.repeat_num, self.crowd.repeat_interval_s = 1.0, 0.0
         self.starter = gevent.spawn(self.crowd.start_users)
 
@@ -277,7 +277,7 @@ def test_users_that_will_not_die_are_named_up_to_a_number(worker, monkeypatch):
     one.deal(range(1, 171))
     one.wait_states(RUNNING=170)
     gone = one.stop(0.0)
-    assert gone == UsersGone(0, 20, list(range(21, 21 + MOST_NAMED)))
+    assert gone == UsersGone(0, 20, list(range(21, 21 + MAX_NAMED)))
     gate.set()
 
 
