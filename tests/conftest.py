@@ -4,7 +4,9 @@ Hypothesis has no deadlines, for on a shared machine a pause is none. And signal
 started the tests has ignored (a script does so for what it runs in the background) are not ignored
 here: amoc respects that, and the tests send them.
 
-Tests with browsers and servers need to be run with one interpreter only.
+What does not depend on the interpreter is marked `once`, for one of a matrix to run: tests of pure
+modules, of what people read, and those with browsers and servers. Forks, signals, threads and
+greenlets do depend on it.
 """
 
 import signal
@@ -12,6 +14,8 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.rooms import ROOT, imports_only_pure
 
 settings.register_profile("amoc", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("amoc")
@@ -21,10 +25,24 @@ for signum in (signal.SIGINT, signal.SIGHUP):
         handler = signal.default_int_handler if signum == signal.SIGINT else signal.SIG_DFL
         signal.signal(signum, handler)
 
-ONCE = ("browser", "servers")
+ONCE = frozenset({"browser", "servers", "results", "cli", "control"})
+"""Directories of tests."""
+ONCE_FILES = frozenset(
+    ROOT / f"tests/{name}.py"
+    for name in (
+        *(f"process/test_{name}" for name in ("changes", "control", "events", "logging", "review")),
+        *("process/test_secrets", "unit/test_docs", "unit/test_rooms"),
+    )
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    once = {path: runs_once(path) for path in {item.path for item in items}}
     for item in items:
-        if Path(item.path).parent.name in ONCE or "prosody" in getattr(item, "fixturenames", ()):
+        if once[item.path] or "prosody" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.once)
+
+
+def runs_once(path: Path) -> bool:
+    directories = path.relative_to(ROOT).parts[1:-1]
+    return path in ONCE_FILES or not ONCE.isdisjoint(directories) or imports_only_pure(path)

@@ -95,7 +95,7 @@ def operator(
     *arguments: str | Path, directory: Path, shell: str = 'exec "$@"', **env: str
 ) -> subprocess.CompletedProcess[str]:
     """``amoc run`` to its end, called through `shell`, from `directory`, as if it was installed."""
-    call = [sys.executable, "-P", "-c", "import amoc.cli; amoc.cli.main()", "run"]
+    call = [sys.executable, "-P", "-c", "from amoc.cli.main import main; main()", "run"]
     inherited = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     return subprocess.run(
         ["sh", "-c", shell, "sh", *call, *map(str, arguments)],

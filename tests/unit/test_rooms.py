@@ -6,53 +6,9 @@ package's ``__init__`` names more than that is no matter: the module itself coun
 
 from __future__ import annotations
 
-import ast
-from functools import cache
-from pathlib import Path
-
 import pytest
 
-ROOT = Path(__file__).parents[2]
-IMPURE = frozenset(
-    {"gevent", "greenlet", "multiprocessing", "socket", "subprocess", "threading", "zmq"}
-)
-MODULES = {
-    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
-    for path in sorted((ROOT / "amoc").rglob("*.py"))
-}
-
-
-@cache
-def imports(module: str) -> frozenset[str]:
-    found = set()
-    for node in ast.walk(ast.parse(MODULES[module].read_text())):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            for alias in node.names:
-                inner = f"{node.module}.{alias.name}"
-                found.add(inner if inner in MODULES else node.module)
-    return frozenset(found)
-
-
-def way_to_impure(module: str) -> list[str]:
-    """How `module` comes to import what is not pure: a chain of modules, or nothing."""
-    ways, seen = [[module]], {module}
-    while ways:
-        way = ways.pop()
-        for name in sorted(imports(way[-1])):
-            if name.partition(".")[0] in IMPURE:
-                return [*way, name]
-            if name in MODULES and name not in seen:
-                seen.add(name)
-                ways.append([*way, name])
-    return []
-
-
-def is_pure(module: str) -> bool:
-    opening = ast.get_docstring(ast.parse(MODULES[module].read_text())) or ""
-    return "Pure." in opening.partition("\n\n")[0]
-
+from tests.rooms import MODULES, ROOT, is_pure, way_to_impure
 
 PURE = [module for module in MODULES if is_pure(module)]
 

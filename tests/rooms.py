@@ -1,0 +1,61 @@
+"""What the modules of amoc import, read from their text."""
+
+from __future__ import annotations
+
+import ast
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+IMPURE = frozenset(
+    {"gevent", "greenlet", "multiprocessing", "socket", "subprocess", "threading", "zmq"}
+)
+MODULES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in sorted((ROOT / "amoc").rglob("*.py"))
+}
+
+
+@cache
+def imports(module: str) -> frozenset[str]:
+    """The modules that `module` imports, anywhere in its text."""
+    return _imports_of(MODULES[module])
+
+
+def _imports_of(file: Path) -> frozenset[str]:
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                found.add(inner if inner in MODULES else node.module)
+    return frozenset(found)
+
+
+def way_to_impure(module: str) -> list[str]:
+    """How `module` comes to import what is not pure: a chain of modules, or nothing."""
+    ways, seen = [[module]], {module}
+    while ways:
+        way = ways.pop()
+        for name in sorted(imports(way[-1])):
+            if name.partition(".")[0] in IMPURE:
+                return [*way, name]
+            if name in MODULES and name not in seen:
+                seen.add(name)
+                ways.append([*way, name])
+    return []
+
+
+@cache
+def is_pure(module: str) -> bool:
+    """Whether `module` says so in the first paragraph of its docstring."""
+    opening = ast.get_docstring(ast.parse(MODULES[module].read_text())) or ""
+    return "Pure." in opening.partition("\n\n")[0]
+
+
+def imports_only_pure(test: Path) -> bool:
+    """Whether a test file tests decisions and nothing else: all that it imports of amoc is pure."""
+    found = {name for name in _imports_of(test) if name.partition(".")[0] == "amoc"}
+    return bool(found) and all(name in MODULES and is_pure(name) for name in found)
