@@ -46,7 +46,7 @@ def points(options: argparse.Namespace) -> list[Point]:
         Histogram.of(int(1e6 * 10 ** draw.uniform(0, 1)) for _ in range(options.values))
         for _ in range(10)
     ]
-    workers = [WorkerPoint(node="node0", slot=slot) for slot in range(2)]
+    workers = [WorkerPoint(node="node0", worker=worker) for worker in range(2)]
     return [
         Point(
             t_s=float(second),

@@ -95,7 +95,7 @@ def main() -> None:
     given = parser.parse_args()
     print(machine.describe())
     with tempfile.TemporaryDirectory() as directory:
-        logs.begin("bench", "info", slot=0, epoch=1)
+        logs.begin("bench", "info", worker=0, incarnation=1)
         logs.open_directory(directory)
         logs.attach(lambda _level, _text: None, lambda: 1)
         figures = best(given.rounds, lambda: log_calls(given.calls))

@@ -66,9 +66,9 @@ def points(options: argparse.Namespace, seed: int) -> Iterator[Point]:
             throttles={"rounds": ThrottlePoint(6000.0, 60.0, "run", 100, 100, 0, 5)},
             workers=[
                 WorkerPoint(
-                    "node0", slot, users=500, cpu=draw.random() / 2, lag_p99_s=draw.random() / 1e3
+                    "node0", worker, users=500, cpu=draw.random() / 2, lag_p99_s=draw.random() / 1e3
                 )
-                for slot in range(2)
+                for worker in range(2)
             ],
             nodes=[NodePoint("node0", cpu=draw.random(), memory_bytes=1 << 34)],
             controller_cpu=0.05,

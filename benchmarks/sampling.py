@@ -39,13 +39,13 @@ def main() -> None:
     sampler, figures = Sampler(board, host, 0), LiveTotals()
     seconds, half = PointCutter(figures), options.metrics // 2
     counters = [
-        board.area(slot).declare(Kind.COUNTER, f"counter_{number}")
-        for slot in range(options.workers)
+        board.area(worker).declare(Kind.COUNTER, f"counter_{number}")
+        for worker in range(options.workers)
         for number in range(half)
     ]
     timers = [
-        board.area(slot).declare(Kind.TIMER, f"timer_{number}")
-        for slot in range(options.workers)
+        board.area(worker).declare(Kind.TIMER, f"timer_{number}")
+        for worker in range(options.workers)
         for number in range(options.metrics - half)
     ]
     seconds.begin(now_ns())

@@ -71,11 +71,11 @@ def forecast(plan: RunPlan, host: Host) -> dict[str, Any]:
 
 def _users(ids: range, workers: int) -> dict[str, Any]:
     places = []
-    for slot in range(workers):
-        mine = placement.ids_of(ids.start, ids.stop - 1, 0, 1, slot, workers) if ids else range(0)
+    for worker in range(workers):
+        mine = placement.ids_of(ids.start, ids.stop - 1, 0, 1, worker, workers) if ids else range(0)
         places.append(
             {
-                "worker": f"node0/{slot}",
+                "worker": f"node0/{worker}",
                 "count": len(mine),
                 "first": mine[0] if mine else None,
                 "last": mine[-1] if mine else None,

@@ -73,8 +73,8 @@ def start(name: str, plan: _Item | list[_Item], timeout: float = 30.0, scope: st
         rpc.ask("coordinator.start", name, shapes, timeout_s, scope, None)
         return
     functions = None if here.alone else references(name, items)
-    generation = rpc.ask("coordinator.start", name, shapes, timeout_s, scope, functions)
-    here.learn(name, generation, items)
+    incarnation = rpc.ask("coordinator.start", name, shapes, timeout_s, scope, functions)
+    here.learn(name, incarnation, items)
     pause.wait_resumed()
 
 
@@ -127,10 +127,10 @@ def add(name: str, /, *arguments: Any) -> None:
 
 def _find(here: Actions, name: str) -> None:
     """Another worker's user may just have started it, or somebody has just stopped it."""
-    generation, functions = rpc.ask("coordinator.find", name)
+    incarnation, functions = rpc.ask("coordinator.find", name)
     if functions is None:
         raise ScenarioError(f"coordinator {name} was stopped")
-    here.learn(name, generation, found(functions))
+    here.learn(name, incarnation, found(functions))
 
 
 def reset(name: str) -> None:

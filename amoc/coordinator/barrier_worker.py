@@ -52,8 +52,8 @@ class _Outcome(Enum):
 class WaitingRoom:
     """Where this worker's users wait at barriers."""
 
-    def __init__(self, slot: int, outbox: Outbox) -> None:
-        self._slot = slot
+    def __init__(self, worker: int, outbox: Outbox) -> None:
+        self._worker = worker
         self._outbox = outbox
         self._last_ticket = 0
         self._waiting: dict[int, Waiter[_Outcome]] = {}
@@ -129,12 +129,12 @@ class WaitingRoom:
         came, self._came = self._came, {}
         for (name, n), tickets in came.items():
             item = messages.pack_item(BarrierArrivals(name, n, tickets))
-            self._outbox.put(PART, self._slot, item)
+            self._outbox.put(PART, self._worker, item)
 
     def _withdraw(self, name: str, ticket: int) -> None:
         self._report()  # or its arrival could come after this
         item = messages.pack_item(BarrierWithdrawals(name, [ticket]))
-        self._outbox.put(PART, self._slot, item)
+        self._outbox.put(PART, self._worker, item)
 
     # From the controller.
 

@@ -92,7 +92,7 @@ class Groups:
         self._note = note or (lambda _line: None)
         self._now = now
         self._coordinators: dict[str, Started] = {}
-        self._generations: dict[str, int] = {}
+        self._incarnations: dict[str, int] = {}
         self._ended: set[Started] = set()
         self._stopped_inits: list[tuple[str, int]] = []
         self._tasks: Tasks[Started] = Tasks()
@@ -133,13 +133,13 @@ class Groups:
         known = self._coordinators.get(name)
         if known is not None:
             if origin is None and known.same_as(new):
-                return known.generation  # init() of another node
+                return known.incarnation  # init() of another node
             raise ScenarioError(f"coordinator {name} is already started")
         if len(self._coordinators) >= MAX_COORDINATORS:
             raise ScenarioError(
                 f"there may be {MAX_COORDINATORS:,} coordinators at a time, {name} is one more"
             )
-        new.generation = self._generations[name] = self._generations.get(name, 0) + 1
+        new.incarnation = self._incarnations[name] = self._incarnations.get(name, 0) + 1
         self._coordinators[name] = new
         for worker in self._tasks:
             self._announce(worker, new)
@@ -147,11 +147,11 @@ class Groups:
         if COORDINATOR_START.heard:
             sizes = [(shape.least, shape.most) for shape in known_shapes]
             COORDINATOR_START(coordinator=name, sizes=sizes, timeout_s=timeout_s, scope=scope)
-        return new.generation
+        return new.incarnation
 
     def _find(self, _origin: WorkerId | None, name: str) -> tuple[int, Any]:
         one = self._known(name)
-        return one.generation, one.functions
+        return one.incarnation, one.functions
 
     def _reset(self, _origin: WorkerId | None, name: str) -> None:
         self._end_batches(self._known(name), RESET)
@@ -165,7 +165,7 @@ class Groups:
         del self._coordinators[name]
         self._ended.add(one)
         for worker in self._tasks:
-            self._post(worker, PART, CoordinatorStopped(name, one.generation, forget=False))
+            self._post(worker, PART, CoordinatorStopped(name, one.incarnation, forget=False))
         self._end_batches(one, STOP)
         self._send()
         if not one.acting:
@@ -196,7 +196,7 @@ class Groups:
     def _known(self, name: str) -> Started:
         one = self._coordinators.get(name)
         if one is None:
-            ended = " again" if name in self._generations else ""
+            ended = " again" if name in self._incarnations else ""
             raise ScenarioError(f"coordinator {name} must be started{ended} before it is used")
         return one
 
@@ -206,11 +206,11 @@ class Groups:
         """A worker runs actions from now on."""
         if origin in self._tasks:
             return
-        for name, generation in self._stopped_inits:
-            self._post(origin, PART, CoordinatorStopped(name, generation, forget=True))
+        for name, incarnation in self._stopped_inits:
+            self._post(origin, PART, CoordinatorStopped(name, incarnation, forget=True))
         for one in self._ended:
             self._announce(origin, one)
-            self._post(origin, PART, CoordinatorStopped(one.name, one.generation, forget=False))
+            self._post(origin, PART, CoordinatorStopped(one.name, one.incarnation, forget=False))
         for one in self._coordinators.values():
             self._announce(origin, one)
         self._tasks.up(origin)
@@ -218,7 +218,7 @@ class Groups:
 
     def worker_lost(self, origin: WorkerId) -> None:
         """A worker is gone: what it had not run goes elsewhere, what it had added is dropped."""
-        self._lost[origin.node, origin.slot] = origin.epoch
+        self._lost[origin.node, origin.worker] = origin.incarnation
         for one in self._coordinators.values():
             one.drop(origin)
         self._barriers.worker_lost(origin)
@@ -233,7 +233,7 @@ class Groups:
 
     def _announce(self, worker: WorkerId, one: Started) -> None:
         if one.functions is not None:
-            self._post(worker, PART, CoordinatorPlan(one.name, one.generation, one.functions))
+            self._post(worker, PART, CoordinatorPlan(one.name, one.incarnation, one.functions))
 
     def hear(self, origin: WorkerId, body: bytes) -> None:
         """A parcel of a worker has come.
@@ -241,7 +241,7 @@ class Groups:
         Raises:
             PeerError: It makes no sense.
         """
-        if origin.epoch <= self._lost.get((origin.node, origin.slot), 0):
+        if origin.incarnation <= self._lost.get((origin.node, origin.worker), 0):
             return  # its users start again, and with them all that they do here
         self.worker_up(origin)
         for record in unpack_stream(body):
@@ -265,7 +265,7 @@ class Groups:
 
     def _take(self, origin: WorkerId, record: CoordinatorAdds) -> None:
         one = self._coordinators.get(record.name)
-        if one is None or one.generation != record.generation:
+        if one is None or one.incarnation != record.incarnation:
             self._late += len(record.ids)
             return
         size = sum(map(len, record.data)) * len(one.shapes)
@@ -389,7 +389,7 @@ class Groups:
         """Send what was given to workers, one record for each."""
         for origin, tasks in self._tasks.unsent():
             groups = [
-                (task.number, task.owner.name, task.owner.generation, task.parts) for task in tasks
+                (task.number, task.owner.name, task.owner.incarnation, task.parts) for task in tasks
             ]
             self._post(origin, PART, CoordinatorGroups(groups))
 
@@ -409,6 +409,6 @@ class Groups:
         if len(self._said) < MAX_SAID:
             self._said.append(one.regrets())
         if one.functions is None:
-            self._stopped_inits.append((one.name, one.generation))
+            self._stopped_inits.append((one.name, one.incarnation))
         for worker in self._tasks:
-            self._post(worker, PART, CoordinatorStopped(one.name, one.generation, forget=True))
+            self._post(worker, PART, CoordinatorStopped(one.name, one.incarnation, forget=True))

@@ -29,7 +29,7 @@ class Started:
     """What was started under a name, the groups that it is making, and its counts.
 
     Attributes:
-        generation: How many times the name has been started, from 1.
+        incarnation: How many times the name has been started, from 1.
         functions: How workers find the actions; None when they have had them from init().
         stopped: Whether it makes no more groups.
         acting: Groups, or sets of them, that are yet to be acknowledged.
@@ -45,7 +45,7 @@ class Started:
     scope: str
     functions: Sequence[Sequence[str]] | None
     seed: int
-    generation: int = 0
+    incarnation: int = 0
     stopped: bool = False
     acting: int = 0
     held_bytes: int = 0

@@ -52,10 +52,10 @@ def stop(name: str) -> None:
 
 
 def plans() -> Iterator[tuple[str, int, list[Item], bool]]:
-    """Each plan with its coordinator's name and generation, and whether it takes adds."""
+    """Each plan with its coordinator's name and incarnation, and whether it takes adds."""
     for name, started in _plans.items():
-        for generation, plan in enumerate(started, start=1):
-            yield name, generation, plan.items, plan.taking
+        for incarnation, plan in enumerate(started, start=1):
+            yield name, incarnation, plan.items, plan.taking
 
 
 def forget() -> None:

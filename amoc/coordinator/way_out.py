@@ -27,11 +27,11 @@ ROOM_S = 60.0
 class LeaveWaiter:
     """Lets adds pass while there is room."""
 
-    __slots__ = ("_room", "_slot")
+    __slots__ = ("_room", "_worker")
 
-    def __init__(self, slot: int, room: OpenGate) -> None:
-        """Guard the way out of the worker in `slot`; `room` is open while there is some."""
-        self._slot = slot
+    def __init__(self, worker: int, room: OpenGate) -> None:
+        """Guard the way out of worker `worker`; `room` is open while there is some."""
+        self._worker = worker
         self._room = room
 
     @property
@@ -80,6 +80,6 @@ class LeaveWaiter:
     def _refusal(self, name: str, when: str) -> PeerError:
         optional.counter(f"coordinator.{name}.adds_refused").inc()
         return PeerError(
-            f"an add to coordinator {name} must be able to leave worker {self._slot} {when}, but"
+            f"an add to coordinator {name} must be able to leave worker {self._worker} {when}, but"
             " the controller takes nothing, and too much is waiting"
         )

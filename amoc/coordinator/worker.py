@@ -73,11 +73,11 @@ class Report(Protocol):
 class _Adding:
     """What a coordinator that takes adds needs in this worker."""
 
-    __slots__ = ("_count", "at_ns", "data", "generation", "ids", "name", "size")
+    __slots__ = ("_count", "at_ns", "data", "ids", "incarnation", "name", "size")
 
-    def __init__(self, name: str, generation: int) -> None:
+    def __init__(self, name: str, incarnation: int) -> None:
         self.name = name
-        self.generation = generation
+        self.incarnation = incarnation
         self._count: Count | None = None
         self.clear()
 
@@ -121,26 +121,26 @@ class Actions:
 
     def __init__(
         self,
-        slot: int,
+        worker: int,
         outbox: Outbox,
         report: Report | None = None,
         alone: bool = False,
         room: OpenGate | None = None,
     ) -> None:
-        """Be the end of the worker in `slot`; init() must have run, its plans are taken over.
+        """Be the end of one worker; init() must have run, its plans are taken over.
 
         Args:
-            slot: The worker's own.
+            worker: The worker's index.
             outbox: What leads to the controller.
             report: Told what actions raise.
             alone: See the attribute.
             room: Open while there is room for what goes to the controller; None means always.
         """
-        self.room = WaitingRoom(slot, outbox)
-        self.way_out = LeaveWaiter(slot, room or OpenGate())
+        self.room = WaitingRoom(worker, outbox)
+        self.way_out = LeaveWaiter(worker, room or OpenGate())
         self.alone = alone
         self.idle: list[_Runner] = []
-        self._slot = slot
+        self._worker = worker
         self._outbox = outbox
         self._report = report or (lambda _name, _error: None)
         self._packer = msgpack.Packer(unicode_errors="surrogatepass")
@@ -152,14 +152,16 @@ class Actions:
         self._runners = 0
         self._turn_due = False
         self._delay = metrics.timer("coordinator_action_delay")
-        for name, generation, items, taking in init_plans.plans():
-            self._plans[name, generation] = items
+        for name, incarnation, items, taking in init_plans.plans():
+            self._plans[name, incarnation] = items
             if taking:
-                self._adding[name] = _Adding(name, generation)
+                self._adding[name] = _Adding(name, incarnation)
 
     def __repr__(self) -> str:
         busy = self._runners - len(self.idle)
-        return f"<actions of slot {self._slot}: {len(self._queue)} groups to run, {busy} running>"
+        return (
+            f"<actions of worker {self._worker}: {len(self._queue)} groups to run, {busy} running>"
+        )
 
     # Adds.
 
@@ -215,10 +217,10 @@ class Actions:
     def _put_adds(self, adding: _Adding) -> None:
         if adding.ids:
             record = CoordinatorAdds(
-                adding.name, adding.generation, adding.ids, adding.at_ns, adding.data
+                adding.name, adding.incarnation, adding.ids, adding.at_ns, adding.data
             )
             adding.clear()
-            self._outbox.put(PART, self._slot, messages.pack_item(record))
+            self._outbox.put(PART, self._worker, messages.pack_item(record))
 
     def flush(self) -> None:
         """Let what was added leave now, before anything that is put into the outbox after it."""
@@ -234,10 +236,10 @@ class Actions:
                 case CoordinatorGroups(groups):
                     self._queue.extend(groups)
                     self._turn_later()
-                case CoordinatorPlan(name, generation, functions):
-                    self.learn(name, generation, found(functions))
-                case CoordinatorStopped(name, generation, forget):
-                    self._stopped(name, generation, forget)
+                case CoordinatorPlan(name, incarnation, functions):
+                    self.learn(name, incarnation, found(functions))
+                case CoordinatorStopped(name, incarnation, forget):
+                    self._stopped(name, incarnation, forget)
                 case BarrierRelease():
                     self.room.release(record)
                 case BarrierWithdrawals():
@@ -245,20 +247,20 @@ class Actions:
                 case BarrierRefusal():
                     self.room.refused(record)
 
-    def learn(self, name: str, generation: int, items: list[Item]) -> None:
+    def learn(self, name: str, incarnation: int, items: list[Item]) -> None:
         """A coordinator was started; `items` are its plan."""
-        self._plans.setdefault((name, generation), items)
+        self._plans.setdefault((name, incarnation), items)
         adding = self._adding.get(name)
-        if adding is None or adding.generation < generation:
-            self._adding[name] = _Adding(name, generation)
+        if adding is None or adding.incarnation < incarnation:
+            self._adding[name] = _Adding(name, incarnation)
 
-    def _stopped(self, name: str, generation: int, forget: bool) -> None:
+    def _stopped(self, name: str, incarnation: int, forget: bool) -> None:
         adding = self._adding.get(name)
-        if adding is not None and adding.generation <= generation:
+        if adding is not None and adding.incarnation <= incarnation:
             self._put_adds(adding)  # the controller says what becomes of them
             del self._adding[name]
         if forget:
-            self._plans.pop((name, generation), None)
+            self._plans.pop((name, incarnation), None)
 
     # Groups are run.
 
@@ -296,8 +298,8 @@ class Actions:
         until_ns = now_ns() + TURN_NS
         queue = self._queue
         while queue and not pause.paused():
-            number, name, generation, parts = queue.popleft()
-            self._run_group(name, generation, parts)
+            number, name, incarnation, parts = queue.popleft()
+            self._run_group(name, incarnation, parts)
             if not self._acted:
                 self._outbox.at_flush(self._acknowledge)
             self._acted.append(number)
@@ -309,11 +311,11 @@ class Actions:
 
     def _acknowledge(self) -> None:
         acted, self._acted = self._acted, []
-        self._outbox.put(PART, self._slot, messages.pack_item(CoordinatorActed(acted)))
+        self._outbox.put(PART, self._worker, messages.pack_item(CoordinatorActed(acted)))
 
-    def _run_group(self, name: str, generation: int, parts: Sequence[Any]) -> None:
+    def _run_group(self, name: str, incarnation: int, parts: Sequence[Any]) -> None:
         """Run a group; whatever happens is its failure, for a runner must outlive it."""
-        items = self._plans.get((name, generation))
+        items = self._plans.get((name, incarnation))
         for one in parts:
             try:
                 self._run_part(name, items, GroupPart(*one))

@@ -23,9 +23,9 @@ FULL_BYTES = 64 << 10
 class Outbox:
     """Gathers items and sends them as parcels."""
 
-    def __init__(self, epoch: int, send: Callable[[Envelope], None]) -> None:
-        """Gather for the worker of `epoch`; `send` takes a parcel and never waits."""
-        self._epoch = epoch
+    def __init__(self, incarnation: int, send: Callable[[Envelope], None]) -> None:
+        """Gather for a worker; `send` takes a parcel and never waits."""
+        self._incarnation = incarnation
         self._send = send
         self._items: dict[tuple[str, int], list[bytes]] = {}
         self._sizes: dict[tuple[str, int], int] = {}
@@ -33,9 +33,9 @@ class Outbox:
         self._due = False
         self._timer = get_hub().loop.timer(GATHER_S)
 
-    def put(self, part: str, slot: int, item: bytes) -> None:
-        """Send `item` soon, behind those that were put for the same `part` and `slot` before."""
-        key = (part, slot)
+    def put(self, part: str, worker: int, item: bytes) -> None:
+        """Send `item` soon, behind those that were put for the same `part` and `worker` before."""
+        key = (part, worker)
         self._items.setdefault(key, []).append(item)
         size = self._sizes.get(key, 0) + len(item)
         self._sizes[key] = size
@@ -68,8 +68,8 @@ class Outbox:
             self._wake()
 
     def _send_one(self, key: tuple[str, int]) -> None:
-        part, slot = key
+        part, worker = key
         body = b"".join(self._items.pop(key))
         del self._sizes[key]
-        # Mail goes to whoever is in the slot; all else says which worker it comes from.
-        self._send(Envelope(part, slot, 0 if part == "mail" else self._epoch, body))
+        # Mail goes to whichever incarnation is up; all else says which one it comes from.
+        self._send(Envelope(part, worker, 0 if part == "mail" else self._incarnation, body))

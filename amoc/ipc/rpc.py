@@ -95,8 +95,8 @@ def recording() -> Iterator[Recorder]:
 class RpcClient:
     """Takes the calls of a worker: they go to the controller, and their answers come back."""
 
-    def __init__(self, slot: int, outbox: Outbox) -> None:
-        self._slot = slot
+    def __init__(self, worker: int, outbox: Outbox) -> None:
+        self._worker = worker
         self._outbox = outbox
         self._number = 0
         self._callers: dict[int, Waiter[Answer]] = {}
@@ -108,7 +108,7 @@ class RpcClient:
         call = messages.pack_item(Call(number, operation, arguments))
         waiter = self._callers[number] = Waiter()
         try:
-            self._outbox.put("calls", self._slot, call)
+            self._outbox.put("calls", self._worker, call)
             if not waiter.wait(timeout_s):
                 raise PeerError(f"{operation} must be answered within {timeout_s:g} s, but was not")
         finally:

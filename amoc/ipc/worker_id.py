@@ -6,11 +6,17 @@ from typing import NamedTuple
 
 
 class WorkerId(NamedTuple):
-    """One worker of a run, and no other that has its slot before or after it."""
+    """One life of one worker: who replaces it has the same index and the next incarnation.
+
+    Attributes:
+        node: Its node's name.
+        worker: Its index on its node, from 0.
+        incarnation: Which life of that index it is, from 1.
+    """
 
     node: str
-    slot: int
-    epoch: int
+    worker: int
+    incarnation: int
 
     def __str__(self) -> str:
-        return f"{self.node}/{self.slot}"
+        return f"{self.node}/{self.worker}"

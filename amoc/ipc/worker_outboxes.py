@@ -32,4 +32,6 @@ class WorkerOutboxes:
         """Send all that is held, now: it must arrive before something else."""
         held, self._items = self._items, {}
         for (origin, part), items in held.items():
-            self._send(origin.node, Envelope(part, origin.slot, origin.epoch, b"".join(items)))
+            self._send(
+                origin.node, Envelope(part, origin.worker, origin.incarnation, b"".join(items))
+            )

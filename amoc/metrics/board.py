@@ -1,11 +1,11 @@
 """The board: shared counters, one block of memory that every process of a node maps.
 
-    rows      one per slot: what its worker is and how it does (`Cell`)
-    areas     one per slot: an append-only directory of metrics (kind, merge rule, name, place), and
-              the cells they point to
+    rows      one per worker: who it is and how it does (`Cell`)
+    areas     one per worker: an append-only directory of metrics (kind, merge rule, name, place)
+              and the cells they point to
     users     one byte per user id (`UserState`)
 
-Rule: a cell has exactly one writer, the worker that owns the slot, so no lock is needed.
+Rule: a cell has exactly one writer, the worker whose row it is, so no lock is needed.
 A user's byte changes hands but never has two writers at once: the node writes it before it passes
 the user to a worker for the first time, and again when that worker is dead; in between only the
 worker does. Readers may see a row between two writes; never derive a figure from two cells that
@@ -63,10 +63,10 @@ class Merge(IntEnum):
 
 
 class Cell(IntEnum):
-    """The cells of a slot's row; all unsigned 64-bit."""
+    """The cells of a worker's row; all unsigned 64-bit."""
 
-    EPOCH = 0
-    """How many workers this slot has had; 1 is the first."""
+    INCARNATION = 0
+    """Which life of this worker it is; 1 is the first."""
     PID = 1
     HEARTBEAT_NS = 2
     """When the worker's loop last turned, monotonic."""
@@ -76,18 +76,18 @@ class Cell(IntEnum):
     RESTARTED = 5
     """Users started again because the worker before had died."""
     CPU_NS = 6
-    """CPU time of all workers this slot has had."""
+    """CPU time of all its incarnations."""
     MAX_RSS_BYTES = 7
     WAITING = 8
     """Users that were dealt to the worker and have not started yet."""
     GC_NS = 9
-    """Time in pauses of the garbage collector, of all workers this slot has had; so is the next."""
+    """Time in pauses of the garbage collector, of all its incarnations; so is the next."""
     QUEUED_NS = 10
     """Time that its main thread was ready to run and had no core."""
     RSS_BYTES = 11
     """Memory that the worker has resident."""
     CPU_BEFORE_NS = 12
-    """CPU time of the workers that had this slot before."""
+    """CPU time of its previous incarnations."""
 
 
 class UserState(IntEnum):
@@ -121,7 +121,7 @@ ALIVE = (*RESTARTABLE, UserState.LEAVING)
 
 
 class Metric(NamedTuple):
-    """A metric of one slot, as it was found on the board."""
+    """A metric of one worker, as it was found on the board."""
 
     kind: Kind
     name: str
@@ -130,7 +130,7 @@ class Metric(NamedTuple):
 
 
 class Area:
-    """One slot's metrics: a directory that only grows, and the cells behind it.
+    """One worker's metrics: a directory that only grows, and the cells behind it.
 
     The worker declares and writes; everybody may read. The replacement of a dead worker finds the
     metrics of its predecessor by name and counts on.
@@ -266,45 +266,45 @@ class Board:
     """The whole block, mapped by a node and all that it forks.
 
     Attributes:
-        slots: How many rows there are.
+        workers: How many rows there are.
         highest_id: The highest user id that has a byte.
         users: The users' bytes; the index is the id.
     """
 
-    def __init__(self, slots: int, highest_id: int) -> None:
+    def __init__(self, workers: int, highest_id: int) -> None:
         """Map a new board.
 
         Raises:
             ResourceError: The system does not give that much shared memory.
         """
-        self.slots = slots
+        self.workers = workers
         self.highest_id = highest_id
-        size = slots * (ROW_BYTES + AREA_BYTES) + highest_id + 1
+        size = workers * (ROW_BYTES + AREA_BYTES) + highest_id + 1
         try:
             flags = mmap.MAP_SHARED | mmap.MAP_ANONYMOUS | _MAP_NORESERVE
             self._map = mmap.mmap(-1, size, flags=flags)
         except (OSError, ValueError, OverflowError) as error:
             raise ResourceError(
-                f"cannot map {size >> 20} MiB of shared memory for {slots} workers and user ids"
+                f"cannot map {size >> 20} MiB of shared memory for {workers} workers and user ids"
                 f" up to {highest_id}: {error}; use fewer workers, lower user ids, or raise the"
                 " limit (ulimit -v)"
             ) from error
         memory = memoryview(self._map)
-        self._rows = [memory[n * ROW_BYTES : (n + 1) * ROW_BYTES].cast("Q") for n in range(slots)]
-        areas = slots * ROW_BYTES
+        self._rows = [memory[n * ROW_BYTES : (n + 1) * ROW_BYTES].cast("Q") for n in range(workers)]
+        areas = workers * ROW_BYTES
         self._areas = [
             Area(memory[areas + n * AREA_BYTES : areas + (n + 1) * AREA_BYTES])
-            for n in range(slots)
+            for n in range(workers)
         ]
-        self.users = memory[areas + slots * AREA_BYTES :]
+        self.users = memory[areas + workers * AREA_BYTES :]
 
-    def row(self, slot: int) -> memoryview:
-        """The row of `slot`: cells by `Cell`."""
-        return self._rows[slot]
+    def row(self, worker: int) -> memoryview:
+        """The row of `worker`: cells by `Cell`."""
+        return self._rows[worker]
 
-    def area(self, slot: int) -> Area:
-        """The metrics of `slot`."""
-        return self._areas[slot]
+    def area(self, worker: int) -> Area:
+        """The metrics of `worker`."""
+        return self._areas[worker]
 
     def count_users(self, ids: range) -> dict[UserState, int]:
         """How many of the users `ids` are in each state; empty states are absent."""

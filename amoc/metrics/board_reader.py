@@ -1,4 +1,4 @@
-"""What has changed on a slot's area of the board since it was last looked at.
+"""What has changed on a worker's area of the board since it was last looked at.
 
 Most metrics do not change in most seconds, and of a timer's 4,609 cells few do. So the bytes of a
 timer are kept and compared in one go, then by chunks; only of those that differ are numbers made. A

@@ -1,9 +1,9 @@
 """Counters, gauges and timers: declare them by name anywhere, record into memory, send nothing.
 
 A recorded value is a change of a cell in the worker's area of the board (`amoc.metrics.board`), 0.1
-to 0.5 µs; the node reads the board once a second. Until a process has a slot it records into
+to 0.5 µs; the node reads the board once a second. Until a process is a worker it records into
 private memory, so the same code works in a test, in init() and in a user. Handles that were made
-before a worker was forked, at a module's top level say, are bound to its slot when it starts.
+before a worker was forked, at a module's top level say, are bound to its cells when it starts.
 
     metrics.counter("rounds").inc()
     metrics.gauge("queue_length", merge="max").set(12)

@@ -333,7 +333,8 @@ def _figures(points: Sequence[Point]) -> Iterator[_Figure]:
             _shares(one, earlier.span_s)
             for earlier in points
             for one in earlier.workers
-            if (one.node, one.slot, one.epoch) == (worker.node, worker.slot, worker.epoch)
+            if (one.node, one.worker, one.incarnation)
+            == (worker.node, worker.worker, worker.incarnation)
         ]
         yield from _of_worker(worker, max(point.span_s, 1e-3), shares)
     for node in point.nodes:
@@ -356,7 +357,7 @@ def _shares(worker: WorkerPoint, span_s: float) -> tuple[float, float]:
 def _of_worker(
     worker: WorkerPoint, span_s: float, shares: Sequence[tuple[float, float]]
 ) -> Iterator[_Figure]:
-    where = f"worker {worker.slot} of {worker.node}"
+    where = f"worker {worker.worker} of {worker.node}"
     # Who is late notes late what it has used: a second has too little then, the next too much.
     cpu, queued = (sum(column) / len(shares) for column in zip(*shares, strict=True))
     for what, value in (

@@ -219,8 +219,8 @@ class LiveTotals:
             "workers": [
                 {
                     "node": node,
-                    "slot": one.slot,
-                    "restarts": max(0, one.epoch - 1),
+                    "worker": one.worker,
+                    "restarts": max(0, one.incarnation - 1),
                     "users_peak": one.users_peak,
                     "cpu_s": one.cpu_ns / 1e9,
                     "max_rss_bytes": one.max_rss_bytes,

@@ -159,9 +159,9 @@ class PointCutter:
     def _workers(self, node: str, span_s: float) -> Iterable[WorkerPoint]:
         """How the workers of a node did in a second of `span_s`."""
         now, before = self._figures.merged.latest[node], self._before.get(node)
-        olds = {old.slot: old for old in map(_worker, before.workers)} if before else {}
+        olds = {old.worker: old for old in map(_worker, before.workers)} if before else {}
         for new in map(_worker, now.workers):
-            yield _worker_point(node, olds.get(new.slot, new), new, span_s)
+            yield _worker_point(node, olds.get(new.worker, new), new, span_s)
 
 
 def _worker(figures: Iterable[object]) -> WorkerFigures:
@@ -178,8 +178,8 @@ def _worker_point(node: str, old: WorkerFigures, new: WorkerFigures, span_s: flo
     share = 1 / span_ns if span_ns > 0 else 0.0
     return WorkerPoint(
         node=node,
-        slot=new.slot,
-        epoch=new.epoch,
+        worker=new.worker,
+        incarnation=new.incarnation,
         users=new.users,
         waiting=new.waiting,
         cpu=round(max(0, new.cpu_ns - old.cpu_ns) * share, 4),

@@ -104,17 +104,17 @@ class _Starts:
 
 
 @dataclass
-class _Slot:
-    """How the workers of a slot did."""
+class _Worker:
+    """How a worker did, over all its incarnations."""
 
-    epoch: int = 1
+    incarnation: int = 1
     users_peak: int = 0
     cpu_s: float = 0.0
     rss_bytes: int = 0
     lags_s: array[float] = field(default_factory=lambda: array("d"))
 
     def add(self, one: WorkerPoint, span_s: float) -> None:
-        self.epoch = one.epoch
+        self.incarnation = one.incarnation
         self.users_peak = max(self.users_peak, one.users)
         self.cpu_s += one.cpu * span_s
         self.rss_bytes = max(self.rss_bytes, one.rss_bytes)
@@ -123,7 +123,7 @@ class _Slot:
     def to_json(self) -> dict[str, Any]:
         lags_s = sorted(self.lags_s)
         return {
-            "restarts": max(0, self.epoch - 1),
+            "restarts": max(0, self.incarnation - 1),
             "users_peak": self.users_peak,
             "cpu_s": round(self.cpu_s, 3),
             "max_rss_bytes": self.rss_bytes,
@@ -148,7 +148,7 @@ class RunTotals:
     _running: Adding = field(default_factory=Adding)
     _resting: Adding = field(default_factory=Adding)
     _starts: _Starts = field(default_factory=_Starts)
-    _slots: dict[tuple[str, int], _Slot] = field(default_factory=dict)
+    _workers: dict[tuple[str, int], _Worker] = field(default_factory=dict)
     _last: Point | None = None
 
     @classmethod
@@ -172,8 +172,8 @@ class RunTotals:
         self._starts.add(point)
         self._last = point
         for one in point.workers:
-            slot = self._slots.setdefault((one.node, one.slot), _Slot())
-            slot.add(one, point.span_s)
+            worker = self._workers.setdefault((one.node, one.worker), _Worker())
+            worker.add(one, point.span_s)
 
     @property
     def whole(self) -> Tally:
@@ -196,8 +196,8 @@ class RunTotals:
         return {**users, "crashed": crashed, "starts_per_s_peak": round(peak, 1)}
 
     def workers(self) -> list[dict[str, Any]]:
-        """Workers for the summary, by slot."""
+        """Workers for the summary."""
         return [
-            {"node": node, "slot": number, **slot.to_json()}
-            for (node, number), slot in sorted(self._slots.items())
+            {"node": node, "worker": number, **worker.to_json()}
+            for (node, number), worker in sorted(self._workers.items())
         ]

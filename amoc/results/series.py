@@ -28,8 +28,8 @@ class WorkerPoint:
 
     Attributes:
         node: Its node's name.
-        slot: Its number there.
-        epoch: How many workers the slot has had.
+        worker: Its index there, from 0.
+        incarnation: Which life of it, from 1: one more each time it is replaced.
         users: Users alive in it, at the end.
         waiting: Users that were dealt to it and have not started.
         cpu: CPU time it used, as a share of one core.
@@ -43,8 +43,8 @@ class WorkerPoint:
     """
 
     node: str
-    slot: int
-    epoch: int = 1
+    worker: int
+    incarnation: int = 1
     users: int = 0
     waiting: int = 0
     cpu: float = 0.0
@@ -126,7 +126,7 @@ class Point:
         timers: Durations that were recorded.
         crashes: Iterations that raised, by cause.
         throttles: Those that are there or were used.
-        workers: By node and slot.
+        workers: By node and worker.
         nodes: By name.
         controller_cpu: CPU time of the controller, as a share of one core.
         controller_lag_s: How late its loop turned, at the worst.
@@ -218,8 +218,14 @@ class Point:
 _ALWAYS = frozenset({"t_s", "span_s", "active_s", "at", "state", "users"})
 
 
+_OLD_NAMES = {"slot": "worker", "epoch": "incarnation"}
+"""What fields were called in the files of earlier versions."""
+
+
 def _known(kind: type, found: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in found.items() if name in kind.__dataclass_fields__}  # type: ignore[attr-defined]
+    fields = kind.__dataclass_fields__  # type: ignore[attr-defined]
+    named = {_OLD_NAMES.get(name, name): value for name, value in found.items()}
+    return {name: value for name, value in named.items() if name in fields}
 
 
 def _rounded(fields: dict[str, Any]) -> dict[str, Any]:

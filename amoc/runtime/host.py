@@ -30,7 +30,7 @@ from amoc.scenario import builtin_settings, settings
 
 
 def own_workers(bootstrap: Bootstrap) -> int:
-    """How many slots the board needs; the supervisor will complain about a wrong setting."""
+    """How many workers the board needs; the supervisor will complain about a wrong setting."""
     sources = [settings.Source(*source)._replace(strict=False) for source in bootstrap.sources]
     mine = [one for one in settings.declared() if one is builtin_settings.workers]
     try:

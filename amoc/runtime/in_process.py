@@ -61,13 +61,13 @@ def joined(
         else:
             here[parcel.part].hear(parcel.body)
 
-    parcels, outbox = WorkerOutboxes(down), Outbox(HERE.epoch, up)
+    parcels, outbox = WorkerOutboxes(down), Outbox(HERE.incarnation, up)
     desk, pacer, groups = RpcServer(parcels.post), Pacer(parcels.post), Groups(parcels.post, seed)
     for part in (pacer, groups):
         desk.operations.update(part.operations)
     above.update(throttle=pacer, coordinator=groups, calls=desk)
-    gate, ways = Gate(HERE.slot, HERE.epoch, outbox), rpc.RpcClient(HERE.slot, outbox)
-    actions = Actions(HERE.slot, outbox, lambda _, error: crashed(error), alone=True)
+    gate, ways = Gate(HERE.worker, outbox), rpc.RpcClient(HERE.worker, outbox)
+    actions = Actions(HERE.worker, outbox, lambda _, error: crashed(error), alone=True)
     here.update(throttle=gate, coordinator=actions, calls=ways)
     for part in (pacer, groups):
         part.worker_up(HERE)
@@ -78,7 +78,7 @@ def joined(
     rpc.install(ways)
     gates.attach(gate)
     coordinator.attach(actions)
-    mail.attach(MailRouter(HERE.slot, HERE.epoch, 1, None, find_user))
+    mail.attach(MailRouter(HERE.worker, HERE.incarnation, 1, None, find_user))
     try:
         yield
     finally:

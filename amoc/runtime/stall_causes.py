@@ -110,7 +110,7 @@ def trace_of(stack: Stack) -> str:
 def sentence_of(blocked: Blocked) -> str:
     """What the operator is told of a place the first time."""
     times = f", {blocked.times} times" if blocked.times > 1 else ""
-    how_long = f"worker {blocked.slot} stood still for {_duration(blocked.longest_ns)}{times}"
+    how_long = f"worker {blocked.worker} stood still for {_duration(blocked.longest_ns)}{times}"
     if blocked.place == CROWDED:
         return f"{how_long}: {CROWDED}; use more workers (--workers) or hosts, or fewer users"
     if blocked.place == COLLECTOR:
@@ -182,7 +182,7 @@ class _Counts:
 class Stalls:
     """Stalls of one worker by place, until they are told."""
 
-    slot: int
+    worker: int
     _known: set[str] = field(default_factory=set)
     _untold: dict[str, _Counts] = field(default_factory=dict)
 
@@ -203,6 +203,6 @@ class Stalls:
         """What was noted since this was called before; a stack comes with the first of a place."""
         untold, self._untold = self._untold, {}
         return [
-            Blocked(self.slot, place, one.times, one.total_ns, one.longest_ns, one.trace)
+            Blocked(self.worker, place, one.times, one.total_ns, one.longest_ns, one.trace)
             for place, one in untold.items()
         ]

@@ -16,15 +16,15 @@ class WorkerSpec:
     """What a worker is born with.
 
     Attributes:
-        slot: Its number on this host, from 0.
-        epoch: How many workers the slot has had with it, from 1.
+        worker: Its index on this host, from 0.
+        incarnation: Which life of that index it is, from 1.
         directory: Where the node's sockets are.
         start: The scenario's start() as a function of the user's id.
         scenario_directory: Where the scenario's own files are.
     """
 
-    slot: int
-    epoch: int
+    worker: int
+    incarnation: int
     board: Board
     directory: str
     start: Callable[[int], object]

@@ -54,7 +54,7 @@ REMIND_S = 1.0
 class Out(Protocol):
     """What of `amoc.ipc.outbox.Outbox` is needed."""
 
-    def put(self, part: str, slot: int, item: bytes) -> None:
+    def put(self, part: str, worker: int, item: bytes) -> None:
         """Send an item soon."""
 
     def at_flush(self, callback: Callable[[], None]) -> None:
@@ -70,16 +70,14 @@ class Gate:
             `iteration_ended`.
     """
 
-    def __init__(self, slot: int, epoch: int, outbox: Out) -> None:
+    def __init__(self, worker: int, outbox: Out) -> None:
         """Be the gate of a worker.
 
         Args:
-            slot: The worker's.
-            epoch: The worker's.
+            worker: The worker's index.
             outbox: What to tell the controller with.
         """
-        self._slot = slot
-        self._epoch = epoch
+        self._worker = worker
         self._outbox = outbox
         self._record: RecordSlot | None = None
         self._lateness = metrics.timer("token_lateness")
@@ -106,7 +104,9 @@ class Gate:
 
     def __repr__(self) -> str:
         waiting = sum(one.waiting for one in self._turnstiles.values())
-        return f"<gate of slot {self._slot}: {len(self._turnstiles)} throttles, {waiting} waiting>"
+        return (
+            f"<gate of worker {self._worker}: {len(self._turnstiles)} throttles, {waiting} waiting>"
+        )
 
     def record_slots(self, record: RecordSlot | None) -> None:
         """Let `record` get each slot that is used from now on; for tests and benchmarks."""
@@ -271,7 +271,7 @@ class Gate:
                 continue
             turnstile.dirty = False
             if turnstile.has_news:
-                self._outbox.put(PART, self._slot, messages.pack_item(turnstile.want(now_ns)))
+                self._outbox.put(PART, self._worker, messages.pack_item(turnstile.want(now_ns)))
         self._dirty = later
         self._speak_ns = soonest_ns
         if later:
@@ -290,7 +290,7 @@ class Gate:
         for turnstile in self._turnstiles.values():
             overdue = now_ns - turnstile.told_ns > REMIND_S * 1e9
             if turnstile.epoch and turnstile.outstanding and overdue:
-                self._outbox.put(PART, self._slot, messages.pack_item(turnstile.want(now_ns)))
+                self._outbox.put(PART, self._worker, messages.pack_item(turnstile.want(now_ns)))
 
     # The loop
 

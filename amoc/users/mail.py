@@ -2,7 +2,7 @@
 
 Who is where follows from the number (`amoc.users.placement`). Mail to a user of the same worker
 goes into its box at once; all other is put in the outbox and travels through the node, which does
-not open it, to whoever is in the addressee's slot. Both ways a message is packed and unpacked, so
+not open it, to the addressee's worker. Both ways a message is packed and unpacked, so
 nothing is shared and a list arrives as a tuple, wherever the two happen to be.
 
 What two users send each other stays in order: there is one way between two workers, and it is a
@@ -18,9 +18,9 @@ A box lives as long as its user: it survives repetitions, and is gone when the u
 or its worker dies.
 
 On the wire a parcel is a stream of msgpack arrays, told apart by their length:
-``(user, message)``; ``(user, message, slot, epoch, number)``, whose sender waits for a verdict; and
-the verdict ``(epoch, number, verdict)``. A message is bytes within it, so one that cannot be
-unpacked spoils no other.
+``(user, message)``; ``(user, message, worker, incarnation, number)``, whose sender waits for a
+verdict; and the verdict ``(incarnation, number, verdict)``. A message is bytes within it, so one
+that cannot be unpacked spoils no other.
 """
 
 from __future__ import annotations
@@ -88,9 +88,9 @@ class MailRouter:
 
     def __init__(
         self,
-        slot: int,
-        epoch: int,
-        slots: int,
+        worker: int,
+        incarnation: int,
+        workers: int,
         outbox: Outbox | None,
         find_user: Callable[[int], Recipient | None],
         note: Callable[[str], None] | None = None,
@@ -99,17 +99,17 @@ class MailRouter:
         """Be the post of one worker.
 
         Args:
-            slot: The worker's own.
-            epoch: Which worker of the slot it is.
-            slots: How many slots there are in the run.
+            worker: The worker's index.
+            incarnation: Which life of the worker it is.
+            workers: How many workers there are in the run.
             outbox: What leads to the other workers; None when there are none.
             find_user: The user of this worker with that number, None when it is not there.
             note: Told, once, what the operator should know.
             crowded: Whether the way out is full.
         """
-        self._slot = slot
-        self._epoch = epoch
-        self._slots = slots
+        self._worker = worker
+        self._incarnation = incarnation
+        self._workers = workers
         self._outbox = outbox
         self._find_user = find_user
         self._note = note
@@ -126,7 +126,9 @@ class MailRouter:
     _undeliverable = cached_property(lambda _: metrics.counter("mail_undeliverable"))
 
     def __repr__(self) -> str:
-        return f"<post of slot {self._slot}/{self._slots}, {len(self._checks)} checks under way>"
+        return (
+            f"<post of worker {self._worker}/{self._workers}, {len(self._checks)} checks under way>"
+        )
 
     def send(self, user_id: int, message: Any, check: bool) -> None:
         """See `send` of the module."""
@@ -138,15 +140,15 @@ class MailRouter:
             if isinstance(getcurrent(), Recipient):
                 gevent.sleep(0)
                 pause.wait_resumed()
-        slot = placement.slot_of(user_id, 1, self._slots)
-        if slot == self._slot or self._outbox is None:
+        worker = placement.worker_of(user_id, 1, self._workers)
+        if worker == self._worker or self._outbox is None:
             verdict: int = self._deliver(user_id, data)
         elif self._crowded is not None and self._crowded():
             verdict = self._refuse(DeliveryStatus.STUCK, user_id)
         elif check:
-            verdict = self._ask(self._outbox, user_id, data, slot)
+            verdict = self._ask(self._outbox, user_id, data, worker)
         else:
-            self._outbox.put("mail", slot, self._packer.pack((user_id, data)))
+            self._outbox.put("mail", worker, self._packer.pack((user_id, data)))
             return
         if check and verdict != DeliveryStatus.DELIVERED:
             raise MailError(_refusal(user_id, verdict))
@@ -200,37 +202,39 @@ class MailRouter:
             what = (
                 f"mailbox of user {user_id} is full ({_ROOM})"
                 if verdict is DeliveryStatus.FULL
-                else f"users of worker {self._slot} send more mail than can leave it"
+                else f"users of worker {self._worker} send more mail than can leave it"
             )
             tell(f"{what}: what more comes is refused, and counted in mail_refused")
         return verdict
 
-    def _ask(self, outbox: Outbox, user_id: int, data: bytes, slot: int) -> int:
+    def _ask(self, outbox: Outbox, user_id: int, data: bytes, worker: int) -> int:
         """Send a message and wait until its addressee's worker says what became of it."""
         self._number += 1
         number = self._number
         waiter = self._checks[number] = Waiter()
         try:
-            item = self._packer.pack((user_id, data, self._slot, self._epoch, number))
-            outbox.put("mail", slot, item)
+            item = self._packer.pack((user_id, data, self._worker, self._incarnation, number))
+            outbox.put("mail", worker, item)
             if not waiter.wait(CHECK_S):
                 raise PeerError(
-                    f"worker {slot} must say within {CHECK_S:g} s whether user {user_id} has got a"
-                    " message, but has not"
+                    f"worker {worker} must say within {CHECK_S:g} s whether user {user_id} has got"
+                    " a message, but has not"
                 )
         finally:
             del self._checks[number]
         assert waiter.value is not None
         return waiter.value
 
-    def _answer(self, user_id: int, data: bytes, slot: int, epoch: int, number: int) -> None:
+    def _answer(
+        self, user_id: int, data: bytes, worker: int, incarnation: int, number: int
+    ) -> None:
         verdict = int(self._deliver(user_id, data))
         if self._outbox is not None:
-            self._outbox.put("mail", slot, self._packer.pack((epoch, number, verdict)))
+            self._outbox.put("mail", worker, self._packer.pack((incarnation, number, verdict)))
 
-    def _hear_verdict(self, epoch: int, number: int, verdict: int) -> None:
+    def _hear_verdict(self, incarnation: int, number: int, verdict: int) -> None:
         # One for the worker before us, or for somebody who has given up, is passed over.
-        waiter = self._checks.get(number) if epoch == self._epoch else None
+        waiter = self._checks.get(number) if incarnation == self._incarnation else None
         if waiter is not None:
             waiter.set(verdict)
             waiter.wake()

@@ -67,7 +67,7 @@ def test_groups_of_a_killed_worker_are_acted_upon_by_another_and_no_other_add_is
 ) -> None:
     log, hold = tmp_path / "log", tmp_path / "hold"
     with running(scenario(PAIRING), "--users", "20", *FAST, directory=tmp_path) as run:
-        victim, survivor = (run.wait_for(f"worker {slot} ")[0] for slot in (0, 1))
+        victim, survivor = (run.wait_for(f"worker {worker} ")[0] for worker in (0, 1))
         eventually(lambda: len(named(log, "end")["0"]) > 50, f"pairs are made:\n{run.output}")
         hold.touch()
 

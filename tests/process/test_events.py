@@ -144,7 +144,7 @@ def test_a_plugin_hears_all_that_happens_in_controller_supervisor_and_workers(
         if one["name"] == "throttle.execute" and one["data"]["throttle"] == "logins"
     )
     assert logins == {1: 1, 2: 2, 3: 1, 4: 2, 5: 1}
-    assert count("worker.down", slot=1, epoch=1) == 1
+    assert count("worker.down", worker=1, incarnation=1) == 1
     assert count("worker.up") == 3
     assert count("throttle.rate", throttle="mine", rate=20.0, mode="run") == 1
     (start,) = [one for one in events if one["name"] == "run.start"]

@@ -97,7 +97,7 @@ def test_users_repeat_with_their_state_and_leave_for_good(scenario: Write, tmp_p
     assert summary["run"]["verdict"] == "ok"
     assert summary["run"]["seed"] == 5
     assert summary["run"]["comment"] == "why"
-    assert [(one["node"], one["slot"]) for one in summary["workers"]] == [
+    assert [(one["node"], one["worker"]) for one in summary["workers"]] == [
         ("node0", 0),
         ("node0", 1),
     ]

@@ -52,9 +52,9 @@ def test_each_process_leaves_its_log_with_what_users_say_and_who_they_are(
     assert not [name for name, text in logs.items() if secret in text]
     said = [one["message"] for one in log(run, "supervisor") if one["logger"] == "talks"]
     assert said == ["imported", "init with few users"]  # once, whatever basicConfig() does
-    of_users = [one for slot in range(2) for one in log(run, f"worker-{slot}")]
+    of_users = [one for worker in range(2) for one in log(run, f"worker-{worker}")]
     logged_in = [one for one in of_users if one["message"] == "logged in"]
-    assert {one["user"]: (one["extra"]["room"], one["slot"]) for one in logged_in} == {
+    assert {one["user"]: (one["extra"]["room"], one["worker"]) for one in logged_in} == {
         user_id: (user_id * 10, (user_id - 1) % 2) for user_id in range(1, 5)
     }
     assert {one["level"] for one in of_users if one["message"] == "in detail"} == {"debug"}
@@ -81,8 +81,8 @@ def test_a_thousand_users_that_fail_alike_are_one_line_and_one_with_the_count(
         assert run.end() == 0, run.output
         assert run.summary()["users"]["crashed"] == 1000
     told = Counter()
-    for slot in range(2):
-        grave = [one for one in log(run, f"worker-{slot}") if one["level"] == "error"]
+    for worker in range(2):
+        grave = [one for one in log(run, f"worker-{worker}") if one["level"] == "error"]
         for logger in ("fails", "amoc.runtime.worker.user_pool"):
             first, *rest = [one for one in grave if one["logger"] == logger]
             assert first["user"] in range(1, 1001)
@@ -98,7 +98,7 @@ def test_a_thousand_users_that_fail_alike_are_one_line_and_one_with_the_count(
     assert " more)" in run.output
 
 
-def test_a_replaced_worker_goes_on_with_the_log_of_its_slot(
+def test_a_replacement_goes_on_with_the_log_of_its_worker(
     scenario: Callable[[str], Path], tmp_path: Path
 ) -> None:
     waits = scenario("""
@@ -113,7 +113,7 @@ def test_a_replaced_worker_goes_on_with_the_log_of_its_slot(
 
         def here() -> list[tuple[int, int]]:
             said = [one for one in log(run, "worker-0") if one["message"] == "here"]
-            return [(one["epoch"], one["user"]) for one in said]
+            return [(one["incarnation"], one["user"]) for one in said]
 
         eventually(lambda: here() == [(1, 1)], "the first worker's user is there")
         run.kill(run.find("worker 0")[0])
@@ -121,7 +121,7 @@ def test_a_replaced_worker_goes_on_with_the_log_of_its_slot(
         run.kill(run.pid, 2)
         assert run.end() == 0, run.output
     lost = [one for one in log(run, "supervisor") if "SIGKILL" in one["message"]]
-    assert [(one["slot"], one["epoch"]) for one in lost] == [(0, 1)]
+    assert [(one["worker"], one["incarnation"]) for one in lost] == [(0, 1)]
 
 
 def test_warnings_are_all_that_is_written_where_that_is_wanted(
@@ -137,8 +137,8 @@ def test_warnings_are_all_that_is_written_where_that_is_wanted(
     arguments = ("--users", "2", *AT_ONCE, "--log-level", "warning")
     with running(talks, *arguments, directory=tmp_path) as run:
         assert run.end() == 0, run.output
-    for slot in range(2):
-        assert [one["message"] for one in log(run, f"worker-{slot}")] == ["but this"]
+    for worker in range(2):
+        assert [one["message"] for one in log(run, f"worker-{worker}")] == ["but this"]
     assert not log(run, "supervisor")
     assert run.output.count("but this (talks, user ") == 2
 
@@ -163,12 +163,12 @@ def test_a_user_that_configures_logging_anew_does_not_silence_its_worker_for_goo
                 logging.getLogger("after").info("still here")
     """)
     with running(configures, "--users", "2", *AT_ONCE, directory=tmp_path) as run:
-        for slot in range(2):
+        for worker in range(2):
             eventually(
-                lambda slot=slot: any(
-                    one["message"] == "still here" for one in log(run, f"worker-{slot}")
+                lambda worker=worker: any(
+                    one["message"] == "still here" for one in log(run, f"worker-{worker}")
                 ),
-                f"worker {slot} goes on with its log",
+                f"worker {worker} goes on with its log",
             )
         run.kill(run.pid, 2)
         assert run.end() == 0, run.output

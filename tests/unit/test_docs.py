@@ -184,7 +184,7 @@ def test_every_setting_of_amoc_is_in_the_settings_page_and_no_other() -> None:
 
 
 def _paths(value: Any, path: str = "") -> Iterator[str]:
-    """The fields of a summary as the page spells them: `timers.NAME.p50_s`, `workers[].slot`."""
+    """The fields of a summary as the page spells them: `timers.NAME.p50_s`, `workers[].worker`."""
     if isinstance(value, list):
         for one in value:
             yield from _paths(one, f"{path}[]")

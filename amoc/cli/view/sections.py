@@ -243,7 +243,7 @@ def _workers(status: Status) -> Section:
     if not status.points:
         return Section("workers", (), (), 0)
     point = status.points[-1]
-    worst_first = sorted(point.workers, key=lambda one: (-_strain(one), one.node, one.slot))
+    worst_first = sorted(point.workers, key=lambda one: (-_strain(one), one.node, one.worker))
     few = len(point.workers) <= FEW_WORKERS
     shown = list(point.workers) if few else worst_first[:MAX_ROWS]
     rows = [*map(_worker, shown), *_others(point)]
@@ -263,7 +263,8 @@ def _fds(worker: WorkerPoint) -> float:
 
 def _worker(one: WorkerPoint) -> Sequence[Cell]:
     return (
-        f"{one.node}/{one.slot}" + (f", replaced {one.epoch - 1}×" if one.epoch > 1 else ""),
+        f"{one.node}/{one.worker}"
+        + (f", replaced {one.incarnation - 1}×" if one.incarnation > 1 else ""),
         f"{one.users:,}",
         _near(f"{one.cpu:.0%}", one.cpu, LIMITS.cpu),
         _near(format_duration(one.lag_p99_s), one.lag_p99_s, LIMITS.lag_s),

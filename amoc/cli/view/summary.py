@@ -261,7 +261,7 @@ def _workers(workers: list[Mapping[str, Any]], duration_s: float) -> Table:
     for worker in workers:
         share = worker["cpu_s"] / duration_s if duration_s else 0.0
         table.add_row(
-            f"{worker['node']}/{worker['slot']}",
+            f"{worker['node']}/{worker['worker']}",
             f"{worker['users_peak']:,}",
             f"{worker['restarts']}",
             f"{share:.0%}",

@@ -80,7 +80,7 @@ def _columns(points: Iterable[Point]) -> list[str]:
     for point in points:
         for kind in ("counters", "gauges", "timers", "throttles"):
             names.setdefault(kind, set()).update(getattr(point, kind))
-        names.setdefault("workers", set()).update(f"{w.node}/{w.slot}" for w in point.workers)
+        names.setdefault("workers", set()).update(f"{w.node}/{w.worker}" for w in point.workers)
         names.setdefault("nodes", set()).update(node.name for node in point.nodes)
     return [
         *("t_s", "span_s", "at", "state"),
@@ -122,7 +122,7 @@ def _row(point: Point) -> _Row:
     for name, throttle in point.throttles.items():
         row |= {f"throttles.{name}.{field}": getattr(throttle, field) for field in THROTTLE}
     for worker in point.workers:
-        place = f"workers.{worker.node}/{worker.slot}"
+        place = f"workers.{worker.node}/{worker.worker}"
         row |= {f"{place}.{field}": getattr(worker, field) for field in WORKER}
     for node in point.nodes:
         row |= {f"nodes.{node.name}.{field}": getattr(node, field) for field in NODE}

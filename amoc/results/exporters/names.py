@@ -226,9 +226,9 @@ class Naming:
         of_workers = dict(self._named("workers", nodes))
         of_nodes = dict(self._named("nodes", nodes))
         for worker in point.workers:
-            path = f"{of_workers[worker.node]}.{worker.slot}"
+            path = f"{of_workers[worker.node]}.{worker.worker}"
             yield from _of_fields(path, worker, WORKER)
-            yield Entry(f"{path}.restarts", max(0, worker.epoch - 1))
+            yield Entry(f"{path}.restarts", max(0, worker.incarnation - 1))
         for node in point.nodes:
             yield from _of_fields(of_nodes[node.name], node, NODE)
 

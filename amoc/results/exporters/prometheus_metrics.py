@@ -259,16 +259,16 @@ class Families:
             len(point.late),
         )
         workers: dict[tuple[str, ...], WorkerPoint] = {
-            (one.node, str(one.slot)): one for one in point.workers
+            (one.node, str(one.worker)): one for one in point.workers
         }
-        yield from _of_fields("worker", ["node", "slot"], workers, WORKER)
+        yield from _of_fields("worker", ["node", "worker"], workers, WORKER)
         yield _labelled(
             GaugeMetricFamily(
                 "amoc_worker_restarts",
-                "How often the slot's worker was replaced",
-                labels=["node", "slot"],
+                "How often the worker was replaced",
+                labels=["node", "worker"],
             ),
-            {key: max(0, one.epoch - 1) for key, one in workers.items()},
+            {key: max(0, one.incarnation - 1) for key, one in workers.items()},
         )
         yield from _of_fields("node", ["node"], {(one.name,): one for one in point.nodes}, NODE)
 

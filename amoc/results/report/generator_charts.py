@@ -14,14 +14,14 @@ from amoc.results.generator_health import Limits
 from amoc.results.report.charts import COLOURS, GREY, Chart, Line
 from amoc.results.report.columns import Column, highest, rounded
 from amoc.results.report.rows import Row
-from amoc.results.report.texts import worker
+from amoc.results.report.texts import worker as name_of
 from amoc.results.series import Point, WorkerPoint
 
 MAX_WORKERS = 6
 """Workers that have a line of their own; of more, the worst have one."""
 
-_Slot = tuple[str, int]
-_Rows = Sequence[Mapping[_Slot, WorkerPoint]]
+_Place = tuple[str, int]
+_Rows = Sequence[Mapping[_Place, WorkerPoint]]
 
 
 @dataclass(frozen=True)
@@ -118,11 +118,11 @@ _LEVELS = (
 
 def workers(rows: Sequence[Row]) -> list[Chart]:
     """How workers and controller did."""
-    worst = [{(one.node, one.slot): one for one in row.highest.workers} for row in rows]
-    slots = sorted({slot for row in worst for slot in row})
+    worst = [{(one.node, one.worker): one for one in row.highest.workers} for row in rows]
+    workers = sorted({worker for row in worst for worker in row})
     charts = []
-    for level in _LEVELS if slots else ():
-        lines = _lines({slot: _column(worst, slot, level) for slot in slots})
+    for level in _LEVELS if workers else ():
+        lines = _lines({worker: _column(worst, worker, level) for worker in workers})
         if level.controller is not None:
             lines.append(Line("controller", highest(rows, level.controller), GREY, "dash"))
         chart = Chart(
@@ -152,16 +152,16 @@ def _busy(node: str) -> Callable[[Point], float | None]:
     return lambda point: next((one.cpu for one in point.nodes if one.name == node), None)
 
 
-def _column(rows: _Rows, slot: _Slot, level: _Level) -> Column:
+def _column(rows: _Rows, worker: _Place, level: _Level) -> Column:
     """The highest level of a worker in each row."""
-    return [rounded(level.of(row[slot])) if slot in row else None for row in rows]
+    return [rounded(level.of(row[worker])) if worker in row else None for row in rows]
 
 
 def _lines(columns: Mapping[tuple[str, int], Column]) -> list[Line]:
     """A line for each worker; of very many, the worst, and what lies in the middle."""
 
-    def mean(slot: tuple[str, int]) -> float:
-        known = [value for value in columns[slot] if value is not None]
+    def mean(worker: tuple[str, int]) -> float:
+        known = [value for value in columns[worker] if value is not None]
         return sum(known) / len(known) if known else 0.0
 
     chosen = list(columns)
@@ -183,8 +183,8 @@ def _lines(columns: Mapping[tuple[str, int], Column]) -> list[Line]:
             ),
         ]
     named = [
-        Line(worker(node, slot), columns[node, slot], 1 + at)
-        for at, (node, slot) in enumerate(chosen)
+        Line(name_of(node, worker), columns[node, worker], 1 + at)
+        for at, (node, worker) in enumerate(chosen)
     ]
     return lines + named
 

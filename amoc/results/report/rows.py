@@ -142,16 +142,16 @@ def _raise(levels: dict[str, Any], more: Mapping[str, Any]) -> None:
 
 
 def _workers(points: Iterable[Point]) -> list[WorkerPoint]:
-    """Each slot at its worst."""
-    slots: dict[tuple[str, int], dict[str, Any]] = {}
+    """Each worker at its worst."""
+    workers: dict[tuple[str, int], dict[str, Any]] = {}
     for point in points:
         span_s = point.span_s or 1.0
         for one in point.workers:
             told = vars(one)
             if span_s != 1.0:
                 told = told | {name: told[name] / span_s for name in _TIMES}
-            _raise(slots.setdefault((one.node, one.slot), dict(told)), told)
-    return [WorkerPoint(**told) for told in slots.values()]
+            _raise(workers.setdefault((one.node, one.worker), dict(told)), told)
+    return [WorkerPoint(**told) for told in workers.values()]
 
 
 def _nodes(points: Iterable[Point]) -> list[NodePoint]:

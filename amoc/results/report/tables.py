@@ -132,7 +132,7 @@ def workers(found: Iterable[Mapping[str, Any]], duration_s: float) -> Table:
     """Workers over the whole run."""
     rows = [
         (
-            worker(one["node"], one["slot"]),
+            worker(one["node"], one["worker"]),
             number(one.get("users_peak", 0)),
             number(one.get("restarts", 0)),
             figure(one.get("cpu_s", 0.0) / duration_s, "%") if duration_s else MINUS,

@@ -51,9 +51,9 @@ def times(count: int) -> str:
     return counted(count, "time")
 
 
-def worker(node: str, slot: int) -> str:
+def worker(node: str, index: int) -> str:
     """What a worker is called, as `amoc.results.generator_health` does."""
-    return f"worker {slot} of {clip(node, 40)}"
+    return f"worker {index} of {clip(node, 40)}"
 
 
 def size(value: float) -> str:

@@ -194,7 +194,7 @@ class Commands:
             **looks,
             "throttles": [{**one, **passed.get(one["name"], {})} for one in looks["throttles"]],
             "workers": [
-                {"worker": f"{node}/{one.slot}", "text": f"{counted(one.users, 'user')}"}
+                {"worker": f"{node}/{one.worker}", "text": f"{counted(one.users, 'user')}"}
                 for node in figures.nodes
                 for one in figures.workers(node)
             ],
@@ -262,9 +262,9 @@ class Commands:
         self._check_room(count)
         self._added_by_hand += count
         ids = self.add_users(count)
-        slots = self._starts.slots
+        count = self._starts.workers
         shares = [
-            len(placement.ids_of(ids[0], ids[-1], 0, 1, slot, slots)) for slot in range(slots)
+            len(placement.ids_of(ids[0], ids[-1], 0, 1, index, count)) for index in range(count)
         ]
         return {
             "summary": f"users {ids[0]} to {ids[-1]} will start",
@@ -273,7 +273,7 @@ class Commands:
             "workers": [
                 {
                     "worker": str(origin),
-                    "text": f"{counted(shares[origin.slot], 'user')} to start",
+                    "text": f"{counted(shares[origin.worker], 'user')} to start",
                 }
                 for origin in workers
             ],

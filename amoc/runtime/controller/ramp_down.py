@@ -25,17 +25,17 @@ RETRY_S = 0.1
 class RampDown:
     """Has users leave, the highest numbers first."""
 
-    def __init__(self, ordering: Broadcast, status: Status, slots: int) -> None:
+    def __init__(self, ordering: Broadcast, status: Status, workers: int) -> None:
         """Begin with nobody.
 
         Args:
             ordering: Gives orders to the workers.
             status: Is told of users that were not even started.
-            slots: How many workers there are.
+            workers: How many workers there are.
         """
         self._ordering = ordering
         self._status = status
-        self._slots = slots
+        self._workers = workers
         self._brought: list[int] = []
         self._leaving: dict[int, list[int]] = {}
         self._bell = Notify()
@@ -47,8 +47,8 @@ class RampDown:
     def take(self, count: int) -> None:
         """The last `count` of those that were brought are to leave."""
         for user_id in self._brought[-count:]:
-            slot = placement.slot_of(user_id, 1, self._slots)
-            self._leaving.setdefault(slot, []).append(user_id)
+            worker = placement.worker_of(user_id, 1, self._workers)
+            self._leaving.setdefault(worker, []).append(user_id)
         del self._brought[-count:]
         self._bell.ring()
 
@@ -60,15 +60,15 @@ class RampDown:
 
     def _tell(self) -> None:
         leaving, self._leaving = self._leaving, {}
-        there = {origin.slot: origin for origin in self._ordering.workers}
-        to = [there[slot] for slot in leaving if slot in there]
+        there = {origin.worker: origin for origin in self._ordering.workers}
+        to = [there[worker] for worker in leaving if worker in there]
 
         def ids_of(origin: WorkerId) -> dict[str, list[int]]:
-            return {"ids": leaving[origin.slot]}
+            return {"ids": leaving[origin.worker]}
 
         for origin, done in self._ordering.ask("remove_ids", ids_of, ORDER_S, to=to).items():
             if not done.answer.get("missing"):
                 self._status.added -= Removal.of(done.answer).withdrawn
-                del leaving[origin.slot]
-        for slot, ids in leaving.items():
-            self._leaving[slot] = [*ids, *self._leaving.get(slot, ())]
+                del leaving[origin.worker]
+        for worker, ids in leaving.items():
+            self._leaving[worker] = [*ids, *self._leaving.get(worker, ())]

@@ -77,7 +77,7 @@ class Services:
         self._status = status
         self._node = node
         self._say = say
-        self._epochs: dict[int, int] = {}
+        self._incarnations: dict[int, int] = {}
         self._quiet_ns = 0
         self._parcels = WorkerOutboxes(self._send)
         post = self._parcels.post
@@ -142,25 +142,27 @@ class Services:
     def hear(self, node: str, record: Record) -> None:
         """Take what a worker reports."""
         match record:
-            case Envelope(part, slot, epoch, body):
-                if epoch == self._epochs.get(slot):
-                    self._parts[part].hear(WorkerId(node, slot, epoch), body)
-            case Started(slot, number):
-                self.starts.started(slot, number)
+            case Envelope(part, worker, incarnation, body):
+                if incarnation == self._incarnations.get(worker):
+                    self._parts[part].hear(WorkerId(node, worker, incarnation), body)
+            case Started(worker, number):
+                self.starts.started(worker, number)
             case WorkerUp():
                 self._worker_up(node, record)
-            case WorkerLost(slot, epoch, reason):
-                self.starts.down(slot)
+            case WorkerLost(worker, incarnation, reason):
+                self.starts.down(worker)
                 if events.WORKER_DOWN.heard:
-                    events.WORKER_DOWN(node=node, slot=slot, epoch=epoch, reason=reason)
-                if self._epochs.pop(slot, None) is not None:
+                    events.WORKER_DOWN(
+                        node=node, worker=worker, incarnation=incarnation, reason=reason
+                    )
+                if self._incarnations.pop(worker, None) is not None:
                     for one in (self.ordering, self._pacer, self._groups):
-                        one.worker_lost(WorkerId(node, slot, epoch))
+                        one.worker_lost(WorkerId(node, worker, incarnation))
                 self._say("error", f"{reason}; its counts are kept")
 
     def _worker_up(self, node: str, up: WorkerUp) -> None:
-        origin = WorkerId(node, up.slot, up.epoch)
-        self._epochs[up.slot] = up.epoch
+        origin = WorkerId(node, up.worker, up.incarnation)
+        self._incarnations[up.worker] = up.incarnation
         for part in (self.ordering, self._pacer, self._groups):
             part.worker_up(origin)
         if self._updates.values:
@@ -168,12 +170,12 @@ class Services:
         if self._status.state is State.PAUSED:
             self.ordering.tell(origin, "pause")
         self._parcels.flush()  # all of this is to be known before the first user comes
-        self.starts.up(up.slot, up.restart, up.start)
+        self.starts.up(up.worker, up.restart, up.start)
         if events.WORKER_UP.heard:
-            events.WORKER_UP(node=node, slot=up.slot, epoch=up.epoch, pid=up.pid)
-        if up.epoch > 1:
+            events.WORKER_UP(node=node, worker=up.worker, incarnation=up.incarnation, pid=up.pid)
+        if up.incarnation > 1:
             again = f"{counted(len(up.restart), 'user')} to start again"
-            self._say("info", f"worker {up.slot} is replaced; {again}")
+            self._say("info", f"worker {up.worker} is replaced; {again}")
 
     # Users
 

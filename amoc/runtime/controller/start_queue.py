@@ -1,9 +1,10 @@
 """Which users are dealt to which worker: the controller's list of users to start. Pure.
 
-A user's number alone decides its slot (`amoc.users.placement`). A slot gets its users in order, a
-few thousand ahead of those that it has started; it starts them through the throttle ``user_rate``,
-so the rate is not this module's business. Users of a worker that was lost start again first. Users
-may have a time of their own before which they do not start; stages give them one.
+A user's number alone decides its worker (`amoc.users.placement`). A worker gets its users in order,
+a few thousand ahead of those that it has started; it starts them through the throttle
+``user_rate``, so the rate is not this module's business. Users of a worker that was lost start
+again first. Users may have a time of their own before which they do not start; stages give them
+one.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ from amoc.ipc.messages import StartUsers
 from amoc.users import placement
 
 MAX_OUTSTANDING = 4_000
-"""Users dealt to a slot that it has not started yet, at the most."""
+"""Users dealt to a worker that it has not started yet, at the most."""
 CHUNK = 1_000
-"""Users dealt to a slot at once."""
+"""Users dealt to a worker at once."""
 
 
 class _Batch(NamedTuple):
-    """Users of one slot that were added together."""
+    """Users of one worker that were added together."""
 
     ids: range
     dues_ns: Sequence[int]
@@ -41,8 +42,8 @@ class _Batch(NamedTuple):
 
 
 @dataclass
-class _Slot:
-    number: int
+class _Worker:
+    index: int
     up: bool = False
     outstanding: int = 0
     again: deque[int] = field(default_factory=deque)
@@ -80,31 +81,31 @@ class _Slot:
             due_ns = batch.dues_ns[0] if batch.dues_ns else now_ns
             offsets_ns = [one - due_ns for one in batch.dues_ns]
         self.outstanding += len(ids)
-        return StartUsers(self.number, ids, due_ns, offsets_ns, again)
+        return StartUsers(self.index, ids, due_ns, offsets_ns, again)
 
 
 class StartQueue:
     """The users of one node that are still to be started."""
 
-    def __init__(self, slots: int) -> None:
-        """Begin with no users, for `slots` workers."""
-        self._slots = [_Slot(number) for number in range(slots)]
+    def __init__(self, workers: int) -> None:
+        """Begin with no users, for `workers` workers."""
+        self._workers = [_Worker(index) for index in range(workers)]
 
     @property
-    def slots(self) -> int:
+    def workers(self) -> int:
         """How many workers there are."""
-        return len(self._slots)
+        return len(self._workers)
 
     def add(self, ids: range, dues_ns: Sequence[int] = ()) -> None:
         """Users to be started: consecutive `ids`; with `dues_ns`, each not before its time.
 
         Ids ascend from one call to the next.
         """
-        count = len(self._slots)
-        for slot in self._slots if ids else ():
-            mine = placement.ids_of(ids[0], ids[-1], 0, 1, slot.number, count)
+        count = len(self._workers)
+        for worker in self._workers if ids else ():
+            mine = placement.ids_of(ids[0], ids[-1], 0, 1, worker.index, count)
             if mine:
-                slot.fresh.append(_Batch(mine, dues_ns[mine[0] - ids[0] :: count]))
+                worker.fresh.append(_Batch(mine, dues_ns[mine[0] - ids[0] :: count]))
 
     def withdraw(self, count: int) -> list[int]:
         """Take `count` users with the highest ids off the list; the ids of those taken.
@@ -113,13 +114,13 @@ class StartQueue:
         it any more, so there may be fewer.
         """
         first = self._threshold(count)
-        taken = [one for slot in self._slots for one in slot.cut(first)]
+        taken = [one for worker in self._workers for one in worker.cut(first)]
         taken.sort(reverse=True)
         return taken
 
     def _threshold(self, count: int) -> int:
         """The id from which on `count` users, or all that there are, are on the list."""
-        fresh = [slot.fresh for slot in self._slots if slot.fresh]
+        fresh = [worker.fresh for worker in self._workers if worker.fresh]
         low = min((one[0].ids[0] for one in fresh), default=0)
         high = max((one[-1].ids[-1] for one in fresh), default=-1) + 1
         # From `high` on there are none; each step halves what may be the answer.
@@ -134,11 +135,11 @@ class StartQueue:
     def _from(self, first: int, enough: int) -> int:
         """How many users of id `first` and above are on the list; it is not counted on at `enough`.
 
-        Each slot's ids ascend, so what is below lies in front.
+        Each worker's ids ascend, so what is below lies in front.
         """
         found = 0
-        for slot in self._slots:
-            for batch in reversed(slot.fresh):
+        for worker in self._workers:
+            for batch in reversed(worker.fresh):
                 number = batch.below(first)
                 found += len(batch.ids) - number
                 if number or found >= enough:
@@ -149,33 +150,33 @@ class StartQueue:
 
     def waiting(self) -> int:
         """Users that are still to be dealt."""
-        return sum(slot.waiting() for slot in self._slots)
+        return sum(worker.waiting() for worker in self._workers)
 
     def outstanding(self) -> int:
         """Users that were dealt and have not started yet."""
-        return sum(slot.outstanding for slot in self._slots)
+        return sum(worker.outstanding for worker in self._workers)
 
-    def up(self, slot: int, again: Sequence[int], unstarted: Sequence[int]) -> None:
-        """`slot` has a worker; `again` ran in the one before, `unstarted` were dealt in vain."""
-        one = self._slots[slot]
+    def up(self, worker: int, again: Sequence[int], unstarted: Sequence[int]) -> None:
+        """`worker` has a worker; `again` ran in the one before, `unstarted` were dealt in vain."""
+        one = self._workers[worker]
         one.up, one.outstanding = True, 0
         one.again, one.unstarted = deque(again), deque(unstarted)
 
-    def down(self, slot: int) -> None:
-        """`slot` has lost its worker."""
+    def down(self, worker: int) -> None:
+        """`worker` has lost its worker."""
         # What it was dealt and has not started comes back with `up`: the board knows.
-        self._slots[slot].up = False
-        self._slots[slot].outstanding = 0
+        self._workers[worker].up = False
+        self._workers[worker].outstanding = 0
 
-    def started(self, slot: int, count: int) -> None:
-        """`slot` has started, or turned away, `count` of the users that it was dealt."""
-        one = self._slots[slot]
+    def started(self, worker: int, count: int) -> None:
+        """`worker` has started, or turned away, `count` of the users that it was dealt."""
+        one = self._workers[worker]
         one.outstanding = max(0, one.outstanding - count)
 
     def deal(self, now_ns: int) -> list[StartUsers]:
         """What the workers may have now."""
         blocks = []
-        for slot in self._slots:
-            while (block := slot.take(now_ns)) is not None:
+        for worker in self._workers:
+            while (block := worker.take(now_ns)) is not None:
                 blocks.append(block)
         return blocks

@@ -2,7 +2,7 @@
 
 A scenario logs as any program does, `logging.getLogger(__name__).info(…)`, and so does amoc. The
 records of a process go to its own file below ``logs/`` in the run's directory, with the user's
-number and the worker's slot. That directory is known only after the scenario was loaded: what is
+number and the worker's worker. That directory is known only after the scenario was loaded: what is
 logged before is kept in memory.
 
 How a process uses this: `begin` first of all; `open_directory` when it is known; `attach` when
@@ -45,7 +45,7 @@ def begin(process: str, level: str | None = None, **fields: Any) -> None:
     Args:
         process: What the file is called: ``controller``, ``node0``, ``supervisor``, ``worker-0``.
         level: One of `LEVELS`; as it was if not given.
-        fields: What each line has, such as the slot.
+        fields: What each line has, such as the worker.
     """
     global _log, _level
     _level = LEVELS[level] if level is not None else _level

@@ -42,7 +42,7 @@ OWN = "amoc."
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _KEPT = ("level", "logger", "message", "cause")
 """What a line that stands for many has of the first of them; of the message what all say."""
-_PLACE = ("slot", "epoch")
+_PLACE = ("worker", "incarnation")
 _AMOC = frozenset({"user", "cause", "tell", *_PLACE})
 """What amoc's own loggers give with `extra`, and nobody else."""
 

@@ -60,14 +60,14 @@ from amoc.runtime.node.host_stats import HostStats
 from amoc.runtime.node.sampler import note_silence
 from amoc.runtime.node.shutdown import Shutdown
 from amoc.runtime.node.worker_watch import SAMPLE_S, WorkerWatch
-from amoc.runtime.node.workers import Slot, WorkerTable
+from amoc.runtime.node.workers import WorkerState, WorkerTable
 
 JOIN_S = 10.0
 MAX_STILLBORN = 3
-"""Workers of one slot that may die before they take users; then the run is given up."""
+"""Workers of one worker that may die before they take users; then the run is given up."""
 SHORT_LIFE_NS = 2 * S_NS
 MAX_SHORT_LIVES = 10
-"""Workers of one slot that may die within `SHORT_LIFE_NS` in a row; then the run is given up."""
+"""Workers of one worker that may die within `SHORT_LIFE_NS` in a row; then the run is given up."""
 MAX_LINES = 2_000
 MAX_CHARACTERS = 1 << 18
 """What the scenario may print each second, lines and characters; more is left out, and counted."""
@@ -108,24 +108,24 @@ class Node:
         self._output = ends.output
         self._printed = Event()
         self._line_ended = Event()
-        self._slots = WorkerTable(board)
+        self._workers = WorkerTable(board)
         self._watch = WorkerWatch(
-            board, self._slots, self._report, HostStats(), process.raise_fd_limit(), directory
+            board, self._workers, self._report, HostStats(), process.raise_fd_limit(), directory
         )
-        self._ending = Shutdown(self._slots, self._command, self._tell_supervisor, self._report)
+        self._ending = Shutdown(self._workers, self._command, self._tell_supervisor, self._report)
         self._ready = False
         self._leave = Event()
         self.alone = False
         self._context = zmq.Context()
-        self._workers = bus.Parent(self._context, directory)
+        self._bus = bus.Parent(self._context, directory)
         name = f"node{bootstrap.node}"
         # While the controller stands still, workers keep what is for it, in users that wait.
-        self._controller = bus.Child(self._context, bootstrap.endpoint, name, self._workers.hold)
+        self._controller = bus.Child(self._context, bootstrap.endpoint, name, self._bus.hold)
 
     def run(self) -> None:
         """Join the controller, then relay until there is nothing more to do."""
         logs.attach(lambda level, text: self._report(Note(level, text)))
-        with self._workers, self._controller:
+        with self._bus, self._controller:
             gevent.spawn(self._guarded, self._watch_lifeline)
             joining = gevent.spawn(self._controller.join, JOIN_S)
             either: list[Any] = [joining, self._leave]
@@ -166,14 +166,14 @@ class Node:
     def _report(self, record: Record) -> None:
         self._controller.report_nowait(record)
 
-    def _command(self, slot: Slot, command: Record) -> None:
-        """Send `command` to the worker in `slot`; one that reads none of them is replaced."""
+    def _command(self, worker: WorkerState, command: Record) -> None:
+        """Send `command` to the worker in `worker`; one that reads none of them is replaced."""
         try:
-            self._workers.send(slot.child, command)
+            self._bus.send(worker.child, command)
         except PeerError as error:
-            self._workers.forget(slot.child)
-            self._report(Note("error", f"worker {slot.number} is killed: {error}"))
-            self._tell_supervisor(KillWorker(slot.number, slot.epoch))
+            self._bus.forget(worker.child)
+            self._report(Note("error", f"worker {worker.index} is killed: {error}"))
+            self._tell_supervisor(KillWorker(worker.index, worker.incarnation))
 
     def _tell_supervisor(self, record: Record) -> None:
         with contextlib.suppress(OSError):  # if it is gone, reading from it says so
@@ -237,9 +237,9 @@ class Node:
 
     def _hear(self, record: Record) -> None:
         match record:
-            case Forked(slot, epoch, pid):
-                self._slots[slot].epoch, self._slots[slot].pid = epoch, pid
-                self._workers.expect(f"w{slot}.{epoch}")
+            case Forked(worker, incarnation, pid):
+                self._workers[worker].incarnation, self._workers[worker].pid = incarnation, pid
+                self._bus.expect(f"w{worker}.{incarnation}")
             case Died():
                 self._worker_died(record)
             case Failed():
@@ -252,39 +252,44 @@ class Node:
                 self._report(record)
 
     def _worker_died(self, died: Died) -> None:
-        slot = self._slots[died.slot]
-        self._workers.forget(f"w{died.slot}.{died.epoch}")
-        was_up, slot.up, slot.pid = slot.up, False, 0
+        worker = self._workers[died.worker]
+        self._bus.forget(f"w{died.worker}.{died.incarnation}")
+        was_up, worker.up, worker.pid = worker.up, False, 0
         if died.status:
-            self._board.area(died.slot).forget_gauges()  # they are of a worker that is no more
+            self._board.area(died.worker).forget_gauges()  # they are of a worker that is no more
         if was_up:
-            note_silence(self._board, died.slot, slot.cpu_ns)
-            self._watch.died(slot)
+            note_silence(self._board, died.worker, worker.cpu_ns)
+            self._watch.died(worker)
         if self._ending.begun:
-            self._ending.worker_died(slot, died.status)
+            self._ending.worker_died(worker, died.status)
             return
-        slot.stillborn = 0 if was_up else slot.stillborn + 1
-        slot.short_lives = slot.short_lives + 1 if died.age_ns < SHORT_LIFE_NS else 0
+        worker.stillborn = 0 if was_up else worker.stillborn + 1
+        worker.short_lives = worker.short_lives + 1 if died.age_ns < SHORT_LIFE_NS else 0
         how = process.how_it_ended(died.status)
-        _log.warning("worker %d %s", died.slot, how, extra={"slot": died.slot, "epoch": died.epoch})
-        self._report(WorkerLost(died.slot, died.epoch, f"worker {died.slot} {how}"))
-        if slot.short_lives >= MAX_SHORT_LIVES:
+        _log.warning(
+            "worker %d %s",
+            died.worker,
+            how,
+            extra={"worker": died.worker, "incarnation": died.incarnation},
+        )
+        self._report(WorkerLost(died.worker, died.incarnation, f"worker {died.worker} {how}"))
+        if worker.short_lives >= MAX_SHORT_LIVES:
             self._give_up(
                 ExitCode.WORKERS_LOST,
-                f"worker {died.slot} {how} within {SHORT_LIFE_NS // S_NS} s of its start,"
-                f" {slot.short_lives} times in a row",
+                f"worker {died.worker} {how} within {SHORT_LIFE_NS // S_NS} s of its start,"
+                f" {worker.short_lives} times in a row",
             )
-        elif slot.stillborn >= MAX_STILLBORN:
+        elif worker.stillborn >= MAX_STILLBORN:
             self._give_up(
                 ExitCode.WORKERS_LOST,
-                f"worker {died.slot} {how} before it took any user,"
-                f" {slot.stillborn} times in a row",
+                f"worker {died.worker} {how} before it took any user,"
+                f" {worker.stillborn} times in a row",
             )
 
     # From the workers
 
     def _hear_workers(self) -> None:
-        for envelope in self._workers.reports():
+        for envelope in self._bus.reports():
             if envelope is None:
                 continue
             match envelope.record:
@@ -298,47 +303,46 @@ class Node:
                     self._relay_parcel(envelope.record)
 
     def _worker_up(self, child: str, pid: int) -> None:
-        number, epoch = (int(part) for part in child.removeprefix("w").split("."))
-        slot = self._slots[number]
-        if slot.up or slot.epoch != epoch:
+        number, incarnation = (int(part) for part in child.removeprefix("w").split("."))
+        worker = self._workers[number]
+        if worker.up or worker.incarnation != incarnation:
             return
-        slot.up = True
+        worker.up = True
         if self._ending.begun:
-            self._command(slot, StopUsers(0.0))
+            self._command(worker, StopUsers(0.0))
             return
-        ids = self._slots.ids_of(slot)
+        ids = self._workers.ids_of(worker)
         # Their worker is dead: until they are dealt anew the bytes of these users are ours.
-        self._slots.mark(self._board.users_in((UserState.LEAVING,), ids), UserState.REMOVED)
+        self._workers.mark(self._board.users_in((UserState.LEAVING,), ids), UserState.REMOVED)
         restart = self._board.users_in(RESTARTABLE, ids)
-        self._slots.mark(restart, UserState.RESTARTING)
+        self._workers.mark(restart, UserState.RESTARTING)
         start = self._board.users_in((UserState.STARTING,), ids)
-        which = {"slot": number, "epoch": epoch, "pid": pid}
+        which = {"worker": number, "incarnation": incarnation, "pid": pid}
         _log.info("worker has joined; %d users to start again", len(restart), extra=which)
-        self._report(WorkerUp(number, epoch, pid, restart, start))
+        self._report(WorkerUp(number, incarnation, pid, restart, start))
 
     def _relay_parcel(self, parcel: Envelope) -> None:
         if parcel.part == "calls" and self._controller.crowded():
             return  # its caller hears of it at its deadline, and may ask again and again
         if parcel.part != "mail":
             self._controller.report_urgent(parcel)
-        elif 0 <= parcel.slot < len(self._slots):
+        elif 0 <= parcel.worker < len(self._workers):
             self._pass_down(parcel)
 
     def _pass_down(self, parcel: Envelope) -> None:
         """Give a parcel to the worker it is for; one whose worker is no more goes nowhere."""
-        slot = self._slots[parcel.slot]
-        if parcel.part == "mail" and not self._has_room(slot):
-            slot.mail_dropped += 1
-        elif slot.up and parcel.epoch in (0, slot.epoch):
-            self._command(slot, parcel)
+        worker = self._workers[parcel.worker]
+        if parcel.part == "mail" and not self._has_room(worker):
+            worker.mail_dropped += 1
+        elif worker.up and parcel.incarnation in (0, worker.incarnation):
+            self._command(worker, parcel)
 
-    def _has_room(self, slot: Slot) -> bool:
-        """Whether the worker in `slot` is there and takes its mail."""
-        workers = self._workers
+    def _has_room(self, worker: WorkerState) -> bool:
+        """Whether `worker` is there and takes its mail."""
         return (
-            slot.up
-            and workers.backlog(slot.child) < MAX_MAIL
-            and workers.backlog_bytes(slot.child) < MAX_MAIL_BYTES
+            worker.up
+            and self._bus.backlog(worker.child) < MAX_MAIL
+            and self._bus.backlog_bytes(worker.child) < MAX_MAIL_BYTES
         )
 
     # From the controller
@@ -361,12 +365,12 @@ class Node:
                     gevent.spawn(self._guarded, self._terminate)
 
     def _start_users(self, command: StartUsers) -> None:
-        self._slots.dealt(command.ids)
+        self._workers.dealt(command.ids)
         if not command.again:
-            self._slots.mark(command.ids, UserState.STARTING)
-        slot = self._slots[command.slot]
-        if slot.up:
-            self._command(slot, command)
+            self._workers.mark(command.ids, UserState.STARTING)
+        worker = self._workers[command.worker]
+        if worker.up:
+            self._command(worker, command)
         # Else its worker has just died; the next one will find these users on the board.
 
     def _watch_lifeline(self) -> None:

@@ -1,4 +1,4 @@
-"""Samples of a node's board, merged over its slots, with as much in them as is not known yet.
+"""Samples of a node's board, merged over its workers, with as much in them as is not known yet.
 
 What has grown since the latest sample that the controller acknowledged is sent as a total. Whoever
 gets such a sample knows all that the node knew when it was made: it does not matter which of those
@@ -50,8 +50,8 @@ class _News:
 
 
 @dataclass
-class _Slot:
-    """What is remembered of a slot between two samples."""
+class _Worker:
+    """What is remembered of a worker between two samples."""
 
     reader: AreaReader
     lag: Histogram = field(default_factory=Histogram)  # over all the time
@@ -66,7 +66,7 @@ class Sampler:
         self._board = board
         self._host = host
         self._fd_limit = fd_limit
-        self._slots = [_Slot(AreaReader(board.area(slot))) for slot in range(board.slots)]
+        self._workers = [_Worker(AreaReader(board.area(worker))) for worker in range(board.workers)]
         self._counters: dict[str, int] = {}
         self._crashes: dict[str, int] = {}
         self._timers: dict[str, Histogram] = {}
@@ -95,7 +95,7 @@ class Sampler:
                 for name, cells in news.timers.items()
             },
             crashes={name: crashes[name] for name in news.crashes},
-            workers=[tuple(self._figures(number)) for number in range(len(self._slots))],
+            workers=[tuple(self._figures(number)) for number in range(len(self._workers))],
             host=tuple(self._host.figures()),
         )
 
@@ -114,14 +114,14 @@ class Sampler:
     def _look(self) -> _News:
         """Take over what has grown on the board, and say what that is."""
         news = _News()
-        for slot in self._slots:
-            slot.recent.clear()
-            for kind, name, by in slot.reader.changes():
+        for worker in self._workers:
+            worker.recent.clear()
+            for kind, name, by in worker.reader.changes():
                 if isinstance(by, Histogram):
                     self._timers.setdefault(name, Histogram()).add(by.cells, by.max_ns)
                     news.timers.setdefault(name, set()).update(by.cells)
                     if name in _OF_WORKERS:
-                        slot.recent[name] = by
+                        worker.recent[name] = by
                     continue
                 counts, names = (
                     (self._crashes, news.crashes)
@@ -134,16 +134,16 @@ class Sampler:
 
     def _gauges(self) -> dict[str, tuple[int, list[float]]]:
         gauges: dict[str, tuple[Merge, list[float]]] = {}
-        for slot in self._slots:
-            for name, merge, value in slot.reader.gauges():
+        for worker in self._workers:
+            for name, merge, value in worker.reader.gauges():
                 gauges.setdefault(name, (merge, []))[1].append(value)
         return {name: (int(merge), values) for name, (merge, values) in gauges.items()}
 
     def _figures(self, number: int) -> WorkerFigures:
-        slot, row = self._slots[number], self._board.row(number)
-        recent = slot.recent.get("loop_lag", Histogram())
-        slot.lag.add(recent.cells, recent.max_ns)
-        lag_s, all_lag_s = _p99_s(recent), _p99_s(slot.lag)
+        worker, row = self._workers[number], self._board.row(number)
+        recent = worker.recent.get("loop_lag", Histogram())
+        worker.lag.add(recent.cells, recent.max_ns)
+        lag_s, all_lag_s = _p99_s(recent), _p99_s(worker.lag)
         at_ns, beat_ns = now_ns(), row[Cell.HEARTBEAT_NS]
         silent_ns = max(0, at_ns - beat_ns)
         pid, cpu_ns = row[Cell.PID], row[Cell.CPU_NS]
@@ -152,8 +152,8 @@ class Sampler:
             lag_s, all_lag_s = max(lag_s, silent_ns / S_NS), max(all_lag_s, silent_ns / S_NS)
             cpu_ns, beat_ns = max(cpu_ns, row[Cell.CPU_BEFORE_NS] + used_ns), at_ns
         return WorkerFigures(
-            slot=number,
-            epoch=row[Cell.EPOCH],
+            worker=number,
+            incarnation=row[Cell.INCARNATION],
             pid=pid,
             users=row[Cell.USERS],
             users_peak=row[Cell.USERS_PEAK],
@@ -164,7 +164,7 @@ class Sampler:
             max_rss_bytes=row[Cell.MAX_RSS_BYTES],
             loop_lag_p99_s=all_lag_s,
             lag_p99_s=lag_s,
-            late_p99_s=_p99_s(slot.recent.get("token_lateness", Histogram())),
+            late_p99_s=_p99_s(worker.recent.get("token_lateness", Histogram())),
             gc_ns=row[Cell.GC_NS],
             queued_ns=row[Cell.QUEUED_NS],
             rss_bytes=row[Cell.RSS_BYTES],
@@ -186,15 +186,15 @@ def _flat(timer: Histogram, cells: set[int]) -> list[Any]:
     return [number for cell in cells for number in (cell, timer.cells[cell])]
 
 
-def note_silence(board: Board, slot: int, cpu_ns: int) -> None:
+def note_silence(board: Board, worker: int, cpu_ns: int) -> None:
     """Note for a worker that has died for how long it had not noted anything itself.
 
     A loop that stood still until the end must not look as if it had turned in time.
     """
-    row = board.row(slot)
+    row = board.row(worker)
     silent_ns = now_ns() - row[Cell.HEARTBEAT_NS]
     if row[Cell.HEARTBEAT_NS] and silent_ns > SILENT_NS:
-        lag = board.area(slot).declare(Kind.TIMER, "loop_lag")
+        lag = board.area(worker).declare(Kind.TIMER, "loop_lag")
         lag[CELLS] = max(lag[CELLS], silent_ns)
         lag[cell_of(silent_ns)] += 1
         row[Cell.CPU_NS] = max(row[Cell.CPU_NS], row[Cell.CPU_BEFORE_NS] + cpu_ns)

@@ -25,7 +25,7 @@ from amoc.ipc.messages import (
     UsersGone,
 )
 from amoc.metrics.board import ALIVE, UserState
-from amoc.runtime.node.workers import Slot, WorkerTable
+from amoc.runtime.node.workers import WorkerState, WorkerTable
 from amoc.runtime.worker_spec import GRACE_S
 
 FINALLY_S = 2.0
@@ -44,14 +44,14 @@ class Shutdown:
 
     def __init__(
         self,
-        slots: WorkerTable,
-        to_worker: Callable[[Slot, Record], None],
+        workers: WorkerTable,
+        to_worker: Callable[[WorkerState, Record], None],
         to_supervisor: Callable[[Record], None],
         report: Callable[[Record], None],
     ) -> None:
         self.begun = False
         self.terminated: AsyncResult[Terminated] = AsyncResult()
-        self._slots = slots
+        self._workers = workers
         self._to_worker = to_worker
         self._to_supervisor = to_supervisor
         self._report = report
@@ -69,20 +69,20 @@ class Shutdown:
             return None
         self.begun = True
         self._to_supervisor(StopUsers(timeout_s))
-        for slot in self._slots:
-            if slot.up:
-                self._to_worker(slot, StopUsers(timeout_s))
+        for worker in self._workers:
+            if worker.up:
+                self._to_worker(worker, StopUsers(timeout_s))
             else:
                 # It was told when the worker died; a replacement gets no users any more.
-                self._slots.take_out(slot, ALIVE)
-                slot.gone = UsersGone(slot.number, 0, []) if not slot.pid else None
+                self._workers.take_out(worker, ALIVE)
+                worker.gone = UsersGone(worker.index, 0, []) if not worker.pid else None
         self._check()
         if not self._done.wait(timeout_s + FINALLY_S + KILL_MARGIN_S):
             self._kill_silent()
             self._done.wait(KILL_MARGIN_S)
-        for slot in self._slots:
-            self._slots.take_out(slot, (UserState.RESTARTING,))
-        answers = [slot.gone for slot in self._slots if slot.gone is not None]
+        for worker in self._workers:
+            self._workers.take_out(worker, (UserState.RESTARTING,))
+        answers = [worker.gone for worker in self._workers if worker.gone is not None]
         self._done.set()
         return Stopped(
             killed=sum(gone.killed for gone in answers),
@@ -91,36 +91,36 @@ class Shutdown:
         )
 
     def _kill_silent(self) -> None:
-        for slot in self._slots:
-            if slot.gone is None:
-                text = f"worker {slot.number} did not stop in time and is killed"
+        for worker in self._workers:
+            if worker.gone is None:
+                text = f"worker {worker.index} did not stop in time and is killed"
                 self._report(Note("error", text))
-                slot.cpu_ns = process.cpu_ns(slot.pid) or 0
-                self._to_supervisor(KillWorker(slot.number, slot.epoch))
+                worker.cpu_ns = process.cpu_ns(worker.pid) or 0
+                self._to_supervisor(KillWorker(worker.index, worker.incarnation))
 
     def users_gone(self, gone: UsersGone) -> None:
         """A worker has no users any more."""
-        self._slots[gone.slot].gone = gone
+        self._workers[gone.worker].gone = gone
         self._check()
 
-    def worker_died(self, slot: Slot, status: int) -> None:
+    def worker_died(self, worker: WorkerState, status: int) -> None:
         """A worker has died since the end began."""
-        if slot.gone is None:
-            slot.gone = UsersGone(slot.number, 0, [])
+        if worker.gone is None:
+            worker.gone = UsersGone(worker.index, 0, [])
             how = process.how_it_ended(status)
-            self._report(Note("error", f"worker {slot.number} {how} before its users had left"))
-            self._lost += self._slots.take_out(slot, ALIVE)
+            self._report(Note("error", f"worker {worker.index} {how} before its users had left"))
+            self._lost += self._workers.take_out(worker, ALIVE)
         self._check()
 
     def _check(self) -> None:
-        if self.begun and all(slot.gone is not None for slot in self._slots):
+        if self.begun and all(worker.gone is not None for worker in self._workers):
             self._done.set()
 
     def terminate(self, deadline_s: float) -> Terminated:
         """End the workers, then have the scenario tidy up; what the supervisor said of that."""
-        for slot in self._slots:
-            if slot.up:
-                self._to_worker(slot, Go())
+        for worker in self._workers:
+            if worker.up:
+                self._to_worker(worker, Go())
         self._to_supervisor(Terminate())
         try:
             return self.terminated.get(timeout=deadline_s + GRACE_S) or Terminated("")

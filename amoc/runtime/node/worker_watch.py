@@ -14,7 +14,7 @@ from amoc.ipc.messages import Blocked, Note, Record
 from amoc.metrics.board import Board, Cell
 from amoc.runtime import logs
 from amoc.runtime.node.sampler import Host, Sampler
-from amoc.runtime.node.workers import Slot, WorkerTable
+from amoc.runtime.node.workers import WorkerState, WorkerTable
 from amoc.runtime.stack_file import ask, file_of, where_it_hangs
 
 SAMPLE_S = 1.0
@@ -32,7 +32,7 @@ class WorkerWatch:
     def __init__(
         self,
         board: Board,
-        slots: WorkerTable,
+        workers: WorkerTable,
         report: Callable[[Record], None],
         host: Host,
         fd_limit: int,
@@ -42,7 +42,7 @@ class WorkerWatch:
 
         Args:
             board: The node's.
-            slots: What the node knows of its workers.
+            workers: What the node knows of its workers.
             report: Takes samples and notes, and never waits.
             host: Where all of this runs.
             fd_limit: How many descriptors a worker may have open.
@@ -51,7 +51,7 @@ class WorkerWatch:
         self._board = board
         self._directory = directory
         self._sampler = Sampler(board, host, fd_limit)
-        self._slots = slots
+        self._workers = workers
         self._report = report
         self._users_peak = 0
 
@@ -70,7 +70,7 @@ class WorkerWatch:
     def report_sample(self) -> None:
         """Report what the board says now."""
         self._note_peak()
-        self._report(self._sampler.take(self._slots.ids, self._users_peak))
+        self._report(self._sampler.take(self._workers.ids, self._users_peak))
 
     def acknowledge(self, sequence: int) -> None:
         """The controller has sample `sequence`."""
@@ -83,52 +83,52 @@ class WorkerWatch:
             gevent.sleep(PEAK_S)
 
     def _note_peak(self) -> None:
-        rows = [self._board.row(slot) for slot in range(self._board.slots)]
+        rows = [self._board.row(worker) for worker in range(self._board.workers)]
         # Between two looks users may come and go; each worker knows its own peak exactly.
         busiest = max(row[Cell.USERS_PEAK] for row in rows)
         self._users_peak = max(self._users_peak, busiest, sum(row[Cell.USERS] for row in rows))
 
-    def died(self, slot: Slot) -> None:
+    def died(self, worker: WorkerState) -> None:
         """A worker is dead: what it hung in until then, it could not report itself."""
-        if slot.silent and (place := where_it_hangs(self._file(slot))):
-            ns = now_ns() - self._board.row(slot.number)[Cell.HEARTBEAT_NS]
-            self._report(Blocked(slot.number, place, 1, ns, ns, ""))
-        self._file(slot).unlink(missing_ok=True)
-        slot.silent, slot.looks = False, 0
+        if worker.silent and (place := where_it_hangs(self._file(worker))):
+            ns = now_ns() - self._board.row(worker.index)[Cell.HEARTBEAT_NS]
+            self._report(Blocked(worker.index, place, 1, ns, ns, ""))
+        self._file(worker).unlink(missing_ok=True)
+        worker.silent, worker.looks = False, 0
 
     def _speak_of_silence(self) -> None:
-        for slot in self._slots:
-            beat_ns = self._board.row(slot.number)[Cell.HEARTBEAT_NS]
-            slot.looks = slot.looks + 1 if slot.up and beat_ns == slot.beat_ns else 0
-            slot.beat_ns = beat_ns
+        for worker in self._workers:
+            beat_ns = self._board.row(worker.index)[Cell.HEARTBEAT_NS]
+            worker.looks = worker.looks + 1 if worker.up and beat_ns == worker.beat_ns else 0
+            worker.beat_ns = beat_ns
             # Once, and not by the clock, for all of us may have been stopped: who was and goes on
             # runs Python code again, beside which its stack must not be written.
-            if slot.looks == ASK_AT_LOOK and not process.is_stopped(slot.pid):
-                ask(slot.pid, self._file(slot))
-            silent_ns = now_ns() - beat_ns if slot.up else 0
-            if silent_ns > SILENT_NS and not slot.silent:
-                self._report(Note("warning", self._silence_of(slot)))
-            slot.silent = silent_ns > SILENT_NS
+            if worker.looks == ASK_AT_LOOK and not process.is_stopped(worker.pid):
+                ask(worker.pid, self._file(worker))
+            silent_ns = now_ns() - beat_ns if worker.up else 0
+            if silent_ns > SILENT_NS and not worker.silent:
+                self._report(Note("warning", self._silence_of(worker)))
+            worker.silent = silent_ns > SILENT_NS
 
-    def _silence_of(self, slot: Slot) -> str:
-        if process.is_stopped(slot.pid):
-            return f"worker {slot.number} was stopped, by SIGSTOP or a debugger"
-        place = where_it_hangs(self._file(slot))
-        return f"worker {slot.number} has not turned its loop for {SILENT_NS // S_NS} s: " + (
+    def _silence_of(self, worker: WorkerState) -> str:
+        if process.is_stopped(worker.pid):
+            return f"worker {worker.index} was stopped, by SIGSTOP or a debugger"
+        place = where_it_hangs(self._file(worker))
+        return f"worker {worker.index} has not turned its loop for {SILENT_NS // S_NS} s: " + (
             f"it hangs in {place}" if place else "a user blocks it, or there is no core for it"
         )
 
-    def _file(self, slot: Slot) -> Path:
-        return file_of(self._directory, slot.child)
+    def _file(self, worker: WorkerState) -> Path:
+        return file_of(self._directory, worker.child)
 
     def _speak_of_mail(self) -> None:
-        for slot in self._slots:
-            if slot.mail_dropped:
-                dropped, slot.mail_dropped = slot.mail_dropped, 0
+        for worker in self._workers:
+            if worker.mail_dropped:
+                dropped, worker.mail_dropped = worker.mail_dropped, 0
                 self._report(
                     Note(
                         "warning",
-                        f"{counted(dropped, 'parcel')} of mail to worker {slot.number} dropped:"
+                        f"{counted(dropped, 'parcel')} of mail to worker {worker.index} dropped:"
                         " it is gone, or does not read what came before",
                     )
                 )

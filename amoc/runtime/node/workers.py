@@ -1,4 +1,4 @@
-"""What a node knows of its workers, by slot."""
+"""What a node knows of its workers."""
 
 from __future__ import annotations
 
@@ -11,11 +11,16 @@ from amoc.users import placement
 
 
 @dataclass
-class Slot:
-    """The worker in a slot."""
+class WorkerState:
+    """What a node knows of a worker, over all its incarnations.
 
-    number: int
-    epoch: int = 0
+    Attributes:
+        index: Its index on its host, from 0.
+        incarnation: Which life of it that is, from 1; 0 before the first.
+    """
+
+    index: int
+    incarnation: int = 0
     pid: int = 0
     up: bool = False
     stillborn: int = 0
@@ -34,19 +39,19 @@ class Slot:
 
     @property
     def child(self) -> str:
-        """How the bus calls its worker."""
-        return f"w{self.number}.{self.epoch}"
+        """How the bus calls it."""
+        return f"w{self.index}.{self.incarnation}"
 
 
-class WorkerTable(list[Slot]):
-    """All slots of a node, and which users were dealt to them.
+class WorkerTable(list[WorkerState]):
+    """All workers of a node, and which users were dealt to them.
 
     Attributes:
         ids: From the lowest to the highest user that was dealt here.
     """
 
     def __init__(self, board: Board) -> None:
-        super().__init__(Slot(number) for number in range(board.slots))
+        super().__init__(WorkerState(index) for index in range(board.workers))
         self.ids = range(0)
         self._board = board
 
@@ -57,22 +62,22 @@ class WorkerTable(list[Slot]):
             lowest, highest = min(lowest, self.ids.start), max(highest, self.ids.stop - 1)
         self.ids = range(lowest, highest + 1)
 
-    def ids_of(self, slot: Slot) -> range:
-        """The users of `slot`, as far as any were dealt."""
+    def ids_of(self, worker: WorkerState) -> range:
+        """The users of `worker`, as far as any were dealt."""
         first, last = self.ids.start, self.ids.stop - 1
-        return placement.ids_of(first, last, 0, 1, slot.number, len(self))
+        return placement.ids_of(first, last, 0, 1, worker.index, len(self))
 
     def mark(self, ids: Iterable[int], state: UserState) -> None:
         """Note the state of users whose worker cannot, for it is dead or does not have them yet."""
         for user_id in ids:
             self._board.users[user_id] = state
 
-    def take_out(self, slot: Slot, states: tuple[UserState, ...]) -> int:
-        """The users of `slot` in one of `states` will not come back; how many there are.
+    def take_out(self, worker: WorkerState, states: tuple[UserState, ...]) -> int:
+        """The users of `worker` in one of `states` will not come back; how many there are.
 
         Their worker is dead, or has said that it has no users any more.
         """
-        ids = self.ids_of(slot)
+        ids = self.ids_of(worker)
         users = self._board.users_in(states, ids)
         self.mark(users, UserState.REMOVED)
         self.mark(self._board.users_in((UserState.STARTING,), ids), UserState.NONE)

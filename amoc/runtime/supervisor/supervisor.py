@@ -61,14 +61,14 @@ TICK_MS = 1_000
 
 
 def backoff_ns(short_lives: int) -> int:
-    """How long a slot stays empty whose last `short_lives` workers died young."""
+    """How long to wait with a replacement when the last `short_lives` of a worker died young."""
     return min((1 << short_lives) * S_NS // 20, MAX_BACKOFF_NS) if short_lives else 0
 
 
 @dataclass
-class _Slot:
+class _Worker:
     pid: int = 0
-    epoch: int = 0
+    incarnation: int = 0
     born_ns: int = 0
     short_lives: int = 0
     fork_at_ns: int = 0
@@ -90,7 +90,7 @@ class Supervisor:
         self._directory = directory
         self._line = line
         self._work = work
-        self._slots = [_Slot() for _ in range(board.slots)]
+        self._workers = [_Worker() for _ in range(board.workers)]
         self._replacing = True
         self._wakeup = (-1, -1)
 
@@ -158,7 +158,7 @@ class Supervisor:
                     for one in declared
                 ],
                 pacing=(builtin_settings.interarrival.get(), builtin_settings.user_rate.get()),
-                workers=self._board.slots,
+                workers=self._board.workers,
                 fds_per_user=fd_budget.fds_per_user(),
                 fd_limit=process.raise_fd_limit(),
                 expectations=expected,
@@ -182,7 +182,7 @@ class Supervisor:
         poll = _poll()
         poll.register(self._line, select.POLLIN)
         poll.register(self._wakeup[0], select.POLLIN)
-        for number in range(len(self._slots)):
+        for number in range(len(self._workers)):
             self._fork(number)
         while True:
             for fd, _ in poll.poll(self._next_ms()):
@@ -200,67 +200,69 @@ class Supervisor:
             case StopUsers():
                 _log.info("no worker is replaced from now on")
                 self._replacing = False
-            case KillWorker(slot, epoch):
-                if self._slots[slot].epoch == epoch and self._slots[slot].pid:
-                    _log.warning("worker is killed", extra=_which(slot, epoch))
-                    os.kill(self._slots[slot].pid, signal.SIGKILL)
+            case KillWorker(worker, incarnation):
+                if self._workers[worker].incarnation == incarnation and self._workers[worker].pid:
+                    _log.warning("worker is killed", extra=_which(worker, incarnation))
+                    os.kill(self._workers[worker].pid, signal.SIGKILL)
             case Terminate():
                 return False
         return True
 
     def _next_ms(self) -> int:
-        due = [slot.fork_at_ns for slot in self._slots if slot.fork_at_ns]
+        due = [worker.fork_at_ns for worker in self._workers if worker.fork_at_ns]
         return min(TICK_MS, max(0, (min(due) - now_ns()) // MS_NS + 1)) if due else TICK_MS
 
     def _fork_due(self) -> None:
-        for number, slot in enumerate(self._slots):
-            if slot.fork_at_ns and slot.fork_at_ns <= now_ns() and self._replacing:
+        for number, worker in enumerate(self._workers):
+            if worker.fork_at_ns and worker.fork_at_ns <= now_ns() and self._replacing:
                 self._fork(number)
 
     def _reap(self) -> None:
-        for number, slot in enumerate(self._slots):
-            if not slot.pid:
+        for number, worker in enumerate(self._workers):
+            if not worker.pid:
                 continue
-            pid, status = os.waitpid(slot.pid, os.WNOHANG)
+            pid, status = os.waitpid(worker.pid, os.WNOHANG)
             if not pid:
                 continue
-            slot.pid = 0
-            age_ns = now_ns() - slot.born_ns
+            worker.pid = 0
+            age_ns = now_ns() - worker.born_ns
             code = os.waitstatus_to_exitcode(status)
-            _log.info("worker %s", process.how_it_ended(code), extra=_which(number, slot.epoch))
-            self._tell(Died(number, slot.epoch, code, age_ns))
+            _log.info(
+                "worker %s", process.how_it_ended(code), extra=_which(number, worker.incarnation)
+            )
+            self._tell(Died(number, worker.incarnation, code, age_ns))
             if self._replacing:
-                slot.short_lives = slot.short_lives + 1 if age_ns < SHORT_LIFE_NS else 0
-                slot.fork_at_ns = now_ns() + backoff_ns(slot.short_lives)
+                worker.short_lives = worker.short_lives + 1 if age_ns < SHORT_LIFE_NS else 0
+                worker.fork_at_ns = now_ns() + backoff_ns(worker.short_lives)
 
     def _fork(self, number: int) -> None:
-        slot = self._slots[number]
-        slot.epoch += 1
-        slot.born_ns, slot.fork_at_ns = now_ns(), 0
+        worker = self._workers[number]
+        worker.incarnation += 1
+        worker.born_ns, worker.fork_at_ns = now_ns(), 0
         supervisor = os.getpid()
         pid = os.fork()
         if pid == 0:
-            self._become_worker(number, slot.epoch, supervisor)
-        slot.pid = pid
-        _log.info("worker is forked", extra={**_which(number, slot.epoch), "pid": pid})
-        self._tell(Forked(number, slot.epoch, pid))
+            self._become_worker(number, worker.incarnation, supervisor)
+        worker.pid = pid
+        _log.info("worker is forked", extra={**_which(number, worker.incarnation), "pid": pid})
+        self._tell(Forked(number, worker.incarnation, pid))
 
-    def _become_worker(self, number: int, epoch: int, supervisor: int) -> NoReturn:
+    def _become_worker(self, number: int, incarnation: int, supervisor: int) -> NoReturn:
         code = int(ExitCode.INTERNAL)
         try:
             process.die_with(supervisor)
             process.reset_signals()
             for fd in (self._line, *self._wakeup):
                 os.close(fd)
-            logs.begin(f"worker-{number}", slot=number, epoch=epoch)
+            logs.begin(f"worker-{number}", worker=number, incarnation=incarnation)
             events.happen_in(f"worker-{number}")
             row = self._board.row(number)
-            row[Cell.EPOCH] = epoch
+            row[Cell.INCARNATION] = incarnation
             row[Cell.PID] = os.getpid()
             code = self._work(
                 WorkerSpec(
-                    slot=number,
-                    epoch=epoch,
+                    worker=number,
+                    incarnation=incarnation,
                     board=self._board,
                     directory=self._directory,
                     start=self._start,
@@ -277,21 +279,21 @@ class Supervisor:
 
     def _end_workers(self) -> None:
         give_up = now_ns() + int(GRACE_S * S_NS)
-        while any(slot.pid for slot in self._slots):
+        while any(worker.pid for worker in self._workers):
             self._reap()
             if now_ns() > give_up:
-                for slot in self._slots:
-                    if slot.pid:
-                        os.kill(slot.pid, signal.SIGKILL)
+                for worker in self._workers:
+                    if worker.pid:
+                        os.kill(worker.pid, signal.SIGKILL)
             _sleep(0.005)
 
     def _tell(self, record: Record) -> None:
         pipe.write(self._line, record)
 
 
-def _which(slot: int, epoch: int) -> dict[str, int]:
+def _which(worker: int, incarnation: int) -> dict[str, int]:
     """What a line of the log says of a worker."""
-    return {"slot": slot, "epoch": epoch}
+    return {"worker": worker, "incarnation": incarnation}
 
 
 def main(

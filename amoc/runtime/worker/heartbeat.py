@@ -1,7 +1,7 @@
 """A worker's beat: ten times a second it notes that the loop turns, how late, and what it has cost.
 
 All of it goes to the worker's row of the board, so it outlives the worker: times are totals of the
-slot, and a replacement counts on where its predecessor was killed. All of it takes some 0.1 ms a
+worker, and a replacement counts on where its predecessor was killed. All of it takes some 0.1 ms a
 second, unless the loop stalls.
 """
 
@@ -51,7 +51,7 @@ class Beat:
         self._report = report
         self._title = title
         self._lag = metrics.timer("loop_lag")
-        # Of the workers that had this slot before.
+        # Of its previous incarnations.
         self._cpu_before_ns = row[Cell.CPU_BEFORE_NS] = row[Cell.CPU_NS]
         self._queued_before_ns = row[Cell.QUEUED_NS]
         self._schedstat = Numbers("/proc/self/schedstat")

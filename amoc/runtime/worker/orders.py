@@ -29,8 +29,8 @@ Answer = dict[str, Any]
 class OrderHandler:
     """Carries out the orders that one worker gets."""
 
-    def __init__(self, slot: int, crowd: UserPool, outbox: Outbox) -> None:
-        self._slot = slot
+    def __init__(self, worker: int, crowd: UserPool, outbox: Outbox) -> None:
+        self._worker = worker
         self._crowd = crowd
         self._outbox = outbox
         self._do: Mapping[str, Callable[..., Answer]] = {
@@ -58,7 +58,7 @@ class OrderHandler:
         except Exception:
             error = traceback.format_exc()
         done = messages.pack_item(Done(order.number, error, answer))
-        self._outbox.put("control", self._slot, done)
+        self._outbox.put("control", self._worker, done)
 
     def _count(self) -> Answer:
         crowd = self._crowd

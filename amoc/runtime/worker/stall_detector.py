@@ -86,11 +86,11 @@ class _Stall:
 class StallDetector:
     """Finds out why a loop does not turn."""
 
-    def __init__(self, slot: int, directory: str, file: Path) -> None:
+    def __init__(self, worker: int, directory: str, file: Path) -> None:
         """Watch over the calling thread, which is the one of the loop.
 
         Args:
-            slot: The worker's.
+            worker: The worker's index.
             directory: Where the scenario's files are.
             file: Where to leave the stack of what hangs; where it cannot be made, none is left.
 
@@ -98,7 +98,7 @@ class StallDetector:
             ResourceError: The system gives no descriptor.
         """
         self._directory = directory
-        self._stalls = Stalls(slot)
+        self._stalls = Stalls(worker)
         self._stall = _Stall(0, 0, 0)
         self._loop = get_hub().loop
         self._timer = _Timer()

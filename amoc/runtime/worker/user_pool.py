@@ -66,7 +66,7 @@ class StartGate(Protocol):
 class Orders:
     """What a crowd is made with."""
 
-    slot: int
+    worker: int
     seed: int
     start: Callable[[int], object]
     scenario_directory: str
@@ -90,12 +90,12 @@ class UserPool:
         self.seed = orders.seed
         self.states = board.users
         self.run_once = orders.start
-        self._slot = orders.slot
+        self._worker = orders.worker
         self._report = orders.report
         self._door = orders.door
-        self._row = board.row(orders.slot)
+        self._row = board.row(orders.worker)
         self._row[Cell.USERS] = self._row[Cell.WAITING] = 0
-        self._causes = CrashCounter(board.area(orders.slot), orders.scenario_directory)
+        self._causes = CrashCounter(board.area(orders.worker), orders.scenario_directory)
         self._lateness = metrics.timer("user_start_lateness")
         self._users: dict[int, User] = {}
         self._queued: dict[int, bool] = {}  # dealt and not started, and whether they start again
@@ -114,7 +114,7 @@ class UserPool:
 
     def __repr__(self) -> str:
         waiting = len(self._queued)
-        return f"<crowd of slot {self._slot}: {len(self._users)} users, {waiting} to start>"
+        return f"<crowd of worker {self._worker}: {len(self._users)} users, {waiting} to start>"
 
     def refresh(self) -> None:
         """Take over the settings as they are now."""
@@ -221,7 +221,7 @@ class UserPool:
     def _report_started(self) -> None:
         started, self._started = self._started, 0
         if started:
-            self._report(Started(self._slot, started))
+            self._report(Started(self._worker, started))
 
     def _turn_all_away(self, ids: Iterable[int]) -> None:
         """Users that were dealt will not start; they wait at the door no longer."""
@@ -253,7 +253,7 @@ class UserPool:
         whose = {"cause": cause, "user": user_id or None}
         _log.error("a user crashed: %s", cause, exc_info=error, extra=whose)
         if is_new:
-            self._report(CrashSeen(self._slot, cause, trace_of(error), user_id))
+            self._report(CrashSeen(self._worker, cause, trace_of(error), user_id))
 
     def iteration_ended(self, user: User) -> None:
         """Take back what throttles have given to a user and it has not used up."""
@@ -340,10 +340,10 @@ class UserPool:
         for user in list(self._users.values()):
             user.ask_to_leave(Leave.RUN_ENDS)
         if self._wait_empty(timeout_s):
-            return UsersGone(self._slot, 0, [])
+            return UsersGone(self._worker, 0, [])
         users = list(self._users.values())
         stuck = self._kill(users)
-        return UsersGone(self._slot, len(users) - len(stuck), stuck[:MAX_NAMED])
+        return UsersGone(self._worker, len(users) - len(stuck), stuck[:MAX_NAMED])
 
     def _wait_empty(self, timeout_s: float) -> bool:
         self._empty.clear()

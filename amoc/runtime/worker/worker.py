@@ -59,20 +59,20 @@ def main(task: WorkerSpec) -> int:
     """Be the worker of `task` until told to go; the exit status."""
     gc.set_threshold(GC_GENERATION_0, 20, 50)
     random.seed(
-        f"{task.seed}/{task.slot}/{task.epoch}"
+        f"{task.seed}/{task.worker}/{task.incarnation}"
     )  # or all workers would draw the same numbers
-    metrics.attach(task.board.area(task.slot), inherit=task.slot == 0 and task.epoch == 1)
+    metrics.attach(task.board.area(task.worker), inherit=task.worker == 0 and task.incarnation == 1)
     context = zmq.Context()
-    with bus.Child(context, task.directory, f"w{task.slot}.{task.epoch}") as line:
+    with bus.Child(context, task.directory, f"w{task.worker}.{task.incarnation}") as line:
         logs.attach(
             lambda level, text: line.report_nowait(Note(level, text)),
             _calling_user,
             task.scenario_directory,
         )
-        outbox = Outbox(task.epoch, line.report_urgent)
-        gate = Gate(task.slot, task.epoch, outbox)
+        outbox = Outbox(task.incarnation, line.report_urgent)
+        gate = Gate(task.worker, outbox)
         orders = Orders(
-            task.slot, task.seed, task.start, task.scenario_directory, line.report_nowait, gate
+            task.worker, task.seed, task.start, task.scenario_directory, line.report_nowait, gate
         )
         crowd = UserPool(orders, task.board)
         parts = _parts(task, outbox, gate, crowd, line)
@@ -106,20 +106,20 @@ def _parts(
     task: WorkerSpec, outbox: Outbox, gate: Gate, crowd: UserPool, line: bus.Child
 ) -> Mapping[str, Part]:
     """All parts of the worker, known to the modules that scenarios call."""
-    slot, report = task.slot, line.report_nowait
+    worker, report = task.worker, line.report_nowait
     mishaps = ErrorReporter(task.scenario_directory, report)
-    ways = rpc.RpcClient(slot, outbox)
+    ways = rpc.RpcClient(worker, outbox)
     post = MailRouter(
-        slot,
-        task.epoch,
-        task.board.slots,
+        worker,
+        task.incarnation,
+        task.board.workers,
         outbox,
         crowd.find,
         lambda text: report(Note("warning", text)),
         line.crowded,
     )
     actions = Actions(
-        slot,
+        worker,
         outbox,
         lambda name, error: mishaps.tell(f"an action of coordinator {name}", error),
         room=line.room,
@@ -134,18 +134,18 @@ def _parts(
         "coordinator": actions,
         "mail": post,
         "calls": ways,
-        "control": OrderHandler(slot, crowd, outbox),
+        "control": OrderHandler(worker, crowd, outbox),
     }
 
 
 def _beat(task: WorkerSpec, crowd: UserPool, line: bus.Child) -> Beat:
     """What notes how the worker does."""
-    file = file_of(task.directory, f"w{task.slot}.{task.epoch}")
+    file = file_of(task.directory, f"w{task.worker}.{task.incarnation}")
     return Beat(
-        task.board.row(task.slot),
-        StallDetector(task.slot, task.scenario_directory, file),
+        task.board.row(task.worker),
+        StallDetector(task.worker, task.scenario_directory, file),
         line.report_nowait,
-        lambda: f"worker {task.slot} ({len(crowd)} users)",
+        lambda: f"worker {task.worker} ({len(crowd)} users)",
     )
 
 

@@ -42,14 +42,14 @@ class Worker:
         self.unheard: list[bytes] = []
         self.failures: list[tuple[str, BaseException]] = []
         self._cluster = cluster
-        self.outbox = Outbox(origin.epoch, self._send)
+        self.outbox = Outbox(origin.incarnation, self._send)
         self.actions = Actions(
-            origin.slot, self.outbox, lambda name, error: self.failures.append((name, error))
+            origin.worker, self.outbox, lambda name, error: self.failures.append((name, error))
         )
 
     def _send(self, parcel: Envelope) -> None:
         assert parcel.part == "coordinator"
-        assert (parcel.slot, parcel.epoch) == (self.origin.slot, self.origin.epoch)
+        assert (parcel.worker, parcel.incarnation) == (self.origin.worker, self.origin.incarnation)
         if self.alive:
             self._cluster.groups.hear(self.origin, parcel.body)
 
@@ -77,8 +77,10 @@ class Cluster:
         self.sent.append((origin, record))
         self.workers[origin].hear(messages.pack_item(record))
 
-    def up(self, slot: int, epoch: int = 1, node: str = "node0", deaf: bool = False) -> Worker:
-        origin = WorkerId(node, slot, epoch)
+    def up(
+        self, worker: int, incarnation: int = 1, node: str = "node0", deaf: bool = False
+    ) -> Worker:
+        origin = WorkerId(node, worker, incarnation)
         worker = self.workers[origin] = Worker(self, origin)
         worker.deaf = deaf
         self.groups.worker_up(origin)
@@ -109,10 +111,10 @@ class Cluster:
         items = parse(name, plan)
         shapes = [item.shape for item in items]
         functions = references(name, items)
-        generation = self.ask(
+        incarnation = self.ask(
             "start", name, shapes, timeout, "run", functions, origin=worker.origin
         )
-        worker.actions.learn(name, generation, items)
+        worker.actions.learn(name, incarnation, items)
 
     def quiet(self) -> bool:
         """Whether all groups have been run."""

@@ -55,13 +55,13 @@ def test_two_users_of_different_workers_meet_with_what_they_said() -> None:
 def test_groups_are_run_by_the_workers_of_their_users_and_the_load_is_spread() -> None:
     cluster = Cluster()
     cluster.start_in_init("pairs", (2, meet))
-    workers = [cluster.up(slot) for slot in range(3)]
+    workers = [cluster.up(worker) for worker in range(3)]
     for user_id in range(1, 201):
         workers[user_id % 2].add("pairs", user_id)
         cluster.flush()
     until(lambda: len(met) == 100)
     share = Counter(
-        origin.slot
+        origin.worker
         for origin, record in cluster.sent
         if isinstance(record, CoordinatorGroups)
         for _ in record.groups
@@ -189,7 +189,7 @@ def test_a_group_that_nobody_is_left_for_waits_for_the_next_worker() -> None:
     cluster.lose(only)
     gevent.sleep(0)
     assert not met
-    cluster.up(0, epoch=2)
+    cluster.up(0, incarnation=2)
     until(lambda: met)
     until(cluster.quiet)
 
@@ -223,7 +223,7 @@ def test_users_of_a_lost_worker_that_are_in_no_complete_group_are_dropped_and_co
     other.add("pairs", 2)
     other.actions.flush()
     assert cluster.groups.states()[0].pending == [1]
-    again = cluster.up(0, epoch=2)
+    again = cluster.up(0, incarnation=2)
     again.add("pairs", 1, "again")
     until(lambda: met)
     assert {a[0] for _, *users in met for a in users} == {1, 2}
@@ -308,9 +308,9 @@ def test_bytes_count_for_each_item_and_not_once_nobody_looks_at_them_or_they_are
     assert started.held_bytes == 200
     cluster.ask("reset", "x")
     assert started.held_bytes == 100
-    for epoch in range(2, 2 + assignment.MAX_TRIES):  # the group is given up
+    for incarnation in range(2, 2 + assignment.MAX_TRIES):  # the group is given up
         cluster.lose(other)
-        other = cluster.up(1, epoch, deaf=True)
+        other = cluster.up(1, incarnation, deaf=True)
     assert not started.acting
     assert started.held_bytes == 0
 
@@ -383,7 +383,7 @@ def test_a_stopped_plan_is_forgotten_when_its_last_group_has_run() -> None:
         assert not cluster.groups._ended
         cluster.start_by_user(worker, "pairs", (2, meet))
     # A worker that is forked later has the plan of init() once more, and drops it.
-    later = cluster.up(0, epoch=2)
+    later = cluster.up(0, incarnation=2)
     assert set(later.actions._plans) == {("pairs", 4)}
     later.add("pairs", 1)
     later.add("pairs", 2)
@@ -529,9 +529,9 @@ def test_a_group_over_which_one_worker_after_the_other_dies_is_given_up_and_that
     worker.add("pairs", 1)
     worker.add("pairs", 2)
     worker.actions.flush()
-    for epoch in range(2, assignment.MAX_TRIES + 1):
+    for incarnation in range(2, assignment.MAX_TRIES + 1):
         cluster.lose(worker)
-        worker = cluster.up(0, epoch, deaf=True)
+        worker = cluster.up(0, incarnation, deaf=True)
         assert worker.unheard
         assert not cluster.notes
     assert cluster.groups.regrets() == ["coordinator pairs: 1 group not acted upon yet"]
@@ -570,20 +570,20 @@ def test_whatever_happens_each_add_is_in_a_group_that_ran_or_was_lost_with_its_w
 
     cluster = Cluster(now=clock)
     cluster.start_in_init("x", [(size, act(item)) for item, size in enumerate(sizes)], timeout=1)
-    workers = [cluster.up(slot) for slot in range(3)]
+    workers = [cluster.up(worker) for worker in range(3)]
     added, may_be_lost = 0, set()
-    for what, slot, count in steps:
-        worker = workers[slot]
+    for what, index, count in steps:
+        worker = workers[index]
         if what == "add":
             new = range(added + 1, added + 1 + count)
             added += count
             for user_id in new:
-                worker.add("x", user_id, slot)
+                worker.add("x", user_id, index)
             worker.actions.flush()
         elif what == "lose":
             may_be_lost.update(range(1, added + 1))
             cluster.lose(worker)
-            workers[slot] = cluster.up(slot, worker.origin.epoch + 1)
+            workers[index] = cluster.up(index, worker.origin.incarnation + 1)
         elif what == "deafen":
             worker.deaf = True
         elif what == "reset":

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from amoc.base.errors import PeerError
 from amoc.ipc import messages
+from amoc.ipc.messages import codec
 
 SAMPLE = messages.Sample(
     sequence=9,
@@ -56,7 +57,7 @@ def test_a_record_comes_back_as_it_was(record):
 
 
 def test_every_record_is_known_by_its_name():
-    for name, kind in messages._TYPES.items():
+    for name, kind in codec._TYPES.items():
         record = kind(*range(len(kind._fields)))
         assert there_and_back(record) == record
         assert messages.to_wire(record)[0] == name

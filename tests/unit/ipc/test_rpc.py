@@ -32,7 +32,7 @@ class Wire:
         rpc.install(self.line)
 
     def carry(self, parcel: Envelope) -> None:
-        assert (parcel.part, parcel.slot, parcel.epoch) == ("calls", 1, 1)
+        assert (parcel.part, parcel.worker, parcel.incarnation) == ("calls", 1, 1)
         self.desk.hear(WORKER, parcel.body)
 
     def back(self, answer: Answer) -> None:
@@ -41,7 +41,7 @@ class Wire:
 
 def test_a_call_is_answered_by_the_operation_it_names():
     wire = Wire()
-    wire.desk.operations["sums.add"] = lambda origin, a, b: [origin.slot, a + b]
+    wire.desk.operations["sums.add"] = lambda origin, a, b: [origin.worker, a + b]
     assert rpc.ask("sums.add", 2, 3) == [1, 5]
 
 
@@ -111,7 +111,7 @@ def test_the_outbox_makes_one_parcel_of_what_comes_together():
     with gevent.Timeout(DEADLINE_S):
         while not sent:
             gevent.sleep(0)
-    found = {(one.part, one.slot, one.epoch): one.body for one in sent}
+    found = {(one.part, one.worker, one.incarnation): one.body for one in sent}
     assert found.keys() == {("calls", 1, 7), ("mail", 2, 0)}
     assert [call.number for call in messages.unpack_stream(found["calls", 1, 7])] == [1, 2]
     assert len(sent) == 2

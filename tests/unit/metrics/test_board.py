@@ -182,7 +182,7 @@ def test_a_metric_that_a_killed_worker_only_half_declared_leaves_no_count_behind
 
 
 def test_users_are_counted_by_state_up_to_the_highest_that_was_dealt():
-    board = Board(slots=1, highest_id=50)
+    board = Board(workers=1, highest_id=50)
     board.users[1] = board.users[2] = UserState.RUNNING
     board.users[4] = UserState.CRASHED
     board.users[9] = UserState.FINISHED
@@ -210,25 +210,28 @@ def test_users_in_states_are_those_whose_bytes_say_so(states, start, step, wante
     assert found == [user_id for user_id in ids if UserState(board.users[user_id]) in wanted]
 
 
-_BOARD = Board(slots=1, highest_id=100)
+_BOARD = Board(workers=1, highest_id=100)
 
 
 def test_rows_areas_and_users_do_not_overlap():
-    board = Board(slots=3, highest_id=10)
-    for slot in range(3):
+    board = Board(workers=3, highest_id=10)
+    for worker in range(3):
         for cell in Cell:
-            board.row(slot)[cell] = slot * 100 + cell
-        board.area(slot).declare(Kind.COUNTER, "sent")[0] = slot
-        timer = board.area(slot).declare(Kind.TIMER, "ttd")
-        timer[0] = timer[CELLS] = slot + 1
+            board.row(worker)[cell] = worker * 100 + cell
+        board.area(worker).declare(Kind.COUNTER, "sent")[0] = worker
+        timer = board.area(worker).declare(Kind.TIMER, "ttd")
+        timer[0] = timer[CELLS] = worker + 1
     board.users[:] = bytes([UserState.RUNNING]) * len(board.users)
-    for slot in range(3):
-        assert [board.row(slot)[cell] for cell in Cell] == [slot * 100 + cell for cell in Cell]
-        assert values(board.area(slot)) == {"sent": slot, "ttd": Histogram({0: slot + 1}, slot + 1)}
+    for worker in range(3):
+        assert [board.row(worker)[cell] for cell in Cell] == [worker * 100 + cell for cell in Cell]
+        assert values(board.area(worker)) == {
+            "sent": worker,
+            "ttd": Histogram({0: worker + 1}, worker + 1),
+        }
 
 
 def test_what_a_killed_process_counted_is_still_there():
-    board = Board(slots=2, highest_id=10)
+    board = Board(workers=2, highest_id=10)
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -275,6 +278,6 @@ def test_an_area_takes_memory_for_what_is_in_use_only():
         return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
     before = resident()
-    board = Board(slots=16, highest_id=1_000_000)
+    board = Board(workers=16, highest_id=1_000_000)
     board.area(7).declare(Kind.COUNTER, "sent")[0] += 1
     assert resident() - before < 16 << 20  # of the 1 GiB that is mapped

@@ -71,7 +71,7 @@ def points(
                 workers=[
                     WorkerPoint(
                         node="node0",
-                        slot=slot,
+                        worker=worker,
                         users=users // 2,
                         cpu=round(0.2 + draw.random() / 10, 3),
                         lag_p99_s=0.001,
@@ -82,7 +82,7 @@ def points(
                         fds=users // 2 + 20,
                         fd_limit=20_000,
                     )
-                    for slot in range(2)
+                    for worker in range(2)
                 ],
                 nodes=[
                     NodePoint(

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from amoc.results.generator_health import _KINDS, Health, Limits
 from amoc.results.series import NodePoint, Point, WorkerPoint
 
-WELL = WorkerPoint(node="node0", slot=0, cpu=0.3, lag_p99_s=0.001, fds=20, fd_limit=20_000)
+WELL = WorkerPoint(node="node0", worker=0, cpu=0.3, lag_p99_s=0.001, fds=20, fd_limit=20_000)
 WORKER = "worker 0 of node0"
 
 
@@ -103,7 +103,7 @@ def test_what_is_noted_late_is_shared_between_seconds() -> None:
 def test_a_worker_that_is_new_has_no_second_before() -> None:
     health = Health()
     health.take(second(1, cpu=2.0))
-    health.take(second(2, cpu=0.1, epoch=2))
+    health.take(second(2, cpu=0.1, incarnation=2))
     assert health._past[WORKER, "cpu"].seconds == 1.0
 
 

@@ -18,11 +18,11 @@ SECOND_NS = 10**9
 RUN = {"id": "r1", "scenario": "chat", "duration_s": 10.0, "verdict": "ok", "exit_code": 0}
 
 
-def worker(slot=0, epoch=1, users=0, peak=0, restarted=0):
+def worker(worker=0, incarnation=1, users=0, peak=0, restarted=0):
     return tuple(
         WorkerFigures(
-            slot=slot,
-            epoch=epoch,
+            worker=worker,
+            incarnation=incarnation,
             pid=4711,
             users=users,
             users_peak=peak,
@@ -76,7 +76,7 @@ def histories(draw):
                     gauges={"queue": (Merge.SUM, [float(sent)])},
                     timers={"ttd": (hits * 50, [200, hits, 900, sent])},
                     crashes={"ValueError": hits},
-                    workers=[worker(slot=number, peak=sent, restarted=hits)],
+                    workers=[worker(worker=number, peak=sent, restarted=hits)],
                 )
             )
         nodes[f"node{number}"] = history
@@ -117,7 +117,7 @@ def test_the_order_in_which_nodes_are_heard_does_not_show_in_the_summary():
     def summary(*names):
         figures = LiveTotals()
         for name in names:
-            figures.take(name, sample(counters={name: 1}, workers=[worker(slot=0)]))
+            figures.take(name, sample(counters={name: 1}, workers=[worker(worker=0)]))
         return figures.summary(RUN)
 
     assert summary("node0", "node1") == summary("node1", "node0")
@@ -206,7 +206,7 @@ def test_the_summary_has_the_documented_fields_and_no_others():
         counters={"sent": 3},
         timers={"ttd": (2000, [240, 1])},
         crashes={"ValueError": 2},
-        workers=[worker(epoch=3)],
+        workers=[worker(incarnation=3)],
     )
     assert list(summary) == [
         *("run", "users", "crashes", "counters", "gauges", "timers", "throttles", "workers")
@@ -220,7 +220,7 @@ def test_the_summary_has_the_documented_fields_and_no_others():
     assert summary["workers"] == [
         {
             "node": "node0",
-            "slot": 0,
+            "worker": 0,
             "restarts": 2,
             "users_peak": 0,
             "cpu_s": 1.5,
@@ -235,7 +235,7 @@ def test_a_run_too_short_for_a_rate_shows_its_mean_rate_as_the_peak():
 
 
 def test_a_worker_that_never_came_up_was_not_restarted():
-    assert summary_of(workers=[worker(epoch=0)])["workers"][0]["restarts"] == 0
+    assert summary_of(workers=[worker(incarnation=0)])["workers"][0]["restarts"] == 0
 
 
 def test_the_summary_of_nothing_can_be_made():

@@ -68,7 +68,7 @@ def test_the_totals_of_a_killed_run_are_the_sums_of_its_seconds(tmp_path):
     assert throttle["waiting"] == 20
     assert summary["users"] | {"starts_per_s_peak": 10.0} == summary["users"]
     assert summary["users"]["peak"] == 50
-    assert [(one["slot"], one["users_peak"]) for one in summary["workers"]] == [(0, 25), (1, 25)]
+    assert [(one["worker"], one["users_peak"]) for one in summary["workers"]] == [(0, 25), (1, 25)]
     cpu_s = sum(point.workers[0].cpu for point in points)
     assert summary["workers"][0]["cpu_s"] == pytest.approx(cpu_s, abs=0.001)
 
@@ -128,7 +128,7 @@ def test_the_plan_of_a_real_journal_is_understood(tmp_path):
 
 
 def test_what_blocked_a_worker_is_added_up_by_place(tmp_path):
-    told = {"kind": "blocked", "t_s": 5.0, "slot": 0, "place": "chat.py:9 in start"}
+    told = {"kind": "blocked", "t_s": 5.0, "worker": 0, "place": "chat.py:9 in start"}
     first = {**told, "times": 2, "total_ns": 3 * 10**9, "longest_ns": 2 * 10**9, "trace": "File …"}
     later = {**told, "times": 1, "total_ns": 10**9, "longest_ns": 10**9, "trace": ""}
     runs.leave(tmp_path, runs.points(2), [*killed(), first, later])
@@ -173,10 +173,12 @@ def test_a_throttle_that_was_stopped_keeps_its_counts():
     assert throttle["waiting"] == 0
 
 
-def test_a_worker_that_was_replaced_is_counted_as_one_slot():
+def test_a_worker_that_was_replaced_is_counted_as_one_worker():
     points = [
-        Point(t_s=n + 1.0, span_s=1.0, workers=[WorkerPoint("node0", 0, epoch, users, cpu=0.5)])
-        for n, (epoch, users) in enumerate([(1, 5), (1, 9), (3, 2)])
+        Point(
+            t_s=n + 1.0, span_s=1.0, workers=[WorkerPoint("node0", 0, incarnation, users, cpu=0.5)]
+        )
+        for n, (incarnation, users) in enumerate([(1, 5), (1, 9), (3, 2)])
     ]
     [worker] = rebuild("x", "x", [], points, False)["workers"]
     assert (worker["restarts"], worker["users_peak"], worker["cpu_s"]) == (2, 9, 1.5)

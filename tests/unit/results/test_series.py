@@ -25,8 +25,14 @@ def test_a_gauge_that_is_not_finite_is_not_a_number_when_it_comes_back():
 
 
 def test_fields_of_a_newer_amoc_are_passed_over():
-    line = {"t_s": 1.0, "span_s": 1.0, "new": 1, "workers": [{"node": "n", "slot": 0, "new": 2}]}
-    assert Point.from_json(line).workers[0].slot == 0
+    line = {"t_s": 1.0, "span_s": 1.0, "new": 1, "workers": [{"node": "n", "worker": 0, "new": 2}]}
+    assert Point.from_json(line).workers[0].worker == 0
+
+
+def test_fields_of_an_older_amoc_are_known_by_their_old_names():
+    line = {"t_s": 1.0, "span_s": 1.0, "workers": [{"node": "n", "slot": 3, "epoch": 2}]}
+    (worker,) = Point.from_json(line).workers
+    assert (worker.worker, worker.incarnation) == (3, 2)
 
 
 @pytest.mark.parametrize(

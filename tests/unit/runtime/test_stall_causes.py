@@ -181,7 +181,7 @@ def test_stalls_are_added_up_by_place_and_the_stack_is_told_once() -> None:
     for ns in (200, 300):
         stalls.note(Cause("chat.py:12 in talk", ns, at(12)))
     (told,) = stalls.tell()
-    assert (told.slot, told.place) == (3, "chat.py:12 in talk")
+    assert (told.worker, told.place) == (3, "chat.py:12 in talk")
     assert (told.times, told.total_ns, told.longest_ns) == (2, 500, 300)
     assert told.trace == trace_of(at(12))
     assert stalls.tell() == []

@@ -34,6 +34,6 @@ def connect(rates: Mapping[str, str] | None = None) -> tuple[Pacer, Gate]:
         pacer.hear(HERE, parcel.body)
 
     pacer = Pacer(post, rates=rates)
-    gate = Gate(HERE.slot, HERE.epoch, Outbox(HERE.epoch, send))
+    gate = Gate(HERE.worker, Outbox(HERE.incarnation, send))
     pacer.worker_up(HERE)
     return pacer, gate

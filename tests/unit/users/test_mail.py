@@ -53,8 +53,8 @@ class Crowd:
 class Town:
     """Some workers in one process: a post each, and a node that passes parcels on at once."""
 
-    def __init__(self, slots: int) -> None:
-        self.slots = slots
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
         self.users: dict[int, User] = {}
         self.results: dict[int, object] = {}
         self.scripts: dict[int, object] = {}
@@ -63,25 +63,27 @@ class Town:
         self.parcels = 0
         self.cut = self.crowded = False
         self.crowd = Crowd(self)
-        self.posts = [self.open(slot, 1) for slot in range(slots)]
+        self.posts = [self.open(worker, 1) for worker in range(workers)]
 
-    def open(self, slot: int, epoch: int) -> MailRouter:
+    def open(self, worker: int, incarnation: int) -> MailRouter:
         def find(user_id):
-            here = placement.slot_of(user_id, 1, self.slots) == slot
+            here = placement.worker_of(user_id, 1, self.workers) == worker
             return self.users.get(user_id) if here else None
 
-        outbox = Outbox(epoch, self.carry)
+        outbox = Outbox(incarnation, self.carry)
         crowded = lambda: self.crowded  # noqa: E731
-        return MailRouter(slot, epoch, self.slots, outbox, find, self.notes.append, crowded)
+        return MailRouter(
+            worker, incarnation, self.workers, outbox, find, self.notes.append, crowded
+        )
 
     def carry(self, parcel):
         self.parcels += 1
         assert parcel.part == "mail"
         if not self.cut:
-            get_hub().loop.run_callback(self.posts[parcel.slot].hear, parcel.body)
+            get_hub().loop.run_callback(self.posts[parcel.worker].hear, parcel.body)
 
     def post(self, user_id: int) -> MailRouter:
-        return self.posts[placement.slot_of(user_id, 1, self.slots)]
+        return self.posts[placement.worker_of(user_id, 1, self.workers)]
 
     def settle(self, *user_ids: int) -> None:
         """Users that are there, and never run."""
@@ -424,7 +426,7 @@ def test_a_verdict_for_the_worker_before_is_passed_over(town, monkeypatch):
     town.settle(2)
     asking = gevent.spawn(town.posts[0].send, 2, "hello", True)
     gevent.sleep(0)
-    town.posts[0] = town.open(0, epoch=2)  # its answer comes to the worker that follows
+    town.posts[0] = town.open(0, incarnation=2)  # its answer comes to the worker that follows
     town.posts[0]._number = 0
     waiting = gevent.spawn(town.posts[0].send, 4, "hello", True)
     with pytest.raises(PeerError):

@@ -390,7 +390,7 @@ def test_the_throttle_s_wanted_rate_stands_beside_what_it_does():
 
 def test_of_many_workers_those_nearest_to_a_limit_come_first():
     found = busy()
-    many = [WorkerPoint("node0", slot, cpu=slot / 100) for slot in range(64)]
+    many = [WorkerPoint("node0", worker, cpu=worker / 100) for worker in range(64)]
     found.points.append(Point(t_s=13.0, span_s=1.0, workers=many))
     [workers] = [one for one in all_of(found) if one.title == "workers"]
     assert workers.rows[0][0] == "node0/63"

@@ -162,7 +162,7 @@ def test_the_totals_of_a_run_are_those_of_its_tally():
 @pytest.mark.parametrize(("record", "told"), [(WorkerPoint, names.WORKER), (NodePoint, names.NODE)])
 def test_every_figure_of_a_process_is_told(record, told):
     fields = {field.name for field in dataclasses.fields(record)}
-    assert fields - set(told) <= {"node", "slot", "epoch", "name"}
+    assert fields - set(told) <= {"node", "worker", "incarnation", "name"}
     assert set(told) <= fields
 
 
@@ -174,7 +174,7 @@ def test_every_path_is_in_the_page_and_no_other():
     generic = {
         r"(counters|gauges|timers|throttles)\.\w+": r"\1.NAME",
         r"(crashes\.causes)\.\w+": r"\1.CAUSE",
-        r"workers\.\w+\.\d+": "workers.NODE.SLOT",
+        r"workers\.\w+\.\d+": "workers.NODE.WORKER",
         r"nodes\.\w+": "nodes.NODE",
     }
     real = set()

@@ -72,7 +72,7 @@ def test_a_scrape_holds_what_the_run_has_seen(how):
     executions = tally.throttles["messages"]["executions"]
     assert found["amoc_throttle_executions_total", ("throttle", "messages")] == executions
     assert found["amoc_throttle_wanted_rate", ("throttle", "messages")] == 100
-    worker = (("node", "node0"), ("slot", "1"))
+    worker = (("node", "node0"), ("worker", "1"))
     assert found["amoc_worker_rss_bytes", *worker] == 40 << 20
     assert found["amoc_worker_gc_seconds", *worker] == 0.001
     assert found["amoc_node_cpu", ("node", "node0")] == 0.4

@@ -416,8 +416,8 @@ def test_three_hours_with_very_many_metrics_stay_below_three_megabytes():
             timers={f"operation_{at:03}": some[(number + at) % 49] for at in range(300)}
             | {f"operation_{at:03}.response": some[(number * at) % 49] for at in range(300)},
             workers=[
-                replace(base.workers[0], slot=slot, cpu=((slot + 1) * number % 97) / 97)
-                for slot in range(64)
+                replace(base.workers[0], worker=worker, cpu=((worker + 1) * number % 97) / 97)
+                for worker in range(64)
             ],
         )
         for number in range(49)
@@ -530,7 +530,7 @@ def test_times_without_a_core_are_shares_and_a_worker_that_let_nobody_through_wa
     (point,) = runs.points(1)
     late = [0.004, 0.0]
     half = [
-        replace(worker, gc_s=0.1, queued_s=0.2, late_p99_s=late[worker.slot])
+        replace(worker, gc_s=0.1, queued_s=0.2, late_p99_s=late[worker.worker])
         for worker in point.workers
     ]
     found = Page(render(record([replace(point, t_s=2.0, span_s=2.0, workers=half)])))

@@ -35,8 +35,8 @@ def neighbours(draw) -> list[Point]:
                 crashes={"KeyError": draw(COUNTS)},
                 throttles={"pace": ThrottlePoint(60.0, 1.0, "run", *(draw(COUNTS),) * 4)},
                 workers=[
-                    WorkerPoint("node0", slot, cpu=draw(SHARES), gc_s=draw(SHARES) * span_s)
-                    for slot in range(draw(st.integers(0, 2)))
+                    WorkerPoint("node0", worker, cpu=draw(SHARES), gc_s=draw(SHARES) * span_s)
+                    for worker in range(draw(st.integers(0, 2)))
                 ],
                 nodes=[NodePoint("node0", cpu=draw(SHARES))],
                 controller_cpu=draw(SHARES),
@@ -76,7 +76,7 @@ def test_counts_are_sums_and_levels_are_the_highest_and_the_last(points):
 def test_a_worker_is_shown_at_its_worst_and_all_together_in_the_second_that_was_worst(points):
     row = row_of(points[-1].t_s, points, True)
     for worker in row.highest.workers:
-        same = [(one, it) for it in points for one in it.workers if one.slot == worker.slot]
+        same = [(one, it) for it in points for one in it.workers if one.worker == worker.worker]
         assert worker.cpu == max(one.cpu for one, _ in same)
         assert worker.gc_s == pytest.approx(max(one.gc_s / it.span_s for one, it in same))
     busy = [sum(one.cpu for one in it.workers) for it in points if it.workers]

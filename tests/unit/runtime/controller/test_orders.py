@@ -54,10 +54,12 @@ def test_all_workers_are_asked_and_all_answers_come_back(workers):
 
 
 def test_arguments_may_differ_from_worker_to_worker_and_some_may_be_left_out(workers):
-    asking = asked(workers, "remove", lambda worker: {"slot": worker.slot}, DEADLINE_S, to=[SECOND])
+    asking = asked(
+        workers, "remove", lambda worker: {"worker": worker.worker}, DEADLINE_S, to=[SECOND]
+    )
     ((one, _, order),) = workers.told
     assert one == SECOND
-    assert order.arguments == {"slot": 1}
+    assert order.arguments == {"worker": 1}
     workers.answer(SECOND)
     assert list(asking.get(timeout=DEADLINE_S)) == [SECOND]
 

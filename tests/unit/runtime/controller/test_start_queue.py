@@ -1,4 +1,4 @@
-"""The list of starts: whatever happens to workers, each user is started once, by its own slot."""
+"""The list of starts: whatever happens to workers, each user is started once, by its own worker."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from amoc.ipc.messages import StartUsers
 from amoc.runtime.controller.start_queue import CHUNK, MAX_OUTSTANDING, StartQueue
-from amoc.users.placement import slot_of
+from amoc.users.placement import worker_of
 
 NOW_NS = 10**15
 
@@ -18,16 +18,16 @@ NOW_NS = 10**15
 class World(RuleBasedStateMachine):
     """A node as the list sees it: workers start users, die, are replaced, and the board knows."""
 
-    @initialize(slots=st.integers(1, 4))
-    def begin(self, slots: int) -> None:
-        self.slots = slots
-        self.starts = StartQueue(slots)
+    @initialize(workers=st.integers(1, 4))
+    def begin(self, workers: int) -> None:
+        self.workers = workers
+        self.starts = StartQueue(workers)
         self.next_id = 1
-        self.up = [False] * slots
-        self.dealt: list[list[tuple[int, bool]]] = [[] for _ in range(slots)]
-        self.alive: list[set[int]] = [set() for _ in range(slots)]
-        self.board_again: list[set[int]] = [set() for _ in range(slots)]
-        self.board_unstarted: list[set[int]] = [set() for _ in range(slots)]
+        self.up = [False] * workers
+        self.dealt: list[list[tuple[int, bool]]] = [[] for _ in range(workers)]
+        self.alive: list[set[int]] = [set() for _ in range(workers)]
+        self.board_again: list[set[int]] = [set() for _ in range(workers)]
+        self.board_unstarted: list[set[int]] = [set() for _ in range(workers)]
         self.first_starts: Counter[int] = Counter()
         self.withdrawn: set[int] = set()
 
@@ -48,58 +48,60 @@ class World(RuleBasedStateMachine):
     @rule()
     def deal(self) -> None:
         for block in self.starts.deal(NOW_NS):
-            assert self.up[block.slot], "a slot without a worker is dealt nothing"
+            assert self.up[block.worker], "a worker that is down is dealt nothing"
             assert 0 < len(block.ids) <= CHUNK
             for user_id in block.ids:
-                assert slot_of(user_id, 1, self.slots) == block.slot, "a user keeps its slot"
+                assert worker_of(user_id, 1, self.workers) == block.worker, (
+                    "a user keeps its worker"
+                )
                 assert user_id not in self.withdrawn, "whoever was taken back does not come"
-                self.dealt[block.slot].append((user_id, block.again))
+                self.dealt[block.worker].append((user_id, block.again))
 
-    @rule(slot=st.integers(0, 3), most=st.integers(1, 2 * CHUNK))
-    def start(self, slot: int, most: int) -> None:
-        slot %= self.slots
-        if not self.up[slot]:
+    @rule(worker=st.integers(0, 3), most=st.integers(1, 2 * CHUNK))
+    def start(self, worker: int, most: int) -> None:
+        worker %= self.workers
+        if not self.up[worker]:
             return
-        begun, self.dealt[slot] = self.dealt[slot][:most], self.dealt[slot][most:]
+        begun, self.dealt[worker] = self.dealt[worker][:most], self.dealt[worker][most:]
         for user_id, again in begun:
-            assert user_id not in self.alive[slot], "nobody is started while alive"
-            self.alive[slot].add(user_id)
+            assert user_id not in self.alive[worker], "nobody is started while alive"
+            self.alive[worker].add(user_id)
             self.first_starts[user_id] += not again
         if begun:
-            self.starts.started(slot, len(begun))
+            self.starts.started(worker, len(begun))
 
-    @rule(slot=st.integers(0, 3))
-    def fall(self, slot: int) -> None:
-        slot %= self.slots
-        if self.up[slot]:
-            self.up[slot] = False
-            self.starts.down(slot)
-            self.board_again[slot] |= self.alive[slot]
-            for user_id, again in self.dealt[slot]:
-                (self.board_again if again else self.board_unstarted)[slot].add(user_id)
-            self.alive[slot], self.dealt[slot] = set(), []
+    @rule(worker=st.integers(0, 3))
+    def fall(self, worker: int) -> None:
+        worker %= self.workers
+        if self.up[worker]:
+            self.up[worker] = False
+            self.starts.down(worker)
+            self.board_again[worker] |= self.alive[worker]
+            for user_id, again in self.dealt[worker]:
+                (self.board_again if again else self.board_unstarted)[worker].add(user_id)
+            self.alive[worker], self.dealt[worker] = set(), []
 
-    @rule(slot=st.integers(0, 3))
-    def rise(self, slot: int) -> None:
-        slot %= self.slots
-        if not self.up[slot]:
-            self.up[slot] = True
-            again, unstarted = self.board_again[slot], self.board_unstarted[slot]
-            self.starts.up(slot, sorted(again), sorted(unstarted))
+    @rule(worker=st.integers(0, 3))
+    def rise(self, worker: int) -> None:
+        worker %= self.workers
+        if not self.up[worker]:
+            self.up[worker] = True
+            again, unstarted = self.board_again[worker], self.board_unstarted[worker]
+            self.starts.up(worker, sorted(again), sorted(unstarted))
             # Who is on the list again is on the board until it is dealt; keep it simple: deal now.
-            self.board_again[slot], self.board_unstarted[slot] = set(), set()
+            self.board_again[worker], self.board_unstarted[worker] = set(), set()
             while again or unstarted:
                 for block in self.starts.deal(NOW_NS):
                     for user_id in block.ids:
-                        self.dealt[block.slot].append((user_id, block.again))
-                        if block.slot == slot:
+                        self.dealt[block.worker].append((user_id, block.again))
+                        if block.worker == worker:
                             (again if block.again else unstarted).discard(user_id)
-                begun, self.dealt[slot] = self.dealt[slot], []
+                begun, self.dealt[worker] = self.dealt[worker], []
                 for user_id, restarted in begun:
-                    assert user_id not in self.alive[slot]
-                    self.alive[slot].add(user_id)
+                    assert user_id not in self.alive[worker]
+                    self.alive[worker].add(user_id)
                     self.first_starts[user_id] += not restarted
-                self.starts.started(slot, len(begun))
+                self.starts.started(worker, len(begun))
 
     @invariant()
     def nobody_is_started_twice_for_the_first_time(self) -> None:
@@ -110,14 +112,14 @@ class World(RuleBasedStateMachine):
         assert all(len(dealt) <= MAX_OUTSTANDING for dealt in getattr(self, "dealt", ()))
 
     def teardown(self) -> None:
-        if not hasattr(self, "slots"):
+        if not hasattr(self, "workers"):
             return
-        for slot in range(self.slots):
-            self.rise(slot)
+        for worker in range(self.workers):
+            self.rise(worker)
         for _ in range(2 + self.next_id // CHUNK):
             self.deal()
-            for slot in range(self.slots):
-                self.start(slot, 10**9)
+            for worker in range(self.workers):
+                self.start(worker, 10**9)
         assert not self.starts.waiting()
         assert not self.starts.outstanding()
         everybody = set(range(1, self.next_id)) - self.withdrawn
@@ -129,10 +131,10 @@ TestWorld.settings = settings(max_examples=60, stateful_step_count=30, deadline=
 
 
 @given(st.integers(1, 9), st.integers(1, 500), st.integers(1, 10**6))
-def test_users_with_times_keep_them_whatever_their_slot(slots, count, first):
-    starts = StartQueue(slots)
-    for slot in range(slots):
-        starts.up(slot, [], [])
+def test_users_with_times_keep_them_whatever_their_worker(workers, count, first):
+    starts = StartQueue(workers)
+    for worker in range(workers):
+        starts.up(worker, [], [])
     dues = [NOW_NS + 7 * number for number in range(count)]
     starts.add(range(first, first + count), dues)
     found = {}
@@ -151,7 +153,7 @@ def test_users_of_a_lost_worker_start_again_before_all_others():
     assert kinds == [([8, 9], True), ([7], False), ([1, 2, 3], False)]
 
 
-def test_a_slot_that_is_behind_gets_no_more_until_it_has_started_some():
+def test_a_worker_that_is_behind_gets_no_more_until_it_has_started_some():
     starts = StartQueue(1)
     starts.up(0, [], [])
     starts.add(range(1, 2 * MAX_OUTSTANDING + 1))
@@ -185,8 +187,8 @@ def test_the_highest_numbers_are_taken_back_first_and_dealt_ones_are_not():
         max_size=20,
     ),
 )
-def test_who_is_withdrawn_is_whom_a_naive_list_would_take(slots, steps):
-    starts, listed, dues, next_id = StartQueue(slots), [], {}, 7
+def test_who_is_withdrawn_is_whom_a_naive_list_would_take(workers, steps):
+    starts, listed, dues, next_id = StartQueue(workers), [], {}, 7
     for step, *arguments in steps:
         match step, arguments:
             case "add", [count, timed]:
@@ -200,8 +202,8 @@ def test_who_is_withdrawn_is_whom_a_naive_list_would_take(slots, steps):
                 expected = sorted(listed, reverse=True)[:count]
                 assert starts.withdraw(count) == expected
                 listed = [one for one in listed if one not in set(expected)]
-            case "up", [slot] if slot < slots:
-                starts.up(slot, [], [])
+            case "up", [worker] if worker < workers:
+                starts.up(worker, [], [])
             case "deal", _:
                 for block in starts.deal(NOW_NS):
                     listed = [one for one in listed if one not in set(block.ids)]

@@ -72,7 +72,7 @@ class Process:
 
 @pytest.fixture
 def process(tmp_path: Path, clock: Clock) -> Process:
-    return Process(tmp_path / "logs", slot=3, epoch=1)
+    return Process(tmp_path / "logs", worker=3, incarnation=1)
 
 
 # Folding
@@ -232,8 +232,8 @@ def test_a_line_says_when_what_who_and_where(process: Process) -> None:
         "logger": "chat",
         "message": "joined lobby",
         "user": 7,
-        "slot": 3,
-        "epoch": 1,
+        "worker": 3,
+        "incarnation": 1,
         "extra": {"room": 12, "password": "(hidden)"},
     }
 
@@ -428,9 +428,9 @@ def test_a_second_process_goes_on_with_the_file(process: Process, clock: Clock) 
     process.open()
     process.logger.info("the first")
     process.log.end()
-    second = Process(process.directory, slot=3, epoch=2).open()
+    second = Process(process.directory, worker=3, incarnation=2).open()
     second.logger.info("the second")
-    assert [line["epoch"] for line in second.lines()] == [1, 2]
+    assert [line["incarnation"] for line in second.lines()] == [1, 2]
 
 
 def test_a_directory_that_cannot_be_made_is_told_and_the_run_goes_on(
@@ -531,10 +531,10 @@ def test_levels_below_the_chosen_one_are_not_written_whatever_a_logger_is_set_to
 
 def test_what_a_scenario_gives_with_a_line_stays_its_own(process: Process) -> None:
     process.open().attach(user=7)
-    given = {"user": "alice", "slot": "b", "cause": "none", "tell": False}
+    given = {"user": "alice", "worker": "b", "cause": "none", "tell": False}
     process.logger.warning("hello", extra=given)
     (line,) = process.lines()
-    assert (line["user"], line["slot"], line["extra"]) == (7, 3, given)
+    assert (line["user"], line["worker"], line["extra"]) == (7, 3, given)
     assert "cause" not in line
     assert process.told
 
@@ -597,12 +597,12 @@ def test_a_forked_process_begins_anew_and_leaves_what_its_parent_holds(
     logs.open_directory(tmp_path / "logs")
     for _ in range(5):
         logging.getLogger("chat").error("no")
-    logs.begin("worker-0", slot=0, epoch=1)  # as in the child
+    logs.begin("worker-0", worker=0, incarnation=1)  # as in the child
     logging.getLogger("chat").error("no")
     logs.end()
     assert [line.get("count", 1) for line in read(tmp_path / "logs", "supervisor")] == [1]
     (line,) = read(tmp_path / "logs", "worker-0")
-    assert (line["message"], line["slot"]) == ("no", 0)
+    assert (line["message"], line["worker"]) == ("no", 0)
 
 
 @pytest.mark.parametrize("force", [False, True])

@@ -47,12 +47,12 @@ class Node:
         self.crashed: Counter[str] = Counter()
         self.durations: list[int] = []
 
-    def count(self, slot: int, kind: Kind, name: str, number: int) -> None:
-        self.board.area(slot).declare(kind, name)[0] += number
+    def count(self, worker: int, kind: Kind, name: str, number: int) -> None:
+        self.board.area(worker).declare(kind, name)[0] += number
         (self.crashed if kind is Kind.CRASH else self.counted)[name] += number
 
-    def record(self, slot: int, ns: int) -> None:
-        cells = self.board.area(slot).declare(Kind.TIMER, "ttd")
+    def record(self, worker: int, ns: int) -> None:
+        cells = self.board.area(worker).declare(Kind.TIMER, "ttd")
         cells[CELLS] = max(cells[CELLS], ns)
         cells[cell_of(ns)] += 1
         self.durations.append(ns)
@@ -161,7 +161,7 @@ def test_a_worker_says_how_it_did_since_the_last_sample_and_over_all():
     node = Node()
     lag = node.board.area(1).declare(Kind.TIMER, "loop_lag")
     row = node.board.row(1)
-    row[Cell.PID], row[Cell.EPOCH], row[Cell.HEARTBEAT_NS] = 1, 1, now_ns()
+    row[Cell.PID], row[Cell.INCARNATION], row[Cell.HEARTBEAT_NS] = 1, 1, now_ns()
     lag[cell_of(10**9)] += 1
     lag[CELLS] = 10**9
     node.sampler.take(NOBODY, 0)
@@ -251,8 +251,8 @@ def moment(**parts) -> Moment:
 
 def sample(sequence: int, at_s: float, cpu_s: float = 0.0, **parts):
     worker = messages.WorkerFigures(
-        slot=0,
-        epoch=1,
+        worker=0,
+        incarnation=1,
         pid=1,
         users=5,
         users_peak=5,

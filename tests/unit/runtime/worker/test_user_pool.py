@@ -51,7 +51,7 @@ class Worker:
     """A crowd on a board of its own, and all that it reported."""
 
     def __init__(self, start, users=200):
-        self.board = Board(slots=1, highest_id=users)
+        self.board = Board(workers=1, highest_id=users)
         metrics.attach(self.board.area(0), inherit=False)
         self.reports = []
         self.door = FakeDoor()

@@ -1,0 +1,165 @@
+"""How the processes of a run come up, go down and speak to the operator. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+
+class Bootstrap(NamedTuple):
+    """Down, controller to node, on the node's standard input: all it needs to begin."""
+
+    node: int
+    """The node's number in the run, from 0."""
+    run_id: str
+    endpoint: str
+    """Directory of the controller's sockets."""
+    scenario: str
+    sources: Sequence[tuple[str, Mapping[str, Any], bool]]
+    """Raw settings, strongest first, as `amoc.scenario.settings.Source`."""
+    highest_id: int
+    """The highest user id that the run can come to have."""
+    seed: int
+    init_timeout_s: float
+    stop_timeout_s: float
+    log_level: str
+    """The least that goes into the logs of the run's processes: ``debug`` to ``error``."""
+
+
+class Hello(NamedTuple):
+    """Up, child to parent, again and again until it hears `Welcome`."""
+
+    pid: int
+
+
+class Welcome(NamedTuple):
+    """Down: the child is known; what it is sent from now on arrives."""
+
+
+class Init(NamedTuple):
+    """Down: run init() and fork the workers."""
+
+    overrides: Mapping[str, Any]
+    """Settings that amoc itself fills in, such as the address of the embedded server."""
+    embedded: str
+    """What those values come from, for a person."""
+    log_directory: str
+    """Where the logs of the run's processes go; empty means nowhere."""
+
+
+class SettingInfo(NamedTuple):
+    """One declared setting with its value, as text."""
+
+    name: str
+    value: str
+    source: str
+    description: str
+    module: str
+
+
+class Loaded(NamedTuple):
+    """Up: the scenario is imported and its settings are resolved."""
+
+    name: str
+    doc: str
+    settings: Sequence[tuple[str, ...]]
+    """Each a `SettingInfo`."""
+    pacing: tuple[float, float | None]
+    """interarrival in ms and user_rate per minute."""
+    workers: int
+    fds_per_user: int
+    fd_limit: int
+    """File descriptors that a worker may have."""
+    expectations: Sequence[str]
+    """What the scenario says about its run's figures, see `amoc.results.thresholds.threshold`."""
+
+
+class Ready(NamedTuple):
+    """Up: init() has returned; the workers are on their way."""
+
+    calls: Sequence[tuple[Any, ...]]
+    """What init() asked of the controller, in order; each an operation and its arguments."""
+    metrics: Sequence[tuple[str, int]]
+    """Name and `amoc.metrics.board.Kind` of each metric that is declared by now."""
+
+
+class Failed(NamedTuple):
+    """Up: the node cannot go on. Nothing of it will be left running."""
+
+    exit_code: int
+    message: str
+
+
+class Forked(NamedTuple):
+    """Up, supervisor to node: a worker has been forked."""
+
+    worker: int
+    incarnation: int
+    pid: int
+
+
+class Died(NamedTuple):
+    """Up, supervisor to node: a worker is gone and has been reaped."""
+
+    worker: int
+    incarnation: int
+    status: int
+    """As `os.waitstatus_to_exitcode` gives it: negative is a signal."""
+    age_ns: int
+    """How long it lived."""
+
+
+class KillWorker(NamedTuple):
+    """Down to the supervisor: this worker does not answer any more."""
+
+    worker: int
+    incarnation: int
+
+
+class WorkerUp(NamedTuple):
+    """Up: a worker takes users."""
+
+    worker: int
+    incarnation: int
+    pid: int
+    restart: Sequence[int]
+    """Users that ran in its previous incarnation and must be started again."""
+    start: Sequence[int]
+    """Users that were dealt to its previous incarnation and never ran."""
+
+
+class WorkerLost(NamedTuple):
+    """Up: a worker died without being asked to."""
+
+    worker: int
+    incarnation: int
+    reason: str
+
+
+class Go(NamedTuple):
+    """Down to a worker: leave; nothing more is wanted of you."""
+
+
+class Terminate(NamedTuple):
+    """Down: all users have left; end the workers, run terminate() and leave."""
+
+
+class Terminated(NamedTuple):
+    """Up: terminate() is done; the node's last words."""
+
+    error: str
+    """What terminate() raised, empty when all is well."""
+
+
+class Note(NamedTuple):
+    """Up: something that the operator should read, once."""
+
+    level: str
+    """``info``, ``warning``, ``error``, or ``trace`` for the traceback of the one before."""
+    text: str
+
+
+class Output(NamedTuple):
+    """Up: what the scenario has printed, in whole lines."""
+
+    lines: Sequence[str]
