@@ -243,3 +243,27 @@ def test_a_subscriber_that_raises_or_waits_is_told_and_harms_no_user(
     assert any("probe_plugin.give_up, which is called on" in one for one in grave)
     assert "failed with Timeout" not in run.output
     assert len(told) <= 20  # of more than 250 failures
+
+
+def test_a_plugin_may_run_programs_in_the_controller(
+    scenario: Callable[[str], Path], install: Callable[[str, str], Path], tmp_path: Path
+) -> None:
+    site = install(
+        "probe_plugin:set_up",
+        """
+import gevent
+from gevent import subprocess
+
+from amoc import events
+
+
+def set_up(role):
+    if role == "controller":
+        events.on("run.start")(lambda event: gevent.spawn(subprocess.run, ["true"]))
+""",
+    )
+    short = scenario("from amoc import sleep\ndef start(user_id): sleep(0.2)\n")
+    arguments = ["--users", "2", "--duration", "1s", "--set", "user_rate=infinity"]
+    with running(short, *arguments, directory=tmp_path, PYTHONPATH=str(site)) as run:
+        assert run.end() == 0
+    assert (run.directory / "report.html").exists()
