@@ -1,6 +1,6 @@
 """Events of a journal that say the same, as one: the first of them, with a count. Pure.
 
-What a scenario logs comes again and again, folded (`amoc.runtime.logs.folding`) and from each
+What a scenario logs comes again and again, with counts (`amoc.runtime.logs.repeats`) and from each
 worker. As a row and a mark each it would hide the rest. Log lines are of one kind when they differ
 in nothing but numbers; where these differ, the text has ``#``. Other warnings are of one kind when
 they are the same to the letter. Errors of amoc's own are never put together: that a worker was lost

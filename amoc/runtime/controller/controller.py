@@ -58,7 +58,6 @@ from amoc.runtime.controller.run_state import State, Step, after
 from amoc.runtime.controller.services import Services
 from amoc.runtime.controller.stage_follower import StageFollower
 from amoc.runtime.controller.status import OperatorEvent, Outcome, Status
-from amoc.runtime.logs.ticking import tick_for_ever
 from amoc.scenario import events, fd_budget, plugins
 from amoc.scenario.run_plan import RunPlan
 
@@ -174,7 +173,7 @@ class Controller:
                 tasks: list[gevent.Greenlet[..., None]] = [
                     gevent.spawn(self._node.listen),
                     gevent.spawn(self._node.guarded, self._account.beat),
-                    gevent.spawn(self._node.guarded, tick_for_ever),
+                    gevent.spawn(self._node.guarded, logs.tick_forever),
                 ]
                 try:
                     self._go_through_phases(directory)

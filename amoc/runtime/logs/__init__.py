@@ -10,8 +10,8 @@ there is a way to the operator; `tick` once a second; `end`. A forked process ca
 its log is new, with a file of its own. After code of the scenario has run that may have configured
 `logging` anew, `keep` puts things right; `tick` does so for what users do.
 
-Lines that say the same are folded (`amoc.runtime.logs.folding`), what a log takes is limited
-(`amoc.runtime.logs.size_limit`), and warnings are shown to the operator, a few a second.
+Lines that say the same become one with a count (`amoc.runtime.logs.repeats`), a file's size is
+limited (`amoc.runtime.logs.file`), and warnings are shown to the operator, a few a second.
 """
 
 from __future__ import annotations
@@ -19,12 +19,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+
+import gevent
 
 from amoc.runtime.logs.handler import OWN, Log
 from amoc.runtime.logs.operator_feed import Tell
 
-__all__ = ["LEVELS", "attach", "begin", "end", "keep", "open_directory", "tick"]
+__all__ = ["LEVELS", "attach", "begin", "end", "keep", "open_directory", "tick", "tick_forever"]
+
+TICK_S = 1.0
 
 LEVELS = {
     "debug": logging.DEBUG,
@@ -39,7 +42,7 @@ _level = logging.INFO
 _directory: str | None = None
 
 
-def begin(process: str, level: str | None = None, **fields: Any) -> None:
+def begin(process: str, level: str | None = None, **fields: object) -> None:
     """Be the log of this process; one that was inherited through a fork is dropped.
 
     Args:
@@ -67,20 +70,20 @@ def open_directory(directory: str | Path) -> None:
         _log.open(_directory)
 
 
-def attach(tell: Tell, who: Callable[[], int | None] | None = None, directory: str = "") -> None:
+def attach(tell: Tell, user: Callable[[], int | None] | None = None, directory: str = "") -> None:
     """Show warnings to the operator from now on.
 
     Args:
         tell: Takes a level as in `amoc.ipc.messages.Note` and a line; never waits.
-        who: The calling user's number, or None; given where there are users.
+        user: The calling user's number, or None; given where there are users.
         directory: Where the scenario's files are, whose lines are named in causes.
     """
-    if who is not None:
+    if user is not None:
         # The name of its thread would cost each user a thread object of its own.
         logging.logThreads = False
     if _log is not None:
         _log.directory = directory or _log.directory
-        _log.attach(tell, who)
+        _log.attach(tell, user)
 
 
 def keep() -> None:
@@ -102,6 +105,13 @@ def tick() -> None:
     if _log is not None:
         keep()
         _log.tick()
+
+
+def tick_forever() -> None:
+    """Call `tick` each second; to be a greenlet of its own in a process with an event loop."""
+    while True:
+        gevent.sleep(TICK_S)
+        tick()
 
 
 def end() -> None:

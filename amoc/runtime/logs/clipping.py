@@ -7,7 +7,6 @@ not even for secrets, which are hidden in what remains.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any
 
 from amoc.base.redaction import HIDDEN, fields_of, is_secret
 
@@ -20,7 +19,7 @@ EACH = 4
 """Characters that a value takes besides its text."""
 
 
-def clip(value: Any, most: int) -> Any:
+def clip(value: object, most: int) -> object:
     """`value`, as far as it takes about `most` characters of JSON."""
     return _Room(most).take(value, 0)
 
@@ -31,7 +30,7 @@ class _Room:
     def __init__(self, left: int) -> None:
         self._left = left
 
-    def take(self, value: Any, depth: int) -> Any:
+    def take(self, value: object, depth: int) -> object:
         """What there is room for of `value`."""
         self._left -= EACH
         if self._left < 0 or depth > MAX_DEPTH:
@@ -54,8 +53,8 @@ class _Room:
         self._left -= len(cut)
         return cut
 
-    def _fields(self, fields: Mapping[Any, Any], depth: int) -> dict[str, Any]:
-        taken: dict[str, Any] = {}
+    def _fields(self, fields: Mapping[object, object], depth: int) -> dict[str, object]:
+        taken: dict[str, object] = {}
         for key, value in fields.items():
             name = str(key)
             self._left -= len(name)
@@ -66,8 +65,8 @@ class _Room:
             taken[name] = HIDDEN if is_secret(name) else self.take(value, depth + 1)
         return taken
 
-    def _items(self, items: Collection[Any], depth: int) -> list[Any]:
-        taken: list[Any] = []
+    def _items(self, items: Collection[object], depth: int) -> list[object]:
+        taken: list[object] = []
         for value in items:
             if self._left <= 0:
                 taken.append(f"{CUT} {len(items) - len(taken)} more")

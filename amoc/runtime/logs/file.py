@@ -1,98 +1,120 @@
 """Where log lines go: into memory while the run has no directory yet, then into a file.
 
 A file is opened by the process that writes it, after its fork, to append: a worker that takes the
-place of a lost one goes on with its file.
+place of a lost one goes on with its file. Its size is limited, for a log that nobody reads while it
+grows must not fill the disk. Each line that is left out is counted, and the count is written.
 """
 
 from __future__ import annotations
 
 import logging
+import threading
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
-from amoc.base.clock import now_ns
 from amoc.base.errors import AmocError
 from amoc.base.json_lines import LineFile
 from amoc.base.text import counted
-from amoc.runtime.logs.size_limit import MOST, PER_S, Allowance
 
 MAX_KEPT = 1_000
 """Lines that are kept in memory before there is a file."""
+MAX_BYTES = 64 << 20
+"""Of a file."""
+MAX_WARNING_BYTES = MAX_BYTES + (16 << 20)
+"""Of a file, where warnings and errors have all that is beyond `MAX_BYTES`."""
 
-Entry = Mapping[str, Any]
+Entry = Mapping[str, object]
 
 
 class LogFile:
-    """Takes the lines of one process."""
+    """Takes the lines of one process, from any of its threads.
 
-    def __init__(self, remark: Callable[[str], Entry], warn: Callable[[str], None]) -> None:
-        """Keep lines in memory.
+    Attributes:
+        notices: What the operator should be told about the log itself; emptied by who tells it.
+    """
 
-        Args:
-            remark: Makes a line of what there is to say about the log itself.
-            warn: Takes what the operator should know of it, a line at a time.
-        """
+    def __init__(self, remark: Callable[[str], Entry]) -> None:
+        """Keep lines in memory; `remark` makes a line of what there is to say about the log."""
+        self.notices: list[str] = []
         self._remark = remark
-        self._warn = warn
+        self._pending: deque[tuple[int, Entry, int]] = deque()
+        self._opened = False
         self._file: LineFile | None = None
-        self._allowance = Allowance()
-        self._kept: list[tuple[int, Entry]] | None = []
-        self._not_kept = 0
+        self._full = False
+        self._left_out: Counter[str] = Counter()
+        self._lock = threading.RLock()  # held while counting only, never while writing
 
     def open(self, path: Path | None) -> None:
         """Write what was kept, and what will come, to `path`; None means nowhere."""
-        kept, self._kept = self._kept or [], None
-        if path is None:
-            return
-        try:
-            path.parent.mkdir(mode=0o700, exist_ok=True)
-            self._file = LineFile(path, "log", self._warn)
-        except (OSError, AmocError) as error:
-            self._warn(f"{error}; the run goes on without it")
-            return
-        self._allowance = Allowance(self._file.size)
-        for level, entry in kept:
-            self.write(level, entry)
-        if self._not_kept:
-            text = f"{counted(self._not_kept, 'line')} left out: too many before there was a file"
-            self.write(logging.WARNING, self._remark(text))
+        if path is not None:
+            try:
+                path.parent.mkdir(mode=0o700, exist_ok=True)
+                self._file = LineFile(path, "log", self.notices.append)
+            except (OSError, AmocError) as error:
+                self.notices.append(f"{error}; the run goes on without it")
+        self._opened = True
+        self._write_pending()
+        self.tick()
 
-    def write(self, level: int, entry: Entry) -> None:
-        """Write a line at `level`, if there is room for it."""
-        if self._kept is not None:
-            if len(self._kept) < MAX_KEPT:
-                self._kept.append((level, entry))
-            else:
-                self._not_kept += 1
-        elif self._file is not None and self._allowance.admits(level, now_ns()):
-            self._append(entry)
+    def write(self, level: int, entry: Entry, count: int = 1) -> None:
+        """Write a line at `level` that stands for `count`, if there is room for it."""
+        if not self._opened and len(self._pending) >= MAX_KEPT:
+            self.leave_out("too many before there was a file", count)
+            return
+        # Whether it is opened is looked at afterwards, so that no line stays behind.
+        self._pending.append((level, entry, count))
+        if self._opened:
+            self._write_pending()
 
-    def _append(self, entry: Entry) -> None:
-        assert self._file is not None
-        before, was_full = self._file.size, self._allowance.full
-        self._file.append(entry)
-        self._allowance.charge(self._file.size - before)
-        if self._allowance.full and not was_full:
-            self._warn(
-                f"{self._file.name} has {MOST >> 20} MiB; only warnings and errors are added to it"
+    def _write_pending(self) -> None:
+        while self._pending:
+            try:
+                level, entry, count = self._pending.popleft()
+            except IndexError:  # another thread was faster
+                return
+            if self._file is not None:
+                self._append(self._file, level, entry, count)
+
+    def _append(self, file: LineFile, level: int, entry: Entry, count: int) -> None:
+        if file.size >= (MAX_WARNING_BYTES if level >= logging.WARNING else MAX_BYTES):
+            self.leave_out(f"a log has at most {MAX_BYTES >> 20} MiB", count)
+        elif not file.append(entry):
+            self.leave_out("they could not be written to the disk", count)
+        elif file.size >= MAX_BYTES and not self._full:
+            self._full = True
+            self.notices.append(
+                f"{file.name} has {MAX_BYTES >> 20} MiB; only warnings and errors are added to it"
                 " from now on"
             )
 
+    def leave_out(self, why: str, count: int = 1) -> None:
+        """Count lines that are not written, for the reason `why`."""
+        with self._lock:
+            self._left_out[why] += count
+
     def tick(self) -> None:
         """Say how many lines were left out, if any were and it was not said yet."""
-        if self._file is not None and (left_out := self._allowance.left_out()):
-            limit = f"{MOST >> 20} MiB" if self._allowance.full else f"{PER_S >> 20} MiB a second"
-            text = f"{counted(left_out, 'line')} left out: a log has at most {limit}"
-            self._append(self._remark(text))
+        if self._left_out and self._file is not None and self._file.size < MAX_WARNING_BYTES:
+            self._say_what_is_missing(self._file)
+
+    def _say_what_is_missing(self, file: LineFile) -> None:
+        with self._lock:
+            left_out, self._left_out = self._left_out, Counter()
+        for why, count in left_out.items():
+            if not file.append(self._remark(f"{counted(count, 'line')} left out: {why}")):
+                self.leave_out(why, count)
 
     def close(self) -> None:
         """Write no more."""
-        self.tick()
+        if self._file is not None:
+            self._say_what_is_missing(self._file)
         self.drop()
 
     def drop(self) -> None:
         """Write no more, nor what there is still to say."""
         if self._file is not None:
             self._file.close()
-        self._file = self._kept = None
+        self._file = None
+        self._opened = True
+        self._pending.clear()

@@ -1,53 +1,72 @@
-"""What of a log the operator is shown as well: warnings and errors, a few a second. Pure."""
+"""What the operator is shown of a log: warnings and errors, a few a second."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections import deque
+import threading
 from collections.abc import Callable
 
 from amoc.base.clock import S_NS
 from amoc.base.text import counted
 
-MAX_A_SECOND = 3
-MAX_WAITING = 100
-"""What is kept while there is nobody to tell it to."""
+MAX_PER_S = 3
 
 Tell = Callable[[str, str], None]
 """Takes what the operator should read: a level as in `amoc.ipc.messages.Note`, and a line."""
 
+_native_id = threading.get_native_id  # of the real thread, also where the module is patched later
+
 
 class OperatorFeed:
-    """Tells the operator, once there is a way, and counts what would be too much."""
+    """Tells the operator, and counts what cannot be told.
+
+    There is no queue. What comes too fast, from another thread than the process's own, or before
+    `attach`, is in the log, and the operator is told how many lines that are.
+    """
 
     def __init__(self) -> None:
-        self._waiting: deque[tuple[str, str]] = deque(maxlen=MAX_WAITING)
+        self._tell: Tell | None = None
+        self._thread = _native_id()
         self._second_ends_ns = 0
         self._told = 0
         self._untold = 0
 
-    def put(self, level: int, text: str, trace: str, now_ns: int) -> None:
-        """Have a line told, and a traceback after it if there is one."""
-        if now_ns >= self._second_ends_ns:
-            self._remark()
-            self._second_ends_ns, self._told = now_ns + S_NS, 0
-        if self._told >= MAX_A_SECOND:
-            self._untold += 1
+    def attach(self, tell: Tell) -> None:
+        """Tell with `tell` from now on; it must not wait, and is called in this thread only."""
+        self._tell = tell
+
+    @property
+    def attached(self) -> bool:
+        """Whether the operator can be told anything."""
+        return self._tell is not None
+
+    def show(self, level: int, text: str, trace: str, count: int, now_ns: int) -> None:
+        """Tell a line that stands for `count`, and a traceback after it if there is one."""
+        self.tick(now_ns)
+        if self._told >= MAX_PER_S or not self._tell or _native_id() != self._thread:
+            self._untold += count
             return
         self._told += 1
-        self._waiting.append(("error" if level >= logging.ERROR else "warning", text))
+        self.say("error" if level >= logging.ERROR else "warning", text)
         if trace:
-            self._waiting.append(("trace", trace))
+            self.say("trace", trace)
 
-    def _remark(self) -> None:
+    def tick(self, now_ns: int) -> None:
+        """Begin a new second if the last one is over."""
+        if now_ns >= self._second_ends_ns and self._tell and _native_id() == self._thread:
+            self._second_ends_ns, self._told = now_ns + S_NS, 0
+            self.end()
+
+    def end(self) -> None:
+        """Tell how many lines were not told."""
         untold, self._untold = self._untold, 0
         if untold:
             more = f"{counted(untold, 'more warning')}: see the logs in the run's directory"
-            self._waiting.append(("warning", more))
+            self.say("warning", more)
 
-    def flush(self, tell: Tell, now_ns: int) -> None:
-        """Tell what waits."""
-        if now_ns >= self._second_ends_ns:
-            self._remark()
-        while self._waiting:
-            tell(*self._waiting.popleft())
+    def say(self, level: str, text: str) -> None:
+        """Tell `text` whatever else was told."""
+        if self._tell is not None:
+            with contextlib.suppress(Exception):  # the way to the operator may be gone
+                self._tell(level, text)

@@ -26,7 +26,6 @@ from amoc.ipc import bus, rpc
 from amoc.ipc.messages import Envelope, Go, Note, StartUsers, StopUsers, UsersGone
 from amoc.ipc.outbox import Outbox
 from amoc.runtime import logs
-from amoc.runtime.logs.ticking import tick_for_ever
 from amoc.runtime.stack_file import file_of
 from amoc.runtime.worker.crashes import ErrorReporter
 from amoc.runtime.worker.heartbeat import Beat
@@ -80,7 +79,7 @@ def main(task: WorkerSpec) -> int:
         gevent.spawn(_guarded, beat.run)
         line.join(JOIN_S)
         _log.info("worker is up")
-        gevent.spawn(_guarded, tick_for_ever)
+        gevent.spawn(_guarded, logs.tick_forever)
         gevent.spawn(_guarded, crowd.start_users)
         for command in line.commands():
             match command:

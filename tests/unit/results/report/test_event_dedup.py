@@ -90,11 +90,12 @@ def test_commands_and_what_is_said_in_brackets_at_the_end_are_left_alone():
 
 
 def test_what_telling_left_untold_is_counted_together():
-    telling, told = OperatorFeed(), []
+    feed, told = OperatorFeed(), []
+    feed.attach(lambda level, text: told.append(event(1.0, text, level)))
     for second in range(3):
         for number in range(5):
-            telling.put(logging.WARNING, f"{'abcde'[number]} (web)", "", second * S_NS)
-    telling.flush(lambda level, text: told.append(event(1.0, text, level)), 3 * S_NS)
+            feed.show(logging.WARNING, f"{'abcde'[number]} (web)", "", 1, second * S_NS)
+    feed.tick(3 * S_NS)
     untold = [row for row in rows(*told) if "more warnings" in row.text]
     assert [row.count for row in untold] == [6]
     assert untold[0].text == "more warnings: see the logs in the run's directory"

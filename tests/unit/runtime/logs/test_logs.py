@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import logging
 import logging.config
+import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,14 +17,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from amoc.base import json_lines
 from amoc.base.clock import S_NS
 from amoc.runtime import logs
-from amoc.runtime.logs import file, folding, operator_feed, size_limit
-from amoc.runtime.logs.folding import FIRST_NS, MAX_KINDS, MAX_NS, Folds, template_of
+from amoc.runtime.logs import file
 from amoc.runtime.logs.handler import Log
-from amoc.runtime.logs.operator_feed import MAX_A_SECOND, OperatorFeed
-from amoc.runtime.logs.shared_text import Common
-from amoc.runtime.logs.size_limit import Allowance
+from amoc.runtime.logs.operator_feed import MAX_PER_S, OperatorFeed
+from amoc.runtime.logs.repeats import (
+    FIRST_NS,
+    FORGET_NS,
+    FREE,
+    MAX_KINDS,
+    MAX_NS,
+    OTHERS,
+    Key,
+    Kind,
+    RepeatFilter,
+    template_of,
+)
 
 LEVELS = st.sampled_from([logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR])
 
@@ -39,7 +53,6 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr("amoc.runtime.logs.handler.now_ns", clock)
-    monkeypatch.setattr("amoc.runtime.logs.file.now_ns", clock)
     return clock
 
 
@@ -49,6 +62,7 @@ class Process:
     def __init__(self, directory: Path, level: int = logging.INFO, **fields: Any) -> None:
         self.directory = directory
         self.told: list[tuple[str, str]] = []
+        self.user: int | None = None
         self.log = Log("worker-3", level, fields)
         self.logger = logging.Logger("chat", level)  # noqa: LOG001 - not one of this process
         self.logger.addHandler(self.log)
@@ -60,7 +74,8 @@ class Process:
         return self
 
     def attach(self, user: int | None = None) -> Process:
-        self.log.attach(lambda *note: self.told.append(note), lambda: user)
+        self.user = user
+        self.log.attach(lambda *note: self.told.append(note), lambda: self.user)
         return self
 
     def lines(self) -> list[dict[str, Any]]:
@@ -75,17 +90,25 @@ def process(tmp_path: Path, clock: Clock) -> Process:
     return Process(tmp_path / "logs", worker=3, incarnation=1)
 
 
-# Folding
+# The repeat filter
+
+
+def key(template: str, level: int = logging.INFO) -> Key:
+    return Key("chat", level, template, ("chat.py", 7), None)
+
+
+def kind(level: int) -> Kind:
+    return RepeatFilter().find(key("kind", level), False, 0)
 
 
 @given(st.lists(st.integers(0, 30 * S_NS), max_size=300), LEVELS)
-def test_folding_loses_no_line_and_counts_none_twice(gaps: list[int], level: int) -> None:
-    folds, now, written = Folds(), 0, 0
+def test_the_filter_loses_no_line_and_counts_none_twice(gaps: list[int], level: int) -> None:
+    repeats, now, written = RepeatFilter(), 0, 0
     for gap in gaps:
         now += gap
-        written += folds.find("kind", level, now).take(now)
-        written += sum(count for _, count in folds.due(now))
-    written += sum(count for _, count in folds.end())
+        written += repeats.find(key("kind", level), False, now).take(now)
+        written += sum(count for _, count in repeats.due(now))
+    written += sum(count for _, count in repeats.end())
     assert written == len(gaps)
 
 
@@ -93,60 +116,61 @@ def test_folding_loses_no_line_and_counts_none_twice(gaps: list[int], level: int
 def test_a_storm_of_failures_costs_a_few_lines_however_many_there_are(
     each_second: int, seconds: int
 ) -> None:
-    fold = Folds().find("kind", logging.ERROR, 0)
+    one = kind(logging.ERROR)
     step_ns = S_NS // min(each_second, 50)
-    lines = sum(bool(fold.take(now)) for now in range(0, seconds * S_NS, step_ns))
+    lines = sum(bool(one.take(now)) for now in range(0, seconds * S_NS, step_ns))
     # One, then after 1, 2, 4, … 60 s.
     assert lines <= 8 + seconds * S_NS // MAX_NS
 
 
 def test_the_first_is_written_at_once_and_the_rest_after_growing_times() -> None:
-    fold = Folds().find("kind", logging.WARNING, 0)
-    times = [now // S_NS for now in range(0, 300 * S_NS, S_NS // 10) if fold.take(now)]
+    one = kind(logging.WARNING)
+    times = [now // S_NS for now in range(0, 300 * S_NS, S_NS // 10) if one.take(now)]
     assert times == [0, 1, 3, 7, 15, 31, 63, 123, 183, 243]
 
 
 def test_a_kind_that_was_quiet_for_a_period_begins_anew() -> None:
-    fold = Folds().find("kind", logging.WARNING, 0)
-    assert [fold.take(0), fold.take(1), fold.due(FIRST_NS)] == [1, 0, 1]
-    assert fold.take(10 * S_NS) == 1  # the period that then began has ended without any
-    assert fold.take(10 * S_NS + 1) == 0
-    assert fold.due(11 * S_NS) == 1
+    one = kind(logging.WARNING)
+    assert [one.take(0), one.take(1), one.due(FIRST_NS)] == [1, 0, 1]
+    assert one.take(10 * S_NS) == 1  # the period that then began has ended without any
+    assert one.take(10 * S_NS + 1) == 0
+    assert one.due(11 * S_NS) == 1
 
 
-def test_what_only_informs_is_written_line_by_line_unless_it_storms() -> None:
-    fold = Folds().find("kind", logging.INFO, 0)
+@pytest.mark.parametrize("level", [logging.DEBUG, logging.INFO])
+def test_what_only_informs_is_written_line_by_line_unless_it_storms(level: int) -> None:
+    one = kind(level)
     now = 0
-    for _ in range(100):
-        assert fold.take(now) == 1
-        now += S_NS // 15
-    counts = [fold.take(now + at) for at in range(1_000)]
-    assert sum(counts) < 25
+    for _ in range(5 * FREE):
+        assert one.take(now) == 1
+        now += S_NS // (FREE - 5)
+    counts = [one.take(now + at) for at in range(1_000)]
+    assert sum(counts) <= FREE
 
 
 def test_kinds_beyond_the_limit_are_one_for_each_level() -> None:
-    folds = Folds()
+    repeats = RepeatFilter()
     for number in range(MAX_KINDS):
-        assert not folds.find(number, logging.INFO, 0).others
-    other = folds.find("one more", logging.INFO, 0)
-    assert other.others
-    assert folds.find("another", logging.INFO, 0) is other
-    assert folds.find("another", logging.ERROR, 0) is not other
-    assert folds.find(7, logging.INFO, 0).level == logging.INFO
-    assert not folds.find(7, logging.INFO, 0).others
-    assert len(folds) == MAX_KINDS + 2
+        assert repeats.find(key(f"{number}"), False, 0).message == f"{number}"
+    other = repeats.find(key("one more"), False, 0)
+    assert other.message == OTHERS
+    assert repeats.find(key("another"), False, 0) is other
+    assert repeats.find(key("another", logging.ERROR), False, 0) is not other
+    assert repeats.find(key("7"), False, 0).message == "7"
+    assert len(repeats) == MAX_KINDS + 2
 
 
 def test_kinds_that_are_quiet_make_room_and_those_that_hold_lines_do_not() -> None:
-    folds = Folds()
+    repeats = RepeatFilter()
     for number in range(MAX_KINDS):
-        folds.find(number, logging.ERROR, 0).take(0)
-    held = folds.find(7, logging.ERROR, 0)
+        repeats.find(key(f"{number}", logging.ERROR), False, 0).take(0)
+    held = repeats.find(key("7", logging.ERROR), False, 0)
     assert held.take(1) == 0
-    later = folding.FORGET_NS + 2 * S_NS
-    assert not folds.find("one more", logging.ERROR, later).others
-    assert folds.find(7, logging.ERROR, later) is held
-    assert len(folds) == 2
+    later = FORGET_NS + 2 * S_NS
+    new = repeats.find(key("one more", logging.ERROR), False, later)
+    assert new.message == "one more"
+    assert repeats.find(key("7", logging.ERROR), False, later) is held
+    assert len(repeats) == 2
 
 
 @given(st.integers(0, 10**12), st.integers(0, 2**60))
@@ -154,69 +178,30 @@ def test_numbers_do_not_make_another_kind(number: int, address: int) -> None:
     assert template_of(f"user {number} at {address:#x}") == "user # at #"
 
 
-# The allowance
-
-
-@given(st.lists(st.tuples(st.integers(1, 1 << 18), st.integers(0, S_NS // 50), LEVELS)))
-def test_a_log_takes_no_more_than_its_rate(lines: list[tuple[int, int, int]]) -> None:
-    one, now, written = Allowance(), 0, 0
-    for size, gap_ns, level in lines:
-        now += gap_ns
-        if one.admits(level, now):
-            one.charge(size)
-            written += size
-    most = size_limit.BURST + now * size_limit.PER_S // S_NS + (1 << 18)
-    assert written <= most
-
-
-def test_lines_that_only_inform_leave_room_for_warnings() -> None:
-    one = Allowance()
-    while one.admits(logging.INFO, 0):
-        one.charge(1_000)
-    assert one.admits(logging.WARNING, 0)
-    assert not one.admits(logging.INFO, 0)
-    assert one.left_out() == 2
-    assert one.left_out() == 0
-    assert one.admits(logging.INFO, S_NS)
-
-
-def test_a_full_file_takes_warnings_for_a_while_and_then_nothing() -> None:
-    one, now = Allowance(size_limit.MOST - 1), 0
-    assert not one.full
-    assert one.admits(logging.INFO, 0)
-    one.charge(1)
-    assert one.full
-    assert not one.admits(logging.INFO, now)
-    while one.admits(logging.ERROR, now):
-        one.charge(1 << 16)
-        now += S_NS
-    assert one._used == size_limit.MOST + size_limit.MOST // size_limit.SHARE
-
-
-# Telling
+# The operator
 
 
 def test_the_operator_is_told_a_few_a_second_and_how_many_more_there_are() -> None:
-    one: OperatorFeed = OperatorFeed()
-    told: list[tuple[str, str]] = []
-    for number in range(MAX_A_SECOND + 5):
-        one.put(logging.WARNING, f"no {number}", "", 0)
-    one.flush(lambda *note: told.append(note), 1)
-    assert told == [("warning", f"no {number}") for number in range(MAX_A_SECOND)]
-    one.flush(lambda *note: told.append(note), S_NS)
-    assert told[-1] == ("warning", "5 more warnings: see the logs in the run's directory")
-    one.put(logging.ERROR, "again", "Traceback", 2 * S_NS)
-    one.flush(lambda *note: told.append(note), 2 * S_NS)
+    feed, told = OperatorFeed(), []
+    feed.attach(lambda *note: told.append(note))
+    for number in range(MAX_PER_S + 4):
+        feed.show(logging.WARNING, f"no {number}", "", 1, 0)
+    feed.show(logging.WARNING, "no # (6 more)", "", 6, 0)
+    feed.tick(S_NS - 1)
+    assert told == [("warning", f"no {number}") for number in range(MAX_PER_S)]
+    feed.tick(S_NS)
+    assert told[-1] == ("warning", "10 more warnings: see the logs in the run's directory")
+    feed.show(logging.ERROR, "again", "Traceback", 1, 2 * S_NS)
     assert told[-2:] == [("error", "again"), ("trace", "Traceback")]
 
 
-def test_what_nobody_can_be_told_yet_is_bounded() -> None:
-    one = OperatorFeed()
-    for second in range(1_000):
-        one.put(logging.WARNING, str(second), "", second * S_NS)
-    told: list[tuple[str, str]] = []
-    one.flush(lambda *note: told.append(note), 1_000 * S_NS)
-    assert len(told) == operator_feed.MAX_WAITING
+def test_what_came_before_the_operator_could_be_told_is_counted() -> None:
+    feed, told = OperatorFeed(), []
+    for second in range(5):
+        feed.show(logging.WARNING, str(second), "", 1, second * S_NS)
+    feed.attach(lambda *note: told.append(note))
+    feed.tick(5 * S_NS)
+    assert told == [("warning", "5 more warnings: see the logs in the run's directory")]
 
 
 # The handler
@@ -243,7 +228,7 @@ def test_ten_thousand_users_that_fail_alike_are_one_line_and_one_with_the_count(
 ) -> None:
     process.open().attach()
     for user in range(10_000):
-        process.log._who = lambda user=user: user + 1
+        process.user = user + 1
         try:
             raise TimeoutError(f"user {user} waited {user / 7} s")
         except TimeoutError:
@@ -272,96 +257,58 @@ def test_what_was_held_is_written_with_the_next_one_where_nothing_ticks(
     assert (rest["count"], rest["message"], "user" in rest) == (4, "no", False)
 
 
-def test_a_line_that_stands_for_itself_alone_is_written_as_it_is(
-    process: Process, clock: Clock
+@pytest.mark.parametrize("failures", [2, 5])
+def test_a_line_with_a_count_names_the_cause_and_nothing_of_one_user(
+    process: Process, clock: Clock, failures: int
 ) -> None:
-    process.open().attach()
-    for user in (7, 8):
-        process.log._who = lambda user=user: user
-        try:
-            raise ConnectionError("refused")
-        except ConnectionError:
-            process.logger.exception("status %d for user %d", 503, user, extra={"turn": user})
+    process.open().attach(user=7)
+    for user in range(failures):
+        process.logger.warning("status %d for user %d: %s", 503, user, OSError(f"gone {user}"))
     clock.ns += S_NS
     process.log.tick()
-    _, second = process.lines()
-    assert (second["message"], second["user"]) == ("status 503 for user 8", 8)
-    assert second["extra"] == {"turn": 8}
-    assert "ConnectionError: refused" in second["traceback"]
-    assert "count" not in second
-    # The operator has seen the traceback with the first one.
-    assert [level for level, _ in process.told] == ["error", "trace", "error"]
-    assert process.told[2][1] == "status 503 for user 8 (chat, user 8)"
+    _, rest = process.lines()
+    assert rest.pop("at").endswith("Z")
+    assert rest == {
+        "level": "warning",
+        "logger": "chat",
+        "message": "status # for user #: gone #",
+        "cause": "OSError: gone #",
+        "slot": 3,
+        "epoch": 1,
+        "count": failures - 1,
+    }
+    assert process.told[1] == (
+        "warning",
+        f"status # for user #: gone # (chat, {failures - 1} more)",
+    )
 
 
-def test_a_line_that_stands_for_many_says_what_is_true_of_all(
+def test_threads_that_log_alike_lose_no_line_and_write_none_twice(
     process: Process, clock: Clock
 ) -> None:
     process.open().attach()
-    for round_ in range(2):
-        for user in range(5):
-            process.logger.warning("status %d for user %d", 503 + round_ * user, user)
-        clock.ns += S_NS
-        process.log.tick()
+    each, threads = 2_000, 4
+
+    def work() -> None:
+        for number in range(each):
+            process.logger.warning("no answer for user %d", number)
+            if number % 100 == 0:
+                clock.ns += S_NS
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        working = [threading.Thread(target=work) for _ in range(threads)]
+        for thread in working:
+            thread.start()
+        while any(thread.is_alive() for thread in working):
+            process.log.tick()
+        for thread in working:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
     process.log.end()
-    _, *held = process.lines()
-    assert [(line["message"], line["count"]) for line in held] == [
-        ("status 503 for user #", 4),
-        ("status # for user #", 5),
-    ]
-    assert process.told[1] == ("warning", "status 503 for user # (chat, 4 more)")
-
-
-@pytest.mark.parametrize(
-    ("lines", "common"),
-    [
-        ([("port %d closed", 5222)] * 3, "port 5222 closed"),
-        ([("port 5222 closed",)] * 3, "port 5222 closed"),
-        ([("user 1 of 9",), ("user 2 of 9",)], "user # of #"),
-        ([("%s: %s", "user_1", "no"), ("%s: %s", "user_2", "no")], "user_#: no"),
-        ([("%s: %s", "alice", "no"), ("%s: %s", "bob", "no")], "#: no"),
-        ([("%s", "user_1"), ("%s", "user_2"), ("%s", "bob")], "#"),
-        ([("%s", "user_1"), ("%s", "bob"), ("%s", "user_2")], "#"),
-        ([("%5.1f %% for %r", 0.5, 1), ("%5.1f %% for %r", 0.5, 2)], "  0.5 % for #"),
-        ([("%s %d", OSError("user 1"), 8), ("%s %d", OSError("user 2"), 8)], "user # 8"),
-        ([("%s %s", 1, "x"), ("%s %s", "1", "x")], "# x"),
-        ([("%(a)d of %(b)d", {"a": 1, "b": 9}), ("%(a)d of %(b)d", {"a": 2, "b": 9})], "# of #"),
-        ([("%*d %d", 3, 7, 1), ("%*d %d", 3, 7, 2)], "  # #"),
-    ],
-)
-def test_what_lines_have_in_common(lines: list[tuple[Any, ...]], common: str) -> None:
-    records = [logging.LogRecord("x", 30, "x.py", 1, one[0], one[1:], None) for one in lines]
-    first, *others = records
-    found = Common(first.msg, first.args)
-    for record in others:
-        found.add(record.msg, record.args)
-    assert found.text(first.getMessage()) == common
-
-
-@pytest.mark.parametrize(
-    "lines",
-    [[("%d and more", 1, 5), ("%d and more", 2, 5)], [("%d %s", "no", 1), ("%d %s", "no", 2)]],
-)
-def test_of_arguments_that_do_not_fit_nothing_is_said(lines: list[tuple[Any, ...]]) -> None:
-    found = Common(lines[0][0], lines[0][1:])
-    found.add(lines[1][0], lines[1][1:])
-    assert found.text("as it is, of user 1") == "as it is, of user #"
-
-
-class Odd:
-    """An argument that must not be compared."""
-
-    def __eq__(self, other: object) -> bool:
-        raise RuntimeError("I am like nothing else")
-
-    __hash__ = None  # type: ignore[assignment]
-
-
-def test_arguments_of_other_types_are_the_same_when_they_are_the_same_one() -> None:
-    one = Odd()
-    found = Common("%s and %s", (one, Odd()))
-    found.add("%s and %s", (one, Odd()))
-    assert found.text("") == f"{one} and #"
+    assert sum(line.get("count", 1) for line in process.lines()) == each * threads
 
 
 def test_the_end_writes_what_is_held(process: Process) -> None:
@@ -445,38 +392,51 @@ def test_a_directory_that_cannot_be_made_is_told_and_the_run_goes_on(
     assert text.endswith("the run goes on without it")
 
 
-def test_a_log_that_is_too_fast_says_how_much_is_missing(process: Process, clock: Clock) -> None:
-    process.logger.setLevel(logging.DEBUG)
-    process.log.setLevel(logging.DEBUG)
-    process.open()
-    for _ in range(600):
-        process.logger.debug("x" * 9_000)
-    process.logger.warning("seen all the same")
-    process.log.tick()
-    *_, warning, remark = process.lines()
-    assert warning["message"] == "seen all the same"
-    written = len(process.lines()) - 2
-    assert remark["message"] == (
-        f"{600 - written} lines left out: a log has at most 1 MiB a second"
-    )
-
-
 def test_a_full_log_is_told_and_goes_on_with_warnings(
     process: Process, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for where in (size_limit, file):
-        monkeypatch.setattr(where, "MOST", 1 << 20)
-    process.logger.setLevel(logging.DEBUG)
-    process.log.setLevel(logging.DEBUG)
+    monkeypatch.setattr(file, "MAX_BYTES", 1 << 20)
+    monkeypatch.setattr(file, "MAX_WARNING_BYTES", (1 << 20) + 100_000)
     process.open().attach()
     for _ in range(200):
-        process.logger.debug("x" * 9_000)
+        process.logger.info("%s", "x" * 9_000)
     process.logger.warning("seen all the same")
+    for number in range(100):
+        new_each_time = "x" * number + "y" * 9_000
+        process.logger.warning(new_each_time)
     process.log.end()
     assert "seen all the same" in process.text()
-    assert len(process.text()) < (1 << 20) + 20_000
-    assert process.lines()[-1]["message"].endswith("lines left out: a log has at most 1 MiB")
-    assert "has 1 MiB; only warnings and errors are added to it from now on" in process.told[0][1]
+    assert (1 << 20) + 100_000 <= len(process.text()) < (1 << 20) + 120_000
+    missing = process.lines()[-1]["message"]
+    assert missing.endswith(" lines left out: a log has at most 1 MiB")
+    counts = sum(line.get("count", 1) for line in process.lines()[:-1])
+    assert counts + int(missing.split()[0]) == 301
+    assert any(
+        "has 1 MiB; only warnings and errors are added to it from now on" in text
+        for _, text in process.told
+    )
+
+
+def test_lines_that_the_disk_does_not_take_are_counted(
+    process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process.open().attach()
+    with monkeypatch.context() as full:
+
+        def write(*_: object) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        full.setattr(json_lines.os, "write", write)
+        process.logger.info("lost")
+        process.logger.warning("lost too")
+        process.log.tick()
+    process.logger.info("back")
+    process.log.end()
+    assert [line["message"] for line in process.lines()] == [
+        "back",
+        "2 lines left out: they could not be written to the disk",
+    ]
+    assert "No space left on device; the run goes on without it" in process.told[-1][1]
 
 
 class Mute:
@@ -503,6 +463,68 @@ def test_whatever_is_logged_becomes_a_line(
     process.logger.info("and after it")
     first, second = process.lines()
     assert (first["message"], second["message"]) == (written, "and after it")
+
+
+def fails(*_: object) -> int:
+    raise KeyError("a defect")
+
+
+@pytest.mark.parametrize("level", [logging.INFO, logging.WARNING])
+def test_a_line_that_cannot_be_put_together_is_counted_and_never_raises(
+    process: Process, capfd: pytest.CaptureFixture[str], level: int
+) -> None:
+    process.open().attach()
+    process.log.addFilter(fails)  # a scenario may do that
+    process.logger.log(level, "lost")
+    process.log.removeFilter(fails)
+    process.log.attach(fails, fails)
+    process.logger.log(level, "lost too")
+    process.log.end()
+    assert [line["message"] for line in process.lines()] == [
+        "2 lines left out: they could not be put together (KeyError)"
+    ]
+    assert capfd.readouterr().err == ""
+
+
+def test_an_operator_that_cannot_be_told_costs_no_line_and_raises_nothing(process: Process) -> None:
+    process.open()
+    process.log.attach(fails)
+    process.logger.warning("written all the same")
+    process.log.end()
+    assert [line["message"] for line in process.lines()] == ["written all the same"]
+
+
+def test_a_log_call_at_the_end_of_the_stack_raises_nothing_of_its_own(process: Process) -> None:
+    process.open()
+
+    def deep(left: int) -> None:
+        if left:
+            deep(left - 1)
+        else:
+            process.log.handle(record)
+
+    record = logging.LogRecord("chat", logging.INFO, "chat.py", 1, "here %s", ("x",), None)
+    limit = sys.getrecursionlimit()
+    # From where there is no room for the handler's first call to where there is room for all.
+    for left in range(limit - 200, limit):
+        with contextlib.suppress(RecursionError):
+            deep(left)
+    process.log.end()
+    assert process.lines()
+
+
+def test_secrets_in_a_message_or_a_traceback_are_hidden(process: Process) -> None:
+    process.open().attach()
+    address = "http://me:hunter2@host"
+    try:
+        raise ConnectionError(f"no answer from {address}")
+    except ConnectionError as error:
+        process.logger.exception("failed: %s", error)
+    process.logger.warning('{"password": "hunter2"}')
+    process.log.end()
+    assert len(process.lines()) == 2
+    assert "hunter2" not in process.text()
+    assert not any("hunter2" in text for _, text in process.told)
 
 
 def test_what_is_given_with_a_line_takes_no_more_room_than_a_message(process: Process) -> None:
@@ -548,13 +570,15 @@ def test_amocs_own_warnings_are_shown_only_where_they_say_so(process: Process) -
     assert not any("extra" in line for line in process.lines())
 
 
-def test_what_a_thread_logs_is_shown_by_the_processs_own_thread(process: Process) -> None:
+def test_what_a_thread_logs_is_written_and_the_operator_is_told_how_much(process: Process) -> None:
     process.open().attach()
-    process.log._thread += 1  # as if this were another one
-    process.logger.warning("from elsewhere")
+    thread = threading.Thread(target=process.logger.warning, args=("from elsewhere",))
+    thread.start()
+    thread.join()
     assert process.told == []
     process.log.tick()
-    assert process.told == [("warning", "from elsewhere (chat)")]
+    assert process.told == [("warning", "1 more warning: see the logs in the run's directory")]
+    assert [line["message"] for line in process.lines()] == ["from elsewhere"]
 
 
 # The process's own

@@ -1,0 +1,157 @@
+"""The repeat filter: log lines that say the same become one line with a count. Pure.
+
+Lines are of one kind when the same place of the program says the same, numbers aside, about the
+same cause. The first of a kind is written at once. Those that follow are counted, and written as
+one line after a second, then after two, four and so on up to a minute, and at the end. So what
+fails in the same way for all users costs a handful of lines, however many they are.
+
+Warnings and errors are counted from the second on, other lines beyond `FREE` a second. A kind that
+kept below that for a whole period starts afresh.
+
+Kinds are bounded: beyond `MAX_KINDS` all others of a level count as one, and kinds that have been
+quiet for `FORGET_NS` are forgotten when room is needed.
+
+Whoever uses a filter from several threads must call it under a lock; nothing here runs code of the
+scenario.
+"""
+
+from __future__ import annotations
+
+import logging
+from functools import lru_cache
+from typing import NamedTuple
+
+from amoc.base.clock import S_NS
+from amoc.base.text import numberless
+
+FIRST_NS = S_NS
+MAX_NS = 60 * S_NS
+"""How long lines of a kind are counted before the count is written, the first time and at most."""
+FREE = 100
+"""Lines below a warning that are written, of a kind and in a second, before others are counted."""
+MAX_KINDS = 2_000
+FORGET_NS = 2 * MAX_NS
+MAX_TEMPLATE = 500
+"""Characters of a message that tell its kind."""
+OTHERS = "lines of many other kinds"
+
+
+class Key(NamedTuple):
+    """What lines of one kind have in common.
+
+    Attributes:
+        logger: Who says it.
+        level: As in `logging`.
+        template: The message before its arguments are filled in, without numbers.
+        place: Where in the program.
+        cause: Of the error that it is about, if it is about one.
+    """
+
+    logger: str
+    level: int
+    template: str
+    place: tuple[str, int]
+    cause: str | None
+
+
+class Kind:
+    """A kind of line.
+
+    Attributes:
+        key: What its lines have in common.
+        shown: Whether the operator is shown its lines.
+        message: What a line with a count says.
+    """
+
+    __slots__ = ("_ends_ns", "_free", "_held", "_span_ns", "key", "message", "shown")
+
+    def __init__(self, key: Key, shown: bool) -> None:
+        self.key = key
+        self.shown = shown
+        self.message = key.template
+        self._free = 0
+        self._held = 0
+        self._span_ns = FIRST_NS
+        self._ends_ns = 0
+
+    def take(self, now_ns: int) -> int:
+        """How many lines are to be written as one now that one more has come.
+
+        Returns:
+            1 for the line as it is, more for a line with a count, which this one is part of, and 0
+            when it is written later.
+        """
+        if now_ns >= self._ends_ns:
+            if self._held:
+                return self._close(now_ns) + 1
+            self._free = 1 if self.key.level >= logging.WARNING else FREE
+            self._span_ns, self._ends_ns = FIRST_NS, now_ns + FIRST_NS
+        if self._free:
+            self._free -= 1
+            return 1
+        self._held += 1
+        return 0
+
+    def due(self, now_ns: int) -> int:
+        """How many lines were held for long enough; they count as written."""
+        return self._close(now_ns) if self._held and now_ns >= self._ends_ns else 0
+
+    def end(self) -> int:
+        """How many lines are held; they count as written."""
+        held, self._held = self._held, 0
+        return held
+
+    def _close(self, now_ns: int) -> int:
+        self._span_ns = min(2 * self._span_ns, MAX_NS)
+        self._ends_ns = now_ns + self._span_ns
+        self._free = 0  # a storm, until a period passes without any
+        return self.end()
+
+    def quiet(self, now_ns: int) -> bool:
+        """Whether nothing has come for `FORGET_NS`, and nothing is held."""
+        return not self._held and now_ns - self._ends_ns >= FORGET_NS
+
+
+class RepeatFilter:
+    """All kinds of lines of a process."""
+
+    def __init__(self) -> None:
+        self._kinds: dict[Key, Kind] = {}
+        self._cleared_ns = 0
+
+    def __len__(self) -> int:
+        return len(self._kinds)
+
+    def find(self, key: Key, shown: bool, now_ns: int) -> Kind:
+        """The kind of a line; `shown` says whether the operator is shown its lines."""
+        kind = self._kinds.get(key)
+        if kind is None:
+            if len(self._kinds) >= MAX_KINDS and not self._clear(now_ns):
+                shown = key.level >= logging.WARNING
+                key = Key("amoc.runtime.logs", key.level, OTHERS, ("", 0), None)
+            kind = self._kinds.get(key) or Kind(key, shown)
+            self._kinds[key] = kind
+        return kind
+
+    def _clear(self, now_ns: int) -> bool:
+        """Forget quiet kinds, at most once a second; whether there is room."""
+        if now_ns - self._cleared_ns >= S_NS:
+            self._cleared_ns = now_ns
+            self._kinds = {key: one for key, one in self._kinds.items() if not one.quiet(now_ns)}
+        return len(self._kinds) < MAX_KINDS
+
+    def due(self, now_ns: int) -> list[tuple[Kind, int]]:
+        """The kinds whose lines were held for long enough, and how many they are."""
+        return [(kind, held) for kind in self._kinds.values() if (held := kind.due(now_ns))]
+
+    def end(self) -> list[tuple[Kind, int]]:
+        """The kinds of which lines are held, and how many."""
+        return [(kind, held) for kind in self._kinds.values() if (held := kind.end())]
+
+
+def template_of(message: str) -> str:
+    """What messages of one kind have in common: all but their numbers."""
+    return _template(message[:MAX_TEMPLATE])
+
+
+_template = lru_cache(maxsize=2 * MAX_KINDS)(numberless)
