@@ -273,8 +273,8 @@ def test_a_line_with_a_count_names_the_cause_and_nothing_of_one_user(
         "logger": "chat",
         "message": "status # for user #: gone #",
         "cause": "OSError: gone #",
-        "slot": 3,
-        "epoch": 1,
+        "worker": 3,
+        "incarnation": 1,
         "count": failures - 1,
     }
     assert process.told[1] == (
