@@ -14,6 +14,7 @@ from typing import NoReturn
 import setproctitle
 
 _PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
 
 
 def set_title(role: str) -> None:
@@ -23,12 +24,21 @@ def set_title(role: str) -> None:
 
 def die_with(parent_pid: int, signum: int = signal.SIGKILL) -> None:
     """Have the kernel send us `signum` when our parent dies; leave if it is dead already."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_PR_SET_PDEATHSIG, int(signum), 0, 0, 0):
-        error = ctypes.get_errno()
-        raise OSError(error, f"prctl(PR_SET_PDEATHSIG): {os.strerror(error)}")
+    _prctl(_PR_SET_PDEATHSIG, int(signum))
     if os.getppid() != parent_pid:
         os._exit(1)
+
+
+def adopt_orphans() -> None:
+    """Become the parent of each process below us whose own parent dies."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def _prctl(option: int, value: int) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(option, value, 0, 0, 0):
+        error = ctypes.get_errno()
+        raise OSError(error, f"prctl({option}): {os.strerror(error)}")
 
 
 def reset_signals() -> None:
@@ -77,6 +87,14 @@ def leave(code: int) -> NoReturn:
                 stream.flush()
     finally:
         os._exit(code)
+
+
+def name_of(pid: int) -> str:
+    """What program process `pid` runs; ``?`` when it is gone."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return "?"
 
 
 def cpu_ns(pid: int) -> int | None:

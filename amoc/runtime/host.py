@@ -15,6 +15,7 @@ import traceback
 from pathlib import Path
 from typing import NoReturn
 
+import gevent
 import zmq
 
 from amoc.base import process
@@ -24,6 +25,7 @@ from amoc.ipc.messages import Bootstrap, Failed
 from amoc.metrics.board import Board
 from amoc.runtime import logs
 from amoc.runtime.node.node import JOIN_S, Ends, Node
+from amoc.runtime.orphans import Orphans
 from amoc.runtime.supervisor import supervisor
 from amoc.runtime.worker import worker
 from amoc.scenario import builtin_settings, settings
@@ -94,8 +96,15 @@ def _run(bootstrap: Bootstrap) -> None:
         supervisor.main(bootstrap, board, directory, theirs.detach(), node_pid, worker.main)
     theirs.close()
     os.close(writing)
+    orphans = Orphans()
     node = Node(bootstrap, board, pid, Ends(ours.detach(), reading), directory)
-    node.run()
+    reaper = gevent.spawn(orphans.reap_forever)
+    try:
+        node.run()
+    finally:
+        reaper.kill()
+        for one in orphans.end():
+            print(f"amoc: node: {one} was started by a user and cannot be ended", file=sys.stderr)
     if node.alone and os.getpgrp() == node_pid:
         os.killpg(0, signal.SIGKILL)  # whatever the scenario has started goes with us
 

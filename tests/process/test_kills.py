@@ -213,3 +213,35 @@ def test_nothing_named_is_left_in_shared_memory(
         tree = set(run.tree())
         eventually(lambda: not alive(tree), "nothing is left", 30)
     assert set(Path("/dev/shm").iterdir()) <= before
+
+
+DETACHES = """
+    import subprocess
+    from amoc import sleep, user
+
+    def start(user_id):
+        with open(HERE + "/detached", "a") as file:
+            print(subprocess.Popen(["sleep", "600"], start_new_session=True).pid, file=file)
+        sleep(600)
+"""
+
+
+@pytest.mark.parametrize("killed", [None, "worker", "supervisor", "node"])
+def test_a_program_that_a_user_detached_ends_with_the_run(
+    scenario: Callable[[str], Path], tmp_path: Path, killed: str | None
+) -> None:
+    file = scenario(DETACHES)
+    with running(file, "--users", "2", *FAST, directory=tmp_path) as run:
+        eventually(lambda: len(lines(tmp_path / "detached")) == 2, "both users have started one")
+        detached = {int(pid) for pid in lines(tmp_path / "detached")}
+        assert alive(detached) == detached
+        if killed:
+            run.kill(run.wait_for(killed)[0])
+        else:
+            run.kill(run.pid, signal.SIGINT)
+        if killed == "worker":
+            eventually(lambda: len(lines(tmp_path / "detached")) == 3, "its user starts again")
+            run.kill(run.pid, signal.SIGINT)
+        run.end()
+        detached |= {int(pid) for pid in lines(tmp_path / "detached")}
+        assert not alive(detached)

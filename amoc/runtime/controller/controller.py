@@ -58,6 +58,7 @@ from amoc.runtime.controller.run_state import State, Step, after
 from amoc.runtime.controller.services import Services
 from amoc.runtime.controller.stage_follower import StageFollower
 from amoc.runtime.controller.status import OperatorEvent, Outcome, Status
+from amoc.runtime.orphans import Orphans
 from amoc.scenario import events, fd_budget, plugins
 from amoc.scenario.run_plan import RunPlan
 
@@ -160,6 +161,7 @@ class Controller:
     def run(self) -> Outcome:
         """Run to the end; never raises what is the run's own failure."""
         process.raise_fd_limit()
+        self._orphans = Orphans()
         pause.reset()
         logs.begin("controller", self._plan.log_level)
         logs.attach(self._say)
@@ -390,6 +392,8 @@ class Controller:
         self._account.close()
         if self._xmpp is not None:
             self._xmpp.end()
+        for one in self._orphans.end():
+            self._say("warning", f"{one} was started by a user and cannot be ended")
         outcome = self._outcome(failure)
         verdict = outcome.summary["run"]["verdict"] if outcome.summary is not None else self._ended
         self._records.write(

@@ -1,0 +1,78 @@
+"""Programs that users detach end with the run.
+
+A program that is started in a session of its own, as browser drivers are, leaves the node's process
+group and outlives the worker that started it. So the node is a subreaper (prctl(2)): the kernel
+makes it the parent of whatever processes below it leave behind. It reaps those that end, and kills
+the rest when its workers have gone. The controller does the same for what a killed node leaves.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from pathlib import Path
+
+import gevent
+
+from amoc.base import process
+from amoc.base.clock import S_NS, now_ns
+
+REAP_S = 1.0
+END_S = 2.0
+"""How long the killed ones have to be gone."""
+
+
+class Orphans:
+    """The processes that this one inherits from those below it.
+
+    What were its children when this was made are its own, and left alone.
+    """
+
+    def __init__(self) -> None:
+        process.adopt_orphans()
+        self._own = frozenset(children(os.getpid()))
+
+    def reap_forever(self) -> None:
+        """Reap them as they end."""
+        while True:
+            self._reap()
+            gevent.sleep(REAP_S)
+
+    def end(self) -> list[str]:
+        """Kill them, and all that they have started.
+
+        Returns:
+            Those that are still there after `END_S`, as ``sleep (pid 1234)``.
+        """
+        give_up = now_ns() + int(END_S * S_NS)
+        while (left := self._all()) and now_ns() < give_up:
+            for pid in left:
+                with contextlib.suppress(OSError):
+                    os.kill(pid, signal.SIGKILL)
+            self._reap()
+            gevent.sleep(0.005)
+        return [f"{process.name_of(pid)} (pid {pid})" for pid in left]
+
+    def _adopted(self) -> list[int]:
+        return [pid for pid in children(os.getpid()) if pid not in self._own]
+
+    def _all(self) -> list[int]:
+        found = self._adopted()
+        for one in found:  # it grows meanwhile
+            found += children(one)
+        return found
+
+    def _reap(self) -> None:
+        for pid in self._adopted():
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
+
+
+def children(pid: int) -> list[int]:
+    """The children of all threads of process `pid`; none where it is gone."""
+    found = []
+    for file in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            found += [int(one) for one in file.read_text().split()]
+    return found
