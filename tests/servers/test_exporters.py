@@ -20,7 +20,7 @@ from amoc.base import json_lines
 from amoc.base.errors import ExitCode
 from amoc.results.exporters import RunInfo
 from amoc.results.exporters.graphite import Graphite as ToGraphite
-from amoc.results.exporters.graphite_events import Events
+from amoc.results.exporters.graphite_events import GraphiteEvents
 from amoc.results.exporters.statsd import Statsd as ToStatsd
 from amoc.results.series import Point, Tally
 from tests.process.support import running
@@ -121,7 +121,7 @@ def test_points_of_an_outage_of_carbon_arrive_after_it(graphite: Graphite) -> No
 def test_annotations_are_events_of_graphite_web(graphite: Graphite) -> None:
     told: list[str] = []
     run = RunInfo("20261125T020000-1a2b", "chat")
-    exporter = Events(f"http://127.0.0.1:{graphite.web.port}", run, told.append)
+    exporter = GraphiteEvents(f"http://127.0.0.1:{graphite.web.port}", run, told.append)
     at = time.time() - 100
     exporter.annotate("half the rate: “message_rate” is 600", ["command"], at)
     exporter.annotate("x" * 400, ["warning"], at + 1)
@@ -183,7 +183,7 @@ def test_a_statsd_that_was_killed_goes_on_where_it_is_back(statsd: Statsd) -> No
         "the last is there",
     )
     assert len(told) == 2
-    assert re.search("[123] points? may not have got there", told[1])
+    assert re.search("[123] points? may not have been delivered", told[1])
 
 
 SCENARIO = """
@@ -248,8 +248,8 @@ def test_a_run_tells_all_of_them_the_same(
         run.kill(run.pid, signal.SIGINT)
         assert run.end() == 0, run.output
         summary = run.summary()
-    assert "takes nothing" not in run.output
-    assert "did not get there" not in run.output
+    assert "accepts no data" not in run.output
+    assert "could not be delivered" not in run.output
     rounds = summary["counters"]["rounds"]
     assert rounds >= second["amoc_rounds_total"]
 
@@ -306,9 +306,9 @@ def test_backends_that_are_away_cost_a_run_one_warning_each_and_what_was_lost(
             f"graphite-web at http://127.0.0.1:{nobody.port}",
             "statsd at statsd.invalid:8125",
         ):
-            assert output.count(f"{what} takes nothing: ") == 1, output
-        assert re.search(r"graphite at \S+ \d+ points? did not get there", output), output
-        assert re.search(r"graphite-web at \S+ \d+ events? did not get there", output), output
+            assert output.count(f"{what} accepts no data: ") == 1, output
+        assert re.search(r"graphite at \S+ \d+ points? could not be delivered", output), output
+        assert re.search(r"graphite-web at \S+ \d+ events? could not be delivered", output), output
 
 
 def test_a_port_that_is_taken_ends_a_run_before_its_users_start(tmp_path: Path) -> None:

@@ -1,16 +1,24 @@
-"""What waits for a backend that may be away. Pure.
+"""What waits for a backend that may be away or slow. Pure.
 
-Chunks go out in order. What waits is bounded by bytes: beyond that the oldest chunks are dropped
-and counted. When a connection breaks, nobody knows what the other end has read of the last chunks;
-so as many of them are kept as may be on the way, and go out again, before all others. For a backend
-to which the same chunk twice is one, as to Graphite, nothing is lost by that, and nothing is
-counted twice.
+Points that wait to be worked on are few: beyond that the oldest is dropped, and what it counted
+goes with the next one.
+
+Chunks, which are made of points, go out in order. What waits is bounded by bytes: beyond that the
+oldest chunks are dropped and counted. When a connection breaks, nobody knows what the other end has
+read of the last chunks; so as many of them are kept as may be on the way, and go out again, before
+all others. For a backend to which the same chunk twice is one, as to Graphite, nothing is lost by
+that, and nothing is counted twice.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
 from typing import NamedTuple
+
+from amoc.results.series import Point, Tally, ThrottlePoint
+
+MAX_POINTS = 30
 
 
 class Chunk(NamedTuple):
@@ -22,15 +30,58 @@ class Chunk(NamedTuple):
 
 
 class Missing(NamedTuple):
-    """How many chunks have not arrived."""
+    """How many chunks or points have not arrived."""
 
     lost: int
     """That is certain of so many."""
     doubtful: int
-    """So many more went out over a connection that broke, and could not be sent again."""
+    """Of so many more it is not known: they went out over a connection that broke, or in part."""
 
 
-class Backlog:
+class PointBacklog:
+    """Points that are to be worked on.
+
+    A point that failed may have got there in part, so it is not tried again.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: deque[Point] = deque()
+        self._dropped = Tally()
+        self._out: Point | None = None
+        self._lost = 0
+
+    def put(self, point: Point) -> None:
+        """Add a point; the oldest is dropped where there is no room."""
+        if len(self._waiting) == MAX_POINTS:
+            self._dropped.add(self._waiting.popleft())
+            self._lost += 1
+        self._waiting.append(point)
+
+    def take(self) -> Point | None:
+        """The next point, with what was counted in those before it that were dropped."""
+        if self._out is None and self._waiting:
+            self._out = self._waiting.popleft()
+            if self._dropped.points:
+                self._out, self._dropped = _after(self._dropped, self._out), Tally()
+        return self._out
+
+    def done(self) -> None:
+        """The point that was taken is done."""
+        self._out = None
+
+    def refused(self) -> None:
+        """The point that was taken is lost."""
+        self._lost += self._out is not None
+        self._out = None
+
+    again = refused
+
+    def missing(self) -> Missing:
+        """How many points were dropped, failed, or are not done."""
+        return Missing(0, self._lost + len(self._waiting) + (self._out is not None))
+
+
+class ChunkBacklog:
     """Chunks that are to be delivered."""
 
     def __init__(self, most_bytes: int, repeat_bytes: int = 0) -> None:
@@ -116,3 +167,27 @@ class Backlog:
     def _lose(self, chunk: Chunk) -> None:
         self._lost += not chunk.sent
         self._doubtful += chunk.sent
+
+
+def _after(dropped: Tally, point: Point) -> Point:
+    """`point` as if it had begun where the points of `dropped` did: counts add up, rates stay."""
+    dropped.add(point)
+    throttles = {
+        name: replace(
+            point.throttles.get(name, ThrottlePoint()),
+            requests=counts["requests"],
+            executions=counts["executions"],
+            missed=counts["missed"],
+        )
+        for name, counts in dropped.throttles.items()
+    }
+    return replace(
+        point,
+        span_s=dropped.span_s,
+        active_s=dropped.active_s,
+        starts=dropped.starts,
+        counters=dropped.counters,
+        timers=dropped.timers,
+        crashes=dropped.crashes,
+        throttles=throttles,
+    )

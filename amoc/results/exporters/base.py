@@ -8,7 +8,7 @@ is said once.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from amoc.results.series import Point, Tally
 
@@ -23,8 +23,8 @@ class RunInfo(NamedTuple):
     scenario: str
 
 
-class Exporter(Protocol):
-    """Passes on what a run sees.
+class Exporter:
+    """Passes on what a run sees; what it has no use for is ignored.
 
     Attributes:
         name: What messages call it.

@@ -8,18 +8,16 @@ it, for a first write to such a connection would succeed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import gevent
 from gevent import socket as gsocket
 
 from amoc.base.clock import S_NS, now_ns
-from amoc.results.exporters.backlog import Backlog
-from amoc.results.exporters.base import Warn, place
-from amoc.results.exporters.delivery import Delivery
+from amoc.results.exporters.background import BackgroundQueue, in_turns
+from amoc.results.exporters.backlog import ChunkBacklog, PointBacklog
+from amoc.results.exporters.base import Exporter, Warn, place
 from amoc.results.exporters.names import Entry, Naming, number
-from amoc.results.exporters.point_queue import PointQueue, in_turns
 from amoc.results.series import Point, Tally
 
 MAX_BYTES = 8 << 20
@@ -101,8 +99,8 @@ class Connection:
             raise ConnectionResetError("the connection was closed")
 
 
-class Graphite:
-    """Sends each point to carbon."""
+class Graphite(Exporter):
+    """Sends each point to carbon; annotations are the business of graphite-web."""
 
     name = "graphite"
 
@@ -121,25 +119,22 @@ class Graphite:
         self._naming = Naming()
         self._second = 0
         self._connection = Connection(host, port)
-        backlog = Backlog(MAX_BYTES, REPEATED_BYTES)
-        self._courier = Delivery(what, backlog, self._connection.send, warn)
-        self._feeder = PointQueue(what, self._write, warn)
+        self._chunks = ChunkBacklog(MAX_BYTES, REPEATED_BYTES)
+        self._sending = BackgroundQueue(what, self._chunks, self._connection.send, warn)
+        self._writing = BackgroundQueue(what, PointBacklog(), self._write, warn)
 
     def take(self, point: Point, _tally: Tally, /) -> None:
         """Have the point sent."""
-        self._feeder.take(point)
-
-    def annotate(self, text: str, tags: Sequence[str], at: float) -> None:
-        """Nothing: annotations are the business of graphite-web."""
+        self._writing.put(point)
 
     def close(self, deadline_s: float) -> None:
         """Send what is left, for at most `deadline_s`."""
         give_up = now_ns() + int(deadline_s * S_NS)
-        self._feeder.close(deadline_s)
-        self._courier.backlog.drop(self._feeder.lost)
-        well = self._courier.close(max(0.0, (give_up - now_ns()) / S_NS))
+        self._writing.stop(deadline_s)
+        self._chunks.drop(sum(self._writing.backlog.missing()))
+        well = self._sending.close(max(0.0, (give_up - now_ns()) / S_NS))
         if not self._connection.finish(max(0.0, (give_up - now_ns()) / S_NS)) and well:
-            self._warn(f"{self._what}: the last points may not have got there")
+            self._warn(f"{self._what}: the last points may not have been delivered")
 
     def _write(self, point: Point) -> None:
         # Carbon keeps one value a second: two points that end in the same one go side by side.
@@ -149,7 +144,7 @@ class Graphite:
             for entry in self._naming.entries(point)
             for line in written(self._prefix, entry, self._second, point.span_s)
         )
-        self._courier.put("".join(in_turns(lines)).encode())
+        self._sending.put("".join(in_turns(lines)).encode())
 
 
 def written(prefix: str, entry: Entry, second: int, span_s: float) -> list[str]:

@@ -17,11 +17,10 @@ from gevent import socket as gsocket
 from gevent import ssl as gssl
 
 from amoc._version import VERSION
-from amoc.results.exporters.backlog import Backlog
-from amoc.results.exporters.base import RunInfo, Warn
-from amoc.results.exporters.delivery import Delivery, RefusedError
+from amoc.results.exporters.background import BackgroundQueue, RefusedError
+from amoc.results.exporters.backlog import ChunkBacklog
+from amoc.results.exporters.base import Exporter, RunInfo, Warn
 from amoc.results.exporters.names import element
-from amoc.results.series import Point, Tally
 
 MAX_BYTES = 256 << 10
 POST_S = 5.0
@@ -32,8 +31,8 @@ MAX_TAG = 50
 """Characters of a tag there."""
 
 
-class Events:
-    """Posts each annotation to graphite-web."""
+class GraphiteEvents(Exporter):
+    """Posts each annotation to graphite-web; points are carbon's business."""
 
     name = "graphite events"
 
@@ -47,19 +46,16 @@ class Events:
         """
         self._url = urlsplit(url)
         self._tags = ["amoc", run.run_id, run.scenario]
-        backlog = Backlog(MAX_BYTES)
-        self._courier = Delivery(f"graphite-web at {url}", backlog, self._post, warn, "event")
-
-    def take(self, point: Point, tally: Tally) -> None:
-        """Nothing: points are carbon's business."""
+        what, backlog = f"graphite-web at {url}", ChunkBacklog(MAX_BYTES)
+        self._queue = BackgroundQueue(what, backlog, self._post, warn, "event")
 
     def annotate(self, text: str, tags: Sequence[str], at: float) -> None:
         """Have an event posted."""
-        self._courier.put(as_event(text, [*self._tags, *tags], at))
+        self._queue.put(as_event(text, [*self._tags, *tags], at))
 
     def close(self, deadline_s: float) -> None:
         """Post what is left, for at most `deadline_s`."""
-        self._courier.close(deadline_s)
+        self._queue.close(deadline_s)
 
     def _post(self, body: bytes) -> None:
         """Post an event, on a connection of its own: they are few and far between.

@@ -1,14 +1,13 @@
-"""Prometheus: the run's figures under ``/metrics``, for whoever asks.
+"""Prometheus: the run's metrics at ``/metrics``, for any scraper.
 
-Served on the controller's own loop. A scrape is made family by family and lets the loop turn in
-between. Who connects and says or reads nothing is let go after a while, and keeps nobody but the
-next scrapers waiting.
+Served on the controller's own event loop. A scrape is made family by family and lets the loop turn
+in between. A connection that stays idle is closed after a while.
 """
 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import gevent
@@ -19,8 +18,8 @@ from prometheus_client import CollectorRegistry, make_wsgi_app
 
 from amoc.base.clock import S_NS, now_ns
 from amoc.base.errors import ResourceError
-from amoc.results.exporters.base import RunInfo, Warn, place, reason
-from amoc.results.exporters.point_queue import Breather
+from amoc.results.exporters.background import Breather
+from amoc.results.exporters.base import Exporter, RunInfo, Warn, place, reason
 from amoc.results.exporters.prometheus_metrics import Families
 from amoc.results.series import Point, Tally
 
@@ -31,8 +30,8 @@ SILENT_S = 60.0
 """How long a connection may be silent, or not read; Prometheus keeps its own between scrapes."""
 
 
-class Prometheus:
-    """Answers scrapes."""
+class Prometheus(Exporter):
+    """Answers scrapes; Prometheus knows no annotations."""
 
     name = "prometheus"
 
@@ -43,7 +42,7 @@ class Prometheus:
             host: The address to listen on.
             port: The port.
             run: Which run it is.
-            warn: Told if others than this host can read the figures.
+            warn: Told if other hosts can read the metrics.
 
         Raises:
             ResourceError: The address cannot be had.
@@ -55,7 +54,7 @@ class Prometheus:
             listener = _listening(host, port)
         except OSError as error:
             raise ResourceError(
-                f"prometheus_port must be free to listen on, but {place(host, port)} is not:"
+                f"prometheus_port must be free to listen on, got {place(host, port)}:"
                 f" {reason(error)}"
             ) from None
         # Packing costs more time on the loop than the network saves.
@@ -72,16 +71,13 @@ class Prometheus:
         self._server.start()
         if not _is_loopback(host):
             warn(
-                f"whoever reaches {place(host, port)} can read the run's figures"
+                f"anyone who can reach {place(host, port)} can read the metrics of this run"
                 f" (prometheus_host is {host})"
             )
 
     def take(self, point: Point, tally: Tally, /) -> None:
         """Have the point in the next scrape."""
         self._families.take(point, tally)
-
-    def annotate(self, text: str, tags: Sequence[str], at: float) -> None:
-        """Nothing: Prometheus has no annotations."""
 
     def close(self, deadline_s: float) -> None:
         """Take no more scrapes; those under way have `deadline_s`."""
@@ -95,14 +91,14 @@ class Prometheus:
     def _answer(
         self, environ: dict[str, Any], start_response: Callable[..., Any]
     ) -> Iterator[bytes]:
-        """The figures, as long as somebody reads them; nothing is found beside them."""
+        """The metrics, as long as somebody reads them; every other path is not found."""
         self._scrapes += 1
         try:
             if environ["PATH_INFO"] == PATH:
                 yield from self._app(environ, start_response)
             else:
                 start_response("404 Not Found", [("Content-Type", "text/plain")])
-                yield f"figures are under {PATH}\n".encode()
+                yield f"metrics are at {PATH}\n".encode()
         finally:
             self._scrapes -= 1
 

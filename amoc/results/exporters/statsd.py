@@ -9,17 +9,16 @@ A timer's percentiles are gauges, because statsd can merge no percentiles: they 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import gevent
 from gevent import socket as gsocket
 from statsd import StatsClient
 
-from amoc.base.text import counted
-from amoc.results.exporters.base import Warn, place
+from amoc.results.exporters.background import BackgroundQueue, in_turns
+from amoc.results.exporters.backlog import PointBacklog
+from amoc.results.exporters.base import Exporter, Warn, place
 from amoc.results.exporters.names import Naming, number
-from amoc.results.exporters.point_queue import PointQueue, in_turns
 from amoc.results.series import Point, Tally
 
 MAX_DATAGRAM = 1432
@@ -30,8 +29,8 @@ PAUSE_S = 0.002
 SEND_S = 1.0
 
 
-class Statsd:
-    """Sends each point to statsd."""
+class Statsd(Exporter):
+    """Sends each point to statsd, which knows no annotations."""
 
     name = "statsd"
 
@@ -49,23 +48,16 @@ class Statsd:
         self._prefix = prefix
         self._client: _Client | None = None
         self._naming = Naming()
-        self._what = f"statsd at {place(host, port)}"
-        self._warn = warn
-        self._feeder = PointQueue(self._what, self._send, warn)
+        what = f"statsd at {place(host, port)}"
+        self._queue = BackgroundQueue(what, PointBacklog(), self._send, warn, retry=False)
 
     def take(self, point: Point, _tally: Tally, /) -> None:
         """Have the point sent."""
-        self._feeder.take(point)
-
-    def annotate(self, text: str, tags: Sequence[str], at: float) -> None:
-        """Nothing: statsd has no annotations."""
+        self._queue.put(point)
 
     def close(self, deadline_s: float) -> None:
         """Send what is left, for at most `deadline_s`."""
-        self._feeder.close(deadline_s)
-        if self._feeder.lost:
-            points = counted(self._feeder.lost, "point")
-            self._warn(f"{self._what}: {points} may not have got there, or not as a whole")
+        self._queue.close(deadline_s)
         if self._client is not None:
             self._client.close()
 

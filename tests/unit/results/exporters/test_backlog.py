@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amoc.results.exporters.backlog import Backlog
+from amoc.results.exporters.backlog import ChunkBacklog
 
 
 def chunks(backlog):
@@ -16,7 +16,7 @@ def chunks(backlog):
 
 
 def test_chunks_leave_in_the_order_in_which_they_came():
-    backlog = Backlog(100)
+    backlog = ChunkBacklog(100)
     for chunk in (b"a", b"b", b"c"):
         backlog.put(chunk)
     assert len(backlog) == 3
@@ -25,7 +25,7 @@ def test_chunks_leave_in_the_order_in_which_they_came():
 
 
 def test_the_oldest_are_dropped_where_there_is_no_room():
-    backlog = Backlog(10)
+    backlog = ChunkBacklog(10)
     for chunk in (b"aaaa", b"bbbb", b"cccc"):
         backlog.put(chunk)
     assert chunks(backlog) == [b"bbbb", b"cccc"]
@@ -33,13 +33,13 @@ def test_the_oldest_are_dropped_where_there_is_no_room():
 
 
 def test_a_chunk_that_is_larger_than_all_room_is_dropped():
-    backlog = Backlog(10)
+    backlog = ChunkBacklog(10)
     backlog.put(b"a" * 11)
     assert (backlog.take(), backlog.missing(), len(backlog)) == (None, (1, 0), 0)
 
 
 def test_what_is_under_way_is_not_dropped():
-    backlog = Backlog(10)
+    backlog = ChunkBacklog(10)
     backlog.put(b"aaaaaaaa")
     assert backlog.take() == b"aaaaaaaa"
     backlog.put(b"bbbbbbbb")
@@ -50,7 +50,7 @@ def test_what_is_under_way_is_not_dropped():
 
 
 def test_what_may_have_been_on_the_way_goes_out_again_over_the_next_connection():
-    backlog = Backlog(100, repeat_bytes=5)
+    backlog = ChunkBacklog(100, repeat_bytes=5)
     for chunk in (b"aaa", b"bbb", b"ccc", b"ddd", b"eee"):
         backlog.put(chunk)
     for _ in range(3):
@@ -63,7 +63,7 @@ def test_what_may_have_been_on_the_way_goes_out_again_over_the_next_connection()
 
 
 def test_the_last_one_goes_out_again_however_long_it_is():
-    backlog = Backlog(100, repeat_bytes=5)
+    backlog = ChunkBacklog(100, repeat_bytes=5)
     backlog.put(b"a" * 50)
     backlog.take()
     backlog.done()
@@ -72,7 +72,7 @@ def test_the_last_one_goes_out_again_however_long_it_is():
 
 
 def test_what_went_out_before_may_have_arrived_and_what_did_not_has_not():
-    backlog = Backlog(100, repeat_bytes=100)
+    backlog = ChunkBacklog(100, repeat_bytes=100)
     for chunk in (b"a", b"b", b"c", b"d"):
         backlog.put(chunk)
     for _ in range(2):
@@ -90,7 +90,7 @@ def test_what_went_out_before_may_have_arrived_and_what_did_not_has_not():
 
 
 def test_a_chunk_that_is_refused_does_not_come_back():
-    backlog = Backlog(100, repeat_bytes=2)
+    backlog = ChunkBacklog(100, repeat_bytes=2)
     backlog.put(b"a")
     backlog.put(b"b")
     backlog.take()
@@ -105,7 +105,7 @@ STEPS = st.lists(st.sampled_from(["put", "take", "done", "again", "refused"]), m
 @given(STEPS, st.integers(0, 40))
 def test_whatever_happens_order_and_bounds_are_kept_and_every_chunk_is_accounted_for(steps, repeat):
     most = 24
-    backlog = Backlog(most, repeat)
+    backlog = ChunkBacklog(most, repeat)
     put = 0
     arrived: set[int] = set()
     last = -1

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from amoc.results.exporters import delivery, graphite
+from amoc.results.exporters import background, graphite
 from amoc.results.exporters.graphite import Graphite, written
 from amoc.results.exporters.names import Entry
 from tests.unit.results import runs
@@ -13,8 +13,8 @@ from tests.unit.results.exporters.support import Carbon, eventually, feed
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch):
-    monkeypatch.setattr(delivery, "FIRST_PAUSE_S", 0.002)
-    monkeypatch.setattr(delivery, "MAX_PAUSE_S", 0.01)
+    monkeypatch.setattr(background, "FIRST_PAUSE_S", 0.002)
+    monkeypatch.setattr(background, "MAX_PAUSE_S", 0.01)
 
 
 def times(points):
@@ -60,8 +60,8 @@ def test_points_wait_for_a_carbon_that_refuses_and_arrive_when_it_is_there():
         exporter.close(10.0)
         assert carbon.seconds() == times(points)
     text = (
-        f"graphite at 127.0.0.1:{carbon.port} takes nothing: Connection refused;"
-        " the run goes on, and the latest points wait for it"
+        f"graphite at 127.0.0.1:{carbon.port} accepts no data: Connection refused;"
+        " the run goes on, and the latest points are kept for it"
     )
     assert told == [text]
 
@@ -114,14 +114,14 @@ def test_a_carbon_that_accepts_and_never_reads_costs_one_warning(monkeypatch):
             second += 1
             turns.append(second)
             tally = feed(exporter, runs.points(40, seed=second), tally)
-            return carbon.connections > 2 and exporter._courier.backlog.missing().lost
+            return carbon.connections > 2 and exporter._chunks.missing().lost
 
         eventually(more, "it gives up a connection, and then the oldest points")
         assert len(told) == 1
-        assert "takes nothing: " in told[0]
+        assert "accepts no data: " in told[0]
         exporter.close(0.2)
     assert len(told) == 2
-    assert "points did not get there" in told[1]
+    assert "points could not be delivered" in told[1]
 
 
 def test_a_carbon_that_has_read_nothing_when_it_dies_gets_all_of_it_again():
@@ -129,7 +129,7 @@ def test_a_carbon_that_has_read_nothing_when_it_dies_gets_all_of_it_again():
     with Carbon(reads=False) as carbon:
         exporter = Graphite("127.0.0.1", carbon.port, "amoc", told.append)
         tally = None
-        sent = exporter._courier.backlog._sent
+        sent = exporter._chunks._sent
         for number, point in enumerate(points[:50], 1):
             tally = feed(exporter, [point], tally)
             eventually(lambda number=number: len(sent) == number, "it is on the way")
@@ -153,7 +153,7 @@ def test_totals_are_those_of_the_run_also_where_points_came_too_fast():
         assert f"amoc.counters.messages_sent.total {sent} {second}" in carbon.lines
         done = tally.timers["message_ttd"].count
         assert f"amoc.timers.message_ttd.total {done} {second}" in carbon.lines
-    assert told == [f"graphite at 127.0.0.1:{carbon.port}: 70 points did not get there"]
+    assert told == [f"graphite at 127.0.0.1:{carbon.port}: 70 points could not be delivered"]
 
 
 def test_a_name_that_nobody_knows_costs_one_warning():
@@ -162,8 +162,8 @@ def test_a_name_that_nobody_knows_costs_one_warning():
     feed(exporter, runs.points(2))
     eventually(lambda: told, "it is said")
     exporter.close(5.0)
-    assert told[0].startswith("graphite at carbon.invalid:2003 takes nothing: ")
-    assert told[1:] == ["graphite at carbon.invalid:2003: 2 points did not get there"]
+    assert told[0].startswith("graphite at carbon.invalid:2003 accepts no data: ")
+    assert told[1:] == ["graphite at carbon.invalid:2003: 2 points could not be delivered"]
 
 
 def test_the_end_does_not_wait_for_a_carbon_that_does_not_read():
@@ -174,4 +174,4 @@ def test_the_end_does_not_wait_for_a_carbon_that_does_not_read():
         eventually(lambda: carbon.connections, "it is connected")
         exporter.close(0.05)
         assert carbon.lines == []
-        assert told[-1].endswith(": the last points may not have got there")
+        assert told[-1].endswith(": the last points may not have been delivered")

@@ -7,8 +7,8 @@ import pytest
 from gevent import pywsgi, ssl
 from gevent.server import StreamServer
 
-from amoc.results.exporters import RunInfo, delivery, graphite_events
-from amoc.results.exporters.graphite_events import Events, as_event
+from amoc.results.exporters import RunInfo, background, graphite_events
+from amoc.results.exporters.graphite_events import GraphiteEvents, as_event
 from tests.unit.results import runs
 from tests.unit.results.exporters.support import Carbon, eventually, feed
 
@@ -17,8 +17,8 @@ RUN = RunInfo("20261125T020000-1a2b", "chat")
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch):
-    monkeypatch.setattr(delivery, "FIRST_PAUSE_S", 0.002)
-    monkeypatch.setattr(delivery, "MAX_PAUSE_S", 0.01)
+    monkeypatch.setattr(background, "FIRST_PAUSE_S", 0.002)
+    monkeypatch.setattr(background, "MAX_PAUSE_S", 0.01)
 
 
 class Web:
@@ -62,7 +62,7 @@ def test_an_event_says_what_happened_when_and_to_which_run():
 def test_events_are_posted_in_order(path):
     told = []
     with Web() as web:
-        exporter = Events(f"http://127.0.0.1:{web.port}{path}", RUN, told.append)
+        exporter = GraphiteEvents(f"http://127.0.0.1:{web.port}{path}", RUN, told.append)
         feed(exporter, runs.points(1))
         exporter.annotate("one", ["command"], 10.0)
         exporter.annotate("two", ["warning"], 11.0)
@@ -77,15 +77,15 @@ def test_events_wait_for_a_web_that_is_away():
     told = []
     with Carbon(listening=False) as nobody:
         port = nobody.port
-        exporter = Events(f"http://127.0.0.1:{port}", RUN, told.append)
+        exporter = GraphiteEvents(f"http://127.0.0.1:{port}", RUN, told.append)
         exporter.annotate("one", [], 10.0)
         eventually(lambda: told, "it is said")
     with Web(port=port) as web:
         exporter.close(10.0)
         assert [(event["what"], event["when"]) for event in web.events] == [("one", 10)]
     text = (
-        f"graphite-web at http://127.0.0.1:{port} takes nothing: Connection refused;"
-        " the run goes on, and the latest events wait for it"
+        f"graphite-web at http://127.0.0.1:{port} accepts no data: Connection refused;"
+        " the run goes on, and the latest events are kept for it"
     )
     assert told == [text]
 
@@ -94,7 +94,7 @@ def test_events_wait_for_a_web_that_is_away():
 def test_an_event_that_is_refused_is_dropped_and_said(status):
     told = []
     with Web(status) as web:
-        exporter = Events(f"http://127.0.0.1:{web.port}", RUN, told.append)
+        exporter = GraphiteEvents(f"http://127.0.0.1:{web.port}", RUN, told.append)
         exporter.annotate("one", [], 10.0)
         eventually(lambda: told, "it is said")
         web.status = "200 OK"
@@ -103,8 +103,8 @@ def test_an_event_that_is_refused_is_dropped_and_said(status):
         assert [event["what"] for event in web.events] == ["one", "two"]
         where = f"graphite-web at http://127.0.0.1:{web.port}"
     assert told == [
-        f"{where} refuses one of the events: it answers {status}",
-        f"{where}: 1 event did not get there",
+        f"{where} rejected one of the events: it answers {status}",
+        f"{where}: 1 event could not be delivered",
     ]
 
 
@@ -112,13 +112,13 @@ def test_what_accepts_and_never_answers_costs_one_warning(monkeypatch):
     monkeypatch.setattr(graphite_events, "POST_S", 0.02)
     told = []
     with Carbon(reads=False) as silent:
-        exporter = Events(f"http://127.0.0.1:{silent.port}", RUN, told.append)
+        exporter = GraphiteEvents(f"http://127.0.0.1:{silent.port}", RUN, told.append)
         exporter.annotate("one", [], 10.0)
         eventually(lambda: silent.connections > 2, "it is tried again")
         assert len(told) == 1
-        assert "takes nothing: no answer within 0.02 s" in told[0]
+        assert "accepts no data: no answer within 0.02 s" in told[0]
         exporter.close(5.0)
-    assert told[1].endswith(": 1 event did not get there")
+    assert told[1].endswith(": 1 event could not be delivered")
 
 
 def test_what_answers_something_else_than_http_costs_one_warning():
@@ -130,7 +130,7 @@ def test_what_answers_something_else_than_http_costs_one_warning():
 
     mail = StreamServer(("127.0.0.1", 0), rude)
     mail.start()
-    exporter = Events(f"http://127.0.0.1:{mail.server_port}", RUN, told.append)
+    exporter = GraphiteEvents(f"http://127.0.0.1:{mail.server_port}", RUN, told.append)
     exporter.annotate("one", [], 10.0)
     eventually(lambda: told, "it is said")
     exporter.close(5.0)
@@ -157,14 +157,14 @@ def test_a_web_with_tls_is_believed_if_its_certificate_is_known(tmp_path, monkey
     told = []
     with Web(ssl_context=context) as web:
         url = f"https://127.0.0.1:{web.port}"
-        stranger = Events(url, RUN, told.append)
+        stranger = GraphiteEvents(url, RUN, told.append)
         stranger.annotate("secret", [], 10.0)
         eventually(lambda: told, "it is not believed")
         stranger.close(5.0)
         assert "CERTIFICATE_VERIFY_FAILED" in told[0]
         assert web.events == []
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-        friend = Events(url, RUN, told.append)
+        friend = GraphiteEvents(url, RUN, told.append)
         friend.annotate("one", [], 11.0)
         friend.close(10.0)
         assert [event["what"] for event in web.events] == ["one"]

@@ -11,7 +11,7 @@ from prometheus_client.openmetrics.parser import (
 from prometheus_client.parser import text_string_to_metric_families as parse
 
 from amoc.base.errors import ResourceError
-from amoc.results.exporters import RunInfo, point_queue, prometheus
+from amoc.results.exporters import RunInfo, background, prometheus
 from amoc.results.exporters.prometheus import Prometheus
 from tests.servers.prosody import free_port
 from tests.unit.results import runs
@@ -79,7 +79,7 @@ def test_a_port_that_is_taken_is_said_before_anything_else():
     with Carbon() as other, pytest.raises(ResourceError) as caught:
         Prometheus("127.0.0.1", other.port, RUN, lambda text: None)
     assert str(caught.value) == (
-        f"prometheus_port must be free to listen on, but 127.0.0.1:{other.port} is not:"
+        f"prometheus_port must be free to listen on, got 127.0.0.1:{other.port}:"
         " Address already in use"
     )
 
@@ -87,7 +87,7 @@ def test_a_port_that_is_taken_is_said_before_anything_else():
 def test_an_address_that_is_not_ours_is_said():
     with pytest.raises(ResourceError) as caught:
         Prometheus("192.0.2.1", 9464, RUN, lambda text: None)
-    assert "192.0.2.1:9464 is not: " in str(caught.value)
+    assert "got 192.0.2.1:9464: " in str(caught.value)
 
 
 @pytest.mark.parametrize("host", ["localhost", "::1"])
@@ -105,18 +105,19 @@ def test_beyond_loopback_it_says_who_can_read():
     told, port = [], free_port()
     Prometheus("0.0.0.0", port, RUN, told.append).close(1.0)
     assert told == [
-        f"whoever reaches 0.0.0.0:{port} can read the run's figures (prometheus_host is 0.0.0.0)"
+        f"anyone who can reach 0.0.0.0:{port} can read the metrics of this run"
+        " (prometheus_host is 0.0.0.0)"
     ]
 
 
 def test_the_loop_turns_while_a_scrape_is_made(served, monkeypatch):
-    monkeypatch.setattr(point_queue, "HOLD_NS", 0)
+    monkeypatch.setattr(background, "HOLD_NS", 0)
     exporter, port = served
     feed(exporter, runs.points(3))
     asking = gevent.spawn(get, port)
     turns = 0
     while not asking.ready():
-        gevent.sleep(point_queue.PAUSE_S)
+        gevent.sleep(background.PAUSE_S)
         turns += 1
     families = asking.get()[1].count("# TYPE ")
     assert turns > families / 2
@@ -149,7 +150,7 @@ def test_a_connection_that_is_kept_between_scrapes_does_not_keep_the_end():
 
 
 def test_a_scrape_under_way_is_answered_before_the_end(served, monkeypatch):
-    monkeypatch.setattr(point_queue, "HOLD_NS", 0)
+    monkeypatch.setattr(background, "HOLD_NS", 0)
     exporter, port = served
     feed(exporter, runs.points(3))
     asking = gevent.spawn(get, port)

@@ -8,7 +8,7 @@ import pytest
 from gevent import socket, spawn
 
 from amoc.metrics.histogram import Histogram
-from amoc.results.exporters.point_queue import MAX_WAITING
+from amoc.results.exporters.backlog import MAX_POINTS
 from amoc.results.exporters.statsd import MAX_DATAGRAM, Statsd, _Value
 from amoc.results.series import Point
 from tests.unit.results import runs
@@ -134,10 +134,8 @@ def test_a_daemon_that_is_away_costs_one_warning_and_gets_what_comes_when_it_is_
         eventually(lambda: daemon.counters["amoc.counters.late"] == 7, "the last one is there")
         assert daemon.counters["amoc.timers.late"] == 1
     what = f"statsd at 127.0.0.1:{daemon.port}"
-    assert told[0] == f"{what} takes nothing: Connection refused; the run goes on"
-    assert re.fullmatch(
-        rf"{what}: [1-6] points? may not have got there, or not as a whole", told[1]
-    )
+    assert told[0] == f"{what} accepts no data: Connection refused; the run goes on"
+    assert re.fullmatch(rf"{what}: [1-6] points? may not have been delivered", told[1])
     assert len(told) == 2
 
 
@@ -145,10 +143,10 @@ def test_points_that_came_too_fast_are_counted():
     told = []
     with Daemon() as daemon:
         exporter = Statsd("127.0.0.1", daemon.port, "amoc", told.append)
-        feed(exporter, runs.points(MAX_WAITING + 3))
+        feed(exporter, runs.points(MAX_POINTS + 3))
         exporter.close(10.0)
     what = f"statsd at 127.0.0.1:{daemon.port}"
-    assert told == [f"{what}: 3 points may not have got there, or not as a whole"]
+    assert told == [f"{what}: 3 points may not have been delivered"]
 
 
 def test_a_name_is_looked_up_beside_the_loop_and_one_that_nobody_knows_costs_one_warning(
@@ -161,8 +159,6 @@ def test_a_name_is_looked_up_beside_the_loop_and_one_that_nobody_knows_costs_one
     feed(exporter, runs.points(2))
     eventually(lambda: told, "it is said")
     exporter.close(10.0)
-    assert told[0].startswith("statsd at statsd.invalid:8125 takes nothing: ")
-    assert told[1:] == [
-        "statsd at statsd.invalid:8125: 2 points may not have got there, or not as a whole"
-    ]
+    assert told[0].startswith("statsd at statsd.invalid:8125 accepts no data: ")
+    assert told[1:] == ["statsd at statsd.invalid:8125: 2 points may not have been delivered"]
     assert blocking == []
