@@ -68,8 +68,10 @@ def test_a_backend_that_is_away_costs_one_warning_and_gets_all_when_it_is_back()
     one.close(5.0)
     assert backend.taken == [b"a", b"b"]
     assert told == [
-        "it accepts no data: Connection refused; the run goes on, and the latest points are kept"
-        " for it"
+        (
+            "it accepts no data: Connection refused; the run goes on, and the latest points are"
+            " kept for it"
+        )
     ]
 
 

@@ -105,8 +105,10 @@ def test_beyond_loopback_it_says_who_can_read():
     told, port = [], free_port()
     Prometheus("0.0.0.0", port, RUN, told.append).close(1.0)
     assert told == [
-        f"anyone who can reach 0.0.0.0:{port} can read the metrics of this run"
-        " (prometheus_host is 0.0.0.0)"
+        (
+            f"anyone who can reach 0.0.0.0:{port} can read the metrics of this run"
+            " (prometheus_host is 0.0.0.0)"
+        )
     ]
 
 
