@@ -34,9 +34,9 @@ def parse_duration(text: str, bare_unit: str = "s") -> float:
         return float(compact) * _UNIT_S[bare_unit]
     parts = _PART.findall(compact)
     if compact.startswith("-"):
-        raise ValueError(f"must not be negative, but is {text!r}")
+        raise ValueError(f"must not be negative, got {text!r}")
     if not parts or "".join(number + unit for number, unit in parts) != compact:
-        raise ValueError(f"must be a duration such as 500ms, 30s, 1m30s or 2h, but is {text!r}")
+        raise ValueError(f"must be a duration such as 500ms, 30s, 1m30s or 2h, got {text!r}")
     return sum(float(number) * _UNIT_S[unit] for number, unit in parts)
 
 
@@ -53,18 +53,16 @@ def parse_rate(text: str, interval_s: float = 60.0) -> tuple[float, float]:
     number, slash, per = text.strip().lower().replace(" ", "").partition("/")
     infinite = number in ("inf", "infinity")
     if number.startswith("-"):
-        raise ValueError(f"must not be negative, but is {text!r}")
+        raise ValueError(f"must not be negative, got {text!r}")
     if not (infinite or (_NUMBER.fullmatch(number) and len(number) <= 20)) or (slash and not per):
-        raise ValueError(f"must be a rate such as 10/s, 600/min, 3600/h or inf, but is {text!r}")
+        raise ValueError(f"must be a rate such as 10/s, 600/min, 3600/h or inf, got {text!r}")
     if slash:
         try:
             interval_s = parse_duration(f"1{per}" if per in _UNIT_S else per)
         except ValueError:
             interval_s = 0.0
         if not 0 < interval_s < float("inf"):
-            raise ValueError(
-                f"must be a rate such as 10/s, 600/min, 3600/h or inf, but is {text!r}"
-            )
+            raise ValueError(f"must be a rate such as 10/s, 600/min, 3600/h or inf, got {text!r}")
     return float("inf") if infinite else float(number), interval_s
 
 

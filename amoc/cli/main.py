@@ -71,7 +71,7 @@ def _run(plan: RunPlan, json_file: str | None) -> NoReturn:
     console = make_console()
     view = LiveView(console)
     controller = Controller(plan, on_line=view.line, on_event=view.event)
-    keyboard = Keyboard(controller.status, controller.operate, view.event, view.refresh)
+    keyboard = Keyboard(controller.status, controller.operate, view.event)
     view.attach(controller.status, keyboard)
     handle_signals(controller)
     with view, keyboard:

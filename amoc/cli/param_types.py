@@ -33,7 +33,7 @@ class Duration(click.ParamType[float]):
         except ValueError as error:
             self.fail(str(error), param, ctx)
         if seconds == 0 and not self._zero:
-            self.fail(f"must be above 0, but is {value!r}", param, ctx)
+            self.fail(f"must be above 0, got {value!r}", param, ctx)
         return min(seconds, FOR_EVER_S)
 
 
@@ -50,7 +50,7 @@ class Whole(click.ParamType[int]):
         """The number, or a usage error."""
         least, most = self._bounds
         if not re.fullmatch(r"[+-]?\d{1,20}", str(value)) or not least <= int(value) <= most:
-            text = f"must be a whole number from {least} to {most}, but is {str(value)!r}"
+            text = f"must be a whole number from {least} to {most}, got {str(value)!r}"
             self.fail(text, param, ctx)
         return int(value)
 
@@ -71,7 +71,7 @@ class Profile(click.ParamType[Stages]):
         except ValueError as error:
             self.fail(str(error), param, ctx)
         if not stages.total_ns:
-            self.fail(f"must last for longer than 0 s, but is {value!r}", param, ctx)
+            self.fail(f"must last for longer than 0 s, got {value!r}", param, ctx)
         return stages
 
 
@@ -88,6 +88,6 @@ class UserIds(click.ParamType[range]):
             return value
         found = re.fullmatch(r"(\d{1,20})-(\d{1,20})", value)
         if not found or not 1 <= int(found[1]) <= int(found[2]) <= MAX_ID:
-            text = f"must be A-B with 1 <= A <= B <= {MAX_ID}, but is {value!r}"
+            text = f"must be A-B with 1 <= A <= B <= {MAX_ID}, got {value!r}"
             self.fail(text, param, ctx)
         return range(int(found[1]), int(found[2]) + 1)

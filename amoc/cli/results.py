@@ -105,8 +105,8 @@ def export(run: str, csv: bool, as_json: bool, hlog: bool, output: str) -> None:
 
     chosen = [name for name, wanted in zip(FORMATS, (csv, as_json, hlog), strict=True) if wanted]
     if len(chosen) != 1:
-        told = " and ".join(f"--{name}" for name in chosen) or "none of them"
-        raise UsageError(f"export must have one of --csv, --json, --hlog, but has {told}")
+        told = " and ".join(f"--{name}" for name in chosen) or "none"
+        raise UsageError(f"export requires one of --csv, --json and --hlog, got {told}")
     _, record = _load(run, "RUN_DIR")
     _give(FORMATS[chosen[0]](record), output)
 

@@ -133,7 +133,7 @@ def plan(
     from amoc.scenario.run_plan import RunPlan
 
     if users is not None and user_ids is not None:
-        raise UsageError("--users and --user-ids say the same thing; give one of them")
+        raise UsageError("--users and --user-ids are mutually exclusive; give one of them")
     ids = user_ids
     if ids is None:
         count = users if users is not None else 1 if stages is None else 0
@@ -172,9 +172,9 @@ def rates(throttles: Sequence[str]) -> dict[str, str]:
         name, equals, text = one.partition("=")
         name, text = name.strip(), text.strip()
         if not equals or not name:
-            raise UsageError(f"--throttle must be name=rate, but is {one!r}")
+            raise UsageError(f"--throttle must be NAME=RATE, got {one!r}")
         if name in found:
-            raise UsageError(f"--throttle must name a throttle once, but names {name!r} twice")
+            raise UsageError(f"--throttle must name each throttle once, got {name!r} twice")
         try:
             parse_profile(text, 60.0)
         except ValueError as error:

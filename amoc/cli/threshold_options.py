@@ -89,7 +89,7 @@ def fields(
         problems.append(str(error))
     if duration_s is not None and warmup >= duration_s:
         problems.append(
-            f"--warmup must be shorter than the run, but is {warmup:g} s of {duration_s:g} s"
+            f"--warmup must be shorter than the run, got {warmup:g} s of {duration_s:g} s"
         )
     if problems:
         raise UsageError("\n".join(problems))

@@ -1,1 +1,1 @@
-"""Control of a running run: the words of commands, the socket that takes them, its client."""
+"""Controlling a run: the table of commands, their answers, the control socket and its client."""

@@ -1,4 +1,4 @@
-"""What a run answers to a command, in lines for people. Pure."""
+"""A run's answer to a command as lines of text. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from typing import Any
 
 
 def lines_of(answer: Mapping[str, Any]) -> list[str]:
-    """The summary, then a line for each throttle, coordinator, barrier and worker."""
+    """The summary, then a line for each throttle, coordinator, barrier and worker.
+
+    `answer` is JSON from a run that may be of another version, so nothing in it is certain.
+    """
     lines = [str(answer.get("summary", "done"))]
     for kind, text_of in (
         ("throttle", _throttle),
@@ -32,13 +35,13 @@ def _throttle(one: Mapping[str, Any]) -> str:
     elif interval_s:
         shown = f"{rate / interval_s:,.6g}/s"
     else:
-        shown = f"{rate:,.6g} at the same time"
+        shown = f"at most {rate:,.6g} at once"
     mode = one.get("mode", "run")
     parts = [shown if mode in ("run", "open") else f"{mode}, configured for {shown}"]
     if one.get("plan"):
         parts.append(str(one["plan"]))
     for key, text in (
-        ("executions", "let through"),
+        ("executions", "executions"),
         ("waiting", "waiting"),
         ("missed", "slots missed"),
     ):
@@ -50,14 +53,14 @@ def _throttle(one: Mapping[str, Any]) -> str:
 def _coordinator(one: Mapping[str, Any]) -> str:
     pending = sum(one.get("pending", ()))
     parts = [f"{one.get('adds', 0):,} adds", f"{one.get('groups', 0):,} groups"]
-    for key, text in (("timeouts", "time-outs"), ("refused", "refused"), ("lost", "lost")):
+    for key, text in (("timeouts", "timeouts"), ("refused", "refused"), ("lost", "lost")):
         if one.get(key):
             parts.append(f"{one[key]:,} {text}")
     return ", ".join([*parts, f"{pending:,} pending"])
 
 
 def _barrier(one: Mapping[str, Any]) -> str:
-    return f"{one.get('waiting', 0):,} of {one.get('users', 0):,} users wait"
+    return f"{one.get('waiting', 0):,} of {one.get('users', 0):,} users waiting"
 
 
 def _records(value: object) -> list[Mapping[str, Any]]:

@@ -1,4 +1,4 @@
-"""Commands for a run in another process, over its control socket. Blocking, and without gevent."""
+"""Sends commands to a run in another process, over its control socket. Blocking, without gevent."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def request(
     comment: str = "",
     timeout_s: float = TIMEOUT_S,
 ) -> dict[str, Any]:
-    """Have the run behind the socket `path` do a command; its answer.
+    """Have the run behind the socket `path` carry out a command; its answer.
 
     Raises:
-        UsageError: No run is there.
-        PeerError: It breaks off, makes no sense, or does not answer in time.
-        AmocError: It refuses; the exit code is the run's.
+        UsageError: The run is not running.
+        PeerError: The connection breaks, or there is no proper answer in time.
+        AmocError: The run refuses; the exit code is the run's.
     """
     asked = {"command": name, "arguments": dict(arguments), "comment": comment}
     give_up_ns = now_ns() + int(timeout_s * S_NS)
@@ -40,18 +40,19 @@ def request(
             with reachable(path) as address:
                 line.connect(address)
         except OSError as error:
-            why = "too busy" if isinstance(error, TimeoutError | BlockingIOError) else "not there"
-            raise UsageError(f"run {path.parent} must be running, but is {why}") from None
+            busy = isinstance(error, TimeoutError | BlockingIOError)
+            what = "is too busy; try again" if busy else "is not running"
+            raise UsageError(f"run {path.parent} {what}") from None
         try:
-            # Who turns us away says why before it hangs up, and need not have read what we ask.
+            # A server that turns us away says why before it hangs up, without reading our request.
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 line.sendall(json.dumps(asked).encode() + b"\n")
             answer = _read_line(line, give_up_ns)
         except TimeoutError:
-            raise PeerError(f"the run must answer within {timeout_s:g} s, but has not") from None
+            raise PeerError(f"the run has not answered within {timeout_s:g} s") from None
         except OSError as error:
-            raise PeerError(f"the run broke off: {error.strerror or error}") from None
-    return _taken(answer)
+            raise PeerError(f"connection to the run broke: {error.strerror or error}") from None
+    return _decoded(answer)
 
 
 def _read_line(line: socket.socket, give_up_ns: int) -> bytes:
@@ -64,15 +65,15 @@ def _read_line(line: socket.socket, give_up_ns: int) -> bytes:
         line.settimeout(left_s)
         data = line.recv(1 << 16)
         if not data:
-            raise PeerError("the run must answer, but has ended before it did")
+            raise PeerError("the run ended before it answered")
         parts.append(data)
         size += len(data)
         if size > MAX_ANSWER:
-            raise PeerError(f"an answer must have at most {MAX_ANSWER} bytes, but has more")
+            raise PeerError(f"the run's answer must have at most {MAX_ANSWER} bytes, got more")
     return b"".join(parts)
 
 
-def _taken(line: bytes) -> dict[str, Any]:
+def _decoded(line: bytes) -> dict[str, Any]:
     try:
         data = json.loads(line)
         if data["ok"]:
@@ -81,7 +82,7 @@ def _taken(line: bytes) -> dict[str, Any]:
         text, code = str(data["error"]), int(data["exit_code"])
     except (ValueError, KeyError, TypeError):
         text = line[:60].decode(errors="replace")
-        raise PeerError(f"an answer must be one of amoc's, but is {text!r}") from None
+        raise PeerError(f"the run's answer must be amoc's JSON, got {text!r}") from None
     error = AmocError(text)
     error.exit_code = ExitCode(code) if code in list(ExitCode) else ExitCode.INTERNAL
     raise error

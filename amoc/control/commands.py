@@ -1,198 +1,235 @@
-"""The words of commands: what an operator types, and what it means. Pure.
+"""The commands that a run obeys, as one table. Pure.
 
-``add 100``, ``remove 10 --force``, ``set rate=5 mode=chat``, ``pause``, ``resume``, ``stop``,
-``status``, ``users``, ``note the server was restarted``. What follows ``--`` or ``#`` is the
-comment. The terminal's prompt, the command line and the control socket agree on the result: a name,
-its arguments, and a comment.
+Everything that takes commands is made from `COMMANDS`: the sub-commands ``amoc add``, ``amoc
+pause`` and so on (`amoc.cli.control`), the control socket (`amoc.control.server`) and the timeline
+of a replay. All of them check what they were given with `checked`, and
+`amoc.runtime.controller.commands.Commands` carries it out.
+
+A new command touches two files: a row here, and a method of `Commands` with the row's arguments as
+its parameters, listed under the row's name in its `_handlers`.
 """
 
 from __future__ import annotations
 
-import re
-import shlex
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, NamedTuple
 
 from amoc.base.errors import UsageError
 from amoc.base.text import cut
-from amoc.scenario.settings_sources import cannot_travel, pairs_of
+from amoc.scenario.settings_sources import cannot_travel
 
-LOOKS = ("status", "users")
-"""Commands that change nothing, and are not written down."""
 MAX_COUNT = 1 << 32
 MAX_COMMENT = 1_000
 MAX_VALUES = 1_000
 
-_WORD = re.compile(r"""\s*((?:\\.|[^\s"'\\]|"(?:\\.|[^"\\])*"|'[^']*')+)""", re.DOTALL)
-
 
 class Command(NamedTuple):
-    """What an operator wants of a run."""
+    """One command for a run, with checked arguments."""
 
     name: str
-    arguments: dict[str, Any]
+    arguments: Mapping[str, Any]
     comment: str = ""
 
 
-class Operate(Protocol):
-    """What does the commands: `Controller.operate`."""
-
-    def __call__(
-        self, name: str, arguments: dict[str, Any], *, source: str, comment: str = ""
-    ) -> Mapping[str, Any]:
-        """Do one command; an AmocError is a refusal."""
+# Types of arguments: `check` raises a ValueError whose text follows the argument's name.
 
 
-def parse(text: str) -> Command:
-    """The command that a line of text is.
+@dataclass(frozen=True)
+class WholeNumber:
+    """A whole number from `low` to `high`."""
 
-    Raises:
-        UsageError: It is none; one line.
+    low: int
+    high: int
+
+    def check(self, value: object) -> int:
+        """`value`, if it is one."""
+        if (
+            isinstance(value, int)
+            and not isinstance(value, bool)
+            and self.low <= value <= self.high
+        ):
+            return value
+        raise ValueError(f"must be a whole number from {self.low} to {self.high}, got {cut(value)}")
+
+
+@dataclass(frozen=True)
+class Flag:
+    """True or false."""
+
+    def check(self, value: object) -> bool:
+        """`value`, if it is one."""
+        if not isinstance(value, bool):
+            raise ValueError(f"must be true or false, got {cut(value)}")
+        return value
+
+
+@dataclass(frozen=True)
+class SettingValues:
+    """New values of settings, by name. Values may be secret, so no message shows them."""
+
+    def check(self, value: object) -> dict[str, Any]:
+        """`value`, if workers can be sent it."""
+        if not isinstance(value, Mapping) or not value:
+            raise ValueError("must be an object of values by setting name, and not empty")
+        if len(value) > MAX_VALUES or not all(isinstance(name, str) for name in value):
+            raise ValueError(f"must be at most {MAX_VALUES} values by setting name")
+        for name, one in value.items():
+            if problem := cannot_travel(name, one):
+                raise ValueError(f"cannot be sent to workers: {problem}")
+        return dict(value)
+
+
+ArgumentType = WholeNumber | Flag | SettingValues
+
+
+@dataclass(frozen=True)
+class Argument:
+    """An argument of a command.
+
+    Attributes:
+        metavar: How the command line shows its value.
+        default: What it is when it is not given; None means that it must be given.
     """
-    name, *rest = text.split(None, 1)[:2] or [""]
-    if name == "note":
-        return checked("note", {}, " ".join(rest))
-    words, comment = _words(text)
-    if not words:
-        raise UsageError(f"a command must be one of {', '.join(COMMANDS)}, but there is none")
-    name, *following = words
-    if name not in COMMANDS:
-        raise UsageError(f"a command must be one of {', '.join(COMMANDS)}, but is {cut(name)}")
-    return checked(name, COMMANDS[name].arguments(following), comment)
+
+    name: str
+    type: ArgumentType
+    metavar: str = ""
+    help: str = ""
+    default: Any = None
+
+
+class Handling(Enum):
+    """How the controller carries a command out."""
+
+    READ = "read"
+    """In any state of the run; changes nothing, and is not written to the journal."""
+    ALWAYS = "always"
+    """In any state of the run, without waiting for other commands."""
+    AT_ONCE = "at once"
+    """While users run, without waiting for other commands."""
+    QUEUED = "queued"
+    """While users run, after the commands that were given before it."""
+
+
+@dataclass(frozen=True)
+class CommandSpec:
+    """A row of the table.
+
+    Attributes:
+        help: For the command line; its first sentence stands alone in the list of commands.
+        text: The metavar of the comment, for a command that is nothing but its comment.
+    """
+
+    name: str
+    help: str
+    arguments: tuple[Argument, ...] = ()
+    handling: Handling = Handling.QUEUED
+    text: str = ""
+
+    def check(self, arguments: Mapping[object, Any]) -> dict[str, Any]:
+        """The command's arguments, each checked and none missing.
+
+        Raises:
+            UsageError: One is unknown, missing or wrong; one line.
+        """
+        names = [one.name for one in self.arguments]
+        for given in arguments:
+            if given not in names:
+                takes = f"only {', '.join(names)}" if names else "no arguments"
+                raise UsageError(f"{self.name} takes {takes}, got {cut(given)}")
+        checked = {}
+        for one in self.arguments:
+            value = arguments.get(one.name, one.default)
+            if value is None and one.name not in arguments:
+                raise UsageError(f"{self.name} requires {one.name}")
+            try:
+                checked[one.name] = one.type.check(value)
+            except ValueError as error:
+                raise UsageError(f"{one.name} of {self.name} {error}") from None
+        return checked
+
+
+_COUNT = Argument("count", WholeNumber(1, MAX_COUNT), metavar="N")
+
+COMMANDS: dict[str, CommandSpec] = {
+    one.name: one
+    for one in (
+        CommandSpec(
+            "status",
+            "Show a run's status.\n\nIts state, users, throttles, coordinators and barriers.",
+            handling=Handling.READ,
+        ),
+        CommandSpec(
+            "users",
+            "Show the users of each worker.\n\nHow many are running and how many are waiting to"
+            " start, and the highest user id.",
+            handling=Handling.READ,
+        ),
+        CommandSpec(
+            "add",
+            "Add N users.\n\nTheir ids follow the highest one; they start at the start rate.",
+            arguments=(_COUNT,),
+        ),
+        CommandSpec(
+            "remove",
+            "Remove N users.\n\nUsers that have not started yet go first. The others finish their"
+            " current iteration; with --force they are stopped at once.",
+            arguments=(
+                _COUNT,
+                Argument("force", Flag(), help="Do not let iterations finish.", default=False),
+            ),
+        ),
+        CommandSpec(
+            "set",
+            "Change settings.\n\nThey change on all workers, or on none if one of them refuses.",
+            arguments=(Argument("values", SettingValues(), metavar="NAME=VALUE…"),),
+        ),
+        CommandSpec(
+            "pause",
+            "Pause a run.\n\nEach user stops at its next call of amoc, and no user starts.",
+        ),
+        CommandSpec("resume", "Resume a paused run."),
+        CommandSpec(
+            "stop",
+            "Stop a run gracefully.\n\nUsers finish their current iteration, then the run ends"
+            " with its summary.",
+            handling=Handling.AT_ONCE,
+        ),
+        CommandSpec(
+            "note",
+            "Add a note to a run's journal.",
+            handling=Handling.ALWAYS,
+            text="TEXT…",
+        ),
+    )
+}
+
+
+def is_read(name: object) -> bool:
+    """Whether `name` is a command that changes nothing."""
+    return name in COMMANDS and COMMANDS[str(name)].handling is Handling.READ
 
 
 def checked(name: object, arguments: object, comment: object = "") -> Command:
-    """A command from who knows where, with what it must have and nothing else.
+    """A command from any source, with all its arguments and nothing else.
 
     Raises:
-        UsageError: It makes no sense; one line.
+        UsageError: There is no such command, or an argument is wrong; one line.
     """
     if not isinstance(name, str) or name not in COMMANDS:
-        raise UsageError(f"a command must be one of {', '.join(COMMANDS)}, but is {cut(name)}")
+        raise UsageError(f"command must be one of {', '.join(COMMANDS)}, got {cut(name)}")
+    spec = COMMANDS[name]
     if not isinstance(arguments, Mapping):
-        raise UsageError(f"the arguments of {name} must be an object, but are {cut(arguments)}")
+        raise UsageError(f"arguments of {name} must be an object, got {cut(arguments)}")
     if not isinstance(comment, str):
-        raise UsageError(f"the comment of {name} must be text, but is {cut(comment)}")
+        raise UsageError(f"comment of {name} must be text, got {cut(comment)}")
     comment = " ".join(comment.split())
     if len(comment) > MAX_COMMENT:
         raise UsageError(
-            f"a comment must have at most {MAX_COMMENT} characters, but has {len(comment)}"
+            f"comment of {name} must have at most {MAX_COMMENT} characters, got {len(comment)}"
         )
-    if name == "note" and not comment:
-        raise UsageError("note must be followed by a text, but is not")
-    known = COMMANDS[name].known
-    for one in arguments:
-        if one not in known:
-            have = f"only {', '.join(known)}" if known else "none"
-            raise UsageError(f"the arguments of {name} are {have}, but one is {cut(one)}")
-    return Command(name, COMMANDS[name].check(name, arguments), comment)
-
-
-def pairs(name: str, words: Sequence[str]) -> dict[str, str]:
-    """``NAME=VALUE`` words as values by name.
-
-    Raises:
-        UsageError: One of them is none.
-    """
-    return pairs_of(words, f"{name} must be followed by NAME=VALUE, but is by")
-
-
-def _words(text: str) -> tuple[list[str], str]:
-    """The words of `text` without quotes, and the comment at its end."""
-    words: list[str] = []
-    position = 0
-    while found := _WORD.match(text, position):
-        word = found[1]
-        if word == "--" or word.startswith("#"):
-            start = found.start(1) + (2 if word == "--" else 1)
-            return words, text[start:].strip()
-        words += shlex.split(word)
-        position = found.end()
-    if text[position:].strip():
-        raise UsageError(f"quotes must be closed, but {cut(text[position:].strip())} are not")
-    return words, ""
-
-
-# What each command takes
-
-
-class _Kind(NamedTuple):
-    """A command: how its arguments are typed, and what they must be."""
-
-    arguments: Callable[[list[str]], dict[str, Any]]
-    known: tuple[str, ...]
-    check: Callable[[str, Mapping[str, Any]], dict[str, Any]]
-    usage: str
-
-
-def _plain(name: str) -> Callable[[list[str]], dict[str, Any]]:
-    def arguments(words: list[str]) -> dict[str, Any]:
-        if words:
-            raise UsageError(f"{name} must be alone, but is followed by {cut(words[0])}")
-        return {}
-
-    return arguments
-
-
-def _add(words: list[str]) -> dict[str, Any]:
-    return {"count": _number("add", words)}
-
-
-def _remove(words: list[str]) -> dict[str, Any]:
-    force = any(word in ("--force", "force") for word in words)
-    rest = [word for word in words if word not in ("--force", "force")]
-    return {"count": _number("remove", rest), "force": force}
-
-
-def _number(name: str, words: list[str]) -> int:
-    word = words[0] if len(words) == 1 else " ".join(words)
-    if not re.fullmatch(r"\+?[0-9]{1,20}", word):
-        raise UsageError(f"{name} must be followed by a whole number, but is by {cut(word)}")
-    return int(word)
-
-
-def _set(words: list[str]) -> dict[str, Any]:
-    return {"values": pairs("set", words)}
-
-
-def _check_nothing(_name: str, _arguments: Mapping[str, Any]) -> dict[str, Any]:
-    return {}
-
-
-def _check_count(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    count = arguments.get("count")
-    if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= MAX_COUNT:
-        raise UsageError(f"{name} must have a count from 1 to {MAX_COUNT}, but has {cut(count)}")
-    return {"count": count}
-
-
-def _check_remove(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    force = arguments.get("force", False)
-    if not isinstance(force, bool):
-        raise UsageError(f"force of {name} must be true or false, but is {cut(force)}")
-    return {**_check_count(name, arguments), "force": force}
-
-
-def _check_values(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    values = arguments.get("values")
-    if not isinstance(values, Mapping) or not values:
-        raise UsageError(f"{name} must have values by name, NAME=VALUE, but has none")
-    if len(values) > MAX_VALUES or not all(isinstance(one, str) for one in values):
-        raise UsageError(f"{name} must have at most {MAX_VALUES} values by name")
-    for one, value in values.items():
-        if problem := cannot_travel(one, value):
-            raise UsageError(problem)
-    return {"values": dict(values)}
-
-
-COMMANDS: dict[str, _Kind] = {
-    "status": _Kind(_plain("status"), (), _check_nothing, "status"),
-    "users": _Kind(_plain("users"), (), _check_nothing, "users"),
-    "add": _Kind(_add, ("count",), _check_count, "add N"),
-    "remove": _Kind(_remove, ("count", "force"), _check_remove, "remove N [--force]"),
-    "set": _Kind(_set, ("values",), _check_values, "set NAME=VALUE…"),
-    "pause": _Kind(_plain("pause"), (), _check_nothing, "pause"),
-    "resume": _Kind(_plain("resume"), (), _check_nothing, "resume"),
-    "stop": _Kind(_plain("stop"), (), _check_nothing, "stop"),
-    "note": _Kind(_plain("note"), (), _check_nothing, "note TEXT"),
-}
+    if spec.text and not comment:
+        raise UsageError(f"{name} requires a text")
+    return Command(name, spec.check(arguments), comment)

@@ -28,6 +28,7 @@ from amoc.base.json_plain import plain
 from amoc.base.text import cut
 from amoc.base.unix_socket import reachable
 from amoc.control import commands
+from amoc.control.answers import Answer
 
 MAX_CONNECTIONS = 32
 MAX_LINE = 1 << 20
@@ -41,24 +42,24 @@ ACCEPT_PAUSE_S = 0.1
 
 
 class ControlServer:
-    """Takes commands on a socket of its owner's.
+    """Takes commands on a Unix socket that only its owner can use.
 
     Attributes:
-        refused: Connections that were turned away, for there were too many.
+        refused: Connections that were turned away because there were too many.
     """
 
     def __init__(
         self,
         path: Path,
-        operate: commands.Operate,
+        operate: Callable[[commands.Command, str], Answer],
         on_defect: Callable[[str], None] = lambda _: None,
     ) -> None:
         """Serve on `path` once started.
 
         Args:
-            path: Where the socket is to be; nothing may be there.
-            operate: Does the commands.
-            on_defect: Gets the traceback of what is amoc's own fault.
+            path: Where to create the socket; nothing may be there.
+            operate: Carries out a command from a source.
+            on_defect: Called with the traceback of amoc's own errors.
         """
         self.refused = 0
         self._path = path
@@ -73,7 +74,7 @@ class ControlServer:
         """Begin to take commands.
 
         Raises:
-            ResourceError: There can be no socket.
+            ResourceError: The socket cannot be created.
         """
         listener = gsocket.socket(socket.AF_UNIX)
         try:
@@ -86,7 +87,7 @@ class ControlServer:
             listener.close()
             self._unlink()
             why = error.strerror or str(error)
-            raise ResourceError(f"control socket {self._path} cannot be made: {why}") from None
+            raise ResourceError(f"control socket {self._path} cannot be created: {why}") from None
         self._accepting = gevent.spawn(self._accept)
 
     def stop(self) -> None:
@@ -97,7 +98,7 @@ class ControlServer:
             self._accepting.kill()
         self._unlink()
         self._listener.close()
-        # Who only listens is not waited for; who waits for an answer is, for a while.
+        # Idle connections are closed; those that wait for an answer get it, within limits.
         idle = [one for one in self._serving if one not in self._busy]
         gevent.killall(idle, timeout=LEAVE_S)
         self._serving.join(timeout=LEAVE_S)
@@ -133,10 +134,10 @@ class ControlServer:
                 self._serving.spawn(self._serve, line).rawlink(partial(_close, line))
                 continue
             self.refused += 1
-            text = f"the run takes at most {MAX_CONNECTIONS} connections at once, and has them"
+            text = f"the run takes at most {MAX_CONNECTIONS} connections at once; try again later"
             with contextlib.suppress(OSError):
                 line.setblocking(False)
-                line.send(_encoded(_no(PeerError(text))))
+                line.send(_encoded(_refusal(PeerError(text))))
             line.close()
 
     def _serve(self, line: Any) -> None:
@@ -161,15 +162,13 @@ class ControlServer:
     def _answer(self, request: bytes) -> dict[str, Any]:
         try:
             command = _command_of(request)
-            answer = self._operate(
-                command.name, command.arguments, source="socket", comment=command.comment
-            )
-            return {"ok": True, "answer": plain(answer)}
+            answer = self._operate(command, "socket")
+            return {"ok": True, "answer": plain(answer.to_json())}
         except AmocError as error:
-            return _no(error)
+            return _refusal(error)
         except Exception:
             self._on_defect(traceback.format_exc())
-            return _no(AmocError("amoc itself has failed; the run's output has the traceback"))
+            return _refusal(AmocError("internal error of amoc; the run's output has the traceback"))
 
 
 def _close(line: Any, _task: object) -> None:
@@ -180,7 +179,7 @@ def _read_line(line: Any, rest: bytes) -> tuple[bytes | None, bytes]:
     """The next line, and what was read beyond it.
 
     Returns:
-        None for the line at the end; what there is so far where it is too long.
+        None for the line at the end of the connection; the beginning of a line that is too long.
     """
     while b"\n" not in rest and len(rest) <= MAX_LINE:
         data = line.recv(65536)
@@ -193,23 +192,23 @@ def _read_line(line: Any, rest: bytes) -> tuple[bytes | None, bytes]:
 
 def _command_of(request: bytes) -> commands.Command:
     if len(request) > MAX_LINE:
-        raise UsageError(f"a request must have at most {MAX_LINE} bytes, but has more")
+        raise UsageError(f"a request must have at most {MAX_LINE} bytes, got more")
     try:
         data = json.loads(request)
     except (ValueError, RecursionError):
         data = None
     if not isinstance(data, dict):
         text = request[:60].decode(errors="replace")
-        raise UsageError(f"a request must be a JSON object in one line, but is {text!r}")
+        raise UsageError(f"a request must be a JSON object in one line, got {text!r}")
     extra = data.keys() - {"command", "arguments", "comment"}
     if extra:
         raise UsageError(
-            f"a request has command, arguments and comment, but this one has {cut(min(extra))}"
+            f"a request takes only command, arguments and comment, got {cut(min(extra))}"
         )
     return commands.checked(data.get("command"), data.get("arguments", {}), data.get("comment", ""))
 
 
-def _no(error: AmocError) -> dict[str, Any]:
+def _refusal(error: AmocError) -> dict[str, Any]:
     return {"ok": False, "error": str(error), "exit_code": int(ExitCode(error.exit_code))}
 
 

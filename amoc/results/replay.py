@@ -24,7 +24,7 @@ from amoc.base.errors import UsageError
 from amoc.base.json_plain import plain
 from amoc.base.redaction import holds_hidden
 from amoc.base.versions import versions
-from amoc.control.commands import LOOKS
+from amoc.control.commands import is_read
 from amoc.ipc.messages import Loaded
 from amoc.results.journal import read
 from amoc.results.run_directory import RunDirectory
@@ -193,8 +193,7 @@ def commands_of(
     found: list[tuple[float, str, dict[str, Any]]] = []
     undone: Counter[str] = Counter()
     for one in entries:
-        asks = one["kind"] != "command" or one.get("name") in LOOKS
-        if asks or one.get("source") == SOURCE:
+        if one["kind"] != "command" or is_read(one.get("name")) or one.get("source") == SOURCE:
             continue
         if one.get("outcome") != "ok":
             undone[str(one.get("outcome"))] += 1

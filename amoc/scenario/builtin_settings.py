@@ -34,7 +34,7 @@ def _duration_ms(raw: Any) -> Any:
             return parse_duration(raw, bare_unit="ms") * 1000
         except ValueError as error:
             # The value is named once, and with its source, by whoever resolves the setting.
-            raise ValueError(str(error).rpartition(", but is ")[0]) from None
+            raise ValueError(str(error).rpartition(", got ")[0]) from None
     if isinstance(raw, bool) or not isinstance(raw, int | float):
         raise ValueError("must be a duration such as 500ms or 30s")
     return raw

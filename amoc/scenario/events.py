@@ -158,7 +158,7 @@ def on(*patterns: str) -> Callable[[_S], _S]:
     def subscribe(subscriber: _S) -> _S:
         if not callable(subscriber):
             raise ScenarioError(
-                f"what is called on {', '.join(patterns)} must be a function, but is {subscriber!r}"
+                f"what is called on {', '.join(patterns)} must be a function, got {subscriber!r}"
             )
         for signal in signals:
             if subscriber not in signal.heard:
@@ -180,7 +180,7 @@ def _matching(pattern: str) -> list[Signal]:
     if not found:
         near = difflib.get_close_matches(pattern, SIGNALS, n=1, cutoff=0.5)
         hint = f"; did you mean {near[0]}?" if near else f"; known: {', '.join(SIGNALS)}"
-        raise ScenarioError(f"an event must be a known one, but is {pattern!r}{hint}")
+        raise ScenarioError(f"an event must be a known one, got {pattern!r}{hint}")
     return found
 
 

@@ -38,9 +38,8 @@ def verify(values: Mapping[str, object]) -> dict[str, Any]:
             problems.append(f"{name} is not a setting of this scenario; known: {known}")
         elif one.update == "read-only":
             problems.append(
-                f"{name} must keep its value during a run, "
-                f"but is to be {redaction.shown(name, raw)};"
-                " update='free' or a function in its declaration would allow a change"
+                f"{name} is read-only during a run, got {redaction.shown(name, raw)}; declare it"
+                " with update='free' or an update function to allow changes"
             )
         else:
             try:

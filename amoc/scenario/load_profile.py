@@ -172,7 +172,7 @@ def parse_profile(text: str, interval_s: float) -> float | Stages:
     def rate_of(number: str) -> Fraction:
         rate = _per(number, interval_s)
         if rate == inf:
-            raise ValueError(f"must be a rate below infinity in a stage, but is {number!r}")
+            raise ValueError(f"must be a rate below infinity in a stage, got {number!r}")
         return Fraction(repr(rate)) if isinstance(rate, float) else rate
 
     if ":" not in text:
@@ -185,8 +185,8 @@ def _per(text: str, interval_s: float) -> Fraction | float:
     if interval_s == 0:
         if "/" in text:
             raise ValueError(
-                "must be a plain number, for the throttle limits how many pass at the same time,"
-                f" but is {text!r}"
+                "must be a number without a unit, since the throttle limits concurrency,"
+                f" got {text!r}"
             )
         return parse_rate(text, 1.0)[0]
     count, per_s = parse_rate(text, interval_s)
@@ -194,21 +194,21 @@ def _per(text: str, interval_s: float) -> Fraction | float:
         return inf
     exact = Fraction(repr(count)) * Fraction(repr(interval_s)) / Fraction(repr(per_s))
     if exact > MAX_RATE * Fraction(repr(interval_s)):
-        raise ValueError(f"must be at most {MAX_RATE}/s (or inf), but is {text.strip()!r}")
+        raise ValueError(f"must be at most {MAX_RATE}/s (or inf), got {text.strip()!r}")
     return exact
 
 
 def _stages_of(text: str, number_of: Callable[[str], Fraction]) -> tuple[Stage, ...]:
     parts = text.split(",")
     if len(parts) > MAX_STAGES:
-        raise ValueError(f"must have at most {MAX_STAGES} stages, but has {len(parts)}")
+        raise ValueError(f"must have at most {MAX_STAGES} stages, got {len(parts)}")
     stages = []
     for number, part in enumerate(parts, 1):
         name = f"stage {number}"
         duration, colon, target = part.partition(":")
         if not colon or not duration.strip() or not target.strip():
             raise ValueError(
-                f"{name} must be DURATION:TARGET such as 30s:100, but is {part.strip()!r}"
+                f"{name} must be DURATION:TARGET such as 30s:100, got {part.strip()!r}"
             )
         try:
             seconds = parse_duration(duration.strip())
@@ -216,7 +216,7 @@ def _stages_of(text: str, number_of: Callable[[str], Fraction]) -> tuple[Stage, 
             raise ValueError(f"{name}: its duration {error}") from None
         if seconds > MAX_S:
             raise ValueError(
-                f"{name}: its duration must be at most {MAX_S:g} s, but is {duration.strip()!r}"
+                f"{name}: its duration must be at most {MAX_S:g} s, got {duration.strip()!r}"
             )
         try:
             value = number_of(target.strip())
@@ -228,7 +228,7 @@ def _stages_of(text: str, number_of: Callable[[str], Fraction]) -> tuple[Stage, 
 
 def _count_of(text: str) -> Fraction:
     if not (text.isascii() and text.isdigit() and len(text) <= 20 and int(text) <= MAX_COUNT):
-        raise ValueError(f"must be a whole number from 0 to {MAX_COUNT}, but is {text!r}")
+        raise ValueError(f"must be a whole number from 0 to {MAX_COUNT}, got {text!r}")
     return Fraction(int(text))
 
 

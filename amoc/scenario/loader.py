@@ -92,7 +92,7 @@ def load(source: str) -> Scenario:
             takes the wrong arguments.
     """
     if not source:
-        raise ScenarioError("a scenario must have a name, but it is empty")
+        raise ScenarioError("the scenario's name must not be empty")
     settings.importing(True)
     try:
         module = _import(source)
@@ -121,7 +121,7 @@ def _import(source: str) -> ModuleType:
         return _guarded(source, lambda: importlib.import_module(source))
     path = Path(source).resolve()
     if path.is_dir():
-        raise ScenarioError(f"scenario {source} must be a Python file, but is a directory")
+        raise ScenarioError(f"scenario {source} must be a Python file, got a directory")
     if not path.is_file():
         raise ScenarioError(f"scenario {source} does not exist")
     sys.path.insert(0, str(path.parent))
@@ -168,17 +168,14 @@ def _check(scenario: Scenario) -> None:
         if function is None:
             continue
         if not callable(function):
-            raise ScenarioError(
-                f"{name} of {scenario.source} must be a function, but is {function!r}"
-            )
+            raise ScenarioError(f"{name} of {scenario.source} must be a function, got {function!r}")
         if inspect.isgeneratorfunction(function):
             raise ScenarioError(
-                f"{name}() of {scenario.source} must be a plain function, but has a yield in it:"
-                " calling it would run nothing"
+                f"{name}() of {scenario.source} must be a plain function, got a generator (it has a yield)"
             )
         if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
             raise ScenarioError(
-                f"{name}() of {scenario.source} must be a plain function, but is async; users are"
+                f"{name}() of {scenario.source} must be a plain function, got an async one; users are"
                 " greenlets, so blocking calls are fine"
             )
     if not (_takes(start, 2) or _takes(start, 1)):

@@ -80,7 +80,7 @@ def _load(entry: EntryPoint, plugin: Plugin, role: str) -> None:
         if isinstance(found, ModuleType):
             return
         if not callable(found):
-            raise TypeError(f"{entry.value} must be a module or a function, but is {found!r}")
+            raise TypeError(f"{entry.value} must be a module or a function, got {found!r}")
         found(role)
     except AmocError as error:
         raise UsageError(_refusal(plugin, str(error))) from error

@@ -151,7 +151,7 @@ def setting(
         type = default.__class__
     if not callable(update) and update not in ("read-only", "free"):
         raise ScenarioError(
-            f"update= must be 'read-only', 'free' or a function, but is {update!r} ({where})"
+            f"update= must be 'read-only', 'free' or a function, got {update!r} ({where})"
         )
     declared = Setting(
         default,
@@ -238,7 +238,7 @@ def resolve(settings: Iterable[Setting[Any]], sources: Sequence[Source]) -> dict
         if source.strict:
             known = ", ".join(sorted(by_name)) or "none"
             problems += [
-                f"{name} is not a setting of this scenario, but is set to {shown(name, value)}"
+                f"{name} is not a setting of this scenario, got {shown(name, value)}"
                 f" (from {source.label.format(name=name.upper())}); known: {known}"
                 for name, value in source.values.items()
                 if name not in by_name
@@ -250,7 +250,7 @@ def resolve(settings: Iterable[Setting[Any]], sources: Sequence[Source]) -> dict
         label = given[0].label.format(name=name.upper()) if given else DEFAULT
         if raw is MISSING:
             problems.append(
-                f"{name} must be set ({one.description}), but has no value;"
+                f"{name} must be set ({one.description});"
                 f" use --set {name}=…, AMOC_{name.upper()} or the config file"
             )
             continue
@@ -268,7 +268,7 @@ def refused(name: str, raw: object, error: Exception, label: str) -> str:
     reason = str(error) if isinstance(error, ValueError) else f"makes its check raise {error!r}"
     if redaction.tells(reason, name, raw):
         reason = f"must pass its check, which raises {type(error).__name__}"
-    return f"{name} {' '.join(reason.split())}, but is {shown(name, raw)} (from {label})"
+    return f"{name} {' '.join(reason.split())}, got {shown(name, raw)} (from {label})"
 
 
 def as_text(name: str, resolved: Value) -> str:
@@ -315,6 +315,6 @@ def get(name: str, default: Any = MISSING, *, _declared: Setting[Any] | None = N
     if default is not MISSING:
         return default
     raise SettingError(
-        f"{name} must be set, but has no value; declare it with amoc.setting, or use"
+        f"{name} has no value; declare it with amoc.setting, or use"
         f" --set {name}=…, AMOC_{name.upper()} or the config file"
     )

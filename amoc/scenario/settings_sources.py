@@ -43,27 +43,23 @@ def gather(
     }
     file = config or DEFAULT_FILE
     return [
-        ("--set", pairs_of(pairs, "--set must be name=value, but is"), True),
+        ("--set", pairs_of("--set", pairs), True),
         ("AMOC_{name}", from_environment, False),
         (file, _read(file, required=config is not None), True),
     ]
 
 
-def pairs_of(texts: Iterable[str], complaint: str) -> dict[str, str]:
-    """``name=value`` texts as values by name; the last of a name counts.
-
-    Args:
-        texts: From the command line, or typed.
-        complaint: What is said of a text that is none; it follows.
+def pairs_of(what: str, texts: Iterable[str]) -> dict[str, str]:
+    """``NAME=VALUE`` texts as values by name; the last one of a name counts.
 
     Raises:
-        UsageError: One of them is none.
+        UsageError: A text is something else; `what` says where it was given.
     """
     values = {}
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals or not name.strip():
-            raise UsageError(f"{complaint} {cut(text)}")
+            raise UsageError(f"{what}: expected NAME=VALUE, got {cut(text)}")
         values[name.strip()] = value
     return values
 
@@ -75,9 +71,9 @@ def cannot_travel(name: str, value: Any) -> str | None:
 
 def _cannot_travel(name: str, value: Any, secret: bool, depth: int) -> str | None:
     if isinstance(value, int) and not MIN_INT <= value <= MAX_INT:
-        return f"{_called(name)} must fit into 64 bits, but is {HIDDEN if secret else cut(value)}"
+        return f"{_called(name)} must fit into 64 bits, got {HIDDEN if secret else cut(value)}"
     if isinstance(value, list | dict) and depth >= MAX_DEPTH:
-        return f"{_called(name)} must be nested at most {MAX_DEPTH} deep, but is deeper"
+        return f"{_called(name)} must be nested at most {MAX_DEPTH} deep, got more"
     for key, one in value.items() if isinstance(value, dict) else ():
         found = _cannot_travel(f"{name}.{key}", one, secret or is_secret(key), depth + 1)
         if found:

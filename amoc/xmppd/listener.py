@@ -86,9 +86,9 @@ class Server:
             UsageError: The port or the domain makes no sense.
         """
         if not 0 <= port <= 65535:
-            raise UsageError(f"port must be from 0 to 65535, but is {port}")
+            raise UsageError(f"port must be from 0 to 65535, got {port}")
         if connections < 1:
-            raise UsageError(f"connections must be at least 1, but is {connections}")
+            raise UsageError(f"connections must be at least 1, got {connections}")
         try:
             name = prepare_domain(domain)
         except JidError as error:

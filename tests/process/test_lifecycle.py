@@ -298,7 +298,7 @@ def test_init_may_use_blocking_calls_and_threads_of_gevent(scenario: Write, tmp_
     [
         ("def begin(user_id): ...", 4, "has no start(); define start(user_id, state)"),
         ("def start(a, b, c): ...", 4, "takes (a, b, c); define start(user_id, state)"),
-        ("async def start(user_id): ...", 4, "must be a plain function, but is async"),
+        ("async def start(user_id): ...", 4, "must be a plain function, got an async one"),
         ("def start(user_id) ...", 4, "SyntaxError"),
         ("import does_not_exist\ndef start(user_id): ...", 4, "No module named 'does_not_exist'"),
         ("1 / 0\ndef start(user_id): ...", 4, "trial.py:1"),
@@ -352,11 +352,11 @@ def test_all_wrong_settings_are_named_at_once(scenario: Write) -> None:
     assert result.returncode == 3
     assert "Traceback" not in result.stderr
     for problem in (
-        "colour is not a setting of this scenario, but is set to 'red' (from --set)",
-        "rate must be a valid integer, but is 'fast' (from --set)",
-        "mode must be one of 'chat', 'headline', but is 'shout' (from AMOC_MODE)",
-        "needed must be set (must be there), but has no value",
-        "user_rate must be at least 1/min, but is '0' (from AMOC_USER_RATE)",
+        "colour is not a setting of this scenario, got 'red' (from --set)",
+        "rate must be a valid integer, got 'fast' (from --set)",
+        "mode must be one of 'chat', 'headline', got 'shout' (from AMOC_MODE)",
+        "needed must be set (must be there)",
+        "user_rate must be at least 1/min, got '0' (from AMOC_USER_RATE)",
     ):
         assert problem in result.stderr, result.stderr
     assert len(result.stderr.splitlines()) == 5

@@ -1,10 +1,10 @@
-"""The terminal's keys while a run runs: they are read here, and commands are given.
+"""Reads keys from the terminal during a run and gives their commands.
 
 Keys come one by one and without an echo (cbreak), which is undone whatever happens: at the end, on
 errors, at the second Ctrl-C, and while the process is stopped by Ctrl-Z. Keys are read only where
-standard input and output are terminals, and only while we are in the foreground: who reads in the
-background is stopped by the kernel. What shows that is looked at again and again, so that coming
-back (fg) needs no signal.
+standard input and output are terminals, and only in the foreground: a process that reads in the
+background is stopped by the kernel. Whether it is the foreground is polled, so that ``fg`` needs no
+signal.
 """
 
 from __future__ import annotations
@@ -25,16 +25,15 @@ from gevent import socket as gsocket
 from gevent.pool import Pool
 
 from amoc.base.errors import AmocError
-from amoc.cli.view import key_bindings
+from amoc.cli.view.key_bindings import HELP, Action, actions, tenth
 from amoc.control.answer_text import lines_of
-from amoc.control.commands import LOOKS, Command, Operate
+from amoc.control.answers import Answer
+from amoc.control.commands import Command, checked, is_read
 from amoc.runtime.controller.run_state import State
 from amoc.runtime.controller.status import Status
 
 LOOK_S = 0.5
-"""How often it is looked whether we are in the foreground."""
-ESCAPE_S = 0.05
-"""How long after an Escape what follows may belong to it."""
+"""How often it is checked whether we are in the foreground."""
 MAX_UNDER_WAY = 8
 MAX_LINES = 20
 """Lines of an answer that are shown."""
@@ -52,26 +51,22 @@ class Keyboard:
     def __init__(
         self,
         status: Status,
-        operate: Operate,
+        operate: Callable[[Command, str], Answer],
         tell: Callable[[str, str], None],
-        on_change: Callable[[], None] = lambda: None,
         fd: int | None = None,
     ) -> None:
         """Take keys from standard input, or from the terminal `fd`.
 
         Args:
-            status: How the run is.
-            operate: Does the commands.
-            tell: Shows a level and a line.
-            on_change: Told when the prompt looks different.
+            status: The run's.
+            operate: Carries out a command from a source.
+            tell: Shows a line of a level.
             fd: A terminal, for tests.
         """
         self.active = False
         self._status = status
         self._operate = operate
         self._tell = tell
-        self._on_change = on_change
-        self._keys = key_bindings.Keys()
         self._fd = fd if fd is not None else _terminal()
         self._before: list[Any] | None = None
         self._task: gevent.Greenlet[[], None] | None = None
@@ -79,11 +74,6 @@ class Keyboard:
         self._handlers: dict[int, Any] = {}
         self._interrupts = 0
         self._ending = False
-
-    @property
-    def prompt(self) -> str | None:
-        """The line that is being typed; None while single keys are taken."""
-        return self._keys.typed
 
     def __enter__(self) -> Self:
         if self._fd is not None:
@@ -106,7 +96,7 @@ class Keyboard:
         self._handlers.clear()
 
     def restore(self) -> None:
-        """Make the terminal again what it was; may be called at any time."""
+        """Restore the terminal; may be called at any time."""
         before, self._before = self._before, None
         self.active = False
         if before is None or self._fd is None or not _in_foreground(self._fd):
@@ -119,7 +109,7 @@ class Keyboard:
     # The terminal
 
     def _take_terminal(self) -> bool:
-        """Whether keys can be read now; the terminal is prepared for it."""
+        """Prepare the terminal for keys; whether they can be read now."""
         assert self._fd is not None
         if not _in_foreground(self._fd):
             self.active = False
@@ -140,7 +130,7 @@ class Keyboard:
         return True
 
     def _catch_signals(self) -> None:
-        """See to the terminal where a signal stops or ends us without coming by here."""
+        """Restore the terminal where a signal stops or ends us without passing here."""
         for signum in _INTERRUPTS:
             handler = signal.getsignal(signum)
             if callable(handler):
@@ -172,11 +162,8 @@ class Keyboard:
                 gevent.sleep(LOOK_S)
                 continue
             try:
-                gsocket.wait_read(self._fd, timeout=ESCAPE_S if self._keys.unfinished else LOOK_S)
+                gsocket.wait_read(self._fd, timeout=LOOK_S)
             except gsocket.timeout:
-                if self._keys.unfinished:
-                    self._keys.pause()
-                    self._on_change()
                 continue
             except OSError:
                 break
@@ -188,40 +175,31 @@ class Keyboard:
                 data = b""
             if not data:
                 break
-            for action in self._keys.feed(data):
+            for action in actions(data):
                 self._act(action)
-            self._on_change()
         self.active = False  # the terminal is gone, or the run ends at once
 
-    def _act(self, action: key_bindings.Action) -> None:
+    def _act(self, action: Action) -> None:
         match action:
-            case key_bindings.Help():
-                for line in key_bindings.HELP:
+            case Action.HELP:
+                for line in HELP:
                     self._tell("info", line)
-            case key_bindings.Refused(why):
-                self._tell("error", why)
-            case key_bindings.Toggle():
-                paused = self._status.state is State.PAUSED
-                self._give(Command("resume" if paused else "pause", {}))
-            case key_bindings.Step(direction):
-                count = key_bindings.tenth(self._status.figures.running)
-                more = Command("add", {"count": count})
-                fewer = Command("remove", {"count": count, "force": False})
-                self._give(more if direction > 0 else fewer)
+            case Action.PAUSE_OR_RESUME:
+                self._give("resume" if self._status.state is State.PAUSED else "pause")
+            case Action.ADD | Action.REMOVE:
+                self._give(action.value, count=tenth(self._status.figures.running))
             case _:
-                self._give(action)
+                self._give(action.value)
 
-    def _give(self, command: Command) -> None:
+    def _give(self, name: str, **arguments: object) -> None:
         if self._commands.free_count() <= 0:
-            self._tell("error", f"{command.name} has to wait: {MAX_UNDER_WAY} are under way")
+            self._tell("error", f"{name} has to wait: {MAX_UNDER_WAY} commands are under way")
             return
-        self._commands.spawn(self._have_done, command)
+        self._commands.spawn(self._carry_out, checked(name, arguments))
 
-    def _have_done(self, command: Command) -> None:
+    def _carry_out(self, command: Command) -> None:
         try:
-            answer = self._operate(
-                command.name, command.arguments, source="terminal", comment=command.comment
-            )
+            answer = self._operate(command, "terminal")
         except AmocError as error:
             for line in str(error).splitlines():
                 self._tell("error", line)
@@ -229,7 +207,7 @@ class Keyboard:
             self._tell("error", f"{command.name}: {traceback.format_exc()}")
         else:
             # What each worker did is in the journal; here it would push the tables away.
-            lines = lines_of(answer) if command.name in LOOKS else [str(answer.get("summary"))]
+            lines = lines_of(answer.to_json()) if is_read(command.name) else [answer.summary]
             for line in lines[:MAX_LINES]:
                 self._tell("info", line)
             if len(lines) > MAX_LINES:
@@ -255,7 +233,7 @@ def _in_foreground(fd: int) -> bool:
 
 @contextlib.contextmanager
 def _unstopped() -> Iterator[None]:
-    """Setting the terminal does not stop us, should we have gone to the background meanwhile."""
+    """Set the terminal without being stopped, should we have gone to the background meanwhile."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})
     try:
         yield

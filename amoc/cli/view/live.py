@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
 import gevent
 from rich.console import Console, Group, RenderableType
@@ -18,6 +18,7 @@ from rich.text import Text
 from amoc.base.clock import format_duration
 from amoc.base.text import printable
 from amoc.cli.view.key_bindings import HINT
+from amoc.cli.view.keyboard import Keyboard
 from amoc.cli.view.sections import (
     RECENT_S,
     Now,
@@ -44,18 +45,6 @@ AIRY = 40
 _STYLE = {"info": "cyan", "warning": "yellow", "error": "bold red", "trace": "dim"}
 
 
-class Prompting(Protocol):
-    """What takes keys below the tables: `amoc.cli.view.keyboard.Keyboard`."""
-
-    @property
-    def active(self) -> bool:
-        """Whether keys are taken now."""
-
-    @property
-    def prompt(self) -> str | None:
-        """The line that is being typed; None while single keys are taken."""
-
-
 class LiveView:
     """Shows a run on the terminal, or line by line where there is none."""
 
@@ -65,10 +54,10 @@ class LiveView:
         self._status = Status()
         self._live: Live | None = None
         self._task: gevent.Greenlet[[], None] | None = None
-        self._keyboard: Prompting | None = None
+        self._keyboard: Keyboard | None = None
 
-    def attach(self, status: Status, keyboard: Prompting | None = None) -> None:
-        """Show `status` from now on, and what is typed at `keyboard`."""
+    def attach(self, status: Status, keyboard: Keyboard | None = None) -> None:
+        """Show `status` from now on, and the keys while `keyboard` takes them."""
         self._status = status
         self._keyboard = keyboard
 
@@ -161,14 +150,8 @@ class LiveView:
         return Group(*[_fitting(part) for part in (*parts, *foot)][:height])
 
     def _foot(self) -> list[Text]:
-        """The line that is being typed, its end where it is too long; or what the keys are."""
-        if self._keyboard is None or not self._keyboard.active:
-            return []
-        typed = self._keyboard.prompt
-        if typed is None:
-            return [Text(HINT, style="dim")]
-        room = max(1, self._console.width - 3)
-        return [Text.assemble((":", "bold"), typed[-room:], (" ", "reverse"))]
+        taken = self._keyboard is not None and self._keyboard.active
+        return [Text(HINT, style="dim")] if taken else []
 
     def _head(self) -> list[Text]:
         status, figures = self._status, self._status.figures

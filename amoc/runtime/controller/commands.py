@@ -1,8 +1,8 @@
-"""What can be done to a run while it runs: add, remove, set, pause, resume, stop, and look at it.
+"""Carries out the commands of `amoc.control.commands`.
 
-Terminal, control socket and a replayed timeline all come through `Commands.operate`. Commands
-that change something are done one after the other; each is refused, or done by every worker, and
-answered with what each of them did. All are written to the journal, the refused ones too.
+Keys, control socket and a replayed timeline all come through `Commands.operate`. Commands that
+change something run one after the other; each is refused, or done by every worker, and answered
+with what each of them did. All are written to the journal, the refused ones too.
 """
 
 from __future__ import annotations
@@ -16,11 +16,19 @@ from amoc.base import pause
 from amoc.base.clock import S_NS, format_duration, now_ns
 from amoc.base.errors import AmocError, ClosedError, PeerError, ResourceError, UsageError
 from amoc.base.text import counted
-from amoc.control.commands import LOOKS
-from amoc.ipc.messages import Done
+from amoc.control.answers import (
+    AddAnswer,
+    Answer,
+    RemoveAnswer,
+    StatusAnswer,
+    UsersAnswer,
+    WorkerAnswer,
+    WorkerUsers,
+)
+from amoc.control.commands import COMMANDS, Command, Handling
 from amoc.ipc.worker_id import WorkerId
 from amoc.results.journal import Journal
-from amoc.runtime.controller.orders import Broadcast
+from amoc.runtime.controller.orders import Broadcast, Reply
 from amoc.runtime.controller.run_state import State, Step
 from amoc.runtime.controller.settings_update import ORDER_S, SettingsUpdate
 from amoc.runtime.controller.start_queue import StartQueue
@@ -34,12 +42,8 @@ FORCE_S = 10.0
 """How long workers may take to kill users, who get time for their `finally` blocks."""
 QUEUE_S = 30.0
 """How long a command may wait for those that were given before it."""
-AT_ONCE = ("stop", "note")
-"""Commands that need not wait for others."""
-UNTIL = (State.RUNNING, State.PAUSED)
-"""When a run can be changed."""
-
-Answer = dict[str, Any]
+CHANGEABLE = (State.RUNNING, State.PAUSED)
+"""The states in which a run can be changed."""
 
 
 class Freezable(Protocol):
@@ -66,7 +70,7 @@ class Commands:
         ordering: Broadcast,
         starts: StartQueue,
         updates: SettingsUpdate,
-        looks: Callable[[], Mapping[str, list[Answer]]],
+        looks: Callable[[], Mapping[str, list[dict[str, Any]]]],
         clocks: Sequence[Freezable],
         step: Callable[[Step], None],
         journal: Journal,
@@ -98,79 +102,71 @@ class Commands:
         self._added_by_hand = 0
         self.next_id = ids[0]
         self.stop_asked = False
-        self._do: Mapping[str, Callable[..., Answer]] = {
-            "status": self._tell_status,
-            "users": self._tell_users,
+        self._handlers: Mapping[str, Callable[..., Answer]] = {
+            "status": self._show_status,
+            "users": self._show_users,
             "add": self._add,
             "remove": self._remove,
             "set": self._set,
             "pause": self._pause,
             "resume": self._resume,
             "stop": self._stop,
-            "note": lambda: {"summary": "noted", "workers": []},
+            "note": lambda: Answer(summary="noted"),
         }
 
-    def operate(
-        self, name: str, arguments: Mapping[str, Any], *, source: str, comment: str = ""
-    ) -> Answer:
-        """Do one command and wait until all workers have.
+    def operate(self, command: Command, source: str) -> Answer:
+        """Carry out one command and wait until all workers have.
 
         Args:
-            name: ``status``, ``users``, ``add``, ``remove``, ``set``, ``pause``, ``resume``,
-                ``stop`` or ``note``.
-            arguments: Those of the command: `count`, `force`, `values`.
-            source: Who wants it: ``terminal``, ``socket``, ``replay``.
-            comment: A remark that is kept with it.
-
-        Returns:
-            A `summary` in one line, a text for each of the `workers`, and what else there is.
+            command: Which, as `amoc.control.commands.checked` makes it.
+            source: Where it comes from: ``terminal``, ``socket``, ``replay``.
 
         Raises:
             AmocError: It is refused; nothing was changed.
         """
+        if COMMANDS[command.name].handling is Handling.READ:
+            return self._handlers[command.name](**command.arguments)
         asked_ns = now_ns()
-        if name in LOOKS:
-            return self._do[name](**arguments)
         outcome: str = "broken off"
-        answer: Answer | str = ""
+        told: Mapping[str, Any] | str = ""
         try:
-            answer = self._changed(name, arguments)
-            outcome = "ok"
+            answer = self._carry_out(command)
+            outcome, told = "ok", answer.to_json()
         except AmocError as refused:
-            outcome, answer = "refused", str(refused)
+            outcome, told = "refused", str(refused)
             raise
         finally:  # also when the end of the run breaks it off
             self._journal.write(
                 "command",
                 when_ns=asked_ns,
-                name=name,
-                arguments=dict(arguments),
+                name=command.name,
+                arguments=dict(command.arguments),
                 source=source,
-                comment=comment,
+                comment=command.comment,
                 outcome=outcome,
-                answer=answer,
+                answer=told,
             )
         return answer
 
-    def _changed(self, name: str, arguments: Mapping[str, Any]) -> Answer:
-        if name not in self._do:
-            raise UsageError(f"a command must be one of {', '.join(self._do)}, but is {name!r}")
-        if name != "note" and self._status.state not in UNTIL:
-            raise UsageError(f"a run that is {self._status.state.value} cannot {name}")
-        if name in AT_ONCE:
-            return self._do[name](**arguments)
+    def _carry_out(self, command: Command) -> Answer:
+        handler = self._handlers[command.name]
+        handling = COMMANDS[command.name].handling
+        if handling is not Handling.ALWAYS and self._status.state not in CHANGEABLE:
+            raise UsageError(f"a run that is {self._status.state.value} cannot {command.name}")
+        if handling is not Handling.QUEUED:
+            return handler(**command.arguments)
         if not self._one_at_a_time.acquire(timeout=QUEUE_S):
-            raise PeerError(f"other commands have been under way for {QUEUE_S:g} s; try again")
+            raise PeerError(f"earlier commands have not finished within {QUEUE_S:g} s; try again")
         try:
-            return self._do[name](**arguments)
+            return handler(**command.arguments)
         except ClosedError as impossible:  # by the table of states: no defect, but too late
             raise UsageError(str(impossible)) from None
         finally:
             self._one_at_a_time.release()
 
-    # Looking
+    # Reading
 
-    def _tell_status(self) -> Answer:
+    def _show_status(self) -> Answer:
         status, figures = self._status, self._status.figures
         plan = status.plan
         users = {
@@ -181,54 +177,46 @@ class Commands:
             "removed": figures.removed,
         }
         passed, looks = figures.throttles(), self._looks()
-        there = ", ".join(f"{count:,} {name}" for name, count in users.items() if count)
-        return {
-            "summary": f"{self._state()}; users: {there or '0'}",
-            "state": status.state.value,
-            "id": status.run_id,
-            "scenario": plan.scenario if plan is not None else "",
-            "comment": plan.comment if plan is not None else "",
-            "elapsed_s": round(status.elapsed_s, 3),
-            "paused_s": round(pause.frozen_ns() / S_NS, 3),
-            "users": users,
-            **looks,
-            "throttles": [{**one, **passed.get(one["name"], {})} for one in looks["throttles"]],
-            "workers": [
-                {"worker": f"{node}/{one.worker}", "text": f"{counted(one.users, 'user')}"}
+        shown = ", ".join(f"{count:,} {name}" for name, count in users.items() if count)
+        return StatusAnswer(
+            summary=f"{self._state()}; users: {shown or '0'}",
+            workers=[
+                WorkerAnswer(f"{node}/{one.worker}", counted(one.users, "user"))
                 for node in figures.nodes
                 for one in figures.workers(node)
             ],
-        }
+            state=status.state.value,
+            id=status.run_id,
+            scenario=plan.scenario if plan is not None else "",
+            comment=plan.comment if plan is not None else "",
+            elapsed_s=round(status.elapsed_s, 3),
+            paused_s=round(pause.frozen_ns() / S_NS, 3),
+            users=users,
+            throttles=[{**one, **passed.get(one["name"], {})} for one in looks["throttles"]],
+            coordinators=looks["coordinators"],
+            barriers=looks["barriers"],
+        )
 
     def _state(self) -> str:
-        """The run's state and for how long it has been on its way, for people."""
+        """The run's state and how long it has run, for people."""
         status = self._status
         text = f"{status.state.value}, {format_duration(status.elapsed_s)} into the run"
         paused_s = pause.frozen_ns() / S_NS
         return f"{text}, of which {format_duration(paused_s)} paused" if paused_s else text
 
-    def _tell_users(self) -> Answer:
-        answers = self._ordering.ask("count", {}, ORDER_S)
-        workers = [
-            {
-                "worker": str(origin),
-                "text": done.error
-                or f"{counted(done.answer['alive'], 'user')}, {done.answer['queued']:,} to start",
-                **{key: done.answer[key] for key in ("alive", "queued") if key in done.answer},
-            }
-            for origin, done in answers.items()
-        ]
-        alive = sum(done.answer.get("alive", 0) for done in answers.values())
-        queued = sum(done.answer.get("queued", 0) for done in answers.values())
-        waiting, highest = queued + self._starts.waiting(), self.next_id - 1
-        return {
-            "summary": f"{counted(alive, 'user')}, {waiting:,} to start;"
-            f" the highest number is {highest}",
-            "alive": alive,
-            "waiting": waiting,
-            "highest_id": highest,
-            "workers": workers,
-        }
+    def _show_users(self) -> Answer:
+        replies = self._ordering.ask("count", {}, ORDER_S)
+        workers = [_worker_users(origin, reply) for origin, reply in replies.items()]
+        alive = sum(one.alive or 0 for one in workers)
+        waiting = self._starts.waiting() + sum(one.queued or 0 for one in workers)
+        highest = self.next_id - 1
+        return UsersAnswer(
+            summary=f"{counted(alive, 'user')}, {waiting:,} to start; the highest id is {highest}",
+            workers=workers,
+            alive=alive,
+            waiting=waiting,
+            highest_id=highest,
+        )
 
     # Users
 
@@ -248,13 +236,11 @@ class Commands:
         return ids
 
     def _add(self, count: int) -> Answer:
-        if count < 1:
-            raise UsageError(f"add must be given at least 1 user, but is given {count}")
         # Users that the plan still needs have numbers of their own.
         if self._added_by_hand + count > ROOM_FOR_IDS:
             raise ResourceError(
-                f"{ROOM_FOR_IDS} users can be added by hand during a run,"
-                f" but {self._added_by_hand} were, and {count} more are wanted"
+                f"at most {ROOM_FOR_IDS} users can be added during a run, got {count} more after"
+                f" {self._added_by_hand}"
             )
         workers = sorted(self._ordering.workers)
         if not workers:
@@ -262,22 +248,19 @@ class Commands:
         self._check_room(count)
         self._added_by_hand += count
         ids = self.add_users(count)
-        count = self._starts.workers
+        number = self._starts.workers
         shares = [
-            len(placement.ids_of(ids[0], ids[-1], 0, 1, index, count)) for index in range(count)
+            len(placement.ids_of(ids[0], ids[-1], 0, 1, index, number)) for index in range(number)
         ]
-        return {
-            "summary": f"users {ids[0]} to {ids[-1]} will start",
-            "first_id": ids[0],
-            "last_id": ids[-1],
-            "workers": [
-                {
-                    "worker": str(origin),
-                    "text": f"{counted(shares[origin.worker], 'user')} to start",
-                }
+        return AddAnswer(
+            summary=f"users {ids[0]} to {ids[-1]} will start",
+            workers=[
+                WorkerAnswer(str(origin), f"{counted(shares[origin.worker], 'user')} to start")
                 for origin in workers
             ],
-        }
+            first_id=ids[0],
+            last_id=ids[-1],
+        )
 
     def _check_room(self, count: int) -> None:
         loaded = self._status.loaded
@@ -285,29 +268,27 @@ class Commands:
             there = self._status.figures.running + self._status.waiting
             fd_budget.check_fds(there + count, loaded.workers, loaded.fds_per_user, loaded.fd_limit)
 
-    def _remove(self, count: int, force: bool = False) -> Answer:
-        if count < 1:
-            raise UsageError(f"remove must be given at least 1 user, but is given {count}")
+    def _remove(self, count: int, force: bool) -> Answer:
         early = len(self._starts.withdraw(count))
         shares = self._shares(count - early)
-        answers = self._ordering.ask(
+        replies = self._ordering.ask(
             "remove",
             lambda origin: {"count": shares[origin], "force": force},
             FORCE_S if force else ORDER_S,
             to=shares,
         )
-        found = Removal.sum(done.answer for done in answers.values())
+        found = Removal.sum(reply.answer for reply in replies.values())
         removal = found._replace(withdrawn=found.withdrawn + early)
         self._status.added -= removal.withdrawn
         text = removal.text()
         if removal.total < count:
             text = f"there were only {counted(removal.total, 'user')} to remove: {text}"
-        return {"summary": text, **removal._asdict(), "workers": _texts(answers)}
+        return RemoveAnswer(summary=text, workers=_texts(replies), **removal._asdict())
 
     def _shares(self, count: int) -> dict[WorkerId, int]:
         """How many of `count` users each worker is to remove: as even as what they have allows."""
-        answers = self._ordering.ask("count", {}, ORDER_S)
-        have = {origin: done.answer.get("removable", 0) for origin, done in answers.items()}
+        replies = self._ordering.ask("count", {}, ORDER_S)
+        have = {origin: reply.answer.get("removable", 0) for origin, reply in replies.items()}
         shares = {}
         # The emptiest first: what it lacks the others make up for.
         for number, origin in enumerate(sorted(have, key=lambda one: (have[one], one))):
@@ -319,9 +300,9 @@ class Commands:
 
     def _set(self, values: Mapping[str, Any]) -> Answer:
         workers = _texts(self._updates.set(values))
-        texts = {worker["text"] for worker in workers}
+        texts = {worker.text for worker in workers}
         agreed = texts.pop() if len(texts) == 1 else f"{', '.join(values)} changed"
-        return {"summary": agreed, "workers": workers}
+        return Answer(summary=agreed, workers=workers)
 
     # The run as a whole
 
@@ -330,30 +311,39 @@ class Commands:
         for one in self._clocks:
             one.freeze()
         pause.hold()
-        answers = self._ordering.ask("pause", {}, ORDER_S)
-        return {"summary": "the run is paused", "workers": _texts(answers)}
+        return Answer(
+            summary="the run is paused", workers=_texts(self._ordering.ask("pause", {}, ORDER_S))
+        )
 
     def _resume(self) -> Answer:
         self._step(Step.RESUME)
         pause.release()
         for one in self._clocks:
             one.thaw()
-        answers = self._ordering.ask("resume", {}, ORDER_S)
-        return {"summary": "the run goes on", "workers": _texts(answers)}
+        return Answer(
+            summary="the run is resumed", workers=_texts(self._ordering.ask("resume", {}, ORDER_S))
+        )
 
     def _stop(self) -> Answer:
         self.stop_asked = True
-        return {
-            "summary": "the run stops; users have time to finish",
-            "workers": [
-                {"worker": str(origin), "text": "is told to let its users finish"}
+        return Answer(
+            summary="the run is stopping; users finish their current iteration",
+            workers=[
+                WorkerAnswer(str(origin), "its users finish their current iteration")
                 for origin in sorted(self._ordering.workers)
             ],
-        }
+        )
 
 
-def _texts(answers: Mapping[WorkerId, Done]) -> list[Answer]:
+def _worker_users(origin: WorkerId, reply: Reply) -> WorkerUsers:
+    if reply.error:
+        return WorkerUsers(str(origin), reply.error)
+    alive, queued = reply.answer["alive"], reply.answer["queued"]
+    return WorkerUsers(str(origin), f"{counted(alive, 'user')}, {queued:,} to start", alive, queued)
+
+
+def _texts(replies: Mapping[WorkerId, Reply]) -> list[WorkerAnswer]:
     return [
-        {"worker": str(origin), "text": done.error or done.answer.get("text", "")}
-        for origin, done in answers.items()
+        WorkerAnswer(str(origin), reply.error or reply.answer.get("text", ""))
+        for origin, reply in replies.items()
     ]

@@ -25,7 +25,8 @@ from amoc.base import pause, process
 from amoc.base.clock import S_NS, now_ns
 from amoc.base.errors import AmocError, ExitCode, InitError, PeerError
 from amoc.base.text import counted
-from amoc.control.commands import LOOKS
+from amoc.control.answers import Answer
+from amoc.control.commands import Command, checked, is_read
 from amoc.control.server import ControlServer
 from amoc.ipc import bus
 from amoc.ipc.messages import (
@@ -142,19 +143,17 @@ class Controller:
     def _graceful(self) -> bool:
         return self.status.state in (State.RUNNING, State.PAUSED, State.STOPPING)
 
-    def operate(
-        self, name: str, arguments: Mapping[str, Any], *, source: str, comment: str = ""
-    ) -> dict[str, Any]:
-        """Do a command; see `amoc.runtime.controller.commands`.
+    def operate(self, command: Command, source: str) -> Answer:
+        """Carry out a command; see `amoc.runtime.controller.commands`.
 
         Raises:
             AmocError: It is refused; nothing was changed.
         """
         if self._crew is None:
-            raise PeerError(f"the run is not there yet, so it cannot {name}")
-        answer = self._crew.operations.operate(name, arguments, source=source, comment=comment)
-        if name not in LOOKS:
-            self._account.annotate(answer["summary"], comment, "command", name)
+            raise PeerError(f"the run has not started yet, so it cannot {command.name}")
+        answer = self._crew.operations.operate(command, source)
+        if not is_read(command.name):
+            self._account.annotate(answer.summary, command.comment, "command", command.name)
         self._node.changed.ring()
         return answer
 
@@ -345,11 +344,11 @@ class Controller:
     def _operate_again(self, name: str, arguments: Mapping[str, Any]) -> None:
         """A command of a run that is run again."""
         try:
-            answer = self.operate(name, arguments, source="replay")
+            answer = self.operate(checked(name, arguments), "replay")
         except AmocError as refused:
             self._say("warning", f"replayed {name}: {refused}")
         else:
-            self._say("info", f"replayed {name}: {answer['summary']}")
+            self._say("info", f"replayed {name}: {answer.summary}")
 
     def _stop(self) -> None:
         plan, seen = self._plan, self._node.seen

@@ -1,29 +1,52 @@
 """The controller's end of orders: has all workers do something, and waits until each has said so.
 
-An order goes to the workers that are up when it is given. One that is lost before it has answered
-counts as having refused; so does one that has not answered by the deadline.
+An order goes to the workers that are up when it is given. A worker that is lost before it has
+replied, or has not replied by the deadline, counts as having refused.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from enum import Enum
+from typing import Any, NamedTuple
 
 from amoc.base.waiting import Waiter
 from amoc.ipc import messages
-from amoc.ipc.messages import Done, Order, Record
+from amoc.ipc.messages import Order, Record
 from amoc.ipc.worker_id import WorkerId
 
-LOST = "was lost before it had answered"
+
+class Outcome(Enum):
+    """What has become of an order at one worker."""
+
+    ANSWERED = "answered"
+    """The worker has carried it out, or refused it."""
+    SILENT = "silent"
+    """The worker has not replied in time; it may or may not have carried it out."""
+    LOST = "lost"
+    """The worker is gone."""
+
+
+class Reply(NamedTuple):
+    """One worker's reply to an order, or why there is none."""
+
+    outcome: Outcome
+    error: str = ""
+    """Why it was not carried out; empty when it was."""
+    answer: Mapping[str, Any] = {}
+    """What the worker has answered; empty where it has not."""
+
+
+LOST = Reply(Outcome.LOST, "was lost before it replied")
 
 
 @dataclass
 class _Pending:
-    """An order that not all have answered yet."""
+    """An order that not all have replied to yet."""
 
     missing: set[WorkerId]
-    answers: dict[WorkerId, Done] = field(default_factory=dict)
+    replies: dict[WorkerId, Reply] = field(default_factory=dict)
     complete: Waiter[None] = field(default_factory=Waiter)
 
 
@@ -48,19 +71,19 @@ class Broadcast:
         """It is no more: whatever it was to do, it will not answer."""
         self.workers.discard(origin)
         for number in list(self._pending):
-            self._take(origin, Done(number, LOST, {"missing": True, "lost": True}))
+            self._take(origin, number, LOST)
 
     def hear(self, origin: WorkerId, body: bytes) -> None:
-        """Answers of a worker."""
+        """Take the replies of a worker."""
         for done in messages.unpack_stream(body):
-            self._take(origin, done)
+            self._take(origin, done.number, Reply(Outcome.ANSWERED, done.error, done.answer))
 
-    def _take(self, origin: WorkerId, done: Done) -> None:
-        pending = self._pending.get(done.number)
+    def _take(self, origin: WorkerId, number: int, reply: Reply) -> None:
+        pending = self._pending.get(number)
         if pending is None or origin not in pending.missing:
             return  # nobody waits for it any more
         pending.missing.discard(origin)
-        pending.answers[origin] = done
+        pending.replies[origin] = reply
         if not pending.missing:
             pending.complete.set(None)
             pending.complete.wake()
@@ -76,8 +99,8 @@ class Broadcast:
         arguments: Mapping[str, Any] | Callable[[WorkerId], Mapping[str, Any]],
         deadline_s: float,
         to: Iterable[WorkerId] | None = None,
-    ) -> dict[WorkerId, Done]:
-        """Have workers do something, and wait for their answers.
+    ) -> dict[WorkerId, Reply]:
+        """Have workers do something, and wait for their replies.
 
         Args:
             what: The order's name, see `amoc.runtime.worker.orders`.
@@ -86,7 +109,7 @@ class Broadcast:
             to: Which workers; all by default.
 
         Returns:
-            The answer of each worker, in their order; one that did not answer says so as its error.
+            The reply of each worker, by worker.
         """
         chosen = sorted(self.workers if to is None else to)
         self._number += 1
@@ -100,6 +123,5 @@ class Broadcast:
                 pending.complete.wait(deadline_s)
         finally:
             del self._pending[number]
-        text = f"has not answered within {deadline_s:g} s"
-        silent = Done(number, text, {"missing": True})
-        return {origin: pending.answers.get(origin, silent) for origin in chosen}
+        silent = Reply(Outcome.SILENT, f"has not replied within {deadline_s:g} s")
+        return {origin: pending.replies.get(origin, silent) for origin in chosen}

@@ -1,8 +1,8 @@
-"""Users that stages take away again: the last ones that stages have brought, gently.
+"""Stops users gracefully when stages ramp down, the last ones that were added first.
 
-Stages do not wait for workers, and operators do not wait for stages: what is to leave is gathered
-for each worker and handed over in the background. A worker that is lost meanwhile is replaced, and
-its successor is told.
+Stages do not wait for workers, and operators do not wait for stages: the users that are to stop are
+collected for each worker and handed over in the background. A worker that is lost meanwhile is
+replaced, and its successor is told.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from math import inf
 
 from amoc.base.waiting import Notify
 from amoc.ipc.worker_id import WorkerId
-from amoc.runtime.controller.orders import Broadcast
+from amoc.runtime.controller.orders import Broadcast, Outcome
 from amoc.runtime.controller.settings_update import ORDER_S
 from amoc.runtime.controller.status import Status
 from amoc.users import placement
@@ -23,14 +23,14 @@ RETRY_S = 0.1
 
 
 class RampDown:
-    """Has users leave, the highest numbers first."""
+    """Stops users that stages have added, the highest ids first."""
 
     def __init__(self, ordering: Broadcast, status: Status, workers: int) -> None:
-        """Begin with nobody.
+        """Begin without users.
 
         Args:
             ordering: Gives orders to the workers.
-            status: Is told of users that were not even started.
+            status: Its `added` shrinks by the users that had not started yet.
             workers: How many workers there are.
         """
         self._ordering = ordering
@@ -41,11 +41,11 @@ class RampDown:
         self._bell = Notify()
 
     def bring(self, ids: Iterable[int]) -> None:
-        """Users come by stages; those that come last leave first."""
+        """Stages have added users; the last ones stop first."""
         self._brought.extend(ids)
 
     def take(self, count: int) -> None:
-        """The last `count` of those that were brought are to leave."""
+        """Stop the last `count` of the users that were added."""
         for user_id in self._brought[-count:]:
             worker = placement.worker_of(user_id, 1, self._workers)
             self._leaving.setdefault(worker, []).append(user_id)
@@ -53,7 +53,7 @@ class RampDown:
         self._bell.ring()
 
     def run(self) -> None:
-        """Tell the workers, for ever; to be a greenlet of its own."""
+        """Tell the workers, for ever; runs in its own greenlet."""
         while True:
             self._bell.wait(RETRY_S if self._leaving else inf)
             self._tell()
@@ -66,9 +66,9 @@ class RampDown:
         def ids_of(origin: WorkerId) -> dict[str, list[int]]:
             return {"ids": leaving[origin.worker]}
 
-        for origin, done in self._ordering.ask("remove_ids", ids_of, ORDER_S, to=to).items():
-            if not done.answer.get("missing"):
-                self._status.added -= Removal.of(done.answer).withdrawn
+        for origin, one in self._ordering.ask("remove_ids", ids_of, ORDER_S, to=to).items():
+            if one.outcome is Outcome.ANSWERED:
+                self._status.added -= Removal.of(one.answer).withdrawn
                 del leaving[origin.worker]
         for worker, ids in leaving.items():
             self._leaving[worker] = [*ids, *self._leaving.get(worker, ())]

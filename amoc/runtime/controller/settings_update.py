@@ -1,8 +1,7 @@
 """Changes of settings during a run: checked by every worker, then applied by every worker.
 
-A worker that comes up later, in the place of one that was lost, applies all changes that there were
-before it gets users. Who is lost in the middle is replaced by one that does, so a change is in
-force everywhere or nowhere.
+A worker that replaces a lost one applies all earlier changes before it gets users, so a change is
+in force everywhere or nowhere, also when a worker is lost in the middle of it.
 """
 
 from __future__ import annotations
@@ -10,22 +9,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from amoc.base.errors import PeerError, SettingError, UsageError
-from amoc.ipc.messages import Done
+from amoc.base.errors import PeerError, SettingError
 from amoc.ipc.worker_id import WorkerId
-from amoc.runtime.controller.orders import Broadcast
+from amoc.runtime.controller.orders import Broadcast, Outcome, Reply
 from amoc.scenario import builtin_settings
 from amoc.scenario.start_rate import SETTINGS, start_rate
 
 ORDER_S = 5.0
-"""How long workers may take for an order."""
+"""How long workers may take to carry out an order."""
 
 
 class SettingsUpdate:
     """Changes settings, and remembers what was changed.
 
     Attributes:
-        values: The settings that were changed since the start, as raw values.
+        values: The raw values of the settings that were changed since the start.
     """
 
     def __init__(
@@ -34,43 +32,41 @@ class SettingsUpdate:
         pacing: tuple[float, float | None],
         change_start_rate: Callable[[float], None],
     ) -> None:
-        """Change settings by orders.
+        """Begin with no changes.
 
         Args:
             ordering: Gives orders to the workers.
-            pacing: interarrival in ms and user_rate per minute, as the run has begun with them.
-            change_start_rate: Takes how many users may start in a minute.
+            pacing: interarrival in ms and user_rate per minute at the start of the run.
+            change_start_rate: Called with the new start rate in users per minute.
         """
         self.values: dict[str, Any] = {}
         self._ordering = ordering
         self._pacing = pacing
         self._change_start_rate = change_start_rate
 
-    def set(self, values: Mapping[str, Any]) -> dict[WorkerId, Done]:
-        """Put `values` in force; what each worker answered.
+    def set(self, values: Mapping[str, Any]) -> dict[WorkerId, Reply]:
+        """Put `values` in force; each worker's reply.
 
         Raises:
             SettingError, PeerError: They are refused, or cannot be checked; nothing was changed.
         """
-        if not values:
-            raise UsageError("set must be given NAME=VALUE, but is given nothing")
         self._verify(values)
         before, rate = dict(self.values), self._start_rate({**self.values, **values})
         # From here on a worker that comes up is told, so none can be forgotten in between.
         self.values.update(values)
-        answers = self._ordering.ask("apply", {"values": values}, ORDER_S)
+        replies = self._ordering.ask("apply", {"values": values}, ORDER_S)
         refused = {
-            done.error for done in answers.values() if done.error and not done.answer.get("missing")
+            one.error for one in replies.values() if one.error and one.outcome is Outcome.ANSWERED
         }
         if refused:
             self._revert(values, before)
             raise SettingError(*(f"{line}; nothing was changed" for line in sorted(refused)))
         if values.keys() & SETTINGS:
             self._change_start_rate(rate)
-        return answers
+        return replies
 
     def _revert(self, values: Mapping[str, Any], before: dict[str, Any]) -> None:
-        """Take a change back everywhere that an update function did not take somewhere."""
+        """Take a change back everywhere, because an update function has failed somewhere."""
         self.values.clear()
         self.values.update(before)
         old = {name: before[name] for name in values if name in before}
@@ -78,15 +74,15 @@ class SettingsUpdate:
         self._ordering.ask("revert", {"values": old, "initial": initial}, ORDER_S)
 
     def _verify(self, values: Mapping[str, Any]) -> None:
-        answers = self._ordering.ask("verify", {"values": values}, ORDER_S)
-        # Whoever is lost meanwhile is replaced by one that is told the new values.
-        heard = {origin: done for origin, done in answers.items() if not done.answer.get("lost")}
+        replies = self._ordering.ask("verify", {"values": values}, ORDER_S)
+        # A worker that is lost meanwhile is replaced by one that is told the new values.
+        heard = {origin: one for origin, one in replies.items() if one.outcome is not Outcome.LOST}
         if not heard:
             raise PeerError("no worker is up to check the settings; try again in a moment")
-        for origin, done in heard.items():
-            if done.answer.get("missing"):
-                raise PeerError(f"worker {origin} {done.error}; nothing was changed")
-        problems = {line for done in heard.values() for line in done.error.splitlines()}
+        for origin, one in heard.items():
+            if one.outcome is Outcome.SILENT:
+                raise PeerError(f"worker {origin} {one.error}; nothing was changed")
+        problems = {line for one in heard.values() for line in one.error.splitlines()}
         if problems:
             raise SettingError(*sorted(problems))
 

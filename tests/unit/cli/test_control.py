@@ -1,24 +1,22 @@
-"""Commands from a shell: they say to the run what the same words in its terminal say."""
+"""Commands from a shell: made from the table of commands, sent to the run, and answered."""
 
 from __future__ import annotations
 
 import json
-import shlex
+import re
 import sys
 from math import inf
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from hypothesis import given
-from hypothesis import strategies as st
 
 from amoc.base.errors import AmocError, ExitCode, UsageError
 from amoc.cli import control, run_options
 from amoc.cli.main import cli, main
-from amoc.cli.param_types import MAX_ID
 from amoc.control import client, commands
 from amoc.control.answer_text import lines_of
+from amoc.control.commands import Argument, Command, CommandSpec, Flag, WholeNumber
 from amoc.results import run_directory
 from amoc.results.run_directory import RunDirectory
 from amoc.scenario.load_profile import Stages
@@ -69,48 +67,55 @@ def amoc(*arguments: str):
 
 
 @pytest.mark.parametrize(
-    "text",
+    ("words", "name", "arguments"),
     [
-        "status",
-        "users",
-        "add 100",
-        "remove 10",
-        "remove 10 --force",
-        "set rate=5 mode=chat",
-        "set text='a b'",
-        "pause",
-        "resume",
-        "stop",
-        "note the server was restarted",
+        (["status"], "status", {}),
+        (["users"], "users", {}),
+        (["add", "100"], "add", {"count": 100}),
+        (["remove", "10"], "remove", {"count": 10, "force": False}),
+        (["remove", "10", "--force"], "remove", {"count": 10, "force": True}),
+        (["set", "rate=5", "mode=chat"], "set", {"values": {"rate": "5", "mode": "chat"}}),
+        (["set", "rate=5", "rate=6"], "set", {"values": {"rate": "6"}}),
+        (["set", "text=a b=c", "b="], "set", {"values": {"text": "a b=c", "b": ""}}),
+        (["pause"], "pause", {}),
+        (["resume"], "resume", {}),
+        (["stop"], "stop", {}),
     ],
 )
-def test_a_command_from_a_shell_is_the_one_that_the_same_words_mean(asked, text):
-    amoc(*shlex.split(text))
-    assert asked.command == commands.parse(text)
-    if not text.startswith("note"):
-        amoc(*shlex.split(text), "--comment", "it is time")
-        assert asked.command == commands.parse(f"{text} -- it is time")
+def test_a_command_from_a_shell_is_sent_to_the_run(asked, words, name, arguments):
+    amoc(*words)
+    assert asked.command == (name, arguments, "")
+    amoc(*words, "--comment", "it is  time")
+    assert asked.command == (name, arguments, "it is time")
 
 
-@given(st.sampled_from(["add {0}", "remove {0}", "remove {0} --force"]), st.integers(1, MAX_ID))
-def test_numbers_mean_the_same_in_a_shell_and_in_the_terminal(text, count):
-    line = text.format(count)
-    found = Asked()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run_directory, "find", found.find)
-        patch.setattr(client, "request", found.request)
-        amoc(*line.split())
-    assert found.command == commands.parse(line)
+def test_the_words_of_a_note_are_its_comment(asked):
+    amoc("note", "the", "server was", "restarted")
+    assert asked.command == ("note", {}, "the server was restarted")
 
 
-def test_every_command_is_there_in_both():
-    names = {one.name for one in control.COMMANDS}
-    assert names == set(commands.COMMANDS)
-    for name in names:
-        result = CliRunner().invoke(cli, [name, "--help"])
-        assert "--run DIR" in result.output
-        assert "--comment TEXT" in result.output
-        assert "--json" in result.output
+def test_every_command_of_the_table_is_a_sub_command_with_help():
+    assert [one.name for one in control.COMMANDS] == list(commands.COMMANDS)
+    listed = CliRunner().invoke(cli, ["--help"]).output
+    for spec in commands.COMMANDS.values():
+        assert re.search(rf"^  {spec.name} +{re.escape(spec.help.split('.')[0])}", listed, re.M)
+        shown = CliRunner().invoke(cli, [spec.name, "--help"]).output
+        assert "--run DIR" in shown
+        assert "--json" in shown
+        assert ("--comment TEXT" in shown) != bool(spec.text)
+        for argument in spec.arguments:
+            assert (argument.metavar or f"--{argument.name}") in shown
+
+
+def test_a_row_of_the_table_is_all_that_a_new_sub_command_needs(asked, monkeypatch):
+    row = CommandSpec(
+        "shuffle",
+        "Shuffle the users.",
+        (Argument("seed", WholeNumber(0, 9), metavar="SEED"), Argument("hard", Flag())),
+    )
+    monkeypatch.setitem(commands.COMMANDS, "shuffle", row)
+    CliRunner().invoke(control.command_of(row), ["7", "--hard"], catch_exceptions=False)
+    assert asked.command == Command("shuffle", {"seed": 7, "hard": True})
 
 
 def test_the_answer_is_a_line_for_the_whole_and_one_for_each_worker(asked):
@@ -133,7 +138,7 @@ def test_the_answer_is_whole_as_json(asked):
         ({"rate": 600.0, "interval": 60.0, "mode": "paused"}, "paused, configured for 10/s"),
         (
             {"rate": 3.0, "interval": 0.0, "executions": 1200},
-            "3 at the same time, 1,200 let through",
+            "at most 3 at once, 1,200 executions",
         ),
         ({"rate": inf, "interval": 60.0, "mode": "open"}, "no limit"),
         ({"rate": "inf", "interval": 60.0, "mode": "open"}, "no limit"),  # as JSON has it
@@ -148,8 +153,8 @@ def test_coordinators_and_barriers_are_told_in_words():
     pairs = {"name": "pairs", "adds": 1001, "groups": 500, "timeouts": 2, "pending": [1, 0]}
     barrier = {"name": "all", "waiting": 20, "users": 200}
     assert lines_of({"coordinators": [pairs], "barriers": [barrier]})[1:] == [
-        "  coordinator pairs: 1,001 adds, 500 groups, 2 time-outs, 1 pending",
-        "  barrier all: 20 of 200 users wait",
+        "  coordinator pairs: 1,001 adds, 500 groups, 2 timeouts, 1 pending",
+        "  barrier all: 20 of 200 users waiting",
     ]
 
 
@@ -174,13 +179,14 @@ def ends(monkeypatch, capsys):
     [
         (["add"], "N"),
         (["add", "0"], "must be a whole number from 1 to"),
-        (["add", "many"], "but is 'many'"),
+        (["add", "many"], "got 'many'"),
         (["remove", "-5"], "-5"),
         (["set"], "NAME=VALUE"),
-        (["set", "rate"], "set must be followed by NAME=VALUE, but is by 'rate'"),
+        (["set", "rate"], "set: expected NAME=VALUE, got 'rate'"),
+        (["set", "=5"], "set: expected NAME=VALUE, got '=5'"),
         (["pause", "now"], "now"),
         (["note"], "TEXT"),
-        (["note", " "], "note must be followed by a text"),
+        (["note", " "], "note requires a text"),
     ],
 )
 def test_what_makes_no_sense_is_one_line_and_a_usage_error(asked, ends, arguments, clause):
@@ -271,14 +277,14 @@ def test_rates_of_throttles_are_kept_by_name():
     ("arguments", "clause"),
     [
         (["--stages", "100"], "--stages stage 1 must be DURATION:TARGET such as 30s:100"),
-        (["--stages", "0s:100"], "--stages must last for longer than 0 s, but is '0s:100'"),
-        (["--throttle", "x"], "--throttle must be name=rate, but is 'x'"),
-        (["--throttle", "=5"], "--throttle must be name=rate, but is '=5'"),
+        (["--stages", "0s:100"], "--stages must last for longer than 0 s, got '0s:100'"),
+        (["--throttle", "x"], "--throttle must be NAME=RATE, got 'x'"),
+        (["--throttle", "=5"], "--throttle must be NAME=RATE, got '=5'"),
         (["--throttle", "x=fast"], "--throttle x: must be a rate such as 10/s"),
         (["--throttle", "x=1s:a"], "--throttle x: stage 1: its target must be a rate such as"),
         (
             ["--throttle", "x=1", "--throttle", "x=2"],
-            "--throttle must name a throttle once, but names 'x' twice",
+            "--throttle must name each throttle once, got 'x' twice",
         ),
     ],
 )
@@ -289,5 +295,5 @@ def test_stages_and_rates_that_make_no_sense_are_one_line(ends, arguments, claus
 
 
 def test_a_usage_error_of_the_plan_is_an_error_of_ours():
-    with pytest.raises(UsageError, match="--users and --user-ids say the same thing"):
+    with pytest.raises(UsageError, match="--users and --user-ids are mutually exclusive"):
         plan("--users", "1", "--user-ids", "1-2")

@@ -76,15 +76,15 @@ LONG = "9" * 5000  # int() itself refuses so many digits
 @pytest.mark.parametrize(
     ("arguments", "clause"),
     [
-        (["--users", "0"], "--users must be a whole number from 1 to 4294967296, but is '0'"),
-        (["--users", "-5"], "--users must be a whole number from 1 to 4294967296, but is '-5'"),
+        (["--users", "0"], "--users must be a whole number from 1 to 4294967296, got '0'"),
+        (["--users", "-5"], "--users must be a whole number from 1 to 4294967296, got '-5'"),
         (["--users", "many"], "--users must be a whole number"),
         (["--users", "1.5"], "--users must be a whole number"),
-        (["--users", str(MAX_ID + 1)], f"but is '{MAX_ID + 1}'"),
+        (["--users", str(MAX_ID + 1)], f"got '{MAX_ID + 1}'"),
         (["--users", LONG], "--users must be a whole number"),
         (
             ["--user-ids", "0-5"],
-            "--user-ids must be A-B with 1 <= A <= B <= 4294967296, but is '0-5'",
+            "--user-ids must be A-B with 1 <= A <= B <= 4294967296, got '0-5'",
         ),
         (["--user-ids", "5-3"], "--user-ids must be A-B"),
         (["--user-ids", "5"], "--user-ids must be A-B"),
@@ -93,18 +93,18 @@ LONG = "9" * 5000  # int() itself refuses so many digits
         (["--user-ids", " 1-2"], "--user-ids must be A-B"),
         (["--user-ids", f"1-{MAX_ID + 1}"], "--user-ids must be A-B"),
         (["--user-ids", f"1-{LONG}"], "--user-ids must be A-B"),
-        (["--users", "3", "--user-ids", "1-3"], "--users and --user-ids say the same"),
-        (["--duration", "0"], "--duration must be above 0, but is '0'"),
+        (["--users", "3", "--user-ids", "1-3"], "--users and --user-ids are mutually exclusive"),
+        (["--duration", "0"], "--duration must be above 0, got '0'"),
         (["--duration", "soon"], "--duration must be a duration such as"),
-        (["--duration", "-5s"], "--duration must not be negative, but is '-5s'"),
+        (["--duration", "-5s"], "--duration must not be negative, got '-5s'"),
         (["--init-timeout", "x"], "--init-timeout must be a duration"),
         (["--stop-timeout", ""], "--stop-timeout must be a duration"),
-        (["--workers", "0"], "--workers must be a whole number from 1 to 512, but is '0'"),
+        (["--workers", "0"], "--workers must be a whole number from 1 to 512, got '0'"),
         (["--workers", "two"], "--workers must be a whole number"),
         (["--seed", "-1"], "--seed must be a whole number"),
         (["--json", "no/such/x.json"], "--json no/such/x.json cannot be written: No such file"),
         (["--json", "."], "--json . cannot be written: Is a directory"),
-        (["--set", "rate"], "--set must be name=value, but is 'rate'"),
+        (["--set", "rate"], "--set: expected NAME=VALUE, got 'rate'"),
         (["--config", "no.toml"], "--config no.toml cannot be read: No such file"),
         (["--nonsense"], "--nonsense"),
     ],
@@ -219,7 +219,7 @@ NO_MODULE = (
         (
             ["calm.py", "--set", "rate=x"],
             ExitCode.SETTING,
-            "amoc: rate must be a valid integer, but is 'x' (from --set)",
+            "amoc: rate must be a valid integer, got 'x' (from --set)",
         ),
     ],
     ids=["no file", "no module", "wrong type"],
@@ -243,11 +243,11 @@ def test_all_wrong_settings_are_told_at_once_with_their_sources(directory):
     assert code == ExitCode.SETTING
     assert len(lines) == 4
     text = "\n".join(lines)
-    assert "speed is not a setting of this scenario, but is set to '9' (from --set)" in text
+    assert "speed is not a setting of this scenario, got '9' (from --set)" in text
     assert "colour is not a setting of this scenario" in text
     assert "(from amoc.toml)" in text
-    assert "rate must be a valid integer, but is 'fast' (from AMOC_RATE)" in text
-    assert "workers must be from 1 to 512, but is 0 (from amoc.toml)" in text
+    assert "rate must be a valid integer, got 'fast' (from AMOC_RATE)" in text
+    assert "workers must be from 1 to 512, got 0 (from amoc.toml)" in text
 
 
 @pytest.mark.slow

@@ -245,5 +245,5 @@ def test_a_plan_is_refused_as_a_run_is(tmp_path):
     (tmp_path / "rest.py").write_text(SCENARIO)
     done = amoc(tmp_path, "plan", "rest.py", "--set", "rate=x")
     assert (done.returncode, done.stderr) == (
-        *(3, "amoc: rate must be a valid integer, but is 'x' (from --set)\n"),
+        *(3, "amoc: rate must be a valid integer, got 'x' (from --set)\n"),
     )

@@ -152,8 +152,8 @@ def test_an_export_is_printed_or_written(killed, tmp_path):
 
 @pytest.mark.parametrize("flags", [[], ["--csv", "--hlog"]])
 def test_an_export_has_one_form(killed, flags):
-    told = " and ".join(flags) or "none of them"
-    with pytest.raises(UsageError, match=f"one of --csv, --json, --hlog, but has {told}"):
+    told = " and ".join(flags) or "none"
+    with pytest.raises(UsageError, match=f"one of --csv, --json and --hlog, got {told}"):
         amoc("export", str(killed), *flags)
 
 

@@ -60,4 +60,4 @@ def test_all_that_is_wrong_is_said_at_once():
             duration_s=60.0,
         )
     assert len(str(caught.value).splitlines()) == 3
-    assert "--warmup must be shorter than the run, but is 60 s of 60 s" in str(caught.value)
+    assert "--warmup must be shorter than the run, got 60 s of 60 s" in str(caught.value)

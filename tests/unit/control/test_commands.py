@@ -1,4 +1,4 @@
-"""The words of commands: what is typed, what it means, and how it is refused."""
+"""The table of commands: what each takes, how wrong arguments are refused, and who reads it."""
 
 from __future__ import annotations
 
@@ -8,95 +8,95 @@ from hypothesis import strategies as st
 
 from amoc.base.errors import UsageError
 from amoc.base.redaction import hide
-from amoc.control.commands import COMMANDS, MAX_COUNT, Command, checked, parse
+from amoc.control import commands
+from amoc.control.commands import (
+    COMMANDS,
+    MAX_COUNT,
+    MAX_VALUES,
+    Argument,
+    Command,
+    CommandSpec,
+    Flag,
+    Handling,
+    WholeNumber,
+    checked,
+    is_read,
+)
 from amoc.ipc.messages import Order, pack, to_wire, unpack
 from amoc.scenario.settings_sources import MAX_DEPTH
 
 
 @pytest.mark.parametrize(
-    ("text", "command"),
+    ("given_", "command"),
     [
-        ("status", Command("status", {})),
-        ("  users ", Command("users", {})),
-        ("add 100", Command("add", {"count": 100})),
-        ("add 5 -- after the restart", Command("add", {"count": 5}, "after the restart")),
-        ("add 5 # after  the\trestart", Command("add", {"count": 5}, "after the restart")),
-        ("add 5 #more", Command("add", {"count": 5}, "more")),
-        ("remove 10", Command("remove", {"count": 10, "force": False})),
-        ("remove 10 --force", Command("remove", {"count": 10, "force": True})),
-        ("remove --force 10 -- out", Command("remove", {"count": 10, "force": True}, "out")),
-        ("set rate=5 mode=chat", Command("set", {"values": {"rate": "5", "mode": "chat"}})),
-        ("set rate=5 rate=6", Command("set", {"values": {"rate": "6"}})),
-        ("set text='a # b' # why", Command("set", {"values": {"text": "a # b"}}, "why")),
-        ('set rooms=\'["a", "b"]\'', Command("set", {"values": {"rooms": '["a", "b"]'}})),
-        ('set a="x y"=z b=', Command("set", {"values": {"a": "x y=z", "b": ""}})),
-        ("pause", Command("pause", {})),
-        ("resume -- again", Command("resume", {}, "again")),
-        ("stop", Command("stop", {})),
-        ("note\ttext", Command("note", {}, "text")),
-        ("note it's -- odd # here", Command("note", {}, "it's -- odd # here")),
+        (("status", {}), Command("status", {})),
+        (("add", {"count": 100}), Command("add", {"count": 100})),
+        (("add", {"count": 5}, "after  the\trestart"), ("add", {"count": 5}, "after the restart")),
+        (("add", {"count": MAX_COUNT}), Command("add", {"count": MAX_COUNT})),
+        (("remove", {"count": 10}), Command("remove", {"count": 10, "force": False})),
+        (("remove", {"force": True, "count": 1}), ("remove", {"count": 1, "force": True}, "")),
+        (("set", {"values": {"rate": "5"}}), Command("set", {"values": {"rate": "5"}})),
+        (("note", {}, "it's -- odd # here"), Command("note", {}, "it's -- odd # here")),
     ],
 )
-def test_a_line_of_text_is_a_command(text, command):
-    assert parse(text) == command
+def test_a_command_has_all_its_arguments(given_, command):
+    assert checked(*given_) == command
 
 
 @pytest.mark.parametrize(
-    ("text", "complaint"),
+    ("name", "arguments", "complaint"),
     [
-        ("", "a command must be one of status, users, add, remove, set, pause, resume, stop, note"),
-        ("# only", "but there is none"),
-        ("ad 5", "but is 'ad'"),
-        ("add", "add must be followed by a whole number, but is by ''"),
-        ("add many", "add must be followed by a whole number, but is by 'many'"),
-        ("add 1 2", "add must be followed by a whole number, but is by '1 2'"),
-        ("add -3", "but is by '-3'"),
-        ("add 0", f"add must have a count from 1 to {MAX_COUNT}, but has 0"),
-        ("add 99999999999", "but has 99999999999"),
-        ("add " + "9" * 5000, "add must be followed by a whole number"),
-        ("add ²", "add must be followed by a whole number"),
-        ("remove --force", "remove must be followed by a whole number, but is by ''"),
-        ("set", "set must have values by name, NAME=VALUE, but has none"),
-        ("set rate", "set must be followed by NAME=VALUE, but is by 'rate'"),
-        ("set =5", "set must be followed by NAME=VALUE, but is by '=5'"),
-        ("set a='x", 'quotes must be closed, but "\'x" are not'),
-        ("pause now", "pause must be alone, but is followed by 'now'"),
-        ("note", "note must be followed by a text, but is not"),
-        ("pause -- " + "x" * 1001, "a comment must have at most 1000 characters, but has 1001"),
+        (
+            *("explode", {}),
+            "command must be one of status, users, add, remove, set, pause, resume, stop, note, got",
+        ),
+        (["add"], {}, "command must be one of"),
+        (None, {}, "command must be one of"),
+        ("add", [5], "arguments of add must be an object, got [5]"),
+        ("add", {}, "add requires count"),
+        ("add", {"count": 0}, f"count of add must be a whole number from 1 to {MAX_COUNT}, got 0"),
+        ("add", {"count": MAX_COUNT + 1}, f"got {MAX_COUNT + 1}"),
+        ("remove", {"count": -1}, "count of remove must be a whole number from 1 to"),
+        ("add", {"count": "5"}, "got '5'"),
+        ("add", {"count": True}, "got True"),
+        ("add", {"count": None}, "got None"),
+        ("add", {"count": 5, "x": 1}, "add takes only count, got 'x'"),
+        ("remove", {"count": 5, "x": 1}, "remove takes only count, force, got 'x'"),
+        ("pause", {"x": 1}, "pause takes no arguments, got 'x'"),
+        ("pause", {1: 1}, "pause takes no arguments, got 1"),
+        (
+            "remove",
+            {"count": 1, "force": "yes"},
+            "force of remove must be true or false, got 'yes'",
+        ),
+        ("set", {}, "set requires values"),
+        ("set", {"values": {}}, "values of set must be an object of values by setting name"),
+        ("set", {"values": {1: 2}}, f"values of set must be at most {MAX_VALUES} values by"),
+        ("set", {"values": dict.fromkeys(map(str, range(MAX_VALUES + 1)), 1)}, "at most"),
+        ("note", {}, "note requires a text"),
     ],
 )
-def test_what_is_no_command_is_refused_in_one_line(text, complaint):
+def test_what_makes_no_sense_is_refused_in_one_short_line(name, arguments, complaint):
     with pytest.raises(UsageError) as caught:
-        parse(text)
+        checked(name, arguments)
     assert complaint in str(caught.value)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 300
 
 
 @pytest.mark.parametrize(
-    ("name", "arguments", "complaint"),
+    ("comment", "complaint"),
     [
-        ("explode", {}, "a command must be one of"),
-        (["add"], {}, "a command must be one of"),
-        (None, {}, "a command must be one of"),
-        ("add", [5], "the arguments of add must be an object, but are [5]"),
-        ("add", {"count": "5"}, "add must have a count from 1"),
-        ("add", {"count": True}, "add must have a count from 1"),
-        ("add", {"count": 5, "x": 1}, "the arguments of add are only count, but one is 'x'"),
-        ("pause", {"x": 1}, "the arguments of pause are none, but one is 'x'"),
-        ("remove", {"count": 1, "force": "yes"}, "force of remove must be true or false"),
-        ("set", {"values": {}}, "set must have values by name"),
-        ("set", {"values": {1: 2}}, "set must have at most"),
-        ("note", {}, "note must be followed by a text"),
+        ("x" * 1001, "comment of pause must have at most 1000 characters, got 1001"),
+        (5, "comment of pause must be text, got 5"),
     ],
 )
-def test_arguments_from_who_knows_where_are_checked(name, arguments, complaint):
-    with pytest.raises(UsageError) as caught:
-        checked(name, arguments)
-    assert complaint in str(caught.value)
+def test_a_comment_is_a_text_of_limited_length(comment, complaint):
+    with pytest.raises(UsageError, match=complaint):
+        checked("pause", {}, comment)
 
 
-def test_values_over_the_socket_may_have_any_type():
+def test_values_may_have_any_type_that_json_has():
     values = {"rate": 5, "rooms": ["a"], "off": None}
     assert checked("set", {"values": values}).arguments == {"values": values}
 
@@ -110,13 +110,13 @@ def nested(depth: int, value: object = 5) -> object:
 @pytest.mark.parametrize(
     ("values", "complaint"),
     [
-        ({"n": 1 << 64}, "n must fit into 64 bits, but is 18446744073709551616"),
-        ({"n": -(1 << 63) - 1}, "n must fit into 64 bits, but is -9223372036854775809"),
-        ({"n": [{"a": 10**400}]}, "n.a must fit into 64 bits, but is 1000"),
-        ({"a_token": 10**30}, "a_token must fit into 64 bits, but is (hidden)"),
-        ({"n": {"token": [10**30]}}, "n.token must fit into 64 bits, but is (hidden)"),
-        ({"n": nested(MAX_DEPTH + 1)}, "n must be nested at most 50 deep, but is deeper"),
-        ({"n": nested(200_001)}, "n must be nested at most 50 deep, but is deeper"),
+        ({"n": 1 << 64}, "n must fit into 64 bits, got 18446744073709551616"),
+        ({"n": -(1 << 63) - 1}, "n must fit into 64 bits, got -9223372036854775809"),
+        ({"n": [{"a": 10**400}]}, "n.a must fit into 64 bits, got 1000"),
+        ({"a_token": 10**30}, "a_token must fit into 64 bits, got (hidden)"),
+        ({"n": {"token": [10**30]}}, "n.token must fit into 64 bits, got (hidden)"),
+        ({"n": nested(MAX_DEPTH + 1)}, "n must be nested at most 50 deep"),
+        ({"n": nested(200_001)}, "n must be nested at most 50 deep"),
         ({"b\n" * 100: 1 << 64}, "'b\\nb"),
     ],
 )
@@ -153,6 +153,16 @@ def test_any_values_are_refused_in_one_line_or_can_be_sent(values):
     pack(found.arguments)
 
 
+@given(st.sampled_from(sorted(COMMANDS)), JSON | st.dictionaries(st.text(), JSON), JSON)
+def test_any_request_is_refused_in_one_line_or_stays_as_it_was_checked(name, arguments, comment):
+    try:
+        found = checked(name, arguments, comment)
+    except UsageError as error:
+        assert len(str(error).splitlines()) == 1  # noqa: PT017
+        return
+    assert checked(*found) == found
+
+
 @pytest.mark.parametrize("depth", [100, 200_000])
 def test_arguments_that_are_nested_deep_are_refused_in_one_short_line(depth):
     for name, arguments in (
@@ -164,21 +174,21 @@ def test_arguments_that_are_nested_deep_are_refused_in_one_short_line(depth):
         assert len(str(caught.value)) < 300
 
 
-@given(st.text())
-def test_any_text_is_a_command_or_a_refusal(text):
-    try:
-        found = parse(text)
-    except UsageError:
-        return
-    assert found.name in COMMANDS
-    assert checked(*found) == found
+def test_only_status_and_users_change_nothing():
+    assert [name for name in COMMANDS if is_read(name)] == ["status", "users"]
+    assert not is_read("explode")
+    assert not is_read(None)
 
 
-@given(st.sampled_from(sorted(COMMANDS)), st.text(alphabet="0123456789ab='\"\\ -#\n", max_size=20))
-def test_any_rest_of_a_command_is_taken_or_refused_in_one_line(name, rest):
-    try:
-        found = parse(f"{name} {rest}")
-    except UsageError as error:
-        assert "\n" not in str(error)  # noqa: PT017
-        return
-    assert found.name == name
+def test_a_row_of_the_table_is_all_that_a_new_command_needs_here(monkeypatch):
+    seed = Argument("seed", WholeNumber(0, 9), metavar="SEED", default=3)
+    row = CommandSpec(
+        "shuffle", "Shuffle the users.", (seed, Argument("hard", Flag())), Handling.READ
+    )
+    monkeypatch.setitem(commands.COMMANDS, "shuffle", row)
+    assert checked("shuffle", {"hard": True}) == ("shuffle", {"seed": 3, "hard": True}, "")
+    assert is_read("shuffle")
+    with pytest.raises(UsageError, match="seed of shuffle must be a whole number from 0 to 9"):
+        checked("shuffle", {"seed": 10, "hard": True})
+    with pytest.raises(UsageError, match="shuffle requires hard"):
+        checked("shuffle", {})

@@ -15,6 +15,7 @@ from gevent.event import Event
 from amoc.base.errors import AmocError, ExitCode, PeerError, ResourceError, SettingError, UsageError
 from amoc.base.unix_socket import reachable
 from amoc.control import client, server
+from amoc.control.answers import Answer, WorkerAnswer
 from amoc.control.server import ControlServer
 
 DEADLINE_S = 10.0
@@ -34,13 +35,13 @@ class Run:
         self.refusal: BaseException | None = None
         self.hold: Event | None = None
 
-    def operate(self, name, arguments, *, source, comment=""):
-        self.asked.append((name, arguments, source, comment))
+    def operate(self, command, source):
+        self.asked.append((command.name, command.arguments, source, command.comment))
         if self.hold is not None:
             self.hold.wait()
         if self.refusal is not None:
             raise self.refusal
-        return {"summary": f"{name} done", "workers": [{"worker": "node0/1", "text": "did"}]}
+        return Answer(summary=f"{command.name} done", workers=[WorkerAnswer("node0/1", "did")])
 
 
 @pytest.fixture
@@ -86,16 +87,16 @@ def test_a_command_is_done_and_answered(run, path, served):
 
 
 def test_a_refusal_comes_back_with_its_text_and_exit_code(run, path, served):
-    run.refusal = SettingError("rate must be at least 1, but is 0 (from set)", "mode must be x")
+    run.refusal = SettingError("rate must be at least 1, got 0 (from set)", "mode must be x")
     with pytest.raises(AmocError) as caught:
         ask(path, "set", {"values": {"rate": "0"}})
-    assert str(caught.value) == "rate must be at least 1, but is 0 (from set)\nmode must be x"
+    assert str(caught.value) == "rate must be at least 1, got 0 (from set)\nmode must be x"
     assert caught.value.exit_code is ExitCode.SETTING
 
 
 def test_a_defect_is_told_to_both_sides_and_the_run_goes_on(run, path, served):
     run.refusal = ZeroDivisionError("a defect")
-    with pytest.raises(AmocError, match="amoc itself has failed") as caught:
+    with pytest.raises(AmocError, match="internal error of amoc") as caught:
         ask(path, "pause")
     assert caught.value.exit_code is ExitCode.INTERNAL
     assert "ZeroDivisionError: a defect" in served.defects[0]
@@ -123,16 +124,18 @@ def test_the_socket_is_its_owners_and_is_gone_at_the_end(run, path):
     with ControlServer(path, run.operate):
         assert path.stat().st_mode & 0o777 == 0o600
     assert not path.exists()
-    with pytest.raises(UsageError, match=f"run {path.parent} must be running, but is not there"):
+    with pytest.raises(UsageError, match=f"run {path.parent} is not running"):
         ask(path, "status")
 
 
 def test_where_there_can_be_no_socket_is_one_clear_error(run, path):
     path.touch()
-    with pytest.raises(ResourceError, match=r"control socket .* cannot be made: Address already"):
+    with pytest.raises(
+        ResourceError, match=r"control socket .* cannot be created: Address already"
+    ):
         ControlServer(path, run.operate).start()
     assert path.is_file()
-    with pytest.raises(ResourceError, match="cannot be made: No such file"):
+    with pytest.raises(ResourceError, match="cannot be created: No such file"):
         ControlServer(path.parent / "no" / "where", run.operate).start()
 
 
@@ -158,18 +161,18 @@ def test_several_requests_may_use_one_connection(run, path, served):
 @pytest.mark.parametrize(
     ("sent", "complaint"),
     [
-        (b"hello\n", "a request must be a JSON object in one line, but is 'hello'"),
-        (b"\n", "a request must be a JSON object in one line, but is ''"),
+        (b"hello\n", "a request must be a JSON object in one line, got 'hello'"),
+        (b"\n", "a request must be a JSON object in one line, got ''"),
         (b"\xff\xfe\n", "a request must be a JSON object"),
         (b"[" * 100_000 + b"\n", "a request must be a JSON object"),
         (b"[]\n", "a request must be a JSON object"),
-        (b"{}\n", "a command must be one of"),
-        (b'{"command": "explode"}\n', "a command must be one of"),
-        (b'{"command": {"a": 1}}\n', "a command must be one of"),
-        (b'{"command": "add"}\n', "add must have a count from 1 to"),
-        (b'{"command": "add", "arguments": 5}\n', "the arguments of add must be an object"),
-        (b'{"command": "pause", "comment": 5}\n', "the comment of pause must be text"),
-        (b'{"command": "pause", "more": 5}\n', "but this one has 'more'"),
+        (b"{}\n", "command must be one of"),
+        (b'{"command": "explode"}\n', "command must be one of"),
+        (b'{"command": {"a": 1}}\n', "command must be one of"),
+        (b'{"command": "add"}\n', "add requires count"),
+        (b'{"command": "add", "arguments": 5}\n', "arguments of add must be an object"),
+        (b'{"command": "pause", "comment": 5}\n', "comment of pause must be text"),
+        (b'{"command": "pause", "more": 5}\n', "arguments and comment, got 'more'"),
     ],
 )
 def test_a_request_that_makes_no_sense_is_refused_and_the_next_one_is_taken(
@@ -206,12 +209,12 @@ def test_a_silent_client_is_let_go(run, path, served, monkeypatch):
 def test_a_client_that_reads_no_answers_is_let_go(run, path, served, monkeypatch):
     monkeypatch.setattr(server, "WRITE_S", 0.01)
     run.operate = None
-    served._operate = lambda *_, **__: {"summary": "x" * 10_000_000}
+    served._operate = lambda *_: Answer(summary="x" * 10_000_000)
     with connect(path) as line:
         line.sendall(b'{"command": "status"}\n')
         while len(served._serving):
             gevent.sleep(0.001)
-    served._operate = lambda *_, **__: {"summary": "short"}
+    served._operate = lambda *_: Answer(summary="short")
     assert ask(path, "status")["summary"] == "short"
 
 
@@ -273,13 +276,13 @@ def test_a_run_that_ends_before_it_answers_is_told(run, path, monkeypatch):
     while not run.asked:
         gevent.sleep(0.001)
     served.stop()
-    with pytest.raises(PeerError, match="has ended before it did"):
+    with pytest.raises(PeerError, match="the run ended before it answered"):
         asking.get()
 
 
 def test_an_answer_that_does_not_come_is_not_waited_for_for_ever(run, path, served):
     run.hold = Event()
-    with pytest.raises(PeerError, match=r"the run must answer within 0\.05 s, but has not"):
+    with pytest.raises(PeerError, match=r"the run has not answered within 0\.05 s"):
         ask(path, "status", timeout_s=0.05)
     run.hold.set()
 
@@ -295,12 +298,12 @@ def test_an_answer_that_makes_no_sense_is_the_peers_fault(path, sent):
         asking = gevent.spawn(ask, path, "status")
         line, _ = listener.accept()
         line.sendall(sent)
-        with pytest.raises(PeerError, match=r"an answer must be one of amoc's"):
+        with pytest.raises(PeerError, match=r"the run's answer must be amoc's JSON"):
             asking.get()
         line.close()
 
 
 def test_an_exit_code_that_we_do_not_know_is_our_own():
     with pytest.raises(AmocError, match="no") as caught:
-        client._taken(b'{"ok": false, "error": "no", "exit_code": 99}')
+        client._decoded(b'{"ok": false, "error": "no", "exit_code": 99}')
     assert caught.value.exit_code is ExitCode.INTERNAL

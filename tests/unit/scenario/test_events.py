@@ -102,8 +102,8 @@ def test_a_method_can_stop_listening() -> None:
 @pytest.mark.parametrize(
     ("patterns", "text"),
     [
-        (("throttle.exec",), "is 'throttle.exec'; did you mean throttle.execute?"),
-        (("Throttle.*",), "an event must be a known one, but is 'Throttle.*'"),
+        (("throttle.exec",), "got 'throttle.exec'; did you mean throttle.execute?"),
+        (("Throttle.*",), "an event must be a known one, got 'Throttle.*'"),
         (("zzz",), "known: run.start, run.stop, node.up"),
         ((), 'must be given names, as in @events.on("user.added")'),
         ((print,), "must be given names"),
@@ -115,7 +115,7 @@ def test_an_event_that_does_not_exist_is_refused(patterns: tuple[Any, ...], text
 
 
 def test_what_cannot_be_called_is_refused() -> None:
-    with pytest.raises(ScenarioError, match="must be a function, but is 7"):
+    with pytest.raises(ScenarioError, match="must be a function, got 7"):
         events.on("user.added")(7)  # type: ignore[type-var]
 
 

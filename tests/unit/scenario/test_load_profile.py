@@ -122,25 +122,25 @@ def test_stages_shown_as_text_are_the_same_stages(stages):
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("", "stage 1 must be DURATION:TARGET such as 30s:100, but is ''"),
-        ("100", "stage 1 must be DURATION:TARGET such as 30s:100, but is '100'"),
-        ("30s:100,", "stage 2 must be DURATION:TARGET such as 30s:100, but is ''"),
-        ("30s:", "stage 1 must be DURATION:TARGET such as 30s:100, but is '30s:'"),
+        ("", "stage 1 must be DURATION:TARGET such as 30s:100, got ''"),
+        ("100", "stage 1 must be DURATION:TARGET such as 30s:100, got '100'"),
+        ("30s:100,", "stage 2 must be DURATION:TARGET such as 30s:100, got ''"),
+        ("30s:", "stage 1 must be DURATION:TARGET such as 30s:100, got '30s:'"),
         (
             "30s:100, x:5",
-            "stage 2: its duration must be a duration such as 500ms, 30s, 1m30s or 2h, but is 'x'",
+            "stage 2: its duration must be a duration such as 500ms, 30s, 1m30s or 2h, got 'x'",
         ),
-        ("-1s:100", "stage 1: its duration must not be negative, but is '-1s'"),
-        ("inf:100", "stage 1: its duration must be at most 1e+08 s, but is 'inf'"),
+        ("-1s:100", "stage 1: its duration must not be negative, got '-1s'"),
+        ("inf:100", "stage 1: its duration must be at most 1e+08 s, got 'inf'"),
         (
             "1s:1, 1s:1.5",
-            f"stage 2: its target must be a whole number from 0 to {MAX_COUNT}, but is '1.5'",
+            f"stage 2: its target must be a whole number from 0 to {MAX_COUNT}, got '1.5'",
         ),
-        ("1s:-1", "but is '-1'"),
+        ("1s:-1", "got '-1'"),
         (f"1s:{'9' * 5000}", "must be a whole number"),
         ("1s:²", "must be a whole number"),
-        ("1s:1:2", "but is '1:2'"),
-        ("1s:1," * 1000 + "1s:1", "must have at most 1000 stages, but has 1001"),
+        ("1s:1:2", "got '1:2'"),
+        ("1s:1," * 1000 + "1s:1", "must have at most 1000 stages, got 1001"),
     ],
     ids=lambda text: text[:20],
 )
@@ -183,11 +183,11 @@ def test_a_rate_is_a_number_and_what_it_is_per(text, rate):
 def test_what_is_no_rate_is_named_with_the_spellings_that_are(text):
     with pytest.raises(ValueError, match="must be a rate such as 10/s") as caught:
         parse_rate(text)
-    assert str(caught.value).endswith(f"but is {text!r}")
+    assert str(caught.value).endswith(f"got {text!r}")
 
 
 def test_a_negative_rate_is_refused():
-    with pytest.raises(ValueError, match=r"must not be negative, but is '-1/s'"):
+    with pytest.raises(ValueError, match=r"must not be negative, got '-1/s'"):
         parse_rate("-1/s")
 
 
@@ -209,15 +209,15 @@ def test_rates_of_stages_are_per_the_throttles_own_interval():
 def test_a_limit_of_how_many_at_once_takes_plain_numbers():
     assert parse_profile("5", 0) == 5.0
     assert parse_profile("1s:5, 1s:9", 0).targets == [5, 9]
-    with pytest.raises(ValueError, match="must be a plain number"):
+    with pytest.raises(ValueError, match="must be a number without a unit"):
         parse_profile("5/s", 0)
 
 
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("1s:inf", "stage 1: its target must be a rate below infinity in a stage, but is 'inf'"),
-        ("1000001/s", "must be at most 1000000/s (or inf), but is '1000001/s'"),
+        ("1s:inf", "stage 1: its target must be a rate below infinity in a stage, got 'inf'"),
+        ("1000001/s", "must be at most 1000000/s (or inf), got '1000001/s'"),
         ("1s:x", "stage 1: its target must be a rate such as 10/s"),
     ],
 )

@@ -94,7 +94,7 @@ def test_a_scenario_without_start_says_what_to_define(write, form):
     ],
 )
 def test_async_functions_are_refused_because_nobody_would_run_them(write, form):
-    assert "must be a plain function, but is async" in refused(write(form))
+    assert "must be a plain function, got an async one" in refused(write(form))
 
 
 @pytest.mark.parametrize("name", ["start(user_id)", "init()", "terminate()"])
@@ -212,7 +212,7 @@ def test_init_returns_the_state_or_nothing(write):
         ("raise ValueError('no\\nhost')", r"raised ValueError: no host \(.*chat\.py:3 in init\)$"),
         ("return Error('no such domain')", r"refused to start: no such domain$"),
         ("raise SystemExit", r"raised SystemExit \("),
-        ("return config.get('nowhere')", r"raised SettingError: nowhere must be set"),
+        ("return config.get('nowhere')", r"raised SettingError: nowhere has no value"),
     ],
 )
 def test_an_init_that_fails_stops_the_run_with_its_reason(write, body, message):

@@ -67,13 +67,13 @@ def test_plugins_are_loaded_in_the_order_of_their_names(install: Install) -> Non
     [
         ("broken_a", "import nothing_like_it\n", "ModuleNotFoundError: No module named"),
         ("broken_b:missing", "", "AttributeError: "),
-        ("broken_c:VALUE", "VALUE = 7\n", "must be a module or a function, but is 7"),
+        ("broken_c:VALUE", "VALUE = 7\n", "must be a module or a function, got 7"),
         ("broken_d:fail", "def fail(role):\n    raise OSError('no disk')\n", "OSError: no disk ("),
         ("broken_e", "raise SystemExit('bye')\n", "SystemExit: bye ("),
         (
             "broken_f",
             "from amoc import events\n@events.on('user.adde')\ndef hear(event): ...\n",
-            "an event must be a known one, but is 'user.adde'; did you mean user.added?",
+            "an event must be a known one, got 'user.adde'; did you mean user.added?",
         ),
     ],
 )

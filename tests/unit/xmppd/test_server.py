@@ -362,9 +362,9 @@ def test_an_address_that_is_not_ours_is_one_clear_line(host: str, words: str) ->
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"port": 70000}, "port must be from 0 to 65535, but is 70000"),
-        ({"port": -1}, "port must be from 0 to 65535, but is -1"),
-        ({"connections": 0}, "connections must be at least 1, but is 0"),
+        ({"port": 70000}, "port must be from 0 to 65535, got 70000"),
+        ({"port": -1}, "port must be from 0 to 65535, got -1"),
+        ({"connections": 0}, "connections must be at least 1, got 0"),
         ({"domain": "a b"}, "domain 'a b' cannot be served"),
         ({"domain": ""}, "domain '' cannot be served"),
     ],

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import pty
-import re
 import signal
 import termios
 
@@ -19,6 +18,7 @@ from amoc.cli.view import keyboard as keyboard_module
 from amoc.cli.view.key_bindings import HINT
 from amoc.cli.view.keyboard import Keyboard
 from amoc.cli.view.live import LiveView
+from amoc.control.answers import Answer, WorkerAnswer
 from amoc.runtime.controller.run_state import State
 from amoc.runtime.controller.status import Status
 
@@ -49,22 +49,18 @@ class Bench:
         self.asked, self.told = [], []
         self.refusal = None
         self.hold: Event | None = None
-        self.changes = 0
-        self.keyboard = Keyboard(self.status, self.operate, self.tell, self.change, fd)
+        self.keyboard = Keyboard(self.status, self.operate, self.tell, fd)
 
-    def operate(self, name, arguments, *, source, comment=""):
-        self.asked.append((name, arguments, source, comment))
+    def operate(self, command, source):
+        self.asked.append((command.name, command.arguments, source))
         if self.hold is not None:
             self.hold.wait()
         if self.refusal is not None:
             raise self.refusal
-        return {"summary": f"{name} done", "workers": [{"worker": "node0/0", "text": "did"}]}
+        return Answer(summary=f"{command.name} done", workers=[WorkerAnswer("node0/0", "did")])
 
     def tell(self, level, text):
         self.told.append((level, text))
-
-    def change(self):
-        self.changes += 1
 
 
 @pytest.fixture
@@ -87,7 +83,7 @@ def test_a_key_is_a_command_and_the_answer_is_told(terminal, bench):
         until(lambda: bench.keyboard.active)
         os.write(master, b"s")
         until(lambda: bench.told)
-    assert bench.asked == [("status", {}, "terminal", "")]
+    assert bench.asked == [("status", {}, "terminal")]
     assert bench.told == [("info", "status done"), ("info", "  node0/0: did")]
 
 
@@ -110,25 +106,12 @@ def test_plus_and_minus_are_a_tenth_of_the_users(terminal, bench):
     ]
 
 
-def test_a_line_is_typed_and_shown_while_it_is(terminal, bench):
-    with bench.keyboard as keyboard:
-        os.write(terminal[0], b":add 5 #")
-        until(lambda: keyboard.prompt == "add 5 #")
-        assert bench.changes
-        os.write(terminal[0], b" more\r")
-        until(lambda: bench.asked)
-        assert keyboard.prompt is None
-    assert bench.asked == [("add", {"count": 5}, "terminal", "more")]
-
-
 def test_a_refusal_is_told_line_by_line(terminal, bench):
     bench.refusal = SettingError("rate must be at least 1", "mode must be x")
     with bench.keyboard:
-        os.write(terminal[0], b"s:add x\r")
-        until(lambda: len(bench.told) == 3)
-    assert ("error", "rate must be at least 1") in bench.told
-    assert ("error", "mode must be x") in bench.told
-    assert any("but is by 'x'" in text for _, text in bench.told)
+        os.write(terminal[0], b"s")
+        until(lambda: len(bench.told) == 2)
+    assert bench.told == [("error", "rate must be at least 1"), ("error", "mode must be x")]
 
 
 def test_a_defect_is_told_and_the_next_key_works(terminal, bench):
@@ -142,22 +125,13 @@ def test_a_defect_is_told_and_the_next_key_works(terminal, bench):
         until(lambda: ("info", "status done") in bench.told)
 
 
-def test_escape_alone_takes_the_line_back(terminal, bench):
-    with bench.keyboard as keyboard:
-        os.write(terminal[0], b":stop")
-        until(lambda: keyboard.prompt == "stop")
-        os.write(terminal[0], b"\x1b")
-        until(lambda: keyboard.prompt is None)
-    assert bench.asked == []
-
-
 def test_a_command_under_way_does_not_hold_up_the_keys(terminal, bench):
     bench.hold = Event()
     with bench.keyboard:
         os.write(terminal[0], b"s" * 9)
         until(lambda: bench.told)
         assert len(bench.asked) == keyboard_module.MAX_UNDER_WAY
-        assert bench.told == [("error", "status has to wait: 8 are under way")]
+        assert bench.told == [("error", "status has to wait: 8 commands are under way")]
         bench.hold.set()
         until(lambda: bench.told.count(("info", "status done")) == 8)
 
@@ -165,7 +139,7 @@ def test_a_command_under_way_does_not_hold_up_the_keys(terminal, bench):
 def test_help_is_told(terminal, bench):
     with bench.keyboard:
         os.write(terminal[0], b"?")
-        until(lambda: any("commands: status" in text for _, text in bench.told))
+        until(lambda: any("amoc add 100" in text for _, text in bench.told))
 
 
 def test_the_terminal_is_restored_at_the_end(terminal, bench):
@@ -255,19 +229,17 @@ def test_a_terminal_that_goes_away_ends_the_keys_only(bench, monkeypatch):
     os.close(slave)
 
 
-def test_below_the_tables_stand_the_keys_or_what_is_typed(terminal, bench):
+def test_below_the_tables_stand_the_keys_while_they_are_taken(terminal, bench):
     file = io.StringIO()
     view = LiveView(Console(file=file, width=80, force_terminal=True))
     view.attach(bench.status, bench.keyboard)
-    bench.keyboard._on_change = view.refresh
-    with view, bench.keyboard:
-        until(lambda: bench.keyboard.active)
+    with view:
         view.refresh()
-        assert HINT in file.getvalue()
-        os.write(terminal[0], b":note " + b"x" * 200 + b"the end")
-        until(lambda: "the end" in file.getvalue())
-    shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", file.getvalue())
-    assert max(map(len, re.split(r"[\r\n]", shown))) <= 80
+        assert HINT not in file.getvalue()
+        with bench.keyboard:
+            until(lambda: bench.keyboard.active)
+            view.refresh()
+            assert HINT in file.getvalue()
 
 
 def test_where_there_is_no_terminal_there_are_no_keys(bench):

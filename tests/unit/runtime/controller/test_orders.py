@@ -8,7 +8,7 @@ import pytest
 from amoc.ipc import messages
 from amoc.ipc.messages import Done, Order
 from amoc.ipc.worker_id import WorkerId
-from amoc.runtime.controller.orders import LOST, Broadcast
+from amoc.runtime.controller.orders import LOST, Broadcast, Outcome
 
 DEADLINE_S = 10.0
 FIRST, SECOND = WorkerId("node0", 0, 1), WorkerId("node0", 1, 1)
@@ -69,13 +69,15 @@ def test_a_worker_that_is_lost_before_it_answers_is_said_to_be(workers):
     workers.answer(FIRST)
     workers.ordering.worker_lost(SECOND)
     answers = asking.get(timeout=DEADLINE_S)
-    assert answers[SECOND] == Done(answers[FIRST].number, LOST, {"missing": True, "lost": True})
+    assert answers[FIRST].outcome is Outcome.ANSWERED
+    assert answers[SECOND] == LOST
     assert workers.ordering.workers == {FIRST}
 
 
 def test_a_worker_that_is_silent_is_named_at_the_deadline(workers):
     answers = asked(workers, "pause", {}, 0.01).get(timeout=DEADLINE_S)
-    assert answers[FIRST].error == "has not answered within 0.01 s"
+    assert answers[FIRST].error == "has not replied within 0.01 s"
+    assert answers[FIRST].outcome is Outcome.SILENT
     workers.answer(FIRST)  # too late, and harmless
 
 

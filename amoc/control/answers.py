@@ -1,0 +1,84 @@
+"""What a run answers to each command, as records; docs/control.md describes their JSON. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class WorkerAnswer:
+    """What one worker has done, in words."""
+
+    worker: str
+    text: str
+
+
+@dataclass(frozen=True)
+class WorkerUsers(WorkerAnswer):
+    """The users of one worker; None where it has not answered."""
+
+    alive: int | None = None
+    queued: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What every command is answered with.
+
+    Attributes:
+        summary: The whole in one line.
+        workers: A text for each worker that was concerned.
+    """
+
+    summary: str
+    workers: Sequence[WorkerAnswer] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Its fields by name, as the control socket and the journal have them."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StatusAnswer(Answer):
+    """The answer to ``status``; `users` are counts by state."""
+
+    state: str
+    id: str
+    scenario: str
+    comment: str
+    elapsed_s: float
+    paused_s: float
+    users: Mapping[str, int]
+    throttles: Sequence[Mapping[str, Any]]
+    coordinators: Sequence[Mapping[str, Any]]
+    barriers: Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class UsersAnswer(Answer):
+    """The answer to ``users``; `waiting` have not started yet."""
+
+    alive: int
+    waiting: int
+    highest_id: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class AddAnswer(Answer):
+    """The answer to ``add``: the ids of the new users."""
+
+    first_id: int
+    last_id: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class RemoveAnswer(Answer):
+    """The answer to ``remove``; its counts are those of `amoc.users.removal.Removal`."""
+
+    asked: int
+    killed: int
+    withdrawn: int
+    not_again: int
+    stuck: Sequence[int]
