@@ -171,12 +171,13 @@ def _check(scenario: Scenario) -> None:
             raise ScenarioError(f"{name} of {scenario.source} must be a function, got {function!r}")
         if inspect.isgeneratorfunction(function):
             raise ScenarioError(
-                f"{name}() of {scenario.source} must be a plain function, got a generator (it has a yield)"
+                f"{name}() of {scenario.source} must be a plain function, got a generator:"
+                " it has a yield"
             )
         if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
             raise ScenarioError(
-                f"{name}() of {scenario.source} must be a plain function, got an async one; users are"
-                " greenlets, so blocking calls are fine"
+                f"{name}() of {scenario.source} must be a plain function, got an async one;"
+                " users are greenlets, so blocking calls are fine"
             )
     if not (_takes(start, 2) or _takes(start, 1)):
         raise ScenarioError(

@@ -48,7 +48,7 @@ def test_a_command_has_all_its_arguments(given_, command):
     [
         (
             *("explode", {}),
-            "command must be one of status, users, add, remove, set, pause, resume, stop, note, got",
+            "command must be one of status, users, add, remove, set, pause, resume, stop, note",
         ),
         (["add"], {}, "command must be one of"),
         (None, {}, "command must be one of"),
