@@ -29,10 +29,11 @@ from urllib.request import ProxyHandler, build_opener
 import gevent
 import machine
 
+from amoc.metrics.health_figures import WorkerPoint
 from amoc.metrics.histogram import Histogram
 from amoc.results import exporters
 from amoc.results.exporters import Exporter
-from amoc.results.series import Point, Tally, ThrottlePoint, WorkerPoint
+from amoc.results.series import Point, Tally, ThrottlePoint
 
 WANTED_CPU, WANTED_HELD_MS = 0.10, 20.0
 TICK_S = 0.001

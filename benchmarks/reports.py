@@ -26,8 +26,9 @@ from pathlib import Path
 
 import machine
 
+from amoc.metrics.health_figures import NodePoint, WorkerPoint
 from amoc.metrics.histogram import Histogram
-from amoc.results.series import NodePoint, Point, ThrottlePoint, WorkerPoint
+from amoc.results.series import Point, ThrottlePoint
 
 WANTED = {"report": (60.0, 400), "rebuild": (60.0, 400), "compare": (None, 1000)}
 """Seconds and MB, of the run described above."""

@@ -18,8 +18,8 @@ import machine
 
 from amoc.base.clock import now_ns
 from amoc.ipc import messages
-from amoc.ipc.messages import HostFigures
 from amoc.metrics.board import Board, Kind
+from amoc.metrics.health_figures import NodePoint
 from amoc.metrics.histogram import CELLS, cell_of
 from amoc.results.live_totals import LiveTotals
 from amoc.results.per_second import Moment, PointCutter
@@ -35,7 +35,7 @@ def main() -> None:
     options = parser.parse_args()
     print(machine.describe())
     board = Board(options.workers, 10)
-    host: Any = SimpleNamespace(figures=lambda: HostFigures(0, 0, 0, 0, 0), fds=lambda _: 0)
+    host: Any = SimpleNamespace(figures=lambda: NodePoint(""), fds=lambda _: 0)
     sampler, figures = Sampler(board, host, 0), LiveTotals()
     seconds, half = PointCutter(figures), options.metrics // 2
     counters = [

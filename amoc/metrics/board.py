@@ -63,30 +63,21 @@ class Merge(IntEnum):
 
 
 class Cell(IntEnum):
-    """The cells of a worker's row; all unsigned 64-bit."""
+    """The first cells of a worker's row; all unsigned 64-bit.
+
+    What follows are the health figures that a worker notes, see `amoc.metrics.health_figures.cell`.
+    """
 
     INCARNATION = 0
     """Which life of this worker it is; 1 is the first."""
     PID = 1
     HEARTBEAT_NS = 2
     """When the worker's loop last turned, monotonic."""
-    USERS = 3
-    """Users alive in the worker now."""
-    USERS_PEAK = 4
-    RESTARTED = 5
+    USERS_PEAK = 3
+    RESTARTED = 4
     """Users started again because the worker before had died."""
-    CPU_NS = 6
-    """CPU time of all its incarnations."""
-    MAX_RSS_BYTES = 7
-    WAITING = 8
-    """Users that were dealt to the worker and have not started yet."""
-    GC_NS = 9
-    """Time in pauses of the garbage collector, of all its incarnations; so is the next."""
-    QUEUED_NS = 10
-    """Time that its main thread was ready to run and had no core."""
-    RSS_BYTES = 11
-    """Memory that the worker has resident."""
-    CPU_BEFORE_NS = 12
+    MAX_RSS_BYTES = 5
+    CPU_BEFORE_NS = 6
     """CPU time of its previous incarnations."""
 
 

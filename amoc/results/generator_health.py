@@ -19,7 +19,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
-from amoc.results.series import NodePoint, Point, WorkerPoint
+from amoc.metrics.health_figures import NodePoint, WorkerPoint, share
+from amoc.results.series import Point
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Limits:
         gc: Share of the time that may go into pauses of the garbage collector.
         cpu: Share of a core that a worker may use. At 90 %, what comes at random waits nine times
             as long as it takes.
-        queued: Share of the time that a worker may wait for a core.
+        cpu_wait: Share of the time that a worker may be ready to run and wait for a CPU.
         busy: Share of the time that it may do either: beyond that it never has nothing to do.
         fds: Share of its file descriptors that a worker may have open.
         ports: Share of the ephemeral ports that may be in use from one address to one destination.
@@ -53,7 +54,7 @@ class Limits:
     late_s: float = 0.1
     gc: float = 0.1
     cpu: float = 0.9
-    queued: float = 0.8
+    cpu_wait: float = 0.8
     busy: float = 0.95
     fds: float = 0.98
     ports: float = 0.95
@@ -134,16 +135,16 @@ _KINDS = {
         "make fewer objects that refer to each other in circles, or use fewer users a worker",
     ),
     "cpu": _Kind(lambda limits: limits.cpu, "share", "it used up to {worst} of a core", _MORE),
-    "run queue": _Kind(
-        lambda limits: limits.queued,
+    "cpu wait": _Kind(
+        lambda limits: limits.cpu_wait,
         "share",
-        "it waited for a core up to {worst} of the time",
+        "its CPU wait was up to {worst} of the time",
         "other processes use the cores: use fewer workers than cores, or move the target away",
     ),
     "saturation": _Kind(
         lambda limits: limits.busy,
         "share",
-        "it used a core or waited for one up to {worst} of the time",
+        "it used a CPU or waited for one up to {worst} of the time",
         "there are not enough cores: use another host, fewer users, or move the target away",
     ),
     "file descriptors": _Kind(
@@ -209,7 +210,7 @@ class _Past:
     to_s: float = 0.0
     spoken: bool = False
     cpu_s: float = 0.0  # of the worker in these seconds, and so are the next
-    queued_s: float = 0.0
+    cpu_wait_s: float = 0.0
     gc_s: float = 0.0
 
     def note(self, point: Point, value: float, worker: WorkerPoint | None) -> None:
@@ -223,7 +224,7 @@ class _Past:
         self.longest_row_s = max(self.longest_row_s, self.row_s)
         if worker is not None:
             self.cpu_s += worker.cpu * point.span_s
-            self.queued_s += worker.queued_s
+            self.cpu_wait_s += worker.cpu_wait_s
             self.gc_s += worker.gc_s
 
 
@@ -315,12 +316,12 @@ class Health:
         """What to do; of lateness by what the worker did in these seconds."""
         if what not in _LATE:
             return _KINDS[what].advice
-        cpu, queued, gc = (one / past.seconds for one in (past.cpu_s, past.queued_s, past.gc_s))
+        cpu, waits, gc = (one / past.seconds for one in (past.cpu_s, past.cpu_wait_s, past.gc_s))
         if gc >= self.limits.gc:
             return f"its garbage collector paused it: {_KINDS['garbage collection'].advice}"
-        if queued >= 0.25 and queued > cpu:
-            return f"it had no core: {_KINDS['run queue'].advice}"
-        if cpu + queued >= 0.8:
+        if waits >= 0.25 and waits > cpu:
+            return f"it waited for a CPU: {_KINDS['cpu wait'].advice}"
+        if cpu + waits >= 0.8:
             return f"it was busy: {_MORE}"
         return "a user blocked it or used it for too long at once: see what is said to have blocked"
 
@@ -351,7 +352,7 @@ def _figures(points: Sequence[Point]) -> Iterator[_Figure]:
 
 def _shares(worker: WorkerPoint, span_s: float) -> tuple[float, float]:
     """Shares of a second in which a worker used a core, and in which it waited for one."""
-    return worker.cpu, worker.queued_s / max(span_s, 1e-3)
+    return worker.cpu, worker.cpu_wait_s / max(span_s, 1e-3)
 
 
 def _of_worker(
@@ -359,24 +360,22 @@ def _of_worker(
 ) -> Iterator[_Figure]:
     where = f"worker {worker.worker} of {worker.node}"
     # Who is late notes late what it has used: a second has too little then, the next too much.
-    cpu, queued = (sum(column) / len(shares) for column in zip(*shares, strict=True))
+    cpu, waits = (sum(column) / len(shares) for column in zip(*shares, strict=True))
     for what, value in (
         ("loop lag", worker.lag_p99_s),
         ("token lateness", worker.late_p99_s),
         ("garbage collection", worker.gc_s / span_s),
         ("cpu", cpu),
-        ("run queue", queued),
-        ("saturation", cpu + queued if queued >= CONTENDED else 0.0),
-        ("file descriptors", worker.fds / worker.fd_limit if worker.fd_limit else 0.0),
+        ("cpu wait", waits),
+        ("saturation", cpu + waits if waits >= CONTENDED else 0.0),
+        ("file descriptors", share(worker, "fds")),
     ):
         yield _Figure(where, what, value, worker)
 
 
 def _of_node(node: NodePoint) -> Iterator[_Figure]:
-    if node.ports:
-        yield _Figure(node.name, "ephemeral ports", node.ports_used / node.ports)
-    if node.memory_bytes:
-        yield _Figure(node.name, "memory", 1 - node.memory_free_bytes / node.memory_bytes)
+    yield _Figure(node.name, "ephemeral ports", share(node, "ports_used"))
+    yield _Figure(node.name, "memory", share(node, "memory_free_bytes"))
 
 
 def _text(value: float, unit: str) -> str:

@@ -8,6 +8,7 @@ from math import isfinite
 from typing import Any
 
 from amoc.ipc.messages import Sample, WorkerFigures
+from amoc.metrics import health_figures
 from amoc.metrics.board import THROTTLE, Merge, UserState
 from amoc.metrics.histogram import Histogram
 from amoc.results.merge import SampleMerger
@@ -222,7 +223,7 @@ class LiveTotals:
                     "worker": one.worker,
                     "restarts": max(0, one.incarnation - 1),
                     "users_peak": one.users_peak,
-                    "cpu_s": one.cpu_ns / 1e9,
+                    "cpu_s": health_figures.total(one.health, "cpu") / 1e9,
                     "max_rss_bytes": one.max_rss_bytes,
                     "loop_lag_p99_s": one.loop_lag_p99_s,
                 }

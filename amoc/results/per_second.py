@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from amoc.base.clock import MS_NS, S_NS
-from amoc.ipc.messages import HostFigures, Sample, WorkerFigures
+from amoc.ipc.messages import Sample, WorkerFigures
+from amoc.metrics import health_figures
 from amoc.metrics.board import THROTTLE
+from amoc.metrics.health_figures import NODE, NodePoint, WorkerPoint
 from amoc.results.live_totals import LiveTotals, throttle_of
-from amoc.results.series import NodePoint, Point, ThrottlePoint, WorkerPoint
+from amoc.results.series import Point, ThrottlePoint
 
 MAX_NS = 1_500 * MS_NS
 """Samples come each second; one that is half a second late is not waited for."""
@@ -169,32 +171,14 @@ def _worker(figures: Iterable[object]) -> WorkerFigures:
 
 
 def _worker_point(node: str, old: WorkerFigures, new: WorkerFigures, span_s: float) -> WorkerPoint:
-    """How a worker did in a second of `span_s`.
-
-    It notes its times at its beats, and late ones are far from the samples; so its times are shares
-    of what lies between two beats, not of what lies between two samples.
-    """
-    span_ns = new.beat_ns - old.beat_ns
-    share = 1 / span_ns if span_ns > 0 else 0.0
-    return WorkerPoint(
-        node=node,
-        worker=new.worker,
-        incarnation=new.incarnation,
-        users=new.users,
-        waiting=new.waiting,
-        cpu=round(max(0, new.cpu_ns - old.cpu_ns) * share, 4),
-        lag_p99_s=new.lag_p99_s,
-        late_p99_s=new.late_p99_s,
-        gc_s=max(0, new.gc_ns - old.gc_ns) * share * span_s,
-        queued_s=max(0, new.queued_ns - old.queued_ns) * share * span_s,
-        rss_bytes=new.rss_bytes,
-        fds=new.fds,
-        fd_limit=new.fd_limit,
-    )
+    """How a worker did in a second of `span_s`."""
+    figures = health_figures.in_a_second(old.health, new.health, new.beat_ns - old.beat_ns, span_s)
+    return WorkerPoint(node, new.worker, new.incarnation, **figures)
 
 
 def _node(name: str, sample: Sample) -> NodePoint:
-    return NodePoint(name, *HostFigures(*sample.host))
+    figures: dict[str, Any] = dict(zip(NODE, sample.host, strict=True))
+    return NodePoint(name, **figures)
 
 
 def _apart(

@@ -14,9 +14,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from amoc.metrics.board import Kind
+from amoc.metrics.health_figures import WorkerPoint
 from amoc.metrics.histogram import Histogram
 from amoc.results.generator_health import Health
-from amoc.results.series import USERS, Point, Tally, WarmUp, Window, WorkerPoint, add_counts
+from amoc.results.series import USERS, Point, Tally, WarmUp, Window, add_counts
 
 MIN_SPAN_S = 0.5
 """What is shorter, as the last point of a run, says little about a second."""

@@ -23,6 +23,7 @@ from amoc.base.errors import ResourceError, UsageError
 from amoc.base.text import counted
 from amoc.metrics.histogram import Histogram
 from amoc.results import journal
+from amoc.results.old_names import renamed
 from amoc.results.run_directory import RunDirectory
 from amoc.results.series import Point
 from amoc.results.summary import rebuild
@@ -175,14 +176,16 @@ def _summary(path: Path, on_trouble: _Tell) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        found = json_lines.parse(path.read_bytes())
+        found = json_lines.parse(path.read_bytes()) or {}
     except OSError as error:
         on_trouble(f"summary {path} cannot be read: {error.strerror}; it is rebuilt")
         return None
-    run = found.get("run") if found is not None else None
+    run, workers = found.get("run"), found.get("workers")
     if not (isinstance(run, dict) and isinstance(run.get("verdict"), str)):
         on_trouble(f"summary {path} is none, so it is rebuilt")
         return None
+    if workers:
+        found["workers"] = [renamed(one) for one in workers]
     return found
 
 

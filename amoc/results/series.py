@@ -16,66 +16,12 @@ from dataclasses import asdict, dataclass, field
 from math import isfinite
 from typing import Any
 
+from amoc.metrics.health_figures import NodePoint, WorkerPoint
 from amoc.metrics.histogram import Histogram
+from amoc.results.old_names import renamed
 
 USERS = ("running", "waiting", "started", "finished", "crashed", "removed", "restarted", "peak")
 """What a point says of users; totals since the run began, but for running, waiting and peak."""
-
-
-@dataclass(frozen=True)
-class WorkerPoint:
-    """How one worker did in a second.
-
-    Attributes:
-        node: Its node's name.
-        worker: Its index there, from 0.
-        incarnation: Which life of it, from 1: one more each time it is replaced.
-        users: Users alive in it, at the end.
-        waiting: Users that were dealt to it and have not started.
-        cpu: CPU time it used, as a share of one core.
-        lag_p99_s: 99th percentile of how late its loop turned; 10 times a second, so the worst.
-        late_p99_s: The same of how late its users were let through throttles; 0 if none were.
-        gc_s: Time spent in pauses of the garbage collector.
-        queued_s: Time that it was ready to run and had no core.
-        rss_bytes: Memory that it has resident.
-        fds: File descriptors that it has open.
-        fd_limit: How many it may have.
-    """
-
-    node: str
-    worker: int
-    incarnation: int = 1
-    users: int = 0
-    waiting: int = 0
-    cpu: float = 0.0
-    lag_p99_s: float = 0.0
-    late_p99_s: float = 0.0
-    gc_s: float = 0.0
-    queued_s: float = 0.0
-    rss_bytes: int = 0
-    fds: int = 0
-    fd_limit: int = 0
-
-
-@dataclass(frozen=True)
-class NodePoint:
-    """How a node's host did in a second.
-
-    Attributes:
-        name: The node's.
-        cpu: Share of all its cores that were busy, whoever used them.
-        memory_bytes: Memory that it may use.
-        memory_free_bytes: What of that is left.
-        ports: Ephemeral ports that it has.
-        ports_used: How many of them are in use; 0 while far too few are for it to matter.
-    """
-
-    name: str
-    cpu: float = 0.0
-    memory_bytes: int = 0
-    memory_free_bytes: int = 0
-    ports: int = 0
-    ports_used: int = 0
 
 
 @dataclass(frozen=True)
@@ -218,14 +164,9 @@ class Point:
 _ALWAYS = frozenset({"t_s", "span_s", "active_s", "at", "state", "users"})
 
 
-_OLD_NAMES = {"slot": "worker", "epoch": "incarnation"}
-"""What fields were called in the files of earlier versions."""
-
-
 def _known(kind: type, found: Mapping[str, Any]) -> dict[str, Any]:
     fields = kind.__dataclass_fields__  # type: ignore[attr-defined]
-    named = {_OLD_NAMES.get(name, name): value for name, value in found.items()}
-    return {name: value for name, value in named.items() if name in fields}
+    return {name: value for name, value in renamed(found).items() if name in fields}
 
 
 def _rounded(fields: dict[str, Any]) -> dict[str, Any]:

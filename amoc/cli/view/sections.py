@@ -14,10 +14,11 @@ from rich.text import Text
 from amoc.base.clock import format_duration
 from amoc.base.text import printable
 from amoc.cli.view.table_layout import Cell, Section
+from amoc.metrics.health_figures import NODE, WORKER, Figure, NodePoint, WorkerPoint, share
 from amoc.metrics.histogram import Histogram
 from amoc.results.generator_health import Limits
 from amoc.results.live_totals import BUILT_IN_TIMERS
-from amoc.results.series import Point, WorkerPoint
+from amoc.results.series import Point
 from amoc.runtime.controller.run_state import State
 from amoc.runtime.controller.status import OperatorEvent, Status
 from amoc.scenario.run_plan import RunPlan
@@ -239,6 +240,12 @@ def _throttles(status: Status) -> Section:
     return Section("throttles", heads, rows, used, (5, 1))
 
 
+_COLUMNS = {name: one for name, one in WORKER.items() if one.column}
+"""The health figures of a worker that have a column."""
+_KEPT_COLUMNS = 3
+"""Columns of workers that stay however narrow the window is."""
+
+
 def _workers(status: Status) -> Section:
     if not status.points:
         return Section("workers", (), (), 0)
@@ -247,53 +254,67 @@ def _workers(status: Status) -> Section:
     few = len(point.workers) <= FEW_WORKERS
     shown = list(point.workers) if few else worst_first[:MAX_ROWS]
     rows = [*map(_worker, shown), *_others(point)]
-    heads = ("users", "CPU", "lag", "late", "no core", "fds", "memory")
+    heads = [one.column for one in _COLUMNS.values()]
     count = len(rows) + len(point.workers) - len(shown)
-    return Section("workers", heads, rows, count, (7, 6, 5, 4))
+    return Section("workers", heads, rows, count, range(len(heads), _KEPT_COLUMNS, -1))
 
 
 def _strain(worker: WorkerPoint) -> float:
     """How near a worker is to its limits."""
-    return max(worker.cpu / LIMITS.cpu, worker.lag_p99_s / LIMITS.lag_s, _fds(worker) / LIMITS.fds)
-
-
-def _fds(worker: WorkerPoint) -> float:
-    return worker.fds / worker.fd_limit if worker.fd_limit else 0.0
+    limited = ((name, one) for name, one in _COLUMNS.items() if one.limit)
+    shares: list[float] = [
+        share(worker, name) / getattr(LIMITS, one.limit) for name, one in limited
+    ]
+    return max(shares)
 
 
 def _worker(one: WorkerPoint) -> Sequence[Cell]:
     return (
         f"{one.node}/{one.worker}"
         + (f", replaced {one.incarnation - 1}×" if one.incarnation > 1 else ""),
-        f"{one.users:,}",
-        _near(f"{one.cpu:.0%}", one.cpu, LIMITS.cpu),
-        _near(format_duration(one.lag_p99_s), one.lag_p99_s, LIMITS.lag_s),
-        _near(format_duration(one.late_p99_s), one.late_p99_s, LIMITS.late_s),
-        _near(f"{one.queued_s:.0%}", one.queued_s, LIMITS.queued),
-        _near(f"{one.fds:,}", _fds(one), LIMITS.fds),
-        f"{one.rss_bytes / 2**20:,.0f} MiB",
+        *(_cell(one, name, figure) for name, figure in _COLUMNS.items()),
     )
 
 
 def _others(point: Point) -> Iterator[Sequence[Cell]]:
-    yield (
-        "controller",
-        "",
-        _near(f"{point.controller_cpu:.0%}", point.controller_cpu, LIMITS.controller_cpu),
-        _near(
-            format_duration(point.controller_lag_s),
-            point.controller_lag_s,
-            LIMITS.controller_lag_s,
-        ),
-        *("", "", "", ""),
-    )
+    controller: dict[str, Cell] = {
+        one.column: _near(
+            _shown(getattr(point, one.controller), one.unit),
+            getattr(point, one.controller),
+            getattr(LIMITS, one.controller),
+        )
+        for one in _COLUMNS.values()
+        if one.controller
+    }
+    yield "controller", *_under_heads(controller)
     for node in point.nodes:
-        used = 1 - node.memory_free_bytes / node.memory_bytes if node.memory_bytes else 0.0
-        free = f"{node.memory_free_bytes / 2**30:,.1f} GiB free" if node.memory_bytes else ""
-        memory = _near(free, used, LIMITS.memory)
-        yield f"host of {node.name}", "", f"{node.cpu:.0%}", "", "", "", "", memory
+        found = {one.column: _cell(node, name, one) for name, one in NODE.items() if one.column}
+        yield f"host of {node.name}", *_under_heads(found)
     for name in point.late:
-        yield (f"{name} is late", "bold yellow"), *("",) * 7
+        yield (f"{name} is late", "bold yellow"), *_under_heads({})
+
+
+def _under_heads(cells: Mapping[str, Cell]) -> list[Cell]:
+    return [cells.get(one.column, "") for one in _COLUMNS.values()]
+
+
+def _cell(record: WorkerPoint | NodePoint, name: str, one: Figure) -> Cell:
+    """A health figure, coloured where it is near its limit."""
+    if one.is_left and not getattr(record, one.of):
+        return ""
+    text = _shown(getattr(record, name), one.unit) + (" free" if one.is_left else "")
+    return _near(text, share(record, name), getattr(LIMITS, one.limit)) if one.limit else text
+
+
+def _shown(value: float, unit: str) -> str:
+    match unit:
+        case "%":
+            return f"{value:.0%}"
+        case "s":
+            return format_duration(value)
+        case "B":
+            return f"{value / 2**30:,.1f} GiB" if value >= 2**30 else f"{value / 2**20:,.0f} MiB"
+    return f"{value:,.0f}{unit}"
 
 
 def _near(text: str, value: float, limit: float) -> Cell:

@@ -54,7 +54,6 @@ from amoc.ipc.messages.rpc import (
     Order,
 )
 from amoc.ipc.messages.samples import (
-    HostFigures,
     Sample,
     Sampled,
     WorkerFigures,
@@ -99,7 +98,6 @@ __all__ = [
     "Go",
     "GroupPart",
     "Hello",
-    "HostFigures",
     "Init",
     "KillWorker",
     "Loaded",

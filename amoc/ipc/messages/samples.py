@@ -7,45 +7,22 @@ from typing import Any, NamedTuple
 
 
 class WorkerFigures(NamedTuple):
-    """One worker's own figures, part of `Sample`.
+    """One worker's own figures, part of `Sample`; see `amoc.metrics.health_figures`.
 
     Times and counts are totals over all its incarnations.
     """
 
     worker: int
     incarnation: int
-    pid: int
-    users: int
-    users_peak: int
-    restarted: int
-    waiting: int
-    cpu_ns: int
     beat_ns: int
     """When the worker has noted its times: each of its beats does."""
+    users_peak: int
+    restarted: int
     max_rss_bytes: int
     loop_lag_p99_s: float
     """Over all incarnations."""
-    lag_p99_s: float
-    """Since the sample before, and so is the next."""
-    late_p99_s: float
-    """How late users were let through throttles; 0 if none were."""
-    gc_ns: int
-    """Time spent in pauses of the garbage collector."""
-    queued_ns: int
-    """Time that it was ready to run and had no core."""
-    rss_bytes: int
-    fds: int
-    fd_limit: int
-
-
-class HostFigures(NamedTuple):
-    """A node's host, part of `Sample`; see `amoc.results.series.NodePoint`."""
-
-    cpu: float
-    memory_bytes: int
-    memory_free_bytes: int
-    ports: int
-    ports_used: int
+    health: Sequence[float]
+    """Its health figures as they were read, in the order of `health_figures.WORKER`."""
 
 
 class Sample(NamedTuple):
@@ -73,8 +50,8 @@ class Sample(NamedTuple):
     """Iterations that raised, by cause."""
     workers: Sequence[tuple[Any, ...]]
     """Each a `WorkerFigures`."""
-    host: tuple[Any, ...]
-    """A `HostFigures`."""
+    host: Sequence[float]
+    """The host's health figures, in the order of `health_figures.NODE`."""
 
 
 class Sampled(NamedTuple):

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from math import isfinite
 from typing import Any
 
+from amoc.metrics.health_figures import NODE, WORKER
 from amoc.metrics.histogram import Histogram
 from amoc.results.export.hdr_log import log_lines
 from amoc.results.live_totals import timer_summary
@@ -21,18 +22,6 @@ from amoc.results.series import USERS, Point
 
 TIMER = ("count", "mean_s", "p50_s", "p90_s", "p95_s", "p99_s", "p999_s", "max_s")
 THROTTLE = ("wanted_per_s", "requests", "executions", "missed", "waiting")
-WORKER = (
-    "users",
-    "waiting",
-    "cpu",
-    "lag_p99_s",
-    "late_p99_s",
-    "gc_s",
-    "queued_s",
-    "rss_bytes",
-    "fds",
-)
-NODE = ("cpu", "memory_free_bytes", "ports_used")
 
 _Cell = object
 _Row = dict[str, _Cell]

@@ -19,6 +19,7 @@ from itertools import count
 from math import isfinite
 from typing import Any, NamedTuple
 
+from amoc.metrics.health_figures import NODE, WORKER
 from amoc.results.series import THROTTLE_COUNTS, Point
 
 MAX_ELEMENT = 100
@@ -33,29 +34,6 @@ STATES = ("running", "waiting", "finished", "removed")
 """Users in these states are counted as they are, and may become fewer."""
 CHANGES = ("started", "restarted")
 """These are counted as they come."""
-
-WORKER = {
-    "users": "Users alive in the worker",
-    "waiting": "Users that were dealt to the worker and have not started",
-    "cpu": "CPU time that the worker used, as a share of one core",
-    "lag_p99_s": "How late the worker's loop turned, 99th percentile",
-    "late_p99_s": "How late the worker's users were let through throttles, 99th percentile",
-    "gc_s": "Time in pauses of the garbage collector, in the last second",
-    "queued_s": "Time that the worker was ready to run and had no core, in the last second",
-    "rss_bytes": "Memory that the worker has resident",
-    "fds": "File descriptors that the worker has open",
-    "fd_limit": "File descriptors that the worker may have",
-}
-"""What is told of a worker: fields of `WorkerPoint`, and what they mean."""
-
-NODE = {
-    "cpu": "Share of the host's cores that was busy, whoever used them",
-    "memory_bytes": "Memory that the host may use",
-    "memory_free_bytes": "Memory that is left of it",
-    "ports": "Ephemeral ports that the host has",
-    "ports_used": "Ephemeral ports in use; 0 while far too few are for it to matter",
-}
-"""What is told of a node's host: fields of `NodePoint`, and what they mean."""
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
 

@@ -29,10 +29,11 @@ from prometheus_client.core import (
 )
 
 from amoc._version import VERSION
+from amoc.metrics.health_figures import NODE, WORKER, Figure, WorkerPoint
 from amoc.metrics.histogram import CELLS, Histogram, middle_ns
 from amoc.results.exporters.base import RunInfo
-from amoc.results.exporters.names import NODE, STATES, WORKER, Causes, candidates
-from amoc.results.series import Point, Tally, WorkerPoint
+from amoc.results.exporters.names import STATES, Causes, candidates
+from amoc.results.series import Point, Tally
 
 BOUNDS_S = (
     *(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05),
@@ -277,10 +278,10 @@ def _of_fields(
     part: str,
     labels: list[str],
     records: Mapping[tuple[str, ...], Any],
-    fields: Mapping[str, str],
+    fields: Mapping[str, Figure],
 ) -> Iterator[Metric]:
-    for field, meaning in fields.items():
-        made = GaugeMetricFamily(f"{PREFIX}{part}_{seconds(field)}", meaning, labels=labels)
+    for field, figure in fields.items():
+        made = GaugeMetricFamily(f"{PREFIX}{part}_{seconds(field)}", figure.help, labels=labels)
         yield _labelled(made, {key: getattr(one, field) for key, one in records.items()})
 
 

@@ -11,14 +11,13 @@ from dataclasses import dataclass, field, replace
 from math import isfinite
 from typing import Any
 
+from amoc.metrics.health_figures import TIMES, NodePoint, WorkerPoint
 from amoc.metrics.histogram import Histogram
-from amoc.results.series import NodePoint, Point, Tally, ThrottlePoint, WorkerPoint
+from amoc.results.series import Point, Tally, ThrottlePoint
 
 FRACTIONS = (0.5, 0.95, 0.99)
 """Percentiles that a row knows."""
 _NOTHING = Point(0.0, 0.0)
-_TIMES = ("gc_s", "queued_s")
-"""What a `WorkerPoint` has in seconds of its second."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +148,7 @@ def _workers(points: Iterable[Point]) -> list[WorkerPoint]:
         for one in point.workers:
             told = vars(one)
             if span_s != 1.0:
-                told = told | {name: told[name] / span_s for name in _TIMES}
+                told = told | {name: told[name] / span_s for name in TIMES}
             _raise(workers.setdefault((one.node, one.worker), dict(told)), told)
     return [WorkerPoint(**told) for told in workers.values()]
 

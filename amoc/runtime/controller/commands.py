@@ -27,6 +27,7 @@ from amoc.control.answers import (
 )
 from amoc.control.commands import COMMANDS, Command, Handling
 from amoc.ipc.worker_id import WorkerId
+from amoc.metrics.health_figures import total
 from amoc.results.journal import Journal
 from amoc.runtime.controller.orders import Broadcast, Reply
 from amoc.runtime.controller.run_state import State, Step
@@ -181,7 +182,9 @@ class Commands:
         return StatusAnswer(
             summary=f"{self._state()}; users: {shown or '0'}",
             workers=[
-                WorkerAnswer(f"{node}/{one.worker}", counted(one.users, "user"))
+                WorkerAnswer(
+                    f"{node}/{one.worker}", counted(int(total(one.health, "users")), "user")
+                )
                 for node in figures.nodes
                 for one in figures.workers(node)
             ],

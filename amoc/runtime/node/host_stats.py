@@ -25,7 +25,7 @@ from itertools import chain
 from pathlib import Path
 
 from amoc.base.clock import S_NS, now_ns
-from amoc.ipc.messages import HostFigures
+from amoc.metrics.health_figures import NodePoint
 
 LOOK_NS = 5 * S_NS
 """How long what is dear to read stays as it was found."""
@@ -64,11 +64,12 @@ class HostStats:
         self._counts_fds = self._fds_by_size(os.getpid()) > 0  # Linux 6.2 and later
         self._cpu()  # the first call has something to be compared with
 
-    def figures(self) -> HostFigures:
-        """How the host is; CPU is that of the time since the call before."""
+    def figures(self) -> NodePoint:
+        """How the host is, without a name; CPU is that of the time since the call before."""
         memory_bytes, free_bytes = self._memory()
         ports = port_range(_read(self._proc / "sys/net/ipv4/ip_local_port_range"))
-        return HostFigures(
+        return NodePoint(
+            name="",
             cpu=self._cpu(),
             memory_bytes=memory_bytes,
             memory_free_bytes=free_bytes,

@@ -13,21 +13,24 @@ from typing import Any, Protocol
 
 from amoc.base import process
 from amoc.base.clock import S_NS, now_ns
-from amoc.ipc.messages import HostFigures, Sample, WorkerFigures
+from amoc.ipc.messages import Sample, WorkerFigures
+from amoc.metrics import health_figures
 from amoc.metrics.board import Board, Cell, Kind, Merge
 from amoc.metrics.board_reader import AreaReader
+from amoc.metrics.health_figures import NodePoint
 from amoc.metrics.histogram import CELLS, Histogram, cell_of
 
 SILENT_NS = S_NS
 """A worker that has noted nothing for so long is looked at from outside."""
 MAX_UNACKNOWLEDGED = 8
 """Samples whose news are kept apart; of those before them together."""
+_CPU_NS = health_figures.cell("cpu")
 
 
 class Host(Protocol):
     """What is looked at outside of the board: `amoc.runtime.node.host_stats.HostStats`."""
 
-    def figures(self) -> HostFigures:
+    def figures(self) -> NodePoint:
         """How the host is."""
 
     def fds(self, pid: int) -> int:
@@ -81,7 +84,7 @@ class Sampler:
     def take(self, ids: range, users_peak: int) -> Sample:
         """A sample of now, of the users `ids`."""
         self._sequence += 1
-        news = self._news()
+        news, host = self._news(), self._host.figures()
         counters, crashes, timers = self._counters, self._crashes, self._timers
         return Sample(
             sequence=self._sequence,
@@ -96,7 +99,7 @@ class Sampler:
             },
             crashes={name: crashes[name] for name in news.crashes},
             workers=[tuple(self._figures(number)) for number in range(len(self._workers))],
-            host=tuple(self._host.figures()),
+            host=[getattr(host, name) for name in health_figures.NODE],
         )
 
     def _news(self) -> _News:
@@ -120,7 +123,7 @@ class Sampler:
                 if isinstance(by, Histogram):
                     self._timers.setdefault(name, Histogram()).add(by.cells, by.max_ns)
                     news.timers.setdefault(name, set()).update(by.cells)
-                    if name in _OF_WORKERS:
+                    if name in health_figures.TIMERS:
                         worker.recent[name] = by
                     continue
                 counts, names = (
@@ -141,40 +144,32 @@ class Sampler:
 
     def _figures(self, number: int) -> WorkerFigures:
         worker, row = self._workers[number], self._board.row(number)
-        recent = worker.recent.get("loop_lag", Histogram())
-        worker.lag.add(recent.cells, recent.max_ns)
-        lag_s, all_lag_s = _p99_s(recent), _p99_s(worker.lag)
+        if recent := worker.recent.get("loop_lag"):
+            worker.lag.add(recent.cells, recent.max_ns)
+        all_lag_s, pid = _p99_s(worker.lag), row[Cell.PID]
+        found = health_figures.readings(
+            row,
+            {name: _p99_s(timer) for name, timer in worker.recent.items()},
+            {"fds": self._host.fds(pid) if pid else 0, "fd_limit": self._fd_limit},
+        )
         at_ns, beat_ns = now_ns(), row[Cell.HEARTBEAT_NS]
         silent_ns = max(0, at_ns - beat_ns)
-        pid, cpu_ns = row[Cell.PID], row[Cell.CPU_NS]
         if silent_ns > SILENT_NS and (used_ns := process.cpu_ns(pid)) is not None:
             # A loop that does not turn notes nothing; it must not look idle because of that.
-            lag_s, all_lag_s = max(lag_s, silent_ns / S_NS), max(all_lag_s, silent_ns / S_NS)
-            cpu_ns, beat_ns = max(cpu_ns, row[Cell.CPU_BEFORE_NS] + used_ns), at_ns
+            all_lag_s = max(all_lag_s, silent_ns / S_NS)
+            found["lag_p99_s"] = max(found["lag_p99_s"], silent_ns / S_NS)
+            found["cpu"] = max(found["cpu"], row[Cell.CPU_BEFORE_NS] + used_ns)
+            beat_ns = at_ns
         return WorkerFigures(
             worker=number,
             incarnation=row[Cell.INCARNATION],
-            pid=pid,
-            users=row[Cell.USERS],
+            beat_ns=beat_ns,
             users_peak=row[Cell.USERS_PEAK],
             restarted=row[Cell.RESTARTED],
-            waiting=row[Cell.WAITING],
-            cpu_ns=cpu_ns,
-            beat_ns=beat_ns,
             max_rss_bytes=row[Cell.MAX_RSS_BYTES],
             loop_lag_p99_s=all_lag_s,
-            lag_p99_s=lag_s,
-            late_p99_s=_p99_s(worker.recent.get("token_lateness", Histogram())),
-            gc_ns=row[Cell.GC_NS],
-            queued_ns=row[Cell.QUEUED_NS],
-            rss_bytes=row[Cell.RSS_BYTES],
-            fds=self._host.fds(pid) if pid else 0,
-            fd_limit=self._fd_limit,
+            health=list(found.values()),
         )
-
-
-_OF_WORKERS = ("loop_lag", "token_lateness")
-"""Timers of which each worker's own are looked at."""
 
 
 def _p99_s(timer: Histogram) -> float:
@@ -197,4 +192,4 @@ def note_silence(board: Board, worker: int, cpu_ns: int) -> None:
         lag = board.area(worker).declare(Kind.TIMER, "loop_lag")
         lag[CELLS] = max(lag[CELLS], silent_ns)
         lag[cell_of(silent_ns)] += 1
-        row[Cell.CPU_NS] = max(row[Cell.CPU_NS], row[Cell.CPU_BEFORE_NS] + cpu_ns)
+        row[_CPU_NS] = max(row[_CPU_NS], row[Cell.CPU_BEFORE_NS] + cpu_ns)

@@ -12,6 +12,7 @@ from amoc.base.clock import S_NS, now_ns
 from amoc.base.text import counted
 from amoc.ipc.messages import Blocked, Note, Record
 from amoc.metrics.board import Board, Cell
+from amoc.metrics.health_figures import cell
 from amoc.runtime import logs
 from amoc.runtime.node.sampler import Host, Sampler
 from amoc.runtime.node.workers import WorkerState, WorkerTable
@@ -22,6 +23,7 @@ PEAK_S = 0.05
 """How often the number of users alive is looked at, to know the most there were at once."""
 SILENT_NS = 5 * S_NS
 """A worker whose loop has not turned for so long is spoken of."""
+_USERS = cell("users")
 ASK_AT_LOOK = 3
 """And is asked before that where it hangs, if it has not left that already."""
 
@@ -86,7 +88,7 @@ class WorkerWatch:
         rows = [self._board.row(worker) for worker in range(self._board.workers)]
         # Between two looks users may come and go; each worker knows its own peak exactly.
         busiest = max(row[Cell.USERS_PEAK] for row in rows)
-        self._users_peak = max(self._users_peak, busiest, sum(row[Cell.USERS] for row in rows))
+        self._users_peak = max(self._users_peak, busiest, sum(row[_USERS] for row in rows))
 
     def died(self, worker: WorkerState) -> None:
         """A worker is dead: what it hung in until then, it could not report itself."""
@@ -115,7 +117,7 @@ class WorkerWatch:
             return f"worker {worker.index} was stopped, by SIGSTOP or a debugger"
         place = where_it_hangs(self._file(worker))
         return f"worker {worker.index} has not turned its loop for {SILENT_NS // S_NS} s: " + (
-            f"it hangs in {place}" if place else "a user blocks it, or there is no core for it"
+            f"it hangs in {place}" if place else "a user blocks it, or it waits for a CPU"
         )
 
     def _file(self, worker: WorkerState) -> Path:

@@ -21,10 +21,12 @@ from amoc.base import process
 from amoc.base.clock import MS_NS, S_NS, now_ns
 from amoc.ipc.messages import Record
 from amoc.metrics.board import Cell
+from amoc.metrics.health_figures import cell
 from amoc.runtime.worker.stall_detector import StallDetector
 
 BEAT_NS = 100 * MS_NS
 """How often the worker notes that its loop turns, and how late."""
+_CPU_NS, _CPU_WAIT_NS, _GC_NS, _RSS_BYTES = map(cell, ("cpu", "cpu_wait_s", "gc_s", "rss_bytes"))
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -52,8 +54,8 @@ class Beat:
         self._title = title
         self._lag = metrics.timer("loop_lag")
         # Of its previous incarnations.
-        self._cpu_before_ns = row[Cell.CPU_BEFORE_NS] = row[Cell.CPU_NS]
-        self._queued_before_ns = row[Cell.QUEUED_NS]
+        self._cpu_before_ns = row[Cell.CPU_BEFORE_NS] = row[_CPU_NS]
+        self._cpu_wait_before_ns = row[_CPU_WAIT_NS]
         self._schedstat = Numbers("/proc/self/schedstat")
         self._statm = Numbers("/proc/self/statm")
 
@@ -74,14 +76,14 @@ class Beat:
         row = self._row
         due_ns = now_ns() + BEAT_NS
         row[Cell.HEARTBEAT_NS] = due_ns - BEAT_NS
-        row[Cell.CPU_NS] = self._cpu_before_ns + time.process_time_ns()
-        queued_ns, collected_ns = row[Cell.QUEUED_NS], row[Cell.GC_NS]
+        row[_CPU_NS] = self._cpu_before_ns + time.process_time_ns()
+        cpu_wait_ns, collected_ns = row[_CPU_WAIT_NS], row[_GC_NS]
         self._trap.set(due_ns)
         gevent.sleep(BEAT_NS / S_NS)
         late_ns = now_ns() - due_ns
-        # A thread that was ready to run for a while before it got a core is not what blocks it.
-        row[Cell.QUEUED_NS] = self._queued_before_ns + self._schedstat.get(1)
-        self._trap.turned(row[Cell.QUEUED_NS] - queued_ns, row[Cell.GC_NS] - collected_ns)
+        # A thread that has waited for a CPU is not what blocks the loop.
+        row[_CPU_WAIT_NS] = self._cpu_wait_before_ns + self._schedstat.get(1)
+        self._trap.turned(row[_CPU_WAIT_NS] - cpu_wait_ns, row[_GC_NS] - collected_ns)
         self._lag.record_ns(late_ns)
         # A loop that stood still for a second would have been late at each beat it missed.
         while (late_ns := late_ns - BEAT_NS) > 0:
@@ -89,7 +91,7 @@ class Beat:
 
     def _each_second(self) -> None:
         row = self._row
-        row[Cell.RSS_BYTES] = self._statm.get(1) * _PAGE_BYTES
+        row[_RSS_BYTES] = self._statm.get(1) * _PAGE_BYTES
         row[Cell.MAX_RSS_BYTES] = max(row[Cell.MAX_RSS_BYTES], process.max_rss_bytes())
         process.set_title(self._title())
         self.tell()
@@ -112,7 +114,7 @@ class Pauses:
         if phase == "start":
             self._began_ns = now_ns()
         elif self._began_ns:
-            self._row[Cell.GC_NS] += now_ns() - self._began_ns
+            self._row[_GC_NS] += now_ns() - self._began_ns
             self._began_ns = 0
 
 

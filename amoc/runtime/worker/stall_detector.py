@@ -121,11 +121,11 @@ class StallDetector:
         self._stall = _Stall(now_ns(), due_ns, due_ns + LOOK_NS)
         self._timer.set(due_ns + LOOK_NS)
 
-    def turned(self, queued_ns: int, collected_ns: int) -> None:
+    def turned(self, cpu_wait_ns: int, collected_ns: int) -> None:
         """The loop has turned; late, perhaps.
 
         Args:
-            queued_ns: For how long the main thread had no core since `set`.
+            cpu_wait_ns: For how long the main thread has waited for a CPU since `set`.
             collected_ns: For how long the garbage collector held it up.
         """
         stall = self._stall
@@ -133,8 +133,8 @@ class StallDetector:
             self._clean()
         looks, ended_ns = list(stall.looks), now_ns()
         stalled_ns = ended_ns - stall.began_ns
-        # It may all have been one user that had no core; so much is not held against it.
-        least_ns = BLOCKED_NS + queued_ns
+        # It may all have been one user that waited for a CPU; so much is not held against it.
+        least_ns = BLOCKED_NS + cpu_wait_ns
         if not looks or stalled_ns < least_ns:
             return
         if collected_ns > stalled_ns // 2:

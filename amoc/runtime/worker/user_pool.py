@@ -21,6 +21,7 @@ from amoc.base.errors import AmocError
 from amoc.base.waiting import Notify, Waiter
 from amoc.ipc.messages import CrashSeen, Record, Started, StartUsers, UsersGone
 from amoc.metrics.board import Board, Cell, UserState
+from amoc.metrics.health_figures import cell
 from amoc.runtime.worker.crashes import CrashCounter
 from amoc.scenario import builtin_settings
 from amoc.scenario.events import USER_ADDED, USER_REMOVED
@@ -44,6 +45,7 @@ _HOW_GONE: Mapping[int, str] = {
     UserState.CRASHED: "crashed",
     UserState.REMOVED: "removed",
 }
+_USERS, _WAITING = cell("users"), cell("waiting")
 _TO_COME = (UserState.NONE, UserState.STARTING, UserState.RESTARTING)
 
 _log = logging.getLogger(__name__)
@@ -94,7 +96,7 @@ class UserPool:
         self._report = orders.report
         self._door = orders.door
         self._row = board.row(orders.worker)
-        self._row[Cell.USERS] = self._row[Cell.WAITING] = 0
+        self._row[_USERS] = self._row[_WAITING] = 0
         self._causes = CrashCounter(board.area(orders.worker), orders.scenario_directory)
         self._lateness = metrics.timer("user_start_lateness")
         self._users: dict[int, User] = {}
@@ -141,7 +143,7 @@ class UserPool:
             unwanted = self._unwanted.intersection(block.ids)
             self._unwanted -= unwanted
             self._turn_all_away(unwanted)
-        self._row[Cell.WAITING] = len(self._queued)
+        self._row[_WAITING] = len(self._queued)
         self._blocks.append(block)
         self._wanted.ring()
 
@@ -195,14 +197,14 @@ class UserPool:
     def _start(self, user_id: int) -> None:
         again = self._queued.pop(user_id, None)
         row = self._row
-        row[Cell.WAITING] = len(self._queued)
+        row[_WAITING] = len(self._queued)
         self._tell_started()
         dealt = UserState.RESTARTING if again else UserState.STARTING
         if again is None or user_id in self._users or self.states[user_id] != dealt:
             return  # dealt twice, before and after a worker was lost
         user = self._users[user_id] = User(user_id, self)
         alive = len(self._users)
-        row[Cell.USERS] = alive
+        row[_USERS] = alive
         if alive > row[Cell.USERS_PEAK]:
             row[Cell.USERS_PEAK] = alive
         if again:
@@ -229,7 +231,7 @@ class UserPool:
         for user_id in gone:
             self._queued.pop(user_id, None)
             self.turn_away(user_id)
-        self._row[Cell.WAITING] = len(self._queued)
+        self._row[_WAITING] = len(self._queued)
         stay = deque(user_id for user_id in self._ready if user_id not in gone)
         for _ in range(len(self._ready) - len(stay)):
             self._door.leave(USER_RATE, self._start_next)
@@ -266,7 +268,7 @@ class UserPool:
             how = _HOW_GONE.get(self.states[user.id], "removed")
             USER_REMOVED(user.id, how=how, iterations=user.iteration)
         self._users.pop(user.id, None)
-        self._row[Cell.USERS] = len(self._users)
+        self._row[_USERS] = len(self._users)
         for removal in self._removals:
             removal.ids.discard(user.id)
             if not removal.ids:

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from amoc.base import json_lines
+from amoc.metrics.health_figures import NodePoint, WorkerPoint
 from amoc.metrics.histogram import Histogram
-from amoc.results.series import NodePoint, Point, ThrottlePoint, WorkerPoint
+from amoc.results.series import Point, ThrottlePoint
 
 BEGAN_AT = 1_790_000_000.0
 
@@ -77,7 +78,7 @@ def points(
                         lag_p99_s=0.001,
                         late_p99_s=0.0002,
                         gc_s=0.001,
-                        queued_s=0.01,
+                        cpu_wait_s=0.01,
                         rss_bytes=40 << 20,
                         fds=users // 2 + 20,
                         fd_limit=20_000,

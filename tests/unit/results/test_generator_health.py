@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from amoc.metrics.health_figures import NodePoint, WorkerPoint
 from amoc.results.generator_health import _KINDS, Health, Limits
-from amoc.results.series import NodePoint, Point, WorkerPoint
+from amoc.results.series import Point
 
 WELL = WorkerPoint(node="node0", worker=0, cpu=0.3, lag_p99_s=0.001, fds=20, fd_limit=20_000)
 WORKER = "worker 0 of node0"
@@ -81,8 +82,8 @@ def test_a_finding_says_where_what_when_and_how_bad() -> None:
         ({"late_p99_s": 0.2}, "token lateness"),
         ({"gc_s": 0.2}, "garbage collection"),
         ({"cpu": 1.0}, "cpu"),
-        ({"cpu": 0.05, "queued_s": 0.85}, "run queue"),
-        ({"cpu": 0.6, "queued_s": 0.4}, "saturation"),
+        ({"cpu": 0.05, "cpu_wait_s": 0.85}, "cpu wait"),
+        ({"cpu": 0.6, "cpu_wait_s": 0.4}, "saturation"),
         ({"fds": 19_800}, "file descriptors"),
     ],
 )
@@ -178,7 +179,7 @@ def test_a_short_lateness_is_not_spoken_of() -> None:
     [
         ({"cpu": 0.2}, "a user blocked it"),
         ({"cpu": 0.85}, "it was busy"),
-        ({"cpu": 0.2, "queued_s": 0.4}, "it had no core"),
+        ({"cpu": 0.2, "cpu_wait_s": 0.4}, "it waited for a CPU"),
         ({"cpu": 0.5, "gc_s": 0.3}, "its garbage collector"),
     ],
 )

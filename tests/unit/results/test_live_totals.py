@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from amoc.ipc.messages import Sample, WorkerFigures
 from amoc.metrics.board import Merge, UserState
+from amoc.metrics.health_figures import WORKER
 from amoc.metrics.histogram import Histogram
 from amoc.results.live_totals import QUANTILES, LiveTotals
 from amoc.results.series import ThrottlePoint
@@ -23,22 +24,12 @@ def worker(worker=0, incarnation=1, users=0, peak=0, restarted=0):
         WorkerFigures(
             worker=worker,
             incarnation=incarnation,
-            pid=4711,
-            users=users,
+            beat_ns=0,
             users_peak=peak,
             restarted=restarted,
-            waiting=0,
-            cpu_ns=1_500_000_000,
-            beat_ns=0,
             max_rss_bytes=2**20,
             loop_lag_p99_s=0.001,
-            lag_p99_s=0.001,
-            late_p99_s=0.0,
-            gc_ns=0,
-            queued_ns=0,
-            rss_bytes=2**20,
-            fds=12,
-            fd_limit=20_000,
+            health=tuple((dict.fromkeys(WORKER, 0) | {"users": users, "cpu": 1.5e9}).values()),
         )
     )
 

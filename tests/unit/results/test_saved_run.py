@@ -13,13 +13,14 @@ from pathlib import Path
 import pytest
 
 from amoc.base.errors import UsageError
+from amoc.metrics.health_figures import WorkerPoint
 from amoc.metrics.histogram import Histogram
 from amoc.results.live_totals import timer_summary
 from amoc.results.replay import record_of
 from amoc.results.run_directory import RunDirectory
 from amoc.results.run_totals import RunTotals
 from amoc.results.saved_run import SavedRun, Series, load
-from amoc.results.series import Point, Tally, WorkerPoint
+from amoc.results.series import Point, Tally
 from amoc.results.summary import rebuild, window_of
 from amoc.scenario.run_plan import RunPlan
 from tests.unit.results import runs

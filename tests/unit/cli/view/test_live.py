@@ -18,8 +18,9 @@ from amoc.cli.view.sections import MAX_ROWS, MAX_THROTTLES, Now, all_of, latest,
 from amoc.cli.view.table_layout import Section, lines, share_out
 from amoc.ipc.messages import Sample, WorkerFigures
 from amoc.metrics.board import UserState
+from amoc.metrics.health_figures import WORKER, NodePoint, WorkerPoint
 from amoc.metrics.histogram import Histogram
-from amoc.results.series import NodePoint, Point, ThrottlePoint, WorkerPoint
+from amoc.results.series import Point, ThrottlePoint
 from amoc.results.thresholds.threshold import Result
 from amoc.runtime.controller.controller import RunPlan, Status
 from amoc.runtime.controller.run_state import State
@@ -37,7 +38,7 @@ def status(duration_s=None, state=State.RUNNING, **parts) -> Status:
     found = Status(state=state, plan=plan(duration_s), elapsed_s=12.0, added=10)
     ttd = Histogram.of([1_000_000] * 99 + [5_000_000])
     flat = [number for item in ttd.cells.items() for number in item]
-    worker = WorkerFigures(0, 1, 4711, 5, 5, 0, 0, 0, 0, 0, 0.002, 0.002, 0.0, 0, 0, 0, 0, 0)
+    worker = WorkerFigures(0, 1, 0, 5, 0, 0, 0.002, [0] * len(WORKER))
     found.figures.take(
         "node0",
         Sample(

@@ -11,6 +11,7 @@ from rich.console import Console
 from amoc.cli.view.summary import MAX_CAUSES, print_summary
 from amoc.ipc.messages import Sample, WorkerFigures
 from amoc.metrics.board import Merge, UserState
+from amoc.metrics.health_figures import WORKER
 from amoc.metrics.histogram import Histogram
 from amoc.results.live_totals import BUILT_IN_TIMERS, LiveTotals
 from amoc.results.series import Point, Tally, ThrottlePoint
@@ -30,9 +31,8 @@ RUN = {
 
 def summary(run=RUN, **parts):
     figures = LiveTotals()
-    worker = WorkerFigures(
-        0, 3, 4711, 1, 2, 0, 0, 25 * 10**9, 0, 200 << 20, 0.0015, 0.0, 0.0, 0, 0, 0, 0, 0
-    )
+    health = dict.fromkeys(WORKER, 0) | {"users": 1, "cpu": 25 * 10**9}
+    worker = WorkerFigures(0, 3, 0, 2, 0, 200 << 20, 0.0015, list(health.values()))
     sample = Sample(
         sequence=1,
         at_ns=1,

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from amoc.metrics.health_figures import NodePoint, WorkerPoint
 from amoc.metrics.histogram import Histogram
 from amoc.results.exporters import names
 from amoc.results.exporters.names import Causes, Elements, Entry, Naming, element, number
-from amoc.results.series import NodePoint, Point, Tally, ThrottlePoint, WorkerPoint
+from amoc.results.series import Point, Tally, ThrottlePoint
 from tests.unit.results import runs
 
 PAGE = (Path(__file__).parents[4] / "docs/exporters.md").read_text()

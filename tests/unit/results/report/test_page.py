@@ -530,12 +530,12 @@ def test_times_without_a_core_are_shares_and_a_worker_that_let_nobody_through_wa
     (point,) = runs.points(1)
     late = [0.004, 0.0]
     half = [
-        replace(worker, gc_s=0.1, queued_s=0.2, late_p99_s=late[worker.worker])
+        replace(worker, gc_s=0.1, cpu_wait_s=0.2, late_p99_s=late[worker.worker])
         for worker in point.workers
     ]
     found = Page(render(record([replace(point, t_s=2.0, span_s=2.0, workers=half)])))
     assert values(found, "gc", "worker 0 of node0") == [0.05]
-    assert values(found, "queued", "worker 0 of node0") == [0.1]
+    assert values(found, "cpu_wait", "worker 0 of node0") == [0.1]
     assert values(found, "late", "worker 0 of node0") == [0.004]
     assert values(found, "late", "worker 1 of node0") == [None]
 
@@ -549,7 +549,7 @@ def test_charts_of_amoc_itself_say_what_is_too_much():
     ]
     assert "Limit 100 ms, for the controller 100 ms." in found.said
     assert "Limit 90 %, for the controller 95 %." in found.said
-    assert found.data["charts"]["queued"]["limits"] == [{"label": "limit", "value": 0.8}]
+    assert found.data["charts"]["cpu_wait"]["limits"] == [{"label": "limit", "value": 0.8}]
     assert found.data["charts"]["rss"]["limits"] == []
 
 

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from amoc.metrics.health_figures import NodePoint, WorkerPoint
 from amoc.results.report import columns
 from amoc.results.report.rows import FRACTIONS, merge, row_of
-from amoc.results.series import NodePoint, Point, ThrottlePoint, WorkerPoint
+from amoc.results.series import Point, ThrottlePoint
 from tests.unit.results import runs
 
 SPANS = st.sampled_from([1.0, 1.0, 0.5, 2.0])

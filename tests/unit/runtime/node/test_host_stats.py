@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from amoc.metrics.health_figures import NodePoint
 from amoc.runtime.node import host_stats
 from amoc.runtime.node.host_stats import (
     HostStats,
@@ -96,7 +97,7 @@ def test_the_real_host_has_memory_ports_and_descriptors() -> None:
 
 
 def test_where_nothing_can_be_read_nothing_is_known(tmp_path: Path) -> None:
-    assert tuple(HostStats(str(tmp_path), str(tmp_path)).figures()) == (0.0, 0, 0, 0, 0)
+    assert HostStats(str(tmp_path), str(tmp_path)).figures() == NodePoint("", 0.0, 0, 0, 0, 0)
 
 
 def test_cpu_is_the_share_of_the_own_cores_since_the_call_before(tree: Tree) -> None:

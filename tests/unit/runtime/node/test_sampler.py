@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from types import SimpleNamespace
 from typing import Any
@@ -14,10 +15,10 @@ from hypothesis import strategies as st
 from amoc import metrics
 from amoc.base.clock import S_NS, now_ns
 from amoc.ipc import messages
-from amoc.ipc.messages import HostFigures
 from amoc.metrics import handles
 from amoc.metrics.board import Board, Cell, Kind, Merge
 from amoc.metrics.board_reader import AreaReader
+from amoc.metrics.health_figures import WORKER, NodePoint, total
 from amoc.metrics.histogram import CELLS, Histogram, cell_of, end_ns, middle_ns
 from amoc.results.live_totals import LiveTotals
 from amoc.results.merge import SampleMerger
@@ -27,7 +28,7 @@ from amoc.runtime.node import sampler
 from amoc.runtime.node.sampler import Sampler
 
 HOST: Any = SimpleNamespace(
-    figures=lambda: HostFigures(0.5, 1 << 30, 1 << 29, 28_000, 0), fds=lambda pid: 7
+    figures=lambda: NodePoint("", 0.5, 1 << 30, 1 << 29, 28_000, 0), fds=lambda pid: 7
 )
 NOBODY = range(1, 1)
 
@@ -167,10 +168,11 @@ def test_a_worker_says_how_it_did_since_the_last_sample_and_over_all():
     node.sampler.take(NOBODY, 0)
     lag[cell_of(10**6)] += 500
     figures = messages.WorkerFigures(*node.sampler.take(NOBODY, 0).workers[1])
-    assert figures.lag_p99_s < 0.0011
-    assert figures.fds == 7
+    assert total(figures.health, "lag_p99_s") < 0.0011
+    assert total(figures.health, "fds") == 7
     assert figures.loop_lag_p99_s == pytest.approx(0.001, rel=0.01)
-    assert messages.WorkerFigures(*node.sampler.take(NOBODY, 0).workers[1]).lag_p99_s == 0
+    figures = messages.WorkerFigures(*node.sampler.take(NOBODY, 0).workers[1])
+    assert total(figures.health, "lag_p99_s") == 0
 
 
 @pytest.mark.parametrize("shape", ["lognormal", "bimodal", "uniform"])
@@ -250,25 +252,25 @@ def moment(**parts) -> Moment:
 
 
 def sample(sequence: int, at_s: float, cpu_s: float = 0.0, **parts):
+    health = {
+        "users": 5,
+        "cpu": int(cpu_s * S_NS),
+        "lag_p99_s": 0.002,
+        "late_p99_s": 0.003,
+        "gc_s": int(cpu_s * S_NS / 10),
+        "cpu_wait_s": int(cpu_s * S_NS / 5),
+        "fds": 9,
+        "fd_limit": 100,
+    }
     worker = messages.WorkerFigures(
         worker=0,
         incarnation=1,
-        pid=1,
-        users=5,
+        beat_ns=int((at_s - 0.04) * S_NS),
         users_peak=5,
         restarted=0,
-        waiting=0,
-        cpu_ns=int(cpu_s * S_NS),
-        beat_ns=int((at_s - 0.04) * S_NS),
         max_rss_bytes=0,
         loop_lag_p99_s=0.0,
-        lag_p99_s=0.002,
-        late_p99_s=0.003,
-        gc_ns=int(cpu_s * S_NS / 10),
-        queued_ns=int(cpu_s * S_NS / 5),
-        rss_bytes=1 << 20,
-        fds=9,
-        fd_limit=100,
+        health=list((dict.fromkeys(WORKER, 0) | health).values()),
     )
     return messages.Sample(
         sequence=sequence,
@@ -280,7 +282,7 @@ def sample(sequence: int, at_s: float, cpu_s: float = 0.0, **parts):
         timers={},
         crashes={},
         workers=[tuple(worker)],
-        host=tuple(HOST.figures()),
+        host=dataclasses.astuple(HOST.figures())[1:],
     )
 
 
@@ -307,7 +309,7 @@ def test_a_second_ends_when_its_sample_was_taken():
     assert second.counters == {"a": 5}
     (worker,) = second.workers
     assert (worker.cpu, worker.gc_s) == (0.25, 0.025)
-    assert worker.queued_s == pytest.approx(0.05)
+    assert worker.cpu_wait_s == pytest.approx(0.05)
     assert (worker.lag_p99_s, worker.late_p99_s, worker.fds) == (0.002, 0.003, 9)
     assert second.nodes[0].memory_bytes == 1 << 30
 

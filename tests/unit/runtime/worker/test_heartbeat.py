@@ -14,6 +14,7 @@ from amoc import metrics
 from amoc.base.clock import S_NS, now_ns
 from amoc.ipc.messages import Blocked, Record
 from amoc.metrics.board import ROW_BYTES, Area, Cell
+from amoc.metrics.health_figures import cell
 from amoc.runtime.worker.heartbeat import BEAT_NS, Beat, Pauses
 
 DEADLINE_S = 10.0
@@ -32,8 +33,8 @@ class FakeTrap:
     def set(self, due_ns: int) -> None:
         self.due_ns.append(due_ns)
 
-    def turned(self, queued_ns: int, collected_ns: int) -> None:
-        self.turned_ns.append((queued_ns, collected_ns))
+    def turned(self, cpu_wait_ns: int, collected_ns: int) -> None:
+        self.turned_ns.append((cpu_wait_ns, collected_ns))
 
     def tell(self) -> list[Blocked]:
         told, self.untold = self.untold, []
@@ -64,8 +65,8 @@ class Beating:
 @pytest.fixture
 def beating(monkeypatch: pytest.MonkeyPatch) -> Iterator[Beating]:
     row = memoryview(bytearray(ROW_BYTES)).cast("Q")
-    for cell in (Cell.CPU_NS, Cell.QUEUED_NS, Cell.GC_NS):
-        row[cell] = 1000 * S_NS  # as the worker before has left it
+    for figure in ("cpu", "cpu_wait_s", "gc_s"):
+        row[cell(figure)] = 1000 * S_NS  # as the worker before has left it
     area = Area.private()
     monkeypatch.setattr("amoc.base.process.set_title", lambda role: None)
     metrics.attach(area, inherit=False)
@@ -85,17 +86,17 @@ def test_a_beat_notes_time_and_memory_and_counts_on_from_the_worker_before(
     row, began_ns = beating.row, now_ns()
     beating.beats(2)
     assert row[Cell.HEARTBEAT_NS] >= began_ns
-    assert 1 << 20 < row[Cell.RSS_BYTES] <= row[Cell.MAX_RSS_BYTES]
-    assert row[Cell.CPU_NS] > 1000 * S_NS
-    assert row[Cell.QUEUED_NS] >= 1000 * S_NS
-    assert row[Cell.GC_NS] >= 1000 * S_NS
+    assert 1 << 20 < row[cell("rss_bytes")] <= row[Cell.MAX_RSS_BYTES]
+    assert row[cell("cpu")] > 1000 * S_NS
+    assert row[cell("cpu_wait_s")] >= 1000 * S_NS
+    assert row[cell("gc_s")] >= 1000 * S_NS
 
 
 def test_pauses_of_the_collector_are_added_up_and_told_to_the_trap(beating: Beating) -> None:
     beating.beats(1)
-    before_ns, row = beating.row[Cell.GC_NS], beating.row
+    before_ns, row = beating.row[cell("gc_s")], beating.row
     gc.collect()
-    assert row[Cell.GC_NS] > before_ns
+    assert row[cell("gc_s")] > before_ns
     beating.beats(1)
     assert any(collected_ns > 0 for _, collected_ns in beating.trap.turned_ns)
 
@@ -130,7 +131,7 @@ def test_an_end_without_a_beginning_is_no_pause() -> None:
     row = memoryview(bytearray(ROW_BYTES)).cast("Q")
     pauses = Pauses(row)
     pauses.note("stop", {})
-    assert row[Cell.GC_NS] == 0
+    assert row[cell("gc_s")] == 0
     pauses.note("start", {})
     pauses.note("stop", {})
-    assert row[Cell.GC_NS] > 0
+    assert row[cell("gc_s")] > 0

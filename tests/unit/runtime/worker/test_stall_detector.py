@@ -86,6 +86,7 @@ import load
 from amoc.runtime.worker.stall_detector import StallDetector
 from amoc.runtime.worker.heartbeat import BEAT_NS, Numbers, Pauses
 from amoc.metrics.board import ROW_BYTES, Cell
+from amoc.metrics.health_figures import cell
 from amoc.base.clock import S_NS, now_ns
 
 row = memoryview(bytearray(ROW_BYTES)).cast("Q")
@@ -98,10 +99,10 @@ def beat():
     global beats
     queue = Numbers("/proc/self/schedstat")
     while True:
-        queued_ns, collected_ns = queue.get(1), row[Cell.GC_NS]
+        cpu_wait_ns, collected_ns = queue.get(1), row[cell("gc_s")]
         trap.set(now_ns() + BEAT_NS)
         gevent.sleep(BEAT_NS / S_NS)
-        trap.turned(queue.get(1) - queued_ns, row[Cell.GC_NS] - collected_ns)
+        trap.turned(queue.get(1) - cpu_wait_ns, row[cell("gc_s")] - collected_ns)
         beats += 1
 
 gevent.spawn(beat)

@@ -16,6 +16,7 @@ from amoc.base.errors import ScenarioError
 from amoc.ipc.messages import CrashSeen, Started, StartUsers, UsersGone
 from amoc.metrics import handles
 from amoc.metrics.board import Board, Cell, Kind, UserState
+from amoc.metrics.health_figures import cell
 from amoc.runtime.worker import user_pool as crowd_module
 from amoc.runtime.worker.user_pool import MAX_NAMED, Orders, UserPool
 from amoc.scenario.start_rate import USER_RATE
@@ -118,7 +119,7 @@ def test_users_dealt_without_times_start_at_once_and_are_reported_together(worke
     one.wait_states(RUNNING=150)
     one.wait(lambda: one.started() == 150)
     assert len(one.reports) < 10
-    assert (one[Cell.USERS], one[Cell.USERS_PEAK], one[Cell.WAITING]) == (150, 150, 0)
+    assert (one[cell("users")], one[Cell.USERS_PEAK], one[cell("waiting")]) == (150, 150, 0)
     assert len(one.crowd) == 150
 
 
@@ -138,7 +139,7 @@ def test_users_wait_for_their_times(worker):
     for _ in range(5):
         gevent.sleep(0)
     assert one.states() == {UserState.STARTING: 2}
-    assert one[Cell.WAITING] == 2
+    assert one[cell("waiting")] == 2
 
 
 @pytest.mark.slow
@@ -201,7 +202,7 @@ def test_a_user_that_is_dealt_twice_runs_once(worker, blocks):
     one.wait_states(RUNNING=2)
     gevent.sleep(0)
     assert sorted(runs) == [1, 2]
-    assert (one[Cell.USERS], one[Cell.RESTARTED], one[Cell.WAITING]) == (2, 2, 0)
+    assert (one[cell("users")], one[Cell.RESTARTED], one[cell("waiting")]) == (2, 2, 0)
 
 
 def test_the_peak_stays_when_users_have_left(worker):
@@ -210,7 +211,7 @@ def test_the_peak_stays_when_users_have_left(worker):
     one.wait_states(FINISHED=5)
     one.deal([6])
     one.wait_states(FINISHED=6)
-    assert (one[Cell.USERS], one[Cell.USERS_PEAK], len(one.crowd)) == (0, 5, 0)
+    assert (one[cell("users")], one[Cell.USERS_PEAK], len(one.crowd)) == (0, 5, 0)
 
 
 def test_crashes_are_counted_each_and_reported_once_for_each_cause(worker):
@@ -260,7 +261,7 @@ def test_users_that_do_not_finish_in_time_are_killed_and_removed(worker):
     one.wait_states(RUNNING=10)
     assert one.stop(0.0) == UsersGone(0, 10, [])
     assert one.states() == {UserState.REMOVED: 10}
-    assert one[Cell.USERS] == 0
+    assert one[cell("users")] == 0
 
 
 def test_users_that_will_not_die_are_named_up_to_a_number(worker, monkeypatch):
@@ -309,9 +310,9 @@ def with_a_queue(worker, ids, again):
 
 def test_users_that_are_turned_away_wait_no_longer(worker):
     one = with_a_queue(worker, [1, 2], again=False)
-    assert one[Cell.WAITING] == 3
+    assert one[cell("waiting")] == 3
     one.stop(0.0)
-    assert one[Cell.WAITING] <= 1  # the one whose time is awaited finds out when that comes
+    assert one[cell("waiting")] <= 1  # the one whose time is awaited finds out when that comes
 
 
 def test_users_that_would_have_started_again_are_removed_when_it_stops(worker):
@@ -334,7 +335,7 @@ def test_users_start_one_by_one_as_the_throttle_lets_them_through(worker):
     one.door.let_through(2)
     one.wait_states(FINISHED=2, STARTING=1)
     assert order == [3, 1]
-    assert one[Cell.WAITING] == 1
+    assert one[cell("waiting")] == 1
     one.wait(lambda: one.started() == 2)
 
 
@@ -372,7 +373,7 @@ def test_those_with_the_highest_numbers_are_removed_started_or_not(worker):
     assert one.door.line == [], "who will not start stands in nobody's way"
     one.wait(lambda: one.started() == 5)
     assert one.states() == {UserState.RUNNING: 2, UserState.LEAVING: 1}
-    assert one[Cell.WAITING] == 0
+    assert one[cell("waiting")] == 0
 
 
 def test_a_user_that_is_asked_to_leave_is_not_asked_again(worker):

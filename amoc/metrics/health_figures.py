@@ -1,0 +1,340 @@
+"""Health figures of workers and hosts: the one table that declares them. Pure.
+
+A figure is a field of `WorkerPoint` or `NodePoint` with its `Figure`: where it comes from, its
+unit, what it means and how it is shown. The board, the sampler, the series, the report, the
+exporters, the CSV and JSON export and the terminal view read this table; none of them lists figures
+of its own.
+
+To add one for each worker, declare a field of `WorkerPoint` here, and measure it: a worker notes it
+in its row of the board (`cell`, in `amoc.runtime.worker.heartbeat` for example), or the node asks
+for it from outside (`amoc.runtime.node.sampler`). For a host, measure it in
+`amoc.runtime.node.host_stats`. A test names the pages of `docs/` that must tell of it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from enum import Enum, auto
+from typing import Any
+
+from amoc.base.clock import S_NS
+from amoc.metrics.board import Cell
+
+__all__ = [
+    "NODE",
+    "TIMERS",
+    "TIMES",
+    "WORKER",
+    "Figure",
+    "NodePoint",
+    "Source",
+    "WorkerPoint",
+    "cell",
+    "in_a_second",
+    "key",
+    "readings",
+    "share",
+    "total",
+]
+
+
+class Source(Enum):
+    """Where a figure comes from, and what it says of a second."""
+
+    LEVEL = auto()
+    """The worker notes a level; it is as it was at the second's end."""
+    TIME = auto()
+    """The worker notes a total of nanoseconds; seconds that were added in the second."""
+    SHARE = auto()
+    """The same, as a share of the second."""
+    RATE = auto()
+    """The worker notes a total count; how many were added per second."""
+    TIMER = auto()
+    """A timer of the worker; the 99th percentile of what it recorded in the second, or 0."""
+    OUTSIDE = auto()
+    """The node finds it out; it is as it was at the second's end."""
+
+
+_NOTED = (Source.LEVEL, Source.TIME, Source.SHARE, Source.RATE)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """What a figure is.
+
+    Attributes:
+        source: Where it comes from.
+        help: What it means, for exporters; without a full stop.
+        unit: In which people see it, as in `amoc.results.report.charts.Chart`; a `Source.TIME` is
+            shown as the share of the second that it is.
+        timer: The timer of a `Source.TIMER`.
+        title: What its chart in the report is called.
+        note: A sentence below that chart; a figure without one has no chart.
+        always: Whether it is charted even if it was 0 all the time.
+        zero_is_none: Whether 0 means that nothing was recorded, so the chart has a gap there.
+        least_top: The chart's range goes up to this at least.
+        column: Heads its column in the terminal's view; a figure without one has no column. A
+            host's figure stands in the workers' column of that name.
+        limit: What is too much of it: a field of `amoc.results.generator_health.Limits`.
+        of: The figure that the limit is a share of; nothing if the limit is of the figure itself.
+        is_left: Whether the figure is what is left of `of`, not what is used.
+        controller: The controller's figure of the same kind, a field of
+            `amoc.results.series.Point`; its limit has the same name.
+    """
+
+    source: Source
+    help: str
+    unit: str = ""
+    timer: str = ""
+    title: str = ""
+    note: str = ""
+    always: bool = True
+    zero_is_none: bool = False
+    least_top: float = 0.0
+    column: str = ""
+    limit: str = ""
+    of: str = ""
+    is_left: bool = False
+    controller: str = ""
+
+
+def _figure(source: Source, meaning: str, default: float = 0, **how: Any) -> Any:
+    return field(default=default, metadata={"figure": Figure(source, meaning, **how)})
+
+
+@dataclass(frozen=True)
+class WorkerPoint:
+    """How one worker did in a second.
+
+    Attributes:
+        node: Its node's name.
+        worker: Its index there, from 0.
+        incarnation: Which life of it, from 1: one more each time it is replaced.
+    """
+
+    node: str
+    worker: int
+    incarnation: int = 1
+    users: int = _figure(Source.LEVEL, "Users running in the worker", column="users")
+    waiting: int = _figure(Source.LEVEL, "Users assigned to the worker that have not started")
+    cpu: float = _figure(
+        Source.SHARE,
+        "CPU time used by the worker, as a share of one core",
+        0.0,
+        unit="%",
+        title="CPU",
+        note="100 % is one core; near it a worker is late.",
+        least_top=1.0,
+        column="CPU",
+        limit="cpu",
+        controller="controller_cpu",
+    )
+    lag_p99_s: float = _figure(
+        Source.TIMER,
+        "Event loop lag of the worker, 99th percentile",
+        0.0,
+        unit="s",
+        timer="loop_lag",
+        title="Loop lag",
+        note="What each timer of this worker may be wrong by.",
+        zero_is_none=True,
+        column="lag",
+        limit="lag_s",
+        controller="controller_lag_s",
+    )
+    late_p99_s: float = _figure(
+        Source.TIMER,
+        "How late throttles let users of the worker through, 99th percentile",
+        0.0,
+        unit="s",
+        timer="token_lateness",
+        title="Lateness at throttles",
+        note="How late users were let through.",
+        always=False,
+        zero_is_none=True,
+        column="late",
+        limit="late_s",
+    )
+    gc_s: float = _figure(
+        Source.TIME,
+        "Time in garbage collection pauses, in the last second",
+        0.0,
+        unit="%",
+        title="Garbage collection",
+        note="Time in pauses of the collector.",
+        always=False,
+        least_top=0.1,
+        limit="gc",
+    )
+    cpu_wait_s: float = _figure(
+        Source.TIME,
+        "CPU wait: time for which the worker was ready to run but had no CPU, in the last second",
+        0.0,
+        unit="%",
+        title="CPU wait",
+        note="Time ready to run, while others had the host's cores.",
+        always=False,
+        least_top=0.1,
+        column="CPU wait",
+        limit="cpu_wait",
+    )
+    rss_bytes: int = _figure(
+        Source.LEVEL,
+        "Resident memory of the worker",
+        unit="B",
+        title="Memory",
+        note="Resident; pages shared with others count in each.",
+        column="memory",
+    )
+    fds: int = _figure(
+        Source.OUTSIDE,
+        "Open file descriptors of the worker",
+        column="fds",
+        limit="fds",
+        of="fd_limit",
+    )
+    fd_limit: int = _figure(Source.OUTSIDE, "File descriptor limit of the worker")
+
+
+@dataclass(frozen=True)
+class NodePoint:
+    """How a node's host did in a second.
+
+    Attributes:
+        name: The node's.
+    """
+
+    name: str
+    cpu: float = _figure(
+        Source.OUTSIDE,
+        "Share of the host's cores that was busy, whoever used them",
+        0.0,
+        unit="%",
+        title="CPU of the host",
+        note="Share of all cores of the host, whoever used them.",
+        least_top=1.0,
+        column="CPU",
+    )
+    memory_bytes: int = _figure(Source.OUTSIDE, "Memory that the host may use", unit="B")
+    memory_free_bytes: int = _figure(
+        Source.OUTSIDE,
+        "Memory of the host that is left",
+        unit="B",
+        column="memory",
+        limit="memory",
+        of="memory_bytes",
+        is_left=True,
+    )
+    ports: int = _figure(Source.OUTSIDE, "Ephemeral ports of the host")
+    ports_used: int = _figure(
+        Source.OUTSIDE,
+        "Ephemeral ports in use; 0 while far too few for it to matter",
+        limit="ports",
+        of="ports",
+    )
+
+
+def _declared(record: type) -> dict[str, Figure]:
+    return {one.name: one.metadata["figure"] for one in fields(record) if one.metadata}
+
+
+WORKER: Mapping[str, Figure] = _declared(WorkerPoint)
+"""The figures of each worker, in their order."""
+NODE: Mapping[str, Figure] = _declared(NodePoint)
+"""The figures of each node's host, in their order."""
+
+_CELLS = {
+    name: at
+    for at, name in enumerate(
+        (name for name, one in WORKER.items() if one.source in _NOTED), len(Cell)
+    )
+}
+_AT = {name: at for at, name in enumerate(WORKER)}
+_UNIT = re.compile(r"(_p99)?_(s|bytes|per_s)$")
+
+
+def cell(name: str) -> int:
+    """The cell of a worker's row for what it notes of figure `name`; times are in nanoseconds.
+
+    Raises:
+        KeyError: No worker notes such a figure.
+    """
+    return _CELLS[name]
+
+
+def key(name: str) -> str:
+    """The name of a figure without its unit."""
+    return _UNIT.sub("", name)
+
+
+def readings(
+    row: Sequence[int], timed: Mapping[str, float], outside: Mapping[str, float]
+) -> dict[str, float]:
+    """What is known of a worker's figures now, in the order of the table.
+
+    Args:
+        row: The worker's row of the board.
+        timed: The 99th percentile in seconds of each of `TIMERS` that has recorded something.
+        outside: What the node has found out.
+    """
+    return {
+        name: row[_CELLS[name]]
+        if name in _CELLS
+        else timed.get(one.timer, 0.0)
+        if one.timer
+        else outside[name]
+        for name, one in WORKER.items()
+    }
+
+
+def total(readings: Sequence[float], name: str) -> float:
+    """What the worker has noted of a figure, of the values of `readings`."""
+    return readings[_AT[name]]
+
+
+def in_a_second(
+    before: Sequence[float], now: Sequence[float], noted_ns: int, span_s: float
+) -> dict[str, Any]:
+    """The figures of a worker in a second.
+
+    Args:
+        before: The values of `readings` a second earlier.
+        now: The same at its end.
+        noted_ns: How far the moments are apart at which the worker has noted its totals. They are
+            shares of that, not of `span_s`: a worker that is late notes them late.
+        span_s: How long the second was.
+    """
+    per_ns = 1 / noted_ns if noted_ns > 0 else 0.0
+    found: dict[str, Any] = {}
+    for (name, one), old, new in zip(WORKER.items(), before, now, strict=True):
+        grown = max(0, new - old) * per_ns
+        match one.source:
+            case Source.SHARE:
+                found[name] = round(grown, 4)
+            case Source.TIME:
+                found[name] = grown * span_s
+            case Source.RATE:
+                found[name] = round(grown * S_NS, 1)
+            case _:
+                found[name] = new
+    return found
+
+
+TIMES = tuple(name for name, one in WORKER.items() if one.source is Source.TIME)
+"""Figures in seconds of their second."""
+TIMERS = frozenset(one.timer for one in WORKER.values() if one.timer)
+"""Timers of which each worker's own percentiles are looked at."""
+
+
+def share(record: WorkerPoint | NodePoint, name: str) -> float:
+    """What the limit of a figure is about: the figure, or which share of another one is used."""
+    one = (WORKER if isinstance(record, WorkerPoint) else NODE)[name]
+    value: float = getattr(record, name)
+    if not one.of:
+        return value
+    whole: float = getattr(record, one.of)
+    if not whole:
+        return 0.0
+    return 1 - value / whole if one.is_left else value / whole

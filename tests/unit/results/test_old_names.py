@@ -1,0 +1,59 @@
+"""A run directory that version 0.1.0 left, before workers and CPU wait had their names of today."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from amoc.results.compare import page as compare_page
+from amoc.results.compare.comparison import compare
+from amoc.results.export.tables import FORMATS
+from amoc.results.old_names import renamed
+from amoc.results.report import page
+from amoc.results.run_directory import RunDirectory
+from amoc.results.saved_run import load
+
+OLD = Path(__file__).parent / "old_run"
+
+
+@pytest.fixture(params=["with a summary", "rebuilt"])
+def old(request, tmp_path):
+    """The old run, by its own summary or by one that is made of its series and journal."""
+    for path in OLD.iterdir():
+        if request.param != "rebuilt" or path.name != "summary.json":
+            (tmp_path / path.name).write_bytes(path.read_bytes())
+    return load(RunDirectory(tmp_path), pytest.fail)
+
+
+def test_its_seconds_have_the_figures_of_each_worker(old):
+    point = next(iter(old.points))
+    assert [(one.worker, one.incarnation) for one in point.workers] == [(0, 1), (1, 1)]
+    assert {one.cpu_wait_s for one in point.workers} == {0.01}
+    assert {(one.users, one.cpu > 0, one.rss_bytes) for one in point.workers} == {
+        (5, True, 40 << 20)
+    }
+    assert [one["worker"] for one in old.summary["workers"]] == [0, 1]
+
+
+def test_a_report_can_be_made_of_it(old):
+    html = page.render(old)
+    assert "worker 1 of node0" in html
+    assert "CPU wait" in html
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_it_can_be_exported(old, form):
+    text = "\n".join(FORMATS[form](old))
+    assert "message_ttd" in text
+    assert ("cpu_wait_s" in text) is (form != "hlog")
+
+
+def test_it_can_be_compared(old):
+    found = compare(old, old)
+    assert found.own
+    assert "message_ttd" in compare_page.render(found)
+
+
+def test_names_of_today_stay():
+    assert renamed({"worker": 1, "queued_s": 2.0}) == {"worker": 1, "cpu_wait_s": 2.0}
