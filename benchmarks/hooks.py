@@ -25,6 +25,7 @@ from amoc.coordinator.plan import parse
 from amoc.coordinator.worker import Actions
 from amoc.ipc.messages import Envelope, ThrottleMode, Tokens
 from amoc.ipc.outbox import Outbox
+from amoc.ipc.worker_id import WorkerId
 from amoc.runtime import logs
 from amoc.scenario import events
 from amoc.throttle.slot_schedule import Mode
@@ -78,7 +79,7 @@ def let_through(calls: int) -> dict[str, float]:
 def add(calls: int) -> dict[str, float]:
     """What it costs to be added to a coordinator."""
     gone: list[Envelope] = []
-    actions = Actions(0, Outbox(1, gone.append))
+    actions = Actions(WorkerId("bench", 0, 1), Outbox(lambda _, envelope: gone.append(envelope)))
     actions.learn("bench", 1, parse("bench", [(2, lambda _: None)]))
     return {"coordinator, add": timed(lambda number: actions.add("bench", number + 1, None), calls)}
 

@@ -63,9 +63,9 @@ def main() -> None:
         at = [clock()]
         sample = sampler.take(range(1, 10), 0)
         at.append(clock())
-        packed = messages.pack(messages.to_wire(sample))
+        packed = messages.FROM_NODE.pack(sample)
         at.append(clock())
-        figures.take("node0", messages.from_wire(messages.unpack(packed)))
+        figures.take("node0", messages.FROM_NODE.unpack(packed))
         sampler.acknowledge(sample.sequence)
         at.append(clock())
         end_ns = now_ns()

@@ -22,7 +22,7 @@ from amoc.ipc.messages import (
     BarrierRefusal,
     BarrierRelease,
     BarrierWithdrawals,
-    Record,
+    CoordinatorToWorker,
 )
 from amoc.ipc.worker_id import WorkerId
 
@@ -30,7 +30,6 @@ __all__ = ["LEAD_NS", "Barriers"]
 
 LEAD_NS = 50 * MS_NS
 """How far ahead the common moment lies: longer than a message takes to a busy worker."""
-PART = "coordinator"
 
 
 @dataclass
@@ -45,7 +44,7 @@ class Barriers:
     """Counts who waits where, and lets them go."""
 
     def __init__(
-        self, post: Callable[[WorkerId, str, Record], None], now: Callable[[], int]
+        self, post: Callable[[WorkerId, CoordinatorToWorker], None], now: Callable[[], int]
     ) -> None:
         self._post = post
         self._now = now
@@ -65,7 +64,7 @@ class Barriers:
                     f"barrier {name} must be given the same n by all users, but is given {n} while"
                     f" others wait there for {one.n}"
                 )
-                self._post(origin, PART, BarrierRefusal(name, tickets[index:], reason))
+                self._post(origin, BarrierRefusal(name, tickets[index:], reason))
                 return
             one.waiting[origin, ticket] = None
             if len(one.waiting) >= n:
@@ -77,7 +76,7 @@ class Barriers:
         for origin, ticket in self._rounds.pop(name).waiting:
             by_worker.setdefault(origin, []).append(ticket)
         for origin, tickets in by_worker.items():
-            self._post(origin, PART, BarrierRelease(name, at_ns, ranges(tickets)))
+            self._post(origin, BarrierRelease(name, at_ns, ranges(tickets)))
 
     def withdraw(self, origin: WorkerId, record: BarrierWithdrawals) -> None:
         """Users do not wait any more; those that were not released before are told so."""
@@ -90,7 +89,7 @@ class Barriers:
             del one.waiting[origin, ticket]
         self._tidy(name)
         if out:
-            self._post(origin, PART, BarrierWithdrawals(name, out))
+            self._post(origin, BarrierWithdrawals(name, out))
 
     def worker_lost(self, origin: WorkerId) -> None:
         """Nobody of that worker waits any more."""

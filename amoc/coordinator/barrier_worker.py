@@ -25,15 +25,21 @@ from amoc.base import pause
 from amoc.base.clock import S_NS, now_ns
 from amoc.base.errors import ScenarioError
 from amoc.base.waiting import Waiter
-from amoc.ipc import messages
-from amoc.ipc.messages import BarrierArrivals, BarrierRefusal, BarrierRelease, BarrierWithdrawals
+from amoc.ipc.messages import (
+    COORDINATOR_TO_CONTROLLER,
+    BarrierArrivals,
+    BarrierRefusal,
+    BarrierRelease,
+    BarrierWithdrawals,
+    Part,
+)
 from amoc.ipc.outbox import Outbox
+from amoc.ipc.worker_id import WorkerId
 from amoc.metrics import optional
 from amoc.users.user import Leaving, User
 
 __all__ = ["BarrierTimeout", "WaitingRoom"]
 
-PART = "coordinator"
 RELEASED_PER_TURN = 100
 CONFIRM_S = 5.0
 """How long the controller may take to say whether a user that gave up was released before."""
@@ -52,7 +58,7 @@ class _Outcome(Enum):
 class WaitingRoom:
     """Where this worker's users wait at barriers."""
 
-    def __init__(self, worker: int, outbox: Outbox) -> None:
+    def __init__(self, worker: WorkerId, outbox: Outbox) -> None:
         self._worker = worker
         self._outbox = outbox
         self._last_ticket = 0
@@ -128,13 +134,13 @@ class WaitingRoom:
     def _report(self) -> None:
         came, self._came = self._came, {}
         for (name, n), tickets in came.items():
-            item = messages.pack_item(BarrierArrivals(name, n, tickets))
-            self._outbox.put(PART, self._worker, item)
+            item = COORDINATOR_TO_CONTROLLER.pack(BarrierArrivals(name, n, tickets))
+            self._outbox.put(Part.COORDINATOR, self._worker, item)
 
     def _withdraw(self, name: str, ticket: int) -> None:
         self._report()  # or its arrival could come after this
-        item = messages.pack_item(BarrierWithdrawals(name, [ticket]))
-        self._outbox.put(PART, self._worker, item)
+        item = COORDINATOR_TO_CONTROLLER.pack(BarrierWithdrawals(name, [ticket]))
+        self._outbox.put(Part.COORDINATOR, self._worker, item)
 
     # From the controller.
 

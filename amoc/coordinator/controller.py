@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from amoc.base.clock import S_NS, now_ns
-from amoc.base.errors import PeerError, ScenarioError
+from amoc.base.errors import ScenarioError
 from amoc.base.text import counted
 from amoc.base.waiting import Notify
 from amoc.coordinator.assignment import MAX_TRIES, Task, Tasks
@@ -30,6 +30,7 @@ from amoc.coordinator.barrier_controller import Barriers
 from amoc.coordinator.coordinator import Entry, Started
 from amoc.coordinator.plan import RESET, STOP, Group, Shape
 from amoc.ipc.messages import (
+    COORDINATOR_TO_CONTROLLER,
     BarrierArrivals,
     BarrierWithdrawals,
     CoordinatorActed,
@@ -38,9 +39,8 @@ from amoc.ipc.messages import (
     CoordinatorPlan,
     CoordinatorState,
     CoordinatorStopped,
+    CoordinatorToWorker,
     GroupPart,
-    Record,
-    unpack_stream,
 )
 from amoc.ipc.worker_id import WorkerId
 from amoc.scenario.events import (
@@ -50,7 +50,6 @@ from amoc.scenario.events import (
     COORDINATOR_TIMEOUT,
 )
 
-PART = "coordinator"
 SCOPES = ("run", "node")
 MAX_HELD = 1_000_000
 """Adds of one coordinator in groups that are not complete, and groups that have not been run."""
@@ -60,7 +59,7 @@ MAX_COORDINATORS = 10_000
 MAX_SAID = 1_000
 """Coordinators that were stopped and may still be spoken of at the end of the run."""
 
-MailRouter = Callable[[WorkerId, str, Record], None]
+Post = Callable[[WorkerId, CoordinatorToWorker], None]
 
 _log = logging.getLogger(__name__)
 
@@ -74,7 +73,7 @@ class Groups:
 
     def __init__(
         self,
-        post: MailRouter,
+        post: Post,
         seed: int,
         note: Callable[[str], None] | None = None,
         now: Callable[[], int] = now_ns,
@@ -82,7 +81,7 @@ class Groups:
         """Be the controller's end.
 
         Args:
-            post: Sends a record to a part of a worker, soon.
+            post: Sends a message to a worker, soon.
             seed: The run's; random sizes come from it.
             note: Takes a line that the operator should read.
             now: The monotonic clock.
@@ -165,7 +164,7 @@ class Groups:
         del self._coordinators[name]
         self._ended.add(one)
         for worker in self._tasks:
-            self._post(worker, PART, CoordinatorStopped(name, one.incarnation, forget=False))
+            self._post(worker, CoordinatorStopped(name, one.incarnation, forget=False))
         self._end_batches(one, STOP)
         self._send()
         if not one.acting:
@@ -207,10 +206,10 @@ class Groups:
         if origin in self._tasks:
             return
         for name, incarnation in self._stopped_inits:
-            self._post(origin, PART, CoordinatorStopped(name, incarnation, forget=True))
+            self._post(origin, CoordinatorStopped(name, incarnation, forget=True))
         for one in self._ended:
             self._announce(origin, one)
-            self._post(origin, PART, CoordinatorStopped(one.name, one.incarnation, forget=False))
+            self._post(origin, CoordinatorStopped(one.name, one.incarnation, forget=False))
         for one in self._coordinators.values():
             self._announce(origin, one)
         self._tasks.up(origin)
@@ -233,10 +232,10 @@ class Groups:
 
     def _announce(self, worker: WorkerId, one: Started) -> None:
         if one.functions is not None:
-            self._post(worker, PART, CoordinatorPlan(one.name, one.incarnation, one.functions))
+            self._post(worker, CoordinatorPlan(one.name, one.incarnation, one.functions))
 
-    def hear(self, origin: WorkerId, body: bytes) -> None:
-        """A parcel of a worker has come.
+    def hear(self, origin: WorkerId, body: bytes | memoryview) -> None:
+        """An envelope of a worker has come.
 
         Raises:
             PeerError: It makes no sense.
@@ -244,7 +243,7 @@ class Groups:
         if origin.incarnation <= self._lost.get((origin.node, origin.worker), 0):
             return  # its users start again, and with them all that they do here
         self.worker_up(origin)
-        for record in unpack_stream(body):
+        for record in COORDINATOR_TO_CONTROLLER.unpack_stream(body):
             match record:
                 case CoordinatorAdds():
                     self._take(origin, record)
@@ -254,11 +253,6 @@ class Groups:
                     self._barriers.arrive(origin, record)
                 case BarrierWithdrawals():
                     self._barriers.withdraw(origin, record)
-                case _:
-                    raise PeerError(
-                        f"a coordinator must be sent adds or acknowledgements, but worker {origin}"
-                        f" sent {type(record).__name__}"
-                    )
         self._send()
 
     # Adds become groups.
@@ -391,7 +385,7 @@ class Groups:
             groups = [
                 (task.number, task.owner.name, task.owner.incarnation, task.parts) for task in tasks
             ]
-            self._post(origin, PART, CoordinatorGroups(groups))
+            self._post(origin, CoordinatorGroups(groups))
 
     def _acknowledged(self, origin: WorkerId, numbers: Iterable[int]) -> None:
         for task in self._tasks.done(origin, numbers):
@@ -411,4 +405,4 @@ class Groups:
         if one.functions is None:
             self._stopped_inits.append((one.name, one.incarnation))
         for worker in self._tasks:
-            self._post(worker, PART, CoordinatorStopped(one.name, one.incarnation, forget=True))
+            self._post(worker, CoordinatorStopped(one.name, one.incarnation, forget=True))

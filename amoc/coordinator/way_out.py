@@ -17,6 +17,7 @@ from amoc.base.clock import S_NS, now_ns
 from amoc.base.errors import PeerError
 from amoc.base.latch import OpenGate
 from amoc.base.waiting import Waiter
+from amoc.ipc.worker_id import WorkerId
 from amoc.metrics import optional
 from amoc.users.user import Leaving, User
 
@@ -29,7 +30,7 @@ class LeaveWaiter:
 
     __slots__ = ("_room", "_worker")
 
-    def __init__(self, worker: int, room: OpenGate) -> None:
+    def __init__(self, worker: WorkerId, room: OpenGate) -> None:
         """Guard the way out of worker `worker`; `room` is open while there is some."""
         self._worker = worker
         self._room = room
@@ -80,6 +81,6 @@ class LeaveWaiter:
     def _refusal(self, name: str, when: str) -> PeerError:
         optional.counter(f"coordinator.{name}.adds_refused").inc()
         return PeerError(
-            f"an add to coordinator {name} must be able to leave worker {self._worker} {when}, but"
-            " the controller takes nothing, and too much is waiting"
+            f"an add to coordinator {name} must be able to leave worker {self._worker.worker}"
+            f" {when}, but the controller takes nothing, and too much is waiting"
         )

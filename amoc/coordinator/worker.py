@@ -19,7 +19,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, Protocol
 
-import msgpack
 from gevent import get_hub
 from greenlet import greenlet
 
@@ -33,8 +32,9 @@ from amoc.coordinator.barrier_worker import WaitingRoom
 from amoc.coordinator.function_refs import found
 from amoc.coordinator.plan import Event, Item, arguments
 from amoc.coordinator.way_out import LeaveWaiter
-from amoc.ipc import messages
 from amoc.ipc.messages import (
+    COORDINATOR_TO_CONTROLLER,
+    COORDINATOR_TO_WORKER,
     BarrierRefusal,
     BarrierRelease,
     BarrierWithdrawals,
@@ -44,15 +44,17 @@ from amoc.ipc.messages import (
     CoordinatorPlan,
     CoordinatorStopped,
     GroupPart,
+    Part,
+    codec,
 )
 from amoc.ipc.outbox import Outbox
+from amoc.ipc.worker_id import WorkerId
 from amoc.metrics import optional
 from amoc.metrics.optional import Count
 from amoc.scenario.events import COORDINATOR_ADD, COORDINATOR_EXECUTE
 
 __all__ = ["Actions", "Report"]
 
-PART = "coordinator"
 MAX_RUNNERS = 1_000
 TURN_NS = 2 * MS_NS
 """How long actions run before the loop turns, where they do not let it turn themselves."""
@@ -121,7 +123,7 @@ class Actions:
 
     def __init__(
         self,
-        worker: int,
+        worker: WorkerId,
         outbox: Outbox,
         report: Report | None = None,
         alone: bool = False,
@@ -130,7 +132,7 @@ class Actions:
         """Be the end of one worker; init() must have run, its plans are taken over.
 
         Args:
-            worker: The worker's index.
+            worker: Which one.
             outbox: What leads to the controller.
             report: Told what actions raise.
             alone: See the attribute.
@@ -143,7 +145,7 @@ class Actions:
         self._worker = worker
         self._outbox = outbox
         self._report = report or (lambda _name, _error: None)
-        self._packer = msgpack.Packer(unicode_errors="surrogatepass")
+        self._packer = codec.packer()
         self._plans: dict[tuple[str, int], list[Item]] = {}
         self._adding: dict[str, _Adding] = {}
         self._gathered: list[_Adding] = []
@@ -159,9 +161,7 @@ class Actions:
 
     def __repr__(self) -> str:
         busy = self._runners - len(self.idle)
-        return (
-            f"<actions of worker {self._worker}: {len(self._queue)} groups to run, {busy} running>"
-        )
+        return f"<actions of {self._worker}: {len(self._queue)} groups to run, {busy} running>"
 
     # Adds.
 
@@ -220,7 +220,7 @@ class Actions:
                 adding.name, adding.incarnation, adding.ids, adding.at_ns, adding.data
             )
             adding.clear()
-            self._outbox.put(PART, self._worker, messages.pack_item(record))
+            self._outbox.put(Part.COORDINATOR, self._worker, COORDINATOR_TO_CONTROLLER.pack(record))
 
     def flush(self) -> None:
         """Let what was added leave now, before anything that is put into the outbox after it."""
@@ -229,9 +229,9 @@ class Actions:
 
     # From the controller.
 
-    def hear(self, body: bytes) -> None:
-        """A parcel of the controller has come."""
-        for record in messages.unpack_stream(body):
+    def hear(self, body: bytes | memoryview) -> None:
+        """An envelope of the controller has come."""
+        for record in COORDINATOR_TO_WORKER.unpack_stream(body):
             match record:
                 case CoordinatorGroups(groups):
                     self._queue.extend(groups)
@@ -311,7 +311,9 @@ class Actions:
 
     def _acknowledge(self) -> None:
         acted, self._acted = self._acted, []
-        self._outbox.put(PART, self._worker, messages.pack_item(CoordinatorActed(acted)))
+        self._outbox.put(
+            Part.COORDINATOR, self._worker, COORDINATOR_TO_CONTROLLER.pack(CoordinatorActed(acted))
+        )
 
     def _run_group(self, name: str, incarnation: int, parts: Sequence[Any]) -> None:
         """Run a group; whatever happens is its failure, for a runner must outlive it."""
@@ -354,7 +356,8 @@ class Actions:
 def _users(name: str, part: GroupPart) -> tuple[tuple[int, Any], ...]:
     try:
         return tuple(
-            (user_id, _unpack(data)) for user_id, data in zip(part.ids, part.data, strict=True)
+            (user_id, codec.unpack_data(data))
+            for user_id, data in zip(part.ids, part.data, strict=True)
         )
     except Exception as error:
         # A dictionary that is the key of another one, say: it can be packed, but not unpacked.
@@ -362,9 +365,3 @@ def _users(name: str, part: GroupPart) -> tuple[tuple[int, Any], ...]:
             f"what is added to coordinator {name} must be readable where its actions run, but"
             f" {error}; this group is not acted upon"
         ) from error
-
-
-def _unpack(data: bytes) -> Any:
-    return msgpack.unpackb(
-        data, use_list=False, strict_map_key=False, unicode_errors="surrogatepass"
-    )

@@ -8,28 +8,32 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from struct import Struct
+from typing import Generic, TypeVar
 
 from amoc.base.errors import PeerError
-from amoc.ipc import messages
+from amoc.ipc.messages import Codec
 
 _LENGTH = Struct("<I")
-_MOST = 64 << 20
+_MAX_BYTES = 64 << 20
+
+M = TypeVar("M")
 
 
-def encode(record: messages.Record) -> bytes:
-    """`record` as it goes over the line."""
-    payload = messages.pack(messages.to_wire(record))
+def encode(codec: Codec[M], message: M) -> bytes:
+    """`message` as it goes over the line."""
+    payload = codec.pack(message)
     return _LENGTH.pack(len(payload)) + payload
 
 
-class Decoder:
-    """Cuts the records out of what was read, however it was cut into pieces."""
+class Decoder(Generic[M]):
+    """Cuts the messages out of what was read, however it was cut into pieces."""
 
-    def __init__(self) -> None:
+    def __init__(self, codec: Codec[M]) -> None:
+        self._codec = codec
         self._buffer = bytearray()
 
-    def feed(self, data: bytes) -> Iterator[messages.Record]:
-        """The records that are complete with `data`.
+    def feed(self, data: bytes) -> Iterator[M]:
+        """The messages that are complete with `data`.
 
         Raises:
             PeerError: What arrives is not what `encode` makes.
@@ -37,29 +41,29 @@ class Decoder:
         self._buffer += data
         while len(self._buffer) >= _LENGTH.size:
             (length,) = _LENGTH.unpack_from(self._buffer)
-            if length > _MOST:
-                raise PeerError(f"a message has at most {_MOST} bytes, but one announces {length}")
+            if length > _MAX_BYTES:
+                raise PeerError(f"a message has at most {_MAX_BYTES} bytes, got one of {length}")
             end = _LENGTH.size + length
             if len(self._buffer) < end:
                 return
             payload = bytes(self._buffer[_LENGTH.size : end])
             del self._buffer[:end]
-            yield messages.from_wire(messages.unpack(payload))
+            yield self._codec.unpack(payload)
 
 
-def write(fd: int, record: messages.Record) -> None:
-    """Write `record` to a blocking descriptor, whole.
+def write(fd: int, codec: Codec[M], message: M) -> None:
+    """Write `message` to a blocking descriptor, whole.
 
     Raises:
         OSError: The other end is gone.
     """
-    data = memoryview(encode(record))
+    data = memoryview(encode(codec, message))
     while data:
         data = data[os.write(fd, data) :]
 
 
-def read_one(fd: int) -> messages.Record:
-    """The next record of a blocking descriptor; nothing behind it is consumed.
+def read_one(fd: int, codec: Codec[M]) -> M:
+    """The next message of a blocking descriptor; nothing behind it is consumed.
 
     Raises:
         PeerError: The other end is gone.
@@ -75,6 +79,6 @@ def read_one(fd: int) -> messages.Record:
         return data
 
     (length,) = _LENGTH.unpack(exactly(_LENGTH.size))
-    if length > _MOST:
-        raise PeerError(f"a message has at most {_MOST} bytes, but one announces {length}")
-    return messages.from_wire(messages.unpack(exactly(length)))
+    if length > _MAX_BYTES:
+        raise PeerError(f"a message has at most {_MAX_BYTES} bytes, got one of {length}")
+    return codec.unpack(exactly(length))

@@ -12,16 +12,17 @@ asks depends on where the scenario's code runs:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
 from amoc.base import pause
-from amoc.base.errors import ClosedError, PeerError, ScenarioError
+from amoc.base.errors import AmocError, ClosedError, PeerError, ScenarioError
 from amoc.base.waiting import Waiter
-from amoc.ipc import messages
-from amoc.ipc.messages import Answer, Call
+from amoc.ipc.messages import ANSWERS, CALLS, Answer, Call, Part
+from amoc.ipc.messages.codec import pack
 from amoc.ipc.outbox import Outbox
+from amoc.ipc.worker_id import WorkerId
 
 TIMEOUT_S = 10.0
 """How long the controller may take to answer."""
@@ -70,7 +71,7 @@ class Recorder:
 
     def __call__(self, operation: str, arguments: tuple[Any, ...], _timeout_s: float, /) -> None:
         """Note a call."""
-        messages.pack(arguments)  # what cannot travel is told now, where it can be seen
+        pack(arguments)  # what cannot travel is told now, where it can be seen
         part, _, what = operation.partition(".")
         if what in ("start", "stop") and arguments:
             if what == "start" and (part, arguments[0]) in self._started:
@@ -95,7 +96,7 @@ def recording() -> Iterator[Recorder]:
 class RpcClient:
     """Takes the calls of a worker: they go to the controller, and their answers come back."""
 
-    def __init__(self, worker: int, outbox: Outbox) -> None:
+    def __init__(self, worker: WorkerId, outbox: Outbox) -> None:
         self._worker = worker
         self._outbox = outbox
         self._number = 0
@@ -105,10 +106,10 @@ class RpcClient:
         """Send the call up and wait for its answer."""
         self._number += 1
         number = self._number
-        call = messages.pack_item(Call(number, operation, arguments))
+        call = CALLS.pack(Call(number, operation, arguments))
         waiter = self._callers[number] = Waiter()
         try:
-            self._outbox.put("calls", self._worker, call)
+            self._outbox.put(Part.CALLS, self._worker, call)
             if not waiter.wait(timeout_s):
                 raise PeerError(f"{operation} must be answered within {timeout_s:g} s, but was not")
         finally:
@@ -119,10 +120,46 @@ class RpcClient:
             raise ScenarioError(waiter.value.error)
         return waiter.value.value
 
-    def hear(self, body: bytes) -> None:
+    def hear(self, body: bytes | memoryview) -> None:
         """Answers have come; those whose caller has given up are passed over."""
-        for answer in messages.unpack_stream(body):
+        for answer in ANSWERS.unpack_stream(body):
             waiter = self._callers.get(answer.number)
             if waiter is not None:
                 waiter.set(answer)
                 waiter.wake()
+
+
+class RpcServer:
+    """The controller's end: makes the calls, each by its operation.
+
+    Attributes:
+        operations: What can be asked, by name: ``throttle.start``. Called with the asking worker
+            (None for init()) and the arguments; an `AmocError` refuses.
+    """
+
+    def __init__(self, reply: Callable[[WorkerId, Answer], None]) -> None:
+        self.operations: dict[str, Callable[..., Any]] = {}
+        self._reply = reply
+
+    def do(self, origin: WorkerId | None, operation: str, *arguments: Any) -> Any:
+        """Make one call.
+
+        Raises:
+            AmocError: It is refused.
+        """
+        known = self.operations.get(operation)
+        if known is None:
+            raise ScenarioError(f"{operation} is nothing that the controller can do")
+        return known(origin, *arguments)
+
+    def hear(self, origin: WorkerId, body: bytes | memoryview) -> None:
+        """Make the calls of a worker and answer them."""
+        for call in CALLS.unpack_stream(body):
+            error, value = "", None
+            try:
+                value = self.do(origin, call.operation, *call.arguments)
+            except AmocError as refused:
+                error = str(refused)
+            except TypeError as wrong:
+                error = f"{call.operation} cannot be called so: {wrong}"
+            self._reply(origin, Answer(call.number, error, value))

@@ -18,5 +18,10 @@ class WorkerId(NamedTuple):
     worker: int
     incarnation: int
 
+    @property
+    def child(self) -> str:
+        """What its node's end of the bus calls it."""
+        return f"w{self.worker}.{self.incarnation}"
+
     def __str__(self) -> str:
         return f"{self.node}/{self.worker}"

@@ -21,7 +21,7 @@ import zmq
 from amoc.base import process
 from amoc.base.errors import AmocError, ExitCode, PeerError, SettingError
 from amoc.ipc import bus, pipe
-from amoc.ipc.messages import Bootstrap, Failed
+from amoc.ipc.messages import BOOTSTRAP, FROM_NODE, TO_NODE, Bootstrap, Failed
 from amoc.metrics.board import Board
 from amoc.runtime import logs
 from amoc.runtime.node.node import JOIN_S, Ends, Node
@@ -55,12 +55,10 @@ def main() -> NoReturn:
         stream.reconfigure(line_buffering=True, write_through=False)  # type: ignore[union-attr]
     try:
         try:
-            bootstrap = pipe.read_one(0)
+            bootstrap = pipe.read_one(0, BOOTSTRAP)
         except PeerError:
             shutil.rmtree(sys.argv[1], ignore_errors=True)
             raise
-        if not isinstance(bootstrap, Bootstrap):
-            raise PeerError("a node must be given its bootstrap on standard input")
         logs.begin(f"node{bootstrap.node}", bootstrap.log_level)
         _run(bootstrap)
     except AmocError as error:
@@ -112,7 +110,8 @@ def _run(bootstrap: Bootstrap) -> None:
 def _refuse(bootstrap: Bootstrap, error: AmocError) -> None:
     """Tell the controller why there will be no node."""
     context = zmq.Context()
-    with bus.Child(context, bootstrap.endpoint, f"node{bootstrap.node}") as controller:
+    name = f"node{bootstrap.node}"
+    with bus.Child(context, bootstrap.endpoint, name, TO_NODE, FROM_NODE) as controller:
         controller.join(JOIN_S)
         controller.report(Failed(int(error.exit_code), str(error)))
         controller.flush(2.0)

@@ -1,4 +1,4 @@
-"""All of a run's parts in one process, for ``amoc check --run``: both ends, joined by parcels.
+"""All of a run's parts in one process, for ``amoc check --run``: both ends, joined by envelopes.
 
 There is one worker and one user, and no node. What the ends of throttles, coordinators and calls
 say to each other goes straight from one outbox to the other end.
@@ -16,11 +16,16 @@ from amoc import coordinator
 from amoc.coordinator.controller import Groups
 from amoc.coordinator.worker import Actions
 from amoc.ipc import rpc
-from amoc.ipc.messages import Envelope
+from amoc.ipc.messages import (
+    ANSWERS,
+    COORDINATOR_TO_WORKER,
+    THROTTLE_TO_WORKER,
+    Envelope,
+    Part,
+)
 from amoc.ipc.outbox import Outbox
-from amoc.ipc.rpc_server import RpcServer
+from amoc.ipc.rpc import RpcServer
 from amoc.ipc.worker_id import WorkerId
-from amoc.ipc.worker_outboxes import WorkerOutboxes
 from amoc.throttle import worker as gates
 from amoc.throttle.controller import Pacer
 from amoc.throttle.worker import Gate
@@ -49,36 +54,35 @@ def joined(
     Raises:
         AmocError: A call of init() is refused.
     """
-    above: dict[str, Any] = {}
-    here: dict[str, Any] = {}
+    above: dict[Part, Any] = {}
+    here: dict[Part, Any] = {}
 
-    def down(_node: str, parcel: Envelope) -> None:
-        here[parcel.part].hear(parcel.body)
+    def down(_: WorkerId, envelope: Envelope) -> None:
+        here[envelope.header()[0]].hear(envelope.body)
 
-    def up(parcel: Envelope) -> None:
-        if parcel.part in above:
-            above[parcel.part].hear(HERE, parcel.body)
-        else:
-            here[parcel.part].hear(parcel.body)
+    def up(worker: WorkerId, envelope: Envelope) -> None:
+        above[envelope.header()[0]].hear(worker, envelope.body)
 
-    parcels, outbox = WorkerOutboxes(down), Outbox(HERE.incarnation, up)
-    desk, pacer, groups = RpcServer(parcels.post), Pacer(parcels.post), Groups(parcels.post, seed)
+    downwards, outbox = Outbox(down, gather_s=0), Outbox(up)
+    desk = RpcServer(downwards.sender(Part.CALLS, ANSWERS))
+    pacer = Pacer(downwards.sender(Part.THROTTLE, THROTTLE_TO_WORKER))
+    groups = Groups(downwards.sender(Part.COORDINATOR, COORDINATOR_TO_WORKER), seed)
     for part in (pacer, groups):
         desk.operations.update(part.operations)
-    above.update(throttle=pacer, coordinator=groups, calls=desk)
-    gate, ways = Gate(HERE.worker, outbox), rpc.RpcClient(HERE.worker, outbox)
-    actions = Actions(HERE.worker, outbox, lambda _, error: crashed(error), alone=True)
-    here.update(throttle=gate, coordinator=actions, calls=ways)
+    above.update({Part.THROTTLE: pacer, Part.COORDINATOR: groups, Part.CALLS: desk})
+    gate, ways = Gate(HERE, outbox), rpc.RpcClient(HERE, outbox)
+    actions = Actions(HERE, outbox, lambda _, error: crashed(error), alone=True)
+    here.update({Part.THROTTLE: gate, Part.COORDINATOR: actions, Part.CALLS: ways})
     for part in (pacer, groups):
         part.worker_up(HERE)
     for operation, *arguments in noted:
         desk.do(None, operation, *arguments)
-    parcels.flush()
+    downwards.flush()
     clocks: list[Any] = [gevent.spawn(pacer.run), gevent.spawn(groups.run)]
     rpc.install(ways)
     gates.attach(gate)
     coordinator.attach(actions)
-    mail.attach(MailRouter(HERE.worker, HERE.incarnation, 1, None, find_user))
+    mail.attach(MailRouter(HERE, 1, None, find_user))
     try:
         yield
     finally:

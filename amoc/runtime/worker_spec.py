@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from amoc.ipc.worker_id import WorkerId
 from amoc.metrics.board import Board
 
 GRACE_S = 2.0
@@ -16,15 +17,13 @@ class WorkerSpec:
     """What a worker is born with.
 
     Attributes:
-        worker: Its index on this host, from 0.
-        incarnation: Which life of that index it is, from 1.
+        id: Which worker it is.
         directory: Where the node's sockets are.
         start: The scenario's start() as a function of the user's id.
         scenario_directory: Where the scenario's own files are.
     """
 
-    worker: int
-    incarnation: int
+    id: WorkerId
     board: Board
     directory: str
     start: Callable[[int], object]

@@ -17,20 +17,22 @@ from typing import Any
 
 from amoc.base.clock import MS_NS, S_NS
 from amoc.base.clock import now_ns as monotonic_ns
-from amoc.base.errors import PeerError, ScenarioError
+from amoc.base.errors import ScenarioError
 from amoc.base.text import counted
 from amoc.base.waiting import Notify
-from amoc.ipc import messages
-from amoc.ipc.messages import Record, Want
+from amoc.ipc.messages import (
+    THROTTLE_TO_CONTROLLER,
+    THROTTLE_TO_WORKER,
+    ThrottleToWorker,
+)
 from amoc.ipc.worker_id import WorkerId
 from amoc.scenario.events import THROTTLE_INIT, THROTTLE_RATE, THROTTLE_STOP
 from amoc.throttle import parse_profile
 from amoc.throttle.profiles import NEVER_NS
 from amoc.throttle.throttle import LEAD_NS, Throttle, ThrottleState
 
-__all__ = ["PART", "Pacer", "ThrottleState"]
+__all__ = ["Pacer", "ThrottleState"]
 
-PART = "throttle"
 MAX_THROTTLES = 10_000
 OWN = ("user_rate",)
 """Throttles without which a run cannot go on."""
@@ -52,7 +54,7 @@ class Pacer:
 
     def __init__(
         self,
-        post: Callable[[WorkerId, str, Record], None],
+        post: Callable[[WorkerId, ThrottleToWorker], None],
         now: Callable[[], int] = monotonic_ns,
         rates: Mapping[str, str] | None = None,
         note: Callable[[str, str], None] = lambda *_: None,
@@ -60,7 +62,7 @@ class Pacer:
         """Begin without throttles.
 
         Args:
-            post: Sends a record to a worker's part.
+            post: Sends a message to a worker, soon.
             now: The clock.
             rates: What an operator wants throttles to be started with, as text, by name.
             note: Gets what the operator should read: a level and a line.
@@ -112,7 +114,7 @@ class Pacer:
                 del self._due[name]
                 self._deal(self._throttles[name], now_ns)
 
-    def hear(self, origin: WorkerId, body: bytes) -> None:
+    def hear(self, origin: WorkerId, body: bytes | memoryview) -> None:
         """A worker has said what its users want.
 
         Raises:
@@ -122,9 +124,7 @@ class Pacer:
             return  # its last words; what it held was taken back
         now_ns = self._now()
         touched: dict[str, Throttle[WorkerId]] = {}
-        for record in messages.unpack_stream(body):
-            if not isinstance(record, Want):
-                raise PeerError(f"{origin} must send what it wants, but sent {record!r:.80}")
+        for record in THROTTLE_TO_CONTROLLER.unpack_stream(body):
             throttle = self._throttles.get(record.name)
             if throttle is not None:
                 throttle.want(origin, record, now_ns)
@@ -141,7 +141,7 @@ class Pacer:
         now_ns = self._now()
         for throttle in self._throttles.values():
             for mode in throttle.whole_state(now_ns):
-                self._post(origin, PART, mode)
+                self._post(origin, mode)
 
     def worker_lost(self, origin: WorkerId) -> None:
         """A worker is no more: what it cannot have used is dealt to others."""
@@ -288,17 +288,17 @@ class Pacer:
 
     def _wire_state(self, throttle: Throttle[WorkerId]) -> list[Any]:
         """What a worker learns the throttle from that has not heard of it yet."""
-        return [messages.to_wire(mode) for mode in throttle.whole_state(self._now())]
+        return [THROTTLE_TO_WORKER.to_wire(mode) for mode in throttle.whole_state(self._now())]
 
-    def _tell(self, record: Record) -> None:
+    def _tell(self, record: ThrottleToWorker) -> None:
         for origin in self._workers:
-            self._post(origin, PART, record)
+            self._post(origin, record)
 
     # Dealing
 
     def _deal(self, throttle: Throttle[WorkerId], now_ns: int) -> None:
         for origin, record in throttle.deal(now_ns):
-            self._post(origin, PART, record)
+            self._post(origin, record)
         self._reschedule(throttle, now_ns)
 
     def _reschedule(self, throttle: Throttle[WorkerId], now_ns: int) -> None:

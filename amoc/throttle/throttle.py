@@ -16,7 +16,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from amoc.base.clock import MS_NS, S_NS
 from amoc.base.errors import ScenarioError
-from amoc.ipc.messages import Permits, Record, ThrottleMode, Tokens, Want
+from amoc.ipc.messages import Permits, ThrottleMode, ThrottleToWorker, Tokens, Want
 from amoc.throttle import permit_allocator, slot_allocator
 from amoc.throttle.profiles import Profile
 from amoc.throttle.slot_schedule import Change, Mode
@@ -220,7 +220,7 @@ class Throttle(Generic[Asker]):
         elif self._permits is not None:
             self._permits.want(asker, want.outstanding, want.seen, want.back)
 
-    def deal(self, now_ns: int) -> list[tuple[Asker, Record]]:
+    def deal(self, now_ns: int) -> list[tuple[Asker, ThrottleToWorker]]:
         """What the workers get now."""
         if self._slots is not None:
             return [(who, Tokens(self.name, *block)) for who, block in self._slots.deal(now_ns)]

@@ -20,7 +20,8 @@ from amoc import metrics
 from amoc.base import pause
 from amoc.base.clock import now_ns
 from amoc.base.errors import AmocError, ScenarioError
-from amoc.ipc import messages, rpc
+from amoc.ipc import rpc
+from amoc.ipc.messages import THROTTLE_TO_WORKER
 from amoc.throttle import parse_profile
 from amoc.throttle import worker as gates
 from amoc.throttle.deferred import run_when_let_through
@@ -260,4 +261,4 @@ def learn(state: Any) -> None:
     """Take what the controller has answered; in init() that is nothing, and nobody waits there."""
     gate = gates.attached()
     if gate is not None and state:
-        gate.learn([messages.from_wire(one) for one in state])
+        gate.learn([THROTTLE_TO_WORKER.from_wire(one) for one in state])

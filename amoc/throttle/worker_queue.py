@@ -190,7 +190,7 @@ class WorkerQueue:
     def hear_mode(self, news: ThrottleMode) -> None:
         """It changes."""
         if news.epoch <= self.epoch:
-            return  # known; both an answer and a parcel may have brought it
+            return  # known; both an answer and an envelope may have brought it
         if not self.epoch:
             self.permits = news.permits
         self.epoch = news.epoch

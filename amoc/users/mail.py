@@ -17,7 +17,7 @@ full; and a user that sends and sends lets the loop turn now and then, or nothin
 A box lives as long as its user: it survives repetitions, and is gone when the user leaves for good
 or its worker dies.
 
-On the wire a parcel is a stream of msgpack arrays, told apart by their length:
+On the wire an envelope is a stream of msgpack arrays, told apart by their length:
 ``(user, message)``; ``(user, message, worker, incarnation, number)``, whose sender waits for a
 verdict; and the verdict ``(incarnation, number, verdict)``. A message is bytes within it, so one
 that cannot be unpacked spoils no other.
@@ -32,7 +32,6 @@ from math import inf
 from typing import Any
 
 import gevent
-import msgpack
 from gevent import getcurrent
 from greenlet import greenlet
 
@@ -40,7 +39,9 @@ from amoc import metrics
 from amoc.base import pause
 from amoc.base.errors import ClosedError, MailError, PeerError, ScenarioError
 from amoc.base.waiting import Waiter
+from amoc.ipc.messages import Part, codec
 from amoc.ipc.outbox import Outbox
+from amoc.ipc.worker_id import WorkerId
 from amoc.users import placement
 from amoc.users.mailbox import MAX_BOX_BYTES, MAX_MESSAGES, Mailbox, Match
 
@@ -54,8 +55,6 @@ CHECK_S = 5.0
 """How long the addressee's worker may take to say what became of a message."""
 
 _ROOM = f"{MAX_MESSAGES} messages or {MAX_BOX_BYTES >> 20} MiB"
-
-_UNREADABLE = (ValueError, TypeError, msgpack.UnpackException)
 
 
 class Recipient(greenlet):
@@ -88,8 +87,7 @@ class MailRouter:
 
     def __init__(
         self,
-        worker: int,
-        incarnation: int,
+        worker: WorkerId,
         workers: int,
         outbox: Outbox | None,
         find_user: Callable[[int], Recipient | None],
@@ -99,17 +97,17 @@ class MailRouter:
         """Be the post of one worker.
 
         Args:
-            worker: The worker's index.
-            incarnation: Which life of the worker it is.
+            worker: Which one.
             workers: How many workers there are in the run.
             outbox: What leads to the other workers; None when there are none.
             find_user: The user of this worker with that number, None when it is not there.
             note: Told, once, what the operator should know.
             crowded: Whether the way out is full.
         """
-        self._worker = worker
-        self._incarnation = incarnation
+        self._worker, self._incarnation = worker.worker, worker.incarnation
         self._workers = workers
+        # Mail is for whichever incarnation is up: only its index counts.
+        self._to = [WorkerId(worker.node, index, 0) for index in range(workers)]
         self._outbox = outbox
         self._find_user = find_user
         self._note = note
@@ -117,7 +115,7 @@ class MailRouter:
         self._burst = 0
         self._number = 0
         self._checks: dict[int, Waiter[int]] = {}
-        self._packer = _packer()
+        self._packer = codec.packer()
 
     # Not declared before somebody writes: most runs have no mail to show figures of.
     _sent = cached_property(lambda _: metrics.counter("mail_sent"))
@@ -148,31 +146,29 @@ class MailRouter:
         elif check:
             verdict = self._ask(self._outbox, user_id, data, worker)
         else:
-            self._outbox.put("mail", worker, self._packer.pack((user_id, data)))
+            self._outbox.put(Part.MAIL, self._to[worker], self._packer.pack((user_id, data)))
             return
         if check and verdict != DeliveryStatus.DELIVERED:
             raise MailError(_refusal(user_id, verdict))
 
-    def hear(self, body: bytes) -> None:
-        """A parcel of mail has come."""
-        unpacker = msgpack.Unpacker(use_list=False, max_buffer_size=max(len(body), 1))
-        unpacker.feed(body)
+    def hear(self, body: bytes | memoryview) -> None:
+        """An envelope of mail has come."""
         try:
-            for item in unpacker:
+            for item in codec.unpack_stream(body, use_list=False):
                 if len(item) == 2:
                     self._deliver(*item)
                 elif len(item) == 3:
                     self._hear_verdict(*item)
                 else:
                     self._answer(*item)
-        except _UNREADABLE as error:
-            raise PeerError(f"a parcel of mail must be a stream of msgpack, but {error}") from None
+        except codec.UNREADABLE as error:
+            raise PeerError(f"expected mail, got {bytes(body[:20])!r}: {error}") from None
 
     def _pack(self, user_id: int, message: Any) -> bytes:
         check_user(user_id)
         data = _pack(self._packer, message)
         if len(data) > MAX_BYTES:
-            self._packer = _packer()  # the old one would keep the room that it has taken
+            self._packer = codec.packer()  # the old one would keep the room that it has taken
             raise _too_long(data)
         return data
 
@@ -182,8 +178,8 @@ class MailRouter:
             self._undeliverable.inc()
             return DeliveryStatus.GONE
         try:
-            message = _unpack(data)
-        except _UNREADABLE:
+            message = codec.unpack_data(data)
+        except codec.UNREADABLE:
             self._undeliverable.inc()
             return DeliveryStatus.UNREADABLE
         box = user.mailbox
@@ -214,7 +210,7 @@ class MailRouter:
         waiter = self._checks[number] = Waiter()
         try:
             item = self._packer.pack((user_id, data, self._worker, self._incarnation, number))
-            outbox.put("mail", worker, item)
+            outbox.put(Part.MAIL, self._to[worker], item)
             if not waiter.wait(CHECK_S):
                 raise PeerError(
                     f"worker {worker} must say within {CHECK_S:g} s whether user {user_id} has got"
@@ -230,7 +226,9 @@ class MailRouter:
     ) -> None:
         verdict = int(self._deliver(user_id, data))
         if self._outbox is not None:
-            self._outbox.put("mail", worker, self._packer.pack((incarnation, number, verdict)))
+            self._outbox.put(
+                Part.MAIL, self._to[worker], self._packer.pack((incarnation, number, verdict))
+            )
 
     def _hear_verdict(self, incarnation: int, number: int, verdict: int) -> None:
         # One for the worker before us, or for somebody who has given up, is passed over.
@@ -238,16 +236,6 @@ class MailRouter:
         if waiter is not None:
             waiter.set(verdict)
             waiter.wake()
-
-
-def _packer() -> Any:
-    return msgpack.Packer(unicode_errors="surrogatepass")
-
-
-def _unpack(data: bytes) -> Any:
-    return msgpack.unpackb(
-        data, use_list=False, strict_map_key=False, unicode_errors="surrogatepass"
-    )
 
 
 def _pack(packer: Any, message: Any) -> bytes:
@@ -285,12 +273,12 @@ def as_it_arrives(message: Any) -> Any:
     Raises:
         ScenarioError: It cannot be sent.
     """
-    data = _pack(_packer(), message)
+    data = _pack(codec.packer(), message)
     if len(data) > MAX_BYTES:
         raise _too_long(data)
     try:
-        return _unpack(data)
-    except _UNREADABLE as error:
+        return codec.unpack_data(data)
+    except codec.UNREADABLE as error:
         raise ScenarioError(
             f"a message must be what msgpack can unpack, but this one is not: {error}"
         ) from None

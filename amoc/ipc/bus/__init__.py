@@ -22,8 +22,11 @@ stays where it is made, in users that wait. Mail, hellos and the like go on.
 PUB drops what a late subscriber missed, so a child says hello until it hears welcome; its parent
 learns of it once, when the welcome is acknowledged.
 
-Sockets are plain ZeroMQ ones, watched through their descriptor (`amoc.ipc.socket_watch`): one
-greenlet for each.
+Sockets are plain ZeroMQ ones, watched through their descriptor: one greenlet for each.
+
+Whoever makes an end says which messages go either way, by two `Codec`s. What cannot be read is
+named, and ends no loop silently: the parent yields a `Note` in its place; the child, which must not
+miss a command, raises.
 """
 
 from amoc.ipc.bus.child import Child

@@ -1,4 +1,4 @@
-"""The end of the bus that obeys: it hears the commands for its own name, and reports.
+"""The end of the bus that obeys: it takes the commands for its own name, and reports.
 
 It knows when too much is held back because its parent does not read, and says so to those who can
 do something about it.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import gevent
 import zmq
@@ -17,10 +17,10 @@ from amoc.base.clock import S_NS, now_ns
 from amoc.base.errors import PeerError
 from amoc.base.latch import OpenGate
 from amoc.base.waiting import Notify
-from amoc.ipc import messages
-from amoc.ipc.batch import Batch, pack_batch
-from amoc.ipc.bus.end import MAX_BATCHES, MAX_UNACKED, End, endpoints
-from amoc.ipc.messages import CrashSeen, Hello, Note, Output, Record, Sample, Welcome
+from amoc.ipc.bus.end import MAX_BATCHES, MAX_UNACKED, OWN, WELCOME, End, endpoints
+from amoc.ipc.bus.report_queue import ReportQueue, pack_batch
+from amoc.ipc.messages import CrashSeen, Hello, Note, Output, Sample
+from amoc.ipc.messages.codec import Codec, unpack
 
 BATCH_S = 0.005
 """How long a report may wait for company."""
@@ -47,8 +47,12 @@ def _send(socket: zmq.Socket[bytes], data: bytes) -> bool:
     return True
 
 
-class Child(End):
-    """Hears commands in order, and reports.
+_C = TypeVar("_C")
+_R = TypeVar("_R")
+
+
+class Child(End, Generic[_C, _R]):
+    """Takes commands in order, and reports.
 
     Attributes:
         name: What its parent expects it to be called.
@@ -61,9 +65,20 @@ class Child(End):
         context: zmq.Context[zmq.Socket[bytes]],
         directory: str,
         name: str,
+        commands: Codec[_C],
+        reports: Codec[_R],
         at_crowded: Callable[[bool], object] | None = None,
     ) -> None:
-        """Connect to the parent in `directory`; `at_crowded` is told when `crowded` changes."""
+        """Connect to the parent in `directory`.
+
+        Args:
+            context: Where its sockets are made.
+            directory: The parent's.
+            name: What the parent expects it to be called.
+            commands: Reads what comes down.
+            reports: Packs what goes up.
+            at_crowded: Told when `crowded` changes.
+        """
         super().__init__(context, (zmq.PUSH, MAX_BATCHES), (zmq.SUB, MAX_UNACKED))
         self.name = name
         self.room = OpenGate()
@@ -76,7 +91,9 @@ class Child(End):
         self._dropped = 0
         self._acked = 0
         self._batches = 0
-        self._reports = Batch()
+        self._commands = commands
+        self._codec = reports
+        self._reports = ReportQueue()
         self._due = Notify()
         self._hurry = Notify()
         self._flushed = OpenGate()
@@ -96,7 +113,7 @@ class Child(End):
             PeerError: It is not heard within `deadline_s`.
         """
         # A hello has no number, for one that comes before it is expected is rightly passed over.
-        hello = pack_batch(self.name, 0, 0, [messages.pack_item(Hello(os.getpid()))])
+        hello = pack_batch(self.name, 0, 0, [OWN.pack(Hello(os.getpid()))])
         deadline = now_ns() + int(deadline_s * S_NS)
         pause_s, next_hello = HELLO_S, 0
         while (now := now_ns()) < deadline:
@@ -104,27 +121,36 @@ class Child(End):
                 _send(self._speaks, hello)  # where there is no room, hellos enough wait already
                 next_hello = now + int(pause_s * S_NS)
                 pause_s = min(2 * pause_s, MAX_HELLO_S)
-            self._ear.wait(max(0, next_hello - now) / S_NS)
+            self._reader.wait(max(0, next_hello - now) / S_NS)
             try:
                 message = self._hears.recv(zmq.NOBLOCK)
             except zmq.Again:
                 continue
             number, data = self._read(message)
-            if not isinstance(data, bool) and type(messages.from_wire(data)) is Welcome:
+            if data == WELCOME:
                 self._heard = number
                 self._due.ring()
                 return
         raise PeerError(f"{self.name} must be welcomed within {deadline_s} s, but heard nothing")
 
-    def _read(self, message: bytes) -> Any:
-        """A command's number, and the command; the bus's own are booleans (`Parent.hold`)."""
-        return messages.unpack(message[len(self._topic) :])
+    def _read(self, message: bytes) -> tuple[int, Any]:
+        """A command's number, and the command; the bus's own are `WELCOME` and booleans."""
+        frame = unpack(memoryview(message)[len(self._topic) :])
+        try:
+            number, data = frame
+            return int(number), data
+        except (TypeError, ValueError):
+            raise PeerError(f"expected a numbered command, got {str(frame)[:80]!r}") from None
 
     # Commands
 
-    def commands(self) -> Iterator[Record | None]:
-        """Commands in order, without end; None at least every `TICK_S`."""
-        for message in self._ear.messages():
+    def commands(self) -> Iterator[_C | None]:
+        """Commands in order, without end; None at least every `TICK_S`.
+
+        Raises:
+            PeerError: A command cannot be read. None may be left out, so there is no going on.
+        """
+        for message in self._reader.messages():
             if message is None:
                 yield None
                 continue
@@ -136,7 +162,7 @@ class Child(End):
                     self._held = data
                     self._set_room()
                 else:
-                    yield messages.from_wire(data)
+                    yield self._commands.from_wire(data)
             elif number > self._heard + 1:
                 self._missed(number)
             else:
@@ -149,7 +175,7 @@ class Child(End):
             return  # said already
         self._gap_at = self._heard
         missed = f"missed command {self._heard + 1} (got {number})"
-        self.report_nowait(Note("warning", f"{self.name} {missed}; it is sent again"))
+        self._put(OWN.pack(Note("warning", f"{self.name} {missed}; it is sent again")))
 
     # Reports
 
@@ -157,7 +183,7 @@ class Child(End):
         """Whether so much is held back that what can be left out should be."""
         return self._crowded
 
-    def report(self, record: Record) -> None:
+    def report(self, record: _R) -> None:
         """Report `record` within `BATCH_S`; for those that can wait a little.
 
         While the line is crowded it waits, `ROOM_S` at the most, and then does as `report_nowait`.
@@ -166,7 +192,7 @@ class Child(End):
             self.room.wait(ROOM_S)
         self.report_nowait(record)
 
-    def report_nowait(self, record: Record) -> None:
+    def report_nowait(self, record: _R) -> None:
         """Report `record` from where waiting is forbidden, such as a callback of the loop.
 
         While the line is crowded what only informs is dropped, and counted.
@@ -174,12 +200,15 @@ class Child(End):
         if self._crowded and isinstance(record, INFORMS):
             self._dropped += 1
             return
-        self._reports.add(record)
+        self._put(self._codec.pack(record))
+
+    def _put(self, report: bytes) -> None:
+        self._reports.add(report)
         self._flushed.is_open = False
         self._weigh()
         self._due.ring()
 
-    def report_urgent(self, record: Record) -> None:
+    def report_urgent(self, record: _R) -> None:
         """As `report_nowait`, but leave at the loop's next turn instead of waiting for company."""
         self.report_nowait(record)
         self._hurry.ring()
@@ -213,7 +242,7 @@ class Child(End):
                 self._hurry.wait(BATCH_S)
             if self._dropped:
                 note = f"{self._dropped} notes of {self.name} are dropped: too many at once"
-                self._reports.add(Note("warning", note))
+                self._reports.add(OWN.pack(Note("warning", note)))
                 self._dropped = 0
             batch = self._reports.take()
             self._weigh()

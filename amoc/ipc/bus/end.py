@@ -1,22 +1,41 @@
-"""What both ends of the bus have in common: two sockets, the one that hears with an ear to it."""
+"""What both ends of the bus have in common: a socket to send with and one to receive with.
+
+A socket has a descriptor that becomes readable when something may have come, and stays so until
+somebody reads. Such a watch can miss a wake-up (the socket has noticed while it was asked for
+something else), therefore no wait is longer than `TICK_S` and each ends with a look.
+"""
 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
+from math import inf
 from typing import Self
 
+import gevent
 import zmq
+from gevent import get_hub
 
-from amoc.ipc import socket_watch
+from amoc.base.clock import now_ns
+from amoc.base.waiting import Notify
+from amoc.ipc.messages import Codec, Hello, Note
 
-TICK_S = socket_watch.TICK_S
-"""How long a message can be there before somebody notices."""
+TICK_S = 0.2
+"""How long a message can be there before somebody notices: how long a missed wake-up can last."""
+TURN_NS = 10_000_000
+"""How long reading may go on before others have their turn."""
+_READ = 1
+"""libev's word for it."""
 LINGER_MS = 2_000
 """How long the end of a context may wait for what is still to be sent."""
 MAX_UNACKED = 20_000
 """Commands on their way to one child, beyond which it counts as broken."""
 MAX_BATCHES = 50
-"""Messages of reports on their way from one child, at either end; beyond, it holds them back."""
+"""Frames of reports on their way from one child, at either end; beyond, it holds them back."""
+OWN: Codec[Hello | Note] = Codec(Hello | Note)
+"""Reports that the bus makes itself, whatever else goes up."""
+WELCOME = "welcome"
+"""The bus's own first command: the child is known, and what it is sent from now on arrives."""
 
 
 def make_directory() -> str:
@@ -33,8 +52,63 @@ def endpoints(directory: str) -> tuple[str, str]:
     return f"ipc://{directory}/commands", f"ipc://{directory}/reports"
 
 
+class SocketReader:
+    """Waits until a socket may have something to read.
+
+    One watcher for all waits, which is on only while nobody has heard it: the descriptor stays
+    readable until somebody looks, and whoever reads may be busy for long. One timer for the ticks.
+    """
+
+    def __init__(self, socket: zmq.Socket[bytes]) -> None:
+        self._bell = Notify()
+        self._closed = self._ticking = False
+        loop = get_hub().loop
+        self._watcher = loop.io(int(socket.getsockopt(zmq.FD)), _READ)
+        self._ticks = loop.timer(TICK_S, TICK_S)
+        self._socket = socket
+
+    def close(self) -> None:
+        """Watch no more; whoever reads comes to an end. Before the socket is closed."""
+        self._closed = True
+        for watcher in (self._watcher, self._ticks):
+            watcher.stop()
+            watcher.close()
+        self._bell.ring()
+
+    def wait(self, timeout_s: float = inf) -> None:
+        """Wait for something to read, for the next tick, or for `timeout_s`."""
+        if self._closed:
+            return
+        self._watcher.start(self._hear)
+        if not self._ticking:
+            self._ticking = True
+            self._ticks.start(self._bell.ring)
+        self._bell.wait(timeout_s)
+
+    def _hear(self) -> None:
+        self._watcher.stop()
+        self._bell.ring()
+
+    def messages(self) -> Iterator[bytes | None]:
+        """Messages, of one frame each, as they come, until the socket is closed.
+
+        None at least every `TICK_S`, so that the caller can look around.
+        """
+        turn_ends = now_ns() + TURN_NS
+        while not self._closed:
+            try:
+                yield self._socket.recv(zmq.NOBLOCK)
+            except zmq.Again:
+                self.wait()
+                yield None
+                turn_ends = now_ns() + TURN_NS
+            if now_ns() > turn_ends:
+                gevent.sleep(0)  # however much there is to read, others have their turn
+                turn_ends = now_ns() + TURN_NS
+
+
 class End:
-    """A socket to speak with, one to hear with, and their end."""
+    """A socket to send with, one to receive with, and their end."""
 
     def __init__(
         self,
@@ -47,7 +121,7 @@ class End:
         for socket, (_, most) in ((self._speaks, speaking), (self._hears, hearing)):
             socket.set_hwm(most)
             socket.linger = LINGER_MS
-        self._ear = socket_watch.SocketReader(self._hears)
+        self._reader = SocketReader(self._hears)
 
     def __enter__(self) -> Self:
         return self
@@ -57,6 +131,6 @@ class End:
 
     def close(self) -> None:
         """Hear no more, and let what was said leave within `LINGER_MS`."""
-        self._ear.close()
+        self._reader.close()
         self._hears.close(0)
         self._speaks.close()

@@ -6,15 +6,15 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 import zmq
 
 from amoc.base.clock import S_NS, now_ns
 from amoc.base.errors import PeerError, ResourceError
-from amoc.ipc import messages
-from amoc.ipc.bus.end import MAX_BATCHES, MAX_UNACKED, End, endpoints
-from amoc.ipc.messages import Hello, Note, Record, Welcome
+from amoc.ipc.bus.end import MAX_BATCHES, MAX_UNACKED, WELCOME, End, endpoints
+from amoc.ipc.messages import Hello, Note
+from amoc.ipc.messages.codec import Codec, pack, unpack
 
 RESEND_NS = S_NS // 2
 MAX_RESENT = 1_000
@@ -22,11 +22,16 @@ MAX_RESENT_BYTES = 4 << 20
 """What is published again at once: a child that does not read must not be buried."""
 
 
-class Received(NamedTuple):
+_C = TypeVar("_C")
+_R = TypeVar("_R")
+
+
+class Received(NamedTuple, Generic[_R]):
     """A report and who sent it."""
 
     child: str
-    record: Record
+    """Empty when that cannot be read."""
+    record: _R
 
 
 @dataclass
@@ -41,7 +46,7 @@ class _Line:
     moved_ns: int = 0
     """When it last acknowledged something, or there was nothing to acknowledge."""
     reports: int = 0
-    hello: Record = None
+    hello: Hello | None = None
     """What it said first, until it has heard our welcome."""
 
     def take(self, number: int, acked: int) -> int:
@@ -56,15 +61,21 @@ class _Line:
         return max(0, missing)
 
 
-class Parent(End):
-    """Commands its children by name, and hears what they report.
+class Parent(End, Generic[_C, _R]):
+    """Commands its children by name, and takes what they report.
 
     Attributes:
         directory: A directory that only we may enter, with the sockets in it.
     """
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], directory: str) -> None:
-        """Bind both ends in `directory`.
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        directory: str,
+        commands: Codec[_C],
+        reports: Codec[_R],
+    ) -> None:
+        """Bind both ends in `directory`; what goes down is packed by `commands`.
 
         Raises:
             ResourceError: The system does not let us.
@@ -77,6 +88,8 @@ class Parent(End):
             except zmq.ZMQError as error:
                 self.close()
                 raise ResourceError(f"{endpoint} cannot be a socket: {error}") from None
+        self._commands = commands
+        self._reports = reports
         self._lines: dict[str, _Line] = {}
         self._next_resend_ns = 0
         self._holding = False
@@ -89,7 +102,7 @@ class Parent(End):
         """`child` is no more: nothing is sent to it again."""
         self._lines.pop(child, None)
 
-    def send(self, child: str, command: Record) -> None:
+    def send(self, child: str, command: _C) -> None:
         """Send `command` to `child`; in vain when it is forgotten.
 
         Raises:
@@ -102,7 +115,7 @@ class Parent(End):
             raise PeerError(
                 f"{child} must acknowledge its commands, but {MAX_UNACKED} are outstanding"
             )
-        self._send(child, line, messages.to_wire(command))
+        self._send(child, line, self._commands.to_wire(command))
 
     def hold(self, holding: bool) -> None:
         """Shut the children's `Child.room`, or open it: what goes on from here has to wait."""
@@ -111,11 +124,11 @@ class Parent(End):
             if line.sent and len(line.unacked) < MAX_UNACKED:
                 self._send(child, line, holding)
 
-    def _send(self, child: str, line: _Line, data: Any) -> None:
+    def _send(self, child: str, line: _Line, data: object) -> None:
         if not line.unacked:
             line.moved_ns = now_ns()
         line.sent += 1
-        packed = messages.pack([line.sent, data])
+        packed = pack([line.sent, data])
         line.unacked.append((line.sent, packed))
         line.unacked_bytes += len(packed)
         self._publish(child, packed)
@@ -134,20 +147,24 @@ class Parent(End):
         line = self._lines.get(child)
         return line.unacked_bytes if line is not None else 0
 
-    def reports(self) -> Iterator[Received | None]:
-        """Reports as they come, without end; None at least every `TICK_S`."""
-        for message in self._ear.messages():
+    def reports(self) -> Iterator[Received[_R | Hello | Note] | None]:
+        """Reports as they come, without end; None at least every `TICK_S`.
+
+        In place of one that cannot be read there is a `Note` that names what came.
+        """
+        for message in self._reader.messages():
             self._resend()
             if message is None:
                 yield None
                 continue
             try:
-                child, number, acked, records = messages.unpack(message)
-                number, acked = int(number), int(acked)
+                child, number, acked, items = unpack(message)
+                number, acked, items = int(number), int(acked), list(items)
                 line = self._lines.get(child)
-                reports = [messages.from_wire(data) for data in records]
             except (PeerError, ValueError, TypeError):
-                continue  # not one of ours; the directory is closed to others
+                text = f"expected reports of a child, got {message[:80]!r}"
+                yield Received("", Note("error", text))
+                continue
             if line is None:
                 continue
             if missing := line.take(number, acked):
@@ -155,8 +172,9 @@ class Parent(End):
                 yield Received(child, Note("error", note))
             if line.unacked and not line.moved_ns:
                 self._resend_to(child, line)
-            for report in reports:
-                if type(report) is Hello:
+            for item in items:
+                report = self._read(child, item)
+                if isinstance(report, Hello):
                     self._welcome(child, line, report)
                 else:
                     yield Received(child, report)
@@ -165,10 +183,16 @@ class Parent(End):
                 hello, line.hello = line.hello, None
                 yield Received(child, hello)
 
-    def _welcome(self, child: str, line: _Line, hello: Record) -> None:
+    def _read(self, child: str, item: object) -> _R | Hello | Note:
+        try:
+            return self._reports.from_wire(item)
+        except PeerError as error:
+            return Note("error", f"report of {child}: {error}")
+
+    def _welcome(self, child: str, line: _Line, hello: Hello) -> None:
         if line.sent == 0:
             line.hello = hello
-            self.send(child, Welcome())
+            self._send(child, line, WELCOME)
             if self._holding:
                 self._send(child, line, True)
         elif line.unacked and line.unacked[0][0] == 1:

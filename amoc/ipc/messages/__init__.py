@@ -1,19 +1,16 @@
-"""Messages: every record that crosses a process boundary, by subject, and how it becomes bytes.
+"""Messages: everything that crosses a process boundary, by subject, and how it becomes bytes.
 
 A message is an immutable named tuple with a sentence for each field. Commands go down (controller,
-node, supervisor, worker), reports go up.
+node, supervisor, worker), reports go up; `links` says which of them go where. What the two ends of
+a feature say to each other travels in envelopes.
 """
 
 from amoc.ipc.messages.codec import (
-    Record,
-    from_wire,
-    pack,
-    pack_item,
-    to_wire,
-    unpack,
-    unpack_stream,
+    Codec,
 )
 from amoc.ipc.messages.coordinator import (
+    COORDINATOR_TO_CONTROLLER,
+    COORDINATOR_TO_WORKER,
     BarrierArrivals,
     BarrierRefusal,
     BarrierRelease,
@@ -24,7 +21,13 @@ from amoc.ipc.messages.coordinator import (
     CoordinatorPlan,
     CoordinatorState,
     CoordinatorStopped,
+    CoordinatorToController,
+    CoordinatorToWorker,
     GroupPart,
+)
+from amoc.ipc.messages.envelope import (
+    Envelope,
+    Part,
 )
 from amoc.ipc.messages.lifecycle import (
     Bootstrap,
@@ -42,15 +45,32 @@ from amoc.ipc.messages.lifecycle import (
     SettingInfo,
     Terminate,
     Terminated,
-    Welcome,
     WorkerLost,
     WorkerUp,
 )
+from amoc.ipc.messages.links import (
+    BOOTSTRAP,
+    FROM_NODE,
+    FROM_SUPERVISOR,
+    FROM_WORKER,
+    TO_NODE,
+    TO_SUPERVISOR,
+    TO_WORKER,
+    FromNode,
+    FromSupervisor,
+    FromWorker,
+    ToNode,
+    ToSupervisor,
+    ToWorker,
+)
 from amoc.ipc.messages.rpc import (
+    ANSWERS,
+    CALLS,
+    DONE,
+    ORDERS,
     Answer,
     Call,
     Done,
-    Envelope,
     Order,
 )
 from amoc.ipc.messages.samples import (
@@ -59,8 +79,11 @@ from amoc.ipc.messages.samples import (
     WorkerFigures,
 )
 from amoc.ipc.messages.throttle import (
+    THROTTLE_TO_CONTROLLER,
+    THROTTLE_TO_WORKER,
     Permits,
     ThrottleMode,
+    ThrottleToWorker,
     Tokens,
     Want,
 )
@@ -75,6 +98,21 @@ from amoc.ipc.messages.users import (
 )
 
 __all__ = [
+    "ANSWERS",
+    "BOOTSTRAP",
+    "CALLS",
+    "COORDINATOR_TO_CONTROLLER",
+    "COORDINATOR_TO_WORKER",
+    "DONE",
+    "FROM_NODE",
+    "FROM_SUPERVISOR",
+    "FROM_WORKER",
+    "ORDERS",
+    "THROTTLE_TO_CONTROLLER",
+    "THROTTLE_TO_WORKER",
+    "TO_NODE",
+    "TO_SUPERVISOR",
+    "TO_WORKER",
     "Answer",
     "BarrierArrivals",
     "BarrierRefusal",
@@ -83,18 +121,24 @@ __all__ = [
     "Blocked",
     "Bootstrap",
     "Call",
+    "Codec",
     "CoordinatorActed",
     "CoordinatorAdds",
     "CoordinatorGroups",
     "CoordinatorPlan",
     "CoordinatorState",
     "CoordinatorStopped",
+    "CoordinatorToController",
+    "CoordinatorToWorker",
     "CrashSeen",
     "Died",
     "Done",
     "Envelope",
     "Failed",
     "Forked",
+    "FromNode",
+    "FromSupervisor",
+    "FromWorker",
     "Go",
     "GroupPart",
     "Hello",
@@ -104,9 +148,9 @@ __all__ = [
     "Note",
     "Order",
     "Output",
+    "Part",
     "Permits",
     "Ready",
-    "Record",
     "Sample",
     "Sampled",
     "SettingInfo",
@@ -117,17 +161,14 @@ __all__ = [
     "Terminate",
     "Terminated",
     "ThrottleMode",
+    "ThrottleToWorker",
+    "ToNode",
+    "ToSupervisor",
+    "ToWorker",
     "Tokens",
     "UsersGone",
     "Want",
-    "Welcome",
     "WorkerFigures",
     "WorkerLost",
     "WorkerUp",
-    "from_wire",
-    "pack",
-    "pack_item",
-    "to_wire",
-    "unpack",
-    "unpack_stream",
 ]

@@ -1,83 +1,127 @@
 """How a message becomes bytes and is read again: msgpack, set up here and nowhere else. Pure.
 
-On the wire a message is an array: its name, then its fields.
+On the wire a message is an array: its name, then its fields. An envelope is its bytes, so whoever
+relays it neither reads it nor packs it again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Generic, TypeVar, get_args
 
 import msgpack
 
 from amoc.base.errors import PeerError
-from amoc.ipc.messages import coordinator, lifecycle, rpc, samples, throttle, users
+from amoc.ipc.messages.envelope import Envelope
 
-Record = Any
-"""One of the messages."""
+UNREADABLE = (ValueError, TypeError, msgpack.UnpackException)
+"""What reading raises when the bytes are not msgpack."""
 
-_TYPES: dict[str, Any] = {
-    name: kind
-    for module in (coordinator, lifecycle, rpc, samples, throttle, users)
-    for name, kind in vars(module).items()
-    if isinstance(kind, type) and issubclass(kind, tuple) and hasattr(kind, "_fields")
-}
+M = TypeVar("M")
 
 
-def to_wire(record: Record) -> list[Any]:
-    """`record` as what msgpack takes: its name and its fields."""
-    return [type(record).__name__, *record]
+class Codec(Generic[M]):
+    """Packs and reads the messages that go one way over one link."""
+
+    def __init__(self, kinds: object) -> None:
+        """Know the messages of `kinds`: a message type, or a union of them."""
+        self._kinds: dict[object, Any] = {
+            getattr(kind, "__name__", ""): kind for kind in get_args(kinds) or (kinds,)
+        }
+
+    def to_wire(self, message: M) -> object:
+        """`message` as what msgpack takes."""
+        if isinstance(message, Envelope):
+            return message.data
+        return [type(message).__name__, *message]  # type: ignore[misc]  # a named tuple
+
+    def from_wire(self, data: Any) -> M:
+        """The message that `to_wire` made `data` of.
+
+        Raises:
+            PeerError: It is none that may come here.
+        """
+        try:
+            if type(data) is bytes:
+                message: M = self._kinds["Envelope"](data)
+            else:
+                name, *fields = data
+                message = self._kinds[name](*fields)
+        except (TypeError, ValueError, KeyError):
+            raise PeerError(f"expected a known message, got {str(data)[:80]!r}") from None
+        return message
+
+    def pack(self, message: M) -> bytes:
+        """`message` as bytes."""
+        return pack(self.to_wire(message))
+
+    def unpack(self, data: bytes) -> M:
+        """The message that `pack` packed.
+
+        Raises:
+            PeerError: It is none that may come here.
+        """
+        return self.from_wire(unpack(data))
+
+    def unpack_stream(self, body: bytes | memoryview) -> Iterator[M]:
+        """The messages of an envelope, in order.
+
+        Raises:
+            PeerError: The body is not a stream of messages that may come here.
+        """
+        return map(self.from_wire, unpack_stream(body))
 
 
-def from_wire(data: Any) -> Record:
-    """The record that `to_wire` made `data` of.
-
-    Raises:
-        PeerError: It is none that we know.
-    """
-    try:
-        name, *fields = data
-        return _TYPES[name](*fields)
-    except (TypeError, ValueError, KeyError):
-        raise PeerError(f"a message must be a known record, but is {str(data)[:80]!r}") from None
-
-
-def pack(data: Any) -> bytes:
-    """`data` as msgpack."""
+def packer() -> msgpack.Packer:
+    """What packs value after value, faster than `pack`."""
     # A scenario may print, raise or be set to text that is not Unicode; it must get through.
-    packed: bytes = msgpack.packb(data, unicode_errors="surrogatepass")
+    return msgpack.Packer(unicode_errors="surrogatepass")
+
+
+def pack(value: object) -> bytes:
+    """`value` as msgpack."""
+    packed: bytes = msgpack.packb(value, unicode_errors="surrogatepass")
     return packed
 
 
-def pack_item(record: Record) -> bytes:
-    """`record` as one item of an envelope's body."""
-    return pack(to_wire(record))
-
-
-def unpack_stream(body: bytes) -> Iterator[Record]:
-    """The records of an envelope's body, in order.
-
-    Raises:
-        PeerError: The body is not a stream of known records.
-    """
-    unpacker = msgpack.Unpacker(
-        strict_map_key=False, unicode_errors="surrogatepass", max_buffer_size=max(len(body), 1)
-    )
-    unpacker.feed(body)
-    try:
-        for item in unpacker:
-            yield from_wire(item)
-    except (ValueError, TypeError, msgpack.UnpackException) as error:
-        raise PeerError(f"an envelope must be a stream of msgpack, but {error}") from None
-
-
-def unpack(data: bytes) -> Any:
-    """What `pack` packed.
+def unpack(data: bytes | memoryview) -> Any:
+    """What `pack` packed; arrays are lists.
 
     Raises:
         PeerError: `data` is not msgpack.
     """
     try:
         return msgpack.unpackb(data, strict_map_key=False, unicode_errors="surrogatepass")
-    except (ValueError, TypeError) as error:
-        raise PeerError(f"a message must be msgpack, but {error}") from None
+    except UNREADABLE as error:
+        raise PeerError(f"expected msgpack, got {bytes(data[:20])!r}: {error}") from None
+
+
+def unpack_data(data: bytes) -> Any:
+    """What a scenario has sent; arrays are tuples, for nothing is shared.
+
+    Raises:
+        UNREADABLE: `data` is not msgpack.
+    """
+    return msgpack.unpackb(
+        data, use_list=False, strict_map_key=False, unicode_errors="surrogatepass"
+    )
+
+
+def unpack_stream(body: bytes | memoryview, use_list: bool = True) -> Iterator[Any]:
+    """The values of a stream of msgpack, in order.
+
+    Raises:
+        PeerError: `body` is not a stream of msgpack.
+    """
+    unpacker = msgpack.Unpacker(
+        use_list=use_list,
+        strict_map_key=False,
+        unicode_errors="surrogatepass",
+        max_buffer_size=max(len(body), 1),
+    )
+    unpacker.feed(body)
+    try:
+        yield from unpacker
+    except UNREADABLE as error:
+        text = f"expected a stream of msgpack, got {bytes(body[:20])!r}: {error}"
+        raise PeerError(text) from None

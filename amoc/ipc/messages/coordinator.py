@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from amoc.ipc.messages.codec import Codec
+
 
 class CoordinatorAdds(NamedTuple):
     """Up, in an envelope: users were added to a coordinator."""
@@ -118,3 +120,16 @@ class BarrierRefusal(NamedTuple):
     name: str
     tickets: Sequence[int]
     reason: str
+
+
+CoordinatorToWorker = (
+    CoordinatorPlan
+    | CoordinatorGroups
+    | CoordinatorStopped
+    | BarrierRelease
+    | BarrierWithdrawals
+    | BarrierRefusal
+)
+CoordinatorToController = CoordinatorAdds | CoordinatorActed | BarrierArrivals | BarrierWithdrawals
+COORDINATOR_TO_WORKER: Codec[CoordinatorToWorker] = Codec(CoordinatorToWorker)
+COORDINATOR_TO_CONTROLLER: Codec[CoordinatorToController] = Codec(CoordinatorToController)

@@ -27,13 +27,9 @@ class Bootstrap(NamedTuple):
 
 
 class Hello(NamedTuple):
-    """Up, child to parent, again and again until it hears `Welcome`."""
+    """Up, child to parent, again and again until it is welcomed."""
 
     pid: int
-
-
-class Welcome(NamedTuple):
-    """Down: the child is known; what it is sent from now on arrives."""
 
 
 class Init(NamedTuple):

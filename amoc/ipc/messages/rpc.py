@@ -1,25 +1,11 @@
-"""Envelopes, and the calls and orders in them. Pure."""
+"""Calls (scenario to controller) and orders (controller to workers), in envelopes. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-
-class Envelope(NamedTuple):
-    """Both ways: what a part of a worker and its other end say to each other.
-
-    Whoever relays it does not open it.
-    """
-
-    part: str
-    """Whose it is: a key of `PARTS`."""
-    worker: int
-    """Its index: the sender's on the way up, the addressee's on the way down and in mail."""
-    incarnation: int
-    """Which life of it; 0 means whichever there is."""
-    body: bytes
-    """A stream of msgpack items, see `pack_item` and `unpack_stream`."""
+from amoc.ipc.messages.codec import Codec
 
 
 class Call(NamedTuple):
@@ -57,3 +43,9 @@ class Done(NamedTuple):
     """Why it did not; empty when it did."""
     answer: Mapping[str, Any]
     """With a ``text`` for people."""
+
+
+CALLS: Codec[Call] = Codec(Call)
+ANSWERS: Codec[Answer] = Codec(Answer)
+ORDERS: Codec[Order] = Codec(Order)
+DONE: Codec[Done] = Codec(Done)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from amoc.ipc.messages.codec import Codec
+
 
 class ThrottleMode(NamedTuple):
     """Down: what a throttle does from a time on."""
@@ -59,3 +61,8 @@ class Want(NamedTuple):
     """When the first of those that are not provided for began to wait."""
     back: int
     """Permits given back, ever."""
+
+
+ThrottleToWorker = ThrottleMode | Tokens | Permits
+THROTTLE_TO_WORKER: Codec[ThrottleToWorker] = Codec(ThrottleToWorker)
+THROTTLE_TO_CONTROLLER: Codec[Want] = Codec(Want)

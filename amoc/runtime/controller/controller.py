@@ -30,17 +30,19 @@ from amoc.control.commands import Command, checked, is_read
 from amoc.control.server import ControlServer
 from amoc.ipc import bus
 from amoc.ipc.messages import (
+    FROM_NODE,
+    TO_NODE,
     Blocked,
     Bootstrap,
     CrashSeen,
     Envelope,
+    FromNode,
     Hello,
     Init,
     Loaded,
     Note,
     Output,
     Ready,
-    Record,
     Sample,
     Sampled,
     Started,
@@ -169,7 +171,7 @@ class Controller:
         failure: AmocError | None = None
         context = zmq.Context()
         try:
-            with bus.Parent(context, directory) as parent:
+            with bus.Parent(context, directory, TO_NODE, FROM_NODE) as parent:
                 self._node = NodeLink(parent, self._take, self._check)
                 tasks: list[gevent.Greenlet[..., None]] = [
                     gevent.spawn(self._node.listen),
@@ -410,7 +412,7 @@ class Controller:
 
     # Hearing
 
-    def _take(self, node: str, record: Record) -> None:
+    def _take(self, node: str, record: FromNode) -> None:
         match record:
             case WorkerUp() | WorkerLost() | Started() | Envelope():
                 assert self._crew is not None  # there are no workers before it is there

@@ -18,7 +18,16 @@ from amoc.base.clock import S_NS, format_duration, now_ns
 from amoc.base.errors import AmocError, ExitCode, InitError, PeerError
 from amoc.base.waiting import Notify
 from amoc.ipc import bus, pipe
-from amoc.ipc.messages import Bootstrap, Failed, Hello, Note, Record, Terminated
+from amoc.ipc.messages import (
+    BOOTSTRAP,
+    Bootstrap,
+    Failed,
+    FromNode,
+    Hello,
+    Note,
+    Terminated,
+    ToNode,
+)
 from amoc.runtime.child import ChildProcess
 
 NODE = "node0"
@@ -41,8 +50,8 @@ class NodeLink:
 
     def __init__(
         self,
-        parent: bus.Parent,
-        take: Callable[[str, Record], None],
+        parent: bus.Parent[ToNode, FromNode],
+        take: Callable[[str, FromNode], None],
         check: Callable[[], None],
     ) -> None:
         """Talk through `parent`.
@@ -65,7 +74,7 @@ class NodeLink:
         """Start the node's process; each line it prints by itself goes to `on_line`."""
         self._bus.expect(NODE)
         self._node = ChildProcess("amoc.runtime.host", [bootstrap.endpoint], on_line)
-        self._node.write(pipe.encode(bootstrap))
+        self._node.write(pipe.encode(BOOTSTRAP, bootstrap))
 
     def listen(self) -> None:
         """Take reports until this greenlet is killed."""
@@ -86,7 +95,7 @@ class NodeLink:
                 except Exception:  # one report must not deafen us to all that follow
                     self.failure = AmocError(traceback.format_exc())
 
-    def _hear(self, node: str, record: Record) -> None:
+    def _hear(self, node: str, record: FromNode) -> None:
         self.seen[type(record)] = record
         if isinstance(record, Failed):
             self.failure = failed(ExitCode(record.exit_code), record.message)
@@ -101,7 +110,7 @@ class NodeLink:
             self.failure = AmocError(traceback.format_exc())
             self.changed.ring()
 
-    def send(self, command: Record) -> None:
+    def send(self, command: ToNode) -> None:
         """Send `command` to the node."""
         self._bus.send(NODE, command)
 

@@ -12,8 +12,7 @@ from enum import Enum
 from typing import Any, NamedTuple
 
 from amoc.base.waiting import Waiter
-from amoc.ipc import messages
-from amoc.ipc.messages import Order, Record
+from amoc.ipc.messages import DONE, Order
 from amoc.ipc.worker_id import WorkerId
 
 
@@ -57,7 +56,7 @@ class Broadcast:
         workers: The workers that are up.
     """
 
-    def __init__(self, post: Callable[[WorkerId, str, Record], None]) -> None:
+    def __init__(self, post: Callable[[WorkerId, Order], None]) -> None:
         self.workers: set[WorkerId] = set()
         self._post = post
         self._number = 0
@@ -73,9 +72,9 @@ class Broadcast:
         for number in list(self._pending):
             self._take(origin, number, LOST)
 
-    def hear(self, origin: WorkerId, body: bytes) -> None:
+    def hear(self, origin: WorkerId, body: bytes | memoryview) -> None:
         """Take the replies of a worker."""
-        for done in messages.unpack_stream(body):
+        for done in DONE.unpack_stream(body):
             self._take(origin, done.number, Reply(Outcome.ANSWERED, done.error, done.answer))
 
     def _take(self, origin: WorkerId, number: int, reply: Reply) -> None:
@@ -91,7 +90,7 @@ class Broadcast:
     def tell(self, origin: WorkerId, what: str, arguments: Mapping[str, Any] | None = None) -> None:
         """Have one worker do something; nobody waits for its answer."""
         self._number += 1
-        self._post(origin, "control", Order(self._number, what, arguments or {}))
+        self._post(origin, Order(self._number, what, arguments or {}))
 
     def ask(
         self,
@@ -118,7 +117,7 @@ class Broadcast:
         try:
             for origin in chosen:
                 own = arguments(origin) if callable(arguments) else arguments
-                self._post(origin, "control", Order(number, what, own))
+                self._post(origin, Order(number, what, own))
             if chosen:
                 pending.complete.wait(deadline_s)
         finally:

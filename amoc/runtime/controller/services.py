@@ -9,17 +9,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from math import isfinite
-from typing import Any
+from typing import Any, Protocol
 
 import gevent
 
 from amoc.base.errors import PeerError
 from amoc.base.text import counted
 from amoc.coordinator.controller import Groups
-from amoc.ipc.messages import Envelope, Loaded, Record, Started, WorkerLost, WorkerUp
-from amoc.ipc.rpc_server import RpcServer
+from amoc.ipc.messages import (
+    ANSWERS,
+    COORDINATOR_TO_WORKER,
+    ORDERS,
+    THROTTLE_TO_WORKER,
+    Envelope,
+    Loaded,
+    Part,
+    Started,
+    WorkerLost,
+    WorkerUp,
+)
+from amoc.ipc.outbox import Outbox
+from amoc.ipc.rpc import RpcServer
 from amoc.ipc.worker_id import WorkerId
-from amoc.ipc.worker_outboxes import WorkerOutboxes
 from amoc.results.journal import Journal
 from amoc.results.series import ThrottlePoint
 from amoc.runtime.controller.commands import Commands
@@ -40,6 +51,13 @@ MINUTE_S = 60.0
 """What `user_rate` is per."""
 MAX_NAMED = 20
 """Throttles that a message names."""
+
+
+class Hears(Protocol):
+    """The controller's end of a part."""
+
+    def hear(self, worker: WorkerId, body: memoryview, /) -> None:
+        """An envelope has come from a worker."""
 
 
 class Services:
@@ -79,20 +97,22 @@ class Services:
         self._say = say
         self._incarnations: dict[int, int] = {}
         self._quiet_ns = 0
-        self._parcels = WorkerOutboxes(self._send)
-        post = self._parcels.post
-        self.ordering = Broadcast(post)
+        self._outbox = Outbox(self._send, gather_s=0)
+        sender = self._outbox.sender
+        self.ordering = Broadcast(sender(Part.CONTROL, ORDERS))
         self.starts = StartQueue(loaded.workers)
-        self.desk = RpcServer(post)
-        self._pacer = Pacer(post, rates=plan.rates, note=say)
-        self._groups = Groups(post, plan.seed, note=lambda text: say("warning", text))
+        self.desk = RpcServer(sender(Part.CALLS, ANSWERS))
+        to_throttles = sender(Part.THROTTLE, THROTTLE_TO_WORKER)
+        self._pacer = Pacer(to_throttles, rates=plan.rates, note=say)
+        to_coordinators = sender(Part.COORDINATOR, COORDINATOR_TO_WORKER)
+        self._groups = Groups(to_coordinators, plan.seed, note=lambda text: say("warning", text))
         for part in (self._pacer, self._groups):
             self.desk.operations.update(part.operations)
-        self._parts: Mapping[str, Any] = {
-            "throttle": self._pacer,
-            "coordinator": self._groups,
-            "control": self.ordering,
-            "calls": self.desk,
+        self._parts: Mapping[Part, Hears] = {
+            Part.THROTTLE: self._pacer,
+            Part.COORDINATOR: self._groups,
+            Part.CONTROL: self.ordering,
+            Part.CALLS: self.desk,
         }
         self._updates = SettingsUpdate(self.ordering, loaded.pacing, self._change_start_rate)
         self._leavers = RampDown(self.ordering, status, loaded.workers)
@@ -128,9 +148,9 @@ class Services:
         for text in self._groups.regrets():
             self._say("warning", text)
 
-    def _send(self, _node: str, parcel: Envelope) -> None:
+    def _send(self, _: WorkerId, envelope: Envelope) -> None:
         try:
-            self._node.send(parcel)
+            self._node.send(envelope)
         except PeerError as error:  # this may be a callback of the loop, where nobody would hear it
             self._node.failure = error
 
@@ -139,12 +159,13 @@ class Services:
 
     # Workers
 
-    def hear(self, node: str, record: Record) -> None:
+    def hear(self, node: str, record: WorkerUp | WorkerLost | Started | Envelope) -> None:
         """Take what a worker reports."""
         match record:
-            case Envelope(part, worker, incarnation, body):
+            case Envelope():
+                part, worker, incarnation = record.header()
                 if incarnation == self._incarnations.get(worker):
-                    self._parts[part].hear(WorkerId(node, worker, incarnation), body)
+                    self._parts[part].hear(WorkerId(node, worker, incarnation), record.body)
             case Started(worker, number):
                 self.starts.started(worker, number)
             case WorkerUp():
@@ -169,7 +190,7 @@ class Services:
             self.ordering.tell(origin, "apply", {"values": self._updates.values})
         if self._status.state is State.PAUSED:
             self.ordering.tell(origin, "pause")
-        self._parcels.flush()  # all of this is to be known before the first user comes
+        self._outbox.flush()  # all of this is to be known before the first user comes
         self.starts.up(up.worker, up.restart, up.start)
         if events.WORKER_UP.heard:
             events.WORKER_UP(node=node, worker=up.worker, incarnation=up.incarnation, pid=up.pid)

@@ -25,10 +25,16 @@ from gevent.event import Event
 
 from amoc.base import process
 from amoc.base.clock import S_NS, now_ns
-from amoc.base.errors import ExitCode, PeerError
+from amoc.base.errors import AmocError, ExitCode, PeerError
 from amoc.base.text import LineSplitter, RateLimiter
 from amoc.ipc import bus, pipe
 from amoc.ipc.messages import (
+    FROM_NODE,
+    FROM_SUPERVISOR,
+    FROM_WORKER,
+    TO_NODE,
+    TO_SUPERVISOR,
+    TO_WORKER,
     Blocked,
     Bootstrap,
     CrashSeen,
@@ -36,20 +42,24 @@ from amoc.ipc.messages import (
     Envelope,
     Failed,
     Forked,
+    FromNode,
+    FromSupervisor,
     Hello,
     Init,
     KillWorker,
     Loaded,
     Note,
     Output,
+    Part,
     Ready,
-    Record,
     Sampled,
     Started,
     StartUsers,
     StopUsers,
     Terminate,
     Terminated,
+    ToSupervisor,
+    ToWorker,
     UsersGone,
     WorkerLost,
     WorkerUp,
@@ -73,7 +83,7 @@ MAX_CHARACTERS = 1 << 18
 """What the scenario may print each second, lines and characters; more is left out, and counted."""
 MAX_MAIL = 5_000
 MAX_MAIL_BYTES = 32 << 20
-"""Parcels on their way to one worker, beyond which mail is dropped, counted and spoken of."""
+"""Envelopes on their way to one worker, beyond which mail is dropped, counted and spoken of."""
 
 _log = logging.getLogger(__name__)
 
@@ -117,10 +127,12 @@ class Node:
         self._leave = Event()
         self.alone = False
         self._context = zmq.Context()
-        self._bus = bus.Parent(self._context, directory)
+        self._bus = bus.Parent(self._context, directory, TO_WORKER, FROM_WORKER)
         name = f"node{bootstrap.node}"
         # While the controller stands still, workers keep what is for it, in users that wait.
-        self._controller = bus.Child(self._context, bootstrap.endpoint, name, self._bus.hold)
+        self._controller = bus.Child(
+            self._context, bootstrap.endpoint, name, TO_NODE, FROM_NODE, self._bus.hold
+        )
 
     def run(self) -> None:
         """Join the controller, then relay until there is nothing more to do."""
@@ -133,14 +145,14 @@ class Node:
             if not self._leave.is_set():
                 joining.get()
                 _log.info("node has joined its controller")
-                self._relay()
+                self._work()
             self._kill_supervisor()  # it has said its last word, and its workers go with it
             self._printed.wait(1.0)
             self._controller.flush(2.0)
         # Not before the last report is out, if there is anybody to hear it.
         self._context.destroy(linger=0 if self.alone else bus.LINGER_MS)
 
-    def _relay(self) -> None:
+    def _work(self) -> None:
         """Pass on, sample and watch until it is time to leave."""
         for task in (
             self._pass_on_output,
@@ -160,13 +172,15 @@ class Node:
             task()  # type: ignore[operator]
         except gevent.GreenletExit:
             raise
+        except AmocError as error:
+            self._give_up(error.exit_code, str(error))
         except BaseException:
             self._give_up(ExitCode.INTERNAL, traceback.format_exc())
 
-    def _report(self, record: Record) -> None:
+    def _report(self, record: FromNode) -> None:
         self._controller.report_nowait(record)
 
-    def _command(self, worker: WorkerState, command: Record) -> None:
+    def _command(self, worker: WorkerState, command: ToWorker) -> None:
         """Send `command` to the worker in `worker`; one that reads none of them is replaced."""
         try:
             self._bus.send(worker.child, command)
@@ -175,9 +189,9 @@ class Node:
             self._report(Note("error", f"worker {worker.index} is killed: {error}"))
             self._tell_supervisor(KillWorker(worker.index, worker.incarnation))
 
-    def _tell_supervisor(self, record: Record) -> None:
+    def _tell_supervisor(self, command: ToSupervisor) -> None:
         with contextlib.suppress(OSError):  # if it is gone, reading from it says so
-            self._line.sendall(pipe.encode(record))
+            self._line.sendall(pipe.encode(TO_SUPERVISOR, command))
 
     def _give_up(self, code: ExitCode, message: str) -> None:
         """End the supervisor (the kernel ends its workers), say why, leave."""
@@ -214,7 +228,7 @@ class Node:
         self._printed.set()
 
     def _hear_supervisor(self) -> None:
-        decoder = pipe.Decoder()
+        decoder = pipe.Decoder(FROM_SUPERVISOR)
         while data := self._line.recv(65536):
             for record in decoder.feed(data):
                 self._hear(record)
@@ -235,7 +249,7 @@ class Node:
         how = process.how_it_ended(os.waitstatus_to_exitcode(status))
         self._give_up(ExitCode.NODE_LOST, f"the supervisor of node {self._bootstrap.node} {how}")
 
-    def _hear(self, record: Record) -> None:
+    def _hear(self, record: FromSupervisor) -> None:
         match record:
             case Forked(worker, incarnation, pid):
                 self._workers[worker].incarnation, self._workers[worker].pid = incarnation, pid
@@ -300,7 +314,7 @@ class Node:
                 case Started() | CrashSeen() | Note() | Blocked():
                     self._report(envelope.record)
                 case Envelope():
-                    self._relay_parcel(envelope.record)
+                    self._relay(envelope.record)
 
     def _worker_up(self, child: str, pid: int) -> None:
         number, incarnation = (int(part) for part in child.removeprefix("w").split("."))
@@ -321,21 +335,23 @@ class Node:
         _log.info("worker has joined; %d users to start again", len(restart), extra=which)
         self._report(WorkerUp(number, incarnation, pid, restart, start))
 
-    def _relay_parcel(self, parcel: Envelope) -> None:
-        if parcel.part == "calls" and self._controller.crowded():
+    def _relay(self, envelope: Envelope) -> None:
+        part, index, _ = envelope.header()
+        if part is Part.CALLS and self._controller.crowded():
             return  # its caller hears of it at its deadline, and may ask again and again
-        if parcel.part != "mail":
-            self._controller.report_urgent(parcel)
-        elif 0 <= parcel.worker < len(self._workers):
-            self._pass_down(parcel)
+        if part is not Part.MAIL:
+            self._controller.report_urgent(envelope)
+        elif index < len(self._workers):
+            self._pass_down(envelope)
 
-    def _pass_down(self, parcel: Envelope) -> None:
-        """Give a parcel to the worker it is for; one whose worker is no more goes nowhere."""
-        worker = self._workers[parcel.worker]
-        if parcel.part == "mail" and not self._has_room(worker):
+    def _pass_down(self, envelope: Envelope) -> None:
+        """Give an envelope to the worker it is for; one whose worker is no more goes nowhere."""
+        part, index, incarnation = envelope.header()
+        worker = self._workers[index]
+        if part is Part.MAIL and not self._has_room(worker):
             worker.mail_dropped += 1
-        elif worker.up and parcel.incarnation in (0, worker.incarnation):
-            self._command(worker, parcel)
+        elif worker.up and incarnation in (0, worker.incarnation):
+            self._command(worker, envelope)
 
     def _has_room(self, worker: WorkerState) -> bool:
         """Whether `worker` is there and takes its mail."""

@@ -14,14 +14,16 @@ from gevent.event import AsyncResult, Event
 
 from amoc.base import process
 from amoc.ipc.messages import (
+    FromNode,
     Go,
     KillWorker,
     Note,
-    Record,
     Stopped,
     StopUsers,
     Terminate,
     Terminated,
+    ToSupervisor,
+    ToWorker,
     UsersGone,
 )
 from amoc.metrics.board import ALIVE, UserState
@@ -45,9 +47,9 @@ class Shutdown:
     def __init__(
         self,
         workers: WorkerTable,
-        to_worker: Callable[[WorkerState, Record], None],
-        to_supervisor: Callable[[Record], None],
-        report: Callable[[Record], None],
+        to_worker: Callable[[WorkerState, ToWorker], None],
+        to_supervisor: Callable[[ToSupervisor], None],
+        report: Callable[[FromNode], None],
     ) -> None:
         self.begun = False
         self.terminated: AsyncResult[Terminated] = AsyncResult()

@@ -10,7 +10,7 @@ import gevent
 from amoc.base import process
 from amoc.base.clock import S_NS, now_ns
 from amoc.base.text import counted
-from amoc.ipc.messages import Blocked, Note, Record
+from amoc.ipc.messages import Blocked, FromNode, Note
 from amoc.metrics.board import Board, Cell
 from amoc.metrics.health_figures import cell
 from amoc.runtime import logs
@@ -35,7 +35,7 @@ class WorkerWatch:
         self,
         board: Board,
         workers: WorkerTable,
-        report: Callable[[Record], None],
+        report: Callable[[FromNode], None],
         host: Host,
         fd_limit: int,
         directory: str,
@@ -130,7 +130,7 @@ class WorkerWatch:
                 self._report(
                     Note(
                         "warning",
-                        f"{counted(dropped, 'parcel')} of mail to worker {worker.index} dropped:"
+                        f"{counted(dropped, 'envelope')} of mail to worker {worker.index} dropped:"
                         " it is gone, or does not read what came before",
                     )
                 )

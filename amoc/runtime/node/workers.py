@@ -31,7 +31,7 @@ class WorkerState:
     looks: int = 0
     """How often in a row that was the same."""
     mail_dropped: int = 0
-    """Parcels of mail that it has not taken in time, since that was last spoken of."""
+    """Envelopes of mail that it has not taken in time, since that was last spoken of."""
     cpu_ns: int = 0
     """What it had used when it was found to hang."""
     gone: UsersGone | None = None
@@ -39,7 +39,7 @@ class WorkerState:
 
     @property
     def child(self) -> str:
-        """How the bus calls it."""
+        """What the bus calls it."""
         return f"w{self.index}.{self.incarnation}"
 
 

@@ -26,20 +26,24 @@ from amoc.base.clock import MS_NS, S_NS, now_ns
 from amoc.base.errors import AmocError, ExitCode, PeerError
 from amoc.ipc import pipe, rpc
 from amoc.ipc.messages import (
+    FROM_SUPERVISOR,
+    TO_SUPERVISOR,
     Bootstrap,
     Died,
     Failed,
     Forked,
+    FromSupervisor,
     Init,
     KillWorker,
     Loaded,
     Note,
     Ready,
-    Record,
     StopUsers,
     Terminate,
     Terminated,
+    ToSupervisor,
 )
+from amoc.ipc.worker_id import WorkerId
 from amoc.metrics.board import Board, Cell
 from amoc.results.thresholds import declared as expecting
 from amoc.runtime import logs
@@ -99,7 +103,7 @@ class Supervisor:
         logs.attach(lambda level, text: self._tell(Note(level, text)))
         scenario, declared = self._load()
         logs.keep()
-        init = pipe.read_one(self._line)
+        init = pipe.read_one(self._line, TO_SUPERVISOR)
         if not isinstance(init, Init):
             raise PeerError(
                 f"the supervisor must be told to init, but is told {type(init).__name__}"
@@ -188,14 +192,14 @@ class Supervisor:
             for fd, _ in poll.poll(self._next_ms()):
                 if fd == self._wakeup[0]:
                     os.read(fd, 4096)
-                elif not self._obey(pipe.read_one(self._line)):
+                elif not self._obey(pipe.read_one(self._line, TO_SUPERVISOR)):
                     self._end_workers()
                     return
             self._reap()
             self._fork_due()
             logs.tick()
 
-    def _obey(self, command: Record) -> bool:
+    def _obey(self, command: ToSupervisor) -> bool:
         match command:
             case StopUsers():
                 _log.info("no worker is replaced from now on")
@@ -206,6 +210,8 @@ class Supervisor:
                     os.kill(self._workers[worker].pid, signal.SIGKILL)
             case Terminate():
                 return False
+            case Init():
+                raise PeerError("the supervisor is told to init a second time")
         return True
 
     def _next_ms(self) -> int:
@@ -261,8 +267,7 @@ class Supervisor:
             row[Cell.PID] = os.getpid()
             code = self._work(
                 WorkerSpec(
-                    worker=number,
-                    incarnation=incarnation,
+                    id=WorkerId(f"node{self._bootstrap.node}", number, incarnation),
                     board=self._board,
                     directory=self._directory,
                     start=self._start,
@@ -287,8 +292,8 @@ class Supervisor:
                         os.kill(worker.pid, signal.SIGKILL)
             _sleep(0.005)
 
-    def _tell(self, record: Record) -> None:
-        pipe.write(self._line, record)
+    def _tell(self, report: FromSupervisor) -> None:
+        pipe.write(self._line, FROM_SUPERVISOR, report)
 
 
 def _which(worker: int, incarnation: int) -> dict[str, int]:
@@ -326,6 +331,6 @@ def main(
         process.leave(code)
 
 
-def _last_words(line: int, record: Record) -> None:
+def _last_words(line: int, failed: Failed) -> None:
     with contextlib.suppress(OSError):  # the node may be gone; then there is nobody to tell
-        pipe.write(line, record)
+        pipe.write(line, FROM_SUPERVISOR, failed)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from amoc.base.crash_causes import cause_of, trace_of
-from amoc.ipc.messages import Note, Record
+from amoc.ipc.messages import FromWorker, Note
 from amoc.metrics.board import MAX_CAUSES, Area, Kind
 
 OTHER = "other causes"
@@ -45,7 +45,7 @@ class ErrorReporter:
     They are no crashes of users; whoever calls counts them.
     """
 
-    def __init__(self, directory: str, report: Callable[[Record], None]) -> None:
+    def __init__(self, directory: str, report: Callable[[FromWorker], None]) -> None:
         """Report what happens in the scenario whose files are in `directory`."""
         self._directory = directory
         self._report = report

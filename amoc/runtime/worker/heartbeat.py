@@ -19,7 +19,7 @@ import gevent
 from amoc import metrics
 from amoc.base import process
 from amoc.base.clock import MS_NS, S_NS, now_ns
-from amoc.ipc.messages import Record
+from amoc.ipc.messages import FromWorker
 from amoc.metrics.board import Cell
 from amoc.metrics.health_figures import cell
 from amoc.runtime.worker.stall_detector import StallDetector
@@ -37,7 +37,7 @@ class Beat:
         self,
         row: memoryview,
         trap: StallDetector,
-        report: Callable[[Record], None],
+        report: Callable[[FromWorker], None],
         title: Callable[[], str],
     ) -> None:
         """Note to `row`.

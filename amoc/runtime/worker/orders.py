@@ -16,9 +16,9 @@ import gevent
 from amoc.base import pause, redaction
 from amoc.base.errors import AmocError, SettingError
 from amoc.base.text import counted
-from amoc.ipc import messages
-from amoc.ipc.messages import Done, Order
+from amoc.ipc.messages import DONE, ORDERS, Done, Order, Part
 from amoc.ipc.outbox import Outbox
+from amoc.ipc.worker_id import WorkerId
 from amoc.runtime.worker.user_pool import UserPool
 from amoc.scenario import live_settings
 from amoc.scenario.events import SETTINGS_CHANGED
@@ -29,7 +29,7 @@ Answer = dict[str, Any]
 class OrderHandler:
     """Carries out the orders that one worker gets."""
 
-    def __init__(self, worker: int, crowd: UserPool, outbox: Outbox) -> None:
+    def __init__(self, worker: WorkerId, crowd: UserPool, outbox: Outbox) -> None:
         self._worker = worker
         self._crowd = crowd
         self._outbox = outbox
@@ -44,9 +44,9 @@ class OrderHandler:
             "revert": self._revert,
         }
 
-    def hear(self, body: bytes) -> None:
-        """Begin to carry out the orders of a parcel."""
-        for order in messages.unpack_stream(body):
+    def hear(self, body: bytes | memoryview) -> None:
+        """Begin to carry out the orders of an envelope."""
+        for order in ORDERS.unpack_stream(body):
             gevent.spawn(self._carry_out, order)
 
     def _carry_out(self, order: Order) -> None:
@@ -57,8 +57,8 @@ class OrderHandler:
             error = str(refused)
         except Exception:
             error = traceback.format_exc()
-        done = messages.pack_item(Done(order.number, error, answer))
-        self._outbox.put("control", self._worker, done)
+        done = DONE.pack(Done(order.number, error, answer))
+        self._outbox.put(Part.CONTROL, self._worker, done)
 
     def _count(self) -> Answer:
         crowd = self._crowd

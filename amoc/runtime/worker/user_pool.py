@@ -19,7 +19,7 @@ from amoc.base.clock import S_NS, now_ns
 from amoc.base.crash_causes import trace_of
 from amoc.base.errors import AmocError
 from amoc.base.waiting import Notify, Waiter
-from amoc.ipc.messages import CrashSeen, Record, Started, StartUsers, UsersGone
+from amoc.ipc.messages import CrashSeen, FromWorker, Started, StartUsers, UsersGone
 from amoc.metrics.board import Board, Cell, UserState
 from amoc.metrics.health_figures import cell
 from amoc.runtime.worker.crashes import CrashCounter
@@ -72,7 +72,7 @@ class Orders:
     seed: int
     start: Callable[[int], object]
     scenario_directory: str
-    report: Callable[[Record], None]
+    report: Callable[[FromWorker], None]
     """May be called from anywhere, and never waits."""
     door: StartGate
 

@@ -1,6 +1,6 @@
 """A worker: one gevent hub, its users, its row of the board, its line to the node.
 
-Its parts (throttles, coordinators, mail, calls, orders) speak with their other ends in parcels,
+Its parts (throttles, coordinators, mail, calls, orders) speak with their other ends in envelopes,
 which leave through one outbox.
 """
 
@@ -23,7 +23,19 @@ from amoc.base import process
 from amoc.base.errors import ExitCode
 from amoc.coordinator.worker import Actions
 from amoc.ipc import bus, rpc
-from amoc.ipc.messages import Envelope, Go, Note, StartUsers, StopUsers, UsersGone
+from amoc.ipc.messages import (
+    FROM_WORKER,
+    TO_WORKER,
+    Envelope,
+    FromWorker,
+    Go,
+    Note,
+    Part,
+    StartUsers,
+    StopUsers,
+    ToWorker,
+    UsersGone,
+)
 from amoc.ipc.outbox import Outbox
 from amoc.runtime import logs
 from amoc.runtime.stack_file import file_of
@@ -47,31 +59,35 @@ GC_GENERATION_0 = 50_000
 _log = logging.getLogger(__name__)
 
 
-class Part(Protocol):
+Line = bus.Child[ToWorker, FromWorker]
+
+
+class Hears(Protocol):
     """A worker's end of something that reaches over all workers."""
 
-    def hear(self, body: bytes, /) -> None:
-        """A parcel has come for it."""
+    def hear(self, body: memoryview, /) -> None:
+        """An envelope has come for it."""
 
 
 def main(task: WorkerSpec) -> int:
     """Be the worker of `task` until told to go; the exit status."""
+    index = task.id.worker
     gc.set_threshold(GC_GENERATION_0, 20, 50)
     random.seed(
-        f"{task.seed}/{task.worker}/{task.incarnation}"
+        f"{task.seed}/{index}/{task.id.incarnation}"
     )  # or all workers would draw the same numbers
-    metrics.attach(task.board.area(task.worker), inherit=task.worker == 0 and task.incarnation == 1)
+    metrics.attach(task.board.area(index), inherit=index == 0 and task.id.incarnation == 1)
     context = zmq.Context()
-    with bus.Child(context, task.directory, f"w{task.worker}.{task.incarnation}") as line:
+    with bus.Child(context, task.directory, task.id.child, TO_WORKER, FROM_WORKER) as line:
         logs.attach(
             lambda level, text: line.report_nowait(Note(level, text)),
             _calling_user,
             task.scenario_directory,
         )
-        outbox = Outbox(task.incarnation, line.report_urgent)
-        gate = Gate(task.worker, outbox)
+        outbox = Outbox(lambda _, envelope: line.report_urgent(envelope))
+        gate = Gate(task.id, outbox)
         orders = Orders(
-            task.worker, task.seed, task.start, task.scenario_directory, line.report_nowait, gate
+            index, task.seed, task.start, task.scenario_directory, line.report_nowait, gate
         )
         crowd = UserPool(orders, task.board)
         parts = _parts(task, outbox, gate, crowd, line)
@@ -85,8 +101,8 @@ def main(task: WorkerSpec) -> int:
             match command:
                 case StartUsers():
                     crowd.deal(command)
-                case Envelope(part, _, _, body):
-                    parts[part].hear(body)
+                case Envelope():
+                    parts[command.header()[0]].hear(command.body)
                 case StopUsers(timeout_s):
                     _log.info("%d users have %g s to finish", len(crowd), timeout_s)
                     gevent.spawn(crowd.stop, timeout_s).link_value(partial(_report_gone, line))
@@ -102,15 +118,14 @@ def main(task: WorkerSpec) -> int:
 
 
 def _parts(
-    task: WorkerSpec, outbox: Outbox, gate: Gate, crowd: UserPool, line: bus.Child
-) -> Mapping[str, Part]:
+    task: WorkerSpec, outbox: Outbox, gate: Gate, crowd: UserPool, line: Line
+) -> Mapping[Part, Hears]:
     """All parts of the worker, known to the modules that scenarios call."""
-    worker, report = task.worker, line.report_nowait
+    report = line.report_nowait
     mishaps = ErrorReporter(task.scenario_directory, report)
-    ways = rpc.RpcClient(worker, outbox)
+    ways = rpc.RpcClient(task.id, outbox)
     post = MailRouter(
-        worker,
-        task.incarnation,
+        task.id,
         task.board.workers,
         outbox,
         crowd.find,
@@ -118,7 +133,7 @@ def _parts(
         line.crowded,
     )
     actions = Actions(
-        worker,
+        task.id,
         outbox,
         lambda name, error: mishaps.tell(f"an action of coordinator {name}", error),
         room=line.room,
@@ -129,22 +144,22 @@ def _parts(
     coordinator.attach(actions)
     mail.attach(post)
     return {
-        "throttle": gate,
-        "coordinator": actions,
-        "mail": post,
-        "calls": ways,
-        "control": OrderHandler(worker, crowd, outbox),
+        Part.THROTTLE: gate,
+        Part.COORDINATOR: actions,
+        Part.MAIL: post,
+        Part.CALLS: ways,
+        Part.CONTROL: OrderHandler(task.id, crowd, outbox),
     }
 
 
-def _beat(task: WorkerSpec, crowd: UserPool, line: bus.Child) -> Beat:
+def _beat(task: WorkerSpec, crowd: UserPool, line: Line) -> Beat:
     """What notes how the worker does."""
-    file = file_of(task.directory, f"w{task.worker}.{task.incarnation}")
+    file = file_of(task.directory, task.id.child)
     return Beat(
-        task.board.row(task.worker),
-        StallDetector(task.worker, task.scenario_directory, file),
+        task.board.row(task.id.worker),
+        StallDetector(task.id.worker, task.scenario_directory, file),
         line.report_nowait,
-        lambda: f"worker {task.worker} ({len(crowd)} users)",
+        lambda: f"worker {task.id.worker} ({len(crowd)} users)",
     )
 
 
@@ -164,5 +179,6 @@ def _calling_user() -> int | None:
     return caller.id if isinstance(caller, User) else None
 
 
-def _report_gone(line: bus.Child, stopping: gevent.Greenlet[..., UsersGone]) -> None:
-    line.report_nowait(stopping.value)
+def _report_gone(line: Line, stopping: gevent.Greenlet[..., UsersGone]) -> None:
+    if stopping.value is not None:
+        line.report_nowait(stopping.value)

@@ -22,7 +22,8 @@ from amoc.control.commands import (
     checked,
     is_read,
 )
-from amoc.ipc.messages import Order, pack, to_wire, unpack
+from amoc.ipc.messages import ORDERS, Order
+from amoc.ipc.messages.codec import pack
 from amoc.scenario.settings_sources import MAX_DEPTH
 
 
@@ -132,8 +133,8 @@ def test_values_that_cannot_be_sent_to_workers_are_refused(values, complaint):
 def test_values_at_the_limits_reach_workers(value):
     values = {"n": value}
     assert checked("set", {"values": values}).arguments == {"values": values}
-    order = to_wire(Order(1, "apply", {"values": values}))
-    assert unpack(pack(order)) == order
+    order = Order(1, "apply", {"values": values})
+    assert ORDERS.unpack(ORDERS.pack(order)) == order
     assert hide(value) is value
 
 

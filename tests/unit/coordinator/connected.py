@@ -13,8 +13,8 @@ from amoc.coordinator.controller import Groups
 from amoc.coordinator.function_refs import references
 from amoc.coordinator.plan import parse
 from amoc.coordinator.worker import Actions
-from amoc.ipc import messages
-from amoc.ipc.messages import Envelope, Record
+from amoc.ipc.messages import COORDINATOR_TO_WORKER, CoordinatorToWorker, Envelope, Part
+from amoc.ipc.messages.codec import pack, unpack
 from amoc.ipc.outbox import Outbox
 from amoc.ipc.worker_id import WorkerId
 from amoc.users.user import User
@@ -42,16 +42,16 @@ class Worker:
         self.unheard: list[bytes] = []
         self.failures: list[tuple[str, BaseException]] = []
         self._cluster = cluster
-        self.outbox = Outbox(origin.incarnation, self._send)
+        self.outbox = Outbox(self._send)
         self.actions = Actions(
-            origin.worker, self.outbox, lambda name, error: self.failures.append((name, error))
+            origin, self.outbox, lambda name, error: self.failures.append((name, error))
         )
 
-    def _send(self, parcel: Envelope) -> None:
-        assert parcel.part == "coordinator"
-        assert (parcel.worker, parcel.incarnation) == (self.origin.worker, self.origin.incarnation)
+    def _send(self, worker: WorkerId, envelope: Envelope) -> None:
+        assert worker == self.origin
+        assert envelope.header() == (Part.COORDINATOR, worker.worker, worker.incarnation)
         if self.alive:
-            self._cluster.groups.hear(self.origin, parcel.body)
+            self._cluster.groups.hear(self.origin, envelope.body)
 
     def hear(self, body: bytes) -> None:
         if self.deaf:
@@ -68,14 +68,13 @@ class Cluster:
 
     def __init__(self, seed: int = 7, now: Callable[[], int] = now_ns) -> None:
         self.notes: list[str] = []
-        self.sent: list[tuple[WorkerId, Record]] = []
+        self.sent: list[tuple[WorkerId, CoordinatorToWorker]] = []
         self.workers: dict[WorkerId, Worker] = {}
         self.groups = Groups(self._post, seed, self.notes.append, now)
 
-    def _post(self, origin: WorkerId, part: str, record: Record) -> None:
-        assert part == "coordinator"
+    def _post(self, origin: WorkerId, record: CoordinatorToWorker) -> None:
         self.sent.append((origin, record))
-        self.workers[origin].hear(messages.pack_item(record))
+        self.workers[origin].hear(COORDINATOR_TO_WORKER.pack(record))
 
     def up(
         self, worker: int, incarnation: int = 1, node: str = "node0", deaf: bool = False
@@ -93,9 +92,9 @@ class Cluster:
 
     def ask(self, operation: str, *arguments: Any, origin: WorkerId | None = None) -> Any:
         """A call, over the wire and back."""
-        there = messages.unpack(messages.pack(arguments))
+        there = unpack(pack(arguments))
         answer = self.groups.operations[f"coordinator.{operation}"](origin, *there)
-        return messages.unpack(messages.pack(answer))
+        return unpack(pack(answer))
 
     def start_in_init(
         self, name: str, plan: Any, timeout: float | None = None, scope: str = "run"

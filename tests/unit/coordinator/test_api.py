@@ -13,7 +13,9 @@ from amoc.base.errors import ClosedError, ScenarioError
 from amoc.coordinator import api, init_plans
 from amoc.coordinator.controller import Groups
 from amoc.coordinator.worker import Actions
-from amoc.ipc import messages, rpc
+from amoc.ipc import rpc
+from amoc.ipc.messages import COORDINATOR_TO_WORKER, CoordinatorToWorker
+from amoc.ipc.messages.codec import pack, unpack
 from amoc.ipc.outbox import Outbox
 from amoc.ipc.worker_id import WorkerId
 from amoc.users.user import NotAUser
@@ -38,15 +40,15 @@ class Alone:
 
     def _ask(self, operation: str, arguments: tuple[Any, ...], _timeout_s: float) -> Any:
         origin = HERE if self.actions else None
-        return self.groups.operations[operation](origin, *messages.unpack(messages.pack(arguments)))
+        return self.groups.operations[operation](origin, *unpack(pack(arguments)))
 
-    def _post(self, _origin: WorkerId, _part: str, record: Any) -> None:
+    def _post(self, _origin: WorkerId, record: CoordinatorToWorker) -> None:
         assert self.actions is not None
-        self.actions.hear(messages.pack_item(record))
+        self.actions.hear(COORDINATOR_TO_WORKER.pack(record))
 
     def begin(self, alone: bool = True) -> None:
-        outbox = Outbox(1, lambda parcel: self.groups.hear(HERE, parcel.body))
-        self.actions = Actions(0, outbox, alone=alone)
+        outbox = Outbox(lambda _, envelope: self.groups.hear(HERE, envelope.body))
+        self.actions = Actions(HERE, outbox, alone=alone)
         api.attach(self.actions)
         self.groups.worker_up(HERE)
 

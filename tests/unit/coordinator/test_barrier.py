@@ -226,7 +226,7 @@ def test_exactly_n_are_released_at_a_time_and_nobody_twice_or_after_giving_up(
     n: int, steps: list[tuple[str, WorkerId, int]]
 ) -> None:
     sent: list[tuple[WorkerId, Any]] = []
-    barriers = Barriers(lambda origin, _part, record: sent.append((origin, record)), lambda: 0)
+    barriers = Barriers(lambda origin, record: sent.append((origin, record)), lambda: 0)
     present: list[tuple[WorkerId, int]] = []
     ticket = 0
     for what, origin, count in steps:
@@ -261,7 +261,7 @@ def test_exactly_n_are_released_at_a_time_and_nobody_twice_or_after_giving_up(
 
 def test_every_record_of_a_barrier_is_addressed_to_who_waits() -> None:
     sent: list[tuple[WorkerId, Any]] = []
-    barriers = Barriers(lambda origin, _part, record: sent.append((origin, record)), lambda: 5)
+    barriers = Barriers(lambda origin, record: sent.append((origin, record)), lambda: 5)
     barriers.arrive(A, BarrierArrivals("x", 3, [1, 2]))
     barriers.arrive(B, BarrierArrivals("x", 4, [1]))
     barriers.arrive(B, BarrierArrivals("x", 3, [2]))

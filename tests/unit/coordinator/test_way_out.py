@@ -16,11 +16,14 @@ from amoc.base.latch import OpenGate
 from amoc.coordinator import api, init_plans, way_out, worker
 from amoc.coordinator.plan import parse
 from amoc.coordinator.worker import Actions
-from amoc.ipc import messages, rpc
-from amoc.ipc.messages import CoordinatorAdds, Envelope
+from amoc.ipc import rpc
+from amoc.ipc.messages import COORDINATOR_TO_CONTROLLER, CoordinatorAdds, Envelope
 from amoc.ipc.outbox import Outbox
+from amoc.ipc.worker_id import WorkerId
 from amoc.users.user import Leave
 from tests.unit.coordinator.connected import Crowd, until
+
+HERE = WorkerId("node0", 0, 1)
 
 
 class Line:
@@ -29,8 +32,10 @@ class Line:
     def __init__(self) -> None:
         init_plans.start("all", parse("all", ("all", lambda event: None)))
         self.room = OpenGate()
-        self.parcels: list[Envelope] = []
-        self.actions = Actions(0, Outbox(1, self.parcels.append), room=self.room)
+        self.envelopes: list[Envelope] = []
+        self.actions = Actions(
+            HERE, Outbox(lambda _, envelope: self.envelopes.append(envelope)), room=self.room
+        )
         api.attach(self.actions)
 
     @property
@@ -38,8 +43,8 @@ class Line:
         """Who was added, as far as it has left the worker."""
         return [
             user_id
-            for parcel in self.parcels
-            for record in messages.unpack_stream(parcel.body)
+            for envelope in self.envelopes
+            for record in COORDINATOR_TO_CONTROLLER.unpack_stream(envelope.body)
             if isinstance(record, CoordinatorAdds)
             for user_id in record.ids
         ]

@@ -11,13 +11,17 @@ import pytest
 import zmq
 
 from amoc.base.errors import PeerError
-from amoc.ipc import bus, messages, socket_watch
+from amoc.ipc import bus
 from amoc.ipc.bus import Child, Parent, Received
 from amoc.ipc.bus import child as child_end
+from amoc.ipc.bus import end as both_ends
 from amoc.ipc.bus import parent as parent_end
-from amoc.ipc.messages import CrashSeen, Go, Hello, Note, Started, Stopped, StopUsers
+from amoc.ipc.messages import Codec, CrashSeen, Go, Hello, Note, Started, Stopped, StopUsers
+from amoc.ipc.messages.codec import pack, unpack
 
 DEADLINE_S = 10.0
+ANY = Codec(CrashSeen | Go | Hello | Note | Started | Stopped | StopUsers)
+"""The same messages go either way here."""
 
 
 def wait(condition):
@@ -32,10 +36,10 @@ class Family:
     def __init__(self, directory: str) -> None:
         self.directory = directory
         self.context = zmq.Context()
-        self.parent = Parent(self.context, directory)
+        self.parent = Parent(self.context, directory, ANY, ANY)
         self.children: dict[str, Child] = {}
         self.heard: list[Received] = []
-        self.obeyed: dict[str, list[messages.Record]] = {}
+        self.obeyed: dict[str, list[object]] = {}
         self.tasks = [gevent.spawn(self._hear)]
 
     def _hear(self):
@@ -49,7 +53,9 @@ class Family:
                 self.obeyed[child.name].append(command)
 
     def bear(self, name: str, at_crowded=None) -> Child:
-        child = self.children[name] = Child(self.context, self.directory, name, at_crowded)
+        child = self.children[name] = Child(
+            self.context, self.directory, name, ANY, ANY, at_crowded
+        )
         self.obeyed[name] = []
         return child
 
@@ -64,7 +70,7 @@ class Family:
         wait(lambda: Received(name, Hello(os.getpid())) in self.heard)
         return child
 
-    def reported(self, name: str, kind: type = object) -> list[messages.Record]:
+    def reported(self, name: str, kind: type = object) -> list[object]:
         return [
             one.record for one in self.heard if one.child == name and isinstance(one.record, kind)
         ]
@@ -84,7 +90,7 @@ def family(tmp_path):
     made.end()
 
 
-def numbered(count: int, start: int = 0) -> list[messages.Record]:
+def numbered(count: int, start: int = 0) -> list[object]:
     return [Started(0, number) for number in range(start, start + count)]
 
 
@@ -119,7 +125,7 @@ def test_a_child_may_be_there_before_it_is_expected(family, monkeypatch):
 
 def test_a_child_that_is_not_heard_says_hello_at_its_pauses_only(family, monkeypatch):
     monkeypatch.setattr(child_end, "HELLO_S", 1000.0)
-    monkeypatch.setattr(socket_watch, "TICK_S", 0.001)
+    monkeypatch.setattr(both_ends, "TICK_S", 0.001)
     child = family.bear("w7")
     send, said = child_end._send, []
     monkeypatch.setattr(
@@ -132,10 +138,10 @@ def test_a_child_that_is_not_heard_says_hello_at_its_pauses_only(family, monkeyp
 
 def test_a_child_may_be_there_before_its_parent(tmp_path):
     context = zmq.Context()
-    child = Child(context, str(tmp_path), "w0.1")
+    child = Child(context, str(tmp_path), "w0.1", ANY, ANY)
     joining = gevent.spawn(child.join, DEADLINE_S)
     gevent.sleep(0)
-    parent = Parent(context, str(tmp_path))
+    parent = Parent(context, str(tmp_path), ANY, ANY)
     try:
         parent.expect("w0.1")
         hearing = gevent.spawn(lambda: next(one for one in parent.reports() if one is not None))
@@ -178,7 +184,7 @@ def drop(family, monkeypatch, numbers):
     lost = set(numbers)
 
     def publish_or_lose(parent, child, data):
-        number = messages.unpack(data)[0]
+        number = unpack(data)[0]
         if number in lost:
             lost.remove(number)
         else:
@@ -259,9 +265,7 @@ def test_a_parent_can_tell_how_many_commands_a_child_has_not_acknowledged(family
         family.parent.send("w0.1", command)
     assert family.parent.backlog("w0.1") == 10
     assert family.parent.backlog("w9.1") == family.parent.backlog_bytes("w9.1") == 0
-    assert family.parent.backlog_bytes("w0.1") == 10 * len(
-        messages.pack([1, messages.to_wire(Started(0, 1))])
-    )
+    assert family.parent.backlog_bytes("w0.1") == 10 * len(pack([1, ANY.to_wire(Started(0, 1))]))
     family.join("w0.2")
     for command in numbered(10):
         family.parent.send("w0.2", command)
@@ -302,10 +306,8 @@ def test_a_reader_that_is_busy_does_not_make_the_loop_spin(family, monkeypatch):
     child = family.bear("w0.1")
     child.join(DEADLINE_S)
     heard = []
-    hear = socket_watch.SocketReader._hear
-    monkeypatch.setattr(
-        socket_watch.SocketReader, "_hear", lambda one: heard.append(one) or hear(one)
-    )
+    hear = both_ends.SocketReader._hear
+    monkeypatch.setattr(both_ends.SocketReader, "_hear", lambda one: heard.append(one) or hear(one))
     got, busy = [], gevent.event.Event()
 
     def read():
@@ -322,21 +324,24 @@ def test_a_reader_that_is_busy_does_not_make_the_loop_spin(family, monkeypatch):
     for _ in range(200):
         gevent.sleep(0)
     gevent.sleep(0.01)
-    assert heard[before:].count(child._ear) <= 1
+    assert heard[before:].count(child._reader) <= 1
     busy.set()
     wait(lambda: len(got) == 2)
 
 
 def test_a_wake_up_that_is_missed_lasts_a_tick_at_the_most(family, monkeypatch):
     family.join("w0.1")
-    monkeypatch.setattr(socket_watch.SocketReader, "_hear", lambda one: one._watcher.stop())
+    monkeypatch.setattr(both_ends.SocketReader, "_hear", lambda one: one._watcher.stop())
     family.parent.send("w0.1", Go())
     wait(lambda: family.obeyed["w0.1"])
 
 
 def test_who_reads_comes_to_an_end_when_the_bus_is_closed(tmp_path):
     context = zmq.Context()
-    parent, child = Parent(context, str(tmp_path)), Child(context, str(tmp_path), "w0.1")
+    parent, child = (
+        Parent(context, str(tmp_path), ANY, ANY),
+        Child(context, str(tmp_path), "w0.1", ANY, ANY),
+    )
     reading = [gevent.spawn(list, parent.reports()), gevent.spawn(list, child.commands())]
     gevent.sleep(0.001)
     child.__exit__(None, None, None)
@@ -560,25 +565,27 @@ def test_much_that_is_reported_at_once_travels_in_pieces(family):
     [
         pytest.param(b"\xc1", id="no msgpack"),
         pytest.param(b"", id="empty"),
-        pytest.param(messages.pack(5), id="a number"),
-        pytest.param(messages.pack(["w0.1", 1]), id="too short"),
-        pytest.param(messages.pack([["w0.1"], 1, 0, []]), id="a name that is none"),
-        pytest.param(messages.pack(["w0.1", 3, 0, [["Nonsense", 1]]]), id="an unknown record"),
-        pytest.param(messages.pack(["w0.1", 2, 0, 7]), id="records that are none"),
-        pytest.param(messages.pack(["w0.1", "x", 0, []]), id="a number that is none"),
-        pytest.param(messages.pack(["w0.1", 2, None, []]), id="an acknowledgement that is none"),
+        pytest.param(pack(5), id="a number"),
+        pytest.param(pack(["w0.1", 1]), id="too short"),
+        pytest.param(pack([["w0.1"], 1, 0, []]), id="a name that is none"),
+        pytest.param(pack(["w0.1", 3, 0, [["Nonsense", 1]]]), id="an unknown record"),
+        pytest.param(pack(["w0.1", 2, 0, 7]), id="records that are none"),
+        pytest.param(pack(["w0.1", "x", 0, []]), id="a number that is none"),
+        pytest.param(pack(["w0.1", 2, None, []]), id="an acknowledgement that is none"),
     ],
 )
-def test_what_is_no_report_does_not_deafen_the_parent(family, monkeypatch, data):
+def test_what_is_no_report_is_named_and_does_not_deafen_the_parent(family, data):
     child = family.join("w0.1")
-    seen = []
-    unpack = messages.unpack
-    monkeypatch.setattr(messages, "unpack", lambda data: seen.append(data) or unpack(data))
     stranger = family.context.socket(zmq.PUSH)
     stranger.connect(bus.endpoints(family.directory)[1])
     stranger.send(data)
     stranger.close(linger=1000)
-    wait(lambda: data in seen)
+    wait(
+        lambda: any(
+            isinstance(one.record, Note) and ": expected " in f": {one.record.text}"
+            for one in family.heard
+        )
+    )
     child.report(Go())
     wait(lambda: family.tasks[0].dead or family.reported("w0.1", Go))
     assert family.reported("w0.1", Go) == [Go()]
@@ -592,14 +599,24 @@ def test_a_report_that_cannot_be_packed_does_not_silence_the_child(family):
     assert family.reported("w0.1", Go) == [Go()]
 
 
+@pytest.mark.parametrize("command", [["Nonsense", 1], ["Go", 1], 5, b"an envelope"])
+def test_a_command_that_cannot_be_read_is_named_and_ends_the_reading(family, command):
+    family.parent.expect("w0.1")
+    child = family.bear("w0.1")
+    child.join(DEADLINE_S)
+    family.parent._send("w0.1", family.parent._lines["w0.1"], command)
+    with pytest.raises(PeerError, match="expected a known message, got "):
+        list(child.commands())
+
+
 DYING = """
 import os, sys, zmq
 from amoc.ipc.bus import Child
-from amoc.ipc.messages import Go
+from amoc.ipc.messages import FROM_NODE, TO_WORKER, Stopped
 context = zmq.Context()
-with Child(context, sys.argv[1], "w0.1") as child:
+with Child(context, sys.argv[1], "w0.1", TO_WORKER, FROM_NODE) as child:
     child.join(10.0)
-    child.report(Go())
+    child.report(Stopped(0, [], 0))
     assert child.flush(10.0)
 context.term()
 os._exit(0)
@@ -613,7 +630,7 @@ def test_what_was_flushed_arrives_although_the_process_is_gone_at_once(family):
     with subprocess.Popen(command) as dying:
         wait(lambda: dying.poll() is not None)
         assert dying.returncode == 0
-    wait(lambda: family.reported("w0.1", Go))
+    wait(lambda: family.reported("w0.1", Stopped))
 
 
 def test_a_join_after_the_stop_of_another_incarnation_starts_anew(family):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from amoc.base.errors import PeerError
 from amoc.ipc import messages
-from amoc.ipc.messages import codec
+from amoc.ipc.messages import FROM_NODE, codec
 
 SAMPLE = messages.Sample(
     sequence=9,
@@ -26,9 +26,7 @@ SAMPLE = messages.Sample(
 )
 RECORDS = [
     SAMPLE,
-    messages.Welcome(),
     messages.Hello(4711),
-    messages.StartUsers(3, [1, 2**40], 2**62, [0, 25], again=True),
     messages.CrashSeen(0, "ValueError: x", "Traceback …\n", 17),
     messages.Loaded(
         "chat", "", [("a", "1", "default", "what", "chat")], (50.0, None), 2, 1, 20_000, ["a < 1"]
@@ -37,7 +35,7 @@ RECORDS = [
 
 
 def there_and_back(record):
-    return messages.from_wire(messages.unpack(messages.pack(messages.to_wire(record))))
+    return FROM_NODE.unpack(FROM_NODE.pack(record))
 
 
 def plain(value):
@@ -56,11 +54,48 @@ def test_a_record_comes_back_as_it_was(record):
     assert plain(back) == plain(record)
 
 
-def test_every_record_is_known_by_its_name():
-    for name, kind in codec._TYPES.items():
-        record = kind(*range(len(kind._fields)))
-        assert there_and_back(record) == record
-        assert messages.to_wire(record)[0] == name
+CODECS = {name: one for name, one in vars(messages).items() if isinstance(one, messages.Codec)}
+
+
+@pytest.mark.parametrize("name", CODECS)
+def test_every_message_of_a_link_is_known_by_its_name(name):
+    codec = CODECS[name]
+    assert codec._kinds
+    for kind in codec._kinds.values():
+        message = kind(*range(len(kind._fields)))
+        if kind is messages.Envelope:
+            message = messages.Envelope.of(messages.Part.MAIL, 3, 1, b"body")
+        back = codec.unpack(codec.pack(message))
+        assert type(back) is kind
+        assert back == message
+
+
+def test_every_message_goes_over_a_link_or_is_part_of_another():
+    known = {kind for one in CODECS.values() for kind in one._kinds.values()}
+    parts = {"GroupPart", "CoordinatorState", "SettingInfo", "WorkerFigures", "HostFigures"}
+    found = {
+        one for one in vars(messages).values() if isinstance(one, type) and hasattr(one, "_fields")
+    }
+    assert {one.__name__ for one in found - known} == parts
+
+
+def test_a_message_of_another_link_is_refused():
+    with pytest.raises(PeerError, match=r"expected a known message, got .*StartUsers"):
+        FROM_NODE.unpack(messages.TO_NODE.pack(messages.StartUsers(3, [1], 2**62, [], again=True)))
+
+
+def test_an_envelope_is_passed_on_as_it_came():
+    envelope = messages.Envelope.of(messages.Part.CALLS, 65_535, 2**32 - 1, b"a body")
+    passed = messages.TO_NODE.unpack(FROM_NODE.pack(envelope))
+    assert passed == envelope
+    assert passed.header() == (messages.Part.CALLS, 65_535, 2**32 - 1)
+    assert bytes(passed.body) == b"a body"
+
+
+@pytest.mark.parametrize("data", [b"", b"\x00", b"\xff" * 7])
+def test_an_envelope_without_a_header_is_refused_when_it_is_read(data):
+    with pytest.raises(PeerError, match="expected an envelope, got b"):
+        messages.Envelope(data).header()
 
 
 @given(st.integers(0, 2**40), st.text(alphabet=st.characters(exclude_categories=()), max_size=20))
@@ -94,8 +129,8 @@ wire = st.recursive(
 @example([["Hello"], 1])
 @example("Hello")
 def test_what_is_no_record_is_refused(data):
-    with pytest.raises(PeerError, match="a message must be a known record"):
-        messages.from_wire(data)
+    with pytest.raises(PeerError, match="expected a known message, got "):
+        FROM_NODE.from_wire(data)
 
 
 @given(st.binary(max_size=60))
@@ -108,12 +143,12 @@ def test_what_is_no_record_is_refused(data):
 @example(b"\xdd\xff\xff\xff\xff")  # four thousand million elements
 def test_any_bytes_are_msgpack_or_are_refused(data):
     try:
-        messages.unpack(data)
+        codec.unpack(data)
     except PeerError as error:
-        assert "a message must be msgpack" in str(error)  # noqa: PT017
+        assert "expected msgpack, got " in str(error)  # noqa: PT017
 
 
 def test_a_refusal_does_not_quote_a_whole_message():
     with pytest.raises(PeerError) as caught:
-        messages.from_wire(["Nonsense", "x" * 100_000])
+        FROM_NODE.from_wire(["Nonsense", "x" * 100_000])
     assert len(str(caught.value)) < 200

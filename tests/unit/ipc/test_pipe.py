@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from amoc.base.errors import PeerError
 from amoc.ipc import messages, pipe
 
+LINE = messages.Codec(messages.Forked | messages.Note | messages.Ready | messages.StopUsers)
 records = st.lists(
     st.one_of(
         st.builds(messages.Forked, st.integers(0, 511), st.integers(1, 99), st.integers(2, 2**22)),
@@ -26,40 +27,40 @@ records = st.lists(
 
 @given(records, st.data())
 def test_any_cutting_into_pieces_gives_the_same_records(sent, data):
-    stream = b"".join(map(pipe.encode, sent))
+    stream = b"".join(pipe.encode(LINE, one) for one in sent)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=20)))
-    decoder, heard = pipe.Decoder(), []
+    decoder, heard = pipe.Decoder(LINE), []
     for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True):
         heard += decoder.feed(stream[start:end])
     assert heard == sent
 
 
 def test_byte_by_byte_gives_a_record_with_its_last_byte_and_not_before():
-    decoder, stream = pipe.Decoder(), pipe.encode(messages.Note("info", "é" * 100))
+    decoder, stream = pipe.Decoder(LINE), pipe.encode(LINE, messages.Note("info", "é" * 100))
     heard = [list(decoder.feed(stream[n : n + 1])) for n in range(len(stream))]
     assert heard[:-1] == [[]] * (len(stream) - 1)
     assert heard[-1] == [messages.Note("info", "é" * 100)]
 
 
 def test_an_absurd_length_is_refused_before_anything_is_kept_for_it():
-    with pytest.raises(PeerError, match="announces 4294967295"):
-        list(pipe.Decoder().feed(b"\xff\xff\xff\xff"))
+    with pytest.raises(PeerError, match="got one of 4294967295"):
+        list(pipe.Decoder(LINE).feed(b"\xff\xff\xff\xff"))
 
 
 @given(st.binary(min_size=4, max_size=80))
 def test_garbage_is_refused_or_waited_for(data):
     with contextlib.suppress(PeerError):
-        list(pipe.Decoder().feed(data))
+        list(pipe.Decoder(LINE).feed(data))
 
 
 def test_what_was_written_is_read_one_record_at_a_time_and_no_byte_beyond():
     reading, writing = os.pipe()
     try:
-        pipe.write(writing, messages.Ready([], []))
-        pipe.write(writing, messages.StopUsers(3.0))
+        pipe.write(writing, LINE, messages.Ready([], []))
+        pipe.write(writing, LINE, messages.StopUsers(3.0))
         os.write(writing, b"rest")
-        assert pipe.read_one(reading) == messages.Ready([], [])
-        assert pipe.read_one(reading) == messages.StopUsers(3.0)
+        assert pipe.read_one(reading, LINE) == messages.Ready([], [])
+        assert pipe.read_one(reading, LINE) == messages.StopUsers(3.0)
         assert os.read(reading, 100) == b"rest"
     finally:
         os.close(reading)
@@ -69,10 +70,10 @@ def test_what_was_written_is_read_one_record_at_a_time_and_no_byte_beyond():
 def test_a_record_larger_than_the_pipe_is_written_whole():
     reading, writing = os.pipe()
     large = messages.Note("info", "x" * 1_000_000)
-    writer = threading.Thread(target=pipe.write, args=(writing, large))
+    writer = threading.Thread(target=pipe.write, args=(writing, LINE, large))
     try:
         writer.start()
-        assert pipe.read_one(reading) == large
+        assert pipe.read_one(reading, LINE) == large
         writer.join(10)
         assert not writer.is_alive()
     finally:
@@ -84,9 +85,9 @@ def test_a_record_larger_than_the_pipe_is_written_whole():
 def test_an_end_in_the_middle_of_a_record_is_an_error(kept):
     reading, writing = os.pipe()
     try:
-        os.write(writing, pipe.encode(messages.StopUsers(1.0))[:kept])
+        os.write(writing, pipe.encode(LINE, messages.StopUsers(1.0))[:kept])
         os.close(writing)
         with pytest.raises(PeerError, match="the other end of the line is gone"):
-            pipe.read_one(reading)
+            pipe.read_one(reading, LINE)
     finally:
         os.close(reading)

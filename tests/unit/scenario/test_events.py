@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from amoc.base.clock import MS_NS, S_NS, now_ns
 from amoc.base.errors import ScenarioError
-from amoc.ipc.messages import Permits, Record, ThrottleMode, Tokens
+from amoc.ipc.messages import Permits, ThrottleMode, ThrottleToWorker, Tokens
 from amoc.ipc.worker_id import WorkerId
 from amoc.scenario import events
 from amoc.scenario.events import SIGNALS, Event, Signal
@@ -307,8 +307,8 @@ def test_a_listener_that_raises_lets_users_through_all_the_same() -> None:
 
 
 def test_the_controller_tells_of_its_throttles() -> None:
-    posted: list[Record] = []
-    pacer = Pacer(lambda _o, _p, record: posted.append(record), lambda: 5 * S_NS)
+    posted: list[ThrottleToWorker] = []
+    pacer = Pacer(lambda _, record: posted.append(record), lambda: 5 * S_NS)
     pacer.worker_up(WorkerId("node0", 0, 1))
     ear = SocketReader("throttle.*")
     pacer.start("logins", ["constant", 600.0], 60.0)

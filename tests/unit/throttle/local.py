@@ -6,8 +6,7 @@ from collections.abc import Mapping
 
 from gevent import get_hub
 
-from amoc.ipc import messages
-from amoc.ipc.messages import Envelope, Record
+from amoc.ipc.messages import THROTTLE_TO_WORKER, Envelope, ThrottleToWorker
 from amoc.ipc.outbox import Outbox
 from amoc.ipc.worker_id import WorkerId
 from amoc.throttle.controller import Pacer
@@ -25,15 +24,15 @@ def connect(rates: Mapping[str, str] | None = None) -> tuple[Pacer, Gate]:
         gathered.clear()
         gate.hear(body)
 
-    def post(_origin: WorkerId, _part: str, record: Record) -> None:
-        gathered.append(messages.pack_item(record))
+    def post(_origin: WorkerId, record: ThrottleToWorker) -> None:
+        gathered.append(THROTTLE_TO_WORKER.pack(record))
         if len(gathered) == 1:
             get_hub().loop.run_callback(deliver)
 
-    def send(parcel: Envelope) -> None:
-        pacer.hear(HERE, parcel.body)
+    def send(worker: WorkerId, envelope: Envelope) -> None:
+        pacer.hear(worker, envelope.body)
 
     pacer = Pacer(post, rates=rates)
-    gate = Gate(HERE.worker, Outbox(HERE.incarnation, send))
+    gate = Gate(HERE, Outbox(send))
     pacer.worker_up(HERE)
     return pacer, gate

@@ -14,7 +14,9 @@ import amoc
 from amoc import metrics
 from amoc.base import pause as pausing
 from amoc.base.errors import ClosedError, MailError, MailTimeout, PeerError, ScenarioError
+from amoc.ipc.messages import Part
 from amoc.ipc.outbox import Outbox
+from amoc.ipc.worker_id import WorkerId
 from amoc.users import mail, mailbox, placement
 from amoc.users.mail import MAX_BYTES, MailRouter
 from amoc.users.mailbox import MAX_BOX_BYTES, MAX_MESSAGES, Mailbox
@@ -51,7 +53,7 @@ class Crowd:
 
 
 class Town:
-    """Some workers in one process: a post each, and a node that passes parcels on at once."""
+    """Some workers in one process: a post each, and a node that passes envelopes on at once."""
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
@@ -60,7 +62,7 @@ class Town:
         self.scripts: dict[int, object] = {}
         self.crashes: list[BaseException] = []
         self.notes: list[str] = []
-        self.parcels = 0
+        self.envelopes = 0
         self.cut = self.crowded = False
         self.crowd = Crowd(self)
         self.posts = [self.open(worker, 1) for worker in range(workers)]
@@ -70,17 +72,23 @@ class Town:
             here = placement.worker_of(user_id, 1, self.workers) == worker
             return self.users.get(user_id) if here else None
 
-        outbox = Outbox(incarnation, self.carry)
+        outbox = Outbox(self.carry)
         crowded = lambda: self.crowded  # noqa: E731
         return MailRouter(
-            worker, incarnation, self.workers, outbox, find, self.notes.append, crowded
+            WorkerId("node0", worker, incarnation),
+            self.workers,
+            outbox,
+            find,
+            self.notes.append,
+            crowded,
         )
 
-    def carry(self, parcel):
-        self.parcels += 1
-        assert parcel.part == "mail"
+    def carry(self, _, envelope):
+        self.envelopes += 1
+        part, worker, incarnation = envelope.header()
+        assert (part, incarnation) == (Part.MAIL, 0)
         if not self.cut:
-            get_hub().loop.run_callback(self.posts[parcel.worker].hear, parcel.body)
+            get_hub().loop.run_callback(self.posts[worker].hear, envelope.body)
 
     def post(self, user_id: int) -> MailRouter:
         return self.posts[placement.worker_of(user_id, 1, self.workers)]
@@ -161,7 +169,7 @@ def test_messages_of_one_turn_travel_together(town):
     for number in range(900):
         town.posts[0].send(2, number, check=False)
     until(lambda: town.users[2].mailbox and len(town.users[2].mailbox) == 900)
-    assert town.parcels == 1
+    assert town.envelopes == 1
 
 
 plain = st.recursive(
@@ -450,8 +458,8 @@ def test_a_check_in_the_event_loop_itself_is_refused(town):
 
 
 @pytest.mark.parametrize("body", [b"\xc1", b"\x05", b"\x91\x01", b"\xa1x"])
-def test_a_parcel_that_makes_no_sense_is_an_error_that_says_so(town, body):
-    with pytest.raises(PeerError, match="a parcel of mail must be a stream of msgpack"):
+def test_an_envelope_that_makes_no_sense_is_an_error_that_says_so(town, body):
+    with pytest.raises(PeerError, match="expected (mail|a stream of msgpack), got b"):
         town.posts[0].hear(body)
 
 

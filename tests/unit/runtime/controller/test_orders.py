@@ -5,8 +5,7 @@ from __future__ import annotations
 import gevent
 import pytest
 
-from amoc.ipc import messages
-from amoc.ipc.messages import Done, Order
+from amoc.ipc.messages import DONE, Done, Order
 from amoc.ipc.worker_id import WorkerId
 from amoc.runtime.controller.orders import LOST, Broadcast, Outcome
 
@@ -18,14 +17,14 @@ class Workers:
     """Two workers and what they were told."""
 
     def __init__(self) -> None:
-        self.told: list[tuple[WorkerId, str, Order]] = []
+        self.told: list[tuple[WorkerId, Order]] = []
         self.ordering = Broadcast(lambda *told: self.told.append(told))
         for worker in (FIRST, SECOND):
             self.ordering.worker_up(worker)
 
     def answer(self, worker: WorkerId, error: str = "", **answer: object) -> None:
-        number = next(order.number for one, _, order in reversed(self.told) if one == worker)
-        self.ordering.hear(worker, messages.pack_item(Done(number, error, answer)))
+        number = next(order.number for one, order in reversed(self.told) if one == worker)
+        self.ordering.hear(worker, DONE.pack(Done(number, error, answer)))
 
 
 @pytest.fixture
@@ -41,9 +40,9 @@ def asked(workers: Workers, *arguments: object, **options: object) -> gevent.Gre
 
 def test_all_workers_are_asked_and_all_answers_come_back(workers):
     asking = asked(workers, "count", {}, DEADLINE_S)
-    assert [(one, part, order.what) for one, part, order in workers.told] == [
-        (FIRST, "control", "count"),
-        (SECOND, "control", "count"),
+    assert [(one, order.what) for one, order in workers.told] == [
+        (FIRST, "count"),
+        (SECOND, "count"),
     ]
     workers.answer(SECOND, alive=2)
     workers.answer(FIRST, "no")
@@ -57,7 +56,7 @@ def test_arguments_may_differ_from_worker_to_worker_and_some_may_be_left_out(wor
     asking = asked(
         workers, "remove", lambda worker: {"worker": worker.worker}, DEADLINE_S, to=[SECOND]
     )
-    ((one, _, order),) = workers.told
+    ((one, order),) = workers.told
     assert one == SECOND
     assert order.arguments == {"worker": 1}
     workers.answer(SECOND)

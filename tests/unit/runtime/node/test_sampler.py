@@ -35,7 +35,7 @@ NOBODY = range(1, 1)
 
 def wire(record):
     """`record` as it comes out at the other end of a line."""
-    return messages.from_wire(messages.unpack(messages.pack(messages.to_wire(record))))
+    return messages.FROM_NODE.unpack(messages.FROM_NODE.pack(record))
 
 
 class Node:

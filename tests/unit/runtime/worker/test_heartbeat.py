@@ -12,7 +12,7 @@ from gevent import monkey
 
 from amoc import metrics
 from amoc.base.clock import S_NS, now_ns
-from amoc.ipc.messages import Blocked, Record
+from amoc.ipc.messages import Blocked, FromWorker
 from amoc.metrics.board import ROW_BYTES, Area, Cell
 from amoc.metrics.health_figures import cell
 from amoc.runtime.worker.heartbeat import BEAT_NS, Beat, Pauses
@@ -47,7 +47,7 @@ class Beating:
 
     row: memoryview
     trap: FakeTrap
-    reports: list[Record]
+    reports: list[FromWorker]
     area: Area
 
     def until(self, condition: Callable[[], bool]) -> None:

@@ -1,7 +1,7 @@
-"""Reports gather, and leave in batches of a bounded size. Pure.
+"""What a child has to report, packed, leaves in batches of a bounded size. Pure.
 
 A report is packed when it is made, so its size is known and what cannot be packed is the reporter's
-error. A batch is one message: ``[child, number of the batch, acknowledged, [report, …]]``.
+error. A batch is one frame: ``[child, number of the batch, acknowledged, [report, …]]``.
 """
 
 from __future__ import annotations
@@ -9,9 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 
-import msgpack
-
-from amoc.ipc import messages
+from amoc.ipc.messages.codec import packer
 
 FULL_BATCH = 100
 """Reports that need not wait for more company."""
@@ -19,7 +17,7 @@ MAX_BATCH_BYTES = 256 << 10
 """A batch leaves no room for a further report beyond this; a single report may be larger."""
 
 
-class Batch:
+class ReportQueue:
     """Packed reports, first in, first out.
 
     Attributes:
@@ -38,9 +36,8 @@ class Batch:
         """Whether it is worth a batch already."""
         return len(self._items) >= FULL_BATCH or self.size >= MAX_BATCH_BYTES
 
-    def add(self, record: messages.Record) -> None:
-        """Put a report behind the others."""
-        item = messages.pack_item(record)
+    def add(self, item: bytes) -> None:
+        """Put a packed report behind the others."""
         self._items.append(item)
         self.size += len(item)
 
@@ -60,9 +57,7 @@ class Batch:
 
 
 def pack_batch(child: str, number: int, acknowledged: int, items: Sequence[bytes]) -> bytes:
-    """A batch as one message."""
-    packer = msgpack.Packer()
-    head = packer.pack_array_header(4), packer.pack(child), packer.pack(number)
-    return b"".join(
-        (*head, packer.pack(acknowledged), packer.pack_array_header(len(items)), *items)
-    )
+    """A batch as one frame."""
+    one = packer()
+    head = one.pack_array_header(4), one.pack(child), one.pack(number), one.pack(acknowledged)
+    return b"".join((*head, one.pack_array_header(len(items)), *items))
