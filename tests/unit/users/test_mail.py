@@ -459,7 +459,7 @@ def test_a_check_in_the_event_loop_itself_is_refused(town):
 
 @pytest.mark.parametrize("body", [b"\xc1", b"\x05", b"\x91\x01", b"\xa1x"])
 def test_an_envelope_that_makes_no_sense_is_an_error_that_says_so(town, body):
-    with pytest.raises(PeerError, match="expected (mail|a stream of msgpack), got b"):
+    with pytest.raises(PeerError, match=r"expected (mail|a stream of msgpack), got b"):
         town.posts[0].hear(body)
 
 
