@@ -92,6 +92,11 @@ def test_an_envelope_is_passed_on_as_it_came():
     assert bytes(passed.body) == b"a body"
 
 
+def test_an_envelope_is_refused_where_none_may_come():
+    with pytest.raises(PeerError, match="expected a known message, got "):
+        messages.FROM_SUPERVISOR.from_wire(b"an envelope")
+
+
 @pytest.mark.parametrize("data", [b"", b"\x00", b"\xff" * 7])
 def test_an_envelope_without_a_header_is_refused_when_it_is_read(data):
     with pytest.raises(PeerError, match="expected an envelope, got b"):
@@ -122,7 +127,8 @@ wire = st.recursive(
 )
 
 
-@given(wire)
+# Bytes are an envelope.
+@given(wire.filter(lambda data: not isinstance(data, bytes)))
 @example(["Hello"])
 @example(["Hello", 1, 2])
 @example(["NamedTuple", 1])
