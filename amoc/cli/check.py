@@ -22,6 +22,7 @@ from amoc.cli.view.console import console as make_console
 from amoc.ipc import rpc
 from amoc.metrics.board import UserState
 from amoc.metrics.histogram import Histogram
+from amoc.results.exporters import settings as exporter_settings
 from amoc.results.thresholds import declared
 from amoc.runtime import embedded_xmpp
 from amoc.runtime.in_process import joined
@@ -65,7 +66,8 @@ def show(source: str, raw: Sequence[tuple[str, Mapping[str, Any], bool]]) -> Che
 
 def _remoteness(one: settings.Setting[Any]) -> int:
     """How far from the scenario a setting is declared."""
-    return 2 if one.module == builtin_settings.__name__ else one.module.startswith("amoc.")
+    own = (builtin_settings.__name__, exporter_settings.__name__)
+    return 2 if one.module in own else one.module.startswith("amoc.")
 
 
 class Checked:

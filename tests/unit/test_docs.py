@@ -23,6 +23,7 @@ import pytest
 
 from amoc.base.errors import ExitCode
 from amoc.cli.main import cli
+from amoc.results.exporters import settings as exporter_settings
 from amoc.results.generator_health import Finding
 from amoc.scenario import builtin_settings, settings
 
@@ -178,7 +179,10 @@ def test_every_setting_of_amoc_is_in_the_settings_page_and_no_other() -> None:
     section = (ROOT / "docs/settings.md").read_text().split("## amoc's own settings")[1]
     rows = re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)
     own = [
-        name for name, one in vars(builtin_settings).items() if isinstance(one, settings.Setting)
+        name
+        for module in (builtin_settings, exporter_settings)
+        for name, one in vars(module).items()
+        if isinstance(one, settings.Setting)
     ]
     assert rows == own
 

@@ -45,6 +45,7 @@ from amoc.ipc.messages import (
 )
 from amoc.ipc.worker_id import WorkerId
 from amoc.metrics.board import Board, Cell
+from amoc.results.exporters import settings as _exporter_settings  # noqa: F401 - declares them
 from amoc.results.thresholds import declared as expecting
 from amoc.runtime import logs
 from amoc.runtime.supervisor import monkey_patch

@@ -3,7 +3,8 @@
 import pytest
 
 from amoc.results.exporters import RunInfo, start
-from amoc.scenario import builtin_settings, settings
+from amoc.results.exporters import settings as exporter_settings
+from amoc.scenario import settings
 from amoc.scenario.settings import Value, as_text
 from tests.servers.prosody import free_port
 from tests.unit.results.exporters.support import Carbon
@@ -12,10 +13,10 @@ RUN = RunInfo("20261125T020000-1a2b", "chat")
 
 
 def values(**given):
-    """amoc's own settings as the controller knows them."""
+    """The exporters' settings as the controller knows them."""
     own = {
         name: one
-        for name, one in vars(builtin_settings).items()
+        for name, one in vars(exporter_settings).items()
         if isinstance(one, settings.Setting)
     }
     resolved = {name: one.convert(given.pop(name, one.default)) for name, one in own.items()}
@@ -76,20 +77,20 @@ def test_a_value_that_makes_sense_is_taken(name, value):
 @pytest.mark.parametrize(
     ("name", "value", "rule"),
     [
-        ("graphite_host", "carbon:2003", "a name or an address, without a port"),
-        ("statsd_host", "http://statsd", "a name or an address, without a port"),
+        ("graphite_host", "carbon:2003", "a host name or an IP address, without a port"),
+        ("statsd_host", "http://statsd", "a host name or an IP address, without a port"),
         ("graphite_prefix", "a b", "letters, digits"),
-        ("graphite_prefix", "a..b", "in parts with dots"),
-        ("statsd_prefix", "a.", "in parts with dots"),
-        ("graphite_web", "graphite:8080", "an address such as http://"),
+        ("graphite_prefix", "a..b", "in parts separated by dots"),
+        ("statsd_prefix", "a.", "in parts separated by dots"),
+        ("graphite_web", "graphite:8080", "a URL such as http://"),
         ("graphite_web", "http://me:secret@graphite", "without user"),
         *(
             ("graphite_web", f"http://graphite:{port}", "a port from 1 to 65535")
             for port in ("0", "99999", "x")
         ),
         ("graphite_web", "http://[::1", "such as http://127.0.0.1:8080, with a port from 1"),
-        ("graphite_web", "http://", "an address such as http://"),
-        ("graphite_web", "ftp://graphite", "an address such as http://"),
+        ("graphite_web", "http://", "a URL such as http://"),
+        ("graphite_web", "ftp://graphite", "a URL such as http://"),
         ("graphite_web", "http://graphite/a b", "without blanks"),
         ("graphite_web", "http://graphite/\r\nX-Rude: 1", "without blanks"),
         ("graphite_web", " http://graphite", "without blanks"),
@@ -98,9 +99,9 @@ def test_a_value_that_makes_sense_is_taken(name, value):
         ("graphite_port", "0", "from 1 to 65535"),
         ("statsd_port", "70000", "from 1 to 65535"),
         ("prometheus_port", "-1", "or 0 for none"),
-        ("prometheus_host", "", "0.0.0.0 is all"),
+        ("prometheus_host", "", "0.0.0.0 listens on all"),
     ],
 )
 def test_a_value_that_makes_none_is_refused(name, value, rule):
     with pytest.raises(ValueError, match=rule):
-        getattr(builtin_settings, name).convert(value)
+        getattr(exporter_settings, name).convert(value)
