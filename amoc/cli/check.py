@@ -38,7 +38,7 @@ FINISH_S = 10.0
 Values = Mapping[str, settings.Value]
 
 
-def show(source: str, raw: Sequence[tuple[str, Mapping[str, Any], bool]]) -> Checked:
+def show(source: str, raw: Sequence[settings.Source]) -> Checked:
     """Load the scenario, resolve its settings, print both and what it expects.
 
     Raises:
@@ -73,13 +73,11 @@ def _remoteness(one: settings.Setting[Any]) -> int:
 class Checked:
     """A scenario that was loaded in this process, with its settings resolved and in force."""
 
-    def __init__(self, source: str, raw: Sequence[tuple[str, Mapping[str, Any], bool]]) -> None:
+    def __init__(self, source: str, raw: Sequence[settings.Source]) -> None:
         self.scenario: Scenario = load(source)
         self.declared = settings.declared()
         self.expected = declared.declared()
-        self._sources = for_scenario(
-            [settings.Source(*one) for one in raw], self.scenario.name, self.declared
-        )
+        self._sources = for_scenario(list(raw), self.scenario.name, self.declared)
         self.values: Values = {}
         self.override({})
 

@@ -131,7 +131,7 @@ def replay(
     from amoc.results import run_directory as rundir
     from amoc.scenario import settings_sources
 
-    given = settings_sources.gather(pairs, {}, None)[0][1]
+    given = settings_sources.pairs_of("--set", pairs)
     plan = replaying.prepare(rundir.locate(run_directory, what="RUN_DIR"), given, os.environ, say)
     plan = replace(plan, run_directory=new_directory)
     if comment is not None:

@@ -131,6 +131,7 @@ def plan(
     from amoc.scenario import settings_sources
     from amoc.scenario.load_profile import Stages
     from amoc.scenario.run_plan import RunPlan
+    from amoc.scenario.settings import Source
 
     if users is not None and user_ids is not None:
         raise UsageError("--users and --user-ids are mutually exclusive; give one of them")
@@ -146,7 +147,10 @@ def plan(
         scenario=scenario,
         users=ids,
         duration_s=duration,
-        sources=[("--workers", own, True), *settings_sources.gather(pairs, os.environ, config)],
+        sources=(
+            Source("--workers", own, strict=True),
+            *settings_sources.gather(pairs, os.environ, config),
+        ),
         seed=random.SystemRandom().getrandbits(32) if seed is None else seed,
         comment=comment,
         init_timeout_s=init_timeout,

@@ -28,15 +28,17 @@ from amoc.control.commands import is_read
 from amoc.ipc.messages import Loaded
 from amoc.results.journal import read
 from amoc.results.run_directory import RunDirectory
-from amoc.scenario.load_profile import Stages
 from amoc.scenario.loader import is_path
 from amoc.scenario.run_plan import RunPlan
+from amoc.scenario.settings import Source
 from amoc.scenario.settings_sources import PREFIX
 
 SOURCE = "replay"
 """The `source` of commands that a timeline gives."""
 
-_Source = tuple[str, Mapping[str, Any], bool]
+_NOT_IN_PLAN = ("scenario", "run_directory")
+"""The record has the scenario with its path; a replay has a directory of its own."""
+
 _Command = tuple[float, str, Mapping[str, Any]]
 
 
@@ -69,24 +71,7 @@ def record_of(plan: RunPlan, loaded: Loaded | None, run_id: str) -> dict[str, An
         else {},
         "expectations": list(loaded.expectations) if loaded is not None else [],
         "versions": versions(),
-        "plan": {
-            "users": [plan.users.start, plan.users.stop],
-            "duration_s": plan.duration_s,
-            "sources": [[label, values, strict] for label, values, strict in plan.sources],
-            "seed": plan.seed,
-            "comment": plan.comment,
-            "init_timeout_s": plan.init_timeout_s,
-            "stop_timeout_s": plan.stop_timeout_s,
-            "stages": None
-            if plan.stages is None
-            else {"text": str(plan.stages), "start": int(plan.stages.start)},
-            "rates": dict(plan.rates),
-            "expectations": list(plan.expectations),
-            "abort_after_s": plan.abort_after_s,
-            "warmup_s": plan.warmup_s,
-            "limited_ok": plan.limited_ok,
-            "timeline": [[t_s, name, arguments] for t_s, name, arguments in plan.timeline],
-        },
+        "plan": {name: value for name, value in plan.to_json().items() if name not in _NOT_IN_PLAN},
     }
     found: dict[str, Any] = plain(record)
     return found
@@ -99,29 +84,13 @@ def plan_of(record: Mapping[str, Any]) -> RunPlan:
         UsageError: The record is none of ours.
     """
     try:
-        kept, scenario = record["plan"], record["scenario"]
-        stages = kept["stages"]
-        return RunPlan(
-            scenario=scenario["path"] or scenario["source"],
-            users=range(*map(int, kept["users"])),
-            duration_s=kept["duration_s"],
-            sources=[(label, dict(values), strict) for label, values, strict in kept["sources"]],
-            seed=int(kept["seed"]),
-            comment=kept["comment"],
-            init_timeout_s=kept["init_timeout_s"],
-            stop_timeout_s=kept["stop_timeout_s"],
-            stages=Stages.parse(stages["text"], stages["start"]) if stages is not None else None,
-            rates=dict(kept["rates"]),
-            timeline=[(t_s, name, dict(arguments)) for t_s, name, arguments in kept["timeline"]],
-            # Older journals have none of these.
-            expectations=tuple(map(str, kept.get("expectations", ()))),
-            abort_after_s=kept.get("abort_after_s"),
-            warmup_s=float(kept.get("warmup_s", 0.0)),
-            limited_ok=bool(kept.get("limited_ok", False)),
+        scenario = record["scenario"]
+        return RunPlan.from_json(
+            {**record["plan"], "scenario": scenario["path"] or scenario["source"]}
         )
     except (KeyError, TypeError, ValueError) as error:
         text = f"{type(error).__name__}: {error}"
-        raise UsageError(f"the journal's run record must be one of amoc's, but {text}") from None
+        raise UsageError(f"the journal's run record must be one of amoc's, got {text}") from None
 
 
 def digest(path: str) -> str | None:
@@ -170,16 +139,13 @@ def prepare(
     if cut_short := _cut_short(entries):
         warn(cut_short)
     pinned = {"workers": record["workers"]} if record.get("workers") else {}
-    sources: list[_Source] = [
-        ("--set", dict(given), True),
-        (PREFIX + "{name}", {name: again[name] for name in at_start if name in again}, False),
-        *(
-            (label, _without_hidden(record, values), strict)
-            for label, values, strict in plan.sources
-        ),
-        ("the run that is replayed", pinned, False),
-    ]
-    revealed = [_revealed(one, {**again, **given}) for one in timeline]
+    sources = (
+        Source("--set", dict(given), True),
+        Source(PREFIX + "{name}", {name: again[name] for name in at_start if name in again}, False),
+        *(one._replace(values=_without_hidden(record, one.values)) for one in plan.sources),
+        Source("the replayed run", pinned, False),
+    )
+    revealed = tuple(_revealed(one, {**again, **given}) for one in timeline)
     return replace(plan, sources=sources, timeline=revealed)
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from math import ceil, floor
 from typing import Any
 
 from amoc.scenario.load_profile import Stages
+from amoc.scenario.settings import Source
 
 ROOM_FOR_IDS = 1_000_000
 """Users that can be added during a run, on top of those that its plan needs."""
@@ -21,24 +22,24 @@ class RunPlan:
         scenario: A path to a Python file, or a module's name.
         users: The ids of the users.
         duration_s: When the users are asked to finish; None means when all have left by themselves.
-        sources: Raw settings, strongest first, as `amoc.scenario.settings.Source`.
-        stages: How many users there are to be when, instead of all of `users`.
-        rates: The rate of a throttle instead of the one that the scenario gives it, as text.
-        run_directory: Where the run's records go; None means a new one below ``amoc-runs``.
-        timeline: Commands that are given at their times: seconds since the first user could start,
-            the command's name, its arguments.
-        warmup_s: How much of the beginning is left out of the verdict. expectations: What the
-        operator wants of the figures, see `amoc.results.thresholds.threshold`; the scenario
-            may want more.
-        abort_after_s: When an expectation has failed for so long the run ends; None means never.
+        sources: Raw settings, strongest first.
+        stages: How many users there are when, instead of all of `users`.
+        rates: The rate of a throttle by its name, as text; overrides the scenario's.
+        run_directory: Where the run's files go; None means a new one below ``amoc-runs``.
+        timeline: Commands at their times: seconds since the first user could start, the command's
+            name, its arguments.
+        warmup_s: The initial period that thresholds and statistics exclude.
+        expectations: The operator's thresholds, see `amoc.results.thresholds.threshold`; the
+            scenario may declare more.
+        abort_after_s: End the run when a threshold has failed for so long; None means never.
         limited_ok: Whether a run whose generator was too slow may exit with 0.
-        log_level: The least that goes into the logs.
+        log_level: The lowest level that is logged.
     """
 
     scenario: str
     users: range
     duration_s: float | None
-    sources: Sequence[tuple[str, Mapping[str, Any], bool]]
+    sources: tuple[Source, ...]
     seed: int
     comment: str
     init_timeout_s: float
@@ -46,12 +47,46 @@ class RunPlan:
     stages: Stages | None = None
     rates: Mapping[str, str] = field(default_factory=dict)
     run_directory: str | None = None
-    timeline: Sequence[tuple[float, str, Mapping[str, Any]]] = ()
+    timeline: tuple[tuple[float, str, Mapping[str, Any]], ...] = ()
     warmup_s: float = 0.0
-    expectations: Sequence[str] = ()
+    expectations: tuple[str, ...] = ()
     abort_after_s: float | None = None
     limited_ok: bool = False
     log_level: str = "info"
+
+    def to_json(self) -> dict[str, Any]:
+        """Every field, in types that JSON has; only values of settings may still need `plain`."""
+        made = {one.name: getattr(self, one.name) for one in fields(self)}
+        if self.stages is not None:
+            made["stages"] = {"text": str(self.stages), "start": int(self.stages.start)}
+        return made | {
+            "users": [self.users.start, self.users.stop],
+            "rates": dict(self.rates),
+            **{name: list(map(list, made[name])) for name in ("sources", "timeline")},
+            "expectations": list(self.expectations),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> RunPlan:
+        """The plan that `to_json` made `data` of; fields that an older version lacks have defaults.
+
+        Raises:
+            KeyError, TypeError, ValueError: It is something else.
+        """
+        made: dict[str, Any] = {
+            "users": range(*map(int, data["users"])),
+            "sources": tuple(
+                Source(label, dict(values), strict) for label, values, strict in data["sources"]
+            ),
+            "timeline": tuple(
+                (t_s, name, dict(arguments)) for t_s, name, arguments in data["timeline"]
+            ),
+            "expectations": tuple(map(str, data.get("expectations", ()))),
+        }
+        if (stages := data["stages"]) is not None:
+            made["stages"] = Stages.parse(stages["text"], stages["start"])
+        known = {one.name: data[one.name] for one in fields(cls) if one.name in data}
+        return cls(**{**known, **made})
 
     @property
     def most_users(self) -> int:

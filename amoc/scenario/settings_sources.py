@@ -24,8 +24,8 @@ MIN_INT, MAX_INT = -(1 << 63), (1 << 64) - 1
 
 def gather(
     pairs: Sequence[str], environment: Mapping[str, str], config: str | None
-) -> list[tuple[str, Mapping[str, Any], bool]]:
-    """Raw settings, strongest first, as `amoc.scenario.settings.Source`.
+) -> list[Source]:
+    """Raw settings, strongest first.
 
     Args:
         pairs: ``name=value`` from the command line.
@@ -43,9 +43,9 @@ def gather(
     }
     file = config or DEFAULT_FILE
     return [
-        ("--set", pairs_of("--set", pairs), True),
-        ("AMOC_{name}", from_environment, False),
-        (file, _read(file, required=config is not None), True),
+        Source("--set", pairs_of("--set", pairs), True),
+        Source("AMOC_{name}", from_environment, False),
+        Source(file, _read(file, required=config is not None), True),
     ]
 
 
