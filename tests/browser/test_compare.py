@@ -48,8 +48,8 @@ def test_all_charts_are_drawn_and_fit_the_screen(browser, compared, screen):
 
 def test_what_differs_stands_first_and_hostile_text_does_nothing(browser, compared):
     with Visit(browser, compared, **DESKTOP) as visit:
-        assert visit.page.locator("h1 .word").inner_text() == "they differ"
-        row = visit.page.locator("#differs tr", has_text="p50").first.inner_text()
+        assert visit.page.locator("h1 .word").inner_text() == "significant changes"
+        row = visit.page.locator("#changes tr", has_text="p50").first.inner_text()
         assert "slower" in row
         assert HOSTILE in visit.page.locator("header").inner_text()
         assert visit.page.locator("img").count() == 0

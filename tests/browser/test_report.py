@@ -305,7 +305,7 @@ def test_a_run_that_was_too_short_for_charts_is_shown_all_the_same(browser, tmp_
     write(load(RunDirectory(tmp_path / "run")), tmp_path / "report.html")
     with Visit(browser, tmp_path / "report.html", **DESKTOP) as visit:
         visit.draw_all()
-        assert visit.page.locator("#figures .card").count() >= 2
+        assert visit.page.locator("#metrics .card").count() >= 2
         if seconds == 1:
             assert visit.ink("users") > 500
         assert visit.complaints == []

@@ -10,11 +10,11 @@ from rich.text import Text
 
 from amoc.base.clock import format_duration
 from amoc.base.text import printable
-from amoc.results.compare.comparison import TOO_FEW, UNCERTAIN, Comparison, Figure, Side
+from amoc.results.compare.comparison import INCONCLUSIVE, TOO_FEW, Comparison, Metric, Side
 from amoc.results.report.texts import around, clip, difference, figure
 
-MAX_FIGURES = 100
-"""With more of them, those within noise are left out."""
+MAX_METRICS = 100
+"""With more of them, only significant changes are shown."""
 MAX_NAME = 60
 _GOOD, _BAD = ("faster",), ("slower",)
 
@@ -22,17 +22,15 @@ _GOOD, _BAD = ("faster",), ("slower",)
 def render(found: Comparison) -> RenderableType:
     """All that is printed."""
     parts: list[RenderableType] = [_sides(found.sides)]
-    if found.differing:
-        parts += ["", _differing(found)]
-    figures = [*found.figures, *found.own]
-    shown = figures
-    if len(figures) > MAX_FIGURES:
-        shown = [one for one in figures if one.differs]
+    if found.setup:
+        parts += ["", _setup(found)]
+    metrics = found.all_metrics
+    shown = metrics if len(metrics) <= MAX_METRICS else found.significant
     if shown:
-        parts += ["", _figures(shown)]
-    if len(shown) < len(figures):
-        left_out = len(figures) - len(shown)
-        parts.append(Text(f"{left_out:,} more figures do not differ (--json has all)", "dim"))
+        parts += ["", _metrics(shown)]
+    if left_out := len(metrics) - len(shown):
+        text = f"{left_out:,} more metrics did not change significantly (--json has all)"
+        parts.append(Text(text, "dim"))
     parts += ["", Text(found.conclusion(), "bold")]
     return Group(*parts)
 
@@ -48,34 +46,34 @@ def _sides(sides: Sequence[Side]) -> Table:
     table = _table("", "run", "scenario", "verdict", "compared", "comment")
     for side in sides:
         run = side.run
-        begin = f" from {format_duration(side.warmup_s)} on" if side.warmup_s else ""
+        begin = f" from {format_duration(side.warmup_s)}" if side.warmup_s else ""
         verdict = _clip(run.get("verdict"))
         table.add_row(
             Text(side.label, "bold"),
             Text(_clip(run.get("id"))),
             Text(_clip(run.get("scenario"))),
             Text(verdict, "green" if verdict in ("ok", "stopped") else "red"),
-            f"{format_duration(side.tally.span_s)}{begin}" if side.tally.points else "nothing",
+            f"{format_duration(side.tally.span_s)}{begin}" if side.tally.points else "no data",
             Text(_clip(run.get("comment")), "italic"),
         )
     return table
 
 
-def _differing(found: Comparison) -> Table:
-    table = _table("differs", "A", "B")
-    for one in found.differing:
+def _setup(found: Comparison) -> Table:
+    table = _table("setup", "A", "B")
+    for one in found.setup:
         first, second = Text(_clip(one.first)), Text(_clip(one.second))
         table.add_row(Text(f"{one.kind} {_clip(one.name)}"), first, second)
     return table
 
 
-def _figures(figures: Sequence[Figure]) -> Table:
-    table = _table("", "A", "B", "difference", "", "noise", "")
+def _metrics(metrics: Sequence[Metric]) -> Table:
+    table = _table("", "A", "B", "change", "", "noise", "")
     for column in table.columns[1:6]:
         column.justify = "right"
         column.no_wrap = True
     before = ("", "")
-    for one in figures:
+    for one in metrics:
         if (one.kind, one.name) != before:
             before = one.kind, one.name
             table.add_row(Text(f"{one.kind} {_clip(one.name)}", "bold"))
@@ -83,9 +81,9 @@ def _figures(figures: Sequence[Figure]) -> Table:
     return table
 
 
-def _row(one: Figure) -> list[Text]:
-    apart, relative = difference(one.first, one.second, one.unit, one.differs)
-    style = "" if one.differs else "dim"
+def _row(one: Metric) -> list[Text]:
+    apart, relative = difference(one.first, one.second, one.unit, one.significant)
+    style = "" if one.significant else "dim"
     return [
         Text(f"  {one.statistic}"),
         Text(figure(one.first, one.unit)),
@@ -93,7 +91,7 @@ def _row(one: Figure) -> list[Text]:
         Text(apart, style),
         Text(relative, style),
         Text(around(one.noise, one.first, one.unit), "dim"),
-        Text(one.said, _style(one)),
+        Text(one.result, _style(one)),
     ]
 
 
@@ -102,11 +100,11 @@ def _clip(text: object) -> str:
     return printable(clip("" if text is None else text, MAX_NAME))
 
 
-def _style(one: Figure) -> str:
-    if one.said in _GOOD:
+def _style(one: Metric) -> str:
+    if one.result in _GOOD:
         return "bold green"
-    if one.said in _BAD or (one.kind == "crashes" and one.said == "more"):
+    if one.result in _BAD or (one.kind == "crashes" and one.result == "more"):
         return "bold red"
-    if one.differs:
+    if one.significant:
         return "bold yellow"
-    return "yellow" if one.said in (TOO_FEW, UNCERTAIN) else "dim"
+    return "yellow" if one.result in (TOO_FEW, INCONCLUSIVE) else "dim"

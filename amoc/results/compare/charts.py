@@ -1,8 +1,8 @@
-"""Charts of two runs on one axis of time, which begins when their first users could start. Pure.
+"""Charts of two runs on one time axis, which begins when their first users could start. Pure.
 
-The axis has as many steps as the longer run needs. A step shows what a run did in it; where a
-second of the run reaches over a step without having its middle there, it is that second's, so that
-seconds which are a little longer than the steps leave no gaps. Holes and pauses stay gaps.
+The axis has as many steps as the longer run needs. A step shows the seconds of a run whose middle
+lies in it, or else the second that covers the middle of the step, so that seconds which are a
+little longer than the steps leave no gaps. Missing seconds and pauses stay gaps.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 from amoc.metrics.histogram import Histogram
 from amoc.results.report.charts import Chart, Group, Line, Spectrum
 from amoc.results.report.columns import Column, highest, quantiles, rates, rounded
-from amoc.results.report.downsample import MAX_ROWS, Bunch, bunches
+from amoc.results.report.downsample import MAX_ROWS, Bucket, buckets
 from amoc.results.report.latency import spectrum
 from amoc.results.report.rows import Row, row_of
 from amoc.results.series import Point
@@ -34,7 +34,7 @@ def steps(
     most: int = MAX_ROWS,
     timers: Collection[str] = (),
 ) -> Rows:
-    """The runs' rows on one axis.
+    """The rows of the runs on one axis.
 
     Args:
         runs: Label and points of each.
@@ -45,23 +45,23 @@ def steps(
     step_s = max(1.0, ends_s / most)
     count = ceil(round(ends_s / step_s, 6))
 
-    def row(step: int, some: Sequence[Bunch]) -> Row:
+    def row(step: int, some: Sequence[Bucket]) -> Row:
         found = [point for one in some for point in one.points]
-        return row_of((step + 1) * step_s, found, any(one.flowing for one in some), timers)
+        return row_of((step + 1) * step_s, found, any(one.active for one in some), timers)
 
     return {
         label: [
             row(step, some)
-            for step, some in enumerate(_in_steps(bunches(points, 1), step_s, count))
+            for step, some in enumerate(_in_steps(buckets(points, 1), step_s, count))
         ]
         for label, points in runs
     }
 
 
-def _in_steps(seconds: Iterable[Bunch], step_s: float, count: int) -> Iterator[list[Bunch]]:
+def _in_steps(seconds: Iterable[Bucket], step_s: float, count: int) -> Iterator[list[Bucket]]:
     """What each step shows; what is not needed any more is let go."""
-    inside: dict[int, list[Bunch]] = {}
-    over: dict[int, Bunch] = {}
+    inside: dict[int, list[Bucket]] = {}
+    over: dict[int, Bucket] = {}
     told = reached = covered = 0
     for one in seconds:
         while covered < count and (covered + 0.5) * step_s <= one.t_s:
@@ -81,8 +81,8 @@ def _in_steps(seconds: Iterable[Bunch], step_s: float, count: int) -> Iterator[l
 
 
 def _shown(
-    step: int, step_s: float, inside: dict[int, list[Bunch]], over: dict[int, Bunch]
-) -> list[Bunch]:
+    step: int, step_s: float, inside: dict[int, list[Bucket]], over: dict[int, Bucket]
+) -> list[Bucket]:
     """What has its middle in a step, or else what reaches over the step's middle."""
     some, one = inside.pop(step, []), over.pop(step, None)
     if some or one is None or not one.points:
@@ -91,7 +91,7 @@ def _shown(
     return [one] if begin_s <= (step + 0.5) * step_s else []
 
 
-def overlaid(
+def overlay(
     rows: Rows, key: str, title: str, unit: str, of: Callable[[list[Row]], Column]
 ) -> Chart:
     """A chart with a line for each run."""
@@ -102,8 +102,8 @@ def overlaid(
 def load(rows: Rows) -> list[Chart]:
     """Users and crashes."""
     charts = [
-        overlaid(rows, "users", "Users running", "", _level(lambda one: one.users.get("running"))),
-        overlaid(rows, "crashes", "Crashed iterations", "/s", _rate(_crashed)),
+        overlay(rows, "users", "Running users", "", _level(lambda one: one.users.get("running"))),
+        overlay(rows, "crashes", "Crashed iterations", "/s", _rate(_crashed)),
     ]
     return [charts[0], *(chart for chart in charts[1:] if not chart.idle)]
 
@@ -113,18 +113,18 @@ def counters(rows: Rows, names: Iterable[str]) -> Group:
     return _group(
         "counters",
         [
-            overlaid(rows, f"counter{at}", name, "/s", _rate(_counted(name)))
+            overlay(rows, f"counter{at}", name, "/s", _rate(_counted(name)))
             for at, name in enumerate(list(names)[:MAX_CHARTS])
         ],
     )
 
 
 def throttles(rows: Rows, names: Iterable[str]) -> Group:
-    """How many throttles let through."""
+    """Executions of throttles."""
     return _group(
         "throttles",
         [
-            overlaid(rows, f"throttle{at}", f"{name}: let through", "/s", _rate(_passed(name)))
+            overlay(rows, f"throttle{at}", f"{name}: executions", "/s", _rate(_passed(name)))
             for at, name in enumerate(list(names)[:MAX_CHARTS])
         ],
     )
@@ -141,12 +141,12 @@ def timers(rows: Rows, names: Iterable[str]) -> Group:
                 Line(f"{label} p50", p50, _COLOURS[label], "dash"),
                 Line(f"{label} p99", p99, _COLOURS[label]),
             ]
-        charts.append(Chart(f"timer{at}", name, "s", lines, "Dashed: the median; solid: p99."))
+        charts.append(Chart(f"timer{at}", name, "s", lines, "Dashed: median; solid: p99."))
     return _group("timers", charts)
 
 
 def spectra(names: Iterable[str], whole: Callable[[str], dict[str, Histogram]]) -> list[Spectrum]:
-    """How durations are distributed in each run; `whole` gives a timer's histograms by label."""
+    """The distribution of each timer in each run; `whole` gives a timer's histograms by label."""
     return [
         Spectrum(
             f"spectrum{at}", name, {label: spectrum(one) for label, one in whole(name).items()}
@@ -156,10 +156,10 @@ def spectra(names: Iterable[str], whole: Callable[[str], dict[str, Histogram]]) 
 
 
 def generator(rows: Rows) -> list[Chart]:
-    """How amoc itself did."""
+    """The load generator."""
     return [
-        overlaid(rows, "lag", "Loop lag of the worst worker", "s", _level(_lag)),
-        overlaid(rows, "cpu", "CPU of all workers", "%", _cpu),
+        overlay(rows, "lag", "Loop lag of the worst worker", "s", _level(_lag)),
+        overlay(rows, "cpu", "CPU of all workers", "%", _cpu),
     ]
 
 

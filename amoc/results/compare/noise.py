@@ -1,25 +1,25 @@
-"""Whether two runs differ by more than their own noise. Pure.
+"""Whether a change between two runs is significant, that is, exceeds the runs' own noise. Pure.
 
-A figure of a run (a rate, a percentile) is taken from the whole of its steady part, and its noise
-from how it varies between blocks of that part:
+A statistic of a run (a rate, a percentile) is taken over the whole of its steady state, and its
+noise is estimated from how it varies between blocks of that (batch means):
 
-- The steady part is cut into n = 30 blocks of equal length; more and shorter ones would say no
+- The steady state is divided into n = 30 blocks of equal length; more and shorter ones would say no
   more (Schmeiser, Operations Research 30, 1982). There are fewer, down to 10, where there are not
-  as many seconds; with less than 10 seconds nothing is said.
+  as many seconds; below 10 seconds nothing is tested.
 - Of a rate or a mean X, with x that of each block, s² = Σ (x - X)² / (n - 1).
-- Percentiles are compared by shares of durations, see `amoc.results.compare.quantile_test`.
-- Neighbouring blocks are alike. With r the lag-1 autocorrelation of what varies, corrected for its
-  bias by (1 + 4 r) / n and never below 0, they are worth m = n (1 - r) / (1 + r) blocks that are
-  not, but at least 2; s / √m is the standard error (Zwiers and von Storch, Journal of Climate 8,
-  1995).
-- Two figures are compared as by Welch, with m - 1 degrees of freedom each.
+- Percentiles are compared by shares of samples, see `amoc.results.compare.quantile_test`.
+- Neighbouring blocks are correlated. With r the lag-1 autocorrelation of what varies, corrected for
+  its bias by (1 + 4 r) / n and never below 0, the effective sample size is
+  m = n (1 - r) / (1 + r), but at least 2; s / √m is the standard error (Zwiers and von Storch,
+  Journal of Climate 8, 1995).
+- Two runs are compared by Welch's t-test, with m - 1 degrees of freedom each.
 
-Of many figures that are compared at once some would differ by chance. Holm's procedure (1979) keeps
-the chance that any of them is said to differ when none does at `LEVEL`.
+Of many metrics that are tested at once some would change significantly by chance. Holm's procedure
+(1979) keeps the probability that any does where none has changed at `SIGNIFICANCE`.
 
-What is smaller than the resolution of a figure never counts: one cell of a histogram, one event at
-the edge of the time that is looked at. Noise between runs, such as that of another host or another
-day, is not seen here: it takes several runs of each kind to know it.
+What is smaller than the resolution of a metric never counts: one cell of a histogram, one event at
+the edge of the period. Noise between runs, such as that of another host or another day, is not seen
+here: it takes several runs of each kind to know it.
 """
 
 from __future__ import annotations
@@ -33,39 +33,39 @@ from typing import Protocol, Self
 from amoc.results.run_totals import Adding, together
 from amoc.results.series import Point, Tally
 
-LEVEL = 0.01
+SIGNIFICANCE = 0.01
 MIN_BLOCKS, MAX_BLOCKS = 10, 30
-MIN_WORTH = 2.0
-"""However alike blocks are: with one degree of freedom hardly anything is beyond the noise."""
+MIN_EFFECTIVE_SIZE = 2.0
+"""However correlated blocks are: with one degree of freedom hardly anything is significant."""
 ROUNDING = 1e-6
 """Share of a mean that is nothing but rounding: the series has six decimals."""
 _STEPS = 400
 _MAX_NEWTON, _EXACT = 50, 1e-9
 
 
-class Known(Protocol):
-    """A figure of a run that can be compared with the same of another."""
+class Estimated(Protocol):
+    """A statistic of a run that can be compared with that of another."""
 
     @property
     def resolution(self) -> float:
-        """What it cannot tell apart."""
+        """The smallest difference that it can tell."""
 
-    def chance(self, other: Self, /) -> float:
-        """How probable so great a difference is where there is none."""
+    def p_value(self, other: Self, /) -> float:
+        """The probability of so large a difference between runs of the same system."""
 
-    def reach(self, other: Self, level: float, /) -> float:
-        """How far apart two figures must be, so that the chance of it is below `level`."""
+    def critical_difference(self, other: Self, level: float, /) -> float:
+        """The smallest difference whose p-value is below `level`."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure, and how well it is known.
+    """A statistic, and how precisely it is known.
 
     Attributes:
-        value: The figure.
+        value: The statistic.
         error: Its standard error.
         freedom: Degrees of freedom of that.
-        resolution: What it cannot tell apart.
+        resolution: The smallest difference that it can tell.
     """
 
     value: float
@@ -73,44 +73,44 @@ class Estimate:
     freedom: float
     resolution: float
 
-    def chance(self, other: Estimate) -> float:
-        """How probable so great a difference is where there is none."""
+    def p_value(self, other: Estimate) -> float:
+        """The probability of so large a difference between runs of the same system."""
         difference = abs(self.value - other.value)
         if difference <= max(self.resolution, other.resolution):
             return 1.0
         error, freedom = _of_difference(self, other)
-        return tails(difference / error, freedom) if error else 0.0
+        return two_sided_p(difference / error, freedom) if error else 0.0
 
-    def reach(self, other: Estimate, level: float) -> float:
-        """How far apart two figures must be, so that the chance of it is below `level`."""
+    def critical_difference(self, other: Estimate, level: float) -> float:
+        """The smallest difference whose p-value is below `level`."""
         error, freedom = _of_difference(self, other)
-        beyond = error * student(level, freedom) if error else 0.0
+        beyond = error * critical_t(level, freedom) if error else 0.0
         return max(beyond, self.resolution, other.resolution)
 
 
 def estimate(whole: float, blocks: Sequence[float], resolution: float) -> Estimate | None:
-    """What is known of a rate or a mean.
+    """The estimate of a rate or a mean; None where there are too few blocks.
 
     Args:
-        whole: The figure, of the whole time.
-        blocks: The same of each block, in order; None is said of too few.
-        resolution: What it cannot tell apart.
+        whole: Over the whole time.
+        blocks: The same of each block, in order.
+        resolution: The smallest difference that it can tell.
     """
     count = len(blocks)
     if count < MIN_BLOCKS:
         return None
     spread = sum((one - whole) ** 2 for one in blocks) / (count - 1)
-    independent = worth(blocks)
-    return Estimate(whole, sqrt(spread / independent), independent - 1, resolution)
+    size = effective_size(blocks)
+    return Estimate(whole, sqrt(spread / size), size - 1, resolution)
 
 
-def worth(blocks: Sequence[float]) -> float:
-    """How many independent blocks these are worth."""
-    alike = likeness(blocks)
-    return max(MIN_WORTH, len(blocks) * (1 - alike) / (1 + alike))
+def effective_size(blocks: Sequence[float]) -> float:
+    """How many independent blocks say as much as these."""
+    lag1 = autocorrelation(blocks)
+    return max(MIN_EFFECTIVE_SIZE, len(blocks) * (1 - lag1) / (1 + lag1))
 
 
-def likeness(blocks: Sequence[float]) -> float:
+def autocorrelation(blocks: Sequence[float]) -> float:
     """The lag-1 autocorrelation, corrected for its bias, from 0 to below 1."""
     count = len(blocks)
     mean = sum(blocks) / count
@@ -131,7 +131,7 @@ def _of_difference(one: Estimate, other: Estimate) -> tuple[float, float]:
     return sqrt(first + second), freedom
 
 
-def tails(t: float, freedom: float) -> float:
+def two_sided_p(t: float, freedom: float) -> float:
     """The probability that Student's t is farther from 0 than `t`, for 1 or more degrees.
 
     With t = √freedom tan θ its density is a power of cos θ, which Simpson's rule integrates.
@@ -146,16 +146,16 @@ def tails(t: float, freedom: float) -> float:
     return min(1.0, 2 * scale * total * step / 3)
 
 
-def student(level: float, freedom: float) -> float:
-    """The t beyond which Student's t lies in `level` of cases: what `tails` is the inverse of.
+def critical_t(level: float, freedom: float) -> float:
+    """The t beyond which Student's t lies in `level` of cases: the inverse of `two_sided_p`.
 
-    By Newton's method. Over log t, log tails is concave and falls, so steps that come from above
-    never pass the root; those from below are kept short, for tails must not become 0.
+    By Newton's method. Over log t, the log of p is concave and falls, so steps that come from above
+    never pass the root; those from below are kept short, for p must not become 0.
     """
     scale = exp(lgamma((freedom + 1) / 2) - lgamma(freedom / 2)) / sqrt(pi * freedom)
     t = 1.0
     for _ in range(_MAX_NEWTON):
-        beyond = tails(t, freedom)
+        beyond = two_sided_p(t, freedom)
         density = 2 * scale * (1 + t * t / freedom) ** (-(freedom + 1) / 2)
         step = min(1.0, log(beyond / level) * beyond / (t * density))
         t *= exp(step)
@@ -164,20 +164,20 @@ def student(level: float, freedom: float) -> float:
     return t
 
 
-def beyond_chance(chances: Sequence[float], level: float = LEVEL) -> list[bool]:
-    """Which of several comparisons hold, so that any at all does wrongly in `level` of cases."""
-    held = [False] * len(chances)
-    ranked = sorted(range(len(chances)), key=chances.__getitem__)
+def holm(p_values: Sequence[float], level: float = SIGNIFICANCE) -> list[bool]:
+    """Which of several tests are significant, so that any is wrongly in `level` of cases (Holm)."""
+    held = [False] * len(p_values)
+    ranked = sorted(range(len(p_values)), key=p_values.__getitem__)
     for passed, number in enumerate(ranked):
-        if chances[number] > level / (len(chances) - passed):
+        if p_values[number] > level / (len(p_values) - passed):
             break
         held[number] = True
     return held
 
 
 @dataclass(frozen=True)
-class Steady:
-    """A steady part of a run: the sum of it, and of each of its blocks.
+class SteadyState:
+    """The steady state of a run: its sums, and those of each of its blocks.
 
     Attributes:
         whole: All of it.
@@ -188,8 +188,8 @@ class Steady:
     blocks: Sequence[Tally]
 
     @classmethod
-    def of(cls, points: Iterable[Point], spans_s: Sequence[float]) -> Steady:
-        """The steady part that `points` are.
+    def of(cls, points: Iterable[Point], spans_s: Sequence[float]) -> SteadyState:
+        """The steady state that `points` are.
 
         Args:
             points: In order; they are gone through once.
@@ -227,8 +227,8 @@ def blocks_of(spans_s: Sequence[float]) -> list[range]:
     return [range(end - size, end) for size, end in zip(sizes, ends, strict=True) if size]
 
 
-def rate(steady: Steady, count: Callable[[Tally], float]) -> Estimate | None:
-    """How often a second something was counted; None where that is too uncertain."""
+def rate(steady: SteadyState, count: Callable[[Tally], float]) -> Estimate | None:
+    """The rate of something that is counted; None where there are too few blocks."""
     whole = steady.whole
     if not steady.blocks or not whole.span_s:
         return None
@@ -236,12 +236,12 @@ def rate(steady: Steady, count: Callable[[Tally], float]) -> Estimate | None:
     return estimate(count(whole) / whole.span_s, blocks, 1 / whole.span_s)
 
 
-def level(spans_s: Sequence[float], values: Sequence[float]) -> Estimate | None:
-    """How high something was in the mean.
+def mean(spans_s: Sequence[float], values: Sequence[float]) -> Estimate | None:
+    """The mean of a level.
 
     Args:
-        spans_s: How long the seconds were in which that is known.
-        values: How high it was in each of them.
+        spans_s: The lengths of the seconds in which it is known.
+        values: Its value in each of them.
     """
     blocks = [_mean(values[one.start : one.stop]) for one in blocks_of(spans_s)]
     whole = _mean(values)

@@ -1,7 +1,7 @@
 """Two runs side by side as one page for people, in one file that needs no other.
 
-It says first whether the runs differ by more than their own noise, then in what, and then lets
-people look: charts have both runs on one axis of time.
+It says first whether any metric changed significantly, then which. Charts show both runs on one
+time axis.
 """
 
 from __future__ import annotations
@@ -11,20 +11,19 @@ from pathlib import Path
 from typing import Any
 
 from amoc.metrics.histogram import Histogram
-from amoc.results.compare import charts as overlaid
-from amoc.results.compare.comparison import Comparison, Figure, Side
+from amoc.results.compare import charts as compare_charts
+from amoc.results.compare.comparison import Comparison, Metric, Side
 from amoc.results.live_totals import BUILT_IN_TIMERS
-from amoc.results.report import run_annotations as marks
-from amoc.results.report import shell
-from amoc.results.report.headline import verdict
+from amoc.results.report import run_annotations, shell
+from amoc.results.report.headline import headline
 from amoc.results.report.tables import Table
-from amoc.results.report.texts import MINUS, around, clip, difference, figure, moment
+from amoc.results.report.texts import NO_VALUE, around, clip, difference, figure, moment
 
 MAX_NAME = 120
 MAX_VALUE = 200
-MAX_MARKS = 40
-"""Of each run, or the charts would be nothing but marks."""
-MAX_FIGURES = 2_000
+MAX_ANNOTATIONS = 40
+"""Of each run, or the charts would show nothing else."""
+MAX_METRICS = 2_000
 
 
 def write(found: Comparison, path: Path) -> None:
@@ -38,26 +37,26 @@ def write(found: Comparison, path: Path) -> None:
 
 def render(found: Comparison) -> str:
     """The comparison as an HTML page that needs no other file."""
-    timers = _timers(found.sides)[: overlaid.MAX_CHARTS]
-    rows = overlaid.steps(
+    timers = _timers(found.sides)[: compare_charts.MAX_CHARTS]
+    rows = compare_charts.steps(
         [(side.label, side.record.points) for side in found.sides],
-        max(side.stretches.ends_s for side in found.sides),
+        max(side.interruptions.ends_s for side in found.sides),
         timers=timers,
     )
     times = [row.t_s for row in rows["A"]]
-    happened = {side.label: _happened(side) for side in found.sides}
+    events = {side.label: _events(side) for side in found.sides}
     groups = {
-        "counters": overlaid.counters(rows, _busiest(found.sides, _counters)),
-        "timers": overlaid.timers(rows, timers),
-        "throttles": overlaid.throttles(rows, _busiest(found.sides, _throttles)),
+        "counters": compare_charts.counters(rows, _busiest(found.sides, _counters)),
+        "timers": compare_charts.timers(rows, timers),
+        "throttles": compare_charts.throttles(rows, _busiest(found.sides, _throttles)),
     }
-    load, own = overlaid.load(rows), overlaid.generator(rows)
-    spectra = overlaid.spectra(
+    load, generator = compare_charts.load(rows), compare_charts.generator(rows)
+    spectra = compare_charts.spectra(
         timers,
         lambda name: {side.label: side.tally.timers.get(name, Histogram()) for side in found.sides},
     )
     charts = [chart for group in groups.values() for chart in (*group.shown, *group.more)]
-    figures = [*found.figures, *found.own]
+    metrics = found.all_metrics
     return shell.fill(
         "compare.html",
         {
@@ -65,25 +64,26 @@ def render(found: Comparison) -> str:
             "ends_s": times[-1] if times else 0.0,
             "times": times,
             "bands": _bands(found.sides),
-            "marks": [mark for one in happened.values() for mark in _marks(*one)],
+            "annotations": [one for some in events.values() for one in _numbered(*some)],
             "charts": {
-                chart.key: chart.to_json() for chart in (*charts, *load, *own) if not chart.empty
+                chart.key: chart.to_json()
+                for chart in (*charts, *load, *generator)
+                if not chart.empty
             },
             "spectra": {one.key: one.to_json() for one in spectra if not one.empty},
         },
-        sides=[(side, verdict(side.run)) for side in found.sides],
+        sides=[(side, headline(side.run)) for side in found.sides],
         conclusion=found.conclusion(),
-        differs=bool(found.found),
-        judged=found.judged,
-        found=_rows(found.found),
-        figures=_rows(figures[:MAX_FIGURES]),
-        figures_left_out=max(0, len(figures) - MAX_FIGURES),
-        differing=_differing(found),
-        happened=_events(happened),
+        tested=found.tested,
+        significant=_rows(found.significant),
+        metrics=_rows(metrics[:MAX_METRICS]),
+        metrics_left_out=max(0, len(metrics) - MAX_METRICS),
+        setup=_setup(found),
+        events=_events_table(events),
         groups=groups,
         spectra=spectra,
         load=load,
-        own=own,
+        generator=generator,
         times=times,
     )
 
@@ -111,12 +111,12 @@ def _busiest(sides: Iterable[Side], of: Callable[[Side], dict[str, int]]) -> lis
     return sorted((name for name in counts if counts[name]), key=lambda one: (-counts[one], one))
 
 
-def _rows(figures: Sequence[Figure]) -> list[dict[str, Any]]:
+def _rows(metrics: Sequence[Metric]) -> list[dict[str, Any]]:
     """The rows of a table; a name stands in the first of its rows only."""
     rows, before = [], ("", "")
-    for one in figures:
+    for one in metrics:
         name = f"{one.kind} {clip(one.name, MAX_NAME)}"
-        apart, relative = difference(one.first, one.second, one.unit, one.differs)
+        apart, relative = difference(one.first, one.second, one.unit, one.significant)
         rows.append(
             {
                 "name": name if (one.kind, one.name) != before else "",
@@ -126,7 +126,7 @@ def _rows(figures: Sequence[Figure]) -> list[dict[str, Any]]:
                 "difference": apart,
                 "relative": relative,
                 "noise": around(one.noise, one.first, one.unit),
-                "said": one.said,
+                "result": one.result,
                 "tone": _tone(one),
             }
         )
@@ -134,51 +134,53 @@ def _rows(figures: Sequence[Figure]) -> list[dict[str, Any]]:
     return rows
 
 
-def _tone(one: Figure) -> str:
-    if one.said == "faster":
+def _tone(one: Metric) -> str:
+    if one.result == "faster":
         return "good"
-    if one.said == "slower" or (one.kind == "crashes" and one.said == "more"):
+    if one.result == "slower" or (one.kind == "crashes" and one.result == "more"):
         return "bad"
-    return "doubt" if one.differs else ""
+    return "doubt" if one.significant else ""
 
 
-def _differing(found: Comparison) -> Table:
+def _setup(found: Comparison) -> Table:
     rows = [
         (
             f"{one.kind} {clip(one.name, MAX_NAME)}",
-            clip(one.first, MAX_VALUE) or MINUS,
-            clip(one.second, MAX_VALUE) or MINUS,
+            clip(one.first, MAX_VALUE) or NO_VALUE,
+            clip(one.second, MAX_VALUE) or NO_VALUE,
         )
-        for one in found.differing
+        for one in found.setup
     ]
-    return Table("differing", "How they were made", ("", "A", "B"), rows, frozenset({1, 2}))
+    return Table("setup", "Differences in setup", ("", "A", "B"), rows, frozenset({1, 2}))
 
 
-def _happened(side: Side) -> tuple[str, list[marks.Happened]]:
-    rows, _ = marks.happened(side.record.journal, side.stretches)
-    return side.label, [row for row in rows if row.mark][:MAX_MARKS]
+def _events(side: Side) -> tuple[str, list[run_annotations.Annotation]]:
+    rows, _ = run_annotations.collect(side.record.journal, side.interruptions)
+    return side.label, [row for row in rows if row.number][:MAX_ANNOTATIONS]
 
 
-def _marks(label: str, rows: Sequence[marks.Happened]) -> list[dict[str, Any]]:
-    return [{**mark, "number": f"{label}{mark['number']}"} for mark in marks.marks(rows)]
+def _numbered(label: str, rows: Sequence[run_annotations.Annotation]) -> list[dict[str, Any]]:
+    return [
+        {**one, "number": f"{label}{one['number']}"} for one in run_annotations.for_charts(rows)
+    ]
 
 
-def _events(happened: dict[str, tuple[str, list[marks.Happened]]]) -> Table:
+def _events_table(events: dict[str, tuple[str, list[run_annotations.Annotation]]]) -> Table:
     rows = [
-        (f"{label}{row.mark}", moment(row.t_s), row.kind, row.whole, row.comment)
-        for label, (_, some) in happened.items()
+        (f"{label}{row.number}", moment(row.t_s), row.kind, row.text_with_count, row.comment)
+        for label, (_, some) in events.items()
         for row in some
     ]
-    heads = ("mark", "at", "kind", "what", "comment")
-    return Table("happened", "What happened", heads, rows, frozenset({2, 3, 4}))
+    heads = ("#", "time", "kind", "event", "comment")
+    return Table("events", "Events", heads, rows, frozenset({2, 3, 4}))
 
 
 def _bands(sides: Sequence[Side]) -> list[dict[str, Any]]:
-    """What was left out of the figures at the beginning."""
+    """What is excluded at the beginning."""
     lengths = {side.label: side.warmup_s for side in sides if side.warmup_s}
     if len(lengths) == len(sides) and len(set(lengths.values())) == 1:
         lengths = {"both": lengths[sides[0].label]}
     return [
-        vars(marks.Band("warmup", 0.0, end_s, f"warm-up of {label}"))
+        vars(run_annotations.Band("warmup", 0.0, end_s, f"warm-up of {label}"))
         for label, end_s in lengths.items()
     ]

@@ -1,7 +1,7 @@
-"""The levels of a run second by second, as bare numbers. Pure.
+"""The levels of a run (users, gauges, CPU) second by second, as bare numbers. Pure.
 
-A level is how high something stands: users, a gauge, CPU. Its mean and its noise need its value in
-each second of the run, and a number of eight bytes is what little of a second can be kept of all.
+The mean of a level and its noise need its value in each second of the run. Eight bytes a second are
+little enough to be kept for all of them.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from math import isfinite, isnan, nan
 from amoc.results.series import Point
 
 Key = tuple[str, str, str]
-"""Kind, name and statistic, as of an `amoc.results.compare.comparison.Figure`."""
+"""Kind, name and statistic, as of an `amoc.results.compare.comparison.Metric`."""
 
 
-class Levels:
+class PerSecondValues:
     """The levels of some points.
 
     Attributes:
@@ -36,26 +36,26 @@ class Levels:
         before = len(self.spans_s)
         self.spans_s.append(point.span_s)
         self.hosts.update(node.name for node in point.nodes)
-        for key, value in _told(point):
+        for key, value in _levels(point):
             values = self._values.setdefault(key, array("d"))
             values.extend([nan] * (before - len(values)))
             values.append(value)
 
     def known(self, key: Key) -> tuple[list[float], list[float]]:
-        """Where a level is known: how long these points were, and how high it was."""
+        """The lengths of the points in which a level is known, and its values in them."""
         pairs = zip(self.spans_s, self._values.get(key, ()), strict=False)
         found = [(span_s, value) for span_s, value in pairs if not isnan(value)]
         return [span_s for span_s, _ in found], [value for _, value in found]
 
 
-def _told(point: Point) -> Iterator[tuple[Key, float]]:
-    """The levels that a point tells."""
+def _levels(point: Point) -> Iterator[tuple[Key, float]]:
+    """The levels in a point."""
     if "running" in point.users:
         yield ("users", "running", "mean"), point.users["running"]
     for name, throttle in point.throttles.items():
         yield ("throttles", name, "waiting"), throttle.waiting
         if (wanted := throttle.wanted_per_s) is not None:
-            yield ("throttles", name, "wanted"), wanted
+            yield ("throttles", name, "target rate"), wanted
     for name, value in point.gauges.items():
         if isfinite(value):
             yield ("gauges", name, "mean"), value

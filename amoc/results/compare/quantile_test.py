@@ -1,19 +1,20 @@
-"""Percentiles of two runs, compared by the shares of durations that are not above one. Pure.
+"""Compares percentiles of two runs by the shares of samples that are not above them. Pure.
 
-A percentile cannot be compared by an error of its own where durations are of two kinds: with 1 % of
-them slow, the 99th percentile of like runs is now that of the fast ones and now that of the slow,
-and each seems to be well known. What varies calmly is the share of durations at or below some x
-(Woodruff, Journal of the American Statistical Association 47, 1952). So x is taken from both runs
-together, as their common percentile, and the runs' shares at x are compared:
+A percentile cannot be compared by an error of its own where samples are of two kinds: with 1 % of
+them slow, the 99th percentile of identical systems is now that of the fast ones and now that of the
+slow, and each seems to be precise. What varies smoothly is the share of samples at or below some x
+(Woodruff, Journal of the American Statistical Association 47, 1952). So x is the same percentile of
+both runs pooled, and the runs' shares at x are compared:
 
-- With k of a block's c durations at or below x, and P of all N, d = k - P c, and the share's
-  standard error is √(Σ d² n / (n - 1) · n / m) / N, with n blocks that are worth m (`noise.worth`).
+- With k of a block's c samples at or below x, and P of all N, d = k - P c, and the standard error
+  of the share is √(Σ d² n / (n - 1) · n / m) / N, with n blocks of the effective sample size m
+  (`noise.effective_size`).
 - A histogram knows whole cells. x is the end of a cell or of the one before, whichever lies
-  between the two percentiles; if both do, the one that says less.
+  between the two percentiles; if both do, the one that is less significant.
 
-So some seconds in which the target stood still, with few but very long durations, do not hide that
-the median has changed. As noise is shown how far apart the percentiles would be if the shares
-differed by as much as they must.
+So some seconds in which the target stalled, with few but very long samples, do not hide that the
+median has changed. The noise that is shown is how far apart the percentiles would be if the shares
+differed by just enough to be significant.
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ from math import sqrt
 
 from amoc.base.clock import S_NS
 from amoc.metrics.histogram import Histogram, cell_of, end_ns
-from amoc.results.compare.noise import Estimate, Steady, worth
+from amoc.results.compare.noise import Estimate, SteadyState, effective_size
 
 MIN_BEYOND = 5
-"""Durations beyond a percentile, or nothing is said of it."""
+"""Samples beyond a percentile; with fewer it is not tested."""
 CELL = 1 / 128
 """Width of a histogram's cell, as a share of the durations in it."""
 
@@ -39,8 +40,8 @@ class Percentile:
     Attributes:
         fraction: 0.99 is the 99th percentile.
         value: In seconds.
-        whole: The durations.
-        blocks: The same of each block, in order.
+        whole: All samples.
+        blocks: Those of each block, in order.
     """
 
     fraction: float
@@ -50,27 +51,26 @@ class Percentile:
 
     @property
     def resolution(self) -> float:
-        """What it cannot tell apart, in seconds."""
+        """The smallest difference that it can tell, in seconds."""
         return self.value * CELL
 
-    def chance(self, other: Percentile) -> float:
-        """How probable so great a difference is where there is none."""
+    def p_value(self, other: Percentile) -> float:
+        """The probability of so large a difference between runs of the same system."""
         if abs(self.value - other.value) <= max(self.resolution, other.resolution):
             return 1.0
-        return max(one.chance(another) for one, another in self._shares(other))
+        return max(one.p_value(another) for one, another in self._shares(other))
 
-    def reach(self, other: Percentile, level: float) -> float:
-        """How far apart the two must be, so that the chance of it is below `level`.
+    def critical_difference(self, other: Percentile, level: float) -> float:
+        """The smallest difference whose p-value is below `level`.
 
-        It is that of the durations as they are spread near both percentiles. Where these are
-        farther apart than that, in a gap or in a heap of durations, what is said of the shares
-        decides.
+        It follows from the distribution near both percentiles. Where these are farther apart than
+        that, in a gap or a cluster of samples, the test of the shares decides.
         """
         pairs = self._shares(other)
-        needed = [one.reach(another, level) for one, another in pairs]
+        needed = [one.critical_difference(another, level) for one, another in pairs]
         resolution = max(self.resolution, other.resolution)
         half = max(needed) / 2
-        both = _together(self.whole, other.whole)
+        both = _pooled(self.whole, other.whole)
         spread = _within(both, self.fraction + half) - _within(both, self.fraction - half)
         difference = abs(self.value - other.value)
         if difference <= resolution:
@@ -82,8 +82,8 @@ class Percentile:
         return max(resolution, min(spread, difference * share))
 
     def _shares(self, other: Percentile) -> list[tuple[Estimate, Estimate]]:
-        """The shares of both runs that are at or below what lies between their percentiles."""
-        both = _together(self.whole, other.whole)
+        """The shares of both runs that are at or below a duration between their percentiles."""
+        both = _pooled(self.whole, other.whole)
         common = _cell(both.quantiles_s(self.fraction)[0])
         low, high = sorted((_cell(self.value), _cell(other.value)))
         cells = [cell for cell in (common - 1, common) if low <= cell < high] or [common]
@@ -93,18 +93,18 @@ class Percentile:
         count, number = self.whole.count, len(self.blocks)
         share = _not_above(self.whole, cell) / count
         apart = [_not_above(one, cell) - share * one.count for one in self.blocks]
-        independent = worth(apart)
+        size = effective_size(apart)
         spread = sum(one * one for one in apart) * number / (number - 1)
-        return Estimate(
-            share, sqrt(spread * number / independent) / count, independent - 1, 1 / count
-        )
+        return Estimate(share, sqrt(spread * number / size) / count, size - 1, 1 / count)
 
 
-def percentiles(steady: Steady, timer: str, fractions: Sequence[float]) -> list[Percentile | None]:
-    """Percentiles of a timer; None where that is too uncertain.
+def percentiles(
+    steady: SteadyState, timer: str, fractions: Sequence[float]
+) -> list[Percentile | None]:
+    """Percentiles of a timer; None where there are too few samples.
 
     Args:
-        steady: What is looked at.
+        steady: The steady state of a run.
         timer: Its name.
         fractions: 0.99 is the 99th percentile.
     """
@@ -124,7 +124,7 @@ def _enough(count: int, fraction: float) -> bool:
     return count * min(fraction, 1 - fraction) >= MIN_BEYOND * (1 - 1e-9)
 
 
-def _together(one: Histogram, other: Histogram) -> Histogram:
+def _pooled(one: Histogram, other: Histogram) -> Histogram:
     both = Histogram(dict(one.cells), one.max_ns)
     both.add(other.cells, other.max_ns)
     return both
@@ -147,5 +147,5 @@ def _within(histogram: Histogram, fraction: float) -> float:
 
 
 def _not_above(histogram: Histogram, cell: int) -> int:
-    """How many durations are not above those of `cell`."""
+    """How many samples are not above those of `cell`."""
     return sum(count for one, count in histogram.cells.items() if one <= cell)

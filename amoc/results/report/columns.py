@@ -25,7 +25,7 @@ def rounded(value: float | None) -> float | None:
 def rates(rows: Iterable[Row], count: Callable[[Point], float]) -> Column:
     """How often a second something happened, where it could happen; `count` of a sum is the sum."""
     return [
-        rounded(count(row.counted) / row.span_s) if row.flowing and row.span_s else None
+        rounded(count(row.counted) / row.span_s) if row.active and row.span_s else None
         for row in rows
     ]
 
@@ -53,7 +53,7 @@ def growth(rows: Iterable[Row], total: Callable[[Point], float]) -> Column:
             continue
         now, now_s = total(row.last), row.last.t_s
         passed_s = now_s - before_s if before_s else row.span_s
-        grows = row.flowing and passed_s > 0
+        grows = row.active and passed_s > 0
         grown.append(rounded(max(0.0, now - before) / passed_s) if grows else None)
         before, before_s = now, now_s
     return grown

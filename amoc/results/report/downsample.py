@@ -1,13 +1,13 @@
-"""A run's points as the rows that its charts are drawn from: fewer, and honest about gaps. Pure.
+"""Downsamples a run's points to the rows that its charts are drawn from, and keeps gaps. Pure.
 
-A chart shows no more moments than it is wide, so neighbouring points are put together until there
-are few enough. They are put together as what they are: sums of counts over sums of time, histograms
-merged, the highest of what is looked at for its peaks. So a percentile of a row is one of its
-durations, never a mean of percentiles.
+A chart shows no more points in time than it is wide, so neighbouring points are merged until there
+are few enough, each kind of value in its own way: counts and times are added, histograms merged, of
+what is looked at for its peaks the highest is kept. So a percentile of a row is one of its samples,
+never a mean of percentiles.
 
-Nothing is put together across a pause or a hole in the series. A row without points is a hole, and
-charts leave it white. What a late node had counted comes with its next sample: the seconds in which
-it is late are holes, too, and their points are counted to the row that follows, or to the last one
+Nothing is merged across a pause or a gap in the series. A row without points is a gap, and charts
+leave it white. What a late node had counted comes with its next sample: the seconds in which
+it is late are gaps, too, and their points are counted to the row that follows, or to the last one
 where none does. A node that stays away for more than `MAX_LATE` points is not waited for.
 
 Points are read once, in order, and let go when their row is finished; so a long run takes no more
@@ -25,32 +25,32 @@ from amoc.results.series import Point
 
 MAX_ROWS = 1_500
 MAX_LATE = 10
-HOLE_S = 1.5
-"""What lies between two points and is longer than this is a hole."""
+GAP_S = 1.5
+"""What lies between two points and is longer than this is a gap."""
 MIN_S = 0.5
 """A shorter row, as at the end of a run, says little about a second: the one before gets it."""
-FLOWING = frozenset({"running", "stopping"})
+ACTIVE_STATES = frozenset({"running", "stopping"})
 """States of a run in which its users act."""
 
 
 @dataclass(frozen=True)
-class Bunch:
+class Bucket:
     """Neighbouring points that become a row.
 
     Attributes:
-        t_s: Where they stand on the axis of time.
-        points: In order; none in a hole.
-        flowing: Whether users could act; if not, that nothing was counted says nothing.
+        t_s: Where they stand on the time axis.
+        points: In order; none in a gap.
+        active: Whether users could act; if not, that nothing was counted says nothing.
     """
 
     t_s: float
     points: tuple[Point, ...] = ()
-    flowing: bool = False
+    active: bool = False
 
 
-def thin(
+def downsample(
     points: Collection[Point],
-    most: int = MAX_ROWS,
+    max_rows: int = MAX_ROWS,
     timers: Collection[str] = (),
     see: Callable[[Point], object] = lambda _: None,
 ) -> list[Row]:
@@ -58,7 +58,7 @@ def thin(
 
     Args:
         points: Its seconds.
-        most: How many rows there are to be, apart from those that pauses and holes need.
+        max_rows: The most rows, apart from those that pauses and gaps need.
         timers: Those that rows are to have durations of.
         see: Is shown each point on its way, so that nobody else needs to read them all.
     """
@@ -68,18 +68,18 @@ def thin(
             see(point)
             yield point
 
-    size = ceil(len(points) / most)
-    return [row_of(one.t_s, one.points, one.flowing, timers) for one in bunches(seen(), size)]
+    size = ceil(len(points) / max_rows)
+    return [row_of(one.t_s, one.points, one.active, timers) for one in buckets(seen(), size)]
 
 
-def bunches(points: Iterable[Point], size: int) -> Iterator[Bunch]:
-    """The points in groups of at most `size`, in order, and holes where something is missing."""
-    last: Bunch | None = None
+def buckets(points: Iterable[Point], size: int) -> Iterator[Bucket]:
+    """The points in groups of at most `size`, in order, and gaps where something is missing."""
+    last: Bucket | None = None
     for one in _seconds(points):
         if last is None:
             last = one
-        elif _belong(last, one, size):
-            last = Bunch(one.t_s, last.points + one.points, one.flowing)
+        elif _can_merge(last, one, size):
+            last = Bucket(one.t_s, last.points + one.points, one.active)
         else:
             yield last
             last = one
@@ -87,9 +87,9 @@ def bunches(points: Iterable[Point], size: int) -> Iterator[Bunch]:
         yield last
 
 
-def _belong(last: Bunch, one: Bunch, size: int) -> bool:
-    """Whether two neighbours may be one."""
-    if not (last.points and one.points and last.flowing == one.flowing):
+def _can_merge(last: Bucket, one: Bucket, size: int) -> bool:
+    """Whether two neighbours may be merged."""
+    if not (last.points and one.points and last.active == one.active):
         return False
     span_s = sum(point.span_s for point in one.points)
     return len(last.points) + len(one.points) <= size or span_s < MIN_S
@@ -100,20 +100,20 @@ def late_nodes(point: Point) -> Sequence[str]:
     return point.late if point.span_s >= MIN_S else ()
 
 
-def _seconds(points: Iterable[Point]) -> Iterator[Bunch]:
-    """A group for each point, with holes where something is missing."""
+def _seconds(points: Iterable[Point]) -> Iterator[Bucket]:
+    """A group for each point, with gaps where something is missing."""
     carried: list[Point] = []
     late, last_s = 0, 0.0
     for point in points:
         if carried:
-            yield Bunch(last_s)
-        if point.begin_s - last_s > HOLE_S:
-            yield Bunch(point.begin_s)
+            yield Bucket(last_s)
+        if point.begin_s - last_s > GAP_S:
+            yield Bucket(point.begin_s)
         last_s = point.t_s
         late = late + 1 if late_nodes(point) else 0
         carried.append(point)
         if not 0 < late <= MAX_LATE:
-            yield Bunch(last_s, tuple(carried), point.state in FLOWING)
+            yield Bucket(last_s, tuple(carried), point.state in ACTIVE_STATES)
             carried.clear()
     if carried:  # the series ends before the late node has come back
-        yield Bunch(last_s, tuple(carried), carried[-1].state in FLOWING)
+        yield Bucket(last_s, tuple(carried), carried[-1].state in ACTIVE_STATES)

@@ -1,10 +1,10 @@
-"""Events of a journal that say the same, as one: the first of them, with a count. Pure.
+"""Deduplicates the events of a journal: repeated ones become the first of them, with a count. Pure.
 
 What a scenario logs comes again and again, with counts (`amoc.runtime.logs.repeats`) and from each
-worker. As a row and a mark each it would hide the rest. Log lines are of one kind when they differ
-in nothing but numbers; where these differ, the text has ``#``. Other warnings are of one kind when
-they are the same to the letter. Errors of amoc's own are never put together: that a worker was lost
-a second time is news.
+worker. As a row and a numbered line each it would hide the rest. Log lines are duplicates when they
+differ in nothing but numbers; where these differ, the text has ``#``. Other warnings are duplicates
+when they are identical. Errors of amoc's own are never merged: that a worker was lost a second time
+is news.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ _LOGGED = re.compile(
     re.DOTALL,
 )
 """What the operator is shown of a log line, see `amoc.runtime.logs.handler`."""
-_UNTOLD = re.compile(r"(?P<more>[\d,]+) more warnings?: (?P<said>.*)", re.DOTALL)
-"""What is said of those that would have been too many, see `amoc.runtime.logs.operator_feed`."""
+_MORE_WARNINGS = re.compile(r"(?P<more>[\d,]+) more warnings?: (?P<said>.*)", re.DOTALL)
+"""Told of further warnings in a second, see `amoc.runtime.logs.operator_feed`."""
 _NUMBER = re.compile(r"(0x[0-9a-fA-F]+|\d+|#)")
 
 
 @dataclass(frozen=True)
 class Repeated:
-    """Entries that say the same.
+    """An event and its duplicates.
 
     Attributes:
-        entry: The first of them; an event's text is what they all say.
-        count: How often it was said.
-        last_s: When it was said last; None before the first user could start.
+        entry: The first of them; its text is what they have in common.
+        count: How often it occurred.
+        last_s: When it occurred last; None before the first user could start.
     """
 
     entry: _Entry
@@ -43,7 +43,7 @@ class Repeated:
     last_s: float | None
 
 
-def together(journal: Iterable[_Entry]) -> list[Repeated]:
+def deduplicated(journal: Iterable[_Entry]) -> list[Repeated]:
     """The entries of a journal, in order of the first of each kind."""
     found: dict[Hashable, Repeated] = {}
     for number, entry in enumerate(journal):
@@ -58,14 +58,14 @@ def together(journal: Iterable[_Entry]) -> list[Repeated]:
 
 
 def _read(entry: _Entry) -> tuple[Hashable, str, int]:
-    """An entry's kind, None if it is one of its own; what it says; how many it stands for."""
+    """What an entry's duplicates share (None if it has none), its text, how many it stands for."""
     text, level = str(entry.get("text", "")), entry.get("level")
     if entry.get("kind") != "event" or level not in ("warning", "error"):
         return None, text, 1
     if line := _LOGGED.fullmatch(text):
         said = f"{line['said']} {line['logger']})"
         return (level, numberless(said)), said, _count(line["more"])
-    if line := _UNTOLD.fullmatch(text):
+    if line := _MORE_WARNINGS.fullmatch(text):
         return (level, "untold"), f"more warnings: {line['said']}", _count(line["more"])
     return ((level, text) if level == "warning" else None), text, 1
 

@@ -1,4 +1,4 @@
-"""What a report says first: how the run ended, why, and the few figures that sum it up. Pure."""
+"""The head of a report: the verdict, the reasons for it, and the key metrics. Pure."""
 
 from __future__ import annotations
 
@@ -11,55 +11,61 @@ from amoc.results.report.latency import Pair
 from amoc.results.report.texts import clip, figure, number, shortened
 from amoc.results.verdict import was_aborted
 
-_SAYS = {
-    "ok": ("good", "The run came to its end."),
-    "stopped": ("good", "An operator asked the run to finish, and it did."),
-    "failed expectations": ("bad", "The run came to its end, and its figures are not as expected."),
+_SENTENCES = {
+    "ok": ("good", "The run completed."),
+    "stopped": ("good", "An operator stopped the run, and users were given time to finish."),
+    "failed expectations": ("bad", "The run completed, but not all thresholds passed."),
     "generator-limited": (
         "doubt",
-        "amoc or its host was too slow: these figures do not show what the target can do.",
+        "amoc or its host was too slow: these results do not show what the target can do.",
     ),
-    "interrupted": ("doubt", "The run was stopped at once; users were not given time to finish."),
+    "interrupted": (
+        "doubt",
+        "The run was stopped immediately; users were given no time to finish.",
+    ),
     "failed": ("bad", "The run failed."),
-    "killed": ("doubt", "What follows is what it had written by then; a second may be missing."),
-    "running": ("open", "What follows is what it has written so far."),
+    "killed": (
+        "doubt",
+        "Results cover what had been written by then; up to a second may be missing.",
+    ),
+    "running": ("open", "Results cover what has been written so far."),
 }
-_ABORTED = "Its figures were not as expected, so the run was ended before its time."
+_ABORTED = "The run was aborted because a threshold failed."
 MAX_REASONS = 20
 MAX_NOTES = 20
 MAIN_TIMERS = 3
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Headline:
     """The head of a report.
 
     Attributes:
         word: The verdict.
         tone: ``good``, ``bad``, ``doubt`` or ``open``.
-        says: A sentence on what the word means.
+        sentence: What the word means.
         reasons: Why it is so.
         notes: What does not change it, but should be known.
     """
 
     word: str
     tone: str
-    says: str
+    sentence: str
     reasons: list[str]
     notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class Card:
-    """A figure that sums up the run.
+    """A key metric of the run.
 
     Attributes:
         title: What it is.
-        value: The figure.
-        detail: What else there is to say.
-        tone: As in `Verdict`, or nothing.
-        columns: Heads of a small table instead of a value.
-        rows: Its rows, each with its head first.
+        value: Its value.
+        detail: A remark below it.
+        tone: As in `Headline`, or nothing.
+        columns: Headings of a small table instead of a value.
+        rows: Its rows, each with its heading first.
     """
 
     title: str
@@ -70,16 +76,16 @@ class Card:
     rows: list[tuple[str, ...]] = field(default_factory=list)
 
 
-def verdict(run: Mapping[str, Any]) -> Verdict:
+def headline(run: Mapping[str, Any]) -> Headline:
     """The head of the report of `run`, the first part of a summary."""
     word, reasons = str(run.get("verdict", "unknown")), run.get("reasons", ())
-    tone, says = _SAYS.get(word, ("open", ""))
+    tone, sentence = _SENTENCES.get(word, ("open", ""))
     if word == "failed expectations" and was_aborted(reasons):
-        says = _ABORTED
-    return Verdict(
+        sentence = _ABORTED
+    return Headline(
         clip(word, 40),
         tone,
-        says,
+        sentence,
         _some(reasons, MAX_REASONS, "reason"),
         _some(run.get("notes", ()), MAX_NOTES, "note"),
     )
@@ -95,7 +101,7 @@ def _some(sentences: Sequence[Any], most: int, what: str) -> list[str]:
 def cards(
     summary: Mapping[str, Any], steady: Mapping[str, Any], timers: Sequence[Pair]
 ) -> list[Card]:
-    """The figures that sum up a run.
+    """The key metrics of a run.
 
     Args:
         summary: All of it.
@@ -106,7 +112,7 @@ def cards(
     crashed = users.get("crashed", 0)
     shown = [
         Card(
-            "Users at once",
+            "Peak users",
             number(users.get("peak", 0)),
             ", ".join(f"{number(users.get(key, 0))} {key}" for key in ("started", "finished")),
         ),
@@ -129,7 +135,7 @@ def _throughput(steady: Mapping[str, Any]) -> list[Card]:
     if busiest is None or not rates.get(busiest):
         return []
     rate = figure(shortened(rates[busiest]), "/s")
-    return [Card(clip(busiest, 40), rate, f"{number(counters[busiest])} in all")]
+    return [Card(clip(busiest, 40), rate, f"{number(counters[busiest])} in total")]
 
 
 def _timer(pair: Pair, timers: Mapping[str, Any]) -> Card:
@@ -141,5 +147,5 @@ def _timer(pair: Pair, timers: Mapping[str, Any]) -> Card:
     ]
     count = timers.get(pair.name, {}).get("count", 0)
     return Card(
-        clip(pair.name, 40), detail=f"{number(count)} durations", columns=tuple(keys), rows=rows
+        clip(pair.name, 40), detail=f"{number(count)} samples", columns=tuple(keys), rows=rows
     )

@@ -20,7 +20,7 @@ from amoc.results.report import over_time
 from amoc.results.report.charts import Chart, Spectrum
 from amoc.results.report.columns import rounded
 from amoc.results.report.rows import Row
-from amoc.results.report.texts import MINUS, figure, number
+from amoc.results.report.texts import NO_VALUE, figure, number
 
 QUANTILES = {
     "p50": "p50_s",
@@ -133,5 +133,5 @@ def compared(
     yield "count", number(service["count"]), number(response.get("count")), ""
     for label, key in QUANTILES.items():
         one, other = service.get(key), response.get(key)
-        times = f"× {other / one:.3g}" if one and other is not None else MINUS
+        times = f"× {other / one:.3g}" if one and other is not None else NO_VALUE
         yield label, figure(one, "s"), figure(other, "s"), times

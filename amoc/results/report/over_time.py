@@ -27,14 +27,14 @@ _COLOUR_OF = {"p50": 1, "p95": 3, "p99": 2, "max": GREY}
 
 def left_out(count: int, of: str) -> str:
     """A sentence on `count` things that have no chart."""
-    return f"{count:,} {of} are not charted; the tables below have them." if count > 0 else ""
+    return f"{count:,} {of} are not charted; see the tables below." if count > 0 else ""
 
 
 def users(rows: Sequence[Row]) -> Chart:
     """Users by what they do."""
     lines = [
         Line("running", highest(rows, lambda one: one.users.get("running")), 1, "area"),
-        Line("to be started", highest(rows, lambda one: one.users.get("waiting")), 5),
+        Line("waiting to start", highest(rows, lambda one: one.users.get("waiting")), 5),
         Line("finished", latest(rows, lambda one: one.users.get("finished")), 3, "dash"),
         Line("removed", latest(rows, lambda one: one.users.get("removed")), 4, "dash"),
         Line("restarted", latest(rows, lambda one: one.users.get("restarted")), 2, "dash"),
@@ -75,13 +75,13 @@ def _stands(name: str) -> Callable[[Point], float | None]:
 
 
 def load(rows: Sequence[Row], summary: Mapping[str, Any]) -> Group:
-    """What the run did to its target: users, and how often it did what."""
+    """The load on the target: users, and rates of counters."""
     causes = {one["cause"]: one["count"] for one in summary.get("crashes", ())}
     shown, more, missing = _counters(rows, summary.get("counters", {}))
     charts = [users(rows), starts(rows), *shown]
     if causes:
         charts.append(crashes(rows, causes))
-    title = "Counters that are less busy"
+    title = "Less busy counters"
     return Group("load", "Load", charts, more, title, left_out(missing, "less busy counters"))
 
 
@@ -156,7 +156,7 @@ def timer(rows: Sequence[Row], key: str, title: str, name: str, family: str) -> 
 
 
 def throttle(rows: Sequence[Row], key: str, name: str) -> list[Chart]:
-    """What a throttle was to let through, what it did, and who waited."""
+    """A throttle's target rate, its requests and executions, and who waited."""
 
     def wanted(point: Point) -> float | None:
         one = point.throttles.get(name)
@@ -176,15 +176,15 @@ def throttle(rows: Sequence[Row], key: str, name: str) -> list[Chart]:
 
     flow = [
         Line("requests", rates(rows, asked), 5),
-        Line("let through", rates(rows, passed), 1),
-        Line("wanted", latest(rows, wanted), 2, "step"),
+        Line("executions", rates(rows, passed), 1),
+        Line("target rate", latest(rows, wanted), 2, "step"),
     ]
     shown = [line for line in flow if line.known]
     return [
-        Chart(f"{key}flow", f"{name}: wanted and let through", "/s", shown),
+        Chart(f"{key}flow", f"{name}: rate", "/s", shown),
         Chart(
             f"{key}wait",
-            f"{name}: waiting",
+            f"{name}: waiting users",
             "",
             [Line("waiting", highest(rows, waiting), 4, "area")],
         ),

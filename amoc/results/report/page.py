@@ -1,11 +1,10 @@
-"""The report of a run: one page for people, which says the verdict first and then lets them look.
+"""The report of a run: one HTML page, with the verdict first, then key metrics, charts and tables.
 
-The figures of tables are the summary's. Charts are made of the series. Where a warm-up is left out
-of the verdict it is left out of the cards, of the tables of timers and counters, and of percentiles
-by rarity, too. What there is more of than anybody reads is shown in part, and the page says so;
-`summary.json` and `series.jsonl` have all of it.
+Tables show the summary, charts the series. A warm-up is excluded from key metrics, from the tables
+of timers and counters and from distributions, as it is from the verdict. Of very long lists the
+page shows a part and says so; `summary.json` and `series.jsonl` have it all.
 
-The series is gone through once, by all that need it: `Reading`.
+The series is read once: `Reading`.
 """
 
 from __future__ import annotations
@@ -16,17 +15,16 @@ from pathlib import Path
 from typing import Any
 
 from amoc.metrics.histogram import Histogram
-from amoc.results.report import generator_charts, latency, over_time, shell, tables
-from amoc.results.report import run_annotations as marks
+from amoc.results.report import generator_charts, latency, over_time, run_annotations, shell, tables
 from amoc.results.report.charts import Chart, Group
-from amoc.results.report.downsample import MAX_ROWS, thin
-from amoc.results.report.headline import cards, verdict
+from amoc.results.report.downsample import MAX_ROWS, downsample
+from amoc.results.report.headline import cards, headline
 from amoc.results.report.latency import Pair, TimerView
 from amoc.results.report.rows import Row
 from amoc.results.saved_run import SavedRun
 from amoc.results.series import Point, WarmUp
 
-MAX_EXPECTATIONS = 500
+MAX_THRESHOLDS = 500
 MAX_TIMERS = 12
 """Timers of the target with charts."""
 
@@ -49,18 +47,18 @@ def render(record: SavedRun) -> str:
     rows, steady = reading.rows, _steady(summary, reading)
     views = _views(target, rows, reading.durations, steady)
     groups = _groups(summary, rows, built_in)
-    happened, unsaid = marks.happened(record.journal, reading.stretches)
+    events, events_left_out = run_annotations.collect(record.journal, reading.interruptions)
     shown = [chart for group in groups.values() for chart in (*group.shown, *group.more)]
     shown += [chart for view in views for chart in view.charts]
     health = summary.get("health")
     return shell.fill(
         "report.html",
-        _data(summary["run"], reading, shown, views, happened),
+        _data(summary["run"], reading, shown, views, events),
         run=summary["run"],
         complete=record.complete,
-        verdict=verdict(summary["run"]),
+        headline=headline(summary["run"]),
         cards=cards(summary, steady, target),
-        expectations=list(summary.get("expectations", ()))[:MAX_EXPECTATIONS],
+        thresholds=list(summary.get("expectations", ()))[:MAX_THRESHOLDS],
         judged=health is not None,
         limited=(health or {}).get("limited", False),
         findings=tables.findings(list((health or {}).get("findings", ()))),
@@ -72,9 +70,9 @@ def render(record: SavedRun) -> str:
         views_left_out=over_time.left_out(len(target) - len(views), "less busy timers"),
         times=[row.t_s for row in rows],
         row_s=max((row.span_s for row in rows), default=0.0),
-        thinned=len(record.points) > MAX_ROWS,
-        happened=happened,
-        unsaid=unsaid,
+        downsampled=len(record.points) > MAX_ROWS,
+        events=events,
+        events_left_out=events_left_out,
         causes=tables.causes(summary.get("crashes", ())),
         more_causes=len(summary.get("crashes", ())) - tables.MAX_CAUSES,
         tables=_tables(summary, steady, target, built_in),
@@ -87,7 +85,7 @@ class Reading:
 
     Attributes:
         rows: What charts over time are drawn from.
-        stretches: When the run was paused, and nodes late.
+        interruptions: When the run was paused, and nodes late.
         began_at: When the first user could start, in seconds since 1970; None if nothing says so.
         durations: Of the charted timers, after the warm-up.
         counters: Sums of the seconds after the warm-up in which the run was running.
@@ -102,19 +100,19 @@ class Reading:
             warmup_s: How long its warm-up was.
             timers: Those that are charted.
         """
-        self.stretches = marks.Stretches()
+        self.interruptions = run_annotations.Interruptions()
         self.began_at: float | None = None
         self.durations = {name: Histogram() for name in timers}
         self.counters: dict[str, int] = {}
         self.active_s = 0.0
         self._warmup, self._begun = WarmUp(warmup_s), False
-        self.rows = thin(points, timers=timers, see=self._see)
+        self.rows = downsample(points, timers=timers, see=self._see)
 
     def _see(self, point: Point) -> None:
         if not self._begun:
             self._begun = True
             self.began_at = point.at - point.t_s if point.at else None
-        self.stretches.add(point)
+        self.interruptions.add(point)
         if not self._warmup.over(point):
             return
         for name, timer in self.durations.items():
@@ -164,7 +162,7 @@ def _groups(
     summary: Mapping[str, Any], rows: Sequence[Row], built_in: Sequence[Pair]
 ) -> dict[str, Group]:
     timers = [
-        over_time.timer(rows, f"own{at}", pair.name, pair.name, "")
+        over_time.timer(rows, f"generator{at}", pair.name, pair.name, "")
         for at, pair in enumerate(built_in)
     ]
     title = "Charts of its timers"
@@ -172,9 +170,9 @@ def _groups(
         "load": over_time.load(rows, summary),
         "gauges": over_time.gauges(rows, list(summary.get("gauges", {}))),
         "throttles": over_time.throttles(rows, summary.get("throttles", {})),
-        "own": Group(
-            "own",
-            "amoc itself",
+        "generator": Group(
+            "generator",
+            "Load generator",
             [*generator_charts.workers(rows), *generator_charts.hosts(rows)],
             timers,
             title,
@@ -187,7 +185,7 @@ def _data(
     reading: Reading,
     charts: Iterable[Chart],
     views: Iterable[TimerView],
-    happened: Sequence[marks.Happened],
+    events: Sequence[run_annotations.Annotation],
 ) -> dict[str, Any]:
     """What the page's script draws."""
     rows = reading.rows
@@ -197,9 +195,10 @@ def _data(
         "ends_s": round(max(float(run.get("duration_s") or 0.0), last_s), 3),
         "times": [round(row.t_s, 3) for row in rows],
         "bands": [
-            vars(band) for band in marks.bands(reading.stretches, run.get("warmup_s") or 0.0)
+            vars(band)
+            for band in run_annotations.bands(reading.interruptions, run.get("warmup_s") or 0.0)
         ],
-        "marks": marks.marks(happened),
+        "annotations": run_annotations.for_charts(events),
         "charts": {chart.key: chart.to_json() for chart in charts if not chart.empty},
         "spectra": {
             view.spectrum.key: view.spectrum.to_json() for view in views if not view.spectrum.empty
@@ -216,7 +215,7 @@ def _tables(
     duration_s = summary["run"].get("duration_s", 0.0)
     return {
         "timers": tables.timers(target, steady["timers"], "timers"),
-        "own_timers": tables.timers(built_in, steady["timers"], "own-timers"),
+        "generator_timers": tables.timers(built_in, steady["timers"], "generator-timers"),
         "counters": tables.counters(steady["counters"], steady["rates"]),
         "gauges": tables.gauges(summary.get("gauges", {})),
         "throttles": tables.throttles(summary.get("throttles", {})),

@@ -1,7 +1,7 @@
-"""A row of charts: what neighbouring points of a run are when they are put together. Pure.
+"""A row of charts: neighbouring points of a run, merged. Pure.
 
-Counts are added, of levels the highest and the last are kept, and of durations the percentiles of
-all together. The points themselves are not kept: of a run of a day there are too many.
+Counts are added, of levels the highest and the last are kept, and of samples the percentiles of all
+of them. The points themselves are not kept: of a run of a day there are too many.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ class Row:
     """What charts show at one moment.
 
     Attributes:
-        t_s: Where it stands on the axis of time.
-        flowing: Whether users could act; if not, that nothing was counted says nothing.
-        seconds: How many points are put together in it; none in a hole.
+        t_s: Where it stands on the time axis.
+        active: Whether users could act; if not, that nothing was counted says nothing.
+        seconds: How many points are merged in it; none in a gap.
         span_s: How long they were together.
         counted: The sum of what they counted. It has no levels and no durations.
         highest: Each level at its highest, whenever that was. Times of a worker are those in one
@@ -38,7 +38,7 @@ class Row:
     """
 
     t_s: float
-    flowing: bool = False
+    active: bool = False
     seconds: int = 0
     span_s: float = 0.0
     counted: Point = _NOTHING
@@ -48,13 +48,13 @@ class Row:
     durations: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
 
-def row_of(t_s: float, points: Sequence[Point], flowing: bool, timers: Collection[str] = ()) -> Row:
-    """The row that points become.
+def row_of(t_s: float, points: Sequence[Point], active: bool, timers: Collection[str] = ()) -> Row:
+    """The row that `points` are merged into.
 
     Args:
-        t_s: Where it stands on the axis of time.
-        points: In order; none in a hole.
-        flowing: Whether users could act.
+        t_s: Where it stands on the time axis.
+        points: In order; none in a gap.
+        active: Whether users could act.
         timers: Those that the row is to have durations of.
     """
     if not points:
@@ -63,7 +63,7 @@ def row_of(t_s: float, points: Sequence[Point], flowing: bool, timers: Collectio
     busy = [sum(one.cpu for one in point.workers) for point in points if point.workers]
     return Row(
         t_s,
-        flowing,
+        active,
         len(points),
         counted.span_s,
         _counted(t_s, counted),

@@ -1,8 +1,8 @@
-"""Events of a run for the report: marks and bands in charts, and rows of a table. Pure.
+"""Annotations of a run's charts: events as numbered lines and rows of a table, and bands. Pure.
 
-A mark is a moment that may explain a figure: a command, a worker that was lost, a note. It is a
-line with a number in each chart over time, and the same number in the table. A band is a stretch of
-time that is not to be read like the rest: the warm-up, a pause, a late node. Pure.
+An annotation is an event that may explain a change: a command, a lost worker, a note. It is a line
+with a number in each chart over time, and a row with the same number in the table of events. A band
+shades a period that must not be read like the rest: the warm-up, a pause, a late node.
 """
 
 from __future__ import annotations
@@ -12,28 +12,28 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from amoc.results.report.downsample import late_nodes
-from amoc.results.report.event_dedup import together
+from amoc.results.report.event_dedup import deduplicated
 from amoc.results.report.texts import clip, moment, times
 from amoc.results.series import Point
 
-MAX_MARKS = 200
-MAX_HAPPENED = 500
+MAX_NUMBERED = 200
+MAX_ANNOTATIONS = 500
 MAX_LABEL = 120
 _SERIOUS = ("warning", "error")
 _Entry = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Happened:
-    """A row of the table of what happened.
+class Annotation:
+    """A row of the table of events.
 
     Attributes:
         t_s: When, since the first user could start; None before that.
         at: The same as a time of day, UTC.
         kind: What it was.
-        text: What there is to say.
-        comment: What the operator said.
-        mark: Its number in the charts; 0 if it is not there.
+        text: What it says.
+        comment: The operator's comment.
+        number: Its number in the charts; 0 if it is not shown there.
         serious: Whether it is a warning, an error or a refusal.
         count: How often it happened.
         last_s: When it happened last.
@@ -44,13 +44,13 @@ class Happened:
     kind: str
     text: str
     comment: str = ""
-    mark: int = 0
+    number: int = 0
     serious: bool = False
     count: int = 1
     last_s: float | None = None
 
     @property
-    def whole(self) -> str:
+    def text_with_count(self) -> str:
         """The text, and how often it happened."""
         until = "" if self.last_s is None else f" until {moment(self.last_s)}"
         return f"{self.text} – {times(self.count)}{until}" if self.count > 1 else self.text
@@ -58,7 +58,7 @@ class Happened:
 
 @dataclass(frozen=True)
 class Band:
-    """A stretch of time that charts shade.
+    """A period that charts shade.
 
     Attributes:
         kind: ``warmup``, ``paused`` or ``late``.
@@ -73,89 +73,93 @@ class Band:
     label: str
 
 
-def happened(journal: Iterable[_Entry], stretches: Stretches) -> tuple[list[Happened], int]:
-    """The rows in order of time, and how many there were no room for.
+def collect(
+    journal: Iterable[_Entry], interruptions: Interruptions
+) -> tuple[list[Annotation], int]:
+    """The rows in order of time, and how many are left out.
 
     Args:
         journal: The entries of the run's journal.
-        stretches: Of the run, for late nodes.
+        interruptions: Of the run, for late nodes.
     """
     rows = [
         replace(row, count=one.count, last_s=one.last_s)
-        for one in together(journal)
+        for one in deduplicated(journal)
         if (row := _row(one.entry)) is not None
     ]
     rows += [
-        Happened(
+        Annotation(
             band.from_s,
             "",
             "late node",
             f"{band.label} for {band.to_s - band.from_s:.3g} s",
             serious=True,
         )
-        for band in late(stretches)
+        for band in late_bands(interruptions)
     ]
     rows.sort(key=lambda row: float("-inf") if row.t_s is None else row.t_s)
-    kept, missing = rows, max(0, len(rows) - MAX_HAPPENED)
-    if missing:
-        half = MAX_HAPPENED // 2
+    kept, left_out = rows, max(0, len(rows) - MAX_ANNOTATIONS)
+    if left_out:
+        half = MAX_ANNOTATIONS // 2
         kept = rows[:half] + rows[-half:]
-    return _numbered(kept), missing
+    return _numbered(kept), left_out
 
 
-def _numbered(rows: Sequence[Happened]) -> list[Happened]:
-    """`rows` with numbers for those that become marks."""
+def _numbered(rows: Sequence[Annotation]) -> list[Annotation]:
+    """`rows` with numbers for those that charts show."""
     numbered, number = [], 0
     for row in rows:
-        marked = row.t_s is not None and row.t_s >= 0 and (row.kind != "event" or row.serious)
-        if marked and row.kind not in ("end", "late node") and number < MAX_MARKS:
+        shown = row.t_s is not None and row.t_s >= 0 and (row.kind != "event" or row.serious)
+        if shown and row.kind not in ("end", "late node") and number < MAX_NUMBERED:
             number += 1
-            numbered.append(replace(row, mark=number))
+            numbered.append(replace(row, number=number))
         else:
             numbered.append(row)
     return numbered
 
 
-def _row(entry: _Entry) -> Happened | None:
+def _row(entry: _Entry) -> Annotation | None:
     kind, t_s, at = entry.get("kind"), entry.get("t_s"), clip(entry.get("at", ""), 40)
     t_s = t_s if isinstance(t_s, int | float) else None
     if kind == "command":
         return _command(entry, t_s, at)
     if kind == "event" and entry.get("level") != "trace":
         serious = entry.get("level") in _SERIOUS
-        return Happened(t_s, at, "event", clip(entry.get("text", "")), serious=serious)
+        return Annotation(t_s, at, "event", clip(entry.get("text", "")), serious=serious)
     if kind == "end":
         text = " – ".join(str(entry[key]) for key in ("verdict", "message") if entry.get(key))
-        return Happened(t_s, at, "end", clip(text))
+        return Annotation(t_s, at, "end", clip(text))
     return None
 
 
-def _command(entry: _Entry, t_s: float | None, at: str) -> Happened:
+def _command(entry: _Entry, t_s: float | None, at: str) -> Annotation:
     outcome, answer = entry.get("outcome", ""), entry.get("answer")
     said = answer.get("summary", "") if isinstance(answer, Mapping) else answer
     text = f"{entry.get('name', '')}: {said}" if said else str(entry.get("name", ""))
     if outcome != "ok":
         text = f"{text} ({outcome})"
-    return Happened(
+    return Annotation(
         t_s, at, "command", clip(text), clip(entry.get("comment") or ""), serious=outcome != "ok"
     )
 
 
-def marks(rows: Iterable[Happened]) -> list[dict[str, Any]]:
-    """The marks for the page's script."""
+def for_charts(rows: Iterable[Annotation]) -> list[dict[str, Any]]:
+    """The numbered annotations for the page's script."""
     return [
         {
             "t": row.t_s,
-            "number": row.mark,
-            "text": clip(f"{row.comment} ({row.text})" if row.comment else row.whole, MAX_LABEL),
+            "number": row.number,
+            "text": clip(
+                f"{row.comment} ({row.text})" if row.comment else row.text_with_count, MAX_LABEL
+            ),
             "serious": row.serious,
         }
         for row in rows
-        if row.mark
+        if row.number
     ]
 
 
-class Stretches:
+class Interruptions:
     """When a run was paused, and when nodes were late.
 
     Attributes:
@@ -183,24 +187,24 @@ class Stretches:
             _extend(self.late.setdefault(node, []), point, goes_on)
 
 
-def _extend(stretches: list[tuple[float, float]], point: Point, goes_on: bool) -> None:
+def _extend(periods: list[tuple[float, float]], point: Point, goes_on: bool) -> None:
     if goes_on:
-        stretches[-1] = (stretches[-1][0], point.t_s)
+        periods[-1] = (periods[-1][0], point.t_s)
     else:
-        stretches.append((point.begin_s, point.t_s))
+        periods.append((point.begin_s, point.t_s))
 
 
-def bands(stretches: Stretches, warmup_s: float) -> list[Band]:
-    """What charts shade."""
+def bands(interruptions: Interruptions, warmup_s: float) -> list[Band]:
+    """The periods that charts shade."""
     first = [Band("warmup", 0.0, warmup_s, "warm-up")] if warmup_s else []
-    paused = [Band("paused", *stretch, "paused") for stretch in stretches.paused]
-    return first + paused + late(stretches)
+    paused = [Band("paused", *period, "paused") for period in interruptions.paused]
+    return first + paused + late_bands(interruptions)
 
 
-def late(stretches: Stretches) -> list[Band]:
+def late_bands(interruptions: Interruptions) -> list[Band]:
     """When nodes were late."""
     return [
-        Band("late", *stretch, f"{clip(node, 40)} sent nothing")
-        for node, found in sorted(stretches.late.items())
-        for stretch in found
+        Band("late", *period, f"{clip(node, 40)} sent no samples")
+        for node, found in sorted(interruptions.late.items())
+        for period in found
     ]

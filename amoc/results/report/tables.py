@@ -12,7 +12,16 @@ from typing import Any
 from amoc.base.clock import format_duration
 from amoc.results.report import traces
 from amoc.results.report.latency import QUANTILES, Pair
-from amoc.results.report.texts import MINUS, clip, figure, moment, number, shortened, size, worker
+from amoc.results.report.texts import (
+    NO_VALUE,
+    clip,
+    figure,
+    moment,
+    number,
+    shortened,
+    size,
+    worker,
+)
 
 SHOWN = 20
 MAX_NAME = 120
@@ -30,9 +39,9 @@ class Table:
     Attributes:
         key: What the page calls it.
         title: What it holds.
-        heads: Of its columns; the first column holds the rows' heads.
+        heads: Headings of its columns; the first column holds those of the rows.
         rows: Its cells.
-        texts: Columns, by position, that hold text and so stand to the left.
+        texts: Columns, by position, that hold text and so are aligned to the left.
         note: A sentence on how to read it.
     """
 
@@ -61,7 +70,7 @@ class Cause:
     Attributes:
         text: The cause.
         count: How often.
-        user_id: Whom the sample is from; None if that is not known.
+        user_id: The user that the sample is from; None if unknown.
         traceback: The sample; empty if there is none.
     """
 
@@ -88,20 +97,20 @@ def counters(found: Mapping[str, int], rates: Mapping[str, float]) -> Table:
         (clip(name, MAX_NAME), number(count), number(shortened(rates.get(name))))
         for name, count in sorted(found.items(), key=lambda item: (-item[1], item[0]))
     ]
-    return Table("counters", "Counters", ("counter", "total", "per second, while running"), rows)
+    return Table("counters", "Counters", ("counter", "total", "per second"), rows)
 
 
 def gauges(found: Mapping[str, float | None]) -> Table:
-    """Gauges as they were at the end."""
+    """Final values of gauges."""
     rows = [
         (clip(name, MAX_NAME), "not finite" if value is None else number(value))
         for name, value in found.items()
     ]
-    return Table("gauges", "Gauges", ("gauge", "at the end"), rows)
+    return Table("gauges", "Gauges", ("gauge", "final value"), rows)
 
 
 def throttles(found: Mapping[str, Mapping[str, Any]]) -> Table:
-    """What passed through throttles."""
+    """Throttles over the whole run."""
     rows = [
         (
             clip(name, MAX_NAME),
@@ -115,7 +124,7 @@ def throttles(found: Mapping[str, Mapping[str, Any]]) -> Table:
         for name, one in found.items()
         if one.get("requests")
     ]
-    heads = ("throttle", "rate at the end", "requests", "let through", "per second", "missed")
+    heads = ("throttle", "final rate", "requests", "executions", "per second", "missed slots")
     return Table("throttles", "Throttles", (*heads, "waiting at the end"), rows, frozenset({1}))
 
 
@@ -135,18 +144,18 @@ def workers(found: Iterable[Mapping[str, Any]], duration_s: float) -> Table:
             worker(one["node"], one["worker"]),
             number(one.get("users_peak", 0)),
             number(one.get("restarts", 0)),
-            figure(one.get("cpu_s", 0.0) / duration_s, "%") if duration_s else MINUS,
+            figure(one.get("cpu_s", 0.0) / duration_s, "%") if duration_s else NO_VALUE,
             size(one.get("max_rss_bytes", 0)),
             figure(one.get("loop_lag_p99_s", 0.0), "s"),
         )
         for one in found
     ]
-    heads = ("worker", "users at once", "restarts", "CPU", "memory", "loop lag p99")
+    heads = ("worker", "peak users", "restarts", "CPU", "memory", "loop lag p99")
     return Table("workers", "Workers", heads, rows)
 
 
 def findings(found: Sequence[Mapping[str, Any]]) -> Table:
-    """What was past its limit in amoc itself."""
+    """The limits that the load generator exceeded."""
     rows = [
         (
             clip(one.get("where", ""), 80),
@@ -156,16 +165,16 @@ def findings(found: Sequence[Mapping[str, Any]]) -> Table:
         )
         for one in found
     ]
-    heads = ("where", "what", "when", "what to do")
+    heads = ("component", "finding", "time", "recommendation")
     return Table("findings", "Findings", heads, rows, frozenset({1, 2, 3}))
 
 
 def blocked(found: Sequence[Mapping[str, Any]]) -> list[Cause]:
-    """Lines of the scenario that held up a whole worker, each with the stack it was found in."""
+    """Lines of the scenario that blocked a whole worker, each with the stack it was found in."""
     return [
         Cause(
-            f"{clip(one.get('place', ''))}: {format_duration(one.get('total_s', 0.0))} together,"
-            f" {format_duration(one.get('longest_s', 0.0))} at the longest",
+            f"{clip(one.get('place', ''))}: {format_duration(one.get('total_s', 0.0))} in total,"
+            f" {format_duration(one.get('longest_s', 0.0))} at most",
             one.get("times", 0),
             None,
             traces.shortened(one.get("trace") or ""),
@@ -190,14 +199,14 @@ def settings(found: Sequence[Mapping[str, Any]]) -> Table:
         )
         for one in sorted(found, key=rank)[:MAX_SETTINGS]
     ]
-    heads = ("setting", "value", "from", "what it is", "module")
+    heads = ("setting", "value", "source", "description", "module")
     return Table("settings", "Settings", heads, rows, frozenset({1, 2, 3, 4}))
 
 
 def versions(found: Mapping[str, Any]) -> Table:
-    """What the run stood on."""
+    """Versions of what the run was made with."""
     rows = [(clip(name, 40), clip(value)) for name, value in found.items()]
-    return Table("versions", "Versions", ("of", "is"), rows, frozenset({1}))
+    return Table("versions", "Versions", ("component", "version"), rows, frozenset({1}))
 
 
 def causes(found: Sequence[Mapping[str, Any]]) -> list[Cause]:

@@ -8,7 +8,7 @@ from math import floor, log10
 from amoc.base.clock import format_duration
 from amoc.base.text import counted
 
-MINUS = "–"
+NO_VALUE = "–"
 """Stands where there is no value."""
 _BYTES = ("B", "KiB", "MiB", "GiB", "TiB")
 
@@ -22,7 +22,7 @@ def clip(text: object, most: int = 300) -> str:
 def figure(value: float | None, unit: str = "") -> str:
     """A value with its unit, as in `amoc.results.report.charts.Chart`."""
     if value is None:
-        return MINUS
+        return NO_VALUE
     if unit == "s":
         return format_duration(value)
     if unit == "%":
@@ -35,7 +35,7 @@ def figure(value: float | None, unit: str = "") -> str:
 def number(value: float | None) -> str:
     """A number: whole if it is large, else to four digits."""
     if value is None:
-        return MINUS
+        return NO_VALUE
     if value == int(value) or abs(value) >= 1_000:
         return f"{value:,.0f}"
     return f"{value:,.4g}"
@@ -78,7 +78,7 @@ def time_of_day(stamp: str) -> str:
 def moment(t_s: float | None) -> str:
     """A time since the first user could start: ``0:31``, ``1:02:05``."""
     if t_s is None:
-        return MINUS
+        return NO_VALUE
     sign, rest = ("-", -t_s) if t_s < 0 else ("", t_s)
     minutes, seconds = divmod(round(rest), 60)
     hours, minutes = divmod(minutes, 60)

@@ -100,7 +100,7 @@ def test_a_comparison_for_programs_is_json_and_writes_no_page(tmp_path, monkeypa
     printed, _ = amoc("compare", "killed", "killed", "--json", "--warmup", "5s")
     found = json.loads(printed)
     assert [run["from_s"] for run in found["runs"]] == [5.0, 5.0]
-    assert not any(one["differs"] for one in found["figures"])
+    assert not any(one["significant"] for one in found["metrics"])
     assert not list(tmp_path.glob("*.html"))
 
 
@@ -131,7 +131,7 @@ def test_a_summary_that_says_next_to_nothing_can_be_compared(tmp_path, monkeypat
     monkeypatch.chdir(tmp_path)
     runs.leave(tmp_path / "bare", runs.points(20), summary={"run": {"verdict": "ok"}})
     printed, _ = amoc("compare", "bare", "bare")
-    assert "no figure of" in printed
+    assert "metrics changed significantly" in printed
 
 
 def test_a_page_that_cannot_be_written_is_an_error(killed):

@@ -1,10 +1,10 @@
-/* Draws a report's charts. `amocReport.draw(data)` takes what `amoc.report.page` wrote into the page:
+/* Draws a report's charts. `amocReport.draw(data)` takes what `amoc.results.report.page` wrote into the page:
 
    times     seconds since the first user could start, one for each row
    ends_s    when the run ended, on that scale
    began_at  that scale's zero, in seconds since 1970; null if unknown
-   bands     {kind, from_s, to_s, label}: stretches that are shaded
-   marks     {t, number, text, serious}: moments that are lines with a number
+   bands     {kind, from_s, to_s, label}: periods that are shaded
+   annotations  {t, number, text, serious}: events that are lines with a number
    charts    by key: {title, unit, family, least_top, limits: [{label, value}],
              lines: [{label, colour, style, values}]}
    spectra   by key: {title, fractions, lines: [{label, colour, values}]}
@@ -175,7 +175,7 @@ const amocReport = (() => {
       for (const button of resets) button.hidden = !zoom;
     }
 
-    /* Bands lie below the lines, marks above them. */
+    /* Bands lie below the lines, annotations above them. */
     function drawBands(u) {
       const { left, top, width, height } = u.bbox;
       u.ctx.save();
@@ -224,7 +224,7 @@ const amocReport = (() => {
       const { left, top, width, height } = u.bbox, ratio = uPlot.pxRatio, ctx = u.ctx;
       let free = -Infinity;
       ctx.save();
-      for (const mark of data.marks) {
+      for (const mark of data.annotations) {
         const x = Math.round(u.valToPos(mark.t, "x", true)) + 0.5;
         if (x < left || x > left + width) continue;
         const colour = mark.serious ? state.palette.serious : state.palette.mark;
@@ -255,7 +255,7 @@ const amocReport = (() => {
     /* What is near the cursor, in words; only in the chart that the pointer is in. */
     function tell(u, tip) {
       const left = u.over.matches(":hover") ? u.cursor.left : -1;
-      const near = left >= 0 ? data.marks.filter((mark) => Math.abs(u.valToPos(mark.t, "x") - left) < 6) : [];
+      const near = left >= 0 ? data.annotations.filter((mark) => Math.abs(u.valToPos(mark.t, "x") - left) < 6) : [];
       const t = left >= 0 ? u.posToVal(left, "x") : 0;
       const inside = left >= 0 ? data.bands.filter((band) => band.from_s <= t && t <= band.to_s) : [];
       const said = [...near.map((mark) => mark.number + "  " + mark.text), ...inside.map((band) => band.label)];
@@ -264,9 +264,9 @@ const amocReport = (() => {
       tip.classList.toggle("left", left > u.over.clientWidth / 2);
     }
 
-    /* The legend's first row; without a cursor the others have the highest value of each line. */
+    /* The legend's first row; without a cursor the others have the maximum of each line. */
     function timeLabel(u, value, series, at) {
-      if (at == null) return "highest of the whole run:";
+      if (at == null) return "maximum of the whole run:";
       if (data.began_at == null) return moment(value);
       return moment(value) + " (" + new Date((data.began_at + value) * 1000).toISOString().slice(11, 19) + " UTC)";
     }
@@ -282,7 +282,7 @@ const amocReport = (() => {
       tip.className = "tip";
       const options = {
         ...size(figure),
-        padding: [data.marks.length ? 18 : 8, 18, 0, 0],
+        padding: [data.annotations.length ? 18 : 8, 18, 0, 0],
         legend: LEGEND,
         scales: {
           x: { time: false, ...(state.zoom ? { min: state.zoom[0], max: state.zoom[1] } : {}) },
@@ -322,7 +322,7 @@ const amocReport = (() => {
         legend: LEGEND,
         scales: { x: { time: false, range: () => [-Math.log10(0.5), rarest] }, y: { range: () => limits, distr: 3 } },
         series: [
-          { label: "percentile", value: (u, value, series, at) => at == null ? "highest:" : percent(1 - 10 ** -value) },
+          { label: "percentile", value: (u, value, series, at) => at == null ? "maximum:" : percent(1 - 10 ** -value) },
           ...chart.lines.map((line) => seriesOf(line, state.palette, "s")),
         ],
         axes: axes(state.palette, "s", true, {

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from amoc.results.compare.comparison import TOO_FEW, UNCERTAIN, WITHIN, compare
+from amoc.results.compare.comparison import INCONCLUSIVE, TOO_FEW, WITHIN, compare
 from amoc.results.run_directory import RunDirectory
 from amoc.results.saved_run import SavedRun, load
 from tests.unit.results import runs
@@ -22,51 +22,49 @@ def left(path, seconds=60, settings=(), warmup_s=0.0, **parts) -> SavedRun:
     return load(RunDirectory(path))
 
 
-def said(comparison) -> dict[tuple[str, str, str], str]:
-    figures = [*comparison.figures, *comparison.own]
-    return {(one.kind, one.name, one.statistic): one.said for one in figures}
+def results(comparison) -> dict[tuple[str, str, str], str]:
+    return {(one.kind, one.name, one.statistic): one.result for one in comparison.all_metrics}
 
 
 def test_like_runs_do_not_differ(tmp_path):
     found = compare(left(tmp_path / "a"), left(tmp_path / "b", seed=2))
-    assert found.found == []
-    assert found.judged > 15
-    unsure = [one.name for one in found.figures if one.said == UNCERTAIN]
+    assert found.significant == []
+    assert found.tested > 15
+    unsure = [one.name for one in found.metrics if one.result == INCONCLUSIVE]
     assert unsure == ["all"], "three crashes in a minute"
     assert found.conclusion() == (
-        f"no figure of {found.judged} differs by more than the runs' own noise;"
-        " of 1 it is not certain"
+        f"none of {found.tested} metrics changed significantly; 1 inconclusive"
     )
 
 
 def test_a_slower_target_and_a_higher_rate_are_named(tmp_path):
     slow = left(tmp_path / "b", seed=3, service_s=0.024, rate=110)
     found = compare(left(tmp_path / "a"), slow)
-    words = said(found)
+    words = results(found)
     for percentile in ("p50", "p95", "p99"):
         assert words["timers", "message_ttd", percentile] == "slower"
     assert words["counters", "messages_sent", "rate"] == "more"
-    assert words["throttles", "messages", "let through"] == "more"
+    assert words["throttles", "messages", "executions"] == "more"
     assert words["timers", "loop_lag", "p50"] == WITHIN
-    back = said(compare(slow, left(tmp_path / "a")))
+    back = results(compare(slow, left(tmp_path / "a")))
     assert back["timers", "message_ttd", "p50"] == "faster"
     assert back["counters", "messages_sent", "rate"] == "fewer"
 
 
 def test_differences_are_absolute_and_relative(tmp_path):
     found = compare(left(tmp_path / "a"), left(tmp_path / "b", service_s=0.024))
-    p50 = next(one for one in found.figures if (one.name, one.statistic) == ("message_ttd", "p50"))
+    p50 = next(one for one in found.metrics if (one.name, one.statistic) == ("message_ttd", "p50"))
     assert p50.difference == pytest.approx(p50.second - p50.first)
     assert p50.relative == pytest.approx(0.2, abs=0.02)
-    assert p50.to_json()["differs"] is True
+    assert p50.to_json()["significant"] is True
 
 
 def test_a_figure_differs_exactly_where_it_exceeds_its_noise(tmp_path):
     found = compare(left(tmp_path / "a"), left(tmp_path / "b", seed=3, service_s=0.021, rate=103))
-    judged = [one for one in (*found.figures, *found.own) if one.chance is not None]
-    assert {one.differs for one in judged} == {True, False}
-    for one in judged:
-        assert one.differs is (abs(one.difference) > one.noise), one
+    tested = [one for one in found.all_metrics if one.p_value is not None]
+    assert {one.significant for one in tested} == {True, False}
+    for one in tested:
+        assert one.significant is (abs(one.difference) > one.noise), one
 
 
 def test_what_varies_as_much_as_it_is_high_is_not_certain(tmp_path):
@@ -80,10 +78,10 @@ def test_what_varies_as_much_as_it_is_high_is_not_certain(tmp_path):
         return load(RunDirectory(tmp_path / name))
 
     found = compare(busy("a", 1), busy("b", 2))
-    words = said(found)
-    assert words["gauges", "wild", "mean"] == UNCERTAIN
+    words = results(found)
+    assert words["gauges", "wild", "mean"] == INCONCLUSIVE
     assert words["gauges", "still", "mean"] == WITHIN
-    assert not any(one.differs for one in found.figures)
+    assert not any(one.significant for one in found.metrics)
 
 
 def test_what_is_nothing_in_both_runs_is_certain(tmp_path):
@@ -92,37 +90,35 @@ def test_what_is_nothing_in_both_runs_is_certain(tmp_path):
         points = [replace(point, counters={"none": 0}) for point in runs.points(30)]
         runs.leave(tmp_path / name, points, runs.journal(30))
         records.append(load(RunDirectory(tmp_path / name)))
-    assert said(compare(*records))["counters", "none", "rate"] == WITHIN
+    assert results(compare(*records))["counters", "none", "rate"] == WITHIN
 
 
 def test_no_warm_up_is_none(tmp_path):
-    found = compare(left(tmp_path / "a"), left(tmp_path / "b", warmup_s=10.0)).differing
+    found = compare(left(tmp_path / "a"), left(tmp_path / "b", warmup_s=10.0)).setup
     assert [(one.name, one.first, one.second) for one in found] == [("warm-up", "none", "10 s")]
 
 
 def test_what_one_value_decides_is_shown_and_not_judged(tmp_path):
     found = compare(left(tmp_path / "a"), left(tmp_path / "b", stall=range(30, 32)))
     longest = next(
-        one for one in found.figures if (one.name, one.statistic) == ("message_ttd", "max")
+        one for one in found.metrics if (one.name, one.statistic) == ("message_ttd", "max")
     )
     assert longest.second > 1 > longest.first
-    assert longest.said == ""
-    assert longest.chance is None
+    assert longest.result == ""
+    assert longest.p_value is None
 
 
 def test_of_short_runs_nothing_is_said(tmp_path):
     found = compare(left(tmp_path / "a", 5), left(tmp_path / "b", 5))
-    assert found.judged == 0
-    assert set(said(found).values()) == {TOO_FEW, ""}
-    assert found.conclusion() == "too few seconds in common to say whether the runs differ"
+    assert found.tested == 0
+    assert set(results(found).values()) == {TOO_FEW, ""}
+    assert found.conclusion() == "too few seconds of data to compare the runs"
 
 
 def test_settings_and_versions_that_differ_are_listed(tmp_path):
     first = left(tmp_path / "a", settings=[("rate", "600"), ("same", "1")])
     second = left(tmp_path / "b", settings=[("rate", "900"), ("same", "1"), ("new", "x")])
-    found = {
-        (one.kind, one.name): (one.first, one.second) for one in compare(first, second).differing
-    }
+    found = {(one.kind, one.name): (one.first, one.second) for one in compare(first, second).setup}
     assert found == {
         ("setting", "rate"): ("600", "900"),
         ("setting", "new"): ("", "x"),
@@ -152,10 +148,10 @@ def test_only_seconds_in_which_the_run_was_running_count(tmp_path):
 def test_what_only_one_run_has_is_shown(tmp_path):
     bare = SavedRun(tmp_path, left(tmp_path / "x", 1).summary, [], [], False)
     found = compare(bare, left(tmp_path / "b"))
-    p50 = next(one for one in found.figures if (one.name, one.statistic) == ("message_ttd", "p50"))
-    assert (p50.first, p50.difference, p50.relative, p50.said) == (None, None, None, "")
-    sent = next(one for one in found.figures if one.name == "messages_sent")
-    assert (sent.first, sent.said) == (None, TOO_FEW)
+    p50 = next(one for one in found.metrics if (one.name, one.statistic) == ("message_ttd", "p50"))
+    assert (p50.first, p50.difference, p50.relative, p50.result) == (None, None, None, "")
+    sent = next(one for one in found.metrics if one.name == "messages_sent")
+    assert (sent.first, sent.result) == (None, TOO_FEW)
 
 
 def test_a_comparison_is_json(tmp_path):
@@ -163,7 +159,7 @@ def test_a_comparison_is_json(tmp_path):
     told = json.loads(json.dumps(found.to_json(), allow_nan=False))
     assert [run["run"]["id"] for run in told["runs"]] == ["a", "b"]
     assert told["conclusion"] == found.conclusion()
-    assert any(one["said"] == "slower" for one in told["figures"])
+    assert any(one["result"] == "slower" for one in told["metrics"])
 
 
 def test_plans_that_differ_are_listed(tmp_path):
@@ -176,11 +172,11 @@ def test_plans_that_differ_are_listed(tmp_path):
         journal[0]["scenario"] = {"source": "chat.py", "sha256": name * 64}
         runs.leave(tmp_path / name, runs.points(5), journal)
         records.append(load(RunDirectory(tmp_path / name)))
-    found = {one.name: (one.first, one.second) for one in compare(*records).differing}
+    found = {one.name: (one.first, one.second) for one in compare(*records).setup}
     assert found == {
         "users": ("1 to 10", "1 to 20"),
         "throttle messages": ("", "600/min"),
-        "scenario's file": ("sha256 aaaaaaaaaaaa…", "sha256 bbbbbbbbbbbb…"),
+        "scenario file": ("sha256 aaaaaaaaaaaa…", "sha256 bbbbbbbbbbbb…"),
     }
 
 
@@ -194,5 +190,5 @@ def test_of_many_pairs_of_like_runs_hardly_any_has_a_figure_that_differs(tmp_pat
             SavedRun(tmp_path, summary, runs.points(30, seed=seed), [], True)
             for seed in (2 * pair, 2 * pair + 1)
         )
-        wrong += compare(first, second).found[:1]
+        wrong += compare(first, second).significant[:1]
     assert len(wrong) <= 2, wrong

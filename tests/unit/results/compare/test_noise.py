@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from amoc.metrics.histogram import Histogram
 from amoc.results.compare import noise, quantile_test
-from amoc.results.compare.per_second_values import Levels
+from amoc.results.compare.per_second_values import PerSecondValues
 from amoc.results.series import Point
 
 
@@ -23,8 +23,8 @@ def rate(values) -> noise.Estimate | None:
     return noise.rate(steady(points), lambda tally: tally.counters["sent"])
 
 
-def steady(points) -> noise.Steady:
-    return noise.Steady.of(points, [point.span_s for point in points])
+def steady(points) -> noise.SteadyState:
+    return noise.SteadyState.of(points, [point.span_s for point in points])
 
 
 def percentiles(points, fractions, timer="ttd") -> list[quantile_test.Percentile | None]:
@@ -62,7 +62,7 @@ def test_of_a_hundred_like_runs_about_one_is_said_to_differ(seconds, memory):
     draw, pairs, wrong = random.Random(5), 400, 0
     for _ in range(pairs):
         first, second = (rate(drifting(draw, seconds, memory)) for _ in range(2))
-        wrong += first.chance(second) < noise.LEVEL
+        wrong += first.p_value(second) < noise.SIGNIFICANCE
     assert wrong <= 0.02 * pairs
 
 
@@ -73,7 +73,7 @@ def test_percentiles_of_like_runs_seldom_differ_however_many_durations_each_has(
         first = percentiles(timed(draw, 30, 40), [0.5, 0.95])
         second = percentiles(timed(draw, 30, 160), [0.5, 0.95])
         for one, other in zip(first, second, strict=True):
-            wrong += one.chance(other) < noise.LEVEL
+            wrong += one.p_value(other) < noise.SIGNIFICANCE
     assert wrong <= 0.03 * 2 * pairs
 
 
@@ -84,7 +84,8 @@ def test_a_target_that_is_a_fifth_slower_is_found():
         first = percentiles(timed(draw, 60, 50), [0.5, 0.95])
         second = percentiles(timed(draw, 60, 50, slower=1.2), [0.5, 0.95])
         found += all(
-            one.chance(other) < noise.LEVEL for one, other in zip(first, second, strict=True)
+            one.p_value(other) < noise.SIGNIFICANCE
+            for one, other in zip(first, second, strict=True)
         )
     assert found >= 0.95 * pairs
 
@@ -93,7 +94,7 @@ def test_a_second_of_a_stall_does_not_make_a_run_differ():
     steady = [100 + second % 3 for second in range(60)]
     stalled = [0 if second == 30 else count for second, count in enumerate(steady)]
     first, second = rate(steady), rate(stalled)
-    assert first.chance(second) > noise.LEVEL
+    assert first.p_value(second) > noise.SIGNIFICANCE
 
 
 def test_a_stall_does_not_hide_that_all_else_is_slower():
@@ -106,13 +107,13 @@ def test_a_stall_does_not_hide_that_all_else_is_slower():
     usual = percentiles(timed(draw, 60, 50), [0.5, 0.95])
     slower = percentiles(stalled, [0.5, 0.95])
     for one, other in zip(usual, slower, strict=True):
-        assert one.chance(other) < noise.LEVEL / 100
+        assert one.p_value(other) < noise.SIGNIFICANCE / 100
 
 
 @pytest.mark.parametrize("seconds", [0, 1, 9])
 def test_of_too_few_seconds_nothing_is_said(seconds):
     assert rate([5] * seconds) is None
-    assert noise.level([1.0] * seconds, [5.0] * seconds) is None
+    assert noise.mean([1.0] * seconds, [5.0] * seconds) is None
 
 
 def test_of_too_few_durations_nothing_is_said_of_their_tail():
@@ -133,31 +134,31 @@ def test_what_is_below_the_resolution_never_differs():
     ]
     first, second = (percentiles(run, [0.5])[0] for run in runs)
     assert first.value != second.value
-    assert first.chance(second) == 1.0
+    assert first.p_value(second) == 1.0
     one_more = [100] * 29 + [101]
     counts = [rate(one) for one in ([100] * 30, one_more)]
-    assert counts[0].chance(counts[1]) == 1.0
+    assert counts[0].p_value(counts[1]) == 1.0
 
 
 def test_what_does_not_vary_and_is_not_the_same_differs():
     first, second = (rate([count] * 30) for count in (100, 110))
-    assert first.chance(second) == 0.0
+    assert first.p_value(second) == 0.0
 
 
 def test_levels_leave_out_what_is_not_known():
     points = [Point(t_s=n + 1.0, span_s=1.0, gauges={"g": 5.0} if n % 2 else {}) for n in range(40)]
-    known = Levels(points).known(("gauges", "g", "mean"))
+    known = PerSecondValues(points).known(("gauges", "g", "mean"))
     assert known == ([1.0] * 20, [5.0] * 20)
-    found = noise.level(*known)
+    found = noise.mean(*known)
     assert (found.value, found.error) == (5.0, 0.0)
 
 
 def test_a_level_that_never_changes_is_the_same_for_any_number_of_seconds():
     # Sums are rounded, by some versions of Python more than by others.
     levels = ((61, 0.1 + 0.2), (47, 0.3))
-    long, short = (noise.level([1.0] * count, [value] * count) for count, value in levels)
+    long, short = (noise.mean([1.0] * count, [value] * count) for count, value in levels)
     assert long.value != short.value
-    assert long.chance(short) == 1.0
+    assert long.p_value(short) == 1.0
 
 
 @pytest.mark.parametrize(
@@ -166,52 +167,53 @@ def test_a_level_that_never_changes_is_the_same_for_any_number_of_seconds():
     [(12.706, 1, 0.05), (4.303, 2, 0.05), (2.228, 10, 0.05), (3.169, 10, 0.01), (2.678, 50, 0.01)],
 )
 def test_the_tails_of_student_t_are_those_of_the_tables(t, freedom, both_tails):
-    assert noise.tails(t, freedom) == pytest.approx(both_tails, rel=0.002)
-    assert noise.tails(-t, freedom) == noise.tails(t, freedom)
+    assert noise.two_sided_p(t, freedom) == pytest.approx(both_tails, rel=0.002)
+    assert noise.two_sided_p(-t, freedom) == noise.two_sided_p(t, freedom)
 
 
 @given(st.floats(1e-9, 0.9), st.floats(1, 60))
 def test_the_t_of_a_level_is_where_its_tails_begin(level, freedom):
-    assert noise.tails(noise.student(level, freedom), freedom) == pytest.approx(level, rel=1e-6)
+    t = noise.critical_t(level, freedom)
+    assert noise.two_sided_p(t, freedom) == pytest.approx(level, rel=1e-6)
 
 
 @given(st.floats(0, 10), st.floats(0, 10), st.floats(-30, 30), st.floats(1e-6, 0.1))
 def test_what_exceeds_its_reach_is_what_is_improbable(first, second, value, level):
     one = noise.Estimate(0.0, round(first, 3), 5.0, 0.5)
     other = noise.Estimate(value, round(second, 3), 9.0, 0.1)
-    reach = one.reach(other, level)
+    reach = one.critical_difference(other, level)
     assume(abs(abs(value) - reach) > 1e-6)
-    assert (abs(value) > reach) is (one.chance(other) < level)
+    assert (abs(value) > reach) is (one.p_value(other) < level)
 
 
 def test_tails_begin_at_one():
-    assert noise.tails(0.0, 7.3) == pytest.approx(1.0)
+    assert noise.two_sided_p(0.0, 7.3) == pytest.approx(1.0)
 
 
 def test_neighbours_that_are_alike_are_worth_less():
     draw = random.Random(2)
     independent = [draw.gauss(0, 1) for _ in range(30)]
     walk = [sum(independent[: n + 1]) for n in range(30)]
-    assert noise.likeness(independent) < 0.4 < noise.likeness(walk) < 1
-    assert noise.likeness([1.0, -1.0] * 10) == 0.0
-    assert noise.likeness([3.0] * 10) == 0.0
+    assert noise.autocorrelation(independent) < 0.4 < noise.autocorrelation(walk) < 1
+    assert noise.autocorrelation([1.0, -1.0] * 10) == 0.0
+    assert noise.autocorrelation([3.0] * 10) == 0.0
 
 
 def test_of_many_comparisons_each_must_be_surer():
-    assert noise.beyond_chance([0.009]) == [True]
-    assert noise.beyond_chance([0.009] + [0.5] * 9) == [False] * 10
-    assert noise.beyond_chance([0.5, 0.0001, 0.02, 0.004]) == [False, True, False, False]
-    assert noise.beyond_chance([0.003, 0.0001, 0.5]) == [True, True, False]
-    assert noise.beyond_chance([]) == []
+    assert noise.holm([0.009]) == [True]
+    assert noise.holm([0.009] + [0.5] * 9) == [False] * 10
+    assert noise.holm([0.5, 0.0001, 0.02, 0.004]) == [False, True, False, False]
+    assert noise.holm([0.003, 0.0001, 0.5]) == [True, True, False]
+    assert noise.holm([]) == []
 
 
 @given(st.lists(st.floats(0, 1), max_size=30))
 def test_the_surest_come_first_whatever_their_order(chances):
-    held = noise.beyond_chance(chances)
+    held = noise.holm(chances)
     yes = [one for one, ok in zip(chances, held, strict=True) if ok]
     no = [one for one, ok in zip(chances, held, strict=True) if not ok]
     assert not yes or not no or max(yes) <= min(no)
-    assert all(one <= noise.LEVEL for one in yes)
+    assert all(one <= noise.SIGNIFICANCE for one in yes)
 
 
 @given(st.lists(st.floats(0.1, 3), min_size=10, max_size=200))

@@ -65,7 +65,7 @@ def test_what_a_scenario_says_is_text(tmp_path):
 def test_runs_without_a_second_have_a_page(tmp_path):
     runs.leave(tmp_path / "a", [], runs.journal(0))
     empty = load(RunDirectory(tmp_path / "a"))
-    assert "cannot say" in page.render(compare(empty, empty))
+    assert "too little data" in page.render(compare(empty, empty))
     assert data_of(page.render(compare(empty, left(tmp_path / "b"))))["times"]
 
 

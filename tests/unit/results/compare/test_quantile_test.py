@@ -21,7 +21,7 @@ def known(seconds, fraction) -> quantile_test.Percentile | None:
         Point(t_s=n + 1.0, span_s=1.0, timers={"t": Histogram.of(some)})
         for n, some in enumerate(seconds)
     ]
-    steady = noise.Steady.of(points, [1.0] * len(points))
+    steady = noise.SteadyState.of(points, [1.0] * len(points))
     return quantile_test.percentiles(steady, "t", [fraction])[0]
 
 
@@ -46,7 +46,7 @@ def test_a_percentile_between_two_kinds_of_durations_is_no_difference(share, fra
     draw, pairs, wrong = random.Random(3), 100, 0
     for _ in range(pairs):
         one, other = (of_two_kinds(draw, share, fraction, spread=spread) for _ in range(2))
-        wrong += one.chance(other) < noise.LEVEL
+        wrong += one.p_value(other) < noise.SIGNIFICANCE
     assert wrong <= 0.03 * pairs
 
 
@@ -55,24 +55,24 @@ def test_what_is_slow_more_often_or_slower_is_found_behind_a_rare_slow_kind():
     draw, found = random.Random(4), 0
     for _ in range(20):
         usual = of_two_kinds(draw, 0.01, 0.99)
-        found += usual.chance(of_two_kinds(draw, 0.05, 0.99)) < noise.LEVEL
+        found += usual.p_value(of_two_kinds(draw, 0.05, 0.99)) < noise.SIGNIFICANCE
         usual = of_two_kinds(draw, 0.01, 0.5)
         slower = of_two_kinds(draw, 0.01, 0.5, fast_ns=6_000_000)
-        found += usual.chance(slower) < noise.LEVEL / 50
+        found += usual.p_value(slower) < noise.SIGNIFICANCE / 50
     assert found >= 0.95 * 40
 
 
 def test_the_noise_beside_a_gap_reaches_over_it():
     draw = random.Random(5)
     one, other = (of_two_kinds(draw, 0.01, 0.99) for _ in range(2))
-    assert one.reach(other, noise.LEVEL) > (SLOW_NS - FAST_NS) / 2e9
+    assert one.critical_difference(other, noise.SIGNIFICANCE) > (SLOW_NS - FAST_NS) / 2e9
 
 
 @pytest.mark.parametrize("fraction", [0.5, 0.99])
 def test_durations_that_are_all_the_same_differ_from_others_that_are(fraction):
     one, other = (known([[ns] * 50] * 30, fraction) for ns in (5_000_000, 5_500_000))
-    assert one.chance(other) == 0.0
-    assert one.reach(other, noise.LEVEL) < 0.0005
+    assert one.p_value(other) == 0.0
+    assert one.critical_difference(other, noise.SIGNIFICANCE) < 0.0005
 
 
 def test_deadlines_that_differ_are_found_though_as_many_exceed_them():
@@ -80,7 +80,7 @@ def test_deadlines_that_differ_are_found_though_as_many_exceed_them():
     draw = random.Random(6)
     seconds = [[int(1e7 * draw.lognormvariate(0, 0.2)) for _ in range(98)] for _ in range(30)]
     one, other = (known([[*some, ns, ns] for some in seconds], 0.99) for ns in (10**9, 2 * 10**9))
-    assert one.chance(other) < noise.LEVEL / 100
+    assert one.p_value(other) < noise.SIGNIFICANCE / 100
 
 
 _SECONDS = st.lists(
@@ -97,5 +97,5 @@ _SECONDS = st.lists(
 def test_what_exceeds_its_reach_is_what_is_improbable(first, second, level):
     one, other = known(first, 0.5), known(second, 0.5)
     apart = abs(one.value - other.value)
-    assert (apart > one.reach(other, level)) is (one.chance(other) < level)
-    assert one.chance(other) == other.chance(one)
+    assert (apart > one.critical_difference(other, level)) is (one.p_value(other) < level)
+    assert one.p_value(other) == other.p_value(one)

@@ -10,9 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amoc.results.report import columns, over_time
-from amoc.results.report import run_annotations as marks
-from amoc.results.report.downsample import MAX_LATE, bunches, thin
+from amoc.results.report import columns, over_time, run_annotations
+from amoc.results.report.downsample import MAX_LATE, buckets, downsample
 from amoc.results.series import Point, Tally
 from tests.unit.results import runs
 
@@ -38,7 +37,7 @@ def series(draw) -> list[Point]:
 @pytest.mark.slow
 @given(series(), st.integers(1, 80))
 def test_rows_hold_each_point_once_and_in_order(points, most):
-    rows = list(bunches(points, ceil(len(points) / most)))
+    rows = list(buckets(points, ceil(len(points) / most)))
     held = [point for row in rows for point in row.points]
     assert held == points
     assert [row.t_s for row in rows] == sorted(row.t_s for row in rows)
@@ -47,9 +46,9 @@ def test_rows_hold_each_point_once_and_in_order(points, most):
 @pytest.mark.slow
 @given(series(), st.integers(1, 80))
 def test_a_row_never_reaches_across_a_pause_or_a_hole(points, most):
-    for row in bunches(points, ceil(len(points) / most)):
-        flowing = {point.state != "paused" for point in row.points if not point.late}
-        assert len(flowing) <= 1
+    for row in buckets(points, ceil(len(points) / most)):
+        active = {point.state != "paused" for point in row.points if not point.late}
+        assert len(active) <= 1
         for before, after in pairwise(row.points):
             assert after.begin_s == before.t_s or before.late
 
@@ -57,14 +56,14 @@ def test_a_row_never_reaches_across_a_pause_or_a_hole(points, most):
 @pytest.mark.slow
 @given(st.integers(1, 4000), st.integers(1, 400))
 def test_there_are_no_more_rows_than_asked_for(seconds, most):
-    rows = thin([second(t) for t in range(1, seconds + 1)], most)
+    rows = downsample([second(t) for t in range(1, seconds + 1)], most)
     assert len(rows) <= most
     assert sum(row.seconds for row in rows) == seconds
 
 
 def test_percentiles_of_a_row_are_those_of_its_merged_durations():
     points = runs.points(40, stall=range(11, 13))
-    rows = thin(points, 2, ["message_ttd"])
+    rows = downsample(points, 2, ["message_ttd"])
     assert len(rows) == 2
     p50, p99, longest = columns.quantiles(rows, "message_ttd", 0.5, 0.99)
     whole = Tally.of(points[:20]).timers["message_ttd"]
@@ -77,7 +76,7 @@ def test_rates_are_means_and_levels_are_peaks_where_rows_are_put_together():
         second(t, counters={"sent": sent}, users={"running": users})
         for t, (sent, users) in enumerate([(10, 5), (30, 9), (0, 2), (4, 3)], 1)
     ]
-    rows = thin(points, 2)
+    rows = downsample(points, 2)
     assert columns.rates(rows, lambda one: one.counters["sent"]) == [20, 2]
     assert columns.highest(rows, lambda one: one.users["running"]) == [9, 3]
     assert columns.latest(rows, lambda one: one.users["running"]) == [9, 3]
@@ -85,7 +84,7 @@ def test_rates_are_means_and_levels_are_peaks_where_rows_are_put_together():
 
 def test_the_peak_of_a_gauge_stays_in_the_chart_of_a_long_run():
     points = [second(t, gauges={"queue": 1000.0 if t == 4 else 1.0}) for t in range(1, 61)]
-    [chart] = over_time.gauges(thin(points, 10), ["queue"]).shown
+    [chart] = over_time.gauges(downsample(points, 10), ["queue"]).shown
     assert max(chart.lines[0].known) == 1000
 
 
@@ -96,7 +95,7 @@ def test_a_pause_and_a_hole_have_no_rate_rather_than_none_a_second():
         second(3, counters={"sent": 7}),
         second(9, counters={"sent": 6}),
     ]
-    rows = thin(points)
+    rows = downsample(points)
     assert [row.t_s for row in rows] == [1, 2, 3, 8, 9]
     assert columns.rates(rows, lambda one: one.counters.get("sent", 0)) == [8, None, 7, None, 6]
 
@@ -108,7 +107,7 @@ def test_what_a_late_node_had_counted_is_spread_over_the_time_that_it_was_late()
         second(3, late=["node1"], counters={"sent": 50}),
         second(4, counters={"sent": 200}),
     ]
-    sent = columns.rates(thin(points), lambda one: one.counters["sent"])
+    sent = columns.rates(downsample(points), lambda one: one.counters["sent"])
     assert sent == [100, None, None, 100]
 
 
@@ -116,7 +115,7 @@ def test_what_was_counted_while_a_node_was_late_at_the_end_is_not_lost():
     points = [
         second(t, late=["node1"] if t > 3 else [], counters={"sent": 10}) for t in range(1, 7)
     ]
-    rows = thin(points)
+    rows = downsample(points)
     assert [row.t_s for row in rows] == [1, 2, 3, 4, 5, 6]
     sent = columns.rates(rows, lambda one: one.counters["sent"])
     assert sent == [10, 10, 10, None, None, 10]
@@ -125,7 +124,7 @@ def test_what_was_counted_while_a_node_was_late_at_the_end_is_not_lost():
 
 def test_a_node_that_stays_away_does_not_hide_the_others():
     points = [second(t, late=["node1"], counters={"sent": 50}) for t in range(1, 41)]
-    sent = columns.rates(thin(points), lambda one: one.counters["sent"])
+    sent = columns.rates(downsample(points), lambda one: one.counters["sent"])
     assert sent[:MAX_LATE] == [None] * MAX_LATE
     assert sent[MAX_LATE:] == [50] * (40 - MAX_LATE)
 
@@ -134,7 +133,8 @@ def test_starts_are_counted_from_totals_also_across_a_hole():
     points = [
         second(t, users={"started": started}) for t, started in ((1, 10), (2, 30), (6, 40), (7, 40))
     ]
-    assert columns.growth(thin(points), lambda one: one.users["started"]) == [10, 20, None, 2.5, 0]
+    started = columns.growth(downsample(points), lambda one: one.users["started"])
+    assert started == [10, 20, None, 2.5, 0]
 
 
 def test_a_total_that_falls_is_no_negative_rate():
@@ -142,7 +142,7 @@ def test_a_total_that_falls_is_no_negative_rate():
         second(1, users={"started": 5}),
         replace(second(2, users={"started": 4}), state="running"),
     ]
-    assert columns.growth(thin(points), lambda one: one.users["started"]) == [5, 0]
+    assert columns.growth(downsample(points), lambda one: one.users["started"]) == [5, 0]
 
 
 def test_a_short_last_second_does_not_look_like_a_high_rate():
@@ -151,7 +151,7 @@ def test_a_short_last_second_does_not_look_like_a_high_rate():
         second(2, counters={"sent": 100}),
         replace(second(0), t_s=2.1, span_s=0.1, counters={"sent": 54}, state="stopping"),
     ]
-    rows = thin(points)
+    rows = downsample(points)
     assert [row.t_s for row in rows] == [1, 2.1]
     assert columns.rates(rows, lambda one: one.counters["sent"]) == [100, 140]
 
@@ -161,5 +161,5 @@ def test_a_node_that_has_left_before_the_run_ends_is_not_late():
         second(1, counters={"sent": 100}),
         replace(second(0), t_s=1.1, span_s=0.1, counters={"sent": 10}, late=["node0"]),
     ]
-    assert columns.rates(thin(points), lambda one: one.counters["sent"]) == [100]
-    assert marks.bands(marks.Stretches(points), 0.0) == []
+    assert columns.rates(downsample(points), lambda one: one.counters["sent"]) == [100]
+    assert run_annotations.bands(run_annotations.Interruptions(points), 0.0) == []

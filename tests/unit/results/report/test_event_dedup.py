@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amoc.base.clock import S_NS
-from amoc.results.report import run_annotations as marks
-from amoc.results.report.event_dedup import together
+from amoc.results.report import run_annotations
+from amoc.results.report.event_dedup import deduplicated
 from amoc.runtime.logs.operator_feed import OperatorFeed
 
 
@@ -19,8 +19,8 @@ def event(t_s: float, text: str, level: str = "warning") -> dict[str, Any]:
     return {"t_s": t_s, "at": "", "kind": "event", "level": level, "text": text}
 
 
-def rows(*entries: dict[str, Any]) -> list[marks.Happened]:
-    found, _ = marks.happened(entries, marks.Stretches())
+def rows(*entries: dict[str, Any]) -> list[run_annotations.Annotation]:
+    found, _ = run_annotations.collect(entries, run_annotations.Interruptions())
     return found
 
 
@@ -34,9 +34,9 @@ STORM = [
 
 def test_log_lines_that_differ_in_numbers_are_one_row_and_one_mark():
     (row,) = rows(*STORM)
-    assert (row.t_s, row.mark, row.count) == (1.0, 1, 1203)
-    assert row.whole == "status 500 for user # (web) – 1,203 times until 0:45"
-    assert [mark["t"] for mark in marks.marks([row])] == [1.0]
+    assert (row.t_s, row.number, row.count) == (1.0, 1, 1203)
+    assert row.text_with_count == "status 500 for user # (web) – 1,203 times until 0:45"
+    assert [mark["t"] for mark in run_annotations.for_charts([row])] == [1.0]
 
 
 def test_a_number_that_is_the_same_in_all_stays():
@@ -55,18 +55,18 @@ def test_a_number_that_is_the_same_in_all_stays():
     ],
 )
 def test_another_logger_level_or_text_is_another_kind(other):
-    assert [row.mark for row in rows(*STORM, other)] == [1, 2]
+    assert [row.number for row in rows(*STORM, other)] == [1, 2]
 
 
 def test_a_line_that_was_said_once_has_no_count():
     (row,) = rows(event(1.0, "status 500 for user 5 (web, user 5)"))
-    assert row.whole == "status 500 for user 5 (web)"
+    assert row.text_with_count == "status 500 for user 5 (web)"
 
 
 def test_workers_that_are_lost_are_news_each_time():
     lost = "worker 0 was killed by SIGKILL; its counts are kept"
     found = rows(event(1.0, lost, "error"), event(2.0, lost, "error"))
-    assert [(row.mark, row.count) for row in found] == [(1, 1), (2, 1)]
+    assert [(row.number, row.count) for row in found] == [(1, 1), (2, 1)]
 
 
 def test_warnings_about_different_workers_stay_apart_and_the_same_one_is_counted():
@@ -85,7 +85,7 @@ def test_commands_and_what_is_said_in_brackets_at_the_end_are_left_alone():
     command = {"t_s": 1.0, "kind": "command", "name": "note", "outcome": "ok", "comment": "x"}
     stuck = "2 users had to be removed (--stop-timeout)"
     found = rows(command, command, event(2.0, stuck, "error"), event(3.0, stuck, "error"))
-    assert [row.mark for row in found] == [1, 2, 3, 4]
+    assert [row.number for row in found] == [1, 2, 3, 4]
     assert found[2].text == stuck
 
 
@@ -104,4 +104,4 @@ def test_what_telling_left_untold_is_counted_together():
 @given(st.lists(st.text(max_size=12), max_size=20))
 def test_nothing_that_was_said_is_lost(texts):
     entries = [event(float(at), f"{text} (web)") for at, text in enumerate(texts)]
-    assert sum(one.count for one in together(entries)) == len(texts)
+    assert sum(one.count for one in deduplicated(entries)) == len(texts)

@@ -20,7 +20,7 @@ from amoc.metrics.histogram import Histogram
 from amoc.results.generator_health import Limits
 from amoc.results.report import generator_charts as own
 from amoc.results.report import page, render, shell, tables, traces, write
-from amoc.results.report.downsample import MAX_ROWS, thin
+from amoc.results.report.downsample import MAX_ROWS, downsample
 from amoc.results.run_totals import RunTotals
 from amoc.results.saved_run import SavedRun
 from amoc.results.series import Point, ThrottlePoint
@@ -112,16 +112,16 @@ def test_each_verdict_is_the_title_and_has_a_sentence_and_its_reasons(verdict):
 def test_an_aborted_run_has_not_come_to_its_end():
     why = "the run was aborted after 6.9 s of 1 min (--abort-on-fail): crashes must be == 0"
     said = Page(render(record(runs.points(7), verdict="failed expectations", reasons=[why]))).said
-    assert "came to its end" not in said
-    assert f"the run was ended before its time. {why}" in said
+    assert "The run completed" not in said
+    assert f"The run was aborted because a threshold failed. {why}" in said
     said = Page(render(record(runs.points(7), verdict="failed expectations", reasons=["no"]))).said
-    assert "came to its end" in said
+    assert "The run completed" in said
 
 
 def test_notes_are_said_to_change_nothing_and_there_is_no_box_without_them():
     note = "sends let 147 a second through, not 400: there were too few users"
     said = Page(render(record(runs.points(3), notes=[note]))).said
-    assert f"This does not change the verdict: {note}" in said
+    assert f"These notes do not affect the verdict: {note}" in said
     assert "does not change the verdict" not in Page(render(record(runs.points(3)))).said
     said = Page(render(record(runs.points(3), notes=[f"note {n}" for n in range(25)]))).said
     assert "note 19 And 5 more notes." in said
@@ -153,8 +153,8 @@ def test_expectations_have_outcome_value_and_source():
          "value_text": "500 ms", "reason": ""},
     ]  # fmt: skip
     found = Page(render(one))
-    assert "not met crashes == 0 it was 3 (from --expect)" in found.said
-    assert "met x.p99 < 1s it was 500 ms (from chat.py)" in found.said
+    assert "failed crashes == 0 measured 3 (from --expect)" in found.said
+    assert "passed x.p99 < 1s measured 500 ms (from chat.py)" in found.said
 
 
 def test_findings_of_the_generators_health_say_where_when_and_what_to_do():
@@ -183,7 +183,7 @@ def test_findings_of_the_generators_health_say_where_when_and_what_to_do():
     ]
     said = Page(render(one)).said
     assert "worker 1 of node0 loop lag was 80 ms 0:07 to 1:15 use more workers" in said
-    assert "3 times chat.py:31 in encode: 1.4 s together, 700 ms at the longest" in said
+    assert "3 times chat.py:31 in encode: 1.4 s in total, 700 ms at most" in said
     assert "in b()" in said
 
 
@@ -194,7 +194,7 @@ def test_an_expectation_without_a_sample_says_so():
          "value_text": "", "reason": "x.p99 must be < 1s, but x has no sample (from chat.py)"},
     ]  # fmt: skip
     said = Page(render(one)).said
-    assert "not met x.p99 < 1s x.p99 must be < 1s, but x has no sample (from chat.py)" in said
+    assert "failed x.p99 < 1s x.p99 must be < 1s, but x has no sample (from chat.py)" in said
 
 
 def test_no_foreign_text_becomes_an_element_or_leaves_the_data():
@@ -237,7 +237,7 @@ def test_no_foreign_text_becomes_an_element_or_leaves_the_data():
     assert len(hostile.attributes("script")) == len(plain.attributes("script")) == 2
     assert hostile.attributes("img") == []
     assert not [name for _, found in hostile.elements for name in found if name.startswith("on")]
-    assert hostile.data["marks"][1]["text"].startswith("</script><script>alert(1)")
+    assert hostile.data["annotations"][1]["text"].startswith("</script><script>alert(1)")
     assert "{{ 7 * 7 }}" in hostile.said
     assert "49" not in hostile.said
 
@@ -295,7 +295,7 @@ def test_a_run_without_a_point_is_a_page_without_charts():
     found = Page(render(record([], [], verdict="killed")))
     assert found.data["charts"] == {}
     assert found.data["times"] == []
-    assert "Nothing was recorded." in found.said
+    assert "No data." in found.said
 
 
 def test_a_run_of_one_point_has_charts_of_one_value():
@@ -325,8 +325,8 @@ def test_a_late_node_is_a_gap_a_band_and_a_line_of_what_happened():
     ]
     found = Page(render(record(points)))
     assert values(found, "users", "running")[5:8] == [None] * 3
-    assert found.data["bands"][0]["label"] == "node1 sent nothing"
-    assert "node1 sent nothing for 3 s" in found.said
+    assert found.data["bands"][0]["label"] == "node1 sent no samples"
+    assert "node1 sent no samples for 3 s" in found.said
 
 
 def test_seconds_that_are_missing_from_the_series_are_a_gap():
@@ -340,9 +340,10 @@ def test_seconds_that_are_missing_from_the_series_are_a_gap():
 
 def test_commands_and_lost_workers_are_numbered_in_charts_and_in_the_table():
     found = Page(render(record(runs.points(60))))
-    assert [(mark["number"], mark["t"]) for mark in found.data["marks"]] == [(1, 30.5), (2, 40.0)]
-    assert found.data["marks"][0]["text"] == "half the rate (update_settings: message_rate is 600)"
-    assert found.data["marks"][1]["serious"]
+    first, second = found.data["annotations"]
+    assert [(one["number"], one["t"]) for one in (first, second)] == [(1, 30.5), (2, 40.0)]
+    assert first["text"] == "half the rate (update_settings: message_rate is 600)"
+    assert second["serious"]
     assert "1 0:30 02:00:00 command half the rate – update_settings" in found.said
     assert "2 0:40 02:00:00 event worker 1 was <b>slow</b>" in found.said
 
@@ -396,7 +397,7 @@ def test_busy_metrics_come_first_and_the_rest_is_counted():
     charts = found.data["charts"]
     assert [line["label"] for line in charts["counters0"]["lines"][:2]] == ["c100", "c99"]
     assert charts["timer00"]["title"] == "t40"
-    assert charts["own0"]["title"] == "loop_lag"
+    assert charts["generator0"]["title"] == "loop_lag"
     assert f"timer{page.MAX_TIMERS}0" not in charts
     assert f"{40 - page.MAX_TIMERS} less busy timers are not charted" in found.said
     assert "68 less busy counters are not charted" in found.said
@@ -506,11 +507,11 @@ def test_each_of_several_stacks_is_led_to_what_the_scenario_did():
     assert "user.py" not in found
 
 
-def test_a_throttle_is_drawn_with_what_was_wanted_and_who_waited():
+def test_a_throttle_is_drawn_with_its_target_rate_and_who_waited():
     found = Page(render(record(runs.points(5))))
-    assert values(found, "throttle0flow", "wanted") == [100] * 5
+    assert values(found, "throttle0flow", "target rate") == [100] * 5
     assert values(found, "throttle0wait", "waiting") == [20] * 5
-    assert [row.t_s for row in thin(runs.points(5))] == found.data["times"]
+    assert [row.t_s for row in downsample(runs.points(5))] == found.data["times"]
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,7 @@ def test_a_row_keeps_no_histogram():
 
 def test_a_hole_knows_nothing():
     hole = row_of(7.0, [], True)
-    assert (hole.t_s, hole.flowing, hole.seconds) == (7.0, False, 0)
+    assert (hole.t_s, hole.active, hole.seconds) == (7.0, False, 0)
     for column in (columns.rates, columns.highest, columns.latest, columns.growth):
         assert column([hole], lambda one: one.span_s) == [None]
 

@@ -1,0 +1,60 @@
+"""How two runs were set up, and what differs in that. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from amoc.base.clock import format_duration
+from amoc.results.saved_run import SavedRun
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Something that differs in how the runs were set up; empty where a run does not have it."""
+
+    kind: str
+    name: str
+    first: str
+    second: str
+
+
+def differences(first: SavedRun, second: SavedRun) -> list[Difference]:
+    """What differs in the setup of two runs."""
+    one, other = _setup(first), _setup(second)
+    return [
+        Difference(*key, one.get(key, ""), other.get(key, ""))
+        for key in dict.fromkeys((*one, *other))
+        if one.get(key) != other.get(key)
+    ]
+
+
+def _setup(record: SavedRun) -> dict[tuple[str, str], str]:
+    summary = record.summary
+    run = summary["run"]
+    setup = {("run", name): str(run.get(name, "")) for name in ("scenario", "verdict")}
+    setup |= {("run", name): text for name, text in _plan(record).items()}
+    warmup_s = float(run.get("warmup_s") or 0.0)
+    setup["run", "warm-up"] = format_duration(warmup_s) if warmup_s else "none"
+    setup["run", "workers"] = str(len(summary.get("workers", ())))
+    setup |= {("setting", one["name"]): str(one["value"]) for one in summary.get("settings", ())}
+    setup |= {("version", name): str(one) for name, one in summary.get("versions", {}).items()}
+    return setup
+
+
+def _plan(record: SavedRun) -> dict[str, str]:
+    """The plan, from the journal."""
+    entry = next((one for one in record.journal if one["kind"] == "run"), {})
+    plan, setup = entry.get("plan") or {}, {}
+    if users := plan.get("users"):
+        setup["users"] = f"{users[0]} to {users[1] - 1}"
+    if stages := plan.get("stages"):
+        setup["stages"] = str(stages["text"])
+    if plan.get("duration_s"):
+        setup["duration"] = format_duration(plan["duration_s"])
+    for name, rate in (plan.get("rates") or {}).items():
+        setup[f"throttle {name}"] = str(rate)
+    scenario = entry.get("scenario")
+    if isinstance(scenario, Mapping) and scenario.get("sha256"):
+        setup["scenario file"] = f"sha256 {scenario['sha256'][:12]}…"
+    return setup
