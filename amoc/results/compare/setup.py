@@ -1,4 +1,4 @@
-"""How two runs were set up, and what differs in that. Pure."""
+"""How two runs were set up, and what differs in that."""
 
 from __future__ import annotations
 

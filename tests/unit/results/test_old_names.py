@@ -51,7 +51,7 @@ def test_it_can_be_exported(old, form):
 
 def test_it_can_be_compared(old):
     found = compare(old, old)
-    assert found.own
+    assert found.generator
     assert "message_ttd" in compare_page.render(found)
 
 
