@@ -58,10 +58,10 @@ def joined(
     here: dict[Part, Any] = {}
 
     def down(_: WorkerId, envelope: Envelope) -> None:
-        here[envelope.header()[0]].hear(envelope.body)
+        here[envelope.part].hear(envelope.body)
 
     def up(worker: WorkerId, envelope: Envelope) -> None:
-        above[envelope.header()[0]].hear(worker, envelope.body)
+        above[envelope.part].hear(worker, envelope.body)
 
     downwards, outbox = Outbox(down, gather_s=0), Outbox(up)
     desk = RpcServer(downwards.sender(Part.CALLS, ANSWERS))

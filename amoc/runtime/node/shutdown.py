@@ -14,6 +14,7 @@ from gevent.event import AsyncResult, Event
 
 from amoc.base import process
 from amoc.ipc.messages import (
+    Died,
     FromNode,
     Go,
     KillWorker,
@@ -105,11 +106,12 @@ class Shutdown:
         self._workers[gone.worker].gone = gone
         self._check()
 
-    def worker_died(self, worker: WorkerState, status: int) -> None:
+    def worker_died(self, died: Died) -> None:
         """A worker has died since the end began."""
+        worker = self._workers[died.worker]
         if worker.gone is None:
             worker.gone = UsersGone(worker.index, 0, [])
-            how = process.how_it_ended(status)
+            how = process.how_it_ended(died.status)
             self._report(Note("error", f"worker {worker.index} {how} before its users had left"))
             self._lost += self._workers.take_out(worker, ALIVE)
         self._check()

@@ -90,8 +90,9 @@ class WorkerWatch:
         busiest = max(row[Cell.USERS_PEAK] for row in rows)
         self._users_peak = max(self._users_peak, busiest, sum(row[_USERS] for row in rows))
 
-    def died(self, worker: WorkerState) -> None:
+    def died(self, index: int) -> None:
         """A worker is dead: what it hung in until then, it could not report itself."""
+        worker = self._workers[index]
         if worker.silent and (place := where_it_hangs(self._file(worker))):
             ns = now_ns() - self._board.row(worker.index)[Cell.HEARTBEAT_NS]
             self._report(Blocked(worker.index, place, 1, ns, ns, ""))

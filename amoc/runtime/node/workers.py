@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from amoc.base.clock import S_NS
 from amoc.ipc.messages import UsersGone
 from amoc.metrics.board import Board, UserState
 from amoc.users import placement
+
+MAX_STILLBORN = 3
+"""Incarnations of one worker that may die before they take users; then the run is given up."""
+SHORT_LIFE_NS = 2 * S_NS
+MAX_SHORT_LIVES = 10
+"""Incarnations of one worker that may die within `SHORT_LIFE_NS` in a row; then the run is given
+up."""
 
 
 @dataclass
@@ -17,14 +25,14 @@ class WorkerState:
     Attributes:
         index: Its index on its host, from 0.
         incarnation: Which life of it that is, from 1; 0 before the first.
+        pid: Its process; 0 while there is none.
+        up: Whether it has joined.
     """
 
     index: int
     incarnation: int = 0
     pid: int = 0
     up: bool = False
-    stillborn: int = 0
-    short_lives: int = 0
     silent: bool = False
     beat_ns: int = 0
     """Its heartbeat when it was last looked at."""
@@ -36,24 +44,51 @@ class WorkerState:
     """What it had used when it was found to hang."""
     gone: UsersGone | None = None
     """What it said when its users had left, or what is said in its place."""
+    _stillborn: int = 0
+    _short_lives: int = 0
 
     @property
     def child(self) -> str:
         """What the bus calls it."""
         return f"w{self.index}.{self.incarnation}"
 
+    def count_loss(self, was_up: bool, age_ns: int) -> str:
+        """Count a death; why another replacement would die too, empty while it may not.
 
-class WorkerTable(list[WorkerState]):
-    """All workers of a node, and which users were dealt to them.
+        Args:
+            was_up: Whether it had joined.
+            age_ns: How long it lived.
+        """
+        self._stillborn = 0 if was_up else self._stillborn + 1
+        self._short_lives = self._short_lives + 1 if age_ns < SHORT_LIFE_NS else 0
+        if self._short_lives >= MAX_SHORT_LIVES:
+            within = f"within {SHORT_LIFE_NS // S_NS} s of its start"
+            return f"{within}, {self._short_lives} times in a row"
+        if self._stillborn >= MAX_STILLBORN:
+            return f"before it took any user, {self._stillborn} times in a row"
+        return ""
+
+
+class WorkerTable:
+    """All workers of a node, by index, and which users were dealt to them.
 
     Attributes:
         ids: From the lowest to the highest user that was dealt here.
     """
 
     def __init__(self, board: Board) -> None:
-        super().__init__(WorkerState(index) for index in range(board.workers))
         self.ids = range(0)
         self._board = board
+        self._workers = [WorkerState(index) for index in range(board.workers)]
+
+    def __len__(self) -> int:
+        return len(self._workers)
+
+    def __iter__(self) -> Iterator[WorkerState]:
+        return iter(self._workers)
+
+    def __getitem__(self, index: int) -> WorkerState:
+        return self._workers[index]
 
     def dealt(self, ids: Iterable[int]) -> None:
         """Users are dealt to the node."""

@@ -102,7 +102,7 @@ def main(task: WorkerSpec) -> int:
                 case StartUsers():
                     crowd.deal(command)
                 case Envelope():
-                    parts[command.header()[0]].hear(command.body)
+                    parts[command.part].hear(command.body)
                 case StopUsers(timeout_s):
                     _log.info("%d users have %g s to finish", len(crowd), timeout_s)
                     gevent.spawn(crowd.stop, timeout_s).link_value(partial(_report_gone, line))

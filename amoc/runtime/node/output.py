@@ -1,0 +1,51 @@
+"""Passes on what the scenario prints, in whole lines, up to a limit a second."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable
+
+from gevent import socket as gsocket
+from gevent.event import Event
+
+from amoc.base.clock import now_ns
+from amoc.base.text import LineSplitter, RateLimiter
+from amoc.ipc.messages import Output
+
+MAX_LINES = 2_000
+MAX_CHARACTERS = 1 << 18
+"""What the scenario may print each second, lines and characters; more is left out, and counted."""
+REMARK_S = 1.0
+"""How soon it is said what was left out."""
+
+
+class OutputRelay:
+    """Reads the pipe that supervisor and workers print to.
+
+    Attributes:
+        ended: Set when all of it is read: nobody has the pipe open any more.
+    """
+
+    def __init__(self, fd: int, report: Callable[[Output], None]) -> None:
+        """Read `fd`; `report` must not wait: workers would, to whom their output is a pipe."""
+        self.ended = Event()
+        self._fd = fd
+        self._report = report
+
+    def run(self) -> None:
+        """Pass on until the end; to be a greenlet of its own."""
+        lines = LineSplitter()
+        limiter = RateLimiter(MAX_LINES, MAX_CHARACTERS)
+        ended = False
+        while not ended:
+            whole: list[str] = []
+            # The time-out is for the remark on what was left out.
+            with contextlib.suppress(gsocket.timeout):
+                gsocket.wait_read(self._fd, timeout=REMARK_S)
+                data = os.read(self._fd, 65536)
+                whole, ended = lines.feed(data), not data
+            passed = limiter.take(whole, now_ns())
+            if passed or ended:
+                self._report(Output([*passed, *(limiter.remark() if ended else [])]))
+        self.ended.set()

@@ -1,0 +1,152 @@
+"""The node's lines to its workers: who is there, what goes to whom, what becomes of their users."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from amoc.base import process
+from amoc.base.errors import PeerError
+from amoc.ipc import bus
+from amoc.ipc.messages import (
+    Died,
+    Envelope,
+    Forked,
+    FromNode,
+    FromWorker,
+    KillWorker,
+    Note,
+    Part,
+    StartUsers,
+    StopUsers,
+    ToWorker,
+    WorkerLost,
+    WorkerUp,
+)
+from amoc.metrics.board import RESTARTABLE, Board, UserState
+from amoc.runtime.node.sampler import note_silence
+from amoc.runtime.node.workers import WorkerState, WorkerTable
+
+MAX_MAIL = 5_000
+MAX_MAIL_BYTES = 32 << 20
+"""Envelopes on their way to one worker, beyond which mail is dropped, counted and spoken of."""
+
+_log = logging.getLogger(__name__)
+
+
+class WorkerLinks:
+    """Sends to the workers, and keeps the table of them and their users' states."""
+
+    def __init__(
+        self,
+        workers: WorkerTable,
+        board: Board,
+        parent: bus.Parent[ToWorker, FromWorker],
+        report: Callable[[FromNode], None],
+        kill: Callable[[KillWorker], None],
+    ) -> None:
+        """Reach `workers` through `parent`.
+
+        Args:
+            workers: What is known of them.
+            board: Where the states of their users are.
+            parent: The node's end of the bus.
+            report: Takes what the controller is to know, and never waits.
+            kill: Has the supervisor kill a worker.
+        """
+        self._workers = workers
+        self._board = board
+        self._bus = parent
+        self._report = report
+        self._kill = kill
+
+    # Going down
+
+    def send(self, worker: WorkerState, command: ToWorker) -> None:
+        """Send `command` to `worker`; one that reads none of them is replaced."""
+        try:
+            self._bus.send(worker.child, command)
+        except PeerError as error:
+            self._bus.forget(worker.child)
+            self._report(Note("error", f"worker {worker.index} is killed: {error}"))
+            self._kill(KillWorker(worker.index, worker.incarnation))
+
+    def start_users(self, command: StartUsers) -> None:
+        """Deal users to their worker."""
+        self._workers.dealt(command.ids)
+        if not command.again:
+            self._workers.mark(command.ids, UserState.STARTING)
+        worker = self._workers[command.worker]
+        if worker.up:
+            self.send(worker, command)
+        # Else its worker has just died; the next one will find these users on the board.
+
+    def pass_down(self, envelope: Envelope) -> None:
+        """Give an envelope to the worker it is for; one whose worker is no more goes nowhere."""
+        part, index, incarnation = envelope.header()
+        if index >= len(self._workers):
+            return
+        worker = self._workers[index]
+        if part is Part.MAIL and not self._has_room(worker):
+            worker.mail_dropped += 1
+        elif worker.up and incarnation in (0, worker.incarnation):
+            self.send(worker, envelope)
+
+    def _has_room(self, worker: WorkerState) -> bool:
+        """Whether `worker` is there and takes its mail."""
+        return (
+            worker.up
+            and self._bus.backlog(worker.child) < MAX_MAIL
+            and self._bus.backlog_bytes(worker.child) < MAX_MAIL_BYTES
+        )
+
+    # Coming and going
+
+    def forked(self, forked: Forked) -> None:
+        """A worker is about to join."""
+        worker = self._workers[forked.worker]
+        worker.incarnation, worker.pid = forked.incarnation, forked.pid
+        self._bus.expect(worker.child)
+
+    def joined(self, child: str, pid: int, stopping: bool) -> None:
+        """A worker has joined; it is given users, unless the node is `stopping`."""
+        worker = next((one for one in self._workers if one.child == child), None)
+        if worker is None or worker.up:
+            return
+        worker.up = True
+        if stopping:
+            self.send(worker, StopUsers(0.0))
+            return
+        ids = self._workers.ids_of(worker)
+        # Their worker is dead: until they are dealt anew the bytes of these users are ours.
+        self._workers.mark(self._board.users_in((UserState.LEAVING,), ids), UserState.REMOVED)
+        restart = self._board.users_in(RESTARTABLE, ids)
+        self._workers.mark(restart, UserState.RESTARTING)
+        start = self._board.users_in((UserState.STARTING,), ids)
+        which = {"worker": worker.index, "incarnation": worker.incarnation, "pid": pid}
+        _log.info("worker has joined; %d users to start again", len(restart), extra=which)
+        self._report(WorkerUp(worker.index, worker.incarnation, pid, restart, start))
+
+    def died(self, died: Died) -> bool:
+        """A worker is dead; whether it had joined."""
+        worker = self._workers[died.worker]
+        self._bus.forget(worker.child)
+        was_up, worker.up, worker.pid = worker.up, False, 0
+        if died.status:
+            self._board.area(died.worker).forget_gauges()  # they are of a worker that is no more
+        if was_up:
+            note_silence(self._board, died.worker, worker.cpu_ns)
+        return was_up
+
+    def lost(self, died: Died, was_up: bool) -> str:
+        """A worker has died that nobody had asked to.
+
+        Returns:
+            Why there is no point in replacing it once more; empty when there is.
+        """
+        how = f"worker {died.worker} {process.how_it_ended(died.status)}"
+        which = {"worker": died.worker, "incarnation": died.incarnation}
+        _log.warning("%s", how, extra=which)
+        self._report(WorkerLost(died.worker, died.incarnation, how))
+        hopeless = self._workers[died.worker].count_loss(was_up, died.age_ns)
+        return f"{how} {hopeless}" if hopeless else ""

@@ -1,0 +1,18 @@
+"""What the operator is told has a level, and a traceback follows its line."""
+
+from __future__ import annotations
+
+from amoc.base.operator import Operator
+
+
+def test_each_line_has_its_level_and_a_traceback_follows_it():
+    told = []
+    operator = Operator(lambda level, text: told.append((level, text)))
+    operator.info("a")
+    operator.warning("b")
+    operator.error("c", trace="Traceback")
+    assert told == [("info", "a"), ("warning", "b"), ("error", "c"), ("trace", "Traceback")]
+
+
+def test_where_nobody_listens_nothing_happens():
+    Operator().error("c", trace="Traceback")

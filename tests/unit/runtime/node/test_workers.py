@@ -1,0 +1,192 @@
+"""A node's workers: who is replaced, who gets what, and whose users are whose meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from amoc.base.errors import PeerError
+from amoc.ipc.messages import (
+    Died,
+    Envelope,
+    Forked,
+    KillWorker,
+    Note,
+    Part,
+    StartUsers,
+    StopUsers,
+    WorkerLost,
+    WorkerUp,
+)
+from amoc.metrics.board import Board, UserState
+from amoc.runtime.node import worker_links
+from amoc.runtime.node.worker_links import WorkerLinks
+from amoc.runtime.node.workers import (
+    MAX_SHORT_LIVES,
+    MAX_STILLBORN,
+    SHORT_LIFE_NS,
+    WorkerState,
+    WorkerTable,
+)
+
+LONG = SHORT_LIFE_NS
+
+
+class Bus:
+    """The node's end of the bus."""
+
+    def __init__(self) -> None:
+        self.children: set[str] = set()
+        self.sent: list[tuple[str, object]] = []
+        self.behind = 0
+        self.broken = False
+
+    def expect(self, child: str) -> None:
+        self.children.add(child)
+
+    def forget(self, child: str) -> None:
+        self.children.discard(child)
+
+    def send(self, child: str, command: object) -> None:
+        if self.broken:
+            raise PeerError(f"{child} must acknowledge its commands")
+        self.sent.append((child, command))
+
+    def backlog(self, _child: str) -> int:
+        return self.behind
+
+    def backlog_bytes(self, _child: str) -> int:
+        return 0
+
+
+class Here:
+    """A node with two workers."""
+
+    def __init__(self) -> None:
+        self.board = Board(workers=2, highest_id=20)
+        self.workers = WorkerTable(self.board)
+        self.bus = Bus()
+        self.reports: list[object] = []
+        self.killed: list[KillWorker] = []
+        self.links = WorkerLinks(
+            self.workers,
+            self.board,
+            self.bus,  # type: ignore[arg-type]
+            self.reports.append,
+            self.killed.append,
+        )
+
+    def up(self, worker: int, incarnation: int = 1) -> None:
+        self.links.forked(Forked(worker, incarnation, 4711))
+        self.links.joined(f"w{worker}.{incarnation}", 4711, stopping=False)
+
+    def states(self, ids: Sequence[int]) -> list[UserState]:
+        return [UserState(self.board.users[one]) for one in ids]
+
+
+@pytest.fixture
+def here() -> Here:
+    return Here()
+
+
+def test_a_worker_that_has_joined_is_given_users_and_one_that_has_not_finds_them_later(here):
+    here.up(0)
+    for worker, ids in ((0, [1, 3]), (1, [2, 4])):
+        here.links.start_users(StartUsers(worker, ids, 0, [], again=False))
+    assert here.bus.sent == [("w0.1", StartUsers(0, [1, 3], 0, [], again=False))]
+    here.up(1)
+    assert here.reports[-1] == WorkerUp(1, 1, 4711, [], [2, 4])
+
+
+def test_a_replacement_says_who_is_to_start_again_and_who_never_started(here):
+    here.up(0)
+    here.links.start_users(StartUsers(0, [1, 3, 5, 7], 0, [], again=False))
+    for user_id, state in ((1, UserState.RUNNING), (3, UserState.LEAVING)):
+        here.board.users[user_id] = state
+    assert here.links.died(Died(0, 1, -9, LONG))
+    here.up(0, incarnation=2)
+    assert here.reports[-1] == WorkerUp(0, 2, 4711, [1], [5, 7])
+    assert here.states([1, 3]) == [UserState.RESTARTING, UserState.REMOVED]
+
+
+def test_who_joins_twice_or_after_its_death_is_not_up(here):
+    here.up(0)
+    here.links.joined("w0.1", 4711, stopping=False)
+    here.links.died(Died(0, 1, -9, LONG))
+    here.links.forked(Forked(0, 2, 4712))
+    here.links.joined("w0.1", 4711, stopping=False)
+    assert [type(one) for one in here.reports] == [WorkerUp]
+    assert not here.workers[0].up
+
+
+def test_a_worker_that_joins_at_the_end_is_told_to_stop(here):
+    here.links.forked(Forked(0, 2, 4711))
+    here.links.joined("w0.2", 4711, stopping=True)
+    assert here.bus.sent == [("w0.2", StopUsers(0.0))]
+    assert not here.reports
+
+
+@pytest.mark.parametrize(
+    ("index", "incarnation", "arrives"), [(0, 1, True), (0, 0, True), (0, 2, False), (7, 0, False)]
+)
+def test_an_envelope_goes_to_the_incarnation_that_it_names(here, index, incarnation, arrives):
+    here.up(0)
+    envelope = Envelope.of(Part.CONTROL, index, incarnation, b"")
+    here.links.pass_down(envelope)
+    assert here.bus.sent == ([("w0.1", envelope)] if arrives else [])
+
+
+def test_mail_that_a_worker_does_not_take_in_time_is_dropped_and_counted(here, monkeypatch):
+    monkeypatch.setattr(worker_links, "MAX_MAIL", 3)
+    here.up(0)
+    here.bus.behind = 3
+    here.links.pass_down(Envelope.of(Part.MAIL, 0, 0, b""))
+    here.links.pass_down(Envelope.of(Part.MAIL, 1, 0, b""))  # it is not there
+    assert (here.workers[0].mail_dropped, here.workers[1].mail_dropped) == (1, 1)
+    here.links.pass_down(Envelope.of(Part.THROTTLE, 0, 1, b""))
+    assert len(here.bus.sent) == 1
+
+
+def test_a_worker_that_reads_no_commands_is_killed_and_nothing_more_is_sent_to_it(here):
+    here.up(1)
+    here.bus.broken = True
+    here.links.send(here.workers[1], StopUsers(0.0))
+    assert here.killed == [KillWorker(1, 1)]
+    assert here.reports[-1] == Note(
+        "error", "worker 1 is killed: w1.1 must acknowledge its commands"
+    )
+    assert here.bus.children == set()
+
+
+def test_a_loss_is_reported_with_what_happened(here):
+    here.up(0)
+    died = Died(0, 1, -9, LONG)
+    assert here.links.lost(died, here.links.died(died)) == ""
+    assert here.reports[-1] == WorkerLost(0, 1, "worker 0 was killed by SIGKILL")
+
+
+def test_who_dies_before_it_takes_users_is_given_up_soon():
+    worker = WorkerState(0)
+    reasons = [worker.count_loss(was_up=False, age_ns=LONG) for _ in range(MAX_STILLBORN)]
+    assert reasons == ["", "", "before it took any user, 3 times in a row"]
+
+
+def test_who_dies_young_is_given_up_unless_one_has_lived():
+    worker = WorkerState(0)
+    for _ in range(2):
+        young = [worker.count_loss(was_up=True, age_ns=LONG - 1) for _ in range(MAX_SHORT_LIVES)]
+        assert not any(young[:-1])
+        assert young[-1] == "within 2 s of its start, 10 times in a row"
+        assert worker.count_loss(was_up=True, age_ns=LONG) == ""
+
+
+def test_the_table_knows_whose_users_are_whose_and_takes_out_those_that_will_not_come_back(here):
+    workers = here.workers
+    workers.dealt([3, 4, 5])
+    workers.dealt([6])
+    assert (workers.ids, list(workers.ids_of(workers[0]))) == (range(3, 7), [3, 5])
+    workers.mark([3], UserState.RUNNING)
+    workers.mark([5], UserState.STARTING)
+    assert workers.take_out(workers[0], (UserState.RUNNING,)) == 1
+    assert here.states([3, 5]) == [UserState.REMOVED, UserState.NONE]
