@@ -22,6 +22,7 @@ from amoc.cli.view.console import console as make_console
 from amoc.ipc import rpc
 from amoc.metrics.board import UserState
 from amoc.metrics.histogram import Histogram
+from amoc.metrics.throttle_counts import ThrottleCounts
 from amoc.results.exporters import settings as exporter_settings
 from amoc.results.thresholds import declared
 from amoc.runtime import embedded_xmpp
@@ -227,5 +228,9 @@ def _print_metrics(console: Console) -> None:
             if value.count:
                 shown = f"{value.count} times, mean {format_duration(value.mean_s)}"
                 console.print(Text(f"{metric.name}: {shown}", style="dim"))
+        elif isinstance(value, ThrottleCounts):
+            counts = ((count, what) for what, count in value._asdict().items() if count)
+            if shown := ", ".join(f"{count:,} {what}" for count, what in counts):
+                console.print(Text(f"throttle {metric.name}: {shown}", style="dim"))
         elif value:
             console.print(Text(f"{metric.name}: {value:g}", style="dim"))

@@ -3,6 +3,7 @@
 from amoc.metrics.handles import (
     Counter,
     Gauge,
+    ThrottleMeters,
     Timer,
     attach,
     built_in,
@@ -13,6 +14,7 @@ from amoc.metrics.handles import (
     gauge,
     put_token,
     read,
+    throttle,
     timer,
 )
 
@@ -24,6 +26,7 @@ __all__ = [
     # what those return
     "Counter",
     "Gauge",
+    "ThrottleMeters",
     "Timer",
     # what the parts of amoc call
     "attach",
@@ -33,4 +36,5 @@ __all__ = [
     "fits",
     "put_token",
     "read",
+    "throttle",
 ]

@@ -25,14 +25,13 @@ from typing import Any, NamedTuple
 
 from amoc.base.errors import ResourceError, ScenarioError
 from amoc.metrics.histogram import CELLS, Histogram
+from amoc.metrics.throttle_counts import COUNTS, ThrottleCounts
 
 ROW_BYTES = 512
 AREA_BYTES = 64 << 20
 ENTRIES = 8192
 MAX_CAUSES = 200
 """Causes of crashes that a worker tells apart; directory entries are kept free for them."""
-THROTTLE = "throttle."
-"""Begins the names of metrics of throttles, see `amoc.throttle.meters`; no others begin so."""
 ENTRY_BYTES = 256
 _ENTRY = Struct(
     "<BBHIQ"
@@ -51,6 +50,8 @@ class Kind(IntEnum):
     TIMER = 3
     CRASH = 4
     """A counter whose name is the cause of a crash: any text."""
+    THROTTLE = 5
+    """What is counted of a throttle: `ThrottleCounts`, and then the users that wait."""
 
 
 class Merge(IntEnum):
@@ -60,6 +61,12 @@ class Merge(IntEnum):
     MAX = 1
     MIN = 2
     MEAN = 3
+
+
+_BYTES = {Kind.TIMER: (CELLS + 1) * 8, Kind.THROTTLE: (len(COUNTS) + 1) * 8}
+"""What the cells of a metric take that has more than one."""
+_OWN_NAMES = (Kind.CRASH, Kind.THROTTLE)
+"""Kinds whose names may be those of other metrics, too."""
 
 
 class Cell(IntEnum):
@@ -117,7 +124,7 @@ class Metric(NamedTuple):
     kind: Kind
     name: str
     merge: Merge
-    value: int | float | Histogram
+    value: int | float | Histogram | ThrottleCounts
 
 
 class Area:
@@ -131,7 +138,7 @@ class Area:
         self._memory = memory
         self._count = memory[:8].cast("Q")
         self._entries: list[tuple[Kind, Merge, str, memoryview[Any]]] = []
-        self._index: dict[tuple[bool, str], int] = {}
+        self._index: dict[tuple[Kind | None, str], int] = {}
         self._free = _CELLS_START
 
     @classmethod
@@ -145,14 +152,14 @@ class Area:
         """The cells of metric `name`, made if they do not exist yet.
 
         Returns:
-            A view of unsigned 64-bit cells (one; for a timer `CELLS` and then the maximum in ns),
-            or of one double for a gauge.
+            A view of unsigned 64-bit cells (one; for a timer `CELLS` and then the maximum in ns;
+            for a throttle its counts and then who waits), or of one double for a gauge.
 
         Raises:
             ScenarioError: The name is in use for another kind, too long, or one too many.
         """
         self._read_directory()
-        known = self._index.get((kind is Kind.CRASH, name))
+        known = self._index.get(_key(kind, name))
         if known is not None:
             found_kind, found_merge, _, cells = self._entries[known]
             if found_kind is not kind:
@@ -170,7 +177,7 @@ class Area:
 
     def _append(self, kind: Kind, name: str, merge: Merge) -> memoryview[Any]:
         encoded = name.encode()
-        size = (CELLS + 1) * 8 if kind is Kind.TIMER else 8
+        size = _BYTES.get(kind, 8)
         number = len(self._entries)
         if len(encoded) > NAME_BYTES:
             raise ScenarioError(
@@ -203,19 +210,32 @@ class Area:
             code, merge, length, _, offset = _ENTRY.unpack_from(self._memory, start)
             kind = Kind(code)
             name = bytes(self._memory[start + _ENTRY.size : start + _ENTRY.size + length]).decode()
-            size = (CELLS + 1) * 8 if kind is Kind.TIMER else 8
+            size = _BYTES.get(kind, 8)
             cells: memoryview[Any] = self._memory[offset : offset + size]
             cells = cells.cast("d" if kind is Kind.GAUGE else "Q")
-            self._index[(kind is Kind.CRASH, name)] = number
+            self._index[_key(kind, name)] = number
             self._entries.append((kind, Merge(merge), name, cells))
             self._free = offset + size
 
     def forget_gauges(self) -> None:
-        """Unset all gauges: they described a worker that is no more."""
+        """Unset all gauges, and nobody waits: they described a worker that is no more."""
         self._read_directory()
         for kind, _, _, cells in self._entries:
             if kind is Kind.GAUGE:
                 cells[0] = float("nan")
+            elif kind is Kind.THROTTLE:
+                cells[len(COUNTS)] = 0
+
+    def has(self, kind: Kind, name: str) -> bool:
+        """Whether there is such a metric."""
+        self._read_directory()
+        return _key(kind, name) in self._index
+
+    @property
+    def free(self) -> int:
+        """How many more metrics there is room for in the directory, causes of crashes aside."""
+        self._read_directory()
+        return ENTRIES - MAX_CAUSES - 1 - len(self._entries)
 
     def entries(self) -> list[tuple[Kind, Merge, str, memoryview[Any]]]:
         """All metrics, in the order in which they were declared: kind, rule, name and cells."""
@@ -226,15 +246,21 @@ class Area:
         """All metrics with their values now; gauges that were never set are left out."""
         metrics = []
         for kind, merge, name, cells in self.entries():
-            value: int | float | Histogram
+            value: int | float | Histogram | ThrottleCounts
             if kind is Kind.TIMER:
                 value = _read_timer(cells)
+            elif kind is Kind.THROTTLE:
+                value = ThrottleCounts(*cells[: len(COUNTS)])
             else:
                 value = cells[0]
                 if value != value:
                     continue
             metrics.append(Metric(kind, name, merge, value))
         return metrics
+
+
+def _key(kind: Kind, name: str) -> tuple[Kind | None, str]:
+    return (kind if kind in _OWN_NAMES else None), name
 
 
 _CHUNK = 128

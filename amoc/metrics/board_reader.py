@@ -12,21 +12,25 @@ from typing import Any, NamedTuple
 
 from amoc.metrics.board import Area, Kind, Merge
 from amoc.metrics.histogram import CELLS, Histogram
+from amoc.metrics.throttle_counts import COUNTS, ThrottleCounts
 
 _CHUNK_BYTES = 1024  # the cells fill 36 of them; the maximum follows alone
-_NOTHING = bytes((CELLS + 1) * 8)
+_AT_FIRST: dict[Kind, Any] = {
+    Kind.TIMER: bytes((CELLS + 1) * 8),
+    Kind.THROTTLE: ThrottleCounts(),
+}
 
 
 class Change(NamedTuple):
     """By how much a metric has grown.
 
-    `by` is a number, or for a timer the histogram of what was recorded, whose `max_ns` is the
-    longest duration ever.
+    `by` is a number; for a timer the histogram of what was recorded, whose `max_ns` is the longest
+    duration ever; for a throttle what happened at it.
     """
 
     kind: Kind
     name: str
-    by: int | Histogram
+    by: int | Histogram | ThrottleCounts
 
 
 class AreaReader:
@@ -43,18 +47,29 @@ class AreaReader:
             if kind is Kind.GAUGE and (value := cells[0]) == value:
                 yield name, merge, value
 
+    def waiting(self) -> Iterator[tuple[str, int]]:
+        """The throttles at which somebody waits, and how many."""
+        for kind, _, name, cells in self._area.entries():
+            if kind is Kind.THROTTLE and (count := cells[len(COUNTS)]):
+                yield name, count
+
     def changes(self) -> Iterator[Change]:
         """All that has grown since this was last asked, and what is new; to be used up."""
         before, entries = self._before, self._area.entries()
         for number, (kind, _, name, cells) in enumerate(entries):
             new = number == len(before)
             if new:
-                before.append(_NOTHING if kind is Kind.TIMER else 0)
+                before.append(_AT_FIRST.get(kind, 0))
             if kind is Kind.TIMER:
                 raw = cells.tobytes()
                 if new or raw != before[number]:
                     yield Change(kind, name, _grown(before[number], raw))
                     before[number] = raw
+            elif kind is Kind.THROTTLE:
+                counts = ThrottleCounts(*cells[: len(COUNTS)])
+                if new or counts != before[number]:
+                    yield Change(kind, name, counts.beyond(before[number]))
+                    before[number] = counts
             elif kind is not Kind.GAUGE and ((count := cells[0]) != before[number] or new):
                 yield Change(kind, name, count - before[number])
                 before[number] = count

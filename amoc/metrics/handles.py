@@ -30,14 +30,17 @@ from gevent import getcurrent
 from amoc.base.errors import ScenarioError
 from amoc.base.pause import frozen_ns, held_ns
 from amoc.metrics import coordinated_omission
-from amoc.metrics.board import ENTRIES, MAX_CAUSES, THROTTLE, Area, Kind, Merge, Metric
+from amoc.metrics.board import Area, Kind, Merge, Metric
 from amoc.metrics.coordinated_omission import MAX_TIMERS, Cadence, missed
 from amoc.metrics.histogram import CELLS, LAST_CELL
+from amoc.metrics.throttle_counts import COUNTS
 
 __all__ = ["Counter", "Gauge", "Timer", "counter", "gauge", "timer"]
 
 RESPONSE = coordinated_omission.RESPONSE
 MAX_S = 2**64 / 1e9
+THROTTLE = "throttle."
+"""Begins what thresholds call a throttle's figures, so no metric of a scenario begins so."""
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 
 
@@ -154,6 +157,42 @@ class Timer(_Handle):
         if self._response is None:
             self._response = _declare(Timer, self.name + RESPONSE, Merge.SUM)
         return self._response
+
+
+class Count:
+    """One cell of several that belong together."""
+
+    __slots__ = ("cells",)
+
+    def __init__(self) -> None:
+        self.cells: memoryview[Any] = memoryview(bytearray(8)).cast("Q")  # that nobody sees
+
+    def inc(self, n: int = 1, /) -> None:
+        """Count `n` more, which is 0 or more."""
+        self.cells[0] += n
+
+    def set(self, value: int, /) -> None:
+        """Show `value`."""
+        self.cells[0] = value
+
+
+class ThrottleMeters(_Handle):
+    """What this worker counts of a throttle, see `amoc.metrics.throttle_counts`."""
+
+    __slots__ = ("_parts", "executions", "missed", "requests", "waiting")
+    kind = Kind.THROTTLE
+
+    def __init__(self, name: str, counted: bool = True) -> None:
+        """Count throttle `name`; where nobody sees it if it is not to be `counted`."""
+        self._parts = [Count() for _ in range(len(COUNTS) + 1)]
+        self.requests, self.executions, self.missed, self.waiting = self._parts
+        if counted:
+            super().__init__(name, Merge.SUM)
+
+    def _bind(self, area: Area | None) -> None:
+        super()._bind(area)
+        for at, part in enumerate(self._parts):
+            part.cells = self._cells[at : at + 1]
 
 
 class _Stopwatch:
@@ -273,7 +312,8 @@ _throttled = False
 _H = TypeVar("_H", bound=_Handle)
 
 _area: Area | None = None
-_handles: dict[str, _Handle] = {}
+_handles: dict[str | tuple[Kind, str], _Handle] = {}
+"""By name; those of throttles, whose names may be those of metrics, by kind and name."""
 
 
 def counter(name: str) -> Counter:
@@ -328,6 +368,18 @@ def built_in(kind: type[_H], name: str) -> _H:
     return handle if type(handle) is kind else _declare(kind, name, Merge.SUM)
 
 
+def throttle(name: str) -> ThrottleMeters:
+    """The meters of throttle `name`.
+
+    Raises:
+        ScenarioError: There is no room.
+    """
+    handle = _handles.get((Kind.THROTTLE, name))
+    if type(handle) is not ThrottleMeters:
+        handle = _handles[Kind.THROTTLE, name] = ThrottleMeters(name)
+    return handle
+
+
 def _own(name: str) -> str:
     """`name`, unless it is one of those that amoc makes itself."""
     if isinstance(name, str) and name.startswith(THROTTLE):
@@ -377,8 +429,8 @@ def attach(area: Area, inherit: bool) -> None:
         handle._bind(area)
         if inherit and handle.kind is not Kind.GAUGE:
             *counts, last = (mine + old for mine, old in zip(handle._cells, before, strict=True))
-            if handle.kind is Kind.TIMER:
-                last = before[CELLS]  # its last cell is the maximum
+            if handle.kind in (Kind.TIMER, Kind.THROTTLE):
+                last = before[-1]  # the maximum; who waits
             for index, count in enumerate([*counts, last]):
                 handle._cells[index] = count
 
@@ -390,14 +442,11 @@ def read() -> list[Metric]:
 
 def declared() -> list[tuple[str, int]]:
     """Name and `Kind` of each metric that this process has a handle of."""
-    return [(name, int(handle.kind)) for name, handle in sorted(_handles.items())]
+    metrics = (one for one in _handles.values() if one.kind is not Kind.THROTTLE)
+    return sorted((one.name, int(one.kind)) for one in metrics)
 
 
-def fits(name: str, kept_free: int) -> bool:
+def fits(name: str, kept_free: int, kind: Kind = Kind.COUNTER) -> bool:
     """Whether `name` is a metric already, or can be one and leave room for `kept_free` others."""
-    if name in _handles:
-        return True
     area = _own_area()
-    area._read_directory()
-    free = ENTRIES - MAX_CAUSES - 1 - len(area._entries)
-    return (False, name) in area._index or free > kept_free
+    return area.has(kind, name) or area.free > kept_free

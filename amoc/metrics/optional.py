@@ -1,4 +1,4 @@
-"""Metrics that a run can do without: those named after throttles and coordinators.
+"""Metrics that a run can do without: those of throttles and coordinators.
 
 A scenario may make any number of them, and a board has room for 8,000 metrics. These take no more
 than leaves `KEPT_FREE` for others, for amoc's own and the scenario's. Further ones count nothing,
@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import sys
 from contextlib import suppress
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from amoc import metrics
 from amoc.base.errors import ScenarioError
+from amoc.metrics.board import Kind
 
-__all__ = ["Count", "Level", "counter", "gauge"]
+__all__ = ["Count", "counter", "throttle"]
 
 KEPT_FREE = 500
 
@@ -27,25 +28,14 @@ class Count(Protocol):
         """Count `n` more."""
 
 
-class Level(Protocol):
-    """What shows a figure."""
-
-    def set(self, value: float, /) -> None:
-        """Show `value`."""
-
-
 class _Nothing:
-    """Counts and shows nothing."""
+    """Counts nothing."""
 
     def inc(self, n: int = 1, /) -> None:
         """Count nothing."""
 
-    def set(self, value: float, /) -> None:
-        """Show nothing."""
-
 
 NOTHING = _Nothing()
-_M = TypeVar("_M", metrics.Counter, metrics.Gauge)
 _said = False
 
 
@@ -56,26 +46,28 @@ def counter(name: str, kept_free: int = KEPT_FREE) -> Count:
         name: The metric's.
         kept_free: For how many others there must be room; 0 for one of a few.
     """
-    return _made(metrics.Counter, name, kept_free) or NOTHING
-
-
-def gauge(name: str) -> Level:
-    """The gauge called `name`, or one that shows nothing where there is no room."""
-    return _made(metrics.Gauge, name, KEPT_FREE) or NOTHING
-
-
-def _made(kind: type[_M], name: str, kept_free: int) -> _M | None:
     try:
         if metrics.fits(name, kept_free):
-            return metrics.built_in(kind, name)
-        why = f"a worker has no room for metric {name!r}; is there a user id in the name?"
+            return metrics.built_in(metrics.Counter, name)
+        _say(f"metric {name!r}")
     except ScenarioError as error:  # the scenario has another kind of metric of that name
-        why = str(error)
-    _say(why)
-    return None
+        _say_why(str(error))
+    return NOTHING
 
 
-def _say(why: str) -> None:
+def throttle(name: str) -> metrics.ThrottleMeters:
+    """The meters of throttle `name`, or ones that nobody sees where there is no room."""
+    if metrics.fits(name, KEPT_FREE, Kind.THROTTLE):
+        return metrics.throttle(name)
+    _say(f"throttle {name!r}")
+    return metrics.ThrottleMeters(name, counted=False)
+
+
+def _say(what: str) -> None:
+    _say_why(f"a worker has no room for {what}; is there a user id in the name?")
+
+
+def _say_why(why: str) -> None:
     global _said
     if not _said:
         _said = True

@@ -9,10 +9,11 @@ from typing import Any
 
 from amoc.ipc.messages import Sample, WorkerFigures
 from amoc.metrics import health_figures
-from amoc.metrics.board import THROTTLE, Merge, UserState
+from amoc.metrics.board import Merge, UserState
 from amoc.metrics.histogram import Histogram
+from amoc.metrics.throttle_counts import COUNTS, WAITING
 from amoc.results.merge import SampleMerger
-from amoc.results.series import ThrottlePoint
+from amoc.results.series import ThrottlePoint, add_counts
 
 QUANTILES = {"p50_s": 0.5, "p90_s": 0.9, "p95_s": 0.95, "p99_s": 0.99, "p999_s": 0.999}
 
@@ -29,7 +30,6 @@ _MERGE: dict[Merge, Callable[[list[float]], float]] = {
     Merge.MIN: min,
     Merge.MEAN: lambda values: sum(values) / len(values),
 }
-_COUNTS = ("requests", "executions", "missed", "waiting")
 _STARTED = frozenset(UserState) - {UserState.NONE, UserState.STARTING}
 _RUNNING = frozenset({UserState.RUNNING, UserState.BETWEEN, UserState.LEAVING})
 _EXPECTED = _RUNNING | {UserState.STARTING, UserState.RESTARTING}
@@ -133,17 +133,11 @@ class LiveTotals:
         return dict(sorted(sorted(self.merged.total.crashes.items()), key=lambda item: -item[1]))
 
     def counters(self) -> dict[str, int]:
-        """Totals of the counters, by name; those of throttles are apart, see `throttles`."""
-        return {name: count for name, count in self._counters().items() if not _of_throttle(name)}
-
-    def _counters(self) -> dict[str, int]:
+        """Totals of the counters, by name."""
         return dict(sorted(self.merged.total.counters.items()))
 
     def gauges(self) -> dict[str, float]:
-        """The gauges, each merged over all workers by its rule; those of throttles are apart."""
-        return {name: value for name, value in self._gauges().items() if not _of_throttle(name)}
-
-    def _gauges(self) -> dict[str, float]:
+        """The gauges, each merged over all workers by its rule."""
         values: dict[str, tuple[Merge, list[float]]] = {}
         for sample in self._latest.values():
             for name, (merge, some) in sample.gauges.items():
@@ -154,16 +148,19 @@ class LiveTotals:
         }
 
     def throttles(self) -> dict[str, dict[str, int]]:
-        """What passed through each throttle: `requests`, `executions`, `missed`, `waiting`."""
-        counters, gauges = self._counters(), self._gauges()
-        found: dict[str, dict[str, int]] = {}
-        for name, count in counters.items():
-            if _of_throttle(name):
-                throttle, kind = throttle_of(name)
-                found.setdefault(throttle, {})[kind] = count
-        for throttle, counts in found.items():
-            counts["waiting"] = int(gauges.get(f"{THROTTLE}{throttle}.waiting", 0))
-        return found
+        """What happened at each throttle (`ThrottleCounts`), and how many are `waiting`."""
+        waiting = self.waiting()
+        return {
+            name: {**counts._asdict(), WAITING: waiting.get(name, 0)}
+            for name, counts in sorted(self.merged.total.throttles.items())
+        }
+
+    def waiting(self) -> dict[str, int]:
+        """How many users wait at each throttle, where any do."""
+        waiting: dict[str, int] = {}
+        for sample in self._latest.values():
+            add_counts(waiting, sample.waiting)
+        return waiting
 
     def timers(self) -> dict[str, Histogram]:
         """The timers, merged over all workers."""
@@ -183,7 +180,7 @@ class LiveTotals:
         counted, found = self.throttles(), {}
         for name in sorted(counted.keys() | known.keys()):
             state = known.get(name, ThrottlePoint())
-            counts = counted.get(name, dict.fromkeys(_COUNTS, 0))
+            counts = counted.get(name, dict.fromkeys((*COUNTS, WAITING), 0))
             found[name] = throttle_summary(state, counts, duration_s)
         return found
 
@@ -231,16 +228,6 @@ class LiveTotals:
                 for one in self.workers(node)
             ],
         }
-
-
-def throttle_of(metric: str) -> tuple[str, str]:
-    """The throttle that `metric` counts something of, and what: ``requests`` for example."""
-    throttle, _, kind = metric.removeprefix(THROTTLE).rpartition(".")
-    return throttle, kind
-
-
-def _of_throttle(metric: str) -> bool:
-    return metric.startswith(THROTTLE)
 
 
 def throttle_summary(

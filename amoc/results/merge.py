@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 from amoc.ipc.messages import Sample
 from amoc.metrics.histogram import Histogram, end_ns
+from amoc.metrics.throttle_counts import ThrottleCounts
 
 
 @dataclass
@@ -25,11 +26,13 @@ class Counts:
         counters: By name.
         crashes: Iterations that raised, by cause.
         timers: Recorded durations, by name.
+        throttles: What happened at each.
     """
 
     counters: dict[str, int] = field(default_factory=dict)
     crashes: dict[str, int] = field(default_factory=dict)
     timers: dict[str, Histogram] = field(default_factory=dict)
+    throttles: dict[str, ThrottleCounts] = field(default_factory=dict)
 
 
 class SampleMerger:
@@ -52,6 +55,12 @@ class SampleMerger:
         growth = self._growth
         _raise(node.counters, sample.counters, total.counters, growth.counters)
         _raise(node.crashes, sample.crashes, total.crashes, growth.crashes)
+        for throttle, told in sample.throttles.items():
+            known = node.throttles.get(throttle, ThrottleCounts())
+            more = ThrottleCounts(*told).beyond(known)
+            node.throttles[throttle] = known.plus(more)
+            for sums in (total.throttles, growth.throttles):
+                sums[throttle] = sums.get(throttle, ThrottleCounts()).plus(more)
         for timer, (max_ns, flat) in sample.timers.items():
             cells = dict(zip(flat[::2], flat[1::2], strict=True))
             grown = _raise_timer(node.timers.setdefault(timer, Histogram()), cells, max_ns)

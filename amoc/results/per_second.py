@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 from amoc.base.clock import MS_NS, S_NS
 from amoc.ipc.messages import Sample, WorkerFigures
 from amoc.metrics import health_figures
-from amoc.metrics.board import THROTTLE
 from amoc.metrics.health_figures import NODE, NodePoint, WorkerPoint
-from amoc.results.live_totals import LiveTotals, throttle_of
+from amoc.metrics.throttle_counts import ThrottleCounts
+from amoc.results.live_totals import LiveTotals
 from amoc.results.series import Point, ThrottlePoint
 
 MAX_NS = 1_500 * MS_NS
@@ -101,7 +101,6 @@ class PointCutter:
             return None
         late, latest = self._late(), self._figures.merged.latest
         growth = self._figures.merged.take_growth()
-        counters, counts = _apart(growth.counters)
         point = Point(
             t_s=round((end_ns - self._began_ns) / S_NS, 6),
             span_s=round(span_ns / S_NS, 6),
@@ -110,11 +109,11 @@ class PointCutter:
             state=moment.state,
             users=self._users(moment),
             starts=self._figures.started - self._started,
-            counters=counters,
+            counters=growth.counters,
             gauges=self._figures.gauges(),
             timers=growth.timers,
             crashes=growth.crashes,
-            throttles=self._throttles(moment, counts),
+            throttles=self._throttles(moment, growth.throttles),
             workers=[
                 one
                 for name in latest
@@ -144,19 +143,17 @@ class PointCutter:
         }
 
     def _throttles(
-        self, moment: Moment, counts: Mapping[str, Mapping[str, int]]
+        self, moment: Moment, counts: Mapping[str, ThrottleCounts]
     ) -> dict[str, ThrottlePoint]:
-        totals, points = self._figures.throttles(), {}
-        for name in sorted(moment.throttles.keys() | counts.keys()):
-            counted = counts.get(name, {})
-            points[name] = replace(
+        waiting = self._figures.waiting()
+        return {
+            name: replace(
                 moment.throttles.get(name, ThrottlePoint()),
-                requests=counted.get("requests", 0),
-                executions=counted.get("executions", 0),
-                missed=counted.get("missed", 0),
-                waiting=totals.get(name, {}).get("waiting", 0),
+                **counts.get(name, ThrottleCounts())._asdict(),
+                waiting=waiting.get(name, 0),
             )
-        return points
+            for name in sorted(moment.throttles.keys() | counts.keys())
+        }
 
     def _workers(self, node: str, span_s: float) -> Iterable[WorkerPoint]:
         """How the workers of a node did in a second of `span_s`."""
@@ -179,18 +176,3 @@ def _worker_point(node: str, old: WorkerFigures, new: WorkerFigures, span_s: flo
 def _node(name: str, sample: Sample) -> NodePoint:
     figures: dict[str, Any] = dict(zip(NODE, sample.host, strict=True))
     return NodePoint(name, **figures)
-
-
-def _apart(
-    counters: Mapping[str, int],
-) -> tuple[dict[str, int], dict[str, dict[str, int]]]:
-    """Counters without those of throttles, and those by throttle."""
-    own: dict[str, int] = {}
-    throttles: dict[str, dict[str, int]] = {}
-    for name, count in counters.items():
-        if name.startswith(THROTTLE):
-            throttle, kind = throttle_of(name)
-            throttles.setdefault(throttle, {})[kind] = count
-        else:
-            own[name] = count
-    return own, throttles

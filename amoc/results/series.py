@@ -18,6 +18,7 @@ from typing import Any
 
 from amoc.metrics.health_figures import NodePoint, WorkerPoint
 from amoc.metrics.histogram import Histogram
+from amoc.metrics.throttle_counts import COUNTS
 from amoc.results.old_names import renamed
 
 USERS = ("running", "waiting", "started", "finished", "crashed", "removed", "restarted", "peak")
@@ -32,10 +33,8 @@ class ThrottlePoint:
         rate: What it is configured for per `interval_s` at the end; None means no limit.
         interval_s: 0 where `rate` is how many may pass at the same time.
         mode: As in `amoc.throttle.throttle.ThrottleState`; ``stopped`` when it is no more.
-        requests: How often somebody came to it.
-        executions: How often somebody was let through.
-        missed: Slots that were not used because they were late.
-        waiting: Who stands in line at the end.
+        requests: As in `ThrottleCounts`, and so are `executions` and `missed`: in this second.
+        waiting: Users that wait at the end.
     """
 
     rate: float | None = 0.0
@@ -238,8 +237,8 @@ class Tally:
         for name, timer in point.timers.items():
             self.timers.setdefault(name, Histogram()).add(timer.cells, timer.max_ns)
         for name, throttle in point.throttles.items():
-            counts = self.throttles.setdefault(name, dict.fromkeys(THROTTLE_COUNTS, 0))
-            for count in THROTTLE_COUNTS:
+            counts = self.throttles.setdefault(name, dict.fromkeys(COUNTS, 0))
+            for count in COUNTS:
                 counts[count] += getattr(throttle, count)
         for name, value in point.gauges.items():
             if isfinite(value):
@@ -300,9 +299,6 @@ class Window:
         if point.active_s > 0:
             self.running.add(point)
         return True
-
-
-THROTTLE_COUNTS = ("requests", "executions", "missed")
 
 
 def add_counts(sums: dict[str, int], more: Mapping[str, int]) -> None:

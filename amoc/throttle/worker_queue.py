@@ -27,8 +27,8 @@ from amoc.base import pause
 from amoc.base.clock import MS_NS, now_ns
 from amoc.base.errors import AmocError, ScenarioError
 from amoc.ipc.messages import Permits, ThrottleMode, Tokens, Want
+from amoc.metrics import optional
 from amoc.scenario.events import THROTTLE_EXECUTE, THROTTLE_REQUEST
-from amoc.throttle.meters import meters_of
 from amoc.throttle.profiles import NEVER_NS
 from amoc.throttle.slot_allocator import VOID_NS, Block
 from amoc.throttle.slot_schedule import Mode
@@ -111,8 +111,9 @@ class WorkerQueue:
         self._ran_dry = True
         self._lateness = lateness
         self.record = record
-        meters = meters_of(name)
-        self._requests, self._executions, self._missed, self._gauge = meters
+        meters = optional.throttle(name)
+        self._requests, self._executions = meters.requests, meters.executions
+        self._missed, self._gauge = meters.missed, meters.waiting
         self._gauge.set(0)
 
     def __repr__(self) -> str:

@@ -38,9 +38,9 @@ RAW: dict[Source, int] = {Source.TIME: S_NS // 4, Source.SHARE: S_NS // 4, Sourc
 EXPECTED = {Source.TIME: 0.25, Source.SHARE: 0.25, Source.RATE: 2500.0, Source.TIMER: 0.25}
 
 
-def travelled(sample: messages.Sample) -> messages.Sample:
+def travelled(sample: messages.Sample) -> Any:
     """The sample as it comes out of the socket."""
-    return messages.from_wire(messages.unpack(messages.pack(messages.to_wire(sample))))
+    return messages.FROM_NODE.unpack(messages.FROM_NODE.pack(sample))
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +123,7 @@ def test_it_is_in_the_csv_and_in_the_json(point, part, name, figure):
 @every_figure
 def test_it_is_charted_if_its_table_says_how(point, part, name, figure):
     made = generator_charts.workers if part == "worker" else generator_charts.hosts
-    charts = {chart.key: chart for chart in made([row_of(1.0, [point], flowing=True)])}
+    charts = {chart.key: chart for chart in made([row_of(1.0, [point], active=True)])}
     chart = charts.get(key(name) if part == "worker" else f"host_{key(name)}")
     assert (chart is not None) is bool(figure.note)
     if chart is not None:

@@ -48,6 +48,10 @@ class Sample(NamedTuple):
     """The maximum in ns, and the cells that were hit as cell, count, cell, count, …"""
     crashes: Mapping[str, int]
     """Iterations that raised, by cause."""
+    throttles: Mapping[str, Sequence[int]]
+    """What was counted of each throttle, as `amoc.metrics.throttle_counts.ThrottleCounts`."""
+    waiting: Mapping[str, int]
+    """How many users wait at a throttle; those at which nobody waits are left out."""
     workers: Sequence[tuple[Any, ...]]
     """Each a `WorkerFigures`."""
     host: Sequence[float]

@@ -15,13 +15,14 @@ from typing import Any
 
 from amoc.metrics.health_figures import NODE, WORKER
 from amoc.metrics.histogram import Histogram
+from amoc.metrics.throttle_counts import COUNTS, WAITING
 from amoc.results.export.hdr_log import log_lines
 from amoc.results.live_totals import timer_summary
 from amoc.results.saved_run import SavedRun
 from amoc.results.series import USERS, Point
 
 TIMER = ("count", "mean_s", "p50_s", "p90_s", "p95_s", "p99_s", "p999_s", "max_s")
-THROTTLE = ("wanted_per_s", "requests", "executions", "missed", "waiting")
+THROTTLE = ("wanted_per_s", *COUNTS, WAITING)
 
 _Cell = object
 _Row = dict[str, _Cell]

@@ -20,7 +20,8 @@ from math import isfinite
 from typing import Any, NamedTuple
 
 from amoc.metrics.health_figures import NODE, WORKER
-from amoc.results.series import THROTTLE_COUNTS, Point
+from amoc.metrics.throttle_counts import COUNTS
+from amoc.results.series import Point
 
 MAX_ELEMENT = 100
 """Characters of an element. Graphite makes it the name of a file or directory."""
@@ -192,7 +193,7 @@ class Naming:
             wanted = throttle.wanted_per_s
             if wanted is not None and isfinite(wanted):
                 yield Entry(f"{path}.wanted_rate", wanted)
-            for kind in THROTTLE_COUNTS:
+            for kind in COUNTS:
                 yield self._grown(f"{path}.{kind}", getattr(throttle, kind))
             yield Entry(f"{path}.waiting", throttle.waiting)
 

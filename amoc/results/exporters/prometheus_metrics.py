@@ -31,6 +31,7 @@ from prometheus_client.core import (
 from amoc._version import VERSION
 from amoc.metrics.health_figures import NODE, WORKER, Figure, WorkerPoint
 from amoc.metrics.histogram import CELLS, Histogram, middle_ns
+from amoc.metrics.throttle_counts import COUNTS, HELP, WAITING
 from amoc.results.exporters.base import RunInfo
 from amoc.results.exporters.names import STATES, Causes, candidates
 from amoc.results.series import Point, Tally
@@ -50,16 +51,11 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9_]+")
 _TOTAL = re.compile(r"(_total)+$")
 _SAMPLES = ("", "_total", "_info", "_bucket", "_count", "_sum", "_created", "_quantile")
 """What the names of a family and of its samples end in; no other family may have one of them."""
-_THROTTLE = {
-    "requests": "How often somebody came to the throttle",
-    "executions": "How often somebody was let through the throttle",
-    "missed": "Slots of the throttle that were not used because they were late",
-}
 _BUILT_IN = (
     *("amoc_run", "amoc_run_seconds", "amoc_users", "amoc_users_peak"),
     *("amoc_user_starts", "amoc_user_restarts", "amoc_crashes"),
     *("amoc_throttle_wanted_rate", "amoc_throttle_waiting"),
-    *(f"amoc_throttle_{kind}" for kind in _THROTTLE),
+    *(f"amoc_throttle_{kind}" for kind in COUNTS),
     *("amoc_controller_cpu", "amoc_controller_lag_seconds", "amoc_late_nodes"),
     "amoc_worker_restarts",
 )
@@ -232,14 +228,12 @@ class Families:
             {key: rate for key, rate in wanted.items() if rate is not None and isfinite(rate)},
         )
         yield _labelled(
-            GaugeMetricFamily(
-                "amoc_throttle_waiting", "Who stands in line at the throttle", labels=["throttle"]
-            ),
+            GaugeMetricFamily("amoc_throttle_waiting", HELP[WAITING], labels=["throttle"]),
             {(name,): one.waiting for name, one in sorted(point.throttles.items())},
         )
-        for kind, meaning in _THROTTLE.items():
+        for kind in COUNTS:
             yield _labelled(
-                CounterMetricFamily(f"amoc_throttle_{kind}", meaning, labels=["throttle"]),
+                CounterMetricFamily(f"amoc_throttle_{kind}", HELP[kind], labels=["throttle"]),
                 {(name,): one[kind] for name, one in sorted(self._tally.throttles.items())},
             )
 

@@ -86,9 +86,8 @@ def _counted(t_s: float, tally: Tally) -> Point:
 
 
 def _passed(counts: Mapping[str, int]) -> ThrottlePoint:
-    return ThrottlePoint(
-        requests=counts["requests"], executions=counts["executions"], missed=counts["missed"]
-    )
+    figures: dict[str, Any] = dict(counts)
+    return ThrottlePoint(**figures)
 
 
 def _durations(points: Sequence[Point], timers: Collection[str]) -> dict[str, Sequence[float]]:

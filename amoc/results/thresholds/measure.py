@@ -23,6 +23,7 @@ from math import isfinite
 from amoc.metrics.board import Kind
 from amoc.metrics.coordinated_omission import RESPONSE
 from amoc.metrics.histogram import Histogram
+from amoc.metrics.throttle_counts import COUNTS, WAITING
 from amoc.results.series import USERS, Tally, Window
 
 __all__ = ["Known", "Measure", "NoValue", "Trend", "Unit", "parse"]
@@ -82,7 +83,7 @@ _UP_AND_DOWN = frozenset({"running", "waiting"})
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 _STATISTIC = re.compile(r"(.+)\.(p\d+(?:\.\d+)?|total|count|rate|mean|min|max|last)")
-_THROTTLE = re.compile(r"throttle\.(.+?)\.(?:(requests|executions|missed)(\.rate)?|waiting)")
+_THROTTLE = re.compile(rf"throttle\.(.+?)\.(?:({'|'.join(COUNTS)})(\.rate)?|{WAITING})")
 
 
 @dataclass(frozen=True)
@@ -223,7 +224,7 @@ class Measure:
         if self.name not in window.all.throttles:
             raise NoValue(f"there was no throttle {self.name}")
         what = self.statistic.removesuffix(".rate")
-        if what == "waiting":
+        if what == WAITING:
             last = window.running.last
             found = last.throttles.get(self.name) if last is not None else None
             return found.waiting if found is not None else 0
@@ -279,7 +280,7 @@ def _parse_throttle(text: str) -> Measure:
             f" the .rate of the first three, but there is no {text}"
         )
     name, what, rate = found.groups()
-    statistic = f"{what}{rate or ''}" if what else "waiting"
+    statistic = f"{what}{rate or ''}" if what else WAITING
     return Measure(text, name, statistic, {None: Unit.RATE if rate else Unit.COUNT}, throttle=True)
 
 

@@ -19,6 +19,7 @@ from amoc.metrics.board import Board, Cell, Kind, Merge
 from amoc.metrics.board_reader import AreaReader
 from amoc.metrics.health_figures import NodePoint
 from amoc.metrics.histogram import CELLS, Histogram, cell_of
+from amoc.metrics.throttle_counts import ThrottleCounts
 
 SILENT_NS = S_NS
 """A worker that has noted nothing for so long is looked at from outside."""
@@ -43,11 +44,13 @@ class _News:
 
     counters: set[str] = field(default_factory=set)
     crashes: set[str] = field(default_factory=set)
+    throttles: set[str] = field(default_factory=set)
     timers: dict[str, set[int]] = field(default_factory=dict)
 
     def add(self, more: _News) -> None:
         self.counters |= more.counters
         self.crashes |= more.crashes
+        self.throttles |= more.throttles
         for name, cells in more.timers.items():
             self.timers.setdefault(name, set()).update(cells)
 
@@ -72,6 +75,7 @@ class Sampler:
         self._workers = [_Worker(AreaReader(board.area(worker))) for worker in range(board.workers)]
         self._counters: dict[str, int] = {}
         self._crashes: dict[str, int] = {}
+        self._throttles: dict[str, ThrottleCounts] = {}
         self._timers: dict[str, Histogram] = {}
         self._sequence = 0
         self._unacknowledged: deque[tuple[int, _News]] = deque()
@@ -98,6 +102,8 @@ class Sampler:
                 for name, cells in news.timers.items()
             },
             crashes={name: crashes[name] for name in news.crashes},
+            throttles={name: tuple(self._throttles[name]) for name in news.throttles},
+            waiting=self._waiting(),
             workers=[tuple(self._figures(number)) for number in range(len(self._workers))],
             host=[getattr(host, name) for name in health_figures.NODE],
         )
@@ -126,6 +132,11 @@ class Sampler:
                     if name in health_figures.TIMERS:
                         worker.recent[name] = by
                     continue
+                if isinstance(by, ThrottleCounts):
+                    counted = self._throttles.get(name, ThrottleCounts())
+                    self._throttles[name] = counted.plus(by)
+                    news.throttles.add(name)
+                    continue
                 counts, names = (
                     (self._crashes, news.crashes)
                     if kind is Kind.CRASH
@@ -134,6 +145,13 @@ class Sampler:
                 counts[name] = counts.get(name, 0) + by
                 names.add(name)
         return news
+
+    def _waiting(self) -> dict[str, int]:
+        waiting: dict[str, int] = {}
+        for worker in self._workers:
+            for name, count in worker.reader.waiting():
+                waiting[name] = waiting.get(name, 0) + count
+        return waiting
 
     def _gauges(self) -> dict[str, tuple[int, list[float]]]:
         gauges: dict[str, tuple[Merge, list[float]]] = {}

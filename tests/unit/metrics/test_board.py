@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -23,7 +25,9 @@ from amoc.metrics.board import (
     Merge,
     UserState,
 )
+from amoc.metrics.board_reader import AreaReader
 from amoc.metrics.histogram import CELLS, Histogram
+from amoc.metrics.throttle_counts import ThrottleCounts
 
 KINDS = list(Kind)
 names = st.text(min_size=1, max_size=20)
@@ -55,14 +59,19 @@ declarations = st.lists(
 )
 
 
+def own(kind: Kind, name: str) -> tuple[Kind | None, str]:
+    """What tells a metric from others: crashes and throttles may be called as others are."""
+    return (kind if kind in (Kind.CRASH, Kind.THROTTLE) else None), name
+
+
 @given(declarations)
 def test_any_mixture_of_areas_on_one_memory_agrees_on_every_metric(steps):
     memory = new_memory()
     areas = [Area(memory) for _ in range(3)]
-    kinds: dict[tuple[bool, str], Kind] = {}
-    counts: dict[tuple[bool, str], int] = {}
+    kinds: dict[tuple[Kind | None, str], Kind] = {}
+    counts: dict[tuple[Kind | None, str], int] = {}
     for who, kind, name in steps:
-        key = (kind is Kind.CRASH, name)
+        key = own(kind, name)
         if kinds.setdefault(key, kind) is not kind:
             with pytest.raises(ScenarioError, match="so it cannot be a"):
                 areas[who].declare(kind, name)
@@ -73,12 +82,13 @@ def test_any_mixture_of_areas_on_one_memory_agrees_on_every_metric(steps):
         else:
             cells[0] += 1
         counts[key] = counts.get(key, 0) + 1
-    expected = {
-        key: Histogram({0: count}) if kinds[key] is Kind.TIMER else count
-        for key, count in counts.items()
+    shown: dict[Kind, Callable[[int], Any]] = {
+        Kind.TIMER: lambda count: Histogram({0: count}),
+        Kind.THROTTLE: ThrottleCounts,
     }
+    expected = {key: shown.get(kinds[key], int)(count) for key, count in counts.items()}
     for area in [*areas, Area(memory)]:
-        found = {(metric.kind is Kind.CRASH, metric.name): metric.value for metric in area.read()}
+        found = {own(metric.kind, metric.name): metric.value for metric in area.read()}
         assert found == expected
 
 
@@ -87,6 +97,24 @@ def test_a_crash_may_be_called_as_a_counter_is():
     area.declare(Kind.CRASH, "ValueError")[0] += 1
     area.declare(Kind.COUNTER, "ValueError")[0] += 2
     assert sorted(metric.value for metric in area.read()) == [1, 2]
+
+
+def test_a_throttle_counts_on_in_the_next_worker_and_nobody_waits_there_yet():
+    memory = new_memory()
+    area = Area(memory)
+    cells = area.declare(Kind.THROTTLE, "sent")
+    area.declare(Kind.COUNTER, "sent")[0] += 2
+    for at, count in enumerate((7, 5, 1, 4)):
+        cells[at] += count
+    reader = AreaReader(area)
+    assert list(reader.waiting()) == [("sent", 4)]
+    assert ThrottleCounts(7, 5, 1) in [change.by for change in reader.changes()]
+    cells[1] += 1
+    assert [change.by for change in reader.changes()] == [ThrottleCounts(0, 1, 0)]
+    successor = Area(memory)
+    successor.forget_gauges()
+    assert list(successor.declare(Kind.THROTTLE, "sent")) == [7, 6, 1, 0]
+    assert list(AreaReader(successor).waiting()) == []
 
 
 def test_a_kind_clash_names_the_metric_and_both_kinds():

@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from amoc import metrics
 from amoc.base.errors import ScenarioError
 from amoc.metrics import handles
-from amoc.metrics.board import Area
+from amoc.metrics.board import Area, Kind
+from amoc.metrics.board_reader import AreaReader
 from amoc.metrics.histogram import Histogram
+from amoc.metrics.throttle_counts import ThrottleCounts
 
 
 @pytest.fixture(autouse=True)
@@ -117,6 +119,40 @@ def test_blocks_may_be_timed_inside_one_another():
     with timer.time(), timer.time():
         pass
     assert read()["ttd"].count == 2
+
+
+def test_a_throttle_may_be_called_as_a_metric_is_and_is_none_of_the_scenario():
+    metrics.counter("logins").inc(3)
+    meters = metrics.throttle("logins")
+    assert metrics.throttle("logins") is meters
+    meters.requests.inc()
+    meters.executions.inc(2)
+    meters.missed.inc(0)
+    meters.waiting.set(4)
+    found = [(one.kind, one.name, one.value) for one in metrics.read()]
+    assert found == [
+        (Kind.COUNTER, "logins", 3),
+        (Kind.THROTTLE, "logins", ThrottleCounts(1, 2, 0)),
+    ]
+    assert metrics.declared() == [("logins", Kind.COUNTER)]
+
+
+def test_a_throttle_counts_where_its_process_was_attached_to():
+    meters = metrics.throttle("logins")
+    meters.executions.inc(5)
+    area = Area(memoryview(bytearray(4 << 20)))
+    metrics.attach(area, inherit=True)
+    meters.executions.inc()
+    meters.waiting.set(2)
+    assert read() == {"logins": ThrottleCounts(executions=6)}
+    assert list(AreaReader(area).waiting()) == [("logins", 2)]
+
+
+def test_a_throttle_that_there_is_no_room_for_counts_unseen():
+    meters = metrics.ThrottleMeters("logins", counted=False)
+    meters.requests.inc()
+    meters.waiting.set(1)
+    assert read() == {}
 
 
 def test_handles_from_before_the_fork_record_into_the_workers_slot():

@@ -44,6 +44,8 @@ def sample(at_s=1.0, users=None, peak=0, **parts):
         gauges=parts.get("gauges", {}),
         timers=parts.get("timers", {}),
         crashes=parts.get("crashes", {}),
+        throttles=parts.get("throttles", {}),
+        waiting=parts.get("waiting", {}),
         workers=parts.get("workers", ()),
         host=(),
     )
@@ -245,15 +247,8 @@ def test_a_summary_is_json_whatever_a_gauge_was_set_to(value):
 def test_throttles_have_a_part_of_their_own_also_those_that_were_stopped():
     figures = LiveTotals()
     counts = {"requests": 7, "executions": 5, "missed": 1}
-    counters = {
-        f"throttle.{name}.{kind}": n for name in ("a.b", "gone") for kind, n in counts.items()
-    }
-    figures.take(
-        "node0",
-        sample(
-            1, counters={**counters, "mine": 3}, gauges={"throttle.a.b.waiting": (0, [1.0, 1.0])}
-        ),
-    )
+    throttles = dict.fromkeys(("a.b", "gone"), tuple(counts.values()))
+    figures.take("node0", sample(1, counters={"mine": 3}, throttles=throttles, waiting={"a.b": 2}))
     assert figures.counters() == {"mine": 3}
     assert figures.gauges() == {}
     known = {"a.b": ThrottlePoint(rate=None, interval_s=60.0, mode="open")}

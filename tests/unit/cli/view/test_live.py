@@ -50,6 +50,8 @@ def status(duration_s=None, state=State.RUNNING, **parts) -> Status:
             gauges={},
             timers={"ttd": (ttd.max_ns, flat), "loop_lag": (1000, [240, 1])},
             crashes={"ValueError": 2},
+            throttles=parts.get("throttles", {}),
+            waiting={},
             workers=[tuple(worker)],
             host=(),
         ),
@@ -122,6 +124,8 @@ def test_of_very_many_timers_some_are_in_the_plain_line_and_the_rest_is_counted(
             gauges={},
             timers=many,
             crashes={},
+            throttles={},
+            waiting={},
             workers=[],
             host=(),
         ),
@@ -233,21 +237,11 @@ def test_a_run_without_any_figures_can_be_drawn(monkeypatch):
             gevent.sleep(0.001)
 
 
-THROTTLED = {
-    "throttle.messages.requests": 130,
-    "throttle.messages.executions": 120,
-    "throttle.messages.missed": 0,
-    "throttle.user_rate.requests": 10,
-    "throttle.user_rate.executions": 10,
-    "throttle.user_rate.missed": 0,
-    "throttle.unused.requests": 0,
-    "throttle.unused.executions": 0,
-    "throttle.unused.missed": 0,
-}
+THROTTLED = {"messages": (130, 120, 0), "user_rate": (10, 10, 0), "unused": (0, 0, 0)}
 
 
 def test_throttles_in_use_are_shown_and_are_no_counters_of_the_scenario():
-    view, _ = view_of(status(counters={"sent": 700, **THROTTLED}), terminal=True)
+    view, _ = view_of(status(throttles=THROTTLED), terminal=True)
     line = view.plain_line()
     assert "| throttle messages 120 (10.0/s, 0 waiting) |" in line
     assert "user_rate" not in line
@@ -259,8 +253,7 @@ def test_throttles_in_use_are_shown_and_are_no_counters_of_the_scenario():
 
 
 def test_of_very_many_throttles_some_are_shown():
-    many = {f"throttle.t{n}.{kind}": 5 for n in range(100) for kind in ("requests", "executions")}
-    view, _ = view_of(status(counters=many))
+    view, _ = view_of(status(throttles={f"t{n}": (5, 5, 0) for n in range(100)}))
     assert view.plain_line().count("throttle t") == MAX_THROTTLES
 
 
@@ -384,7 +377,7 @@ def test_what_is_near_its_limit_is_coloured():
 
 def test_the_throttle_s_wanted_rate_stands_beside_what_it_does():
     found = busy()
-    found.figures = status(counters=THROTTLED).figures
+    found.figures = status(throttles=THROTTLED).figures
     [throttles] = [one for one in all_of(found) if one.title == "throttles"]
     assert throttles.rows == [("messages", "120", "10", "7.0", "0", "0")]
 

@@ -42,6 +42,8 @@ def summary(run=RUN, **parts):
         gauges=parts.get("gauges", {}),
         timers=parts.get("timers", {}),
         crashes=parts.get("crashes", {}),
+        throttles=parts.get("throttles", {}),
+        waiting={},
         workers=[tuple(worker)],
         host=(),
     )

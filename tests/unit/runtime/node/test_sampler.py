@@ -281,6 +281,8 @@ def sample(sequence: int, at_s: float, cpu_s: float = 0.0, **parts):
         gauges=parts.get("gauges", {}),
         timers={},
         crashes={},
+        throttles=parts.get("throttles", {}),
+        waiting=parts.get("waiting", {}),
         workers=[tuple(worker)],
         host=dataclasses.astuple(HOST.figures())[1:],
     )
@@ -359,9 +361,8 @@ def test_throttles_show_what_is_wanted_and_what_was_done():
     figures = LiveTotals()
     seconds = PointCutter(figures)
     seconds.begin(S_NS)
-    counters = {"throttle.x.y.requests": 9, "throttle.x.y.executions": 5, "mine": 1}
-    gauges = {"throttle.x.y.waiting": (0, [2.0, 2.0])}
-    figures.take("node0", sample(1, 2.0, counters=counters, gauges=gauges))
+    counts = {"throttles": {"x.y": (9, 5, 0)}, "waiting": {"x.y": 4}}
+    figures.take("node0", sample(1, 2.0, counters={"mine": 1}, **counts))
     known = {"x.y": ThrottlePoint(rate=60.0, interval_s=60.0, mode="run"), "idle": ThrottlePoint()}
     point = seconds.cut(seconds.end_ns(2 * S_NS), moment(throttles=known))
     assert point.counters == {"mine": 1}

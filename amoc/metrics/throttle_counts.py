@@ -1,0 +1,45 @@
+"""What is counted of each throttle: the one place that declares it. Pure.
+
+A worker counts in one record of the board for each throttle (`Kind.THROTTLE`): the fields of
+`ThrottleCounts`, which only grow, and after them the users that wait now. The sampler, the series,
+the summary, thresholds, exporters and exports take the names from here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+__all__ = ["COUNTS", "HELP", "WAITING", "ThrottleCounts"]
+
+
+class ThrottleCounts(NamedTuple):
+    """What has happened at a throttle: since the run began, or by how much that has grown."""
+
+    requests: int = 0
+    """How often a user asked to be let through."""
+    executions: int = 0
+    """How often a user was let through."""
+    missed: int = 0
+    """Slots that nobody used because they came too late."""
+
+    def plus(self, more: Sequence[int]) -> ThrottleCounts:
+        """The sum of both."""
+        return ThrottleCounts(*map(int.__add__, self, more))
+
+    def beyond(self, known: Sequence[int]) -> ThrottleCounts:
+        """By how much each count is above that of `known`, if it is."""
+        return ThrottleCounts(
+            *(max(0, now - before) for now, before in zip(self, known, strict=True))
+        )
+
+
+COUNTS = ThrottleCounts._fields
+WAITING = "waiting"
+"""What a throttle's users that wait now are called, beside the counts."""
+HELP: Mapping[str, str] = {
+    "requests": "How often users asked the throttle to let them through",
+    "executions": "How often the throttle let a user through",
+    "missed": "Slots of the throttle that were not used because they came too late",
+    WAITING: "Users waiting at the throttle",
+}
