@@ -32,7 +32,7 @@ from gevent.pool import Pool
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from amoc.xmpp import scram
+from amoc.xmpp.wire import scram_keys as scram
 from amoc.xmppd.descriptors import connection_limit
 
 HEADER = (

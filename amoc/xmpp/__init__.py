@@ -52,7 +52,7 @@ from amoc.xmpp.roster import Contact
 from amoc.xmpp.slixmpp_bridge import preload
 from amoc.xmpp.stanza import Stanza
 from amoc.xmpp.tracing import trace
-from amoc.xmpp.xml_text import escape
+from amoc.xmpp.wire.xml_text import escape
 
 needs_fds(__name__, FDS_PER_USER)
 

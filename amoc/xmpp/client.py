@@ -25,8 +25,8 @@ from amoc.xmpp.identity import address
 from amoc.xmpp.match import Predicate, from_jid, is_any, is_request, name_of
 from amoc.xmpp.sending import Sender
 from amoc.xmpp.session import Handler, Looker, Receiver, Request, Session
-from amoc.xmpp.stanza import Stanza, bare
-from amoc.xmpp.xml_text import parse, serialise
+from amoc.xmpp.stanza import Stanza, bare, parse
+from amoc.xmpp.wire.xml_text import serialise
 
 __all__ = ["Client"]
 

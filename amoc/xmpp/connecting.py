@@ -40,6 +40,7 @@ from amoc.xmpp.login import Negotiation, Terms
 from amoc.xmpp.options import Server
 from amoc.xmpp.session import Session
 from amoc.xmpp.transport import connected_socket
+from amoc.xmpp.wire.mechanisms import MECHANISMS
 
 __all__ = ["FDS_PER_USER", "connect", "register", "worth_retrying"]
 
@@ -141,9 +142,9 @@ def connect(
     """
     me = identity.identity(user_id, username, password, domain)
     mechanisms = (mechanism,) if mechanism else options.names(options.xmpp_mechanisms.get())
-    if mechanism and mechanism not in options.MECHANISMS:
+    if mechanism and mechanism not in MECHANISMS:
         raise ScenarioError(
-            f"mechanism must be one of {', '.join(options.MECHANISMS)}, but is {mechanism!r}"
+            f"mechanism must be one of {', '.join(MECHANISMS)}, but is {mechanism!r}"
         )
     plan = Plan(
         me=me._replace(username="") if mechanisms == ("ANONYMOUS",) else me,

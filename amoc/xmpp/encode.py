@@ -11,8 +11,9 @@ from xml.etree.ElementTree import Element
 
 from amoc.base.errors import ScenarioError
 from amoc.xmpp.identity import address, attribute
-from amoc.xmpp.stanza import IQ
-from amoc.xmpp.xml_text import escape, parse, serialise
+from amoc.xmpp.stanza import parse
+from amoc.xmpp.wire.namespaces import IQ
+from amoc.xmpp.wire.xml_text import escape, serialise
 
 __all__ = ["Outgoing", "iq", "message", "outgoing", "presence"]
 

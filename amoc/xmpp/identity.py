@@ -8,7 +8,7 @@ from typing import NamedTuple
 from amoc.base.errors import ClosedError, ScenarioError
 from amoc.users import user
 from amoc.xmpp import options
-from amoc.xmpp.xml_text import escape
+from amoc.xmpp.wire.xml_text import escape
 
 __all__ = ["Identity", "address", "identity"]
 

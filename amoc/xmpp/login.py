@@ -7,6 +7,7 @@ account can be made on the same stream (XEP-0077).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from time import monotonic_ns
 from typing import Any, Final, NamedTuple
 from xml.etree.ElementTree import Element
@@ -16,7 +17,6 @@ import gevent
 from amoc.base.clock import S_NS
 from amoc.base.errors import ClosedError
 from amoc.base.waiting import Waiter
-from amoc.xmpp import sasl
 from amoc.xmpp.errors import (
     BadStreamError,
     ConnectError,
@@ -27,27 +27,30 @@ from amoc.xmpp.errors import (
     TlsRequiredError,
     quoted,
 )
-from amoc.xmpp.framing import NS_STREAMS
 from amoc.xmpp.identity import Identity
-from amoc.xmpp.stanza import IQ, Stanza, conditions_of, error_of
+from amoc.xmpp.stanza import Stanza, error_of
 from amoc.xmpp.stream import Stream
-from amoc.xmpp.xml_text import escape
+from amoc.xmpp.wire import mechanisms, sasl
+from amoc.xmpp.wire.elements import conditions_of
+from amoc.xmpp.wire.namespaces import (
+    FEATURES,
+    IQ,
+    NS_BIND,
+    NS_REGISTER,
+    NS_REGISTER_FEATURE,
+    NS_SASL,
+    NS_SESSION,
+    NS_TLS,
+)
+from amoc.xmpp.wire.xml_text import escape
 
 __all__ = ["Features", "Negotiation", "Terms"]
 
-NS_SASL: Final = "urn:ietf:params:xml:ns:xmpp-sasl"
-NS_TLS: Final = "urn:ietf:params:xml:ns:xmpp-tls"
-NS_BIND: Final = "urn:ietf:params:xml:ns:xmpp-bind"
-NS_SESSION: Final = "urn:ietf:params:xml:ns:xmpp-session"
-NS_REGISTER: Final = "jabber:iq:register"
-NS_REGISTER_FEATURE: Final = "http://jabber.org/features/iq-register"
 MAX_JID: Final = 3071
 MAX_EARLY: Final = 1000
 """Elements that may come before anybody asked for them."""
-_CHALLENGE: Final = f"{{{NS_SASL}}}challenge"
-_SUCCESS: Final = f"{{{NS_SASL}}}success"
-_FAILURE: Final = f"{{{NS_SASL}}}failure"
-_FEATURES: Final = f"{{{NS_STREAMS}}}features"
+MAX_CHALLENGES: Final = 4
+"""More than any mechanism needs; a server that sends more is leading us round in circles."""
 
 
 class Terms(NamedTuple):
@@ -86,6 +89,22 @@ class Features(NamedTuple):
             session=session is not None and session.find(f"{{{NS_SESSION}}}optional") is None,
             register=element.find(f"{{{NS_REGISTER_FEATURE}}}register") is not None,
         )
+
+
+def choose(wanted: Sequence[str], offered: Sequence[str]) -> str:
+    """The first mechanism that we want and the server offers.
+
+    Raises:
+        Refused: There is none.
+    """
+    for name in wanted:
+        if name in offered:
+            return name
+    raise sasl.Refused(
+        "invalid-mechanism",
+        f"the server must offer one of {', '.join(wanted)} (xmpp_mechanisms), got"
+        f" {', '.join(offered[:20]) or 'none'}",
+    )
 
 
 class Negotiation:
@@ -172,12 +191,11 @@ class Negotiation:
             raise self._broken("bad-format", "the server spoke before the new stream was there")
         stream.open(domain)
         element = self.expect("its stream features")
-        if element.tag != _FEATURES:
+        if element.tag != FEATURES:
             raise self._broken(
                 "invalid-xml", f"stream features must come first, but {element.tag} came"
             )
-        header = stream.header or {}
-        if header.get("version", "").partition(".")[0] in ("", "0"):
+        if stream.version.partition(".")[0] in ("", "0"):
             raise self._broken("unsupported-version", "the server's stream must be of version 1.0")
         return Features.of(element)
 
@@ -196,36 +214,33 @@ class Negotiation:
                 " false and allow_unencrypted_plain_auth = true; ejabberd: no starttls_required)"
             )
         try:
-            name = sasl.choose(terms.mechanisms, features.mechanisms)
-            mechanism = sasl.make(name, me.username, me.password, terms.max_iterations)
-            first = sasl.encode(mechanism.first())
-            self.stream.send(f"<auth xmlns='{NS_SASL}' mechanism='{name}'>{first}</auth>".encode())
+            name = choose(terms.mechanisms, features.mechanisms)
+            mechanism = mechanisms.client(name, me.username, me.password, terms.max_iterations)
+            self.stream.send(sasl.auth(name, mechanism.first()))
             self._exchange(mechanism)
         except sasl.Refused as refused:
             raise SaslError(self.stream.who, refused.condition, quoted(refused.text)) from None
 
-    def _exchange(self, mechanism: sasl.Mechanism) -> None:
-        for _ in range(sasl.MAX_CHALLENGES + 1):
+    def _exchange(self, mechanism: sasl.Client) -> None:
+        for _ in range(MAX_CHALLENGES + 1):
             element = self.expect("its answer to the log-in")
-            if element.tag == _SUCCESS:
+            if element.tag == sasl.SUCCESS:
                 mechanism.check(sasl.decode(element.text))
                 return
-            if element.tag == _FAILURE:
+            if element.tag == sasl.FAILURE:
                 condition, text = conditions_of(element, NS_SASL)
                 raise SaslError(self.stream.who, condition, text)
-            if element.tag != _CHALLENGE:
+            if element.tag != sasl.CHALLENGE:
                 raise self._broken(
                     "invalid-xml", f"SASL must be answered with SASL, not {element.tag}"
                 )
             # SCRAM may take milliseconds of CPU, and servers answer many users at once: let the
             # loop turn in between, or all other users of the worker would wait for all of these.
             gevent.sleep(0)
-            response = sasl.encode(mechanism.answer(sasl.decode(element.text) or b""))
-            # An empty response is an empty element; "=" is for initial responses only (6.4.3).
-            response = "" if response == "=" else response
-            self.stream.send(f"<response xmlns='{NS_SASL}'>{response}</response>".encode())
+            response = mechanism.answer(sasl.decode(element.text) or b"")
+            self.stream.send(sasl.element("response", response))
         raise sasl.Refused(
-            "bad-challenge", f"the server sent more than {sasl.MAX_CHALLENGES} challenges"
+            "bad-challenge", f"the server sent more than {MAX_CHALLENGES} challenges"
         )
 
     def bind(self, features: Features, resource: str) -> str:

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from typing import Final
 
 from amoc.xmpp import identity
-from amoc.xmpp.stanza import IQ, MESSAGE, PRESENCE, Stanza, bare
+from amoc.xmpp.stanza import Stanza, bare
+from amoc.xmpp.wire.namespaces import IQ, MESSAGE, PRESENCE
 
 __all__ = [
     "Match",

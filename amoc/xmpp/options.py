@@ -9,11 +9,11 @@ from pydantic import BeforeValidator
 
 from amoc.base.clock import parse_duration
 from amoc.scenario.settings import setting
+from amoc.xmpp.wire.mechanisms import MAX_SCRAM_ITERATIONS, MECHANISMS
 
 __all__ = ["Server", "parse_server", "parse_servers"]
 
 DEFAULT_PORT: Final = 5222
-MECHANISMS: Final = ("SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN", "ANONYMOUS")
 
 
 class Server(NamedTuple):
@@ -118,7 +118,7 @@ xmpp_mechanisms = setting(
     verify=_check_mechanisms,
 )
 xmpp_scram_max_iterations = setting(
-    100_000,
+    MAX_SCRAM_ITERATIONS,
     "Most SCRAM iterations that a server may ask for; each 1000 cost 0.4 ms of CPU at log-in",
     verify=_at_least(1),
 )

@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from typing import Final, NamedTuple
 from xml.etree.ElementTree import Element
 
-from amoc.xmpp.xml_text import escape
+from amoc.xmpp.wire.namespaces import NS_ROSTER
+from amoc.xmpp.wire.xml_text import escape
 
 __all__ = ["Contact", "contacts"]
 
-NS: Final = "jabber:iq:roster"
-GET: Final = f"<query xmlns='{NS}'/>"
+GET: Final = f"<query xmlns='{NS_ROSTER}'/>"
 
 
 class Contact(NamedTuple):
@@ -30,14 +30,14 @@ class Contact(NamedTuple):
 def contacts(iq: Element) -> dict[str, Contact]:
     """The contacts in a roster result or push, by JID."""
     found = {}
-    for item in iq.iterfind(f"{{{NS}}}query/{{{NS}}}item"):
+    for item in iq.iterfind(f"{{{NS_ROSTER}}}query/{{{NS_ROSTER}}}item"):
         jid = item.get("jid", "")
         found[jid] = Contact(
             jid=jid,
             name=item.get("name", ""),
             subscription=item.get("subscription", "none"),
             pending=item.get("ask") == "subscribe",
-            groups=tuple(group.text or "" for group in item.iterfind(f"{{{NS}}}group")),
+            groups=tuple(group.text or "" for group in item.iterfind(f"{{{NS_ROSTER}}}group")),
         )
     return found
 
@@ -46,9 +46,9 @@ def put(jid: str, name: str | None, groups: Iterable[str]) -> str:
     """The payload that adds or changes a contact."""
     label = "" if name is None else f" name='{escape(name)}'"
     inside = "".join(f"<group>{escape(group)}</group>" for group in groups)
-    return f"<query xmlns='{NS}'><item jid='{escape(jid)}'{label}>{inside}</item></query>"
+    return f"<query xmlns='{NS_ROSTER}'><item jid='{escape(jid)}'{label}>{inside}</item></query>"
 
 
 def remove(jid: str) -> str:
     """The payload that removes a contact."""
-    return f"<query xmlns='{NS}'><item jid='{escape(jid)}' subscription='remove'/></query>"
+    return f"<query xmlns='{NS_ROSTER}'><item jid='{escape(jid)}' subscription='remove'/></query>"

@@ -19,7 +19,6 @@ from amoc.xmpp.errors import SendTimeout
 from amoc.xmpp.match import Predicate, is_any
 from amoc.xmpp.session import Handler, Session
 from amoc.xmpp.stanza import Stanza
-from amoc.xmpp.xml_text import parse
 
 __all__ = ["Sender"]
 
@@ -137,7 +136,7 @@ class Sender:
     def _tell_sent(self, data: bytes) -> None:
         assert self._on_sent is not None
         try:
-            stanza = Stanza(parse(data))
+            stanza = Stanza.of(data)
         except ScenarioError:
             return  # raw XML that is wrong on purpose
         for match, handler in self._on_sent:

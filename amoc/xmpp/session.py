@@ -29,9 +29,10 @@ from amoc.metrics.board import UserState
 from amoc.users.user import User
 from amoc.xmpp import meters
 from amoc.xmpp.match import Predicate, is_any
-from amoc.xmpp.stanza import IQ, MESSAGE, NS_STANZA_ERRORS, Stanza, bare
+from amoc.xmpp.stanza import Stanza, bare
 from amoc.xmpp.stream import Stream
-from amoc.xmpp.xml_text import escape
+from amoc.xmpp.wire.namespaces import IQ, MESSAGE, NS_STANZA_ERRORS
+from amoc.xmpp.wire.xml_text import escape
 
 __all__ = ["Looker", "Receiver", "Request", "Session"]
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from xml.etree.ElementTree import Element
 
 from amoc.base.errors import ScenarioError
-from amoc.xmpp.framing import NS_CLIENT
+from amoc.xmpp.wire.namespaces import IQ, MESSAGE, PRESENCE
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -51,9 +51,9 @@ def to_slixmpp(xml: Element) -> StanzaBase:
     """
     slixmpp = preload()
     classes: dict[str, Any] = {
-        f"{{{NS_CLIENT}}}message": slixmpp.Message,
-        f"{{{NS_CLIENT}}}presence": slixmpp.Presence,
-        f"{{{NS_CLIENT}}}iq": slixmpp.Iq,
+        MESSAGE: slixmpp.Message,
+        PRESENCE: slixmpp.Presence,
+        IQ: slixmpp.Iq,
     }
     found = classes.get(xml.tag)
     if found is None:

@@ -10,20 +10,25 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 from xml.etree.ElementTree import Element
 
-from amoc.xmpp.framing import NS_CLIENT
-from amoc.xmpp.xml_text import parse, serialise
+from amoc.base.errors import ScenarioError
+from amoc.xmpp.wire.elements import conditions_of
+from amoc.xmpp.wire.namespaces import MESSAGE, NS_CLIENT, NS_STANZA_ERRORS, PRESENCE
+from amoc.xmpp.wire.parser import Violation
+from amoc.xmpp.wire.parsers import Parsers, TreeParser
+from amoc.xmpp.wire.xml_text import serialise
 
 if TYPE_CHECKING:
     from slixmpp.xmlstream import StanzaBase
 
 __all__ = ["Stanza"]
 
-MESSAGE: Final = f"{{{NS_CLIENT}}}message"
-PRESENCE: Final = f"{{{NS_CLIENT}}}presence"
-IQ: Final = f"{{{NS_CLIENT}}}iq"
+MAX_DEPTH: Final = 100
+"""How many elements may be open at once inside a stanza, itself included."""
+PARSERS: Final = Parsers(TreeParser, MAX_DEPTH)
+"""For all clients of this process."""
+
 BODY: Final = f"{{{NS_CLIENT}}}body"
 ERROR: Final = f"{{{NS_CLIENT}}}error"
-NS_STANZA_ERRORS: Final = "urn:ietf:params:xml:ns:xmpp-stanzas"
 
 
 class Stanza:
@@ -134,18 +139,18 @@ def error_of(xml: Element) -> tuple[str, str, str]:
     return condition, error.get("type", ""), text
 
 
-def conditions_of(error: Element, namespace: str) -> tuple[str, str]:
-    """The condition among an error's children, and its text (RFC 6120, 4.9, 6.5, 8.3)."""
-    condition = text = ""
-    for child in error:
-        space, _, name = child.tag[1:].rpartition("}")
-        if space != namespace:
-            continue
-        if name == "text":
-            text = text or child.text or ""
-        else:
-            condition = condition or name
-    return condition or "undefined-condition", text
+def parse(text: str | bytes) -> Element:
+    """The one element that `text` is, read as if it stood in a client's stream.
+
+    Raises:
+        ScenarioError: It is not exactly one well-formed element, or holds what XMPP forbids.
+    """
+    try:
+        return PARSERS.read(text.encode() if isinstance(text, str) else bytes(text))
+    except Violation as violation:
+        raise ScenarioError(
+            f"raw XML must be one well-formed element that XMPP allows, got {violation}"
+        ) from None
 
 
 def bare(jid: str) -> str:

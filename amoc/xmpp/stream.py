@@ -9,19 +9,19 @@ from __future__ import annotations
 
 from time import monotonic_ns
 from typing import Any, Final, Protocol
+from xml.etree.ElementTree import Element
 
 from amoc.xmpp import tracing
 from amoc.xmpp.errors import BadStreamError, Disconnected, StreamError
-from amoc.xmpp.framing import NS_CLIENT, NS_STREAMS, Framer, Violation
-from amoc.xmpp.stanza import Stanza, conditions_of
+from amoc.xmpp.stanza import PARSERS, Stanza
 from amoc.xmpp.transport import HARD_LIMIT, SOFT_LIMIT, Transport
-from amoc.xmpp.xml_text import escape
+from amoc.xmpp.wire.elements import STREAM_END, conditions_of, stream_error, stream_header
+from amoc.xmpp.wire.framing import Framer
+from amoc.xmpp.wire.namespaces import NS_STREAM_ERRORS, STREAM_ERROR
+from amoc.xmpp.wire.parser import Violation
+from amoc.xmpp.wire.xml_text import attributes
 
 __all__ = ["Owner", "Stream"]
-
-NS_STREAM_ERRORS: Final = "urn:ietf:params:xml:ns:xmpp-streams"
-STREAM_ERROR: Final = f"{{{NS_STREAMS}}}error"
-STREAM_END: Final = b"</stream:stream>"
 
 
 class Owner(Protocol):
@@ -62,17 +62,19 @@ class Stream:
         failure: What ended the stream; None while it lives, or when it was closed in peace.
         ended: Whether it is over.
         closing: Whether we have closed our half.
+        version: The version of the server's stream; empty until its header has come, or without.
     """
 
     __slots__ = (
         "_framer",
-        "_max_stanza_bytes",
+        "_received_ns",
         "_trace",
         "_transport",
         "closing",
         "ended",
         "failure",
         "owner",
+        "version",
         "who",
     )
 
@@ -83,15 +85,11 @@ class Stream:
         self.failure: BaseException | None = None
         self.ended = False
         self.closing = False
-        self._max_stanza_bytes = max_stanza_bytes
-        self._framer = Framer(max_stanza_bytes)
+        self.version = ""
+        self._received_ns = 0
+        self._framer = Framer(PARSERS, max_stanza_bytes)
         self._trace = tracing.current()
         self._transport = Transport(sock, self._on_data, self._on_lost)
-
-    @property
-    def header(self) -> dict[str, str] | None:
-        """The attributes of the server's stream header; None until it has come."""
-        return self._framer.header
 
     @property
     def congested(self) -> bool:
@@ -100,12 +98,8 @@ class Stream:
 
     def open(self, domain: str) -> None:
         """Begin a new stream, at first and again after authentication (sections 4.2 and 4.3.3)."""
-        self._framer.discard()
-        self._framer = Framer(self._max_stanza_bytes)
-        self.send(
-            f"<?xml version='1.0'?><stream:stream to='{escape(domain)}' xml:lang='en' version='1.0'"
-            f" xmlns='{NS_CLIENT}' xmlns:stream='{NS_STREAMS}'>".encode()
-        )
+        self._framer.restart()
+        self.send(stream_header(attributes(to=domain)))
 
     def send(self, data: bytes) -> None:
         """Send bytes that are whole elements. Never waits; see `wait_sendable`."""
@@ -136,7 +130,7 @@ class Stream:
         self.close_our_half()
         self.ended = True
         self._transport.close()
-        self._framer.discard()
+        self._framer.close()
         self.owner = NOBODY
 
     def fail(self, error: BaseException) -> None:
@@ -144,48 +138,45 @@ class Stream:
         if self.ended:
             return
         if isinstance(error, BadStreamError):
-            self._complain(error)
+            # Section 4.9.1.1: the one who finds an error says so before it closes.
+            self.send(stream_error(error.condition))
         self.failure = error
         owner = self.owner
         self.abort()
         owner.on_end(error)
 
-    def _complain(self, error: BadStreamError) -> None:
-        # Section 4.9.1.1: the one who finds an error says so before it closes.
-        self.send(
-            f"<stream:error><{error.condition} xmlns='{NS_STREAM_ERRORS}'/></stream:error>".encode()
-        )
+    def on_header(self, attrs: dict[str, str]) -> None:
+        """The server's stream header has come."""
+        self.version = attrs.get("version", "")
+
+    def on_element(self, element: Element) -> None:
+        """A child of the stream has come."""
+        if element.tag == STREAM_ERROR:
+            condition, text = conditions_of(element, NS_STREAM_ERRORS)
+            self.fail(StreamError(self.who, condition, text))
+        else:
+            self.owner.on_stanza(Stanza(element, self._received_ns))
+
+    def on_close(self) -> None:
+        """The server has closed its half."""
+        if self.closing:
+            self._end_in_peace()
+        else:
+            self.fail(Disconnected(f"{self.who}: the server closed the stream"))
 
     def _on_data(self, data: bytes) -> None:
-        now_ns = monotonic_ns()
+        self._received_ns = monotonic_ns()
         try:
             if self._trace is not None:
                 self._trace("received", self.who, tracing.masked(data))
-            framer = self._framer
-            owner = self.owner
-            for element in framer.feed(data):
-                if element.tag == STREAM_ERROR:
-                    condition, text = conditions_of(element, NS_STREAM_ERRORS)
-                    self.fail(StreamError(self.who, condition, text))
-                else:
-                    owner.on_stanza(Stanza(element, now_ns))
-                if self.ended:
-                    return
-            if framer.violation is not None or framer.closed:
-                self._finish(framer.violation)
+            self._framer.feed(data, self)
+        except Violation as violation:
+            self.fail(BadStreamError(self.who, violation.condition, violation.text))
         except Exception as error:
             self.fail(error)
         if not self.ended:
             # Not guarded: this lets users run, and what they raise is theirs.
-            owner.on_turn()
-
-    def _finish(self, violation: Violation | None) -> None:
-        if violation is not None:
-            self.fail(BadStreamError(self.who, violation.condition, violation.text))
-        elif self.closing:
-            self._end_in_peace()
-        else:
-            self.fail(Disconnected(f"{self.who}: the server closed the stream"))
+            self.owner.on_turn()
 
     def _end_in_peace(self) -> None:
         owner = self.owner

@@ -17,12 +17,13 @@ from __future__ import annotations
 import hmac
 import re
 import secrets
-from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
 
-from amoc.xmpp import scram
-from amoc.xmppd.wire import StanzaFailure
+from amoc.xmpp.wire import scram_keys
+from amoc.xmpp.wire.scram_keys import Keys
+from amoc.xmppd.answers import StanzaFailure
+from amoc.xmppd.jids import JidError, prepare_local
 
 PATTERN_ITERATIONS: Final = 128
 """PBKDF2 rounds for names whose password follows from the name; a secret would need far more."""
@@ -33,21 +34,10 @@ REGISTERED_ITERATIONS: Final = 4096
 _PATTERN = re.compile(r"user_([1-9][0-9]{0,18})", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class ScramKeys:
-    """What a server keeps of a password (RFC 5802 section 3), and what it tells the client."""
-
-    salt: bytes
-    iterations: int
-    stored_key: bytes = field(repr=False)
-    server_key: bytes = field(repr=False)
-
-
 @lru_cache(maxsize=65536)
-def _derive(hash_name: str, password: str, salt: bytes, iterations: int) -> ScramKeys:
-    salted = scram.salted_password(hash_name, password, salt, iterations)
-    stored = scram.stored_key(hash_name, scram.client_key(hash_name, salted))
-    return ScramKeys(salt, iterations, stored, scram.server_key(hash_name, salted))
+def _derive(hash_name: str, password: str, salt: bytes, iterations: int) -> Keys:
+    salted = scram_keys.salted_password(hash_name, password, salt, iterations)
+    return scram_keys.keys(hash_name, salted, salt, iterations)
 
 
 class Accounts:
@@ -103,12 +93,19 @@ class Accounts:
         """Forgets a registered account (XEP-0077 section 3.2); its name falls back to the rule."""
         self._registered.pop(local, None)
 
+    def prepare(self, name: str) -> str | None:
+        """The one spelling of a user name; None when no user can have it."""
+        try:
+            return prepare_local(name)
+        except JidError:
+            return None
+
     def check(self, local: str, password: str) -> bool:
         """Whether `password` is the account's; False as well when there is no such account."""
         known = self._password(local)
         return known is not None and hmac.compare_digest(known.encode(), password.encode())
 
-    def scram_keys(self, local: str, hash_name: str) -> ScramKeys | None:
+    def scram_keys(self, local: str, hash_name: str) -> Keys | None:
         """The account's SCRAM keys for a hash (``sha1``, ``sha256``); None without an account."""
         password = self._password(local)
         if password is None:

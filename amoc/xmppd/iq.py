@@ -12,9 +12,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 from xml.etree.ElementTree import Element
 
-from amoc.xmppd import registration, rosters
-from amoc.xmppd.framing import element
-from amoc.xmppd.wire import (
+from amoc.xmpp.wire.framing import tree
+from amoc.xmpp.wire.namespaces import (
     NS_DISCO_INFO,
     NS_DISCO_ITEMS,
     NS_PING,
@@ -22,10 +21,9 @@ from amoc.xmppd.wire import (
     NS_ROSTER,
     NS_SESSION,
     NS_VERSION,
-    StanzaFailure,
-    iq_result,
-    stanza_error,
 )
+from amoc.xmppd import registration, roster_iq
+from amoc.xmppd.answers import StanzaFailure, iq_result, stanza_error
 
 if TYPE_CHECKING:
     from amoc.xmppd.session import Session
@@ -59,10 +57,10 @@ def handle(session: Session, attrs: dict[str, str], raw: bytes) -> None:
 
 
 def _answer(session: Session, attrs: dict[str, str], raw: bytes, *, for_server: bool) -> None:
-    tree = element(session.header, raw)
-    if len(tree) != 1:
+    children = list(tree(session.framer.root, raw))
+    if len(children) != 1:
         raise StanzaFailure("bad-request")
-    child = tree[0]
+    child = children[0]
     handler = _HANDLERS.get((attrs["type"], child.tag))
     if handler is _account_info and for_server:
         handler = _server_info
@@ -126,8 +124,8 @@ _HANDLERS: Final[dict[tuple[str, str], Handler]] = {
     ("get", f"{{{NS_DISCO_ITEMS}}}query"): _disco_items,
     ("get", f"{{{NS_PING}}}ping"): _nothing,
     ("get", f"{{{NS_VERSION}}}query"): _version,
-    ("get", rosters.QUERY): rosters.get,
-    ("set", rosters.QUERY): rosters.change,
+    ("get", roster_iq.QUERY): roster_iq.get,
+    ("set", roster_iq.QUERY): roster_iq.change,
     ("get", registration.QUERY): registration.form,
     ("set", registration.QUERY): registration.change,
     ("set", f"{{{NS_SESSION}}}session"): _nothing,

@@ -28,16 +28,16 @@ from gevent.event import Event
 
 from amoc.base.clock import now_ns
 from amoc.base.errors import ClosedError, ResourceError, UsageError
+from amoc.xmpp.wire.elements import STREAM_END, stream_error, stream_header
+from amoc.xmpp.wire.mechanisms import MECHANISMS
 from amoc.xmppd.deadlines import Deadlines
 from amoc.xmppd.descriptors import connection_limit
 from amoc.xmppd.jids import JidError, prepare_domain
 from amoc.xmppd.limits import Limits
 from amoc.xmppd.routing import Domain
-from amoc.xmppd.sasl import MECHANISMS
 from amoc.xmppd.session import Session
 from amoc.xmppd.statistics import Statistics
 from amoc.xmppd.transport import READ, Transport
-from amoc.xmppd.wire import STREAM_END, stream_error, stream_header
 
 log = logging.getLogger("amoc.xmppd")
 
@@ -265,7 +265,7 @@ class Server:
             text = f"{self.capacity} connections are open, and no more fit"
             error = stream_error("resource-constraint", text)
             try:
-                sock.send(stream_header(self.domain.name, "refused") + error + STREAM_END)
+                sock.send(stream_header(self.domain.addresses("refused")) + error + STREAM_END)
             except OSError:
                 log.debug("a refused client was gone before it could be told")
             sock.close()

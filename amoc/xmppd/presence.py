@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from amoc.xmpp.wire.framing import tree
+from amoc.xmpp.wire.namespaces import NS_CLIENT
 from amoc.xmppd import roster, subscriptions
-from amoc.xmppd.framing import element
+from amoc.xmppd.answers import StanzaFailure, presence, stanza_error
 from amoc.xmppd.rewrite import addressed
-from amoc.xmppd.wire import NS_CLIENT, StanzaFailure, presence, stanza_error
 
 if TYPE_CHECKING:
     from amoc.xmppd.session import Session
@@ -82,7 +83,7 @@ def _announce(session: Session, attrs: dict[str, str], raw: bytes) -> None:
 def _priority(session: Session, raw: bytes) -> int:
     if b"priority" not in raw:
         return 0
-    text = element(session.header, raw).findtext(_PRIORITY, "0").strip()
+    text = tree(session.framer.root, raw).findtext(_PRIORITY, "0").strip()
     try:
         value = int(text[:8])
     except ValueError:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from xml.etree.ElementTree import Element
 
+from amoc.xmpp.wire.namespaces import IQ, NS_REGISTER
+from amoc.xmpp.wire.xml_text import escape
+from amoc.xmppd.answers import StanzaFailure, iq_result, stanza_error
 from amoc.xmppd.jids import JidError, prepare_local
-from amoc.xmppd.wire import NS_CLIENT, NS_REGISTER, StanzaFailure, escape, iq_result, stanza_error
 
 if TYPE_CHECKING:
     from amoc.xmppd.routing import Domain
@@ -17,7 +19,7 @@ QUERY = f"{{{NS_REGISTER}}}query"
 
 def is_registration(tree: Element) -> bool:
     """Whether the stanza is an iq about registration, the only one that is heard before log-in."""
-    if tree.tag != f"{{{NS_CLIENT}}}iq" or tree.get("type") not in ("get", "set"):
+    if tree.tag != IQ or tree.get("type") not in ("get", "set"):
         return False
     return len(tree) == 1 and tree[0].tag == QUERY
 

@@ -2,7 +2,7 @@
 
 A stanza's bytes mean the same in the receiver's stream only if both streams declare the same
 namespaces. This server's streams declare the usual two, so insertion is right for a stanza that
-was cut from a stream that declared exactly these (`Stream.header` is None), whose own name has no
+was cut from a stream that declared exactly these (`Framer.root` is None), whose own name has no
 prefix and which brings no `from`. All others are parsed and written again with every namespace
 spelt out.
 """
@@ -10,10 +10,10 @@ spelt out.
 from __future__ import annotations
 
 from typing import Final
-from xml.etree.ElementTree import Element
 
-from amoc.xmppd.framing import element
-from amoc.xmppd.wire import LANG, NS_CLIENT, NS_XML, escape
+from amoc.xmpp.wire.framing import tree
+from amoc.xmpp.wire.namespaces import LANG
+from amoc.xmpp.wire.xml_text import escape, serialise
 
 # What may follow the element's name; anything else means that the name is a prefix or longer.
 _AFTER_NAME: Final = b" >/\n\r\t"
@@ -21,7 +21,6 @@ _STARTS: Final = {
     kind: tuple(b"<" + kind.encode() + bytes([after]) for after in _AFTER_NAME)
     for kind in ("message", "presence", "iq")
 }
-_XML_PREFIX: Final = f"{{{NS_XML}}}"
 
 
 def stamped(
@@ -29,7 +28,7 @@ def stamped(
     attrs: dict[str, str],
     raw: bytes,
     *,
-    header: bytes | None,
+    root: bytes | None,
     stamp: bytes,
     changes: dict[str, str],
 ) -> bytes:
@@ -39,17 +38,17 @@ def stamped(
         kind: The stanza's name without namespace: message, presence or iq.
         attrs: Its attributes, as the parser gave them.
         raw: Its bytes.
-        header: The header of the stream it came from, if that was unusual.
+        root: As in `Framer.root`, of the stream it came from.
         stamp: The attributes of `changes` as markup, for insertion.
         changes: Attributes to set.
     """
-    if header is None and raw.startswith(_STARTS[kind]) and changes.keys().isdisjoint(attrs):
+    if root is None and raw.startswith(_STARTS[kind]) and changes.keys().isdisjoint(attrs):
         at = len(kind) + 1
         return raw[:at] + stamp + raw[at:]
-    tree = element(header, raw)
+    stanza = tree(root, raw)
     for name, value in changes.items():
-        tree.set(f"{_XML_PREFIX}lang" if name == LANG else name, value)
-    return serialise(tree)
+        stanza.set(name, value)
+    return serialise(stanza, inherit=False).encode()
 
 
 def addressed(presence: bytes, to: str) -> bytes:
@@ -63,49 +62,3 @@ def stamp(changes: dict[str, str]) -> bytes:
         f" {'xml:lang' if name == LANG else name}='{escape(value)}'"
         for name, value in changes.items()
     ).encode()
-
-
-def serialise(tree: Element) -> bytes:
-    """`tree` as it must be written inside a stream whose default namespace is jabber:client."""
-    parts: list[str] = []
-    _write(tree, NS_CLIENT, parts)
-    return "".join(parts).encode()
-
-
-def _write(tree: Element, default: str, parts: list[str]) -> None:
-    # Recursion is bounded by Limits.depth: the framing let no deeper element in.
-    namespace, name = _split(tree.tag)
-    parts.append(f"<{name}")
-    if namespace != default:
-        parts.append(f" xmlns='{escape(namespace)}'")
-    for number, (key, value) in enumerate(tree.items()):
-        parts.append(_attribute(key, value, number))
-    text = tree.text
-    if not text and len(tree) == 0:
-        parts.append("/>")
-        return
-    parts.append(">")
-    if text:
-        parts.append(escape(text))
-    for child in tree:
-        _write(child, namespace, parts)
-        if child.tail:
-            parts.append(escape(child.tail))
-    parts.append(f"</{name}>")
-
-
-def _attribute(key: str, value: str, number: int) -> str:
-    if key.startswith(_XML_PREFIX):
-        return f" xml:{key.removeprefix(_XML_PREFIX)}='{escape(value)}'"
-    namespace, name = _split(key)
-    if not namespace:
-        return f" {name}='{escape(value)}'"
-    prefix = f"a{number}"
-    return f" xmlns:{prefix}='{escape(namespace)}' {prefix}:{name}='{escape(value)}'"
-
-
-def _split(tag: str) -> tuple[str, str]:
-    if tag.startswith("{"):
-        namespace, _, name = tag[1:].rpartition("}")
-        return namespace, name
-    return "", tag

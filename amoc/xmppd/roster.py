@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
-from amoc.xmppd.wire import escape
+from amoc.xmpp.wire.xml_text import attributes, escape
 
 KINDS: Final = frozenset({"subscribe", "subscribed", "unsubscribe", "unsubscribed"})
 """The types of presence that manage subscriptions."""
@@ -56,10 +56,10 @@ class Contact:
 
     def as_item(self) -> str:
         """The contact as a roster item (RFC 6121 section 2.1.2)."""
-        name = "" if self.name is None else f" name='{escape(self.name)}'"
-        ask = " ask='subscribe'" if self.asking else ""
+        ask = "subscribe" if self.asking else None
         groups = "".join(f"<group>{escape(group)}</group>" for group in self.groups)
-        head = f"<item jid='{escape(self.jid)}'{name} subscription='{self.subscription}'{ask}"
+        shown = attributes(jid=self.jid, name=self.name, subscription=self.subscription, ask=ask)
+        head = f"<item{shown}"
         return f"{head}>{groups}</item>" if groups else f"{head}/>"
 
 

@@ -18,16 +18,21 @@ import traceback
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
+from amoc.xmpp.wire import mechanisms as sasl
+from amoc.xmpp.wire.mechanisms import MECHANISMS
+from amoc.xmpp.wire.namespaces import LANG
+from amoc.xmpp.wire.parser import Cut
+from amoc.xmpp.wire.parsers import CutParser, Parsers
+from amoc.xmpp.wire.sasl import Refused
+from amoc.xmpp.wire.sasl import Server as SaslServer
 from amoc.xmppd.accounts import Accounts
-from amoc.xmppd.framing import FramerPool
+from amoc.xmppd.answers import StanzaFailure, features_before_login, stanza_error
 from amoc.xmppd.jids import Jid, JidError, parse
 from amoc.xmppd.limits import Limits
 from amoc.xmppd.rewrite import stamp as stamp_of
 from amoc.xmppd.rewrite import stamped
 from amoc.xmppd.roster import Contact
-from amoc.xmppd.sasl import MECHANISMS, Exchange, SaslFailure, begin
 from amoc.xmppd.statistics import Counts
-from amoc.xmppd.wire import LANG, StanzaFailure, features_before_login, stanza_error
 
 if TYPE_CHECKING:
     from amoc.xmppd.session import Session
@@ -96,7 +101,7 @@ class Domain:
         self._mechanisms = mechanisms
         self.counts = Counts()
         self.accounts = Accounts(limits.accounts)
-        self.framers = FramerPool()
+        self.parsers: Parsers[Cut] = Parsers(CutParser, limits.depth)
         self.sessions: dict[str, Session] = {}
         self.users: dict[str, User] = {}
         self._serial = 0
@@ -106,15 +111,19 @@ class Domain:
     def __repr__(self) -> str:
         return f"<Domain {self.name}: {len(self.sessions)} clients>"
 
-    def begin_login(self, mechanism: str) -> Exchange:
+    def begin_login(self, mechanism: str) -> SaslServer:
         """Starts a log-in.
 
         Raises:
-            SaslFailure: The mechanism is not offered.
+            Refused: The mechanism is not offered.
         """
         if mechanism not in self._mechanisms:
-            raise SaslFailure("invalid-mechanism")
-        return begin(mechanism, self.accounts, self.name)
+            raise Refused("invalid-mechanism")
+        return sasl.server(mechanism, self.accounts, self.name)
+
+    def addresses(self, stream_id: str) -> str:
+        """The attributes of a stream header that are this server's own."""
+        return f" from='{self.name}' id='{stream_id}'"  # a domain needs no escaping
 
     def next_serial(self) -> int:
         """A number that was not given before: for ids, resources and the order of events."""
@@ -202,7 +211,7 @@ class Domain:
             if target is None:
                 self._message_elsewhere(sender, attrs, raw, to)
                 return
-        if "from" not in attrs and sender.header is None and raw.startswith(_PLAIN_MESSAGE):
+        if "from" not in attrs and sender.framer.root is None and raw.startswith(_PLAIN_MESSAGE):
             stamp = sender.stamp if LANG in attrs else sender.lang_stamp
             data = raw[:_PLAIN_LENGTH] + stamp + raw[_PLAIN_LENGTH:]
         else:
@@ -227,7 +236,7 @@ class Domain:
         if to is not None:
             changes["to"] = to
             stamp += stamp_of({"to": to})
-        return stamped(kind, attrs, raw, header=sender.header, stamp=stamp, changes=changes)
+        return stamped(kind, attrs, raw, root=sender.framer.root, stamp=stamp, changes=changes)
 
     def _message_elsewhere(
         self, sender: Session, attrs: dict[str, str], raw: bytes, to: str | None

@@ -9,43 +9,23 @@ that RFC 6120 names for it. A stream ends exactly once, by `fail()`, by the clie
 
 from __future__ import annotations
 
-import base64
 import secrets
 from enum import Enum
 from typing import TYPE_CHECKING, Final, Protocol
 
-from amoc.xmppd import iq, presence, registration, sasl
-from amoc.xmppd.framing import Framer, element
+from amoc.xmpp.wire import sasl
+from amoc.xmpp.wire.elements import STREAM_END, STREAM_LANG, stream_error, stream_header
+from amoc.xmpp.wire.framing import Framer, tree
+from amoc.xmpp.wire.namespaces import IQ, LANG, MESSAGE, NS_BIND, PRESENCE
+from amoc.xmpp.wire.parser import Cut, Violation
+from amoc.xmpp.wire.xml_text import escape
+from amoc.xmppd import iq, presence, registration
+from amoc.xmppd.answers import FEATURES_AFTER_LOGIN, StanzaFailure, iq_result, stanza_error
 from amoc.xmppd.jids import JidError, parse, prepare_domain, prepare_resource
 from amoc.xmppd.rewrite import stamp
-from amoc.xmppd.wire import (
-    FEATURES_AFTER_LOGIN,
-    IQ,
-    LANG,
-    MESSAGE,
-    NS_BIND,
-    NS_SASL,
-    NS_STREAMS,
-    PRESENCE,
-    STREAM,
-    STREAM_END,
-    STREAM_LANG,
-    StanzaFailure,
-    StreamFailure,
-    escape,
-    iq_result,
-    sasl_failure,
-    stanza_error,
-    stream_error,
-    stream_header,
-)
 
 if TYPE_CHECKING:
     from amoc.xmppd.routing import Domain, User
-
-_AUTH: Final = f"{NS_SASL} auth"
-_RESPONSE: Final = f"{NS_SASL} response"
-_ABORT: Final = f"{NS_SASL} abort"
 
 
 class Outlet(Protocol):
@@ -74,9 +54,10 @@ _BOUND: Final = Phase.BOUND  # a look-up in an Enum is slow enough to show in th
 
 
 class Session:
-    """One client's stream; see `framing.Stream` for the attributes that belong to the parser.
+    """One client's stream.
 
     Attributes:
+        framer: What its bytes go through.
         transport: Where its client listens.
         phase: How far it has come.
         user: Who logged in.
@@ -95,19 +76,13 @@ class Session:
         "_exchange",
         "_failed_logins",
         "_greeted",
-        "closed",
         "directed",
         "domain",
         "framer",
-        "header",
         "interested",
         "jid",
         "lang",
         "lang_stamp",
-        "max_depth",
-        "max_stanza",
-        "opening",
-        "pending",
         "phase",
         "presence",
         "priority",
@@ -134,14 +109,8 @@ class Session:
         self.since = 0
         self.interested = False
         self.directed: set[str] | None = None
-        self.framer: Framer | None = None
-        self.pending: bytearray | None = None
-        self.header: bytes | None = None
-        self.opening = True
-        self.closed = False
-        self.max_stanza = domain.limits.login_stanza_bytes
-        self.max_depth = domain.limits.depth
-        self._exchange: sasl.Exchange | None = None
+        self.framer: Framer[Cut] = Framer(domain.parsers, domain.limits.login_stanza_bytes)
+        self._exchange: sasl.Server | None = None
         self._failed_logins = 0
         self._greeted = False
 
@@ -149,16 +118,16 @@ class Session:
         return f"<Session {self.phase.value} {self.jid or '(nobody yet)'}>"
 
     @property
-    def progressed(self) -> bool:
-        """Whether at least one stanza was completed by the bytes received last."""
-        return self.framer is not None and self.framer.cut > 0
+    def closed(self) -> bool:
+        """Whether it has ended."""
+        return self.phase is Phase.ENDED
 
     def received(self, chunk: bytes) -> None:
         """Takes the next bytes from the client."""
         try:
-            self.domain.framers.feed(self, chunk)
-        except StreamFailure as failure:
-            self.fail(failure.condition, failure.text)
+            self.framer.feed(chunk, self)
+        except Violation as violation:
+            self.fail(violation.condition, violation.text)
         except Exception:
             self.domain.report_defect()
             self.fail("internal-server-error")
@@ -172,7 +141,7 @@ class Session:
         self._greet()
         self._finish(stream_error(condition, text) + STREAM_END)
 
-    def ended(self) -> None:
+    def on_close(self) -> None:
         """The client closed its stream (RFC 6120 section 4.4)."""
         if not self.closed:
             self._greet()
@@ -182,33 +151,29 @@ class Session:
         """The connection is gone."""
         self._leave()
 
-    def opened(self, name: str, attrs: dict[str, str]) -> bool:
+    def on_header(self, attrs: dict[str, str]) -> None:
         """A stream header was read, the first one or the one after SASL."""
-        if name.rpartition(" ")[2] != "stream":
-            raise StreamFailure("bad-format", "a stream must begin with <stream:stream>")
-        if name != STREAM:
-            raise StreamFailure("invalid-namespace", f"a stream's namespace is {NS_STREAMS}")
         to = attrs.get("to")
         if to is None:
-            raise StreamFailure("improper-addressing", "the stream header says no 'to'")
+            raise Violation("improper-addressing", "the stream header says no 'to'")
         try:
             known = prepare_domain(to) == self.domain.name
         except JidError:
             known = False
         if not known:
-            raise StreamFailure("host-unknown", f"this server serves {self.domain.name} only")
+            raise Violation("host-unknown", f"this server serves {self.domain.name} only")
         major = attrs.get("version", "0.9").partition(".")[0]
         if not major.isdecimal() or int(major[:9]) < 1:
-            raise StreamFailure("unsupported-version", "the version must be 1.0 or later")
+            raise Violation("unsupported-version", "the version must be 1.0 or later")
         lang = attrs.get(LANG)
         self.lang = None if lang == STREAM_LANG or not lang else lang
         self._greet()
         before = self.phase is Phase.CONNECTED
         self.transport.write(self.domain.features if before else FEATURES_AFTER_LOGIN)
-        return self.closed
 
-    def stanza(self, name: str, attrs: dict[str, str], raw: bytes) -> bool:
+    def on_element(self, element: Cut) -> None:
         """A whole child of the stream was read."""
+        name, attrs, raw = element
         if self.phase is _BOUND:
             if name == MESSAGE:
                 if "from" in attrs:
@@ -223,12 +188,11 @@ class Session:
                 self.domain.counts.iqs_in += 1
                 iq.handle(self, attrs, raw)
             else:
-                raise StreamFailure("unsupported-stanza-type", "only message, presence and iq are")
+                raise Violation("unsupported-stanza-type", "only message, presence and iq are")
         elif self.phase is Phase.CONNECTED:
             self._before_login(name, attrs, raw)
         else:
             self._before_binding(name, attrs, raw)
-        return self.closed or self.opening
 
     def _check_sender(self, attrs: dict[str, str]) -> None:
         # RFC 6120 section 8.1.2.1; clients may name themselves, nobody else.
@@ -240,63 +204,61 @@ class Session:
         except JidError:
             named = ""
         if named not in (self.jid, self.user.jid):
-            raise StreamFailure("invalid-from", "a client may only send in its own name")
+            raise Violation("invalid-from", "a client may only send in its own name")
 
     def _greet(self) -> None:
         if not self._greeted:
             self._greeted = True
-            self.transport.write(stream_header(self.domain.name, secrets.token_hex(8)))
+            self.transport.write(stream_header(self.domain.addresses(secrets.token_hex(8))))
 
     def _before_login(self, name: str, attrs: dict[str, str], raw: bytes) -> None:
-        if name in (_AUTH, _RESPONSE, _ABORT):
+        if name in (sasl.AUTH, sasl.RESPONSE, sasl.ABORT):
             self._log_in(name, attrs, raw)
-        elif name == IQ and registration.is_registration(tree := element(self.header, raw)):
-            self.transport.write(registration.before_login(self.domain, tree))
+        elif name == IQ and registration.is_registration(asked := tree(self.framer.root, raw)):
+            self.transport.write(registration.before_login(self.domain, asked))
         else:
-            raise StreamFailure("not-authorized", "the first thing to do is to log in")
+            raise Violation("not-authorized", "the first thing to do is to log in")
 
     def _log_in(self, name: str, attrs: dict[str, str], raw: bytes) -> None:
         try:
-            if name == _ABORT:
-                raise sasl.SaslFailure("aborted")
-            if name == _AUTH:
+            if name == sasl.ABORT:
+                raise sasl.Refused("aborted")
+            if name == sasl.AUTH:
                 self._exchange = self.domain.begin_login(attrs.get("mechanism", ""))
             if self._exchange is None:
-                raise sasl.SaslFailure("malformed-request")
-            data = sasl.decode(element(self.header, raw).text)
+                raise sasl.Refused("malformed-request")
+            data = sasl.decode(tree(self.framer.root, raw).text)
             # A response without content is an empty response; only <auth/> can leave it out.
-            answer = self._exchange.step(b"" if data is None and name == _RESPONSE else data)
-        except sasl.SaslFailure as failure:
+            answer = self._exchange.step(b"" if data is None and name == sasl.RESPONSE else data)
+        except sasl.Refused as failure:
             self._refuse_login(failure)
             return
         if isinstance(answer, sasl.Challenge):
-            text = base64.b64encode(answer.data).decode()
-            self.transport.write(f"<challenge xmlns='{NS_SASL}'>{text}</challenge>".encode())
+            self.transport.write(sasl.element("challenge", answer.data))
             return
-        text = "" if answer.data is None else base64.b64encode(answer.data).decode()
-        self.transport.write(f"<success xmlns='{NS_SASL}'>{text}</success>".encode())
+        self.transport.write(sasl.element("success", answer.data))
         self._exchange = None
         self.phase = Phase.LOGGED_IN
         self.user = self.domain.user(answer.local)
         self.domain.counts.logins += 1
         # The client begins a new stream on the same connection (RFC 6120 section 6.4.6).
-        self.opening = True
+        self.framer.restart()
         self._greeted = False
 
-    def _refuse_login(self, failure: sasl.SaslFailure) -> None:
+    def _refuse_login(self, failure: sasl.Refused) -> None:
         self._exchange = None
         self._failed_logins += 1
         self.domain.counts.login_failures += 1
-        self.transport.write(sasl_failure(failure.condition))
+        self.transport.write(sasl.failure(failure.condition))
         if self._failed_logins >= self.domain.limits.login_attempts:
-            raise StreamFailure("policy-violation", "too many attempts to log in")
+            raise Violation("policy-violation", "too many attempts to log in")
 
     def _before_binding(self, name: str, attrs: dict[str, str], raw: bytes) -> None:
-        tree = element(self.header, raw) if name == IQ else None
-        child = tree[0] if tree is not None and len(tree) == 1 else None
+        children = list(tree(self.framer.root, raw)) if name == IQ else []
+        child = children[0] if len(children) == 1 else None
         id_ = attrs.get("id")
         if child is None or child.tag != f"{{{NS_BIND}}}bind" or attrs.get("type") != "set":
-            raise StreamFailure("not-authorized", "the first thing to do now is to bind a resource")
+            raise Violation("not-authorized", "the first thing to do now is to bind a resource")
         try:
             if id_ is None:
                 raise StanzaFailure("bad-request")
@@ -330,7 +292,7 @@ class Session:
         self.stamp = self.lang_stamp = stamp({"from": self.jid})
         if self.lang is not None:
             self.lang_stamp = stamp({"from": self.jid, LANG: self.lang})
-        self.max_stanza = self.domain.limits.stanza_bytes
+        self.framer.limit(self.domain.limits.stanza_bytes)
         self.phase = Phase.BOUND
         self.domain.counts.bound += 1
         self.transport.logged_in()
@@ -342,9 +304,8 @@ class Session:
     def _leave(self) -> None:
         if self.closed:
             return
-        self.closed = True
-        self.domain.framers.release(self)
         phase, self.phase = self.phase, Phase.ENDED
+        self.framer.close()
         if phase is Phase.BOUND:
             self.domain.counts.bound -= 1
             del self.domain.sessions[self.jid]

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from amoc.xmpp.wire.namespaces import NS_ROSTER
+from amoc.xmpp.wire.xml_text import escape
 from amoc.xmppd import roster
+from amoc.xmppd.answers import StanzaFailure, presence
 from amoc.xmppd.rewrite import addressed, stamp, stamped
 from amoc.xmppd.roster import Contact
-from amoc.xmppd.wire import NS_ROSTER, StanzaFailure, escape, presence
 
 if TYPE_CHECKING:
     from amoc.xmppd.routing import Domain, User
@@ -49,7 +51,7 @@ def handle(session: Session, kind: str, attrs: dict[str, str], raw: bytes) -> No
         # A request may carry a nickname or a word to the contact, so it goes on as it is.
         changes = {"from": user.jid, "to": jid.bare}
         stanza = stamped(
-            "presence", attrs, raw, header=session.header, stamp=stamp(changes), changes=changes
+            "presence", attrs, raw, root=session.framer.root, stamp=stamp(changes), changes=changes
         )
     _deliver(domain, user, domain.user(jid.local), kind, stanza)
 

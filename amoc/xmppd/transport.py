@@ -19,6 +19,9 @@ from _socket import socket as Socket  # noqa: N812 - the plain one, whether patc
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from amoc.xmpp.wire.framing import Framer
+from amoc.xmpp.wire.parser import Cut, Parser
+
 if TYPE_CHECKING:
     from amoc.xmppd.listener import Server
 
@@ -30,12 +33,8 @@ WRITE: Final = 2
 class Speaker(Protocol):
     """What speaks on a transport."""
 
-    pending: bytearray | None
-    """Bytes of a stanza that is not complete."""
-
-    @property
-    def progressed(self) -> bool:
-        """Whether at least one stanza was completed by the bytes received last."""
+    framer: Framer[Cut]
+    """What its bytes go through."""
 
     def received(self, chunk: bytes) -> None:
         """Takes the next bytes; a failure is the speaker's to deal with."""
@@ -207,17 +206,17 @@ class Transport:
         elif self._life is _OPEN:
             server = self._server
             server.bytes_in += len(chunk)
-            session = self.session
-            waiting = session.pending
-            session.received(chunk)
-            if waiting or session.pending:
-                self._watch(session, new=not waiting)
+            framer = self.session.framer
+            waiting = framer.parser is not None and framer.unfinished
+            self.session.received(chunk)
+            if waiting or framer.parser is not None:
+                self._watch(framer.parser, new=not waiting)
 
-    def _watch(self, session: Speaker, *, new: bool) -> None:
+    def _watch(self, parser: Parser[Cut] | None, *, new: bool) -> None:
         # The time allowed is for one stanza, however slowly its bytes come.
-        if not session.pending or self._life is not Life.OPEN:
+        if parser is None or not parser.pending or self._life is not Life.OPEN:
             self._server.mid_stanza.discard(self)
-        elif new or session.progressed:
+        elif new or parser.completed:
             self._server.mid_stanza.restart(self)
 
     def _ended(self) -> None:

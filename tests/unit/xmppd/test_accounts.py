@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from amoc.xmppd.accounts import Accounts
-from amoc.xmppd.wire import StanzaFailure
+from amoc.xmppd.answers import StanzaFailure
 
 
 def condition(action: object, *arguments: str) -> str:

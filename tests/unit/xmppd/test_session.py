@@ -344,5 +344,5 @@ def test_a_connection_that_is_lost_at_any_byte_leaves_nothing_behind(first: int,
     client.session.lost()
     assert not domain.sessions
     assert not domain.users
-    assert client.session.framer is None
+    assert client.session.framer.parser is None
     assert domain.counts.bound == 0

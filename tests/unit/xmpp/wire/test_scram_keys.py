@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amoc.xmpp import scram
+from amoc.xmpp.wire import scram_keys as scram
 
 # RFC 5802 section 5 and RFC 7677 section 3: user "user", password "pencil".
 EXAMPLES = {

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amoc.base.errors import ScenarioError
-from amoc.xmpp.xml_text import escape, parse, serialise
+from amoc.xmpp.stanza import parse
+from amoc.xmpp.wire.xml_text import escape, serialise
 
 NAMES = st.text(alphabet=string.ascii_lowercase, min_size=1, max_size=8)
 NAMESPACES = st.sampled_from(

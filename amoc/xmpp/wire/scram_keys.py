@@ -1,4 +1,4 @@
-"""The arithmetic of SCRAM (RFC 5802, RFC 7677): keys and signatures, no messages, no state.
+"""Pure. The arithmetic of SCRAM (RFC 5802, RFC 7677): keys and signatures, no messages, no state.
 
     SaltedPassword  = PBKDF2(password, salt, iterations)      slow on purpose
     ClientKey       = HMAC(SaltedPassword, "Client Key")
@@ -8,12 +8,10 @@
     ServerKey       = HMAC(SaltedPassword, "Server Key")
     ServerSignature = HMAC(ServerKey, AuthMessage)
 
-The slow step takes over a millisecond, more than all the rest of a log-in together. It is
-done by OpenSSL, outside the interpreter lock, and kept per (hash, password, salt, iterations), so a
-user that logs in again, as reconnecting ones do, pays it once. The cache lives in this process's
+The slow step takes over a millisecond, more than all the rest of a login together. It is done by
+OpenSSL, outside the interpreter lock, and kept per (hash, password, salt, iterations), so a user
+that logs in again, as reconnecting ones do, pays for it once. The cache lives in this process's
 memory only and is bounded; nothing here logs or raises with a password in its text.
-
-Both ends of amoc use this: the client's mechanisms and the embedded server.
 """
 
 from __future__ import annotations
@@ -22,10 +20,14 @@ import hashlib
 import hmac
 import stringprep
 import unicodedata
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 __all__ = [
+    "Keys",
     "client_key",
+    "keys",
+    "proves",
     "salted_password",
     "saslprep",
     "server_key",
@@ -36,6 +38,17 @@ __all__ = [
 
 CACHED_PASSWORDS = 32_768
 """How many salted passwords are kept; about 300 bytes each, so 10 MB when full."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """What a server keeps of a password (RFC 5802 section 3), and what it tells the client."""
+
+    salt: bytes
+    iterations: int
+    stored_key: bytes = field(repr=False)
+    server_key: bytes = field(repr=False)
+
 
 _PROHIBITED = (
     stringprep.in_table_c12,
@@ -126,3 +139,17 @@ def xor(a: bytes, b: bytes) -> bytes:
     if len(a) != len(b):
         raise ValueError(f"both sides of xor must have one length, but have {len(a)} and {len(b)}")
     return (int.from_bytes(a, "big") ^ int.from_bytes(b, "big")).to_bytes(len(a), "big")
+
+
+def keys(hash_name: str, salted: bytes, salt: bytes, iterations: int) -> Keys:
+    """What a server keeps, from the salted password."""
+    stored = stored_key(hash_name, client_key(hash_name, salted))
+    return Keys(salt, iterations, stored, server_key(hash_name, salted))
+
+
+def proves(hash_name: str, known: Keys, auth_message: bytes, proof: bytes) -> bool:
+    """Whether a ClientProof was made by who knows the password."""
+    mask = signature(hash_name, known.stored_key, auth_message)
+    if len(proof) != len(mask):
+        return False
+    return hmac.compare_digest(stored_key(hash_name, xor(proof, mask)), known.stored_key)

@@ -6,10 +6,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 from xml.etree.ElementTree import Element
 
+from amoc.xmpp.wire.namespaces import NS_ROSTER
 from amoc.xmppd import subscriptions
+from amoc.xmppd.answers import StanzaFailure
 from amoc.xmppd.jids import JidError, parse
 from amoc.xmppd.roster import Contact
-from amoc.xmppd.wire import NS_ROSTER, StanzaFailure
 
 if TYPE_CHECKING:
     from amoc.xmppd.session import Session

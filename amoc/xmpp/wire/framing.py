@@ -1,0 +1,166 @@
+"""Pure. Bytes to elements: cuts a stream up as its bytes come, and reads whole messages.
+
+A stream borrows a parser while it needs one (see `parsers`); one that declared other namespaces
+than the usual two keeps its own. The bytes may come from anywhere: `Framer` takes a stream in any
+pieces, `Parsers.read` one whole element, as in a message of RFC 7395.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final, Generic, Protocol, TypeVar
+from xml.etree import ElementTree as ET
+
+from amoc.xmpp.wire.elements import STREAM_END
+from amoc.xmpp.wire.parser import STANDARD_HEADER, WORN_BYTES, Parser, T, Violation
+from amoc.xmpp.wire.parsers import Parsers
+
+__all__ = ["Framer", "Reader", "tree"]
+
+_NAME: Final = re.compile(rb"<([^\s/>]+)")
+
+
+T_contra = TypeVar("T_contra", contravariant=True)
+
+
+class Reader(Protocol[T_contra]):
+    """Who is told what a stream brings.
+
+    While it is told, it may `close` the framer, or `restart` it or give it other `limits` for what
+    follows.
+    """
+
+    def on_header(self, attrs: dict[str, str]) -> None:
+        """The stream header was read; these are its attributes."""
+
+    def on_element(self, element: T_contra) -> None:
+        """A whole child of the stream was read."""
+
+    def on_close(self) -> None:
+        """The peer closed its stream."""
+
+
+class Framer(Generic[T]):
+    """Cuts one stream into elements.
+
+    Attributes:
+        closed: Whether the stream is over; what follows is not looked at.
+        max_bytes: How long a stanza may be.
+        opening: Whether it waits for a stream header, at the beginning and after each restart.
+        parser: The parser that is lent to it; none while the stream is idle.
+        root: The tag of the stream header, when that declared unusual namespaces; else None.
+    """
+
+    __slots__ = ("_parsers", "closed", "max_bytes", "opening", "parser", "root")
+
+    def __init__(self, parsers: Parsers[T], max_bytes: int) -> None:
+        self._parsers = parsers
+        self.closed = False
+        self.max_bytes = max_bytes
+        self.opening = True
+        self.parser: Parser[T] | None = None
+        self.root: bytes | None = None
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether there are bytes of something that is not whole."""
+        return self.parser is not None and bool(self.parser.pending)
+
+    @property
+    def place(self) -> str:
+        """Where in the stream the last byte was, for a person."""
+        what = "stream header" if self.opening else "stanza"
+        if self.unfinished:
+            return f"inside the {what}" if self.opening else f"inside a {what}"
+        return f"before the {what}" if self.opening else "between two stanzas"
+
+    def feed(self, chunk: bytes, reader: Reader[T]) -> None:
+        """Tell `reader` what `chunk`, the stream's next bytes, completes.
+
+        Raises:
+            Violation: The peer broke a rule, after what `reader` was told.
+        """
+        while chunk and not self.closed:
+            parser = self.parser
+            if parser is None:
+                if not self.opening and chunk.isspace() and not chunk.strip(b" \t\n"):
+                    return  # a peer that keeps the connection alive
+                lend = self._parsers
+                parser = self.parser = lend.new() if self.opening else lend.inside(self.root)
+            found: list[tuple[int, T]] = []
+            violation = None
+            idle = False
+            try:
+                idle = parser.feed(chunk, found, self.max_bytes)
+            except Violation as error:
+                violation = error
+            if self.opening and parser.header is not None:
+                self.opening = False
+                self.root = parser.root
+                reader.on_header(parser.header)
+                if self.closed:
+                    return
+            for left, element in found:
+                reader.on_element(element)
+                if self.parser is not parser:
+                    chunk = chunk[len(chunk) - left :]  # for another parser, or for nobody
+                    break
+            else:
+                if idle and (parser.root is None or parser.fed > WORN_BYTES):
+                    self.parser = None
+                    self._parsers.put_back(parser)
+                    return
+                chunk = self._settle(parser, reader, violation, bool(found))
+
+    def limit(self, max_bytes: int) -> None:
+        """Let stanzas be so long, from the one after that which `Reader.on_element` is told of."""
+        self.max_bytes = max_bytes
+        self._give_back()
+
+    def restart(self) -> None:
+        """Expect a new stream header next; after that what `Reader.on_element` is told of."""
+        self.opening = True
+        self.root = None
+        self._give_back()
+
+    def close(self) -> None:
+        """Read no further, and free what is held for an unfinished stanza."""
+        self.closed = True
+        self._give_back()
+
+    def _settle(
+        self, parser: Parser[T], reader: Reader[T], violation: Violation | None, completed: bool
+    ) -> bytes:
+        """After a chunk; what must be parsed again by another parser."""
+        if violation is not None:
+            self.close()
+            raise violation
+        if parser.closed:
+            self.close()
+            reader.on_close()
+        elif completed and parser.fed > WORN_BYTES:
+            rest = bytes(parser.pending or b"")
+            self._give_back()
+            return rest
+        return b""
+
+    def _give_back(self) -> None:
+        parser, self.parser = self.parser, None
+        if parser is not None:
+            self._parsers.put_back(parser)
+
+
+def tree(root: bytes | None, raw: bytes) -> ET.Element:
+    """An element that was cut out of a stream, as a tree.
+
+    Args:
+        root: As in `Framer.root`.
+        raw: Its bytes, which a parser has checked.
+    """
+    if root is None:
+        document = STANDARD_HEADER + raw + STREAM_END
+    else:
+        name = _NAME.match(root)
+        assert name is not None
+        document = root + raw + b"</" + name[1] + b">"
+    return ET.fromstring(document)[0]  # noqa: S314 - its bytes have passed a Parser

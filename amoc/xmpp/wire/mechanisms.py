@@ -1,0 +1,138 @@
+"""Pure. The SASL mechanisms that amoc speaks, by name; PLAIN and ANONYMOUS, at both ends."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from typing import Final
+
+from amoc.xmpp.wire.sasl import (
+    Accounts,
+    Challenge,
+    Client,
+    Refused,
+    Server,
+    Success,
+    as_text,
+    check_authzid,
+    prepared,
+)
+from amoc.xmpp.wire.scram import HASHES, ScramClient, ScramServer, new_nonce
+
+__all__ = ["MECHANISMS", "client", "server"]
+
+MECHANISMS: Final = (*HASHES, "PLAIN", "ANONYMOUS")
+"""All there are, the strongest first."""
+MAX_SCRAM_ITERATIONS: Final = 100_000
+
+
+class PlainClient:
+    """PLAIN (RFC 4616): name and password as they are."""
+
+    name = "PLAIN"
+
+    def __init__(self, username: str, password: str) -> None:
+        self._first = f"\0{prepared(username)}\0{prepared(password)}".encode()
+
+    def first(self) -> bytes:
+        """Name and password."""
+        return self._first
+
+    def answer(self, challenge: bytes) -> bytes:  # noqa: ARG002 - the protocol's signature
+        """There is none."""
+        raise Refused("bad-challenge", "the server sent a challenge, but PLAIN has none")
+
+    def check(self, data: bytes | None) -> None:
+        """A server has nothing to prove."""
+
+
+class AnonymousClient:
+    """ANONYMOUS (RFC 4505): the server makes up a name."""
+
+    name = "ANONYMOUS"
+
+    def first(self) -> bytes | None:
+        """No trace information is sent."""
+        return None
+
+    def answer(self, challenge: bytes) -> bytes:
+        """Some servers ask for the trace information; an empty one will do."""
+        if challenge:
+            raise Refused("bad-challenge", "the server sent a challenge, but ANONYMOUS has none")
+        return b""
+
+    def check(self, data: bytes | None) -> None:
+        """A server has nothing to prove."""
+
+
+class PlainServer:
+    """PLAIN (RFC 4616): one message, `authzid NUL authcid NUL password`."""
+
+    def __init__(self, accounts: Accounts, domain: str) -> None:
+        self._accounts = accounts
+        self._domain = domain
+
+    def step(self, data: bytes | None) -> Challenge | Success:
+        """Check the name and the password."""
+        if data is None:
+            return Challenge(b"")
+        parts = as_text(data, "malformed-request").split("\0")
+        if len(parts) != 3 or not parts[1]:
+            raise Refused("malformed-request")
+        authzid, name, password = parts
+        local = self._accounts.prepare(name)
+        if local is None or not self._accounts.check(local, password):
+            raise Refused("not-authorized")
+        check_authzid(authzid, local, self._domain)
+        return Success(local, None)
+
+
+class AnonymousServer:
+    """ANONYMOUS (RFC 4505): each client gets a name of its own (XEP-0175)."""
+
+    def step(self, data: bytes | None) -> Challenge | Success:  # noqa: ARG002 - it is ignored
+        """Make up a name."""
+        return Success(f"anonymous-{secrets.token_hex(8)}", None)
+
+
+def client(
+    name: str,
+    username: str,
+    password: str,
+    max_iterations: int = MAX_SCRAM_ITERATIONS,
+    nonce: Callable[[], str] = new_nonce,
+) -> Client:
+    """The client's end of one login.
+
+    Args:
+        name: The mechanism.
+        username: The local part of the JID.
+        password: As typed.
+        max_iterations: Refuse a server that asks for more: it would stop the whole worker.
+        nonce: Gives printable ASCII without commas, different for each login.
+
+    Raises:
+        Refused: The name or password cannot be sent, or there is no such mechanism.
+    """
+    if name == "PLAIN":
+        return PlainClient(username, password)
+    if name == "ANONYMOUS":
+        return AnonymousClient()
+    if name not in HASHES:
+        raise Refused("invalid-mechanism", f"{name} is none of {', '.join(MECHANISMS)}")
+    return ScramClient(name, username, password, nonce(), max_iterations)
+
+
+def server(name: str, accounts: Accounts, domain: str) -> Server:
+    """The server's end of one login by the mechanism called `name`.
+
+    Raises:
+        Refused: There is no such mechanism.
+    """
+    if name == "PLAIN":
+        return PlainServer(accounts, domain)
+    if name == "ANONYMOUS":
+        return AnonymousServer()
+    if name in HASHES:
+        return ScramServer(name, accounts, domain)
+    raise Refused("invalid-mechanism")

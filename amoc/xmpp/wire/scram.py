@@ -1,0 +1,197 @@
+"""Pure. Both ends of SCRAM (RFC 5802, RFC 7677), without channel binding.
+
+client-first   n,,n=user,r=C                what is signed: client-first without its header,
+server-first   r=CS,s=salt,i=iterations     server-first, and client-final without its proof
+client-final   c=biws,r=CS,p=ClientProof
+server-final   v=ServerSignature
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import secrets
+from typing import Final
+
+from amoc.xmpp.wire import scram_keys
+from amoc.xmpp.wire.sasl import (
+    Accounts,
+    Challenge,
+    Refused,
+    Success,
+    as_text,
+    check_authzid,
+    prepared,
+    unbase64,
+)
+
+__all__ = ["HASHES", "ScramClient", "ScramServer", "new_nonce"]
+
+HASHES: Final = {"SCRAM-SHA-256": "sha256", "SCRAM-SHA-1": "sha1"}
+_MAX_NONCE: Final = 1024
+
+
+def new_nonce() -> str:
+    """Printable ASCII without commas, different each time."""
+    return secrets.token_urlsafe(18)
+
+
+def _values(message: str, names: str, condition: str) -> list[str]:
+    """The values of a message's first attributes, which must have the letters `names`."""
+    parts = message.split(",")
+    if len(parts) < len(names) or any(
+        not part.startswith(f"{name}=") for name, part in zip(names, parts, strict=False)
+    ):
+        wanted = " and ".join(f"{name}=" for name in names)
+        raise Refused(condition, f"a SCRAM message must begin with {wanted}")
+    return [part[2:] for part in parts[: len(names)]]
+
+
+def _quoted(name: str) -> str:
+    return name.replace("=", "=3D").replace(",", "=2C")
+
+
+def _unquoted(text: str) -> str:
+    # No other "=" may occur.
+    plain = text.replace("=2C", ",").replace("=3D", "\0")
+    if "=" in plain or "\0" in text:
+        raise Refused("malformed-request")
+    return plain.replace("\0", "=")
+
+
+def _binding(gs2_header: str) -> str:
+    """The attribute that repeats the header of the first message; there is no channel binding."""
+    return "c=" + base64.b64encode(gs2_header.encode()).decode()
+
+
+class ScramClient:
+    """SCRAM (RFC 5802, RFC 7677) without channel binding."""
+
+    def __init__(
+        self, name: str, username: str, password: str, nonce: str, max_iterations: int
+    ) -> None:
+        self.name = name
+        self._hash = HASHES[name]
+        self._password = prepared(password)
+        self._nonce = nonce
+        self._max_iterations = max_iterations
+        self._first_bare = f"n={_quoted(prepared(username))},r={nonce}"
+        self._signature: bytes | None = None  # what the server must prove itself with
+        self._proved = False
+
+    def first(self) -> bytes:
+        """The client-first-message."""
+        return f"n,,{self._first_bare}".encode()
+
+    def answer(self, challenge: bytes) -> bytes:
+        """The client-final-message; nothing to a server-final-message that comes as a challenge."""
+        if self._signature is not None:
+            self._prove(challenge, self._signature)
+            return b""
+        message = as_text(challenge, "bad-challenge")
+        nonce, salt, iterations = self._read(message)
+        salted = scram_keys.salted_password(self._hash, self._password, salt, iterations)
+        key = scram_keys.client_key(self._hash, salted)
+        keys = scram_keys.keys(self._hash, salted, salt, iterations)
+        final = f"{_binding('n,,')},r={nonce}"
+        signed = f"{self._first_bare},{message},{final}".encode()
+        mask = scram_keys.signature(self._hash, keys.stored_key, signed)
+        self._signature = scram_keys.signature(self._hash, keys.server_key, signed)
+        return f"{final},p={base64.b64encode(scram_keys.xor(key, mask)).decode()}".encode()
+
+    def check(self, data: bytes | None) -> None:
+        """The server must have proved that it knows the password."""
+        if data and not self._proved and self._signature is not None:
+            self._prove(data, self._signature)
+        if not self._proved:
+            raise Refused(
+                "bad-server-signature",
+                "the server reported success without proving that it knows the password",
+            )
+
+    def _read(self, message: str) -> tuple[str, bytes, int]:
+        """Nonce, salt and iterations of a server-first-message (RFC 5802 section 7)."""
+        nonce, salt, iterations = _values(message, "rsi", "bad-challenge")
+        if not nonce.startswith(self._nonce) or not len(self._nonce) < len(nonce) <= _MAX_NONCE:
+            raise Refused("bad-challenge", "the server's nonce must begin with ours, and go on")
+        if not (iterations.isascii() and iterations.isdigit() and len(iterations) <= 10):
+            raise Refused("bad-challenge", "the iteration count must be a number")
+        count = int(iterations)
+        if not 1 <= count <= self._max_iterations:
+            raise Refused(
+                "bad-challenge",
+                f"the iteration count must be from 1 to {self._max_iterations}"
+                f" (xmpp_scram_max_iterations), got {count}",
+            )
+        raw = unbase64(salt, "bad-challenge")
+        if not raw:
+            raise Refused("bad-challenge", "the salt must not be empty")
+        return nonce, raw, count
+
+    def _prove(self, data: bytes, signature: bytes) -> None:
+        message = as_text(data, "bad-challenge")
+        if message.startswith("e="):
+            raise Refused("not-authorized", f"the server says {message[2:].partition(',')[0]}")
+        given = unbase64(_values(message, "v", "bad-challenge")[0], "bad-challenge")
+        if not hmac.compare_digest(given, signature):
+            raise Refused(
+                "bad-server-signature",
+                "the server's signature is wrong: it does not know the password",
+            )
+        self._proved = True
+
+
+class ScramServer:
+    """SCRAM (RFC 5802, RFC 7677): two messages from each side; no channel binding is offered."""
+
+    def __init__(self, name: str, accounts: Accounts, domain: str) -> None:
+        self._hash = HASHES[name]
+        self._accounts = accounts
+        self._domain = domain
+        self._keys: scram_keys.Keys | None = None
+        self._local = ""
+        self._final = ""  # what the client's last message must begin with
+        self._signed = ""  # the messages so far
+
+    def step(self, data: bytes | None) -> Challenge | Success:
+        """Answer the first message with a salt, and check the proof in the final one."""
+        if data is None:
+            return Challenge(b"")
+        message = as_text(data, "malformed-request")
+        return self._begin(message) if self._keys is None else self._finish(message, self._keys)
+
+    def _begin(self, message: str) -> Challenge:
+        flag, comma, rest = message.partition(",")
+        authzid, comma2, bare = rest.partition(",")
+        # "p=" asks for channel binding, which is only valid for the -PLUS mechanisms.
+        if not comma or not comma2 or flag not in ("n", "y"):
+            raise Refused("malformed-request")
+        name, client_nonce = _values(bare, "nr", "malformed-request")
+        if not client_nonce or (authzid and not authzid.startswith("a=")):
+            raise Refused("malformed-request")
+        local = self._accounts.prepare(_unquoted(name))
+        if local is None:
+            raise Refused("not-authorized")
+        check_authzid(_unquoted(authzid[2:]), local, self._domain)
+        keys = self._accounts.scram_keys(local, self._hash)
+        if keys is None:
+            raise Refused("not-authorized")
+        self._local = local
+        self._keys = keys
+        nonce = client_nonce + new_nonce()
+        salt = base64.b64encode(keys.salt).decode()
+        answer = f"r={nonce},s={salt},i={keys.iterations}"
+        self._final = f"{_binding(f'{flag},{authzid},')},r={nonce}"
+        self._signed = f"{bare},{answer}"
+        return Challenge(answer.encode())
+
+    def _finish(self, message: str, keys: scram_keys.Keys) -> Success:
+        final, _, proof = message.rpartition(",p=")
+        _values(final, "cr", "malformed-request")
+        if final != self._final and not final.startswith(self._final + ","):
+            raise Refused("not-authorized")
+        signed = f"{self._signed},{final}".encode()
+        if not scram_keys.proves(self._hash, keys, signed, unbase64(proof, "incorrect-encoding")):
+            raise Refused("not-authorized")
+        verifier = scram_keys.signature(self._hash, keys.server_key, signed)
+        return Success(self._local, b"v=" + base64.b64encode(verifier))

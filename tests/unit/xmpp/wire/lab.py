@@ -1,0 +1,90 @@
+"""Streams that note what they are told, with parsers of both kinds."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+from xml.etree.ElementTree import Element
+
+from hypothesis import strategies as st
+
+from amoc.xmpp.wire.framing import Framer
+from amoc.xmpp.wire.parser import Violation
+from amoc.xmpp.wire.parsers import CutParser, Parsers, TreeParser
+from amoc.xmpp.wire.xml_text import serialise
+
+MAX_DEPTH = 20
+HEADER = (
+    b"<?xml version='1.0'?><stream:stream to='localhost' version='1.0' xmlns='jabber:client'"
+    b" xmlns:stream='http://etherx.jabber.org/streams' xml:lang='en'>"
+)
+UNUSUAL = (
+    b'<s:stream xmlns="urn:odd" xmlns:c="jabber:client" xmlns:s="http://etherx.jabber.org/streams"'
+    b' id=">" version="1.0">'
+)
+KINDS: dict[str, type[Any]] = {"tree": TreeParser, "cut": CutParser}
+CUTS = st.lists(st.integers(min_value=0, max_value=10_000), max_size=30)
+
+
+def parsers(kind: str) -> Parsers[Any]:
+    return Parsers(KINDS[kind], MAX_DEPTH)
+
+
+class Recorder:
+    """The reader of a stream, and what it was told."""
+
+    def __init__(self, lend: Parsers[Any], max_bytes: int = 1 << 20) -> None:
+        self.framer: Framer[Any] = Framer(lend, max_bytes)
+        self.headers: list[dict[str, str]] = []
+        self.elements: list[Any] = []
+        self.condition = ""
+        self.ends = 0
+        self.restart_after = ""
+
+    def on_header(self, attrs: dict[str, str]) -> None:
+        self.headers.append(attrs)
+
+    def on_element(self, element: Any) -> None:
+        self.elements.append(element)
+        if self.restart_after and self.tags[-1] == self.restart_after:
+            self.framer.restart()
+
+    def on_close(self) -> None:
+        self.ends += 1
+
+    def feed(self, *chunks: bytes) -> None:
+        for chunk in chunks:
+            try:
+                self.framer.feed(chunk, self)
+            except Violation as violation:
+                assert not self.condition
+                self.condition = violation.condition
+                self.text = violation.text
+
+    @property
+    def tags(self) -> list[str]:
+        return [e.tag if isinstance(e, Element) else e[0] for e in self.elements]
+
+    @property
+    def texts(self) -> list[Any]:
+        """What it was given, in a form that compares."""
+        return [serialise(e, inherit=False) if isinstance(e, Element) else e for e in self.elements]
+
+    @property
+    def outcome(self) -> tuple[Any, ...]:
+        return self.headers, self.texts, self.condition, self.ends
+
+
+def fed(kind: str, *chunks: bytes, max_bytes: int = 1 << 20) -> Recorder:
+    stream = Recorder(parsers(kind), max_bytes)
+    stream.feed(*chunks)
+    return stream
+
+
+def cut(data: bytes, places: list[int]) -> list[bytes]:
+    edges = [0, *sorted({place % (len(data) + 1) for place in places}), len(data)]
+    return [data[begin:end] for begin, end in pairwise(edges) if begin < end]
+
+
+def in_pieces(data: bytes, size: int) -> list[bytes]:
+    return [data[at : at + size] for at in range(0, len(data), size)]
