@@ -119,9 +119,7 @@ class _Kind(NamedTuple):
 
 _MORE = "use more workers (--workers) or hosts, or fewer users"
 _KINDS = {
-    "loop lag": _Kind(
-        lambda limits: limits.lag_s, "s", "its loop turned up to {worst} late", _MORE
-    ),
+    "loop lag": _Kind(lambda limits: limits.lag_s, "s", "event loop lag of up to {worst}", _MORE),
     "token lateness": _Kind(
         lambda limits: limits.late_s,
         "s",
@@ -131,21 +129,23 @@ _KINDS = {
     "garbage collection": _Kind(
         lambda limits: limits.gc,
         "share",
-        "pauses of the garbage collector took up to {worst} of the time",
-        "make fewer objects that refer to each other in circles, or use fewer users a worker",
+        "garbage collection took up to {worst} of the time",
+        "create fewer objects with reference cycles, or run fewer users per worker",
     ),
-    "cpu": _Kind(lambda limits: limits.cpu, "share", "it used up to {worst} of a core", _MORE),
+    "cpu": _Kind(lambda limits: limits.cpu, "share", "used up to {worst} of a core", _MORE),
     "cpu wait": _Kind(
         lambda limits: limits.cpu_wait,
         "share",
-        "its CPU wait was up to {worst} of the time",
-        "other processes use the cores: use fewer workers than cores, or move the target away",
+        "waited for a CPU up to {worst} of the time",
+        "other processes use the cores: run fewer workers than cores, or move the target to another"
+        " host",
     ),
     "saturation": _Kind(
         lambda limits: limits.busy,
         "share",
-        "it used a CPU or waited for one up to {worst} of the time",
-        "there are not enough cores: use another host, fewer users, or move the target away",
+        "used a CPU or waited for one up to {worst} of the time",
+        "there are not enough cores: use another host or fewer users, or move the target to another"
+        " host",
     ),
     "file descriptors": _Kind(
         lambda limits: limits.fds,
@@ -163,31 +163,32 @@ _KINDS = {
         lambda limits: limits.memory,
         "share",
         "up to {worst} of the memory was in use",
-        "use a host or a container with more memory, or fewer users",
+        "use a host or container with more memory, or fewer users",
     ),
     "missed slots": _Kind(
         lambda limits: limits.missed,
         "share",
-        "up to {worst} of its slots came too late to be used",
-        "leave amoc a core: use fewer workers than cores, fewer throttles, or move the target away",
+        "up to {worst} of its slots were missed because they were late",
+        "leave amoc a core: run fewer workers than cores, use fewer throttles, or move the target"
+        " to another host",
     ),
     "silence": _Kind(
         lambda limits: limits.silent_s,
         "s",
-        "nothing came from it for {worst} and longer, so its users may have stood still",
-        "the host or the node's process was stopped or starved: give it a core",
+        "no samples for {worst} or longer, so its users may have been stalled",
+        "the host or the node process was stopped or starved of CPU: give it a core",
     ),
     "controller cpu": _Kind(
         lambda limits: limits.controller_cpu,
         "share",
-        "it used up to {worst} of a core",
+        "used up to {worst} of a core",
         "use fewer throttles, coordinators and metrics, or leave it a core (fewer --workers)",
     ),
     "controller lag": _Kind(
         lambda limits: limits.controller_lag_s,
         "s",
-        "its loop turned up to {worst} late, so slots of throttles may have come too late",
-        "leave it a core: use fewer workers than cores, or move the target away",
+        "event loop lag of up to {worst}, so throttle slots may have been late",
+        "leave it a core: run fewer workers than cores, or move the target to another host",
     ),
 }
 SMOOTHED = 3
@@ -308,7 +309,7 @@ class Health:
         kind = _KINDS[what]
         said = kind.said.format(worst=_text(past.worst, kind.unit))
         return (
-            f"{where}: {said}, past the limit of {_text(kind.limit(self.limits), kind.unit)}"
+            f"{where}: {said}, above the limit of {_text(kind.limit(self.limits), kind.unit)}"
             f" for {past.seconds:.0f} s between {past.from_s:.0f} s and {past.to_s:.0f} s"
         )
 
@@ -318,12 +319,12 @@ class Health:
             return _KINDS[what].advice
         cpu, waits, gc = (one / past.seconds for one in (past.cpu_s, past.cpu_wait_s, past.gc_s))
         if gc >= self.limits.gc:
-            return f"its garbage collector paused it: {_KINDS['garbage collection'].advice}"
+            return f"caused by garbage collection: {_KINDS['garbage collection'].advice}"
         if waits >= 0.25 and waits > cpu:
-            return f"it waited for a CPU: {_KINDS['cpu wait'].advice}"
+            return f"caused by CPU wait: {_KINDS['cpu wait'].advice}"
         if cpu + waits >= 0.8:
-            return f"it was busy: {_MORE}"
-        return "a user blocked it or used it for too long at once: see what is said to have blocked"
+            return f"caused by its own CPU use: {_MORE}"
+        return "a user blocked its event loop: see the lines that are reported as blocking"
 
 
 def _figures(points: Sequence[Point]) -> Iterator[_Figure]:

@@ -70,7 +70,7 @@ def test_a_finding_says_where_what_when_and_how_bad() -> None:
     assert (found.limit, found.worst) == (0.1, 0.35)
     assert (found.seconds, found.from_s, found.to_s) == (5.0, 10.0, 15.0)
     assert found.text == (
-        f"{WORKER}: its loop turned up to 0.35 s late, past the limit of 0.1 s"
+        f"{WORKER}: event loop lag of up to 0.35 s, above the limit of 0.1 s"
         " for 5 s between 10 s and 15 s"
     )
 
@@ -162,7 +162,7 @@ def test_the_operator_is_told_once_for_each_figure_of_each_place() -> None:
     said = [health.take(second(n, lag_p99_s=0.5 if n % 9 else 0.0)) for n in range(1, 60)]
     assert [n for n, lines in enumerate(said, 1) if lines] == [3]
     (line,) = said[2]
-    assert line.startswith(f"{WORKER}: its loop turned up to 0.5 s late")
+    assert line.startswith(f"{WORKER}: event loop lag of up to 0.5 s")
     for number in range(60, 64):
         assert health.take(second(number, lag_p99_s=0.5, cpu=1.0)) == []
     (line,) = health.take(second(64, cpu=1.0))
@@ -177,10 +177,10 @@ def test_a_short_lateness_is_not_spoken_of() -> None:
 @pytest.mark.parametrize(
     ("worker", "said"),
     [
-        ({"cpu": 0.2}, "a user blocked it"),
-        ({"cpu": 0.85}, "it was busy"),
-        ({"cpu": 0.2, "cpu_wait_s": 0.4}, "it waited for a CPU"),
-        ({"cpu": 0.5, "gc_s": 0.3}, "its garbage collector"),
+        ({"cpu": 0.2}, "a user blocked its event loop"),
+        ({"cpu": 0.85}, "caused by its own CPU use"),
+        ({"cpu": 0.2, "cpu_wait_s": 0.4}, "caused by CPU wait"),
+        ({"cpu": 0.5, "gc_s": 0.3}, "caused by garbage collection"),
     ],
 )
 def test_the_advice_for_lateness_follows_from_what_the_worker_did(
