@@ -1,28 +1,44 @@
-"""``amoc plan``: load a scenario, as ``amoc check`` does, and show what its run would do when."""
+"""``amoc plan``: load a scenario, as ``amoc check`` does, and preview its run."""
 
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING, Any
 
-from rich.text import Text
+import click
 
-from amoc.base import process
-from amoc.cli import preview
-from amoc.cli.check import Checked
-from amoc.cli.view import preview_table
-from amoc.cli.view.console import console as make_console
-from amoc.scenario import builtin_settings, fd_budget, settings
+from amoc.cli import run_options
 from amoc.scenario.run_plan import RunPlan
 
+if TYPE_CHECKING:
+    from amoc.cli.preview import Host
 
-def show(plan: RunPlan, as_json: bool) -> None:
+
+@click.command(short_help="Preview a run without running it.")
+@run_options.options
+@click.option("--json", "as_json", is_flag=True, help="Print the preview as JSON.")
+def plan(as_json: bool, **given: Any) -> None:
+    """Load SCENARIO and show what a run would do when, without running it."""
+    show(run_options.plan(**given), as_json)
+
+
+def show(run_plan: RunPlan, as_json: bool) -> None:
     """Load the plan's scenario and print what would happen.
 
     Raises:
         AmocError: What `amoc run` would refuse to start with.
     """
+    from amoc.runtime.supervisor import monkey_patch
+
+    monkey_patch.patch()
+    from rich.text import Text
+
+    from amoc.cli.preview import preview
+    from amoc.cli.view import preview_table
+    from amoc.cli.view.console import console as make_console
+
     console = make_console(patient=False)
-    found = preview.forecast(plan, _host(plan))
+    found = preview(run_plan, _host(run_plan))
     if as_json:
         console.print(Text(json.dumps(found, indent=1)), soft_wrap=True)
         return
@@ -30,10 +46,15 @@ def show(plan: RunPlan, as_json: bool) -> None:
         console.print(part)
 
 
-def _host(plan: RunPlan) -> preview.Host:
-    checked = Checked(plan.scenario, plan.sources)
-    return preview.Host(
-        name=checked.scenario.name,
+def _host(run_plan: RunPlan) -> Host:
+    """Load the scenario and resolve its settings."""
+    from amoc.base import process
+    from amoc.cli.check import Checked
+    from amoc.cli.preview import Host
+    from amoc.scenario import builtin_settings, fd_budget, settings
+
+    checked = Checked(run_plan.scenario, run_plan.sources)
+    return Host(
         settings=[
             {
                 "name": one.name,

@@ -1,7 +1,7 @@
-"""``amoc plan``: what would happen when, worked out without running anything. Pure.
+"""What a run would do when, worked out without running it. Pure.
 
-The scenario is loaded and its settings are resolved, as for ``amoc check``; the rest is arithmetic
-on the plan. What cannot be known before, such as how long a user takes, is named as open.
+This is arithmetic on the plan and on what loading the scenario has told. What cannot be known
+before, such as how long an iteration takes, is named as open.
 """
 
 from __future__ import annotations
@@ -25,18 +25,16 @@ class Host:
     """What loading the scenario has told.
 
     Attributes:
-        name: The scenario's name.
-        settings: Each with its value as text and where it comes from.
+        settings: Each with its value as text and its source.
         interarrival_ms: Between two user starts.
-        user_rate: User starts a minute; None where interarrival rules.
-        repeat_num: How many times a user runs start().
+        user_rate: User starts per minute; None where interarrival is used.
+        repeat_num: Iterations per user.
         repeat_interval_s: Between two of them.
-        fds_per_user: Descriptors that each user holds.
+        fds_per_user: File descriptors that each user needs.
         fd_limit: How many a worker may have.
         has_init: Whether the scenario has an init(), which may start throttles.
     """
 
-    name: str
     settings: Sequence[Mapping[str, str]]
     workers: int
     interarrival_ms: float
@@ -48,7 +46,7 @@ class Host:
     has_init: bool
 
 
-def forecast(plan: RunPlan, host: Host) -> dict[str, Any]:
+def preview(plan: RunPlan, host: Host) -> dict[str, Any]:
     """All that is known of the run before it runs, as JSON has it."""
     return {
         "scenario": plan.scenario,
@@ -199,25 +197,25 @@ def _end(plan: RunPlan, host: Host) -> dict[str, Any]:
         why = "the last stage is over" if by_stages else "--duration is over"
         return {"at_s": plan.duration_s, "why": why, "then": stop}
     if host.repeat_num == inf:
-        why = "somebody stops it: there is no --duration, and users repeat without end"
+        why = "it is stopped: there is no --duration, and users repeat for ever"
     else:
         why = (
-            f"all users have left: each runs start() {host.repeat_num:g} times,"
+            f"all users have finished: {host.repeat_num:g} iterations each,"
             f" {host.repeat_interval_s:g} s apart"
         )
     return {"at_s": None, "why": why, "then": stop}
 
 
 def _open(plan: RunPlan, host: Host) -> list[str]:
-    """What cannot be known before."""
-    found = ["how long a user's start() takes"]
+    """What cannot be known before the run."""
+    found = ["how long an iteration takes"]
     if host.has_init:
         found.append(
-            "throttles and coordinators, which init() or users start, and their rates"
-            + (" (--throttle goes before those of the same name)" if plan.rates else "")
+            "throttles and coordinators that init() or users start, and their rates"
+            + (" (--throttle overrides those of the same name)" if plan.rates else "")
         )
     found += [
-        f"the interval of throttle {name}, which its numbers without a unit are per: taken as 60 s"
+        f"the interval of throttle {name}, for its rates without a unit: assumed to be 60 s"
         for name, text in sorted(plan.rates.items())
         if name != USER_RATE and _has_bare_number(text)
     ]
@@ -225,7 +223,7 @@ def _open(plan: RunPlan, host: Host) -> list[str]:
         if plan.duration_s is None:
             found.append("when the run ends")
     else:
-        found.append("which users leave where stages fall, and who has left by itself before")
+        found.append("which users stop where stages ramp down, and which have finished before")
         rate, source = _start_rate(plan, host)
         fast = [
             f"stage {number}"
@@ -234,8 +232,8 @@ def _open(plan: RunPlan, host: Host) -> list[str]:
         ]
         if fast:
             found.append(
-                f"how late users start: {', '.join(fast)} would start more than the {rate:g} a"
-                f" minute that {source} allows"
+                f"how late users start: {', '.join(fast)} would start more than the"
+                f" {rate:g}/min that {source} allows"
             )
     return found
 

@@ -1,4 +1,4 @@
-"""What to run: the options that ``amoc run`` and ``amoc plan`` share, and what they mean."""
+"""The options that ``amoc run`` and ``amoc plan`` share, and the `RunPlan` made of them."""
 
 from __future__ import annotations
 
@@ -13,6 +13,10 @@ import click
 from amoc.base.errors import UsageError
 from amoc.cli import threshold_options
 from amoc.cli.param_types import MAX_ID, Duration, Profile, UserIds, Whole
+from amoc.scenario import settings_sources
+from amoc.scenario.load_profile import Stages, parse_profile
+from amoc.scenario.run_plan import RunPlan
+from amoc.scenario.settings import Source
 
 SCENARIO = click.argument("scenario", metavar="SCENARIO")
 SET = click.option(
@@ -20,84 +24,87 @@ SET = click.option(
     "pairs",
     metavar="NAME=VALUE",
     multiple=True,
-    help="Give a setting a value (repeatable).",
+    help="Set a setting (repeatable).",
 )
 CONFIG = click.option(
     "--config",
     metavar="FILE",
-    help="Read settings from this TOML file (default: amoc.toml, if there).",
+    help="Read settings from this TOML file.  [default: amoc.toml, if it exists]",
 )
 SEED = click.option(
     "--seed",
     type=Whole(0, 2**63 - 1),
-    help="Fix every random decision (default: chosen and shown).",
+    help="Seed of all random decisions.  [default: chosen and shown]",
 )
 RUN_DIRECTORY = click.option(
     "--run-dir",
     "new_directory",
     metavar="DIR",
-    help="Where report, figures and logs of the run go.  [default: a new one below amoc-runs]",
+    help="Directory for the run's report, data and logs.  [default: a new one in amoc-runs]",
 )
 LOG_LEVEL = click.option(
     "--log-level",
     type=click.Choice(("debug", "info", "warning", "error")),
     default="info",
     show_default=True,
-    help="The least that goes into the logs in the run's directory.",
+    help="Lowest level to log in the run's directory.",
 )
 JSON_FILE = click.option(
-    "--json", "json_file", metavar="FILE", help="Write the summary there as JSON."
+    "--json", "json_file", metavar="FILE", help="Write the summary to this file as JSON."
 )
 _OPTIONS = (
     SCENARIO,
     click.option(
-        "--users", type=Whole(1, MAX_ID), help="How many users; ids from 1.  [default: 1]"
+        "--users", type=Whole(1, MAX_ID), help="Number of users; ids start at 1.  [default: 1]"
     ),
-    click.option("--user-ids", type=UserIds(), help="Which users, by id, instead of --users."),
+    click.option("--user-ids", type=UserIds(), help="Ids of the users, instead of --users."),
     click.option(
         "--stages",
         type=Profile(),
-        help="How many users there are when: 30s:100,2m:1000,30s:0. --users is then how many there"
-        " are at the start, 0 by default.",
+        help="Number of users over time: 30s:100,2m:1000,30s:0. --users is then the number at the"
+        " start, 0 by default.",
     ),
     click.option(
         "--throttle",
         "throttles",
         metavar="NAME=RATE",
         multiple=True,
-        help="The rate of a throttle instead of the scenario's (repeatable): 600/min, or stages"
-        " such as 30s:10/s,2m:100/s.",
+        help="Rate of a throttle, instead of the scenario's (repeatable): 600/min, or stages such"
+        " as 30s:10/s,2m:100/s.",
     ),
     click.option(
         "--duration",
         type=Duration(),
-        help="Ask users to finish after this long: 30s, 5m.  [default: never]",
+        help="Stop gracefully after this time: 30s, 5m.  [default: never]",
     ),
     click.option(
-        "--workers", type=Whole(1, 512), help="Worker processes.  [default: one per CPU core]"
+        "--workers",
+        type=Whole(1, 512),
+        help="Number of worker processes.  [default: one per CPU core]",
     ),
     SET,
     CONFIG,
     SEED,
-    click.option("--comment", default="", help="A remark that is kept with the run."),
+    click.option("--comment", default="", help="A comment to keep with the run."),
     RUN_DIRECTORY,
     click.option(
         "--init-timeout",
         type=Duration(),
         default=30.0,
-        help="For import and init().  [default: 30s]",
+        help="Timeout for importing the scenario and for init().  [default: 30s]",
     ),
     click.option(
         "--stop-timeout",
         type=Duration(zero=True),
         default=10.0,
-        help="For users to finish at the end.  [default: 10s]",
+        help="Time for users to finish at the end; users still running after it are stopped"
+        " forcibly.  [default: 10s]",
     ),
 )
 
 
 def options(function: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options that say what to run; `plan` takes their values."""
+    """Give a command the options of a run; `plan` takes their values."""
     function = LOG_LEVEL(threshold_options.options(function))
     for option in reversed(_OPTIONS):
         function = option(function)
@@ -109,7 +116,7 @@ def plan(
     scenario: str,
     users: int | None,
     user_ids: range | None,
-    stages: Any,
+    stages: Stages | None,
     throttles: Sequence[str],
     duration: float | None,
     workers: int | None,
@@ -122,17 +129,12 @@ def plan(
     stop_timeout: float,
     log_level: str,
     **judged: Any,
-) -> Any:
-    """What the options say is to be run, as a `RunPlan`.
+) -> RunPlan:
+    """The plan that the options describe.
 
     Raises:
         AmocError: They contradict each other, or a source of settings cannot be read.
     """
-    from amoc.scenario import settings_sources
-    from amoc.scenario.load_profile import Stages
-    from amoc.scenario.run_plan import RunPlan
-    from amoc.scenario.settings import Source
-
     if users is not None and user_ids is not None:
         raise UsageError("--users and --user-ids are mutually exclusive; give one of them")
     ids = user_ids
@@ -167,10 +169,8 @@ def rates(throttles: Sequence[str]) -> dict[str, str]:
     """The text of each throttle's rate, by the throttle's name.
 
     Raises:
-        UsageError: One of them is none.
+        UsageError: One is not NAME=RATE, or names a throttle twice.
     """
-    from amoc.scenario.load_profile import parse_profile
-
     found: dict[str, str] = {}
     for one in throttles:
         name, equals, text = one.partition("=")

@@ -1,4 +1,4 @@
-"""What a run is judged by: the options of ``amoc run`` for that, and what they mean."""
+"""The options of ``amoc run`` that decide its verdict."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from amoc.results.thresholds.abort import GRACE_S
 
 
 class _Grace(Duration):
-    """A duration that may be left out; what stands there may be the next argument by mistake."""
+    """An optional duration; the next argument may be taken for it by mistake."""
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
@@ -34,7 +34,7 @@ _OPTIONS = (
         "expected",
         metavar="EXPR",
         multiple=True,
-        help="What a figure is to be like, or the run has failed (repeatable):"
+        help="Threshold, a pass/fail criterion for the run (repeatable):"
         ' "message_ttd.p99 < 200ms", "crashes == 0", "messages_sent.rate > 900/s".',
     ),
     click.option(
@@ -44,25 +44,25 @@ _OPTIONS = (
         flag_value=f"{GRACE_S:g}s",
         type=_Grace(zero=True),
         metavar="[DURATION]",
-        help="End the run when an expectation has not been met for this long, or cannot be met any"
-        f" more.  [{GRACE_S:g}s where no time is given; default: never]",
+        help="Abort the run when a threshold has been violated for this long, or can no longer be"
+        f" met.  [{GRACE_S:g}s if no time is given; default: never]",
     ),
     click.option(
         "--warmup",
         type=Duration(zero=True),
         default=0.0,
-        help="Leave so much of the beginning out of what expectations look at.  [default: 0s]",
+        help="Exclude this initial period from thresholds and statistics.  [default: 0s]",
     ),
     click.option(
         "--limited-ok",
         is_flag=True,
-        help="Do not fail a run because amoc or its host was too slow; only say so.",
+        help="Only report a load generator that was too slow, do not fail the run for it.",
     ),
 )
 
 
 def options(function: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options that say how the run is judged; `fields` takes their values."""
+    """Give a command the options of the verdict; `fields` takes their values."""
     for option in reversed(_OPTIONS):
         function = option(function)
     return function
@@ -76,7 +76,7 @@ def fields(
     limited_ok: bool,
     duration_s: float | None,
 ) -> dict[str, Any]:
-    """The fields of a `RunPlan` that the options are.
+    """The fields of a `RunPlan` that the options set.
 
     Raises:
         UsageError: An expectation makes no sense, or the warm-up is as long as the run; a line for

@@ -163,18 +163,18 @@ COMMANDS: dict[str, CommandSpec] = {
         ),
         CommandSpec(
             "users",
-            "Show the users of each worker.\n\nHow many are running and how many are waiting to"
+            "Show the users of each worker of a run.\n\nHow many are running and how many are waiting to"
             " start, and the highest user id.",
             handling=Handling.READ,
         ),
         CommandSpec(
             "add",
-            "Add N users.\n\nTheir ids follow the highest one; they start at the start rate.",
+            "Add N users to a run.\n\nTheir ids follow the highest one; they start at the start rate.",
             arguments=(_COUNT,),
         ),
         CommandSpec(
             "remove",
-            "Remove N users.\n\nUsers that have not started yet go first. The others finish their"
+            "Remove N users from a run.\n\nUsers that have not started yet go first. The others finish their"
             " current iteration; with --force they are stopped at once.",
             arguments=(
                 _COUNT,
@@ -183,7 +183,7 @@ COMMANDS: dict[str, CommandSpec] = {
         ),
         CommandSpec(
             "set",
-            "Change settings.\n\nThey change on all workers, or on none if one of them refuses.",
+            "Change settings of a run.\n\nThey change on all workers, or on none if one of them refuses.",
             arguments=(Argument("values", SettingValues(), metavar="NAME=VALUE…"),),
         ),
         CommandSpec(

@@ -1,4 +1,4 @@
-"""What ``amoc plan`` shows, for people."""
+"""The preview of a run as text and tables."""
 
 from __future__ import annotations
 
@@ -64,13 +64,13 @@ def _users(users: Mapping[str, Any]) -> list[Part]:
 
 def _start_lines(starts: Mapping[str, Any]) -> list[str]:
     rate = starts["per_minute"]
-    shown = "without limit" if rate == "inf" else f"{rate} a minute".replace(".0 ", " ")
+    shown = "no limit" if rate == "inf" else f"{rate}/min".replace(".0/", "/")
     lines = [f"starts: {shown} ({starts['from']})"]
     if starts["first_s"] is not None:
         last = "" if starts["last_s"] is None else f", the last one at {_time(starts['last_s'])}"
         lines.append(f"the first user starts at {_time(starts['first_s'])}{last}")
     if starts["too_late"]:
-        lines.append(f"{counted(starts['too_late'], 'user')} would start after the end, so do not")
+        lines.append(f"{counted(starts['too_late'], 'user')} would start after the end: never")
     return lines
 
 
@@ -88,11 +88,11 @@ def _stages(stages: list[Mapping[str, Any]]) -> Table:
 
 
 def _change(stage: Mapping[str, Any]) -> str:
-    speed = f", {stage['per_s']:g} a second" if stage["per_s"] else ", at once"
+    speed = f", {stage['per_s']:g}/s" if stage["per_s"] else ", at once"
     if stage["started"]:
         return f"{stage['started']:,} start{speed}"
     if stage["removed"]:
-        return f"{stage['removed']:,} are asked to leave{speed}"
+        return f"{stage['removed']:,} stop{speed}"
     return "none"
 
 
@@ -111,13 +111,12 @@ def _end_lines(found: Mapping[str, Any]) -> list[str]:
     end, descriptors = found["end"], found["descriptors"]
     at = "ends when" if end["at_s"] is None else f"ends at {_time(end['at_s'])}, when"
     lines = [f"the run {at} {end['why']}; {end['then']}"]
-    enough = "enough" if descriptors["enough"] else "NOT enough, the run will be refused"
+    enough = "enough" if descriptors["enough"] else "NOT enough, the run would be refused"
     lines.append(
-        f"file descriptors: {descriptors['needed_per_worker']:,} in each worker"
-        f" ({descriptors['per_user']} for each of its users),"
-        f" the limit is {descriptors['limit']:,}: {enough}"
+        f"file descriptors: {descriptors['needed_per_worker']:,} per worker"
+        f" ({descriptors['per_user']} per user), limit {descriptors['limit']:,}: {enough}"
     )
-    lines.append("not known before:")
+    lines.append("not known before the run:")
     lines += [f"  {one}" for one in found["open"]]
     return lines
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amoc.cli.preview import Host, forecast
+from amoc.cli.preview import Host, preview
 from amoc.cli.view.preview_table import parts
 from amoc.scenario.load_profile import Stages
 from amoc.scenario.run_plan import ROOM_FOR_IDS, RunPlan
@@ -45,7 +45,6 @@ SET = {"name": "user_rate", "value": "600", "from": "--set"}
 def host(**parts) -> Host:
     return Host(
         **{
-            "name": "chat",
             "settings": [{"name": "rate", "value": "5", "from": "--set"}],
             "workers": 2,
             "interarrival_ms": 50.0,
@@ -61,7 +60,7 @@ def host(**parts) -> Host:
 
 
 def test_users_go_round_the_workers():
-    users = forecast(plan(users=5), host())["users"]
+    users = preview(plan(users=5), host())["users"]
     assert (users["count"], users["first"], users["last"]) == (5, 1, 5)
     assert [
         (one["worker"], one["count"], one["first"], one["last"]) for one in users["workers"]
@@ -78,28 +77,28 @@ def test_users_go_round_the_workers():
     ],
 )
 def test_the_last_user_starts_when_the_start_rate_lets_it(given, per_minute, source, last_s):
-    starts = forecast(plan(), host(**given))["starts"]
+    starts = preview(plan(), host(**given))["starts"]
     assert starts["per_minute"] == per_minute
     assert starts["from"] == source
     assert (starts["first_s"], starts["last_s"], starts["too_late"]) == (0.0, last_s, 0)
 
 
 def test_users_that_would_start_after_the_end_are_counted():
-    starts = forecast(plan(duration_s=4.5), host(user_rate=60.0))["starts"]
+    starts = preview(plan(duration_s=4.5), host(user_rate=60.0))["starts"]
     assert starts["too_late"] == 5  # at 0, 1, 2, 3 and 4 s the others start
 
 
 def test_a_start_rate_of_the_command_line_rules():
-    starts = forecast(plan(rates={"user_rate": "1/s"}), host())["starts"]
+    starts = preview(plan(rates={"user_rate": "1/s"}), host())["starts"]
     assert (starts["per_minute"], starts["from"]) == (60.0, "--throttle user_rate")
-    starts = forecast(plan(rates={"user_rate": "1s:1/s"}), host())["starts"]
+    starts = preview(plan(rates={"user_rate": "1s:1/s"}), host())["starts"]
     assert (starts["per_minute"], starts["last_s"]) == ("1s:60", None)
-    starts = forecast(plan(rates={"user_rate": "0"}), host())["starts"]
+    starts = preview(plan(rates={"user_rate": "0"}), host())["starts"]
     assert starts["last_s"] is None
 
 
 def test_stages_are_shown_with_their_times_and_what_they_change():
-    found = forecast(plan(0, "10s:100, 0s:20, 1m:20", duration_s=70.0), host())
+    found = preview(plan(0, "10s:100, 0s:20, 1m:20", duration_s=70.0), host())
     assert [
         (one["from_s"], one["to_s"], one["before"], one["target"]) for one in found["stages"]
     ] == [*((0, 10, 0, 100), (10, 10, 100, 20), (10, 70, 20, 20))]
@@ -117,66 +116,66 @@ def test_ids_go_on_where_stages_rise_again():
     later = replace(plan(3, "1s:10"), users=range(5, 8))
     for one, ids in ((rising, range(1, 14)), (later, range(5, 15))):
         assert one.planned_ids == ids
-        users = forecast(one, host())["users"]
+        users = preview(one, host())["users"]
         assert (users["first"], users["last"]) == (ids[0], ids[-1])
         assert one.ids == range(ids.start, ids.stop + ROOM_FOR_IDS)
 
 
 def test_commands_of_a_replay_are_shown_without_their_secrets():
     values = {"x_password": "s3cret", "accounts": '[{"token": "s3cret"}]', "rate": "5"}
-    found = forecast(plan(timeline=[(1.5, "set", {"values": values})]), host())
+    found = preview(plan(timeline=[(1.5, "set", {"values": values})]), host())
     (command,) = found["commands"]
     assert command["arguments"]["values"]["rate"] == "5"
     assert "s3cret" not in json.dumps(found)
 
 
 def test_stages_that_rise_faster_than_users_may_start_are_named():
-    found = forecast(
+    found = preview(
         plan(0, "10s:100, 0s:500, 10s:600, 0s:1", duration_s=20.0),
         host(user_rate=600.0, settings=[SET]),
     )
     (line,) = [one for one in found["open"] if one.startswith("how late users start")]
     assert line == (
-        "how late users start: stage 2 would start more than the 600 a minute that user_rate allows"
+        "how late users start: stage 2 would start more than the 600/min that user_rate allows"
     )
 
 
 def test_stages_alone_say_when_users_start():
-    found = forecast(plan(0, "10s:100, 0s:500", duration_s=10.0), host())
+    found = preview(plan(0, "10s:100, 0s:500", duration_s=10.0), host())
     assert found["starts"]["per_minute"] == "inf"
     assert found["starts"]["from"] == "--stages"
     assert not any(one.startswith("how late") for one in found["open"])
 
 
 def test_descriptors_are_counted_for_the_most_users_at_once():
-    found = forecast(plan(0, "10s:2000, 1s:0", duration_s=11.0), host())["descriptors"]
+    found = preview(plan(0, "10s:2000, 1s:0", duration_s=11.0), host())["descriptors"]
     assert found["users_at_once"] == 2000
     assert (found["needed_per_worker"], found["enough"]) == (1100, False)
-    assert forecast(plan(), host())["descriptors"]["enough"]
+    assert preview(plan(), host())["descriptors"]["enough"]
 
 
 @pytest.mark.parametrize(
     ("given", "repeat_num", "why"),
     [
         ({"duration_s": 5.0}, inf, "--duration is over"),
-        ({}, inf, "somebody stops it"),
-        ({}, 3.0, "each runs start() 3 times, 60 s apart"),
+        ({}, inf, "it is stopped"),
+        ({}, 3.0, "3 iterations each, 60 s apart"),
     ],
 )
 def test_the_end_is_known_or_what_it_hangs_on_is_said(given, repeat_num, why):
-    found = forecast(plan(**given), host(repeat_num=repeat_num))
+    found = preview(plan(**given), host(repeat_num=repeat_num))
     assert why in found["end"]["why"]
     assert ("when the run ends" in found["open"]) == (not given)
 
 
 def test_what_init_starts_is_named_as_not_known_before():
-    assert not any("init()" in one for one in forecast(plan(), host())["open"])
-    assert any("init()" in one for one in forecast(plan(), host(has_init=True))["open"])
+    assert not any("init()" in one for one in preview(plan(), host())["open"])
+    assert any("init()" in one for one in preview(plan(), host(has_init=True))["open"])
 
 
 def test_a_rate_whose_interval_is_not_known_is_said():
     rates = {"a": "600/min", "b": "1s:5, 1s:0", "c": "0", "user_rate": "5"}
-    found = forecast(plan(rates=rates), host())
+    found = preview(plan(rates=rates), host())
     lines = [one for one in found["open"] if one.startswith("the interval of throttle")]
     assert len(lines) == 1
     assert "throttle b," in lines[0]
@@ -193,7 +192,7 @@ def test_a_rate_whose_interval_is_not_known_is_said():
 )
 def test_any_plan_can_be_worked_out_and_shown(users, stages, duration_s, workers, rates):
     text = ", ".join(f"{seconds}s:{target}" for seconds, target in stages) if stages else None
-    found = forecast(
+    found = preview(
         plan(users if text else users + 1, text, duration_s=duration_s, rates=rates),
         host(workers=workers),
     )
@@ -232,9 +231,9 @@ def test_a_plan_is_shown_and_nothing_of_the_scenario_runs(tmp_path):
     assert "rate 7 --set" in text
     assert "100 users, 1 to 100" in text
     assert "node0/1 50 2 to 100 in steps of 2" in text
-    assert "1 0 s to 10 s 0 to 100 100 start, 10 a second" in text
+    assert "1 0 s to 10 s 0 to 100 100 start, 10/s" in text
     assert "the run ends at 10 s, when the last stage is over" in text
-    assert "throttles and coordinators, which init() or users start" in text
+    assert "throttles and coordinators that init() or users start" in text
     found = json.loads(amoc(tmp_path, "plan", "rest.py", *options, "--json").stdout)
     assert found["users"]["count"] == 100
     assert not (tmp_path / "amoc-runs").exists()

@@ -56,7 +56,7 @@ def test_of_a_run_that_goes_on_only_the_report_is_made(killed):
         control.listen()
         printed, said = amoc("report", str(killed))
     assert printed.splitlines() == [str(left.report)]
-    assert said == f"amoc: run {killed} still runs, so the report shows how it stands\n"
+    assert said == f"amoc: run {killed} is still running; the report shows it so far\n"
     assert not left.summary.exists()
 
 

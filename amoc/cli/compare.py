@@ -1,0 +1,57 @@
+"""``amoc compare``: two runs side by side."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from amoc.cli.messages import say
+from amoc.cli.param_types import Duration
+from amoc.cli.run_data import load, output, write_file
+
+
+@click.command(short_help="Compare two runs.")
+@click.argument("first", metavar="RUN_DIR_A")
+@click.argument("second", metavar="RUN_DIR_B")
+@click.option(
+    "--output",
+    "file",
+    metavar="FILE",
+    help="Output file.  [default: compare-<A>-<B>.html in the current directory; with --json -,"
+    " print it]",
+)
+@click.option(
+    "--warmup",
+    "warmup_s",
+    type=Duration(zero=True),
+    help="Exclude this initial period of both runs.  [default: the --warmup of each]",
+)
+@click.option("--json", "as_json", is_flag=True, help="Output JSON instead of a page.")
+def compare(
+    first: str, second: str, file: str | None, warmup_s: float | None, as_json: bool
+) -> None:
+    """Compare two runs, here and as an HTML page.
+
+    Lists the differences of their settings and versions, and tells which rates and percentiles have
+    changed significantly, that is by more than the runs' own noise.
+    """
+    from amoc.results.compare import comparison
+
+    runs = [load(run, what)[1] for run, what in ((first, "RUN_DIR_A"), (second, "RUN_DIR_B"))]
+    for one in runs:
+        if one.running:
+            say(f"run {one.directory} is still running; it is compared so far")
+    found = comparison.compare(runs[0], runs[1], warmup_s)
+    if as_json:
+        output([json.dumps(found.to_json(), indent=1, allow_nan=False)], file or "-")
+        return
+    from amoc.cli.view import comparison as view
+    from amoc.cli.view.console import console
+    from amoc.results.compare import page
+
+    console(patient=False).print(view.render(found))
+    names = [one.directory.resolve().name for one in runs]
+    path = Path(file if file is not None else f"compare-{names[0]}-{names[1]}.html")
+    write_file(path, lambda file: page.write(found, file))

@@ -1,0 +1,28 @@
+"""``amoc export``: a run's data for other programs."""
+
+from __future__ import annotations
+
+import click
+
+from amoc.base.errors import UsageError
+from amoc.cli.run_data import RUN, load, output
+
+
+@click.command(short_help="Export a run as CSV, JSON or HdrHistogram log.")
+@RUN
+@click.option("--csv", is_flag=True, help="CSV, with a row for each second.")
+@click.option("--json", "as_json", is_flag=True, help="JSON: the summary and all seconds.")
+@click.option("--hlog", is_flag=True, help="HdrHistogram interval log of the timers.")
+@click.option(
+    "--output", "file", metavar="FILE", default="-", help="Output file.  [default: -, print it]"
+)
+def export(run: str, csv: bool, as_json: bool, hlog: bool, file: str) -> None:
+    """Export the per-second data of the run in RUN_DIR in one of three formats."""
+    from amoc.results.export.tables import FORMATS
+
+    chosen = [name for name, wanted in zip(FORMATS, (csv, as_json, hlog), strict=True) if wanted]
+    if len(chosen) != 1:
+        told = " and ".join(f"--{name}" for name in chosen) or "none"
+        raise UsageError(f"export requires one of --csv, --json and --hlog, got {told}")
+    _, saved = load(run)
+    output(FORMATS[chosen[0]](saved), file)

@@ -1,0 +1,46 @@
+"""``amoc replay``: repeat an earlier run."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+
+import click
+
+from amoc.cli import plan, run, run_options
+from amoc.cli.messages import say
+from amoc.scenario.settings_sources import pairs_of
+
+
+@click.command(short_help="Repeat an earlier run.")
+@click.argument("run_directory", metavar="RUN_DIR")
+@run_options.RUN_DIRECTORY
+@run_options.SET
+@click.option("--comment", help="A comment to keep with the run.  [default: the same]")
+@click.option("--plan", "only_plan", is_flag=True, help="Only preview the run.")
+@run_options.JSON_FILE
+def replay(
+    run_directory: str,
+    new_directory: str | None,
+    pairs: tuple[str, ...],
+    comment: str | None,
+    only_plan: bool,
+    json_file: str | None,
+) -> None:
+    """Repeat the run in RUN_DIR with the same users, seed, stages, rates and settings.
+
+    Commands that were given during that run are given again at their times. Secrets are not kept,
+    so they must be given again, with --set or AMOC_NAME.
+    """
+    from amoc.results import replay as replaying
+    from amoc.results import run_directory as rundir
+
+    directory = rundir.locate(run_directory, what="RUN_DIR")
+    again = replaying.prepare(directory, pairs_of("--set", pairs), os.environ, say)
+    again = replace(again, run_directory=new_directory)
+    if comment is not None:
+        again = replace(again, comment=comment)
+    if only_plan:
+        plan.show(again, as_json=False)
+    else:
+        run.execute(again, json_file)

@@ -1,0 +1,37 @@
+"""``amoc report``: the report of a run, from its files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from amoc.cli.messages import say
+from amoc.cli.run_data import RUN, load, write_file
+
+
+@click.command(short_help="Write a run's report.")
+@RUN
+@click.option(
+    "--output", "file", metavar="FILE", help="Output file.  [default: report.html in RUN_DIR]"
+)
+def report(run: str, file: str | None) -> None:
+    """Write the HTML report of the run in RUN_DIR.
+
+    For a run that was killed, its summary and its JUnit file are written as well, from its
+    per-second data. For a run that is still running, the report shows it so far.
+    """
+    from amoc.base import atomic_write
+    from amoc.results.export import junit
+    from amoc.results.report import page
+
+    directory, saved = load(run)
+    path = Path(file) if file is not None else directory.report
+    if saved.running:
+        say(f"run {directory.path} is still running; the report shows it so far")
+    else:
+        if not saved.complete:
+            write_file(directory.summary, lambda file: atomic_write.write_json(file, saved.summary))
+        if not directory.junit.exists():
+            write_file(directory.junit, lambda file: junit.write(saved.summary, file))
+    write_file(path, lambda file: page.write(saved, file))

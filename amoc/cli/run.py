@@ -1,0 +1,57 @@
+"""``amoc run``: run a scenario, show it, and exit with its code."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, NoReturn
+
+import click
+
+from amoc.base.errors import AmocError
+from amoc.cli import run_options
+from amoc.cli.messages import say
+from amoc.scenario.run_plan import RunPlan
+
+
+@click.command(short_help="Run a scenario.")
+@run_options.options
+@run_options.JSON_FILE
+def run(json_file: str | None, **given: Any) -> None:
+    """Run SCENARIO, a Python file or an importable module.
+
+    Without --duration the run ends when all users have finished for good, with --stages after the
+    last stage. Ctrl-C stops the run gracefully, a second Ctrl-C at once. Control a run with
+    keys (? shows them) or from another shell: amoc status, add, remove, set, pause and others.
+    """
+    execute(run_options.plan(**given), json_file)
+
+
+def execute(plan: RunPlan, json_file: str | None) -> NoReturn:
+    """Run `plan` to its end, show it, and exit with its code."""
+    from amoc.cli.signals import handle_signals
+    from amoc.cli.summary_file import SummaryFile
+    from amoc.cli.view.console import console as make_console
+    from amoc.cli.view.keyboard import Keyboard
+    from amoc.cli.view.live import LiveView
+    from amoc.cli.view.summary import print_summary
+    from amoc.runtime.controller.controller import Controller
+
+    summary_file = SummaryFile(json_file) if json_file is not None else None
+    console = make_console()
+    view = LiveView(console)
+    controller = Controller(plan, on_line=view.line, on_event=view.event)
+    keyboard = Keyboard(controller.status, controller.operate, view.event)
+    view.attach(controller.status, keyboard)
+    handle_signals(controller)
+    with view, keyboard:
+        outcome = controller.run()
+    if outcome.summary is not None:
+        print_summary(console, outcome.summary)
+    say(outcome.message)
+    if outcome.summary is not None and summary_file is not None:
+        try:
+            summary_file.write(outcome.summary)
+        except AmocError as error:
+            say(str(error))
+            sys.exit(int(outcome.exit_code or error.exit_code))  # the run's own error comes first
+    sys.exit(int(outcome.exit_code))

@@ -1,0 +1,62 @@
+"""What the commands that read a run's files share: loading the run, and leaving their output."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from amoc.base.errors import ResourceError
+from amoc.cli.messages import say
+
+if TYPE_CHECKING:
+    from amoc.results.run_directory import RunDirectory
+    from amoc.results.saved_run import SavedRun
+
+RUN = click.argument("run", metavar="RUN_DIR")
+
+
+def load(run: str, what: str = "RUN_DIR") -> tuple[RunDirectory, SavedRun]:
+    """The run that the operator names, and what it has written; says what is missing."""
+    from amoc.results import run_directory, saved_run
+
+    directory = run_directory.locate(run, what=what)
+    return directory, saved_run.load(directory, say)
+
+
+def write_file(path: Path, write: Callable[[Path], object]) -> None:
+    """Write a file, and print where it is."""
+    try:
+        write(path)
+    except OSError as error:
+        raise ResourceError(f"{path} cannot be written: {error.strerror}") from None
+    click.echo(str(path))
+
+
+def output(lines: Iterable[str], file: str) -> None:
+    """Print lines, if `file` is ``-``, or write them to that file."""
+    from amoc.base import atomic_write
+
+    if file == "-":
+        _print(lines)
+        return
+    text = "".join(f"{line}\n" for line in lines)
+    path = Path(file)
+    special = path.exists() and not path.is_file()  # a device or a pipe is written to
+    write_file(
+        path, lambda file: file.write_text(text) if special else atomic_write.write_text(file, text)
+    )
+
+
+def _print(lines: Iterable[str]) -> None:
+    try:
+        for line in lines:
+            sys.stdout.write(f"{line}\n")
+        sys.stdout.flush()
+    except BrokenPipeError:  # as of `| head`: the reader has enough
+        # What is still buffered is written at the end, and must not fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
