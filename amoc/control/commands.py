@@ -163,19 +163,19 @@ COMMANDS: dict[str, CommandSpec] = {
         ),
         CommandSpec(
             "users",
-            "Show the users of each worker of a run.\n\nHow many are running and how many are waiting to"
-            " start, and the highest user id.",
+            "Show the users of each worker of a run.\n\nHow many are running, how many are waiting"
+            " to start, and the highest user id.",
             handling=Handling.READ,
         ),
         CommandSpec(
             "add",
-            "Add N users to a run.\n\nTheir ids follow the highest one; they start at the start rate.",
+            "Add N users to a run.\n\nIds follow the highest one; users start at the start rate.",
             arguments=(_COUNT,),
         ),
         CommandSpec(
             "remove",
-            "Remove N users from a run.\n\nUsers that have not started yet go first. The others finish their"
-            " current iteration; with --force they are stopped at once.",
+            "Remove N users from a run.\n\nUsers that have not started yet go first. Others finish"
+            " their current iteration; with --force they are stopped at once.",
             arguments=(
                 _COUNT,
                 Argument("force", Flag(), help="Do not let iterations finish.", default=False),
@@ -183,7 +183,7 @@ COMMANDS: dict[str, CommandSpec] = {
         ),
         CommandSpec(
             "set",
-            "Change settings of a run.\n\nThey change on all workers, or on none if one of them refuses.",
+            "Change settings of a run.\n\nThey change on all workers, or on none if one refuses.",
             arguments=(Argument("values", SettingValues(), metavar="NAME=VALUE…"),),
         ),
         CommandSpec(
