@@ -588,6 +588,60 @@ def test_gradual_changes_say_what_they_are(here: Here):
     assert throttle.state("a").plan == ""
 
 
+def test_a_gradual_change_may_be_given_per_another_interval(here: Here):
+    throttle.start("a", 600, 60)
+    throttle.change_rate_gradually("a", to_rate=40, interval=1, duration=60)
+    assert throttle.state("a").plan == "from 10 to 40 in 60 s"
+    assert throttle.state("a").interval == 1
+    throttle.change_rate("a", 5, 1)
+    eventually(lambda: throttle.state("a").actual_rate == 5, "in force")
+    throttle.change_rate_gradually(
+        "a", to_rate=36_000, interval=3600, step_interval=1, step_count=2
+    )
+    assert throttle.state("a").plan == "3 steps from 18000 to 36000"
+    throttle.start("places", 4, 0)
+    throttle.change_rate_gradually("places", to_rate=8, duration=60)
+    assert throttle.state("places").plan == "from 4 to 8 in 60 s"
+
+
+def test_a_throttle_that_is_started_while_the_run_is_paused_waits_for_it(here: Here):
+    pause.hold()
+    here.pacer.freeze()
+    throttle.start("late", 1000, 1)
+    assert throttle.state("late").mode == "frozen"
+    here.spawn(pass_for_ever, "late")
+    # It starts with the rate in force, and stands still as soon as that can be told.
+    eventually(lambda: throttle.state("late").actual_rate == 0, "it stands still")
+    pause.release()
+    here.pacer.thaw()
+    assert throttle.state("late").mode == "run"
+    eventually(lambda: len(here.used) > 10, "it runs")
+    assert {one.epoch for one in here.used} <= {1, 3}
+
+
+@pytest.mark.parametrize("rate", [5, 1000])
+def test_stop_ends_every_wait_whatever_the_rate(here: Here, rate: int):
+    throttle.start("a", rate, 1)
+    outcomes: list[str] = []
+
+    def pass_again_and_again() -> None:
+        try:
+            pass_for_ever("a")
+        except ScenarioError as error:
+            outcomes.append(str(error))
+
+    for _ in range(20):
+        here.spawn(pass_again_and_again)
+    eventually(lambda: len(here.used) > 1, "it runs")
+    throttle.stop("a")
+    eventually(lambda: len(outcomes) == 20, "all are turned away")
+    assert set(outcomes) <= {"throttle a was stopped", "throttle a is not started; started: none"}
+    used = len(here.used)
+    throttle.start("a", 0)
+    eventually(lambda: here.gate.find("a"), "it is known again")
+    assert len(here.used) == used
+
+
 def test_a_wait_that_was_killed_leaves_no_timer_behind(here: Here):
     throttle.start("a", 0)
     woken: list[str] = []

@@ -1,0 +1,225 @@
+"""One throttle as the controller knows it: its state, its changes, and what it deals."""
+
+from __future__ import annotations
+
+from math import inf
+
+import pytest
+
+from amoc.base.clock import MS_NS, S_NS
+from amoc.base.errors import ScenarioError
+from amoc.ipc.messages import Permits, Tokens, Want
+from amoc.throttle.profiles import NEVER_NS, Constant, Line, Ramps
+from amoc.throttle.slot_allocator import VOID_NS
+from amoc.throttle.throttle import LEAD_NS, Throttle
+
+START_NS = 10**15
+RAMP = Ramps((Line(0, 100 * S_NS, 0.0, 1000.0),))
+
+
+def throttle(rate: float = 10.0, interval_s: float = 1.0, epoch: int = 1) -> Throttle[str]:
+    return Throttle("a", Constant(rate), interval_s, epoch, START_NS)
+
+
+def want(outstanding: int, seen: int = 0, *, epoch: int = 1, back: int = 0) -> Want:
+    return Want("a", epoch, seen, outstanding, outstanding, START_NS, back)
+
+
+def dealt(one: Throttle[str], at_ns: int) -> dict[str, int]:
+    sizes: dict[str, int] = {}
+    for asker, record in one.deal(at_ns):
+        assert isinstance(record, Tokens | Permits)
+        sizes[asker] = sizes.get(asker, 0) + record.size
+    return sizes
+
+
+def test_its_state_says_what_is_configured_and_what_is_in_force():
+    one = throttle(600, 60)
+    assert one.state(START_NS)._asdict() == {
+        "name": "a",
+        "rate": 600,
+        "actual_rate": 600,
+        "interval": 60,
+        "mode": "run",
+        "plan": "",
+        "waiting": 0,
+        "missed": 0,
+    }
+    one.want("w0", want(3), START_NS)
+    one.want("w1", want(4), START_NS)
+    one.want("w1", want(2), START_NS)
+    assert one.state(START_NS).waiting == 5
+    one.lost("w0", START_NS)
+    assert one.state(START_NS).waiting == 2
+
+
+@pytest.mark.parametrize(
+    ("act", "mode", "actual"),
+    [
+        (Throttle.pause, "paused", 0.0),
+        (Throttle.unlock, "unlocked", inf),
+        (Throttle.freeze, "frozen", 0.0),
+    ],
+)
+def test_an_overlay_is_said_at_once_and_in_force_a_little_later(act, mode, actual):
+    one = throttle(10)
+    assert act(one, START_NS)
+    assert not act(one, START_NS + MS_NS), "it is so already"
+    assert one.epoch == 2
+    state = one.state(START_NS + LEAD_NS - 1)
+    assert (state.mode, state.actual_rate, state.rate) == (mode, 10, 10)
+    state = one.state(START_NS + LEAD_NS)
+    assert (state.mode, state.actual_rate, state.rate) == (mode, actual, 10)
+    end = Throttle.thaw if mode == "frozen" else Throttle.resume
+    assert end(one, START_NS + S_NS)
+    assert not end(one, START_NS + S_NS)
+    state = one.state(START_NS + S_NS + LEAD_NS)
+    assert (state.mode, state.actual_rate, one.epoch) == ("run", 10, 3)
+
+
+def test_a_pause_and_an_unlock_take_each_others_place():
+    one = throttle()
+    one.pause(START_NS)
+    assert one.unlock(START_NS)
+    assert one.state(START_NS).mode == "unlocked"
+    assert one.pause(START_NS)
+    assert one.state(START_NS).mode == "paused"
+
+
+def test_another_rate_ends_an_unlock_and_not_a_pause():
+    one = throttle(10)
+    one.unlock(START_NS)
+    assert one.change_profile(Constant(10), None, START_NS), "that it is the same is no matter"
+    assert one.state(START_NS).mode == "run"
+    one.pause(START_NS)
+    assert one.change_profile(Constant(20), None, START_NS)
+    state = one.state(START_NS + S_NS)
+    assert (state.mode, state.rate, state.actual_rate) == ("paused", 20, 0)
+
+
+def test_the_same_rate_per_another_interval_is_no_change_and_another_rate_is_one():
+    one = throttle(600, 60)
+    assert not one.change_profile(Constant(10), 1, START_NS)
+    assert (one.epoch, one.state(START_NS).rate, one.interval_s) == (1, 10, 1)
+    assert one.change_profile(Constant(11), None, START_NS)
+    assert one.epoch == 2
+    assert one.change_profile(RAMP, None, START_NS)
+    assert one.change_profile(RAMP, None, START_NS), "a ramp begins anew"
+
+
+def test_a_rate_does_not_become_a_number_of_places():
+    one, other = throttle(10, 1), throttle(10, 0)
+    with pytest.raises(ScenarioError, match="limits a rate, so its interval cannot become 0"):
+        one.change_profile(Constant(1), 0, START_NS)
+    with pytest.raises(ScenarioError, match="limits how many pass .* cannot become 2.5"):
+        other.change_profile(Constant(1), 2.5, START_NS)
+
+
+def test_while_the_run_stands_still_a_profile_does_too_and_under_a_pause_it_goes_on():
+    one, other = throttle(), throttle()
+    for it in (one, other):
+        it.change_profile(RAMP, None, START_NS - LEAD_NS)
+        assert it.state(START_NS + 10 * S_NS).plan == "from 0 to 1000 in 1m40s"
+    one.freeze(START_NS + 10 * S_NS - LEAD_NS)
+    other.pause(START_NS + 10 * S_NS - LEAD_NS)
+    later_ns = START_NS + 60 * S_NS
+    assert one.value_at(later_ns) == pytest.approx(100, abs=1)
+    assert other.value_at(later_ns) == pytest.approx(600, abs=1)
+    one.thaw(later_ns - LEAD_NS)
+    other.resume(later_ns - LEAD_NS)
+    assert one.value_at(later_ns + 10 * S_NS) == pytest.approx(200, abs=1)
+    assert other.value_at(later_ns + 10 * S_NS) == pytest.approx(700, abs=1)
+
+
+def test_a_profile_that_is_configured_while_the_run_stands_still_begins_with_the_run():
+    one = throttle()
+    one.freeze(START_NS)
+    one.change_profile(RAMP, None, START_NS + 10 * S_NS)
+    assert one.value_at(START_NS + 50 * S_NS) == pytest.approx(0, abs=1)
+    one.thaw(START_NS + 60 * S_NS - LEAD_NS)
+    assert one.value_at(START_NS + 70 * S_NS) == pytest.approx(100, abs=1)
+
+
+def test_a_worker_that_knows_nothing_is_told_what_holds_and_what_will():
+    one = throttle()
+    one.pause(START_NS)
+    one.resume(START_NS)
+    news = one.whole_state(START_NS)
+    assert [(mode.epoch, mode.mode) for mode in news] == [(1, "run"), (2, "held"), (3, "run")]
+    assert [mode.from_ns - START_NS for mode in news] == [0, LEAD_NS, LEAD_NS]
+    assert one.news() == news[-1]
+    assert [mode.epoch for mode in one.whole_state(START_NS + LEAD_NS)] == [3]
+    gone = one.gone()
+    assert (gone.epoch, gone.mode, gone.permits) == (4, "gone", False)
+    assert throttle(2, 0).gone().permits
+    assert [mode.permits for mode in throttle(2, 0).whole_state(START_NS)] == [True]
+
+
+def test_a_demand_that_was_for_an_earlier_throttle_of_that_name_counts_for_nothing():
+    for interval_s in (0, 1):
+        one = throttle(10, interval_s, epoch=5)
+        one.want("w0", want(3, epoch=4), START_NS)
+        assert one.state(START_NS).waiting == 0
+        assert dealt(one, START_NS) == {}
+        one.want("w0", want(3, epoch=5), START_NS)
+        assert one.state(START_NS).waiting == 3
+        assert dealt(one, START_NS)["w0"] >= 1
+
+
+def test_slots_that_came_due_undealt_are_missed():
+    one = throttle(100)
+    one.want("w0", want(1000), START_NS)
+    assert one.state(START_NS).missed == 0
+    one.deal(START_NS + VOID_NS + 205 * MS_NS)
+    assert one.state(START_NS).missed == 21
+
+
+def test_slots_of_a_lost_worker_that_came_due_meanwhile_are_missed():
+    one = throttle(100)
+    one.want("w0", want(1000), START_NS)
+    assert dealt(one, START_NS) == {"w0": 11}
+    one.lost("w0", START_NS)  # the slot that is due now may have been used
+    one.want("w1", want(20), START_NS)
+    one.deal(START_NS + VOID_NS + 25 * MS_NS)
+    assert one.state(START_NS).missed == 2
+
+
+def test_places_are_dealt_come_back_and_are_nobodys_when_their_worker_is_lost():
+    one = throttle(3, 0)
+    one.want("w0", want(2), START_NS)
+    one.want("w1", want(2), START_NS)
+    first = dealt(one, START_NS)
+    assert sum(first.values()) == 3
+    assert one.state(START_NS).missed == 0
+    assert one.next_ns(START_NS) == NEVER_NS
+    one.lost("w0", START_NS)
+    assert one.next_ns(START_NS) == START_NS if first["w1"] < 2 else NEVER_NS
+    one.want("w2", want(5), START_NS)
+    second = dealt(one, START_NS)
+    assert first["w1"] + sum(second.values()) == 3
+    one.want("w2", want(5, 1, back=1), START_NS)
+    assert dealt(one, START_NS) == {"w2": 1}
+
+
+def test_a_limit_of_places_that_changes_by_itself_is_dealt_when_it_does():
+    one: Throttle[str] = Throttle("a", RAMP, 0, 1, START_NS)
+    one.want("w0", want(5), START_NS)
+    assert dealt(one, START_NS) == {}
+    at_ns = START_NS
+    for number in range(1, 4):
+        at_ns = one.next_ns(at_ns)
+        assert dealt(one, at_ns - 1) == {}
+        while not (sizes := dealt(one, at_ns)):
+            at_ns = one.next_ns(at_ns)
+            assert at_ns <= START_NS + S_NS
+        assert sizes == {"w0": 1}
+        one.want("w0", want(5 - number, number), START_NS)
+
+
+def test_without_a_limit_everybody_passes_and_nothing_is_dealt():
+    for interval_s in (0, 1):
+        one = throttle(inf, interval_s)
+        state = one.state(START_NS)
+        assert (state.mode, state.rate, state.actual_rate) == ("open", inf, inf)
+        one.want("w0", want(5), START_NS)
+        assert dealt(one, START_NS) == {}

@@ -1,0 +1,194 @@
+"""One throttle in one worker: slots and permits in hand, and those who wait."""
+
+from __future__ import annotations
+
+from itertools import count
+
+import pytest
+
+from amoc import metrics
+from amoc.base.clock import MS_NS, S_NS
+from amoc.base.errors import ScenarioError
+from amoc.ipc.messages import Permits, ThrottleMode, Tokens
+from amoc.throttle import worker_queue
+from amoc.throttle.profiles import NEVER_NS
+from amoc.throttle.slot_allocator import VOID_NS
+from amoc.throttle.worker_queue import WorkerQueue
+
+NAMES = (f"queue{number}" for number in count())
+BEGIN_NS = 10**15
+
+
+class Clock:
+    """Goes on when a test says so."""
+
+    ns = BEGIN_NS
+
+    def __call__(self) -> int:
+        return self.ns
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(worker_queue, "now_ns", clock)
+    return clock
+
+
+class Queue:
+    """A queue, and what those who waited in it were given."""
+
+    def __init__(self, *, permits: bool = False) -> None:
+        self.name = next(NAMES)
+        self.given: list[object] = []
+        self.used: list[tuple[int, int]] = []
+        """Epoch and slot."""
+        timer = metrics.timer(f"{self.name}_lateness")
+        record = lambda _name, epoch, slot, *_times: self.used.append((epoch, slot))  # noqa: E731
+        self.queue = WorkerQueue(self.name, timer, record)
+        self.permits = permits
+        self.change("run")
+
+    def change(self, mode: str, from_ns: int = 0) -> None:
+        epoch = self.queue.epoch + 1
+        self.queue.hear_mode(ThrottleMode(self.name, epoch, from_ns, mode, self.permits))
+        self.work()
+
+    def enter(self, times: int) -> None:
+        for _ in range(times):
+            assert self.queue.enter(self.given.append) is None
+
+    def slots(self, size: int, due_ns: int, spacing_ns: int, epoch: int = 1) -> None:
+        number = self.queue.want(BEGIN_NS).seen + 1
+        self.queue.hear_tokens(Tokens(self.name, number, epoch, 0, 1, size, due_ns, spacing_ns))
+
+    def grant(self, size: int) -> None:
+        number = self.queue.want(BEGIN_NS).seen + 1
+        self.queue.hear_permits(Permits(self.name, number, self.queue.epoch, size))
+
+    def work(self) -> None:
+        self.queue.work(worker_queue.now_ns(), NEVER_NS)
+
+    def missed(self) -> int:
+        return {one.name: one.value for one in metrics.read()}[f"throttle.{self.name}.missed"]
+
+
+def test_permits_that_nobody_waits_for_any_more_go_back():
+    one = Queue(permits=True)
+    one.enter(3)
+    assert one.queue.want(BEGIN_NS).outstanding == 3
+    for _ in range(2):
+        one.queue.leave(one.given.append)
+    one.grant(3)
+    one.work()
+    assert len(one.given) == 1
+    assert one.queue.has_news
+    assert one.queue.want(BEGIN_NS).back == 2
+
+
+def test_permits_that_come_while_a_throttle_is_paused_go_back():
+    one = Queue(permits=True)
+    one.enter(2)
+    one.change("held")
+    one.grant(2)
+    one.work()
+    assert one.given == []
+    told = one.queue.want(BEGIN_NS)
+    assert (told.back, told.outstanding, told.waiting) == (2, 2, 2)
+
+
+def test_slots_that_come_after_the_news_that_makes_them_void_are_dropped(clock: Clock):
+    one = Queue()
+    one.enter(10)
+    change_ns = BEGIN_NS + 50 * MS_NS
+    one.change("run", change_ns)
+    one.slots(10, due_ns=BEGIN_NS + 5 * MS_NS, spacing_ns=10 * MS_NS)
+    assert one.queue.outstanding == 5
+    clock.ns = BEGIN_NS + VOID_NS
+    one.work()
+    assert one.used == [(1, slot) for slot in range(5)]
+    one.slots(2, due_ns=change_ns, spacing_ns=10 * MS_NS, epoch=2)
+    clock.ns = BEGIN_NS + VOID_NS
+    one.work()
+    assert one.used[5:] == [(2, 0), (2, 1)]
+
+
+def test_slots_in_hand_that_a_change_makes_void_are_dropped_and_asked_for_again(clock: Clock):
+    one = Queue()
+    one.enter(10)
+    one.slots(10, due_ns=BEGIN_NS, spacing_ns=10 * MS_NS)
+    assert one.queue.outstanding == 0
+    one.change("run", BEGIN_NS + 31 * MS_NS)
+    assert one.queue.outstanding == 6
+    clock.ns = BEGIN_NS + VOID_NS
+    one.work()
+    assert one.used == [(1, slot) for slot in range(4)]
+
+
+def test_each_slot_that_is_too_late_is_missed_and_asked_for_again(clock: Clock):
+    one = Queue()
+    one.enter(20)
+    one.slots(20, due_ns=BEGIN_NS, spacing_ns=10 * MS_NS)
+    clock.ns = BEGIN_NS + VOID_NS + 65 * MS_NS
+    one.work()
+    assert one.missed() == 7
+    assert one.used == [(1, slot) for slot in range(7, 17)]
+    clock.ns = BEGIN_NS + S_NS
+    one.work()
+    assert one.missed() == 10
+    assert one.queue.outstanding == one.queue.waiting == 10
+
+
+def test_who_waits_when_a_throttle_with_slots_to_come_is_stopped_gets_an_error_and_no_slot(
+    clock: Clock,
+):
+    one = Queue()
+    one.enter(5)
+    one.slots(5, due_ns=BEGIN_NS, spacing_ns=10 * MS_NS)
+    clock.ns = BEGIN_NS + 15 * MS_NS
+    one.work()
+    assert len(one.given) == 2
+    one.change("run", BEGIN_NS + S_NS)  # still to come, and now never
+    one.change("gone")
+    clock.ns = BEGIN_NS + VOID_NS
+    one.work()
+    assert len(one.used) == 2
+    assert [str(error) for error in one.given[2:]] == [f"throttle {one.name} was stopped"] * 3
+    assert all(isinstance(error, ScenarioError) for error in one.given[2:])
+    assert one.queue.waiting == 0
+
+
+@pytest.mark.parametrize("left", [0, 1, 4])
+def test_a_place_in_the_line_that_was_left_is_passed_over(clock: Clock, left: int):
+    one = Queue()
+    one.enter(2)
+    leaver: list[object] = []
+    for _ in range(left):
+        one.queue.enter(leaver.append)
+    one.enter(2)
+    for _ in range(left):
+        one.queue.leave(leaver.append)
+    assert one.queue.waiting == 4
+    one.slots(5, due_ns=BEGIN_NS, spacing_ns=MS_NS)
+    clock.ns = BEGIN_NS + 10 * MS_NS
+    one.work()
+    assert [slot for _, slot in one.used] == [0, 1, 2, 3]
+    assert leaver == []
+    assert one.given == [BEGIN_NS + slot * MS_NS for slot in range(4)]
+
+
+@pytest.mark.parametrize("mode", ["open", "gone"])
+def test_when_a_turn_is_over_before_the_line_is_empty_there_is_more_to_do_at_once(
+    clock: Clock, mode: str
+):
+    one = Queue()
+    one.enter(3)
+    epoch = one.queue.epoch + 1
+    one.queue.hear_mode(ThrottleMode(one.name, epoch, 0, mode, permits=False))
+    assert one.queue.next_ns() == 0
+    one.queue.work(clock.ns, clock.ns)  # no time left
+    assert one.given == []
+    assert one.queue.next_ns() == 0
+    one.work()
+    assert len(one.given) == 3
+    assert one.queue.next_ns() == NEVER_NS
