@@ -111,7 +111,7 @@ def test_a_rate_does_not_become_a_number_of_places():
     one, other = throttle(10, 1), throttle(10, 0)
     with pytest.raises(ScenarioError, match="limits a rate, so its interval cannot become 0"):
         one.change_profile(Constant(1), 0, START_NS)
-    with pytest.raises(ScenarioError, match="limits how many pass .* cannot become 2.5"):
+    with pytest.raises(ScenarioError, match=r"limits how many pass .* cannot become 2\.5"):
         other.change_profile(Constant(1), 2.5, START_NS)
 
 
