@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from itertools import count
-
 import pytest
 
 from amoc import metrics
 from amoc.base.clock import MS_NS, S_NS
 from amoc.base.errors import ScenarioError
 from amoc.ipc.messages import Permits, ThrottleMode, Tokens
+from amoc.metrics.board import Area
 from amoc.throttle import worker_queue
 from amoc.throttle.profiles import NEVER_NS
 from amoc.throttle.slot_allocator import VOID_NS
 from amoc.throttle.worker_queue import WorkerQueue
 
-NAMES = (f"queue{number}" for number in count())
 BEGIN_NS = 10**15
 
 
@@ -30,6 +28,7 @@ class Clock:
 
 @pytest.fixture(autouse=True)
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    metrics.attach(Area.private(), inherit=False)
     clock = Clock()
     monkeypatch.setattr(worker_queue, "now_ns", clock)
     return clock
@@ -39,11 +38,11 @@ class Queue:
     """A queue, and what those who waited in it were given."""
 
     def __init__(self, *, permits: bool = False) -> None:
-        self.name = next(NAMES)
+        self.name = "a"
         self.given: list[object] = []
         self.used: list[tuple[int, int]] = []
         """Epoch and slot."""
-        timer = metrics.timer(f"{self.name}_lateness")
+        timer = metrics.timer("lateness")
         record = lambda _name, epoch, slot, *_times: self.used.append((epoch, slot))  # noqa: E731
         self.queue = WorkerQueue(self.name, timer, record)
         self.permits = permits
