@@ -9,7 +9,9 @@ from typing import Any
 import gevent
 import pytest
 
+from amoc import metrics
 from amoc.base.clock import S_NS, now_ns
+from amoc.metrics.board import Kind
 from amoc.throttle.controller import Pacer
 from amoc.throttle.worker import Gate
 
@@ -24,6 +26,13 @@ def eventually(condition: Callable[[], Any], what: str) -> Any:
             pytest.fail(f"not within {DEADLINE_S:g} s: {what}")
         gevent.sleep(0.002)
     return result
+
+
+def counted(name: str, what: str) -> float:
+    (counts,) = (
+        one.value for one in metrics.read() if (one.kind, one.name) == (Kind.THROTTLE, name)
+    )
+    return getattr(counts, what)
 
 
 @dataclass

@@ -15,13 +15,12 @@ from amoc.base import pause
 from amoc.base.clock import MS_NS, now_ns
 from amoc.base.errors import ScenarioError
 from amoc.ipc import rpc
-from amoc.metrics.board import Kind
 from amoc.throttle import deferred
 from amoc.throttle import worker as gates
 from amoc.throttle.slot_allocator import VOID_NS
 from amoc.users import mail
 from amoc.users.user import User
-from tests.unit.throttle.support import Here, eventually
+from tests.unit.throttle.support import Here, counted, eventually
 
 
 def pass_for_ever(name: str) -> None:
@@ -482,13 +481,6 @@ def test_a_paused_run_lets_nobody_through_and_goes_on_where_it_was(here: Here):
     pause.release()
     here.pacer.thaw()
     eventually(lambda: len(here.used) > seen + 10, "it runs again")
-
-
-def counted(name: str, what: str) -> float:
-    (counts,) = (
-        one.value for one in metrics.read() if (one.kind, one.name) == (Kind.THROTTLE, name)
-    )
-    return getattr(counts, what)
 
 
 def test_what_comes_due_while_the_run_is_paused_is_not_missed(here: Here):

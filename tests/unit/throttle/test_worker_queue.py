@@ -13,6 +13,7 @@ from amoc.throttle import worker_queue
 from amoc.throttle.profiles import NEVER_NS
 from amoc.throttle.slot_allocator import VOID_NS
 from amoc.throttle.worker_queue import WorkerQueue
+from tests.unit.throttle.support import counted
 
 BEGIN_NS = 10**15
 
@@ -67,9 +68,6 @@ class Queue:
 
     def work(self) -> None:
         self.queue.work(worker_queue.now_ns(), NEVER_NS)
-
-    def missed(self) -> int:
-        return {one.name: one.value for one in metrics.read()}[f"throttle.{self.name}.missed"]
 
 
 def test_permits_that_nobody_waits_for_any_more_go_back():
@@ -130,11 +128,11 @@ def test_each_slot_that_is_too_late_is_missed_and_asked_for_again(clock: Clock):
     one.slots(20, due_ns=BEGIN_NS, spacing_ns=10 * MS_NS)
     clock.ns = BEGIN_NS + VOID_NS + 65 * MS_NS
     one.work()
-    assert one.missed() == 7
+    assert counted("a", "missed") == 7
     assert one.used == [(1, slot) for slot in range(7, 17)]
     clock.ns = BEGIN_NS + S_NS
     one.work()
-    assert one.missed() == 10
+    assert counted("a", "missed") == 10
     assert one.queue.outstanding == one.queue.waiting == 10
 
 
