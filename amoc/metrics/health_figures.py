@@ -180,6 +180,16 @@ class WorkerPoint:
         column="CPU wait",
         limit="cpu_wait",
     )
+    preemption_rate: float = _figure(
+        Source.RATE,
+        "Involuntary context switches of the worker per second",
+        0.0,
+        unit="/s",
+        title="Preemptions",
+        note="How often a second the kernel took the CPU away while the worker still needed it.",
+        always=False,
+        column="preempted",
+    )
     rss_bytes: int = _figure(
         Source.LEVEL,
         "Resident memory of the worker",
@@ -252,7 +262,7 @@ _CELLS = {
     )
 }
 _AT = {name: at for at, name in enumerate(WORKER)}
-_UNIT = re.compile(r"(_p99)?_(s|bytes|per_s)$")
+_UNIT = re.compile(r"(_p99)?_(s|bytes)$")
 
 
 def cell(name: str) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import resource
 import time
 from collections.abc import Callable
 from typing import Any
@@ -27,6 +28,7 @@ from amoc.runtime.worker.stall_detector import StallDetector
 BEAT_NS = 100 * MS_NS
 """How often the worker notes that its loop turns, and how late."""
 _CPU_NS, _CPU_WAIT_NS, _GC_NS, _RSS_BYTES = map(cell, ("cpu", "cpu_wait_s", "gc_s", "rss_bytes"))
+_PREEMPTED = cell("preemption_rate")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -56,6 +58,7 @@ class Beat:
         # Of its previous incarnations.
         self._cpu_before_ns = row[Cell.CPU_BEFORE_NS] = row[_CPU_NS]
         self._cpu_wait_before_ns = row[_CPU_WAIT_NS]
+        self._preempted_before = row[_PREEMPTED]
         self._schedstat = Numbers("/proc/self/schedstat")
         self._statm = Numbers("/proc/self/statm")
 
@@ -77,6 +80,7 @@ class Beat:
         due_ns = now_ns() + BEAT_NS
         row[Cell.HEARTBEAT_NS] = due_ns - BEAT_NS
         row[_CPU_NS] = self._cpu_before_ns + time.process_time_ns()
+        row[_PREEMPTED] = self._preempted_before + _preempted()
         cpu_wait_ns, collected_ns = row[_CPU_WAIT_NS], row[_GC_NS]
         self._trap.set(due_ns)
         gevent.sleep(BEAT_NS / S_NS)
@@ -100,6 +104,11 @@ class Beat:
         """Report what has blocked the worker and was not told yet."""
         for blocked in self._trap.tell():
             self._report(blocked)
+
+
+def _preempted() -> int:
+    """How often the kernel has taken the CPU away from this process."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
 
 
 class Pauses:

@@ -65,7 +65,7 @@ class Beating:
 @pytest.fixture
 def beating(monkeypatch: pytest.MonkeyPatch) -> Iterator[Beating]:
     row = memoryview(bytearray(ROW_BYTES)).cast("Q")
-    for figure in ("cpu", "cpu_wait_s", "gc_s"):
+    for figure in ("cpu", "cpu_wait_s", "gc_s", "preemption_rate"):
         row[cell(figure)] = 1000 * S_NS  # as the worker before has left it
     area = Area.private()
     monkeypatch.setattr("amoc.base.process.set_title", lambda role: None)
@@ -90,6 +90,7 @@ def test_a_beat_notes_time_and_memory_and_counts_on_from_the_worker_before(
     assert row[cell("cpu")] > 1000 * S_NS
     assert row[cell("cpu_wait_s")] >= 1000 * S_NS
     assert row[cell("gc_s")] >= 1000 * S_NS
+    assert row[cell("preemption_rate")] >= 1000 * S_NS
 
 
 def test_pauses_of_the_collector_are_added_up_and_told_to_the_trap(beating: Beating) -> None:
