@@ -8,6 +8,9 @@ from typing import Any
 
 from amoc.base.redaction import hide
 
+JsonObject = Mapping[str, Any]
+"""An object as JSON has it: a summary, a line of a journal. What its fields hold, the file says."""
+
 _OF_SETTINGS = ("values", "settings", "sources")
 """Fields below which names are names of settings."""
 

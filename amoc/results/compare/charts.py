@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from math import ceil
-from typing import Any
 
 from amoc.metrics.histogram import Histogram
 from amoc.results.report.charts import Chart, Group, Line, Spectrum
@@ -171,7 +170,7 @@ def _rate(count: Callable[[Point], float]) -> Callable[[list[Row]], Column]:
     return lambda rows: rates(rows, count)
 
 
-def _level(level: Callable[[Point], Any]) -> Callable[[list[Row]], Column]:
+def _level(level: Callable[[Point], float | None]) -> Callable[[list[Row]], Column]:
     return lambda rows: highest(rows, level)
 
 

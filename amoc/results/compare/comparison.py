@@ -7,10 +7,10 @@ them together; a single value, such as a maximum, is shown and not tested.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
+from amoc.base.json_plain import JsonObject
 from amoc.base.text import counted
 from amoc.metrics.histogram import Histogram
 from amoc.results.compare import noise, quantile_test, setup
@@ -58,9 +58,9 @@ class Side:
         return self.steady.whole
 
     @property
-    def run(self) -> Mapping[str, Any]:
+    def run(self) -> JsonObject:
         """What its summary says of the run."""
-        run: Mapping[str, Any] = self.record.summary["run"]
+        run: JsonObject = self.record.summary["run"]
         return run
 
 
@@ -108,7 +108,7 @@ class Metric:
         """Whether the difference exceeds the noise."""
         return self.result not in (WITHIN, INCONCLUSIVE, TOO_FEW, NOT_TESTED)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """The metric for programs."""
         shares = {"difference": self.difference, "relative": self.relative}
         return {**vars(self), **shares, "significant": self.significant}
@@ -154,7 +154,7 @@ class Comparison:
         said = f"{count or 'none'} of {counted(self.tested, 'metric')} changed significantly"
         return f"{said}; {inconclusive} inconclusive" if inconclusive else said
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """The comparison for programs."""
         return {
             "runs": [

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 from amoc.metrics.histogram import Histogram
 from amoc.results.compare import charts as compare_charts
@@ -111,7 +110,7 @@ def _busiest(sides: Iterable[Side], of: Callable[[Side], dict[str, int]]) -> lis
     return sorted((name for name in counts if counts[name]), key=lambda one: (-counts[one], one))
 
 
-def _rows(metrics: Sequence[Metric]) -> list[dict[str, Any]]:
+def _rows(metrics: Sequence[Metric]) -> list[dict[str, object]]:
     """The rows of a table; a name stands in the first of its rows only."""
     rows, before = [], ("", "")
     for one in metrics:
@@ -159,7 +158,7 @@ def _events(side: Side) -> tuple[str, list[run_annotations.Annotation]]:
     return side.label, [row for row in rows if row.number][:MAX_ANNOTATIONS]
 
 
-def _numbered(label: str, rows: Sequence[run_annotations.Annotation]) -> list[dict[str, Any]]:
+def _numbered(label: str, rows: Sequence[run_annotations.Annotation]) -> list[dict[str, object]]:
     return [
         {**one, "number": f"{label}{one['number']}"} for one in run_annotations.for_charts(rows)
     ]
@@ -175,7 +174,7 @@ def _events_table(events: dict[str, tuple[str, list[run_annotations.Annotation]]
     return Table("events", "Events", heads, rows, frozenset({2, 3, 4}))
 
 
-def _bands(sides: Sequence[Side]) -> list[dict[str, Any]]:
+def _bands(sides: Sequence[Side]) -> list[dict[str, object]]:
     """What is excluded at the beginning."""
     lengths = {side.label: side.warmup_s for side in sides if side.warmup_s}
     if len(lengths) == len(sides) and len(set(lengths.values())) == 1:

@@ -14,13 +14,13 @@ such as a null byte, stands as Python would write it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree as ET
 from xml.etree.ElementTree import Element, SubElement
 
 from amoc.base import atomic_write
+from amoc.base.json_plain import JsonObject
 from amoc.base.text import counted
 from amoc.results.verdict import tell_of, was_aborted
 
@@ -46,10 +46,8 @@ _USERS = {
 _IMPOSSIBLE = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _SECONDS = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}")
 
-Summary = Mapping[str, Any]
 
-
-def render(summary: Summary) -> str:
+def render(summary: JsonObject) -> str:
     """The document, of a summary as in `docs/summary.md`."""
     run = summary["run"]
     name = _name(str(run["scenario"]))
@@ -80,7 +78,7 @@ def render(summary: Summary) -> str:
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n'
 
 
-def write(summary: Summary, path: Path) -> None:
+def write(summary: JsonObject, path: Path) -> None:
     """Write the document to `path`, as a whole or not at all.
 
     Raises:
@@ -89,7 +87,7 @@ def write(summary: Summary, path: Path) -> None:
     atomic_write.write_text(path, render(summary))
 
 
-def _add_cases(suite: Element, of: str, summary: Summary) -> None:
+def _add_cases(suite: Element, of: str, summary: JsonObject) -> None:
     run = summary["run"]
     verdict = _verdict(run)
     reasons = [str(reason) for reason in run.get("reasons", ())]
@@ -126,7 +124,7 @@ def _say(case: Element, what: str, kind: str, text: str) -> None:
     SubElement(case, what, type=kind, message=first).text = text
 
 
-def _verdict(run: Mapping[str, Any]) -> str:
+def _verdict(run: JsonObject) -> str:
     return "killed" if run.get("killed") else str(run["verdict"])
 
 
@@ -136,11 +134,11 @@ def _name(scenario: str) -> str:
     return name.strip() or "scenario"
 
 
-def _seconds(run: Mapping[str, Any]) -> str:
+def _seconds(run: JsonObject) -> str:
     return f"{float(run.get('duration_s') or 0.0):.3f}"
 
 
-def _properties(summary: Summary) -> Iterator[tuple[str, str]]:
+def _properties(summary: JsonObject) -> Iterator[tuple[str, str]]:
     run = summary["run"]
     for key in ("id", "scenario", "seed", "comment", "warmup_s", "directory"):
         if run.get(key) not in (None, ""):
@@ -151,7 +149,7 @@ def _properties(summary: Summary) -> Iterator[tuple[str, str]]:
         yield f"setting.{one['name']}", str(one["value"])
 
 
-def _lines(summary: Summary) -> Iterator[str]:
+def _lines(summary: JsonObject) -> Iterator[str]:
     """What a person reads first; what has failed is said once."""
     run = summary["run"]
     reasons = [str(reason) for reason in run.get("reasons", ())]
@@ -170,7 +168,7 @@ def _lines(summary: Summary) -> Iterator[str]:
         yield f"records: {run['directory']}"
 
 
-def _users(users: Mapping[str, Any]) -> Iterator[str]:
+def _users(users: JsonObject) -> Iterator[str]:
     """A line on users; what there was none of is not mentioned, but for how many started."""
     told = [
         text.format(users[key])

@@ -11,7 +11,6 @@ import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from math import isfinite
-from typing import Any
 
 from amoc.metrics.health_figures import NODE, WORKER
 from amoc.metrics.histogram import Histogram
@@ -139,5 +138,5 @@ def _timer(timer: Histogram) -> dict[str, float]:
     return {name: round(value, 9) for name, value in timer_summary(timer).items()}
 
 
-def _json(value: Any) -> str:
+def _json(value: object) -> str:
     return json.dumps(value, allow_nan=False, separators=(",", ":"))

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from amoc.results.report.columns import Column
 from amoc.results.report.texts import clip, figure, moment
@@ -86,7 +85,7 @@ class Chart:
         """Whether nothing but zeros would be drawn."""
         return not any(any(line.known) for line in self.lines)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """The chart for the page's script."""
         return {
             "title": clip(self.title, MAX_LABEL),
@@ -145,7 +144,7 @@ class Spectrum:
         """Whether nothing would be drawn."""
         return not any(self.lines.values())
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """The chart for the page's script."""
         fractions = sorted({fraction for line in self.lines.values() for fraction, _ in line})
         return {

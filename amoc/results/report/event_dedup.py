@@ -10,13 +10,11 @@ is news.
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, replace
-from typing import Any
 
+from amoc.base.json_plain import JsonObject
 from amoc.base.text import numberless
-
-_Entry = Mapping[str, Any]
 
 _LOGGED = re.compile(
     r"(?P<said>.*) (?P<logger>\([^\W\d][^\s(),]*)(?:, user \d+)?(?:, (?P<more>[\d,]+) more)?\)",
@@ -38,12 +36,12 @@ class Repeated:
         last_s: When it occurred last; None before the first user could start.
     """
 
-    entry: _Entry
+    entry: JsonObject
     count: int
     last_s: float | None
 
 
-def deduplicated(journal: Iterable[_Entry]) -> list[Repeated]:
+def deduplicated(journal: Iterable[JsonObject]) -> list[Repeated]:
     """The entries of a journal, in order of the first of each kind."""
     found: dict[Hashable, Repeated] = {}
     for number, entry in enumerate(journal):
@@ -57,7 +55,7 @@ def deduplicated(journal: Iterable[_Entry]) -> list[Repeated]:
     return list(found.values())
 
 
-def _read(entry: _Entry) -> tuple[Hashable, str, int]:
+def _read(entry: JsonObject) -> tuple[Hashable, str, int]:
     """What an entry's duplicates share (None if it has none), its text, how many it stands for."""
     text, level = str(entry.get("text", "")), entry.get("level")
     if entry.get("kind") != "event" or level not in ("warning", "error"):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
-from typing import Any
 
 from amoc.metrics.health_figures import NODE, WORKER, Figure, WorkerPoint, key
 from amoc.results.generator_health import Limits
@@ -116,7 +115,7 @@ def _lines(columns: Mapping[tuple[str, int], Column]) -> list[Line]:
 
 
 def _middle(values: Sequence[float | None]) -> float | None:
-    known: list[Any] = sorted(value for value in values if value is not None)
+    known = sorted(value for value in values if value is not None)
     return known[len(known) // 2] if known else None
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
+from amoc.base.json_plain import JsonObject
 from amoc.base.text import counted
 from amoc.results.report.latency import Pair
 from amoc.results.report.texts import clip, figure, number, shortened
@@ -56,6 +56,29 @@ class Headline:
 
 
 @dataclass(frozen=True)
+class Covered:
+    """What key metrics and tables cover: the whole run, or what follows the warm-up.
+
+    Attributes:
+        is_part: Whether a warm-up is excluded.
+        from_s: Where it begins, in seconds since the first user could start.
+        to_s: Where it ends.
+        warmup_s: The length of the warm-up.
+        counters: Totals.
+        rates: Counts per second, over the time in which the run was running.
+        timers: As in the summary.
+    """
+
+    is_part: bool
+    from_s: float
+    to_s: float
+    warmup_s: float
+    counters: Mapping[str, int]
+    rates: Mapping[str, float]
+    timers: Mapping[str, JsonObject]
+
+
+@dataclass(frozen=True)
 class Card:
     """A key metric of the run.
 
@@ -76,7 +99,7 @@ class Card:
     rows: list[tuple[str, ...]] = field(default_factory=list)
 
 
-def headline(run: Mapping[str, Any]) -> Headline:
+def headline(run: JsonObject) -> Headline:
     """The head of the report of `run`, the first part of a summary."""
     word, reasons = str(run.get("verdict", "unknown")), run.get("reasons", ())
     tone, sentence = _SENTENCES.get(word, ("open", ""))
@@ -91,21 +114,19 @@ def headline(run: Mapping[str, Any]) -> Headline:
     )
 
 
-def _some(sentences: Sequence[Any], most: int, what: str) -> list[str]:
+def _some(sentences: Sequence[object], most: int, what: str) -> list[str]:
     """At most so many of the sentences, and how many more there are."""
     kept = [clip(one, 500) for one in sentences[:most]]
     more = len(sentences) - len(kept)
     return [*kept, f"And {counted(more, f'more {what}')}."] if more else kept
 
 
-def cards(
-    summary: Mapping[str, Any], steady: Mapping[str, Any], timers: Sequence[Pair]
-) -> list[Card]:
+def cards(summary: JsonObject, covered: Covered, timers: Sequence[Pair]) -> list[Card]:
     """The key metrics of a run.
 
     Args:
         summary: All of it.
-        steady: The part that the verdict is about: `counters`, their `rates`, `timers`.
+        covered: The part of it that they cover.
         timers: The target's, the most interesting first.
     """
     users, causes = summary.get("users", {}), summary.get("crashes", ())
@@ -123,14 +144,14 @@ def cards(
             "bad" if crashed else "",
         ),
     ]
-    shown += _throughput(steady)
-    shown += [_timer(pair, steady["timers"]) for pair in timers[:MAIN_TIMERS]]
+    shown += _throughput(covered)
+    shown += [_timer(pair, covered.timers) for pair in timers[:MAIN_TIMERS]]
     return shown
 
 
-def _throughput(steady: Mapping[str, Any]) -> list[Card]:
+def _throughput(covered: Covered) -> list[Card]:
     """The busiest counter, as a mean rate."""
-    counters, rates = steady["counters"], steady["rates"]
+    counters, rates = covered.counters, covered.rates
     busiest = max(counters, key=lambda name: counters[name], default=None)
     if busiest is None or not rates.get(busiest):
         return []
@@ -138,7 +159,7 @@ def _throughput(steady: Mapping[str, Any]) -> list[Card]:
     return [Card(clip(busiest, 40), rate, f"{number(counters[busiest])} in total")]
 
 
-def _timer(pair: Pair, timers: Mapping[str, Any]) -> Card:
+def _timer(pair: Pair, timers: Mapping[str, JsonObject]) -> Card:
     keys = {"p50": "p50_s", "p95": "p95_s", "p99": "p99_s"}
     heads = ("service", "response") if pair.response else ("",)
     rows = [

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from amoc.base.json_plain import JsonObject
 from amoc.metrics.coordinated_omission import RESPONSE
 from amoc.metrics.histogram import Histogram
 from amoc.results.live_totals import BUILT_IN_TIMERS
@@ -66,7 +66,7 @@ class TimerView:
     twin: bool
 
 
-def pairs(timers: Mapping[str, Mapping[str, Any]]) -> tuple[list[Pair], list[Pair]]:
+def pairs(timers: Mapping[str, JsonObject]) -> tuple[list[Pair], list[Pair]]:
     """The target's timers that recorded something, the busiest first, and amoc's own."""
     used = {name: one["count"] for name, one in timers.items() if one.get("count")}
     found = [
@@ -83,7 +83,7 @@ def view(
     key: str,
     rows: Sequence[Row],
     steady: Mapping[str, Histogram],
-    timers: Mapping[str, Mapping[str, Any]],
+    timers: Mapping[str, JsonObject],
 ) -> TimerView:
     """A timer for a report.
 
@@ -124,9 +124,7 @@ def spectrum(timer: Histogram) -> list[tuple[float, float]]:
     ]
 
 
-def compared(
-    pair: Pair, timers: Mapping[str, Mapping[str, Any]]
-) -> Iterator[tuple[str, str, str, str]]:
+def compared(pair: Pair, timers: Mapping[str, JsonObject]) -> Iterator[tuple[str, str, str, str]]:
     """Percentile, service time, response time, and how many times longer that is."""
     service = timers[pair.name]
     response = timers[pair.response] if pair.response else {}

@@ -7,8 +7,8 @@ thousand lines is read by nobody. Tables have all of them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
 
+from amoc.base.json_plain import JsonObject
 from amoc.results.report.charts import COLOURS, GREY, Chart, Group, Line
 from amoc.results.report.columns import growth, highest, latest, quantiles, rates
 from amoc.results.report.rows import Row
@@ -74,7 +74,7 @@ def _stands(name: str) -> Callable[[Point], float | None]:
     return lambda point: point.gauges.get(name)
 
 
-def load(rows: Sequence[Row], summary: Mapping[str, Any]) -> Group:
+def load(rows: Sequence[Row], summary: JsonObject) -> Group:
     """The load on the target: users, and rates of counters."""
     causes = {one["cause"]: one["count"] for one in summary.get("crashes", ())}
     shown, more, missing = _counters(rows, summary.get("counters", {}))
@@ -112,7 +112,7 @@ def gauges(rows: Sequence[Row], names: Sequence[str]) -> Group:
     return Group("gauges", "Gauges", charts[:SHOWN], charts[SHOWN:], "More gauges", missing)
 
 
-def throttles(rows: Sequence[Row], found: Mapping[str, Mapping[str, Any]]) -> Group:
+def throttles(rows: Sequence[Row], found: Mapping[str, JsonObject]) -> Group:
     """Throttles, the busiest first, two charts each.
 
     amoc's own, at which users wait to be started, is there only if it had a say: in most runs

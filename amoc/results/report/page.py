@@ -12,13 +12,13 @@ from __future__ import annotations
 import shlex
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
+from amoc.base.json_plain import JsonObject
 from amoc.metrics.histogram import Histogram
 from amoc.results.report import generator_charts, latency, over_time, run_annotations, shell, tables
 from amoc.results.report.charts import Chart, Group
 from amoc.results.report.downsample import MAX_ROWS, downsample
-from amoc.results.report.headline import cards, headline
+from amoc.results.report.headline import Covered, cards, headline
 from amoc.results.report.latency import Pair, TimerView
 from amoc.results.report.rows import Row
 from amoc.results.saved_run import SavedRun
@@ -44,8 +44,8 @@ def render(record: SavedRun) -> str:
     target, built_in = latency.pairs((summary.get("window") or summary).get("timers", {}))
     charted = [name for pair in (*target[:MAX_TIMERS], *built_in) for name in pair.names]
     reading = Reading(record.points, summary["run"].get("warmup_s") or 0.0, charted)
-    rows, steady = reading.rows, _steady(summary, reading)
-    views = _views(target, rows, reading.durations, steady)
+    rows, covered = reading.rows, _covered(summary, reading)
+    views = _views(target, rows, reading.durations, covered)
     groups = _groups(summary, rows, built_in)
     events, events_left_out = run_annotations.collect(record.journal, reading.interruptions)
     shown = [chart for group in groups.values() for chart in (*group.shown, *group.more)]
@@ -57,13 +57,13 @@ def render(record: SavedRun) -> str:
         run=summary["run"],
         complete=record.complete,
         headline=headline(summary["run"]),
-        cards=cards(summary, steady, target),
+        cards=cards(summary, covered, target),
         thresholds=list(summary.get("expectations", ()))[:MAX_THRESHOLDS],
         judged=health is not None,
         limited=(health or {}).get("limited", False),
         findings=tables.findings(list((health or {}).get("findings", ()))),
         blocked=tables.blocked(list(summary.get("blocked", ()))),
-        steady=steady,
+        covered=covered,
         groups=groups,
         views=views,
         views_shown=over_time.SHOWN,
@@ -75,7 +75,7 @@ def render(record: SavedRun) -> str:
         events_left_out=events_left_out,
         causes=tables.causes(summary.get("crashes", ())),
         more_causes=len(summary.get("crashes", ())) - tables.MAX_CAUSES,
-        tables=_tables(summary, steady, target, built_in),
+        tables=_tables(summary, covered, target, built_in),
         again=shlex.join(["amoc", "replay", str(record.directory)]),
     )
 
@@ -124,43 +124,34 @@ class Reading:
                 self.counters[name] = self.counters.get(name, 0) + count
 
 
-def _steady(summary: Mapping[str, Any], reading: Reading) -> dict[str, Any]:
-    """What the verdict is about: all of the run, or what follows the warm-up.
-
-    `rates` are those of the seconds in which the run was running, as in
-    `amoc.results.series.Window`.
-    """
+def _covered(summary: JsonObject, reading: Reading) -> Covered:
     run, window = summary["run"], summary.get("window")
-    part: Mapping[str, Any] = window if window is not None else summary
+    part: JsonObject = window if window is not None else summary
     counters, span_s = part.get("counters", {}), reading.active_s
-    return {
-        "is_part": window is not None,
-        "from_s": part.get("from_s", 0.0),
-        "to_s": part.get("to_s", (window or run).get("duration_s", 0.0)),
-        "warmup_s": run.get("warmup_s") or 0.0,
-        "counters": counters,
-        "rates": {name: reading.counters.get(name, 0) / span_s for name in counters}
-        if span_s
-        else {},
-        "timers": part.get("timers", {}),
-    }
+    return Covered(
+        is_part=window is not None,
+        from_s=part.get("from_s", 0.0),
+        to_s=part.get("to_s", (window or run).get("duration_s", 0.0)),
+        warmup_s=run.get("warmup_s") or 0.0,
+        counters=counters,
+        rates={name: reading.counters.get(name, 0) / span_s for name in counters} if span_s else {},
+        timers=part.get("timers", {}),
+    )
 
 
 def _views(
     target: Sequence[Pair],
     rows: Sequence[Row],
     durations: Mapping[str, Histogram],
-    steady: Mapping[str, Any],
+    covered: Covered,
 ) -> list[TimerView]:
     return [
-        latency.view(pair, f"timer{at}", rows, durations, steady["timers"])
+        latency.view(pair, f"timer{at}", rows, durations, covered.timers)
         for at, pair in enumerate(target[:MAX_TIMERS])
     ]
 
 
-def _groups(
-    summary: Mapping[str, Any], rows: Sequence[Row], built_in: Sequence[Pair]
-) -> dict[str, Group]:
+def _groups(summary: JsonObject, rows: Sequence[Row], built_in: Sequence[Pair]) -> dict[str, Group]:
     timers = [
         over_time.timer(rows, f"generator{at}", pair.name, pair.name, "")
         for at, pair in enumerate(built_in)
@@ -181,12 +172,12 @@ def _groups(
 
 
 def _data(
-    run: Mapping[str, Any],
+    run: JsonObject,
     reading: Reading,
     charts: Iterable[Chart],
     views: Iterable[TimerView],
     events: Sequence[run_annotations.Annotation],
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """What the page's script draws."""
     rows = reading.rows
     last_s = rows[-1].t_s if rows else 0.0
@@ -207,16 +198,16 @@ def _data(
 
 
 def _tables(
-    summary: Mapping[str, Any],
-    steady: Mapping[str, Any],
+    summary: JsonObject,
+    covered: Covered,
     target: Sequence[Pair],
     built_in: Sequence[Pair],
 ) -> dict[str, tables.Table]:
     duration_s = summary["run"].get("duration_s", 0.0)
     return {
-        "timers": tables.timers(target, steady["timers"], "timers"),
-        "generator_timers": tables.timers(built_in, steady["timers"], "generator-timers"),
-        "counters": tables.counters(steady["counters"], steady["rates"]),
+        "timers": tables.timers(target, covered.timers, "timers"),
+        "generator_timers": tables.timers(built_in, covered.timers, "generator-timers"),
+        "counters": tables.counters(covered.counters, covered.rates),
         "gauges": tables.gauges(summary.get("gauges", {})),
         "throttles": tables.throttles(summary.get("throttles", {})),
         "workers": tables.workers(summary.get("workers", ()), duration_s),

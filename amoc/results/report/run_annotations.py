@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
+from amoc.base.json_plain import JsonObject
 from amoc.results.report.downsample import late_nodes
 from amoc.results.report.event_dedup import deduplicated
 from amoc.results.report.texts import clip, moment, times
@@ -20,7 +20,6 @@ MAX_NUMBERED = 200
 MAX_ANNOTATIONS = 500
 MAX_LABEL = 120
 _SERIOUS = ("warning", "error")
-_Entry = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,7 @@ class Band:
 
 
 def collect(
-    journal: Iterable[_Entry], interruptions: Interruptions
+    journal: Iterable[JsonObject], interruptions: Interruptions
 ) -> tuple[list[Annotation], int]:
     """The rows in order of time, and how many are left out.
 
@@ -118,7 +117,7 @@ def _numbered(rows: Sequence[Annotation]) -> list[Annotation]:
     return numbered
 
 
-def _row(entry: _Entry) -> Annotation | None:
+def _row(entry: JsonObject) -> Annotation | None:
     kind, t_s, at = entry.get("kind"), entry.get("t_s"), clip(entry.get("at", ""), 40)
     t_s = t_s if isinstance(t_s, int | float) else None
     if kind == "command":
@@ -132,7 +131,7 @@ def _row(entry: _Entry) -> Annotation | None:
     return None
 
 
-def _command(entry: _Entry, t_s: float | None, at: str) -> Annotation:
+def _command(entry: JsonObject, t_s: float | None, at: str) -> Annotation:
     outcome, answer = entry.get("outcome", ""), entry.get("answer")
     said = answer.get("summary", "") if isinstance(answer, Mapping) else answer
     text = f"{entry.get('name', '')}: {said}" if said else str(entry.get("name", ""))
@@ -143,7 +142,7 @@ def _command(entry: _Entry, t_s: float | None, at: str) -> Annotation:
     )
 
 
-def for_charts(rows: Iterable[Annotation]) -> list[dict[str, Any]]:
+def for_charts(rows: Iterable[Annotation]) -> list[dict[str, object]]:
     """The numbered annotations for the page's script."""
     return [
         {

@@ -12,17 +12,16 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from amoc.base import atomic_write
 from amoc.base.errors import ResourceError
+from amoc.base.json_plain import JsonObject
 from amoc.results.report import texts
 
 _ESCAPES = {
@@ -34,7 +33,7 @@ _ESCAPES = {
 }
 
 
-def fill(template: str, data: Mapping[str, Any], **context: Any) -> str:
+def fill(template: str, data: JsonObject, **context: object) -> str:
     """The page that `template` makes.
 
     Args:
@@ -62,7 +61,7 @@ def fill(template: str, data: Mapping[str, Any], **context: Any) -> str:
     )
 
 
-def json_text(value: Any) -> Markup:
+def json_text(value: object) -> Markup:
     """`value` as JSON that can stand in a script element, whatever text is in it."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     for character, escape in _ESCAPES.items():

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from amoc.base.clock import format_duration
+from amoc.base.json_plain import JsonObject
 from amoc.results.report import traces
 from amoc.results.report.latency import QUANTILES, Pair
 from amoc.results.report.texts import (
@@ -80,7 +80,7 @@ class Cause:
     traceback: str
 
 
-def timers(pairs: Iterable[Pair], found: Mapping[str, Mapping[str, Any]], key: str) -> Table:
+def timers(pairs: Iterable[Pair], found: Mapping[str, JsonObject], key: str) -> Table:
     """Timers with all their percentiles, each twin below its timer."""
     rows = []
     for pair in pairs:
@@ -109,7 +109,7 @@ def gauges(found: Mapping[str, float | None]) -> Table:
     return Table("gauges", "Gauges", ("gauge", "final value"), rows)
 
 
-def throttles(found: Mapping[str, Mapping[str, Any]]) -> Table:
+def throttles(found: Mapping[str, JsonObject]) -> Table:
     """Throttles over the whole run."""
     rows = [
         (
@@ -128,7 +128,7 @@ def throttles(found: Mapping[str, Mapping[str, Any]]) -> Table:
     return Table("throttles", "Throttles", (*heads, "waiting at the end"), rows, frozenset({1}))
 
 
-def _limit(one: Mapping[str, Any]) -> str:
+def _limit(one: JsonObject) -> str:
     if one.get("mode") == "stopped":
         return "stopped"
     rate, interval_s = one.get("rate"), one.get("interval_s")
@@ -137,7 +137,7 @@ def _limit(one: Mapping[str, Any]) -> str:
     return f"{number(rate / interval_s)}/s" if interval_s else f"{number(rate)} at once"
 
 
-def workers(found: Iterable[Mapping[str, Any]], duration_s: float) -> Table:
+def workers(found: Iterable[JsonObject], duration_s: float) -> Table:
     """Workers over the whole run."""
     rows = [
         (
@@ -154,7 +154,7 @@ def workers(found: Iterable[Mapping[str, Any]], duration_s: float) -> Table:
     return Table("workers", "Workers", heads, rows)
 
 
-def findings(found: Sequence[Mapping[str, Any]]) -> Table:
+def findings(found: Sequence[JsonObject]) -> Table:
     """The limits that the load generator exceeded."""
     rows = [
         (
@@ -169,7 +169,7 @@ def findings(found: Sequence[Mapping[str, Any]]) -> Table:
     return Table("findings", "Findings", heads, rows, frozenset({1, 2, 3}))
 
 
-def blocked(found: Sequence[Mapping[str, Any]]) -> list[Cause]:
+def blocked(found: Sequence[JsonObject]) -> list[Cause]:
     """Lines of the scenario that blocked a whole worker, each with the stack it was found in."""
     return [
         Cause(
@@ -183,10 +183,10 @@ def blocked(found: Sequence[Mapping[str, Any]]) -> list[Cause]:
     ]
 
 
-def settings(found: Sequence[Mapping[str, Any]]) -> Table:
+def settings(found: Sequence[JsonObject]) -> Table:
     """Settings in force, those of the scenario before amoc's own, those that were given first."""
 
-    def rank(one: Mapping[str, Any]) -> tuple[bool, bool]:
+    def rank(one: JsonObject) -> tuple[bool, bool]:
         return str(one.get("module")).startswith("amoc."), one.get("source") == "default"
 
     rows = [
@@ -203,13 +203,13 @@ def settings(found: Sequence[Mapping[str, Any]]) -> Table:
     return Table("settings", "Settings", heads, rows, frozenset({1, 2, 3, 4}))
 
 
-def versions(found: Mapping[str, Any]) -> Table:
+def versions(found: JsonObject) -> Table:
     """Versions of what the run was made with."""
     rows = [(clip(name, 40), clip(value)) for name, value in found.items()]
     return Table("versions", "Versions", ("component", "version"), rows, frozenset({1}))
 
 
-def causes(found: Sequence[Mapping[str, Any]]) -> list[Cause]:
+def causes(found: Sequence[JsonObject]) -> list[Cause]:
     """Why iterations raised, the most frequent first; the first ones with a traceback."""
     return [
         Cause(
