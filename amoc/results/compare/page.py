@@ -110,7 +110,7 @@ def _busiest(sides: Iterable[Side], of: Callable[[Side], dict[str, int]]) -> lis
     return sorted((name for name in counts if counts[name]), key=lambda one: (-counts[one], one))
 
 
-def _rows(metrics: Sequence[Metric]) -> list[dict[str, object]]:
+def _rows(metrics: Sequence[Metric]) -> list[dict[str, str]]:
     """The rows of a table; a name stands in the first of its rows only."""
     rows, before = [], ("", "")
     for one in metrics:
