@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from amoc.base.text import counted
 
@@ -19,13 +19,13 @@ class Removal(NamedTuple):
     """They had not started yet."""
     not_again: int = 0
     """They had lost their worker and were to start again."""
-    stuck: tuple[int, ...] = ()
+    stuck: Sequence[int] = ()
     """Of those killed, who is there all the same; the first of them."""
 
     @classmethod
-    def sum(cls, parts: Iterable[Mapping[str, Any]]) -> Removal:
-        """The removals of all workers together, from their answers."""
-        found = [cls.of(part) for part in parts]
+    def sum(cls, parts: Iterable[Removal]) -> Removal:
+        """The removals of all workers together."""
+        found = list(parts)
         return cls(
             asked=sum(one.asked for one in found),
             killed=sum(one.killed for one in found),
@@ -33,12 +33,6 @@ class Removal(NamedTuple):
             not_again=sum(one.not_again for one in found),
             stuck=tuple(sorted(user_id for one in found for user_id in one.stuck)),
         )
-
-    @classmethod
-    def of(cls, answer: Mapping[str, Any]) -> Removal:
-        """What a worker has answered; nothing where it did not."""
-        numbers = {name: answer.get(name, 0) for name in cls._fields[:-1]}
-        return cls(**numbers, stuck=tuple(answer.get("stuck", ())))
 
     @property
     def total(self) -> int:

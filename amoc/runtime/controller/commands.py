@@ -26,6 +26,15 @@ from amoc.control.answers import (
     WorkerUsers,
 )
 from amoc.control.commands import COMMANDS, Command, Handling
+from amoc.ipc.messages import (
+    CountUsers,
+    Done,
+    Pause,
+    RemoveUsers,
+    Resume,
+    UserCounts,
+    UsersRemoved,
+)
 from amoc.ipc.worker_id import WorkerId
 from amoc.metrics.health_figures import total
 from amoc.results.journal import Journal
@@ -208,7 +217,7 @@ class Commands:
         return f"{text}, of which {format_duration(paused_s)} paused" if paused_s else text
 
     def _show_users(self) -> Answer:
-        replies = self._ordering.ask("count", {}, ORDER_S)
+        replies = self._ordering.ask(lambda number, _: CountUsers(number), ORDER_S)
         workers = [_worker_users(origin, reply) for origin, reply in replies.items()]
         alive = sum(one.alive or 0 for one in workers)
         waiting = self._starts.waiting() + sum(one.queued or 0 for one in workers)
@@ -275,23 +284,29 @@ class Commands:
         early = len(self._starts.withdraw(count))
         shares = self._shares(count - early)
         replies = self._ordering.ask(
-            "remove",
-            lambda origin: {"count": shares[origin], "force": force},
+            lambda number, origin: RemoveUsers(number, shares[origin], force),
             FORCE_S if force else ORDER_S,
             to=shares,
         )
-        found = Removal.sum(reply.answer for reply in replies.values())
+        found = Removal.sum(_removal(reply) for reply in replies.values())
         removal = found._replace(withdrawn=found.withdrawn + early)
         self._status.added -= removal.withdrawn
         text = removal.text()
         if removal.total < count:
             text = f"there were only {counted(removal.total, 'user')} to remove: {text}"
-        return RemoveAnswer(summary=text, workers=_texts(replies), **removal._asdict())
+        workers = [
+            WorkerAnswer(str(origin), one.error or _removal(one).text())
+            for origin, one in replies.items()
+        ]
+        return RemoveAnswer(summary=text, workers=workers, **removal._asdict())
 
     def _shares(self, count: int) -> dict[WorkerId, int]:
         """How many of `count` users each worker is to remove: as even as what they have allows."""
-        replies = self._ordering.ask("count", {}, ORDER_S)
-        have = {origin: reply.answer.get("removable", 0) for origin, reply in replies.items()}
+        replies = self._ordering.ask(lambda number, _: CountUsers(number), ORDER_S)
+        have = {
+            origin: reply.answer.removable if isinstance(reply.answer, UserCounts) else 0
+            for origin, reply in replies.items()
+        }
         shares = {}
         # The emptiest first: what it lacks the others make up for.
         for number, origin in enumerate(sorted(have, key=lambda one: (have[one], one))):
@@ -314,18 +329,16 @@ class Commands:
         for one in self._clocks:
             one.freeze()
         pause.hold()
-        return Answer(
-            summary="the run is paused", workers=_texts(self._ordering.ask("pause", {}, ORDER_S))
-        )
+        replies = self._ordering.ask(lambda number, _: Pause(number), ORDER_S)
+        return Answer(summary="the run is paused", workers=_texts(replies))
 
     def _resume(self) -> Answer:
         self._step(Step.RESUME)
         pause.release()
         for one in self._clocks:
             one.thaw()
-        return Answer(
-            summary="the run is resumed", workers=_texts(self._ordering.ask("resume", {}, ORDER_S))
-        )
+        replies = self._ordering.ask(lambda number, _: Resume(number), ORDER_S)
+        return Answer(summary="the run is resumed", workers=_texts(replies))
 
     def _stop(self) -> Answer:
         self.stop_asked = True
@@ -339,14 +352,20 @@ class Commands:
 
 
 def _worker_users(origin: WorkerId, reply: Reply) -> WorkerUsers:
-    if reply.error:
+    if not isinstance(reply.answer, UserCounts):
         return WorkerUsers(str(origin), reply.error)
-    alive, queued = reply.answer["alive"], reply.answer["queued"]
+    alive, queued = reply.answer.alive, reply.answer.queued
     return WorkerUsers(str(origin), f"{counted(alive, 'user')}, {queued:,} to start", alive, queued)
 
 
+def _removal(reply: Reply) -> Removal:
+    """What a worker has answered; nothing where it did not."""
+    return Removal(*reply.answer[1:]) if isinstance(reply.answer, UsersRemoved) else Removal()
+
+
 def _texts(replies: Mapping[WorkerId, Reply]) -> list[WorkerAnswer]:
-    return [
-        WorkerAnswer(str(origin), reply.error or reply.answer.get("text", ""))
-        for origin, reply in replies.items()
-    ]
+    return [WorkerAnswer(str(origin), _text(reply)) for origin, reply in replies.items()]
+
+
+def _text(reply: Reply) -> str:
+    return reply.answer.text if isinstance(reply.answer, Done) else reply.error

@@ -6,13 +6,13 @@ replied, or has not replied by the deadline, counts as having refused.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from amoc.base.waiting import Waiter
-from amoc.ipc.messages import DONE, Order
+from amoc.ipc.messages import ORDER_REPLIES, Done, Order, Refused, UserCounts, UsersRemoved
 from amoc.ipc.worker_id import WorkerId
 
 
@@ -33,8 +33,8 @@ class Reply(NamedTuple):
     outcome: Outcome
     error: str = ""
     """Why it was not carried out; empty when it was."""
-    answer: Mapping[str, Any] = {}
-    """What the worker has answered; empty where it has not."""
+    answer: Done | UserCounts | UsersRemoved | None = None
+    """What the worker has answered; None where it has not, or has refused."""
 
 
 LOST = Reply(Outcome.LOST, "was lost before it replied")
@@ -74,8 +74,11 @@ class Broadcast:
 
     def hear(self, origin: WorkerId, body: bytes | memoryview) -> None:
         """Take the replies of a worker."""
-        for done in DONE.unpack_stream(body):
-            self._take(origin, done.number, Reply(Outcome.ANSWERED, done.error, done.answer))
+        for one in ORDER_REPLIES.unpack_stream(body):
+            if isinstance(one, Refused):
+                self._take(origin, one.number, Reply(Outcome.ANSWERED, one.error))
+            else:
+                self._take(origin, one.number, Reply(Outcome.ANSWERED, answer=one))
 
     def _take(self, origin: WorkerId, number: int, reply: Reply) -> None:
         pending = self._pending.get(number)
@@ -87,23 +90,21 @@ class Broadcast:
             pending.complete.set(None)
             pending.complete.wake()
 
-    def tell(self, origin: WorkerId, what: str, arguments: Mapping[str, Any] | None = None) -> None:
+    def tell(self, origin: WorkerId, order: Callable[[int], Order]) -> None:
         """Have one worker do something; nobody waits for its answer."""
         self._number += 1
-        self._post(origin, Order(self._number, what, arguments or {}))
+        self._post(origin, order(self._number))
 
     def ask(
         self,
-        what: str,
-        arguments: Mapping[str, Any] | Callable[[WorkerId], Mapping[str, Any]],
+        order: Callable[[int, WorkerId], Order],
         deadline_s: float,
         to: Iterable[WorkerId] | None = None,
     ) -> dict[WorkerId, Reply]:
         """Have workers do something, and wait for their replies.
 
         Args:
-            what: The order's name, see `amoc.runtime.worker.orders`.
-            arguments: Those of the order, or a function of the worker that makes them.
+            order: Makes the order with that number for a worker.
             deadline_s: How long to wait.
             to: Which workers; all by default.
 
@@ -116,8 +117,7 @@ class Broadcast:
         pending = self._pending[number] = _Pending(set(chosen))
         try:
             for origin in chosen:
-                own = arguments(origin) if callable(arguments) else arguments
-                self._post(origin, Order(number, what, own))
+                self._post(origin, order(number, origin))
             if chosen:
                 pending.complete.wait(deadline_s)
         finally:

@@ -11,12 +11,12 @@ from collections.abc import Iterable
 from math import inf
 
 from amoc.base.waiting import Notify
+from amoc.ipc.messages import RemoveIds, UsersRemoved
 from amoc.ipc.worker_id import WorkerId
 from amoc.runtime.controller.orders import Broadcast, Outcome
 from amoc.runtime.controller.settings_update import ORDER_S
 from amoc.runtime.controller.status import Status
 from amoc.users import placement
-from amoc.users.removal import Removal
 
 RETRY_S = 0.1
 """How long to wait for a worker that is being replaced."""
@@ -63,12 +63,13 @@ class RampDown:
         there = {origin.worker: origin for origin in self._ordering.workers}
         to = [there[worker] for worker in leaving if worker in there]
 
-        def ids_of(origin: WorkerId) -> dict[str, list[int]]:
-            return {"ids": leaving[origin.worker]}
+        def order(number: int, origin: WorkerId) -> RemoveIds:
+            return RemoveIds(number, leaving[origin.worker])
 
-        for origin, one in self._ordering.ask("remove_ids", ids_of, ORDER_S, to=to).items():
+        for origin, one in self._ordering.ask(order, ORDER_S, to=to).items():
             if one.outcome is Outcome.ANSWERED:
-                self._status.added -= Removal.of(one.answer).withdrawn
+                if isinstance(one.answer, UsersRemoved):
+                    self._status.added -= one.answer.withdrawn
                 del leaving[origin.worker]
         for worker, ids in leaving.items():
             self._leaving[worker] = [*ids, *self._leaving.get(worker, ())]

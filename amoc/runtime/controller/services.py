@@ -21,9 +21,11 @@ from amoc.ipc.messages import (
     COORDINATOR_TO_WORKER,
     ORDERS,
     THROTTLE_TO_WORKER,
+    ApplySettings,
     Envelope,
     Loaded,
     Part,
+    Pause,
     Started,
     WorkerLost,
     WorkerUp,
@@ -187,9 +189,10 @@ class Services:
         for part in (self.ordering, self._pacer, self._groups):
             part.worker_up(origin)
         if self._updates.values:
-            self.ordering.tell(origin, "apply", {"values": self._updates.values})
+            values = dict(self._updates.values)
+            self.ordering.tell(origin, lambda number: ApplySettings(number, values))
         if self._status.state is State.PAUSED:
-            self.ordering.tell(origin, "pause")
+            self.ordering.tell(origin, Pause)
         self._outbox.flush()  # all of this is to be known before the first user comes
         self.starts.up(up.worker, up.restart, up.start)
         if events.WORKER_UP.heard:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from amoc.base.errors import PeerError, SettingError
+from amoc.ipc.messages import ApplySettings, RevertSettings, VerifySettings
 from amoc.ipc.worker_id import WorkerId
 from amoc.runtime.controller.orders import Broadcast, Outcome, Reply
 from amoc.scenario import builtin_settings
@@ -54,7 +55,7 @@ class SettingsUpdate:
         before, rate = dict(self.values), self._start_rate({**self.values, **values})
         # From here on a worker that comes up is told, so none can be forgotten in between.
         self.values.update(values)
-        replies = self._ordering.ask("apply", {"values": values}, ORDER_S)
+        replies = self._ordering.ask(lambda number, _: ApplySettings(number, values), ORDER_S)
         refused = {
             one.error for one in replies.values() if one.error and one.outcome is Outcome.ANSWERED
         }
@@ -71,10 +72,10 @@ class SettingsUpdate:
         self.values.update(before)
         old = {name: before[name] for name in values if name in before}
         initial = [name for name in values if name not in before]
-        self._ordering.ask("revert", {"values": old, "initial": initial}, ORDER_S)
+        self._ordering.ask(lambda number, _: RevertSettings(number, old, initial), ORDER_S)
 
     def _verify(self, values: Mapping[str, Any]) -> None:
-        replies = self._ordering.ask("verify", {"values": values}, ORDER_S)
+        replies = self._ordering.ask(lambda number, _: VerifySettings(number, values), ORDER_S)
         # A worker that is lost meanwhile is replaced by one that is told the new values.
         heard = {origin: one for origin, one in replies.items() if one.outcome is not Outcome.LOST}
         if not heard:

@@ -8,7 +8,7 @@ answered with what it raised.
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import gevent
@@ -16,14 +16,30 @@ import gevent
 from amoc.base import pause, redaction
 from amoc.base.errors import AmocError, SettingError
 from amoc.base.text import counted
-from amoc.ipc.messages import DONE, ORDERS, Done, Order, Part
+from amoc.ipc.messages import (
+    ORDER_REPLIES,
+    ORDERS,
+    ApplySettings,
+    CountUsers,
+    Done,
+    Order,
+    OrderReply,
+    Part,
+    Pause,
+    Refused,
+    RemoveIds,
+    RemoveUsers,
+    Resume,
+    RevertSettings,
+    UserCounts,
+    UsersRemoved,
+    VerifySettings,
+)
 from amoc.ipc.outbox import Outbox
 from amoc.ipc.worker_id import WorkerId
 from amoc.runtime.worker.user_pool import UserPool
 from amoc.scenario import live_settings
 from amoc.scenario.events import SETTINGS_CHANGED
-
-Answer = dict[str, Any]
 
 
 class OrderHandler:
@@ -33,58 +49,48 @@ class OrderHandler:
         self._worker = worker
         self._crowd = crowd
         self._outbox = outbox
-        self._do: Mapping[str, Callable[..., Answer]] = {
-            "count": self._count,
-            "remove": self._remove,
-            "remove_ids": self._remove_ids,
-            "pause": self._pause,
-            "resume": self._resume,
-            "verify": self._verify,
-            "apply": self._apply,
-            "revert": self._revert,
-        }
 
     def hear(self, body: bytes | memoryview) -> None:
         """Begin to carry out the orders of an envelope."""
         for order in ORDERS.unpack_stream(body):
-            gevent.spawn(self._carry_out, order)
+            gevent.spawn(self._answer, order)
 
-    def _carry_out(self, order: Order) -> None:
-        error, answer = "", Answer()
+    def _answer(self, order: Order) -> None:
         try:
-            answer = self._do[order.what](**order.arguments)
+            reply = self._carry_out(order)
         except AmocError as refused:
-            error = str(refused)
+            reply = Refused(order.number, str(refused))
         except Exception:
-            error = traceback.format_exc()
-        done = DONE.pack(Done(order.number, error, answer))
-        self._outbox.put(Part.CONTROL, self._worker, done)
+            reply = Refused(order.number, traceback.format_exc())
+        self._outbox.put(Part.CONTROL, self._worker, ORDER_REPLIES.pack(reply))
 
-    def _count(self) -> Answer:
+    def _carry_out(self, order: Order) -> OrderReply:
         crowd = self._crowd
-        return {"alive": len(crowd), "queued": crowd.queued, "removable": crowd.removable}
+        match order:
+            case CountUsers(number):
+                return UserCounts(number, len(crowd), crowd.queued, crowd.removable)
+            case RemoveUsers(number, count, force):
+                return UsersRemoved(number, *crowd.remove(count, force))
+            case RemoveIds(number, ids):
+                return UsersRemoved(number, *crowd.remove_ids(ids, force=False))
+            case Pause(number):
+                pause.hold()
+                users = counted(len(crowd), "user")
+                return Done(number, f"{users}, each stops at its next call of amoc")
+            case Resume(number):
+                pause.release()
+                return Done(number, f"{counted(len(crowd), 'user')} go on")
+            case VerifySettings(number, values):
+                live_settings.verify(values)
+                return Done(number, "verified")
+            case ApplySettings(number, values):
+                return Done(number, self._apply(values))
+            case RevertSettings(number, values, initial):
+                live_settings.revert(values, initial)
+                crowd.refresh()
+                return Done(number, "reverted")
 
-    def _remove(self, count: int, force: bool) -> Answer:
-        removal = self._crowd.remove(count, force)
-        return {**removal._asdict(), "text": removal.text()}
-
-    def _remove_ids(self, ids: list[int]) -> Answer:
-        return self._crowd.remove_ids(ids, force=False)._asdict()
-
-    def _pause(self) -> Answer:
-        pause.hold()
-        users = counted(len(self._crowd), "user")
-        return {"text": f"{users}, each stops at its next call of amoc"}
-
-    def _resume(self) -> Answer:
-        pause.release()
-        return {"text": f"{counted(len(self._crowd), 'user')} go on"}
-
-    def _verify(self, values: Mapping[str, Any]) -> Answer:
-        live_settings.verify(values)
-        return {"text": "verified"}
-
-    def _apply(self, values: Mapping[str, Any]) -> Answer:
+    def _apply(self, values: Mapping[str, Any]) -> str:
         applied = live_settings.put(values)
         self._crowd.refresh()
         if applied.problem:
@@ -95,12 +101,7 @@ class OrderHandler:
             f"{name} is {redaction.shown(name, new)} now, was {redaction.shown(name, old)}"
             for name, (old, new) in applied.changed.items()
         ]
-        return {"text": "; ".join(texts) or "nothing to change"}
-
-    def _revert(self, values: Mapping[str, Any], initial: list[str]) -> Answer:
-        live_settings.revert(values, initial)
-        self._crowd.refresh()
-        return {"text": "reverted"}
+        return "; ".join(texts) or "nothing to change"
 
 
 def _without_secrets(changed: Mapping[str, tuple[Any, Any]]) -> dict[str, tuple[Any, Any]]:

@@ -22,7 +22,7 @@ from amoc.control.commands import (
     checked,
     is_read,
 )
-from amoc.ipc.messages import ORDERS, Order
+from amoc.ipc.messages import ORDERS, ApplySettings
 from amoc.ipc.messages.codec import pack
 from amoc.scenario.settings_sources import MAX_DEPTH
 
@@ -133,7 +133,7 @@ def test_values_that_cannot_be_sent_to_workers_are_refused(values, complaint):
 def test_values_at_the_limits_reach_workers(value):
     values = {"n": value}
     assert checked("set", {"values": values}).arguments == {"values": values}
-    order = Order(1, "apply", {"values": values})
+    order = ApplySettings(1, values)
     assert ORDERS.unpack(ORDERS.pack(order)) == order
     assert hide(value) is value
 

@@ -16,7 +16,18 @@ from amoc.base import pause
 from amoc.base.errors import AmocError, PeerError, ResourceError, SettingError, UsageError
 from amoc.control.answers import WorkerAnswer
 from amoc.control.commands import COMMANDS, checked, is_read
-from amoc.ipc.messages import Loaded
+from amoc.ipc.messages import (
+    ApplySettings,
+    CountUsers,
+    Done,
+    Loaded,
+    Order,
+    RemoveUsers,
+    RevertSettings,
+    UserCounts,
+    UsersRemoved,
+    VerifySettings,
+)
 from amoc.ipc.worker_id import WorkerId
 from amoc.runtime.controller.commands import Commands
 from amoc.runtime.controller.orders import LOST, Outcome, Reply
@@ -42,28 +53,31 @@ class FakeOrdering:
     def __init__(self, have: Mapping[WorkerId, int]) -> None:
         self.have = dict(have)
         self.workers = set(have)
-        self.asked: list[tuple[str, dict[WorkerId, Any]]] = []
-        self.errors: dict[tuple[str, WorkerId], Reply] = {}
+        self.asked: list[dict[WorkerId, Order]] = []
+        self.errors: dict[tuple[type, WorkerId], Reply] = {}
 
-    def ask(self, what, arguments, deadline_s, to=None):
-        chosen = sorted(self.workers if to is None else to)
-        given_to = {one: arguments(one) if callable(arguments) else arguments for one in chosen}
-        self.asked.append((what, given_to))
-        return {one: self._answer(what, one, given_to[one]) for one in chosen}
+    @property
+    def kinds(self) -> list[type]:
+        """What they were asked."""
+        return [type(next(iter(one.values()))) for one in self.asked if one]
 
-    def _answer(self, what, one, arguments):
-        if (what, one) in self.errors:
-            return self.errors[what, one]
-        if what == "count":
-            have = self.have[one]
-            return Reply(Outcome.ANSWERED, "", {"alive": have, "queued": 0, "removable": have})
-        if what == "remove":
-            count = min(arguments["count"], self.have[one])
-            self.have[one] -= count
-            return Reply(
-                Outcome.ANSWERED, "", {**Removal(asked=count)._asdict(), "text": str(count)}
-            )
-        return Reply(Outcome.ANSWERED, "", {"text": f"{what} done"})
+    def ask(self, order, deadline_s, to=None):
+        given_to = {one: order(1, one) for one in sorted(self.workers if to is None else to)}
+        self.asked.append(given_to)
+        return {worker: self._answer(worker, one) for worker, one in given_to.items()}
+
+    def _answer(self, worker, order):
+        if (type(order), worker) in self.errors:
+            return self.errors[type(order), worker]
+        have = self.have[worker]
+        match order:
+            case CountUsers():
+                return Reply(Outcome.ANSWERED, answer=UserCounts(1, have, 0, have))
+            case RemoveUsers(_, count):
+                removed = min(count, have)
+                self.have[worker] -= removed
+                return Reply(Outcome.ANSWERED, answer=UsersRemoved(1, *Removal(asked=removed)))
+        return Reply(Outcome.ANSWERED, answer=Done(1, "done"))
 
 
 class FakeJournal:
@@ -191,26 +205,26 @@ def test_as_many_are_removed_as_there_are_and_evenly_where_that_is_possible(have
 def test_a_change_of_settings_is_verified_by_all_before_any_applies_it():
     run = Run(1, 1)
     answer = run.do("set", values={"rate": "5"})
-    assert [what for what, _ in run.ordering.asked] == ["verify", "apply"]
+    assert run.ordering.kinds == [VerifySettings, ApplySettings]
     assert run.updates.values == {"rate": "5"}
-    assert answer.workers[0] == WorkerAnswer("node0/0", "apply done")
+    assert answer.workers[0] == WorkerAnswer("node0/0", "done")
 
 
 def test_a_change_that_one_worker_refuses_changes_nothing():
     run = Run(1, 1)
     second = WorkerId("node0", 1, 1)
-    run.ordering.errors["verify", second] = Reply(
+    run.ordering.errors[VerifySettings, second] = Reply(
         Outcome.ANSWERED, "rate must be above 0, got '-1'"
     )
     with pytest.raises(SettingError, match="must be above 0"):
         run.do("set", values={"rate": "-1"})
-    assert [what for what, _ in run.ordering.asked] == ["verify"]
+    assert run.ordering.kinds == [VerifySettings]
     assert run.updates.values == {}
 
 
 def test_a_worker_that_is_lost_while_it_verifies_does_not_refuse():
     run = Run(1, 1)
-    run.ordering.errors["verify", WorkerId("node0", 1, 1)] = LOST
+    run.ordering.errors[VerifySettings, WorkerId("node0", 1, 1)] = LOST
     run.do("set", values={"rate": "5"})
     assert run.updates.values == {"rate": "5"}
 
@@ -218,7 +232,7 @@ def test_a_worker_that_is_lost_while_it_verifies_does_not_refuse():
 def test_a_worker_that_does_not_answer_is_named_and_nothing_is_changed():
     run = Run(1, 1)
     silent = Reply(Outcome.SILENT, "has not replied within 5 s")
-    run.ordering.errors["verify", WorkerId("node0", 1, 1)] = silent
+    run.ordering.errors[VerifySettings, WorkerId("node0", 1, 1)] = silent
     with pytest.raises(PeerError, match=r"worker node0/1 has not replied.*nothing was changed"):
         run.do("set", values={"rate": "5"})
     assert run.updates.values == {}
@@ -229,7 +243,7 @@ def test_a_start_rate_that_is_refused_changes_nothing_else():
     with pytest.raises(SettingError, match="must be at least 1/min"):
         run.do("set", values={"rate": "5", "user_rate": "0"})
     assert run.updates.values == {}
-    assert [what for what, _ in run.ordering.asked] == ["verify"]
+    assert run.ordering.kinds == [VerifySettings]
 
 
 def test_nothing_is_changed_while_there_is_nobody_to_check_it():
@@ -244,12 +258,11 @@ def test_a_change_that_an_update_function_does_not_take_is_taken_back_everywhere
     run = Run(1, 1)
     run.do("set", values={"rate": "5"})
     second = WorkerId("node0", 1, 1)
-    run.ordering.errors["apply", second] = Reply(Outcome.ANSWERED, "rate was not taken")
+    run.ordering.errors[ApplySettings, second] = Reply(Outcome.ANSWERED, "rate was not taken")
     with pytest.raises(SettingError, match="rate was not taken; nothing was changed"):
         run.do("set", values={"rate": "6", "pause": "1"})
-    what, told = run.ordering.asked[-1]
-    assert what == "revert"
-    assert told[second] == {"values": {"rate": "5"}, "initial": ["pause"]}
+    told = run.ordering.asked[-1]
+    assert told[second] == RevertSettings(1, {"rate": "5"}, ["pause"])
     assert told.keys() == run.ordering.workers
     assert run.updates.values == {"rate": "5"}
     assert run.rates == []
@@ -257,7 +270,7 @@ def test_a_change_that_an_update_function_does_not_take_is_taken_back_everywhere
 
 def test_the_answer_to_a_change_says_what_it_was_and_is():
     run = Run(1, 1)
-    assert run.do("set", values={"rate": "5"}).summary == "apply done"
+    assert run.do("set", values={"rate": "5"}).summary == "done"
 
 
 @pytest.mark.parametrize(
@@ -338,12 +351,12 @@ def test_commands_do_not_overlap():
     run = Run(1)
     under_way = []
 
-    def slow(what, arguments, deadline_s, to=None):
+    def slow(order, deadline_s, to=None):
         assert not under_way
-        under_way.append(what)
+        under_way.append(order)
         gevent.sleep(0)
         under_way.pop()
-        return {WorkerId("node0", 0, 1): Reply(Outcome.ANSWERED, "", {"removable": 1})}
+        return {WorkerId("node0", 0, 1): Reply(Outcome.ANSWERED, answer=UserCounts(1, 1, 0, 1))}
 
     run.ordering.ask = slow  # type: ignore[method-assign]
     doing = [gevent.spawn(run.do, "remove", count=1) for _ in range(3)]
@@ -355,7 +368,7 @@ def test_stop_does_not_wait_for_commands_that_are_under_way():
     run = Run(1)
     held = gevent.event.Event()
 
-    def slow(what, arguments, deadline_s, to=None):
+    def slow(order, deadline_s, to=None):
         held.wait()
         return {}
 

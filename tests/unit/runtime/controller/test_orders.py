@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import gevent
 import pytest
 
-from amoc.ipc.messages import DONE, Done, Order
+from amoc.ipc.messages import (
+    ORDER_REPLIES,
+    CountUsers,
+    Done,
+    Order,
+    OrderReply,
+    Pause,
+    Refused,
+    RemoveIds,
+    UserCounts,
+    UsersRemoved,
+)
 from amoc.ipc.worker_id import WorkerId
 from amoc.runtime.controller.orders import LOST, Broadcast, Outcome
 
@@ -22,9 +35,13 @@ class Workers:
         for worker in (FIRST, SECOND):
             self.ordering.worker_up(worker)
 
-    def answer(self, worker: WorkerId, error: str = "", **answer: object) -> None:
+    def answer(self, worker: WorkerId, kind: Callable[..., OrderReply], *fields: object) -> None:
         number = next(order.number for one, order in reversed(self.told) if one == worker)
-        self.ordering.hear(worker, DONE.pack(Done(number, error, answer)))
+        self.ordering.hear(worker, ORDER_REPLIES.pack(kind(number, *fields)))
+
+
+def pause(number: int, _: WorkerId) -> Pause:
+    return Pause(number)
 
 
 @pytest.fixture
@@ -39,33 +56,29 @@ def asked(workers: Workers, *arguments: object, **options: object) -> gevent.Gre
 
 
 def test_all_workers_are_asked_and_all_answers_come_back(workers):
-    asking = asked(workers, "count", {}, DEADLINE_S)
-    assert [(one, order.what) for one, order in workers.told] == [
-        (FIRST, "count"),
-        (SECOND, "count"),
-    ]
-    workers.answer(SECOND, alive=2)
-    workers.answer(FIRST, "no")
+    asking = asked(workers, lambda number, _: CountUsers(number), DEADLINE_S)
+    assert workers.told == [(FIRST, CountUsers(1)), (SECOND, CountUsers(1))]
+    workers.answer(SECOND, UserCounts, 2, 1, 3)
+    workers.answer(FIRST, Refused, "no")
     answers = asking.get(timeout=DEADLINE_S)
     assert list(answers) == [FIRST, SECOND]
     assert answers[FIRST].error == "no"
-    assert answers[SECOND].answer == {"alive": 2}
+    assert answers[FIRST].answer is None
+    assert answers[SECOND].answer == UserCounts(1, 2, 1, 3)
 
 
 def test_arguments_may_differ_from_worker_to_worker_and_some_may_be_left_out(workers):
     asking = asked(
-        workers, "remove", lambda worker: {"worker": worker.worker}, DEADLINE_S, to=[SECOND]
+        workers, lambda number, one: RemoveIds(number, [one.worker]), DEADLINE_S, to=[SECOND]
     )
-    ((one, order),) = workers.told
-    assert one == SECOND
-    assert order.arguments == {"worker": 1}
-    workers.answer(SECOND)
+    assert workers.told == [(SECOND, RemoveIds(1, [1]))]
+    workers.answer(SECOND, UsersRemoved, 1, 0, 0, 0, [])
     assert list(asking.get(timeout=DEADLINE_S)) == [SECOND]
 
 
 def test_a_worker_that_is_lost_before_it_answers_is_said_to_be(workers):
-    asking = asked(workers, "pause", {}, DEADLINE_S)
-    workers.answer(FIRST)
+    asking = asked(workers, pause, DEADLINE_S)
+    workers.answer(FIRST, Done, "")
     workers.ordering.worker_lost(SECOND)
     answers = asking.get(timeout=DEADLINE_S)
     assert answers[FIRST].outcome is Outcome.ANSWERED
@@ -74,22 +87,22 @@ def test_a_worker_that_is_lost_before_it_answers_is_said_to_be(workers):
 
 
 def test_a_worker_that_is_silent_is_named_at_the_deadline(workers):
-    answers = asked(workers, "pause", {}, 0.01).get(timeout=DEADLINE_S)
+    answers = asked(workers, pause, 0.01).get(timeout=DEADLINE_S)
     assert answers[FIRST].error == "has not replied within 0.01 s"
     assert answers[FIRST].outcome is Outcome.SILENT
-    workers.answer(FIRST)  # too late, and harmless
+    workers.answer(FIRST, Done, "")  # too late, and harmless
 
 
 def test_an_order_to_nobody_is_answered_by_nobody(workers):
     for worker in (FIRST, SECOND):
         workers.ordering.worker_lost(worker)
-    assert asked(workers, "pause", {}, DEADLINE_S).get(timeout=DEADLINE_S) == {}
+    assert asked(workers, pause, DEADLINE_S).get(timeout=DEADLINE_S) == {}
 
 
 def test_two_answers_of_one_worker_are_one(workers):
-    asking = asked(workers, "pause", {}, DEADLINE_S)
-    workers.answer(FIRST, text="a")
-    workers.answer(FIRST, text="b")
+    asking = asked(workers, pause, DEADLINE_S)
+    workers.answer(FIRST, Done, "a")
+    workers.answer(FIRST, Done, "b")
     assert not asking.ready()
-    workers.answer(SECOND)
-    assert asking.get(timeout=DEADLINE_S)[FIRST].answer == {"text": "a"}
+    workers.answer(SECOND, Done, "")
+    assert asking.get(timeout=DEADLINE_S)[FIRST].answer == Done(1, "a")

@@ -1,0 +1,145 @@
+"""The worker's end of orders: each is carried out and answered, or refused with the reason."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import gevent
+import pytest
+
+from amoc.base import pause
+from amoc.base.errors import PeerError, SettingError
+from amoc.ipc.messages import (
+    ORDER_REPLIES,
+    ORDERS,
+    ApplySettings,
+    CountUsers,
+    Done,
+    Envelope,
+    Order,
+    OrderReply,
+    Part,
+    Pause,
+    Refused,
+    RemoveIds,
+    RemoveUsers,
+    Resume,
+    RevertSettings,
+    UserCounts,
+    UsersRemoved,
+    VerifySettings,
+)
+from amoc.ipc.outbox import Outbox
+from amoc.ipc.worker_id import WorkerId
+from amoc.runtime.worker import orders
+from amoc.runtime.worker.orders import OrderHandler
+from amoc.scenario.live_settings import Applied
+from amoc.users.removal import Removal
+
+DEADLINE_S = 10.0
+HERE = WorkerId("node0", 1, 2)
+
+
+class Users:
+    """Three users, and two that have not started."""
+
+    queued, removable = 2, 5
+
+    def __init__(self) -> None:
+        self.refreshed = 0
+
+    def __len__(self) -> int:
+        return 3
+
+    def remove(self, count: int, force: bool) -> Removal:
+        return Removal(killed=count) if force else Removal(asked=count)
+
+    def remove_ids(self, ids: list[int], force: bool) -> Removal:
+        assert not force
+        return Removal(asked=len(ids))
+
+    def refresh(self) -> None:
+        self.refreshed += 1
+
+
+class Worker:
+    """A worker and what it has answered."""
+
+    def __init__(self) -> None:
+        self.users = Users()
+        self.sent: list[Envelope] = []
+        outbox = Outbox(lambda _, envelope: self.sent.append(envelope), gather_s=0)
+        self.handler = OrderHandler(HERE, self.users, outbox)  # type: ignore[arg-type]
+
+    def do(self, *given: Order) -> list[OrderReply]:
+        """Hear all orders at once; the replies."""
+        self.handler.hear(b"".join(map(ORDERS.pack, given)))
+        replies: list[OrderReply] = []
+        with gevent.Timeout(DEADLINE_S):
+            while len(replies) < len(given):
+                gevent.sleep(0)
+                for envelope in self.sent:
+                    assert envelope.header() == (Part.CONTROL, 1, 2)
+                    replies += ORDER_REPLIES.unpack_stream(envelope.body)
+                self.sent.clear()
+        return replies
+
+
+@pytest.fixture
+def worker():
+    yield Worker()
+    pause.reset()
+
+
+def test_each_order_is_answered_with_its_number_and_in_order(worker):
+    assert worker.do(CountUsers(1), RemoveUsers(2, 4, False), RemoveUsers(3, 4, True)) == [
+        UserCounts(1, 3, 2, 5),
+        UsersRemoved(2, 4, 0, 0, 0, []),
+        UsersRemoved(3, 0, 4, 0, 0, []),
+    ]
+    assert worker.do(RemoveIds(4, [7, 8])) == [UsersRemoved(4, 2, 0, 0, 0, [])]
+
+
+def test_the_run_is_paused_here_and_goes_on(worker):
+    (reply,) = worker.do(Pause(1))
+    assert reply == Done(1, "3 users, each stops at its next call of amoc")
+    assert pause.paused()
+    assert worker.do(Resume(2)) == [Done(2, "3 users go on")]
+    assert not pause.paused()
+
+
+def test_settings_are_verified_applied_and_reverted(worker, monkeypatch):
+    calls = []
+    live = SimpleNamespace(
+        verify=lambda values: calls.append(("verify", values)),
+        put=lambda values: Applied({"rate": (1, 5)}, ""),
+        revert=lambda values, initial: calls.append(("revert", values, initial)),
+    )
+    monkeypatch.setattr(orders, "live_settings", live)
+    replies = worker.do(
+        VerifySettings(1, {"rate": "5"}),
+        ApplySettings(2, {"rate": "5"}),
+        RevertSettings(3, {}, ["rate"]),
+    )
+    assert replies == [Done(1, "verified"), Done(2, "rate is 5 now, was 1"), Done(3, "reverted")]
+    assert calls == [("verify", {"rate": "5"}), ("revert", {}, ["rate"])]
+    assert worker.users.refreshed == 2
+
+
+def test_what_is_refused_is_answered_with_the_reason_and_a_defect_with_its_traceback(
+    worker, monkeypatch
+):
+    def refuse(values):
+        raise SettingError("rate must be above 0") if "rate" in values else KeyError("a defect")
+
+    monkeypatch.setattr(orders, "live_settings", SimpleNamespace(verify=refuse))
+    refused, defect = worker.do(VerifySettings(1, {"rate": 0}), VerifySettings(2, {}))
+    assert refused == Refused(1, "rate must be above 0")
+    assert isinstance(defect, Refused)
+    assert "Traceback" in defect.error
+    assert "a defect" in defect.error
+
+
+def test_what_is_no_order_is_an_error_that_names_it(worker):
+    with pytest.raises(PeerError, match=r"expected a known message, got .*Done"):
+        worker.handler.hear(ORDER_REPLIES.pack(Done(1, "")))
