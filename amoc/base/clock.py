@@ -1,7 +1,7 @@
-"""Time: the one clock, its units, and the door where human text becomes numbers. Pure.
+"""Time: the clock, its units, and the parsing of durations and rates. Pure.
 
 Inside amoc a time is an integer of nanoseconds on the monotonic clock (suffix ``_ns``), which all
-processes of one host share. At the public API a duration is a float of seconds. Text such as
+processes of one host share. In the public API a duration is a float of seconds. Text such as
 ``30s`` or ``600/min`` is parsed here and nowhere else.
 """
 
@@ -25,7 +25,7 @@ def parse_duration(text: str, bare_unit: str = "s") -> float:
     """Seconds meant by `text`: ``30s``, ``1m30s``, ``inf``; a bare number is in `bare_unit`.
 
     Raises:
-        ValueError: `text` is not a duration; the message names it and the spellings that are.
+        ValueError: `text` is not a duration; the message has the rule and the text.
     """
     compact = text.strip().lower().replace(" ", "")
     if compact in ("inf", "infinity"):
@@ -41,14 +41,14 @@ def parse_duration(text: str, bare_unit: str = "s") -> float:
 
 
 def parse_rate(text: str, interval_s: float = 60.0) -> tuple[float, float]:
-    """What `text` says as a count and the seconds it is for: ``10/s``, ``600/min``, ``5/10s``.
+    """`text` as a count and its interval in seconds: ``10/s``, ``600/min``, ``5/10s``.
 
     Args:
-        text: A number, or ``inf``, with or without what it is per.
-        interval_s: What a number without a unit is per.
+        text: A number, or ``inf``, with or without an interval.
+        interval_s: The interval of a number without one.
 
     Raises:
-        ValueError: `text` is not a rate; the message names it and the spellings that are.
+        ValueError: `text` is not a rate; the message has the rule and the text.
     """
     number, slash, per = text.strip().lower().replace(" ", "").partition("/")
     infinite = number in ("inf", "infinity")

@@ -1,8 +1,8 @@
 """The cause of a crash, and its traceback, as text. Pure.
 
 Two crashes have the same cause when the same kind of error with the same text, numbers and
-addresses aside, came from the same line of the scenario. Whatever was raised has one: also an
-error that cannot say what it is, or whose text is not Unicode.
+addresses aside, came from the same line of the scenario. Any exception has a cause, also one whose
+message cannot be formatted or is not Unicode.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from amoc.base.text import numberless
 from amoc.base.tracebacks import shortened, text_of
 
 MAX_CAUSE_BYTES = 240
-"""Of UTF-8; the board keeps causes, and a name there takes no more."""
+"""Of UTF-8; causes are names on the board, which have no more room."""
 MAX_TRACEBACK = 20_000
-"""Characters of a traceback that are passed on."""
+"""Characters of a traceback that are kept."""
 
 
 def cause_of(error: BaseException, directory: str) -> str:

@@ -13,13 +13,13 @@ class ExitCode(IntEnum):
     """How `amoc` ends. Pipelines branch on these, so a number never changes its meaning."""
 
     OK = 0
-    """The run came to its end, or was stopped gracefully."""
+    """The run completed, or was stopped gracefully."""
     INTERNAL = 1
-    """A defect of amoc itself; the traceback is meant for its developers."""
+    """An internal error of amoc; the traceback is meant for its developers."""
     USAGE = 2
-    """The command line makes no sense: unknown option, value out of range, no such file."""
+    """The command line is wrong: unknown option, value out of range, no such file."""
     SETTING = 3
-    """A setting is unknown, missing, of the wrong type or refused by its check."""
+    """A setting is unknown, missing, of the wrong type or rejected by its check."""
     SCENARIO = 4
     """The scenario cannot be loaded: it does not import, or has no start()."""
     INIT_FAILED = 5
@@ -27,25 +27,25 @@ class ExitCode(IntEnum):
     INIT_TIMEOUT = 6
     """init() did not return within --init-timeout."""
     RESOURCE = 7
-    """The host lacks something: file descriptors, shared memory, a free port."""
+    """The host lacks a resource: file descriptors, shared memory, a free port."""
     NODE_LOST = 8
-    """A process that the run cannot do without has died."""
+    """A process that the run depends on has died."""
     TERMINATE_FAILED = 9
-    """The run came to its end, but terminate() raised or did not return in time."""
+    """The run completed, but terminate() raised or did not return in time."""
     WORKERS_LOST = 10
-    """A worker died again and again soon after its start, so the run was given up."""
+    """A worker died repeatedly soon after its start, so the run was aborted."""
     STUCK = 11
-    """The run came to its end, but users did not even leave when they were killed."""
+    """The run completed, but some users did not stop even when they were killed."""
     EXPECTATION = 12
-    """The run came to its end, and its figures are not what --expect or the scenario wants."""
+    """The run completed, but violated a threshold of --expect or of the scenario."""
     GENERATOR_LIMITED = 13
-    """The run came to its end, but amoc or its host was too slow for figures to be the target's."""
+    """The run completed, but the load generator was too slow to measure the target."""
     INTERRUPTED = 130
-    """Stopped at once by a second Ctrl-C; users were not given time to finish."""
+    """Stopped at once by a second Ctrl-C; users had no time to finish."""
 
 
 class Error:
-    """Says no with a reason: init() returns it to stop the run, a check to refuse a value."""
+    """A refusal with a reason: init() returns it to stop the run, a check to reject a value."""
 
     def __init__(self, reason: object) -> None:
         self.reason = str(reason)
@@ -55,13 +55,13 @@ class Error:
 
 
 class AmocError(Exception):
-    """The root: catch this to catch everything that amoc raises on purpose."""
+    """The root of all errors that amoc raises on purpose."""
 
     exit_code = ExitCode.INTERNAL
 
 
 class UsageError(AmocError):
-    """The operator's fault: the command line makes no sense."""
+    """The operator's fault: the command line is wrong."""
 
     exit_code = ExitCode.USAGE
 
@@ -93,11 +93,11 @@ class InitError(ScenarioError):
 
 
 class MailError(ScenarioError):
-    """Mail that was to be checked has not reached its addressee's box."""
+    """A message that was sent with a check has not reached its recipient's mailbox."""
 
 
 class MailTimeout(MailError, TimeoutError):
-    """No message that was waited for came in time."""
+    """No message arrived in time."""
 
 
 class ResourceError(AmocError):
@@ -107,7 +107,7 @@ class ResourceError(AmocError):
 
 
 class PeerError(AmocError):
-    """Another process or host broke off, said no, or sent something that makes no sense."""
+    """Another process or host disconnected, refused, or sent something invalid."""
 
     exit_code = ExitCode.NODE_LOST
 

@@ -1,7 +1,7 @@
-"""Files with a JSON object in each line, of which a process that is killed loses none.
+"""Files of JSON lines, of which a process that is killed loses none.
 
-A line is appended with one write to the file. A disk that is full costs lines, not the run: it is
-said once, how many were lost is known, and a line that was torn is ended before the next one.
+A line is appended with one write to the file. A full disk costs lines, not the run: it is reported
+once, lost lines are counted, and a line that was torn is ended before the next one.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ class LineFile:
     """Appends lines to a file.
 
     Attributes:
-        lost: Lines that could not be written since one could be.
-        lost_in_all: Lines that could not be written.
+        lost: Lines that could not be written since the last one that could.
+        lost_in_all: All lines that could not be written.
         size: Bytes in the file.
     """
 
@@ -30,12 +30,12 @@ class LineFile:
         """Begin a new file, or go on with it.
 
         Args:
-            path: Where it is to be.
-            what: What messages call it.
-            on_trouble: Told once, in a line, when a line cannot be written.
+            path: Of the file.
+            what: Its name in messages.
+            on_trouble: Called once, with a message, when a line cannot be written.
 
         Raises:
-            ResourceError: The file cannot be made.
+            ResourceError: The file cannot be created.
         """
         self.lost = self.lost_in_all = 0
         self._name = f"{what} {path}"
@@ -45,16 +45,16 @@ class LineFile:
         try:
             self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise ResourceError(f"{self._name} cannot be made: {error.strerror}") from None
+            raise ResourceError(f"{self._name} cannot be created: {error.strerror}") from None
         self.size = os.fstat(self._fd).st_size
 
     @property
     def name(self) -> str:
-        """What messages call it, and where it is."""
+        """Its name in messages, and its path."""
         return self._name
 
     def append(self, entry: Mapping[str, Any]) -> bool:
-        """Append a line, if that can be done; `entry` holds what JSON knows.
+        """Append a line, if possible; `entry` has only types that JSON knows.
 
         Returns:
             Whether it was written.
@@ -70,7 +70,7 @@ class LineFile:
         self.size += written
         if written < len(data):
             self._torn = True
-            return self._fail("there is no room for the whole line")
+            return self._fail("no space left for the whole line")
         self._torn = False
         self.lost = 0
         return True
@@ -101,12 +101,12 @@ def read(
     """The objects in a file, as far as they were written; one line is held at a time.
 
     Args:
-        path: Where it is.
-        what: What messages call it.
-        key: What each object has.
-        on_torn: Told the number, from 1, of each line that is none; the last line of a run that was
-            killed while it wrote is no news, and not told.
-        prepare: What to make of a line before it is parsed.
+        path: Of the file.
+        what: Its name in messages.
+        key: A key that each object must have.
+        on_torn: Called with the number, from 1, of each invalid line; not for the last line of a
+            run that was killed while it wrote.
+        prepare: Applied to a line before it is parsed.
         size: How many bytes of the file to read; None means all.
 
     Raises:

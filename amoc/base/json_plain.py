@@ -1,4 +1,4 @@
-"""Any value as JSON knows it, without secrets. Pure."""
+"""Any value as JSON types, without secrets. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _OF_SETTINGS = ("values", "settings", "sources")
 
 
 def plain(value: Any) -> Any:
-    """`value` as JSON knows it, without secrets; what JSON has no type for becomes text."""
+    """`value` as JSON types, without secrets; what JSON has no type for becomes text."""
     if isinstance(value, Mapping):
         return {
             str(name): plain(hide(one) if name in _OF_SETTINGS else one)

@@ -1,4 +1,4 @@
-"""What makes a process a good member of the tree: its title, parent, signals and limits."""
+"""A process's title, parent, signals, limits and usage."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def set_title(role: str) -> None:
 
 
 def die_with(parent_pid: int, signum: int = signal.SIGKILL) -> None:
-    """Have the kernel send us `signum` when our parent dies; leave if it is dead already."""
+    """Have the kernel send us `signum` when our parent dies; exit if it is dead already."""
     _prctl(_PR_SET_PDEATHSIG, int(signum))
     if os.getppid() != parent_pid:
         os._exit(1)
@@ -42,10 +42,10 @@ def _prctl(option: int, value: int) -> None:
 
 
 def reset_signals() -> None:
-    """Undo what the parent did to signals, and leave it to the controller what they mean.
+    """Undo the parent's signal handling, and leave signals to the controller.
 
     A supervisor or a terminal may send them to all processes of the run at once. They are caught,
-    not ignored, for what is ignored would stay so in programs that the scenario starts.
+    not ignored, since programs that the scenario starts would inherit that.
     """
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -76,10 +76,9 @@ def max_rss_bytes() -> int:
 
 
 def leave(code: int) -> NoReturn:
-    """End this process here and now, with what it has printed written out.
+    """Exit at once, with output flushed.
 
-    Nothing above on the stack runs, nor what was registered for the end: in a forked process that
-    is the business of the one it was forked from.
+    Neither callers nor exit handlers run: in a forked process they belong to its parent.
     """
     try:
         for stream in (sys.stdout, sys.stderr):
@@ -90,7 +89,7 @@ def leave(code: int) -> NoReturn:
 
 
 def name_of(pid: int) -> str:
-    """What program process `pid` runs; ``?`` when it is gone."""
+    """The program of process `pid`; ``?`` when it is gone."""
     try:
         return Path(f"/proc/{pid}/comm").read_text().strip()
     except OSError:

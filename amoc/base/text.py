@@ -1,4 +1,4 @@
-"""Lines of text: cut out of a stream of bytes, and put together for people. Pure."""
+"""Text: lines out of a stream of bytes, and values put into words. Pure."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ import re
 from amoc.base.clock import S_NS
 
 MAX_LINE = 1 << 16
-"""What has no line's end by then is passed on as it is."""
+"""Longer text without a line break is passed on as it is."""
 _NUMBER = re.compile(r"0x[0-9a-fA-F]+|\d+")
 
 
 class LineSplitter:
-    """Gathers what a process prints until lines are whole."""
+    """Collects the output of a process until lines are complete."""
 
     def __init__(self) -> None:
         self._rest = b""
 
     def feed(self, data: bytes) -> list[str]:
-        """The lines that are whole with `data`; no data means that there will be no more."""
+        """The lines that `data` completes; empty data means the end of the output."""
         *lines, self._rest = (self._rest + data).split(b"\n")
         if len(self._rest) > MAX_LINE or (self._rest and not data):
             lines.append(self._rest)
@@ -27,9 +27,9 @@ class LineSplitter:
 
 
 class RateLimiter:
-    """Lets through so many lines and characters a second, and counts the rest.
+    """Passes a limited number of lines and characters per second, and counts the rest.
 
-    Whoever prints must not be blocked, and whoever shows it must not drown.
+    A process that prints must not be blocked, and the view of its output not be flooded.
     """
 
     def __init__(self, lines: int, characters: int) -> None:
@@ -40,7 +40,7 @@ class RateLimiter:
         self._dropped = 0
 
     def take(self, lines: list[str], now_ns: int) -> list[str]:
-        """Those of `lines` that may pass, and a remark on those that could not a second ago."""
+        """Those of `lines` that may pass, after a remark on those dropped in the last second."""
         passed = []
         if now_ns >= self._ends_ns:
             self._left, self._ends_ns = self._allowed, now_ns + S_NS
@@ -56,7 +56,7 @@ class RateLimiter:
         return passed
 
     def remark(self) -> list[str]:
-        """What is to be said of lines that did not pass, if any did not and it was not said yet."""
+        """A remark on the lines that were dropped since the last remark, if any."""
         dropped, self._dropped = self._dropped, 0
         return [f"amoc: {counted(dropped, 'printed line')} left out: too many"] if dropped else []
 
@@ -67,7 +67,7 @@ def counted(number: int, noun: str) -> str:
 
 
 def cut(value: object, most: int = 60) -> str:
-    """`value` as Python writes it, in at most so many characters."""
+    """`value` as Python writes it, in at most `most` characters."""
     try:
         text = repr(value)
     except RecursionError:
@@ -76,7 +76,7 @@ def cut(value: object, most: int = 60) -> str:
 
 
 def printable(text: str, keep: str = "") -> str:
-    """`text` without what moves the cursor or ends a line, but for the characters in `keep`."""
+    """`text` without control characters, except those in `keep`."""
     if text.isprintable():
         return text
     return "".join(one if one.isprintable() or one in keep else " " for one in text)

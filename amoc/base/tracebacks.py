@@ -1,15 +1,15 @@
-"""What an exception says and where it came from, in one line. Pure."""
+"""An exception's message and origin in one line. Pure."""
 
 from __future__ import annotations
 
 import traceback
 
 MAX_TEXT = 2_000
-"""Characters of what an error says that are looked at: it may say all that a server has sent."""
+"""Characters of an error's message that are used: it may contain all that a server has sent."""
 
 
 def text_of(error: BaseException) -> str:
-    """What `error` says, in one line that is not endless; nothing when it cannot say it."""
+    """The message of `error` in one line of limited length; empty when it has none."""
     try:
         text = str(error)
     except Exception:  # a __str__ of the scenario's may raise anything
@@ -23,7 +23,7 @@ def shortened(text: str) -> str:
 
 
 def describe(error: BaseException, directory: str = "") -> str:
-    """`error` in one line, and where it came from: ``ValueError: no (chat.py:12 in init)``."""
+    """`error` with its origin in one line: ``ValueError: no (chat.py:12 in init)``."""
     text = text_of(error)
     label = f"{type(error).__name__}: {text}" if text else type(error).__name__
     if isinstance(error, SyntaxError) and error.filename:

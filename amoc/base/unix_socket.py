@@ -1,4 +1,4 @@
-"""Unix sockets whose path is longer than the kernel takes."""
+"""Unix sockets with a path that is longer than the kernel accepts."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 MAX_SOCKET_PATH = 107
-"""Bytes that the kernel takes as the address of a Unix socket."""
+"""Bytes that the kernel accepts as the address of a Unix socket."""
 
 
 @contextlib.contextmanager
 def reachable(path: Path) -> Iterator[str]:
-    """An address of the socket `path` that the kernel takes, however long the path is."""
+    """An address of the socket `path` that the kernel accepts, however long the path is."""
     if len(os.fsencode(path)) <= MAX_SOCKET_PATH:
         yield str(path)
         return

@@ -1,4 +1,4 @@
-"""What a run was made with, so that two runs can be compared."""
+"""The versions and the machine of a run, so that two runs can be compared."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from amoc._version import VERSION
 
 
 def versions() -> dict[str, str]:
-    """Versions of amoc, of what it stands on, and the machine."""
+    """Versions of amoc and of what it depends on, and the machine."""
     return {
         "amoc": VERSION,
         "python": platform.python_version(),

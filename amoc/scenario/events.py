@@ -1,4 +1,4 @@
-"""What happens in a run, for whoever wants to hear of it.
+"""Events of a run, and subscribing to them.
 
     from amoc import events
 
@@ -6,16 +6,16 @@
     def passed(event):
         print(event.name, event.at_ns, event.user_id, event.data["throttle"])
 
-Subscribers are called where it happens, in the process and at the moment: in a worker for its
-users, in the controller for what it decides, in the supervisor for init() and terminate(). A
-scenario is heard in the supervisor and in the workers, which inherit its subscriptions through the
-fork; a plugin (`amoc.plugins`) in the controller too.
+Subscribers are called synchronously in the process where the event happens: in a worker for its
+users, in the controller for its decisions, in the supervisor for init() and terminate(). A
+scenario's subscribers are called in the supervisor and in the workers, which inherit them through
+the fork; a plugin's (`amoc.plugins`) in the controller too.
 
-They must be quick and must not wait, for many are called inside the event loop. One that raises,
-whatever it is, harms nobody: it is logged, and the operator is told, as all that repeats, with a
-count. All who are called get the same event, so what is in it cannot be changed.
+They must be quick and must not block, since many are called inside the event loop. One that raises
+affects nobody else: it is logged, and reported to the operator, with a count when it repeats. All
+subscribers get the same event, so its data is read-only.
 
-Where nobody listens an event costs a look at an attribute. So whoever emits one writes
+An event that nobody subscribes to costs one attribute access, so it is emitted with
 ``if EXECUTE.heard: EXECUTE(user_id, throttle=name)``.
 """
 
@@ -41,14 +41,14 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something has happened.
+    """One event.
 
     Attributes:
-        name: What, ``throttle.execute`` for example.
-        at_ns: When, on the host's monotonic clock.
-        process: Where: ``controller``, ``supervisor``, ``worker-3``; empty outside of a run.
-        user_id: Whose doing it was, where it was a user's.
-        data: What there is to know, by name; see docs/events.md. It cannot be changed.
+        name: Such as ``throttle.execute``.
+        at_ns: When it happened, on the host's monotonic clock.
+        process: Where: ``controller``, ``supervisor``, ``worker-3``; empty outside a run.
+        user_id: The user that caused it, if one did.
+        data: Details by name, read-only; see docs/events.md.
     """
 
     name: str
@@ -68,9 +68,9 @@ class Signal:
     """One kind of event.
 
     Attributes:
-        name: The events'.
-        keys: What is in their `data`.
-        heard: Who is called; nobody listens when it is empty.
+        name: Of its events.
+        keys: The names in their `data`.
+        heard: Its subscribers.
     """
 
     __slots__ = ("heard", "keys", "name")
@@ -84,12 +84,12 @@ class Signal:
         return f"<signal {self.name}, heard by {len(self.heard)}>"
 
     def __call__(self, user_id: int | None = None, /, **data: Any) -> None:
-        """It has happened, with `data`, by the doing of a user if one is given."""
+        """Emit an event with `data`, caused by a user if one is given."""
         event = Event(self.name, now_ns(), _process, user_id, MappingProxyType(data))
         for subscriber in self.heard:
             try:
                 subscriber(event)
-            except BaseException as error:  # a time-out of its own, say, inside the event loop
+            except BaseException as error:  # such as a timeout of its own, inside the event loop
                 if is_kill(error):
                     raise
                 _complain(subscriber, event, error)
@@ -143,7 +143,7 @@ COORDINATOR_STOP = _signal("coordinator.stop", "coordinator")
 
 
 def on(*patterns: str) -> Callable[[_S], _S]:
-    """Have a function called when something happens; to be used as a decorator.
+    """Decorate a function to be called on events.
 
     Args:
         patterns: Names of events; ``*`` stands for any text, as in ``throttle.*``.
@@ -158,7 +158,7 @@ def on(*patterns: str) -> Callable[[_S], _S]:
     def subscribe(subscriber: _S) -> _S:
         if not callable(subscriber):
             raise ScenarioError(
-                f"what is called on {', '.join(patterns)} must be a function, got {subscriber!r}"
+                f"a subscriber of {', '.join(patterns)} must be a function, got {subscriber!r}"
             )
         for signal in signals:
             if subscriber not in signal.heard:
@@ -169,9 +169,9 @@ def on(*patterns: str) -> Callable[[_S], _S]:
 
 
 def off(subscriber: Subscriber) -> None:
-    """Have a function called no more, whatever it was called on."""
+    """Unsubscribe a function from all events."""
     for signal in SIGNALS.values():
-        # By equality: each look at a method of an object makes a new one.
+        # By equality: each access to a bound method makes a new object.
         signal.heard = tuple(one for one in signal.heard if one != subscriber)
 
 
@@ -180,21 +180,21 @@ def _matching(pattern: str) -> list[Signal]:
     if not found:
         near = difflib.get_close_matches(pattern, SIGNALS, n=1, cutoff=0.5)
         hint = f"; did you mean {near[0]}?" if near else f"; known: {', '.join(SIGNALS)}"
-        raise ScenarioError(f"an event must be a known one, got {pattern!r}{hint}")
+        raise ScenarioError(f"no event matches {pattern!r}{hint}")
     return found
 
 
 def happen_in(process: str) -> None:
-    """Let events of this process say that they happen in `process`."""
+    """Set the `process` of this process's events."""
     global _process
     _process = process
 
 
 @contextmanager
 def span(start: Signal, stop: Signal) -> Iterator[None]:
-    """Emit `start`, and `stop` at the end of the block, with how long it took and what it raised.
+    """Emit `start` before the block and `stop` after it.
 
-    `stop` has a `duration_ns` and an `error`, empty when nothing was raised.
+    `stop` has the block's `duration_ns`, and the `error` that it raised or an empty text.
     """
     if start.heard:
         start()

@@ -1,4 +1,4 @@
-"""How many file descriptors a run needs of its host, checked before the first user. Pure."""
+"""The file descriptors that a run needs, checked before the first user starts. Pure."""
 
 from __future__ import annotations
 
@@ -7,33 +7,33 @@ from math import ceil
 from amoc.base.errors import ResourceError
 
 RESERVED_FDS = 100
-"""Descriptors a worker needs for itself: its line to the node, logs, libraries, a few to spare."""
+"""Descriptors that a worker needs for itself: its link to the node, logs, libraries, spare ones."""
 
 _per_user: dict[str, int] = {}
 
 
 def needs_fds(module: str, per_user: int) -> None:
-    """Declare, while `module` is imported, that each user holds `per_user` descriptors by it."""
+    """Declare, while `module` is imported, that it needs `per_user` descriptors for each user."""
     _per_user[module] = per_user
 
 
 def fds_per_user() -> int:
-    """Descriptors that each user holds, through all modules that were imported."""
+    """Descriptors that each user needs, for all modules that were imported."""
     return sum(_per_user.values())
 
 
 def check_fds(users: int, processes: int, per_user: int, limit: int, what: str = "worker") -> None:
-    """Refuse what cannot work for want of file descriptors.
+    """Make sure that there are enough file descriptors.
 
     Args:
-        users: How many users there will be.
-        processes: Over how many processes they are spread.
-        per_user: Descriptors that each holds.
-        limit: How many a process may have, its hard limit.
+        users: The number of users.
+        processes: The number of processes that share them.
+        per_user: Descriptors that each user needs.
+        limit: The hard limit of each process.
         what: The kind of process, for the message.
 
     Raises:
-        ResourceError: It names how many are needed and how to get them.
+        ResourceError: There are too few; the message says how many are needed and how to get them.
     """
     needed = ceil(users / processes) * per_user + RESERVED_FDS
     if per_user and needed > limit:

@@ -1,7 +1,7 @@
-"""Tells a greenlet's end from a mishap.
+"""Tells a killed greenlet from an error.
 
-Who ends a greenlet throws `GreenletExit` at it, and it arrives where that greenlet waits: in
-gevent. Code of a scenario can raise the same by itself, which ends nothing that it may end.
+Killing a greenlet throws `GreenletExit` into it, which arrives where that greenlet waits: in
+gevent. A scenario's code can raise the same by itself, which must not end its caller.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ __all__ = ["is_kill"]
 
 
 def is_kill(error: BaseException) -> bool:
-    """Whether `error` was thrown at the calling greenlet to end it, and must go on its way."""
+    """Whether `error` was thrown into the calling greenlet to end it, and must propagate."""
     trace = error.__traceback__
     if trace is None or not isinstance(error, GreenletExit):
         return False

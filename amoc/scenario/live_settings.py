@@ -1,7 +1,7 @@
-"""Changes of settings while a run goes on, as far as one process is concerned.
+"""Changes of settings during a run, within one process.
 
-A change is verified here, then put in force, or refused without a trace. What a process cannot do
-alone, to agree with all the others, is the business of `amoc.runtime.controller.settings_update`.
+A change is verified, then put in force, or refused without effect. Agreeing with all other
+processes is up to `amoc.runtime.controller.settings_update`.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from amoc.scenario.settings import Value
 UPDATE = "update"
 """The source of a value that was changed during the run."""
 
-_initial: dict[str, Value] | None = None  # what was in force before the first change
+_initial: dict[str, Value] | None = None  # the values before the first change
 
 
 def verify(values: Mapping[str, object]) -> dict[str, Any]:
-    """Make sure that `values` may take the place of those in force.
+    """Check that `values` may replace those in force.
 
     Returns:
-        The values as they would be: converted, checked, and only those that differ.
+        The values that would change, converted and checked.
 
     Raises:
-        SettingError: One line for each that is unknown, read-only or refused.
+        SettingError: One line for each that is unknown, read-only or rejected.
     """
     by_name = {one.name: one for one in settings.declared()}
     problems, found = [], {}
@@ -55,18 +55,18 @@ def verify(values: Mapping[str, object]) -> dict[str, Any]:
 
 
 class Applied(NamedTuple):
-    """What a change of settings has done in this process."""
+    """The effect of a change of settings in this process."""
 
     changed: dict[str, tuple[Any, Any]]
-    """The settings that have another value now: before, after."""
+    """Old and new value of each setting that has changed."""
     problem: str
-    """Why an update function did not take it, in one line; empty when all did."""
+    """Why an update function has failed, in one line; empty when none has."""
 
 
 def put(values: Mapping[str, object]) -> Applied:
-    """Put `values`, which were verified, in force, and call the settings' update functions.
+    """Put verified `values` in force, and call the settings' update functions.
 
-    The first function that raises is the last that is called; `revert` is to follow.
+    After a function that raises no other is called; `revert` must follow.
     """
     global _initial
     before = settings.in_force()
@@ -79,11 +79,11 @@ def put(values: Mapping[str, object]) -> Applied:
 
 
 def revert(values: Mapping[str, object], initial: Sequence[str]) -> None:
-    """Undo `put`: put the values of before in force, and tell the update functions.
+    """Undo `put`: put the previous values in force, and call the update functions.
 
     Args:
-        values: The raw values that settings were changed to earlier during the run.
-        initial: Names of settings that had never been changed before.
+        values: Raw values of settings that had been changed earlier in the run.
+        initial: Names of settings that had not been changed before.
     """
     known = {one.name: one for one in settings.declared()}
     now = settings.in_force()
@@ -100,7 +100,7 @@ def _value_in(values: Mapping[str, Value], name: str) -> Any:
 
 
 def _call_updates(changed: Mapping[str, tuple[Any, Any]]) -> str:
-    """Call the update functions of settings that have changed; what the first that fails says."""
+    """Call the update functions of settings that have changed; the error of one that fails."""
     for one in settings.declared():
         if one.name in changed and callable(one.update):
             old, new = changed[one.name]
@@ -110,11 +110,11 @@ def _call_updates(changed: Mapping[str, tuple[Any, Any]]) -> str:
                 why = _text_of(error)
                 if any(redaction.tells(why, one.name, each) for each in (old, new)):
                     why = type(error).__name__
-                return f"{one.name} must be taken by its update function, but {why}"
+                return f"the update function of {one.name} failed: {why}"
     return ""
 
 
 def _text_of(error: BaseException) -> str:
-    """What an error of amoc's says, or the kind and text of another one; in one line."""
+    """The text of an error of amoc's, or type and text of another one; in one line."""
     text = " ".join(str(error).split())
-    return text if isinstance(error, AmocError) and text else f"it raised {error!r}"
+    return text if isinstance(error, AmocError) and text else repr(error)

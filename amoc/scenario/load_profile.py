@@ -1,11 +1,11 @@
 """Load profiles: a number that follows stages, such as ``30s:100, 2m:1000, 30s:0``. Pure.
 
-Each stage goes in a straight line from the value before it (0, or `start`) to its target over its
-duration; a stage of 0 s jumps. After the last stage its target stays. The same text says how many
-users there are and what rate a throttle has.
+Each stage ramps linearly from the value before it (0, or `start`) to its target over its duration;
+a stage of 0 s jumps. After the last stage its target holds. The same syntax serves the number of
+users and the rate of a throttle.
 
 Values are exact fractions and times whole nanoseconds, so that `count_at` and `due_ns` agree to the
-nanosecond: user k starts when the line reaches k, not a tick later or earlier.
+nanosecond: user k starts exactly when the ramp reaches k.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["Leg", "Stage", "Stages", "parse_profile"]
 MAX_STAGES = 1_000
 MAX_COUNT = 1 << 32
 MAX_RATE = 10**6
-"""A second; a higher rate of a throttle is no limit but a mistake: ``inf`` is the word for none."""
+"""Per second; a higher rate of a throttle is a mistake, and ``inf`` means no limit."""
 MAX_S = 1e8
 
 
@@ -35,7 +35,7 @@ class Stage(NamedTuple):
 
 
 class Leg(NamedTuple):
-    """A stage with its place in time and where it comes from; a straight line."""
+    """A stage with its beginning and its initial value; a linear ramp."""
 
     begin_ns: int
     end_ns: int
@@ -43,7 +43,7 @@ class Leg(NamedTuple):
     target: Fraction
 
     def value_at(self, t_ns: int) -> Fraction:
-        """The value at a time of this leg; a jump is over at once."""
+        """The value at a time within this leg; a jump is at its target at once."""
         length_ns = self.end_ns - self.begin_ns
         if not length_ns:
             return self.target
@@ -67,7 +67,7 @@ class Stages:
         """The stages of a number of users: ``30s:100, 2m:1000, 30s:0``.
 
         Raises:
-            ValueError: It is none; a clause that names the stage, the rule and the value.
+            ValueError: The text is wrong; a clause that names the stage, the rule and the value.
         """
         return cls(_stages_of(text, _count_of), Fraction(start))
 
@@ -83,12 +83,12 @@ class Stages:
 
     @property
     def targets(self) -> list[float]:
-        """Where each stage leads."""
+        """The target of each stage."""
         return [float(stage.target) for stage in self.stages]
 
     @property
     def highest(self) -> int:
-        """What no count is ever above."""
+        """The maximum of all counts."""
         return floor(max(self.start, *(stage.target for stage in self.stages)))
 
     def legs(self) -> Iterator[Leg]:
@@ -112,13 +112,13 @@ class Stages:
         return float(self.exactly_at(round(min(t_s, 2 * MAX_S * MAX_STAGES) * S_NS)))
 
     def count_at(self, t_ns: int) -> int:
-        """How many there are to be at `t_ns`: the value, rounded down."""
+        """The number of users at `t_ns`: the value, rounded down."""
         return floor(self.exactly_at(t_ns))
 
     def most_between(self, first_ns: int, last_ns: int) -> int:
         """The highest count at any time from `first_ns` to `last_ns`.
 
-        A look at both ends would miss a peak that lies between them.
+        Both ends alone would miss a peak between them.
         """
         most = max(self.count_at(first_ns), self.count_at(last_ns))
         for leg in self.legs():
@@ -135,7 +135,7 @@ class Stages:
         """
         for leg in self.legs():
             first_ns = max(leg.begin_ns, after_ns)
-            if first_ns >= leg.end_ns:  # at its end a leg has handed over to the next one
+            if first_ns >= leg.end_ns:  # the end of a leg belongs to the next one
                 continue
             if leg.value_at(first_ns) >= k:
                 return first_ns
@@ -155,18 +155,18 @@ class Stages:
 
 
 def parse_profile(text: str, interval_s: float) -> float | Stages:
-    """What a throttle's text says: a rate that stays (``600/min``), or stages of rates.
+    """The rate of a throttle from text: constant (``600/min``), or in stages.
 
     Args:
         text: ``600/min``, ``0``, ``inf``, or ``30s:10/s, 2m:1000/min``.
-        interval_s: What a number without a unit is per; 0 for a limit of how many at once, where
-            there are no units.
+        interval_s: The interval of a number without a unit; 0 for a limit of concurrency, which
+            takes no units.
 
     Returns:
         The rate per `interval_s`, or stages of such rates.
 
     Raises:
-        ValueError: It is neither; a clause that names the stage, the rule and the value.
+        ValueError: The text is wrong; a clause that names the stage, the rule and the value.
     """
 
     def rate_of(number: str) -> Fraction:
@@ -181,7 +181,7 @@ def parse_profile(text: str, interval_s: float) -> float | Stages:
 
 
 def _per(text: str, interval_s: float) -> Fraction | float:
-    """A rate's text as a number per `interval_s`."""
+    """The text of a rate as a number per `interval_s`."""
     if interval_s == 0:
         if "/" in text:
             raise ValueError(

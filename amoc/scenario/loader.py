@@ -2,7 +2,7 @@
 
 A scenario is a Python file or an importable module with a `start(user_id, state)` or
 `start(user_id)`; `init()` and `terminate(state)` or `terminate()` are optional. Helper modules
-beside a file are importable. Whatever the scenario raises becomes one message that names its line.
+beside a file are importable. Any error of the scenario becomes one message that names its line.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ class Scenario:
 
     Attributes:
         name: The file's name without its ending, or the module's name.
-        source: What the operator called it.
-        directory: Where its file and its helper modules are; empty for a built-in module.
+        source: The path or module name that the operator gave.
+        directory: Of its file and its helper modules; empty for a built-in module.
         doc: The module's docstring.
     """
 
@@ -49,7 +49,7 @@ class Scenario:
         return start
 
     def init(self) -> object:
-        """Run the scenario's own; what it returns is every user's state.
+        """Run the scenario's ``init``; its result is the state of every user.
 
         Raises:
             InitError: It raised, or returned `amoc.Error`.
@@ -68,7 +68,7 @@ class Scenario:
         return state
 
     def terminate(self, state: object) -> None:
-        """Let the scenario tidy up, if it can.
+        """Run the scenario's ``terminate``, if there is one.
 
         Raises:
             ScenarioError: It raised.
@@ -150,8 +150,7 @@ def _guarded(source: str, action: Callable[[], ModuleType]) -> ModuleType:
     except BaseException as error:
         if isinstance(error, ModuleNotFoundError) and f"{source}.".startswith(f"{error.name}."):
             raise ScenarioError(
-                f"scenario {source} is neither a file nor an importable module;"
-                " a file's name ends in .py"
+                f"scenario {source} is neither a file (*.py) nor an importable module"
             ) from None
         directory = str(Path(source).resolve().parent) if is_path(source) else ""
         raise ScenarioError(

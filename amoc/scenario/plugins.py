@@ -1,4 +1,4 @@
-"""Plugins: installed packages that want to hear of runs.
+"""Plugins: installed packages that subscribe to the events of runs.
 
 A package says so with an entry point of the group ``amoc.plugins``:
 
@@ -6,12 +6,12 @@ A package says so with an entry point of the group ``amoc.plugins``:
     amoc.plugins =
         probe = our_probe.amoc_plugin
 
-What it names is imported in the controller and in the supervisor, before the scenario is; what it
-subscribes to in `amoc.events` it hears there, and in the workers, which inherit it through the
-fork. Where it names a function, that is called, once in each of the two, with the process's role.
+Its target is imported in the controller and in the supervisor, before the scenario. Subscribers
+that it adds to `amoc.events` are called there, and in the workers, which inherit them through the
+fork. A target that is a function is called, once in each of the two, with the process's role.
 
-A plugin that cannot be loaded ends the run before it begins: a run whose probe is missing would be
-found out only when it is over.
+A plugin that cannot be loaded stops the run before it begins: otherwise a missing probe would be
+noticed only at the end.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Plugin(NamedTuple):
 
     name: str
     target: str
-    """What its entry point names: ``package.module`` or ``package.module:function``."""
+    """The target of its entry point: ``package.module`` or ``package.module:function``."""
     distribution: str
     version: str
 
@@ -48,11 +48,11 @@ class Plugin(NamedTuple):
 
 
 def load(role: str, installed: Iterable[EntryPoint] | None = None) -> Sequence[Plugin]:
-    """Load all plugins in this process, which plays `role`; those that there are, by name.
+    """Load all plugins in this process; they are returned in the order of their names.
 
     Args:
-        role: One of `ROLES`.
-        installed: Entry points instead of those that are installed.
+        role: The process's, one of `ROLES`.
+        installed: Entry points to use instead of the installed ones.
 
     Raises:
         UsageError: One cannot be loaded.

@@ -84,7 +84,7 @@ class Setting(Generic[T]):
             if value not in self.verify:
                 raise ValueError(f"must be one of {', '.join(map(repr, self.verify))}")
             return value
-        # A check says yes (True, None), no (False, Error(reason), ValueError) or another value.
+        # A check accepts (True, None), rejects (False, Error(reason), ValueError) or replaces.
         verdict = self.verify(value)
         if verdict is False:
             code = getattr(self.verify, "__code__", None)
@@ -130,16 +130,16 @@ def setting(
 
     Args:
         default: Its value when no source gives one; leave it out to make the setting required.
-        description: What it means, for whoever sets it. Required.
+        description: What it means, for the operator. Required.
         verify: The allowed values, or a function of the converted value. It accepts by returning
-            True or None, refuses by returning False or `Error(reason)` or raising
+            True or None, rejects by returning False or `Error(reason)` or raising
             ValueError(reason), and replaces the value by returning another one.
-        update: May it change during a run: ``"read-only"``, ``"free"``, or a function of the old
-            and the new value that is called on every worker.
-        type: Its type, whatever pydantic understands; by default the default's.
+        update: Whether it may change during a run: ``"read-only"``, ``"free"``, or a function of
+            the old and the new value that is called in every worker.
+        type: Any type that pydantic supports; by default that of the default.
 
     Raises:
-        ScenarioError: The declaration makes no sense.
+        ScenarioError: The declaration is wrong.
     """
     caller = sys._getframe(1)
     where = f"{caller.f_code.co_filename}:{caller.f_lineno}"
@@ -170,22 +170,22 @@ class Value(NamedTuple):
 
     value: Any
     source: str
-    """Where the value came from, for a person: ``--set``, ``AMOC_RATE``, ``default``."""
+    """Its source, for people: ``--set``, ``AMOC_RATE``, ``default``."""
 
 
 class Source(NamedTuple):
-    """Raw values of one origin."""
+    """Raw values from one source."""
 
     label: str
-    """How a message names the origin; ``{name}`` stands for the setting's name in capitals."""
+    """Its name in messages; ``{name}`` stands for the setting's name in capitals."""
     values: Mapping[str, object]
     strict: bool
-    """Whether a name that nobody declared is an error (it is not in the environment)."""
+    """Whether an undeclared name is an error (not in the environment)."""
 
 
 @dataclass
 class _State:
-    """What this process knows about settings; forked processes inherit it."""
+    """The settings of this process; forked processes inherit them."""
 
     declared: list[Setting[Any]] = field(default_factory=list)
     values: dict[str, Value] | None = None
@@ -199,7 +199,7 @@ def declared(modules: Mapping[str, types.ModuleType] | None = None) -> list[Sett
     """All settings of the imported modules, each with its name, in the order of declaration.
 
     Raises:
-        ScenarioError: A setting has no name of its own, or shares it with another one.
+        ScenarioError: A setting is not assigned to a variable, or two share a name.
     """
     modules = sys.modules if modules is None else modules
     found: dict[str, Setting[Any]] = {}
@@ -210,8 +210,8 @@ def declared(modules: Mapping[str, types.ModuleType] | None = None) -> list[Sett
         names = [name for name, value in vars(module).items() if value is one]
         if not names:
             raise ScenarioError(
-                f"a setting of {one.module} must be assigned to a variable there, but"
-                f" {one.description!r} is not"
+                f"a setting must be assigned to a variable of its module {one.module}, got"
+                f" {one.description!r} without one"
             )
         one.name = names[0]
         twin = found.setdefault(one.name, one)
@@ -226,11 +226,11 @@ def resolve(settings: Iterable[Setting[Any]], sources: Sequence[Source]) -> dict
     """Decide every setting's value.
 
     Args:
-        settings: What is declared.
-        sources: Where raw values come from, strongest first.
+        settings: The declared ones.
+        sources: Raw values, strongest first.
 
     Raises:
-        SettingError: One line for each unknown name, missing value and refused value.
+        SettingError: One line for each unknown name, missing value and rejected value.
     """
     by_name = {one.name: one for one in settings}
     problems = []
@@ -265,36 +265,36 @@ def resolve(settings: Iterable[Setting[Any]], sources: Sequence[Source]) -> dict
 
 def refused(name: str, raw: object, error: Exception, label: str) -> str:
     """Why `raw` cannot be the value of setting `name`."""
-    reason = str(error) if isinstance(error, ValueError) else f"makes its check raise {error!r}"
+    reason = str(error) if isinstance(error, ValueError) else f"fails its check with {error!r}"
     if redaction.tells(reason, name, raw):
-        reason = f"must pass its check, which raises {type(error).__name__}"
+        reason = f"fails its check with {type(error).__name__}"
     return f"{name} {' '.join(reason.split())}, got {shown(name, raw)} (from {label})"
 
 
 def as_text(name: str, resolved: Value) -> str:
-    """A resolved value for people, without secrets; a secret's default stands in the scenario."""
+    """A resolved value as text, without secrets; the default of one is in the scenario anyway."""
     if redaction.is_secret(name):
         return str(resolved.value) if resolved.source == DEFAULT else redaction.HIDDEN
     return redaction.as_text(resolved.value)
 
 
 def apply(values: Mapping[str, Value]) -> None:
-    """Make `values` what `get` answers in this process and in those forked from it."""
+    """Put `values` in force in this process and in those forked from it."""
     _state.values = dict(values)
 
 
 def in_force() -> dict[str, Value]:
-    """All values that `get` answers with, by name."""
+    """All values that `get` returns, by name."""
     return dict(_state.values or {})
 
 
 def importing(begun: bool) -> None:
-    """Say that the scenario is (or no longer is) being imported: until then no value is known."""
+    """Tell whether the scenario is being imported; meanwhile no value is known."""
     _state.importing = begun
 
 
 def get(name: str, default: Any = MISSING, *, _declared: Setting[Any] | None = None) -> Any:
-    """The value of setting `name`, or `default` when it has none.
+    """The value of setting `name`, or `default` if it has none.
 
     Raises:
         ScenarioError: It is read while the scenario is still being imported.

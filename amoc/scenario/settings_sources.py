@@ -1,4 +1,4 @@
-"""Where raw settings come from: the command line, the environment, the config file. Pure."""
+"""The sources of raw settings: command line, environment, config file. Pure."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from amoc.scenario.settings import Setting, Source
 DEFAULT_FILE = "amoc.toml"
 PREFIX = "AMOC_"
 MAX_DEPTH = 50
-"""How deep lists and tables of a value may lie in each other. msgpack does not take many more, and
-what looks into them does so by calling itself."""
+"""How deep lists and tables may be nested. msgpack does not take many more, and code that walks
+them is recursive."""
 MIN_INT, MAX_INT = -(1 << 63), (1 << 64) - 1
-"""What fits into msgpack."""
+"""The limits of msgpack."""
 
 
 def gather(
@@ -29,11 +29,11 @@ def gather(
 
     Args:
         pairs: ``name=value`` from the command line.
-        environment: All of the environment; what begins with ``AMOC_`` in any case counts.
-        config: A TOML file; None means `DEFAULT_FILE`, if it is there.
+        environment: All of the environment; names that begin with ``AMOC_``, in any case, count.
+        config: A TOML file; None means `DEFAULT_FILE`, if it exists.
 
     Raises:
-        UsageError: A pair is none, or the file is not there.
+        UsageError: A pair is not ``name=value``, or the file does not exist.
         SettingError: The file is not TOML.
     """
     from_environment = {
@@ -65,7 +65,7 @@ def pairs_of(what: str, texts: Iterable[str]) -> dict[str, str]:
 
 
 def cannot_travel(name: str, value: Any) -> str | None:
-    """Why the value of setting `name` cannot be sent to a worker, in a line; None when it can."""
+    """Why the value of setting `name` cannot be sent to a worker, in one line; None if it can."""
     return _cannot_travel(name, value, is_secret(name), 0)
 
 
@@ -97,8 +97,8 @@ def _read(file: str, required: bool) -> dict[str, Any]:
     except OSError as error:
         raise UsageError(f"--config {file} cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
-        why = str(error) if isinstance(error, ValueError) else "it is nested too deep"
-        raise SettingError(f"{file} must be TOML, but {why}") from None
+        why = str(error) if isinstance(error, ValueError) else "nested too deep"
+        raise SettingError(f"{file} is not valid TOML: {why}") from None
     problems = [found for one in values.items() if (found := cannot_travel(*one))]
     if problems:
         raise SettingError(*(f"{problem} (from {file})" for problem in problems))
@@ -106,7 +106,7 @@ def _read(file: str, required: bool) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """`value` as it can travel to a node: dates and times as text, which their types understand."""
+    """`value` as it can be sent to a node: dates and times as text, which their types parse."""
     if isinstance(value, dict):
         return {key: _plain(one) for key, one in value.items()}
     if isinstance(value, list):
@@ -115,10 +115,10 @@ def _plain(value: Any) -> Any:
 
 
 def for_scenario(sources: list[Source], name: str, declared: list[Setting[Any]]) -> list[Source]:
-    """The sources as they count for scenario `name`.
+    """The sources that apply to scenario `name`.
 
-    A table of the config file with the scenario's name goes before the file's own values, and
-    tables of other scenarios do not count.
+    A table of the config file with the scenario's name overrides the file's top-level values, and
+    tables of other scenarios are ignored.
     """
     names = {one.name for one in declared}
     chosen = []

@@ -1,8 +1,8 @@
-"""How many users may start in a minute, and what says so. Pure.
+"""The start rate: how many users may start per minute, and which setting decides it. Pure.
 
-``user_rate`` rules over ``interarrival``. Stages say themselves when users start, so the defaults
-of these two do not count beside them; who sets one of them wants both. (``--throttle user_rate=…``
-goes before all of this, as before the rate of every throttle.)
+``user_rate`` overrides ``interarrival``. Stages decide themselves when users start, so beside them
+these two count only when one is set explicitly. (``--throttle user_rate=…`` overrides all of this,
+as it does for every throttle.)
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ USER_RATE = "user_rate"
 INTERARRIVAL = "interarrival"
 STAGES = "--stages"
 SETTINGS = frozenset((USER_RATE, INTERARRIVAL))
-"""The settings that make the rate."""
+"""The settings that decide the rate."""
 
 
 def start_rate(interarrival_ms: float, per_minute: float | None) -> float:
-    """User starts per minute, by the settings ``interarrival`` and ``user_rate``."""
+    """User starts per minute that ``interarrival`` and ``user_rate`` allow."""
     if per_minute is not None:
         return per_minute
     return 60_000 / interarrival_ms if interarrival_ms else inf
@@ -33,11 +33,11 @@ def first_rate(
     interarrival_ms: float,
     per_minute: float | None,
 ) -> tuple[float, str]:
-    """User starts per minute at the beginning of a run, and what says so.
+    """User starts per minute at the beginning of a run, and what decides it.
 
     Args:
-        has_stages: Whether stages say how many users there are.
-        sources: Where the value of each setting comes from.
+        has_stages: Whether the run has stages.
+        sources: The source of each setting's value, by name.
         interarrival_ms: The setting ``interarrival``.
         per_minute: The setting ``user_rate``.
     """

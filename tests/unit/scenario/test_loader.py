@@ -152,7 +152,7 @@ def test_a_file_that_is_not_python_is_named(write):
 @pytest.mark.parametrize("name", ["no_such_module_here", "no_such_package_here.chat"])
 def test_a_module_that_is_not_there_is_named_with_what_a_file_looks_like(name):
     text = refused(name)
-    assert "is neither a file nor an importable module; a file's name ends in .py" in text
+    assert "is neither a file (*.py) nor an importable module" in text
 
 
 def test_a_missing_dependency_is_told_apart_from_a_missing_scenario(write):

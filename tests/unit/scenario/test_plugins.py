@@ -73,7 +73,7 @@ def test_plugins_are_loaded_in_the_order_of_their_names(install: Install) -> Non
         (
             "broken_f",
             "from amoc import events\n@events.on('user.adde')\ndef hear(event): ...\n",
-            "an event must be a known one, got 'user.adde'; did you mean user.added?",
+            "no event matches 'user.adde'; did you mean user.added?",
         ),
     ],
 )

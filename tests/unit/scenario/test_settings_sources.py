@@ -76,7 +76,7 @@ def test_the_default_file_may_be_missing_and_a_named_one_may_not(tmp_path):
 @pytest.mark.parametrize("content", [b"rate =", b"rate = 1\nrate = 2", b"\xff\xfe", b"[a\n"])
 def test_a_file_that_is_not_toml_is_named_in_one_line(tmp_path, content):
     (tmp_path / "my.toml").write_bytes(content)
-    with pytest.raises(SettingError, match=r"my\.toml must be TOML, but ") as caught:
+    with pytest.raises(SettingError, match=r"my\.toml is not valid TOML: ") as caught:
         gather([], {}, "my.toml")
     assert "\n" not in str(caught.value)
 
@@ -106,7 +106,7 @@ def test_values_of_a_file_that_cannot_be_sent_to_workers_are_refused(tmp_path, c
 
 def test_a_file_that_is_nested_deeper_than_can_be_read_is_one_clear_error(tmp_path):
     (tmp_path / "my.toml").write_text("a = " + "[" * 20_000 + "]" * 20_000)
-    with pytest.raises(SettingError, match=r"my\.toml must be TOML, but it is nested too deep"):
+    with pytest.raises(SettingError, match=r"my\.toml is not valid TOML: nested too deep"):
         gather([], {}, "my.toml")
 
 
