@@ -1,4 +1,4 @@
-"""Kinds of values on the command line; what is wrong is a clause that follows the option."""
+"""Types of option values; an error is a clause that follows the option's name."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from amoc.scenario.load_profile import Stages
 
 MAX_ID = 1 << 32
 FOR_EVER_S = 1e8
-"""What a time-out without end is in fact: three years, which fit where infinity does not."""
+"""An infinite timeout is three years, which fit where infinity does not."""
 
 
 class Duration(click.ParamType[float]):
@@ -21,7 +21,7 @@ class Duration(click.ParamType[float]):
     name = "duration"
 
     def __init__(self, zero: bool = False) -> None:
-        """Make a kind that allows `zero`, or not."""
+        """Allow `zero`, or not."""
         self._zero = zero
 
     def convert(
@@ -71,7 +71,7 @@ class Profile(click.ParamType[Stages]):
         except ValueError as error:
             self.fail(str(error), param, ctx)
         if not stages.total_ns:
-            self.fail(f"must last for longer than 0 s, got {value!r}", param, ctx)
+            self.fail(f"must have a total duration above 0 s, got {value!r}", param, ctx)
         return stages
 
 

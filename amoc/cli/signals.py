@@ -1,4 +1,4 @@
-"""What signals mean to a run: stop, stop at once, and the way out when all else hangs."""
+"""Signals: the first stops the run gracefully, the second at once, the third kills amoc."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from amoc.runtime.controller.controller import Controller
 def handle_signals(controller: Controller) -> None:
     """Let Ctrl-C, SIGTERM and SIGHUP interrupt `controller`.
 
-    The third one ends this process wherever it is, writing to a terminal that stands still say; its
-    children notice, and leave by themselves.
+    The third signal exits whatever this process is doing, such as writing to a stopped terminal;
+    its children notice, and exit by themselves.
     """
     loop = gevent.get_hub().loop
     seen = 0

@@ -1,4 +1,4 @@
-"""The summary as a file: whole or not at all, and never that of an earlier run."""
+"""The file of ``--json``: complete or absent, and never of an earlier run."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ class SummaryFile:
     """Where ``--json`` wants the summary."""
 
     def __init__(self, file: str) -> None:
-        """Make sure, before anything runs, that `file` can be written.
+        """Check, before the run, that `file` can be written.
 
         Raises:
-            UsageError: It cannot.
+            UsageError: It cannot be written.
         """
         path = Path(file).absolute()
         # A device, a pipe or /dev/stdout is written to; a file is replaced, behind its links.
@@ -37,7 +37,7 @@ class SummaryFile:
         """Write `summary`.
 
         Raises:
-            ResourceError: It cannot be written any more.
+            ResourceError: It can no longer be written.
         """
         text = json.dumps(summary, indent=1, allow_nan=False) + "\n"
         try:

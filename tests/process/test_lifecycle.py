@@ -367,7 +367,7 @@ def test_a_file_that_is_not_there_is_one_clear_line() -> None:
 
 
 def test_a_module_that_is_not_there_is_one_clear_line() -> None:
-    refuses(4, "neither a file nor an importable module", "nowhere.to_be")
+    refuses(4, "neither a file (*.py) nor an importable module", "nowhere.to_be")
 
 
 def test_too_little_shared_memory_is_one_clear_line() -> None:

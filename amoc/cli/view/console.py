@@ -1,4 +1,4 @@
-"""Where people read: a terminal, a pipe, a file, or something that has been closed meanwhile."""
+"""Standard output: a terminal, a pipe, a file, or something that has been closed meanwhile."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from gevent import socket as gsocket
 from rich.console import Console
 
 PLAIN_WIDTH = 10_000
-"""Columns where there is no terminal: no line is broken, so that all of it can be searched for."""
+"""Columns where there is no terminal: no line is wrapped, so that output can be searched."""
 PATIENCE_S = 2.0
-"""How long writing waits for somebody to read."""
+"""How long a write waits for the reader."""
 
 
 class _Patient:
-    """A stream that neither breaks nor blocks the run: that is worth more than its view.
+    """A stream that neither breaks nor blocks the run.
 
-    Where nobody reads any more, what is written goes nowhere. Where nobody reads for a while (a
-    terminal that was stopped, a pager, a slow pipe), writing waits for `PATIENCE_S` while the run
-    goes on, and then leaves out what does not fit until there is room again.
+    When the reader is gone, output is discarded. When it does not read for a while (a stopped
+    terminal, a pager, a slow pipe), a write waits for `PATIENCE_S` while the run goes on, and then
+    drops what does not fit until there is room again.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -30,7 +30,7 @@ class _Patient:
         self._stalled = False
 
     def write(self, text: str) -> int:
-        """Write, or not."""
+        """Write `text`, or drop what does not fit."""
         stream = self._stream
         data = text.encode(stream.encoding, "backslashreplace")
         try:
@@ -43,7 +43,7 @@ class _Patient:
         return len(text)
 
     def _has_room(self) -> bool:
-        """Whether `PIPE_BUF` bytes can be written without waiting in the system."""
+        """Whether `PIPE_BUF` bytes can be written without blocking."""
         poll = select.poll()
         poll.register(self._stream.fileno(), select.POLLOUT)
         if not poll.poll(0):
@@ -58,7 +58,7 @@ class _Patient:
         return True
 
     def flush(self) -> None:
-        """There is nothing to flush: it is all written, or left out."""
+        """There is nothing to flush: output is not buffered."""
 
     def isatty(self) -> bool:
         """Whether it is, or was, a terminal."""
@@ -82,12 +82,11 @@ class _Patient:
 def console(patient: bool = True) -> Console:
     """The console on standard output.
 
-    What is no terminal is not taken for one because colours are asked for (FORCE_COLOR, as in many
-    a CI): it would get tables that renew themselves.
+    FORCE_COLOR, common in CI, does not make it a terminal: that would bring tables that refresh.
 
     Args:
-        patient: Whether writing may be left out rather than wait for a reader; not to be used
-            where the standard library is patched.
+        patient: Whether output may be dropped rather than wait for the reader; must be False where
+            the standard library is patched.
     """
     sys.stdout.flush()  # from here on it is written to directly
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]

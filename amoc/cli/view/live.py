@@ -1,6 +1,6 @@
-"""The run while it runs: tables that renew themselves, or one plain line every few seconds.
+"""A run live: tables that refresh, or one plain line every few seconds.
 
-Both read `Status` only. Whatever the run's processes print, and the events, go above the tables and
+Both read `Status` only. The output of the run's processes and its events go above the tables and
 stay in the terminal's history.
 """
 
@@ -41,7 +41,7 @@ MAX_COUNTERS = 12
 MAX_TIMERS = 12
 """Counters and timers in the plain line; the summary has all."""
 AIRY = 40
-"""Lines of a window from which on there are blank ones between sections."""
+"""Lines of a window from which on sections are separated by blank lines."""
 _STYLE = {"info": "cyan", "warning": "yellow", "error": "bold red", "trace": "dim"}
 
 
@@ -57,12 +57,12 @@ class LiveView:
         self._keyboard: Keyboard | None = None
 
     def attach(self, status: Status, keyboard: Keyboard | None = None) -> None:
-        """Show `status` from now on, and the keys while `keyboard` takes them."""
+        """Show `status` from now on, and the keys while `keyboard` reads them."""
         self._status = status
         self._keyboard = keyboard
 
     def refresh(self) -> None:
-        """Show now what has changed; where there is no terminal that can wait."""
+        """Refresh the tables; without a terminal there are none."""
         if self._live is not None:
             self._live.update(self._tables(), refresh=True)
 
@@ -87,13 +87,13 @@ class LiveView:
             self._live = None
 
     def line(self, text: str) -> None:
-        """Show a line that a process of the run has printed."""
+        """Show a line of output of the run's processes."""
         self._console.print(Text.from_ansi(text), soft_wrap=True)
 
     def event(self, level: str, text: str) -> None:
-        """Show something that happened; nothing in it, a target's answer say, moves the cursor."""
+        """Show an event, without control characters, since it may quote a target's answer."""
         shown = printable(text, keep="\n") if level == "trace" else f"amoc: {printable(text)}"
-        # A terminal gets its lines broken between words; a file gets them as they are.
+        # Lines are wrapped between words on a terminal, and left alone in a file.
         whole = level == "trace" or not self._console.is_terminal
         self._console.print(Text(shown, style=_STYLE.get(level, "")), soft_wrap=whole)
 
@@ -128,8 +128,8 @@ class LiveView:
         return " | ".join([*parts, *_timers(status)])
 
     def _tables(self) -> RenderableType:
-        """All that there is room for: what is most important first, and a line on the rest."""
-        # The last line of the window stays free, or each renewal would scroll it.
+        """The tables that fit, the most important first, and a line that names the others."""
+        # The last line of the window stays free, or each refresh would scroll it.
         height, width = self._console.height - 1, self._console.width
         head, foot = self._head(), self._foot()
         sections = all_of(self._status)
@@ -137,7 +137,7 @@ class LiveView:
         room = height - len(head) - len(foot) - 1 - (len(sections) if airy else 0)
         wanted = [len(section.rows) for section in sections]
         given = share_out(wanted, room)
-        if not all(given):  # the last events are the first to go, but for one
+        if not all(given):  # events are dropped first, except the last one
             event = last_event(self._status)
             kept = [event] if event is not None else []
             given = share_out(wanted, room - 1 - len(kept))
@@ -174,7 +174,7 @@ class LiveView:
 
 
 def _timers(status: Status) -> list[str]:
-    """The timers in the plain line: percentiles of the last seconds; of the first one, so far."""
+    """The timers in the plain line: percentiles of the last seconds, at first of all so far."""
     found, points = [], latest(status.points, RECENT_S)
     for name, whole in targets(status).items():
         timer = recorded(points, name) if points else whole

@@ -278,7 +278,7 @@ def test_rates_of_throttles_are_kept_by_name():
     ("arguments", "clause"),
     [
         (["--stages", "100"], "--stages stage 1 must be DURATION:TARGET such as 30s:100"),
-        (["--stages", "0s:100"], "--stages must last for longer than 0 s, got '0s:100'"),
+        (["--stages", "0s:100"], "--stages must have a total duration above 0 s, got '0s:100'"),
         (["--throttle", "x"], "--throttle must be NAME=RATE, got 'x'"),
         (["--throttle", "=5"], "--throttle must be NAME=RATE, got '=5'"),
         (["--throttle", "x=fast"], "--throttle x: must be a rate such as 10/s"),

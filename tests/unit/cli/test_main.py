@@ -131,7 +131,7 @@ def test_a_config_file_that_is_not_toml_is_a_setting_error(directory, refused_in
     (directory / "amoc.toml").write_text("rate =")
     code, (line,) = refused_in_process("run", "calm.py")
     assert code == ExitCode.SETTING
-    assert line.startswith("amoc: amoc.toml must be TOML, but ")
+    assert line.startswith("amoc: amoc.toml is not valid TOML: ")
 
 
 @pytest.mark.parametrize(
@@ -199,10 +199,7 @@ def test_the_version_is_that_of_the_package():
 
 # Refused by the processes that are started
 
-NO_MODULE = (
-    "amoc: scenario no_such_module_here is neither a file nor an importable module;"
-    " a file's name ends in .py"
-)
+NO_MODULE = "amoc: scenario no_such_module_here is neither a file (*.py) nor an importable module"
 
 
 @pytest.mark.slow
