@@ -16,6 +16,7 @@ from amoc.base.text import printable
 from amoc.cli.view.table_layout import Cell, Section
 from amoc.metrics.health_figures import NODE, WORKER, Figure, NodePoint, WorkerPoint, share
 from amoc.metrics.histogram import Histogram
+from amoc.metrics.timer_statistics import FRACTIONS, MAIN
 from amoc.results.generator_health import Limits
 from amoc.results.live_totals import BUILT_IN_TIMERS
 from amoc.results.series import Point
@@ -188,11 +189,12 @@ def _timers(status: Status) -> Section:
     rows = []
     for name in _busiest(counts, MAX_ROWS):
         shown = [
-            *_times(recorded(recent, name), 0.5, 0.95, 0.99),
-            *_times(timers[name], 0.5, 0.95, 0.99),
+            *_times(recorded(recent, name)),
+            *_times(timers[name]),
         ]
         rows.append((name, f"{counts[name]:,}", *shown, format_duration(timers[name].max_ns / 1e9)))
-    heads = ("count", "p50", "p95", "p99", "all p50", "all p95", "all p99", "max")
+    labels = [one.label for one in MAIN]
+    heads = ("count", *labels, *(f"all {label}" for label in labels), "max")
     title = f"timers, last {RECENT_S:g} s"
     return Section(title, heads, rows, len(counts), (5, 6, 8, 1, 7, 3, 2), "name")
 
@@ -212,10 +214,10 @@ def recorded(points: Iterable[Point], name: str) -> Histogram:
     return merged
 
 
-def _times(timer: Histogram, *fractions: float) -> list[str]:
+def _times(timer: Histogram) -> list[str]:
     if not timer.cells:
-        return [NOTHING] * len(fractions)
-    return [format_duration(one) for one in timer.quantiles_s(*fractions)]
+        return [NOTHING] * len(FRACTIONS)
+    return [format_duration(one) for one in timer.quantiles_s(*FRACTIONS)]
 
 
 def _throttles(status: Status) -> Section:

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from amoc.base.clock import format_duration
 from amoc.base.text import counted, printable
+from amoc.metrics.timer_statistics import TABLE
 from amoc.results.live_totals import BUILT_IN_TIMERS
 from amoc.results.run_directory import RunDirectory
 from amoc.scenario.start_rate import USER_RATE
@@ -249,9 +250,9 @@ def _throttles(
 
 
 def _timers(timers: Mapping[str, Mapping[str, float]], span: str) -> Table:
-    table = _table(_named("timers", span), "count", "mean", "p50", "p95", "p99", "max")
+    table = _table(_named("timers", span), "count", *TABLE)
     for name, timer in timers.items():
-        figures = (timer[key] for key in ("mean_s", "p50_s", "p95_s", "p99_s", "max_s"))
+        figures = (timer[field] for field in TABLE.values())
         table.add_row(name, f"{timer['count']:,}", *map(format_duration, figures))
     return table
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from amoc.base.json_plain import JsonObject
 from amoc.base.text import counted
 from amoc.metrics.histogram import Histogram
+from amoc.metrics.timer_statistics import FRACTIONS, MAIN
 from amoc.results.compare import noise, quantile_test, setup
 from amoc.results.compare.noise import Estimated, SteadyState
 from amoc.results.compare.per_second_values import PerSecondValues
@@ -28,7 +29,6 @@ TOO_FEW = "too few samples"
 NOT_TESTED = ""
 MAX_NOISE = 0.5
 """As a share of A; with more noise a change that matters may go unnoticed."""
-_QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 _SLOWER, _MORE, _HIGHER = ("slower", "faster"), ("more", "fewer"), ("higher", "lower")
 
 
@@ -270,12 +270,10 @@ def _timer(sides: tuple[Side, Side], name: str, words: tuple[str, str]) -> Itera
     whole = [side.tally.timers.get(name, Histogram()) for side in sides]
     counts = [float(one.count) for one in whole]
     yield Metric("timers", name, "count", "", counts[0], counts[1]), None, _MORE
-    first, second = (
-        quantile_test.percentiles(side.steady, name, [*_QUANTILES.values()]) for side in sides
-    )
-    for at, (label, fraction) in enumerate(_QUANTILES.items()):
-        values = [one.quantiles_s(fraction)[0] if one.count else None for one in whole]
-        metric = Metric("timers", name, label, "s", values[0], values[1])
+    first, second = (quantile_test.percentiles(side.steady, name, FRACTIONS) for side in sides)
+    for at, one in enumerate(MAIN):
+        values = [timer.quantiles_s(one.fraction)[0] if timer.count else None for timer in whole]
+        metric = Metric("timers", name, one.label, "s", values[0], values[1])
         yield metric, (first[at], second[at]) if all(counts) else None, words
     longest = [one.max_ns / 1e9 if one.count else None for one in whole]
     yield Metric("timers", name, "max", "s", longest[0], longest[1]), None, words

@@ -15,12 +15,11 @@ from math import isfinite
 from amoc.metrics.health_figures import NODE, WORKER
 from amoc.metrics.histogram import Histogram
 from amoc.metrics.throttle_counts import COUNTS, WAITING
+from amoc.metrics.timer_statistics import FIELDS, statistics
 from amoc.results.export.hdr_log import log_lines
-from amoc.results.live_totals import timer_summary
 from amoc.results.saved_run import SavedRun
 from amoc.results.series import USERS, Point
 
-TIMER = ("count", "mean_s", "p50_s", "p90_s", "p95_s", "p99_s", "p999_s", "max_s")
 THROTTLE = ("wanted_per_s", *COUNTS, WAITING)
 
 _Cell = object
@@ -77,7 +76,7 @@ def _columns(points: Iterable[Point]) -> list[str]:
         "crashes",
         *_each("counters", names, ("count", "per_s")),
         *(f"gauges.{name}" for name in sorted(names.get("gauges", ()))),
-        *_each("timers", names, TIMER),
+        *_each("timers", names, FIELDS),
         *_each("throttles", names, THROTTLE),
         *_each("workers", names, WORKER),
         *_each("nodes", names, NODE),
@@ -107,7 +106,7 @@ def _row(point: Point) -> _Row:
     row |= {f"gauges.{name}": value for name, value in point.gauges.items()}
     for name, timer in point.timers.items():
         if timer.count:
-            row |= _fields(f"timers.{name}", timer_summary(timer), TIMER)
+            row |= {f"timers.{name}.{of}": value for of, value in statistics(timer).items()}
     for name, throttle in point.throttles.items():
         row |= {f"throttles.{name}.{field}": getattr(throttle, field) for field in THROTTLE}
     for worker in point.workers:
@@ -116,10 +115,6 @@ def _row(point: Point) -> _Row:
     for node in point.nodes:
         row |= {f"nodes.{node.name}.{field}": getattr(node, field) for field in NODE}
     return row
-
-
-def _fields(place: str, values: Mapping[str, _Cell], fields: Iterable[str]) -> _Row:
-    return {f"{place}.{field}": values[field] for field in fields}
 
 
 def _text(value: _Cell) -> str:
@@ -135,7 +130,7 @@ def _joined(cells: Iterable[str]) -> str:
 
 
 def _timer(timer: Histogram) -> dict[str, float]:
-    return {name: round(value, 9) for name, value in timer_summary(timer).items()}
+    return {name: round(value, 9) for name, value in statistics(timer).items()}
 
 
 def _json(value: object) -> str:

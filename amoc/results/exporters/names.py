@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 from amoc.metrics.health_figures import NODE, WORKER
 from amoc.metrics.throttle_counts import COUNTS
+from amoc.metrics.timer_statistics import FRACTIONS, MAIN
 from amoc.results.series import Point
 
 MAX_ELEMENT = 100
@@ -30,7 +31,6 @@ MAX_CAUSES = 50
 OTHER_CAUSES = "other causes"
 """What all further ones count as."""
 
-QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 STATES = ("running", "waiting", "finished", "removed")
 """Users in these states are counted as they are, and may become fewer."""
 CHANGES = ("started", "restarted")
@@ -174,9 +174,8 @@ class Naming:
             number = timer.count if timer else 0
             yield self._grown(path, number)
             if timer and number:
-                found = timer.quantiles_s(*QUANTILES.values())
-                for quantile, value_s in zip(QUANTILES, found, strict=True):
-                    yield Entry(f"{path}.{quantile}_ms", value_s * 1e3)
+                for one, value_s in zip(MAIN, timer.quantiles_s(*FRACTIONS), strict=True):
+                    yield Entry(f"{path}.{one.field.removesuffix('_s')}_ms", value_s * 1e3)
                 yield Entry(f"{path}.mean_ms", timer.mean_s * 1e3)
                 yield Entry(f"{path}.max_ms", timer.max_ns / 1e6)
 

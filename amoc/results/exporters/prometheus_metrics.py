@@ -32,6 +32,7 @@ from amoc._version import VERSION
 from amoc.metrics.health_figures import NODE, WORKER, Figure, WorkerPoint
 from amoc.metrics.histogram import CELLS, Histogram, middle_ns
 from amoc.metrics.throttle_counts import COUNTS, HELP, WAITING
+from amoc.metrics.timer_statistics import FRACTIONS
 from amoc.results.exporters.base import RunInfo
 from amoc.results.exporters.names import STATES, Causes, candidates
 from amoc.results.series import Point, Tally
@@ -44,7 +45,7 @@ BOUNDS_S = (
 # A thousand timers have some hundred thousand cells: they are looked up, not reckoned.
 _MIDDLE_S = tuple(middle_ns(cell) / 1e9 for cell in range(CELLS))
 _BUCKET = tuple(bisect_left(BOUNDS_S, middle_s) for middle_s in _MIDDLE_S)
-QUANTILES = {"0.5": 0.5, "0.95": 0.95, "0.99": 0.99, "1": 1.0}
+QUANTILES = {f"{fraction:g}": fraction for fraction in (*FRACTIONS, 1.0)}
 PREFIX = "amoc_"
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9_]+")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from math import isfinite
 
-from amoc.results.report.rows import FRACTIONS, Row
+from amoc.metrics.timer_statistics import FRACTIONS
+from amoc.results.report.rows import Row
 from amoc.results.series import Point
 
 Column = list[float | None]
@@ -65,7 +66,7 @@ def quantiles(rows: Iterable[Row], timer: str, *fractions: float) -> list[Column
     Args:
         rows: Rows that have durations of `timer`.
         timer: Its name.
-        fractions: Of `amoc.results.report.rows.FRACTIONS`.
+        fractions: Of `amoc.metrics.timer_statistics.FRACTIONS`.
     """
     wanted = [*map(FRACTIONS.index, fractions), len(FRACTIONS)]
     columns: list[Column] = [[] for _ in wanted]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from amoc.base.json_plain import JsonObject
 from amoc.base.text import counted
+from amoc.metrics.timer_statistics import MAIN
 from amoc.results.report.latency import Pair
 from amoc.results.report.texts import clip, figure, number, shortened
 from amoc.results.verdict import was_aborted
@@ -160,13 +161,15 @@ def _throughput(covered: Covered) -> list[Card]:
 
 
 def _timer(pair: Pair, timers: Mapping[str, JsonObject]) -> Card:
-    keys = {"p50": "p50_s", "p95": "p95_s", "p99": "p99_s"}
     heads = ("service", "response") if pair.response else ("",)
     rows = [
-        (head, *(figure(timers.get(name, {}).get(key), "s") for key in keys.values()))
+        (head, *(figure(timers.get(name, {}).get(one.field), "s") for one in MAIN))
         for head, name in zip(heads, pair.names, strict=True)
     ]
     count = timers.get(pair.name, {}).get("count", 0)
     return Card(
-        clip(pair.name, 40), detail=f"{number(count)} samples", columns=tuple(keys), rows=rows
+        clip(pair.name, 40),
+        detail=f"{number(count)} samples",
+        columns=tuple(one.label for one in MAIN),
+        rows=rows,
     )

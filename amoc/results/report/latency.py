@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from amoc.base.json_plain import JsonObject
 from amoc.metrics.coordinated_omission import RESPONSE
 from amoc.metrics.histogram import Histogram
+from amoc.metrics.timer_statistics import PERCENTILES
 from amoc.results.live_totals import BUILT_IN_TIMERS
 from amoc.results.report import over_time
 from amoc.results.report.charts import Chart, Spectrum
@@ -22,14 +23,7 @@ from amoc.results.report.columns import rounded
 from amoc.results.report.rows import Row
 from amoc.results.report.texts import NO_VALUE, figure, number
 
-QUANTILES = {
-    "p50": "p50_s",
-    "p90": "p90_s",
-    "p95": "p95_s",
-    "p99": "p99_s",
-    "p99.9": "p999_s",
-    "max": "max_s",
-}
+QUANTILES = {**{one.label: one.field for one in PERCENTILES}, "max": "max_s"}
 FRACTIONS = tuple(1 - 10 ** -(step / 10) for step in range(3, 41))
 """From the median on, evenly by how rare: ten steps make it ten times rarer."""
 

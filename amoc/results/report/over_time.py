@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from amoc.base.json_plain import JsonObject
+from amoc.metrics.timer_statistics import FRACTIONS, MAIN
 from amoc.results.report.charts import COLOURS, GREY, Chart, Group, Line
 from amoc.results.report.columns import growth, highest, latest, quantiles, rates
 from amoc.results.report.rows import Row
@@ -21,7 +22,6 @@ MAX_CHARTS = 12
 """Charts of one kind that there are at the most."""
 MAX_CAUSES = 6
 
-PERCENTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 _COLOUR_OF = {"p50": 1, "p95": 3, "p99": 2, "max": GREY}
 
 
@@ -147,10 +147,10 @@ def _had_a_say(rows: Iterable[Row], name: str) -> bool:
 
 def timer(rows: Sequence[Row], key: str, title: str, name: str, family: str) -> Chart:
     """Percentiles of a timer."""
-    columns = quantiles(rows, name, *PERCENTILES.values())
+    columns = quantiles(rows, name, *FRACTIONS)
     lines = [
         Line(label, column, _COLOUR_OF[label], "dots" if label == "max" else "line")
-        for label, column in zip((*PERCENTILES, "max"), columns, strict=True)
+        for label, column in zip((*(one.label for one in MAIN), "max"), columns, strict=True)
     ]
     return Chart(key, title, "s", lines, family=family)
 

@@ -13,10 +13,9 @@ from typing import Any
 
 from amoc.metrics.health_figures import TIMES, NodePoint, WorkerPoint
 from amoc.metrics.histogram import Histogram
+from amoc.metrics.timer_statistics import FRACTIONS
 from amoc.results.series import Point, Tally, ThrottlePoint
 
-FRACTIONS = (0.5, 0.95, 0.99)
-"""Percentiles that a row knows."""
 _NOTHING = Point(0.0, 0.0)
 
 

@@ -1,0 +1,48 @@
+"""The statistics of a timer that amoc tells: the one list of them. Pure.
+
+The summary, the tables of the terminal and of the report, the exports and the exporters take their
+columns from here. Thresholds know any percentile, see `amoc.results.thresholds.measure`.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from amoc.metrics.histogram import Histogram
+
+__all__ = ["FIELDS", "FRACTIONS", "MAIN", "PERCENTILES", "TABLE", "Percentile", "statistics"]
+
+
+class Percentile(NamedTuple):
+    """A percentile: what it is called and what it is."""
+
+    fraction: float
+    """0.999 is the 99.9th."""
+
+    @property
+    def label(self) -> str:
+        """For people: ``p99.9``."""
+        return f"p{100 * self.fraction:g}"
+
+    @property
+    def field(self) -> str:
+        """In data, in seconds: ``p999_s``."""
+        return f"{self.label.replace('.', '')}_s"
+
+
+PERCENTILES = tuple(map(Percentile, (0.5, 0.9, 0.95, 0.99, 0.999)))
+"""Those of a summary."""
+MAIN = tuple(map(Percentile, (0.5, 0.95, 0.99)))
+"""Those for which there is room everywhere."""
+FRACTIONS = tuple(one.fraction for one in MAIN)
+"""What `MAIN` are."""
+FIELDS = ("count", "mean_s", *(one.field for one in PERCENTILES), "max_s")
+"""All that is told of a timer, in the order of its columns; durations in seconds."""
+TABLE = {"mean": "mean_s", **{one.label: one.field for one in MAIN}, "max": "max_s"}
+"""Heads and fields of a table in the terminal."""
+
+
+def statistics(timer: Histogram) -> dict[str, float]:
+    """A timer's `FIELDS`."""
+    found = timer.quantiles_s(*(one.fraction for one in PERCENTILES))
+    return dict(zip(FIELDS, (timer.count, timer.mean_s, *found, timer.max_ns / 1e9), strict=True))
