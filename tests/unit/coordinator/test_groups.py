@@ -390,6 +390,68 @@ def test_a_stopped_plan_is_forgotten_when_its_last_group_has_run() -> None:
     until(lambda: met[-1] == (("coordinate", 2), (1, None), (2, None)))
 
 
+def test_a_worker_that_comes_while_a_stopped_one_has_groups_to_run_runs_them_and_takes_no_adds():
+    cluster = Cluster()
+    cluster.start_in_init("by init", (2, meet))
+    first, other = cluster.up(0, deaf=True), cluster.up(1, deaf=True)
+    cluster.start_by_user(first, "by user", (2, meet))
+    other.hear(other.unheard.pop())
+    for user_id, name in enumerate(("by init", "by user"), start=1):
+        first.add(name, user_id)
+        first.actions.flush()
+        cluster.ask("stop", name)
+    assert {one.name for one in cluster.groups._ended} == {"by init", "by user"}
+    cluster.lose(other)
+    cluster.lose(first)
+    replacement = cluster.up(0, incarnation=2)
+    assert not replacement.actions.knows("by init")
+    assert not replacement.actions.knows("by user")
+    until(lambda: len(met) == 2)
+    assert sorted(met) == [(("stop", 1), (number, None), None) for number in (1, 2)]
+    until(lambda: not cluster.groups._ended)
+    assert cluster.groups.regrets() == []
+    assert not replacement.failures
+
+
+def test_adds_of_a_stopped_one_are_not_counted_in_its_successor_of_the_same_name() -> None:
+    cluster = Cluster()
+    cluster.start_in_init("pairs", (2, meet))
+    here, there = cluster.up(0), cluster.up(1, deaf=True)
+    there.add("pairs", 1)  # it has not heard of the end
+    cluster.ask("stop", "pairs")
+    cluster.start_by_user(here, "pairs", (2, meet))
+    there.actions.flush()
+    state = cluster.groups.states()[0]
+    assert (state.adds, state.pending) == (0, [0])
+    assert cluster.groups.regrets()[-1:] == ["1 add came after the coordinator was stopped"]
+    here.add("pairs", 2)
+    here.add("pairs", 3)
+    until(lambda: (("coordinate", 2), (2, None), (3, None)) in met)
+
+
+def test_each_pause_stops_the_clock_of_timeouts_for_as_long_as_it_lasts() -> None:
+    clock = Clock()
+    cluster = Cluster(now=clock)
+    cluster.start_in_init("pairs", (2, meet), timeout=30)
+    worker = cluster.up(0)
+    worker.add("pairs", 1)
+    worker.actions.flush()
+    for left in (25, 20, 15):
+        clock.ns += 5 * 10**9
+        cluster.groups.freeze()
+        clock.ns += 1000 * 10**9
+        cluster.groups.freeze()  # twice is once
+        clock.ns += 1000 * 10**9
+        cluster.groups.thaw()
+        cluster.groups.thaw()
+        assert cluster.groups.next_due_s() == left
+        cluster.groups.tick()
+    assert cluster.groups.states()[0].timeouts == 0
+    clock.ns += 15 * 10**9
+    cluster.groups.tick()
+    until(lambda: met == [(("timeout", 1), (1, None), None)])
+
+
 def test_an_action_that_raises_is_counted_and_reported_and_the_others_run() -> None:
     def fail(event: Any) -> None:
         raise ValueError("no")

@@ -93,6 +93,15 @@ def test_a_named_file_is_read_instead_of_the_default_one(tmp_path):
         ("a = 18446744073709551616", "a must fit into 64 bits, got 18446744073709551616"),
         ("[chat]\nb = [-9223372036854775809]", "chat.b must fit into 64 bits, got -92233"),
         ("[[accounts]]\npassword = 18446744073709551616", "64 bits, got (hidden)"),
+        (
+            "[secrets]\npin = 18446744073709551616",
+            "secrets.pin must fit into 64 bits, got (hidden)",
+        ),
+        (
+            "[chat.token]\na = [{b = 18446744073709551616}]",
+            "chat.token.a.b must fit into 64 bits, got (h",
+        ),
+        ("token = [[5, 18446744073709551616]]", "token must fit into 64 bits, got (hidden)"),
         ("a = " + "[" * 51 + "]" * 51, "a must be nested at most 50 deep, got more"),
     ],
 )

@@ -172,6 +172,26 @@ def test_messages_of_one_turn_travel_together(town):
     assert town.envelopes == 1
 
 
+@pytest.mark.parametrize(("size", "per_turn"), [(0, 1023), (3072, 256)])
+def test_a_user_that_sends_and_sends_lets_the_loop_turn_once_a_mebibyte(town, size, per_turn):
+    sent = 0
+
+    def send_on(_):
+        nonlocal sent
+        for _ in range(4 * per_turn):
+            sent += 1
+            amoc.send(2, bytes(size))
+
+    town.settle(2)
+    town.enter(1, send_on)
+    seen = []
+    while 1 not in town.results:
+        gevent.sleep(0)
+        if sent not in seen:
+            seen.append(sent)
+    assert seen == [turn * per_turn for turn in range(1, 5)]
+
+
 plain = st.recursive(
     st.one_of(
         st.none(),
