@@ -187,6 +187,23 @@ def test_timers_that_do_not_fit_are_refused_before_anything_is_written():
     assert values(area)["small"] == 1
 
 
+def fill(area: Area, kind: Kind) -> None:
+    for number in range(ENTRIES):
+        area.declare(kind, f"{kind.name}{number}")
+
+
+def test_a_memory_full_of_metrics_still_has_room_for_every_cause_of_a_crash():
+    area = Area(new_memory())
+    for kind in (Kind.TIMER, Kind.COUNTER):
+        with pytest.raises(ScenarioError, match="no room for metric"):
+            fill(area, kind)
+    assert len(area.entries()) < ENTRIES - MAX_CAUSES - 1, "the memory is full, not the directory"
+    for number in range(MAX_CAUSES + 1):
+        area.declare(Kind.CRASH, f"cause {number}")[0] += 1
+    crashes = [metric.value for metric in area.read() if metric.kind is Kind.CRASH]
+    assert crashes == [1] * (MAX_CAUSES + 1)
+
+
 @pytest.mark.parametrize("kind", [Kind.COUNTER, Kind.TIMER, Kind.CRASH])
 def test_a_metric_that_a_killed_worker_only_half_declared_leaves_no_count_behind(kind):
     memory = new_memory()

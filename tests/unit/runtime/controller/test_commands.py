@@ -191,6 +191,27 @@ def test_users_that_were_not_dealt_are_removed_before_those_that_run():
     assert sum(run.ordering.have.values()) == 8
 
 
+def test_what_became_of_those_removed_is_told_kind_by_kind():
+    run = Run(50, 50)
+    run.operations.add_users(10)
+    for worker, found in ((0, Removal(1, 2, 3, 4, (9, 1))), (1, Removal(10, 20, 30, 40, (5,)))):
+        reply = Reply(Outcome.ANSWERED, answer=UsersRemoved(1, *found))
+        run.ordering.errors[RemoveUsers, WorkerId("node0", worker, 1)] = reply
+    run.status.added = 100
+    answer = run.do("remove", count=120, force=True)
+    assert (answer.asked, answer.killed, answer.withdrawn, answer.not_again) == (11, 22, 43, 44)
+    assert list(answer.stuck) == [1, 5, 9]
+    assert run.status.added == 57, "who will not start was not added"
+    assert answer.summary == (
+        "11 users asked to leave after this iteration; 22 users killed; 43 users will not start;"
+        " 44 users will not start again; stuck after 2 s: 1, 5, 9"
+    )
+    assert [one.text for one in answer.workers] == [
+        Removal(1, 2, 3, 4, (9, 1)).text(),
+        Removal(10, 20, 30, 40, (5,)).text(),
+    ]
+
+
 @given(st.lists(st.integers(0, 50), min_size=1, max_size=6), st.integers(1, 400))
 def test_as_many_are_removed_as_there_are_and_evenly_where_that_is_possible(have, count):
     run = Run(*have)

@@ -19,7 +19,7 @@ from amoc.ipc.messages import (
     WorkerLost,
     WorkerUp,
 )
-from amoc.metrics.board import Board, UserState
+from amoc.metrics.board import Board, Kind, UserState
 from amoc.runtime.node import worker_links
 from amoc.runtime.node.worker_links import WorkerLinks
 from amoc.runtime.node.workers import (
@@ -170,6 +170,55 @@ def test_who_dies_before_it_takes_users_is_given_up_soon():
     worker = WorkerState(0)
     reasons = [worker.count_loss(was_up=False, age_ns=LONG) for _ in range(MAX_STILLBORN)]
     assert reasons == ["", "", "before it took any user, 3 times in a row"]
+
+
+def test_failures_far_apart_end_no_run():
+    worker = WorkerState(0)
+    for _ in range(5):
+        for _ in range(MAX_STILLBORN - 1):
+            assert worker.count_loss(was_up=False, age_ns=LONG) == ""
+        assert worker.count_loss(was_up=True, age_ns=LONG) == ""
+    for _ in range(5):
+        for _ in range(MAX_SHORT_LIVES - 1):
+            assert worker.count_loss(was_up=True, age_ns=0) == ""
+        assert worker.count_loss(was_up=True, age_ns=LONG) == ""
+
+
+def test_who_dies_young_and_before_it_takes_users_is_given_up_by_whichever_comes_first():
+    worker = WorkerState(0)
+    reasons = [worker.count_loss(was_up=False, age_ns=0) for _ in range(MAX_STILLBORN)]
+    assert reasons == ["", "", "before it took any user, 3 times in a row"]
+    assert worker.count_loss(was_up=True, age_ns=0) == "", "the other count goes on"
+    for _ in range(MAX_SHORT_LIVES - MAX_STILLBORN - 2):
+        assert worker.count_loss(was_up=True, age_ns=0) == ""
+    assert worker.count_loss(was_up=True, age_ns=0) == (
+        "within 2 s of its start, 10 times in a row"
+    )
+
+
+def test_the_workers_of_a_node_are_counted_each_for_itself(here):
+    for incarnation in range(1, MAX_STILLBORN):
+        for worker in (0, 1):
+            here.links.forked(Forked(worker, incarnation, 4711))
+            died = Died(worker, incarnation, -9, LONG)
+            assert here.links.lost(died, here.links.died(died)) == ""
+    died = Died(1, MAX_STILLBORN, 1, LONG)
+    assert here.links.lost(died, here.links.died(died)) == (
+        "worker 1 exited with 1 before it took any user, 3 times in a row"
+    )
+
+
+def test_a_dead_workers_gauges_are_forgotten_and_its_counters_are_not(here):
+    for worker in (0, 1):
+        here.up(worker)
+        here.board.area(worker).declare(Kind.COUNTER, "seen")[0] = 5
+        here.board.area(worker).declare(Kind.GAUGE, "open")[0] = 7.0
+    here.links.died(Died(0, 1, -9, LONG))
+    here.links.died(Died(1, 1, 0, LONG))  # it has left by itself, and that was its last word
+    found = [{one.name: one.value for one in here.board.area(worker).read()} for worker in (0, 1)]
+    assert found == [{"seen": 5}, {"seen": 5, "open": 7.0}]
+    assert here.bus.children == set()
+    assert [worker.pid for worker in here.workers] == [0, 0]
 
 
 def test_who_dies_young_is_given_up_unless_one_has_lived():

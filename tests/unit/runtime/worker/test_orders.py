@@ -100,6 +100,13 @@ def test_each_order_is_answered_with_its_number_and_in_order(worker):
     assert worker.do(RemoveIds(4, [7, 8])) == [UsersRemoved(4, 2, 0, 0, 0, [])]
 
 
+def test_what_became_of_those_removed_is_answered_kind_by_kind(worker, monkeypatch):
+    found = Removal(asked=1, killed=2, withdrawn=3, not_again=4, stuck=(5, 6))
+    monkeypatch.setattr(worker.users, "remove", lambda *_: found)
+    (answer,) = worker.do(RemoveUsers(7, 10, True))
+    assert answer._asdict() == {"number": 7, **found._asdict(), "stuck": [5, 6]}
+
+
 def test_the_run_is_paused_here_and_goes_on(worker):
     (reply,) = worker.do(Pause(1))
     assert reply == Done(1, "3 users, each stops at its next call of amoc")

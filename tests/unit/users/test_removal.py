@@ -1,0 +1,26 @@
+"""What became of users that were to be removed, of one worker and of all."""
+
+from __future__ import annotations
+
+from amoc.ipc.messages import UsersRemoved
+from amoc.users.removal import Removal
+
+
+def test_the_removals_of_all_workers_add_up_each_kind_for_itself():
+    parts = [Removal(1, 20, 300, 4000, (7, 3)), Removal(), Removal(2, 30, 400, 5000, (5,))]
+    assert Removal.sum(parts) == Removal(3, 50, 700, 9000, (3, 5, 7))
+    assert Removal.sum(parts).total == 9753
+    assert Removal.sum([]) == Removal()
+
+
+def test_each_kind_is_said_in_its_own_words():
+    assert Removal().text() == "no users to remove"
+    assert Removal(asked=1).text() == "1 user asked to leave after this iteration"
+    assert Removal(2, 3, 4, 5, (6, 7)).text() == (
+        "2 users asked to leave after this iteration; 3 users killed; 4 users will not start;"
+        " 5 users will not start again; stuck after 2 s: 6, 7"
+    )
+
+
+def test_it_travels_field_by_field_in_one_order():
+    assert UsersRemoved._fields == ("number", *Removal._fields)
