@@ -10,8 +10,8 @@ from amoc.results.thresholds.declared import expect
 from amoc.scenario import events
 from amoc.scenario import settings as config
 from amoc.scenario.settings import setting
-from amoc.users import user
-from amoc.users.user import receive, send, sleep
+from amoc.users import api as user
+from amoc.users.api import receive, send, sleep
 
 __all__ = [
     # what a scenario declares

@@ -29,7 +29,7 @@ from amoc.ipc.worker_id import WorkerId
 from amoc.runtime import logs
 from amoc.scenario import events
 from amoc.throttle.slot_schedule import Mode
-from amoc.throttle.worker_queue import WorkerQueue
+from amoc.throttle.worker_queue import OnToken, WorkerQueue
 
 WORDS = ("".join(letters) for letters in product(ascii_lowercase, repeat=5))
 """Numbers would not tell kinds of lines apart."""
@@ -65,13 +65,13 @@ def log_calls(calls: int) -> dict[str, float]:
 
 def let_through(calls: int) -> dict[str, float]:
     """What it costs to come to a throttle, and to be let through."""
-    turnstile = WorkerQueue("bench", metrics.timer("token_lateness"), None)
-    turnstile.hear_mode(ThrottleMode("bench", 1, 0, Mode.RUN, False))
-    turnstile.work(now_ns(), now_ns() + S_NS)
-    asked = timed(lambda _: turnstile.enter(lambda _: None), calls)
-    turnstile.hear_tokens(Tokens("bench", 1, 1, 0, 1, calls, now_ns() - 10 * MS_NS, 1.0))
+    queue = WorkerQueue("bench", metrics.timer("token_lateness"), None)
+    queue.hear_mode(ThrottleMode("bench", 1, 0, Mode.RUN, False))
+    queue.work(now_ns(), now_ns() + S_NS)
+    asked = timed(lambda _: queue.enter(OnToken(lambda _: None)), calls)
+    queue.hear_tokens(Tokens("bench", 1, 1, 0, 1, calls, now_ns() - 10 * MS_NS, 1.0))
     begun_ns = now_ns()
-    passed = turnstile.work(begun_ns, begun_ns + 100 * S_NS)
+    passed = queue.work(begun_ns, begun_ns + 100 * S_NS)
     assert passed == calls
     return {"throttle, request": asked, "throttle, execute": (now_ns() - begun_ns) / calls}
 

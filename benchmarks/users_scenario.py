@@ -18,4 +18,4 @@ def start(user_id):
         nobody_yet = False
         first.set(now)
     last.set(now)
-    user.wait_leaving()
+    user.wait_stopping()

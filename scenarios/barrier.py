@@ -15,9 +15,9 @@ pause = setting(2.0, "Seconds between a volley and the next", verify=lambda s: s
 def start(user_id):
     with xmpp.connect(user_id) as client:
         client.send_presence()
-        while not user.leaving:
+        while not user.stopping:
             # Waits until so many users are in it, and lets all of them go at one moment. A user
             # that is asked to leave before, because the run ends, does so from here.
             coordinator.barrier("volley", together.get(), timeout=600)
             client.ping()  # to the server and back; measured by itself as the timer request
-            user.wait_leaving(pause.get())
+            user.wait_stopping(pause.get())

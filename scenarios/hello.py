@@ -19,7 +19,7 @@ def start(user_id):
     print(f"user {user_id} is here")
     # `leaving` is set when the run ends. A user that looks at it can end in good order; one that
     # does not is given some time (--stop-timeout) and is then removed.
-    while not user.leaving:
+    while not user.stopping:
         # What happens in this block is timed; percentiles over all users are in the summary.
         with metrics.timer("greeting").time():
             sleep(user.random.uniform(0.01, 0.02))  # instead of talking to a server

@@ -4,4 +4,4 @@ from amoc import user
 
 
 def start(user_id):
-    user.wait_leaving()
+    user.wait_stopping()

@@ -21,9 +21,9 @@ def start(user_id):
         # they are there, so that nobody writes to a user that could not get the message.
         near = range(user_id - neighbours.get(), user_id + neighbours.get() + 1)
         others = xmpp.Neighbours(client, [one for one in near if one > 0 and one != user_id])
-        # Every user draws random numbers of its own, so they do not march in step. wait_leaving()
+        # Every user draws random numbers of its own, so they do not march in step. wait_stopping()
         # sleeps, and says whether it is time to go.
-        while not user.wait_leaving(interval.get() * user.random.uniform(0.5, 1.5)):
+        while not user.wait_stopping(interval.get() * user.random.uniform(0.5, 1.5)):
             if others:
                 client.send_chat(user.random.choice(list(others)), "How do you do?")
         # Say goodbye, and stay until the last message that is on its way here has come.

@@ -38,7 +38,7 @@ def introduce(event, a, b):
 def start(user_id):
     with xmpp.connect(user_id) as client:
         client.send_presence()
-        while not user.leaving:
+        while not user.stopping:
             coordinator.add("pairs", client.jid)
             _, peer, begins = receive(match=lambda mail: mail[0] == "meet", timeout=60)
             if peer is not None:
@@ -58,5 +58,5 @@ def chat(client, peer, my_turn):
                 return
             my_turn = not my_turn
     finally:
-        if my_turn and user.leaving:
+        if my_turn and user.stopping:
             client.send_chat(peer, "Goodbye")

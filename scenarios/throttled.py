@@ -22,7 +22,7 @@ at_once = setting(5, "How many uploads there may be at the same time", verify=la
 # Throttles are known by their names to all users of all workers. init() runs before them.
 def init():
     throttle.start("requests", rate=request_rate.get(), interval=60)
-    throttle.start("uploads", rate=at_once.get(), interval=0)
+    throttle.limit_concurrency("uploads", at_once.get())
 
 
 def start(user_id):
@@ -33,5 +33,5 @@ def start(user_id):
         with metrics.timer("request").time():
             sleep(user.random.uniform(0.01, 0.03))  # instead of talking to a server
     # A place among a few, given back at the end of the block, however that is left.
-    with throttle.slot("uploads"), metrics.timer("upload").time():
+    with throttle.permit("uploads"), metrics.timer("upload").time():
         sleep(0.1)

@@ -1,8 +1,8 @@
-"""The pause of a whole run: users stop at their next call of amoc, and time stands still.
+"""The pause of a whole run: users stop at their next call of amoc, and its clock stands still.
 
-A worker has one `Pause`. While it holds, whoever comes back from waiting for amoc waits on, and the
-time that passes does not count: a user that slept half of its second when the run was paused sleeps
-the other half when it goes on.
+A process has one such clock. While the run is paused, whoever comes back from waiting for amoc
+waits on, and the time that passes does not count: a user that has slept half of its second when the
+run is paused sleeps the other half when it is resumed.
 """
 
 from __future__ import annotations
@@ -15,101 +15,142 @@ from greenlet import greenlet
 
 from amoc.base.clock import S_NS, now_ns
 
-__all__ = ["frozen_ns", "held_ns", "hold", "paused", "release", "reset", "wait", "wait_resumed"]
+__all__ = [
+    "PauseClock",
+    "is_paused",
+    "own_paused_ns",
+    "pause",
+    "paused_greenlets",
+    "paused_ns",
+    "reset",
+    "resume",
+    "run_ns",
+    "wait",
+    "wait_resumed",
+]
 
 
-class _Pause:
-    def __init__(self) -> None:
+class PauseClock:
+    """Knows whether a run is paused, and tells its time without the pauses.
+
+    Attributes:
+        since_ns: When the pause began; 0 while the run goes on.
+        earlier_ns: How long the pauses before it took together.
+    """
+
+    __slots__ = ("_now", "earlier_ns", "since_ns")
+
+    def __init__(self, now: Callable[[], int] = now_ns) -> None:
+        self._now = now
+        self.since_ns = self.earlier_ns = 0
+
+    def pause(self) -> None:
+        """The run is paused; harmless the second time."""
+        if not self.since_ns:
+            self.since_ns = self._now()
+
+    def resume(self) -> bool:
+        """The run goes on; whether it was paused."""
+        if not self.since_ns:
+            return False
+        self.earlier_ns = self.paused_ns()
         self.since_ns = 0
-        self.before_ns = 0
-        self.parked: dict[greenlet, None] = {}
+        return True
+
+    def paused_ns(self) -> int:
+        """For how long the run has been paused so far, all pauses together."""
+        return self.earlier_ns + (self._now() - self.since_ns if self.since_ns else 0)
+
+    def run_ns(self) -> int:
+        """The time now without the pauses."""
+        return (self.since_ns or self._now()) - self.earlier_ns
 
 
-_pause = _Pause()
+_clock = PauseClock()
+paused_greenlets: dict[greenlet, None] = {}
+"""Those that wait for the end of the pause now."""
 
 
-def paused() -> bool:
+def is_paused() -> bool:
     """Whether the run is paused."""
-    return bool(_pause.since_ns)
+    return bool(_clock.since_ns)
 
 
-def frozen_ns() -> int:
+def paused_ns() -> int:
     """For how long the run has been paused so far, all pauses together."""
-    running = now_ns() - _pause.since_ns if _pause.since_ns else 0
-    return _pause.before_ns + running
+    return _clock.paused_ns()
 
 
-def held_ns() -> int:
-    """For how long pauses have held up the calling greenlet so far.
+def run_ns() -> int:
+    """The time now without the pauses of the run."""
+    return _clock.run_ns()
+
+
+def own_paused_ns() -> int:
+    """For how long pauses have delayed the calling greenlet so far.
 
     It is what a duration that the greenlet measures must not count.
     """
-    if not (_pause.before_ns or _pause.since_ns):
+    if not (_clock.earlier_ns or _clock.since_ns):
         return 0
-    held: int = getattr(getcurrent(), "held_ns", 0)
-    return held
+    own: int = getattr(getcurrent(), "paused_ns", 0)
+    return own
 
 
 def reset() -> None:
     """A run begins: there was no pause yet."""
-    _pause.since_ns = _pause.before_ns = 0
+    _clock.since_ns = _clock.earlier_ns = 0
 
 
-def hold() -> None:
+def pause() -> None:
     """The run is paused."""
-    if not _pause.since_ns:
-        _pause.since_ns = now_ns()
+    _clock.pause()
 
 
-def release() -> None:
-    """The run goes on; those that were held go on at the loop's next turn."""
-    if not _pause.since_ns:
-        return
-    _pause.before_ns = frozen_ns()
-    _pause.since_ns = 0
-    loop = get_hub().loop
-    parked, _pause.parked = _pause.parked, {}
-    for one in parked:
-        loop.run_callback(_wake, one, parked)
+def resume() -> None:
+    """The run goes on; those that were paused continue at the loop's next turn."""
+    if _clock.resume():
+        loop = get_hub().loop
+        for one in tuple(paused_greenlets):
+            loop.run_callback(_wake, one)
 
 
-def _wake(one: greenlet, parked: dict[greenlet, None]) -> None:
-    # A killed one has taken itself out, and may be anywhere by now.
-    if one in parked:
-        del parked[one]
+def _wake(one: greenlet) -> None:
+    # One that was killed has removed itself, and may be anywhere by now.
+    if one in paused_greenlets:
+        del paused_greenlets[one]
         one.switch()
 
 
-def wait_resumed(frozen_before_ns: int | None = None) -> None:
+def wait_resumed(paused_before_ns: int | None = None) -> None:
     """Wait while the run is paused; returns at once when it is not.
 
     Args:
-        frozen_before_ns: What `frozen_ns` said when the caller began to wait for something that had
+        paused_before_ns: What `paused_ns` said when the caller began to wait for something that had
             to wait for the end of the pause too; None means now.
     """
-    if not _pause.since_ns and frozen_before_ns in (None, _pause.before_ns):
+    if not _clock.since_ns and paused_before_ns in (None, _clock.earlier_ns):
         return
-    if frozen_before_ns is None:
-        frozen_before_ns = frozen_ns()
+    if paused_before_ns is None:
+        paused_before_ns = _clock.paused_ns()
     _wait_resumed()
-    _note(frozen_ns() - frozen_before_ns)
+    _note(_clock.paused_ns() - paused_before_ns)
 
 
 def _wait_resumed() -> None:
     me, hub = getcurrent(), get_hub()
-    while _pause.since_ns and me is not hub:
-        parked = _pause.parked
-        parked[me] = None
+    while _clock.since_ns and me is not hub:
+        paused_greenlets[me] = None
         try:
             hub.switch()
         finally:
-            parked.pop(me, None)
+            paused_greenlets.pop(me, None)
 
 
-def _note(held: int) -> None:
+def _note(delay_ns: int) -> None:
     me: Any = getcurrent()
-    if held and me is not get_hub():
-        me.held_ns = getattr(me, "held_ns", 0) + held
+    if delay_ns and me is not get_hub():
+        me.paused_ns = getattr(me, "paused_ns", 0) + delay_ns
 
 
 def wait(part: Callable[[float], object], seconds: float) -> bool:
@@ -122,14 +163,16 @@ def wait(part: Callable[[float], object], seconds: float) -> bool:
     Returns:
         Whether `part` said True.
     """
-    begun_ns, frozen_before_ns = now_ns(), frozen_ns()
+    clock = _clock
+    begun_ns, paused_before_ns = clock.run_ns(), clock.paused_ns()
     left_s = seconds
     while True:
         over = bool(part(left_s))
-        _wait_resumed()
-        froze_ns = frozen_ns() - frozen_before_ns
-        if froze_ns and not over:
-            left_s = seconds - (now_ns() - begun_ns - froze_ns) / S_NS
-        if over or not froze_ns or left_s <= 0:
-            _note(froze_ns)
+        if clock.since_ns:
+            _wait_resumed()
+        paused = clock.earlier_ns - paused_before_ns
+        if paused and not over:
+            left_s = seconds - (clock.run_ns() - begun_ns) / S_NS
+        if over or not paused or left_s <= 0:
+            _note(paused)
             return over

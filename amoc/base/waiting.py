@@ -1,22 +1,28 @@
-"""Waiting with a deadline, and being woken exactly once.
+"""Waiting with a deadline, being woken exactly once, and being interrupted.
 
 A greenlet parks in the hub; whoever has what it waits for sets it and wakes it. The deadline's
 timer, the waker and a kill may all come in one turn of the loop: whoever is first wins, the others
 find nobody. gevent's own `Event` can lose a waiter that asks again and again with a time-out of a
 few milliseconds, so loops that do so use a `Notify`.
+
+A user waits for amoc, and for messages of its peers, by `wait`, and nowhere else. Pauses of the run
+do not count there, and it is the one place where an `interrupt` is raised: it ends the wait in
+which the user stands, or else the next that it begins, and is raised once.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import inf
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from gevent import get_hub, getcurrent
-from greenlet import greenlet
+from greenlet import GreenletExit, greenlet
 
+from amoc.base import pause
 from amoc.base.errors import ScenarioError
 
-__all__ = ["Notify", "Waiter"]
+__all__ = ["Notify", "OpenGate", "Waiter", "check_interrupt", "interrupt", "wait"]
 
 T = TypeVar("T")
 
@@ -25,15 +31,16 @@ class Waiter(Generic[T]):
     """One greenlet's wait for one value.
 
     Attributes:
-        done: Whether the value, or an error in its stead, is there.
+        done: Whether the value, or an error in its stead, is there, or nobody wants it any more.
         value: The value; None until it is there.
         error: What to raise instead.
+        greenlet: Who is parked here, if anybody is.
     """
 
-    __slots__ = ("_greenlet", "done", "error", "value")
+    __slots__ = ("done", "error", "greenlet", "value")
 
     def __init__(self) -> None:
-        self._greenlet: greenlet | None = None
+        self.greenlet: greenlet | None = None
         self.done = False
         self.value: T | None = None
         self.error: BaseException | None = None
@@ -65,11 +72,11 @@ class Waiter(Generic[T]):
         if timeout < inf:
             timer = hub.loop.timer(max(timeout, 0.0))
             timer.start(self.wake)
-        self._greenlet = current
+        self.greenlet = current
         try:
             hub.switch()
         finally:
-            self._greenlet = None
+            self.greenlet = None
             if timer is not None:
                 timer.stop()
                 timer.close()
@@ -86,21 +93,77 @@ class Waiter(Generic[T]):
             self.done = True
             self.error = error
 
-    def holds(self, other: greenlet) -> bool:
-        """Whether `other` is the one that is parked here."""
-        return self._greenlet is other
+    def give(self, value: T) -> None:
+        """In the hub: it has come, and the parked greenlet goes on at once."""
+        if self.done:
+            return
+        self.done = True
+        self.value = value
+        parked = self.greenlet
+        if parked is not None:
+            self.greenlet = None
+            parked.switch()
 
     def wake(self) -> None:
         """Let the parked greenlet go on, if any: from the hub at once, else at its next turn."""
-        parked = self._greenlet
+        parked = self.greenlet
         if parked is None:
             return
         hub = get_hub()
         if getcurrent() is hub:
-            self._greenlet = None
+            self.greenlet = None
             parked.switch()
         else:
             hub.loop.run_callback(self.wake)
+
+
+def wait(waiter: Waiter[Any], timeout: float = inf) -> bool:
+    """Let the calling greenlet wait until `waiter` is done, or an interrupt comes.
+
+    Args:
+        waiter: One that only the caller waits for.
+        timeout: How many seconds, not counting pauses of the run.
+
+    Returns:
+        Whether it is done.
+
+    Raises:
+        BaseException: The interrupt, now or from before; or what `waiter` was done with.
+    """
+    me: Any = getcurrent()
+    if getattr(me, "pending_interrupt", None) is not None:
+        check_interrupt()
+    me.waiting_for = waiter
+    try:
+        pause.wait(waiter.wait, timeout)
+    finally:
+        me.waiting_for = None
+    if waiter.error is not None:  # it came while a pause held up the caller, which had timed out
+        raise waiter.error
+    return waiter.done
+
+
+def check_interrupt() -> None:
+    """Raise the interrupt that is pending for the calling greenlet, if any."""
+    me: Any = getcurrent()
+    error: BaseException | None = getattr(me, "pending_interrupt", None)
+    if error is not None:
+        me.pending_interrupt = None
+        raise error
+
+
+def interrupt(whom: Any, error: BaseException) -> None:
+    """Let the greenlet `whom` raise `error` where it waits, or when it waits next.
+
+    One that has just got what it waited for keeps it. An interrupt that ends the greenlet is not
+    replaced by another one.
+    """
+    waiter: Waiter[Any] | None = getattr(whom, "waiting_for", None)
+    if waiter is not None and not waiter.done:
+        waiter.fail(error)
+        get_hub().loop.run_callback(waiter.wake)
+    elif not isinstance(getattr(whom, "pending_interrupt", None), GreenletExit):
+        whom.pending_interrupt = error
 
 
 class Notify:
@@ -130,3 +193,56 @@ class Notify:
                 self._waiter = None
         rung, self._rung = self._rung, False
         return rung
+
+
+class OpenGate:
+    """Open or shut; greenlets wait until it is open, and all go on at once. Open at first.
+
+    Attributes:
+        is_open: Whether nobody need wait.
+    """
+
+    __slots__ = ("_waiting", "is_open")
+
+    def __init__(self) -> None:
+        self.is_open = True
+        self._waiting: dict[Waiter[None], None] = {}
+
+    def open(self) -> None:
+        """Open it; those that wait go on at the loop's next turn."""
+        self.is_open = True
+        for waiter in self._waiting:
+            if not waiter.done:
+                waiter.set(None)
+                get_hub().loop.run_callback(waiter.wake)
+
+    def shut(self) -> None:
+        """Shut it."""
+        self.is_open = False
+
+    def wait(
+        self,
+        timeout: float = inf,
+        by: Callable[[Waiter[None], float], bool] = Waiter.wait,
+    ) -> bool:
+        """Wait until it is open, `timeout` seconds at the most.
+
+        Args:
+            timeout: Seconds.
+            by: How; `wait` of this module for a user, which pauses delay and which can be
+                interrupted.
+
+        Returns:
+            Whether it has opened; somebody else may have shut it again since.
+
+        Raises:
+            ScenarioError: The caller is the event loop itself.
+        """
+        if self.is_open:
+            return True
+        waiter: Waiter[None] = Waiter()
+        self._waiting[waiter] = None
+        try:
+            return by(waiter, timeout)
+        finally:
+            self._waiting.pop(waiter, None)

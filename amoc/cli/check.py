@@ -31,7 +31,7 @@ from amoc.scenario import builtin_settings, fd_budget, settings
 from amoc.scenario.loader import Scenario, load
 from amoc.scenario.settings_sources import for_scenario
 from amoc.throttle import worker as gates
-from amoc.users.user import Leave, User
+from amoc.users.user import StopReason, User
 
 FINISH_S = 10.0
 """How long the one user may take to finish when it is asked to."""
@@ -167,7 +167,7 @@ def _let_it_run(user: User, alone: _Alone, console: Console, seconds: float) -> 
     if alone.gone.is_set():
         return
     console.print(Text("asked to finish", style="yellow"))
-    user.ask_to_leave(Leave.RUN_ENDS)
+    user.ask_to_stop(StopReason.RUN_ENDS)
     if not alone.gone.wait(FINISH_S):
         user.kill()
         alone.gone.wait(FINISH_S)

@@ -15,7 +15,9 @@ import gevent
 from gevent import get_hub, getcurrent
 
 from amoc.base import pause
-from amoc.base.errors import ClosedError, ScenarioError
+from amoc.base.clock import S_NS
+from amoc.base.errors import ClosedError, PeerError, ScenarioError
+from amoc.base.waiting import wait
 from amoc.coordinator import init_plans
 from amoc.coordinator.controller import SCOPES
 from amoc.coordinator.function_refs import found, references
@@ -23,10 +25,13 @@ from amoc.coordinator.plan import MAX_USERS, parse
 from amoc.coordinator.worker import Actions
 from amoc.ipc import rpc
 from amoc.ipc.messages import CoordinatorState
+from amoc.metrics import optional
 from amoc.users.user import current
 
 __all__ = ["add", "attach", "barrier", "reset", "start", "state", "stop"]
 
+ROOM_S = 60.0
+"""How long an add may wait until it can leave its worker."""
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 
 _Actions = Callable[..., object] | Sequence[Callable[..., object]]
@@ -116,13 +121,33 @@ def add(name: str, /, *arguments: Any) -> None:
     here = _here
     if here is None:
         raise ClosedError(f"users of a run are added to coordinators; {name} is used outside of it")
-    if not here.way_out.is_open:
-        here.way_out.wait(name)
+    if not here.room.is_open:
+        _wait_for_room(here, name)
     if not here.knows(name):
         _find(here, name)
     if here.add(name, user_id, data) and getcurrent() is not get_hub():
         gevent.sleep(0)
     pause.wait_resumed()
+
+
+def _wait_for_room(here: Actions, name: str) -> None:
+    """Wait until an add can leave the worker.
+
+    The controller may stand still, be stopped by Ctrl-Z for instance. What is added then fills the
+    node's memory, which has its workers hold back; or it fills a worker's own.
+    """
+    in_handler = getcurrent() is get_hub()
+    until_ns = pause.run_ns() + int(ROOM_S * S_NS)
+    while not here.room.is_open:  # others may have been quicker, and have filled it again
+        left_s = (until_ns - pause.run_ns()) / S_NS
+        if in_handler or left_s <= 0:
+            optional.counter(f"coordinator.{name}.adds_refused").inc()
+            when = "at once, for a handler must not wait" if in_handler else f"within {ROOM_S:g} s"
+            raise PeerError(
+                f"an add to coordinator {name} must be able to leave worker {here.worker} {when},"
+                " but the controller takes nothing, and too much is waiting"
+            )
+        here.room.wait(left_s, wait)
 
 
 def _find(here: Actions, name: str) -> None:
@@ -185,9 +210,8 @@ def barrier(name: str, n: int, timeout: float = inf) -> None:
         n: How many users it is for, the same for all of them.
         timeout: How many seconds to wait.
 
-    A user that is asked to leave, or was before, waits no more: its iteration ends here.
-
     Raises:
+        UserStopped: The user was asked to stop.
         BarrierTimeout: There were too few in time. The user does not count for the others any more.
         ScenarioError: Others wait there for another number of users.
     """
@@ -202,7 +226,7 @@ def barrier(name: str, n: int, timeout: float = inf) -> None:
         )
     if _here is None:
         raise ClosedError(f"users of a run wait at barriers; {name} is used outside of it")
-    _here.room.wait(name, n, timeout)
+    _here.barriers.wait(name, n, timeout)
 
 
 def _is_seconds(value: object) -> bool:

@@ -7,15 +7,14 @@ are let go from the event loop, one straight after the other, and the loop turns
 All barriers are counted together. They need no start, so a name may be for one round or one pair,
 and there is no room on the board to count each by itself.
 
-A user that was killed, or is asked to leave meanwhile, takes itself out on its way out.
+A user that is killed, or asked to stop meanwhile, withdraws on its way out.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from enum import Enum
-from functools import partial
 from itertools import chain, islice
 from typing import Any
 
@@ -24,7 +23,7 @@ from gevent import get_hub, getcurrent
 from amoc.base import pause
 from amoc.base.clock import S_NS, now_ns
 from amoc.base.errors import ScenarioError
-from amoc.base.waiting import Waiter
+from amoc.base.waiting import Waiter, check_interrupt, interrupt, wait
 from amoc.ipc.messages import (
     COORDINATOR_TO_CONTROLLER,
     BarrierArrivals,
@@ -36,9 +35,8 @@ from amoc.ipc.messages import (
 from amoc.ipc.outbox import Outbox
 from amoc.ipc.worker_id import WorkerId
 from amoc.metrics import optional
-from amoc.users.user import Leaving, User
 
-__all__ = ["BarrierTimeout", "WaitingRoom"]
+__all__ = ["BarrierTimeout", "WorkerBarriers"]
 
 RELEASED_PER_TURN = 100
 CONFIRM_S = 5.0
@@ -51,18 +49,17 @@ class BarrierTimeout(ScenarioError, TimeoutError):
 
 class _Outcome(Enum):
     RELEASED = "released"
-    LEAVING = "leaving"
     WITHDRAWN = "withdrawn"
 
 
-class WaitingRoom:
-    """Where this worker's users wait at barriers."""
+class WorkerBarriers:
+    """This worker's users that wait at barriers."""
 
     def __init__(self, worker: WorkerId, outbox: Outbox) -> None:
         self._worker = worker
         self._outbox = outbox
         self._last_ticket = 0
-        self._waiting: dict[int, Waiter[_Outcome]] = {}
+        self._waiting: dict[int, Waiter[_Outcome | ScenarioError]] = {}
         self._came: dict[tuple[str, int], list[int]] = {}
         self._going: deque[Iterator[int]] = deque()
 
@@ -73,53 +70,47 @@ class WaitingRoom:
         """Wait until `n` users do.
 
         Raises:
-            Leaving: The caller was asked to leave before.
+            UserStopped: The user was asked to stop.
             BarrierTimeout: There were not that many within `timeout` seconds.
             ScenarioError: Others wait there for another number.
         """
-        caller = getcurrent()
-        user = caller if isinstance(caller, User) else None
-        if user is not None and user.leave:
-            raise Leaving
+        check_interrupt()
         self._last_ticket += 1
         ticket = self._last_ticket
         waiter = self._waiting[ticket] = Waiter()
         self._arrive(name, n, ticket)
-        ask_out = True
+        interrupted: BaseException | None = None
         try:
-            if user is not None:
-                user.on_leave = partial(self._end, ticket, _Outcome.LEAVING)
-            pause.wait(waiter.wait, timeout)
-            ask_out = False
-            if waiter.value is not _Outcome.RELEASED and not self._released_after_all(
-                name, ticket, user
-            ):
-                raise self._reason(name, n, timeout, waiter.value)
-        finally:
-            self._waiting.pop(ticket, None)
-            if user is not None:
-                user.on_leave = None
-            if ask_out and waiter.error is None:  # it was killed
+            wait(waiter, timeout)
+        except BaseException as error:
+            if error is not waiter.error:  # it was killed
                 self._withdraw(name, ticket)
-        pause.wait_resumed()
-
-    def _released_after_all(self, name: str, ticket: int, user: User | None) -> bool:
-        """Ask to be taken out; whether that came too late, and the release came instead."""
-        if user is not None:
-            user.on_leave = None
-        waiter = self._waiting[ticket] = Waiter()
-        self._withdraw(name, ticket)
-        waiter.wait(CONFIRM_S)
-        return waiter.value is _Outcome.RELEASED
-
-    def _reason(self, name: str, n: int, timeout: float, outcome: _Outcome | None) -> BaseException:
-        """Why a wait has ended in vain."""
-        if outcome is _Outcome.LEAVING:
-            return Leaving()
+                raise
+            interrupted = error
+        finally:
+            del self._waiting[ticket]
+        outcome = waiter.value or self._ask_out(name, ticket)
+        if isinstance(outcome, ScenarioError):
+            raise outcome
+        if outcome is _Outcome.RELEASED:
+            if interrupted is not None:
+                interrupt(getcurrent(), interrupted)  # where it waits next
+            pause.wait_resumed()
+            return
+        if interrupted is not None:
+            raise interrupted
         optional.counter("barriers.timeouts", kept_free=0).inc()
-        return BarrierTimeout(
-            f"{n} users must be at barrier {name} within {timeout:g} s, but were not"
-        )
+        raise BarrierTimeout(f"barrier {name} must have {n} users within {timeout:g} s, got fewer")
+
+    def _ask_out(self, name: str, ticket: int) -> _Outcome | ScenarioError | None:
+        """Withdraw; what came of it, for the release may have been on its way."""
+        waiter = self._waiting[ticket] = Waiter()
+        try:
+            self._withdraw(name, ticket)
+            waiter.wait(CONFIRM_S)
+        finally:
+            del self._waiting[ticket]
+        return waiter.value
 
     # To the controller.
 
@@ -173,6 +164,7 @@ class WaitingRoom:
             waiter = waiting.get(ticket)
             if waiter is not None:
                 waiter.set(_Outcome.RELEASED)
+                waiter.value = _Outcome.RELEASED  # also for one that was interrupted just now
                 waiter.wake()  # runs the user until it waits for something
                 released += 1
         optional.counter("barriers.released", kept_free=0).inc(released)
@@ -182,20 +174,16 @@ class WaitingRoom:
             get_hub().loop.run_callback(self._let_some_go)
 
     def withdrawn(self, record: BarrierWithdrawals) -> None:
-        """These have been taken out, as they asked."""
-        for ticket in record.tickets:
-            self._end(ticket, _Outcome.WITHDRAWN)
+        """These do not count any more, as they asked."""
+        self._end(record.tickets, _Outcome.WITHDRAWN)
 
     def refused(self, record: BarrierRefusal) -> None:
-        """These have been told to wait for another number than the others."""
-        for ticket in record.tickets:
+        """These wait for another number of users than the others."""
+        self._end(record.tickets, ScenarioError(record.reason))
+
+    def _end(self, tickets: Iterable[int], outcome: _Outcome | ScenarioError) -> None:
+        for ticket in tickets:
             waiter = self._waiting.get(ticket)
             if waiter is not None:
-                waiter.fail(ScenarioError(record.reason))
+                waiter.set(outcome)
                 waiter.wake()
-
-    def _end(self, ticket: int, outcome: _Outcome) -> None:
-        waiter = self._waiting.get(ticket)
-        if waiter is not None:
-            waiter.set(outcome)
-            waiter.wake()

@@ -12,7 +12,7 @@ Nothing here grows without end. A worker has at most so many groups to run, more
 coordinator that holds `MAX_HELD`, or `MAX_HELD_BYTES`, takes no more adds until that has gone
 down: they are counted as refused, which is said once.
 
-Time stands still between `freeze` and `thaw`: timeouts are not due while the run is paused.
+Pauses of the run do not count: no timeout comes due meanwhile.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from typing import Any, NoReturn
 
 from amoc.base.clock import S_NS, now_ns
 from amoc.base.errors import ScenarioError
+from amoc.base.pause import PauseClock
 from amoc.base.text import counted
 from amoc.base.waiting import Notify
 from amoc.coordinator.assignment import MAX_TRIES, Task, Tasks
@@ -98,8 +99,7 @@ class Groups:
         self._lost: dict[tuple[str, int], int] = {}
         self._late = 0
         self._said: list[str] = []
-        self._frozen_since_ns: int | None = None
-        self._frozen_ns = 0
+        self._clock = PauseClock(now)
         self._bell = Notify()
         self._sleeping_until_ns: int | None = None
         self._barriers = Barriers(post, now)
@@ -279,7 +279,7 @@ class Groups:
             Entry(origin, *rest) for rest in zip(record.ids, record.data, record.at_ns, strict=True)
         ]
         batches = one.of(origin.node)
-        groups = batches.add(entries, self._time_ns())
+        groups = batches.add(entries, self._clock.run_ns())
         for group in groups:
             last = group.entries[-1]
             self._dispatch(one, [group], last.at_ns)
@@ -297,21 +297,13 @@ class Groups:
 
     # Timeouts.
 
-    def _time_ns(self) -> int:
-        """The time that timeouts go by: it stands still while the run is paused."""
-        at_ns = self._now() if self._frozen_since_ns is None else self._frozen_since_ns
-        return at_ns - self._frozen_ns
-
-    def freeze(self) -> None:
+    def pause_run(self) -> None:
         """The run is paused: no timeout comes due."""
-        if self._frozen_since_ns is None:
-            self._frozen_since_ns = self._now()
+        self._clock.pause()
 
-    def thaw(self) -> None:
+    def resume_run(self) -> None:
         """The run goes on."""
-        if self._frozen_since_ns is not None:
-            self._frozen_ns += self._now() - self._frozen_since_ns
-            self._frozen_since_ns = None
+        if self._clock.resume():
             self._bell.ring()
 
     def next_due_s(self) -> float | None:
@@ -323,15 +315,15 @@ class Groups:
             if batches.due_ns is not None
         ]
         self._sleeping_until_ns = min(due, default=None)
-        if self._sleeping_until_ns is None or self._frozen_since_ns is not None:
+        if self._sleeping_until_ns is None or self._clock.since_ns:
             return None
-        return max(0, self._sleeping_until_ns - self._time_ns()) / S_NS
+        return max(0, self._sleeping_until_ns - self._clock.run_ns()) / S_NS
 
     def tick(self) -> None:
         """End the groups of coordinators whose timeout is over."""
-        if self._frozen_since_ns is not None:
+        if self._clock.since_ns:
             return
-        at_ns = self._time_ns()
+        at_ns = self._clock.run_ns()
         for one in self._coordinators.values():
             for batches in one.batches.values():
                 groups = batches.expire(at_ns)

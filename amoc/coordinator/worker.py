@@ -26,12 +26,11 @@ from amoc import metrics
 from amoc.base import pause
 from amoc.base.clock import MS_NS, now_ns
 from amoc.base.errors import ScenarioError
-from amoc.base.latch import OpenGate
+from amoc.base.waiting import OpenGate
 from amoc.coordinator import init_plans
-from amoc.coordinator.barrier_worker import WaitingRoom
+from amoc.coordinator.barrier_worker import WorkerBarriers
 from amoc.coordinator.function_refs import found
 from amoc.coordinator.plan import Event, Item, arguments
-from amoc.coordinator.way_out import LeaveWaiter
 from amoc.ipc.messages import (
     COORDINATOR_TO_CONTROLLER,
     COORDINATOR_TO_WORKER,
@@ -115,8 +114,9 @@ class Actions:
     """Takes adds, and runs the actions of the groups that this worker is sent.
 
     Attributes:
-        room: Where users wait at barriers.
-        way_out: Where adds wait before they are made, when there is no room for them.
+        worker: The worker's index.
+        barriers: Where users wait for each other.
+        room: Open while there is room for what goes to the controller.
         alone: Whether the controller's end is in this process, so that any function will do.
         idle: Runners that have nothing to do.
     """
@@ -138,11 +138,11 @@ class Actions:
             alone: See the attribute.
             room: Open while there is room for what goes to the controller; None means always.
         """
-        self.room = WaitingRoom(worker, outbox)
-        self.way_out = LeaveWaiter(worker, room or OpenGate())
+        self.worker = worker
+        self.barriers = WorkerBarriers(worker, outbox)
+        self.room = room or OpenGate()
         self.alone = alone
         self.idle: list[_Runner] = []
-        self._worker = worker
         self._outbox = outbox
         self._report = report or (lambda _name, _error: None)
         self._packer = codec.packer()
@@ -161,7 +161,7 @@ class Actions:
 
     def __repr__(self) -> str:
         busy = self._runners - len(self.idle)
-        return f"<actions of {self._worker}: {len(self._queue)} groups to run, {busy} running>"
+        return f"<actions of {self.worker}: {len(self._queue)} groups to run, {busy} running>"
 
     # Adds.
 
@@ -220,7 +220,7 @@ class Actions:
                 adding.name, adding.incarnation, adding.ids, adding.at_ns, adding.data
             )
             adding.clear()
-            self._outbox.put(Part.COORDINATOR, self._worker, COORDINATOR_TO_CONTROLLER.pack(record))
+            self._outbox.put(Part.COORDINATOR, self.worker, COORDINATOR_TO_CONTROLLER.pack(record))
 
     def flush(self) -> None:
         """Let what was added leave now, before anything that is put into the outbox after it."""
@@ -241,11 +241,11 @@ class Actions:
                 case CoordinatorStopped(name, incarnation, forget):
                     self._stopped(name, incarnation, forget)
                 case BarrierRelease():
-                    self.room.release(record)
+                    self.barriers.release(record)
                 case BarrierWithdrawals():
-                    self.room.withdrawn(record)
+                    self.barriers.withdrawn(record)
                 case BarrierRefusal():
-                    self.room.refused(record)
+                    self.barriers.refused(record)
 
     def learn(self, name: str, incarnation: int, items: list[Item]) -> None:
         """A coordinator was started; `items` are its plan."""
@@ -274,7 +274,7 @@ class Actions:
         self._turn_due = False
         if not self._queue:
             return
-        if pause.paused():
+        if pause.is_paused():
             greenlet(self._resume, get_hub()).switch()
             return
         if self.idle:
@@ -297,7 +297,7 @@ class Actions:
         """Run groups for `TURN_NS`, or until there are none; always True."""
         until_ns = now_ns() + TURN_NS
         queue = self._queue
-        while queue and not pause.paused():
+        while queue and not pause.is_paused():
             number, name, incarnation, parts = queue.popleft()
             self._run_group(name, incarnation, parts)
             if not self._acted:
@@ -312,7 +312,7 @@ class Actions:
     def _acknowledge(self) -> None:
         acted, self._acted = self._acted, []
         self._outbox.put(
-            Part.COORDINATOR, self._worker, COORDINATOR_TO_CONTROLLER.pack(CoordinatorActed(acted))
+            Part.COORDINATOR, self.worker, COORDINATOR_TO_CONTROLLER.pack(CoordinatorActed(acted))
         )
 
     def _run_group(self, name: str, incarnation: int, parts: Sequence[Any]) -> None:

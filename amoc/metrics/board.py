@@ -108,13 +108,13 @@ class UserState(IntEnum):
     """Its worker died; it will be started again."""
     PARKED = 8
     """Stopped because its node was cut off."""
-    LEAVING = 9
+    STOPPING = 9
     """Runs its last iteration: it was removed by a command."""
 
 
 RESTARTABLE = (UserState.RUNNING, UserState.BETWEEN, UserState.RESTARTING)
 """States from which a user must be started again when its worker dies."""
-ALIVE = (*RESTARTABLE, UserState.LEAVING)
+ALIVE = (*RESTARTABLE, UserState.STOPPING)
 """States of users that ran and have not left for good."""
 
 

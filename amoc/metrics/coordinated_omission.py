@@ -55,14 +55,14 @@ class Cadence:
     )
 
     def __init__(
-        self, timer: object, intended_ns: int, frozen_ns: int, following: Cadence | None
+        self, timer: object, intended_ns: int, paused_ns: int, following: Cadence | None
     ) -> None:
         """Begin with the first turn.
 
         Args:
             timer: The timer.
             intended_ns: The slot's time.
-            frozen_ns: For how long the run has been paused, all in all.
+            paused_ns: For how long the run has been paused, all in all.
             following: The user's other cadences.
         """
         self.timer = timer
@@ -70,28 +70,28 @@ class Cadence:
         self.usual_ns = 0
         self._intervals = 0
         self._last_ns = intended_ns
-        self._frozen_ns = frozen_ns
+        self._frozen_ns = paused_ns
         self._missed = False
 
-    def turn(self, intended_ns: int, frozen_ns: int, response_ns: int) -> bool:
+    def turn(self, intended_ns: int, paused_ns: int, response_ns: int) -> bool:
         """Note a turn that is over; whether others were missed because of it.
 
         Args:
             intended_ns: Its slot's time.
-            frozen_ns: For how long the run has been paused, all in all.
+            paused_ns: For how long the run has been paused, all in all.
             response_ns: How long after its slot it ended, pauses left out.
         """
         interval_ns = intended_ns - self._last_ns
         if interval_ns > 0:  # another slot; a timer may end more than once under one
             usual_ns = self.usual_ns
-            if frozen_ns == self._frozen_ns:
+            if paused_ns == self._frozen_ns:
                 known = self._intervals
                 if known < MEMORY:
                     self._intervals = known = known + 1
                 if self._missed and interval_ns > 2 * usual_ns:
                     interval_ns = 2 * usual_ns
                 self.usual_ns = usual_ns + (interval_ns - usual_ns) // known
-            self._frozen_ns = frozen_ns
+            self._frozen_ns = paused_ns
             self._last_ns = intended_ns
             self._missed = False
         if response_ns < 2 * self.usual_ns or self._intervals < MIN_INTERVALS:

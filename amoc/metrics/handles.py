@@ -28,7 +28,7 @@ from typing import Any, TypeVar
 from gevent import getcurrent
 
 from amoc.base.errors import ScenarioError
-from amoc.base.pause import frozen_ns, held_ns
+from amoc.base.pause import own_paused_ns, paused_ns
 from amoc.metrics import coordinated_omission
 from amoc.metrics.board import Area, Kind, Merge, Metric
 from amoc.metrics.coordinated_omission import MAX_TIMERS, Cadence, missed
@@ -196,13 +196,13 @@ class ThrottleMeters(_Handle):
 
 
 class _Stopwatch:
-    __slots__ = ("_held_ns", "_start_ns", "_timer")
+    __slots__ = ("_paused_ns", "_start_ns", "_timer")
 
     def __init__(self, timer: Timer) -> None:
         self._timer = timer
 
     def __enter__(self) -> None:
-        self._held_ns = held_ns()  # a pause of the run is not the target's doing
+        self._paused_ns = own_paused_ns()  # a pause of the run is not the target's doing
         self._start_ns = perf_counter_ns()
 
     def __exit__(
@@ -212,8 +212,8 @@ class _Stopwatch:
         trace: TracebackType | None,
     ) -> None:
         if kind is None or issubclass(kind, Exception):
-            held = held_ns() - self._held_ns
-            self._timer.record_ns(perf_counter_ns() - self._start_ns - held)
+            paused = own_paused_ns() - self._paused_ns
+            self._timer.record_ns(perf_counter_ns() - self._start_ns - paused)
 
 
 class _Token:
@@ -255,12 +255,14 @@ class _ThrottledStopwatch(_Stopwatch):
             if not token.depth and getattr(self._whose, "throttle_token", None) is token:
                 self._whose.throttle_token = None
         if kind is None or issubclass(kind, Exception):
-            held = held_ns()
-            self._timer.record_ns(end_ns - self._start_ns - held + self._held_ns)
+            paused = own_paused_ns()
+            self._timer.record_ns(end_ns - self._start_ns - paused + self._paused_ns)
             if token is not None:
-                _respond(self._whose, self._timer, token.intended_ns, end_ns - held)
+                _respond(self._whose, self._timer, token.intended_ns, end_ns - paused)
         elif token is not None:  # it was killed in the middle, perhaps because it hung for so long
-            _respond(self._whose, self._timer, token.intended_ns, end_ns - held_ns(), killed=True)
+            _respond(
+                self._whose, self._timer, token.intended_ns, end_ns - own_paused_ns(), killed=True
+            )
 
 
 def _respond(
@@ -283,8 +285,8 @@ def _respond(
         others += 1
     if cadence is None:
         if others < MAX_TIMERS:
-            whose.throttle_cadence = Cadence(timer, intended_ns, frozen_ns(), first)
-    elif cadence.turn(intended_ns, frozen_ns(), response_ns):
+            whose.throttle_cadence = Cadence(timer, intended_ns, paused_ns(), first)
+    elif cadence.turn(intended_ns, paused_ns(), response_ns):
         if killed:
             response.record_ns(response_ns)
         cells = response._cells
@@ -296,8 +298,8 @@ def put_token(whose: Any, intended_ns: int) -> None:
     """The greenlet `whose` was let through a throttle; a token that it still had is replaced."""
     global _throttled
     _throttled = True
-    # On the greenlet's own clock, which pauses hold. A `_Token` is made when a timer is begun.
-    whose.throttle_token = intended_ns - getattr(whose, "held_ns", 0)
+    # On the greenlet's own clock, without pauses. A `_Token` is made when a timer is begun.
+    whose.throttle_token = intended_ns - getattr(whose, "paused_ns", 0)
 
 
 def drop_token(whose: Any) -> None:

@@ -31,7 +31,7 @@ _MERGE: dict[Merge, Callable[[list[float]], float]] = {
     Merge.MEAN: lambda values: sum(values) / len(values),
 }
 _STARTED = frozenset(UserState) - {UserState.NONE, UserState.STARTING}
-_RUNNING = frozenset({UserState.RUNNING, UserState.BETWEEN, UserState.LEAVING})
+_RUNNING = frozenset({UserState.RUNNING, UserState.BETWEEN, UserState.STOPPING})
 _EXPECTED = _RUNNING | {UserState.STARTING, UserState.RESTARTING}
 
 

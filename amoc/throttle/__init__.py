@@ -4,6 +4,7 @@ from amoc.throttle.api import (
     ThrottleState,
     change_rate,
     change_rate_gradually,
+    limit_concurrency,
     pause,
     resume,
     sine,
@@ -14,14 +15,16 @@ from amoc.throttle.api import (
     stop,
     unlock,
 )
-from amoc.throttle.wait import ThrottleTimeout, run, send, send_and_wait, slot, wait
+from amoc.throttle.wait import ThrottleTimeout, permit, run, send, send_and_wait, slot, wait
 
 __all__ = [  # noqa: RUF022 - grouped, as a table of contents
     # what a throttle is
+    "limit_concurrency",
     "start",
     "state",
     "stop",
     # passing
+    "permit",
     "run",
     "send",
     "send_and_wait",

@@ -6,6 +6,10 @@ workers pass through it together:
     throttle.start("logins", 600)                   # 600 a minute
     throttle.wait("logins")                         # in a user
 
+    throttle.limit_concurrency("uploads", 20)       # 20 at the same time
+    with throttle.permit("uploads"):                # in a user
+        ...
+
 Durations are seconds. What is refused raises `ScenarioError`, in init() when the run is about to
 start.
 """
@@ -38,7 +42,7 @@ def start(
     Args:
         name: Letters, digits, ``_``, ``.`` and ``-``.
         rate: How many may pass per `interval`; 0 holds all, ``inf`` holds none.
-        interval: Seconds; 0 means that `rate` may pass at the same time.
+        interval: Seconds; 0 means the same as `limit_concurrency`.
         interarrival: Seconds between two, in place of `rate`.
         stages: How the rate goes, in place of `rate`: ``30s:100, 2m:1000``.
 
@@ -58,6 +62,18 @@ def start(
         shape = ["constant", _rate_of(name, rate, interarrival, interval)]
     parse_profile.build(name, shape, interval)
     learn(rpc.ask("throttle.start", name, shape, interval))
+
+
+def limit_concurrency(name: str, n: int) -> None:
+    """Start a throttle that lets `n` users be at work at the same time, over the whole run.
+
+    Who passes it holds one of its permits: until its iteration ends with `wait`, until the end of
+    the block with `permit`. `change_rate` changes how many there are.
+
+    Raises:
+        ScenarioError: It makes no sense, or there is a throttle of that name.
+    """
+    start(name, n, 0)
 
 
 def change_rate(
@@ -200,6 +216,7 @@ __all__ = [
     "ThrottleState",
     "change_rate",
     "change_rate_gradually",
+    "limit_concurrency",
     "pause",
     "resume",
     "sine",

@@ -75,7 +75,7 @@ class Pacer:
         self._shapes: dict[str, tuple[Any, float]] = {}
         self._last_epochs: dict[str, int] = {}
         self._workers: dict[WorkerId, None] = {}
-        self._frozen = False
+        self._run_is_paused = False
         self._heap: list[tuple[int, str]] = []
         self._due: dict[str, int] = {}
         self._bell = Notify()
@@ -153,17 +153,17 @@ class Pacer:
             throttle.lost(origin, now_ns)
             self._reschedule(throttle, now_ns)
 
-    def freeze(self) -> None:
-        """The whole run stands still."""
-        self._frozen = True
+    def pause_run(self) -> None:
+        """The run is paused, and all throttles with it."""
+        self._run_is_paused = True
         for name in self._throttles:
-            self._change(name, Throttle.freeze)
+            self._change(name, Throttle.pause_run)
 
-    def thaw(self) -> None:
+    def resume_run(self) -> None:
         """The run goes on."""
-        self._frozen = False
+        self._run_is_paused = False
         for name in self._throttles:
-            self._change(name, Throttle.thaw)
+            self._change(name, Throttle.resume_run)
 
     # What is asked
 
@@ -194,8 +194,8 @@ class Pacer:
         _log.info("throttle %s is started with %g per %g s", name, rate, interval_s)
         if THROTTLE_INIT.heard:
             THROTTLE_INIT(throttle=name, rate=rate, interval_s=interval_s)
-        if self._frozen:
-            self._change(name, Throttle.freeze)
+        if self._run_is_paused:
+            self._change(name, Throttle.pause_run)
 
     def stop(self, name: str) -> None:
         """Stop a throttle; who waits for it gets an error.

@@ -18,7 +18,7 @@ from amoc import metrics
 from amoc.base import pause
 from amoc.base.errors import AmocError, ScenarioError
 from amoc.throttle import worker as gates
-from amoc.throttle.worker_queue import WorkerQueue
+from amoc.throttle.worker_queue import OnToken, Token, WorkerQueue
 
 __all__ = ["count_crashes", "run_when_let_through"]
 
@@ -36,9 +36,9 @@ def count_crashes(crashed: Callable[[BaseException], object]) -> None:
 
 
 def run_when_let_through(
-    turnstile: WorkerQueue, fn: Callable[..., object], args: tuple[Any, ...]
+    queue: WorkerQueue, fn: Callable[..., object], args: tuple[Any, ...]
 ) -> None:
-    """Run ``fn(*args)`` in a greenlet of its own when `turnstile` lets it through.
+    """Run ``fn(*args)`` in a greenlet of its own when `queue` lets it through.
 
     Raises:
         ScenarioError: `MAX_TASKS` wait already.
@@ -47,28 +47,28 @@ def run_when_let_through(
     pause.wait_resumed()
     if _waiting >= MAX_TASKS:
         raise ScenarioError(
-            f"throttle {turnstile.name}: at most {MAX_TASKS} runs of a worker may wait for"
+            f"throttle {queue.name}: at most {MAX_TASKS} runs of a worker may wait for"
             " throttles, and so many do"
         )
     gate = gates.current()
 
-    def let_through(token: int | AmocError) -> None:
+    def let_through(token: Token) -> None:
         global _waiting
         _waiting -= 1
         begin(token)
 
-    def begin(token: int | AmocError) -> None:
+    def begin(token: Token) -> None:
         if isinstance(token, AmocError):
             _crashed(token)
             return
         task: gevent.Greenlet[..., None] = gevent.Greenlet(_run, fn, args)
-        if turnstile.permits and turnstile.handed is not None:
-            gate.hold(task, turnstile)
-        if not turnstile.permits:
+        if queue.permits and queue.handed is not None:
+            gate.hold(task, queue)
+        if not queue.permits:
             metrics.put_token(task, token)
         task.start()
 
-    token = gate.enter_at(turnstile, let_through)
+    token = gate.enter_at(queue, OnToken(let_through))
     if token is None:
         _waiting += 1
     else:

@@ -1,7 +1,7 @@
 """One throttle of a run, as the controller knows it. Pure.
 
 Configured is a profile: a rate, or how it goes on. Over it may lie one of three: paused (nobody
-passes), unlocked (everybody does), frozen (the whole run stands still, and the profile with it).
+passes), unlocked (everybody does), frozen (the whole run is paused, and the profile with it).
 Under a pause the profile goes on counting.
 
 What is in force changes `LEAD_NS` ahead, so that all workers know before it does, and change at the
@@ -73,7 +73,7 @@ class Throttle(Generic[Asker]):
         self._profile = profile
         self._origin_ns = now_ns
         self._paused = self._unlocked = False
-        self._frozen_ns: int | None = None
+        self._run_paused_ns: int | None = None
         self._waiting: dict[Asker, int] = {}
         change = self._change(now_ns)
         self._modes: deque[Change] = deque([change])
@@ -105,8 +105,8 @@ class Throttle(Generic[Asker]):
             return False
         self._unlocked = False
         self._origin_ns = self._from_ns(now_ns)
-        if self._frozen_ns is not None:
-            self._frozen_ns = self._origin_ns
+        if self._run_paused_ns is not None:
+            self._run_paused_ns = self._origin_ns
         self._publish(now_ns)
         return True
 
@@ -137,20 +137,20 @@ class Throttle(Generic[Asker]):
         self._publish(now_ns)
         return True
 
-    def freeze(self, now_ns: int) -> bool:
-        """The whole run stands still; False when it does already."""
-        if self._frozen_ns is not None:
+    def pause_run(self, now_ns: int) -> bool:
+        """The run is paused, and the profile with it; False when it is already."""
+        if self._run_paused_ns is not None:
             return False
-        self._frozen_ns = self._from_ns(now_ns)
+        self._run_paused_ns = self._from_ns(now_ns)
         self._publish(now_ns)
         return True
 
-    def thaw(self, now_ns: int) -> bool:
-        """The run goes on, and the profile from where it was; False when it never stood."""
-        if self._frozen_ns is None:
+    def resume_run(self, now_ns: int) -> bool:
+        """The run goes on, and the profile from where it was; False when it was not paused."""
+        if self._run_paused_ns is None:
             return False
-        self._origin_ns += self._from_ns(now_ns) - self._frozen_ns
-        self._frozen_ns = None
+        self._origin_ns += self._from_ns(now_ns) - self._run_paused_ns
+        self._run_paused_ns = None
         self._publish(now_ns)
         return True
 
@@ -159,7 +159,7 @@ class Throttle(Generic[Asker]):
     @property
     def mode(self) -> Mode:
         """What it does, or is about to do."""
-        if self._frozen_ns is not None or self._paused:
+        if self._run_paused_ns is not None or self._paused:
             return Mode.HELD
         no_limit = self._profile.steady and self._profile.at(0)[0] == inf
         return Mode.OPEN if self._unlocked or no_limit else Mode.RUN
@@ -205,7 +205,7 @@ class Throttle(Generic[Asker]):
 
     def value_at(self, now_ns: int) -> float:
         """What is configured for now."""
-        at_ns = now_ns if self._frozen_ns is None else self._frozen_ns
+        at_ns = now_ns if self._run_paused_ns is None else self._run_paused_ns
         return self._profile.at(max(0, at_ns - self._origin_ns))[0]
 
     # Dealing
@@ -247,7 +247,7 @@ class Throttle(Generic[Asker]):
         rate = self.value_at(now_ns)
         self._drop_old(now_ns)
         actual = {Mode.HELD: 0.0, Mode.OPEN: inf}.get(self._modes[0].mode, rate)
-        if self._frozen_ns is not None:
+        if self._run_paused_ns is not None:
             mode = "frozen"
         elif self._paused or self._unlocked:
             mode = "paused" if self._paused else "unlocked"

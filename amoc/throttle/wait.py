@@ -1,14 +1,9 @@
-"""Passing a throttle: how users, and what they leave to run by itself, wait in line.
-
-A user that waits is parked in the hub, and its `switch` stands in line at the worker's turnstile.
-Three may end the wait: a token, the time-out's timer, and being asked to leave; all of them switch
-to it from the hub, and whoever comes first takes the others back before anything else happens.
-"""
+"""Passing a throttle: how users, and what they leave to run by itself, wait for their turn."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
-from functools import partial
 from math import inf
 from types import TracebackType
 from typing import Any, Self
@@ -18,23 +13,22 @@ from gevent import get_hub, getcurrent
 
 from amoc import metrics
 from amoc.base import pause
-from amoc.base.clock import now_ns
 from amoc.base.errors import AmocError, ScenarioError
+from amoc.base.waiting import Waiter, check_interrupt
+from amoc.base.waiting import wait as wait_for
 from amoc.ipc import rpc
 from amoc.ipc.messages import THROTTLE_TO_WORKER
 from amoc.throttle import parse_profile
 from amoc.throttle import worker as gates
 from amoc.throttle.deferred import run_when_let_through
-from amoc.throttle.worker_queue import Permit, WorkerQueue
+from amoc.throttle.worker_queue import Permit, Token, WorkerQueue
 from amoc.users import mail
-from amoc.users.user import Leaving, User
+from amoc.users.user import User
 
-__all__ = ["ThrottleTimeout", "learn", "run", "send", "send_and_wait", "slot", "wait"]
+__all__ = ["ThrottleTimeout", "learn", "permit", "run", "send", "send_and_wait", "slot", "wait"]
 
 BURST = 100
 """Users let through without a wait before the loop turns."""
-PAUSED_S = 0.02
-"""While the run is paused a time-out does not run; how often is looked whether it still is."""
 
 
 class ThrottleTimeout(ScenarioError, TimeoutError):
@@ -44,27 +38,26 @@ class ThrottleTimeout(ScenarioError, TimeoutError):
 def wait(name: str, timeout: float = inf) -> None:
     """Wait until the throttle lets the caller through.
 
-    A throttle that limits how many pass at the same time (interval 0) has the caller's place back
-    when its iteration ends; to give it back before, use `slot`.
+    A throttle that limits concurrency gets its permit back when the caller's iteration ends; to
+    give it back before, use `permit`.
 
     Args:
         name: The throttle.
         timeout: Seconds; pauses of the run do not count.
 
-    A user that is asked to leave, or was before, waits no more: its iteration ends here.
-
     Raises:
+        UserStopped: The user was asked to stop.
         ThrottleTimeout: It has not, within `timeout`.
         ScenarioError: It is not started, or was stopped meanwhile; or `timeout` is no time.
     """
     timeout = parse_profile.check_timeout(name, timeout)
-    turnstile = _find(name)
-    if turnstile.permits and not isinstance(getcurrent(), (User, gevent.Greenlet)):
+    queue = _find(name)
+    if queue.permits and not isinstance(getcurrent(), (User, gevent.Greenlet)):
         raise ScenarioError(
-            f"throttle {name} limits how many pass at the same time; only a user can wait for it"
-            " so, others use `with throttle.slot(…)`"
+            f"throttle {name} limits concurrency; only a user can wait for it so, others use"
+            " `with throttle.permit(…)`"
         )
-    permit = _pass(turnstile, timeout)
+    permit = _pass(queue, timeout)
     if permit is not None and isinstance(getcurrent(), gevent.Greenlet):
         _give_back_at_end(getcurrent())
 
@@ -75,10 +68,10 @@ def _give_back_at_end(caller: Any) -> None:
         caller.rawlink(gates.iteration_ended)
 
 
-class slot:  # noqa: N801 - it is used like a function
-    """Wait for a throttle, and give the place back at the end of the block.
+class permit:  # noqa: N801 - it is used like a function
+    """Wait for a throttle, and give its permit back at the end of the block.
 
-    Only a throttle with interval 0 has places to give back; with others it is the same as `wait`.
+    Only a throttle that limits concurrency has permits; with others it is the same as `wait`.
     """
 
     def __init__(self, name: str, timeout: float = inf) -> None:
@@ -86,8 +79,8 @@ class slot:  # noqa: N801 - it is used like a function
         self._timeout = parse_profile.check_timeout(name, timeout)
 
     def __enter__(self) -> Self:
-        self._turnstile = _find(self._name)
-        self._permit = _pass(self._turnstile, self._timeout)
+        self._queue = _find(self._name)
+        self._permit = _pass(self._queue, self._timeout)
         return self
 
     def __exit__(
@@ -97,14 +90,20 @@ class slot:  # noqa: N801 - it is used like a function
         trace: TracebackType | None,
     ) -> None:
         if self._permit is not None:
-            gates.current().give_back(getcurrent(), self._turnstile, self._permit)
+            gates.current().give_back(getcurrent(), self._queue, self._permit)
+
+
+def slot(name: str, timeout: float = inf) -> permit:
+    """`permit`, as it was called before."""
+    warnings.warn("throttle.slot is now throttle.permit", DeprecationWarning, stacklevel=2)
+    return permit(name, timeout)
 
 
 def run(name: str, fn: Callable[..., object], *args: Any) -> None:
     """Run ``fn(*args)`` in a new greenlet when the throttle lets it through; does not wait.
 
-    What it raises is counted like the crash of a user. A place that is limited (interval 0) is held
-    until it ends.
+    What it raises is counted like the crash of a user. Where concurrency is limited, the permit is
+    held until it ends.
 
     Raises:
         ScenarioError: Too many wait to be run in this worker already.
@@ -150,42 +149,51 @@ def _caller() -> User:
     return caller
 
 
-class _InPlaceOfAToken:
-    """What a waiter can be given to end its wait."""
-
-
-_TIMED_OUT = _InPlaceOfAToken()
-_TO_LEAVE = _InPlaceOfAToken()
-
-
-def _pass(turnstile: WorkerQueue, timeout: float) -> Permit | None:
-    """Wait in line; the permit, if it is a throttle of permits."""
+def _pass(queue: WorkerQueue, timeout: float) -> Permit | None:
+    """Wait in `queue`; the permit, if it is a throttle of permits."""
     gate = gates.current()
     caller = getcurrent()
     # A hub cannot wait, and a switch to it from itself would be lost.
     if caller is get_hub():
         raise ScenarioError("a handler runs inside the event loop and must not wait for anything")
-    if isinstance(caller, User) and caller.leave:
-        raise Leaving
-    switch = caller.switch
-    token: Any = gate.enter_at(turnstile, switch)
+    check_interrupt()
+    waiter: Waiter[Token] = Waiter()
+    token = gate.enter_at(queue, waiter)
     at_once = token is not None
-    if not at_once:
-        token = _park(gate, turnstile, switch, timeout)
+    if token is None:
+        token = _wait_for_token(gate, queue, waiter, timeout)
     permit = None
-    if turnstile.permits and turnstile.handed is not None:
-        permit = gate.hold(caller, turnstile)
-    if not turnstile.permits:  # those have no slots, so nothing was meant to begin at any time
+    if queue.permits and queue.handed is not None:
+        permit = gate.hold(caller, queue)
+    if not queue.permits:  # those have no slots, so nothing was meant to begin at any time
         metrics.put_token(caller, token)
     try:
         if at_once:
             _let_loop_turn()
-        pause.wait_resumed()
+            pause.wait_resumed()
     except BaseException:
         if permit is not None:
-            gate.give_back(caller, turnstile, permit)
+            gate.give_back(caller, queue, permit)
         raise
     return permit
+
+
+def _wait_for_token(
+    gate: gates.Gate, queue: WorkerQueue, waiter: Waiter[Token], timeout: float
+) -> int:
+    try:
+        wait_for(waiter, timeout)
+    finally:
+        if waiter.value is None:
+            gate.leave_at(queue, waiter)
+    token = waiter.value
+    if token is None:
+        raise ThrottleTimeout(
+            f"throttle {queue.name} must let the caller through within {timeout:g} s, but has not"
+        )
+    if isinstance(token, AmocError):
+        raise token
+    return token
 
 
 _unbroken = 0
@@ -200,61 +208,16 @@ def _let_loop_turn() -> None:
         gevent.sleep(0)
 
 
-def _clock_ns() -> int:
-    """The run's own time, in which pauses do not count."""
-    return now_ns() - pause.frozen_ns()
-
-
-def _park(gate: gates.Gate, turnstile: WorkerQueue, switch: Any, timeout: float) -> int:
-    hub = get_hub()
-    begun_ns = _clock_ns() if timeout < inf else 0
-    waiting = True
-    timer = None
-    user: User | None = caller if isinstance(caller := getcurrent(), User) else None
-    try:
-        if user is not None:
-            user.on_leave = partial(switch, _TO_LEAVE)
-        while True:
-            if timeout < inf:
-                left_s = timeout - (_clock_ns() - begun_ns) / 1e9
-                timer = hub.loop.timer(max(left_s, PAUSED_S if pause.paused() else 0.0))
-                timer.start(switch, _TIMED_OUT)
-            try:
-                got = hub.switch()
-            finally:
-                if timer is not None:
-                    timer.stop()
-                    timer.close()
-            if type(got) is int:
-                waiting = False
-                return got
-            if isinstance(got, AmocError):
-                waiting = False
-                raise got
-            if got is _TO_LEAVE:
-                raise Leaving
-            if got is _TIMED_OUT and _clock_ns() - begun_ns >= timeout * 1e9:
-                raise ThrottleTimeout(
-                    f"throttle {turnstile.name} must let the caller through within {timeout:g} s,"
-                    " but has not"
-                )
-    finally:
-        if user is not None:
-            user.on_leave = None
-        if waiting:
-            gate.leave_at(turnstile, switch)
-
-
 def _find(name: str) -> WorkerQueue:
     gate = gates.current()
-    turnstile = gate.find(name)
-    if turnstile is None:
+    queue = gate.find(name)
+    if queue is None:
         # Another worker may just have started it.
         learn(rpc.ask("throttle.find", parse_profile.check_name(name)))
-        turnstile = gate.find(name)
-        if turnstile is None:  # and stopped while the answer was on its way
+        queue = gate.find(name)
+        if queue is None:  # and stopped while the answer was on its way
             raise ScenarioError(f"throttle {name} was stopped")
-    return turnstile
+    return queue
 
 
 def learn(state: Any) -> None:

@@ -13,10 +13,9 @@ anyway of more than it can meet.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from heapq import heappop, heappush
 from itertools import count
-from typing import Protocol
 
 from gevent import get_hub
 from greenlet import greenlet
@@ -27,6 +26,7 @@ from amoc.base.clock import MS_NS, US_NS
 from amoc.base.clock import now_ns as monotonic_ns
 from amoc.base.errors import ClosedError
 from amoc.base.timerfd import PreciseTimer
+from amoc.base.waiting import Waiter
 from amoc.ipc.messages import (
     THROTTLE_TO_CONTROLLER,
     THROTTLE_TO_WORKER,
@@ -37,10 +37,11 @@ from amoc.ipc.messages import (
     Tokens,
     Want,
 )
+from amoc.ipc.outbox import Outbox
 from amoc.ipc.worker_id import WorkerId
 from amoc.throttle.profiles import NEVER_NS
 from amoc.throttle.slot_schedule import Mode
-from amoc.throttle.worker_queue import Permit, Waiter, WorkerQueue
+from amoc.throttle.worker_queue import Permit, Token, WorkerQueue
 from amoc.throttle.worker_queue import Record as RecordSlot
 
 __all__ = ["Gate", "attach", "attached", "current", "iteration_ended"]
@@ -59,16 +60,6 @@ REMIND_S = 1.0
 """How often the controller is told again what is wanted, in case it has not heard."""
 
 
-class Out(Protocol):
-    """What of `amoc.ipc.outbox.Outbox` is needed."""
-
-    def put(self, part: Part, worker: WorkerId, item: bytes) -> None:
-        """Send an item soon."""
-
-    def at_flush(self, callback: Callable[[], None]) -> None:
-        """Call `callback` right before items are sent."""
-
-
 class Gate:
     """Lets this worker's users through all throttles.
 
@@ -78,7 +69,7 @@ class Gate:
             `iteration_ended`.
     """
 
-    def __init__(self, worker: WorkerId, outbox: Out) -> None:
+    def __init__(self, worker: WorkerId, outbox: Outbox) -> None:
         """Be the gate of a worker.
 
         Args:
@@ -89,7 +80,7 @@ class Gate:
         self._outbox = outbox
         self._record: RecordSlot | None = None
         self._lateness = metrics.timer("token_lateness")
-        self._turnstiles: dict[str, WorkerQueue] = {}
+        self._queues: dict[str, WorkerQueue] = {}
         self._gone: dict[str, int] = {}
         self.holders: dict[greenlet, list[tuple[WorkerQueue, Permit]]] = {}
         self._heap: list[tuple[int, int, WorkerQueue]] = []
@@ -111,14 +102,14 @@ class Gate:
         self._reminder.start(self._remind)
 
     def __repr__(self) -> str:
-        waiting = sum(one.waiting for one in self._turnstiles.values())
-        return f"<gate of {self._worker}: {len(self._turnstiles)} throttles, {waiting} waiting>"
+        waiting = sum(one.waiting for one in self._queues.values())
+        return f"<gate of {self._worker}: {len(self._queues)} throttles, {waiting} waiting>"
 
     def record_slots(self, record: RecordSlot | None) -> None:
         """Let `record` get each slot that is used from now on; for tests and benchmarks."""
         self._record = record
-        for turnstile in self._turnstiles.values():
-            turnstile.record = record
+        for queue in self._queues.values():
+            queue.record = record
 
     def close(self) -> None:
         """Let nobody through any more."""
@@ -130,77 +121,78 @@ class Gate:
 
     def find(self, name: str) -> WorkerQueue | None:
         """Throttle `name` here, if the controller has told of it."""
-        turnstile = self._turnstiles.get(name)
-        return turnstile if turnstile is not None and turnstile.epoch else None
+        queue = self._queues.get(name)
+        return queue if queue is not None and queue.epoch else None
 
     def is_open(self, name: str) -> bool:
         """Whether throttle `name` lets everybody through."""
-        turnstile = self._turnstiles.get(name)
-        return turnstile is not None and turnstile.is_open(monotonic_ns())
+        queue = self._queues.get(name)
+        return queue is not None and queue.is_open(monotonic_ns())
 
-    def turnstile(self, name: str) -> WorkerQueue:
+    def queue(self, name: str) -> WorkerQueue:
         """The throttle `name` here, made if it was not heard of; then it holds everybody."""
-        turnstile = self._turnstiles.get(name)
-        if turnstile is None:
-            turnstile = self._turnstiles[name] = WorkerQueue(name, self._lateness, self._record)
-        return turnstile
+        queue = self._queues.get(name)
+        if queue is None:
+            queue = self._queues[name] = WorkerQueue(name, self._lateness, self._record)
+        return queue
 
-    def enter(self, name: str, waiter: Waiter) -> int | None:
-        """Let `waiter` stand in line at throttle `name`.
+    def enter(self, name: str, waiter: Waiter[Token]) -> int | None:
+        """Let `waiter` wait for throttle `name`.
 
         Args:
             name: A throttle; one that was never heard of holds everybody until it is.
-            waiter: Called once, in the hub, with its token, which is its intended time in ns; or
-                with an `AmocError` when the throttle is stopped.
+            waiter: Is given its token, once and in the hub, which is its intended time in ns; or an
+                `AmocError` when the throttle is stopped.
 
         Returns:
-            The token if there is nothing to wait for, and then `waiter` is not called; else None.
+            The token if there is nothing to wait for, and then `waiter` is given nothing; else
+            None.
         """
-        return self.enter_at(self.turnstile(name), waiter)
+        return self.enter_at(self.queue(name), waiter)
 
-    def enter_at(self, turnstile: WorkerQueue, waiter: Waiter) -> int | None:
-        """Let `waiter` stand in line at `turnstile`, see `enter`."""
-        token = turnstile.enter(waiter)
+    def enter_at(self, queue: WorkerQueue, waiter: Waiter[Token]) -> int | None:
+        """Let `waiter` wait in `queue`, see `enter`."""
+        token = queue.enter(waiter)
         # Who comes back right after being let through will be attended to with all others.
-        if token is None and turnstile is not self._working:
-            self._attend(turnstile)
+        if token is None and queue is not self._working:
+            self._attend(queue)
         return token
 
-    def leave(self, name: str, waiter: Waiter) -> None:
-        """`waiter` stands in line at throttle `name` no more; it was not called."""
-        turnstile = self._turnstiles.get(name)
-        if turnstile is not None:
-            self.leave_at(turnstile, waiter)
+    def leave(self, name: str, waiter: Waiter[Token]) -> None:
+        """`waiter` waits for throttle `name` no more; it was given nothing."""
+        queue = self._queues.get(name)
+        if queue is not None:
+            self.leave_at(queue, waiter)
 
-    def leave_at(self, turnstile: WorkerQueue, waiter: Waiter) -> None:
-        """`waiter` stands in line at `turnstile` no more; it was not called."""
-        turnstile.leave(waiter)
-        self._attend(turnstile)
+    def leave_at(self, queue: WorkerQueue, waiter: Waiter[Token]) -> None:
+        """`waiter` waits in `queue` no more; it was given nothing."""
+        queue.leave(waiter)
+        self._attend(queue)
 
-    def hold(self, holder: greenlet, turnstile: WorkerQueue) -> Permit:
-        """`holder` was just let through `turnstile`, and holds its permit from now on."""
-        permit = turnstile.handed
+    def hold(self, holder: greenlet, queue: WorkerQueue) -> Permit:
+        """`holder` was just let through `queue`, and holds its permit from now on."""
+        permit = queue.handed
         assert permit is not None
-        turnstile.handed = None
-        self.holders.setdefault(holder, []).append((turnstile, permit))
+        queue.handed = None
+        self.holders.setdefault(holder, []).append((queue, permit))
         return permit
 
-    def give_back(self, holder: greenlet, turnstile: WorkerQueue, permit: Permit) -> None:
+    def give_back(self, holder: greenlet, queue: WorkerQueue, permit: Permit) -> None:
         """`holder` is done with what it held `permit` for."""
         held = self.holders.get(holder)
-        if held is None or (turnstile, permit) not in held:
+        if held is None or (queue, permit) not in held:
             return  # its iteration has ended meanwhile, and the permit with it
-        held.remove((turnstile, permit))
+        held.remove((queue, permit))
         if not held:
             del self.holders[holder]
-        turnstile.give_back(permit)
-        self._attend(turnstile)
+        queue.give_back(permit)
+        self._attend(queue)
 
     def iteration_ended(self, user: greenlet) -> None:
         """`user` gives back all permits it still holds; nothing happens if it holds none."""
-        for turnstile, permit in self.holders.pop(user, ()):
-            turnstile.give_back(permit)
-            self._attend(turnstile)
+        for queue, permit in self.holders.pop(user, ()):
+            queue.give_back(permit)
+            self._attend(queue)
 
     # The controller
 
@@ -217,47 +209,47 @@ class Gate:
         for record in records:
             match record:
                 case Tokens(name):
-                    turnstile = self._turnstiles.get(name)
-                    if turnstile is not None:
-                        turnstile.hear_tokens(record)
+                    queue = self._queues.get(name)
+                    if queue is not None:
+                        queue.hear_tokens(record)
                 case Permits(name):
-                    turnstile = self._turnstiles.get(name)
-                    if turnstile is not None:
-                        turnstile.hear_permits(record)
+                    queue = self._queues.get(name)
+                    if queue is not None:
+                        queue.hear_permits(record)
                 case ThrottleMode(name):
                     if record.epoch <= self._gone.get(name, 0):
                         continue  # an answer that was overtaken by the end of the throttle
-                    turnstile = self.turnstile(name)
-                    turnstile.hear_mode(record)
+                    queue = self.queue(name)
+                    queue.hear_mode(record)
                     if record.mode == Mode.GONE:
                         self._forget(record)
-            if turnstile is not None:
-                self._attend(turnstile)
-                if turnstile.dirty and turnstile.speak_ns < self._speak_ns - MS_NS:
+            if queue is not None:
+                self._attend(queue)
+                if queue.dirty and queue.speak_ns < self._speak_ns - MS_NS:
                     self._ask_flush()  # it may have thought that there was more time
 
     def _forget(self, gone: ThrottleMode) -> None:
-        """A throttle is stopped; those that wait at its turnstile are turned away by the alarm."""
-        del self._turnstiles[gone.name]
+        """A throttle is stopped; those that wait in its queue are turned away by the timer."""
+        del self._queues[gone.name]
         self._gone.pop(gone.name, None)
         self._gone[gone.name] = gone.epoch
         if len(self._gone) > MAX_GONE:
             del self._gone[next(iter(self._gone))]
 
-    def _attend(self, turnstile: WorkerQueue) -> None:
+    def _attend(self, queue: WorkerQueue) -> None:
         """Something has changed: see to the alarm, and to what the controller must know."""
-        turnstile.show()
+        queue.show()
         # What can be done at once is due now: were it due at 0, it would come before all slots of
         # the others for as long as its line stands.
-        at_ns = turnstile.next_ns() or monotonic_ns()
-        if at_ns < turnstile.armed_ns:
-            turnstile.armed_ns = at_ns
-            heappush(self._heap, (at_ns, next(self._order), turnstile))
+        at_ns = queue.next_ns() or monotonic_ns()
+        if at_ns < queue.armed_ns:
+            queue.armed_ns = at_ns
+            heappush(self._heap, (at_ns, next(self._order), queue))
             if at_ns < self._alarm_ns and not self._ringing:
                 self._set_alarm()
-        if not turnstile.dirty and turnstile.has_news:
-            turnstile.dirty = True
-            self._dirty.append(turnstile)
+        if not queue.dirty and queue.has_news:
+            queue.dirty = True
+            self._dirty.append(queue)
             self._ask_flush()
 
     def _tell(self) -> None:
@@ -265,15 +257,15 @@ class Gate:
         self._flush_asked = False
         now_ns = monotonic_ns()
         later, soonest_ns = [], NEVER_NS
-        for turnstile in self._dirty:
-            speak_ns = turnstile.speak_ns
+        for queue in self._dirty:
+            speak_ns = queue.speak_ns
             if now_ns < speak_ns:
-                later.append(turnstile)
+                later.append(queue)
                 soonest_ns = min(soonest_ns, speak_ns)
                 continue
-            turnstile.dirty = False
-            if turnstile.has_news:
-                self._put(turnstile.want(now_ns))
+            queue.dirty = False
+            if queue.has_news:
+                self._put(queue.want(now_ns))
         self._dirty = later
         self._speak_ns = soonest_ns
         if later:
@@ -292,16 +284,16 @@ class Gate:
 
     def _remind(self) -> None:
         now_ns = monotonic_ns()
-        for turnstile in self._turnstiles.values():
-            overdue = now_ns - turnstile.told_ns > REMIND_S * 1e9
-            if turnstile.epoch and turnstile.outstanding and overdue:
-                self._put(turnstile.want(now_ns))
+        for queue in self._queues.values():
+            overdue = now_ns - queue.told_ns > REMIND_S * 1e9
+            if queue.epoch and queue.outstanding and overdue:
+                self._put(queue.want(now_ns))
 
     # The loop
 
     def _ring(self) -> None:
         now_ns = monotonic_ns()
-        if pause.paused():
+        if pause.is_paused():
             self._alarm_ns = now_ns + PAUSED_NS
             self._alarm.set(self._alarm_ns)
             return
@@ -309,14 +301,14 @@ class Gate:
         self._ringing = True
         try:
             while heap and heap[0][0] <= now_ns < until_ns:
-                at_ns, _, turnstile = heappop(heap)
-                if turnstile.armed_ns != at_ns:
+                at_ns, _, queue = heappop(heap)
+                if queue.armed_ns != at_ns:
                     continue  # it has been attended to before
-                turnstile.armed_ns = NEVER_NS
-                self._working = turnstile
-                self._passed += turnstile.work(now_ns, until_ns)
+                queue.armed_ns = NEVER_NS
+                self._working = queue
+                self._passed += queue.work(now_ns, until_ns)
                 self._working = None
-                self._attend(turnstile)
+                self._attend(queue)
                 now_ns = monotonic_ns()
         finally:
             self._ringing, self._working = False, None

@@ -6,9 +6,9 @@ it is asked for again, and counted as missed unless the whole run stood still me
 the throttle is known ahead of time: slots that it makes void are dropped when it is heard of, what
 it does to the rest happens at its moment.
 
-Waiters are functions that take the token, which is the intended time, or an error in its stead. A
-parked greenlet's `switch` is one; whoever gets through runs right away, within the callback of the
-loop's alarm.
+What is queued is given its token, which is the intended time, or an error in its stead. A user's
+`Waiter` runs the user right away, within the callback of the loop's timer; an `OnToken` calls a
+function. One that is done was given up, and is passed over when its turn comes.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ from heapq import heappop, heappush, heapreplace
 from math import ceil
 from typing import Any, NamedTuple
 
-from gevent import get_hub
+from gevent import get_hub, getcurrent
 
 from amoc import metrics
 from amoc.base import pause
 from amoc.base.clock import MS_NS, now_ns
 from amoc.base.errors import AmocError, ScenarioError
+from amoc.base.waiting import Waiter
 from amoc.ipc.messages import Permits, ThrottleMode, Tokens, Want
 from amoc.metrics import optional
 from amoc.scenario.events import THROTTLE_EXECUTE, THROTTLE_REQUEST
@@ -33,9 +34,9 @@ from amoc.throttle.profiles import NEVER_NS
 from amoc.throttle.slot_allocator import VOID_NS, Block
 from amoc.throttle.slot_schedule import Mode
 
-__all__ = ["Permit", "Record", "Waiter", "WorkerQueue"]
+__all__ = ["OnToken", "Permit", "Record", "Token", "WorkerQueue"]
 
-Waiter = Callable[[Any], object]
+Token = int | AmocError
 Record = Callable[[str, int, int, int, int], None]
 """Gets each slot that is used: throttle, epoch, slot, when it was due, when it was used."""
 
@@ -58,11 +59,27 @@ _WEIGH_NS = 10 * MS_NS
 
 
 class Permit(NamedTuple):
-    """Leave to be one of those that pass at the same time."""
+    """Permission to be one of those that pass at the same time."""
 
     epoch: int
     since_ns: int
     """When the worker got it."""
+
+
+class OnToken(Waiter[Token]):
+    """Calls a function with the token, once."""
+
+    __slots__ = ("_call",)
+
+    def __init__(self, call: Callable[[Token], object]) -> None:
+        super().__init__()
+        self._call = call
+
+    def give(self, value: Token) -> None:
+        """It is let through, or the throttle is stopped."""
+        if not self.done:
+            self.done = True
+            self._call(value)
 
 
 class WorkerQueue:
@@ -91,9 +108,8 @@ class WorkerQueue:
         self.told_ns = 0
         self._mode = Mode.HELD
         self._changes: deque[ThrottleMode] = deque()
-        self._queue: deque[Waiter] = deque()
-        self._gone: dict[Waiter, int] = {}
-        # A heap of: next due, number, block, index of the next, `frozen_ns` when it came.
+        self._queue: deque[Waiter[Token]] = deque()
+        # A heap of: next due, number, block, index of the next, `paused_ns` when it came.
         self._hand: list[list[Any]] = []
         self._in_hand = 0
         self._idle: deque[Permit] = deque()
@@ -118,7 +134,7 @@ class WorkerQueue:
 
     def __repr__(self) -> str:
         hand = f"{self._in_hand} slots in hand"
-        return f"<turnstile {self.name}, {self._mode}: {self.waiting} waiting, {hand}>"
+        return f"<queue {self.name}, {self._mode}: {self.waiting} waiting, {hand}>"
 
     # Users
 
@@ -128,7 +144,7 @@ class WorkerQueue:
             self._apply_changes(at_ns)
         return self._mode is Mode.OPEN
 
-    def enter(self, waiter: Waiter) -> int | None:
+    def enter(self, waiter: Waiter[Token]) -> int | None:
         """Wait in line.
 
         Returns:
@@ -139,13 +155,13 @@ class WorkerQueue:
             THROTTLE_REQUEST(_user_of(waiter), throttle=self.name, waiting=self.waiting)
         if self._mode is Mode.OPEN or self._changes:
             at_ns = now_ns()
-            if self.is_open(at_ns) and not self.waiting and not pause.paused():
+            if self.is_open(at_ns) and not self.waiting and not pause.is_paused():
                 self._count_executed(waiter)
                 return at_ns
         if self.permits and not self.waiting:
             self._come_soon = now_ns() - self._given_back_ns < IDLE_PERMIT_NS
         if self._kept:
-            if not self._changes and not pause.paused():
+            if not self._changes and not pause.is_paused():
                 _, self.handed = self._kept.pop()
                 self._count_executed(waiter)
                 return now_ns()
@@ -157,31 +173,20 @@ class WorkerQueue:
             self._since_ns = now_ns()
         return None
 
-    def leave(self, waiter: Waiter) -> None:
-        """Wait no more; `waiter` is in the line."""
-        # Looking for it in the line would make the end of a run with many waiters quadratic.
-        self._gone[waiter] = self._gone.get(waiter, 0) + 1
+    def leave(self, waiter: Waiter[Token]) -> None:
+        """`waiter`, which has entered and was given nothing, waits no more."""
+        # Removing it from the queue would make the end of a run with many waiters quadratic.
+        waiter.done = True
         self.waiting -= 1
         if len(self._queue) > 2 * self.waiting + 64:
-            live = [one for one in self._queue if not self._pass_over(one)]
+            live = [one for one in self._queue if not one.done]
             self._queue.clear()
             self._queue.extend(live)
 
-    def _pass_over(self, waiter: Waiter) -> bool:
-        """Whether this place in the line is one that was left; says so once for each."""
-        times = self._gone.get(waiter)
-        if times is None:
-            return False
-        if times == 1:
-            del self._gone[waiter]
-        else:
-            self._gone[waiter] = times - 1
-        return True
-
-    def _first(self) -> Waiter | None:
+    def _first(self) -> Waiter[Token] | None:
         while self._queue:
             waiter = self._queue.popleft()
-            if not (self._gone and self._pass_over(waiter)):
+            if not waiter.done:
                 self.waiting -= 1
                 return waiter
         return None
@@ -229,7 +234,7 @@ class WorkerQueue:
         if block.size:
             self._in_hand += block.size
             self._covered_ns = max(self._covered_ns, block.due_at(block.size - 1))
-            heappush(self._hand, [block.due_ns, block.number, block, 0, pause.frozen_ns()])
+            heappush(self._hand, [block.due_ns, block.number, block, 0, pause.paused_ns()])
 
     def hear_permits(self, permits: Permits) -> None:
         """Permits have come."""
@@ -355,12 +360,12 @@ class WorkerQueue:
     def _let_through(self, at_ns: int, until_ns: int) -> None:
         # The hot path: everything that happens for each token is here.
         hand, lateness, record = self._hand, self._lateness, self.record
-        queue, gone = self._queue, self._gone
+        queue = self._queue
         heard = bool(THROTTLE_EXECUTE.heard)
         passed = void = missed = 0
         while hand and at_ns < until_ns:
             entry = hand[0]
-            due_ns, _, block, index, frozen_ns = entry
+            due_ns, _, block, index, paused_ns = entry
             if due_ns > at_ns:
                 break
             after = index + 1
@@ -375,17 +380,16 @@ class WorkerQueue:
             if at_ns - due_ns > VOID_NS:
                 void += 1
                 # One that came due while the run stood still was meant for nobody.
-                missed += pause.frozen_ns() == frozen_ns
+                missed += pause.paused_ns() == paused_ns
                 continue
-            waiter: Waiter | None
-            if queue and not gone:
+            while queue:
                 waiter = queue.popleft()
-                self.waiting -= 1
+                if not waiter.done:
+                    break
             else:
-                waiter = self._first()
-            if waiter is None:
                 self._ran_dry = True
                 continue
+            self.waiting -= 1
             passed += 1
             lateness.record_ns(at_ns - due_ns)
             if record is not None:
@@ -435,23 +439,25 @@ class WorkerQueue:
         while now_ns() < until_ns and (waiter := self._first()) is not None:
             self._call(waiter, ScenarioError(f"throttle {self.name} was stopped"))
 
-    def _count_executed(self, waiter: Waiter) -> None:
+    def _count_executed(self, waiter: Waiter[Token]) -> None:
         """Count who passes without a slot."""
         self._executions.inc()
         if THROTTLE_EXECUTE.heard:
             self._tell_executed(waiter, 0)
 
-    def _tell_executed(self, waiter: Waiter, late_ns: int) -> None:
+    def _tell_executed(self, waiter: Waiter[Token], late_ns: int) -> None:
         THROTTLE_EXECUTE(_user_of(waiter), throttle=self.name, late_ns=late_ns)
 
-    def _call(self, waiter: Waiter, token: int | AmocError) -> None:
+    def _call(self, waiter: Waiter[Token], token: Token) -> None:
         try:
-            waiter(token)
+            waiter.give(token)
         except Exception:
             get_hub().handle_error(waiter, *sys.exc_info())
 
 
-def _user_of(waiter: Waiter) -> int | None:
-    """The number of the user that waits, if it is one."""
-    user_id = getattr(getattr(waiter, "__self__", None), "id", None)
+def _user_of(waiter: Waiter[Token]) -> int | None:
+    """The number of the user that waits, or is about to, if it is one."""
+    if isinstance(waiter, OnToken):
+        return None
+    user_id = getattr(waiter.greenlet or getcurrent(), "id", None)
     return user_id if isinstance(user_id, int) else None

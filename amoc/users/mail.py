@@ -33,7 +33,6 @@ from typing import Any
 
 import gevent
 from gevent import getcurrent
-from greenlet import greenlet
 
 from amoc import metrics
 from amoc.base import pause
@@ -44,6 +43,7 @@ from amoc.ipc.outbox import Outbox
 from amoc.ipc.worker_id import WorkerId
 from amoc.users import placement
 from amoc.users.mailbox import MAX_BOX_BYTES, MAX_MESSAGES, Mailbox, Match
+from amoc.users.user import User
 
 __all__ = ["receive", "send"]
 
@@ -55,18 +55,6 @@ CHECK_S = 5.0
 """How long the addressee's worker may take to say what became of a message."""
 
 _ROOM = f"{MAX_MESSAGES} messages or {MAX_BOX_BYTES >> 20} MiB"
-
-
-class Recipient(greenlet):
-    """Whoever can get mail: a user.
-
-    Attributes:
-        id: Its number, unique over the whole run.
-        mailbox: Made when it is first needed; most users never need one.
-    """
-
-    id: int
-    mailbox: Mailbox | None = None
 
 
 class DeliveryStatus(IntEnum):
@@ -90,7 +78,7 @@ class MailRouter:
         worker: WorkerId,
         workers: int,
         outbox: Outbox | None,
-        find_user: Callable[[int], Recipient | None],
+        find_user: Callable[[int], User | None],
         note: Callable[[str], None] | None = None,
         crowded: Callable[[], bool] | None = None,
     ) -> None:
@@ -135,7 +123,7 @@ class MailRouter:
         self._burst += len(data) + 1024
         if self._burst >= BURST_BYTES:
             self._burst = 0
-            if isinstance(getcurrent(), Recipient):
+            if isinstance(getcurrent(), User):
                 gevent.sleep(0)
                 pause.wait_resumed()
         worker = placement.worker_of(user_id, 1, self._workers)
@@ -324,7 +312,7 @@ def send(user_id: int, message: Any, check: bool = False) -> None:
     """
     if _post is None:
         raise ClosedError("send() is for users and those that act for them, in a run that goes on")
-    is_user = isinstance(getcurrent(), Recipient)
+    is_user = isinstance(getcurrent(), User)
     if is_user:
         pause.wait_resumed()
     _post.send(user_id, message, check)
@@ -341,18 +329,18 @@ def receive(match: Match | None = None, timeout: float = inf) -> Any:
 
     Raises:
         MailTimeout: No such message has come.
+        UserStopped: The user was asked to stop while it waited.
         ClosedError: The caller is not a user.
         ValueError: `timeout` is negative.
     """
     me = getcurrent()
-    if not isinstance(me, Recipient):
+    if not isinstance(me, User):
         raise ClosedError("receive() is there for a user only: use it in start() and what it calls")
     if not timeout >= 0:
         raise ValueError(f"timeout must be at least 0 s, but is {timeout}")
     box = me.mailbox
     if box is None:
         box = me.mailbox = Mailbox()
-    frozen_before_ns = pause.frozen_ns()
     message = box.take(match, timeout)
-    pause.wait_resumed(frozen_before_ns)
+    pause.wait_resumed()
     return message

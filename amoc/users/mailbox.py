@@ -14,9 +14,9 @@ from typing import Any
 from gevent import get_hub
 
 from amoc.base import pause
-from amoc.base.clock import S_NS, now_ns
+from amoc.base.clock import S_NS
 from amoc.base.errors import MailTimeout
-from amoc.base.waiting import Waiter
+from amoc.base.waiting import Waiter, wait
 
 MAX_MESSAGES = 1_000
 MAX_BOX_BYTES = 16 << 20
@@ -58,13 +58,14 @@ class Mailbox:
         return True
 
     def take(self, match: Match | None, timeout: float) -> Any:
-        """The oldest message that matches; waits for it, `timeout` seconds of a run that goes on.
+        """The oldest message that matches; waits for it, `timeout` seconds of the run at the most.
 
         Raises:
             MailTimeout: None has come.
+            BaseException: An interrupt (`amoc.base.waiting`).
         """
         messages, looked_at = self._messages, 0
-        begun_ns = now_ns() - pause.frozen_ns() if timeout < inf else 0
+        begun_ns = pause.run_ns() if timeout < inf else 0
         while True:
             if match is None:
                 if messages:
@@ -81,18 +82,14 @@ class Mailbox:
                     looked_at += 1
             left = timeout
             if timeout < inf:
-                left -= (now_ns() - pause.frozen_ns() - begun_ns) / S_NS
+                left -= (pause.run_ns() - begun_ns) / S_NS
                 if left <= 0:
                     raise MailTimeout(_missed(timeout, match, len(messages)))
-            self._wait(left)
-            pause.wait_resumed()  # before the clock is looked at: it stands still in a pause
-
-    def _wait(self, timeout: float) -> None:
-        waiter = self._waiter = Waiter()
-        try:
-            waiter.wait(timeout)
-        finally:
-            self._waiter = None
+            waiter = self._waiter = Waiter()
+            try:
+                wait(waiter, left)
+            finally:
+                self._waiter = None
 
 
 def _missed(timeout: float, match: Match | None, others: int) -> str:

@@ -44,7 +44,7 @@ class Removal(NamedTuple):
         parts = [
             f"{counted(number, 'user')} {what}"
             for number, what in (
-                (self.asked, "asked to leave after this iteration"),
+                (self.asked, "asked to stop"),
                 (self.killed, "killed"),
                 (self.withdrawn, "will not start"),
                 (self.not_again, "will not start again"),

@@ -1,7 +1,8 @@
 """What a user holds while it is logged in: ways to send, to ask, and to wait.
 
 Receiving goes on whether a user waits or not (`amoc.xmpp.session`); the calls here that wait let
-other users run meanwhile, and each ends by its timeout, by the stanza, or by the end of the stream.
+other users run meanwhile, and each ends by its timeout, by the stanza, by the end of the stream, or
+when the user is asked to stop.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from gevent import get_hub, getcurrent
 from amoc.base import pause
 from amoc.base.clock import S_NS
 from amoc.base.errors import ScenarioError
-from amoc.base.waiting import Waiter
+from amoc.base.waiting import Waiter, wait
+from amoc.users.user import UserStopped
 from amoc.xmpp import encode, meters, options, roster
 from amoc.xmpp.errors import IqError, IqTimeout, ReceiveTimeout
 from amoc.xmpp.identity import address
@@ -34,8 +36,8 @@ __all__ = ["Client"]
 class Client(Sender):
     """One user's session with an XMPP server.
 
-    Use it in a ``with`` block: leaving it in peace closes the stream and waits for the server's
-    goodbye; leaving it by an exception drops the connection at once.
+    Use it in a ``with`` block: at its end, also that of a user that is asked to stop, the stream is
+    closed and the server's goodbye waited for; any other exception drops the connection at once.
 
     Attributes:
         user_id: The user's number; None for a client that is none's.
@@ -116,7 +118,7 @@ class Client(Sender):
         session.requests[stanza_id] = waiter
         try:
             self._send(serialise(element).encode(), False)
-            answered = waiter.wait(seconds)
+            answered = wait(waiter, seconds)
         finally:
             del session.requests[stanza_id]
         if not answered:
@@ -126,8 +128,7 @@ class Client(Sender):
             )
         answer = waiter.value
         assert answer is not None
-        meters.request.record_ns(monotonic_ns() - begin_ns)
-        pause.wait_resumed()
+        meters.request.record_ns(answer.received_ns - begin_ns)
         error = answer.error
         if error is not None:
             raise IqError(session.stream.who, *error, answer=answer)
@@ -293,7 +294,7 @@ class Client(Sender):
         looker = Looker(condition)
         lookers.append(looker)
         try:
-            return pause.wait(looker.wait, seconds)
+            return wait(looker, seconds)
         finally:
             lookers.remove(looker)
 
@@ -301,7 +302,7 @@ class Client(Sender):
         receivers = self._session.receivers
         receivers.append(receiver)
         try:
-            pause.wait(receiver.wait, seconds)
+            wait(receiver, seconds)
         finally:
             receivers.remove(receiver)
         return receiver.value
@@ -312,9 +313,8 @@ class Client(Sender):
         """Call `handler` with each received stanza that `match` accepts, as soon as it is read.
 
         It runs inside the event loop: it may send, but must not wait. What it raises ends this
-            user. A
-        handler that returns True has taken care of a request (an iq of type get or set): the client
-        will not answer it, nor keep it.
+        user. A handler that returns True has taken care of a request (an iq of type get or set):
+        the client will not answer it, nor keep it.
 
         Returns:
             A function that takes the handler away again.
@@ -363,7 +363,7 @@ class Client(Sender):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if kind is None:
+        if kind is None or issubclass(kind, UserStopped):
             self.close()
         else:
             self.abort()

@@ -14,13 +14,10 @@ import resource as limits
 from time import monotonic_ns
 from typing import Any, Final, NamedTuple
 
-import gevent
-from gevent import getcurrent
-
 from amoc.base import pause
 from amoc.base.clock import S_NS
 from amoc.base.errors import AmocError, ScenarioError
-from amoc.users.user import User
+from amoc.base.waiting import Waiter, wait
 from amoc.xmpp import identity, meters, options, server_addresses
 from amoc.xmpp.client import Client
 from amoc.xmpp.errors import (
@@ -162,8 +159,9 @@ def connect(
     )
     most = options.xmpp_connect_attempts.get() if attempts is None else attempts
     for attempt in range(most):
-        if attempt and not _pause(attempt):
-            break
+        if attempt:
+            seconds = pause_before(attempt, options.xmpp_connect_pause.get(), random.random())
+            wait(Waiter(), seconds)
         try:
             return _attempt(plan, attempt)
         except XmppError as error:
@@ -172,16 +170,6 @@ def connect(
             if not worth_retrying(error):
                 break
     raise failure
-
-
-def _pause(attempt: int) -> bool:
-    """Pause before another attempt; False when the user was asked to leave meanwhile."""
-    seconds = pause_before(attempt, options.xmpp_connect_pause.get(), random.random())
-    caller = getcurrent()
-    if isinstance(caller, User):
-        return not caller.wait_leaving(seconds)
-    gevent.sleep(seconds)
-    return True
 
 
 def register(user_id: int | None = None, **options_of_connect: Any) -> None:

@@ -10,8 +10,8 @@ shown to the handlers, and then goes the first of these ways that is open to it:
 4. the inbox keeps it. It is bounded: the oldest makes room, and that is counted.
 
 When the stream ends by failure, those who wait on it are told by their exception. If the user that
-connected is not among them, it is interrupted wherever it waits: a user without its connection is
-not the load that was asked for.
+connected is not among them, it is interrupted where it waits for amoc, or when it does so next: a
+user without its connection is not the load that was asked for.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from gevent import get_hub, getcurrent
 from greenlet import greenlet
 
 from amoc.base.errors import ClosedError
-from amoc.base.waiting import Waiter
+from amoc.base.waiting import Waiter, interrupt
 from amoc.metrics.board import UserState
 from amoc.users.user import User
 from amoc.xmpp import meters
@@ -233,7 +233,7 @@ class Session:
         reason = error or ClosedError(f"{self.stream.who}: this client was closed")
         waiters: list[Waiter[Any]] = [*self.requests.values(), *self.receivers, *self.lookers]
         for waiter in waiters:
-            if self.owner is not None and waiter.holds(self.owner):
+            if self.owner is not None and waiter.greenlet is self.owner:
                 self._told = True
             waiter.fail(reason)
             get_hub().loop.run_callback(waiter.wake)
@@ -247,10 +247,10 @@ class Session:
         if self._told or owner is None or owner.dead:
             return
         # Between two iterations of start() there is nothing of the scenario to interrupt.
-        if isinstance(owner, User) and owner.crowd.states[owner.id] != UserState.RUNNING:
+        if isinstance(owner, User) and owner.pool.states[owner.id] != UserState.RUNNING:
             return
         self._told = True
-        owner.throw(error)
+        interrupt(owner, error)
 
     def _measure(self, stanza: Stanza) -> None:
         xml = stanza.xml

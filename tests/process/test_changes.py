@@ -43,7 +43,7 @@ WATCHERS = """
     def start(user_id):
         write(f"start {user_id} {os.getpid()}")
         seen = None
-        while not user.leaving:
+        while not user.stopping:
             if level.get() != seen:
                 seen = level.get()
                 write(f"see {user_id} {seen}")
@@ -208,7 +208,7 @@ LONG = """
 
     def start(user_id):
         os.write(log, f"start {user_id}\\n".encode())
-        user.wait_leaving() if os.path.exists(HERE + "/finish") else __import__("time").sleep(1000)
+        user.wait_stopping() if os.path.exists(HERE + "/finish") else __import__("time").sleep(1000)
 """
 
 

@@ -37,8 +37,8 @@ STAYERS = """
     def start(user_id):
         with open(os.path.join(HERE, "ids"), "a") as file:
             file.write(f"{user_id}\\n")
-        while not user.leaving:
-            user.wait_leaving(pause.get())
+        while not user.stopping:
+            user.wait_stopping(pause.get())
 """
 FAST = ("--set", "user_rate=inf", "--set", "repeat_num=1")
 

@@ -41,13 +41,13 @@ PAIRING = """
 
     def start(user_id):
         number = 0
-        while not user.leaving and not os.path.exists(HERE + "/enough"):
+        while not user.stopping and not os.path.exists(HERE + "/enough"):
             number += 1
             name = f"{user_id}.{os.getpid()}.{number}"
             coordinator.add("pairs", name)
             say("add", name)
             sleep(0.02)
-        user.wait_leaving()
+        user.wait_stopping()
 """
 
 
@@ -147,7 +147,7 @@ BARRIER = """
         try:
             coordinator.barrier("all", 41)
         finally:
-            say("left" if user.leaving else "passed", user_id)
+            say("left" if user.stopping else "passed", user_id)
 """
 
 
@@ -196,7 +196,7 @@ FAILING = """
         while not os.path.exists(HERE + "/started"):
             sleep(0.005)
         coordinator.add("late")
-        user.wait_leaving()
+        user.wait_stopping()
 """
 
 
@@ -228,7 +228,7 @@ NAMES = """
         for number in range(5_000):
             coordinator.add(f"c{number}")
         coordinator.barrier(f"pair-{(user_id + 1) // 2}", 2, timeout=60)
-        user.wait_leaving()
+        user.wait_stopping()
 """
 
 

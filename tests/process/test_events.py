@@ -88,7 +88,7 @@ def test_a_plugin_hears_all_that_happens_in_controller_supervisor_and_workers(
                 throttle.start("mine", 10)
                 throttle.change_rate("mine", 20)
                 throttle.stop("mine")
-            user.wait_leaving()
+            user.wait_stopping()
 
         def act(event): ...
     """)

@@ -25,7 +25,7 @@ COUNTING = """
 
     def start(user_id):
         os.write(log, f"start {user_id}\\n".encode())
-        while not user.leaving:
+        while not user.stopping:
             counts.inc()
             os.write(log, f"count {user_id}\\n".encode())
             sleep(0.01)
@@ -160,7 +160,7 @@ def test_a_stopped_worker_that_hangs_in_c_is_killed_and_the_run_ends(
 
         def start(user_id):
             print(f"started {user_id}")
-            user.wait_leaving()
+            user.wait_stopping()
             if user_id == 1:
                 os.read(os.pipe()[0], 1)
     """)

@@ -74,7 +74,7 @@ def test_users_repeat_with_their_state_and_leave_for_good(scenario: Write, tmp_p
         def start(user_id, state):
             assert state == {"greeting": "hello"}
             assert user.id == user_id
-            assert not user.leaving
+            assert not user.stopping
             metrics.counter(f"iteration_{user.iteration}").inc()
 
         def terminate(state):
@@ -198,7 +198,7 @@ def test_the_duration_asks_users_to_finish(scenario: Write, tmp_path: Path) -> N
         from amoc import metrics, user
 
         def start(user_id):
-            user.wait_leaving()
+            user.wait_stopping()
             metrics.counter("left_in_order").inc()
     """)
     with running(

@@ -24,7 +24,7 @@ BLOCKING = """
         libc.usleep(400_000)  # blocks
 
     def start(user_id):
-        while not user.leaving:
+        while not user.stopping:
             if user_id == 1:
                 fetch()
             sleep(0.2)
@@ -33,7 +33,7 @@ HOG = """
     from amoc import sleep, user
 
     def start(user_id):
-        while not user.leaving:
+        while not user.stopping:
             sum(range(50_000))
             sleep(0)
 """
@@ -44,7 +44,7 @@ HEALTHY = """
         throttle.start("turns", rate=100, interval=1)
 
     def start(user_id):
-        while not user.leaving:
+        while not user.stopping:
             throttle.wait("turns")
             with metrics.timer("turn").time():
                 sleep(0.01)

@@ -107,7 +107,7 @@ def test_a_replacement_goes_on_with_the_log_of_its_worker(
 
         def start(user_id):
             logging.getLogger("waits").info("here")
-            user.wait_leaving()
+            user.wait_stopping()
     """)
     with running(waits, "--users", "2", *AT_ONCE, directory=tmp_path) as run:
 
@@ -159,7 +159,7 @@ def test_a_user_that_configures_logging_anew_does_not_silence_its_worker_for_goo
                 logging.basicConfig(level=logging.ERROR, force=True)
             else:
                 logging.config.dictConfig(QUIET)
-            while not user.wait_leaving(0.05):
+            while not user.wait_stopping(0.05):
                 logging.getLogger("after").info("still here")
     """)
     with running(configures, "--users", "2", *AT_ONCE, directory=tmp_path) as run:

@@ -30,7 +30,7 @@ COUNTING = """
 
     def start(user_id, fd):
         counter, timer = metrics.counter("done"), metrics.timer("work")
-        while not user.wait_leaving(0.005):
+        while not user.wait_stopping(0.005):
             timer.record(user_id / 1000)
             counter.inc()
             os.write(fd, b"%d\\n" % user_id)
@@ -131,7 +131,7 @@ THOUSAND = """
         for number in range(500):
             metrics.counter(f"counter_{number}").inc(number)
             metrics.timer(f"timer_{number}").record(number / 1000)
-        user.wait_leaving(1.5)
+        user.wait_stopping(1.5)
 """
 
 

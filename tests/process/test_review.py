@@ -30,7 +30,7 @@ PATIENT = """
 
     def start(user_id):
         print(f"started {user_id}", flush=True)
-        user.wait_leaving()
+        user.wait_stopping()
 """
 FORKS_A_HELPER = """
     import os
@@ -44,7 +44,7 @@ FORKS_A_HELPER = """
 
     def start(user_id):
         print(f"started {user_id}", flush=True)
-        user.wait_leaving()
+        user.wait_stopping()
 """
 
 
@@ -146,7 +146,7 @@ def test_programs_that_users_started_end_with_the_run(scenario: Write, tmp_path:
 
         def start(user_id):
             print("program", subprocess.Popen(["sleep", "600"]).pid, flush=True)
-            user.wait_leaving()
+            user.wait_stopping()
     """)
     with running(leaves_one_behind, *FAST, directory=tmp_path) as run:
         run.wait_for_output("program ")
@@ -198,7 +198,7 @@ def test_users_of_a_worker_that_is_replaced_while_the_run_stops_are_accounted_fo
 
         def start(user_id):
             print(f"started {user_id}", flush=True)
-            user.wait_leaving()
+            user.wait_stopping()
             sleep(1)
     """)
     with running(late, "--users", "4", *FAST, directory=tmp_path) as run:
@@ -236,7 +236,7 @@ def test_a_worker_that_dies_while_its_users_leave_is_named_with_the_signal(
 
         def start(user_id):
             print(f"started {user_id}", flush=True)
-            user.wait_leaving()
+            user.wait_stopping()
             print("leaving", flush=True)
             sleep(2)
     """)
@@ -329,7 +329,7 @@ def test_an_output_that_nobody_reads_does_not_keep_a_run_from_being_ended(
         from amoc import sleep, user
 
         def start(user_id):
-            while not user.leaving:
+            while not user.stopping:
                 print("x" * 200)
                 sleep(0.001)
     """)
@@ -377,7 +377,7 @@ def test_a_scenario_that_floods_its_output_is_stopped_like_any_other(
         from amoc import sleep, user
 
         def start(user_id):
-            while not user.leaving:
+            while not user.stopping:
                 for _ in range(2000):
                     print("x" * 100)
                 sleep(0.001)

@@ -27,8 +27,8 @@ ACCOUNTS = """
     def start(user_id):
         with open(os.path.join(HERE, "passwords"), "a") as file:
             file.write(accounts.get()[0]["password"] + "\\n")
-        while not user.leaving:
-            user.wait_leaving(0.02)
+        while not user.stopping:
+            user.wait_stopping(0.02)
 """
 FIRST = 'accounts = [{user = "a", password = "s3cret-one"}]\n'
 

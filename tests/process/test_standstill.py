@@ -21,7 +21,7 @@ ADDING = """
     added, WORKERS = [0], 2
 
     def enough():
-        return user.leaving or os.path.exists(f"{HERE}/enough")
+        return user.stopping or os.path.exists(f"{HERE}/enough")
 
     def init():
         coordinator.start("all", (1, lambda event: metrics.counter("acted").inc()), timeout=60)
@@ -34,11 +34,11 @@ ADDING = """
             metrics.counter("added").inc()
             added[0] += 1
             sleep(0.01)
-        user.wait_leaving()
+        user.wait_stopping()
 
     def look_on(user_id):
         before, same = 0, 0
-        while not user.leaving:
+        while not user.stopping:
             same = same + 1 if added[0] == before else 0
             before = added[0]
             if not same:

@@ -22,7 +22,7 @@ TURNING = """
     turn = metrics.timer("turn")
 
     def start(user_id):
-        while not user.leaving:
+        while not user.stopping:
             with turn.time():
                 sleep(0.01)
             turns.inc()

@@ -126,10 +126,10 @@ def test_a_place_of_a_killed_worker_comes_back(scenario, tmp_path):
     from amoc import sleep
 
     def init():
-        throttle.start("places", 1, 0)
+        throttle.limit_concurrency("places", 1)
 
     def start(user_id):
-        with throttle.slot("places"):
+        with throttle.permit("places"):
             with open(HERE + "/inside", "a") as file:
                 file.write(f"{os.getpid()}\\n")
             sleep(3600)
@@ -195,12 +195,12 @@ def test_places_go_round_all_workers_evenly(scenario, tmp_path):
     from amoc import sleep
 
     def init():
-        throttle.start("places", 1, 0)
+        throttle.limit_concurrency("places", 1)
 
     def start(user_id):
         passed, until = 0, time.monotonic() + 3
         while time.monotonic() < until:
-            with throttle.slot("places"):
+            with throttle.permit("places"):
                 passed += 1
                 sleep(0.001)
         with open(HERE + "/passed", "a") as file:

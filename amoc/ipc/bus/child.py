@@ -15,8 +15,7 @@ import zmq
 
 from amoc.base.clock import S_NS, now_ns
 from amoc.base.errors import PeerError
-from amoc.base.latch import OpenGate
-from amoc.base.waiting import Notify
+from amoc.base.waiting import Notify, OpenGate
 from amoc.ipc.bus.end import MAX_BATCHES, MAX_UNACKED, OWN, WELCOME, End, endpoints
 from amoc.ipc.bus.report_queue import ReportQueue, pack_batch
 from amoc.ipc.messages import CrashSeen, Hello, Note, Output, Sample
@@ -204,7 +203,7 @@ class Child(End, Generic[_C, _R]):
 
     def _put(self, report: bytes) -> None:
         self._reports.add(report)
-        self._flushed.is_open = False
+        self._flushed.shut()
         self._weigh()
         self._due.ring()
 
@@ -232,7 +231,10 @@ class Child(End, Generic[_C, _R]):
                 self._at_crowded(crowded)
 
     def _set_room(self) -> None:
-        self.room.set(not self._crowded and not self._held)
+        if self._crowded or self._held:
+            self.room.shut()
+        else:
+            self.room.open()
 
     def _write(self) -> None:
         while True:
@@ -252,7 +254,7 @@ class Child(End, Generic[_C, _R]):
             self._acked = self._heard
             self._hand_over(pack_batch(self.name, self._batches, self._heard, batch))
             if not self._reports:
-                self._flushed.set(True)
+                self._flushed.open()
             else:
                 gevent.sleep(0)
 

@@ -8,7 +8,7 @@ with what each of them did. All are written to the journal, the refused ones too
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from gevent.lock import BoundedSemaphore
 
@@ -26,6 +26,7 @@ from amoc.control.answers import (
     WorkerUsers,
 )
 from amoc.control.commands import COMMANDS, Command, Handling
+from amoc.coordinator.controller import Groups
 from amoc.ipc.messages import (
     CountUsers,
     Done,
@@ -45,6 +46,7 @@ from amoc.runtime.controller.start_queue import StartQueue
 from amoc.runtime.controller.status import Status
 from amoc.scenario import fd_budget
 from amoc.scenario.run_plan import ROOM_FOR_IDS
+from amoc.throttle.controller import Pacer
 from amoc.users import placement
 from amoc.users.removal import Removal
 
@@ -54,16 +56,6 @@ QUEUE_S = 30.0
 """How long a command may wait for those that were given before it."""
 CHANGEABLE = (State.RUNNING, State.PAUSED)
 """The states in which a run can be changed."""
-
-
-class Freezable(Protocol):
-    """A part of the controller whose clock stands still while the run is paused."""
-
-    def freeze(self) -> None:
-        """Stand still."""
-
-    def thaw(self) -> None:
-        """Go on where it stood."""
 
 
 class Commands:
@@ -81,7 +73,7 @@ class Commands:
         starts: StartQueue,
         updates: SettingsUpdate,
         looks: Callable[[], Mapping[str, list[dict[str, Any]]]],
-        clocks: Sequence[Freezable],
+        clocks: Sequence[Pacer | Groups],
         step: Callable[[Step], None],
         journal: Journal,
         ids: range,
@@ -202,7 +194,7 @@ class Commands:
             scenario=plan.scenario if plan is not None else "",
             comment=plan.comment if plan is not None else "",
             elapsed_s=round(status.elapsed_s, 3),
-            paused_s=round(pause.frozen_ns() / S_NS, 3),
+            paused_s=round(pause.paused_ns() / S_NS, 3),
             users=users,
             throttles=[{**one, **passed.get(one["name"], {})} for one in looks["throttles"]],
             coordinators=looks["coordinators"],
@@ -213,7 +205,7 @@ class Commands:
         """The run's state and how long it has run, for people."""
         status = self._status
         text = f"{status.state.value}, {format_duration(status.elapsed_s)} into the run"
-        paused_s = pause.frozen_ns() / S_NS
+        paused_s = pause.paused_ns() / S_NS
         return f"{text}, of which {format_duration(paused_s)} paused" if paused_s else text
 
     def _show_users(self) -> Answer:
@@ -327,16 +319,16 @@ class Commands:
     def _pause(self) -> Answer:
         self._step(Step.PAUSE)
         for one in self._clocks:
-            one.freeze()
-        pause.hold()
+            one.pause_run()
+        pause.pause()
         replies = self._ordering.ask(lambda number, _: Pause(number), ORDER_S)
         return Answer(summary="the run is paused", workers=_texts(replies))
 
     def _resume(self) -> Answer:
         self._step(Step.RESUME)
-        pause.release()
+        pause.resume()
         for one in self._clocks:
-            one.thaw()
+            one.resume_run()
         replies = self._ordering.ask(lambda number, _: Resume(number), ORDER_S)
         return Answer(summary="the run is resumed", workers=_texts(replies))
 

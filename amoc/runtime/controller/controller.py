@@ -323,7 +323,7 @@ class Controller:
             while timeline and (now - self._begun_ns) / S_NS >= timeline[0][0]:
                 _, name, arguments = timeline.pop(0)
                 gevent.spawn(self._operate_again, name, arguments)
-            run_ns = now - self._begun_ns - pause.frozen_ns()
+            run_ns = now - self._begun_ns - pause.paused_ns()
             if plan.duration_s is not None and run_ns >= plan.duration_s * S_NS:
                 return
             if self.status.state is State.RUNNING:
@@ -354,7 +354,7 @@ class Controller:
 
     def _stop(self) -> None:
         plan, seen = self._plan, self._node.seen
-        pause.release()
+        pause.resume()
         self._account.stop(now_ns())
         self._node.send(StopUsers(plan.stop_timeout_s))
         self._node.until(
@@ -466,7 +466,7 @@ class Controller:
             "seed": self._plan.seed,
             "started_at": self._started_at.isoformat(timespec="milliseconds"),
             "duration_s": round((self._ended_ns - self._begun_ns) / S_NS, 3),
-            "paused_s": round(pause.frozen_ns() / S_NS, 3),
+            "paused_s": round(pause.paused_ns() / S_NS, 3),
             "directory": str(directory.path) if directory is not None else "",
         }
         return self._account.outcome(run, self._ended, failure)

@@ -72,7 +72,7 @@ class Measuring:
         self._begun_ns = self._cut_at_ns = at_ns
 
     def stop(self, at_ns: int) -> None:
-        """Users are asked to leave; what they do from now on is the end of the run."""
+        """Users are asked to stop; what they do from now on is the end of the run."""
         self._stopped_ns = at_ns
 
     def take(self, node: str, sample: Sample) -> None:
@@ -100,7 +100,7 @@ class Measuring:
     def _ran_ns(self, at_ns: int) -> int:
         """For how long the run had been running at `at_ns`, which is now or a moment ago."""
         until_ns = min(at_ns, self._stopped_ns or at_ns)
-        return max(0, until_ns - self._begun_ns - pause.frozen_ns())
+        return max(0, until_ns - self._begun_ns - pause.paused_ns())
 
     def _cut(self) -> None:
         at_ns, cpu_s = now_ns(), time.process_time()

@@ -97,14 +97,14 @@ class RunResults:
         self.annotate("run begins", self._plan.comment, "begin")
 
     def stop(self, at_ns: int) -> None:
-        """Users are asked to leave."""
+        """Users are asked to stop."""
         self._measuring.stop(at_ns)
 
     def take(self, node: str, sample: Sample) -> None:
         """Take a sample of `node`."""
         if self._begun_ns:
             self._status.elapsed_s = (now_ns() - self._begun_ns) / S_NS
-            self._status.paused_s = pause.frozen_ns() / S_NS
+            self._status.paused_s = pause.paused_ns() / S_NS
         self._measuring.take(node, sample)
 
     def beat(self) -> None:

@@ -41,7 +41,7 @@ class Shutdown:
     """The end of a node's users, workers and scenario.
 
     Attributes:
-        begun: Whether users were asked to leave.
+        begun: Whether users were asked to stop.
         terminated: What the supervisor said last.
     """
 

@@ -119,7 +119,7 @@ class WorkerLinks:
             return
         ids = self._workers.ids_of(worker)
         # Their worker is dead: until they are dealt anew the bytes of these users are ours.
-        self._workers.mark(self._board.users_in((UserState.LEAVING,), ids), UserState.REMOVED)
+        self._workers.mark(self._board.users_in((UserState.STOPPING,), ids), UserState.REMOVED)
         restart = self._board.users_in(RESTARTABLE, ids)
         self._workers.mark(restart, UserState.RESTARTING)
         start = self._board.users_in((UserState.STARTING,), ids)

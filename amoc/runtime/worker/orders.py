@@ -45,9 +45,9 @@ from amoc.scenario.events import SETTINGS_CHANGED
 class OrderHandler:
     """Carries out the orders that one worker gets."""
 
-    def __init__(self, worker: WorkerId, crowd: UserPool, outbox: Outbox) -> None:
+    def __init__(self, worker: WorkerId, pool: UserPool, outbox: Outbox) -> None:
         self._worker = worker
-        self._crowd = crowd
+        self._pool = pool
         self._outbox = outbox
 
     def hear(self, body: bytes | memoryview) -> None:
@@ -65,21 +65,21 @@ class OrderHandler:
         self._outbox.put(Part.CONTROL, self._worker, ORDER_REPLIES.pack(reply))
 
     def _carry_out(self, order: Order) -> OrderReply:
-        crowd = self._crowd
+        pool = self._pool
         match order:
             case CountUsers(number):
-                return UserCounts(number, len(crowd), crowd.queued, crowd.removable)
+                return UserCounts(number, len(pool), pool.queued, pool.removable)
             case RemoveUsers(number, count, force):
-                return UsersRemoved(number, *crowd.remove(count, force))
+                return UsersRemoved(number, *pool.remove(count, force))
             case RemoveIds(number, ids):
-                return UsersRemoved(number, *crowd.remove_ids(ids, force=False))
+                return UsersRemoved(number, *pool.remove_ids(ids, force=False))
             case Pause(number):
-                pause.hold()
-                users = counted(len(crowd), "user")
+                pause.pause()
+                users = counted(len(pool), "user")
                 return Done(number, f"{users}, each stops at its next call of amoc")
             case Resume(number):
-                pause.release()
-                return Done(number, f"{counted(len(crowd), 'user')} go on")
+                pause.resume()
+                return Done(number, f"{counted(len(pool), 'user')} go on")
             case VerifySettings(number, values):
                 live_settings.verify(values)
                 return Done(number, "verified")
@@ -87,12 +87,12 @@ class OrderHandler:
                 return Done(number, self._apply(values))
             case RevertSettings(number, values, initial):
                 live_settings.revert(values, initial)
-                crowd.refresh()
+                pool.refresh()
                 return Done(number, "reverted")
 
     def _apply(self, values: Mapping[str, Any]) -> str:
         applied = live_settings.put(values)
-        self._crowd.refresh()
+        self._pool.refresh()
         if applied.problem:
             raise SettingError(applied.problem)
         if SETTINGS_CHANGED.heard:

@@ -1,4 +1,4 @@
-"""The crowd: the users of one worker, from their start to their end."""
+"""The pool of one worker's users, from their start to their end."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from heapq import nlargest
-from typing import Any, Protocol
 
 import gevent
 from gevent import get_hub
@@ -27,8 +27,10 @@ from amoc.scenario import builtin_settings
 from amoc.scenario.events import USER_ADDED, USER_REMOVED
 from amoc.scenario.start_rate import USER_RATE
 from amoc.throttle import worker as gates
+from amoc.throttle.worker import Gate
+from amoc.throttle.worker_queue import OnToken, Token
 from amoc.users.removal import Removal
-from amoc.users.user import Leave, User
+from amoc.users.user import StopReason, User
 
 STARTS_PER_TURN = 100
 """Users started before the loop turns, when the rate is not limited."""
@@ -51,22 +53,9 @@ _TO_COME = (UserState.NONE, UserState.STARTING, UserState.RESTARTING)
 _log = logging.getLogger(__name__)
 
 
-class StartGate(Protocol):
-    """The worker's end of the throttles, as far as a crowd needs it (`amoc.throttle.worker`)."""
-
-    def is_open(self, name: str, /) -> bool:
-        """Whether throttle `name` holds nobody."""
-
-    def enter(self, name: str, waiter: Callable[[Any], object]) -> object:
-        """Have `waiter` called when throttle `name` lets it through; not None if it does now."""
-
-    def leave(self, name: str, waiter: Callable[[Any], object]) -> None:
-        """`waiter`, which has entered, need not be called any more."""
-
-
 @dataclass(frozen=True)
 class Orders:
-    """What a crowd is made with."""
+    """What a pool is made with."""
 
     worker: int
     seed: int
@@ -74,7 +63,7 @@ class Orders:
     scenario_directory: str
     report: Callable[[FromWorker], None]
     """May be called from anywhere, and never waits."""
-    door: StartGate
+    gate: Gate
 
 
 @dataclass
@@ -94,7 +83,7 @@ class UserPool:
         self.run_once = orders.start
         self._worker = orders.worker
         self._report = orders.report
-        self._door = orders.door
+        self._gate = orders.gate
         self._row = board.row(orders.worker)
         self._row[_USERS] = self._row[_WAITING] = 0
         self._causes = CrashCounter(board.area(orders.worker), orders.scenario_directory)
@@ -102,7 +91,7 @@ class UserPool:
         self._users: dict[int, User] = {}
         self._queued: dict[int, bool] = {}  # dealt and not started, and whether they start again
         self._blocks: deque[StartUsers] = deque()
-        self._ready: deque[int] = deque()  # those that wait at the door
+        self._ready: dict[int, OnToken] = {}  # those that wait for the start rate's throttle
         self._unwanted: set[int] = set()  # those that are not to start when they are dealt
         self._started = 0
         self._wanted = Notify()
@@ -116,7 +105,7 @@ class UserPool:
 
     def __repr__(self) -> str:
         waiting = len(self._queued)
-        return f"<crowd of worker {self._worker}: {len(self._users)} users, {waiting} to start>"
+        return f"<users of worker {self._worker}: {len(self._users)} users, {waiting} to start>"
 
     def refresh(self) -> None:
         """Take over the settings as they are now."""
@@ -133,7 +122,7 @@ class UserPool:
         return len(self._queued)
 
     def deal(self, block: StartUsers) -> None:
-        """Take users to start; once the crowd is stopping they are turned away."""
+        """Take users to start; once the pool is stopping they are turned away."""
         if self._stopping:
             self._turn_all_away(block.ids)
             return
@@ -155,22 +144,22 @@ class UserPool:
                 self._line_up(self._blocks.popleft())
 
     def _line_up(self, block: StartUsers) -> None:
-        """Send users to the door, or straight through it where it is open."""
+        """Have users wait for the start rate's throttle, or start them where it is open."""
         turn = 0
-        frozen_before_ns = pause.frozen_ns()
+        frozen_before_ns = pause.paused_ns()
         for number, user_id in enumerate(block.ids):
             if block.offsets_ns:
                 late_ns = self._wait_until(block.due_ns + block.offsets_ns[number])
-                if pause.frozen_ns() == frozen_before_ns and user_id in self._queued:
+                if pause.paused_ns() == frozen_before_ns and user_id in self._queued:
                     self._lateness.record_ns(late_ns)  # times of before a pause mean nothing
             pause.wait_resumed()
             if user_id not in self._queued:
                 self._tell_started()  # it was withdrawn
-            elif self._ready or not self._door.is_open(USER_RATE):
-                self._ready.append(user_id)
-                token = self._door.enter(USER_RATE, self._start_next)
+            elif self._ready or not self._gate.is_open(USER_RATE):
+                waiter = self._ready[user_id] = OnToken(partial(self._start_ready, user_id))
+                token = self._gate.enter(USER_RATE, waiter)
                 if token is not None:
-                    self._start_next(token)
+                    waiter.give(token)
             else:
                 self._start(user_id)
                 turn += 1
@@ -186,13 +175,14 @@ class UserPool:
             late_ns = now_ns() - due_ns
         return late_ns
 
-    def _start_next(self, token: object) -> None:
-        """Somebody may pass the door: the first that waits there."""
+    def _start_ready(self, user_id: int, token: Token) -> None:
+        """The start rate's throttle lets a user through, or is stopped."""
+        del self._ready[user_id]
         if isinstance(token, AmocError):
-            self._turn_all_away([self._ready.popleft()])  # there is no door any more
+            self._turn_all_away([user_id])
             self._tell_started()
-        elif self._ready:
-            self._start(self._ready.popleft())
+        else:
+            self._start(user_id)
 
     def _start(self, user_id: int) -> None:
         again = self._queued.pop(user_id, None)
@@ -226,17 +216,15 @@ class UserPool:
             self._report(Started(self._worker, started))
 
     def _turn_all_away(self, ids: Iterable[int]) -> None:
-        """Users that were dealt will not start; they wait at the door no longer."""
-        gone = set(ids)
-        for user_id in gone:
+        """Users that were dealt will not start; they wait for the start rate no longer."""
+        for user_id in ids:
             self._queued.pop(user_id, None)
             self.turn_away(user_id)
+            waiter = self._ready.pop(user_id, None)
+            if waiter is not None:
+                self._gate.leave(USER_RATE, waiter)
+                self._tell_started()
         self._row[_WAITING] = len(self._queued)
-        stay = deque(user_id for user_id in self._ready if user_id not in gone)
-        for _ in range(len(self._ready) - len(stay)):
-            self._door.leave(USER_RATE, self._start_next)
-            self._tell_started()
-        self._ready = stay
 
     def turn_away(self, user_id: int) -> None:
         """A user is not started, or has left before its first iteration."""
@@ -280,11 +268,11 @@ class UserPool:
     @property
     def removable(self) -> int:
         """Users that are here, or will be, and were not asked to leave yet."""
-        return len(self._queued) + sum(not user.leave for user in self._users.values())
+        return len(self._queued) + sum(not user.stop_reason for user in self._users.values())
 
     def remove(self, count: int, force: bool) -> Removal:
         """Take out `count` users, those with the highest numbers, started or not."""
-        there = [user_id for user_id, user in self._users.items() if not user.leave]
+        there = [user_id for user_id, user in self._users.items() if not user.stop_reason]
         return self.remove_ids(nlargest(count, [*there, *self._queued]), force)
 
     def remove_ids(self, ids: Iterable[int], force: bool) -> Removal:
@@ -306,7 +294,7 @@ class UserPool:
                 fresh += 1
         self._turn_all_away(queued)
         for user in users:
-            user.ask_to_leave(Leave.REMOVED)
+            user.ask_to_stop(StopReason.REMOVED)
         stuck = self._kill(users) if force else []
         return Removal(
             asked=0 if force else len(users),
@@ -336,11 +324,11 @@ class UserPool:
             How many left only when killed, and who did not even leave then.
         """
         self._stopping = True
-        pause.release()  # whoever is held could not leave
+        pause.resume()  # whoever is held could not leave
         self._blocks.clear()
         self._turn_all_away(list(self._queued))
         for user in list(self._users.values()):
-            user.ask_to_leave(Leave.RUN_ENDS)
+            user.ask_to_stop(StopReason.RUN_ENDS)
         if self._wait_empty(timeout_s):
             return UsersGone(self._worker, 0, [])
         users = list(self._users.values())

@@ -89,23 +89,23 @@ def main(task: WorkerSpec) -> int:
         orders = Orders(
             index, task.seed, task.start, task.scenario_directory, line.report_nowait, gate
         )
-        crowd = UserPool(orders, task.board)
-        parts = _parts(task, outbox, gate, crowd, line)
-        beat = _beat(task, crowd, line)
+        pool = UserPool(orders, task.board)
+        parts = _parts(task, outbox, gate, pool, line)
+        beat = _beat(task, pool, line)
         gevent.spawn(_guarded, beat.run)
         line.join(JOIN_S)
         _log.info("worker is up")
         gevent.spawn(_guarded, logs.tick_forever)
-        gevent.spawn(_guarded, crowd.start_users)
+        gevent.spawn(_guarded, pool.start_users)
         for command in line.commands():
             match command:
                 case StartUsers():
-                    crowd.deal(command)
+                    pool.deal(command)
                 case Envelope():
                     parts[command.part].hear(command.body)
                 case StopUsers(timeout_s):
-                    _log.info("%d users have %g s to finish", len(crowd), timeout_s)
-                    gevent.spawn(crowd.stop, timeout_s).link_value(partial(_report_gone, line))
+                    _log.info("%d users have %g s to finish", len(pool), timeout_s)
+                    gevent.spawn(pool.stop, timeout_s).link_value(partial(_report_gone, line))
                 case Go():
                     _log.info("worker leaves")
                     beat.tell()
@@ -118,7 +118,7 @@ def main(task: WorkerSpec) -> int:
 
 
 def _parts(
-    task: WorkerSpec, outbox: Outbox, gate: Gate, crowd: UserPool, line: Line
+    task: WorkerSpec, outbox: Outbox, gate: Gate, pool: UserPool, line: Line
 ) -> Mapping[Part, Hears]:
     """All parts of the worker, known to the modules that scenarios call."""
     report = line.report_nowait
@@ -128,7 +128,7 @@ def _parts(
         task.id,
         task.board.workers,
         outbox,
-        crowd.find,
+        pool.find,
         lambda text: report(Note("warning", text)),
         line.crowded,
     )
@@ -140,7 +140,7 @@ def _parts(
     )
     rpc.install(ways)
     gates.attach(gate)
-    count_crashes(crowd.count_crash)
+    count_crashes(pool.count_crash)
     coordinator.attach(actions)
     mail.attach(post)
     return {
@@ -148,18 +148,18 @@ def _parts(
         Part.COORDINATOR: actions,
         Part.MAIL: post,
         Part.CALLS: ways,
-        Part.CONTROL: OrderHandler(task.id, crowd, outbox),
+        Part.CONTROL: OrderHandler(task.id, pool, outbox),
     }
 
 
-def _beat(task: WorkerSpec, crowd: UserPool, line: Line) -> Beat:
+def _beat(task: WorkerSpec, pool: UserPool, line: Line) -> Beat:
     """What notes how the worker does."""
     file = file_of(task.directory, task.id.child)
     return Beat(
         task.board.row(task.id.worker),
         StallDetector(task.id.worker, task.scenario_directory, file),
         line.report_nowait,
-        lambda: f"worker {task.id.worker} ({len(crowd)} users)",
+        lambda: f"worker {task.id.worker} ({len(pool)} users)",
     )
 
 

@@ -15,48 +15,48 @@ DEADLINE_S = 10.0
 
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch):
-    monkeypatch.setattr(pause, "_pause", pause._Pause())
+    monkeypatch.setattr(pause, "_clock", pause.PauseClock())
 
 
 def test_nothing_holds_anybody_when_there_is_no_pause():
     pause.wait_resumed()
-    assert not pause.paused()
-    assert pause.frozen_ns() == 0
+    assert not pause.is_paused()
+    assert pause.paused_ns() == 0
 
 
 def test_who_waits_for_the_end_of_a_pause_goes_on_after_it():
-    pause.hold()
-    pause.hold()  # twice is once
+    pause.pause()
+    pause.pause()  # twice is once
     held = [gevent.spawn(pause.wait_resumed) for _ in range(3)]
     gevent.sleep(0.005)
     assert not any(one.ready() for one in held)
-    pause.release()
+    pause.resume()
     gevent.joinall(held, timeout=DEADLINE_S, raise_error=True)
     assert all(one.successful() for one in held)
-    assert pause.frozen_ns() >= 5 * MS_NS
-    frozen_ns = pause.frozen_ns()
-    pause.release()
-    assert pause.frozen_ns() == frozen_ns
+    assert pause.paused_ns() >= 5 * MS_NS
+    paused_ns = pause.paused_ns()
+    pause.resume()
+    assert pause.paused_ns() == paused_ns
 
 
 def test_a_pause_that_begins_again_at_once_holds_on():
-    pause.hold()
+    pause.pause()
     held = gevent.spawn(pause.wait_resumed)
     gevent.sleep(0)
-    pause.release()
-    pause.hold()
+    pause.resume()
+    pause.pause()
     gevent.sleep(0.005)
     assert not held.ready()
-    pause.release()
+    pause.resume()
     held.get(timeout=DEADLINE_S)
 
 
 def test_a_held_greenlet_can_be_killed_and_is_not_woken_later():
-    pause.hold()
+    pause.pause()
     held = gevent.spawn(pause.wait_resumed)
     gevent.sleep(0)
     held.kill(timeout=DEADLINE_S)
-    pause.release()
+    pause.resume()
     gevent.sleep(0)
     assert held.dead
 
@@ -65,27 +65,27 @@ def test_time_that_passes_in_a_pause_is_waited_for_again():
     begun_ns = now_ns()
     waiting = gevent.spawn(pause.wait, gevent.sleep, 0.05)
     gevent.sleep(0.01)
-    pause.hold()
+    pause.pause()
     gevent.sleep(0.1)
-    pause.release()
+    pause.resume()
     assert waiting.get(timeout=DEADLINE_S) is False
-    assert now_ns() - begun_ns - pause.frozen_ns() >= 50 * MS_NS
+    assert now_ns() - begun_ns - pause.paused_ns() >= 50 * MS_NS
     assert now_ns() - begun_ns >= 150 * MS_NS
 
 
 def test_who_has_got_what_it_waited_for_is_held_all_the_same():
-    pause.hold()
+    pause.pause()
     waiting = gevent.spawn(pause.wait, lambda _: True, 1000.0)
     gevent.sleep(0.005)
     assert not waiting.ready()
-    pause.release()
+    pause.resume()
     assert waiting.get(timeout=DEADLINE_S) is True
 
 
 def test_what_a_pause_has_held_up_is_told_apart_from_what_others_took():
     def held_by(wait, *arguments):
         wait(*arguments)
-        return pause.held_ns()
+        return pause.own_paused_ns()
 
     answered = Event()
 
@@ -97,16 +97,16 @@ def test_what_a_pause_has_held_up_is_told_apart_from_what_others_took():
     asker = gevent.spawn(held_by, ask)
     bystander = gevent.spawn(held_by, gevent.sleep, 0)
     gevent.sleep(0)
-    pause.hold()
+    pause.pause()
     gevent.sleep(0.02)
     answered.set()
     gevent.sleep(0.02)
-    pause.release()
+    pause.resume()
     assert bystander.get(timeout=DEADLINE_S) == 0
-    assert sleeper.get(timeout=DEADLINE_S) == pause.frozen_ns()
+    assert sleeper.get(timeout=DEADLINE_S) == pause.paused_ns()
     held_ns = asker.get(timeout=DEADLINE_S)
     assert held_ns >= 20 * MS_NS, "from the answer to the end of the pause"
-    assert held_ns <= pause.frozen_ns() - 20 * MS_NS, "what took place within the pause counts"
+    assert held_ns <= pause.paused_ns() - 20 * MS_NS, "what took place within the pause counts"
 
 
 def test_a_timer_does_not_count_the_pause():
@@ -119,12 +119,12 @@ def test_a_timer_does_not_count_the_pause():
     begun_ns = now_ns()
     acting = gevent.spawn(act)
     gevent.sleep(0.005)
-    pause.hold()
+    pause.pause()
     gevent.sleep(0.1)
-    pause.release()
+    pause.resume()
     acting.get(timeout=DEADLINE_S)
     (found,) = [one.value for one in metrics.read() if one.name == "across_a_pause"]
-    assert 10 * MS_NS <= found.max_ns <= now_ns() - begun_ns - pause.frozen_ns()
+    assert 10 * MS_NS <= found.max_ns <= now_ns() - begun_ns - pause.paused_ns()
 
 
 def test_a_response_time_does_not_count_a_pause_between_the_slot_and_the_request():
@@ -139,13 +139,13 @@ def test_a_response_time_does_not_count_a_pause_between_the_slot_and_the_request
     begun_ns = now_ns()
     acting = gevent.spawn(act)
     gevent.sleep(0.005)
-    pause.hold()
+    pause.pause()
     gevent.sleep(0.1)
-    pause.release()
+    pause.resume()
     acting.get(timeout=DEADLINE_S)
     found = {one.name: one.value for one in metrics.read()}
     response_ns = found["asked_after_a_pause.response"].max_ns
-    assert 11 * MS_NS <= response_ns <= now_ns() - begun_ns - pause.frozen_ns()
+    assert 11 * MS_NS <= response_ns <= now_ns() - begun_ns - pause.paused_ns()
 
 
 def test_what_one_iteration_was_let_through_for_is_not_that_of_the_next():

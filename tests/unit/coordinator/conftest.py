@@ -12,4 +12,4 @@ def _nothing_is_left_of_the_test_before() -> Iterator[None]:
     yield
     init_plans.forget()
     api.attach(None)
-    pause.release()
+    pause.resume()

@@ -18,7 +18,7 @@ from amoc.coordinator.barrier_worker import BarrierTimeout
 from amoc.ipc.messages import BarrierArrivals, BarrierRefusal, BarrierRelease, BarrierWithdrawals
 from amoc.ipc.worker_id import WorkerId
 from amoc.metrics.board import UserState
-from amoc.users.user import Leave
+from amoc.users.user import StopReason
 from tests.unit.coordinator.connected import Cluster, Crowd, Worker, until
 
 A, B = WorkerId("node0", 0, 1), WorkerId("node0", 1, 1)
@@ -34,7 +34,7 @@ class Meeting:
 
     def come(self, user_id: int) -> None:
         for _ in range(self.rounds):
-            self.worker.actions.room.wait("all", self.n, self.timeout)
+            self.worker.actions.barriers.wait("all", self.n, self.timeout)
             self.released.setdefault(user_id, []).append(now_ns())
 
     def start(self, ids: Any) -> None:
@@ -60,7 +60,7 @@ def test_nobody_goes_before_the_last_one_is_there_and_then_all_do() -> None:
     moments = [at for one in (here, there) for times in one.released.values() for at in times]
     assert min(moments) >= last_ns + LEAD_NS
     assert not waiting(cluster)
-    assert not len(here.worker.actions.room)
+    assert not len(here.worker.actions.barriers)
 
 
 def test_a_barrier_can_be_used_again_and_again() -> None:
@@ -85,7 +85,7 @@ def test_one_that_waited_too_long_gets_an_error_and_does_not_count_any_more() ->
     assert isinstance(error, BarrierTimeout)
     assert isinstance(error, TimeoutError)
     assert isinstance(error, AmocError)
-    assert str(error) == "3 users must be at barrier all within 0.01 s, but were not"
+    assert str(error) == "barrier all must have 3 users within 0.01 s, got fewer"
     assert waiting(cluster) == 1
     patient.start([3])
     until(lambda: waiting(cluster) == 2)
@@ -143,7 +143,7 @@ def test_a_user_that_is_asked_to_leave_leaves_from_there_and_does_not_count_any_
     here.start([1, 2])
     until(lambda: waiting(cluster) == 2)
     one, other = here.crowd.alive[1], here.crowd.alive[2]
-    one.ask_to_leave(Leave.RUN_ENDS)
+    one.ask_to_stop(StopReason.RUN_ENDS)
     until(lambda: 1 not in here.crowd.alive)
     assert waiting(cluster) == 1
     assert here.crowd.states[1] == UserState.FINISHED
@@ -151,7 +151,7 @@ def test_a_user_that_is_asked_to_leave_leaves_from_there_and_does_not_count_any_
     other.kill()
     until(lambda: not waiting(cluster))
     here.start([3])
-    here.crowd.alive[3].ask_to_leave(Leave.RUN_ENDS)
+    here.crowd.alive[3].ask_to_stop(StopReason.RUN_ENDS)
     until(lambda: not here.crowd.alive)
     assert not here.crowd.errors
     assert not here.released
@@ -164,7 +164,7 @@ def test_a_user_that_is_asked_to_leave_when_the_release_is_on_its_way_is_release
     here = Meeting(worker, 2)
     here.start([1, 2])
     until(lambda: worker.unheard)
-    here.crowd.alive[1].ask_to_leave(Leave.RUN_ENDS)
+    here.crowd.alive[1].ask_to_stop(StopReason.RUN_ENDS)
     for _ in range(5):
         gevent.sleep(0)
     worker.deaf = False
@@ -178,14 +178,14 @@ def test_the_timeout_stands_still_and_nobody_is_let_go_while_the_run_is_paused()
     here = Meeting(cluster.up(0), 2, timeout=0.05)
     here.start([1])
     until(lambda: waiting(cluster) == 1)
-    pause.hold()
+    pause.pause()
     gevent.sleep(0.1)
     here.start([2])
     until(lambda: not waiting(cluster))
     gevent.sleep(2 * LEAD_NS / 1e9)
     assert not here.released
     assert not here.crowd.errors
-    pause.release()
+    pause.resume()
     until(lambda: len(here.released) == 2)
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from amoc import metrics
 from amoc.base.errors import PeerError
+from amoc.coordinator import api
 from amoc.coordinator.barrier_worker import BarrierTimeout
 from amoc.metrics import handles, optional
 from amoc.metrics.board import ENTRIES, Area
@@ -60,7 +61,7 @@ def test_coordinators_beyond_what_fits_work_uncounted_and_that_is_said_once(
     # There is room left for others.
     metrics.counter("mine").inc()
     assert counts()["mine"] == 1
-    crowd = Crowd(lambda user_id: worker.actions.room.wait("all", 2, 60.0))
+    crowd = Crowd(lambda user_id: worker.actions.barriers.wait("all", 2, 60.0))
     crowd.start([1, 2])
     until(lambda: not crowd.alive)
     assert counts()["barriers.released"] == 2
@@ -104,7 +105,7 @@ def test_barriers_of_any_number_of_names_are_counted_together() -> None:
     worker = cluster.up(0)
 
     def come(user_id: int) -> None:
-        worker.actions.room.wait(f"pair-{(user_id + 1) // 2}", 2, 60.0)
+        worker.actions.barriers.wait(f"pair-{(user_id + 1) // 2}", 2, 60.0)
 
     crowd = Crowd(come)
     crowd.start(range(1, 2 * pairs + 1))
@@ -118,16 +119,24 @@ def test_a_barrier_releases_and_times_out_where_the_board_is_full() -> None:
     cluster = Cluster()
     worker = cluster.up(0)
     fill()
-    crowd = Crowd(lambda user_id: worker.actions.room.wait("pair" * (user_id < 3) + "x", 2, 0.3))
+    crowd = Crowd(
+        lambda user_id: worker.actions.barriers.wait("pair" * (user_id < 3) + "x", 2, 0.3)
+    )
     crowd.start([1, 2, 3])
     until(lambda: not crowd.alive)
     assert set(crowd.errors) == {3}
     assert isinstance(crowd.errors[3], BarrierTimeout)
 
 
-def test_an_add_that_cannot_leave_is_refused_in_the_same_words_where_the_board_is_full() -> None:
+def test_an_add_that_cannot_leave_is_refused_in_the_same_words_where_the_board_is_full(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     cluster = Cluster()
     worker = cluster.up(0)
+    cluster.start_in_init("x", (2, lambda event, users: None))
     fill()
-    error = worker.actions.way_out._refusal("x", "at once")
-    assert isinstance(error, PeerError)
+    monkeypatch.setattr(api, "ROOM_S", 0.01)
+    api.attach(worker.actions)
+    worker.actions.room.shut()
+    with pytest.raises(PeerError, match=r"an add to coordinator x must be able to leave worker 0"):
+        api.add("x", 1, None)

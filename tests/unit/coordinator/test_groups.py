@@ -114,11 +114,11 @@ def test_a_timeout_ends_the_groups_and_stands_still_while_the_run_is_paused() ->
     worker.actions.flush()
     assert cluster.groups.next_due_s() == 30
     clock.ns += 20 * 10**9
-    cluster.groups.freeze()
+    cluster.groups.pause_run()
     clock.ns += 500 * 10**9
     cluster.groups.tick()
     assert cluster.groups.next_due_s() is None
-    cluster.groups.thaw()
+    cluster.groups.resume_run()
     assert cluster.groups.next_due_s() == 10
     clock.ns += 10 * 10**9
     cluster.groups.tick()
@@ -554,14 +554,14 @@ def test_no_action_begins_while_the_run_is_paused() -> None:
     cluster = Cluster()
     cluster.start_in_init("pairs", (2, meet))
     worker = cluster.up(0)
-    pause.hold()
+    pause.pause()
     worker.add("pairs", 1)
     worker.add("pairs", 2)
     until(lambda: cluster.groups.states()[0].acting == 1)
     for _ in range(20):
         gevent.sleep(0)
     assert not met
-    pause.release()
+    pause.resume()
     until(lambda: met)
     worker.add("pairs", 3)
     worker.add("pairs", 4)

@@ -319,7 +319,7 @@ def test_a_token_that_is_dropped_is_no_turn(clock):
 
 def test_a_pause_while_the_user_stands_in_line_is_no_interval(clock, monkeypatch):
     frozen = Clock()
-    monkeypatch.setattr(handles, "frozen_ns", frozen)
+    monkeypatch.setattr(handles, "paused_ns", frozen)
     timer = metrics.timer("turn")
 
     def user(me):

@@ -17,13 +17,14 @@ from hypothesis import strategies as st
 
 from amoc.base.clock import MS_NS, S_NS, now_ns
 from amoc.base.errors import ScenarioError
+from amoc.base.waiting import Waiter
 from amoc.ipc.messages import Permits, ThrottleMode, ThrottleToWorker, Tokens
 from amoc.ipc.worker_id import WorkerId
 from amoc.scenario import events
 from amoc.scenario.events import SIGNALS, Event, Signal
 from amoc.throttle.controller import Pacer
 from amoc.throttle.slot_schedule import Mode
-from amoc.throttle.worker_queue import WorkerQueue
+from amoc.throttle.worker_queue import OnToken, Token, WorkerQueue
 
 ROOT = Path(__file__).parents[3]
 
@@ -220,7 +221,7 @@ def test_a_span_says_how_long_it_took_and_what_it_raised() -> None:
 # Where they come from
 
 
-def turnstile(permits: bool = False) -> WorkerQueue:
+def queue(permits: bool = False) -> WorkerQueue:
     from amoc import metrics
 
     one = WorkerQueue("logins", metrics.timer("token_lateness"), None)
@@ -243,21 +244,23 @@ def let_through(one: WorkerQueue, slots: int, late_ns: int = MS_NS, epoch: int =
 
 
 class Waiting:
-    """A user that waits, as far as a turnstile can see."""
+    """A user that waits, as far as a queue can see."""
 
     def __init__(self, user_id: int) -> None:
         self.id = user_id
-        self.tokens: list[int] = []
+        self.tokens: list[Any] = []
+        self.waiter: Waiter[Token] = Waiter()
+        self.waiter.greenlet = self  # type: ignore[assignment]
 
-    def switch(self, token: int) -> None:
-        self.tokens.append(token)
+    def switch(self) -> None:
+        self.tokens.append(self.waiter.value)
 
 
 def test_a_throttle_tells_who_came_and_who_was_let_through_and_how_late() -> None:
     ear = SocketReader("throttle.*")
-    one, user = turnstile(), Waiting(7)
-    one.enter(user.switch)
-    one.enter(lambda _: None)
+    one, user = queue(), Waiting(7)
+    one.enter(user.waiter)
+    one.enter(OnToken(lambda _: None))
     due_ns = let_through(one, 2, 3 * MS_NS)
     assert ear.told[:3] == [
         ("throttle.request", 7, {"throttle": "logins", "waiting": 0}),
@@ -270,8 +273,8 @@ def test_a_throttle_tells_who_came_and_who_was_let_through_and_how_late() -> Non
 
 def test_a_throttle_that_limits_how_many_pass_tells_it_too() -> None:
     ear = SocketReader("throttle.execute")
-    one, user = turnstile(permits=True), Waiting(7)
-    one.enter(user.switch)
+    one, user = queue(permits=True), Waiting(7)
+    one.enter(user.waiter)
     one.hear_permits(Permits("logins", 1, 1, 1))
     one.work(now_ns(), now_ns() + S_NS)
     assert ear.told == [("throttle.execute", 7, {"throttle": "logins", "late_ns": 0})]
@@ -281,16 +284,16 @@ def test_a_throttle_that_limits_how_many_pass_tells_it_too() -> None:
 def test_as_many_executions_are_told_as_are_counted(mode: Mode) -> None:
     ear, one, users = (
         SocketReader("throttle.execute"),
-        turnstile(),
+        queue(),
         [Waiting(n) for n in range(1, 6)],
     )
     before = one._executions._cells[0]
     for user in users[:3]:
-        one.enter(user.switch)
+        one.enter(user.waiter)
     one.hear_mode(ThrottleMode("logins", 2, 0, mode, False))
     let_through(one, 9, epoch=2)
     for user in users[3:]:
-        one.enter(user.switch)
+        one.enter(user.waiter)
     assert len(ear.heard) == one._executions._cells[0] - before >= 3
     assert [event.user_id for event in ear.heard[:3]] == [1, 2, 3]
 
@@ -300,8 +303,8 @@ def test_a_listener_that_raises_lets_users_through_all_the_same() -> None:
         raise ValueError("no")
 
     events.on("throttle.*")(fail)
-    one, user = turnstile(), Waiting(7)
-    one.enter(user.switch)
+    one, user = queue(), Waiting(7)
+    one.enter(user.waiter)
     due_ns = let_through(one, 1)
     assert user.tokens == [due_ns]
 

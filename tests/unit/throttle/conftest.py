@@ -32,4 +32,4 @@ def here() -> Iterator[Here]:
     gate.close()
     gates.attach(None)
     rpc.install(None)
-    pause.release()
+    pause.resume()

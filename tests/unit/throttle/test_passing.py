@@ -14,6 +14,7 @@ from amoc import metrics, throttle
 from amoc.base import pause
 from amoc.base.clock import MS_NS, now_ns
 from amoc.base.errors import ScenarioError
+from amoc.base.waiting import Waiter
 from amoc.ipc import rpc
 from amoc.throttle import deferred
 from amoc.throttle import worker as gates
@@ -47,7 +48,7 @@ def test_who_waits_first_passes_first(here: Here):
     throttle.start("a", 0)
     for number in range(5):
         here.spawn(lambda n: (throttle.wait("a"), order.append(n)), number)
-    eventually(lambda: here.gate.turnstile("a").waiting == 5, "all wait")
+    eventually(lambda: here.gate.queue("a").waiting == 5, "all wait")
     throttle.change_rate("a", 1000, 1)
     eventually(lambda: len(order) == 5, "all pass")
     assert order == [0, 1, 2, 3, 4]
@@ -61,7 +62,7 @@ def test_a_rate_of_0_holds_all_and_infinity_holds_none(here: Here):
         throttle.wait("all")
     with pytest.raises(throttle.ThrottleTimeout, match=r"throttle none must .* within 0\.03 s"):
         throttle.wait("none", timeout=0.03)
-    assert here.gate.turnstile("none").waiting == 0
+    assert here.gate.queue("none").waiting == 0
 
 
 def test_a_change_is_in_force_everywhere_at_one_moment(here: Here):
@@ -100,7 +101,7 @@ def test_the_same_rate_again_is_no_change(here: Here):
     throttle.change_rate("a", 600)
     throttle.change_rate("a", 10, 1)
     throttle.change_rate("a", interarrival=0.1)
-    assert here.gate.turnstile("a").epoch in (0, 1)
+    assert here.gate.queue("a").epoch in (0, 1)
     assert throttle.state("a").rate == 600
 
 
@@ -111,7 +112,7 @@ def test_pause_resume_and_unlock(here: Here):
     throttle.pause("a")
     assert throttle.state("a").mode == "paused"
     eventually(lambda: throttle.state("a").actual_rate == 0, "paused")
-    eventually(lambda: here.gate.turnstile("a")._mode == "held", "paused at the gate")
+    eventually(lambda: here.gate.queue("a")._mode == "held", "paused at the gate")
     held = len(here.used)
     with pytest.raises(throttle.ThrottleTimeout):
         throttle.wait("a", timeout=0.05)
@@ -138,7 +139,7 @@ def test_stop_gives_those_who_wait_an_error_and_the_name_back(here: Here):
 
     for _ in range(3):
         here.spawn(try_it)
-    eventually(lambda: here.gate.turnstile("a").waiting == 3, "all wait")
+    eventually(lambda: here.gate.queue("a").waiting == 3, "all wait")
     throttle.stop("a")
     eventually(lambda: len(failures) == 3, "all fail")
     assert set(failures) == {"throttle a was stopped"}
@@ -165,7 +166,7 @@ def test_news_that_were_overtaken_by_the_end_revive_no_throttle(here: Here):
     with pytest.raises(ScenarioError, match="throttle a is not started"):
         throttle.wait("a", timeout=1)
     throttle.start("a", 0)
-    here.gate._turnstiles.pop("a", None)  # as if nothing had been heard of it here
+    here.gate._queues.pop("a", None)  # as if nothing had been heard of it here
     rpc.install(slow_answer)
     with pytest.raises(ScenarioError, match="throttle a was stopped"):
         throttle.wait("a", timeout=1)
@@ -196,7 +197,7 @@ def test_a_waiter_that_was_killed_takes_no_slot(here: Here):
     throttle.start("a", 0)
     first = here.spawn(throttle.wait, "a")
     second = here.spawn(throttle.wait, "a")
-    eventually(lambda: here.gate.turnstile("a").waiting == 2, "both wait")
+    eventually(lambda: here.gate.queue("a").waiting == 2, "both wait")
     first.kill()
     throttle.change_rate("a", 1, 3600)
     second.join(10)
@@ -206,24 +207,22 @@ def test_a_waiter_that_was_killed_takes_no_slot(here: Here):
 
 def test_many_that_leave_and_come_back_do_not_pile_up(here: Here):
     throttle.start("a", 0)
-    stile = here.gate.turnstile("a")
-
-    def waiter(_: object) -> None: ...
-
+    queue = here.gate.queue("a")
     for _ in range(5000):
+        waiter: Waiter[int] = Waiter()
         here.gate.enter("a", waiter)
         here.gate.leave("a", waiter)
-    assert stile.waiting == 0
-    assert len(stile._queue) < 500
+    assert queue.waiting == 0
+    assert len(queue._queue) < 500
 
 
 def test_places_come_back_however_their_holder_ends(here: Here):
-    throttle.start("places", 2, 0)
+    throttle.limit_concurrency("places", 2)
     inside, most = 0, 0
 
     def visit(how: str) -> None:
         nonlocal inside, most
-        with throttle.slot("places"):
+        with throttle.permit("places"):
             inside += 1
             most = max(most, inside)
             try:
@@ -249,7 +248,7 @@ def test_places_come_back_however_their_holder_ends(here: Here):
 
 
 def test_a_place_goes_back_when_its_greenlet_ends(here: Here):
-    throttle.start("places", 1, 0)
+    throttle.limit_concurrency("places", 1)
     for _ in range(3):
         here.spawn(throttle.wait, "places").join(10)
     eventually(lambda: not here.gate.holders, "nobody holds any")
@@ -257,12 +256,12 @@ def test_a_place_goes_back_when_its_greenlet_ends(here: Here):
 
 def visit_again_and_again(name: str, times: int) -> None:
     for _ in range(times):
-        with throttle.slot(name):
+        with throttle.permit(name):
             pass
 
 
 def test_who_comes_again_at_once_finds_its_place_kept_and_for_a_moment_only(here: Here):
-    throttle.start("places", 2, 0)
+    throttle.limit_concurrency("places", 2)
     here.spawn(visit_again_and_again, "places", 1000).join(10)
     permits = here.pacer._throttles["places"]._permits
     (account,) = permits._accounts.values()
@@ -270,53 +269,53 @@ def test_who_comes_again_at_once_finds_its_place_kept_and_for_a_moment_only(here
     visit_until_kept(here)
     since_ns = now_ns()
     eventually(lambda: permits.held == 0, "all back")
-    assert not here.gate.turnstile("places")._kept
+    assert not here.gate.queue("places")._kept
     assert now_ns() - since_ns < 200 * MS_NS
 
 
 def visit_until_kept(here: Here) -> None:
     def visit() -> None:
-        while not here.gate.turnstile("places")._kept:
+        while not here.gate.queue("places")._kept:
             visit_again_and_again("places", 1)
 
     here.spawn(visit).join(10)
-    assert here.gate.turnstile("places")._kept
+    assert here.gate.queue("places")._kept
 
 
 def test_no_place_is_kept_where_nobody_comes_again_soon(here: Here):
-    throttle.start("places", 1, 0)
+    throttle.limit_concurrency("places", 1)
     for _ in range(5):
         here.spawn(visit_again_and_again, "places", 1).join(10)
-        assert not here.gate.turnstile("places")._kept
+        assert not here.gate.queue("places")._kept
         gevent.sleep(0.02)
 
 
 def test_a_place_that_was_held_for_long_is_not_kept(here: Here):
-    throttle.start("places", 1, 0)
+    throttle.limit_concurrency("places", 1)
     visit_until_kept(here)
-    with throttle.slot("places"):
-        assert here.gate.turnstile("places")._come_soon
+    with throttle.permit("places"):
+        assert here.gate.queue("places")._come_soon
         gevent.sleep(0.02)
-    assert not here.gate.turnstile("places")._kept
+    assert not here.gate.queue("places")._kept
 
 
 def test_a_place_is_kept_over_no_change(here: Here):
-    throttle.start("places", 1, 0)
+    throttle.limit_concurrency("places", 1)
     visit_until_kept(here)
     throttle.change_rate("places", 0)
-    eventually(lambda: here.gate.turnstile("places").epoch == 2, "it is heard of")
-    assert not here.gate.turnstile("places")._kept
+    eventually(lambda: here.gate.queue("places").epoch == 2, "it is heard of")
+    assert not here.gate.queue("places")._kept
     gevent.sleep(0.1)  # until then the old limit holds
     with pytest.raises(throttle.ThrottleTimeout):
-        throttle.slot("places", timeout=0.05).__enter__()
+        throttle.permit("places", timeout=0.05).__enter__()
 
 
 def test_a_run_can_take_the_place_that_is_kept(here: Here):
-    throttle.start("places", 1, 0)
+    throttle.limit_concurrency("places", 1)
     visit_until_kept(here)
     inside: list[int] = []
     throttle.run("places", lambda: inside.append(here.pacer._throttles["places"]._permits.held))
-    assert not here.gate.turnstile("places")._kept
+    assert not here.gate.queue("places")._kept
     eventually(lambda: inside == [1], "it runs")
     eventually(lambda: here.pacer._throttles["places"]._permits.held == 0, "all back")
 
@@ -332,16 +331,16 @@ class Linked(gevent.Greenlet):
 
 
 def test_a_greenlet_that_passes_again_and_again_is_linked_to_once(here: Here):
-    throttle.start("places", 1000, 0)
+    throttle.limit_concurrency("places", 1000)
     links: list[int] = []
 
     def visit() -> None:
         for _ in range(20):
-            with throttle.slot("places"):
+            with throttle.permit("places"):
                 pass
         links.append(one.links)
         for _ in range(20):
-            with throttle.slot("places"):
+            with throttle.permit("places"):
                 throttle.wait("places")
         links.append(one.links)
 
@@ -437,7 +436,7 @@ def test_what_cannot_be_sent_is_refused_before_a_slot_is_used(here: Here, messag
         eventually(lambda: me.dead, "it is done")  # noqa: B023
         assert isinstance(me.raised, ScenarioError)
         assert refusal in str(me.raised)
-    assert here.gate.turnstile("a").waiting == 0
+    assert here.gate.queue("a").waiting == 0
     assert not here.used
     with pytest.raises(ScenarioError, match="must be given a user's number"):
         throttle.send("a", "x", to="you")
@@ -472,14 +471,14 @@ def test_a_paused_run_lets_nobody_through_and_goes_on_where_it_was(here: Here):
     throttle.change_rate("a", 1000, 1)
     here.spawn(pass_for_ever, "a")
     eventually(lambda: len(here.used) > 10, "it runs")
-    pause.hold()
-    here.pacer.freeze()
+    pause.pause()
+    here.pacer.pause_run()
     assert throttle.state("a").mode == "frozen"
     seen = len(here.used)
     gevent.sleep(0.1)
     assert len(here.used) == seen
-    pause.release()
-    here.pacer.thaw()
+    pause.resume()
+    here.pacer.resume_run()
     eventually(lambda: len(here.used) > seen + 10, "it runs again")
 
 
@@ -489,15 +488,15 @@ def test_what_comes_due_while_the_run_is_paused_is_not_missed(here: Here):
         here.spawn(pass_for_ever, "paused")
     eventually(lambda: len(here.used) > 100, "it runs")
     for _ in range(2):
-        pause.hold()
-        here.pacer.freeze()
+        pause.pause()
+        here.pacer.pause_run()
         gevent.sleep(0.25)
-        pause.release()
-        here.pacer.thaw()
+        pause.resume()
+        here.pacer.resume_run()
         seen = len(here.used)
         eventually(lambda: len(here.used) > seen + 100, "it runs again")  # noqa: B023
     assert counted("paused", "missed") == 0
-    assert here.gate.turnstile("paused").waiting == 20
+    assert here.gate.queue("paused").waiting == 20
 
 
 def test_what_comes_due_while_the_worker_stalls_is_missed(here: Here):
@@ -538,7 +537,7 @@ def test_a_thousand_throttles_at_once(here: Here):
         (lambda: throttle.wait("here", timeout=-1), "timeout must be 0 s or more"),
         (lambda: throttle.wait("here", timeout="5"), "timeout must be 0 s or more"),
         (lambda: throttle.wait("here", timeout=None), "timeout must be 0 s or more"),
-        (lambda: throttle.slot("here", timeout=nan), "timeout must be 0 s or more"),
+        (lambda: throttle.permit("here", timeout=nan), "timeout must be 0 s or more"),
         (lambda: throttle.change_rate("here", nan), "a rate must be 0 or more"),
         (lambda: throttle.change_rate("here", 10**400), "a rate must be at most 1000000/s"),
         (lambda: throttle.change_rate("here", 10**8), "a rate must be at most .* per 60 s"),
@@ -647,7 +646,7 @@ def test_a_wait_that_was_killed_leaves_no_timer_behind(here: Here):
 
     begun_ns = now_ns()
     one = here.spawn(patient)
-    eventually(lambda: here.gate.turnstile("a").waiting == 1, "it waits")
+    eventually(lambda: here.gate.queue("a").waiting == 1, "it waits")
     gevent.spawn(one.kill)
     one.join(10)
     assert woken
@@ -688,11 +687,11 @@ def test_a_throttle_with_a_standing_line_starves_no_other(here: Here, kind: str)
     for _ in range(10):
         here.spawn(pass_until, "slow", done, passed)
     if kind == "permits":
-        throttle.start("busy", 5, 0)
+        throttle.limit_concurrency("busy", 5)
 
         def visit() -> None:
             while not done:
-                with throttle.slot("busy"):
+                with throttle.permit("busy"):
                     passed.append("busy")
 
         for _ in range(50):
@@ -702,7 +701,7 @@ def test_a_throttle_with_a_standing_line_starves_no_other(here: Here, kind: str)
         # More than can be let through in one turn, and each comes back while the line stands.
         for _ in range(500):
             here.spawn(pass_until, "busy", done, passed)
-        eventually(lambda: here.gate.turnstile("busy").waiting == 500, "all wait")
+        eventually(lambda: here.gate.queue("busy").waiting == 500, "all wait")
         throttle.unlock("busy")
     eventually(lambda: passed.count("busy") > 500, "the busy one lets through")
     before = passed.count("slow")

@@ -17,7 +17,7 @@ from amoc.base.errors import ClosedError, MailError, MailTimeout, PeerError, Sce
 from amoc.ipc.messages import Part
 from amoc.ipc.outbox import Outbox
 from amoc.ipc.worker_id import WorkerId
-from amoc.users import mail, mailbox, placement
+from amoc.users import mail, placement
 from amoc.users.mail import MAX_BYTES, MailRouter
 from amoc.users.mailbox import MAX_BOX_BYTES, MAX_MESSAGES, Mailbox
 from amoc.users.user import User
@@ -626,29 +626,29 @@ def test_a_user_that_is_killed_while_it_waits_leaves(town):
 @pytest.fixture
 def pause():
     yield pausing
-    pausing.release()
+    pausing.resume()
 
 
 def test_receive_does_not_return_while_the_run_is_paused(town, pause):
     town.enter(1, lambda _: amoc.receive())
     gevent.sleep(0)
-    pause.hold()
+    pause.pause()
     amoc.send(1, "hello")
     for _ in range(20):
         gevent.sleep(0)
     assert 1 not in town.results
-    pause.release()
+    pause.resume()
     assert town.result(1) == "hello"
 
 
 def test_a_message_that_is_there_already_waits_for_the_end_of_the_pause_too(town, pause):
-    pause.hold()
+    pause.pause()
     town.enter(1, lambda _: amoc.receive())
     amoc.send(1, "hello")
     for _ in range(20):
         gevent.sleep(0)
     assert 1 not in town.results
-    pause.release()
+    pause.resume()
     assert town.result(1) == "hello"
 
 
@@ -667,13 +667,13 @@ def test_a_user_that_sends_and_sends_stands_still_while_the_run_is_paused(
     ended = []
     town.enter(1, script)
     until(lambda: tally().get("received", 0) > 3)
-    pause.hold()
+    pause.pause()
     gevent.sleep(0.01)
     before = tally()
     for _ in range(20):
         gevent.sleep(0.001)
     assert tally() == before
-    pause.release()
+    pause.resume()
     until(lambda: tally()["sent"] > before["sent"])
     ended.append(True)
     town.result(1)
@@ -689,17 +689,17 @@ def test_a_user_that_never_waits_stands_still_while_the_run_is_paused(town, paus
     ended = []
     town.enter(1, script)
     until(lambda: town.users[3].mailbox)
-    pause.hold()
-    until(lambda: town.users[1] in pausing._pause.parked)
-    pause.release()
-    until(lambda: town.users[1] not in pausing._pause.parked)
+    pause.pause()
+    until(lambda: town.users[1] in pausing.paused_greenlets)
+    pause.resume()
+    until(lambda: town.users[1] not in pausing.paused_greenlets)
     ended.append(True)
     town.result(1)
 
 
 def test_who_is_no_user_may_send_while_the_run_is_paused(town, pause):
     town.settle(2, 3)
-    pause.hold()
+    pause.pause()
     gevent.spawn(amoc.send, 2, "hello", True).get(timeout=DEADLINE_S)
     get_hub().loop.run_callback(amoc.send, 3, "hello")
     until(lambda: town.users[3].mailbox)
@@ -708,16 +708,15 @@ def test_who_is_no_user_may_send_while_the_run_is_paused(town, pause):
 
 def test_the_timeout_of_receive_does_not_run_while_the_run_is_paused(town, pause, monkeypatch):
     clock = [1_000_000_000]
-    for module in (mailbox, pausing):
-        monkeypatch.setattr(module, "now_ns", lambda: clock[0])
+    monkeypatch.setattr(pausing, "_clock", pausing.PauseClock(lambda: clock[0]))
     town.enter(1, lambda _: amoc.receive(timeout=5))
     gevent.sleep(0)
     clock[0] += 3_000_000_000
-    pause.hold()
+    pause.pause()
     clock[0] += 100_000_000_000
     town.users[1].mailbox._waiter.wake()  # as its timer does
     gevent.sleep(0.01)
-    pause.release()
+    pause.resume()
     gevent.sleep(0.01)
     assert not town.crashes
     clock[0] += 2_000_000_000

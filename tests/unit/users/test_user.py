@@ -14,10 +14,13 @@ from gevent.lock import Semaphore
 from hypothesis import given
 from hypothesis import strategies as st
 
+from amoc.base import pause
 from amoc.base.errors import ClosedError
+from amoc.base.waiting import interrupt
 from amoc.metrics.board import UserState
-from amoc.users import user as user_module
-from amoc.users.user import CRASH_PAUSE_S, Leave, Leaving, User
+from amoc.users import api as user_module
+from amoc.users.mailbox import Mailbox
+from amoc.users.user import CRASH_PAUSE_S, StopReason, User, UserStopped
 
 DEADLINE_S = 10.0
 
@@ -96,7 +99,7 @@ def test_the_byte_says_running_inside_start_and_between_in_the_pause():
     user = begin(crowd)
     wait_state(crowd, UserState.BETWEEN)
     assert states == [UserState.RUNNING]
-    user.ask_to_leave(Leave.RUN_ENDS)
+    user.ask_to_stop(StopReason.RUN_ENDS)
     wait_gone(crowd)
     assert states == [UserState.RUNNING]
 
@@ -108,7 +111,7 @@ def pauses_of(monkeypatch, start, **settings) -> list[float]:
         pauses.append(seconds)
         return False
 
-    monkeypatch.setattr(User, "wait_leaving", note)
+    monkeypatch.setattr(User, "wait_stopping", note)
     crowd = Crowd(start, **settings)
     begin(crowd)
     wait_gone(crowd)
@@ -133,7 +136,7 @@ def test_a_user_that_returns_at_once_lets_others_run():
     crowd = Crowd(lambda user_id: None, repeat_num=inf, repeat_interval_s=0.0)
     user = begin(crowd)
     wait_until(lambda: user.iteration > 20)  # this greenlet gets its turns
-    user.ask_to_leave(Leave.RUN_ENDS)
+    user.ask_to_stop(StopReason.RUN_ENDS)
     wait_gone(crowd)
 
 
@@ -185,41 +188,42 @@ def test_a_user_is_gone_even_when_its_crash_cannot_be_counted():
     assert crowd.state() is UserState.CRASHED
 
 
-# Leaving
+# UserStopped
 
 
 @pytest.mark.parametrize(
     ("start", "why", "state"),
     [
-        (lambda user_id: None, Leave.RUN_ENDS, UserState.FINISHED),
-        (lambda user_id: None, Leave.REMOVED, UserState.REMOVED),
-        (crash, Leave.RUN_ENDS, UserState.CRASHED),
-        (crash, Leave.REMOVED, UserState.REMOVED),
+        (lambda user_id: None, StopReason.RUN_ENDS, UserState.FINISHED),
+        (lambda user_id: None, StopReason.REMOVED, UserState.REMOVED),
+        (crash, StopReason.RUN_ENDS, UserState.CRASHED),
+        (crash, StopReason.REMOVED, UserState.REMOVED),
     ],
 )
 def test_a_user_between_two_iterations_leaves_at_once_when_asked(start, why, state):
     crowd = Crowd(start, repeat_num=inf, repeat_interval_s=inf)
     user = begin(crowd)
     wait_state(crowd, UserState.BETWEEN)
-    user.ask_to_leave(why)
+    user.ask_to_stop(why)
     wait_gone(crowd)
     assert (crowd.state(), user.iteration) == (state, 1)
 
 
 @pytest.mark.parametrize(
-    ("why", "state"), [(Leave.RUN_ENDS, UserState.FINISHED), (Leave.REMOVED, UserState.REMOVED)]
+    ("why", "state"),
+    [(StopReason.RUN_ENDS, UserState.FINISHED), (StopReason.REMOVED, UserState.REMOVED)],
 )
 def test_a_user_inside_start_finishes_its_iteration_and_begins_no_other(why, state):
     gate, ends = Event(), []
 
     def start(user_id):
         gate.wait()
-        ends.append(user_module.leaving)
+        ends.append(user_module.stopping)
 
     crowd = Crowd(start, repeat_num=inf)
     user = begin(crowd)
     wait_state(crowd, UserState.RUNNING)
-    user.ask_to_leave(why)
+    user.ask_to_stop(why)
     gevent.sleep(0)
     assert crowd.gone == []
     gate.set()
@@ -232,18 +236,18 @@ def test_the_stronger_reason_to_leave_stays():
     crowd = Crowd(lambda user_id: None, repeat_interval_s=inf, repeat_num=2)
     user = begin(crowd)
     wait_state(crowd, UserState.BETWEEN)
-    user.ask_to_leave(Leave.REMOVED)
-    user.ask_to_leave(Leave.RUN_ENDS)
+    user.ask_to_stop(StopReason.REMOVED)
+    user.ask_to_stop(StopReason.RUN_ENDS)
     wait_gone(crowd)
     assert crowd.state() is UserState.REMOVED
 
 
 def test_a_user_may_wait_until_it_is_asked_to_leave():
     answers = []
-    crowd = Crowd(lambda user_id: answers.append(user_module.wait_leaving()))
+    crowd = Crowd(lambda user_id: answers.append(user_module.wait_stopping()))
     user = begin(crowd)
     wait_state(crowd, UserState.RUNNING)
-    user.ask_to_leave(Leave.RUN_ENDS)
+    user.ask_to_stop(StopReason.RUN_ENDS)
     wait_gone(crowd)
     assert answers == [True]
 
@@ -252,8 +256,8 @@ def test_a_wait_for_leaving_ends_after_its_time_out():
     answers = []
 
     def start(user_id):
-        answers.append(user_module.wait_leaving(0.001))
-        answers.append(user_module.wait_leaving(0.0))
+        answers.append(user_module.wait_stopping(0.001))
+        answers.append(user_module.wait_stopping(0.0))
 
     begin(crowd := Crowd(start))
     wait_gone(crowd)
@@ -265,11 +269,11 @@ def test_a_user_that_was_asked_already_does_not_wait():
 
     def start(user_id):
         gate.wait()
-        answers.append([user_module.wait_leaving(inf), user_module.wait_leaving(60)])
+        answers.append([user_module.wait_stopping(inf), user_module.wait_stopping(60)])
 
     user = begin(crowd := Crowd(start))
     wait_state(crowd, UserState.RUNNING)
-    user.ask_to_leave(Leave.RUN_ENDS)
+    user.ask_to_stop(StopReason.RUN_ENDS)
     gate.set()
     wait_gone(crowd)
     assert answers == [[True, True]]
@@ -283,7 +287,7 @@ def test_no_user_is_woken_twice_by_one_wait(story, seconds):
     gate, woken = SimpleNamespace(parked=False), []
 
     def start(user_id):
-        answer = user_module.wait_leaving(seconds)
+        answer = user_module.wait_stopping(seconds)
         # Whatever wakes it now, but for the token below, is a wake-up meant for the wait.
         gate.parked = True
         woken.append((answer, get_hub().switch()))
@@ -292,12 +296,12 @@ def test_no_user_is_woken_twice_by_one_wait(story, seconds):
     wait_state(crowd, UserState.RUNNING)
     for what in story:
         if what.startswith("ask"):
-            user.ask_to_leave(Leave.RUN_ENDS)
+            user.ask_to_stop(StopReason.RUN_ENDS)
         elif what == "timer":
             gevent.sleep(1e-6)
         else:
             gevent.sleep(0)
-    user.ask_to_leave(Leave.RUN_ENDS)
+    user.ask_to_stop(StopReason.RUN_ENDS)
     wait_until(lambda: gate.parked)
     for _ in range(3):
         gevent.sleep(0)
@@ -324,7 +328,7 @@ def wait_in_gevent_sleep(user_id):
 
 
 def wait_for_leaving(user_id):
-    user_module.wait_leaving()
+    user_module.wait_stopping()
 
 
 @pytest.mark.parametrize(
@@ -359,7 +363,9 @@ def test_a_user_killed_before_its_first_switch_is_gone_too():
 def test_a_user_asked_and_killed_in_one_turn_leaves_once(kill_first):
     user = begin(crowd := Crowd(lambda user_id: None, repeat_num=2, repeat_interval_s=inf))
     wait_state(crowd, UserState.BETWEEN)
-    for step in (user.kill, lambda: user.ask_to_leave(Leave.RUN_ENDS))[:: 1 if kill_first else -1]:
+    for step in (user.kill, lambda: user.ask_to_stop(StopReason.RUN_ENDS))[
+        :: 1 if kill_first else -1
+    ]:
         step()
     wait_gone(crowd)
     for _ in range(3):
@@ -390,7 +396,7 @@ def test_killing_a_user_that_is_gone_does_nothing():
     user = begin(crowd := Crowd(lambda user_id: None))
     wait_gone(crowd)
     user.kill()
-    user.ask_to_leave(Leave.REMOVED)
+    user.ask_to_stop(StopReason.REMOVED)
     for _ in range(3):
         gevent.sleep(0)
     assert crowd.gone == [1]
@@ -404,7 +410,7 @@ def test_a_user_that_swallows_its_kill_still_does_not_begin_again_once_asked_to_
 
     user = begin(crowd := Crowd(start, repeat_num=inf))
     wait_state(crowd, UserState.RUNNING)
-    user.ask_to_leave(Leave.RUN_ENDS)
+    user.ask_to_stop(StopReason.RUN_ENDS)
     user.kill()
     wait_gone(crowd)
     assert user.iteration == 1
@@ -450,7 +456,7 @@ def test_a_crash_while_being_killed_is_a_crash_that_leaves():
 
 def test_a_user_knows_its_id_and_iteration_and_nobody_else_does():
     seen = []
-    crowd = Crowd(lambda user_id: seen.append((user_module.id, user_module.leaving)))
+    crowd = Crowd(lambda user_id: seen.append((user_module.id, user_module.stopping)))
     begin(crowd, 7)
     wait_gone(crowd)
     assert seen == [(7, False)]
@@ -478,7 +484,7 @@ def test_random_numbers_are_a_users_own_and_come_again_with_the_seed():
 
 @pytest.mark.parametrize("seconds", [-1, -1e-9, -inf, float("nan")])
 def test_a_sleep_that_cannot_be_is_refused(seconds):
-    with pytest.raises(ValueError, match="sleep must be at least 0 s, but is"):
+    with pytest.raises(ValueError, match="sleep must be at least 0 s, got"):
         user_module.sleep(seconds)
 
 
@@ -487,7 +493,11 @@ def test_many_users_end_at_once_and_each_is_gone_once():
     users = [begin(crowd, user_id) for user_id in range(1, 100)]
     wait_until(lambda: all(state == UserState.BETWEEN for state in crowd.states[1:]))
     for number, user in enumerate(users):
-        (user.kill if number % 3 == 0 else lambda user=user: user.ask_to_leave(Leave.RUN_ENDS))()
+        (
+            user.kill
+            if number % 3 == 0
+            else lambda user=user: user.ask_to_stop(StopReason.RUN_ENDS)
+        )()
     wait_gone(crowd, len(users))
     assert sorted(crowd.gone) == list(range(1, 100))
     assert all(user.dead for user in users)
@@ -500,7 +510,7 @@ def test_an_iteration_is_over_however_it_ends():
         if user_id == 2:
             raise gevent.GreenletExit
         if user_id == 3:
-            raise Leaving
+            raise UserStopped
 
     crowd = Crowd(start, repeat_num=2.0)
     for user_id in range(1, 5):
@@ -511,37 +521,209 @@ def test_an_iteration_is_over_however_it_ends():
     assert states == ["CRASHED", "REMOVED", "FINISHED", "FINISHED"]
 
 
-def test_a_user_that_stands_in_line_is_told_once_that_it_is_to_leave():
-    calls = []
+# Being told to stop where it waits
+
+
+def waits(user_id):
+    user_module.sleep(60)
+
+
+WAITS = {
+    "sleep": lambda: user_module.sleep(60),
+    "sleep for ever": lambda: user_module.sleep(inf),
+    "receive": lambda: user_module.receive(timeout=60),
+    "receive with a match": lambda: user_module.receive(lambda message: False),
+}
+
+
+@pytest.mark.parametrize(
+    ("why", "state"),
+    [(StopReason.RUN_ENDS, UserState.FINISHED), (StopReason.REMOVED, UserState.REMOVED)],
+)
+@pytest.mark.parametrize("wait", WAITS.values(), ids=WAITS)
+def test_a_user_that_waits_for_amoc_ends_there_when_it_is_asked_to_stop(wait, why, state):
+    steps = []
 
     def start(user_id):
-        me = user_module.current()
-        me.on_leave = lambda: calls.append(user_id)
-        gevent.sleep(0.005)
+        try:
+            wait()
+        except Exception:
+            steps.append("caught")
+        finally:
+            steps.append("cleaned up")
 
-    crowd = Crowd(start)
-    one = begin(crowd, 7)
-    gevent.sleep(0)
-    one.ask_to_leave(Leave.RUN_ENDS)
-    one.ask_to_leave(Leave.REMOVED)
-    wait_gone(crowd, 1)
-    assert calls == [7]
+    user = begin(crowd := Crowd(start, repeat_num=inf))
+    wait_until(lambda: user.waiting_for is not None)
+    user.ask_to_stop(why)
+    wait_gone(crowd)
+    assert steps == ["cleaned up"]
+    assert (crowd.state(), user.iteration, crowd.crashes) == (state, 1, [])
+    assert user.waiting_for is None
 
 
-def test_what_came_in_the_same_turn_is_not_taken_away_by_leaving():
-    calls = []
+def test_a_user_that_waits_for_something_else_ends_at_its_next_wait():
+    gate, steps = Event(), []
 
     def start(user_id):
-        me = user_module.current()
-        me.on_leave = lambda: calls.append(user_id)
-        gevent.sleep(0.002)
-        me.on_leave = None
-        gevent.sleep(0.002)
+        gate.wait()
+        steps.append("went on")
+        user_module.sleep(0)
+        steps.append("slept")
 
-    crowd = Crowd(start)
-    one = begin(crowd, 7)
+    user = begin(crowd := Crowd(start))
+    wait_state(crowd, UserState.RUNNING)
+    user.ask_to_stop(StopReason.RUN_ENDS)
     gevent.sleep(0)
-    one.ask_to_leave(Leave.RUN_ENDS)
-    one.on_leave = None  # it has got what it waited for before the loop has turned
-    wait_gone(crowd, 1)
-    assert calls == []
+    assert crowd.gone == []
+    gate.set()
+    wait_gone(crowd)
+    assert steps == ["went on"]
+    assert crowd.state() is UserState.FINISHED
+
+
+@pytest.mark.parametrize("told", ["by the exception", "by stopping", "by wait_stopping"])
+def test_a_user_that_knows_that_it_is_to_stop_may_wait_to_end_well(told):
+    gate, steps = Event(), []
+
+    def start(user_id):
+        gate.wait()
+        try:
+            if told == "by the exception":
+                user_module.sleep(60)
+            assert user_module.stopping if told == "by stopping" else user_module.wait_stopping()
+        finally:
+            user_module.sleep(0.001)
+            steps.append(user_module.receive(timeout=60))
+
+    user = begin(crowd := Crowd(start))
+    wait_state(crowd, UserState.RUNNING)
+    user.ask_to_stop(StopReason.RUN_ENDS)
+    gate.set()
+    wait_until(lambda: user.mailbox is not None)
+    user.ask_to_stop(StopReason.REMOVED)  # it is not told again
+    gevent.sleep(0)
+    user.mailbox.put("goodbye", 7)
+    wait_gone(crowd)
+    assert steps == ["goodbye"]
+    assert crowd.crashes == []
+
+
+def test_a_user_that_swallows_the_end_of_its_wait_does_not_begin_again():
+    def start(user_id):
+        with contextlib.suppress(UserStopped):
+            user_module.sleep(60)
+
+    user = begin(crowd := Crowd(start, repeat_num=inf))
+    wait_until(lambda: user.waiting_for is not None)
+    user.ask_to_stop(StopReason.RUN_ENDS)
+    wait_gone(crowd)
+    assert (user.iteration, crowd.state()) == (1, UserState.FINISHED)
+
+
+def test_what_came_in_the_same_turn_is_received_and_the_next_wait_ends():
+    received = []
+
+    def start(user_id):
+        received.append(user_module.receive(timeout=60))
+        received.append(user_module.receive(timeout=60))
+
+    user = begin(crowd := Crowd(start))
+    wait_until(lambda: user.waiting_for is not None)
+    user.mailbox.put("in time", 7)
+    user.ask_to_stop(StopReason.RUN_ENDS)
+    wait_gone(crowd)
+    assert received == ["in time"]
+    assert crowd.state() is UserState.FINISHED
+
+
+def test_a_message_that_is_there_is_received_by_a_user_that_is_to_stop():
+    gate, received = Event(), []
+
+    def start(user_id):
+        gate.wait()
+        received.append(user_module.receive())
+
+    user = begin(crowd := Crowd(start))
+    wait_state(crowd, UserState.RUNNING)
+    user.mailbox = Mailbox()
+    user.mailbox.put("there", 5)
+    user.ask_to_stop(StopReason.RUN_ENDS)
+    gate.set()
+    wait_gone(crowd)
+    assert received == ["there"]
+
+
+def test_a_user_that_waits_while_the_run_is_paused_ends_at_once():
+    user = begin(crowd := Crowd(waits))
+    wait_until(lambda: user.waiting_for is not None)
+    pause.pause()
+    try:
+        user.ask_to_stop(StopReason.REMOVED)
+        wait_gone(crowd)
+    finally:
+        pause.resume()
+    assert crowd.state() is UserState.REMOVED
+
+
+def test_an_interrupt_is_raised_once_and_not_after_the_iteration_that_it_was_meant_for():
+    gate, errors = Event(), []
+
+    def start(user_id):
+        try:
+            user_module.sleep(60)
+        except OSError as error:
+            errors.append(error)
+        gate.wait()
+
+    user = begin(crowd := Crowd(start, repeat_num=inf, repeat_interval_s=inf))
+    wait_until(lambda: user.waiting_for is not None)
+    interrupt(user, OSError("the connection is lost"))
+    wait_until(lambda: errors)
+    interrupt(user, OSError("the connection is lost again"))
+    gate.set()
+    wait_state(crowd, UserState.BETWEEN)
+    user.ask_to_stop(StopReason.RUN_ENDS)
+    wait_gone(crowd)
+    assert [str(error) for error in errors] == ["the connection is lost"]
+    assert crowd.crashes == []
+
+
+def test_no_other_interrupt_comes_before_the_end_of_a_user():
+    gate = Event()
+
+    def start(user_id):
+        gate.wait()
+        user_module.sleep(60)
+
+    user = begin(crowd := Crowd(start))
+    wait_state(crowd, UserState.RUNNING)
+    user.ask_to_stop(StopReason.RUN_ENDS)
+    interrupt(user, OSError("the connection is lost"))
+    gate.set()
+    wait_gone(crowd)
+    assert crowd.state() is UserState.FINISHED
+
+
+def test_a_user_that_was_ended_by_force_knows_it():
+    user = begin(crowd := Crowd(waits))
+    wait_until(lambda: user.waiting_for is not None)
+    assert not user.killed
+    user.kill()
+    wait_gone(crowd)
+    assert user.killed
+
+
+def test_the_old_names_go_on_working_with_a_warning():
+    answers = []
+
+    def start(user_id):
+        with pytest.deprecated_call(match=r"user\.leaving is now user\.stopping"):
+            answers.append(user_module.leaving)
+        with pytest.deprecated_call(match=r"user\.wait_leaving is now user\.wait_stopping"):
+            answers.append(user_module.wait_leaving(60))
+
+    user = begin(crowd := Crowd(start))
+    get_hub().loop.run_callback(user.ask_to_stop, StopReason.RUN_ENDS)
+    wait_gone(crowd)
+    assert crowd.crashes == []
+    assert answers == [False, True]

@@ -13,7 +13,8 @@ import pytest
 
 from amoc import xmpp
 from amoc.base.errors import ScenarioError
-from amoc.users.user import Leave, User
+from amoc.metrics.board import UserState
+from amoc.users.user import StopReason, User
 from amoc.xmpp import meters, options
 from tests.unit.xmpp.fake import (
     HEADER,
@@ -62,7 +63,7 @@ def test_a_wrong_password_is_not_tried_again() -> None:
     assert server.connections == 1
 
 
-def test_a_user_that_is_told_to_leave_does_not_try_again() -> None:
+def test_a_user_that_is_asked_to_stop_does_not_try_again() -> None:
     class Crowd:
         states = memoryview(bytearray(2))
         seed, repeat_num, repeat_interval_s = 1, 1.0, 0.0
@@ -85,10 +86,13 @@ def test_a_user_that_is_told_to_leave_does_not_try_again() -> None:
     crowd = Crowd()
     user = User(1, crowd)
     gevent.get_hub().loop.run_callback(user.switch)
-    gevent.sleep(0.01)
-    user.ask_to_leave(Leave.RUN_ENDS)
+    with gevent.Timeout(PATIENCE_S):
+        while user.waiting_for is None:  # it pauses between two attempts
+            gevent.sleep(0)
+    user.ask_to_stop(StopReason.RUN_ENDS)
     assert crowd.gone.wait(PATIENCE_S)
-    assert isinstance(crowd.errors[0], xmpp.ConnectError)
+    assert crowd.errors == []
+    assert crowd.states[1] == UserState.FINISHED
 
 
 def test_a_connection_attempt_leaves_no_descriptor_behind() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import gevent
 import pytest
 
-from amoc import xmpp
+from amoc import sleep, xmpp
 from amoc.base.errors import ClosedError
 from amoc.metrics.board import UserState
 from amoc.users.user import User
@@ -46,7 +46,7 @@ def test_a_user_that_waits_for_something_else_is_interrupted(ending: bytes) -> N
         client = connect(server, interrupts=True)
         client.send_presence()
         with pytest.raises(xmpp.Disconnected, match="closed the"):
-            gevent.sleep(PATIENCE_S)
+            sleep(PATIENCE_S)
         with pytest.raises(xmpp.Disconnected):
             client.send_presence()
     assert count(meters.disconnections) == gone + 1
@@ -59,7 +59,20 @@ def test_a_user_is_not_interrupted_twice() -> None:
         with pytest.raises(xmpp.Disconnected):
             client.receive()
         for _ in range(5):
-            gevent.idle()  # an interruption that was still to come would come here
+            gevent.idle()
+            sleep(0)  # an interruption that was still to come would come here
+
+
+def test_a_user_that_does_not_wait_for_amoc_is_interrupted_when_it_does_next() -> None:
+    with serving(session(hanging_up)) as server:
+        client = connect(server, interrupts=True)
+        client.send_presence()
+        while client.is_open:
+            gevent.sleep(0.001)
+        gevent.sleep(0.001)
+        with pytest.raises(xmpp.Disconnected):
+            sleep(PATIENCE_S)
+        sleep(0)  # once is enough
 
 
 def test_a_user_between_its_iterations_is_left_alone() -> None:

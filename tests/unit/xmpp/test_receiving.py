@@ -5,7 +5,7 @@ from __future__ import annotations
 import gevent
 import pytest
 
-from amoc import xmpp
+from amoc import sleep, xmpp
 from amoc.base.errors import ClosedError, ScenarioError
 from amoc.xmpp import meters
 from tests.unit.xmpp.fake import (
@@ -175,7 +175,7 @@ def test_what_a_handler_raises_ends_the_user_wherever_it_waits() -> None:
         client.on_received(xmpp.is_chat, broken)
         client.send_presence()
         with pytest.raises(LookupError, match="in the handler"):
-            gevent.sleep(PATIENCE_S)
+            sleep(PATIENCE_S)
         with pytest.raises(LookupError):
             client.send_presence()
         client.close()

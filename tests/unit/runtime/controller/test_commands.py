@@ -90,13 +90,13 @@ class FakeJournal:
 
 class FakeClock:
     def __init__(self) -> None:
-        self.frozen = 0
+        self.pauses = 0
 
-    def freeze(self):
-        self.frozen += 1
+    def pause_run(self):
+        self.pauses += 1
 
-    def thaw(self):
-        self.frozen -= 1
+    def resume_run(self):
+        self.pauses -= 1
 
 
 class Run:
@@ -135,7 +135,7 @@ class Run:
 
 @pytest.fixture(autouse=True)
 def fresh_pause(monkeypatch):
-    monkeypatch.setattr(pause, "_pause", pause._Pause())
+    monkeypatch.setattr(pause, "_clock", pause.PauseClock())
 
 
 def test_added_users_have_the_next_numbers_and_each_worker_is_named():
@@ -320,15 +320,15 @@ def test_a_pause_stops_all_clocks_and_a_resume_starts_them():
     run = Run(1, 1)
     run.do("pause")
     assert run.status.state is State.PAUSED
-    assert run.clock.frozen == 1
-    assert pause.paused()
+    assert run.clock.pauses == 1
+    assert pause.is_paused()
     with pytest.raises(AmocError, match="a run that is paused cannot pause"):
         run.do("pause")
-    assert run.clock.frozen == 1
+    assert run.clock.pauses == 1
     run.do("resume")
     assert run.status.state is State.RUNNING
-    assert run.clock.frozen == 0
-    assert not pause.paused()
+    assert run.clock.pauses == 0
+    assert not pause.is_paused()
     with pytest.raises(AmocError, match="a run that is running cannot resume"):
         run.do("resume")
 

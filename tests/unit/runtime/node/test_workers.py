@@ -102,7 +102,7 @@ def test_a_worker_that_has_joined_is_given_users_and_one_that_has_not_finds_them
 def test_a_replacement_says_who_is_to_start_again_and_who_never_started(here):
     here.up(0)
     here.links.start_users(StartUsers(0, [1, 3, 5, 7], 0, [], again=False))
-    for user_id, state in ((1, UserState.RUNNING), (3, UserState.LEAVING)):
+    for user_id, state in ((1, UserState.RUNNING), (3, UserState.STOPPING)):
         here.board.users[user_id] = state
     assert here.links.died(Died(0, 1, -9, LONG))
     here.up(0, incarnation=2)

@@ -1,4 +1,4 @@
-"""The crowd: starts users at their times, never before, counts them, and lets all leave."""
+"""The pool of users: starts users at their times, never before, counts them, and lets all leave."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from amoc.users.removal import Removal
 DEADLINE_S = 10.0
 
 
-class FakeDoor:
+class FakeGate:
     """A throttle that is open, or lets through whom the test says."""
 
     def __init__(self):
@@ -45,7 +45,7 @@ class FakeDoor:
 
     def let_through(self, count):
         for _ in range(count):
-            self.line.pop(0)("a token")
+            self.line.pop(0).give(7)
 
 
 class Worker:
@@ -55,8 +55,8 @@ class Worker:
         self.board = Board(workers=1, highest_id=users)
         metrics.attach(self.board.area(0), inherit=False)
         self.reports = []
-        self.door = FakeDoor()
-        orders = Orders(0, 42, start, "", self.reports.append, self.door)
+        self.gate = FakeGate()
+        orders = Orders(0, 42, start, "", self.reports.append, self.gate)
         self.crowd = UserPool(orders, self.board)
         self.crowd.repeat_num, self.crowd.repeat_interval_s = 1.0, 0.0
         self.starter = gevent.spawn(self.crowd.start_users)
@@ -322,33 +322,33 @@ def test_users_that_would_have_started_again_are_removed_when_it_stops(worker):
     assert [UserState(one.board.users[user_id]) for user_id in (1, 2)] == [UserState.REMOVED] * 2
 
 
-# The door
+# The start rate
 
 
 def test_users_start_one_by_one_as_the_throttle_lets_them_through(worker):
     order = []
     one = worker(order.append)
-    one.door.open = False
+    one.gate.open = False
     one.deal([3, 1, 2])
-    one.wait(lambda: len(one.door.line) == 3)
+    one.wait(lambda: len(one.gate.line) == 3)
     assert one.states() == {UserState.STARTING: 3}
-    one.door.let_through(2)
+    one.gate.let_through(2)
     one.wait_states(FINISHED=2, STARTING=1)
     assert order == [3, 1]
     assert one[cell("waiting")] == 1
     one.wait(lambda: one.started() == 2)
 
 
-def test_nobody_overtakes_those_that_wait_when_the_door_opens(worker):
+def test_nobody_overtakes_those_that_wait_when_the_start_rate_becomes_unlimited(worker):
     order = []
     one = worker(order.append)
-    one.door.open = False
+    one.gate.open = False
     one.deal([1, 2])
-    one.wait(lambda: len(one.door.line) == 2)
-    one.door.open = True
+    one.wait(lambda: len(one.gate.line) == 2)
+    one.gate.open = True
     one.deal([3])
-    one.wait(lambda: len(one.door.line) == 3)
-    one.door.let_through(3)
+    one.wait(lambda: len(one.gate.line) == 3)
+    one.gate.let_through(3)
     one.wait_states(FINISHED=3)
     assert order == [1, 2, 3]
 
@@ -364,15 +364,15 @@ def test_those_with_the_highest_numbers_are_removed_started_or_not(worker):
     one = worker(stay)
     one.deal([1, 2, 3])
     one.wait_states(RUNNING=3)
-    one.door.open = False
+    one.gate.open = False
     one.deal([4, 5])
-    one.wait(lambda: len(one.door.line) == 2)
+    one.wait(lambda: len(one.gate.line) == 2)
     assert removed(one, 3) == Removal(withdrawn=2, asked=1)
-    assert one.crowd.find(3).leaving
-    assert not one.crowd.find(2).leaving
-    assert one.door.line == [], "who will not start stands in nobody's way"
+    assert one.crowd.find(3).stop_reason
+    assert not one.crowd.find(2).stop_reason
+    assert one.gate.line == [], "who will not start stands in nobody's way"
     one.wait(lambda: one.started() == 5)
-    assert one.states() == {UserState.RUNNING: 2, UserState.LEAVING: 1}
+    assert one.states() == {UserState.RUNNING: 2, UserState.STOPPING: 1}
     assert one[cell("waiting")] == 0
 
 
@@ -382,7 +382,7 @@ def test_a_user_that_is_asked_to_leave_is_not_asked_again(worker):
     one.wait_states(RUNNING=3)
     assert removed(one, 1).asked == 1
     assert removed(one, 1).asked == 1
-    assert [one.crowd.find(n).leaving for n in (1, 2, 3)] == [False, True, True]
+    assert [bool(one.crowd.find(n).stop_reason) for n in (1, 2, 3)] == [False, True, True]
     assert one.crowd.removable == 1
 
 
@@ -453,9 +453,9 @@ def test_users_may_be_removed_before_they_are_dealt(worker):
 
 def test_who_lost_its_worker_and_is_removed_does_not_start_again(worker):
     one = worker(stay)
-    one.door.open = False
+    one.gate.open = False
     one.deal([1, 2], again=True)
-    one.wait(lambda: len(one.door.line) == 2)
+    one.wait(lambda: len(one.gate.line) == 2)
     assert removed(one, 1) == Removal(not_again=1)
     assert one.states() == {UserState.RESTARTING: 1, UserState.REMOVED: 1}
 
@@ -468,11 +468,11 @@ def test_users_that_have_left_by_themselves_are_not_counted_as_removed(worker):
     assert removing.get(timeout=DEADLINE_S) == Removal()
 
 
-def test_a_door_that_is_gone_starts_nobody(worker):
+def test_a_start_rate_whose_throttle_is_stopped_starts_nobody(worker):
     one = worker(stay)
-    one.door.open = False
+    one.gate.open = False
     one.deal([1, 2])
-    one.wait(lambda: len(one.door.line) == 2)
-    one.door.line.pop(0)(ScenarioError("throttle user_rate was stopped"))
+    one.wait(lambda: len(one.gate.line) == 2)
+    one.gate.line.pop(0).give(ScenarioError("throttle user_rate was stopped"))
     gevent.sleep(0)
     assert one.states() == {UserState.STARTING: 1}

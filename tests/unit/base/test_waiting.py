@@ -7,8 +7,7 @@ import pytest
 from gevent import get_hub
 
 from amoc.base.errors import ScenarioError
-from amoc.base.latch import OpenGate
-from amoc.base.waiting import Waiter
+from amoc.base.waiting import OpenGate
 
 DEADLINE_S = 10.0
 
@@ -19,47 +18,53 @@ def test_nobody_waits_while_it_is_open():
 
 def test_all_that_wait_go_on_when_it_opens():
     latch = OpenGate()
-    latch.set(False)
+    latch.shut()
     waiting = [gevent.spawn(latch.wait, DEADLINE_S) for _ in range(100)]
     gevent.sleep(0)
-    latch.set(True)
-    latch.set(True)
+    latch.open()
+    latch.open()
     assert all(one.get(timeout=DEADLINE_S) for one in waiting)
 
 
 def test_who_was_let_go_is_told_so_although_it_was_shut_at_once():
     latch = OpenGate()
-    latch.set(False)
+    latch.shut()
     waiting = gevent.spawn(latch.wait, DEADLINE_S)
     gevent.sleep(0)
-    latch.set(True)
-    latch.set(False)
+    latch.open()
+    latch.shut()
     assert waiting.get(timeout=DEADLINE_S)
 
 
 def test_a_wait_ends_at_its_deadline_or_when_somebody_else_ends_it():
     latch = OpenGate()
-    latch.set(False)
+    latch.shut()
     assert not latch.wait(0.001)
-    waiter = Waiter()
-    get_hub().loop.run_callback(waiter.wake)
-    assert not latch.wait(DEADLINE_S, waiter)
+    waiters = []
+
+    def wait(waiter, timeout):
+        waiters.append(waiter)
+        get_hub().loop.run_callback(waiter.wake)
+        return waiter.wait(timeout)
+
+    assert not latch.wait(DEADLINE_S, wait)
+    assert len(waiters) == 1
     assert not latch._waiting
 
 
 def test_a_killed_one_waits_no_more():
     latch = OpenGate()
-    latch.set(False)
+    latch.shut()
     waiting = gevent.spawn(latch.wait)
     gevent.sleep(0)
     waiting.kill()
     assert not latch._waiting
-    latch.set(True)
+    latch.open()
 
 
 def test_the_event_loop_itself_must_not_wait():
     latch, errors = OpenGate(), []
-    latch.set(False)
+    latch.shut()
 
     def handler():
         with pytest.raises(ScenarioError) as caught:

@@ -12,15 +12,15 @@ from gevent import get_hub
 from amoc import coordinator, metrics
 from amoc.base import pause
 from amoc.base.errors import PeerError
-from amoc.base.latch import OpenGate
-from amoc.coordinator import api, init_plans, way_out, worker
+from amoc.base.waiting import OpenGate
+from amoc.coordinator import api, init_plans, worker
 from amoc.coordinator.plan import parse
 from amoc.coordinator.worker import Actions
 from amoc.ipc import rpc
 from amoc.ipc.messages import COORDINATOR_TO_CONTROLLER, CoordinatorAdds, Envelope
 from amoc.ipc.outbox import Outbox
 from amoc.ipc.worker_id import WorkerId
-from amoc.users.user import Leave
+from amoc.users.user import StopReason
 from tests.unit.coordinator.connected import Crowd, until
 
 HERE = WorkerId("node0", 0, 1)
@@ -53,7 +53,7 @@ class Line:
 @pytest.fixture
 def line() -> Iterator[Line]:
     yield Line()
-    pause.release()
+    pause.resume()
     api.attach(None)
     rpc.install(None)
 
@@ -68,14 +68,14 @@ def add(user_id: int) -> None:
 
 
 def test_adds_wait_for_room_and_none_is_lost(line: Line) -> None:
-    line.room.set(False)
+    line.room.shut()
     crowd = Crowd(lambda user_id: coordinator.add("all"))
     crowd.start(range(1, 101))
     task = gevent.spawn(add, 200)
     until(lambda: len(line.room._waiting) == 101)
     line.actions.flush()
     assert not line.left
-    line.room.set(True)
+    line.room.open()
     until(lambda: not crowd.alive)
     task.get()
     until(lambda: sorted(line.left) == [*range(1, 101), 200])
@@ -83,35 +83,35 @@ def test_adds_wait_for_room_and_none_is_lost(line: Line) -> None:
 
 
 def test_who_is_woken_when_others_have_filled_the_room_again_waits_on(line: Line) -> None:
-    line.room.set(False)
+    line.room.shut()
     crowd = Crowd(lambda user_id: coordinator.add("all"))
     crowd.start([1])
     until(lambda: line.room._waiting)
     before = list(line.room._waiting)
-    line.room.set(True)
-    line.room.set(False)
+    line.room.open()
+    line.room.shut()
     until(lambda: line.room._waiting and list(line.room._waiting) != before)
     assert crowd.alive
-    line.room.set(True)
+    line.room.open()
     until(lambda: line.left == [1])
 
 
 def test_a_wait_for_room_that_is_too_long_is_an_error_and_counted(
     line: Line, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(way_out, "ROOM_S", 0.01)
-    line.room.set(False)
+    monkeypatch.setattr(api, "ROOM_S", 0.01)
+    line.room.shut()
     before = refused()
     with pytest.raises(PeerError, match=r"add to coordinator all must be able to leave worker 0"):
         add(1)
     assert refused() == before + 1
-    line.room.set(True)
+    line.room.open()
     add(2)
     until(lambda: line.left == [2])
 
 
 def test_a_handler_in_the_event_loop_is_refused_at_once_and_counted(line: Line) -> None:
-    line.room.set(False)
+    line.room.shut()
     before, errors = refused(), []
 
     def handler() -> None:
@@ -124,19 +124,19 @@ def test_a_handler_in_the_event_loop_is_refused_at_once_and_counted(line: Line) 
     until(lambda: errors)
     assert "worker 0 at once, for a handler must not wait" in errors[0]
     assert refused() == before + 1
-    line.room.set(True)
+    line.room.open()
     get_hub().loop.run_callback(add, 2)
     until(lambda: line.left == [2])
 
 
 @pytest.mark.parametrize("asked", ["while it waits", "before"])
 def test_a_user_that_is_asked_to_leave_does_not_wait_for_room(line: Line, asked: str) -> None:
-    line.room.set(False)
+    line.room.shut()
     ended = []
 
     def start(user_id: int) -> None:
         if asked == "before":
-            crowd.alive[user_id].ask_to_leave(Leave.RUN_ENDS)
+            crowd.alive[user_id].ask_to_stop(StopReason.RUN_ENDS)
         try:
             coordinator.add("all")
         finally:
@@ -146,14 +146,14 @@ def test_a_user_that_is_asked_to_leave_does_not_wait_for_room(line: Line, asked:
     crowd.start([1])
     if asked == "while it waits":
         until(lambda: line.room._waiting)
-        crowd.alive[1].ask_to_leave(Leave.RUN_ENDS)
+        crowd.alive[1].ask_to_stop(StopReason.RUN_ENDS)
     until(lambda: ended == [1] and not crowd.alive)
     assert not crowd.errors
     assert not line.room._waiting
 
 
 def test_a_user_that_is_killed_while_it_waits_leaves_nothing_behind(line: Line) -> None:
-    line.room.set(False)
+    line.room.shut()
     crowd = Crowd(lambda user_id: coordinator.add("all"))
     crowd.start([1])
     user = crowd.alive[1]
@@ -161,20 +161,20 @@ def test_a_user_that_is_killed_while_it_waits_leaves_nothing_behind(line: Line) 
     user.kill()
     until(lambda: not crowd.alive)
     assert not line.room._waiting
-    assert user.on_leave is None
+    assert user.waiting_for is None
 
 
 def test_room_that_comes_in_a_pause_is_used_when_the_run_goes_on(line: Line) -> None:
-    line.room.set(False)
+    line.room.shut()
     crowd = Crowd(lambda user_id: coordinator.add("all"))
     crowd.start([1])
     until(lambda: line.room._waiting)
-    pause.hold()
-    line.room.set(True)
-    until(lambda: crowd.alive[1] in pause._pause.parked)
+    pause.pause()
+    line.room.open()
+    until(lambda: crowd.alive[1] in pause.paused_greenlets)
     line.actions.flush()
     assert not line.left
-    pause.release()
+    pause.resume()
     until(lambda: line.left == [1])
 
 

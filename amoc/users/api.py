@@ -1,0 +1,70 @@
+"""What a scenario asks about the user that is calling: `from amoc import user`.
+
+`user.id`, `user.iteration`, `user.random` and `user.stopping` are the calling user's, `sleep` and
+`wait_stopping` let it wait.
+"""
+
+from __future__ import annotations
+
+import random as _random
+import warnings
+from math import inf
+from typing import Any
+
+from amoc.base.waiting import Waiter, wait
+from amoc.users.mail import receive, send
+from amoc.users.user import UserStopped, current
+
+__all__ = ["UserStopped", "receive", "send", "sleep", "wait_stopping"]
+
+id: int
+"""The calling user's number, unique over the whole run, from 1."""
+iteration: int
+"""How many times the calling user has begun start(), from 1."""
+stopping: bool
+"""Whether the calling user was asked to stop: do what is needed to end well, and return."""
+random: _random.Random
+"""A generator of the calling user's own, made from the run's seed and its id."""
+
+MIN_SLEEP_S = 1e-6
+"""A sleep of 0 would let only those run that are ready; timers and sockets would starve."""
+
+
+def sleep(seconds: float) -> None:
+    """Let other users run for `seconds`; ``inf`` means until the user is asked to stop.
+
+    Raises:
+        ValueError: `seconds` is negative.
+        UserStopped: The user was asked to stop.
+    """
+    if not seconds >= 0:
+        raise ValueError(f"sleep must be at least 0 s, got {seconds}")
+    wait(Waiter(), seconds or MIN_SLEEP_S)
+
+
+def wait_stopping(timeout: float = inf) -> bool:
+    """Wait until the calling user is asked to stop, `timeout` seconds at the most.
+
+    Returns:
+        Whether it was asked.
+    """
+    return current().wait_stopping(timeout)
+
+
+def wait_leaving(timeout: float = inf) -> bool:
+    """`wait_stopping`, as it was called before."""
+    _warn("wait_leaving", "wait_stopping")
+    return wait_stopping(timeout)
+
+
+def _warn(old: str, new: str) -> None:
+    warnings.warn(f"user.{old} is now user.{new}", DeprecationWarning, stacklevel=3)
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("id", "iteration", "random", "stopping"):
+        return getattr(current(), name)
+    if name == "leaving":
+        _warn("leaving", "stopping")
+        return current().stopping
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
