@@ -17,7 +17,7 @@ def start(user_id):
         client.send_presence()
         while not user.stopping:
             # Waits until so many users are in it, and lets all of them go at one moment. A user
-            # that is asked to leave before, because the run ends, does so from here.
+            # that is asked to stop before, because the run ends, does so from here.
             coordinator.barrier("volley", together.get(), timeout=600)
             client.ping()  # to the server and back; measured by itself as the timer request
             user.wait_stopping(pause.get())

@@ -17,8 +17,9 @@ pause = setting(
 # has a number of its own. Write it as if there was only one user: blocking calls are fine.
 def start(user_id):
     print(f"user {user_id} is here")
-    # `leaving` is set when the run ends. A user that looks at it can end in good order; one that
-    # does not is given some time (--stop-timeout) and is then removed.
+    # When the run ends a user that waits for amoc, in sleep() say, ends there by an exception; one
+    # that does something else finds `stopping` set. What must be done at the end goes into a
+    # `finally` block. Whoever is still there after --stop-timeout is removed.
     while not user.stopping:
         # What happens in this block is timed; percentiles over all users are in the summary.
         with metrics.timer("greeting").time():

@@ -51,12 +51,13 @@ def chat(client, peer, my_turn):
     try:
         for _ in range(2 * length.get()):
             if my_turn:
-                # When the run ends, a user that waits here leaves at once, by an exception.
                 throttle.wait("messages")
                 client.send_chat(peer, "How do you do?")
             elif client.receive(from_peer, timeout=60).body == "Goodbye":
                 return
             my_turn = not my_turn
     finally:
-        if my_turn and user.stopping:
+        # A user that is asked to stop while it waits, for its turn or for its peer, ends there by
+        # an exception. Without a word its peer would wait for an answer.
+        if user.stopping:
             client.send_chat(peer, "Goodbye")

@@ -167,13 +167,13 @@ def test_users_that_do_not_finish_are_removed_and_stuck_ones_are_named(
     scenario: Write, tmp_path: Path
 ) -> None:
     file = scenario("""
-        from amoc import sleep, user
+        import time
 
         def start(user_id):
             print(f"started {user_id}")
             while True:
                 try:
-                    sleep(3600)
+                    time.sleep(3600)  # nothing of amoc's, so the end of the run does not end it
                 except BaseException:
                     if user_id != 3:
                         raise
@@ -191,6 +191,61 @@ def test_users_that_do_not_finish_are_removed_and_stuck_ones_are_named(
         assert "users did not even leave when they were killed: 3" in run.output
         users = run.summary()["users"]
     assert (users["removed"], users["running"], users["finished"]) == (3, 1, 0)
+
+
+def test_users_that_wait_for_amoc_or_their_peers_end_with_the_run_and_count_as_finished(
+    scenario: Write, tmp_path: Path
+) -> None:
+    file = scenario("""
+        import contextlib
+        import time
+        from amoc import coordinator, metrics, receive, sleep, throttle, user, xmpp
+
+        def init():
+            throttle.start("nobody", 0)
+
+        def stay(user_id):
+            if user_id == 1:
+                sleep(60)
+            elif user_id == 2:
+                receive(timeout=60)
+            elif user_id == 3:
+                receive()
+            elif user_id == 4:
+                throttle.wait("nobody", timeout=60)
+            elif user_id == 5:
+                coordinator.barrier("never", 100)
+            else:
+                with xmpp.connect(user_id) as client:
+                    if user_id == 6:
+                        client.receive(timeout=60)
+                    elif user_id == 7:
+                        client.wait_until(lambda: False)
+                    else:
+                        client.wait(60)
+
+        def start(user_id):
+            try:
+                stay(user_id)
+            except user.UserStopped:
+                metrics.counter("told").inc()
+                raise
+            finally:
+                sleep(0.01)
+                metrics.counter("cleaned_up").inc()
+    """)
+    with running(
+        file,
+        *("--users", "8", "--workers", "2", "--duration", "1s", "--set", "user_rate=inf"),
+        directory=tmp_path,
+    ) as run:
+        assert run.end() == 0
+        summary = run.summary()
+    users, counters = summary["users"], summary["counters"]
+    assert (users["finished"], users["removed"], users["crashed"]) == (8, 0, 0)
+    assert counters["told"] == counters["cleaned_up"] == 8
+    # The duration, and no more: not the ten seconds of --stop-timeout.
+    assert summary["run"]["duration_s"] < 4.0
 
 
 def test_the_duration_asks_users_to_finish(scenario: Write, tmp_path: Path) -> None:

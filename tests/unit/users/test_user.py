@@ -188,7 +188,7 @@ def test_a_user_is_gone_even_when_its_crash_cannot_be_counted():
     assert crowd.state() is UserState.CRASHED
 
 
-# UserStopped
+# Stopping
 
 
 @pytest.mark.parametrize(
