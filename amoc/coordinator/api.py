@@ -144,8 +144,8 @@ def _wait_for_room(here: Actions, name: str) -> None:
             optional.counter(f"coordinator.{name}.adds_refused").inc()
             when = "at once, for a handler must not wait" if in_handler else f"within {ROOM_S:g} s"
             raise PeerError(
-                f"an add to coordinator {name} must be able to leave worker {here.worker} {when},"
-                " but the controller takes nothing, and too much is waiting"
+                f"an add to coordinator {name} must be able to leave worker {here.worker.worker}"
+                f" {when}, but the controller takes nothing, and too much is waiting"
             )
         here.room.wait(left_s, wait)
 
