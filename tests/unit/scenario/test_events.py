@@ -287,14 +287,14 @@ def test_as_many_executions_are_told_as_are_counted(mode: Mode) -> None:
         queue(),
         [Waiting(n) for n in range(1, 6)],
     )
-    before = one._executions._cells[0]
+    before = one._executions.cells[0]
     for user in users[:3]:
         one.enter(user.waiter)
     one.hear_mode(ThrottleMode("logins", 2, 0, mode, False))
     let_through(one, 9, epoch=2)
     for user in users[3:]:
         one.enter(user.waiter)
-    assert len(ear.heard) == one._executions._cells[0] - before >= 3
+    assert len(ear.heard) == one._executions.cells[0] - before >= 3
     assert [event.user_id for event in ear.heard[:3]] == [1, 2, 3]
 
 
