@@ -596,15 +596,15 @@ def test_a_gradual_change_may_be_given_per_another_interval(here: Here):
 
 
 def test_a_throttle_that_is_started_while_the_run_is_paused_waits_for_it(here: Here):
-    pause.hold()
-    here.pacer.freeze()
+    pause.pause()
+    here.pacer.pause_run()
     throttle.start("late", 1000, 1)
     assert throttle.state("late").mode == "frozen"
     here.spawn(pass_for_ever, "late")
     # It starts with the rate in force, and stands still as soon as that can be told.
     eventually(lambda: throttle.state("late").actual_rate == 0, "it stands still")
-    pause.release()
-    here.pacer.thaw()
+    pause.resume()
+    here.pacer.resume_run()
     assert throttle.state("late").mode == "run"
     eventually(lambda: len(here.used) > 10, "it runs")
     assert {one.epoch for one in here.used} <= {1, 3}

@@ -58,7 +58,7 @@ def test_its_state_says_what_is_configured_and_what_is_in_force():
     [
         (Throttle.pause, "paused", 0.0),
         (Throttle.unlock, "unlocked", inf),
-        (Throttle.freeze, "frozen", 0.0),
+        (Throttle.pause_run, "frozen", 0.0),
     ],
 )
 def test_an_overlay_is_said_at_once_and_in_force_a_little_later(act, mode, actual):
@@ -70,7 +70,7 @@ def test_an_overlay_is_said_at_once_and_in_force_a_little_later(act, mode, actua
     assert (state.mode, state.actual_rate, state.rate) == (mode, 10, 10)
     state = one.state(START_NS + LEAD_NS)
     assert (state.mode, state.actual_rate, state.rate) == (mode, actual, 10)
-    end = Throttle.thaw if mode == "frozen" else Throttle.resume
+    end = Throttle.resume_run if mode == "frozen" else Throttle.resume
     assert end(one, START_NS + S_NS)
     assert not end(one, START_NS + S_NS)
     state = one.state(START_NS + S_NS + LEAD_NS)
@@ -120,12 +120,12 @@ def test_while_the_run_stands_still_a_profile_does_too_and_under_a_pause_it_goes
     for it in (one, other):
         it.change_profile(RAMP, None, START_NS - LEAD_NS)
         assert it.state(START_NS + 10 * S_NS).plan == "from 0 to 1000 in 1m40s"
-    one.freeze(START_NS + 10 * S_NS - LEAD_NS)
+    one.pause_run(START_NS + 10 * S_NS - LEAD_NS)
     other.pause(START_NS + 10 * S_NS - LEAD_NS)
     later_ns = START_NS + 60 * S_NS
     assert one.value_at(later_ns) == pytest.approx(100, abs=1)
     assert other.value_at(later_ns) == pytest.approx(600, abs=1)
-    one.thaw(later_ns - LEAD_NS)
+    one.resume_run(later_ns - LEAD_NS)
     other.resume(later_ns - LEAD_NS)
     assert one.value_at(later_ns + 10 * S_NS) == pytest.approx(200, abs=1)
     assert other.value_at(later_ns + 10 * S_NS) == pytest.approx(700, abs=1)
@@ -133,10 +133,10 @@ def test_while_the_run_stands_still_a_profile_does_too_and_under_a_pause_it_goes
 
 def test_a_profile_that_is_configured_while_the_run_stands_still_begins_with_the_run():
     one = throttle()
-    one.freeze(START_NS)
+    one.pause_run(START_NS)
     one.change_profile(RAMP, None, START_NS + 10 * S_NS)
     assert one.value_at(START_NS + 50 * S_NS) == pytest.approx(0, abs=1)
-    one.thaw(START_NS + 60 * S_NS - LEAD_NS)
+    one.resume_run(START_NS + 60 * S_NS - LEAD_NS)
     assert one.value_at(START_NS + 70 * S_NS) == pytest.approx(100, abs=1)
 
 

@@ -12,7 +12,7 @@ from amoc.metrics.board import Area
 from amoc.throttle import worker_queue
 from amoc.throttle.profiles import NEVER_NS
 from amoc.throttle.slot_allocator import VOID_NS
-from amoc.throttle.worker_queue import WorkerQueue
+from amoc.throttle.worker_queue import OnToken, WorkerQueue
 from tests.unit.throttle.support import counted
 
 BEGIN_NS = 10**15
@@ -54,9 +54,11 @@ class Queue:
         self.queue.hear_mode(ThrottleMode(self.name, epoch, from_ns, mode, self.permits))
         self.work()
 
-    def enter(self, times: int) -> None:
-        for _ in range(times):
-            assert self.queue.enter(self.given.append) is None
+    def enter(self, times: int) -> list[OnToken]:
+        waiters = [OnToken(self.given.append) for _ in range(times)]
+        for waiter in waiters:
+            assert self.queue.enter(waiter) is None
+        return waiters
 
     def slots(self, size: int, due_ns: int, spacing_ns: int, epoch: int = 1) -> None:
         number = self.queue.want(BEGIN_NS).seen + 1
@@ -72,10 +74,10 @@ class Queue:
 
 def test_permits_that_nobody_waits_for_any_more_go_back():
     one = Queue(permits=True)
-    one.enter(3)
+    waiters = one.enter(3)
     assert one.queue.want(BEGIN_NS).outstanding == 3
-    for _ in range(2):
-        one.queue.leave(one.given.append)
+    for waiter in waiters[:2]:
+        one.queue.leave(waiter)
     one.grant(3)
     one.work()
     assert len(one.given) == 1
@@ -160,11 +162,12 @@ def test_a_place_in_the_line_that_was_left_is_passed_over(clock: Clock, left: in
     one = Queue()
     one.enter(2)
     leaver: list[object] = []
-    for _ in range(left):
-        one.queue.enter(leaver.append)
+    leaving = [OnToken(leaver.append) for _ in range(left)]
+    for waiter in leaving:
+        one.queue.enter(waiter)
     one.enter(2)
-    for _ in range(left):
-        one.queue.leave(leaver.append)
+    for waiter in leaving:
+        one.queue.leave(waiter)
     assert one.queue.waiting == 4
     one.slots(5, due_ns=BEGIN_NS, spacing_ns=MS_NS)
     clock.ns = BEGIN_NS + 10 * MS_NS
