@@ -12,15 +12,21 @@ from math import ceil
 
 from amoc.metrics.histogram import Histogram
 from amoc.results.report.charts import Chart, Group, Line, Spectrum
-from amoc.results.report.columns import Column, highest, quantiles, rates, rounded
+from amoc.results.report.columns import (
+    Column,
+    counter,
+    highest,
+    quantiles,
+    rates,
+    rounded,
+    throttle_count,
+)
 from amoc.results.report.downsample import MAX_ROWS, Bucket, buckets
 from amoc.results.report.latency import spectrum
+from amoc.results.report.over_time import MAX_CHARTS, SHOWN
 from amoc.results.report.rows import Row, row_of
 from amoc.results.series import Point
 
-SHOWN = 4
-MAX_CHARTS = 12
-"""Charts of one kind; a page with hundreds is read by nobody."""
 _COLOURS = {"A": 1, "B": 2}
 
 Rows = dict[str, list[Row]]
@@ -112,7 +118,7 @@ def counters(rows: Rows, names: Iterable[str]) -> Group:
     return _group(
         "counters",
         [
-            overlay(rows, f"counter{at}", name, "/s", _rate(_counted(name)))
+            overlay(rows, f"counter{at}", name, "/s", _rate(counter(name)))
             for at, name in enumerate(list(names)[:MAX_CHARTS])
         ],
     )
@@ -123,7 +129,13 @@ def throttles(rows: Rows, names: Iterable[str]) -> Group:
     return _group(
         "throttles",
         [
-            overlay(rows, f"throttle{at}", f"{name}: executions", "/s", _rate(_passed(name)))
+            overlay(
+                rows,
+                f"throttle{at}",
+                f"{name}: executions",
+                "/s",
+                _rate(throttle_count(name, lambda one: one.executions)),
+            )
             for at, name in enumerate(list(names)[:MAX_CHARTS])
         ],
     )
@@ -176,14 +188,6 @@ def _level(level: Callable[[Point], float | None]) -> Callable[[list[Row]], Colu
 
 def _crashed(point: Point) -> float:
     return sum(point.crashes.values())
-
-
-def _counted(name: str) -> Callable[[Point], float]:
-    return lambda point: point.counters.get(name, 0)
-
-
-def _passed(name: str) -> Callable[[Point], float]:
-    return lambda point: one.executions if (one := point.throttles.get(name)) else 0
 
 
 def _lag(point: Point) -> float | None:

@@ -15,6 +15,7 @@ from amoc.results.compare.comparison import Comparison, Metric, Side
 from amoc.results.live_totals import BUILT_IN_TIMERS
 from amoc.results.report import run_annotations, shell
 from amoc.results.report.headline import headline
+from amoc.results.report.over_time import MAX_CHARTS
 from amoc.results.report.tables import Table
 from amoc.results.report.texts import NO_VALUE, around, clip, difference, figure, moment
 
@@ -36,7 +37,7 @@ def write(found: Comparison, path: Path) -> None:
 
 def render(found: Comparison) -> str:
     """The comparison as an HTML page that needs no other file."""
-    timers = _timers(found.sides)[: compare_charts.MAX_CHARTS]
+    timers = _timers(found.sides)[:MAX_CHARTS]
     rows = compare_charts.steps(
         [(side.label, side.record.points) for side in found.sides],
         max(side.interruptions.ends_s for side in found.sides),

@@ -1,11 +1,10 @@
 """JUnit XML of a run: what build servers read, from the summary alone. Pure.
 
-One suite is one scenario. Its cases are always named the same, so that a build server can follow
-them from run to run: that the run came to its end, each expectation by its text, and that the
-generator kept up. A case that is an *error* says that there was no fair test, a *failure* that the
-target is not as expected, be it so early that the run was aborted; expectations of a run that has
-not come to its end, and those that were not met by a run whose generator was too slow, are
-*skipped*: they were not judged.
+One suite is one scenario. Its cases always have the same names, so that a build server can follow
+them from run to run: that the run completed, each threshold by its text, and that the load
+generator kept up. An *error* says that the test was not valid, a *failure* that a threshold failed,
+also where the run was aborted for it. Thresholds of a run that did not complete, and those that
+failed in a run whose load generator was too slow, were not evaluated and are *skipped*.
 
 The elements, their order and their attributes are those of Ant's schema. What XML 1.0 cannot hold,
 such as a null byte, stands as Python would write it.
@@ -26,23 +25,23 @@ from amoc.results.verdict import tell_of, was_aborted
 
 __all__ = ["GENERATOR", "RUN", "render", "write"]
 
-RUN = "the run comes to its end"
-GENERATOR = "the generator keeps up"
+RUN = "the run completes"
+GENERATOR = "the load generator keeps up"
 MAX_CRASHES = 10
 """Causes of crashes that are listed."""
 
 _BROKEN = ("failed", "interrupted", "killed", "running")
-_JUDGED = ("ok", "stopped", "failed expectations")
+_EVALUATED = ("ok", "stopped", "failed expectations")
 _USERS = {
     "started": "{} started",
     "finished": "{} finished",
     "removed": "{} removed",
     "restarted": "{} restarted",
     "running": "{} running",
-    "peak": "at most {} at once",
-    "starts_per_s_peak": "at most {:.4g} starts a second",
+    "peak": "peak {}",
+    "starts_per_s_peak": "peak start rate {:.4g}/s",
 }
-"""What is said of users, by the summary's key."""
+"""How counts of users are shown, by the summary's key."""
 _IMPOSSIBLE = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _SECONDS = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}")
 
@@ -100,17 +99,22 @@ def _add_cases(suite: Element, of: str, summary: JsonObject) -> None:
     for one in summary.get("expectations", ()):
         case = _case(suite, of, str(one["expression"]))
         if verdict in _BROKEN:
-            SubElement(case, "skipped", message="not judged: the run has not come to its end")
-        elif not one["passed"] and verdict not in _JUDGED:
-            text = f"not judged, for the generator was too slow: {one['reason']}"
+            SubElement(case, "skipped", message="not evaluated: the run did not complete")
+        elif not one["passed"] and verdict not in _EVALUATED:
+            text = f"not evaluated, the load generator was too slow: {one['reason']}"
             SubElement(case, "skipped", message=_possible(text))
         elif not one["passed"]:
-            _say(case, "failure", "failed expectation", str(one["reason"]))
+            _say(case, "failure", "failed threshold", str(one["reason"]))
     case = _case(suite, of, GENERATOR)
     health = summary.get("health", {})
-    if health.get("limited") and verdict not in _JUDGED:
+    if health.get("limited") and verdict not in _EVALUATED:
         found = [f"{one['text']}; {one['advice']}" for one in health.get("findings", ())]
-        _say(case, "error", "generator-limited", "\n".join(found) or "the generator was too slow")
+        _say(
+            case,
+            "error",
+            "generator-limited",
+            "\n".join(found) or "the load generator was too slow",
+        )
 
 
 def _case(suite: Element, of: str, name: str, time: str = "0") -> Element:
@@ -159,13 +163,13 @@ def _lines(summary: JsonObject) -> Iterator[str]:
     yield from _users(summary.get("users", {}))
     for one in summary.get("expectations", ()):
         if one["passed"]:
-            yield f"met: {one['expression']} ({one['value_text']})"
+            yield f"passed: {one['expression']} ({one['value_text']})"
         elif not tell_of(reasons, str(one["reason"])):
-            yield f"not met: {one['expression']} ({one['value_text']})"
+            yield f"failed: {one['expression']} ({one['value_text']})"
     for one in summary.get("crashes", ())[:MAX_CRASHES]:
         yield f"{counted(one['count'], 'crashed iteration')}: {one['cause']}"
     if run.get("directory"):
-        yield f"records: {run['directory']}"
+        yield f"run directory: {run['directory']}"
 
 
 def _users(users: JsonObject) -> Iterator[str]:

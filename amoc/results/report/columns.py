@@ -7,7 +7,7 @@ from math import isfinite
 
 from amoc.metrics.timer_statistics import FRACTIONS
 from amoc.results.report.rows import Row
-from amoc.results.series import Point
+from amoc.results.series import Point, ThrottlePoint
 
 Column = list[float | None]
 
@@ -21,6 +21,23 @@ def rounded(value: float | None) -> float | None:
         return None
     short = float(f"{value:.{DIGITS}g}")
     return int(short) if short.is_integer() else short
+
+
+def counter(name: str) -> Callable[[Point], float]:
+    """By how much a counter grew in a point."""
+    return lambda point: point.counters.get(name, 0)
+
+
+def throttle_count(name: str, of: Callable[[ThrottlePoint], float]) -> Callable[[Point], float]:
+    """A count of a throttle in a point, 0 where there is no such throttle."""
+    return lambda point: of(one) if (one := point.throttles.get(name)) else 0
+
+
+def throttle_level(
+    name: str, of: Callable[[ThrottlePoint], float | None]
+) -> Callable[[Point], float | None]:
+    """A level of a throttle in a point, None where there is no such throttle."""
+    return lambda point: of(one) if (one := point.throttles.get(name)) else None
 
 
 def rates(rows: Iterable[Row], count: Callable[[Point], float]) -> Column:

@@ -11,7 +11,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from amoc.base.json_plain import JsonObject
 from amoc.metrics.timer_statistics import FRACTIONS, MAIN
 from amoc.results.report.charts import COLOURS, GREY, Chart, Group, Line
-from amoc.results.report.columns import growth, highest, latest, quantiles, rates
+from amoc.results.report.columns import (
+    counter,
+    growth,
+    highest,
+    latest,
+    quantiles,
+    rates,
+    throttle_count,
+    throttle_level,
+)
 from amoc.results.report.rows import Row
 from amoc.results.series import Point
 from amoc.scenario.start_rate import USER_RATE
@@ -66,11 +75,7 @@ def _crashed(cause: str) -> Callable[[Point], float]:
     return lambda point: point.crashes.get(cause, 0)
 
 
-def _counted(name: str) -> Callable[[Point], float]:
-    return lambda point: point.counters.get(name, 0)
-
-
-def _stands(name: str) -> Callable[[Point], float | None]:
+def _gauge(name: str) -> Callable[[Point], float | None]:
     return lambda point: point.gauges.get(name)
 
 
@@ -95,7 +100,7 @@ def _counters(
     for at in range(0, min(len(busy), SHOWN * COLOURS), COLOURS):
         some = busy[at : at + COLOURS]
         lines = [
-            Line(name, rates(rows, _counted(name)), number) for number, name in enumerate(some, 1)
+            Line(name, rates(rows, counter(name)), number) for number, name in enumerate(some, 1)
         ]
         title = "Counters" if at == 0 else f"Counters {at + 1} to {at + len(some)}"
         charts.append(Chart(f"counters{at}", title, "/s", lines))
@@ -105,7 +110,7 @@ def _counters(
 def gauges(rows: Sequence[Row], names: Sequence[str]) -> Group:
     """Gauges, each in a chart of its own, for they have nothing in common."""
     charts = [
-        Chart(f"gauge{at}", name, "", [Line(name, highest(rows, _stands(name)))])
+        Chart(f"gauge{at}", name, "", [Line(name, highest(rows, _gauge(name)))])
         for at, name in enumerate(names[:MAX_CHARTS])
     ]
     missing = left_out(len(names) - MAX_CHARTS, "gauges")
@@ -115,13 +120,13 @@ def gauges(rows: Sequence[Row], names: Sequence[str]) -> Group:
 def throttles(rows: Sequence[Row], found: Mapping[str, JsonObject]) -> Group:
     """Throttles, the busiest first, two charts each.
 
-    amoc's own, at which users wait to be started, is there only if it had a say: in most runs
-    nobody has to wait there.
+    amoc's own, which starts users, is there only if it was in effect: in most runs nobody has to
+    wait there.
     """
     used = [
         name
         for name, one in found.items()
-        if one.get("requests") and (name != USER_RATE or _had_a_say(rows, name))
+        if one.get("requests") and (name != USER_RATE or _was_in_effect(rows, name))
     ]
     busy = sorted(used, key=lambda name: (-found[name]["requests"], name))
     charts = [
@@ -134,7 +139,7 @@ def throttles(rows: Sequence[Row], found: Mapping[str, JsonObject]) -> Group:
     return Group("throttles", "Throttles", shown, more, "More throttles", missing)
 
 
-def _had_a_say(rows: Iterable[Row], name: str) -> bool:
+def _was_in_effect(rows: Iterable[Row], name: str) -> bool:
     """Whether a throttle ever let somebody wait, or was changed."""
     there = [
         (row.highest.throttles[name], row.last.throttles.get(name))
@@ -157,35 +162,19 @@ def timer(rows: Sequence[Row], key: str, title: str, name: str, family: str) -> 
 
 def throttle(rows: Sequence[Row], key: str, name: str) -> list[Chart]:
     """A throttle's target rate, its requests and executions, and who waited."""
-
-    def wanted(point: Point) -> float | None:
-        one = point.throttles.get(name)
-        return one.wanted_per_s if one is not None else None
-
-    def asked(point: Point) -> float:
-        one = point.throttles.get(name)
-        return one.requests if one is not None else 0
-
-    def passed(point: Point) -> float:
-        one = point.throttles.get(name)
-        return one.executions if one is not None else 0
-
-    def waiting(point: Point) -> float | None:
-        one = point.throttles.get(name)
-        return one.waiting if one is not None else None
-
     flow = [
-        Line("requests", rates(rows, asked), 5),
-        Line("executions", rates(rows, passed), 1),
-        Line("target rate", latest(rows, wanted), 2, "step"),
+        Line("requests", rates(rows, throttle_count(name, lambda one: one.requests)), 5),
+        Line("executions", rates(rows, throttle_count(name, lambda one: one.executions)), 1),
+        Line(
+            "target rate",
+            latest(rows, throttle_level(name, lambda one: one.wanted_per_s)),
+            2,
+            "step",
+        ),
     ]
     shown = [line for line in flow if line.known]
+    waiting = highest(rows, throttle_level(name, lambda one: one.waiting))
     return [
         Chart(f"{key}flow", f"{name}: rate", "/s", shown),
-        Chart(
-            f"{key}wait",
-            f"{name}: waiting users",
-            "",
-            [Line("waiting", highest(rows, waiting), 4, "area")],
-        ),
+        Chart(f"{key}wait", f"{name}: waiting users", "", [Line("waiting", waiting, 4, "area")]),
     ]

@@ -1,4 +1,4 @@
-"""Logs: what is the same is folded, what is too much is counted, what is grave is shown."""
+"""Logs: repeats become a count, what is too much is counted, warnings are shown."""
 
 from __future__ import annotations
 
