@@ -75,7 +75,6 @@ class Session:
     __slots__ = (
         "_exchange",
         "_failed_logins",
-        "_greeted",
         "directed",
         "domain",
         "framer",
@@ -86,7 +85,6 @@ class Session:
         "phase",
         "presence",
         "priority",
-        "resource",
         "since",
         "stamp",
         "transport",
@@ -100,7 +98,6 @@ class Session:
         self.transport = transport
         self.phase = Phase.CONNECTED
         self.jid = ""
-        self.resource = ""
         self.stamp = b""
         self.lang: str | None = None
         self.lang_stamp = b""
@@ -112,7 +109,6 @@ class Session:
         self.framer: Framer[Cut] = Framer(domain.parsers, domain.limits.login_stanza_bytes)
         self._exchange: sasl.Server | None = None
         self._failed_logins = 0
-        self._greeted = False
 
     def __repr__(self) -> str:
         return f"<Session {self.phase.value} {self.jid or '(nobody yet)'}>"
@@ -137,14 +133,13 @@ class Session:
         if self.closed:
             return
         self.domain.counts.stream_errors[condition] += 1
-        # An error may only be sent inside a stream, so the client's header is answered first.
-        self._greet()
+        if self.framer.opening:  # an error may only be sent inside a stream
+            self._greet()
         self._finish(stream_error(condition, text) + STREAM_END)
 
     def on_close(self) -> None:
         """The client closed its stream (RFC 6120 section 4.4)."""
         if not self.closed:
-            self._greet()
             self._finish(STREAM_END)
 
     def lost(self) -> None:
@@ -153,6 +148,7 @@ class Session:
 
     def on_header(self, attrs: dict[str, str]) -> None:
         """A stream header was read, the first one or the one after SASL."""
+        self._greet()
         to = attrs.get("to")
         if to is None:
             raise Violation("improper-addressing", "the stream header says no 'to'")
@@ -167,7 +163,6 @@ class Session:
             raise Violation("unsupported-version", "the version must be 1.0 or later")
         lang = attrs.get(LANG)
         self.lang = None if lang == STREAM_LANG or not lang else lang
-        self._greet()
         before = self.phase is Phase.CONNECTED
         self.transport.write(self.domain.features if before else FEATURES_AFTER_LOGIN)
 
@@ -207,9 +202,7 @@ class Session:
             raise Violation("invalid-from", "a client may only send in its own name")
 
     def _greet(self) -> None:
-        if not self._greeted:
-            self._greeted = True
-            self.transport.write(stream_header(self.domain.addresses(secrets.token_hex(8))))
+        self.transport.write(stream_header(self.domain.addresses(secrets.token_hex(8))))
 
     def _before_login(self, name: str, attrs: dict[str, str], raw: bytes) -> None:
         if name in (sasl.AUTH, sasl.RESPONSE, sasl.ABORT):
@@ -243,7 +236,6 @@ class Session:
         self.domain.counts.logins += 1
         # The client begins a new stream on the same connection (RFC 6120 section 6.4.6).
         self.framer.restart()
-        self._greeted = False
 
     def _refuse_login(self, failure: sasl.Refused) -> None:
         self._exchange = None
@@ -286,7 +278,6 @@ class Session:
         # The last connection of an idle user may just have gone, and the user with it.
         self.user = user = self.domain.user(user.local)
         user.sessions[resource] = self
-        self.resource = resource
         self.jid = f"{user.jid}/{resource}"
         self.domain.sessions[self.jid] = self
         self.stamp = self.lang_stamp = stamp({"from": self.jid})
@@ -309,7 +300,7 @@ class Session:
         if phase is Phase.BOUND:
             self.domain.counts.bound -= 1
             del self.domain.sessions[self.jid]
-            del self.user.sessions[self.resource]
+            del self.user.sessions[self.jid.partition("/")[2]]
             presence.left(self)
         if phase in (Phase.BOUND, Phase.LOGGED_IN):
             self.domain.forget_if_idle(self.user)

@@ -150,7 +150,7 @@ class Parser(Generic[T]):
         self._expat = parser
         self._deepest = max_depth + 1  # with the root
         self._max_bytes = 0
-        self._inspected = 0  # elements below this depth are looked at more closely
+        self._inspected = max_depth + 1  # elements below this depth are looked at more closely
         self._namespaces: dict[str | None, str] = {}
         self._data: bytes | bytearray = b""  # pending bytes and the chunk; positions count in it
         self._base = 0  # the position of its first byte, counted as expat does
@@ -202,13 +202,15 @@ class Parser(Generic[T]):
         self._cut = 0
         self._out = out
         self._max_bytes = max_bytes
-        self._inspected = self._deepest if len(data) <= MAX_TAG_BYTES else 1
+        if len(data) > MAX_TAG_BYTES:
+            self._inspected = 1  # only here may a tag be too long
         try:
             self._expat.Parse(chunk, False)
             if self._cut != len(data):
                 self._settle()
                 return self.depth == 1 and self.pending is None
             self.pending = None
+            self._inspected = self._deepest
             return True
         except _End:
             self.closed = True

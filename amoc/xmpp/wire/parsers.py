@@ -42,6 +42,8 @@ class CutParser(Parser[Cut]):
 
     def _start(self, name: str, attrs: dict[str, str]) -> None:
         depth = self.depth = self.depth + 1
+        if depth > self._inspected:
+            self.inspect(depth)
         if depth > 2:
             self._childless = False
         elif depth == 2:
@@ -50,9 +52,6 @@ class CutParser(Parser[Cut]):
             self._childless = True
         else:
             self.open(name, attrs)
-            return
-        if depth > self._inspected:
-            self.inspect(depth)
 
     def _end(self, name: str) -> None:  # noqa: ARG002 - expat has checked it
         depth = self.depth = self.depth - 1
@@ -81,17 +80,17 @@ class TreeParser(Parser[Element]):
 
     def _start(self, name: str, attrs: dict[str, str]) -> None:
         depth = self.depth = self.depth + 1
-        if depth == 2:
+        if depth > self._inspected:
+            self.inspect(depth)
+        if depth > 2:
+            tag = TAGS.get(name) or qualified(name)
+        elif depth == 2:
             tag = self.begin_element(name)
             builder = self._builder = TreeBuilder()
             self._expat.CharacterDataHandler = builder.data
-        elif depth == 1:
+        else:
             self.open(name, attrs)
             return
-        else:
-            tag = TAGS.get(name) or qualified(name)
-        if depth > self._inspected:
-            self.inspect(depth)
         for key in attrs:
             if "}" in key:
                 attrs = qualified_keys(attrs)
