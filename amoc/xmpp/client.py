@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from math import inf
 from time import monotonic_ns
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from gevent import get_hub, getcurrent
 
@@ -22,12 +22,13 @@ from amoc.base.errors import ScenarioError
 from amoc.base.waiting import Waiter, wait
 from amoc.users.user import UserStopped
 from amoc.xmpp import encode, meters, options, roster
+from amoc.xmpp.encode import Sendable
 from amoc.xmpp.errors import IqError, IqTimeout, ReceiveTimeout
 from amoc.xmpp.identity import address
 from amoc.xmpp.match import Predicate, from_jid, is_any, is_request, name_of
 from amoc.xmpp.sending import Sender
 from amoc.xmpp.session import Handler, Looker, Receiver, Request, Session
-from amoc.xmpp.stanza import Stanza, bare, parse
+from amoc.xmpp.stanza import Stanza, bare
 from amoc.xmpp.wire.xml_text import serialise
 
 __all__ = ["Client"]
@@ -78,7 +79,7 @@ class Client(Sender):
 
     def request(
         self,
-        iq: Any,
+        iq: Sendable,
         timeout: float | None = None,
         *,
         to: str | int | None = None,
@@ -228,7 +229,7 @@ class Client(Sender):
         return found
 
     def send_and_receive(
-        self, stanza: Any, match: Predicate | None = None, timeout: float | None = None
+        self, stanza: Sendable, match: Predicate | None = None, timeout: float | None = None
     ) -> Stanza:
         """Send a stanza and wait for one that comes after it.
 
@@ -242,8 +243,7 @@ class Client(Sender):
             XmppError, ClosedError, ScenarioError: As `send`.
         """
         if match is None:
-            raw = isinstance(stanza, str | bytes)
-            to = (parse(stanza) if raw else encode.element_of(stanza)).get("to")
+            to = encode.element_of(stanza).get("to")
             if not to:
                 raise ScenarioError(
                     "send_and_receive needs a match when the stanza is for nobody in particular"

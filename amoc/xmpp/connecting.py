@@ -36,7 +36,7 @@ from amoc.xmpp.identity import Identity
 from amoc.xmpp.login import Negotiation, Terms
 from amoc.xmpp.options import Server
 from amoc.xmpp.session import Session
-from amoc.xmpp.transport import connected_socket
+from amoc.xmpp.transport import Socket, connected_socket
 from amoc.xmpp.wire.mechanisms import MECHANISMS
 
 __all__ = ["FDS_PER_USER", "connect", "register", "worth_retrying"]
@@ -219,7 +219,7 @@ def _server(plan: Plan, attempt: int) -> Server:
         raise ScenarioError(f"server {error}") from None
 
 
-def _socket(server: Server, source: str | None, who: str, deadline_ns: int) -> Any:
+def _socket(server: Server, source: str | None, who: str, deadline_ns: int) -> Socket:
     try:
         found = server_addresses.resolve(server, (deadline_ns - monotonic_ns()) / S_NS)
     except OSError as error:

@@ -6,22 +6,34 @@ What a scenario has built itself, with slixmpp or ElementTree, is serialised; ra
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 from xml.etree.ElementTree import Element
 
 from amoc.base.errors import ScenarioError
 from amoc.xmpp.identity import address, attribute
-from amoc.xmpp.stanza import parse
+from amoc.xmpp.stanza import Raw, parse
 from amoc.xmpp.wire.namespaces import IQ
 from amoc.xmpp.wire.xml_text import escape, serialise
 
-__all__ = ["Outgoing", "iq", "message", "outgoing", "presence"]
+__all__ = ["Outgoing", "Sendable", "iq", "message", "outgoing", "presence"]
 
 _PRESENCES: Final = frozenset(
     ("unavailable", "subscribe", "subscribed", "unsubscribe", "unsubscribed", "probe")
 )
 _SHOWS: Final = frozenset(("away", "chat", "dnd", "xa"))
 _MESSAGE_STARTS: Final = (b"<message ", b"<message>", b"<message/", b"<message\n", b"<message\t")
+
+
+class HasTree(Protocol):
+    """A stanza of slixmpp, or one that was received: something around a tree."""
+
+    @property
+    def xml(self) -> Element:
+        """The tree."""
+
+
+Sendable = Raw | Element | HasTree
+"""Whatever a scenario may call a stanza."""
 
 
 class Outgoing(NamedTuple):
@@ -34,13 +46,13 @@ class Outgoing(NamedTuple):
     """Whether it counts as a message: one that is no error."""
 
 
-def outgoing(stanza: Any) -> Outgoing:
-    """Whatever a scenario may call a stanza.
+def outgoing(stanza: Sendable) -> Outgoing:
+    """A stanza ready to be sent.
 
     Raises:
         ScenarioError: It is none, or holds a character that XML cannot carry.
     """
-    if isinstance(stanza, str | bytes | bytearray | memoryview):
+    if isinstance(stanza, Raw):
         data = stanza.encode() if isinstance(stanza, str) else bytes(stanza)
         return Outgoing(data, None, data.lstrip().startswith(_MESSAGE_STARTS))
     element = element_of(stanza)
@@ -48,18 +60,19 @@ def outgoing(stanza: Any) -> Outgoing:
     return Outgoing(serialise(element).encode(), element, counts)
 
 
-def element_of(stanza: Any) -> Element:
-    """The tree of a stanza: slixmpp's, a received one, or a tree already.
+def element_of(stanza: Sendable) -> Element:
+    """The tree of a stanza: slixmpp's, a received one, a tree already, or raw XML.
 
     Raises:
         ScenarioError: It has none.
     """
+    if isinstance(stanza, Raw):
+        return parse(stanza)
     xml = stanza if isinstance(stanza, Element) else getattr(stanza, "xml", None)
     if isinstance(xml, Element):
         return xml
     raise ScenarioError(
-        "a stanza must be slixmpp's, an element, text or bytes,"
-        f" but is of type {type(stanza).__name__}"
+        f"a stanza must be slixmpp's, an element, text or bytes, got {type(stanza).__name__}"
     )
 
 
@@ -116,7 +129,7 @@ def presence(
     return (f"{start}>{inside}</presence>" if inside else f"{start}/>").encode()
 
 
-def iq(stanza: Any, to: str | int | None, kind: str, new_id: str) -> Element:
+def iq(stanza: Sendable, to: str | int | None, kind: str, new_id: str) -> Element:
     """An iq that asks for something.
 
     Args:
@@ -128,7 +141,7 @@ def iq(stanza: Any, to: str | int | None, kind: str, new_id: str) -> Element:
     Raises:
         ScenarioError: It asks for nothing, or is no XML.
     """
-    element = parse(stanza) if isinstance(stanza, str | bytes) else element_of(stanza)
+    element = element_of(stanza)
     if element.tag not in (IQ, "iq"):
         payload, element = element, Element(IQ, {"type": kind})
         if to is not None:

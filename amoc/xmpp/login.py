@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from time import monotonic_ns
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 from xml.etree.ElementTree import Element
 
 import gevent
@@ -30,6 +30,7 @@ from amoc.xmpp.errors import (
 from amoc.xmpp.identity import Identity
 from amoc.xmpp.stanza import Stanza, error_of
 from amoc.xmpp.stream import Stream
+from amoc.xmpp.transport import Socket
 from amoc.xmpp.wire import mechanisms, sasl
 from amoc.xmpp.wire.elements import conditions_of
 from amoc.xmpp.wire.namespaces import (
@@ -117,7 +118,7 @@ class Negotiation:
 
     __slots__ = ("_deadline_ns", "_waiter", "early", "stream")
 
-    def __init__(self, sock: Any, who: str, max_stanza_bytes: int, deadline_ns: int) -> None:
+    def __init__(self, sock: Socket, who: str, max_stanza_bytes: int, deadline_ns: int) -> None:
         """Take over a connected socket.
 
         Args:

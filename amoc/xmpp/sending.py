@@ -8,13 +8,13 @@ the connection counts as broken.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from gevent import get_hub, getcurrent
 
 from amoc.base import pause
 from amoc.base.errors import ScenarioError
 from amoc.xmpp import encode, meters, options
+from amoc.xmpp.encode import Sendable
 from amoc.xmpp.errors import SendTimeout
 from amoc.xmpp.match import Predicate, is_any
 from amoc.xmpp.session import Handler, Session
@@ -32,7 +32,7 @@ class Sender:
         self._session = session
         self._on_sent: list[tuple[Predicate, Handler]] | None = None
 
-    def send(self, stanza: Any) -> None:
+    def send(self, stanza: Sendable) -> None:
         """Send `stanza`; waits only while the server takes no more bytes.
 
         Args:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket as constants
 from time import monotonic
-from typing import Any, Final
+from typing import Final
 
 import gevent
 from gevent.socket import getaddrinfo, inet_pton
@@ -16,10 +16,11 @@ from gevent.socket import getaddrinfo, inet_pton
 from amoc.base.waiting import Waiter
 from amoc.xmpp import options
 from amoc.xmpp.options import Server
+from amoc.xmpp.transport import Address as SocketAddress
 
 __all__ = ["Address", "resolve", "server_for", "source_for"]
 
-Address = tuple[int, tuple[Any, ...]]
+Address = tuple[int, SocketAddress]
 """Family, and address as `socket.connect` takes it."""
 
 REMEMBER_S: Final = 60.0

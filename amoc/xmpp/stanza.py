@@ -31,6 +31,10 @@ BODY: Final = f"{{{NS_CLIENT}}}body"
 ERROR: Final = f"{{{NS_CLIENT}}}error"
 
 
+Raw = str | bytes | bytearray | memoryview
+"""XML as it is."""
+
+
 class Stanza:
     """One top-level element of a stream: a message, a presence, an iq, or something rarer.
 
@@ -50,7 +54,7 @@ class Stanza:
         self._stanza: StanzaBase | None = None
 
     @classmethod
-    def of(cls, text: str | bytes) -> Stanza:
+    def of(cls, text: Raw) -> Stanza:
         """The stanza that `text` is.
 
         Raises:
@@ -139,7 +143,7 @@ def error_of(xml: Element) -> tuple[str, str, str]:
     return condition, error.get("type", ""), text
 
 
-def parse(text: str | bytes) -> Element:
+def parse(text: Raw) -> Element:
     """The one element that `text` is, read as if it stood in a client's stream.
 
     Raises:

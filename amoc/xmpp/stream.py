@@ -8,13 +8,13 @@ handler say. Whatever it is, the event loop never sees an exception.
 from __future__ import annotations
 
 from time import monotonic_ns
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 from xml.etree.ElementTree import Element
 
 from amoc.xmpp import tracing
 from amoc.xmpp.errors import BadStreamError, Disconnected, StreamError
 from amoc.xmpp.stanza import PARSERS, Stanza
-from amoc.xmpp.transport import HARD_LIMIT, SOFT_LIMIT, Transport
+from amoc.xmpp.transport import HARD_LIMIT, SOFT_LIMIT, Socket, Transport
 from amoc.xmpp.wire.elements import STREAM_END, conditions_of, stream_error, stream_header
 from amoc.xmpp.wire.framing import Framer
 from amoc.xmpp.wire.namespaces import NS_STREAM_ERRORS, STREAM_ERROR
@@ -78,7 +78,7 @@ class Stream:
         "who",
     )
 
-    def __init__(self, sock: Any, owner: Owner, who: str, max_stanza_bytes: int) -> None:
+    def __init__(self, sock: Socket, owner: Owner, who: str, max_stanza_bytes: int) -> None:
         """Take over a connected socket; send nothing yet, see `open`."""
         self.who = who
         self.owner = owner

@@ -13,14 +13,18 @@ from __future__ import annotations
 import errno
 import os
 import socket as constants
+from _socket import socket as Socket  # noqa: N812 - the plain one, whether patched or not
 from collections.abc import Callable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
-from gevent import get_hub, monkey
+from gevent import get_hub
 
 from amoc.base.waiting import Waiter
 
-__all__ = ["Socket", "Transport", "connected_socket"]
+if TYPE_CHECKING:
+    from gevent._types import _IoWatcher
+
+__all__ = ["Address", "Socket", "Transport", "connected_socket"]
 
 READ_BYTES: Final = 16 << 10
 SOFT_LIMIT: Final = 64 << 10
@@ -31,13 +35,11 @@ MAX_FINAL_READS: Final = 256
 _READ: Final = 1
 _WRITE: Final = 2
 
-# A plain socket of the standard library, whether the process is patched or not: it never waits.
-Socket: Any = monkey.get_original("socket", "socket")
-
-Address = tuple[Any, ...]
+Address = tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]
+"""What a socket connects to, as getaddrinfo gives it."""
 
 
-def connected_socket(family: int, address: Address, source: str | None, timeout: float) -> Any:
+def connected_socket(family: int, address: Address, source: str | None, timeout: float) -> Socket:
     """A non-blocking TCP socket connected to `address`.
 
     Args:
@@ -69,7 +71,7 @@ def connected_socket(family: int, address: Address, source: str | None, timeout:
     return sock
 
 
-def _notice_a_dead_peer(sock: Any) -> None:
+def _notice_a_dead_peer(sock: Socket) -> None:
     # A user may wait for hours. Its wait still ends within two minutes when the server's host dies.
     sock.setsockopt(constants.SOL_SOCKET, constants.SO_KEEPALIVE, 1)
     for name, value in (
@@ -83,7 +85,7 @@ def _notice_a_dead_peer(sock: Any) -> None:
             sock.setsockopt(constants.IPPROTO_TCP, option, value)
 
 
-def _bind(sock: Any, source: str) -> None:
+def _bind(sock: Socket, source: str) -> None:
     # Without this option the kernel reserves a port for all destinations at once, and runs out of
     # them long before the connections do.
     option = getattr(constants, "IP_BIND_ADDRESS_NO_PORT", 24)
@@ -91,7 +93,7 @@ def _bind(sock: Any, source: str) -> None:
     sock.bind((source, 0))
 
 
-def _wait_writable(sock: Any, timeout: float) -> None:
+def _wait_writable(sock: Socket, timeout: float) -> None:
     waiter: Waiter[bool] = Waiter()
     watcher = get_hub().loop.io(sock.fileno(), _WRITE)
 
@@ -137,7 +139,7 @@ class Transport:
 
     def __init__(
         self,
-        sock: Any,
+        sock: Socket,
         on_data: Callable[[bytes], object],
         on_lost: Callable[[OSError | None], object],
     ) -> None:
@@ -157,7 +159,7 @@ class Transport:
         self._loop = get_hub().loop
         self._unsent: bytearray | None = None
         self._drained: list[Waiter[bool]] = []
-        self._writer: Any = None
+        self._writer: _IoWatcher | None = None
         self._broken = False
         self.closed = False
         self.lost: OSError | None = None
@@ -251,6 +253,7 @@ class Transport:
         del self._unsent[:sent]
         if not self._unsent:
             self._unsent = None
+            assert self._writer is not None
             self._writer.stop()
         if self.unsent <= SOFT_LIMIT:
             self._wake_senders()

@@ -21,7 +21,7 @@ from _socket import (
 )
 from _socket import socket as Socket  # noqa: N812 - the plain one, whether patched or not
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import gevent
 from gevent.event import Event
@@ -38,6 +38,9 @@ from amoc.xmppd.routing import Domain
 from amoc.xmppd.session import Session
 from amoc.xmppd.statistics import Statistics
 from amoc.xmppd.transport import READ, Transport
+
+if TYPE_CHECKING:
+    from gevent._types import _IoWatcher, _Loop, _Watcher
 
 log = logging.getLogger("amoc.xmppd")
 
@@ -61,6 +64,11 @@ class Server:
         limits: What one client may use.
         capacity: How many connections can be open at once.
     """
+
+    loop: _Loop
+    _acceptor: _IoWatcher
+    _flusher: _Watcher
+    _ticker: _Watcher
 
     def __init__(
         self,
@@ -107,16 +115,13 @@ class Server:
         self.lingering: Deadlines[Transport] = Deadlines(self.limits.linger_s)
         self.bytes_in = 0
         self.bytes_out = 0
-        self.loop: Any = None
         self._wanted = connections
         self._transports: set[Transport] = set()
         self._socket: Socket | None = None
-        self._acceptor: Any = None
-        self._flusher: Any = None
-        self._ticker: Any = None
         self._empty = Event()
         self._started_ns = 0
         self._exhausted = False
+        self._accepting = False
 
     def __repr__(self) -> str:
         return (
@@ -149,16 +154,15 @@ class Server:
             ResourceError: The address cannot be listened on, or there are too few file descriptors.
             ClosedError: It was started before.
         """
-        if self.loop is not None:
+        if self._started_ns:
             raise ClosedError("this Server was started before; make another one")
         self.capacity = connection_limit(self._wanted)
         self._socket = self._listen()
         self.port = self._socket.getsockname()[1]
         self.loop = gevent.get_hub().loop
         self._started_ns = now_ns()
-        self._tick()
         self._acceptor = self.loop.io(self._socket.fileno(), READ)
-        self._acceptor.start(self._accept)
+        self._tick()
         self._flusher = self.loop.prepare()
         self._flusher.start(self._flush)
         self._ticker = self.loop.timer(_TICK_S, _TICK_S)
@@ -284,6 +288,7 @@ class Server:
         if not self._exhausted:
             log.warning("xmppd cannot accept connections at times: %s", os.strerror(error.errno))
             self._exhausted = True
+        self._accepting = False
         self._acceptor.stop()
 
     def _flush(self) -> None:
@@ -310,7 +315,8 @@ class Server:
             transport.session.fail("connection-timeout", "nothing was read any more")
         for transport in lingering:
             transport.close()
-        if self._acceptor is not None and self._socket is not None and not self._acceptor.active:
+        if self._socket is not None and not self._accepting:
+            self._accepting = True
             self._acceptor.start(self._accept)
 
 

@@ -11,7 +11,7 @@ import gc
 import os
 import signal
 import sys
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final, TextIO
 
 import setproctitle
 from gevent.event import Event
@@ -19,6 +19,9 @@ from gevent.event import Event
 from amoc.xmppd.limits import Limits
 from amoc.xmppd.listener import Server
 from amoc.xmppd.transport import READ
+
+if TYPE_CHECKING:
+    from gevent._types import _Watcher
 
 _PR_SET_PDEATHSIG: Final = 1
 _LIFELINE_BYTES: Final = 4096
@@ -89,7 +92,7 @@ def serve(
         _say(sys.stderr, server.statistics().as_line())
 
 
-def _watch_signals(server: Server, stopping: Event) -> list[Any]:
+def _watch_signals(server: Server, stopping: Event) -> list[_Watcher]:
     watchers = []
     for number in (signal.SIGTERM, signal.SIGINT):
         watcher = server.loop.signal(number)
@@ -100,7 +103,7 @@ def _watch_signals(server: Server, stopping: Event) -> list[Any]:
     return [*watchers, report]
 
 
-def _watch_parent(server: Server, stopping: Event) -> Any:
+def _watch_parent(server: Server, stopping: Event) -> _Watcher:
     # Two ways, since each misses something: a signal that the kernel sends when the parent's
     # thread ends, and the end of standard input, which also comes when the parent was gone before
     # we asked.
@@ -122,7 +125,7 @@ def _watch_parent(server: Server, stopping: Event) -> Any:
     return watcher
 
 
-def _say(stream: Any, line: str) -> None:
+def _say(stream: TextIO, line: str) -> None:
     try:
         stream.write(line + "\n")
         stream.flush()

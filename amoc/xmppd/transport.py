@@ -17,12 +17,14 @@ from __future__ import annotations
 from _socket import SHUT_WR
 from _socket import socket as Socket  # noqa: N812 - the plain one, whether patched or not
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from amoc.xmpp.wire.framing import Framer
 from amoc.xmpp.wire.parser import Cut, Parser
 
 if TYPE_CHECKING:
+    from gevent._types import _IoWatcher
+
     from amoc.xmppd.listener import Server
 
 CHUNK_BYTES: Final = 16_384
@@ -77,8 +79,8 @@ class Transport:
         self._out: bytes | bytearray | None = None
         self._life = Life.OPEN
         self._eof = False
-        self._writer: Any = None
-        self._reader: Any = server.loop.io(sock.fileno(), READ)
+        self._writer: _IoWatcher | None = None
+        self._reader = server.loop.io(sock.fileno(), READ)
 
     def __repr__(self) -> str:
         queued = len(self._out) if self._out is not None else 0
