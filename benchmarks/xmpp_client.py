@@ -1,4 +1,4 @@
-"""What an XMPP user costs: CPU per log-in, memory while logged in, CPU per message both ways.
+"""What an XMPP user costs: CPU per login, memory while logged in, CPU per message both ways.
 
 The users are amoc's own (`amoc.user.User`) and do what a scenario does: `xmpp.connect`, presence,
 and then `receive` in a loop, while messages are sent for them at a steady rate. They live in this
@@ -118,9 +118,9 @@ def log_in(bench: Bench, users: int, at_once: int) -> tuple[float, float]:
     """Log all users in, so many at a time; CPU seconds and seconds it took."""
     begin, cpu = time.monotonic(), time.process_time()
     for user_id in range(1, users + 1):
-        wait_for(lambda goal=user_id - at_once: len(bench.clients) >= goal, "log-ins", bench)
+        wait_for(lambda goal=user_id - at_once: len(bench.clients) >= goal, "logins", bench)
         get_hub().loop.run_callback(User(user_id, bench.crowd).switch)
-    wait_for(lambda: len(bench.clients) == users, "all log-ins", bench)
+    wait_for(lambda: len(bench.clients) == users, "all logins", bench)
     return time.process_time() - cpu, time.monotonic() - begin
 
 
@@ -153,7 +153,7 @@ def main() -> int:
     parser.add_argument("--users", type=int, default=1000)
     parser.add_argument("--rate", type=float, default=5000.0, help="messages per second, in all")
     parser.add_argument("--seconds", type=float, default=5.0)
-    parser.add_argument("--at-once", type=int, default=50, help="log-ins that go on at a time")
+    parser.add_argument("--at-once", type=int, default=50, help="logins that go on at a time")
     parser.add_argument("--mechanism", default="", help="default: what the settings say")
     parser.add_argument("--server", help="host:port; default: the embedded one")
     parser.add_argument("--domain", default="localhost")
@@ -188,7 +188,7 @@ def measure(args: argparse.Namespace) -> int:
     gc.collect()
     memory = (rss_bytes() - before) / args.users
     done, mean_ms = args.users, cpu / args.users * 1e3
-    print(f"log-ins: wanted {args.users}, done {done} in {took:.2f} s, {args.at_once} at a time")
+    print(f"logins: wanted {args.users}, done {done} in {took:.2f} s, {args.at_once} at a time")
     cpu = time.process_time()
     slots, _ = send_paced(Bench(0, ""), args.rate, 1.0)
     pace_us = (time.process_time() - cpu) / slots * 1e6
@@ -208,7 +208,7 @@ def measure(args: argparse.Namespace) -> int:
         "message_us": message_us - pace_us,
     }
     for name, text in (
-        ("login_ms", "CPU per log-in, ms"),
+        ("login_ms", "CPU per login, ms"),
         ("user_kb", "memory per user, kB"),
         ("message_us", "CPU per message sent and received, µs"),
     ):

@@ -1,4 +1,4 @@
-"""What the embedded XMPP server costs: CPU per log-in and per message, and memory per connection.
+"""What the embedded XMPP server costs: CPU per login and per message, and memory per connection.
 
 The server runs in a process of its own and is charged what the kernel says it used
 (/proc/PID/stat), so it does not matter how busy the machine is. The load comes from this process,
@@ -211,7 +211,7 @@ def main() -> int:
     parser.add_argument("--users", type=int, default=1000)
     parser.add_argument("--rate", type=float, default=2000.0, help="messages per second, in all")
     parser.add_argument("--seconds", type=float, default=5.0)
-    parser.add_argument("--at-once", type=int, default=200, help="log-ins that go on at a time")
+    parser.add_argument("--at-once", type=int, default=200, help="logins that go on at a time")
     parser.add_argument(
         "--mechanism", choices=["PLAIN", "SCRAM-SHA-1", "SCRAM-SHA-256"], default="PLAIN"
     )
@@ -255,7 +255,7 @@ def measure(server: Server, arguments: argparse.Namespace) -> int:
     if late:
         print("          too late to say anything about this rate; CPU per message still stands")
     print(
-        f"log-in    {login_cpu / users * 1e3:.3f} ms CPU of the server each, {arguments.mechanism},"
+        f"login    {login_cpu / users * 1e3:.3f} ms CPU of the server each, {arguments.mechanism},"
         f" {users / login_s:.0f}/s"
     )
     print(f"message   {chat_cpu / max(received, 1) * 1e6:.1f} µs CPU of the server each")

@@ -1,6 +1,6 @@
 """`connect`: from a user's number to a client, in one attempt or a few.
 
-An attempt is a TCP connection and a log-in under one deadline. What may go better the next time is
+An attempt is a TCP connection and a login under one deadline. What may go better the next time is
 tried again, after a pause that doubles: a server that is refused or away, an overloaded one. What
 will not (a wrong password, TLS demanded, no descriptors left) is raised at once.
 """
@@ -131,7 +131,7 @@ def connect(
 
     Raises:
         ConnectError: No connection, or no session in time (`ConnectTimeout`).
-        SaslError: The log-in was refused.
+        SaslError: The login was refused.
         IqError: The registration or the resource was refused.
         StreamError: The server ended the stream, or broke the protocol.
         Disconnected: The connection broke.

@@ -108,14 +108,14 @@ def presence(
     """
     if kind is not None and kind not in _PRESENCES:
         raise ScenarioError(
-            f"a presence's type must be one of {', '.join(sorted(_PRESENCES))}, but is {kind!r}"
+            f"a presence's type must be one of {', '.join(sorted(_PRESENCES))}, got {kind!r}"
         )
     if show is not None and show not in _SHOWS:
         raise ScenarioError(
-            f"a presence's show must be one of {', '.join(sorted(_SHOWS))}, but is {show!r}"
+            f"a presence's show must be one of {', '.join(sorted(_SHOWS))}, got {show!r}"
         )
     if priority is not None and not -128 <= priority <= 127:
-        raise ScenarioError(f"a presence's priority must be from -128 to 127, but is {priority}")
+        raise ScenarioError(f"a presence's priority must be from -128 to 127, got {priority}")
     start = "<presence"
     if to is not None:
         start += f" to='{attribute(to)}'"

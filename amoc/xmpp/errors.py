@@ -4,11 +4,11 @@
       ConnectError               no connection: refused, unreachable, the name is unknown
         TlsRequiredError         ... because the server demands TLS
         OutOfFilesError          ... because this process ran out of file descriptors
-        ConnectTimeout           ... because the server took too long until the session was there
+        ConnectTimeout           ... because there was no session in time
       StreamError                the server ended the stream and said why (RFC 6120 section 4.9)
         BadStreamError           the server sent what XMPP forbids, so we ended the stream
-      SaslError                  the log-in was refused, or the server could not prove itself
-      (section 6.5) IqError                    an iq was answered with an error (section 8.3)
+      SaslError                  the login was refused, or the server could not prove itself
+      IqError                    an iq was answered with an error (section 8.3)
       Disconnected               the connection is gone and nobody said why
       IqTimeout, ReceiveTimeout, SendTimeout    nothing came, or nothing could be sent, in time
 
@@ -45,7 +45,7 @@ MAX_TEXT = 300
 
 
 def quoted(text: str) -> str:
-    """A peer's text, fit for one line of a log: printable, and not endless."""
+    """A peer's text, fit for one line of a log: printable and of limited length."""
     flat = "".join(char if char.isprintable() else " " for char in text[: 2 * MAX_TEXT])
     flat = " ".join(flat.split())
     return flat if len(flat) <= MAX_TEXT else flat[:MAX_TEXT] + "…"
@@ -56,19 +56,19 @@ def _said(condition: str, text: str) -> str:
 
 
 class XmppError(PeerError):
-    """The root: an XMPP server, or the way to it, failed a user."""
+    """The base of them all: an XMPP server, or the connection to it, failed a user."""
 
 
 class ConnectError(XmppError):
-    """No connection came about."""
+    """No connection could be made."""
 
 
 class TlsRequiredError(ConnectError):
-    """The server demands TLS, which is not spoken here."""
+    """The server demands TLS, which amoc does not support yet."""
 
 
 class OutOfFilesError(ConnectError, ResourceError):
-    """No connection came about because this process may not have another file descriptor."""
+    """No connection could be made: this process has run out of file descriptors."""
 
     exit_code = ResourceError.exit_code
 
@@ -106,7 +106,7 @@ class BadStreamError(StreamError):
 
 
 class SaslError(XmppError):
-    """The log-in failed.
+    """The login failed.
 
     Attributes:
         condition: The defined condition, such as ``not-authorized``; ``invalid-mechanism`` also
@@ -117,7 +117,7 @@ class SaslError(XmppError):
     """
 
     def __init__(self, who: str, condition: str, text: str = "") -> None:
-        super().__init__(f"{who}: log-in failed: {_said(condition, text)}")
+        super().__init__(f"{who}: login failed: {_said(condition, text)}")
         self.condition = condition
         self.text = text
 

@@ -17,11 +17,11 @@ class Identity(NamedTuple):
     """What a user logs in with."""
 
     user_id: int | None
-    """Its number; None for one that has none, an anonymous say."""
+    """Its number; None for one without, such as an anonymous one."""
     username: str
     domain: str
     password: str
-    """Shown by nothing here: this record's `repr` leaves it out."""
+    """Never shown: this record's `repr` leaves it out."""
 
     @property
     def bare_jid(self) -> str:

@@ -1,8 +1,8 @@
 """From a connected socket to a session: stream, SASL, stream, resource (RFC 6120, sections 4 to 7).
 
-A conversation in which each side waits for the other, so it reads like one: `Negotiation.expect`
-waits for the server's next element, and all of them share one deadline. Before the log-in an
-account can be made on the same stream (XEP-0077).
+Each side waits for the other, so the code reads like a conversation: `Negotiation.expect` waits for
+the server's next element, under one deadline for the whole. Before the login an account can be
+registered on the same stream (XEP-0077).
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ __all__ = ["Features", "Negotiation", "Terms"]
 
 MAX_JID: Final = 3071
 MAX_EARLY: Final = 1000
-"""Elements that may come before anybody asked for them."""
+"""Elements that may arrive before they are expected."""
 MAX_CHALLENGES: Final = 4
-"""More than any mechanism needs; a server that sends more is leading us round in circles."""
+"""More than any mechanism needs; a server that sends more is going round in circles."""
 
 
 class Terms(NamedTuple):
@@ -64,7 +64,7 @@ class Terms(NamedTuple):
     max_iterations: int
     """Most SCRAM iterations that a server may ask for."""
     register: bool
-    """Make the account first; that it is there already is no error."""
+    """Register the account first; it is no error if it exists already."""
 
 
 class Features(NamedTuple):
@@ -74,7 +74,7 @@ class Features(NamedTuple):
     tls_required: bool
     bind: bool
     session: bool
-    """It insists on the session of RFC 3921, which is history elsewhere."""
+    """It insists on the session of RFC 3921, which newer servers do not need."""
     register: bool
 
     @classmethod
@@ -109,11 +109,11 @@ def choose(wanted: Sequence[str], offered: Sequence[str]) -> str:
 
 
 class Negotiation:
-    """The client's side of the conversation; owns the stream while it lasts.
+    """The client's side of the login; owns the stream while it lasts.
 
     Attributes:
         stream: The stream.
-        early: What came and was not asked for yet; after the log-in, the session's first stanzas.
+        early: What arrived and was not asked for yet; after the login, the session's first stanzas.
     """
 
     __slots__ = ("_deadline_ns", "_waiter", "early", "stream")
@@ -136,19 +136,21 @@ class Negotiation:
         """Keep it until it is asked for."""
         if len(self.early) >= MAX_EARLY:
             raise BadStreamError(
-                self.stream.who, "policy-violation", "too many elements before the log-in is done"
+                self.stream.who,
+                "policy-violation",
+                "too many elements before login was done",
             )
         self.early.append(stanza)
 
     def on_turn(self) -> None:
-        """Something is there, if only a header."""
+        """Something has arrived, if only a header."""
         waiter = self._waiter
         if waiter is not None:
             waiter.set(True)
             waiter.wake()
 
     def on_end(self, error: BaseException | None) -> None:
-        """Tell the one who waits."""
+        """Tell `expect`, if it waits."""
         waiter = self._waiter
         if waiter is not None:
             waiter.fail(error or ClosedError(f"{self.stream.who}: the stream was closed"))
@@ -174,8 +176,8 @@ class Negotiation:
                 left = (self._deadline_ns - monotonic_ns()) / S_NS
                 if left <= 0 or not waiter.wait(left):
                     raise ConnectTimeout(
-                        f"{self.stream.who}: the server must send {what} before"
-                        " xmpp_connect_timeout is over, but did not"
+                        f"{self.stream.who}: the server did not send {what} in time"
+                        " (xmpp_connect_timeout)"
                     )
             finally:
                 self._waiter = None
@@ -185,19 +187,17 @@ class Negotiation:
         """Begin a stream and read what the server offers.
 
         Raises:
-            XmppError: It does not work out.
+            XmppError: The stream cannot be used.
         """
         stream = self.stream
         if self.early:
-            raise self._broken("bad-format", "the server spoke before the new stream was there")
+            raise self._broken("bad-format", "the server sent more before the new stream")
         stream.open(domain)
         element = self.expect("its stream features")
         if element.tag != FEATURES:
-            raise self._broken(
-                "invalid-xml", f"stream features must come first, but {element.tag} came"
-            )
+            raise self._broken("invalid-xml", f"stream features must come first, got {element.tag}")
         if stream.version.partition(".")[0] in ("", "0"):
-            raise self._broken("unsupported-version", "the server's stream must be of version 1.0")
+            raise self._broken("unsupported-version", "the server's stream must have version 1.0")
         return Features.of(element)
 
     def authenticate(self, features: Features, me: Identity, terms: Terms) -> None:
@@ -211,7 +211,7 @@ class Negotiation:
         if features.tls_required:
             raise TlsRequiredError(
                 f"{self.stream.who}: the server demands TLS, which this version of amoc does"
-                " not speak; let the server allow plain TCP (prosody: c2s_require_encryption ="
+                " not support; let the server allow plain TCP (prosody: c2s_require_encryption ="
                 " false and allow_unencrypted_plain_auth = true; ejabberd: no starttls_required)"
             )
         try:
@@ -224,7 +224,7 @@ class Negotiation:
 
     def _exchange(self, mechanism: sasl.Client) -> None:
         for _ in range(MAX_CHALLENGES + 1):
-            element = self.expect("its answer to the log-in")
+            element = self.expect("its answer to the login")
             if element.tag == sasl.SUCCESS:
                 mechanism.check(sasl.decode(element.text))
                 return
@@ -233,7 +233,7 @@ class Negotiation:
                 raise SaslError(self.stream.who, condition, text)
             if element.tag != sasl.CHALLENGE:
                 raise self._broken(
-                    "invalid-xml", f"SASL must be answered with SASL, not {element.tag}"
+                    "invalid-xml", f"the answer to SASL must be SASL, got {element.tag}"
                 )
             # SCRAM may take milliseconds of CPU, and servers answer many users at once: let the
             # loop turn in between, or all other users of the worker would wait for all of these.
@@ -253,19 +253,19 @@ class Negotiation:
         """
         if not features.bind:
             raise self._broken(
-                "invalid-xml", "the server must offer resource binding after the log-in"
+                "invalid-xml", "the server must offer resource binding after the login"
             )
         wish = f"<resource>{escape(resource)}</resource>" if resource else ""
         answer = self.ask("bind", f"<bind xmlns='{NS_BIND}'>{wish}</bind>", "the bound resource")
         jid = answer.findtext(f"{{{NS_BIND}}}bind/{{{NS_BIND}}}jid", "").strip()
         if not jid or len(jid.encode()) > MAX_JID:
-            raise self._broken("invalid-xml", "the server must name the JID that it bound")
+            raise self._broken("invalid-xml", "the server must say which JID it bound")
         if features.session:
             self.ask("session", f"<session xmlns='{NS_SESSION}'/>", "the session")
         return jid
 
     def register(self, features: Features, me: Identity) -> bool:
-        """Make the account (XEP-0077 section 3.1); False when the name is taken.
+        """Register the account (XEP-0077 section 3.1); False when the name is taken.
 
         Raises:
             IqError: The server refused for another reason.
@@ -273,8 +273,7 @@ class Negotiation:
         """
         if not features.register:
             raise ConnectError(
-                f"{self.stream.who}: the server must offer in-band registration (XEP-0077), but"
-                " does not"
+                f"{self.stream.who}: the server does not offer in-band registration (XEP-0077)"
             )
         query = (
             f"<query xmlns='{NS_REGISTER}'><username>{escape(me.username)}</username>"
@@ -298,7 +297,7 @@ class Negotiation:
         self.stream.send(f"<iq type='set' id='{stanza_id}'>{payload}</iq>".encode())
         answer = self.expect(what)
         if answer.tag != IQ or answer.get("id") != stanza_id:
-            raise self._broken("invalid-xml", f"an answer must come first, but {answer.tag} came")
+            raise self._broken("invalid-xml", f"the iq's answer must come first, got {answer.tag}")
         if answer.get("type") == "error":
             raise IqError(self.stream.who, *error_of(answer), answer=Stanza(answer))
         return answer

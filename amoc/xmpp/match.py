@@ -1,4 +1,4 @@
-"""Predicates over received stanzas: what `receive`, `wait_for` and handlers choose by.
+"""Predicates over received stanzas: what `receive` and handlers choose by.
 
 Any function of a stanza will do; those here combine with ``&``, ``|`` and ``~``:
 
@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 Predicate = Callable[[Stanza], object]
-"""Says by its truth whether a stanza is meant."""
+"""Whether a stanza matches, by the truth of what it returns."""
 
 
 class Match:
@@ -51,7 +51,7 @@ class Match:
         self.name = name
 
     def __call__(self, stanza: Stanza) -> bool:
-        """Whether `stanza` is meant."""
+        """Whether `stanza` matches."""
         return bool(self._test(stanza))
 
     def __and__(self, other: Predicate) -> Match:

@@ -20,11 +20,11 @@ __all__ = ["sent_ns", "stamp"]
 connections = metrics.counter("connections")
 """Sessions that were established."""
 connection_failures = metrics.counter("connection_failures")
-"""Attempts that did not come to a session."""
+"""Attempts that did not lead to a session."""
 disconnections = metrics.counter("disconnections")
-"""Sessions that ended without our wish."""
+"""Sessions that ended unexpectedly."""
 connected = metrics.gauge("connected")
-"""Sessions that are there now."""
+"""Sessions that are open now."""
 connection = metrics.timer("connection")
 """From the TCP connect to the bound session, of attempts that succeeded."""
 messages_sent = metrics.counter("messages_sent")
@@ -32,13 +32,13 @@ messages_sent = metrics.counter("messages_sent")
 messages_received = metrics.counter("messages_received")
 """Messages read from the connection, errors apart."""
 message_errors = metrics.counter("message_errors")
-"""Messages of type error that were received, a bounced one say."""
+"""Messages of type error that were received, such as bounced ones."""
 message_ttd = metrics.timer("message_ttd")
 """Time to delivery: from `send_chat` to the reading of the bytes by the receiver's process."""
 request = metrics.timer("request")
 """From an iq to its answer, results and errors alike."""
 inbox_dropped = metrics.counter("inbox_dropped")
-"""Stanzas that nobody looked at and that made room for newer ones."""
+"""Stanzas that were dropped from a full inbox to make room for newer ones."""
 
 
 def _clock() -> str:

@@ -1,4 +1,4 @@
-"""The XMPP client's settings, and what their texts mean."""
+"""The XMPP client's settings, and how their values are read."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def parse_server(text: str) -> Server:
         or " " in host
     ):
         raise ValueError(
-            f"must be host:port, such as 127.0.0.1:5222 or [::1]:5222, but has {text.strip()!r}"
+            f"must be host:port, such as 127.0.0.1:5222 or [::1]:5222, got {text.strip()!r}"
         )
     return Server(host, int(port))
 
@@ -65,7 +65,7 @@ def parse_servers(text: str) -> tuple[Server, ...]:
 
 @lru_cache(maxsize=16)
 def names(text: str) -> tuple[str, ...]:
-    """The names in a list with commas."""
+    """The names in a comma-separated list."""
     return tuple(one.strip() for one in text.split(",") if one.strip())
 
 
@@ -76,7 +76,7 @@ def _check_servers(text: str) -> None:
 def _check_mechanisms(text: str) -> None:
     wrong = [one for one in names(text) if one not in MECHANISMS]
     if wrong or not names(text):
-        raise ValueError(f"must be a list with commas of {', '.join(MECHANISMS)}")
+        raise ValueError(f"must be a comma-separated list of {', '.join(MECHANISMS)}")
 
 
 def _check_pattern(text: str) -> None:
@@ -114,23 +114,23 @@ xmpp_password = setting(
 xmpp_resource = setting("amoc", "Resource that users ask for; empty: the server chooses one")
 xmpp_mechanisms = setting(
     ",".join(MECHANISMS[:3]),
-    "SASL mechanisms, the first that the server offers is taken; PLAIN alone saves CPU at log-in",
+    "SASL mechanisms in order of preference; PLAIN alone saves CPU at login",
     verify=_check_mechanisms,
 )
 xmpp_scram_max_iterations = setting(
     MAX_SCRAM_ITERATIONS,
-    "Most SCRAM iterations that a server may ask for; each 1000 cost 0.4 ms of CPU at log-in",
+    "Most SCRAM iterations that a server may ask for; each 1000 cost 0.4 ms of CPU per login",
     verify=_at_least(1),
 )
 xmpp_register = setting(False, "Register each user with the server before it logs in (XEP-0077)")
 xmpp_connect_timeout = setting(
     30.0,
-    "How long connecting and logging in may take, all in all, in each attempt",
+    "How long connecting and logging in may take in each attempt, in total",
     type=Seconds,
     verify=_at_least(0.001),
 )
 xmpp_connect_attempts = setting(
-    3, "Attempts to connect and log in before a user gives up", verify=_at_least(1)
+    3, "How often a user tries to connect and log in before it gives up", verify=_at_least(1)
 )
 xmpp_connect_pause = setting(
     1.0,
@@ -140,19 +140,19 @@ xmpp_connect_pause = setting(
 )
 xmpp_request_timeout = setting(
     30.0,
-    "How long to wait for the answer to an iq, and for a server that takes no more bytes",
+    "How long to wait for the answer to an iq, and for a server that reads no more",
     type=Seconds,
     verify=_at_least(0.001),
 )
 xmpp_close_timeout = setting(
     5.0,
-    "How long to wait for the server's goodbye after a user has closed its stream",
+    "How long to wait for the server to close its half after a user has closed its stream",
     type=Seconds,
     verify=_at_least(0),
 )
 xmpp_inbox_size = setting(
     100,
-    "Received stanzas that a user keeps until it looks; beyond that the oldest are dropped",
+    "Received stanzas kept until the user reads them; beyond that the oldest are dropped",
     verify=_at_least(0),
 )
 xmpp_max_stanza_bytes = setting(
@@ -162,6 +162,6 @@ xmpp_max_stanza_bytes = setting(
 )
 xmpp_source_addresses = setting(
     "",
-    "Local addresses to connect from, with commas, taken in turn; each gives some 28,000 more"
+    "Local addresses to connect from, comma-separated, used in turn; each gives some 28,000 more"
     " connections to one server",
 )

@@ -80,8 +80,8 @@ class Neighbours:
         try:
             if not self._client.wait_until(lambda: not self._allowed, timeout):
                 raise ReceiveTimeout(
-                    f"{self._client.jid}: each neighbour must say goodbye within {timeout:g} s, but"
-                    f" {len(self._allowed)} did not, user {min(self._allowed)} for one"
+                    f"{self._client.jid}: {len(self._allowed)} neighbours did not say goodbye"
+                    f" within {timeout:g} s, user {min(self._allowed)} among them"
                 )
         finally:
             self._off()

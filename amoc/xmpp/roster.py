@@ -1,4 +1,4 @@
-"""The roster's queries and answers (RFC 6121 section 2) as pure functions."""
+"""Pure. The roster's queries and answers (RFC 6121 section 2)."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """A client's sending side: stanzas go out in the call that sends them.
 
-A user that writes faster than the server reads waits in `send`, until the server has caught up or
-xmpp_request_timeout is over. Handlers, which cannot wait, may pile up more, up to a limit at which
-the connection counts as broken.
+A user that sends faster than the server reads waits in `send` until the server has caught up or
+xmpp_request_timeout has passed. Handlers cannot wait, so what they send piles up, to a limit at
+which the connection counts as broken.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Sender:
         Args:
             stanza: A stanza of slixmpp, an ElementTree element, a received `Stanza`, or raw XML as
                 text or bytes. Raw XML goes out as it is, even when it is wrong: what the server
-                makes of it may be the very question.
+                makes of it may be what you want to know.
 
         Raises:
             SendTimeout: The server took no more for xmpp_request_timeout.
@@ -127,8 +127,8 @@ class Sender:
             session.tell()
             session.stream.fail(
                 SendTimeout(
-                    f"{session.stream.who}: the server must take what it is sent within"
-                    f" {seconds:g} s (xmpp_request_timeout), but does not"
+                    f"{session.stream.who}: the server took no more bytes within"
+                    f" {seconds:g} s (xmpp_request_timeout)"
                 )
             )
         session.check_open()
@@ -150,7 +150,7 @@ class Sender:
         not shown.
 
         Returns:
-            A function that takes the handler away again.
+            A function that removes the handler.
         """
         entry = (is_any if match is None else match, handler)
         self._on_sent = [*(self._on_sent or ()), entry]

@@ -80,7 +80,7 @@ class Request(Waiter[Stanza]):
 
 
 class Session:
-    """Owns a stream after the log-in.
+    """Owns a stream after the login.
 
     Attributes:
         jid: The full JID that the server gave.

@@ -1,10 +1,10 @@
-"""The way to slixmpp: its stanza classes as vocabulary, none of its machinery.
+"""slixmpp's stanza classes around received trees, without the rest of slixmpp.
 
 slixmpp takes 0.1 s of CPU to import, so nobody imports it before it is needed; the supervisor calls
 `preload` before it forks, and all workers share it.
 
 One of its dependencies, a DNS resolver, makes a queue when it is imported; under gevent's patches
-that queue brings a hub to life, and a hub must not be forked. amoc resolves names itself, so
+that queue creates a hub, and a hub must not be forked. amoc resolves names itself, so
 slixmpp is imported without it, and then thinks it is not installed.
 """
 
@@ -28,7 +28,7 @@ _RESOLVER = "aiodns"
 
 
 def preload() -> ModuleType:
-    """Import slixmpp without bringing a gevent hub to life; free the second time."""
+    """Import slixmpp without creating a gevent hub; does nothing the second time."""
     already = sys.modules.get("slixmpp")
     if already is not None:
         return already
@@ -57,7 +57,5 @@ def to_slixmpp(xml: Element) -> StanzaBase:
     }
     found = classes.get(xml.tag)
     if found is None:
-        raise ScenarioError(
-            f"only a message, presence or iq can become slixmpp's, but this is {xml.tag}"
-        )
+        raise ScenarioError(f"only a message, presence or iq can become slixmpp's, got {xml.tag}")
     return found(xml=xml, recv=True)  # type: ignore[no-any-return]

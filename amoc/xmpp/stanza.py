@@ -1,4 +1,4 @@
-"""A stanza that was received: light when nobody looks, slixmpp's when somebody does.
+"""A received stanza: a light tree, and slixmpp's object of it for those who ask.
 
 Most stanzas of a load test are counted and forgotten. So what arrives is a tree that C code built,
 with the few things that everybody asks for as properties; `Stanza.stanza` makes slixmpp's object of
@@ -36,7 +36,7 @@ Raw = str | bytes | bytearray | memoryview
 
 
 class Stanza:
-    """One top-level element of a stream: a message, a presence, an iq, or something rarer.
+    """One top-level element of a stream: a message, a presence, an iq, or another.
 
     Attributes:
         xml: The tree; do not change it, others may look at it too.
@@ -98,7 +98,7 @@ class Stanza:
 
     @property
     def payload(self) -> Element | None:
-        """Its first child, which in an iq is the request or the answer proper."""
+        """Its first child, which in an iq is the request or the answer itself."""
         return self.xml[0] if len(self.xml) else None
 
     @property

@@ -1,8 +1,8 @@
 """One XML stream (RFC 6120 section 4): a transport below, a framer beside it, stanzas above.
 
-A stream ends once, for one reason, and tells whoever owns it: the server closed it, sent a stream
-error, broke the protocol or the connection; or something that was called from here raised, a
-handler say. Whatever it is, the event loop never sees an exception.
+A stream ends once, for one reason, and tells its owner: the server closed it, sent a stream error,
+or broke the protocol; the connection broke; or something that was called from here raised, such as
+a handler. Whatever it is, the event loop never sees an exception.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ class Owner(Protocol):
     """Who is told what happens on a stream. None of it may wait."""
 
     def on_stanza(self, stanza: Stanza) -> None:
-        """A whole stanza has come. What it raises ends the stream."""
+        """A whole stanza has arrived. An exception from this ends the stream."""
 
     def on_turn(self) -> None:
-        """All stanzas of one chunk were told; the time to wake those who wait for them."""
+        """All stanzas of one chunk have been handed over; time to wake those who wait for them."""
 
     def on_end(self, error: BaseException | None) -> None:
-        """The stream is over: with an error, or (None) closed by the server as we had asked."""
+        """The stream is over: with an error, or (None) closed by the server as we asked."""
 
 
 class _Nobody:
@@ -59,7 +59,7 @@ class Stream:
     Attributes:
         who: The user and the server, for messages.
         owner: Who is told; may change between two chunks.
-        failure: What ended the stream; None while it lives, or when it was closed in peace.
+        failure: What ended the stream; None while it is open, or after an orderly close.
         ended: Whether it is over.
         closing: Whether we have closed our half.
         version: The version of the server's stream; empty until its header has come, or without.
@@ -93,7 +93,7 @@ class Stream:
 
     @property
     def congested(self) -> bool:
-        """Whether so much is unsent that who can wait should (`wait_sendable`)."""
+        """Whether so much is unsent that senders who can wait should (`wait_sendable`)."""
         return self._transport.unsent > SOFT_LIMIT
 
     def open(self, domain: str) -> None:
@@ -104,10 +104,10 @@ class Stream:
     def send(self, data: bytes) -> None:
         """Send bytes that are whole elements. Never waits; see `wait_sendable`."""
         if self._transport.unsent > HARD_LIMIT and not self.ended:
-            self.closing = True  # one more word would not be taken either
+            self.closing = True  # a closing tag would not be sent either
             self.fail(
                 Disconnected(
-                    f"{self.who}: the server must take what it is sent, but left {HARD_LIMIT} bytes"
+                    f"{self.who}: the server does not read: more than {HARD_LIMIT} bytes are unsent"
                 )
             )
             return
@@ -120,13 +120,13 @@ class Stream:
         return self._transport.wait_drained(timeout)
 
     def close_our_half(self) -> None:
-        """Tell the server that nothing more will come (section 4.4); it should answer in kind."""
+        """Tell the server that nothing more follows (section 4.4); it should close its half too."""
         if not self.closing and not self.ended:
             self.closing = True
             self.send(STREAM_END)
 
     def abort(self) -> None:
-        """Drop the connection, politely if that takes no time. The owner is not told."""
+        """Close the stream and the connection without waiting. The owner is not told."""
         self.close_our_half()
         self.ended = True
         self._transport.close()
@@ -146,11 +146,11 @@ class Stream:
         owner.on_end(error)
 
     def on_header(self, attrs: dict[str, str]) -> None:
-        """The server's stream header has come."""
+        """The server's stream header has arrived."""
         self.version = attrs.get("version", "")
 
     def on_element(self, element: Element) -> None:
-        """A child of the stream has come."""
+        """A child of the stream has arrived."""
         if element.tag == STREAM_ERROR:
             condition, text = conditions_of(element, NS_STREAM_ERRORS)
             self.fail(StreamError(self.who, condition, text))
@@ -160,7 +160,7 @@ class Stream:
     def on_close(self) -> None:
         """The server has closed its half."""
         if self.closing:
-            self._end_in_peace()
+            self._end_orderly()
         else:
             self.fail(Disconnected(f"{self.who}: the server closed the stream"))
 
@@ -178,7 +178,7 @@ class Stream:
             # Not guarded: this lets users run, and what they raise is theirs.
             self.owner.on_turn()
 
-    def _end_in_peace(self) -> None:
+    def _end_orderly(self) -> None:
         owner = self.owner
         self.abort()
         owner.on_end(None)
@@ -187,7 +187,7 @@ class Stream:
         if self.ended:
             return
         if self.closing and error is None:
-            self._end_in_peace()  # a server need not answer, and many just hang up
+            self._end_orderly()  # a server need not answer, and many just hang up
             return
         how = "closed the connection" if error is None else f"is gone: {error.strerror or error}"
         self.fail(Disconnected(f"{self.who}: the server {how} {self._framer.place}"))

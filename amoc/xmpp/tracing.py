@@ -1,4 +1,4 @@
-"""Showing what goes over the wire, for a person who tries a scenario. Off unless somebody asks.
+"""Shows what goes over the wire, while a scenario is being tried. Off by default.
 
 A stream asks once, when it is made, whether it is traced; so tracing costs nothing when unused, and
 begins with the next connection. Passwords and what is derived from them are masked before anybody
@@ -24,11 +24,11 @@ _callback: Callback | None = None
 
 
 def trace(callback: Callback | None) -> None:
-    """Let `callback` see what the connections made from now on send and receive; None ends that.
+    """Call `callback` with all that connections made from now on send and receive; None stops.
 
     It is called with the direction (``sent`` or ``received``), the JID as far as it is known, and
-    the
-    text as it went over the wire: whole elements when sent, any piece of the stream when received.
+    the text as it went over the wire: whole elements when sent, any piece of the stream when
+    received.
     It must not wait.
     """
     global _callback

@@ -4,8 +4,8 @@ The event loop calls back when there is something to read; reading and all that 
 that call. Writing goes straight to the kernel; only what it does not take is kept, up to a limit,
 and whoever sends more has to wait until the server has taken it.
 
-TLS and WebSocket, when they come, are layers with the same face between this and the stream: bytes
-in by `on_data`, bytes out by `write`.
+TLS, when it comes, is a layer with the same interface between this and the stream: bytes in by
+`on_data`, bytes out by `write`.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ __all__ = ["Address", "Socket", "Transport", "connected_socket"]
 
 READ_BYTES: Final = 16 << 10
 SOFT_LIMIT: Final = 64 << 10
-"""Unsent bytes from which on a sender waits."""
+"""Unsent bytes beyond which a sender waits."""
 HARD_LIMIT: Final = 4 << 20
-"""Unsent bytes from which on those who cannot wait, handlers, break the connection."""
+"""Unsent bytes beyond which the connection counts as broken: handlers cannot wait."""
 MAX_FINAL_READS: Final = 256
 _READ: Final = 1
 _WRITE: Final = 2
@@ -111,7 +111,7 @@ def _wait_writable(sock: Socket, timeout: float) -> None:
 
 
 def _nobody(_: object) -> None:
-    """Hears of what happens after the end."""
+    """Called for what happens after the end."""
 
 
 class Transport:
@@ -183,7 +183,7 @@ class Transport:
         except (BlockingIOError, InterruptedError):
             sent = 0
         except OSError as error:
-            # Not now: the caller may be a handler, in the midst of what was read before.
+            # Not now: the caller may be a handler, called for what was read before.
             self._broken = True
             self._loop.run_callback(self._break, error)
             return
@@ -224,7 +224,7 @@ class Transport:
             self._writer.close()
         self._sock.close()
         self._unsent = None
-        # No circle of references: what is closed is freed at once, not when the collector comes.
+        # No reference cycle: what is closed is freed at once, not when the collector comes.
         self._on_data = self._on_lost = _nobody
         self._wake_senders()
 
@@ -285,4 +285,4 @@ class Transport:
         waiters, self._drained = self._drained, []
         for waiter in waiters:
             waiter.set(True)
-            self._loop.run_callback(waiter.wake)  # the sender must not run in the midst of this
+            self._loop.run_callback(waiter.wake)  # the sender must not run inside this call

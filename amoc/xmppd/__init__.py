@@ -1,4 +1,4 @@
-"""An XMPP server for trials and benchmarks: no database, no TLS, no other servers, but quick.
+"""A fast XMPP server for trials and benchmarks: no database, no TLS, no federation.
 
 `serve()` runs it as a process, `Server` inside a gevent process such as a test.
 """

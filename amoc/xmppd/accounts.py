@@ -1,4 +1,4 @@
-"""Who may log in: everybody whose password follows from the name, and whoever registered.
+"""Who may log in: names with a password by rule, and registered accounts.
 
 A load test wants as many users as it can think of, without making them first. So a name such as
 ``user_7`` needs no account: its password is ``password_7``. An account registered in-band
@@ -6,7 +6,7 @@ A load test wants as many users as it can think of, without making them first. S
 ``user_7`` replaces the rule for that name, and a second registration of any name is a conflict.
 
 SCRAM keys are expensive on purpose: 4,096 rounds of PBKDF2 cost 1.3 ms, on the client's side too,
-which is more than all the rest of a log-in. Passwords that follow from the name have nothing to
+which is more than all the rest of a login. Passwords that follow from the name have nothing to
 protect, so for those names fewer rounds are announced (`PATTERN_ITERATIONS`).
 Registered accounts get the usual number. Keys are remembered with the account, one salt serves the
 whole process and is made anew by each.
@@ -64,7 +64,7 @@ class Accounts:
         return self._password(local) is not None
 
     def register(self, local: str, password: str) -> None:
-        """Makes an account (XEP-0077 section 3.1); `local` is a prepared user name.
+        """Registers an account (XEP-0077 section 3.1); `local` is a prepared user name.
 
         Raises:
             StanzaFailure: The name is taken, the password is empty, or there are too many accounts.

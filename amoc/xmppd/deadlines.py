@@ -1,4 +1,4 @@
-"""Deadlines for very many things of one kind: everything of a kind is given the same time.
+"""Pure. Deadlines for very many things that are all given the same time.
 
 So the order in which they were started is the order in which they fall due, and a dictionary, which
 keeps that order, is the whole data structure: no heap, and no timer per connection.
@@ -25,7 +25,7 @@ class Deadlines(Generic[T]):
         return len(self._due_ns)
 
     def tick(self, now_ns: int) -> list[T]:
-        """Moves the clock on, and takes out what is overdue at `now_ns`."""
+        """Moves the clock on; removes and returns what is overdue at `now_ns`."""
         self._now_ns = now_ns
         overdue = []
         for thing, due_ns in self._due_ns.items():
@@ -42,5 +42,5 @@ class Deadlines(Generic[T]):
         self._due_ns[thing] = self._now_ns + self._allowed_ns
 
     def discard(self, thing: T) -> None:
-        """Lets `thing` off, if it is there."""
+        """Removes the deadline of `thing`, if it has one."""
         self._due_ns.pop(thing, None)

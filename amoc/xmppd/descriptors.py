@@ -12,7 +12,7 @@ RESERVE: Final = 64
 
 
 def connection_limit(wanted: int) -> int:
-    """Raises the soft limit to the hard one, and says how many connections fit then.
+    """Raises the soft limit to the hard one; returns how many connections fit then.
 
     Args:
         wanted: How many connections must be possible at once.
@@ -26,13 +26,13 @@ def connection_limit(wanted: int) -> int:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
             soft = hard
         except (ValueError, OSError):
-            pass  # a system-wide bound may be lower than the hard limit; what there is may do
+            pass  # a system-wide limit may be lower than the hard one; the soft one may be enough
     if soft == resource.RLIM_INFINITY:
         return 1 << 20
     if soft - RESERVE < wanted:
         raise ResourceError(
-            f"{wanted} connections need {wanted + RESERVE} file descriptors, but a process here may"
-            f" have {soft} (hard limit {hard}; raise it with: ulimit -Hn {wanted + RESERVE}, or"
+            f"{wanted} connections need {wanted + RESERVE} file descriptors, got a limit of"
+            f" {soft} (hard limit {hard}; raise it with: ulimit -Hn {wanted + RESERVE}, or"
             " LimitNOFILE= of its service, or /etc/security/limits.conf)"
         )
     return soft - RESERVE

@@ -1,4 +1,4 @@
-"""Addresses, parsed, checked and brought to one spelling (RFC 7622): equal ones compare equal.
+"""Pure. Addresses, parsed, checked and normalised (RFC 7622): equal ones compare equal.
 
 The local and domain parts are NFC-normalised and lower-cased, the resource is NFC-normalised only.
 Routing tables are keyed by this spelling. A client that already writes it, as nearly all do,

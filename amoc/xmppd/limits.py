@@ -12,7 +12,7 @@ class Limits:
     stanza_bytes: int = 262_144
     """A longer stanza ends its stream with policy-violation, as prosody does."""
     login_stanza_bytes: int = 10_000
-    """The same before log-in, when nobody has a reason to say much."""
+    """The same before login, when nobody has a reason to say much."""
     depth: int = 64
     """Elements open at once inside a stanza, itself included; deeper is a policy-violation."""
     queue_bytes: int = 1_048_576
@@ -26,7 +26,7 @@ class Limits:
     linger_s: float = 2.0
     """How long a stream that was closed may take to read the last words sent to it."""
     login_attempts: int = 3
-    """Failed log-ins on one connection; the last ends the stream with policy-violation."""
+    """Failed logins on one connection; the last ends the stream with policy-violation."""
     accounts: int = 1_000_000
     """Accounts registered in-band; more are refused with resource-constraint."""
     contacts: int = 10_000

@@ -88,10 +88,10 @@ class Server:
             domain: The one domain that is served.
             connections: How many connections must be possible at once.
             anonymous: Whether to offer ANONYMOUS, which some clients choose without being asked.
-            limits: Other limits than the usual ones.
+            limits: Limits other than the defaults.
 
         Raises:
-            UsageError: The port or the domain makes no sense.
+            UsageError: The port, the domain or the number of connections is invalid.
         """
         if not 0 <= port <= 65535:
             raise UsageError(f"port must be from 0 to 65535, got {port}")
@@ -192,7 +192,7 @@ class Server:
             watcher.close()
 
     def statistics(self) -> Statistics:
-        """How the server is."""
+        """The server's figures up to now."""
         counts = self.domain.counts
         return Statistics(
             uptime_s=(now_ns() - self._started_ns) / 1e9 if self._started_ns else 0.0,
@@ -266,7 +266,7 @@ class Server:
         counts.accepted += 1
         if len(self._transports) >= self.capacity:
             counts.refused += 1
-            text = f"{self.capacity} connections are open, and no more fit"
+            text = f"all {self.capacity} connections are in use"
             error = stream_error("resource-constraint", text)
             try:
                 sock.send(stream_header(self.domain.addresses("refused")) + error + STREAM_END)
@@ -282,7 +282,7 @@ class Server:
         transport.start()
 
     def _cannot_accept(self, error: OSError) -> None:
-        # The client that waits stays readable, so to go on at once would be to spin.
+        # The listener stays readable while a client waits, so trying again at once would spin.
         if error.errno not in _EXHAUSTED:
             return  # that client was gone before it was accepted
         if not self._exhausted:
@@ -292,7 +292,7 @@ class Server:
         self._acceptor.stop()
 
     def _flush(self) -> None:
-        # To flush may close, and to close tells others; each transport closes once, so this ends.
+        # Flushing may close a transport, which writes to others; each closes once, so this ends.
         while self.dirty or self.choked:
             choked, self.choked = self.choked, []
             for transport in choked:
@@ -307,12 +307,12 @@ class Server:
         slow_logins, slow_stanzas = self.logging_in.tick(now), self.mid_stanza.tick(now)
         stalled, lingering = self.stalled.tick(now), self.lingering.tick(now)
         for transport in slow_logins:
-            transport.session.fail("connection-timeout", "logging in took too long")
+            transport.session.fail("connection-timeout", "login took too long")
         for transport in slow_stanzas:
-            transport.session.fail("connection-timeout", "a stanza was begun and not finished")
+            transport.session.fail("connection-timeout", "a stanza was not completed in time")
         for transport in stalled:
             self.domain.counts.slow_readers += 1
-            transport.session.fail("connection-timeout", "nothing was read any more")
+            transport.session.fail("connection-timeout", "the client stopped reading")
         for transport in lingering:
             transport.close()
         if self._socket is not None and not self._accepting:

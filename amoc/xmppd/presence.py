@@ -1,8 +1,8 @@
-"""Presence (RFC 6121 section 4): who is there, told to those who may know it.
+"""Presence (RFC 6121 section 4): who is available, sent to those who may know it.
 
 A client's last announcement is kept as the bytes that others get, with its address in it, so
-telling a further contact costs one insertion. When a client leaves, in whatever way, everybody
-who saw it come is told.
+sending it to a further contact costs one insertion. When a client leaves, in whatever way, all who
+saw it come are told.
 """
 
 from __future__ import annotations

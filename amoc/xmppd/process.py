@@ -38,7 +38,7 @@ def serve(
     stats: bool = False,
     limits: Limits | None = None,
 ) -> None:
-    """Serves until it is told to stop; then every client is told, and it returns.
+    """Serves until it is told to stop; then it ends every stream and returns.
 
     Writes to standard output ``xmppd listening on HOST:PORT, domain DOMAIN (for trials and
     benchmarks only)`` when it is ready, and to standard error one line of figures at each
@@ -130,4 +130,4 @@ def _say(stream: TextIO, line: str) -> None:
         stream.write(line + "\n")
         stream.flush()
     except (OSError, ValueError):
-        pass  # nobody reads it any more; that is no reason to stop serving
+        pass  # nobody reads it any more, which is no reason to stop serving

@@ -1,4 +1,4 @@
-"""In-band registration (XEP-0077): make an account before log-in, change or remove it after."""
+"""In-band registration (XEP-0077): make an account before login, change or remove it after."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ QUERY = f"{{{NS_REGISTER}}}query"
 
 
 def is_registration(tree: Element) -> bool:
-    """Whether the stanza is an iq about registration, the only one that is heard before log-in."""
+    """Whether the stanza is an iq about registration, the only one that is heard before login."""
     if tree.tag != IQ or tree.get("type") not in ("get", "set"):
         return False
     return len(tree) == 1 and tree[0].tag == QUERY

@@ -1,4 +1,4 @@
-"""Rosters and subscriptions: the state table of RFC 6121 appendix A, as pure functions.
+"""Pure. Contacts and subscriptions: the state tables of RFC 6121 appendix A.
 
 A subscription between a user and a contact is four yes-or-no facts. The names of the states in
 the RFC ("None + Pending Out", "From + Pending Out", ...) are combinations of them, so the tables
@@ -16,7 +16,7 @@ from amoc.xmpp.wire.xml_text import attributes, escape
 KINDS: Final = frozenset({"subscribe", "subscribed", "unsubscribe", "unsubscribed"})
 """The types of presence that manage subscriptions."""
 
-# To or from a contact that is in nobody's way: the usual states, spelt as in the roster.
+# How the roster names whether the user sees the contact's presence, and the contact the user's.
 _SUBSCRIPTIONS: Final = {
     (False, False): "none",
     (True, False): "to",

@@ -47,7 +47,7 @@ _MESSAGE_KINDS: Final = frozenset({"normal", "chat", "groupchat", "headline", "e
 
 
 class User:
-    """One bare address that is connected, or has something to remember.
+    """One bare address that is connected, or has a roster.
 
     Attributes:
         sessions: Its connections by resource.
@@ -91,7 +91,7 @@ class Domain:
     Attributes:
         sessions: Every bound connection by its full address.
         users: By bare address.
-        features: What is offered before log-in, as markup.
+        features: What is offered before login, as markup.
     """
 
     def __init__(self, name: str, limits: Limits, mechanisms: tuple[str, ...] = MECHANISMS) -> None:
@@ -112,7 +112,7 @@ class Domain:
         return f"<Domain {self.name}: {len(self.sessions)} clients>"
 
     def begin_login(self, mechanism: str) -> SaslServer:
-        """Starts a log-in.
+        """Starts a login.
 
         Raises:
             Refused: The mechanism is not offered.
@@ -177,9 +177,9 @@ class Domain:
         self._defects[cause] += 1
         count = self._defects[cause]
         if count == 1:
-            log.error("defect of xmppd, its client was disconnected: %s", cause, exc_info=error)
+            log.error("internal error of xmppd, client disconnected: %s", cause, exc_info=error)
         elif count & (count - 1) == 0:  # 2, 4, 8, ...: a flood of them must not flood the log
-            log.error("defect of xmppd, %d times by now: %s", count, cause)
+            log.error("internal error of xmppd, %d times by now: %s", count, cause)
 
     def exists(self, local: str) -> bool:
         """Whether there is such an account, or somebody is logged in under that name."""

@@ -1,10 +1,10 @@
-"""One client's stream: header, log-in, resource, and then stanzas (RFC 6120 sections 4 to 8).
+"""One client's stream: header, login, resource, and then stanzas (RFC 6120 sections 4 to 8).
 
     CONNECTED --SASL success--> LOGGED_IN --resource bound--> BOUND --any end--> ENDED
 
 In each phase only some elements make sense; the first that does not ends the stream with the error
 that RFC 6120 names for it. A stream ends exactly once, by `fail()`, by the client's own closing tag
-(`ended()`), or because the connection went away (`lost()`); all three lead through `_leave()`.
+(`on_close()`), or because the connection went away (`lost()`); all three go through `_leave()`.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ class Outlet(Protocol):
         """Queues `data` for the client."""
 
     def finish(self, last_words: bytes) -> None:
-        """Says the last words and closes when they have been read."""
+        """Sends the last bytes and closes when they have been read."""
 
     def logged_in(self) -> None:
-        """The client has done all that it must do in time."""
+        """The client has logged in and bound a resource."""
 
 
 class Phase(Enum):
@@ -58,7 +58,7 @@ class Session:
 
     Attributes:
         framer: What its bytes go through.
-        transport: Where its client listens.
+        transport: Carries bytes to its client.
         phase: How far it has come.
         user: Who logged in.
         jid: Its full address once it is bound, else empty.
@@ -151,13 +151,13 @@ class Session:
         self._greet()
         to = attrs.get("to")
         if to is None:
-            raise Violation("improper-addressing", "the stream header says no 'to'")
+            raise Violation("improper-addressing", "the stream header must have a 'to'")
         try:
             known = prepare_domain(to) == self.domain.name
         except JidError:
             known = False
         if not known:
-            raise Violation("host-unknown", f"this server serves {self.domain.name} only")
+            raise Violation("host-unknown", f"this server only serves {self.domain.name}")
         major = attrs.get("version", "0.9").partition(".")[0]
         if not major.isdecimal() or int(major[:9]) < 1:
             raise Violation("unsupported-version", "the version must be 1.0 or later")
@@ -183,7 +183,9 @@ class Session:
                 self.domain.counts.iqs_in += 1
                 iq.handle(self, attrs, raw)
             else:
-                raise Violation("unsupported-stanza-type", "only message, presence and iq are")
+                raise Violation(
+                    "unsupported-stanza-type", "only message, presence and iq are stanzas"
+                )
         elif self.phase is Phase.CONNECTED:
             self._before_login(name, attrs, raw)
         else:
@@ -199,7 +201,7 @@ class Session:
         except JidError:
             named = ""
         if named not in (self.jid, self.user.jid):
-            raise Violation("invalid-from", "a client may only send in its own name")
+            raise Violation("invalid-from", "a client may only send from its own address")
 
     def _greet(self) -> None:
         self.transport.write(stream_header(self.domain.addresses(secrets.token_hex(8))))
@@ -210,7 +212,7 @@ class Session:
         elif name == IQ and registration.is_registration(asked := tree(self.framer.root, raw)):
             self.transport.write(registration.before_login(self.domain, asked))
         else:
-            raise Violation("not-authorized", "the first thing to do is to log in")
+            raise Violation("not-authorized", "log in first")
 
     def _log_in(self, name: str, attrs: dict[str, str], raw: bytes) -> None:
         try:
@@ -243,14 +245,14 @@ class Session:
         self.domain.counts.login_failures += 1
         self.transport.write(sasl.failure(failure.condition))
         if self._failed_logins >= self.domain.limits.login_attempts:
-            raise Violation("policy-violation", "too many attempts to log in")
+            raise Violation("policy-violation", "too many failed logins")
 
     def _before_binding(self, name: str, attrs: dict[str, str], raw: bytes) -> None:
         children = list(tree(self.framer.root, raw)) if name == IQ else []
         child = children[0] if len(children) == 1 else None
         id_ = attrs.get("id")
         if child is None or child.tag != f"{{{NS_BIND}}}bind" or attrs.get("type") != "set":
-            raise Violation("not-authorized", "the first thing to do now is to bind a resource")
+            raise Violation("not-authorized", "bind a resource first")
         try:
             if id_ is None:
                 raise StanzaFailure("bad-request")
@@ -275,7 +277,7 @@ class Session:
             previous.fail("conflict", "the resource was taken by a newer connection")
         if len(user.sessions) >= self.domain.limits.resources:
             raise StanzaFailure("resource-constraint")
-        # The last connection of an idle user may just have gone, and the user with it.
+        # If that was the user's last connection, the user has just been forgotten.
         self.user = user = self.domain.user(user.local)
         user.sessions[resource] = self
         self.jid = f"{user.jid}/{resource}"

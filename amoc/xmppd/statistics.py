@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """How the server is; counts are since its start."""
+    """The server's figures; counts are since its start."""
 
     uptime_s: float
     connections: int
@@ -16,7 +16,7 @@ class Statistics:
     connections_peak: int
     connections_accepted: int
     connections_refused: int
-    """Closed at once, because as many were open as fit."""
+    """Closed at once, because all connections were in use."""
     bound: int
     """Clients that are logged in, with a resource, now."""
     logins: int

@@ -112,7 +112,7 @@ def _arrive(domain: Domain, user: User, from_: str, kind: str, stanza: bytes | N
     before = (user.contacts or {}).get(from_) or Contact(from_)
     after, passed = roster.inbound(before, kind)
     if not domain.remember(user, after):
-        # Full of requests: one more is ignored, as if nobody had looked at it.
+        # Full of requests: one more is ignored.
         domain.forget_if_idle(user)
         return
     if passed:

@@ -33,13 +33,13 @@ WRITE: Final = 2
 
 
 class Speaker(Protocol):
-    """What speaks on a transport."""
+    """What reads from a transport and writes to it."""
 
     framer: Framer[Cut]
     """What its bytes go through."""
 
     def received(self, chunk: bytes) -> None:
-        """Takes the next bytes; a failure is the speaker's to deal with."""
+        """Takes the next bytes; failures are handled there."""
 
     def lost(self) -> None:
         """The connection is gone; nothing written reaches the client any more."""
@@ -55,7 +55,7 @@ class Life(IntEnum):
     CHOKED = 1
     """Too much is waiting for it: nothing more is queued, and its stream is about to be ended."""
     LINGERING = 2
-    """Nothing more is said. What was said is being sent, and input is thrown away."""
+    """Nothing more is written. What was written is being sent, and input is discarded."""
     CLOSED = 3
 
 
@@ -66,7 +66,7 @@ class Transport:
     """A connected socket with its two directions.
 
     Attributes:
-        session: Who speaks on it; to be set before `start()`.
+        session: Who reads and writes; to be set before `start()`.
     """
 
     __slots__ = ("_eof", "_life", "_out", "_reader", "_server", "_socket", "_writer", "session")
@@ -92,7 +92,7 @@ class Transport:
         self._reader.start(self._readable)
 
     def logged_in(self) -> None:
-        """The client has done all that it must do in time."""
+        """The client has logged in and bound a resource."""
         self._server.logging_in.discard(self)
 
     def write(self, data: bytes) -> None:
@@ -105,12 +105,12 @@ class Transport:
             return
         queued = self._append(data)
         if queued > self._server.limits.queue_bytes:
-            # Not ended here: whoever is writing may be telling many, and ending one tells others.
+            # Not ended here: whoever is writing may write to many, and ending one writes to others.
             self._life = Life.CHOKED
             self._server.choked.append(self)
 
     def finish(self, last_words: bytes) -> None:
-        """Says the last words, then closes as soon as the client has read them, or in a while."""
+        """Sends the last bytes, then closes when the client has read them, or after a while."""
         if self._life >= Life.LINGERING:
             return
         if self._out is None:
@@ -155,7 +155,7 @@ class Transport:
             if self._writer is not None:
                 self._drop_writer()
             if self._life is Life.LINGERING:
-                self._said_everything()
+                self._sent_everything()
             return
         if sent:
             self._out = bytearray(memoryview(out)[sent:])
@@ -184,9 +184,9 @@ class Transport:
         """Ends the stream of a client for which too much is waiting."""
         self._server.domain.counts.slow_readers += 1
         limit = self._server.limits.queue_bytes
-        self.session.fail("policy-violation", f"more than {limit} bytes were waiting to be read")
+        self.session.fail("policy-violation", f"more than {limit} bytes are waiting to be read")
 
-    def _said_everything(self) -> None:
+    def _sent_everything(self) -> None:
         if self._eof:
             self.close()
             return
@@ -223,8 +223,8 @@ class Transport:
 
     def _ended(self) -> None:
         if self._life is Life.LINGERING and self._out is not None:
-            # It reads on, though it has nothing more to say; the end of input would be reported
-            # for ever.
+            # It still reads, though it sends no more; the end of input would be reported again and
+            # again.
             self._eof = True
             self._reader.stop()
         else:

@@ -65,7 +65,7 @@ class Conn:
         self.sock.sendall(data)
 
     def log_in(self, steps: Sequence[tuple[bytes, bytes]] = LOGIN) -> None:
-        """Say the right thing to each step of a log-in."""
+        """Say the right thing to each step of a login."""
         for pattern, answer in steps:
             self.expect(pattern)
             self.say(answer)

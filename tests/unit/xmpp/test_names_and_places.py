@@ -210,7 +210,7 @@ def test_presences_are_checked() -> None:
         encode.presence(None, "available", None, None, None)
     with pytest.raises(ScenarioError, match=r"show must be one of .*'busy'"):
         encode.presence(None, None, "busy", None, None)
-    with pytest.raises(ScenarioError, match="from -128 to 127, but is 128"):
+    with pytest.raises(ScenarioError, match="from -128 to 127, got 128"):
         encode.presence(None, None, None, None, 128)
     assert encode.presence("a@b", "unavailable", None, "bye <3", None) == (
         b"<presence to='a@b' type='unavailable'><status>bye &lt;3</status></presence>"
@@ -218,7 +218,7 @@ def test_presences_are_checked() -> None:
 
 
 def test_what_is_no_stanza_is_refused() -> None:
-    with pytest.raises(ScenarioError, match="of type int"):
+    with pytest.raises(ScenarioError, match="got int"):
         encode.outgoing(3)
 
 

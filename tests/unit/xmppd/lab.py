@@ -28,7 +28,7 @@ def sasl_auth(mechanism: str, data: bytes | None) -> bytes:
 
 
 def plain_auth(user: str, password: str) -> bytes:
-    """Log-in with PLAIN."""
+    """Login with PLAIN."""
     return sasl_auth("PLAIN", f"\0{user}\0{password}".encode())
 
 

@@ -209,7 +209,7 @@ STEPS = st.lists(
 
 
 def conversation(domain: Domain, steps: list[tuple[int, int, str | None]]) -> list[bytes]:
-    """What each of three clients says: their log-ins and messages to each other."""
+    """What each of three clients says: their logins and messages to each other."""
     said = [
         b"".join((HEADER, plain_auth(f"user_{n}", f"password_{n}"), HEADER, bind("r")))
         for n in (1, 2, 3)
