@@ -21,8 +21,9 @@ from amoc.ipc import messages
 from amoc.metrics.board import Board, Kind
 from amoc.metrics.health_figures import NodePoint
 from amoc.metrics.histogram import CELLS, cell_of
-from amoc.results.live_totals import LiveTotals
+from amoc.results.merge import SampleMerger
 from amoc.results.per_second import Moment, PointCutter
+from amoc.results.series import Tally
 from amoc.runtime.node.sampler import Sampler
 
 
@@ -36,8 +37,8 @@ def main() -> None:
     print(machine.describe())
     board = Board(options.workers, 10)
     host: Any = SimpleNamespace(figures=lambda: NodePoint(""), fds=lambda _: 0)
-    sampler, figures = Sampler(board, host, 0), LiveTotals()
-    seconds, half = PointCutter(figures), options.metrics // 2
+    sampler, samples = Sampler(board, host, 0), SampleMerger()
+    seconds, half, whole = PointCutter(samples), options.metrics // 2, Tally()
     counters = [
         board.area(worker).declare(Kind.COUNTER, f"counter_{number}")
         for worker in range(options.workers)
@@ -49,7 +50,7 @@ def main() -> None:
         for number in range(options.metrics - half)
     ]
     seconds.begin(now_ns())
-    used = {"sample": 0.0, "pack": 0.0, "merge": 0.0, "cut": 0.0, "to_json": 0.0}
+    used = {"sample": 0.0, "pack": 0.0, "merge": 0.0, "cut": 0.0, "add": 0.0, "to_json": 0.0}
     sizes, lines = [], []
     for _ in range(options.seconds):
         for cells in counters:
@@ -65,7 +66,7 @@ def main() -> None:
         at.append(clock())
         packed = messages.FROM_NODE.pack(sample)
         at.append(clock())
-        figures.take("node0", messages.FROM_NODE.unpack(packed))
+        samples.take("node0", messages.FROM_NODE.unpack(packed))
         sampler.acknowledge(sample.sequence)
         at.append(clock())
         end_ns = now_ns()
@@ -81,6 +82,8 @@ def main() -> None:
         point = seconds.cut(end_ns, moment)
         at.append(clock())
         assert point is not None
+        whole.add(point)
+        at.append(clock())
         line = point.to_json()
         at.append(clock())
         sizes.append(len(packed))
@@ -88,7 +91,7 @@ def main() -> None:
         for part, begin, end in zip(used, at, at[1:], strict=False):
             used[part] += end - begin
     wanted = options.seconds * options.hits * len(timers)
-    done = sum(one.count for one in figures.timers().values())
+    done = sum(one.count for one in whole.timers.values())
     print(f"{options.metrics} metrics, {options.workers} workers, {options.seconds} samples")
     print(f"durations: wanted {wanted:,}, done {done:,}")
     for part, spent in used.items():

@@ -36,7 +36,7 @@ class ExitCode(IntEnum):
     """A worker died repeatedly soon after its start, so the run was aborted."""
     STUCK = 11
     """The run completed, but some users did not stop even when they were killed."""
-    EXPECTATION = 12
+    THRESHOLD = 12
     """The run completed, but violated a threshold of --expect or of the scenario."""
     GENERATOR_LIMITED = 13
     """The run completed, but the load generator was too slow to measure the target."""

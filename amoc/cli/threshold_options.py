@@ -79,7 +79,7 @@ def fields(
     """The fields of a `RunPlan` that the options set.
 
     Raises:
-        UsageError: An expectation makes no sense, or the warm-up is as long as the run; a line for
+        UsageError: A threshold makes no sense, or the warm-up is as long as the run; a line for
             each that is wrong.
     """
     problems = []
@@ -94,7 +94,7 @@ def fields(
     if problems:
         raise UsageError("\n".join(problems))
     return {
-        "expectations": tuple(expected),
+        "thresholds": tuple(expected),
         "abort_after_s": abort_after,
         "warmup_s": warmup,
         "limited_ok": limited_ok,

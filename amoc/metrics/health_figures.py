@@ -112,6 +112,10 @@ class WorkerPoint:
         node: Its node's name.
         worker: Its index there, from 0.
         incarnation: Which life of it, from 1: one more each time it is replaced.
+        users_peak: The most users that it had at once, since the run began.
+        cpu_s: CPU time that it has used since then; all incarnations together, as in what follows.
+        max_rss_bytes: The most memory that it had resident.
+        loop_lag_p99_s: 99th percentile of how late its loop turned.
     """
 
     node: str
@@ -206,6 +210,10 @@ class WorkerPoint:
         of="fd_limit",
     )
     fd_limit: int = _figure(Source.OUTSIDE, "File descriptor limit of the worker")
+    users_peak: int = 0
+    cpu_s: float = 0.0
+    max_rss_bytes: int = 0
+    loop_lag_p99_s: float = 0.0
 
 
 @dataclass(frozen=True)

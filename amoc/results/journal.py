@@ -8,6 +8,8 @@ could start; null before) and a `kind`:
 - ``state``: a state that the run has come to;
 - ``command``: a command with its source, comment, outcome and the workers' answers;
 - ``event``: what was told to the operator;
+- ``metrics``: what was declared when users could start: names and kinds;
+- ``crash``, ``blocked``: a crash with a new cause, a line of the scenario that blocks its worker;
 - ``end``: how it ended.
 
 Values of secret settings are never written. A disk that is full costs lines, not the run: it is
@@ -24,6 +26,7 @@ from typing import Any
 from amoc.base import json_lines
 from amoc.base.clock import S_NS, US_NS, now_ns
 from amoc.base.json_plain import plain
+from amoc.results import old_names
 
 _MAX_HEAD_BYTES = 1 << 20
 _WHAT = "journal"
@@ -54,30 +57,34 @@ class Journal:
         """Count `t_s` from `begun_ns` on the monotonic clock: the first user may start."""
         self._begun_ns = begun_ns
 
-    def write(self, kind: str, *, when_ns: int | None = None, **fields: Any) -> None:
+    def write(self, kind: str, *, when_ns: int | None = None, **fields: Any) -> dict[str, Any]:
         """Append a line.
 
         Args:
             kind: As in the module's text.
             fields: What there is to say, of types that JSON knows; others become text.
             when_ns: When it happened, on the monotonic clock; None means now.
+
+        Returns:
+            The entry as it is read back from the file, whether it could be written or not.
         """
         now = now_ns()
         when_ns = now if when_ns is None else when_ns
         at = datetime.now(UTC) - timedelta(microseconds=(now - when_ns) / US_NS)
         begun_ns = self._begun_ns
-        entry = {
+        entry: dict[str, Any] = {
             "at": at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "t_s": None if begun_ns is None else round((when_ns - begun_ns) / S_NS, 6),
             "kind": kind,
-            **fields,
+            **plain(fields),
         }
         if lost := self.lost:
             told = {**{key: entry[key] for key in ("at", "t_s")}, "kind": "event"}
             told |= {"level": "warning", "text": f"{lost} lines could not be written here"}
             if not self._file.append(told):
-                return
-        self._file.append(plain(entry))
+                return entry
+        self._file.append(entry)
+        return entry
 
     def close(self) -> None:
         """Write no more."""
@@ -95,7 +102,7 @@ def read(path: Path, on_torn: Callable[[int], None] = lambda _: None) -> list[di
     Raises:
         ResourceError: It cannot be read.
     """
-    return list(json_lines.read(path, _WHAT, "kind", on_torn))
+    return [old_names.journal_entry(one) for one in json_lines.read(path, _WHAT, "kind", on_torn)]
 
 
 def run_id(path: Path) -> str | None:

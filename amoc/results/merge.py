@@ -1,31 +1,40 @@
-"""Samples of all nodes merged: totals that no loss, repetition or delay can falsify. Pure.
+"""Samples of all nodes merged: no loss, repetition or delay of one can falsify what they say. Pure.
 
-A sample holds totals of what has grown since one that is known to have come (`Sample`). A total
-only grows, so of two the larger is the newer, and taking the larger of what is known and what is
-told is all that there is to merging: it may be done in any order and as often as one likes. What
-goes up and down (users, gauges, workers) is taken from the sample with the highest sequence.
-
-What totals have grown by is summed up as well, until somebody takes it: a second of the run.
+A sample holds totals of what has grown since one that is known to have arrived (`Sample`). A total
+only grows, so of two the larger is the newer: a sample adds by how much its totals exceed what was
+known, in any order and as often as one likes. What goes up and down (users, gauges, workers) is
+taken from each node's sample with the highest sequence.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from amoc.ipc.messages import Sample
+from amoc.ipc.messages import Sample, WorkerFigures
+from amoc.metrics.board import Merge, UserState
 from amoc.metrics.histogram import Histogram, end_ns
 from amoc.metrics.throttle_counts import ThrottleCounts
+
+_MERGE: dict[Merge, Callable[[list[float]], float]] = {
+    Merge.SUM: sum,
+    Merge.MAX: max,
+    Merge.MIN: min,
+    Merge.MEAN: lambda values: sum(values) / len(values),
+}
+_STARTED = frozenset(UserState) - {UserState.NONE, UserState.STARTING}
+_RUNNING = frozenset({UserState.RUNNING, UserState.BETWEEN, UserState.STOPPING})
+_EXPECTED = _RUNNING | {UserState.STARTING, UserState.RESTARTING}
 
 
 @dataclass
 class Counts:
-    """What was counted and recorded: totals, or by how much they have grown.
+    """What was counted and recorded, by name: totals, or by how much they have grown.
 
     Attributes:
-        counters: By name.
+        counters: How often something was counted.
         crashes: Iterations that raised, by cause.
-        timers: Recorded durations, by name.
+        timers: Recorded durations.
         throttles: What happened at each.
     """
 
@@ -35,42 +44,55 @@ class Counts:
     throttles: dict[str, ThrottleCounts] = field(default_factory=dict)
 
 
+@dataclass
+class _Names:
+    """The names that were heard of; what has counted nothing yet is there, too."""
+
+    counters: set[str] = field(default_factory=set)
+    crashes: set[str] = field(default_factory=set)
+    timers: set[str] = field(default_factory=set)
+
+
 class SampleMerger:
-    """What all nodes have told.
+    """What all nodes have said.
 
     Attributes:
-        latest: The sample with the highest sequence of each node.
-        total: What all of them have counted.
+        latest: Each node's sample with the highest sequence.
+        peak: The most users that were alive at once, as the nodes saw it twenty times a second, and
+            never less than the exact peak of the busiest worker.
+        crashed: Iterations that raised.
     """
 
     def __init__(self) -> None:
         self.latest: dict[str, Sample] = {}
-        self.total = Counts()
+        self.peak = self.crashed = 0
         self._nodes: dict[str, Counts] = {}
+        self._every = _Names()
         self._growth = Counts()
 
     def take(self, name: str, sample: Sample) -> bool:
         """Take a sample of node `name`; whether it is the newest of that node."""
-        node, total = self._nodes.setdefault(name, Counts()), self.total
-        growth = self._growth
-        _raise(node.counters, sample.counters, total.counters, growth.counters)
-        _raise(node.crashes, sample.crashes, total.crashes, growth.crashes)
-        for throttle, told in sample.throttles.items():
+        node, growth = self._nodes.setdefault(name, Counts()), self._growth
+        every = self._every
+        _raise(node.counters, sample.counters, every.counters, growth.counters)
+        self.crashed += _raise(node.crashes, sample.crashes, every.crashes, growth.crashes)
+        for throttle, said in sample.throttles.items():
             known = node.throttles.get(throttle, ThrottleCounts())
-            more = ThrottleCounts(*told).beyond(known)
+            more = ThrottleCounts(*said).beyond(known)
             node.throttles[throttle] = known.plus(more)
-            for sums in (total.throttles, growth.throttles):
-                sums[throttle] = sums.get(throttle, ThrottleCounts()).plus(more)
+            grown_by = growth.throttles.get(throttle, ThrottleCounts())
+            growth.throttles[throttle] = grown_by.plus(more)
         for timer, (max_ns, flat) in sample.timers.items():
             cells = dict(zip(flat[::2], flat[1::2], strict=True))
             grown = _raise_timer(node.timers.setdefault(timer, Histogram()), cells, max_ns)
-            total.timers.setdefault(timer, Histogram()).add(grown.cells, max_ns)
-            if grown.cells:
+            if grown.cells or timer not in every.timers:
+                every.timers.add(timer)
                 growth.timers.setdefault(timer, Histogram()).add(grown.cells, grown.max_ns)
         before = self.latest.get(name)
         newest = before is None or sample.sequence > before.sequence
         if newest:
             self.latest[name] = sample
+            self.peak = max(self.peak, sum(one.users_peak for one in self.latest.values()))
         return newest
 
     def take_growth(self) -> Counts:
@@ -78,25 +100,89 @@ class SampleMerger:
         growth, self._growth = self._growth, Counts()
         return growth
 
+    def _users(self, states: frozenset[UserState]) -> int:
+        return sum(
+            count
+            for sample in self.latest.values()
+            for state, count in sample.users.items()
+            if state in states
+        )
+
+    @property
+    def at_ns(self) -> int:
+        """How old this is: when the node that was sampled first was; 0 before that."""
+        return min((sample.at_ns for sample in self.latest.values()), default=0)
+
+    @property
+    def expected(self) -> int:
+        """Users that run, wait for their next repetition, or are to be started by a worker."""
+        return self._users(_EXPECTED)
+
+    @property
+    def started(self) -> int:
+        """Users that ever ran; not repetitions, not restarts."""
+        return self._users(_STARTED)
+
+    @property
+    def running(self) -> int:
+        """Users that run, or wait for their next repetition."""
+        return self._users(_RUNNING)
+
+    @property
+    def finished(self) -> int:
+        """Users that left for good after their last repetition."""
+        return self._users(frozenset({UserState.FINISHED, UserState.CRASHED}))
+
+    @property
+    def removed(self) -> int:
+        """Users that were removed before that."""
+        return self._users(frozenset({UserState.REMOVED}))
+
+    @property
+    def restarted(self) -> int:
+        """Users started again because their worker was lost."""
+        return sum(one.restarted for node in self.latest for one in self.workers(node))
+
+    def gauges(self) -> dict[str, float]:
+        """The gauges, each merged over all workers by its rule."""
+        values: dict[str, tuple[Merge, list[float]]] = {}
+        for sample in self.latest.values():
+            for name, (merge, some) in sample.gauges.items():
+                values.setdefault(name, (Merge(merge), []))[1].extend(some)
+        return {name: _MERGE[merge](every) for name, (merge, every) in sorted(values.items())}
+
+    def waiting(self) -> dict[str, int]:
+        """How many users wait at each throttle, where any do."""
+        waiting: dict[str, int] = {}
+        for sample in self.latest.values():
+            for name, count in sample.waiting.items():
+                waiting[name] = waiting.get(name, 0) + count
+        return waiting
+
+    def workers(self, node: str) -> Iterable[WorkerFigures]:
+        """What the workers of a node say of themselves."""
+        return [WorkerFigures(*figures) for figures in self.latest[node].workers]
+
 
 def _raise(
-    known: dict[str, int], told: Mapping[str, int], total: dict[str, int], growth: dict[str, int]
-) -> None:
-    """Raise what is `known` to what is `told`, and by as much the totals."""
-    for name, count in told.items():
-        if name not in total:
-            total[name] = growth[name] = 0  # what has counted nothing yet is there, too
-        more = count - known.get(name, 0)
-        if more > 0:
-            known[name] = count
-            total[name] += more
+    known: dict[str, int], said: Mapping[str, int], names: set[str], growth: dict[str, int]
+) -> int:
+    """Raise what is `known` to what is `said`, and the growth by as much; by how much."""
+    grown = 0
+    for name, count in said.items():
+        more = max(0, count - known.get(name, 0))
+        if more or name not in names:
+            names.add(name)
+            known[name] = known.get(name, 0) + more
             growth[name] = growth.get(name, 0) + more
+            grown += more
+    return grown
 
 
-def _raise_timer(known: Histogram, told: Mapping[int, int], max_ns: int) -> Histogram:
-    """Raise a timer's cells to what is `told`; the durations that were not known before."""
+def _raise_timer(known: Histogram, said: Mapping[int, int], max_ns: int) -> Histogram:
+    """Raise a timer's cells to what is `said`; the durations that were not known before."""
     grown = {}
-    for cell, count in told.items():
+    for cell, count in said.items():
         more = count - known.cells.get(cell, 0)
         if more > 0:
             known.cells[cell] = count

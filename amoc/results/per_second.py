@@ -16,7 +16,7 @@ from amoc.ipc.messages import Sample, WorkerFigures
 from amoc.metrics import health_figures
 from amoc.metrics.health_figures import NODE, NodePoint, WorkerPoint
 from amoc.metrics.throttle_counts import ThrottleCounts
-from amoc.results.live_totals import LiveTotals
+from amoc.results.merge import SampleMerger
 from amoc.results.series import Point, ThrottlePoint
 
 MAX_NS = 1_500 * MS_NS
@@ -40,10 +40,10 @@ class Moment(NamedTuple):
 
 
 class PointCutter:
-    """Makes points of `LiveTotals`."""
+    """Makes points of what a `SampleMerger` knows."""
 
-    def __init__(self, figures: LiveTotals) -> None:
-        self._figures = figures
+    def __init__(self, samples: SampleMerger) -> None:
+        self._samples = samples
         self._cut_ns = 0
         self._began_ns = 0
         self._ran_ns = 0
@@ -53,13 +53,13 @@ class PointCutter:
     def begin(self, now_ns: int) -> None:
         """The first second begins; what was counted before is in it."""
         self._began_ns = self._cut_ns = now_ns
-        self._before = dict(self._figures.merged.latest)
+        self._before = dict(self._samples.latest)
 
     def over(self, now_ns: int) -> bool:
         """Whether a second is over."""
         if not self._cut_ns:
             return False
-        latest = self._figures.merged.latest
+        latest = self._samples.latest
         if any(sample.at_ns > self._cut_ns for sample in latest.values()) and not self._late():
             return True
         return now_ns - self._cut_ns >= MAX_NS
@@ -67,14 +67,14 @@ class PointCutter:
     @property
     def heard(self) -> bool:
         """Whether any node has sent a sample since the last cut."""
-        return len(self._late()) < len(self._figures.merged.latest)
+        return len(self._late()) < len(self._samples.latest)
 
     def _late(self) -> list[str]:
         """Nodes that have sent nothing since the last cut."""
         before = self._before
         return [
             name
-            for name, sample in sorted(self._figures.merged.latest.items())
+            for name, sample in sorted(self._samples.latest.items())
             if name in before and sample.sequence == before[name].sequence
         ]
 
@@ -83,7 +83,7 @@ class PointCutter:
 
         Where all is well that is when its sample was taken, not when it was heard.
         """
-        late, latest = self._late(), self._figures.merged.latest
+        late, latest = self._late(), self._samples.latest
         heard = [sample.at_ns for name, sample in latest.items() if name not in late]
         taken_ns = max(heard, default=now_ns)
         # Samples may have been on their way for longer than a second was waited for them.
@@ -99,8 +99,8 @@ class PointCutter:
         span_ns = end_ns - self._cut_ns
         if not self._cut_ns or span_ns <= 0:
             return None
-        late, latest = self._late(), self._figures.merged.latest
-        growth = self._figures.merged.take_growth()
+        late, latest = self._late(), self._samples.latest
+        growth = self._samples.take_growth()
         point = Point(
             t_s=round((end_ns - self._began_ns) / S_NS, 6),
             span_s=round(span_ns / S_NS, 6),
@@ -108,9 +108,9 @@ class PointCutter:
             at=round(moment.at, 3),
             state=moment.state,
             users=self._users(moment),
-            starts=self._figures.started - self._started,
+            starts=self._samples.started - self._started,
             counters=growth.counters,
-            gauges=self._figures.gauges(),
+            gauges=self._samples.gauges(),
             timers=growth.timers,
             crashes=growth.crashes,
             throttles=self._throttles(moment, growth.throttles),
@@ -122,30 +122,30 @@ class PointCutter:
             ],
             nodes=[_node(name, one) for name, one in sorted(latest.items()) if name not in late],
             controller_cpu=moment.controller_cpu,
-            controller_lag_s=moment.controller_lag_s,
+            controller_lag_s=round(moment.controller_lag_s, 6),
             late=late,
         )
         self._cut_ns, self._before = end_ns, dict(latest)
-        self._ran_ns, self._started = moment.ran_ns, self._figures.started
+        self._ran_ns, self._started = moment.ran_ns, self._samples.started
         return point
 
     def _users(self, moment: Moment) -> dict[str, int]:
-        figures = self._figures
+        samples = self._samples
         return {
-            "running": figures.running,
+            "running": samples.running,
             "waiting": moment.waiting,
-            "started": figures.started,
-            "finished": figures.finished,
-            "crashed": figures.crashed,
-            "removed": figures.removed,
-            "restarted": figures.restarted,
-            "peak": figures.peak,
+            "started": samples.started,
+            "finished": samples.finished,
+            "crashed": samples.crashed,
+            "removed": samples.removed,
+            "restarted": samples.restarted,
+            "peak": samples.peak,
         }
 
     def _throttles(
         self, moment: Moment, counts: Mapping[str, ThrottleCounts]
     ) -> dict[str, ThrottlePoint]:
-        waiting = self._figures.waiting()
+        waiting = self._samples.waiting()
         return {
             name: replace(
                 moment.throttles.get(name, ThrottlePoint()),
@@ -157,22 +157,30 @@ class PointCutter:
 
     def _workers(self, node: str, span_s: float) -> Iterable[WorkerPoint]:
         """How the workers of a node did in a second of `span_s`."""
-        now, before = self._figures.merged.latest[node], self._before.get(node)
-        olds = {old.worker: old for old in map(_worker, before.workers)} if before else {}
-        for new in map(_worker, now.workers):
+        before = self._before.get(node)
+        olds = {one[0]: WorkerFigures(*one) for one in before.workers} if before else {}
+        for new in self._samples.workers(node):
             yield _worker_point(node, olds.get(new.worker, new), new, span_s)
-
-
-def _worker(figures: Iterable[object]) -> WorkerFigures:
-    return WorkerFigures(*figures)  # type: ignore[arg-type]
 
 
 def _worker_point(node: str, old: WorkerFigures, new: WorkerFigures, span_s: float) -> WorkerPoint:
     """How a worker did in a second of `span_s`."""
     figures = health_figures.in_a_second(old.health, new.health, new.beat_ns - old.beat_ns, span_s)
-    return WorkerPoint(node, new.worker, new.incarnation, **figures)
+    return WorkerPoint(
+        node,
+        new.worker,
+        new.incarnation,
+        **{name: _rounded(value) for name, value in figures.items()},
+        users_peak=new.users_peak,
+        cpu_s=_rounded(health_figures.total(new.health, "cpu") / S_NS),
+        max_rss_bytes=new.max_rss_bytes,
+        loop_lag_p99_s=_rounded(new.loop_lag_p99_s),
+    )
 
 
 def _node(name: str, sample: Sample) -> NodePoint:
-    figures: dict[str, Any] = dict(zip(NODE, sample.host, strict=True))
-    return NodePoint(name, **figures)
+    return NodePoint(name, **dict(zip(NODE, map(_rounded, sample.host), strict=True)))
+
+
+def _rounded(value: Any) -> Any:
+    return round(value, 6) if isinstance(value, float) else value

@@ -22,10 +22,10 @@ from typing import Any
 from amoc import __version__
 from amoc.base.errors import UsageError
 from amoc.base.json_plain import plain
-from amoc.base.redaction import holds_hidden
+from amoc.base.redaction import HIDDEN, holds_hidden, is_secret
 from amoc.base.versions import versions
 from amoc.control.commands import is_read
-from amoc.ipc.messages import Loaded
+from amoc.ipc.messages import Loaded, SettingInfo
 from amoc.results.journal import read
 from amoc.results.run_directory import RunDirectory
 from amoc.scenario.loader import is_path
@@ -60,21 +60,23 @@ def record_of(plan: RunPlan, loaded: Loaded | None, run_id: str) -> dict[str, An
             "source": plan.scenario,
             "path": path,
             "sha256": digest(path) if path is not None else None,
+            "name": loaded.name if loaded is not None else "",
         },
         "workers": loaded.workers if loaded is not None else None,
         # Values are texts for people here; where they came from stands with them.
-        "settings": {
-            name: dict(zip(("value", "from", "description", "module"), rest, strict=True))
-            for name, *rest in loaded.settings
-        }
-        if loaded is not None
-        else {},
-        "expectations": list(loaded.expectations) if loaded is not None else [],
+        "settings": [_setting(*one) for one in loaded.settings] if loaded is not None else [],
+        "thresholds": list(loaded.thresholds) if loaded is not None else [],
         "versions": versions(),
         "plan": {name: value for name, value in plan.to_json().items() if name not in _NOT_IN_PLAN},
     }
     found: dict[str, Any] = plain(record)
     return found
+
+
+def _setting(name: str, value: str, *more: str) -> dict[str, str]:
+    """A setting as files may have it: of a secret not even the default."""
+    value = HIDDEN if is_secret(name) else value
+    return dict(zip(SettingInfo._fields, (name, value, *more), strict=True))
 
 
 def plan_of(record: Mapping[str, Any]) -> RunPlan:
@@ -230,12 +232,17 @@ def _hidden_later(timeline: Iterable[_Command]) -> Counter[str]:
 
 def _tables(record: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """The values that are no settings but a scenario's table of the config file."""
-    declared = record.get("settings") or ()
+    declared = _declared(record)
     return {
         name: value
         for name, value in values.items()
         if isinstance(value, Mapping) and name not in declared
     }
+
+
+def _declared(record: Mapping[str, Any]) -> set[str]:
+    """The names of the settings that were declared."""
+    return {one["name"] for one in record.get("settings") or ()}
 
 
 def _name(record: Mapping[str, Any]) -> str:
@@ -259,8 +266,9 @@ def _given_again(
     found = {
         name: known[PREFIX + name.upper()] for name in hidden if PREFIX + name.upper() in known
     }
-    declared = record.get("settings") or hidden
-    missing = sorted(name for name in hidden & set(declared) if name not in {*found, *given})
+    missing = sorted(
+        name for name in hidden & (_declared(record) or hidden) if name not in {*found, *given}
+    )
     if missing:
         raise UsageError(
             "secrets are not in the journal and must be given again: "

@@ -22,11 +22,10 @@ from amoc.base import json_lines
 from amoc.base.errors import ResourceError, UsageError
 from amoc.base.text import counted
 from amoc.metrics.histogram import Histogram
-from amoc.results import journal
-from amoc.results.old_names import renamed
+from amoc.results import journal, old_names
 from amoc.results.run_directory import RunDirectory
 from amoc.results.series import Point
-from amoc.results.summary import rebuild
+from amoc.results.summary import Summary, rebuild
 
 _Tell = Callable[[str], None]
 _NUMBER = rb"(?:0|[1-9]\d*+)"
@@ -172,7 +171,7 @@ def _files(directory: RunDirectory) -> tuple[Path, ...]:
     return directory.summary, directory.series, directory.journal
 
 
-def _summary(path: Path, on_trouble: _Tell) -> dict[str, Any] | None:
+def _summary(path: Path, on_trouble: _Tell) -> Summary | None:
     if not path.exists():
         return None
     try:
@@ -180,13 +179,11 @@ def _summary(path: Path, on_trouble: _Tell) -> dict[str, Any] | None:
     except OSError as error:
         on_trouble(f"summary {path} cannot be read: {error.strerror}; it is rebuilt")
         return None
-    run, workers = found.get("run"), found.get("workers")
-    if not (isinstance(run, dict) and isinstance(run.get("verdict"), str)):
+    run = found.get("run") if found is not None else None
+    if found is None or not (isinstance(run, dict) and isinstance(run.get("verdict"), str)):
         on_trouble(f"summary {path} is none, so it is rebuilt")
         return None
-    if workers:
-        found["workers"] = [renamed(one) for one in workers]
-    return found
+    return old_names.summary(found)
 
 
 def _journal(directory: RunDirectory, on_trouble: _Tell) -> list[dict[str, Any]]:

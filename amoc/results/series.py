@@ -11,14 +11,14 @@ were at the point's end.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from math import isfinite
 from typing import Any
 
 from amoc.metrics.health_figures import NodePoint, WorkerPoint
 from amoc.metrics.histogram import Histogram
-from amoc.metrics.throttle_counts import COUNTS
+from amoc.metrics.throttle_counts import COUNTS, ThrottleCounts
 from amoc.results.old_names import renamed
 
 USERS = ("running", "waiting", "started", "finished", "crashed", "removed", "restarted", "peak")
@@ -44,6 +44,10 @@ class ThrottlePoint:
     executions: int = 0
     missed: int = 0
     waiting: int = 0
+
+    def counted(self, counts: Mapping[str, int]) -> ThrottlePoint:
+        """The same throttle, with other counts."""
+        return replace(self, **ThrottleCounts(**counts)._asdict())
 
     @property
     def wanted_per_s(self) -> float | None:
@@ -109,9 +113,6 @@ class Point:
     def to_json(self) -> dict[str, Any]:
         """The point as a line of `series.jsonl`; numbers that JSON does not know are None."""
         written = {name: value for name, value in vars(self).items() if value or name in _ALWAYS}
-        for name, value in written.items():
-            if isinstance(value, float):
-                written[name] = round(value, 6)
         if self.gauges:
             written["gauges"] = {
                 name: value if isfinite(value) else None for name, value in self.gauges.items()
@@ -121,9 +122,9 @@ class Point:
         if self.throttles:
             written["throttles"] = {name: asdict(one) for name, one in self.throttles.items()}
         if self.workers:
-            written["workers"] = [_rounded(asdict(one)) for one in self.workers]
+            written["workers"] = [asdict(one) for one in self.workers]
         if self.nodes:
-            written["nodes"] = [_rounded(asdict(one)) for one in self.nodes]
+            written["nodes"] = [asdict(one) for one in self.nodes]
         return written
 
     @classmethod
@@ -168,13 +169,6 @@ def _known(kind: type, found: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in renamed(found).items() if name in fields}
 
 
-def _rounded(fields: dict[str, Any]) -> dict[str, Any]:
-    return {
-        name: round(value, 6) if isinstance(value, float) else value
-        for name, value in fields.items()
-    }
-
-
 def _timer_json(timer: Histogram) -> dict[str, Any]:
     """For people and ``jq`` percentiles; for sums the cells: cell, count, cell, count and so on."""
     p50, p95, p99 = timer.quantiles_s(0.5, 0.95, 0.99)
@@ -199,10 +193,12 @@ class Tally:
         starts: Users that started.
         counters: As in `Point`, and so are `timers` and `crashes`.
         throttles: Requests, executions and missed slots, by throttle.
-        lowest: The least that each gauge was at the end of a point.
+        lowest: The least that each gauge was at the end of a point in which the run was running.
         highest: The greatest.
         first: The first point; None before it.
         last: The latest point, for what is not summed.
+        last_active: The latest point in which the run was running.
+        idle: The sum of the points in which it was only paused or ending; None if there are none.
     """
 
     span_s: float = 0.0
@@ -217,6 +213,8 @@ class Tally:
     highest: dict[str, float] = field(default_factory=dict)
     first: Point | None = None
     last: Point | None = None
+    last_active: Point | None = None
+    idle: Tally | None = None
 
     @classmethod
     def of(cls, points: Iterable[Point]) -> Tally:
@@ -228,77 +226,113 @@ class Tally:
 
     def add(self, point: Point) -> None:
         """Add the next point."""
-        self.span_s += point.span_s
-        self.active_s += point.active_s
+        self._count(point)
+        if point.active_s > 0:
+            self.last_active = point
+            levels = {name: value for name, value in point.gauges.items() if isfinite(value)}
+            self._stretch(levels, levels)
+        else:
+            self.idle = self.idle or Tally()
+            self.idle._count(point)
+
+    def merge(self, later: Tally) -> None:
+        """Add the sum of points that come after those of this one."""
+        self.points += later.points
+        self._add(later)
+        self._stretch(later.lowest, later.highest)
+        for name, counts in later.throttles.items():
+            add_counts(self.throttles.setdefault(name, {}), counts)
+        self.first = self.first or later.first
+        self.last = later.last or self.last
+        self.last_active = later.last_active or self.last_active
+        if later.idle is not None:
+            self.idle = self.idle or Tally()
+            self.idle.merge(later.idle)
+
+    def per_second(self, count: Callable[[Tally], float]) -> float | None:
+        """How often a second something happened while the run was running.
+
+        Every mean rate that amoc shows is this one: pauses are left out, and so is the time after
+        users were asked to finish, both what happened in them and how long they were.
+
+        Args:
+            count: How often it happened in a sum of points.
+
+        Returns:
+            The rate; None if the run was not running at all.
+        """
+        if self.active_s <= 0:
+            return None
+        idle = count(self.idle) if self.idle is not None else 0
+        return (count(self) - idle) / self.active_s
+
+    def counter_per_s(self, name: str) -> float | None:
+        """How often a second a counter was counted."""
+        return self.per_second(lambda tally: tally.counters.get(name, 0))
+
+    def throttle_per_s(self, name: str, kind: str = "executions") -> float | None:
+        """How many a second a throttle let through, or another of its counts."""
+        return self.per_second(lambda tally: tally.throttles.get(name, {}).get(kind, 0))
+
+    def by_throttle(self) -> dict[str, ThrottlePoint]:
+        """Each throttle as it was last, with all that was counted at it.
+
+        One that the last point does not have was stopped.
+        """
+        last = self.last.throttles if self.last is not None else {}
+        return {
+            name: last.get(name, ThrottlePoint()).counted(counts)
+            for name, counts in sorted(self.throttles.items())
+        }
+
+    def _count(self, point: Point) -> None:
         self.points += 1
-        self.starts += point.starts
-        add_counts(self.counters, point.counters)
-        add_counts(self.crashes, point.crashes)
-        for name, timer in point.timers.items():
-            self.timers.setdefault(name, Histogram()).add(timer.cells, timer.max_ns)
+        self._add(point)
         for name, throttle in point.throttles.items():
-            counts = self.throttles.setdefault(name, dict.fromkeys(COUNTS, 0))
-            for count in COUNTS:
-                counts[count] += getattr(throttle, count)
-        for name, value in point.gauges.items():
-            if isfinite(value):
-                self.lowest[name] = min(value, self.lowest.get(name, value))
-                self.highest[name] = max(value, self.highest.get(name, value))
+            counts = {kind: getattr(throttle, kind) for kind in COUNTS}
+            add_counts(self.throttles.setdefault(name, {}), counts)
         self.first = self.first or point
         self.last = point
+
+    def _add(self, more: Point | Tally) -> None:
+        self.span_s += more.span_s
+        self.active_s += more.active_s
+        self.starts += more.starts
+        add_counts(self.counters, more.counters)
+        add_counts(self.crashes, more.crashes)
+        for name, timer in more.timers.items():
+            self.timers.setdefault(name, Histogram()).add(timer.cells, timer.max_ns)
+
+    def _stretch(self, lowest: Mapping[str, float], highest: Mapping[str, float]) -> None:
+        for name, value in lowest.items():
+            self.lowest[name] = min(value, self.lowest.get(name, value))
+        for name, value in highest.items():
+            self.highest[name] = max(value, self.highest.get(name, value))
 
 
 @dataclass
 class WarmUp:
-    """The beginning of a run that its verdict leaves out.
+    """The beginning of a run that its verdict leaves out, with the second in which it ends.
 
     Attributes:
         left_s: How much of it is left. Time in which the run is paused does not count.
     """
 
-    left_s: float
+    left_s: float = 0.0
 
-    def over(self, point: Point) -> bool:
-        """Whether it was over when `point`, the next one of the run, began."""
-        over = self.left_s <= _ROUNDING_S
+    @property
+    def over(self) -> bool:
+        """Whether the next point comes after it."""
+        return self.left_s <= _ROUNDING_S
+
+    def take(self, point: Point) -> bool:
+        """Take the next point of the run; whether it belongs to the warm-up."""
+        warm = not self.over
         self.left_s -= point.active_s
-        return over
+        return warm
 
 
 _ROUNDING_S = 1e-6
-
-
-@dataclass
-class Window:
-    """The part of a run that its verdict is about: what comes after the warm-up.
-
-    Attributes:
-        warmup: What is left out; the second in which it ends is left out, too.
-        all: All of the window, also while users leave; for what must not happen at all.
-        running: Without the seconds in which the run was only paused or ending; for rates, which
-            are taken over its `active_s`, and for what goes up and down.
-    """
-
-    warmup: WarmUp = field(default_factory=lambda: WarmUp(0.0))
-    all: Tally = field(default_factory=Tally)
-    running: Tally = field(default_factory=Tally)
-
-    @classmethod
-    def of(cls, points: Iterable[Point], warmup_s: float = 0.0) -> Window:
-        """The window of a run with these points, which are in order."""
-        window = cls(WarmUp(warmup_s))
-        for point in points:
-            window.add(point)
-        return window
-
-    def add(self, point: Point) -> bool:
-        """Add the next point of the run, if it is in the window; whether it is."""
-        if not self.warmup.over(point):
-            return False
-        self.all.add(point)
-        if point.active_s > 0:
-            self.running.add(point)
-        return True
 
 
 def add_counts(sums: dict[str, int], more: Mapping[str, int]) -> None:

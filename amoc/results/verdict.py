@@ -5,8 +5,8 @@ What outranks what, and why:
 - *failed*, *interrupted*: the run has not come to its end, so its figures are not what was asked
   for;
 - *generator-limited*: amoc or its host was too slow. Then lateness may be ours, and the target is
-  not blamed for it: expectations that are not met are named, but are not the verdict;
-- *failed expectations*;
+  not blamed for it: thresholds that are not met are named, but are not the verdict;
+- *failed thresholds*;
 - *stopped*, *ok*.
 """
 
@@ -30,7 +30,7 @@ class Verdict:
     """How a run is judged.
 
     Attributes:
-        verdict: ``ok``, ``stopped``, ``failed expectations``, ``generator-limited``,
+        verdict: ``ok``, ``stopped``, ``failed thresholds``, ``generator-limited``,
             ``interrupted`` or ``failed``.
         exit_code: What the command ends with.
         reasons: Why, a sentence each; empty when there is nothing to say.
@@ -56,7 +56,7 @@ def judge(
 
     Args:
         ended: How it ended: ``ok``, ``stopped``, ``interrupted`` or ``failed``.
-        results: What came of its expectations.
+        results: What came of its thresholds.
         limited: Whether the generator was too slow for the figures to be the target's.
         limited_ok: Whether that is accepted; then it is said, and no more.
         aborted: That the run was ended before its time, and why, whatever became of that
@@ -81,7 +81,7 @@ def judge(
     if limited and not limited_ok:
         return Verdict("generator-limited", ExitCode.GENERATOR_LIMITED, (*slow, *unmet))
     if unmet:
-        return Verdict("failed expectations", ExitCode.EXPECTATION, (*unmet, *slow))
+        return Verdict("failed thresholds", ExitCode.THRESHOLD, (*unmet, *slow))
     return Verdict(ended, ExitCode.OK, tuple(slow))
 
 

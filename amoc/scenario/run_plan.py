@@ -29,7 +29,7 @@ class RunPlan:
         timeline: Commands at their times: seconds since the first user could start, the command's
             name, its arguments.
         warmup_s: The initial period that thresholds and statistics exclude.
-        expectations: The operator's thresholds, see `amoc.results.thresholds.threshold`; the
+        thresholds: The operator's thresholds, see `amoc.results.thresholds.threshold`; the
             scenario may declare more.
         abort_after_s: End the run when a threshold has failed for so long; None means never.
         limited_ok: Whether a run whose generator was too slow may exit with 0.
@@ -49,7 +49,7 @@ class RunPlan:
     run_directory: str | None = None
     timeline: tuple[tuple[float, str, Mapping[str, Any]], ...] = ()
     warmup_s: float = 0.0
-    expectations: tuple[str, ...] = ()
+    thresholds: tuple[str, ...] = ()
     abort_after_s: float | None = None
     limited_ok: bool = False
     log_level: str = "info"
@@ -63,7 +63,7 @@ class RunPlan:
             "users": [self.users.start, self.users.stop],
             "rates": dict(self.rates),
             **{name: list(map(list, made[name])) for name in ("sources", "timeline")},
-            "expectations": list(self.expectations),
+            "thresholds": list(self.thresholds),
         }
 
     @classmethod
@@ -81,7 +81,7 @@ class RunPlan:
             "timeline": tuple(
                 (t_s, name, dict(arguments)) for t_s, name, arguments in data["timeline"]
             ),
-            "expectations": tuple(map(str, data.get("expectations", ()))),
+            "thresholds": tuple(map(str, data.get("thresholds", ()))),
         }
         if (stages := data["stages"]) is not None:
             made["stages"] = Stages.parse(stages["text"], stages["start"])

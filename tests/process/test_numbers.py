@@ -50,9 +50,19 @@ def done(run: Run) -> int:
     return Tally.of(seconds(run)).counters.get("done", 0)
 
 
+def made_again(run: Run) -> Any:
+    """The summary of a run that has lost its own."""
+    left = RunDirectory(run.directory)
+    left.summary.unlink()
+    told: list[str] = []
+    summary = json.loads(json.dumps(saved_run.load(left, told.append).summary))
+    assert told == []
+    return summary
+
+
 def test_a_killed_worker_and_a_controller_that_stood_still_cost_not_one_count(scenario, tmp_path):
     truth = tmp_path / "truth"
-    arguments = ("--users", "20", "--duration", "8s", *AT_ONCE)
+    arguments = ("--users", "20", "--duration", "8s", "--limited-ok", *AT_ONCE)
     with running(scenario(COUNTING), *arguments, directory=tmp_path) as run:
         eventually(lambda: done(run), "users count")
         victim = run.find("worker 0")[0]
@@ -73,6 +83,83 @@ def test_a_killed_worker_and_a_controller_that_stood_still_cost_not_one_count(sc
     assert whole.timers["work"].quantiles_s(0.5)[0] == summary["timers"]["work"]["p50_s"]
     assert set(lines(truth)) == {str(number) for number in range(1, 21)}
     assert whole.span_s == pytest.approx(summary["run"]["duration_s"], abs=0.2)
+    assert made_again(run) == summary
+
+
+EVENTFUL = """
+    from amoc import expect, metrics, setting, sleep, throttle, user
+
+    expect("turns.rate > 0.1/s")
+    api_password = setting("hush", "What a file must not tell")
+    metrics.counter("declared")
+    metrics.timer("unused")
+    metrics.gauge("never_set")
+
+    def init():
+        throttle.start("turns", rate=50, interval=1)
+
+    def start(user_id):
+        metrics.gauge("level").set(float("inf") if user_id == 1 else user_id)
+        if user_id == 2:
+            sum(range(30_000_000))
+        while not user.stopping:
+            throttle.wait("turns")
+            with metrics.timer("turn").time():
+                sleep(0.001)
+            metrics.counter("turns").inc()
+            if user_id == 3:
+                raise ValueError("that a crash is in the summary")
+"""
+
+
+def test_a_summary_that_is_made_again_is_the_same_to_the_last_digit(scenario, tmp_path):
+    expected = (
+        "--expect",
+        "declared == 0",
+        "--expect",
+        "never_set < 1",
+        "--expect",
+        "crashes == 0",
+    )
+    arguments = ("--users", "10", "--warmup", "1s", "--comment", "eventful", *expected, *AT_ONCE)
+    with running(scenario(EVENTFUL), *arguments, directory=tmp_path) as run:
+        eventually(lambda: len(seconds(run)) >= 3, "the warm-up is over")
+        victim = run.find("worker 0")[0]
+        run.kill(victim)
+        eventually(lambda: run.find("worker 0") not in ([], [victim]), "the worker is replaced")
+        for command, state in (("pause", "paused"), ("resume", "running")):
+            done = amoc(command, "--run", str(run.directory))
+            assert done.returncode == 0, done.stdout
+            eventually(lambda state=state: seconds(run)[-1].state == state, f"it is {state}")
+        assert amoc("stop", "--run", str(run.directory)).returncode == 0
+        assert run.end() == ExitCode.THRESHOLD, run.output
+        summary = run.summary()
+    assert summary["blocked"]
+    assert summary["crashes"]
+    assert summary["workers"][0]["restarts"] == 1
+    assert 0 < summary["run"]["paused_s"] < summary["run"]["duration_s"]
+    assert summary["window"]["duration_s"] < summary["run"]["duration_s"] - 1
+    assert made_again(run) == summary
+
+
+def test_a_run_that_is_stopped_at_once_has_one_summary_too(scenario, tmp_path):
+    stubborn = """
+        from amoc import metrics, sleep
+
+        def start(user_id):
+            while True:
+                metrics.counter("turns").inc()
+                sleep(0.1)
+    """
+    with running(scenario(stubborn), "--users", "4", *AT_ONCE, directory=tmp_path) as run:
+        eventually(lambda: len(seconds(run)) >= 2, "some seconds are written")
+        run.kill(run.pid, signal.SIGINT)
+        run.wait_for_output("once more to stop at once")
+        run.kill(run.pid, signal.SIGINT)
+        assert run.end() == ExitCode.INTERRUPTED, run.output
+        summary = run.summary()
+    assert summary["run"]["verdict"] == "interrupted"
+    assert made_again(run) == summary
 
 
 def test_a_killed_controller_loses_at_most_a_second_and_its_report_can_be_made(scenario, tmp_path):
@@ -111,11 +198,11 @@ def test_what_is_not_as_expected_fails_the_run_and_ends_it_early_where_that_is_w
     expected = ("--expect", "done < 100", "--expect", "work.p50 > 1us", "--abort-on-fail=1s")
     arguments = ("--users", "4", "--duration", "60s", *AT_ONCE, *expected)
     with running(scenario(COUNTING), *arguments, directory=tmp_path) as run:
-        assert run.end() == ExitCode.EXPECTATION, run.output
+        assert run.end() == ExitCode.THRESHOLD, run.output
         summary = run.summary()
-    assert summary["run"]["verdict"] == "failed expectations"
+    assert summary["run"]["verdict"] == "failed thresholds"
     assert summary["run"]["duration_s"] < 30
-    assert [one["passed"] for one in summary["expectations"]] == [False, True]
+    assert [one["passed"] for one in summary["thresholds"]] == [False, True]
     left = RunDirectory(run.directory)
     assert json.loads(left.summary.read_text()) == summary
     assert 'failures="2"' in left.junit.read_text()  # its end, and what was not met
@@ -146,6 +233,7 @@ def test_a_thousand_metrics_arrive(scenario, tmp_path):
         assert summary["timers"][f"timer_{number}"]["count"] == 4
         assert whole.timers[f"timer_{number}"].count == 4
     assert summary["counters"] == whole.counters
+    assert made_again(run) == summary
 
 
 def test_what_makes_no_sense_is_refused_before_a_user_starts(scenario, tmp_path):
@@ -157,6 +245,6 @@ def test_what_makes_no_sense_is_refused_before_a_user_starts(scenario, tmp_path)
     arguments = ("--expect", "sent.p99 < 1s")
     with running(scenario(typed), *arguments, directory=tmp_path) as run:
         assert run.end() == ExitCode.USAGE
-    assert "expectation 'sent.p99 < 1s': sent is a counter" in run.output
+    assert "threshold 'sent.p99 < 1s': sent is a counter" in run.output
     assert not run.json.exists()
     assert not Path(run.directory).exists()

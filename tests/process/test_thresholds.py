@@ -45,10 +45,10 @@ def test_what_is_met_and_what_is_not_is_judged_on_all_workers_together(scenario,
     unmet = expecting("turn.p50 < 5ms", "turn.p99 < 1min", "unheard == 0")
     words = (*OFTEN, "--duration", "3s", "--warmup", "1s", "--limited-ok", *met, *unmet)
     with running(scenario(TURNING), *words, directory=tmp_path) as run:
-        assert run.end() == ExitCode.EXPECTATION, run.output
+        assert run.end() == ExitCode.THRESHOLD, run.output
         summary = run.summary()
         read = cases(run)
-    outcomes = {one["expression"]: one["passed"] for one in summary["expectations"]}
+    outcomes = {one["expression"]: one["passed"] for one in summary["thresholds"]}
     assert outcomes == {
         **dict.fromkeys(met[1::2], True),
         "turn.p50 < 5ms": False,
@@ -56,12 +56,12 @@ def test_what_is_met_and_what_is_not_is_judged_on_all_workers_together(scenario,
         "unheard == 0": False,
         "crashes == 0": True,
     }
-    assert summary["run"]["verdict"] == "failed expectations"
+    assert summary["run"]["verdict"] == "failed thresholds"
     slow, unheard = summary["run"]["reasons"]
     assert slow.startswith("turn.p50 must be < 5ms, but is ")
     assert unheard == "unheard must be == 0, but there was no metric unheard (from --expect)"
     # The window is the rest of the run after its warm-up.
-    turns = {one["expression"]: one["value"] for one in summary["expectations"]}["turns > 10"]
+    turns = {one["expression"]: one["value"] for one in summary["thresholds"]}["turns > 10"]
     assert turns == summary["window"]["counters"]["turns"] < summary["counters"]["turns"]
     failed = {name for name, outcome in read.items() if outcome == "failure"}
     assert failed == {"turn.p50 < 5ms", "unheard == 0"}

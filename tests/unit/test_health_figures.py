@@ -20,7 +20,7 @@ from amoc.results.exporters.base import RunInfo
 from amoc.results.exporters.names import Naming
 from amoc.results.exporters.prometheus_metrics import Families, seconds
 from amoc.results.generator_health import Limits
-from amoc.results.live_totals import LiveTotals
+from amoc.results.merge import SampleMerger
 from amoc.results.per_second import Moment, PointCutter
 from amoc.results.report import generator_charts
 from amoc.results.report.rows import row_of
@@ -50,10 +50,10 @@ def point() -> Point:
     row, began_ns = board.row(0), now_ns()
     node = NodePoint("", **{name: LEVELS[name] for name in NODE})
     host: Any = SimpleNamespace(figures=lambda: node, fds=lambda _: LEVELS["fds"])
-    sampler, totals = Sampler(board, host, LEVELS["fd_limit"]), LiveTotals()
-    cutter = PointCutter(totals)
+    sampler, samples = Sampler(board, host, LEVELS["fd_limit"]), SampleMerger()
+    cutter = PointCutter(samples)
     row[Cell.INCARNATION], row[Cell.PID], row[Cell.HEARTBEAT_NS] = 1, 1, began_ns
-    totals.take("node0", travelled(sampler.take(range(1, 2), 0)))
+    samples.take("node0", travelled(sampler.take(range(1, 2), 0)))
     cutter.begin(began_ns)
     for name, figure in WORKER.items():
         if figure.timer:
@@ -63,7 +63,7 @@ def point() -> Point:
         elif figure.source is not Source.OUTSIDE:
             row[cell(name)] += RAW.get(figure.source, LEVELS[name])
     row[Cell.HEARTBEAT_NS] += S_NS
-    totals.take("node0", travelled(sampler.take(range(1, 2), 0)))
+    samples.take("node0", travelled(sampler.take(range(1, 2), 0)))
     made = cutter.cut(began_ns + S_NS, Moment(0.0, S_NS, "running", 0, {}, 0.0, 0.0))
     assert made is not None
     return Point.from_json(json.loads(json.dumps(made.to_json())))

@@ -20,6 +20,7 @@ from amoc.base.text import printable
 from amoc.cli.view.key_bindings import HINT
 from amoc.cli.view.keyboard import Keyboard
 from amoc.cli.view.sections import (
+    MAX_THROTTLES,
     RECENT_S,
     Now,
     all_of,
@@ -108,22 +109,21 @@ class LiveView:
 
     def plain_line(self) -> str:
         """The run in one line."""
-        status, figures = self._status, self._status.figures
-        users = f"users: {figures.running} running, {status.waiting} to start,"
+        status, samples, whole = self._status, self._status.samples, self._status.totals.whole
+        users = f"users: {samples.running} running, {status.waiting} to start,"
         parts = [
             f"{format_duration(status.elapsed_s)} {status.state.value}",
-            f"{users} {figures.finished} finished, {figures.crashed} crashed",
+            f"{users} {samples.finished} finished, {samples.crashed} crashed",
         ]
         now = Now(status)
-        counters = nonzero(figures.counters())
+        counters = nonzero(dict(sorted(whole.counters.items())))
         shown = list(counters.items())[:MAX_COUNTERS]
-        parts += [f"{name} {count} ({now.counter(name, count):.1f}/s)" for name, count in shown]
+        parts += [f"{name} {count} ({now.counter(name):.1f}/s)" for name, count in shown]
         if len(counters) > MAX_COUNTERS:
             parts.append(f"{len(counters) - MAX_COUNTERS} more counters")
         parts += [
-            f"throttle {name} {one['executions']} ({now.throttle(name, one['executions']):.1f}/s,"
-            f" {one['waiting']} waiting)"
-            for name, one in in_use(figures.throttles()).items()
+            f"throttle {name} {one.executions} ({now.throttle(name):.1f}/s, {one.waiting} waiting)"
+            for name, one in list(in_use(status).items())[:MAX_THROTTLES]
         ]
         return " | ".join([*parts, *_timers(status)])
 
@@ -154,7 +154,7 @@ class LiveView:
         return [Text(HINT, style="dim")] if taken else []
 
     def _head(self) -> list[Text]:
-        status, figures = self._status, self._status.figures
+        status, samples = self._status, self._status.samples
         scenario = Path(status.plan.scenario).name if status.plan else ""
         first = Text.assemble(
             (f"{scenario} ", "bold"),
@@ -163,12 +163,12 @@ class LiveView:
         )
         second = Text.assemble(
             "users: ",
-            (f"{figures.running:,}", "bold"),
-            f" running, {status.waiting:,} to start, {figures.finished:,} finished, ",
-            (f"{figures.crashed:,} crashed", "bold red" if figures.crashed else ""),
-            f", {figures.removed:,} removed" if figures.removed else "",
-            f", {figures.restarted:,} restarted" if figures.restarted else "",
-            f", {figures.starts_per_s:,.0f} starts/s",
+            (f"{samples.running:,}", "bold"),
+            f" running, {status.waiting:,} to start, {samples.finished:,} finished, ",
+            (f"{samples.crashed:,} crashed", "bold red" if samples.crashed else ""),
+            f", {samples.removed:,} removed" if samples.removed else "",
+            f", {samples.restarted:,} restarted" if samples.restarted else "",
+            f", {Now(status).starts():,.0f} starts/s",
         )
         return [first, second]
 

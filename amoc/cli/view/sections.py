@@ -18,8 +18,8 @@ from amoc.metrics.health_figures import NODE, WORKER, Figure, NodePoint, WorkerP
 from amoc.metrics.histogram import Histogram
 from amoc.metrics.timer_statistics import FRACTIONS, MAIN
 from amoc.results.generator_health import Limits
-from amoc.results.live_totals import BUILT_IN_TIMERS
-from amoc.results.series import Point
+from amoc.results.series import Point, ThrottlePoint
+from amoc.results.summary import BUILT_IN_TIMERS
 from amoc.runtime.controller.run_state import State
 from amoc.runtime.controller.status import OperatorEvent, Status
 from amoc.scenario.run_plan import RunPlan
@@ -45,7 +45,7 @@ _GRAVE = ("warning", "error")
 def all_of(status: Status) -> list[Section]:
     """The sections that have something to say, the most important first."""
     found = [
-        _expectations(status),
+        _thresholds(status),
         _crashes(status),
         _timers(status),
         _counters(status),
@@ -67,40 +67,38 @@ def latest(points: Sequence[Point], span_s: float) -> list[Point]:
 
 
 class Now:
-    """How fast things happen now."""
+    """How fast things happen now: over the last seconds, whether the run was running or not."""
 
     def __init__(self, status: Status) -> None:
         """Look at the last seconds of `status`."""
         self._points = latest(status.points, NOW_S)
         self._span_s = sum(point.span_s for point in self._points)
-        self._elapsed_s = status.elapsed_s
 
-    def rate(self, total: float, count: Callable[[Point], float]) -> float:
-        """How often a second something is counted; before the first second is over, so far.
-
-        Args:
-            total: How often it was counted since the run began.
-            count: How often it was in a point.
-        """
-        if not self._points:
-            return total / self._elapsed_s if self._elapsed_s else 0.0
+    def rate(self, count: Callable[[Point], float]) -> float:
+        """How often a second something is counted; `count` is how often it was in a point."""
         return sum(map(count, self._points)) / self._span_s if self._span_s else 0.0
 
-    def counter(self, name: str, total: float) -> float:
+    def counter(self, name: str) -> float:
         """The rate of a counter."""
-        return self.rate(total, lambda point: point.counters.get(name, 0))
+        return self.rate(lambda point: point.counters.get(name, 0))
 
-    def throttle(self, name: str, total: float) -> float:
+    def crashes(self, cause: str) -> float:
+        """How often a second iterations raise for this cause."""
+        return self.rate(lambda point: point.crashes.get(cause, 0))
+
+    def starts(self) -> float:
+        """How many users a second start."""
+        return self.rate(lambda point: point.starts)
+
+    def throttle(self, name: str) -> float:
         """How many a second a throttle lets through."""
-        return self.rate(
-            total, lambda point: one.executions if (one := point.throttles.get(name)) else 0
-        )
+        return self.rate(lambda point: one.executions if (one := point.throttles.get(name)) else 0)
 
 
-def in_use(throttles: Mapping[str, Mapping[str, int]]) -> dict[str, Mapping[str, int]]:
-    """The throttles that somebody came to, the first `MAX_THROTTLES`; not that of user starts."""
-    used = [name for name, one in throttles.items() if one["requests"] and name != USER_RATE]
-    return {name: throttles[name] for name in used[:MAX_THROTTLES]}
+def in_use(status: Status) -> dict[str, ThrottlePoint]:
+    """The throttles that somebody came to, as they are and with their totals; not user starts'."""
+    throttles = status.totals.whole.by_throttle()
+    return {name: one for name, one in throttles.items() if one.requests and name != USER_RATE}
 
 
 def ends_s(plan: RunPlan) -> float | None:
@@ -148,39 +146,38 @@ def _busiest(names: Mapping[str, float], most: int) -> list[str]:
     return sorted(names, key=lambda name: (-names[name], name))[:most]
 
 
-def _expectations(status: Status) -> Section:
+def _thresholds(status: Status) -> Section:
     rows: list[Sequence[Cell]] = []
-    results = status.expectations
+    results = status.thresholds
     if status.plan is not None and gone_s(status) <= status.plan.warmup_s:
         results = ()
     for text, result in sorted(results, key=lambda one: one[1].passed):
         met = ("met", "green") if result.passed else ("not met", "bold red")
         rows.append((text, result.value_text, met))
-    return Section("expectations so far", ("value", ""), rows, len(rows))
+    return Section("thresholds so far", ("value", ""), rows, len(rows))
 
 
 def _crashes(status: Status) -> Section:
-    now, rows = Now(status), []
-    causes = status.figures.crashes()
-    for cause, count in list(causes.items())[:MAX_CAUSES]:
-        rate = now.rate(count, lambda point, cause=cause: point.crashes.get(cause, 0))  # type: ignore[misc]
-        rows.append(((cause, "red"), f"{count:,}", f"{rate:,.1f}"))
+    now, causes = Now(status), status.totals.whole.crashes
+    rows: list[Sequence[Cell]] = [
+        ((cause, "red"), f"{causes[cause]:,}", f"{now.crashes(cause):,.1f}")
+        for cause in _busiest(causes, MAX_CAUSES)
+    ]
     return Section("crashes by cause", ("total", "now/s"), rows, len(causes))
 
 
 def _counters(status: Status) -> Section:
-    now = Now(status)
-    counted = {name: count for name, count in status.figures.counters().items() if count}
+    now, whole = Now(status), status.totals.whole
+    counted = {name: count for name, count in whole.counters.items() if count}
     rows = [
-        (
-            name,
-            f"{counted[name]:,}",
-            f"{counted[name] / status.elapsed_s:,.1f}" if status.elapsed_s else "",
-            f"{now.counter(name, counted[name]):,.1f}",
-        )
+        (name, f"{counted[name]:,}", _mean(whole.counter_per_s(name)), f"{now.counter(name):,.1f}")
         for name in _busiest(counted, MAX_ROWS)
     ]
     return Section("counters", ("total", "mean/s", "now/s"), rows, len(counted), (2, 1), "name")
+
+
+def _mean(rate: float | None) -> str:
+    return f"{rate:,.1f}" if rate is not None else ""
 
 
 def _timers(status: Status) -> Section:
@@ -201,8 +198,8 @@ def _timers(status: Status) -> Section:
 
 def targets(status: Status) -> dict[str, Histogram]:
     """The timers of what is tested, since the run began; those that have recorded something."""
-    timers = status.figures.timers()
-    return {name: one for name, one in timers.items() if name not in BUILT_IN_TIMERS and one.cells}
+    timers = sorted(status.totals.whole.timers.items())
+    return {name: one for name, one in timers if name not in BUILT_IN_TIMERS and one.cells}
 
 
 def recorded(points: Iterable[Point], name: str) -> Histogram:
@@ -221,25 +218,20 @@ def _times(timer: Histogram) -> list[str]:
 
 
 def _throttles(status: Status) -> Section:
-    now, rows = Now(status), []
-    throttles = status.figures.throttles()
-    last = status.points[-1].throttles if status.points else {}
-    for name, one in in_use(throttles).items():
-        state = last.get(name)
-        wanted = state.wanted_per_s if state is not None else None
-        rows.append(
-            (
-                name,
-                f"{one['executions']:,}",
-                f"{wanted:,.6g}" if wanted is not None else NOTHING,
-                f"{now.throttle(name, one['executions']):,.1f}",
-                f"{one['waiting']:,}",
-                f"{one['missed']:,}",
-            )
+    now, used = Now(status), in_use(status)
+    rows = [
+        (
+            name,
+            f"{one.executions:,}",
+            NOTHING if one.wanted_per_s is None else f"{one.wanted_per_s:,.6g}",
+            f"{now.throttle(name):,.1f}",
+            f"{one.waiting:,}",
+            f"{one.missed:,}",
         )
-    used = sum(1 for name, one in throttles.items() if one["requests"] and name != USER_RATE)
+        for name, one in list(used.items())[:MAX_THROTTLES]
+    ]
     heads = ("let through", "wanted/s", "now/s", "waiting", "missed")
-    return Section("throttles", heads, rows, used, (5, 1))
+    return Section("throttles", heads, rows, len(used), (5, 1))
 
 
 _COLUMNS = {name: one for name, one in WORKER.items() if one.column}

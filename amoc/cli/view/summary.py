@@ -16,8 +16,8 @@ from rich.text import Text
 from amoc.base.clock import format_duration
 from amoc.base.text import counted, printable
 from amoc.metrics.timer_statistics import TABLE
-from amoc.results.live_totals import BUILT_IN_TIMERS
 from amoc.results.run_directory import RunDirectory
+from amoc.results.summary import BUILT_IN_TIMERS
 from amoc.scenario.start_rate import USER_RATE
 
 MAX_CAUSES = 10
@@ -70,8 +70,8 @@ def _title(summary: Mapping[str, Any]) -> Text:
 def _tables(summary: Mapping[str, Any]) -> Iterator[RenderableType]:
     """What there is to show, the most important first."""
     part, span = _measured(summary)
-    if summary.get("expectations"):
-        yield _expectations(summary["expectations"], span)
+    if summary.get("thresholds"):
+        yield _thresholds(summary["thresholds"], span)
     if findings := summary.get("health", {}).get("findings"):
         yield _findings(findings)
     if summary.get("blocked"):
@@ -80,7 +80,7 @@ def _tables(summary: Mapping[str, Any]) -> Iterator[RenderableType]:
     if summary["crashes"]:
         yield _crashes(summary["crashes"])
     if counters := nonzero(part["counters"]):
-        yield _counters(counters, part["duration_s"], span)
+        yield _counters(counters, part.get("counters_per_s", {}), span)
     if summary["gauges"]:
         yield _gauges(summary["gauges"])
     throttles = {
@@ -102,13 +102,13 @@ def _tables(summary: Mapping[str, Any]) -> Iterator[RenderableType]:
 
 
 def _measured(summary: Mapping[str, Any]) -> tuple[Mapping[str, Any], str]:
-    """What the verdict is about, so that figures are those of the expectations; and its name."""
-    run, window = summary["run"], summary.get("window")
+    """The part of the run that thresholds look at, for figures should be the same; and its name."""
+    window = summary.get("window")
     if window is None:
-        return {**summary, "duration_s": run["duration_s"]}, ""
+        return summary, ""
     if not window["duration_s"]:  # it has ended before; better these figures than none
-        return {**summary, "duration_s": run["duration_s"]}, "warm-up"
-    return window, f"after {format_duration(run['warmup_s'])}"
+        return summary, "warm-up"
+    return window, f"after {format_duration(summary['run']['warmup_s'])}"
 
 
 _GOOD = ("ok", "stopped")
@@ -116,7 +116,7 @@ _GOOD = ("ok", "stopped")
 
 def _reasons(summary: Mapping[str, Any]) -> list[str]:
     """Why the verdict is what it is, as far as no table below says it."""
-    told = {one["reason"] for one in summary.get("expectations", ())}
+    told = {one["reason"] for one in summary.get("thresholds", ())}
     told |= {one["text"] for one in summary.get("health", {}).get("findings", ())}
     return [reason for reason in summary["run"].get("reasons", ()) if reason not in told]
 
@@ -127,9 +127,9 @@ def _named(table: str, *remarks: str) -> str:
     return f"{table} ({said})" if said else table
 
 
-def _expectations(expectations: list[Mapping[str, Any]], span: str) -> Table:
-    table = _table(_named("expectations", span), "value", "")
-    for one in expectations:
+def _thresholds(thresholds: list[Mapping[str, Any]], span: str) -> Table:
+    table = _table(_named("thresholds", span), "value", "")
+    for one in thresholds:
         met = Text("met", "green") if one["passed"] else Text("not met", "bold red")
         table.add_row(Text(one["expression"]), one["value_text"], met)
     return table
@@ -212,11 +212,15 @@ def _crashes(crashes: list[Mapping[str, Any]]) -> Table:
     return table
 
 
-def _counters(counters: Mapping[str, int], duration_s: float, span: str) -> Table:
+def _counters(counters: Mapping[str, int], per_s: Mapping[str, float | None], span: str) -> Table:
     table = _table(_named("counters", span), "total", "per second")
     for name, count in counters.items():
-        table.add_row(name, f"{count:,}", f"{count / duration_s:,.1f}" if duration_s else "")
+        table.add_row(name, f"{count:,}", _rate(per_s.get(name)))
     return table
+
+
+def _rate(per_s: float | None) -> str:
+    return f"{per_s:,.1f}" if per_s is not None else ""
 
 
 def _gauges(gauges: Mapping[str, float]) -> Table:
@@ -241,7 +245,7 @@ def _throttles(
         table.add_row(
             name,
             f"{one['executions']:,}",
-            f"{one['executions_per_s']:,.1f}",
+            _rate(one["executions_per_s"]),
             "stopped" if one["mode"] == "stopped" else shown,
             f"{one['missed']:,}",
             f"{one['waiting']:,}",

@@ -66,7 +66,7 @@ class Loaded(NamedTuple):
     fds_per_user: int
     fd_limit: int
     """File descriptors that a worker may have."""
-    expectations: Sequence[str]
+    thresholds: Sequence[str]
     """What the scenario says about its run's figures, see `amoc.results.thresholds.threshold`."""
 
 

@@ -17,10 +17,10 @@ from amoc.metrics.timer_statistics import FRACTIONS, MAIN
 from amoc.results.compare import noise, quantile_test, setup
 from amoc.results.compare.noise import Estimated, SteadyState
 from amoc.results.compare.per_second_values import PerSecondValues
-from amoc.results.live_totals import BUILT_IN_TIMERS
 from amoc.results.report.run_annotations import Interruptions
 from amoc.results.saved_run import SavedRun
 from amoc.results.series import Point, Tally, WarmUp
+from amoc.results.summary import BUILT_IN_TIMERS
 from amoc.scenario.start_rate import USER_RATE
 
 WITHIN = "within noise"
@@ -205,7 +205,7 @@ def _side(label: str, record: SavedRun, warmup_s: float | None) -> Side:
 
 def _running(points: Iterable[Point], warmup_s: float) -> Iterator[Point]:
     warmup = WarmUp(warmup_s)
-    return (point for point in points if warmup.over(point) and point.state == "running")
+    return (point for point in points if not warmup.take(point) and point.state == "running")
 
 
 # Metrics
@@ -286,9 +286,7 @@ def _rate(
     count: Callable[[Tally], float],
     statistic: str = "rate",
 ) -> _Found:
-    values = [
-        count(side.tally) / side.tally.span_s if side.tally.span_s else None for side in sides
-    ]
+    values = [side.tally.per_second(count) for side in sides]
     estimates = noise.rate(sides[0].steady, count), noise.rate(sides[1].steady, count)
     return Metric(kind, name, statistic, "/s", values[0], values[1]), estimates, _MORE
 

@@ -30,7 +30,6 @@ from itertools import accumulate, pairwise
 from math import atan, cos, exp, lgamma, log, pi, sqrt
 from typing import Protocol, Self
 
-from amoc.results.run_totals import Adding, together
 from amoc.results.series import Point, Tally
 
 SIGNIFICANCE = 0.01
@@ -198,13 +197,15 @@ class SteadyState:
         parts = blocks_of(spans_s)
         if not parts:
             return cls(Tally.of(points), [])
-        adding, at = [Adding() for _ in parts], 0
+        blocks, at = [Tally() for _ in parts], 0
         for number, point in enumerate(points):
             while number >= parts[at].stop and at < len(parts) - 1:
                 at += 1
-            adding[at].add(point)
-        blocks = [one.tally for one in adding]
-        return cls(together(blocks), blocks)
+            blocks[at].add(point)
+        whole = Tally()
+        for block in blocks:
+            whole.merge(block)
+        return cls(whole, blocks)
 
 
 def blocks_of(spans_s: Sequence[float]) -> list[range]:
@@ -229,11 +230,11 @@ def blocks_of(spans_s: Sequence[float]) -> list[range]:
 
 def rate(steady: SteadyState, count: Callable[[Tally], float]) -> Estimate | None:
     """The rate of something that is counted; None where there are too few blocks."""
-    whole = steady.whole
-    if not steady.blocks or not whole.span_s:
+    whole = steady.whole.per_second(count)
+    if not steady.blocks or whole is None:
         return None
-    blocks = [count(one) / one.span_s for one in steady.blocks if one.span_s]
-    return estimate(count(whole) / whole.span_s, blocks, 1 / whole.span_s)
+    blocks = [one for block in steady.blocks if (one := block.per_second(count)) is not None]
+    return estimate(whole, blocks, 1 / steady.whole.active_s)
 
 
 def mean(spans_s: Sequence[float], values: Sequence[float]) -> Estimate | None:

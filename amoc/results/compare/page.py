@@ -12,12 +12,12 @@ from pathlib import Path
 from amoc.metrics.histogram import Histogram
 from amoc.results.compare import charts as compare_charts
 from amoc.results.compare.comparison import Comparison, Metric, Side
-from amoc.results.live_totals import BUILT_IN_TIMERS
 from amoc.results.report import run_annotations, shell
 from amoc.results.report.headline import headline
 from amoc.results.report.over_time import MAX_CHARTS
 from amoc.results.report.tables import Table
 from amoc.results.report.texts import NO_VALUE, around, clip, difference, figure, moment
+from amoc.results.summary import BUILT_IN_TIMERS
 
 MAX_NAME = 120
 MAX_VALUE = 200

@@ -31,7 +31,7 @@ MAX_CRASHES = 10
 """Causes of crashes that are listed."""
 
 _BROKEN = ("failed", "interrupted", "killed", "running")
-_EVALUATED = ("ok", "stopped", "failed expectations")
+_EVALUATED = ("ok", "stopped", "failed thresholds")
 _USERS = {
     "started": "{} started",
     "finished": "{} finished",
@@ -96,7 +96,7 @@ def _add_cases(suite: Element, of: str, summary: JsonObject) -> None:
         _say(case, "error", verdict, "\n".join(reasons) or f"the verdict is {verdict}")
     elif was_aborted(reasons):
         _say(case, "failure", "aborted", "\n".join(one for one in reasons if was_aborted([one])))
-    for one in summary.get("expectations", ()):
+    for one in summary.get("thresholds", ()):
         case = _case(suite, of, str(one["expression"]))
         if verdict in _BROKEN:
             SubElement(case, "skipped", message="not evaluated: the run did not complete")
@@ -161,7 +161,7 @@ def _lines(summary: JsonObject) -> Iterator[str]:
     yield from reasons
     yield from (f"note: {note}" for note in run.get("notes", ()))
     yield from _users(summary.get("users", {}))
-    for one in summary.get("expectations", ()):
+    for one in summary.get("thresholds", ()):
         if one["passed"]:
             yield f"passed: {one['expression']} ({one['value_text']})"
         elif not tell_of(reasons, str(one["reason"])):

@@ -15,7 +15,7 @@ from amoc.results.verdict import was_aborted
 _SENTENCES = {
     "ok": ("good", "The run completed."),
     "stopped": ("good", "An operator stopped the run, and users were given time to finish."),
-    "failed expectations": ("bad", "The run completed, but not all thresholds passed."),
+    "failed thresholds": ("bad", "The run completed, but not all thresholds passed."),
     "generator-limited": (
         "doubt",
         "amoc or its host was too slow: these results do not show what the target can do.",
@@ -67,7 +67,7 @@ class Covered:
         warmup_s: The length of the warm-up.
         counters: Totals.
         rates: Counts per second, over the time in which the run was running.
-        timers: As in the summary.
+        timers: As in the summary, and so are `throttles`.
     """
 
     is_part: bool
@@ -75,8 +75,9 @@ class Covered:
     to_s: float
     warmup_s: float
     counters: Mapping[str, int]
-    rates: Mapping[str, float]
+    rates: Mapping[str, float | None]
     timers: Mapping[str, JsonObject]
+    throttles: Mapping[str, JsonObject]
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ def headline(run: JsonObject) -> Headline:
     """The head of the report of `run`, the first part of a summary."""
     word, reasons = str(run.get("verdict", "unknown")), run.get("reasons", ())
     tone, sentence = _SENTENCES.get(word, ("open", ""))
-    if word == "failed expectations" and was_aborted(reasons):
+    if word == "failed thresholds" and was_aborted(reasons):
         sentence = _ABORTED
     return Headline(
         clip(word, 40),

@@ -16,12 +16,12 @@ from amoc.base.json_plain import JsonObject
 from amoc.metrics.coordinated_omission import RESPONSE
 from amoc.metrics.histogram import Histogram
 from amoc.metrics.timer_statistics import PERCENTILES
-from amoc.results.live_totals import BUILT_IN_TIMERS
 from amoc.results.report import over_time
 from amoc.results.report.charts import Chart, Spectrum
 from amoc.results.report.columns import rounded
 from amoc.results.report.rows import Row
 from amoc.results.report.texts import NO_VALUE, figure, number
+from amoc.results.summary import BUILT_IN_TIMERS
 
 QUANTILES = {**{one.label: one.field for one in PERCENTILES}, "max": "max_s"}
 FRACTIONS = tuple(1 - 10 ** -(step / 10) for step in range(3, 41))

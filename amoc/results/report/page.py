@@ -44,7 +44,7 @@ def render(record: SavedRun) -> str:
     target, built_in = latency.pairs((summary.get("window") or summary).get("timers", {}))
     charted = [name for pair in (*target[:MAX_TIMERS], *built_in) for name in pair.names]
     reading = Reading(record.points, summary["run"].get("warmup_s") or 0.0, charted)
-    rows, covered = reading.rows, _covered(summary, reading)
+    rows, covered = reading.rows, _covered(summary)
     views = _views(target, rows, reading.durations, covered)
     groups = _groups(summary, rows, built_in)
     events, events_left_out = run_annotations.collect(record.journal, reading.interruptions)
@@ -58,7 +58,7 @@ def render(record: SavedRun) -> str:
         complete=record.complete,
         headline=headline(summary["run"]),
         cards=cards(summary, covered, target),
-        thresholds=list(summary.get("expectations", ()))[:MAX_THRESHOLDS],
+        thresholds=list(summary.get("thresholds", ()))[:MAX_THRESHOLDS],
         judged=health is not None,
         limited=(health or {}).get("limited", False),
         findings=tables.findings(list((health or {}).get("findings", ()))),
@@ -88,8 +88,6 @@ class Reading:
         interruptions: When the run was paused, and nodes late.
         began_at: When the first user could start, in seconds since 1970; None if nothing says so.
         durations: Of the charted timers, after the warm-up.
-        counters: Sums of the seconds after the warm-up in which the run was running.
-        active_s: For how long of them it was.
     """
 
     def __init__(self, points: Collection[Point], warmup_s: float, timers: Collection[str]) -> None:
@@ -103,8 +101,6 @@ class Reading:
         self.interruptions = run_annotations.Interruptions()
         self.began_at: float | None = None
         self.durations = {name: Histogram() for name in timers}
-        self.counters: dict[str, int] = {}
-        self.active_s = 0.0
         self._warmup, self._begun = WarmUp(warmup_s), False
         self.rows = downsample(points, timers=timers, see=self._see)
 
@@ -113,29 +109,25 @@ class Reading:
             self._begun = True
             self.began_at = point.at - point.t_s if point.at else None
         self.interruptions.add(point)
-        if not self._warmup.over(point):
+        if self._warmup.take(point):
             return
         for name, timer in self.durations.items():
             if one := point.timers.get(name):
                 timer.add(one.cells, one.max_ns)
-        if point.active_s > 0:
-            self.active_s += point.active_s
-            for name, count in point.counters.items():
-                self.counters[name] = self.counters.get(name, 0) + count
 
 
-def _covered(summary: JsonObject, reading: Reading) -> Covered:
+def _covered(summary: JsonObject) -> Covered:
     run, window = summary["run"], summary.get("window")
     part: JsonObject = window if window is not None else summary
-    counters, span_s = part.get("counters", {}), reading.active_s
     return Covered(
         is_part=window is not None,
         from_s=part.get("from_s", 0.0),
         to_s=part.get("to_s", (window or run).get("duration_s", 0.0)),
         warmup_s=run.get("warmup_s") or 0.0,
-        counters=counters,
-        rates={name: reading.counters.get(name, 0) / span_s for name in counters} if span_s else {},
+        counters=part.get("counters", {}),
+        rates=part.get("counters_per_s", {}),
         timers=part.get("timers", {}),
+        throttles=part.get("throttles", {}),
     )
 
 
@@ -209,7 +201,7 @@ def _tables(
         "generator_timers": tables.timers(built_in, covered.timers, "generator-timers"),
         "counters": tables.counters(covered.counters, covered.rates),
         "gauges": tables.gauges(summary.get("gauges", {})),
-        "throttles": tables.throttles(summary.get("throttles", {})),
+        "throttles": tables.throttles(covered.throttles),
         "workers": tables.workers(summary.get("workers", ()), duration_s),
         "settings": tables.settings(summary.get("settings", ())),
         "versions": tables.versions(summary.get("versions", {})),

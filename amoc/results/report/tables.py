@@ -91,7 +91,7 @@ def timers(pairs: Iterable[Pair], found: Mapping[str, JsonObject], key: str) -> 
     return Table(key, "Timers", ("timer", "count", "mean", *QUANTILES), rows)
 
 
-def counters(found: Mapping[str, int], rates: Mapping[str, float]) -> Table:
+def counters(found: Mapping[str, int], rates: Mapping[str, float | None]) -> Table:
     """Counters, the busiest first."""
     rows = [
         (clip(name, MAX_NAME), number(count), number(shortened(rates.get(name))))

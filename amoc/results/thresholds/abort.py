@@ -1,6 +1,6 @@
 """Decides when ``--abort-on-fail`` ends a run because a threshold has failed for good. Pure.
 
-An expectation whose figure can only move further away is lost at once: a crash more than is
+A threshold whose figure can only move further away is lost at once: a crash more than is
 allowed. One that may still recover, a percentile say, has the grace time: it must have been unmet
 at every look for as long. One that time alone may meet, such as a count that is to be reached, and
 one that has no sample yet, end no run; they are judged at its end.
@@ -16,7 +16,7 @@ from amoc.results.thresholds.threshold import Outlook, Result, Threshold
 __all__ = ["GRACE_S", "AbortOnFail"]
 
 GRACE_S = 10.0
-"""How long an expectation may be unmet before the run ends, when the operator does not say."""
+"""How long a threshold may be unmet before the run ends, when the operator does not say."""
 
 
 class AbortOnFail:
@@ -33,7 +33,7 @@ class AbortOnFail:
 
         Args:
             at_s: The time, on any scale that only grows and stands still in pauses.
-            results: What has come of each expectation so far.
+            results: What has come of each threshold so far.
             known: The metrics that are declared, as in `Threshold.evaluate`.
         """
         reasons = (self._lost(one, result, at_s, known) for one, result in results)

@@ -2,10 +2,10 @@
 
 A measure is a name and a statistic of it. `parse` decides by the text alone what it will be: a
 count, a duration, a rate or a plain figure. Only a gauge's ``min`` and ``max`` are told from a
-timer's by the unit that they are compared with. The value is taken from a `Window`, sums of points
-of all workers, so a percentile is that of the merged durations. Totals and durations are those of
-the whole window; rates, and what goes up and down, those of its seconds in which the run was
-running.
+timer's by the unit that they are compared with. The value is taken from the run's window, the sum
+of its points after the warm-up, so a percentile is that of the merged durations of all workers.
+Totals and durations are those of the whole window; rates, and what goes up and down, those of its
+seconds in which the run was running.
 
 A measure without a sample has no value, and `NoValue` says why. It is never taken for 0: whoever
 expects less than something would find it fulfilled by a run that has measured nothing.
@@ -24,7 +24,7 @@ from amoc.metrics.board import Kind
 from amoc.metrics.coordinated_omission import RESPONSE
 from amoc.metrics.histogram import Histogram
 from amoc.metrics.throttle_counts import COUNTS, WAITING
-from amoc.results.series import USERS, Tally, Window
+from amoc.results.series import USERS, Tally
 
 __all__ = ["Known", "Measure", "NoValue", "Trend", "Unit", "parse"]
 
@@ -108,7 +108,7 @@ class Measure:
         """The same, limited to what can be compared with a value that is one of `units`.
 
         Raises:
-            ValueError: It never is; a clause that follows the expectation.
+            ValueError: It never is; a clause that follows the threshold.
         """
         fit = {kind: unit for kind, unit in self.units.items() if unit in units}
         if not fit:
@@ -158,7 +158,7 @@ class Measure:
         close = get_close_matches(self.name, [*names, *_BUILT_IN], n=1, cutoff=0.75)
         return close[0] if close else ""
 
-    def value(self, window: Window, known: Known) -> float:
+    def value(self, window: Tally, known: Known) -> float:
         """What it is, in seconds, per second, or as it is.
 
         Args:
@@ -185,19 +185,17 @@ class Measure:
             return self._of_gauge(window)
         return self._counted(window, lambda tally: tally.counters.get(self.name, 0))
 
-    def _counted(self, window: Window, count: Callable[[Tally], int]) -> float:
+    def _counted(self, window: Tally, count: Callable[[Tally], int]) -> float:
         """What was counted, or how often in a second."""
-        if not window.all.points:
+        is_rate = self.statistic.endswith("rate")
+        value = window.per_second(count) if is_rate else count(window)
+        if not window.points or value is None:
             raise NoValue("there is no sample")
-        if not self.statistic.endswith("rate"):
-            return count(window.all)
-        if window.running.active_s <= 0:
-            raise NoValue("there is no sample")
-        return count(window.running) / window.running.active_s
+        return value
 
-    def _of_timer(self, window: Window) -> float:
-        timer = window.all.timers.get(self.name, Histogram())
-        if self.statistic in ("count", "rate") and window.all.points:
+    def _of_timer(self, window: Tally) -> float:
+        timer = window.timers.get(self.name, Histogram())
+        if self.statistic in ("count", "rate") and window.points:
             return self._counted(window, lambda tally: _recorded(tally, self.name))
         if not timer.count:
             raise NoValue("there is no sample")
@@ -210,32 +208,31 @@ class Measure:
                 return timer.quantiles_s(0.0)[0]
         return timer.quantiles_s(_fraction(self.statistic))[0]
 
-    def _of_gauge(self, window: Window) -> float:
-        tally = window.running
-        found = {"min": tally.lowest, "max": tally.highest}.get(self.statistic)
+    def _of_gauge(self, window: Tally) -> float:
+        found = {"min": window.lowest, "max": window.highest}.get(self.statistic)
         if found is None:
-            found = dict(tally.last.gauges) if tally.last is not None else {}
+            found = dict(window.last_active.gauges) if window.last_active is not None else {}
         value = found.get(self.name)
         if value is None or not isfinite(value):
             raise NoValue("there is no sample")
         return value
 
-    def _of_throttle(self, window: Window) -> float:
-        if self.name not in window.all.throttles:
+    def _of_throttle(self, window: Tally) -> float:
+        if self.name not in window.throttles:
             raise NoValue(f"there was no throttle {self.name}")
         what = self.statistic.removesuffix(".rate")
         if what == WAITING:
-            last = window.running.last
+            last = window.last_active
             found = last.throttles.get(self.name) if last is not None else None
             return found.waiting if found is not None else 0
         return self._counted(window, lambda tally: tally.throttles.get(self.name, {}).get(what, 0))
 
-    def _built_in(self, window: Window) -> float:
+    def _built_in(self, window: Tally) -> float:
         if self.name == "crashes":
             return self._counted(window, lambda tally: sum(tally.crashes.values()))
         if self.name == "starts":
             return self._counted(window, lambda tally: tally.starts)
-        last = (window.running if self.statistic in _UP_AND_DOWN else window.all).last
+        last = window.last_active if self.statistic in _UP_AND_DOWN else window.last
         if last is None:
             raise NoValue("there is no sample")
         return last.users.get(self.statistic, 0)
@@ -245,7 +242,7 @@ def parse(text: str) -> Measure:
     """The measure that `text` names.
 
     Raises:
-        ValueError: It is none; a clause that follows the expectation.
+        ValueError: It is none; a clause that follows the threshold.
     """
     if not _NAME.fullmatch(text):
         raise ValueError(
@@ -292,12 +289,11 @@ def _fraction(percentile: str) -> float:
     return float(percentile[1:]) / 100
 
 
-def _kind_in(name: str, window: Window) -> Kind | None:
-    tally = window.all
+def _kind_in(name: str, window: Tally) -> Kind | None:
     places: tuple[tuple[Kind, Iterable[str]], ...] = (
-        (Kind.COUNTER, tally.counters),
-        (Kind.TIMER, tally.timers),
-        (Kind.GAUGE, tally.highest),
+        (Kind.COUNTER, window.counters),
+        (Kind.TIMER, window.timers),
+        (Kind.GAUGE, window.highest),
     )
     return next((kind for kind, names in places if name in names), None)
 

@@ -23,7 +23,7 @@ from math import floor, log10
 
 from amoc.base.errors import UsageError
 from amoc.metrics.board import Kind
-from amoc.results.series import Window
+from amoc.results.series import Tally
 from amoc.results.thresholds.measure import Known, Measure, NoValue, Trend, Unit
 from amoc.results.thresholds.measure import parse as parse_measure
 
@@ -35,12 +35,13 @@ __all__ = [
     "gather",
     "known_of",
     "misfits",
+    "of_run",
     "parse",
     "to_json",
 ]
 
 COMMAND_LINE = "--expect"
-"""The `source` of an expectation that the operator gave."""
+"""The `source` of a threshold that the operator gave."""
 
 _OPERATORS: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
@@ -73,7 +74,7 @@ MAX_CHARACTERS = 1_000
 
 
 class Outlook(Enum):
-    """What can become of an expectation that is not met, while the run goes on."""
+    """What can become of a threshold that is not met, while the run goes on."""
 
     LOST = 1
     """Nothing can make it good: a count is above its limit."""
@@ -85,7 +86,7 @@ class Outlook(Enum):
 
 @dataclass(frozen=True)
 class Result:
-    """What came of an expectation.
+    """What came of a threshold.
 
     Attributes:
         passed: Whether it is met.
@@ -134,7 +135,7 @@ class Threshold:
         """What is looked at: one, or two of a ratio."""
         return (self.measure, self.divisor) if self.divisor is not None else (self.measure,)
 
-    def evaluate(self, window: Window, known: Known | None = None) -> Result:
+    def evaluate(self, window: Tally, known: Known | None = None) -> Result:
         """Whether it is met by what happened in `window`; without a sample it is not.
 
         Args:
@@ -167,7 +168,7 @@ class Threshold:
         onward = (">", ">=", "!=") if trend is Trend.GROWS else ("<", "<=", "!=")
         return Outlook.PENDING if self.comparison in onward else Outlook.LOST
 
-    def _value(self, window: Window, known: Known) -> float:
+    def _value(self, window: Tally, known: Known) -> float:
         value = self.measure.value(window, known)
         if self.divisor is None:
             return value
@@ -204,7 +205,7 @@ _SIDES = (operator.lt, operator.gt)
 
 
 def parse(text: str, source: str = COMMAND_LINE) -> Threshold:
-    """The expectation that `text` is.
+    """The threshold that `text` is.
 
     Args:
         text: Such as ``message_ttd.p99 < 200ms``.
@@ -219,7 +220,7 @@ def parse(text: str, source: str = COMMAND_LINE) -> Threshold:
             raise ValueError(f"must have at most {MAX_CHARACTERS} characters")
         return _parse(plain, source)
     except ValueError as error:
-        raise ValueError(f"expectation {plain[:100]!r}: {error} (from {source})") from None
+        raise ValueError(f"threshold {plain[:100]!r}: {error} (from {source})") from None
 
 
 def _parse(text: str, source: str) -> Threshold:
@@ -242,9 +243,9 @@ def _parse(text: str, source: str) -> Threshold:
             measure = measure.compared_with(*fitting)
         except ValueError as error:
             raise ValueError(f"{error}, but the limit is {limit_text}") from None
-    expectation = Threshold(text, source, measure, divisor, comparison, limit, limit_text, unit)
-    _check_sense(expectation)
-    return expectation
+    threshold = Threshold(text, source, measure, divisor, comparison, limit, limit_text, unit)
+    _check_sense(threshold)
+    return threshold
 
 
 def _count(text: str) -> Measure:
@@ -297,7 +298,7 @@ def _check_sense(one: Threshold) -> None:
 
 
 def gather(*given: tuple[str, Sequence[str]]) -> list[Threshold]:
-    """All expectations of a run, in order, each once.
+    """All thresholds of a run, in order, each once.
 
     Args:
         given: Sources for people, and the texts from each; the first to say something is named.
@@ -320,20 +321,34 @@ def gather(*given: tuple[str, Sequence[str]]) -> list[Threshold]:
     return list(found.values())
 
 
-def misfits(expectations: Iterable[Threshold], known: Known) -> tuple[list[str], list[str]]:
+def of_run(given: Sequence[str], declared: Sequence[str], scenario: str) -> list[Threshold]:
+    """All thresholds of a run, in order, each once.
+
+    Args:
+        given: Those of the command line.
+        declared: Those of the scenario.
+        scenario: Its name; empty if that is not known.
+
+    Raises:
+        UsageError: Some make no sense; a line for each.
+    """
+    return gather((COMMAND_LINE, given), (f"scenario {scenario}".rstrip(), declared))
+
+
+def misfits(thresholds: Iterable[Threshold], known: Known) -> tuple[list[str], list[str]]:
     """What does not fit the metrics that are declared before a user starts.
 
     Args:
-        expectations: Of the run.
+        thresholds: Of the run.
         known: The metrics that are declared by now; users may declare more.
 
     Returns:
         What is wrong, and what is only likely to be, a line each.
     """
     wrong, doubtful = [], []
-    for one in expectations:
+    for one in thresholds:
         for measure in one.measures:
-            begin, end = f"expectation {one.text!r}: ", f" (from {one.source})"
+            begin, end = f"threshold {one.text!r}: ", f" (from {one.source})"
             if misfit := measure.misfit(known) or _nonsense_of_kind(one, known):
                 wrong.append(f"{begin}{misfit}{end}")
             elif close := measure.resembles(known):
@@ -361,11 +376,11 @@ def known_of(declared: Iterable[tuple[str, int]]) -> dict[str, Kind]:
     return {name: kind for name, kind in kinds if kind is not Kind.CRASH}
 
 
-def to_json(expectation: Threshold, result: Result) -> Mapping[str, object]:
+def to_json(threshold: Threshold, result: Result) -> Mapping[str, object]:
     """The two as they stand in the summary."""
     return {
-        "expression": expectation.text,
-        "source": expectation.source,
+        "expression": threshold.text,
+        "source": threshold.source,
         "passed": result.passed,
         "value": result.value,
         "value_text": result.value_text,

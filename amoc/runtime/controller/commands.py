@@ -38,7 +38,9 @@ from amoc.ipc.messages import (
 )
 from amoc.ipc.worker_id import WorkerId
 from amoc.metrics.health_figures import total
+from amoc.metrics.throttle_counts import COUNTS, WAITING
 from amoc.results.journal import Journal
+from amoc.results.series import ThrottlePoint
 from amoc.runtime.controller.orders import Broadcast, Reply
 from amoc.runtime.controller.run_state import State, Step
 from amoc.runtime.controller.settings_update import ORDER_S, SettingsUpdate
@@ -169,16 +171,16 @@ class Commands:
     # Reading
 
     def _show_status(self) -> Answer:
-        status, figures = self._status, self._status.figures
+        status, samples = self._status, self._status.samples
         plan = status.plan
         users = {
-            "running": figures.running,
+            "running": samples.running,
             "waiting": status.waiting,
-            "finished": figures.finished,
-            "crashed": figures.crashed,
-            "removed": figures.removed,
+            "finished": samples.finished,
+            "crashed": samples.crashed,
+            "removed": samples.removed,
         }
-        passed, looks = figures.throttles(), self._looks()
+        passed, looks = status.totals.whole.by_throttle(), self._looks()
         shown = ", ".join(f"{count:,} {name}" for name, count in users.items() if count)
         return StatusAnswer(
             summary=f"{self._state()}; users: {shown or '0'}",
@@ -186,8 +188,8 @@ class Commands:
                 WorkerAnswer(
                     f"{node}/{one.worker}", counted(int(total(one.health, "users")), "user")
                 )
-                for node in figures.nodes
-                for one in figures.workers(node)
+                for node in sorted(samples.latest)
+                for one in samples.workers(node)
             ],
             state=status.state.value,
             id=status.run_id,
@@ -196,7 +198,7 @@ class Commands:
             elapsed_s=round(status.elapsed_s, 3),
             paused_s=round(pause.paused_ns() / S_NS, 3),
             users=users,
-            throttles=[{**one, **passed.get(one["name"], {})} for one in looks["throttles"]],
+            throttles=[{**one, **_counts(passed.get(one["name"]))} for one in looks["throttles"]],
             coordinators=looks["coordinators"],
             barriers=looks["barriers"],
         )
@@ -269,7 +271,7 @@ class Commands:
     def _check_room(self, count: int) -> None:
         loaded = self._status.loaded
         if loaded is not None:
-            there = self._status.figures.running + self._status.waiting
+            there = self._status.samples.running + self._status.waiting
             fd_budget.check_fds(there + count, loaded.workers, loaded.fds_per_user, loaded.fd_limit)
 
     def _remove(self, count: int, force: bool) -> Answer:
@@ -353,6 +355,13 @@ def _worker_users(origin: WorkerId, reply: Reply) -> WorkerUsers:
 def _removal(reply: Reply) -> Removal:
     """What a worker has answered; nothing where it did not."""
     return Removal(*reply.answer[1:]) if isinstance(reply.answer, UsersRemoved) else Removal()
+
+
+def _counts(throttle: ThrottlePoint | None) -> dict[str, int]:
+    """What was counted at a throttle."""
+    if throttle is None:
+        return {}
+    return {kind: getattr(throttle, kind) for kind in (*COUNTS, WAITING)}
 
 
 def _texts(replies: Mapping[WorkerId, Reply]) -> list[WorkerAnswer]:

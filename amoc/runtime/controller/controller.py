@@ -112,22 +112,21 @@ class Controller:
         self._interrupts = 0
         self._xmpp: embedded_xmpp.EmbeddedXmpp | None = None
         self._crew: Services | None = None
-        self._records = RunFiles(plan, run_id, lambda text: self._say("warning", text))
-        self._account = RunResults(
+        self._files = RunFiles(plan, run_id, lambda text: self._say("warning", text))
+        self._results = RunResults(
             self.status,
-            self._records,
+            self._files,
             self._say,
             lambda: self._crew.throttles() if self._crew is not None else {},
         )
         self._begun_ns = 0
-        self._ended_ns = 0
         self._ended = "ok"
 
     def interrupt(self) -> None:
         """Ask the run to end: gracefully the first time, at once the second time."""
         self._interrupts += 1
         if self._graceful() and self._interrupts == 1:
-            self._records.write(
+            self._files.write(
                 "command",
                 name="stop",
                 arguments={},
@@ -155,7 +154,7 @@ class Controller:
             raise PeerError(f"the run has not started yet, so it cannot {command.name}")
         answer = self._crew.operations.operate(command, source)
         if not is_read(command.name):
-            self._account.annotate(answer.summary, command.comment, "command", command.name)
+            self._results.annotate(answer.summary, command.comment, "command", command.name)
         self._node.changed.ring()
         return answer
 
@@ -175,7 +174,7 @@ class Controller:
                 self._node = NodeLink(parent, self._take, self._check)
                 tasks: list[gevent.Greenlet[..., None]] = [
                     gevent.spawn(self._node.listen),
-                    gevent.spawn(self._node.guarded, self._account.beat),
+                    gevent.spawn(self._node.guarded, self._results.beat),
                     gevent.spawn(self._node.guarded, logs.tick_forever),
                 ]
                 try:
@@ -198,10 +197,10 @@ class Controller:
         self._step(Step.LAUNCH)
         loaded_plugins = plugins.load("controller")
         loaded = self._load(directory, loaded_plugins)
-        journal = self._records.begin(loaded, self._started_at)
+        journal = self._files.begin(loaded, self._started_at)
         for plugin in loaded_plugins:
             self._say("info", f"plugin {plugin} is loaded")
-        self._records.write("state", state=self.status.state.value)
+        self._files.write("state", state=self.status.state.value)
         self._crew = Services(
             self._plan, self.status, loaded, self._node, journal, self._say, self._step
         )
@@ -253,14 +252,14 @@ class Controller:
         )
         loaded: Loaded = seen[Loaded]
         self.status.loaded = loaded
-        self._account.loaded(loaded)
+        self._results.loaded(loaded)
         fd_budget.check_fds(plan.most_users, loaded.workers, loaded.fds_per_user, loaded.fd_limit)
         return loaded
 
     def _control_socket(self) -> ControlServer:
-        assert self._records.directory is not None
+        assert self._files.directory is not None
         return ControlServer(
-            self._records.directory.control, self.operate, lambda text: self._say("trace", text)
+            self._files.directory.control, self.operate, lambda text: self._say("trace", text)
         )
 
     def _start_xmppd(self, loaded: Loaded) -> dict[str, str]:
@@ -283,8 +282,8 @@ class Controller:
 
     def _init(self, overrides: Mapping[str, Any]) -> None:
         assert self._crew is not None
-        assert self._records.directory is not None
-        logs_directory = str(self._records.directory.logs.resolve())
+        assert self._files.directory is not None
+        logs_directory = str(self._files.directory.logs.resolve())
         logs.open_directory(logs_directory)
         self._node.send(Init(overrides, "the embedded XMPP server", logs_directory))
         seen = self._node.seen
@@ -296,7 +295,7 @@ class Controller:
             "(--init-timeout)",
             ExitCode.INIT_TIMEOUT,
         )
-        self._account.ready(seen[Ready])
+        self._results.ready(seen[Ready])
         for operation, *arguments in seen[Ready].calls:
             try:
                 self._crew.desk.do(None, operation, *arguments)
@@ -309,15 +308,15 @@ class Controller:
         follower = StageFollower(plan.stages, len(plan.users)) if plan.stages is not None else None
         timeline = sorted(plan.timeline, key=lambda one: one[0])
         self._begun_ns = now_ns()
-        self._records.users_may_start(self._begun_ns)
-        self._account.begin(self._begun_ns)
+        self._files.users_may_start(self._begun_ns)
+        self._results.begin(self._begun_ns)
         crew.begin()
         if events.RUN_START.heard:
             self._tell_begun()
         while not (self._interrupts or operations.stop_asked):
             self._node.check()
-            if lost := self._account.lost:
-                self._say("error", lost)
+            if aborted := self._results.aborted:
+                self._say("error", aborted)
                 return
             now = now_ns()
             while timeline and (now - self._begun_ns) / S_NS >= timeline[0][0]:
@@ -336,11 +335,11 @@ class Controller:
         self._ended = "stopped"
 
     def _tell_begun(self) -> None:
-        assert self._records.directory is not None
+        assert self._files.directory is not None
         events.RUN_START(
             run_id=self.status.run_id,
             scenario=self._plan.scenario,
-            directory=str(self._records.directory.path.resolve()),
+            directory=str(self._files.directory.path.resolve()),
         )
 
     def _operate_again(self, name: str, arguments: Mapping[str, Any]) -> None:
@@ -355,7 +354,7 @@ class Controller:
     def _stop(self) -> None:
         plan, seen = self._plan, self._node.seen
         pause.resume()
-        self._account.stop(now_ns())
+        self._results.stop(now_ns())
         self._node.send(StopUsers(plan.stop_timeout_s))
         self._node.until(
             lambda: Stopped in seen,
@@ -383,30 +382,22 @@ class Controller:
 
     def _clean_up(self, failure: AmocError | None, directory: str) -> Outcome:
         """Leave nothing running, whatever happened; what has come of the run."""
-        self._ended_ns = now_ns()
+        ended_ns = now_ns()
         if self._crew is not None:
             self._crew.end()
         self._node.end(at_once=failure is not None)
         shutil.rmtree(directory, ignore_errors=True)  # whoever kills us from now on leaves no trace
         if events.NODE_DOWN.heard and Hello in self._node.seen:
             events.NODE_DOWN(node=NODE, reason=str(failure or ""))
-        self._account.close()
+        self._results.close()
         if self._xmpp is not None:
             self._xmpp.end()
         for one in self._orphans.end():
             self._say("warning", f"{one} was started by a user and cannot be ended")
-        outcome = self._outcome(failure)
-        verdict = outcome.summary["run"]["verdict"] if outcome.summary is not None else self._ended
-        self._records.write(
-            "end",
-            verdict=verdict,
-            exit_code=int(outcome.exit_code),
-            message=outcome.message,
-            reasons=outcome.summary["run"]["reasons"] if outcome.summary is not None else [],
-        )
-        self._records.end(outcome.summary)
+        outcome = self._results.end(self._ended, failure, ended_ns)
         if events.RUN_STOP.heard:
-            code = int(outcome.exit_code)
+            code, run = int(outcome.exit_code), (outcome.summary or {}).get("run", {})
+            verdict = run.get("verdict", self._ended)
             events.RUN_STOP(run_id=self.status.run_id, verdict=verdict, exit_code=code)
         return outcome
 
@@ -418,12 +409,12 @@ class Controller:
                 assert self._crew is not None  # there are no workers before it is there
                 self._crew.hear(node, record)
             case Sample():
-                self._account.take(node, record)
+                self._results.take(node, record)
                 self._node.send(Sampled(record.sequence))
             case CrashSeen():
-                self._account.troubles.crashed(record)
+                self._results.crashed(record)
             case Blocked():
-                self._account.troubles.blocked(record)
+                self._results.blocked(record)
             case Note(level, text):
                 self._say(level, text)
             case Output(lines):
@@ -443,33 +434,17 @@ class Controller:
         if level != "trace":
             at_s = (now_ns() - self._begun_ns) / S_NS if self._begun_ns else 0.0
             self.status.events.append(OperatorEvent(at_s, level, text))
-        self._records.write("event", level=level, text=text)
+        self._files.write("event", level=level, text=text)
         self._on_event(level, text)
 
     def _step(self, step: Step) -> None:
         self.status.state = after(self.status.state, step)
         _log.info("the run is %s", self.status.state.value)
-        self._records.write("state", state=self.status.state.value)
+        self._files.write("state", state=self.status.state.value)
 
     def _fail_run(self, error: AmocError) -> None:
         self._ended = "interrupted" if isinstance(error, Interrupted) else "failed"
         self._step(Step.FAIL)
-
-    # The end
-
-    def _outcome(self, failure: AmocError | None) -> Outcome:
-        directory = self._records.directory
-        run = {
-            "id": self.status.run_id,
-            "scenario": self._plan.scenario,
-            "comment": self._plan.comment,
-            "seed": self._plan.seed,
-            "started_at": self._started_at.isoformat(timespec="milliseconds"),
-            "duration_s": round((self._ended_ns - self._begun_ns) / S_NS, 3),
-            "paused_s": round(pause.paused_ns() / S_NS, 3),
-            "directory": str(directory.path) if directory is not None else "",
-        }
-        return self._account.outcome(run, self._ended, failure)
 
 
 def _who_stayed(stopped: Stopped) -> str:

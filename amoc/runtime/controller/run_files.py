@@ -7,7 +7,7 @@ user could start. Before and after that nothing is written.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,11 @@ from amoc.ipc.messages import Loaded
 from amoc.results import replay
 from amoc.results.export import junit
 from amoc.results.journal import Journal
+from amoc.results.journal_facts import JournalFacts
 from amoc.results.run_directory import RunDirectory
+from amoc.results.run_totals import RunTotals
 from amoc.results.series import Point
+from amoc.results.summary import Summary, make
 from amoc.runtime.controller import report_writer
 from amoc.scenario.run_plan import RunPlan
 
@@ -29,15 +32,23 @@ log = logging.getLogger(__name__)
 
 
 class RunFiles:
-    """Keeps the records of one run.
+    """The files of one run.
 
     Attributes:
         directory: Where they are; None before `begin`.
+        facts: What is in the journal.
     """
 
     def __init__(self, plan: RunPlan, run_id: str, on_trouble: Callable[[str], None]) -> None:
-        """Keep records of `plan`; `on_trouble` is told, once, when they cannot be written."""
+        """Keep files of the run of `plan`.
+
+        Args:
+            plan: What is run.
+            run_id: The run's id.
+            on_trouble: Told, once, when they cannot be written.
+        """
         self.directory: RunDirectory | None = None
+        self.facts = JournalFacts()
         self._plan = plan
         self._run_id = run_id
         self._on_trouble = on_trouble
@@ -53,7 +64,8 @@ class RunFiles:
         self.directory = RunDirectory.create(self._plan.run_directory, loaded.name, started_at)
         self._journal = Journal(self.directory.journal, self._on_trouble)
         self._series = LineFile(self.directory.series, "series", self._on_trouble)
-        self._journal.write("run", **replay.record_of(self._plan, loaded, self._run_id))
+        at = started_at.isoformat(timespec="milliseconds")
+        self.write("run", started_at=at, **replay.record_of(self._plan, loaded, self._run_id))
         return self._journal
 
     def users_may_start(self, begun_ns: int) -> None:
@@ -64,7 +76,7 @@ class RunFiles:
     def write(self, kind: str, **fields: Any) -> None:
         """Write a line of the journal, if there is one."""
         if self._journal is not None:
-            self._journal.write(kind, **fields)
+            self.facts.take(self._journal.write(kind, **fields))
 
     def write_second(self, point: Point) -> None:
         """Write a second of the run."""
@@ -72,29 +84,35 @@ class RunFiles:
             self._series.append(point.to_json())
 
     def notes(self) -> list[str]:
-        """What whoever reads the records should know of them."""
+        """What whoever reads the files should know of them."""
         lost = self._series.lost_in_all if self._series is not None else 0
         seconds = counted(lost, "second")
         return [f"{seconds} could not be written, so charts and exports lack them"] if lost else []
 
-    def end(self, summary: Mapping[str, Any] | None) -> None:
+    def end(self, totals: RunTotals | None) -> Summary | None:
         """Close what is open, and leave the summary and what is made of it.
 
         Args:
-            summary: Of the run; None when there was none, and then nothing is left.
+            totals: The sum of the run's seconds; None if no user could start, and then nothing is
+                left.
+
+        Returns:
+            The summary.
         """
         for file in (self._journal, self._series):
             if file is not None:
                 file.close()
         directory = self.directory
         if directory is None:
-            return
-        if summary is None:
+            return None
+        if totals is None:
             directory.discard()
-            return
+            return None
+        summary = make(self.facts, totals, str(directory.path))
         self._leave(directory.summary, lambda path: atomic_write.write_json(path, summary))
         self._leave(directory.junit, lambda path: junit.write(summary, path))
         self._leave(directory.report, lambda _: report_writer.write(directory, self._on_trouble))
+        return summary
 
     def _leave(self, path: Path, write: Callable[[Path], None]) -> None:
         """Have a file written; if that fails, the run is over all the same."""

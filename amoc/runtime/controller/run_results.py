@@ -1,115 +1,213 @@
-"""The account of a run: what was measured, what is thought of it, and what is left of that.
+"""What a run shows: samples come in, seconds of it go out, and at its end a summary and a verdict.
 
-Measuring makes seconds; judging, exporters and the files of the run's directory live on them. When
-the run is over they become a summary and a verdict.
+Each second is added to the run's totals, written to its series, shown to exporters, and held
+against the thresholds and the limits of the generator. What decides is pure
+(`amoc.results.run_totals`, `amoc.results.thresholds`, `amoc.results.verdict`); here it is fed.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
 import gevent
 
-from amoc.base import pause, redaction
-from amoc.base.clock import S_NS, now_ns
-from amoc.base.errors import AmocError, ExitCode
-from amoc.base.versions import versions
-from amoc.ipc.messages import Loaded, Ready, Sample, SettingInfo
-from amoc.results import exporters
+from amoc.base import pause
+from amoc.base.clock import S_NS, format_duration, now_ns
+from amoc.base.errors import AmocError, ExitCode, UsageError
+from amoc.ipc.messages import Blocked, CrashSeen, Loaded, Ready, Sample
+from amoc.results import exporters, verdict
 from amoc.results.exporters import Exporter, RunInfo
-from amoc.results.series import ThrottlePoint
-from amoc.results.summary import window_of
-from amoc.runtime.controller.incidents import Incidents
-from amoc.runtime.controller.judging import Judging
-from amoc.runtime.controller.measuring import Measuring
+from amoc.results.per_second import Moment, PointCutter
+from amoc.results.run_totals import RunTotals
+from amoc.results.series import Point, ThrottlePoint, WarmUp
+from amoc.results.thresholds import threshold
+from amoc.results.thresholds.abort import AbortOnFail
+from amoc.results.thresholds.threshold import Result, Threshold
 from amoc.runtime.controller.run_files import RunFiles
 from amoc.runtime.controller.status import Outcome, Status
+from amoc.runtime.stall_causes import MAX_PLACES, OTHERS, sentence_of
 from amoc.scenario.run_plan import RunPlan
 
+BEAT_S = 0.1
 EXPORT_S = 2.0
 """How long exporters may take together to pass on what is left, once the run is over."""
 
 
 class RunResults:
-    """Keeps the account of one run.
+    """Measures one run and judges it.
 
     Attributes:
-        troubles: What went wrong with users.
+        aborted: Why the run should end before its time; empty while it should not.
     """
 
     def __init__(
         self,
         status: Status,
-        records: RunFiles,
+        files: RunFiles,
         say: Callable[[str, str], None],
         throttles: Callable[[], Mapping[str, ThrottlePoint]],
     ) -> None:
-        """Open an account.
+        """Measure and judge a run.
 
         Args:
-            status: How the run is; its plan is known.
-            records: What the run leaves.
+            status: How the run is, its plan included; kept up to date.
+            files: What the run leaves.
             say: Takes what the operator should read: a level and a line.
             throttles: What each throttle is configured for now.
 
         Raises:
-            UsageError: What the operator expects of the run makes no sense.
+            UsageError: A threshold of the operator makes no sense.
         """
         assert status.plan is not None
         self._plan: RunPlan = status.plan
         self._status = status
-        self._records = records
+        self._files = files
         self._say = say
         self._throttles = throttles
-        self._measuring = Measuring(status, records, self._plan.warmup_s, throttles)
-        self._judging = Judging(self._plan, status, self._measuring.window, say)
-        self._measuring.judge = self._judging.take
-        self._exporters: list[Exporter] = []
-        self._begun_ns = 0
-        self.troubles = Incidents(records.write, say)
+        status.totals = RunTotals(WarmUp(self._plan.warmup_s))
+        self._seconds = PointCutter(status.samples)
+        self._thresholds = threshold.of_run(self._plan.thresholds, (), "")
+        after_s = self._plan.abort_after_s
+        self._abort = AbortOnFail(after_s) if after_s is not None else None
+        self.aborted = ""
+        self._exporters: Sequence[Exporter] = ()
+        self._cpu_s = time.process_time()
+        self._begun_ns = self._stopped_ns = self._cut_at_ns = 0
+        self._lag_s = 0.0
+
+    # The run's phases
 
     def loaded(self, loaded: Loaded) -> None:
-        """The scenario is there with its settings.
+        """The scenario is there with its settings and its thresholds.
 
         Raises:
             ResourceError: An exporter cannot do its work.
         """
-        self._judging.loaded(loaded)
+        self._thresholds = threshold.of_run(self._plan.thresholds, loaded.thresholds, loaded.name)
+        if self._abort is not None and not self._thresholds:
+            self._say("warning", "--abort-on-fail has no effect: there are no thresholds")
         values = {name: value for name, value, *_ in loaded.settings}
         run = RunInfo(self._status.run_id, loaded.name)
         self._exporters = exporters.start(values, run, lambda text: self._say("warning", text))
-        self._measuring.listeners = self._exporters
 
     def ready(self, ready: Ready) -> None:
-        """init() has returned.
+        """init() has returned; what it and the scenario have declared is known.
 
         Raises:
-            UsageError: What is expected of a metric does not fit it.
+            UsageError: A threshold does not fit the kind of its metric.
         """
-        self._judging.ready(ready)
+        self._files.write("metrics", declared=ready.metrics)
+        known = threshold.known_of(ready.metrics)
+        self._status.totals.known |= known
+        wrong, doubtful = threshold.misfits(self._thresholds, known)
+        if wrong:
+            raise UsageError("\n".join(wrong))
+        for text in doubtful:
+            self._say("warning", text)
 
     def begin(self, at_ns: int) -> None:
         """The first user may start."""
-        self._begun_ns = at_ns
-        self._measuring.begin(at_ns)
+        self._seconds.begin(at_ns)
+        self._begun_ns = self._cut_at_ns = at_ns
         self.annotate("run begins", self._plan.comment, "begin")
 
     def stop(self, at_ns: int) -> None:
-        """Users are asked to stop."""
-        self._measuring.stop(at_ns)
+        """Users are asked to stop; what they do from now on is the end of the run."""
+        self._stopped_ns = at_ns
+
+    def close(self) -> None:
+        """The last sample has come; pass on what is left."""
+        if self._seconds.heard:
+            self._cut()
+        self.annotate("run ends", "", "end")
+        closing = [gevent.spawn(one.close, EXPORT_S) for one in self._exporters]
+        gevent.joinall(closing, timeout=EXPORT_S + 1.0)
+
+    def end(self, ended: str, failure: AmocError | None, at_ns: int) -> Outcome:
+        """Judge the run, and leave its files.
+
+        Args:
+            ended: ``ok``, ``stopped``, ``interrupted`` or ``failed``.
+            failure: What went wrong.
+            at_ns: When the run was over.
+        """
+        code = failure.exit_code if failure is not None else ExitCode.OK
+        message = str(failure) if failure is not None else ""
+        if not self._begun_ns:
+            self._files.write(
+                "end", verdict=ended, exit_code=int(code), message=message, reasons=[]
+            )
+            return Outcome(code, message, self._files.end(None))
+        totals = self._status.totals
+        found = verdict.judge(
+            ended,
+            [result for _, result in self._results()],
+            totals.health.limited,
+            self._plan.limited_ok,
+            aborted=self.aborted,
+            findings=[one.text for one in totals.health.findings()],
+            failure=message,
+            code=code,
+        )
+        self._files.write(
+            "end",
+            verdict=found.verdict,
+            exit_code=int(found.exit_code),
+            message=message,
+            reasons=found.reasons,
+            notes=[*totals.shortfall.notes(), *self._files.notes()],
+            duration_s=round((at_ns - self._begun_ns) / S_NS, 3),
+            paused_s=round(pause.paused_ns() / S_NS, 3),
+        )
+        return Outcome(found.exit_code, message, self._files.end(totals))
+
+    # What comes in
 
     def take(self, node: str, sample: Sample) -> None:
         """Take a sample of `node`."""
         if self._begun_ns:
             self._status.elapsed_s = (now_ns() - self._begun_ns) / S_NS
             self._status.paused_s = pause.paused_ns() / S_NS
-        self._measuring.take(node, sample)
+        self._status.samples.take(node, sample)
+        self._cut_if_over()
+
+    def crashed(self, crash: CrashSeen) -> None:
+        """A worker has seen a cause for the first time."""
+        if crash.cause in self._files.facts.crashes:
+            return
+        self._files.write(
+            "crash", cause=crash.cause, user_id=crash.user_id, traceback=crash.traceback
+        )
+        who = f"user {crash.user_id}" if crash.user_id else "what a user had begun"
+        # The cause has # for numbers; whoever looks here first wants to know them.
+        place = crash.cause[crash.cause.rfind(" (") :] if crash.cause.endswith(")") else ""
+        text = (crash.traceback.strip().splitlines() or [crash.cause])[-1]
+        self._say("error", f"{who} crashed, the first with this cause: {text}{place}")
+        self._say("trace", crash.traceback)
+
+    def blocked(self, one: Blocked) -> None:
+        """A line of the scenario has kept a worker from turning its loop."""
+        known = self._files.facts.blocked
+        if one.place not in known and len(known) >= MAX_PLACES:
+            one = one._replace(place=OTHERS, trace="")
+        new = one.place not in known
+        self._files.write("blocked", **one._asdict())
+        if new:
+            self._say("warning", sentence_of(one))
+            if one.trace:
+                self._say("trace", one.trace)
 
     def beat(self) -> None:
-        """Be in time also where no sample comes; to be a greenlet of its own."""
-        self._measuring.beat()
+        """Note how late this process's loop turns, and cut seconds that last too long.
+
+        Does not return; to be a greenlet of its own.
+        """
+        while True:
+            due_ns = now_ns() + int(BEAT_S * S_NS)
+            gevent.sleep(BEAT_S)
+            self._lag_s = max(self._lag_s, (now_ns() - due_ns) / S_NS)
+            self._cut_if_over()
 
     def annotate(self, what: str, comment: str, *tags: str) -> None:
         """Tell exporters that something has happened to the run."""
@@ -117,57 +215,55 @@ class RunResults:
         for exporter in self._exporters:
             exporter.annotate(text, ("amoc", *tags), time.time())
 
-    @property
-    def lost(self) -> str:
-        """Why the run is to end before its time; empty while it is not."""
-        return self._judging.lost
+    # Seconds
 
-    def close(self) -> None:
-        """The last sample has come; pass on what is left."""
-        self._measuring.end()
-        self.annotate("run ends", "", "end")
-        closing = [gevent.spawn(one.close, EXPORT_S) for one in self._exporters]
-        gevent.joinall(closing, timeout=EXPORT_S + 1.0)
+    def _cut_if_over(self) -> None:
+        if self._seconds.over(now_ns()):
+            self._cut()
 
-    def outcome(self, run: Mapping[str, Any], ended: str, failure: AmocError | None) -> Outcome:
-        """What has come of the run.
+    def _cut(self) -> None:
+        at_ns, cpu_s = now_ns(), time.process_time()
+        end_ns, span_s = self._seconds.end_ns(at_ns), (at_ns - self._cut_at_ns) / S_NS
+        moment = Moment(
+            at=time.time() - (at_ns - end_ns) / S_NS,
+            ran_ns=self._ran_ns(end_ns),
+            state=self._status.state.value,
+            waiting=self._status.waiting,
+            throttles=self._throttles(),
+            controller_cpu=round((cpu_s - self._cpu_s) / span_s, 4) if span_s > 0 else 0.0,
+            controller_lag_s=self._lag_s,
+        )
+        point = self._seconds.cut(end_ns, moment)
+        if point is None:
+            return
+        self._cut_at_ns, self._cpu_s, self._lag_s = at_ns, cpu_s, 0.0
+        self._status.points.append(point)
+        for text in self._status.totals.add(point):
+            self._say("warning", text)
+        self._files.write_second(point)
+        self._hold_against_thresholds(point)
+        for exporter in self._exporters:
+            exporter.take(point, self._status.totals.whole)
 
-        Args:
-            run: The summary's first part, as far as the verdict is not in it.
-            ended: ``ok``, ``stopped``, ``interrupted`` or ``failed``.
-            failure: What went wrong.
-        """
-        code = failure.exit_code if failure is not None else ExitCode.OK
-        message = str(failure) if failure is not None else ""
-        if not self._begun_ns:
-            return Outcome(code, message, None)
-        verdict = self._judging.judge(ended, code, message)
-        head = {
-            **run,
-            "warmup_s": self._plan.warmup_s,
-            "verdict": verdict.verdict,
-            "exit_code": int(verdict.exit_code),
-            "reasons": list(verdict.reasons),
-            "notes": [*self._judging.notes(), *self._records.notes()],
-        }
-        return Outcome(verdict.exit_code, message, self._summary(head))
+    def _ran_ns(self, at_ns: int) -> int:
+        """For how long the run had been running at `at_ns`, which is now or a moment ago."""
+        until_ns = min(at_ns, self._stopped_ns or at_ns)
+        return max(0, until_ns - self._begun_ns - pause.paused_ns())
 
-    def _summary(self, head: Mapping[str, Any]) -> dict[str, Any]:
-        figures, loaded = self._status.figures, self._status.loaded
-        summary = figures.summary(head, self._throttles())
-        summary["crashes"] = self.troubles.crashes(figures.crashes())
-        summary |= {
-            "versions": versions(),
-            "settings": [_setting(*one) for one in (loaded.settings if loaded is not None else ())],
-            **self._judging.summary(),
-            "blocked": self.troubles.places(),
-        }
-        if self._plan.warmup_s:
-            summary["window"] = window_of(self._measuring.window.all)
-        return summary
+    def _hold_against_thresholds(self, point: Point) -> None:
+        window = self._status.totals.window
+        if not self._thresholds or window.last is not point:
+            return
+        results = self._results()
+        self._status.thresholds = [(one.text, result) for one, result in results]
+        if self._abort is None or not point.active_s or self.aborted:
+            return
+        if why := self._abort.look(window.active_s, results, self._status.totals.known):
+            planned_s = self._plan.duration_s
+            of = f" of {format_duration(planned_s)}" if planned_s is not None else ""
+            after = f"{format_duration(point.t_s)}{of} (--abort-on-fail)"
+            self.aborted = f"{verdict.ABORTED} after {after}: {'; '.join(why)}"
 
-
-def _setting(name: str, value: str, *more: str) -> dict[str, str]:
-    """A setting as files may have it: of a secret not even the default."""
-    value = redaction.HIDDEN if redaction.is_secret(name) else value
-    return dict(zip(SettingInfo._fields, (name, value, *more), strict=True))
+    def _results(self) -> list[tuple[Threshold, Result]]:
+        totals = self._status.totals
+        return [(one, one.evaluate(totals.window, totals.known)) for one in self._thresholds]

@@ -223,9 +223,9 @@ class Services:
 
     def all_left(self) -> bool:
         """Whether nobody is there and nobody will come, as far as the latest sample tells."""
-        figures = self._status.figures
+        samples = self._status.samples
         known = not self.starts.waiting() and not self.starts.outstanding()
-        return known and figures.at_ns > self._quiet_ns and not figures.expected
+        return known and samples.at_ns > self._quiet_ns and not samples.expected
 
     # How it is
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from amoc.base.errors import ExitCode
 from amoc.ipc.messages import Loaded
-from amoc.results.live_totals import LiveTotals
-from amoc.results.series import Point, Tally
+from amoc.results.merge import SampleMerger
+from amoc.results.run_totals import RunTotals
+from amoc.results.series import Point
+from amoc.results.summary import Summary
 from amoc.results.thresholds.threshold import Result
 from amoc.runtime.controller.run_state import State
 from amoc.scenario.run_plan import RunPlan
@@ -37,9 +38,10 @@ class Status:
         elapsed_s: Since the first user could start.
         paused_s: How much of that the run was paused.
         added: Users that were to run so far, without those that were taken back before they did.
+        samples: What the nodes said last.
+        totals: The sum of all seconds.
         points: The last seconds, the newest last.
-        total: The sum of all seconds.
-        expectations: What has come of each so far: its text, and the result.
+        thresholds: Each one's text, and what came of it so far.
     """
 
     state: State = State.IDLE
@@ -49,17 +51,17 @@ class Status:
     loaded: Loaded | None = None
     elapsed_s: float = 0.0
     paused_s: float = 0.0
-    figures: LiveTotals = field(default_factory=LiveTotals)
+    samples: SampleMerger = field(default_factory=SampleMerger)
+    totals: RunTotals = field(default_factory=RunTotals)
     points: deque[Point] = field(default_factory=lambda: deque(maxlen=POINTS_KEPT))
-    total: Tally = field(default_factory=Tally)
-    expectations: Sequence[tuple[str, Result]] = ()
+    thresholds: Sequence[tuple[str, Result]] = ()
     events: deque[OperatorEvent] = field(default_factory=lambda: deque(maxlen=EVENTS_KEPT))
 
     @property
     def waiting(self) -> int:
         """Users that have not started yet, or not again, by the same sample as the rest."""
-        figures = self.figures
-        there = figures.running + figures.finished + figures.removed
+        samples = self.samples
+        there = samples.running + samples.finished + samples.removed
         return max(0, self.added - there)
 
 
@@ -75,4 +77,4 @@ class Outcome:
 
     exit_code: ExitCode
     message: str
-    summary: dict[str, Any] | None
+    summary: Summary | None

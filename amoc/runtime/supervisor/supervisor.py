@@ -166,7 +166,7 @@ class Supervisor:
                 workers=self._board.workers,
                 fds_per_user=fd_budget.fds_per_user(),
                 fd_limit=process.raise_fd_limit(),
-                expectations=expected,
+                thresholds=expected,
             )
         )
         return scenario, declared

@@ -42,7 +42,7 @@ def test_the_options_become_fields_of_a_plan():
     words = ["--expect", "crashes == 0", "--expect", "x > 1", "--warmup", "30s", "--limited-ok"]
     done = CliRunner().invoke(run, ["chat.py", *words])
     fields = {
-        "expectations": ("crashes == 0", "x > 1"),
+        "thresholds": ("crashes == 0", "x > 1"),
         "abort_after_s": None,
         "warmup_s": 30.0,
         "limited_ok": True,

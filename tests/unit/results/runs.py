@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from amoc.base import json_lines
+from amoc.base.clock import S_NS
+from amoc.ipc.messages import Sample
 from amoc.metrics.health_figures import NodePoint, WorkerPoint
 from amoc.metrics.histogram import Histogram
+from amoc.results.merge import SampleMerger
+from amoc.results.per_second import Moment, PointCutter
 from amoc.results.series import Point, ThrottlePoint
 
 BEGAN_AT = 1_790_000_000.0
@@ -165,3 +169,22 @@ def leave(
     if summary is not None:
         (path / "summary.json").write_text(json.dumps(summary))
     return path
+
+
+def feed(
+    samples: SampleMerger,
+    *said: Sample,
+    span_s: float = 10.0,
+    throttles: Mapping[str, ThrottlePoint] | None = None,
+    node: str = "node0",
+) -> Point:
+    """The point of a second of `span_s` in which a node sent these samples."""
+    seconds = PointCutter(samples)
+    seconds.begin(1)
+    for one in said:
+        samples.take(node, one)
+    end_ns = 1 + round(span_s * S_NS)
+    moment = Moment(BEGAN_AT, end_ns, "running", 0, throttles or {}, 0.0, 0.0)
+    point = seconds.cut(end_ns, moment)
+    assert point is not None
+    return point

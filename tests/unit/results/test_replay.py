@@ -35,7 +35,8 @@ PLAN = RunPlan(
 class Loaded:
     """What of `messages.Loaded` a record takes."""
 
-    expectations = ("crashes == 0",)
+    name = "chat"
+    thresholds = ("crashes == 0",)
     settings = (
         ("xmpp_password", "(hidden)", "--set", "", ""),
         ("api_key", "(hidden)", "amoc.toml", "", ""),

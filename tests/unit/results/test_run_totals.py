@@ -1,4 +1,4 @@
-"""Parts that do not overlap, added up once, are what adding each point to each sum would give."""
+"""What a run's points add up to, all of them and those after the warm-up."""
 
 from __future__ import annotations
 
@@ -9,20 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amoc.metrics.board import Kind
-from amoc.results.run_totals import AT_ONCE, Adding, RunTotals, together
-from amoc.results.series import Point, Tally, Window
+from amoc.metrics.health_figures import WorkerPoint
+from amoc.results.run_totals import RunTotals
+from amoc.results.series import Point, Tally, ThrottlePoint
 from tests.unit.results import runs
 
-MADE = runs.points(2 * AT_ONCE + 7, stall=range(20, 22))
-
-
-def bare(tally: Tally) -> dict:
-    """`tally` without the durations of its first and last point, which no sum needs."""
-    ends = {
-        name: one and replace(one, timers={})
-        for name, one in (("first", tally.first), ("last", tally.last))
-    }
-    return {**vars(tally), **ends}
+MADE = runs.points(67, stall=range(20, 22))
 
 
 def in_states(states: list[str]) -> list[Point]:
@@ -32,41 +24,59 @@ def in_states(states: list[str]) -> list[Point]:
     ]
 
 
-@pytest.mark.parametrize("count", [0, 1, AT_ONCE - 1, AT_ONCE, AT_ONCE + 1, len(MADE)])
-def test_adding_many_points_at_once_loses_none(count):
-    adding = Adding()
-    for point in MADE[:count]:
-        adding.add(point)
-    assert bare(adding.tally) == bare(Tally.of(MADE[:count]))
-
-
-def test_a_sum_that_was_looked_at_can_be_added_to():
-    adding = Adding()
-    for point in MADE:
-        adding.add(point)
-        assert adding.tally.timers["message_ttd"].count > 0
-    assert bare(adding.tally) == bare(Tally.of(MADE))
-
-
 @pytest.mark.slow
 @given(
     st.lists(st.sampled_from(["running", "running", "paused", "stopping"]), max_size=len(MADE)),
     st.sampled_from([0.0, 3.0, 3.5, 1000.0]),
 )
-def test_whole_and_window_are_those_of_the_points_in_any_order_of_states(states, warmup_s):
+def test_whole_and_window_are_the_sums_of_their_points(states, warmup_s):
     points = in_states(states)
-    totals, window = RunTotals.of(points, warmup_s), Window.of(points, warmup_s)
-    assert bare(totals.whole) == bare(Tally.of(points))
-    assert bare(totals.window.all) == bare(window.all)
-    assert bare(totals.window.running) == bare(window.running)
+    totals = RunTotals.of(points, warmup_s)
+    ran_s = [sum(one.active_s for one in points[:at]) for at in range(len(points))]
+    assert totals.whole == Tally.of(points)
+    assert totals.window == Tally.of(
+        point for point, before_s in zip(points, ran_s, strict=True) if before_s >= warmup_s
+    )
 
 
-def test_together_leaves_its_parts_as_they_are():
-    parts = [Tally.of(MADE[:10]), Tally.of(MADE[10:20])]
-    assert bare(together(parts)) == bare(Tally.of(MADE[:20]))
-    assert bare(together(reversed(parts))) == bare(Tally.of(MADE[:20]))
-    assert parts == [Tally.of(MADE[:10]), Tally.of(MADE[10:20])]
-    assert together([]) == Tally()
+@given(st.lists(st.integers(0, 30), max_size=4), st.data())
+def test_merged_sums_are_the_sum_of_all_points(lengths, data):
+    states = data.draw(
+        st.lists(st.sampled_from(["running", "paused"]), min_size=len(MADE), max_size=len(MADE))
+    )
+    points, at, whole = in_states(states), 0, Tally()
+    for length in lengths:
+        part = Tally.of(points[at : at + length])
+        kept = Tally.of(points[at : at + length])
+        whole.merge(part)
+        assert part == kept
+        at += length
+    assert whole == Tally.of(points[:at])
+
+
+def test_a_rate_is_that_of_the_time_in_which_the_run_was_running():
+    def point(t_s, state, active_s, count):
+        throttles = {"x": ThrottlePoint(executions=2 * count)}
+        return Point(t_s, 1.0, active_s, 0.0, state, counters={"n": count}, throttles=throttles)
+
+    tally = Tally.of(
+        [
+            point(1.0, "running", 1.0, 20),
+            point(2.0, "paused", 0.5, 10),
+            point(3.0, "paused", 0.0, 3),
+            point(4.0, "running", 0.5, 10),
+            point(5.0, "stopping", 0.0, 7),
+        ]
+    )
+    assert tally.counters == {"n": 50}
+    assert tally.counter_per_s("n") == 20.0
+    assert tally.throttle_per_s("x") == 40.0
+    assert tally.counter_per_s("never") == 0.0
+
+
+def test_a_run_that_was_never_running_has_no_rate():
+    assert Tally().counter_per_s("n") is None
+    assert Tally.of([Point(1.0, 1.0, state="paused", counters={"n": 3})]).counter_per_s("n") is None
 
 
 def test_metrics_are_known_by_their_kind_also_those_that_only_the_warm_up_had():
@@ -74,3 +84,28 @@ def test_metrics_are_known_by_their_kind_also_those_that_only_the_warm_up_had():
     known = RunTotals.of(points, 10.0).known
     assert (known["early"], known["connected"]) == (Kind.COUNTER, Kind.GAUGE)
     assert known["message_ttd"] is Kind.TIMER
+
+
+@pytest.mark.parametrize(
+    ("spans_s", "starts", "peak"),
+    [
+        ((1.0, 2.0, 0.1, 1.0), (100, 400, 400, 0), 363.6),  # 0.1 s alone say little about a second
+        ((1.0, 1.0), (5, 3), 5.0),
+        ((0.4,), (2,), 5.0),  # too short to know: the mean
+        ((), (), 0.0),
+    ],
+)
+def test_the_most_starts_in_a_second_are_those_of_at_least_half_a_second(spans_s, starts, peak):
+    points = [
+        Point(sum(spans_s[: at + 1]), span_s, starts=count)
+        for at, (span_s, count) in enumerate(zip(spans_s, starts, strict=True))
+    ]
+    assert RunTotals.of(points).starts_per_s_peak == pytest.approx(peak, abs=0.1)
+
+
+def test_workers_are_as_they_were_last_with_the_totals_of_all_their_incarnations():
+    first = WorkerPoint("node0", 0, users=9, users_peak=9, cpu_s=1.5, max_rss_bytes=7)
+    later = WorkerPoint("node0", 0, 3, users=2, users_peak=9, cpu_s=1.75, max_rss_bytes=7)
+    points = [Point(1.0, 1.0, workers=[first]), Point(2.0, 1.0, workers=[later])]
+    points.append(Point(3.0, 1.0, workers=[WorkerPoint("node1", 0)], late=["node0"]))
+    assert RunTotals.of(points).workers["node0", 0] == later

@@ -6,7 +6,7 @@ import pytest
 
 from amoc.base.errors import ExitCode
 from amoc.metrics.board import Kind
-from amoc.results.series import Point, Window
+from amoc.results.series import Point, Tally
 from amoc.results.thresholds.abort import AbortOnFail
 from amoc.results.thresholds.threshold import Result, parse
 from amoc.results.verdict import judge
@@ -22,13 +22,13 @@ SLOW = "worker 1 was late"
         ("ok", [], False, False, "ok", ExitCode.OK),
         ("ok", [MET], False, False, "ok", ExitCode.OK),
         ("stopped", [MET], False, False, "stopped", ExitCode.OK),
-        ("ok", [MET, UNMET], False, False, "failed expectations", ExitCode.EXPECTATION),
-        ("stopped", [UNMET], False, False, "failed expectations", ExitCode.EXPECTATION),
+        ("ok", [MET, UNMET], False, False, "failed thresholds", ExitCode.THRESHOLD),
+        ("stopped", [UNMET], False, False, "failed thresholds", ExitCode.THRESHOLD),
         ("ok", [MET], True, False, "generator-limited", ExitCode.GENERATOR_LIMITED),
         ("ok", [UNMET], True, False, "generator-limited", ExitCode.GENERATOR_LIMITED),
         ("ok", [MET], True, True, "ok", ExitCode.OK),
         ("stopped", [], True, True, "stopped", ExitCode.OK),
-        ("ok", [UNMET], True, True, "failed expectations", ExitCode.EXPECTATION),
+        ("ok", [UNMET], True, True, "failed thresholds", ExitCode.THRESHOLD),
         ("failed", [UNMET], True, False, "failed", ExitCode.NODE_LOST),
         ("interrupted", [UNMET], True, False, "interrupted", ExitCode.NODE_LOST),
     ],
@@ -57,8 +57,8 @@ def test_a_broken_run_says_what_broke_it_and_judges_no_figures():
 
 def test_a_run_that_was_aborted_has_failed_whatever_became_of_it_afterwards():
     verdict = judge("ok", [], False, False, aborted="the run was aborted after 7 s: …")
-    assert verdict.verdict == "failed expectations"
-    assert verdict.exit_code is ExitCode.EXPECTATION
+    assert verdict.verdict == "failed thresholds"
+    assert verdict.exit_code is ExitCode.THRESHOLD
     assert verdict.reasons == ("the run was aborted after 7 s: …",)
 
 
@@ -88,14 +88,14 @@ def look(dog, window, at_s, *texts, **fields):
 
 
 def test_what_cannot_recover_ends_the_run_at_once():
-    dog, window = AbortOnFail(30.0), Window()
+    dog, window = AbortOnFail(30.0), Tally()
     assert look(dog, window, 1.0, "crashes == 0") == []
     (why,) = look(dog, window, 2.0, "crashes == 0", crashes={"ValueError": 1})
     assert why == "crashes must be == 0, but is 1 (from --expect)"
 
 
 def test_what_may_recover_has_the_grace_time():
-    dog, window = AbortOnFail(3.0), Window()
+    dog, window = AbortOnFail(3.0), Tally()
     seen = [
         look(dog, window, float(at), "level < 5", gauges={"level": level})
         for at, level in enumerate([9, 9, 9, 1, 9, 9, 9, 9, 9])
@@ -106,17 +106,17 @@ def test_what_may_recover_has_the_grace_time():
 
 
 def test_without_a_grace_time_one_look_is_enough():
-    assert look(AbortOnFail(0.0), Window(), 1.0, "level < 5", gauges={"level": 9})
+    assert look(AbortOnFail(0.0), Tally(), 1.0, "level < 5", gauges={"level": 9})
 
 
 @pytest.mark.parametrize("text", ["turns > 100", "users.started >= 10", "turns == 100"])
 def test_what_is_yet_to_be_reached_ends_no_run(text):
-    dog, window = AbortOnFail(3.0), Window()
+    dog, window = AbortOnFail(3.0), Tally()
     for second in range(50):
         assert look(dog, window, float(second), text, counters={"turns": 1}) == []
 
 
 def test_what_has_no_sample_ends_no_run_and_its_time_does_not_run():
-    dog, window = AbortOnFail(3.0), Window()
+    dog, window = AbortOnFail(3.0), Tally()
     for second in range(50):
         assert look(dog, window, float(second), "turn.p99 < 1s", "unheard.p99 < 1s") == []

@@ -51,9 +51,7 @@ PLANS = st.builds(
     stop_timeout_s=SECONDS,
     stages=st.none() | STAGES,
     rates=st.dictionaries(NAMES, st.sampled_from(["600/min", "1s:5, 2s:0"]), max_size=3),
-    expectations=st.lists(st.sampled_from(["crashes == 0", "turn.p99 < 2s"]), max_size=2).map(
-        tuple
-    ),
+    thresholds=st.lists(st.sampled_from(["crashes == 0", "turn.p99 < 2s"]), max_size=2).map(tuple),
     abort_after_s=st.none() | SECONDS,
     warmup_s=SECONDS,
     limited_ok=st.booleans(),
@@ -82,7 +80,7 @@ OTHER = RunPlan(
     run_directory="here",
     timeline=((1.0, "add", {"count": 5}),),
     warmup_s=0.5,
-    expectations=("crashes == 0",),
+    thresholds=("crashes == 0",),
     abort_after_s=3.0,
     limited_ok=True,
     log_level="debug",
@@ -110,7 +108,7 @@ def test_each_field_is_written_and_read(name):
 
 def test_a_plan_of_an_older_version_has_the_defaults_of_what_it_lacks():
     data = LEAST.to_json()
-    for name in ("warmup_s", "expectations", "abort_after_s", "limited_ok", "log_level"):
+    for name in ("warmup_s", "thresholds", "abort_after_s", "limited_ok", "log_level"):
         del data[name]
     assert RunPlan.from_json({**data, "of_a_later_version": 5}) == LEAST
 

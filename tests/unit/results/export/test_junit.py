@@ -31,7 +31,7 @@ REQUIRED = {
 ONCE = {"testsuite": ["properties", "system-out", "system-err"]}
 
 
-def expectation(text: str, passed: bool = True, reason: str = "") -> dict[str, Any]:
+def threshold(text: str, passed: bool = True, reason: str = "") -> dict[str, Any]:
     return {
         "expression": text,
         "source": "--expect",
@@ -43,7 +43,7 @@ def expectation(text: str, passed: bool = True, reason: str = "") -> dict[str, A
 
 
 def summary(
-    verdict: str = "ok", *, expectations: Any = (), health: Any = None, **run: Any
+    verdict: str = "ok", *, thresholds: Any = (), health: Any = None, **run: Any
 ) -> dict[str, Any]:
     return {
         "run": {
@@ -63,7 +63,7 @@ def summary(
         "crashes": [{"cause": "OSError: no", "count": 1}],
         "versions": {"amoc": "0.1.0", "cores": 2},
         "settings": [{"name": "rate", "value": "600", "source": "default"}],
-        "expectations": list(expectations),
+        "thresholds": list(thresholds),
         "health": health or {"limited": False, "findings": []},
     }
 
@@ -96,8 +96,8 @@ def cases(suite: ET.Element) -> dict[str, str]:
     }
 
 
-MET = expectation("crashes == 0")
-UNMET = expectation("turn.p99 < 1s", False, "turn.p99 must be < 1s, but is 3 s (from --expect)")
+MET = threshold("crashes == 0")
+UNMET = threshold("turn.p99 < 1s", False, "turn.p99 must be < 1s, but is 3 s (from --expect)")
 ABORTED = f"the run was aborted after 6.9 s of 1 min (--abort-on-fail): {UNMET['reason']}"
 LIMITED = {
     "limited": True,
@@ -108,36 +108,36 @@ LIMITED = {
 @pytest.mark.parametrize(
     ("made", "outcomes"),
     [
-        (summary(expectations=[MET]), ("passed", {"crashes == 0": "passed"}, "passed")),
+        (summary(thresholds=[MET]), ("passed", {"crashes == 0": "passed"}, "passed")),
         (summary("stopped"), ("passed", {}, "passed")),
         (
-            summary("failed expectations", expectations=[MET, UNMET]),
+            summary("failed thresholds", thresholds=[MET, UNMET]),
             ("passed", {"crashes == 0": "passed", "turn.p99 < 1s": "failure"}, "passed"),
         ),
         (
-            summary("generator-limited", expectations=[MET, UNMET], health=LIMITED),
+            summary("generator-limited", thresholds=[MET, UNMET], health=LIMITED),
             ("passed", {"crashes == 0": "passed", "turn.p99 < 1s": "skipped"}, "error"),
         ),
         (summary("ok", health=LIMITED), ("passed", {}, "passed")),  # --limited-ok
         (
-            summary("failed", expectations=[UNMET], health=LIMITED),
+            summary("failed", thresholds=[UNMET], health=LIMITED),
             ("error", {"turn.p99 < 1s": "skipped"}, "error"),
         ),
         (summary("interrupted"), ("error", {}, "passed")),
         (
-            summary("running", expectations=[UNMET]),
+            summary("running", thresholds=[UNMET]),
             ("error", {"turn.p99 < 1s": "skipped"}, "passed"),
         ),
         (
-            summary("ok", killed=True, expectations=[MET]),
+            summary("ok", killed=True, thresholds=[MET]),
             ("error", {"crashes == 0": "skipped"}, "passed"),
         ),
         (
-            summary("failed expectations", expectations=[MET, UNMET], reasons=[ABORTED]),
+            summary("failed thresholds", thresholds=[MET, UNMET], reasons=[ABORTED]),
             ("failure", {"crashes == 0": "passed", "turn.p99 < 1s": "failure"}, "passed"),
         ),
         (
-            summary("generator-limited", expectations=[UNMET], health=LIMITED, reasons=[ABORTED]),
+            summary("generator-limited", thresholds=[UNMET], health=LIMITED, reasons=[ABORTED]),
             ("failure", {"turn.p99 < 1s": "skipped"}, "error"),
         ),
     ],
@@ -152,7 +152,7 @@ def test_what_is_an_error_what_a_failure_and_what_was_not_judged(made, outcomes)
 
 
 def test_a_failure_says_why_and_an_error_what_to_do():
-    suite = read(junit.render(summary("failed expectations", expectations=[UNMET])))
+    suite = read(junit.render(summary("failed thresholds", thresholds=[UNMET])))
     assert suite.find("testcase/failure").attrib["message"] == UNMET["reason"]
     suite = read(junit.render(summary("generator-limited", health=LIMITED)))
     error = suite.find("testcase/error")
@@ -179,7 +179,7 @@ def test_the_suite_is_named_after_the_scenario_and_tells_of_the_run():
 
 
 def test_an_aborted_run_says_after_how_long_and_why():
-    made = summary("failed expectations", reasons=[ABORTED, UNMET["reason"]])
+    made = summary("failed thresholds", reasons=[ABORTED, UNMET["reason"]])
     failure = read(junit.render(made)).find("testcase/failure")
     assert failure.attrib["type"] == "aborted"
     assert failure.text == ABORTED
@@ -187,8 +187,8 @@ def test_an_aborted_run_says_after_how_long_and_why():
 
 def test_what_is_printed_says_each_failure_once_and_notes_too():
     made = summary(
-        "failed expectations",
-        expectations=[MET, UNMET],
+        "failed thresholds",
+        thresholds=[MET, UNMET],
         reasons=[UNMET["reason"]],
         notes=["users started at 80 a second, not at 100"],
     )
@@ -203,7 +203,7 @@ def test_what_is_printed_says_each_failure_once_and_notes_too():
     }
     made["crashes"] = []
     assert read(junit.render(made)).find("system-out").text.splitlines() == [
-        "verdict: failed expectations",
+        "verdict: failed thresholds",
         UNMET["reason"],
         "note: users started at 80 a second, not at 100",
         "users: 20 started, 20 finished, peak 20, peak start rate 20/s",
@@ -212,16 +212,16 @@ def test_what_is_printed_says_each_failure_once_and_notes_too():
     ]
 
 
-def test_an_expectation_that_is_no_reason_is_said_to_be_unmet():
-    made = summary("interrupted", expectations=[UNMET], reasons=["stopped at once"])
+def test_a_threshold_that_is_no_reason_is_said_to_be_unmet():
+    made = summary("interrupted", thresholds=[UNMET], reasons=["stopped at once"])
     assert "failed: turn.p99 < 1s" in read(junit.render(made)).find("system-out").text
 
 
 def test_cases_are_named_the_same_whatever_comes_of_the_run():
     made = [
-        summary("ok", expectations=[MET, expectation("turn.p99 < 1s")]),
-        summary("generator-limited", expectations=[MET, UNMET], health=LIMITED),
-        summary("failed", expectations=[MET, UNMET]),
+        summary("ok", thresholds=[MET, threshold("turn.p99 < 1s")]),
+        summary("generator-limited", thresholds=[MET, UNMET], health=LIMITED),
+        summary("failed", thresholds=[MET, UNMET]),
     ]
     names = [list(cases(read(junit.render(one)))) for one in made]
     assert names[0] == names[1] == names[2]
@@ -229,7 +229,7 @@ def test_cases_are_named_the_same_whatever_comes_of_the_run():
 
 def test_a_summary_of_before_has_a_document_too():
     old = summary()
-    for key in ("versions", "settings", "expectations", "health", "users", "crashes"):
+    for key in ("versions", "settings", "thresholds", "health", "users", "crashes"):
         del old[key]
     assert cases(read(junit.render(old))) == {junit.RUN: "passed", junit.GENERATOR: "passed"}
 
@@ -240,8 +240,8 @@ TEXT = st.text(st.characters(), max_size=20)  # surrogates and control character
 @given(TEXT, TEXT, TEXT)
 def test_any_text_gives_a_well_formed_document(one, two, three):
     made = summary(
-        "failed expectations",
-        expectations=[expectation(f"x{one} < 1", False, two)],
+        "failed thresholds",
+        thresholds=[threshold(f"x{one} < 1", False, two)],
         comment=three,
         scenario=one,
         reasons=[two, three],

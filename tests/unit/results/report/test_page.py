@@ -31,7 +31,7 @@ HOSTILE = '</script><script>alert(1)</script><img src=x onerror="alert(2)">\u202
 VERDICTS = (
     "ok",
     "stopped",
-    "failed expectations",
+    "failed thresholds",
     "generator-limited",
     "interrupted",
     "failed",
@@ -111,10 +111,10 @@ def test_each_verdict_is_the_title_and_has_a_sentence_and_its_reasons(verdict):
 
 def test_an_aborted_run_has_not_come_to_its_end():
     why = "the run was aborted after 6.9 s of 1 min (--abort-on-fail): crashes must be == 0"
-    said = Page(render(record(runs.points(7), verdict="failed expectations", reasons=[why]))).said
+    said = Page(render(record(runs.points(7), verdict="failed thresholds", reasons=[why]))).said
     assert "The run completed" not in said
     assert f"The run was aborted because a threshold failed. {why}" in said
-    said = Page(render(record(runs.points(7), verdict="failed expectations", reasons=["no"]))).said
+    said = Page(render(record(runs.points(7), verdict="failed thresholds", reasons=["no"]))).said
     assert "The run completed" in said
 
 
@@ -138,9 +138,9 @@ def test_what_the_reason_says_is_not_said_before_it(verdict):
     assert "The run" not in said.split(summary["run"]["reasons"][0])[0]
 
 
-def test_expectations_have_outcome_value_and_source():
+def test_thresholds_have_outcome_value_and_source():
     one = record(runs.points(3))
-    one.summary["expectations"] = [
+    one.summary["thresholds"] = [
         {
             "expression": "crashes == 0",
             "source": "--expect",
@@ -187,9 +187,9 @@ def test_findings_of_the_generators_health_say_where_when_and_what_to_do():
     assert "in b()" in said
 
 
-def test_an_expectation_without_a_sample_says_so():
+def test_a_threshold_without_a_sample_says_so():
     one = record(runs.points(3))
-    one.summary["expectations"] = [
+    one.summary["thresholds"] = [
         {"expression": "x.p99 < 1s", "source": "chat.py", "passed": False, "value": None,
          "value_text": "", "reason": "x.p99 must be < 1s, but x has no sample (from chat.py)"},
     ]  # fmt: skip
@@ -223,7 +223,7 @@ def test_no_foreign_text_becomes_an_element_or_leaves_the_data():
         id=HOSTILE, seed=HOSTILE, started_at=HOSTILE,
     )  # fmt: skip
     text = {"expression": HOSTILE, "source": HOSTILE, "value_text": HOSTILE, "reason": HOSTILE}
-    one.summary["expectations"] = [{**text, "passed": False, "value": 0}]
+    one.summary["thresholds"] = [{**text, "passed": False, "value": 0}]
     one.summary["health"]["findings"] = [
         dict.fromkeys(("where", "what", "text", "advice"), HOSTILE) | {"from_s": 0, "to_s": 1}
     ]
@@ -351,7 +351,7 @@ def test_commands_and_lost_workers_are_numbered_in_charts_and_in_the_table():
 def test_the_warm_up_is_shaded_and_left_out_of_figures():
     points = runs.points(60, stall=range(1, 6))
     one = record(points, warmup_s=10.0)
-    one.summary["window"] = window_of(RunTotals.of(points, 10.0).window.all)
+    one.summary["window"] = window_of(RunTotals.of(points, 10.0).window)
     found = Page(render(one))
     assert found.data["bands"][0] == {
         "kind": "warmup", "from_s": 0.0, "to_s": 10.0, "label": "warm-up"

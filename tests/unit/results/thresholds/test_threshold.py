@@ -1,4 +1,4 @@
-"""Expectations: what can be said, what makes no sense, and what comes of it on merged figures."""
+"""Thresholds: what can be said, what makes no sense, and what comes of it on merged figures."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from amoc.base.errors import ScenarioError, UsageError
 from amoc.metrics import handles
 from amoc.metrics.board import Kind
 from amoc.metrics.histogram import Histogram
-from amoc.results.series import Point, ThrottlePoint, Window
+from amoc.results.run_totals import RunTotals
+from amoc.results.series import Point, Tally, ThrottlePoint
 from amoc.results.thresholds import declared
 from amoc.results.thresholds.threshold import Outlook, gather, known_of, misfits, parse, to_json
 from amoc.scenario import settings
@@ -31,12 +32,12 @@ KNOWN = {
     "connection_failures": Kind.COUNTER,
     "connected": Kind.GAUGE,
 }
-WINDOW = Window.of(points(60))
+WINDOW = Tally.of(points(60))
 
 
 def check(text, *made, known=KNOWN):
-    """What comes of an expectation on these points, or on a run of 60 s."""
-    window = Window.of(made) if made else WINDOW
+    """What comes of a threshold on these points, or on a run of 60 s."""
+    window = Tally.of(made) if made else WINDOW
     return parse(text).evaluate(window, known)
 
 
@@ -123,7 +124,7 @@ def test_what_makes_no_sense_is_refused_by_name_rule_and_source(text, what):
     with pytest.raises(ValueError, match=what) as caught:
         parse(text, "the file")
     message = str(caught.value)
-    assert message.startswith("expectation ")
+    assert message.startswith("threshold ")
     assert message.endswith("(from the file)")
     assert "\n" not in message
 
@@ -137,7 +138,7 @@ def test_all_problems_are_said_at_once_and_what_is_said_twice_counts_once():
 
 
 @given(st.text(max_size=30))
-def test_any_text_is_an_expectation_or_an_error_in_one_line(text):
+def test_any_text_is_a_threshold_or_an_error_in_one_line(text):
     problem = ""
     try:
         parse(text)
@@ -230,7 +231,7 @@ def test_without_a_sample_it_is_not_met(text, why):
     ],
 )
 def test_an_empty_window_meets_nothing(text):
-    result = parse(text).evaluate(Window(), KNOWN)
+    result = parse(text).evaluate(Tally(), KNOWN)
     assert (result.passed, result.value) == (False, None)
 
 
@@ -312,9 +313,9 @@ def test_a_pause_is_no_part_of_the_warm_up():
         Point(t_s=10, span_s=1, counters={"turns": 100}),
         Point(t_s=11, span_s=1, counters={"turns": 1000}),
     ]
-    assert parse("turns == 1000").evaluate(Window.of(made, 2.0), KNOWN).passed
-    assert parse("turns == 1000").evaluate(Window.of(made, 1.5), KNOWN).passed
-    assert parse("turns == 1110").evaluate(Window.of(made, 1.0), KNOWN).passed
+    assert parse("turns == 1000").evaluate(RunTotals.of(made, 2.0).window, KNOWN).passed
+    assert parse("turns == 1000").evaluate(RunTotals.of(made, 1.5).window, KNOWN).passed
+    assert parse("turns == 1110").evaluate(RunTotals.of(made, 1.0).window, KNOWN).passed
 
 
 def test_points_without_a_throttle_leave_its_counts():
@@ -406,7 +407,7 @@ def test_what_can_become_of_what_is_not_met(text, value, outlook):
 )
 def test_what_is_lost_never_recovers_and_what_is_pending_may(counts, compare, limit):
     one = parse(f"messages_sent {compare} {limit}")
-    window, lost = Window(), False
+    window, lost = Tally(), False
     for second, count in enumerate(counts, 1):
         window.add(Point(t_s=second, span_s=1, counters={"messages_sent": count}))
         result = one.evaluate(window, KNOWN)

@@ -20,10 +20,9 @@ from amoc.metrics.board import Board, Cell, Kind, Merge
 from amoc.metrics.board_reader import AreaReader
 from amoc.metrics.health_figures import WORKER, NodePoint, total
 from amoc.metrics.histogram import CELLS, Histogram, cell_of, end_ns, middle_ns
-from amoc.results.live_totals import LiveTotals
-from amoc.results.merge import SampleMerger
+from amoc.results.merge import Counts, SampleMerger
 from amoc.results.per_second import MAX_NS, Moment, PointCutter
-from amoc.results.series import ThrottlePoint
+from amoc.results.series import ThrottlePoint, add_counts
 from amoc.runtime.node import sampler
 from amoc.runtime.node.sampler import Sampler
 
@@ -72,6 +71,17 @@ STEPS = st.one_of(
 )
 
 
+def together(seconds: list[Counts]) -> Counts:
+    """What was counted in all of them together."""
+    whole = Counts()
+    for one in seconds:
+        add_counts(whole.counters, one.counters)
+        add_counts(whole.crashes, one.crashes)
+        for name, timer in one.timers.items():
+            whole.timers.setdefault(name, Histogram()).add(timer.cells, timer.max_ns)
+    return whole
+
+
 @settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 1), STEPS), max_size=60))
 def test_whatever_is_lost_repeated_or_late_the_next_sample_that_comes_makes_all_right(steps):
@@ -96,7 +106,7 @@ def test_whatever_is_lost_repeated_or_late_the_next_sample_that_comes_makes_all_
             merged.take(f"node{number}", sample)
             if acknowledged:  # else this was lost on its way
                 node.sampler.acknowledge(sample.sequence)
-        told, truth = merged.total.counters, sum((one.counted for one in nodes), Counter())
+        told, truth = together(seconds).counters, sum((one.counted for one in nodes), Counter())
         assert all(count <= truth[name] for name, count in told.items())
     for number, node in enumerate(nodes):
         merged.take(f"node{number}", node.sample())
@@ -104,10 +114,12 @@ def test_whatever_is_lost_repeated_or_late_the_next_sample_that_comes_makes_all_
     counted = sum((one.counted for one in nodes), Counter())
     crashed = sum((one.crashed for one in nodes), Counter())
     durations = Histogram.of(nodes[0].durations + nodes[1].durations)
-    for found, truth in ((merged.total.counters, counted), (merged.total.crashes, crashed)):
+    # Seconds add up to this, wherever they were cut.
+    whole = together(seconds)
+    for found, truth in ((whole.counters, counted), (whole.crashes, crashed)):
         assert Counter(found) == truth
-    assert merged.total.timers.get("ttd", Histogram()) == durations
-    # Seconds add up to the same, wherever they were cut.
+    assert whole.timers.get("ttd", Histogram()) == durations
+    assert merged.crashed == sum(crashed.values())
     assert sum((Counter(one.counters) for one in seconds), Counter()) == +counted
     recorded = Histogram()
     for one in seconds:
@@ -151,11 +163,9 @@ def test_what_was_declared_and_never_used_is_known():
     node.board.area(0).declare(Kind.TIMER, "nothing")
     merged = SampleMerger()
     merged.take("node0", node.sample())
-    assert merged.total.counters == {"never": 0}
-    assert merged.total.timers == {"nothing": Histogram()}
     growth = merged.take_growth()
-    assert (growth.counters, growth.timers) == ({"never": 0}, {})
-    assert merged.take_growth().counters == {}
+    assert (growth.counters, growth.timers) == ({"never": 0}, {"nothing": Histogram()})
+    assert merged.take_growth() == Counts()
 
 
 def test_a_worker_says_how_it_did_since_the_last_sample_and_over_all():
@@ -198,7 +208,7 @@ def test_percentiles_over_workers_and_nodes_are_those_of_the_raw_values(shape):
     finally:
         handles._handles.pop("raw", None)
         metrics.attach(Board(1, 1).area(0), inherit=False)
-    timer = merged.total.timers["raw"]
+    timer = merged.take_growth().timers["raw"]
     fractions = (0.01, 0.5, 0.9, 0.95, 0.99, 0.999, 0.9999)
     exact = np.quantile(values, fractions, method="inverted_cdf")
     found = timer.quantiles_s(*fractions)
@@ -289,12 +299,12 @@ def sample(sequence: int, at_s: float, cpu_s: float = 0.0, **parts):
 
 
 def test_a_second_ends_when_its_sample_was_taken():
-    figures = LiveTotals()
-    seconds = PointCutter(figures)
-    figures.take("node0", sample(1, 9.5, counters={"init": 1}))
+    samples = SampleMerger()
+    seconds = PointCutter(samples)
+    samples.take("node0", sample(1, 9.5, counters={"init": 1}))
     seconds.begin(10 * S_NS)
     assert not seconds.over(10 * S_NS)
-    figures.take("node0", sample(2, 10.5, 1.0, counters={"a": 4}))
+    samples.take("node0", sample(2, 10.5, 1.0, counters={"a": 4}))
     assert seconds.over(int(10.52 * S_NS))
     assert seconds.end_ns(int(10.52 * S_NS)) == int(10.5 * S_NS)
     first = seconds.cut(int(10.5 * S_NS), moment(ran_ns=S_NS // 2))
@@ -303,7 +313,7 @@ def test_a_second_ends_when_its_sample_was_taken():
     assert first.counters == {"init": 1, "a": 4}
     assert first.users["running"] == 5
     assert first.users["waiting"] == 3
-    figures.take("node0", sample(3, 11.5, 1.25, counters={"a": 9}))
+    samples.take("node0", sample(3, 11.5, 1.25, counters={"a": 9}))
     end_ns = seconds.end_ns(int(11.53 * S_NS))
     second = seconds.cut(end_ns, moment(state="stopping", ran_ns=S_NS * 7 // 10))
     assert (second.t_s, second.span_s, second.state) == (1.5, 1.0, "stopping")
@@ -317,52 +327,52 @@ def test_a_second_ends_when_its_sample_was_taken():
 
 
 def test_a_late_node_is_not_waited_for_and_its_figures_count_where_they_come_in():
-    figures = LiveTotals()
-    seconds = PointCutter(figures)
+    samples = SampleMerger()
+    seconds = PointCutter(samples)
     for name in ("node0", "node1"):
-        figures.take(name, sample(1, 10.0))
+        samples.take(name, sample(1, 10.0))
     seconds.begin(10 * S_NS)
-    figures.take("node0", sample(2, 11.0, counters={"a": 1}))
+    samples.take("node0", sample(2, 11.0, counters={"a": 1}))
     assert not seconds.over(int(11.1 * S_NS))
     assert seconds.over(10 * S_NS + MAX_NS)
     assert seconds.end_ns(10 * S_NS + MAX_NS) == 10 * S_NS + MAX_NS
     first = seconds.cut(10 * S_NS + MAX_NS, moment())
     assert (first.late, first.counters, first.span_s) == (["node1"], {"a": 1}, 1.5)
     assert [one.node for one in first.workers] == ["node0"]
-    figures.take("node1", sample(2, 11.0, counters={"a": 10}))
-    figures.take("node0", sample(3, 12.0, counters={"a": 3}))
+    samples.take("node1", sample(2, 11.0, counters={"a": 10}))
+    samples.take("node0", sample(3, 12.0, counters={"a": 3}))
     second = seconds.cut(seconds.end_ns(int(12.1 * S_NS)), moment())
     assert (second.late, second.counters, second.t_s) == ([], {"a": 12}, 2.0)
 
 
 def test_a_sample_that_was_on_its_way_for_longer_than_it_was_waited_for_is_not_lost():
-    figures = LiveTotals()
-    seconds = PointCutter(figures)
-    figures.take("node0", sample(1, 10.0))
+    samples = SampleMerger()
+    seconds = PointCutter(samples)
+    samples.take("node0", sample(1, 10.0))
     seconds.begin(10 * S_NS)
     assert seconds.cut(13 * S_NS, moment()).late == ["node0"]
-    figures.take("node0", sample(2, 11.0, counters={"a": 5}))
+    samples.take("node0", sample(2, 11.0, counters={"a": 5}))
     assert seconds.heard
     last = seconds.cut(seconds.end_ns(int(13.5 * S_NS)), moment())
     assert (last.t_s, last.counters) == (3.5, {"a": 5})
 
 
 def test_no_time_is_no_second():
-    figures = LiveTotals()
-    seconds = PointCutter(figures)
+    samples = SampleMerger()
+    seconds = PointCutter(samples)
     assert seconds.cut(S_NS, moment()) is None
-    figures.take("node0", sample(1, 5.0))
+    samples.take("node0", sample(1, 5.0))
     seconds.begin(6 * S_NS)
     assert seconds.cut(6 * S_NS, moment()) is None
     assert not seconds.over(6 * S_NS + 1)
 
 
 def test_throttles_show_what_is_wanted_and_what_was_done():
-    figures = LiveTotals()
-    seconds = PointCutter(figures)
+    samples = SampleMerger()
+    seconds = PointCutter(samples)
     seconds.begin(S_NS)
     counts = {"throttles": {"x.y": (9, 5, 0)}, "waiting": {"x.y": 4}}
-    figures.take("node0", sample(1, 2.0, counters={"mine": 1}, **counts))
+    samples.take("node0", sample(1, 2.0, counters={"mine": 1}, **counts))
     known = {"x.y": ThrottlePoint(rate=60.0, interval_s=60.0, mode="run"), "idle": ThrottlePoint()}
     point = seconds.cut(seconds.end_ns(2 * S_NS), moment(throttles=known))
     assert point.counters == {"mine": 1}

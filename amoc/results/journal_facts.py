@@ -1,0 +1,160 @@
+"""What a run's journal says that its series does not: plan, crashes, blocked lines, the end. Pure.
+
+A running controller hands over each entry as it writes it, and whoever reads a directory hands over
+the entries that are there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from amoc.base.clock import S_NS
+from amoc.base.errors import UsageError
+from amoc.metrics.board import Kind
+from amoc.results.thresholds import threshold
+from amoc.results.thresholds.threshold import Threshold
+
+Entry = Mapping[str, Any]
+"""A line of a journal."""
+
+
+@dataclass
+class CrashSample:
+    """One of the crashes with the same cause.
+
+    Attributes:
+        user_id: Whom it happened to; 0 for what a user had begun.
+        traceback: Of that user; empty if it is not known.
+    """
+
+    user_id: int = 0
+    traceback: str = ""
+
+
+@dataclass
+class BlockedPlace:
+    """How often and for how long a line of the scenario blocked its worker.
+
+    Attributes:
+        trace: The stack, as it was found once.
+    """
+
+    times: int = 0
+    total_ns: int = 0
+    longest_ns: int = 0
+    trace: str = ""
+
+    def add(self, entry: Entry) -> None:
+        """Add what is new since the last entry."""
+        self.times += entry["times"]
+        self.total_ns += entry["total_ns"]
+        self.longest_ns = max(self.longest_ns, entry["longest_ns"])
+        self.trace = self.trace or entry.get("trace", "")
+
+    def to_json(self) -> dict[str, object]:
+        """As it stands in the summary."""
+        return {
+            "times": self.times,
+            "total_s": round(self.total_ns / S_NS, 3),
+            "longest_s": round(self.longest_ns / S_NS, 3),
+            "trace": self.trace,
+        }
+
+
+@dataclass
+class JournalFacts:
+    """What the entries of a journal say together.
+
+    Attributes:
+        run: The ``run`` entry, see `amoc.results.replay.record_of`; empty if there is none.
+        end: The ``end`` entry, once the run has ended.
+        crashes: By cause.
+        blocked: By the scenario's line.
+        known: The metrics that were declared when users could start.
+    """
+
+    run: Entry = field(default_factory=dict)
+    end: Entry | None = None
+    crashes: dict[str, CrashSample] = field(default_factory=dict)
+    blocked: dict[str, BlockedPlace] = field(default_factory=dict)
+    known: dict[str, Kind] = field(default_factory=dict)
+    _latest_s: float = 0.0
+    _paused_s: float = 0.0
+    _paused_from_s: float | None = None
+
+    @classmethod
+    def of(cls, entries: Iterable[Entry]) -> Self:
+        """The facts of a journal's entries, which are in order."""
+        facts = cls()
+        for entry in entries:
+            facts.take(entry)
+        return facts
+
+    def take(self, entry: Entry) -> None:
+        """Take the next entry."""
+        at_s = float(entry.get("t_s") or 0.0)
+        self._latest_s = max(self._latest_s, at_s)
+        match entry["kind"]:
+            case "run":
+                self.run = self.run or entry
+            case "metrics":
+                self.known = threshold.known_of(entry["declared"])
+            case "state":
+                self._take_state(str(entry.get("state")), at_s)
+            case "crash":
+                sample = CrashSample(entry.get("user_id", 0), entry.get("traceback", ""))
+                self.crashes.setdefault(str(entry.get("cause")), sample)
+            case "blocked":
+                self.blocked.setdefault(str(entry["place"]), BlockedPlace()).add(entry)
+            case "end":
+                self.end = entry
+
+    def _take_state(self, state: str, at_s: float) -> None:
+        if self._paused_from_s is not None:
+            self._paused_s += at_s - self._paused_from_s
+        self._paused_from_s = at_s if state == "paused" else None
+
+    @property
+    def plan(self) -> Entry:
+        """What was planned."""
+        return {**self.run, **(self.run.get("plan") or {})}
+
+    @property
+    def warmup_s(self) -> float:
+        """What the verdict leaves out."""
+        return float(self.plan.get("warmup_s") or 0.0)
+
+    @property
+    def thresholds(self) -> list[Threshold]:
+        """The thresholds of the run; none if they are those of another version of amoc."""
+        scenario = self.run.get("scenario")
+        name = scenario.get("name", "") if isinstance(scenario, Mapping) else ""
+        given = (self.run.get("plan") or {}).get("thresholds")
+        try:
+            return threshold.of_run(_texts(given), _texts(self.run.get("thresholds")), name)
+        except UsageError:
+            return []
+
+    def duration_s(self, counted_s: float | None) -> float:
+        """How long the run took.
+
+        Args:
+            counted_s: How far its series reaches, for a run that has not ended; None if it is
+                empty.
+        """
+        if self.end is not None and (self.end.get("duration_s") or self.end.get("t_s")):
+            return float(self.end.get("duration_s") or self.end["t_s"])
+        return counted_s if counted_s is not None else self._latest_s
+
+    def paused_s(self, duration_s: float) -> float:
+        """For how long of that the run was paused."""
+        if self.end is not None and "paused_s" in self.end:
+            return float(self.end["paused_s"])
+        open_s = duration_s - self._paused_from_s if self._paused_from_s is not None else 0.0
+        return self._paused_s + max(0.0, open_s)
+
+
+def _texts(found: object) -> list[str]:
+    return [one for one in found if isinstance(one, str)] if isinstance(found, list) else []

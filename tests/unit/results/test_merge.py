@@ -1,0 +1,154 @@
+"""Samples come in any order, twice or never; what they add up to is the same."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from amoc.ipc.messages import Sample, WorkerFigures
+from amoc.metrics.board import Merge, UserState
+from amoc.metrics.health_figures import WORKER
+from amoc.metrics.histogram import Histogram
+from amoc.results.merge import SampleMerger
+
+SECOND_NS = 10**9
+
+
+def worker(worker=0, incarnation=1, users=0, peak=0, restarted=0):
+    return tuple(
+        WorkerFigures(
+            worker=worker,
+            incarnation=incarnation,
+            beat_ns=0,
+            users_peak=peak,
+            restarted=restarted,
+            max_rss_bytes=2**20,
+            loop_lag_p99_s=0.001,
+            health=tuple((dict.fromkeys(WORKER, 0) | {"users": users, "cpu": 1.5e9}).values()),
+        )
+    )
+
+
+def sample(at_s=1.0, users=None, peak=0, **parts):
+    return Sample(
+        sequence=int(at_s * 10),
+        at_ns=int(at_s * SECOND_NS),
+        users=users or {},
+        users_peak=peak,
+        counters=parts.get("counters", {}),
+        gauges=parts.get("gauges", {}),
+        timers=parts.get("timers", {}),
+        crashes=parts.get("crashes", {}),
+        throttles=parts.get("throttles", {}),
+        waiting=parts.get("waiting", {}),
+        workers=parts.get("workers", ()),
+        host=(0.0, 0, 0, 0, 0),
+    )
+
+
+@st.composite
+def histories(draw):
+    """Samples of up to three nodes, each with totals that only grow."""
+    nodes = {}
+    for number in range(draw(st.integers(1, 3))):
+        sent, hits, history = 0, 0, []
+        for second in range(1, draw(st.integers(2, 6))):
+            sent += draw(st.integers(0, 9))
+            hits += draw(st.integers(0, 9))
+            history.append(
+                sample(
+                    at_s=second,
+                    users={UserState.RUNNING: sent, UserState.CRASHED: hits},
+                    peak=sent,
+                    counters={"sent": sent, f"only_{number}": hits},
+                    gauges={"queue": (Merge.SUM, [float(sent)])},
+                    timers={"ttd": (hits * 50, [200, hits, 900, sent])},
+                    crashes={"ValueError": hits},
+                    throttles={"pages": (sent, hits, 0)},
+                    waiting={"pages": sent},
+                    workers=[worker(worker=number, peak=sent, restarted=hits)],
+                )
+            )
+        nodes[f"node{number}"] = history
+    return nodes
+
+
+def known(samples: SampleMerger):
+    growth = samples.take_growth()
+    return (
+        samples.started,
+        samples.running,
+        samples.finished,
+        samples.removed,
+        samples.restarted,
+        samples.crashed,
+        samples.gauges(),
+        samples.waiting(),
+        growth.throttles,
+        (growth.counters, growth.crashes, growth.timers),
+        {name: samples.workers(name) for name in samples.latest},
+    )
+
+
+@given(histories(), st.data())
+def test_any_order_repetition_or_loss_ends_in_the_totals_of_the_latest_samples(nodes, data):
+    in_order = SampleMerger()
+    for name, history in nodes.items():
+        in_order.take(name, history[-1])
+    all_of_them = [(name, one) for name, history in nodes.items() for one in history]
+    latest = [(name, history[-1]) for name, history in nodes.items()]
+    lossy = data.draw(st.lists(st.sampled_from(all_of_them), max_size=30))
+    mixed = SampleMerger()
+    for name, one in data.draw(st.permutations(lossy + latest)):
+        mixed.take(name, one)
+    assert known(mixed) == known(in_order)
+    assert mixed.peak >= in_order.peak
+
+
+@pytest.mark.parametrize(
+    ("state", "part"),
+    [
+        (UserState.NONE, None),
+        (UserState.STARTING, None),
+        (UserState.RUNNING, "running"),
+        (UserState.BETWEEN, "running"),
+        (UserState.FINISHED, "finished"),
+        (UserState.CRASHED, "finished"),
+        (UserState.REMOVED, "removed"),
+        (UserState.RESTARTING, None),
+    ],
+)
+def test_a_user_is_counted_once_by_where_it_stands(state, part):
+    samples = SampleMerger()
+    samples.take("node0", sample(users={int(state): 3}))
+    parts = {name: getattr(samples, name) for name in ("running", "finished", "removed")}
+    assert parts == {name: 3 * (name == part) for name in parts}
+    never_ran = state in (UserState.NONE, UserState.STARTING)
+    assert samples.started == (0 if never_ran else 3)
+
+
+def test_the_peak_between_two_samples_is_not_missed():
+    samples = SampleMerger()
+    samples.take("node0", sample(1, {UserState.RUNNING: 2}, peak=2))
+    samples.take("node0", sample(2, {UserState.FINISHED: 50}, peak=48))
+    assert samples.peak == 48
+
+
+@pytest.mark.parametrize(
+    ("rule", "merged"), [(Merge.SUM, 9.0), (Merge.MAX, 5.0), (Merge.MIN, 1.0), (Merge.MEAN, 3.0)]
+)
+def test_gauges_of_all_workers_are_merged_by_their_rule(rule, merged):
+    samples = SampleMerger()
+    samples.take("node0", sample(gauges={"queue": (rule, [1.0, 5.0])}))
+    samples.take("node1", sample(gauges={"queue": (int(rule), [3.0])}))
+    assert samples.gauges() == {"queue": merged}
+
+
+def test_timers_of_all_nodes_are_one_histogram():
+    one, other = Histogram.of([1000, 2000]), Histogram.of([2000, 9_000_000])
+    samples = SampleMerger()
+    for name, part in (("node0", one), ("node1", other)):
+        flat = [number for item in part.cells.items() for number in item]
+        samples.take(name, sample(timers={"ttd": (part.max_ns, flat)}))
+    assert samples.take_growth().timers == {"ttd": Histogram.of([1000, 2000, 2000, 9_000_000])}
