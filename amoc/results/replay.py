@@ -1,12 +1,12 @@
-"""A run again: what the journal keeps of a run's plan, and the plan made of it.
+"""Replay: the plan of a run in its journal, and the plan of its repetition.
 
-The journal's ``run`` record holds the whole plan (ids, seed, stages, rates, durations, raw
-settings of every source), what the scenario file looked like, and on how many workers it ran. The
-plan made of it is the same one, with the commands that were given during the run at their times.
+The journal's ``run`` record has the whole plan (ids, seed, stages, rates, durations, raw settings
+of every source), a digest of the scenario's file, and the number of workers. A replay has the same
+plan, with the commands that were given during the run at their times.
 
-Secrets are not in the journal: a setting that has one in its value, at any depth, must be given
-again as a whole. What else may make the run another one is said where it can be seen in the
-journal; what cannot, such as how fast a server answers, is in docs/control.md.
+Secrets are not in the journal: a setting with one in its value, at any depth, must be given again
+as a whole. Other differences that the journal shows are reported; the rest, such as how fast a
+server answers, is in docs/control.md.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from amoc.scenario.settings import Source
 from amoc.scenario.settings_sources import PREFIX
 
 SOURCE = "replay"
-"""The `source` of commands that a timeline gives."""
+"""The `source` of commands from a timeline."""
 
 _NOT_IN_PLAN = ("scenario", "run_directory")
 """The record has the scenario with its path; a replay has a directory of its own."""
@@ -43,11 +43,11 @@ _Command = tuple[float, str, Mapping[str, Any]]
 
 
 def record_of(plan: RunPlan, loaded: Loaded | None, run_id: str) -> dict[str, Any]:
-    """The fields of a journal's ``run`` record, as JSON has them: enough to run `plan` again.
+    """The fields of a journal's ``run`` record as JSON, enough to repeat the run.
 
     Args:
-        plan: What is run.
-        loaded: What its scenario turned out to be; None where that is not known.
+        plan: Of the run.
+        loaded: What is known of its scenario; None if it was not loaded.
         run_id: The run's id.
     """
     path = str(Path(plan.scenario).resolve()) if is_path(plan.scenario) else None
@@ -63,7 +63,7 @@ def record_of(plan: RunPlan, loaded: Loaded | None, run_id: str) -> dict[str, An
             "name": loaded.name if loaded is not None else "",
         },
         "workers": loaded.workers if loaded is not None else None,
-        # Values are texts for people here; where they came from stands with them.
+        # Values are texts for people here, with their sources.
         "settings": [_setting(*one) for one in loaded.settings] if loaded is not None else [],
         "thresholds": list(loaded.thresholds) if loaded is not None else [],
         "versions": versions(),
@@ -74,16 +74,16 @@ def record_of(plan: RunPlan, loaded: Loaded | None, run_id: str) -> dict[str, An
 
 
 def _setting(name: str, value: str, *more: str) -> dict[str, str]:
-    """A setting as files may have it: of a secret not even the default."""
+    """A setting as files may have it: not even the default of a secret."""
     value = HIDDEN if is_secret(name) else value
     return dict(zip(SettingInfo._fields, (name, value, *more), strict=True))
 
 
 def plan_of(record: Mapping[str, Any]) -> RunPlan:
-    """The plan that `record_of` made `record` of; its secrets say ``(hidden)``.
+    """The plan in a record of `record_of`; its secrets say ``(hidden)``.
 
     Raises:
-        UsageError: The record is none of ours.
+        UsageError: The record is invalid.
     """
     try:
         scenario = record["scenario"]
@@ -92,7 +92,7 @@ def plan_of(record: Mapping[str, Any]) -> RunPlan:
         )
     except (KeyError, TypeError, ValueError) as error:
         text = f"{type(error).__name__}: {error}"
-        raise UsageError(f"the journal's run record must be one of amoc's, got {text}") from None
+        raise UsageError(f"the journal's run record is invalid: {text}") from None
 
 
 def digest(path: str) -> str | None:
@@ -109,25 +109,25 @@ def prepare(
     environment: Mapping[str, str],
     warn: Callable[[str], None],
 ) -> RunPlan:
-    """The plan of the run whose directory is given, with its commands, to be run again.
+    """The plan that repeats a run, with its commands.
 
     Args:
-        directory: Where the run left its journal.
-        given: Settings from the command line; they go before all others.
-        environment: Where secrets are looked for, as ``AMOC_NAME``.
-        warn: Told, a line each, what may make the run another one.
+        directory: The run's.
+        given: Settings from the command line; they override all others.
+        environment: Secrets are looked up there, as ``AMOC_NAME``.
+        warn: Called with each difference that may matter, in one line.
 
     Raises:
         AmocError: There is no journal, no plan in it, or a secret is missing.
     """
 
     def torn(number: int) -> None:
-        warn(f"line {number} of {directory.journal} is torn, and passed over")
+        warn(f"line {number} of {directory.journal} is incomplete and ignored")
 
     entries = read(directory.journal, torn)
     record = next((one for one in entries if one["kind"] == "run"), None)
     if record is None:
-        raise UsageError(f"{directory.journal} must hold a run's plan, but has no run record")
+        raise UsageError(f"{directory.journal} has no run record, so no plan to repeat")
     plan = plan_of(record)
     for line in differences(record):
         warn(line)
@@ -137,7 +137,7 @@ def prepare(
     again = _given_again(record, at_start | set(later), given, environment)
     for name in sorted(later):
         if later[name] > 1 or name in at_start:
-            warn(f"secret {name} was changed during that run, and is now the same throughout")
+            warn(f"secret {name} was changed during that run, but keeps one value in this one")
     if cut_short := _cut_short(entries):
         warn(cut_short)
     pinned = {"workers": record["workers"]} if record.get("workers") else {}
@@ -154,9 +154,9 @@ def prepare(
 def commands_of(
     entries: Iterable[Mapping[str, Any]], warn: Callable[[str], None] = lambda _: None
 ) -> list[tuple[float, str, dict[str, Any]]]:
-    """The commands that changed a run: when, which, with what arguments.
+    """The commands that changed a run, with their times and arguments.
 
-    What a timeline gave is left out, for it stands in the plan; and so is what was not done.
+    Those of its timeline are in the plan already, and those that were not carried out are left out.
     """
     found: list[tuple[float, str, dict[str, Any]]] = []
     undone: Counter[str] = Counter()
@@ -168,12 +168,12 @@ def commands_of(
             continue
         found.append((float(one.get("t_s") or 0.0), str(one["name"]), dict(one["arguments"])))
     for outcome, number in sorted(undone.items()):
-        warn(f"commands that were {outcome} are not given again: {number}")
+        warn(f"commands that were {outcome} are not repeated: {number}")
     return found
 
 
 def differences(record: Mapping[str, Any]) -> list[str]:
-    """What is not as it was when the run began, a line each."""
+    """What has changed since the run, a line each."""
     found = []
     scenario = record["scenario"]
     path = scenario.get("path")
@@ -181,35 +181,35 @@ def differences(record: Mapping[str, Any]) -> list[str]:
         found.append(f"scenario {path} has changed since that run")
     if path is None and record.get("directory") != str(Path.cwd()):
         found.append(
-            f"scenario {scenario['source']} was imported in {record.get('directory')}, and is now"
-            f" in {Path.cwd()}"
+            f"scenario {scenario['source']} was imported in {record.get('directory')}, and now in"
+            f" {Path.cwd()}"
         )
     for what, was, now in (
         ("amoc", record.get("amoc"), __version__),
         ("Python", record.get("python"), platform.python_version()),
     ):
         if was != now:
-            found.append(f"that run was made with {what} {was}, this one is with {now}")
+            found.append(f"that run used {what} {was}, this one uses {now}")
     return found
 
 
 def _cut_short(entries: Iterable[Mapping[str, Any]]) -> str:
-    """How that run ended otherwise than by its plan and its commands; empty when it did not."""
+    """How that run ended early; empty if it ended by its plan and its commands."""
     end = next((one for one in entries if one["kind"] == "end"), None)
     if end is None:
-        how = "has no end in its journal"
+        how = "was killed or is still running"
     elif end.get("verdict") in ("failed", "interrupted"):
-        how = f"has {'failed' if end['verdict'] == 'failed' else 'been interrupted'}"
+        how = "failed" if end["verdict"] == "failed" else "was interrupted"
     else:
         return ""
-    return f"that run {how}; this one ends as its plan and its commands say"
+    return f"that run {how}; this one ends by its plan and its commands"
 
 
 def _hidden_at_start(record: Mapping[str, Any], plan: RunPlan) -> set[str]:
-    """The settings whose value at the start is not known, for there is something hidden in it."""
+    """The settings whose initial value is unknown, because something in it is hidden."""
     found: set[str] = set()
     decided: set[str] = set()
-    for _, values, _ in plan.sources:  # strongest first, and a table before what is outside of it
+    for _, values, _ in plan.sources:  # strongest first, and a table before the values outside it
         tables = _tables(record, values)
         own = tables.get(_name(record), {})
         rest = {name: value for name, value in values.items() if name not in tables}
@@ -221,7 +221,7 @@ def _hidden_at_start(record: Mapping[str, Any], plan: RunPlan) -> set[str]:
 
 
 def _hidden_later(timeline: Iterable[_Command]) -> Counter[str]:
-    """The settings that commands gave a value with something hidden in it, and how often."""
+    """The settings that commands changed to a value with something hidden, and how often."""
     return Counter(
         name
         for _, _, arguments in timeline
@@ -231,7 +231,7 @@ def _hidden_later(timeline: Iterable[_Command]) -> Counter[str]:
 
 
 def _tables(record: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """The values that are no settings but a scenario's table of the config file."""
+    """The values that are not settings but a scenario's table in the config file."""
     declared = _declared(record)
     return {
         name: value
@@ -260,7 +260,7 @@ def _given_again(
     """The values of hidden settings, from the environment.
 
     Raises:
-        UsageError: A setting of the scenario stays unknown; all of them are named.
+        UsageError: The value of a declared setting stays unknown; the message names all.
     """
     known = {name.upper(): value for name, value in environment.items()}
     found = {
@@ -278,7 +278,7 @@ def _given_again(
 
 
 def _without_hidden(record: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """`values` without the settings that are not known as a whole."""
+    """`values` without settings that contain something hidden."""
     tables = _tables(record, values)
     return {
         name: {key: one for key, one in value.items() if not holds_hidden(one)}
@@ -290,13 +290,13 @@ def _without_hidden(record: Mapping[str, Any], values: Mapping[str, Any]) -> dic
 
 
 def _values_of(arguments: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The settings that a command is to change."""
+    """The settings that a command changes."""
     values = arguments.get("values")
     return values if isinstance(values, Mapping) else {}
 
 
 def _revealed(command: _Command, secrets: Mapping[str, Any]) -> tuple[float, str, dict[str, Any]]:
-    """`command` with the values that were hidden."""
+    """`command` with its hidden values filled in."""
     t_s, name, arguments = command
     values = _values_of(arguments)
     if not any(map(holds_hidden, values.values())):

@@ -53,19 +53,19 @@ from amoc.users import placement
 from amoc.users.removal import Removal
 
 FORCE_S = 10.0
-"""How long workers may take to kill users, who get time for their `finally` blocks."""
+"""How long workers may take to kill users, which get time for their `finally` blocks."""
 QUEUE_S = 30.0
-"""How long a command may wait for those that were given before it."""
+"""How long a command may wait for earlier ones."""
 CHANGEABLE = (State.RUNNING, State.PAUSED)
 """The states in which a run can be changed."""
 
 
 class Commands:
-    """Does what an operator wants.
+    """Carries out an operator's commands.
 
     Attributes:
         next_id: The id of the next user that is added.
-        stop_asked: Whether somebody wants the run to end.
+        stop_asked: Whether the run has been told to stop.
     """
 
     def __init__(
@@ -83,15 +83,15 @@ class Commands:
         """Operate a run.
 
         Args:
-            status: How it is.
+            status: The run's.
             ordering: Gives orders to its workers.
             starts: Takes the users that are added.
             updates: Changes settings.
-            looks: Tells how `throttles`, `coordinators` and `barriers` are.
-            clocks: What stands still while the run is paused.
+            looks: Returns the states of `throttles`, `coordinators` and `barriers`.
+            clocks: Stop while the run is paused.
             step: Takes the run to its next state.
-            journal: Where all is written down.
-            ids: The numbers that users may have which are added.
+            journal: Keeps all commands.
+            ids: The ids that added users can have.
         """
         self._status = status
         self._ordering = ordering
@@ -230,11 +230,11 @@ class Commands:
         """Add users; with `dues_ns`, each is not started before its time.
 
         Raises:
-            ResourceError: There are no numbers left for so many.
+            ResourceError: There are not enough ids left.
         """
         last = self.next_id + count - 1
         if last > self._ids[-1]:
-            raise ResourceError(f"there are numbers for users up to {self._ids[-1]} in this run")
+            raise ResourceError(f"user ids of this run must be at most {self._ids[-1]}, got {last}")
         ids = range(self.next_id, last + 1)
         self.next_id = last + 1
         self._status.added += count
@@ -242,7 +242,7 @@ class Commands:
         return ids
 
     def _add(self, count: int) -> Answer:
-        # Users that the plan still needs have numbers of their own.
+        # Ids that the plan still needs are reserved for it.
         if self._added_by_hand + count > ROOM_FOR_IDS:
             raise ResourceError(
                 f"at most {ROOM_FOR_IDS} users can be added during a run, got {count} more after"
@@ -295,14 +295,14 @@ class Commands:
         return RemoveAnswer(summary=text, workers=workers, **removal._asdict())
 
     def _shares(self, count: int) -> dict[WorkerId, int]:
-        """How many of `count` users each worker is to remove: as even as what they have allows."""
+        """How many of `count` users each worker has to remove: as evenly as their users allow."""
         replies = self._ordering.ask(lambda number, _: CountUsers(number), ORDER_S)
         have = {
             origin: reply.answer.removable if isinstance(reply.answer, UserCounts) else 0
             for origin, reply in replies.items()
         }
         shares = {}
-        # The emptiest first: what it lacks the others make up for.
+        # The emptiest first: the others make up for what it lacks.
         for number, origin in enumerate(sorted(have, key=lambda one: (have[one], one))):
             shares[origin] = min(have[origin], count // (len(have) - number))
             count -= shares[origin]

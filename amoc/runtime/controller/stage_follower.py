@@ -1,8 +1,8 @@
-"""Follows stages: how many users there are to be at each moment, as additions and removals. Pure.
+"""Follows stages: turns the number of users over time into additions and removals. Pure.
 
-Stages are looked at some fifty times a second, and a little ahead, and each user gets the time at
-which the ramp reaches it. Where a look adds very many they are spread evenly over the time since
-the last one, which is the same to a few milliseconds and a tenth of the work.
+Stages are evaluated some fifty times a second, a little ahead, and each user gets the time at which
+the ramp reaches it. Where one step adds very many users, they are spread evenly over the time since
+the last step, which is the same within a few milliseconds at a tenth of the cost.
 """
 
 from __future__ import annotations
@@ -15,41 +15,41 @@ from amoc.scenario.load_profile import Stages
 HORIZON_NS = 100 * MS_NS
 """How far ahead users are added."""
 MAX_EXACT = 200
-"""Users of one look that are worked out one by one."""
+"""Users of one step whose times are computed one by one."""
 
 
 class Change(NamedTuple):
-    """What has to happen to the number of users."""
+    """A change of the number of users."""
 
     dues_ns: list[int]
-    """When the added users may start, on the run's own clock."""
+    """When the added users may start, on the run's clock."""
     removed: int
-    """How many are to be removed now."""
+    """How many to remove now."""
 
 
 class StageFollower:
-    """Walks along the stages.
+    """Follows the stages.
 
     Attributes:
-        target: How many users there should be, by the stages.
+        target: How many users there should be, according to the stages.
     """
 
     def __init__(self, stages: Stages, target: int) -> None:
-        """Begin with `target` users that are there, or on their way, already."""
+        """Begin with `target` users that were already added."""
         self.target = target
         self._stages = stages
         self._seen_ns = 0
 
     @property
     def done(self) -> bool:
-        """Whether the last stage has been walked to its end."""
+        """Whether the last stage is over."""
         return self._seen_ns >= self._stages.total_ns
 
     def step(self, run_ns: int) -> Change:
-        """What has to happen at `run_ns` of the run's own clock."""
+        """The change that is due at `run_ns` of the run's clock."""
         ahead_ns = max(self._seen_ns, run_ns + HORIZON_NS)
-        # The highest point of the way, so that no peak is missed between two looks. And nobody is
-        # removed early: what is taken away is what nothing between now and the horizon needs.
+        # The highest point in between, so that no peak is missed. And no user is removed early:
+        # only those that nothing between now and the horizon needs.
         added = max(0, self._stages.most_between(self._seen_ns, ahead_ns) - self.target)
         dues_ns = self._dues_ns(added, ahead_ns)
         self.target, self._seen_ns = self.target + added, ahead_ns

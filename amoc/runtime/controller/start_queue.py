@@ -1,10 +1,9 @@
-"""Which users are dealt to which worker: the controller's list of users to start. Pure.
+"""The controller's queue of users to start, and which worker gets which. Pure.
 
 A user's number alone decides its worker (`amoc.users.placement`). A worker gets its users in order,
 a few thousand ahead of those that it has started; it starts them through the throttle
-``user_rate``, so the rate is not this module's business. Users of a worker that was lost start
-again first. Users may have a time of their own before which they do not start; stages give them
-one.
+``user_rate``, so this module does not know the rate. Users of a lost worker are restarted first.
+Users from stages have a time before which they do not start.
 """
 
 from __future__ import annotations
@@ -55,7 +54,7 @@ class _Worker:
         return len(self.again) + len(self.unstarted) + fresh
 
     def cut(self, first: int) -> Iterator[int]:
-        """Take the new users of id `first` and above off, whole batches at once."""
+        """Remove the new users of id `first` and above, whole batches at once."""
         while self.fresh and self.fresh[-1].ids[-1] >= first:
             batch = self.fresh.pop()
             if below := batch.below(first):
@@ -64,7 +63,7 @@ class _Worker:
             yield from batch.ids
 
     def take(self, now_ns: int) -> StartUsers | None:
-        """The next users, as many as there is room for."""
+        """The next users, as many as the worker has room for."""
         room = min(CHUNK, MAX_OUTSTANDING - self.outstanding)
         if not self.up or room <= 0 or not (self.again or self.unstarted or self.fresh):
             return None
@@ -85,10 +84,10 @@ class _Worker:
 
 
 class StartQueue:
-    """The users of one node that are still to be started."""
+    """The users of one node that are waiting to start."""
 
     def __init__(self, workers: int) -> None:
-        """Begin with no users, for `workers` workers."""
+        """Begin without users, for `workers` workers."""
         self._workers = [_Worker(index) for index in range(workers)]
 
     @property
@@ -97,7 +96,7 @@ class StartQueue:
         return len(self._workers)
 
     def add(self, ids: range, dues_ns: Sequence[int] = ()) -> None:
-        """Users to be started: consecutive `ids`; with `dues_ns`, each not before its time.
+        """Add users with consecutive `ids`; with `dues_ns`, each starts not before its time.
 
         Ids ascend from one call to the next.
         """
@@ -108,10 +107,10 @@ class StartQueue:
                 worker.fresh.append(_Batch(mine, dues_ns[mine[0] - ids[0] :: count]))
 
     def withdraw(self, count: int) -> list[int]:
-        """Take `count` users with the highest ids off the list; the ids of those taken.
+        """Remove the `count` users with the highest ids from the queue, and return their ids.
 
-        Users that were dealt already, to a worker that is there or to one that was lost, are not on
-        it any more, so there may be fewer.
+        Users that were already dealt to a worker, running or lost, are no longer in it, so there
+        may be fewer.
         """
         first = self._threshold(count)
         taken = [one for worker in self._workers for one in worker.cut(first)]
@@ -119,7 +118,7 @@ class StartQueue:
         return taken
 
     def _threshold(self, count: int) -> int:
-        """The id from which on `count` users, or all that there are, are on the list."""
+        """The id from which on there are `count` users, or all, in the queue."""
         fresh = [worker.fresh for worker in self._workers if worker.fresh]
         low = min((one[0].ids[0] for one in fresh), default=0)
         high = max((one[-1].ids[-1] for one in fresh), default=-1) + 1
@@ -133,7 +132,7 @@ class StartQueue:
         return low
 
     def _from(self, first: int, enough: int) -> int:
-        """How many users of id `first` and above are on the list; it is not counted on at `enough`.
+        """How many users of id `first` and above are in the queue; counting stops at `enough`.
 
         Each worker's ids ascend, so what is below lies in front.
         """
@@ -149,7 +148,7 @@ class StartQueue:
         return found
 
     def waiting(self) -> int:
-        """Users that are still to be dealt."""
+        """Users that are waiting to be dealt."""
         return sum(worker.waiting() for worker in self._workers)
 
     def outstanding(self) -> int:
@@ -174,7 +173,7 @@ class StartQueue:
         one.outstanding = max(0, one.outstanding - count)
 
     def deal(self, now_ns: int) -> list[StartUsers]:
-        """What the workers may have now."""
+        """Blocks of users for the workers that have room for them."""
         blocks = []
         for worker in self._workers:
             while (block := worker.take(now_ns)) is not None:

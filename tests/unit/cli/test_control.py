@@ -228,7 +228,7 @@ def test_what_is_no_run_cannot_be_replayed(ends, tmp_path, monkeypatch):
     (tmp_path / "journal.jsonl").write_text('{"kind": "end"}\n')
     code, (line,) = ends("replay", str(tmp_path))
     assert code == ExitCode.USAGE
-    assert line.endswith("must hold a run's plan, but has no run record")
+    assert line.endswith("has no run record, so no plan to repeat")
 
 
 # What to run

@@ -210,22 +210,22 @@ def test_a_secret_that_was_changed_during_the_run_is_said_to_be_one_now(ran):
     told = []
     prepare(ran(*entries, plan=replace(PLAN, sources=[])), SECRETS, {}, told.append)
     assert told == [
-        "secret xmpp_password was changed during that run, and is now the same throughout"
+        "secret xmpp_password was changed during that run, but keeps one value in this one"
     ]
 
 
 @pytest.mark.parametrize(
     ("end", "said"),
     [
-        ("failed", "has failed"),
-        ("interrupted", "has been interrupted"),
-        (None, "has no end in its journal"),
+        ("failed", "failed"),
+        ("interrupted", "was interrupted"),
+        (None, "was killed or is still running"),
     ],
 )
 def test_a_run_that_was_cut_short_is_told(ran, end, said):
     told = []
     prepare(ran(end=end), SECRETS, {}, told.append)
-    assert told == [f"that run {said}; this one ends as its plan and its commands say"]
+    assert told == [f"that run {said}; this one ends by its plan and its commands"]
 
 
 def test_a_run_that_was_stopped_is_not_cut_short(ran):
@@ -260,14 +260,14 @@ def test_refused_commands_are_counted_and_not_given_again():
     entries = [{"kind": "command", "t_s": None, **command("add", {"count": 1})}]
     entries.append({"kind": "command", "t_s": 2.0, **command("add", outcome="refused")})
     assert commands_of(entries, told.append) == [(0.0, "add", {"count": 1})]
-    assert told == ["commands that were refused are not given again: 1"]
+    assert told == ["commands that were refused are not repeated: 1"]
 
 
 def test_commands_that_the_end_of_the_run_broke_off_are_not_given_again():
     told = []
     entries = [{"kind": "command", "t_s": 2.0, **command("add", outcome="broken off")}] * 2
     assert commands_of(entries, told.append) == []
-    assert told == ["commands that were broken off are not given again: 2"]
+    assert told == ["commands that were broken off are not repeated: 2"]
 
 
 def test_a_scenario_that_has_changed_is_told(ran):
@@ -288,15 +288,15 @@ def test_other_versions_are_told(ran):
     directory.journal.write_text(f"{json.dumps(record)}\n{rest}")
     told = []
     prepare(directory, {}, {}, told.append)
-    assert told[0].startswith("that run was made with amoc 0.0.0, this one is with ")
-    assert told[1].startswith("that run was made with Python 2.7, this one is with ")
+    assert told[0].startswith("that run used amoc 0.0.0, this one uses ")
+    assert told[1].startswith("that run used Python 2.7, this one uses ")
 
 
 def test_without_a_run_record_there_is_nothing_to_replay(tmp_path):
     directory = RunDirectory(tmp_path)
     journal = Journal(directory.journal)
     journal.write("state", state="starting")
-    with pytest.raises(UsageError, match="must hold a run's plan, but has no run record"):
+    with pytest.raises(UsageError, match="has no run record, so no plan to repeat"):
         prepare(directory, {}, {}, nobody)
 
 
@@ -311,5 +311,5 @@ def test_what_a_replay_has_of_its_own_is_not_in_the_record():
 def test_a_record_that_is_none_is_one_clear_error(spoil):
     record = record_of(PLAN, None, "id")
     for broken in ({}, None, 5):
-        with pytest.raises(UsageError, match="the journal's run record must be one of amoc's, got"):
+        with pytest.raises(UsageError, match="the journal's run record is invalid: "):
             plan_of({**record, spoil: broken})
