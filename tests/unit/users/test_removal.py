@@ -15,9 +15,9 @@ def test_the_removals_of_all_workers_add_up_each_kind_for_itself():
 
 def test_each_kind_is_said_in_its_own_words():
     assert Removal().text() == "no users to remove"
-    assert Removal(asked=1).text() == "1 user asked to leave after this iteration"
+    assert Removal(asked=1).text() == "1 user asked to stop"
     assert Removal(2, 3, 4, 5, (6, 7)).text() == (
-        "2 users asked to leave after this iteration; 3 users killed; 4 users will not start;"
+        "2 users asked to stop; 3 users killed; 4 users will not start;"
         " 5 users will not start again; stuck after 2 s: 6, 7"
     )
 

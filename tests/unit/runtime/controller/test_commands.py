@@ -203,7 +203,7 @@ def test_what_became_of_those_removed_is_told_kind_by_kind():
     assert list(answer.stuck) == [1, 5, 9]
     assert run.status.added == 57, "who will not start was not added"
     assert answer.summary == (
-        "11 users asked to leave after this iteration; 22 users killed; 43 users will not start;"
+        "11 users asked to stop; 22 users killed; 43 users will not start;"
         " 44 users will not start again; stuck after 2 s: 1, 5, 9"
     )
     assert [one.text for one in answer.workers] == [
