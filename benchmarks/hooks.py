@@ -21,6 +21,7 @@ import machine
 
 from amoc import metrics
 from amoc.base.clock import MS_NS, S_NS, now_ns
+from amoc.base.operator import Operator
 from amoc.coordinator.plan import parse
 from amoc.coordinator.worker import Actions
 from amoc.ipc.messages import Envelope, ThrottleMode, Tokens
@@ -98,7 +99,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as directory:
         logs.begin("bench", "info", worker=0, incarnation=1)
         logs.open_directory(directory)
-        logs.attach(lambda _level, _text: None, lambda: 1)
+        logs.attach(Operator(), lambda: 1)
         figures = best(given.rounds, lambda: log_calls(given.calls))
         logs.end()
         size = (Path(directory) / "bench.jsonl").stat().st_size

@@ -23,6 +23,7 @@ from typing import Any, NoReturn
 
 from amoc.base.clock import S_NS, now_ns
 from amoc.base.errors import ScenarioError
+from amoc.base.operator import Operator
 from amoc.base.pause import PauseClock
 from amoc.base.text import counted
 from amoc.base.waiting import Notify
@@ -76,7 +77,7 @@ class Groups:
         self,
         post: Post,
         seed: int,
-        note: Callable[[str], None] | None = None,
+        operator: Operator | None = None,
         now: Callable[[], int] = now_ns,
     ) -> None:
         """Be the controller's end.
@@ -84,12 +85,12 @@ class Groups:
         Args:
             post: Sends a message to a worker, soon.
             seed: The run's; random sizes come from it.
-            note: Takes a line that the operator should read.
+            operator: Warned when adds are refused or groups given up.
             now: The monotonic clock.
         """
         self._post = post
         self._seed = seed
-        self._note = note or (lambda _line: None)
+        self._operator = operator or Operator()
         self._now = now
         self._coordinators: dict[str, Started] = {}
         self._incarnations: dict[str, int] = {}
@@ -223,7 +224,7 @@ class Groups:
         self._barriers.worker_lost(origin)
         for task in self._tasks.lost(origin):
             task.owner.given_up += len(task.parts)
-            self._note(
+            self._operator.warning(
                 f"a group of coordinator {task.owner.name} is given up: {MAX_TRIES} workers died"
                 " while they had it to run"
             )
@@ -267,7 +268,7 @@ class Groups:
         if too_many or one.held_bytes + size > MAX_HELD_BYTES:
             if not one.refused:
                 what = f"{MAX_HELD:,}" if too_many else f"{MAX_HELD_BYTES >> 20} MiB of"
-                self._note(
+                self._operator.warning(
                     f"coordinator {one.name} may hold {what} adds and groups to run, and has"
                     " no room for more: adds are refused; what do its actions wait for?"
                 )

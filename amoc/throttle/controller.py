@@ -18,6 +18,7 @@ from typing import Any
 from amoc.base.clock import MS_NS, S_NS
 from amoc.base.clock import now_ns as monotonic_ns
 from amoc.base.errors import ScenarioError
+from amoc.base.operator import Operator
 from amoc.base.text import counted
 from amoc.base.waiting import Notify
 from amoc.ipc.messages import (
@@ -57,7 +58,7 @@ class Pacer:
         post: Callable[[WorkerId, ThrottleToWorker], None],
         now: Callable[[], int] = monotonic_ns,
         rates: Mapping[str, str] | None = None,
-        note: Callable[[str, str], None] = lambda *_: None,
+        operator: Operator | None = None,
     ) -> None:
         """Begin without throttles.
 
@@ -65,12 +66,12 @@ class Pacer:
             post: Sends a message to a worker, soon.
             now: The clock.
             rates: What an operator wants throttles to be started with, as text, by name.
-            note: Gets what the operator should read: a level and a line.
+            operator: Told which throttles start with a rate of `rates`.
         """
         self._post = post
         self._now = now
         self._rates = dict(rates or {})
-        self._note = note
+        self._operator = operator or Operator()
         self._throttles: dict[str, Throttle[WorkerId]] = {}
         self._shapes: dict[str, tuple[Any, float]] = {}
         self._last_epochs: dict[str, int] = {}
@@ -183,7 +184,7 @@ class Pacer:
         if name in self._rates:
             text = self._rates[name]
             profile = parse_profile.from_text(name, text, interval_s, f"--throttle {name}=…")
-            self._note("info", f"throttle {name} is started with {text} (from --throttle)")
+            self._operator.info(f"throttle {name} is started with {text} (from --throttle)")
         now_ns = self._now()
         epoch = self._last_epochs.pop(name, 0) + 1
         throttle = Throttle[WorkerId](name, profile, interval_s, epoch, now_ns)

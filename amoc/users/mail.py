@@ -37,6 +37,7 @@ from gevent import getcurrent
 from amoc import metrics
 from amoc.base import pause
 from amoc.base.errors import ClosedError, MailError, PeerError, ScenarioError
+from amoc.base.operator import Operator
 from amoc.base.waiting import Waiter
 from amoc.ipc.messages import Part, codec
 from amoc.ipc.outbox import Outbox
@@ -79,7 +80,7 @@ class MailRouter:
         workers: int,
         outbox: Outbox | None,
         find_user: Callable[[int], User | None],
-        note: Callable[[str], None] | None = None,
+        operator: Operator | None = None,
         crowded: Callable[[], bool] | None = None,
     ) -> None:
         """Be the post of one worker.
@@ -89,7 +90,7 @@ class MailRouter:
             workers: How many workers there are in the run.
             outbox: What leads to the other workers; None when there are none.
             find_user: The user of this worker with that number, None when it is not there.
-            note: Told, once, what the operator should know.
+            operator: Warned, once, when mail is refused.
             crowded: Whether the way out is full.
         """
         self._worker, self._incarnation = worker.worker, worker.incarnation
@@ -98,7 +99,7 @@ class MailRouter:
         self._to = [WorkerId(worker.node, index, 0) for index in range(workers)]
         self._outbox = outbox
         self._find_user = find_user
-        self._note = note
+        self._operator = operator
         self._crowded = crowded
         self._burst = 0
         self._number = 0
@@ -181,14 +182,14 @@ class MailRouter:
     def _refuse(self, verdict: DeliveryStatus, user_id: int) -> DeliveryStatus:
         """Count it, and say so the first time."""
         self._refused.inc()
-        if self._note is not None:
-            tell, self._note = self._note, None
+        if self._operator is not None:
+            operator, self._operator = self._operator, None
             what = (
                 f"mailbox of user {user_id} is full ({_ROOM})"
                 if verdict is DeliveryStatus.FULL
                 else f"users of worker {self._worker} send more mail than can leave it"
             )
-            tell(f"{what}: what more comes is refused, and counted in mail_refused")
+            operator.warning(f"{what}: what more comes is refused, and counted in mail_refused")
         return verdict
 
     def _ask(self, outbox: Outbox, user_id: int, data: bytes, worker: int) -> int:

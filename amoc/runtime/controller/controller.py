@@ -24,6 +24,7 @@ import zmq
 from amoc.base import pause, process
 from amoc.base.clock import S_NS, now_ns
 from amoc.base.errors import AmocError, ExitCode, InitError, PeerError
+from amoc.base.operator import Operator
 from amoc.base.text import counted
 from amoc.control.answers import Answer
 from amoc.control.commands import Command, checked, is_read
@@ -164,7 +165,7 @@ class Controller:
         self._orphans = Orphans()
         pause.reset()
         logs.begin("controller", self._plan.log_level)
-        logs.attach(self._say)
+        logs.attach(Operator(self._say))
         events.happen_in("controller")
         directory = bus.make_directory()
         failure: AmocError | None = None

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import gevent
 
 from amoc.base.errors import PeerError
+from amoc.base.operator import Operator
 from amoc.base.text import counted
 from amoc.coordinator.controller import Groups
 from amoc.ipc.messages import (
@@ -105,9 +106,9 @@ class Services:
         self.starts = StartQueue(loaded.workers)
         self.desk = RpcServer(sender(Part.CALLS, ANSWERS))
         to_throttles = sender(Part.THROTTLE, THROTTLE_TO_WORKER)
-        self._pacer = Pacer(to_throttles, rates=plan.rates, note=say)
+        self._pacer = Pacer(to_throttles, rates=plan.rates, operator=Operator(say))
         to_coordinators = sender(Part.COORDINATOR, COORDINATOR_TO_WORKER)
-        self._groups = Groups(to_coordinators, plan.seed, note=lambda text: say("warning", text))
+        self._groups = Groups(to_coordinators, plan.seed, Operator(say))
         for part in (self._pacer, self._groups):
             self.desk.operations.update(part.operations)
         self._parts: Mapping[Part, Hears] = {

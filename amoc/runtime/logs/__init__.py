@@ -2,7 +2,7 @@
 
 A scenario logs as any program does, `logging.getLogger(__name__).info(…)`, and so does amoc. The
 records of a process go to its own file below ``logs/`` in the run's directory, with the user's
-number and the worker's worker. That directory is known only after the scenario was loaded: what is
+id and the worker's index. That directory is known only after the scenario was loaded: what is
 logged before is kept in memory.
 
 How a process uses this: `begin` first of all; `open_directory` when it is known; `attach` when
@@ -22,8 +22,8 @@ from pathlib import Path
 
 import gevent
 
+from amoc.base.operator import Operator
 from amoc.runtime.logs.handler import OWN, Log
-from amoc.runtime.logs.operator_feed import Tell
 
 __all__ = ["LEVELS", "attach", "begin", "end", "keep", "open_directory", "tick", "tick_forever"]
 
@@ -70,11 +70,13 @@ def open_directory(directory: str | Path) -> None:
         _log.open(_directory)
 
 
-def attach(tell: Tell, user: Callable[[], int | None] | None = None, directory: str = "") -> None:
+def attach(
+    operator: Operator, user: Callable[[], int | None] | None = None, directory: str = ""
+) -> None:
     """Show warnings to the operator from now on.
 
     Args:
-        tell: Takes a level as in `amoc.ipc.messages.Note` and a line; never waits.
+        operator: Who is told.
         user: The calling user's number, or None; given where there are users.
         directory: Where the scenario's files are, whose lines are named in causes.
     """
@@ -83,7 +85,7 @@ def attach(tell: Tell, user: Callable[[], int | None] | None = None, directory: 
         logging.logThreads = False
     if _log is not None:
         _log.directory = directory or _log.directory
-        _log.attach(tell, user)
+        _log.attach(operator, user)
 
 
 def keep() -> None:

@@ -20,11 +20,12 @@ from pathlib import Path
 from amoc.base.clock import now_ns
 from amoc.base.crash_causes import cause_of, end_of, trace_of
 from amoc.base.json_plain import plain
+from amoc.base.operator import Operator
 from amoc.base.redaction import hide
 from amoc.base.text import numberless
 from amoc.runtime.logs.clipping import clip
 from amoc.runtime.logs.file import Entry, LogFile
-from amoc.runtime.logs.operator_feed import OperatorFeed, Tell
+from amoc.runtime.logs.operator_feed import OperatorFeed
 from amoc.runtime.logs.repeats import OTHERS, Key, Kind, RepeatFilter, template_of
 
 MAX_MESSAGE = 10_000
@@ -88,15 +89,15 @@ class Log(logging.Handler):
         """Write to a file in `directory` from now on; empty means nowhere."""
         self._file.open(Path(directory) / f"{self.process}.jsonl" if directory else None)
 
-    def attach(self, tell: Tell, user: Callable[[], int | None] | None = None) -> None:
-        """Show warnings with `tell` from now on.
+    def attach(self, operator: Operator, user: Callable[[], int | None] | None = None) -> None:
+        """Show warnings to `operator` from now on.
 
         Args:
-            tell: Never waits; called in this thread only.
+            operator: Told in this thread only.
             user: The calling user's number, if it is one.
         """
         self._user = user or self._user
-        self._operator.attach(tell)
+        self._operator.attach(operator)
         self._tell_notices()
 
     def emit(self, record: logging.LogRecord) -> None:

@@ -5,15 +5,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Callable
 
 from amoc.base.clock import S_NS
+from amoc.base.operator import Operator
 from amoc.base.text import counted
 
 MAX_PER_S = 3
-
-Tell = Callable[[str, str], None]
-"""Takes what the operator should read: a level as in `amoc.ipc.messages.Note`, and a line."""
 
 _native_id = threading.get_native_id  # of the real thread, also where the module is patched later
 
@@ -26,25 +23,25 @@ class OperatorFeed:
     """
 
     def __init__(self) -> None:
-        self._tell: Tell | None = None
+        self._operator: Operator | None = None
         self._thread = _native_id()
         self._second_ends_ns = 0
         self._told = 0
         self._untold = 0
 
-    def attach(self, tell: Tell) -> None:
-        """Tell with `tell` from now on; it must not wait, and is called in this thread only."""
-        self._tell = tell
+    def attach(self, operator: Operator) -> None:
+        """Tell `operator` from now on, in this thread only."""
+        self._operator = operator
 
     @property
     def attached(self) -> bool:
         """Whether the operator can be told anything."""
-        return self._tell is not None
+        return self._operator is not None
 
     def show(self, level: int, text: str, trace: str, count: int, now_ns: int) -> None:
         """Tell a line that stands for `count`, and a traceback after it if there is one."""
         self.tick(now_ns)
-        if self._told >= MAX_PER_S or not self._tell or _native_id() != self._thread:
+        if self._told >= MAX_PER_S or not self._operator or _native_id() != self._thread:
             self._untold += count
             return
         self._told += 1
@@ -54,7 +51,7 @@ class OperatorFeed:
 
     def tick(self, now_ns: int) -> None:
         """Begin a new second if the last one is over."""
-        if now_ns >= self._second_ends_ns and self._tell and _native_id() == self._thread:
+        if now_ns >= self._second_ends_ns and self._operator and _native_id() == self._thread:
             self._second_ends_ns, self._told = now_ns + S_NS, 0
             self.end()
 
@@ -67,6 +64,6 @@ class OperatorFeed:
 
     def say(self, level: str, text: str) -> None:
         """Tell `text` whatever else was told."""
-        if self._tell is not None:
+        if self._operator is not None:
             with contextlib.suppress(Exception):  # the way to the operator may be gone
-                self._tell(level, text)
+                self._operator.tell(level, text)

@@ -25,6 +25,7 @@ from gevent.event import Event
 
 from amoc.base import process
 from amoc.base.errors import AmocError, ExitCode
+from amoc.base.operator import Operator
 from amoc.ipc import bus
 from amoc.ipc.messages import (
     FROM_NODE,
@@ -108,18 +109,21 @@ class Node:
             self._bus.hold,
         )
         report = self._controller.report_nowait
+        self._operator = Operator(lambda level, text: report(Note(level, text)))
         workers = WorkerTable(board)
         self._supervisor = SupervisorLink(supervisor_pid, gsocket.socket(fileno=ends.line))
         self._output = OutputRelay(ends.output, report)
-        self._links = WorkerLinks(workers, board, self._bus, report, self._supervisor.tell)
-        self._watch = WorkerWatch(
-            board, workers, report, HostStats(), process.raise_fd_limit(), directory
+        self._links = WorkerLinks(
+            workers, board, self._bus, report, self._operator, self._supervisor.tell
         )
-        self._shutdown = Shutdown(workers, self._links.send, self._supervisor.tell, report)
+        self._watch = WorkerWatch(
+            board, workers, report, self._operator, HostStats(), process.raise_fd_limit(), directory
+        )
+        self._shutdown = Shutdown(workers, self._links.send, self._supervisor.tell, self._operator)
 
     def run(self) -> None:
         """Join the controller, then relay until there is nothing more to do."""
-        logs.attach(lambda level, text: self._report(Note(level, text)))
+        logs.attach(self._operator)
         with self._bus, self._controller:
             gevent.spawn(self._guarded, self._watch_lifeline)
             joining = gevent.spawn(self._controller.join, JOIN_S)

@@ -13,12 +13,11 @@ import gevent
 from gevent.event import AsyncResult, Event
 
 from amoc.base import process
+from amoc.base.operator import Operator
 from amoc.ipc.messages import (
     Died,
-    FromNode,
     Go,
     KillWorker,
-    Note,
     Stopped,
     StopUsers,
     Terminate,
@@ -50,14 +49,14 @@ class Shutdown:
         workers: WorkerTable,
         to_worker: Callable[[WorkerState, ToWorker], None],
         to_supervisor: Callable[[ToSupervisor], None],
-        report: Callable[[FromNode], None],
+        operator: Operator,
     ) -> None:
         self.begun = False
         self.terminated: AsyncResult[Terminated] = AsyncResult()
         self._workers = workers
         self._to_worker = to_worker
         self._to_supervisor = to_supervisor
-        self._report = report
+        self._operator = operator
         self._done = Event()
         self._lost = 0
 
@@ -97,7 +96,7 @@ class Shutdown:
         for worker in self._workers:
             if worker.gone is None:
                 text = f"worker {worker.index} did not stop in time and is killed"
-                self._report(Note("error", text))
+                self._operator.error(text)
                 worker.cpu_ns = process.cpu_ns(worker.pid) or 0
                 self._to_supervisor(KillWorker(worker.index, worker.incarnation))
 
@@ -112,7 +111,7 @@ class Shutdown:
         if worker.gone is None:
             worker.gone = UsersGone(worker.index, 0, [])
             how = process.how_it_ended(died.status)
-            self._report(Note("error", f"worker {worker.index} {how} before its users had left"))
+            self._operator.error(f"worker {worker.index} {how} before its users had left")
             self._lost += self._workers.take_out(worker, ALIVE)
         self._check()
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from amoc.base import process
 from amoc.base.errors import PeerError
+from amoc.base.operator import Operator
 from amoc.ipc import bus
 from amoc.ipc.messages import (
     Died,
@@ -15,7 +16,6 @@ from amoc.ipc.messages import (
     FromNode,
     FromWorker,
     KillWorker,
-    Note,
     Part,
     StartUsers,
     StopUsers,
@@ -43,6 +43,7 @@ class WorkerLinks:
         board: Board,
         parent: bus.Parent[ToWorker, FromWorker],
         report: Callable[[FromNode], None],
+        operator: Operator,
         kill: Callable[[KillWorker], None],
     ) -> None:
         """Reach `workers` through `parent`.
@@ -52,12 +53,14 @@ class WorkerLinks:
             board: Where the states of their users are.
             parent: The node's end of the bus.
             report: Takes what the controller is to know, and never waits.
+            operator: Told of a worker that is killed.
             kill: Has the supervisor kill a worker.
         """
         self._workers = workers
         self._board = board
         self._bus = parent
         self._report = report
+        self._operator = operator
         self._kill = kill
 
     # Going down
@@ -68,7 +71,7 @@ class WorkerLinks:
             self._bus.send(worker.child, command)
         except PeerError as error:
             self._bus.forget(worker.child)
-            self._report(Note("error", f"worker {worker.index} is killed: {error}"))
+            self._operator.error(f"worker {worker.index} is killed: {error}")
             self._kill(KillWorker(worker.index, worker.incarnation))
 
     def start_users(self, command: StartUsers) -> None:

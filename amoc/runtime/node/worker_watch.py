@@ -9,8 +9,9 @@ import gevent
 
 from amoc.base import process
 from amoc.base.clock import S_NS, now_ns
+from amoc.base.operator import Operator
 from amoc.base.text import counted
-from amoc.ipc.messages import Blocked, FromNode, Note
+from amoc.ipc.messages import Blocked, FromNode
 from amoc.metrics.board import Board, Cell
 from amoc.metrics.health_figures import cell
 from amoc.runtime import logs
@@ -36,6 +37,7 @@ class WorkerWatch:
         board: Board,
         workers: WorkerTable,
         report: Callable[[FromNode], None],
+        operator: Operator,
         host: Host,
         fd_limit: int,
         directory: str,
@@ -45,7 +47,8 @@ class WorkerWatch:
         Args:
             board: The node's.
             workers: What the node knows of its workers.
-            report: Takes samples and notes, and never waits.
+            report: Takes samples, and never waits.
+            operator: Told of workers that are silent or lose mail.
             host: Where all of this runs.
             fd_limit: How many descriptors a worker may have open.
             directory: Where workers leave the stacks of what hangs.
@@ -55,6 +58,7 @@ class WorkerWatch:
         self._sampler = Sampler(board, host, fd_limit)
         self._workers = workers
         self._report = report
+        self._operator = operator
         self._users_peak = 0
 
     def sample_each_second(self) -> None:
@@ -110,7 +114,7 @@ class WorkerWatch:
                 ask(worker.pid, self._file(worker))
             silent_ns = now_ns() - beat_ns if worker.up else 0
             if silent_ns > SILENT_NS and not worker.silent:
-                self._report(Note("warning", self._silence_of(worker)))
+                self._operator.warning(self._silence_of(worker))
             worker.silent = silent_ns > SILENT_NS
 
     def _silence_of(self, worker: WorkerState) -> str:
@@ -128,10 +132,7 @@ class WorkerWatch:
         for worker in self._workers:
             if worker.mail_dropped:
                 dropped, worker.mail_dropped = worker.mail_dropped, 0
-                self._report(
-                    Note(
-                        "warning",
-                        f"{counted(dropped, 'envelope')} of mail to worker {worker.index} dropped:"
-                        " it is gone, or does not read what came before",
-                    )
+                self._operator.warning(
+                    f"{counted(dropped, 'envelope')} of mail to worker {worker.index} dropped:"
+                    " it is gone, or does not read what came before"
                 )

@@ -24,6 +24,7 @@ from amoc import metrics
 from amoc.base import process
 from amoc.base.clock import MS_NS, S_NS, now_ns
 from amoc.base.errors import AmocError, ExitCode, PeerError
+from amoc.base.operator import Operator
 from amoc.ipc import pipe, rpc
 from amoc.ipc.messages import (
     FROM_SUPERVISOR,
@@ -101,7 +102,8 @@ class Supervisor:
 
     def run(self) -> None:
         """From load to terminate(); every failure is reported to the node."""
-        logs.attach(lambda level, text: self._tell(Note(level, text)))
+        operator = Operator(lambda level, text: self._tell(Note(level, text)))
+        logs.attach(operator)
         scenario, declared = self._load()
         logs.keep()
         init = pipe.read_one(self._line, TO_SUPERVISOR)
@@ -116,12 +118,9 @@ class Supervisor:
         _log.info("init() of %s has returned", scenario.source)
         others = monkey_patch.drop_hub()
         if others:
-            self._tell(
-                Note(
-                    "warning",
-                    f"{others} thread(s) were started by importing {scenario.source} or by its"
-                    " init(); workers are forked without them",
-                )
+            operator.warning(
+                f"{others} thread(s) were started by importing {scenario.source} or by its"
+                " init(); workers are forked without them",
             )
         gc.collect()
         gc.freeze()  # what is loaded stays shared with the workers, and is never looked at again

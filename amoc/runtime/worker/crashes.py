@@ -7,11 +7,10 @@ error that cannot say what it is, a text that is not Unicode, a board that is fu
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from amoc.base.crash_causes import cause_of, trace_of
-from amoc.ipc.messages import FromWorker, Note
+from amoc.base.operator import Operator
 from amoc.metrics.board import MAX_CAUSES, Area, Kind
 
 OTHER = "other causes"
@@ -45,10 +44,10 @@ class ErrorReporter:
     They are no crashes of users; whoever calls counts them.
     """
 
-    def __init__(self, directory: str, report: Callable[[FromWorker], None]) -> None:
-        """Report what happens in the scenario whose files are in `directory`."""
+    def __init__(self, directory: str, operator: Operator) -> None:
+        """Tell `operator` what happens in the scenario whose files are in `directory`."""
         self._directory = directory
-        self._report = report
+        self._operator = operator
         self._told: set[str] = set()
 
     def tell(self, what: str, error: BaseException) -> None:
@@ -56,5 +55,4 @@ class ErrorReporter:
         cause = f"{what} raised {cause_of(error, self._directory)}"
         if cause not in self._told and len(self._told) < MAX_CAUSES:
             self._told.add(cause)
-            self._report(Note("error", f"{cause} (told once)"))
-            self._report(Note("trace", trace_of(error)))
+            self._operator.error(f"{cause} (told once)", trace_of(error))

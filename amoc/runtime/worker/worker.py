@@ -21,6 +21,7 @@ from gevent import getcurrent
 from amoc import coordinator, metrics
 from amoc.base import process
 from amoc.base.errors import ExitCode
+from amoc.base.operator import Operator
 from amoc.coordinator.worker import Actions
 from amoc.ipc import bus, rpc
 from amoc.ipc.messages import (
@@ -79,18 +80,15 @@ def main(task: WorkerSpec) -> int:
     metrics.attach(task.board.area(index), inherit=index == 0 and task.id.incarnation == 1)
     context = zmq.Context()
     with bus.Child(context, task.directory, task.id.child, TO_WORKER, FROM_WORKER) as line:
-        logs.attach(
-            lambda level, text: line.report_nowait(Note(level, text)),
-            _calling_user,
-            task.scenario_directory,
-        )
+        operator = Operator(lambda level, text: line.report_nowait(Note(level, text)))
+        logs.attach(operator, _calling_user, task.scenario_directory)
         outbox = Outbox(lambda _, envelope: line.report_urgent(envelope))
         gate = Gate(task.id, outbox)
         orders = Orders(
             index, task.seed, task.start, task.scenario_directory, line.report_nowait, gate
         )
         pool = UserPool(orders, task.board)
-        parts = _parts(task, outbox, gate, pool, line)
+        parts = _parts(task, outbox, gate, pool, line, operator)
         beat = _beat(task, pool, line)
         gevent.spawn(_guarded, beat.run)
         line.join(JOIN_S)
@@ -118,18 +116,22 @@ def main(task: WorkerSpec) -> int:
 
 
 def _parts(
-    task: WorkerSpec, outbox: Outbox, gate: Gate, pool: UserPool, line: Line
+    task: WorkerSpec,
+    outbox: Outbox,
+    gate: Gate,
+    pool: UserPool,
+    line: Line,
+    operator: Operator,
 ) -> Mapping[Part, Hears]:
     """All parts of the worker, known to the modules that scenarios call."""
-    report = line.report_nowait
-    mishaps = ErrorReporter(task.scenario_directory, report)
+    mishaps = ErrorReporter(task.scenario_directory, operator)
     ways = rpc.RpcClient(task.id, outbox)
     post = MailRouter(
         task.id,
         task.board.workers,
         outbox,
         pool.find,
-        lambda text: report(Note("warning", text)),
+        operator,
         line.crowded,
     )
     actions = Actions(

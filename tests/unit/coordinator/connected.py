@@ -8,6 +8,7 @@ from typing import Any
 import gevent
 
 from amoc.base.clock import now_ns
+from amoc.base.operator import Operator
 from amoc.coordinator import init_plans
 from amoc.coordinator.controller import Groups
 from amoc.coordinator.function_refs import references
@@ -70,7 +71,9 @@ class Cluster:
         self.notes: list[str] = []
         self.sent: list[tuple[WorkerId, CoordinatorToWorker]] = []
         self.workers: dict[WorkerId, Worker] = {}
-        self.groups = Groups(self._post, seed, self.notes.append, now)
+        self.groups = Groups(
+            self._post, seed, Operator(lambda _, text: self.notes.append(text)), now
+        )
 
     def _post(self, origin: WorkerId, record: CoordinatorToWorker) -> None:
         self.sent.append((origin, record))

@@ -14,6 +14,7 @@ from amoc import metrics, throttle
 from amoc.base import pause
 from amoc.base.clock import MS_NS, now_ns
 from amoc.base.errors import ScenarioError
+from amoc.base.operator import Operator
 from amoc.base.waiting import Waiter
 from amoc.ipc import rpc
 from amoc.throttle import deferred
@@ -560,7 +561,7 @@ def test_an_operators_rate_rules(here: Here):
     notes: list[str] = []
     here.pacer._rates["a"] = "30/s"
     here.pacer._rates["b"] = "1/s"
-    here.pacer._note = lambda _, text: notes.append(text)
+    here.pacer._operator = Operator(lambda _, text: notes.append(text))
     throttle.start("a", 1)
     assert throttle.state("a").rate == 1800
     assert notes == ["throttle a is started with 30/s (from --throttle)"]

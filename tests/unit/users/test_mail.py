@@ -14,6 +14,7 @@ import amoc
 from amoc import metrics
 from amoc.base import pause as pausing
 from amoc.base.errors import ClosedError, MailError, MailTimeout, PeerError, ScenarioError
+from amoc.base.operator import Operator
 from amoc.ipc.messages import Part
 from amoc.ipc.outbox import Outbox
 from amoc.ipc.worker_id import WorkerId
@@ -79,7 +80,7 @@ class Town:
             self.workers,
             outbox,
             find,
-            self.notes.append,
+            Operator(lambda _, text: self.notes.append(text)),
             crowded,
         )
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from amoc.base.errors import PeerError
+from amoc.base.operator import Operator
 from amoc.ipc.messages import (
     Died,
     Envelope,
@@ -74,6 +75,7 @@ class Here:
             self.board,
             self.bus,  # type: ignore[arg-type]
             self.reports.append,
+            Operator(lambda level, text: self.reports.append(Note(level, text))),
             self.killed.append,
         )
 
