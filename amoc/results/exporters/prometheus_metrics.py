@@ -223,7 +223,7 @@ class Families:
         yield _labelled(
             GaugeMetricFamily(
                 "amoc_throttle_wanted_rate",
-                "What the throttle is to let through per second",
+                "Target rate of the throttle per second",
                 labels=["throttle"],
             ),
             {key: rate for key, rate in wanted.items() if rate is not None and isfinite(rate)},

@@ -1,7 +1,7 @@
-"""How amoc itself did over time: its workers, its controller, their hosts. Pure.
+"""Charts of the load generator over time: its workers, its controller, their hosts. Pure.
 
-A figure is as good as the generator was in time. So lag, CPU and what takes it away are charted for
-each worker, whether or not anything was past a limit.
+Measurements are only as good as the load generator was on time. So lag, CPU and what takes it away
+are charted for each worker, whether or not any limit was exceeded.
 """
 
 from __future__ import annotations
@@ -23,12 +23,11 @@ MAX_WORKERS = 6
 _Place = tuple[str, int]
 _Rows = Sequence[Mapping[_Place, WorkerPoint]]
 
-
 _LIMITS = Limits()
 
 
 def workers(rows: Sequence[Row]) -> list[Chart]:
-    """How workers and controller did, for each health figure that has a chart."""
+    """Charts of workers and controller, for each health figure that has one."""
     worst = [{(one.node, one.worker): one for one in row.highest.workers} for row in rows]
     places = sorted({place for row in worst for place in row})
     charts = []
@@ -43,7 +42,7 @@ def workers(rows: Sequence[Row]) -> list[Chart]:
 
 
 def hosts(rows: Sequence[Row]) -> list[Chart]:
-    """How the hosts did, whoever made them busy."""
+    """Charts of the hosts."""
     names = sorted({node.name for row in rows for node in row.highest.nodes})
     charts = []
     for name, one in NODE.items() if names else ():
@@ -101,7 +100,7 @@ def _lines(columns: Mapping[tuple[str, int], Column]) -> list[Line]:
                 "dash",
             ),
             Line(
-                "highest of all workers",
+                "maximum of all workers",
                 [_highest(values) for values in zip(*columns.values(), strict=True)],
                 6,
                 "dash",
