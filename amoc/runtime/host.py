@@ -102,7 +102,7 @@ def _run(bootstrap: Bootstrap) -> None:
     finally:
         reaper.kill()
         for one in orphans.end():
-            print(f"amoc: node: {one} was started by a user and cannot be ended", file=sys.stderr)
+            print(f"amoc: node: {one} was started by a user and cannot be killed", file=sys.stderr)
     if node.alone and os.getpgrp() == node_pid:
         os.killpg(0, signal.SIGKILL)  # whatever the scenario has started goes with us
 

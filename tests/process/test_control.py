@@ -393,7 +393,7 @@ def test_the_second_interrupt_leaves_the_terminal_as_it_was(tmp_path, scenario):
         it.wait_for("3 running")
         assert not it.restored()
         it.type("\x03")
-        it.wait_for("once more to stop at once")
+        it.wait_for("again to stop at once")
         it.type("\x03")
         assert it.end() == ExitCode.INTERRUPTED
         assert it.restored()

@@ -187,7 +187,7 @@ def test_a_plugin_that_hangs_in_the_supervisor_is_named(
     with running(never, *arguments, directory=tmp_path, PYTHONPATH=str(site)) as run:
         assert run.end() == ExitCode.INIT_TIMEOUT, run.output
         imported = f"plugin probe (probe 1.2), {never}"
-        assert f"importing {imported} must be done within 0.5 s (--init-timeout)" in run.output
+        assert f"importing {imported} did not finish within 0.5 s (--init-timeout)" in run.output
 
 
 RAISES = """

@@ -170,7 +170,7 @@ def test_a_stopped_worker_that_hangs_in_c_is_killed_and_the_run_ends(
         tree = set(run.tree())
         run.kill(run.pid, signal.SIGTERM)
         assert run.end() == 11
-        assert "2 users got lost with a worker at the end" in run.output
+        assert "2 users were lost with a worker at the end" in run.output
         assert "worker 0 did not stop in time and is killed" in run.output
         eventually(lambda: not alive(tree), "nothing is left", 10)
         summary = run.summary()["users"]
@@ -194,7 +194,7 @@ def test_a_second_interrupt_ends_everything_at_once(
         run.wait_for_output("started")
         tree = set(run.tree())
         run.kill(run.pid, signal.SIGINT)
-        run.wait_for_output("once more to stop at once")
+        run.wait_for_output("again to stop at once")
         assert alive(tree) == tree
         run.kill(run.pid, signal.SIGINT)
         assert run.end(10) == 130

@@ -188,7 +188,7 @@ def test_users_that_do_not_finish_are_removed_and_stuck_ones_are_named(
         run.kill(run.pid, signal.SIGINT)
         assert run.end() == 11
         assert "3 users did not finish within 0.2 s" in run.output
-        assert "users did not even leave when they were killed: 3" in run.output
+        assert "users did not stop even when they were killed: 3" in run.output
         users = run.summary()["users"]
     assert (users["removed"], users["running"], users["finished"]) == (3, 1, 0)
 
@@ -375,12 +375,12 @@ def test_init_may_use_blocking_calls_and_threads_of_gevent(scenario: Write, tmp_
         (
             "import os\ndef start(user_id): ...\ndef init():\n    os.read(os.pipe()[0], 1)",
             6,
-            "must return within 1 s (--init-timeout)",
+            "did not return within 1 s (--init-timeout)",
         ),
         (
             "import os\nos.read(os.pipe()[0], 1)\ndef start(user_id): ...",
             6,
-            "must be done within 1 s (--init-timeout)",
+            "did not finish within 1 s (--init-timeout)",
         ),
     ],
 )

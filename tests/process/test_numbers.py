@@ -154,7 +154,7 @@ def test_a_run_that_is_stopped_at_once_has_one_summary_too(scenario, tmp_path):
     with running(scenario(stubborn), "--users", "4", *AT_ONCE, directory=tmp_path) as run:
         eventually(lambda: len(seconds(run)) >= 2, "some seconds are written")
         run.kill(run.pid, signal.SIGINT)
-        run.wait_for_output("once more to stop at once")
+        run.wait_for_output("again to stop at once")
         run.kill(run.pid, signal.SIGINT)
         assert run.end() == ExitCode.INTERRUPTED, run.output
         summary = run.summary()

@@ -167,7 +167,7 @@ def test_init_starts_throttles_and_the_operator_overrules_it(scenario, tmp_path)
         assert run.end() == 0, run.output
         assert run.summary()["throttles"]["actions"]["executions"] == 20
         assert "throttle actions is started with 100/s (from --throttle)" in run.output
-        assert "init() has started no throttle nothing" in run.output
+        assert "init() started no throttle nothing" in run.output
 
 
 def test_a_throttle_that_init_cannot_start_fails_the_run(scenario, tmp_path):

@@ -138,7 +138,8 @@ class Controller:
             )
             timeout = f"{self._plan.stop_timeout_s:g} s"
             self._say(
-                "info", f"stopping: users have {timeout} to finish; once more to stop at once"
+                "info",
+                f"stopping: users have {timeout} to finish; press Ctrl-C again to stop at once",
             )
         self._node.changed.ring()
 
@@ -247,7 +248,7 @@ class Controller:
             lambda: Loaded in seen,
             plan.init_timeout_s,
             f"importing {', '.join(imported)}",
-            "be done",
+            "finish",
             "(--init-timeout)",
             ExitCode.INIT_TIMEOUT,
         )
@@ -277,7 +278,7 @@ class Controller:
         self._say(
             "info",
             f"no XMPP server configured: using the embedded one on {self._xmpp.address}"
-            " (for trials only; set xmpp_servers to test yours)",
+            " (for trials only; set xmpp_servers to use another one)",
         )
         return {embedded_xmpp.SERVERS: self._xmpp.address}
 
@@ -367,7 +368,9 @@ class Controller:
         if stopped.killed:
             users = counted(stopped.killed, "user")
             timeout = f"{plan.stop_timeout_s:g} s (--stop-timeout)"
-            self._say("warning", f"{users} did not finish within {timeout} and had to be removed")
+            self._say(
+                "warning", f"{users} did not finish within {timeout} and were stopped forcibly"
+            )
         self._node.send(Terminate())
         self._node.until(
             lambda: Terminated in seen,
@@ -394,7 +397,7 @@ class Controller:
         if self._xmpp is not None:
             self._xmpp.end()
         for one in self._orphans.end():
-            self._say("warning", f"{one} was started by a user and cannot be ended")
+            self._say("warning", f"{one} was started by a user and cannot be killed")
         outcome = self._results.end(self._ended, failure, ended_ns)
         if events.RUN_STOP.heard:
             code, run = int(outcome.exit_code), (outcome.summary or {}).get("run", {})
@@ -425,7 +428,7 @@ class Controller:
     def _check(self) -> None:
         """Raise what ends the run before its time, as far as it is not the node's doing."""
         if self._interrupts > (1 if self._graceful() else 0):
-            lacking = "; figures may lack the last second" if self._begun_ns else ""
+            lacking = "; the last second of metrics may be missing" if self._begun_ns else ""
             raise Interrupted(f"stopped at once{lacking}")
         if self._xmpp and self._xmpp.address and self._xmpp.exit_status() is not None:
             how = process.how_it_ended(self._xmpp.exit_status() or 0)
@@ -452,7 +455,7 @@ def _who_stayed(stopped: Stopped) -> str:
     parts = []
     if stopped.stuck:
         ids = ", ".join(map(str, stopped.stuck))
-        parts.append(f"users did not even leave when they were killed: {ids}")
+        parts.append(f"users did not stop even when they were killed: {ids}")
     if stopped.lost:
-        parts.append(f"{counted(stopped.lost, 'user')} got lost with a worker at the end")
+        parts.append(f"{counted(stopped.lost, 'user')} were lost with a worker at the end")
     return "; ".join(parts)

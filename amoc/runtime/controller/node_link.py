@@ -85,8 +85,8 @@ class NodeLink:
                 # We slept (a stopped job, a slow terminal), not the node.
                 self._heard_ns += asleep_ns
             if asleep_ns > SLEPT_S * S_NS:
-                text = f"amoc itself stood still for {format_duration(asleep_ns / S_NS)}"
-                self._take(NODE, Note("warning", f"{text}: nobody was let through throttles"))
+                text = f"amoc itself was suspended for {format_duration(asleep_ns / S_NS)}"
+                self._take(NODE, Note("warning", f"{text}: no throttle executed"))
             self._listened_ns = now
             if envelope is not None:
                 self._heard_ns = now
@@ -133,7 +133,7 @@ class NodeLink:
             self.check()
             if now_ns() > give_up:
                 option = f" {option}" if option else ""
-                text = f"{what} must {rule} within {deadline_s:g} s{option}, but has not"
+                text = f"{what} did not {rule} within {deadline_s:g} s{option}"
                 if code is ExitCode.INIT_TIMEOUT:
                     error: AmocError = InitError(text)
                     error.exit_code = code
@@ -155,7 +155,7 @@ class NodeLink:
                 return
             raise self.failure or PeerError(f"node 0 {process.how_it_ended(status)}")
         if Hello in self.seen and self._listened_ns - self._heard_ns > SILENT_S * S_NS:
-            raise PeerError(f"node 0 has reported nothing for {SILENT_S:g} s")
+            raise PeerError(f"node 0 has not reported for {SILENT_S:g} s")
 
     def end(self, at_once: bool) -> None:
         """End the node's process and all below it, if it is still there."""

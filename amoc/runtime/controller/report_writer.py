@@ -62,20 +62,18 @@ def _write_elsewhere(directory: RunDirectory, say: Callable[[str], None]) -> Non
                 passed_s = (now_ns() - begun_ns) / S_NS
                 if passed_s > MAX_S:
                     took = format_duration(MAX_S)
-                    say(
-                        f"the report is not there after {took}, so it is left out; make it: {again}"
-                    )
+                    say(f"the report is not finished after {took} and skipped; write it: {again}")
                     return
                 if passed_s > TOLD_AFTER_S and not told:
                     told = True
-                    say("the report is being written, which takes a while; Ctrl-C leaves it out")
+                    say("writing the report takes a while; Ctrl-C skips it")
     finally:
         status = child.end(0.0)
     if skipped.is_set():
-        say(f"the report is left out; make it: {again}")
+        say(f"the report is skipped; write it: {again}")
     elif status:
         why = said[-1] if said else f"its process {process.how_it_ended(status)}"
-        raise ResourceError(f"{why}; make it: {again}")
+        raise ResourceError(f"{why}; write it: {again}")
 
 
 @contextmanager

@@ -87,7 +87,11 @@ class RunFiles:
         """What whoever reads the files should know of them."""
         lost = self._series.lost_in_all if self._series is not None else 0
         seconds = counted(lost, "second")
-        return [f"{seconds} could not be written, so charts and exports lack them"] if lost else []
+        return (
+            [f"{seconds} could not be written, and are missing in charts and exports"]
+            if lost
+            else []
+        )
 
     def end(self, totals: RunTotals | None) -> Summary | None:
         """Close what is open, and leave the summary and what is made of it.
@@ -123,5 +127,5 @@ class RunFiles:
         except OSError as error:
             self._on_trouble(f"{path} cannot be written: {error.strerror or error}")
         except Exception as error:
-            self._on_trouble(f"{path} cannot be written, which is a defect of amoc: {error!r}")
+            self._on_trouble(f"{path} cannot be written, an internal error of amoc: {error!r}")
             log.exception("%s", path)

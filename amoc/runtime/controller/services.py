@@ -138,7 +138,7 @@ class Services:
         """Users may start."""
         for name in self._pacer.unused_rates:
             started = ", ".join(one.name for one in self._pacer.states()[:MAX_NAMED])
-            text = f"--throttle {name}=…: init() has started no throttle {name}; started: {started}"
+            text = f"--throttle {name}=…: init() started no throttle {name}; started: {started}"
             self._say("warning", text)
         if self._plan.users:
             ids = self.operations.add_users(len(self._plan.users))
@@ -182,7 +182,7 @@ class Services:
                 if self._incarnations.pop(worker, None) is not None:
                     for one in (self.ordering, self._pacer, self._groups):
                         one.worker_lost(WorkerId(node, worker, incarnation))
-                self._say("error", f"{reason}; its counts are kept")
+                self._say("error", f"{reason}; its metrics are kept")
 
     def _worker_up(self, node: str, up: WorkerUp) -> None:
         origin = WorkerId(node, up.worker, up.incarnation)
@@ -199,7 +199,7 @@ class Services:
         if events.WORKER_UP.heard:
             events.WORKER_UP(node=node, worker=up.worker, incarnation=up.incarnation, pid=up.pid)
         if up.incarnation > 1:
-            again = f"{counted(len(up.restart), 'user')} to start again"
+            again = f"{counted(len(up.restart), 'user')} to restart"
             self._say("info", f"worker {up.worker} is replaced; {again}")
 
     # Users

@@ -64,7 +64,7 @@ def test_a_line_that_was_said_once_has_no_count():
 
 
 def test_workers_that_are_lost_are_news_each_time():
-    lost = "worker 0 was killed by SIGKILL; its counts are kept"
+    lost = "worker 0 was killed by SIGKILL; its metrics are kept"
     found = rows(event(1.0, lost, "error"), event(2.0, lost, "error"))
     assert [(row.number, row.count) for row in found] == [(1, 1), (2, 1)]
 
