@@ -20,12 +20,12 @@ from amoc.base.errors import ClosedError, PeerError, ScenarioError
 from amoc.base.waiting import wait
 from amoc.coordinator import init_plans
 from amoc.coordinator.controller import SCOPES
+from amoc.coordinator.counters import Counted, counter
 from amoc.coordinator.function_refs import found, references
 from amoc.coordinator.plan import MAX_USERS, parse
 from amoc.coordinator.worker import Actions
 from amoc.ipc import rpc
 from amoc.ipc.messages import CoordinatorState
-from amoc.metrics import optional
 from amoc.users.user import current
 
 __all__ = ["add", "attach", "barrier", "reset", "start", "state", "stop"]
@@ -141,7 +141,7 @@ def _wait_for_room(here: Actions, name: str) -> None:
     while not here.room.is_open:  # others may have been quicker, and have filled it again
         left_s = (until_ns - pause.run_ns()) / S_NS
         if in_handler or left_s <= 0:
-            optional.counter(f"coordinator.{name}.adds_refused").inc()
+            counter(name, Counted.ADDS_REFUSED).inc()
             when = "at once, for a handler must not wait" if in_handler else f"within {ROOM_S:g} s"
             raise PeerError(
                 f"an add to coordinator {name} must be able to leave worker {here.worker.worker}"

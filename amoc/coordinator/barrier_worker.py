@@ -24,6 +24,7 @@ from amoc.base import pause
 from amoc.base.clock import S_NS, now_ns
 from amoc.base.errors import ScenarioError
 from amoc.base.waiting import Waiter, check_interrupt, interrupt, wait
+from amoc.coordinator.counters import Barriers, barriers
 from amoc.ipc.messages import (
     COORDINATOR_TO_CONTROLLER,
     BarrierArrivals,
@@ -34,7 +35,6 @@ from amoc.ipc.messages import (
 )
 from amoc.ipc.outbox import Outbox
 from amoc.ipc.worker_id import WorkerId
-from amoc.metrics import optional
 
 __all__ = ["BarrierTimeout", "WorkerBarriers"]
 
@@ -99,7 +99,7 @@ class WorkerBarriers:
             return
         if interrupted is not None:
             raise interrupted
-        optional.counter("barriers.timeouts", kept_free=0).inc()
+        barriers(Barriers.TIMEOUTS).inc()
         raise BarrierTimeout(f"barrier {name} must have {n} users within {timeout:g} s, got fewer")
 
     def _ask_out(self, name: str, ticket: int) -> _Outcome | ScenarioError | None:
@@ -167,7 +167,7 @@ class WorkerBarriers:
                 waiter.value = _Outcome.RELEASED  # also for one that was interrupted just now
                 waiter.wake()  # runs the user until it waits for something
                 released += 1
-        optional.counter("barriers.released", kept_free=0).inc(released)
+        barriers(Barriers.RELEASED).inc(released)
         if looked_at < RELEASED_PER_TURN:
             self._going.popleft()
         if self._going:

@@ -29,6 +29,7 @@ from amoc.base.errors import ScenarioError
 from amoc.base.waiting import OpenGate
 from amoc.coordinator import init_plans
 from amoc.coordinator.barrier_worker import WorkerBarriers
+from amoc.coordinator.counters import OF_EVENT, Counted, counter
 from amoc.coordinator.function_refs import found
 from amoc.coordinator.plan import Event, Item, arguments
 from amoc.ipc.messages import (
@@ -48,7 +49,6 @@ from amoc.ipc.messages import (
 )
 from amoc.ipc.outbox import Outbox
 from amoc.ipc.worker_id import WorkerId
-from amoc.metrics import optional
 from amoc.metrics.optional import Count
 from amoc.scenario.events import COORDINATOR_ADD, COORDINATOR_EXECUTE
 
@@ -86,7 +86,7 @@ class _Adding:
     def count(self) -> Count:
         """Counts the adds; made by the first one, for there may be coordinators without any."""
         if self._count is None:
-            self._count = optional.counter(f"coordinator.{self.name}.adds")
+            self._count = counter(self.name, Counted.ADDS)
         return self._count
 
     def clear(self) -> None:
@@ -340,12 +340,12 @@ class Actions:
 
     def _count(self, name: str, part: GroupPart) -> None:
         self._delay.record_ns(now_ns() - part.at_ns)
-        optional.counter(f"coordinator.{name}.groups").inc()
-        if part.kind != "coordinate" and part.item == 0:
-            optional.counter(f"coordinator.{name}.{part.kind}s").inc()
+        counter(name, Counted.GROUPS).inc()
+        if part.kind in OF_EVENT and part.item == 0:
+            counter(name, OF_EVENT[part.kind]).inc()
 
     def _failed(self, name: str, error: BaseException) -> None:
-        optional.counter(f"coordinator.{name}.action_errors").inc()
+        counter(name, Counted.ACTION_ERRORS).inc()
         try:
             self._report(name, error)
         except BaseException:  # the error may be one that cannot even say what it is

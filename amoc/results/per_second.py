@@ -148,8 +148,9 @@ class PointCutter:
         waiting = self._samples.waiting()
         return {
             name: replace(
-                moment.throttles.get(name, ThrottlePoint()),
-                **counts.get(name, ThrottleCounts())._asdict(),
+                moment.throttles.get(name, ThrottlePoint()).counted(
+                    counts.get(name, ThrottleCounts())
+                ),
                 waiting=waiting.get(name, 0),
             )
             for name in sorted(moment.throttles.keys() | counts.keys())

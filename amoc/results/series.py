@@ -18,7 +18,8 @@ from typing import Any
 
 from amoc.metrics.health_figures import NodePoint, WorkerPoint
 from amoc.metrics.histogram import Histogram
-from amoc.metrics.throttle_counts import COUNTS, ThrottleCounts
+from amoc.metrics.throttle_counts import ThrottleCounts
+from amoc.metrics.timer_statistics import FRACTIONS, MAIN
 from amoc.results.old_names import renamed
 
 USERS = ("running", "waiting", "started", "finished", "crashed", "removed", "restarted", "peak")
@@ -45,9 +46,14 @@ class ThrottlePoint:
     missed: int = 0
     waiting: int = 0
 
-    def counted(self, counts: Mapping[str, int]) -> ThrottlePoint:
+    @property
+    def counts(self) -> ThrottleCounts:
+        """What was counted."""
+        return ThrottleCounts(self.requests, self.executions, self.missed)
+
+    def counted(self, counts: ThrottleCounts) -> ThrottlePoint:
         """The same throttle, with other counts."""
-        return replace(self, **ThrottleCounts(**counts)._asdict())
+        return replace(self, **counts._asdict())
 
     @property
     def wanted_per_s(self) -> float | None:
@@ -171,12 +177,10 @@ def _known(kind: type, found: Mapping[str, Any]) -> dict[str, Any]:
 
 def _timer_json(timer: Histogram) -> dict[str, Any]:
     """For people and ``jq`` percentiles; for sums the cells: cell, count, cell, count and so on."""
-    p50, p95, p99 = timer.quantiles_s(0.5, 0.95, 0.99)
+    quantiles = zip(MAIN, timer.quantiles_s(*FRACTIONS), strict=True)
     return {
         "count": timer.count,
-        "p50_s": round(p50, 9),
-        "p95_s": round(p95, 9),
-        "p99_s": round(p99, 9),
+        **{one.field: round(value_s, 9) for one, value_s in quantiles},
         "max_ns": timer.max_ns,
         "cells": [number for item in sorted(timer.cells.items()) for number in item],
     }
@@ -192,7 +196,7 @@ class Tally:
         points: How many.
         starts: Users that started.
         counters: As in `Point`, and so are `timers` and `crashes`.
-        throttles: Requests, executions and missed slots, by throttle.
+        throttles: What was counted of each throttle.
         lowest: The least that each gauge was at the end of a point in which the run was running.
         highest: The greatest.
         first: The first point; None before it.
@@ -208,7 +212,7 @@ class Tally:
     counters: dict[str, int] = field(default_factory=dict)
     timers: dict[str, Histogram] = field(default_factory=dict)
     crashes: dict[str, int] = field(default_factory=dict)
-    throttles: dict[str, dict[str, int]] = field(default_factory=dict)
+    throttles: dict[str, ThrottleCounts] = field(default_factory=dict)
     lowest: dict[str, float] = field(default_factory=dict)
     highest: dict[str, float] = field(default_factory=dict)
     first: Point | None = None
@@ -241,7 +245,7 @@ class Tally:
         self._add(later)
         self._stretch(later.lowest, later.highest)
         for name, counts in later.throttles.items():
-            add_counts(self.throttles.setdefault(name, {}), counts)
+            self.throttles[name] = self.at_throttle(name).plus(counts)
         self.first = self.first or later.first
         self.last = later.last or self.last
         self.last_active = later.last_active or self.last_active
@@ -270,9 +274,13 @@ class Tally:
         """How often a second a counter was counted."""
         return self.per_second(lambda tally: tally.counters.get(name, 0))
 
-    def throttle_per_s(self, name: str, kind: str = "executions") -> float | None:
-        """How many a second a throttle let through, or another of its counts."""
-        return self.per_second(lambda tally: tally.throttles.get(name, {}).get(kind, 0))
+    def at_throttle(self, name: str) -> ThrottleCounts:
+        """What was counted of a throttle."""
+        return self.throttles.get(name, ThrottleCounts())
+
+    def throttle_per_s(self, name: str) -> float | None:
+        """How many users a second a throttle let through."""
+        return self.per_second(lambda tally: tally.at_throttle(name).executions)
 
     def by_throttle(self) -> dict[str, ThrottlePoint]:
         """Each throttle as it was last, with all that was counted at it.
@@ -289,8 +297,7 @@ class Tally:
         self.points += 1
         self._add(point)
         for name, throttle in point.throttles.items():
-            counts = {kind: getattr(throttle, kind) for kind in COUNTS}
-            add_counts(self.throttles.setdefault(name, {}), counts)
+            self.throttles[name] = self.at_throttle(name).plus(throttle.counts)
         self.first = self.first or point
         self.last = point
 

@@ -256,12 +256,12 @@ def _crashes(sides: tuple[Side, Side]) -> Iterator[_Found]:
 
 
 def _throttle(sides: tuple[Side, Side], name: str) -> Iterator[_Found]:
-    if not any(side.tally.throttles.get(name, {}).get("requests") for side in sides):
+    if not any(side.tally.at_throttle(name).requests for side in sides):
         return
     yield _rate(sides, "throttles", name, _executions(name), "executions")
     yield _mean(sides, "throttles", name, "/s", "target rate")
     yield _mean(sides, "throttles", name, "", "waiting")
-    missed = [float(side.tally.throttles.get(name, {}).get("missed", 0)) for side in sides]
+    missed = [float(side.tally.at_throttle(name).missed) for side in sides]
     if any(missed):
         yield Metric("throttles", name, "missed", "", missed[0], missed[1]), None, _MORE
 
@@ -343,4 +343,4 @@ def _counted(name: str) -> Callable[[Tally], float]:
 
 
 def _executions(name: str) -> Callable[[Tally], float]:
-    return lambda tally: tally.throttles.get(name, {}).get("executions", 0)
+    return lambda tally: tally.at_throttle(name).executions

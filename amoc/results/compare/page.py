@@ -100,7 +100,7 @@ def _counters(side: Side) -> dict[str, int]:
 
 
 def _throttles(side: Side) -> dict[str, int]:
-    return {name: one["executions"] for name, one in side.tally.throttles.items()}
+    return {name: one.executions for name, one in side.tally.throttles.items()}
 
 
 def _busiest(sides: Iterable[Side], of: Callable[[Side], dict[str, int]]) -> list[str]:

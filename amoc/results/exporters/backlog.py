@@ -173,12 +173,7 @@ def _after(dropped: Tally, point: Point) -> Point:
     """`point` as if it had begun where the points of `dropped` did: counts add up, rates stay."""
     dropped.add(point)
     throttles = {
-        name: replace(
-            point.throttles.get(name, ThrottlePoint()),
-            requests=counts["requests"],
-            executions=counts["executions"],
-            missed=counts["missed"],
-        )
+        name: point.throttles.get(name, ThrottlePoint()).counted(counts)
         for name, counts in dropped.throttles.items()
     }
     return replace(

@@ -232,10 +232,11 @@ class Families:
             GaugeMetricFamily("amoc_throttle_waiting", HELP[WAITING], labels=["throttle"]),
             {(name,): one.waiting for name, one in sorted(point.throttles.items())},
         )
+        throttles = sorted(self._tally.throttles.items())
         for kind in COUNTS:
             yield _labelled(
                 CounterMetricFamily(f"amoc_throttle_{kind}", HELP[kind], labels=["throttle"]),
-                {(name,): one[kind] for name, one in sorted(self._tally.throttles.items())},
+                {(name,): getattr(one, kind) for name, one in throttles},
             )
 
     def _of_processes(self, point: Point) -> Iterator[Metric]:

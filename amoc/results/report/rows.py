@@ -80,13 +80,8 @@ def _counted(t_s: float, tally: Tally) -> Point:
         starts=tally.starts,
         counters=tally.counters,
         crashes=tally.crashes,
-        throttles={name: _passed(counts) for name, counts in tally.throttles.items()},
+        throttles={name: ThrottlePoint().counted(one) for name, one in tally.throttles.items()},
     )
-
-
-def _passed(counts: Mapping[str, int]) -> ThrottlePoint:
-    figures: dict[str, Any] = dict(counts)
-    return ThrottlePoint(**figures)
 
 
 def _durations(points: Sequence[Point], timers: Collection[str]) -> dict[str, Sequence[float]]:

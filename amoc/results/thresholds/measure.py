@@ -225,7 +225,7 @@ class Measure:
             last = window.last_active
             found = last.throttles.get(self.name) if last is not None else None
             return found.waiting if found is not None else 0
-        return self._counted(window, lambda tally: tally.throttles.get(self.name, {}).get(what, 0))
+        return self._counted(window, lambda tally: getattr(tally.at_throttle(self.name), what))
 
     def _built_in(self, window: Tally) -> float:
         if self.name == "crashes":

@@ -155,7 +155,7 @@ def test_the_totals_of_a_run_are_those_of_its_tally():
         assert found[f"counters.{name}"].total == total
     for name, timer in tally.timers.items():
         assert found[f"timers.{element(name)}"].total == timer.count
-    for kind, total in tally.throttles["messages"].items():
+    for kind, total in tally.throttles["messages"]._asdict().items():
         assert found[f"throttles.messages.{kind}"].total == total
     assert found["crashes"].total == sum(tally.crashes.values())
 

@@ -69,7 +69,7 @@ def test_a_scrape_holds_what_the_run_has_seen(how):
     assert found["amoc_user_starts_total",] == 50
     cause = "OSError: timed out (chat.py:12 in start)"
     assert found["amoc_crashes_total", ("cause", cause)] == 2
-    executions = tally.throttles["messages"]["executions"]
+    executions = tally.throttles["messages"].executions
     assert found["amoc_throttle_executions_total", ("throttle", "messages")] == executions
     assert found["amoc_throttle_wanted_rate", ("throttle", "messages")] == 100
     worker = (("node", "node0"), ("worker", "1"))

@@ -1,0 +1,54 @@
+"""What is counted of coordinators and barriers.
+
+Each coordinator has counters of its own, ``coordinator.NAME.adds`` and so on. They are metrics like
+those of a scenario, and are summed up, exported and compared as those are.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from amoc.coordinator.plan import RESET, STOP, TIMEOUT
+from amoc.metrics import optional
+from amoc.metrics.optional import Count
+
+__all__ = ["OF_EVENT", "Barriers", "Counted", "barriers", "counter"]
+
+
+class Counted(StrEnum):
+    """What is counted of each coordinator: how the names of its counters end."""
+
+    ADDS = "adds"
+    """Users added."""
+    ADDS_REFUSED = "adds_refused"
+    """Adds that could not leave their worker."""
+    GROUPS = "groups"
+    """Groups whose actions were run."""
+    TIMEOUTS = "timeouts"
+    RESETS = "resets"
+    STOPS = "stops"
+    ACTION_ERRORS = "action_errors"
+    """Actions that raised."""
+
+
+OF_EVENT = {TIMEOUT: Counted.TIMEOUTS, RESET: Counted.RESETS, STOP: Counted.STOPS}
+"""What counts the events that made actions run for users whose group was not complete."""
+
+
+class Barriers(StrEnum):
+    """What is counted of all barriers together, for there may be one for each pair of users."""
+
+    RELEASED = "released"
+    """Users that were released."""
+    TIMEOUTS = "timeouts"
+    """Users that gave up."""
+
+
+def counter(coordinator: str, what: Counted) -> Count:
+    """A counter of a coordinator, or one that counts nothing where there is no room for it."""
+    return optional.counter(f"coordinator.{coordinator}.{what}")
+
+
+def barriers(what: Barriers) -> Count:
+    """A counter of all barriers."""
+    return optional.counter(f"barriers.{what}", kept_free=0)

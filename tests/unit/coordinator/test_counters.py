@@ -1,0 +1,21 @@
+"""What is counted of coordinators: each counter is in the page, and each event has one."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from amoc.coordinator.counters import OF_EVENT, Barriers, Counted
+from amoc.coordinator.plan import COORDINATE, KINDS
+
+PAGE = (Path(__file__).parents[3] / "docs/coordinator.md").read_text()
+
+
+def test_every_counter_is_in_the_page_and_no_other() -> None:
+    rows = re.findall(r"^\| (`(?:coordinator\.NAME|barriers)\.[^|]*) \|", PAGE, re.MULTILINE)
+    named = {name for row in rows for name in re.findall(r"[.…](\w+)`", row)}
+    assert named == {*Counted, *Barriers}
+
+
+def test_every_event_but_a_complete_group_has_its_counter() -> None:
+    assert set(OF_EVENT) == set(KINDS) - {COORDINATE}
