@@ -23,8 +23,7 @@ def lines_of(answer: Mapping[str, Any]) -> list[str]:
             for one in _records(answer.get(f"{kind}s"))
         ]
     for worker in _records(answer.get("workers")):
-        text = worker["text"] if "text" in worker else _fields(worker, "worker")
-        lines.append(f"  {worker.get('worker', '?')}: {text}")
+        lines.append(f"  {worker.get('worker', '?')}: {worker.get('text', '')}")
     return lines
 
 
@@ -67,13 +66,3 @@ def _records(value: object) -> list[Mapping[str, Any]]:
     if not isinstance(value, Sequence) or isinstance(value, str):
         return []
     return [one for one in value if isinstance(one, Mapping)]
-
-
-def _fields(record: Mapping[str, Any], *but: str) -> str:
-    parts = []
-    for name, value in record.items():
-        if name in but or value is None or value == "":
-            continue
-        shown = f"{value:g}" if isinstance(value, float) else str(value)
-        parts.append(f"{name.replace('_', ' ')} {shown}")
-    return ", ".join(parts)

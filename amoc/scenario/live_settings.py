@@ -63,7 +63,7 @@ class Applied(NamedTuple):
     """Why an update function has failed, in one line; empty when none has."""
 
 
-def put(values: Mapping[str, object]) -> Applied:
+def apply(values: Mapping[str, object]) -> Applied:
     """Put verified `values` in force, and call the settings' update functions.
 
     After a function that raises no other is called; `revert` must follow.
@@ -79,7 +79,7 @@ def put(values: Mapping[str, object]) -> Applied:
 
 
 def revert(values: Mapping[str, object], initial: Sequence[str]) -> None:
-    """Undo `put`: put the previous values in force, and call the update functions.
+    """Undo `apply`: put the previous values in force, and call the update functions.
 
     Args:
         values: Raw values of settings that had been changed earlier in the run.

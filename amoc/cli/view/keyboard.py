@@ -193,7 +193,7 @@ class Keyboard:
 
     def _give(self, name: str, **arguments: object) -> None:
         if self._commands.free_count() <= 0:
-            self._tell("error", f"{name} has to wait: {MAX_UNDER_WAY} commands are under way")
+            self._tell("error", f"{name} is ignored: {MAX_UNDER_WAY} commands are under way")
             return
         self._commands.spawn(self._carry_out, checked(name, arguments))
 

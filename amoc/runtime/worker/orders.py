@@ -91,7 +91,7 @@ class OrderHandler:
                 return Done(number, "reverted")
 
     def _apply(self, values: Mapping[str, Any]) -> str:
-        applied = live_settings.put(values)
+        applied = live_settings.apply(values)
         self._pool.refresh()
         if applied.problem:
             raise SettingError(applied.problem)

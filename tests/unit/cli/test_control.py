@@ -28,7 +28,7 @@ ANSWER = {
     ],
     "workers": [
         {"worker": "node0/0", "text": "13 users asked to leave"},
-        {"worker": "node0/1", "running": 12},
+        {"worker": "node0/1", "text": "12 users asked to leave", "more": 12},
     ],
 }
 
@@ -124,7 +124,7 @@ def test_the_answer_is_a_line_for_the_whole_and_one_for_each_worker(asked):
         "25 users asked to leave",
         "  throttle messages: 10/s, 3 waiting",
         "  node0/0: 13 users asked to leave",
-        "  node0/1: running 12",
+        "  node0/1: 12 users asked to leave",
     ]
     assert asked.run == "mine"
 

@@ -264,7 +264,7 @@ def test_an_update_function_that_raises_does_not_tell_a_secret(monkeypatch):
     )
     monkeypatch.setitem(sys.modules, "chat", made)
     for values in ({"x_token": "s3cret"}, {"accounts": [{"password": "s3cret"}]}):
-        problem = live_settings.put(values).problem
+        problem = live_settings.apply(values).problem
         assert problem == f"the update function of {next(iter(values))} failed: KeyError"
         assert "s3cret" not in problem
 
@@ -279,9 +279,9 @@ def test_an_update_is_applied_told_and_can_be_taken_back(monkeypatch):
     )
     monkeypatch.setitem(sys.modules, "chat", made)
     settings.apply(settings.resolve(settings.declared(), []))
-    applied = live_settings.put({"rate": "2", "mode": "a"})
+    applied = live_settings.apply({"rate": "2", "mode": "a"})
     assert applied == live_settings.Applied({"rate": (1, 2)}, "")
-    live_settings.put({"rate": "3", "mode": "b"})
+    live_settings.apply({"rate": "3", "mode": "b"})
     assert (made.rate.get(), made.mode.get()) == (3, "b")
     live_settings.revert({"rate": "2"}, ["mode"])
     assert (made.rate.get(), made.mode.get()) == (2, "a")
@@ -301,7 +301,7 @@ def test_the_first_update_function_that_fails_is_the_last_that_is_called(monkeyp
     )
     monkeypatch.setitem(sys.modules, "chat", made)
     settings.apply(settings.resolve(settings.declared(), []))
-    applied = live_settings.put({"first": 2, "second": 2})
+    applied = live_settings.apply({"first": 2, "second": 2})
     assert applied.problem == "the update function of first failed: KeyError(2)"
     assert told == []
 

@@ -131,7 +131,7 @@ def test_a_command_under_way_does_not_hold_up_the_keys(terminal, bench):
         os.write(terminal[0], b"s" * 9)
         until(lambda: bench.told)
         assert len(bench.asked) == keyboard_module.MAX_UNDER_WAY
-        assert bench.told == [("error", "status has to wait: 8 commands are under way")]
+        assert bench.told == [("error", "status is ignored: 8 commands are under way")]
         bench.hold.set()
         until(lambda: bench.told.count(("info", "status done")) == 8)
 

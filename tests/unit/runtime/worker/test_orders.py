@@ -119,7 +119,7 @@ def test_settings_are_verified_applied_and_reverted(worker, monkeypatch):
     calls = []
     live = SimpleNamespace(
         verify=lambda values: calls.append(("verify", values)),
-        put=lambda values: Applied({"rate": (1, 5)}, ""),
+        apply=lambda values: Applied({"rate": (1, 5)}, ""),
         revert=lambda values, initial: calls.append(("revert", values, initial)),
     )
     monkeypatch.setattr(orders, "live_settings", live)
