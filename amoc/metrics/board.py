@@ -1,6 +1,6 @@
 """The board: shared counters, one block of memory that every process of a node maps.
 
-    rows      one per worker: who it is and how it does (`Cell`)
+    rows      one per worker: its identity and health figures (`Cell`)
     areas     one per worker: an append-only directory of metrics (kind, merge rule, name, place)
               and the cells they point to
     users     one byte per user id (`UserState`)
@@ -8,12 +8,12 @@
 Rule: a cell has exactly one writer, the worker whose row it is, so no lock is needed.
 A user's byte changes hands but never has two writers at once: the node writes it before it passes
 the user to a worker for the first time, and again when that worker is dead; in between only the
-worker does. Readers may see a row between two writes; never derive a figure from two cells that
+worker does. Readers may see a row between two writes; never derive a value from two cells that
 must agree.
 
-The block is an anonymous shared mapping made before the fork. It has no name, so nobody else can
-open it and nothing is left behind however the processes end; it outlives each single one of them,
-so that a worker's kill -9 loses not one recorded count. Pages that nobody touched take no memory.
+The block is an anonymous shared mapping created before the fork. It has no name, so no other
+process can open it and nothing is left behind however the processes end. It outlives each of them,
+so a worker killed with ``kill -9`` loses no recorded count. Untouched pages use no memory.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Kind(IntEnum):
 
 
 class Merge(IntEnum):
-    """How the gauges of several workers become one figure."""
+    """How the gauges of several workers are merged."""
 
     SUM = 0
     MAX = 1
@@ -97,11 +97,11 @@ class UserState(IntEnum):
     """Dealt to a worker, not running yet."""
     RUNNING = 2
     BETWEEN = 3
-    """Waiting for its next repetition."""
+    """Waiting for its next iteration."""
     FINISHED = 4
-    """Left for good: its last repetition returned."""
+    """Done: its last iteration returned."""
     CRASHED = 5
-    """Left for good: its last repetition raised."""
+    """Done: its last iteration raised."""
     REMOVED = 6
     """Taken out by a command or at the end of --stop-timeout."""
     RESTARTING = 7
@@ -181,15 +181,16 @@ class Area:
         number = len(self._entries)
         if len(encoded) > NAME_BYTES:
             raise ScenarioError(
-                f"a metric's name has at most {NAME_BYTES} bytes, but {name!r} has {len(encoded)}"
+                f"a metric's name must have at most {NAME_BYTES} bytes, got {len(encoded)}:"
+                f" {name!r}"
             )
         # Crashes can always be counted, however many metrics there are.
         reserve = 0 if kind is Kind.CRASH else MAX_CAUSES + 1
         full = number + reserve >= ENTRIES
         if full or self._free + size + reserve * 8 > len(self._memory):
             raise ScenarioError(
-                f"no room for metric {name!r}: a worker holds {ENTRIES - reserve} metrics and"
-                f" {AREA_BYTES >> 20} MiB of them; is there a user id in the name?"
+                f"no room for metric {name!r}: a worker holds {ENTRIES - reserve} metrics in"
+                f" {AREA_BYTES >> 20} MiB; is there a user id in the name?"
             )
         start = _DIRECTORY + number * ENTRY_BYTES
         _ENTRY.pack_into(self._memory, start, kind, merge, len(encoded), 0, self._free)

@@ -1,8 +1,8 @@
 """What has changed on a worker's area of the board since it was last looked at.
 
 Most metrics do not change in most seconds, and of a timer's 4,609 cells few do. So the bytes of a
-timer are kept and compared in one go, then by chunks; only of those that differ are numbers made. A
-thousand timers that nobody uses cost a few milliseconds a second.
+timer are kept and compared at once, then chunk by chunk; only chunks that differ are decoded. A
+thousand unused timers cost a few milliseconds a second.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Change(NamedTuple):
 
 
 class AreaReader:
-    """Reads one area, again and again."""
+    """Reads one area repeatedly."""
 
     def __init__(self, area: Area) -> None:
         """Read `area`; all that is on it already is new at the first time."""
@@ -54,7 +54,7 @@ class AreaReader:
                 yield name, count
 
     def changes(self) -> Iterator[Change]:
-        """All that has grown since this was last asked, and what is new; to be used up."""
+        """All that has grown since the last call, and what is new; iterate to the end."""
         before, entries = self._before, self._area.entries()
         for number, (kind, _, name, cells) in enumerate(entries):
             new = number == len(before)

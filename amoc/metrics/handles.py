@@ -11,11 +11,11 @@ before a worker was forked, at a module's top level say, are bound to its cells 
     with metrics.timer("round_trip").time():
         ...
 
-What a throttle let through has an intended time, its slot's. A `time()` block that is begun after
-that records two durations: how long it took (service time), and into ``NAME.response`` how long it
-is since the intended time (response time). A target that stalls makes users late for their slots;
-the service time does not show that, the response time does. It also holds the turns that users have
-missed because the target held them up, see `amoc.metrics.coordinated_omission`.
+A user that a throttle let through has an intended time: that of its slot. A `time()` block that
+begins after that records two durations: how long it took (service time), and into ``NAME.response``
+the time since the intended time (response time). A target that stalls makes users late for their
+slots; the service time does not show that, the response time does. It also includes the turns that
+users missed because the target held them up, see `amoc.metrics.coordinated_omission`.
 """
 
 from __future__ import annotations
@@ -77,27 +77,27 @@ class Counter(_Handle):
             ValueError: `n` is negative.
         """
         if n < 0:
-            raise ValueError(f"counter {self.name} must be raised by 0 or more, but is by {n}")
+            raise ValueError(f"counter {self.name} must be incremented by 0 or more, got {n}")
         self._cells[0] += n
 
 
 class Gauge(_Handle):
-    """A figure that goes up and down; those of several workers are merged by its rule."""
+    """A value that goes up and down; those of several workers are merged by its rule."""
 
     __slots__ = ()
     kind = Kind.GAUGE
 
     def set(self, value: float) -> None:
-        """Set this worker's figure."""
+        """Set this worker's value."""
         self._cells[0] = value
 
     def inc(self, n: float = 1) -> None:
-        """Raise this worker's figure by `n`; it counts from 0."""
+        """Increase this worker's value by `n`; it starts at 0."""
         now = self._cells[0]
         self._cells[0] = n if now != now else now + n  # a gauge that was never set is NaN
 
     def dec(self, n: float = 1) -> None:
-        """Lower this worker's figure by `n`."""
+        """Decrease this worker's value by `n`."""
         self.inc(-n)
 
 
@@ -123,7 +123,7 @@ class Timer(_Handle):
         except (ValueError, OverflowError):  # a cell has 64 bits
             raise ValueError(
                 f"timer {self.name} must record a number of seconds below {MAX_S:.2g},"
-                f" but is given {seconds}"
+                f" got {seconds}"
             ) from None
 
     def record_ns(self, ns: int) -> None:
@@ -217,7 +217,7 @@ class _Stopwatch:
 
 
 class _Token:
-    """Leave from a throttle, until it is used up."""
+    """Permission from a throttle, until it is used."""
 
     __slots__ = ("depth", "intended_ns")
 
@@ -333,7 +333,7 @@ def gauge(name: str, merge: str = "sum") -> Gauge:
 
     Args:
         name: Letters, digits, ``_``, ``.`` and ``-``.
-        merge: How the figures of several workers become one: ``sum``, ``max``, ``min`` or ``mean``.
+        merge: How the values of several workers are merged: ``sum``, ``max``, ``min`` or ``mean``.
 
     Raises:
         ScenarioError: The name is malformed or that of another kind of metric, or the rule is none.
@@ -345,7 +345,7 @@ def gauge(name: str, merge: str = "sum") -> Gauge:
         rule = Merge[merge.upper()]
     except KeyError:
         raise ScenarioError(
-            f"gauge {name!r} must merge by sum, max, min or mean, but is given {merge!r}"
+            f"gauge {name!r} must merge by sum, max, min or mean, got {merge!r}"
         ) from None
     return _declare(Gauge, _own(name), rule)
 
@@ -386,13 +386,13 @@ def _own(name: str) -> str:
     """`name`, unless it is one of those that amoc makes itself."""
     if isinstance(name, str) and name.startswith(THROTTLE):
         raise ScenarioError(
-            f"a metric's name must not begin with {THROTTLE!r}, for so do those of throttles, but"
-            f" is {name!r}"
+            f"a metric's name must not begin with {THROTTLE!r}, which is reserved for the figures"
+            f" of throttles, got {name!r}"
         )
     if isinstance(name, str) and name.endswith(RESPONSE):
         raise ScenarioError(
-            f"a metric's name must not end in {RESPONSE!r}, for such timers are made by amoc"
-            f" beside those of throttled users, but is {name!r}"
+            f"a metric's name must not end in {RESPONSE!r}, which is reserved for the response"
+            f" times of throttled users, got {name!r}"
         )
     return name
 
@@ -400,8 +400,8 @@ def _own(name: str) -> str:
 def _declare(wanted: type[_H], name: str, merge: Merge) -> _H:
     if not _NAME.fullmatch(name):
         raise ScenarioError(
-            "a metric's name must start with a letter and hold only letters, digits, '_', '.' and"
-            f" '-', but is {name!r}"
+            "a metric's name must start with a letter or '_' and contain only letters, digits, '_',"
+            f" '.' and '-', got {name!r}"
         )
     handle = wanted(name, merge)
     _handles[name] = handle

@@ -5,10 +5,14 @@ unit, what it means and how it is shown. The board, the sampler, the series, the
 exporters, the CSV and JSON export and the terminal view read this table; none of them lists figures
 of its own.
 
-To add one for each worker, declare a field of `WorkerPoint` here, and measure it: a worker notes it
-in its row of the board (`cell`, in `amoc.runtime.worker.heartbeat` for example), or the node asks
-for it from outside (`amoc.runtime.node.sampler`). For a host, measure it in
-`amoc.runtime.node.host_stats`. A test names the pages of `docs/` that must tell of it.
+To add a worker's figure, declare a field of `WorkerPoint` here and measure it: either the worker
+writes it to its row of the board (`cell`, for example in `amoc.runtime.worker.heartbeat`), or the
+node measures it from outside (`amoc.runtime.node.sampler`). A host's figure is a field of
+`NodePoint` and is measured in `amoc.runtime.node.host_stats`. A test names the pages of `docs/`
+that must list it.
+
+Over several seconds, as in a row of a chart, a worker's figure is the highest; each worker has its
+own line in a chart and its own labels in an exporter, so workers are not merged.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Metrics that a run can do without: those of throttles and coordinators.
 
-A scenario may make any number of them, and a board has room for 8,000 metrics. These take no more
-than leaves `KEPT_FREE` for others, for amoc's own and the scenario's. Further ones count nothing,
-and that is said once in each worker: a limit that is met in the middle of a run, in the event loop
-maybe, must not end its workers.
+A scenario may create any number of throttles and coordinators, and a board has room for 8,000
+metrics. So these leave `KEPT_FREE` for amoc's own metrics and the scenario's. Further ones count
+nothing, which each worker reports once: a limit reached in the middle of a run, perhaps in the
+event loop, must not end its workers.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def counter(name: str, kept_free: int = KEPT_FREE) -> Count:
 
     Args:
         name: The metric's.
-        kept_free: For how many others there must be room; 0 for one of a few.
+        kept_free: How many other metrics there must still be room for.
     """
     try:
         if metrics.fits(name, kept_free):

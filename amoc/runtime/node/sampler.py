@@ -1,8 +1,8 @@
-"""Samples of a node's board, merged over its workers, with as much in them as is not known yet.
+"""Samples of a node's board, merged over its workers: all that the controller does not know yet.
 
-What has grown since the latest sample that the controller acknowledged is sent as a total. Whoever
-gets such a sample knows all that the node knew when it was made: it does not matter which of those
-before it were lost, came late or twice.
+What has grown since the latest sample that the controller acknowledged is sent as a total. So the
+receiver of a sample knows all that the node knew when it was taken, whichever earlier samples were
+lost, late or duplicated.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from amoc.metrics.histogram import CELLS, Histogram, cell_of
 from amoc.metrics.throttle_counts import ThrottleCounts
 
 SILENT_NS = S_NS
-"""A worker that has noted nothing for so long is looked at from outside."""
+"""After so long without a heartbeat a worker's CPU time is read from outside."""
 MAX_UNACKNOWLEDGED = 8
-"""Samples whose news are kept apart; of those before them together."""
+"""Samples whose changes are kept separately; those of older ones are kept together."""
 _CPU_NS = health_figures.cell("cpu")
 
 
 class Host(Protocol):
-    """What is looked at outside of the board: `amoc.runtime.node.host_stats.HostStats`."""
+    """What is measured outside the board: `amoc.runtime.node.host_stats.HostStats`."""
 
     def figures(self) -> NodePoint:
-        """How the host is."""
+        """The host's health figures."""
 
     def fds(self, pid: int) -> int:
         """How many descriptors a process has open."""
@@ -173,7 +173,7 @@ class Sampler:
         at_ns, beat_ns = now_ns(), row[Cell.HEARTBEAT_NS]
         silent_ns = max(0, at_ns - beat_ns)
         if silent_ns > SILENT_NS and (used_ns := process.cpu_ns(pid)) is not None:
-            # A loop that does not turn notes nothing; it must not look idle because of that.
+            # An event loop that hangs records nothing; it must not look idle because of that.
             all_lag_s = max(all_lag_s, silent_ns / S_NS)
             found["lag_p99_s"] = max(found["lag_p99_s"], silent_ns / S_NS)
             found["cpu"] = max(found["cpu"], row[Cell.CPU_BEFORE_NS] + used_ns)
@@ -202,7 +202,7 @@ def _flat(timer: Histogram, cells: set[int]) -> list[Any]:
 def note_silence(board: Board, worker: int, cpu_ns: int) -> None:
     """Note for a worker that has died for how long it had not noted anything itself.
 
-    A loop that stood still until the end must not look as if it had turned in time.
+    An event loop that hung until the end must not look as if it had been on time.
     """
     row = board.row(worker)
     silent_ns = now_ns() - row[Cell.HEARTBEAT_NS]

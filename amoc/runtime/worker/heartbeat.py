@@ -1,8 +1,8 @@
-"""A worker's beat: ten times a second it notes that the loop turns, how late, and what it has cost.
+"""A worker's heartbeat: ten times a second it records how late the event loop is and what it used.
 
-All of it goes to the worker's row of the board, so it outlives the worker: times are totals of the
-worker, and a replacement counts on where its predecessor was killed. All of it takes some 0.1 ms a
-second, unless the loop stalls.
+All of it goes to the worker's row of the board, so it outlives the process: times and counts are
+totals over all incarnations, and a replacement continues where its predecessor was killed. This
+takes some 0.1 ms a second, unless the loop stalls.
 """
 
 from __future__ import annotations

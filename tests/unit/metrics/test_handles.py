@@ -79,7 +79,7 @@ def test_a_gauge_that_goes_down_first_is_below_zero():
 
 def test_an_unknown_merge_rule_is_named_with_those_there_are():
     with pytest.raises(
-        ScenarioError, match="'queue' must merge by sum, max, min or mean, but is given 'avg'"
+        ScenarioError, match="'queue' must merge by sum, max, min or mean, got 'avg'"
     ):
         metrics.gauge("queue", merge="avg")
 
@@ -192,9 +192,7 @@ def test_a_duration_that_is_none_is_refused_and_not_half_recorded(seconds):
     timer = metrics.timer("ttd")
     with pytest.raises(
         ValueError,
-        match=re.escape(
-            f"timer ttd must record a number of seconds below 1.8e+10, but is given {seconds}"
-        ),
+        match=re.escape(f"timer ttd must record a number of seconds below 1.8e+10, got {seconds}"),
     ):
         timer.record(seconds)
     assert read()["ttd"] == Histogram()
