@@ -42,8 +42,8 @@ DEADLINE_S = 120.0
 WANTED = {"login_ms": 1.0, "user_kb": 35.0, "message_us": 60.0}
 
 
-class Crowd:
-    """All that a user needs of those it belongs to, and what went wrong."""
+class Pool:
+    """All that a user needs of its pool, and what went wrong."""
 
     def __init__(self, most: int, start) -> None:
         self.states = memoryview(bytearray(most + 1))
@@ -58,6 +58,9 @@ class Crowd:
         """Keep what a user raised."""
         self.errors.append(error)
 
+    def iteration_ended(self, _user: User) -> None:
+        """Nothing is held that could be taken back."""
+
     def left(self, _user: User) -> None:
         """Count a user that is gone."""
         self.gone += 1
@@ -71,7 +74,7 @@ class Bench:
         self.clients: dict[int, xmpp.Client] = {}
         self.received = 0
         self.stopping = False
-        self.crowd = Crowd(users, self.start)
+        self.pool = Pool(users, self.start)
 
     def start(self, user_id: int) -> None:
         """Log in, and receive until told to stop."""
@@ -107,8 +110,8 @@ def rss_bytes() -> int:
 def wait_for(condition, what: str, bench: Bench) -> None:
     deadline = time.monotonic() + DEADLINE_S
     while not condition():
-        if bench.crowd.errors:
-            raise SystemExit(f"a user crashed: {bench.crowd.errors[0]!r}")
+        if bench.pool.errors:
+            raise SystemExit(f"a user crashed: {bench.pool.errors[0]!r}")
         if time.monotonic() > deadline:
             raise SystemExit(f"not within {DEADLINE_S:g} s: {what}")
         gevent.sleep(0.02)
@@ -119,7 +122,7 @@ def log_in(bench: Bench, users: int, at_once: int) -> tuple[float, float]:
     begin, cpu = time.monotonic(), time.process_time()
     for user_id in range(1, users + 1):
         wait_for(lambda goal=user_id - at_once: len(bench.clients) >= goal, "logins", bench)
-        get_hub().loop.run_callback(User(user_id, bench.crowd).switch)
+        get_hub().loop.run_callback(User(user_id, bench.pool).switch)
     wait_for(lambda: len(bench.clients) == users, "all logins", bench)
     return time.process_time() - cpu, time.monotonic() - begin
 
@@ -179,7 +182,7 @@ def measure(args: argparse.Namespace) -> int:
     warm = Bench(1, args.mechanism)
     log_in(warm, 1, 1)
     warm.clients[1].send_chat(1, "stop")
-    wait_for(lambda: warm.crowd.gone == 1, "the first user to leave", warm)
+    wait_for(lambda: warm.pool.gone == 1, "the first user to leave", warm)
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
@@ -217,7 +220,7 @@ def measure(args: argparse.Namespace) -> int:
     print(f"    ({message_us:.2f} µs with the {pace_us:.2f} µs that keeping the pace takes us)")
     for client in list(bench.clients.values()):
         client.send_chat(client.bare_jid, "stop")
-    wait_for(lambda: bench.crowd.gone == args.users, "all users to leave", bench)
+    wait_for(lambda: bench.pool.gone == args.users, "all users to leave", bench)
     if bench.received != sent:
         print(f"{sent - bench.received} messages were lost")
         return 1

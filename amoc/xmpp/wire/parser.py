@@ -289,12 +289,16 @@ class Parser(Generic[T]):
         if self._data[self._cut : until].strip(BLANKS):
             raise _text_between()
 
-    def end_element(self, childless: bool) -> int:
-        """The end of a child of the stream was read; where in the data that is."""
+    def end_element(self, empty: bool) -> int:
+        """The end of a child of the stream was read; where in the data that is.
+
+        Args:
+            empty: Whether it may be an empty-element tag, ``<a/>``.
+        """
         data = self._data
         begin = self._begin - self._base
         # At the end of <a></a> expat points to the end tag, but at the end of <a/> behind it.
-        tag = _START_TAG.match(data, begin) if childless else None
+        tag = _START_TAG.match(data, begin) if empty else None
         if tag is not None and tag[0].endswith(b"/>"):
             end = tag.end()
         else:

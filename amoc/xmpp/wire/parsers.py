@@ -32,31 +32,31 @@ _NO_BUILDER: Final = TreeBuilder()
 class CutParser(Parser[Cut]):
     """Cuts elements out: for who passes nearly all of them on as they are."""
 
-    __slots__ = ("_attrs", "_childless", "_tag")
+    __slots__ = ("_attrs", "_empty", "_tag")
 
     def __init__(self, max_depth: int) -> None:
         super().__init__(max_depth)
         self._tag = ""
         self._attrs: dict[str, str] = {}
-        self._childless = True
+        self._empty = True
 
     def _start(self, name: str, attrs: dict[str, str]) -> None:
         depth = self.depth = self.depth + 1
         if depth > self._inspected:
             self.inspect(depth)
         if depth > 2:
-            self._childless = False
+            self._empty = False
         elif depth == 2:
             self._tag = self.begin_element(name)
             self._attrs = attrs
-            self._childless = True
+            self._empty = True
         else:
             self.open(name, attrs)
 
     def _end(self, name: str) -> None:  # noqa: ARG002 - expat has checked it
         depth = self.depth = self.depth - 1
         if depth == 1:
-            end = self.end_element(self._childless)
+            end = self.end_element(self._empty)
             data = self._data
             raw = data[self._begin - self._base : end]
             if type(raw) is not bytes:
@@ -105,7 +105,7 @@ class TreeParser(Parser[Element]):
         if depth == 1:
             self._expat.CharacterDataHandler = None
             self._builder = _NO_BUILDER
-            end = self.end_element(not len(element))
+            end = self.end_element(element.text is None and not len(element))
             self._out.append((len(self._data) - end, element))
 
 

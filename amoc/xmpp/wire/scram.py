@@ -36,15 +36,12 @@ def new_nonce() -> str:
     return secrets.token_urlsafe(18)
 
 
-def _values(message: str, names: str, condition: str) -> list[str]:
-    """The values of a message's first attributes, which must have the letters `names`."""
-    parts = message.split(",")
-    if len(parts) < len(names) or any(
-        not part.startswith(f"{name}=") for name, part in zip(names, parts, strict=False)
-    ):
-        wanted = " and ".join(f"{name}=" for name in names)
-        raise Refused(condition, f"a SCRAM message must begin with {wanted}")
-    return [part[2:] for part in parts[: len(names)]]
+def _values(message: str, names: list[str], condition: str) -> list[str]:
+    """The values of a message's first attributes, which must be called `names`, as in ``r=``."""
+    parts = message.split(",")[: len(names)]
+    if [part[:2] for part in parts] != names:
+        raise Refused(condition, f"a SCRAM message must begin with {' and '.join(names)}")
+    return [part[2:] for part in parts]
 
 
 def _quoted(name: str) -> str:
@@ -92,11 +89,12 @@ class ScramClient:
         nonce, salt, iterations = self._read(message)
         salted = scram_keys.salted_password(self._hash, self._password, salt, iterations)
         key = scram_keys.client_key(self._hash, salted)
-        keys = scram_keys.keys(self._hash, salted, salt, iterations)
         final = f"{_binding('n,,')},r={nonce}"
         signed = f"{self._first_bare},{message},{final}".encode()
-        mask = scram_keys.signature(self._hash, keys.stored_key, signed)
-        self._signature = scram_keys.signature(self._hash, keys.server_key, signed)
+        stored = scram_keys.stored_key(self._hash, key)
+        mask = scram_keys.signature(self._hash, stored, signed)
+        server = scram_keys.server_key(self._hash, salted)
+        self._signature = scram_keys.signature(self._hash, server, signed)
         return f"{final},p={base64.b64encode(scram_keys.xor(key, mask)).decode()}".encode()
 
     def check(self, data: bytes | None) -> None:
@@ -111,7 +109,7 @@ class ScramClient:
 
     def _read(self, message: str) -> tuple[str, bytes, int]:
         """Nonce, salt and iterations of a server-first-message (RFC 5802 section 7)."""
-        nonce, salt, iterations = _values(message, "rsi", "bad-challenge")
+        nonce, salt, iterations = _values(message, ["r=", "s=", "i="], "bad-challenge")
         if not nonce.startswith(self._nonce) or not len(self._nonce) < len(nonce) <= _MAX_NONCE:
             raise Refused("bad-challenge", "the server's nonce must begin with ours, and go on")
         if not (iterations.isascii() and iterations.isdigit() and len(iterations) <= 10):
@@ -132,7 +130,7 @@ class ScramClient:
         message = as_text(data, "bad-challenge")
         if message.startswith("e="):
             raise Refused("not-authorized", f"the server says {message[2:].partition(',')[0]}")
-        given = unbase64(_values(message, "v", "bad-challenge")[0], "bad-challenge")
+        given = unbase64(_values(message, ["v="], "bad-challenge")[0], "bad-challenge")
         if not hmac.compare_digest(given, signature):
             raise Refused(
                 "bad-server-signature",
@@ -166,7 +164,7 @@ class ScramServer:
         # "p=" asks for channel binding, which is only valid for the -PLUS mechanisms.
         if not comma or not comma2 or flag not in ("n", "y"):
             raise Refused("malformed-request")
-        name, client_nonce = _values(bare, "nr", "malformed-request")
+        name, client_nonce = _values(bare, ["n=", "r="], "malformed-request")
         if not client_nonce or (authzid and not authzid.startswith("a=")):
             raise Refused("malformed-request")
         local = self._accounts.prepare(_unquoted(name))
@@ -187,7 +185,7 @@ class ScramServer:
 
     def _finish(self, message: str, keys: scram_keys.Keys) -> Success:
         final, _, proof = message.rpartition(",p=")
-        _values(final, "cr", "malformed-request")
+        _values(final, ["c=", "r="], "malformed-request")
         if final != self._final and not final.startswith(self._final + ","):
             raise Refused("not-authorized")
         signed = f"{self._signed},{final}".encode()
