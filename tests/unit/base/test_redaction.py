@@ -130,6 +130,53 @@ def test_what_lies_too_deep_to_be_looked_at_is_hidden():
     assert not tells("s3cret", "deep", value)
 
 
+def nested(depth: int, value, kind: str):
+    """`value` within so many lists, tables, or texts that are tables, by turns with lists."""
+    for _ in range(depth):
+        value = [value] if kind == "list" else {"a": value}
+    return value
+
+
+@pytest.mark.parametrize("kind", ["list", "table"])
+def test_how_deep_is_too_deep_is_the_same_for_lists_and_tables(kind):
+    secret = {"password": "s3cret"}
+    deepest = nested(MAX_DEPTH - 1, secret, kind)
+    assert str(hide(deepest)) == str(nested(MAX_DEPTH - 1, {"password": HIDDEN}, kind))
+    assert tells("s3cret", "x", nested(MAX_DEPTH - 2, secret, kind))
+    too_deep = nested(MAX_DEPTH, "open", kind)
+    assert hide(too_deep) is too_deep
+    assert str(hide(nested(MAX_DEPTH + 1, "open", kind))) == str(nested(MAX_DEPTH, HIDDEN, kind))
+    assert not tells("s3cret", "x", nested(MAX_DEPTH, secret, kind))
+
+
+def test_a_text_that_is_a_table_is_one_level_more():
+    fits = json.dumps(nested(MAX_DEPTH - 1, "open", "table"))
+    assert hide(fits) is fits
+    assert HIDDEN in hide(json.dumps(nested(MAX_DEPTH, "open", "table")))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "text"),
+    [
+        ("rate", 5, "5"),
+        ("rate", "5", "'5'"),
+        ("password", 5, HIDDEN),
+        ("password", {"user": "a"}, HIDDEN),
+        (
+            "accounts",
+            [{"user": "ä", "password": "x"}],
+            f"[{{'user': 'ä', 'password': '{HIDDEN}'}}]",
+        ),
+    ],
+)
+def test_in_a_message_a_value_is_shown_by_its_name(name, value, text):
+    assert shown(name, value) == text
+
+
+def test_the_rest_of_a_text_that_is_a_table_stays_legible():
+    assert hide('{"user": "ä", "token": "x"}') == f'{{"user": "ä", "token": "{HIDDEN}"}}'
+
+
 NESTED = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(), st.text()),
     lambda inner: st.one_of(
@@ -174,6 +221,10 @@ def test_a_text_tells_a_secret_that_is_in_it():
     assert tells("bad value 's3cret'", "accounts", [{"password": "s3cret"}])
     assert tells("bad value 's3cret'", "accounts", '[{"password": "s3cret"}]')
     assert not tells("bad value 's3cret'", "user", "s3cret")
+    assert not tells("must be at least 10", "password", "10")
+    assert tells("must be at least 100", "password", "100"), "three characters are enough"
+    assert tells("bad [1, 2]", "token", "[1, 2]"), "as a whole"
+    assert not tells("bad [1, 2]", "user", "[1, 2]")
     assert not tells("must be at least 10", "password", "1")
 
 
