@@ -355,6 +355,54 @@ def test_whitespace_between_stanzas_needs_no_parser(kind: str) -> None:
 
 
 @BOTH
+@pytest.mark.parametrize("text", [b"x", b"x ", b"\v", b"\f", b"\x1c", b" \v ", "\xa0".encode()])
+def test_text_between_stanzas_is_refused_as_soon_as_it_comes(kind: str, text: bytes) -> None:
+    stream = fed(kind, HEADER + b"<presence/>", text)
+    assert stream.condition
+    assert stream.framer.closed
+    assert fed(kind, HEADER + b"<presence/>" + text).condition == stream.condition
+
+
+@BOTH
+@pytest.mark.parametrize("text", [b"x", b"HTTP/1.1", b"{}", b"\x16\x03\x01"])
+def test_what_is_no_xml_at_all_is_refused_before_there_is_a_header(kind: str, text: bytes) -> None:
+    assert fed(kind, text).condition == "not-well-formed"
+    assert fed(kind, b" \n" + text).condition == "not-well-formed"
+
+
+@BOTH
+def test_after_a_restart_the_namespaces_of_the_header_before_are_forgotten(kind: str) -> None:
+    stream = Recorder(new_parsers(kind))
+    stream.restart_after = "{jabber:client}auth"
+    stream.feed(UNUSUAL + b"<c:auth/>")
+    assert stream.framer.root is None
+    assert stream.framer.opening
+    stream.feed(HEADER + b"<message/>")
+    assert stream.framer.root is None
+    assert stream.framer.parser is None
+    stream.feed(b"<c:message/>")
+    assert stream.tags == ["{jabber:client}auth", "{jabber:client}message"]
+    assert stream.condition == "not-well-formed"
+
+
+@BOTH
+def test_a_stanza_may_be_just_as_long_as_the_limit(kind: str) -> None:
+    stanza = b"<message>" + b"x" * 981 + b"</message>"
+    assert len(stanza) == 1000
+    for size in (1, 7, 1000):
+        for limit, allowed in ((1000, True), (999, False)):
+            stream = fed(kind, HEADER, *in_pieces(stanza, size), max_bytes=limit)
+            assert (len(stream.elements), stream.condition == "") == (allowed, allowed)
+
+
+def test_a_violation_says_its_condition_and_why() -> None:
+    assert str(Violation("policy-violation", "a stanza was too long")) == (
+        "policy-violation (a stanza was too long)"
+    )
+    assert str(Violation("not-well-formed")) == "not-well-formed"
+
+
+@BOTH
 def test_a_carriage_return_between_stanzas_is_not_lent_to_another_stream(kind: str) -> None:
     lend = new_parsers(kind)
     first, second = Recorder(lend), Recorder(lend)

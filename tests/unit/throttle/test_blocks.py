@@ -1,0 +1,161 @@
+"""Blocks of slots and the accounts of those that are dealt them."""
+
+from __future__ import annotations
+
+from math import inf
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from amoc.base.clock import MS_NS, S_NS
+from amoc.throttle.permit_allocator import Permits
+from amoc.throttle.profiles import NEVER_NS, Constant
+from amoc.throttle.slot_allocator import VOID_NS, Block, Ledger
+from amoc.throttle.slot_schedule import Change, Mode
+
+START_NS = 10**15
+
+
+def block(size: int, *, spacing_ns: float = 10.0) -> Block:
+    return Block(1, 1, first=100, stride=3, size=size, due_ns=1000, spacing_ns=spacing_ns)
+
+
+def test_the_slots_of_a_block_are_due_evenly_and_never_early():
+    assert [block(4).due_at(index) for index in range(4)] == [1000, 1010, 1020, 1030]
+    assert block(3, spacing_ns=0.4).due_at(1) == 1001
+
+
+def test_the_first_slot_from_a_time_on():
+    found = {t_ns: block(4).first_from(t_ns) for t_ns in (0, 1000, 1001, 1010, 1011, 1030, 1031)}
+    assert found == {0: 0, 1000: 0, 1001: 1, 1010: 1, 1011: 2, 1030: 3, 1031: 4}
+    assert [block(1).first_from(t_ns) for t_ns in (1000, 1001)] == [0, 1]
+    assert block(1, spacing_ns=inf).first_from(1001) == 1
+
+
+@given(st.integers(1, 50), st.floats(0.3, 1e7), st.integers(-10, 10**9))
+def test_the_first_slot_from_a_time_on_is_the_first_that_is_due_then(size, spacing_ns, after_ns):
+    one = block(size, spacing_ns=spacing_ns)
+    t_ns = one.due_ns + after_ns
+    assert one.first_from(t_ns) == sum(one.due_at(index) < t_ns for index in range(size))
+
+
+def test_a_part_of_a_block_keeps_numbers_and_times():
+    part = block(10).part(4, 7)
+    assert part == block(10)._replace(first=112, size=3, due_ns=1040)
+    assert block(10).part(0, 10) == block(10)
+
+
+def ledger(rate: float = 1000.0) -> Ledger[str]:
+    return Ledger(Change(1, START_NS, Mode.RUN, Constant(rate), START_NS, S_NS))
+
+
+def test_slots_that_an_asker_has_not_seen_count_against_its_demand():
+    one = ledger()
+    one.want("a", 10, 0, START_NS, START_NS)
+    assert sum(found.size for _, found in one.deal(START_NS)) == 10
+    assert one.next_ns(START_NS) == NEVER_NS
+    one.want("a", 10, 0, START_NS, START_NS)  # has seen none of these yet
+    assert one.deal(START_NS) == []
+    one.want("a", 12, 0, START_NS, START_NS)
+    ((_, more),) = one.deal(START_NS)
+    assert (more.number, more.size) == (2, 2)
+    one.want("a", 3, 1, START_NS, START_NS)  # the second is still on its way
+    assert [found.size for _, found in one.deal(START_NS)] == [1]
+    one.want("a", 3, 9, START_NS, START_NS)  # a block that there never was
+    assert one.deal(START_NS) == []
+
+
+def test_who_asks_in_time_gets_the_slots_since_it_began_to_wait():
+    for late_ns, first_ns in (
+        (30 * MS_NS, S_NS),
+        (VOID_NS, S_NS),
+        (VOID_NS + 5 * MS_NS, S_NS + 5 * MS_NS),
+    ):
+        one = ledger(100)
+        one.want("a", 50, 0, START_NS + S_NS, START_NS + S_NS + late_ns)
+        dealt = one.deal(START_NS + S_NS + late_ns)
+        assert dealt[0][1].due_ns == START_NS + first_ns
+        assert one.void == 0
+
+
+def test_an_idle_throttle_forgets_what_it_was():
+    one = ledger()
+    for number in range(1, 500):
+        at_ns = START_NS + number * S_NS
+        change = Change(number + 1, at_ns, Mode.RUN, Constant(1.0 + number), START_NS, S_NS)
+        one.change(change, at_ns)
+    assert len(one._row._changes) < 10
+    assert len(one._row._past) < 10
+    at_ns = START_NS + 500 * S_NS
+    one.want("a", 1, 0, at_ns, at_ns)
+    ((_, found),) = one.deal(at_ns)
+    assert (found.epoch, found.due_ns) == (500, at_ns)
+
+
+def permits(count: float) -> Permits[str]:
+    return Permits(Change(1, START_NS, Mode.RUN, Constant(count), START_NS, 0))
+
+
+def sizes(one: Permits[str]) -> dict[str, int]:
+    return {asker: grant.size for asker, grant in one.deal(START_NS)}
+
+
+def test_permits_go_round_those_who_ask_and_who_had_one_last_waits_longest():
+    one = permits(2)
+    for asker in "abc":
+        one.want(asker, 5, 0, 0)
+    assert sizes(one) == {"a": 1, "b": 1}
+    one.want("a", 4, 1, 1)
+    assert sizes(one) == {"c": 1}
+    one.want("b", 4, 1, 1)
+    assert sizes(one) == {"a": 1}
+    one.want("c", 4, 1, 1)
+    assert sizes(one) == {"b": 1}
+
+
+def test_permits_are_shared_evenly_and_the_rest_goes_to_those_who_want_more():
+    one = permits(10)
+    for asker, count in (("a", 1), ("b", 9), ("c", 9)):
+        one.want(asker, count, 0, 0)
+    found = sizes(one)
+    assert (found["a"], found["b"] + found["c"]) == (1, 9)
+    assert abs(found["b"] - found["c"]) == 1
+    assert one.held == 10
+    assert sizes(one) == {}
+
+
+def test_part_of_a_permit_is_none_and_without_a_limit_none_is_dealt_short():
+    one = permits(2.9)
+    one.want("a", 5, 0, 0)
+    assert sizes(one) == {"a": 2}
+    one = permits(0.9)
+    one.want("a", 5, 0, 0)
+    assert sizes(one) == {}
+    one = permits(inf)
+    one.want("a", 5, 0, 0)
+    assert sizes(one) == {"a": 5}
+
+
+def test_more_permits_than_were_given_do_not_come_back_and_what_makes_no_sense_is_passed_over():
+    one = permits(3)
+    one.want("a", 2, 0, 7)
+    assert sizes(one) == {"a": 2}
+    one.want("a", 2, 1, 99)
+    assert one.held == 0
+    assert sizes(one) == {"a": 2}
+    one.want("a", 9, 0, 99)  # older than what it said before
+    assert sizes(one) == {}
+    one.want("a", 9, 3, 99)  # a grant that there never was
+    assert sizes(one) == {}
+    assert one.held == 2
+    one.want("a", 9, 2, 1)  # fewer than it said before: that was meant
+    assert one.held == 2
+
+
+def test_it_is_dealt_at_once_while_there_is_a_permit_to_deal_and_not_when_none_is_free():
+    one = permits(1)
+    assert one.next_ns(START_NS) == NEVER_NS
+    one.want("a", 2, 0, 0)
+    assert one.next_ns(START_NS) == START_NS
+    assert sizes(one) == {"a": 1}
+    assert one.next_ns(START_NS) == NEVER_NS
