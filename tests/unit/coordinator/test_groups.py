@@ -438,12 +438,12 @@ def test_each_pause_stops_the_clock_of_timeouts_for_as_long_as_it_lasts() -> Non
     worker.actions.flush()
     for left in (25, 20, 15):
         clock.ns += 5 * 10**9
-        cluster.groups.freeze()
+        cluster.groups.pause_run()
         clock.ns += 1000 * 10**9
-        cluster.groups.freeze()  # twice is once
+        cluster.groups.pause_run()  # twice is once
         clock.ns += 1000 * 10**9
-        cluster.groups.thaw()
-        cluster.groups.thaw()
+        cluster.groups.resume_run()
+        cluster.groups.resume_run()
         assert cluster.groups.next_due_s() == left
         cluster.groups.tick()
     assert cluster.groups.states()[0].timeouts == 0
