@@ -90,7 +90,7 @@ class Checked:
 
 
 class _Alone:
-    """The crowd of a user that is alone."""
+    """The pool of a user that is alone."""
 
     def __init__(self, start: Callable[[int], object], seed: int) -> None:
         self.states: dict[int, int] = {}
@@ -101,16 +101,16 @@ class _Alone:
         self.error: BaseException | None = None
         self.gone = gevent.event.Event()
 
-    def crashed(self, user: User, error: BaseException) -> None:  # noqa: ARG002 - a crowd is told
+    def crashed(self, user: User, error: BaseException) -> None:  # noqa: ARG002 - a pool is told
         """Keep what start() raised."""
         self.error = error
 
     def iteration_ended(self, user: User) -> None:
         """Take back the places at throttles that the user still holds."""
         metrics.drop_token(user)
-        gates.iteration_ended(user)
+        gates.current().iteration_ended(user)
 
-    def left(self, user: User) -> None:  # noqa: ARG002 - a crowd is told
+    def left(self, user: User) -> None:  # noqa: ARG002 - a pool is told
         """The one user is gone."""
         self.gone.set()
 

@@ -7,7 +7,7 @@
 Names of barriers and coordinators are those of the whole run.
 """
 
-from amoc.coordinator.api import add, attach, barrier, reset, start, state, stop
+from amoc.coordinator.api import add, barrier, reset, start, state, stop
 from amoc.coordinator.barrier_worker import BarrierTimeout
 from amoc.coordinator.plan import Event
 
@@ -23,6 +23,4 @@ __all__ = [  # noqa: RUF022 - grouped, as a table of contents
     # what actions are given, and what may be caught
     "Event",
     "BarrierTimeout",
-    # what a worker is wired with
-    "attach",
 ]

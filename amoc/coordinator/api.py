@@ -1,7 +1,7 @@
 """What a scenario calls of coordinators: start, add, reset, stop, state, barrier.
 
-They are decided by the controller (`amoc.ipc.rpc`); adds and waits at barriers go through this
-worker's end, which is attached when the worker begins.
+They are decided by the controller (`amoc.ipc.rpc`); adds and waits at barriers go through the
+worker's end, which its context has.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from gevent import get_hub, getcurrent
 
 from amoc.base import pause
 from amoc.base.clock import S_NS
+from amoc.base.context import find
 from amoc.base.errors import ClosedError, PeerError, ScenarioError
 from amoc.base.waiting import wait
 from amoc.coordinator import init_plans
@@ -28,7 +29,7 @@ from amoc.ipc import rpc
 from amoc.ipc.messages import CoordinatorState
 from amoc.users.user import current
 
-__all__ = ["add", "attach", "barrier", "reset", "start", "state", "stop"]
+__all__ = ["add", "barrier", "reset", "start", "state", "stop"]
 
 ROOM_S = 60.0
 """How long an add may wait until it can leave its worker."""
@@ -36,14 +37,6 @@ _NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 
 _Actions = Callable[..., object] | Sequence[Callable[..., object]]
 _Item = tuple[int | tuple[int, int] | str, _Actions]
-
-_here: Actions | None = None
-
-
-def attach(actions: Actions | None) -> None:
-    """Let `actions` be this process's end from now on; called once when a worker begins."""
-    global _here
-    _here = actions
 
 
 def start(name: str, plan: _Item | list[_Item], timeout: float = 30.0, scope: str = "run") -> None:
@@ -72,7 +65,7 @@ def start(name: str, plan: _Item | list[_Item], timeout: float = 30.0, scope: st
         )
     shapes = [item.shape for item in items]
     timeout_s = None if timeout == inf else float(timeout)
-    here = _here
+    here = find(Actions)
     if here is None:
         init_plans.start(name, items)
         rpc.ask("coordinator.start", name, shapes, timeout_s, scope, None)
@@ -118,7 +111,7 @@ def add(name: str, /, *arguments: Any) -> None:
                 )
         case _:
             raise TypeError(f"add() takes (name, data) or (name, user, data), not {arguments!r}")
-    here = _here
+    here = find(Actions)
     if here is None:
         raise ClosedError(f"users of a run are added to coordinators; {name} is used outside of it")
     if not here.room.is_open:
@@ -173,7 +166,7 @@ def stop(name: str) -> None:
     Raises:
         ScenarioError: It is not started.
     """
-    if _here is None:
+    if find(Actions) is None:
         init_plans.stop(name)
     _tell("coordinator.stop", name)
 
@@ -189,11 +182,12 @@ def state(name: str) -> CoordinatorState | None:
 
 
 def _tell(operation: str, name: str) -> Any:
-    if _here is None:
+    here = find(Actions)
+    if here is None:
         if operation != "coordinator.stop":
             init_plans.check(name)
     else:
-        _here.flush()  # what this worker added before counts
+        here.flush()  # what this worker added before counts
     answer = rpc.ask(operation, name)
     pause.wait_resumed()
     return answer
@@ -224,9 +218,10 @@ def barrier(name: str, n: int, timeout: float = inf) -> None:
         raise ScenarioError(
             f"the timeout of barrier {name} must be more than 0 s, but is {timeout!r}"
         )
-    if _here is None:
+    here = find(Actions)
+    if here is None:
         raise ClosedError(f"users of a run wait at barriers; {name} is used outside of it")
-    _here.barriers.wait(name, n, timeout)
+    here.barriers.wait(name, n, timeout)
 
 
 def _is_seconds(value: object) -> bool:

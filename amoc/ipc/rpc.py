@@ -7,16 +7,17 @@ asks depends on where the scenario's code runs:
   caller waits;
 - init(), in the supervisor, where nothing may run yet: the call is noted, and made by the
   controller before there is a worker. What it refuses fails the run as if init() had raised;
-- ``amoc check --run`` and tests: whatever was installed answers in this process.
+- ``amoc check --run`` and tests: the handler of their context answers in this process.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any
 
 from amoc.base import pause
+from amoc.base.context import WorkerContext, find
 from amoc.base.errors import AmocError, ClosedError, PeerError, ScenarioError
 from amoc.base.waiting import Waiter
 from amoc.ipc.messages import ANSWERS, CALLS, Answer, Call, Part
@@ -28,20 +29,12 @@ TIMEOUT_S = 10.0
 """How long the controller may take to answer."""
 
 
-class Handler(Protocol):
-    """Whoever takes calls in this process."""
+class Handler:
+    """Whoever takes the calls of a process; a worker's context has one."""
 
     def __call__(self, operation: str, arguments: tuple[Any, ...], timeout_s: float, /) -> Any:
         """Answer the call, or see that it is answered."""
-
-
-_handler: Handler | None = None
-
-
-def install(handler: Handler | None) -> None:
-    """Let `handler` take the calls of this process."""
-    global _handler
-    _handler = handler
+        raise NotImplementedError
 
 
 def ask(operation: str, *arguments: Any, timeout_s: float = TIMEOUT_S) -> Any:
@@ -57,12 +50,13 @@ def ask(operation: str, *arguments: Any, timeout_s: float = TIMEOUT_S) -> Any:
         PeerError: There is no answer within `timeout_s`.
         ClosedError: There is no run.
     """
-    if _handler is None:
+    handler = find(Handler)
+    if handler is None:
         raise ClosedError(f"{operation} is there in a run only; to try it, use amoc check --run")
-    return _handler(operation, arguments, timeout_s)
+    return handler(operation, arguments, timeout_s)
 
 
-class Recorder:
+class Recorder(Handler):
     """Takes the calls of init(): they are noted, and made later."""
 
     def __init__(self) -> None:
@@ -84,16 +78,13 @@ class Recorder:
 @contextmanager
 def recording() -> Iterator[Recorder]:
     """Note the calls that are made within the block."""
-    before = _handler
-    recorder = Recorder()
-    install(recorder)
-    try:
+    recorder, context = Recorder(), WorkerContext()
+    context.set(Handler, recorder)
+    with context.activated():
         yield recorder
-    finally:
-        install(before)
 
 
-class RpcClient:
+class RpcClient(Handler):
     """Takes the calls of a worker: they go to the controller, and their answers come back."""
 
     def __init__(self, worker: WorkerId, outbox: Outbox) -> None:

@@ -12,10 +12,7 @@ from typing import Any
 
 import gevent
 
-from amoc import coordinator
 from amoc.coordinator.controller import Groups
-from amoc.coordinator.worker import Actions
-from amoc.ipc import rpc
 from amoc.ipc.messages import (
     ANSWERS,
     COORDINATOR_TO_WORKER,
@@ -26,11 +23,8 @@ from amoc.ipc.messages import (
 from amoc.ipc.outbox import Outbox
 from amoc.ipc.rpc import RpcServer
 from amoc.ipc.worker_id import WorkerId
-from amoc.throttle import worker as gates
+from amoc.runtime.worker_parts import WorkerParts
 from amoc.throttle.controller import Pacer
-from amoc.throttle.worker import Gate
-from amoc.users import mail
-from amoc.users.mail import MailRouter
 from amoc.users.user import User
 
 HERE = WorkerId("here", 0, 1)
@@ -70,25 +64,19 @@ def joined(
     for part in (pacer, groups):
         desk.operations.update(part.operations)
     above.update({Part.THROTTLE: pacer, Part.COORDINATOR: groups, Part.CALLS: desk})
-    gate, ways = Gate(HERE, outbox), rpc.RpcClient(HERE, outbox)
-    actions = Actions(HERE, outbox, lambda _, error: crashed(error), alone=True)
-    here.update({Part.THROTTLE: gate, Part.COORDINATOR: actions, Part.CALLS: ways})
+    parts = WorkerParts.make(
+        HERE, 1, outbox, find_user, lambda _, error: crashed(error), any_function=True
+    )
+    here.update(parts.hearers())
     for part in (pacer, groups):
         part.worker_up(HERE)
     for operation, *arguments in noted:
         desk.do(None, operation, *arguments)
     downwards.flush()
     clocks: list[Any] = [gevent.spawn(pacer.run), gevent.spawn(groups.run)]
-    rpc.install(ways)
-    gates.attach(gate)
-    coordinator.attach(actions)
-    mail.attach(MailRouter(HERE, 1, None, find_user))
     try:
-        yield
+        with parts.context().activated():
+            yield
     finally:
         gevent.killall(clocks)
-        gate.close()
-        rpc.install(None)
-        gates.attach(None)
-        coordinator.attach(None)
-        mail.attach(None)
+        parts.gate.close()

@@ -30,9 +30,11 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, TypeVar
 
+from gevent import get_hub, getcurrent
+from greenlet import GreenletExit
+
 from amoc.base.clock import now_ns
 from amoc.base.errors import ScenarioError
-from amoc.scenario.kills import is_kill
 
 __all__ = ["Event", "Signal", "off", "on"]
 
@@ -90,7 +92,8 @@ class Signal:
             try:
                 subscriber(event)
             except BaseException as error:  # such as a timeout of its own, inside the event loop
-                if is_kill(error):
+                # Who is ended while a subscriber waits, although it must not, ends all the same.
+                if isinstance(error, GreenletExit) and getcurrent() is not get_hub():
                     raise
                 _complain(subscriber, event, error)
 

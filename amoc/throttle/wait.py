@@ -13,6 +13,7 @@ from gevent import get_hub, getcurrent
 
 from amoc import metrics
 from amoc.base import pause
+from amoc.base.context import find
 from amoc.base.errors import AmocError, ScenarioError
 from amoc.base.waiting import Waiter, check_interrupt
 from amoc.base.waiting import wait as wait_for
@@ -59,13 +60,13 @@ def wait(name: str, timeout: float = inf) -> None:
         )
     permit = _pass(queue, timeout)
     if permit is not None and isinstance(getcurrent(), gevent.Greenlet):
-        _give_back_at_end(getcurrent())
+        _give_back_at_end(gates.current(), getcurrent())
 
 
-def _give_back_at_end(caller: Any) -> None:
+def _give_back_at_end(gate: gates.Gate, caller: Any) -> None:
     if not getattr(caller, "gives_back_at_end", False):  # once is enough for all that it holds
         caller.gives_back_at_end = True
-        caller.rawlink(gates.iteration_ended)
+        caller.rawlink(gate.iteration_ended)
 
 
 class permit:  # noqa: N801 - it is used like a function
@@ -169,7 +170,7 @@ def _pass(queue: WorkerQueue, timeout: float) -> Permit | None:
         metrics.put_token(caller, token)
     try:
         if at_once:
-            _let_loop_turn()
+            _let_loop_turn(gate)
             pause.wait_resumed()
     except BaseException:
         if permit is not None:
@@ -196,15 +197,11 @@ def _wait_for_token(
     return token
 
 
-_unbroken = 0
-
-
-def _let_loop_turn() -> None:
+def _let_loop_turn(gate: gates.Gate) -> None:
     """Who passes open throttles again and again must not stop the whole worker by it."""
-    global _unbroken
-    _unbroken += 1
-    if _unbroken >= BURST:
-        _unbroken = 0
+    gate.let_through_in_a_row += 1
+    if gate.let_through_in_a_row >= BURST:
+        gate.let_through_in_a_row = 0
         gevent.sleep(0)
 
 
@@ -222,6 +219,6 @@ def _find(name: str) -> WorkerQueue:
 
 def learn(state: Any) -> None:
     """Take what the controller has answered; in init() that is nothing, and nobody waits there."""
-    gate = gates.attached()
+    gate = find(gates.Gate)
     if gate is not None and state:
         gate.learn([THROTTLE_TO_WORKER.from_wire(one) for one in state])

@@ -13,7 +13,8 @@ anyway of more than it can meet.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import traceback
+from collections.abc import Callable, Iterable
 from heapq import heappop, heappush
 from itertools import count
 
@@ -24,6 +25,7 @@ from amoc import metrics
 from amoc.base import pause
 from amoc.base.clock import MS_NS, US_NS
 from amoc.base.clock import now_ns as monotonic_ns
+from amoc.base.context import find
 from amoc.base.errors import ClosedError
 from amoc.base.timerfd import PreciseTimer
 from amoc.base.waiting import Waiter
@@ -44,7 +46,7 @@ from amoc.throttle.slot_schedule import Mode
 from amoc.throttle.worker_queue import Permit, Token, WorkerQueue
 from amoc.throttle.worker_queue import Record as RecordSlot
 
-__all__ = ["Gate", "attach", "attached", "current", "iteration_ended"]
+__all__ = ["Gate", "current"]
 
 TURN_NS = 2 * MS_NS
 LULL_NS = 1_500 * US_NS
@@ -67,6 +69,9 @@ class Gate:
         holders: Which greenlets hold permits of throttles that limit how many pass at the same
             time; empty most of the time. Who ends with permits must give them back, see
             `iteration_ended`.
+        on_crash: Told what a task raised that a throttle has let through.
+        tasks: Those that wait for a throttle.
+        let_through_in_a_row: Users that had nothing to wait for, since the loop has turned.
     """
 
     def __init__(self, worker: WorkerId, outbox: Outbox) -> None:
@@ -78,6 +83,8 @@ class Gate:
         """
         self._worker = worker
         self._outbox = outbox
+        self.on_crash: Callable[[BaseException], object] = traceback.print_exception
+        self.tasks = self.let_through_in_a_row = 0
         self._record: RecordSlot | None = None
         self._lateness = metrics.timer("token_lateness")
         self._queues: dict[str, WorkerQueue] = {}
@@ -330,35 +337,16 @@ class Gate:
         self._alarm.set(self._alarm_ns)
 
 
-_gate: Gate | None = None
-
-
-def attach(gate: Gate | None) -> None:
-    """Let users of this process pass through `gate`."""
-    global _gate
-    _gate = gate
-
-
-def iteration_ended(user: greenlet) -> None:
-    """`user` gives back what it still holds; costs next to nothing if nobody holds anything."""
-    if _gate is not None and _gate.holders:
-        _gate.iteration_ended(user)
-
-
-def attached() -> Gate | None:
-    """This process's gate, if it has one."""
-    return _gate
-
-
 def current() -> Gate:
-    """This process's gate.
+    """The gate of this process's worker.
 
     Raises:
         ClosedError: It has none.
     """
-    if _gate is None:
+    gate = find(Gate)
+    if gate is None:
         raise ClosedError(
             "a throttle can be waited for in a run only, and not in init(); to try it, use"
             " amoc check --run"
         )
-    return _gate
+    return gate

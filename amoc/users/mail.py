@@ -36,6 +36,7 @@ from gevent import getcurrent
 
 from amoc import metrics
 from amoc.base import pause
+from amoc.base.context import find
 from amoc.base.errors import ClosedError, MailError, PeerError, ScenarioError
 from amoc.base.operator import Operator
 from amoc.base.waiting import Waiter
@@ -283,15 +284,6 @@ def _refusal(user_id: int, verdict: int) -> str:
     return f"user {user_id} must be there to get mail, but has not started or has left"
 
 
-_post: MailRouter | None = None
-
-
-def attach(post: MailRouter | None) -> None:
-    """Let `post` carry the mail of this process; called once in a worker, after the fork."""
-    global _post
-    _post = post
-
-
 def send(user_id: int, message: Any, check: bool = False) -> None:
     """Send `message` to the mailbox of a user, whichever worker it is in.
 
@@ -311,12 +303,13 @@ def send(user_id: int, message: Any, check: bool = False) -> None:
         PeerError: With `check`: the addressee's worker does not answer.
         ClosedError: There are no users here, as in init().
     """
-    if _post is None:
+    router = find(MailRouter)
+    if router is None:
         raise ClosedError("send() is for users and those that act for them, in a run that goes on")
     is_user = isinstance(getcurrent(), User)
     if is_user:
         pause.wait_resumed()
-    _post.send(user_id, message, check)
+    router.send(user_id, message, check)
     if check and is_user:
         pause.wait_resumed()
 

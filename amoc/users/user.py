@@ -83,14 +83,12 @@ class User(greenlet):
         id: Its number, unique over the whole run.
         iteration: How many times it has begun start().
         stop_reason: Whether and why it was asked to stop.
-        killed: Whether it was ended by force.
         mailbox: Made when it is first needed; most users never need one.
         waiting_for: What it waits for (`amoc.base.waiting`).
         pending_interrupt: What it raises when it waits next (`amoc.base.waiting`).
     """
 
     mailbox: Mailbox | None = None
-    killed = False
     waiting_for: Waiter[object] | None = None
     pending_interrupt: BaseException | None = None
 
@@ -165,7 +163,6 @@ class User(greenlet):
 
     def _throw_exit(self) -> None:
         if not self.dead:
-            self.killed = True
             self.throw(GreenletExit)
 
     @property

@@ -26,7 +26,6 @@ from amoc.runtime.worker.crashes import CrashCounter
 from amoc.scenario import builtin_settings
 from amoc.scenario.events import USER_ADDED, USER_REMOVED
 from amoc.scenario.start_rate import USER_RATE
-from amoc.throttle import worker as gates
 from amoc.throttle.worker import Gate
 from amoc.throttle.worker_queue import OnToken, Token
 from amoc.users.removal import Removal
@@ -248,7 +247,8 @@ class UserPool:
     def iteration_ended(self, user: User) -> None:
         """Take back what throttles have given to a user and it has not used up."""
         metrics.drop_token(user)
-        gates.iteration_ended(user)
+        if self._gate.holders:
+            self._gate.iteration_ended(user)
 
     def left(self, user: User) -> None:
         """Forget a user that is gone for good."""

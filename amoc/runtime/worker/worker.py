@@ -10,20 +10,18 @@ import gc
 import logging
 import random
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
-from typing import Protocol
 
 import gevent
 import zmq
 from gevent import getcurrent
 
-from amoc import coordinator, metrics
+from amoc import metrics
 from amoc.base import process
 from amoc.base.errors import ExitCode
 from amoc.base.operator import Operator
-from amoc.coordinator.worker import Actions
-from amoc.ipc import bus, rpc
+from amoc.ipc import bus
 from amoc.ipc.messages import (
     FROM_WORKER,
     TO_WORKER,
@@ -45,12 +43,8 @@ from amoc.runtime.worker.heartbeat import Beat
 from amoc.runtime.worker.orders import OrderHandler
 from amoc.runtime.worker.stall_detector import StallDetector
 from amoc.runtime.worker.user_pool import Orders, UserPool
+from amoc.runtime.worker_parts import WorkerParts
 from amoc.runtime.worker_spec import WorkerSpec
-from amoc.throttle import worker as gates
-from amoc.throttle.deferred import count_crashes
-from amoc.throttle.worker import Gate
-from amoc.users import mail
-from amoc.users.mail import MailRouter
 from amoc.users.user import User
 
 JOIN_S = 10.0
@@ -61,13 +55,6 @@ _log = logging.getLogger(__name__)
 
 
 Line = bus.Child[ToWorker, FromWorker]
-
-
-class Hears(Protocol):
-    """A worker's end of something that reaches over all workers."""
-
-    def hear(self, body: memoryview, /) -> None:
-        """An envelope has come for it."""
 
 
 def main(task: WorkerSpec) -> int:
@@ -83,12 +70,18 @@ def main(task: WorkerSpec) -> int:
         operator = Operator(lambda level, text: line.report_nowait(Note(level, text)))
         logs.attach(operator, _calling_user, task.scenario_directory)
         outbox = Outbox(lambda _, envelope: line.report_urgent(envelope))
-        gate = Gate(task.id, outbox)
+
+        def find_user(user_id: int) -> User | None:
+            return pool.find(user_id)
+
+        parts = _parts(task, outbox, find_user, line, operator)
+        parts.context().activate()
         orders = Orders(
-            index, task.seed, task.start, task.scenario_directory, line.report_nowait, gate
+            index, task.seed, task.start, task.scenario_directory, line.report_nowait, parts.gate
         )
         pool = UserPool(orders, task.board)
-        parts = _parts(task, outbox, gate, pool, line, operator)
+        parts.gate.on_crash = pool.count_crash
+        hearers = {**parts.hearers(), Part.CONTROL: OrderHandler(task.id, pool, outbox)}
         beat = _beat(task, pool, line)
         gevent.spawn(_guarded, beat.run)
         line.join(JOIN_S)
@@ -100,7 +93,7 @@ def main(task: WorkerSpec) -> int:
                 case StartUsers():
                     pool.deal(command)
                 case Envelope():
-                    parts[command.part].hear(command.body)
+                    hearers[command.part].hear(command.body)
                 case StopUsers(timeout_s):
                     _log.info("%d users have %g s to finish", len(pool), timeout_s)
                     gevent.spawn(pool.stop, timeout_s).link_value(partial(_report_gone, line))
@@ -118,40 +111,21 @@ def main(task: WorkerSpec) -> int:
 def _parts(
     task: WorkerSpec,
     outbox: Outbox,
-    gate: Gate,
-    pool: UserPool,
+    find_user: Callable[[int], User | None],
     line: Line,
     operator: Operator,
-) -> Mapping[Part, Hears]:
-    """All parts of the worker, known to the modules that scenarios call."""
-    mishaps = ErrorReporter(task.scenario_directory, operator)
-    ways = rpc.RpcClient(task.id, outbox)
-    post = MailRouter(
+) -> WorkerParts:
+    errors = ErrorReporter(task.scenario_directory, operator)
+    return WorkerParts.make(
         task.id,
         task.board.workers,
         outbox,
-        pool.find,
-        operator,
-        line.crowded,
-    )
-    actions = Actions(
-        task.id,
-        outbox,
-        lambda name, error: mishaps.tell(f"an action of coordinator {name}", error),
+        find_user,
+        lambda name, error: errors.tell(f"an action of coordinator {name}", error),
         room=line.room,
+        is_crowded=line.crowded,
+        operator=operator,
     )
-    rpc.install(ways)
-    gates.attach(gate)
-    count_crashes(pool.count_crash)
-    coordinator.attach(actions)
-    mail.attach(post)
-    return {
-        Part.THROTTLE: gate,
-        Part.COORDINATOR: actions,
-        Part.MAIL: post,
-        Part.CALLS: ways,
-        Part.CONTROL: OrderHandler(task.id, pool, outbox),
-    }
 
 
 def _beat(task: WorkerSpec, pool: UserPool, line: Line) -> Beat:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from math import inf
 from typing import Any
 
 import pytest
 
 from amoc import coordinator
+from amoc.base import context
 from amoc.base.errors import ClosedError, ScenarioError
-from amoc.coordinator import api, init_plans
+from amoc.coordinator import init_plans
 from amoc.coordinator.controller import Groups
 from amoc.coordinator.worker import Actions
-from amoc.ipc import rpc
 from amoc.ipc.messages import COORDINATOR_TO_WORKER, CoordinatorToWorker
 from amoc.ipc.messages.codec import pack, unpack
 from amoc.ipc.outbox import Outbox
+from amoc.ipc.rpc import Handler
 from amoc.ipc.worker_id import WorkerId
 from amoc.users.user import NotAUser
 from tests.unit.coordinator.connected import Crowd, until
@@ -36,7 +37,7 @@ class Alone:
     def __init__(self) -> None:
         self.groups = Groups(self._post, 7)
         self.actions: Actions | None = None
-        rpc.install(self._ask)
+        context.active().set(Handler, self._ask)
 
     def _ask(self, operation: str, arguments: tuple[Any, ...], _timeout_s: float) -> Any:
         origin = HERE if self.actions else None
@@ -49,7 +50,7 @@ class Alone:
     def begin(self, alone: bool = True) -> None:
         outbox = Outbox(lambda _, envelope: self.groups.hear(HERE, envelope.body))
         self.actions = Actions(HERE, outbox, alone=alone)
-        api.attach(self.actions)
+        context.active().set(Actions, self.actions)
         self.groups.worker_up(HERE)
 
     def run(self, start: Callable[[int], object], *ids: int) -> Crowd:
@@ -60,10 +61,9 @@ class Alone:
 
 
 @pytest.fixture
-def run() -> Iterator[Alone]:
+def run() -> Alone:
     met.clear()
-    yield Alone()
-    rpc.install(None)
+    return Alone()
 
 
 def test_the_calling_user_is_added_or_whoever_is_named(run: Alone) -> None:

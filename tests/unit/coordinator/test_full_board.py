@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 
 from amoc import metrics
+from amoc.base import context
 from amoc.base.errors import PeerError
 from amoc.coordinator import api
 from amoc.coordinator.barrier_worker import BarrierTimeout
+from amoc.coordinator.worker import Actions
 from amoc.metrics import handles, optional
 from amoc.metrics.board import ENTRIES, Area
 from tests.unit.coordinator.connected import Cluster, Crowd, until
@@ -136,7 +138,7 @@ def test_an_add_that_cannot_leave_is_refused_in_the_same_words_where_the_board_i
     cluster.start_in_init("x", (2, lambda event, users: None))
     fill()
     monkeypatch.setattr(api, "ROOM_S", 0.01)
-    api.attach(worker.actions)
+    context.active().set(Actions, worker.actions)
     worker.actions.room.shut()
     with pytest.raises(PeerError, match=r"an add to coordinator x must be able to leave worker 0"):
         api.add("x", 1, None)

@@ -10,13 +10,12 @@ import pytest
 from gevent import get_hub
 
 from amoc import coordinator, metrics
-from amoc.base import pause
+from amoc.base import context, pause
 from amoc.base.errors import PeerError
 from amoc.base.waiting import OpenGate
 from amoc.coordinator import api, init_plans, worker
 from amoc.coordinator.plan import parse
 from amoc.coordinator.worker import Actions
-from amoc.ipc import rpc
 from amoc.ipc.messages import COORDINATOR_TO_CONTROLLER, CoordinatorAdds, Envelope
 from amoc.ipc.outbox import Outbox
 from amoc.ipc.worker_id import WorkerId
@@ -36,7 +35,7 @@ class Line:
         self.actions = Actions(
             HERE, Outbox(lambda _, envelope: self.envelopes.append(envelope)), room=self.room
         )
-        api.attach(self.actions)
+        context.active().set(Actions, self.actions)
 
     @property
     def left(self) -> list[int]:
@@ -54,8 +53,6 @@ class Line:
 def line() -> Iterator[Line]:
     yield Line()
     pause.resume()
-    api.attach(None)
-    rpc.install(None)
 
 
 def refused() -> int:

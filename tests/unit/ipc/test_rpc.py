@@ -5,6 +5,8 @@ from __future__ import annotations
 import gevent
 import pytest
 
+from amoc.base import context
+from amoc.base.context import WorkerContext
 from amoc.base.errors import ClosedError, PeerError, ScenarioError
 from amoc.ipc import rpc
 from amoc.ipc.messages import ANSWERS, Answer, Envelope, Part
@@ -16,9 +18,9 @@ WORKER = WorkerId("node0", 1, 1)
 
 
 @pytest.fixture(autouse=True)
-def nobody_installed():
-    yield
-    rpc.install(None)
+def fresh():
+    with WorkerContext().activated():
+        yield
 
 
 class Wire:
@@ -28,7 +30,7 @@ class Wire:
         self.desk = rpc.RpcServer(lambda _worker, answer: self.back(answer))
         self.outbox = Outbox(self.carry)
         self.line = rpc.RpcClient(WORKER, self.outbox)
-        rpc.install(self.line)
+        context.active().set(rpc.Handler, self.line)
 
     def carry(self, worker: WorkerId, envelope: Envelope) -> None:
         assert envelope.header() == (Part.CALLS, 1, 1)

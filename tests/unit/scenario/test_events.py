@@ -144,7 +144,7 @@ class Whatever(BaseException):
 
 @pytest.mark.parametrize("in_loop", [False, True])
 @pytest.mark.parametrize(
-    "kind", [ValueError, SystemExit, KeyboardInterrupt, gevent.Timeout, GreenletExit, Whatever]
+    "kind", [ValueError, SystemExit, KeyboardInterrupt, gevent.Timeout, Whatever]
 )
 def test_a_subscriber_that_raises_is_told_and_harms_nobody(
     kind: type[BaseException], in_loop: bool, told: list[logging.LogRecord]
@@ -176,6 +176,23 @@ def test_a_subscriber_that_raises_is_told_and_harms_nobody(
     assert vars(record)["tell"] is True
     assert record.exc_info is not None
     assert record.exc_info[1] is error
+
+
+def test_what_ends_greenlets_ends_no_event_loop(told: list[logging.LogRecord]) -> None:
+    def fail(event: Event) -> None:
+        raise GreenletExit
+
+    events.on("user.added")(fail)
+    ear, survived = SocketReader("user.added"), []
+
+    def happen() -> None:
+        events.USER_ADDED(1, again=False)
+        survived.append(True)
+
+    get_hub().loop.run_callback(happen)
+    gevent.sleep(0)
+    assert survived
+    assert len(ear.heard) == len(told) == 1
 
 
 def test_who_is_ended_while_a_subscriber_waits_ends(told: list[logging.LogRecord]) -> None:

@@ -7,8 +7,9 @@ import gevent
 import pytest
 
 from amoc.base import pause
-from amoc.ipc import rpc
-from amoc.throttle import worker as gates
+from amoc.base.context import WorkerContext
+from amoc.ipc.rpc import Handler
+from amoc.throttle.worker import Gate
 from tests.unit.throttle.local import connect
 from tests.unit.throttle.support import Here, Used
 
@@ -23,13 +24,13 @@ def here() -> Iterator[Here]:
     def handle(operation: str, arguments: tuple[Any, ...], _timeout_s: float) -> Any:
         return pacer.operations[operation](None, *arguments)
 
-    rpc.install(handle)
-    gates.attach(gate)
+    context = WorkerContext()
+    context.set(Gate, gate)
+    context.set(Handler, handle)
     one = Here(pacer, gate, used)
     one.spawn(pacer.run)
-    yield one
+    with context.activated():
+        yield one
     gevent.killall(one.greenlets)
     gate.close()
-    gates.attach(None)
-    rpc.install(None)
     pause.resume()

@@ -11,16 +11,15 @@ import pytest
 from gevent import get_hub
 
 from amoc import metrics, throttle
-from amoc.base import pause
+from amoc.base import context, pause
 from amoc.base.clock import MS_NS, now_ns
 from amoc.base.errors import ScenarioError
 from amoc.base.operator import Operator
 from amoc.base.waiting import Waiter
-from amoc.ipc import rpc
-from amoc.throttle import deferred
+from amoc.ipc.rpc import Handler
 from amoc.throttle import worker as gates
 from amoc.throttle.slot_allocator import VOID_NS
-from amoc.users import mail
+from amoc.users.mail import MAX_BYTES, MailRouter
 from amoc.users.user import User
 from tests.unit.throttle.support import Here, counted, eventually
 
@@ -152,7 +151,7 @@ def test_stop_gives_those_who_wait_an_error_and_the_name_back(here: Here):
 
 
 def test_news_that_were_overtaken_by_the_end_revive_no_throttle(here: Here):
-    answer = rpc._handler
+    answer = context.find(Handler)
 
     def slow_answer(operation: str, arguments: tuple[object, ...], timeout_s: float) -> object:
         found = answer(operation, arguments, timeout_s)
@@ -160,18 +159,18 @@ def test_news_that_were_overtaken_by_the_end_revive_no_throttle(here: Here):
         gevent.sleep(0.05)
         return found
 
-    rpc.install(slow_answer)
+    context.active().set(Handler, slow_answer)
     throttle.start("a", 0)
     assert here.gate.find("a") is None
-    rpc.install(answer)
+    context.active().set(Handler, answer)
     with pytest.raises(ScenarioError, match="throttle a is not started"):
         throttle.wait("a", timeout=1)
     throttle.start("a", 0)
     here.gate._queues.pop("a", None)  # as if nothing had been heard of it here
-    rpc.install(slow_answer)
+    context.active().set(Handler, slow_answer)
     with pytest.raises(ScenarioError, match="throttle a was stopped"):
         throttle.wait("a", timeout=1)
-    rpc.install(answer)
+    context.active().set(Handler, answer)
     throttle.start("a", 1000, 1)
     throttle.wait("a", timeout=5)
 
@@ -327,7 +326,7 @@ class Linked(gevent.Greenlet):
     links = 0
 
     def rawlink(self, callback):
-        self.links += callback is gates.iteration_ended
+        self.links += callback == gates.current().iteration_ended
         super().rawlink(callback)
 
 
@@ -356,7 +355,7 @@ def test_a_greenlet_that_passes_again_and_again_is_linked_to_once(here: Here):
 
 def test_run_spawns_when_let_through_and_counts_crashes(here: Here):
     crashes: list[BaseException] = []
-    deferred.count_crashes(crashes.append)
+    here.gate.on_crash = crashes.append
     throttle.start("a", 1000, 1)
     ran: list[int] = []
     for number in range(3):
@@ -377,9 +376,9 @@ class Sent:
         self.all.append((user_id, message))
 
 
-def test_a_message_is_sent_as_it_was_when_it_was_given(here: Here, monkeypatch):
+def test_a_message_is_sent_as_it_was_when_it_was_given(here: Here):
     sent = Sent()
-    monkeypatch.setattr(mail, "_post", sent)
+    context.active().set(MailRouter, sent)
     throttle.start("a", 0)
     message = ["first", ["inner"]]
     throttle.send("a", message, to=7)
@@ -420,7 +419,7 @@ class Frozen(dict):
     [
         (Odd(), "what msgpack can pack, but a Odd is not"),
         (1 << 64, "what msgpack can pack, but a int is not"),
-        (bytes(mail.MAX_BYTES), "must take 1048576 bytes at the most"),
+        (bytes(MAX_BYTES), "must take 1048576 bytes at the most"),
         ({Frozen(x=1): 1}, "what msgpack can unpack, but this one is not"),
     ],
 )

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import amoc
 from amoc import metrics
 from amoc.base import pause as pausing
+from amoc.base.context import WorkerContext
 from amoc.base.errors import ClosedError, MailError, MailTimeout, PeerError, ScenarioError
 from amoc.base.operator import Operator
 from amoc.ipc.messages import Part
@@ -120,10 +121,10 @@ class Town:
 
 @pytest.fixture
 def town():
-    made = Town(2)
-    mail.attach(made.posts[0])
-    yield made
-    mail.attach(None)
+    made, context = Town(2), WorkerContext()
+    context.set(MailRouter, made.posts[0])
+    with context.activated():
+        yield made
 
 
 def until(condition):
@@ -295,7 +296,6 @@ def test_an_addressee_must_be_a_number_of_a_user(town, to):
 
 
 def test_outside_a_run_there_is_no_mail():
-    mail.attach(None)
     with pytest.raises(ClosedError, match=r"send\(\) is for users"):
         amoc.send(1, "hello")
     with pytest.raises(ClosedError, match=r"receive\(\) is there for a user only"):

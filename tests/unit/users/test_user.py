@@ -704,15 +704,6 @@ def test_no_other_interrupt_comes_before_the_end_of_a_user():
     assert crowd.state() is UserState.FINISHED
 
 
-def test_a_user_that_was_ended_by_force_knows_it():
-    user = begin(crowd := Crowd(waits))
-    wait_until(lambda: user.waiting_for is not None)
-    assert not user.killed
-    user.kill()
-    wait_gone(crowd)
-    assert user.killed
-
-
 def test_the_old_names_go_on_working_with_a_warning():
     answers = []
 

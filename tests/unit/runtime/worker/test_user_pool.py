@@ -31,6 +31,7 @@ class FakeGate:
     def __init__(self):
         self.open = True
         self.line = []
+        self.holders = {}
 
     def is_open(self, name):
         assert name == USER_RATE

@@ -1,0 +1,60 @@
+"""Where what a scenario calls finds the worker that it is called in.
+
+A worker's parts (its gate to the throttles, its mail, its actions) are handed to whoever needs
+them. Only the functions that a scenario calls, `throttle.wait` and `receive` for example, have
+nobody to hand them anything: they look here, and nowhere else. A worker makes one context after its
+fork; so does ``amoc check --run``, and so does a test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+__all__ = ["WorkerContext", "active", "find"]
+
+T = TypeVar("T")
+
+
+class WorkerContext:
+    """A worker's parts, each by its class."""
+
+    def __init__(self) -> None:
+        self.parts: dict[type, Any] = {}
+
+    def set(self, kind: type[T], part: T | None) -> None:
+        """Let `part` be found as `kind`; None takes it away."""
+        if part is None:
+            self.parts.pop(kind, None)
+        else:
+            self.parts[kind] = part
+
+    def activate(self) -> None:
+        """Let this be the context of the process from now on."""
+        global _active
+        _active = self
+
+    @contextmanager
+    def activated(self) -> Iterator[None]:
+        """Let this be the context of the process within the block."""
+        before = _active
+        self.activate()
+        try:
+            yield
+        finally:
+            before.activate()
+
+
+_active = WorkerContext()
+
+
+def active() -> WorkerContext:
+    """The context of this process; one without parts where there is no worker."""
+    return _active
+
+
+def find(kind: type[T]) -> T | None:
+    """The part of this process's worker that is a `kind`, if there is one."""
+    part: T | None = _active.parts.get(kind)
+    return part

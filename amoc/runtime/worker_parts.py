@@ -1,0 +1,87 @@
+"""The parts of a worker that reach over the whole run: throttles, coordinators, mail and calls.
+
+A worker of a run and ``amoc check --run`` make the same ones, and put them into one context.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from amoc.base.context import WorkerContext
+from amoc.base.operator import Operator
+from amoc.base.waiting import OpenGate
+from amoc.coordinator.worker import Actions
+from amoc.ipc.messages import Part
+from amoc.ipc.outbox import Outbox
+from amoc.ipc.rpc import Handler, RpcClient
+from amoc.ipc.worker_id import WorkerId
+from amoc.throttle.worker import Gate
+from amoc.users.mail import MailRouter
+from amoc.users.user import User
+
+__all__ = ["WorkerParts"]
+
+
+@dataclass(frozen=True)
+class WorkerParts:
+    """A worker's ends; each hears the envelopes that are for it."""
+
+    gate: Gate
+    actions: Actions
+    router: MailRouter
+    calls: RpcClient
+
+    @classmethod
+    def make(
+        cls,
+        worker: WorkerId,
+        workers: int,
+        outbox: Outbox,
+        find_user: Callable[[int], User | None],
+        action_failed: Callable[[str, BaseException], None],
+        *,
+        room: OpenGate | None = None,
+        is_crowded: Callable[[], bool] | None = None,
+        operator: Operator | None = None,
+        any_function: bool = False,
+    ) -> WorkerParts:
+        """Make the parts of `worker`.
+
+        Args:
+            worker: The worker.
+            workers: How many there are in the run.
+            outbox: What leads to the controller and to other workers.
+            find_user: The user of this worker with a number.
+            action_failed: Told which coordinator's action raised what.
+            room: Open while adds can leave the worker; None means always.
+            is_crowded: Whether mail cannot leave it.
+            operator: Warned when mail is refused.
+            any_function: Whether users may start coordinators with any function as an action, since
+                all of the run is in this process.
+        """
+        return cls(
+            Gate(worker, outbox),
+            Actions(worker, outbox, action_failed, alone=any_function, room=room),
+            MailRouter(worker, workers, outbox, find_user, operator, is_crowded),
+            RpcClient(worker, outbox),
+        )
+
+    def context(self) -> WorkerContext:
+        """The context in which a scenario's calls find them."""
+        context = WorkerContext()
+        context.set(Gate, self.gate)
+        context.set(Actions, self.actions)
+        context.set(MailRouter, self.router)
+        context.set(Handler, self.calls)
+        return context
+
+    def hearers(self) -> Mapping[Part, Any]:
+        """Who hears which envelopes."""
+        return {
+            Part.THROTTLE: self.gate,
+            Part.COORDINATOR: self.actions,
+            Part.MAIL: self.router,
+            Part.CALLS: self.calls,
+        }
