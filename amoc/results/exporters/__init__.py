@@ -15,10 +15,10 @@ def start(values: Mapping[str, str], run: RunInfo, warn: Warn) -> list[Exporter]
     Args:
         values: amoc's own settings as text, by name.
         run: Which run it is.
-        warn: Told once what goes wrong with a backend; must neither wait nor raise.
+        warn: Called with the first problem of each backend; must neither block nor raise.
 
     Raises:
-        ResourceError: The address for Prometheus cannot be had; nothing is left running.
+        ResourceError: prometheus_port cannot be listened on; nothing is left running.
     """
     # What nobody asks for is not imported either.
     started: list[Exporter] = []

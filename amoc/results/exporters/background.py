@@ -1,9 +1,9 @@
 """Work in the background: items go from a bounded backlog to a function, in a greenlet of its own.
 
-Whoever puts an item is not kept, and whatever goes wrong is said once. Where the backend is away,
-what waits is tried again after a pause that doubles up to 5 s. What is refused is dropped, so that
-it does not keep the others. At the end what is left is worked on until the deadline, but a backend
-that is away then is not waited for. How much was lost is said at last.
+`put` never blocks, and the first problem is reported. While the backend is away, items are retried
+after a pause that doubles up to 5 s. What is rejected is dropped, so that it does not hold up the
+others. At the end what is left is worked on until the deadline, but a backend that is away then is
+not waited for. At last the number of lost items is reported.
 
 A run of a thousand metrics is several thousand values a second. They are made for two milliseconds
 at a time (`in_turns`), and in between the loop turns: the controller has users to deal and
@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 
 class RefusedError(Exception):
-    """The backend answered that it does not want this item."""
+    """The backend rejected this item."""
 
 
 class Backlog(Protocol[T]):
@@ -79,11 +79,11 @@ class BackgroundQueue(Generic[T]):
         """Begin to wait for items.
 
         Args:
-            what: What messages call the backend.
+            what: The backend, as messages call it.
             backlog: Where items wait.
             work: Gets each item, and hands it over within a deadline of its own. It raises OSError
                 where the backend is away; after any other error the item is dropped.
-            warn: Told what went wrong the first time, and at the end how much was lost.
+            warn: Called with the first problem, and at the end with how much was lost.
             unit: What an item is.
             retry: Whether an item that was not taken is tried again; else it is dropped.
         """

@@ -1,8 +1,7 @@
-"""What an exporter promises to the run.
+"""What all exporters have in common.
 
-An exporter gets each point of a run and passes it on to a backend. The run must not notice whether
-that is there: nothing here waits for it or raises, whatever is held is bounded, and what goes wrong
-is said once.
+An exporter gets each point of a run and sends it to a backend. The run must not be affected by the
+backend: nothing here blocks or raises, all buffers are bounded, and problems are reported once.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from typing import NamedTuple
 from amoc.results.series import Point, Tally
 
 Warn = Callable[[str], None]
-"""Is told what the operator should know, in one line; it must neither wait nor raise."""
+"""Called with a warning for the operator, in one line; it must neither block nor raise."""
 
 
 class RunInfo(NamedTuple):
@@ -24,10 +23,10 @@ class RunInfo(NamedTuple):
 
 
 class Exporter:
-    """Passes on what a run sees; what it has no use for is ignored.
+    """Sends points and annotations of a run to a backend; what it has no use for is ignored.
 
     Attributes:
-        name: What messages call it.
+        name: As messages call it.
     """
 
     name: str
@@ -41,10 +40,10 @@ class Exporter:
         """
 
     def annotate(self, text: str, tags: Sequence[str], at: float) -> None:
-        """Pass on what happened to the run at `at`, seconds since 1970; never blocks or raises."""
+        """Send an event of the run, `at` seconds since 1970; never blocks or raises."""
 
     def close(self, deadline_s: float) -> None:
-        """Pass on what is left, for at most `deadline_s` seconds, and let everything go."""
+        """Send what is left, for at most `deadline_s` seconds, and release all resources."""
 
 
 def place(host: str, port: int) -> str:

@@ -1,9 +1,9 @@
 """Graphite: points as lines of carbon's plaintext protocol, over TCP.
 
-A line is ``path value time``. Carbon never answers, so all that is known of a broken connection is
-that it is broken: what may have been on the way is sent again over the next one, and carbon
-overwrites it with itself. Before each point a look at the connection tells whether carbon has left
-it, for a first write to such a connection would succeed.
+A line is ``path value time``. Carbon never answers, so when a connection breaks nobody knows what
+was read: what may have been in flight is sent again over the next one, and carbon overwrites it
+with itself. Before each point the connection is checked, because the first write to one that carbon
+has closed would succeed.
 """
 
 from __future__ import annotations
@@ -105,13 +105,13 @@ class Graphite(Exporter):
     name = "graphite"
 
     def __init__(self, host: str, port: int, prefix: str, warn: Warn) -> None:
-        """Begin; carbon need not be there.
+        """Start; carbon need not be reachable yet.
 
         Args:
             host: Where carbon is.
             port: Its port for lines.
-            prefix: What each path begins with; may be empty.
-            warn: Told what the operator should know.
+            prefix: The beginning of each path; may be empty.
+            warn: Called with warnings for the operator.
         """
         self._what = what = f"graphite at {place(host, port)}"
         self._warn = warn

@@ -37,12 +37,12 @@ class GraphiteEvents(Exporter):
     name = "graphite events"
 
     def __init__(self, url: str, run: RunInfo, warn: Warn) -> None:
-        """Begin; graphite-web need not be there.
+        """Start; graphite-web need not be reachable yet.
 
         Args:
             url: Where graphite-web is, ``http://host:8080``, with a path if it has one.
             run: Tags of each event.
-            warn: Told what the operator should know.
+            warn: Called with warnings for the operator.
         """
         self._url = urlsplit(url)
         self._tags = ["amoc", run.run_id, run.scenario]
@@ -61,8 +61,8 @@ class GraphiteEvents(Exporter):
         """Post an event, on a connection of its own: they are few and far between.
 
         Raises:
-            OSError: graphite-web is not there.
-            RefusedError: It answers that it does not want the event.
+            OSError: graphite-web cannot be reached.
+            RefusedError: It rejects the event.
         """
         host, tls = self._url.hostname or "", self._url.scheme == "https"
         connection = _Connection(host, self._url.port or (443 if tls else 80), tls)

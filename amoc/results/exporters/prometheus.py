@@ -45,7 +45,7 @@ class Prometheus(Exporter):
             warn: Told if other hosts can read the metrics.
 
         Raises:
-            ResourceError: The address cannot be had.
+            ResourceError: The port cannot be listened on.
         """
         self._families = Families(run, pause=Breather())
         registry = CollectorRegistry()

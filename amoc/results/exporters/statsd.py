@@ -35,13 +35,13 @@ class Statsd(Exporter):
     name = "statsd"
 
     def __init__(self, host: str, port: int, prefix: str, warn: Warn) -> None:
-        """Begin; statsd need not be there.
+        """Start; statsd need not be reachable yet.
 
         Args:
             host: Where it is.
             port: Its UDP port.
-            prefix: What each name begins with; may be empty.
-            warn: Told what the operator should know.
+            prefix: The beginning of each name; may be empty.
+            warn: Called with warnings for the operator.
         """
         self._host = host
         self._port = port

@@ -35,7 +35,7 @@ class LogFile:
     """
 
     def __init__(self, remark: Callable[[str], Entry]) -> None:
-        """Keep lines in memory; `remark` makes a line of what there is to say about the log."""
+        """Keep lines in memory; `remark` makes a line of a remark about the log itself."""
         self.notices: list[str] = []
         self._remark = remark
         self._pending: deque[tuple[int, Entry, int]] = deque()
@@ -94,11 +94,11 @@ class LogFile:
             self._left_out[why] += count
 
     def tick(self) -> None:
-        """Say how many lines were left out, if any were and it was not said yet."""
+        """Write how many lines were left out since this was written last."""
         if self._left_out and self._file is not None and self._file.size < MAX_WARNING_BYTES:
-            self._say_what_is_missing(self._file)
+            self._write_left_out(self._file)
 
-    def _say_what_is_missing(self, file: LineFile) -> None:
+    def _write_left_out(self, file: LineFile) -> None:
         with self._lock:
             left_out, self._left_out = self._left_out, Counter()
         for why, count in left_out.items():
@@ -108,11 +108,11 @@ class LogFile:
     def close(self) -> None:
         """Write no more."""
         if self._file is not None:
-            self._say_what_is_missing(self._file)
+            self._write_left_out(self._file)
         self.drop()
 
     def drop(self) -> None:
-        """Write no more, nor what there is still to say."""
+        """Write no more, not even what was left out."""
         if self._file is not None:
             self._file.close()
         self._file = None

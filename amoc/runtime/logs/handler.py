@@ -1,10 +1,10 @@
 """The handler that makes log records lines of a process's log, and shows warnings to the operator.
 
-It is called from users, from callbacks of the event loop and from threads. So it never waits, and
-what it locks it locks for counting only, where no code of the scenario runs and no other user gets
-its turn. It never raises either: a log call must not be what a user crashes of.
+It is called from users, from callbacks of the event loop and from threads. So it never blocks: its
+lock is held while lines are counted only, when neither code of the scenario nor another user can
+run. It never raises either: a log call must not crash a user.
 
-Only lines that are written are put together. Each other costs a look at its kind.
+Only lines that are written are formatted. All others cost a look-up of their kind.
 """
 
 from __future__ import annotations
@@ -63,25 +63,25 @@ class Log(logging.Handler):
         self.directory = ""
         self._fields = fields
         self._repeats = RepeatFilter()
-        # Reentrant: what is logged while memory is tidied up may come at any place of a thread.
+        # Reentrant: a finalizer that the garbage collector runs here may log, too.
         self._counting = threading.RLock()
         self._file = LogFile(self._remark)
         self._operator = OperatorFeed()
         self._user: Callable[[], int | None] = lambda: None
 
     def createLock(self) -> None:  # noqa: N802 - the standard library's name
-        """There is none: a user that lost its turn while it held it would stop all others."""
+        """None: a user that yields while it holds the lock would block all others."""
         self.lock = None
 
     def handle(self, record: logging.LogRecord) -> bool:
-        """Take a record; one that cannot be written is counted."""
+        """Handle a record; one that cannot be formatted is counted."""
         try:
             passed = self.filter(record)
             if passed:
                 self.emit(passed if isinstance(passed, logging.LogRecord) else record)
             return bool(passed)
         except Exception as error:
-            with contextlib.suppress(Exception):  # the stack may be at its end
+            with contextlib.suppress(Exception):  # the stack may be exhausted
                 self._file.leave_out(f"they could not be put together ({type(error).__name__})")
             return False
 

@@ -1,4 +1,4 @@
-"""What the operator is shown of a log: warnings and errors, a few a second."""
+"""Shows warnings and errors of a log to the operator, a few a second."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _native_id = threading.get_native_id  # of the real thread, also where the modul
 
 
 class OperatorFeed:
-    """Tells the operator, and counts what cannot be told.
+    """Tells the operator, and counts what it cannot tell.
 
     There is no queue. What comes too fast, from another thread than the process's own, or before
     `attach`, is in the log, and the operator is told how many lines that are.
