@@ -28,7 +28,11 @@ class Operator:
         """Tell what went wrong; `trace` is a traceback."""
         self._tell("error", text, trace)
 
+    def trace(self, text: str) -> None:
+        """Tell the traceback of what was told before."""
+        self.tell("trace", text)
+
     def _tell(self, level: str, text: str, trace: str) -> None:
         self.tell(level, text)
         if trace:
-            self.tell("trace", trace)
+            self.trace(trace)

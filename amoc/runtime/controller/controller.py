@@ -5,8 +5,8 @@ settings; what the run brings with it (an embedded server) is started; init() ru
 up; users are dealt to them until the run ends; users leave, terminate() runs, everybody goes.
 Whatever fails in between ends in one message and one exit code, and in the same cleaning up.
 
-What happens while users run is the business of the parts in its `Services`: commands, throttles,
-coordinators, stages.
+Each wait for the node is a function of `phases`; the time in which users run is `RunLoop`'s. What
+happens meanwhile is the business of the parts in its `Services`: commands, throttles, coordinators.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import shutil
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -27,52 +27,38 @@ from amoc.base.errors import AmocError, ExitCode, InitError, PeerError
 from amoc.base.operator import Operator
 from amoc.base.text import counted
 from amoc.control.answers import Answer
-from amoc.control.commands import Command, checked, is_read
+from amoc.control.commands import Command, is_read
 from amoc.control.server import ControlServer
 from amoc.ipc import bus
 from amoc.ipc.messages import (
     FROM_NODE,
     TO_NODE,
     Blocked,
-    Bootstrap,
     CrashSeen,
     Envelope,
     FromNode,
     Hello,
-    Init,
     Loaded,
     Note,
     Output,
-    Ready,
     Sample,
     Sampled,
     Started,
-    Stopped,
-    StopUsers,
-    Terminate,
-    Terminated,
     WorkerLost,
     WorkerUp,
 )
 from amoc.runtime import embedded_xmpp, logs
-from amoc.runtime.controller.node_link import NODE, NodeLink, failed
+from amoc.runtime.controller import phases
+from amoc.runtime.controller.node_link import NODE, NodeLink
 from amoc.runtime.controller.run_files import RunFiles
+from amoc.runtime.controller.run_loop import RunLoop
 from amoc.runtime.controller.run_results import RunResults
 from amoc.runtime.controller.run_state import State, Step, after
 from amoc.runtime.controller.services import Services
-from amoc.runtime.controller.stage_follower import StageFollower
 from amoc.runtime.controller.status import OperatorEvent, Outcome, Status
 from amoc.runtime.orphans import Orphans
 from amoc.scenario import events, fd_budget, plugins
 from amoc.scenario.run_plan import RunPlan
-
-JOIN_S = 15.0
-WORKERS_UP_S = 30.0
-EACH_WORKER_UP_S = 0.5
-STOP_MARGIN_S = 20.0
-"""On top of --stop-timeout: the node itself kills what hangs, well before this."""
-DEAL_S = 0.02
-IDLE_S = 0.1
 
 _log = logging.getLogger(__name__)
 
@@ -106,19 +92,20 @@ class Controller:
         self._plan = plan
         self._on_line = on_line
         self._on_event = on_event
+        self._operator = Operator(self._tell)
         self._started_at = datetime.now(UTC)
         # The run's name: when it began, and a part of its seed to tell twins apart.
         run_id = f"{self._started_at:%Y%m%dT%H%M%S}-{plan.seed % 0x10000:04x}"
         self.status = Status(plan=plan, run_id=run_id)
         self._interrupts = 0
         self._xmpp: embedded_xmpp.EmbeddedXmpp | None = None
-        self._crew: Services | None = None
-        self._files = RunFiles(plan, run_id, lambda text: self._say("warning", text))
+        self._services: Services | None = None
+        self._files = RunFiles(plan, run_id, self._operator.warning)
         self._results = RunResults(
             self.status,
             self._files,
-            self._say,
-            lambda: self._crew.throttles() if self._crew is not None else {},
+            self._operator,
+            lambda: self._services.throttles() if self._services is not None else {},
         )
         self._begun_ns = 0
         self._ended = "ok"
@@ -137,9 +124,8 @@ class Controller:
                 answer={},
             )
             timeout = f"{self._plan.stop_timeout_s:g} s"
-            self._say(
-                "info",
-                f"stopping: users have {timeout} to finish; press Ctrl-C again to stop at once",
+            self._operator.info(
+                f"stopping: users have {timeout} to finish; press Ctrl-C again to stop at once"
             )
         self._node.changed.ring()
 
@@ -152,9 +138,9 @@ class Controller:
         Raises:
             AmocError: It is refused; nothing was changed.
         """
-        if self._crew is None:
+        if self._services is None:
             raise PeerError(f"the run has not started yet, so it cannot {command.name}")
-        answer = self._crew.operations.operate(command, source)
+        answer = self._services.operations.operate(command, source)
         if not is_read(command.name):
             self._results.annotate(answer.summary, command.comment, "command", command.name)
         self._node.changed.ring()
@@ -166,7 +152,7 @@ class Controller:
         self._orphans = Orphans()
         pause.reset()
         logs.begin("controller", self._plan.log_level)
-        logs.attach(Operator(self._say))
+        logs.attach(self._operator)
         events.happen_in("controller")
         directory = bus.make_directory()
         failure: AmocError | None = None
@@ -175,7 +161,7 @@ class Controller:
             with bus.Parent(context, directory, TO_NODE, FROM_NODE) as parent:
                 self._node = NodeLink(parent, self._take, self._check)
                 tasks: list[gevent.Greenlet[..., None]] = [
-                    gevent.spawn(self._node.listen),
+                    gevent.spawn(self._node.guarded, self._node.listen),
                     gevent.spawn(self._node.guarded, self._results.beat),
                     gevent.spawn(self._node.guarded, logs.tick_forever),
                 ]
@@ -196,72 +182,39 @@ class Controller:
         return outcome
 
     def _go_through_phases(self, directory: str) -> None:
+        plan, node = self._plan, self._node
         self._step(Step.LAUNCH)
         loaded_plugins = plugins.load("controller")
-        loaded = self._load(directory, loaded_plugins)
+        loaded = phases.load(
+            node, plan, self.status.run_id, directory, loaded_plugins, self._on_line
+        )
+        self.status.loaded = loaded
+        self._results.loaded(loaded)
+        fd_budget.check_fds(plan.most_users, loaded.workers, loaded.fds_per_user, loaded.fd_limit)
         journal = self._files.begin(loaded, self._started_at)
         for plugin in loaded_plugins:
-            self._say("info", f"plugin {plugin} is loaded")
+            self._operator.info(f"plugin {plugin} is loaded")
         self._files.write("state", state=self.status.state.value)
-        self._crew = Services(
-            self._plan, self.status, loaded, self._node, journal, self._say, self._step
+        services = self._services = Services(
+            plan, self.status, loaded, node, journal, self._operator, self._step
         )
-        overrides = self._start_xmppd(loaded)
-        self._init(overrides)
-        crew, up_s = self._crew, WORKERS_UP_S + EACH_WORKER_UP_S * loaded.workers
-        self._node.until(
-            lambda: len(crew.ordering.workers) == loaded.workers, up_s, "the workers", "come up"
-        )
+        self._init(services, self._start_xmppd(loaded))
+        phases.wait_workers(node, loaded.workers, lambda: len(services.ordering.workers))
         self._step(Step.READY)
         with self._control_socket():
-            self._run_users(crew)
+            self._run_users(services)
             self._step(Step.STOP)
             self._stop()
         self._step(Step.ALL_LEFT)
 
     # Phases
 
-    def _load(self, directory: str, loaded_plugins: Sequence[plugins.Plugin]) -> Loaded:
-        plan = self._plan
-        imported = [*(f"plugin {one}" for one in loaded_plugins), plan.scenario]
-        self._node.launch(
-            Bootstrap(
-                node=0,
-                run_id=self.status.run_id,
-                endpoint=directory,
-                scenario=plan.scenario,
-                sources=plan.sources,
-                highest_id=plan.ids[-1],
-                seed=plan.seed,
-                init_timeout_s=plan.init_timeout_s,
-                stop_timeout_s=plan.stop_timeout_s,
-                log_level=plan.log_level,
-            ),
-            self._on_line,
-        )
-        seen = self._node.seen
-        self._node.until(lambda: Hello in seen, JOIN_S, "the node", "join")
-        _log.info("node %s has joined", NODE)
-        if events.NODE_UP.heard:
-            events.NODE_UP(node=NODE)
-        self._node.until(
-            lambda: Loaded in seen,
-            plan.init_timeout_s,
-            f"importing {', '.join(imported)}",
-            "finish",
-            "(--init-timeout)",
-            ExitCode.INIT_TIMEOUT,
-        )
-        loaded: Loaded = seen[Loaded]
-        self.status.loaded = loaded
-        self._results.loaded(loaded)
-        fd_budget.check_fds(plan.most_users, loaded.workers, loaded.fds_per_user, loaded.fd_limit)
-        return loaded
-
     def _control_socket(self) -> ControlServer:
         assert self._files.directory is not None
         return ControlServer(
-            self._files.directory.control, self.operate, lambda text: self._say("trace", text)
+            self._files.directory.control,
+            self.operate,
+            self._operator.trace,
         )
 
     def _start_xmppd(self, loaded: Loaded) -> dict[str, str]:
@@ -275,66 +228,41 @@ class Controller:
         self._node.until(
             self._xmpp.ready, embedded_xmpp.READY_S, "the embedded XMPP server", "listen"
         )
-        self._say(
-            "info",
+        self._operator.info(
             f"no XMPP server configured: using the embedded one on {self._xmpp.address}"
             " (for trials only; set xmpp_servers to use another one)",
         )
         return {embedded_xmpp.SERVERS: self._xmpp.address}
 
-    def _init(self, overrides: Mapping[str, Any]) -> None:
-        assert self._crew is not None
+    def _init(self, services: Services, overrides: Mapping[str, Any]) -> None:
         assert self._files.directory is not None
         logs_directory = str(self._files.directory.logs.resolve())
         logs.open_directory(logs_directory)
-        self._node.send(Init(overrides, "the embedded XMPP server", logs_directory))
-        seen = self._node.seen
-        self._node.until(
-            lambda: Ready in seen,
-            self._plan.init_timeout_s,
-            f"init() of {self._plan.scenario}",
-            "return",
-            "(--init-timeout)",
-            ExitCode.INIT_TIMEOUT,
-        )
-        self._results.ready(seen[Ready])
-        for operation, *arguments in seen[Ready].calls:
+        ready = phases.init(self._node, self._plan, overrides, logs_directory)
+        self._results.ready(ready)
+        for operation, *arguments in ready.calls:
             try:
-                self._crew.desk.do(None, operation, *arguments)
+                services.desk.do(None, operation, *arguments)
             except AmocError as refused:
                 raise InitError(f"init() of {self._plan.scenario}: {refused}") from None
 
-    def _run_users(self, crew: Services) -> None:
-        """Deal users until the time is up, all have left for good, or the operator wants an end."""
-        plan, operations = self._plan, crew.operations
-        follower = StageFollower(plan.stages, len(plan.users)) if plan.stages is not None else None
-        timeline = sorted(plan.timeline, key=lambda one: one[0])
+    def _run_users(self, services: Services) -> None:
         self._begun_ns = now_ns()
         self._files.users_may_start(self._begun_ns)
         self._results.begin(self._begun_ns)
-        crew.begin()
+        services.begin()
         if events.RUN_START.heard:
             self._tell_begun()
-        while not (self._interrupts or operations.stop_asked):
-            self._node.check()
-            if aborted := self._results.aborted:
-                self._say("error", aborted)
-                return
-            now = now_ns()
-            while timeline and (now - self._begun_ns) / S_NS >= timeline[0][0]:
-                _, name, arguments = timeline.pop(0)
-                gevent.spawn(self._operate_again, name, arguments)
-            run_ns = now - self._begun_ns - pause.paused_ns()
-            if plan.duration_s is not None and run_ns >= plan.duration_s * S_NS:
-                return
-            if self.status.state is State.RUNNING:
-                crew.follow(follower, run_ns, now - run_ns)
-                crew.deal(now)
-                if (follower is None or follower.done) and not timeline and crew.all_left():
-                    return
-            busy = follower is not None or bool(timeline) or crew.starts.waiting()
-            self._node.changed.wait(DEAL_S if busy else IDLE_S)
-        self._ended = "stopped"
+        loop = RunLoop(
+            self._plan,
+            self.status,
+            services,
+            self._results,
+            self._node,
+            self.operate,
+            self._operator,
+        )
+        self._ended = loop.run(self._begun_ns, lambda: self._interrupts > 0)
 
     def _tell_begun(self) -> None:
         assert self._files.directory is not None
@@ -344,51 +272,23 @@ class Controller:
             directory=str(self._files.directory.path.resolve()),
         )
 
-    def _operate_again(self, name: str, arguments: Mapping[str, Any]) -> None:
-        """A command of a run that is run again."""
-        try:
-            answer = self.operate(checked(name, arguments), "replay")
-        except AmocError as refused:
-            self._say("warning", f"replayed {name}: {refused}")
-        else:
-            self._say("info", f"replayed {name}: {answer.summary}")
-
     def _stop(self) -> None:
-        plan, seen = self._plan, self._node.seen
         pause.resume()
         self._results.stop(now_ns())
-        self._node.send(StopUsers(plan.stop_timeout_s))
-        self._node.until(
-            lambda: Stopped in seen,
-            plan.stop_timeout_s + STOP_MARGIN_S,
-            "the node",
-            "stop its users",
-        )
-        stopped: Stopped = seen[Stopped]
+        stopped = phases.stop_users(self._node, self._plan)
         if stopped.killed:
             users = counted(stopped.killed, "user")
-            timeout = f"{plan.stop_timeout_s:g} s (--stop-timeout)"
-            self._say(
-                "warning", f"{users} did not finish within {timeout} and were stopped forcibly"
+            timeout = f"{self._plan.stop_timeout_s:g} s (--stop-timeout)"
+            self._operator.warning(
+                f"{users} did not finish within {timeout} and were stopped forcibly"
             )
-        self._node.send(Terminate())
-        self._node.until(
-            lambda: Terminated in seen,
-            plan.init_timeout_s + STOP_MARGIN_S,
-            f"terminate() of {plan.scenario}",
-            "return",
-        )
-        error = seen[Terminated].error
-        if error:
-            raise failed(ExitCode.TERMINATE_FAILED, error)
-        if stopped.stuck or stopped.lost:
-            raise failed(ExitCode.STUCK, _who_stayed(stopped))
+        phases.terminate(self._node, self._plan, stopped)
 
     def _clean_up(self, failure: AmocError | None, directory: str) -> Outcome:
         """Leave nothing running, whatever happened; what has come of the run."""
         ended_ns = now_ns()
-        if self._crew is not None:
-            self._crew.end()
+        if self._services is not None:
+            self._services.end()
         self._node.end(at_once=failure is not None)
         shutil.rmtree(directory, ignore_errors=True)  # whoever kills us from now on leaves no trace
         if events.NODE_DOWN.heard and Hello in self._node.seen:
@@ -397,7 +297,7 @@ class Controller:
         if self._xmpp is not None:
             self._xmpp.end()
         for one in self._orphans.end():
-            self._say("warning", f"{one} was started by a user and cannot be killed")
+            self._operator.warning(f"{one} was started by a user and cannot be killed")
         outcome = self._results.end(self._ended, failure, ended_ns)
         if events.RUN_STOP.heard:
             code, run = int(outcome.exit_code), (outcome.summary or {}).get("run", {})
@@ -410,8 +310,8 @@ class Controller:
     def _take(self, node: str, record: FromNode) -> None:
         match record:
             case WorkerUp() | WorkerLost() | Started() | Envelope():
-                assert self._crew is not None  # there are no workers before it is there
-                self._crew.hear(node, record)
+                assert self._services is not None  # there are no workers before it is there
+                self._services.hear(node, record)
             case Sample():
                 self._results.take(node, record)
                 self._node.send(Sampled(record.sequence))
@@ -420,7 +320,7 @@ class Controller:
             case Blocked():
                 self._results.blocked(record)
             case Note(level, text):
-                self._say(level, text)
+                self._operator.tell(level, text)
             case Output(lines):
                 for line in lines:
                     self._on_line(line)
@@ -434,7 +334,7 @@ class Controller:
             how = process.how_it_ended(self._xmpp.exit_status() or 0)
             raise PeerError(f"the embedded XMPP server {how}")
 
-    def _say(self, level: str, text: str) -> None:
+    def _tell(self, level: str, text: str) -> None:
         if level != "trace":
             at_s = (now_ns() - self._begun_ns) / S_NS if self._begun_ns else 0.0
             self.status.events.append(OperatorEvent(at_s, level, text))
@@ -449,13 +349,3 @@ class Controller:
     def _fail_run(self, error: AmocError) -> None:
         self._ended = "interrupted" if isinstance(error, Interrupted) else "failed"
         self._step(Step.FAIL)
-
-
-def _who_stayed(stopped: Stopped) -> str:
-    parts = []
-    if stopped.stuck:
-        ids = ", ".join(map(str, stopped.stuck))
-        parts.append(f"users did not stop even when they were killed: {ids}")
-    if stopped.lost:
-        parts.append(f"{counted(stopped.lost, 'user')} were lost with a worker at the end")
-    return "; ".join(parts)

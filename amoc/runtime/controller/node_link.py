@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable
-from typing import Any
+from typing import TypeVar
 
 import gevent
 
@@ -39,6 +39,9 @@ LEAVE_S = 5.0
 LOOK_S = 0.1
 
 
+M = TypeVar("M")
+
+
 class NodeLink:
     """The controller's line to its node.
 
@@ -61,7 +64,7 @@ class NodeLink:
             take: Gets each report with the name of the node that it came from.
             check: Raises what else ends a wait.
         """
-        self.seen: dict[type, Any] = {}
+        self.seen: dict[type, FromNode] = {}
         self.failure: AmocError | None = None
         self.changed = Notify()
         self._bus = parent
@@ -92,8 +95,8 @@ class NodeLink:
                 self._heard_ns = now
                 try:
                     self._hear(envelope.child, envelope.record)
-                except Exception:  # one report must not deafen us to all that follow
-                    self.failure = AmocError(traceback.format_exc())
+                except Exception as error:  # one report must not deafen us to all that follow
+                    self._fail(error)
 
     def _hear(self, node: str, record: FromNode) -> None:
         self.seen[type(record)] = record
@@ -106,13 +109,36 @@ class NodeLink:
         """Run `task`; a defect in it ends the run, not only this greenlet."""
         try:
             task()
-        except Exception:
-            self.failure = AmocError(traceback.format_exc())
-            self.changed.ring()
+        except Exception as error:
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        known = isinstance(error, AmocError)
+        self.failure = error if known else AmocError(traceback.format_exc())  # type: ignore[assignment]
+        self.changed.ring()
 
     def send(self, command: ToNode) -> None:
         """Send `command` to the node."""
         self._bus.send(NODE, command)
+
+    def wait_for(
+        self,
+        kind: type[M],
+        deadline_s: float,
+        what: str,
+        rule: str,
+        option: str = "",
+        code: ExitCode = ExitCode.NODE_LOST,
+    ) -> M:
+        """Wait for a report of that kind, as `until` does; the latest.
+
+        Raises:
+            AmocError: The run cannot go on.
+        """
+        self.until(lambda: kind in self.seen, deadline_s, what, rule, option, code)
+        report = self.seen[kind]
+        assert isinstance(report, kind)
+        return report
 
     def until(
         self,

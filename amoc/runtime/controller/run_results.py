@@ -15,6 +15,7 @@ import gevent
 from amoc.base import pause
 from amoc.base.clock import S_NS, format_duration, now_ns
 from amoc.base.errors import AmocError, ExitCode, UsageError
+from amoc.base.operator import Operator
 from amoc.ipc.messages import Blocked, CrashSeen, Loaded, Ready, Sample
 from amoc.results import exporters, verdict
 from amoc.results.exporters import Exporter, RunInfo
@@ -45,7 +46,7 @@ class RunResults:
         self,
         status: Status,
         files: RunFiles,
-        say: Callable[[str, str], None],
+        operator: Operator,
         throttles: Callable[[], Mapping[str, ThrottlePoint]],
     ) -> None:
         """Measure and judge a run.
@@ -53,7 +54,7 @@ class RunResults:
         Args:
             status: How the run is, its plan included; kept up to date.
             files: What the run leaves.
-            say: Takes what the operator should read: a level and a line.
+            operator: Told of crashes, stalls, thresholds and exporters.
             throttles: What each throttle is configured for now.
 
         Raises:
@@ -63,7 +64,7 @@ class RunResults:
         self._plan: RunPlan = status.plan
         self._status = status
         self._files = files
-        self._say = say
+        self._operator = operator
         self._throttles = throttles
         status.totals = RunTotals(WarmUp(self._plan.warmup_s))
         self._seconds = PointCutter(status.samples)
@@ -86,10 +87,10 @@ class RunResults:
         """
         self._thresholds = threshold.of_run(self._plan.thresholds, loaded.thresholds, loaded.name)
         if self._abort is not None and not self._thresholds:
-            self._say("warning", "--abort-on-fail has no effect: there are no thresholds")
+            self._operator.warning("--abort-on-fail has no effect: there are no thresholds")
         values = {name: value for name, value, *_ in loaded.settings}
         run = RunInfo(self._status.run_id, loaded.name)
-        self._exporters = exporters.start(values, run, lambda text: self._say("warning", text))
+        self._exporters = exporters.start(values, run, self._operator.warning)
 
     def ready(self, ready: Ready) -> None:
         """init() has returned; what it and the scenario have declared is known.
@@ -104,7 +105,7 @@ class RunResults:
         if wrong:
             raise UsageError("\n".join(wrong))
         for text in doubtful:
-            self._say("warning", text)
+            self._operator.warning(text)
 
     def begin(self, at_ns: int) -> None:
         """The first user may start."""
@@ -183,8 +184,9 @@ class RunResults:
         # The cause has # for numbers; whoever looks here first wants to know them.
         place = crash.cause[crash.cause.rfind(" (") :] if crash.cause.endswith(")") else ""
         text = (crash.traceback.strip().splitlines() or [crash.cause])[-1]
-        self._say("error", f"{who} crashed, the first with this cause: {text}{place}")
-        self._say("trace", crash.traceback)
+        self._operator.error(
+            f"{who} crashed, the first with this cause: {text}{place}", crash.traceback
+        )
 
     def blocked(self, one: Blocked) -> None:
         """A line of the scenario has kept a worker from turning its loop."""
@@ -194,9 +196,7 @@ class RunResults:
         new = one.place not in known
         self._files.write("blocked", **one._asdict())
         if new:
-            self._say("warning", sentence_of(one))
-            if one.trace:
-                self._say("trace", one.trace)
+            self._operator.warning(sentence_of(one), one.trace)
 
     def beat(self) -> None:
         """Note how late this process's loop turns, and cut seconds that last too long.
@@ -239,7 +239,7 @@ class RunResults:
         self._cut_at_ns, self._cpu_s, self._lag_s = at_ns, cpu_s, 0.0
         self._status.points.append(point)
         for text in self._status.totals.add(point):
-            self._say("warning", text)
+            self._operator.warning(text)
         self._files.write_second(point)
         self._hold_against_thresholds(point)
         for exporter in self._exporters:

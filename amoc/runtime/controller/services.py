@@ -80,7 +80,7 @@ class Services:
         loaded: Loaded,
         node: NodeLink,
         journal: Journal,
-        say: Callable[[str, str], None],
+        operator: Operator,
         step: Callable[[Step], None],
     ) -> None:
         """Begin without workers.
@@ -91,13 +91,13 @@ class Services:
             loaded: What is known of the scenario.
             node: The line to the workers' node.
             journal: Where commands are written down.
-            say: Takes what the operator should read: a level and a line.
+            operator: Told of throttles, workers and coordinators.
             step: Takes the run to its next state.
         """
         self._plan = plan
         self._status = status
         self._node = node
-        self._say = say
+        self._operator = operator
         self._incarnations: dict[int, int] = {}
         self._quiet_ns = 0
         self._outbox = Outbox(self._send, gather_s=0)
@@ -106,9 +106,9 @@ class Services:
         self.starts = StartQueue(loaded.workers)
         self.desk = RpcServer(sender(Part.CALLS, ANSWERS))
         to_throttles = sender(Part.THROTTLE, THROTTLE_TO_WORKER)
-        self._pacer = Pacer(to_throttles, rates=plan.rates, operator=Operator(say))
+        self._pacer = Pacer(to_throttles, rates=plan.rates, operator=operator)
         to_coordinators = sender(Part.COORDINATOR, COORDINATOR_TO_WORKER)
-        self._groups = Groups(to_coordinators, plan.seed, Operator(say))
+        self._groups = Groups(to_coordinators, plan.seed, operator)
         for part in (self._pacer, self._groups):
             self.desk.operations.update(part.operations)
         self._parts: Mapping[Part, Hears] = {
@@ -139,7 +139,7 @@ class Services:
         for name in self._pacer.unused_rates:
             started = ", ".join(one.name for one in self._pacer.states()[:MAX_NAMED])
             text = f"--throttle {name}=…: init() started no throttle {name}; started: {started}"
-            self._say("warning", text)
+            self._operator.warning(text)
         if self._plan.users:
             ids = self.operations.add_users(len(self._plan.users))
             if self._plan.stages is not None:
@@ -149,7 +149,7 @@ class Services:
         """Nothing is paced or timed any more."""
         gevent.killall(self._clocks)
         for text in self._groups.regrets():
-            self._say("warning", text)
+            self._operator.warning(text)
 
     def _send(self, _: WorkerId, envelope: Envelope) -> None:
         try:
@@ -182,7 +182,7 @@ class Services:
                 if self._incarnations.pop(worker, None) is not None:
                     for one in (self.ordering, self._pacer, self._groups):
                         one.worker_lost(WorkerId(node, worker, incarnation))
-                self._say("error", f"{reason}; its metrics are kept")
+                self._operator.error(f"{reason}; its metrics are kept")
 
     def _worker_up(self, node: str, up: WorkerUp) -> None:
         origin = WorkerId(node, up.worker, up.incarnation)
@@ -200,7 +200,7 @@ class Services:
             events.WORKER_UP(node=node, worker=up.worker, incarnation=up.incarnation, pid=up.pid)
         if up.incarnation > 1:
             again = f"{counted(len(up.restart), 'user')} to restart"
-            self._say("info", f"worker {up.worker} is replaced; {again}")
+            self._operator.info(f"worker {up.worker} is replaced; {again}")
 
     # Users
 

@@ -1,0 +1,87 @@
+"""The time in which users run: they are dealt until the plan is done or the run is stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import gevent
+
+from amoc.base import pause
+from amoc.base.clock import S_NS, now_ns
+from amoc.base.errors import AmocError
+from amoc.base.operator import Operator
+from amoc.control.answers import Answer
+from amoc.control.commands import Command, checked
+from amoc.runtime.controller.node_link import NodeLink
+from amoc.runtime.controller.run_results import RunResults
+from amoc.runtime.controller.run_state import State
+from amoc.runtime.controller.services import Services
+from amoc.runtime.controller.stage_follower import StageFollower
+from amoc.runtime.controller.status import Status
+from amoc.scenario.run_plan import RunPlan
+
+DEAL_S = 0.02
+IDLE_S = 0.1
+
+
+class RunLoop:
+    """Deals users, follows stages, and carries out the commands of a replayed run."""
+
+    def __init__(
+        self,
+        plan: RunPlan,
+        status: Status,
+        services: Services,
+        results: RunResults,
+        node: NodeLink,
+        operate: Callable[[Command, str], Answer],
+        operator: Operator,
+    ) -> None:
+        """Run `plan` with the controller's parts; `operate` carries out a command."""
+        self._plan = plan
+        self._status = status
+        self._services = services
+        self._results = results
+        self._node = node
+        self._operate = operate
+        self._operator = operator
+
+    def run(self, begun_ns: int, interrupted: Callable[[], bool]) -> str:
+        """Run from `begun_ns` to the end; ``ok``, or ``stopped`` when the operator wanted it.
+
+        Raises:
+            AmocError: The run cannot go on.
+        """
+        plan, services = self._plan, self._services
+        follower = StageFollower(plan.stages, len(plan.users)) if plan.stages is not None else None
+        timeline = sorted(plan.timeline, key=lambda one: one[0])
+        while not (interrupted() or services.operations.stop_asked):
+            self._node.check()
+            if aborted := self._results.aborted:
+                self._operator.error(aborted)
+                return "ok"
+            now = now_ns()
+            while timeline and (now - begun_ns) / S_NS >= timeline[0][0]:
+                _, name, arguments = timeline.pop(0)
+                gevent.spawn(self._operate_again, name, arguments)
+            run_ns = now - begun_ns - pause.paused_ns()
+            if plan.duration_s is not None and run_ns >= plan.duration_s * S_NS:
+                return "ok"
+            if self._status.state is State.RUNNING:
+                services.follow(follower, run_ns, now - run_ns)
+                services.deal(now)
+                if (follower is None or follower.done) and not timeline and services.all_left():
+                    return "ok"
+            busy = follower is not None or bool(timeline) or services.starts.waiting()
+            self._node.changed.wait(DEAL_S if busy else IDLE_S)
+        return "stopped"
+
+    def _operate_again(self, name: str, arguments: Mapping[str, Any]) -> None:
+        """A command of a run that is run again."""
+        try:
+            answer = self._operate(checked(name, arguments), "replay")
+        except AmocError as refused:
+            self._operator.warning(f"replayed {name}: {refused}")
+        else:
+            self._operator.info(f"replayed {name}: {answer.summary}")
