@@ -113,8 +113,7 @@ class NodeLink:
             self._fail(error)
 
     def _fail(self, error: Exception) -> None:
-        known = isinstance(error, AmocError)
-        self.failure = error if known else AmocError(traceback.format_exc())  # type: ignore[assignment]
+        self.failure = error if isinstance(error, AmocError) else AmocError(traceback.format_exc())
         self.changed.ring()
 
     def send(self, command: ToNode) -> None:
