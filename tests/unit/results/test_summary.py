@@ -1,0 +1,244 @@
+"""The summary is one: of a run that goes on, at its end, and made again of what it has left."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from amoc.base import json_lines
+from amoc.base.clock import S_NS
+from amoc.ipc.messages import Sample, WorkerFigures
+from amoc.metrics.board import Kind, Merge, UserState
+from amoc.metrics.health_figures import WORKER
+from amoc.metrics.histogram import Histogram
+from amoc.metrics.throttle_counts import ThrottleCounts
+from amoc.results import journal
+from amoc.results.journal import Journal
+from amoc.results.journal_facts import JournalFacts
+from amoc.results.merge import SampleMerger
+from amoc.results.per_second import Moment, PointCutter
+from amoc.results.run_totals import RunTotals
+from amoc.results.saved_run import Series
+from amoc.results.series import Point, ThrottlePoint, WarmUp
+from amoc.results.summary import make, rebuild
+
+RATES = {"pages": ThrottlePoint(rate=1 / 3, interval_s=0.7, mode="run")}
+THRESHOLDS = ["ttd.p99 < 1s", "sent.rate > 1/s", "level.max < 3", "never == 0", "crashes == 0"]
+
+
+class Node:
+    """What a node has counted so far."""
+
+    def __init__(self) -> None:
+        self.sequence = 0
+        self.counters: Counter[str] = Counter()
+        self.crashes: Counter[str] = Counter()
+        self.ttd = Histogram()
+        self.passed = ThrottleCounts()
+        self.users: Counter[int] = Counter()
+        self.level = self.lag_s = 0.0
+        self.cpu_ns = self.incarnation = 0
+
+    def happen(self, what: str, count: int, amount: float) -> None:
+        match what:
+            case "send":
+                self.counters["sent"] += count
+            case "crash":
+                self.crashes[f"ValueError: {count % 3}"] += count
+            case "record":
+                durations = Histogram.of([int(amount * S_NS)] * count)
+                self.ttd.add(durations.cells, durations.max_ns)
+            case "pass":
+                self.passed = self.passed.plus((2 * count, count, count % 2))
+            case "start":
+                self.users[UserState.RUNNING] += count
+            case "leave":
+                left = min(count, self.users[UserState.RUNNING])
+                self.users[UserState.RUNNING] -= left
+                self.users[UserState.FINISHED] += left
+            case "work":
+                self.lag_s = amount
+                self.level = amount if count % 5 else float("inf")
+                self.cpu_ns += int(amount * S_NS)
+                self.incarnation += count % 2
+
+    def sample(self, at_ns: int) -> Sample:
+        self.sequence += 1
+        cells = [number for item in self.ttd.cells.items() for number in item]
+        health = dict.fromkeys(WORKER, 0) | {"cpu": self.cpu_ns, "lag_p99_s": self.lag_s / 3}
+        worker = WorkerFigures(
+            0, self.incarnation, at_ns, 7, 0, 9, self.lag_s / 7, list(health.values())
+        )
+        return Sample(
+            sequence=self.sequence,
+            at_ns=at_ns,
+            users=dict(self.users),
+            users_peak=self.users[UserState.RUNNING],
+            counters={"never": 0, **self.counters},
+            gauges={"level": (Merge.MAX, [self.level])},
+            timers={"unused": (0, []), "ttd": (self.ttd.max_ns, cells)},
+            crashes=dict(self.crashes),
+            throttles={"pages": self.passed},
+            waiting={"pages": self.users[UserState.RUNNING]},
+            workers=[tuple(worker)],
+            host=[self.lag_s / 3, 1, 1, 1, 1],
+        )
+
+
+class Run:
+    """A run as the controller measures it, and as it leaves files."""
+
+    def __init__(self, directory: Path, warmup_s: float) -> None:
+        self.directory = directory
+        self.now_ns = self.ran_ns = 0
+        self.state = "running"
+        self.nodes = [Node(), Node()]
+        self.samples = SampleMerger()
+        self.totals = RunTotals(WarmUp(warmup_s))
+        self.facts = JournalFacts()
+        self._cutter = PointCutter(self.samples)
+        self._journal = Journal(directory / "journal.jsonl")
+        self._series = json_lines.LineFile(directory / "series.jsonl", "series")
+        plan = {"warmup_s": warmup_s, "thresholds": THRESHOLDS, "seed": 7, "comment": "tried"}
+        self.write("run", id="a-run", scenario={"source": "x.py", "name": "x"}, plan=plan)
+        self.write("metrics", declared=[("undeclared", Kind.TIMER)])
+        self.now_ns = S_NS
+        self._cutter.begin(self.now_ns)
+
+    def write(self, kind: str, **fields: Any) -> None:
+        self.facts.take(self._journal.write(kind, **fields))
+
+    def go_on(self, ns: int) -> None:
+        self.now_ns += ns
+        self.ran_ns += ns if self.state == "running" else 0
+
+    def turn(self, state: str) -> None:
+        self.state = state
+        self.write("state", state=state)
+
+    def cut(self) -> None:
+        moment = Moment(9.87654321, self.ran_ns, self.state, 3, RATES, 1 / 3, self.now_ns / 7e11)
+        point = self._cutter.cut(self._cutter.end_ns(self.now_ns), moment)
+        if point is not None:
+            self.totals.add(point)
+            self._series.append(point.to_json())
+
+    def live(self, running: bool) -> Any:
+        made = make(self.facts, self.totals, str(self.directory), running=running)
+        return json.loads(json.dumps(made, allow_nan=False))
+
+    def made_again(self, running: bool) -> Any:
+        entries = journal.read(self.directory / "journal.jsonl")
+        points = Series(self.directory / "series.jsonl")
+        made = rebuild("", str(self.directory), entries, points, running)
+        return json.loads(json.dumps(made, allow_nan=False))
+
+
+STEPS = st.one_of(
+    st.tuples(
+        st.sampled_from(["send", "crash", "record", "pass", "start", "leave", "work"]),
+        st.integers(1, 9),
+        st.floats(0, 10_000, allow_nan=False),
+    ),
+    st.tuples(st.just("sample"), st.sampled_from(["arrives", "is lost", "arrives late"])),
+    st.tuples(st.just("time"), st.integers(1, 3 * S_NS)),
+    st.tuples(st.just("second")),
+    st.tuples(st.just("state"), st.sampled_from(["running", "paused", "stopping"])),
+    st.tuples(st.just("blocked"), st.integers(0, 3), st.integers(1, 3 * S_NS)),
+)
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 1), STEPS), max_size=50), st.sampled_from([0.0, 1.5]))
+def test_it_is_the_same_live_at_the_end_and_made_again(steps, warmup_s):
+    with tempfile.TemporaryDirectory() as directory:
+        run, late = Run(Path(directory), warmup_s), []
+        for number, (what, *arguments) in steps:
+            match what, arguments:
+                case "sample", [fate]:
+                    sample = run.nodes[number].sample(run.now_ns)
+                    late += [(number, sample)] if fate == "arrives late" else []
+                    if fate == "arrives":
+                        run.samples.take(f"node{number}", sample)
+                case "time", [ns]:
+                    run.go_on(ns)
+                case "second", []:
+                    run.cut()
+                    assert run.live(running=True) == run.made_again(running=True)
+                case "state", [state]:
+                    run.turn(state)
+                case "blocked", [line, ns]:
+                    place = {"place": f"x.py:{line}", "longest_ns": ns, "trace": "" * line}
+                    run.write("blocked", worker=number, times=1, total_ns=ns, **place)
+                case _:
+                    run.nodes[number].happen(what, *arguments)
+                    if what == "crash":
+                        cause = f"ValueError: {arguments[0] % 3}"
+                        run.write("crash", cause=cause, user_id=4, traceback="Traceback …")
+        for number, sample in late:
+            run.samples.take(f"node{number}", sample)
+        run.go_on(S_NS)
+        for number, node in enumerate(run.nodes):
+            run.samples.take(f"node{number}", node.sample(run.now_ns))
+        run.cut()
+        killed = run.live(running=False)
+        assert killed == run.made_again(running=False)
+        assert killed["run"]["verdict"] == "killed"
+        run.write("end", verdict="ok", exit_code=0, message="", reasons=["so"], duration_s=9.9)
+        whole = run.live(running=False)
+        assert whole == run.made_again(running=False)
+        counted = sum((node.counters for node in run.nodes), Counter())
+        assert Counter(whole["counters"]) == counted
+        durations = Histogram()
+        for node in run.nodes:
+            durations.add(node.ttd.cells, node.ttd.max_ns)
+        assert whole["timers"]["ttd"]["count"] == durations.count
+        assert whole["timers"]["ttd"]["max_s"] == durations.max_ns / 1e9
+
+
+def test_a_point_that_was_cut_comes_back_from_the_series_as_it_was():
+    with tempfile.TemporaryDirectory() as directory:
+        run = Run(Path(directory), 0.0)
+        node = run.nodes[0]
+        for what in ("send", "record", "pass", "start", "work"):
+            node.happen(what, 3, 1 / 3)
+        run.go_on(S_NS // 3)
+        run.samples.take("node0", node.sample(run.now_ns))
+        run.cut()
+        point = run.totals.whole.last
+        assert point is not None
+        assert Point.from_json(json.loads(json.dumps(point.to_json()))) == replace(point, late=())
+        assert point.workers[0].cpu_s == 0.333333
+
+
+def test_an_empty_run_has_a_summary():
+    made = make(JournalFacts(), RunTotals(), "")
+    assert made["users"]["started"] == 0
+    assert made["timers"]["loop_lag"]["count"] == 0
+    assert made["counters_per_s"] == {}
+    json.dumps(made, allow_nan=False)
+
+
+def test_throttles_have_a_part_of_their_own_also_those_that_were_stopped():
+    samples, counts = SampleMerger(), ThrottleCounts(7, 5, 1)
+    cutter = PointCutter(samples)
+    cutter.begin(1)
+    node = Node()
+    node.passed = counts
+    samples.take("node0", node.sample(S_NS)._replace(throttles={"a.b": counts, "gone": counts}))
+    known = {"a.b": ThrottlePoint(rate=None, interval_s=60.0, mode="open")}
+    point = cutter.cut(10 * S_NS + 1, Moment(0.0, 10 * S_NS, "running", 0, known, 0.0, 0.0))
+    assert point is not None
+    last = Point(t_s=11.0, span_s=1.0, state="stopping", throttles=known)
+    common = {"requests": 7, "executions": 5, "missed": 1, "waiting": 0, "executions_per_s": 0.5}
+    assert make(JournalFacts(), RunTotals.of([point, last]), "")["throttles"] == {
+        "a.b": {"rate": None, "interval_s": 60.0, "mode": "open", **common},
+        "gone": {"rate": 0.0, "interval_s": 0.0, "mode": "stopped", **common},
+    }
