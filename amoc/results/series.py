@@ -186,16 +186,23 @@ def _timer_json(timer: Histogram) -> dict[str, Any]:
     }
 
 
-@dataclass
+AT_ONCE = 30
+"""Points whose histograms are added in one go."""
+
+
+@dataclass(eq=False)
 class Tally:
     """A sum of points: what happened in all of them together.
+
+    Histograms are added some points at a time, timer by timer: hundreds of timers together are
+    larger than a processor's cache, one is not.
 
     Attributes:
         span_s: How long they were together.
         active_s: For how long of that the run was running.
         points: How many.
         starts: Users that started.
-        counters: As in `Point`, and so are `timers` and `crashes`.
+        counters: As in `Point`, and so are `crashes`.
         throttles: What was counted of each throttle.
         lowest: The least that each gauge was at the end of a point in which the run was running.
         highest: The greatest.
@@ -210,7 +217,6 @@ class Tally:
     points: int = 0
     starts: int = 0
     counters: dict[str, int] = field(default_factory=dict)
-    timers: dict[str, Histogram] = field(default_factory=dict)
     crashes: dict[str, int] = field(default_factory=dict)
     throttles: dict[str, ThrottleCounts] = field(default_factory=dict)
     lowest: dict[str, float] = field(default_factory=dict)
@@ -219,6 +225,29 @@ class Tally:
     last: Point | None = None
     last_active: Point | None = None
     idle: Tally | None = None
+    _timers: dict[str, Histogram] = field(default_factory=dict)
+    _to_add: list[Mapping[str, Histogram]] = field(default_factory=list)
+
+    @property
+    def timers(self) -> dict[str, Histogram]:
+        """The durations that were recorded, by timer."""
+        self._add_timers()
+        return self._timers
+
+    def _add_timers(self) -> None:
+        for name in dict.fromkeys(name for timers in self._to_add for name in timers):
+            whole = self._timers.setdefault(name, Histogram())
+            for timers in self._to_add:
+                if (one := timers.get(name)) is not None:
+                    whole.add(one.cells, one.max_ns)
+        self._to_add.clear()
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Tally):
+            return NotImplemented
+        return self.timers == other.timers and vars(self) == vars(other)
+
+    __hash__ = None  # type: ignore[assignment]  # a sum changes
 
     @classmethod
     def of(cls, points: Iterable[Point]) -> Tally:
@@ -243,6 +272,7 @@ class Tally:
         """Add the sum of points that come after those of this one."""
         self.points += later.points
         self._add(later)
+        self._add_timers()  # now, for those of `later` may change
         self._stretch(later.lowest, later.highest)
         for name, counts in later.throttles.items():
             self.throttles[name] = self.at_throttle(name).plus(counts)
@@ -307,8 +337,9 @@ class Tally:
         self.starts += more.starts
         add_counts(self.counters, more.counters)
         add_counts(self.crashes, more.crashes)
-        for name, timer in more.timers.items():
-            self.timers.setdefault(name, Histogram()).add(timer.cells, timer.max_ns)
+        self._to_add.append(more.timers)
+        if len(self._to_add) == AT_ONCE:
+            self._add_timers()
 
     def _stretch(self, lowest: Mapping[str, float], highest: Mapping[str, float]) -> None:
         for name, value in lowest.items():

@@ -235,7 +235,7 @@ def _throttles(
 ) -> Table:
     late = f"late p99 {format_duration(lateness['p99_s'])}" if lateness else ""
     title = _named("throttles", span, late)
-    table = _table(title, "let through", "per second", "rate", "missed", "waiting")
+    table = _table(title, "rate", "let through", "missed", "waiting", "per second")
     for name, one in throttles.items():
         rate, interval_s = one["rate"], one["interval_s"]
         if rate is None:
@@ -244,11 +244,11 @@ def _throttles(
             shown = f"{rate / interval_s:,.6g}/s" if interval_s else f"{rate:,.6g} at once"
         table.add_row(
             name,
-            f"{one['executions']:,}",
-            _rate(one["executions_per_s"]),
             "stopped" if one["mode"] == "stopped" else shown,
+            f"{one['executions']:,}",
             f"{one['missed']:,}",
             f"{one['waiting']:,}",
+            _rate(one["executions_per_s"]),
         )
     return table
 
