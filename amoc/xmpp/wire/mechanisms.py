@@ -26,7 +26,7 @@ MECHANISMS: Final = (*HASHES, "PLAIN", "ANONYMOUS")
 MAX_SCRAM_ITERATIONS: Final = 100_000
 
 
-class PlainClient:
+class PlainClient(Client):
     """PLAIN (RFC 4616): name and password as they are."""
 
     name = "PLAIN"
@@ -38,31 +38,11 @@ class PlainClient:
         """Name and password."""
         return self._first
 
-    def answer(self, challenge: bytes) -> bytes:  # noqa: ARG002 - the protocol's signature
-        """There is none."""
-        raise Refused("bad-challenge", "the server sent a challenge, but PLAIN has none")
 
-    def check(self, data: bytes | None) -> None:
-        """A server has nothing to prove."""
-
-
-class AnonymousClient:
-    """ANONYMOUS (RFC 4505): the server makes up a name."""
+class AnonymousClient(Client):
+    """ANONYMOUS (RFC 4505): the server makes up a name; no trace information is sent."""
 
     name = "ANONYMOUS"
-
-    def first(self) -> bytes | None:
-        """No trace information is sent."""
-        return None
-
-    def answer(self, challenge: bytes) -> bytes:
-        """Some servers ask for the trace information; an empty one will do."""
-        if challenge:
-            raise Refused("bad-challenge", "the server sent a challenge, but ANONYMOUS has none")
-        return b""
-
-    def check(self, data: bytes | None) -> None:
-        """A server has nothing to prove."""
 
 
 class PlainServer:

@@ -13,6 +13,8 @@ they refuse is the same:
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from functools import cache
 from typing import Any, Final, Generic, NoReturn, TypeVar
 from xml.parsers import expat
 
@@ -70,36 +72,34 @@ class _End(Exception):
     """Leaves expat at the end of the stream: what follows is not looked at."""
 
 
-TAGS: dict[str, str] = {}
-"""Tags and keys as ElementTree spells them, by how expat does."""
+class _Tags(dict[str, str]):
+    """Expat's ``namespace}name`` to ElementTree's ``{namespace}name``, remembered."""
+
+    def __missing__(self, name: str) -> str:
+        if len(self) >= MAX_TAGS:
+            self.clear()
+        tag = self[name] = "{" + name if "}" in name else name
+        return tag
 
 
-def qualified(name: str) -> str:
-    """Expat's ``namespace}name`` as ElementTree's ``{namespace}name``, remembered in `TAGS`."""
-    if len(TAGS) >= MAX_TAGS:
-        TAGS.clear()
-    tag = TAGS[name] = "{" + name if "}" in name else name
-    return tag
+class _ChildTags(_Tags):
+    """The same for children of the stream, where nobody may be mistaken about stanzas."""
+
+    def __missing__(self, name: str) -> str:
+        if name in _MISTAKEN:
+            raise Violation("invalid-namespace", f"a stanza must be in the namespace {NS_CLIENT}")
+        return super().__missing__(name)
 
 
-_children: dict[str, str] = {}
-
-
-def _child(name: str) -> str:
-    """The tag of a child of the stream, remembered; there the usual names must not be mistaken."""
-    if name in _MISTAKEN:
-        raise Violation("invalid-namespace", f"a stanza must be in the namespace {NS_CLIENT}")
-    if len(_children) >= MAX_TAGS:
-        _children.clear()
-    tag = _children[name] = qualified(name)
-    return tag
+TAGS: Final = _Tags()
+_CHILD_TAGS: Final = _ChildTags()
 
 
 def qualified_keys(attrs: dict[str, str]) -> dict[str, str]:
     """`attrs` with all keys as ElementTree spells them."""
     for key in attrs:
         if "}" in key:
-            return {TAGS.get(key) or qualified(key): value for key, value in attrs.items()}
+            return {TAGS[key]: value for key, value in attrs.items()}
     return attrs
 
 
@@ -115,25 +115,6 @@ class Parser(Generic[T]):
             empty when expat alone holds something back: a carriage return.
         root: The header's tag when it declares other namespaces than the usual two; else None.
     """
-
-    __slots__ = (
-        "_base",
-        "_begin",
-        "_cut",
-        "_data",
-        "_deepest",
-        "_expat",
-        "_inspected",
-        "_max_bytes",
-        "_namespaces",
-        "_out",
-        "closed",
-        "depth",
-        "fed",
-        "header",
-        "pending",
-        "root",
-    )
 
     def __init__(self, max_depth: int) -> None:
         """Make a parser that waits for a stream header.
@@ -166,10 +147,10 @@ class Parser(Generic[T]):
         parser.StartNamespaceDeclHandler = self._namespace
         parser.StartElementHandler = self._start
         parser.EndElementHandler = self._end
-        parser.CommentHandler = self._refuse_comment
-        parser.ProcessingInstructionHandler = self._refuse_instruction
-        parser.StartDoctypeDeclHandler = self._refuse_doctype
-        parser.XmlDeclHandler = self._declaration
+        parser.CommentHandler = _refusal("comments")
+        parser.ProcessingInstructionHandler = _refusal("processing instructions")
+        parser.StartDoctypeDeclHandler = _refusal("document type declarations")
+        parser.XmlDeclHandler = _declaration
 
     @property
     def completed(self) -> bool:
@@ -230,8 +211,6 @@ class Parser(Generic[T]):
         parser = self._expat
         parser.StartNamespaceDeclHandler = parser.StartElementHandler = None
         parser.EndElementHandler = parser.CharacterDataHandler = None
-        parser.CommentHandler = parser.ProcessingInstructionHandler = None
-        parser.StartDoctypeDeclHandler = parser.XmlDeclHandler = None
 
     def _settle(self) -> None:
         """Keep what is not whole yet, if it may become so."""
@@ -244,17 +223,16 @@ class Parser(Generic[T]):
             # expat holds a carriage return back until it knows what follows.
             self.pending = bytearray(tail) if tail or data.endswith(b"\r") else None
         if self.depth == 0:
-            if self.fed > min(self._max_bytes, MAX_TAG_BYTES):
-                raise self._header_too_long()
+            self._check_header(self.fed)
             if tail and not tail.startswith(b"<"):
                 raise _not_xml()
         elif tail:
             if not tail.startswith(b"<"):
                 raise _text_between()
             if len(tail) > self._max_bytes:
-                raise self._too_long()
+                raise _too_long("a stanza", self._max_bytes)
             if self.fed - self._expat.CurrentByteIndex > MAX_TAG_BYTES:
-                raise _tag_too_long()
+                raise _too_long("a tag", MAX_TAG_BYTES)
 
     def _namespace(self, prefix: str | None, uri: str | None) -> None:
         self._namespaces[prefix] = uri or ""
@@ -270,7 +248,7 @@ class Parser(Generic[T]):
         begin = self._begin = self._expat.CurrentByteIndex
         if begin - self._base != self._cut:
             self._require_blank(begin - self._base)
-        return _children.get(name) or _child(name)
+        return _CHILD_TAGS[name]
 
     def inspect(self, depth: int) -> None:
         """Look closely at an element that is deep, or whose tag may be long."""
@@ -280,7 +258,7 @@ class Parser(Generic[T]):
             )
         tag = self._start_tag()
         if tag is not None and tag.end() - tag.start() > MAX_TAG_BYTES:
-            raise _tag_too_long()
+            raise _too_long("a tag", MAX_TAG_BYTES)
 
     def _start_tag(self) -> re.Match[bytes] | None:
         return _START_TAG.match(self._data, self._expat.CurrentByteIndex - self._base)
@@ -304,7 +282,7 @@ class Parser(Generic[T]):
         else:
             end = data.index(b">", self._expat.CurrentByteIndex - self._base) + 1
         if end - begin > self._max_bytes:
-            raise self._too_long()
+            raise _too_long("a stanza", self._max_bytes)
         self._cut = end
         return end
 
@@ -322,9 +300,7 @@ class Parser(Generic[T]):
         if tag is None:
             raise Violation("not-well-formed", "the stream header is not a start tag")
         self._cut = tag.end()
-        length = self._base + self._cut
-        if length > self._max_bytes or length > MAX_TAG_BYTES:
-            raise self._header_too_long()
+        self._check_header(self._base + self._cut)
         if self._namespaces != _STANDARD:
             if NS_CLIENT not in self._namespaces.values():
                 raise Violation("invalid-namespace", f"the stream must declare {NS_CLIENT}")
@@ -334,30 +310,28 @@ class Parser(Generic[T]):
         self._expat.StartNamespaceDeclHandler = None
         self._namespaces = {}
 
+    def _check_header(self, length: int) -> None:
+        limit = min(self._max_bytes, MAX_TAG_BYTES)
+        if length > limit:
+            raise _too_long("a stream header", limit)
+
     def close(self) -> NoReturn:
         """The end of the stream was read."""
         self._require_blank(self._expat.CurrentByteIndex - self._base)
         raise _End
 
-    def _too_long(self) -> Violation:
-        return Violation("policy-violation", f"a stanza may have at most {self._max_bytes} bytes")
 
-    def _header_too_long(self) -> Violation:
-        limit = min(self._max_bytes, MAX_TAG_BYTES)
-        return Violation("policy-violation", f"a stream header may have at most {limit} bytes")
+@cache
+def _refusal(what: str) -> Callable[..., None]:
+    def refuse(*_: object) -> None:
+        raise Violation("restricted-xml", f"{what} are not allowed")
 
-    def _refuse_comment(self, _text: str) -> None:
-        raise Violation("restricted-xml", "comments are not allowed")
+    return refuse
 
-    def _refuse_instruction(self, _target: str, _data: str) -> None:
-        raise Violation("restricted-xml", "processing instructions are not allowed")
 
-    def _refuse_doctype(self, *_: object) -> None:
-        raise Violation("restricted-xml", "document type declarations are not allowed")
-
-    def _declaration(self, _version: str, encoding: str | None, _standalone: int) -> None:
-        if encoding is not None and encoding.upper() != "UTF-8":
-            raise Violation("unsupported-encoding", "the encoding must be UTF-8")
+def _declaration(_version: str, encoding: str | None, _standalone: int) -> None:
+    if encoding is not None and encoding.upper() != "UTF-8":
+        raise Violation("unsupported-encoding", "the encoding must be UTF-8")
 
 
 def _violation(error: expat.ExpatError) -> Violation:
@@ -375,5 +349,5 @@ def _text_between() -> Violation:
     return Violation("bad-format", "there must be no text between stanzas")
 
 
-def _tag_too_long() -> Violation:
-    return Violation("policy-violation", f"a tag may have at most {MAX_TAG_BYTES} bytes")
+def _too_long(what: str, limit: int) -> Violation:
+    return Violation("policy-violation", f"{what} may have at most {limit} bytes")

@@ -19,7 +19,6 @@ from amoc.xmpp.wire.parser import (
     Parser,
     T,
     Violation,
-    qualified,
     qualified_keys,
 )
 
@@ -31,8 +30,6 @@ _NO_BUILDER: Final = TreeBuilder()
 
 class CutParser(Parser[Cut]):
     """Cuts elements out: for who passes nearly all of them on as they are."""
-
-    __slots__ = ("_attrs", "_empty", "_tag")
 
     def __init__(self, max_depth: int) -> None:
         super().__init__(max_depth)
@@ -72,8 +69,6 @@ class CutParser(Parser[Cut]):
 class TreeParser(Parser[Element]):
     """Builds elements as trees, in C: for who looks into them."""
 
-    __slots__ = ("_builder",)
-
     def __init__(self, max_depth: int) -> None:
         super().__init__(max_depth)
         self._builder = _NO_BUILDER
@@ -83,7 +78,7 @@ class TreeParser(Parser[Element]):
         if depth > self._inspected:
             self.inspect(depth)
         if depth > 2:
-            tag = TAGS.get(name) or qualified(name)
+            tag = TAGS[name]
         elif depth == 2:
             tag = self.begin_element(name)
             builder = self._builder = TreeBuilder()

@@ -39,20 +39,24 @@ class Refused(PeerError):
         self.text = text
 
 
-class Client(Protocol):
-    """A client's end of one login."""
+class Client:
+    """A client's end of one login, by a mechanism that knows no challenges."""
 
     name: str
 
     def first(self) -> bytes | None:
         """The initial response; None when the mechanism has none."""
+        return None
 
     def answer(self, challenge: bytes) -> bytes:
-        """The response to `challenge`.
+        """The response to `challenge`; some servers ask with an empty one for what is optional.
 
         Raises:
             Refused: The challenge makes no sense.
         """
+        if challenge or self.first() is not None:
+            raise Refused("bad-challenge", f"the server sent a challenge, but {self.name} has none")
+        return b""
 
     def check(self, data: bytes | None) -> None:
         """Accept the server's success, which came with `data` if with any (section 6.4.6).

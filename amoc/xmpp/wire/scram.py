@@ -17,6 +17,7 @@ from amoc.xmpp.wire import scram_keys
 from amoc.xmpp.wire.sasl import (
     Accounts,
     Challenge,
+    Client,
     Refused,
     Success,
     as_text,
@@ -61,7 +62,7 @@ def _binding(gs2_header: str) -> str:
     return "c=" + base64.b64encode(gs2_header.encode()).decode()
 
 
-class ScramClient:
+class ScramClient(Client):
     """SCRAM (RFC 5802, RFC 7677) without channel binding."""
 
     def __init__(
