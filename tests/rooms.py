@@ -19,10 +19,10 @@ MODULES = {
 @cache
 def imports(module: str) -> frozenset[str]:
     """The modules that `module` imports, anywhere in its text."""
-    return _imports_of(MODULES[module])
+    return imports_of(MODULES[module])
 
 
-def _imports_of(file: Path) -> frozenset[str]:
+def imports_of(file: Path) -> frozenset[str]:
     found = set()
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
@@ -57,5 +57,5 @@ def is_pure(module: str) -> bool:
 
 def imports_only_pure(test: Path) -> bool:
     """Whether a test file tests decisions and nothing else: all that it imports of amoc is pure."""
-    found = {name for name in _imports_of(test) if name.partition(".")[0] == "amoc"}
+    found = {name for name in imports_of(test) if name.partition(".")[0] == "amoc"}
     return bool(found) and all(name in MODULES and is_pure(name) for name in found)
