@@ -246,7 +246,7 @@ def test_a_replay_has_the_same_users_and_commands(stayers, tmp_path):
     for field in ("users", "seed", "stages", "rates", "duration_s"):
         assert planned["plan"][field] == plan["plan"][field]
     assert planned["workers"] == plan["workers"] == 2
-    values = {name: one["value"] for name, one in planned["settings"].items()}
+    values = {one["name"]: one["value"] for one in planned["settings"]}
     assert values["pause"] == "0.03"
     shown = amoc("replay", "again", "--plan", cwd=tmp_path).stdout
     for text in ("6 users, 1 to 6", "add", "remove", "pause", "0.03", "trial.py"):

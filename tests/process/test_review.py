@@ -222,7 +222,7 @@ def test_users_that_wait_to_start_again_when_the_run_stops_are_accounted_for(
     with running(scenario(PATIENT), "--users", "20", *slow, directory=tmp_path) as run:
         run.wait_for_output("started 20")
         run.kill(run.wait_for("worker 0 ")[0])
-        run.wait_for_output("start again")
+        run.wait_for_output("to restart")
         run.kill(run.pid, signal.SIGINT)
         run.end()
         accounted_for(run)
@@ -261,7 +261,7 @@ def test_a_worker_that_says_hello_to_a_node_that_is_held_up_has_lost_no_report(
         # The loop of the new one has begun, and with it the hellos.
         eventually(lambda: set(run.find("worker 0 (0 users)")) - {old}, "a replacement")
         os.kill(node, signal.SIGCONT)
-        run.wait_for_output("2 users to start again")
+        run.wait_for_output("2 users to restart")
         run.kill(run.pid, signal.SIGINT)
         assert run.end() == 0
         assert "lost" not in run.output

@@ -63,7 +63,7 @@ def test_secrets_within_a_list_are_in_no_file_and_no_output_of_a_run(accounts, t
         assert '[{"user": "a", "password": "(hidden)"}]' in "".join(done.stdout.split("\n"))
         told.append(done.stdout + done.stderr)
     assert not [text for text in told if "s3cret" in text]
-    assert "accounts must pass its check, which raises AssertionError" in told[1]
+    assert "accounts fails its check with AssertionError" in told[1]
 
 
 def test_a_replay_asks_for_the_setting_that_has_a_secret_in_it(accounts, tmp_path):
