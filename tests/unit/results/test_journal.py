@@ -72,7 +72,7 @@ def test_a_journal_that_is_not_there_is_one_clear_error(path):
     with pytest.raises(ResourceError, match=r"journal .* cannot be read: No such file"):
         read(path)
     assert run_id(path) is None
-    with pytest.raises(ResourceError, match=r"journal .* cannot be made: No such file"):
+    with pytest.raises(ResourceError, match=r"journal .* cannot be created: No such file"):
         Journal(path / "no" / "where")
 
 
