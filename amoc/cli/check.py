@@ -229,8 +229,8 @@ def _print_metrics(console: Console) -> None:
                 shown = f"{value.count} times, mean {format_duration(value.mean_s)}"
                 console.print(Text(f"{metric.name}: {shown}", style="dim"))
         elif isinstance(value, ThrottleCounts):
-            counts = ((count, what) for what, count in value._asdict().items() if count)
-            if shown := ", ".join(f"{count:,} {what}" for count, what in counts):
+            counts = value._asdict().items()
+            if shown := ", ".join(f"{what} {count:,}" for what, count in counts if count):
                 console.print(Text(f"throttle {metric.name}: {shown}", style="dim"))
         elif value:
             console.print(Text(f"{metric.name}: {value:g}", style="dim"))
