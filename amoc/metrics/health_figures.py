@@ -301,14 +301,16 @@ def readings(
         timed: The 99th percentile in seconds of each of `TIMERS` that has recorded something.
         outside: What the node has found out.
     """
-    return {
-        name: row[_CELLS[name]]
-        if name in _CELLS
-        else timed.get(one.timer, 0.0)
-        if one.timer
-        else outside[name]
-        for name, one in WORKER.items()
-    }
+    found: dict[str, float] = {}
+    for name, one in WORKER.items():
+        match one.source:
+            case Source.TIMER:
+                found[name] = timed.get(one.timer, 0.0)
+            case Source.OUTSIDE:
+                found[name] = outside[name]
+            case _:
+                found[name] = row[_CELLS[name]]
+    return found
 
 
 def total(readings: Sequence[float], name: str) -> float:
