@@ -223,3 +223,13 @@ def test_without_a_limit_everybody_passes_and_nothing_is_dealt():
         assert (state.mode, state.rate, state.actual_rate) == ("open", inf, inf)
         one.want("w0", want(5), START_NS)
         assert dealt(one, START_NS) == {}
+
+
+def test_changes_that_are_over_are_forgotten_whether_anybody_asks_or_not():
+    for interval_s in (0, 1):
+        one = throttle(10, interval_s)
+        for number in range(1, 1000):
+            assert one.change_profile(Constant(10 + number), None, START_NS + number * S_NS)
+        assert len(one._modes) == 2, "what holds, and what will"
+        news = one.whole_state(START_NS + 999 * S_NS)
+        assert [mode.epoch for mode in news] == [999, 1000]
