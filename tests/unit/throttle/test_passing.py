@@ -267,10 +267,8 @@ def test_who_comes_again_at_once_finds_its_place_kept_and_for_a_moment_only(here
     (account,) = permits._accounts.values()
     assert account.given < 200
     visit_until_kept(here)
-    since_ns = now_ns()
     eventually(lambda: permits.held == 0, "all back")
     assert not here.gate.queue("places")._kept
-    assert now_ns() - since_ns < 200 * MS_NS
 
 
 def visit_until_kept(here: Here) -> None:
@@ -446,6 +444,7 @@ def test_service_and_response_time_are_recorded_side_by_side(here: Here):
     throttle.start("a", 1000, 1)
     timer = metrics.timer("work_here")
     outer = metrics.timer("outer_here")
+    late_before = {one.name: one.value for one in metrics.read()}["token_lateness"].count
     before_ns = now_ns()
     throttle.wait("a")
     with outer.time(), timer.time():
@@ -458,7 +457,7 @@ def test_service_and_response_time_are_recorded_side_by_side(here: Here):
     assert counts["outer_here.response"].count == 1
     assert counts["outer_here.response"].max_ns >= counts["outer_here"].max_ns
     assert counts["work_here.response"].max_ns <= now_ns() - before_ns + VOID_NS
-    assert counts["token_lateness"].count > 0
+    assert counts["token_lateness"].count == late_before + 1
 
 
 def test_names_of_response_times_are_not_for_scenarios():

@@ -12,7 +12,7 @@ from amoc.metrics.board import Area
 from amoc.throttle import worker_queue
 from amoc.throttle.profiles import NEVER_NS
 from amoc.throttle.slot_allocator import VOID_NS
-from amoc.throttle.worker_queue import OnToken, WorkerQueue
+from amoc.throttle.worker_queue import IDLE_PERMIT_NS, KEEP_PERMIT_NS, OnToken, WorkerQueue
 from tests.unit.throttle.support import counted
 
 BEGIN_NS = 10**15
@@ -192,3 +192,67 @@ def test_when_a_turn_is_over_before_the_line_is_empty_there_is_more_to_do_at_onc
     one.work()
     assert len(one.given) == 3
     assert one.queue.next_ns() == NEVER_NS
+
+
+def test_a_permit_is_kept_a_moment_for_who_comes_again_and_then_goes_back(clock: Clock):
+    one = Queue(permits=True)
+    one.enter(1)
+    one.grant(1)
+    one.work()
+    first, one.queue.handed = one.queue.handed, None
+    assert first is not None
+    clock.ns += MS_NS
+    one.queue.give_back(first)  # nobody has come again so far
+    assert one.queue.want(BEGIN_NS).back == 1
+    clock.ns += IDLE_PERMIT_NS - 1
+    one.enter(1)
+    one.grant(1)
+    one.work()
+    second, one.queue.handed = one.queue.handed, None
+    assert second is not None
+    one.queue.give_back(second)  # who comes so soon may come again
+    assert one.queue.want(BEGIN_NS).back == 1
+    kept_until_ns = clock.ns + IDLE_PERMIT_NS
+    assert one.queue.next_ns() == kept_until_ns
+    clock.ns = kept_until_ns - 1
+    one.work()
+    assert one.queue.want(BEGIN_NS).back == 1
+    assert one.queue.enter(OnToken(one.given.append)) == clock.ns, "it is there at once"
+    assert one.queue.handed == second
+    one.queue.give_back(second)
+    clock.ns += IDLE_PERMIT_NS
+    one.work()
+    assert one.queue.want(BEGIN_NS).back == 2
+    assert one.queue.next_ns() == NEVER_NS
+
+
+@pytest.mark.parametrize(("age_ns", "waiting", "back"), [
+    (0, 1, 0), (KEEP_PERMIT_NS - 1, 1, 0), (KEEP_PERMIT_NS, 1, 1), (0, 0, 1),
+])  # fmt: skip
+def test_a_permit_goes_to_the_next_in_line_unless_it_is_old(
+    clock: Clock, age_ns: int, waiting: int, back: int
+):
+    one = Queue(permits=True)
+    one.enter(1 + waiting)
+    one.grant(1)
+    one.work()
+    permit = one.queue.handed
+    assert permit is not None
+    clock.ns += age_ns
+    one.queue.give_back(permit)
+    one.work()
+    assert one.queue.want(BEGIN_NS).back == back
+    assert len(one.given) == (2 if waiting and not back else 1)
+
+
+def test_a_permit_of_before_a_change_goes_back():
+    one = Queue(permits=True)
+    one.enter(2)
+    one.grant(1)
+    one.work()
+    permit = one.queue.handed
+    assert permit is not None
+    one.change("run")
+    one.queue.give_back(permit)
+    one.work()
+    assert (len(one.given), one.queue.want(BEGIN_NS).back) == (1, 1)
