@@ -32,8 +32,8 @@ class WorkerContext:
 
     def activate(self) -> None:
         """Let this be the context of the process from now on."""
-        global _active
-        _active = self
+        global _active, _parts
+        _active, _parts = self, self.parts
 
     @contextmanager
     def activated(self) -> Iterator[None]:
@@ -47,6 +47,7 @@ class WorkerContext:
 
 
 _active = WorkerContext()
+_parts = _active.parts  # looked into at each call of a user
 
 
 def active() -> WorkerContext:
@@ -56,5 +57,4 @@ def active() -> WorkerContext:
 
 def find(kind: type[T]) -> T | None:
     """The part of this process's worker that is a `kind`, if there is one."""
-    part: T | None = _active.parts.get(kind)
-    return part
+    return _parts.get(kind)

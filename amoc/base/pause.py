@@ -13,10 +13,11 @@ from typing import Any
 from gevent import get_hub, getcurrent
 from greenlet import greenlet
 
-from amoc.base.clock import S_NS, now_ns
+from amoc.base.clock import now_ns
 
 __all__ = [
     "PauseClock",
+    "clock",
     "is_paused",
     "own_paused_ns",
     "pause",
@@ -25,7 +26,6 @@ __all__ = [
     "reset",
     "resume",
     "run_ns",
-    "wait",
     "wait_resumed",
 ]
 
@@ -66,24 +66,25 @@ class PauseClock:
         return (self.since_ns or self._now()) - self.earlier_ns
 
 
-_clock = PauseClock()
+clock = PauseClock()
+"""That of this process."""
 paused_greenlets: dict[greenlet, None] = {}
 """Those that wait for the end of the pause now."""
 
 
 def is_paused() -> bool:
     """Whether the run is paused."""
-    return bool(_clock.since_ns)
+    return bool(clock.since_ns)
 
 
 def paused_ns() -> int:
     """For how long the run has been paused so far, all pauses together."""
-    return _clock.paused_ns()
+    return clock.paused_ns()
 
 
 def run_ns() -> int:
     """The time now without the pauses of the run."""
-    return _clock.run_ns()
+    return clock.run_ns()
 
 
 def own_paused_ns() -> int:
@@ -91,7 +92,7 @@ def own_paused_ns() -> int:
 
     It is what a duration that the greenlet measures must not count.
     """
-    if not (_clock.earlier_ns or _clock.since_ns):
+    if not (clock.earlier_ns or clock.since_ns):
         return 0
     own: int = getattr(getcurrent(), "paused_ns", 0)
     return own
@@ -99,17 +100,17 @@ def own_paused_ns() -> int:
 
 def reset() -> None:
     """A run begins: there was no pause yet."""
-    _clock.since_ns = _clock.earlier_ns = 0
+    clock.since_ns = clock.earlier_ns = 0
 
 
 def pause() -> None:
     """The run is paused."""
-    _clock.pause()
+    clock.pause()
 
 
 def resume() -> None:
     """The run goes on; those that were paused continue at the loop's next turn."""
-    if _clock.resume():
+    if clock.resume():
         loop = get_hub().loop
         for one in tuple(paused_greenlets):
             loop.run_callback(_wake, one)
@@ -129,17 +130,17 @@ def wait_resumed(paused_before_ns: int | None = None) -> None:
         paused_before_ns: What `paused_ns` said when the caller began to wait for something that had
             to wait for the end of the pause too; None means now.
     """
-    if not _clock.since_ns and paused_before_ns in (None, _clock.earlier_ns):
+    if not clock.since_ns and paused_before_ns in (None, clock.earlier_ns):
         return
     if paused_before_ns is None:
-        paused_before_ns = _clock.paused_ns()
+        paused_before_ns = clock.paused_ns()
     _wait_resumed()
-    _note(_clock.paused_ns() - paused_before_ns)
+    _note(clock.paused_ns() - paused_before_ns)
 
 
 def _wait_resumed() -> None:
     me, hub = getcurrent(), get_hub()
-    while _clock.since_ns and me is not hub:
+    while clock.since_ns and me is not hub:
         paused_greenlets[me] = None
         try:
             hub.switch()
@@ -151,28 +152,3 @@ def _note(delay_ns: int) -> None:
     me: Any = getcurrent()
     if delay_ns and me is not get_hub():
         me.paused_ns = getattr(me, "paused_ns", 0) + delay_ns
-
-
-def wait(part: Callable[[float], object], seconds: float) -> bool:
-    """Wait `seconds` of the run's own time, in which pauses do not count.
-
-    Args:
-        part: Waits so many seconds at the most; True means that the wait is over.
-        seconds: How long to wait; ``inf`` is allowed.
-
-    Returns:
-        Whether `part` said True.
-    """
-    clock = _clock
-    begun_ns, paused_before_ns = clock.run_ns(), clock.paused_ns()
-    left_s = seconds
-    while True:
-        over = bool(part(left_s))
-        if clock.since_ns:
-            _wait_resumed()
-        paused = clock.earlier_ns - paused_before_ns
-        if paused and not over:
-            left_s = seconds - (clock.run_ns() - begun_ns) / S_NS
-        if over or not paused or left_s <= 0:
-            _note(paused)
-            return over

@@ -20,6 +20,7 @@ from gevent import get_hub, getcurrent
 from greenlet import GreenletExit, greenlet
 
 from amoc.base import pause
+from amoc.base.clock import S_NS
 from amoc.base.errors import ScenarioError
 
 __all__ = ["Notify", "OpenGate", "Waiter", "check_interrupt", "interrupt", "wait"]
@@ -37,13 +38,11 @@ class Waiter(Generic[T]):
         greenlet: Who is parked here, if anybody is.
     """
 
-    __slots__ = ("done", "error", "greenlet", "value")
-
-    def __init__(self) -> None:
-        self.greenlet: greenlet | None = None
-        self.done = False
-        self.value: T | None = None
-        self.error: BaseException | None = None
+    # Defaults of the class: one is made for each wait, and most of these are never changed.
+    greenlet: greenlet | None = None
+    done = False
+    value: T | None = None
+    error: BaseException | None = None
 
     def wait(self, timeout: float = inf) -> bool:
         """Park until it is done, or `timeout` seconds have passed.
@@ -56,12 +55,13 @@ class Waiter(Generic[T]):
             BaseException: What it was done with in place of a value.
         """
         if not self.done:
-            self._park(timeout)
+            self.park(timeout)
         if self.error is not None:
             raise self.error
         return self.done
 
-    def _park(self, timeout: float) -> None:
+    def park(self, timeout: float) -> None:
+        """Park until somebody wakes this greenlet, `timeout` seconds at the most."""
         hub = get_hub()
         current = getcurrent()
         if current is hub:
@@ -130,17 +130,31 @@ def wait(waiter: Waiter[Any], timeout: float = inf) -> bool:
     Raises:
         BaseException: The interrupt, now or from before; or what `waiter` was done with.
     """
+    # Every wait of every user comes through here, so nothing is called that need not be.
     me: Any = getcurrent()
     if getattr(me, "pending_interrupt", None) is not None:
         check_interrupt()
+    clock = pause.clock
+    paused_ns = clock.paused_ns() if clock.since_ns else clock.earlier_ns
+    begun_ns = clock.run_ns() if timeout < inf else 0
+    left_s = timeout
     me.waiting_for = waiter
     try:
-        pause.wait(waiter.wait, timeout)
+        while True:
+            if not waiter.done:
+                waiter.park(left_s)
+            if waiter.error is not None:
+                raise waiter.error
+            if not clock.since_ns and clock.earlier_ns == paused_ns:
+                return waiter.done
+            pause.wait_resumed(paused_ns)
+            paused_ns = clock.earlier_ns
+            if timeout < inf:
+                left_s = timeout - (clock.run_ns() - begun_ns) / S_NS
+            if left_s <= 0 and not waiter.done:
+                return False
     finally:
         me.waiting_for = None
-    if waiter.error is not None:  # it came while a pause held up the caller, which had timed out
-        raise waiter.error
-    return waiter.done
 
 
 def check_interrupt() -> None:

@@ -157,7 +157,8 @@ def _pass(queue: WorkerQueue, timeout: float) -> Permit | None:
     # A hub cannot wait, and a switch to it from itself would be lost.
     if caller is get_hub():
         raise ScenarioError("a handler runs inside the event loop and must not wait for anything")
-    check_interrupt()
+    if getattr(caller, "pending_interrupt", None) is not None:
+        check_interrupt()
     waiter: Waiter[Token] = Waiter()
     token = gate.enter_at(queue, waiter)
     at_once = token is not None

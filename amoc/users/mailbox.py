@@ -64,8 +64,8 @@ class Mailbox:
             MailTimeout: None has come.
             BaseException: An interrupt (`amoc.base.waiting`).
         """
-        messages, looked_at = self._messages, 0
-        begun_ns = pause.run_ns() if timeout < inf else 0
+        messages, looked_at, left_s = self._messages, 0, timeout
+        begun_ns = pause.run_ns() if match is not None and timeout < inf else 0
         while True:
             if match is None:
                 if messages:
@@ -80,14 +80,12 @@ class Mailbox:
                         del self._sizes[looked_at]
                         return message
                     looked_at += 1
-            left = timeout
-            if timeout < inf:
-                left -= (pause.run_ns() - begun_ns) / S_NS
-                if left <= 0:
-                    raise MailTimeout(_missed(timeout, match, len(messages)))
+                if begun_ns:
+                    left_s = timeout - (pause.run_ns() - begun_ns) / S_NS
             waiter = self._waiter = Waiter()
             try:
-                wait(waiter, left)
+                if left_s <= 0 or not wait(waiter, left_s):
+                    raise MailTimeout(_missed(timeout, match, len(messages)))
             finally:
                 self._waiter = None
 

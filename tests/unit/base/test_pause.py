@@ -9,13 +9,14 @@ from gevent.event import Event
 from amoc import metrics
 from amoc.base import pause
 from amoc.base.clock import MS_NS, now_ns
+from amoc.base.waiting import Waiter, wait
 
 DEADLINE_S = 10.0
 
 
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch):
-    monkeypatch.setattr(pause, "_clock", pause.PauseClock())
+    monkeypatch.setattr(pause, "clock", pause.PauseClock())
 
 
 def test_nothing_holds_anybody_when_there_is_no_pause():
@@ -63,7 +64,7 @@ def test_a_held_greenlet_can_be_killed_and_is_not_woken_later():
 
 def test_time_that_passes_in_a_pause_is_waited_for_again():
     begun_ns = now_ns()
-    waiting = gevent.spawn(pause.wait, gevent.sleep, 0.05)
+    waiting = gevent.spawn(wait, Waiter(), 0.05)
     gevent.sleep(0.01)
     pause.pause()
     gevent.sleep(0.1)
@@ -75,7 +76,9 @@ def test_time_that_passes_in_a_pause_is_waited_for_again():
 
 def test_who_has_got_what_it_waited_for_is_held_all_the_same():
     pause.pause()
-    waiting = gevent.spawn(pause.wait, lambda _: True, 1000.0)
+    waiter = Waiter()
+    waiter.set("it")
+    waiting = gevent.spawn(wait, waiter, 1000.0)
     gevent.sleep(0.005)
     assert not waiting.ready()
     pause.resume()
@@ -83,8 +86,8 @@ def test_who_has_got_what_it_waited_for_is_held_all_the_same():
 
 
 def test_what_a_pause_has_held_up_is_told_apart_from_what_others_took():
-    def held_by(wait, *arguments):
-        wait(*arguments)
+    def held_by(do, *arguments):
+        do(*arguments)
         return pause.own_paused_ns()
 
     answered = Event()
@@ -93,7 +96,7 @@ def test_what_a_pause_has_held_up_is_told_apart_from_what_others_took():
         answered.wait()  # the network, say: a pause does not stop it
         pause.wait_resumed()
 
-    sleeper = gevent.spawn(held_by, pause.wait, gevent.sleep, 0.01)
+    sleeper = gevent.spawn(held_by, wait, Waiter(), 0.01)
     asker = gevent.spawn(held_by, ask)
     bystander = gevent.spawn(held_by, gevent.sleep, 0)
     gevent.sleep(0)
@@ -114,7 +117,7 @@ def test_a_timer_does_not_count_the_pause():
 
     def act():
         with timer.time():
-            pause.wait(gevent.sleep, 0.01)
+            wait(Waiter(), 0.01)
 
     begun_ns = now_ns()
     acting = gevent.spawn(act)
@@ -132,7 +135,7 @@ def test_a_response_time_does_not_count_a_pause_between_the_slot_and_the_request
 
     def act():
         metrics.put_token(gevent.getcurrent(), now_ns())
-        pause.wait(gevent.sleep, 0.01)
+        wait(Waiter(), 0.01)
         with timer.time():
             gevent.sleep(0.001)
 

@@ -709,7 +709,7 @@ def test_who_is_no_user_may_send_while_the_run_is_paused(town, pause):
 
 def test_the_timeout_of_receive_does_not_run_while_the_run_is_paused(town, pause, monkeypatch):
     clock = [1_000_000_000]
-    monkeypatch.setattr(pausing, "_clock", pausing.PauseClock(lambda: clock[0]))
+    monkeypatch.setattr(pausing, "clock", pausing.PauseClock(lambda: clock[0]))
     town.enter(1, lambda _: amoc.receive(timeout=5))
     gevent.sleep(0)
     clock[0] += 3_000_000_000

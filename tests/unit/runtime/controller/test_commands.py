@@ -135,7 +135,7 @@ class Run:
 
 @pytest.fixture(autouse=True)
 def fresh_pause(monkeypatch):
-    monkeypatch.setattr(pause, "_clock", pause.PauseClock())
+    monkeypatch.setattr(pause, "clock", pause.PauseClock())
 
 
 def test_added_users_have_the_next_numbers_and_each_worker_is_named():
