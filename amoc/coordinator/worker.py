@@ -15,9 +15,9 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any
 
 from gevent import get_hub
 from greenlet import greenlet
@@ -64,11 +64,8 @@ MAX_DATA = 1 << 16
 """Bytes that may be added with one user."""
 
 
-class Report(Protocol):
-    """Counts and reports what an action raised."""
-
-    def __call__(self, coordinator: str, error: BaseException, /) -> None:
-        """An action of `coordinator` raised `error`."""
+Report = Callable[[str, BaseException], object]
+"""Counts and reports what an action of a coordinator raised."""
 
 
 class _Adding:

@@ -10,32 +10,25 @@ from __future__ import annotations
 
 import sys
 from contextlib import suppress
-from typing import Protocol
 
 from amoc import metrics
 from amoc.base.errors import ScenarioError
 from amoc.metrics.board import Kind
 
-__all__ = ["Count", "counter", "throttle"]
+__all__ = ["Count", "NullCounter", "counter", "throttle"]
 
 KEPT_FREE = 500
 
 
-class Count(Protocol):
-    """What counts events."""
+class NullCounter:
+    """A counter that counts nothing."""
 
-    def inc(self, n: int = 1, /) -> None:
-        """Count `n` more."""
-
-
-class _Nothing:
-    """Counts nothing."""
-
-    def inc(self, n: int = 1, /) -> None:
+    def inc(self, n: int = 1) -> None:
         """Count nothing."""
 
 
-NOTHING = _Nothing()
+NOTHING = NullCounter()
+Count = metrics.Counter | NullCounter
 _said = False
 
 

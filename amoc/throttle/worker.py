@@ -247,7 +247,7 @@ class Gate:
         """Something has changed: see to the alarm, and to what the controller must know."""
         queue.show()
         # What can be done at once is due now: were it due at 0, it would come before all slots of
-        # the others for as long as its line stands.
+        # the others for as long as anybody waits for it.
         at_ns = queue.next_ns() or monotonic_ns()
         if at_ns < queue.armed_ns:
             queue.armed_ns = at_ns

@@ -145,7 +145,7 @@ class WorkerQueue:
         return self._mode is Mode.OPEN
 
     def enter(self, waiter: Waiter[Token]) -> int | None:
-        """Wait in line.
+        """Wait for a turn.
 
         Returns:
             The token if there is nothing to wait for, and then `waiter` is not called; else None.
