@@ -1,236 +1,49 @@
-"""``amoc check``: load a scenario, show what it is, and try it with one user in this process."""
+"""``amoc check``: load a scenario, and show it or try it with one user."""
 
 from __future__ import annotations
 
-import contextlib
-import signal
-import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+import os
 
-import gevent
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+import click
 
-from amoc import metrics
-from amoc.base.clock import S_NS, format_duration, now_ns
-from amoc.base.crash_causes import trace_of
-from amoc.base.errors import ExitCode, ResourceError, ScenarioError
-from amoc.base.text import printable
-from amoc.cli.view.console import console as make_console
-from amoc.ipc import rpc
-from amoc.metrics.board import UserState
-from amoc.metrics.histogram import Histogram
-from amoc.metrics.throttle_counts import ThrottleCounts
-from amoc.results.exporters import settings as exporter_settings
-from amoc.results.thresholds import declared
-from amoc.runtime import embedded_xmpp
-from amoc.runtime.in_process import joined
-from amoc.scenario import builtin_settings, fd_budget, settings
-from amoc.scenario.loader import Scenario, load
-from amoc.scenario.settings_sources import for_scenario
-from amoc.throttle import worker as gates
-from amoc.users.user import StopReason, User
-
-FINISH_S = 10.0
-"""How long the one user may take to finish when it is asked to."""
-
-Values = Mapping[str, settings.Value]
+from amoc.cli import run_options
+from amoc.cli.param_types import MAX_ID, Duration, Whole
 
 
-def show(source: str, raw: Sequence[settings.Source]) -> Checked:
-    """Load the scenario, resolve its settings, print both and what it expects.
+@click.command(short_help="Load a scenario and show its settings.")
+@run_options.SCENARIO
+@run_options.SET
+@run_options.CONFIG
+@run_options.SEED
+@click.option(
+    "--run", "run_user", is_flag=True, help="Run one iteration of one user, tracing its stanzas."
+)
+@click.option(
+    "--user-id", type=Whole(1, MAX_ID), default=1, help="Id of the user of --run.  [default: 1]"
+)
+@click.option(
+    "--for",
+    "seconds",
+    type=Duration(),
+    default=5.0,
+    help="Stop the user of --run gracefully after this time.  [default: 5s]",
+)
+def check(
+    scenario: str,
+    pairs: tuple[str, ...],
+    config: str | None,
+    seed: int | None,
+    run_user: bool,
+    user_id: int,
+    seconds: float,
+) -> None:
+    """Load SCENARIO, and show its docstring and its settings with their values and sources."""
+    from amoc.runtime.supervisor import monkey_patch
 
-    Raises:
-        AmocError: What `amoc run` would refuse to start with.
-    """
-    checked = Checked(source, raw)
-    console = make_console(patient=False)
-    console.print(Text(f"scenario {checked.scenario.name} ({source})", style="bold"))
-    if checked.scenario.doc:
-        console.print(Text(checked.scenario.doc))
-    table = Table(box=None, pad_edge=False, padding=(0, 2), header_style="dim")
-    for column in ("setting", "value", "from", "description"):
-        table.add_column(column, overflow="fold")
-    # The scenario's own first: they are what it is about. amoc's last.
-    for one in sorted(checked.declared, key=_remoteness):
-        resolved = checked.values[one.name]
-        text = settings.as_text(one.name, resolved) or "(empty)"
-        table.add_row(*map(Text, (one.name, text, resolved.source, one.description)))
-    console.print()
-    console.print(table)
-    for text in checked.expected:
-        console.print(Text(f"expects {text}"))
-    return checked
+    monkey_patch.patch()
+    from amoc.cli import checked_scenario, one_user
+    from amoc.scenario import settings_sources
 
-
-def _remoteness(one: settings.Setting[Any]) -> int:
-    """How far from the scenario a setting is declared."""
-    own = (builtin_settings.__name__, exporter_settings.__name__)
-    return 2 if one.module in own else one.module.startswith("amoc.")
-
-
-class Checked:
-    """A scenario that was loaded in this process, with its settings resolved and in force."""
-
-    def __init__(self, source: str, raw: Sequence[settings.Source]) -> None:
-        self.scenario: Scenario = load(source)
-        self.declared = settings.declared()
-        self.expected = declared.declared()
-        self._sources = for_scenario(list(raw), self.scenario.name, self.declared)
-        self.values: Values = {}
-        self.override({})
-
-    def override(self, values: Mapping[str, Any]) -> None:
-        """Put values that amoc fills in before all others."""
-        first = settings.Source("the embedded XMPP server", values, strict=False)
-        self.values = settings.resolve(self.declared, [first, *self._sources])
-        settings.apply(self.values)
-
-
-class _Alone:
-    """The pool of a user that is alone."""
-
-    def __init__(self, start: Callable[[int], object], seed: int) -> None:
-        self.states: dict[int, int] = {}
-        self.seed = seed
-        self.repeat_num = 1.0
-        self.repeat_interval_s = 0.0
-        self.run_once = start
-        self.error: BaseException | None = None
-        self.gone = gevent.event.Event()
-
-    def crashed(self, user: User, error: BaseException) -> None:  # noqa: ARG002 - a pool is told
-        """Keep what start() raised."""
-        self.error = error
-
-    def iteration_ended(self, user: User) -> None:
-        """Take back the places at throttles that the user still holds."""
-        metrics.drop_token(user)
-        gates.current().iteration_ended(user)
-
-    def left(self, user: User) -> None:  # noqa: ARG002 - a pool is told
-        """The one user is gone."""
-        self.gone.set()
-
-    def turn_away(self, user_id: int) -> None:
-        """The one user has not even begun."""
-        self.states[user_id] = UserState.NONE
-
-
-def run_one(checked: Checked, user_id: int, seed: int, seconds: float) -> None:
-    """Run one user once, in this process, with a trace of the stanzas it exchanges.
-
-    Raises:
-        AmocError: init() failed, or the user crashed.
-    """
-    console = make_console(patient=False)
-    console.soft_wrap = True
-    with _embedded(checked, console), _trace(console):
-        with rpc.recording() as recorder:
-            state = checked.scenario.init()
-        alone = _Alone(checked.scenario.start_with(state), seed)
-        user = User(user_id, alone)
-
-        def find(wanted: int) -> User | None:
-            return user if wanted == user_id and not user.dead else None
-
-        with joined(seed, recorder.calls, find, traceback.print_exception):
-            console.print(
-                Text(
-                    f"\nuser {user_id} starts, for {format_duration(seconds)} at the most (--for);"
-                    " Ctrl-C asks it to finish"
-                )
-            )
-            gevent.get_hub().loop.run_callback(user.switch)
-            _let_it_run(user, alone, console, seconds)
-        checked.scenario.terminate(state)
-    _print_metrics(console)
-    if alone.error is not None:
-        console.print(Text(printable(trace_of(alone.error), keep="\n"), style="dim"))
-        crash = ScenarioError(
-            f"user {user_id} crashed: {type(alone.error).__name__}: {alone.error}"
-        )
-        crash.exit_code = ExitCode.SCENARIO
-        raise crash
-    console.print(
-        Text(f"user {user_id}: {UserState(alone.states[user_id]).name.lower()}", style="bold")
-    )
-
-
-def _let_it_run(user: User, alone: _Alone, console: Console, seconds: float) -> None:
-    enough = gevent.event.Event()
-    interrupt = gevent.signal_handler(signal.SIGINT, enough.set)
-    gevent.wait([alone.gone, enough], timeout=seconds, count=1)
-    interrupt.cancel()
-    if alone.gone.is_set():
-        return
-    console.print(Text("asked to finish", style="yellow"))
-    user.ask_to_stop(StopReason.RUN_ENDS)
-    if not alone.gone.wait(FINISH_S):
-        user.kill()
-        alone.gone.wait(FINISH_S)
-
-
-@contextlib.contextmanager
-def _embedded(checked: Checked, console: Console) -> Iterator[None]:
-    """The embedded XMPP server, when the scenario wants one and nothing else was configured."""
-    values = {name: str(resolved.value) for name, resolved in checked.values.items()}
-    server = embedded_xmpp.start(
-        values, 1, fd_budget.fds_per_user(), lambda line: console.print(Text(line, style="dim"))
-    )
-    if server is None:
-        yield
-        return
-    try:
-        give_up = now_ns() + int(embedded_xmpp.READY_S * S_NS)
-        while not server.ready():
-            if now_ns() > give_up:
-                raise ResourceError(
-                    f"the embedded XMPP server did not listen within {embedded_xmpp.READY_S:g} s"
-                )
-            gevent.sleep(0.01)
-        text = f"no XMPP server configured: using the embedded one on {server.address}"
-        console.print(Text(f"\n{text}", style="cyan"))
-        checked.override({embedded_xmpp.SERVERS: server.address})
-        yield
-    finally:
-        server.end()
-
-
-@contextlib.contextmanager
-def _trace(console: Console) -> Iterator[None]:
-    """Print what is sent and received, where the scenario speaks XMPP."""
-    import sys
-
-    xmpp = sys.modules.get("amoc.xmpp")
-    if xmpp is None:
-        yield
-        return
-
-    def print_it(direction: str, _who: object, what: object) -> None:
-        text = what.decode(errors="replace") if isinstance(what, bytes) else str(what)
-        arrow, style = (">>>", "green") if direction in ("sent", "out", ">") else ("<<<", "magenta")
-        console.print(Text.assemble((f"{arrow} ", style), printable(text, keep="\n")))
-
-    xmpp.trace(print_it)
-    try:
-        yield
-    finally:
-        xmpp.trace(None)
-
-
-def _print_metrics(console: Console) -> None:
-    for metric in metrics.read():
-        value = metric.value
-        if isinstance(value, Histogram):
-            if value.count:
-                shown = f"{value.count} times, mean {format_duration(value.mean_s)}"
-                console.print(Text(f"{metric.name}: {shown}", style="dim"))
-        elif isinstance(value, ThrottleCounts):
-            counts = value._asdict().items()
-            if shown := ", ".join(f"{what} {count:,}" for what, count in counts if count):
-                console.print(Text(f"throttle {metric.name}: {shown}", style="dim"))
-        elif value:
-            console.print(Text(f"{metric.name}: {value:g}", style="dim"))
+    loaded = checked_scenario.show(scenario, settings_sources.gather(pairs, os.environ, config))
+    if run_user:
+        one_user.run_one(loaded, user_id, seed or 0, seconds)

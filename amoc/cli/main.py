@@ -15,6 +15,7 @@ import click
 from amoc import __version__
 from amoc.base.errors import AmocError, ExitCode, UsageError
 from amoc.cli import (
+    check,
     compare,
     control,
     export,
@@ -22,11 +23,9 @@ from amoc.cli import (
     replay,
     report,
     run,
-    run_options,
     xmppd,
 )
 from amoc.cli.messages import fail
-from amoc.cli.param_types import MAX_ID, Duration, Whole
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -35,47 +34,8 @@ def cli() -> None:
     """Run load tests with very many simulated users."""
 
 
-@click.command(short_help="Load a scenario and show its settings.")
-@run_options.SCENARIO
-@run_options.SET
-@run_options.CONFIG
-@run_options.SEED
-@click.option(
-    "--run", "run_user", is_flag=True, help="Run one iteration of one user, tracing its stanzas."
-)
-@click.option(
-    "--user-id", type=Whole(1, MAX_ID), default=1, help="Id of the user of --run.  [default: 1]"
-)
-@click.option(
-    "--for",
-    "seconds",
-    type=Duration(),
-    default=5.0,
-    help="Stop the user of --run gracefully after this time.  [default: 5s]",
-)
-def check(
-    scenario: str,
-    pairs: tuple[str, ...],
-    config: str | None,
-    seed: int | None,
-    run_user: bool,
-    user_id: int,
-    seconds: float,
-) -> None:
-    """Load SCENARIO, and show its docstring and its settings with their values and sources."""
-    from amoc.runtime.supervisor import monkey_patch
-
-    monkey_patch.patch()
-    from amoc.cli import check as checking
-    from amoc.scenario import settings_sources
-
-    loaded = checking.show(scenario, settings_sources.gather(pairs, os.environ, config))
-    if run_user:
-        checking.run_one(loaded, user_id, seed or 0, seconds)
-
-
 for _command in (
-    *(run.run, plan.plan, replay.replay, check, *control.COMMANDS),
+    *(run.run, plan.plan, replay.replay, check.check, *control.COMMANDS),
     *(report.report, compare.compare, export.export, xmppd.xmppd),
 ):
     cli.add_command(_command)

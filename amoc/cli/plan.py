@@ -49,7 +49,7 @@ def show(run_plan: RunPlan, as_json: bool) -> None:
 def _host(run_plan: RunPlan) -> Host:
     """Load the scenario and resolve its settings."""
     from amoc.base import process
-    from amoc.cli.check import Checked
+    from amoc.cli.checked_scenario import Checked
     from amoc.cli.preview import Host
     from amoc.scenario import builtin_settings, fd_budget, settings
 

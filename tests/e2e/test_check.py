@@ -104,7 +104,7 @@ def test_what_the_scenario_expects_is_shown_or_refused(tmp_path: Path) -> None:
     process = start(str(scenario))
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 0, output
-    assert "expects crashes == 0" in output.splitlines()
+    assert "threshold crashes == 0" in output.splitlines()
     scenario.write_text(scenario.read_text().replace("== 0", "< 0"))
     process = start(str(scenario))
     output, _ = process.communicate(timeout=60)

@@ -1,0 +1,66 @@
+"""A scenario that is loaded in this process, for ``amoc check`` and ``amoc plan``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from amoc.cli.view.console import console as make_console
+from amoc.results.exporters import settings as exporter_settings
+from amoc.results.thresholds import declared
+from amoc.scenario import builtin_settings, settings
+from amoc.scenario.loader import Scenario, load
+from amoc.scenario.settings_sources import for_scenario
+
+
+class Checked:
+    """A scenario that was loaded in this process, with its settings resolved and in force."""
+
+    def __init__(self, source: str, raw: Sequence[settings.Source]) -> None:
+        self.scenario: Scenario = load(source)
+        self.declared = settings.declared()
+        self.expected = declared.declared()
+        self._sources = for_scenario(list(raw), self.scenario.name, self.declared)
+        self.values: Mapping[str, settings.Value] = {}
+        self.override({})
+
+    def override(self, values: Mapping[str, Any]) -> None:
+        """Let values that amoc fills in override all others."""
+        first = settings.Source("the embedded XMPP server", values, strict=False)
+        self.values = settings.resolve(self.declared, [first, *self._sources])
+        settings.apply(self.values)
+
+
+def show(source: str, raw: Sequence[settings.Source]) -> Checked:
+    """Load the scenario and print its docstring, settings and thresholds.
+
+    Raises:
+        AmocError: What `amoc run` would refuse to start with.
+    """
+    checked = Checked(source, raw)
+    console = make_console(patient=False)
+    console.print(Text(f"scenario {checked.scenario.name} ({source})", style="bold"))
+    if checked.scenario.doc:
+        console.print(Text(checked.scenario.doc))
+    table = Table(box=None, pad_edge=False, padding=(0, 2), header_style="dim")
+    for column in ("setting", "value", "from", "description"):
+        table.add_column(column, overflow="fold")
+    # The scenario's own first, amoc's last.
+    for one in sorted(checked.declared, key=_remoteness):
+        resolved = checked.values[one.name]
+        text = settings.as_text(one.name, resolved) or "(empty)"
+        table.add_row(*map(Text, (one.name, text, resolved.source, one.description)))
+    console.print()
+    console.print(table)
+    for text in checked.expected:
+        console.print(Text(f"threshold {text}"))
+    return checked
+
+
+def _remoteness(one: settings.Setting[Any]) -> int:
+    """How far from the scenario a setting is declared."""
+    own = (builtin_settings.__name__, exporter_settings.__name__)
+    return 2 if one.module in own else one.module.startswith("amoc.")

@@ -1,0 +1,179 @@
+"""``amoc check --run``: one iteration of one user, in this process."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import traceback
+from collections.abc import Callable, Iterator
+
+import gevent
+from rich.console import Console
+from rich.text import Text
+
+from amoc import metrics
+from amoc.base.clock import S_NS, format_duration, now_ns
+from amoc.base.crash_causes import trace_of
+from amoc.base.errors import ExitCode, ResourceError, ScenarioError
+from amoc.base.text import printable
+from amoc.cli.checked_scenario import Checked
+from amoc.cli.view.console import console as make_console
+from amoc.ipc import rpc
+from amoc.metrics.board import UserState
+from amoc.metrics.histogram import Histogram
+from amoc.metrics.throttle_counts import ThrottleCounts
+from amoc.runtime import embedded_xmpp
+from amoc.runtime.in_process import joined
+from amoc.scenario import fd_budget
+from amoc.throttle import worker as gates
+from amoc.users.user import StopReason, User
+
+FINISH_S = 10.0
+"""How long the user may take to finish when it is asked to stop."""
+
+
+class _Alone:
+    """The pool of the only user."""
+
+    def __init__(self, start: Callable[[int], object], seed: int) -> None:
+        self.states: dict[int, int] = {}
+        self.seed = seed
+        self.repeat_num = 1.0
+        self.repeat_interval_s = 0.0
+        self.run_once = start
+        self.error: BaseException | None = None
+        self.gone = gevent.event.Event()
+
+    def crashed(self, user: User, error: BaseException) -> None:  # noqa: ARG002 - a pool is told
+        """Keep what start() raised."""
+        self.error = error
+
+    def iteration_ended(self, user: User) -> None:
+        """Release the permits of throttles that the user still holds."""
+        metrics.drop_token(user)
+        gates.current().iteration_ended(user)
+
+    def left(self, user: User) -> None:  # noqa: ARG002 - a pool is told
+        """The user is gone."""
+        self.gone.set()
+
+    def turn_away(self, user_id: int) -> None:
+        """The user was killed before it began."""
+        self.states[user_id] = UserState.NONE
+
+
+def run_one(checked: Checked, user_id: int, seed: int, seconds: float) -> None:
+    """Run one iteration of a user in this process, and print the stanzas that it exchanges.
+
+    Raises:
+        AmocError: init() failed, or the user crashed.
+    """
+    console = make_console(patient=False)
+    console.soft_wrap = True
+    with _embedded(checked, console), _trace(console):
+        with rpc.recording() as recorder:
+            state = checked.scenario.init()
+        alone = _Alone(checked.scenario.start_with(state), seed)
+        user = User(user_id, alone)
+
+        def find(wanted: int) -> User | None:
+            return user if wanted == user_id and not user.dead else None
+
+        with joined(seed, recorder.calls, find, traceback.print_exception):
+            console.print(
+                Text(
+                    f"\nuser {user_id} starts, for at most {format_duration(seconds)} (--for);"
+                    " Ctrl-C stops it gracefully"
+                )
+            )
+            gevent.get_hub().loop.run_callback(user.switch)
+            _let_it_run(user, alone, console, seconds)
+        checked.scenario.terminate(state)
+    _print_metrics(console)
+    if alone.error is not None:
+        console.print(Text(printable(trace_of(alone.error), keep="\n"), style="dim"))
+        crash = ScenarioError(
+            f"user {user_id} crashed: {type(alone.error).__name__}: {alone.error}"
+        )
+        crash.exit_code = ExitCode.SCENARIO
+        raise crash
+    console.print(
+        Text(f"user {user_id}: {UserState(alone.states[user_id]).name.lower()}", style="bold")
+    )
+
+
+def _let_it_run(user: User, alone: _Alone, console: Console, seconds: float) -> None:
+    enough = gevent.event.Event()
+    interrupt = gevent.signal_handler(signal.SIGINT, enough.set)
+    gevent.wait([alone.gone, enough], timeout=seconds, count=1)
+    interrupt.cancel()
+    if alone.gone.is_set():
+        return
+    console.print(Text("asked to stop", style="yellow"))
+    user.ask_to_stop(StopReason.RUN_ENDS)
+    if not alone.gone.wait(FINISH_S):
+        user.kill()
+        alone.gone.wait(FINISH_S)
+
+
+@contextlib.contextmanager
+def _embedded(checked: Checked, console: Console) -> Iterator[None]:
+    """The embedded XMPP server, if the scenario needs one and none is configured."""
+    values = {name: str(resolved.value) for name, resolved in checked.values.items()}
+    server = embedded_xmpp.start(
+        values, 1, fd_budget.fds_per_user(), lambda line: console.print(Text(line, style="dim"))
+    )
+    if server is None:
+        yield
+        return
+    try:
+        give_up = now_ns() + int(embedded_xmpp.READY_S * S_NS)
+        while not server.ready():
+            if now_ns() > give_up:
+                raise ResourceError(
+                    f"the embedded XMPP server did not listen within {embedded_xmpp.READY_S:g} s"
+                )
+            gevent.sleep(0.01)
+        text = f"no XMPP server configured: using the embedded one on {server.address}"
+        console.print(Text(f"\n{text}", style="cyan"))
+        checked.override({embedded_xmpp.SERVERS: server.address})
+        yield
+    finally:
+        server.end()
+
+
+@contextlib.contextmanager
+def _trace(console: Console) -> Iterator[None]:
+    """Print what is sent and received, if the scenario speaks XMPP."""
+    import sys
+
+    xmpp = sys.modules.get("amoc.xmpp")
+    if xmpp is None:
+        yield
+        return
+
+    def print_it(direction: str, _who: object, what: object) -> None:
+        text = what.decode(errors="replace") if isinstance(what, bytes) else str(what)
+        arrow, style = (">>>", "green") if direction in ("sent", "out", ">") else ("<<<", "magenta")
+        console.print(Text.assemble((f"{arrow} ", style), printable(text, keep="\n")))
+
+    xmpp.trace(print_it)
+    try:
+        yield
+    finally:
+        xmpp.trace(None)
+
+
+def _print_metrics(console: Console) -> None:
+    for metric in metrics.read():
+        value = metric.value
+        if isinstance(value, Histogram):
+            if value.count:
+                shown = f"{value.count} times, mean {format_duration(value.mean_s)}"
+                console.print(Text(f"{metric.name}: {shown}", style="dim"))
+        elif isinstance(value, ThrottleCounts):
+            counts = value._asdict().items()
+            if shown := ", ".join(f"{what} {count:,}" for what, count in counts if count):
+                console.print(Text(f"throttle {metric.name}: {shown}", style="dim"))
+        elif value:
+            console.print(Text(f"{metric.name}: {value:g}", style="dim"))
