@@ -12,7 +12,7 @@ An envelope that grows beyond `FULL_BYTES` leaves at once, so what is held here 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from gevent import get_hub
 
@@ -24,6 +24,20 @@ GATHER_S = 0.001
 FULL_BYTES = 64 << 10
 
 M = TypeVar("M")
+
+
+class WorkerEnd(Protocol):
+    """A part's end in a worker."""
+
+    def hear(self, body: memoryview, /) -> None:
+        """Take an envelope of the other end."""
+
+
+class ControllerEnd(Protocol):
+    """A part's end in the controller."""
+
+    def hear(self, worker: WorkerId, body: memoryview, /) -> None:
+        """Take an envelope of a worker."""
 
 
 class Outbox:

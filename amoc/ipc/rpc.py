@@ -32,12 +32,16 @@ TIMEOUT_S = 10.0
 class Handler:
     """Whoever takes the calls of a process; a worker's context has one."""
 
-    def __call__(self, operation: str, arguments: tuple[Any, ...], timeout_s: float, /) -> Any:
+    def __call__(
+        self, operation: str, arguments: tuple[object, ...], timeout_s: float, /
+    ) -> object:
         """Answer the call, or see that it is answered."""
         raise NotImplementedError
 
 
-def ask(operation: str, *arguments: Any, timeout_s: float = TIMEOUT_S) -> Any:
+def ask(
+    operation: str, *arguments: object, timeout_s: float = TIMEOUT_S
+) -> Any:  # each operation has an answer of its own
     """Ask the controller for `operation`, ``throttle.start`` say; what it answers.
 
     Args:
@@ -60,10 +64,10 @@ class Recorder(Handler):
     """Takes the calls of init(): they are noted, and made later."""
 
     def __init__(self) -> None:
-        self.calls: list[tuple[Any, ...]] = []
-        self._started: set[tuple[str, Any]] = set()
+        self.calls: list[tuple[str, tuple[object, ...]]] = []
+        self._started: set[tuple[str, object]] = set()
 
-    def __call__(self, operation: str, arguments: tuple[Any, ...], _timeout_s: float, /) -> None:
+    def __call__(self, operation: str, arguments: tuple[object, ...], _timeout_s: float, /) -> None:
         """Note a call."""
         pack(arguments)  # what cannot travel is told now, where it can be seen
         part, _, what = operation.partition(".")
@@ -72,7 +76,7 @@ class Recorder(Handler):
                 raise ScenarioError(f"{part} {arguments[0]} is already started")
             change = self._started.add if what == "start" else self._started.discard
             change((part, arguments[0]))
-        self.calls.append((operation, *arguments))
+        self.calls.append((operation, arguments))
 
 
 @contextmanager
@@ -93,7 +97,9 @@ class RpcClient(Handler):
         self._number = 0
         self._callers: dict[int, Waiter[Answer]] = {}
 
-    def __call__(self, operation: str, arguments: tuple[Any, ...], timeout_s: float, /) -> Any:
+    def __call__(
+        self, operation: str, arguments: tuple[object, ...], timeout_s: float, /
+    ) -> object:
         """Send the call up and wait for its answer."""
         self._number += 1
         number = self._number
@@ -129,10 +135,10 @@ class RpcServer:
     """
 
     def __init__(self, reply: Callable[[WorkerId, Answer], None]) -> None:
-        self.operations: dict[str, Callable[..., Any]] = {}
+        self.operations: dict[str, Callable[..., object]] = {}
         self._reply = reply
 
-    def do(self, origin: WorkerId | None, operation: str, *arguments: Any) -> Any:
+    def do(self, origin: WorkerId | None, operation: str, *arguments: object) -> object:
         """Make one call.
 
         Raises:

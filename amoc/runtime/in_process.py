@@ -6,9 +6,8 @@ say to each other goes straight from one outbox to the other end.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import gevent
 
@@ -20,7 +19,7 @@ from amoc.ipc.messages import (
     Envelope,
     Part,
 )
-from amoc.ipc.outbox import Outbox
+from amoc.ipc.outbox import ControllerEnd, Outbox, WorkerEnd
 from amoc.ipc.rpc import RpcServer
 from amoc.ipc.worker_id import WorkerId
 from amoc.runtime.worker_parts import WorkerParts
@@ -33,7 +32,7 @@ HERE = WorkerId("here", 0, 1)
 @contextmanager
 def joined(
     seed: int,
-    noted: list[tuple[Any, ...]],
+    noted: Sequence[tuple[str, Sequence[object]]],
     find_user: Callable[[int], User | None],
     crashed: Callable[[BaseException], None],
 ) -> Iterator[None]:
@@ -48,8 +47,8 @@ def joined(
     Raises:
         AmocError: A call of init() is refused.
     """
-    above: dict[Part, Any] = {}
-    here: dict[Part, Any] = {}
+    above: dict[Part, ControllerEnd] = {}
+    here: dict[Part, WorkerEnd] = {}
 
     def down(_: WorkerId, envelope: Envelope) -> None:
         here[envelope.part].hear(envelope.body)
@@ -70,10 +69,10 @@ def joined(
     here.update(parts.hearers())
     for part in (pacer, groups):
         part.worker_up(HERE)
-    for operation, *arguments in noted:
+    for operation, arguments in noted:
         desk.do(None, operation, *arguments)
     downwards.flush()
-    clocks: list[Any] = [gevent.spawn(pacer.run), gevent.spawn(groups.run)]
+    clocks: list[gevent.Greenlet[..., None]] = [gevent.spawn(one.run) for one in (pacer, groups)]
     try:
         with parts.context().activated():
             yield

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from amoc.base.context import WorkerContext
 from amoc.base.operator import Operator
 from amoc.base.waiting import OpenGate
 from amoc.coordinator.worker import Actions
 from amoc.ipc.messages import Part
-from amoc.ipc.outbox import Outbox
+from amoc.ipc.outbox import Outbox, WorkerEnd
 from amoc.ipc.rpc import Handler, RpcClient
 from amoc.ipc.worker_id import WorkerId
 from amoc.throttle.worker import Gate
@@ -77,7 +76,7 @@ class WorkerParts:
         context.set(Handler, self.calls)
         return context
 
-    def hearers(self) -> Mapping[Part, Any]:
+    def hearers(self) -> Mapping[Part, WorkerEnd]:
         """Who hears which envelopes."""
         return {
             Part.THROTTLE: self.gate,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from amoc.ipc.messages.codec import Codec
 
@@ -39,7 +39,7 @@ class GroupPart(NamedTuple):
 class CoordinatorGroups(NamedTuple):
     """Down, in an envelope: run the actions for these groups."""
 
-    groups: Sequence[tuple[int, str, int, Sequence[tuple[Any, ...]]]]
+    groups: Sequence[tuple[int, str, int, Sequence[tuple[object, ...]]]]
     """Each a number of the controller's own, the coordinator's name and incarnation, and its parts,
     to be run in order; a part is a `GroupPart`."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 
 class Bootstrap(NamedTuple):
@@ -15,7 +15,7 @@ class Bootstrap(NamedTuple):
     endpoint: str
     """Directory of the controller's sockets."""
     scenario: str
-    sources: Sequence[tuple[str, Mapping[str, Any], bool]]
+    sources: Sequence[tuple[str, Mapping[str, object], bool]]
     """Raw settings, strongest first, as `amoc.scenario.settings.Source`."""
     highest_id: int
     """The highest user id that the run can come to have."""
@@ -35,7 +35,7 @@ class Hello(NamedTuple):
 class Init(NamedTuple):
     """Down: run init() and fork the workers."""
 
-    overrides: Mapping[str, Any]
+    overrides: Mapping[str, object]
     """Settings that amoc itself fills in, such as the address of the embedded server."""
     embedded: str
     """What those values come from, for a person."""
@@ -73,7 +73,7 @@ class Loaded(NamedTuple):
 class Ready(NamedTuple):
     """Up: init() has returned; the workers are on their way."""
 
-    calls: Sequence[tuple[Any, ...]]
+    calls: Sequence[tuple[str, Sequence[object]]]
     """What init() asked of the controller, in order; each an operation and its arguments."""
     metrics: Sequence[tuple[str, int]]
     """Name and `amoc.metrics.board.Kind` of each metric that is declared by now."""

@@ -6,7 +6,7 @@ An order has a number of the controller's own, and so has its reply.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from amoc.ipc.messages.codec import Codec
 
@@ -49,7 +49,7 @@ class VerifySettings(NamedTuple):
     """Down: may these settings be changed so? Change nothing."""
 
     number: int
-    values: Mapping[str, Any]
+    values: Mapping[str, object]
     """Raw values, as TOML or the command line has them."""
 
 
@@ -57,14 +57,14 @@ class ApplySettings(NamedTuple):
     """Down: change these settings."""
 
     number: int
-    values: Mapping[str, Any]
+    values: Mapping[str, object]
 
 
 class RevertSettings(NamedTuple):
     """Down: take a change back."""
 
     number: int
-    values: Mapping[str, Any]
+    values: Mapping[str, object]
     """The settings that were changed before, too, and what they were then."""
     initial: Sequence[str]
     """Those that get their first value back."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from amoc.ipc.messages.codec import Codec
 
@@ -14,7 +14,7 @@ class Call(NamedTuple):
     number: int
     """The worker's own, to find the caller again."""
     operation: str
-    arguments: Sequence[Any]
+    arguments: Sequence[object]
 
 
 class Answer(NamedTuple):
@@ -23,7 +23,7 @@ class Answer(NamedTuple):
     number: int
     error: str
     """Why it was refused; empty when it was not."""
-    value: Any
+    value: object
 
 
 CALLS: Codec[Call] = Codec(Call)

@@ -16,7 +16,6 @@ import shutil
 import traceback
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any
 
 import gevent
 import zmq
@@ -234,13 +233,13 @@ class Controller:
         )
         return {embedded_xmpp.SERVERS: self._xmpp.address}
 
-    def _init(self, services: Services, overrides: Mapping[str, Any]) -> None:
+    def _init(self, services: Services, overrides: Mapping[str, object]) -> None:
         assert self._files.directory is not None
         logs_directory = str(self._files.directory.logs.resolve())
         logs.open_directory(logs_directory)
         ready = phases.init(self._node, self._plan, overrides, logs_directory)
         self._results.ready(ready)
-        for operation, *arguments in ready.calls:
+        for operation, arguments in ready.calls:
             try:
                 services.desk.do(None, operation, *arguments)
             except AmocError as refused:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 from amoc.base.errors import ExitCode
 from amoc.base.text import counted
@@ -88,7 +87,9 @@ def load(
     )
 
 
-def init(node: NodeLink, plan: RunPlan, overrides: Mapping[str, Any], logs_directory: str) -> Ready:
+def init(
+    node: NodeLink, plan: RunPlan, overrides: Mapping[str, object], logs_directory: str
+) -> Ready:
     """Have the node initialise the scenario; `overrides` are settings that amoc itself fills in.
 
     Raises:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import gevent
 
@@ -77,7 +76,7 @@ class RunLoop:
             self._node.changed.wait(DEAL_S if busy else IDLE_S)
         return "stopped"
 
-    def _operate_again(self, name: str, arguments: Mapping[str, Any]) -> None:
+    def _operate_again(self, name: str, arguments: Mapping[str, object]) -> None:
         """A command of a run that is run again."""
         try:
             answer = self._operate(checked(name, arguments), "replay")

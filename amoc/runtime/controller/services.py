@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from math import isfinite
-from typing import Any, Protocol
+from typing import Any
 
 import gevent
 
@@ -31,7 +31,7 @@ from amoc.ipc.messages import (
     WorkerLost,
     WorkerUp,
 )
-from amoc.ipc.outbox import Outbox
+from amoc.ipc.outbox import ControllerEnd, Outbox
 from amoc.ipc.rpc import RpcServer
 from amoc.ipc.worker_id import WorkerId
 from amoc.results.journal import Journal
@@ -54,13 +54,6 @@ MINUTE_S = 60.0
 """What `user_rate` is per."""
 MAX_NAMED = 20
 """Throttles that a message names."""
-
-
-class Hears(Protocol):
-    """The controller's end of a part."""
-
-    def hear(self, worker: WorkerId, body: memoryview, /) -> None:
-        """An envelope has come from a worker."""
 
 
 class Services:
@@ -111,7 +104,7 @@ class Services:
         self._groups = Groups(to_coordinators, plan.seed, operator)
         for part in (self._pacer, self._groups):
             self.desk.operations.update(part.operations)
-        self._parts: Mapping[Part, Hears] = {
+        self._parts: Mapping[Part, ControllerEnd] = {
             Part.THROTTLE: self._pacer,
             Part.COORDINATOR: self._groups,
             Part.CONTROL: self.ordering,

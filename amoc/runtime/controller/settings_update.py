@@ -7,7 +7,6 @@ in force everywhere or nowhere, also when a worker is lost in the middle of it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from amoc.base.errors import PeerError, SettingError
 from amoc.ipc.messages import ApplySettings, RevertSettings, VerifySettings
@@ -40,12 +39,12 @@ class SettingsUpdate:
             pacing: interarrival in ms and user_rate per minute at the start of the run.
             change_start_rate: Called with the new start rate in users per minute.
         """
-        self.values: dict[str, Any] = {}
+        self.values: dict[str, object] = {}
         self._ordering = ordering
         self._pacing = pacing
         self._change_start_rate = change_start_rate
 
-    def set(self, values: Mapping[str, Any]) -> dict[WorkerId, Reply]:
+    def set(self, values: Mapping[str, object]) -> dict[WorkerId, Reply]:
         """Put `values` in force; each worker's reply.
 
         Raises:
@@ -66,7 +65,7 @@ class SettingsUpdate:
             self._change_start_rate(rate)
         return replies
 
-    def _revert(self, values: Mapping[str, Any], before: dict[str, Any]) -> None:
+    def _revert(self, values: Mapping[str, object], before: dict[str, object]) -> None:
         """Take a change back everywhere, because an update function has failed somewhere."""
         self.values.clear()
         self.values.update(before)
@@ -74,7 +73,7 @@ class SettingsUpdate:
         initial = [name for name in values if name not in before]
         self._ordering.ask(lambda number, _: RevertSettings(number, old, initial), ORDER_S)
 
-    def _verify(self, values: Mapping[str, Any]) -> None:
+    def _verify(self, values: Mapping[str, object]) -> None:
         replies = self._ordering.ask(lambda number, _: VerifySettings(number, values), ORDER_S)
         # A worker that is lost meanwhile is replaced by one that is told the new values.
         heard = {origin: one for origin, one in replies.items() if one.outcome is not Outcome.LOST}
@@ -87,7 +86,7 @@ class SettingsUpdate:
         if problems:
             raise SettingError(*sorted(problems))
 
-    def _start_rate(self, values: Mapping[str, Any]) -> float:
+    def _start_rate(self, values: Mapping[str, object]) -> float:
         interarrival_ms, per_minute = self._pacing
         try:
             if "interarrival" in values:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 from amoc.base import process
 from amoc.base.clock import S_NS, now_ns
@@ -195,7 +195,7 @@ def _p99_s(timer: Histogram) -> float:
     return p99_s
 
 
-def _flat(timer: Histogram, cells: set[int]) -> list[Any]:
+def _flat(timer: Histogram, cells: set[int]) -> list[int]:
     return [number for cell in cells for number in (cell, timer.cells[cell])]
 
 

@@ -98,7 +98,7 @@ def test_calls_of_init_are_noted_in_order_and_made_later():
         assert rpc.ask("throttle.pause", "a") is None
         with pytest.raises(TypeError):
             rpc.ask("throttle.start", object())
-    assert recorder.calls == [("throttle.start", "a", 1), ("throttle.pause", "a")]
+    assert recorder.calls == [("throttle.start", ("a", 1)), ("throttle.pause", ("a",))]
     with pytest.raises(ClosedError, match="in a run only"):
         rpc.ask("throttle.start", "a", 1)
 
