@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -30,7 +35,8 @@ from amoc.runtime.controller.run_state import State
 from amoc.runtime.controller.status import Status
 from amoc.runtime.node.sampler import Sampler
 
-DOCS = Path(__file__).parents[2] / "docs"
+ROOT, THIS = Path(__file__).parents[2], Path(__file__).parts[-3:]
+DOCS = ROOT / "docs"
 LEVELS: dict[str, int] = {name: 1_000_000 + at for at, name in enumerate([*WORKER, *NODE])}
 """A level of each figure, which no other has."""
 RAW: dict[Source, int] = {Source.TIME: S_NS // 4, Source.SHARE: S_NS // 4, Source.RATE: 2500}
@@ -165,3 +171,28 @@ def test_what_the_table_says_of_it_fits_together(part, name, figure):
     assert not figure.help.endswith(".")
     if part == "node" and figure.column:
         assert figure.column in {one.column for one in WORKER.values()}
+
+
+NEW = 'depth: int = _figure(Source.LEVEL, "Depth", title="Depth", note="How deep.", column="deep")'
+
+
+@pytest.mark.slow
+def test_a_new_figure_in_the_table_is_everywhere_without_another_change(tmp_path):
+    """The tests above hold of it in a copy of amoc, but for that of the pages: it asks for it."""
+    for part in ("amoc", "docs", "tests"):
+        shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
+    table = tmp_path / "amoc/metrics/health_figures.py"
+    before, fds, after = table.read_text().partition("    fds: int")
+    table.write_text(f"{before}    {NEW}\n{fds}{after}")
+    found = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-rf", "-k", "worker-depth", Path(*THIS)],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    failed = re.findall(r"^FAILED \S+::(\w+)\[worker-depth-", found.stdout, re.MULTILINE)
+    assert failed == ["test_the_pages_tell_of_it"], found.stdout
+    assert "1 failed, 6 passed" in found.stdout
