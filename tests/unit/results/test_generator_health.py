@@ -147,6 +147,17 @@ def test_seconds_in_which_it_does_not_run_do_not_count(state: str) -> None:
     assert health.seconds == 1.0
 
 
+def test_what_is_smoothed_is_not_smoothed_over_a_pause() -> None:
+    health = Health()
+    for number in range(1, 20):
+        assert health.take(second(number, cpu=0.0)) == []
+    assert health.take(second(20, state="paused")) == []
+    said = [bool(health.take(second(20 + number, cpu=1.0))) for number in range(1, 5)]
+    assert said == [False, False, True, False], "as in a run that begins so"
+    fresh = Health()
+    assert [bool(fresh.take(second(number, cpu=1.0))) for number in range(1, 5)] == said
+
+
 def test_a_node_that_says_nothing_is_a_finding() -> None:
     health = Health()
     for number in range(1, 5):

@@ -109,3 +109,30 @@ def test_workers_are_as_they_were_last_with_the_totals_of_all_their_incarnations
     points = [Point(1.0, 1.0, workers=[first]), Point(2.0, 1.0, workers=[later])]
     points.append(Point(3.0, 1.0, workers=[WorkerPoint("node1", 0)], late=["node0"]))
     assert RunTotals.of(points).workers["node0", 0] == later
+
+
+def test_a_series_without_totals_is_added_up_over_all_incarnations():
+    """As one of an earlier version is: each second says what was, and not what it came to."""
+    made = [
+        WorkerPoint("node0", 0, 1, users=5, cpu=0.5, rss_bytes=70, lag_p99_s=0.25),
+        WorkerPoint("node0", 0, 1, users=9, cpu=1.0, rss_bytes=90, lag_p99_s=0.125),
+        WorkerPoint("node0", 0, 2, users=2, cpu=0.25, rss_bytes=20, lag_p99_s=0.0625),
+    ]
+    points = [
+        Point(at, span_s, workers=[one])
+        for at, span_s, one in zip((1.0, 3.0, 4.0), (1.0, 2.0, 1.0), made, strict=True)
+    ]
+    worker = RunTotals.of(points).workers["node0", 0]
+    assert (worker.incarnation, worker.users) == (2, 2)
+    assert (worker.users_peak, worker.max_rss_bytes) == (9, 90)
+    assert worker.cpu_s == 0.5 * 1 + 1.0 * 2 + 0.25 * 1
+    assert worker.loop_lag_p99_s == 0.25
+
+
+def test_the_whole_runs_p99_of_loop_lag_is_what_the_worker_says_and_not_the_worst_second():
+    made = [
+        WorkerPoint("node0", 0, lag_p99_s=lag_s, loop_lag_p99_s=all_s)
+        for lag_s, all_s in ((0.5, 0.5), (0.001, 0.002))
+    ]
+    points = [Point(at, 1.0, workers=[one]) for at, one in enumerate(made, 1)]
+    assert RunTotals.of(points).workers["node0", 0].loop_lag_p99_s == 0.002

@@ -392,6 +392,7 @@ def test_a_metric_whose_name_ends_like_a_statistic_is_told_how_it_is_said():
         ("connected > 10", 2.0, Outlook.OPEN),
         ("users.running >= 10", 2, Outlook.OPEN),
         ("throttle.a.missed < 5", 7, Outlook.LOST),
+        ("messages_sent != 7", 7, Outlook.PENDING),
         ("throttle.a.waiting < 5", 7, Outlook.OPEN),
         ("connection_failures / connections < 1%", 0.5, Outlook.OPEN),
     ],
