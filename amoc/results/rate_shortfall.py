@@ -1,9 +1,8 @@
-"""Rates that were not reached: a throttle is a ceiling, and nobody hears of what stays below it.
+"""Rates that were not reached: a throttle is a ceiling, so a lower rate is no error. Pure.
 
-A slot for which nobody waits is not missed, it does not exist. So what a throttle wanted is summed
-up beside what it let through, over the time in which the run was running. Less than that is no
-fault: perhaps that was meant. But whoever reads figures for 400 messages a second should know when
-there were 147. Pure.
+What each throttle was configured for is compared with what it let through, over the time in which
+the run was running. Less may be intended, so it is only noted: whoever reads results for 400
+messages a second should know if there were 147.
 """
 
 from __future__ import annotations
@@ -13,30 +12,30 @@ from dataclasses import dataclass, field
 from amoc.results.series import Point
 
 ENOUGH = 0.95
-"""The share of the wanted rate that counts as reached."""
+"""The share of the configured rate that counts as reached."""
 MIN_S = 5.0
-"""A throttle that was wanted for a shorter time is not spoken of."""
+"""A throttle that was in use for a shorter time is not mentioned."""
 USED = 0.9
 """In what share of the time a throttle must have been used; others are for log-ins and the like."""
 
 
 @dataclass
 class _Passed:
-    """What a throttle wanted, and what passed."""
+    """What a throttle was configured for, and what it let through."""
 
     wanted: float = 0.0
     passed: int = 0
     wanted_s: float = 0.0
     used_s: float = 0.0
-    lined_s: float = 0.0  # with somebody in line
+    waited_s: float = 0.0  # with users waiting
 
 
 @dataclass
 class Shortfall:
-    """Compares what throttles wanted with what passed.
+    """Compares the configured rates of throttles with what passed.
 
     Attributes:
-        except_for: Throttles of amoc's own, at which nobody comes for ever.
+        except_for: Throttles that users come to only for a while.
     """
 
     except_for: frozenset[str] = frozenset()
@@ -55,7 +54,7 @@ class Shortfall:
             one.passed += throttle.executions
             one.wanted_s += point.active_s
             one.used_s += point.active_s if throttle.executions else 0.0
-            one.lined_s += point.active_s if throttle.waiting else 0.0
+            one.waited_s += point.active_s if throttle.waiting else 0.0
 
     def notes(self) -> list[str]:
         """A sentence for each throttle that was used and whose rate was not reached."""
@@ -70,8 +69,8 @@ class Shortfall:
 
 def _sentence(name: str, one: _Passed) -> str:
     passed, wanted = (f"{count / one.wanted_s:.4g}/s" for count in (one.passed, one.wanted))
-    if one.lined_s > one.wanted_s / 2:
-        why = "users stood in line, so the generator dealt its slots too late"
+    if one.waited_s > one.wanted_s / 2:
+        why = "users were waiting, so the load generator handed out its slots too late"
     else:
-        why = "users did not stand in line, so they were too few or the target too slow"
+        why = "no users were waiting, so they were too few or the target too slow"
     return f"throttle {name} let through {passed} of the {wanted} that it was configured for: {why}"

@@ -95,7 +95,7 @@ class RunDirectory:
         except OSError as error:
             _remove(made)
             if isinstance(error, FileExistsError | NotADirectoryError):
-                raise UsageError(f"--run-dir {path} must be a directory, but is a file") from None
+                raise UsageError(f"--run-dir must be a directory, got the file {path}") from None
             raise UsageError(f"--run-dir {path} cannot be made: {_why(error)}") from None
         return cls(path, (path, *made))
 
@@ -183,7 +183,7 @@ def locate(run: str, base: str = BASE, what: str = "--run") -> RunDirectory:
     found = found or [one for one in there if journal.run_id(one.journal) == run]
     if not found:
         raise UsageError(
-            f"{what} must be the directory of a run or the id of a run in {base}, but is {run!r}"
+            f"{what} must be the directory of a run or the id of a run in {base}, got {run!r}"
         )
     if len(found) > 1:
         raise UsageError(f"{what} {run} must name one run, but may mean {_listed(found)}")

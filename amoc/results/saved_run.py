@@ -156,7 +156,9 @@ def load(directory: RunDirectory, on_trouble: _Tell = lambda _: None) -> SavedRu
     missing = [path for path in _files(directory) if not path.exists()]
     if len(missing) == len(_files(directory)):
         names = ", ".join(path.name for path in missing)
-        raise UsageError(f"{directory.path} must hold what a run has left, but has none of {names}")
+        raise UsageError(
+            f"{directory.path} must be the directory of a run, but has none of {names}"
+        )
     running = not directory.summary.exists() and directory.answers()
     entries, points = _journal(directory, on_trouble), _series(directory, on_trouble)
     summary = _summary(directory.summary, on_trouble)
@@ -181,7 +183,7 @@ def _summary(path: Path, on_trouble: _Tell) -> Summary | None:
         return None
     run = found.get("run") if found is not None else None
     if found is None or not (isinstance(run, dict) and isinstance(run.get("verdict"), str)):
-        on_trouble(f"summary {path} is none, so it is rebuilt")
+        on_trouble(f"summary {path} is invalid, so it is rebuilt")
         return None
     return old_names.summary(found)
 

@@ -2,16 +2,16 @@
 
 What outranks what, and why:
 
-- *failed*, *interrupted*: the run has not come to its end, so its figures are not what was asked
-  for;
-- *generator-limited*: amoc or its host was too slow. Then lateness may be ours, and the target is
-  not blamed for it: thresholds that are not met are named, but are not the verdict;
+- *failed*, *interrupted*: the run did not complete, so its results are not what was asked for;
+- *generator-limited*: amoc or its host was too slow. Latency may then be ours and not the target's,
+  so thresholds that failed are named, but are not the verdict;
 - *failed thresholds*;
 - *stopped*, *ok*.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -21,7 +21,7 @@ from amoc.results.thresholds.threshold import Result
 __all__ = ["Verdict", "judge", "tell_of", "was_aborted"]
 
 ABORTED = "the run was aborted"
-"""How the reason of a run begins that was ended before its time (``--abort-on-fail``)."""
+"""Begins the reason of a run that was aborted (``--abort-on-fail``)."""
 _BROKEN = ("failed", "interrupted")
 
 
@@ -33,7 +33,7 @@ class Verdict:
         verdict: ``ok``, ``stopped``, ``failed thresholds``, ``generator-limited``,
             ``interrupted`` or ``failed``.
         exit_code: What the command ends with.
-        reasons: Why, a sentence each; empty when there is nothing to say.
+        reasons: Why, a sentence each.
     """
 
     verdict: str
@@ -56,13 +56,12 @@ def judge(
 
     Args:
         ended: How it ended: ``ok``, ``stopped``, ``interrupted`` or ``failed``.
-        results: What came of its thresholds.
-        limited: Whether the generator was too slow for the figures to be the target's.
-        limited_ok: Whether that is accepted; then it is said, and no more.
-        aborted: That the run was ended before its time, and why, whatever became of that
-            afterwards; empty when it was not.
-        findings: What was seen of that, a sentence each.
-        failure: What went wrong, where something did.
+        results: The outcome of its thresholds.
+        limited: Whether the load generator was too slow to measure the target.
+        limited_ok: Whether that is accepted, and only mentioned.
+        aborted: That the run was aborted, and why; empty if it was not.
+        findings: In what the generator was too slow, a sentence each.
+        failure: What went wrong; empty if nothing did.
         code: The exit code of that failure.
     """
     unmet = [aborted] if aborted else []
@@ -73,7 +72,7 @@ def judge(
     ]
     slow = list(findings) if limited else []
     if limited and not slow:
-        slow = ["the generator was too slow for the figures to be the target's"]
+        slow = ["the load generator was too slow to measure the target"]
     if ended in _BROKEN:
         exit_code = code or (ExitCode.INTERRUPTED if ended == "interrupted" else ExitCode.INTERNAL)
         why = failure or ("stopped at once by the operator" if ended == "interrupted" else "")
@@ -86,11 +85,11 @@ def judge(
 
 
 def tell_of(reasons: Iterable[str], reason: str) -> bool:
-    """Whether `reasons` say what `reason` does, be it with the figure of another moment."""
-    rule, but, _ = reason.partition(", but")
-    return any(rule + but in one for one in reasons)
+    """Whether `reasons` contain `reason`, perhaps with the value of another moment."""
+    rule = re.split(", (?:got|but) ", reason)[0]
+    return any(rule in one for one in reasons)
 
 
 def was_aborted(reasons: Iterable[object]) -> bool:
-    """Whether the reasons of a verdict say that the run was ended before its time."""
+    """Whether the reasons of a verdict say that the run was aborted."""
     return any(str(reason).startswith(ABORTED) for reason in reasons)

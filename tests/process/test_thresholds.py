@@ -58,7 +58,7 @@ def test_what_is_met_and_what_is_not_is_judged_on_all_workers_together(scenario,
     }
     assert summary["run"]["verdict"] == "failed thresholds"
     slow, unheard = summary["run"]["reasons"]
-    assert slow.startswith("turn.p50 must be < 5ms, but is ")
+    assert slow.startswith("turn.p50 must be < 5ms, got ")
     assert unheard == "unheard must be == 0, but there was no metric unheard (from --expect)"
     # The window is the rest of the run after its warm-up.
     turns = {one["expression"]: one["value"] for one in summary["thresholds"]}["turns > 10"]

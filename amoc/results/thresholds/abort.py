@@ -1,9 +1,9 @@
 """Decides when ``--abort-on-fail`` ends a run because a threshold has failed for good. Pure.
 
-A threshold whose figure can only move further away is lost at once: a crash more than is
-allowed. One that may still recover, a percentile say, has the grace time: it must have been unmet
-at every look for as long. One that time alone may meet, such as a count that is to be reached, and
-one that has no sample yet, end no run; they are judged at its end.
+A threshold that can no longer pass aborts the run at once: one crash more than is allowed. One
+that may still recover, such as a percentile, has the grace period: it must have failed at every
+evaluation for as long. One that time alone may meet, such as a count that is to be reached, and one
+that has no sample yet, never abort a run; they are evaluated at its end.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from amoc.results.thresholds.threshold import Outlook, Result, Threshold
 __all__ = ["GRACE_S", "AbortOnFail"]
 
 GRACE_S = 10.0
-"""How long a threshold may be unmet before the run ends, when the operator does not say."""
+"""How long a threshold may fail before the run is aborted, by default."""
 
 
 class AbortOnFail:
-    """Looks at the window again and again, and says when the run is lost."""
+    """Evaluates thresholds again and again, and says when to abort the run."""
 
     def __init__(self, grace_s: float = GRACE_S) -> None:
         self._grace_s = grace_s
@@ -29,11 +29,11 @@ class AbortOnFail:
     def look(
         self, at_s: float, results: Iterable[tuple[Threshold, Result]], known: Known
     ) -> list[str]:
-        """Why the run should end now, a sentence each; empty while it should not.
+        """Why the run should be aborted now, a sentence each; empty if it should not.
 
         Args:
             at_s: The time, on any scale that only grows and stands still in pauses.
-            results: What has come of each threshold so far.
+            results: The outcome of each threshold so far.
             known: The metrics that are declared, as in `Threshold.evaluate`.
         """
         reasons = (self._lost(one, result, at_s, known) for one, result in results)

@@ -1,10 +1,9 @@
-"""`expect`: how a scenario says what its figures are to be like.
+"""`expect`: how a scenario declares thresholds.
 
     amoc.expect("message_ttd.p99 < 200ms")
 
 It is called at a module's top level, as settings are declared there, and is known before anything
-of the run has happened. What makes no sense is said of all of them at once, when the scenario has
-been imported.
+of the run has happened. Invalid ones are reported together, once the scenario has been imported.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ _said: list[_Said] = []
 
 
 def expect(text: str) -> None:
-    """Expect a figure of the run to be like this; the run's verdict depends on it.
+    """Declare a threshold: a pass/fail criterion for the run.
 
     Args:
         text: Such as ``message_ttd.p99 < 200ms``; docs/thresholds.md has all that it can be.
@@ -52,10 +51,10 @@ def expect(text: str) -> None:
 
 
 def declared(modules: Mapping[str, types.ModuleType] | None = None) -> list[str]:
-    """What the imported modules expect, in order, each once.
+    """The thresholds of the imported modules, in order, each once.
 
     Raises:
-        ScenarioError: Some of it makes no sense; a line for each.
+        ScenarioError: Some are invalid; a line for each.
     """
     modules = sys.modules if modules is None else modules
     found: dict[str, None] = {}

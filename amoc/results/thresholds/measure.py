@@ -7,8 +7,8 @@ of its points after the warm-up, so a percentile is that of the merged durations
 Totals and durations are those of the whole window; rates, and what goes up and down, those of its
 seconds in which the run was running.
 
-A measure without a sample has no value, and `NoValue` says why. It is never taken for 0: whoever
-expects less than something would find it fulfilled by a run that has measured nothing.
+A measure without a sample has no value, and `NoValue` says why. It is never taken for 0, or a run
+that has measured nothing would pass every upper limit.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ _THROTTLE = re.compile(rf"throttle\.(.+?)\.(?:({'|'.join(COUNTS)})(\.rate)?|{WAI
 
 @dataclass(frozen=True)
 class Measure:
-    """One figure of a run.
+    """A metric's statistic, or what amoc counts by itself.
 
     Attributes:
         text: As it was written.
@@ -262,7 +262,7 @@ def parse(text: str) -> Measure:
         percent = float(statistic[1:])
         if not 0 < percent < 100:
             raise ValueError(
-                f"a percentile must lie between 0 and 100, but is {statistic}; the extremes are"
+                f"a percentile must lie between 0 and 100, got {statistic}; the extremes are"
                 " min and max"
             )
         return Measure(text, name, statistic, _PERCENTILE)

@@ -41,7 +41,7 @@ __all__ = [
 ]
 
 COMMAND_LINE = "--expect"
-"""The `source` of a threshold that the operator gave."""
+"""The `source` of a threshold of the command line."""
 
 _OPERATORS: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
@@ -74,25 +74,25 @@ MAX_CHARACTERS = 1_000
 
 
 class Outlook(Enum):
-    """What can become of a threshold that is not met, while the run goes on."""
+    """Whether a threshold that is not met can still pass while the run goes on."""
 
     LOST = 1
-    """Nothing can make it good: a count is above its limit."""
+    """It cannot: a count is above its limit."""
     OPEN = 2
     """It may go either way."""
     PENDING = 3
-    """It is not its time yet: a count has not reached what it is to reach."""
+    """It is too early to say: a count has not reached its limit yet."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """What came of a threshold.
+    """The outcome of a threshold.
 
     Attributes:
         passed: Whether it is met.
-        value: The figure in seconds, per second, or as it is; None when there is none.
+        value: In seconds, per second, or as it is; None if there was no sample.
         value_text: The same for people.
-        reason: Why it is not met, in one line; empty when it is.
+        reason: Why it failed, in one line; empty if it passed.
     """
 
     passed: bool
@@ -103,7 +103,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Threshold:
-    """What one figure of a run is to be like.
+    """A pass/fail criterion for one measure of a run.
 
     Attributes:
         text: As it was written, with single spaces.
@@ -151,14 +151,14 @@ class Threshold:
         text = self.shown(value)
         if self.meets(value):
             return Result(True, value, text, "")
-        return Result(False, value, text, f"{must}, but is {text} (from {self.source})")
+        return Result(False, value, text, f"{must}, got {text} (from {self.source})")
 
     def meets(self, value: float) -> bool:
-        """Whether a value, once there is one, is as expected."""
+        """Whether a value meets the threshold."""
         return _OPERATORS[self.comparison](value, self.limit)
 
     def outlook(self, value: float, known: Known) -> Outlook:
-        """What can become of a value that is not as expected, while the run goes on."""
+        """Whether a value that fails the threshold can still pass while the run goes on."""
         trend = self.measure.trend(known) if self.divisor is None else Trend.FREE
         if trend is Trend.FREE:
             return Outlook.OPEN
@@ -205,14 +205,14 @@ _SIDES = (operator.lt, operator.gt)
 
 
 def parse(text: str, source: str = COMMAND_LINE) -> Threshold:
-    """The threshold that `text` is.
+    """Parse a threshold.
 
     Args:
         text: Such as ``message_ttd.p99 < 200ms``.
         source: Where it is written, for people.
 
     Raises:
-        ValueError: It makes no sense; the message names it, the rule and the source.
+        ValueError: It is invalid; the message names it, the rule and the source.
     """
     plain = " ".join(str(text).split())
     try:
@@ -226,11 +226,11 @@ def parse(text: str, source: str = COMMAND_LINE) -> Threshold:
 def _parse(text: str, source: str) -> Threshold:
     found = _WHOLE.fullmatch(text)
     if found is None or not found[1].strip() or not found[3].strip():
-        raise ValueError("must be a figure, an operator and a limit, as in message_ttd.p99 < 200ms")
+        raise ValueError("expected METRIC OPERATOR LIMIT, as in message_ttd.p99 < 200ms")
     subject, comparison, limit_text = (part.strip() for part in found.groups())
     if comparison not in _OPERATORS:
         hint = "; equality is ==" if comparison == "=" else ""
-        raise ValueError(f"must compare with one of < <= > >= == !=, but has {comparison}{hint}")
+        raise ValueError(f"expected one of < <= > >= == !=, got {comparison}{hint}")
     limit, unit, fitting = _parse_limit(limit_text)
     first, slash, second = (part.strip() for part in subject.partition("/"))
     if slash:
@@ -260,7 +260,7 @@ def _parse_limit(text: str) -> tuple[float, str, tuple[Unit, ...]]:
     """The limit in base units, its suffix, and what can be compared with it."""
     found = _LIMIT.fullmatch(text)
     if found is None:
-        raise ValueError(f"the limit must be a number with a unit or without, but is {text!r}")
+        raise ValueError(f"the limit must be a number, with or without a unit, got {text!r}")
     number, suffix = Decimal(found[1]), (found[2] or "").replace(" ", "").lower()
     if not suffix:
         limit = float(number)
@@ -270,11 +270,11 @@ def _parse_limit(text: str) -> tuple[float, str, tuple[Unit, ...]]:
         if suffix in scales:
             return float(number * scales[suffix]), suffix, (unit,)
     known = " ".join(name for scales in _SCALES.values() for name in scales if name != "μs")
-    raise ValueError(f"the unit of a limit must be one of {known}, but is {suffix}")
+    raise ValueError(f"the unit of the limit must be one of {known}, got {suffix}")
 
 
 def _check_sense(one: Threshold) -> None:
-    """Refuse what is met by every run, or by none.
+    """Reject what passes in every run, or in none.
 
     Raises:
         ValueError: It is.
@@ -291,10 +291,10 @@ def _check_sense(one: Threshold) -> None:
     if below or (one.limit == 0 and one.comparison in ("<", ">=")):
         always = one.comparison in (">", ">=", "!=")
         raise ValueError(
-            f"{one.subject} is never below 0, so this is met by {'every' if always else 'no'} run"
+            f"{one.subject} is never below 0, so this passes in {'every' if always else 'no'} run"
         )
     if units == {Unit.COUNT} and equality and one.limit != int(one.limit):
-        raise ValueError(f"{one.subject} is a whole number, and never {one.limit_text}")
+        raise ValueError(f"{one.subject} is a whole number, so it is never {one.limit_text}")
 
 
 def gather(*given: tuple[str, Sequence[str]]) -> list[Threshold]:
@@ -304,7 +304,7 @@ def gather(*given: tuple[str, Sequence[str]]) -> list[Threshold]:
         given: Sources for people, and the texts from each; the first to say something is named.
 
     Raises:
-        UsageError: Some make no sense; a line for each.
+        UsageError: Some are invalid; a line for each.
     """
     found: dict[str, Threshold] = {}
     problems = []
@@ -330,20 +330,20 @@ def of_run(given: Sequence[str], declared: Sequence[str], scenario: str) -> list
         scenario: Its name; empty if that is not known.
 
     Raises:
-        UsageError: Some make no sense; a line for each.
+        UsageError: Some are invalid; a line for each.
     """
     return gather((COMMAND_LINE, given), (f"scenario {scenario}".rstrip(), declared))
 
 
 def misfits(thresholds: Iterable[Threshold], known: Known) -> tuple[list[str], list[str]]:
-    """What does not fit the metrics that are declared before a user starts.
+    """What does not fit the metrics that are declared before users start.
 
     Args:
         thresholds: Of the run.
         known: The metrics that are declared by now; users may declare more.
 
     Returns:
-        What is wrong, and what is only likely to be, a line each.
+        Errors, and warnings, a line each.
     """
     wrong, doubtful = [], []
     for one in thresholds:

@@ -220,7 +220,7 @@ def test_what_is_no_run_cannot_be_replayed(ends, tmp_path, monkeypatch):
     assert code == ExitCode.USAGE
     assert line == (
         "amoc: RUN_DIR must be the directory of a run or the id of a run in amoc-runs,"
-        " but is 'nowhere'"
+        " got 'nowhere'"
     )
     code, (line,) = ends("replay", str(tmp_path))
     assert code == ExitCode.RESOURCE

@@ -82,7 +82,7 @@ def test_what_is_missing_is_said(killed):
 def test_a_run_that_is_not_there_is_refused(command, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     more = ["--csv"] if command == "export" else []
-    with pytest.raises(UsageError, match=r"RUN_DIR must be .* the id of a run in amoc-runs, but"):
+    with pytest.raises(UsageError, match=r"RUN_DIR must be .* the id of a run in amoc-runs, got"):
         amoc(command, "nowhere", *more)
 
 

@@ -30,14 +30,14 @@ def notes(points, except_for=frozenset()) -> list[str]:
 def test_a_rate_that_was_not_reached_is_named_with_what_was():
     (note,) = notes(second(number, 147) for number in range(10))
     assert note == (
-        "throttle pages let through 147/s of the 400/s that it was configured for: users did not"
-        " stand in line, so they were too few or the target too slow"
+        "throttle pages let through 147/s of the 400/s that it was configured for: no users"
+        " were waiting, so they were too few or the target too slow"
     )
 
 
 def test_where_users_stood_in_line_it_was_not_they():
     (note,) = notes(second(number, 147, waiting=9) for number in range(10))
-    assert "users stood in line" in note
+    assert "users were waiting" in note
 
 
 @pytest.mark.parametrize(

@@ -260,7 +260,7 @@ def test_a_summary_that_is_none_is_rebuilt(tmp_path, text):
     record, told = read(tmp_path)
     assert not record.complete
     assert record.summary["run"]["verdict"] == "killed"
-    assert told == [f"summary {tmp_path}/summary.json is none, so it is rebuilt"]
+    assert told == [f"summary {tmp_path}/summary.json is invalid, so it is rebuilt"]
 
 
 def test_a_journal_alone_is_a_run_that_counted_nothing(tmp_path):

@@ -12,7 +12,7 @@ from amoc.results.thresholds.threshold import Result, parse
 from amoc.results.verdict import judge
 
 MET = Result(True, 1.0, "1 s", "")
-UNMET = Result(False, 3.0, "3 s", "turn.p99 must be < 2s, but is 3 s (from --expect)")
+UNMET = Result(False, 3.0, "3 s", "turn.p99 must be < 2s, got 3 s (from --expect)")
 SLOW = "worker 1 was late"
 
 
@@ -63,16 +63,14 @@ def test_a_run_that_was_aborted_has_failed_whatever_became_of_it_afterwards():
 
 
 def test_what_a_run_was_aborted_for_is_not_said_again():
-    aborted = (
-        "the run was aborted after 7 s: x.p99 must be < 1s, but is 2 s (from --expect), for 5 s"
-    )
+    aborted = "the run was aborted after 7 s: x.p99 must be < 1s, got 2 s (from --expect), for 5 s"
     results = [
-        Result(False, 2.1, "2.1 s", f"{one} must be < 1s, but is 2.1 s (from --expect)")
+        Result(False, 2.1, "2.1 s", f"{one} must be < 1s, got 2.1 s (from --expect)")
         for one in ("x.p99", "y.p99")
     ]
     assert judge("ok", results, False, False, aborted=aborted).reasons == (
         aborted,
-        "y.p99 must be < 1s, but is 2.1 s (from --expect)",
+        "y.p99 must be < 1s, got 2.1 s (from --expect)",
     )
 
 
@@ -91,7 +89,7 @@ def test_what_cannot_recover_ends_the_run_at_once():
     dog, window = AbortOnFail(30.0), Tally()
     assert look(dog, window, 1.0, "crashes == 0") == []
     (why,) = look(dog, window, 2.0, "crashes == 0", crashes={"ValueError": 1})
-    assert why == "crashes must be == 0, but is 1 (from --expect)"
+    assert why == "crashes must be == 0, got 1 (from --expect)"
 
 
 def test_what_may_recover_has_the_grace_time():
@@ -101,8 +99,8 @@ def test_what_may_recover_has_the_grace_time():
         for at, level in enumerate([9, 9, 9, 1, 9, 9, 9, 9, 9])
     ]
     assert seen[:7] == [[]] * 7  # the fourth look had found it met
-    assert seen[7] == ["level must be < 5, but is 9 (from --expect), for 3 s"]
-    assert seen[8] == ["level must be < 5, but is 9 (from --expect), for 4 s"]
+    assert seen[7] == ["level must be < 5, got 9 (from --expect), for 3 s"]
+    assert seen[8] == ["level must be < 5, got 9 (from --expect), for 4 s"]
 
 
 def test_without_a_grace_time_one_look_is_enough():

@@ -97,7 +97,7 @@ def cases(suite: ET.Element) -> dict[str, str]:
 
 
 MET = threshold("crashes == 0")
-UNMET = threshold("turn.p99 < 1s", False, "turn.p99 must be < 1s, but is 3 s (from --expect)")
+UNMET = threshold("turn.p99 < 1s", False, "turn.p99 must be < 1s, got 3 s (from --expect)")
 ABORTED = f"the run was aborted after 6.9 s of 1 min (--abort-on-fail): {UNMET['reason']}"
 LIMITED = {
     "limited": True,

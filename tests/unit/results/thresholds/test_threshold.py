@@ -84,30 +84,30 @@ def test_what_can_be_said(text):
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        ("", "must be a figure, an operator and a limit"),
-        ("crashes", "must be a figure, an operator and a limit"),
-        ("crashes <", "must be a figure"),
-        ("< 3", "must be a figure"),
-        ("0 < crashes < 3", "must be a figure"),
-        ("crashes = 0", "has =; equality is =="),
-        ("crashes => 0", "must compare with one of < <= > >= == !=, but has =>"),
+        ("", "expected METRIC OPERATOR LIMIT"),
+        ("crashes", "expected METRIC OPERATOR LIMIT"),
+        ("crashes <", "expected METRIC"),
+        ("< 3", "expected METRIC"),
+        ("0 < crashes < 3", "expected METRIC"),
+        ("crashes = 0", "got =; equality is =="),
+        ("crashes => 0", "expected one of < <= > >= == !=, got =>"),
         ("1st < 3", "must begin with a name"),
         ("a b < 3", "must begin with a name"),
         ("message_ttd.p99 < 200", "p99 is a duration and is compared with one .*limit is 200"),
-        ("message_ttd.p99 < 5 lightyears", "must be one of ns us .* but is lightyears"),
-        ("message_ttd.p99 < fast", "must be a number with a unit or without, but is 'fast'"),
+        ("message_ttd.p99 < 5 lightyears", "must be one of ns us .* got lightyears"),
+        ("message_ttd.p99 < fast", "must be a number, with or without a unit, got 'fast'"),
         ("message_ttd.p99 < nan", "must be a number"),
-        ("message_ttd.p0 < 1s", "must lie between 0 and 100, but is p0"),
-        ("message_ttd.p100 < 1s", "must lie between 0 and 100, but is p100; the extremes are"),
+        ("message_ttd.p0 < 1s", "must lie between 0 and 100, got p0"),
+        ("message_ttd.p100 < 1s", "must lie between 0 and 100, got p100; the extremes are"),
         ("message_ttd.p99 == 1s", "measured, not counted, so never exactly 1s"),
-        ("message_ttd.p99 < -1s", "never below 0, so this is met by no run"),
+        ("message_ttd.p99 < -1s", "never below 0, so this passes in no run"),
         ("message_ttd < 5ms", "a statistic such as message_ttd.p99, and message_ttd names none|"),
         ("messages_sent.rate > 900", "is a rate and is compared with one such as 900/s"),
         ("messages_sent.rate != 900/s", "never exactly 900/s"),
         ("messages_sent.total > 900/s", "total is a count"),
-        ("crashes < 0", "never below 0, so this is met by no run"),
-        ("crashes >= 0", "never below 0, so this is met by every run"),
-        ("crashes == 0.5", "is a whole number, and never 0.5"),
+        ("crashes < 0", "never below 0, so this passes in no run"),
+        ("crashes >= 0", "never below 0, so this passes in every run"),
+        ("crashes == 0.5", "is a whole number, so it is never 0.5"),
         ("crashes / users.started < 5ms", "is a ratio and is compared with a share"),
         ("a.rate / b < 1%", "must be one of two counts, but a.rate is a rate"),
         ("a / b / c < 1%", "must begin with a name"),
@@ -195,7 +195,7 @@ def test_durations_are_those_of_the_merged_histogram():
 def test_what_is_not_met_says_the_rule_the_value_and_the_source():
     result = parse("messages_sent.rate > 900/s", "--expect").evaluate(WINDOW, KNOWN)
     assert not result.passed
-    assert result.reason == "messages_sent.rate must be > 900/s, but is 99.7/s (from --expect)"
+    assert result.reason == "messages_sent.rate must be > 900/s, got 99.7/s (from --expect)"
 
 
 @pytest.mark.parametrize(
@@ -427,7 +427,7 @@ def test_the_summary_has_them_as_they_were_said():
         "passed": False,
         "value": 3,
         "value_text": "3",
-        "reason": "crashes must be == 0, but is 3 (from --expect)",
+        "reason": "crashes must be == 0, got 3 (from --expect)",
     }
 
 
