@@ -6,7 +6,6 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 
 def write_text(path: Path, text: str, mode: int = 0o600) -> None:
@@ -29,7 +28,7 @@ def write_text(path: Path, text: str, mode: int = 0o600) -> None:
         unfinished.unlink(missing_ok=True)
 
 
-def write_json(path: Path, value: Mapping[str, Any]) -> None:
+def write_json(path: Path, value: Mapping[str, object]) -> None:
     """Write `value` to `path` as JSON, for programs and people.
 
     Raises:

@@ -15,7 +15,7 @@ _OF_SETTINGS = ("values", "settings", "sources")
 """Fields below which names are names of settings."""
 
 
-def plain(value: Any) -> Any:
+def plain(value: object) -> Any:
     """`value` as JSON types, without secrets; what JSON has no type for becomes text."""
     if isinstance(value, Mapping):
         return {

@@ -32,7 +32,7 @@ def is_secret(name: object) -> bool:
     return bool(_SECRET.search(str(name)))
 
 
-def hide(value: Any, depth: int = 0) -> Any:
+def hide(value: object, depth: int = 0) -> Any:
     """`value` without its secrets: the same object where it has none."""
     if isinstance(value, str):
         return _hide_text(value, depth)
@@ -70,7 +70,7 @@ def as_text(value: object) -> str:
         return HIDDEN
 
 
-def holds_hidden(value: Any) -> bool:
+def holds_hidden(value: object) -> bool:
     """Whether something was hidden in `value`, which came back from where it was written."""
     if isinstance(value, str):
         return value == HIDDEN or (HIDDEN in value and (_like_json(value) or "://" in value))
@@ -84,7 +84,7 @@ def tells(text: str, name: str, value: object) -> bool:
     return any(len(one) >= SHORTEST and one in text for one in _secrets(name, value, False, 0))
 
 
-def fields_of(value: Any) -> Mapping[Any, Any] | None:
+def fields_of(value: object) -> Mapping[object, object] | None:
     """The values of a mapping or a record by their names; None when `value` is neither."""
     if isinstance(value, Mapping):
         return value
@@ -98,12 +98,11 @@ def fields_of(value: Any) -> Mapping[Any, Any] | None:
             if one.repr
         }
     if isinstance(value, tuple) and hasattr(value, "_asdict"):
-        found: dict[str, Any] = value._asdict()
-        return found
+        return dict(value._asdict())
     return None
 
 
-def _items(value: Any) -> Sequence[Any] | None:
+def _items(value: object) -> Sequence[object] | None:
     """The values of a list and the like; None when `value` is none."""
     if isinstance(value, list | tuple):
         return value
@@ -118,7 +117,7 @@ def _like_json(text: str) -> bool:
     return text.lstrip()[:1] in ("[", "{")
 
 
-def _parsed(text: str) -> Any:
+def _parsed(text: str) -> object:
     """What a text that looks like JSON says; None when it is none."""
     try:
         return json.loads(text, object_pairs_hook=_unique)
@@ -126,7 +125,7 @@ def _parsed(text: str) -> Any:
         return None
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     found = dict(pairs)
     if len(found) < len(pairs):
         raise ValueError("a name that is there twice would be looked at once")
@@ -143,7 +142,7 @@ def _hide_text(text: str, depth: int) -> str:
     return text if hidden is found else json.dumps(hidden, ensure_ascii=False)
 
 
-def _secrets(name: object, value: Any, secret: bool, depth: int) -> Iterator[str]:
+def _secrets(name: object, value: object, secret: bool, depth: int) -> Iterator[str]:
     """The texts of what is secret in `value`."""
     secret = secret or is_secret(name)
     if depth >= MAX_DEPTH:

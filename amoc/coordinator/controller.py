@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from amoc.base.clock import S_NS, now_ns
 from amoc.base.errors import ScenarioError
@@ -104,7 +104,7 @@ class Groups:
         self._bell = Notify()
         self._sleeping_until_ns: int | None = None
         self._barriers = Barriers(post, now)
-        self.operations: Mapping[str, Callable[..., Any]] = {
+        self.operations: Mapping[str, Callable[..., object]] = {
             "coordinator.start": self._start,
             "coordinator.find": self._find,
             "coordinator.reset": self._reset,
@@ -122,7 +122,7 @@ class Groups:
         self,
         origin: WorkerId | None,
         name: str,
-        shapes: Sequence[Sequence[Any]],
+        shapes: Sequence[tuple[int, int, bool]],
         timeout_s: float | None,
         scope: str,
         functions: Sequence[Sequence[str]] | None,
@@ -149,7 +149,7 @@ class Groups:
             COORDINATOR_START(coordinator=name, sizes=sizes, timeout_s=timeout_s, scope=scope)
         return new.incarnation
 
-    def _find(self, _origin: WorkerId | None, name: str) -> tuple[int, Any]:
+    def _find(self, _origin: WorkerId | None, name: str) -> tuple[int, object]:
         one = self._known(name)
         return one.incarnation, one.functions
 

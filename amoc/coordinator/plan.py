@@ -22,7 +22,7 @@ import random
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from amoc.base.errors import ScenarioError
 
@@ -160,7 +160,7 @@ def _short(value: object) -> str:
     return text if len(text) <= 80 else text[:79] + "…"
 
 
-def arguments(form: int, event: Event, users: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
+def arguments(form: int, event: Event, users: Sequence[object]) -> Iterator[tuple[object, ...]]:
     """What an action of `form` is called with for a group, call by call.
 
     The form with two users is for each distinct unordered pair; a user that is alone pairs with

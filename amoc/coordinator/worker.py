@@ -17,7 +17,6 @@ import sys
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any
 
 from gevent import get_hub
 from greenlet import greenlet
@@ -45,6 +44,7 @@ from amoc.ipc.messages import (
     CoordinatorStopped,
     GroupPart,
     Part,
+    PartFields,
     codec,
 )
 from amoc.ipc.outbox import Outbox
@@ -146,7 +146,7 @@ class Actions:
         self._plans: dict[tuple[str, int], list[Item]] = {}
         self._adding: dict[str, _Adding] = {}
         self._gathered: list[_Adding] = []
-        self._queue: deque[tuple[int, str, int, Sequence[Any]]] = deque()
+        self._queue: deque[tuple[int, str, int, Sequence[PartFields]]] = deque()
         self._acted: list[int] = []
         self._runners = 0
         self._turn_due = False
@@ -312,7 +312,7 @@ class Actions:
             Part.COORDINATOR, self.worker, COORDINATOR_TO_CONTROLLER.pack(CoordinatorActed(acted))
         )
 
-    def _run_group(self, name: str, incarnation: int, parts: Sequence[Any]) -> None:
+    def _run_group(self, name: str, incarnation: int, parts: Sequence[PartFields]) -> None:
         """Run a group; whatever happens is its failure, for a runner must outlive it."""
         items = self._plans.get((name, incarnation))
         for one in parts:
@@ -350,7 +350,7 @@ class Actions:
                 print(f"coordinator {name}: what an action raised cannot be shown", file=sys.stderr)
 
 
-def _users(name: str, part: GroupPart) -> tuple[tuple[int, Any], ...]:
+def _users(name: str, part: GroupPart) -> tuple[tuple[int, object], ...]:
     try:
         return tuple(
             (user_id, codec.unpack_data(data))

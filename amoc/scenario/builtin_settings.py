@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from math import inf
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BeforeValidator
 
@@ -17,7 +17,7 @@ _MIN_MS = 1000 / MAX_RATE
 """The same as an interval: user starts go through a throttle, which takes no higher rate."""
 
 
-def _duration_ms(raw: Any) -> Any:
+def _duration_ms(raw: object) -> object:
     # A bare number is milliseconds, as in the original amoc.
     if isinstance(raw, str):
         try:

@@ -15,7 +15,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 from amoc.base.errors import AmocError, Error, InitError, ScenarioError
 from amoc.base.tracebacks import describe
@@ -195,7 +194,7 @@ def _check(scenario: Scenario) -> None:
         )
 
 
-def _takes(function: Callable[..., Any], count: int) -> bool:
+def _takes(function: Callable[..., object], count: int) -> bool:
     try:
         inspect.signature(function).bind(*range(count))
     except TypeError:

@@ -64,12 +64,12 @@ def pairs_of(what: str, texts: Iterable[str]) -> dict[str, str]:
     return values
 
 
-def cannot_travel(name: str, value: Any) -> str | None:
+def cannot_travel(name: str, value: object) -> str | None:
     """Why the value of setting `name` cannot be sent to a worker, in one line; None if it can."""
     return _cannot_travel(name, value, is_secret(name), 0)
 
 
-def _cannot_travel(name: str, value: Any, secret: bool, depth: int) -> str | None:
+def _cannot_travel(name: str, value: object, secret: bool, depth: int) -> str | None:
     if isinstance(value, int) and not MIN_INT <= value <= MAX_INT:
         return f"{_called(name)} must fit into 64 bits, got {HIDDEN if secret else cut(value)}"
     if isinstance(value, list | dict) and depth >= MAX_DEPTH:
@@ -88,12 +88,12 @@ def _called(name: str) -> str:
     return name if name.isprintable() and len(name) <= 60 else cut(name)
 
 
-def _read(file: str, required: bool) -> dict[str, Any]:
+def _read(file: str, required: bool) -> dict[str, object]:
     path = Path(file)
     if not path.exists() and not required:
         return {}
     try:
-        values: dict[str, Any] = _plain(tomllib.loads(path.read_text()))
+        values: dict[str, object] = _plain(tomllib.loads(path.read_text()))
     except OSError as error:
         raise UsageError(f"--config {file} cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
@@ -105,7 +105,7 @@ def _read(file: str, required: bool) -> dict[str, Any]:
     return values
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> Any:
     """`value` as it can be sent to a node: dates and times as text, which their types parse."""
     if isinstance(value, dict):
         return {key: _plain(one) for key, one in value.items()}
@@ -114,7 +114,7 @@ def _plain(value: Any) -> Any:
     return value.isoformat() if isinstance(value, date | time) else value
 
 
-def for_scenario(sources: list[Source], name: str, declared: list[Setting[Any]]) -> list[Source]:
+def for_scenario(sources: list[Source], name: str, declared: list[Setting[object]]) -> list[Source]:
     """The sources that apply to scenario `name`.
 
     A table of the config file with the scenario's name overrides the file's top-level values, and
@@ -127,7 +127,7 @@ def for_scenario(sources: list[Source], name: str, declared: list[Setting[Any]])
             key for key, value in values.items() if isinstance(value, dict) and key not in names
         }
         if name in tables:
-            table = cast("Mapping[str, Any]", values[name])
+            table = cast("Mapping[str, object]", values[name])
             chosen.append(Source(f"{label} [{name}]", table, strict))
         rest = {key: value for key, value in values.items() if key not in tables}
         chosen.append(Source(label, rest, strict))

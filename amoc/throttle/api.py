@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import inf
-from typing import Any
 
 from amoc.base.errors import ScenarioError
 from amoc.ipc import rpc
@@ -57,7 +56,7 @@ def start(
             f" {len(given)} of them"
         )
     interval = parse_profile.check_interval(name, interval)
-    shape: list[Any] = ["stages", stages]
+    shape: list[object] = ["stages", stages]
     if stages is None:
         shape = ["constant", _rate_of(name, rate, interarrival, interval)]
     parse_profile.build(name, shape, interval)
@@ -135,7 +134,7 @@ def change_rate_gradually(
             f"throttle {name} must be changed within either duration, or step_interval and"
             " step_count"
         )
-    shape: list[Any] = ["stairs", first, last, step_interval, step_count]
+    shape: list[object] = ["stairs", first, last, step_interval, step_count]
     if duration is not None:
         shape = ["ramp", first, last, duration]
     rpc.ask("throttle.change_shape", name, shape, interval)
@@ -183,7 +182,7 @@ def state(name: str) -> ThrottleState:
     return ThrottleState(*rpc.ask("throttle.state", parse_profile.check_name(name)))
 
 
-def _interval_of(name: str, interval: Any, interarrival: Any) -> float | None:
+def _interval_of(name: str, interval: object, interarrival: object) -> float | None:
     """What a new rate is per; None means as it was, which only the controller knows."""
     if interval is not None:
         return parse_profile.check_interval(name, interval)
@@ -191,7 +190,7 @@ def _interval_of(name: str, interval: Any, interarrival: Any) -> float | None:
 
 
 def _rate_of(
-    name: str, rate: Any, interarrival: Any, interval_s: float | None, which: str = ""
+    name: str, rate: object, interarrival: object, interval_s: float | None, which: str = ""
 ) -> float:
     if (rate is None) is (interarrival is None):
         raise ScenarioError(

@@ -73,14 +73,14 @@ class Pacer:
         self._rates = dict(rates or {})
         self._operator = operator or Operator()
         self._throttles: dict[str, Throttle[WorkerId]] = {}
-        self._shapes: dict[str, tuple[Any, float]] = {}
+        self._shapes: dict[str, tuple[object, float]] = {}
         self._last_epochs: dict[str, int] = {}
         self._workers: dict[WorkerId, None] = {}
         self._run_is_paused = False
         self._heap: list[tuple[int, str]] = []
         self._due: dict[str, int] = {}
         self._bell = Notify()
-        self.operations: dict[str, Callable[..., Any]] = {
+        self.operations: dict[str, Callable[..., object]] = {
             "throttle.start": self._op_start,
             "throttle.change_rate": self._op_change_rate,
             "throttle.change_shape": self._op_change_shape,
@@ -168,7 +168,7 @@ class Pacer:
 
     # What is asked
 
-    def start(self, name: str, shape: Any, interval_s: float = 60.0) -> None:
+    def start(self, name: str, shape: object, interval_s: float = 60.0) -> None:
         """Start a throttle; `shape` as in `amoc.throttle.parse_profile`.
 
         Raises:
@@ -226,7 +226,9 @@ class Pacer:
         now_ns = self._now()
         return [throttle.state(now_ns) for throttle in self._throttles.values()]
 
-    def _op_start(self, origin: WorkerId | None, name: str, shape: Any, interval_s: float) -> Any:
+    def _op_start(
+        self, origin: WorkerId | None, name: str, shape: object, interval_s: float
+    ) -> object:
         known = self._shapes.get(name)
         # init() runs on each node, and each starts the same throttles.
         if origin is not None or known is None or known != (shape, interval_s):
@@ -287,7 +289,7 @@ class Pacer:
             raise ScenarioError(f"throttle {name} is not started; started: {names}{more}")
         return throttle
 
-    def _wire_state(self, throttle: Throttle[WorkerId]) -> list[Any]:
+    def _wire_state(self, throttle: Throttle[WorkerId]) -> list[object]:
         """What a worker learns the throttle from that has not heard of it yet."""
         return [THROTTLE_TO_WORKER.to_wire(mode) for mode in throttle.whole_state(self._now())]
 

@@ -8,7 +8,6 @@ worker holds no more than `MAX_TASKS`. A task that raises is counted like a user
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import gevent
 from gevent import getcurrent
@@ -26,7 +25,7 @@ MAX_TASKS = 100_000
 
 
 def run_when_let_through(
-    queue: WorkerQueue, fn: Callable[..., object], args: tuple[Any, ...]
+    queue: WorkerQueue, fn: Callable[..., object], args: tuple[object, ...]
 ) -> None:
     """Run ``fn(*args)`` in a greenlet of its own when `queue` lets it through.
 
@@ -63,7 +62,7 @@ def run_when_let_through(
         begin(token)
 
 
-def _run(gate: gates.Gate, fn: Callable[..., object], args: tuple[Any, ...]) -> None:
+def _run(gate: gates.Gate, fn: Callable[..., object], args: tuple[object, ...]) -> None:
     try:
         pause.wait_resumed()
         fn(*args)

@@ -29,9 +29,9 @@ from collections.abc import Callable
 from enum import IntEnum
 from functools import cached_property
 from math import inf
-from typing import Any
 
 import gevent
+import msgpack
 from gevent import getcurrent
 
 from amoc import metrics
@@ -118,7 +118,7 @@ class MailRouter:
             f"<post of worker {self._worker}/{self._workers}, {len(self._checks)} checks under way>"
         )
 
-    def send(self, user_id: int, message: Any, check: bool) -> None:
+    def send(self, user_id: int, message: object, check: bool) -> None:
         """See `send` of the module."""
         data = self._pack(user_id, message)
         self._sent.inc()
@@ -154,7 +154,7 @@ class MailRouter:
         except codec.UNREADABLE as error:
             raise PeerError(f"expected mail, got {bytes(body[:20])!r}: {error}") from None
 
-    def _pack(self, user_id: int, message: Any) -> bytes:
+    def _pack(self, user_id: int, message: object) -> bytes:
         check_user(user_id)
         data = _pack(self._packer, message)
         if len(data) > MAX_BYTES:
@@ -228,7 +228,7 @@ class MailRouter:
             waiter.wake()
 
 
-def _pack(packer: Any, message: Any) -> bytes:
+def _pack(packer: msgpack.Packer, message: object) -> bytes:
     try:
         data: bytes = packer.pack(message)
     except (TypeError, ValueError, OverflowError) as error:
@@ -245,7 +245,7 @@ def _too_long(data: bytes) -> ScenarioError:
     )
 
 
-def check_user(user_id: Any) -> None:
+def check_user(user_id: object) -> None:
     """Nothing, if mail can be sent to `user_id`.
 
     Raises:
@@ -257,7 +257,7 @@ def check_user(user_id: Any) -> None:
         )
 
 
-def as_it_arrives(message: Any) -> Any:
+def as_it_arrives(message: object) -> object:
     """What the receiver of `message` would get: lists are tuples, nothing is shared.
 
     Raises:
@@ -284,7 +284,7 @@ def _refusal(user_id: int, verdict: int) -> str:
     return f"user {user_id} must be there to get mail, but has not started or has left"
 
 
-def send(user_id: int, message: Any, check: bool = False) -> None:
+def send(user_id: int, message: object, check: bool = False) -> None:
     """Send `message` to the mailbox of a user, whichever worker it is in.
 
     Never waits, unless it is to check; so anybody in a worker may send, a handler too. Only, a user
@@ -314,7 +314,7 @@ def send(user_id: int, message: Any, check: bool = False) -> None:
         pause.wait_resumed()
 
 
-def receive(match: Match | None = None, timeout: float = inf) -> Any:
+def receive(match: Match | None = None, timeout: float = inf) -> object:
     """The oldest message in the calling user's mailbox, waited for if there is none.
 
     Args:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from math import inf
-from typing import Any
 
 from gevent import get_hub
 
@@ -22,7 +21,7 @@ MAX_MESSAGES = 1_000
 MAX_BOX_BYTES = 16 << 20
 """What a box holds."""
 
-Match = Callable[[Any], object]
+Match = Callable[[object], object]
 """Whether a message is the one that is waited for."""
 
 
@@ -37,14 +36,14 @@ class Mailbox:
 
     def __init__(self) -> None:
         self.size = 0
-        self._messages: deque[Any] = deque()
+        self._messages: deque[object] = deque()
         self._sizes: deque[int] = deque()
         self._waiter: Waiter[None] | None = None
 
     def __len__(self) -> int:
         return len(self._messages)
 
-    def put(self, message: Any, size: int) -> bool:
+    def put(self, message: object, size: int) -> bool:
         """Add `message` and wake the owner if it waits; False when there is no room."""
         if len(self._messages) >= MAX_MESSAGES or self.size + size > MAX_BOX_BYTES:
             return False
@@ -57,7 +56,7 @@ class Mailbox:
             get_hub().loop.run_callback(waiter.wake)  # not now: who puts may be the hub
         return True
 
-    def take(self, match: Match | None, timeout: float) -> Any:
+    def take(self, match: Match | None, timeout: float) -> object:
         """The oldest message that matches; waits for it, `timeout` seconds of the run at the most.
 
         Raises:

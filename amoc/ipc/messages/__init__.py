@@ -24,6 +24,7 @@ from amoc.ipc.messages.coordinator import (
     CoordinatorToController,
     CoordinatorToWorker,
     GroupPart,
+    PartFields,
 )
 from amoc.ipc.messages.envelope import (
     Envelope,
@@ -166,6 +167,7 @@ __all__ = [
     "OrderReply",
     "Output",
     "Part",
+    "PartFields",
     "Pause",
     "Permits",
     "Ready",

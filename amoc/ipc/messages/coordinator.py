@@ -36,10 +36,14 @@ class GroupPart(NamedTuple):
     data: Sequence[bytes]
 
 
+PartFields = tuple[int, str, int, int, Sequence[int], Sequence[bytes]]
+"""A `GroupPart` as it arrives."""
+
+
 class CoordinatorGroups(NamedTuple):
     """Down, in an envelope: run the actions for these groups."""
 
-    groups: Sequence[tuple[int, str, int, Sequence[tuple[object, ...]]]]
+    groups: Sequence[tuple[int, str, int, Sequence[PartFields]]]
     """Each a number of the controller's own, the coordinator's name and incarnation, and its parts,
     to be run in order; a part is a `GroupPart`."""
 

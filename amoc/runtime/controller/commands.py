@@ -8,7 +8,6 @@ with what each of them did. All are written to the journal, the refused ones too
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 from gevent.lock import BoundedSemaphore
 
@@ -74,7 +73,7 @@ class Commands:
         ordering: Broadcast,
         starts: StartQueue,
         updates: SettingsUpdate,
-        looks: Callable[[], Mapping[str, list[dict[str, Any]]]],
+        looks: Callable[[], Mapping[str, list[dict[str, object]]]],
         clocks: Sequence[Pacer | Groups],
         step: Callable[[Step], None],
         journal: Journal,
@@ -132,7 +131,7 @@ class Commands:
             return self._handlers[command.name](**command.arguments)
         asked_ns = now_ns()
         outcome: str = "broken off"
-        told: Mapping[str, Any] | str = ""
+        told: Mapping[str, object] | str = ""
         try:
             answer = self._carry_out(command)
             outcome, told = "ok", answer.to_json()
@@ -198,7 +197,9 @@ class Commands:
             elapsed_s=round(status.elapsed_s, 3),
             paused_s=round(pause.paused_ns() / S_NS, 3),
             users=users,
-            throttles=[{**one, **_counts(passed.get(one["name"]))} for one in looks["throttles"]],
+            throttles=[
+                {**one, **_counts(passed.get(str(one["name"])))} for one in looks["throttles"]
+            ],
             coordinators=looks["coordinators"],
             barriers=looks["barriers"],
         )
@@ -310,7 +311,7 @@ class Commands:
 
     # Settings
 
-    def _set(self, values: Mapping[str, Any]) -> Answer:
+    def _set(self, values: Mapping[str, object]) -> Answer:
         workers = _texts(self._updates.set(values))
         texts = {worker.text for worker in workers}
         agreed = texts.pop() if len(texts) == 1 else f"{', '.join(values)} changed"

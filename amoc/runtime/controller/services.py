@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from math import isfinite
-from typing import Any
 
 import gevent
 
@@ -125,7 +124,9 @@ class Services:
         )
         self._pacer.start(USER_RATE, _constant(_first_rate(plan, loaded)), MINUTE_S)
         clocks = (self._pacer.run, self._groups.run, self._leavers.run)
-        self._clocks: list[Any] = [gevent.spawn(node.guarded, one) for one in clocks]
+        self._clocks: list[gevent.Greenlet[..., None]] = [
+            gevent.spawn(node.guarded, one) for one in clocks
+        ]
 
     def begin(self) -> None:
         """Users may start."""
@@ -223,7 +224,7 @@ class Services:
 
     # How it is
 
-    def _looks(self) -> dict[str, list[Any]]:
+    def _looks(self) -> dict[str, list[dict[str, object]]]:
         """What `amoc status` tells of the parts."""
         return {
             "throttles": [one._asdict() for one in self._pacer.states()],
@@ -246,7 +247,7 @@ class Services:
         }
 
 
-def _constant(rate: float) -> list[Any]:
+def _constant(rate: float) -> list[object]:
     """The shape of a rate that stays, see `amoc.throttle.parse_profile`."""
     return ["constant", rate]
 

@@ -16,7 +16,6 @@ import sys
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import gevent
 import zmq
@@ -127,7 +126,7 @@ class Node:
         with self._bus, self._controller:
             gevent.spawn(self._guarded, self._watch_lifeline)
             joining = gevent.spawn(self._controller.join, JOIN_S)
-            either: list[Any] = [joining, self._leave]
+            either: list[gevent.Greenlet[..., None] | Event] = [joining, self._leave]
             gevent.wait(either, count=1)
             if not self._leave.is_set():
                 joining.get()

@@ -18,7 +18,7 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from amoc import metrics
 from amoc.base import process
@@ -137,7 +137,7 @@ class Supervisor:
         else:
             self._tell(Terminated(""))
 
-    def _load(self) -> tuple[Scenario, list[settings.Setting[Any]]]:
+    def _load(self) -> tuple[Scenario, list[settings.Setting[object]]]:
         monkey_patch.patch()
         plugins.load("supervisor")
         scenario = load(self._bootstrap.scenario)
@@ -171,7 +171,7 @@ class Supervisor:
         return scenario, declared
 
     def _init(
-        self, scenario: Scenario, declared: list[settings.Setting[Any]], init: Init
+        self, scenario: Scenario, declared: list[settings.Setting[object]], init: Init
     ) -> object:
         if init.overrides:
             filled_in = settings.Source(init.embedded, init.overrides, strict=False)
