@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from amoc import metrics
 from amoc.base.clock import S_NS, now_ns
 from amoc.ipc import messages
-from amoc.metrics import handles
+from amoc.metrics import handles, health_figures
 from amoc.metrics.board import Board, Cell, Kind, Merge
 from amoc.metrics.board_reader import AreaReader
 from amoc.metrics.health_figures import WORKER, NodePoint, total
@@ -324,6 +324,64 @@ def test_a_second_ends_when_its_sample_was_taken():
     assert worker.cpu_wait_s == pytest.approx(0.05)
     assert (worker.lag_p99_s, worker.late_p99_s, worker.fds) == (0.002, 0.003, 9)
     assert second.nodes[0].memory_bytes == 1 << 30
+
+
+@pytest.mark.parametrize("taken_s", [10.9, 9.0])
+def test_a_second_ends_never_in_the_future_and_never_before_it_began(taken_s):
+    samples = SampleMerger()
+    seconds = PointCutter(samples)
+    samples.take("node0", sample(1, 8.0))
+    seconds.begin(10 * S_NS)
+    samples.take("node0", sample(2, taken_s))
+    now_ns = int(10.5 * S_NS)
+    assert seconds.end_ns(now_ns) == now_ns
+
+
+class Fallen:
+    """A worker that died ten seconds ago by the clock of this test."""
+
+    NOW_NS = 100 * S_NS
+
+    def __init__(self, monkeypatch, heartbeat_s: float) -> None:
+        monkeypatch.setattr(sampler, "now_ns", lambda: self.NOW_NS)
+        self.board = Board(2, 1)
+        self.row, self.area = self.board.row(1), self.board.area(1)
+        self.row[Cell.HEARTBEAT_NS] = round(heartbeat_s * S_NS)
+        self.row[Cell.CPU_BEFORE_NS] = 3 * S_NS
+
+    def lag(self):
+        found = {one.name: one.value for one in self.area.read()}
+        return found.get("loop_lag", Histogram({}, 0))
+
+
+@pytest.mark.parametrize(("noted_s", "longest_s"), [(0, 4), (2, 4), (7, 7)])
+def test_a_dead_workers_longest_silence_is_its_longest_lag(monkeypatch, noted_s, longest_s):
+    one = Fallen(monkeypatch, heartbeat_s=96)
+    cells = one.area.declare(Kind.TIMER, "loop_lag")
+    if noted_s:
+        cells[CELLS] = noted_s * S_NS
+        cells[cell_of(noted_s * S_NS)] += 1
+    sampler.note_silence(one.board, 1, 0)
+    assert one.lag().max_ns == longest_s * S_NS
+    assert one.lag().count == (2 if noted_s else 1)
+    assert one.lag().cells[cell_of(4 * S_NS)] == 1
+
+
+def test_what_a_dead_worker_used_comes_to_what_those_before_it_used(monkeypatch):
+    one = Fallen(monkeypatch, heartbeat_s=96)
+    cpu = health_figures.cell("cpu")
+    one.row[cpu] = 4 * S_NS
+    sampler.note_silence(one.board, 1, 5 * S_NS)
+    assert one.row[cpu] == 8 * S_NS
+    sampler.note_silence(one.board, 1, 0)  # was never found to hang: what it noted stays
+    assert one.row[cpu] == 8 * S_NS
+
+
+@pytest.mark.parametrize("heartbeat_s", [0, 99, 99.5])
+def test_who_was_on_time_or_never_began_was_not_silent(monkeypatch, heartbeat_s):
+    one = Fallen(monkeypatch, heartbeat_s)
+    sampler.note_silence(one.board, 1, 5 * S_NS)
+    assert one.lag().count == 0
 
 
 def test_a_late_node_is_not_waited_for_and_its_figures_count_where_they_come_in():
