@@ -274,6 +274,8 @@ _CELLS = {
     )
 }
 _AT = {name: at for at, name in enumerate(WORKER)}
+_DIGITS = {Source.SHARE: 4, Source.TIME: 6, Source.RATE: 1}
+_GROWING = [(name, _AT[name], one.source) for name, one in WORKER.items() if one.source in _DIGITS]
 _UNIT = re.compile(r"(_p99)?_(s|bytes)$")
 
 
@@ -331,18 +333,10 @@ def in_a_second(
         span_s: How long the second was.
     """
     per_ns = 1 / noted_ns if noted_ns > 0 else 0.0
-    found: dict[str, Any] = {}
-    for (name, one), old, new in zip(WORKER.items(), before, now, strict=True):
-        grown = max(0, new - old) * per_ns
-        match one.source:
-            case Source.SHARE:
-                found[name] = round(grown, 4)
-            case Source.TIME:
-                found[name] = grown * span_s
-            case Source.RATE:
-                found[name] = round(grown * S_NS, 1)
-            case _:
-                found[name] = new
+    factors = {Source.SHARE: per_ns, Source.TIME: per_ns * span_s, Source.RATE: per_ns * S_NS}
+    found: dict[str, Any] = dict(zip(WORKER, now, strict=True))
+    for name, at, source in _GROWING:
+        found[name] = round(max(0, now[at] - before[at]) * factors[source], _DIGITS[source])
     return found
 
 
