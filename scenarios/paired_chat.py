@@ -6,6 +6,8 @@ Without further ado amoc starts a small XMPP server for it. To load yours, with 
 password_1 and so on: --set xmpp_servers=127.0.0.1:5222 --set xmpp_domain=localhost
 """
 
+import contextlib
+
 from amoc import coordinator, receive, send, setting, throttle, user, xmpp
 
 rate = setting(
@@ -46,18 +48,23 @@ def start(user_id):
 
 
 def chat(client, peer, my_turn):
-    """Write in turns, until enough was written or one of the two leaves and says so."""
+    """Write in turns, until enough was written or one of the two is asked to stop."""
     from_peer = xmpp.is_chat & xmpp.from_jid(peer)
+    heard_goodbye = False
     try:
         for _ in range(2 * length.get()):
             if my_turn:
                 throttle.wait("messages")
                 client.send_chat(peer, "How do you do?")
             elif client.receive(from_peer, timeout=60).body == "Goodbye":
-                return
+                heard_goodbye = True
+                break
             my_turn = not my_turn
     finally:
         # A user that is asked to stop while it waits, for its turn or for its peer, ends there by
-        # an exception. Without a word its peer would wait for an answer.
-        if user.stopping:
-            client.send_chat(peer, "Goodbye")
+        # an exception. It is told once, so it may wait again here, for its peer's goodbye: then
+        # nobody writes to somebody who is gone.
+        client.send_chat(peer, "Goodbye")
+        with contextlib.suppress(TimeoutError):
+            while not heard_goodbye:
+                heard_goodbye = client.receive(from_peer, timeout=2).body == "Goodbye"

@@ -15,12 +15,12 @@ from amoc.base import context, pause
 from amoc.base.clock import MS_NS, now_ns
 from amoc.base.errors import ScenarioError
 from amoc.base.operator import Operator
-from amoc.base.waiting import Waiter
+from amoc.base.waiting import Waiter, interrupt
 from amoc.ipc.rpc import Handler
 from amoc.throttle import worker as gates
 from amoc.throttle.slot_allocator import VOID_NS
 from amoc.users.mail import MAX_BYTES, MailRouter
-from amoc.users.user import User
+from amoc.users.user import User, UserStopped
 from tests.unit.throttle.support import Here, counted, eventually
 
 
@@ -397,7 +397,7 @@ class Me(User):
     def run(self) -> None:
         try:
             self.fn()
-        except ScenarioError as error:
+        except (ScenarioError, UserStopped) as error:
             self.raised = error
 
 
@@ -707,3 +707,29 @@ def test_a_throttle_with_a_standing_line_starves_no_other(here: Here, kind: str)
     gevent.sleep(1)
     done.append(True)
     assert passed.count("slow") - before >= 80
+
+
+def test_the_old_names_go_on_working(here: Here):
+    throttle.start("places", 1, 0)  # as limit_concurrency("places", 1)
+    with (
+        pytest.deprecated_call(match=r"throttle\.slot is now throttle\.permit"),
+        throttle.slot("places", timeout=5),
+    ):
+        assert here.gate.holders
+        with pytest.raises(throttle.ThrottleTimeout):
+            throttle.permit("places", timeout=0.01).__enter__()
+    assert not here.gate.holders
+
+
+def test_a_user_that_is_asked_to_stop_takes_no_slot_and_leaves_the_queue(here: Here):
+    throttle.start("a", 0)
+    user = Me(lambda: throttle.wait("a"))
+    get_hub().loop.run_callback(user.switch)
+    eventually(lambda: here.gate.queue("a").waiting == 1, "it waits")
+    interrupt(user, UserStopped())
+    eventually(lambda: user.dead, "it ends")
+    assert isinstance(user.raised, UserStopped)
+    assert here.gate.queue("a").waiting == 0
+    throttle.change_rate("a", 1000, 1)
+    throttle.wait("a", timeout=5)
+    assert len(here.used) == 1

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable
+from typing import Any
 
 import gevent
 import pytest
 
 from amoc import sleep, xmpp
 from amoc.base.errors import ClosedError
+from amoc.base.waiting import interrupt
 from amoc.metrics.board import UserState
-from amoc.users.user import User
+from amoc.users.user import User, UserStopped
 from amoc.xmpp import meters, options
 from amoc.xmpp.session import Session
 from amoc.xmpp.stream import Stream
@@ -73,6 +75,45 @@ def test_a_user_that_does_not_wait_for_amoc_is_interrupted_when_it_does_next() -
         with pytest.raises(xmpp.Disconnected):
             sleep(PATIENCE_S)
         sleep(0)  # once is enough
+
+
+WAITS: dict[str, Callable[[xmpp.Client], object]] = {
+    "receive": xmpp.Client.receive,
+    "request": xmpp.Client.ping,
+    "wait": lambda client: client.wait(60),
+    "wait_until": lambda client: client.wait_until(lambda: False),
+    "send_and_receive": lambda client: client.send_and_receive("<message to='a@b'/>", timeout=60),
+}
+
+
+@pytest.mark.parametrize("wait", WAITS.values(), ids=WAITS)
+def test_a_client_that_waits_is_interrupted_when_its_user_is_to_stop_and_closes_in_peace(
+    wait: Callable[[xmpp.Client], object],
+) -> None:
+    heard: list[bytes] = []
+
+    def script(conn: Conn) -> None:
+        conn.log_in()
+        heard.append(conn.expect(rb"</stream:stream>"))
+        conn.say(MESSAGE + b"</stream:stream>")
+
+    def act() -> None:
+        with connect(server) as client:
+            clients.append(client)
+            wait(client)
+
+    clients: list[xmpp.Client] = []
+    received, failures = count(meters.messages_received), count(meters.disconnections)
+    with serving(script) as server:
+        user: Any = gevent.spawn(act)
+        while getattr(user, "waiting_for", None) is None:
+            gevent.sleep(0.001)
+        interrupt(user, UserStopped())
+        user.join(PATIENCE_S)
+    assert isinstance(user.value, UserStopped)
+    assert not clients[0].is_open
+    assert count(meters.messages_received) == received + 1
+    assert count(meters.disconnections) == failures
 
 
 def test_a_user_between_its_iterations_is_left_alone() -> None:

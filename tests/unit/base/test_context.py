@@ -1,0 +1,39 @@
+"""A worker's context: its parts are found by their class, in one place."""
+
+from __future__ import annotations
+
+from amoc.base import context
+from amoc.base.context import WorkerContext, find
+
+
+class Part:
+    """Of a worker."""
+
+
+def test_there_are_no_parts_where_there_is_no_worker():
+    with WorkerContext().activated():
+        assert find(Part) is None
+
+
+def test_a_part_is_found_by_its_class_while_its_context_is_active():
+    one, other = WorkerContext(), WorkerContext()
+    part = Part()
+    one.set(Part, part)
+    with one.activated():
+        assert find(Part) is part
+        with other.activated():
+            assert context.active() is other
+            assert find(Part) is None
+        assert find(Part) is part
+        one.set(Part, None)
+        assert find(Part) is None
+    assert context.active() not in (one, other)
+
+
+def test_the_context_of_before_is_back_when_the_block_fails():
+    before = context.active()
+    try:
+        with WorkerContext().activated():
+            raise KeyError
+    except KeyError:
+        assert context.active() is before
