@@ -57,11 +57,11 @@ def start(name: str, plan: _Item | list[_Item], timeout: float = 30.0, scope: st
     items = parse(name, plan)
     if not _is_seconds(timeout):
         raise ScenarioError(
-            f"the timeout of coordinator {name} must be more than 0 s, but is {timeout!r}"
+            f"the timeout of coordinator {name} must be more than 0 s, got {timeout!r}"
         )
     if scope not in SCOPES:
         raise ScenarioError(
-            f'the scope of coordinator {name} must be "run" or "node", but is {scope!r}'
+            f'the scope of coordinator {name} must be "run" or "node", got {scope!r}'
         )
     shapes = [item.shape for item in items]
     timeout_s = None if timeout == inf else float(timeout)
@@ -106,7 +106,7 @@ def add(name: str, /, *arguments: Any) -> None:
         case (user_id, data):
             if type(user_id) is not int or user_id < 1:
                 raise ScenarioError(
-                    f"a user that is added to coordinator {name} must be given by its id, but is"
+                    f"a user that is added to coordinator {name} must be given by its id, got"
                     f" {user_id!r}"
                 )
         case _:
@@ -211,13 +211,9 @@ def barrier(name: str, n: int, timeout: float = inf) -> None:
     """
     _check_name("barrier", name)
     if type(n) is not int or not 1 <= n <= MAX_USERS:
-        raise ScenarioError(
-            f"barrier {name} must be for 1 to {MAX_USERS:,} users, but is for {n!r}"
-        )
+        raise ScenarioError(f"barrier {name} must be for 1 to {MAX_USERS:,} users, got {n!r}")
     if not _is_seconds(timeout):
-        raise ScenarioError(
-            f"the timeout of barrier {name} must be more than 0 s, but is {timeout!r}"
-        )
+        raise ScenarioError(f"the timeout of barrier {name} must be more than 0 s, got {timeout!r}")
     here = find(Actions)
     if here is None:
         raise ClosedError(f"users of a run wait at barriers; {name} is used outside of it")
@@ -231,6 +227,6 @@ def _is_seconds(value: object) -> bool:
 def _check_name(what: str, name: object) -> None:
     if not (isinstance(name, str) and _NAME.fullmatch(name)):
         raise ScenarioError(
-            f"the name of a {what} must have 1 to 100 letters, digits, '_', '.' or '-', but is"
+            f"the name of a {what} must have 1 to 100 letters, digits, '_', '.' or '-', got"
             f" {name!r}"
         )

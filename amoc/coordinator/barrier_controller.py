@@ -61,7 +61,7 @@ class Barriers:
             one = self._rounds.setdefault(name, _Round(n))
             if one.n != n:
                 reason = (
-                    f"barrier {name} must be given the same n by all users, but is given {n} while"
+                    f"barrier {name} must be given the same n by all users, got {n} while"
                     f" others wait there for {one.n}"
                 )
                 self._post(origin, BarrierRefusal(name, tickets[index:], reason))

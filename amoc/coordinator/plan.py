@@ -88,7 +88,7 @@ def parse(name: str, plan: object) -> list[Item]:
     items = [plan] if isinstance(plan, tuple) else plan
     if not isinstance(items, list) or not items:
         raise ScenarioError(
-            f"the plan of coordinator {name} must be (size, actions) or a list of such, but is"
+            f"the plan of coordinator {name} must be (size, actions) or a list of such, got"
             f" {_short(plan)}"
         )
     return [_item(f"item {number} of coordinator {name}", one) for number, one in enumerate(items)]
@@ -96,12 +96,12 @@ def parse(name: str, plan: object) -> list[Item]:
 
 def _item(where: str, item: object) -> Item:
     if not (isinstance(item, tuple) and len(item) == 2):
-        raise ScenarioError(f"{where} must be (size, actions), but is {_short(item)}")
+        raise ScenarioError(f"{where} must be (size, actions), got {_short(item)}")
     size, given = item
     least, most = _sizes(where, size)
     functions = list(given) if isinstance(given, list | tuple) else [given]
     if not functions:
-        raise ScenarioError(f"{where} must have an action, but has none")
+        raise ScenarioError(f"{where} must have an action, got none")
     actions = tuple(_action(where, one) for one in functions)
     for one in actions:
         if one.form == 3 and not most:
@@ -120,14 +120,14 @@ def _sizes(where: str, size: object) -> tuple[int, int]:
     if not (type(least) is type(most) is int and 1 <= least <= most <= MAX_USERS):
         raise ScenarioError(
             f'{where} must be for n users, (min, max) users or "all", from 1 to {MAX_USERS:,},'
-            f" but is for {_short(size)}"
+            f" got {_short(size)}"
         )
     return least, most
 
 
 def _action(where: str, function: object) -> Action:
     if not callable(function):
-        raise ScenarioError(f"an action of {where} must be a function, but is {_short(function)}")
+        raise ScenarioError(f"an action of {where} must be a function, got {_short(function)}")
     form = form_of(function)
     if form is None:
         raise ScenarioError(

@@ -186,8 +186,8 @@ class Actions:
             ) from None
         if len(packed) > MAX_DATA:
             raise ScenarioError(
-                f"what is added to coordinator {name} must have at most {MAX_DATA:,} bytes, but"
-                f" has {len(packed):,}"
+                f"what is added to coordinator {name} must have at most {MAX_DATA:,} bytes, got"
+                f" {len(packed):,}"
             )
         ids = adding.ids
         if not ids:

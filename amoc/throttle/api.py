@@ -52,7 +52,7 @@ def start(
     given = [one for one in (rate, interarrival, stages) if one is not None]
     if len(given) != 1:
         raise ScenarioError(
-            f"throttle {name} must be given one of rate, interarrival and stages, but has"
+            f"throttle {name} must be given one of rate, interarrival and stages, got"
             f" {len(given)} of them"
         )
     interval = parse_profile.check_interval(name, interval)

@@ -46,7 +46,7 @@ def check_name(name: object) -> str:
     """
     if not isinstance(name, str) or not _NAME.fullmatch(name) or len(name) > MAX_NAME:
         raise ScenarioError(
-            f"a throttle's name must be 1 to {MAX_NAME} letters, digits, '_', '.' and '-', but is"
+            f"a throttle's name must be 1 to {MAX_NAME} letters, digits, '_', '.' and '-', got"
             f" {name!r}"
         )
     return name
@@ -64,12 +64,12 @@ def check_rate(name: str, value: Any, interval_s: float | None, *, finite: bool 
     """
     limit = "below infinity" if finite else "0 or more (infinity for no limit)"
     if not _number(value) or value < 0 or (finite and value == inf):
-        raise ScenarioError(f"throttle {name}: a rate must be {limit}, but is {value!r}")
+        raise ScenarioError(f"throttle {name}: a rate must be {limit}, got {value!r}")
     most = MAX_RATE * (MAX_S if interval_s is None else interval_s or 1)
     if most < value < inf:
         per = "" if interval_s is None else f" per {interval_s:g} s"
         raise ScenarioError(
-            f"throttle {name}: a rate must be at most {MAX_RATE}/s (or infinity), but is"
+            f"throttle {name}: a rate must be at most {MAX_RATE}/s (or infinity), got"
             f" {value!r}{per}"
         )
     return float(value)
@@ -83,8 +83,7 @@ def check_interval(name: str, value: Any) -> float:
     """
     if not _number(value) or not (value == 0 or 1e-3 <= value <= MAX_S):
         raise ScenarioError(
-            f"throttle {name}: its interval must be 0, or from 1 ms to {MAX_S:g} s, but is"
-            f" {value!r}"
+            f"throttle {name}: its interval must be 0, or from 1 ms to {MAX_S:g} s, got {value!r}"
         )
     return float(value)
 
@@ -97,7 +96,7 @@ def check_seconds(name: str, what: str, value: Any, least: float = 0.0) -> float
     """
     if not _number(value) or not least <= value <= MAX_S:
         raise ScenarioError(
-            f"throttle {name}: its {what} must be from {least:g} to {MAX_S:g} s, but is {value!r}"
+            f"throttle {name}: its {what} must be from {least:g} to {MAX_S:g} s, got {value!r}"
         )
     return float(value)
 
@@ -110,8 +109,7 @@ def check_timeout(name: str, value: Any) -> float:
     """
     if not _number(value) or value < 0:
         raise ScenarioError(
-            f"throttle {name}: a timeout must be 0 s or more (infinity for no limit), but is"
-            f" {value!r}"
+            f"throttle {name}: a timeout must be 0 s or more (infinity for no limit), got {value!r}"
         )
     return float(value) if value <= MAX_S else inf
 
@@ -143,13 +141,13 @@ def build(name: str, shape: Any, interval_s: float) -> Profile:
             top = check_rate(name, high, interval_s, finite=True)
             if bottom > top:
                 raise ScenarioError(
-                    f"throttle {name}: a sine must be from low to high, but is {low!r} to {high!r}"
+                    f"throttle {name}: a sine must be from low to high, got {low!r} to {high!r}"
                 )
             period_s = check_seconds(name, "period", seconds, MIN_PERIOD_S)
             return Sine(bottom, top, round(period_s * S_NS))
         case "stages", [str(text)]:
             return from_text(name, text, interval_s)
-    raise ScenarioError(f"throttle {name}: a shape must be one of amoc's, but is {shape!r}")
+    raise ScenarioError(f"throttle {name}: a shape must be one of amoc's, got {shape!r}")
 
 
 def _stairs(
@@ -159,7 +157,7 @@ def _stairs(
     last = check_rate(name, ends[1], interval_s, finite=True)
     if type(count) is not int or not 1 <= count <= MAX_STEPS:
         raise ScenarioError(
-            f"throttle {name}: its step_count must be from 1 to {MAX_STEPS}, but is {count!r}"
+            f"throttle {name}: its step_count must be from 1 to {MAX_STEPS}, got {count!r}"
         )
     length_ns = round(check_seconds(name, "step_interval", seconds) * S_NS)
     return Steps(
@@ -174,7 +172,7 @@ def _steps(name: str, steps: Any, interval_s: float) -> Profile:
     begins_ns, values, at_ns = [], [], 0
     for step in steps:
         if not isinstance(step, Sequence) or len(step) != 2:
-            raise ScenarioError(f"throttle {name}: a step must be (rate, seconds), but is {step!r}")
+            raise ScenarioError(f"throttle {name}: a step must be (rate, seconds), got {step!r}")
         begins_ns.append(at_ns)
         values.append(check_rate(name, step[0], interval_s, finite=True))
         at_ns += round(check_seconds(name, "step", step[1]) * S_NS)

@@ -252,9 +252,7 @@ def check_user(user_id: object) -> None:
         ScenarioError: It is no user's number.
     """
     if not isinstance(user_id, int) or user_id < 1:
-        raise ScenarioError(
-            f"send() must be given a user's number, from 1, but is given {user_id!r}"
-        )
+        raise ScenarioError(f"send() must be given a user's number, from 1, got {user_id!r}")
 
 
 def as_it_arrives(message: object) -> object:
@@ -331,7 +329,7 @@ def receive(match: Match | None = None, timeout: float = inf) -> object:
     if not isinstance(me, User):
         raise ClosedError("receive() is there for a user only: use it in start() and what it calls")
     if not timeout >= 0:
-        raise ValueError(f"timeout must be at least 0 s, but is {timeout}")
+        raise ValueError(f"timeout must be at least 0 s, got {timeout}")
     box = me.mailbox
     if box is None:
         box = me.mailbox = Mailbox()

@@ -140,9 +140,7 @@ def connect(
     me = identity.identity(user_id, username, password, domain)
     mechanisms = (mechanism,) if mechanism else options.names(options.xmpp_mechanisms.get())
     if mechanism and mechanism not in MECHANISMS:
-        raise ScenarioError(
-            f"mechanism must be one of {', '.join(MECHANISMS)}, but is {mechanism!r}"
-        )
+        raise ScenarioError(f"mechanism must be one of {', '.join(MECHANISMS)}, got {mechanism!r}")
     plan = Plan(
         me=me._replace(username="") if mechanisms == ("ANONYMOUS",) else me,
         terms=Terms(

@@ -129,5 +129,5 @@ class Shutdown:
             return self.terminated.get(timeout=deadline_s + GRACE_S) or Terminated("")
         except gevent.Timeout:
             return Terminated(
-                f"terminate() must return within {deadline_s:g} s, but is still running"
+                f"terminate() must return within {deadline_s:g} s, and is still running"
             )

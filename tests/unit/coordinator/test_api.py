@@ -158,8 +158,8 @@ def test_init_is_told_what_cannot_be_before_anything_is_asked(run: Alone) -> Non
         (lambda: coordinator.start("pairs", (2, meet)), "pairs is already started"),
         (lambda: coordinator.start("a b", (2, meet)), "the name of a coordinator must have 1 to"),
         (lambda: coordinator.start("x", (2, meet), timeout=0), "timeout of coordinator x must be"),
-        (lambda: coordinator.start("x", (2, meet), timeout="5"), "more than 0 s, but is '5'"),
-        (lambda: coordinator.start("x", (2, meet), scope="all"), 'must be "run" or "node", but is'),
+        (lambda: coordinator.start("x", (2, meet), timeout="5"), "more than 0 s, got '5'"),
+        (lambda: coordinator.start("x", (2, meet), scope="all"), 'must be "run" or "node", got'),
         (lambda: coordinator.start("x", []), r"the plan of coordinator x must be"),
         (lambda: coordinator.reset("x"), "coordinator x must be started before it is used"),
         (lambda: coordinator.stop("x"), "coordinator x must be started before it is used"),
@@ -181,11 +181,11 @@ def test_what_is_for_users_is_not_there_before_the_run(run: Alone) -> None:
         coordinator.barrier("b", 2)
     run.begin()
     for call, says in (
-        (lambda: coordinator.barrier("b", 0), "for 1 to 10,000,000 users, but is for 0"),
-        (lambda: coordinator.barrier("b", 2.0), "but is for 2.0"),
+        (lambda: coordinator.barrier("b", 0), "for 1 to 10,000,000 users, got 0"),
+        (lambda: coordinator.barrier("b", 2.0), "got 2.0"),
         (lambda: coordinator.barrier("b c", 2), "the name of a barrier"),
-        (lambda: coordinator.barrier("b", 2, timeout=-1), "must be more than 0 s, but is -1"),
-        (lambda: coordinator.add("pairs", "me", None), "must be given by its id, but is 'me'"),
+        (lambda: coordinator.barrier("b", 2, timeout=-1), "must be more than 0 s, got -1"),
+        (lambda: coordinator.add("pairs", "me", None), "must be given by its id, got 'me'"),
     ):
         with pytest.raises(ScenarioError, match=says):
             call()

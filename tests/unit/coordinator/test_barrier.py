@@ -199,8 +199,7 @@ def test_all_must_wait_for_the_same_number() -> None:
     until(lambda: 2 in two.crowd.errors)
     assert isinstance(two.crowd.errors[2], ScenarioError)
     assert str(two.crowd.errors[2]) == (
-        "barrier all must be given the same n by all users, but is given 2 while others wait"
-        " there for 3"
+        "barrier all must be given the same n by all users, got 2 while others wait there for 3"
     )
     three.start([3, 4])
     until(lambda: len(three.released) == 3)
@@ -265,10 +264,7 @@ def test_every_record_of_a_barrier_is_addressed_to_who_waits() -> None:
     barriers.arrive(A, BarrierArrivals("x", 3, [1, 2]))
     barriers.arrive(B, BarrierArrivals("x", 4, [1]))
     barriers.arrive(B, BarrierArrivals("x", 3, [2]))
-    reason = (
-        "barrier x must be given the same n by all users, but is given 4 while others wait there"
-        " for 3"
-    )
+    reason = "barrier x must be given the same n by all users, got 4 while others wait there for 3"
     assert sent == [
         (B, BarrierRefusal("x", [1], reason)),
         (A, BarrierRelease("x", 5 + LEAD_NS, [(1, 2)])),

@@ -574,7 +574,7 @@ def test_data_that_cannot_travel_is_refused_where_it_is_added() -> None:
     worker = cluster.up(0)
     with pytest.raises(ScenarioError, match="what is added to coordinator pairs must be made of"):
         worker.add("pairs", 1, object())
-    with pytest.raises(ScenarioError, match="must have at most 65,536 bytes, but has"):
+    with pytest.raises(ScenarioError, match="must have at most 65,536 bytes, got"):
         worker.add("pairs", 1, b"x" * (1 << 16))
     with pytest.raises(KeyError):
         worker.add("nobody", 1)

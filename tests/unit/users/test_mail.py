@@ -291,7 +291,7 @@ def test_what_can_be_packed_only_is_counted_and_spoils_no_other(town, tally, to)
 
 @pytest.mark.parametrize("to", [0, -1, "7", 1.0, None])
 def test_an_addressee_must_be_a_number_of_a_user(town, to):
-    with pytest.raises(ScenarioError, match=r"must be given a user's number, from 1, but is given"):
+    with pytest.raises(ScenarioError, match=r"must be given a user's number, from 1, got"):
         town.posts[0].send(to, "hello", check=False)
 
 
