@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from amoc.base.clock import MS_NS, S_NS
 from amoc.throttle.permit_allocator import Permits
-from amoc.throttle.profiles import NEVER_NS, Constant
+from amoc.throttle.profiles import NEVER_NS, Constant, Steps
 from amoc.throttle.slot_allocator import VOID_NS, Block, Ledger
 from amoc.throttle.slot_schedule import Change, Mode
 
@@ -90,6 +90,18 @@ def test_an_idle_throttle_forgets_what_it_was():
     one.want("a", 1, 0, at_ns, at_ns)
     ((_, found),) = one.deal(at_ns)
     assert (found.epoch, found.due_ns) == (500, at_ns)
+
+
+def test_a_change_goes_back_to_what_was_dealt_a_moment_ago():
+    steps = Steps((0, 60 * MS_NS), (1000.0, 10.0))
+    one: Ledger[str] = Ledger(Change(1, START_NS, Mode.RUN, steps, START_NS, S_NS))
+    one.want("a", 1000, 0, START_NS, START_NS)
+    one.deal(START_NS)  # 100 ms ahead, and so into the second step
+    at_ns = START_NS + 40 * MS_NS
+    one.change(Change(2, at_ns, Mode.RUN, Constant(100.0), START_NS, S_NS), START_NS)
+    ((_, found),) = one.deal(START_NS)
+    assert (found.epoch, found.first, found.due_ns) == (2, 0, at_ns)
+    assert found.spacing_ns == 10 * MS_NS
 
 
 def permits(count: float) -> Permits[str]:
