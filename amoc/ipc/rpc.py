@@ -108,7 +108,7 @@ class RpcClient(Handler):
         try:
             self._outbox.put(Part.CALLS, self._worker, call)
             if not waiter.wait(timeout_s):
-                raise PeerError(f"{operation} must be answered within {timeout_s:g} s, but was not")
+                raise PeerError(f"{operation} was not answered within {timeout_s:g} s")
         finally:
             del self._callers[number]
         pause.wait_resumed()
@@ -146,7 +146,7 @@ class RpcServer:
         """
         known = self.operations.get(operation)
         if known is None:
-            raise ScenarioError(f"{operation} is nothing that the controller can do")
+            raise ScenarioError(f"the controller has no operation {operation}")
         return known(origin, *arguments)
 
     def hear(self, origin: WorkerId, body: bytes | memoryview) -> None:

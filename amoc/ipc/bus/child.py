@@ -130,7 +130,7 @@ class Child(End, Generic[_C, _R]):
                 self._heard = number
                 self._due.ring()
                 return
-        raise PeerError(f"{self.name} must be welcomed within {deadline_s} s, but heard nothing")
+        raise PeerError(f"{self.name} was not welcomed by its parent within {deadline_s} s")
 
     def _read(self, message: bytes) -> tuple[int, Any]:
         """A command's number, and the command; the bus's own are `WELCOME` and booleans."""

@@ -241,7 +241,7 @@ class Controller:
         self._results.ready(ready)
         for operation, arguments in ready.calls:
             try:
-                services.desk.do(None, operation, *arguments)
+                services.calls.do(None, operation, *arguments)
             except AmocError as refused:
                 raise InitError(f"init() of {self._plan.scenario}: {refused}") from None
 

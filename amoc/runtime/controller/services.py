@@ -61,7 +61,7 @@ class Services:
     Attributes:
         ordering: Gives orders to all workers and waits for them.
         starts: The users that are still to be dealt.
-        desk: Makes the calls of scenarios.
+        calls: Carries out the calls of scenarios.
         operations: What an operator can do.
     """
 
@@ -96,18 +96,18 @@ class Services:
         sender = self._outbox.sender
         self.ordering = Broadcast(sender(Part.CONTROL, ORDERS))
         self.starts = StartQueue(loaded.workers)
-        self.desk = RpcServer(sender(Part.CALLS, ANSWERS))
+        self.calls = RpcServer(sender(Part.CALLS, ANSWERS))
         to_throttles = sender(Part.THROTTLE, THROTTLE_TO_WORKER)
         self._pacer = Pacer(to_throttles, rates=plan.rates, operator=operator)
         to_coordinators = sender(Part.COORDINATOR, COORDINATOR_TO_WORKER)
         self._groups = Groups(to_coordinators, plan.seed, operator)
         for part in (self._pacer, self._groups):
-            self.desk.operations.update(part.operations)
+            self.calls.operations.update(part.operations)
         self._parts: Mapping[Part, ControllerEnd] = {
             Part.THROTTLE: self._pacer,
             Part.COORDINATOR: self._groups,
             Part.CONTROL: self.ordering,
-            Part.CALLS: self.desk,
+            Part.CALLS: self.calls,
         }
         self._updates = SettingsUpdate(self.ordering, loaded.pacing, self._change_start_rate)
         self._leavers = RampDown(self.ordering, status, loaded.workers)
@@ -152,7 +152,7 @@ class Services:
             self._node.failure = error
 
     def _change_start_rate(self, per_minute: float) -> None:
-        self.desk.do(None, "throttle.change_rate", USER_RATE, per_minute, MINUTE_S)
+        self.calls.do(None, "throttle.change_rate", USER_RATE, per_minute, MINUTE_S)
 
     # Workers
 

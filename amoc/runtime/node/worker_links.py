@@ -29,7 +29,7 @@ from amoc.runtime.node.workers import WorkerState, WorkerTable
 
 MAX_MAIL = 5_000
 MAX_MAIL_BYTES = 32 << 20
-"""Envelopes on their way to one worker, beyond which mail is dropped, counted and spoken of."""
+"""Envelopes on their way to one worker, beyond which mail is dropped, counted and reported."""
 
 _log = logging.getLogger(__name__)
 

@@ -23,7 +23,7 @@ SAMPLE_S = 1.0
 PEAK_S = 0.05
 """How often the number of users alive is looked at, to know the most there were at once."""
 SILENT_NS = 5 * S_NS
-"""A worker whose loop has not turned for so long is spoken of."""
+"""The operator is told of a worker whose loop has not turned for so long."""
 _USERS = cell("users")
 ASK_AT_LOOK = 3
 """And is asked before that where it hangs, if it has not left that already."""

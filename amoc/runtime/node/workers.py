@@ -39,7 +39,7 @@ class WorkerState:
     looks: int = 0
     """How often in a row that was the same."""
     mail_dropped: int = 0
-    """Envelopes of mail that it has not taken in time, since that was last spoken of."""
+    """Envelopes of mail that it has not taken in time, since that was last reported."""
     cpu_ns: int = 0
     """What it had used when it was found to hang."""
     gone: UsersGone | None = None

@@ -108,9 +108,7 @@ class Supervisor:
         logs.keep()
         init = pipe.read_one(self._line, TO_SUPERVISOR)
         if not isinstance(init, Init):
-            raise PeerError(
-                f"the supervisor must be told to init, but is told {type(init).__name__}"
-            )
+            raise PeerError(f"expected Init from the node, got {type(init).__name__}")
         logs.open_directory(init.log_directory)
         with rpc.recording() as recorder, events.span(events.INIT_START, events.INIT_STOP):
             state = self._init(scenario, declared, init)
@@ -211,7 +209,7 @@ class Supervisor:
             case Terminate():
                 return False
             case Init():
-                raise PeerError("the supervisor is told to init a second time")
+                raise PeerError("expected Init from the node once, got it a second time")
         return True
 
     def _next_ms(self) -> int:

@@ -102,7 +102,7 @@ def test_a_child_that_says_hello_is_welcomed_and_announced_once(family):
 
 
 def test_a_child_that_nobody_expects_waits_in_vain_until_its_deadline(family):
-    with pytest.raises(PeerError, match=r"w7 must be welcomed within 0\.1 s"):
+    with pytest.raises(PeerError, match=r"w7 was not welcomed by its parent within 0\.1 s"):
         family.bear("w7").join(0.1)
     assert family.heard == []
 

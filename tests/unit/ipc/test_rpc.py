@@ -47,7 +47,8 @@ def test_a_call_is_answered_by_the_operation_it_names():
 
 
 @pytest.mark.parametrize(
-    ("operation", "words"), [("sums.no", "refused on purpose"), ("sums.what", "nothing that")]
+    ("operation", "words"),
+    [("sums.no", "refused on purpose"), ("sums.what", "no operation sums.what")],
 )
 def test_what_is_refused_raises_the_reason(operation, words):
     wire = Wire()
