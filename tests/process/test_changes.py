@@ -350,4 +350,4 @@ def test_a_change_that_an_update_function_does_not_take_is_undone_with_its_rate(
         one.say("add", "2")
         one.run.wait_for_output("user 4 sees 1200")
         one.run.kill(one.run.pid, signal.SIGINT)
-        one.run.end()
+        assert one.run.end() == ExitCode.OK

@@ -171,7 +171,7 @@ def test_a_run_that_was_killed_is_not_running_though_its_socket_is_there(stayers
     with controlled(stayers, "--users", "2", *FAST, directory=tmp_path) as it:
         it.wait_for_users(2)
         it.run.kill(it.run.pid, signal.SIGKILL)
-        it.run.end()
+        assert it.run.end() == -signal.SIGKILL
         assert (it.directory / "control").exists()
         said = it.say("status", code=ExitCode.USAGE)
         assert said == f"amoc: run {it.directory} must be running, but does not answer\n"

@@ -206,7 +206,7 @@ def test_what_a_user_starts_is_there_in_all_workers_and_what_actions_raise_is_sa
     with running(scenario(FAILING), "--users", "40", *FAST, directory=tmp_path) as run:
         run.wait_for_output("coordinator.late.action_errors 20")
         run.kill(run.pid, signal.SIGINT)
-        run.end()
+        assert run.end() == 0, run.output
         counters = run.summary()["counters"]
         output = run.output
     assert counters["coordinator.late.adds"] == 40
