@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Self
 
 from amoc.base.clock import S_NS
 from amoc.base.errors import UsageError
+from amoc.base.json_plain import JsonObject
 from amoc.metrics.board import Kind
 from amoc.results.thresholds import threshold
 from amoc.results.thresholds.threshold import Threshold
 
-Entry = Mapping[str, Any]
+Entry = JsonObject
 """A line of a journal."""
 
 

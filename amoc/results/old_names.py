@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-_Json = Mapping[str, Any]
+from amoc.base.json_plain import JsonObject
 
 _TODAY = {
     "slot": "worker",
@@ -20,12 +20,12 @@ _TODAY = {
 _VERDICTS = {"failed expectations": "failed thresholds"}
 
 
-def renamed(record: _Json) -> dict[str, Any]:
+def renamed(record: JsonObject) -> dict[str, Any]:
     """A record, with its fields called as they are today."""
     return {_TODAY.get(name, name): value for name, value in record.items()}
 
 
-def summary(found: _Json) -> dict[str, Any]:
+def summary(found: JsonObject) -> dict[str, Any]:
     """A summary."""
     named = renamed(found)
     run = named["run"]
@@ -35,7 +35,7 @@ def summary(found: _Json) -> dict[str, Any]:
     return named
 
 
-def journal_entry(found: _Json) -> dict[str, Any]:
+def journal_entry(found: JsonObject) -> dict[str, Any]:
     """An entry of a journal."""
     entry = renamed(found)
     if isinstance(plan := entry.get("plan"), Mapping):

@@ -20,6 +20,7 @@ from typing import Any
 
 from amoc.base import json_lines
 from amoc.base.errors import ResourceError, UsageError
+from amoc.base.json_plain import JsonObject
 from amoc.base.text import counted
 from amoc.metrics.histogram import Histogram
 from amoc.results import journal, old_names
@@ -132,9 +133,9 @@ class SavedRun:
     """
 
     directory: Path
-    summary: Mapping[str, Any]
+    summary: JsonObject
     points: Collection[Point]
-    journal: Sequence[Mapping[str, Any]]
+    journal: Sequence[JsonObject]
     complete: bool
 
     @property

@@ -163,7 +163,7 @@ def _users(totals: RunTotals, crashed: int) -> dict[str, float]:
     return {**users, "crashed": crashed, "starts_per_s_peak": round(totals.starts_per_s_peak, 1)}
 
 
-def _crashes(tally: Tally, samples: Mapping[str, CrashSample]) -> list[dict[str, Any]]:
+def _crashes(tally: Tally, samples: Mapping[str, CrashSample]) -> list[Summary]:
     """By cause, the most frequent first; the last second's may be in the journal only."""
     counts = {**dict.fromkeys(samples, 1), **tally.crashes}
     return [
@@ -189,7 +189,7 @@ def _timers(timers: Mapping[str, Histogram]) -> dict[str, dict[str, float]]:
     return {name: statistics(one) for name, one in sorted(timers.items())}
 
 
-def _throttles(tally: Tally) -> dict[str, dict[str, Any]]:
+def _throttles(tally: Tally) -> dict[str, Summary]:
     return {
         name: {**asdict(one), "executions_per_s": _rounded(tally.throttle_per_s(name))}
         for name, one in tally.by_throttle().items()
@@ -200,7 +200,7 @@ def _rounded(rate: float | None) -> float | None:
     return round(rate, 3) if rate is not None else None
 
 
-def _worker(one: WorkerPoint) -> dict[str, Any]:
+def _worker(one: WorkerPoint) -> Summary:
     return {
         "node": one.node,
         "worker": one.worker,

@@ -248,3 +248,37 @@ def test_what_makes_no_sense_is_refused_before_a_user_starts(scenario, tmp_path)
     assert "threshold 'sent.p99 < 1s': sent is a counter" in run.output
     assert not run.json.exists()
     assert not Path(run.directory).exists()
+
+
+ONE_RATE = """
+    import gevent
+    from amoc import metrics, throttle, user
+
+    def init():
+        throttle.start("turns", rate=20, interval=1)
+
+    def start(user_id):
+        while not user.stopping:
+            throttle.wait("turns")
+            metrics.counter("turns").inc()
+            if user_id == 1:
+                gevent.sleep(60)  # not told to stop, but killed
+"""
+
+
+def test_a_user_that_leaves_late_does_not_lower_any_rate(scenario, tmp_path):
+    expected = ("--expect", "turns.rate > 18/s", "--expect", "turns.rate < 22/s")
+    late = ("--duration", "4s", "--stop-timeout", "3s")
+    arguments = ("--users", "10", *late, "--limited-ok", *expected, *AT_ONCE)
+    with running(scenario(ONE_RATE), *arguments, directory=tmp_path) as run:
+        assert run.end() == 0, run.output
+        summary = run.summary()
+    rate = summary["counters_per_s"]["turns"]
+    assert summary["thresholds"][0]["value"] == pytest.approx(rate, abs=0.001)
+    assert summary["throttles"]["turns"]["executions_per_s"] == rate
+    shown = f"{rate:.1f}"
+    rows = [line.split() for line in run.output.splitlines() if line.startswith("turns ")]
+    assert [row[-1] for row in rows] == [shown, shown]
+    page = RunDirectory(run.directory).report.read_text()
+    assert f"{rate:.4g}" in page
+    assert summary["run"]["active_s"] < summary["run"]["duration_s"] - 1

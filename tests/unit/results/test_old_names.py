@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from amoc.results import old_names
 from amoc.results.compare import page as compare_page
 from amoc.results.compare.comparison import compare
 from amoc.results.export.tables import FORMATS
@@ -53,6 +54,46 @@ def test_it_can_be_compared(old):
     found = compare(old, old)
     assert found.generator
     assert "message_ttd" in compare_page.render(found)
+
+
+def test_thresholds_were_called_expectations():
+    found = old_names.summary(
+        {
+            "run": {"verdict": "failed expectations", "id": "x"},
+            "expectations": [1],
+            "workers": [{"slot": 3}],
+        }
+    )
+    assert found == {
+        "run": {"verdict": "failed thresholds", "id": "x"},
+        "thresholds": [1],
+        "workers": [{"worker": 3}],
+    }
+    entry = old_names.journal_entry(
+        {
+            "kind": "run",
+            "plan": {"expectations": ["crashes == 0"], "seed": 7},
+            "expectations": ["a > 1"],
+            "settings": {
+                "rate": {"value": "5", "from": "--set", "description": "how fast", "module": "m"},
+                "password": "(hidden)",
+            },
+        }
+    )
+    assert entry["plan"] == {"thresholds": ["crashes == 0"], "seed": 7}
+    assert entry["thresholds"] == ["a > 1"]
+    assert entry["settings"] == [
+        {
+            "name": "rate",
+            "value": "5",
+            "source": "--set",
+            "description": "how fast",
+            "module": "m",
+        },
+        {"name": "password", "value": "(hidden)", "source": "", "description": "", "module": ""},
+    ]
+    end = old_names.journal_entry({"kind": "end", "verdict": "failed expectations"})
+    assert end["verdict"] == "failed thresholds"
 
 
 def test_names_of_today_stay():
