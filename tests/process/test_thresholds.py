@@ -72,4 +72,4 @@ def test_what_is_met_and_what_is_not_is_judged_on_all_workers_together(scenario,
 def test_what_a_scenario_expects_without_sense_is_its_fault(scenario, tmp_path):
     with running(scenario(TURNING.replace("== 0", "< 0")), directory=tmp_path) as run:
         assert run.end() == ExitCode.SCENARIO, run.output
-        assert "this is met by no run (from trial.py:5)" in run.output
+        assert "crashes is never below 0, so this passes in no run (from trial.py:5)" in run.output
