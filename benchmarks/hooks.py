@@ -24,7 +24,8 @@ from amoc.base.clock import MS_NS, S_NS, now_ns
 from amoc.base.operator import Operator
 from amoc.coordinator.plan import parse
 from amoc.coordinator.worker import Actions
-from amoc.ipc.messages import Envelope, ThrottleMode, Tokens
+from amoc.ipc.messages.envelope import Envelope
+from amoc.ipc.messages.throttle import ThrottleMode, Tokens
 from amoc.ipc.outbox import Outbox
 from amoc.ipc.worker_id import WorkerId
 from amoc.runtime import logs

@@ -17,7 +17,7 @@ from typing import Any
 import machine
 
 from amoc.base.clock import now_ns
-from amoc.ipc import messages
+from amoc.ipc.messages.links import FROM_NODE
 from amoc.metrics.board import Board, Kind
 from amoc.metrics.health_figures import NodePoint
 from amoc.metrics.histogram import CELLS, cell_of
@@ -64,9 +64,9 @@ def main() -> None:
         at = [clock()]
         sample = sampler.take(range(1, 10), 0)
         at.append(clock())
-        packed = messages.FROM_NODE.pack(sample)
+        packed = FROM_NODE.pack(sample)
         at.append(clock())
-        samples.take("node0", messages.FROM_NODE.unpack(packed))
+        samples.take("node0", FROM_NODE.unpack(packed))
         sampler.acknowledge(sample.sequence)
         at.append(clock())
         end_ns = now_ns()

@@ -15,20 +15,6 @@ from greenlet import greenlet
 
 from amoc.base.clock import now_ns
 
-__all__ = [
-    "PauseClock",
-    "clock",
-    "is_paused",
-    "own_paused_ns",
-    "pause",
-    "paused_greenlets",
-    "paused_ns",
-    "reset",
-    "resume",
-    "run_ns",
-    "wait_resumed",
-]
-
 
 class PauseClock:
     """Knows whether a run is paused, and tells its time without the pauses.

@@ -17,8 +17,6 @@ from gevent import get_hub
 from amoc.base.clock import S_NS
 from amoc.base.errors import ResourceError
 
-__all__ = ["PreciseTimer"]
-
 _READ = 1
 _NONBLOCK, _CLOEXEC = 0o4000, 0o2000000
 _ABSTIME = 1

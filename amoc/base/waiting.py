@@ -23,8 +23,6 @@ from amoc.base import pause
 from amoc.base.clock import S_NS
 from amoc.base.errors import ScenarioError
 
-__all__ = ["Notify", "OpenGate", "Waiter", "check_interrupt", "interrupt", "wait"]
-
 T = TypeVar("T")
 
 

@@ -26,10 +26,8 @@ from amoc.coordinator.function_refs import found, references
 from amoc.coordinator.plan import MAX_USERS, parse
 from amoc.coordinator.worker import Actions
 from amoc.ipc import rpc
-from amoc.ipc.messages import CoordinatorState
+from amoc.ipc.messages.coordinator import CoordinatorState
 from amoc.users.user import current
-
-__all__ = ["add", "barrier", "reset", "start", "state", "stop"]
 
 ROOM_S = 60.0
 """How long an add may wait until it can leave its worker."""

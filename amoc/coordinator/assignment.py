@@ -13,10 +13,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from amoc.ipc.messages import GroupPart
+from amoc.ipc.messages.coordinator import GroupPart
 from amoc.ipc.worker_id import WorkerId
-
-__all__ = ["MAX_TRIES", "WINDOW", "Task", "Tasks"]
 
 WINDOW = 5_000
 MAX_TRIES = 5

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from amoc.base.clock import MS_NS
-from amoc.ipc.messages import (
+from amoc.ipc.messages.coordinator import (
     BarrierArrivals,
     BarrierRefusal,
     BarrierRelease,
@@ -25,8 +25,6 @@ from amoc.ipc.messages import (
     CoordinatorToWorker,
 )
 from amoc.ipc.worker_id import WorkerId
-
-__all__ = ["LEAD_NS", "Barriers"]
 
 LEAD_NS = 50 * MS_NS
 """How far ahead the common moment lies: longer than a message takes to a busy worker."""

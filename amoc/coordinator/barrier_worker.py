@@ -25,18 +25,16 @@ from amoc.base.clock import S_NS, now_ns
 from amoc.base.errors import ScenarioError
 from amoc.base.waiting import Waiter, check_interrupt, interrupt, wait
 from amoc.coordinator.counters import Barriers, barriers
-from amoc.ipc.messages import (
+from amoc.ipc.messages.coordinator import (
     COORDINATOR_TO_CONTROLLER,
     BarrierArrivals,
     BarrierRefusal,
     BarrierRelease,
     BarrierWithdrawals,
-    Part,
 )
+from amoc.ipc.messages.envelope import Part
 from amoc.ipc.outbox import Outbox
 from amoc.ipc.worker_id import WorkerId
-
-__all__ = ["BarrierTimeout", "WorkerBarriers"]
 
 RELEASED_PER_TURN = 100
 CONFIRM_S = 5.0

@@ -31,7 +31,7 @@ from amoc.coordinator.assignment import MAX_TRIES, Task, Tasks
 from amoc.coordinator.barrier_controller import Barriers
 from amoc.coordinator.coordinator import Entry, Started
 from amoc.coordinator.plan import RESET, STOP, Group, Shape
-from amoc.ipc.messages import (
+from amoc.ipc.messages.coordinator import (
     COORDINATOR_TO_CONTROLLER,
     BarrierArrivals,
     BarrierWithdrawals,

@@ -8,10 +8,8 @@ from typing import NamedTuple
 
 from amoc.base.text import counted
 from amoc.coordinator.plan import Batches, Shape
-from amoc.ipc.messages import CoordinatorState
+from amoc.ipc.messages.coordinator import CoordinatorState
 from amoc.ipc.worker_id import WorkerId
-
-__all__ = ["Entry", "Started"]
 
 
 class Entry(NamedTuple):

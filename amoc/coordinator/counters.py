@@ -12,8 +12,6 @@ from amoc.coordinator.plan import RESET, STOP, TIMEOUT
 from amoc.metrics import optional
 from amoc.metrics.optional import Count
 
-__all__ = ["OF_EVENT", "Barriers", "Counted", "barriers", "counter"]
-
 
 class Counted(StrEnum):
     """What is counted of each coordinator: how the names of its counters end."""

@@ -12,8 +12,6 @@ from importlib import import_module
 from amoc.base.errors import ScenarioError
 from amoc.coordinator.plan import Action, Item, Shape, form_of
 
-__all__ = ["found", "references"]
-
 
 def references(name: str, items: Sequence[Item]) -> list[list[str]]:
     """The actions of `items` as ``module:name``, for other workers to find.

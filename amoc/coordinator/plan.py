@@ -26,8 +26,6 @@ from typing import Generic, NamedTuple, TypeVar
 
 from amoc.base.errors import ScenarioError
 
-__all__ = ["Action", "Batches", "Event", "Group", "Item", "Shape", "arguments", "parse"]
-
 E = TypeVar("E")
 
 COORDINATE, TIMEOUT, RESET, STOP = KINDS = ("coordinate", "timeout", "reset", "stop")

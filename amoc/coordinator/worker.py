@@ -31,7 +31,8 @@ from amoc.coordinator.barrier_worker import WorkerBarriers
 from amoc.coordinator.counters import OF_EVENT, Counted, counter
 from amoc.coordinator.function_refs import found
 from amoc.coordinator.plan import Event, Item, arguments
-from amoc.ipc.messages import (
+from amoc.ipc.messages import codec
+from amoc.ipc.messages.coordinator import (
     COORDINATOR_TO_CONTROLLER,
     COORDINATOR_TO_WORKER,
     BarrierRefusal,
@@ -43,16 +44,13 @@ from amoc.ipc.messages import (
     CoordinatorPlan,
     CoordinatorStopped,
     GroupPart,
-    Part,
     PartFields,
-    codec,
 )
+from amoc.ipc.messages.envelope import Part
 from amoc.ipc.outbox import Outbox
 from amoc.ipc.worker_id import WorkerId
 from amoc.metrics.optional import Count
 from amoc.scenario.events import COORDINATOR_ADD, COORDINATOR_EXECUTE
-
-__all__ = ["Actions", "Report"]
 
 MAX_RUNNERS = 1_000
 TURN_NS = 2 * MS_NS

@@ -16,7 +16,8 @@ from typing import Protocol, TypeVar
 
 from gevent import get_hub
 
-from amoc.ipc.messages import Codec, Envelope, Part
+from amoc.ipc.messages.codec import Codec
+from amoc.ipc.messages.envelope import Envelope, Part
 from amoc.ipc.worker_id import WorkerId
 
 GATHER_S = 0.001

@@ -11,7 +11,7 @@ from struct import Struct
 from typing import Generic, TypeVar
 
 from amoc.base.errors import PeerError
-from amoc.ipc.messages import Codec
+from amoc.ipc.messages.codec import Codec
 
 _LENGTH = Struct("<I")
 _MAX_BYTES = 64 << 20

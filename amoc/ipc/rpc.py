@@ -20,8 +20,9 @@ from amoc.base import pause
 from amoc.base.context import WorkerContext, find
 from amoc.base.errors import AmocError, ClosedError, PeerError, ScenarioError
 from amoc.base.waiting import Waiter
-from amoc.ipc.messages import ANSWERS, CALLS, Answer, Call, Part
 from amoc.ipc.messages.codec import pack
+from amoc.ipc.messages.envelope import Part
+from amoc.ipc.messages.rpc import ANSWERS, CALLS, Answer, Call
 from amoc.ipc.outbox import Outbox
 from amoc.ipc.worker_id import WorkerId
 

@@ -23,8 +23,6 @@ from collections.abc import Iterator
 
 from amoc.metrics.histogram import LAST_CELL
 
-__all__ = ["MAX_TIMERS", "RESPONSE", "Cadence", "missed"]
-
 RESPONSE = ".response"
 """Ends the names of timers of response times."""
 MIN_INTERVALS = 3

@@ -35,8 +35,6 @@ from amoc.metrics.coordinated_omission import MAX_TIMERS, Cadence, missed
 from amoc.metrics.histogram import CELLS, LAST_CELL
 from amoc.metrics.throttle_counts import COUNTS
 
-__all__ = ["Counter", "Gauge", "Timer", "counter", "gauge", "timer"]
-
 RESPONSE = coordinated_omission.RESPONSE
 MAX_S = 2**64 / 1e9
 THROTTLE = "throttle."

@@ -26,23 +26,6 @@ from typing import Any
 from amoc.base.clock import S_NS
 from amoc.metrics.board import Cell
 
-__all__ = [
-    "NODE",
-    "TIMERS",
-    "TIMES",
-    "WORKER",
-    "Figure",
-    "NodePoint",
-    "Source",
-    "WorkerPoint",
-    "cell",
-    "in_a_second",
-    "key",
-    "readings",
-    "share",
-    "total",
-]
-
 
 class Source(Enum):
     """Where a figure comes from, and what it says of a second."""

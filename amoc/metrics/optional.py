@@ -15,8 +15,6 @@ from amoc import metrics
 from amoc.base.errors import ScenarioError
 from amoc.metrics.board import Kind
 
-__all__ = ["Count", "NullCounter", "counter", "throttle"]
-
 KEPT_FREE = 500
 
 

@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-__all__ = ["COUNTS", "HELP", "WAITING", "ThrottleCounts"]
-
 
 class ThrottleCounts(NamedTuple):
     """What has happened at a throttle: since the run began, or by how much that has grown."""

@@ -10,8 +10,6 @@ from typing import NamedTuple
 
 from amoc.metrics.histogram import Histogram
 
-__all__ = ["FIELDS", "FRACTIONS", "MAIN", "PERCENTILES", "TABLE", "Percentile", "statistics"]
-
 
 class Percentile(NamedTuple):
     """A percentile: what it is called and what it is."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from amoc.ipc.messages import Sample, WorkerFigures
+from amoc.ipc.messages.samples import Sample, WorkerFigures
 from amoc.metrics.board import Merge, UserState
 from amoc.metrics.histogram import Histogram, end_ns
 from amoc.metrics.throttle_counts import ThrottleCounts

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from amoc.base.clock import MS_NS, S_NS
-from amoc.ipc.messages import Sample, WorkerFigures
+from amoc.ipc.messages.samples import Sample, WorkerFigures
 from amoc.metrics import health_figures
 from amoc.metrics.health_figures import NODE, NodePoint, WorkerPoint
 from amoc.metrics.throttle_counts import ThrottleCounts

@@ -25,7 +25,7 @@ from amoc.base.json_plain import plain
 from amoc.base.redaction import HIDDEN, holds_hidden, is_secret
 from amoc.base.versions import versions
 from amoc.control.commands import is_read
-from amoc.ipc.messages import Loaded, SettingInfo
+from amoc.ipc.messages.lifecycle import Loaded, SettingInfo
 from amoc.results.journal import read
 from amoc.results.run_directory import RunDirectory
 from amoc.scenario.loader import is_path

@@ -18,8 +18,6 @@ from dataclasses import dataclass
 from amoc.base.errors import ExitCode
 from amoc.results.thresholds.threshold import Result
 
-__all__ = ["Verdict", "judge", "tell_of", "was_aborted"]
-
 ABORTED = "the run was aborted"
 """Begins the reason of a run that was aborted (``--abort-on-fail``)."""
 _BROKEN = ("failed", "interrupted")

@@ -21,7 +21,8 @@ import zmq
 from amoc.base import process
 from amoc.base.errors import AmocError, ExitCode, PeerError, SettingError
 from amoc.ipc import bus, pipe
-from amoc.ipc.messages import BOOTSTRAP, FROM_NODE, TO_NODE, Bootstrap, Failed
+from amoc.ipc.messages.lifecycle import Bootstrap, Failed
+from amoc.ipc.messages.links import BOOTSTRAP, FROM_NODE, TO_NODE
 from amoc.metrics.board import Board
 from amoc.runtime import logs
 from amoc.runtime.node.node import JOIN_S, Ends, Node

@@ -12,13 +12,10 @@ from contextlib import contextmanager
 import gevent
 
 from amoc.coordinator.controller import Groups
-from amoc.ipc.messages import (
-    ANSWERS,
-    COORDINATOR_TO_WORKER,
-    THROTTLE_TO_WORKER,
-    Envelope,
-    Part,
-)
+from amoc.ipc.messages.coordinator import COORDINATOR_TO_WORKER
+from amoc.ipc.messages.envelope import Envelope, Part
+from amoc.ipc.messages.rpc import ANSWERS
+from amoc.ipc.messages.throttle import THROTTLE_TO_WORKER
 from amoc.ipc.outbox import ControllerEnd, Outbox, WorkerEnd
 from amoc.ipc.rpc import RpcServer
 from amoc.ipc.worker_id import WorkerId

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from amoc.base.clock import MS_NS, S_NS
-from amoc.ipc.messages import Blocked
+from amoc.ipc.messages.users import Blocked
 
 CROWDED = "many users, each for a short time"
 COLLECTOR = "the garbage collector"

@@ -12,15 +12,13 @@ from amoc.base.context import WorkerContext
 from amoc.base.operator import Operator
 from amoc.base.waiting import OpenGate
 from amoc.coordinator.worker import Actions
-from amoc.ipc.messages import Part
+from amoc.ipc.messages.envelope import Part
 from amoc.ipc.outbox import Outbox, WorkerEnd
 from amoc.ipc.rpc import Handler, RpcClient
 from amoc.ipc.worker_id import WorkerId
 from amoc.throttle.worker import Gate
 from amoc.users.mail import MailRouter
 from amoc.users.user import User
-
-__all__ = ["WorkerParts"]
 
 
 @dataclass(frozen=True)

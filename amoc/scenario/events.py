@@ -36,8 +36,6 @@ from greenlet import GreenletExit
 from amoc.base.clock import now_ns
 from amoc.base.errors import ScenarioError
 
-__all__ = ["Event", "Signal", "off", "on"]
-
 _log = logging.getLogger(__name__)
 
 

@@ -18,8 +18,6 @@ from typing import NamedTuple
 
 from amoc.base.clock import S_NS, parse_duration, parse_rate
 
-__all__ = ["Leg", "Stage", "Stages", "parse_profile"]
-
 MAX_STAGES = 1_000
 MAX_COUNT = 1 << 32
 MAX_RATE = 10**6

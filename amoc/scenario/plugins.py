@@ -25,8 +25,6 @@ from typing import NamedTuple
 from amoc.base.errors import AmocError, UsageError
 from amoc.base.tracebacks import describe
 
-__all__ = ["GROUP", "ROLES", "Plugin", "load"]
-
 GROUP = "amoc.plugins"
 ROLES = ("controller", "supervisor")
 """The processes in which plugins are loaded."""

@@ -21,8 +21,6 @@ from amoc.base import redaction
 from amoc.base.errors import Error, ScenarioError, SettingError
 from amoc.base.redaction import shown
 
-__all__ = ["Setting", "get", "setting"]
-
 T = TypeVar("T")
 
 

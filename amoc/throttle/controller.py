@@ -21,11 +21,7 @@ from amoc.base.errors import ScenarioError
 from amoc.base.operator import Operator
 from amoc.base.text import counted
 from amoc.base.waiting import Notify
-from amoc.ipc.messages import (
-    THROTTLE_TO_CONTROLLER,
-    THROTTLE_TO_WORKER,
-    ThrottleToWorker,
-)
+from amoc.ipc.messages.throttle import THROTTLE_TO_CONTROLLER, THROTTLE_TO_WORKER, ThrottleToWorker
 from amoc.ipc.worker_id import WorkerId
 from amoc.scenario.events import THROTTLE_INIT, THROTTLE_RATE, THROTTLE_STOP
 from amoc.throttle import parse_profile

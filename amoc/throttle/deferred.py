@@ -18,8 +18,6 @@ from amoc.base.errors import AmocError, ScenarioError
 from amoc.throttle import worker as gates
 from amoc.throttle.worker_queue import OnToken, Token, WorkerQueue
 
-__all__ = ["run_when_let_through"]
-
 MAX_TASKS = 100_000
 """Tasks of one worker that wait for a throttle."""
 

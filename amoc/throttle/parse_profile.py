@@ -22,15 +22,6 @@ from amoc.base.errors import ScenarioError
 from amoc.scenario.load_profile import MAX_RATE, Stages, parse_profile
 from amoc.throttle.profiles import Constant, Line, Profile, Ramps, Sine, Steps, ramps_of
 
-__all__ = [
-    "build",
-    "check_interval",
-    "check_name",
-    "check_rate",
-    "check_seconds",
-    "check_timeout",
-]
-
 MAX_STEPS = 10_000
 MAX_S = 1e8
 MIN_PERIOD_S = 1.0

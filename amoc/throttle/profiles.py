@@ -16,8 +16,6 @@ from typing import NamedTuple, Protocol
 from amoc.base.clock import MS_NS, S_NS, format_duration
 from amoc.scenario.load_profile import Stages
 
-__all__ = ["NEVER_NS", "Constant", "Line", "Profile", "Ramps", "Sine", "Steps", "ramps_of"]
-
 NEVER_NS = 1 << 62
 _CUTS = 1_000
 """Steps that a straight line is cut into, where they do not get too short or too long by it."""

@@ -16,7 +16,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from amoc.base.clock import MS_NS, S_NS
 from amoc.base.errors import ScenarioError
-from amoc.ipc.messages import Permits, ThrottleMode, ThrottleToWorker, Tokens, Want
+from amoc.ipc.messages.throttle import Permits, ThrottleMode, ThrottleToWorker, Tokens, Want
 from amoc.throttle import permit_allocator, slot_allocator
 from amoc.throttle.profiles import Profile
 from amoc.throttle.slot_schedule import Change, Mode

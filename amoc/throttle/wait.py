@@ -18,15 +18,13 @@ from amoc.base.errors import AmocError, ScenarioError
 from amoc.base.waiting import Waiter, check_interrupt
 from amoc.base.waiting import wait as wait_for
 from amoc.ipc import rpc
-from amoc.ipc.messages import THROTTLE_TO_WORKER
+from amoc.ipc.messages.throttle import THROTTLE_TO_WORKER
 from amoc.throttle import parse_profile
 from amoc.throttle import worker as gates
 from amoc.throttle.deferred import run_when_let_through
 from amoc.throttle.worker_queue import Permit, Token, WorkerQueue
 from amoc.users import mail
 from amoc.users.user import User
-
-__all__ = ["ThrottleTimeout", "learn", "permit", "run", "send", "send_and_wait", "slot", "wait"]
 
 BURST = 100
 """Users let through without a wait before the loop turns."""

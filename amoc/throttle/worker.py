@@ -29,10 +29,10 @@ from amoc.base.context import find
 from amoc.base.errors import ClosedError
 from amoc.base.timerfd import PreciseTimer
 from amoc.base.waiting import Waiter
-from amoc.ipc.messages import (
+from amoc.ipc.messages.envelope import Part
+from amoc.ipc.messages.throttle import (
     THROTTLE_TO_CONTROLLER,
     THROTTLE_TO_WORKER,
-    Part,
     Permits,
     ThrottleMode,
     ThrottleToWorker,
@@ -45,8 +45,6 @@ from amoc.throttle.profiles import NEVER_NS
 from amoc.throttle.slot_schedule import Mode
 from amoc.throttle.worker_queue import Permit, Token, WorkerQueue
 from amoc.throttle.worker_queue import Record as RecordSlot
-
-__all__ = ["Gate", "current"]
 
 TURN_NS = 2 * MS_NS
 LULL_NS = 1_500 * US_NS

@@ -27,14 +27,12 @@ from amoc.base import pause
 from amoc.base.clock import MS_NS, now_ns
 from amoc.base.errors import AmocError, ScenarioError
 from amoc.base.waiting import Waiter
-from amoc.ipc.messages import Permits, ThrottleMode, Tokens, Want
+from amoc.ipc.messages.throttle import Permits, ThrottleMode, Tokens, Want
 from amoc.metrics import optional
 from amoc.scenario.events import THROTTLE_EXECUTE, THROTTLE_REQUEST
 from amoc.throttle.profiles import NEVER_NS
 from amoc.throttle.slot_allocator import VOID_NS, Block
 from amoc.throttle.slot_schedule import Mode
-
-__all__ = ["OnToken", "Permit", "Record", "Token", "WorkerQueue"]
 
 Token = int | AmocError
 Record = Callable[[str, int, int, int, int], None]

@@ -40,14 +40,13 @@ from amoc.base.context import find
 from amoc.base.errors import ClosedError, MailError, PeerError, ScenarioError
 from amoc.base.operator import Operator
 from amoc.base.waiting import Waiter
-from amoc.ipc.messages import Part, codec
+from amoc.ipc.messages import codec
+from amoc.ipc.messages.envelope import Part
 from amoc.ipc.outbox import Outbox
 from amoc.ipc.worker_id import WorkerId
 from amoc.users import placement
 from amoc.users.mailbox import MAX_BOX_BYTES, MAX_MESSAGES, Mailbox, Match
 from amoc.users.user import User
-
-__all__ = ["receive", "send"]
 
 MAX_BYTES = 1 << 20
 """What one message may take, packed."""

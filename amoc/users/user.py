@@ -26,8 +26,6 @@ from amoc.base.waiting import Waiter, interrupt, wait
 from amoc.metrics.board import UserState
 from amoc.users.mailbox import Mailbox
 
-__all__ = ["NotAUser", "StopReason", "User", "UserPool", "UserStopped", "current"]
-
 CRASH_PAUSE_S = 0.1
 """The least pause after an iteration that raised: a user whose target is gone must not spin."""
 

@@ -31,8 +31,6 @@ from amoc.xmpp.session import Handler, Looker, Receiver, Request, Session
 from amoc.xmpp.stanza import Stanza, bare
 from amoc.xmpp.wire.xml_text import serialise
 
-__all__ = ["Client"]
-
 
 class Client(Sender):
     """One user's session with an XMPP server.

@@ -39,8 +39,6 @@ from amoc.xmpp.session import Session
 from amoc.xmpp.transport import Socket, connected_socket
 from amoc.xmpp.wire.mechanisms import MECHANISMS
 
-__all__ = ["FDS_PER_USER", "connect", "register", "worth_retrying"]
-
 FDS_PER_USER: Final = 1
 """File descriptors that each connected user holds."""
 MAX_PAUSE_S: Final = 60.0

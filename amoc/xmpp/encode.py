@@ -15,8 +15,6 @@ from amoc.xmpp.stanza import Raw, parse
 from amoc.xmpp.wire.namespaces import IQ
 from amoc.xmpp.wire.xml_text import escape, serialise
 
-__all__ = ["Outgoing", "Sendable", "iq", "message", "outgoing", "presence"]
-
 _PRESENCES: Final = frozenset(
     ("unavailable", "subscribe", "subscribed", "unsubscribe", "unsubscribed", "probe")
 )

@@ -10,8 +10,6 @@ from amoc.users import user
 from amoc.xmpp import options
 from amoc.xmpp.wire.xml_text import escape
 
-__all__ = ["Identity", "address", "identity"]
-
 
 class Identity(NamedTuple):
     """What a user logs in with."""

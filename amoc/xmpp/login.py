@@ -45,8 +45,6 @@ from amoc.xmpp.wire.namespaces import (
 )
 from amoc.xmpp.wire.xml_text import escape
 
-__all__ = ["Features", "Negotiation", "Terms"]
-
 MAX_JID: Final = 3071
 MAX_EARLY: Final = 1000
 """Elements that may arrive before they are expected."""

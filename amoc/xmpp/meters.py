@@ -15,8 +15,6 @@ from typing import Final
 
 from amoc import metrics
 
-__all__ = ["sent_ns", "stamp"]
-
 connections = metrics.counter("connections")
 """Sessions that were established."""
 connection_failures = metrics.counter("connection_failures")

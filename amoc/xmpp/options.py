@@ -11,8 +11,6 @@ from amoc.base.clock import parse_duration
 from amoc.scenario.settings import setting
 from amoc.xmpp.wire.mechanisms import MAX_SCRAM_ITERATIONS, MECHANISMS
 
-__all__ = ["Server", "parse_server", "parse_servers"]
-
 DEFAULT_PORT: Final = 5222
 
 

@@ -26,8 +26,6 @@ from amoc.xmpp.identity import address
 from amoc.xmpp.match import is_presence
 from amoc.xmpp.stanza import Stanza, bare
 
-__all__ = ["Neighbours"]
-
 _SHOW: Final = "{jabber:client}show"
 
 

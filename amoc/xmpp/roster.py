@@ -9,8 +9,6 @@ from xml.etree.ElementTree import Element
 from amoc.xmpp.wire.namespaces import NS_ROSTER
 from amoc.xmpp.wire.xml_text import escape
 
-__all__ = ["Contact", "contacts"]
-
 GET: Final = f"<query xmlns='{NS_ROSTER}'/>"
 
 

@@ -20,8 +20,6 @@ from amoc.xmpp.match import Predicate, is_any
 from amoc.xmpp.session import Handler, Session
 from amoc.xmpp.stanza import Stanza
 
-__all__ = ["Sender"]
-
 
 class Sender:
     """Sends stanzas on a session, counts them, and shows them to handlers."""

@@ -18,8 +18,6 @@ from amoc.xmpp import options
 from amoc.xmpp.options import Server
 from amoc.xmpp.transport import Address as SocketAddress
 
-__all__ = ["Address", "resolve", "server_for", "source_for"]
-
 Address = tuple[int, SocketAddress]
 """Family, and address as `socket.connect` takes it."""
 

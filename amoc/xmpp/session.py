@@ -34,8 +34,6 @@ from amoc.xmpp.stream import Stream
 from amoc.xmpp.wire.namespaces import IQ, MESSAGE, NS_STANZA_ERRORS
 from amoc.xmpp.wire.xml_text import escape
 
-__all__ = ["Looker", "Receiver", "Request", "Session"]
-
 Handler = Callable[[Stanza], object]
 
 PING: Final = "{urn:xmpp:ping}ping"

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     from slixmpp.xmlstream import StanzaBase
 
-__all__ = ["preload", "to_slixmpp"]
-
 _RESOLVER = "aiodns"
 
 

@@ -20,8 +20,6 @@ from amoc.xmpp.wire.xml_text import serialise
 if TYPE_CHECKING:
     from slixmpp.xmlstream import StanzaBase
 
-__all__ = ["Stanza"]
-
 MAX_DEPTH: Final = 100
 """How many elements may be open at once inside a stanza, itself included."""
 PARSERS: Final = Parsers(TreeParser, MAX_DEPTH)

@@ -21,8 +21,6 @@ from amoc.xmpp.wire.namespaces import NS_STREAM_ERRORS, STREAM_ERROR
 from amoc.xmpp.wire.parser import Violation
 from amoc.xmpp.wire.xml_text import attributes
 
-__all__ = ["Owner", "Stream"]
-
 
 class Owner(Protocol):
     """Who is told what happens on a stream. None of it may wait."""

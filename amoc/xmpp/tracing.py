@@ -11,8 +11,6 @@ import re
 from collections.abc import Callable
 from typing import Final
 
-__all__ = ["Callback", "trace"]
-
 Callback = Callable[[str, str, str], object]
 """Called with the direction (``sent`` or ``received``), the user's JID, and the text."""
 

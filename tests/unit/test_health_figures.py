@@ -16,7 +16,8 @@ import pytest
 
 from amoc.base.clock import S_NS, now_ns
 from amoc.cli.view.sections import all_of
-from amoc.ipc import messages
+from amoc.ipc.messages.links import FROM_NODE
+from amoc.ipc.messages.samples import Sample
 from amoc.metrics.board import Board, Cell, Kind
 from amoc.metrics.health_figures import NODE, WORKER, NodePoint, Source, cell, key
 from amoc.metrics.histogram import CELLS, cell_of
@@ -44,9 +45,9 @@ RAW: dict[Source, int] = {Source.TIME: S_NS // 4, Source.SHARE: S_NS // 4, Sourc
 EXPECTED = {Source.TIME: 0.25, Source.SHARE: 0.25, Source.RATE: 2500.0, Source.TIMER: 0.25}
 
 
-def travelled(sample: messages.Sample) -> Any:
+def travelled(sample: Sample) -> Any:
     """The sample as it comes out of the socket."""
-    return messages.FROM_NODE.unpack(messages.FROM_NODE.pack(sample))
+    return FROM_NODE.unpack(FROM_NODE.pack(sample))
 
 
 @pytest.fixture(scope="module")

@@ -18,8 +18,10 @@ from amoc.base.errors import PeerError
 from amoc.base.waiting import Notify, OpenGate
 from amoc.ipc.bus.end import MAX_BATCHES, MAX_UNACKED, OWN, WELCOME, End, endpoints
 from amoc.ipc.bus.report_queue import ReportQueue, pack_batch
-from amoc.ipc.messages import CrashSeen, Hello, Note, Output, Sample
 from amoc.ipc.messages.codec import Codec, unpack
+from amoc.ipc.messages.lifecycle import Hello, Note, Output
+from amoc.ipc.messages.samples import Sample
+from amoc.ipc.messages.users import CrashSeen
 
 BATCH_S = 0.005
 """How long a report may wait for company."""

@@ -18,7 +18,8 @@ from gevent import get_hub
 
 from amoc.base.clock import now_ns
 from amoc.base.waiting import Notify
-from amoc.ipc.messages import Codec, Hello, Note
+from amoc.ipc.messages.codec import Codec
+from amoc.ipc.messages.lifecycle import Hello, Note
 
 TICK_S = 0.2
 """How long a message can be there before somebody notices: how long a missed wake-up can last."""

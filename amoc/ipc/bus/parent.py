@@ -13,8 +13,8 @@ import zmq
 from amoc.base.clock import S_NS, now_ns
 from amoc.base.errors import PeerError, ResourceError
 from amoc.ipc.bus.end import MAX_BATCHES, MAX_UNACKED, WELCOME, End, endpoints
-from amoc.ipc.messages import Hello, Note
 from amoc.ipc.messages.codec import Codec, pack, unpack
+from amoc.ipc.messages.lifecycle import Hello, Note
 
 RESEND_NS = S_NS // 2
 MAX_RESENT = 1_000

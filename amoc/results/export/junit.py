@@ -23,8 +23,6 @@ from amoc.base.json_plain import JsonObject
 from amoc.base.text import counted
 from amoc.results.verdict import tell_of, was_aborted
 
-__all__ = ["GENERATOR", "RUN", "render", "write"]
-
 RUN = "the run completes"
 GENERATOR = "the load generator keeps up"
 MAX_CRASHES = 10

@@ -13,8 +13,6 @@ from collections.abc import Iterable
 from amoc.results.thresholds.measure import Known
 from amoc.results.thresholds.threshold import Outlook, Result, Threshold
 
-__all__ = ["GRACE_S", "AbortOnFail"]
-
 GRACE_S = 10.0
 """How long a threshold may fail before the run is aborted, by default."""
 

@@ -18,8 +18,6 @@ from amoc.base.errors import ScenarioError
 from amoc.results.thresholds import threshold
 from amoc.scenario import settings
 
-__all__ = ["expect"]
-
 
 class _Said(NamedTuple):
     text: str

@@ -26,8 +26,6 @@ from amoc.metrics.histogram import Histogram
 from amoc.metrics.throttle_counts import COUNTS, WAITING
 from amoc.results.series import USERS, Tally
 
-__all__ = ["Known", "Measure", "NoValue", "Trend", "Unit", "parse"]
-
 Known = Mapping[str, Kind]
 """The metrics that are declared, those that have counted nothing included, and their kinds."""
 

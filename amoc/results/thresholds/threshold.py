@@ -27,19 +27,6 @@ from amoc.results.series import Tally
 from amoc.results.thresholds.measure import Known, Measure, NoValue, Trend, Unit
 from amoc.results.thresholds.measure import parse as parse_measure
 
-__all__ = [
-    "COMMAND_LINE",
-    "Outlook",
-    "Result",
-    "Threshold",
-    "gather",
-    "known_of",
-    "misfits",
-    "of_run",
-    "parse",
-    "to_json",
-]
-
 COMMAND_LINE = "--expect"
 """The `source` of a threshold of the command line."""
 

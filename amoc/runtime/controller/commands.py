@@ -26,7 +26,7 @@ from amoc.control.answers import (
 )
 from amoc.control.commands import COMMANDS, Command, Handling
 from amoc.coordinator.controller import Groups
-from amoc.ipc.messages import (
+from amoc.ipc.messages.orders import (
     CountUsers,
     Done,
     Pause,

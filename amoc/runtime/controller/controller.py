@@ -29,23 +29,11 @@ from amoc.control.answers import Answer
 from amoc.control.commands import Command, is_read
 from amoc.control.server import ControlServer
 from amoc.ipc import bus
-from amoc.ipc.messages import (
-    FROM_NODE,
-    TO_NODE,
-    Blocked,
-    CrashSeen,
-    Envelope,
-    FromNode,
-    Hello,
-    Loaded,
-    Note,
-    Output,
-    Sample,
-    Sampled,
-    Started,
-    WorkerLost,
-    WorkerUp,
-)
+from amoc.ipc.messages.envelope import Envelope
+from amoc.ipc.messages.lifecycle import Hello, Loaded, Note, Output, WorkerLost, WorkerUp
+from amoc.ipc.messages.links import FROM_NODE, TO_NODE, FromNode
+from amoc.ipc.messages.samples import Sample, Sampled
+from amoc.ipc.messages.users import Blocked, CrashSeen, Started
 from amoc.runtime import embedded_xmpp, logs
 from amoc.runtime.controller import phases
 from amoc.runtime.controller.node_link import NODE, NodeLink

@@ -18,16 +18,8 @@ from amoc.base.clock import S_NS, format_duration, now_ns
 from amoc.base.errors import AmocError, ExitCode, InitError, PeerError
 from amoc.base.waiting import Notify
 from amoc.ipc import bus, pipe
-from amoc.ipc.messages import (
-    BOOTSTRAP,
-    Bootstrap,
-    Failed,
-    FromNode,
-    Hello,
-    Note,
-    Terminated,
-    ToNode,
-)
+from amoc.ipc.messages.lifecycle import Bootstrap, Failed, Hello, Note, Terminated
+from amoc.ipc.messages.links import BOOTSTRAP, FromNode, ToNode
 from amoc.runtime.child import ChildProcess
 
 NODE = "node0"

@@ -12,7 +12,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from amoc.base.waiting import Waiter
-from amoc.ipc.messages import ORDER_REPLIES, Done, Order, Refused, UserCounts, UsersRemoved
+from amoc.ipc.messages.orders import ORDER_REPLIES, Done, Order, Refused, UserCounts, UsersRemoved
 from amoc.ipc.worker_id import WorkerId
 
 

@@ -11,17 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from amoc.base.errors import ExitCode
 from amoc.base.text import counted
-from amoc.ipc.messages import (
-    Bootstrap,
-    Hello,
-    Init,
-    Loaded,
-    Ready,
-    Stopped,
-    StopUsers,
-    Terminate,
-    Terminated,
-)
+from amoc.ipc.messages.lifecycle import Bootstrap, Hello, Init, Loaded, Ready, Terminate, Terminated
+from amoc.ipc.messages.users import Stopped, StopUsers
 from amoc.runtime.controller.node_link import NODE, NodeLink, failed
 from amoc.scenario import events
 from amoc.scenario.plugins import Plugin

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from math import inf
 
 from amoc.base.waiting import Notify
-from amoc.ipc.messages import RemoveIds, UsersRemoved
+from amoc.ipc.messages.orders import RemoveIds, UsersRemoved
 from amoc.ipc.worker_id import WorkerId
 from amoc.runtime.controller.orders import Broadcast, Outcome
 from amoc.runtime.controller.settings_update import ORDER_S

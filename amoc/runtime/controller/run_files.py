@@ -16,7 +16,7 @@ from amoc.base import atomic_write
 from amoc.base.errors import AmocError
 from amoc.base.json_lines import LineFile
 from amoc.base.text import counted
-from amoc.ipc.messages import Loaded
+from amoc.ipc.messages.lifecycle import Loaded
 from amoc.results import replay
 from amoc.results.export import junit
 from amoc.results.journal import Journal

@@ -16,7 +16,9 @@ from amoc.base import pause
 from amoc.base.clock import S_NS, format_duration, now_ns
 from amoc.base.errors import AmocError, ExitCode, UsageError
 from amoc.base.operator import Operator
-from amoc.ipc.messages import Blocked, CrashSeen, Loaded, Ready, Sample
+from amoc.ipc.messages.lifecycle import Loaded, Ready
+from amoc.ipc.messages.samples import Sample
+from amoc.ipc.messages.users import Blocked, CrashSeen
 from amoc.results import exporters, verdict
 from amoc.results.exporters import Exporter, RunInfo
 from amoc.results.per_second import Moment, PointCutter

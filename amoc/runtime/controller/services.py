@@ -16,20 +16,13 @@ from amoc.base.errors import PeerError
 from amoc.base.operator import Operator
 from amoc.base.text import counted
 from amoc.coordinator.controller import Groups
-from amoc.ipc.messages import (
-    ANSWERS,
-    COORDINATOR_TO_WORKER,
-    ORDERS,
-    THROTTLE_TO_WORKER,
-    ApplySettings,
-    Envelope,
-    Loaded,
-    Part,
-    Pause,
-    Started,
-    WorkerLost,
-    WorkerUp,
-)
+from amoc.ipc.messages.coordinator import COORDINATOR_TO_WORKER
+from amoc.ipc.messages.envelope import Envelope, Part
+from amoc.ipc.messages.lifecycle import Loaded, WorkerLost, WorkerUp
+from amoc.ipc.messages.orders import ORDERS, ApplySettings, Pause
+from amoc.ipc.messages.rpc import ANSWERS
+from amoc.ipc.messages.throttle import THROTTLE_TO_WORKER
+from amoc.ipc.messages.users import Started
 from amoc.ipc.outbox import ControllerEnd, Outbox
 from amoc.ipc.rpc import RpcServer
 from amoc.ipc.worker_id import WorkerId

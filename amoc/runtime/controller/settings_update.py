@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from amoc.base.errors import PeerError, SettingError
-from amoc.ipc.messages import ApplySettings, RevertSettings, VerifySettings
+from amoc.ipc.messages.orders import ApplySettings, RevertSettings, VerifySettings
 from amoc.ipc.worker_id import WorkerId
 from amoc.runtime.controller.orders import Broadcast, Outcome, Reply
 from amoc.scenario import builtin_settings

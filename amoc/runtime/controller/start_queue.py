@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from amoc.ipc.messages import StartUsers
+from amoc.ipc.messages.users import StartUsers
 from amoc.users import placement
 
 MAX_OUTSTANDING = 4_000

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from amoc.base.errors import ExitCode
-from amoc.ipc.messages import Loaded
+from amoc.ipc.messages.lifecycle import Loaded
 from amoc.results.merge import SampleMerger
 from amoc.results.run_totals import RunTotals
 from amoc.results.series import Point

@@ -26,34 +26,30 @@ from amoc.base import process
 from amoc.base.errors import AmocError, ExitCode
 from amoc.base.operator import Operator
 from amoc.ipc import bus
-from amoc.ipc.messages import (
-    FROM_NODE,
-    FROM_WORKER,
-    TO_NODE,
-    TO_WORKER,
-    Blocked,
+from amoc.ipc.messages.envelope import Envelope, Part
+from amoc.ipc.messages.lifecycle import (
     Bootstrap,
-    CrashSeen,
     Died,
-    Envelope,
     Failed,
     Forked,
-    FromNode,
-    FromSupervisor,
     Hello,
     Init,
     Loaded,
     Note,
-    Part,
     Ready,
-    Sampled,
-    Started,
-    StartUsers,
-    StopUsers,
     Terminate,
     Terminated,
-    UsersGone,
 )
+from amoc.ipc.messages.links import (
+    FROM_NODE,
+    FROM_WORKER,
+    TO_NODE,
+    TO_WORKER,
+    FromNode,
+    FromSupervisor,
+)
+from amoc.ipc.messages.samples import Sampled
+from amoc.ipc.messages.users import Blocked, CrashSeen, Started, StartUsers, StopUsers, UsersGone
 from amoc.metrics.board import Board
 from amoc.runtime import logs
 from amoc.runtime.node.host_stats import HostStats

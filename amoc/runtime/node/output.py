@@ -11,7 +11,7 @@ from gevent.event import Event
 
 from amoc.base.clock import now_ns
 from amoc.base.text import LineSplitter, RateLimiter
-from amoc.ipc.messages import Output
+from amoc.ipc.messages.lifecycle import Output
 
 MAX_LINES = 2_000
 MAX_CHARACTERS = 1 << 18

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from amoc.base import process
 from amoc.base.clock import S_NS, now_ns
-from amoc.ipc.messages import Sample, WorkerFigures
+from amoc.ipc.messages.samples import Sample, WorkerFigures
 from amoc.metrics import health_figures
 from amoc.metrics.board import Board, Cell, Kind, Merge
 from amoc.metrics.board_reader import AreaReader

@@ -14,18 +14,9 @@ from gevent.event import AsyncResult, Event
 
 from amoc.base import process
 from amoc.base.operator import Operator
-from amoc.ipc.messages import (
-    Died,
-    Go,
-    KillWorker,
-    Stopped,
-    StopUsers,
-    Terminate,
-    Terminated,
-    ToSupervisor,
-    ToWorker,
-    UsersGone,
-)
+from amoc.ipc.messages.lifecycle import Died, Go, KillWorker, Terminate, Terminated
+from amoc.ipc.messages.links import ToSupervisor, ToWorker
+from amoc.ipc.messages.users import Stopped, StopUsers, UsersGone
 from amoc.metrics.board import ALIVE, UserState
 from amoc.runtime.node.workers import WorkerState, WorkerTable
 from amoc.runtime.worker_spec import GRACE_S

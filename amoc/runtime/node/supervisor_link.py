@@ -11,7 +11,7 @@ from gevent import socket as gsocket
 from gevent.event import Event
 
 from amoc.ipc import pipe
-from amoc.ipc.messages import FROM_SUPERVISOR, TO_SUPERVISOR, FromSupervisor, ToSupervisor
+from amoc.ipc.messages.links import FROM_SUPERVISOR, TO_SUPERVISOR, FromSupervisor, ToSupervisor
 
 LAST_WORDS_S = 0.5
 """How long what it said last may take when it has died."""

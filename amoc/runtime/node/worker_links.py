@@ -9,20 +9,10 @@ from amoc.base import process
 from amoc.base.errors import PeerError
 from amoc.base.operator import Operator
 from amoc.ipc import bus
-from amoc.ipc.messages import (
-    Died,
-    Envelope,
-    Forked,
-    FromNode,
-    FromWorker,
-    KillWorker,
-    Part,
-    StartUsers,
-    StopUsers,
-    ToWorker,
-    WorkerLost,
-    WorkerUp,
-)
+from amoc.ipc.messages.envelope import Envelope, Part
+from amoc.ipc.messages.lifecycle import Died, Forked, KillWorker, WorkerLost, WorkerUp
+from amoc.ipc.messages.links import FromNode, FromWorker, ToWorker
+from amoc.ipc.messages.users import StartUsers, StopUsers
 from amoc.metrics.board import RESTARTABLE, Board, UserState
 from amoc.runtime.node.sampler import note_silence
 from amoc.runtime.node.workers import WorkerState, WorkerTable

@@ -11,7 +11,8 @@ from amoc.base import process
 from amoc.base.clock import S_NS, now_ns
 from amoc.base.operator import Operator
 from amoc.base.text import counted
-from amoc.ipc.messages import Blocked, FromNode
+from amoc.ipc.messages.links import FromNode
+from amoc.ipc.messages.users import Blocked
 from amoc.metrics.board import Board, Cell
 from amoc.metrics.health_figures import cell
 from amoc.runtime import logs

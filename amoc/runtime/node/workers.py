@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from amoc.base.clock import S_NS
-from amoc.ipc.messages import UsersGone
+from amoc.ipc.messages.users import UsersGone
 from amoc.metrics.board import Board, UserState
 from amoc.users import placement
 

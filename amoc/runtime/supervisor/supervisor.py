@@ -26,24 +26,21 @@ from amoc.base.clock import MS_NS, S_NS, now_ns
 from amoc.base.errors import AmocError, ExitCode, PeerError
 from amoc.base.operator import Operator
 from amoc.ipc import pipe, rpc
-from amoc.ipc.messages import (
-    FROM_SUPERVISOR,
-    TO_SUPERVISOR,
+from amoc.ipc.messages.lifecycle import (
     Bootstrap,
     Died,
     Failed,
     Forked,
-    FromSupervisor,
     Init,
     KillWorker,
     Loaded,
     Note,
     Ready,
-    StopUsers,
     Terminate,
     Terminated,
-    ToSupervisor,
 )
+from amoc.ipc.messages.links import FROM_SUPERVISOR, TO_SUPERVISOR, FromSupervisor, ToSupervisor
+from amoc.ipc.messages.users import StopUsers
 from amoc.ipc.worker_id import WorkerId
 from amoc.metrics.board import Board, Cell
 from amoc.results.exporters import settings as _exporter_settings  # noqa: F401 - declares them

@@ -20,7 +20,7 @@ import gevent
 from amoc import metrics
 from amoc.base import process
 from amoc.base.clock import MS_NS, S_NS, now_ns
-from amoc.ipc.messages import FromWorker
+from amoc.ipc.messages.links import FromWorker
 from amoc.metrics.board import Cell
 from amoc.metrics.health_figures import cell
 from amoc.runtime.worker.stall_detector import StallDetector

@@ -16,7 +16,8 @@ import gevent
 from amoc.base import pause, redaction
 from amoc.base.errors import AmocError, SettingError
 from amoc.base.text import counted
-from amoc.ipc.messages import (
+from amoc.ipc.messages.envelope import Part
+from amoc.ipc.messages.orders import (
     ORDER_REPLIES,
     ORDERS,
     ApplySettings,
@@ -24,7 +25,6 @@ from amoc.ipc.messages import (
     Done,
     Order,
     OrderReply,
-    Part,
     Pause,
     Refused,
     RemoveIds,

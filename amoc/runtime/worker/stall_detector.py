@@ -38,7 +38,7 @@ from gevent import get_hub, monkey
 
 from amoc.base.clock import MS_NS, S_NS, now_ns
 from amoc.base.errors import ResourceError
-from amoc.ipc.messages import Blocked
+from amoc.ipc.messages.users import Blocked
 from amoc.runtime.stack_file import SIGNAL
 from amoc.runtime.stall_causes import (
     COLLECTOR,

@@ -19,7 +19,8 @@ from amoc.base.clock import S_NS, now_ns
 from amoc.base.crash_causes import trace_of
 from amoc.base.errors import AmocError
 from amoc.base.waiting import Notify, Waiter
-from amoc.ipc.messages import CrashSeen, FromWorker, Started, StartUsers, UsersGone
+from amoc.ipc.messages.links import FromWorker
+from amoc.ipc.messages.users import CrashSeen, Started, StartUsers, UsersGone
 from amoc.metrics.board import Board, Cell, UserState
 from amoc.metrics.health_figures import cell
 from amoc.runtime.worker.crashes import CrashCounter

@@ -22,19 +22,10 @@ from amoc.base import process
 from amoc.base.errors import ExitCode
 from amoc.base.operator import Operator
 from amoc.ipc import bus
-from amoc.ipc.messages import (
-    FROM_WORKER,
-    TO_WORKER,
-    Envelope,
-    FromWorker,
-    Go,
-    Note,
-    Part,
-    StartUsers,
-    StopUsers,
-    ToWorker,
-    UsersGone,
-)
+from amoc.ipc.messages.envelope import Envelope, Part
+from amoc.ipc.messages.lifecycle import Go, Note
+from amoc.ipc.messages.links import FROM_WORKER, TO_WORKER, FromWorker, ToWorker
+from amoc.ipc.messages.users import StartUsers, StopUsers, UsersGone
 from amoc.ipc.outbox import Outbox
 from amoc.runtime import logs
 from amoc.runtime.stack_file import file_of

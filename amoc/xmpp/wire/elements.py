@@ -8,8 +8,6 @@ from xml.etree.ElementTree import Element
 from amoc.xmpp.wire.namespaces import NS_CLIENT, NS_STREAM_ERRORS, NS_STREAMS
 from amoc.xmpp.wire.xml_text import escape
 
-__all__ = ["STREAM_END", "STREAM_LANG", "conditions_of", "stream_error", "stream_header"]
-
 STREAM_LANG: Final = "en"
 """The language of every stream that amoc opens; a stanza without its own is in it."""
 

@@ -15,8 +15,6 @@ from amoc.xmpp.wire.elements import STREAM_END
 from amoc.xmpp.wire.parser import STANDARD_HEADER, WORN_BYTES, Parser, T, Violation
 from amoc.xmpp.wire.parsers import Parsers
 
-__all__ = ["Framer", "Reader", "tree"]
-
 _NAME: Final = re.compile(rb"<([^\s/>]+)")
 
 

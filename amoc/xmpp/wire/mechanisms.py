@@ -19,8 +19,6 @@ from amoc.xmpp.wire.sasl import (
 )
 from amoc.xmpp.wire.scram import HASHES, ScramClient, ScramServer, new_nonce
 
-__all__ = ["MECHANISMS", "client", "server"]
-
 MECHANISMS: Final = (*HASHES, "PLAIN", "ANONYMOUS")
 """All there are, the strongest first."""
 MAX_SCRAM_ITERATIONS: Final = 100_000

@@ -21,8 +21,6 @@ from xml.parsers import expat
 from amoc.base.errors import PeerError
 from amoc.xmpp.wire.namespaces import NS_CLIENT, NS_STREAMS
 
-__all__ = ["Cut", "Parser", "Violation"]
-
 MAX_TAG_BYTES: Final = 32 << 10
 """How long a tag may be, its names and attributes included, and a stream header with what precedes
 it. expat reads an unfinished tag again whenever more of it comes; this bounds the work.

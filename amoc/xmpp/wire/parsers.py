@@ -22,8 +22,6 @@ from amoc.xmpp.wire.parser import (
     qualified_keys,
 )
 
-__all__ = ["CutParser", "Parsers", "TreeParser"]
-
 POOL_SIZE: Final = 64
 _NO_BUILDER: Final = TreeBuilder()
 

@@ -26,8 +26,6 @@ from amoc.xmpp.wire.sasl import (
     unbase64,
 )
 
-__all__ = ["HASHES", "ScramClient", "ScramServer", "new_nonce"]
-
 HASHES: Final = {"SCRAM-SHA-256": "sha256", "SCRAM-SHA-1": "sha1"}
 _MAX_NONCE: Final = 1024
 

@@ -23,19 +23,6 @@ import unicodedata
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-__all__ = [
-    "Keys",
-    "client_key",
-    "keys",
-    "proves",
-    "salted_password",
-    "saslprep",
-    "server_key",
-    "signature",
-    "stored_key",
-    "xor",
-]
-
 CACHED_PASSWORDS = 32_768
 """How many salted passwords are kept; about 300 bytes each, so 10 MB when full."""
 

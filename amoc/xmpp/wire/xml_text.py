@@ -14,8 +14,6 @@ from xml.etree.ElementTree import Element
 from amoc.base.errors import ScenarioError
 from amoc.xmpp.wire.namespaces import NS_CLIENT, NS_XML
 
-__all__ = ["attributes", "escape", "serialise"]
-
 # A parser turns a line break or tab inside an attribute into a space, and drops a CR everywhere.
 _SPECIAL: Final = re.compile("[&<>'\"\r\n\t\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _ESCAPED: Final = {

@@ -22,8 +22,8 @@ from amoc.control.commands import (
     checked,
     is_read,
 )
-from amoc.ipc.messages import ORDERS, ApplySettings
 from amoc.ipc.messages.codec import pack
+from amoc.ipc.messages.orders import ORDERS, ApplySettings
 from amoc.scenario.settings_sources import MAX_DEPTH
 
 

@@ -14,8 +14,9 @@ from amoc.coordinator.controller import Groups
 from amoc.coordinator.function_refs import references
 from amoc.coordinator.plan import parse
 from amoc.coordinator.worker import Actions
-from amoc.ipc.messages import COORDINATOR_TO_WORKER, CoordinatorToWorker, Envelope, Part
 from amoc.ipc.messages.codec import pack, unpack
+from amoc.ipc.messages.coordinator import COORDINATOR_TO_WORKER, CoordinatorToWorker
+from amoc.ipc.messages.envelope import Envelope, Part
 from amoc.ipc.outbox import Outbox
 from amoc.ipc.worker_id import WorkerId
 from amoc.users.user import User

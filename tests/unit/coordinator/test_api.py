@@ -14,8 +14,8 @@ from amoc.base.errors import ClosedError, ScenarioError
 from amoc.coordinator import init_plans
 from amoc.coordinator.controller import Groups
 from amoc.coordinator.worker import Actions
-from amoc.ipc.messages import COORDINATOR_TO_WORKER, CoordinatorToWorker
 from amoc.ipc.messages.codec import pack, unpack
+from amoc.ipc.messages.coordinator import COORDINATOR_TO_WORKER, CoordinatorToWorker
 from amoc.ipc.outbox import Outbox
 from amoc.ipc.rpc import Handler
 from amoc.ipc.worker_id import WorkerId

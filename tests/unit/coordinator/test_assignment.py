@@ -6,7 +6,7 @@ import pytest
 
 from amoc.coordinator import assignment
 from amoc.coordinator.assignment import MAX_TRIES, Task, Tasks
-from amoc.ipc.messages import GroupPart
+from amoc.ipc.messages.coordinator import GroupPart
 from amoc.ipc.worker_id import WorkerId
 
 A, B, C = (WorkerId("node0", index, 1) for index in range(3))

@@ -15,7 +15,12 @@ from amoc.base.errors import AmocError, ScenarioError
 from amoc.coordinator import barrier_worker
 from amoc.coordinator.barrier_controller import LEAD_NS, Barriers, ranges
 from amoc.coordinator.barrier_worker import BarrierTimeout
-from amoc.ipc.messages import BarrierArrivals, BarrierRefusal, BarrierRelease, BarrierWithdrawals
+from amoc.ipc.messages.coordinator import (
+    BarrierArrivals,
+    BarrierRefusal,
+    BarrierRelease,
+    BarrierWithdrawals,
+)
 from amoc.ipc.worker_id import WorkerId
 from amoc.metrics.board import UserState
 from amoc.users.user import StopReason

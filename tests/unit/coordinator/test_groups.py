@@ -15,7 +15,7 @@ from amoc.base import pause
 from amoc.base.errors import ScenarioError
 from amoc.coordinator import assignment, init_plans
 from amoc.coordinator import controller as groups_module
-from amoc.ipc.messages import CoordinatorGroups
+from amoc.ipc.messages.coordinator import CoordinatorGroups
 from tests.unit.coordinator.connected import Cluster, Worker, until
 
 

@@ -16,7 +16,8 @@ from amoc.base.waiting import OpenGate
 from amoc.coordinator import api, init_plans, worker
 from amoc.coordinator.plan import parse
 from amoc.coordinator.worker import Actions
-from amoc.ipc.messages import COORDINATOR_TO_CONTROLLER, CoordinatorAdds, Envelope
+from amoc.ipc.messages.coordinator import COORDINATOR_TO_CONTROLLER, CoordinatorAdds
+from amoc.ipc.messages.envelope import Envelope
 from amoc.ipc.outbox import Outbox
 from amoc.ipc.worker_id import WorkerId
 from amoc.users.user import StopReason

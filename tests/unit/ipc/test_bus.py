@@ -16,8 +16,9 @@ from amoc.ipc.bus import Child, Parent, Received
 from amoc.ipc.bus import child as child_end
 from amoc.ipc.bus import end as both_ends
 from amoc.ipc.bus import parent as parent_end
-from amoc.ipc.messages import Codec, CrashSeen, Go, Hello, Note, Started, Stopped, StopUsers
-from amoc.ipc.messages.codec import pack, unpack
+from amoc.ipc.messages.codec import Codec, pack, unpack
+from amoc.ipc.messages.lifecycle import Go, Hello, Note
+from amoc.ipc.messages.users import CrashSeen, Started, Stopped, StopUsers
 
 DEADLINE_S = 10.0
 ANY = Codec(CrashSeen | Go | Hello | Note | Started | Stopped | StopUsers)
@@ -612,7 +613,8 @@ def test_a_command_that_cannot_be_read_is_named_and_ends_the_reading(family, com
 DYING = """
 import os, sys, zmq
 from amoc.ipc.bus import Child
-from amoc.ipc.messages import FROM_NODE, TO_WORKER, Stopped
+from amoc.ipc.messages.links import FROM_NODE, TO_WORKER
+from amoc.ipc.messages.users import Stopped
 context = zmq.Context()
 with Child(context, sys.argv[1], "w0.1", TO_WORKER, FROM_NODE) as child:
     child.join(10.0)

@@ -7,10 +7,28 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from amoc.base.errors import PeerError
-from amoc.ipc import messages
-from amoc.ipc.messages import FROM_NODE, codec
+from amoc.ipc.messages import (
+    codec,
+    coordinator,
+    envelope,
+    lifecycle,
+    links,
+    orders,
+    rpc,
+    samples,
+    throttle,
+    users,
+)
+from amoc.ipc.messages.codec import Codec
+from amoc.ipc.messages.envelope import Envelope, Part
+from amoc.ipc.messages.lifecycle import Hello, Loaded
+from amoc.ipc.messages.links import FROM_NODE, FROM_SUPERVISOR, TO_NODE
+from amoc.ipc.messages.samples import Sample
+from amoc.ipc.messages.users import CrashSeen, StartUsers
 
-SAMPLE = messages.Sample(
+SUBJECTS = (coordinator, envelope, lifecycle, links, orders, rpc, samples, throttle, users)
+NAMED = {name: one for subject in SUBJECTS for name, one in vars(subject).items()}
+SAMPLE = Sample(
     sequence=9,
     at_ns=2**62,
     users={2: 7, 4: 1},
@@ -26,9 +44,9 @@ SAMPLE = messages.Sample(
 )
 RECORDS = [
     SAMPLE,
-    messages.Hello(4711),
-    messages.CrashSeen(0, "ValueError: x", "Traceback …\n", 17),
-    messages.Loaded(
+    Hello(4711),
+    CrashSeen(0, "ValueError: x", "Traceback …\n", 17),
+    Loaded(
         "chat", "", [("a", "1", "default", "what", "chat")], (50.0, None), 2, 1, 20_000, ["a < 1"]
     ),
 ]
@@ -54,7 +72,7 @@ def test_a_record_comes_back_as_it_was(record):
     assert plain(back) == plain(record)
 
 
-CODECS = {name: one for name, one in vars(messages).items() if isinstance(one, messages.Codec)}
+CODECS = {name: one for name, one in NAMED.items() if isinstance(one, Codec)}
 
 
 @pytest.mark.parametrize("name", CODECS)
@@ -63,8 +81,8 @@ def test_every_message_of_a_link_is_known_by_its_name(name):
     assert codec._kinds
     for kind in codec._kinds.values():
         message = kind(*range(len(kind._fields)))
-        if kind is messages.Envelope:
-            message = messages.Envelope.of(messages.Part.MAIL, 3, 1, b"body")
+        if kind is Envelope:
+            message = Envelope.of(Part.MAIL, 3, 1, b"body")
         back = codec.unpack(codec.pack(message))
         assert type(back) is kind
         assert back == message
@@ -73,41 +91,39 @@ def test_every_message_of_a_link_is_known_by_its_name(name):
 def test_every_message_goes_over_a_link_or_is_part_of_another():
     known = {kind for one in CODECS.values() for kind in one._kinds.values()}
     parts = {"GroupPart", "CoordinatorState", "SettingInfo", "WorkerFigures"}
-    found = {
-        one for one in vars(messages).values() if isinstance(one, type) and hasattr(one, "_fields")
-    }
+    found = {one for one in NAMED.values() if isinstance(one, type) and hasattr(one, "_fields")}
     assert {one.__name__ for one in found - known} == parts
 
 
 def test_a_message_of_another_link_is_refused():
     with pytest.raises(PeerError, match=r"expected a known message, got .*StartUsers"):
-        FROM_NODE.unpack(messages.TO_NODE.pack(messages.StartUsers(3, [1], 2**62, [], again=True)))
+        FROM_NODE.unpack(TO_NODE.pack(StartUsers(3, [1], 2**62, [], again=True)))
 
 
 def test_an_envelope_is_passed_on_as_it_came():
-    envelope = messages.Envelope.of(messages.Part.CALLS, 65_535, 2**32 - 1, b"a body")
-    passed = messages.TO_NODE.unpack(FROM_NODE.pack(envelope))
+    envelope = Envelope.of(Part.CALLS, 65_535, 2**32 - 1, b"a body")
+    passed = TO_NODE.unpack(FROM_NODE.pack(envelope))
     assert passed == envelope
-    assert passed.header() == (messages.Part.CALLS, 65_535, 2**32 - 1)
+    assert passed.header() == (Part.CALLS, 65_535, 2**32 - 1)
     assert bytes(passed.body) == b"a body"
 
 
 def test_an_envelope_is_refused_where_none_may_come():
     with pytest.raises(PeerError, match="expected a known message, got "):
-        messages.FROM_SUPERVISOR.from_wire(b"an envelope")
+        FROM_SUPERVISOR.from_wire(b"an envelope")
 
 
 @pytest.mark.parametrize("data", [b"", b"\x00", b"\xff" * 7])
 def test_an_envelope_without_a_header_is_refused_when_it_is_read(data):
     with pytest.raises(PeerError, match="expected an envelope, got b"):
-        messages.Envelope(data).header()
+        Envelope(data).header()
 
 
 @given(st.integers(0, 2**40), st.text(alphabet=st.characters(exclude_categories=()), max_size=20))
 @example(1, "\udcff")
 def test_any_text_of_the_scenario_can_be_reported(user_id, text):
     # A lone surrogate is what bytes that are not UTF-8 become; it must not end whoever packs it.
-    record = messages.CrashSeen(0, "ValueError", text, user_id)
+    record = CrashSeen(0, "ValueError", text, user_id)
     back = there_and_back(record)
     assert back.user_id == user_id
     if text.encode(errors="ignore").decode() == text:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import gevent
 import pytest
 
-from amoc.ipc.messages import CALLS, Call, Envelope, Part
+from amoc.ipc.messages.envelope import Envelope, Part
+from amoc.ipc.messages.rpc import CALLS, Call
 from amoc.ipc.outbox import FULL_BYTES, GATHER_S, Outbox
 from amoc.ipc.worker_id import WorkerId
 

@@ -11,15 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amoc.base.errors import PeerError
-from amoc.ipc import messages, pipe
+from amoc.ipc import pipe
+from amoc.ipc.messages.codec import Codec
+from amoc.ipc.messages.lifecycle import Forked, Note, Ready
+from amoc.ipc.messages.users import StopUsers
 
-LINE = messages.Codec(messages.Forked | messages.Note | messages.Ready | messages.StopUsers)
+LINE = Codec(Forked | Note | Ready | StopUsers)
 records = st.lists(
     st.one_of(
-        st.builds(messages.Forked, st.integers(0, 511), st.integers(1, 99), st.integers(2, 2**22)),
-        st.builds(messages.Note, st.sampled_from(["info", "error"]), st.text(max_size=300)),
-        st.just(messages.Ready([], [])),
-        st.builds(messages.StopUsers, st.floats(0, 1e6)),
+        st.builds(Forked, st.integers(0, 511), st.integers(1, 99), st.integers(2, 2**22)),
+        st.builds(Note, st.sampled_from(["info", "error"]), st.text(max_size=300)),
+        st.just(Ready([], [])),
+        st.builds(StopUsers, st.floats(0, 1e6)),
     ),
     max_size=12,
 )
@@ -36,10 +39,10 @@ def test_any_cutting_into_pieces_gives_the_same_records(sent, data):
 
 
 def test_byte_by_byte_gives_a_record_with_its_last_byte_and_not_before():
-    decoder, stream = pipe.Decoder(LINE), pipe.encode(LINE, messages.Note("info", "é" * 100))
+    decoder, stream = pipe.Decoder(LINE), pipe.encode(LINE, Note("info", "é" * 100))
     heard = [list(decoder.feed(stream[n : n + 1])) for n in range(len(stream))]
     assert heard[:-1] == [[]] * (len(stream) - 1)
-    assert heard[-1] == [messages.Note("info", "é" * 100)]
+    assert heard[-1] == [Note("info", "é" * 100)]
 
 
 def test_an_absurd_length_is_refused_before_anything_is_kept_for_it():
@@ -56,11 +59,11 @@ def test_garbage_is_refused_or_waited_for(data):
 def test_what_was_written_is_read_one_record_at_a_time_and_no_byte_beyond():
     reading, writing = os.pipe()
     try:
-        pipe.write(writing, LINE, messages.Ready([], []))
-        pipe.write(writing, LINE, messages.StopUsers(3.0))
+        pipe.write(writing, LINE, Ready([], []))
+        pipe.write(writing, LINE, StopUsers(3.0))
         os.write(writing, b"rest")
-        assert pipe.read_one(reading, LINE) == messages.Ready([], [])
-        assert pipe.read_one(reading, LINE) == messages.StopUsers(3.0)
+        assert pipe.read_one(reading, LINE) == Ready([], [])
+        assert pipe.read_one(reading, LINE) == StopUsers(3.0)
         assert os.read(reading, 100) == b"rest"
     finally:
         os.close(reading)
@@ -69,7 +72,7 @@ def test_what_was_written_is_read_one_record_at_a_time_and_no_byte_beyond():
 
 def test_a_record_larger_than_the_pipe_is_written_whole():
     reading, writing = os.pipe()
-    large = messages.Note("info", "x" * 1_000_000)
+    large = Note("info", "x" * 1_000_000)
     writer = threading.Thread(target=pipe.write, args=(writing, LINE, large))
     try:
         writer.start()
@@ -85,7 +88,7 @@ def test_a_record_larger_than_the_pipe_is_written_whole():
 def test_an_end_in_the_middle_of_a_record_is_an_error(kept):
     reading, writing = os.pipe()
     try:
-        os.write(writing, pipe.encode(LINE, messages.StopUsers(1.0))[:kept])
+        os.write(writing, pipe.encode(LINE, StopUsers(1.0))[:kept])
         os.close(writing)
         with pytest.raises(PeerError, match="the other end of the line is gone"):
             pipe.read_one(reading, LINE)

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from amoc.ipc.bus import report_queue
 from amoc.ipc.bus.report_queue import FULL_BATCH, MAX_BATCH_BYTES, ReportQueue, pack_batch
-from amoc.ipc.messages import FROM_NODE, Note
 from amoc.ipc.messages.codec import unpack
+from amoc.ipc.messages.lifecycle import Note
+from amoc.ipc.messages.links import FROM_NODE
 
 sizes = st.lists(st.sampled_from([0, 10, 60_000, MAX_BATCH_BYTES, 2 * MAX_BATCH_BYTES]))
 

@@ -9,7 +9,8 @@ from amoc.base import context
 from amoc.base.context import WorkerContext
 from amoc.base.errors import ClosedError, PeerError, ScenarioError
 from amoc.ipc import rpc
-from amoc.ipc.messages import ANSWERS, Answer, Envelope, Part
+from amoc.ipc.messages.envelope import Envelope, Part
+from amoc.ipc.messages.rpc import ANSWERS, Answer
 from amoc.ipc.outbox import Outbox
 from amoc.ipc.worker_id import WorkerId
 

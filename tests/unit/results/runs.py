@@ -10,7 +10,7 @@ from typing import Any
 
 from amoc.base import json_lines
 from amoc.base.clock import S_NS
-from amoc.ipc.messages import Sample
+from amoc.ipc.messages.samples import Sample
 from amoc.metrics.health_figures import NodePoint, WorkerPoint
 from amoc.metrics.histogram import Histogram
 from amoc.results.merge import SampleMerger

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amoc.ipc.messages import Sample, WorkerFigures
+from amoc.ipc.messages.samples import Sample, WorkerFigures
 from amoc.metrics.board import Merge, UserState
 from amoc.metrics.health_figures import WORKER
 from amoc.metrics.histogram import Histogram

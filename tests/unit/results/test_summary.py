@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from amoc.base import json_lines
 from amoc.base.clock import S_NS
-from amoc.ipc.messages import Sample, WorkerFigures
+from amoc.ipc.messages.samples import Sample, WorkerFigures
 from amoc.metrics.board import Kind, Merge, UserState
 from amoc.metrics.health_figures import WORKER
 from amoc.metrics.histogram import Histogram

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amoc.base.clock import MS_NS
-from amoc.ipc.messages import Blocked
+from amoc.ipc.messages.users import Blocked
 from amoc.runtime.stall_causes import (
     COLLECTOR,
     CROWDED,

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from amoc.base.clock import MS_NS, S_NS, now_ns
 from amoc.base.errors import ScenarioError
 from amoc.base.waiting import Waiter
-from amoc.ipc.messages import Permits, ThrottleMode, ThrottleToWorker, Tokens
+from amoc.ipc.messages.throttle import Permits, ThrottleMode, ThrottleToWorker, Tokens
 from amoc.ipc.worker_id import WorkerId
 from amoc.scenario import events
 from amoc.scenario.events import SIGNALS, Event, Signal

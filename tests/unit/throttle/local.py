@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from gevent import get_hub
 
-from amoc.ipc.messages import THROTTLE_TO_WORKER, Envelope, ThrottleToWorker
+from amoc.ipc.messages.envelope import Envelope
+from amoc.ipc.messages.throttle import THROTTLE_TO_WORKER, ThrottleToWorker
 from amoc.ipc.outbox import Outbox
 from amoc.ipc.worker_id import WorkerId
 from amoc.throttle.controller import Pacer

@@ -8,7 +8,7 @@ import pytest
 
 from amoc.base.clock import MS_NS, S_NS
 from amoc.base.errors import ScenarioError
-from amoc.ipc.messages import Permits, Tokens, Want
+from amoc.ipc.messages.throttle import Permits, Tokens, Want
 from amoc.throttle.profiles import NEVER_NS, Constant, Line, Ramps
 from amoc.throttle.slot_allocator import VOID_NS
 from amoc.throttle.throttle import LEAD_NS, Throttle

@@ -7,7 +7,7 @@ import pytest
 from amoc import metrics
 from amoc.base.clock import MS_NS, S_NS
 from amoc.base.errors import ScenarioError
-from amoc.ipc.messages import Permits, ThrottleMode, Tokens
+from amoc.ipc.messages.throttle import Permits, ThrottleMode, Tokens
 from amoc.metrics.board import Area
 from amoc.throttle import worker_queue
 from amoc.throttle.profiles import NEVER_NS

@@ -16,7 +16,7 @@ from amoc.base import pause as pausing
 from amoc.base.context import WorkerContext
 from amoc.base.errors import ClosedError, MailError, MailTimeout, PeerError, ScenarioError
 from amoc.base.operator import Operator
-from amoc.ipc.messages import Part
+from amoc.ipc.messages.envelope import Part
 from amoc.ipc.outbox import Outbox
 from amoc.ipc.worker_id import WorkerId
 from amoc.users import mail, placement

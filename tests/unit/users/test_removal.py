@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amoc.ipc.messages import UsersRemoved
+from amoc.ipc.messages.orders import UsersRemoved
 from amoc.users.removal import Removal
 
 

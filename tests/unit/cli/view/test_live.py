@@ -16,7 +16,7 @@ from amoc.cli.view import live as live_module
 from amoc.cli.view.live import LiveView
 from amoc.cli.view.sections import MAX_ROWS, MAX_THROTTLES, Now, all_of, latest, progress
 from amoc.cli.view.table_layout import Section, lines, share_out
-from amoc.ipc.messages import Sample, WorkerFigures
+from amoc.ipc.messages.samples import Sample, WorkerFigures
 from amoc.metrics.board import UserState
 from amoc.metrics.health_figures import WORKER, NodePoint, WorkerPoint
 from amoc.metrics.histogram import Histogram

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from amoc.cli.view.summary import MAX_CAUSES, print_summary
-from amoc.ipc.messages import Sample, WorkerFigures
+from amoc.ipc.messages.samples import Sample, WorkerFigures
 from amoc.metrics.board import Merge, UserState
 from amoc.metrics.health_figures import WORKER
 from amoc.metrics.histogram import Histogram

@@ -16,11 +16,11 @@ from amoc.base import pause
 from amoc.base.errors import AmocError, PeerError, ResourceError, SettingError, UsageError
 from amoc.control.answers import WorkerAnswer
 from amoc.control.commands import COMMANDS, checked, is_read
-from amoc.ipc.messages import (
+from amoc.ipc.messages.lifecycle import Loaded
+from amoc.ipc.messages.orders import (
     ApplySettings,
     CountUsers,
     Done,
-    Loaded,
     Order,
     RemoveUsers,
     RevertSettings,

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import gevent
 import pytest
 
-from amoc.ipc.messages import (
+from amoc.ipc.messages.orders import (
     ORDER_REPLIES,
     CountUsers,
     Done,

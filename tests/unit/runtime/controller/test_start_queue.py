@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from amoc.ipc.messages import StartUsers
+from amoc.ipc.messages.users import StartUsers
 from amoc.runtime.controller.start_queue import CHUNK, MAX_OUTSTANDING, StartQueue
 from amoc.users.placement import worker_of
 

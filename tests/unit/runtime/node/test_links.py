@@ -13,7 +13,8 @@ from gevent import socket as gsocket
 
 from amoc.base.errors import PeerError
 from amoc.ipc import pipe
-from amoc.ipc.messages import FROM_SUPERVISOR, TO_SUPERVISOR, Forked, Note, Output, Terminate
+from amoc.ipc.messages.lifecycle import Forked, Note, Output, Terminate
+from amoc.ipc.messages.links import FROM_SUPERVISOR, TO_SUPERVISOR
 from amoc.runtime.node.output import MAX_LINES, OutputRelay
 from amoc.runtime.node.supervisor_link import SupervisorLink
 

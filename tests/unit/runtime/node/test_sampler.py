@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from amoc import metrics
 from amoc.base.clock import S_NS, now_ns
-from amoc.ipc import messages
+from amoc.ipc.messages.links import FROM_NODE
+from amoc.ipc.messages.samples import Sample, WorkerFigures
 from amoc.metrics import handles, health_figures
 from amoc.metrics.board import Board, Cell, Kind, Merge
 from amoc.metrics.board_reader import AreaReader
@@ -34,7 +35,7 @@ NOBODY = range(1, 1)
 
 def wire(record):
     """`record` as it comes out at the other end of a line."""
-    return messages.FROM_NODE.unpack(messages.FROM_NODE.pack(record))
+    return FROM_NODE.unpack(FROM_NODE.pack(record))
 
 
 class Node:
@@ -177,11 +178,11 @@ def test_a_worker_says_how_it_did_since_the_last_sample_and_over_all():
     lag[CELLS] = 10**9
     node.sampler.take(NOBODY, 0)
     lag[cell_of(10**6)] += 500
-    figures = messages.WorkerFigures(*node.sampler.take(NOBODY, 0).workers[1])
+    figures = WorkerFigures(*node.sampler.take(NOBODY, 0).workers[1])
     assert total(figures.health, "lag_p99_s") < 0.0011
     assert total(figures.health, "fds") == 7
     assert figures.loop_lag_p99_s == pytest.approx(0.001, rel=0.01)
-    figures = messages.WorkerFigures(*node.sampler.take(NOBODY, 0).workers[1])
+    figures = WorkerFigures(*node.sampler.take(NOBODY, 0).workers[1])
     assert total(figures.health, "lag_p99_s") == 0
 
 
@@ -272,7 +273,7 @@ def sample(sequence: int, at_s: float, cpu_s: float = 0.0, **parts):
         "fds": 9,
         "fd_limit": 100,
     }
-    worker = messages.WorkerFigures(
+    worker = WorkerFigures(
         worker=0,
         incarnation=1,
         beat_ns=int((at_s - 0.04) * S_NS),
@@ -282,7 +283,7 @@ def sample(sequence: int, at_s: float, cpu_s: float = 0.0, **parts):
         loop_lag_p99_s=0.0,
         health=list((dict.fromkeys(WORKER, 0) | health).values()),
     )
-    return messages.Sample(
+    return Sample(
         sequence=sequence,
         at_ns=int(at_s * S_NS),
         users={2: 5},

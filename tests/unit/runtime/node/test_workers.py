@@ -8,18 +8,9 @@ import pytest
 
 from amoc.base.errors import PeerError
 from amoc.base.operator import Operator
-from amoc.ipc.messages import (
-    Died,
-    Envelope,
-    Forked,
-    KillWorker,
-    Note,
-    Part,
-    StartUsers,
-    StopUsers,
-    WorkerLost,
-    WorkerUp,
-)
+from amoc.ipc.messages.envelope import Envelope, Part
+from amoc.ipc.messages.lifecycle import Died, Forked, KillWorker, Note, WorkerLost, WorkerUp
+from amoc.ipc.messages.users import StartUsers, StopUsers
 from amoc.metrics.board import Board, Kind, UserState
 from amoc.runtime.node import worker_links
 from amoc.runtime.node.worker_links import WorkerLinks

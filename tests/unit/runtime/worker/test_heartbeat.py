@@ -12,7 +12,8 @@ from gevent import monkey
 
 from amoc import metrics
 from amoc.base.clock import S_NS, now_ns
-from amoc.ipc.messages import Blocked, FromWorker
+from amoc.ipc.messages.links import FromWorker
+from amoc.ipc.messages.users import Blocked
 from amoc.metrics.board import ROW_BYTES, Area, Cell
 from amoc.metrics.health_figures import cell
 from amoc.runtime.worker.heartbeat import BEAT_NS, Beat, Pauses

@@ -9,16 +9,15 @@ import pytest
 
 from amoc.base import pause
 from amoc.base.errors import PeerError, SettingError
-from amoc.ipc.messages import (
+from amoc.ipc.messages.envelope import Envelope, Part
+from amoc.ipc.messages.orders import (
     ORDER_REPLIES,
     ORDERS,
     ApplySettings,
     CountUsers,
     Done,
-    Envelope,
     Order,
     OrderReply,
-    Part,
     Pause,
     Refused,
     RemoveIds,

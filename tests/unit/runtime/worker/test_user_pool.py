@@ -13,7 +13,7 @@ from gevent.event import Event
 from amoc import metrics
 from amoc.base.clock import MS_NS, now_ns
 from amoc.base.errors import ScenarioError
-from amoc.ipc.messages import CrashSeen, Started, StartUsers, UsersGone
+from amoc.ipc.messages.users import CrashSeen, Started, StartUsers, UsersGone
 from amoc.metrics import handles
 from amoc.metrics.board import Board, Cell, Kind, UserState
 from amoc.metrics.health_figures import cell
