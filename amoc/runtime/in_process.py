@@ -54,12 +54,12 @@ def joined(
         above[envelope.part].hear(worker, envelope.body)
 
     downwards, outbox = Outbox(down, gather_s=0), Outbox(up)
-    desk = RpcServer(downwards.sender(Part.CALLS, ANSWERS))
+    calls = RpcServer(downwards.sender(Part.CALLS, ANSWERS))
     pacer = Pacer(downwards.sender(Part.THROTTLE, THROTTLE_TO_WORKER))
     groups = Groups(downwards.sender(Part.COORDINATOR, COORDINATOR_TO_WORKER), seed)
     for part in (pacer, groups):
-        desk.operations.update(part.operations)
-    above.update({Part.THROTTLE: pacer, Part.COORDINATOR: groups, Part.CALLS: desk})
+        calls.operations.update(part.operations)
+    above.update({Part.THROTTLE: pacer, Part.COORDINATOR: groups, Part.CALLS: calls})
     parts = WorkerParts.make(
         HERE, 1, outbox, find_user, lambda _, error: crashed(error), any_function=True
     )
@@ -67,7 +67,7 @@ def joined(
     for part in (pacer, groups):
         part.worker_up(HERE)
     for operation, arguments in noted:
-        desk.do(None, operation, *arguments)
+        calls.do(None, operation, *arguments)
     downwards.flush()
     clocks: list[gevent.Greenlet[..., None]] = [gevent.spawn(one.run) for one in (pacer, groups)]
     try:

@@ -105,7 +105,7 @@ class _Account:
             recent.popleft()
 
 
-class Ledger(Generic[Asker]):
+class SlotAllocator(Generic[Asker]):
     """Deals the slots of one throttle.
 
     Attributes:

@@ -77,10 +77,10 @@ class Throttle(Generic[Asker]):
         self._waiting: dict[Asker, int] = {}
         change = self._change(now_ns)
         self._modes: deque[Change] = deque([change])
-        self._slots: slot_allocator.Ledger[Asker] | None = None
+        self._slots: slot_allocator.SlotAllocator[Asker] | None = None
         self._permits: permit_allocator.Permits[Asker] | None = None
         if interval_s:
-            self._slots = slot_allocator.Ledger(change)
+            self._slots = slot_allocator.SlotAllocator(change)
         else:
             self._permits = permit_allocator.Permits(change)
 

@@ -70,7 +70,7 @@ class Commands:
     def __init__(
         self,
         status: Status,
-        ordering: Broadcast,
+        broadcast: Broadcast,
         starts: StartQueue,
         updates: SettingsUpdate,
         looks: Callable[[], Mapping[str, list[dict[str, object]]]],
@@ -83,7 +83,7 @@ class Commands:
 
         Args:
             status: The run's.
-            ordering: Gives orders to its workers.
+            broadcast: Gives orders to its workers.
             starts: Takes the users that are added.
             updates: Changes settings.
             looks: Returns the states of `throttles`, `coordinators` and `barriers`.
@@ -93,7 +93,7 @@ class Commands:
             ids: The ids that added users can have.
         """
         self._status = status
-        self._ordering = ordering
+        self._broadcast = broadcast
         self._starts = starts
         self._updates = updates
         self._looks = looks
@@ -212,7 +212,7 @@ class Commands:
         return f"{text}, of which {format_duration(paused_s)} paused" if paused_s else text
 
     def _show_users(self) -> Answer:
-        replies = self._ordering.ask(lambda number, _: CountUsers(number), ORDER_S)
+        replies = self._broadcast.ask(lambda number, _: CountUsers(number), ORDER_S)
         workers = [_worker_users(origin, reply) for origin, reply in replies.items()]
         alive = sum(one.alive or 0 for one in workers)
         waiting = self._starts.waiting() + sum(one.queued or 0 for one in workers)
@@ -249,7 +249,7 @@ class Commands:
                 f"at most {ROOM_FOR_IDS} users can be added during a run, got {count} more after"
                 f" {self._added_by_hand}"
             )
-        workers = sorted(self._ordering.workers)
+        workers = sorted(self._broadcast.workers)
         if not workers:
             raise PeerError("no worker is up to take users; try again in a moment")
         self._check_room(count)
@@ -278,7 +278,7 @@ class Commands:
     def _remove(self, count: int, force: bool) -> Answer:
         early = len(self._starts.withdraw(count))
         shares = self._shares(count - early)
-        replies = self._ordering.ask(
+        replies = self._broadcast.ask(
             lambda number, origin: RemoveUsers(number, shares[origin], force),
             FORCE_S if force else ORDER_S,
             to=shares,
@@ -297,7 +297,7 @@ class Commands:
 
     def _shares(self, count: int) -> dict[WorkerId, int]:
         """How many of `count` users each worker has to remove: as evenly as their users allow."""
-        replies = self._ordering.ask(lambda number, _: CountUsers(number), ORDER_S)
+        replies = self._broadcast.ask(lambda number, _: CountUsers(number), ORDER_S)
         have = {
             origin: reply.answer.removable if isinstance(reply.answer, UserCounts) else 0
             for origin, reply in replies.items()
@@ -324,7 +324,7 @@ class Commands:
         for one in self._clocks:
             one.pause_run()
         pause.pause()
-        replies = self._ordering.ask(lambda number, _: Pause(number), ORDER_S)
+        replies = self._broadcast.ask(lambda number, _: Pause(number), ORDER_S)
         return Answer(summary="the run is paused", workers=_texts(replies))
 
     def _resume(self) -> Answer:
@@ -332,7 +332,7 @@ class Commands:
         pause.resume()
         for one in self._clocks:
             one.resume_run()
-        replies = self._ordering.ask(lambda number, _: Resume(number), ORDER_S)
+        replies = self._broadcast.ask(lambda number, _: Resume(number), ORDER_S)
         return Answer(summary="the run is resumed", workers=_texts(replies))
 
     def _stop(self) -> Answer:
@@ -341,7 +341,7 @@ class Commands:
             summary="the run is stopping; users finish their current iteration",
             workers=[
                 WorkerAnswer(str(origin), "its users finish their current iteration")
-                for origin in sorted(self._ordering.workers)
+                for origin in sorted(self._broadcast.workers)
             ],
         )
 

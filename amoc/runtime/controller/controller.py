@@ -127,7 +127,7 @@ class Controller:
         """
         if self._services is None:
             raise PeerError(f"the run has not started yet, so it cannot {command.name}")
-        answer = self._services.operations.operate(command, source)
+        answer = self._services.commands.operate(command, source)
         if not is_read(command.name):
             self._results.annotate(answer.summary, command.comment, "command", command.name)
         self._node.changed.ring()
@@ -186,7 +186,7 @@ class Controller:
             plan, self.status, loaded, node, journal, self._operator, self._step
         )
         self._init(services, self._start_xmppd(loaded))
-        phases.wait_workers(node, loaded.workers, lambda: len(services.ordering.workers))
+        phases.wait_workers(node, loaded.workers, lambda: len(services.broadcast.workers))
         self._step(Step.READY)
         with self._control_socket():
             self._run_users(services)

@@ -25,15 +25,15 @@ RETRY_S = 0.1
 class RampDown:
     """Stops users that stages have added, the highest ids first."""
 
-    def __init__(self, ordering: Broadcast, status: Status, workers: int) -> None:
+    def __init__(self, broadcast: Broadcast, status: Status, workers: int) -> None:
         """Begin without users.
 
         Args:
-            ordering: Gives orders to the workers.
+            broadcast: Gives orders to the workers.
             status: Its `added` shrinks by the users that had not started yet.
             workers: How many workers there are.
         """
-        self._ordering = ordering
+        self._broadcast = broadcast
         self._status = status
         self._workers = workers
         self._brought: list[int] = []
@@ -60,13 +60,13 @@ class RampDown:
 
     def _tell(self) -> None:
         leaving, self._leaving = self._leaving, {}
-        there = {origin.worker: origin for origin in self._ordering.workers}
+        there = {origin.worker: origin for origin in self._broadcast.workers}
         to = [there[worker] for worker in leaving if worker in there]
 
         def order(number: int, origin: WorkerId) -> RemoveIds:
             return RemoveIds(number, leaving[origin.worker])
 
-        for origin, one in self._ordering.ask(order, ORDER_S, to=to).items():
+        for origin, one in self._broadcast.ask(order, ORDER_S, to=to).items():
             if one.outcome is Outcome.ANSWERED:
                 if isinstance(one.answer, UsersRemoved):
                     self._status.added -= one.answer.withdrawn

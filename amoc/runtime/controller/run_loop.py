@@ -55,7 +55,7 @@ class RunLoop:
         plan, services = self._plan, self._services
         follower = StageFollower(plan.stages, len(plan.users)) if plan.stages is not None else None
         timeline = sorted(plan.timeline, key=lambda one: one[0])
-        while not (interrupted() or services.operations.stop_asked):
+        while not (interrupted() or services.commands.stop_asked):
             self._node.check()
             if aborted := self._results.aborted:
                 self._operator.error(aborted)

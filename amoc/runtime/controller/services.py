@@ -52,10 +52,10 @@ class Services:
     """The controller's parts while there are workers.
 
     Attributes:
-        ordering: Gives orders to all workers and waits for them.
+        broadcast: Gives orders to all workers and waits for them.
         starts: The users that are still to be dealt.
         calls: Carries out the calls of scenarios.
-        operations: What an operator can do.
+        commands: What an operator can do.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class Services:
         self._quiet_ns = 0
         self._outbox = Outbox(self._send, gather_s=0)
         sender = self._outbox.sender
-        self.ordering = Broadcast(sender(Part.CONTROL, ORDERS))
+        self.broadcast = Broadcast(sender(Part.CONTROL, ORDERS))
         self.starts = StartQueue(loaded.workers)
         self.calls = RpcServer(sender(Part.CALLS, ANSWERS))
         to_throttles = sender(Part.THROTTLE, THROTTLE_TO_WORKER)
@@ -99,16 +99,18 @@ class Services:
         self._parts: Mapping[Part, ControllerEnd] = {
             Part.THROTTLE: self._pacer,
             Part.COORDINATOR: self._groups,
-            Part.CONTROL: self.ordering,
+            Part.CONTROL: self.broadcast,
             Part.CALLS: self.calls,
         }
-        self._updates = SettingsUpdate(self.ordering, loaded.pacing, self._change_start_rate)
-        self._leavers = RampDown(self.ordering, status, loaded.workers)
-        self.operations = Commands(
+        self._settings_update = SettingsUpdate(
+            self.broadcast, loaded.pacing, self._change_start_rate
+        )
+        self._ramp_down = RampDown(self.broadcast, status, loaded.workers)
+        self.commands = Commands(
             status,
-            self.ordering,
+            self.broadcast,
             self.starts,
-            self._updates,
+            self._settings_update,
             self._looks,
             (self._pacer, self._groups),
             step,
@@ -116,7 +118,7 @@ class Services:
             plan.ids,
         )
         self._pacer.start(USER_RATE, _constant(_first_rate(plan, loaded)), MINUTE_S)
-        clocks = (self._pacer.run, self._groups.run, self._leavers.run)
+        clocks = (self._pacer.run, self._groups.run, self._ramp_down.run)
         self._clocks: list[gevent.Greenlet[..., None]] = [
             gevent.spawn(node.guarded, one) for one in clocks
         ]
@@ -128,9 +130,9 @@ class Services:
             text = f"--throttle {name}=…: init() started no throttle {name}; started: {started}"
             self._operator.warning(text)
         if self._plan.users:
-            ids = self.operations.add_users(len(self._plan.users))
+            ids = self.commands.add_users(len(self._plan.users))
             if self._plan.stages is not None:
-                self._leavers.bring(ids)
+                self._ramp_down.bring(ids)
 
     def end(self) -> None:
         """Nothing is paced or timed any more."""
@@ -167,20 +169,20 @@ class Services:
                         node=node, worker=worker, incarnation=incarnation, reason=reason
                     )
                 if self._incarnations.pop(worker, None) is not None:
-                    for one in (self.ordering, self._pacer, self._groups):
+                    for one in (self.broadcast, self._pacer, self._groups):
                         one.worker_lost(WorkerId(node, worker, incarnation))
                 self._operator.error(f"{reason}; its metrics are kept")
 
     def _worker_up(self, node: str, up: WorkerUp) -> None:
         origin = WorkerId(node, up.worker, up.incarnation)
         self._incarnations[up.worker] = up.incarnation
-        for part in (self.ordering, self._pacer, self._groups):
+        for part in (self.broadcast, self._pacer, self._groups):
             part.worker_up(origin)
-        if self._updates.values:
-            values = dict(self._updates.values)
-            self.ordering.tell(origin, lambda number: ApplySettings(number, values))
+        if self._settings_update.values:
+            values = dict(self._settings_update.values)
+            self.broadcast.tell(origin, lambda number: ApplySettings(number, values))
         if self._status.state is State.PAUSED:
-            self.ordering.tell(origin, Pause)
+            self.broadcast.tell(origin, Pause)
         self._outbox.flush()  # all of this is to be known before the first user comes
         self.starts.up(up.worker, up.restart, up.start)
         if events.WORKER_UP.heard:
@@ -198,9 +200,9 @@ class Services:
         change = follower.step(run_ns)
         if change.dues_ns:
             dues_ns = [run_began_ns + due_ns for due_ns in change.dues_ns]
-            self._leavers.bring(self.operations.add_users(len(dues_ns), dues_ns))
+            self._ramp_down.bring(self.commands.add_users(len(dues_ns), dues_ns))
         if change.removed:
-            self._leavers.take(change.removed)
+            self._ramp_down.take(change.removed)
 
     def deal(self, now_ns: int) -> None:
         """Give the workers the users that they have room for."""

@@ -28,19 +28,19 @@ class SettingsUpdate:
 
     def __init__(
         self,
-        ordering: Broadcast,
+        broadcast: Broadcast,
         pacing: tuple[float, float | None],
         change_start_rate: Callable[[float], None],
     ) -> None:
         """Begin with no changes.
 
         Args:
-            ordering: Gives orders to the workers.
+            broadcast: Gives orders to the workers.
             pacing: interarrival in ms and user_rate per minute at the start of the run.
             change_start_rate: Called with the new start rate in users per minute.
         """
         self.values: dict[str, object] = {}
-        self._ordering = ordering
+        self._broadcast = broadcast
         self._pacing = pacing
         self._change_start_rate = change_start_rate
 
@@ -54,7 +54,7 @@ class SettingsUpdate:
         before, rate = dict(self.values), self._start_rate({**self.values, **values})
         # From here on a worker that comes up is told, so none can be forgotten in between.
         self.values.update(values)
-        replies = self._ordering.ask(lambda number, _: ApplySettings(number, values), ORDER_S)
+        replies = self._broadcast.ask(lambda number, _: ApplySettings(number, values), ORDER_S)
         refused = {
             one.error for one in replies.values() if one.error and one.outcome is Outcome.ANSWERED
         }
@@ -71,10 +71,10 @@ class SettingsUpdate:
         self.values.update(before)
         old = {name: before[name] for name in values if name in before}
         initial = [name for name in values if name not in before]
-        self._ordering.ask(lambda number, _: RevertSettings(number, old, initial), ORDER_S)
+        self._broadcast.ask(lambda number, _: RevertSettings(number, old, initial), ORDER_S)
 
     def _verify(self, values: Mapping[str, object]) -> None:
-        replies = self._ordering.ask(lambda number, _: VerifySettings(number, values), ORDER_S)
+        replies = self._broadcast.ask(lambda number, _: VerifySettings(number, values), ORDER_S)
         # A worker that is lost meanwhile is replaced by one that is told the new values.
         heard = {origin: one for origin, one in replies.items() if one.outcome is not Outcome.LOST}
         if not heard:

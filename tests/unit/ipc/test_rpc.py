@@ -25,17 +25,17 @@ def fresh():
 
 
 class Wire:
-    """A worker's line and the controller's desk, joined."""
+    """A worker's line and the controller's calls, joined."""
 
     def __init__(self) -> None:
-        self.desk = rpc.RpcServer(lambda _worker, answer: self.back(answer))
+        self.calls = rpc.RpcServer(lambda _worker, answer: self.back(answer))
         self.outbox = Outbox(self.carry)
         self.line = rpc.RpcClient(WORKER, self.outbox)
         context.active().set(rpc.Handler, self.line)
 
     def carry(self, worker: WorkerId, envelope: Envelope) -> None:
         assert envelope.header() == (Part.CALLS, 1, 1)
-        self.desk.hear(worker, envelope.body)
+        self.calls.hear(worker, envelope.body)
 
     def back(self, answer: Answer) -> None:
         gevent.spawn(self.line.hear, ANSWERS.pack(answer))
@@ -43,7 +43,7 @@ class Wire:
 
 def test_a_call_is_answered_by_the_operation_it_names():
     wire = Wire()
-    wire.desk.operations["sums.add"] = lambda origin, a, b: [origin.worker, a + b]
+    wire.calls.operations["sums.add"] = lambda origin, a, b: [origin.worker, a + b]
     assert rpc.ask("sums.add", 2, 3) == [1, 5]
 
 
@@ -57,14 +57,14 @@ def test_what_is_refused_raises_the_reason(operation, words):
     def refuse(_origin):
         raise ScenarioError("refused on purpose")
 
-    wire.desk.operations["sums.no"] = refuse
+    wire.calls.operations["sums.no"] = refuse
     with pytest.raises(ScenarioError, match=words):
         rpc.ask(operation)
 
 
 def test_wrong_arguments_are_refused_and_the_desk_goes_on():
     wire = Wire()
-    wire.desk.operations["sums.one"] = lambda _origin: 1
+    wire.calls.operations["sums.one"] = lambda _origin: 1
     with pytest.raises(ScenarioError, match=r"sums\.one cannot be called so"):
         rpc.ask("sums.one", 2)
     assert rpc.ask("sums.one") == 1
@@ -74,7 +74,7 @@ def test_answers_find_their_callers_whatever_their_order():
     wire = Wire()
     held: list[Answer] = []
     wire.back = held.append  # type: ignore[method-assign]
-    wire.desk.operations["echo.it"] = lambda _origin, text: text
+    wire.calls.operations["echo.it"] = lambda _origin, text: text
     asking = [gevent.spawn(rpc.ask, "echo.it", text) for text in "abc"]
     with gevent.Timeout(DEADLINE_S):
         while len(held) < 3:
@@ -88,7 +88,7 @@ def test_no_answer_is_an_error_in_time_and_a_late_one_is_passed_over():
     wire = Wire()
     held: list[Answer] = []
     wire.back = held.append  # type: ignore[method-assign]
-    wire.desk.operations["late.one"] = lambda _origin: 1
+    wire.calls.operations["late.one"] = lambda _origin: 1
     with pytest.raises(PeerError, match=r"within 0\.01 s"):
         rpc.ask("late.one", timeout_s=0.01)
     wire.line.hear(ANSWERS.pack(held[0]))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from amoc.base.clock import MS_NS, S_NS
 from amoc.throttle.permit_allocator import Permits
 from amoc.throttle.profiles import NEVER_NS, Constant, Steps
-from amoc.throttle.slot_allocator import VOID_NS, Block, Ledger
+from amoc.throttle.slot_allocator import VOID_NS, Block, SlotAllocator
 from amoc.throttle.slot_schedule import Change, Mode
 
 START_NS = 10**15
@@ -45,8 +45,8 @@ def test_a_part_of_a_block_keeps_numbers_and_times():
     assert block(10).part(0, 10) == block(10)
 
 
-def ledger(rate: float = 1000.0) -> Ledger[str]:
-    return Ledger(Change(1, START_NS, Mode.RUN, Constant(rate), START_NS, S_NS))
+def ledger(rate: float = 1000.0) -> SlotAllocator[str]:
+    return SlotAllocator(Change(1, START_NS, Mode.RUN, Constant(rate), START_NS, S_NS))
 
 
 def test_slots_that_an_asker_has_not_seen_count_against_its_demand():
@@ -94,7 +94,7 @@ def test_an_idle_throttle_forgets_what_it_was():
 
 def test_a_change_goes_back_to_what_was_dealt_a_moment_ago():
     steps = Steps((0, 60 * MS_NS), (1000.0, 10.0))
-    one: Ledger[str] = Ledger(Change(1, START_NS, Mode.RUN, steps, START_NS, S_NS))
+    one: SlotAllocator[str] = SlotAllocator(Change(1, START_NS, Mode.RUN, steps, START_NS, S_NS))
     one.want("a", 1000, 0, START_NS, START_NS)
     one.deal(START_NS)  # 100 ms ahead, and so into the second step
     at_ns = START_NS + 40 * MS_NS

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from amoc.base.clock import MS_NS, S_NS
 from amoc.throttle.profiles import Constant, Line, Profile, Ramps, Sine, Steps
-from amoc.throttle.slot_allocator import HORIZON_NS, VOID_NS, Ledger
+from amoc.throttle.slot_allocator import HORIZON_NS, VOID_NS, SlotAllocator
 from amoc.throttle.slot_schedule import Change, Mode, SlotSchedule
 from amoc.throttle.throttle import LEAD_NS
 
@@ -179,7 +179,7 @@ class World:
     def __post_init__(self) -> None:
         change = self._change(self.now_ns)
         self.changes.append(change)
-        self.ledger = Ledger[str](change)
+        self.ledger = SlotAllocator[str](change)
 
     def _change(self, from_ns: int) -> Change:
         return Change(self.epoch, from_ns, self.mode, self.profile, self.origin_ns, S_NS)

@@ -106,17 +106,17 @@ class Run:
         plan = RunPlan("x.py", range(1, 1), None, [], 1, "", 1.0, 1.0)
         self.status = Status(plan=plan, state=State.RUNNING)
         self.status.loaded = Loaded("x", "", [], plan_rate, max(1, len(have)), 0, 100, [])
-        self.ordering = FakeOrdering(
+        self.broadcast = FakeOrdering(
             {WorkerId("node0", n, 1): count for n, count in enumerate(have)}
         )
         self.starts = StartQueue(max(1, len(have)))
         self.rates: list[float] = []
         self.clock = FakeClock()
         self.journal = FakeJournal()
-        self.updates = SettingsUpdate(self.ordering, plan_rate, self.rates.append)  # type: ignore[arg-type]
+        self.updates = SettingsUpdate(self.broadcast, plan_rate, self.rates.append)  # type: ignore[arg-type]
         self.operations = Commands(
             self.status,
-            self.ordering,  # type: ignore[arg-type]
+            self.broadcast,  # type: ignore[arg-type]
             self.starts,
             self.updates,
             lambda: {"throttles": [], "coordinators": [], "barriers": []},
@@ -188,7 +188,7 @@ def test_users_that_were_not_dealt_are_removed_before_those_that_run():
     answer = run.do("remove", count=5)
     assert (answer.withdrawn, answer.asked) == (3, 2)
     assert run.status.added == 0
-    assert sum(run.ordering.have.values()) == 8
+    assert sum(run.broadcast.have.values()) == 8
 
 
 def test_what_became_of_those_removed_is_told_kind_by_kind():
@@ -196,7 +196,7 @@ def test_what_became_of_those_removed_is_told_kind_by_kind():
     run.operations.add_users(10)
     for worker, found in ((0, Removal(1, 2, 3, 4, (9, 1))), (1, Removal(10, 20, 30, 40, (5,)))):
         reply = Reply(Outcome.ANSWERED, answer=UsersRemoved(1, *found))
-        run.ordering.errors[RemoveUsers, WorkerId("node0", worker, 1)] = reply
+        run.broadcast.errors[RemoveUsers, WorkerId("node0", worker, 1)] = reply
     run.status.added = 100
     answer = run.do("remove", count=120, force=True)
     assert (answer.asked, answer.killed, answer.withdrawn, answer.not_again) == (11, 22, 43, 44)
@@ -216,7 +216,7 @@ def test_what_became_of_those_removed_is_told_kind_by_kind():
 def test_as_many_are_removed_as_there_are_and_evenly_where_that_is_possible(have, count):
     run = Run(*have)
     answer = run.do("remove", count=count)
-    taken = [before - run.ordering.have[WorkerId("node0", n, 1)] for n, before in enumerate(have)]
+    taken = [before - run.broadcast.have[WorkerId("node0", n, 1)] for n, before in enumerate(have)]
     assert sum(taken) == answer.asked == min(count, sum(have))
     most = max(taken)
     for before, gone in zip(have, taken, strict=True):
@@ -226,7 +226,7 @@ def test_as_many_are_removed_as_there_are_and_evenly_where_that_is_possible(have
 def test_a_change_of_settings_is_verified_by_all_before_any_applies_it():
     run = Run(1, 1)
     answer = run.do("set", values={"rate": "5"})
-    assert run.ordering.kinds == [VerifySettings, ApplySettings]
+    assert run.broadcast.kinds == [VerifySettings, ApplySettings]
     assert run.updates.values == {"rate": "5"}
     assert answer.workers[0] == WorkerAnswer("node0/0", "done")
 
@@ -234,18 +234,18 @@ def test_a_change_of_settings_is_verified_by_all_before_any_applies_it():
 def test_a_change_that_one_worker_refuses_changes_nothing():
     run = Run(1, 1)
     second = WorkerId("node0", 1, 1)
-    run.ordering.errors[VerifySettings, second] = Reply(
+    run.broadcast.errors[VerifySettings, second] = Reply(
         Outcome.ANSWERED, "rate must be above 0, got '-1'"
     )
     with pytest.raises(SettingError, match="must be above 0"):
         run.do("set", values={"rate": "-1"})
-    assert run.ordering.kinds == [VerifySettings]
+    assert run.broadcast.kinds == [VerifySettings]
     assert run.updates.values == {}
 
 
 def test_a_worker_that_is_lost_while_it_verifies_does_not_refuse():
     run = Run(1, 1)
-    run.ordering.errors[VerifySettings, WorkerId("node0", 1, 1)] = LOST
+    run.broadcast.errors[VerifySettings, WorkerId("node0", 1, 1)] = LOST
     run.do("set", values={"rate": "5"})
     assert run.updates.values == {"rate": "5"}
 
@@ -253,7 +253,7 @@ def test_a_worker_that_is_lost_while_it_verifies_does_not_refuse():
 def test_a_worker_that_does_not_answer_is_named_and_nothing_is_changed():
     run = Run(1, 1)
     silent = Reply(Outcome.SILENT, "has not replied within 5 s")
-    run.ordering.errors[VerifySettings, WorkerId("node0", 1, 1)] = silent
+    run.broadcast.errors[VerifySettings, WorkerId("node0", 1, 1)] = silent
     with pytest.raises(PeerError, match=r"worker node0/1 has not replied.*nothing was changed"):
         run.do("set", values={"rate": "5"})
     assert run.updates.values == {}
@@ -264,7 +264,7 @@ def test_a_start_rate_that_is_refused_changes_nothing_else():
     with pytest.raises(SettingError, match="must be at least 1/min"):
         run.do("set", values={"rate": "5", "user_rate": "0"})
     assert run.updates.values == {}
-    assert run.ordering.kinds == [VerifySettings]
+    assert run.broadcast.kinds == [VerifySettings]
 
 
 def test_nothing_is_changed_while_there_is_nobody_to_check_it():
@@ -279,12 +279,12 @@ def test_a_change_that_an_update_function_does_not_take_is_taken_back_everywhere
     run = Run(1, 1)
     run.do("set", values={"rate": "5"})
     second = WorkerId("node0", 1, 1)
-    run.ordering.errors[ApplySettings, second] = Reply(Outcome.ANSWERED, "rate was not taken")
+    run.broadcast.errors[ApplySettings, second] = Reply(Outcome.ANSWERED, "rate was not taken")
     with pytest.raises(SettingError, match="rate was not taken; nothing was changed"):
         run.do("set", values={"rate": "6", "pause": "1"})
-    told = run.ordering.asked[-1]
+    told = run.broadcast.asked[-1]
     assert told[second] == RevertSettings(1, {"rate": "5"}, ["pause"])
-    assert told.keys() == run.ordering.workers
+    assert told.keys() == run.broadcast.workers
     assert run.updates.values == {"rate": "5"}
     assert run.rates == []
 
@@ -379,7 +379,7 @@ def test_commands_do_not_overlap():
         under_way.pop()
         return {WorkerId("node0", 0, 1): Reply(Outcome.ANSWERED, answer=UserCounts(1, 1, 0, 1))}
 
-    run.ordering.ask = slow  # type: ignore[method-assign]
+    run.broadcast.ask = slow  # type: ignore[method-assign]
     doing = [gevent.spawn(run.do, "remove", count=1) for _ in range(3)]
     gevent.joinall(doing, timeout=10, raise_error=True)
     assert all(one.successful() for one in doing)
@@ -393,7 +393,7 @@ def test_stop_does_not_wait_for_commands_that_are_under_way():
         held.wait()
         return {}
 
-    run.ordering.ask = slow  # type: ignore[method-assign]
+    run.broadcast.ask = slow  # type: ignore[method-assign]
     removing = gevent.spawn(run.do, "remove", count=1)
     gevent.sleep(0)
     run.do("stop")
@@ -406,7 +406,7 @@ def test_stop_does_not_wait_for_commands_that_are_under_way():
 
 def test_a_command_that_the_end_of_the_run_breaks_off_is_written_down_as_such():
     run = Run(1)
-    run.ordering.ask = lambda *_, **__: gevent.sleep(1000)  # type: ignore[method-assign]
+    run.broadcast.ask = lambda *_, **__: gevent.sleep(1000)  # type: ignore[method-assign]
     removing = gevent.spawn(run.do, "remove", count=1)
     gevent.sleep(0)
     removing.kill(timeout=10)

@@ -31,13 +31,13 @@ class Workers:
 
     def __init__(self) -> None:
         self.told: list[tuple[WorkerId, Order]] = []
-        self.ordering = Broadcast(lambda *told: self.told.append(told))
+        self.broadcast = Broadcast(lambda *told: self.told.append(told))
         for worker in (FIRST, SECOND):
-            self.ordering.worker_up(worker)
+            self.broadcast.worker_up(worker)
 
     def answer(self, worker: WorkerId, kind: Callable[..., OrderReply], *fields: object) -> None:
         number = next(order.number for one, order in reversed(self.told) if one == worker)
-        self.ordering.hear(worker, ORDER_REPLIES.pack(kind(number, *fields)))
+        self.broadcast.hear(worker, ORDER_REPLIES.pack(kind(number, *fields)))
 
 
 def pause(number: int, _: WorkerId) -> Pause:
@@ -50,7 +50,7 @@ def workers() -> Workers:
 
 
 def asked(workers: Workers, *arguments: object, **options: object) -> gevent.Greenlet:
-    asking = gevent.spawn(workers.ordering.ask, *arguments, **options)
+    asking = gevent.spawn(workers.broadcast.ask, *arguments, **options)
     gevent.sleep(0)
     return asking
 
@@ -79,11 +79,11 @@ def test_arguments_may_differ_from_worker_to_worker_and_some_may_be_left_out(wor
 def test_a_worker_that_is_lost_before_it_answers_is_said_to_be(workers):
     asking = asked(workers, pause, DEADLINE_S)
     workers.answer(FIRST, Done, "")
-    workers.ordering.worker_lost(SECOND)
+    workers.broadcast.worker_lost(SECOND)
     answers = asking.get(timeout=DEADLINE_S)
     assert answers[FIRST].outcome is Outcome.ANSWERED
     assert answers[SECOND] == LOST
-    assert workers.ordering.workers == {FIRST}
+    assert workers.broadcast.workers == {FIRST}
 
 
 def test_a_worker_that_is_silent_is_named_at_the_deadline(workers):
@@ -95,7 +95,7 @@ def test_a_worker_that_is_silent_is_named_at_the_deadline(workers):
 
 def test_an_order_to_nobody_is_answered_by_nobody(workers):
     for worker in (FIRST, SECOND):
-        workers.ordering.worker_lost(worker)
+        workers.broadcast.worker_lost(worker)
     assert asked(workers, pause, DEADLINE_S).get(timeout=DEADLINE_S) == {}
 
 
