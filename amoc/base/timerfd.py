@@ -48,7 +48,7 @@ class PreciseTimer:
         self._fd = libc.timerfd_create(time.CLOCK_MONOTONIC, _NONBLOCK | _CLOEXEC)
         if self._fd < 0:
             raise ResourceError(
-                f"a timer must be a file descriptor, but: {os.strerror(ctypes.get_errno())}"
+                f"cannot create a timer (timerfd): {os.strerror(ctypes.get_errno())}"
             )
         self._watcher = get_hub().loop.io(self._fd, _READ)
         self._watcher.start(callback)

@@ -135,8 +135,8 @@ def _wait_for_room(here: Actions, name: str) -> None:
             counter(name, Counted.ADDS_REFUSED).inc()
             when = "at once, for a handler must not wait" if in_handler else f"within {ROOM_S:g} s"
             raise PeerError(
-                f"an add to coordinator {name} must be able to leave worker {here.worker.worker}"
-                f" {when}, but the controller takes nothing, and too much is waiting"
+                f"an add to coordinator {name} could not leave worker {here.worker.worker}"
+                f" {when}: the controller is not reading, and too many are waiting"
             )
         here.room.wait(left_s, wait)
 

@@ -226,7 +226,7 @@ class Groups:
             task.owner.given_up += len(task.parts)
             self._operator.warning(
                 f"a group of coordinator {task.owner.name} is given up: {MAX_TRIES} workers died"
-                " while they had it to run"
+                " while running it"
             )
             self._finish(task)
         self._send()
@@ -270,7 +270,7 @@ class Groups:
                 what = f"{MAX_HELD:,}" if too_many else f"{MAX_HELD_BYTES >> 20} MiB of"
                 self._operator.warning(
                     f"coordinator {one.name} may hold {what} adds and groups to run, and has"
-                    " no room for more: adds are refused; what do its actions wait for?"
+                    " no room for more: adds are refused; what are its actions waiting for?"
                 )
             one.refused += len(record.ids)
             return

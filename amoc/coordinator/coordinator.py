@@ -109,7 +109,7 @@ class Started:
         said = [
             f"{counted(number, what)} {verb}"
             for number, what, verb in (
-                (self.acting, "group", "not acted upon yet"),
+                (self.acting, "group", "not run yet"),
                 (self.given_up, "group", "given up"),
                 (self.refused, "add", "refused"),
             )

@@ -358,5 +358,5 @@ def _users(name: str, part: GroupPart) -> tuple[tuple[int, object], ...]:
         # A dictionary that is the key of another one, say: it can be packed, but not unpacked.
         raise ScenarioError(
             f"what is added to coordinator {name} must be readable where its actions run, but"
-            f" {error}; this group is not acted upon"
+            f" {error}; the actions of this group are not run"
         ) from error

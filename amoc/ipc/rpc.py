@@ -57,7 +57,9 @@ def ask(
     """
     handler = find(Handler)
     if handler is None:
-        raise ClosedError(f"{operation} is there in a run only; to try it, use amoc check --run")
+        raise ClosedError(
+            f"{operation} is available only in a run; to try it, use amoc check --run"
+        )
     return handler(operation, arguments, timeout_s)
 
 

@@ -137,7 +137,7 @@ class WorkerPoint:
     )
     late_p99_s: float = _figure(
         Source.TIMER,
-        "How late throttles let users of the worker through, 99th percentile",
+        "How late users of the worker passed throttles, 99th percentile",
         0.0,
         unit="s",
         timer="token_lateness",
@@ -214,7 +214,7 @@ class NodePoint:
     name: str
     cpu: float = _figure(
         Source.OUTSIDE,
-        "Share of the host's cores that was busy, whoever used them",
+        "Share of the host's cores that was busy, with any process",
         0.0,
         unit="%",
         title="Host CPU",

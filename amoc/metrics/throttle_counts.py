@@ -36,8 +36,8 @@ COUNTS = ThrottleCounts._fields
 WAITING = "waiting"
 """What a throttle's users that wait now are called, beside the counts."""
 HELP: Mapping[str, str] = {
-    "requests": "How often users asked the throttle to let them through",
-    "executions": "How often the throttle let a user through",
+    "requests": "How often users asked to pass the throttle",
+    "executions": "How often a user passed the throttle",
     "missed": "Slots of the throttle that were not used because they came too late",
     WAITING: "Users waiting at the throttle",
 }

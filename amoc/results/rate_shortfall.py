@@ -73,4 +73,4 @@ def _sentence(name: str, one: _Passed) -> str:
         why = "users were waiting, so the load generator handed out its slots too late"
     else:
         why = "no users were waiting, so they were too few or the target too slow"
-    return f"throttle {name} let through {passed} of the {wanted} that it was configured for: {why}"
+    return f"throttle {name} reached {passed} of its configured {wanted}: {why}"

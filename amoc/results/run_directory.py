@@ -186,7 +186,7 @@ def locate(run: str, base: str = BASE, what: str = "--run") -> RunDirectory:
             f"{what} must be the directory of a run or the id of a run in {base}, got {run!r}"
         )
     if len(found) > 1:
-        raise UsageError(f"{what} {run} must name one run, but may mean {_listed(found)}")
+        raise UsageError(f"{what} {run} is ambiguous: it may be {_listed(found)}")
     return found[0]
 
 
@@ -203,7 +203,7 @@ def find(run: str | None = None, base: str = BASE) -> RunDirectory:
     if run is not None:
         chosen = locate(run, base)
         if not chosen.answers():
-            raise UsageError(f"run {chosen.path} must be running, but does not answer")
+            raise UsageError(f"run {chosen.path} is not running: it does not answer")
         return chosen
     running = [one for one in _all(base) if one.control.exists() and one.answers()]
     if not running:

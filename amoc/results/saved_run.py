@@ -157,9 +157,7 @@ def load(directory: RunDirectory, on_trouble: _Tell = lambda _: None) -> SavedRu
     missing = [path for path in _files(directory) if not path.exists()]
     if len(missing) == len(_files(directory)):
         names = ", ".join(path.name for path in missing)
-        raise UsageError(
-            f"{directory.path} must be the directory of a run, but has none of {names}"
-        )
+        raise UsageError(f"{directory.path} is not a run directory: it has none of {names}")
     running = not directory.summary.exists() and directory.answers()
     entries, points = _journal(directory, on_trouble), _series(directory, on_trouble)
     summary = _summary(directory.summary, on_trouble)

@@ -124,7 +124,7 @@ def _run(
     duration_s = facts.duration_s(whole.last.t_s if whole.last is not None else None)
     verdict, exit_code, reasons = _end(facts.end, duration_s, running)
     if not whole.points:
-        reasons.append("its series holds no second, so what it counted is not known")
+        reasons.append("its series holds no second, so its totals are unknown")
     end = facts.end or {}
     return {
         "id": run.get("id") or name,
@@ -152,8 +152,8 @@ def _end(end: Entry | None, duration_s: float, running: bool) -> tuple[str, int 
         return str(end.get("verdict", "failed")), end.get("exit_code"), reasons
     after = f"after {format_duration(duration_s)}" if duration_s else "before a user could start"
     if running:
-        return "running", None, [f"the run goes on; these are its figures {after}"]
-    return "killed", None, [f"the run was killed {after}; what came later is not known"]
+        return "running", None, [f"the run is still running; these are its results {after}"]
+    return "killed", None, [f"the run was killed {after}; what came later is unknown"]
 
 
 def _users(totals: RunTotals, crashed: int) -> dict[str, float]:

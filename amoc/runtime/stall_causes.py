@@ -117,7 +117,7 @@ def sentence_of(blocked: Blocked) -> str:
         return f"{how_long}: {COLLECTOR} held it up; make fewer objects that refer to each other"
     return (
         f"{how_long} at {blocked.place}: a user that blocks holds up all others of its worker,"
-        " and their figures are wrong by as much"
+        " and their measurements are off by as much"
     )
 
 

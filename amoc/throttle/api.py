@@ -131,8 +131,7 @@ def change_rate_gradually(
     given = (duration is not None, step_interval is not None, step_count is not None)
     if given not in ((True, False, False), (False, True, True)):
         raise ScenarioError(
-            f"throttle {name} must be changed within either duration, or step_interval and"
-            " step_count"
+            f"throttle {name} must be given either duration, or step_interval and step_count"
         )
     shape: list[object] = ["stairs", first, last, step_interval, step_count]
     if duration is not None:

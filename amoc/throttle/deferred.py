@@ -34,8 +34,8 @@ def run_when_let_through(
     pause.wait_resumed()
     if gate.tasks >= MAX_TASKS:
         raise ScenarioError(
-            f"throttle {queue.name}: at most {MAX_TASKS} runs of a worker may wait for"
-            " throttles, and so many do"
+            f"throttle {queue.name}: at most {MAX_TASKS} calls of run() and send() may"
+            " wait in a worker, and as many do"
         )
 
     def let_through(token: Token) -> None:

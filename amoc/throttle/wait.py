@@ -189,7 +189,7 @@ def _wait_for_token(
     token = waiter.value
     if token is None:
         raise ThrottleTimeout(
-            f"throttle {queue.name} must let the caller through within {timeout:g} s, but has not"
+            f"throttle {queue.name} did not let the user pass within {timeout:g} s"
         )
     if isinstance(token, AmocError):
         raise token

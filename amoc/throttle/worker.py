@@ -344,7 +344,7 @@ def current() -> Gate:
     gate = find(Gate)
     if gate is None:
         raise ClosedError(
-            "a throttle can be waited for in a run only, and not in init(); to try it, use"
+            "throttles can be waited for only in a run, and not in init(); to try it, use"
             " amoc check --run"
         )
     return gate

@@ -189,7 +189,7 @@ class MailRouter:
                 if verdict is DeliveryStatus.FULL
                 else f"users of worker {self._worker} send more mail than can leave it"
             )
-            operator.warning(f"{what}: what more comes is refused, and counted in mail_refused")
+            operator.warning(f"{what}: further mail is refused and counted in mail_refused")
         return verdict
 
     def _ask(self, outbox: Outbox, user_id: int, data: bytes, worker: int) -> int:
@@ -202,8 +202,8 @@ class MailRouter:
             outbox.put(Part.MAIL, self._to[worker], item)
             if not waiter.wait(CHECK_S):
                 raise PeerError(
-                    f"worker {worker} must say within {CHECK_S:g} s whether user {user_id} has got"
-                    " a message, but has not"
+                    f"worker {worker} did not confirm within {CHECK_S:g} s that user {user_id} has"
+                    " received a message"
                 )
         finally:
             del self._checks[number]
@@ -233,15 +233,13 @@ def _pack(packer: msgpack.Packer, message: object) -> bytes:
     except (TypeError, ValueError, OverflowError) as error:
         kind = type(message).__name__
         raise ScenarioError(
-            f"a message must be made of what msgpack can pack, but a {kind} is not: {error}"
+            f"a message must be something msgpack can pack, got {kind}: {error}"
         ) from None
     return data
 
 
 def _too_long(data: bytes) -> ScenarioError:
-    return ScenarioError(
-        f"a message must take {MAX_BYTES} bytes at the most, but takes {len(data)}"
-    )
+    return ScenarioError(f"a message must be at most {MAX_BYTES} bytes, got {len(data)}")
 
 
 def check_user(user_id: object) -> None:
@@ -251,7 +249,7 @@ def check_user(user_id: object) -> None:
         ScenarioError: It is no user's number.
     """
     if not isinstance(user_id, int) or user_id < 1:
-        raise ScenarioError(f"send() must be given a user's number, from 1, got {user_id!r}")
+        raise ScenarioError(f"send() must be given a user id of at least 1, got {user_id!r}")
 
 
 def as_it_arrives(message: object) -> object:
@@ -266,19 +264,17 @@ def as_it_arrives(message: object) -> object:
     try:
         return codec.unpack_data(data)
     except codec.UNREADABLE as error:
-        raise ScenarioError(
-            f"a message must be what msgpack can unpack, but this one is not: {error}"
-        ) from None
+        raise ScenarioError(f"a message must be readable by msgpack: {error}") from None
 
 
 def _refusal(user_id: int, verdict: int) -> str:
     if verdict == DeliveryStatus.FULL:
-        return f"mailbox of user {user_id} must have room, but holds {_ROOM}"
+        return f"mailbox of user {user_id} is full: it holds {_ROOM}"
     if verdict == DeliveryStatus.UNREADABLE:
-        return f"a message must be what msgpack can unpack, but one for user {user_id} is not"
+        return f"a message to user {user_id} cannot be unpacked by msgpack"
     if verdict == DeliveryStatus.STUCK:
-        return f"mail to user {user_id} must be able to leave its worker, but too much is waiting"
-    return f"user {user_id} must be there to get mail, but has not started or has left"
+        return f"mail to user {user_id} cannot leave its worker: too many messages are waiting"
+    return f"user {user_id} cannot receive mail: it has not started, or has left"
 
 
 def send(user_id: int, message: object, check: bool = False) -> None:
@@ -302,7 +298,7 @@ def send(user_id: int, message: object, check: bool = False) -> None:
     """
     router = find(MailRouter)
     if router is None:
-        raise ClosedError("send() is for users and those that act for them, in a run that goes on")
+        raise ClosedError("send() is for users and code that acts for them, during a run")
     is_user = isinstance(getcurrent(), User)
     if is_user:
         pause.wait_resumed()
@@ -326,7 +322,9 @@ def receive(match: Match | None = None, timeout: float = inf) -> object:
     """
     me = getcurrent()
     if not isinstance(me, User):
-        raise ClosedError("receive() is there for a user only: use it in start() and what it calls")
+        raise ClosedError(
+            "receive() is available only to a user: use it in start() and what it calls"
+        )
     if not timeout >= 0:
         raise ValueError(f"timeout must be at least 0 s, got {timeout}")
     box = me.mailbox

@@ -92,4 +92,4 @@ class Mailbox:
 def _missed(timeout: float, match: Match | None, others: int) -> str:
     wanted = "a message" if match is None else "a message that matches"
     beside = f", only {others} other(s)" if others else ""
-    return f"{wanted} must come within {timeout:g} s, but none has{beside}"
+    return f"{wanted} did not arrive within {timeout:g} s{beside}"

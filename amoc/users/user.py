@@ -197,4 +197,6 @@ def current() -> User:
     caller = getcurrent()
     if isinstance(caller, User):
         return caller
-    raise NotAUser("amoc.user is only there for a user: use it in start() and what start() calls")
+    raise NotAUser(
+        "amoc.user is available only to a user: use it in start() and what start() calls"
+    )

@@ -110,7 +110,8 @@ class Client(Sender):
         session = self._session
         if stanza_id in session.requests:
             raise ScenarioError(
-                f"an iq's id must be its own, but {stanza_id!r} is waiting for its answer already"
+                f"an iq's id must be unique, got {stanza_id!r}, which is"
+                " still waiting for its response"
             )
         waiter = Request(asked)
         begin_ns = monotonic_ns()
@@ -244,7 +245,7 @@ class Client(Sender):
             to = encode.element_of(stanza).get("to")
             if not to:
                 raise ScenarioError(
-                    "send_and_receive needs a match when the stanza is for nobody in particular"
+                    "send_and_receive needs a match when the stanza has no recipient"
                 )
             match = from_jid(to) & ~is_request
         seconds = options.xmpp_request_timeout.get() if timeout is None else timeout

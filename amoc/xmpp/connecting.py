@@ -234,9 +234,7 @@ def _socket(server: Server, source: str | None, who: str, deadline_ns: int) -> S
 
 def _connect_error(error: OSError, who: str, source: str | None) -> ConnectError:
     if isinstance(error, TimeoutError) and error.errno is None:
-        return ConnectTimeout(
-            f"{who}: no connection came about before xmpp_connect_timeout was over"
-        )
+        return ConnectTimeout(f"{who}: could not connect within xmpp_connect_timeout")
     if error.errno in (errno.EMFILE, errno.ENFILE):
         soft, hard = limits.getrlimit(limits.RLIMIT_NOFILE)
         highest = "no limit" if hard == limits.RLIM_INFINITY else f"{hard} at the most"

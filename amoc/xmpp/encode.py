@@ -147,7 +147,7 @@ def iq(stanza: Sendable, to: str | int | None, kind: str, new_id: str) -> Elemen
         element.append(payload)
     if element.get("type") not in ("get", "set"):
         raise ScenarioError(
-            f"a request must be an iq of type get or set, but its type is {element.get('type')!r}"
+            f"a request must be an iq of type get or set, got type {element.get('type')!r}"
         )
     if element.get("id") in (None, "", "0"):  # slixmpp gives 0 to an iq without a stream
         element.set("id", new_id)

@@ -111,7 +111,7 @@ class Session:
         self._failed_logins = 0
 
     def __repr__(self) -> str:
-        return f"<Session {self.phase.value} {self.jid or '(nobody yet)'}>"
+        return f"<Session {self.phase.value} {self.jid or '(not logged in)'}>"
 
     @property
     def closed(self) -> bool:

@@ -109,4 +109,4 @@ def test_what_the_scenario_expects_is_shown_or_refused(tmp_path: Path) -> None:
     process = start(str(scenario))
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 4, output
-    assert "crashes is never below 0, so this is met by no run (from expecting.py:2)" in output
+    assert "crashes is never below 0, so this passes in no run (from expecting.py:2)" in output

@@ -174,7 +174,7 @@ def test_a_run_that_was_killed_is_not_running_though_its_socket_is_there(stayers
         assert it.run.end() == -signal.SIGKILL
         assert (it.directory / "control").exists()
         said = it.say("status", code=ExitCode.USAGE)
-        assert said == f"amoc: run {it.directory} must be running, but does not answer\n"
+        assert said == f"amoc: run {it.directory} is not running: it does not answer\n"
         assert [one["kind"] for one in it.journal("run", "end")] == ["run"]
 
 

@@ -67,7 +67,7 @@ def test_what_cannot_be_delivered_is_counted_and_an_error_only_if_asked(scenario
                 try:
                     send(2, "one too many", check=True)
                 except MailError as error:
-                    assert "must have room" in str(error)
+                    assert "is full" in str(error)
                 else:
                     raise AssertionError("no error")
                 send(3, "done", check=True)

@@ -152,7 +152,7 @@ def _thresholds(status: Status) -> Section:
     if status.plan is not None and gone_s(status) <= status.plan.warmup_s:
         results = ()
     for text, result in sorted(results, key=lambda one: one[1].passed):
-        met = ("met", "green") if result.passed else ("not met", "bold red")
+        met = ("passed", "green") if result.passed else ("failed", "bold red")
         rows.append((text, result.value_text, met))
     return Section("thresholds so far", ("value", ""), rows, len(rows))
 
@@ -230,7 +230,7 @@ def _throttles(status: Status) -> Section:
         )
         for name, one in list(used.items())[:MAX_THROTTLES]
     ]
-    heads = ("let through", "wanted/s", "now/s", "waiting", "missed")
+    heads = ("executions", "wanted/s", "now/s", "waiting", "missed")
     return Section("throttles", heads, rows, len(used), (5, 1))
 
 

@@ -130,7 +130,7 @@ def _named(table: str, *remarks: str) -> str:
 def _thresholds(thresholds: list[Mapping[str, Any]], span: str) -> Table:
     table = _table(_named("thresholds", span), "value", "")
     for one in thresholds:
-        met = Text("met", "green") if one["passed"] else Text("not met", "bold red")
+        met = Text("passed", "green") if one["passed"] else Text("failed", "bold red")
         table.add_row(Text(one["expression"]), one["value_text"], met)
     return table
 
@@ -235,7 +235,7 @@ def _throttles(
 ) -> Table:
     late = f"late p99 {format_duration(lateness['p99_s'])}" if lateness else ""
     title = _named("throttles", span, late)
-    table = _table(title, "rate", "let through", "missed", "waiting", "per second")
+    table = _table(title, "rate", "executions", "missed", "waiting", "per second")
     for name, one in throttles.items():
         rate, interval_s = one["rate"], one["interval_s"]
         if rate is None:

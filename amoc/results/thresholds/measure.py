@@ -34,7 +34,7 @@ class Unit(Enum):
     """What a value is, and what the value it is compared with must look like."""
 
     COUNT = "a count and is compared with a number without a unit"
-    FIGURE = "a plain figure and is compared with a number without a unit"
+    FIGURE = "a plain number and is compared with a number without a unit"
     TIME = "a duration and is compared with one such as 200ms"
     RATE = "a rate and is compared with one such as 900/s"
     SHARE = "a ratio and is compared with a share such as 1% or 0.01"
@@ -244,7 +244,7 @@ def parse(text: str) -> Measure:
     """
     if not _NAME.fullmatch(text):
         raise ValueError(
-            f"must begin with a name such as message_ttd.p99 or crashes, but begins with {text!r}"
+            f"must begin with a metric such as message_ttd.p99 or crashes, got {text!r}"
         )
     if text in _BUILT_IN:
         name, _, statistic = text.partition(".")

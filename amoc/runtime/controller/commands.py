@@ -251,7 +251,7 @@ class Commands:
             )
         workers = sorted(self._broadcast.workers)
         if not workers:
-            raise PeerError("no worker is up to take users; try again in a moment")
+            raise PeerError("no worker is ready to take users; try again in a moment")
         self._check_room(count)
         self._added_by_hand += count
         ids = self.add_users(count)

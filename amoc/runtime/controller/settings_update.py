@@ -78,7 +78,7 @@ class SettingsUpdate:
         # A worker that is lost meanwhile is replaced by one that is told the new values.
         heard = {origin: one for origin, one in replies.items() if one.outcome is not Outcome.LOST}
         if not heard:
-            raise PeerError("no worker is up to check the settings; try again in a moment")
+            raise PeerError("no worker is ready to check the settings; try again in a moment")
         for origin, one in heard.items():
             if one.outcome is Outcome.SILENT:
                 raise PeerError(f"worker {origin} {one.error}; nothing was changed")

@@ -135,5 +135,5 @@ class WorkerWatch:
                 dropped, worker.mail_dropped = worker.mail_dropped, 0
                 self._operator.warning(
                     f"{counted(dropped, 'envelope')} of mail to worker {worker.index} dropped:"
-                    " it is gone, or does not read what came before"
+                    " it is gone, or is not reading"
                 )

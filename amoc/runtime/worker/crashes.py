@@ -55,4 +55,4 @@ class ErrorReporter:
         cause = f"{what} raised {cause_of(error, self._directory)}"
         if cause not in self._told and len(self._told) < MAX_CAUSES:
             self._told.add(cause)
-            self._operator.error(f"{cause} (told once)", trace_of(error))
+            self._operator.error(f"{cause} (reported once)", trace_of(error))

@@ -202,7 +202,7 @@ class _Timer:
         self._fd = libc.timerfd_create(time.CLOCK_MONOTONIC, _CLOEXEC)
         if self._fd < 0:
             raise ResourceError(
-                f"a timer must be a file descriptor, but: {os.strerror(ctypes.get_errno())}"
+                f"cannot create a timer (timerfd): {os.strerror(ctypes.get_errno())}"
             )
 
     def set(self, at_ns: int) -> None:

@@ -135,7 +135,7 @@ def _guarded(work: Callable[..., object], *arguments: object) -> None:
     try:
         work(*arguments)
     except Exception:
-        _log.exception("the worker ends by a defect")
+        _log.exception("the worker fails by an internal error")
         logs.end()
         traceback.print_exc()
         process.leave(int(ExitCode.INTERNAL))

@@ -282,7 +282,7 @@ def test_so_are_too_many_bytes_and_there_is_room_again_when_actions_have_run(
     (note,) = cluster.notes
     assert note == (
         "coordinator ones may hold 1 MiB of adds and groups to run, and has no room for more: adds"
-        " are refused; what do its actions wait for?"
+        " are refused; what are its actions waiting for?"
     )
     worker.deaf = False
     for body in worker.unheard:
@@ -489,7 +489,7 @@ def test_a_group_whose_data_cannot_be_read_has_failed_and_the_runner_goes_on() -
     assert errors._cells[0] - before == 10
     reason = (
         "what is added to coordinator unreadable must be readable where its actions run, but"
-        " unhashable type: 'dict'; this group is not acted upon"
+        " unhashable type: 'dict'; the actions of this group are not run"
     )
     assert {str(error) for _, error in worker.failures} == {reason}
     assert len(worker.actions.idle) == worker.actions._runners
@@ -596,12 +596,12 @@ def test_a_group_over_which_one_worker_after_the_other_dies_is_given_up_and_that
         worker = cluster.up(0, incarnation, deaf=True)
         assert worker.unheard
         assert not cluster.notes
-    assert cluster.groups.regrets() == ["coordinator pairs: 1 group not acted upon yet"]
+    assert cluster.groups.regrets() == ["coordinator pairs: 1 group not run yet"]
     cluster.lose(worker)
     state = cluster.groups.states()[0]
     assert (state.acting, state.given_up) == (0, 1)
     assert cluster.notes == [
-        "a group of coordinator pairs is given up: 5 workers died while they had it to run"
+        "a group of coordinator pairs is given up: 5 workers died while running it"
     ]
     assert cluster.groups.regrets() == ["coordinator pairs: 1 group given up"]
 

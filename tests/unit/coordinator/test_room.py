@@ -100,7 +100,7 @@ def test_a_wait_for_room_that_is_too_long_is_an_error_and_counted(
     monkeypatch.setattr(api, "ROOM_S", 0.01)
     line.room.shut()
     before = refused()
-    with pytest.raises(PeerError, match=r"add to coordinator all must be able to leave worker 0"):
+    with pytest.raises(PeerError, match=r"add to coordinator all could not leave worker 0"):
         add(1)
     assert refused() == before + 1
     line.room.open()

@@ -97,7 +97,7 @@ def test_its_state_has_each_count_in_its_place():
 
 def test_what_it_has_not_done_is_said_at_the_end_and_nothing_else():
     assert started(adds=5, lost=2, timeouts=1).regrets() == ""
-    assert started(acting=1).regrets() == "coordinator x: 1 group not acted upon yet"
+    assert started(acting=1).regrets() == "coordinator x: 1 group not run yet"
     assert started(acting=2, given_up=3, refused=1).regrets() == (
-        "coordinator x: 2 groups not acted upon yet, 3 groups given up, 1 add refused"
+        "coordinator x: 2 groups not run yet, 3 groups given up, 1 add refused"
     )

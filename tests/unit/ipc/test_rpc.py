@@ -101,7 +101,7 @@ def test_calls_of_init_are_noted_in_order_and_made_later():
         with pytest.raises(TypeError):
             rpc.ask("throttle.start", object())
     assert recorder.calls == [("throttle.start", ("a", 1)), ("throttle.pause", ("a",))]
-    with pytest.raises(ClosedError, match="in a run only"):
+    with pytest.raises(ClosedError, match="available only in a run"):
         rpc.ask("throttle.start", "a", 1)
 
 

@@ -30,7 +30,7 @@ def notes(points, except_for=frozenset()) -> list[str]:
 def test_a_rate_that_was_not_reached_is_named_with_what_was():
     (note,) = notes(second(number, 147) for number in range(10))
     assert note == (
-        "throttle pages let through 147/s of the 400/s that it was configured for: no users"
+        "throttle pages reached 147/s of its configured 400/s: no users"
         " were waiting, so they were too few or the target too slow"
     )
 

@@ -133,7 +133,7 @@ def test_a_run_that_was_killed_is_not_running_though_its_socket_is_there():
     assert not one.answers()
     with pytest.raises(UsageError, match=r"no run is running here \(looked in amoc-runs\)"):
         find()
-    with pytest.raises(UsageError, match="must be running, but does not answer"):
+    with pytest.raises(UsageError, match="is not running: it does not answer"):
         find(one.id)
 
 
@@ -163,7 +163,7 @@ def test_a_run_is_located_by_a_part_of_its_name_or_by_its_id():
         journal.close()
     assert locate("20261124T230334-on").path == one.path
     assert locate("20261124T230334-00bb").path == other.path
-    with pytest.raises(UsageError, match="--run 2026 must name one run, but may mean"):
+    with pytest.raises(UsageError, match="--run 2026 is ambiguous: it may be"):
         locate("2026")
 
 

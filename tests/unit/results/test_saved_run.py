@@ -75,7 +75,7 @@ def test_a_killed_run_says_so_and_keeps_its_tracebacks(tmp_path):
     summary = read(tmp_path)[0].summary
     run = summary["run"]
     assert (run["verdict"], run["exit_code"], run["duration_s"]) == ("killed", None, 60.0)
-    assert run["reasons"] == ["the run was killed after 60 s; what came later is not known"]
+    assert run["reasons"] == ["the run was killed after 60 s; what came later is unknown"]
     assert (run["id"], run["seed"]) == ("20261125T020000-1a2b", 42)
     assert run["comment"] == "before the change"
     assert run["directory"] == str(tmp_path)
@@ -101,7 +101,9 @@ def test_a_run_that_still_runs_is_shown_as_it_stands(tmp_path):
         control.listen()
         record, _ = read(tmp_path)
     assert record.running
-    assert record.summary["run"]["reasons"] == ["the run goes on; these are its figures after 12 s"]
+    assert record.summary["run"]["reasons"] == [
+        "the run is still running; these are its results after 12 s"
+    ]
     assert not read(tmp_path)[0].running
 
 
@@ -271,8 +273,8 @@ def test_a_journal_alone_is_a_run_that_counted_nothing(tmp_path):
     assert len(told) == 1
     assert "series.jsonl cannot be read: No such file" in told[0]
     assert record.summary["run"]["reasons"] == [
-        "the run was killed before a user could start; what came later is not known",
-        "its series holds no second, so what it counted is not known",
+        "the run was killed before a user could start; what came later is unknown",
+        "its series holds no second, so its totals are unknown",
     ]
     assert record.summary["users"]["started"] == 0
 

@@ -168,7 +168,7 @@ def test_a_sentence_blames_a_line_only_where_there_is_one() -> None:
     at_a_line = Blocked(1, "chat.py:12 in talk", 3, 900 * MS_NS, 400 * MS_NS, "")
     assert sentence_of(at_a_line) == (
         "worker 1 stood still for 400 ms, 3 times at chat.py:12 in talk: a user that blocks holds"
-        " up all others of its worker, and their figures are wrong by as much"
+        " up all others of its worker, and their measurements are off by as much"
     )
     for place in (CROWDED, COLLECTOR):
         said = sentence_of(at_a_line._replace(place=place, times=1, longest_ns=2500 * MS_NS))

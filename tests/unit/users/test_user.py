@@ -460,7 +460,7 @@ def test_a_user_knows_its_id_and_iteration_and_nobody_else_does():
     begin(crowd, 7)
     wait_gone(crowd)
     assert seen == [(7, False)]
-    with pytest.raises(ClosedError, match=r"amoc\.user is only there for a user"):
+    with pytest.raises(ClosedError, match=r"amoc\.user is available only to a user"):
         user_module.id  # noqa: B018
     with pytest.raises(AttributeError, match="has no attribute 'idd'"):
         user_module.idd  # noqa: B018

@@ -88,7 +88,7 @@ def test_two_requests_with_one_id_cannot_wait_at_once() -> None:
     with serving(session(idle)) as server, connect(server) as client:
         first = gevent.spawn(client.request, "<iq type='get' id='a'/>")
         gevent.idle()
-        with pytest.raises(ScenarioError, match="'a' is waiting"):
+        with pytest.raises(ScenarioError, match="got 'a', which is still waiting"):
             client.request("<iq type='get' id='a'/>")
         first.kill()
 

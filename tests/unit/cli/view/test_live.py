@@ -252,7 +252,7 @@ def test_throttles_in_use_are_shown_and_are_no_counters_of_the_scenario():
     assert "user_rate" not in line
     assert "unused" not in line
     table = drawn(view, 160, 50)
-    assert re.search(r"throttles +let through +wanted/s +now/s +waiting", table)
+    assert re.search(r"throttles +executions +wanted/s +now/s +waiting", table)
     assert re.search(r"messages +120", table)
     assert "throttle.messages" not in table
 
@@ -364,7 +364,7 @@ def test_a_large_window_has_everything():
     assert [line for line in text.splitlines() if "event " in line] == [
         f"{n} s  event {n}" for n in range(3, 8)
     ]
-    assert re.search(r"^crashes == 0 +2 +not met$", text, re.MULTILINE)
+    assert re.search(r"^crashes == 0 +2 +failed$", text, re.MULTILINE)
     assert re.search(r"^ValueError +2 +1\.0$", text, re.MULTILINE)
     assert re.search(r"^ttd +100 +– +– +– +.* ms +5 ms$", text, re.MULTILINE)
     assert re.search(r"^node0/1, replaced 2× +2 +20% +1 ms", text, re.MULTILINE)

@@ -169,7 +169,7 @@ def test_figures_are_those_of_the_steady_part_and_their_tables_say_so():
     assert row(text, "timers (after 5 s)")[0] == "count"
     assert row(text, "ttd")[0] == "5"
     assert row(text, "ttd")[-2:] == ["3", "ms"]
-    assert re.search(r"\nthrottles \(after 5 s, late p99 2(\.\d+)? ms\) +rate +let through", text)
+    assert re.search(r"\nthrottles \(after 5 s, late p99 2(\.\d+)? ms\) +rate +executions", text)
     assert row(text, "messages") == ["1/s", "5", "0", "4", "1.0"]
     assert row(text, "ValueError") == ["3"]
     assert "lost" not in text

@@ -134,7 +134,7 @@ def test_what_the_reason_says_is_not_said_before_it(verdict):
     summary = rebuild("a-run", "a-run", journal, runs.points(5), running=verdict == "running")
     assert summary["run"]["verdict"] == verdict
     said = Page(render(SavedRun(Path("a-run"), summary, runs.points(5), journal, False))).said
-    assert said.count("the run was killed") + said.count("the run goes on") == 1
+    assert said.count("the run was killed") + said.count("the run is still running") == 1
     assert "The run" not in said.split(summary["run"]["reasons"][0])[0]
 
 

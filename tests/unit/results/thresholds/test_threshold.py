@@ -91,8 +91,8 @@ def test_what_can_be_said(text):
         ("0 < crashes < 3", "expected METRIC"),
         ("crashes = 0", "got =; equality is =="),
         ("crashes => 0", "expected one of < <= > >= == !=, got =>"),
-        ("1st < 3", "must begin with a name"),
-        ("a b < 3", "must begin with a name"),
+        ("1st < 3", "must begin with a metric"),
+        ("a b < 3", "must begin with a metric"),
         ("message_ttd.p99 < 200", "p99 is a duration and is compared with one .*limit is 200"),
         ("message_ttd.p99 < 5 lightyears", "must be one of ns us .* got lightyears"),
         ("message_ttd.p99 < fast", "must be a number, with or without a unit, got 'fast'"),
@@ -110,7 +110,7 @@ def test_what_can_be_said(text):
         ("crashes == 0.5", "is a whole number, so it is never 0.5"),
         ("crashes / users.started < 5ms", "is a ratio and is compared with a share"),
         ("a.rate / b < 1%", "must be one of two counts, but a.rate is a rate"),
-        ("a / b / c < 1%", "must begin with a name"),
+        ("a / b / c < 1%", "must begin with a metric"),
         ("a / < 1%", "must be one of two counts"),
         ("messages_sent < 1%", "messages_sent is a count"),
         ("users < 4", "there is no users; of users there are users.running"),
@@ -208,7 +208,7 @@ def test_what_is_not_met_says_the_rule_the_value_and_the_source():
         ("messages_sent / connections < 1", "connections is 0"),
         ("messages_sent.p99 < 1s", "messages_sent is a counter, which has total and rate"),
         ("message_ttd < 1", "message_ttd is a timer, which has percentiles"),
-        ("connected.max < 1s", "connected is a gauge, so connected.max is a plain figure"),
+        ("connected.max < 1s", "connected is a gauge, so connected.max is a plain number"),
     ],
 )
 def test_without_a_sample_it_is_not_met(text, why):

@@ -269,9 +269,9 @@ def test_a_start_rate_that_is_refused_changes_nothing_else():
 
 def test_nothing_is_changed_while_there_is_nobody_to_check_it():
     run = Run()
-    with pytest.raises(PeerError, match="no worker is up"):
+    with pytest.raises(PeerError, match="no worker is ready"):
         run.do("set", values={"rate": "5"})
-    with pytest.raises(PeerError, match="no worker is up"):
+    with pytest.raises(PeerError, match="no worker is ready"):
         run.do("add", count=1)
 
 
