@@ -7,6 +7,7 @@ says `exits N`. A block below `<!-- file: NAME -->` is written beside it.
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import json
 import os
@@ -26,6 +27,7 @@ from amoc.cli.main import cli
 from amoc.results.exporters import settings as exporter_settings
 from amoc.results.generator_health import Finding
 from amoc.scenario import builtin_settings, settings
+from tests.rooms import MODULES
 
 pytestmark = pytest.mark.once
 ROOT = Path(__file__).parents[2]
@@ -238,3 +240,28 @@ def test_every_field_of_the_summary_is_in_its_page_and_no_other(tmp_path: Path) 
     }
     assert set(documented) - built_in == real
     assert built_in <= set(documented)
+
+
+WALKS = (ROOT / "docs/architecture.md").read_text().split("\n## Four walks\n")[1].split("\n## ")[0]
+STOPS = sorted(set(re.findall(r"`([a-z_]+(?:\.\w+)+)`", WALKS)))
+
+
+def test_the_walks_have_stops():
+    assert len(STOPS) > 30
+
+
+@pytest.mark.parametrize("stop", STOPS)
+def test_a_stop_of_a_walk_is_a_function_that_exists(stop: str):
+    parts, rest = ["amoc"], stop.split(".")
+    while rest and f"{'.'.join(parts)}.{rest[0]}" in MODULES:
+        parts = [*parts, rest.pop(0)]
+    body = ast.parse(MODULES[".".join(parts)].read_text()).body
+    for name in rest:
+        found = [
+            node
+            for node in body
+            if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == name
+        ]
+        assert found, f"{stop}: there is no {name} in {'.'.join(parts)}"
+        body = found[0].body
+    assert isinstance(found[0], ast.FunctionDef)
