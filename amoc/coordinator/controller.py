@@ -10,7 +10,7 @@ yet are dropped and counted: their users start again and add again.
 
 Nothing here grows without end. A worker has at most so many groups to run, more wait here; a
 coordinator that holds `MAX_HELD`, or `MAX_HELD_BYTES`, takes no more adds until that has gone
-down: they are counted as refused, which is said once.
+down: they are counted as refused, which is reported once.
 
 Pauses of the run do not count: no timeout comes due meanwhile.
 """

@@ -15,9 +15,9 @@ class ThrottleCounts(NamedTuple):
     """What has happened at a throttle: since the run began, or by how much that has grown."""
 
     requests: int = 0
-    """How often a user asked to be let through."""
+    """How often a user asked to pass."""
     executions: int = 0
-    """How often a user was let through."""
+    """How often a user passed."""
     missed: int = 0
     """Slots that nobody used because they came too late."""
 

@@ -1,6 +1,6 @@
 """Rates that were not reached: a throttle is a ceiling, so a lower rate is no error. Pure.
 
-What each throttle was configured for is compared with what it let through, over the time in which
+The configured rate of each throttle is compared with its executions, over the time in which
 the run was running. Less may be intended, so it is only noted: whoever reads results for 400
 messages a second should know if there were 147.
 """
@@ -21,7 +21,7 @@ USED = 0.9
 
 @dataclass
 class _Passed:
-    """What a throttle was configured for, and what it let through."""
+    """The configured rate of a throttle, and its executions."""
 
     wanted: float = 0.0
     passed: int = 0

@@ -62,7 +62,7 @@ class _Timers(Mapping[str, Histogram]):
 class Series(Collection[Point]):
     """The points of a ``series.jsonl``, in order; they are read anew each time.
 
-    What is appended later is not among them. Lines that are none are told once, when it is made.
+    What is appended later is not among them. Invalid lines are reported once, when it is made.
     """
 
     def __init__(self, path: Path, on_trouble: _Tell = lambda _: None) -> None:

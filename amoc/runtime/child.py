@@ -71,7 +71,7 @@ class ChildProcess:
         self._reader = gevent.spawn(self._read)
 
     def write(self, data: bytes) -> None:
-        """Write to its standard input; in vain when it is gone."""
+        """Write to its standard input; does nothing when it is gone."""
         with contextlib.suppress(BrokenPipeError):
             self._input.write(data)
             self._input.flush()

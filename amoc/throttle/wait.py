@@ -111,7 +111,7 @@ def run(name: str, fn: Callable[..., object], *args: Any) -> None:
 
 
 def send(name: str, message: object, to: int | None = None) -> None:
-    """Send `message` to a user's mailbox, the caller's if not said, when let through.
+    """Send `message` to a user's mailbox, the caller's by default, when it may pass.
 
     What is sent is the message as it is now, whatever becomes of it while it waits.
 
@@ -125,9 +125,9 @@ def send(name: str, message: object, to: int | None = None) -> None:
 
 
 def send_and_wait(name: str, message: object) -> Any:
-    """Send `message` to the caller's own mailbox when let through, and receive it.
+    """Send `message` to the caller's own mailbox when it may pass, and receive it.
 
-    Nothing else is taken out of the mailbox. It is `wait` for those whose life is messages.
+    Nothing else is taken from the mailbox. It is `wait` for message-driven users.
 
     Returns:
         The message, as it was when the wait began.

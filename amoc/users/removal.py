@@ -9,12 +9,12 @@ from amoc.base.text import counted
 
 
 class Removal(NamedTuple):
-    """Users that were taken out, by what they were doing."""
+    """Users that were removed, by what they were doing."""
 
     asked: int = 0
     """They run, and leave when this iteration is over."""
     killed: int = 0
-    """They ran, and were taken out at once."""
+    """They ran, and were removed at once."""
     withdrawn: int = 0
     """They had not started yet."""
     not_again: int = 0
@@ -36,7 +36,7 @@ class Removal(NamedTuple):
 
     @property
     def total(self) -> int:
-        """How many users were taken out, or will leave."""
+        """How many users were removed, or will leave."""
         return self.asked + self.killed + self.withdrawn + self.not_again
 
     def text(self) -> str:

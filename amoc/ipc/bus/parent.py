@@ -103,7 +103,7 @@ class Parent(End, Generic[_C, _R]):
         self._lines.pop(child, None)
 
     def send(self, child: str, command: _C) -> None:
-        """Send `command` to `child`; in vain when it is forgotten.
+        """Send `command` to `child`; does nothing when it is forgotten.
 
         Raises:
             PeerError: It has not acknowledged the `MAX_UNACKED` commands before.

@@ -103,7 +103,7 @@ class BarrierArrivals(NamedTuple):
 
 
 class BarrierWithdrawals(NamedTuple):
-    """Up, in an envelope: these do not wait any more. Down: they have been taken out."""
+    """Up, in an envelope: these do not wait any more. Down: they have been removed."""
 
     name: str
     tickets: Sequence[int]

@@ -97,7 +97,7 @@ def client(
     if name == "ANONYMOUS":
         return AnonymousClient()
     if name not in HASHES:
-        raise Refused("invalid-mechanism", f"{name} is none of {', '.join(MECHANISMS)}")
+        raise Refused("invalid-mechanism", f"{name} is not one of {', '.join(MECHANISMS)}")
     return ScramClient(name, username, password, nonce(), max_iterations)
 
 
