@@ -56,6 +56,8 @@ clock = PauseClock()
 """That of this process."""
 paused_greenlets: dict[greenlet, None] = {}
 """Those that wait for the end of the pause now."""
+paused_waiters: dict[Any, None] = {}
+"""`Waiter`s whose deadline came in the pause: their greenlets are parked in them."""
 
 
 def is_paused() -> bool:
@@ -100,6 +102,8 @@ def resume() -> None:
         loop = get_hub().loop
         for one in tuple(paused_greenlets):
             loop.run_callback(_wake, one)
+        for waiter in tuple(paused_waiters):
+            loop.run_callback(waiter.wake)
 
 
 def _wake(one: greenlet) -> None:

@@ -145,6 +145,15 @@ def wait(waiter: Waiter[Any], timeout: float = inf) -> bool:
                 raise waiter.error
             if not clock.since_ns and clock.earlier_ns == paused_ns:
                 return waiter.done
+            while clock.since_ns and not waiter.done:
+                # Its time was up in the pause: it stays where it is found by who gives or ends.
+                pause.paused_waiters[waiter] = None
+                try:
+                    waiter.park(inf)
+                finally:
+                    pause.paused_waiters.pop(waiter, None)
+            if waiter.error is not None:
+                raise waiter.error
             pause.wait_resumed(paused_ns)
             paused_ns = clock.earlier_ns
             if timeout < inf:

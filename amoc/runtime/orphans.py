@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import gevent
@@ -26,12 +27,25 @@ END_S = 2.0
 class Orphans:
     """The processes that this one inherits from those below it.
 
-    What were its children when this was made are its own, and left alone.
+    What were its children when this was made are its own, and left alone. So are those that it gets
+    while another subreaper, the node, stands between it and whatever else could be orphaned.
     """
 
     def __init__(self) -> None:
         process.adopt_orphans()
         self._own = frozenset(children(os.getpid()))
+
+    def note_own_forever(self, is_shielded: Callable[[], bool]) -> None:
+        """Note the children of this process as its own, as long as none can be an orphan."""
+        while True:
+            self.note_own(is_shielded)
+            gevent.sleep(REAP_S)
+
+    def note_own(self, is_shielded: Callable[[], bool]) -> None:
+        """Note the children that there are now as this process's own, if none can be an orphan."""
+        found = children(os.getpid())
+        if is_shielded():  # asked afterwards: then it was so when they were listed
+            self._own |= frozenset(found)
 
     def reap_forever(self) -> None:
         """Reap them as they end."""

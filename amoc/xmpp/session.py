@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from gevent import get_hub, getcurrent
 from greenlet import greenlet
@@ -156,11 +156,19 @@ class Session:
         """The calling greenlet hears of the end right now: if it is the owner, once is enough."""
         if getcurrent() is self.owner:
             self._told = True
+            self._take_back()
 
     def forget(self) -> None:
         """The user wants nothing more of it, not even to be told of its end."""
         self.closed = True
         self._told = True
+        self._take_back()
+
+    def _take_back(self) -> None:
+        """An interrupt of ours that the owner has not come to hear of is not for it any more."""
+        pending = getattr(self.owner, "pending_interrupt", None)
+        if pending is not None and pending is self.stream.failure:
+            cast("Any", self.owner).pending_interrupt = None
 
     def on_stanza(self, stanza: Stanza) -> None:
         """Measure it, and let it go its way."""

@@ -151,6 +151,7 @@ class Controller:
                     gevent.spawn(self._node.guarded, self._node.listen),
                     gevent.spawn(self._node.guarded, self._results.beat),
                     gevent.spawn(self._node.guarded, logs.tick_forever),
+                    gevent.spawn(self._orphans.note_own_forever, self._node.is_running),
                 ]
                 try:
                     self._go_through_phases(directory)
@@ -276,6 +277,7 @@ class Controller:
         ended_ns = now_ns()
         if self._services is not None:
             self._services.end()
+        self._orphans.note_own(self._node.is_running)
         self._node.end(at_once=failure is not None)
         shutil.rmtree(directory, ignore_errors=True)  # whoever kills us from now on leaves no trace
         if events.NODE_DOWN.heard and Hello in self._node.seen:

@@ -174,6 +174,10 @@ class NodeLink:
         if Hello in self.seen and self._listened_ns - self._heard_ns > SILENT_S * S_NS:
             raise PeerError(f"node 0 has not reported for {SILENT_S:g} s")
 
+    def is_running(self) -> bool:
+        """Whether the node's process is there."""
+        return self._node is not None and self._node.exit_status() is None
+
     def end(self, at_once: bool) -> None:
         """End the node's process and all below it, if it is still there."""
         if self._node is not None:

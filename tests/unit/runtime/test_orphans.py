@@ -1,0 +1,36 @@
+"""Whose children are ended with a run, and whose are not."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+
+from amoc.runtime.orphans import Orphans
+
+
+@pytest.fixture
+def start():
+    started = []
+
+    def start() -> subprocess.Popen[bytes]:
+        started.append(subprocess.Popen(["sleep", "60"]))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.kill()
+        one.wait()
+
+
+def test_children_of_before_and_those_noted_while_shielded_are_left_alone(start):
+    before = start()
+    orphans = Orphans()
+    noted = start()
+    orphans.note_own(lambda: True)
+    late = start()
+    orphans.note_own(lambda: False)
+    assert orphans.end() == []
+    assert before.poll() is None
+    assert noted.poll() is None
+    assert late.poll() is not None
