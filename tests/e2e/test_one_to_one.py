@@ -71,7 +71,7 @@ def test_2000_users_stay_logged_in_on_prosody_and_chat(
 ) -> None:
     with running(
         SCENARIO,
-        *("--users", "2000", "--set", "interarrival=10", "--set", "interval=2"),
+        *("--users", "2000", "--set", "interarrival=10", "--set", "interval=8"),
         *("--set", "xmpp_mechanisms=PLAIN", "--stop-timeout", "60s", *against),
         directory=tmp_path,
     ) as run:
