@@ -246,7 +246,7 @@ class _ThrottledStopwatch(_Stopwatch):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        end_ns = perf_counter_ns()  # the clock of `timing.now_ns`, on Linux
+        end_ns = perf_counter_ns()  # the clock of `base.clock.now_ns`, on Linux
         token = self._token
         if token is not None:
             token.depth -= 1

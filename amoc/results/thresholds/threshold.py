@@ -358,7 +358,7 @@ def _nonsense_of_kind(one: Threshold, known: Known) -> str:
 
 
 def known_of(declared: Iterable[tuple[str, int]]) -> dict[str, Kind]:
-    """Names and kinds as `amoc.ipc.messages.Ready` and a board have them, crashes left out."""
+    """Names and kinds as `messages.lifecycle.Ready` and a board have them, crashes left out."""
     kinds = ((name, Kind(kind)) for name, kind in declared)
     return {name: kind for name, kind in kinds if kind is not Kind.CRASH}
 

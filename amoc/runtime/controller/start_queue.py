@@ -156,13 +156,13 @@ class StartQueue:
         return sum(worker.outstanding for worker in self._workers)
 
     def up(self, worker: int, again: Sequence[int], unstarted: Sequence[int]) -> None:
-        """`worker` has a worker; `again` ran in the one before, `unstarted` were dealt in vain."""
+        """`worker` is up; `again` ran in its last incarnation, `unstarted` only waited."""
         one = self._workers[worker]
         one.up, one.outstanding = True, 0
         one.again, one.unstarted = deque(again), deque(unstarted)
 
     def down(self, worker: int) -> None:
-        """`worker` has lost its worker."""
+        """`worker` is down."""
         # What it was dealt and has not started comes back with `up`: the board knows.
         self._workers[worker].up = False
         self._workers[worker].outstanding = 0
