@@ -205,11 +205,7 @@ def measure(args: argparse.Namespace) -> int:
         f" {bench.received}; own lateness {worst * 1e3:.1f} ms at the worst"
     )
     message_us = cpu / sent * 1e6
-    figures = {
-        "login_ms": mean_ms,
-        "user_kb": memory / 1024,
-        "message_us": message_us - pace_us,
-    }
+    figures = {"login_ms": mean_ms, "user_kb": memory / 1024, "message_us": message_us - pace_us}
     for name, text in (
         ("login_ms", "CPU per login, ms"),
         ("user_kb", "memory per user, kB"),

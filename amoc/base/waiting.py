@@ -242,9 +242,7 @@ class OpenGate:
         self.is_open = False
 
     def wait(
-        self,
-        timeout: float = inf,
-        by: Callable[[Waiter[None], float], bool] = Waiter.wait,
+        self, timeout: float = inf, by: Callable[[Waiter[None], float], bool] = Waiter.wait
     ) -> bool:
         """Wait until it is open, `timeout` seconds at the most.
 

@@ -14,17 +14,7 @@ import click
 
 from amoc import __version__
 from amoc.base.errors import AmocError, ExitCode, UsageError
-from amoc.cli import (
-    check,
-    compare,
-    control,
-    export,
-    plan,
-    replay,
-    report,
-    run,
-    xmppd,
-)
+from amoc.cli import check, compare, control, export, plan, replay, report, run, xmppd
 from amoc.cli.messages import fail
 
 

@@ -20,11 +20,7 @@ from amoc.scenario.settings import Source
 
 SCENARIO = click.argument("scenario", metavar="SCENARIO")
 SET = click.option(
-    "--set",
-    "pairs",
-    metavar="NAME=VALUE",
-    multiple=True,
-    help="Set a setting (repeatable).",
+    "--set", "pairs", metavar="NAME=VALUE", multiple=True, help="Set a setting (repeatable)."
 )
 CONFIG = click.option(
     "--config",

@@ -30,10 +30,5 @@ def xmppd(host: str, port: int, domain: str, connections: int, lifeline: bool, s
     from amoc import xmppd as server
 
     server.serve(
-        host=host,
-        port=port,
-        domain=domain,
-        connections=connections,
-        lifeline=lifeline,
-        stats=stats,
+        host=host, port=port, domain=domain, connections=connections, lifeline=lifeline, stats=stats
     )

@@ -187,8 +187,7 @@ COMMANDS: dict[str, CommandSpec] = {
             arguments=(Argument("values", SettingValues(), metavar="NAME=VALUE…"),),
         ),
         CommandSpec(
-            "pause",
-            "Pause a run.\n\nEach user stops at its next call of amoc, and no user starts.",
+            "pause", "Pause a run.\n\nEach user stops at its next call of amoc, and no user starts."
         ),
         CommandSpec("resume", "Resume a paused run."),
         CommandSpec(
@@ -198,10 +197,7 @@ COMMANDS: dict[str, CommandSpec] = {
             handling=Handling.AT_ONCE,
         ),
         CommandSpec(
-            "note",
-            "Add a note to a run's journal.",
-            handling=Handling.ALWAYS,
-            text="TEXT…",
+            "note", "Add a note to a run's journal.", handling=Handling.ALWAYS, text="TEXT…"
         ),
     )
 }

@@ -15,10 +15,7 @@ from amoc.metrics.histogram import CELLS, Histogram
 from amoc.metrics.throttle_counts import COUNTS, ThrottleCounts
 
 _CHUNK_BYTES = 1024  # the cells fill 36 of them; the maximum follows alone
-_AT_FIRST: dict[Kind, Any] = {
-    Kind.TIMER: bytes((CELLS + 1) * 8),
-    Kind.THROTTLE: ThrottleCounts(),
-}
+_AT_FIRST: dict[Kind, Any] = {Kind.TIMER: bytes((CELLS + 1) * 8), Kind.THROTTLE: ThrottleCounts()}
 
 
 class Change(NamedTuple):

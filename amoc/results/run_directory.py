@@ -44,11 +44,7 @@ class RunDirectory:
 
     @classmethod
     def create(
-        cls,
-        explicit: str | None,
-        scenario_name: str,
-        started_at: datetime,
-        base: str = BASE,
+        cls, explicit: str | None, scenario_name: str, started_at: datetime, base: str = BASE
     ) -> RunDirectory:
         """Make the directory of a run that begins.
 

@@ -25,12 +25,7 @@ from amoc.results.thresholds import threshold
 Summary = dict[str, Any]
 """JSON, as `docs/summary.md` describes it."""
 
-BUILT_IN_TIMERS = (
-    "loop_lag",
-    "user_start_lateness",
-    "token_lateness",
-    "coordinator_action_delay",
-)
+BUILT_IN_TIMERS = ("loop_lag", "user_start_lateness", "token_lateness", "coordinator_action_delay")
 """Timers that tell about amoc itself; shown apart from those of the target."""
 
 
@@ -52,12 +47,7 @@ def rebuild(
 
 
 def make(
-    facts: JournalFacts,
-    totals: RunTotals,
-    directory: str,
-    *,
-    name: str = "",
-    running: bool = False,
+    facts: JournalFacts, totals: RunTotals, directory: str, *, name: str = "", running: bool = False
 ) -> Summary:
     """The summary of a run.
 

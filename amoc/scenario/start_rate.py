@@ -28,10 +28,7 @@ def start_rate(interarrival_ms: float, per_minute: float | None) -> float:
 
 
 def first_rate(
-    has_stages: bool,
-    sources: Mapping[str, str],
-    interarrival_ms: float,
-    per_minute: float | None,
+    has_stages: bool, sources: Mapping[str, str], interarrival_ms: float, per_minute: float | None
 ) -> tuple[float, str]:
     """User starts per minute at the beginning of a run, and what decides it.
 

@@ -134,9 +134,7 @@ class Negotiation:
         """Keep it until it is asked for."""
         if len(self.early) >= MAX_EARLY:
             raise BadStreamError(
-                self.stream.who,
-                "policy-violation",
-                "too many elements before login was done",
+                self.stream.who, "policy-violation", "too many elements before login was done"
             )
         self.early.append(stanza)
 

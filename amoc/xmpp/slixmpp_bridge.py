@@ -48,11 +48,7 @@ def to_slixmpp(xml: Element) -> StanzaBase:
         ScenarioError: It is no message, presence or iq.
     """
     slixmpp = preload()
-    classes: dict[str, Any] = {
-        MESSAGE: slixmpp.Message,
-        PRESENCE: slixmpp.Presence,
-        IQ: slixmpp.Iq,
-    }
+    classes: dict[str, Any] = {MESSAGE: slixmpp.Message, PRESENCE: slixmpp.Presence, IQ: slixmpp.Iq}
     found = classes.get(xml.tag)
     if found is None:
         raise ScenarioError(f"only a message, presence or iq can become slixmpp's, got {xml.tag}")

@@ -110,14 +110,7 @@ def _version(_session: Session, _child: Element) -> str:
 
 
 _DISCO_INFO: Final = f"{{{NS_DISCO_INFO}}}query"
-_FEATURES: Final = (
-    NS_DISCO_INFO,
-    NS_DISCO_ITEMS,
-    NS_PING,
-    NS_REGISTER,
-    NS_ROSTER,
-    NS_VERSION,
-)
+_FEATURES: Final = (NS_DISCO_INFO, NS_DISCO_ITEMS, NS_PING, NS_REGISTER, NS_ROSTER, NS_VERSION)
 _NAMESPACES: Final = frozenset({*_FEATURES, NS_SESSION})
 _HANDLERS: Final[dict[tuple[str, str], Handler]] = {
     ("get", _DISCO_INFO): _account_info,

@@ -44,11 +44,7 @@ def handle(session: Session, attrs: dict[str, str], raw: bytes) -> None:
         if kind != "error":
             session.transport.write(
                 stanza_error(
-                    "presence",
-                    failure.condition,
-                    to=session.jid,
-                    from_=to,
-                    id_=attrs.get("id"),
+                    "presence", failure.condition, to=session.jid, from_=to, id_=attrs.get("id")
                 )
             )
 

@@ -220,12 +220,7 @@ class Domain:
         counts.routed += 1
 
     def stamped(
-        self,
-        kind: str,
-        sender: Session,
-        attrs: dict[str, str],
-        raw: bytes,
-        to: str | None = None,
+        self, kind: str, sender: Session, attrs: dict[str, str], raw: bytes, to: str | None = None
     ) -> bytes:
         """The stanza with the sender's full address and, if given, another `to`."""
         changes = {"from": sender.jid}
@@ -253,11 +248,7 @@ class Domain:
             self.counts.bounced += 1
             sender.transport.write(
                 stanza_error(
-                    "message",
-                    failure.condition,
-                    to=sender.jid,
-                    from_=to,
-                    id_=attrs.get("id"),
+                    "message", failure.condition, to=sender.jid, from_=to, id_=attrs.get("id")
                 )
             )
             return

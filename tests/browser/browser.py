@@ -67,8 +67,7 @@ class Visit:
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on("dialog", self._refuse)
         self.page.on(
-            "request",
-            lambda request: request.url != address and self.requests.append(request.url),
+            "request", lambda request: request.url != address and self.requests.append(request.url)
         )
         self.refused: list[str] = []
         self.page.on(

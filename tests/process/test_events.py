@@ -125,12 +125,7 @@ def test_a_plugin_hears_all_that_happens_in_controller_supervisor_and_workers(
     for one in events:
         where.setdefault(one["process"], set()).add(one["name"])
     assert where.keys() == {"controller", "supervisor", "worker-0", "worker-1"}
-    assert where["supervisor"] == {
-        "init.start",
-        "init.stop",
-        "terminate.start",
-        "terminate.stop",
-    }
+    assert where["supervisor"] == {"init.start", "init.stop", "terminate.start", "terminate.stop"}
     in_workers = {"user.added", "user.removed", "settings.changed", "coordinator.add"}
     in_workers |= {"coordinator.execute", "throttle.request", "throttle.execute"}
     assert where["worker-0"] | where["worker-1"] == in_workers

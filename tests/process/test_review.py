@@ -493,9 +493,7 @@ def test_files_where_the_operator_stands_do_not_take_the_place_of_modules(
     for name in ("random", "select", "queue", "types"):
         (tmp_path / "here" / f"{name}.py").write_text("raise SystemExit('not me')\n")
     done = operator(
-        scenario("def start(user_id):\n    print('runs')\n"),
-        *ONCE,
-        directory=tmp_path / "here",
+        scenario("def start(user_id):\n    print('runs')\n"), *ONCE, directory=tmp_path / "here"
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert "runs" in done.stdout

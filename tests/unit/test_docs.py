@@ -232,12 +232,7 @@ def test_every_field_of_the_summary_is_in_its_page_and_no_other(tmp_path: Path) 
     real |= {f"health.findings[].{one.name}" for one in dataclasses.fields(Finding)}
     page = (ROOT / "docs/summary.md").read_text()
     documented = re.findall(r"^\| `([a-z][\w.\[\]]*)` \|", page, re.MULTILINE)
-    built_in = {
-        "loop_lag",
-        "user_start_lateness",
-        "token_lateness",
-        "coordinator_action_delay",
-    }
+    built_in = {"loop_lag", "user_start_lateness", "token_lateness", "coordinator_action_delay"}
     assert set(documented) - built_in == real
     assert built_in <= set(documented)
 

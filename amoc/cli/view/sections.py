@@ -185,10 +185,7 @@ def _timers(status: Status) -> Section:
     counts = {name: one.count for name, one in timers.items()}
     rows = []
     for name in _busiest(counts, MAX_ROWS):
-        shown = [
-            *_times(recorded(recent, name)),
-            *_times(timers[name]),
-        ]
+        shown = [*_times(recorded(recent, name)), *_times(timers[name])]
         rows.append((name, f"{counts[name]:,}", *shown, format_duration(timers[name].max_ns / 1e9)))
     labels = [one.label for one in MAIN]
     heads = ("count", *labels, *(f"all {label}" for label in labels), "max")

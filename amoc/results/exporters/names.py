@@ -113,11 +113,7 @@ class Naming:
     def __init__(self) -> None:
         self._elements: dict[str, Elements] = {}
         self._totals: dict[str, int] = {}
-        self._seen: dict[str, set[str]] = {
-            "counters": set(),
-            "timers": set(),
-            "causes": set(),
-        }
+        self._seen: dict[str, set[str]] = {"counters": set(), "timers": set(), "causes": set()}
         self._causes = Causes()
         self._users: dict[str, int] = {}
 

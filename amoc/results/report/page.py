@@ -190,10 +190,7 @@ def _data(
 
 
 def _tables(
-    summary: JsonObject,
-    covered: Covered,
-    target: Sequence[Pair],
-    built_in: Sequence[Pair],
+    summary: JsonObject, covered: Covered, target: Sequence[Pair], built_in: Sequence[Pair]
 ) -> dict[str, tables.Table]:
     duration_s = summary["run"].get("duration_s", 0.0)
     return {

@@ -199,11 +199,7 @@ class Controller:
 
     def _control_socket(self) -> ControlServer:
         assert self._files.directory is not None
-        return ControlServer(
-            self._files.directory.control,
-            self.operate,
-            self._operator.trace,
-        )
+        return ControlServer(self._files.directory.control, self.operate, self._operator.trace)
 
     def _start_xmppd(self, loaded: Loaded) -> dict[str, str]:
         """Start the embedded server if it is wanted; the settings that it fills in."""
@@ -218,7 +214,7 @@ class Controller:
         )
         self._operator.info(
             f"no XMPP server configured: using the embedded one on {self._xmpp.address}"
-            " (for trials only; set xmpp_servers to use another one)",
+            " (for trials only; set xmpp_servers to use another one)"
         )
         return {embedded_xmpp.SERVERS: self._xmpp.address}
 

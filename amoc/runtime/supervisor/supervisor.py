@@ -115,7 +115,7 @@ class Supervisor:
         if others:
             operator.warning(
                 f"{others} thread(s) were started by importing {scenario.source} or by its"
-                " init(); workers are forked without them",
+                " init(); workers are forked without them"
             )
         gc.collect()
         gc.freeze()  # what is loaded stays shared with the workers, and is never looked at again

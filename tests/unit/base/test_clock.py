@@ -38,8 +38,7 @@ def test_for_ever_can_be_said():
 
 
 @pytest.mark.parametrize(
-    "text",
-    ["", " ", "s", "1.s", ".5s", "1e3", "5x", "1s,2s", "nan", "1s2", "0x10", "1_0s"],
+    "text", ["", " ", "s", "1.s", ".5s", "1e3", "5x", "1s,2s", "nan", "1s2", "0x10", "1_0s"]
 )
 def test_what_is_no_duration_is_named_with_the_spellings_that_are(text):
     with pytest.raises(ValueError, match="must be a duration such as") as caught:

@@ -137,10 +137,7 @@ def test_the_answer_is_whole_as_json(asked):
     ("throttle", "text"),
     [
         ({"rate": 600.0, "interval": 60.0, "mode": "paused"}, "paused, configured for 10/s"),
-        (
-            {"rate": 3.0, "interval": 0.0, "executions": 1200},
-            "at most 3 at once, 1,200 executions",
-        ),
+        ({"rate": 3.0, "interval": 0.0, "executions": 1200}, "at most 3 at once, 1,200 executions"),
         ({"rate": inf, "interval": 60.0, "mode": "open"}, "no limit"),
         ({"rate": "inf", "interval": 60.0, "mode": "open"}, "no limit"),  # as JSON has it
         ({"rate": 1.0, "interval": 60.0, "plan": "to 5/s"}, "0.0166667/s, to 5/s"),

@@ -82,10 +82,7 @@ LONG = "9" * 5000  # int() itself refuses so many digits
         (["--users", "1.5"], "--users must be a whole number"),
         (["--users", str(MAX_ID + 1)], f"got '{MAX_ID + 1}'"),
         (["--users", LONG], "--users must be a whole number"),
-        (
-            ["--user-ids", "0-5"],
-            "--user-ids must be A-B with 1 <= A <= B <= 4294967296, got '0-5'",
-        ),
+        (["--user-ids", "0-5"], "--user-ids must be A-B with 1 <= A <= B <= 4294967296, got '0-5'"),
         (["--user-ids", "5-3"], "--user-ids must be A-B"),
         (["--user-ids", "5"], "--user-ids must be A-B"),
         (["--user-ids", "1-2-3"], "--user-ids must be A-B"),
@@ -136,11 +133,7 @@ def test_a_config_file_that_is_not_toml_is_a_setting_error(directory, refused_in
 
 @pytest.mark.parametrize(
     ("text", "ids"),
-    [
-        ("5001-6000", range(5001, 6001)),
-        ("7-7", range(7, 8)),
-        (f"1-{MAX_ID}", range(1, MAX_ID + 1)),
-    ],
+    [("5001-6000", range(5001, 6001)), ("7-7", range(7, 8)), (f"1-{MAX_ID}", range(1, MAX_ID + 1))],
 )
 def test_users_may_be_named_by_their_ids(text, ids):
     assert UserIds().convert(text, None, None) == ids
@@ -208,11 +201,7 @@ NO_MODULE = "amoc: scenario no_such_module_here is neither a file (*.py) nor an 
     ("arguments", "code", "line"),
     [
         (["no.py"], ExitCode.SCENARIO, "amoc: scenario no.py does not exist"),
-        (
-            ["no_such_module_here"],
-            ExitCode.SCENARIO,
-            NO_MODULE,
-        ),
+        (["no_such_module_here"], ExitCode.SCENARIO, NO_MODULE),
         (
             ["calm.py", "--set", "rate=x"],
             ExitCode.SETTING,

@@ -13,16 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amoc.base.errors import ScenarioError
-from amoc.coordinator.plan import (
-    KINDS,
-    Batches,
-    Event,
-    Group,
-    Shape,
-    arguments,
-    form_of,
-    parse,
-)
+from amoc.coordinator.plan import KINDS, Batches, Event, Group, Shape, arguments, form_of, parse
 
 
 def one(event: Any) -> None: ...
@@ -109,10 +100,7 @@ def test_the_sixth_add_completes_a_group_of_two_and_one_of_three() -> None:
         (1, "coordinate", [1, 2, 3]),
         (0, "coordinate", [3, 4]),
     ]
-    assert found(groups.add([6], 0)) == [
-        (0, "coordinate", [5, 6]),
-        (1, "coordinate", [4, 5, 6]),
-    ]
+    assert found(groups.add([6], 0)) == [(0, "coordinate", [5, 6]), (1, "coordinate", [4, 5, 6])]
 
 
 def test_the_timeout_counts_from_the_last_add_and_is_over_once() -> None:
@@ -185,11 +173,7 @@ def test_each_unordered_pair_is_there_once(count: int) -> None:
 
 
 SIZES = st.lists(
-    st.one_of(
-        st.integers(1, 9),
-        st.tuples(st.integers(1, 5), st.integers(5, 9)),
-        st.just("all"),
-    ),
+    st.one_of(st.integers(1, 9), st.tuples(st.integers(1, 5), st.integers(5, 9)), st.just("all")),
     min_size=1,
     max_size=4,
 )

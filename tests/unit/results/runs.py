@@ -139,13 +139,7 @@ def journal(seconds: int = 60, **run: Any) -> list[dict[str, Any]]:
             "answer": {"summary": "message_rate is 600"},
         },
         {"t_s": 40.0, "kind": "event", "level": "warning", "text": "worker 1 was <b>slow</b>"},
-        {
-            "t_s": float(seconds),
-            "kind": "end",
-            "verdict": "ok",
-            "exit_code": 0,
-            "message": "",
-        },
+        {"t_s": float(seconds), "kind": "end", "verdict": "ok", "exit_code": 0, "message": ""},
     ]
     return [{"at": at, **line} for line in lines]
 

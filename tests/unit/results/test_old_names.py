@@ -83,13 +83,7 @@ def test_thresholds_were_called_expectations():
     assert entry["plan"] == {"thresholds": ["crashes == 0"], "seed": 7}
     assert entry["thresholds"] == ["a > 1"]
     assert entry["settings"] == [
-        {
-            "name": "rate",
-            "value": "5",
-            "source": "--set",
-            "description": "how fast",
-            "module": "m",
-        },
+        {"name": "rate", "value": "5", "source": "--set", "description": "how fast", "module": "m"},
         {"name": "password", "value": "(hidden)", "source": "", "description": "", "module": ""},
     ]
     end = old_names.journal_entry({"kind": "end", "verdict": "failed expectations"})

@@ -188,9 +188,7 @@ def test_a_crash_of_the_last_second_is_in_the_journal_only():
     points = [Point(t_s=1.0, span_s=1.0)]
     crash = {"kind": "crash", "t_s": 1.5, "cause": "KeyError", "user_id": 3, "traceback": "T"}
     summary = rebuild("x", "x", [crash], points, False)
-    assert summary["crashes"] == [
-        {"cause": "KeyError", "count": 1, "user_id": 3, "traceback": "T"},
-    ]
+    assert summary["crashes"] == [{"cause": "KeyError", "count": 1, "user_id": 3, "traceback": "T"}]
     assert summary["users"]["crashed"] == 1
 
 

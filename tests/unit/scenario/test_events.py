@@ -299,11 +299,7 @@ def test_a_throttle_that_limits_how_many_pass_tells_it_too() -> None:
 
 @pytest.mark.parametrize("mode", [Mode.OPEN, Mode.RUN])
 def test_as_many_executions_are_told_as_are_counted(mode: Mode) -> None:
-    ear, one, users = (
-        SocketReader("throttle.execute"),
-        queue(),
-        [Waiting(n) for n in range(1, 6)],
-    )
+    ear, one, users = (SocketReader("throttle.execute"), queue(), [Waiting(n) for n in range(1, 6)])
     before = one._executions.cells[0]
     for user in users[:3]:
         one.enter(user.waiter)

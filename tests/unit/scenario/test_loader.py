@@ -70,8 +70,7 @@ def test_start_is_called_with_the_state_if_it_takes_it(write, form, expected):
 
 
 @pytest.mark.parametrize(
-    "form",
-    ["def start(): pass", "def start(a, b, c): pass", "def start(*, user_id): pass"],
+    "form", ["def start(): pass", "def start(a, b, c): pass", "def start(*, user_id): pass"]
 )
 def test_a_start_that_cannot_be_called_is_shown_as_it_is(write, form):
     text = refused(write(form))

@@ -260,7 +260,7 @@ def test_an_unknown_setting_does_not_tell_a_secret():
 def test_an_update_function_that_raises_does_not_tell_a_secret(monkeypatch):
     made = module(
         "x_token = setting('', 'x', update=lambda old, new: {}[new])\n"
-        "accounts = setting([{}], 'x', update=lambda old, new: {}[new[0]['password']])",
+        "accounts = setting([{}], 'x', update=lambda old, new: {}[new[0]['password']])"
     )
     monkeypatch.setitem(sys.modules, "chat", made)
     for values in ({"x_token": "s3cret"}, {"accounts": [{"password": "s3cret"}]}):

@@ -115,9 +115,7 @@ def test_a_request_waits_for_a_user_who_is_away() -> None:
     ],
 )  # fmt: skip
 def test_a_subscription_ends_from_either_side(
-    kind: str,
-    states: tuple[str, str],
-    two_sees: list[tuple[str, str]],
+    kind: str, states: tuple[str, str], two_sees: list[tuple[str, str]]
 ) -> None:
     domain = new_domain()
     one, two = befriend(domain)

@@ -438,10 +438,7 @@ def test_nothing_is_said_of_thresholds_while_it_is_warm_up():
     assert "thresholds so far" not in [one.title for one in all_of(paused)]
 
 
-@given(
-    st.lists(st.integers(0, 40), max_size=8),
-    st.integers(-3, 120),
-)
+@given(st.lists(st.integers(0, 40), max_size=8), st.integers(-3, 120))
 def test_rows_are_shared_out_as_far_as_there_is_room(wanted, room):
     got = share_out(wanted, room)
     used = sum(rows + 1 for rows in got if rows)

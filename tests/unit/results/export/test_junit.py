@@ -124,10 +124,7 @@ LIMITED = {
             ("error", {"turn.p99 < 1s": "skipped"}, "error"),
         ),
         (summary("interrupted"), ("error", {}, "passed")),
-        (
-            summary("running", thresholds=[UNMET]),
-            ("error", {"turn.p99 < 1s": "skipped"}, "passed"),
-        ),
+        (summary("running", thresholds=[UNMET]), ("error", {"turn.p99 < 1s": "skipped"}, "passed")),
         (
             summary("ok", killed=True, thresholds=[MET]),
             ("error", {"crashes == 0": "skipped"}, "passed"),
@@ -144,11 +141,7 @@ LIMITED = {
 )
 def test_what_is_an_error_what_a_failure_and_what_was_not_judged(made, outcomes):
     first, expected, last = outcomes
-    assert cases(read(junit.render(made))) == {
-        junit.RUN: first,
-        **expected,
-        junit.GENERATOR: last,
-    }
+    assert cases(read(junit.render(made))) == {junit.RUN: first, **expected, junit.GENERATOR: last}
 
 
 def test_a_failure_says_why_and_an_error_what_to_do():

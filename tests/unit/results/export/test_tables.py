@@ -96,9 +96,7 @@ def decoded(histogram: Histogram) -> HdrHistogram:
     return HdrHistogram.decode(hdr_log.encode(histogram))
 
 
-@given(
-    st.dictionaries(st.integers(0, CELLS - 1), st.integers(1, 2**53), max_size=40),
-)
+@given(st.dictionaries(st.integers(0, CELLS - 1), st.integers(1, 2**53), max_size=40))
 def test_every_count_comes_back_from_its_cell(cells):
     found = decoded(Histogram(cells, 1))
     assert found.counts_len == CELLS

@@ -172,8 +172,7 @@ def test_every_figure_of_a_process_is_told(record, told):
 
 def test_every_path_is_in_the_page_and_no_other():
     everything = dataclasses.replace(
-        runs.points(20)[-1],
-        throttles={"messages": ThrottlePoint(60.0, 60.0, "run", 5, 4, 1, 2)},
+        runs.points(20)[-1], throttles={"messages": ThrottlePoint(60.0, 60.0, "run", 5, 4, 1, 2)}
     )
     generic = {
         r"(counters|gauges|timers|throttles)\.\w+": r"\1.NAME",

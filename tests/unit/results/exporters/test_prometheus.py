@@ -5,9 +5,7 @@ from http.client import HTTPConnection
 import gevent
 import pytest
 from gevent import socket
-from prometheus_client.openmetrics.parser import (
-    text_string_to_metric_families as parse_openmetrics,
-)
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse
 
 from amoc.base.errors import ResourceError

@@ -88,9 +88,7 @@ def test_durations_are_those_of_all_points_together():
     points = runs.points(20, stall=range(5, 7))
     row = row_of(20.0, points, True, ["message_ttd", "unknown"])
     merged = merge(points, "message_ttd")
-    assert row.durations == {
-        "message_ttd": (*merged.quantiles_s(*FRACTIONS), merged.max_ns / 1e9),
-    }
+    assert row.durations == {"message_ttd": (*merged.quantiles_s(*FRACTIONS), merged.max_ns / 1e9)}
     assert columns.quantiles([row], "unknown", 0.99) == [[None], [None]]
 
 

@@ -229,9 +229,7 @@ def test_a_port_that_waits_counts_unless_it_is_given_out_again(
     assert fullest_pair([waiting], range(32_768, 61_000), reuse) == used
 
 
-def test_the_kernels_own_table_is_understood(
-    connections: Callable[[int], socket.socket],
-) -> None:
+def test_the_kernels_own_table_is_understood(connections: Callable[[int], socket.socket]) -> None:
     server = connections(7)
     port = server.getsockname()[1]
     tables = [Path(f"/proc/net/{name}").read_bytes() for name in ("tcp", "tcp6")]
