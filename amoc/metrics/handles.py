@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import re
 from time import perf_counter_ns
-from types import TracebackType
 from typing import Any, TypeVar
 
 from gevent import getcurrent
@@ -203,12 +202,7 @@ class _Stopwatch:
         self._paused_ns = own_paused_ns()  # a pause of the run is not the target's doing
         self._start_ns = perf_counter_ns()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
         if kind is None or issubclass(kind, Exception):
             paused = own_paused_ns() - self._paused_ns
             self._timer.record_ns(perf_counter_ns() - self._start_ns - paused)
@@ -240,12 +234,7 @@ class _ThrottledStopwatch(_Stopwatch):
             token.depth += 1
         super().__enter__()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
         end_ns = perf_counter_ns()  # the clock of `base.clock.now_ns`, on Linux
         token = self._token
         if token is not None:

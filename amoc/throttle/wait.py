@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from math import inf
-from types import TracebackType
 from typing import Any, Self
 
 import gevent
@@ -82,12 +81,7 @@ class permit:  # noqa: N801 - it is used like a function
         self._permit = _pass(self._queue, self._timeout)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
         if self._permit is not None:
             gates.current().give_back(getcurrent(), self._queue, self._permit)
 

@@ -11,7 +11,6 @@ import itertools
 from collections.abc import Callable, Iterable
 from math import inf
 from time import monotonic_ns
-from types import TracebackType
 from typing import Self
 
 from gevent import get_hub, getcurrent
@@ -356,12 +355,7 @@ class Client(Sender):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
         if kind is None or issubclass(kind, UserStopped):
             self.close()
         else:

@@ -20,7 +20,6 @@ from _socket import (
     getaddrinfo,
 )
 from _socket import socket as Socket  # noqa: N812 - the plain one, whether patched or not
-from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
 import gevent
@@ -133,12 +132,7 @@ class Server:
         self.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
         self.stop()
 
     @property

@@ -17,7 +17,7 @@ import sys
 import termios
 import traceback
 from collections.abc import Callable, Iterator
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any, Self
 
 import gevent
@@ -81,12 +81,7 @@ class Keyboard:
             self._task = gevent.spawn(self._read)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
         if self._task is not None:
             self._task.kill()
         self._commands.kill()

@@ -7,7 +7,6 @@ stay in the terminal's history.
 from __future__ import annotations
 
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import gevent
@@ -74,12 +73,7 @@ class LiveView:
         self._task = gevent.spawn(self._run)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
         if self._task is not None:
             self._task.kill()
         if self._live is not None:
