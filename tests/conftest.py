@@ -27,6 +27,8 @@ for signum in (signal.SIGINT, signal.SIGHUP):
 
 ONCE = frozenset({"browser", "servers", "results", "cli", "control"})
 """Directories of tests."""
+SERVERS = frozenset({"prosody", "xmpp_server"})
+"""Fixtures that are real servers."""
 ONCE_FILES = frozenset(
     ROOT / f"tests/{name}.py"
     for name in (
@@ -39,7 +41,7 @@ ONCE_FILES = frozenset(
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     once = {path: runs_once(path) for path in {item.path for item in items}}
     for item in items:
-        if once[item.path] or "prosody" in getattr(item, "fixturenames", ()):
+        if once[item.path] or SERVERS.intersection(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.once)
 
 

@@ -1,5 +1,5 @@
-"""The same prosody as in tests/servers, for whole runs of amoc."""
+"""The same XMPP servers as in tests/servers, for whole runs of amoc."""
 
-from tests.servers.conftest import prosody
+from tests.servers.conftest import ejabberd, prosody, xmpp_server
 
-__all__ = ["prosody"]
+__all__ = ["ejabberd", "prosody", "xmpp_server"]

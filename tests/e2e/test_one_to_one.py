@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.process.support import Run, alive, eventually, running
+from tests.servers.ejabberd import Ejabberd
 from tests.servers.prosody import Prosody
 
 pytestmark = pytest.mark.slow
@@ -44,35 +44,29 @@ def all_is_well(summary: dict[str, Any], users: int) -> None:
     assert 0 < timers["message_ttd"]["p50_s"] <= timers["message_ttd"]["max_s"]
 
 
-@pytest.fixture
-def against(prosody: Prosody) -> Iterator[tuple[str, ...]]:
-    """What makes a run use prosody."""
+def against(server: Prosody | Ejabberd) -> tuple[str, ...]:
+    """What makes a run use `server`."""
     return (
-        *("--set", f"xmpp_servers={prosody.address}"),
-        *("--set", f"xmpp_domain={prosody.domain}"),
+        *("--set", f"xmpp_servers={server.address}"),
+        *("--set", f"xmpp_domain={server.domain}"),
     )
 
 
-def test_200_users_on_prosody_get_every_message_that_was_sent(
-    against: tuple[str, ...], tmp_path: Path
+def test_200_users_on_a_real_server_get_every_message_that_was_sent(
+    xmpp_server: Prosody | Ejabberd, tmp_path: Path
 ) -> None:
-    with running(
-        SCENARIO,
-        *("--users", "200", "--set", "interarrival=10", "--stop-timeout", "30s", *against),
-        directory=tmp_path,
-    ) as run:
+    options = ("--users", "200", "--set", "interarrival=10", "--stop-timeout", "30s")
+    with running(SCENARIO, *options, *against(xmpp_server), directory=tmp_path) as run:
         summary = chat(run, 200, 1_000)
         assert "embedded" not in run.output
     all_is_well(summary, 200)
 
 
-def test_2000_users_stay_logged_in_on_prosody_and_chat(
-    against: tuple[str, ...], tmp_path: Path
-) -> None:
+def test_2000_users_stay_logged_in_on_prosody_and_chat(prosody: Prosody, tmp_path: Path) -> None:
     with running(
         SCENARIO,
         *("--users", "2000", "--set", "interarrival=10", "--set", "interval=8"),
-        *("--set", "xmpp_mechanisms=PLAIN", "--stop-timeout", "60s", *against),
+        *("--set", "xmpp_mechanisms=PLAIN", "--stop-timeout", "60s", *against(prosody)),
         directory=tmp_path,
     ) as run:
         summary = chat(run, 2000, 4_000)

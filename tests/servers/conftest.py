@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.servers.prosody import Prosody, available
+from tests.servers.ejabberd import Ejabberd
+from tests.servers.prosody import Prosody
 
 ACCOUNTS = 2100
 
@@ -14,6 +15,21 @@ ACCOUNTS = 2100
 @pytest.fixture(scope="session")
 def prosody(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prosody]:
     """prosody with accounts for users 1 to `ACCOUNTS`."""
-    available()
+    Prosody.available()
     with Prosody(tmp_path_factory.mktemp("prosody"), ACCOUNTS) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def ejabberd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ejabberd]:
+    """ejabberd with accounts for users 1 to 200."""
+    Ejabberd.available()
+    with Ejabberd(tmp_path_factory.mktemp("ejabberd"), 200) as server:
+        yield server
+
+
+@pytest.fixture(scope="session", params=["prosody", "ejabberd"])
+def xmpp_server(request: pytest.FixtureRequest) -> Prosody | Ejabberd:
+    """Either of them."""
+    server: Prosody | Ejabberd = request.getfixturevalue(request.param)
+    return server

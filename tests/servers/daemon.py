@@ -1,19 +1,23 @@
-"""A server for tests: one process on loopback, that does not outlive them."""
+"""A server for tests: one process on loopback, which does not outlive them.
+
+Ports lie below 32768, where no outgoing connection can take them between our look and the server's.
+"""
 
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
 import pytest
 
 DEADLINE_S = 30.0
+PORTS = range(20_000, 32_000)
 
 # A test run that is killed tears nothing down: the kernel ends the server then. setpriv, which is
 # part of util-linux, becomes the server, so the pid stays.
@@ -27,19 +31,18 @@ def required(missing: str) -> None:
     pytest.skip(missing)
 
 
-def await_listening(
-    process: subprocess.Popen[bytes], port: int, deadline_s: float, said: Callable[[], str]
-) -> None:
-    """Wait until `process` takes connections on `port`; else fail with what it has `said`."""
-    give_up = time.monotonic() + deadline_s
-    while time.monotonic() < give_up and process.poll() is None:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1.0).close()
-        except OSError:
-            time.sleep(0.02)
-            continue
-        return
-    raise AssertionError(f"nobody listens on port {port}: {said()}")
+def free_port() -> int:
+    """A loopback port that nobody listens on, out of reach of outgoing connections."""
+    candidates = random.SystemRandom().sample(PORTS, 200)
+    for port in candidates:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise AssertionError(f"none of {len(candidates)} ports is free")
 
 
 class Daemon:
@@ -50,7 +53,7 @@ class Daemon:
     """
 
     def __init__(self, command: list[str], port: int, log: Path, env: dict[str, str]) -> None:
-        """Start it, and wait until it takes TCP connections on `port`."""
+        """Start it, and wait until it takes TCP connections on `port`; its output goes to `log`."""
         self.port = port
         self._command = command
         self._log = log
@@ -70,10 +73,27 @@ class Daemon:
                 cwd=self._log.parent,
             )
         try:
-            await_listening(self._process, self.port, DEADLINE_S, self._log.read_text)
+            self._wait_listening(self._process)
         except BaseException:
             self.kill()
             raise
+
+    def _wait_listening(self, process: subprocess.Popen[bytes]) -> None:
+        give_up = time.monotonic() + DEADLINE_S
+        while time.monotonic() < give_up and process.poll() is None:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), timeout=1.0).close()
+            except OSError:
+                time.sleep(0.02)
+                continue
+            return
+        raise AssertionError(f"nobody listens on port {self.port}: {self._log.read_text()}")
+
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        assert self._process is not None
+        return self._process.pid
 
     def kill(self) -> None:
         """End it as a crash would, and wait until it is gone."""

@@ -15,8 +15,7 @@ from urllib.parse import urlencode
 
 from gevent import socket
 
-from tests.servers.daemon import DEADLINE_S, Daemon, required
-from tests.servers.prosody import free_port
+from tests.servers.daemon import DEADLINE_S, Daemon, free_port, required
 
 _CARBON = """
 [cache]

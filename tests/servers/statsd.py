@@ -15,8 +15,7 @@ from pathlib import Path
 
 from gevent import socket
 
-from tests.servers.daemon import DEADLINE_S, Daemon, required
-from tests.servers.prosody import free_port
+from tests.servers.daemon import DEADLINE_S, Daemon, free_port, required
 
 _VALUE = re.compile(r"^\s*'?([^\s']+)'?: (-?[\d.e+-]+),?$", re.MULTILINE)
 

@@ -26,8 +26,8 @@ from amoc.results.series import Point, Tally
 from tests.process.support import running
 from tests.servers import graphite as graphite_server
 from tests.servers import statsd as statsd_server
+from tests.servers.daemon import free_port
 from tests.servers.graphite import Graphite
-from tests.servers.prosody import free_port
 from tests.servers.statsd import Statsd
 from tests.unit.results import runs
 from tests.unit.results.exporters.support import Carbon, eventually, feed

@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 from amoc.base.errors import ResourceError
 from amoc.results.exporters import RunInfo, background, prometheus
 from amoc.results.exporters.prometheus import Prometheus
-from tests.servers.prosody import free_port
+from tests.servers.daemon import free_port
 from tests.unit.results import runs
 from tests.unit.results.exporters.support import DEADLINE_S, Carbon, eventually, feed
 

@@ -6,7 +6,7 @@ from amoc.results.exporters import RunInfo, start
 from amoc.results.exporters import settings as exporter_settings
 from amoc.scenario import settings
 from amoc.scenario.settings import Value, as_text
-from tests.servers.prosody import free_port
+from tests.servers.daemon import free_port
 from tests.unit.results.exporters.support import Carbon
 
 RUN = RunInfo("20261125T020000-1a2b", "chat")

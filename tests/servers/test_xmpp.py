@@ -1,4 +1,4 @@
-"""The client against prosody, a server that was written by others."""
+"""The client against prosody and ejabberd, servers that were written by others."""
 
 from __future__ import annotations
 
@@ -17,23 +17,24 @@ import pytest
 
 from amoc import xmpp
 from amoc.xmpp import meters
-from tests.servers.prosody import ANONYMOUS, TLS_ONLY, Prosody
+from tests.servers.ejabberd import Ejabberd
+from tests.servers.prosody import TLS_ONLY, Prosody
 
 PATIENCE_S = 20.0
 
-# Tests share the server, so each takes users of its own.
+# Tests share the servers, so each takes users of its own.
 _users = itertools.count(1)
 
 Connect = Callable[..., xmpp.Client]
 
 
 @pytest.fixture
-def connect(prosody: Prosody) -> Connect:
-    """`xmpp.connect` to prosody, with a new user unless one is named."""
+def connect(xmpp_server: Prosody | Ejabberd) -> Connect:
+    """`xmpp.connect` to the server, with a new user unless one is named."""
 
     def call(user_id: int | None = None, **options: Any) -> xmpp.Client:
         number = next(_users) if user_id is None and "username" not in options else user_id
-        return xmpp.connect(number, server=prosody.address, **options)
+        return xmpp.connect(number, server=xmpp_server.address, **options)
 
     return call
 
@@ -45,11 +46,13 @@ def test_a_user_logs_in_with_each_mechanism(connect: Connect, mechanism: str) ->
         assert client.bare_jid == f"user_{client.user_id}@localhost"
 
 
-def test_nobody_in_particular_logs_in_anonymously(connect: Connect) -> None:
-    with connect(domain=ANONYMOUS, mechanism="ANONYMOUS") as client:
+def test_nobody_in_particular_logs_in_anonymously(
+    connect: Connect, xmpp_server: Prosody | Ejabberd
+) -> None:
+    with connect(domain=xmpp_server.anonymous, mechanism="ANONYMOUS") as client:
         local, _, domain = client.bare_jid.partition("@")
         assert local
-        assert domain == ANONYMOUS
+        assert domain == xmpp_server.anonymous
 
 
 def test_the_server_may_choose_the_resource(connect: Connect) -> None:
@@ -88,9 +91,9 @@ def test_an_unknown_domain_is_a_stream_error(connect: Connect) -> None:
     assert raised.value.condition == "host-unknown"
 
 
-def test_a_server_that_demands_tls_is_told_apart(connect: Connect) -> None:
+def test_a_server_that_demands_tls_is_told_apart(prosody: Prosody) -> None:
     with pytest.raises(xmpp.TlsRequiredError, match="c2s_require_encryption"):
-        connect(domain=TLS_ONLY)
+        xmpp.connect(next(_users), server=prosody.address, domain=TLS_ONLY)
 
 
 def test_chat_reaches_the_other_user_and_is_timed(connect: Connect) -> None:
@@ -290,15 +293,13 @@ def test_neighbours_lose_no_message_when_they_come_and_go(connect: Connect) -> N
 
 
 @pytest.mark.slow
-def test_2000_users_are_logged_in_at_once_and_write_to_each_other(
-    connect: Connect, prosody: Prosody
-) -> None:
+def test_2000_users_are_logged_in_at_once_and_write_to_each_other(prosody: Prosody) -> None:
     count = 2000
     clients: dict[int, xmpp.Client] = {}
     pool = gevent.pool.Pool(100)
 
     def log_in(number: int) -> None:
-        client = connect(number, mechanism="PLAIN", timeout=120.0)
+        client = xmpp.connect(number, server=prosody.address, mechanism="PLAIN", timeout=120.0)
         client.send_presence()
         client.receive(xmpp.is_presence, timeout=120.0)
         clients[number] = client
@@ -326,13 +327,15 @@ def alive(pid: int) -> bool:
     return stat.rpartition(")")[2].split()[0] != "Z"
 
 
-def test_prosody_does_not_outlive_a_test_run_that_is_killed(
-    prosody: Prosody, tmp_path: Path
+@pytest.mark.parametrize("kind", [Prosody, Ejabberd])
+def test_a_server_does_not_outlive_a_test_run_that_is_killed(
+    kind: type[Prosody | Ejabberd], tmp_path: Path
 ) -> None:
-    code = """
+    kind.available()
+    code = f"""
         import pathlib, sys, time
-        from tests.servers.prosody import Prosody
-        server = Prosody(pathlib.Path(sys.argv[1]))
+        from {kind.__module__} import {kind.__name__} as Server
+        server = Server(pathlib.Path(sys.argv[1]))
         print(server.pid, flush=True)
         time.sleep(60)
     """
@@ -347,7 +350,7 @@ def test_prosody_does_not_outlive_a_test_run_that_is_killed(
     with run:
         assert run.stdout is not None
         pid = int(run.stdout.readline())
-        assert Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[1].endswith(b"prosody")
+        assert kind.__name__.lower().encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
         run.kill()
     with gevent.Timeout(PATIENCE_S):
         while alive(pid):

@@ -1,0 +1,87 @@
+"""ejabberd for tests: one Erlang process on loopback, configured in a directory of its own.
+
+Debian's ejabberdctl wants root and a node name of the host; Erlang started by itself needs neither.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from http.client import HTTPConnection
+from pathlib import Path
+
+from tests.servers.daemon import DEADLINE_S, Daemon, free_port, required
+
+# Where Debian keeps Erlang's libraries for each architecture.
+_LIBRARIES = Path("/usr/lib")
+_CONFIG = """
+hosts: ["{domain}", "{anonymous}"]
+loglevel: warning
+listen:
+  - {{ip: "127.0.0.1", port: {api}, module: ejabberd_http,
+      request_handlers: {{/api: mod_http_api}}}}
+  - {{ip: "127.0.0.1", port: {port}, module: ejabberd_c2s, backlog: 4096, max_stanza_size: 262144}}
+auth_method: internal
+auth_password_format: plain
+host_config: {{"{anonymous}": {{auth_method: anonymous, anonymous_protocol: sasl_anon}}}}
+registration_timeout: infinity
+access_rules: {{register: {{allow: all}}}}
+api_permissions: {{accounts: {{who: {{ip: 127.0.0.1/32}}, what: register}}}}
+modules: {{mod_roster: {{}}, mod_disco: {{}}, mod_ping: {{}}, mod_http_api: {{}},
+  mod_register: {{ip_access: all, access: register}}}}
+"""
+
+
+class Ejabberd(Daemon):
+    """A running ejabberd.
+
+    Attributes:
+        address: Where clients connect to, ``host:port``.
+        domain: Its domain, in which the accounts are.
+        anonymous: A domain for logins without an account.
+    """
+
+    domain = "localhost"
+    anonymous = "anonymous.localhost"
+
+    @staticmethod
+    def available() -> None:
+        """Skip the calling test if ejabberd is not installed, or fail it where it must be."""
+        if not shutil.which("erl") or not any(_LIBRARIES.glob("*/ejabberd-*/ebin/ejabberd.app")):
+            required("ejabberd is not installed (apt install ejabberd)")
+
+    def __init__(self, directory: Path, accounts: int = 0) -> None:
+        """Start it in `directory`, with accounts ``user_1`` / ``password_1`` up to `accounts`."""
+        port, api = free_port(), free_port()
+        self.address = f"127.0.0.1:{port}"
+        config = directory / "ejabberd.yml"
+        config.write_text(
+            _CONFIG.format(port=port, api=api, domain=self.domain, anonymous=self.anonymous)
+        )
+        application = next(_LIBRARIES.glob("*/ejabberd-*/ebin/ejabberd.app"))
+        super().__init__(
+            [
+                *("erl", "+K", "true", "-noshell", "-noinput"),
+                *("-mnesia", "dir", f'"{directory}/database"', "-s", "ejabberd"),
+            ],
+            port,
+            directory / "output.log",
+            {
+                "ERL_LIBS": str(application.parents[2]),
+                "EJABBERD_CONFIG_PATH": str(config),
+                "EJABBERD_LOG_PATH": str(directory / "ejabberd.log"),
+                "HOME": str(directory),
+            },
+        )
+        for number in range(1, accounts + 1):
+            self._register(api, f"user_{number}", f"password_{number}")
+
+    def _register(self, api: int, user: str, password: str) -> None:
+        connection = HTTPConnection("127.0.0.1", api, timeout=DEADLINE_S)
+        account = {"user": user, "host": self.domain, "password": password}
+        try:
+            connection.request("POST", "/api/register", json.dumps(account))
+            answer = connection.getresponse()
+            assert answer.status == 200, answer.read()
+        finally:
+            connection.close()
