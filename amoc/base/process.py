@@ -54,10 +54,17 @@ def reset_signals() -> None:
 
 
 def raise_fd_limit() -> int:
-    """Raise the soft limit of open files to the hard one; what it is now."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return hard
+    """Raise the soft limit of open files to the hard one, where the system allows it.
+
+    Returns:
+        The soft limit now. Linux has no unlimited number of open files.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with contextlib.suppress(ValueError, OSError):  # a system-wide limit may be lower
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+            return hard
+    return soft
 
 
 def max_rss_bytes() -> int:

@@ -218,13 +218,7 @@ class Client(Sender):
                     pause.wait_resumed()
                     return stanza
         session.check_open()
-        receiver = Receiver(match)
-        found = self._wait(receiver, inf if timeout is None else timeout)
-        if found is None:
-            raise ReceiveTimeout(
-                f"{session.stream.who}: no {name_of(match)} came within {timeout:g} s"
-            )
-        return found
+        return self._receive(match, inf if timeout is None else timeout)
 
     def send_and_receive(
         self, stanza: Sendable, match: Predicate | None = None, timeout: float | None = None
@@ -248,18 +242,7 @@ class Client(Sender):
                 )
             match = from_jid(to) & ~is_request
         seconds = options.xmpp_request_timeout.get() if timeout is None else timeout
-        receiver = Receiver(match)
-        self._session.receivers.append(receiver)
-        try:
-            self.send(stanza)
-        finally:
-            self._session.receivers.remove(receiver)
-        found = self._wait(receiver, seconds)
-        if found is None:
-            raise ReceiveTimeout(
-                f"{self._session.stream.who}: no {name_of(match)} came within {seconds:g} s"
-            )
-        return found
+        return self._receive(match, seconds, stanza)
 
     def wait(self, seconds: float) -> None:
         """Let `seconds` pass while stanzas are handled; ends early only when the stream does.
@@ -296,13 +279,23 @@ class Client(Sender):
         finally:
             lookers.remove(looker)
 
-    def _wait(self, receiver: Receiver, seconds: float) -> Stanza | None:
-        receivers = self._session.receivers
-        receivers.append(receiver)
+    def _receive(
+        self, match: Predicate | None, seconds: float, first: Sendable | None = None
+    ) -> Stanza:
+        """The next stanza that comes and `match` accepts, after `first` was sent."""
+        session = self._session
+        receiver = Receiver(match)
+        session.receivers.append(receiver)
         try:
+            if first is not None:
+                self.send(first)
             wait(receiver, seconds)
         finally:
-            receivers.remove(receiver)
+            session.receivers.remove(receiver)
+        if receiver.value is None:
+            raise ReceiveTimeout(
+                f"{session.stream.who}: no {name_of(match)} came within {seconds:g} s"
+            )
         return receiver.value
 
     # Handlers

@@ -183,7 +183,7 @@ def register(user_id: int | None = None, **options_of_connect: Any) -> None:
 
 def _attempt(plan: Plan, attempt: int) -> Client:
     me = plan.me
-    server = _server(plan, attempt)
+    server = server_addresses.server_for(me.user_id, attempt, me.domain, plan.server)
     who = f"{me.bare_jid} at {server}"
     begin_ns = monotonic_ns()
     deadline_ns = begin_ns + int(min(plan.timeout, 1e9) * S_NS)
@@ -208,13 +208,6 @@ def _attempt(plan: Plan, attempt: int) -> Client:
     return Client(session, me.user_id)
 
 
-def _server(plan: Plan, attempt: int) -> Server:
-    try:
-        return server_addresses.server_for(plan.me.user_id, attempt, plan.me.domain, plan.server)
-    except ValueError as error:
-        raise ScenarioError(f"server {error}") from None
-
-
 def _socket(server: Server, source: str | None, who: str, deadline_ns: int) -> Socket:
     try:
         found = server_addresses.resolve(server, (deadline_ns - monotonic_ns()) / S_NS)
@@ -237,16 +230,14 @@ def _connect_error(error: OSError, who: str, source: str | None) -> ConnectError
         return ConnectTimeout(f"{who}: could not connect within xmpp_connect_timeout")
     if error.errno in (errno.EMFILE, errno.ENFILE):
         soft, hard = limits.getrlimit(limits.RLIMIT_NOFILE)
-        highest = "no limit" if hard == limits.RLIM_INFINITY else f"{hard} at the most"
         whose = (
             "this process may have"
             if error.errno == errno.EMFILE
             else "this host is out of files; a process may have"
         )
         return OutOfFilesError(
-            f"{who}: each user needs a file descriptor, but {whose} only {soft};"
-            f" raise that with 'ulimit -n' ({highest}) or LimitNOFILE= in systemd, or use more"
-            " workers"
+            f"{who}: each user needs a file descriptor, but {whose} only {soft}; raise that with"
+            f" 'ulimit -n' ({hard} at the most) or LimitNOFILE= in systemd, or use more workers"
         )
     hint = ""
     if error.errno == errno.EADDRNOTAVAIL:

@@ -6,7 +6,7 @@ What a scenario has built itself, with slixmpp or ElementTree, is serialised; ra
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Protocol
 from xml.etree.ElementTree import Element
 
 from amoc.base.errors import ScenarioError
@@ -34,28 +34,18 @@ Sendable = Raw | Element | HasTree
 """Whatever a scenario may call a stanza."""
 
 
-class Outgoing(NamedTuple):
-    """A stanza that is ready to be sent."""
-
-    data: bytes
-    element: Element | None
-    """Its tree; None for raw XML."""
-    is_message: bool
-    """Whether it counts as a message: one that is no error."""
-
-
-def outgoing(stanza: Sendable) -> Outgoing:
-    """A stanza ready to be sent.
+def outgoing(stanza: Sendable) -> tuple[bytes, bool]:
+    """A stanza as bytes, and whether it counts as a message: one that is no error.
 
     Raises:
         ScenarioError: It is none, or holds a character that XML cannot carry.
     """
     if isinstance(stanza, Raw):
         data = stanza.encode() if isinstance(stanza, str) else bytes(stanza)
-        return Outgoing(data, None, data.lstrip().startswith(_MESSAGE_STARTS))
+        return data, data.lstrip().startswith(_MESSAGE_STARTS)
     element = element_of(stanza)
     counts = element.tag.rpartition("}")[2] == "message" and element.get("type") != "error"
-    return Outgoing(serialise(element).encode(), element, counts)
+    return serialise(element).encode(), counts
 
 
 def element_of(stanza: Sendable) -> Element:

@@ -24,22 +24,6 @@ from amoc.base.errors import PeerError, ResourceError
 if TYPE_CHECKING:
     from amoc.xmpp.stanza import Stanza
 
-__all__ = [
-    "BadStreamError",
-    "ConnectError",
-    "ConnectTimeout",
-    "Disconnected",
-    "IqError",
-    "IqTimeout",
-    "OutOfFilesError",
-    "ReceiveTimeout",
-    "SaslError",
-    "SendTimeout",
-    "StreamError",
-    "TlsRequiredError",
-    "XmppError",
-]
-
 MAX_TEXT = 300
 """How much of a peer's own text an error repeats; it may be long, and it is the peer's."""
 

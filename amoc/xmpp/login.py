@@ -29,7 +29,7 @@ from amoc.xmpp.errors import (
 )
 from amoc.xmpp.identity import Identity
 from amoc.xmpp.stanza import Stanza, error_of
-from amoc.xmpp.stream import Stream
+from amoc.xmpp.stream import Owner, Stream
 from amoc.xmpp.transport import Socket
 from amoc.xmpp.wire import mechanisms, sasl
 from amoc.xmpp.wire.elements import conditions_of
@@ -106,7 +106,7 @@ def choose(wanted: Sequence[str], offered: Sequence[str]) -> str:
     )
 
 
-class Negotiation:
+class Negotiation(Owner):
     """The client's side of the login; owns the stream while it lasts.
 
     Attributes:

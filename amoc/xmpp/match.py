@@ -14,29 +14,6 @@ from amoc.xmpp import identity
 from amoc.xmpp.stanza import Stanza, bare
 from amoc.xmpp.wire.namespaces import IQ, MESSAGE, PRESENCE
 
-__all__ = [
-    "Match",
-    "Predicate",
-    "from_jid",
-    "has_body",
-    "has_child",
-    "has_id",
-    "has_type",
-    "is_answer",
-    "is_any",
-    "is_available",
-    "is_chat",
-    "is_error",
-    "is_groupchat",
-    "is_headline",
-    "is_iq",
-    "is_message",
-    "is_presence",
-    "is_request",
-    "is_subscription",
-    "is_unavailable",
-]
-
 Predicate = Callable[[Stanza], object]
 """Whether a stanza matches, by the truth of what it returns."""
 

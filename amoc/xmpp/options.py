@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
-from typing import Annotated, Any, Final, NamedTuple
+from typing import Annotated, Final, NamedTuple
 
 from pydantic import BeforeValidator
 
@@ -82,7 +83,7 @@ def _check_pattern(text: str) -> None:
         raise ValueError("must not be empty; {id} in it stands for the user's number")
 
 
-def _at_least(least: float) -> Any:
+def _at_least(least: float) -> Callable[[float], None]:
     def check(value: float) -> None:
         if not value >= least:
             raise ValueError(f"must be at least {least:g}")
@@ -90,7 +91,7 @@ def _at_least(least: float) -> Any:
     return check
 
 
-def _seconds(raw: Any) -> Any:
+def _seconds(raw: object) -> object:
     return parse_duration(raw) if isinstance(raw, str) else raw
 
 

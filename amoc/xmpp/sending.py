@@ -44,8 +44,7 @@ class Sender:
             ClosedError: The client is closed.
             ScenarioError: `stanza` is none of these, or holds a character that XML cannot carry.
         """
-        out = encode.outgoing(stanza)
-        self._send(out.data, out.is_message)
+        self._send(*encode.outgoing(stanza))
 
     def send_chat(self, to: str | int, body: str) -> None:
         """Send a chat message; whoever receives it with amoc measures its time to delivery.

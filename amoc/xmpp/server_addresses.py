@@ -13,6 +13,7 @@ from typing import Final
 import gevent
 from gevent.socket import getaddrinfo, inet_pton
 
+from amoc.base.errors import ScenarioError
 from amoc.base.waiting import Waiter
 from amoc.xmpp import options
 from amoc.xmpp.options import Server
@@ -29,9 +30,16 @@ _waiting: dict[Server, list[Waiter[tuple[Address, ...]]]] = {}
 
 
 def server_for(user_id: int | None, attempt: int, domain: str, given: str | None) -> Server:
-    """The server for an attempt: `given`, or the setting's in turn, or the domain itself."""
+    """The server for an attempt: `given`, or the setting's in turn, or the domain itself.
+
+    Raises:
+        ScenarioError: `given` is no address.
+    """
     if given is not None:
-        return options.parse_server(given)
+        try:
+            return options.parse_server(given)
+        except ValueError as error:
+            raise ScenarioError(f"server {error}") from None
     servers = options.parse_servers(options.xmpp_servers.get())
     if not servers:
         return Server(domain, options.DEFAULT_PORT)

@@ -30,7 +30,7 @@ from amoc.users.user import User
 from amoc.xmpp import meters
 from amoc.xmpp.match import Predicate, is_any
 from amoc.xmpp.stanza import Stanza, bare
-from amoc.xmpp.stream import Stream
+from amoc.xmpp.stream import Owner, Stream
 from amoc.xmpp.wire.namespaces import IQ, MESSAGE, NS_STANZA_ERRORS
 from amoc.xmpp.wire.xml_text import escape
 
@@ -77,7 +77,7 @@ class Request(Waiter[Stanza]):
         self.to = to
 
 
-class Session:
+class Session(Owner):
     """Owns a stream after the login.
 
     Attributes:

@@ -8,7 +8,7 @@ a handler. Whatever it is, the event loop never sees an exception.
 from __future__ import annotations
 
 from time import monotonic_ns
-from typing import Final, Protocol
+from typing import Final
 from xml.etree.ElementTree import Element
 
 from amoc.xmpp import tracing
@@ -22,8 +22,10 @@ from amoc.xmpp.wire.parser import Violation
 from amoc.xmpp.wire.xml_text import attributes
 
 
-class Owner(Protocol):
-    """Who is told what happens on a stream. None of it may wait."""
+class Owner:
+    """Who is told what happens on a stream: by itself, nobody. None of it may wait."""
+
+    __slots__ = ()
 
     def on_stanza(self, stanza: Stanza) -> None:
         """A whole stanza has arrived. An exception from this ends the stream."""
@@ -35,20 +37,8 @@ class Owner(Protocol):
         """The stream is over: with an error, or (None) closed by the server as we asked."""
 
 
-class _Nobody:
-    """Owns streams that are over."""
-
-    def on_stanza(self, stanza: Stanza) -> None:
-        """Too late."""
-
-    def on_turn(self) -> None:
-        """Too late."""
-
-    def on_end(self, error: BaseException | None) -> None:
-        """Too late."""
-
-
-NOBODY: Final = _Nobody()
+NOBODY: Final = Owner()
+"""Owns streams that are over."""
 
 
 class Stream:

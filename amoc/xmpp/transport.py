@@ -74,15 +74,13 @@ def connected_socket(family: int, address: Address, source: str | None, timeout:
 def _notice_a_dead_peer(sock: Socket) -> None:
     # A user may wait for hours. Its wait still ends within two minutes when the server's host dies.
     sock.setsockopt(constants.SOL_SOCKET, constants.SO_KEEPALIVE, 1)
-    for name, value in (
-        ("TCP_KEEPIDLE", 60),
-        ("TCP_KEEPINTVL", 15),
-        ("TCP_KEEPCNT", 4),
-        ("TCP_USER_TIMEOUT", 120_000),
+    for option, value in (
+        (constants.TCP_KEEPIDLE, 60),
+        (constants.TCP_KEEPINTVL, 15),
+        (constants.TCP_KEEPCNT, 4),
+        (constants.TCP_USER_TIMEOUT, 120_000),
     ):
-        option = getattr(constants, name, None)
-        if option is not None:
-            sock.setsockopt(constants.IPPROTO_TCP, option, value)
+        sock.setsockopt(constants.IPPROTO_TCP, option, value)
 
 
 def _bind(sock: Socket, source: str) -> None:

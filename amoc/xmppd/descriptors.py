@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import resource
 from typing import Final
 
+from amoc.base import process
 from amoc.base.errors import ResourceError
 
 RESERVE: Final = 64
@@ -20,19 +20,11 @@ def connection_limit(wanted: int) -> int:
     Raises:
         ResourceError: They do not fit; the message says how to raise the limit.
     """
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-            soft = hard
-        except (ValueError, OSError):
-            pass  # a system-wide limit may be lower than the hard one; the soft one may be enough
-    if soft == resource.RLIM_INFINITY:
-        return 1 << 20
-    if soft - RESERVE < wanted:
+    limit = process.raise_fd_limit()
+    if limit - RESERVE < wanted:
         raise ResourceError(
-            f"{wanted} connections need {wanted + RESERVE} file descriptors, got a limit of"
-            f" {soft} (hard limit {hard}; raise it with: ulimit -Hn {wanted + RESERVE}, or"
-            " LimitNOFILE= of its service, or /etc/security/limits.conf)"
+            f"{wanted} connections need {wanted + RESERVE} file descriptors, but the limit is"
+            f" {limit}; raise it with 'ulimit -Hn {wanted + RESERVE}' (or LimitNOFILE= in systemd,"
+            " nofile in /etc/security/limits.conf)"
         )
-    return soft - RESERVE
+    return limit - RESERVE

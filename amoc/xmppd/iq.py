@@ -23,7 +23,7 @@ from amoc.xmpp.wire.namespaces import (
     NS_VERSION,
 )
 from amoc.xmppd import registration, roster_iq
-from amoc.xmppd.answers import StanzaFailure, iq_result, stanza_error
+from amoc.xmppd.answers import StanzaFailure, iq_result
 
 if TYPE_CHECKING:
     from amoc.xmppd.session import Session
@@ -51,9 +51,7 @@ def handle(session: Session, attrs: dict[str, str], raw: bytes) -> None:
     except StanzaFailure as failure:
         # An answer to an answer would never end (RFC 6120 section 8.3.1).
         if kind not in ("result", "error"):
-            session.transport.write(
-                stanza_error("iq", failure.condition, to=session.jid, from_=to, id_=attrs.get("id"))
-            )
+            session.refuse("iq", failure.condition, attrs)
 
 
 def _answer(session: Session, attrs: dict[str, str], raw: bytes, *, for_server: bool) -> None:

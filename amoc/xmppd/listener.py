@@ -20,12 +20,13 @@ from _socket import (
     getaddrinfo,
 )
 from _socket import socket as Socket  # noqa: N812 - the plain one, whether patched or not
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Self
 
 import gevent
 from gevent.event import Event
 
-from amoc.base.clock import now_ns
+from amoc.base.clock import S_NS, now_ns
 from amoc.base.errors import ClosedError, ResourceError, UsageError
 from amoc.xmpp.wire.elements import STREAM_END, stream_error, stream_header
 from amoc.xmpp.wire.mechanisms import MECHANISMS
@@ -186,30 +187,16 @@ class Server:
             watcher.close()
 
     def statistics(self) -> Statistics:
-        """The server's figures up to now."""
+        """The server's statistics up to now."""
         counts = self.domain.counts
-        return Statistics(
-            uptime_s=(now_ns() - self._started_ns) / 1e9 if self._started_ns else 0.0,
+        return replace(
+            counts,
+            uptime_s=(now_ns() - self._started_ns) / S_NS if self._started_ns else 0.0,
             connections=len(self._transports),
-            connections_peak=counts.connections_peak,
-            connections_accepted=counts.accepted,
-            connections_refused=counts.refused,
-            bound=counts.bound,
-            logins=counts.logins,
-            login_failures=counts.login_failures,
-            registrations=counts.registrations,
             accounts=len(self.domain.accounts),
-            messages_in=counts.messages_in,
-            messages_routed=counts.routed,
-            messages_bounced=counts.bounced,
-            messages_dropped=counts.dropped,
-            presences_in=counts.presences_in,
-            iqs_in=counts.iqs_in,
             bytes_in=self.bytes_in,
             bytes_out=self.bytes_out,
-            slow_readers=counts.slow_readers,
             stream_errors=dict(counts.stream_errors),
-            internal_errors=counts.internal_errors,
         )
 
     def forget(self, transport: Transport) -> None:
@@ -257,9 +244,9 @@ class Server:
 
     def _welcome(self, sock: Socket) -> None:
         counts = self.domain.counts
-        counts.accepted += 1
+        counts.connections_accepted += 1
         if len(self._transports) >= self.capacity:
-            counts.refused += 1
+            counts.connections_refused += 1
             text = f"all {self.capacity} connections are in use"
             error = stream_error("resource-constraint", text)
             try:

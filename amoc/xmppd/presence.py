@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from amoc.xmpp.wire.framing import tree
 from amoc.xmpp.wire.namespaces import NS_CLIENT
 from amoc.xmppd import roster, subscriptions
-from amoc.xmppd.answers import StanzaFailure, presence, stanza_error
+from amoc.xmppd.answers import StanzaFailure, presence
 from amoc.xmppd.rewrite import addressed
 
 if TYPE_CHECKING:
@@ -42,11 +42,7 @@ def handle(session: Session, attrs: dict[str, str], raw: bytes) -> None:
             raise StanzaFailure("bad-request")
     except StanzaFailure as failure:
         if kind != "error":
-            session.transport.write(
-                stanza_error(
-                    "presence", failure.condition, to=session.jid, from_=to, id_=attrs.get("id")
-                )
-            )
+            session.refuse("presence", failure.condition, attrs)
 
 
 def left(session: Session) -> None:
@@ -69,11 +65,10 @@ def _announce(session: Session, attrs: dict[str, str], raw: bytes) -> None:
     for other in user.available:
         if other is not session and other.presence is not None:
             session.transport.write(addressed(other.presence, user.jid))
-    if user.contacts:
-        for contact in user.contacts.values():
-            if contact.to:
-                _show(session, contact.jid)
-        subscriptions.deliver_requests(session)
+    for contact in user.contacts.values():
+        if contact.to:
+            _show(session, contact.jid)
+    subscriptions.deliver_requests(session)
 
 
 def _priority(session: Session, raw: bytes) -> int:
@@ -91,15 +86,11 @@ def _priority(session: Session, raw: bytes) -> int:
 
 def _tell(session: Session, data: bytes) -> None:
     user = session.user
-    own = addressed(data, user.jid)
-    for other in user.available:
-        other.transport.write(own)
-    for contact in (user.contacts or {}).values():
+    user.tell(addressed(data, user.jid))
+    for contact in user.contacts.values():
         viewer = session.domain.users.get(contact.jid) if contact.from_ else None
         if viewer is not None:
-            copy = addressed(data, viewer.jid)
-            for other in viewer.available:
-                other.transport.write(copy)
+            viewer.tell(addressed(data, viewer.jid))
 
 
 def _withdraw(session: Session, data: bytes) -> None:
@@ -107,8 +98,8 @@ def _withdraw(session: Session, data: bytes) -> None:
         session.presence = None
         session.user.choose_first()
         _tell(session, data)
-    directed, session.directed = session.directed, None
-    for address in sorted(directed or ()):
+    directed, session.directed = session.directed, set()
+    for address in sorted(directed):
         for other in _at(session, address):
             other.transport.write(addressed(data, address))
 
@@ -127,11 +118,9 @@ def _direct(session: Session, kind: str | None, to: str, attrs: dict[str, str], 
     if not jid.local:
         return
     if kind is None:
-        if session.directed is None:
-            session.directed = set()
         if len(session.directed) < session.domain.limits.directed:
             session.directed.add(jid.full)
-    elif session.directed is not None:
+    else:
         session.directed.discard(jid.full)
     targets = _at(session, jid.full)
     if targets:
@@ -143,7 +132,7 @@ def _direct(session: Session, kind: str | None, to: str, attrs: dict[str, str], 
 def _probe(session: Session, to: str) -> None:
     """Clients need not probe, but may; who is not subscribed is told nothing but that."""
     jid = session.domain.address(to)
-    contact = (session.user.contacts or {}).get(jid.bare)
+    contact = session.user.contacts.get(jid.bare)
     if jid.bare == session.user.jid or (contact is not None and contact.to):
         _show(session, jid.bare)
     else:

@@ -6,16 +6,15 @@ SIGINT; or, as the child of another process, until that is gone: its standard in
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import os
 import signal
 import sys
 from typing import TYPE_CHECKING, Final, TextIO
 
-import setproctitle
 from gevent.event import Event
 
+from amoc.base import process
 from amoc.xmppd.limits import Limits
 from amoc.xmppd.listener import Server
 from amoc.xmppd.transport import READ
@@ -23,7 +22,6 @@ from amoc.xmppd.transport import READ
 if TYPE_CHECKING:
     from gevent._types import _Watcher
 
-_PR_SET_PDEATHSIG: Final = 1
 _LIFELINE_BYTES: Final = 4096
 
 
@@ -41,7 +39,7 @@ def serve(
     """Serves until it is told to stop; then it ends every stream and returns.
 
     Writes to standard output ``xmppd listening on HOST:PORT, domain DOMAIN (for trials and
-    benchmarks only)`` when it is ready, and to standard error one line of figures at each
+    benchmarks only)`` when it is ready, and to standard error one line of statistics at each
     SIGUSR1.
 
     Args:
@@ -51,11 +49,11 @@ def serve(
         connections: How many connections must be possible at once.
         anonymous: Whether to offer ANONYMOUS, which some clients choose without being asked.
         lifeline: Whether to stop when standard input ends, and when the parent process dies.
-        stats: Whether to write the line of figures at the end as well.
-        limits: Other limits than the usual ones.
+        stats: Whether to write the statistics at the end as well.
+        limits: Limits other than the defaults.
 
     Raises:
-        UsageError: A value makes no sense.
+        UsageError: The port, the domain or the number of connections is invalid.
         ResourceError: The address cannot be listened on, or there are too few file descriptors.
     """
     server = Server(
@@ -71,7 +69,7 @@ def serve(
     watchers = _watch_signals(server, stopping)
     if lifeline:
         watchers.append(_watch_parent(server, stopping))
-    setproctitle.setproctitle("amoc: xmppd")
+    process.set_title("xmppd")
     # What exists now stays: keep the collector from walking through it with every generation.
     gc.collect()
     gc.freeze()
@@ -107,7 +105,7 @@ def _watch_parent(server: Server, stopping: Event) -> _Watcher:
     # Two ways, since each misses something: a signal that the kernel sends when the parent's
     # thread ends, and the end of standard input, which also comes when the parent was gone before
     # we asked.
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    process.die_with(os.getppid(), signal.SIGTERM)
     watcher = server.loop.io(0, READ)
 
     def readable() -> None:

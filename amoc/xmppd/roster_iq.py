@@ -25,8 +25,8 @@ _MAX_GROUPS: Final = 100
 def get(session: Session, _query: Element) -> str:
     """The roster; from now on the session hears of its changes (RFC 6121 section 2.1.3)."""
     session.interested = True
-    contacts = session.user.contacts or {}
-    items = "".join(contact.as_item() for contact in contacts.values() if contact.listed)
+    contacts = session.user.contacts.values()
+    items = "".join(contact.as_item() for contact in contacts if contact.listed)
     return f"<query xmlns='{NS_ROSTER}'>{items}</query>"
 
 
@@ -62,7 +62,7 @@ def _update(session: Session, jid: str, item: Element) -> None:
         raise StanzaFailure("not-acceptable")
     if any(len(text) > _MAX_NAME for text in (name or "", *groups)):
         raise StanzaFailure("not-acceptable")
-    contact = (session.user.contacts or {}).get(jid) or Contact(jid)
+    contact = session.user.contacts.get(jid) or Contact(jid)
     changed = replace(contact, listed=True, name=name, groups=groups)
     if not session.domain.remember(session.user, changed):
         raise StanzaFailure("resource-constraint")
@@ -70,7 +70,7 @@ def _update(session: Session, jid: str, item: Element) -> None:
 
 
 def _remove(session: Session, jid: str) -> None:
-    contact = (session.user.contacts or {}).get(jid)
+    contact = session.user.contacts.get(jid)
     if contact is None or not contact.listed:
         raise StanzaFailure("item-not-found")
     # RFC 6121 section 2.5.2: whoever is removed is unsubscribed in both directions first.

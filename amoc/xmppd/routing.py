@@ -26,13 +26,13 @@ from amoc.xmpp.wire.parsers import CutParser, Parsers
 from amoc.xmpp.wire.sasl import Refused
 from amoc.xmpp.wire.sasl import Server as SaslServer
 from amoc.xmppd.accounts import Accounts
-from amoc.xmppd.answers import StanzaFailure, features_before_login, stanza_error
+from amoc.xmppd.answers import StanzaFailure, features_before_login
 from amoc.xmppd.jids import Jid, JidError, parse
 from amoc.xmppd.limits import Limits
 from amoc.xmppd.rewrite import stamp as stamp_of
 from amoc.xmppd.rewrite import stamped
 from amoc.xmppd.roster import Contact
-from amoc.xmppd.statistics import Counts
+from amoc.xmppd.statistics import Statistics
 
 if TYPE_CHECKING:
     from amoc.xmppd.session import Session
@@ -51,7 +51,7 @@ class User:
 
     Attributes:
         sessions: Its connections by resource.
-        contacts: Its roster, and who asked to be in it; None while there is neither.
+        contacts: Its roster, and who asked to be in it, by bare address.
         first: The connection that gets what is sent to the bare address.
         removed: Whether the account was removed while connected; its connections must go.
     """
@@ -62,7 +62,7 @@ class User:
         self.local = local
         self.jid = jid
         self.sessions: dict[str, Session] = {}
-        self.contacts: dict[str, Contact] | None = None
+        self.contacts: dict[str, Contact] = {}
         self.first: Session | None = None
         self.removed = False
 
@@ -78,6 +78,11 @@ class User:
     def forgettable(self) -> bool:
         """Whether nothing would be lost with it."""
         return not self.sessions and not self.contacts
+
+    def tell(self, data: bytes) -> None:
+        """Sends `data` to its connections that have sent presence."""
+        for session in self.available:
+            session.transport.write(data)
 
     def choose_first(self) -> None:
         """Finds `first` anew, after a connection came, went, or changed its priority."""
@@ -99,7 +104,7 @@ class Domain:
         self.limits = limits
         self.features = features_before_login(mechanisms)
         self._mechanisms = mechanisms
-        self.counts = Counts()
+        self.counts = Statistics()
         self.accounts = Accounts(limits.accounts)
         self.parsers: Parsers[Cut] = Parsers(CutParser, limits.depth)
         self.sessions: dict[str, Session] = {}
@@ -150,15 +155,12 @@ class Domain:
             False, and nothing is changed, when the roster or all rosters together are full.
         """
         contacts = user.contacts
-        known = contacts is not None and contact.jid in contacts
+        known = contact.jid in contacts
         if not contact.worth_keeping:
             if known:
-                assert contacts is not None
                 del contacts[contact.jid]
                 self._contacts -= 1
             return True
-        if contacts is None:
-            contacts = user.contacts = {}
         if not known:
             full = len(contacts) >= self.limits.contacts
             if full or self._contacts >= self.limits.all_contacts:
@@ -217,7 +219,7 @@ class Domain:
         else:
             data = self.stamped("message", sender, attrs, raw)
         target.transport.write(data)
-        counts.routed += 1
+        counts.messages_routed += 1
 
     def stamped(
         self, kind: str, sender: Session, attrs: dict[str, str], raw: bytes, to: str | None = None
@@ -243,22 +245,18 @@ class Domain:
             targets = self._targets(sender, kind, to)
         except StanzaFailure as failure:
             if kind == "error":
-                self.counts.dropped += 1
+                self.counts.messages_dropped += 1
                 return
-            self.counts.bounced += 1
-            sender.transport.write(
-                stanza_error(
-                    "message", failure.condition, to=sender.jid, from_=to, id_=attrs.get("id")
-                )
-            )
+            self.counts.messages_bounced += 1
+            sender.refuse("message", failure.condition, attrs)
             return
         if not targets:
-            self.counts.dropped += 1
+            self.counts.messages_dropped += 1
             return
         data = self.stamped("message", sender, attrs, raw, None if to else sender.user.jid)
         for target in targets:
             target.transport.write(data)
-        self.counts.routed += len(targets)
+        self.counts.messages_routed += len(targets)
 
     def _targets(self, sender: Session, kind: str, to: str | None) -> list[Session]:
         """Who gets a message: nobody means that it is dropped silently (RFC 6121 section 8.5).

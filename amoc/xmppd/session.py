@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import secrets
 from enum import Enum
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from amoc.xmpp.wire import sasl
 from amoc.xmpp.wire.elements import STREAM_END, STREAM_LANG, stream_error, stream_header
@@ -26,19 +26,7 @@ from amoc.xmppd.rewrite import stamp
 
 if TYPE_CHECKING:
     from amoc.xmppd.routing import Domain, User
-
-
-class Outlet(Protocol):
-    """What a session needs of its transport."""
-
-    def write(self, data: bytes) -> None:
-        """Queues `data` for the client."""
-
-    def finish(self, last_words: bytes) -> None:
-        """Sends the last bytes and closes when they have been read."""
-
-    def logged_in(self) -> None:
-        """The client has logged in and bound a resource."""
+    from amoc.xmppd.transport import Transport
 
 
 class Phase(Enum):
@@ -93,7 +81,7 @@ class Session:
 
     user: User
 
-    def __init__(self, domain: Domain, transport: Outlet) -> None:
+    def __init__(self, domain: Domain, transport: Transport) -> None:
         self.domain = domain
         self.transport = transport
         self.phase = Phase.CONNECTED
@@ -105,7 +93,7 @@ class Session:
         self.priority = 0
         self.since = 0
         self.interested = False
-        self.directed: set[str] | None = None
+        self.directed: set[str] = set()
         self.framer: Framer[Cut] = Framer(domain.parsers, domain.limits.login_stanza_bytes)
         self._exchange: sasl.Server | None = None
         self._failed_logins = 0
@@ -132,10 +120,16 @@ class Session:
         """Ends the stream with a stream error (RFC 6120 section 4.9)."""
         if self.closed:
             return
-        self.domain.counts.stream_errors[condition] += 1
+        errors = self.domain.counts.stream_errors
+        errors[condition] = errors.get(condition, 0) + 1
         if self.framer.opening:  # an error may only be sent inside a stream
             self._greet()
         self._finish(stream_error(condition, text) + STREAM_END)
+
+    def refuse(self, kind: str, condition: str, attrs: dict[str, str]) -> None:
+        """Answers a stanza of its client with an error (RFC 6120 section 8.3)."""
+        to, id_ = attrs.get("to"), attrs.get("id")
+        self.transport.write(stanza_error(kind, condition, to=self.jid, from_=to, id_=id_))
 
     def on_close(self) -> None:
         """The client closed its stream (RFC 6120 section 4.4)."""

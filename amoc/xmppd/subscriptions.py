@@ -34,7 +34,7 @@ def handle(session: Session, kind: str, attrs: dict[str, str], raw: bytes) -> No
     user = session.user
     if jid.bare == user.jid:
         return  # everybody is subscribed to their own presence (RFC 6121 section 3.1.1)
-    before = (user.contacts or {}).get(jid.bare) or Contact(jid.bare)
+    before = user.contacts.get(jid.bare) or Contact(jid.bare)
     after, passed = roster.outbound(before, kind)
     if not domain.remember(user, after):
         raise StanzaFailure("resource-constraint")
@@ -71,7 +71,7 @@ def cancel(session: Session, contact: Contact) -> None:
 
 def deliver_requests(session: Session) -> None:
     """Shows a client that has become available who asked meanwhile (RFC 6121 section 3.1.3)."""
-    for contact in (session.user.contacts or {}).values():
+    for contact in session.user.contacts.values():
         if contact.asked:
             session.transport.write(presence("subscribe", from_=contact.jid, to=session.user.jid))
 
@@ -93,7 +93,7 @@ def _push_change(domain: Domain, user: User, before: Contact, after: Contact) ->
 
 def _deliver(domain: Domain, sender: User, target: User, kind: str, stanza: bytes | None) -> None:
     """The target's end, and what follows from it for the presence that either side sees."""
-    before = (target.contacts or {}).get(sender.jid) or Contact(sender.jid)
+    before = target.contacts.get(sender.jid) or Contact(sender.jid)
     if kind == "subscribe" and before.from_:
         # Approved long ago; the sender's side had forgotten (RFC 6121 section 3.1.3, point 1).
         _arrive(domain, sender, target.jid, "subscribed", None)
@@ -109,7 +109,7 @@ def _deliver(domain: Domain, sender: User, target: User, kind: str, stanza: byte
 
 
 def _arrive(domain: Domain, user: User, from_: str, kind: str, stanza: bytes | None) -> None:
-    before = (user.contacts or {}).get(from_) or Contact(from_)
+    before = user.contacts.get(from_) or Contact(from_)
     after, passed = roster.inbound(before, kind)
     if not domain.remember(user, after):
         # Full of requests: one more is ignored.
@@ -126,13 +126,9 @@ def _arrive(domain: Domain, user: User, from_: str, kind: str, stanza: bytes | N
 
 def _show(user: User, viewer: User) -> None:
     for source in user.available:
-        data = addressed(source.presence or b"", viewer.jid)
-        for session in viewer.available:
-            session.transport.write(data)
+        viewer.tell(addressed(source.presence or b"", viewer.jid))
 
 
 def _hide(user: User, viewer: User) -> None:
     for source in user.available:
-        data = presence("unavailable", from_=source.jid, to=viewer.jid)
-        for session in viewer.available:
-            session.transport.write(data)
+        viewer.tell(presence("unavailable", from_=source.jid, to=viewer.jid))

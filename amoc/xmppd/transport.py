@@ -17,35 +17,19 @@ from __future__ import annotations
 from _socket import SHUT_WR
 from _socket import socket as Socket  # noqa: N812 - the plain one, whether patched or not
 from enum import IntEnum
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
-from amoc.xmpp.wire.framing import Framer
 from amoc.xmpp.wire.parser import Cut, Parser
 
 if TYPE_CHECKING:
     from gevent._types import _IoWatcher
 
     from amoc.xmppd.listener import Server
+    from amoc.xmppd.session import Session
 
 CHUNK_BYTES: Final = 16_384
 READ: Final = 1
 WRITE: Final = 2
-
-
-class Speaker(Protocol):
-    """What reads from a transport and writes to it."""
-
-    framer: Framer[Cut]
-    """What its bytes go through."""
-
-    def received(self, chunk: bytes) -> None:
-        """Takes the next bytes; failures are handled there."""
-
-    def lost(self) -> None:
-        """The connection is gone; nothing written reaches the client any more."""
-
-    def fail(self, condition: str, text: str = "") -> None:
-        """Ends the stream with a stream error."""
 
 
 class Life(IntEnum):
@@ -71,7 +55,7 @@ class Transport:
 
     __slots__ = ("_eof", "_life", "_out", "_reader", "_server", "_socket", "_writer", "session")
 
-    session: Speaker
+    session: Session
 
     def __init__(self, server: Server, sock: Socket) -> None:
         self._server = server

@@ -233,4 +233,4 @@ def test_what_is_no_stanza_is_refused() -> None:
     ],
 )
 def test_raw_messages_are_counted_as_messages(raw: str | bytes, counts: bool) -> None:
-    assert encode.outgoing(raw).is_message is counts
+    assert encode.outgoing(raw)[1] is counts

@@ -40,7 +40,7 @@ def test_a_message_to_a_full_address_arrives_byte_for_byte_with_its_sender() -> 
     )
     assert one.say(raw) == b""
     assert two.heard() == raw.replace(b"<message", b"<message from='user_1@localhost/r'", 1)
-    assert domain.counts.messages_in == domain.counts.routed == 1
+    assert domain.counts.messages_in == domain.counts.messages_routed == 1
 
 
 @pytest.mark.parametrize("kind", ["chat", "normal", None, "unheard-of"])
@@ -128,15 +128,15 @@ def test_what_nobody_can_take_is_answered_or_dropped_as_rfc_6121_says(
     assert two.heard() == b""
     if outcome == DROPPED:
         assert answers == []
-        assert (domain.counts.dropped, domain.counts.bounced) == (1, 0)
+        assert (domain.counts.messages_dropped, domain.counts.messages_bounced) == (1, 0)
     else:
         (answer,) = answers
         assert answer.tag == "{jabber:client}message"
         assert stanza_error(answer) == outcome
         assert (answer.get("from"), answer.get("id")) == (to, "1")
         assert answer.get("to") == "user_1@localhost/r"
-        assert (domain.counts.dropped, domain.counts.bounced) == (0, 1)
-    assert domain.counts.routed == 0
+        assert (domain.counts.messages_dropped, domain.counts.messages_bounced) == (0, 1)
+    assert domain.counts.messages_routed == 0
 
 
 def test_a_chat_to_a_resource_that_left_goes_to_another_of_that_user() -> None:
@@ -156,7 +156,7 @@ def test_a_headline_goes_to_all_that_are_available() -> None:
         client.heard()
     sender.say(message("user_2@localhost", "headline"))
     assert [arrived(it) for it in (a, b, absent, unwilling)] == [["1"], ["1"], [], []]
-    assert domain.counts.routed == 2
+    assert domain.counts.messages_routed == 2
 
 
 def test_a_stream_with_other_namespaces_is_understood_and_rewritten() -> None:
