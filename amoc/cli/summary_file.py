@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from amoc.base import atomic_write
 from amoc.base.errors import ResourceError, UsageError
+from amoc.results.summary_types import Summary
 
 
 class SummaryFile:
@@ -33,7 +32,7 @@ class SummaryFile:
         except OSError as error:
             raise UsageError(f"--json {file} cannot be written: {error.strerror}") from None
 
-    def write(self, summary: Mapping[str, Any]) -> None:
+    def write(self, summary: Summary) -> None:
         """Write `summary`.
 
         Raises:

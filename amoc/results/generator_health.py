@@ -16,11 +16,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from amoc.metrics.health_figures import NodePoint, WorkerPoint, share
 from amoc.results.series import Point
+from amoc.results.summary_types import Finding, HealthPart
 
 
 @dataclass(frozen=True)
@@ -67,35 +68,6 @@ class Limits:
     least_share: float = 0.05
     in_a_row_s: float = 10.0
     spoken_s: float = 3.0
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Something that was past its limit for long enough.
-
-    Attributes:
-        where: The place: ``worker 0 of node0``, ``node0``, ``controller``.
-        what: The figure, a key of the table in docs/health.md.
-        limit: What it was not to be more than.
-        worst: The most it was.
-        unit: Of both: ``s``, or ``share``.
-        seconds: For how long it was past the limit, together.
-        from_s: When it was first, in seconds since the first user could start.
-        to_s: When it was last.
-        text: All of this as a sentence.
-        advice: What to do.
-    """
-
-    where: str
-    what: str
-    limit: float
-    worst: float
-    unit: str
-    seconds: float
-    from_s: float
-    to_s: float
-    text: str
-    advice: str
 
 
 class _Figure(NamedTuple):
@@ -288,17 +260,17 @@ class Health:
             for (where, what), past in self._past.items()
             if self._long_enough(past)
         ]
-        return sorted(found, key=lambda one: -one.seconds)
+        return sorted(found, key=lambda one: -one["seconds"])
 
     @property
     def limited(self) -> bool:
         """Whether the run's figures are those of its generator."""
         return any(map(self._long_enough, self._past.values()))
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> HealthPart:
         """What the summary says under ``health``."""
         findings = self.findings()
-        return {"limited": bool(findings), "findings": [asdict(one) for one in findings]}
+        return {"limited": bool(findings), "findings": findings}
 
     def _long_enough(self, past: _Past) -> bool:
         limits = self.limits

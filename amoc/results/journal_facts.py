@@ -14,6 +14,7 @@ from amoc.base.clock import S_NS
 from amoc.base.errors import UsageError
 from amoc.base.json_plain import JsonObject
 from amoc.metrics.board import Kind
+from amoc.results.summary_types import BlockedPart
 from amoc.results.thresholds import threshold
 from amoc.results.thresholds.threshold import Threshold
 
@@ -54,9 +55,10 @@ class BlockedPlace:
         self.longest_ns = max(self.longest_ns, entry["longest_ns"])
         self.trace = self.trace or entry.get("trace", "")
 
-    def to_json(self) -> dict[str, object]:
+    def to_json(self, place: str) -> BlockedPart:
         """As it stands in the summary."""
         return {
+            "place": place,
             "times": self.times,
             "total_s": round(self.total_ns / S_NS, 3),
             "longest_s": round(self.longest_ns / S_NS, 3),

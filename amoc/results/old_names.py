@@ -7,9 +7,10 @@ place that knows the old names: all that is read back from a run's directory com
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from amoc.base.json_plain import JsonObject
+from amoc.results.summary_types import Summary
 
 _TODAY = {
     "slot": "worker",
@@ -25,14 +26,14 @@ def renamed(record: JsonObject) -> dict[str, Any]:
     return {_TODAY.get(name, name): value for name, value in record.items()}
 
 
-def summary(found: JsonObject) -> dict[str, Any]:
+def summary(found: JsonObject) -> Summary:
     """A summary."""
     named = renamed(found)
     run = named["run"]
     named["run"] = {**run, "verdict": _VERDICTS.get(run["verdict"], run["verdict"])}
     if workers := named.get("workers"):
         named["workers"] = [renamed(one) for one in workers]
-    return named
+    return cast("Summary", named)  # what it holds, its file says
 
 
 def journal_entry(found: JsonObject) -> dict[str, Any]:

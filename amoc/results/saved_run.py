@@ -26,7 +26,8 @@ from amoc.metrics.histogram import Histogram
 from amoc.results import journal, old_names
 from amoc.results.run_directory import RunDirectory
 from amoc.results.series import Point
-from amoc.results.summary import Summary, rebuild
+from amoc.results.summary import rebuild
+from amoc.results.summary_types import Summary
 
 _Tell = Callable[[str], None]
 _NUMBER = rb"(?:0|[1-9]\d*+)"
@@ -133,7 +134,7 @@ class SavedRun:
     """
 
     directory: Path
-    summary: JsonObject
+    summary: Summary
     points: Collection[Point]
     journal: Sequence[JsonObject]
     complete: bool
@@ -141,7 +142,7 @@ class SavedRun:
     @property
     def running(self) -> bool:
         """Whether the run was still running when it was read."""
-        return bool(self.summary["run"]["verdict"] == "running")
+        return self.summary["run"]["verdict"] == "running"
 
 
 def load(directory: RunDirectory, on_trouble: _Tell = lambda _: None) -> SavedRun:

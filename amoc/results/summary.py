@@ -9,9 +9,7 @@ as all was written.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
 from math import isfinite
-from typing import Any
 
 from amoc.base.clock import format_duration
 from amoc.metrics.health_figures import WorkerPoint
@@ -20,10 +18,15 @@ from amoc.metrics.timer_statistics import statistics
 from amoc.results.journal_facts import CrashSample, Entry, JournalFacts
 from amoc.results.run_totals import RunTotals
 from amoc.results.series import USERS, Point, Tally
+from amoc.results.summary_types import (
+    CrashPart,
+    RunPart,
+    Summary,
+    ThrottlePart,
+    WindowPart,
+    WorkerPart,
+)
 from amoc.results.thresholds import threshold
-
-Summary = dict[str, Any]
-"""JSON, as `docs/summary.md` describes it."""
 
 BUILT_IN_TIMERS = ("loop_lag", "user_start_lateness", "token_lateness", "coordinator_action_delay")
 """Timers that tell about amoc itself; shown apart from those of the target."""
@@ -61,7 +64,7 @@ def make(
     whole = totals.whole
     crashes = _crashes(whole, facts.crashes)
     known = {**facts.known, **totals.known}
-    summary = {
+    summary: Summary = {
         "run": _run(facts, totals, directory, name, running),
         "users": _users(totals, sum(one["count"] for one in crashes)),
         "crashes": crashes,
@@ -78,7 +81,7 @@ def make(
         ],
         "health": totals.health.to_json(),
         "blocked": [
-            {"place": place, **one.to_json()}
+            one.to_json(place)
             for place, one in sorted(facts.blocked.items(), key=lambda item: -item[1].total_ns)
         ],
     }
@@ -87,7 +90,7 @@ def make(
     return summary
 
 
-def window_of(tally: Tally) -> Summary:
+def window_of(tally: Tally) -> WindowPart:
     """The steady part of a run for the summary: the same shapes as its totals.
 
     Args:
@@ -108,7 +111,7 @@ def window_of(tally: Tally) -> Summary:
 
 def _run(
     facts: JournalFacts, totals: RunTotals, directory: str, name: str, running: bool
-) -> Summary:
+) -> RunPart:
     run, plan, whole = facts.run, facts.plan, totals.whole
     scenario = run.get("scenario", "")
     duration_s = facts.duration_s(whole.last.t_s if whole.last is not None else None)
@@ -153,13 +156,16 @@ def _users(totals: RunTotals, crashed: int) -> dict[str, float]:
     return {**users, "crashed": crashed, "starts_per_s_peak": round(totals.starts_per_s_peak, 1)}
 
 
-def _crashes(tally: Tally, samples: Mapping[str, CrashSample]) -> list[Summary]:
+def _crashes(tally: Tally, samples: Mapping[str, CrashSample]) -> list[CrashPart]:
     """By cause, the most frequent first; the last second's may be in the journal only."""
     counts = {**dict.fromkeys(samples, 1), **tally.crashes}
-    return [
-        {"cause": cause, "count": count, **asdict(samples.get(cause, CrashSample()))}
-        for cause, count in _by_count(counts)
-    ]
+    found: list[CrashPart] = []
+    for cause, count in _by_count(counts):
+        one = samples.get(cause, CrashSample())
+        found.append(
+            {"cause": cause, "count": count, "user_id": one.user_id, "traceback": one.traceback}
+        )
+    return found
 
 
 def _by_count(counts: Mapping[str, int]) -> list[tuple[str, int]]:
@@ -179,9 +185,18 @@ def _timers(timers: Mapping[str, Histogram]) -> dict[str, dict[str, float]]:
     return {name: statistics(one) for name, one in sorted(timers.items())}
 
 
-def _throttles(tally: Tally) -> dict[str, Summary]:
+def _throttles(tally: Tally) -> dict[str, ThrottlePart]:
     return {
-        name: {**asdict(one), "executions_per_s": _rounded(tally.throttle_per_s(name))}
+        name: {
+            "rate": one.rate,
+            "interval_s": one.interval_s,
+            "mode": one.mode,
+            "requests": one.requests,
+            "executions": one.executions,
+            "missed": one.missed,
+            "waiting": one.waiting,
+            "executions_per_s": _rounded(tally.throttle_per_s(name)),
+        }
         for name, one in tally.by_throttle().items()
     }
 
@@ -190,7 +205,7 @@ def _rounded(rate: float | None) -> float | None:
     return round(rate, 3) if rate is not None else None
 
 
-def _worker(one: WorkerPoint) -> Summary:
+def _worker(one: WorkerPoint) -> WorkerPart:
     return {
         "node": one.node,
         "worker": one.worker,

@@ -8,7 +8,6 @@ says `exits N`. A block below `<!-- file: NAME -->` is written beside it.
 from __future__ import annotations
 
 import ast
-import dataclasses
 import json
 import os
 import re
@@ -25,7 +24,7 @@ import pytest
 from amoc.base.errors import ExitCode
 from amoc.cli.main import cli
 from amoc.results.exporters import settings as exporter_settings
-from amoc.results.generator_health import Finding
+from amoc.results.summary_types import Finding
 from amoc.scenario import builtin_settings, settings
 from tests.rooms import MODULES
 
@@ -229,7 +228,7 @@ def test_every_field_of_the_summary_is_in_its_page_and_no_other(tmp_path: Path) 
     real = set(_paths(json.loads((tmp_path / "summary.json").read_text())))
     # A generator that is too slow for long enough would take the test as long.
     real.add("run.notes[]")  # there is nothing to note
-    real |= {f"health.findings[].{one.name}" for one in dataclasses.fields(Finding)}
+    real |= {f"health.findings[].{name}" for name in Finding.__annotations__}
     page = (ROOT / "docs/summary.md").read_text()
     documented = re.findall(r"^\| `([a-z][\w.\[\]]*)` \|", page, re.MULTILINE)
     built_in = {"loop_lag", "user_start_lateness", "token_lateness", "coordinator_action_delay"}

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.measure import Measurement
@@ -18,6 +17,16 @@ from amoc.base.text import counted, printable
 from amoc.metrics.timer_statistics import TABLE
 from amoc.results.run_directory import RunDirectory
 from amoc.results.summary import BUILT_IN_TIMERS
+from amoc.results.summary_types import (
+    BlockedPart,
+    CrashPart,
+    Finding,
+    Measured,
+    Summary,
+    ThresholdPart,
+    ThrottlePart,
+    WorkerPart,
+)
 from amoc.scenario.start_rate import USER_RATE
 
 MAX_CAUSES = 10
@@ -27,12 +36,12 @@ UNBOUND = 10_000
 """Columns that are enough for any table."""
 
 
-def print_summary(console: Console, summary: Mapping[str, Any]) -> None:
+def print_summary(console: Console, summary: Summary) -> None:
     """Print the final tables of a run."""
     console.print(render(summary))
 
 
-def render(summary: Mapping[str, Any]) -> RenderableType:
+def render(summary: Summary) -> RenderableType:
     """The final tables of a run."""
     parts: list[RenderableType] = ["", _title(summary)]
     parts += [_indented(reason, "red") for reason in _reasons(summary)]
@@ -46,8 +55,8 @@ def render(summary: Mapping[str, Any]) -> RenderableType:
     return Group(*parts)
 
 
-def _title(summary: Mapping[str, Any]) -> Text:
-    run, crashed = summary["run"], summary["users"]["crashed"]
+def _title(summary: Summary) -> Text:
+    run, crashed = summary["run"], int(summary["users"]["crashed"])
     title = Text.assemble(
         ("run ", "dim"),
         run["id"],
@@ -67,7 +76,7 @@ def _title(summary: Mapping[str, Any]) -> Text:
     return title
 
 
-def _tables(summary: Mapping[str, Any]) -> Iterator[RenderableType]:
+def _tables(summary: Summary) -> Iterator[RenderableType]:
     """What there is to show, the most important first."""
     part, span = _measured(summary)
     if summary.get("thresholds"):
@@ -101,7 +110,7 @@ def _tables(summary: Mapping[str, Any]) -> Iterator[RenderableType]:
         yield _workers(summary["workers"], summary["run"]["duration_s"])
 
 
-def _measured(summary: Mapping[str, Any]) -> tuple[Mapping[str, Any], str]:
+def _measured(summary: Summary) -> tuple[Measured, str]:
     """The part of the run that thresholds look at, for figures should be the same; and its name."""
     window = summary.get("window")
     if window is None:
@@ -114,7 +123,7 @@ def _measured(summary: Mapping[str, Any]) -> tuple[Mapping[str, Any], str]:
 _GOOD = ("ok", "stopped")
 
 
-def _reasons(summary: Mapping[str, Any]) -> list[str]:
+def _reasons(summary: Summary) -> list[str]:
     """Why the verdict is what it is, as far as no table below says it."""
     told = {one["reason"] for one in summary.get("thresholds", ())}
     told |= {one["text"] for one in summary.get("health", {}).get("findings", ())}
@@ -127,7 +136,7 @@ def _named(table: str, *remarks: str) -> str:
     return f"{table} ({said})" if said else table
 
 
-def _thresholds(thresholds: list[Mapping[str, Any]], span: str) -> Table:
+def _thresholds(thresholds: Sequence[ThresholdPart], span: str) -> Table:
     table = _table(_named("thresholds", span), "value", "")
     for one in thresholds:
         met = Text("passed", "green") if one["passed"] else Text("failed", "bold red")
@@ -135,7 +144,7 @@ def _thresholds(thresholds: list[Mapping[str, Any]], span: str) -> Table:
     return table
 
 
-def _findings(findings: list[Mapping[str, Any]]) -> Group:
+def _findings(findings: Sequence[Finding]) -> Group:
     lines = [f"{one['text']}; {one['advice']}" for one in findings[:MAX_FINDINGS]]
     if len(findings) > MAX_FINDINGS:
         lines.append(f"and {len(findings) - MAX_FINDINGS} more, see the report")
@@ -148,7 +157,7 @@ def _indented(sentence: str, style: str = "") -> Padding:
     return Padding(Text(printable(sentence), style), (0, 0, 0, 2), expand=False)
 
 
-def _blocked(places: list[Mapping[str, Any]]) -> Table:
+def _blocked(places: Sequence[BlockedPart]) -> Table:
     table = _table("blocked its worker", "times", "together", "longest")
     for one in places[:MAX_FINDINGS]:
         lengths = (format_duration(one[key]) for key in ("total_s", "longest_s"))
@@ -188,7 +197,7 @@ def nonzero(counters: Mapping[str, int]) -> dict[str, int]:
     return {name: count for name, count in counters.items() if count}
 
 
-def _users(users: Mapping[str, Any]) -> RenderableType:
+def _users(users: Mapping[str, float]) -> RenderableType:
     shown = ("started", "finished", "crashed", "removed", "restarted", "running", "peak")
     crashed = Text(f"{users['crashed']:,}", style="bold red" if users["crashed"] else "")
     figures = {name: crashed if name == "crashed" else Text(f"{users[name]:,}") for name in shown}
@@ -202,7 +211,7 @@ def _users(users: Mapping[str, Any]) -> RenderableType:
     return _Fitting(row, column)
 
 
-def _crashes(crashes: list[Mapping[str, Any]]) -> Table:
+def _crashes(crashes: Sequence[CrashPart]) -> Table:
     table = _table("crashes by cause", "count")
     for crash in crashes[:MAX_CAUSES]:
         table.add_row(Text(printable(crash["cause"])), f"{crash['count']:,}")
@@ -223,7 +232,7 @@ def _rate(per_s: float | None) -> str:
     return f"{per_s:,.1f}" if per_s is not None else ""
 
 
-def _gauges(gauges: Mapping[str, float]) -> Table:
+def _gauges(gauges: Mapping[str, float | None]) -> Table:
     table = _table("gauges", "last")
     for name, value in gauges.items():
         table.add_row(name, "not finite" if value is None else f"{value:,.6g}")
@@ -231,7 +240,7 @@ def _gauges(gauges: Mapping[str, float]) -> Table:
 
 
 def _throttles(
-    throttles: Mapping[str, Mapping[str, Any]], lateness: Mapping[str, float] | None, span: str
+    throttles: Mapping[str, ThrottlePart], lateness: Mapping[str, float] | None, span: str
 ) -> Table:
     late = f"late p99 {format_duration(lateness['p99_s'])}" if lateness else ""
     title = _named("throttles", span, late)
@@ -261,7 +270,7 @@ def _timers(timers: Mapping[str, Mapping[str, float]], span: str) -> Table:
     return table
 
 
-def _workers(workers: list[Mapping[str, Any]], duration_s: float) -> Table:
+def _workers(workers: Sequence[WorkerPart], duration_s: float) -> Table:
     table = _table("workers", "users", "restarts", "CPU", "memory", "loop lag p99")
     for worker in workers:
         share = worker["cpu_s"] / duration_s if duration_s else 0.0

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from amoc.base.json_plain import JsonObject
 from amoc.base.text import counted
 from amoc.metrics.histogram import Histogram
 from amoc.metrics.timer_statistics import FRACTIONS, MAIN
@@ -21,6 +20,7 @@ from amoc.results.report.run_annotations import Interruptions
 from amoc.results.saved_run import SavedRun
 from amoc.results.series import Point, Tally, WarmUp
 from amoc.results.summary import BUILT_IN_TIMERS
+from amoc.results.summary_types import RunPart
 from amoc.scenario.start_rate import USER_RATE
 
 WITHIN = "within noise"
@@ -58,10 +58,9 @@ class Side:
         return self.steady.whole
 
     @property
-    def run(self) -> JsonObject:
+    def run(self) -> RunPart:
         """What its summary says of the run."""
-        run: JsonObject = self.record.summary["run"]
-        return run
+        return self.record.summary["run"]
 
 
 @dataclass(frozen=True)

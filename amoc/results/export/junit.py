@@ -13,14 +13,14 @@ such as a null byte, stands as Python would write it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from xml.etree import ElementTree as ET
 from xml.etree.ElementTree import Element, SubElement
 
 from amoc.base import atomic_write
-from amoc.base.json_plain import JsonObject
 from amoc.base.text import counted
+from amoc.results.summary_types import RunPart, Summary
 from amoc.results.verdict import tell_of, was_aborted
 
 RUN = "the run completes"
@@ -44,7 +44,7 @@ _IMPOSSIBLE = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010fff
 _SECONDS = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}")
 
 
-def render(summary: JsonObject) -> str:
+def render(summary: Summary) -> str:
     """The document, of a summary as in `docs/summary.md`."""
     run = summary["run"]
     name = _name(str(run["scenario"]))
@@ -62,7 +62,7 @@ def render(summary: JsonObject) -> str:
         "package": "amoc",
         "id": "0",
         "timestamp": started[0] if started is not None else "1970-01-01T00:00:00",
-        "hostname": str(run.get("host") or "localhost"),
+        "hostname": "localhost",
         "tests": str(len(suite.findall("testcase"))),
         "failures": str(len(suite.findall("testcase/failure"))),
         "errors": str(len(suite.findall("testcase/error"))),
@@ -75,7 +75,7 @@ def render(summary: JsonObject) -> str:
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n'
 
 
-def write(summary: JsonObject, path: Path) -> None:
+def write(summary: Summary, path: Path) -> None:
     """Write the document to `path`, as a whole or not at all.
 
     Raises:
@@ -84,9 +84,9 @@ def write(summary: JsonObject, path: Path) -> None:
     atomic_write.write_text(path, render(summary))
 
 
-def _add_cases(suite: Element, of: str, summary: JsonObject) -> None:
+def _add_cases(suite: Element, of: str, summary: Summary) -> None:
     run = summary["run"]
-    verdict = _verdict(run)
+    verdict = run["verdict"]
     reasons = [str(reason) for reason in run.get("reasons", ())]
 
     case = _case(suite, of, RUN, _seconds(run))
@@ -126,21 +126,17 @@ def _say(case: Element, what: str, kind: str, text: str) -> None:
     SubElement(case, what, type=kind, message=first).text = text
 
 
-def _verdict(run: JsonObject) -> str:
-    return "killed" if run.get("killed") else str(run["verdict"])
-
-
 def _name(scenario: str) -> str:
     """The scenario's name: a file's without its directory and ending, or a module's."""
     name = Path(scenario).stem if scenario.endswith(".py") else scenario
     return name.strip() or "scenario"
 
 
-def _seconds(run: JsonObject) -> str:
+def _seconds(run: RunPart) -> str:
     return f"{float(run.get('duration_s') or 0.0):.3f}"
 
 
-def _properties(summary: JsonObject) -> Iterator[tuple[str, str]]:
+def _properties(summary: Summary) -> Iterator[tuple[str, str]]:
     run = summary["run"]
     for key in ("id", "scenario", "seed", "comment", "warmup_s", "directory"):
         if run.get(key) not in (None, ""):
@@ -151,11 +147,11 @@ def _properties(summary: JsonObject) -> Iterator[tuple[str, str]]:
         yield f"setting.{one['name']}", str(one["value"])
 
 
-def _lines(summary: JsonObject) -> Iterator[str]:
+def _lines(summary: Summary) -> Iterator[str]:
     """What a person reads first; what has failed is said once."""
     run = summary["run"]
     reasons = [str(reason) for reason in run.get("reasons", ())]
-    yield f"verdict: {_verdict(run)}"
+    yield f"verdict: {run['verdict']}"
     yield from reasons
     yield from (f"note: {note}" for note in run.get("notes", ()))
     yield from _users(summary.get("users", {}))
@@ -164,13 +160,13 @@ def _lines(summary: JsonObject) -> Iterator[str]:
             yield f"passed: {one['expression']} ({one['value_text']})"
         elif not tell_of(reasons, str(one["reason"])):
             yield f"failed: {one['expression']} ({one['value_text']})"
-    for one in summary.get("crashes", ())[:MAX_CRASHES]:
-        yield f"{counted(one['count'], 'crashed iteration')}: {one['cause']}"
+    for crash in summary.get("crashes", ())[:MAX_CRASHES]:
+        yield f"{counted(crash['count'], 'crashed iteration')}: {crash['cause']}"
     if run.get("directory"):
         yield f"run directory: {run['directory']}"
 
 
-def _users(users: JsonObject) -> Iterator[str]:
+def _users(users: Mapping[str, float]) -> Iterator[str]:
     """A line on users; what there was none of is not mentioned, but for how many started."""
     told = [
         text.format(users[key])

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from amoc.base.json_plain import JsonObject
 from amoc.base.text import counted
 from amoc.metrics.timer_statistics import MAIN
 from amoc.results.report.latency import Pair
 from amoc.results.report.texts import clip, figure, number, shortened
+from amoc.results.summary_types import RunPart, Summary, ThrottlePart, Timers
 from amoc.results.verdict import was_aborted
 
 _SENTENCES = {
@@ -76,8 +76,8 @@ class Covered:
     warmup_s: float
     counters: Mapping[str, int]
     rates: Mapping[str, float | None]
-    timers: Mapping[str, JsonObject]
-    throttles: Mapping[str, JsonObject]
+    timers: Timers
+    throttles: Mapping[str, ThrottlePart]
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class Card:
     rows: list[tuple[str, ...]] = field(default_factory=list)
 
 
-def headline(run: JsonObject) -> Headline:
+def headline(run: RunPart) -> Headline:
     """The head of the report of `run`, the first part of a summary."""
     word, reasons = str(run.get("verdict", "unknown")), run.get("reasons", ())
     tone, sentence = _SENTENCES.get(word, ("open", ""))
@@ -123,7 +123,7 @@ def _some(sentences: Sequence[object], most: int, what: str) -> list[str]:
     return [*kept, f"And {counted(more, f'more {what}')}."] if more else kept
 
 
-def cards(summary: JsonObject, covered: Covered, timers: Sequence[Pair]) -> list[Card]:
+def cards(summary: Summary, covered: Covered, timers: Sequence[Pair]) -> list[Card]:
     """The key metrics of a run.
 
     Args:
@@ -161,7 +161,7 @@ def _throughput(covered: Covered) -> list[Card]:
     return [Card(clip(busiest, 40), rate, f"{number(counters[busiest])} in total")]
 
 
-def _timer(pair: Pair, timers: Mapping[str, JsonObject]) -> Card:
+def _timer(pair: Pair, timers: Timers) -> Card:
     heads = ("service", "response") if pair.response else ("",)
     rows = [
         (head, *(figure(timers.get(name, {}).get(one.field), "s") for one in MAIN))

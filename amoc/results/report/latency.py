@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from amoc.base.json_plain import JsonObject
 from amoc.metrics.coordinated_omission import RESPONSE
 from amoc.metrics.histogram import Histogram
 from amoc.metrics.timer_statistics import PERCENTILES
@@ -22,6 +21,7 @@ from amoc.results.report.columns import rounded
 from amoc.results.report.rows import Row
 from amoc.results.report.texts import NO_VALUE, figure, number
 from amoc.results.summary import BUILT_IN_TIMERS
+from amoc.results.summary_types import Timers
 
 QUANTILES = {**{one.label: one.field for one in PERCENTILES}, "max": "max_s"}
 FRACTIONS = tuple(1 - 10 ** -(step / 10) for step in range(3, 41))
@@ -60,7 +60,7 @@ class TimerView:
     twin: bool
 
 
-def pairs(timers: Mapping[str, JsonObject]) -> tuple[list[Pair], list[Pair]]:
+def pairs(timers: Timers) -> tuple[list[Pair], list[Pair]]:
     """The target's timers that recorded something, the busiest first, and amoc's own."""
     used = {name: one["count"] for name, one in timers.items() if one.get("count")}
     found = [
@@ -73,11 +73,7 @@ def pairs(timers: Mapping[str, JsonObject]) -> tuple[list[Pair], list[Pair]]:
 
 
 def view(
-    pair: Pair,
-    key: str,
-    rows: Sequence[Row],
-    steady: Mapping[str, Histogram],
-    timers: Mapping[str, JsonObject],
+    pair: Pair, key: str, rows: Sequence[Row], steady: Mapping[str, Histogram], timers: Timers
 ) -> TimerView:
     """A timer for a report.
 
@@ -118,7 +114,7 @@ def spectrum(timer: Histogram) -> list[tuple[float, float]]:
     ]
 
 
-def compared(pair: Pair, timers: Mapping[str, JsonObject]) -> Iterator[tuple[str, str, str, str]]:
+def compared(pair: Pair, timers: Timers) -> Iterator[tuple[str, str, str, str]]:
     """Percentile, service time, response time, and how many times longer that is."""
     service = timers[pair.name]
     response = timers[pair.response] if pair.response else {}

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from amoc.base.json_plain import JsonObject
 from amoc.metrics.timer_statistics import FRACTIONS, MAIN
 from amoc.results.report.charts import COLOURS, GREY, Chart, Group, Line
 from amoc.results.report.columns import (
@@ -23,6 +22,7 @@ from amoc.results.report.columns import (
 )
 from amoc.results.report.rows import Row
 from amoc.results.series import Point
+from amoc.results.summary_types import Summary, ThrottlePart
 from amoc.scenario.start_rate import USER_RATE
 
 SHOWN = 4
@@ -79,7 +79,7 @@ def _gauge(name: str) -> Callable[[Point], float | None]:
     return lambda point: point.gauges.get(name)
 
 
-def load(rows: Sequence[Row], summary: JsonObject) -> Group:
+def load(rows: Sequence[Row], summary: Summary) -> Group:
     """The load on the target: users, and rates of counters."""
     causes = {one["cause"]: one["count"] for one in summary.get("crashes", ())}
     shown, more, missing = _counters(rows, summary.get("counters", {}))
@@ -117,7 +117,7 @@ def gauges(rows: Sequence[Row], names: Sequence[str]) -> Group:
     return Group("gauges", "Gauges", charts[:SHOWN], charts[SHOWN:], "More gauges", missing)
 
 
-def throttles(rows: Sequence[Row], found: Mapping[str, JsonObject]) -> Group:
+def throttles(rows: Sequence[Row], found: Mapping[str, ThrottlePart]) -> Group:
     """Throttles, the busiest first, two charts each.
 
     amoc's own, which starts users, is there only if it was in effect: in most runs nobody has to

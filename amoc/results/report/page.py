@@ -13,7 +13,6 @@ import shlex
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from amoc.base.json_plain import JsonObject
 from amoc.metrics.histogram import Histogram
 from amoc.results.report import generator_charts, latency, over_time, run_annotations, shell, tables
 from amoc.results.report.charts import Chart, Group
@@ -23,6 +22,7 @@ from amoc.results.report.latency import Pair, TimerView
 from amoc.results.report.rows import Row
 from amoc.results.saved_run import SavedRun
 from amoc.results.series import Point, WarmUp
+from amoc.results.summary_types import RunPart, Summary
 
 MAX_THRESHOLDS = 500
 MAX_TIMERS = 12
@@ -116,13 +116,16 @@ class Reading:
                 timer.add(one.cells, one.max_ns)
 
 
-def _covered(summary: JsonObject) -> Covered:
+def _covered(summary: Summary) -> Covered:
     run, window = summary["run"], summary.get("window")
-    part: JsonObject = window if window is not None else summary
+    part = summary if window is None else window
+    from_s, to_s = 0.0, run.get("duration_s", 0.0)
+    if window is not None:
+        from_s, to_s = window.get("from_s", 0.0), window.get("to_s", window.get("duration_s", 0.0))
     return Covered(
         is_part=window is not None,
-        from_s=part.get("from_s", 0.0),
-        to_s=part.get("to_s", (window or run).get("duration_s", 0.0)),
+        from_s=from_s,
+        to_s=to_s,
         warmup_s=run.get("warmup_s") or 0.0,
         counters=part.get("counters", {}),
         rates=part.get("counters_per_s", {}),
@@ -143,7 +146,7 @@ def _views(
     ]
 
 
-def _groups(summary: JsonObject, rows: Sequence[Row], built_in: Sequence[Pair]) -> dict[str, Group]:
+def _groups(summary: Summary, rows: Sequence[Row], built_in: Sequence[Pair]) -> dict[str, Group]:
     timers = [
         over_time.timer(rows, f"generator{at}", pair.name, pair.name, "")
         for at, pair in enumerate(built_in)
@@ -164,7 +167,7 @@ def _groups(summary: JsonObject, rows: Sequence[Row], built_in: Sequence[Pair]) 
 
 
 def _data(
-    run: JsonObject,
+    run: RunPart,
     reading: Reading,
     charts: Iterable[Chart],
     views: Iterable[TimerView],
@@ -190,7 +193,7 @@ def _data(
 
 
 def _tables(
-    summary: JsonObject, covered: Covered, target: Sequence[Pair], built_in: Sequence[Pair]
+    summary: Summary, covered: Covered, target: Sequence[Pair], built_in: Sequence[Pair]
 ) -> dict[str, tables.Table]:
     duration_s = summary["run"].get("duration_s", 0.0)
     return {

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from amoc.base.clock import format_duration
-from amoc.base.json_plain import JsonObject
 from amoc.results.report import traces
 from amoc.results.report.latency import QUANTILES, Pair
 from amoc.results.report.texts import (
@@ -21,6 +20,15 @@ from amoc.results.report.texts import (
     shortened,
     size,
     worker,
+)
+from amoc.results.summary_types import (
+    BlockedPart,
+    CrashPart,
+    Finding,
+    SettingPart,
+    ThrottlePart,
+    Timers,
+    WorkerPart,
 )
 
 SHOWN = 20
@@ -80,7 +88,7 @@ class Cause:
     traceback: str
 
 
-def timers(pairs: Iterable[Pair], found: Mapping[str, JsonObject], key: str) -> Table:
+def timers(pairs: Iterable[Pair], found: Timers, key: str) -> Table:
     """Timers with all their percentiles, each twin below its timer."""
     rows = []
     for pair in pairs:
@@ -109,7 +117,7 @@ def gauges(found: Mapping[str, float | None]) -> Table:
     return Table("gauges", "Gauges", ("gauge", "final value"), rows)
 
 
-def throttles(found: Mapping[str, JsonObject]) -> Table:
+def throttles(found: Mapping[str, ThrottlePart]) -> Table:
     """Throttles over the whole run."""
     rows = [
         (
@@ -128,7 +136,7 @@ def throttles(found: Mapping[str, JsonObject]) -> Table:
     return Table("throttles", "Throttles", (*heads, "waiting at the end"), rows, frozenset({1}))
 
 
-def _limit(one: JsonObject) -> str:
+def _limit(one: ThrottlePart) -> str:
     if one.get("mode") == "stopped":
         return "stopped"
     rate, interval_s = one.get("rate"), one.get("interval_s")
@@ -137,7 +145,7 @@ def _limit(one: JsonObject) -> str:
     return f"{number(rate / interval_s)}/s" if interval_s else f"{number(rate)} at once"
 
 
-def workers(found: Iterable[JsonObject], duration_s: float) -> Table:
+def workers(found: Iterable[WorkerPart], duration_s: float) -> Table:
     """Workers over the whole run."""
     rows = [
         (
@@ -154,7 +162,7 @@ def workers(found: Iterable[JsonObject], duration_s: float) -> Table:
     return Table("workers", "Workers", heads, rows)
 
 
-def findings(found: Sequence[JsonObject]) -> Table:
+def findings(found: Sequence[Finding]) -> Table:
     """The limits that the load generator exceeded."""
     rows = [
         (
@@ -169,7 +177,7 @@ def findings(found: Sequence[JsonObject]) -> Table:
     return Table("findings", "Findings", heads, rows, frozenset({1, 2, 3}))
 
 
-def blocked(found: Sequence[JsonObject]) -> list[Cause]:
+def blocked(found: Sequence[BlockedPart]) -> list[Cause]:
     """Lines of the scenario that blocked a whole worker, each with the stack it was found in."""
     return [
         Cause(
@@ -183,10 +191,10 @@ def blocked(found: Sequence[JsonObject]) -> list[Cause]:
     ]
 
 
-def settings(found: Sequence[JsonObject]) -> Table:
+def settings(found: Sequence[SettingPart]) -> Table:
     """Settings in force, those of the scenario before amoc's own, those that were given first."""
 
-    def rank(one: JsonObject) -> tuple[bool, bool]:
+    def rank(one: SettingPart) -> tuple[bool, bool]:
         return str(one.get("module")).startswith("amoc."), one.get("source") == "default"
 
     rows = [
@@ -203,13 +211,13 @@ def settings(found: Sequence[JsonObject]) -> Table:
     return Table("settings", "Settings", heads, rows, frozenset({1, 2, 3, 4}))
 
 
-def versions(found: JsonObject) -> Table:
+def versions(found: Mapping[str, str]) -> Table:
     """Versions of what the run was made with."""
     rows = [(clip(name, 40), clip(value)) for name, value in found.items()]
     return Table("versions", "Versions", ("component", "version"), rows, frozenset({1}))
 
 
-def causes(found: Sequence[JsonObject]) -> list[Cause]:
+def causes(found: Sequence[CrashPart]) -> list[Cause]:
     """Why iterations raised, the most frequent first; the first ones with a traceback."""
     return [
         Cause(

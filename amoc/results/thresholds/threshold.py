@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from enum import Enum
@@ -24,6 +24,7 @@ from math import floor, log10
 from amoc.base.errors import UsageError
 from amoc.metrics.board import Kind
 from amoc.results.series import Tally
+from amoc.results.summary_types import ThresholdPart
 from amoc.results.thresholds.measure import Known, Measure, NoValue, Trend, Unit
 from amoc.results.thresholds.measure import parse as parse_measure
 
@@ -363,7 +364,7 @@ def known_of(declared: Iterable[tuple[str, int]]) -> dict[str, Kind]:
     return {name: kind for name, kind in kinds if kind is not Kind.CRASH}
 
 
-def to_json(threshold: Threshold, result: Result) -> Mapping[str, object]:
+def to_json(threshold: Threshold, result: Result) -> ThresholdPart:
     """The two as they stand in the summary."""
     return {
         "expression": threshold.text,

@@ -285,8 +285,8 @@ class Controller:
             self._operator.warning(f"{one} was started by a user and cannot be killed")
         outcome = self._results.end(self._ended, failure, ended_ns)
         if events.RUN_STOP.heard:
-            code, run = int(outcome.exit_code), (outcome.summary or {}).get("run", {})
-            verdict = run.get("verdict", self._ended)
+            summary, code = outcome.summary, int(outcome.exit_code)
+            verdict = self._ended if summary is None else summary["run"]["verdict"]
             events.RUN_STOP(run_id=self.status.run_id, verdict=verdict, exit_code=code)
         return outcome
 

@@ -24,7 +24,8 @@ from amoc.results.journal_facts import JournalFacts
 from amoc.results.run_directory import RunDirectory
 from amoc.results.run_totals import RunTotals
 from amoc.results.series import Point
-from amoc.results.summary import Summary, make
+from amoc.results.summary import make
+from amoc.results.summary_types import Summary
 from amoc.runtime.controller import report_writer
 from amoc.scenario.run_plan import RunPlan
 

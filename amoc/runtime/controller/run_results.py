@@ -149,7 +149,7 @@ class RunResults:
             totals.health.limited,
             self._plan.limited_ok,
             aborted=self.aborted,
-            findings=[one.text for one in totals.health.findings()],
+            findings=[one["text"] for one in totals.health.findings()],
             failure=message,
             code=code,
         )

@@ -11,7 +11,7 @@ from amoc.ipc.messages.lifecycle import Loaded
 from amoc.results.merge import SampleMerger
 from amoc.results.run_totals import RunTotals
 from amoc.results.series import Point
-from amoc.results.summary import Summary
+from amoc.results.summary_types import Summary
 from amoc.results.thresholds.threshold import Result
 from amoc.runtime.controller.run_state import State
 from amoc.scenario.run_plan import RunPlan

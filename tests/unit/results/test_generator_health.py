@@ -66,10 +66,10 @@ def test_it_takes_five_seconds_and_a_twentieth_or_ten_in_a_row(
 
 def test_a_finding_says_where_what_when_and_how_bad() -> None:
     (found,) = of_lags([0.0] * 10 + [0.15] * 4 + [0.35] + [0.0] * 5).findings()
-    assert (found.where, found.what, found.unit) == (WORKER, "loop lag", "s")
-    assert (found.limit, found.worst) == (0.1, 0.35)
-    assert (found.seconds, found.from_s, found.to_s) == (5.0, 10.0, 15.0)
-    assert found.text == (
+    assert (found["where"], found["what"], found["unit"]) == (WORKER, "loop lag", "s")
+    assert (found["limit"], found["worst"]) == (0.1, 0.35)
+    assert (found["seconds"], found["from_s"], found["to_s"]) == (5.0, 10.0, 15.0)
+    assert found["text"] == (
         f"{WORKER}: event loop lag of up to 0.35 s, above the limit of 0.1 s"
         " for 5 s between 10 s and 15 s"
     )
@@ -91,14 +91,14 @@ def test_each_figure_of_a_worker_is_looked_at(worker: dict[str, Any], what: str)
     health = Health()
     for number in range(1, 7):
         health.take(second(number, **worker))
-    assert [(one.where, one.what) for one in health.findings()] == [(WORKER, what)]
+    assert [(one["where"], one["what"]) for one in health.findings()] == [(WORKER, what)]
 
 
 def test_what_is_noted_late_is_shared_between_seconds() -> None:
     health = Health()
     for number in range(1, 11):
         health.take(second(number, cpu=0.7 if number % 2 else 1.3))
-    assert [one.what for one in health.findings()] == ["cpu"]
+    assert [one["what"] for one in health.findings()] == ["cpu"]
 
 
 def test_a_worker_that_is_new_has_no_second_before() -> None:
@@ -125,7 +125,7 @@ def test_nodes_and_controller_are_looked_at(fields: dict[str, Any], where: str, 
     health = Health()
     for number in range(1, 7):
         health.take(replace(second(number), **fields))
-    assert [(one.where, one.what) for one in health.findings()] == [(where, what)]
+    assert [(one["where"], one["what"]) for one in health.findings()] == [(where, what)]
 
 
 def test_what_is_not_known_is_not_held_against_anybody() -> None:
@@ -165,7 +165,7 @@ def test_a_node_that_says_nothing_is_a_finding() -> None:
         said = health.take(Point(t_s=t_s, span_s=1.5, late=["node0"]))
         assert bool(said) == (number == 2)
     (found,) = health.findings()
-    assert (found.where, found.what, found.seconds) == ("node0", "silence", 6.0)
+    assert (found["where"], found["what"], found["seconds"]) == ("node0", "silence", 6.0)
 
 
 def test_the_operator_is_told_once_for_each_figure_of_each_place() -> None:
@@ -200,7 +200,7 @@ def test_the_advice_for_lateness_follows_from_what_the_worker_did(
     health = Health()
     for number in range(1, 7):
         health.take(second(number, lag_p99_s=0.5, **worker))
-    (advice,) = [one.advice for one in health.findings() if one.what == "loop lag"]
+    (advice,) = [one["advice"] for one in health.findings() if one["what"] == "loop lag"]
     assert advice.startswith(said)
 
 
@@ -232,9 +232,9 @@ def test_what_is_found_is_what_was_past_the_limit(seconds: list[tuple[float, str
                 past.append((number, lag_s))
     assert health.seconds == counted
     for found in health.findings():
-        assert found.seconds == len(past) >= 5
-        assert found.worst == pytest.approx(max(lag for _, lag in past), abs=1e-6)
-        assert (found.from_s, found.to_s) == (past[0][0] - 1, past[-1][0])
+        assert found["seconds"] == len(past) >= 5
+        assert found["worst"] == pytest.approx(max(lag for _, lag in past), abs=1e-6)
+        assert (found["from_s"], found["to_s"]) == (past[0][0] - 1, past[-1][0])
     assert health.limited is bool(health.findings())
 
 
