@@ -19,6 +19,7 @@ class LineFile:
     """Appends lines to a file.
 
     Attributes:
+        name: What messages call it, with its path.
         lost: Lines that could not be written since the last one that could.
         lost_in_all: All lines that could not be written.
         size: Bytes in the file.
@@ -38,20 +39,15 @@ class LineFile:
             ResourceError: The file cannot be created.
         """
         self.lost = self.lost_in_all = 0
-        self._name = f"{what} {path}"
+        self.name = f"{what} {path}"
         self._on_trouble = on_trouble
         self._told = False
         self._torn = False
         try:
             self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise ResourceError(f"{self._name} cannot be created: {error.strerror}") from None
+            raise ResourceError(f"{self.name} cannot be created: {error.strerror}") from None
         self.size = os.fstat(self._fd).st_size
-
-    @property
-    def name(self) -> str:
-        """Its name in messages, and its path."""
-        return self._name
 
     def append(self, entry: Mapping[str, Any]) -> bool:
         """Append a line, if possible; `entry` has only types that JSON knows.
@@ -80,7 +76,7 @@ class LineFile:
         self.lost_in_all += 1
         if not self._told:
             self._told = True
-            self._on_trouble(f"{self._name} cannot be written: {why}; the run goes on without it")
+            self._on_trouble(f"{self.name} cannot be written: {why}; the run goes on without it")
         return False
 
     def close(self) -> None:

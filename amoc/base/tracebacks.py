@@ -1,38 +1,92 @@
-"""An exception's message and origin in one line. Pure."""
+"""Exceptions as text: message, origin, cause of a crash, traceback. Pure.
+
+Two crashes have the same cause when the same kind of error with the same text, numbers and
+addresses aside, came from the same line of the scenario. Any exception has a cause, also one whose
+message cannot be formatted or is not Unicode.
+"""
 
 from __future__ import annotations
 
 import traceback
+from pathlib import Path
+
+from amoc.base.text import numberless
 
 MAX_TEXT = 2_000
 """Characters of an error's message that are used: it may contain all that a server has sent."""
-
-
-def text_of(error: BaseException) -> str:
-    """The message of `error` in one line of limited length; empty when it has none."""
-    try:
-        text = str(error)
-    except Exception:  # a __str__ of the scenario's may raise anything
-        return ""
-    return " ".join(shortened(text).split())
-
-
-def shortened(text: str) -> str:
-    """The first `MAX_TEXT` characters of `text`; an ellipsis shows that there were more."""
-    return text if len(text) <= MAX_TEXT else text[:MAX_TEXT] + "…"
+MAX_CAUSE_BYTES = 240
+"""Of UTF-8; causes are names on the board, which have no more room."""
+MAX_TRACEBACK = 20_000
+"""Characters of a traceback that are kept."""
 
 
 def describe(error: BaseException, directory: str = "") -> str:
-    """`error` with its origin in one line: ``ValueError: no (chat.py:12 in init)``."""
-    text = text_of(error)
-    label = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    """`error` with its origin in one line: ``ValueError: no (chat.py:12 in init)``.
+
+    Args:
+        error: What was raised.
+        directory: Where the scenario's files are; the innermost line of one of them is named.
+    """
     if isinstance(error, SyntaxError) and error.filename:
         return f"SyntaxError: {error.msg} ({error.filename}:{error.lineno})"
+    place = _origin(error, directory)
+    where = f" ({place.filename}:{place.lineno} in {place.name})" if place else ""
+    return _labelled(error, _message(error)) + where
+
+
+def cause_of(error: BaseException, directory: str) -> str:
+    """The cause of `error`, in one line of at most `MAX_CAUSE_BYTES` bytes; see `describe`."""
+    place = _origin(error, directory)
+    where = f" ({Path(place.filename).name}:{place.lineno} in {place.name})" if place else ""
+    where = _cut(where, MAX_CAUSE_BYTES // 2)
+    what = _labelled(error, numberless(_message(error)))
+    return _cut(what, MAX_CAUSE_BYTES - len(where.encode())) + where
+
+
+def _origin(error: BaseException, directory: str) -> traceback.FrameSummary | None:
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
         if not frame.filename.startswith("<frozen")
     ]
     own = [frame for frame in frames if directory and frame.filename.startswith(directory + "/")]
-    place = (own or frames)[-1:]
-    return f"{label} ({place[0].filename}:{place[0].lineno} in {place[0].name})" if place else label
+    return next(reversed(own or frames), None)
+
+
+def _message(error: BaseException) -> str:
+    """The message of `error` in one line of limited length; empty when it has none."""
+    try:
+        text = str(error)
+    except Exception:  # a __str__ of the scenario's may raise anything
+        return ""
+    return " ".join(_shortened(text).split())
+
+
+def _labelled(error: BaseException, text: str) -> str:
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= MAX_TEXT else text[:MAX_TEXT] + "…"
+
+
+def _cut(text: str, most: int) -> str:
+    """`text` in at most `most` bytes of UTF-8; an ellipsis shows that something was cut."""
+    encoded = text.encode(errors="backslashreplace")
+    if len(encoded) <= most:
+        return encoded.decode()
+    return encoded[: most - len("…".encode())].decode(errors="ignore") + "…"
+
+
+def trace_of(error: BaseException) -> str:
+    """The traceback of `error`, its end where it is too long."""
+    try:
+        text = "".join(map(_shortened, traceback.format_exception(error)))
+    except Exception:  # its own __str__ may raise anything
+        text = "".join(traceback.format_tb(error.__traceback__)) + type(error).__name__
+    return end_of(text)
+
+
+def end_of(trace: str) -> str:
+    """The last `MAX_TRACEBACK` characters of a traceback; an ellipsis where it has more."""
+    return trace if len(trace) <= MAX_TRACEBACK else "…" + trace[-MAX_TRACEBACK:]

@@ -13,9 +13,9 @@ from rich.text import Text
 
 from amoc import metrics
 from amoc.base.clock import S_NS, format_duration, now_ns
-from amoc.base.crash_causes import trace_of
 from amoc.base.errors import ExitCode, ResourceError, ScenarioError
 from amoc.base.text import printable
+from amoc.base.tracebacks import trace_of
 from amoc.cli.checked_scenario import Checked
 from amoc.cli.view.console import console as make_console
 from amoc.ipc import rpc

@@ -7,6 +7,7 @@ not even for secrets, which are hidden in what remains.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from math import isfinite
 
 from amoc.base.redaction import HIDDEN, fields_of, is_secret
 
@@ -20,7 +21,7 @@ EACH = 4
 
 
 def clip(value: object, most: int) -> object:
-    """`value`, as far as it takes about `most` characters of JSON."""
+    """`value` as JSON types, as far as it takes about `most` characters."""
     return _Room(most).take(value, 0)
 
 
@@ -35,7 +36,7 @@ class _Room:
         self._left -= EACH
         if self._left < 0 or depth > MAX_DEPTH:
             return CUT
-        if value is None or isinstance(value, float):
+        if value is None or (isinstance(value, float) and isfinite(value)):
             return value
         if isinstance(value, int) and value.bit_length() <= MAX_BITS:
             return value

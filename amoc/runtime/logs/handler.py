@@ -18,11 +18,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from amoc.base.clock import now_ns
-from amoc.base.crash_causes import cause_of, end_of, trace_of
-from amoc.base.json_plain import plain
 from amoc.base.operator import Operator
 from amoc.base.redaction import hide
 from amoc.base.text import numberless
+from amoc.base.tracebacks import cause_of, end_of, trace_of
 from amoc.runtime.logs.clipping import clip
 from amoc.runtime.logs.file import Entry, LogFile
 from amoc.runtime.logs.operator_feed import OperatorFeed
@@ -117,21 +116,14 @@ class Log(logging.Handler):
     def tick(self) -> None:
         """Write what was held for long enough; to be called about once a second."""
         now = now_ns()
-        with self._counting:
-            due = self._repeats.due(now)
-        for kind, count in due:
-            self._write_count(kind, count, now)
+        self._write_held(now)
         self._file.tick()
         self._tell_notices()
         self._operator.tick(now)
 
     def end(self) -> None:
         """Write what is held, and no more after that."""
-        now = now_ns()
-        with self._counting:
-            held = self._repeats.end()
-        for kind, count in held:
-            self._write_count(kind, count, now)
+        self._write_held(now_ns(), ending=True)
         self._file.close()
         self._tell_notices()
         self._operator.end()
@@ -153,17 +145,20 @@ class Log(logging.Handler):
     def _write(self, record: logging.LogRecord, kind: Kind, now: int) -> None:
         """Write the first of a kind, or one that is written though it is not the first."""
         entry = self._entry(record)
-        message, trace, user = (
-            str(entry["message"]),
-            str(entry.get("traceback", "")),
-            entry.get("user"),
-        )
+        message, trace = str(entry["message"]), str(entry.get("traceback", ""))
+        user = entry.get("user")
         if kind.message is not OTHERS:
             kind.message = numberless(message)
         self._file.write(kind.key.level, entry)
         if kind.shown:
             notes = [record.name] if user is None else [record.name, f"user {user}"]
             self._show(kind.key.level, message, notes, trace, 1, now)
+
+    def _write_held(self, now: int, ending: bool = False) -> None:
+        with self._counting:
+            held = self._repeats.due(now, ending)
+        for kind, count in held:
+            self._write_count(kind, count, now)
 
     def _write_count(self, kind: Kind, count: int, now: int) -> None:
         """Write a line that stands for `count`."""
@@ -268,6 +263,6 @@ def _message(record: logging.LogRecord) -> str:
 
 def _plain(extra: Mapping[str, object]) -> object:
     try:
-        return plain(hide(clip(extra, MAX_EXTRA)))
+        return hide(clip(extra, MAX_EXTRA))
     except Exception as error:  # it is the scenario's, and may be anything
         return f"cannot be written: {type(error).__name__}"

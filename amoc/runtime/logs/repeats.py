@@ -92,20 +92,16 @@ class Kind:
         self._held += 1
         return 0
 
-    def due(self, now_ns: int) -> int:
-        """How many lines were held for long enough; they count as written."""
-        return self._close(now_ns) if self._held and now_ns >= self._ends_ns else 0
-
-    def end(self) -> int:
-        """How many lines are held; they count as written."""
-        held, self._held = self._held, 0
-        return held
+    def due(self, now_ns: int, ending: bool = False) -> int:
+        """How many lines were held for long enough, or at all at the end; they count as written."""
+        return self._close(now_ns) if self._held and (ending or now_ns >= self._ends_ns) else 0
 
     def _close(self, now_ns: int) -> int:
         self._span_ns = min(2 * self._span_ns, MAX_NS)
         self._ends_ns = now_ns + self._span_ns
         self._free = 0  # a storm, until a period passes without any
-        return self.end()
+        held, self._held = self._held, 0
+        return held
 
     def quiet(self, now_ns: int) -> bool:
         """Whether nothing has come for `FORGET_NS`, and nothing is held."""
@@ -140,13 +136,10 @@ class RepeatFilter:
             self._kinds = {key: one for key, one in self._kinds.items() if not one.quiet(now_ns)}
         return len(self._kinds) < MAX_KINDS
 
-    def due(self, now_ns: int) -> list[tuple[Kind, int]]:
-        """The kinds whose lines were held for long enough, and how many they are."""
-        return [(kind, held) for kind in self._kinds.values() if (held := kind.due(now_ns))]
-
-    def end(self) -> list[tuple[Kind, int]]:
-        """The kinds of which lines are held, and how many."""
-        return [(kind, held) for kind in self._kinds.values() if (held := kind.end())]
+    def due(self, now_ns: int, ending: bool = False) -> list[tuple[Kind, int]]:
+        """The kinds whose lines were held for long enough, or at all at the end; and how many."""
+        kinds = self._kinds.values()
+        return [(kind, held) for kind in kinds if (held := kind.due(now_ns, ending))]
 
 
 def template_of(message: str) -> str:

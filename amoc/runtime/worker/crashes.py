@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from amoc.base.crash_causes import cause_of, trace_of
 from amoc.base.operator import Operator
+from amoc.base.tracebacks import cause_of, trace_of
 from amoc.metrics.board import MAX_CAUSES, Area, Kind
 
 OTHER = "other causes"

@@ -16,8 +16,8 @@ from gevent.event import Event
 from amoc import metrics
 from amoc.base import pause
 from amoc.base.clock import S_NS, now_ns
-from amoc.base.crash_causes import trace_of
 from amoc.base.errors import AmocError
+from amoc.base.tracebacks import trace_of
 from amoc.base.waiting import Notify, Waiter
 from amoc.ipc.messages.links import FromWorker
 from amoc.ipc.messages.users import CrashSeen, Started, StartUsers, UsersGone

@@ -9,9 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amoc.base import text
-from amoc.base.crash_causes import MAX_TRACEBACK, cause_of, trace_of
 from amoc.base.errors import ScenarioError
-from amoc.base.tracebacks import MAX_TEXT
+from amoc.base.tracebacks import MAX_TEXT, MAX_TRACEBACK, cause_of, trace_of
 from amoc.metrics.board import ENTRIES, MAX_CAUSES, NAME_BYTES, Area, Kind
 from amoc.runtime.worker.crashes import OTHER, CrashCounter
 
