@@ -18,20 +18,8 @@ from amoc.base import pause
 from amoc.base.clock import S_NS
 from amoc.base.errors import AmocError, ScenarioError
 from amoc.base.waiting import Waiter, wait
-from amoc.xmpp import identity, meters, options, server_addresses
+from amoc.xmpp import errors, identity, meters, options, server_addresses
 from amoc.xmpp.client import Client
-from amoc.xmpp.errors import (
-    BadStreamError,
-    ConnectError,
-    ConnectTimeout,
-    Disconnected,
-    IqError,
-    OutOfFilesError,
-    SaslError,
-    StreamError,
-    TlsRequiredError,
-    XmppError,
-)
 from amoc.xmpp.identity import Identity
 from amoc.xmpp.login import Negotiation, Terms
 from amoc.xmpp.options import Server
@@ -70,15 +58,15 @@ class Plan(NamedTuple):
 
 def worth_retrying(error: BaseException) -> bool:
     """Whether another attempt may go better."""
-    if isinstance(error, OutOfFilesError | TlsRequiredError | BadStreamError):
+    if isinstance(error, errors.OutOfFilesError | errors.TlsRequiredError | errors.BadStreamError):
         return False
-    if isinstance(error, ConnectError | Disconnected):
+    if isinstance(error, errors.ConnectError | errors.Disconnected):
         return True
-    if isinstance(error, StreamError):
+    if isinstance(error, errors.StreamError):
         return error.condition in _PASSING_STREAM_ERRORS
-    if isinstance(error, SaslError):
+    if isinstance(error, errors.SaslError):
         return error.condition == "temporary-auth-failure"
-    return isinstance(error, IqError) and error.kind == "wait"
+    return isinstance(error, errors.IqError) and error.kind == "wait"
 
 
 def pause_before(attempt: int, first: float, share: float) -> float:
@@ -160,7 +148,7 @@ def connect(
             wait(Waiter(), seconds)
         try:
             return _attempt(plan, attempt)
-        except XmppError as error:
+        except errors.XmppError as error:
             meters.connection_failures.inc()
             failure = error
             if not worth_retrying(error):
@@ -212,7 +200,7 @@ def _socket(server: Server, source: str | None, who: str, deadline_ns: int) -> S
     try:
         found = server_addresses.resolve(server, (deadline_ns - monotonic_ns()) / S_NS)
     except OSError as error:
-        raise ConnectError(
+        raise errors.ConnectError(
             f"{who}: the name {server.host} cannot be resolved: {error.strerror or error}"
         ) from None
     failure: OSError = OSError(errno.EADDRNOTAVAIL, "the name has no address")
@@ -225,9 +213,9 @@ def _socket(server: Server, source: str | None, who: str, deadline_ns: int) -> S
     raise _connect_error(failure, who, source)
 
 
-def _connect_error(error: OSError, who: str, source: str | None) -> ConnectError:
+def _connect_error(error: OSError, who: str, source: str | None) -> errors.ConnectError:
     if isinstance(error, TimeoutError) and error.errno is None:
-        return ConnectTimeout(f"{who}: could not connect within xmpp_connect_timeout")
+        return errors.ConnectTimeout(f"{who}: could not connect within xmpp_connect_timeout")
     if error.errno in (errno.EMFILE, errno.ENFILE):
         soft, hard = limits.getrlimit(limits.RLIMIT_NOFILE)
         whose = (
@@ -235,7 +223,7 @@ def _connect_error(error: OSError, who: str, source: str | None) -> ConnectError
             if error.errno == errno.EMFILE
             else "this host is out of files; a process may have"
         )
-        return OutOfFilesError(
+        return errors.OutOfFilesError(
             f"{who}: each user needs a file descriptor, but {whose} only {soft}; raise that with"
             f" 'ulimit -n' ({hard} at the most) or LimitNOFILE= in systemd, or use more workers"
         )
@@ -247,4 +235,4 @@ def _connect_error(error: OSError, who: str, source: str | None) -> ConnectError
             else "; local ports may be used up"
         ) + ", add addresses to xmpp_source_addresses"
     reason = os.strerror(error.errno) if error.errno else str(error)
-    return ConnectError(f"{who}: cannot connect: {reason}{hint}")
+    return errors.ConnectError(f"{who}: cannot connect: {reason}{hint}")

@@ -17,16 +17,7 @@ import gevent
 from amoc.base.clock import S_NS
 from amoc.base.errors import ClosedError
 from amoc.base.waiting import Waiter
-from amoc.xmpp.errors import (
-    BadStreamError,
-    ConnectError,
-    ConnectTimeout,
-    Disconnected,
-    IqError,
-    SaslError,
-    TlsRequiredError,
-    quoted,
-)
+from amoc.xmpp import errors
 from amoc.xmpp.identity import Identity
 from amoc.xmpp.stanza import Stanza, error_of
 from amoc.xmpp.stream import Owner, Stream
@@ -133,7 +124,7 @@ class Negotiation(Owner):
     def on_stanza(self, stanza: Stanza) -> None:
         """Keep it until it is asked for."""
         if len(self.early) >= MAX_EARLY:
-            raise BadStreamError(
+            raise errors.BadStreamError(
                 self.stream.who, "policy-violation", "too many elements before login was done"
             )
         self.early.append(stanza)
@@ -166,12 +157,12 @@ class Negotiation(Owner):
             if self.stream.failure is not None:
                 raise self.stream.failure
             if self.stream.ended:
-                raise Disconnected(f"{self.stream.who}: the stream was closed")
+                raise errors.Disconnected(f"{self.stream.who}: the stream was closed")
             waiter = self._waiter = Waiter()
             try:
                 left = (self._deadline_ns - monotonic_ns()) / S_NS
                 if left <= 0 or not waiter.wait(left):
-                    raise ConnectTimeout(
+                    raise errors.ConnectTimeout(
                         f"{self.stream.who}: the server did not send {what} in time"
                         " (xmpp_connect_timeout)"
                     )
@@ -205,7 +196,7 @@ class Negotiation(Owner):
             XmppError: The stream ended.
         """
         if features.tls_required:
-            raise TlsRequiredError(
+            raise errors.TlsRequiredError(
                 f"{self.stream.who}: the server demands TLS, which this version of amoc does"
                 " not support; let the server allow plain TCP (prosody: c2s_require_encryption ="
                 " false and allow_unencrypted_plain_auth = true; ejabberd: no starttls_required)"
@@ -216,7 +207,9 @@ class Negotiation(Owner):
             self.stream.send(sasl.auth(name, mechanism.first()))
             self._exchange(mechanism)
         except sasl.Refused as refused:
-            raise SaslError(self.stream.who, refused.condition, quoted(refused.text)) from None
+            raise errors.SaslError(
+                self.stream.who, refused.condition, errors.quoted(refused.text)
+            ) from None
 
     def _exchange(self, mechanism: sasl.Client) -> None:
         for _ in range(MAX_CHALLENGES + 1):
@@ -226,7 +219,7 @@ class Negotiation(Owner):
                 return
             if element.tag == sasl.FAILURE:
                 condition, text = conditions_of(element, NS_SASL)
-                raise SaslError(self.stream.who, condition, text)
+                raise errors.SaslError(self.stream.who, condition, text)
             if element.tag != sasl.CHALLENGE:
                 raise self._broken(
                     "invalid-xml", f"the answer to SASL must be SASL, got {element.tag}"
@@ -268,7 +261,7 @@ class Negotiation(Owner):
             ConnectError: It offers no registration.
         """
         if not features.register:
-            raise ConnectError(
+            raise errors.ConnectError(
                 f"{self.stream.who}: the server does not offer in-band registration (XEP-0077)"
             )
         query = (
@@ -277,7 +270,7 @@ class Negotiation(Owner):
         )
         try:
             self.ask("register", query, "its answer to the registration")
-        except IqError as error:
+        except errors.IqError as error:
             if error.condition != "conflict":
                 raise
             return False
@@ -295,8 +288,8 @@ class Negotiation(Owner):
         if answer.tag != IQ or answer.get("id") != stanza_id:
             raise self._broken("invalid-xml", f"the iq's answer must come first, got {answer.tag}")
         if answer.get("type") == "error":
-            raise IqError(self.stream.who, *error_of(answer), answer=Stanza(answer))
+            raise errors.IqError(self.stream.who, *error_of(answer), answer=Stanza(answer))
         return answer
 
-    def _broken(self, condition: str, text: str) -> BadStreamError:
-        return BadStreamError(self.stream.who, condition, quoted(text))
+    def _broken(self, condition: str, text: str) -> errors.BadStreamError:
+        return errors.BadStreamError(self.stream.who, condition, errors.quoted(text))

@@ -62,6 +62,10 @@ def name_of(predicate: Predicate | None) -> str:
     )
 
 
+def _kind(name: str, tag: str, *types: str | None) -> Match:
+    return Match(lambda s: s.tag == tag and s.xml.get("type") in types, name)
+
+
 is_any: Final = Match(lambda _: True, "is_any")
 is_message: Final = Match(lambda s: s.tag == MESSAGE, "is_message")
 is_presence: Final = Match(lambda s: s.tag == PRESENCE, "is_presence")
@@ -73,29 +77,15 @@ is_groupchat: Final = Match(
     lambda s: s.tag == MESSAGE and s.xml.get("type") == "groupchat" and s.body is not None,
     "is_groupchat",
 )
-is_headline: Final = Match(
-    lambda s: s.tag == MESSAGE and s.xml.get("type") == "headline", "is_headline"
-)
+is_headline: Final = _kind("is_headline", MESSAGE, "headline")
 is_error: Final = Match(lambda s: s.xml.get("type") == "error", "is_error")
-is_available: Final = Match(
-    lambda s: s.tag == PRESENCE and s.xml.get("type") is None, "is_available"
+is_available: Final = _kind("is_available", PRESENCE, None)
+is_unavailable: Final = _kind("is_unavailable", PRESENCE, "unavailable")
+is_subscription: Final = _kind(
+    "is_subscription", PRESENCE, "subscribe", "subscribed", "unsubscribe", "unsubscribed"
 )
-is_unavailable: Final = Match(
-    lambda s: s.tag == PRESENCE and s.xml.get("type") == "unavailable", "is_unavailable"
-)
-is_subscription: Final = Match(
-    lambda s: (
-        s.tag == PRESENCE
-        and s.xml.get("type") in ("subscribe", "subscribed", "unsubscribe", "unsubscribed")
-    ),
-    "is_subscription",
-)
-is_request: Final = Match(
-    lambda s: s.tag == IQ and s.xml.get("type") in ("get", "set"), "is_request"
-)
-is_answer: Final = Match(
-    lambda s: s.tag == IQ and s.xml.get("type") in ("result", "error"), "is_answer"
-)
+is_request: Final = _kind("is_request", IQ, "get", "set")
+is_answer: Final = _kind("is_answer", IQ, "result", "error")
 
 
 def has_type(kind: str) -> Match:

@@ -6,15 +6,15 @@ looked up once, and remembered for a minute.
 
 from __future__ import annotations
 
+import ipaddress
 import socket as constants
 from time import monotonic
 from typing import Final
 
 import gevent
-from gevent.socket import getaddrinfo, inet_pton
+from gevent.socket import getaddrinfo
 
 from amoc.base.errors import ScenarioError
-from amoc.base.waiting import Waiter
 from amoc.xmpp import options
 from amoc.xmpp.options import Server
 from amoc.xmpp.transport import Address as SocketAddress
@@ -26,7 +26,7 @@ REMEMBER_S: Final = 60.0
 MAX_NAMES: Final = 256
 
 _known: dict[Server, tuple[float, tuple[Address, ...]]] = {}
-_waiting: dict[Server, list[Waiter[tuple[Address, ...]]]] = {}
+_lookups: dict[Server, gevent.Greenlet[[Server], tuple[Address, ...] | OSError]] = {}
 
 
 def server_for(user_id: int | None, attempt: int, domain: str, given: str | None) -> Server:
@@ -54,13 +54,12 @@ def source_for(user_id: int | None) -> str | None:
 
 def literal(server: Server) -> Address | None:
     """The address of a server that is given by number; None for a name."""
-    for family in (constants.AF_INET, constants.AF_INET6):
-        try:
-            inet_pton(family, server.host)
-        except (OSError, ValueError):
-            continue
-        return int(family), (server.host, server.port)
-    return None
+    try:
+        version = ipaddress.ip_address(server.host).version
+    except ValueError:
+        return None
+    family = constants.AF_INET if version == 4 else constants.AF_INET6
+    return int(family), (server.host, server.port)
 
 
 def resolve(server: Server, timeout: float) -> tuple[Address, ...]:
@@ -79,36 +78,28 @@ def resolve(server: Server, timeout: float) -> tuple[Address, ...]:
     known = _known.get(server)
     if known is not None and known[0] > monotonic():
         return known[1]
-    waiter: Waiter[tuple[Address, ...]] = Waiter()
-    waiters = _waiting.get(server)
-    if waiters is None:
-        _waiting[server] = [waiter]
-        gevent.spawn(_look_up, server)
-    else:
-        waiters.append(waiter)
-    if not waiter.wait(timeout):
+    lookup = _lookups.get(server)
+    if lookup is None:
+        lookup = _lookups[server] = gevent.spawn(_look_up, server)
+    lookup.join(max(timeout, 0.0))
+    if not lookup.ready():
         raise TimeoutError(f"the name {server.host} was not resolved in time")
-    assert waiter.value is not None
-    return waiter.value
+    if isinstance(lookup.value, tuple):
+        return lookup.value
+    raise lookup.value if isinstance(lookup.value, OSError) else OSError("the look-up was cut off")
 
 
-def _look_up(server: Server) -> None:
-    addresses: tuple[Address, ...] | None = None
-    failure: OSError = OSError("the look-up was cut off")
+def _look_up(server: Server) -> tuple[Address, ...] | OSError:
     try:
         found = getaddrinfo(server.host, server.port, type=constants.SOCK_STREAM)
-        addresses = tuple(
-            dict.fromkeys((int(family), address) for family, _, _, _, address in found)
-        )
-        if len(_known) >= MAX_NAMES:
-            _known.clear()
-        _known[server] = monotonic() + REMEMBER_S, addresses
-    except (OSError, UnicodeError) as error:
-        failure = error if isinstance(error, OSError) else OSError(str(error))
+    except OSError as error:
+        return error
+    except UnicodeError as error:
+        return OSError(str(error))
     finally:
-        for waiter in _waiting.pop(server, ()):
-            if addresses is None:
-                waiter.fail(failure)
-            else:
-                waiter.set(addresses)
-            waiter.wake()
+        del _lookups[server]
+    addresses = tuple(dict.fromkeys((int(family), address) for family, _, _, _, address in found))
+    if len(_known) >= MAX_NAMES:
+        _known.clear()
+    _known[server] = monotonic() + REMEMBER_S, addresses
+    return addresses

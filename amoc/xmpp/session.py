@@ -52,7 +52,6 @@ class Receiver(Waiter[Stanza]):
     __slots__ = ("match", "requests")
 
     def __init__(self, match: Predicate | None) -> None:
-        super().__init__()
         self.match = is_any if match is None else match
         self.requests = match is not None
 
@@ -63,7 +62,6 @@ class Looker(Waiter[bool]):
     __slots__ = ("condition",)
 
     def __init__(self, condition: Callable[[], object]) -> None:
-        super().__init__()
         self.condition = condition
 
 
@@ -73,7 +71,6 @@ class Request(Waiter[Stanza]):
     __slots__ = ("to",)
 
     def __init__(self, to: str) -> None:
-        super().__init__()
         self.to = to
 
 

@@ -7,19 +7,10 @@ gave, then the loop waits. Deadlines are checked four times a second.
 
 from __future__ import annotations
 
+import _socket  # the plain one, whether `socket` is patched or not
 import errno
 import logging
 import os
-from _socket import (
-    IPPROTO_TCP,
-    SO_REUSEADDR,
-    SOCK_STREAM,
-    SOL_SOCKET,
-    TCP_NODELAY,
-    gaierror,
-    getaddrinfo,
-)
-from _socket import socket as Socket  # noqa: N812 - the plain one, whether patched or not
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Self
 
@@ -117,7 +108,7 @@ class Server:
         self.bytes_out = 0
         self._wanted = connections
         self._transports: set[Transport] = set()
-        self._socket: Socket | None = None
+        self._socket: _socket.socket | None = None
         self._empty = Event()
         self._started_ns = 0
         self._exhausted = False
@@ -207,18 +198,18 @@ class Server:
         if not self._transports:
             self._empty.set()
 
-    def _listen(self) -> Socket:
+    def _listen(self) -> _socket.socket:
         try:
-            found = getaddrinfo(self.host, self.port, 0, SOCK_STREAM)
-        except gaierror as error:
+            found = _socket.getaddrinfo(self.host, self.port, 0, _socket.SOCK_STREAM)
+        except _socket.gaierror as error:
             raise ResourceError(f"host {self.host} is not known here: {error.strerror}") from None
         family, kind, protocol, _, address = found[0]
         self.host = str(address[0])
-        listener = Socket(family, kind, protocol)
+        listener = _socket.socket(family, kind, protocol)
         try:
-            listener.setsockopt(SOL_SOCKET, SO_REUSEADDR, 1)
+            listener.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, 1)
             # Inherited by every connection that is accepted, so it costs nothing per connection.
-            listener.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
+            listener.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
             listener.setblocking(False)
             listener.bind(address)
             listener.listen(BACKLOG)
@@ -238,11 +229,11 @@ class Server:
             except OSError as error:
                 self._cannot_accept(error)
                 return
-            sock = Socket(family, SOCK_STREAM, IPPROTO_TCP, fd)
+            sock = _socket.socket(family, _socket.SOCK_STREAM, _socket.IPPROTO_TCP, fd)
             sock.setblocking(False)
             self._welcome(sock)
 
-    def _welcome(self, sock: Socket) -> None:
+    def _welcome(self, sock: _socket.socket) -> None:
         counts = self.domain.counts
         counts.connections_accepted += 1
         if len(self._transports) >= self.capacity:
