@@ -28,6 +28,7 @@ from amoc.xmpp.match import Predicate, from_jid, is_any, is_request, name_of
 from amoc.xmpp.sending import Sender
 from amoc.xmpp.session import Handler, Looker, Receiver, Request, Session
 from amoc.xmpp.stanza import Stanza, bare
+from amoc.xmpp.wire.namespaces import NS_PING, NS_REGISTER
 from amoc.xmpp.wire.xml_text import serialise
 
 
@@ -145,7 +146,7 @@ class Client(Sender):
         whom = bare(self.jid).rpartition("@")[2] if to is None else to
         begin_ns = monotonic_ns()
         try:
-            self.request("<ping xmlns='urn:xmpp:ping'/>", timeout, to=whom)
+            self.request(f"<ping xmlns='{NS_PING}'/>", timeout, to=whom)
         except IqError as error:
             if error.condition not in ("feature-not-implemented", "service-unavailable"):
                 raise
@@ -187,7 +188,7 @@ class Client(Sender):
         Raises:
             IqError, IqTimeout, XmppError, ClosedError: As `request`.
         """
-        self.request("<query xmlns='jabber:iq:register'><remove/></query>", timeout, type="set")
+        self.request(f"<query xmlns='{NS_REGISTER}'><remove/></query>", timeout, type="set")
 
     # Waiting
 

@@ -13,7 +13,7 @@ from amoc.base.errors import ScenarioError
 from amoc.xmpp.identity import address, attribute
 from amoc.xmpp.stanza import Raw, parse
 from amoc.xmpp.wire.namespaces import IQ
-from amoc.xmpp.wire.xml_text import escape, serialise
+from amoc.xmpp.wire.xml_text import attributes, escape, serialise
 
 _PRESENCES: Final = frozenset(
     ("unavailable", "subscribe", "subscribed", "unsubscribe", "unsubscribed", "probe")
@@ -104,11 +104,7 @@ def presence(
         )
     if priority is not None and not -128 <= priority <= 127:
         raise ScenarioError(f"a presence's priority must be from -128 to 127, got {priority}")
-    start = "<presence"
-    if to is not None:
-        start += f" to='{attribute(to)}'"
-    if kind is not None:
-        start += f" type='{kind}'"
+    start = "<presence" + attributes(to=None if to is None else address(to), type=kind)
     inside = "" if show is None else f"<show>{show}</show>"
     if status is not None:
         inside += f"<status>{escape(status)}</status>"

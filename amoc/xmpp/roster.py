@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from xml.etree.ElementTree import Element
 
 from amoc.xmpp.wire.namespaces import NS_ROSTER
-from amoc.xmpp.wire.xml_text import escape
+from amoc.xmpp.wire.xml_text import attributes, escape
 
 GET: Final = f"<query xmlns='{NS_ROSTER}'/>"
 
@@ -42,9 +42,9 @@ def contacts(iq: Element) -> dict[str, Contact]:
 
 def put(jid: str, name: str | None, groups: Iterable[str]) -> str:
     """The payload that adds or changes a contact."""
-    label = "" if name is None else f" name='{escape(name)}'"
     inside = "".join(f"<group>{escape(group)}</group>" for group in groups)
-    return f"<query xmlns='{NS_ROSTER}'><item jid='{escape(jid)}'{label}>{inside}</item></query>"
+    head = attributes(jid=jid, name=name)
+    return f"<query xmlns='{NS_ROSTER}'><item{head}>{inside}</item></query>"
 
 
 def remove(jid: str) -> str:

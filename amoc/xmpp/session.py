@@ -31,13 +31,13 @@ from amoc.xmpp import meters
 from amoc.xmpp.match import Predicate, is_any
 from amoc.xmpp.stanza import Stanza, bare
 from amoc.xmpp.stream import Owner, Stream
-from amoc.xmpp.wire.namespaces import IQ, MESSAGE, NS_STANZA_ERRORS
-from amoc.xmpp.wire.xml_text import escape
+from amoc.xmpp.wire.elements import iq_result, stanza_error
+from amoc.xmpp.wire.namespaces import IQ, MESSAGE, NS_PING, NS_ROSTER
 
 Handler = Callable[[Stanza], object]
 
-PING: Final = "{urn:xmpp:ping}ping"
-ROSTER: Final = "{jabber:iq:roster}query"
+PING: Final = f"{{{NS_PING}}}ping"
+ROSTER: Final = f"{{{NS_ROSTER}}}query"
 
 
 class Receiver(Waiter[Stanza]):
@@ -305,27 +305,19 @@ class Session(Owner):
 
     def _answer(self, stanza: Stanza) -> bool:
         """Answer a request that nobody wanted; whether it should be kept none the less."""
-        payload = stanza.payload
-        tag = None if payload is None else payload.tag
+        tag = None if stanza.payload is None else stanza.payload.tag
+        to, id_ = stanza.sender or None, stanza.id
         if tag == PING and stanza.type == "get":
-            self._reply(stanza, "result", "")
+            self.stream.send(iq_result(to=to, from_=None, id_=id_))
             return False
         if tag == ROSTER and stanza.type == "set":
             # A push comes from the own account; from anybody else it is an attack (section 2.1.6).
-            if stanza.sender and bare(stanza.sender) != bare(self.jid):
+            if to is not None and bare(to) != bare(self.jid):
                 return False
-            self._reply(stanza, "result", "")
+            self.stream.send(iq_result(to=to, from_=None, id_=id_))
             return True
-        self._reply(
-            stanza,
-            "error",
-            f"<error type='cancel'><service-unavailable xmlns='{NS_STANZA_ERRORS}'/></error>",
-        )
+        self.stream.send(stanza_error("iq", "service-unavailable", to=to, from_=None, id_=id_))
         return False
-
-    def _reply(self, stanza: Stanza, kind: str, payload: str) -> None:
-        to = f" to='{escape(stanza.sender)}'" if stanza.sender else ""
-        self.stream.send(f"<iq type='{kind}' id='{escape(stanza.id)}'{to}>{payload}</iq>".encode())
 
     def _keep(self, stanza: Stanza) -> None:
         if self.inbox is None:

@@ -9,30 +9,8 @@ from __future__ import annotations
 from typing import Final
 
 from amoc.base.errors import PeerError
-from amoc.xmpp.wire.namespaces import (
-    NS_BIND,
-    NS_REGISTER_FEATURE,
-    NS_SASL,
-    NS_SESSION,
-    NS_STANZA_ERRORS,
-)
+from amoc.xmpp.wire.namespaces import NS_BIND, NS_REGISTER_FEATURE, NS_SASL, NS_SESSION
 from amoc.xmpp.wire.xml_text import attributes
-
-# RFC 6120 section 8.3.3: the error type that goes with each condition used here.
-_ERROR_TYPES: Final = {
-    "bad-request": "modify",
-    "conflict": "cancel",
-    "feature-not-implemented": "cancel",
-    "forbidden": "auth",
-    "item-not-found": "cancel",
-    "jid-malformed": "modify",
-    "not-acceptable": "modify",
-    "not-allowed": "cancel",
-    "not-authorized": "auth",
-    "remote-server-not-found": "cancel",
-    "resource-constraint": "wait",
-    "service-unavailable": "cancel",
-}
 
 
 class StanzaFailure(PeerError):
@@ -60,32 +38,6 @@ FEATURES_AFTER_LOGIN: Final = (
     f"<stream:features><bind xmlns='{NS_BIND}'/>"
     f"<session xmlns='{NS_SESSION}'><optional/></session></stream:features>"
 ).encode()
-
-
-def stanza_error(
-    kind: str, condition: str, *, to: str | None, from_: str | None, id_: str | None
-) -> bytes:
-    """An error answer to a stanza (RFC 6120 section 8.3).
-
-    Args:
-        kind: The stanza's element name: message, presence or iq.
-        condition: The defined condition; it decides the error's type.
-        to: Who sent the stanza.
-        from_: Whom the stanza was meant for; None when the server itself was addressed.
-        id_: The stanza's id, if it had one.
-    """
-    head = attributes(from_=from_, to=to, id=id_)
-    return (
-        f"<{kind} type='error'{head}><error type='{_ERROR_TYPES[condition]}'>"
-        f"<{condition} xmlns='{NS_STANZA_ERRORS}'/></error></{kind}>"
-    ).encode()
-
-
-def iq_result(*, to: str | None, from_: str | None, id_: str, payload: str = "") -> bytes:
-    """The answer to an iq that was fulfilled (RFC 6120 section 8.2.3); `payload` is markup."""
-    head = attributes(from_=from_, to=to, id=id_)
-    body = f">{payload}</iq>" if payload else "/>"
-    return f"<iq type='result'{head}{body}".encode()
 
 
 def presence(kind: str, *, from_: str, to: str) -> bytes:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 from xml.etree.ElementTree import Element
 
+from amoc.xmpp.wire.elements import iq_result
 from amoc.xmpp.wire.framing import tree
 from amoc.xmpp.wire.namespaces import (
     NS_DISCO_INFO,
@@ -23,7 +24,7 @@ from amoc.xmpp.wire.namespaces import (
     NS_VERSION,
 )
 from amoc.xmppd import registration, roster_iq
-from amoc.xmppd.answers import StanzaFailure, iq_result
+from amoc.xmppd.answers import StanzaFailure
 
 if TYPE_CHECKING:
     from amoc.xmppd.session import Session

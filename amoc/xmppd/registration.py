@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from xml.etree.ElementTree import Element
 
+from amoc.xmpp.wire.elements import iq_result, stanza_error
 from amoc.xmpp.wire.namespaces import IQ, NS_REGISTER
 from amoc.xmpp.wire.xml_text import escape
-from amoc.xmppd.answers import StanzaFailure, iq_result, stanza_error
+from amoc.xmppd.answers import StanzaFailure
 from amoc.xmppd.jids import JidError, prepare_local
 
 if TYPE_CHECKING:

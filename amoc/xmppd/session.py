@@ -14,13 +14,20 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from amoc.xmpp.wire import sasl
-from amoc.xmpp.wire.elements import STREAM_END, STREAM_LANG, stream_error, stream_header
+from amoc.xmpp.wire.elements import (
+    STREAM_END,
+    STREAM_LANG,
+    iq_result,
+    stanza_error,
+    stream_error,
+    stream_header,
+)
 from amoc.xmpp.wire.framing import Framer, tree
 from amoc.xmpp.wire.namespaces import IQ, LANG, MESSAGE, NS_BIND, PRESENCE
 from amoc.xmpp.wire.parser import Cut, Violation
 from amoc.xmpp.wire.xml_text import escape
 from amoc.xmppd import iq, presence, registration
-from amoc.xmppd.answers import FEATURES_AFTER_LOGIN, StanzaFailure, iq_result, stanza_error
+from amoc.xmppd.answers import FEATURES_AFTER_LOGIN, StanzaFailure
 from amoc.xmppd.jids import JidError, parse, prepare_domain, prepare_resource
 from amoc.xmppd.rewrite import stamp
 

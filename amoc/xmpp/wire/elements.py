@@ -1,17 +1,37 @@
-"""Pure. What opens, ends and fails a stream, written and read alike at both ends (RFC 6120)."""
+"""Pure. What opens, ends and fails a stream, and answers to stanzas, alike at both ends (RFC 6120).
+
+What came from a peer is escaped where it is put into markup, so no value can end an attribute or
+open a tag.
+"""
 
 from __future__ import annotations
 
 from typing import Final
 from xml.etree.ElementTree import Element
 
-from amoc.xmpp.wire.namespaces import NS_CLIENT, NS_STREAM_ERRORS, NS_STREAMS
-from amoc.xmpp.wire.xml_text import escape
+from amoc.xmpp.wire.namespaces import NS_CLIENT, NS_STANZA_ERRORS, NS_STREAM_ERRORS, NS_STREAMS
+from amoc.xmpp.wire.xml_text import attributes, escape
 
 STREAM_LANG: Final = "en"
 """The language of every stream that amoc opens; a stanza without its own is in it."""
 
 STREAM_END: Final = b"</stream:stream>"
+
+# RFC 6120 section 8.3.3: the error type that goes with each condition used here.
+_ERROR_TYPES: Final = {
+    "bad-request": "modify",
+    "conflict": "cancel",
+    "feature-not-implemented": "cancel",
+    "forbidden": "auth",
+    "item-not-found": "cancel",
+    "jid-malformed": "modify",
+    "not-acceptable": "modify",
+    "not-allowed": "cancel",
+    "not-authorized": "auth",
+    "remote-server-not-found": "cancel",
+    "resource-constraint": "wait",
+    "service-unavailable": "cancel",
+}
 
 
 def stream_header(addresses: str) -> bytes:
@@ -42,3 +62,29 @@ def conditions_of(error: Element, namespace: str) -> tuple[str, str]:
         else:
             condition = condition or name
     return condition or "undefined-condition", text
+
+
+def stanza_error(
+    kind: str, condition: str, *, to: str | None, from_: str | None, id_: str | None
+) -> bytes:
+    """An error answer to a stanza (RFC 6120 section 8.3).
+
+    Args:
+        kind: The stanza's element name: message, presence or iq.
+        condition: The defined condition; it decides the error's type.
+        to: Who sent the stanza.
+        from_: Whom the stanza was meant for; None when the server itself was addressed.
+        id_: The stanza's id, if it had one.
+    """
+    head = attributes(from_=from_, to=to, id=id_)
+    return (
+        f"<{kind} type='error'{head}><error type='{_ERROR_TYPES[condition]}'>"
+        f"<{condition} xmlns='{NS_STANZA_ERRORS}'/></error></{kind}>"
+    ).encode()
+
+
+def iq_result(*, to: str | None, from_: str | None, id_: str, payload: str = "") -> bytes:
+    """The answer to an iq that was fulfilled (RFC 6120 section 8.2.3); `payload` is markup."""
+    head = attributes(from_=from_, to=to, id=id_)
+    body = f">{payload}</iq>" if payload else "/>"
+    return f"<iq type='result'{head}{body}".encode()

@@ -98,23 +98,23 @@ def test_two_requests_with_one_id_cannot_wait_at_once() -> None:
     [
         (
             b"<iq type='get' id='a&amp;b' from='localhost'><ping xmlns='urn:xmpp:ping'/></iq>",
-            rb"<iq type='result' id='a&amp;b' to='localhost'></iq>",
+            rb"<iq type='result' to='localhost' id='a&amp;b'/>",
         ),
         (
             b"<iq type='set' id='r'><query xmlns='jabber:iq:roster'/></iq>",
-            rb"<iq type='result' id='r'></iq>",
+            rb"<iq type='result' id='r'/>",
         ),
         (
             b"<iq type='get' id='v' from='a@b/c'><query xmlns='jabber:iq:version'/></iq>",
-            rb"<iq type='error' id='v' to='a@b/c'><error type='cancel'><service-unavailable ",
+            rb"<iq type='error' to='a@b/c' id='v'><error type='cancel'><service-unavailable ",
         ),
-        (b"<iq type='get' id='e' from='a@b/c'/>", rb"<iq type='error' id='e' to='a@b/c'>"),
+        (b"<iq type='get' id='e' from='a@b/c'/>", rb"<iq type='error' to='a@b/c' id='e'>"),
         (
             (
                 b"<iq type='set' id='f' from='mallory@b'><query xmlns='jabber:iq:roster'/></iq>"
                 b"<iq type='get' id='g'><ping xmlns='urn:xmpp:ping'/></iq>"
             ),
-            rb"^<iq type='result' id='g'>",  # nothing before it
+            rb"^<iq type='result' id='g'/>",  # nothing before it
         ),
     ],
     ids=["ping", "roster push", "unknown", "empty", "roster push by a stranger"],

@@ -17,7 +17,6 @@ from amoc.xmpp.wire import elements
 from amoc.xmpp.wire.elements import STREAM_END, stream_header
 from amoc.xmpp.wire.namespaces import STREAM_ERROR
 from amoc.xmpp.wire.xml_text import attributes
-from amoc.xmppd import answers
 from tests.unit.xmpp.fake import Conn, connect, serving
 from tests.unit.xmpp.wire.lab import Recorder
 from tests.unit.xmppd.lab import Client, logged_in, new_domain, stream_error
@@ -79,7 +78,7 @@ def test_a_roster_is_read_as_it_was_written(name: str, groups: list[str], size: 
 def test_an_error_of_the_server_is_one_at_the_client(
     kind: str, to: str, from_: str, stanza_id: str
 ) -> None:
-    data = answers.stanza_error(kind, "item-not-found", to=to, from_=from_, id_=stanza_id)
+    data = elements.stanza_error(kind, "item-not-found", to=to, from_=from_, id_=stanza_id)
     [stanza] = at_the_client(data)
     assert stanza.error == ("item-not-found", "cancel", "")
     assert (stanza.name, stanza.to, stanza.sender, stanza.id) == (kind, to, from_, stanza_id)
