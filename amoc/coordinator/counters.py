@@ -9,7 +9,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 from amoc.coordinator.plan import RESET, STOP, TIMEOUT
-from amoc.metrics import optional
+from amoc.metrics import optional, reserved
 from amoc.metrics.optional import Count
 
 
@@ -44,9 +44,9 @@ class Barriers(StrEnum):
 
 def counter(coordinator: str, what: Counted) -> Count:
     """A counter of a coordinator, or one that counts nothing where there is no room for it."""
-    return optional.counter(f"coordinator.{coordinator}.{what}")
+    return optional.counter(f"{reserved.COORDINATOR}{coordinator}.{what}")
 
 
 def barriers(what: Barriers) -> Count:
     """A counter of all barriers."""
-    return optional.counter(f"barriers.{what}", kept_free=0)
+    return optional.counter(f"{reserved.BARRIERS}{what}", kept_free=0)

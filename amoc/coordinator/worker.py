@@ -148,7 +148,7 @@ class Actions:
         self._acted: list[int] = []
         self._runners = 0
         self._turn_due = False
-        self._delay = metrics.timer("coordinator_action_delay")
+        self._delay = metrics.built_in(metrics.Timer, "coordinator_action_delay")
         for name, incarnation, items, taking in init_plans.plans():
             self._plans[name, incarnation] = items
             if taking:

@@ -21,6 +21,9 @@ users missed because the target held them up, see `amoc.metrics.coordinated_omis
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import chain
 from time import perf_counter_ns
 from typing import Any, TypeVar
 
@@ -28,7 +31,7 @@ from gevent import getcurrent
 
 from amoc.base.errors import ScenarioError
 from amoc.base.pause import own_paused_ns, paused_ns
-from amoc.metrics import coordinated_omission
+from amoc.metrics import coordinated_omission, reserved
 from amoc.metrics.board import Area, Kind, Merge, Metric
 from amoc.metrics.coordinated_omission import MAX_TIMERS, Cadence, missed
 from amoc.metrics.histogram import CELLS, LAST_CELL
@@ -36,8 +39,6 @@ from amoc.metrics.throttle_counts import COUNTS
 
 RESPONSE = coordinated_omission.RESPONSE
 MAX_S = 2**64 / 1e9
-THROTTLE = "throttle."
-"""Begins what thresholds call a throttle's figures, so no metric of a scenario begins so."""
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 
 
@@ -71,11 +72,19 @@ class Counter(_Handle):
         """Count `n` more events.
 
         Raises:
-            ValueError: `n` is negative.
+            TypeError: `n` is no whole number.
+            ValueError: `n` is negative, or the counter would not fit into 64 bits any more.
         """
-        if n < 0:
-            raise ValueError(f"counter {self.name} must be incremented by 0 or more, got {n}")
-        self._cells[0] += n
+        try:
+            if n < 0:
+                raise ValueError
+            self._cells[0] += n
+        except (TypeError, ValueError) as error:
+            if type(error) is TypeError or n < 0:
+                rule = "must be incremented by a whole number of 0 or more"
+            else:
+                rule = f"must stay below 2**64, and is {self._cells[0]} now"
+            raise type(error)(f"counter {self.name} {rule}, got {n!r}") from None
 
 
 class Gauge(_Handle):
@@ -85,17 +94,46 @@ class Gauge(_Handle):
     kind = Kind.GAUGE
 
     def set(self, value: float) -> None:
-        """Set this worker's value."""
-        self._cells[0] = value
+        """Set this worker's value.
+
+        Raises:
+            TypeError: It is no number.
+            ValueError: It is not finite.
+        """
+        try:
+            if value - value:  # that of an infinity or of NaN is NaN
+                raise ValueError
+            self._cells[0] = value
+        except (TypeError, ValueError, OverflowError) as error:
+            raise self._refusal("be set to", value, error) from None
 
     def inc(self, n: float = 1) -> None:
-        """Increase this worker's value by `n`; it starts at 0."""
+        """Increase this worker's value by `n`; it starts at 0.
+
+        Raises:
+            TypeError: `n` is no number.
+            ValueError: `n`, or the value that it would lead to, is not finite.
+        """
         now = self._cells[0]
-        self._cells[0] = n if now != now else now + n  # a gauge that was never set is NaN
+        try:
+            value = n if now != now else now + n  # a gauge that was never set is NaN
+            if value - value:
+                raise ValueError
+            self._cells[0] = value
+        except (TypeError, ValueError, OverflowError) as error:
+            raise self._refusal("be changed by, and stay,", n, error) from None
 
     def dec(self, n: float = 1) -> None:
-        """Decrease this worker's value by `n`."""
-        self.inc(-n)
+        """Decrease this worker's value by `n`; raises what `inc` does."""
+        try:
+            less = -n
+        except TypeError as error:
+            raise self._refusal("be changed by, and stay,", n, error) from None
+        self.inc(less)
+
+    def _refusal(self, what: str, value: object, error: Exception) -> Exception:
+        kind = TypeError if type(error) is TypeError else ValueError
+        return kind(f"gauge {self.name} must {what} a finite number, got {value!r}")
 
 
 class Timer(_Handle):
@@ -113,18 +151,26 @@ class Timer(_Handle):
         """Record a duration in seconds.
 
         Raises:
-            ValueError: It is no number, or beyond centuries.
+            TypeError: It is no number.
+            ValueError: It is negative, not finite, or beyond centuries.
         """
         try:
-            self.record_ns(round(seconds * 1e9))
-        except (ValueError, OverflowError):  # a cell has 64 bits
-            raise ValueError(
-                f"timer {self.name} must record a number of seconds below {MAX_S:.2g},"
-                f" got {seconds}"
+            ns = round(seconds * 1e9)
+            if ns < 0:
+                raise ValueError
+            self.record_ns(ns)
+        except (TypeError, ValueError, OverflowError) as error:  # a cell has 64 bits
+            kind = TypeError if type(error) is TypeError else ValueError
+            raise kind(
+                f"timer {self.name} must record a number of seconds from 0 to {MAX_S:.2g},"
+                f" got {seconds!r}"
             ) from None
 
     def record_ns(self, ns: int) -> None:
-        """Record a duration in nanoseconds; one below zero counts as zero."""
+        """Record a duration in nanoseconds, a whole number below 2**64.
+
+        One below zero counts as zero: it is the difference of two clocks.
+        """
         # histogram.cell_of, written out: this is called for every message of every user.
         if ns < 0:
             ns = 0
@@ -152,7 +198,7 @@ class Timer(_Handle):
     def response(self) -> Timer:
         """The timer of what is recorded under a throttle's token, since the intended time."""
         if self._response is None:
-            self._response = _declare(Timer, self.name + RESPONSE, Merge.SUM)
+            self._response = built_in(Timer, self.name + RESPONSE)
         return self._response
 
 
@@ -301,18 +347,20 @@ _throttled = False
 _H = TypeVar("_H", bound=_Handle)
 
 _area: Area | None = None
-_handles: dict[str | tuple[Kind, str], _Handle] = {}
-"""By name; those of throttles, whose names may be those of metrics, by kind and name."""
+_handles: dict[str, _Handle] = {}
+"""The metrics of the scenario, by name."""
+_built_in: dict[str | tuple[Kind, str], _Handle] = {}
+"""Those of amoc: by name; of throttles, whose names may be those of metrics, by kind and name."""
 
 
 def counter(name: str) -> Counter:
     """The counter called `name`.
 
     Raises:
-        ScenarioError: The name is malformed, or that of another kind of metric.
+        ScenarioError: The name is malformed, one of amoc's own, or that of another kind of metric.
     """
     handle = _handles.get(name)
-    return handle if type(handle) is Counter else _declare(Counter, _own(name), Merge.SUM)
+    return handle if type(handle) is Counter else _declare(Counter, name, Merge.SUM)
 
 
 def gauge(name: str, merge: str = "sum") -> Gauge:
@@ -323,7 +371,8 @@ def gauge(name: str, merge: str = "sum") -> Gauge:
         merge: How the values of several workers are merged: ``sum``, ``max``, ``min`` or ``mean``.
 
     Raises:
-        ScenarioError: The name is malformed or that of another kind of metric, or the rule is none.
+        ScenarioError: The name is malformed, one of amoc's own, or that of another kind of metric,
+            or there is no such rule.
     """
     handle = _handles.get(name)
     if type(handle) is Gauge and handle.merge.name == merge.upper():
@@ -334,27 +383,32 @@ def gauge(name: str, merge: str = "sum") -> Gauge:
         raise ScenarioError(
             f"gauge {name!r} must merge by sum, max, min or mean, got {merge!r}"
         ) from None
-    return _declare(Gauge, _own(name), rule)
+    return _declare(Gauge, name, rule)
 
 
 def timer(name: str) -> Timer:
     """The timer called `name`.
 
     Raises:
-        ScenarioError: The name is malformed, or that of another kind of metric.
+        ScenarioError: The name is malformed, one of amoc's own, or that of another kind of metric.
     """
     handle = _handles.get(name)
-    return handle if type(handle) is Timer else _declare(Timer, _own(name), Merge.SUM)
+    return handle if type(handle) is Timer else _declare(Timer, name, Merge.SUM)
 
 
 def built_in(kind: type[_H], name: str) -> _H:
-    """A metric of amoc's own, whose name a scenario could not take.
+    """A metric of amoc's own, whose name no scenario's metric can have.
 
     Raises:
-        ScenarioError: The name is that of another kind of metric, or there is no room.
+        ScenarioError: The scenario has a metric of that name, or there is no room.
     """
-    handle = _handles.get(name)
-    return handle if type(handle) is kind else _declare(kind, name, Merge.SUM)
+    handle = _built_in.get(name)
+    if type(handle) is kind:
+        return handle
+    if name in _handles:
+        raise ScenarioError(reserved.refusal(name))
+    handle = _built_in[name] = kind(name, Merge.SUM)
+    return handle
 
 
 def throttle(name: str) -> ThrottleMeters:
@@ -363,33 +417,20 @@ def throttle(name: str) -> ThrottleMeters:
     Raises:
         ScenarioError: There is no room.
     """
-    handle = _handles.get((Kind.THROTTLE, name))
+    handle = _built_in.get((Kind.THROTTLE, name))
     if type(handle) is not ThrottleMeters:
-        handle = _handles[Kind.THROTTLE, name] = ThrottleMeters(name)
+        handle = _built_in[Kind.THROTTLE, name] = ThrottleMeters(name)
     return handle
 
 
-def _own(name: str) -> str:
-    """`name`, unless it is one of those that amoc makes itself."""
-    if isinstance(name, str) and name.startswith(THROTTLE):
-        raise ScenarioError(
-            f"a metric's name must not begin with {THROTTLE!r}, which is reserved for the figures"
-            f" of throttles, got {name!r}"
-        )
-    if isinstance(name, str) and name.endswith(RESPONSE):
-        raise ScenarioError(
-            f"a metric's name must not end in {RESPONSE!r}, which is reserved for the response"
-            f" times of throttled users, got {name!r}"
-        )
-    return name
-
-
 def _declare(wanted: type[_H], name: str, merge: Merge) -> _H:
-    if not _NAME.fullmatch(name):
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise ScenarioError(
             "a metric's name must start with a letter or '_' and contain only letters, digits, '_',"
             f" '.' and '-', got {name!r}"
         )
+    if name in _built_in or reserved.is_reserved(name):
+        raise ScenarioError(reserved.refusal(name))
     handle = wanted(name, merge)
     _handles[name] = handle
     return handle
@@ -413,7 +454,7 @@ def attach(area: Area, inherit: bool) -> None:
     global _area
     _area = area
     area.forget_gauges()
-    for handle in _handles.values():
+    for handle in _all():
         before = handle._cells
         handle._bind(area)
         if inherit and handle.kind is not Kind.GAUGE:
@@ -424,6 +465,22 @@ def attach(area: Area, inherit: bool) -> None:
                 handle._cells[index] = count
 
 
+@contextmanager
+def separate(area: Area | None = None) -> Iterator[None]:
+    """Within the block there are no metrics but those declared in it: for tests.
+
+    Args:
+        area: What they record into; private memory where none is given.
+    """
+    global _area, _handles, _built_in, _throttled
+    before = _area, _handles, _built_in, _throttled
+    _area, _handles, _built_in, _throttled = area, {}, {}, False
+    try:
+        yield
+    finally:
+        _area, _handles, _built_in, _throttled = before
+
+
 def read() -> list[Metric]:
     """What this process has recorded."""
     return _own_area().read()
@@ -431,8 +488,11 @@ def read() -> list[Metric]:
 
 def declared() -> list[tuple[str, int]]:
     """Name and `Kind` of each metric that this process has a handle of."""
-    metrics = (one for one in _handles.values() if one.kind is not Kind.THROTTLE)
-    return sorted((one.name, int(one.kind)) for one in metrics)
+    return sorted((one.name, int(one.kind)) for one in _all() if one.kind is not Kind.THROTTLE)
+
+
+def _all() -> Iterator[_Handle]:
+    return chain(_handles.values(), _built_in.values())
 
 
 def fits(name: str, kept_free: int, kind: Kind = Kind.COUNTER) -> bool:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from math import isfinite
 
 from amoc.base.clock import format_duration
+from amoc.metrics import reserved
 from amoc.metrics.health_figures import WorkerPoint
 from amoc.metrics.histogram import Histogram
 from amoc.metrics.timer_statistics import statistics
@@ -27,9 +28,6 @@ from amoc.results.summary_types import (
     WorkerPart,
 )
 from amoc.results.thresholds import threshold
-
-BUILT_IN_TIMERS = ("loop_lag", "user_start_lateness", "token_lateness", "coordinator_action_delay")
-"""Timers that tell about amoc itself; shown apart from those of the target."""
 
 
 def rebuild(
@@ -71,7 +69,7 @@ def make(
         "counters": dict(sorted(whole.counters.items())),
         "counters_per_s": _counters_per_s(whole),
         "gauges": _gauges(whole.last),
-        "timers": _timers({name: Histogram() for name in BUILT_IN_TIMERS} | whole.timers),
+        "timers": _timers({name: Histogram() for name in reserved.TIMERS} | whole.timers),
         "throttles": _throttles(whole),
         "workers": [_worker(totals.workers[place]) for place in sorted(totals.workers)],
         "versions": _versions(facts.run),

@@ -84,7 +84,7 @@ class Gate:
         self.on_crash: Callable[[BaseException], object] = traceback.print_exception
         self.tasks = self.let_through_in_a_row = 0
         self._record: RecordSlot | None = None
-        self._lateness = metrics.timer("token_lateness")
+        self._lateness = metrics.built_in(metrics.Timer, "token_lateness")
         self._queues: dict[str, WorkerQueue] = {}
         self._gone: dict[str, int] = {}
         self.holders: dict[greenlet, list[tuple[WorkerQueue, Permit]]] = {}

@@ -107,10 +107,12 @@ class MailRouter:
         self._packer = codec.packer()
 
     # Not declared before somebody writes: most runs have no mail to show figures of.
-    _sent = cached_property(lambda _: metrics.counter("mail_sent"))
-    _received = cached_property(lambda _: metrics.counter("mail_received"))
-    _refused = cached_property(lambda _: metrics.counter("mail_refused"))
-    _undeliverable = cached_property(lambda _: metrics.counter("mail_undeliverable"))
+    _sent = cached_property(lambda _: metrics.built_in(metrics.Counter, "mail_sent"))
+    _received = cached_property(lambda _: metrics.built_in(metrics.Counter, "mail_received"))
+    _refused = cached_property(lambda _: metrics.built_in(metrics.Counter, "mail_refused"))
+    _undeliverable = cached_property(
+        lambda _: metrics.built_in(metrics.Counter, "mail_undeliverable")
+    )
 
     def __repr__(self) -> str:
         return (

@@ -15,27 +15,27 @@ from typing import Final
 
 from amoc import metrics
 
-connections = metrics.counter("connections")
+connections = metrics.built_in(metrics.Counter, "connections")
 """Sessions that were established."""
-connection_failures = metrics.counter("connection_failures")
+connection_failures = metrics.built_in(metrics.Counter, "connection_failures")
 """Attempts that did not lead to a session."""
-disconnections = metrics.counter("disconnections")
+disconnections = metrics.built_in(metrics.Counter, "disconnections")
 """Sessions that ended unexpectedly."""
-connected = metrics.gauge("connected")
+connected = metrics.built_in(metrics.Gauge, "connected")
 """Sessions that are open now."""
-connection = metrics.timer("connection")
+connection = metrics.built_in(metrics.Timer, "connection")
 """From the TCP connect to the bound session, of attempts that succeeded."""
-messages_sent = metrics.counter("messages_sent")
+messages_sent = metrics.built_in(metrics.Counter, "messages_sent")
 """Messages handed to the connection, errors apart."""
-messages_received = metrics.counter("messages_received")
+messages_received = metrics.built_in(metrics.Counter, "messages_received")
 """Messages read from the connection, errors apart."""
-message_errors = metrics.counter("message_errors")
+message_errors = metrics.built_in(metrics.Counter, "message_errors")
 """Messages of type error that were received, such as bounced ones."""
-message_ttd = metrics.timer("message_ttd")
+message_ttd = metrics.built_in(metrics.Timer, "message_ttd")
 """Time to delivery: from `send_chat` to the reading of the bytes by the receiver's process."""
-request = metrics.timer("request")
+request = metrics.built_in(metrics.Timer, "request")
 """From an iq to its answer, results and errors alike."""
-inbox_dropped = metrics.counter("inbox_dropped")
+inbox_dropped = metrics.built_in(metrics.Counter, "inbox_dropped")
 """Stanzas that were dropped from a full inbox to make room for newer ones."""
 
 

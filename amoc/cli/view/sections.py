@@ -14,12 +14,12 @@ from rich.text import Text
 from amoc.base.clock import format_duration
 from amoc.base.text import printable
 from amoc.cli.view.table_layout import Cell, Section
+from amoc.metrics import reserved
 from amoc.metrics.health_figures import NODE, WORKER, Figure, NodePoint, WorkerPoint, share
 from amoc.metrics.histogram import Histogram
 from amoc.metrics.timer_statistics import FRACTIONS, MAIN
 from amoc.results.generator_health import Limits
 from amoc.results.series import Point, ThrottlePoint
-from amoc.results.summary import BUILT_IN_TIMERS
 from amoc.runtime.controller.run_state import State
 from amoc.runtime.controller.status import OperatorEvent, Status
 from amoc.scenario.run_plan import RunPlan
@@ -196,7 +196,7 @@ def _timers(status: Status) -> Section:
 def targets(status: Status) -> dict[str, Histogram]:
     """The timers of what is tested, since the run began; those that have recorded something."""
     timers = sorted(status.totals.whole.timers.items())
-    return {name: one for name, one in timers if name not in BUILT_IN_TIMERS and one.cells}
+    return {name: one for name, one in timers if name not in reserved.TIMERS and one.cells}
 
 
 def recorded(points: Iterable[Point], name: str) -> Histogram:

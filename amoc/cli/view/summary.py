@@ -14,9 +14,9 @@ from rich.text import Text
 
 from amoc.base.clock import format_duration
 from amoc.base.text import counted, printable
+from amoc.metrics import reserved
 from amoc.metrics.timer_statistics import TABLE
 from amoc.results.run_directory import RunDirectory
-from amoc.results.summary import BUILT_IN_TIMERS
 from amoc.results.summary_types import (
     BlockedPart,
     CrashPart,
@@ -102,7 +102,7 @@ def _tables(summary: Summary) -> Iterator[RenderableType]:
     target = {
         name: timer
         for name, timer in part["timers"].items()
-        if name not in BUILT_IN_TIMERS and timer["count"]
+        if name not in reserved.TIMERS and timer["count"]
     }
     if target:
         yield _timers(target, span)

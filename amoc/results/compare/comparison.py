@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from amoc.base.text import counted
+from amoc.metrics import reserved
 from amoc.metrics.histogram import Histogram
 from amoc.metrics.timer_statistics import FRACTIONS, MAIN
 from amoc.results.compare import noise, quantile_test, setup
@@ -19,7 +20,6 @@ from amoc.results.compare.per_second_values import PerSecondValues
 from amoc.results.report.run_annotations import Interruptions
 from amoc.results.saved_run import SavedRun
 from amoc.results.series import Point, Tally, WarmUp
-from amoc.results.summary import BUILT_IN_TIMERS
 from amoc.results.summary_types import RunPart
 from amoc.scenario.start_rate import USER_RATE
 
@@ -220,7 +220,7 @@ def _target(sides: tuple[Side, Side]) -> Iterator[_Found]:
     for name in _names(sides, lambda side: side.tally.counters):
         yield _rate(sides, "counters", name, _counted(name))
     for name in _names(sides, lambda side: side.tally.timers):
-        if name not in BUILT_IN_TIMERS:
+        if name not in reserved.TIMERS:
             yield from _timer(sides, name, _SLOWER)
     for name in _names(sides, lambda side: side.tally.throttles.keys() - {USER_RATE}):
         yield from _throttle(sides, name)
@@ -229,7 +229,7 @@ def _target(sides: tuple[Side, Side]) -> Iterator[_Found]:
 
 
 def _generator(sides: tuple[Side, Side]) -> Iterator[_Found]:
-    for name in BUILT_IN_TIMERS:
+    for name in reserved.TIMERS:
         if any(name in side.tally.timers for side in sides):
             yield from _timer(sides, name, _HIGHER)
     hosts = [f"host {name}" for name in _names(sides, lambda side: side.per_second.hosts)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from amoc.metrics import reserved
 from amoc.metrics.histogram import Histogram
 from amoc.results.compare import charts as compare_charts
 from amoc.results.compare.comparison import Comparison, Metric, Side
@@ -17,7 +18,6 @@ from amoc.results.report.headline import headline
 from amoc.results.report.over_time import MAX_CHARTS
 from amoc.results.report.tables import Table
 from amoc.results.report.texts import NO_VALUE, around, clip, difference, figure, moment
-from amoc.results.summary import BUILT_IN_TIMERS
 
 MAX_NAME = 120
 MAX_VALUE = 200
@@ -92,7 +92,7 @@ def _timers(sides: Sequence[Side]) -> list[str]:
     names = _busiest(
         sides, lambda side: {name: one.count for name, one in side.tally.timers.items()}
     )
-    return [name for name in names if name not in BUILT_IN_TIMERS]
+    return [name for name in names if name not in reserved.TIMERS]
 
 
 def _counters(side: Side) -> dict[str, int]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from amoc.metrics import reserved
 from amoc.metrics.coordinated_omission import RESPONSE
 from amoc.metrics.histogram import Histogram
 from amoc.metrics.timer_statistics import PERCENTILES
@@ -20,7 +21,6 @@ from amoc.results.report.charts import Chart, Spectrum
 from amoc.results.report.columns import rounded
 from amoc.results.report.rows import Row
 from amoc.results.report.texts import NO_VALUE, figure, number
-from amoc.results.summary import BUILT_IN_TIMERS
 from amoc.results.summary_types import Timers
 
 QUANTILES = {**{one.label: one.field for one in PERCENTILES}, "max": "max_s"}
@@ -68,8 +68,8 @@ def pairs(timers: Timers) -> tuple[list[Pair], list[Pair]]:
         for name in sorted(used, key=lambda name: (-used[name], name))
         if not (name.endswith(RESPONSE) and name.removesuffix(RESPONSE) in used)
     ]
-    target = [pair for pair in found if pair.name not in BUILT_IN_TIMERS]
-    return target, [pair for pair in found if pair.name in BUILT_IN_TIMERS]
+    target = [pair for pair in found if pair.name not in reserved.TIMERS]
+    return target, [pair for pair in found if pair.name in reserved.TIMERS]
 
 
 def view(

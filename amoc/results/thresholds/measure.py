@@ -20,6 +20,7 @@ from difflib import get_close_matches
 from enum import Enum
 from math import isfinite
 
+from amoc.metrics import reserved
 from amoc.metrics.board import Kind
 from amoc.metrics.coordinated_omission import RESPONSE
 from amoc.metrics.histogram import Histogram
@@ -249,11 +250,11 @@ def parse(text: str) -> Measure:
     if text in _BUILT_IN:
         name, _, statistic = text.partition(".")
         return Measure(text, name, statistic, {None: _BUILT_IN[text]})
-    if text.startswith("throttle."):
+    if text.startswith(reserved.THROTTLE):
         return _parse_throttle(text)
     found = _STATISTIC.fullmatch(text)
     name, statistic = (found[1], found[2]) if found else (text, "")
-    if name in ("crashes", "users", "starts"):
+    if name in reserved.COUNTED:
         there = ", ".join(one for one in _BUILT_IN if one.partition(".")[0] == name)
         raise ValueError(f"there is no {text}; of {name} there are {there}")
     if statistic.startswith("p"):

@@ -54,7 +54,7 @@ class Beat:
         self._trap = trap
         self._report = report
         self._title = title
-        self._lag = metrics.timer("loop_lag")
+        self._lag = metrics.built_in(metrics.Timer, "loop_lag")
         # Of its previous incarnations.
         self._cpu_before_ns = row[Cell.CPU_BEFORE_NS] = row[_CPU_NS]
         self._cpu_wait_before_ns = row[_CPU_WAIT_NS]

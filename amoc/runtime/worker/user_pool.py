@@ -87,7 +87,7 @@ class UserPool:
         self._row = board.row(orders.worker)
         self._row[_USERS] = self._row[_WAITING] = 0
         self._causes = CrashCounter(board.area(orders.worker), orders.scenario_directory)
-        self._lateness = metrics.timer("user_start_lateness")
+        self._lateness = metrics.built_in(metrics.Timer, "user_start_lateness")
         self._users: dict[int, User] = {}
         self._queued: dict[int, bool] = {}  # dealt and not started, and whether they start again
         self._blocks: deque[StartUsers] = deque()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -18,10 +19,11 @@ from tests.unit.coordinator.connected import Cluster, Crowd, until
 
 
 @pytest.fixture(autouse=True)
-def _memory_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(handles, "_area", Area.private())
-    monkeypatch.setattr(handles, "_handles", {})
+def area(monkeypatch: pytest.MonkeyPatch) -> Iterator[Area]:
     monkeypatch.setattr(optional, "_said", False)
+    private = Area.private()
+    with handles.separate(private):
+        yield private
 
 
 def counts() -> dict[str, Any]:
@@ -77,28 +79,13 @@ def test_coordinators_that_nobody_is_added_to_take_no_room() -> None:
     assert not any(name.startswith("coordinator.") for name in counts())
 
 
-def test_what_a_predecessor_counted_is_counted_on_where_the_board_is_full(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_what_a_predecessor_counted_is_counted_on_where_the_board_is_full(area: Area) -> None:
     optional.counter("coordinator.x.adds").inc()
     fill()
-    monkeypatch.setattr(handles, "_handles", {})
-    optional.counter("coordinator.x.adds").inc()
-    optional.counter("coordinator.y.adds").inc()
-    assert counts()["coordinator.x.adds"] == 2
-
-
-def test_a_name_that_the_scenario_uses_for_another_kind_of_metric_is_not_counted(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    met: list[Any] = []
-    metrics.gauge("coordinator.x.groups")
-    cluster = Cluster()
-    cluster.start_in_init("x", (1, met.append))
-    cluster.up(0).add("x", 1)
-    until(lambda: met)
-    until(cluster.quiet)
-    assert "is a gauge, so it cannot be a counter" in capsys.readouterr().err
+    with handles.separate(area):
+        optional.counter("coordinator.x.adds").inc()
+        optional.counter("coordinator.y.adds").inc()
+        assert counts()["coordinator.x.adds"] == 2
 
 
 def test_barriers_of_any_number_of_names_are_counted_together() -> None:

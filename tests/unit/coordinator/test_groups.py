@@ -456,7 +456,7 @@ def test_an_action_that_raises_is_counted_and_reported_and_the_others_run() -> N
     def fail(event: Any) -> None:
         raise ValueError("no")
 
-    errors = metrics.counter("coordinator.failing.action_errors")
+    errors = metrics.built_in(metrics.Counter, "coordinator.failing.action_errors")
     before = errors._cells[0]
     cluster = Cluster()
     cluster.start_in_init("failing", [(2, [fail, meet, fail]), (1, fail)])
@@ -474,7 +474,7 @@ class Hashable(dict):  # type: ignore[type-arg]
 
 
 def test_a_group_whose_data_cannot_be_read_has_failed_and_the_runner_goes_on() -> None:
-    errors = metrics.counter("coordinator.unreadable.action_errors")
+    errors = metrics.built_in(metrics.Counter, "coordinator.unreadable.action_errors")
     before = errors._cells[0]
     cluster = Cluster()
     plan = [(1, lambda event, users: met.append(users)), (1, met.append)]

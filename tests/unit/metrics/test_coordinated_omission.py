@@ -212,12 +212,11 @@ class Clock:
 
 @pytest.fixture
 def clock(monkeypatch):
-    for name, value in (("_area", None), ("_handles", {}), ("_throttled", False)):
-        monkeypatch.setattr(handles, name, value)
     pause.reset()
     clock = Clock()
     monkeypatch.setattr(handles, "perf_counter_ns", clock)
-    return clock
+    with handles.separate():
+        yield clock
 
 
 def in_a_user(user) -> greenlet:

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import ast
 import re
+from decimal import Decimal
+from pathlib import Path
 
+import numpy as np
 import pytest
 from gevent import GreenletExit
 from hypothesis import given
 from hypothesis import strategies as st
 
+import amoc
 from amoc import metrics
 from amoc.base.errors import ScenarioError
-from amoc.metrics import handles
+from amoc.metrics import handles, reserved
 from amoc.metrics.board import Area, Kind
 from amoc.metrics.board_reader import AreaReader
 from amoc.metrics.histogram import Histogram
 from amoc.metrics.throttle_counts import ThrottleCounts
 
+PACKAGE = Path(amoc.__file__).parent
+
 
 @pytest.fixture(autouse=True)
-def _memory_of_its_own(monkeypatch):
-    monkeypatch.setattr(handles, "_area", None)
-    monkeypatch.setattr(handles, "_handles", {})
+def _memory_of_its_own():
+    with handles.separate():
+        yield
 
 
 def read() -> dict[str, object]:
@@ -93,11 +100,11 @@ def test_a_gauge_keeps_the_rule_it_was_declared_with():
 
 @given(st.lists(st.integers(-5, 2**50), min_size=1, max_size=30))
 def test_a_timer_keeps_its_longest_duration_exactly(durations):
-    handles._area, handles._handles = Area(memoryview(bytearray(4 << 20))), {}
-    for ns in durations:
-        metrics.timer("ttd").record_ns(ns)
-    assert read()["ttd"].max_ns == max([0, *durations])
-    assert read()["ttd"].count == len(durations)
+    with handles.separate(Area(memoryview(bytearray(4 << 20)))):
+        for ns in durations:
+            metrics.timer("ttd").record_ns(ns)
+        assert read()["ttd"].max_ns == max([0, *durations])
+        assert read()["ttd"].count == len(durations)
 
 
 def test_a_block_is_timed_once_whether_it_returns_or_raises():
@@ -187,12 +194,110 @@ def test_a_replaced_worker_counts_on_and_its_gauges_start_anew():
         metrics.gauge("g").set(9)
 
 
-@pytest.mark.parametrize("seconds", [float("nan"), float("inf"), -float("inf"), 1e12, 1e300])
+@pytest.mark.parametrize(
+    "seconds", [float("nan"), float("inf"), -float("inf"), 1e12, 1e300, -5.0, -1e-9, None, "1"]
+)
 def test_a_duration_that_is_none_is_refused_and_not_half_recorded(seconds):
     timer = metrics.timer("ttd")
     with pytest.raises(
-        ValueError,
-        match=re.escape(f"timer ttd must record a number of seconds below 1.8e+10, got {seconds}"),
+        (ValueError, TypeError),
+        match=re.escape(
+            f"timer ttd must record a number of seconds from 0 to 1.8e+10, got {seconds!r}"
+        ),
     ):
         timer.record(seconds)
     assert read()["ttd"] == Histogram()
+
+
+def test_a_duration_of_less_than_half_a_nanosecond_is_none():
+    metrics.timer("ttd").record(-1e-10)  # a difference of two floats
+    metrics.timer("ttd").record(True)
+    assert read()["ttd"] == Histogram.of([0, 1_000_000_000])
+
+
+@pytest.mark.parametrize("n", [1.5, None, "1", -1, Decimal(1)])
+def test_a_counter_refuses_what_is_no_whole_number_of_0_or_more(n):
+    counter = metrics.counter("rounds")
+    with pytest.raises(
+        (ValueError, TypeError),
+        match=re.escape(
+            f"counter rounds must be incremented by a whole number of 0 or more, got {n!r}"
+        ),
+    ):
+        counter.inc(n)
+    assert read() == {"rounds": 0}
+
+
+def test_a_counter_refuses_what_does_not_fit_into_64_bits_and_counts_on():
+    counter = metrics.counter("bytes")
+    counter.inc(2**64 - 2)
+    with pytest.raises(
+        ValueError,
+        match=f"counter bytes must stay below 2.*64, and is {2**64 - 2} now, got {2**63}",
+    ):
+        counter.inc(2**63)
+    counter.inc()
+    assert read() == {"bytes": 2**64 - 1}
+
+
+@pytest.mark.parametrize(
+    "value", [None, "1", float("nan"), float("inf"), -float("inf"), 10**400, 1j]
+)
+@pytest.mark.parametrize("change", ["set", "inc", "dec"])
+def test_a_gauge_refuses_what_is_no_finite_number_and_keeps_its_value(change, value):
+    gauge = metrics.gauge("queue")
+    gauge.set(7)
+    with pytest.raises((ValueError, TypeError), match=r"gauge queue must .* a finite number, got"):
+        getattr(gauge, change)(value)
+    assert read() == {"queue": 7}
+
+
+def test_a_gauge_refuses_a_change_that_would_lead_beyond_all_numbers():
+    gauge = metrics.gauge("queue")
+    gauge.set(1e308)
+    with pytest.raises(ValueError, match=r"a finite number, got 1e[+]308"):
+        gauge.inc(1e308)
+    assert read() == {"queue": 1e308}
+
+
+def test_numbers_of_numpy_are_numbers():
+    metrics.counter("rounds").inc(np.int64(3))
+    metrics.gauge("queue").set(np.float32(0.5))
+    metrics.timer("ttd").record(np.float64(0.001))
+    assert read() == {"rounds": 3, "queue": 0.5, "ttd": Histogram.of([1_000_000])}
+
+
+RESERVED = ["crashes", "users", "starts.rate", "loop_lag", "mail_sent", "throttle.x.missed"]
+RESERVED += ["coordinator.x.adds", "barriers.released", "ttd.response"]
+
+
+@pytest.mark.parametrize("declare", [metrics.counter, metrics.gauge, metrics.timer])
+@pytest.mark.parametrize("name", RESERVED)
+def test_a_name_of_amocs_own_metrics_is_refused(name, declare):
+    with pytest.raises(ScenarioError, match=f"a scenario's metric must not be called '{name}': "):
+        declare(name)
+    assert metrics.declared() == []
+
+
+def test_a_metric_of_a_library_is_refused_to_the_scenario_and_the_other_way_round():
+    metrics.built_in(metrics.Counter, "pages")
+    metrics.counter("rows")
+    for declare in (metrics.counter, metrics.gauge, metrics.timer):
+        with pytest.raises(ScenarioError, match="must not be called 'pages': amoc has a metric of"):
+            declare("pages")
+    with pytest.raises(ScenarioError, match="must not be called 'rows'"):
+        metrics.built_in(metrics.Counter, "rows")
+
+
+def test_all_names_that_the_engine_declares_are_reserved():
+    names = {
+        call.args[1].value
+        for file in PACKAGE.rglob("*.py")
+        if "xmpp" not in file.parts
+        for call in ast.walk(ast.parse(file.read_text()))
+        if isinstance(call, ast.Call)
+        and len(call.args) == 2
+        and "built_in" in ast.unparse(call.func)
+        and isinstance(call.args[1], ast.Constant)
+    }
+    assert names == {*reserved.TIMERS, *reserved.MAIL}

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from amoc.cli.view.summary import MAX_CAUSES, print_summary
 from amoc.ipc.messages.samples import Sample, WorkerFigures
+from amoc.metrics import reserved
 from amoc.metrics.board import Merge, UserState
 from amoc.metrics.health_figures import WORKER
 from amoc.metrics.histogram import Histogram
@@ -17,7 +18,7 @@ from amoc.results.journal_facts import JournalFacts
 from amoc.results.merge import SampleMerger
 from amoc.results.run_totals import RunTotals
 from amoc.results.series import Point, Tally, ThrottlePoint
-from amoc.results.summary import BUILT_IN_TIMERS, make, window_of
+from amoc.results.summary import make, window_of
 from tests.unit.results import runs
 
 RUN = {
@@ -120,9 +121,9 @@ def test_what_a_target_has_said_cannot_move_the_cursor():
 
 
 def test_amocs_own_timers_are_not_shown_among_those_of_the_target():
-    text = shown(summary(timers=dict.fromkeys([*BUILT_IN_TIMERS, "ttd"], (1000, [240, 1]))))
+    text = shown(summary(timers=dict.fromkeys([*reserved.TIMERS, "ttd"], (1000, [240, 1]))))
     assert row(text, "ttd")
-    assert not [name for name in BUILT_IN_TIMERS if re.search(rf"^{name}", text, re.MULTILINE)]
+    assert not [name for name in reserved.TIMERS if re.search(rf"^{name}", text, re.MULTILINE)]
 
 
 def test_every_crash_and_the_verdict_are_bold_red_on_a_terminal():

@@ -431,13 +431,13 @@ def test_the_summary_has_them_as_they_were_said():
     }
 
 
-def test_kinds_come_as_numbers_and_causes_of_crashes_are_none(monkeypatch):
-    monkeypatch.setattr(handles, "_area", None)
-    monkeypatch.setattr(handles, "_handles", {})
-    metrics.counter("rounds")
-    metrics.timer("turn")
-    metrics.gauge("level")  # never set, and declared all the same
-    assert known_of([*metrics.declared(), ("ValueError: no", Kind.CRASH)]) == {
+def test_kinds_come_as_numbers_and_causes_of_crashes_are_none():
+    with handles.separate():
+        metrics.counter("rounds")
+        metrics.timer("turn")
+        metrics.gauge("level")  # never set, and declared all the same
+        declared = metrics.declared()
+    assert known_of([*declared, ("ValueError: no", Kind.CRASH)]) == {
         "level": Kind.GAUGE,
         "rounds": Kind.COUNTER,
         "turn": Kind.TIMER,

@@ -93,16 +93,15 @@ class Worker:
 
 
 @pytest.fixture
-def worker(monkeypatch):
-    monkeypatch.setattr(handles, "_area", None)
-    monkeypatch.setattr(handles, "_handles", {})
+def worker():
     made = []
 
     def make(start, **options):
         made.append(Worker(start, **options))
         return made[-1]
 
-    yield make
+    with handles.separate():
+        yield make
     for one in made:
         one.starter.kill()
         for user in list(one.crowd._users.values()):
