@@ -53,8 +53,8 @@ class Backlog(Protocol[T]):
     def refused(self) -> None:
         """What was under way is lost."""
 
-    def again(self) -> None:
-        """What was under way could not be handed over, and waits again if that does no harm."""
+    def again(self) -> bool:
+        """What was under way could not be handed over; whether it waits to be tried again."""
 
     def missing(self) -> Missing:
         """What would be missing if nothing more was done."""
@@ -74,7 +74,6 @@ class BackgroundQueue(Generic[T]):
         work: Callable[[T], None],
         warn: Warn,
         unit: str = "point",
-        retry: bool = True,
     ) -> None:
         """Begin to wait for items.
 
@@ -85,14 +84,12 @@ class BackgroundQueue(Generic[T]):
                 where the backend is away; after any other error the item is dropped.
             warn: Called with the first problem, and at the end with how much was lost.
             unit: What an item is.
-            retry: Whether an item that was not taken is tried again; else it is dropped.
         """
         self.backlog = backlog
         self._what = what
         self._work = work
         self._warn = warn
         self._unit = unit
-        self._retry = retry
         self._warned = False
         self._end = Event()
         self._news = Event()
@@ -153,12 +150,9 @@ class BackgroundQueue(Generic[T]):
             self._work(item)
         except OSError as error:
             text = f"{self._what} accepts no data: {reason(error)}; the run goes on"
-            if self._retry:
-                self.backlog.again()
-                self._say(f"{text}, and the latest {self._unit}s are kept for it")
-                return False
-            self.backlog.refused()
-            self._say(text)
+            kept = self.backlog.again()
+            self._say(f"{text}, and the latest {self._unit}s are kept for it" if kept else text)
+            return not kept
         except Exception as error:  # a defect must not end the run
             self.backlog.refused()
             self._say(f"{self._what} rejected one of the {self._unit}s: {reason(error)}")

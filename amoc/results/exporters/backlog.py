@@ -46,23 +46,21 @@ class PointBacklog:
 
     def __init__(self) -> None:
         self._waiting: deque[Point] = deque()
-        self._dropped = Tally()
         self._out: Point | None = None
         self._lost = 0
 
     def put(self, point: Point) -> None:
-        """Add a point; the oldest is dropped where there is no room."""
+        """Add a point; where there is no room the oldest goes, and its counts with the next one."""
         if len(self._waiting) == MAX_POINTS:
-            self._dropped.add(self._waiting.popleft())
+            oldest = self._waiting.popleft()
+            self._waiting[0] = _joined(oldest, self._waiting[0])
             self._lost += 1
         self._waiting.append(point)
 
     def take(self) -> Point | None:
-        """The next point, with what was counted in those before it that were dropped."""
+        """The next point, which is under way from now on; None when nothing waits."""
         if self._out is None and self._waiting:
             self._out = self._waiting.popleft()
-            if self._dropped.points:
-                self._out, self._dropped = _after(self._dropped, self._out), Tally()
         return self._out
 
     def done(self) -> None:
@@ -74,7 +72,10 @@ class PointBacklog:
         self._lost += self._out is not None
         self._out = None
 
-    again = refused
+    def again(self) -> bool:
+        """The point that was taken is lost, and not tried again."""
+        self.refused()
+        return False
 
     def missing(self) -> Missing:
         """How many points were dropped, failed, or are not done."""
@@ -134,7 +135,7 @@ class ChunkBacklog:
             self._lose(self._out)
             self._out = None
 
-    def again(self) -> None:
+    def again(self) -> bool:
         """The connection is gone: what was under way and what went out last waits again."""
         if self._out is not None:
             self._put_first(self._out)
@@ -143,6 +144,7 @@ class ChunkBacklog:
             self._put_first(Chunk(self._sent.pop(), True))
         self._sent_bytes = 0
         self._cut()
+        return True
 
     def drop(self, number: int) -> None:
         """So many chunks are lost that were never added."""
@@ -169,20 +171,20 @@ class ChunkBacklog:
         self._doubtful += chunk.sent
 
 
-def _after(dropped: Tally, point: Point) -> Point:
-    """`point` as if it had begun where the points of `dropped` did: counts add up, rates stay."""
-    dropped.add(point)
+def _joined(oldest: Point, point: Point) -> Point:
+    """`point` as if it had begun where `oldest` did: counts add up, rates stay."""
+    both = Tally.of((oldest, point))
     throttles = {
         name: point.throttles.get(name, ThrottlePoint()).counted(counts)
-        for name, counts in dropped.throttles.items()
+        for name, counts in both.throttles.items()
     }
     return replace(
         point,
-        span_s=dropped.span_s,
-        active_s=dropped.active_s,
-        starts=dropped.starts,
-        counters=dropped.counters,
-        timers=dropped.timers,
-        crashes=dropped.crashes,
+        span_s=both.span_s,
+        active_s=both.active_s,
+        starts=both.starts,
+        counters=both.counters,
+        timers=both.timers,
+        crashes=both.crashes,
         throttles=throttles,
     )

@@ -23,13 +23,7 @@ class RunInfo(NamedTuple):
 
 
 class Exporter:
-    """Sends points and annotations of a run to a backend; what it has no use for is ignored.
-
-    Attributes:
-        name: As messages call it.
-    """
-
-    name: str
+    """Sends points and annotations of a run to a backend; what it has no use for is ignored."""
 
     def take(self, point: Point, tally: Tally, /) -> None:
         """Take the next point; never blocks, never raises.

@@ -8,8 +8,6 @@ has closed would succeed.
 
 from __future__ import annotations
 
-from typing import Any
-
 import gevent
 from gevent import socket as gsocket
 
@@ -37,7 +35,7 @@ class Connection:
     def __init__(self, host: str, port: int) -> None:
         self._host = host
         self._port = port
-        self._socket: Any = None
+        self._socket: gsocket.socket | None = None
 
     def send(self, data: bytes) -> None:
         """Send all of `data`.
@@ -47,9 +45,9 @@ class Connection:
         """
         try:
             if self._socket is None:
-                self._connect()
+                self._socket = self._connected()
             else:
-                self._look()
+                _look(self._socket)
             self._socket.sendall(data)
         except BaseException:
             self.close()
@@ -80,29 +78,28 @@ class Connection:
             self._socket.close()
             self._socket = None
 
-    def _connect(self) -> None:
+    def _connected(self) -> gsocket.socket:
         with gevent.Timeout(CONNECT_S, TimeoutError(f"no connection within {CONNECT_S:g} s")):
             made = gsocket.create_connection((self._host, self._port))
         made.setsockopt(gsocket.SOL_SOCKET, gsocket.SO_SNDBUF, SEND_BUFFER)
         made.settimeout(SEND_S)
-        self._socket = made
+        return made
 
-    def _look(self) -> None:
-        """Fail if the other end has closed; what it may say is passed over."""
-        self._socket.settimeout(0)
-        try:
-            while self._socket.recv(4096):
-                pass
-        except BlockingIOError:
-            self._socket.settimeout(SEND_S)
-        else:
-            raise ConnectionResetError("the connection was closed")
+
+def _look(line: gsocket.socket) -> None:
+    """Fail if the other end has closed; what it may say is passed over."""
+    line.settimeout(0)
+    try:
+        while line.recv(4096):
+            pass
+    except BlockingIOError:
+        line.settimeout(SEND_S)
+    else:
+        raise ConnectionResetError("the connection was closed")
 
 
 class Graphite(Exporter):
     """Sends each point to carbon; annotations are the business of graphite-web."""
-
-    name = "graphite"
 
     def __init__(self, host: str, port: int, prefix: str, warn: Warn) -> None:
         """Start; carbon need not be reachable yet.

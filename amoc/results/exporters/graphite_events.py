@@ -9,7 +9,6 @@ from __future__ import annotations
 import http.client
 import json
 from collections.abc import Sequence
-from typing import Any
 from urllib.parse import urlsplit
 
 import gevent
@@ -33,8 +32,6 @@ MAX_TAG = 50
 
 class GraphiteEvents(Exporter):
     """Posts each annotation to graphite-web; points are carbon's business."""
-
-    name = "graphite events"
 
     def __init__(self, url: str, run: RunInfo, warn: Warn) -> None:
         """Start; graphite-web need not be reachable yet.
@@ -96,7 +93,7 @@ class _Connection(http.client.HTTPConnection):
 
     def connect(self) -> None:
         """Connect, by name, with TLS if it is to be."""
-        made: Any = gsocket.create_connection((self.host, self.port))
+        made = gsocket.create_connection((self.host, self.port))
         if self._tls:
             try:
                 # create_default_context() would make one whose sockets block.

@@ -17,9 +17,9 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from itertools import count
 from math import isfinite
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from amoc.metrics.health_figures import NODE, WORKER
+from amoc.metrics.health_figures import NODE, WORKER, NodePoint, WorkerPoint
 from amoc.metrics.throttle_counts import COUNTS
 from amoc.metrics.timer_statistics import FRACTIONS, MAIN
 from amoc.results.series import Point
@@ -207,7 +207,9 @@ class Naming:
             yield from _of_fields(of_nodes[node.name], node, NODE)
 
 
-def _of_fields(path: str, record: Any, fields: Iterable[str]) -> Iterator[Entry]:
+def _of_fields(
+    path: str, record: WorkerPoint | NodePoint, fields: Iterable[str]
+) -> Iterator[Entry]:
     """Fields of a record as gauges; seconds become milliseconds."""
     for name in fields:
         value = getattr(record, name)

@@ -33,8 +33,6 @@ SILENT_S = 60.0
 class Prometheus(Exporter):
     """Answers scrapes; Prometheus knows no annotations."""
 
-    name = "prometheus"
-
     def __init__(self, host: str, port: int, run: RunInfo, warn: Warn) -> None:
         """Begin to serve.
 
@@ -112,7 +110,7 @@ class _Handler(WSGIHandler):
         super().__init__(connection, *arguments, **named)
 
 
-def _listening(host: str, port: int) -> Any:
+def _listening(host: str, port: int) -> gsocket.socket:
     listener = gsocket.socket(gsocket.AF_INET6 if ":" in host else gsocket.AF_INET)
     try:
         listener.setsockopt(gsocket.SOL_SOCKET, gsocket.SO_REUSEADDR, 1)

@@ -15,10 +15,10 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from math import inf, isfinite
-from typing import Any
+from typing import TypeVar
 
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -29,13 +29,15 @@ from prometheus_client.core import (
 )
 
 from amoc._version import VERSION
-from amoc.metrics.health_figures import NODE, WORKER, Figure, WorkerPoint
+from amoc.metrics.health_figures import NODE, WORKER, Figure, NodePoint, WorkerPoint
 from amoc.metrics.histogram import CELLS, Histogram, middle_ns
 from amoc.metrics.throttle_counts import COUNTS, HELP, WAITING
 from amoc.metrics.timer_statistics import FRACTIONS
 from amoc.results.exporters.base import RunInfo
 from amoc.results.exporters.names import STATES, Causes, candidates
 from amoc.results.series import Point, Tally
+
+Labels = TypeVar("Labels", bound=tuple[str, ...])
 
 BOUNDS_S = (
     *(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05),
@@ -167,10 +169,8 @@ class Families:
     def _of_run(self, point: Point) -> Iterator[Metric]:
         users, starts = point.users, self._starts
         yield _gauge("amoc_run_seconds", "How long users could start for", point.t_s)
-        yield _labelled(
-            GaugeMetricFamily("amoc_users", "Users by state", labels=["state"]),
-            {(state,): users.get(state, 0) for state in STATES},
-        )
+        states = {(state,): users.get(state, 0) for state in STATES}
+        yield _labelled(GaugeMetricFamily, "amoc_users", "Users by state", ["state"], states)
         yield _gauge("amoc_users_peak", "The most users alive at once", users.get("peak", 0))
         yield CounterMetricFamily(
             "amoc_user_starts", "Users that have started; not repetitions", starts["started"]
@@ -180,9 +180,10 @@ class Families:
             "Users started again because their worker was lost",
             starts["restarted"],
         )
+        causes = self._causes.grouped(self._tally.crashes)
+        crashes = {(cause,): n for cause, n in causes.items()}
         yield _labelled(
-            CounterMetricFamily("amoc_crashes", "Iterations that raised", labels=["cause"]),
-            {(cause,): n for cause, n in self._causes.grouped(self._tally.crashes).items()},
+            CounterMetricFamily, "amoc_crashes", "Iterations that raised", ["cause"], crashes
         )
 
     def _of_counters(self, _point: Point) -> Iterator[Metric]:
@@ -210,34 +211,32 @@ class Families:
             if last is not None and last.cells:
                 found = last.quantiles_s(*QUANTILES.values())
                 yield _labelled(
-                    GaugeMetricFamily(
-                        f"{called}_quantile",
-                        f"Quantiles of timer {name} in the last second",
-                        labels=["quantile"],
-                    ),
+                    GaugeMetricFamily,
+                    f"{called}_quantile",
+                    f"Quantiles of timer {name} in the last second",
+                    ["quantile"],
                     {(label,): value for label, value in zip(QUANTILES, found, strict=True)},
                 )
 
     def _of_throttles(self, point: Point) -> Iterator[Metric]:
-        wanted = {(name,): one.wanted_per_s for name, one in sorted(point.throttles.items())}
+        of, last = ["throttle"], sorted(point.throttles.items())
         yield _labelled(
-            GaugeMetricFamily(
-                "amoc_throttle_wanted_rate",
-                "Target rate of the throttle per second",
-                labels=["throttle"],
-            ),
-            {key: rate for key, rate in wanted.items() if rate is not None and isfinite(rate)},
+            GaugeMetricFamily,
+            "amoc_throttle_wanted_rate",
+            "Target rate of the throttle per second",
+            of,
+            {
+                (name,): rate
+                for name, one in last
+                if (rate := one.wanted_per_s) is not None and isfinite(rate)
+            },
         )
-        yield _labelled(
-            GaugeMetricFamily("amoc_throttle_waiting", HELP[WAITING], labels=["throttle"]),
-            {(name,): one.waiting for name, one in sorted(point.throttles.items())},
-        )
+        waiting = {(name,): one.waiting for name, one in last}
+        yield _labelled(GaugeMetricFamily, "amoc_throttle_waiting", HELP[WAITING], of, waiting)
         throttles = sorted(self._tally.throttles.items())
         for kind in COUNTS:
-            yield _labelled(
-                CounterMetricFamily(f"amoc_throttle_{kind}", HELP[kind], labels=["throttle"]),
-                {(name,): getattr(one, kind) for name, one in throttles},
-            )
+            counts = {(name,): getattr(one, kind) for name, one in throttles}
+            yield _labelled(CounterMetricFamily, f"amoc_throttle_{kind}", HELP[kind], of, counts)
 
     def _of_processes(self, point: Point) -> Iterator[Metric]:
         yield _gauge(
@@ -255,16 +254,13 @@ class Families:
             "Nodes from which nothing has come in the last second",
             len(point.late),
         )
-        workers: dict[tuple[str, ...], WorkerPoint] = {
-            (one.node, str(one.worker)): one for one in point.workers
-        }
+        workers = {(one.node, str(one.worker)): one for one in point.workers}
         yield from _of_fields("worker", ["node", "worker"], workers, WORKER)
         yield _labelled(
-            GaugeMetricFamily(
-                "amoc_worker_restarts",
-                "How often the worker was replaced",
-                labels=["node", "worker"],
-            ),
+            GaugeMetricFamily,
+            "amoc_worker_restarts",
+            "How often the worker was replaced",
+            ["node", "worker"],
             {key: max(0, one.incarnation - 1) for key, one in workers.items()},
         )
         yield from _of_fields("node", ["node"], {(one.name,): one for one in point.nodes}, NODE)
@@ -272,21 +268,29 @@ class Families:
 
 def _of_fields(
     part: str,
-    labels: list[str],
-    records: Mapping[tuple[str, ...], Any],
+    labels: Sequence[str],
+    records: Mapping[Labels, WorkerPoint | NodePoint],
     fields: Mapping[str, Figure],
 ) -> Iterator[Metric]:
     for field, figure in fields.items():
-        made = GaugeMetricFamily(f"{PREFIX}{part}_{seconds(field)}", figure.help, labels=labels)
-        yield _labelled(made, {key: getattr(one, field) for key, one in records.items()})
+        values = {key: getattr(one, field) for key, one in records.items()}
+        name = f"{PREFIX}{part}_{seconds(field)}"
+        yield _labelled(GaugeMetricFamily, name, figure.help, labels, values)
 
 
 def _gauge(name: str, meaning: str, value: float) -> Metric:
     return GaugeMetricFamily(name, meaning, value)
 
 
-def _labelled(made: Any, values: Mapping[tuple[str, ...], float]) -> Metric:
-    """`made` with a sample for each value; its labels' values are the keys."""
+def _labelled(
+    kind: type[GaugeMetricFamily | CounterMetricFamily],
+    name: str,
+    meaning: str,
+    labels: Sequence[str],
+    values: Mapping[Labels, float],
+) -> Metric:
+    """A family with a sample for each value; its labels' values are the keys."""
+    made = kind(name, meaning, labels=labels)
     for key, value in values.items():
         made.add_metric(key, value)
-    return made  # type: ignore[no-any-return]
+    return made

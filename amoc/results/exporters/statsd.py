@@ -9,8 +9,6 @@ A timer's percentiles are gauges, because statsd can merge no percentiles: they 
 
 from __future__ import annotations
 
-from typing import Any
-
 import gevent
 from gevent import socket as gsocket
 from statsd import StatsClient
@@ -32,8 +30,6 @@ SEND_S = 1.0
 class Statsd(Exporter):
     """Sends each point to statsd, which knows no annotations."""
 
-    name = "statsd"
-
     def __init__(self, host: str, port: int, prefix: str, warn: Warn) -> None:
         """Start; statsd need not be reachable yet.
 
@@ -49,7 +45,7 @@ class Statsd(Exporter):
         self._client: _Client | None = None
         self._naming = Naming()
         what = f"statsd at {place(host, port)}"
-        self._queue = BackgroundQueue(what, PointBacklog(), self._send, warn, retry=False)
+        self._queue = BackgroundQueue(what, PointBacklog(), self._send, warn)
 
     def take(self, point: Point, _tally: Tally, /) -> None:
         """Have the point sent."""
@@ -88,12 +84,12 @@ class _Value(float):
 class _Client(StatsClient):  # type: ignore[misc]  # it has no types
     """statsd's client, on a connected socket of gevent's."""
 
-    def __init__(self, address: tuple[Any, ...], family: int, prefix: str) -> None:
+    def __init__(self, address: tuple[object, ...], family: int, prefix: str) -> None:
         super().__init__(
             *address[:2], prefix or None, MAX_DATAGRAM, ipv6=family == gsocket.AF_INET6
         )
         self._sock.close()  # it would block
-        self._sock: Any = gsocket.socket(family, gsocket.SOCK_DGRAM)
+        self._sock: gsocket.socket = gsocket.socket(family, gsocket.SOCK_DGRAM)
         self._sock.settimeout(SEND_S)
         self._sock.connect(address)
         self._datagrams = 0

@@ -135,7 +135,7 @@ def test_what_is_refused_does_not_keep_the_others(error):
 
 def begin_points(work, told=None):
     told = [] if told is None else told
-    return BackgroundQueue("it", PointBacklog(), work, told.append, retry=False)
+    return BackgroundQueue("it", PointBacklog(), work, told.append)
 
 
 def lost(queue):

@@ -4,6 +4,10 @@ import pytest
 
 from amoc.results.exporters import RunInfo, start
 from amoc.results.exporters import settings as exporter_settings
+from amoc.results.exporters.graphite import Graphite
+from amoc.results.exporters.graphite_events import GraphiteEvents
+from amoc.results.exporters.prometheus import Prometheus
+from amoc.results.exporters.statsd import Statsd
 from amoc.scenario import settings
 from amoc.scenario.settings import Value, as_text
 from tests.servers.daemon import free_port
@@ -42,12 +46,7 @@ def test_a_run_has_the_exporters_whose_backend_is_named():
             RUN,
             told.append,
         )
-        assert [one.name for one in started] == [
-            "prometheus",
-            "graphite",
-            "graphite events",
-            "statsd",
-        ]
+        assert [type(one) for one in started] == [Prometheus, Graphite, GraphiteEvents, Statsd]
         for one in started:
             one.annotate("nobody is there", [], 1.0)
             one.close(1.0)
