@@ -7,7 +7,7 @@ import os
 import click
 
 from amoc.cli import run_options
-from amoc.cli.param_types import MAX_ID, Duration, Whole
+from amoc.cli.param_types import MAX_ID, duration, whole
 
 
 @click.command(short_help="Load a scenario and show its settings.")
@@ -19,12 +19,12 @@ from amoc.cli.param_types import MAX_ID, Duration, Whole
     "--run", "run_user", is_flag=True, help="Run one iteration of one user, tracing its stanzas."
 )
 @click.option(
-    "--user-id", type=Whole(1, MAX_ID), default=1, help="Id of the user of --run.  [default: 1]"
+    "--user-id", type=whole(1, MAX_ID), default=1, help="Id of the user of --run.  [default: 1]"
 )
 @click.option(
     "--for",
     "seconds",
-    type=Duration(),
+    type=duration(),
     default=5.0,
     help="Stop the user of --run gracefully after this time.  [default: 5s]",
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from rich.table import Table
 from rich.text import Text
@@ -27,7 +26,7 @@ class Checked:
         self.values: Mapping[str, settings.Value] = {}
         self.override({})
 
-    def override(self, values: Mapping[str, Any]) -> None:
+    def override(self, values: Mapping[str, object]) -> None:
         """Let values that amoc fills in override all others."""
         first = settings.Source("the embedded XMPP server", values, strict=False)
         self.values = settings.resolve(self.declared, [first, *self._sources])
@@ -60,7 +59,7 @@ def show(source: str, raw: Sequence[settings.Source]) -> Checked:
     return checked
 
 
-def _remoteness(one: settings.Setting[Any]) -> int:
+def _remoteness(one: settings.Setting[object]) -> int:
     """How far from the scenario a setting is declared."""
     own = (builtin_settings.__name__, exporter_settings.__name__)
     return 2 if one.module in own else one.module.startswith("amoc.")

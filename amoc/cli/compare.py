@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from amoc.cli.messages import say
-from amoc.cli.param_types import Duration
+from amoc.cli.param_types import duration
 from amoc.cli.run_data import load, output, write_file
 
 
@@ -25,7 +25,7 @@ from amoc.cli.run_data import load, output, write_file
 @click.option(
     "--warmup",
     "warmup_s",
-    type=Duration(zero=True),
+    type=duration(zero=True),
     help="Exclude this initial period of both runs.  [default: the --warmup of each]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Output JSON instead of a page.")

@@ -8,11 +8,10 @@ code is 0 when the run did it, and that of its refusal otherwise.
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import click
 
-from amoc.cli.param_types import Whole
+from amoc.cli.param_types import whole
 from amoc.control.commands import COMMANDS as TABLE
 from amoc.control.commands import Argument, CommandSpec, Flag, WholeNumber, checked
 from amoc.scenario.settings_sources import pairs_of
@@ -28,7 +27,7 @@ _SHARED = (
 def command_of(spec: CommandSpec) -> click.Command:
     """The sub-command that gives a run the command `spec`."""
 
-    def send(run: str | None, as_json: bool, comment: str | tuple[str, ...], **own: Any) -> None:
+    def send(run: str | None, as_json: bool, comment: str | tuple[str, ...], **own: object) -> None:
         text = comment if isinstance(comment, str) else " ".join(comment)
         _send(run, as_json, spec.name, own, text)
 
@@ -46,13 +45,13 @@ def _parameter(argument: Argument) -> click.Parameter:
     if isinstance(kind, Flag):
         return click.Option([f"--{name}"], is_flag=True, help=argument.help)
     if isinstance(kind, WholeNumber):
-        return click.Argument([name], metavar=argument.metavar, type=Whole(kind.low, kind.high))
+        return click.Argument([name], metavar=argument.metavar, type=whole(kind.low, kind.high))
     return click.Argument(
         [name], metavar=argument.metavar, nargs=-1, required=True, callback=_pairs
     )
 
 
-def _pairs(_context: click.Context, _parameter: click.Parameter, texts: tuple[str, ...]) -> Any:
+def _pairs(_context: click.Context, _parameter: click.Parameter, texts: tuple[str, ...]) -> object:
     return pairs_of("set", texts)
 
 
@@ -64,7 +63,7 @@ def _comment(spec: CommandSpec) -> click.Parameter:
     )
 
 
-def _send(run: str | None, as_json: bool, name: str, arguments: Any, comment: str) -> None:
+def _send(run: str | None, as_json: bool, name: str, arguments: object, comment: str) -> None:
     from amoc.control import answer_text, client
     from amoc.results.run_directory import find
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import click
 
@@ -14,80 +15,74 @@ MAX_ID = 1 << 32
 FOR_EVER_S = 1e8
 """An infinite timeout is three years, which fit where infinity does not."""
 
+T = TypeVar("T")
 
-class Duration(click.ParamType[float]):
-    """Text such as ``30s`` as seconds, above zero."""
 
-    name = "duration"
+class Parsed(click.ParamType[T]):
+    """What a function makes of the text of an option."""
 
-    def __init__(self, zero: bool = False) -> None:
-        """Allow `zero`, or not."""
-        self._zero = zero
+    def __init__(self, name: str, parse: Callable[[str], T]) -> None:
+        """Have `parse` read the text; it raises ValueError, with a clause, if it cannot."""
+        self.name = name
+        self._parse = parse
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
-        """Seconds, or a usage error."""
+    # click gives a default as it was declared, of any type.
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> T:
+        """The value, or a usage error."""
+        if not isinstance(value, str):
+            return value  # type: ignore[no-any-return]
         try:
-            seconds = parse_duration(value) if isinstance(value, str) else float(value)
+            return self._parse(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
-        if seconds == 0 and not self._zero:
-            self.fail(f"must be above 0, got {value!r}", param, ctx)
+
+
+def duration(zero: bool = False, hint: str = "") -> Parsed[float]:
+    """Text such as ``30s`` as seconds.
+
+    Args:
+        zero: Whether 0 is allowed.
+        hint: What an error says at its end.
+    """
+
+    def parse(text: str) -> float:
+        try:
+            seconds = parse_duration(text)
+            if seconds == 0 and not zero:
+                raise ValueError(f"must be above 0, got {text!r}")
+        except ValueError as error:
+            raise ValueError(f"{error}{hint}") from None
         return min(seconds, FOR_EVER_S)
 
-
-class Whole(click.ParamType[int]):
-    """A whole number within bounds."""
-
-    name = "n"
-
-    def __init__(self, least: int, most: int) -> None:
-        """Allow `least` to `most`."""
-        self._bounds = least, most
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """The number, or a usage error."""
-        least, most = self._bounds
-        if not re.fullmatch(r"[+-]?\d{1,20}", str(value)) or not least <= int(value) <= most:
-            text = f"must be a whole number from {least} to {most}, got {str(value)!r}"
-            self.fail(text, param, ctx)
-        return int(value)
+    return Parsed("duration", parse)
 
 
-class Profile(click.ParamType[Stages]):
-    """Stages of a number of users: ``30s:100,2m:1000``."""
+def whole(least: int, most: int) -> Parsed[int]:
+    """A whole number from `least` to `most`."""
 
-    name = "stages"
+    def parse(text: str) -> int:
+        if not re.fullmatch(r"[+-]?\d{1,20}", text) or not least <= int(text) <= most:
+            raise ValueError(f"must be a whole number from {least} to {most}, got {text!r}")
+        return int(text)
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Stages:
-        """The stages, or a usage error."""
-        if isinstance(value, Stages):
-            return value
-        try:
-            stages = Stages.parse(value)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-        if not stages.total_ns:
-            self.fail(f"must have a total duration above 0 s, got {value!r}", param, ctx)
-        return stages
+    return Parsed("n", parse)
 
 
-class UserIds(click.ParamType[range]):
-    """``A-B`` as a range of user ids."""
+def _stages(text: str) -> Stages:
+    stages = Stages.parse(text)
+    if not stages.total_ns:
+        raise ValueError(f"must have a total duration above 0 s, got {text!r}")
+    return stages
 
-    name = "a-b"
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> range:
-        """The ids, or a usage error."""
-        if isinstance(value, range):
-            return value
-        found = re.fullmatch(r"(\d{1,20})-(\d{1,20})", value)
-        if not found or not 1 <= int(found[1]) <= int(found[2]) <= MAX_ID:
-            text = f"must be A-B with 1 <= A <= B <= {MAX_ID}, got {value!r}"
-            self.fail(text, param, ctx)
-        return range(int(found[1]), int(found[2]) + 1)
+def _user_ids(text: str) -> range:
+    found = re.fullmatch(r"(\d{1,20})-(\d{1,20})", text)
+    if not found or not 1 <= int(found[1]) <= int(found[2]) <= MAX_ID:
+        raise ValueError(f"must be A-B with 1 <= A <= B <= {MAX_ID}, got {text!r}")
+    return range(int(found[1]), int(found[2]) + 1)
+
+
+STAGES = Parsed("stages", _stages)
+"""``30s:100,2m:1000``."""
+USER_IDS = Parsed("a-b", _user_ids)
+"""``A-B`` as a range of user ids."""

@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import floor, inf
-from typing import Any
 
 from amoc.base.clock import S_NS
-from amoc.base.json_plain import plain
+from amoc.base.json_plain import JsonObject, plain
 from amoc.scenario.fd_budget import RESERVED_FDS
 from amoc.scenario.load_profile import Leg, Stages, parse_profile
 from amoc.scenario.run_plan import RunPlan
@@ -46,7 +45,7 @@ class Host:
     has_init: bool
 
 
-def preview(plan: RunPlan, host: Host) -> dict[str, Any]:
+def preview(plan: RunPlan, host: Host) -> JsonObject:
     """All that is known of the run before it runs, as JSON has it."""
     return {
         "scenario": plan.scenario,
@@ -67,7 +66,7 @@ def preview(plan: RunPlan, host: Host) -> dict[str, Any]:
     }
 
 
-def _users(ids: range, workers: int) -> dict[str, Any]:
+def _users(ids: range, workers: int) -> dict[str, object]:
     places = []
     for worker in range(workers):
         mine = placement.ids_of(ids.start, ids.stop - 1, 0, 1, worker, workers) if ids else range(0)
@@ -96,7 +95,7 @@ def _start_rate(plan: RunPlan, host: Host) -> tuple[float | Stages, str]:
     return first_rate(plan.stages is not None, sources, host.interarrival_ms, host.user_rate)
 
 
-def _starts(plan: RunPlan, host: Host) -> dict[str, Any]:
+def _starts(plan: RunPlan, host: Host) -> dict[str, object]:
     """When users start, as far as the start rate and the stages say it."""
     rate, source = _start_rate(plan, host)
     first_s = last_s = None
@@ -137,7 +136,7 @@ def _number(value: float) -> float | str:
     return "inf" if value == inf else round(value, 9)
 
 
-def _stage(leg: Leg) -> dict[str, Any]:
+def _stage(leg: Leg) -> dict[str, object]:
     before, target = floor(leg.before), floor(leg.target)
     length_s = (leg.end_ns - leg.begin_ns) / S_NS
     return {
@@ -151,7 +150,7 @@ def _stage(leg: Leg) -> dict[str, Any]:
     }
 
 
-def _throttle(name: str, text: str) -> dict[str, Any]:
+def _throttle(name: str, text: str) -> dict[str, object]:
     """What is known of a throttle's rate; its own interval is not, so a minute is taken for it."""
     profile = parse_profile(text, 60.0)
     legs = []
@@ -178,7 +177,7 @@ def _most_at_once(plan: RunPlan) -> int:
     return len(plan.users) if plan.stages is None else plan.stages.highest
 
 
-def _descriptors(plan: RunPlan, host: Host) -> dict[str, Any]:
+def _descriptors(plan: RunPlan, host: Host) -> dict[str, object]:
     most = _most_at_once(plan)
     needed = -(-most // host.workers) * host.fds_per_user + RESERVED_FDS
     return {
@@ -190,7 +189,7 @@ def _descriptors(plan: RunPlan, host: Host) -> dict[str, Any]:
     }
 
 
-def _end(plan: RunPlan, host: Host) -> dict[str, Any]:
+def _end(plan: RunPlan, host: Host) -> dict[str, object]:
     stop = f"users then have {plan.stop_timeout_s:g} s to finish"
     if plan.duration_s is not None:
         by_stages = plan.stages is not None and plan.duration_s == plan.stages.total_s

@@ -6,13 +6,14 @@ import os
 import random
 from collections.abc import Callable, Sequence
 from fractions import Fraction
-from typing import Any
 
 import click
 
 from amoc.base.errors import UsageError
-from amoc.cli import threshold_options
-from amoc.cli.param_types import MAX_ID, Duration, Profile, UserIds, Whole
+from amoc.cli.param_types import MAX_ID, STAGES, USER_IDS, whole
+from amoc.cli.param_types import duration as seconds
+from amoc.results.thresholds import threshold
+from amoc.results.thresholds.abort import GRACE_S
 from amoc.scenario import settings_sources
 from amoc.scenario.load_profile import Stages, parse_profile
 from amoc.scenario.run_plan import RunPlan
@@ -29,7 +30,7 @@ CONFIG = click.option(
 )
 SEED = click.option(
     "--seed",
-    type=Whole(0, 2**63 - 1),
+    type=whole(0, 2**63 - 1),
     help="Seed of all random decisions.  [default: chosen and shown]",
 )
 RUN_DIRECTORY = click.option(
@@ -48,15 +49,17 @@ LOG_LEVEL = click.option(
 JSON_FILE = click.option(
     "--json", "json_file", metavar="FILE", help="Write the summary to this file as JSON."
 )
+# The argument that follows --abort-on-fail may be taken for its time by mistake.
+_HINT = f"; write --abort-on-fail={GRACE_S:g}s, or put it last"
 _OPTIONS = (
     SCENARIO,
     click.option(
-        "--users", type=Whole(1, MAX_ID), help="Number of users; ids start at 1.  [default: 1]"
+        "--users", type=whole(1, MAX_ID), help="Number of users; ids start at 1.  [default: 1]"
     ),
-    click.option("--user-ids", type=UserIds(), help="Ids of the users, instead of --users."),
+    click.option("--user-ids", type=USER_IDS, help="Ids of the users, instead of --users."),
     click.option(
         "--stages",
-        type=Profile(),
+        type=STAGES,
         help="Number of users over time: 30s:100,2m:1000,30s:0. --users is then the number at the"
         " start, 0 by default.",
     ),
@@ -70,12 +73,12 @@ _OPTIONS = (
     ),
     click.option(
         "--duration",
-        type=Duration(),
+        type=seconds(),
         help="Stop gracefully after this time: 30s, 5m.  [default: never]",
     ),
     click.option(
         "--workers",
-        type=Whole(1, 512),
+        type=whole(1, 512),
         help="Number of worker processes.  [default: one per CPU core]",
     ),
     SET,
@@ -85,23 +88,52 @@ _OPTIONS = (
     RUN_DIRECTORY,
     click.option(
         "--init-timeout",
-        type=Duration(),
+        type=seconds(),
         default=30.0,
         help="Timeout for importing the scenario and for init().  [default: 30s]",
     ),
     click.option(
         "--stop-timeout",
-        type=Duration(zero=True),
+        type=seconds(zero=True),
         default=10.0,
         help="Time for users to finish at the end; users still running after it are stopped"
         " forcibly.  [default: 10s]",
     ),
+    click.option(
+        "--expect",
+        "expected",
+        metavar="EXPR",
+        multiple=True,
+        help="Threshold, a pass/fail criterion for the run (repeatable):"
+        ' "message_ttd.p99 < 200ms", "crashes == 0", "messages_sent.rate > 900/s".',
+    ),
+    click.option(
+        "--abort-on-fail",
+        "abort_after",
+        is_flag=False,
+        flag_value=f"{GRACE_S:g}s",
+        type=seconds(zero=True, hint=_HINT),
+        metavar="[DURATION]",
+        help="Abort the run when a threshold has been violated for this long, or can no longer be"
+        f" met.  [{GRACE_S:g}s if no time is given; default: never]",
+    ),
+    click.option(
+        "--warmup",
+        type=seconds(zero=True),
+        default=0.0,
+        help="Exclude this initial period from thresholds and statistics.  [default: 0s]",
+    ),
+    click.option(
+        "--limited-ok",
+        is_flag=True,
+        help="Only report a load generator that was too slow, do not fail the run for it.",
+    ),
+    LOG_LEVEL,
 )
 
 
 def options(function: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options of a run; `plan` takes their values."""
-    function = LOG_LEVEL(threshold_options.options(function))
     for option in reversed(_OPTIONS):
         function = option(function)
     return function
@@ -123,23 +155,22 @@ def plan(
     new_directory: str | None,
     init_timeout: float,
     stop_timeout: float,
+    expected: Sequence[str],
+    abort_after: float | None,
+    warmup: float,
+    limited_ok: bool,
     log_level: str,
-    **judged: Any,
 ) -> RunPlan:
     """The plan that the options describe.
 
     Raises:
         AmocError: They contradict each other, or a source of settings cannot be read.
     """
-    if users is not None and user_ids is not None:
-        raise UsageError("--users and --user-ids are mutually exclusive; give one of them")
-    ids = user_ids
-    if ids is None:
-        count = users if users is not None else 1 if stages is None else 0
-        ids = range(1, count + 1)
+    ids = _ids(users, user_ids, stages)
     if stages is not None:
         stages = Stages(stages.stages, Fraction(len(ids)))
         duration = min(stages.total_s, duration if duration is not None else stages.total_s)
+    _check_criteria(expected, warmup, duration)
     own = {} if workers is None else {"workers": workers}
     return RunPlan(
         scenario=scenario,
@@ -156,9 +187,42 @@ def plan(
         stages=stages,
         rates=rates(throttles),
         run_directory=new_directory,
+        thresholds=tuple(expected),
+        abort_after_s=abort_after,
+        warmup_s=warmup,
+        limited_ok=limited_ok,
         log_level=log_level,
-        **threshold_options.fields(duration_s=duration, **judged),
     )
+
+
+def _ids(users: int | None, user_ids: range | None, stages: Stages | None) -> range:
+    """The ids of the users at the start."""
+    if user_ids is None:
+        count = users if users is not None else 1 if stages is None else 0
+        return range(1, count + 1)
+    if users is not None:
+        raise UsageError("--users and --user-ids are mutually exclusive; give one of them")
+    return user_ids
+
+
+def _check_criteria(expected: Sequence[str], warmup: float, duration_s: float | None) -> None:
+    """Check thresholds and warm-up.
+
+    Raises:
+        UsageError: A threshold makes no sense, or the warm-up is as long as the run; a line for
+            each that is wrong.
+    """
+    problems = []
+    try:
+        threshold.gather((threshold.COMMAND_LINE, expected))
+    except UsageError as error:
+        problems.append(str(error))
+    if duration_s is not None and warmup >= duration_s:
+        problems.append(
+            f"--warmup must be shorter than the run, got {warmup:g} s of {duration_s:g} s"
+        )
+    if problems:
+        raise UsageError("\n".join(problems))
 
 
 def rates(throttles: Sequence[str]) -> dict[str, str]:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import click
 
-from amoc.cli.param_types import Whole
+from amoc.cli.param_types import whole
 
 
 @click.command(short_help="Run an XMPP server for trials.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
-    "--port", type=Whole(0, 65535), default=5222, show_default=True, help="0: any free port."
+    "--port", type=whole(0, 65535), default=5222, show_default=True, help="0: any free port."
 )
 @click.option("--domain", default="localhost", show_default=True, help="Domain to serve.")
 @click.option(
     "--connections",
-    type=Whole(1, 1_000_000),
+    type=whole(1, 1_000_000),
     default=2000,
     show_default=True,
     help="Maximum number of connections.",

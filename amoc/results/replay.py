@@ -17,11 +17,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from amoc import __version__
 from amoc.base.errors import UsageError
-from amoc.base.json_plain import plain
+from amoc.base.json_plain import JsonObject, plain
 from amoc.base.redaction import HIDDEN, holds_hidden, is_secret
 from amoc.base.versions import versions
 from amoc.control.commands import is_read
@@ -39,10 +38,10 @@ SOURCE = "replay"
 _NOT_IN_PLAN = ("scenario", "run_directory")
 """The record has the scenario with its path; a replay has a directory of its own."""
 
-_Command = tuple[float, str, Mapping[str, Any]]
+_Command = tuple[float, str, JsonObject]
 
 
-def record_of(plan: RunPlan, loaded: Loaded | None, run_id: str) -> dict[str, Any]:
+def record_of(plan: RunPlan, loaded: Loaded | None, run_id: str) -> JsonObject:
     """The fields of a journal's ``run`` record as JSON, enough to repeat the run.
 
     Args:
@@ -69,7 +68,7 @@ def record_of(plan: RunPlan, loaded: Loaded | None, run_id: str) -> dict[str, An
         "versions": versions(),
         "plan": {name: value for name, value in plan.to_json().items() if name not in _NOT_IN_PLAN},
     }
-    found: dict[str, Any] = plain(record)
+    found: JsonObject = plain(record)
     return found
 
 
@@ -79,7 +78,7 @@ def _setting(name: str, value: str, *more: str) -> dict[str, str]:
     return dict(zip(SettingInfo._fields, (name, value, *more), strict=True))
 
 
-def plan_of(record: Mapping[str, Any]) -> RunPlan:
+def plan_of(record: JsonObject) -> RunPlan:
     """The plan in a record of `record_of`; its secrets say ``(hidden)``.
 
     Raises:
@@ -152,13 +151,13 @@ def prepare(
 
 
 def commands_of(
-    entries: Iterable[Mapping[str, Any]], warn: Callable[[str], None] = lambda _: None
-) -> list[tuple[float, str, dict[str, Any]]]:
+    entries: Iterable[JsonObject], warn: Callable[[str], None] = lambda _: None
+) -> list[_Command]:
     """The commands that changed a run, with their times and arguments.
 
     Those of its timeline are in the plan already, and those that were not carried out are left out.
     """
-    found: list[tuple[float, str, dict[str, Any]]] = []
+    found: list[_Command] = []
     undone: Counter[str] = Counter()
     for one in entries:
         if one["kind"] != "command" or is_read(one.get("name")) or one.get("source") == SOURCE:
@@ -172,7 +171,7 @@ def commands_of(
     return found
 
 
-def differences(record: Mapping[str, Any]) -> list[str]:
+def differences(record: JsonObject) -> list[str]:
     """What has changed since the run, a line each."""
     found = []
     scenario = record["scenario"]
@@ -193,7 +192,7 @@ def differences(record: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def _cut_short(entries: Iterable[Mapping[str, Any]]) -> str:
+def _cut_short(entries: Iterable[JsonObject]) -> str:
     """How that run ended early; empty if it ended by its plan and its commands."""
     end = next((one for one in entries if one["kind"] == "end"), None)
     if end is None:
@@ -205,7 +204,7 @@ def _cut_short(entries: Iterable[Mapping[str, Any]]) -> str:
     return f"that run {how}; this one ends by its plan and its commands"
 
 
-def _hidden_at_start(record: Mapping[str, Any], plan: RunPlan) -> set[str]:
+def _hidden_at_start(record: JsonObject, plan: RunPlan) -> set[str]:
     """The settings whose initial value is unknown, because something in it is hidden."""
     found: set[str] = set()
     decided: set[str] = set()
@@ -230,7 +229,7 @@ def _hidden_later(timeline: Iterable[_Command]) -> Counter[str]:
     )
 
 
-def _tables(record: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+def _tables(record: JsonObject, values: JsonObject) -> dict[str, JsonObject]:
     """The values that are not settings but a scenario's table in the config file."""
     declared = _declared(record)
     return {
@@ -240,22 +239,19 @@ def _tables(record: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, M
     }
 
 
-def _declared(record: Mapping[str, Any]) -> set[str]:
+def _declared(record: JsonObject) -> set[str]:
     """The names of the settings that were declared."""
     return {one["name"] for one in record.get("settings") or ()}
 
 
-def _name(record: Mapping[str, Any]) -> str:
+def _name(record: JsonObject) -> str:
     """The name of the scenario that was run."""
     source = str(record["scenario"]["source"])
     return Path(source).stem if is_path(source) else source
 
 
 def _given_again(
-    record: Mapping[str, Any],
-    hidden: set[str],
-    given: Mapping[str, str],
-    environment: Mapping[str, str],
+    record: JsonObject, hidden: set[str], given: Mapping[str, str], environment: Mapping[str, str]
 ) -> dict[str, str]:
     """The values of hidden settings, from the environment.
 
@@ -277,7 +273,7 @@ def _given_again(
     return found
 
 
-def _without_hidden(record: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+def _without_hidden(record: JsonObject, values: JsonObject) -> JsonObject:
     """`values` without settings that contain something hidden."""
     tables = _tables(record, values)
     return {
@@ -289,13 +285,13 @@ def _without_hidden(record: Mapping[str, Any], values: Mapping[str, Any]) -> dic
     }
 
 
-def _values_of(arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+def _values_of(arguments: JsonObject) -> JsonObject:
     """The settings that a command changes."""
     values = arguments.get("values")
     return values if isinstance(values, Mapping) else {}
 
 
-def _revealed(command: _Command, secrets: Mapping[str, Any]) -> tuple[float, str, dict[str, Any]]:
+def _revealed(command: _Command, secrets: JsonObject) -> _Command:
     """`command` with its hidden values filled in."""
     t_s, name, arguments = command
     values = _values_of(arguments)

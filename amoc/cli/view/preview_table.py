@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any
 
 from rich.table import Table
 from rich.text import Text
 
 from amoc.base.clock import format_duration
+from amoc.base.json_plain import JsonObject
 from amoc.base.text import counted
 
 Part = Text | Table
 
 
-def parts(found: Mapping[str, Any]) -> list[Part]:
+def parts(found: JsonObject) -> list[Part]:
     """All that is printed, in its order."""
     comment = f"  {found['comment']}" if found["comment"] else ""
     head = Text.assemble(
@@ -46,7 +45,7 @@ def parts(found: Mapping[str, Any]) -> list[Part]:
     return shown
 
 
-def _users(users: Mapping[str, Any]) -> list[Part]:
+def _users(users: JsonObject) -> list[Part]:
     if not users["count"]:
         return [Text("no users")]
     line = f"{counted(users['count'], 'user')}, {users['first']} to {users['last']}"
@@ -62,7 +61,7 @@ def _users(users: Mapping[str, Any]) -> list[Part]:
     return [Text(line), _table(["worker", "users", "ids"], rows), Text()]
 
 
-def _start_lines(starts: Mapping[str, Any]) -> list[str]:
+def _start_lines(starts: JsonObject) -> list[str]:
     rate = starts["per_minute"]
     shown = "no limit" if rate == "inf" else f"{rate}/min".replace(".0/", "/")
     lines = [f"starts: {shown} ({starts['from']})"]
@@ -74,7 +73,7 @@ def _start_lines(starts: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _stages(stages: list[Mapping[str, Any]]) -> Table:
+def _stages(stages: list[JsonObject]) -> Table:
     rows = [
         [
             str(number),
@@ -87,7 +86,7 @@ def _stages(stages: list[Mapping[str, Any]]) -> Table:
     return _table(["stage", "time", "users", "change"], rows)
 
 
-def _change(stage: Mapping[str, Any]) -> str:
+def _change(stage: JsonObject) -> str:
     speed = f", {stage['per_s']:g}/s" if stage["per_s"] else ", at once"
     if stage["started"]:
         return f"{stage['started']:,} start{speed}"
@@ -96,7 +95,7 @@ def _change(stage: Mapping[str, Any]) -> str:
     return "none"
 
 
-def _rates(legs: list[Mapping[str, Any]]) -> Table:
+def _rates(legs: list[JsonObject]) -> Table:
     rows = [
         [
             f"{_time(one['from_s'])} to {_time(one['to_s'])}",
@@ -107,7 +106,7 @@ def _rates(legs: list[Mapping[str, Any]]) -> Table:
     return _table(["time", "rate per minute"], rows)
 
 
-def _end_lines(found: Mapping[str, Any]) -> list[str]:
+def _end_lines(found: JsonObject) -> list[str]:
     end, descriptors = found["end"], found["descriptors"]
     at = "ends when" if end["at_s"] is None else f"ends at {_time(end['at_s'])}, when"
     lines = [f"the run {at} {end['why']}; {end['then']}"]

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from amoc import __version__
 from amoc.base.errors import ExitCode, ResourceError
 from amoc.cli.main import cli, main
-from amoc.cli.param_types import MAX_ID, Duration, UserIds
+from amoc.cli.param_types import MAX_ID, USER_IDS, duration
 from amoc.cli.summary_file import SummaryFile
 
 PROJECT = Path(__file__).resolve().parents[3]
@@ -136,16 +136,16 @@ def test_a_config_file_that_is_not_toml_is_a_setting_error(directory, refused_in
     [("5001-6000", range(5001, 6001)), ("7-7", range(7, 8)), (f"1-{MAX_ID}", range(1, MAX_ID + 1))],
 )
 def test_users_may_be_named_by_their_ids(text, ids):
-    assert UserIds().convert(text, None, None) == ids
+    assert USER_IDS.convert(text, None, None) == ids
 
 
 def test_a_duration_option_takes_what_timing_takes():
-    assert Duration().convert("1m30s", None, None) == 90.0
-    assert Duration().convert(2.5, None, None) == 2.5
-    assert Duration(zero=True).convert("0", None, None) == 0.0
-    assert Duration().convert("inf", None, None) < float("inf")
+    assert duration().convert("1m30s", None, None) == 90.0
+    assert duration().convert(2.5, None, None) == 2.5
+    assert duration(zero=True).convert("0", None, None) == 0.0
+    assert duration().convert("inf", None, None) < float("inf")
     with pytest.raises(click.BadParameter, match="must be a duration"):
-        Duration().convert("x", None, None)
+        duration().convert("x", None, None)
 
 
 # The summary as a file

@@ -7,14 +7,23 @@ import pytest
 from click.testing import CliRunner
 
 from amoc.base.errors import UsageError
-from amoc.cli import threshold_options
+from amoc.cli import run_options
+from amoc.scenario.run_plan import RunPlan
+
+planned: list[RunPlan] = []
 
 
 @click.command()
-@click.argument("scenario")
-@threshold_options.options
-def run(scenario: str, **options: object) -> None:
-    click.echo(f"{scenario} {threshold_options.fields(duration_s=60.0, **options)}")
+@run_options.options
+def run(**options: object) -> None:
+    planned.append(run_options.plan(**options))
+
+
+def plan(*words: str) -> RunPlan:
+    done = CliRunner().invoke(run, words)
+    if done.exception is not None:
+        raise done.exception
+    return planned.pop()
 
 
 @pytest.mark.parametrize(
@@ -28,8 +37,7 @@ def run(scenario: str, **options: object) -> None:
     ],
 )
 def test_the_grace_time_may_be_left_out(words, abort_after_s):
-    done = CliRunner().invoke(run, ["chat.py", *words])
-    assert f"'abort_after_s': {abort_after_s}" in done.output
+    assert plan("chat.py", *words).abort_after_s == abort_after_s
 
 
 def test_a_scenario_that_stands_in_the_grace_times_place_is_told_of():
@@ -40,24 +48,16 @@ def test_a_scenario_that_stands_in_the_grace_times_place_is_told_of():
 
 def test_the_options_become_fields_of_a_plan():
     words = ["--expect", "crashes == 0", "--expect", "x > 1", "--warmup", "30s", "--limited-ok"]
-    done = CliRunner().invoke(run, ["chat.py", *words])
-    fields = {
-        "thresholds": ("crashes == 0", "x > 1"),
-        "abort_after_s": None,
-        "warmup_s": 30.0,
-        "limited_ok": True,
-    }
-    assert done.output == f"chat.py {fields}\n"
+    found = plan("chat.py", *words)
+    assert found.thresholds == ("crashes == 0", "x > 1")
+    assert found.abort_after_s is None
+    assert found.warmup_s == 30.0
+    assert found.limited_ok
 
 
 def test_all_that_is_wrong_is_said_at_once():
+    words = ["--expect", "crashes < 0", "--expect", "x", "--warmup", "60s", "--duration", "60s"]
     with pytest.raises(UsageError) as caught:
-        threshold_options.fields(
-            expected=["crashes < 0", "x"],
-            abort_after=None,
-            warmup=60.0,
-            limited_ok=False,
-            duration_s=60.0,
-        )
+        plan("chat.py", *words)
     assert len(str(caught.value).splitlines()) == 3
     assert "--warmup must be shorter than the run, got 60 s of 60 s" in str(caught.value)
