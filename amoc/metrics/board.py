@@ -36,6 +36,8 @@ ENTRY_BYTES = 256
 _ENTRY = Struct(
     "<BBHIQ"
 )  # kind, merge rule, bytes of the name, unused, offset of the cells in the area
+MAX_COUNT = 2**64 - 1
+"""What a cell can hold, and msgpack carry."""
 NAME_BYTES = ENTRY_BYTES - _ENTRY.size
 _DIRECTORY = 64  # the area starts with its count of entries, alone in a cache line
 _CELLS_START = _DIRECTORY + ENTRIES * ENTRY_BYTES

@@ -24,21 +24,24 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain
+from operator import index
 from time import perf_counter_ns
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from gevent import getcurrent
 
 from amoc.base.errors import ScenarioError
 from amoc.base.pause import own_paused_ns, paused_ns
+from amoc.base.text import cut
 from amoc.metrics import coordinated_omission, reserved
-from amoc.metrics.board import Area, Kind, Merge, Metric
+from amoc.metrics.board import MAX_COUNT, Area, Kind, Merge, Metric
 from amoc.metrics.coordinated_omission import MAX_TIMERS, Cadence, missed
 from amoc.metrics.histogram import CELLS, LAST_CELL
 from amoc.metrics.throttle_counts import COUNTS
 
 RESPONSE = coordinated_omission.RESPONSE
 MAX_S = 2**64 / 1e9
+_ONE: Final = 1
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 
 
@@ -69,22 +72,31 @@ class Counter(_Handle):
     kind = Kind.COUNTER
 
     def inc(self, n: int = 1) -> None:
-        """Count `n` more events.
+        """Count `n` more events; at 2**64 - 1 a counter stays, which its node reports.
 
         Raises:
             TypeError: `n` is no whole number.
-            ValueError: `n` is negative, or the counter would not fit into 64 bits any more.
+            ValueError: `n` is negative, or 2**64 or more.
         """
+        # Other numbers are checked, for those of NumPy wrap around; that costs the usual 1 nothing.
+        if n is not _ONE and (type(n) is not int or n < 0):
+            n = self._whole(n)
         try:
-            if n < 0:
-                raise ValueError
             self._cells[0] += n
+        except ValueError:  # a cell has 64 bits
+            self._whole(n)
+            self._cells[0] = MAX_COUNT
+
+    def _whole(self, n: int) -> int:
+        try:
+            if not 0 <= (whole := index(n)) <= MAX_COUNT:
+                raise ValueError
         except (TypeError, ValueError) as error:
-            if type(error) is TypeError or n < 0:
-                rule = "must be incremented by a whole number of 0 or more"
-            else:
-                rule = f"must stay below 2**64, and is {self._cells[0]} now"
-            raise type(error)(f"counter {self.name} {rule}, got {n!r}") from None
+            raise type(error)(
+                f"counter {self.name} must be incremented by a whole number of 0 or more, below"
+                f" 2**64, got {cut(n)}"
+            ) from None
+        return whole
 
 
 class Gauge(_Handle):
@@ -133,7 +145,7 @@ class Gauge(_Handle):
 
     def _refusal(self, what: str, value: object, error: Exception) -> Exception:
         kind = TypeError if type(error) is TypeError else ValueError
-        return kind(f"gauge {self.name} must {what} a finite number, got {value!r}")
+        return kind(f"gauge {self.name} must {what} a finite number, got {cut(value)}")
 
 
 class Timer(_Handle):
@@ -163,23 +175,33 @@ class Timer(_Handle):
             kind = TypeError if type(error) is TypeError else ValueError
             raise kind(
                 f"timer {self.name} must record a number of seconds from 0 to {MAX_S:.2g},"
-                f" got {seconds!r}"
+                f" got {cut(seconds)}"
             ) from None
 
     def record_ns(self, ns: int) -> None:
-        """Record a duration in nanoseconds, a whole number below 2**64.
+        """Record a duration in nanoseconds, an int below 2**64.
 
         One below zero counts as zero: it is the difference of two clocks.
+
+        Raises:
+            TypeError: It is no int.
+            ValueError: It is 2**64 or more.
         """
         # histogram.cell_of, written out: this is called for every message of every user.
-        if ns < 0:
-            ns = 0
-        shift = ns.bit_length() - 8
-        cell = ns if shift < 0 else (shift << 7) + (ns >> shift)
         cells = self._cells
-        # The maximum first: a reader in between must not find a duration above it.
-        if ns > cells[CELLS]:
-            cells[CELLS] = ns
+        try:
+            if ns < 0:
+                ns = 0
+            shift = ns.bit_length() - 8
+            cell = ns if shift < 0 else (shift << 7) + (ns >> shift)
+            # The maximum first: a reader in between must not find a duration above it.
+            if ns > cells[CELLS]:
+                cells[CELLS] = ns
+        except (AttributeError, TypeError, ValueError) as error:
+            kind = ValueError if type(error) is ValueError else TypeError
+            raise kind(
+                f"timer {self.name} must record an int of nanoseconds below 2**64, got {cut(ns)}"
+            ) from None
         cells[cell if cell < LAST_CELL else LAST_CELL] += 1  # noqa: FURB136 - min() costs a call
 
     def time(self) -> _Stopwatch:

@@ -282,3 +282,22 @@ def test_a_user_that_leaves_late_does_not_lower_any_rate(scenario, tmp_path):
     page = RunDirectory(run.directory).report.read_text()
     assert f"{rate:.4g}" in page
     assert summary["run"]["active_s"] < summary["run"]["duration_s"] - 1
+
+
+BEYOND = """
+    from amoc import metrics, user
+
+    def start(user_id):
+        metrics.counter("big").inc(2**63)
+        metrics.counter("good").inc()
+        user.wait_stopping()
+"""
+
+
+def test_a_sum_beyond_64_bits_stays_there_and_costs_nothing_else(scenario, tmp_path):
+    arguments = ("--users", "2", "--workers", "2", "--duration", "2s", "--limited-ok", *AT_ONCE)
+    with running(scenario(BEYOND), *arguments, directory=tmp_path) as run:
+        assert run.end() == 0, run.output
+        counters = run.summary()["counters"]
+    assert (counters["big"], counters["good"]) == (2**64 - 1, 2)
+    assert run.output.count("counter big has reached 2**64 - 1 and counts no further") == 1

@@ -18,7 +18,7 @@ from amoc.base.errors import PeerError
 from amoc.base.waiting import Notify, OpenGate
 from amoc.ipc.bus.end import MAX_BATCHES, MAX_UNACKED, OWN, WELCOME, End, endpoints
 from amoc.ipc.bus.report_queue import ReportQueue, pack_batch
-from amoc.ipc.messages.codec import Codec, unpack
+from amoc.ipc.messages.codec import UNPACKABLE, Codec, culprit, unpack
 from amoc.ipc.messages.lifecycle import Hello, Note, Output
 from amoc.ipc.messages.samples import Sample
 from amoc.ipc.messages.users import CrashSeen
@@ -35,6 +35,8 @@ MAX_HELD_BYTES = 16 << 20
 """What a child holds back before it counts as crowded; half of it, and it does no longer."""
 STALL_NS = 10 * S_NS
 """It also counts as crowded when its parent has taken nothing for so long."""
+MAX_REFUSED = 50
+"""Parts of reports that cannot be packed, of which each is told."""
 ROOM_S = 1.0
 """How long `Child.report` waits while it is crowded."""
 
@@ -90,6 +92,7 @@ class Child(End, Generic[_C, _R]):
         self._heard = 0
         self._gap_at = -1
         self._dropped = 0
+        self._refused: set[str] = set()
         self._acked = 0
         self._batches = 0
         self._commands = commands
@@ -201,7 +204,23 @@ class Child(End, Generic[_C, _R]):
         if self._crowded and isinstance(record, INFORMS):
             self._dropped += 1
             return
-        self._put(self._codec.pack(record))
+        try:
+            report = self._codec.pack(record)
+        except UNPACKABLE as error:
+            self._refuse(record, error)
+        else:
+            self._put(report)
+
+    def _refuse(self, record: object, error: Exception) -> None:
+        """Leave out what cannot be packed, and say so once for each part that is to blame.
+
+        One value of a scenario that no message can carry must not end the process that reports it.
+        """
+        what = culprit(record, type(record).__name__)
+        if what not in self._refused and len(self._refused) < MAX_REFUSED:
+            self._refused.add(what)
+            why = f"{what} cannot be sent: {error}; it is left out (reported once)"
+            self._put(OWN.pack(Note("error", f"{self.name}: {why}")))
 
     def _put(self, report: bytes) -> None:
         self._reports.add(report)

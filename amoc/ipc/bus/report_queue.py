@@ -1,7 +1,7 @@
 """What a child has to report, packed, leaves in batches of a bounded size. Pure.
 
-A report is packed when it is made, so its size is known and what cannot be packed is the reporter's
-error. A batch is one frame: ``[child, number of the batch, acknowledged, [report, …]]``.
+A report is packed when it is made, so its size is known, and what cannot be packed is known there.
+A batch is one frame: ``[child, number of the batch, acknowledged, [report, …]]``.
 """
 
 from __future__ import annotations

@@ -6,7 +6,8 @@ relays it neither reads it nor packs it again.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import count
 from typing import Any, Generic, TypeVar, get_args
 
 import msgpack
@@ -16,6 +17,9 @@ from amoc.ipc.messages.envelope import Envelope
 
 UNREADABLE = (ValueError, TypeError, msgpack.UnpackException)
 """What reading raises when the bytes are not msgpack."""
+UNPACKABLE = (ValueError, TypeError, OverflowError)
+"""What packing raises when a value is not one of msgpack's, or beyond its 64 bits."""
+_MAX_PATH = 200
 
 M = TypeVar("M")
 
@@ -82,6 +86,22 @@ def pack(value: object) -> bytes:
     """`value` as msgpack."""
     packed: bytes = msgpack.packb(value, unicode_errors="surrogatepass")
     return packed
+
+
+def culprit(value: object, path: str) -> str:
+    """Which part of `value`, called `path`, is why it cannot be packed; ``Sample.counters.big``."""
+    parts: Iterable[tuple[object, object]] = ()
+    if isinstance(value, Mapping):
+        parts = value.items()
+    elif isinstance(value, list | tuple):
+        parts = zip(getattr(value, "_fields", count()), value, strict=False)
+    for name, part in parts:
+        try:
+            pack(part)
+        except UNPACKABLE:
+            # What contains itself has no end.
+            return culprit(part, f"{path}.{name}") if len(path) < _MAX_PATH else path[:_MAX_PATH]
+    return path
 
 
 def unpack(data: bytes | memoryview) -> Any:

@@ -15,7 +15,7 @@ from amoc.base import process
 from amoc.base.clock import S_NS, now_ns
 from amoc.ipc.messages.samples import Sample, WorkerFigures
 from amoc.metrics import health_figures
-from amoc.metrics.board import Board, Cell, Kind, Merge
+from amoc.metrics.board import MAX_COUNT, Board, Cell, Kind, Merge
 from amoc.metrics.board_reader import AreaReader
 from amoc.metrics.health_figures import NodePoint
 from amoc.metrics.histogram import CELLS, Histogram, cell_of
@@ -77,6 +77,7 @@ class Sampler:
         self._crashes: dict[str, int] = {}
         self._throttles: dict[str, ThrottleCounts] = {}
         self._timers: dict[str, Histogram] = {}
+        self._full: list[str] = []
         self._sequence = 0
         self._unacknowledged: deque[tuple[int, _News]] = deque()
 
@@ -84,6 +85,11 @@ class Sampler:
         """The controller knows what sample `sequence` said."""
         while self._unacknowledged and self._unacknowledged[0][0] <= sequence:
             self._unacknowledged.popleft()
+
+    def take_full(self) -> list[str]:
+        """Counters that have reached `MAX_COUNT`, where they stay, since this was last asked."""
+        full, self._full = self._full, []
+        return full
 
     def take(self, ids: range, users_peak: int) -> Sample:
         """A sample of now, of the users `ids`."""
@@ -142,7 +148,10 @@ class Sampler:
                     if kind is Kind.CRASH
                     else (self._counters, news.counters)
                 )
-                counts[name] = counts.get(name, 0) + by
+                total = counts.get(name, 0) + by
+                if total >= MAX_COUNT and counts.get(name) != MAX_COUNT:
+                    self._full.append(name)
+                counts[name] = min(total, MAX_COUNT)
                 names.add(name)
         return news
 

@@ -78,6 +78,8 @@ class WorkerWatch:
         """Report what the board says now."""
         self._note_peak()
         self._report(self._sampler.take(self._workers.ids, self._users_peak))
+        for name in self._sampler.take_full():
+            self._operator.warning(f"counter {name} has reached 2**64 - 1 and counts no further")
 
     def acknowledge(self, sequence: int) -> None:
         """The controller has sample `sequence`."""

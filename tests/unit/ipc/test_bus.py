@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from decimal import Decimal
 
 import gevent
 import pytest
@@ -598,6 +599,45 @@ def test_a_report_that_cannot_be_packed_does_not_silence_the_child(family):
     child.report(Go())
     wait(lambda: child._writer.dead or family.reported("w0.1", Go))
     assert family.reported("w0.1", Go) == [Go()]
+
+
+ITSELF: list[object] = []
+ITSELF.append(ITSELF)
+
+
+@pytest.mark.parametrize(
+    ("record", "what"),
+    [
+        (CrashSeen(0, "ValueError", "", 2**64), "CrashSeen.user_id"),
+        (Stopped(0, [1, -(2**63) - 1], 0), "Stopped.stuck.1"),
+        (StopUsers({"big": 2**65}), "StopUsers.timeout_s.big"),
+        (StopUsers(object()), "StopUsers.timeout_s"),
+        (StopUsers(Decimal("1.5")), "StopUsers.timeout_s"),
+        (StopUsers(ITSELF), "StopUsers.timeout_s.0.0"),
+    ],
+)
+def test_a_report_that_no_message_can_carry_is_left_out_and_named_once(family, record, what):
+    child = family.join("w0.1")
+    for _ in range(3):
+        child.report(record)
+        child.report_urgent(record)
+    child.report(Go())
+    wait(lambda: family.reported("w0.1", Go))
+    (note,) = family.reported("w0.1", Note)
+    assert note.level == "error"
+    assert note.text.startswith(f"w0.1: {what}")
+    assert note.text.endswith("; it is left out (reported once)")
+    assert len(note.text) < 400
+
+
+def test_reports_that_cannot_be_packed_are_named_up_to_a_limit(family, monkeypatch):
+    monkeypatch.setattr(child_end, "MAX_REFUSED", 3)
+    child = family.join("w0.1")
+    for number in range(10):
+        child.report(StopUsers({f"name{number}": 2**64}))
+    child.report(Go())
+    wait(lambda: family.reported("w0.1", Go))
+    assert len(family.reported("w0.1", Note)) == 3
 
 
 @pytest.mark.parametrize("command", [["Nonsense", 1], ["Go", 1], 5, b"an envelope"])

@@ -19,7 +19,7 @@ from amoc.base.errors import ScenarioError
 from amoc.metrics import handles, reserved
 from amoc.metrics.board import Area, Kind
 from amoc.metrics.board_reader import AreaReader
-from amoc.metrics.histogram import Histogram
+from amoc.metrics.histogram import CELLS, Histogram
 from amoc.metrics.throttle_counts import ThrottleCounts
 
 PACKAGE = Path(amoc.__file__).parent
@@ -215,29 +215,48 @@ def test_a_duration_of_less_than_half_a_nanosecond_is_none():
     assert read()["ttd"] == Histogram.of([0, 1_000_000_000])
 
 
-@pytest.mark.parametrize("n", [1.5, None, "1", -1, Decimal(1)])
+@pytest.mark.parametrize("n", [1.5, 1.0, None, "1", -1, Decimal(1), np.float64(1), 2**64])
 def test_a_counter_refuses_what_is_no_whole_number_of_0_or_more(n):
     counter = metrics.counter("rounds")
     with pytest.raises(
         (ValueError, TypeError),
         match=re.escape(
-            f"counter rounds must be incremented by a whole number of 0 or more, got {n!r}"
+            "counter rounds must be incremented by a whole number of 0 or more, below 2**64,"
+            f" got {n!r}"
         ),
     ):
         counter.inc(n)
     assert read() == {"rounds": 0}
 
 
-def test_a_counter_refuses_what_does_not_fit_into_64_bits_and_counts_on():
+@pytest.mark.parametrize("more", [1, 2, 2**63, 2**64 - 1])
+def test_a_counter_stays_at_what_64_bits_hold(more):
     counter = metrics.counter("bytes")
-    counter.inc(2**64 - 2)
-    with pytest.raises(
-        ValueError,
-        match=f"counter bytes must stay below 2.*64, and is {2**64 - 2} now, got {2**63}",
-    ):
-        counter.inc(2**63)
-    counter.inc()
+    counter.inc(2**64 - 1)
+    counter.inc(more)
+    counter.inc(0)
     assert read() == {"bytes": 2**64 - 1}
+
+
+def test_whole_numbers_of_other_types_are_counted_exactly():
+    counter = metrics.counter("rounds")
+    for n in (np.uint8(250), np.uint8(250), np.int64(500), True, False):
+        counter.inc(n)
+    assert read() == {"rounds": 1001}
+
+
+@pytest.mark.parametrize("ns", [2**64, 1.5, float("nan"), None, "1", Decimal(1), np.float64(3)])
+def test_nanoseconds_that_are_no_int_are_refused_and_not_half_recorded(ns):
+    timer = metrics.timer("ttd")
+    refused = f"timer ttd must record an int of nanoseconds below 2**64, got {ns!r}"
+    with pytest.raises((TypeError, ValueError), match=f"^{re.escape(refused)}$"):
+        timer.record_ns(ns)
+    assert read()["ttd"] == Histogram()
+
+
+def test_the_longest_duration_that_fits_counts_in_the_last_cell():
+    metrics.timer("ttd").record_ns(2**64 - 1)
+    assert read()["ttd"] == Histogram({CELLS - 1: 1}, 2**64 - 1)
 
 
 @pytest.mark.parametrize(

@@ -130,6 +130,26 @@ def test_whatever_is_lost_repeated_or_late_the_next_sample_that_comes_makes_all_
     assert recorded.cells == durations.cells
 
 
+def test_a_sum_that_no_message_can_carry_stays_at_the_most_and_is_told_once():
+    node = Node()
+    for worker in (0, 1):
+        node.count(worker, Kind.COUNTER, "big", 2**63)
+        node.count(worker, Kind.COUNTER, "good", 1)
+    assert node.sample().counters == {"big": 2**64 - 1, "good": 2}
+    assert node.sampler.take_full() == ["big"]
+    node.count(0, Kind.COUNTER, "big", 5)
+    node.count(0, Kind.COUNTER, "good", 5)
+    assert node.sample().counters == {"big": 2**64 - 1, "good": 7}
+    assert node.sampler.take_full() == []
+
+
+def test_a_worker_whose_cell_is_full_makes_the_counter_full():
+    node = Node()
+    node.count(0, Kind.COUNTER, "big", 2**64 - 1)
+    assert node.sample().counters == {"big": 2**64 - 1}
+    assert node.sampler.take_full() == ["big"]
+
+
 def test_only_what_has_grown_since_the_acknowledged_sample_travels():
     node = Node()
     node.count(0, Kind.COUNTER, "a", 1)
