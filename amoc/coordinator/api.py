@@ -149,24 +149,48 @@ def _find(here: Actions, name: str) -> None:
     here.learn(name, incarnation, found(functions))
 
 
-def reset(name: str) -> None:
+def reset(name: str, timeout: float = 60.0) -> None:
     """End the groups of a coordinator as they are; their actions run with a ``reset`` event.
 
+    Returns when the actions have, those of earlier groups too. An action that calls this does not
+    wait, for it would wait for itself.
+
+    Args:
+        name: The coordinator's.
+        timeout: How many seconds the actions may take.
+
     Raises:
-        ScenarioError: It is not started.
+        UserStopped: The user was asked to stop. The groups have ended all the same.
+        PeerError: The actions have not returned within `timeout` seconds.
+        ScenarioError: The coordinator is not started.
     """
-    _tell("coordinator.reset", name)
+    _end("coordinator.reset", name, timeout)
 
 
-def stop(name: str) -> None:
+def stop(name: str, timeout: float = 60.0) -> None:
     """End a coordinator; the actions of its last groups run with a ``stop`` event.
 
-    Raises:
-        ScenarioError: It is not started.
+    Returns when the actions have, and raises, as `reset` does.
     """
     if find(Actions) is None:
         init_plans.stop(name)
-    _tell("coordinator.stop", name)
+    _end("coordinator.stop", name, timeout)
+
+
+def _end(operation: str, name: str, timeout: float) -> None:
+    if not _is_seconds(timeout):
+        raise ScenarioError(f"the timeout of {operation} must be more than 0 s, got {timeout!r}")
+    here = find(Actions)
+    if here is None or here.is_acting():
+        _tell(operation, name)
+        return
+    try:
+        _tell(operation, name, True, timeout_s=timeout, interruptible=True)
+    except PeerError:
+        raise PeerError(
+            f"{operation} of {name} was not done within {timeout:g} s: not all of its actions have"
+            " returned"
+        ) from None
 
 
 def state(name: str) -> CoordinatorState | None:
@@ -179,14 +203,14 @@ def state(name: str) -> CoordinatorState | None:
     return None if found_ is None else CoordinatorState(*found_)
 
 
-def _tell(operation: str, name: str) -> Any:
+def _tell(operation: str, name: str, *arguments: object, **how: Any) -> Any:
     here = find(Actions)
     if here is None:
         if operation != "coordinator.stop":
             init_plans.check(name)
     else:
         here.flush()  # what this worker added before counts
-    answer = rpc.ask(operation, name)
+    answer = rpc.ask(operation, name, *arguments, **how)
     pause.wait_resumed()
     return answer
 

@@ -85,10 +85,11 @@ class Tasks(Generic[C]):
                 self._give(task)
         return given_up
 
-    def add(self, owner: C, parts: Sequence[GroupPart], homes: Sequence[WorkerId]) -> None:
-        """Have `parts` run by one worker."""
+    def add(self, owner: C, parts: Sequence[GroupPart], homes: Sequence[WorkerId]) -> int:
+        """Have `parts` run by one worker; the task's number."""
         self._number += 1
         self._give(Task(self._number, owner, parts, homes))
+        return self._number
 
     def _give(self, task: Task[C]) -> None:
         workers, homes = self._workers, task.homes

@@ -18,7 +18,7 @@ Pauses of the run do not count: no timeout comes due meanwhile.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NoReturn
 
 from amoc.base.clock import S_NS, now_ns
@@ -27,23 +27,23 @@ from amoc.base.operator import Operator
 from amoc.base.pause import PauseClock
 from amoc.base.text import counted
 from amoc.base.waiting import Notify
-from amoc.coordinator.assignment import MAX_TRIES, Task, Tasks
+from amoc.coordinator.assignment import MAX_TRIES
 from amoc.coordinator.barrier_controller import Barriers
 from amoc.coordinator.coordinator import Entry, Started
-from amoc.coordinator.plan import RESET, STOP, Group, Shape
+from amoc.coordinator.group_runs import GroupRuns
+from amoc.coordinator.plan import RESET, STOP, Shape
 from amoc.ipc.messages.coordinator import (
     COORDINATOR_TO_CONTROLLER,
     BarrierArrivals,
     BarrierWithdrawals,
     CoordinatorActed,
     CoordinatorAdds,
-    CoordinatorGroups,
     CoordinatorPlan,
     CoordinatorState,
     CoordinatorStopped,
     CoordinatorToWorker,
-    GroupPart,
 )
+from amoc.ipc.rpc import Later
 from amoc.ipc.worker_id import WorkerId
 from amoc.scenario.events import (
     COORDINATOR_RESET,
@@ -96,7 +96,7 @@ class Groups:
         self._incarnations: dict[str, int] = {}
         self._ended: set[Started] = set()
         self._stopped_inits: list[tuple[str, int]] = []
-        self._tasks: Tasks[Started] = Tasks()
+        self._runs = GroupRuns(post, self._forget)
         self._lost: dict[tuple[str, int], int] = {}
         self._late = 0
         self._said: list[str] = []
@@ -141,7 +141,7 @@ class Groups:
             )
         new.incarnation = self._incarnations[name] = self._incarnations.get(name, 0) + 1
         self._coordinators[name] = new
-        for worker in self._tasks:
+        for worker in self._runs:
             self._announce(worker, new)
         _log.info("coordinator %s is started", name)
         if COORDINATOR_START.heard:
@@ -153,26 +153,28 @@ class Groups:
         one = self._known(name)
         return one.incarnation, one.functions
 
-    def _reset(self, _origin: WorkerId | None, name: str) -> None:
-        self._end_batches(self._known(name), RESET)
-        self._send()
+    def _reset(self, _origin: WorkerId | None, name: str, wait: bool = False) -> Later | None:
+        done = self._end_batches(self._known(name), RESET)
+        self._runs.send()
         if COORDINATOR_RESET.heard:
             COORDINATOR_RESET(coordinator=name)
+        return done if wait else None
 
-    def _stop(self, _origin: WorkerId | None, name: str) -> None:
+    def _stop(self, _origin: WorkerId | None, name: str, wait: bool = False) -> Later | None:
         one = self._known(name)
         one.stopped = True
         del self._coordinators[name]
         self._ended.add(one)
-        for worker in self._tasks:
+        for worker in self._runs:
             self._post(worker, CoordinatorStopped(name, one.incarnation, forget=False))
-        self._end_batches(one, STOP)
-        self._send()
+        done = self._end_batches(one, STOP)
+        self._runs.send()
         if not one.acting:
             self._forget(one)
         _log.info("coordinator %s is stopped", name)
         if COORDINATOR_STOP.heard:
             COORDINATOR_STOP(coordinator=name)
+        return done if wait else None
 
     def _state(self, _origin: WorkerId | None, name: str) -> CoordinatorState:
         return self._known(name).state()
@@ -204,7 +206,7 @@ class Groups:
 
     def worker_up(self, origin: WorkerId) -> None:
         """A worker runs actions from now on."""
-        if origin in self._tasks:
+        if origin in self._runs:
             return
         for name, incarnation in self._stopped_inits:
             self._post(origin, CoordinatorStopped(name, incarnation, forget=True))
@@ -213,8 +215,8 @@ class Groups:
             self._post(origin, CoordinatorStopped(one.name, one.incarnation, forget=False))
         for one in self._coordinators.values():
             self._announce(origin, one)
-        self._tasks.up(origin)
-        self._send()
+        self._runs.up(origin)
+        self._runs.send()
 
     def worker_lost(self, origin: WorkerId) -> None:
         """A worker is gone: what it had not run goes elsewhere, what it had added is dropped."""
@@ -222,14 +224,12 @@ class Groups:
         for one in self._coordinators.values():
             one.drop(origin)
         self._barriers.worker_lost(origin)
-        for task in self._tasks.lost(origin):
-            task.owner.given_up += len(task.parts)
+        for name in self._runs.lost(origin):
             self._operator.warning(
-                f"a group of coordinator {task.owner.name} is given up: {MAX_TRIES} workers died"
-                " while running it"
+                f"a group of coordinator {name} is given up: {MAX_TRIES} workers died while"
+                " running it"
             )
-            self._finish(task)
-        self._send()
+        self._runs.send()
 
     def _announce(self, worker: WorkerId, one: Started) -> None:
         if one.functions is not None:
@@ -249,12 +249,12 @@ class Groups:
                 case CoordinatorAdds():
                     self._take(origin, record)
                 case CoordinatorActed(numbers):
-                    self._acknowledged(origin, numbers)
+                    self._runs.acknowledged(origin, numbers)
                 case BarrierArrivals():
                     self._barriers.arrive(origin, record)
                 case BarrierWithdrawals():
                     self._barriers.withdraw(origin, record)
-        self._send()
+        self._runs.send()
 
     # Adds become groups.
 
@@ -283,7 +283,7 @@ class Groups:
         groups = batches.add(entries, self._clock.run_ns())
         for group in groups:
             last = group.entries[-1]
-            self._dispatch(one, [group], last.at_ns)
+            self._runs.add(one, [group], last.at_ns)
         due_ns = batches.due_ns
         if due_ns is not None and (
             self._sleeping_until_ns is None or due_ns < self._sleeping_until_ns
@@ -291,10 +291,10 @@ class Groups:
             self._sleeping_until_ns = due_ns
             self._bell.ring()
 
-    def _end_batches(self, one: Started, kind: str) -> None:
+    def _end_batches(self, one: Started, kind: str) -> Later:
         """End the groups of every node that is there, or the one set of the whole run."""
-        for batches in one.all(origin.node for origin in self._tasks):
-            self._dispatch(one, batches.end(kind), self._now())
+        ended = [batches.end(kind) for batches in one.all(origin.node for origin in self._runs)]
+        return self._runs.end(one, ended, self._now())
 
     # Timeouts.
 
@@ -330,10 +330,10 @@ class Groups:
                 groups = batches.expire(at_ns)
                 if groups:
                     one.timeouts += 1
-                    self._dispatch(one, groups, self._now())
+                    self._runs.end(one, [groups], self._now())
                     if COORDINATOR_TIMEOUT.heard:
                         COORDINATOR_TIMEOUT(coordinator=one.name, groups=len(groups))
-        self._send()
+        self._runs.send()
 
     def run(self) -> NoReturn:
         """Tick when something is due; a greenlet of its own, for as long as the run lasts."""
@@ -346,56 +346,12 @@ class Groups:
                 self._bell.wait(seconds + 0.0005)
                 self.tick()
 
-    # Groups go to workers.
-
-    def _dispatch(self, one: Started, groups: Iterable[Group[Entry]], at_ns: int) -> None:
-        """Have `groups` run one after the other by one worker."""
-        parts = []
-        homes: list[WorkerId] = []
-        for item, kind, entries in groups:
-            shown = entries if one.shapes[item].users else ()
-            if not shown:
-                one.held_bytes -= sum(len(entry.data) for entry in entries)
-            parts.append(
-                GroupPart(
-                    item,
-                    kind,
-                    len(entries),
-                    at_ns,
-                    [entry.user_id for entry in shown],
-                    [entry.data for entry in shown],
-                )
-            )
-            homes.extend([entry.origin for entry in entries])
-        if parts:
-            one.acting += 1
-            one.groups += len(parts)
-            self._tasks.add(one, parts, homes)
-
-    def _send(self) -> None:
-        """Send what was given to workers, one record for each."""
-        for origin, tasks in self._tasks.unsent():
-            groups = [
-                (task.number, task.owner.name, task.owner.incarnation, task.parts) for task in tasks
-            ]
-            self._post(origin, CoordinatorGroups(groups))
-
-    def _acknowledged(self, origin: WorkerId, numbers: Iterable[int]) -> None:
-        for task in self._tasks.done(origin, numbers):
-            self._finish(task)
-
-    def _finish(self, task: Task[Started]) -> None:
-        one = task.owner
-        one.acting -= 1
-        one.held_bytes -= sum(len(data) for part in task.parts for data in part.data)
-        if one.stopped and not one.acting:
-            self._forget(one)
-
     def _forget(self, one: Started) -> None:
+        """A stopped coordinator has run everything."""
         self._ended.discard(one)
         if len(self._said) < MAX_SAID:
             self._said.append(one.regrets())
         if one.functions is None:
             self._stopped_inits.append((one.name, one.incarnation))
-        for worker in self._tasks:
+        for worker in self._runs:
             self._post(worker, CoordinatorStopped(one.name, one.incarnation, forget=True))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from amoc.base.text import counted
-from amoc.coordinator.plan import Batches, Shape
+from amoc.coordinator.plan import Batches, Group, Shape
 from amoc.ipc.messages.coordinator import CoordinatorState
 from amoc.ipc.worker_id import WorkerId
 
@@ -23,6 +23,22 @@ class Entry(NamedTuple):
 
 
 @dataclass(eq=False)
+class Ending:
+    """An end of all groups of a coordinator: those of numbered items are run before the others.
+
+    Attributes:
+        before: The tasks that must have been run before the next step.
+        last: The groups of all adds, until they are given to a worker.
+        done: Told when everything was run.
+    """
+
+    before: set[int]
+    last: Sequence[Group[Entry]]
+    at_ns: int
+    done: Callable[[], None]
+
+
+@dataclass(eq=False)
 class Started:
     """What was started under a name, the groups that it is making, and its counts.
 
@@ -30,7 +46,8 @@ class Started:
         incarnation: How many times the name has been started, from 1.
         functions: How workers find the actions; None when they have had them from init().
         stopped: Whether it makes no more groups.
-        acting: Groups, or sets of them, that are yet to be acknowledged.
+        tasks: The numbers of its groups, or sets of them, that are yet to be acknowledged.
+        endings: What is to follow them.
         held_bytes: What was added to groups that are not complete, or not acknowledged; once for
             each item of the plan that has it, for so it travels.
         given_up: Groups that nobody will run, because one worker after the other died over them.
@@ -45,7 +62,8 @@ class Started:
     seed: int
     incarnation: int = 0
     stopped: bool = False
-    acting: int = 0
+    tasks: set[int] = field(default_factory=set)
+    endings: list[Ending] = field(default_factory=list)
     held_bytes: int = 0
     adds: int = 0
     groups: int = 0
@@ -54,6 +72,11 @@ class Started:
     lost: int = 0
     given_up: int = 0
     batches: dict[str, Batches[Entry]] = field(default_factory=dict)
+
+    @property
+    def acting(self) -> int:
+        """Groups, or sets of them, that were not run yet."""
+        return len(self.tasks) + sum(bool(ending.last) for ending in self.endings)
 
     def of(self, node: str) -> Batches[Entry]:
         """The groups that users of `node` are put into."""

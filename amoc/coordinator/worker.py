@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from gevent import get_hub
+from gevent import get_hub, getcurrent
 from greenlet import greenlet
 
 from amoc import metrics
@@ -157,6 +157,10 @@ class Actions:
     def __repr__(self) -> str:
         busy = self._runners - len(self.idle)
         return f"<actions of {self.worker}: {len(self._queue)} groups to run, {busy} running>"
+
+    def is_acting(self) -> bool:
+        """Whether the caller is an action."""
+        return isinstance(getcurrent(), _Runner)
 
     # Adds.
 

@@ -14,12 +14,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from amoc.base import pause
 from amoc.base.context import WorkerContext, find
 from amoc.base.errors import AmocError, ClosedError, PeerError, ScenarioError
-from amoc.base.waiting import Waiter
+from amoc.base.waiting import Waiter, wait
 from amoc.ipc.messages.codec import pack
 from amoc.ipc.messages.envelope import Part
 from amoc.ipc.messages.rpc import ANSWERS, CALLS, Answer, Call
@@ -34,14 +35,43 @@ class Handler:
     """Whoever takes the calls of a process; a worker's context has one."""
 
     def __call__(
-        self, operation: str, arguments: tuple[object, ...], timeout_s: float, /
+        self,
+        operation: str,
+        arguments: tuple[object, ...],
+        timeout_s: float,
+        interruptible: bool = False,
+        /,
     ) -> object:
         """Answer the call, or see that it is answered."""
         raise NotImplementedError
 
 
+class Later:
+    """What an operation returns that answers when it is done, not at once.
+
+    Attributes:
+        is_done: Whether it has answered.
+    """
+
+    def __init__(self) -> None:
+        self.is_done = False
+        self._answer: Callable[[], None] | None = None
+
+    def done(self) -> None:
+        """It is done: answer."""
+        self.is_done = True
+        if self._answer is not None:
+            self._answer()
+
+    def when_done(self, answer: Callable[[], None]) -> None:
+        """Call `answer` when it is done, or now."""
+        self._answer = answer
+        if self.is_done:
+            answer()
+
+
 def ask(
-    operation: str, *arguments: object, timeout_s: float = TIMEOUT_S
+    operation: str, *arguments: object, timeout_s: float = TIMEOUT_S, interruptible: bool = False
 ) -> Any:  # each operation has an answer of its own
     """Ask the controller for `operation`, ``throttle.start`` say; what it answers.
 
@@ -49,8 +79,10 @@ def ask(
         operation: A part of the controller, a dot, and what it is to do.
         arguments: Whatever msgpack can pack.
         timeout_s: How long the answer may take.
+        interruptible: Whether a user that is asked to stop waits for it no longer.
 
     Raises:
+        UserStopped: The user was asked to stop.
         ScenarioError: It was refused.
         PeerError: There is no answer within `timeout_s`.
         ClosedError: There is no run.
@@ -60,7 +92,7 @@ def ask(
         raise ClosedError(
             f"{operation} is available only in a run; to try it, use amoc check --run"
         )
-    return handler(operation, arguments, timeout_s)
+    return handler(operation, arguments, timeout_s, interruptible)
 
 
 class Recorder(Handler):
@@ -70,7 +102,14 @@ class Recorder(Handler):
         self.calls: list[tuple[str, tuple[object, ...]]] = []
         self._started: set[tuple[str, object]] = set()
 
-    def __call__(self, operation: str, arguments: tuple[object, ...], _timeout_s: float, /) -> None:
+    def __call__(
+        self,
+        operation: str,
+        arguments: tuple[object, ...],
+        _timeout_s: float,
+        _interruptible: bool = False,
+        /,
+    ) -> None:
         """Note a call."""
         pack(arguments)  # what cannot travel is told now, where it can be seen
         part, _, what = operation.partition(".")
@@ -101,7 +140,12 @@ class RpcClient(Handler):
         self._callers: dict[int, Waiter[Answer]] = {}
 
     def __call__(
-        self, operation: str, arguments: tuple[object, ...], timeout_s: float, /
+        self,
+        operation: str,
+        arguments: tuple[object, ...],
+        timeout_s: float,
+        interruptible: bool = False,
+        /,
     ) -> object:
         """Send the call up and wait for its answer."""
         self._number += 1
@@ -110,7 +154,7 @@ class RpcClient(Handler):
         waiter = self._callers[number] = Waiter()
         try:
             self._outbox.put(Part.CALLS, self._worker, call)
-            if not waiter.wait(timeout_s):
+            if not (wait if interruptible else Waiter.wait)(waiter, timeout_s):
                 raise PeerError(f"{operation} was not answered within {timeout_s:g} s")
         finally:
             del self._callers[number]
@@ -134,7 +178,7 @@ class RpcServer:
 
     Attributes:
         operations: What can be asked, by name: ``throttle.start``. Called with the asking worker
-            (None for init()) and the arguments; an `AmocError` refuses.
+            (None for init()) and the arguments; an `AmocError` refuses, a `Later` answers later.
     """
 
     def __init__(self, reply: Callable[[WorkerId, Answer], None]) -> None:
@@ -162,4 +206,7 @@ class RpcServer:
                 error = str(refused)
             except TypeError as wrong:
                 error = f"{call.operation} cannot be called so: {wrong}"
-            self._reply(origin, Answer(call.number, error, value))
+            if isinstance(value, Later):
+                value.when_done(partial(self._reply, origin, Answer(call.number, "", None)))
+            else:
+                self._reply(origin, Answer(call.number, error, value))

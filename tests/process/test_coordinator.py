@@ -247,6 +247,72 @@ def test_names_that_fill_the_board_end_no_worker(
     assert output.count("not all throttles or coordinators are counted: ") == 2, output
 
 
+# Users 1 to 4 are added, two pairs are acted upon for a while, and then all of them.
+ENDING = """
+    import os
+    from amoc import coordinator, sleep, user
+    from amoc.base.errors import PeerError
+
+    log = os.open(HERE + "/log", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+
+    def say(*words):
+        os.write(log, (" ".join(map(str, words)) + "\\n").encode())
+
+    def slow(event):
+        say("begin", event.kind)
+        while not os.path.exists(HERE + "/go"):
+            sleep(0.005)
+        say("end", event.kind)
+
+    def last(event):
+        say("all", event.kind, event.count)
+
+    def once(event):
+        coordinator.stop("once")  # an action does not wait for itself
+        say("once", event.kind)
+
+    def init():
+        coordinator.start("ended", [("all", last), (2, slow)])
+        coordinator.start("once", (1, once))
+
+    def start(user_id):
+        if user_id > 1:
+            return user.wait_stopping()
+        for number in range(1, 5):
+            coordinator.add("ended", number, None)
+        try:
+            coordinator.reset("ended", timeout=0.2)
+        except PeerError as error:
+            say("late:", error)
+            os.close(os.open(HERE + "/go", os.O_CREAT | os.O_WRONLY))
+        coordinator.stop("ended")
+        coordinator.add("once", None)
+        say("stopped")
+"""
+
+
+def test_reset_and_stop_return_when_all_actions_have_those_of_all_users_last(
+    scenario: Callable[[str], Path], tmp_path: Path
+) -> None:
+    fast = ("--set", "user_rate=60000", "--workers", "2", "--set", "repeat_num=1")
+    with running(scenario(ENDING), "--users", "4", *fast, directory=tmp_path) as run:
+        eventually(lambda: "once coordinate" in lines(tmp_path / "log"), "all is done")
+        run.kill(run.pid, signal.SIGINT)
+        assert run.end() == 0, run.output
+        assert run.summary()["crashes"] == []
+    said = [line for line in lines(tmp_path / "log") if not line.startswith("once")]
+    late = "late: coordinator.reset of ended was not done within 0.2 s: not all of its actions have"
+    assert [line for line in said if line.startswith("late")] == [f"{late} returned"]
+    assert said[-1] == "stopped"
+    ends = [line for line in said if line.startswith(("end", "all"))]
+    assert Counter(ends[:-1]) == Counter(
+        {"end coordinate": 2, "end reset": 1, "all reset 4": 1, "end stop": 1}
+    )
+    before = ends[: ends.index("all reset 4")]
+    assert (before.count("end coordinate"), before.count("end reset")) == (2, 1)
+    assert ends[-1] == "all stop 0"
+
+
 PAGE = re.findall(
     r"<!-- scenario: (\S+)(?: --run)? -->\n```python\n(.*?)```",
     (ROOT / "docs/coordinator.md").read_text(),

@@ -39,7 +39,7 @@ class Alone:
         self.actions: Actions | None = None
         context.active().set(Handler, self._ask)
 
-    def _ask(self, operation: str, arguments: tuple[Any, ...], _timeout_s: float) -> Any:
+    def _ask(self, operation: str, arguments: tuple[Any, ...], *_: object) -> Any:
         origin = HERE if self.actions else None
         return self.groups.operations[operation](origin, *unpack(pack(arguments)))
 

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import Any
 
 import gevent
+import gevent.event
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,6 +28,7 @@ class Clock:
 
 
 met: list[Any] = []
+gate = gevent.event.Event()
 
 
 def meet(event: Any, a: Any, b: Any) -> None:
@@ -307,12 +309,83 @@ def test_bytes_count_for_each_item_and_not_once_nobody_looks_at_them_or_they_are
     cluster.lose(one)
     assert started.held_bytes == 200
     cluster.ask("reset", "x")
-    assert started.held_bytes == 100
-    for incarnation in range(2, 2 + assignment.MAX_TRIES):  # the group is given up
+    assert started.held_bytes == 200  # those of all are yet to be run
+    for incarnation in range(2, 2 + assignment.MAX_TRIES):  # the groups of two and three
+        cluster.lose(other)
+        other = cluster.up(1, incarnation, deaf=True)
+    assert started.held_bytes == 0
+    for incarnation in range(10, 10 + assignment.MAX_TRIES):  # then that of all
+        assert started.acting
         cluster.lose(other)
         other = cluster.up(1, incarnation, deaf=True)
     assert not started.acting
-    assert started.held_bytes == 0
+
+
+def hold(event: Any, users: Any) -> None:
+    met.append("begins")
+    gate.wait()
+    met.append("ends")
+
+
+@pytest.mark.parametrize("kind", ["reset", "stop", "timeout"])
+def test_all_users_have_their_actions_when_those_of_sizes_were_run(kind: str) -> None:
+    gate.clear()
+    clock = Clock()
+    cluster = Cluster(now=clock)
+    cluster.start_in_init("x", [("all", met.append), (2, hold)], timeout=10)
+    one, other = cluster.up(0), cluster.up(1)
+    one.add("x", 1)
+    one.add("x", 2)  # a pair is met before the end
+    one.actions.flush()
+    other.add("x", 3)
+    other.actions.flush()
+    until(lambda: met == ["begins"])
+    if kind == "timeout":
+        clock.ns += 10 * 1_000_000_000
+        cluster.groups.tick()
+    else:
+        done = cluster.groups.operations[f"coordinator.{kind}"](None, "x", True)
+        assert not done.is_done
+    until(lambda: met == ["begins", "begins"])  # the pair of one that the end has made
+    gate.set()
+    until(lambda: len(met) == 5)
+    assert met == ["begins", "begins", "ends", "ends", (kind, 3)]
+    until(cluster.quiet)
+    if kind != "timeout":
+        assert done.is_done
+
+
+def test_an_end_goes_on_when_what_it_waits_for_is_given_up() -> None:
+    cluster = Cluster()
+    cluster.start_in_init("x", [(2, hold), ("all", met.append)])
+    worker = cluster.up(0, deaf=True)
+    worker.add("x", 1)
+    worker.add("x", 2)
+    worker.actions.flush()
+    done = cluster.groups.operations["coordinator.reset"](None, "x", True)
+    for incarnation in range(2, 2 + assignment.MAX_TRIES):
+        assert not met
+        assert not done.is_done
+        cluster.lose(worker)
+        worker = cluster.up(0, incarnation, deaf=incarnation <= assignment.MAX_TRIES)
+    until(lambda: met == [("reset", 2)])
+    until(lambda: done.is_done)
+
+
+def test_each_end_has_all_users_of_its_own() -> None:
+    gate.clear()
+    cluster = Cluster()
+    cluster.start_in_init("x", [(1, hold), ("all", met.append)])
+    worker = cluster.up(0)
+    ends = []
+    for user_id in range(1, 4):
+        worker.add("x", user_id)
+        worker.actions.flush()
+        ends.append(cluster.groups.operations["coordinator.reset"](None, "x", True))
+    gate.set()
+    until(lambda: all(one.is_done for one in ends))
+    assert [one for one in met if isinstance(one, tuple)] == [("reset", 1)] * 3
+    assert cluster.groups.states()[0].acting == 0
 
 
 def test_a_name_is_started_once_and_init_of_another_node_does_no_harm() -> None:

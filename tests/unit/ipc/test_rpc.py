@@ -5,7 +5,7 @@ from __future__ import annotations
 import gevent
 import pytest
 
-from amoc.base import context
+from amoc.base import context, waiting
 from amoc.base.context import WorkerContext
 from amoc.base.errors import ClosedError, PeerError, ScenarioError
 from amoc.ipc import rpc
@@ -68,6 +68,34 @@ def test_wrong_arguments_are_refused_and_the_desk_goes_on():
     with pytest.raises(ScenarioError, match=r"sums\.one cannot be called so"):
         rpc.ask("sums.one", 2)
     assert rpc.ask("sums.one") == 1
+
+
+def test_an_operation_may_answer_later():
+    wire = Wire()
+    later = rpc.Later()
+    wire.calls.operations["work.do"] = lambda _origin: later
+    asking = gevent.spawn(rpc.ask, "work.do")
+    gevent.sleep(0)
+    assert not asking.ready()
+    later.done()
+    assert asking.get(timeout=DEADLINE_S) is None
+    assert rpc.ask("work.do") is None  # it is done already
+
+
+def test_a_user_that_is_asked_to_stop_waits_for_an_answer_where_it_could_be_half_done():
+    wire = Wire()
+    later = rpc.Later()
+    wire.calls.operations["work.do"] = lambda _origin: later
+    patient = gevent.spawn(rpc.ask, "work.do")
+    hasty = gevent.spawn(rpc.ask, "work.do", interruptible=True)
+    gevent.sleep(0)
+    for one in (patient, hasty):
+        waiting.interrupt(one, InterruptedError("asked to stop"))
+    with pytest.raises(InterruptedError, match="asked to stop"):
+        hasty.get(timeout=DEADLINE_S)
+    assert not patient.ready()
+    later.done()
+    assert patient.get(timeout=DEADLINE_S) is None
 
 
 def test_answers_find_their_callers_whatever_their_order():

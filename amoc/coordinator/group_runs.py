@@ -1,0 +1,132 @@
+"""Groups of all coordinators on their way to workers, until their actions were run.
+
+A complete group goes to a worker that has one of its users (`amoc.coordinator.assignment`), which
+runs the actions and acknowledges. Where all groups of a coordinator end, at a timeout, a reset or a
+stop, those of items with numbers are run first, with all that are still to be run from before, and
+those of all adds after them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from amoc.coordinator.assignment import Task, Tasks
+from amoc.coordinator.coordinator import Ending, Entry, Started
+from amoc.coordinator.plan import Group
+from amoc.ipc.messages.coordinator import CoordinatorGroups, CoordinatorToWorker, GroupPart
+from amoc.ipc.rpc import Later
+from amoc.ipc.worker_id import WorkerId
+
+
+class GroupRuns:
+    """Has workers run groups."""
+
+    def __init__(
+        self,
+        post: Callable[[WorkerId, CoordinatorToWorker], None],
+        forget: Callable[[Started], None],
+    ) -> None:
+        """Give groups to workers.
+
+        Args:
+            post: Sends a message to a worker, soon.
+            forget: Told when a stopped coordinator has nothing left to run.
+        """
+        self._post = post
+        self._forget = forget
+        self._tasks: Tasks[Started] = Tasks()
+
+    def __contains__(self, origin: WorkerId) -> bool:
+        return origin in self._tasks
+
+    def __iter__(self) -> Iterator[WorkerId]:
+        """The workers that are up."""
+        return iter(self._tasks)
+
+    def up(self, origin: WorkerId) -> None:
+        """A worker runs groups from now on."""
+        self._tasks.up(origin)
+
+    def lost(self, origin: WorkerId) -> list[str]:
+        """A worker is gone: what it had goes elsewhere; the coordinators that lose a group."""
+        given_up = self._tasks.lost(origin)
+        for task in given_up:
+            task.owner.given_up += len(task.parts)
+            self._finish(task)
+        return [task.owner.name for task in given_up]
+
+    def add(self, one: Started, groups: Iterable[Group[Entry]], at_ns: int) -> int | None:
+        """Have `groups` run one after the other by one worker; the number of that task, if any."""
+        parts = []
+        homes: list[WorkerId] = []
+        for item, kind, entries in groups:
+            shown = entries if one.shapes[item].users else ()
+            if not shown:
+                one.held_bytes -= sum(len(entry.data) for entry in entries)
+            parts.append(
+                GroupPart(
+                    item,
+                    kind,
+                    len(entries),
+                    at_ns,
+                    [entry.user_id for entry in shown],
+                    [entry.data for entry in shown],
+                )
+            )
+            homes.extend([entry.origin for entry in entries])
+        if not parts:
+            return None
+        one.groups += len(parts)
+        number = self._tasks.add(one, parts, homes)
+        one.tasks.add(number)
+        return number
+
+    def end(self, one: Started, ended: Iterable[Sequence[Group[Entry]]], at_ns: int) -> Later:
+        """Have groups run that have ended together, of each node; those of all adds come last.
+
+        Returns:
+            Is done when they were run, and all that were to be run before.
+        """
+        done = Later()
+        last: list[Group[Entry]] = []
+        for groups in ended:
+            self.add(one, [group for group in groups if one.shapes[group.item].most], at_ns)
+            last += [group for group in groups if not one.shapes[group.item].most]
+        one.endings.append(Ending(set(one.tasks), last, at_ns, done.done))
+        self._advance(one)
+        return done
+
+    def _advance(self, one: Started) -> None:
+        """Go on with the ends that wait for nothing any more."""
+        for ending in [ending for ending in one.endings if not ending.before]:
+            last, ending.last = ending.last, ()
+            number = self.add(one, last, ending.at_ns)
+            if number is None:
+                one.endings.remove(ending)
+                ending.done()
+            else:
+                ending.before.add(number)
+
+    def send(self) -> None:
+        """Send what was given to workers, one record for each."""
+        for origin, tasks in self._tasks.unsent():
+            groups = [
+                (task.number, task.owner.name, task.owner.incarnation, task.parts) for task in tasks
+            ]
+            self._post(origin, CoordinatorGroups(groups))
+
+    def acknowledged(self, origin: WorkerId, numbers: Iterable[int]) -> None:
+        """A worker has run these tasks."""
+        for task in self._tasks.done(origin, numbers):
+            self._finish(task)
+
+    def _finish(self, task: Task[Started]) -> None:
+        one = task.owner
+        one.tasks.discard(task.number)
+        one.held_bytes -= sum(len(data) for part in task.parts for data in part.data)
+        if one.endings:
+            for ending in one.endings:
+                ending.before.discard(task.number)
+            self._advance(one)
+        if one.stopped and not one.acting:
+            self._forget(one)
