@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.process.support import Run, alive, eventually, running
-from tests.servers.ejabberd import Ejabberd
+from tests.servers.daemon import XmppServer
 from tests.servers.prosody import Prosody
 
 pytestmark = pytest.mark.slow
@@ -44,7 +44,7 @@ def all_is_well(summary: dict[str, Any], users: int) -> None:
     assert 0 < timers["message_ttd"]["p50_s"] <= timers["message_ttd"]["max_s"]
 
 
-def against(server: Prosody | Ejabberd) -> tuple[str, ...]:
+def against(server: XmppServer) -> tuple[str, ...]:
     """What makes a run use `server`."""
     return (
         *("--set", f"xmpp_servers={server.address}"),
@@ -53,7 +53,7 @@ def against(server: Prosody | Ejabberd) -> tuple[str, ...]:
 
 
 def test_200_users_on_a_real_server_get_every_message_that_was_sent(
-    xmpp_server: Prosody | Ejabberd, tmp_path: Path
+    xmpp_server: XmppServer, tmp_path: Path
 ) -> None:
     options = ("--users", "200", "--set", "interarrival=10", "--stop-timeout", "30s")
     with running(SCENARIO, *options, *against(xmpp_server), directory=tmp_path) as run:

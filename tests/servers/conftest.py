@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.servers.daemon import XmppServer
 from tests.servers.ejabberd import Ejabberd
 from tests.servers.prosody import Prosody
 
@@ -29,7 +30,7 @@ def ejabberd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ejabberd]:
 
 
 @pytest.fixture(scope="session", params=["prosody", "ejabberd"])
-def xmpp_server(request: pytest.FixtureRequest) -> Prosody | Ejabberd:
+def xmpp_server(request: pytest.FixtureRequest) -> XmppServer:
     """Either of them."""
-    server: Prosody | Ejabberd = request.getfixturevalue(request.param)
+    server: XmppServer = request.getfixturevalue(request.param)
     return server

@@ -106,3 +106,20 @@ class Daemon:
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         self.kill()
+
+
+class XmppServer(Daemon):
+    """An XMPP server with accounts ``user_1`` / ``password_1`` and so on.
+
+    Attributes:
+        domain: Its domain, in which the accounts are.
+        anonymous: A domain for logins without an account.
+    """
+
+    domain = "localhost"
+    anonymous = "anonymous.localhost"
+
+    @property
+    def address(self) -> str:
+        """Where clients connect to, ``host:port``."""
+        return f"127.0.0.1:{self.port}"

@@ -10,7 +10,7 @@ import shutil
 from http.client import HTTPConnection
 from pathlib import Path
 
-from tests.servers.daemon import DEADLINE_S, Daemon, free_port, required
+from tests.servers.daemon import DEADLINE_S, XmppServer, free_port, required
 
 # Where Debian keeps Erlang's libraries for each architecture.
 _LIBRARIES = Path("/usr/lib")
@@ -32,17 +32,8 @@ modules: {{mod_roster: {{}}, mod_disco: {{}}, mod_ping: {{}}, mod_http_api: {{}}
 """
 
 
-class Ejabberd(Daemon):
-    """A running ejabberd.
-
-    Attributes:
-        address: Where clients connect to, ``host:port``.
-        domain: Its domain, in which the accounts are.
-        anonymous: A domain for logins without an account.
-    """
-
-    domain = "localhost"
-    anonymous = "anonymous.localhost"
+class Ejabberd(XmppServer):
+    """A running ejabberd."""
 
     @staticmethod
     def available() -> None:
@@ -53,7 +44,6 @@ class Ejabberd(Daemon):
     def __init__(self, directory: Path, accounts: int = 0) -> None:
         """Start it in `directory`, with accounts ``user_1`` / ``password_1`` up to `accounts`."""
         port, api = free_port(), free_port()
-        self.address = f"127.0.0.1:{port}"
         config = directory / "ejabberd.yml"
         config.write_text(
             _CONFIG.format(port=port, api=api, domain=self.domain, anonymous=self.anonymous)

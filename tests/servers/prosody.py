@@ -10,7 +10,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from tests.servers.daemon import DEADLINE_S, Daemon, free_port, required
+from tests.servers.daemon import DEADLINE_S, XmppServer, free_port, required
 
 TLS_ONLY = "tls.localhost"
 
@@ -48,17 +48,8 @@ VirtualHost "{tls_only}"
 """
 
 
-class Prosody(Daemon):
-    """A running prosody.
-
-    Attributes:
-        address: Where clients connect to, ``host:port``.
-        domain: Its domain, in which the accounts are.
-        anonymous: A domain for logins without an account.
-    """
-
-    domain = "localhost"
-    anonymous = "anonymous.localhost"
+class Prosody(XmppServer):
+    """A running prosody."""
 
     @staticmethod
     def available() -> None:
@@ -69,7 +60,6 @@ class Prosody(Daemon):
     def __init__(self, directory: Path, accounts: int = 0) -> None:
         """Start it in `directory`, with accounts ``user_1`` / ``password_1`` up to `accounts`."""
         port = free_port()
-        self.address = f"127.0.0.1:{port}"
         _write_accounts(directory / "data" / self.domain / "accounts", accounts)
         _write_certificate(directory)
         config = directory / "prosody.cfg.lua"

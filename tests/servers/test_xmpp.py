@@ -17,6 +17,7 @@ import pytest
 
 from amoc import xmpp
 from amoc.xmpp import meters
+from tests.servers.daemon import XmppServer
 from tests.servers.ejabberd import Ejabberd
 from tests.servers.prosody import TLS_ONLY, Prosody
 
@@ -29,7 +30,7 @@ Connect = Callable[..., xmpp.Client]
 
 
 @pytest.fixture
-def connect(xmpp_server: Prosody | Ejabberd) -> Connect:
+def connect(xmpp_server: XmppServer) -> Connect:
     """`xmpp.connect` to the server, with a new user unless one is named."""
 
     def call(user_id: int | None = None, **options: Any) -> xmpp.Client:
@@ -47,7 +48,7 @@ def test_a_user_logs_in_with_each_mechanism(connect: Connect, mechanism: str) ->
 
 
 def test_nobody_in_particular_logs_in_anonymously(
-    connect: Connect, xmpp_server: Prosody | Ejabberd
+    connect: Connect, xmpp_server: XmppServer
 ) -> None:
     with connect(domain=xmpp_server.anonymous, mechanism="ANONYMOUS") as client:
         local, _, domain = client.bare_jid.partition("@")

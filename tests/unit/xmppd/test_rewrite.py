@@ -10,6 +10,7 @@ from amoc.xmpp.wire.framing import tree as element
 from amoc.xmpp.wire.namespaces import LANG
 from amoc.xmpp.wire.xml_text import escape, serialise
 from amoc.xmppd.rewrite import stamp, stamped
+from tests.unit.xmpp.wire.lab import same
 
 ODD = (
     b"<s:stream xmlns='urn:odd' xmlns:c='jabber:client' xmlns:s='http://etherx.jabber.org/streams'>"
@@ -33,17 +34,6 @@ def nodes(draw: st.DrawFn, depth: int = 0) -> str:
         draw(st.lists(nodes(depth + 1) | TEXTS.map(escape), max_size=3 if depth < 3 else 0))
     )
     return f"{head}>{inside}</{name}>"
-
-
-def same(a: ET.Element, b: ET.Element) -> bool:
-    return (
-        a.tag == b.tag
-        and a.attrib == b.attrib
-        and (a.text or "") == (b.text or "")
-        and (a.tail or "") == (b.tail or "")
-        and len(a) == len(b)
-        and all(same(x, y) for x, y in zip(a, b, strict=True))
-    )
 
 
 @given(nodes())

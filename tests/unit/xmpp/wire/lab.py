@@ -88,3 +88,15 @@ def cut(data: bytes, places: list[int]) -> list[bytes]:
 
 def in_pieces(data: bytes, size: int) -> list[bytes]:
     return [data[at : at + size] for at in range(0, len(data), size)]
+
+
+def same(a: Element, b: Element) -> bool:
+    """Whether two trees say the same."""
+    return (
+        a.tag == b.tag
+        and a.attrib == b.attrib
+        and (a.text or "") == (b.text or "")
+        and (a.tail or "") == (b.tail or "")
+        and len(a) == len(b)
+        and all(same(x, y) for x, y in zip(a, b, strict=True))
+    )

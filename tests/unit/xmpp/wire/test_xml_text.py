@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from amoc.base.errors import ScenarioError
 from amoc.xmpp.stanza import parse
 from amoc.xmpp.wire.xml_text import escape, serialise
+from tests.unit.xmpp.wire.lab import same
 
 NAMES = st.text(alphabet=string.ascii_lowercase, min_size=1, max_size=8)
 NAMESPACES = st.sampled_from(
@@ -43,17 +44,6 @@ def elements(draw: st.DrawFn, depth: int = 3) -> Element:
             child.tail = draw(TEXTS) or None
             element.append(child)
     return element
-
-
-def same(a: Element, b: Element) -> bool:
-    return (
-        a.tag == b.tag
-        and a.attrib == b.attrib
-        and (a.text or "") == (b.text or "")
-        and (a.tail or "") == (b.tail or "")
-        and len(a) == len(b)
-        and all(same(x, y) for x, y in zip(a, b, strict=True))
-    )
 
 
 @pytest.mark.slow
