@@ -94,14 +94,11 @@ def presence(
     Raises:
         ScenarioError: A value is none that the RFC allows.
     """
-    if kind is not None and kind not in _PRESENCES:
-        raise ScenarioError(
-            f"a presence's type must be one of {', '.join(sorted(_PRESENCES))}, got {kind!r}"
-        )
-    if show is not None and show not in _SHOWS:
-        raise ScenarioError(
-            f"a presence's show must be one of {', '.join(sorted(_SHOWS))}, got {show!r}"
-        )
+    for name, value, allowed in (("type", kind, _PRESENCES), ("show", show, _SHOWS)):
+        if value is not None and value not in allowed:
+            raise ScenarioError(
+                f"a presence's {name} must be one of {', '.join(sorted(allowed))}, got {value!r}"
+            )
     if priority is not None and not -128 <= priority <= 127:
         raise ScenarioError(f"a presence's priority must be from -128 to 127, got {priority}")
     start = "<presence" + attributes(to=None if to is None else address(to), type=kind)

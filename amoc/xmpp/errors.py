@@ -17,7 +17,7 @@ The timeouts are TimeoutErrors too. Texts name the user and the server, never a 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from amoc.base.errors import PeerError, ResourceError
 
@@ -33,10 +33,6 @@ def quoted(text: str) -> str:
     flat = "".join(char if char.isprintable() else " " for char in text[: 2 * MAX_TEXT])
     flat = " ".join(flat.split())
     return flat if len(flat) <= MAX_TEXT else flat[:MAX_TEXT] + "…"
-
-
-def _said(condition: str, text: str) -> str:
-    return f"{quoted(condition)} ({quoted(text)})" if text else quoted(condition)
 
 
 class XmppError(PeerError):
@@ -61,18 +57,32 @@ class ConnectTimeout(ConnectError, TimeoutError):
     """There was no session in time: not connected, not logged in, or no resource bound."""
 
 
-class StreamError(XmppError):
-    """The server closed the stream with an error.
+class _ConditionError(XmppError):
+    """A peer gave its reason as one of the conditions that XMPP defines.
 
     Attributes:
-        condition: The defined condition, such as ``host-unknown`` or ``conflict``.
+        condition: The defined condition, such as ``host-unknown``.
+        text: An explanation; empty when there is none.
+    """
+
+    happened: ClassVar[str]
+
+    def __init__(self, who: str, condition: str, text: str = "") -> None:
+        reason = f"{quoted(condition)} ({quoted(text)})" if text else quoted(condition)
+        super().__init__(f"{who}: {self.happened}: {reason}")
+        self.condition = condition
+        self.text = text
+
+
+class StreamError(_ConditionError):
+    """The server closed the stream with an error; its condition may be ``conflict``, for example.
+
+    Attributes:
+        condition: The server's.
         text: The server's explanation; empty when it gave none.
     """
 
-    def __init__(self, who: str, condition: str, text: str = "") -> None:
-        super().__init__(f"{who}: the server ended the stream: {_said(condition, text)}")
-        self.condition = condition
-        self.text = text
+    happened = "the server ended the stream"
 
 
 class BadStreamError(StreamError):
@@ -83,13 +93,10 @@ class BadStreamError(StreamError):
         text: What was wrong.
     """
 
-    def __init__(self, who: str, condition: str, text: str) -> None:
-        XmppError.__init__(self, f"{who}: the server broke the protocol: {_said(condition, text)}")
-        self.condition = condition
-        self.text = text
+    happened = "the server broke the protocol"
 
 
-class SaslError(XmppError):
+class SaslError(_ConditionError):
     """The login failed.
 
     Attributes:
@@ -100,29 +107,26 @@ class SaslError(XmppError):
         text: An explanation; empty when there is none.
     """
 
-    def __init__(self, who: str, condition: str, text: str = "") -> None:
-        super().__init__(f"{who}: login failed: {_said(condition, text)}")
-        self.condition = condition
-        self.text = text
+    happened = "login failed"
 
 
-class IqError(XmppError):
+class IqError(_ConditionError):
     """A request was answered with an error.
 
     Attributes:
         condition: The defined condition, such as ``item-not-found``.
-        kind: What to do about it: ``auth``, ``cancel``, ``continue``, ``modify`` or ``wait``.
         text: The answering party's explanation; empty when it gave none.
+        kind: What to do about it: ``auth``, ``cancel``, ``continue``, ``modify`` or ``wait``.
         answer: The whole answer.
     """
+
+    happened = "the request was refused"
 
     def __init__(
         self, who: str, condition: str, kind: str = "", text: str = "", answer: Stanza | None = None
     ) -> None:
-        super().__init__(f"{who}: the request was refused: {_said(condition, text)}")
-        self.condition = condition
+        super().__init__(who, condition, text)
         self.kind = kind
-        self.text = text
         self.answer = answer
 
 

@@ -8,21 +8,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from amoc.base.errors import PeerError
+from amoc.xmpp.wire.condition import Condition
 from amoc.xmpp.wire.namespaces import NS_BIND, NS_REGISTER_FEATURE, NS_SASL, NS_SESSION
 from amoc.xmpp.wire.xml_text import attributes
 
 
-class StanzaFailure(PeerError):
-    """One request cannot be fulfilled; its sender gets a stanza error (RFC 6120 section 8.3).
-
-    Attributes:
-        condition: The defined condition, such as ``service-unavailable``.
-    """
-
-    def __init__(self, condition: str) -> None:
-        super().__init__(condition)
-        self.condition = condition
+class StanzaFailure(Condition):
+    """One request cannot be fulfilled; its sender gets a stanza error (RFC 6120 section 8.3)."""
 
 
 def features_before_login(mechanisms: tuple[str, ...]) -> bytes:

@@ -97,12 +97,10 @@ class Transport:
         """Sends the last bytes, then closes when the client has read them, or after a while."""
         if self._life >= Life.LINGERING:
             return
+        # Even beyond the limit: what is queued ends with a whole stanza, so this can follow it.
         if self._out is None:
-            self._out = last_words
             self._server.dirty.append(self)
-        else:
-            # Even beyond the limit: what is queued ends with a whole stanza, so this can follow it.
-            self._append(last_words)
+        self._append(last_words)
         self._life = Life.LINGERING
         self._server.logging_in.discard(self)
         self._server.mid_stanza.discard(self)

@@ -18,7 +18,7 @@ from functools import cache
 from typing import Any, Final, Generic, NoReturn, TypeVar
 from xml.parsers import expat
 
-from amoc.base.errors import PeerError
+from amoc.xmpp.wire.condition import Condition
 from amoc.xmpp.wire.namespaces import NS_CLIENT, NS_STREAMS
 
 MAX_TAG_BYTES: Final = 32 << 10
@@ -49,18 +49,8 @@ T = TypeVar("T")
 """What a parser makes of an element: an `Element` or a `Cut`."""
 
 
-class Violation(PeerError):
-    """A rule of XMPP that the peer broke, for which its stream must be ended.
-
-    Attributes:
-        condition: The stream error that it deserves (RFC 6120 section 4.9.3).
-        text: One sentence about what was wrong; never a password.
-    """
-
-    def __init__(self, condition: str, text: str = "") -> None:
-        super().__init__(f"{condition} ({text})" if text else condition)
-        self.condition = condition
-        self.text = text
+class Violation(Condition):
+    """A rule of XMPP that the peer broke; the stream must end with this stream error."""
 
 
 _NOTHING: Final[list[Any]] = []  # Any: for elements of all kinds; it stays empty

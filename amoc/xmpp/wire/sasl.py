@@ -13,7 +13,7 @@ import binascii
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from amoc.base.errors import PeerError
+from amoc.xmpp.wire.condition import Condition
 from amoc.xmpp.wire.namespaces import NS_SASL
 from amoc.xmpp.wire.scram_keys import Keys, saslprep
 
@@ -25,18 +25,8 @@ FAILURE: Final = f"{{{NS_SASL}}}failure"
 ABORT: Final = f"{{{NS_SASL}}}abort"
 
 
-class Refused(PeerError):
-    """The exchange cannot go on.
-
-    Attributes:
-        condition: Why, as in RFC 6120 section 6.5, such as ``not-authorized``.
-        text: An explanation; empty where the condition says it all.
-    """
-
-    def __init__(self, condition: str, text: str = "") -> None:
-        super().__init__(f"{condition} ({text})" if text else condition)
-        self.condition = condition
-        self.text = text
+class Refused(Condition):
+    """The exchange cannot go on, for a reason of RFC 6120 section 6.5."""
 
 
 class Client:
