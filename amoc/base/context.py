@@ -19,7 +19,7 @@ class WorkerContext:
     """A worker's parts, each by its class."""
 
     def __init__(self) -> None:
-        self.parts: dict[type, Any] = {}
+        self.parts: dict[type, Any] = {}  # each is of the type that it is found by
 
     def set(self, kind: type[T], part: T | None) -> None:
         """Let `part` be found as `kind`; None takes it away."""

@@ -49,7 +49,7 @@ class LineFile:
             raise ResourceError(f"{self.name} cannot be created: {error.strerror}") from None
         self.size = os.fstat(self._fd).st_size
 
-    def append(self, entry: Mapping[str, Any]) -> bool:
+    def append(self, entry: Mapping[str, object]) -> bool:
         """Append a line, if possible; `entry` has only types that JSON knows.
 
         Returns:

@@ -15,7 +15,7 @@ _OF_SETTINGS = ("values", "settings", "sources")
 """Fields below which names are names of settings."""
 
 
-def plain(value: object) -> Any:
+def plain(value: object) -> Any:  # JSON of whatever shape `value` has
     """`value` as JSON types, without secrets; what JSON has no type for becomes text."""
     if isinstance(value, Mapping):
         return {

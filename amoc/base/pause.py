@@ -56,8 +56,8 @@ clock = PauseClock()
 """That of this process."""
 paused_greenlets: dict[greenlet, None] = {}
 """Those that wait for the end of the pause now."""
-paused_waiters: dict[Any, None] = {}
-"""`Waiter`s whose deadline came in the pause: their greenlets are parked in them."""
+paused_waits: dict[Callable[[], None], None] = {}
+"""Waits whose deadline came in the pause: what wakes the greenlets that are parked in them."""
 
 
 def is_paused() -> bool:
@@ -102,8 +102,8 @@ def resume() -> None:
         loop = get_hub().loop
         for one in tuple(paused_greenlets):
             loop.run_callback(_wake, one)
-        for waiter in tuple(paused_waiters):
-            loop.run_callback(waiter.wake)
+        for wake in tuple(paused_waits):
+            loop.run_callback(wake)
 
 
 def _wake(one: greenlet) -> None:
@@ -139,6 +139,6 @@ def _wait_resumed() -> None:
 
 
 def _note(delay_ns: int) -> None:
-    me: Any = getcurrent()
+    me: Any = getcurrent()  # any greenlet takes attributes
     if delay_ns and me is not get_hub():
         me.paused_ns = getattr(me, "paused_ns", 0) + delay_ns

@@ -12,7 +12,7 @@ import dataclasses
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import overload
 
 from pydantic import BaseModel
 
@@ -32,7 +32,11 @@ def is_secret(name: object) -> bool:
     return bool(_SECRET.search(str(name)))
 
 
-def hide(value: object, depth: int = 0) -> Any:
+@overload
+def hide(value: str, depth: int = 0) -> str: ...
+@overload
+def hide(value: object, depth: int = 0) -> object: ...
+def hide(value: object, depth: int = 0) -> object:
     """`value` without its secrets: the same object where it has none."""
     if isinstance(value, str):
         return _hide_text(value, depth)

@@ -115,7 +115,11 @@ class Waiter(Generic[T]):
             hub.loop.run_callback(self.wake)
 
 
-def wait(waiter: Waiter[Any], timeout: float = inf) -> bool:
+AnyWaiter = Waiter[Any]
+"""One for a value of whatever type: what waits for it is woken in the same way."""
+
+
+def wait(waiter: AnyWaiter, timeout: float = inf) -> bool:
     """Let the calling greenlet wait until `waiter` is done, or an interrupt comes.
 
     Args:
@@ -129,7 +133,7 @@ def wait(waiter: Waiter[Any], timeout: float = inf) -> bool:
         BaseException: The interrupt, now or from before; or what `waiter` was done with.
     """
     # Every wait of every user comes through here, so nothing is called that need not be.
-    me: Any = getcurrent()
+    me: Any = getcurrent()  # any greenlet takes attributes
     if getattr(me, "pending_interrupt", None) is not None:
         check_interrupt()
     clock = pause.clock
@@ -147,11 +151,11 @@ def wait(waiter: Waiter[Any], timeout: float = inf) -> bool:
                 return waiter.done
             while clock.since_ns and not waiter.done:
                 # Its time was up in the pause: it stays where it is found by who gives or ends.
-                pause.paused_waiters[waiter] = None
+                pause.paused_waits[waiter.wake] = None
                 try:
                     waiter.park(inf)
                 finally:
-                    pause.paused_waiters.pop(waiter, None)
+                    pause.paused_waits.pop(waiter.wake, None)
             if waiter.error is not None:
                 raise waiter.error
             pause.wait_resumed(paused_ns)
@@ -179,12 +183,18 @@ def interrupt(whom: Any, error: BaseException) -> None:
     One that has just got what it waited for keeps it. An interrupt that ends the greenlet is not
     replaced by another one.
     """
-    waiter: Waiter[Any] | None = getattr(whom, "waiting_for", None)
+    waiter: AnyWaiter | None = getattr(whom, "waiting_for", None)
     if waiter is not None and not waiter.done:
         waiter.fail(error)
         get_hub().loop.run_callback(waiter.wake)
     elif not isinstance(getattr(whom, "pending_interrupt", None), GreenletExit):
         whom.pending_interrupt = error
+
+
+def withdraw_interrupt(whom: Any, error: BaseException) -> None:
+    """Take back an interrupt by `error` that the greenlet `whom` has not raised yet, if any."""
+    if getattr(whom, "pending_interrupt", None) is error:
+        whom.pending_interrupt = None
 
 
 class Notify:

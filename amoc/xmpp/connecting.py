@@ -156,6 +156,7 @@ def connect(
     raise failure
 
 
+# Any: they are those of `connect`, by whatever name.
 def register(user_id: int | None = None, **options_of_connect: Any) -> None:
     """Make a user's account (XEP-0077) and see that it can log in.
 

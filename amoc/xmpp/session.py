@@ -18,13 +18,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final, cast
+from typing import Final
 
 from gevent import get_hub, getcurrent
 from greenlet import greenlet
 
 from amoc.base.errors import ClosedError
-from amoc.base.waiting import Waiter, interrupt
+from amoc.base.waiting import AnyWaiter, Waiter, interrupt, withdraw_interrupt
 from amoc.metrics.board import UserState
 from amoc.users.user import User
 from amoc.xmpp import meters
@@ -124,7 +124,7 @@ class Session(Owner):
         self._interrupts = interrupts
         self._told = False
         self._counted = False
-        self._woken: list[Waiter[Any]] = []
+        self._woken: list[AnyWaiter] = []
 
     def begin(self, early: list[Stanza]) -> None:
         """Be told by the stream from now on; `early` came before."""
@@ -163,9 +163,8 @@ class Session(Owner):
 
     def _take_back(self) -> None:
         """An interrupt of ours that the owner has not come to hear of is not for it any more."""
-        pending = getattr(self.owner, "pending_interrupt", None)
-        if pending is not None and pending is self.stream.failure:
-            cast("Any", self.owner).pending_interrupt = None
+        if self.stream.failure is not None:
+            withdraw_interrupt(self.owner, self.stream.failure)
 
     def on_stanza(self, stanza: Stanza) -> None:
         """Measure it, and let it go its way."""
@@ -234,7 +233,7 @@ class Session(Owner):
     def _release(self, error: BaseException | None) -> None:
         """Nobody waits any longer for what cannot come; count the session as gone, once."""
         reason = error or ClosedError(f"{self.stream.who}: this client was closed")
-        waiters: list[Waiter[Any]] = [*self.requests.values(), *self.receivers, *self.lookers]
+        waiters: list[AnyWaiter] = [*self.requests.values(), *self.receivers, *self.lookers]
         for waiter in waiters:
             if self.owner is not None and waiter.greenlet is self.owner:
                 self._told = True

@@ -11,7 +11,7 @@ slixmpp is imported without it, and then thinks it is not installed.
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from xml.etree.ElementTree import Element
 
 from amoc.base.errors import ScenarioError
@@ -48,7 +48,7 @@ def to_slixmpp(xml: Element) -> StanzaBase:
         ScenarioError: It is no message, presence or iq.
     """
     slixmpp = preload()
-    classes: dict[str, Any] = {MESSAGE: slixmpp.Message, PRESENCE: slixmpp.Presence, IQ: slixmpp.Iq}
+    classes = {MESSAGE: slixmpp.Message, PRESENCE: slixmpp.Presence, IQ: slixmpp.Iq}
     found = classes.get(xml.tag)
     if found is None:
         raise ScenarioError(f"only a message, presence or iq can become slixmpp's, got {xml.tag}")

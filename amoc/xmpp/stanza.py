@@ -117,7 +117,7 @@ class Stanza:
             self._stanza = slixmpp_bridge.to_slixmpp(self.xml)
         return self._stanza
 
-    def __getitem__(self, interface: str) -> Any:
+    def __getitem__(self, interface: str) -> Any:  # it is for slixmpp's plugins to say
         return self.stanza[interface]
 
     def __str__(self) -> str:

@@ -257,8 +257,7 @@ def _message(record: logging.LogRecord) -> str:
             message = message % record.args
         except Exception as error:  # too few arguments, or one that cannot say what it is
             message = f"{message} (its arguments do not fit: {type(error).__name__})"
-    hidden: str = hide(message if len(message) <= MAX_MESSAGE else message[:MAX_MESSAGE] + "…")
-    return hidden
+    return hide(message if len(message) <= MAX_MESSAGE else message[:MAX_MESSAGE] + "…")
 
 
 def _plain(extra: Mapping[str, object]) -> object:

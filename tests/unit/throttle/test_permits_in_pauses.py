@@ -30,7 +30,7 @@ def test_a_permit_given_in_the_turn_of_the_resume_is_not_lost(here: Here):
     visitors = [here.spawn(visit, number) for number in range(6)]
     eventually(lambda: here.gate.queue("p").waiting == 6, "the others wait")
     pause.pause()
-    eventually(lambda: len(pause.paused_waiters) == 6, "their deadlines come in the pause")
+    eventually(lambda: len(pause.paused_waits) == 6, "their deadlines come in the pause")
     full.set()
     gevent.joinall(holders)
 

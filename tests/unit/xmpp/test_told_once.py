@@ -60,7 +60,7 @@ def test_a_loss_in_a_pause_in_which_a_receive_ran_out_is_told_once():
     def lose_in_the_pause() -> None:
         pause.pause()
         with gevent.Timeout(10):
-            while not pause.paused_waiters:
+            while not pause.paused_waits:
                 gevent.sleep(0.001)
         client._session.stream.fail(xmpp.Disconnected("x", "gone"))
         gevent.sleep(0.01)
