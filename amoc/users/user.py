@@ -47,6 +47,17 @@ class UserStopped(GreenletExit):
     """
 
 
+class _UntilStopped(Waiter[None]):
+    """Waits to be asked to stop: what would interrupt any other wait is what this one waits for."""
+
+    def fail(self, error: BaseException) -> None:
+        """Be interrupted."""
+        if isinstance(error, UserStopped):
+            self.set(None)
+        else:
+            super().fail(error)
+
+
 class UserPool(Protocol):
     """What a user needs of those it belongs to."""
 
@@ -140,10 +151,7 @@ class User(greenlet):
     def wait_stopping(self, seconds: float) -> bool:
         """Wait until asked to stop, `seconds` at the most; whether that was asked."""
         if not self.stopping:
-            try:
-                wait(Waiter(), seconds)
-            except UserStopped:
-                pause.wait_resumed()
+            wait(_UntilStopped(), seconds)
         return bool(self.stop_reason)
 
     def ask_to_stop(self, why: StopReason) -> None:

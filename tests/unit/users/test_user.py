@@ -718,3 +718,21 @@ def test_the_old_names_go_on_working_with_a_warning():
     wait_gone(crowd)
     assert crowd.crashes == []
     assert answers == [False, True]
+
+
+def test_a_lost_connection_ends_a_wait_for_being_asked_to_stop():
+    seen = []
+
+    def start(user_id):
+        try:
+            user_module.wait_stopping(60)
+        except OSError as error:
+            seen.append(error)
+
+    crowd = Crowd(start)
+    user = begin(crowd)
+    gevent.sleep(0)
+    lost = OSError("gone")
+    interrupt(user, lost)
+    wait_gone(crowd, 1)
+    assert seen == [lost]
