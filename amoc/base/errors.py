@@ -44,10 +44,14 @@ class ExitCode(IntEnum):
     """Stopped at once by a second Ctrl-C; users had no time to finish."""
 
 
-class Error:
-    """A refusal with a reason: init() returns it to stop the run, a check to reject a value."""
+class Error(Exception):
+    """A refusal with a reason: of the run by init(), of a value by a check or an update function.
+
+    To return it and to raise it is the same.
+    """
 
     def __init__(self, reason: object) -> None:
+        super().__init__(str(reason))
         self.reason = str(reason)
 
     def __repr__(self) -> str:

@@ -57,7 +57,7 @@ def _message(error: BaseException) -> str:
     """The message of `error` in one line of limited length; empty when it has none."""
     try:
         text = str(error)
-    except Exception:  # a __str__ of the scenario's may raise anything
+    except BaseException:  # a __str__ of the scenario's may raise anything
         return ""
     return " ".join(_shortened(text).split())
 
@@ -82,7 +82,7 @@ def trace_of(error: BaseException) -> str:
     """The traceback of `error`, its end where it is too long."""
     try:
         text = "".join(map(_shortened, traceback.format_exception(error)))
-    except Exception:  # its own __str__ may raise anything
+    except BaseException:  # its own __str__ may raise anything
         text = "".join(traceback.format_tb(error.__traceback__)) + type(error).__name__
     return end_of(text)
 

@@ -14,6 +14,7 @@ from rich.text import Text
 from amoc import metrics
 from amoc.base.clock import S_NS, format_duration, now_ns
 from amoc.base.errors import ExitCode, ResourceError, ScenarioError
+from amoc.base.loop_guard import guard_loop
 from amoc.base.text import printable
 from amoc.base.tracebacks import trace_of
 from amoc.cli.checked_scenario import Checked
@@ -48,6 +49,11 @@ class _Alone:
         """Keep what start() raised."""
         self.error = error
 
+    def failed(self, error: BaseException) -> None:
+        """Keep what raised that the user has begun, unless start() raises too."""
+        traceback.print_exception(error)
+        self.error = self.error or error
+
     def iteration_ended(self, user: User) -> None:
         """Release the permits of throttles that the user still holds."""
         metrics.drop_token(user)
@@ -75,11 +81,12 @@ def run_one(checked: Checked, user_id: int, seed: int, seconds: float) -> None:
             state = checked.scenario.init()
         alone = _Alone(checked.scenario.start_with(state), seed)
         user = User(user_id, alone)
+        guard_loop(lambda _, error: alone.failed(error))
 
         def find(wanted: int) -> User | None:
             return user if wanted == user_id and not user.dead else None
 
-        with joined(seed, recorder.calls, find, traceback.print_exception):
+        with joined(seed, recorder.calls, find, alone.failed):
             console.print(
                 Text(
                     f"\nuser {user_id} starts, for at most {format_duration(seconds)} (--for);"

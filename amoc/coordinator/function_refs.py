@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
+from amoc.base import guard
 from amoc.base.errors import ScenarioError
 from amoc.coordinator.plan import Action, Item, Shape, form_of
 
@@ -42,13 +43,16 @@ def found(functions: Sequence[Sequence[str]]) -> list[Item]:
 
 def _find(reference: str) -> Action:
     module, _, name = reference.partition(":")
-    try:
-        function = getattr(sys.modules.get(module) or import_module(module), name)
-    except Exception as error:
-        problem = ScenarioError(f"this worker has no function {reference}: {error}")
+    problems: list[BaseException] = []
 
-        def function(*_arguments: object) -> None:
-            raise problem
+    def look() -> Callable[..., object]:
+        return getattr(sys.modules.get(module) or import_module(module), name)  # type: ignore[no-any-return]
 
-        return Action(function, 1)
-    return Action(function, form_of(function) or 1)
+    function = guard.call(problems.append, look)
+    if function is not None:
+        return Action(function, form_of(function) or 1)
+
+    def refuse(*_arguments: object) -> None:
+        raise ScenarioError(f"this worker has no function {reference}: {problems[0]}")
+
+    return Action(refuse, 1)

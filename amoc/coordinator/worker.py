@@ -13,16 +13,17 @@ user starts must have actions that every worker can find: functions of a module'
 
 from __future__ import annotations
 
-import sys
+import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 
 from gevent import get_hub, getcurrent
 from greenlet import greenlet
 
 from amoc import metrics
-from amoc.base import pause
+from amoc.base import guard, pause
 from amoc.base.clock import MS_NS, now_ns
 from amoc.base.errors import ScenarioError
 from amoc.base.waiting import OpenGate
@@ -62,10 +63,6 @@ MAX_DATA = 1 << 16
 """Bytes that may be added with one user."""
 
 
-Report = Callable[[str, BaseException], object]
-"""Counts and reports what an action of a coordinator raised."""
-
-
 class _Adding:
     """What a coordinator that takes adds needs in this worker."""
 
@@ -99,6 +96,12 @@ class _Runner(greenlet):
         self._actions = actions
 
     def run(self) -> None:
+        while True:
+            guard.call(self._actions.report, self._serve)
+            with suppress(ValueError):  # it was waiting when a time-out of an action came late
+                self._actions.idle.remove(self)
+
+    def _serve(self) -> None:
         hub, actions = get_hub(), self._actions
         while actions.run_some():
             actions.idle.append(self)
@@ -114,13 +117,14 @@ class Actions:
         room: Open while there is room for what goes to the controller.
         alone: Whether the controller's end is in this process, so that any function will do.
         idle: Runners that have nothing to do.
+        report: Told what actions raise.
     """
 
     def __init__(
         self,
         worker: WorkerId,
         outbox: Outbox,
-        report: Report | None = None,
+        report: Callable[[BaseException], object] = traceback.print_exception,
         alone: bool = False,
         room: OpenGate | None = None,
     ) -> None:
@@ -129,7 +133,7 @@ class Actions:
         Args:
             worker: Which one.
             outbox: What leads to the controller.
-            report: Told what actions raise.
+            report: See the attribute.
             alone: See the attribute.
             room: Open while there is room for what goes to the controller; None means always.
         """
@@ -139,7 +143,7 @@ class Actions:
         self.alone = alone
         self.idle: list[_Runner] = []
         self._outbox = outbox
-        self._report = report or (lambda _name, _error: None)
+        self.report = report
         self._packer = codec.packer()
         self._plans: dict[tuple[str, int], list[Item]] = {}
         self._adding: dict[str, _Adding] = {}
@@ -317,13 +321,17 @@ class Actions:
     def _run_group(self, name: str, incarnation: int, parts: Sequence[PartFields]) -> None:
         """Run a group; whatever happens is its failure, for a runner must outlive it."""
         items = self._plans.get((name, incarnation))
+        failed = partial(self._failed, name)
         for one in parts:
-            try:
-                self._run_part(name, items, GroupPart(*one))
-            except BaseException as error:
-                self._failed(name, error)
+            guard.call(failed, self._run_part, name, items, GroupPart(*one), failed)
 
-    def _run_part(self, name: str, items: list[Item] | None, part: GroupPart) -> None:
+    def _run_part(
+        self,
+        name: str,
+        items: list[Item] | None,
+        part: GroupPart,
+        failed: Callable[[BaseException], None],
+    ) -> None:
         self._count(name, part)
         if items is None:
             raise ScenarioError(f"this worker has no plan of coordinator {name}")
@@ -332,10 +340,7 @@ class Actions:
         event, users = Event(part.kind, part.size), _users(name, part)
         for function, form in items[part.item].actions:
             for arguments_ in arguments(form, event, users):
-                try:
-                    function(*arguments_)
-                except BaseException as error:
-                    self._failed(name, error)
+                guard.call(failed, function, *arguments_)
 
     def _count(self, name: str, part: GroupPart) -> None:
         self._delay.record_ns(now_ns() - part.at_ns)
@@ -345,11 +350,7 @@ class Actions:
 
     def _failed(self, name: str, error: BaseException) -> None:
         counter(name, Counted.ACTION_ERRORS).inc()
-        try:
-            self._report(name, error)
-        except BaseException:  # the error may be one that cannot even say what it is
-            with suppress(OSError):
-                print(f"coordinator {name}: what an action raised cannot be shown", file=sys.stderr)
+        self.report(error)
 
 
 def _users(name: str, part: GroupPart) -> tuple[tuple[int, object], ...]:

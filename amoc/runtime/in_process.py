@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 import gevent
 
+from amoc.base.loop_guard import Killed
 from amoc.coordinator.controller import Groups
 from amoc.ipc.messages.coordinator import COORDINATOR_TO_WORKER
 from amoc.ipc.messages.envelope import Envelope, Part
@@ -31,7 +32,7 @@ def joined(
     seed: int,
     noted: Sequence[tuple[str, Sequence[object]]],
     find_user: Callable[[int], User | None],
-    crashed: Callable[[BaseException], None],
+    crashed: Callable[[BaseException], object],
 ) -> Iterator[None]:
     """Let a scenario's calls work in this process, within the block.
 
@@ -39,7 +40,7 @@ def joined(
         seed: Of the random sizes of groups.
         noted: The calls that init() has made.
         find_user: The user with a number.
-        crashed: Told what actions of coordinators raise.
+        crashed: Told what code raises that throttles and coordinators have called.
 
     Raises:
         AmocError: A call of init() is refused.
@@ -60,9 +61,7 @@ def joined(
     for part in (pacer, groups):
         calls.operations.update(part.operations)
     above.update({Part.THROTTLE: pacer, Part.COORDINATOR: groups, Part.CALLS: calls})
-    parts = WorkerParts.make(
-        HERE, 1, outbox, find_user, lambda _, error: crashed(error), any_function=True
-    )
+    parts = WorkerParts.make(HERE, 1, outbox, find_user, crashed, any_function=True)
     here.update(parts.hearers())
     for part in (pacer, groups):
         part.worker_up(HERE)
@@ -74,5 +73,5 @@ def joined(
         with parts.context().activated():
             yield
     finally:
-        gevent.killall(clocks)
+        gevent.killall(clocks, exception=Killed)
         parts.gate.close()

@@ -37,7 +37,7 @@ class WorkerParts:
         workers: int,
         outbox: Outbox,
         find_user: Callable[[int], User | None],
-        action_failed: Callable[[str, BaseException], None],
+        on_crash: Callable[[BaseException], object],
         *,
         room: OpenGate | None = None,
         is_crowded: Callable[[], bool] | None = None,
@@ -51,7 +51,7 @@ class WorkerParts:
             workers: How many there are in the run.
             outbox: What leads to the controller and to other workers.
             find_user: The user of this worker with a number.
-            action_failed: Told which coordinator's action raised what.
+            on_crash: Told what code raised that throttles and coordinators have called.
             room: Open while adds can leave the worker; None means always.
             is_crowded: Whether mail cannot leave it.
             operator: Warned when mail is refused.
@@ -59,8 +59,8 @@ class WorkerParts:
                 all of the run is in this process.
         """
         return cls(
-            Gate(worker, outbox),
-            Actions(worker, outbox, action_failed, alone=any_function, room=room),
+            Gate(worker, outbox, on_crash),
+            Actions(worker, outbox, on_crash, alone=any_function, room=room),
             MailRouter(worker, workers, outbox, find_user, operator, is_crowded),
             RpcClient(worker, outbox),
         )

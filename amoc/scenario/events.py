@@ -27,12 +27,11 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-from gevent import get_hub, getcurrent
-from greenlet import GreenletExit
-
+from amoc.base import guard
 from amoc.base.clock import now_ns
 from amoc.base.errors import ScenarioError
 
@@ -87,13 +86,7 @@ class Signal:
         """Emit an event with `data`, caused by a user if one is given."""
         event = Event(self.name, now_ns(), _process, user_id, MappingProxyType(data))
         for subscriber in self.heard:
-            try:
-                subscriber(event)
-            except BaseException as error:  # such as a timeout of its own, inside the event loop
-                # Who is ended while a subscriber waits, although it must not, ends all the same.
-                if isinstance(error, GreenletExit) and getcurrent() is not get_hub():
-                    raise
-                _complain(subscriber, event, error)
+            guard.call(partial(_complain, subscriber, event), subscriber, event)
 
 
 def _complain(subscriber: Subscriber, event: Event, error: BaseException) -> None:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from amoc.base import redaction
-from amoc.base.errors import AmocError, SettingError
+from amoc.base import guard, redaction
+from amoc.base.errors import AmocError, Error, SettingError
 from amoc.scenario import settings
 from amoc.scenario.settings import Value
 
@@ -44,7 +44,7 @@ def verify(values: Mapping[str, object]) -> dict[str, Any]:
         else:
             try:
                 found[name] = one.convert(raw)
-            except Exception as error:  # a check is the scenario's code and may raise anything
+            except ValueError as error:
                 problems.append(settings.refused(name, raw, error, UPDATE))
     if problems:
         raise SettingError(*problems)
@@ -78,21 +78,27 @@ def apply(values: Mapping[str, object]) -> Applied:
     return Applied(changed, _call_updates(changed))
 
 
-def revert(values: Mapping[str, object], initial: Sequence[str]) -> None:
+def revert(values: Mapping[str, object], initial: Sequence[str]) -> str:
     """Undo `apply`: put the previous values in force, and call the update functions.
 
     Args:
         values: Raw values of settings that had been changed earlier in the run.
         initial: Names of settings that had not been changed before.
+
+    Returns:
+        What update functions raised meanwhile, a line each.
     """
     known = {one.name: one for one in settings.declared()}
     now = settings.in_force()
     old = {name: Value(known[name].convert(raw), UPDATE) for name, raw in values.items()}
     old |= {name: one for name, one in (_initial or {}).items() if name in initial}
     settings.apply({**now, **old})
-    for name, one in old.items():
-        if name in now and now[name].value != one.value:
-            _call_updates({name: (now[name].value, one.value)})
+    problems = [
+        _call_updates({name: (now[name].value, one.value)})
+        for name, one in old.items()
+        if name in now and now[name].value != one.value
+    ]
+    return "\n".join(filter(None, problems))
 
 
 def _value_in(values: Mapping[str, Value], name: str) -> Any:
@@ -104,17 +110,18 @@ def _call_updates(changed: Mapping[str, tuple[Any, Any]]) -> str:
     for one in settings.declared():
         if one.name in changed and callable(one.update):
             old, new = changed[one.name]
-            try:
-                one.update(old, new)
-            except Exception as error:  # the scenario's code
-                why = _text_of(error)
-                if any(redaction.tells(why, one.name, each) for each in (old, new)):
-                    why = type(error).__name__
-                return f"the update function of {one.name} failed: {why}"
+            failed: list[BaseException] = []
+            refusal = guard.call(failed.append, one.update, old, new)
+            for error in (*failed, refusal):
+                if isinstance(error, BaseException):
+                    why = _text_of(error)
+                    if any(redaction.tells(why, one.name, each) for each in (old, new)):
+                        why = type(error).__name__
+                    return f"the update function of {one.name} failed: {why}"
     return ""
 
 
 def _text_of(error: BaseException) -> str:
     """The text of an error of amoc's, or type and text of another one; in one line."""
     text = " ".join(str(error).split())
-    return text if isinstance(error, AmocError) and text else repr(error)
+    return text if isinstance(error, (AmocError, Error)) and text else repr(error)

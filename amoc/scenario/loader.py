@@ -15,7 +15,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import NoReturn, cast
 
+from amoc.base import guard
 from amoc.base.errors import AmocError, Error, InitError, ScenarioError
 from amoc.base.tracebacks import describe
 from amoc.scenario import settings
@@ -56,14 +58,17 @@ class Scenario:
         init = getattr(self.module, "init", None)
         if init is None:
             return None
-        try:
-            state = init()
-        except BaseException as error:
+
+        def refuse(error: BaseException) -> None:
+            if isinstance(error, Error):
+                raise InitError(f"init() of {self.source} refused to start: {error.reason}")
             raise InitError(
                 f"init() of {self.source} raised {describe(error, self.directory)}"
             ) from error
+
+        state: object = guard.call(refuse, init)
         if isinstance(state, Error):
-            raise InitError(f"init() of {self.source} refused to start: {state.reason}")
+            refuse(state)
         return state
 
     def terminate(self, state: object) -> None:
@@ -75,12 +80,13 @@ class Scenario:
         terminate = getattr(self.module, "terminate", None)
         if terminate is None:
             return
-        try:
-            terminate(state) if _takes(terminate, 1) else terminate()
-        except BaseException as error:
+
+        def fail(error: BaseException) -> None:
             raise ScenarioError(
                 f"terminate() of {self.source} raised {describe(error, self.directory)}"
             ) from error
+
+        guard.call(fail, terminate, *((state,) if _takes(terminate, 1) else ()))
 
 
 def load(source: str) -> Scenario:
@@ -142,11 +148,9 @@ def _import(source: str) -> ModuleType:
 
 
 def _guarded(source: str, action: Callable[[], ModuleType]) -> ModuleType:
-    try:
-        return action()
-    except AmocError:
-        raise
-    except BaseException as error:
+    def refuse(error: BaseException) -> NoReturn:
+        if isinstance(error, AmocError):
+            raise error
         if isinstance(error, ModuleNotFoundError) and f"{source}.".startswith(f"{error.name}."):
             raise ScenarioError(
                 f"scenario {source} is neither a file (*.py) nor an importable module"
@@ -155,6 +159,8 @@ def _guarded(source: str, action: Callable[[], ModuleType]) -> ModuleType:
         raise ScenarioError(
             f"scenario {source} cannot be imported: {describe(error, directory)}"
         ) from error
+
+    return cast("ModuleType", guard.call(refuse, action))
 
 
 def _check(scenario: Scenario) -> None:

@@ -20,8 +20,9 @@ import logging
 from collections.abc import Iterable, Sequence
 from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
+from amoc.base import guard
 from amoc.base.errors import AmocError, UsageError
 from amoc.base.tracebacks import describe
 
@@ -73,18 +74,18 @@ def _described(entry: EntryPoint) -> Plugin:
 
 
 def _load(entry: EntryPoint, plugin: Plugin, role: str) -> None:
-    try:
+    def refuse(error: BaseException) -> NoReturn:
+        why = str(error) if isinstance(error, AmocError) else describe(error)
+        raise UsageError(
+            f"plugin {plugin} cannot be loaded in its entry point {plugin.target}: {why}"
+        ) from error
+
+    def set_up() -> None:
         found = entry.load()
         if isinstance(found, ModuleType):
             return
         if not callable(found):
             raise TypeError(f"{entry.value} must be a module or a function, got {found!r}")
         found(role)
-    except AmocError as error:
-        raise UsageError(_refusal(plugin, str(error))) from error
-    except (Exception, SystemExit) as error:
-        raise UsageError(_refusal(plugin, describe(error))) from error
 
-
-def _refusal(plugin: Plugin, why: str) -> str:
-    return f"plugin {plugin} cannot be loaded in its entry point {plugin.target}: {why}"
+    guard.call(refuse, set_up)

@@ -13,11 +13,11 @@ import sys
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, NamedTuple, TypeVar, cast
+from typing import Any, Generic, NamedTuple, NoReturn, TypeVar, cast
 
 from pydantic import TypeAdapter, ValidationError
 
-from amoc.base import redaction
+from amoc.base import guard, redaction
 from amoc.base.errors import Error, ScenarioError, SettingError
 from amoc.base.redaction import shown
 
@@ -75,6 +75,17 @@ class Setting(Generic[T]):
         Raises:
             ValueError: What is wrong, as a clause that follows the setting's name.
         """
+        return cast("T", guard.call(self._refuse, self._checked, raw))
+
+    def _refuse(self, error: BaseException) -> NoReturn:
+        """Say what the scenario's own code, a check say, has raised."""
+        if isinstance(error, Error):
+            raise ValueError(error.reason)
+        if isinstance(error, ValueError):
+            raise error
+        raise ValueError(f"fails its check with {error!r}") from error
+
+    def _checked(self, raw: object) -> T:
         value = self._typed(raw)
         if self.verify is None:
             return value
@@ -254,18 +265,18 @@ def resolve(settings: Iterable[Setting[Any]], sources: Sequence[Source]) -> dict
             continue
         try:
             values[name] = Value(one.convert(raw), label)
-        except Exception as error:  # a check is the scenario's code and may raise anything
+        except ValueError as error:
             problems.append(refused(name, raw, error, label))
     if problems:
         raise SettingError(*problems)
     return values
 
 
-def refused(name: str, raw: object, error: Exception, label: str) -> str:
+def refused(name: str, raw: object, error: ValueError, label: str) -> str:
     """Why `raw` cannot be the value of setting `name`."""
-    reason = str(error) if isinstance(error, ValueError) else f"fails its check with {error!r}"
+    reason = str(error)
     if redaction.tells(reason, name, raw):
-        reason = f"fails its check with {type(error).__name__}"
+        reason = f"fails its check with {type(error.__cause__ or error).__name__}"
     return f"{name} {' '.join(reason.split())}, got {shown(name, raw)} (from {label})"
 
 

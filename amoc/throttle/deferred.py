@@ -13,7 +13,7 @@ import gevent
 from gevent import getcurrent
 
 from amoc import metrics
-from amoc.base import pause
+from amoc.base import guard, pause
 from amoc.base.errors import AmocError, ScenarioError
 from amoc.throttle import worker as gates
 from amoc.throttle.worker_queue import OnToken, Token, WorkerQueue
@@ -63,8 +63,6 @@ def run_when_let_through(
 def _run(gate: gates.Gate, fn: Callable[..., object], args: tuple[object, ...]) -> None:
     try:
         pause.wait_resumed()
-        fn(*args)
-    except Exception as error:
-        gate.on_crash(error)
+        guard.call(gate.on_crash, fn, *args)
     finally:
         gate.iteration_ended(getcurrent())

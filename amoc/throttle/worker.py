@@ -72,16 +72,22 @@ class Gate:
         let_through_in_a_row: Users that had nothing to wait for, since the loop has turned.
     """
 
-    def __init__(self, worker: WorkerId, outbox: Outbox) -> None:
+    def __init__(
+        self,
+        worker: WorkerId,
+        outbox: Outbox,
+        on_crash: Callable[[BaseException], object] = traceback.print_exception,
+    ) -> None:
         """Be the gate of a worker.
 
         Args:
             worker: Which one.
             outbox: What to tell the controller with.
+            on_crash: See the attribute.
         """
         self._worker = worker
         self._outbox = outbox
-        self.on_crash: Callable[[BaseException], object] = traceback.print_exception
+        self.on_crash = on_crash
         self.tasks = self.let_through_in_a_row = 0
         self._record: RecordSlot | None = None
         self._lateness = metrics.built_in(metrics.Timer, "token_lateness")

@@ -449,7 +449,7 @@ class WorkerQueue:
     def _call(self, waiter: Waiter[Token], token: Token) -> None:
         try:
             waiter.give(token)
-        except Exception:
+        except BaseException:  # a greenlet of the scenario's own, perhaps
             get_hub().handle_error(waiter, *sys.exc_info())
 
 

@@ -20,8 +20,9 @@ from typing import Protocol
 from gevent import get_hub, getcurrent
 from greenlet import GreenletExit, greenlet
 
-from amoc.base import pause
+from amoc.base import guard, pause
 from amoc.base.errors import ClosedError
+from amoc.base.loop_guard import Killed
 from amoc.base.waiting import Waiter, interrupt, wait
 from amoc.metrics.board import UserState
 from amoc.users.mailbox import Mailbox
@@ -40,11 +41,15 @@ class StopReason(IntEnum):
     """Counts as removed."""
 
 
-class UserStopped(GreenletExit):
+class UserStopped(guard.Ended, GreenletExit):
     """Ends the iteration of a user that was asked to stop while it waits, for a throttle say.
 
     It is no `Exception`, so that only who means to catches it. The user counts as finished.
     """
+
+    def is_meant(self) -> bool:
+        """Whether the user was asked to stop."""
+        return bool(getattr(getcurrent(), "stop_reason", False))
 
 
 class _UntilStopped(Waiter[None]):
@@ -120,25 +125,24 @@ class User(greenlet):
             while True:
                 states[user_id] = UserState.RUNNING
                 self.iteration += 1
-                outcome, pause_s = UserState.FINISHED, 0.0
+                self._has_crashed, outcome = False, UserState.CRASHED
                 try:
-                    pool.run_once(user_id)
-                except GreenletExit:
-                    raise
-                except BaseException as error:
-                    outcome, pause_s = UserState.CRASHED, CRASH_PAUSE_S
-                    pool.crashed(self, error)
+                    guard.call(self._crashed, pool.run_once, user_id)
                 finally:
                     self.pending_interrupt = None  # it was meant for this iteration
                     pool.iteration_ended(self)
+                if not self._has_crashed:
+                    outcome = UserState.FINISHED
                 if self.stop_reason or self.iteration >= pool.repeat_num:
                     break
                 states[user_id] = UserState.BETWEEN
-                if self.wait_stopping(max(pool.repeat_interval_s, pause_s)):
+                pause_s = max(pool.repeat_interval_s, CRASH_PAUSE_S if self._has_crashed else 0.0)
+                # A time-out that start() has left running may be raised here.
+                if guard.call(self._crashed, self.wait_stopping, pause_s):
                     break
         except UserStopped:
             outcome = UserState.FINISHED
-        except GreenletExit:
+        except Killed:
             outcome = UserState.REMOVED
         except BaseException:
             # A defect of ours: the user is lost, but neither is the worker nor is it forgotten.
@@ -147,6 +151,10 @@ class User(greenlet):
             is_removed = self.stop_reason is StopReason.REMOVED
             states[user_id] = UserState.REMOVED if is_removed else outcome
             pool.left(self)
+
+    def _crashed(self, error: BaseException) -> None:
+        self._has_crashed = True
+        self.pool.crashed(self, error)
 
     def wait_stopping(self, seconds: float) -> bool:
         """Wait until asked to stop, `seconds` at the most; whether that was asked."""
@@ -164,12 +172,12 @@ class User(greenlet):
             interrupt(self, UserStopped())
 
     def kill(self) -> None:
-        """Raise GreenletExit where it stands, at the loop's next turn."""
+        """Raise `Killed` where it stands, at the loop's next turn."""
         get_hub().loop.run_callback(self._throw_exit)
 
     def _throw_exit(self) -> None:
         if not self.dead:
-            self.throw(GreenletExit)
+            self.throw(Killed)
 
     @property
     def stopping(self) -> bool:

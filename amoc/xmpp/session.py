@@ -23,6 +23,7 @@ from typing import Final
 from gevent import get_hub, getcurrent
 from greenlet import greenlet
 
+from amoc.base import guard
 from amoc.base.errors import ClosedError
 from amoc.base.waiting import AnyWaiter, Waiter, interrupt, withdraw_interrupt
 from amoc.metrics.board import UserState
@@ -198,11 +199,8 @@ class Session(Owner):
         for looker in self.lookers:
             if looker.done:
                 continue
-            try:
-                if looker.condition():
-                    looker.set(True)
-            except Exception as error:  # it is the waiting user's own condition
-                looker.fail(error)
+            if guard.call(looker.fail, looker.condition):  # it is the waiting user's own
+                looker.set(True)
             if looker.done:
                 self._woken.append(looker)
 
@@ -291,12 +289,10 @@ class Session(Owner):
         for receiver in self.receivers:
             if receiver.done or (request and not receiver.requests):
                 continue
-            try:
-                if not receiver.match(stanza):
-                    continue
+            if guard.call(receiver.fail, receiver.match, stanza):  # it is the waiting user's own
                 receiver.set(stanza)
-            except Exception as error:  # it is the waiting user's own predicate
-                receiver.fail(error)
+            if not receiver.done:
+                continue
             self._woken.append(receiver)
             if receiver.value is not None:
                 return True

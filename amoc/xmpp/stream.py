@@ -160,7 +160,7 @@ class Stream:
             self._framer.feed(data, self)
         except Violation as violation:
             self.fail(BadStreamError(self.who, violation.condition, violation.text))
-        except Exception as error:
+        except BaseException as error:  # a handler is the scenario's code
             self.fail(error)
         if not self.ended:
             # Not guarded: this lets users run, and what they raise is theirs.

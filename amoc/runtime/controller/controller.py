@@ -23,8 +23,10 @@ import zmq
 from amoc.base import pause, process
 from amoc.base.clock import S_NS, now_ns
 from amoc.base.errors import AmocError, ExitCode, InitError, PeerError
+from amoc.base.loop_guard import Killed, guard_loop
 from amoc.base.operator import Operator
 from amoc.base.text import counted
+from amoc.base.tracebacks import describe, trace_of
 from amoc.control.answers import Answer
 from amoc.control.commands import Command, is_read
 from amoc.control.server import ControlServer
@@ -140,6 +142,7 @@ class Controller:
         pause.reset()
         logs.begin("controller", self._plan.log_level)
         logs.attach(self._operator)
+        guard_loop(self._failed_in_loop)
         events.happen_in("controller")
         directory = bus.make_directory()
         failure: AmocError | None = None
@@ -162,7 +165,7 @@ class Controller:
                     self._fail_run(failure)
                 finally:
                     outcome = self._clean_up(failure, directory)
-                    gevent.killall(tasks)
+                    gevent.killall(tasks, exception=Killed)
         finally:
             context.destroy(linger=bus.LINGER_MS)
             shutil.rmtree(directory, ignore_errors=True)
@@ -325,6 +328,12 @@ class Controller:
             self.status.events.append(OperatorEvent(at_s, level, text))
         self._files.write("event", level=level, text=text)
         self._on_event(level, text)
+
+    def _failed_in_loop(self, what: object, error: BaseException) -> None:
+        """A greenlet or callback has failed, of a plugin most likely."""
+        self._operator.error(
+            f"{what!r} in the controller raised {describe(error)}", trace_of(error)
+        )
 
     def _step(self, step: Step) -> None:
         self.status.state = after(self.status.state, step)

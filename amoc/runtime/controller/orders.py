@@ -41,9 +41,11 @@ LOST = Reply(Outcome.LOST, "was lost before it replied")
 
 
 @dataclass
-class _Pending:
+class Pending:
     """An order that not all have replied to yet."""
 
+    number: int
+    chosen: list[WorkerId]
     missing: set[WorkerId]
     replies: dict[WorkerId, Reply] = field(default_factory=dict)
     complete: Waiter[None] = field(default_factory=Waiter)
@@ -60,7 +62,7 @@ class Broadcast:
         self.workers: set[WorkerId] = set()
         self._post = post
         self._number = 0
-        self._pending: dict[int, _Pending] = {}
+        self._pending: dict[int, Pending] = {}
 
     def worker_up(self, origin: WorkerId) -> None:
         """There is a worker."""
@@ -111,16 +113,25 @@ class Broadcast:
         Returns:
             The reply of each worker, by worker.
         """
+        return self.wait(self.begin(order, to), deadline_s)
+
+    def begin(
+        self, order: Callable[[int, WorkerId], Order], to: Iterable[WorkerId] | None = None
+    ) -> Pending:
+        """Have workers do something, as `ask` does; `wait` must follow."""
         chosen = sorted(self.workers if to is None else to)
         self._number += 1
-        number = self._number
-        pending = self._pending[number] = _Pending(set(chosen))
+        pending = self._pending[self._number] = Pending(self._number, chosen, set(chosen))
+        for origin in chosen:
+            self._post(origin, order(pending.number, origin))
+        return pending
+
+    def wait(self, pending: Pending, deadline_s: float) -> dict[WorkerId, Reply]:
+        """Wait for the replies to what has begun; the reply of each worker."""
         try:
-            for origin in chosen:
-                self._post(origin, order(number, origin))
-            if chosen:
+            if pending.missing:
                 pending.complete.wait(deadline_s)
         finally:
-            del self._pending[number]
+            del self._pending[pending.number]
         silent = Reply(Outcome.SILENT, f"has not replied within {deadline_s:g} s")
-        return {origin: pending.replies.get(origin, silent) for origin in chosen}
+        return {origin: pending.replies.get(origin, silent) for origin in pending.chosen}

@@ -13,13 +13,14 @@ from math import isfinite
 import gevent
 
 from amoc.base.errors import PeerError
+from amoc.base.loop_guard import Killed
 from amoc.base.operator import Operator
 from amoc.base.text import counted
 from amoc.coordinator.controller import Groups
 from amoc.ipc.messages.coordinator import COORDINATOR_TO_WORKER
 from amoc.ipc.messages.envelope import Envelope, Part
 from amoc.ipc.messages.lifecycle import Loaded, WorkerLost, WorkerUp
-from amoc.ipc.messages.orders import ORDERS, ApplySettings, Pause
+from amoc.ipc.messages.orders import ORDERS, Pause
 from amoc.ipc.messages.rpc import ANSWERS
 from amoc.ipc.messages.throttle import THROTTLE_TO_WORKER
 from amoc.ipc.messages.users import Started
@@ -103,7 +104,7 @@ class Services:
             Part.CALLS: self.calls,
         }
         self._settings_update = SettingsUpdate(
-            self.broadcast, loaded.pacing, self._change_start_rate
+            self.broadcast, loaded.pacing, self._change_start_rate, operator
         )
         self._ramp_down = RampDown(self.broadcast, status, loaded.workers)
         self.commands = Commands(
@@ -136,7 +137,7 @@ class Services:
 
     def end(self) -> None:
         """Nothing is paced or timed any more."""
-        gevent.killall(self._clocks)
+        gevent.killall(self._clocks, exception=Killed)
         for text in self._groups.regrets():
             self._operator.warning(text)
 
@@ -178,9 +179,7 @@ class Services:
         self._incarnations[up.worker] = up.incarnation
         for part in (self.broadcast, self._pacer, self._groups):
             part.worker_up(origin)
-        if self._settings_update.values:
-            values = dict(self._settings_update.values)
-            self.broadcast.tell(origin, lambda number: ApplySettings(number, values))
+        self._settings_update.worker_up(origin)
         if self._status.state is State.PAUSED:
             self.broadcast.tell(origin, Pause)
         self._outbox.flush()  # all of this is to be known before the first user comes

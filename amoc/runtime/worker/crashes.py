@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amoc.base.operator import Operator
-from amoc.base.tracebacks import cause_of, trace_of
+from amoc.base.tracebacks import cause_of
 from amoc.metrics.board import MAX_CAUSES, Area, Kind
 
 OTHER = "other causes"
@@ -36,23 +35,3 @@ class CrashCounter:
             cells = self._cells[cause] = self._area.declare(Kind.CRASH, cause)
         cells[0] += 1
         return cause, new
-
-
-class ErrorReporter:
-    """Tells what code of a scenario raised that is not a user's: once for each cause.
-
-    They are no crashes of users; whoever calls counts them.
-    """
-
-    def __init__(self, directory: str, operator: Operator) -> None:
-        """Tell `operator` what happens in the scenario whose files are in `directory`."""
-        self._directory = directory
-        self._operator = operator
-        self._told: set[str] = set()
-
-    def tell(self, what: str, error: BaseException) -> None:
-        """`what` raised `error`."""
-        cause = f"{what} raised {cause_of(error, self._directory)}"
-        if cause not in self._told and len(self._told) < MAX_CAUSES:
-            self._told.add(cause)
-            self._operator.error(f"{cause} (reported once)", trace_of(error))

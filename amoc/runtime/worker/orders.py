@@ -60,7 +60,7 @@ class OrderHandler:
             reply = self._carry_out(order)
         except AmocError as refused:
             reply = Refused(order.number, str(refused))
-        except Exception:
+        except BaseException:
             reply = Refused(order.number, traceback.format_exc())
         self._outbox.put(Part.CONTROL, self._worker, ORDER_REPLIES.pack(reply))
 
@@ -86,9 +86,9 @@ class OrderHandler:
             case ApplySettings(number, values):
                 return Done(number, self._apply(values))
             case RevertSettings(number, values, initial):
-                live_settings.revert(values, initial)
+                problems = live_settings.revert(values, initial)
                 pool.refresh()
-                return Done(number, "reverted")
+                return Refused(number, problems) if problems else Done(number, "reverted")
 
     def _apply(self, values: Mapping[str, Any]) -> str:
         applied = live_settings.apply(values)

@@ -20,6 +20,7 @@ from gevent import getcurrent
 from amoc import metrics
 from amoc.base import process
 from amoc.base.errors import ExitCode
+from amoc.base.loop_guard import guard_loop
 from amoc.base.operator import Operator
 from amoc.ipc import bus
 from amoc.ipc.messages.envelope import Envelope, Part
@@ -29,7 +30,6 @@ from amoc.ipc.messages.users import StartUsers, StopUsers, UsersGone
 from amoc.ipc.outbox import Outbox
 from amoc.runtime import logs
 from amoc.runtime.stack_file import file_of
-from amoc.runtime.worker.crashes import ErrorReporter
 from amoc.runtime.worker.heartbeat import Beat
 from amoc.runtime.worker.orders import OrderHandler
 from amoc.runtime.worker.stall_detector import StallDetector
@@ -65,13 +65,25 @@ def main(task: WorkerSpec) -> int:
         def find_user(user_id: int) -> User | None:
             return pool.find(user_id)
 
-        parts = _parts(task, outbox, find_user, line, operator)
+        def on_crash(error: BaseException) -> None:
+            pool.count_crash(error)
+
+        parts = WorkerParts.make(
+            task.id,
+            task.board.workers,
+            outbox,
+            find_user,
+            on_crash,
+            room=line.room,
+            is_crowded=line.crowded,
+            operator=operator,
+        )
         parts.context().activate()
         orders = Orders(
             index, task.seed, task.start, task.scenario_directory, line.report_nowait, parts.gate
         )
         pool = UserPool(orders, task.board)
-        parts.gate.on_crash = pool.count_crash
+        guard_loop(lambda _, error: pool.count_crash(error))
         hearers = {**parts.hearers(), Part.CONTROL: OrderHandler(task.id, pool, outbox)}
         beat = _beat(task, pool, line)
         gevent.spawn(_guarded, beat.run)
@@ -99,26 +111,6 @@ def main(task: WorkerSpec) -> int:
     return int(ExitCode.OK)
 
 
-def _parts(
-    task: WorkerSpec,
-    outbox: Outbox,
-    find_user: Callable[[int], User | None],
-    line: Line,
-    operator: Operator,
-) -> WorkerParts:
-    errors = ErrorReporter(task.scenario_directory, operator)
-    return WorkerParts.make(
-        task.id,
-        task.board.workers,
-        outbox,
-        find_user,
-        lambda name, error: errors.tell(f"an action of coordinator {name}", error),
-        room=line.room,
-        is_crowded=line.crowded,
-        operator=operator,
-    )
-
-
 def _beat(task: WorkerSpec, pool: UserPool, line: Line) -> Beat:
     """What notes how the worker does."""
     file = file_of(task.directory, task.id.child)
@@ -134,7 +126,7 @@ def _guarded(work: Callable[..., object], *arguments: object) -> None:
     """Do what the worker cannot do without; when it fails the worker ends, and is replaced."""
     try:
         work(*arguments)
-    except Exception:
+    except BaseException:
         _log.exception("the worker fails by an internal error")
         logs.end()
         traceback.print_exc()

@@ -42,12 +42,10 @@ class Worker:
         self.deaf = False
         """What it is sent is kept here, and not heard."""
         self.unheard: list[bytes] = []
-        self.failures: list[tuple[str, BaseException]] = []
+        self.failures: list[BaseException] = []
         self._cluster = cluster
         self.outbox = Outbox(self._send)
-        self.actions = Actions(
-            origin, self.outbox, lambda name, error: self.failures.append((name, error))
-        )
+        self.actions = Actions(origin, self.outbox, self.failures.append)
 
     def _send(self, worker: WorkerId, envelope: Envelope) -> None:
         assert worker == self.origin

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from amoc.base.clock import MS_NS, S_NS, now_ns
 from amoc.base.errors import ScenarioError
+from amoc.base.loop_guard import Killed
 from amoc.base.waiting import Waiter
 from amoc.ipc.messages.throttle import Permits, ThrottleMode, ThrottleToWorker, Tokens
 from amoc.ipc.worker_id import WorkerId
@@ -206,8 +207,8 @@ def test_who_is_ended_while_a_subscriber_waits_ends(told: list[logging.LogRecord
     ear = SocketReader("user.added")
     user = gevent.spawn(events.USER_ADDED, 1, again=False)
     reached.wait()
-    user.kill()
-    assert isinstance(user.value, GreenletExit)
+    user.kill(Killed)
+    assert isinstance(user.value, Killed)
     assert not ear.heard
     assert not told
 

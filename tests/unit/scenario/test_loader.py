@@ -210,7 +210,9 @@ def test_init_returns_the_state_or_nothing(write):
     [
         ("raise ValueError('no\\nhost')", r"raised ValueError: no host \(.*chat\.py:3 in init\)$"),
         ("return Error('no such domain')", r"refused to start: no such domain$"),
+        ("raise Error('no such domain')", r"refused to start: no such domain$"),
         ("raise SystemExit", r"raised SystemExit \("),
+        ("raise KeyboardInterrupt", r"raised KeyboardInterrupt \("),
         ("return config.get('nowhere')", r"raised SettingError: nowhere has no value"),
     ],
 )

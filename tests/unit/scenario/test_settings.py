@@ -251,6 +251,26 @@ def test_a_refusal_does_not_tell_a_secret(name, check, raw):
     assert "s3cret" not in refusal(found, [{"token": "s3cret"}, 5])
 
 
+@pytest.mark.parametrize("kind", ["SystemExit", "KeyboardInterrupt", "gevent.Timeout"])
+def test_whatever_a_check_raises_refuses_the_value(kind):
+    found = one(
+        f"import gevent\ndef check(value):\n    raise {kind}(7)\nx = setting(1, 'x', verify=check)"
+    )
+    name = kind.rpartition(".")[2]
+    problem = refusal(found, 2)
+    assert problem.startswith("x fails its check with ")
+    assert name in problem
+
+
+def test_a_check_may_raise_the_error_that_it_could_return():
+    found = one(
+        "from amoc import Error\n"
+        "def check(value):\n    raise Error('is for Sundays')\n"
+        "x = setting(1, 'x', verify=check)"
+    )
+    assert refusal(found, 2) == "x is for Sundays, got 2 (from --set)"
+
+
 def test_an_unknown_setting_does_not_tell_a_secret():
     with pytest.raises(SettingError) as caught:
         resolve([], [Source("amoc.toml", {"accounts": [{"password": "s3cret"}]}, True)])
