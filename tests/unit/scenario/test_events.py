@@ -242,7 +242,7 @@ def test_a_span_says_how_long_it_took_and_what_it_raised() -> None:
 def queue(permits: bool = False) -> WorkerQueue:
     from amoc import metrics
 
-    one = WorkerQueue("logins", metrics.timer("token_lateness"), None)
+    one = WorkerQueue("logins", metrics.timer("lateness_here"), None)
     one.hear_mode(ThrottleMode("logins", 1, 0, Mode.RUN, permits))
     one.work(now_ns(), now_ns() + S_NS)
     return one

@@ -21,7 +21,9 @@ def here() -> Iterator[Here]:
     pacer, gate = connect()
     gate.record_slots(lambda *fields: used.append(Used(*fields)))
 
-    def handle(operation: str, arguments: tuple[Any, ...], _timeout_s: float) -> Any:
+    def handle(
+        operation: str, arguments: tuple[Any, ...], _timeout_s: float, _interruptible: bool
+    ) -> Any:
         return pacer.operations[operation](None, *arguments)
 
     context = WorkerContext()

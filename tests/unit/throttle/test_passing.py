@@ -153,8 +153,10 @@ def test_stop_gives_those_who_wait_an_error_and_the_name_back(here: Here):
 def test_news_that_were_overtaken_by_the_end_revive_no_throttle(here: Here):
     answer = context.find(Handler)
 
-    def slow_answer(operation: str, arguments: tuple[object, ...], timeout_s: float) -> object:
-        found = answer(operation, arguments, timeout_s)
+    def slow_answer(
+        operation: str, arguments: tuple[object, ...], timeout_s: float, interruptible: bool
+    ) -> object:
+        found = answer(operation, arguments, timeout_s, interruptible)
         here.pacer.stop("a")  # the caller was held up, by a pause of the run say
         gevent.sleep(0.05)
         return found
@@ -461,7 +463,7 @@ def test_service_and_response_time_are_recorded_side_by_side(here: Here):
 
 
 def test_names_of_response_times_are_not_for_scenarios():
-    with pytest.raises(ScenarioError, match=r"must not end in '\.response'"):
+    with pytest.raises(ScenarioError, match=r"must not be called 'other\.response'"):
         metrics.counter("other.response")
 
 
