@@ -1,8 +1,8 @@
 """Rates that were not reached: a throttle is a ceiling, so a lower rate is no error. Pure.
 
-The configured rate of each throttle is compared with its executions, over the time in which
-the run was running. Less may be intended, so it is only noted: whoever reads results for 400
-messages a second should know if there were 147.
+How many were to pass each throttle is compared with how many passed, over the same seconds: those
+in which the run was running and the throttle limited a rate. Less may be intended, so it is only
+noted: users who read results for 400 messages a second should know if there were 147.
 """
 
 from __future__ import annotations
@@ -15,19 +15,24 @@ ENOUGH = 0.95
 """The share of the configured rate that counts as reached."""
 MIN_S = 5.0
 """A throttle that was in use for a shorter time is not mentioned."""
-USED = 0.9
-"""In what share of the time a throttle must have been used; others are for log-ins and the like."""
+IDLE = 0.1
+"""The share of the time without users at a throttle from which on that is the reason."""
 
 
 @dataclass
 class _Passed:
-    """The configured rate of a throttle, and its executions."""
+    """How many were to pass a throttle, and how many passed."""
 
     wanted: float = 0.0
     passed: int = 0
     wanted_s: float = 0.0
-    used_s: float = 0.0
     waited_s: float = 0.0  # with users waiting
+    idle_s: float = 0.0  # without any user
+
+    @property
+    def reached(self) -> bool:
+        # A slot may be due just before the end, and used just after it.
+        return self.passed >= min(ENOUGH * self.wanted, self.wanted - 1)
 
 
 @dataclass
@@ -43,27 +48,26 @@ class Shortfall:
 
     def take(self, point: Point) -> None:
         """Look at the next second of the window."""
+        if not point.active_s:
+            return
         for name, throttle in point.throttles.items():
-            wanted_per_s = throttle.wanted_per_s
-            if name in self.except_for or not wanted_per_s or throttle.mode != "run":
-                continue
-            if not point.active_s:
+            if name in self.except_for or throttle.wanted is None:
                 continue
             one = self._throttles.setdefault(name, _Passed())
-            one.wanted += wanted_per_s * point.active_s
+            one.wanted += throttle.wanted
             one.passed += throttle.executions
-            one.wanted_s += point.active_s
-            one.used_s += point.active_s if throttle.executions else 0.0
-            one.waited_s += point.active_s if throttle.waiting else 0.0
+            if throttle.wanted:
+                one.wanted_s += point.active_s
+                one.waited_s += point.active_s if throttle.waiting else 0.0
+                came = throttle.requests or throttle.executions or throttle.waiting
+                one.idle_s += 0.0 if came else point.active_s
 
     def notes(self) -> list[str]:
-        """A sentence for each throttle that was used and whose rate was not reached."""
+        """A sentence for each throttle whose rate was not reached."""
         return [
             _sentence(name, one)
             for name, one in sorted(self._throttles.items())
-            if one.wanted_s >= MIN_S
-            and one.used_s >= USED * one.wanted_s
-            and one.passed < ENOUGH * one.wanted
+            if one.wanted_s >= MIN_S and not one.reached
         ]
 
 
@@ -71,6 +75,8 @@ def _sentence(name: str, one: _Passed) -> str:
     passed, wanted = (f"{count / one.wanted_s:.4g}/s" for count in (one.passed, one.wanted))
     if one.waited_s > one.wanted_s / 2:
         why = "users were waiting, so the load generator handed out its slots too late"
+    elif one.idle_s > IDLE * one.wanted_s:
+        why = f"no user came to it in {one.idle_s:.0f} of {one.wanted_s:.0f} s"
     else:
         why = "no users were waiting, so they were too few or the target too slow"
     return f"throttle {name} reached {passed} of its configured {wanted}: {why}"

@@ -32,6 +32,8 @@ class ThrottlePoint:
 
     Attributes:
         rate: What it is configured for per `interval_s` at the end; None means no limit.
+        wanted: How many were to pass, by the rates that were in force in this second; None if
+            there was no limit to the rate at any time of it.
         interval_s: 0 where `rate` is how many may pass at the same time.
         mode: As in `amoc.throttle.throttle.ThrottleState`; ``stopped`` when it is no more.
         requests: As in `ThrottleCounts`, and so are `executions` and `missed`: in this second.
@@ -45,6 +47,7 @@ class ThrottlePoint:
     executions: int = 0
     missed: int = 0
     waiting: int = 0
+    wanted: float | None = None
 
     @property
     def counts(self) -> ThrottleCounts:
@@ -153,7 +156,7 @@ class Point:
                 for name, one in fields.get("timers", {}).items()
             }
             fields["throttles"] = {
-                name: ThrottlePoint(**_known(ThrottlePoint, one))
+                name: _throttle(one, fields.get("active_s", fields["span_s"]))
                 for name, one in fields.get("throttles", {}).items()
             }
             fields["workers"] = [
@@ -173,6 +176,14 @@ _ALWAYS = frozenset({"t_s", "span_s", "active_s", "at", "state", "users"})
 def _known(kind: type, found: Mapping[str, Any]) -> dict[str, Any]:
     fields = kind.__dataclass_fields__  # type: ignore[attr-defined]
     return {name: value for name, value in renamed(found).items() if name in fields}
+
+
+def _throttle(found: Mapping[str, Any], active_s: float) -> ThrottlePoint:
+    throttle = ThrottlePoint(**_known(ThrottlePoint, found))
+    if "wanted" in found or throttle.wanted_per_s is None:
+        return throttle
+    # Earlier versions wrote only the rate at the end of the second.
+    return replace(throttle, wanted=throttle.wanted_per_s * active_s)
 
 
 def _timer_json(timer: Histogram) -> dict[str, Any]:

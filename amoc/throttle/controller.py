@@ -150,6 +150,11 @@ class Pacer:
             throttle.lost(origin, now_ns)
             self._reschedule(throttle, now_ns)
 
+    def begin(self) -> None:
+        """Users may start."""
+        for name in self._throttles:
+            self._change(name, Throttle.begin)
+
     def pause_run(self) -> None:
         """The run is paused, and all throttles with it."""
         self._run_is_paused = True
@@ -216,6 +221,10 @@ class Pacer:
         """Names that the operator has given a rate for, and that nobody has started."""
         known = self._throttles.keys() | self._last_epochs.keys()
         return sorted(self._rates.keys() - known)
+
+    def take_wanted(self, at_ns: int) -> dict[str, float | None]:
+        """How many were to pass each throttle since the last call, see `Throttle.take_wanted`."""
+        return {name: one.take_wanted(at_ns) for name, one in self._throttles.items()}
 
     def states(self) -> list[ThrottleState]:
         """How all throttles are."""

@@ -35,6 +35,17 @@ class Profile(Protocol):
         """Whether it never changes."""
 
 
+def integral(profile: Profile, from_ns: int, to_ns: int) -> float:
+    """The sum of the profile's values over time, from `from_ns` to `to_ns`, in ns."""
+    total = 0.0
+    while from_ns < to_ns:
+        value, until_ns = profile.at(from_ns)
+        until_ns = min(max(until_ns, from_ns + 1), to_ns)
+        total += value * (until_ns - from_ns)
+        from_ns = until_ns
+    return total
+
+
 @dataclass(frozen=True)
 class Constant:
     """A value that stays; ``inf`` is no limit."""

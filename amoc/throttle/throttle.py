@@ -18,7 +18,7 @@ from amoc.base.clock import MS_NS, S_NS
 from amoc.base.errors import ScenarioError
 from amoc.ipc.messages.throttle import Permits, ThrottleMode, ThrottleToWorker, Tokens, Want
 from amoc.throttle import permit_allocator, slot_allocator
-from amoc.throttle.profiles import Profile
+from amoc.throttle.profiles import Profile, integral
 from amoc.throttle.slot_schedule import Change, Mode
 
 LEAD_NS = 40 * MS_NS
@@ -77,6 +77,7 @@ class Throttle(Generic[Asker]):
         self._waiting: dict[Asker, int] = {}
         change = self._change(now_ns)
         self._modes: deque[Change] = deque([change])
+        self._wanted, self._wanted_ns = 0.0, now_ns  # not taken yet, and up to when
         self._slots: slot_allocator.SlotAllocator[Asker] | None = None
         self._permits: permit_allocator.Permits[Asker] | None = None
         if interval_s:
@@ -107,6 +108,15 @@ class Throttle(Generic[Asker]):
         self._origin_ns = self._from_ns(now_ns)
         if self._run_paused_ns is not None:
             self._run_paused_ns = self._origin_ns
+        self._publish(now_ns)
+        return True
+
+    def begin(self, now_ns: int) -> bool:
+        """Users may start: a gradual change that init() has made begins; False without one."""
+        self.take_wanted(now_ns)  # until now nobody was to pass
+        if self._profile.steady:
+            return False
+        self._origin_ns = self._from_ns(now_ns)
         self._publish(now_ns)
         return True
 
@@ -191,9 +201,34 @@ class Throttle(Generic[Asker]):
         return [self._told(change) for change in self._modes]
 
     def _drop_old(self, now_ns: int) -> None:
+        self._add_wanted(now_ns)
         modes = self._modes
         while len(modes) > 1 and modes[1].from_ns <= now_ns:
             modes.popleft()
+
+    def _add_wanted(self, now_ns: int) -> None:
+        ends_ns = [change.from_ns for change in self._modes][1:]
+        for change, next_ns in zip(self._modes, [*ends_ns, now_ns], strict=True):
+            begin_ns, end_ns = max(change.from_ns, self._wanted_ns), min(next_ns, now_ns)
+            if begin_ns >= end_ns:
+                continue
+            if change.mode is Mode.OPEN or not change.interval_ns:
+                self._wanted = inf
+            elif change.mode is Mode.RUN:
+                origin_ns = change.origin_ns
+                since_ns = max(0, begin_ns - origin_ns)
+                summed = integral(change.profile, since_ns, end_ns - origin_ns)
+                self._wanted += summed / change.interval_ns
+        self._wanted_ns = max(self._wanted_ns, now_ns)
+
+    def take_wanted(self, now_ns: int) -> float | None:
+        """How many were to pass since this was asked last: the integral of the rate in force.
+
+        None if at any time in between there was no limit to their rate.
+        """
+        self._add_wanted(now_ns)
+        wanted, self._wanted = self._wanted, 0.0
+        return wanted if wanted < inf else None
 
     def _told(self, change: Change) -> ThrottleMode:
         mode, is_permits = str(change.mode), not self.interval_s

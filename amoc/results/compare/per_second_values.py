@@ -54,8 +54,8 @@ def _levels(point: Point) -> Iterator[tuple[Key, float]]:
         yield ("users", "running", "mean"), point.users["running"]
     for name, throttle in point.throttles.items():
         yield ("throttles", name, "waiting"), throttle.waiting
-        if (wanted := throttle.wanted_per_s) is not None:
-            yield ("throttles", name, "target rate"), wanted
+        if throttle.wanted is not None and point.active_s:
+            yield ("throttles", name, "target rate"), throttle.wanted / point.active_s
     for name, value in point.gauges.items():
         if isfinite(value):
             yield ("gauges", name, "mean"), value

@@ -94,7 +94,7 @@ class Controller:
             self.status,
             self._files,
             self._operator,
-            lambda: self._services.throttles() if self._services is not None else {},
+            lambda at_ns: self._services.throttles(at_ns) if self._services is not None else {},
         )
         self._begun_ns = 0
         self._ended = "ok"

@@ -49,7 +49,7 @@ class RunResults:
         status: Status,
         files: RunFiles,
         operator: Operator,
-        throttles: Callable[[], Mapping[str, ThrottlePoint]],
+        throttles: Callable[[int], Mapping[str, ThrottlePoint]],
     ) -> None:
         """Measure and judge a run.
 
@@ -57,7 +57,7 @@ class RunResults:
             status: How the run is, its plan included; kept up to date.
             files: What the run leaves.
             operator: Told of crashes, stalls, thresholds and exporters.
-            throttles: What each throttle is configured for now.
+            throttles: What each throttle was configured for up to a time, since the last call.
 
         Raises:
             UsageError: A threshold of the operator makes no sense.
@@ -231,7 +231,7 @@ class RunResults:
             ran_ns=self._ran_ns(end_ns),
             state=self._status.state.value,
             waiting=self._status.waiting,
-            throttles=self._throttles(),
+            throttles=self._throttles(min(end_ns, self._stopped_ns or end_ns)),
             controller_cpu=round((cpu_s - self._cpu_s) / span_s, 4) if span_s > 0 else 0.0,
             controller_lag_s=self._lag_s,
         )

@@ -130,6 +130,7 @@ class Services:
             started = ", ".join(one.name for one in self._pacer.states()[:MAX_NAMED])
             text = f"--throttle {name}=…: init() started no throttle {name}; started: {started}"
             self._operator.warning(text)
+        self._pacer.begin()
         if self._plan.users:
             ids = self.commands.add_users(len(self._plan.users))
             if self._plan.stages is not None:
@@ -229,13 +230,15 @@ class Services:
             ],
         }
 
-    def throttles(self) -> dict[str, ThrottlePoint]:
-        """What each throttle is configured for, by name."""
+    def throttles(self, at_ns: int) -> dict[str, ThrottlePoint]:
+        """What each throttle is configured for, and was since the last call up to `at_ns`."""
+        wanted = self._pacer.take_wanted(at_ns)
         return {
             one.name: ThrottlePoint(
                 rate=one.rate if isfinite(one.rate) else None,
                 interval_s=one.interval,
                 mode=one.mode,
+                wanted=wanted[one.name],
             )
             for one in self._pacer.states()
         }

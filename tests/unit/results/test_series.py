@@ -76,3 +76,11 @@ def test_the_sum_of_points_does_not_depend_on_how_they_are_grouped(durations, da
 )
 def test_a_throttle_wants_what_it_is_configured_for(throttle, wanted):
     assert throttle.wanted_per_s == wanted
+
+
+def test_seconds_of_earlier_versions_wanted_the_rate_at_their_end():
+    made = Point(t_s=2.0, span_s=1.0, active_s=0.5, throttles={"a": ThrottlePoint(60, 60.0, "run")})
+    line = made.to_json()
+    assert Point.from_json(line).throttles["a"].wanted is None
+    del line["throttles"]["a"]["wanted"]
+    assert Point.from_json(line).throttles["a"].wanted == 0.5

@@ -5,11 +5,13 @@ from __future__ import annotations
 from math import inf
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from amoc.base.clock import MS_NS, S_NS
 from amoc.base.errors import ScenarioError
 from amoc.ipc.messages.throttle import Permits, Tokens, Want
-from amoc.throttle.profiles import NEVER_NS, Constant, Line, Ramps
+from amoc.throttle.profiles import NEVER_NS, Constant, Line, Ramps, Sine
 from amoc.throttle.slot_allocator import VOID_NS
 from amoc.throttle.throttle import LEAD_NS, Throttle
 
@@ -233,3 +235,61 @@ def test_changes_that_are_over_are_forgotten_whether_anybody_asks_or_not():
         assert len(one._modes) == 2, "what holds, and what will"
         news = one.whole_state(START_NS + 999 * S_NS)
         assert [mode.epoch for mode in news] == [999, 1000]
+
+
+def test_a_gradual_change_of_init_begins_when_users_may_start():
+    one = throttle()
+    assert not one.begin(START_NS + S_NS), "a rate that stays has no beginning"
+    assert one.take_wanted(START_NS + 3 * S_NS) == pytest.approx(20), "of two seconds"
+    one.change_profile(RAMP, None, START_NS)
+    assert one.begin(START_NS + 30 * S_NS)
+    begun_ns = START_NS + 30 * S_NS + LEAD_NS
+    assert one.news().from_ns == begun_ns
+    assert one.value_at(begun_ns + 10 * S_NS) == pytest.approx(100, abs=1)
+
+
+# How many were to pass
+
+CHANGES = [
+    lambda one, at_ns: one.pause(at_ns),
+    lambda one, at_ns: one.resume(at_ns),
+    lambda one, at_ns: one.pause_run(at_ns),
+    lambda one, at_ns: one.resume_run(at_ns),
+    lambda one, at_ns: one.change_profile(Constant(0), None, at_ns),
+    lambda one, at_ns: one.change_profile(Constant(700), None, at_ns),
+    lambda one, at_ns: one.change_profile(Ramps((Line(0, S_NS, 600.0, 50.0),)), None, at_ns),
+    lambda one, at_ns: one.change_profile(Sine(10, 400, S_NS), 0.5, at_ns),
+]
+
+
+@given(st.dictionaries(st.integers(0, 199), st.sampled_from(CHANGES), max_size=20))
+def test_what_was_to_pass_is_what_passes_when_users_are_always_waiting(changes):
+    one = throttle(100)
+    slots: list[tuple[int, int]] = []
+    void_ns: dict[int, int] = {}  # from when on slots of an epoch are
+    seen, wanted = 0, 0.0
+    for step in range(200):
+        at_ns = START_NS + step * 10 * MS_NS
+        if step in changes and changes[step](one, at_ns):
+            void_ns[one.epoch - 1] = one.news().from_ns
+        one.want("w0", want(10_000, seen), at_ns)
+        for _, block in one.deal(at_ns):
+            seen = block.number
+            dues = [block.due_ns + round(k * block.spacing_ns) for k in range(block.size)]
+            slots += [(block.epoch, due_ns) for due_ns in dues]
+        if step % 7 == 0:
+            wanted += one.take_wanted(at_ns)
+    wanted += one.take_wanted(at_ns)
+    passed = sum(due_ns < min(at_ns, void_ns.get(epoch, at_ns)) for epoch, due_ns in slots)
+    assert abs(passed - wanted) <= 1.01  # the first slot is due at once
+
+
+def test_where_a_rate_had_no_limit_for_a_moment_it_is_not_said_how_many_were_to_pass():
+    one = throttle(10)
+    one.unlock(START_NS)
+    assert one.take_wanted(START_NS + LEAD_NS) == pytest.approx(0.4)
+    one.resume(START_NS + 100 * MS_NS)
+    assert one.take_wanted(START_NS + S_NS) is None
+    assert one.take_wanted(START_NS + 2 * S_NS) == pytest.approx(10)
+    assert throttle(5, 0).take_wanted(START_NS + S_NS) is None, "a limit of concurrency"
+    assert throttle(inf).take_wanted(START_NS + S_NS) is None
