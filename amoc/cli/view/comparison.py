@@ -16,7 +16,7 @@ from amoc.results.report.texts import around, clip, difference, figure
 MAX_METRICS = 100
 """With more of them, only significant changes are shown."""
 MAX_NAME = 60
-_GOOD, _BAD = ("faster",), ("slower",)
+_STYLES = {"good": "bold green", "bad": "bold red", "doubt": "bold yellow"}
 
 
 def render(found: Comparison) -> RenderableType:
@@ -101,10 +101,4 @@ def _clip(text: object) -> str:
 
 
 def _style(one: Metric) -> str:
-    if one.result in _GOOD:
-        return "bold green"
-    if one.result in _BAD or (one.kind == "crashes" and one.result == "more"):
-        return "bold red"
-    if one.significant:
-        return "bold yellow"
-    return "yellow" if one.result in (TOO_FEW, INCONCLUSIVE) else "dim"
+    return _STYLES.get(one.tone) or ("yellow" if one.result in (TOO_FEW, INCONCLUSIVE) else "dim")

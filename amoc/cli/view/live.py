@@ -27,11 +27,11 @@ from amoc.cli.view.sections import (
     last_event,
     latest,
     progress,
-    recorded,
     targets,
 )
 from amoc.cli.view.summary import nonzero
 from amoc.cli.view.table_layout import lines, share_out
+from amoc.results.counts import counter, samples, throttle
 from amoc.runtime.controller.run_state import State
 from amoc.runtime.controller.status import Status
 
@@ -112,13 +112,12 @@ class LiveView:
         now = Now(status)
         counters = nonzero(dict(sorted(whole.counters.items())))
         shown = list(counters.items())[:MAX_COUNTERS]
-        parts += [f"{name} {count} ({now.counter(name):.1f}/s)" for name, count in shown]
+        parts += [f"{name} {count} ({now.rate(counter(name)):.1f}/s)" for name, count in shown]
         if len(counters) > MAX_COUNTERS:
             parts.append(f"{len(counters) - MAX_COUNTERS} more counters")
-        parts += [
-            f"throttle {name} {one.executions} ({now.throttle(name):.1f}/s, {one.waiting} waiting)"
-            for name, one in list(in_use(status).items())[:MAX_THROTTLES]
-        ]
+        for name, one in list(in_use(status).items())[:MAX_THROTTLES]:
+            per_s = now.rate(throttle(name, "executions"))
+            parts.append(f"throttle {name} {one.executions} ({per_s:.1f}/s, {one.waiting} waiting)")
         return " | ".join([*parts, *_timers(status)])
 
     def _tables(self) -> RenderableType:
@@ -162,7 +161,7 @@ class LiveView:
             (f"{samples.crashed:,} crashed", "bold red" if samples.crashed else ""),
             f", {samples.removed:,} removed" if samples.removed else "",
             f", {samples.restarted:,} restarted" if samples.restarted else "",
-            f", {Now(status).starts():,.0f} starts/s",
+            f", {Now(status).rate(lambda some: some.starts):,.0f} starts/s",
         )
         return [first, second]
 
@@ -171,7 +170,7 @@ def _timers(status: Status) -> list[str]:
     """The timers in the plain line: percentiles of the last seconds, at first of all so far."""
     found, points = [], latest(status.points, RECENT_S)
     for name, whole in targets(status).items():
-        timer = recorded(points, name) if points else whole
+        timer = samples(points, name) if points else whole
         if timer.cells:
             p50, p99 = timer.quantiles_s(0.5, 0.99)
             found.append(f"{name} p50 {format_duration(p50)} p99 {format_duration(p99)}")

@@ -7,7 +7,7 @@ is near the limits of `amoc.results.generator_health` is coloured.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from rich.text import Text
 
@@ -18,6 +18,8 @@ from amoc.metrics import reserved
 from amoc.metrics.health_figures import NODE, WORKER, Figure, NodePoint, WorkerPoint, share
 from amoc.metrics.histogram import Histogram
 from amoc.metrics.timer_statistics import FRACTIONS, MAIN
+from amoc.results import counts
+from amoc.results.counts import Count
 from amoc.results.generator_health import Limits
 from amoc.results.series import Point, ThrottlePoint
 from amoc.runtime.controller.run_state import State
@@ -74,25 +76,9 @@ class Now:
         self._points = latest(status.points, NOW_S)
         self._span_s = sum(point.span_s for point in self._points)
 
-    def rate(self, count: Callable[[Point], float]) -> float:
+    def rate(self, count: Count) -> float:
         """How often a second something is counted; `count` is how often it was in a point."""
         return sum(map(count, self._points)) / self._span_s if self._span_s else 0.0
-
-    def counter(self, name: str) -> float:
-        """The rate of a counter."""
-        return self.rate(lambda point: point.counters.get(name, 0))
-
-    def crashes(self, cause: str) -> float:
-        """How often a second iterations raise for this cause."""
-        return self.rate(lambda point: point.crashes.get(cause, 0))
-
-    def starts(self) -> float:
-        """How many users a second start."""
-        return self.rate(lambda point: point.starts)
-
-    def throttle(self, name: str) -> float:
-        """How many a second a throttle lets through."""
-        return self.rate(lambda point: one.executions if (one := point.throttles.get(name)) else 0)
 
 
 def in_use(status: Status) -> dict[str, ThrottlePoint]:
@@ -141,11 +127,6 @@ def _stage(plan: RunPlan, gone_s: float) -> str:
 # Sections
 
 
-def _busiest(names: Mapping[str, float], most: int) -> list[str]:
-    """The names with the highest figures, those first."""
-    return sorted(names, key=lambda name: (-names[name], name))[:most]
-
-
 def _thresholds(status: Status) -> Section:
     rows: list[Sequence[Cell]] = []
     results = status.thresholds
@@ -160,8 +141,8 @@ def _thresholds(status: Status) -> Section:
 def _crashes(status: Status) -> Section:
     now, causes = Now(status), status.totals.whole.crashes
     rows: list[Sequence[Cell]] = [
-        ((cause, "red"), f"{causes[cause]:,}", f"{now.crashes(cause):,.1f}")
-        for cause in _busiest(causes, MAX_CAUSES)
+        ((cause, "red"), f"{causes[cause]:,}", f"{now.rate(counts.crashes(cause)):,.1f}")
+        for cause in counts.busiest(causes)[:MAX_CAUSES]
     ]
     return Section("crashes by cause", ("total", "now/s"), rows, len(causes))
 
@@ -169,43 +150,34 @@ def _crashes(status: Status) -> Section:
 def _counters(status: Status) -> Section:
     now, whole = Now(status), status.totals.whole
     counted = {name: count for name, count in whole.counters.items() if count}
-    rows = [
-        (name, f"{counted[name]:,}", _mean(whole.counter_per_s(name)), f"{now.counter(name):,.1f}")
-        for name in _busiest(counted, MAX_ROWS)
-    ]
+    rows = []
+    for name in counts.busiest(counted)[:MAX_ROWS]:
+        rates = whole.counter_per_s(name), now.rate(counts.counter(name))
+        rows.append((name, f"{counted[name]:,}", *map(_rate, rates)))
     return Section("counters", ("total", "mean/s", "now/s"), rows, len(counted), (2, 1), "name")
 
 
-def _mean(rate: float | None) -> str:
+def _rate(rate: float | None) -> str:
     return f"{rate:,.1f}" if rate is not None else ""
 
 
 def _timers(status: Status) -> Section:
     timers, recent = targets(status), latest(status.points, RECENT_S)
-    counts = {name: one.count for name, one in timers.items()}
+    used = {name: one.count for name, one in timers.items()}
     rows = []
-    for name in _busiest(counts, MAX_ROWS):
-        shown = [*_times(recorded(recent, name)), *_times(timers[name])]
-        rows.append((name, f"{counts[name]:,}", *shown, format_duration(timers[name].max_ns / 1e9)))
+    for name in counts.busiest(used)[:MAX_ROWS]:
+        shown = [*_times(counts.samples(recent, name)), *_times(timers[name])]
+        rows.append((name, f"{used[name]:,}", *shown, format_duration(timers[name].max_ns / 1e9)))
     labels = [one.label for one in MAIN]
     heads = ("count", *labels, *(f"all {label}" for label in labels), "max")
     title = f"timers, last {RECENT_S:g} s"
-    return Section(title, heads, rows, len(counts), (5, 6, 8, 1, 7, 3, 2), "name")
+    return Section(title, heads, rows, len(used), (5, 6, 8, 1, 7, 3, 2), "name")
 
 
 def targets(status: Status) -> dict[str, Histogram]:
     """The timers of what is tested, since the run began; those that have recorded something."""
     timers = sorted(status.totals.whole.timers.items())
     return {name: one for name, one in timers if name not in reserved.TIMERS and one.cells}
-
-
-def recorded(points: Iterable[Point], name: str) -> Histogram:
-    """What a timer has recorded in `points`."""
-    merged = Histogram()
-    for point in points:
-        if (one := point.timers.get(name)) is not None:
-            merged.add(one.cells, one.max_ns)
-    return merged
 
 
 def _times(timer: Histogram) -> list[str]:
@@ -221,7 +193,7 @@ def _throttles(status: Status) -> Section:
             name,
             f"{one.executions:,}",
             NOTHING if one.wanted_per_s is None else f"{one.wanted_per_s:,.6g}",
-            f"{now.throttle(name):,.1f}",
+            f"{now.rate(counts.throttle(name, 'executions')):,.1f}",
             f"{one.waiting:,}",
             f"{one.missed:,}",
         )

@@ -11,16 +11,9 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from math import ceil
 
 from amoc.metrics.histogram import Histogram
+from amoc.results.counts import Count, all_crashes, counter, throttle
 from amoc.results.report.charts import Chart, Group, Line, Spectrum
-from amoc.results.report.columns import (
-    Column,
-    counter,
-    highest,
-    quantiles,
-    rates,
-    rounded,
-    throttle_count,
-)
+from amoc.results.report.columns import Column, highest, quantiles, rates, rounded
 from amoc.results.report.downsample import MAX_ROWS, Bucket, buckets
 from amoc.results.report.latency import spectrum
 from amoc.results.report.over_time import MAX_CHARTS, SHOWN
@@ -108,7 +101,7 @@ def load(rows: Rows) -> list[Chart]:
     """Users and crashes."""
     charts = [
         overlay(rows, "users", "Running users", "", _level(lambda one: one.users.get("running"))),
-        overlay(rows, "crashes", "Crashed iterations", "/s", _rate(_crashed)),
+        overlay(rows, "crashes", "Crashed iterations", "/s", _rate(all_crashes)),
     ]
     return [charts[0], *(chart for chart in charts[1:] if not chart.idle)]
 
@@ -134,7 +127,7 @@ def throttles(rows: Rows, names: Iterable[str]) -> Group:
                 f"throttle{at}",
                 f"{name}: executions",
                 "/s",
-                _rate(throttle_count(name, lambda one: one.executions)),
+                _rate(throttle(name, "executions")),
             )
             for at, name in enumerate(list(names)[:MAX_CHARTS])
         ],
@@ -178,16 +171,12 @@ def _group(what: str, charts: Sequence[Chart]) -> Group:
     return Group(what, what.capitalize(), charts[:SHOWN], charts[SHOWN:], f"less busy {what}")
 
 
-def _rate(count: Callable[[Point], float]) -> Callable[[list[Row]], Column]:
+def _rate(count: Count) -> Callable[[list[Row]], Column]:
     return lambda rows: rates(rows, count)
 
 
 def _level(level: Callable[[Point], float | None]) -> Callable[[list[Row]], Column]:
     return lambda rows: highest(rows, level)
-
-
-def _crashed(point: Point) -> float:
-    return sum(point.crashes.values())
 
 
 def _lag(point: Point) -> float | None:

@@ -14,6 +14,7 @@ from amoc.base.text import counted
 from amoc.metrics import reserved
 from amoc.metrics.histogram import Histogram
 from amoc.metrics.timer_statistics import FRACTIONS, MAIN
+from amoc.results import counts
 from amoc.results.compare import noise, quantile_test, setup
 from amoc.results.compare.noise import Estimated, SteadyState
 from amoc.results.compare.per_second_values import PerSecondValues
@@ -106,6 +107,15 @@ class Metric:
     def significant(self) -> bool:
         """Whether the difference exceeds the noise."""
         return self.result not in (WITHIN, INCONCLUSIVE, TOO_FEW, NOT_TESTED)
+
+    @property
+    def tone(self) -> str:
+        """Whether the change is ``good``, ``bad`` or in ``doubt``; empty where there is none."""
+        if self.result == "faster":
+            return "good"
+        if self.result == "slower" or (self.kind == "crashes" and self.result == "more"):
+            return "bad"
+        return "doubt" if self.significant else ""
 
     def to_json(self) -> dict[str, object]:
         """The metric for programs."""
@@ -218,7 +228,7 @@ def _target(sides: tuple[Side, Side]) -> Iterator[_Found]:
     yield from _users(sides)
     yield from _crashes(sides)
     for name in _names(sides, lambda side: side.tally.counters):
-        yield _rate(sides, "counters", name, _counted(name))
+        yield _rate(sides, "counters", name, counts.counter(name))
     for name in _names(sides, lambda side: side.tally.timers):
         if name not in reserved.TIMERS:
             yield from _timer(sides, name, _SLOWER)
@@ -248,16 +258,16 @@ def _users(sides: tuple[Side, Side]) -> Iterator[_Found]:
 def _crashes(sides: tuple[Side, Side]) -> Iterator[_Found]:
     causes = _names(sides, lambda side: side.tally.crashes)
     if causes:
-        yield _rate(sides, "crashes", "all", lambda tally: sum(tally.crashes.values()))
+        yield _rate(sides, "crashes", "all", counts.all_crashes)
     for cause in causes:
-        counts = [float(side.tally.crashes.get(cause, 0)) for side in sides]
-        yield Metric("crashes", cause, "total", "", counts[0], counts[1]), None, _MORE
+        totals = [float(side.tally.crashes.get(cause, 0)) for side in sides]
+        yield Metric("crashes", cause, "total", "", totals[0], totals[1]), None, _MORE
 
 
 def _throttle(sides: tuple[Side, Side], name: str) -> Iterator[_Found]:
     if not any(side.tally.at_throttle(name).requests for side in sides):
         return
-    yield _rate(sides, "throttles", name, _executions(name), "executions")
+    yield _rate(sides, "throttles", name, counts.throttle(name, "executions"), "executions")
     yield _mean(sides, "throttles", name, "/s", "target rate")
     yield _mean(sides, "throttles", name, "", "waiting")
     missed = [float(side.tally.at_throttle(name).missed) for side in sides]
@@ -267,13 +277,13 @@ def _throttle(sides: tuple[Side, Side], name: str) -> Iterator[_Found]:
 
 def _timer(sides: tuple[Side, Side], name: str, words: tuple[str, str]) -> Iterator[_Found]:
     whole = [side.tally.timers.get(name, Histogram()) for side in sides]
-    counts = [float(one.count) for one in whole]
-    yield Metric("timers", name, "count", "", counts[0], counts[1]), None, _MORE
+    sizes = [float(one.count) for one in whole]
+    yield Metric("timers", name, "count", "", sizes[0], sizes[1]), None, _MORE
     first, second = (quantile_test.percentiles(side.steady, name, FRACTIONS) for side in sides)
     for at, one in enumerate(MAIN):
         values = [timer.quantiles_s(one.fraction)[0] if timer.count else None for timer in whole]
         metric = Metric("timers", name, one.label, "s", values[0], values[1])
-        yield metric, (first[at], second[at]) if all(counts) else None, words
+        yield metric, (first[at], second[at]) if all(sizes) else None, words
     longest = [one.max_ns / 1e9 if one.count else None for one in whole]
     yield Metric("timers", name, "max", "s", longest[0], longest[1]), None, words
 
@@ -335,11 +345,3 @@ def _result(metric: Metric, beyond: bool, known: float, words: tuple[str, str]) 
 
 def _names(sides: tuple[Side, Side], of: Callable[[Side], Iterable[str]]) -> list[str]:
     return sorted({name for side in sides for name in of(side)})
-
-
-def _counted(name: str) -> Callable[[Tally], float]:
-    return lambda tally: tally.counters.get(name, 0)
-
-
-def _executions(name: str) -> Callable[[Tally], float]:
-    return lambda tally: tally.at_throttle(name).executions

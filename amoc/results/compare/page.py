@@ -13,11 +13,13 @@ from amoc.metrics import reserved
 from amoc.metrics.histogram import Histogram
 from amoc.results.compare import charts as compare_charts
 from amoc.results.compare.comparison import Comparison, Metric, Side
+from amoc.results.counts import busiest
 from amoc.results.report import run_annotations, shell
 from amoc.results.report.headline import headline
 from amoc.results.report.over_time import MAX_CHARTS
 from amoc.results.report.tables import Table
 from amoc.results.report.texts import NO_VALUE, around, clip, difference, figure, moment
+from amoc.results.series import add_counts
 
 MAX_NAME = 120
 MAX_VALUE = 200
@@ -106,9 +108,8 @@ def _throttles(side: Side) -> dict[str, int]:
 def _busiest(sides: Iterable[Side], of: Callable[[Side], dict[str, int]]) -> list[str]:
     counts: dict[str, int] = {}
     for side in sides:
-        for name, count in of(side).items():
-            counts[name] = counts.get(name, 0) + count
-    return sorted((name for name in counts if counts[name]), key=lambda one: (-counts[one], one))
+        add_counts(counts, of(side))
+    return [name for name in busiest(counts) if counts[name]]
 
 
 def _rows(metrics: Sequence[Metric]) -> list[dict[str, str]]:
@@ -127,19 +128,11 @@ def _rows(metrics: Sequence[Metric]) -> list[dict[str, str]]:
                 "relative": relative,
                 "noise": around(one.noise, one.first, one.unit),
                 "result": one.result,
-                "tone": _tone(one),
+                "tone": one.tone,
             }
         )
         before = one.kind, one.name
     return rows
-
-
-def _tone(one: Metric) -> str:
-    if one.result == "faster":
-        return "good"
-    if one.result == "slower" or (one.kind == "crashes" and one.result == "more"):
-        return "bad"
-    return "doubt" if one.significant else ""
 
 
 def _setup(found: Comparison) -> Table:

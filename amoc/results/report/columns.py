@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from math import isfinite
 
 from amoc.metrics.timer_statistics import FRACTIONS
+from amoc.results.counts import Count
 from amoc.results.report.rows import Row
 from amoc.results.series import Point, ThrottlePoint
 
@@ -23,16 +24,6 @@ def rounded(value: float | None) -> float | None:
     return int(short) if short.is_integer() else short
 
 
-def counter(name: str) -> Callable[[Point], float]:
-    """By how much a counter grew in a point."""
-    return lambda point: point.counters.get(name, 0)
-
-
-def throttle_count(name: str, of: Callable[[ThrottlePoint], float]) -> Callable[[Point], float]:
-    """A count of a throttle in a point, 0 where there is no such throttle."""
-    return lambda point: of(one) if (one := point.throttles.get(name)) else 0
-
-
 def throttle_level(
     name: str, of: Callable[[ThrottlePoint], float | None]
 ) -> Callable[[Point], float | None]:
@@ -40,7 +31,7 @@ def throttle_level(
     return lambda point: of(one) if (one := point.throttles.get(name)) else None
 
 
-def rates(rows: Iterable[Row], count: Callable[[Point], float]) -> Column:
+def rates(rows: Iterable[Row], count: Count) -> Column:
     """How often a second something happened, where it could happen; `count` of a sum is the sum."""
     return [
         rounded(count(row.counted) / row.span_s) if row.active and row.span_s else None

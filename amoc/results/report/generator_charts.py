@@ -92,19 +92,10 @@ def _lines(columns: Mapping[tuple[str, int], Column]) -> list[Line]:
     lines: list[Line] = []
     if len(columns) > MAX_WORKERS:
         chosen = sorted(sorted(columns, key=mean, reverse=True)[: MAX_WORKERS - 2])
+        rows = [*zip(*columns.values(), strict=True)]
         lines = [
-            Line(
-                "median of all workers",
-                [_middle(values) for values in zip(*columns.values(), strict=True)],
-                5,
-                "dash",
-            ),
-            Line(
-                "maximum of all workers",
-                [_highest(values) for values in zip(*columns.values(), strict=True)],
-                6,
-                "dash",
-            ),
+            Line("median of all workers", [*map(_middle, rows)], 5, "dash"),
+            Line("maximum of all workers", [*map(_highest, rows)], 6, "dash"),
         ]
     named = [
         Line(name_of(node, worker), columns[node, worker], 1 + at)

@@ -16,6 +16,7 @@ from amoc.metrics import reserved
 from amoc.metrics.coordinated_omission import RESPONSE
 from amoc.metrics.histogram import Histogram
 from amoc.metrics.timer_statistics import PERCENTILES
+from amoc.results.counts import busiest
 from amoc.results.report import over_time
 from amoc.results.report.charts import Chart, Spectrum
 from amoc.results.report.columns import rounded
@@ -65,7 +66,7 @@ def pairs(timers: Timers) -> tuple[list[Pair], list[Pair]]:
     used = {name: one["count"] for name, one in timers.items() if one.get("count")}
     found = [
         Pair(name, name + RESPONSE if name + RESPONSE in used else None)
-        for name in sorted(used, key=lambda name: (-used[name], name))
+        for name in busiest(used)
         if not (name.endswith(RESPONSE) and name.removesuffix(RESPONSE) in used)
     ]
     target = [pair for pair in found if pair.name not in reserved.TIMERS]

@@ -9,17 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from amoc.metrics.timer_statistics import FRACTIONS, MAIN
+from amoc.results import counts
 from amoc.results.report.charts import COLOURS, GREY, Chart, Group, Line
-from amoc.results.report.columns import (
-    counter,
-    growth,
-    highest,
-    latest,
-    quantiles,
-    rates,
-    throttle_count,
-    throttle_level,
-)
+from amoc.results.report.columns import growth, highest, latest, quantiles, rates, throttle_level
 from amoc.results.report.rows import Row
 from amoc.results.series import Point
 from amoc.results.summary_types import Summary, ThrottlePart
@@ -62,17 +54,13 @@ def crashes(rows: Sequence[Row], causes: Mapping[str, int]) -> Chart:
     names = list(causes)
     own, others = names[:MAX_CAUSES], frozenset(names[MAX_CAUSES:])
     lines = [
-        Line(name, rates(rows, _crashed(name)), colour)
+        Line(name, rates(rows, counts.crashes(name)), colour)
         for name, colour in zip(own, (2, 1, 3, 4, 5, 6), strict=False)
     ]
     if others:
         rest = rates(rows, lambda one: sum(one.crashes[it] for it in one.crashes if it in others))
         lines.append(Line(f"{len(others)} other causes", rest, GREY))
     return Chart("crashes", "Crashed iterations", "/s", lines)
-
-
-def _crashed(cause: str) -> Callable[[Point], float]:
-    return lambda point: point.crashes.get(cause, 0)
 
 
 def _gauge(name: str) -> Callable[[Point], float | None]:
@@ -94,13 +82,13 @@ def _counters(
     rows: Sequence[Row], totals: Mapping[str, int]
 ) -> tuple[list[Chart], list[Chart], int]:
     """Rates of counters, as many to a chart as there are colours, and how many have none."""
-    used = (name for name, count in totals.items() if count)
-    busy = sorted(used, key=lambda one: (-totals[one], one))
+    busy = counts.busiest({name: count for name, count in totals.items() if count})
     charts = []
     for at in range(0, min(len(busy), SHOWN * COLOURS), COLOURS):
         some = busy[at : at + COLOURS]
         lines = [
-            Line(name, rates(rows, counter(name)), number) for number, name in enumerate(some, 1)
+            Line(name, rates(rows, counts.counter(name)), number)
+            for number, name in enumerate(some, 1)
         ]
         title = "Counters" if at == 0 else f"Counters {at + 1} to {at + len(some)}"
         charts.append(Chart(f"counters{at}", title, "/s", lines))
@@ -123,12 +111,12 @@ def throttles(rows: Sequence[Row], found: Mapping[str, ThrottlePart]) -> Group:
     amoc's own, which starts users, is there only if it was in effect: in most runs nobody has to
     wait there.
     """
-    used = [
-        name
+    used = {
+        name: requests
         for name, one in found.items()
-        if one.get("requests") and (name != USER_RATE or _was_in_effect(rows, name))
-    ]
-    busy = sorted(used, key=lambda name: (-found[name]["requests"], name))
+        if (requests := one.get("requests")) and (name != USER_RATE or _was_in_effect(rows, name))
+    }
+    busy = counts.busiest(used)
     charts = [
         chart
         for at, name in enumerate(busy[:MAX_CHARTS])
@@ -163,8 +151,8 @@ def timer(rows: Sequence[Row], key: str, title: str, name: str, family: str) -> 
 def throttle(rows: Sequence[Row], key: str, name: str) -> list[Chart]:
     """A throttle's target rate, its requests and executions, and who waited."""
     flow = [
-        Line("requests", rates(rows, throttle_count(name, lambda one: one.requests)), 5),
-        Line("executions", rates(rows, throttle_count(name, lambda one: one.executions)), 1),
+        Line("requests", rates(rows, counts.throttle(name, "requests")), 5),
+        Line("executions", rates(rows, counts.throttle(name, "executions")), 1),
         Line(
             "target rate",
             latest(rows, throttle_level(name, lambda one: one.wanted_per_s)),

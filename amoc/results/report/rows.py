@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import isfinite
-from typing import Any
+from typing import TypeVar
 
 from amoc.metrics.health_figures import TIMES, NodePoint, WorkerPoint
-from amoc.metrics.histogram import Histogram
 from amoc.metrics.timer_statistics import FRACTIONS
+from amoc.results.counts import samples
 from amoc.results.series import Point, Tally, ThrottlePoint
+
+N = TypeVar("N", int, float)
 
 _NOTHING = Point(0.0, 0.0)
 
@@ -87,20 +89,10 @@ def _counted(t_s: float, tally: Tally) -> Point:
 def _durations(points: Sequence[Point], timers: Collection[str]) -> dict[str, Sequence[float]]:
     found: dict[str, Sequence[float]] = {}
     for name in timers:
-        merged = merge(points, name)
+        merged = samples(points, name)
         if merged.cells:
             found[name] = (*merged.quantiles_s(*FRACTIONS), merged.max_ns / 1e9)
     return found
-
-
-def merge(points: Iterable[Point], timer: str) -> Histogram:
-    """All durations of a timer."""
-    merged = Histogram()
-    for point in points:
-        one = point.timers.get(timer)
-        if one is not None:
-            merged.add(one.cells, one.max_ns)
-    return merged
 
 
 # The highest
@@ -127,23 +119,30 @@ def _highest(t_s: float, points: Sequence[Point]) -> Point:
     )
 
 
-def _raise(levels: dict[str, Any], more: Mapping[str, Any]) -> None:
+def _raise(levels: dict[str, N], more: Mapping[str, N]) -> None:
     for name, level in more.items():
-        if name not in levels or level > levels[name]:
-            levels[name] = level
+        levels[name] = max(level, levels.get(name, level))
 
 
 def _workers(points: Iterable[Point]) -> list[WorkerPoint]:
     """Each worker at its worst."""
-    workers: dict[tuple[str, int], dict[str, Any]] = {}
+    workers: dict[tuple[str, int], list[tuple[WorkerPoint, float]]] = {}
     for point in points:
-        span_s = point.span_s or 1.0
         for one in point.workers:
-            told = vars(one)
-            if span_s != 1.0:
-                told = told | {name: told[name] / span_s for name in TIMES}
-            _raise(workers.setdefault((one.node, one.worker), dict(told)), told)
-    return [WorkerPoint(**told) for told in workers.values()]
+            found = workers.setdefault((one.node, one.worker), [])
+            found.append((one, point.span_s or 1.0))
+    return [
+        WorkerPoint(
+            **{
+                name: max(
+                    getattr(one, name) / span_s if name in TIMES else getattr(one, name)
+                    for one, span_s in found
+                )
+                for name in vars(found[0][0])
+            }
+        )
+        for found in workers.values()
+    ]
 
 
 def _nodes(points: Iterable[Point]) -> list[NodePoint]:

@@ -101,13 +101,6 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
-        "clip": texts.clip,
-        "figure": texts.figure,
-        "number": texts.number,
-        "size": texts.size,
-        "times": texts.times,
-        "moment": texts.moment,
-        "time_of_day": texts.time_of_day,
-    }
+    filters = (texts.clip, texts.figure, texts.moment, texts.number, texts.time_of_day, texts.times)
+    environment.filters |= {one.__name__: one for one in filters}
     return environment

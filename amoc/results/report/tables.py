@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from amoc.base.clock import format_duration
+from amoc.results.counts import busiest
 from amoc.results.report import traces
 from amoc.results.report.latency import QUANTILES, Pair
 from amoc.results.report.texts import (
@@ -103,7 +104,7 @@ def counters(found: Mapping[str, int], rates: Mapping[str, float | None]) -> Tab
     """Counters, the busiest first."""
     rows = [
         (clip(name, MAX_NAME), number(count), number(shortened(rates.get(name))))
-        for name, count in sorted(found.items(), key=lambda item: (-item[1], item[0]))
+        for name, count in ((name, found[name]) for name in busiest(found))
     ]
     return Table("counters", "Counters", ("counter", "total", "per second"), rows)
 

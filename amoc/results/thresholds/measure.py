@@ -25,6 +25,7 @@ from amoc.metrics.board import Kind
 from amoc.metrics.coordinated_omission import RESPONSE
 from amoc.metrics.histogram import Histogram
 from amoc.metrics.throttle_counts import COUNTS, WAITING
+from amoc.results import counts
 from amoc.results.series import USERS, Tally
 
 Known = Mapping[str, Kind]
@@ -182,9 +183,9 @@ class Measure:
             return self._of_timer(window)
         if kind is Kind.GAUGE:
             return self._of_gauge(window)
-        return self._counted(window, lambda tally: tally.counters.get(self.name, 0))
+        return self._counted(window, counts.counter(self.name))
 
-    def _counted(self, window: Tally, count: Callable[[Tally], int]) -> float:
+    def _counted(self, window: Tally, count: Callable[[Tally], float]) -> float:
         """What was counted, or how often in a second."""
         is_rate = self.statistic.endswith("rate")
         value = window.per_second(count) if is_rate else count(window)
@@ -224,11 +225,11 @@ class Measure:
             last = window.last_active
             found = last.throttles.get(self.name) if last is not None else None
             return found.waiting if found is not None else 0
-        return self._counted(window, lambda tally: getattr(tally.at_throttle(self.name), what))
+        return self._counted(window, counts.throttle(self.name, what))
 
     def _built_in(self, window: Tally) -> float:
         if self.name == "crashes":
-            return self._counted(window, lambda tally: sum(tally.crashes.values()))
+            return self._counted(window, counts.all_crashes)
         if self.name == "starts":
             return self._counted(window, lambda tally: tally.starts)
         last = window.last_active if self.statistic in _UP_AND_DOWN else window.last

@@ -20,6 +20,7 @@ from amoc.ipc.messages.samples import Sample, WorkerFigures
 from amoc.metrics.board import UserState
 from amoc.metrics.health_figures import WORKER, NodePoint, WorkerPoint
 from amoc.metrics.histogram import Histogram
+from amoc.results.counts import counter
 from amoc.results.series import Point, ThrottlePoint
 from amoc.results.thresholds.threshold import Result
 from amoc.runtime.controller.controller import RunPlan, Status
@@ -148,12 +149,12 @@ def test_rates_are_those_of_the_last_seconds():
     for second in range(1, 41):
         count = 100 if second <= 30 else 10
         found.points.append(Point(t_s=float(second), span_s=1.0, counters={"sent": count}))
-    assert Now(found).counter("sent") == pytest.approx(10.0)
-    assert Now(found).counter("new") == 0.0
+    assert Now(found).rate(counter("sent")) == pytest.approx(10.0)
+    assert Now(found).rate(counter("new")) == 0.0
 
 
 def test_before_the_first_second_is_over_there_is_no_rate():
-    assert Now(Status(elapsed_s=2.0)).counter("sent") == 0.0
+    assert Now(Status(elapsed_s=2.0)).rate(counter("sent")) == 0.0
 
 
 def test_late_seconds_are_as_long_as_they_are():
@@ -161,7 +162,7 @@ def test_late_seconds_are_as_long_as_they_are():
     for t_s, span_s in ((1.0, 1.0), (4.0, 3.0), (5.0, 1.0)):
         found.points.append(Point(t_s=t_s, span_s=span_s, counters={"sent": 60}))
     assert [point.t_s for point in latest(found.points, 4.0)] == [4.0, 5.0]
-    assert Now(found).counter("sent") == pytest.approx(36.0)
+    assert Now(found).rate(counter("sent")) == pytest.approx(36.0)
 
 
 @pytest.mark.parametrize("terminal", [False, True])

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amoc.metrics.health_figures import NodePoint, WorkerPoint
+from amoc.results.counts import samples
 from amoc.results.report import columns
-from amoc.results.report.rows import FRACTIONS, merge, row_of
+from amoc.results.report.rows import FRACTIONS, row_of
 from amoc.results.series import Point, ThrottlePoint
 from tests.unit.results import runs
 
@@ -87,7 +88,7 @@ def test_a_worker_is_shown_at_its_worst_and_all_together_in_the_second_that_was_
 def test_durations_are_those_of_all_points_together():
     points = runs.points(20, stall=range(5, 7))
     row = row_of(20.0, points, True, ["message_ttd", "unknown"])
-    merged = merge(points, "message_ttd")
+    merged = samples(points, "message_ttd")
     assert row.durations == {"message_ttd": (*merged.quantiles_s(*FRACTIONS), merged.max_ns / 1e9)}
     assert columns.quantiles([row], "unknown", 0.99) == [[None], [None]]
 

@@ -1,0 +1,44 @@
+"""What was counted in a point, or in a sum of points, by name. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from amoc.metrics.histogram import Histogram
+from amoc.results.series import Point, Tally
+
+Count = Callable[[Point | Tally], float]
+
+
+def counter(name: str) -> Count:
+    """By how much a counter grew."""
+    return lambda some: some.counters.get(name, 0)
+
+
+def crashes(cause: str) -> Count:
+    """How many iterations raised for this cause."""
+    return lambda some: some.crashes.get(cause, 0)
+
+
+def all_crashes(some: Point | Tally) -> float:
+    """How many iterations raised."""
+    return sum(some.crashes.values())
+
+
+def throttle(name: str, kind: str) -> Count:
+    """A count of a throttle, one of `amoc.metrics.throttle_counts.COUNTS`."""
+    return lambda some: getattr(some.throttles.get(name), kind, 0)
+
+
+def samples(points: Iterable[Point], timer: str) -> Histogram:
+    """All durations that a timer recorded in some points."""
+    merged = Histogram()
+    for point in points:
+        if (one := point.timers.get(timer)) is not None:
+            merged.add(one.cells, one.max_ns)
+    return merged
+
+
+def busiest(counts: Mapping[str, float]) -> list[str]:
+    """The names, those with the highest counts first."""
+    return sorted(counts, key=lambda name: (-counts[name], name))
