@@ -1,4 +1,4 @@
-"""amoc runs a scenario for very many simulated users at once. This is what a scenario imports."""
+"""amoc runs a scenario for large numbers of simulated users. This is what a scenario imports."""
 
 import sys
 

@@ -32,17 +32,17 @@ from amoc.cli.run_data import load, output, write_file
 def compare(
     first: str, second: str, file: str | None, warmup_s: float | None, as_json: bool
 ) -> None:
-    """Compare two runs, here and as an HTML page.
+    """Compare two runs, in the terminal and as an HTML page.
 
-    Lists the differences of their settings and versions, and tells which rates and percentiles have
-    changed significantly, that is by more than the runs' own noise.
+    Lists differences in settings and versions, and shows which rates and percentiles changed
+    significantly, that is by more than the runs' own noise.
     """
     from amoc.results.compare import comparison
 
     runs = [load(run, what)[1] for run, what in ((first, "RUN_DIR_A"), (second, "RUN_DIR_B"))]
     for one in runs:
         if one.running:
-            say(f"run {one.directory} is still running; it is compared so far")
+            say(f"run {one.directory} is still running; the comparison covers it so far")
     found = comparison.compare(runs[0], runs[1], warmup_s)
     if as_json:
         output([json.dumps(found.to_json(), indent=1, allow_nan=False)], file or "-")

@@ -21,7 +21,7 @@ from amoc.cli.messages import fail
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="amoc")
 def cli() -> None:
-    """Run load tests with very many simulated users."""
+    """Run load tests with large numbers of simulated users."""
 
 
 for _command in (

@@ -176,7 +176,7 @@ def _print_metrics(console: Console) -> None:
         value = metric.value
         if isinstance(value, Histogram):
             if value.count:
-                shown = f"{value.count} times, mean {format_duration(value.mean_s)}"
+                shown = f"{value.count} samples, mean {format_duration(value.mean_s)}"
                 console.print(Text(f"{metric.name}: {shown}", style="dim"))
         elif isinstance(value, ThrottleCounts):
             counts = value._asdict().items()

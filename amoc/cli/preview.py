@@ -196,7 +196,7 @@ def _end(plan: RunPlan, host: Host) -> dict[str, object]:
         why = "the last stage is over" if by_stages else "--duration is over"
         return {"at_s": plan.duration_s, "why": why, "then": stop}
     if host.repeat_num == inf:
-        why = "it is stopped: there is no --duration, and users repeat for ever"
+        why = "it is stopped: there is no --duration, and users repeat forever"
     else:
         why = (
             f"all users have finished: {host.repeat_num:g} iterations each,"

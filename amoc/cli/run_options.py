@@ -96,7 +96,7 @@ _OPTIONS = (
         "--stop-timeout",
         type=seconds(zero=True),
         default=10.0,
-        help="Time for users to finish at the end; users still running after it are stopped"
+        help="Grace period for users to finish at the end; users still running after it are stopped"
         " forcibly.  [default: 10s]",
     ),
     click.option(
@@ -126,7 +126,7 @@ _OPTIONS = (
     click.option(
         "--limited-ok",
         is_flag=True,
-        help="Only report a load generator that was too slow, do not fail the run for it.",
+        help="Report a load generator that was too slow, but do not fail the run for it.",
     ),
     LOG_LEVEL,
 )

@@ -163,8 +163,8 @@ COMMANDS: dict[str, CommandSpec] = {
         ),
         CommandSpec(
             "users",
-            "Show the users of each worker of a run.\n\nHow many are running, how many are waiting"
-            " to start, and the highest user id.",
+            "Show the users of each worker of a run.\n\nHow many are running, how many are pending,"
+            " and the highest user id.",
             handling=Handling.READ,
         ),
         CommandSpec(

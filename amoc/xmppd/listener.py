@@ -44,7 +44,7 @@ _EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.
 
 
 class Server:
-    """An XMPP server for trials and benchmarks, in the gevent loop of the process that starts it.
+    """An XMPP server for tests and benchmarks, in the gevent loop of the process that starts it.
 
     Use it with `with`, or call `start()` and `stop()`.
 

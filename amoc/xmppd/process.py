@@ -38,7 +38,7 @@ def serve(
 ) -> None:
     """Serves until it is told to stop; then it ends every stream and returns.
 
-    Writes to standard output ``xmppd listening on HOST:PORT, domain DOMAIN (for trials and
+    Writes to standard output ``xmppd listening on HOST:PORT, domain DOMAIN (for tests and
     benchmarks only)`` when it is ready, and to standard error one line of statistics at each
     SIGUSR1.
 
@@ -77,7 +77,7 @@ def serve(
     _say(
         sys.stdout,
         f"xmppd listening on {server.address}, domain {server.domain.name}"
-        " (for trials and benchmarks only)",
+        " (for tests and benchmarks only)",
     )
     try:
         stopping.wait()

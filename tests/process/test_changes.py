@@ -313,7 +313,7 @@ def test_a_worker_that_reads_nothing_is_replaced_and_the_run_goes_on(
         one.run.wait_for_output("worker 1 is replaced")
         assert one.ask("status")["state"] == "running"
         one.say("stop")
-        one.run.end()
+        assert one.run.end() == ExitCode.OK
 
 
 def test_a_change_that_an_update_function_does_not_take_is_undone_with_its_rate(

@@ -210,7 +210,7 @@ def test_users_of_a_worker_that_is_replaced_while_the_run_stops_are_accounted_fo
         run.kill(run.pid, signal.SIGINT)
         run.wait_for_output("stopping")
         (tmp_path / "go").touch()
-        run.end()
+        assert run.end() == 0
         accounted_for(run)
         assert run.summary()["users"]["finished"] == 2
 
@@ -224,7 +224,7 @@ def test_users_that_wait_to_start_again_when_the_run_stops_are_accounted_for(
         run.kill(run.wait_for("worker 0 ")[0])
         run.wait_for_output("to restart")
         run.kill(run.pid, signal.SIGINT)
-        run.end()
+        assert run.end() == 0
         accounted_for(run)
 
 

@@ -306,7 +306,7 @@ def test_backends_that_are_away_cost_a_run_one_warning_each_and_what_was_lost(
             f"graphite-web at http://127.0.0.1:{nobody.port}",
             "statsd at statsd.invalid:8125",
         ):
-            assert output.count(f"{what} accepts no data: ") == 1, output
+            assert output.count(f"{what} does not accept data: ") == 1, output
         assert re.search(r"graphite at \S+ \d+ points? could not be delivered", output), output
         assert re.search(r"graphite-web at \S+ \d+ events? could not be delivered", output), output
 

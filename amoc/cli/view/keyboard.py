@@ -94,7 +94,7 @@ class Keyboard:
         """Restore the terminal; may be called at any time."""
         before, self._before = self._before, None
         self.active = False
-        if before is None or self._fd is None or not _in_foreground(self._fd):
+        if before is None or self._fd is None or not in_foreground(self._fd):
             return  # in the background the terminal is somebody else's
         with _unstopped(), contextlib.suppress(termios.error, OSError):
             termios.tcsetattr(self._fd, termios.TCSANOW, before)
@@ -106,7 +106,7 @@ class Keyboard:
     def _take_terminal(self) -> bool:
         """Prepare the terminal for keys; whether they can be read now."""
         assert self._fd is not None
-        if not _in_foreground(self._fd):
+        if not in_foreground(self._fd):
             self.active = False
             return False
         try:
@@ -162,7 +162,7 @@ class Keyboard:
                 continue
             except OSError:
                 break
-            if not _in_foreground(self._fd):
+            if not in_foreground(self._fd):
                 continue
             try:
                 data = os.read(self._fd, 4096)
@@ -188,7 +188,7 @@ class Keyboard:
 
     def _give(self, name: str, **arguments: object) -> None:
         if self._commands.free_count() <= 0:
-            self._tell("error", f"{name} is ignored: {MAX_UNDER_WAY} commands are under way")
+            self._tell("error", f"{name} is ignored: {MAX_UNDER_WAY} commands are in progress")
             return
         self._commands.spawn(self._carry_out, checked(name, arguments))
 
@@ -218,7 +218,7 @@ def _terminal() -> int | None:
         return None
 
 
-def _in_foreground(fd: int) -> bool:
+def in_foreground(fd: int) -> bool:
     """Whether the terminal `fd` is ours to read and to set now."""
     try:
         return os.tcgetpgrp(fd) == os.getpgrp()

@@ -104,7 +104,7 @@ class LiveView:
     def plain_line(self) -> str:
         """The run in one line."""
         status, samples, whole = self._status, self._status.samples, self._status.totals.whole
-        users = f"users: {samples.running} running, {status.waiting} to start,"
+        users = f"users: {samples.running} running, {status.waiting} pending,"
         parts = [
             f"{format_duration(status.elapsed_s)} {status.state.value}",
             f"{users} {samples.finished} finished, {samples.crashed} crashed",
@@ -157,7 +157,7 @@ class LiveView:
         second = Text.assemble(
             "users: ",
             (f"{samples.running:,}", "bold"),
-            f" running, {status.waiting:,} to start, {samples.finished:,} finished, ",
+            f" running, {status.waiting:,} pending, {samples.finished:,} finished, ",
             (f"{samples.crashed:,} crashed", "bold red" if samples.crashed else ""),
             f", {samples.removed:,} removed" if samples.removed else "",
             f", {samples.restarted:,} restarted" if samples.restarted else "",

@@ -199,7 +199,7 @@ def _throttles(status: Status) -> Section:
         )
         for name, one in list(used.items())[:MAX_THROTTLES]
     ]
-    heads = ("executions", "wanted/s", "now/s", "waiting", "missed")
+    heads = ("executions", "target/s", "now/s", "waiting", "missed")
     return Section("throttles", heads, rows, len(used), (5, 1))
 
 

@@ -148,7 +148,7 @@ def _findings(findings: Sequence[Finding]) -> Group:
     lines = [f"{one['text']}; {one['advice']}" for one in findings[:MAX_FINDINGS]]
     if len(findings) > MAX_FINDINGS:
         lines.append(f"and {len(findings) - MAX_FINDINGS} more, see the report")
-    head = Text("the generator was too slow", style="bold red")
+    head = Text("the load generator was too slow", style="bold red")
     return Group(head, *map(_indented, lines))
 
 
@@ -158,7 +158,7 @@ def _indented(sentence: str, style: str = "") -> Padding:
 
 
 def _blocked(places: Sequence[BlockedPart]) -> Table:
-    table = _table("blocked its worker", "times", "together", "longest")
+    table = _table("blocked the event loop", "times", "total", "longest")
     for one in places[:MAX_FINDINGS]:
         lengths = (format_duration(one[key]) for key in ("total_s", "longest_s"))
         table.add_row(Text(printable(one["place"])), f"{one['times']:,}", *lengths)
@@ -198,10 +198,11 @@ def nonzero(counters: Mapping[str, int]) -> dict[str, int]:
 
 
 def _users(users: Mapping[str, float]) -> RenderableType:
-    shown = ("started", "finished", "crashed", "removed", "restarted", "running", "peak")
-    crashed = Text(f"{users['crashed']:,}", style="bold red" if users["crashed"] else "")
-    figures = {name: crashed if name == "crashed" else Text(f"{users[name]:,}") for name in shown}
-    figures["starts/s peak"] = Text(f"{users['starts_per_s_peak']:,.1f}")
+    shown = ("started", "finished", "crashed", "removed", "restarted", "running")
+    figures = {name: Text(f"{users[name]:,}") for name in shown}
+    figures["crashed"].style = "bold red" if users["crashed"] else ""
+    figures["max users"] = Text(f"{users['peak']:,}")
+    figures["max starts/s"] = Text(f"{users['starts_per_s_peak']:,.1f}")
     row = _table("users", *figures)
     row.padding = (0, 1, 0, 0)  # or it would not fit on 80 columns
     row.add_row("", *figures.values())

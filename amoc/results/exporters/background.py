@@ -149,9 +149,9 @@ class BackgroundQueue(Generic[T]):
         try:
             self._work(item)
         except OSError as error:
-            text = f"{self._what} accepts no data: {reason(error)}; the run goes on"
+            text = f"{self._what} does not accept data: {reason(error)}; the run continues"
             kept = self.backlog.again()
-            self._say(f"{text}, and the latest {self._unit}s are kept for it" if kept else text)
+            self._say(f"{text}, and the latest {self._unit}s are kept" if kept else text)
             return not kept
         except Exception as error:  # a defect must not end the run
             self.backlog.refused()

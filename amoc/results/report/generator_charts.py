@@ -82,7 +82,7 @@ def _column(rows: _Rows, worker: _Place, name: str, one: Figure) -> Column:
 
 
 def _lines(columns: Mapping[tuple[str, int], Column]) -> list[Line]:
-    """A line for each worker; of very many, the worst, and what lies in the middle."""
+    """A line for each worker; of many, the worst, and what lies in the middle."""
 
     def mean(worker: tuple[str, int]) -> float:
         known = [value for value in columns[worker] if value is not None]

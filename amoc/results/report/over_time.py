@@ -1,6 +1,6 @@
 """Which charts a report has over time. Pure.
 
-What is busiest comes first, and of very many metrics only so many are charted: a page with a
+What is busiest comes first, and of many metrics only so many are charted: a page with a
 thousand lines is read by nobody. Tables have all of them.
 """
 
@@ -35,7 +35,7 @@ def users(rows: Sequence[Row]) -> Chart:
     """Users by what they do."""
     lines = [
         Line("running", highest(rows, lambda one: one.users.get("running")), 1, "area"),
-        Line("waiting to start", highest(rows, lambda one: one.users.get("waiting")), 5),
+        Line("pending", highest(rows, lambda one: one.users.get("waiting")), 5),
         Line("finished", latest(rows, lambda one: one.users.get("finished")), 3, "dash"),
         Line("removed", latest(rows, lambda one: one.users.get("removed")), 4, "dash"),
         Line("restarted", latest(rows, lambda one: one.users.get("restarted")), 2, "dash"),

@@ -114,8 +114,8 @@ class Measure:
         if not fit:
             if not self.statistic and Unit.TIME in units and None not in self.units:
                 raise ValueError(
-                    f"a duration is of a timer's statistic such as {self.text}.p99, and {self.text}"
-                    " names none"
+                    f"{self.text} names no statistic; only one of a timer, such as {self.text}.p99,"
+                    " is a duration"
                 )
             raise ValueError(f"{self.text} is {next(iter(self.units.values())).value}")
         return replace(self, units=fit)
@@ -144,7 +144,7 @@ class Measure:
             whole = known.get(self.text) if self.statistic else None
             if whole not in _HAS:
                 return ""
-            return f"{self.text} is itself a {_word(whole)}; say {self.text}.{_USUAL[whole]}"
+            return f"{self.text} is itself a {_word(whole)}; use {self.text}.{_USUAL[whole]}"
         unit = _STATISTICS.get(self.statistic, _PERCENTILE).get(kind)
         if unit is not None:
             return f"{name} is a {_word(kind)}, so {self.text} is {unit.value}"
@@ -175,7 +175,7 @@ class Measure:
         kind = known.get(self.name) or _kind_in(self.name, window)
         if kind is None:
             close = self.resembles(known)
-            hint = f"; is {close} meant" if close else ""
+            hint = f"; did you mean {close}?" if close else ""
             raise NoValue(f"there was no metric {self.name}{hint}")
         if kind not in self.units:
             raise NoValue(self.misfit({**known, self.name: kind}))
@@ -257,7 +257,7 @@ def parse(text: str) -> Measure:
     name, statistic = (found[1], found[2]) if found else (text, "")
     if name in reserved.COUNTED:
         there = ", ".join(one for one in _BUILT_IN if one.partition(".")[0] == name)
-        raise ValueError(f"there is no {text}; of {name} there are {there}")
+        raise ValueError(f"there is no {text}; use one of {there}")
     if statistic.startswith("p"):
         percent = float(statistic[1:])
         if not 0 < percent < 100:
@@ -273,8 +273,8 @@ def _parse_throttle(text: str) -> Measure:
     found = _THROTTLE.fullmatch(text)
     if found is None:
         raise ValueError(
-            "of a throttle there are throttle.NAME.executions, .requests, .missed and .waiting, and"
-            f" the .rate of the first three, but there is no {text}"
+            f"there is no {text}; a throttle has throttle.NAME.executions, .requests, .missed and"
+            " .waiting, and .rate of the first three"
         )
     name, what, rate = found.groups()
     statistic = f"{what}{rate or ''}" if what else WAITING

@@ -341,7 +341,7 @@ def misfits(thresholds: Iterable[Threshold], known: Known) -> tuple[list[str], l
                 wrong.append(f"{begin}{misfit}{end}")
             elif close := measure.resembles(known):
                 doubtful.append(
-                    f"{begin}no metric {measure.name} is declared yet; is {close} meant{end}"
+                    f"{begin}no metric {measure.name} is declared yet; did you mean {close}?{end}"
                 )
     return wrong, doubtful
 

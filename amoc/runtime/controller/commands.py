@@ -218,7 +218,7 @@ class Commands:
         waiting = self._starts.waiting() + sum(one.queued or 0 for one in workers)
         highest = self.next_id - 1
         return UsersAnswer(
-            summary=f"{counted(alive, 'user')}, {waiting:,} to start; the highest id is {highest}",
+            summary=f"{counted(alive, 'user')}, {waiting:,} pending; the highest id is {highest}",
             workers=workers,
             alive=alive,
             waiting=waiting,
@@ -350,7 +350,7 @@ def _worker_users(origin: WorkerId, reply: Reply) -> WorkerUsers:
     if not isinstance(reply.answer, UserCounts):
         return WorkerUsers(str(origin), reply.error)
     alive, queued = reply.answer.alive, reply.answer.queued
-    return WorkerUsers(str(origin), f"{counted(alive, 'user')}, {queued:,} to start", alive, queued)
+    return WorkerUsers(str(origin), f"{counted(alive, 'user')}, {queued:,} pending", alive, queued)
 
 
 def _removal(reply: Reply) -> Removal:

@@ -217,7 +217,7 @@ class Controller:
         )
         self._operator.info(
             f"no XMPP server configured: using the embedded one on {self._xmpp.address}"
-            " (for trials only; set xmpp_servers to use another one)"
+            " (for testing only; set xmpp_servers to use another one)"
         )
         return {embedded_xmpp.SERVERS: self._xmpp.address}
 

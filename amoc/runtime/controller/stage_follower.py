@@ -1,7 +1,7 @@
 """Follows stages: turns the number of users over time into additions and removals. Pure.
 
 Stages are evaluated some fifty times a second, a little ahead, and each user gets the time at which
-the ramp reaches it. Where one step adds very many users, they are spread evenly over the time since
+the ramp reaches it. Where one step adds many users, they are spread evenly over the time since
 the last step, which is the same within a few milliseconds at a tenth of the cost.
 """
 

@@ -103,7 +103,7 @@ class Daemon:
         self.ready = read_line(self.process.stdout.fileno())
         found = re.fullmatch(
             r"xmppd listening on 127\.0\.0\.1:(\d+), domain localhost"
-            r" \(for trials and benchmarks only\)\n",
+            r" \(for tests and benchmarks only\)\n",
             self.ready,
         )
         self.port = int(found[1]) if found else 0

@@ -35,7 +35,7 @@ def _deadline():
 def terminal(monkeypatch):
     """Both ends of a terminal; we are in its foreground."""
     master, slave = pty.openpty()
-    monkeypatch.setattr(keyboard_module, "_in_foreground", lambda fd: True)
+    monkeypatch.setattr(keyboard_module, "in_foreground", lambda fd: True)
     yield master, slave
     os.close(master)
     os.close(slave)
@@ -131,7 +131,7 @@ def test_a_command_under_way_does_not_hold_up_the_keys(terminal, bench):
         os.write(terminal[0], b"s" * 9)
         until(lambda: bench.told)
         assert len(bench.asked) == keyboard_module.MAX_UNDER_WAY
-        assert bench.told == [("error", "status is ignored: 8 commands are under way")]
+        assert bench.told == [("error", "status is ignored: 8 commands are in progress")]
         bench.hold.set()
         until(lambda: bench.told.count(("info", "status done")) == 8)
 
@@ -207,7 +207,7 @@ def test_in_the_background_nothing_is_read_or_set(terminal, bench, monkeypatch):
         looks.append(fd)
         return foreground[0]
 
-    monkeypatch.setattr(keyboard_module, "_in_foreground", look)
+    monkeypatch.setattr(keyboard_module, "in_foreground", look)
     with bench.keyboard:
         os.write(master, b"q\n")
         until(lambda: len(looks) > 5)

@@ -85,7 +85,7 @@ def test_the_plain_line_says_where_the_run_stands():
     view, _ = view_of(status())
     line = view.plain_line()
     assert line.startswith(
-        "12 s running | users: 5 running, 1 to start, 4 finished, 2 crashed | sent 700"
+        "12 s running | users: 5 running, 1 pending, 4 finished, 2 crashed | sent 700"
     )
     assert re.search(r"ttd p50 (0\.99\d|1(\.0\d)?) ms p99 (0\.99\d|1(\.0\d)?) ms$", line)
     assert "loop_lag" not in line
@@ -94,7 +94,7 @@ def test_the_plain_line_says_where_the_run_stands():
 
 def test_the_plain_line_of_a_run_that_has_not_begun_can_be_made():
     view, _ = view_of(Status())
-    assert view.plain_line() == "0 µs idle | users: 0 running, 0 to start, 0 finished, 0 crashed"
+    assert view.plain_line() == "0 µs idle | users: 0 running, 0 pending, 0 finished, 0 crashed"
 
 
 def test_percentiles_of_the_plain_line_are_those_of_the_last_seconds():
@@ -230,7 +230,7 @@ def test_on_a_terminal_tables_renew_themselves_and_are_gone_at_the_end(monkeypat
             gevent.sleep(0.001)
     text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", file.getvalue())
     assert "chat.py running 12 s, 18 s left" in text
-    assert re.search(r"5 running, 1 to start, 4 finished, 2 crashed", text)
+    assert re.search(r"5 running, 1 pending, 4 finished, 2 crashed", text)
     assert re.search(r"sent +700 +58\.3", text)
     assert view._task.dead
 
@@ -253,7 +253,7 @@ def test_throttles_in_use_are_shown_and_are_no_counters_of_the_scenario():
     assert "user_rate" not in line
     assert "unused" not in line
     table = drawn(view, 160, 50)
-    assert re.search(r"throttles +executions +wanted/s +now/s +waiting", table)
+    assert re.search(r"throttles +executions +target/s +now/s +waiting", table)
     assert re.search(r"messages +120", table)
     assert "throttle.messages" not in table
 

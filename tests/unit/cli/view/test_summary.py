@@ -227,12 +227,12 @@ def test_users_stand_below_each_other_where_there_is_no_room_for_a_row(width):
     text = shown(summary(crashes={"x": 7}), width=width)
     assert row(text, "started") == ["1,234"]
     assert row(text, "crashed") == ["7"]
-    assert row(text, "starts/s peak") == ["98.7"]
+    assert row(text, "max starts/s") == ["98.7"]
     assert all(len(line) <= width for line in text.splitlines())
 
 
 def test_users_are_a_row_where_there_is_room():
-    _, row_ = shown(summary(), width=80).split("starts/s peak\n")
+    _, row_ = shown(summary(), width=80).split("max starts/s\n")
     assert row_.split()[:7] == ["1,234", "1,234", "0", "0", "0", "0", "2"]
 
 

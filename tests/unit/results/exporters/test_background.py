@@ -69,8 +69,8 @@ def test_a_backend_that_is_away_costs_one_warning_and_gets_all_when_it_is_back()
     assert backend.taken == [b"a", b"b"]
     assert told == [
         (
-            "it accepts no data: Connection refused; the run goes on, and the latest points are"
-            " kept for it"
+            "it does not accept data: Connection refused; the run continues, and the latest points"
+            " are kept"
         )
     ]
 
@@ -185,7 +185,7 @@ def test_an_error_is_said_once_and_does_not_end_it():
     eventually(lambda: len(seen) == 3, "all were tried")
     assert not queue.close(5.0)
     assert told == [
-        "it accepts no data: Network is unreachable; the run goes on",
+        "it does not accept data: Network is unreachable; the run continues",
         "it: 3 points may not have been delivered",
     ]
 

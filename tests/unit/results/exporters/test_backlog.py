@@ -108,24 +108,34 @@ def test_whatever_happens_order_and_bounds_are_kept_and_every_chunk_is_accounted
     backlog = ChunkBacklog(most, repeat)
     put = 0
     arrived: set[int] = set()
-    last = -1
+    last, out = -1, None
     for step in steps:
         if step == "put":
             backlog.put(b"%08d" % put)
             put += 1
         elif step == "take":
-            chunk = backlog.take()
+            out = chunk = backlog.take()
             # One that went out before may come again, but none is passed over for a later one.
             assert chunk is None or int(chunk) <= last + 1 + sum(backlog.missing())
             last = max(last, -1 if chunk is None else int(chunk))
         elif step == "done":
-            chunk = backlog._out
-            arrived |= set() if chunk is None else {int(chunk.data)}
-            backlog.done()
+            arrived |= set() if out is None else {int(out)}
+            out = backlog.done()
         else:
             getattr(backlog, step)()
+            out = None
         assert len(backlog) <= most // 8 + 1
-        assert sum(map(len, backlog._sent)) <= repeat + 8
         # What is certainly lost has never arrived, and what has not is lost, or may be.
         lost, doubtful = backlog.missing()
         assert lost <= put - len(arrived) <= lost + doubtful
+
+
+@given(st.integers(0, 20), st.integers(0, 40))
+def test_as_many_of_the_last_chunks_go_out_again_as_may_have_been_on_the_way(sent, repeat):
+    backlog = ChunkBacklog(10_000, repeat)
+    for number in range(sent):
+        backlog.put(b"%08d" % number)
+        backlog.take()
+        backlog.done()
+    backlog.again()
+    assert len(backlog) == min(sent, -(-repeat // 8))

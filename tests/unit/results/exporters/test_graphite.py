@@ -60,8 +60,8 @@ def test_points_wait_for_a_carbon_that_refuses_and_arrive_when_it_is_there():
         exporter.close(10.0)
         assert carbon.seconds() == times(points)
     text = (
-        f"graphite at 127.0.0.1:{carbon.port} accepts no data: Connection refused;"
-        " the run goes on, and the latest points are kept for it"
+        f"graphite at 127.0.0.1:{carbon.port} does not accept data: Connection refused;"
+        " the run continues, and the latest points are kept"
     )
     assert told == [text]
 
@@ -118,7 +118,7 @@ def test_a_carbon_that_accepts_and_never_reads_costs_one_warning(monkeypatch):
 
         eventually(more, "it gives up a connection, and then the oldest points")
         assert len(told) == 1
-        assert "accepts no data: " in told[0]
+        assert "does not accept data: " in told[0]
         exporter.close(0.2)
     assert len(told) == 2
     assert "points could not be delivered" in told[1]
@@ -162,7 +162,7 @@ def test_a_name_that_nobody_knows_costs_one_warning():
     feed(exporter, runs.points(2))
     eventually(lambda: told, "it is said")
     exporter.close(5.0)
-    assert told[0].startswith("graphite at carbon.invalid:2003 accepts no data: ")
+    assert told[0].startswith("graphite at carbon.invalid:2003 does not accept data: ")
     assert told[1:] == ["graphite at carbon.invalid:2003: 2 points could not be delivered"]
 
 

@@ -84,8 +84,8 @@ def test_events_wait_for_a_web_that_is_away():
         exporter.close(10.0)
         assert [(event["what"], event["when"]) for event in web.events] == [("one", 10)]
     text = (
-        f"graphite-web at http://127.0.0.1:{port} accepts no data: Connection refused;"
-        " the run goes on, and the latest events are kept for it"
+        f"graphite-web at http://127.0.0.1:{port} does not accept data: Connection refused;"
+        " the run continues, and the latest events are kept"
     )
     assert told == [text]
 
@@ -116,7 +116,7 @@ def test_what_accepts_and_never_answers_costs_one_warning(monkeypatch):
         exporter.annotate("one", [], 10.0)
         eventually(lambda: silent.connections > 2, "it is tried again")
         assert len(told) == 1
-        assert "accepts no data: no answer within 0.02 s" in told[0]
+        assert "does not accept data: no answer within 0.02 s" in told[0]
         exporter.close(5.0)
     assert told[1].endswith(": 1 event could not be delivered")
 

@@ -5,6 +5,7 @@ from http.client import HTTPConnection
 import gevent
 import pytest
 from gevent import socket
+from gevent.event import Event
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse
 
@@ -13,7 +14,7 @@ from amoc.results.exporters import RunInfo, background, prometheus
 from amoc.results.exporters.prometheus import Prometheus
 from tests.servers.daemon import free_port
 from tests.unit.results import runs
-from tests.unit.results.exporters.support import DEADLINE_S, Carbon, eventually, feed
+from tests.unit.results.exporters.support import DEADLINE_S, Carbon, feed
 
 RUN = RunInfo("20261125T020000-1a2b", "chat")
 OPENMETRICS = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5"
@@ -150,11 +151,17 @@ def test_a_connection_that_is_kept_between_scrapes_does_not_keep_the_end():
 
 
 def test_a_scrape_under_way_is_answered_before_the_end(served, monkeypatch):
-    monkeypatch.setattr(background, "HOLD_NS", 0)
+    under_way = Event()
+
+    def breathe(_breather):
+        under_way.set()
+        gevent.sleep(background.PAUSE_S)
+
+    monkeypatch.setattr(background.Breather, "__call__", breathe)
     exporter, port = served
     feed(exporter, runs.points(3))
     asking = gevent.spawn(get, port)
-    eventually(lambda: exporter._scrapes, "it is under way")
+    assert under_way.wait(DEADLINE_S)
     exporter.close(DEADLINE_S)
     assert asking.get()[1].endswith('amoc_node_ports_used{node="node0"} 0.0\n')
 

@@ -134,7 +134,7 @@ def test_a_daemon_that_is_away_costs_one_warning_and_gets_what_comes_when_it_is_
         eventually(lambda: daemon.counters["amoc.counters.late"] == 7, "the last one is there")
         assert daemon.counters["amoc.timers.late"] == 1
     what = f"statsd at 127.0.0.1:{daemon.port}"
-    assert told[0] == f"{what} accepts no data: Connection refused; the run goes on"
+    assert told[0] == f"{what} does not accept data: Connection refused; the run continues"
     assert re.fullmatch(rf"{what}: [1-6] points? may not have been delivered", told[1])
     assert len(told) == 2
 
@@ -159,6 +159,6 @@ def test_a_name_is_looked_up_beside_the_loop_and_one_that_nobody_knows_costs_one
     feed(exporter, runs.points(2))
     eventually(lambda: told, "it is said")
     exporter.close(10.0)
-    assert told[0].startswith("statsd at statsd.invalid:8125 accepts no data: ")
+    assert told[0].startswith("statsd at statsd.invalid:8125 does not accept data: ")
     assert told[1:] == ["statsd at statsd.invalid:8125: 2 points may not have been delivered"]
     assert blocking == []
