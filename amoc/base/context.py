@@ -1,8 +1,8 @@
-"""Where what a scenario calls finds the worker that it is called in.
+"""How a function that a scenario calls finds the worker that it runs in.
 
-A worker's parts (its gate to the throttles, its mail, its actions) are handed to whoever needs
-them. Only the functions that a scenario calls, `throttle.wait` and `receive` for example, have
-nobody to hand them anything: they look here, and nowhere else. A worker makes one context after its
+A worker's parts (its gate to the throttles, its mail, its actions) are handed to the code that
+needs them. Only the functions that a scenario calls, `throttle.wait` and `receive` for example,
+cannot be handed anything: they look here, and nowhere else. A worker makes one context after its
 fork; so does ``amoc check --run``, and so does a test.
 """
 

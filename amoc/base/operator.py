@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 
 class Operator:
-    """Takes what the operator should read, a line each, and never waits.
+    """Shows lines to the operator, and never waits.
 
     Attributes:
         tell: Takes a level (``info``, ``warning``, ``error``, or ``trace`` for the traceback of the
@@ -17,19 +17,19 @@ class Operator:
         self.tell = tell
 
     def info(self, text: str) -> None:
-        """Tell what goes as it should."""
+        """Show what goes as it should."""
         self.tell("info", text)
 
     def warning(self, text: str, trace: str = "") -> None:
-        """Tell what may need a look; `trace` is a traceback."""
+        """Show what may need a look; `trace` is a traceback."""
         self._tell("warning", text, trace)
 
     def error(self, text: str, trace: str = "") -> None:
-        """Tell what went wrong; `trace` is a traceback."""
+        """Show what went wrong; `trace` is a traceback."""
         self._tell("error", text, trace)
 
     def trace(self, text: str) -> None:
-        """Tell the traceback of what was told before."""
+        """Show the traceback of the line before."""
         self.tell("trace", text)
 
     def _tell(self, level: str, text: str, trace: str) -> None:

@@ -1,8 +1,8 @@
 """The pause of a whole run: users stop at their next call of amoc, and its clock stands still.
 
-A process has one such clock. While the run is paused, whoever comes back from waiting for amoc
-waits on, and the time that passes does not count: a user that has slept half of its second when the
-run is paused sleeps the other half when it is resumed.
+A process has one such clock. While the run is paused, a greenlet that comes back from waiting for
+amoc waits on, and the time that passes does not count: a user that has slept half of its second
+when the run is paused sleeps the other half when it is resumed.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Waiting with a deadline, being woken exactly once, and being interrupted.
 
-A greenlet parks in the hub; whoever has what it waits for sets it and wakes it. The deadline's
-timer, the waker and a kill may all come in one turn of the loop: whoever is first wins, the others
-find nobody. gevent's own `Event` can lose a waiter that asks again and again with a time-out of a
-few milliseconds, so loops that do so use a `Notify`.
+A greenlet parks in the hub until the value is set and it is woken. The deadline's timer, the waker
+and a kill may all come in one turn of the loop: the first wins, the others find no greenlet parked.
+gevent's own `Event` can lose a waiter that asks again and again with a time-out of a few
+milliseconds, so loops that do so use a `Notify`.
 
 A user waits for amoc, and for messages of its peers, by `wait`, and nowhere else. Pauses of the run
 do not count there, and it is the one place where an `interrupt` is raised: it ends the wait in
@@ -30,10 +30,10 @@ class Waiter(Generic[T]):
     """One greenlet's wait for one value.
 
     Attributes:
-        done: Whether the value, or an error in its stead, is there, or nobody wants it any more.
+        done: Whether the value, or an error in its stead, is there, or is not wanted any more.
         value: The value; None until it is there.
         error: What to raise instead.
-        greenlet: Who is parked here, if anybody is.
+        greenlet: The one that is parked here, if any.
     """
 
     # Defaults of the class: one is made for each wait, and most of these are never changed.
@@ -46,7 +46,7 @@ class Waiter(Generic[T]):
         """Park until it is done, or `timeout` seconds have passed.
 
         Returns:
-            Whether it is done; if not, nobody will wake this greenlet any more.
+            Whether it is done; if not, this greenlet is not woken any more.
 
         Raises:
             ScenarioError: The caller is the event loop itself, a handler say.
@@ -59,7 +59,7 @@ class Waiter(Generic[T]):
         return self.done
 
     def park(self, timeout: float) -> None:
-        """Park until somebody wakes this greenlet, `timeout` seconds at the most."""
+        """Park until this greenlet is woken, `timeout` seconds at the most."""
         hub = get_hub()
         current = getcurrent()
         if current is hub:
@@ -150,7 +150,7 @@ def wait(waiter: AnyWaiter, timeout: float = inf) -> bool:
             if not clock.since_ns and clock.earlier_ns == paused_ns:
                 return waiter.done
             while clock.since_ns and not waiter.done:
-                # Its time was up in the pause: it stays where it is found by who gives or ends.
+                # Its time was up in the pause: it stays parked, to be served or ended as before.
                 pause.paused_waits[waiter.wake] = None
                 try:
                     waiter.park(inf)
@@ -198,7 +198,7 @@ def withdraw_interrupt(whom: Any, error: BaseException) -> None:
 
 
 class Notify:
-    """Wakes the one greenlet that waits for it; a ring that nobody heard is heard at once."""
+    """Wakes the one greenlet that waits for it; a ring while none waits ends the next wait."""
 
     __slots__ = ("_rung", "_waiter")
 
@@ -207,7 +207,7 @@ class Notify:
         self._waiter: Waiter[None] | None = None
 
     def ring(self) -> None:
-        """Wake who waits, at the loop's next turn; from any greenlet, or from the hub."""
+        """Wake the greenlet that waits, at the loop's next turn; from any greenlet or the hub."""
         self._rung = True
         waiter = self._waiter
         if waiter is not None and not waiter.done:
@@ -230,7 +230,7 @@ class OpenGate:
     """Open or shut; greenlets wait until it is open, and all go on at once. Open at first.
 
     Attributes:
-        is_open: Whether nobody need wait.
+        is_open: Whether `wait` returns at once.
     """
 
     __slots__ = ("_waiting", "is_open")
@@ -262,7 +262,7 @@ class OpenGate:
                 interrupted.
 
         Returns:
-            Whether it has opened; somebody else may have shut it again since.
+            Whether it has opened; it may have been shut again since.
 
         Raises:
             ScenarioError: The caller is the event loop itself.

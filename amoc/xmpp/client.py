@@ -36,10 +36,10 @@ class Client(Sender):
     """One user's session with an XMPP server.
 
     Use it in a ``with`` block: at its end, also that of a user that is asked to stop, the stream is
-    closed and the server's goodbye waited for; any other exception drops the connection at once.
+    closed and waits for the server to close its half; any other exception drops the connection.
 
     Attributes:
-        user_id: The user's number; None for a client that is none's.
+        user_id: The user's number; None for a client without a user.
     """
 
     __slots__ = ("__weakref__", "_ids", "user_id")
@@ -49,7 +49,7 @@ class Client(Sender):
         self.user_id = user_id
         self._ids = itertools.count(1)
 
-    # Who and how
+    # Identity and state
 
     @property
     def jid(self) -> str:
@@ -89,8 +89,8 @@ class Client(Sender):
             iq: An Iq of slixmpp, an element, or raw XML of a whole iq or of a payload alone, which
                 is then wrapped. An id is given to it where it has none.
             timeout: In seconds; None for xmpp_request_timeout.
-            to: Whom to ask, when `iq` is a payload: a JID or a user's number; None for the own
-                account.
+            to: The recipient, when `iq` is a payload: a JID or a user's number; None for the
+                user's own account.
             type: ``get`` or ``set``, when `iq` is a payload.
 
         Returns:
@@ -197,12 +197,12 @@ class Client(Sender):
 
         What it does not accept stays in the inbox, in its order; an inbox that holds
         xmpp_inbox_size stanzas drops the oldest for each new one, and counts it as
-        ``inbox_dropped``. Requests of others that nobody receives are answered by the client
+        ``inbox_dropped``. Requests of others that no `receive` takes are answered by the client
         itself.
 
         Args:
             match: Any function of a stanza; None accepts all but requests (iqs of type get or set).
-                Who receives a request has to answer it; pings are answered by the client alone.
+                A user that receives a request has to answer it; the client answers pings itself.
             timeout: In seconds; None waits as long as the stream lives.
 
         Raises:
@@ -228,7 +228,7 @@ class Client(Sender):
 
         Args:
             stanza: As in `send`.
-            match: What to wait for; None for anything from whom `stanza` is for.
+            match: What to wait for; None for anything from the recipient of `stanza`.
             timeout: In seconds; None for xmpp_request_timeout.
 
         Raises:
@@ -324,7 +324,7 @@ class Client(Sender):
     # The end
 
     def close(self) -> None:
-        """Close the stream and wait for the server's goodbye, xmpp_close_timeout at the most.
+        """Close the stream and wait up to xmpp_close_timeout for the server to close its half.
 
         By then the server has read all that was sent, and what it sent before has been counted and
         shown to the handlers. Never fails; harmless when the stream is over or closed.

@@ -121,7 +121,7 @@ def connect(
         IqError: The registration or the resource was refused.
         StreamError: The server ended the stream, or broke the protocol.
         Disconnected: The connection broke.
-        ScenarioError: There is nobody to log in as, or a value makes no sense.
+        ScenarioError: No user is given or calling, or a value is invalid.
     """
     me = identity.identity(user_id, username, password, domain)
     mechanisms = (mechanism,) if mechanism else options.names(options.xmpp_mechanisms.get())

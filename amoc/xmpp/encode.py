@@ -115,7 +115,7 @@ def iq(stanza: Sendable, to: str | int | None, kind: str, new_id: str) -> Elemen
 
     Args:
         stanza: A whole iq, or its payload alone: slixmpp's, an element, or raw XML.
-        to: Whom a payload is for: a JID, a user's number, or nobody.
+        to: The recipient of a payload: a JID, a user's number, or None.
         kind: ``get`` or ``set``, for a payload.
         new_id: An id for an iq that has none.
 

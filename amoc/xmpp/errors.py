@@ -9,7 +9,7 @@
         BadStreamError           the server sent what XMPP forbids, so we ended the stream
       SaslError                  the login was refused, or the server could not prove itself
       IqError                    an iq was answered with an error (section 8.3)
-      Disconnected               the connection is gone and nobody said why
+      Disconnected               the connection was lost without a stream error
       IqTimeout, ReceiveTimeout, SendTimeout    nothing came, or nothing could be sent, in time
 
 The timeouts are TimeoutErrors too. Texts name the user and the server, never a password.

@@ -1,4 +1,4 @@
-"""Who a user is to the server: its name, its password, its JID."""
+"""A user's identity on the server: its name, password and JID."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every XMPP client measures by itself, and the stamp by which time to delivery is known.
+"""What every XMPP client measures automatically, and the stamp for the time to delivery.
 
 A message's id carries when it was sent, on the monotonic clock that all processes of a host share,
 and which host's clock that is: servers hand ids on unchanged. A stamp of another clock, of another
@@ -47,8 +47,7 @@ def _clock() -> str:
             found += Path(source).read_bytes()
         except OSError:
             continue
-    # Where nothing tells clocks apart, processes that were not forked from one another do not
-    # compare.
+    # Where clocks cannot be told apart, only processes forked from one another compare theirs.
     return f"{zlib.crc32(found or os.urandom(8)):08x}"
 
 
@@ -57,7 +56,7 @@ _MAX_DIGITS: Final = 20
 
 
 def stamp() -> str:
-    """An id for a message that is sent now; whoever receives it with amoc measures its delivery."""
+    """An id for a message that is sent now, by which its receiver measures the time to delivery."""
     return f"{_PREFIX}{monotonic_ns()}"
 
 

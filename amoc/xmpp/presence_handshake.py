@@ -1,4 +1,4 @@
-"""Who may be written to, so that nothing is lost: users who met by presence, and part in peace.
+"""A handshake by presence: users write only to neighbours that are ready, so no message is lost.
 
 Users of a run start one after another and leave when they are told to. A message to one that has
 not logged in yet, or is gone already, is lost, and would be taken for the server's fault. So they
@@ -8,11 +8,10 @@ agree beforehand, by presence sent to one another (RFC 6121 section 4.6):
     available, chat      "You may write to me."  the answer to either of these, once
     unavailable          "I am leaving."         sent to all who may write; answered in kind
 
-A user writes only to those who allowed it. A user that leaves says so to all it had allowed, goes
-on
-receiving, and is done when each of them has answered: XMPP keeps the order between two users (RFC
-6120 section 10.1), so after somebody's "I am leaving" comes no message of his. A neighbour that
-breaks off is reported by its server in the same words (RFC 6121 section 4.6.3).
+A user writes only to those who allowed it. A user that leaves tells all that it had allowed, goes
+on receiving, and is done when each of them has answered: XMPP keeps the order between two users
+(RFC 6120 section 10.1), so no message of a user follows its "I am leaving". For a neighbour whose
+connection is lost, the server sends the same presence (RFC 6121 section 4.6.3).
 """
 
 from __future__ import annotations
@@ -62,13 +61,13 @@ class Neighbours:
         return f"<{len(self._willing)} of {len(self._ids)} neighbours may be written to>"
 
     def part(self, timeout: float = 30.0) -> None:
-        """Say goodbye, and wait until no message can come any more.
+        """Tell the neighbours, and wait until no message can come any more.
 
         Args:
-            timeout: How long the neighbours have for their goodbyes, in seconds.
+            timeout: How long the neighbours have to answer, in seconds.
 
         Raises:
-            ReceiveTimeout: Somebody has not answered in time.
+            ReceiveTimeout: A neighbour has not answered in time.
             XmppError: The stream has ended.
         """
         self._parting = True
@@ -78,7 +77,7 @@ class Neighbours:
         try:
             if not self._client.wait_until(lambda: not self._allowed, timeout):
                 raise ReceiveTimeout(
-                    f"{self._client.jid}: {len(self._allowed)} neighbours did not say goodbye"
+                    f"{self._client.jid}: {len(self._allowed)} neighbours did not answer"
                     f" within {timeout:g} s, user {min(self._allowed)} among them"
                 )
         finally:

@@ -47,7 +47,7 @@ class Sender:
         self._send(*encode.outgoing(stanza))
 
     def send_chat(self, to: str | int, body: str) -> None:
-        """Send a chat message; whoever receives it with amoc measures its time to delivery.
+        """Send a chat message; an amoc client that receives it measures its time to delivery.
 
         Args:
             to: A JID, or a user's number.
@@ -87,7 +87,7 @@ class Sender:
         status: str | None = None,
         priority: int | None = None,
     ) -> None:
-        """Send presence (RFC 6121 section 4): by default "I am available", to all who may know.
+        """Send presence (RFC 6121 section 4): by default "I am available", to all subscribers.
 
         Args:
             to: Only to this JID or user.

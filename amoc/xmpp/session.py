@@ -1,4 +1,4 @@
-"""A session's receiving side: what becomes of each stanza that comes, and who hears of the end.
+"""A session's receiving side: where each stanza goes, and what the end of the stream wakes.
 
 Everything here runs inside the event loop, in the call that read the bytes. A stanza is measured,
 shown to the handlers, and then goes the first of these ways that is open to it:
@@ -9,7 +9,7 @@ shown to the handlers, and then goes the first of these ways that is open to it:
 3. what a waiting `receive` asked for goes there;
 4. the inbox keeps it. It is bounded: the oldest makes room, and that is counted.
 
-When the stream ends by failure, those who wait on it are told by their exception. If the user that
+When the stream fails, every wait on it raises its exception. If the user that
 connected is not among them, it is interrupted where it waits for amoc, or when it does so next: a
 user without its connection is not the load that was asked for.
 """
@@ -83,12 +83,12 @@ class Session(Owner):
         stream: The stream.
         owner: The greenlet that connected.
         closed: Whether the user has closed it.
-        requests: Who waits for which answer, by the iq's id.
-        receivers: Who waits for stanzas, first come first served.
-        lookers: Who waits for conditions.
+        requests: Waits for answers, by the iq's id.
+        receivers: Waits for stanzas, first come first served.
+        lookers: Waits for conditions.
         on_received: Handlers of received stanzas, with their choices.
-        inbox: What came and nobody has asked for.
-        on_closed: Who waits for the end.
+        inbox: Stanzas that no receiver took.
+        on_closed: The wait for the end.
     """
 
     __slots__ = (
@@ -128,7 +128,7 @@ class Session(Owner):
         self._woken: list[AnyWaiter] = []
 
     def begin(self, early: list[Stanza]) -> None:
-        """Be told by the stream from now on; `early` came before."""
+        """Take what happens on the stream from now on; `early` came before."""
         meters.connected.inc()
         self._counted = True
         self.stream.owner = self
@@ -151,24 +151,24 @@ class Session(Owner):
             raise ClosedError(f"{self.stream.who}: this client's stream is over")
 
     def tell(self) -> None:
-        """The calling greenlet hears of the end right now: if it is the owner, once is enough."""
+        """The calling greenlet learns of the end right now: the owner need not be interrupted."""
         if getcurrent() is self.owner:
             self._told = True
             self._take_back()
 
     def forget(self) -> None:
-        """The user wants nothing more of it, not even to be told of its end."""
+        """The user is done with it, and need not learn of its end."""
         self.closed = True
         self._told = True
         self._take_back()
 
     def _take_back(self) -> None:
-        """An interrupt of ours that the owner has not come to hear of is not for it any more."""
+        """Withdraw our interrupt if the owner has not raised it yet."""
         if self.stream.failure is not None:
             withdraw_interrupt(self.owner, self.stream.failure)
 
     def on_stanza(self, stanza: Stanza) -> None:
-        """Measure it, and let it go its way."""
+        """Measure it, and pass it on."""
         tag = stanza.tag
         if tag == MESSAGE:
             self._measure(stanza)
@@ -186,7 +186,7 @@ class Session(Owner):
             self._let_look()
 
     def _on_request(self, stanza: Stanza, handled: bool) -> None:
-        """What the peer asks is answered, by whomever."""
+        """See that a request of the peer is answered, here or by a receiver."""
         if handled:
             return
         is_ping = stanza.payload is not None and stanza.payload.tag == PING
@@ -205,14 +205,14 @@ class Session(Owner):
                 self._woken.append(looker)
 
     def on_turn(self) -> None:
-        """Wake those who have got something."""
+        """Wake the waits that were served."""
         if self._woken:
             woken, self._woken = self._woken, []
             for waiter in woken:
                 waiter.wake()
 
     def on_end(self, error: BaseException | None) -> None:
-        """Tell everybody."""
+        """End all waits, and interrupt the owner if it has not learnt of the end."""
         if error is not None and not self.closed:
             meters.disconnections.inc()
         self._release(error)
@@ -223,13 +223,13 @@ class Session(Owner):
             get_hub().loop.run_callback(self._interrupt, error)
 
     def shut(self) -> None:
-        """Drop the connection by the user's own wish; harmless the second time."""
+        """Drop the connection on the user's request; harmless the second time."""
         self.forget()
         self.stream.abort()
         self._release(None)
 
     def _release(self, error: BaseException | None) -> None:
-        """Nobody waits any longer for what cannot come; count the session as gone, once."""
+        """End all waits for what cannot come any more; count the session as gone, once."""
         reason = error or ClosedError(f"{self.stream.who}: this client was closed")
         waiters: list[AnyWaiter] = [*self.requests.values(), *self.receivers, *self.lookers]
         for waiter in waiters:
@@ -276,7 +276,7 @@ class Session(Owner):
         """Whether an answer from `sender` answers what `asked` was asked (RFC 6120, 8.1.2.1)."""
         if sender == asked or sender.lower() == asked.lower():
             return True
-        # What was asked of nobody was asked of the account; servers name that in various ways.
+        # An iq without a recipient is for the account; servers name that in various ways.
         own = bare(self.jid)
         domain = own.rpartition("@")[2]
         mine = ("", own, self.jid, domain)
@@ -285,7 +285,7 @@ class Session(Owner):
         return asked == domain and not sender
 
     def _offer(self, stanza: Stanza, request: bool) -> bool:
-        """Give `stanza` to the first who waits for it; whether there was one."""
+        """Give `stanza` to the first receiver that accepts it; whether there was one."""
         for receiver in self.receivers:
             if receiver.done or (request and not receiver.requests):
                 continue
@@ -299,14 +299,14 @@ class Session(Owner):
         return False
 
     def _answer(self, stanza: Stanza) -> bool:
-        """Answer a request that nobody wanted; whether it should be kept none the less."""
+        """Answer a request that no receiver took; whether to keep it all the same."""
         tag = None if stanza.payload is None else stanza.payload.tag
         to, id_ = stanza.sender or None, stanza.id
         if tag == PING and stanza.type == "get":
             self.stream.send(iq_result(to=to, from_=None, id_=id_))
             return False
         if tag == ROSTER and stanza.type == "set":
-            # A push comes from the own account; from anybody else it is an attack (section 2.1.6).
+            # A push comes from the user's account; from others it is an attack (section 2.1.6).
             if to is not None and bare(to) != bare(self.jid):
                 return False
             self.stream.send(iq_result(to=to, from_=None, id_=id_))

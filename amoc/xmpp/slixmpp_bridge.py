@@ -1,6 +1,6 @@
 """slixmpp's stanza classes around received trees, without the rest of slixmpp.
 
-slixmpp takes 0.1 s of CPU to import, so nobody imports it before it is needed; the supervisor calls
+slixmpp takes 0.1 s of CPU to import, so it is imported only when it is needed; the supervisor calls
 `preload` before it forks, and all workers share it.
 
 One of its dependencies, a DNS resolver, makes a queue when it is imported; under gevent's patches

@@ -1,8 +1,8 @@
-"""A received stanza: a light tree, and slixmpp's object of it for those who ask.
+"""A received stanza: a light tree, and slixmpp's object of it on demand.
 
 Most stanzas of a load test are counted and forgotten. So what arrives is a tree that C code built,
-with the few things that everybody asks for as properties; `Stanza.stanza` makes slixmpp's object of
-it, with all that its plugins know, and ``stanza["…"]`` reads that one's interfaces.
+with what most scenarios read as properties; `Stanza.stanza` makes slixmpp's object of it, with all
+that its plugins know, and ``stanza["…"]`` reads that one's interfaces.
 """
 
 from __future__ import annotations
@@ -80,12 +80,12 @@ class Stanza:
 
     @property
     def sender(self) -> str:
-        """Whom it is from, a full JID as a rule; empty when the server left that out."""
+        """Its sender, usually a full JID; empty when the server left that out."""
         return self.xml.get("from", "")
 
     @property
     def to(self) -> str:
-        """Whom it is for; empty when that is left out."""
+        """Its recipient; empty when that is left out."""
         return self.xml.get("to", "")
 
     @property

@@ -23,7 +23,7 @@ from amoc.xmpp.wire.xml_text import attributes
 
 
 class Owner:
-    """Who is told what happens on a stream: by itself, nobody. None of it may wait."""
+    """Takes what happens on a stream; this one ignores it. None of the methods may wait."""
 
     __slots__ = ()
 
@@ -46,7 +46,7 @@ class Stream:
 
     Attributes:
         who: The user and the server, for messages.
-        owner: Who is told; may change between two chunks.
+        owner: Takes what happens; may change between two chunks.
         failure: What ended the stream; None while it is open, or after an orderly close.
         ended: Whether it is over.
         closing: Whether we have closed our half.
@@ -126,7 +126,7 @@ class Stream:
         if self.ended:
             return
         if isinstance(error, BadStreamError):
-            # Section 4.9.1.1: the one who finds an error says so before it closes.
+            # Section 4.9.1.1: the entity that detects an error sends it before it closes.
             self.send(stream_error(error.condition))
         self.failure = error
         owner = self.owner

@@ -1,8 +1,8 @@
 """Shows what goes over the wire, while a scenario is being tried. Off by default.
 
 A stream asks once, when it is made, whether it is traced; so tracing costs nothing when unused, and
-begins with the next connection. Passwords and what is derived from them are masked before anybody
-else sees them.
+begins with the next connection. Passwords and what is derived from them are masked before they
+reach the callback.
 """
 
 from __future__ import annotations

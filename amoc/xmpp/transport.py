@@ -2,7 +2,7 @@
 
 The event loop calls back when there is something to read; reading and all that follows happens in
 that call. Writing goes straight to the kernel; only what it does not take is kept, up to a limit,
-and whoever sends more has to wait until the server has taken it.
+and a sender of more has to wait until the server has taken it.
 
 TLS, when it comes, is a layer with the same interface between this and the stream: bytes in by
 `on_data`, bytes out by `write`.
@@ -108,7 +108,7 @@ def _wait_writable(sock: Socket, timeout: float) -> None:
         watcher.close()
 
 
-def _nobody(_: object) -> None:
+def _ignore(_: object) -> None:
     """Called for what happens after the end."""
 
 
@@ -116,7 +116,7 @@ class Transport:
     """A connected socket.
 
     Attributes:
-        closed: Whether it was closed, by whomever.
+        closed: Whether it was closed, by either side.
         lost: The error that ended it; None when the peer closed it, or we did.
     """
 
@@ -223,7 +223,7 @@ class Transport:
         self._sock.close()
         self._unsent = None
         # No reference cycle: what is closed is freed at once, not when the collector comes.
-        self._on_data = self._on_lost = _nobody
+        self._on_data = self._on_lost = _ignore
         self._wake_senders()
 
     def _readable(self) -> None:

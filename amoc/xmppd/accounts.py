@@ -1,4 +1,4 @@
-"""Who may log in: names with a password by rule, and registered accounts.
+"""The accounts: names with a password by rule, and registered ones.
 
 A load test wants as many users as it can think of, without making them first. So a name such as
 ``user_7`` needs no account: its password is ``password_7``. An account registered in-band
@@ -64,7 +64,7 @@ class Accounts:
         return self._password(local) is not None
 
     def register(self, local: str, password: str) -> None:
-        """Registers an account (XEP-0077 section 3.1); `local` is a prepared user name.
+        """Register an account (XEP-0077 section 3.1); `local` is a prepared user name.
 
         Raises:
             StanzaFailure: The name is taken, the password is empty, or there are too many accounts.
@@ -78,7 +78,7 @@ class Accounts:
         self._registered[local] = password
 
     def change_password(self, local: str, password: str) -> None:
-        """Gives the account another password (XEP-0077 section 3.3).
+        """Give the account another password (XEP-0077 section 3.3).
 
         Raises:
             StanzaFailure: The password is empty, or the account would be one too many.
@@ -90,7 +90,7 @@ class Accounts:
         self._registered[local] = password
 
     def remove(self, local: str) -> None:
-        """Forgets a registered account (XEP-0077 section 3.2); its name falls back to the rule."""
+        """Forget a registered account (XEP-0077 section 3.2); its name falls back to the rule."""
         self._registered.pop(local, None)
 
     def prepare(self, name: str) -> str | None:

@@ -25,7 +25,7 @@ class Deadlines(Generic[T]):
         return len(self._due_ns)
 
     def tick(self, now_ns: int) -> list[T]:
-        """Moves the clock on; removes and returns what is overdue at `now_ns`."""
+        """Move the clock on; remove and return what is overdue at `now_ns`."""
         self._now_ns = now_ns
         overdue = []
         for thing, due_ns in self._due_ns.items():
@@ -37,10 +37,10 @@ class Deadlines(Generic[T]):
         return overdue
 
     def restart(self, thing: T) -> None:
-        """Gives `thing` the full time, counted from the last tick."""
+        """Give `thing` the full time, counted from the last tick."""
         self._due_ns.pop(thing, None)
         self._due_ns[thing] = self._now_ns + self._allowed_ns
 
     def discard(self, thing: T) -> None:
-        """Removes the deadline of `thing`, if it has one."""
+        """Remove the deadline of `thing`, if it has one."""
         self._due_ns.pop(thing, None)

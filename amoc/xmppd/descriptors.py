@@ -12,7 +12,7 @@ RESERVE: Final = 64
 
 
 def connection_limit(wanted: int) -> int:
-    """Raises the soft limit to the hard one; returns how many connections fit then.
+    """Raise the soft limit to the hard one; return how many connections fit then.
 
     Args:
         wanted: How many connections must be possible at once.

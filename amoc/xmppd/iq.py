@@ -2,8 +2,8 @@
 
 The server answers for itself and for the sender's own account. A request it does not know is
 ``service-unavailable``; one in a namespace it knows, but with a content it does not serve, is
-``feature-not-implemented``. Another user's account answers nothing, so that nobody learns who
-exists.
+``feature-not-implemented``. Another user's account answers nothing, so that no client learns which
+accounts exist.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Handler = Callable[["Session", Element], str]
 
 
 def handle(session: Session, attrs: dict[str, str], raw: bytes) -> None:
-    """Takes one iq stanza of a bound client."""
+    """Take one iq stanza of a bound client."""
     kind = attrs.get("type")
     to = attrs.get("to")
     is_request = kind in ("get", "set")

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one client may use. Bytes, counts and seconds; what happens beyond is said with each."""
+    """What one client may use, in bytes, counts and seconds; each says what happens beyond it."""
 
     stanza_bytes: int = 262_144
     """A longer stanza ends its stream with policy-violation, as prosody does."""
     login_stanza_bytes: int = 10_000
-    """The same before login, when nobody has a reason to say much."""
+    """The same before login, when no client has a reason to send much."""
     depth: int = 64
     """Elements open at once inside a stanza, itself included; deeper is a policy-violation."""
     queue_bytes: int = 1_048_576
@@ -36,4 +36,4 @@ class Limits:
     resources: int = 100
     """Connections of one user; more are refused with resource-constraint."""
     directed: int = 1_000
-    """Addresses that one connection sent presence to and that are told when it ends."""
+    """Addresses that one connection sent presence to and that get unavailable when it ends."""

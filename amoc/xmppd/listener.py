@@ -71,7 +71,7 @@ class Server:
         anonymous: bool = True,
         limits: Limits | None = None,
     ) -> None:
-        """Prepares a server; nothing is opened yet.
+        """Prepare a server; nothing is opened yet.
 
         Args:
             host: A numeric address or a name of this host.
@@ -155,7 +155,7 @@ class Server:
         self._ticker.start(self._tick)
 
     def stop(self, timeout: float = 2.0) -> None:
-        """Ends every stream with system-shutdown, and returns when all are closed.
+        """End every stream with system-shutdown, and return when all are closed.
 
         Args:
             timeout: Seconds that clients have to read what was sent to them; then they are cut off.
@@ -243,7 +243,7 @@ class Server:
             try:
                 sock.send(stream_header(self.domain.addresses("refused")) + error + STREAM_END)
             except OSError:
-                log.debug("a refused client was gone before it could be told")
+                log.debug("a refused client was gone before the error could be sent")
             sock.close()
             return
         transport = Transport(self, sock)

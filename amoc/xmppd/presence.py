@@ -1,8 +1,8 @@
-"""Presence (RFC 6121 section 4): who is available, sent to those who may know it.
+"""Presence (RFC 6121 section 4): availability, sent to those who may see it.
 
 A client's last announcement is kept as the bytes that others get, with its address in it, so
 sending it to a further contact costs one insertion. When a client leaves, in whatever way, all who
-saw it come are told.
+saw it come get unavailable presence.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _PRIORITY = f"{{{NS_CLIENT}}}priority"
 
 
 def handle(session: Session, attrs: dict[str, str], raw: bytes) -> None:
-    """Takes one presence stanza of a bound client."""
+    """Take one presence stanza of a bound client."""
     kind = attrs.get("type")
     to = attrs.get("to")
     try:
@@ -46,7 +46,7 @@ def handle(session: Session, attrs: dict[str, str], raw: bytes) -> None:
 
 
 def left(session: Session) -> None:
-    """The client is gone without a word: the server says it for it (RFC 6121 section 4.5.2)."""
+    """The client is gone: the server sends unavailable presence for it (RFC 6121 section 4.5.2)."""
     if session.presence is not None or session.directed:
         _withdraw(session, f"<presence type='unavailable'{session.stamp.decode()}/>".encode())
 
@@ -113,7 +113,7 @@ def _at(session: Session, address: str) -> list[Session]:
 
 
 def _direct(session: Session, kind: str | None, to: str, attrs: dict[str, str], raw: bytes) -> None:
-    """Presence to one address (RFC 6121 section 4.6); to nobody it is ignored (8.5)."""
+    """Presence to one address (RFC 6121 section 4.6); to an unknown one it is ignored (8.5)."""
     jid = session.domain.address(to)
     if not jid.local:
         return
@@ -130,7 +130,7 @@ def _direct(session: Session, kind: str | None, to: str, attrs: dict[str, str], 
 
 
 def _probe(session: Session, to: str) -> None:
-    """Clients need not probe, but may; who is not subscribed is told nothing but that."""
+    """Clients need not probe, but may; without a subscription they get only that answer."""
     jid = session.domain.address(to)
     contact = session.user.contacts.get(jid.bare)
     if jid.bare == session.user.jid or (contact is not None and contact.to):

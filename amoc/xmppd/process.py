@@ -1,7 +1,7 @@
 """The server as a process of its own: what `python -m amoc xmppd` runs.
 
-It says one line when it is ready, which names the address, and then serves until SIGTERM or
-SIGINT; or, as the child of another process, until that is gone: its standard input then ends.
+It prints its address in one line when it is ready, and then serves until SIGTERM or SIGINT; or, as
+the child of another process, until that is gone: its standard input then ends.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ def serve(
     stats: bool = False,
     limits: Limits | None = None,
 ) -> None:
-    """Serves until it is told to stop; then it ends every stream and returns.
+    """Serve until told to stop; then end every stream and return.
 
     Writes to standard output ``xmppd listening on HOST:PORT, domain DOMAIN (for tests and
     benchmarks only)`` when it is ready, and to standard error one line of statistics at each
     SIGUSR1.
 
     Args:
-        host: The address to listen on; beyond loopback anybody can log in as anybody.
+        host: The address to listen on; beyond loopback anyone can log in as any user.
         port: 0 is any free port.
         domain: The one domain that is served.
         connections: How many connections must be possible at once.
@@ -128,4 +128,4 @@ def _say(stream: TextIO, line: str) -> None:
         stream.write(line + "\n")
         stream.flush()
     except (OSError, ValueError):
-        pass  # nobody reads it any more, which is no reason to stop serving
+        pass  # the reader is gone, which is no reason to stop serving

@@ -26,7 +26,7 @@ def is_registration(tree: Element) -> bool:
 
 
 def before_login(domain: Domain, tree: Element) -> bytes:
-    """Answers a client that has not logged in (XEP-0077 section 3.1)."""
+    """Answer a client that has not logged in (XEP-0077 section 3.1)."""
     id_ = tree.get("id")
     try:
         if id_ is None:
@@ -47,10 +47,10 @@ def form(session: Session, _query: Element) -> str:
 
 
 def change(session: Session, query: Element) -> str:
-    """Changes the password or removes the account (XEP-0077 sections 3.2 and 3.3).
+    """Change the password or remove the account (XEP-0077 sections 3.2 and 3.3).
 
     Raises:
-        StanzaFailure: It asks for something else, or for somebody else's account.
+        StanzaFailure: It asks for something else, or for another user's account.
     """
     accounts = session.domain.accounts
     local = session.user.local

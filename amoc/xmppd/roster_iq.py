@@ -23,7 +23,7 @@ _MAX_GROUPS: Final = 100
 
 
 def get(session: Session, _query: Element) -> str:
-    """The roster; from now on the session hears of its changes (RFC 6121 section 2.1.3)."""
+    """The roster; from now on the session gets its changes (RFC 6121 section 2.1.3)."""
     session.interested = True
     contacts = session.user.contacts.values()
     items = "".join(contact.as_item() for contact in contacts if contact.listed)
@@ -73,7 +73,7 @@ def _remove(session: Session, jid: str) -> None:
     contact = session.user.contacts.get(jid)
     if contact is None or not contact.listed:
         raise StanzaFailure("item-not-found")
-    # RFC 6121 section 2.5.2: whoever is removed is unsubscribed in both directions first.
+    # RFC 6121 section 2.5.2: a contact is unsubscribed in both directions before it is removed.
     subscriptions.cancel(session, contact)
     session.domain.remember(session.user, Contact(jid))
     gone = replace(contact, to=False, from_=False, asking=False, name=None, groups=())

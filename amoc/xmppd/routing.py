@@ -1,4 +1,4 @@
-"""Who gets a stanza: the tables of clients, and the rules of RFC 6121 section 8 for messages.
+"""Routing: the tables of clients, and the rules of RFC 6121 section 8 for messages.
 
 A message to a full address goes to that connection. One to a bare address goes to one connection
 of the user: the available one with the highest priority that is not negative, the latest among
@@ -51,7 +51,7 @@ class User:
 
     Attributes:
         sessions: Its connections by resource.
-        contacts: Its roster, and who asked to be in it, by bare address.
+        contacts: Its roster, and requests to be in it, by bare address.
         first: The connection that gets what is sent to the bare address.
         removed: Whether the account was removed while connected; its connections must go.
     """
@@ -80,12 +80,12 @@ class User:
         return not self.sessions and not self.contacts
 
     def tell(self, data: bytes) -> None:
-        """Sends `data` to its connections that have sent presence."""
+        """Send `data` to its connections that have sent presence."""
         for session in self.available:
             session.transport.write(data)
 
     def choose_first(self) -> None:
-        """Finds `first` anew, after a connection came, went, or changed its priority."""
+        """Find `first` anew, after a connection came, went, or changed its priority."""
         willing = [session for session in self.available if session.priority >= 0]
         self.first = max(willing, key=lambda it: (it.priority, it.since), default=None)
 
@@ -117,7 +117,7 @@ class Domain:
         return f"<Domain {self.name}: {len(self.sessions)} clients>"
 
     def begin_login(self, mechanism: str) -> SaslServer:
-        """Starts a login.
+        """Start a login.
 
         Raises:
             Refused: The mechanism is not offered.
@@ -144,12 +144,12 @@ class Domain:
         return user
 
     def forget_if_idle(self, user: User) -> None:
-        """Drops a user of whom nothing needs to be remembered."""
+        """Drop a user without connections and contacts."""
         if user.forgettable:
             self.users.pop(user.jid, None)
 
     def remember(self, user: User, contact: Contact) -> bool:
-        """Keeps what `user` has to do with `contact`, or forgets it when that is nothing.
+        """Keep `contact` in the user's contacts, or forget it when there is nothing to keep.
 
         Returns:
             False, and nothing is changed, when the roster or all rosters together are full.
@@ -170,7 +170,7 @@ class Domain:
         return True
 
     def report_defect(self) -> None:
-        """Logs the exception being handled: its traceback once, and how often it came since."""
+        """Log the exception being handled: its traceback once, and how often it came since."""
         self.counts.internal_errors += 1
         kind, error, trace = sys.exc_info()
         last = traceback.extract_tb(trace)[-1] if trace is not None else None
@@ -184,7 +184,7 @@ class Domain:
             log.error("internal error of xmppd, %d times by now: %s", count, cause)
 
     def exists(self, local: str) -> bool:
-        """Whether there is such an account, or somebody is logged in under that name."""
+        """Whether there is such an account, or a client is logged in under that name."""
         return local in self.accounts or f"{local}@{self.name}" in self.users
 
     def address(self, text: str) -> Jid:
@@ -202,7 +202,7 @@ class Domain:
         return jid
 
     def message(self, sender: Session, attrs: dict[str, str], raw: bytes) -> None:
-        """Routes one message; this is the hot path, so the usual case is written out in it."""
+        """Route one message; this is the hot path, so the usual case is written out in it."""
         counts = self.counts
         counts.messages_in += 1
         to = attrs.get("to")
@@ -259,7 +259,7 @@ class Domain:
         self.counts.messages_routed += len(targets)
 
     def _targets(self, sender: Session, kind: str, to: str | None) -> list[Session]:
-        """Who gets a message: nobody means that it is dropped silently (RFC 6121 section 8.5).
+        """The recipients of a message; without any it is dropped silently (RFC 6121 section 8.5).
 
         Raises:
             StanzaFailure: It must be answered with an error, unless it is one itself.

@@ -55,7 +55,7 @@ class Session:
         framer: What its bytes go through.
         transport: Carries bytes to its client.
         phase: How far it has come.
-        user: Who logged in.
+        user: The one that logged in.
         jid: Its full address once it is bound, else empty.
         stamp: Its address as an attribute, ready to be inserted in what it sends.
         lang: The language its client declared, unless that is this server's own.
@@ -63,7 +63,7 @@ class Session:
         presence: What its client last announced of itself; None while it is not available.
         priority: Its priority, from -128 to 127.
         since: A number that is greater the later it became available.
-        interested: Whether it wants to hear of changes to the roster.
+        interested: Whether it gets changes to the roster.
         directed: Bare and full addresses that were sent presence directly.
     """
 
@@ -114,7 +114,7 @@ class Session:
         return self.phase is Phase.ENDED
 
     def received(self, chunk: bytes) -> None:
-        """Takes the next bytes from the client."""
+        """Take the next bytes from the client."""
         try:
             self.framer.feed(chunk, self)
         except Violation as violation:
@@ -124,7 +124,7 @@ class Session:
             self.fail("internal-server-error")
 
     def fail(self, condition: str, text: str = "") -> None:
-        """Ends the stream with a stream error (RFC 6120 section 4.9)."""
+        """End the stream with a stream error (RFC 6120 section 4.9)."""
         if self.closed:
             return
         errors = self.domain.counts.stream_errors
@@ -134,7 +134,7 @@ class Session:
         self._finish(stream_error(condition, text) + STREAM_END)
 
     def refuse(self, kind: str, condition: str, attrs: dict[str, str]) -> None:
-        """Answers a stanza of its client with an error (RFC 6120 section 8.3)."""
+        """Answer a stanza of its client with an error (RFC 6120 section 8.3)."""
         to, id_ = attrs.get("to"), attrs.get("id")
         self.transport.write(stanza_error(kind, condition, to=self.jid, from_=to, id_=id_))
 
@@ -193,7 +193,7 @@ class Session:
             self._before_binding(name, attrs, raw)
 
     def _check_sender(self, attrs: dict[str, str]) -> None:
-        # RFC 6120 section 8.1.2.1; clients may name themselves, nobody else.
+        # RFC 6120 section 8.1.2.1; a client may name only itself.
         from_ = attrs.get("from")
         if from_ is None or from_ == self.jid:
             return
@@ -267,7 +267,7 @@ class Session:
         self.transport.write(iq_result(to=None, from_=None, id_=id_, payload=jid))
 
     def _bind(self, wanted: str | None) -> None:
-        """Takes a resource (RFC 6120 section 7); who had it before is disconnected: conflict."""
+        """Bind a resource (RFC 6120 section 7); a connection that has it ends with conflict."""
         try:
             resource = prepare_resource(wanted) if wanted else f"r{self.domain.next_serial()}"
         except JidError:

@@ -28,9 +28,9 @@ class Statistics:
     messages_routed: int = 0
     """Copies that were handed to a client's connection."""
     messages_bounced: int = 0
-    """Answered with an error, because nobody could take them."""
+    """Answered with an error, because there was no recipient."""
     messages_dropped: int = 0
-    """Thrown away, as RFC 6121 section 8.5 demands for errors and headlines to nobody."""
+    """Discarded, as RFC 6121 section 8.5 demands for errors and headlines without a recipient."""
     presences_in: int = 0
     iqs_in: int = 0
     slow_readers: int = 0

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def handle(session: Session, kind: str, attrs: dict[str, str], raw: bytes) -> None:
-    """Takes a subscription stanza from its sender to its target.
+    """Take a subscription stanza from its sender to its target.
 
     Raises:
         StanzaFailure: The target is no user of this domain, or the sender's roster is full.
@@ -57,7 +57,7 @@ def handle(session: Session, kind: str, attrs: dict[str, str], raw: bytes) -> No
 
 
 def cancel(session: Session, contact: Contact) -> None:
-    """Ends what there is between the user and a contact of its, in both directions."""
+    """End the subscriptions between a user and a contact, in both directions."""
     domain = session.domain
     other = domain.users.get(contact.jid)
     after = contact
@@ -70,14 +70,14 @@ def cancel(session: Session, contact: Contact) -> None:
 
 
 def deliver_requests(session: Session) -> None:
-    """Shows a client that has become available who asked meanwhile (RFC 6121 section 3.1.3)."""
+    """Deliver earlier requests to a client that has become available (RFC 6121 section 3.1.3)."""
     for contact in session.user.contacts.values():
         if contact.asked:
             session.transport.write(presence("subscribe", from_=contact.jid, to=session.user.jid))
 
 
 def push(domain: Domain, user: User, item: str) -> None:
-    """Tells those of the user's clients that asked for the roster (RFC 6121 section 2.1.6)."""
+    """Push a change to the user's clients that asked for the roster (RFC 6121 section 2.1.6)."""
     for session in user.sessions.values():
         if session.interested:
             session.transport.write(

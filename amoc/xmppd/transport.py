@@ -8,7 +8,7 @@ this way, when tried with 500 connections.
 
 A client that reads too slowly gets a bounded queue; beyond it, or after a time without any
 progress, its stream is ended. A stream that ends is not simply closed: the kernel would answer
-unread input with a reset, and the client would lose the stream error that tells it why. So its
+unread input with a reset, and the client would lose the stream error that says why. So its
 input is read and thrown away until it closes its side, or for `Limits.linger_s`.
 """
 
@@ -50,7 +50,7 @@ class Transport:
     """A connected socket with its two directions.
 
     Attributes:
-        session: Who reads and writes; to be set before `start()`.
+        session: Reads from it and writes to it; to be set before `start()`.
     """
 
     __slots__ = ("_eof", "_life", "_out", "_reader", "_server", "_socket", "_writer", "session")
@@ -71,7 +71,7 @@ class Transport:
         return f"<Transport {self._life.name.lower()}, {queued} bytes queued>"
 
     def start(self) -> None:
-        """Begins to read."""
+        """Begin to read."""
         self._server.logging_in.restart(self)
         self._reader.start(self._readable)
 
@@ -80,7 +80,7 @@ class Transport:
         self._server.logging_in.discard(self)
 
     def write(self, data: bytes) -> None:
-        """Queues `data`, to be sent when this turn of the loop ends. Never blocks, never raises."""
+        """Queue `data`, to be sent when this turn of the loop ends. Never blocks, never raises."""
         if self._life is not _OPEN:
             return
         if self._out is None:
@@ -89,12 +89,12 @@ class Transport:
             return
         queued = self._append(data)
         if queued > self._server.limits.queue_bytes:
-            # Not ended here: whoever is writing may write to many, and ending one writes to others.
+            # Not ended here: the caller may be writing to many, and ending one writes to others.
             self._life = Life.CHOKED
             self._server.choked.append(self)
 
     def finish(self, last_words: bytes) -> None:
-        """Sends the last bytes, then closes when the client has read them, or after a while."""
+        """Send the last bytes, then close when the client has read them, or after a while."""
         if self._life >= Life.LINGERING:
             return
         # Even beyond the limit: what is queued ends with a whole stanza, so this can follow it.
@@ -107,7 +107,7 @@ class Transport:
         self._server.lingering.restart(self)
 
     def close(self) -> None:
-        """Closes at once; what has not been sent is lost."""
+        """Close at once; what has not been sent is lost."""
         if self._life is Life.CLOSED:
             return
         self._life = Life.CLOSED
@@ -120,7 +120,7 @@ class Transport:
         self.session.lost()
 
     def flush(self) -> None:
-        """Sends what is queued; the rest follows when the client has read some."""
+        """Send what is queued; the rest follows when the client has read some."""
         out = self._out
         if out is None:
             return
@@ -163,7 +163,7 @@ class Transport:
             self._server.stalled.discard(self)
 
     def end_choked(self) -> None:
-        """Ends the stream of a client for which too much is waiting."""
+        """End the stream of a client for which too much is waiting."""
         self._server.domain.counts.slow_readers += 1
         limit = self._server.limits.queue_bytes
         self.session.fail("policy-violation", f"more than {limit} bytes are waiting to be read")

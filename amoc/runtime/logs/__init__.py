@@ -76,7 +76,7 @@ def attach(
     """Show warnings to the operator from now on.
 
     Args:
-        operator: Who is told.
+        operator: Shows them.
         user: The calling user's number, or None; given where there are users.
         directory: Where the scenario's files are, whose lines are named in causes.
     """
@@ -99,7 +99,7 @@ def keep() -> None:
             root.setLevel(_level)
         for name, logger in logging.root.manager.loggerDict.items():
             if name.startswith(OWN) and isinstance(logger, logging.Logger):
-                logger.disabled = False  # dictConfig() disables whom it does not know
+                logger.disabled = False  # dictConfig() disables loggers that it does not know
 
 
 def tick() -> None:

@@ -1,8 +1,8 @@
 """Where log lines go: into memory while the run has no directory yet, then into a file.
 
 A file is opened by the process that writes it, after its fork, to append: a worker that takes the
-place of a lost one goes on with its file. Its size is limited, for a log that nobody reads while it
-grows must not fill the disk. Each line that is left out is counted, and the count is written.
+place of a lost one goes on with its file. Its size is limited, for a log must not fill the
+disk while the run goes on. Each line that is left out is counted, and the count is written.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class LogFile:
     """Takes the lines of one process, from any of its threads.
 
     Attributes:
-        notices: What the operator should be told about the log itself; emptied by who tells it.
+        notices: Messages to the operator about the log itself; emptied when they are shown.
     """
 
     def __init__(self, remark: Callable[[str], Entry]) -> None:

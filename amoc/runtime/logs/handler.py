@@ -38,7 +38,7 @@ OWN = "amoc."
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _PLACE = ("worker", "incarnation")
 _AMOC = frozenset({"user", "cause", "tell", *_PLACE})
-"""What amoc's own loggers give with `extra`, and nobody else."""
+"""What only amoc's own loggers give with `extra`."""
 
 
 class Log(logging.Handler):
@@ -92,7 +92,7 @@ class Log(logging.Handler):
         """Show warnings to `operator` from now on.
 
         Args:
-            operator: Told in this thread only.
+            operator: Shown lines in this thread only.
             user: The calling user's number, if it is one.
         """
         self._user = user or self._user
@@ -100,7 +100,7 @@ class Log(logging.Handler):
         self._tell_notices()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write a record, or count it if the like of it was written."""
+        """Write a record, or count it if one of its kind was written."""
         now, key = now_ns(), self._key(record)
         own = record.name.startswith(OWN)
         # Amoc's own are shown where they say so.
@@ -205,7 +205,7 @@ class Log(logging.Handler):
         self, level: int, message: str, notes: list[str], trace: str, count: int, now: int
     ) -> None:
         if any(map(_prints, logging.getLogger().handlers)):
-            return  # by the scenario's own wish it is shown already
+            return  # a handler of the scenario's prints it already
         text = " ".join(message.split())
         text = text if len(text) <= MAX_TOLD else text[:MAX_TOLD] + "…"
         self._operator.show(level, f"{text} ({', '.join(notes)})", trace, count, now)

@@ -16,10 +16,10 @@ _native_id = threading.get_native_id  # of the real thread, also where the modul
 
 
 class OperatorFeed:
-    """Tells the operator, and counts what it cannot tell.
+    """Shows lines to the operator, and counts those that it does not show.
 
     There is no queue. What comes too fast, from another thread than the process's own, or before
-    `attach`, is in the log, and the operator is told how many lines that are.
+    `attach`, is in the log, and the operator is shown how many lines that are.
     """
 
     def __init__(self) -> None:
@@ -30,16 +30,16 @@ class OperatorFeed:
         self._untold = 0
 
     def attach(self, operator: Operator) -> None:
-        """Tell `operator` from now on, in this thread only."""
+        """Show lines to `operator` from now on, in this thread only."""
         self._operator = operator
 
     @property
     def attached(self) -> bool:
-        """Whether the operator can be told anything."""
+        """Whether there is an operator."""
         return self._operator is not None
 
     def show(self, level: int, text: str, trace: str, count: int, now_ns: int) -> None:
-        """Tell a line that stands for `count`, and a traceback after it if there is one."""
+        """Show a line that stands for `count`, and a traceback after it if there is one."""
         self.tick(now_ns)
         if self._told >= MAX_PER_S or not self._operator or _native_id() != self._thread:
             self._untold += count
@@ -56,14 +56,14 @@ class OperatorFeed:
             self.end()
 
     def end(self) -> None:
-        """Tell how many lines were not told."""
+        """Show how many lines were not shown."""
         untold, self._untold = self._untold, 0
         if untold:
             more = f"{counted(untold, 'more warning')}: see the logs in the run's directory"
             self.say("warning", more)
 
     def say(self, level: str, text: str) -> None:
-        """Tell `text` whatever else was told."""
+        """Show `text`, whatever the limit."""
         if self._operator is not None:
             with contextlib.suppress(Exception):  # the way to the operator may be gone
                 self._operator.tell(level, text)

@@ -11,8 +11,7 @@ kept below that for a whole period starts afresh.
 Kinds are bounded: beyond `MAX_KINDS` all others of a level count as one, and kinds that have been
 quiet for `FORGET_NS` are forgotten when room is needed.
 
-Whoever uses a filter from several threads must call it under a lock; nothing here runs code of the
-scenario.
+Threads that share a filter must call it under a lock; nothing here runs code of the scenario.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ class Key(NamedTuple):
     """What lines of one kind have in common.
 
     Attributes:
-        logger: Who says it.
+        logger: The logger's name.
         level: As in `logging`.
         template: The message before its arguments are filled in, without numbers.
         place: Where in the program.

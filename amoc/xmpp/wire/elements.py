@@ -72,8 +72,8 @@ def stanza_error(
     Args:
         kind: The stanza's element name: message, presence or iq.
         condition: The defined condition; it decides the error's type.
-        to: Who sent the stanza.
-        from_: Whom the stanza was meant for; None when the server itself was addressed.
+        to: The sender of the stanza.
+        from_: The recipient of the stanza; None when the server itself was addressed.
         id_: The stanza's id, if it had one.
     """
     head = attributes(from_=from_, to=to, id=id_)

@@ -22,10 +22,9 @@ T_contra = TypeVar("T_contra", contravariant=True)
 
 
 class Reader(Protocol[T_contra]):
-    """Who is told what a stream brings.
+    """Takes what a stream brings.
 
-    While it is told, it may `close` the framer, or `restart` it or give it other `limits` for what
-    follows.
+    In each call it may `close` the framer, or `restart` it or `limit` it anew for what follows.
     """
 
     def on_header(self, attrs: dict[str, str]) -> None:
@@ -76,7 +75,7 @@ class Framer(Generic[T]):
         """Tell `reader` what `chunk`, the stream's next bytes, completes.
 
         Raises:
-            Violation: The peer broke a rule, after what `reader` was told.
+            Violation: The peer broke a rule, after what `reader` was given.
         """
         while chunk and not self.closed:
             parser = self.parser
@@ -101,7 +100,7 @@ class Framer(Generic[T]):
             for left, element in found:
                 reader.on_element(element)
                 if self.parser is not parser:
-                    chunk = chunk[len(chunk) - left :]  # for another parser, or for nobody
+                    chunk = chunk[len(chunk) - left :]  # for another parser, or for none
                     break
             else:
                 if idle and (parser.root is None or parser.fed > WORN_BYTES):
@@ -111,12 +110,12 @@ class Framer(Generic[T]):
                 chunk = self._settle(parser, reader, violation, bool(found))
 
     def limit(self, max_bytes: int) -> None:
-        """Let stanzas be so long, from the one after that which `Reader.on_element` is told of."""
+        """Limit the length of stanzas, from the one after the current `Reader.on_element` on."""
         self.max_bytes = max_bytes
         self._give_back()
 
     def restart(self) -> None:
-        """Expect a new stream header next; after that what `Reader.on_element` is told of."""
+        """Expect a new stream header next, after the current `Reader.on_element`."""
         self.opening = True
         self.root = None
         self._give_back()

@@ -1,10 +1,10 @@
-"""Pure. One expat parser inside an XMPP stream, which lets nothing through that XMPP forbids.
+"""Pure. One expat parser inside an XMPP stream, which accepts nothing that XMPP forbids.
 
 What becomes of an element is for the kinds of parsers in `parsers` to say. What they read and what
 they refuse is the same:
 
 - Nothing but well-formed UTF-8 without document type, entity declaration, comment or processing
-  instruction gets through (RFC 6120 section 11.1), no deeper and no longer than the limits.
+  instruction is accepted (RFC 6120 section 11.1), no deeper and no longer than the limits.
 - What has not ended yet has limits too: an endless tag, text or stanza is an error as soon as it
   passes them.
 - It makes no difference to any of this in which pieces the bytes come.
@@ -36,7 +36,7 @@ STANDARD_HEADER: Final = f"<stream:stream xmlns='{NS_CLIENT}' xmlns:stream='{NS_
 _UNDEFINED_ENTITY: Final = expat.errors.codes[expat.errors.XML_ERROR_UNDEFINED_ENTITY]
 # Quotes may hide a ">". Each branch begins with a character of its own, so this takes linear time.
 _START_TAG: Final = re.compile(rb"<[^\s/>]+[^>\"']*(?:(?:\"[^\"]*\"|'[^']*')[^>\"']*)*>")
-# Stanzas of other kinds of streams, or of none: whoever sends them to or as a client is mistaken.
+# Stanzas of other kinds of streams, or of none: an error in a client's stream, either way.
 _MISTAKEN: Final = frozenset(
     f"{namespace}{name}"
     for namespace in ("", "jabber:server}", "jabber:component:accept}")
@@ -71,7 +71,7 @@ class _Tags(dict[str, str]):
 
 
 class _ChildTags(_Tags):
-    """The same for children of the stream, where nobody may be mistaken about stanzas."""
+    """The same for children of the stream, where stanzas must be in the client's namespace."""
 
     def __missing__(self, name: str) -> str:
         if name in _MISTAKEN:

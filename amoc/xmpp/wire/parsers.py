@@ -27,7 +27,7 @@ _NO_BUILDER: Final = TreeBuilder()
 
 
 class CutParser(Parser[Cut]):
-    """Cuts elements out: for who passes nearly all of them on as they are."""
+    """Cuts elements out: for a server, which passes nearly all of them on as they are."""
 
     def __init__(self, max_depth: int) -> None:
         super().__init__(max_depth)
@@ -65,7 +65,7 @@ class CutParser(Parser[Cut]):
 
 
 class TreeParser(Parser[Element]):
-    """Builds elements as trees, in C: for who looks into them."""
+    """Builds elements as trees, in C: for a client, which looks into them."""
 
     def __init__(self, max_depth: int) -> None:
         super().__init__(max_depth)

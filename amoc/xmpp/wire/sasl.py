@@ -1,6 +1,6 @@
 """Pure. SASL (RFC 6120 section 6): what logins by all mechanisms have in common, at both ends.
 
-A mechanism's object is made for one login and turns what it is told into what to say. The client's
+A mechanism's object is made for one login: it takes what came and returns what to send. A client's
 end has `first`, `answer` and `check`; the server's has `step`. Nothing here reads or sends, and no
 text of an error holds a password or what is derived from it. Every refusal of a name or password
 looks the same (``not-authorized``), whether the name exists or not.
@@ -74,7 +74,7 @@ class Success:
 
 
 class Accounts(Protocol):
-    """Whom a server lets in."""
+    """The accounts of a server."""
 
     def prepare(self, name: str) -> str | None:
         """The one spelling of a user name; None when there can be none such."""
@@ -98,7 +98,7 @@ class Server(Protocol):
 
 
 def check_authzid(authzid: str, local: str, domain: str) -> None:
-    """Refuse a client that wants to act as somebody else.
+    """Refuse a client that wants to act as another user.
 
     To name itself is what clients do (RFC 6120 section 6.3.8).
     """

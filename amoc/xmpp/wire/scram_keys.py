@@ -29,7 +29,7 @@ CACHED_PASSWORDS = 32_768
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """What a server keeps of a password (RFC 5802 section 3), and what it tells the client."""
+    """What a server keeps of a password (RFC 5802 section 3), and what it sends to the client."""
 
     salt: bytes
     iterations: int
@@ -135,7 +135,7 @@ def keys(hash_name: str, salted: bytes, salt: bytes, iterations: int) -> Keys:
 
 
 def proves(hash_name: str, known: Keys, auth_message: bytes, proof: bytes) -> bool:
-    """Whether a ClientProof was made by who knows the password."""
+    """Whether a ClientProof was made with the password."""
     mask = signature(hash_name, known.stored_key, auth_message)
     if len(proof) != len(mask):
         return False
