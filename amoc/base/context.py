@@ -10,7 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
+
+from amoc.base.errors import ClosedError
 
 T = TypeVar("T")
 
@@ -42,6 +44,27 @@ class WorkerContext:
             yield
         finally:
             before.activate()
+
+
+class _Gone:
+    """Stands in place of what a forked process must not use: whatever is done with it raises."""
+
+    def _refuse(self, *_: object) -> NoReturn:
+        raise ClosedError(
+            "amoc cannot be used in a process that a user has forked: record metrics and send"
+            " messages in the user itself, and let the child write its results to a pipe or a file"
+        )
+
+    __getattr__ = __getitem__ = __setitem__ = _refuse
+
+
+GONE: Any = _Gone()
+
+
+def take_away() -> None:
+    """Let this forked process find nothing of the worker that it was copied from."""
+    global _parts
+    _parts = GONE
 
 
 _active = WorkerContext()

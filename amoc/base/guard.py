@@ -11,9 +11,12 @@ event loop, is guarded by `amoc.base.loop_guard`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 T = TypeVar("T")
+
+leave: Callable[[BaseException | None], NoReturn] | None = None
+"""In a process that code of a scenario has forked: ends it where that code returns or raises."""
 
 
 class Ended(BaseException):
@@ -41,9 +44,14 @@ def call(
         Ended: The calling greenlet is to end.
     """
     try:
-        return code(*arguments)
+        result = code(*arguments)
     except BaseException as error:
+        if leave is not None:
+            leave(error)
         if isinstance(error, Ended) and error.is_meant():
             raise
         on_failure(error)
         return None
+    if leave is not None:
+        leave(None)
+    return result

@@ -24,6 +24,7 @@ from amoc.metrics.board import UserState
 from amoc.metrics.histogram import Histogram
 from amoc.metrics.throttle_counts import ThrottleCounts
 from amoc.runtime import embedded_xmpp
+from amoc.runtime.forked_child import take_amoc_from_children
 from amoc.runtime.in_process import joined
 from amoc.scenario import fd_budget
 from amoc.throttle import worker as gates
@@ -81,6 +82,7 @@ def run_one(checked: Checked, user_id: int, seed: int, seconds: float) -> None:
             state = checked.scenario.init()
         alone = _Alone(checked.scenario.start_with(state), seed)
         user = User(user_id, alone)
+        take_amoc_from_children()
         guard_loop(lambda _, error: alone.failed(error))
 
         def find(wanted: int) -> User | None:

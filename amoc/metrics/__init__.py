@@ -14,6 +14,7 @@ from amoc.metrics.handles import (
     gauge,
     put_token,
     read,
+    take_away,
     throttle,
     timer,
 )
@@ -35,6 +36,7 @@ __all__ = [
     "drop_token",
     "fits",
     "put_token",
+    "take_away",
     "read",
     "throttle",
 ]

@@ -30,6 +30,7 @@ from typing import Any, Final, TypeVar
 
 from gevent import getcurrent
 
+from amoc.base.context import GONE
 from amoc.base.errors import ScenarioError
 from amoc.base.pause import own_paused_ns, paused_ns
 from amoc.base.text import cut
@@ -501,6 +502,14 @@ def separate(area: Area | None = None) -> Iterator[None]:
         yield
     finally:
         _area, _handles, _built_in, _throttled = before
+
+
+def take_away() -> None:
+    """In a forked process: let no handle reach the cells of the worker that it was copied from."""
+    global _area
+    _area = GONE
+    for handle in _handles.values():
+        handle._cells = GONE
 
 
 def read() -> list[Metric]:

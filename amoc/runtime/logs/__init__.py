@@ -25,7 +25,17 @@ import gevent
 from amoc.base.operator import Operator
 from amoc.runtime.logs.handler import OWN, Log
 
-__all__ = ["LEVELS", "attach", "begin", "end", "keep", "open_directory", "tick", "tick_forever"]
+__all__ = [
+    "LEVELS",
+    "attach",
+    "begin",
+    "drop",
+    "end",
+    "keep",
+    "open_directory",
+    "tick",
+    "tick_forever",
+]
 
 TICK_S = 1.0
 
@@ -52,13 +62,20 @@ def begin(process: str, level: str | None = None, **fields: object) -> None:
     """
     global _log, _level
     _level = LEVELS[level] if level is not None else _level
-    if _log is not None:
-        logging.getLogger().removeHandler(_log)
-        _log.drop()  # what it holds is another process's to write
+    drop()
     _log = Log(process, _level, fields)
     keep()
     if _directory is not None:
         _log.open(_directory)
+
+
+def drop() -> None:
+    """In a forked process: log no more, and write nothing of what the parent has held."""
+    global _log
+    if _log is not None:
+        logging.getLogger().removeHandler(_log)
+        _log.drop()
+        _log = None
 
 
 def open_directory(directory: str | Path) -> None:

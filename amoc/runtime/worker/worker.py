@@ -29,6 +29,7 @@ from amoc.ipc.messages.links import FROM_WORKER, TO_WORKER, FromWorker, ToWorker
 from amoc.ipc.messages.users import StartUsers, StopUsers, UsersGone
 from amoc.ipc.outbox import Outbox
 from amoc.runtime import logs
+from amoc.runtime.forked_child import take_amoc_from_children
 from amoc.runtime.stack_file import file_of
 from amoc.runtime.worker.heartbeat import Beat
 from amoc.runtime.worker.orders import OrderHandler
@@ -83,6 +84,7 @@ def main(task: WorkerSpec) -> int:
             index, task.seed, task.start, task.scenario_directory, line.report_nowait, parts.gate
         )
         pool = UserPool(orders, task.board)
+        take_amoc_from_children()
         guard_loop(lambda _, error: pool.count_crash(error))
         hearers = {**parts.hearers(), Part.CONTROL: OrderHandler(task.id, pool, outbox)}
         beat = _beat(task, pool, line)

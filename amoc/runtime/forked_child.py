@@ -1,0 +1,107 @@
+"""A process that code of a scenario forks: it gets no part of its worker's run.
+
+It is a copy of the whole worker: its metrics' cells are the worker's own, and its event loop holds
+all users, who would act in both processes. So right after the fork amoc is taken away from the
+child: whatever it calls of amoc says what to do instead, its event loop is a new one without users,
+and where the code returns to amoc, or to the loop, the process ends like any other at its end.
+Nothing is checked where a metric records or a user waits; what they use is replaced.
+
+A callback of the event loop that amoc has not called must not fork, for it returns to the loop that
+holds the users.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from typing import Any, NoReturn, cast
+
+import gevent
+from gevent import getcurrent
+from gevent._hub_local import get_hub_if_exists, set_hub, set_loop
+from gevent.hub import Hub
+from greenlet import greenlet
+
+from amoc import metrics
+from amoc.base import context, guard, pause
+from amoc.runtime import logs
+
+
+def take_amoc_from_children() -> None:
+    """From now on, take amoc away from what this process forks."""
+    worker = os.getpid()
+
+    def take_away() -> None:
+        if os.getppid() == worker and guard.leave is None:
+            _take_away()
+
+    os.register_at_fork(after_in_child=take_away)
+
+
+def _take_away() -> None:
+    guard.leave = _leave
+    context.take_away()
+    pause.clock = context.GONE
+    metrics.take_away()
+    logs.drop()
+    hub = get_hub_if_exists()
+    if hub is not None and getcurrent() is not hub:
+        _leave_loop(hub)
+
+
+def _leave_loop(hub: Any) -> None:
+    """Abandon the event loop with all users; the code that has forked goes on without it."""
+    me: Any = getcurrent()
+    if me.parent is None:
+        return  # a thread's or the process's own greenlet: it never returns to a loop
+    end = greenlet(_end_with, me.parent)
+    end.switch(me)
+    if isinstance(me, gevent.Greenlet):
+        me.unlink_all()  # who waits for it waits in the worker
+    hub.loop.destroy()
+    set_loop(cast("Any", None))
+    own: Any = Hub()
+    me_ends: Any = _ChildEnd(own.loop)
+    own.parent = me_ends.parent = end
+    me.parent = me_ends
+    set_hub(own)
+
+
+def _end_with(starter: greenlet) -> NoReturn:
+    """Wait for what a raw greenlet of the child raises, or for its loop's end."""
+    error: BaseException | None = None
+    try:
+        starter.switch()
+    except gevent.exceptions.LoopExit:
+        pass
+    except BaseException as raised:
+        error = raised
+    _leave(error)
+
+
+class _ChildEnd(Hub):
+    """Is returned to where code in a greenlet of gevent's has ended."""
+
+    def run(self, *_: object) -> NoReturn:
+        """It has returned."""
+        _leave(None)
+
+    def handle_error(self, _context: object, kind: Any, value: Any, trace: Any) -> NoReturn:
+        """It has raised."""
+        error: BaseException = value if isinstance(value, BaseException) else kind(value)
+        _leave(error.with_traceback(trace))
+
+
+def _leave(error: BaseException | None) -> NoReturn:
+    """End this process, as Python would when its program returned or raised `error`."""
+    status = 0 if error is None else 1
+    if isinstance(error, SystemExit):
+        status = error.code if isinstance(error.code, int) else int(error.code is not None)
+        if status == 1 and error.code != 1:
+            print(error.code, file=sys.stderr)
+    elif error is not None:
+        traceback.print_exception(error)
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(status & 0xFF)
