@@ -27,7 +27,7 @@ class ExitCode(IntEnum):
     INIT_TIMEOUT = 6
     """init() did not return within --init-timeout."""
     RESOURCE = 7
-    """The host lacks a resource: file descriptors, shared memory, a free port."""
+    """The host lacks a resource: file descriptors, shared memory, a port, room for the output."""
     NODE_LOST = 8
     """A process that the run depends on has died."""
     TERMINATE_FAILED = 9
@@ -40,6 +40,8 @@ class ExitCode(IntEnum):
     """The run completed, but violated a threshold of --expect or of the scenario."""
     GENERATOR_LIMITED = 13
     """The run completed, but the load generator was too slow to measure the target."""
+    INCOMPLETE = 14
+    """Not all that a run has measured could be written to its directory, or is still there."""
     INTERRUPTED = 130
     """Stopped at once by a second Ctrl-C; users had no time to finish."""
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import click
 
+from amoc.base.errors import ExitCode
 from amoc.cli.messages import say
 from amoc.cli.param_types import duration
-from amoc.cli.run_data import load, output, write_file
+from amoc.cli.run_data import exit_code, load, output, write_file
 
 
 @click.command(short_help="Compare two runs.")
@@ -31,11 +32,12 @@ from amoc.cli.run_data import load, output, write_file
 @click.option("--json", "as_json", is_flag=True, help="Output JSON instead of a page.")
 def compare(
     first: str, second: str, file: str | None, warmup_s: float | None, as_json: bool
-) -> None:
+) -> ExitCode:
     """Compare two runs, in the terminal and as an HTML page.
 
     Lists differences in settings and versions, and shows which rates and percentiles changed
     significantly, that is by more than the runs' own noise.
+    The exit code is 14 if a part of the data of a run is missing or damaged.
     """
     from amoc.results.compare import comparison
 
@@ -46,7 +48,7 @@ def compare(
     found = comparison.compare(runs[0], runs[1], warmup_s)
     if as_json:
         output([json.dumps(found.to_json(), indent=1, allow_nan=False)], file or "-")
-        return
+        return exit_code(*runs)
     from amoc.cli.view import comparison as view
     from amoc.cli.view.console import console
     from amoc.results.compare import page
@@ -55,3 +57,4 @@ def compare(
     names = [one.directory.resolve().name for one in runs]
     path = Path(file if file is not None else f"compare-{names[0]}-{names[1]}.html")
     write_file(path, lambda file: page.write(found, file))
+    return exit_code(*runs)

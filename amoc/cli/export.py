@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from amoc.base.errors import UsageError
-from amoc.cli.run_data import RUN, load, output
+from amoc.base.errors import ExitCode, UsageError
+from amoc.cli.run_data import RUN, exit_code, load, output
 
 
 @click.command(short_help="Export a run as CSV, JSON or HdrHistogram log.")
@@ -16,8 +16,11 @@ from amoc.cli.run_data import RUN, load, output
 @click.option(
     "--output", "file", metavar="FILE", default="-", help="Output file.  [default: -, print it]"
 )
-def export(run: str, csv: bool, as_json: bool, hlog: bool, file: str) -> None:
-    """Export the per-second data of the run in RUN_DIR in one of three formats."""
+def export(run: str, csv: bool, as_json: bool, hlog: bool, file: str) -> ExitCode:
+    """Export the per-second data of the run in RUN_DIR in one of three formats.
+
+    The exit code is 14 if a part of the data is missing or damaged.
+    """
     from amoc.results.export.tables import FORMATS
 
     chosen = [name for name, wanted in zip(FORMATS, (csv, as_json, hlog), strict=True) if wanted]
@@ -26,3 +29,4 @@ def export(run: str, csv: bool, as_json: bool, hlog: bool, file: str) -> None:
         raise UsageError(f"export requires one of --csv, --json and --hlog, got {told}")
     _, saved = load(run)
     output(FORMATS[chosen[0]](saved), file)
+    return exit_code(saved)

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
+from amoc.base.errors import ExitCode
 from amoc.cli.messages import say
-from amoc.cli.run_data import RUN, load, write_file
+from amoc.cli.run_data import RUN, exit_code, load, write_file
 
 
 @click.command(short_help="Write a run's report.")
@@ -15,13 +16,14 @@ from amoc.cli.run_data import RUN, load, write_file
 @click.option(
     "--output", "file", metavar="FILE", help="Output file.  [default: report.html in RUN_DIR]"
 )
-def report(run: str, file: str | None) -> None:
+def report(run: str, file: str | None) -> ExitCode:
     """Write the HTML report of the run in RUN_DIR.
 
-    For a run that was killed, its summary and its JUnit file are written as well, from its
-    per-second data. For a run that is still running, the report shows it so far.
+    The JUnit file is written as well, and for a run that was killed its summary, from its
+    per-second data. For a run that is still running, the report shows it so far. The exit code is
+    14 if a part of the run's data is missing or damaged.
     """
-    from amoc.base import atomic_write
+    from amoc.results import summary_file
     from amoc.results.export import junit
     from amoc.results.report import page
 
@@ -31,7 +33,7 @@ def report(run: str, file: str | None) -> None:
         say(f"run {directory.path} is still running; the report shows it so far")
     else:
         if not saved.complete:
-            write_file(directory.summary, lambda file: atomic_write.write_json(file, saved.summary))
-        if not directory.junit.exists():
-            write_file(directory.junit, lambda file: junit.write(saved.summary, file))
+            write_file(directory.summary, lambda file: summary_file.write(saved.summary, file))
+        write_file(directory.junit, lambda file: junit.write(saved.summary, file))
     write_file(path, lambda file: page.write(saved, file))
+    return exit_code(saved)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from amoc.base.errors import ResourceError
+from amoc.base.errors import ExitCode, ResourceError
 from amoc.cli.messages import say
 
 if TYPE_CHECKING:
@@ -26,6 +26,11 @@ def load(run: str, what: str = "RUN_DIR") -> tuple[RunDirectory, SavedRun]:
 
     directory = run_directory.locate(run, what=what)
     return directory, saved_run.load(directory, say)
+
+
+def exit_code(*runs: SavedRun) -> ExitCode:
+    """What a command ends with that has shown these runs."""
+    return ExitCode.INCOMPLETE if any(one.missing for one in runs) else ExitCode.OK
 
 
 def write_file(path: Path, write: Callable[[Path], object]) -> None:

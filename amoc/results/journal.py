@@ -26,6 +26,7 @@ from typing import Any
 from amoc.base import json_lines
 from amoc.base.clock import S_NS, US_NS, now_ns
 from amoc.base.json_plain import plain
+from amoc.base.line_check import LineCheck
 from amoc.results import old_names
 
 _MAX_HEAD_BYTES = 1 << 20
@@ -45,13 +46,18 @@ class Journal:
         Raises:
             ResourceError: The file cannot be made.
         """
-        self._file = json_lines.LineFile(path, _WHAT, on_trouble)
+        self._file = json_lines.LineFile(path, _WHAT, on_trouble, seal=True)
         self._begun_ns: int | None = None
 
     @property
     def lost(self) -> int:
         """Lines that could not be written since one could be."""
         return self._file.lost
+
+    @property
+    def missing(self) -> str:
+        """Which lines are missing in the file, and why; empty if none are."""
+        return self._file.missing
 
     def begin(self, begun_ns: int) -> None:
         """Count `t_s` from `begun_ns` on the monotonic clock: the first user may start."""
@@ -91,18 +97,17 @@ class Journal:
         self._file.close()
 
 
-def read(path: Path, on_torn: Callable[[int], None] = lambda _: None) -> list[dict[str, Any]]:
+def read(path: Path, check: LineCheck | None = None) -> list[dict[str, Any]]:
     """The entries of a journal, as far as they were written.
 
     Args:
         path: Where it is.
-        on_torn: Told the number, from 1, of each line that is none; the last line of a run that was
-            killed while it wrote is no news, and not told.
+        check: Told of each line; knows afterwards what is wrong with the file.
 
     Raises:
         ResourceError: It cannot be read.
     """
-    return [old_names.journal_entry(one) for one in json_lines.read(path, _WHAT, "kind", on_torn)]
+    return [old_names.journal_entry(one) for one in json_lines.read(path, _WHAT, "kind", check)]
 
 
 def run_id(path: Path) -> str | None:

@@ -21,6 +21,7 @@ from pathlib import Path
 from amoc import __version__
 from amoc.base.errors import UsageError
 from amoc.base.json_plain import JsonObject, plain
+from amoc.base.line_check import LineCheck
 from amoc.base.redaction import HIDDEN, holds_hidden, is_secret
 from amoc.base.versions import versions
 from amoc.control.commands import is_read
@@ -119,11 +120,10 @@ def prepare(
     Raises:
         AmocError: There is no journal, no plan in it, or a secret is missing.
     """
-
-    def torn(number: int) -> None:
-        warn(f"line {number} of {directory.journal} is incomplete and ignored")
-
-    entries = read(directory.journal, torn)
+    check = LineCheck()
+    entries = read(directory.journal, check)
+    for problem in check.problems():
+        warn(f"{directory.journal}: {problem}; the replay goes by the other lines")
     record = next((one for one in entries if one["kind"] == "run"), None)
     if record is None:
         raise UsageError(f"{directory.journal} has no run record, so no plan to repeat")

@@ -1,8 +1,9 @@
 """A run read back from its directory: summary, series and journal, as far as they are there.
 
 A run that came to its end has left all three. One whose controller was killed, or whose disk was
-full, has no summary; then it is rebuilt from the other two (`amoc.results.summary`). Torn lines are
-passed over and told. Only a directory that holds none of the three is an error.
+full, has no summary; then it is rebuilt from the other two (`amoc.results.summary`). What is
+missing or damaged is left out and told, and a reason why the verdict is ``incomplete``. Only a
+directory that holds none of the three is an error.
 
 A series may be larger than memory. So its points are read anew whenever somebody goes through
 them, and only one is held at a time. Cells of histograms are nearly all of a series, and only who
@@ -21,12 +22,12 @@ from typing import Any
 from amoc.base import json_lines
 from amoc.base.errors import ResourceError, UsageError
 from amoc.base.json_plain import JsonObject
-from amoc.base.text import counted
+from amoc.base.line_check import LineCheck
 from amoc.metrics.histogram import Histogram
-from amoc.results import journal, old_names
+from amoc.results import journal, summary_file
 from amoc.results.run_directory import RunDirectory
 from amoc.results.series import Point
-from amoc.results.summary import rebuild
+from amoc.results.summary import lacking, rebuild
 from amoc.results.summary_types import Summary
 
 _Tell = Callable[[str], None]
@@ -63,26 +64,33 @@ class _Timers(Mapping[str, Histogram]):
 class Series(Collection[Point]):
     """The points of a ``series.jsonl``, in order; they are read anew each time.
 
-    What is appended later is not among them. Invalid lines are reported once, when it is made.
+    What is appended later is not among them, and damaged lines are not.
+
+    Attributes:
+        problems: What is wrong with the file, a sentence each.
     """
 
-    def __init__(self, path: Path, on_trouble: _Tell = lambda _: None) -> None:
+    def __init__(self, path: Path, written: int | None = None) -> None:
         """The points that `path` holds now.
 
         Args:
             path: Where they are.
-            on_trouble: Told, in a line, how many lines could not be read.
+            written: How many lines the run has written, if that is known.
 
         Raises:
             ResourceError: It cannot be read.
         """
         self._path = path
         self._size = path.stat().st_size if path.exists() else 0
-        self._broken = 0
-        self._count = sum(1 for _ in self)
-        if self._broken:
-            lines = counted(self._broken, "line")
-            on_trouble(f"{lines} of {path} could not be read, and were passed over")
+        self._left_out: set[int] = set()
+        self._count = 0
+        check = LineCheck()
+        for number, line in enumerate(self._lines()):
+            if check.take(line) and (check.sealed or _is_point(line, check)):
+                self._count += 1
+            else:
+                self._left_out.add(number)
+        self.problems = check.problems(written)
 
     def __len__(self) -> int:
         return self._count
@@ -91,27 +99,36 @@ class Series(Collection[Point]):
         return any(one == point for one in self)
 
     def __iter__(self) -> Iterator[Point]:
-        def torn(_number: int) -> None:
-            self._broken += 1
+        for number, line in enumerate(self._lines()):
+            if number not in self._left_out:
+                try:
+                    yield _point(line)
+                except ValueError as error:
+                    text = f"line {number + 1} of {self._path} is of another version of amoc"
+                    raise ResourceError(f"{text}: {error}") from None
 
-        self._broken = 0
-        for line in json_lines.read(self._path, "series", "t_s", torn, _packed, self._size):
-            try:
-                yield _point(line)
-            except ValueError:
-                self._broken += 1
-
-
-def _packed(line: bytes) -> bytes:
-    return _CELLS.sub(rb'"packed":"\1"', line)
+    def _lines(self) -> Iterator[bytes]:
+        return json_lines.lines(self._path, "series", self._size)
 
 
-def _point(line: dict[str, Any]) -> Point:
-    """The point of a line whose cells are packed.
+def _is_point(line: bytes, check: LineCheck) -> bool:
+    """Whether a line without a checksum is a point; a torn last line is no news."""
+    try:
+        _point(line)
+    except ValueError:
+        if line.endswith(b"\n"):
+            check.damaged()
+        return False
+    return True
+
+
+def _point(text: bytes) -> Point:
+    """The point of a line, with its cells as text.
 
     Raises:
         ValueError: It is none.
     """
+    line = json_lines.parse(_CELLS.sub(rb'"packed":"\1"', text)) or {}
     timers = line.pop("timers", {})
     try:
         told = {name: (one["packed"], int(one["max_ns"])) for name, one in timers.items()}
@@ -131,6 +148,7 @@ class SavedRun:
         points: Its seconds, in order; going through them may take long, so it is done seldom.
         journal: The entries of its journal.
         complete: Whether the run wrote the summary itself; otherwise it was rebuilt, now or before.
+        missing: What of the run is missing or damaged, a sentence each.
     """
 
     directory: Path
@@ -138,6 +156,7 @@ class SavedRun:
     points: Collection[Point]
     journal: Sequence[JsonObject]
     complete: bool
+    missing: Sequence[str] = ()
 
     @property
     def running(self) -> bool:
@@ -150,60 +169,65 @@ def load(directory: RunDirectory, on_trouble: _Tell = lambda _: None) -> SavedRu
 
     Args:
         directory: Where it is.
-        on_trouble: Told, a line each, what is missing or torn.
+        on_trouble: Told, a line each, what is missing or damaged.
 
     Raises:
         UsageError: There is nothing of a run.
     """
-    missing = [path for path in _files(directory) if not path.exists()]
-    if len(missing) == len(_files(directory)):
-        names = ", ".join(path.name for path in missing)
+    files = (directory.summary, directory.series, directory.journal)
+    if not any(path.exists() for path in files):
+        names = ", ".join(path.name for path in files)
         raise UsageError(f"{directory.path} is not a run directory: it has none of {names}")
+    missing: list[str] = []
     running = not directory.summary.exists() and directory.answers()
-    entries, points = _journal(directory, on_trouble), _series(directory, on_trouble)
-    summary = _summary(directory.summary, on_trouble)
+    entries = _journal(directory.journal, missing)
+    end = next((one for one in reversed(entries) if one["kind"] == "end"), None)
+    points = _series(directory.series, end and end.get("seconds"), missing)
+    summary = _summary(directory.summary, end is not None, missing)
+    complete = summary is not None and summary["run"]["verdict"] != "killed"
+    if complete and end is None and directory.journal.exists():
+        missing.append(f"{directory.journal.name} has no end")
     if summary is None:
         summary = rebuild(directory.id, str(directory.path), entries, points, running)
-        return SavedRun(directory.path, summary, points, entries, complete=False)
-    killed = summary["run"].get("verdict") == "killed"
-    return SavedRun(directory.path, summary, points, entries, complete=not killed)
+    for text in missing:
+        on_trouble(text)
+    if missing:
+        summary["run"] = lacking(summary["run"], missing)
+    return SavedRun(directory.path, summary, points, entries, complete, missing)
 
 
-def _files(directory: RunDirectory) -> tuple[Path, ...]:
-    return directory.summary, directory.series, directory.journal
-
-
-def _summary(path: Path, on_trouble: _Tell) -> Summary | None:
+def _summary(path: Path, ended: bool, missing: list[str]) -> Summary | None:
+    """The summary as the run has left it; None if it must be rebuilt."""
     if not path.exists():
+        if ended:
+            missing.append(f"{path.name} is missing, so it was rebuilt")
         return None
     try:
-        found = json_lines.parse(path.read_bytes()) or {}
+        found = summary_file.read(path)
     except OSError as error:
-        on_trouble(f"summary {path} cannot be read: {error.strerror}; it is rebuilt")
+        missing.append(f"{path.name} cannot be read, so it was rebuilt: {error.strerror}")
         return None
-    run = found.get("run") if found is not None else None
-    if found is None or not (isinstance(run, dict) and isinstance(run.get("verdict"), str)):
-        on_trouble(f"summary {path} is invalid, so it is rebuilt")
-        return None
-    return old_names.summary(found)
+    if found is None:
+        missing.append(f"{path.name} is damaged, so it was rebuilt")
+    return found
 
 
-def _journal(directory: RunDirectory, on_trouble: _Tell) -> list[dict[str, Any]]:
-    path = directory.journal
-
-    def torn(number: int) -> None:
-        on_trouble(f"line {number} of {path} is torn, and passed over")
-
+def _journal(path: Path, missing: list[str]) -> list[dict[str, Any]]:
+    check = LineCheck()
     try:
-        return journal.read(path, torn)
+        entries = journal.read(path, check)
     except ResourceError as error:
-        on_trouble(f"{error}; commands, events and tracebacks are missing")
+        missing.append(f"{error}; commands, events and tracebacks are missing")
         return []
+    missing += [f"{path.name}: {problem}" for problem in check.problems()]
+    return entries
 
 
-def _series(directory: RunDirectory, on_trouble: _Tell) -> Collection[Point]:
+def _series(path: Path, written: int | None, missing: list[str]) -> Collection[Point]:
     try:
-        return Series(directory.series, on_trouble)
+        series = Series(path, written)
     except ResourceError as error:
-        on_trouble(f"{error}; what happened second by second is missing")
+        missing.append(f"{error}; what happened second by second is missing")
         return ()
+    missing += [f"{path.name}: {problem}" for problem in series.problems]
+    return series

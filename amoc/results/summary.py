@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from math import isfinite
+from typing import cast
 
 from amoc.base.clock import format_duration
 from amoc.metrics import reserved
@@ -28,6 +29,7 @@ from amoc.results.summary_types import (
     WorkerPart,
 )
 from amoc.results.thresholds import threshold
+from amoc.results.verdict import Verdict, incomplete
 
 
 def rebuild(
@@ -86,6 +88,19 @@ def make(
     if facts.warmup_s:
         summary["window"] = window_of(totals.window)
     return summary
+
+
+def lacking(run: RunPart, missing: Sequence[str]) -> RunPart:
+    """The first part of a summary, when something of the run is missing.
+
+    Args:
+        run: What it says without that.
+        missing: What is missing, a sentence each.
+    """
+    told = Verdict(run["verdict"], run.get("exit_code"), tuple(run.get("reasons", ())))
+    found = incomplete(told, missing)
+    judged = {"verdict": found.verdict, "exit_code": found.exit_code}
+    return cast("RunPart", {**run, **judged, "reasons": list(found.reasons)})
 
 
 def window_of(tally: Tally) -> WindowPart:

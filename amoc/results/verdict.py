@@ -3,6 +3,7 @@
 What outranks what, and why:
 
 - *failed*, *interrupted*: the run did not complete, so its results are not what was asked for;
+- *incomplete*: not all that the run has measured is in its directory, see `incomplete`;
 - *generator-limited*: amoc or its host was too slow. Latency may then be ours and not the target's,
   so thresholds that failed are named, but are not the verdict;
 - *failed thresholds*;
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from amoc.base.errors import ExitCode
 from amoc.results.thresholds.threshold import Result
@@ -29,13 +30,13 @@ class Verdict:
 
     Attributes:
         verdict: ``ok``, ``stopped``, ``failed thresholds``, ``generator-limited``,
-            ``interrupted`` or ``failed``.
+            ``interrupted``, ``failed`` or ``incomplete``.
         exit_code: What the command ends with.
         reasons: Why, a sentence each.
     """
 
     verdict: str
-    exit_code: ExitCode
+    exit_code: int | None
     reasons: tuple[str, ...]
 
 
@@ -80,6 +81,22 @@ def judge(
     if unmet:
         return Verdict("failed thresholds", ExitCode.THRESHOLD, (*unmet, *slow))
     return Verdict(ended, ExitCode.OK, tuple(slow))
+
+
+def incomplete(found: Verdict, missing: Sequence[str]) -> Verdict:
+    """The verdict on a run that has not left, or no longer has, all that it measured.
+
+    Args:
+        found: The verdict without that. One that says already that the run did not complete stays.
+        missing: What is missing, a sentence each.
+    """
+    new = [one for one in missing if one not in found.reasons]
+    if not new:
+        return found
+    if found.verdict in (*_BROKEN, "killed", "running", "incomplete"):
+        return replace(found, reasons=(*found.reasons, *new))
+    was = f"without that the verdict is: {found.verdict}"
+    return Verdict("incomplete", ExitCode.INCOMPLETE, (*new, was, *found.reasons))
 
 
 def tell_of(reasons: Iterable[str], reason: str) -> bool:

@@ -68,9 +68,11 @@ class Run:
         directory: The run's own directory.
     """
 
-    def __init__(self, arguments: list[str], directory: Path, env: dict[str, str]) -> None:
+    def __init__(
+        self, arguments: list[str], directory: Path, run_directory: Path, env: dict[str, str]
+    ) -> None:
         self.json = directory / "summary.json"
-        self.directory = directory / "run"
+        self.directory = run_directory
         self._output = directory / "output.txt"
         with self._output.open("wb") as output:
             self._process = subprocess.Popen(
@@ -149,9 +151,23 @@ class Run:
 
 
 @contextmanager
-def running(scenario: str | Path, *arguments: str, directory: Path, **env: str) -> Iterator[Run]:
-    """``amoc run`` with `arguments`; nothing of it outlives the block."""
-    run = Run([str(scenario), *arguments], directory, env)
+def running(
+    scenario: str | Path,
+    *arguments: str,
+    directory: Path,
+    run_directory: Path | None = None,
+    **env: str,
+) -> Iterator[Run]:
+    """``amoc run`` with `arguments`; nothing of it outlives the block.
+
+    Args:
+        scenario: A file or a module.
+        arguments: Options of the command.
+        directory: Of the test, for what is printed and the summary.
+        run_directory: The run's own; None means ``run`` in `directory`.
+        env: Environment variables.
+    """
+    run = Run([str(scenario), *arguments], directory, run_directory or directory / "run", env)
     try:
         yield run
     finally:

@@ -28,7 +28,7 @@ GENERATOR = "the load generator keeps up"
 MAX_CRASHES = 10
 """Causes of crashes that are listed."""
 
-_BROKEN = ("failed", "interrupted", "killed", "running")
+_BROKEN = ("failed", "interrupted", "incomplete", "killed", "running")
 _EVALUATED = ("ok", "stopped", "failed thresholds")
 _USERS = {
     "started": "{} started",

@@ -25,6 +25,10 @@ _SENTENCES = {
         "The run was stopped immediately; users were given no time to finish.",
     ),
     "failed": ("bad", "The run failed."),
+    "incomplete": (
+        "doubt",
+        "Not all that the run measured is there: these results cover only a part of it.",
+    ),
     "killed": (
         "doubt",
         "Results cover what had been written by then; up to a second may be missing.",

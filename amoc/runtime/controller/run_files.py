@@ -12,19 +12,17 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from amoc.base import atomic_write
-from amoc.base.errors import AmocError
+from amoc.base.errors import AmocError, ExitCode
 from amoc.base.json_lines import LineFile
-from amoc.base.text import counted
 from amoc.ipc.messages.lifecycle import Loaded
-from amoc.results import replay
+from amoc.results import replay, summary_file
 from amoc.results.export import junit
 from amoc.results.journal import Journal
 from amoc.results.journal_facts import JournalFacts
 from amoc.results.run_directory import RunDirectory
 from amoc.results.run_totals import RunTotals
 from amoc.results.series import Point
-from amoc.results.summary import make
+from amoc.results.summary import lacking, make
 from amoc.results.summary_types import Summary
 from amoc.runtime.controller import report_writer
 from amoc.scenario.run_plan import RunPlan
@@ -64,7 +62,7 @@ class RunFiles:
         """
         self.directory = RunDirectory.create(self._plan.run_directory, loaded.name, started_at)
         self._journal = Journal(self.directory.journal, self._on_trouble)
-        self._series = LineFile(self.directory.series, "series", self._on_trouble)
+        self._series = LineFile(self.directory.series, "series", self._on_trouble, seal=True)
         at = started_at.isoformat(timespec="milliseconds")
         self.write("run", started_at=at, **replay.record_of(self._plan, loaded, self._run_id))
         return self._journal
@@ -84,49 +82,69 @@ class RunFiles:
         if self._series is not None:
             self._series.append(point.to_json())
 
-    def notes(self) -> list[str]:
-        """What whoever reads the files should know of them."""
-        lost = self._series.lost_in_all if self._series is not None else 0
-        seconds = counted(lost, "second")
-        return (
-            [f"{seconds} could not be written, and are missing in charts and exports"]
-            if lost
-            else []
-        )
+    @property
+    def seconds(self) -> int:
+        """How many seconds were to be written."""
+        return self._series.lines if self._series is not None else 0
 
-    def end(self, totals: RunTotals | None) -> Summary | None:
+    def missing(self) -> list[str]:
+        """What could not be written, a sentence each."""
+        assert self.directory is not None
+        files = ((self.directory.series, self._series), (self.directory.journal, self._journal))
+        return [f"{path.name}: {file.missing}" for path, file in files if file and file.missing]
+
+    def discard(self) -> None:
+        """Leave nothing: no user could start."""
+        self._close()
+        if self.directory is not None:
+            self.directory.discard()
+
+    def end(self, totals: RunTotals) -> tuple[Summary, ExitCode]:
         """Close what is open, and leave the summary and what is made of it.
 
         Args:
-            totals: The sum of the run's seconds; None if no user could start, and then nothing is
-                left.
+            totals: The sum of the run's seconds.
 
         Returns:
-            The summary.
+            The summary, and the run's exit code: when the run itself is fine, it says whether all
+            could be written.
         """
+        directory = self.directory
+        assert directory is not None
+        self._close()
+        summary = make(self.facts, totals, str(directory.path))
+        summary["run"] = lacking(summary["run"], self.missing())
+        left = [
+            self._leave(directory.summary, lambda path: summary_file.write(summary, path)),
+            self._leave(directory.junit, lambda path: junit.write(summary, path)),
+            self._leave(
+                directory.report, lambda _: report_writer.write(directory, self._on_trouble)
+            ),
+        ]
+        if not directory.summary.exists():
+            summary["run"] = lacking(
+                summary["run"], [f"{directory.summary.name} could not be written"]
+            )
+        code = ExitCode(summary["run"]["exit_code"] or 0)
+        return summary, code or max(left)
+
+    def _close(self) -> None:
         for file in (self._journal, self._series):
             if file is not None:
                 file.close()
-        directory = self.directory
-        if directory is None:
-            return None
-        if totals is None:
-            directory.discard()
-            return None
-        summary = make(self.facts, totals, str(directory.path))
-        self._leave(directory.summary, lambda path: atomic_write.write_json(path, summary))
-        self._leave(directory.junit, lambda path: junit.write(summary, path))
-        self._leave(directory.report, lambda _: report_writer.write(directory, self._on_trouble))
-        return summary
 
-    def _leave(self, path: Path, write: Callable[[Path], None]) -> None:
+    def _leave(self, path: Path, write: Callable[[Path], None]) -> ExitCode:
         """Have a file written; if that fails, the run is over all the same."""
         try:
             write(path)
         except AmocError as error:
             self._on_trouble(str(error))
+            return error.exit_code
         except OSError as error:
             self._on_trouble(f"{path} cannot be written: {error.strerror or error}")
+            return ExitCode.RESOURCE
         except Exception as error:
             self._on_trouble(f"{path} cannot be written, an internal error of amoc: {error!r}")
             log.exception("%s", path)
+            return ExitCode.INTERNAL
+        return ExitCode.OK

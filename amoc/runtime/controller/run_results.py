@@ -141,7 +141,8 @@ class RunResults:
             self._files.write(
                 "end", verdict=ended, exit_code=int(code), message=message, reasons=[]
             )
-            return Outcome(code, message, self._files.end(None))
+            self._files.discard()
+            return Outcome(code, message, None)
         totals = self._status.totals
         found = verdict.judge(
             ended,
@@ -153,17 +154,20 @@ class RunResults:
             failure=message,
             code=code,
         )
+        found = verdict.incomplete(found, self._files.missing())
         self._files.write(
             "end",
             verdict=found.verdict,
-            exit_code=int(found.exit_code),
+            exit_code=found.exit_code,
             message=message,
             reasons=found.reasons,
-            notes=[*totals.shortfall.notes(), *self._files.notes()],
+            notes=totals.shortfall.notes(),
+            seconds=self._files.seconds,
             duration_s=round((at_ns - self._begun_ns) / S_NS, 3),
             paused_s=round(pause.paused_ns() / S_NS, 3),
         )
-        return Outcome(found.exit_code, message, self._files.end(totals))
+        summary, exit_code = self._files.end(totals)
+        return Outcome(exit_code, message, summary)
 
     # What comes in
 

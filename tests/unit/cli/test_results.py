@@ -14,7 +14,9 @@ from click.testing import CliRunner
 
 from amoc.base.errors import ResourceError, UsageError
 from amoc.cli.main import cli
+from amoc.results import summary_file
 from amoc.results.run_directory import RunDirectory
+from amoc.results.summary import rebuild
 from tests.unit.results import runs
 
 
@@ -60,15 +62,14 @@ def test_of_a_run_that_goes_on_only_the_report_is_made(killed):
     assert not left.summary.exists()
 
 
-def test_a_summary_that_is_there_is_left_alone(tmp_path, killed):
-    amoc("report", str(killed))
-    summary = json.loads(RunDirectory(killed).summary.read_text())
-    summary["run"]["verdict"] = "ok"
-    text = json.dumps(summary)
-    RunDirectory(killed).summary.write_text(text)
-    printed, _ = amoc("report", str(killed))
-    assert printed.splitlines() == [str(RunDirectory(killed).report)]
-    assert RunDirectory(killed).summary.read_text() == text
+def test_a_summary_that_is_there_is_left_alone(tmp_path):
+    left = RunDirectory(runs.leave(tmp_path / "ended", runs.points(30), runs.journal(30)))
+    summary_file.write(rebuild("", "", runs.journal(30), runs.points(30), False), left.summary)
+    text = left.summary.read_text()
+    printed, said = amoc("report", str(left.path))
+    assert printed.splitlines() == [str(left.junit), str(left.report)]
+    assert said == ""
+    assert left.summary.read_text() == text
 
 
 def test_what_is_missing_is_said(killed):

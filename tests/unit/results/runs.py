@@ -156,7 +156,7 @@ def leave(
         ("series.jsonl", [point.to_json() for point in seconds]),
         ("journal.jsonl", list(journal() if entries is None else entries)),
     ):
-        file = json_lines.LineFile(path / name, name)
+        file = json_lines.LineFile(path / name, name, seal=True)
         for line in lines:
             assert file.append(line)
         file.close()

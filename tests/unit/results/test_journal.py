@@ -16,6 +16,7 @@ from amoc.base import json_lines
 from amoc.base.clock import S_NS, now_ns
 from amoc.base.errors import ResourceError
 from amoc.base.json_plain import plain
+from amoc.base.line_check import LineCheck
 from amoc.results.journal import Journal, read, run_id
 
 
@@ -49,13 +50,12 @@ def test_a_line_that_a_killed_writer_has_torn_is_left_out(path):
     journal = Journal(path)
     journal.write("run", id="a")
     journal.write("event", text="x" * 100)
-    torn = []
     whole = path.read_bytes()
     for cut in range(1, 100):
         path.write_bytes(whole[:-cut])
-        found = read(path, torn.append)
-        assert [one["kind"] for one in found] == (["run"] if cut > 1 else ["run", "event"])
-    assert torn == []
+        check = LineCheck()
+        assert [one["kind"] for one in read(path, check)] == ["run"]
+        assert check.problems() == []
     assert run_id(path) == "a"
 
 
@@ -63,9 +63,9 @@ def test_a_torn_line_in_the_middle_is_told(path):
     path.write_bytes(
         b'{"kind": "run", "id": "a"}\n{"kind": "ev\n[1]\n{"no": "kind"}\n{"kind": "end"}\n'
     )
-    torn = []
-    assert [one["kind"] for one in read(path, torn.append)] == ["run", "end"]
-    assert torn == [2, 3, 4]
+    check = LineCheck()
+    assert [one["kind"] for one in read(path, check)] == ["run", "end"]
+    assert check.problems() == ["3 lines are damaged, the first is line 2"]
 
 
 def test_a_journal_that_is_not_there_is_one_clear_error(path):
@@ -91,6 +91,7 @@ def test_a_full_disk_is_told_once_and_the_lost_lines_are_counted(path, monkeypat
     monkeypatch.setattr(json_lines.os, "write", writing)
     journal.write("event", text="lost")
     journal.write("event", text="lost, too")
+    assert journal.missing == "2 lines could not be written: No space left on device"
     assert len(told) == 1
     assert "cannot be written: No space left on device; the run goes on" in told[0]
     assert journal.lost == 2

@@ -24,7 +24,11 @@ def old(request, tmp_path):
     for path in OLD.iterdir():
         if request.param != "rebuilt" or path.name != "summary.json":
             (tmp_path / path.name).write_bytes(path.read_bytes())
-    return load(RunDirectory(tmp_path), pytest.fail)
+    told: list[str] = []
+    found = load(RunDirectory(tmp_path), told.append)
+    rebuilt = request.param == "rebuilt"
+    assert told == (["summary.json is missing, so it was rebuilt"] if rebuilt else [])
+    return found
 
 
 def test_its_seconds_have_the_figures_of_each_worker(old):

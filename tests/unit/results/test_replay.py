@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from amoc.base.errors import UsageError
-from amoc.results.journal import Journal
+from amoc.results.journal import Journal, read
 from amoc.results.replay import commands_of, plan_of, prepare, record_of
 from amoc.results.run_directory import RunDirectory
 from amoc.scenario.run_plan import RunPlan
@@ -281,11 +281,9 @@ def test_a_scenario_that_has_changed_is_told(ran):
 
 def test_other_versions_are_told(ran):
     directory = ran(plan=replace(PLAN, sources=[]))
-    text = directory.journal.read_text()
-    line, rest = text.split("\n", 1)
-    record = json.loads(line)
-    record["amoc"], record["python"] = "0.0.0", "2.7"
-    directory.journal.write_text(f"{json.dumps(record)}\n{rest}")
+    entries = read(directory.journal)
+    entries[0] |= {"amoc": "0.0.0", "python": "2.7"}
+    directory.journal.write_text("".join(f"{json.dumps(one)}\n" for one in entries))
     told = []
     prepare(directory, {}, {}, told.append)
     assert told[0].startswith("that run used amoc 0.0.0, this one uses ")

@@ -105,7 +105,7 @@ class Run:
         self.facts = JournalFacts()
         self._cutter = PointCutter(self.samples)
         self._journal = Journal(directory / "journal.jsonl")
-        self._series = json_lines.LineFile(directory / "series.jsonl", "series")
+        self._series = json_lines.LineFile(directory / "series.jsonl", "series", seal=True)
         plan = {"warmup_s": warmup_s, "thresholds": THRESHOLDS, "seed": 7, "comment": "tried"}
         self.write("run", id="a-run", scenario={"source": "x.py", "name": "x"}, plan=plan)
         self.write("metrics", declared=[("undeclared", Kind.TIMER)])

@@ -1,0 +1,41 @@
+"""``summary.json``: written as a whole or not at all, with a checksum of what it says."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from amoc.base import atomic_write, json_lines
+from amoc.results import old_names
+from amoc.results.summary_types import Summary
+
+_CHECKSUM = "checksum"
+
+
+def write(summary: Summary, path: Path) -> None:
+    """Write `summary` to `path`.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    atomic_write.write_json(path, {**summary, _CHECKSUM: _checksum(summary)})
+
+
+def read(path: Path) -> Summary | None:
+    """The summary in `path`; None if it is damaged. Earlier versions wrote no checksum.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    found = json_lines.parse(path.read_bytes()) or {}
+    checksum, run = found.pop(_CHECKSUM, None), found.get("run")
+    if not (isinstance(run, dict) and isinstance(run.get("verdict"), str)):
+        return None
+    return old_names.summary(found) if checksum in (None, _checksum(found)) else None
+
+
+def _checksum(summary: Mapping[str, object]) -> str:
+    """Of what a summary says, however it is laid out."""
+    return hashlib.sha256(json.dumps(summary).encode()).hexdigest()

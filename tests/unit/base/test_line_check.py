@@ -1,0 +1,98 @@
+"""Lines with numbers and checksums: whatever is done to a file is found, and nothing else is."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from amoc.base.line_check import LineCheck, sealed
+
+
+def lines(count: int) -> list[bytes]:
+    return [
+        sealed(json.dumps({"t_s": n, "text": 'a,"line":7'}).encode(), n + 1) for n in range(count)
+    ]
+
+
+def read(some: list[bytes], written: int | None = None) -> tuple[list[int], list[str]]:
+    """What is read of a file with these lines, by number, and what is wrong with it."""
+    check = LineCheck()
+    taken = [json.loads(line)["line"] for line in some if check.take(line)]
+    return taken, check.problems(written)
+
+
+def test_a_sealed_line_is_json_with_its_number():
+    found = json.loads(lines(3)[2])
+    assert (found["t_s"], found["line"]) == (2, 3)
+    assert set(found) == {"t_s", "text", "line", "crc"}
+
+
+def test_a_file_as_it_was_written_has_no_problems():
+    assert read(lines(5), 5) == ([1, 2, 3, 4, 5], [])
+    assert read([], 0) == ([], [])
+    assert read([]) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("alter", "taken", "problems"),
+    [
+        (lambda a: a[:1] + a[2:], [1, 3, 4, 5], ["line 2 is missing"]),
+        (lambda a: a[1:], [2, 3, 4, 5], ["line 1 is missing"]),
+        (lambda a: a[:3], [1, 2, 3], ["2 lines are missing, the first is line 4"]),
+        (lambda _: [], [], ["5 lines are missing, the first is line 1"]),
+        (lambda a: a[:1] + a[3:4], [1, 4], ["3 lines are missing, the first is line 2"]),
+        (lambda a: a[:2] + a[1:], [1, 2, 3, 4, 5], ["line 2 is repeated"]),
+        (lambda a: a + a, [1, 2, 3, 4, 5], ["5 lines are repeated, the first is line 1"]),
+        (lambda a: [a[0], a[2], a[1], *a[3:]], [1, 3, 4, 5], ["line 2 is out of order"]),
+        (lambda a: a[::-1], [5], ["4 lines are out of order, the first is line 4"]),
+        (lambda a: [a[0], a[1][:9] + b"\n", *a[2:]], [1, 3, 4, 5], ["line 2 is damaged"]),
+        (lambda a: [a[0], b"\n", *a[1:]], [1, 2, 3, 4, 5], ["line 2 is damaged"]),
+        (lambda a: [a[0][:-5] + b"\n", *a[1:]], [2, 3, 4, 5], ["line 1 is damaged"]),
+        (lambda a: [*a[:4], a[4][:9]], [1, 2, 3, 4], ["line 5 is missing"]),
+        (lambda a: [*a[:4], a[4][:-1]], [1, 2, 3, 4], ["line 5 is missing"]),
+        (
+            lambda a: [a[0], b"?\n", a[4]],
+            [1, 5],
+            ["line 2 is damaged", "2 lines are missing, the first is line 3"],
+        ),
+    ],
+)
+def test_what_was_done_to_a_file_is_said(alter, taken, problems):
+    assert read(alter(lines(5)), 5) == (taken, problems)
+
+
+def test_the_last_line_of_a_writer_that_was_killed_is_no_problem():
+    whole = lines(5)
+    for cut in range(1, len(whole[4])):
+        assert read([*whole[:4], whole[4][:-cut]]) == ([1, 2, 3, 4], [])
+
+
+def test_lines_of_earlier_versions_are_taken_as_they_are():
+    old = [b'{"t_s": 1}\n', b'{"t_s": 2}\n', b'{"t_']
+    check = LineCheck()
+    assert [check.take(line) for line in old] == [True, True, True]
+    assert not check.sealed
+    assert check.problems() == []
+
+
+@given(st.integers(0, 4), st.integers(min_value=0), st.integers(1, 255))
+def test_no_byte_can_change_unseen(which, where, by):
+    whole = lines(5)
+    line = bytearray(whole[which])
+    line[where % len(line)] ^= by
+    changed = b"".join([*whole[:which], bytes(line), *whole[which + 1 :]])
+    taken, problems = read(changed.splitlines(keepends=True), 5)
+    assert problems
+    assert set(range(1, 6)) - {which + 1, which + 2} <= set(taken)
+
+
+@given(st.lists(st.integers(0, 7), max_size=12))
+def test_only_the_file_as_it_was_written_has_no_problems(chosen):
+    whole = lines(8)
+    taken, problems = read([whole[one] for one in chosen], 8)
+    assert bool(problems) is (chosen != list(range(8)))
+    assert taken == sorted(set(taken))
+    assert set(taken) <= {one + 1 for one in chosen}
