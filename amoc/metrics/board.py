@@ -24,6 +24,7 @@ from struct import Struct
 from typing import Any, NamedTuple
 
 from amoc.base.errors import ResourceError, ScenarioError
+from amoc.metrics import reserved
 from amoc.metrics.histogram import CELLS, Histogram
 from amoc.metrics.throttle_counts import COUNTS, ThrottleCounts
 
@@ -31,7 +32,9 @@ ROW_BYTES = 512
 AREA_BYTES = 64 << 20
 ENTRIES = 8192
 MAX_CAUSES = 200
-"""Causes of crashes that a worker tells apart; directory entries are kept free for them."""
+"""Causes of crashes that a worker tells apart."""
+KEPT_FREE = MAX_CAUSES + 1 + len(reserved.NAMES)
+"""Directory entries for the causes of crashes, all others together, and amoc's own metrics."""
 ENTRY_BYTES = 256
 _ENTRY = Struct(
     "<BBHIQ"
@@ -186,8 +189,8 @@ class Area:
                 f"a metric's name must have at most {NAME_BYTES} bytes, got {len(encoded)}:"
                 f" {name!r}"
             )
-        # Crashes can always be counted, however many metrics there are.
-        reserve = 0 if kind is Kind.CRASH else MAX_CAUSES + 1
+        # Crashes and amoc's own counters always count, however many metrics a scenario has.
+        reserve = 0 if kind is Kind.CRASH or name in reserved.NAMES else KEPT_FREE
         full = number + reserve >= ENTRIES
         if full or self._free + size + reserve * 8 > len(self._memory):
             raise ScenarioError(
@@ -236,9 +239,9 @@ class Area:
 
     @property
     def free(self) -> int:
-        """How many more metrics there is room for in the directory, causes of crashes aside."""
+        """How many more metrics of a scenario the directory has room for."""
         self._read_directory()
-        return ENTRIES - MAX_CAUSES - 1 - len(self._entries)
+        return ENTRIES - KEPT_FREE - len(self._entries)
 
     def entries(self) -> list[tuple[Kind, Merge, str, memoryview[Any]]]:
         """All metrics, in the order in which they were declared: kind, rule, name and cells."""

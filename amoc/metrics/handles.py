@@ -35,7 +35,7 @@ from amoc.base.errors import ScenarioError
 from amoc.base.pause import own_paused_ns, paused_ns
 from amoc.base.text import cut
 from amoc.metrics import coordinated_omission, reserved
-from amoc.metrics.board import MAX_COUNT, Area, Kind, Merge, Metric
+from amoc.metrics.board import MAX_COUNT, NAME_BYTES, Area, Kind, Merge, Metric
 from amoc.metrics.coordinated_omission import MAX_TIMERS, Cadence, missed
 from amoc.metrics.histogram import CELLS, LAST_CELL
 from amoc.metrics.throttle_counts import COUNTS
@@ -43,6 +43,8 @@ from amoc.metrics.throttle_counts import COUNTS
 RESPONSE = coordinated_omission.RESPONSE
 MAX_S = 2**64 / 1e9
 _ONE: Final = 1
+MAX_NAME = NAME_BYTES - len(RESPONSE)
+"""Characters of a metric's name; a timer's response time has to have a name, too."""
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 
 
@@ -390,7 +392,7 @@ def gauge(name: str, merge: str = "sum") -> Gauge:
     """The gauge called `name`.
 
     Args:
-        name: Letters, digits, ``_``, ``.`` and ``-``.
+        name: Letters, digits, ``_``, ``.`` and ``-``; `MAX_NAME` at the most.
         merge: How the values of several workers are merged: ``sum``, ``max``, ``min`` or ``mean``.
 
     Raises:
@@ -447,10 +449,10 @@ def throttle(name: str) -> ThrottleMeters:
 
 
 def _declare(wanted: type[_H], name: str, merge: Merge) -> _H:
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
+    if not isinstance(name, str) or not _NAME.fullmatch(name) or len(name) > MAX_NAME:
         raise ScenarioError(
-            "a metric's name must start with a letter or '_' and contain only letters, digits, '_',"
-            f" '.' and '-', got {name!r}"
+            "a metric's name must start with a letter or '_', contain only letters, digits, '_',"
+            f" '.' and '-', and have at most {MAX_NAME} characters, got {cut(name, 2 * MAX_NAME)}"
         )
     if name in _built_in or reserved.is_reserved(name):
         raise ScenarioError(reserved.refusal(name))

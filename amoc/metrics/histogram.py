@@ -54,6 +54,10 @@ def end_ns(cell: int) -> int:
     return (((cell & 127) + 129) << shift) - 1
 
 
+MAX_NS = end_ns(LAST_CELL)
+"""The longest duration that mean and percentiles know; what is longer counts as this."""
+
+
 @dataclass
 class Histogram:
     """Merged durations, kept sparsely.

@@ -16,13 +16,13 @@ MAIL = ("mail_sent", "mail_received", "mail_refused", "mail_undeliverable")
 COUNTED = ("crashes", "starts", "users")
 """What thresholds find in every run, beside metrics."""
 COORDINATOR, BARRIERS, THROTTLE = "coordinator.", "barriers.", "throttle."
-_NAMES = frozenset({*TIMERS, *MAIL, *COUNTED})
+NAMES = frozenset({*TIMERS, *MAIL, *COUNTED})
 _PREFIXES = (COORDINATOR, BARRIERS, THROTTLE, *(f"{name}." for name in COUNTED))
 
 
 def is_reserved(name: str) -> bool:
     """Whether no metric of a scenario can be called `name`."""
-    return name in _NAMES or name.startswith(_PREFIXES) or name.endswith(RESPONSE)
+    return name in NAMES or name.startswith(_PREFIXES) or name.endswith(RESPONSE)
 
 
 def refusal(name: str) -> str:

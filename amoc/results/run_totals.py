@@ -12,8 +12,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Self
 
+from amoc.base.clock import S_NS, format_duration
 from amoc.metrics.board import Kind
 from amoc.metrics.health_figures import WorkerPoint
+from amoc.metrics.histogram import MAX_NS
 from amoc.results.generator_health import Health
 from amoc.results.rate_shortfall import Shortfall
 from amoc.results.series import Point, Tally, WarmUp
@@ -94,6 +96,18 @@ class RunTotals:
             self.window.add(point)
         self.shortfall.take(point)
         return self.health.take(point)
+
+    def notes(self) -> list[str]:
+        """What should be known about the numbers of the window, a sentence each."""
+        beyond = [name for name, timer in self.window.timers.items() if timer.max_ns > MAX_NS]
+        return [
+            *self.shortfall.notes(),
+            *(
+                f"timer {name} has durations above {format_duration(MAX_NS / S_NS)}, which count as"
+                " that long in its mean and percentiles; its maximum is exact"
+                for name in sorted(beyond)
+            ),
+        ]
 
     @property
     def starts_per_s_peak(self) -> float:

@@ -146,7 +146,7 @@ def _run(
         "verdict": verdict,
         "exit_code": exit_code,
         "reasons": reasons,
-        "notes": list(end["notes"]) if "notes" in end else totals.shortfall.notes(),
+        "notes": list(end["notes"]) if "notes" in end else totals.notes(),
     }
 
 

@@ -161,7 +161,7 @@ class RunResults:
             exit_code=found.exit_code,
             message=message,
             reasons=found.reasons,
-            notes=totals.shortfall.notes(),
+            notes=totals.notes(),
             seconds=self._files.seconds,
             duration_s=round((at_ns - self._begun_ns) / S_NS, 3),
             paused_s=round(pause.paused_ns() / S_NS, 3),

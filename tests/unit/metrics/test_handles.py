@@ -61,12 +61,39 @@ def test_a_name_has_one_kind_for_ever(first, second):
     assert type(getattr(metrics, first)("x")).__name__.lower() == first
 
 
-@pytest.mark.parametrize("name", ["", "1st", "a b", "a/b", "ü", "a\n", "-x", ".x", "a:b|c"])
+@pytest.mark.parametrize(
+    "name",
+    ["", "1st", "a b", "a/b", "ü", "a\n", "-x", ".x", "a:b|c", "\udcff", 5, None, b"a", "x" * 232],
+)
 def test_a_malformed_name_is_refused_by_name(name):
     with pytest.raises(ScenarioError, match="a metric's name must") as caught:
         metrics.counter(name)
     assert repr(name) in str(caught.value)
     assert read() == {}
+
+
+def test_the_longest_name_has_room_for_its_response_time():
+    timer = metrics.timer("x" * 231)
+    timer.response.record_ns(5)
+    assert read() == {"x" * 231: Histogram(), "x" * 231 + ".response": Histogram.of([5])}
+
+
+def test_what_is_far_too_long_for_a_name_is_not_quoted_as_a_whole():
+    with pytest.raises(ScenarioError, match="at most 231 characters, got 'xxx") as caught:
+        metrics.counter("x" * 10**6)
+    assert len(str(caught.value)) < 700
+
+
+def test_mail_is_counted_however_many_metrics_a_scenario_has():
+    number = 0
+    while metrics.fits(f"c{number}", 0):
+        metrics.counter(f"c{number}")
+        number += 1
+    with pytest.raises(ScenarioError, match="no room for metric 'one_more'"):
+        metrics.counter("one_more")
+    for name in reserved.MAIL:
+        metrics.built_in(metrics.Counter, name).inc()
+    assert {name: read()[name] for name in reserved.MAIL} == dict.fromkeys(reserved.MAIL, 1)
 
 
 def test_a_gauge_goes_up_and_down_from_zero():

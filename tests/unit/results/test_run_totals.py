@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from amoc.metrics.board import Kind
 from amoc.metrics.health_figures import WorkerPoint
+from amoc.metrics.histogram import MAX_NS, Histogram
 from amoc.results.run_totals import RunTotals
 from amoc.results.series import Point, Tally, ThrottlePoint
 from tests.unit.results import runs
@@ -136,3 +137,12 @@ def test_the_whole_runs_p99_of_loop_lag_is_what_the_worker_says_and_not_the_wors
     ]
     points = [Point(at, 1.0, workers=[one]) for at, one in enumerate(made, 1)]
     assert RunTotals.of(points).workers["node0", 0].loop_lag_p99_s == 0.002
+
+
+def test_durations_that_no_cell_of_a_histogram_tells_apart_are_noted():
+    timers = {"long": Histogram.of([5, MAX_NS + 1]), "just_known": Histogram.of([MAX_NS])}
+    (note,) = RunTotals.of([Point(1.0, 1.0, timers=timers)]).notes()
+    assert note == (
+        "timer long has durations above 1h13m18s, which count as that long in its mean and"
+        " percentiles; its maximum is exact"
+    )
