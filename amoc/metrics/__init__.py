@@ -9,15 +9,14 @@ from amoc.metrics.handles import (
     built_in,
     counter,
     declared,
-    drop_token,
     fits,
     gauge,
-    put_token,
     read,
     take_away,
     throttle,
     timer,
 )
+from amoc.metrics.stopwatch import drop_token, put_token
 
 __all__ = [
     # what a scenario calls

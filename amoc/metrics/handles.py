@@ -10,12 +10,6 @@ before a worker was forked, at a module's top level say, are bound to its cells 
     metrics.timer("round_trip").record(0.021)
     with metrics.timer("round_trip").time():
         ...
-
-A user that a throttle let through has an intended time: that of its slot. A `time()` block that
-begins after that records two durations: how long it took (service time), and into ``NAME.response``
-the time since the intended time (response time). A target that stalls makes users late for their
-slots; the service time does not show that, the response time does. It also includes the turns that
-users missed because the target held them up, see `amoc.metrics.coordinated_omission`.
 """
 
 from __future__ import annotations
@@ -25,22 +19,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain
 from operator import index
-from time import perf_counter_ns
-from typing import Any, Final, TypeVar
-
-from gevent import getcurrent
+from typing import Final, TypeVar
 
 from amoc.base.context import GONE
 from amoc.base.errors import ScenarioError
-from amoc.base.pause import own_paused_ns, paused_ns
 from amoc.base.text import cut
-from amoc.metrics import coordinated_omission, reserved
+from amoc.metrics import reserved, stopwatch
 from amoc.metrics.board import MAX_COUNT, NAME_BYTES, Area, Kind, Merge, Metric
-from amoc.metrics.coordinated_omission import MAX_TIMERS, Cadence, missed
+from amoc.metrics.coordinated_omission import RESPONSE
 from amoc.metrics.histogram import CELLS, LAST_CELL
-from amoc.metrics.throttle_counts import COUNTS
+from amoc.metrics.stopwatch import Stopwatch, ThrottledStopwatch
+from amoc.metrics.throttle_counts import COUNTS, Count
 
-RESPONSE = coordinated_omission.RESPONSE
 MAX_S = 2**64 / 1e9
 _ONE: Final = 1
 MAX_NAME = NAME_BYTES - len(RESPONSE)
@@ -57,15 +47,18 @@ class _Handle:
     def __init__(self, name: str, merge: Merge) -> None:
         self.name = name
         self.merge = merge
-        self._bind(_area)
+        self._bind()
 
-    def _bind(self, area: Area | None) -> None:
-        self._cells: memoryview[Any] = (area or _own_area()).declare(
-            self.kind, self.name, self.merge
-        )
+    def _bind(self) -> None:
+        self._cells = _own_area().declare(self.kind, self.name, self.merge)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}>"
+
+    def _refusal(self, rule: str, value: object, error: Exception) -> Exception:
+        """What is raised because of `value`, about which `error` was raised."""
+        kind = TypeError if isinstance(error, TypeError | AttributeError) else ValueError
+        return kind(f"{type(self).__name__.lower()} {self.name} must {rule}, got {cut(value)}")
 
 
 class Counter(_Handle):
@@ -95,10 +88,8 @@ class Counter(_Handle):
             if not 0 <= (whole := index(n)) <= MAX_COUNT:
                 raise ValueError
         except (TypeError, ValueError) as error:
-            raise type(error)(
-                f"counter {self.name} must be incremented by a whole number of 0 or more, below"
-                f" 2**64, got {cut(n)}"
-            ) from None
+            rule = "be incremented by a whole number of 0 or more, below 2**64"
+            raise self._refusal(rule, n, error) from None
         return whole
 
 
@@ -120,7 +111,7 @@ class Gauge(_Handle):
                 raise ValueError
             self._cells[0] = value
         except (TypeError, ValueError, OverflowError) as error:
-            raise self._refusal("be set to", value, error) from None
+            raise self._refusal("be set to a finite number", value, error) from None
 
     def inc(self, n: float = 1) -> None:
         """Increase this worker's value by `n`; it starts at 0.
@@ -129,26 +120,21 @@ class Gauge(_Handle):
             TypeError: `n` is no number.
             ValueError: `n`, or the value that it would lead to, is not finite.
         """
+        self._add(1, n)
+
+    def dec(self, n: float = 1) -> None:
+        """Decrease this worker's value by `n`; raises what `inc` does."""
+        self._add(-1, n)
+
+    def _add(self, sign: int, n: float) -> None:
         now = self._cells[0]
         try:
-            value = n if now != now else now + n  # a gauge that was never set is NaN
+            value = sign * n if now != now else now + sign * n  # one that was never set is NaN
             if value - value:
                 raise ValueError
             self._cells[0] = value
         except (TypeError, ValueError, OverflowError) as error:
-            raise self._refusal("be changed by, and stay,", n, error) from None
-
-    def dec(self, n: float = 1) -> None:
-        """Decrease this worker's value by `n`; raises what `inc` does."""
-        try:
-            less = -n
-        except TypeError as error:
-            raise self._refusal("be changed by, and stay,", n, error) from None
-        self.inc(less)
-
-    def _refusal(self, what: str, value: object, error: Exception) -> Exception:
-        kind = TypeError if type(error) is TypeError else ValueError
-        return kind(f"gauge {self.name} must {what} a finite number, got {cut(value)}")
+            raise self._refusal("be changed by, and stay, a finite number", n, error) from None
 
 
 class Timer(_Handle):
@@ -175,11 +161,8 @@ class Timer(_Handle):
                 raise ValueError
             self.record_ns(ns)
         except (TypeError, ValueError, OverflowError) as error:  # a cell has 64 bits
-            kind = TypeError if type(error) is TypeError else ValueError
-            raise kind(
-                f"timer {self.name} must record a number of seconds from 0 to {MAX_S:.2g},"
-                f" got {cut(seconds)}"
-            ) from None
+            rule = f"record a number of seconds from 0 to {MAX_S:.2g}"
+            raise self._refusal(rule, seconds, error) from None
 
     def record_ns(self, ns: int) -> None:
         """Record a duration in nanoseconds, an int below 2**64.
@@ -201,13 +184,11 @@ class Timer(_Handle):
             if ns > cells[CELLS]:
                 cells[CELLS] = ns
         except (AttributeError, TypeError, ValueError) as error:
-            kind = ValueError if type(error) is ValueError else TypeError
-            raise kind(
-                f"timer {self.name} must record an int of nanoseconds below 2**64, got {cut(ns)}"
-            ) from None
+            rule = "record an int of nanoseconds below 2**64"
+            raise self._refusal(rule, ns, error) from None
         cells[cell if cell < LAST_CELL else LAST_CELL] += 1  # noqa: FURB136 - min() costs a call
 
-    def time(self) -> _Stopwatch:
+    def time(self) -> Stopwatch:
         """A context manager that records how long its block took.
 
         A block that raises is recorded too: leaving failures out would flatter the target. Only a
@@ -217,7 +198,7 @@ class Timer(_Handle):
         After a throttle has let the caller through, the first such block and those within it record
         the time since the throttle's slot as well, into a timer of the same name and ``.response``.
         """
-        return _ThrottledStopwatch(self) if _throttled else _Stopwatch(self)
+        return ThrottledStopwatch(self) if stopwatch.throttled else Stopwatch(self)
 
     @property
     def response(self) -> Timer:
@@ -225,23 +206,6 @@ class Timer(_Handle):
         if self._response is None:
             self._response = built_in(Timer, self.name + RESPONSE)
         return self._response
-
-
-class Count:
-    """One cell of several that belong together."""
-
-    __slots__ = ("cells",)
-
-    def __init__(self) -> None:
-        self.cells: memoryview[Any] = memoryview(bytearray(8)).cast("Q")  # that nobody sees
-
-    def inc(self, n: int = 1, /) -> None:
-        """Count `n` more, which is 0 or more."""
-        self.cells[0] += n
-
-    def set(self, value: int, /) -> None:
-        """Show `value`."""
-        self.cells[0] = value
 
 
 class ThrottleMeters(_Handle):
@@ -257,117 +221,11 @@ class ThrottleMeters(_Handle):
         if counted:
             super().__init__(name, Merge.SUM)
 
-    def _bind(self, area: Area | None) -> None:
-        super()._bind(area)
+    def _bind(self) -> None:
+        super()._bind()
         for at, part in enumerate(self._parts):
             part.cells = self._cells[at : at + 1]
 
-
-class _Stopwatch:
-    __slots__ = ("_paused_ns", "_start_ns", "_timer")
-
-    def __init__(self, timer: Timer) -> None:
-        self._timer = timer
-
-    def __enter__(self) -> None:
-        self._paused_ns = own_paused_ns()  # a pause of the run is not the target's doing
-        self._start_ns = perf_counter_ns()
-
-    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
-        if kind is None or issubclass(kind, Exception):
-            paused = own_paused_ns() - self._paused_ns
-            self._timer.record_ns(perf_counter_ns() - self._start_ns - paused)
-
-
-class _Token:
-    """Permission from a throttle, until it is used."""
-
-    __slots__ = ("depth", "intended_ns")
-
-    def __init__(self, intended_ns: int) -> None:
-        self.intended_ns = intended_ns
-        self.depth = 0  # blocks begun under it that have not ended
-
-
-class _ThrottledStopwatch(_Stopwatch):
-    """A stopwatch in a process where throttles are in use."""
-
-    __slots__ = ("_token", "_whose")
-
-    def __enter__(self) -> None:
-        whose: Any = getcurrent()
-        token = getattr(whose, "throttle_token", None)
-        if type(token) is int:
-            token = whose.throttle_token = _Token(token)
-        self._whose = whose
-        self._token: _Token | None = token
-        if token is not None:
-            token.depth += 1
-        super().__enter__()
-
-    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
-        end_ns = perf_counter_ns()  # the clock of `base.clock.now_ns`, on Linux
-        token = self._token
-        if token is not None:
-            token.depth -= 1
-            if not token.depth and getattr(self._whose, "throttle_token", None) is token:
-                self._whose.throttle_token = None
-        if kind is None or issubclass(kind, Exception):
-            paused = own_paused_ns()
-            self._timer.record_ns(end_ns - self._start_ns - paused + self._paused_ns)
-            if token is not None:
-                _respond(self._whose, self._timer, token.intended_ns, end_ns - paused)
-        elif token is not None:  # it was killed in the middle, perhaps because it hung for so long
-            _respond(
-                self._whose, self._timer, token.intended_ns, end_ns - own_paused_ns(), killed=True
-            )
-
-
-def _respond(
-    whose: Any, timer: Timer, intended_ns: int, end_ns: int, *, killed: bool = False
-) -> None:
-    """Record the response time of a block that `whose` has ended, and of turns it has missed.
-
-    One that was `killed` would have taken longer: it counts only if it has kept turns from
-    happening, for then what is known of it is bad enough.
-    """
-    response_ns = end_ns - intended_ns
-    response = timer._response or timer.response
-    if not killed:
-        response.record_ns(response_ns)
-    first: Cadence | None = getattr(whose, "throttle_cadence", None)
-    cadence = first
-    others = 0
-    while cadence is not None and cadence.timer is not timer:
-        cadence = cadence.following
-        others += 1
-    if cadence is None:
-        if others < MAX_TIMERS:
-            whose.throttle_cadence = Cadence(timer, intended_ns, paused_ns(), first)
-    elif cadence.turn(intended_ns, paused_ns(), response_ns):
-        if killed:
-            response.record_ns(response_ns)
-        cells = response._cells
-        for cell, hits in missed(response_ns, cadence.usual_ns):
-            cells[cell] += hits
-
-
-def put_token(whose: Any, intended_ns: int) -> None:
-    """The greenlet `whose` was let through a throttle; a token that it still had is replaced."""
-    global _throttled
-    _throttled = True
-    # On the greenlet's own clock, without pauses. A `_Token` is made when a timer is begun.
-    whose.throttle_token = intended_ns - getattr(whose, "paused_ns", 0)
-
-
-def drop_token(whose: Any) -> None:
-    """The greenlet `whose` is done with what it was let through for, begun or not."""
-    if _throttled and getattr(whose, "throttle_token", None) is not None:
-        whose.throttle_token = None
-
-
-_throttled = False
-"""Whether any token was ever given in this process: until then looking for one costs nothing."""
 
 _H = TypeVar("_H", bound=_Handle)
 
@@ -481,7 +339,7 @@ def attach(area: Area, inherit: bool) -> None:
     area.forget_gauges()
     for handle in _all():
         before = handle._cells
-        handle._bind(area)
+        handle._bind()
         if inherit and handle.kind is not Kind.GAUGE:
             *counts, last = (mine + old for mine, old in zip(handle._cells, before, strict=True))
             if handle.kind in (Kind.TIMER, Kind.THROTTLE):
@@ -497,13 +355,13 @@ def separate(area: Area | None = None) -> Iterator[None]:
     Args:
         area: What they record into; private memory where none is given.
     """
-    global _area, _handles, _built_in, _throttled
-    before = _area, _handles, _built_in, _throttled
-    _area, _handles, _built_in, _throttled = area, {}, {}, False
+    global _area, _handles, _built_in
+    before = _area, _handles, _built_in, stopwatch.throttled
+    _area, _handles, _built_in, stopwatch.throttled = area, {}, {}, False
     try:
         yield
     finally:
-        _area, _handles, _built_in, _throttled = before
+        _area, _handles, _built_in, stopwatch.throttled = before
 
 
 def take_away() -> None:

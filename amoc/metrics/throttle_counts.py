@@ -32,6 +32,23 @@ class ThrottleCounts(NamedTuple):
         )
 
 
+class Count:
+    """One cell of a throttle's record."""
+
+    __slots__ = ("cells",)
+
+    def __init__(self) -> None:
+        self.cells: memoryview[int] = memoryview(bytearray(8)).cast("Q")  # that nobody sees
+
+    def inc(self, n: int = 1, /) -> None:
+        """Count `n` more, which is 0 or more."""
+        self.cells[0] += n
+
+    def set(self, value: int, /) -> None:
+        """Show `value`."""
+        self.cells[0] = value
+
+
 COUNTS = ThrottleCounts._fields
 WAITING = "waiting"
 """What a throttle's users that wait now are called, beside the counts."""

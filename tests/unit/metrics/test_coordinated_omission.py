@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from amoc import metrics
 from amoc.base import pause
-from amoc.metrics import handles
+from amoc.metrics import handles, stopwatch
 from amoc.metrics.coordinated_omission import MAX_TIMERS, Cadence, missed
 from amoc.metrics.histogram import CELLS, Histogram, cell_of
 
@@ -214,7 +214,7 @@ class Clock:
 def clock(monkeypatch):
     pause.reset()
     clock = Clock()
-    monkeypatch.setattr(handles, "perf_counter_ns", clock)
+    monkeypatch.setattr(stopwatch, "perf_counter_ns", clock)
     with handles.separate():
         yield clock
 
@@ -318,7 +318,7 @@ def test_a_token_that_is_dropped_is_no_turn(clock):
 
 def test_a_pause_while_the_user_stands_in_line_is_no_interval(clock, monkeypatch):
     frozen = Clock()
-    monkeypatch.setattr(handles, "paused_ns", frozen)
+    monkeypatch.setattr(stopwatch, "paused_ns", frozen)
     timer = metrics.timer("turn")
 
     def user(me):

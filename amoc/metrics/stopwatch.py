@@ -1,0 +1,129 @@
+"""Stopwatches: how long the block of a timer took, and how long ago its throttle's slot was.
+
+A user that a throttle let through has an intended time: that of its slot. A `time()` block that
+begins after that records two durations: how long it took (service time), and into ``NAME.response``
+the time since the intended time (response time). A target that stalls makes users late for their
+slots; the service time does not show that, the response time does. It also includes the turns that
+users missed because the target held them up, see `amoc.metrics.coordinated_omission`.
+"""
+
+from __future__ import annotations
+
+from time import perf_counter_ns
+from typing import TYPE_CHECKING, Any
+
+from gevent import getcurrent
+
+from amoc.base.pause import own_paused_ns, paused_ns
+from amoc.metrics.coordinated_omission import MAX_TIMERS, Cadence, missed
+
+if TYPE_CHECKING:
+    from amoc.metrics.handles import Timer
+
+throttled = False
+"""Whether any token was ever given in this process: until then looking for one costs nothing."""
+
+
+class Stopwatch:
+    """Records how long its block took."""
+
+    __slots__ = ("_paused_ns", "_start_ns", "_timer")
+
+    def __init__(self, timer: Timer) -> None:
+        self._timer = timer
+
+    def __enter__(self) -> None:
+        self._paused_ns = own_paused_ns()  # a pause of the run is not the target's doing
+        self._start_ns = perf_counter_ns()
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
+        if kind is None or issubclass(kind, Exception):
+            paused = own_paused_ns() - self._paused_ns
+            self._timer.record_ns(perf_counter_ns() - self._start_ns - paused)
+
+
+class _Token:
+    """Permission from a throttle, until it is used."""
+
+    __slots__ = ("depth", "intended_ns")
+
+    def __init__(self, intended_ns: int) -> None:
+        self.intended_ns = intended_ns
+        self.depth = 0  # blocks begun under it that have not ended
+
+
+class ThrottledStopwatch(Stopwatch):
+    """A stopwatch in a process where throttles are in use."""
+
+    __slots__ = ("_token", "_whose")
+
+    def __enter__(self) -> None:
+        whose: Any = getcurrent()
+        token = getattr(whose, "throttle_token", None)
+        if type(token) is int:
+            token = whose.throttle_token = _Token(token)
+        self._whose = whose
+        self._token: _Token | None = token
+        if token is not None:
+            token.depth += 1
+        super().__enter__()
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
+        end_ns = perf_counter_ns()  # the clock of `base.clock.now_ns`, on Linux
+        token = self._token
+        if token is not None:
+            token.depth -= 1
+            if not token.depth and getattr(self._whose, "throttle_token", None) is token:
+                self._whose.throttle_token = None
+        if kind is None or issubclass(kind, Exception):
+            paused = own_paused_ns()
+            self._timer.record_ns(end_ns - self._start_ns - paused + self._paused_ns)
+            if token is not None:
+                _respond(self._whose, self._timer, token.intended_ns, end_ns - paused)
+        elif token is not None:  # it was killed in the middle, perhaps because it hung for so long
+            _respond(
+                self._whose, self._timer, token.intended_ns, end_ns - own_paused_ns(), killed=True
+            )
+
+
+def _respond(
+    whose: Any, timer: Timer, intended_ns: int, end_ns: int, *, killed: bool = False
+) -> None:
+    """Record the response time of a block that `whose` has ended, and of turns it has missed.
+
+    One that was `killed` would have taken longer: it counts only if it has kept turns from
+    happening, for then what is known of it is bad enough.
+    """
+    response_ns = end_ns - intended_ns
+    response = timer._response or timer.response
+    if not killed:
+        response.record_ns(response_ns)
+    first: Cadence | None = getattr(whose, "throttle_cadence", None)
+    cadence = first
+    others = 0
+    while cadence is not None and cadence.timer is not timer:
+        cadence = cadence.following
+        others += 1
+    if cadence is None:
+        if others < MAX_TIMERS:
+            whose.throttle_cadence = Cadence(timer, intended_ns, paused_ns(), first)
+    elif cadence.turn(intended_ns, paused_ns(), response_ns):
+        if killed:
+            response.record_ns(response_ns)
+        cells = response._cells
+        for cell, hits in missed(response_ns, cadence.usual_ns):
+            cells[cell] += hits
+
+
+def put_token(whose: Any, intended_ns: int) -> None:
+    """The greenlet `whose` was let through a throttle; a token that it still had is replaced."""
+    global throttled
+    throttled = True
+    # On the greenlet's own clock, without pauses. A `_Token` is made when a timer is begun.
+    whose.throttle_token = intended_ns - getattr(whose, "paused_ns", 0)
+
+
+def drop_token(whose: Any) -> None:
+    """The greenlet `whose` is done with what it was let through for, begun or not."""
+    if throttled and getattr(whose, "throttle_token", None) is not None:
+        whose.throttle_token = None
