@@ -104,6 +104,11 @@ def test_the_most_starts_in_a_second_are_those_of_at_least_half_a_second(spans_s
     assert RunTotals.of(points).starts_per_s_peak == pytest.approx(peak, abs=0.1)
 
 
+def test_the_most_starts_in_a_second_may_have_been_during_the_warm_up():
+    points = [Point(float(at), 1.0, starts=count) for at, count in ((1, 3), (2, 70), (3, 5))]
+    assert RunTotals.of(points, 2.5).starts_per_s_peak == 70.0
+
+
 def test_workers_are_as_they_were_last_with_the_totals_of_all_their_incarnations():
     first = WorkerPoint("node0", 0, users=9, users_peak=9, cpu_s=1.5, max_rss_bytes=7)
     later = WorkerPoint("node0", 0, 3, users=2, users_peak=9, cpu_s=1.75, max_rss_bytes=7)

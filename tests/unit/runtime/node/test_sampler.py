@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from amoc import metrics
-from amoc.base.clock import S_NS, now_ns
+from amoc.base import process
+from amoc.base.clock import MS_NS, S_NS, now_ns
 from amoc.ipc.messages.links import FROM_NODE
 from amoc.ipc.messages.samples import Sample, WorkerFigures
 from amoc.metrics import handles, health_figures
@@ -218,7 +219,7 @@ def test_percentiles_over_workers_and_nodes_are_those_of_the_raw_values(shape):
     }[shape]()
     values = np.abs(values)
     nodes, merged = [Node(), Node()], SampleMerger()
-    try:
+    with handles.separate():
         for number, part in enumerate(np.array_split(values, 4)):
             metrics.attach(nodes[number // 2].board.area(number % 2), inherit=False)
             timer = metrics.timer("raw")
@@ -226,9 +227,6 @@ def test_percentiles_over_workers_and_nodes_are_those_of_the_raw_values(shape):
                 timer.record(float(seconds))
             for name, node in zip("ab", nodes, strict=True):
                 merged.take(name, node.sample())
-    finally:
-        handles._handles.pop("raw", None)
-        metrics.attach(Board(1, 1).area(0), inherit=False)
     timer = merged.take_growth().timers["raw"]
     fractions = (0.01, 0.5, 0.9, 0.95, 0.99, 0.999, 0.9999)
     exact = np.quantile(values, fractions, method="inverted_cdf")
@@ -347,6 +345,15 @@ def test_a_second_ends_when_its_sample_was_taken():
     assert second.nodes[0].memory_bytes == 1 << 30
 
 
+def test_a_run_was_never_active_for_longer_than_the_second_was():
+    samples = SampleMerger()
+    seconds = PointCutter(samples)
+    samples.take("node0", sample(1, 9.5))
+    seconds.begin(10 * S_NS)
+    second = seconds.cut(11 * S_NS, moment(ran_ns=3 * S_NS))
+    assert (second.span_s, second.active_s) == (1.0, 1.0)
+
+
 @pytest.mark.parametrize("taken_s", [10.9, 9.0])
 def test_a_second_ends_never_in_the_future_and_never_before_it_began(taken_s):
     samples = SampleMerger()
@@ -403,6 +410,38 @@ def test_who_was_on_time_or_never_began_was_not_silent(monkeypatch, heartbeat_s)
     one = Fallen(monkeypatch, heartbeat_s)
     sampler.note_silence(one.board, 1, 5 * S_NS)
     assert one.lag().count == 0
+
+
+def test_a_workers_lag_is_the_99th_percentile_of_the_second_and_of_all_its_time():
+    one = Node()
+    row, lag = one.board.row(0), one.board.area(0).declare(Kind.TIMER, "loop_lag")
+    found = []
+    for slow in (3, 0):
+        row[Cell.HEARTBEAT_NS] = now_ns()
+        lag[cell_of(50 * MS_NS)] += slow
+        lag[cell_of(MS_NS)] += 100 - slow
+        lag[CELLS] = 50 * MS_NS
+        figures = WorkerFigures(*one.sample().workers[0])
+        of_second = dict(zip(WORKER, figures.health, strict=True))["lag_p99_s"]
+        found.append((of_second, figures.loop_lag_p99_s))
+    assert found[0] == pytest.approx((0.05, 0.05), rel=0.004)
+    assert found[1] == pytest.approx((0.001, 0.05), rel=0.004)
+
+
+@pytest.mark.parametrize(("used_s", "cpu_s"), [(5, 8), (0, 4), (None, 4)])
+def test_a_worker_that_hangs_is_late_by_its_silence_and_uses_what_is_seen_from_outside(
+    monkeypatch, used_s, cpu_s
+):
+    one = Fallen(monkeypatch, heartbeat_s=96)
+    one.row[health_figures.cell("cpu")] = 4 * S_NS
+    used_ns = used_s * S_NS if used_s is not None else None
+    monkeypatch.setattr(process, "cpu_ns", lambda _pid: used_ns)
+    figures = WorkerFigures(*Sampler(one.board, HOST, 20_000).take(NOBODY, 0).workers[1])
+    health = dict(zip(WORKER, figures.health, strict=True))
+    late_s = 4 if used_s is not None else 0  # what is no process any more hangs no longer
+    assert (health["lag_p99_s"], figures.loop_lag_p99_s) == (late_s, late_s)
+    assert health["cpu"] == cpu_s * S_NS
+    assert figures.beat_ns == (one.NOW_NS if used_s is not None else 96 * S_NS)
 
 
 def test_a_late_node_is_not_waited_for_and_its_figures_count_where_they_come_in():

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 import pytest
 
+from amoc.base.clock import S_NS, now_ns
 from amoc.base.errors import PeerError
 from amoc.base.operator import Operator
 from amoc.ipc.messages.envelope import Envelope, Part
 from amoc.ipc.messages.lifecycle import Died, Forked, KillWorker, Note, WorkerLost, WorkerUp
 from amoc.ipc.messages.users import StartUsers, StopUsers
-from amoc.metrics.board import Board, Kind, UserState
+from amoc.metrics.board import Board, Cell, Kind, UserState
 from amoc.runtime.node import worker_links
 from amoc.runtime.node.worker_links import WorkerLinks
 from amoc.runtime.node.workers import (
@@ -101,6 +102,17 @@ def test_a_replacement_says_who_is_to_start_again_and_who_never_started(here):
     here.up(0, incarnation=2)
     assert here.reports[-1] == WorkerUp(0, 2, 4711, [1], [5, 7])
     assert here.states([1, 3]) == [UserState.RESTARTING, UserState.REMOVED]
+
+
+@pytest.mark.parametrize("was_up", [True, False])
+def test_a_worker_that_dies_in_silence_has_lagged_for_as_long_if_it_had_joined(here, was_up):
+    if was_up:
+        here.up(0)
+    row = here.board.row(0)
+    row[Cell.HEARTBEAT_NS] = now_ns() - 5 * S_NS
+    assert here.links.died(Died(0, 1, -9, LONG)) is was_up
+    lags = [one.value.max_ns for one in here.board.area(0).read() if one.name == "loop_lag"]
+    assert [ns // S_NS for ns in lags] == ([5] if was_up else [])
 
 
 def test_who_joins_twice_or_after_its_death_is_not_up(here):
