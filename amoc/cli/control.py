@@ -8,12 +8,13 @@ code is 0 when the run did it, and that of its refusal otherwise.
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 
 import click
 
-from amoc.cli.param_types import whole
+from amoc.cli.param_types import USER_IDS, whole
 from amoc.control.commands import COMMANDS as TABLE
-from amoc.control.commands import Argument, CommandSpec, Flag, WholeNumber, checked
+from amoc.control.commands import Argument, CommandSpec, Flag, IdRange, WholeNumber, checked
 from amoc.scenario.settings_sources import pairs_of
 
 _SHARED = (
@@ -29,23 +30,36 @@ def command_of(spec: CommandSpec) -> click.Command:
 
     def send(run: str | None, as_json: bool, comment: str | tuple[str, ...], **own: object) -> None:
         text = comment if isinstance(comment, str) else " ".join(comment)
-        _send(run, as_json, spec.name, own, text)
+        given = {name: value for name, value in own.items() if value is not None}
+        _send(run, as_json, spec.name, given, text)
 
+    instead = {one.instead_of for one in spec.arguments}
+    parameters = [_parameter(one, instead) for one in spec.arguments]
     return click.Command(
-        spec.name,
-        callback=send,
-        help=spec.help,
-        params=[*map(_parameter, spec.arguments), _comment(spec), *_SHARED],
+        spec.name, callback=send, help=spec.help, params=[*parameters, _comment(spec), *_SHARED]
     )
 
 
-def _parameter(argument: Argument) -> click.Parameter:
-    """How an argument is given on the command line."""
+def _parameter(argument: Argument, instead: Collection[str]) -> click.Parameter:
+    """How an argument is given on the command line; those of `instead` may be missing."""
     name, kind = argument.name, argument.type
     if isinstance(kind, Flag):
         return click.Option([f"--{name}"], is_flag=True, help=argument.help)
+    if isinstance(kind, IdRange):
+        return click.Option(
+            [f"--{name}"],
+            metavar=argument.metavar,
+            type=USER_IDS,
+            callback=lambda _context, _parameter, ids: ids and (ids[0], ids[-1]),
+            help=argument.help,
+        )
     if isinstance(kind, WholeNumber):
-        return click.Argument([name], metavar=argument.metavar, type=whole(kind.low, kind.high))
+        return click.Argument(
+            [name],
+            metavar=argument.metavar,
+            type=whole(kind.low, kind.high),
+            required=name not in instead,
+        )
     return click.Argument(
         [name], metavar=argument.metavar, nargs=-1, required=True, callback=_pairs
     )

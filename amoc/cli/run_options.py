@@ -54,7 +54,7 @@ _HINT = f"; write --abort-on-fail={GRACE_S:g}s, or put it last"
 _OPTIONS = (
     SCENARIO,
     click.option(
-        "--users", type=whole(1, MAX_ID), help="Number of users; ids start at 1.  [default: 1]"
+        "--users", type=whole(0, MAX_ID), help="Number of users; ids start at 1.  [default: 1]"
     ),
     click.option("--user-ids", type=USER_IDS, help="Ids of the users, instead of --users."),
     click.option(
@@ -74,7 +74,8 @@ _OPTIONS = (
     click.option(
         "--duration",
         type=seconds(),
-        help="Stop gracefully after this time: 30s, 5m.  [default: never]",
+        help="Stop gracefully after this time, not before: 30s, 5m.  [default: when all users have"
+        " finished]",
     ),
     click.option(
         "--workers",

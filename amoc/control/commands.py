@@ -66,6 +66,24 @@ class Flag:
 
 
 @dataclass(frozen=True)
+class IdRange:
+    """The first and the last of user ids, from 1 to `high`."""
+
+    high: int
+
+    def check(self, value: object) -> tuple[int, int]:
+        """`value`, if it is such a pair."""
+        match value:
+            case (first, last) if (
+                type(first) is type(last) is int and 1 <= first <= last <= self.high
+            ):
+                return first, last
+        raise ValueError(
+            f"must be the first and the last of user ids from 1 to {self.high}, got {cut(value)}"
+        )
+
+
+@dataclass(frozen=True)
 class SettingValues:
     """New values of settings, by name. Values may be secret, so no message shows them."""
 
@@ -81,7 +99,7 @@ class SettingValues:
         return dict(value)
 
 
-ArgumentType = WholeNumber | Flag | SettingValues
+ArgumentType = WholeNumber | IdRange | Flag | SettingValues
 
 
 @dataclass(frozen=True)
@@ -91,6 +109,7 @@ class Argument:
     Attributes:
         metavar: How the command line shows its value.
         default: What it is when it is not given; None means that it must be given.
+        instead_of: Another argument, which must be given if this one is not, and only then.
     """
 
     name: str
@@ -98,6 +117,7 @@ class Argument:
     metavar: str = ""
     help: str = ""
     default: Any = None
+    instead_of: str = ""
 
 
 class Handling(Enum):
@@ -139,8 +159,15 @@ class CommandSpec:
             if given not in names:
                 takes = f"only {', '.join(names)}" if names else "no arguments"
                 raise UsageError(f"{self.name} takes {takes}, got {cut(given)}")
-        checked = {}
+        checked: dict[str, Any] = {}
+        either = [
+            name for one in self.arguments if one.instead_of for name in (one.instead_of, one.name)
+        ]
+        if either and sum(name in arguments for name in either) != 1:
+            raise UsageError(f"{self.name} requires either {' or '.join(either)}")
         for one in self.arguments:
+            if one.name in either and one.name not in arguments:
+                continue
             value = arguments.get(one.name, one.default)
             if value is None and one.name not in arguments:
                 raise UsageError(f"{self.name} requires {one.name}")
@@ -152,6 +179,7 @@ class CommandSpec:
 
 
 _COUNT = Argument("count", WholeNumber(1, MAX_COUNT), metavar="N")
+_IDS = Argument("ids", IdRange(MAX_COUNT), "A-B", "The users with these ids.", instead_of="count")
 
 COMMANDS: dict[str, CommandSpec] = {
     one.name: one
@@ -169,8 +197,9 @@ COMMANDS: dict[str, CommandSpec] = {
         ),
         CommandSpec(
             "add",
-            "Add N users to a run.\n\nIds follow the highest one; users start at the start rate.",
-            arguments=(_COUNT,),
+            "Add N users to a run.\n\nIds follow the highest one, unless --ids says which to take;"
+            " no id is used twice. Users start at the start rate.",
+            arguments=(_COUNT, _IDS),
         ),
         CommandSpec(
             "remove",
@@ -178,6 +207,7 @@ COMMANDS: dict[str, CommandSpec] = {
             " their current iteration; with --force they are stopped at once.",
             arguments=(
                 _COUNT,
+                _IDS,
                 Argument("force", Flag(), help="Do not let iterations finish.", default=False),
             ),
         ),

@@ -82,4 +82,4 @@ def start(
         return None
     limit = process.raise_fd_limit()
     fd_budget.check_fds(users, 1, fds_per_user, limit, "embedded XMPP server")
-    return EmbeddedXmpp(values.get(DOMAIN, "localhost"), users * fds_per_user, on_line)
+    return EmbeddedXmpp(values.get(DOMAIN, "localhost"), max(1, users * fds_per_user), on_line)

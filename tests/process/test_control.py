@@ -125,6 +125,46 @@ def test_users_are_added_and_removed_while_the_run_runs(stayers, tmp_path):
         assert not (it.directory / "control").exists()
 
 
+def test_a_run_with_a_duration_needs_no_users_and_goes_on_without_them(stayers, tmp_path):
+    with controlled(stayers, "--users", "0", "--duration", "1h", *FAST, directory=tmp_path) as it:
+        assert it.ask("users")["alive"] == 0
+        it.say("add", "3")
+        it.wait_for_users(3)
+        it.say("remove", "3")
+        it.wait_for_users(0)
+        answer = it.ask("add", "--ids", "101-105")
+        assert (answer["first_id"], answer["last_id"]) == (101, 105)
+        it.wait_for_users(5)
+        refused = it.say("add", "--ids", "3-10", code=ExitCode.USAGE)
+        assert refused == "amoc: ids of add must be new to the run, got user 3 again\n"
+        removed = it.ask("remove", "--ids", "102-104", "--force")
+        assert removed["killed"] == 3
+        it.wait_for_users(2)
+        assert it.ask("remove", "--ids", "104-200")["asked"] == 1
+        it.wait_for_users(1)
+        assert it.ask("add", "1")["first_id"] == 106
+        it.say("stop")
+        assert it.run.end() == ExitCode.OK
+        assert sorted(map(int, lines(tmp_path / "ids"))) == [1, 2, 3, *range(101, 107)]
+        users = it.run.summary()["users"]
+        assert (users["started"], users["removed"], users["finished"]) == (9, 7, 2)
+
+
+def test_a_run_without_a_duration_ends_when_it_has_no_users(stayers, tmp_path):
+    with running(stayers, "--users", "0", *FAST, directory=tmp_path) as run:
+        assert run.end() == ExitCode.OK
+        assert run.summary()["users"]["started"] == 0
+
+
+def test_a_duration_is_run_to_its_end_by_users_that_finish_before(scenario, tmp_path):
+    quick = scenario("def start(user_id): pass")
+    with running(quick, "--users", "5", "--duration", "1.5s", *FAST, directory=tmp_path) as run:
+        assert run.end() == ExitCode.OK
+        summary = run.summary()
+        assert summary["users"]["finished"] == 5
+        assert summary["run"]["duration_s"] >= 1.5
+
+
 def test_settings_change_on_all_workers_or_on_none(stayers, tmp_path):
     with controlled(stayers, "--users", "4", *FAST, directory=tmp_path) as it:
         it.wait_for_users(4)

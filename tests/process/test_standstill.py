@@ -81,7 +81,7 @@ def test_adds_wait_while_a_process_above_stands_still_and_go_on_with_it(
     scenario: Callable[[str], Path], tmp_path: Path, role: str
 ) -> None:
     file = scenario(ADDING)
-    settings = ("--set", "user_rate=infinity", "--set", "repeat_num=1", "--duration", "1h")
+    settings = ("--set", "user_rate=infinity", "--set", "repeat_num=1")
     workers = ("--users", "20", "--workers", "2", "--stop-timeout", "20")
     with running(file, *workers, *settings, directory=tmp_path) as run:
         wait_until_all(run, file.parent, "adding")

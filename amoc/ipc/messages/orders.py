@@ -26,6 +26,15 @@ class RemoveUsers(NamedTuple):
     """At once, and not at the end of their iteration."""
 
 
+class RemoveRange(NamedTuple):
+    """Down: remove the users with these ids, as far as they are there."""
+
+    number: int
+    first: int
+    last: int
+    force: bool
+
+
 class RemoveIds(NamedTuple):
     """Down: let these users finish their iteration and leave."""
 
@@ -96,7 +105,7 @@ class UserCounts(NamedTuple):
 
 
 class UsersRemoved(NamedTuple):
-    """Up: the answer to `RemoveUsers` and `RemoveIds`; see `amoc.users.removal.Removal`."""
+    """Up: the answer to `RemoveUsers` and its like; see `amoc.users.removal.Removal`."""
 
     number: int
     asked: int
@@ -109,6 +118,7 @@ class UsersRemoved(NamedTuple):
 Order = (
     CountUsers
     | RemoveUsers
+    | RemoveRange
     | RemoveIds
     | Pause
     | Resume

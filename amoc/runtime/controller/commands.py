@@ -30,6 +30,7 @@ from amoc.ipc.messages.orders import (
     CountUsers,
     Done,
     Pause,
+    RemoveRange,
     RemoveUsers,
     Resume,
     UserCounts,
@@ -104,6 +105,7 @@ class Commands:
         self._one_at_a_time = BoundedSemaphore()
         self._added_by_hand = 0
         self.next_id = ids[0]
+        self._used: list[range] = []
         self.stop_asked = False
         self._handlers: Mapping[str, Callable[..., Answer]] = {
             "status": self._show_status,
@@ -218,7 +220,7 @@ class Commands:
         waiting = self._starts.waiting() + sum(one.queued or 0 for one in workers)
         highest = self.next_id - 1
         return UsersAnswer(
-            summary=f"{counted(alive, 'user')}, {waiting:,} pending; the highest id is {highest}",
+            summary=f"{alive:,} running, {waiting:,} pending; the highest id is {highest}",
             workers=workers,
             alive=alive,
             waiting=waiting,
@@ -233,40 +235,53 @@ class Commands:
         Raises:
             ResourceError: There are not enough ids left.
         """
-        last = self.next_id + count - 1
-        if last > self._ids[-1]:
-            raise ResourceError(f"user ids of this run must be at most {self._ids[-1]}, got {last}")
-        ids = range(self.next_id, last + 1)
-        self.next_id = last + 1
-        self._status.added += count
+        return self._add_ids(range(self.next_id, self.next_id + count), dues_ns)
+
+    def _add_ids(self, ids: range, dues_ns: Sequence[int] = ()) -> range:
+        if ids and ids[-1] > self._ids[-1]:
+            raise ResourceError(
+                f"user ids of this run must be at most {self._ids[-1]}, got {ids[-1]}"
+            )
+        self.next_id = max(self.next_id, ids.stop)
+        self._status.added += len(ids)
         self._starts.add(ids, dues_ns)
+        self._used.append(ids)
         return ids
 
-    def _add(self, count: int) -> Answer:
-        # Ids that the plan still needs are reserved for it.
-        if self._added_by_hand + count > ROOM_FOR_IDS:
+    def _add(self, count: int = 0, ids: tuple[int, int] | None = None) -> Answer:
+        if ids is not None:
+            wanted = range(ids[0], ids[1] + 1)
+            for used in self._used:
+                if both := range(max(used.start, wanted.start), min(used.stop, wanted.stop)):
+                    raise UsageError(f"ids of add must be new to the run, got {_span(both)} again")
+        else:
+            wanted = range(self.next_id, self.next_id + count)
+        count = len(wanted)
+        # Ids that the plan still needs are reserved for it, so a gap counts like users.
+        taken = max(count, wanted.stop - self.next_id)
+        if self._added_by_hand + taken > ROOM_FOR_IDS:
             raise ResourceError(
-                f"at most {ROOM_FOR_IDS} users can be added during a run, got {count} more after"
-                f" {self._added_by_hand}"
+                f"at most {ROOM_FOR_IDS} ids can be taken by users that are added during a run, got"
+                f" {taken} more after {self._added_by_hand}"
             )
         workers = sorted(self._broadcast.workers)
         if not workers:
             raise PeerError("no worker is ready to take users; try again in a moment")
         self._check_room(count)
-        self._added_by_hand += count
-        ids = self.add_users(count)
-        number = self._starts.workers
+        self._add_ids(wanted)
+        self._added_by_hand += taken
+        first, last, number = wanted[0], wanted[-1], self._starts.workers
         shares = [
-            len(placement.ids_of(ids[0], ids[-1], 0, 1, index, number)) for index in range(number)
+            len(placement.ids_of(first, last, 0, 1, index, number)) for index in range(number)
         ]
         return AddAnswer(
-            summary=f"users {ids[0]} to {ids[-1]} will start",
+            summary=f"{_span(wanted)} will start",
             workers=[
                 WorkerAnswer(str(origin), f"{counted(shares[origin.worker], 'user')} to start")
                 for origin in workers
             ],
-            first_id=ids[0],
-            last_id=ids[-1],
+            first_id=first,
+            last_id=last,
         )
 
     def _check_room(self, count: int) -> None:
@@ -275,14 +290,23 @@ class Commands:
             there = self._status.samples.running + self._status.waiting
             fd_budget.check_fds(there + count, loaded.workers, loaded.fds_per_user, loaded.fd_limit)
 
-    def _remove(self, count: int, force: bool) -> Answer:
-        early = len(self._starts.withdraw(count))
-        shares = self._shares(count - early)
-        replies = self._broadcast.ask(
-            lambda number, origin: RemoveUsers(number, shares[origin], force),
-            FORCE_S if force else ORDER_S,
-            to=shares,
-        )
+    def _remove(self, *, force: bool, count: int = 0, ids: tuple[int, int] | None = None) -> Answer:
+        limit_s = FORCE_S if force else ORDER_S
+        if ids is not None:
+            first, last = ids
+            count = last - first + 1
+            early = len(self._starts.withdraw_ids(first, last))
+            replies = self._broadcast.ask(
+                lambda number, _: RemoveRange(number, first, last, force), limit_s
+            )
+        else:
+            early = len(self._starts.withdraw(count))
+            shares = self._shares(count - early)
+            replies = self._broadcast.ask(
+                lambda number, origin: RemoveUsers(number, shares[origin], force),
+                limit_s,
+                to=shares,
+            )
         found = Removal.sum(_removal(reply) for reply in replies.values())
         removal = found._replace(withdrawn=found.withdrawn + early)
         self._status.added -= removal.withdrawn
@@ -351,6 +375,10 @@ def _worker_users(origin: WorkerId, reply: Reply) -> WorkerUsers:
         return WorkerUsers(str(origin), reply.error)
     alive, queued = reply.answer.alive, reply.answer.queued
     return WorkerUsers(str(origin), f"{counted(alive, 'user')}, {queued:,} pending", alive, queued)
+
+
+def _span(ids: range) -> str:
+    return f"users {ids[0]} to {ids[-1]}" if len(ids) > 1 else f"user {ids[0]}"
 
 
 def _removal(reply: Reply) -> Removal:

@@ -70,7 +70,12 @@ class RunLoop:
             if self._status.state is State.RUNNING:
                 services.follow(follower, run_ns, now - run_ns)
                 services.deal(now)
-                if (follower is None or follower.done) and not timeline and services.all_left():
+                if (
+                    plan.duration_s is None
+                    and (follower is None or follower.done)
+                    and not timeline
+                    and services.all_left()
+                ):
                     return "ok"
             busy = follower is not None or bool(timeline) or services.starts.waiting()
             self._node.changed.wait(DEAL_S if busy else IDLE_S)

@@ -53,14 +53,27 @@ class _Worker:
         fresh = sum(len(batch.ids) for batch in self.fresh)
         return len(self.again) + len(self.unstarted) + fresh
 
-    def cut(self, first: int) -> Iterator[int]:
-        """Remove the new users of id `first` and above, whole batches at once."""
+    def insert(self, batch: _Batch) -> None:
+        """Add a batch of new users where its ids belong."""
+        at = len(self.fresh)
+        while at and self.fresh[at - 1].ids[0] > batch.ids[0]:
+            at -= 1
+        self.fresh.insert(at, batch)
+
+    def cut(self, first: int, last: int | None = None) -> Iterator[int]:
+        """Remove the new users from id `first` to `last`, or all above, whole batches at once."""
+        above: list[_Batch] = []
         while self.fresh and self.fresh[-1].ids[-1] >= first:
             batch = self.fresh.pop()
-            if below := batch.below(first):
+            if last is not None:
+                batch, kept = batch.split(batch.below(last + 1))
+                if kept.ids:
+                    above.append(kept)
+            if batch.ids and (below := batch.below(first)):
                 kept, batch = batch.split(below)
                 self.fresh.append(kept)
             yield from batch.ids
+        self.fresh.extend(reversed(above))
 
     def take(self, now_ns: int) -> StartUsers | None:
         """The next users, as many as the worker has room for."""
@@ -96,15 +109,15 @@ class StartQueue:
         return len(self._workers)
 
     def add(self, ids: range, dues_ns: Sequence[int] = ()) -> None:
-        """Add users with consecutive `ids`; with `dues_ns`, each starts not before its time.
+        """Add users with consecutive `ids`, of which none was added before.
 
-        Ids ascend from one call to the next.
+        With `dues_ns`, each starts not before its time.
         """
         count = len(self._workers)
         for worker in self._workers if ids else ():
             mine = placement.ids_of(ids[0], ids[-1], 0, 1, worker.index, count)
             if mine:
-                worker.fresh.append(_Batch(mine, dues_ns[mine[0] - ids[0] :: count]))
+                worker.insert(_Batch(mine, dues_ns[mine[0] - ids[0] :: count]))
 
     def withdraw(self, count: int) -> list[int]:
         """Remove the `count` users with the highest ids from the queue, and return their ids.
@@ -116,6 +129,13 @@ class StartQueue:
         taken = [one for worker in self._workers for one in worker.cut(first)]
         taken.sort(reverse=True)
         return taken
+
+    def withdraw_ids(self, first: int, last: int) -> list[int]:
+        """Remove the users from id `first` to `last` from the queue, and return their ids.
+
+        Those that were already dealt to a worker are no longer in it.
+        """
+        return [one for worker in self._workers for one in worker.cut(first, last)]
 
     def _threshold(self, count: int) -> int:
         """The id from which on there are `count` users, or all, in the queue."""

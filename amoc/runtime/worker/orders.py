@@ -28,6 +28,7 @@ from amoc.ipc.messages.orders import (
     Pause,
     Refused,
     RemoveIds,
+    RemoveRange,
     RemoveUsers,
     Resume,
     RevertSettings,
@@ -71,6 +72,8 @@ class OrderHandler:
                 return UserCounts(number, len(pool), pool.queued, pool.removable)
             case RemoveUsers(number, count, force):
                 return UsersRemoved(number, *pool.remove(count, force))
+            case RemoveRange(number, first, last, force):
+                return UsersRemoved(number, *pool.remove_range(first, last, force))
             case RemoveIds(number, ids):
                 return UsersRemoved(number, *pool.remove_ids(ids, force=False))
             case Pause(number):

@@ -29,6 +29,7 @@ from amoc.scenario.events import USER_ADDED, USER_REMOVED
 from amoc.scenario.start_rate import USER_RATE
 from amoc.throttle.worker import Gate
 from amoc.throttle.worker_queue import OnToken, Token
+from amoc.users import placement
 from amoc.users.removal import Removal
 from amoc.users.user import StopReason, User
 
@@ -80,6 +81,7 @@ class UserPool:
     def __init__(self, orders: Orders, board: Board) -> None:
         self.seed = orders.seed
         self.states = board.users
+        self._board = board
         self.run_once = orders.start
         self._worker = orders.worker
         self._report = orders.report
@@ -275,6 +277,17 @@ class UserPool:
         """Take out `count` users, those with the highest numbers, started or not."""
         there = [user_id for user_id, user in self._users.items() if not user.stop_reason]
         return self.remove_ids(nlargest(count, [*there, *self._queued]), force)
+
+    def remove_range(self, first: int, last: int, force: bool) -> Removal:
+        """Take out the users with ids from `first` to `last` that are here or are to start here."""
+        mine = placement.ids_of(first, last, 0, 1, self._worker, self._board.workers)
+        there = [
+            user_id
+            for user_id, user in self._users.items()
+            if first <= user_id <= last and not user.stop_reason
+        ]
+        to_come = self._board.users_in((UserState.STARTING, UserState.RESTARTING), mine)
+        return self.remove_ids([*there, *(one for one in to_come if one not in self._users)], force)
 
     def remove_ids(self, ids: Iterable[int], force: bool) -> Removal:
         """Take out the users `ids`; those that are still to be dealt are not started then."""

@@ -175,7 +175,9 @@ def ends(monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("arguments", "clause"),
     [
-        (["add"], "N"),
+        (["add"], "add requires either count or ids"),
+        (["add", "5", "--ids", "1-2"], "add requires either count or ids"),
+        (["add", "--ids", "5-3"], "--ids must be A-B"),
         (["add", "0"], "must be a whole number from 1 to"),
         (["add", "many"], "got 'many'"),
         (["remove", "-5"], "-5"),

@@ -169,7 +169,7 @@ def test_several_requests_may_use_one_connection(run, path, served):
         (b"{}\n", "command must be one of"),
         (b'{"command": "explode"}\n', "command must be one of"),
         (b'{"command": {"a": 1}}\n', "command must be one of"),
-        (b'{"command": "add"}\n', "add requires count"),
+        (b'{"command": "add"}\n', "add requires either count or ids"),
         (b'{"command": "add", "arguments": 5}\n', "arguments of add must be an object"),
         (b'{"command": "pause", "comment": 5}\n', "comment of pause must be text"),
         (b'{"command": "pause", "more": 5}\n', "arguments and comment, got 'more'"),

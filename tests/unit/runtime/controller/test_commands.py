@@ -22,6 +22,7 @@ from amoc.ipc.messages.orders import (
     CountUsers,
     Done,
     Order,
+    RemoveRange,
     RemoveUsers,
     RevertSettings,
     UserCounts,
@@ -73,6 +74,8 @@ class FakeOrdering:
         match order:
             case CountUsers():
                 return Reply(Outcome.ANSWERED, answer=UserCounts(1, have, 0, have))
+            case RemoveRange():
+                return Reply(Outcome.ANSWERED, answer=UsersRemoved(1, *Removal(asked=2)))
             case RemoveUsers(_, count):
                 removed = min(count, have)
                 self.have[worker] -= removed
@@ -156,10 +159,49 @@ def test_users_added_by_hand_take_no_numbers_from_those_that_the_plan_needs():
     run.operations._added_by_hand = ROOM_FOR_IDS - 5
     run.do("add", count=5)
     with pytest.raises(
-        ResourceError, match="at most 1000000 users can be added during a run, got 1 more after"
+        ResourceError, match="at most 1000000 ids can be taken by users that are added during a run"
     ):
         run.do("add", count=1)
     assert run.starts.waiting() == 5
+
+
+def test_a_gap_before_added_ids_takes_numbers_too():
+    run = Run(0)
+    run.operations._added_by_hand = ROOM_FOR_IDS - 5
+    with pytest.raises(ResourceError, match="got 6 more after 999995"):
+        run.do("add", ids=(3, 6))
+    run.do("add", ids=(5, 5))
+    with pytest.raises(ResourceError, match="got 1 more after 1000000"):
+        run.do("add", count=1)
+    assert run.starts.waiting() == 1
+
+
+def test_ids_are_added_once_and_later_users_come_after_the_highest():
+    run = Run(0, 0)
+    run.do("add", count=10)
+    assert run.do("add", ids=(101, 105)).summary == "users 101 to 105 will start"
+    answer = run.do("add", ids=(50, 50))
+    assert (answer.summary, answer.first_id, answer.last_id) == ("user 50 will start", 50, 50)
+    assert [one.text for one in answer.workers] == ["0 users to start", "1 user to start"]
+    for ids, again in (((1, 1), "user 1"), ((8, 60), "users 8 to 10"), ((105, 200), "user 105")):
+        with pytest.raises(UsageError, match=f"ids of add must be new to the run, got {again} ag"):
+            run.do("add", ids=ids)
+    assert run.do("add", count=2).first_id == 106
+    assert run.status.added == run.starts.waiting() == 18
+    with pytest.raises(ResourceError, match="must be at most 1000, got 1001"):
+        run.do("add", ids=(990, 1001))
+
+
+def test_users_are_removed_by_their_ids_those_that_wait_first():
+    run = Run(5, 5)
+    run.do("add", count=20)
+    answer = run.do("remove", ids=(18, 30))
+    assert (answer.withdrawn, answer.asked) == (3, 4)  # each worker asks two of its own
+    assert answer.summary.startswith("there were only 7 users to remove: ")
+    assert run.starts.waiting() == run.status.added == 17
+    (order,) = {*run.broadcast.asked[-1].values()}
+    assert order == RemoveRange(1, 18, 30, False)
+    assert run.do("remove", ids=(18, 20)).withdrawn == 0
 
 
 def test_users_that_would_not_find_descriptors_are_not_added():

@@ -180,7 +180,9 @@ def test_the_highest_numbers_are_taken_back_first_and_dealt_ones_are_not():
     st.lists(
         st.one_of(
             st.tuples(st.just("add"), st.integers(1, 400), st.booleans()),
+            st.tuples(st.just("fill"), st.integers(0, 20)),
             st.tuples(st.just("withdraw"), st.integers(0, 500)),
+            st.tuples(st.just("withdraw_ids"), st.integers(1, 2000), st.integers(0, 500)),
             st.tuples(st.just("up"), st.integers(0, 4)),
             st.tuples(st.just("deal")),
         ),
@@ -189,6 +191,7 @@ def test_the_highest_numbers_are_taken_back_first_and_dealt_ones_are_not():
 )
 def test_who_is_withdrawn_is_whom_a_naive_list_would_take(workers, steps):
     starts, listed, dues, next_id = StartQueue(workers), [], {}, 7
+    gaps = []
     for step, *arguments in steps:
         match step, arguments:
             case "add", [count, timed]:
@@ -197,7 +200,17 @@ def test_who_is_withdrawn_is_whom_a_naive_list_would_take(workers, steps):
                 starts.add(ids, times)
                 listed += ids
                 dues.update(zip(ids, times, strict=False))
-                next_id += count
+                next_id += count + 10
+                gaps.append(range(next_id - 10, next_id))
+            case "fill", [which] if gaps:  # ids below others that were added before
+                ids = gaps.pop(which % len(gaps))
+                starts.add(ids)
+                listed += ids
+            case "withdraw_ids", [first, count]:
+                expected = {one for one in listed if first <= one <= first + count}
+                found = starts.withdraw_ids(first, first + count)
+                assert sorted(found) == sorted(expected)
+                listed = [one for one in listed if one not in expected]
             case "withdraw", [count]:
                 expected = sorted(listed, reverse=True)[:count]
                 assert starts.withdraw(count) == expected

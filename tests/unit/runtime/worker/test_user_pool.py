@@ -451,6 +451,34 @@ def test_users_may_be_removed_before_they_are_dealt(worker):
     one.wait_states(RUNNING=2, REMOVED=1)
 
 
+def test_users_are_removed_by_their_ids_wherever_they_are(worker):
+    one = worker(stay)
+    one.deal(range(1, 7))
+    one.wait_states(RUNNING=6)
+    one.gate.open = False
+    one.deal([8, 9])
+    one.deal([10], again=True)
+    one.wait(lambda: len(one.gate.line) == 3)
+    one.board.users[11] = UserState.STARTING  # on its way here
+    removing = gevent.spawn(one.crowd.remove_range, 5, 8, False)
+    assert removing.get(timeout=DEADLINE_S) == Removal(asked=2, withdrawn=1)
+    again = gevent.spawn(one.crowd.remove_range, 5, 200, False)
+    assert again.get(timeout=DEADLINE_S) == Removal(withdrawn=2, not_again=1)
+    assert not one.gate.line
+    one.deal([11])
+    one.wait(lambda: one.started() == 10)
+    assert one.states() == {UserState.RUNNING: 4, UserState.REMOVED: 1, UserState.STOPPING: 2}
+    killing = gevent.spawn(one.crowd.remove_range, 1, 2, True)
+    assert killing.get(timeout=DEADLINE_S) == Removal(killed=2)
+
+
+def test_a_user_that_has_not_begun_is_removed_once(worker):
+    one = worker(stay)
+    one.deal([1])
+    one.wait(lambda: len(one.crowd) == 1)
+    assert one.crowd.remove_range(1, 1, False).total == 1
+
+
 def test_who_lost_its_worker_and_is_removed_does_not_start_again(worker):
     one = worker(stay)
     one.gate.open = False
