@@ -35,7 +35,8 @@ class ExitCode(IntEnum):
     WORKERS_LOST = 10
     """A worker died repeatedly soon after its start, so the run was aborted."""
     STUCK = 11
-    """The run completed, but some users did not stop even when they were killed."""
+    """The run completed, but some users did not stop even when they were killed, or were lost with
+    their worker."""
     THRESHOLD = 12
     """The run completed, but violated a threshold of --expect or of the scenario."""
     GENERATOR_LIMITED = 13

@@ -108,19 +108,19 @@ class UserState(IntEnum):
     CRASHED = 5
     """Done: its last iteration raised."""
     REMOVED = 6
-    """Taken out by a command or at the end of --stop-timeout."""
+    """Stopped by a command, or by stages."""
     RESTARTING = 7
     """Its worker died; it will be started again."""
-    PARKED = 8
-    """Stopped because its node was cut off."""
+    LOST = 8
+    """Its worker died, and it was not started again before the end."""
     STOPPING = 9
     """Runs its last iteration: it was removed by a command."""
+    TIMED_OUT = 10
+    """Had not finished within --stop-timeout, and was stopped forcibly."""
 
 
 RESTARTABLE = (UserState.RUNNING, UserState.BETWEEN, UserState.RESTARTING)
 """States from which a user must be started again when its worker dies."""
-ALIVE = (*RESTARTABLE, UserState.STOPPING)
-"""States of users that ran and have not left for good."""
 
 
 class Metric(NamedTuple):

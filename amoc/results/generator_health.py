@@ -41,6 +41,8 @@ class Limits:
         ports: Share of the ephemeral ports that may be in use from one address to one destination.
         memory: Share of its memory that a host may have in use, its page cache aside.
         missed: Share of a throttle's slots that may be void because they were late.
+        restarted: Share of the running users that may be started again in a second because their
+            worker has died.
         silent_s: How long nothing may come from a node; it says how it is each second.
         controller_cpu: Share of a core that the controller may use.
         controller_lag_s: How late the controller's loop may turn. It deals slots of throttles a
@@ -61,6 +63,7 @@ class Limits:
     ports: float = 0.95
     memory: float = 0.97
     missed: float = 0.05
+    restarted: float = 0.05
     silent_s: float = 1.2
     controller_cpu: float = 0.95
     controller_lag_s: float = 0.1
@@ -143,6 +146,12 @@ _KINDS = {
         "up to {worst} of its slots were missed because they were late",
         "leave amoc a core: run fewer workers than cores, use fewer throttles, or move the target"
         " to another host",
+    ),
+    "restarts": _Kind(
+        lambda limits: limits.restarted,
+        "share",
+        "up to {worst} of them were started again in a second, because their worker had died",
+        "see the logs of the workers that died",
     ),
     "silence": _Kind(
         lambda limits: limits.silent_s,
@@ -274,7 +283,8 @@ class Health:
 
     def _long_enough(self, past: _Past) -> bool:
         limits = self.limits
-        often = past.seconds >= max(limits.least_s, limits.least_share * self.seconds)
+        # To a tenth of a second: what comes each second is sampled a little earlier or later.
+        often = round(past.seconds, 1) >= max(limits.least_s, limits.least_share * self.seconds)
         return often or past.longest_row_s >= limits.in_a_row_s
 
     def _sentence(self, where: str, what: str, past: _Past) -> str:
@@ -319,6 +329,9 @@ def _figures(points: Sequence[Point]) -> Iterator[_Figure]:
         if throttle.missed:
             due = throttle.executions + throttle.missed
             yield _Figure(f"throttle {name}", "missed slots", throttle.missed / due)
+    if len(points) > 1:
+        again = point.users.get("restarted", 0) - points[-2].users.get("restarted", 0)
+        yield _Figure("users", "restarts", again / max(1, again, point.users.get("running", 0)))
     yield _Figure("controller", "controller cpu", point.controller_cpu)
     yield _Figure("controller", "controller lag", point.controller_lag_s)
 

@@ -135,8 +135,18 @@ class SampleMerger:
 
     @property
     def removed(self) -> int:
-        """Users that were removed before that."""
+        """Users that were removed before that, by a command or by stages."""
         return self._users(frozenset({UserState.REMOVED}))
+
+    @property
+    def timed_out(self) -> int:
+        """Users that were stopped forcibly at the end of --stop-timeout."""
+        return self._users(frozenset({UserState.TIMED_OUT}))
+
+    @property
+    def lost(self) -> int:
+        """Users whose worker died, and that were not started again."""
+        return self._users(frozenset({UserState.LOST}))
 
     @property
     def restarted(self) -> int:

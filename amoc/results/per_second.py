@@ -138,6 +138,8 @@ class PointCutter:
             "finished": samples.finished,
             "crashed": samples.crashed,
             "removed": samples.removed,
+            "timed_out": samples.timed_out,
+            "lost": samples.lost,
             "restarted": samples.restarted,
             "peak": samples.peak,
         }

@@ -22,7 +22,12 @@ from amoc.metrics.throttle_counts import ThrottleCounts
 from amoc.metrics.timer_statistics import FRACTIONS, MAIN
 from amoc.results.old_names import renamed
 
-USERS = ("running", "waiting", "started", "finished", "crashed", "removed", "restarted", "peak")
+GONE = ("finished", "removed", "timed_out", "lost")
+"""How users that had started are gone for good."""
+USERS = (
+    *("running", "waiting", "started", "finished", "crashed", "removed", "restarted", "peak"),
+    *("timed_out", "lost"),
+)
 """What a point says of users; totals since the run began, but for running, waiting and peak."""
 
 

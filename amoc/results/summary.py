@@ -166,7 +166,12 @@ def _users(totals: RunTotals, crashed: int) -> dict[str, float]:
     last = totals.whole.last
     said = last.users if last is not None else {}
     users = {name: said.get(name, 0) for name in USERS if name != "waiting"}
-    return {**users, "crashed": crashed, "starts_per_s_peak": round(totals.starts_per_s_peak, 1)}
+    return {
+        **users,
+        "not_started": said.get("waiting", 0),
+        "crashed": crashed,
+        "starts_per_s_peak": round(totals.starts_per_s_peak, 1),
+    }
 
 
 def _crashes(tally: Tally, samples: Mapping[str, CrashSample]) -> list[CrashPart]:

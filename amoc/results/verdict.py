@@ -8,13 +8,17 @@ What outranks what, and why:
   so thresholds that failed are named, but are not the verdict;
 - *failed thresholds*;
 - *stopped*, *ok*.
+
+Deaths of workers are among the reasons of any verdict. Their users start again; those that did not
+come back are lost, and then the run has failed.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from amoc.base.errors import ExitCode
 from amoc.results.thresholds.threshold import Result
@@ -22,6 +26,8 @@ from amoc.results.thresholds.threshold import Result
 ABORTED = "the run was aborted"
 """Begins the reason of a run that was aborted (``--abort-on-fail``)."""
 _BROKEN = ("failed", "interrupted")
+MAX_DEATHS = 10
+"""Ways in which workers died that are told apart."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,7 @@ def judge(
     limited: bool,
     limited_ok: bool,
     *,
+    deaths: Mapping[str, int] = MappingProxyType({}),
     aborted: str = "",
     findings: Sequence[str] = (),
     failure: str = "",
@@ -58,6 +65,8 @@ def judge(
         results: The outcome of its thresholds.
         limited: Whether the load generator was too slow to measure the target.
         limited_ok: Whether that is accepted, and only mentioned.
+        deaths: How workers died, and how often. Users of a dead worker start again, so this alone
+            decides nothing, but whoever reads the results must know.
         aborted: That the run was aborted, and why; empty if it was not.
         findings: In what the generator was too slow, a sentence each.
         failure: What went wrong; empty if nothing did.
@@ -72,6 +81,7 @@ def judge(
     slow = list(findings) if limited else []
     if limited and not slow:
         slow = ["the load generator was too slow to measure the target"]
+    slow += _deaths(deaths)
     if ended in _BROKEN:
         exit_code = code or (ExitCode.INTERRUPTED if ended == "interrupted" else ExitCode.INTERNAL)
         why = failure or ("stopped at once by the operator" if ended == "interrupted" else "")
@@ -97,6 +107,14 @@ def incomplete(found: Verdict, missing: Sequence[str]) -> Verdict:
         return replace(found, reasons=(*found.reasons, *new))
     was = f"without that the verdict is: {found.verdict}"
     return Verdict("incomplete", ExitCode.INCOMPLETE, (*new, was, *found.reasons))
+
+
+def _deaths(deaths: Mapping[str, int]) -> list[str]:
+    """Deaths of workers, the most frequent first."""
+    ranked = sorted(deaths.items(), key=lambda item: (-item[1], item[0]))
+    told = [f"{how}, {times:,} times" if times > 1 else how for how, times in ranked[:MAX_DEATHS]]
+    rest = sum(times for _, times in ranked[MAX_DEATHS:])
+    return [*told, f"workers died {rest:,} times more"] if rest else told
 
 
 def tell_of(reasons: Iterable[str], reason: str) -> bool:

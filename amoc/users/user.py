@@ -120,7 +120,7 @@ class User(greenlet):
             pool.turn_away(user_id)
             pool.left(self)
             return
-        outcome = UserState.REMOVED
+        outcome = UserState.FINISHED
         try:
             while True:
                 states[user_id] = UserState.RUNNING
@@ -143,7 +143,7 @@ class User(greenlet):
         except UserStopped:
             outcome = UserState.FINISHED
         except Killed:
-            outcome = UserState.REMOVED
+            outcome = UserState.TIMED_OUT
         except BaseException:
             # A defect of ours: the user is lost, but neither is the worker nor is it forgotten.
             traceback.print_exc()

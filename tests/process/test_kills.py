@@ -63,6 +63,9 @@ def test_a_killed_worker_is_replaced_and_loses_neither_counts_nor_users(
         run.kill(run.pid, signal.SIGINT)
         assert run.end() == 0
         summary = run.summary()
+    assert sorted(summary["run"]["reasons"]) == [
+        f"worker {worker} was killed by SIGKILL, {kills // 2} times" for worker in range(2)
+    ]
     logged = Counter(line.split()[0] for line in lines(log))
     # A worker is killed in at most one user's moment between counting and writing it down.
     assert logged["count"] <= summary["counters"]["counts"] <= logged["count"] + kills
@@ -71,6 +74,9 @@ def test_a_killed_worker_is_replaced_and_loses_neither_counts_nor_users(
         "finished": users,
         "crashed": 0,
         "removed": 0,
+        "timed_out": 0,
+        "lost": 0,
+        "not_started": 0,
         "restarted": users // 2 * kills,
         "peak": users,
         "running": 0,
@@ -95,7 +101,10 @@ def test_a_killed_parent_takes_all_below_it_along_and_the_run_says_so(
         assert run.end() == 8
         eventually(lambda: not alive(tree), f"nothing of the tree is left: {tree}", 10)
         assert re.search(rf"amoc: .*{role}.* was killed by SIGKILL", run.output)
-        assert run.summary()["run"]["verdict"] == "failed"
+        summary = run.summary()
+        assert summary["run"]["verdict"] == "failed"
+        if role == "supervisor":  # the node is there to say what became of them
+            assert summary["users"]["lost"] == 20
     assert not list(tmp_path.glob("amoc-*")), "directories of sockets are removed"
 
 
@@ -151,6 +160,33 @@ def test_a_worker_that_dies_again_and_again_before_it_takes_users_ends_the_run(
         assert not alive(tree)
 
 
+def test_users_whose_worker_died_and_that_are_not_back_at_the_end_are_lost(
+    scenario: Callable[[str], Path], tmp_path: Path
+) -> None:
+    deadly = scenario("""
+        import os
+        import signal
+        from amoc import user
+
+        def start(user_id):
+            if user_id == 3:  # the last of its worker
+                os.kill(os.getpid(), signal.SIGKILL)
+            user.wait_stopping()
+    """)
+    with running(deadly, "--users", "4", *FAST, directory=tmp_path) as run:
+        death = "worker 0 was killed by SIGKILL"
+        # Replacements of what dies young take longer each time, now seconds.
+        eventually(lambda: run.output.count(f"{death}; its") == 6, "the worker dies again")
+        run.kill(run.pid, signal.SIGINT)
+        assert run.end() == 11
+        summary = run.summary()
+    assert "2 users were lost with their worker" in run.output
+    assert summary["run"]["verdict"] == "failed"
+    assert f"{death}, 6 times" in summary["run"]["reasons"]
+    users = summary["users"]
+    assert (users["lost"], users["finished"], users["removed"]) == (2, 2, 0)
+
+
 def test_a_stopped_worker_that_hangs_in_c_is_killed_and_the_run_ends(
     scenario: Callable[[str], Path], tmp_path: Path
 ) -> None:
@@ -170,12 +206,11 @@ def test_a_stopped_worker_that_hangs_in_c_is_killed_and_the_run_ends(
         tree = set(run.tree())
         run.kill(run.pid, signal.SIGTERM)
         assert run.end() == 11
-        assert "2 users were lost with a worker at the end" in run.output
+        assert "2 users were lost with their worker" in run.output
         assert "worker 0 did not stop in time and is killed" in run.output
         eventually(lambda: not alive(tree), "nothing is left", 10)
         summary = run.summary()["users"]
-        assert summary["finished"] == 2
-        assert summary["removed"] == 2
+        assert (summary["finished"], summary["lost"], summary["removed"]) == (2, 2, 0)
 
 
 def test_a_second_interrupt_ends_everything_at_once(

@@ -163,7 +163,7 @@ def test_crashes_are_counted_by_cause_and_crashed_users_repeat(
     assert output.count("Traceback") == 2, "one traceback for each cause"
 
 
-def test_users_that_do_not_finish_are_removed_and_stuck_ones_are_named(
+def test_users_that_do_not_finish_time_out_and_stuck_ones_are_named(
     scenario: Write, tmp_path: Path
 ) -> None:
     file = scenario("""
@@ -190,7 +190,8 @@ def test_users_that_do_not_finish_are_removed_and_stuck_ones_are_named(
         assert "3 users did not finish within 0.2 s" in run.output
         assert "users did not stop even when they were killed: 3" in run.output
         users = run.summary()["users"]
-    assert (users["removed"], users["running"], users["finished"]) == (3, 1, 0)
+    assert (users["timed_out"], users["running"], users["finished"]) == (3, 1, 0)
+    assert users["removed"] == 0, "no command removed any"
 
 
 def test_users_that_wait_for_amoc_or_their_peers_end_with_the_run_and_count_as_finished(

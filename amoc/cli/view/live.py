@@ -160,6 +160,8 @@ class LiveView:
             f" running, {status.waiting:,} pending, {samples.finished:,} finished, ",
             (f"{samples.crashed:,} crashed", "bold red" if samples.crashed else ""),
             f", {samples.removed:,} removed" if samples.removed else "",
+            (f", {samples.timed_out:,} timed out" if samples.timed_out else "", "bold red"),
+            (f", {samples.lost:,} lost" if samples.lost else "", "bold red"),
             f", {samples.restarted:,} restarted" if samples.restarted else "",
             f", {Now(status).rate(lambda some: some.starts):,.0f} starts/s",
         )

@@ -197,10 +197,28 @@ def nonzero(counters: Mapping[str, int]) -> dict[str, int]:
     return {name: count for name, count in counters.items() if count}
 
 
+_USERS = {
+    "started": "",
+    "finished": "",
+    "crashed": "bold red",
+    "removed": "",
+    "timed_out": "bold red",
+    "lost": "bold red",
+    "not_started": "bold yellow",
+    "restarted": "",
+    "running": "",
+}
+"""The columns on users, and how each is shown when there are any."""
+_RARE = ("timed_out", "lost", "not_started")
+"""Columns that are left out while they are 0."""
+
+
 def _users(users: Mapping[str, float]) -> RenderableType:
-    shown = ("started", "finished", "crashed", "removed", "restarted", "running")
-    figures = {name: Text(f"{users[name]:,}") for name in shown}
-    figures["crashed"].style = "bold red" if users["crashed"] else ""
+    figures = {}
+    for name, style in _USERS.items():
+        count = users.get(name, 0)
+        if count or name not in _RARE:
+            figures[name.replace("_", " ")] = Text(f"{count:,}", style if count else "")
     figures["max users"] = Text(f"{users['peak']:,}")
     figures["max starts/s"] = Text(f"{users['starts_per_s_peak']:,.1f}")
     row = _table("users", *figures)

@@ -50,7 +50,7 @@ class Stopped(NamedTuple):
     stuck: Sequence[int]
     """Users that did not even leave then; the first of them."""
     lost: int
-    """Users that were in workers that died or had to be killed."""
+    """Users whose worker had died or had to be killed, and that were not started again."""
 
 
 class CrashSeen(NamedTuple):

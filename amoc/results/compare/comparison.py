@@ -20,7 +20,7 @@ from amoc.results.compare.noise import Estimated, SteadyState
 from amoc.results.compare.per_second_values import PerSecondValues
 from amoc.results.report.run_annotations import Interruptions
 from amoc.results.saved_run import SavedRun
-from amoc.results.series import Point, Tally, WarmUp
+from amoc.results.series import GONE, Point, Tally, WarmUp
 from amoc.results.summary_types import RunPart
 from amoc.scenario.start_rate import USER_RATE
 
@@ -249,7 +249,7 @@ def _generator(sides: tuple[Side, Side]) -> Iterator[_Found]:
 
 def _users(sides: tuple[Side, Side]) -> Iterator[_Found]:
     yield _mean(sides, "users", "running", "")
-    for name in ("started", "finished", "removed", "restarted", "peak"):
+    for name in ("started", *GONE, "not_started", "restarted", "peak"):
         totals = [float(side.record.summary.get("users", {}).get(name, 0)) for side in sides]
         if any(totals):
             yield Metric("users", name, "total", "", totals[0], totals[1]), None, _MORE

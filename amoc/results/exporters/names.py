@@ -22,7 +22,7 @@ from typing import NamedTuple
 from amoc.metrics.health_figures import NODE, WORKER, NodePoint, WorkerPoint
 from amoc.metrics.throttle_counts import COUNTS
 from amoc.metrics.timer_statistics import FRACTIONS, MAIN
-from amoc.results.series import Point
+from amoc.results.series import GONE, Point
 
 MAX_ELEMENT = 100
 """Characters of an element. Graphite makes it the name of a file or directory."""
@@ -31,7 +31,7 @@ MAX_CAUSES = 50
 OTHER_CAUSES = "other causes"
 """What all further ones count as."""
 
-STATES = ("running", "waiting", "finished", "removed")
+STATES = ("running", "waiting", *GONE)
 """Users in these states are counted as they are, and may become fewer."""
 CHANGES = ("started", "restarted")
 """These are counted as they come."""

@@ -38,6 +38,8 @@ def users(rows: Sequence[Row]) -> Chart:
         Line("pending", highest(rows, lambda one: one.users.get("waiting")), 5),
         Line("finished", latest(rows, lambda one: one.users.get("finished")), 3, "dash"),
         Line("removed", latest(rows, lambda one: one.users.get("removed")), 4, "dash"),
+        Line("timed out", latest(rows, lambda one: one.users.get("timed_out")), 6, "dash"),
+        Line("lost", latest(rows, lambda one: one.users.get("lost")), 7, "dash"),
         Line("restarted", latest(rows, lambda one: one.users.get("restarted")), 2, "dash"),
     ]
     return Chart("users", "Users", "", [line for line in lines if any(line.known)])

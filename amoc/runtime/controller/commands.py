@@ -180,6 +180,8 @@ class Commands:
             "finished": samples.finished,
             "crashed": samples.crashed,
             "removed": samples.removed,
+            "timed out": samples.timed_out,
+            "lost": samples.lost,
         }
         passed, looks = status.totals.whole.by_throttle(), self._looks()
         shown = ", ".join(f"{count:,} {name}" for name, count in users.items() if count)

@@ -300,6 +300,8 @@ class Controller:
             case WorkerUp() | WorkerLost() | Started() | Envelope():
                 assert self._services is not None  # there are no workers before it is there
                 self._services.hear(node, record)
+                if isinstance(record, WorkerLost):
+                    self._results.worker_lost(record)
             case Sample():
                 self._results.take(node, record)
                 self._node.send(Sampled(record.sequence))

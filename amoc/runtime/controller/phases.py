@@ -139,5 +139,6 @@ def _who_stayed(stopped: Stopped) -> str:
         ids = ", ".join(map(str, stopped.stuck))
         parts.append(f"users did not stop even when they were killed: {ids}")
     if stopped.lost:
-        parts.append(f"{counted(stopped.lost, 'user')} were lost with a worker at the end")
+        were = "was" if stopped.lost == 1 else "were"
+        parts.append(f"{counted(stopped.lost, 'user')} {were} lost with their worker")
     return "; ".join(parts)

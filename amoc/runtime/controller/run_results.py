@@ -8,6 +8,7 @@ against the thresholds and the limits of the generator. What decides is pure
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 import gevent
@@ -16,7 +17,7 @@ from amoc.base import pause
 from amoc.base.clock import S_NS, format_duration, now_ns
 from amoc.base.errors import AmocError, ExitCode, UsageError
 from amoc.base.operator import Operator
-from amoc.ipc.messages.lifecycle import Loaded, Ready
+from amoc.ipc.messages.lifecycle import Loaded, Ready, WorkerLost
 from amoc.ipc.messages.samples import Sample
 from amoc.ipc.messages.users import Blocked, CrashSeen
 from amoc.results import exporters, verdict
@@ -78,6 +79,7 @@ class RunResults:
         self._cpu_s = time.process_time()
         self._begun_ns = self._stopped_ns = self._cut_at_ns = 0
         self._lag_s = 0.0
+        self._deaths: Counter[str] = Counter()
 
     # The run's phases
 
@@ -149,6 +151,7 @@ class RunResults:
             [result for _, result in self._results()],
             totals.health.limited,
             self._plan.limited_ok,
+            deaths=self._deaths,
             aborted=self.aborted,
             findings=[one["text"] for one in totals.health.findings()],
             failure=message,
@@ -193,6 +196,10 @@ class RunResults:
         self._operator.error(
             f"{who} crashed, the first with this cause: {text}{place}", crash.traceback
         )
+
+    def worker_lost(self, lost: WorkerLost) -> None:
+        """A worker has died that was not asked to."""
+        self._deaths[lost.reason] += 1
 
     def blocked(self, one: Blocked) -> None:
         """A line of the scenario has kept a worker from turning its loop."""

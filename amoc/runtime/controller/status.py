@@ -10,7 +10,7 @@ from amoc.base.errors import ExitCode
 from amoc.ipc.messages.lifecycle import Loaded
 from amoc.results.merge import SampleMerger
 from amoc.results.run_totals import RunTotals
-from amoc.results.series import Point
+from amoc.results.series import GONE, Point
 from amoc.results.summary_types import Summary
 from amoc.results.thresholds.threshold import Result
 from amoc.runtime.controller.run_state import State
@@ -61,8 +61,8 @@ class Status:
     def waiting(self) -> int:
         """Users that have not started yet, or not again, by the same sample as the rest."""
         samples = self.samples
-        there = samples.running + samples.finished + samples.removed
-        return max(0, self.added - there)
+        gone: int = sum(getattr(samples, name) for name in GONE)
+        return max(0, self.added - samples.running - gone)
 
 
 @dataclass(frozen=True)

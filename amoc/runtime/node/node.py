@@ -105,7 +105,7 @@ class Node:
         )
         report = self._controller.report_nowait
         self._operator = Operator(lambda level, text: report(Note(level, text)))
-        workers = WorkerTable(board)
+        workers = self._workers = WorkerTable(board)
         self._supervisor = SupervisorLink(supervisor_pid, gsocket.socket(fileno=ends.line))
         self._output = OutputRelay(ends.output, report)
         self._links = WorkerLinks(
@@ -166,6 +166,8 @@ class Node:
         """End the supervisor (the kernel ends its workers), say why, leave."""
         _log.error("%s", message)
         self._supervisor.kill()
+        for worker in self._workers:
+            self._workers.lose(worker)
         self._watch.report_sample()
         self._report(Failed(int(code), message))
         self._leave.set()

@@ -1,8 +1,8 @@
 """How a node lets its users go, and then its workers and the scenario.
 
 All workers are told to let their users finish. One that does not answer in time is killed, one
-that dies meanwhile is not replaced, and what becomes of its users is decided here: they are
-removed. When nobody is left the workers go, and the supervisor runs terminate().
+that dies meanwhile is not replaced, and its users are lost. When no users are left the workers go,
+and the supervisor runs terminate().
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from amoc.base.operator import Operator
 from amoc.ipc.messages.lifecycle import Died, Go, KillWorker, Terminate, Terminated
 from amoc.ipc.messages.links import ToSupervisor, ToWorker
 from amoc.ipc.messages.users import Stopped, StopUsers, UsersGone
-from amoc.metrics.board import ALIVE, UserState
+from amoc.metrics.board import UserState
 from amoc.runtime.node.workers import WorkerState, WorkerTable
 from amoc.runtime.worker_spec import GRACE_S
 
@@ -49,7 +49,6 @@ class Shutdown:
         self._to_supervisor = to_supervisor
         self._operator = operator
         self._done = Event()
-        self._lost = 0
 
     def stop(self, timeout_s: float) -> Stopped | None:
         """Let all users of all workers leave.
@@ -66,21 +65,20 @@ class Shutdown:
             if worker.up:
                 self._to_worker(worker, StopUsers(timeout_s))
             else:
-                # It was told when the worker died; a replacement gets no users any more.
-                self._workers.take_out(worker, ALIVE)
+                self._workers.lose(worker)  # a replacement gets no users any more
                 worker.gone = UsersGone(worker.index, 0, []) if not worker.pid else None
         self._check()
         if not self._done.wait(timeout_s + FINALLY_S + KILL_MARGIN_S):
             self._kill_silent()
             self._done.wait(KILL_MARGIN_S)
         for worker in self._workers:
-            self._workers.take_out(worker, (UserState.RESTARTING,))
+            self._workers.lose(worker, (UserState.RESTARTING,))
         answers = [worker.gone for worker in self._workers if worker.gone is not None]
         self._done.set()
         return Stopped(
             killed=sum(gone.killed for gone in answers),
             stuck=[user_id for gone in answers for user_id in gone.stuck],
-            lost=self._lost,
+            lost=self._workers.lost,
         )
 
     def _kill_silent(self) -> None:
@@ -103,7 +101,7 @@ class Shutdown:
             worker.gone = UsersGone(worker.index, 0, [])
             how = process.how_it_ended(died.status)
             self._operator.error(f"worker {worker.index} {how} before its users had left")
-            self._lost += self._workers.take_out(worker, ALIVE)
+            self._workers.lose(worker)
         self._check()
 
     def _check(self) -> None:

@@ -111,8 +111,6 @@ class WorkerLinks:
             self.send(worker, StopUsers(0.0))
             return
         ids = self._workers.ids_of(worker)
-        # Their worker is dead: until they are dealt anew the bytes of these users are ours.
-        self._workers.mark(self._board.users_in((UserState.STOPPING,), ids), UserState.REMOVED)
         restart = self._board.users_in(RESTARTABLE, ids)
         self._workers.mark(restart, UserState.RESTARTING)
         start = self._board.users_in((UserState.STARTING,), ids)
@@ -127,6 +125,9 @@ class WorkerLinks:
         was_up, worker.up, worker.pid = worker.up, False, 0
         if died.status:
             self._board.area(died.worker).forget_gauges()  # they are of a worker that is no more
+        # Their worker is dead: until they are dealt anew the bytes of its users are ours.
+        removed = self._board.users_in((UserState.STOPPING,), self._workers.ids_of(worker))
+        self._workers.mark(removed, UserState.REMOVED)
         if was_up:
             note_silence(self._board, died.worker, worker.cpu_ns)
         return was_up

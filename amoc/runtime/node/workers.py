@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from amoc.base.clock import S_NS
 from amoc.ipc.messages.users import UsersGone
-from amoc.metrics.board import Board, UserState
+from amoc.metrics.board import RESTARTABLE, Board, UserState
 from amoc.users import placement
 
 MAX_STILLBORN = 3
@@ -107,13 +107,16 @@ class WorkerTable:
         for user_id in ids:
             self._board.users[user_id] = state
 
-    def take_out(self, worker: WorkerState, states: tuple[UserState, ...]) -> int:
-        """The users of `worker` in one of `states` will not come back; how many there are.
+    def lose(self, worker: WorkerState, states: tuple[UserState, ...] = RESTARTABLE) -> None:
+        """The users of `worker` in one of `states` are lost: they will not start again.
 
         Their worker is dead, or has said that it has no users any more.
         """
         ids = self.ids_of(worker)
-        users = self._board.users_in(states, ids)
-        self.mark(users, UserState.REMOVED)
+        self.mark(self._board.users_in(states, ids), UserState.LOST)
         self.mark(self._board.users_in((UserState.STARTING,), ids), UserState.NONE)
-        return len(users)
+
+    @property
+    def lost(self) -> int:
+        """How many users are lost."""
+        return len(self._board.users_in((UserState.LOST,), self.ids))

@@ -47,6 +47,8 @@ _HOW_GONE: Mapping[int, str] = {
     UserState.FINISHED: "finished",
     UserState.CRASHED: "crashed",
     UserState.REMOVED: "removed",
+    UserState.TIMED_OUT: "timed out",
+    UserState.LOST: "lost",
 }
 _USERS, _WAITING = cell("users"), cell("waiting")
 _TO_COME = (UserState.NONE, UserState.STARTING, UserState.RESTARTING)
@@ -233,7 +235,8 @@ class UserPool:
         if self.states[user_id] == UserState.STARTING:
             self.states[user_id] = UserState.NONE
         elif self.states[user_id] == UserState.RESTARTING:
-            self.states[user_id] = UserState.REMOVED
+            # Unless a command has removed it, the run ends before it could come back.
+            self.states[user_id] = UserState.LOST if self._stopping else UserState.REMOVED
 
     def crashed(self, user: User, error: BaseException) -> None:
         """Count what start() raised, and report its traceback the first time."""

@@ -38,6 +38,23 @@ def of_lags(lags: list[float]) -> Health:
     return health
 
 
+@pytest.mark.parametrize(("deaths", "limited"), [(4, False), (5, True)])
+def test_users_that_start_again_and_again_limit_a_run(deaths: int, limited: bool) -> None:
+    health, restarted = Health(), 0
+    for number in range(30):
+        restarted += 30 if number % 2 and number < 2 * deaths else 0
+        users = {"running": 60, "restarted": restarted}
+        health.take(replace(second(number + 1), users=users))
+    assert health.limited is limited
+    if limited:
+        (found,) = health.findings()
+        assert (found["where"], found["what"], found["worst"]) == ("users", "restarts", 0.5)
+        assert found["text"] == (
+            "users: up to 50 % of them were started again in a second, because their worker had"
+            " died, above the limit of 5 % for 5 s between 1 s and 10 s"
+        )
+
+
 def test_a_run_that_is_well_has_no_findings() -> None:
     health = of_lags([0.001] * 60)
     assert not health.limited
@@ -241,7 +258,9 @@ def test_what_is_found_is_what_was_past_the_limit(seconds: list[tuple[float, str
 def test_the_page_about_health_has_each_figure_with_its_limit() -> None:
     page = (Path(__file__).parents[3] / "docs/health.md").read_text()
     rows = re.findall(
-        r"^\| (?:worker|node|controller) \| `([\w ]+)`.*? \| (\d+) (ms|%) \|", page, re.MULTILINE
+        r"^\| (?:worker|node|users|controller) \| `([\w ]+)`.*? \| (\d+) (ms|%) \|",
+        page,
+        re.MULTILINE,
     )
     documented = {what: int(limit) / (1000 if unit == "ms" else 100) for what, limit, unit in rows}
     assert documented == {what: kind.limit(Limits()) for what, kind in _KINDS.items()}

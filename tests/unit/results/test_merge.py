@@ -11,6 +11,7 @@ from amoc.metrics.board import Merge, UserState
 from amoc.metrics.health_figures import WORKER
 from amoc.metrics.histogram import Histogram
 from amoc.results.merge import SampleMerger
+from amoc.results.series import GONE
 
 SECOND_NS = 10**9
 
@@ -116,13 +117,15 @@ def test_any_order_repetition_or_loss_ends_in_the_totals_of_the_latest_samples(n
         (UserState.FINISHED, "finished"),
         (UserState.CRASHED, "finished"),
         (UserState.REMOVED, "removed"),
+        (UserState.TIMED_OUT, "timed_out"),
+        (UserState.LOST, "lost"),
         (UserState.RESTARTING, None),
     ],
 )
 def test_a_user_is_counted_once_by_where_it_stands(state, part):
     samples = SampleMerger()
     samples.take("node0", sample(users={int(state): 3}))
-    parts = {name: getattr(samples, name) for name in ("running", "finished", "removed")}
+    parts = {name: getattr(samples, name) for name in ("running", *GONE)}
     assert parts == {name: 3 * (name == part) for name in parts}
     never_ran = state in (UserState.NONE, UserState.STARTING)
     assert samples.started == (0 if never_ran else 3)

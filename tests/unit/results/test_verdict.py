@@ -9,7 +9,7 @@ from amoc.metrics.board import Kind
 from amoc.results.series import Point, Tally
 from amoc.results.thresholds.abort import AbortOnFail
 from amoc.results.thresholds.threshold import Result, parse
-from amoc.results.verdict import judge
+from amoc.results.verdict import MAX_DEATHS, judge
 
 MET = Result(True, 1.0, "1 s", "")
 UNMET = Result(False, 3.0, "3 s", "turn.p99 must be < 2s, got 3 s (from --expect)")
@@ -44,6 +44,18 @@ def test_a_limited_run_names_first_what_was_slow_and_then_what_is_not_met():
     assert judge("ok", [MET, UNMET], True, False, findings=[SLOW]).reasons == (SLOW, UNMET.reason)
     assert judge("ok", [UNMET], True, True, findings=[SLOW]).reasons == (UNMET.reason, SLOW)
     assert judge("ok", [UNMET], False, False, findings=[SLOW]).reasons == (UNMET.reason,)
+
+
+@pytest.mark.parametrize("ended", ["ok", "failed"])
+def test_how_workers_died_is_among_the_reasons_of_any_verdict(ended):
+    killed = {"worker 0 was killed by SIGKILL": 1, "worker 1 exited with 3": 2}
+    told = ("worker 1 exited with 3, 2 times", "worker 0 was killed by SIGKILL")
+    judged = judge(ended, [], False, False, deaths=killed)
+    assert (judged.verdict, judged.reasons) == (ended, told)
+    many = {f"worker {number} exited with 1": 1 for number in range(MAX_DEATHS + 3)}
+    assert judge("ok", [], False, False, deaths=many).reasons[MAX_DEATHS:] == (
+        "workers died 3 times more",
+    )
 
 
 def test_a_broken_run_says_what_broke_it_and_judges_no_figures():

@@ -334,21 +334,21 @@ def wait_for_leaving(user_id):
 @pytest.mark.parametrize(
     "start", [wait_in_semaphore, wait_in_user_sleep, wait_in_gevent_sleep, wait_for_leaving]
 )
-def test_a_killed_user_is_removed_wherever_it_waits(start):
+def test_a_killed_user_is_gone_and_counts_as_timed_out_wherever_it_waits(start):
     user = begin(crowd := Crowd(start, repeat_num=inf))
     wait_state(crowd, UserState.RUNNING)
     user.kill()
     wait_gone(crowd)
-    assert crowd.state() is UserState.REMOVED
+    assert crowd.state() is UserState.TIMED_OUT
     assert crowd.crashes == []
 
 
-def test_a_user_killed_between_two_iterations_is_removed():
+def test_a_user_killed_between_two_iterations_counts_as_timed_out():
     user = begin(crowd := Crowd(lambda user_id: None, repeat_num=2, repeat_interval_s=inf))
     wait_state(crowd, UserState.BETWEEN)
     user.kill()
     wait_gone(crowd)
-    assert crowd.state() is UserState.REMOVED
+    assert crowd.state() is UserState.TIMED_OUT
 
 
 def test_a_user_killed_before_its_first_switch_is_gone_too():
@@ -356,7 +356,7 @@ def test_a_user_killed_before_its_first_switch_is_gone_too():
     user = begin(crowd)
     user.kill()
     wait_gone(crowd)
-    assert crowd.state() is UserState.REMOVED
+    assert crowd.state() is UserState.TIMED_OUT
 
 
 @pytest.mark.parametrize("kill_first", [False, True])
@@ -389,7 +389,7 @@ def test_a_killed_user_may_wait_in_its_finally_block():
     user.kill()
     wait_gone(crowd)
     assert steps == ["cleaned up"]
-    assert crowd.state() is UserState.REMOVED
+    assert crowd.state() is UserState.TIMED_OUT
 
 
 def test_killing_a_user_that_is_gone_does_nothing():

@@ -235,12 +235,23 @@ def test_who_dies_young_is_given_up_unless_one_has_lived():
         assert worker.count_loss(was_up=True, age_ns=LONG) == ""
 
 
-def test_the_table_knows_whose_users_are_whose_and_takes_out_those_that_will_not_come_back(here):
+def test_the_table_knows_whose_users_are_whose_and_which_are_lost(here):
     workers = here.workers
     workers.dealt([3, 4, 5])
     workers.dealt([6])
     assert (workers.ids, list(workers.ids_of(workers[0]))) == (range(3, 7), [3, 5])
     workers.mark([3], UserState.RUNNING)
     workers.mark([5], UserState.STARTING)
-    assert workers.take_out(workers[0], (UserState.RUNNING,)) == 1
-    assert here.states([3, 5]) == [UserState.REMOVED, UserState.NONE]
+    workers.lose(workers[0])
+    assert here.states([3, 5]) == [UserState.LOST, UserState.NONE]
+    assert workers.lost == 1
+
+
+def test_whom_a_command_had_removed_is_removed_and_not_lost_when_its_worker_dies(here):
+    here.up(0)
+    here.links.start_users(StartUsers(0, [1, 3], 0, [], again=False))
+    here.workers.mark([1], UserState.STOPPING)
+    here.workers.mark([3], UserState.BETWEEN)
+    here.links.died(Died(0, 1, -9, LONG))
+    here.workers.lose(here.workers[0])
+    assert here.states([1, 3]) == [UserState.REMOVED, UserState.LOST]

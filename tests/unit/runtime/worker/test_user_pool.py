@@ -255,12 +255,12 @@ def test_users_in_their_pause_leave_and_those_inside_start_finish(worker):
     assert one.states() == {UserState.FINISHED: 10}
 
 
-def test_users_that_do_not_finish_in_time_are_killed_and_removed(worker):
+def test_users_that_do_not_finish_in_time_are_killed_and_counted_as_timed_out(worker):
     one = worker(stay)
     one.deal(range(1, 11))
     one.wait_states(RUNNING=10)
     assert one.stop(0.0) == UsersGone(0, 10, [])
-    assert one.states() == {UserState.REMOVED: 10}
+    assert one.states() == {UserState.TIMED_OUT: 10}
     assert one[cell("users")] == 0
 
 
@@ -315,11 +315,11 @@ def test_users_that_are_turned_away_wait_no_longer(worker):
     assert one[cell("waiting")] <= 1  # the one whose time is awaited finds out when that comes
 
 
-def test_users_that_would_have_started_again_are_removed_when_it_stops(worker):
+def test_users_that_would_have_started_again_are_lost_when_it_stops(worker):
     # They have been counted as started; so they must be counted as gone, too.
     one = with_a_queue(worker, [1, 2], again=True)
     one.stop(0.0)
-    assert [UserState(one.board.users[user_id]) for user_id in (1, 2)] == [UserState.REMOVED] * 2
+    assert [UserState(one.board.users[user_id]) for user_id in (1, 2)] == [UserState.LOST] * 2
 
 
 # The start rate
