@@ -125,7 +125,10 @@ def wait_resumed(paused_before_ns: int | None = None) -> None:
     if paused_before_ns is None:
         paused_before_ns = clock.paused_ns()
     _wait_resumed()
-    _note(clock.paused_ns() - paused_before_ns)
+    delay_ns = clock.paused_ns() - paused_before_ns
+    me: Any = getcurrent()  # any greenlet takes attributes
+    if delay_ns and me is not get_hub():
+        me.paused_ns = getattr(me, "paused_ns", 0) + delay_ns
 
 
 def _wait_resumed() -> None:
@@ -136,9 +139,3 @@ def _wait_resumed() -> None:
             hub.switch()
         finally:
             paused_greenlets.pop(me, None)
-
-
-def _note(delay_ns: int) -> None:
-    me: Any = getcurrent()  # any greenlet takes attributes
-    if delay_ns and me is not get_hub():
-        me.paused_ns = getattr(me, "paused_ns", 0) + delay_ns

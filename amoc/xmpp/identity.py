@@ -65,9 +65,7 @@ def address(whom: str | int) -> str:
     return str(whom)
 
 
-@lru_cache(maxsize=65_536)
-def _escaped(jid: str) -> str:
-    return escape(jid)
+_escaped = lru_cache(maxsize=65_536)(escape)
 
 
 def attribute(whom: str | int) -> str:

@@ -131,10 +131,8 @@ class Negotiation(Owner):
 
     def on_turn(self) -> None:
         """Something has arrived, if only a header."""
-        waiter = self._waiter
-        if waiter is not None:
-            waiter.set(True)
-            waiter.wake()
+        if self._waiter is not None:
+            self._waiter.give(True)
 
     def on_end(self, error: BaseException | None) -> None:
         """Tell `expect`, if it waits."""

@@ -94,12 +94,7 @@ def _bind(sock: Socket, source: str) -> None:
 def _wait_writable(sock: Socket, timeout: float) -> None:
     waiter: Waiter[bool] = Waiter()
     watcher = get_hub().loop.io(sock.fileno(), _WRITE)
-
-    def writable() -> None:
-        waiter.set(True)
-        waiter.wake()
-
-    watcher.start(writable)
+    watcher.start(waiter.give, True)
     try:
         if not waiter.wait(timeout):
             raise TimeoutError

@@ -8,8 +8,8 @@ A load test wants as many users as it can think of, without making them first. S
 SCRAM keys are expensive on purpose: 4,096 rounds of PBKDF2 cost 1.3 ms, on the client's side too,
 which is more than all the rest of a login. Passwords that follow from the name have nothing to
 protect, so for those names fewer rounds are announced (`PATTERN_ITERATIONS`).
-Registered accounts get the usual number. Keys are remembered with the account, one salt serves the
-whole process and is made anew by each.
+Registered accounts get the usual number. Each process has one salt of its own, so salted passwords
+can be remembered (`scram_keys.salted_password`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from __future__ import annotations
 import hmac
 import re
 import secrets
-from functools import lru_cache
 from typing import Final
 
 from amoc.xmpp.wire import scram_keys
@@ -32,12 +31,6 @@ REGISTERED_ITERATIONS: Final = 4096
 """PBKDF2 rounds for registered accounts: the least that RFC 7677 section 4 recommends."""
 
 _PATTERN = re.compile(r"user_([1-9][0-9]{0,18})", re.ASCII)
-
-
-@lru_cache(maxsize=65536)
-def _derive(hash_name: str, password: str, salt: bytes, iterations: int) -> Keys:
-    salted = scram_keys.salted_password(hash_name, password, salt, iterations)
-    return scram_keys.keys(hash_name, salted, salt, iterations)
 
 
 class Accounts:
@@ -112,7 +105,8 @@ class Accounts:
             return None
         registered = local in self._registered
         iterations = REGISTERED_ITERATIONS if registered else PATTERN_ITERATIONS
-        return _derive(hash_name, password, self._salt, iterations)
+        salted = scram_keys.salted_password(hash_name, password, self._salt, iterations)
+        return scram_keys.keys(hash_name, salted, self._salt, iterations)
 
     def _password(self, local: str) -> str | None:
         password = self._registered.get(local)

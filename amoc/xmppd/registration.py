@@ -34,7 +34,8 @@ def before_login(domain: Domain, tree: Element) -> bytes:
         if tree.get("type") == "get":
             payload = _form(None)
         else:
-            _register(domain, tree[0])
+            domain.accounts.register(*_fields(tree[0]))
+            domain.counts.registrations += 1
             payload = ""
     except StanzaFailure as failure:
         return stanza_error("iq", failure.condition, to=None, from_=domain.name, id_=id_)
@@ -80,9 +81,3 @@ def _fields(query: Element) -> tuple[str, str]:
         return prepare_local(username), password
     except JidError:
         raise StanzaFailure("not-acceptable") from None
-
-
-def _register(domain: Domain, query: Element) -> None:
-    username, password = _fields(query)
-    domain.accounts.register(username, password)
-    domain.counts.registrations += 1

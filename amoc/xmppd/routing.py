@@ -74,11 +74,6 @@ class User:
         """Its connections that have sent presence."""
         return [session for session in self.sessions.values() if session.presence is not None]
 
-    @property
-    def forgettable(self) -> bool:
-        """Whether nothing would be lost with it."""
-        return not self.sessions and not self.contacts
-
     def tell(self, data: bytes) -> None:
         """Send `data` to its connections that have sent presence."""
         for session in self.available:
@@ -145,7 +140,7 @@ class Domain:
 
     def forget_if_idle(self, user: User) -> None:
         """Drop a user without connections and contacts."""
-        if user.forgettable:
+        if not user.sessions and not user.contacts:
             self.users.pop(user.jid, None)
 
     def remember(self, user: User, contact: Contact) -> bool:
