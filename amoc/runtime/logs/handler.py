@@ -164,22 +164,15 @@ class Log(logging.Handler):
         """Write a line that stands for `count`."""
         key = kind.key
         cause = {} if key.cause is None else {"cause": key.cause}
-        level = logging.getLevelName(key.level).lower()
-        line = {"at": _utc(), "level": level, "logger": key.logger, "message": kind.message}
-        self._file.write(key.level, {**line, **cause, **self._fields, "count": count}, count)
+        line = self._line(key.level, key.logger, kind.message)
+        self._file.write(key.level, {**line, **cause, "count": count}, count)
         if kind.shown:
             self._show(key.level, kind.message, [key.logger, f"{count:,} more"], "", count, now)
 
     def _entry(self, record: logging.LogRecord) -> dict[str, object]:
         """A record as a line."""
         given = vars(record)
-        entry: dict[str, object] = {
-            "at": _utc(record.created),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": _message(record),
-            **self._fields,
-        }
+        entry = self._line(record.levelno, record.name, _message(record), record.created)
         own = _AMOC & given.keys() if record.name.startswith(OWN) else frozenset()
         user = given["user"] if "user" in own else self._user()
         if user is not None:
@@ -196,8 +189,15 @@ class Log(logging.Handler):
         return entry
 
     def _remark(self, text: str) -> Entry:
-        line = {"at": _utc(), "level": "warning", "logger": "amoc.runtime.logs", "message": text}
-        return {**line, **self._fields}
+        return self._line(logging.WARNING, "amoc.runtime.logs", text)
+
+    def _line(
+        self, level: int, logger: str, message: str, at_s: float | None = None
+    ) -> dict[str, object]:
+        """What every line has."""
+        name = logging.getLevelName(level).lower()
+        own = {"at": _utc(at_s), "level": name, "logger": logger, "message": message}
+        return {**own, **self._fields}
 
     # The operator
 
