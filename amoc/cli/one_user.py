@@ -163,7 +163,7 @@ def _trace(console: Console) -> Iterator[None]:
 
     def print_it(direction: str, _who: object, what: object) -> None:
         text = what.decode(errors="replace") if isinstance(what, bytes) else str(what)
-        arrow, style = (">>>", "green") if direction in ("sent", "out", ">") else ("<<<", "magenta")
+        arrow, style = (">>>", "green") if direction == "sent" else ("<<<", "magenta")
         console.print(Text.assemble((f"{arrow} ", style), printable(text, keep="\n")))
 
     xmpp.trace(print_it)

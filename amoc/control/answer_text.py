@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import inf
-from typing import Any
+
+from amoc.base.json_plain import JsonObject
 
 
-def lines_of(answer: Mapping[str, Any]) -> list[str]:
+def lines_of(answer: JsonObject) -> list[str]:
     """The summary, then a line for each throttle, coordinator, barrier and worker.
 
     `answer` is JSON from a run that may be of another version, so nothing in it is certain.
@@ -27,7 +28,7 @@ def lines_of(answer: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _throttle(one: Mapping[str, Any]) -> str:
+def _throttle(one: JsonObject) -> str:
     rate, interval_s = one.get("rate"), one.get("interval", 0.0)
     if not isinstance(rate, int | float) or rate == inf:
         shown = "no limit"
@@ -49,7 +50,7 @@ def _throttle(one: Mapping[str, Any]) -> str:
     return ", ".join(parts)
 
 
-def _coordinator(one: Mapping[str, Any]) -> str:
+def _coordinator(one: JsonObject) -> str:
     pending = sum(one.get("pending", ()))
     parts = [f"{one.get('adds', 0):,} adds", f"{one.get('groups', 0):,} groups"]
     for key, text in (("timeouts", "timeouts"), ("refused", "refused"), ("lost", "lost")):
@@ -58,11 +59,11 @@ def _coordinator(one: Mapping[str, Any]) -> str:
     return ", ".join([*parts, f"{pending:,} pending"])
 
 
-def _barrier(one: Mapping[str, Any]) -> str:
+def _barrier(one: JsonObject) -> str:
     return f"{one.get('waiting', 0):,} of {one.get('users', 0):,} users waiting"
 
 
-def _records(value: object) -> list[Mapping[str, Any]]:
+def _records(value: object) -> list[JsonObject]:
     if not isinstance(value, Sequence) or isinstance(value, str):
         return []
     return [one for one in value if isinstance(one, Mapping)]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+
+from amoc.base.json_plain import JsonObject
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Answer:
     summary: str
     workers: Sequence[WorkerAnswer] = ()
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """Its fields by name, as the control socket and the journal have them."""
         return asdict(self)
 
@@ -51,9 +52,9 @@ class StatusAnswer(Answer):
     elapsed_s: float
     paused_s: float
     users: Mapping[str, int]
-    throttles: Sequence[Mapping[str, Any]]
-    coordinators: Sequence[Mapping[str, Any]]
-    barriers: Sequence[Mapping[str, Any]]
+    throttles: Sequence[JsonObject]
+    coordinators: Sequence[JsonObject]
+    barriers: Sequence[JsonObject]
 
 
 @dataclass(frozen=True, kw_only=True)

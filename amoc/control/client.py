@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from amoc.base.clock import S_NS, now_ns
 from amoc.base.errors import AmocError, ExitCode, PeerError, UsageError
+from amoc.base.json_plain import JsonObject
 from amoc.base.unix_socket import reachable
 
 MAX_ANSWER = 64 << 20
@@ -19,12 +18,8 @@ CONNECT_S = 5.0
 
 
 def request(
-    path: Path,
-    name: str,
-    arguments: Mapping[str, Any],
-    comment: str = "",
-    timeout_s: float = TIMEOUT_S,
-) -> dict[str, Any]:
+    path: Path, name: str, arguments: JsonObject, comment: str = "", timeout_s: float = TIMEOUT_S
+) -> JsonObject:
     """Have the run behind the socket `path` carry out a command; its answer.
 
     Raises:
@@ -73,11 +68,11 @@ def _read_line(line: socket.socket, give_up_ns: int) -> bytes:
     return b"".join(parts)
 
 
-def _decoded(line: bytes) -> dict[str, Any]:
+def _decoded(line: bytes) -> JsonObject:
     try:
         data = json.loads(line)
         if data["ok"]:
-            answer: dict[str, Any] = dict(data["answer"])
+            answer: JsonObject = dict(data["answer"])
             return answer
         text, code = str(data["error"]), int(data["exit_code"])
     except (ValueError, KeyError, TypeError):

@@ -14,9 +14,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from amoc.base.errors import UsageError
+from amoc.base.json_plain import JsonObject
 from amoc.base.text import cut
 from amoc.scenario.settings_sources import cannot_travel
 
@@ -29,7 +30,7 @@ class Command(NamedTuple):
     """One command for a run, with checked arguments."""
 
     name: str
-    arguments: Mapping[str, Any]
+    arguments: JsonObject
     comment: str = ""
 
 
@@ -87,7 +88,7 @@ class IdRange:
 class SettingValues:
     """New values of settings, by name. Values may be secret, so no message shows them."""
 
-    def check(self, value: object) -> dict[str, Any]:
+    def check(self, value: object) -> JsonObject:
         """`value`, if workers can be sent it."""
         if not isinstance(value, Mapping) or not value:
             raise ValueError("must be an object of values by setting name, and not empty")
@@ -116,7 +117,7 @@ class Argument:
     type: ArgumentType
     metavar: str = ""
     help: str = ""
-    default: Any = None
+    default: object = None
     instead_of: str = ""
 
 
@@ -148,7 +149,7 @@ class CommandSpec:
     handling: Handling = Handling.QUEUED
     text: str = ""
 
-    def check(self, arguments: Mapping[object, Any]) -> dict[str, Any]:
+    def check(self, arguments: Mapping[object, object]) -> JsonObject:
         """The command's arguments, each checked and none missing.
 
         Raises:
@@ -159,7 +160,7 @@ class CommandSpec:
             if given not in names:
                 takes = f"only {', '.join(names)}" if names else "no arguments"
                 raise UsageError(f"{self.name} takes {takes}, got {cut(given)}")
-        checked: dict[str, Any] = {}
+        checked: dict[str, object] = {}
         either = [
             name for one in self.arguments if one.instead_of for name in (one.instead_of, one.name)
         ]

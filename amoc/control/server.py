@@ -16,7 +16,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import gevent
 from gevent import socket as gsocket
@@ -64,10 +64,10 @@ class ControlServer:
         self._path = path
         self._operate = operate
         self._on_defect = on_defect
-        self._listener: Any = None
-        self._accepting: gevent.Greenlet[[], None] | None = None
+        self._listener: gsocket.socket | None = None
+        self._accepting: gevent.Greenlet[[gsocket.socket], None] | None = None
         self._serving = Pool(MAX_CONNECTIONS)
-        self._busy: set[Any] = set()
+        self._busy: set[object] = set()
 
     def start(self) -> None:
         """Begin to take commands.
@@ -87,7 +87,7 @@ class ControlServer:
             self._unlink()
             why = error.strerror or str(error)
             raise ResourceError(f"control socket {self._path} cannot be created: {why}") from None
-        self._accepting = gevent.spawn(self._accept)
+        self._accepting = gevent.spawn(self._accept, listener)
 
     def stop(self) -> None:
         """Take no more commands; those under way are answered, within limits."""
@@ -116,10 +116,10 @@ class ControlServer:
             with contextlib.suppress(OSError):
                 os.unlink(self._path)  # noqa: PTH108 - the name that was bound, not what it means
 
-    def _accept(self) -> None:
+    def _accept(self, listener: gsocket.socket) -> None:
         while True:
             try:
-                line, _ = self._listener.accept()
+                line, _ = listener.accept()
             except OSError:  # out of descriptors; the run has to go on, and so do we, later
                 gevent.sleep(ACCEPT_PAUSE_S)
                 continue
@@ -134,7 +134,7 @@ class ControlServer:
                 line.send(_encoded(_refusal(PeerError(text))))
             line.close()
 
-    def _serve(self, line: Any) -> None:
+    def _serve(self, line: gsocket.socket) -> None:
         with line, contextlib.suppress(OSError, gevent.Timeout):
             rest = b""
             while True:
@@ -153,7 +153,7 @@ class ControlServer:
                 if self._listener is None or len(request) > MAX_LINE:
                     return
 
-    def _answer(self, request: bytes) -> dict[str, Any]:
+    def _answer(self, request: bytes) -> dict[str, object]:
         try:
             command = _command_of(request)
             answer = self._operate(command, "socket")
@@ -165,11 +165,11 @@ class ControlServer:
             return _refusal(AmocError("internal error of amoc; the run's output has the traceback"))
 
 
-def _close(line: Any, _task: object) -> None:
+def _close(line: gsocket.socket, _task: object) -> None:
     line.close()
 
 
-def _read_line(line: Any, rest: bytes) -> tuple[bytes | None, bytes]:
+def _read_line(line: gsocket.socket, rest: bytes) -> tuple[bytes | None, bytes]:
     """The next line, and what was read beyond it.
 
     Returns:
@@ -202,9 +202,9 @@ def _command_of(request: bytes) -> commands.Command:
     return commands.checked(data.get("command"), data.get("arguments", {}), data.get("comment", ""))
 
 
-def _refusal(error: AmocError) -> dict[str, Any]:
+def _refusal(error: AmocError) -> dict[str, object]:
     return {"ok": False, "error": str(error), "exit_code": int(ExitCode(error.exit_code))}
 
 
-def _encoded(answer: Mapping[str, Any]) -> bytes:
+def _encoded(answer: Mapping[str, object]) -> bytes:
     return json.dumps(answer, allow_nan=False).encode() + b"\n"

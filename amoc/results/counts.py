@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 
 from amoc.metrics.histogram import Histogram
 from amoc.results.series import Point, Tally
@@ -37,6 +38,25 @@ def samples(points: Iterable[Point], timer: str) -> Histogram:
         if (one := point.timers.get(timer)) is not None:
             merged.add(one.cells, one.max_ns)
     return merged
+
+
+def joined(points: Iterable[Point]) -> Point:
+    """The last of some points, at least one, as if it had begun with the first.
+
+    Counts add up, and levels stay.
+    """
+    whole = Tally.of(points)
+    assert whole.last is not None
+    return replace(
+        whole.last,
+        span_s=whole.span_s,
+        active_s=whole.active_s,
+        starts=whole.starts,
+        counters=whole.counters,
+        timers=whole.timers,
+        crashes=whole.crashes,
+        throttles=whole.by_throttle(),
+    )
 
 
 def busiest(counts: Mapping[str, float]) -> list[str]:

@@ -48,7 +48,7 @@ def journal_entry(found: JsonObject) -> dict[str, Any]:
     return entry
 
 
-def _setting(name: str, found: Any) -> dict[str, Any]:
+def _setting(name: str, found: object) -> JsonObject:
     """A setting, of which a secret one was written as a bare ``(hidden)``."""
     known = found if isinstance(found, Mapping) else {"value": found}
     rest = {field: known.get(field, "") for field in ("description", "module")}

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, field, replace
 from math import isfinite
 from typing import Any
 
+from amoc.base.json_plain import JsonObject
 from amoc.metrics.health_figures import NodePoint, WorkerPoint
 from amoc.metrics.histogram import Histogram
 from amoc.metrics.throttle_counts import ThrottleCounts
@@ -124,7 +125,7 @@ class Point:
         """When it began, on the scale of `t_s`."""
         return self.t_s - self.span_s
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """The point as a line of `series.jsonl`; numbers that JSON does not know are None."""
         written = {name: value for name, value in vars(self).items() if value or name in _ALWAYS}
         if self.gauges:
@@ -142,7 +143,7 @@ class Point:
         return written
 
     @classmethod
-    def from_json(cls, line: Mapping[str, Any]) -> Point:
+    def from_json(cls, line: JsonObject) -> Point:
         """The point that `to_json` made `line` of; fields that are not known are passed over.
 
         Raises:
@@ -178,12 +179,12 @@ class Point:
 _ALWAYS = frozenset({"t_s", "span_s", "active_s", "at", "state", "users"})
 
 
-def _known(kind: type, found: Mapping[str, Any]) -> dict[str, Any]:
+def _known(kind: type, found: JsonObject) -> dict[str, Any]:
     fields = kind.__dataclass_fields__  # type: ignore[attr-defined]
     return {name: value for name, value in renamed(found).items() if name in fields}
 
 
-def _throttle(found: Mapping[str, Any], active_s: float) -> ThrottlePoint:
+def _throttle(found: JsonObject, active_s: float) -> ThrottlePoint:
     throttle = ThrottlePoint(**_known(ThrottlePoint, found))
     if "wanted" in found or throttle.wanted_per_s is None:
         return throttle
@@ -191,7 +192,7 @@ def _throttle(found: Mapping[str, Any], active_s: float) -> ThrottlePoint:
     return replace(throttle, wanted=throttle.wanted_per_s * active_s)
 
 
-def _timer_json(timer: Histogram) -> dict[str, Any]:
+def _timer_json(timer: Histogram) -> dict[str, object]:
     """For people and ``jq`` percentiles; for sums the cells: cell, count, cell, count and so on."""
     quantiles = zip(MAIN, timer.quantiles_s(*FRACTIONS), strict=True)
     return {

@@ -13,10 +13,10 @@ that, and nothing is counted twice.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import replace
 from typing import NamedTuple
 
-from amoc.results.series import Point, Tally, ThrottlePoint
+from amoc.results.counts import joined
+from amoc.results.series import Point
 
 MAX_POINTS = 30
 
@@ -53,7 +53,7 @@ class PointBacklog:
         """Add a point; where there is no room the oldest goes, and its counts with the next one."""
         if len(self._waiting) == MAX_POINTS:
             oldest = self._waiting.popleft()
-            self._waiting[0] = _joined(oldest, self._waiting[0])
+            self._waiting[0] = joined((oldest, self._waiting[0]))
             self._lost += 1
         self._waiting.append(point)
 
@@ -169,22 +169,3 @@ class ChunkBacklog:
     def _lose(self, chunk: Chunk) -> None:
         self._lost += not chunk.sent
         self._doubtful += chunk.sent
-
-
-def _joined(oldest: Point, point: Point) -> Point:
-    """`point` as if it had begun where `oldest` did: counts add up, rates stay."""
-    both = Tally.of((oldest, point))
-    throttles = {
-        name: point.throttles.get(name, ThrottlePoint()).counted(counts)
-        for name, counts in both.throttles.items()
-    }
-    return replace(
-        point,
-        span_s=both.span_s,
-        active_s=both.active_s,
-        starts=both.starts,
-        counters=both.counters,
-        timers=both.timers,
-        crashes=both.crashes,
-        throttles=throttles,
-    )

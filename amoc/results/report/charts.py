@@ -96,15 +96,7 @@ class Chart:
                 {"label": f"limit of the {of}" if of else "limit", "value": limit}
                 for of, limit in self.limits.items()
             ],
-            "lines": [
-                {
-                    "label": clip(line.label, MAX_LABEL),
-                    "colour": line.colour,
-                    "style": line.style,
-                    "values": line.values,
-                }
-                for line in self.lines
-            ],
+            "lines": [{**vars(line), "label": clip(line.label, MAX_LABEL)} for line in self.lines],
         }
 
     def words(self, times: Sequence[float]) -> list[tuple[str, str, str, str, str]]:

@@ -13,8 +13,8 @@ from typing import TypeVar
 
 from amoc.metrics.health_figures import TIMES, NodePoint, WorkerPoint
 from amoc.metrics.timer_statistics import FRACTIONS
-from amoc.results.counts import samples
-from amoc.results.series import Point, Tally, ThrottlePoint
+from amoc.results.counts import joined, samples
+from amoc.results.series import Point, ThrottlePoint
 
 N = TypeVar("N", int, float)
 
@@ -30,7 +30,7 @@ class Row:
         active: Whether users could act; if not, that nothing was counted says nothing.
         seconds: How many points are merged in it; none in a gap.
         span_s: How long they were together.
-        counted: The sum of what they counted. It has no levels and no durations.
+        counted: The sum of what they counted, without durations.
         highest: Each level at its highest, whenever that was. Times of a worker are those in one
             second, and so is its `span_s`.
         last: The levels at the end.
@@ -60,29 +60,18 @@ def row_of(t_s: float, points: Sequence[Point], active: bool, timers: Collection
     """
     if not points:
         return Row(t_s)
-    counted = Tally.of(replace(one, timers={}, gauges={}) for one in points)
+    counted = joined(replace(one, timers={}, gauges={}) for one in points)
     busy = [sum(one.cpu for one in point.workers) for point in points if point.workers]
     return Row(
         t_s,
         active,
         len(points),
         counted.span_s,
-        _counted(t_s, counted),
+        counted,
         _highest(t_s, points),
         replace(points[-1], timers={}, counters={}, crashes={}),
         max(busy, default=None),
         _durations(points, timers),
-    )
-
-
-def _counted(t_s: float, tally: Tally) -> Point:
-    return Point(
-        t_s,
-        tally.span_s,
-        starts=tally.starts,
-        counters=tally.counters,
-        crashes=tally.crashes,
-        throttles={name: ThrottlePoint().counted(one) for name, one in tally.throttles.items()},
     )
 
 
