@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from rich.table import Table
 from rich.text import Text
 
 from amoc.cli.view.console import console as make_console
+from amoc.cli.view.console import table
 from amoc.results.exporters import settings as exporter_settings
 from amoc.results.thresholds import declared
 from amoc.scenario import builtin_settings, settings
@@ -44,16 +44,14 @@ def show(source: str, raw: Sequence[settings.Source]) -> Checked:
     console.print(Text(f"scenario {checked.scenario.name} ({source})", style="bold"))
     if checked.scenario.doc:
         console.print(Text(checked.scenario.doc))
-    table = Table(box=None, pad_edge=False, padding=(0, 2), header_style="dim")
-    for column in ("setting", "value", "from", "description"):
-        table.add_column(column, overflow="fold")
+    rows = []
     # The scenario's own first, amoc's last.
     for one in sorted(checked.declared, key=_remoteness):
         resolved = checked.values[one.name]
         text = settings.as_text(one.name, resolved) or "(empty)"
-        table.add_row(*map(Text, (one.name, text, resolved.source, one.description)))
+        rows.append((one.name, text, resolved.source, one.description))
     console.print()
-    console.print(table)
+    console.print(table("setting", "value", "from", "description", rows=rows, right=4))
     for text in checked.expected:
         console.print(Text(f"threshold {text}"))
     return checked

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from amoc.base.clock import format_duration
 from amoc.base.text import printable
+from amoc.cli.view.console import table
 from amoc.results.compare.comparison import INCONCLUSIVE, TOO_FEW, Comparison, Metric, Side
 from amoc.results.report.texts import around, clip, difference, figure
 
@@ -35,20 +36,13 @@ def render(found: Comparison) -> RenderableType:
     return Group(*parts)
 
 
-def _table(*columns: str) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    return table
-
-
 def _sides(sides: Sequence[Side]) -> Table:
-    table = _table("", "run", "scenario", "verdict", "compared", "comment")
+    made = table("", "run", "scenario", "verdict", "compared", "comment")
     for side in sides:
         run = side.run
         begin = f" from {format_duration(side.warmup_s)}" if side.warmup_s else ""
         verdict = _clip(run.get("verdict"))
-        table.add_row(
+        made.add_row(
             Text(side.label, "bold"),
             Text(_clip(run.get("id"))),
             Text(_clip(run.get("scenario"))),
@@ -56,29 +50,29 @@ def _sides(sides: Sequence[Side]) -> Table:
             f"{format_duration(side.tally.span_s)}{begin}" if side.tally.points else "no data",
             Text(_clip(run.get("comment")), "italic"),
         )
-    return table
+    return made
 
 
 def _setup(found: Comparison) -> Table:
-    table = _table("setup", "A", "B")
-    for one in found.setup:
-        first, second = Text(_clip(one.first)), Text(_clip(one.second))
-        table.add_row(Text(f"{one.kind} {_clip(one.name)}"), first, second)
-    return table
+    rows = [
+        [f"{one.kind} {_clip(one.name)}", *map(_clip, (one.first, one.second))]
+        for one in found.setup
+    ]
+    return table("setup", "A", "B", rows=rows)
 
 
 def _metrics(metrics: Sequence[Metric]) -> Table:
-    table = _table("", "A", "B", "change", "", "noise", "")
-    for column in table.columns[1:6]:
+    made = table("", "A", "B", "change", "", "noise", "")
+    for column in made.columns[1:6]:
         column.justify = "right"
         column.no_wrap = True
     before = ("", "")
     for one in metrics:
         if (one.kind, one.name) != before:
             before = one.kind, one.name
-            table.add_row(Text(f"{one.kind} {_clip(one.name)}", "bold"))
-        table.add_row(*_row(one))
-    return table
+            made.add_row(Text(f"{one.kind} {_clip(one.name)}", "bold"))
+        made.add_row(*_row(one))
+    return made
 
 
 def _row(one: Metric) -> list[Text]:

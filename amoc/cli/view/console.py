@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import select
 import sys
+from collections.abc import Iterable, Sequence
 from typing import TextIO, cast
 
 from gevent import get_hub, getcurrent
 from gevent import socket as gsocket
 from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 PLAIN_WIDTH = 10_000
 """Columns where there is no terminal: no line is wrapped, so that output can be searched."""
@@ -94,3 +97,19 @@ def console(patient: bool = True) -> Console:
     if sys.stdout.isatty():
         return Console(file=stream)
     return Console(file=stream, width=PLAIN_WIDTH, force_terminal=False)
+
+
+def table(*columns: str, rows: Iterable[Sequence[str | Text]] = (), right: int = 2) -> Table:
+    """A plain table; a cell that is too long is folded.
+
+    Args:
+        columns: Their headings.
+        rows: Cells of its rows.
+        right: Blanks after each column.
+    """
+    made = Table(box=None, pad_edge=False, padding=(0, right, 0, 0), header_style="dim")
+    for column in columns:
+        made.add_column(column, overflow="fold")
+    for row in rows:
+        made.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in row))
+    return made

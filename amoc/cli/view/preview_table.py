@@ -10,6 +10,7 @@ from rich.text import Text
 from amoc.base.clock import format_duration
 from amoc.base.json_plain import JsonObject
 from amoc.base.text import counted
+from amoc.cli.view.console import table
 
 Part = Text | Table
 
@@ -125,9 +126,4 @@ def _time(seconds: float | str) -> str:
 
 
 def _table(columns: list[str], rows: list[list[str]]) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2), header_style="dim")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*map(Text, row))
-    return table
+    return table(*columns, rows=rows, right=4)

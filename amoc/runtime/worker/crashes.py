@@ -7,8 +7,6 @@ error that cannot say what it is, a text that is not Unicode, a board that is fu
 
 from __future__ import annotations
 
-from typing import Any
-
 from amoc.base.tracebacks import cause_of
 from amoc.metrics.board import MAX_CAUSES, Area, Kind
 
@@ -22,7 +20,7 @@ class CrashCounter:
     def __init__(self, area: Area, directory: str) -> None:
         self._area = area
         self._directory = directory
-        self._cells: dict[str, memoryview[Any]] = {}
+        self._cells: dict[str, memoryview[int]] = {}
 
     def count(self, error: BaseException) -> tuple[str, bool]:
         """Count `error`; its cause, and whether this worker sees it for the first time."""

@@ -13,7 +13,6 @@ import os
 import resource
 import time
 from collections.abc import Callable
-from typing import Any
 
 import gevent
 
@@ -118,7 +117,7 @@ class Pauses:
         self._row = row
         self._began_ns = 0
 
-    def note(self, phase: str, _: dict[str, Any]) -> None:
+    def note(self, phase: str, _: object) -> None:
         """A collection begins or ends."""
         if phase == "start":
             self._began_ns = now_ns()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Mapping
-from typing import Any
 
 import gevent
 
@@ -93,7 +92,7 @@ class OrderHandler:
                 pool.refresh()
                 return Refused(number, problems) if problems else Done(number, "reverted")
 
-    def _apply(self, values: Mapping[str, Any]) -> str:
+    def _apply(self, values: Mapping[str, object]) -> str:
         applied = live_settings.apply(values)
         self._pool.refresh()
         if applied.problem:
@@ -107,7 +106,9 @@ class OrderHandler:
         return "; ".join(texts) or "nothing to change"
 
 
-def _without_secrets(changed: Mapping[str, tuple[Any, Any]]) -> dict[str, tuple[Any, Any]]:
+def _without_secrets(
+    changed: Mapping[str, tuple[object, object]],
+) -> dict[str, tuple[object, object]]:
     """What settings have changed from and to, as it may be shown."""
     return {
         name: (redaction.HIDDEN, redaction.HIDDEN)
