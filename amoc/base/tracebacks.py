@@ -16,6 +16,8 @@ MAX_TEXT = 2_000
 """Characters of an error's message that are used: it may contain all that a server has sent."""
 MAX_CAUSE_BYTES = 240
 """Of UTF-8; causes are names on the board, which have no more room."""
+MAX_HEADLINE_BYTES = 500
+"""Of UTF-8: what fits into a few lines of a terminal."""
 MAX_TRACEBACK = 20_000
 """Characters of a traceback that are kept."""
 
@@ -36,11 +38,19 @@ def describe(error: BaseException, directory: str = "") -> str:
 
 def cause_of(error: BaseException, directory: str) -> str:
     """The cause of `error`, in one line of at most `MAX_CAUSE_BYTES` bytes; see `describe`."""
+    return _with_origin(error, directory, numberless(_message(error)), MAX_CAUSE_BYTES)
+
+
+def headline_of(error: BaseException, directory: str) -> str:
+    """The cause of `error` as it was this time, with its numbers, in one line."""
+    return _with_origin(error, directory, _message(error), MAX_HEADLINE_BYTES)
+
+
+def _with_origin(error: BaseException, directory: str, text: str, most: int) -> str:
     place = _origin(error, directory)
     where = f" ({Path(place.filename).name}:{place.lineno} in {place.name})" if place else ""
-    where = _cut(where, MAX_CAUSE_BYTES // 2)
-    what = _labelled(error, numberless(_message(error)))
-    return _cut(what, MAX_CAUSE_BYTES - len(where.encode())) + where
+    where = _cut(where, most // 2)
+    return _cut(_labelled(error, text), most - len(where.encode())) + where
 
 
 def _origin(error: BaseException, directory: str) -> traceback.FrameSummary | None:

@@ -16,7 +16,7 @@ from amoc.base.clock import S_NS, format_duration, now_ns
 from amoc.base.errors import ExitCode, ResourceError, ScenarioError
 from amoc.base.loop_guard import guard_loop
 from amoc.base.text import printable
-from amoc.base.tracebacks import trace_of
+from amoc.base.tracebacks import headline_of, trace_of
 from amoc.cli.checked_scenario import Checked
 from amoc.cli.view.console import console as make_console
 from amoc.ipc import rpc
@@ -101,9 +101,8 @@ def run_one(checked: Checked, user_id: int, seed: int, seconds: float) -> None:
     _print_metrics(console)
     if alone.error is not None:
         console.print(Text(printable(trace_of(alone.error), keep="\n"), style="dim"))
-        crash = ScenarioError(
-            f"user {user_id} crashed: {type(alone.error).__name__}: {alone.error}"
-        )
+        directory = checked.scenario.directory
+        crash = ScenarioError(f"user {user_id} crashed: {headline_of(alone.error, directory)}")
         crash.exit_code = ExitCode.SCENARIO
         raise crash
     console.print(

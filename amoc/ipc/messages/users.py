@@ -60,6 +60,8 @@ class CrashSeen(NamedTuple):
     cause: str
     traceback: str
     user_id: int
+    headline: str = ""
+    """The cause with this crash's own numbers; in one line, also where the message has several."""
 
 
 class Blocked(NamedTuple):

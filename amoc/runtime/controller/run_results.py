@@ -190,12 +190,8 @@ class RunResults:
             "crash", cause=crash.cause, user_id=crash.user_id, traceback=crash.traceback
         )
         who = f"user {crash.user_id}" if crash.user_id else "what a user had begun"
-        # The cause has # for numbers; whoever looks here first wants to know them.
-        place = crash.cause[crash.cause.rfind(" (") :] if crash.cause.endswith(")") else ""
-        text = (crash.traceback.strip().splitlines() or [crash.cause])[-1]
-        self._operator.error(
-            f"{who} crashed, the first with this cause: {text}{place}", crash.traceback
-        )
+        text = crash.headline or crash.cause
+        self._operator.error(f"{who} crashed, the first with this cause: {text}", crash.traceback)
 
     def worker_lost(self, lost: WorkerLost) -> None:
         """A worker has died that was not asked to."""

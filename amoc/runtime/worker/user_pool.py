@@ -17,7 +17,7 @@ from amoc import metrics
 from amoc.base import pause
 from amoc.base.clock import S_NS, now_ns
 from amoc.base.errors import AmocError
-from amoc.base.tracebacks import trace_of
+from amoc.base.tracebacks import headline_of, trace_of
 from amoc.base.waiting import Notify, Waiter
 from amoc.ipc.messages.links import FromWorker
 from amoc.ipc.messages.users import CrashSeen, Started, StartUsers, UsersGone
@@ -87,6 +87,7 @@ class UserPool:
         self.run_once = orders.start
         self._worker = orders.worker
         self._report = orders.report
+        self._directory = orders.scenario_directory
         self._gate = orders.gate
         self._row = board.row(orders.worker)
         self._row[_USERS] = self._row[_WAITING] = 0
@@ -248,7 +249,8 @@ class UserPool:
         whose = {"cause": cause, "user": user_id or None}
         _log.error("a user crashed: %s", cause, exc_info=error, extra=whose)
         if is_new:
-            self._report(CrashSeen(self._worker, cause, trace_of(error), user_id))
+            headline = headline_of(error, self._directory)
+            self._report(CrashSeen(self._worker, cause, trace_of(error), user_id, headline))
 
     def iteration_ended(self, user: User) -> None:
         """Take back what throttles have given to a user and it has not used up."""

@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 
 from amoc.base import text
 from amoc.base.errors import ScenarioError
-from amoc.base.tracebacks import MAX_TEXT, MAX_TRACEBACK, cause_of, trace_of
+from amoc.base.tracebacks import (
+    MAX_HEADLINE_BYTES,
+    MAX_TEXT,
+    MAX_TRACEBACK,
+    cause_of,
+    headline_of,
+    trace_of,
+)
 from amoc.metrics.board import ENTRIES, MAX_CAUSES, NAME_BYTES, Area, Kind
 from amoc.runtime.worker.crashes import OTHER, CrashCounter
 
@@ -198,3 +205,19 @@ def test_a_replaced_worker_counts_on_where_its_predecessor_stood():
     for _ in range(3):
         CrashCounter(Area(memory), DIRECTORY).count(crash(lambda: ValueError("a")))
     assert list(counted(Area(memory)).values()) == [3]
+
+
+def test_a_message_of_several_lines_is_one_line_that_begins_with_its_class_and_its_first():
+    error = ValueError("balance is wrong:\n  expected 5\n  got 7")
+    assert headline_of(error, DIRECTORY) == "ValueError: balance is wrong: expected 5 got 7"
+    assert cause_of(error, DIRECTORY) == "ValueError: balance is wrong: expected # got #"
+
+
+def test_a_headline_is_of_limited_length_and_keeps_its_origin():
+    try:
+        raise ValueError("x" * 10_000)
+    except ValueError as error:
+        line = headline_of(error, "")
+    assert len(line.encode()) <= MAX_HEADLINE_BYTES
+    assert line.startswith("ValueError: xxx")
+    assert re.search(r"… \(test_crashes\.py:\d+ in test_a_headline_is_", line)
