@@ -9,7 +9,8 @@
 Subscribers are called synchronously in the process where the event happens: in a worker for its
 users, in the controller for its decisions, in the supervisor for init() and terminate(). A
 scenario's subscribers are called in the supervisor and in the workers, which inherit them through
-the fork; a plugin's (`amoc.plugins`) in the controller too.
+the fork; events of the controller are delivered to each worker. A plugin's (`amoc.plugins`) are
+called in the controller too.
 
 They must be quick and must not block, since many are called inside the event loop. One that raises
 affects nobody else: it is logged, and reported to the operator, with a count when it repeats. All
@@ -27,6 +28,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import Enum
 from functools import partial
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -63,20 +65,30 @@ _S = TypeVar("_S", bound=Subscriber)
 _process = ""
 
 
+class Where(Enum):
+    """The kind of process where an event happens."""
+
+    CONTROLLER = "controller"
+    SUPERVISOR = "supervisor"
+    WORKER = "worker"
+
+
 class Signal:
     """One kind of event.
 
     Attributes:
         name: Of its events.
         keys: The names in their `data`.
+        where: The kind of process where they happen.
         heard: Its subscribers.
     """
 
-    __slots__ = ("heard", "keys", "name")
+    __slots__ = ("heard", "keys", "name", "where")
 
-    def __init__(self, name: str, *keys: str) -> None:
+    def __init__(self, name: str, *keys: str, where: Where) -> None:
         self.name = name
         self.keys = keys
+        self.where = where
         self.heard: tuple[Subscriber, ...] = ()
 
     def __repr__(self) -> str:
@@ -84,7 +96,10 @@ class Signal:
 
     def __call__(self, user_id: int | None = None, /, **data: Any) -> None:
         """Emit an event with `data`, caused by a user if one is given."""
-        event = Event(self.name, now_ns(), _process, user_id, MappingProxyType(data))
+        self.call(Event(self.name, now_ns(), _process, user_id, MappingProxyType(data)))
+
+    def call(self, event: Event) -> None:
+        """Call the subscribers."""
         for subscriber in self.heard:
             guard.call(partial(_complain, subscriber, event), subscriber, event)
 
@@ -105,35 +120,94 @@ SIGNALS: dict[str, Signal] = {}
 """All kinds of events, by name."""
 
 
-def _signal(name: str, *keys: str) -> Signal:
-    SIGNALS[name] = signal = Signal(name, *keys)
+def _signal(name: str, *keys: str, where: Where = Where.WORKER) -> Signal:
+    SIGNALS[name] = signal = Signal(name, *keys, where=where)
     return signal
 
 
-RUN_START = _signal("run.start", "run_id", "scenario", "directory")
-RUN_STOP = _signal("run.stop", "run_id", "verdict", "exit_code")
-NODE_UP = _signal("node.up", "node")
-NODE_DOWN = _signal("node.down", "node", "reason")
-WORKER_UP = _signal("worker.up", "node", "worker", "incarnation", "pid")
-WORKER_DOWN = _signal("worker.down", "node", "worker", "incarnation", "reason")
-INIT_START = _signal("init.start")
-INIT_STOP = _signal("init.stop", "duration_ns", "error")
-TERMINATE_START = _signal("terminate.start")
-TERMINATE_STOP = _signal("terminate.stop", "duration_ns", "error")
+_CONTROLLER, _SUPERVISOR = Where.CONTROLLER, Where.SUPERVISOR
+
+
+RUN_START = _signal("run.start", "run_id", "scenario", "directory", where=_CONTROLLER)
+RUN_STOP = _signal("run.stop", "run_id", "verdict", "exit_code", where=_CONTROLLER)
+NODE_UP = _signal("node.up", "node", where=_CONTROLLER)
+NODE_DOWN = _signal("node.down", "node", "reason", where=_CONTROLLER)
+WORKER_UP = _signal("worker.up", "node", "worker", "incarnation", "pid", where=_CONTROLLER)
+WORKER_DOWN = _signal("worker.down", "node", "worker", "incarnation", "reason", where=_CONTROLLER)
+INIT_START = _signal("init.start", where=_SUPERVISOR)
+INIT_STOP = _signal("init.stop", "duration_ns", "error", where=_SUPERVISOR)
+TERMINATE_START = _signal("terminate.start", where=_SUPERVISOR)
+TERMINATE_STOP = _signal("terminate.stop", "duration_ns", "error", where=_SUPERVISOR)
+ITERATION_START = _signal("iteration.start", "iteration")
+ITERATION_STOP = _signal("iteration.stop", "iteration", "duration_ns", "error", "exception")
 USER_ADDED = _signal("user.added", "again")
 USER_REMOVED = _signal("user.removed", "how", "iterations")
+USER_CRASHED = _signal("user.crashed", "cause", "exception")
 SETTINGS_CHANGED = _signal("settings.changed", "changed")
-THROTTLE_INIT = _signal("throttle.init", "throttle", "rate", "interval_s")
-THROTTLE_RATE = _signal("throttle.rate", "throttle", "rate", "interval_s", "mode", "plan")
+THROTTLE_INIT = _signal("throttle.init", "throttle", "rate", "interval_s", where=_CONTROLLER)
+THROTTLE_RATE = _signal(
+    "throttle.rate", "throttle", "rate", "interval_s", "mode", "plan", where=_CONTROLLER
+)
 THROTTLE_REQUEST = _signal("throttle.request", "throttle", "waiting")
 THROTTLE_EXECUTE = _signal("throttle.execute", "throttle", "late_ns")
-THROTTLE_STOP = _signal("throttle.stop", "throttle")
-COORDINATOR_START = _signal("coordinator.start", "coordinator", "sizes", "timeout_s", "scope")
+THROTTLE_STOP = _signal("throttle.stop", "throttle", where=_CONTROLLER)
+COORDINATOR_START = _signal(
+    "coordinator.start", "coordinator", "sizes", "timeout_s", "scope", where=_CONTROLLER
+)
 COORDINATOR_ADD = _signal("coordinator.add", "coordinator")
 COORDINATOR_EXECUTE = _signal("coordinator.execute", "coordinator", "item", "kind", "size")
-COORDINATOR_TIMEOUT = _signal("coordinator.timeout", "coordinator", "groups")
-COORDINATOR_RESET = _signal("coordinator.reset", "coordinator")
-COORDINATOR_STOP = _signal("coordinator.stop", "coordinator")
+COORDINATOR_TIMEOUT = _signal("coordinator.timeout", "coordinator", "groups", where=_CONTROLLER)
+COORDINATOR_RESET = _signal("coordinator.reset", "coordinator", where=_CONTROLLER)
+COORDINATOR_STOP = _signal("coordinator.stop", "coordinator", where=_CONTROLLER)
+
+_NOT_FOR_WORKERS = frozenset({"run.stop", "node.up", "node.down"})
+"""Events of the controller that happen when there is no worker."""
+RELAYED = tuple(
+    name
+    for name, signal in SIGNALS.items()
+    if signal.where is Where.CONTROLLER and name not in _NOT_FOR_WORKERS
+)
+"""Events of the controller that are delivered to a scenario's subscribers."""
+
+_is_scenario = False
+"""Whether what subscribes in this process is a scenario."""
+
+
+def begin_scenario() -> None:
+    """In the supervisor: from now on a scenario subscribes, and no plugin.
+
+    A plugin hears the controller's events in the controller, so not in each worker as well.
+    """
+    global _is_scenario
+    _is_scenario = True
+    for name in (*RELAYED, *_NOT_FOR_WORKERS):
+        SIGNALS[name].heard = ()
+
+
+def relayed() -> list[str]:
+    """In the supervisor: the events of the controller that the scenario has subscribed to."""
+    return [name for name in RELAYED if SIGNALS[name].heard]
+
+
+def deliver(name: str, at_ns: int, data: Mapping[str, Any]) -> None:
+    """In a worker: an event has happened in the controller."""
+    SIGNALS[name].call(Event(name, at_ns, Where.CONTROLLER.value, None, MappingProxyType(data)))
+
+
+def _cannot_fire(signal: Signal) -> str:
+    """Why events of that kind never reach who subscribes here and now; empty when they do."""
+    if not _is_scenario:
+        return ""
+    if signal.name in _NOT_FOR_WORKERS:
+        return "it happens when there are no workers; subscribe to it in a plugin"
+    elsewhere = signal.where is not Where.WORKER
+    is_late = signal.where is Where.SUPERVISOR or not signal.heard
+    if elsewhere and is_late and _process.startswith(Where.WORKER.value):
+        return (
+            f"it happens in the {signal.where.value}; subscribe to it at the top level of a module"
+            " or in init()"
+        )
+    return ""
 
 
 def on(*patterns: str) -> Callable[[_S], _S]:
@@ -143,7 +217,7 @@ def on(*patterns: str) -> Callable[[_S], _S]:
         patterns: Names of events; ``*`` stands for any text, as in ``throttle.*``.
 
     Raises:
-        ScenarioError: There is no such event.
+        ScenarioError: There is no such event, or it cannot happen where the caller is.
     """
     if not patterns or not all(isinstance(pattern, str) for pattern in patterns):
         raise ScenarioError('events.on must be given names, as in @events.on("user.added")')
@@ -175,7 +249,10 @@ def _matching(pattern: str) -> list[Signal]:
         near = difflib.get_close_matches(pattern, SIGNALS, n=1, cutoff=0.5)
         hint = f"; did you mean {near[0]}?" if near else f"; known: {', '.join(SIGNALS)}"
         raise ScenarioError(f"no event matches {pattern!r}{hint}")
-    return found
+    reasons = [_cannot_fire(signal) for signal in found]
+    if all(reasons):
+        raise ScenarioError(f"{pattern} never reaches this subscriber: {reasons[0]}")
+    return [signal for signal, reason in zip(found, reasons, strict=True) if not reason]
 
 
 def happen_in(process: str) -> None:

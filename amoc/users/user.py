@@ -21,10 +21,13 @@ from gevent import get_hub, getcurrent
 from greenlet import GreenletExit, greenlet
 
 from amoc.base import guard, pause
+from amoc.base.clock import now_ns
 from amoc.base.errors import ClosedError
 from amoc.base.loop_guard import Killed
+from amoc.base.tracebacks import headline_of
 from amoc.base.waiting import Waiter, interrupt, wait
 from amoc.metrics.board import UserState
+from amoc.scenario.events import ITERATION_START, ITERATION_STOP
 from amoc.users.mailbox import Mailbox
 
 CRASH_PAUSE_S = 0.1
@@ -127,7 +130,10 @@ class User(greenlet):
                 self.iteration += 1
                 self._has_crashed, outcome = False, UserState.CRASHED
                 try:
-                    guard.call(self._crashed, pool.run_once, user_id)
+                    if ITERATION_START.heard or ITERATION_STOP.heard:
+                        self._run_in_span()
+                    else:
+                        guard.call(self._crashed, pool.run_once, user_id)
                 finally:
                     self.pending_interrupt = None  # it was meant for this iteration
                     pool.iteration_ended(self)
@@ -151,6 +157,34 @@ class User(greenlet):
             is_removed = self.stop_reason is StopReason.REMOVED
             states[user_id] = UserState.REMOVED if is_removed else outcome
             pool.left(self)
+
+    def _run_in_span(self) -> None:
+        """An iteration that somebody observes."""
+        raised: list[BaseException] = []
+
+        def crashed(error: BaseException) -> None:
+            raised.append(error)
+            self._crashed(error)
+
+        if ITERATION_START.heard:
+            ITERATION_START(self.id, iteration=self.iteration)
+        begun_ns = now_ns()
+        try:
+            guard.call(crashed, self.pool.run_once, self.id)
+        except guard.Ended as ended:
+            raised.append(ended)
+            raise
+        finally:
+            duration_ns = now_ns() - begun_ns
+            if ITERATION_STOP.heard:
+                ITERATION_STOP(
+                    self.id,
+                    iteration=self.iteration,
+                    duration_ns=duration_ns,
+                    error=headline_of(raised[0], "") if raised else "",
+                    exception=raised[0] if raised else None,
+                )
+            raised.clear()  # it refers to this frame, which would refer to it
 
     def _crashed(self, error: BaseException) -> None:
         self._has_crashed = True

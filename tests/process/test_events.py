@@ -36,7 +36,7 @@ def hear(event, **more):
         more = {"name": event.name, "at_ns": event.at_ns, "process": event.process,
                 "user_id": event.user_id, "data": dict(event.data)}
     with open(FILE, "a") as file:
-        file.write(json.dumps(more) + "\\n")
+        file.write(json.dumps(more, default=repr) + "\\n")
 """
 
 
@@ -68,6 +68,7 @@ def test_a_plugin_hears_all_that_happens_in_controller_supervisor_and_workers(
 ) -> None:
     site = install("probe_plugin:set_up", PROBE)
     busy = scenario("""
+        import gevent
         from amoc import coordinator, setting, throttle, user
 
         password = setting("old-one", "A secret that changes", update="free")
@@ -85,6 +86,7 @@ def test_a_plugin_hears_all_that_happens_in_controller_supervisor_and_workers(
                 coordinator.reset("pairs")
                 coordinator.start("mine", (5, act), timeout=60)
                 coordinator.stop("mine")
+                gevent.spawn(lambda: 1 / 0)
                 throttle.start("mine", 10)
                 throttle.change_rate("mine", 20)
                 throttle.stop("mine")
@@ -128,6 +130,7 @@ def test_a_plugin_hears_all_that_happens_in_controller_supervisor_and_workers(
     assert where["supervisor"] == {"init.start", "init.stop", "terminate.start", "terminate.stop"}
     in_workers = {"user.added", "user.removed", "settings.changed", "coordinator.add"}
     in_workers |= {"coordinator.execute", "throttle.request", "throttle.execute"}
+    in_workers |= {"iteration.start", "iteration.stop", "user.crashed"}
     assert where["worker-0"] | where["worker-1"] == in_workers
     assert where["controller"] == SIGNALS.keys() - where["supervisor"] - in_workers
 
@@ -146,6 +149,75 @@ def test_a_plugin_hears_all_that_happens_in_controller_supervisor_and_workers(
     (stop,) = [one for one in events if one["name"] == "run.stop"]
     assert start["at_ns"] < stop["at_ns"]
     assert stop["data"]["exit_code"] == 0
+
+
+LISTENER = """
+    import os
+    from amoc import AmocError, coordinator, events, sleep, throttle, user
+
+    @events.on("run.*", "worker.*", "throttle.[irs]*", "coordinator.*")
+    @events.on("iteration.stop", "user.crashed")
+    def heard(event):
+        about = next(iter(event.data.values()), "")
+        with open(HERE + f"/heard-{os.getpid()}", "a") as file:
+            file.write(f"{event.process} {event.name} {about}\\n")
+
+    def init():
+        throttle.start("t", 60000)
+        coordinator.start("c", (2, lambda event: None), timeout=0.2)
+
+    def start(user_id):
+        if user_id == 1:
+            for name in ("node.up", "init.start", "run.stop"):
+                try:
+                    events.on(name)(heard)
+                except AmocError as error:
+                    print(f"refused: {error}")
+            coordinator.add("c")
+            throttle.change_rate("t", 600)
+            coordinator.reset("c")
+            throttle.stop("t")
+        if user_id == 2:
+            raise ValueError("no")
+        user.wait_stopping()
+"""
+
+
+def test_a_scenario_hears_what_happens_in_the_controller_in_each_worker(
+    scenario: Callable[[str], Path], tmp_path: Path
+) -> None:
+    def heard() -> list[list[str]]:
+        return [lines(file) for file in sorted(tmp_path.glob("heard-*"))]
+
+    with running(scenario(LISTENER), "--users", "4", *FAST, directory=tmp_path) as run:
+        expected = [
+            *("throttle.init user_rate", "throttle.init t", "coordinator.start c"),
+            *("worker.up node0", "throttle.rate t", "throttle.stop t", "coordinator.reset c"),
+        ]
+        eventually(
+            lambda: (
+                sum(
+                    all(f"controller {one}" in said for one in expected)
+                    and any(one.startswith("controller run.start") for one in said)
+                    for said in heard()
+                )
+                == 2
+            ),
+            f"both workers hear all: {heard()}",
+        )
+        run.kill(run.find("worker 1")[0])
+        eventually(
+            lambda: "controller worker.down node0" in [one for said in heard() for one in said],
+            "the other worker hears of it",
+        )
+        run.kill(run.pid, signal.SIGTERM)
+        assert run.end() == 0, run.output
+    all_said = [one for said in heard() for one in said]
+    assert any(one.startswith("worker-1 user.crashed ValueError: no") for one in all_said)
+    assert any(one.startswith("worker-0 iteration.stop") for one in all_said)
+    assert run.output.count("refused: ") == 3
+    assert "node.up never reaches this subscriber: it happens when there are no" in run.output
+    assert "init.start never reaches this subscriber: it happens in the supervisor" in run.output
 
 
 def test_a_plugin_that_cannot_be_loaded_ends_the_run_before_it_begins(

@@ -27,6 +27,8 @@ class Part(IntEnum):
     """The controller gives the workers orders."""
     MAIL = 4
     """From worker to worker; all others go between workers and the controller."""
+    EVENTS = 5
+    """The controller's events, for subscribers of the scenario."""
 
 
 class Envelope(NamedTuple):

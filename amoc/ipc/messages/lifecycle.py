@@ -77,6 +77,8 @@ class Ready(NamedTuple):
     """What init() asked of the controller, in order; each an operation and its arguments."""
     metrics: Sequence[tuple[str, int]]
     """Name and `amoc.metrics.board.Kind` of each metric that is declared by now."""
+    events: Sequence[str] = ()
+    """The controller's events that the scenario has subscribed to."""
 
 
 class Failed(NamedTuple):

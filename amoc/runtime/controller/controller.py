@@ -227,6 +227,7 @@ class Controller:
         logs.open_directory(logs_directory)
         ready = phases.init(self._node, self._plan, overrides, logs_directory)
         self._results.ready(ready)
+        services.relay.want(ready.events)
         for operation, arguments in ready.calls:
             try:
                 services.calls.do(None, operation, *arguments)
@@ -240,6 +241,7 @@ class Controller:
         services.begin()
         if events.RUN_START.heard:
             self._tell_begun()
+        services.relay.begin()
         loop = RunLoop(
             self._plan,
             self.status,

@@ -19,6 +19,7 @@ from amoc.base.text import counted
 from amoc.coordinator.controller import Groups
 from amoc.ipc.messages.coordinator import COORDINATOR_TO_WORKER
 from amoc.ipc.messages.envelope import Envelope, Part
+from amoc.ipc.messages.events import EVENTS
 from amoc.ipc.messages.lifecycle import Loaded, WorkerLost, WorkerUp
 from amoc.ipc.messages.orders import ORDERS, Pause
 from amoc.ipc.messages.rpc import ANSWERS
@@ -30,6 +31,7 @@ from amoc.ipc.worker_id import WorkerId
 from amoc.results.journal import Journal
 from amoc.results.series import ThrottlePoint
 from amoc.runtime.controller.commands import Commands
+from amoc.runtime.controller.event_relay import EventRelay
 from amoc.runtime.controller.node_link import NodeLink
 from amoc.runtime.controller.orders import Broadcast
 from amoc.runtime.controller.ramp_down import RampDown
@@ -56,6 +58,7 @@ class Services:
         broadcast: Gives orders to all workers and waits for them.
         starts: The users that are still to be dealt.
         calls: Carries out the calls of scenarios.
+        relay: Delivers events to the scenario's subscribers.
         commands: What an operator can do.
     """
 
@@ -95,6 +98,7 @@ class Services:
         self._pacer = Pacer(to_throttles, rates=plan.rates, operator=operator)
         to_coordinators = sender(Part.COORDINATOR, COORDINATOR_TO_WORKER)
         self._groups = Groups(to_coordinators, plan.seed, operator)
+        self.relay = EventRelay(sender(Part.EVENTS, EVENTS))
         for part in (self._pacer, self._groups):
             self.calls.operations.update(part.operations)
         self._parts: Mapping[Part, ControllerEnd] = {
@@ -138,6 +142,7 @@ class Services:
 
     def end(self) -> None:
         """Nothing is paced or timed any more."""
+        self.relay.end()
         gevent.killall(self._clocks, exception=Killed)
         for text in self._groups.regrets():
             self._operator.warning(text)
@@ -171,14 +176,14 @@ class Services:
                         node=node, worker=worker, incarnation=incarnation, reason=reason
                     )
                 if self._incarnations.pop(worker, None) is not None:
-                    for one in (self.broadcast, self._pacer, self._groups):
+                    for one in (self.broadcast, self._pacer, self._groups, self.relay):
                         one.worker_lost(WorkerId(node, worker, incarnation))
                 self._operator.error(f"{reason}; its metrics are kept")
 
     def _worker_up(self, node: str, up: WorkerUp) -> None:
         origin = WorkerId(node, up.worker, up.incarnation)
         self._incarnations[up.worker] = up.incarnation
-        for part in (self.broadcast, self._pacer, self._groups):
+        for part in (self.broadcast, self._pacer, self._groups, self.relay):
             part.worker_up(origin)
         self._settings_update.worker_up(origin)
         if self._status.state is State.PAUSED:

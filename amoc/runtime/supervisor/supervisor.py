@@ -119,7 +119,7 @@ class Supervisor:
             )
         gc.collect()
         gc.freeze()  # what is loaded stays shared with the workers, and is never looked at again
-        self._tell(Ready(recorder.calls, metrics.declared()))
+        self._tell(Ready(recorder.calls, metrics.declared(), events.relayed()))
         self._start = scenario.start_with(state)
         self._scenario_directory = scenario.directory
         self._supervise()
@@ -135,6 +135,7 @@ class Supervisor:
     def _load(self) -> tuple[Scenario, list[settings.Setting[object]]]:
         monkey_patch.patch()
         plugins.load("supervisor")
+        events.begin_scenario()
         scenario = load(self._bootstrap.scenario)
         declared = settings.declared()
         sources = [settings.Source(*source) for source in self._bootstrap.sources]

@@ -25,7 +25,7 @@ from amoc.metrics.board import Board, Cell, UserState
 from amoc.metrics.health_figures import cell
 from amoc.runtime.worker.crashes import CrashCounter
 from amoc.scenario import builtin_settings
-from amoc.scenario.events import USER_ADDED, USER_REMOVED
+from amoc.scenario.events import USER_ADDED, USER_CRASHED, USER_REMOVED
 from amoc.scenario.start_rate import USER_RATE
 from amoc.throttle.worker import Gate
 from amoc.throttle.worker_queue import OnToken, Token
@@ -248,6 +248,8 @@ class UserPool:
         cause, is_new = self._causes.count(error)
         whose = {"cause": cause, "user": user_id or None}
         _log.error("a user crashed: %s", cause, exc_info=error, extra=whose)
+        if USER_CRASHED.heard:
+            USER_CRASHED(user_id or None, cause=cause, exception=error)
         if is_new:
             headline = headline_of(error, self._directory)
             self._report(CrashSeen(self._worker, cause, trace_of(error), user_id, headline))

@@ -24,6 +24,7 @@ from amoc.base.loop_guard import guard_loop
 from amoc.base.operator import Operator
 from amoc.ipc import bus
 from amoc.ipc.messages.envelope import Envelope, Part
+from amoc.ipc.messages.events import EVENTS
 from amoc.ipc.messages.lifecycle import Go, Note
 from amoc.ipc.messages.links import FROM_WORKER, TO_WORKER, FromWorker, ToWorker
 from amoc.ipc.messages.users import StartUsers, StopUsers, UsersGone
@@ -37,6 +38,7 @@ from amoc.runtime.worker.stall_detector import StallDetector
 from amoc.runtime.worker.user_pool import Orders, UserPool
 from amoc.runtime.worker_parts import WorkerParts
 from amoc.runtime.worker_spec import WorkerSpec
+from amoc.scenario import events
 from amoc.users.user import User
 
 JOIN_S = 10.0
@@ -86,7 +88,11 @@ def main(task: WorkerSpec) -> int:
         pool = UserPool(orders, task.board)
         take_amoc_from_children()
         guard_loop(lambda _, error: pool.count_crash(error))
-        hearers = {**parts.hearers(), Part.CONTROL: OrderHandler(task.id, pool, outbox)}
+        hearers = {
+            **parts.hearers(),
+            Part.CONTROL: OrderHandler(task.id, pool, outbox),
+            Part.EVENTS: ControllerEvents(),
+        }
         beat = _beat(task, pool, line)
         gevent.spawn(_guarded, beat.run)
         line.join(JOIN_S)
@@ -111,6 +117,15 @@ def main(task: WorkerSpec) -> int:
                     break
     context.destroy(linger=bus.LINGER_MS)  # not before the last report is out
     return int(ExitCode.OK)
+
+
+class ControllerEvents:
+    """Takes the controller's events, for the scenario's subscribers."""
+
+    def hear(self, body: memoryview) -> None:
+        """They have come."""
+        for event in EVENTS.unpack_stream(body):
+            events.deliver(event.name, event.at_ns, event.data)
 
 
 def _beat(task: WorkerSpec, pool: UserPool, line: Line) -> Beat:

@@ -16,8 +16,10 @@ from hypothesis import strategies as st
 
 from amoc.base import pause
 from amoc.base.errors import ClosedError
+from amoc.base.loop_guard import Killed
 from amoc.base.waiting import interrupt
 from amoc.metrics.board import UserState
+from amoc.scenario import events
 from amoc.users import api as user_module
 from amoc.users.mailbox import Mailbox
 from amoc.users.user import CRASH_PAUSE_S, StopReason, User, UserStopped
@@ -736,3 +738,51 @@ def test_a_lost_connection_ends_a_wait_for_being_asked_to_stop():
     interrupt(user, lost)
     wait_gone(crowd, 1)
     assert seen == [lost]
+
+
+# Being observed
+
+
+@pytest.fixture
+def spans():
+    heard = []
+
+    def hear(event):
+        heard.append((event.name, event.user_id, dict(event.data)))
+
+    events.on("iteration.*")(hear)
+    yield heard
+    events.off(hear)
+
+
+def test_each_iteration_is_a_span_with_what_it_raised(spans):
+    def start(user_id):
+        if len(spans) < 2:
+            raise ValueError("no")
+
+    crowd = Crowd(start, repeat_num=2)
+    begin(crowd)
+    wait_gone(crowd)
+    assert [(name, user, data["iteration"]) for name, user, data in spans] == [
+        ("iteration.start", 1, 1),
+        ("iteration.stop", 1, 1),
+        ("iteration.start", 1, 2),
+        ("iteration.stop", 1, 2),
+    ]
+    first, second = spans[1][2], spans[3][2]
+    assert first["error"].startswith("ValueError: no (test_user.py:")
+    assert first["exception"] is crowd.crashes[0]
+    assert (second["error"], second["exception"]) == ("", None)
+    assert len(crowd.crashes) == 1
+
+
+def test_a_span_of_a_user_that_is_stopped_or_killed_says_so(spans):
+    crowd = Crowd(waits)
+    for user_id, end in ((1, lambda it: it.ask_to_stop(StopReason.RUN_ENDS)), (2, User.kill)):
+        user = begin(crowd, user_id)
+        wait_until(lambda: spans and spans[-1][1] == user_id)  # noqa: B023
+        end(user)
+        wait_gone(crowd, user_id)
+    ends = [type(data["exception"]) for name, _, data in spans if name == "iteration.stop"]
+    assert ends == [UserStopped, Killed]
+    assert not crowd.crashes

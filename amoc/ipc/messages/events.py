@@ -1,0 +1,19 @@
+"""An event of the controller on its way to the scenario's subscribers in the workers. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from amoc.ipc.messages.codec import Codec
+
+
+class ControllerEvent(NamedTuple):
+    """Down, in an envelope: an event as it was emitted in the controller."""
+
+    name: str
+    at_ns: int
+    data: Mapping[str, Any]
+
+
+EVENTS: Codec[ControllerEvent] = Codec(ControllerEvent)
