@@ -5,6 +5,8 @@ unit, what it means and how it is shown. The board, the sampler, the series, the
 exporters, the CSV and JSON export and the terminal view read this table; none of them lists figures
 of its own.
 
+A figure with a limit is judged by `amoc.results.generator_health`, which finds here what to say.
+
 To add a worker's figure, declare a field of `WorkerPoint` here and measure it: either the worker
 writes it to its row of the board (`cell`, for example in `amoc.runtime.worker.heartbeat`), or the
 node measures it from outside (`amoc.runtime.node.sampler`). A host's figure is a field of
@@ -65,6 +67,9 @@ class Figure:
         column: Heads its column in the terminal's view; a figure without one has no column. A
             host's figure stands in the workers' column of that name.
         limit: What is too much of it: a field of `amoc.results.generator_health.Limits`.
+        what: What a finding of too much of it is about.
+        finding: What it says; ``{worst}`` stands for the worst value.
+        advice: What to do about it.
         of: The figure that the limit is a share of; nothing if the limit is of the figure itself.
         is_left: Whether the figure is what is left of `of`, not what is used.
         controller: The controller's figure of the same kind, a field of
@@ -82,6 +87,9 @@ class Figure:
     least_top: float = 0.0
     column: str = ""
     limit: str = ""
+    what: str = ""
+    finding: str = ""
+    advice: str = ""
     of: str = ""
     is_left: bool = False
     controller: str = ""
@@ -89,6 +97,9 @@ class Figure:
 
 def _figure(source: Source, meaning: str, default: float = 0, **how: Any) -> Any:
     return field(default=default, metadata={"figure": Figure(source, meaning, **how)})
+
+
+_MORE = "use more workers (--workers) or hosts, or fewer users"
 
 
 @dataclass(frozen=True)
@@ -120,6 +131,9 @@ class WorkerPoint:
         least_top=1.0,
         column="CPU",
         limit="cpu",
+        what="cpu",
+        finding="used up to {worst} of a core",
+        advice=_MORE,
         controller="controller_cpu",
     )
     lag_p99_s: float = _figure(
@@ -133,6 +147,9 @@ class WorkerPoint:
         zero_is_none=True,
         column="lag",
         limit="lag_s",
+        what="loop lag",
+        finding="event loop lag of up to {worst}",
+        advice=_MORE,
         controller="controller_lag_s",
     )
     late_p99_s: float = _figure(
@@ -147,6 +164,9 @@ class WorkerPoint:
         zero_is_none=True,
         column="late",
         limit="late_s",
+        what="token lateness",
+        finding="users passed throttles up to {worst} late (99th percentile)",
+        advice=_MORE,
     )
     gc_s: float = _figure(
         Source.TIME,
@@ -158,6 +178,9 @@ class WorkerPoint:
         always=False,
         least_top=0.1,
         limit="gc",
+        what="garbage collection",
+        finding="garbage collection took up to {worst} of the time",
+        advice="create fewer objects with reference cycles, or run fewer users per worker",
     )
     cpu_wait_s: float = _figure(
         Source.TIME,
@@ -170,6 +193,10 @@ class WorkerPoint:
         least_top=0.1,
         column="CPU wait",
         limit="cpu_wait",
+        what="cpu wait",
+        finding="waited for a CPU up to {worst} of the time",
+        advice="other processes use the cores: run fewer workers than cores, or move the target to"
+        " another host",
     )
     preemption_rate: float = _figure(
         Source.RATE,
@@ -194,6 +221,9 @@ class WorkerPoint:
         "Open file descriptors of the worker",
         column="fds",
         limit="fds",
+        what="file descriptors",
+        finding="up to {worst} of its file descriptors were open",
+        advice="raise the limit (ulimit -n), or use more workers (--workers)",
         of="fd_limit",
     )
     fd_limit: int = _figure(Source.OUTSIDE, "File descriptor limit of the worker")
@@ -229,6 +259,9 @@ class NodePoint:
         unit="B",
         column="memory",
         limit="memory",
+        what="memory",
+        finding="up to {worst} of the memory was in use",
+        advice="use a host or container with more memory, or fewer users",
         of="memory_bytes",
         is_left=True,
     )
@@ -237,6 +270,10 @@ class NodePoint:
         Source.OUTSIDE,
         "Ephemeral ports in use; 0 while far too few for it to matter",
         limit="ports",
+        what="ephemeral ports",
+        finding="up to {worst} of the ephemeral ports were in use from one address to one"
+        " destination",
+        advice="use more source or target addresses, or widen net.ipv4.ip_local_port_range",
         of="ports",
     )
 

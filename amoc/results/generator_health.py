@@ -15,11 +15,11 @@ paused, starting or ending may be late as it likes. This is pure: points in, fin
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from amoc.metrics.health_figures import NodePoint, WorkerPoint, share
+from amoc.metrics.health_figures import NODE, WORKER, NodePoint, Source, WorkerPoint, share
 from amoc.results.series import Point
 from amoc.results.summary_types import Finding, HealthPart
 
@@ -83,90 +83,56 @@ class _Figure(NamedTuple):
 
 
 class _Kind(NamedTuple):
-    """What is said of a figure past its limit."""
+    """What is said of a value past its limit."""
 
-    limit: Callable[[Limits], float]
+    limit: str
+    """A field of `Limits`."""
     unit: str
-    said: str
+    finding: str
     """``{worst}`` stands for the worst value."""
     advice: str
 
 
-_MORE = "use more workers (--workers) or hosts, or fewer users"
 _KINDS = {
-    "loop lag": _Kind(lambda limits: limits.lag_s, "s", "event loop lag of up to {worst}", _MORE),
-    "token lateness": _Kind(
-        lambda limits: limits.late_s,
-        "s",
-        "users passed throttles up to {worst} late (99th percentile)",
-        _MORE,
-    ),
-    "garbage collection": _Kind(
-        lambda limits: limits.gc,
-        "share",
-        "garbage collection took up to {worst} of the time",
-        "create fewer objects with reference cycles, or run fewer users per worker",
-    ),
-    "cpu": _Kind(lambda limits: limits.cpu, "share", "used up to {worst} of a core", _MORE),
-    "cpu wait": _Kind(
-        lambda limits: limits.cpu_wait,
-        "share",
-        "waited for a CPU up to {worst} of the time",
-        "other processes use the cores: run fewer workers than cores, or move the target to another"
-        " host",
-    ),
+    **{
+        one.what: _Kind(one.limit, "s" if one.unit == "s" else "share", one.finding, one.advice)
+        for one in (*WORKER.values(), *NODE.values())
+        if one.limit
+    },
     "saturation": _Kind(
-        lambda limits: limits.busy,
+        "busy",
         "share",
         "used a CPU or waited for one up to {worst} of the time",
         "there are not enough cores: use another host or fewer users, or move the target to another"
         " host",
     ),
-    "file descriptors": _Kind(
-        lambda limits: limits.fds,
-        "share",
-        "up to {worst} of its file descriptors were open",
-        "raise the limit (ulimit -n), or use more workers (--workers)",
-    ),
-    "ephemeral ports": _Kind(
-        lambda limits: limits.ports,
-        "share",
-        "up to {worst} of the ephemeral ports were in use from one address to one destination",
-        "use more source or target addresses, or widen net.ipv4.ip_local_port_range",
-    ),
-    "memory": _Kind(
-        lambda limits: limits.memory,
-        "share",
-        "up to {worst} of the memory was in use",
-        "use a host or container with more memory, or fewer users",
-    ),
     "missed slots": _Kind(
-        lambda limits: limits.missed,
+        "missed",
         "share",
         "up to {worst} of its slots were missed because they were late",
         "leave amoc a core: run fewer workers than cores, use fewer throttles, or move the target"
         " to another host",
     ),
     "restarts": _Kind(
-        lambda limits: limits.restarted,
+        "restarted",
         "share",
         "up to {worst} of them were started again in a second, because their worker had died",
         "see the logs of the workers that died",
     ),
     "silence": _Kind(
-        lambda limits: limits.silent_s,
+        "silent_s",
         "s",
         "no samples for {worst} or longer, so its users may have been stalled",
         "the host or the node process was stopped or starved of CPU: give it a core",
     ),
     "controller cpu": _Kind(
-        lambda limits: limits.controller_cpu,
+        "controller_cpu",
         "share",
         "used up to {worst} of a core",
         "use fewer throttles, coordinators and metrics, or leave it a core (fewer --workers)",
     ),
     "controller lag": _Kind(
-        lambda limits: limits.controller_lag_s,
+        "controller_lag_s",
         "s",
         "event loop lag of up to {worst}, so throttle slots may have been late",
         "leave it a core: run fewer workers than cores, or move the target to another host",
@@ -238,7 +204,7 @@ class Health:
         said = []
         self._latest.append(point)
         for where, what, value, worker in _figures(self._latest):
-            limit = _KINDS[what].limit(self.limits)
+            limit = self._limit(what)
             past = self._past.get((where, what))
             if value < limit:
                 if past is not None:
@@ -257,7 +223,7 @@ class Health:
             Finding(
                 where=where,
                 what=what,
-                limit=_KINDS[what].limit(self.limits),
+                limit=self._limit(what),
                 worst=round(past.worst, 6),
                 unit=_KINDS[what].unit,
                 seconds=round(past.seconds, 3),
@@ -281,6 +247,10 @@ class Health:
         findings = self.findings()
         return {"limited": bool(findings), "findings": findings}
 
+    def _limit(self, what: str) -> float:
+        limit: float = getattr(self.limits, _KINDS[what].limit)
+        return limit
+
     def _long_enough(self, past: _Past) -> bool:
         limits = self.limits
         # To a tenth of a second: what comes each second is sampled a little earlier or later.
@@ -289,9 +259,9 @@ class Health:
 
     def _sentence(self, where: str, what: str, past: _Past) -> str:
         kind = _KINDS[what]
-        said = kind.said.format(worst=_text(past.worst, kind.unit))
+        said = kind.finding.format(worst=_text(past.worst, kind.unit))
         return (
-            f"{where}: {said}, above the limit of {_text(kind.limit(self.limits), kind.unit)}"
+            f"{where}: {said}, above the limit of {_text(self._limit(what), kind.unit)}"
             f" for {past.seconds:.0f} s between {past.from_s:.0f} s and {past.to_s:.0f} s"
         )
 
@@ -305,7 +275,7 @@ class Health:
         if waits >= 0.25 and waits > cpu:
             return f"caused by CPU wait: {_KINDS['cpu wait'].advice}"
         if cpu + waits >= 0.8:
-            return f"caused by its own CPU use: {_MORE}"
+            return f"caused by its own CPU use: {_KINDS['cpu'].advice}"
         return "a user blocked its event loop: see the lines that are reported as blocking"
 
 
@@ -347,21 +317,21 @@ def _of_worker(
     where = f"worker {worker.worker} of {worker.node}"
     # Who is late notes late what it has used: a second has too little then, the next too much.
     cpu, waits = (sum(column) / len(shares) for column in zip(*shares, strict=True))
-    for what, value in (
-        ("loop lag", worker.lag_p99_s),
-        ("token lateness", worker.late_p99_s),
-        ("garbage collection", worker.gc_s / span_s),
-        ("cpu", cpu),
-        ("cpu wait", waits),
-        ("saturation", cpu + waits if waits >= CONTENDED else 0.0),
-        ("file descriptors", share(worker, "fds")),
-    ):
-        yield _Figure(where, what, value, worker)
+    smoothed = {"cpu": cpu, "cpu_wait_s": waits}
+    for name, one in WORKER.items():
+        if one.limit:
+            value = smoothed[name] if name in smoothed else share(worker, name)
+            if one.source is Source.TIME and name not in smoothed:
+                value /= span_s
+            yield _Figure(where, one.what, value, worker)
+    busy = cpu + waits if waits >= CONTENDED else 0.0
+    yield _Figure(where, "saturation", busy, worker)
 
 
 def _of_node(node: NodePoint) -> Iterator[_Figure]:
-    yield _Figure(node.name, "ephemeral ports", share(node, "ports_used"))
-    yield _Figure(node.name, "memory", share(node, "memory_free_bytes"))
+    for name, one in NODE.items():
+        if one.limit:
+            yield _Figure(node.name, one.what, share(node, name))
 
 
 def _text(value: float, unit: str) -> str:
