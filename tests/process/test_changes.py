@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -124,7 +125,9 @@ def test_nothing_passes_in_a_pause_and_a_worker_that_is_born_in_it_is_paused_too
     with controlled(scenario(PACED), "--users", "10", *FAST, directory=tmp_path) as one:
         workers = one.run.wait_for("worker", 2)
         eventually(lambda: len(lines(log)) > 50, "it beats")
+        asked_s = time.monotonic()
         answer = one.ask("pause")
+        paused_s = time.monotonic()
         assert all(worker["text"].startswith("5 users") for worker in answer["workers"])
         assert one.ask("status")["state"] == "paused"
         silent = len(lines(log))
@@ -132,7 +135,9 @@ def test_nothing_passes_in_a_pause_and_a_worker_that_is_born_in_it_is_paused_too
         one.run.wait_for_output("worker 0 is replaced")
         assert one.ask("users")["alive"] <= 10  # an order that both workers have answered
         assert len(lines(log)) == silent
+        least_s = time.monotonic() - paused_s
         one.say("resume")
+        most_s = time.monotonic() - asked_s
         eventually(
             lambda: (
                 {line.split()[2] for line in lines(log)[silent:]} == set(map(str, range(1, 11)))
@@ -146,7 +151,8 @@ def test_nothing_passes_in_a_pause_and_a_worker_that_is_born_in_it_is_paused_too
     for first, last in pairwise(sorted(times)[::101]):
         assert last - first > 850_000_000
     summary = one.run.summary()
-    assert summary["run"]["paused_s"] > 0
+    assert least_s - 0.001 <= summary["run"]["paused_s"]
+    assert summary["run"]["paused_s"] <= most_s + 0.001
     assert summary["users"]["finished"] == 10, "those that stood in line left from there"
     assert summary["users"]["removed"] == 0
 

@@ -35,6 +35,7 @@ class Peer:
             self.sock.close()
             raise
         self.heard = b""
+        self.said_bytes = 0
 
     def __enter__(self) -> Self:
         return self
@@ -43,6 +44,7 @@ class Peer:
         self.sock.close()
 
     def say(self, data: bytes) -> None:
+        self.said_bytes += len(data)
         self.sock.sendall(data)
 
     def until(self, text: bytes) -> bytes:

@@ -16,6 +16,7 @@ from amoc.ipc.messages.links import FromWorker
 from amoc.ipc.messages.users import Blocked
 from amoc.metrics.board import ROW_BYTES, Area, Cell
 from amoc.metrics.health_figures import cell
+from amoc.runtime.worker import heartbeat
 from amoc.runtime.worker.heartbeat import BEAT_NS, Beat, Pauses
 
 DEADLINE_S = 10.0
@@ -134,6 +135,15 @@ def test_an_end_without_a_beginning_is_no_pause() -> None:
     pauses = Pauses(row)
     pauses.note("stop", {})
     assert row[cell("gc_s")] == 0
-    pauses.note("start", {})
+
+
+def test_pauses_of_the_collector_are_added_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = memoryview(bytearray(ROW_BYTES)).cast("Q")
+    pauses = Pauses(row)
+    times_ns = iter([1_000, 1_300, 5_000, 5_040])
+    monkeypatch.setattr(heartbeat, "now_ns", lambda: next(times_ns))
+    for _ in range(2):
+        pauses.note("start", {})
+        pauses.note("stop", {})
     pauses.note("stop", {})
-    assert row[cell("gc_s")] > 0
+    assert row[cell("gc_s")] == 340
