@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-from typing import NoReturn
-
 import click
 
-from amoc.base.errors import AmocError
+from amoc.base.errors import AmocError, ExitCode
 from amoc.base.text import printable
 
 
@@ -17,7 +14,7 @@ def say(text: str) -> None:
         click.echo(f"amoc: {printable(line)}", err=True)
 
 
-def fail(error: AmocError) -> NoReturn:
-    """Say what is wrong and exit with the error's code."""
+def fail(error: AmocError) -> ExitCode:
+    """Say what is wrong; the exit code that it ends in."""
     say(str(error))
-    sys.exit(int(error.exit_code))
+    return error.exit_code

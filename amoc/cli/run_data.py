@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -12,6 +11,7 @@ import click
 
 from amoc.base.errors import ExitCode, ResourceError
 from amoc.cli.messages import say
+from amoc.cli.output import failure
 
 if TYPE_CHECKING:
     from amoc.results.run_directory import RunDirectory
@@ -58,10 +58,7 @@ def output(lines: Iterable[str], file: str) -> None:
 
 
 def _print(lines: Iterable[str]) -> None:
-    try:
-        for line in lines:
-            sys.stdout.write(f"{line}\n")
-        sys.stdout.flush()
-    except BrokenPipeError:  # as of `| head`: the reader has enough
-        # What is still buffered is written at the end, and must not fail again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    for line in lines:
+        if failure():  # as of `| head`: the reader has enough
+            return
+        sys.stdout.write(f"{line}\n")

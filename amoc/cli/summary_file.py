@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from amoc.base import atomic_write
-from amoc.base.errors import ResourceError, UsageError
+from amoc.base.errors import ResourceError
 from amoc.results.summary_types import Summary
 
 
@@ -17,7 +17,7 @@ class SummaryFile:
         """Check, before the run, that `file` can be written.
 
         Raises:
-            UsageError: It cannot be written.
+            ResourceError: It cannot be written.
         """
         path = Path(file).absolute()
         # A device, a pipe or /dev/stdout is written to; a file is replaced, behind its links.
@@ -30,7 +30,7 @@ class SummaryFile:
             if not self._special:
                 self._path.unlink()
         except OSError as error:
-            raise UsageError(f"--json {file} cannot be written: {error.strerror}") from None
+            raise ResourceError(f"--json {file} cannot be written: {error.strerror}") from None
 
     def write(self, summary: Summary) -> None:
         """Write `summary`.

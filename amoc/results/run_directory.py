@@ -55,7 +55,7 @@ class RunDirectory:
             base: Where new ones are made.
 
         Raises:
-            UsageError: `explicit` is a file, or holds something.
+            UsageError: `explicit` is a file, or is not empty.
             ResourceError: It cannot be made.
         """
         if explicit is not None:
@@ -92,7 +92,7 @@ class RunDirectory:
             _remove(made)
             if isinstance(error, FileExistsError | NotADirectoryError):
                 raise UsageError(f"--run-dir must be a directory, got the file {path}") from None
-            raise UsageError(f"--run-dir {path} cannot be made: {_why(error)}") from None
+            raise ResourceError(f"--run-dir {path} cannot be made: {_why(error)}") from None
         return cls(path, (path, *made))
 
     @property

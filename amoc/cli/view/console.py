@@ -14,6 +14,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from amoc.cli.output import give_up
+
 PLAIN_WIDTH = 10_000
 """Columns where there is no terminal: no line is wrapped, so that output can be searched."""
 PATIENCE_S = 2.0
@@ -41,8 +43,8 @@ class _Patient:
                 if not self._has_room():
                     break
                 os.write(stream.fileno(), data[start : start + select.PIPE_BUF])
-        except OSError:
-            self._give_up()
+        except OSError as error:
+            give_up(stream.fileno(), error)
         return len(text)
 
     def _has_room(self) -> bool:
@@ -75,11 +77,6 @@ class _Patient:
     def encoding(self) -> str:
         """The encoding of what is written."""
         return self._stream.encoding
-
-    def _give_up(self) -> None:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, self._stream.fileno())
-        os.close(nowhere)
 
 
 def console(patient: bool = True) -> Console:

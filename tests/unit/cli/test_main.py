@@ -98,8 +98,6 @@ LONG = "9" * 5000  # int() itself refuses so many digits
         (["--workers", "0"], "--workers must be a whole number from 1 to 512, got '0'"),
         (["--workers", "two"], "--workers must be a whole number"),
         (["--seed", "-1"], "--seed must be a whole number"),
-        (["--json", "no/such/x.json"], "--json no/such/x.json cannot be written: No such file"),
-        (["--json", "."], "--json . cannot be written: Is a directory"),
         (["--set", "rate"], "--set: expected NAME=VALUE, got 'rate'"),
         (["--config", "no.toml"], "--config no.toml cannot be read: No such file"),
         (["--nonsense"], "--nonsense"),
@@ -115,6 +113,22 @@ def test_an_option_that_makes_no_sense_is_named_with_its_rule_and_value(
     assert lines[0].startswith("amoc: ")
     assert clause in lines[0]
     assert len(lines[0]) < 6000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "clause"),
+    [
+        (["--json", "no/such/x.json"], "--json no/such/x.json cannot be written: No such file"),
+        (["--json", "."], "--json . cannot be written: Is a directory"),
+        (["--run-dir", "/proc/x"], "--run-dir /proc/x cannot be made: No such file"),
+    ],
+)
+def test_output_that_cannot_be_written_is_refused_before_the_run(
+    directory, refused_in_process, arguments, clause
+):
+    code, (line,) = refused_in_process("run", "calm.py", *arguments)
+    assert code == ExitCode.RESOURCE
+    assert clause in line
 
 
 def test_a_missing_scenario_is_a_usage_error(directory, refused_in_process):

@@ -12,7 +12,7 @@ import sys
 import pytest
 from click.testing import CliRunner
 
-from amoc.base.errors import ResourceError, UsageError
+from amoc.base.errors import ExitCode, ResourceError, UsageError
 from amoc.cli.main import cli
 from amoc.results import summary_file
 from amoc.results.run_directory import RunDirectory
@@ -168,5 +168,5 @@ def test_who_has_read_enough_of_an_export_may_go(killed):
     with export:
         export.stdout.readline()
         export.stdout.close()
-        assert export.stderr.read() == b""
-        assert export.wait(30) == 0
+        assert export.stderr.read() == b"amoc: the output cannot be written: Broken pipe\n"
+        assert export.wait(30) == ExitCode.RESOURCE

@@ -96,7 +96,7 @@ def test_nothing_is_left_when_the_directory_cannot_be_made(monkeypatch):
         made(self, mode)
 
     monkeypatch.setattr(Path, "mkdir", refuse)
-    with pytest.raises(UsageError, match="--run-dir a/b/deep cannot be made: No space left"):
+    with pytest.raises(ResourceError, match="--run-dir a/b/deep cannot be made: No space left"):
         create(explicit="a/b/deep")
     assert not Path("a").exists()
 
