@@ -50,6 +50,9 @@ class _Outcome(Enum):
     WITHDRAWN = "withdrawn"
 
 
+_Waiter = Waiter[_Outcome | ScenarioError]
+
+
 class WorkerBarriers:
     """This worker's users that wait at barriers."""
 
@@ -57,7 +60,7 @@ class WorkerBarriers:
         self._worker = worker
         self._outbox = outbox
         self._last_ticket = 0
-        self._waiting: dict[int, Waiter[_Outcome | ScenarioError]] = {}
+        self._waiting: dict[int, _Waiter] = {}
         self._came: dict[tuple[str, int], list[int]] = {}
         self._going: deque[Iterator[int]] = deque()
 
@@ -88,8 +91,6 @@ class WorkerBarriers:
         finally:
             del self._waiting[ticket]
         outcome = waiter.value or self._ask_out(name, ticket)
-        if isinstance(outcome, ScenarioError):
-            raise outcome
         if outcome is _Outcome.RELEASED:
             if interrupted is not None:
                 interrupt(getcurrent(), interrupted)  # where it waits next
@@ -97,6 +98,8 @@ class WorkerBarriers:
             return
         if interrupted is not None:
             raise interrupted
+        if isinstance(outcome, ScenarioError):
+            raise outcome
         barriers(Barriers.TIMEOUTS).inc()
         raise BarrierTimeout(f"barrier {name} must have {n} users within {timeout:g} s, got fewer")
 
@@ -161,9 +164,7 @@ class WorkerBarriers:
             looked_at += 1
             waiter = waiting.get(ticket)
             if waiter is not None:
-                waiter.set(_Outcome.RELEASED)
-                waiter.value = _Outcome.RELEASED  # also for one that was interrupted just now
-                waiter.wake()  # runs the user until it waits for something
+                self._settle(waiter, _Outcome.RELEASED)  # it runs until it waits for something
                 released += 1
         barriers(Barriers.RELEASED).inc(released)
         if looked_at < RELEASED_PER_TURN:
@@ -183,5 +184,9 @@ class WorkerBarriers:
         for ticket in tickets:
             waiter = self._waiting.get(ticket)
             if waiter is not None:
-                waiter.set(outcome)
-                waiter.wake()
+                self._settle(waiter, outcome)
+
+    def _settle(self, waiter: _Waiter, outcome: _Outcome | ScenarioError) -> None:
+        waiter.set(outcome)
+        waiter.value = outcome  # also for one that was interrupted just now
+        waiter.wake()

@@ -178,6 +178,24 @@ def test_a_user_that_is_asked_to_leave_when_the_release_is_on_its_way_is_release
     until(lambda: set(here.released) == {1, 2})
 
 
+def test_a_user_that_is_asked_to_stop_as_its_barrier_is_refused_does_not_wait_for_an_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(barrier_worker, "CONFIRM_S", 1e6)
+    cluster = Cluster()
+    three, two = Meeting(cluster.up(0), 3), Meeting(cluster.up(1, deaf=True), 2)
+    three.start([1])
+    until(lambda: waiting(cluster) == 1)
+    two.start([2])
+    until(lambda: two.worker.unheard)
+    two.crowd.alive[2].ask_to_stop(StopReason.RUN_ENDS)  # it goes on at the loop's next turn
+    two.worker.deaf = False
+    two.worker.hear(two.worker.unheard[0])
+    until(lambda: not two.crowd.alive)
+    assert two.crowd.states[2] == UserState.FINISHED
+    assert not two.crowd.errors
+
+
 def test_the_timeout_stands_still_and_nobody_is_let_go_while_the_run_is_paused() -> None:
     cluster = Cluster()
     here = Meeting(cluster.up(0), 2, timeout=0.05)
