@@ -211,10 +211,11 @@ def _socket(server: Server, source: str | None, who: str, deadline_ns: int) -> S
             return connected_socket(family, address, source, left)
         except OSError as error:
             failure = error
-    raise _connect_error(failure, who, source)
+    raise connect_error(failure, who, source)
 
 
-def _connect_error(error: OSError, who: str, source: str | None) -> errors.ConnectError:
+def connect_error(error: OSError, who: str, source: str | None) -> errors.ConnectError:
+    """The error of a user that could not connect, from the local address `source` if given."""
     if isinstance(error, TimeoutError) and error.errno is None:
         return errors.ConnectTimeout(f"{who}: could not connect within xmpp_connect_timeout")
     if error.errno in (errno.EMFILE, errno.ENFILE):

@@ -20,6 +20,7 @@ from amoc.xmpp import meters
 from tests.servers.daemon import XmppServer
 from tests.servers.ejabberd import Ejabberd
 from tests.servers.prosody import TLS_ONLY, Prosody
+from tests.unit.xmpp.fake import count as recorded
 
 PATIENCE_S = 20.0
 
@@ -98,8 +99,8 @@ def test_a_server_that_demands_tls_is_told_apart(prosody: Prosody) -> None:
 
 
 def test_chat_reaches_the_other_user_and_is_timed(connect: Connect) -> None:
-    sent, received = meters.messages_sent._cells[0], meters.messages_received._cells[0]
-    timed = sum(meters.message_ttd._cells[:-1])
+    sent, received = recorded(meters.messages_sent), recorded(meters.messages_received)
+    timed = recorded(meters.message_ttd)
     with connect() as alice, connect() as bob:
         alice.send_presence()
         bob.send_presence()
@@ -112,9 +113,9 @@ def test_chat_reaches_the_other_user_and_is_timed(connect: Connect) -> None:
         assert message["body"] == text  # as slixmpp reads it
         bob.send_chat(message.sender, "back")
         assert alice.receive(xmpp.from_jid(bob.bare_jid), timeout=PATIENCE_S).body == "back"
-    assert meters.messages_sent._cells[0] - sent == 2
-    assert meters.messages_received._cells[0] - received == 2
-    assert sum(meters.message_ttd._cells[:-1]) - timed == 2
+    assert recorded(meters.messages_sent) - sent == 2
+    assert recorded(meters.messages_received) - received == 2
+    assert recorded(meters.message_ttd) - timed == 2
 
 
 def test_messages_arrive_in_the_order_in_which_they_were_sent(connect: Connect) -> None:
@@ -128,13 +129,13 @@ def test_messages_arrive_in_the_order_in_which_they_were_sent(connect: Connect) 
 
 
 def test_a_message_to_nobody_comes_back_as_an_error(connect: Connect) -> None:
-    before = meters.message_errors._cells[0]
+    before = recorded(meters.message_errors)
     with connect() as client:
         client.send_chat("nobody-at-all@localhost", "hello?")
         error = client.receive(xmpp.is_error, timeout=PATIENCE_S)
         assert error.error is not None
         assert error.error[0] == "service-unavailable"
-    assert meters.message_errors._cells[0] == before + 1
+    assert recorded(meters.message_errors) == before + 1
 
 
 def test_presence_reaches_those_who_subscribed(connect: Connect) -> None:

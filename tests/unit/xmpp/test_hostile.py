@@ -26,6 +26,7 @@ from tests.unit.xmpp.fake import (
     connect,
     serving,
 )
+from tests.unit.xmpp.fake import count as recorded
 
 STREAM_ERROR = (
     b"<stream:error><host-unknown xmlns='urn:ietf:params:xml:ns:xmpp-streams'/>"
@@ -142,7 +143,7 @@ def test_a_server_that_misbehaves_at_the_login_is_told_apart(
             conn.say(answer)
         conn.rest()
 
-    failures = meters.connection_failures._cells[0]
+    failures = recorded(meters.connection_failures)
     with serving(script) as server, pytest.raises(error) as raised:
         connect(server)
     assert type(raised.value) is error
@@ -151,7 +152,7 @@ def test_a_server_that_misbehaves_at_the_login_is_told_apart(
         assert condition in str(raised.value)
     assert "\n" not in str(raised.value)
     assert "password_1" not in str(raised.value)
-    assert meters.connection_failures._cells[0] == failures + 1
+    assert recorded(meters.connection_failures) == failures + 1
 
 
 def test_a_server_that_breaks_the_protocol_is_told_why() -> None:

@@ -184,7 +184,7 @@ def test_running_out_of_descriptors_names_the_limit_and_the_remedy() -> None:
     import errno
 
     for number in (errno.EMFILE, errno.ENFILE):
-        error = connecting._connect_error(OSError(number, "x"), "user_1@d at h:1", None)
+        error = connecting.connect_error(OSError(number, "x"), "user_1@d at h:1", None)
         assert isinstance(error, xmpp.OutOfFilesError)
         for word in ("user_1@d", "file descriptor", "ulimit -n", "LimitNOFILE", "workers"):
             assert word in str(error)
@@ -193,7 +193,7 @@ def test_running_out_of_descriptors_names_the_limit_and_the_remedy() -> None:
 def test_running_out_of_ports_names_the_remedy() -> None:
     import errno
 
-    error = connecting._connect_error(OSError(errno.EADDRNOTAVAIL, "x"), "me", "127.0.0.2")
+    error = connecting.connect_error(OSError(errno.EADDRNOTAVAIL, "x"), "me", "127.0.0.2")
     assert "xmpp_source_addresses" in str(error)
     assert "127.0.0.2" in str(error)
 
