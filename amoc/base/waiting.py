@@ -117,6 +117,8 @@ class Waiter(Generic[T]):
 
 AnyWaiter = Waiter[Any]
 """One for a value of whatever type: what waits for it is woken in the same way."""
+AnyGreenlet = Any
+"""A greenlet with the attributes `waiting_for` and `pending_interrupt`, which any of them takes."""
 
 
 def wait(waiter: AnyWaiter, timeout: float = inf) -> bool:
@@ -133,7 +135,7 @@ def wait(waiter: AnyWaiter, timeout: float = inf) -> bool:
         BaseException: The interrupt, now or from before; or what `waiter` was done with.
     """
     # Every wait of every user comes through here, so nothing is called that need not be.
-    me: Any = getcurrent()  # any greenlet takes attributes
+    me: AnyGreenlet = getcurrent()
     if getattr(me, "pending_interrupt", None) is not None:
         check_interrupt()
     clock = pause.clock
@@ -170,14 +172,14 @@ def wait(waiter: AnyWaiter, timeout: float = inf) -> bool:
 
 def check_interrupt() -> None:
     """Raise the interrupt that is pending for the calling greenlet, if any."""
-    me: Any = getcurrent()
+    me: AnyGreenlet = getcurrent()
     error: BaseException | None = getattr(me, "pending_interrupt", None)
     if error is not None:
         me.pending_interrupt = None
         raise error
 
 
-def interrupt(whom: Any, error: BaseException) -> None:
+def interrupt(whom: AnyGreenlet, error: BaseException) -> None:
     """Let the greenlet `whom` raise `error` where it waits, or when it waits next.
 
     One that has just got what it waited for keeps it. An interrupt that ends the greenlet is not
@@ -191,7 +193,7 @@ def interrupt(whom: Any, error: BaseException) -> None:
         whom.pending_interrupt = error
 
 
-def withdraw_interrupt(whom: Any, error: BaseException) -> None:
+def withdraw_interrupt(whom: AnyGreenlet, error: BaseException) -> None:
     """Take back an interrupt by `error` that the greenlet `whom` has not raised yet, if any."""
     if getattr(whom, "pending_interrupt", None) is error:
         whom.pending_interrupt = None
