@@ -21,7 +21,7 @@ from __future__ import annotations
 import mmap
 from enum import IntEnum
 from struct import Struct
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from amoc.base.errors import ResourceError, ScenarioError
 from amoc.metrics import reserved
@@ -123,6 +123,10 @@ RESTARTABLE = (UserState.RUNNING, UserState.BETWEEN, UserState.RESTARTING)
 """States from which a user must be started again when its worker dies."""
 
 
+Cells: TypeAlias = "memoryview[Any]"
+"""A metric's cells: unsigned numbers of 64 bits, of a gauge one double."""
+
+
 class Metric(NamedTuple):
     """A metric of one worker, as it was found on the board."""
 
@@ -130,6 +134,15 @@ class Metric(NamedTuple):
     name: str
     merge: Merge
     value: int | float | Histogram | ThrottleCounts
+
+
+class Entry(NamedTuple):
+    """What the directory has of a metric, and its cells."""
+
+    kind: Kind
+    merge: Merge
+    name: str
+    cells: Cells
 
 
 class Area:
@@ -142,7 +155,7 @@ class Area:
     def __init__(self, memory: memoryview) -> None:
         self._memory = memory
         self._count = memory[:8].cast("Q")
-        self._entries: list[tuple[Kind, Merge, str, memoryview[Any]]] = []
+        self._entries: list[Entry] = []
         self._index: dict[tuple[Kind | None, str], int] = {}
         self._free = _CELLS_START
 
@@ -153,7 +166,7 @@ class Area:
             memoryview(mmap.mmap(-1, AREA_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
         )
 
-    def declare(self, kind: Kind, name: str, merge: Merge = Merge.SUM) -> memoryview[Any]:
+    def declare(self, kind: Kind, name: str, merge: Merge = Merge.SUM) -> Cells:
         """The cells of metric `name`, made if they do not exist yet.
 
         Returns:
@@ -180,7 +193,7 @@ class Area:
             return cells
         return self._append(kind, name, merge)
 
-    def _append(self, kind: Kind, name: str, merge: Merge) -> memoryview[Any]:
+    def _append(self, kind: Kind, name: str, merge: Merge) -> Cells:
         encoded = name.encode()
         size = _BYTES.get(kind, 8)
         number = len(self._entries)
@@ -203,12 +216,12 @@ class Area:
         # A predecessor that was killed right here may have left something behind.
         self._memory[self._free : self._free + 8] = bytes(8)
         if kind is Kind.GAUGE:
-            gauge: memoryview[Any] = self._memory[self._free : self._free + 8].cast("d")
+            gauge: Cells = self._memory[self._free : self._free + 8].cast("d")
             gauge[0] = float("nan")
         # The count goes last: a reader that sees it sees the whole entry.
         self._count[0] = number + 1
         self._read_directory()
-        return self._entries[number][3]
+        return self._entries[number].cells
 
     def _read_directory(self) -> None:
         for number in range(len(self._entries), self._count[0]):
@@ -217,10 +230,10 @@ class Area:
             kind = Kind(code)
             name = bytes(self._memory[start + _ENTRY.size : start + _ENTRY.size + length]).decode()
             size = _BYTES.get(kind, 8)
-            cells: memoryview[Any] = self._memory[offset : offset + size]
+            cells: Cells = self._memory[offset : offset + size]
             cells = cells.cast("d" if kind is Kind.GAUGE else "Q")
             self._index[_key(kind, name)] = number
-            self._entries.append((kind, Merge(merge), name, cells))
+            self._entries.append(Entry(kind, Merge(merge), name, cells))
             self._free = offset + size
 
     def forget_gauges(self) -> None:
@@ -243,7 +256,7 @@ class Area:
         self._read_directory()
         return ENTRIES - KEPT_FREE - len(self._entries)
 
-    def entries(self) -> list[tuple[Kind, Merge, str, memoryview[Any]]]:
+    def entries(self) -> list[Entry]:
         """All metrics, in the order in which they were declared: kind, rule, name and cells."""
         self._read_directory()
         return self._entries

@@ -36,7 +36,9 @@ class AreaReader:
     def __init__(self, area: Area) -> None:
         """Read `area`; all that is on it already is new at the first time."""
         self._area = area
-        self._before: list[Any] = []
+        self._before: list[
+            Any
+        ] = []  # by kind: a number, the bytes of a timer, the counts of a throttle
 
     def gauges(self) -> Iterator[tuple[str, Merge, float]]:
         """The gauges that were set."""

@@ -95,8 +95,9 @@ class Figure:
     controller: str = ""
 
 
-def _figure(source: Source, meaning: str, default: float = 0, **how: Any) -> Any:
-    return field(default=default, metadata={"figure": Figure(source, meaning, **how)})
+def _figure(source: Source, meaning: str, unit: str = "", **how: Any) -> Any:
+    default = 0.0 if unit in ("%", "s", "/s") else 0
+    return field(default=default, metadata={"figure": Figure(source, meaning, unit, **how)})
 
 
 _MORE = "use more workers (--workers) or hosts, or fewer users"
@@ -124,7 +125,6 @@ class WorkerPoint:
     cpu: float = _figure(
         Source.SHARE,
         "CPU time used by the worker, as a share of one core",
-        0.0,
         unit="%",
         title="CPU",
         note="100 % is one core; close to that a worker falls behind.",
@@ -139,7 +139,6 @@ class WorkerPoint:
     lag_p99_s: float = _figure(
         Source.TIMER,
         "Event loop lag of the worker, 99th percentile",
-        0.0,
         unit="s",
         timer="loop_lag",
         title="Loop lag",
@@ -155,7 +154,6 @@ class WorkerPoint:
     late_p99_s: float = _figure(
         Source.TIMER,
         "How late users of the worker passed throttles, 99th percentile",
-        0.0,
         unit="s",
         timer="token_lateness",
         title="Throttle lateness",
@@ -171,7 +169,6 @@ class WorkerPoint:
     gc_s: float = _figure(
         Source.TIME,
         "Time in garbage collection pauses, in the last second",
-        0.0,
         unit="%",
         title="Garbage collection",
         note="Time in garbage collection pauses.",
@@ -185,7 +182,6 @@ class WorkerPoint:
     cpu_wait_s: float = _figure(
         Source.TIME,
         "CPU wait: time for which the worker was ready to run but had no CPU, in the last second",
-        0.0,
         unit="%",
         title="CPU wait",
         note="Time ready to run but without a CPU, because other processes used the cores.",
@@ -201,7 +197,6 @@ class WorkerPoint:
     preemption_rate: float = _figure(
         Source.RATE,
         "Involuntary context switches of the worker per second",
-        0.0,
         unit="/s",
         title="Preemptions",
         note="How often per second the kernel preempted the worker.",
@@ -245,7 +240,6 @@ class NodePoint:
     cpu: float = _figure(
         Source.OUTSIDE,
         "Share of the host's cores that was busy, with any process",
-        0.0,
         unit="%",
         title="Host CPU",
         note="Share of all cores, used by any process.",

@@ -20,6 +20,8 @@ from amoc.metrics.coordinated_omission import MAX_TIMERS, Cadence, missed
 if TYPE_CHECKING:
     from amoc.metrics.handles import Timer
 
+Owner = Any
+"""A greenlet, which carries its token and its cadences as attributes of its own."""
 throttled = False
 """Whether any token was ever given in this process: until then looking for one costs nothing."""
 
@@ -58,7 +60,7 @@ class ThrottledStopwatch(Stopwatch):
     __slots__ = ("_token", "_whose")
 
     def __enter__(self) -> None:
-        whose: Any = getcurrent()
+        whose: Owner = getcurrent()
         token = getattr(whose, "throttle_token", None)
         if type(token) is int:
             token = whose.throttle_token = _Token(token)
@@ -87,7 +89,7 @@ class ThrottledStopwatch(Stopwatch):
 
 
 def _respond(
-    whose: Any, timer: Timer, intended_ns: int, end_ns: int, *, killed: bool = False
+    whose: Owner, timer: Timer, intended_ns: int, end_ns: int, *, killed: bool = False
 ) -> None:
     """Record the response time of a block that `whose` has ended, and of turns it has missed.
 
@@ -115,7 +117,7 @@ def _respond(
             cells[cell] += hits
 
 
-def put_token(whose: Any, intended_ns: int) -> None:
+def put_token(whose: Owner, intended_ns: int) -> None:
     """The greenlet `whose` was let through a throttle; a token that it still had is replaced."""
     global throttled
     throttled = True
@@ -123,7 +125,7 @@ def put_token(whose: Any, intended_ns: int) -> None:
     whose.throttle_token = intended_ns - getattr(whose, "paused_ns", 0)
 
 
-def drop_token(whose: Any) -> None:
+def drop_token(whose: Owner) -> None:
     """The greenlet `whose` is done with what it was let through for, begun or not."""
     if throttled and getattr(whose, "throttle_token", None) is not None:
         whose.throttle_token = None

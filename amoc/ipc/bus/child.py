@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import gevent
 import zmq
@@ -137,7 +137,7 @@ class Child(End, Generic[_C, _R]):
                 return
         raise PeerError(f"{self.name} was not welcomed by its parent within {deadline_s} s")
 
-    def _read(self, message: bytes) -> tuple[int, Any]:
+    def _read(self, message: bytes) -> tuple[int, object]:
         """A command's number, and the command; the bus's own are `WELCOME` and booleans."""
         frame = unpack(memoryview(message)[len(self._topic) :])
         try:
