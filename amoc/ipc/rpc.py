@@ -32,7 +32,7 @@ TIMEOUT_S = 10.0
 
 
 class Handler:
-    """Whoever takes the calls of a process; a worker's context has one."""
+    """Takes the calls of a process; a worker's context has one."""
 
     def __call__(
         self,

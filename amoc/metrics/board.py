@@ -1,6 +1,6 @@
 """The board: shared counters, one block of memory that every process of a node maps.
 
-    rows      one per worker: its identity and health figures (`Cell`)
+    rows      one per worker: its identity and health metrics (`Cell`)
     areas     one per worker: an append-only directory of metrics (kind, merge rule, name, place)
               and the cells they point to
     users     one byte per user id (`UserState`)
@@ -161,7 +161,7 @@ class Area:
 
     @classmethod
     def private(cls) -> Area:
-        """An area that nobody else sees, for code that records outside a run."""
+        """An area of this process alone, for code that records outside a run."""
         return cls(
             memoryview(mmap.mmap(-1, AREA_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
         )
@@ -237,7 +237,7 @@ class Area:
             self._free = offset + size
 
     def forget_gauges(self) -> None:
-        """Unset all gauges, and nobody waits: they described a worker that is no more."""
+        """Unset all gauges and counts of waiting users: they described a worker that has died."""
         self._read_directory()
         for kind, _, _, cells in self._entries:
             if kind is Kind.GAUGE:

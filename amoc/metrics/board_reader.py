@@ -47,7 +47,7 @@ class AreaReader:
                 yield name, merge, value
 
     def waiting(self) -> Iterator[tuple[str, int]]:
-        """The throttles at which somebody waits, and how many."""
+        """The throttles at which users wait, and how many."""
         for kind, _, name, cells in self._area.entries():
             if kind is Kind.THROTTLE and (count := cells[len(COUNTS)]):
                 yield name, count

@@ -215,7 +215,7 @@ class ThrottleMeters(_Handle):
     kind = Kind.THROTTLE
 
     def __init__(self, name: str, counted: bool = True) -> None:
-        """Count throttle `name`; where nobody sees it if it is not to be `counted`."""
+        """Count throttle `name`; unless it is `counted`, in memory of its own."""
         self._parts = [Count() for _ in range(len(COUNTS) + 1)]
         self.requests, self.executions, self.missed, self.waiting = self._parts
         if counted:

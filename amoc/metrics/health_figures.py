@@ -1,19 +1,19 @@
-"""Health figures of workers and hosts: the one table that declares them. Pure.
+"""Health metrics of workers and hosts: the one table that declares them. Pure.
 
-A figure is a field of `WorkerPoint` or `NodePoint` with its `Figure`: where it comes from, its
+A metric is a field of `WorkerPoint` or `NodePoint` with its `Figure`: where it comes from, its
 unit, what it means and how it is shown. The board, the sampler, the series, the report, the
-exporters, the CSV and JSON export and the terminal view read this table; none of them lists figures
+exporters, the CSV and JSON export and the terminal view read this table; none of them lists metrics
 of its own.
 
-A figure with a limit is judged by `amoc.results.generator_health`, which finds here what to say.
+A metric with a limit is judged by `amoc.results.generator_health`, which finds here what to say.
 
-To add a worker's figure, declare a field of `WorkerPoint` here and measure it: either the worker
+To add a worker's metric, declare a field of `WorkerPoint` here and measure it: either the worker
 writes it to its row of the board (`cell`, for example in `amoc.runtime.worker.heartbeat`), or the
-node measures it from outside (`amoc.runtime.node.sampler`). A host's figure is a field of
+node measures it from outside (`amoc.runtime.node.sampler`). A host's metric is a field of
 `NodePoint` and is measured in `amoc.runtime.node.host_stats`. A test names the pages of `docs/`
 that must list it.
 
-Over several seconds, as in a row of a chart, a worker's figure is the highest; each worker has its
+Over several seconds, as in a row of a chart, a worker's metric is the highest; each worker has its
 own line in a chart and its own labels in an exporter, so workers are not merged.
 """
 
@@ -30,7 +30,7 @@ from amoc.metrics.board import Cell
 
 
 class Source(Enum):
-    """Where a figure comes from, and what it says of a second."""
+    """Where a metric comes from, and what it says of a second."""
 
     LEVEL = auto()
     """The worker notes a level; it is as it was at the second's end."""
@@ -51,7 +51,7 @@ _NOTED = (Source.LEVEL, Source.TIME, Source.SHARE, Source.RATE)
 
 @dataclass(frozen=True)
 class Figure:
-    """What a figure is.
+    """What a metric is.
 
     Attributes:
         source: Where it comes from.
@@ -60,19 +60,19 @@ class Figure:
             shown as the share of the second that it is.
         timer: The timer of a `Source.TIMER`.
         title: What its chart in the report is called.
-        note: A sentence below that chart; a figure without one has no chart.
+        note: A sentence below that chart; a metric without one has no chart.
         always: Whether it is charted even if it was 0 all the time.
         zero_is_none: Whether 0 means that nothing was recorded, so the chart has a gap there.
         least_top: The chart's range goes up to this at least.
-        column: Heads its column in the terminal's view; a figure without one has no column. A
-            host's figure stands in the workers' column of that name.
+        column: Heads its column in the terminal's view; a metric without one has no column. A
+            host's metric stands in the workers' column of that name.
         limit: What is too much of it: a field of `amoc.results.generator_health.Limits`.
         what: What a finding of too much of it is about.
         finding: What it says; ``{worst}`` stands for the worst value.
         advice: What to do about it.
-        of: The figure that the limit is a share of; nothing if the limit is of the figure itself.
-        is_left: Whether the figure is what is left of `of`, not what is used.
-        controller: The controller's figure of the same kind, a field of
+        of: The metric that the limit is a share of; nothing if the limit is of the metric itself.
+        is_left: Whether the metric is what is left of `of`, not what is used.
+        controller: The controller's metric of the same kind, a field of
             `amoc.results.series.Point`; its limit has the same name.
     """
 
@@ -277,9 +277,9 @@ def _declared(record: type) -> dict[str, Figure]:
 
 
 WORKER: Mapping[str, Figure] = _declared(WorkerPoint)
-"""The figures of each worker, in their order."""
+"""The metrics of each worker, in their order."""
 NODE: Mapping[str, Figure] = _declared(NodePoint)
-"""The figures of each node's host, in their order."""
+"""The metrics of each node's host, in their order."""
 
 _CELLS = {
     name: at
@@ -294,23 +294,23 @@ _UNIT = re.compile(r"(_p99)?_(s|bytes)$")
 
 
 def cell(name: str) -> int:
-    """The cell of a worker's row for what it notes of figure `name`; times are in nanoseconds.
+    """The cell of a worker's row for what it notes of metric `name`; times are in nanoseconds.
 
     Raises:
-        KeyError: No worker notes such a figure.
+        KeyError: No worker notes such a metric.
     """
     return _CELLS[name]
 
 
 def key(name: str) -> str:
-    """The name of a figure without its unit."""
+    """The name of a metric without its unit."""
     return _UNIT.sub("", name)
 
 
 def readings(
     row: Sequence[int], timed: Mapping[str, float], outside: Mapping[str, float]
 ) -> dict[str, float]:
-    """What is known of a worker's figures now, in the order of the table.
+    """What is known of a worker's metrics now, in the order of the table.
 
     Args:
         row: The worker's row of the board.
@@ -330,14 +330,14 @@ def readings(
 
 
 def total(readings: Sequence[float], name: str) -> float:
-    """What the worker has noted of a figure, of the values of `readings`."""
+    """What the worker has noted of a metric, of the values of `readings`."""
     return readings[_AT[name]]
 
 
 def in_a_second(
     before: Sequence[float], now: Sequence[float], noted_ns: int, span_s: float
 ) -> dict[str, Any]:
-    """The figures of a worker in a second.
+    """The metrics of a worker in a second.
 
     Args:
         before: The values of `readings` a second earlier.
@@ -361,7 +361,7 @@ TIMERS = frozenset(one.timer for one in WORKER.values() if one.timer)
 
 
 def share(record: WorkerPoint | NodePoint, name: str) -> float:
-    """What the limit of a figure is about: the figure, or which share of another one is used."""
+    """What the limit of a metric is about: the metric, or which share of another one is used."""
     one = (WORKER if isinstance(record, WorkerPoint) else NODE)[name]
     value: float = getattr(record, name)
     if not one.of:

@@ -47,7 +47,7 @@ def counter(name: str, kept_free: int = KEPT_FREE) -> Count:
 
 
 def throttle(name: str) -> metrics.ThrottleMeters:
-    """The meters of throttle `name`, or ones that nobody sees where there is no room."""
+    """The meters of throttle `name`, or ones that are not reported where there is no room."""
     if metrics.fits(name, KEPT_FREE, Kind.THROTTLE):
         return metrics.throttle(name)
     _say(f"throttle {name!r}")

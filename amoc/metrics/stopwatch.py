@@ -1,6 +1,6 @@
 """Stopwatches: how long the block of a timer took, and how long ago its throttle's slot was.
 
-A user that a throttle let through has an intended time: that of its slot. A `time()` block that
+A user that has passed a throttle has an intended time: that of its slot. A `time()` block that
 begins after that records two durations: how long it took (service time), and into ``NAME.response``
 the time since the intended time (response time). A target that stalls makes users late for their
 slots; the service time does not show that, the response time does. It also includes the turns that
@@ -118,7 +118,7 @@ def _respond(
 
 
 def put_token(whose: Owner, intended_ns: int) -> None:
-    """The greenlet `whose` was let through a throttle; a token that it still had is replaced."""
+    """The greenlet `whose` has passed a throttle; a token that it still had is replaced."""
     global throttled
     throttled = True
     # On the greenlet's own clock, without pauses. A `_Token` is made when a timer is begun.
@@ -126,6 +126,6 @@ def put_token(whose: Owner, intended_ns: int) -> None:
 
 
 def drop_token(whose: Owner) -> None:
-    """The greenlet `whose` is done with what it was let through for, begun or not."""
+    """The greenlet `whose` has ended what it passed a throttle for, begun or not."""
     if throttled and getattr(whose, "throttle_token", None) is not None:
         whose.throttle_token = None

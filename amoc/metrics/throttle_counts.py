@@ -19,7 +19,7 @@ class ThrottleCounts(NamedTuple):
     executions: int = 0
     """How often a user passed."""
     missed: int = 0
-    """Slots that nobody used because they came too late."""
+    """Slots that were not used because they came too late."""
 
     def plus(self, more: Sequence[int]) -> ThrottleCounts:
         """The sum of both."""
@@ -38,7 +38,7 @@ class Count:
     __slots__ = ("cells",)
 
     def __init__(self) -> None:
-        self.cells: memoryview[int] = memoryview(bytearray(8)).cast("Q")  # that nobody sees
+        self.cells: memoryview[int] = memoryview(bytearray(8)).cast("Q")  # not reported
 
     def inc(self, n: int = 1, /) -> None:
         """Count `n` more, which is 0 or more."""

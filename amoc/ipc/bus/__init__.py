@@ -11,11 +11,11 @@ is broken, and its parent is told so.
 
 Up: reports gather for a few milliseconds and travel as one message (19 µs an event single, 0.8 µs
 by the hundred); one that is urgent leaves at the loop's next turn, and takes with it what gathered.
-A full queue makes the child wait: reports are few, figures are on the board.
+A full queue makes the child wait: reports are few, metrics are on the board.
 
 A parent that stands still does not fill its child's memory: from some bytes on, or after some
-seconds, the child is *crowded*. Then it drops, and counts, reports that only inform; whoever can
-wait or leave out what it has to say is expected to ask (`Child.room`, `Child.crowded`). A child
+seconds, the child is *crowded*. Then it drops, and counts, reports that only inform; a caller
+that can wait or leave something out is expected to ask (`Child.room`, `Child.crowded`). A child
 that is a parent itself has its own children hold back too (`Parent.hold`): what would go through it
 stays where it is made, in users that wait. Mail, hellos and the like go on.
 
@@ -24,7 +24,7 @@ learns of it once, when the welcome is acknowledged.
 
 Sockets are plain ZeroMQ ones, watched through their descriptor: one greenlet for each.
 
-Whoever makes an end says which messages go either way, by two `Codec`s. What cannot be read is
+An end is given two `Codec`s, which say which messages go either way. What cannot be read is
 named, and ends no loop silently: the parent yields a `Note` in its place; the child, which must not
 miss a command, raises.
 """

@@ -29,7 +29,7 @@ HELLO_S = 0.05
 MAX_HELLO_S = 1.0
 """Between two hellos, first and at most; many children at once must not shout their parent down."""
 INFORMS = (CrashSeen, Note, Output, Sample)
-"""Reports without which the run goes on all the same; figures are on the board."""
+"""Reports without which the run goes on all the same; metrics are on the board."""
 MAX_REPORTS = 100_000
 MAX_HELD_BYTES = 16 << 20
 """What a child holds back before it counts as crowded; half of it, and it does no longer."""

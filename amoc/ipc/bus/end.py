@@ -22,7 +22,7 @@ from amoc.ipc.messages.codec import Codec
 from amoc.ipc.messages.lifecycle import Hello, Note
 
 TICK_S = 0.2
-"""How long a message can be there before somebody notices: how long a missed wake-up can last."""
+"""How long a message can be there unread: how long a missed wake-up can last."""
 TURN_NS = 10_000_000
 """How long reading may go on before others have their turn."""
 _READ = 1
@@ -56,8 +56,8 @@ def endpoints(directory: str) -> tuple[str, str]:
 class SocketReader:
     """Waits until a socket may have something to read.
 
-    One watcher for all waits, which is on only while nobody has heard it: the descriptor stays
-    readable until somebody looks, and whoever reads may be busy for long. One timer for the ticks.
+    One watcher for all waits, which is off from its call to the next wait: the descriptor stays
+    readable until it is read, and the reader may be busy for long. One timer for the ticks.
     """
 
     def __init__(self, socket: zmq.Socket[bytes]) -> None:
@@ -69,7 +69,7 @@ class SocketReader:
         self._socket = socket
 
     def close(self) -> None:
-        """Watch no more; whoever reads comes to an end. Before the socket is closed."""
+        """Watch no more; readers come to an end. To be called before the socket is closed."""
         self._closed = True
         for watcher in (self._watcher, self._ticks):
             watcher.stop()

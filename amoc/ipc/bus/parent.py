@@ -95,7 +95,7 @@ class Parent(End, Generic[_C, _R]):
         self._holding = False
 
     def expect(self, child: str) -> None:
-        """Let `child` join; reports of children that nobody expects are dropped."""
+        """Let `child` join; reports of children that are not expected are dropped."""
         self._lines[child] = _Line(moved_ns=now_ns())
 
     def forget(self, child: str) -> None:

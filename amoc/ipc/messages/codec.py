@@ -1,7 +1,7 @@
 """How a message becomes bytes and is read again: msgpack, set up here and nowhere else. Pure.
 
-On the wire a message is an array: its name, then its fields. An envelope is its bytes, so whoever
-relays it neither reads it nor packs it again.
+On the wire a message is an array: its name, then its fields. An envelope is its bytes, so a
+process that relays it neither reads it nor packs it again.
 """
 
 from __future__ import annotations

@@ -89,7 +89,7 @@ class CoordinatorState(NamedTuple):
     lost: int
     """Adds that were pending when their worker was lost."""
     given_up: int
-    """Groups that nobody will run, because one worker after the other died over them."""
+    """Groups that will not be run, because one worker after the other died over them."""
 
 
 class BarrierArrivals(NamedTuple):

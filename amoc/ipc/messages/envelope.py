@@ -1,4 +1,4 @@
-"""The envelope: what one end of a feature says to the other, as bytes that nobody else reads. Pure.
+"""The envelope: what one end of a feature says to the other, in bytes of its own. Pure.
 
 The header is of a fixed size, so a node sees where an envelope goes without unpacking it, and
 passes it on as it came.

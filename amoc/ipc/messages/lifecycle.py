@@ -67,7 +67,7 @@ class Loaded(NamedTuple):
     fd_limit: int
     """File descriptors that a worker may have."""
     thresholds: Sequence[str]
-    """What the scenario says about its run's figures, see `amoc.results.thresholds.threshold`."""
+    """The scenario's thresholds, see `amoc.results.thresholds.threshold`."""
 
 
 class Ready(NamedTuple):

@@ -43,7 +43,7 @@ class Sample(NamedTuple):
     exact peak of the busiest worker."""
     counters: Mapping[str, int]
     gauges: Mapping[str, tuple[int, Sequence[float]]]
-    """The `Merge` rule and each worker's figure."""
+    """The `Merge` rule and each worker's value."""
     timers: Mapping[str, tuple[int, Sequence[int]]]
     """The maximum in ns, and the cells that were hit as cell, count, cell, count, …"""
     crashes: Mapping[str, int]
@@ -51,7 +51,7 @@ class Sample(NamedTuple):
     throttles: Mapping[str, Sequence[int]]
     """What was counted of each throttle, as `amoc.metrics.throttle_counts.ThrottleCounts`."""
     waiting: Mapping[str, int]
-    """How many users wait at a throttle; those at which nobody waits are left out."""
+    """How many users wait at a throttle; those without are left out."""
     workers: Sequence[tuple[Any, ...]]
     """Each a `WorkerFigures`."""
     host: Sequence[float]

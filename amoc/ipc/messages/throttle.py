@@ -45,7 +45,7 @@ class Permits(NamedTuple):
 class Want(NamedTuple):
     """Up: what a worker's users want of a throttle.
 
-    Absolute figures, so that one that is repeated or lost does no harm.
+    Absolute numbers, so that one that is repeated or lost does no harm.
     """
 
     name: str

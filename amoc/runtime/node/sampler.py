@@ -32,7 +32,7 @@ class Host(Protocol):
     """What is measured outside the board: `amoc.runtime.node.host_stats.HostStats`."""
 
     def figures(self) -> NodePoint:
-        """The host's health figures."""
+        """The host's health metrics."""
 
     def fds(self, pid: int) -> int:
         """How many descriptors a process has open."""

@@ -70,7 +70,7 @@ class WorkerWatch:
             self._speak_of_silence()
             self._speak_of_mail()
             logs.tick()
-            # Who has slept for a while samples once, not for each second that has passed.
+            # After a long sleep it samples once, not for each second that has passed.
             due_ns = max(due_ns + int(SAMPLE_S * S_NS), now_ns())
             gevent.sleep(max(0, due_ns - now_ns()) / S_NS)
 

@@ -1,9 +1,9 @@
 """Catches what keeps a worker's loop from turning in the act.
 
 A thread waits for an alarm that the worker's beat puts off each time it comes. So as long as the
-loop turns, all this costs is one system call a beat, and nobody contends for the interpreter. When
-the beat is late the thread wakes up and looks at the main thread's stack, again and again until the
-beat has come:
+loop turns, this costs one system call a beat, and the thread does not contend for the interpreter.
+When the beat is late the thread wakes up and looks at the main thread's stack, again and again
+until the beat has come:
 
 - Python code is looked at while it runs, and so are calls into C that release the interpreter;
 - a call into C that holds the interpreter is looked at the moment it returns, at its line still.
@@ -12,7 +12,7 @@ Nothing is done to the main thread: no signal interrupts what it waits for, and 
 thread that holds the interpreter, so none changes meanwhile. (The watchdog of `faulthandler` does
 not hold it; beside Python code that runs, it crashes the process.)
 
-Whoever hangs for longer than `LONG_NS` leaves its stack in a file, too, for the node to read: a
+A loop that hangs for longer than `LONG_NS` leaves its stack in a file, too, for the node to read: a
 worker that never comes back cannot report. If not even the thread gets the interpreter, the node
 sends `SIGNAL`, which only the thread takes, and whose handler is that of `faulthandler`: it writes
 all stacks without the interpreter. That is safe there, for the main thread does not leave its C.
@@ -113,7 +113,7 @@ class StallDetector:
         ready = monkey.get_original("_thread", "allocate_lock")()
         ready.acquire()
         monkey.get_original("_thread", "start_new_thread")(self._watch, (ready.release,))
-        ready.acquire()  # or a user might hang before anybody watches
+        ready.acquire()  # or a user might hang before it is watched
 
     def set(self, due_ns: int) -> None:
         """The loop turns, and is to turn again at `due_ns`."""

@@ -71,7 +71,7 @@ class Orders:
 
 @dataclass
 class _Removal:
-    """Users that were killed, and whoever waits for their end."""
+    """Users that were killed, and what waits for their end."""
 
     ids: set[int]
     done: Waiter[None]
@@ -326,7 +326,7 @@ class UserPool:
         )
 
     def _kill(self, users: Sequence[User]) -> list[int]:
-        """Kill `users` and wait for their end, `FINALLY_S` at the most; who is still there."""
+        """Kill `users` and wait up to `FINALLY_S` for their end; those that are still there."""
         removal = _Removal({user.id for user in users}, Waiter())
         for user in users:
             user.kill()
@@ -345,7 +345,7 @@ class UserPool:
             How many left only when killed, and who did not even leave then.
         """
         self._stopping = True
-        pause.resume()  # whoever is held could not leave
+        pause.resume()  # users that it holds could not leave
         self._blocks.clear()
         self._turn_all_away(list(self._queued))
         for user in list(self._users.values()):
