@@ -12,10 +12,10 @@ from collections.abc import Collection
 
 import click
 
+from amoc.cli import setting_values
 from amoc.cli.param_types import USER_IDS, whole
 from amoc.control.commands import COMMANDS as TABLE
 from amoc.control.commands import Argument, CommandSpec, Flag, IdRange, WholeNumber, checked
-from amoc.scenario.settings_sources import pairs_of
 
 _SHARED = (
     click.Option(
@@ -66,7 +66,7 @@ def _parameter(argument: Argument, instead: Collection[str]) -> click.Parameter:
 
 
 def _pairs(_context: click.Context, _parameter: click.Parameter, texts: tuple[str, ...]) -> object:
-    return pairs_of("set", texts)
+    return setting_values.read("set", texts)
 
 
 def _comment(spec: CommandSpec) -> click.Parameter:

@@ -10,6 +10,7 @@ from fractions import Fraction
 import click
 
 from amoc.base.errors import UsageError
+from amoc.cli import setting_values
 from amoc.cli.param_types import MAX_ID, STAGES, USER_IDS, whole
 from amoc.cli.param_types import duration as seconds
 from amoc.results.thresholds import threshold
@@ -20,9 +21,7 @@ from amoc.scenario.run_plan import RunPlan
 from amoc.scenario.settings import Source
 
 SCENARIO = click.argument("scenario", metavar="SCENARIO")
-SET = click.option(
-    "--set", "pairs", metavar="NAME=VALUE", multiple=True, help="Set a setting (repeatable)."
-)
+SET = setting_values.options
 CONFIG = click.option(
     "--config",
     metavar="FILE",

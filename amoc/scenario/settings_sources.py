@@ -49,7 +49,7 @@ def gather(
     ]
 
 
-def pairs_of(what: str, texts: Iterable[str]) -> dict[str, str]:
+def pairs_of(what: str, texts: Iterable[str], value: str = "VALUE") -> dict[str, str]:
     """``NAME=VALUE`` texts as values by name; the last one of a name counts.
 
     Raises:
@@ -57,10 +57,10 @@ def pairs_of(what: str, texts: Iterable[str]) -> dict[str, str]:
     """
     values = {}
     for text in texts:
-        name, equals, value = text.partition("=")
+        name, equals, given = text.partition("=")
         if not equals or not name.strip():
-            raise UsageError(f"{what}: expected NAME=VALUE, got {cut(text)}")
-        values[name.strip()] = value
+            raise UsageError(f"{what}: expected NAME={value}, got {cut(text)}")
+        values[name.strip()] = given
     return values
 
 

@@ -1,0 +1,110 @@
+"""``--set NAME=VALUE`` and its like: where the values of settings on the command line come from.
+
+What stands on a command line can be read by all users of the machine and stays in the shell's
+history, so a secret comes from a file, or from standard input.
+"""
+
+from __future__ import annotations
+
+import getpass
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from amoc.base.errors import UsageError
+from amoc.base.redaction import hide, is_secret
+from amoc.scenario.settings_sources import pairs_of
+
+STDIN = "@-"
+"""The value that stands for what comes on standard input."""
+MAX_BYTES = 1 << 20
+_FROM_FILES = f"{__name__}.from_files"
+
+
+def options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give `command` the options; it is called with ``pairs``, each ``NAME=VALUE``."""
+    from_file = click.option(
+        "--set-from-file",
+        metavar="NAME=PATH",
+        multiple=True,
+        expose_value=False,
+        is_eager=True,  # before --set, which takes them over
+        callback=_files,
+        help="Set a setting to what a file holds, a secret for example (repeatable).",
+    )
+    directly = click.option(
+        "--set",
+        "pairs",
+        metavar="NAME=VALUE",
+        multiple=True,
+        callback=_pairs,
+        help="Set a setting (repeatable); the value @- is read from standard input.",
+    )
+    return from_file(directly(command))
+
+
+def _files(context: click.Context, _: click.Parameter, texts: tuple[str, ...]) -> None:
+    context.meta[_FROM_FILES] = [
+        f"{name}={_of_file(name, path)}"
+        for name, path in pairs_of("--set-from-file", texts, value="PATH").items()
+    ]
+
+
+def _pairs(context: click.Context, _: click.Parameter, texts: tuple[str, ...]) -> tuple[str, ...]:
+    values = read("--set", texts)
+    return (*context.meta[_FROM_FILES], *(f"{name}={value}" for name, value in values.items()))
+
+
+def read(what: str, texts: Sequence[str]) -> dict[str, str]:
+    """The values of ``NAME=VALUE`` texts, read where one is `STDIN`; warns of secrets.
+
+    Args:
+        what: Where the texts were given, for messages.
+        texts: What was given.
+
+    Raises:
+        UsageError: A text is something else, or a value cannot be read.
+    """
+    values = pairs_of(what, texts)
+    waiting = [name for name, value in values.items() if value == STDIN]
+    if len(waiting) > 1:
+        names = " and ".join(waiting)
+        raise UsageError(f"{what}: one value at most can be {STDIN}, got {names}")
+    for name, value in values.items():
+        if value == STDIN:
+            values[name] = _of_stdin(what, name)
+        elif value and (is_secret(name) or hide(value) is not value):
+            click.echo(
+                f"amoc: warning: the secret {name} on the command line can be read by other users"
+                f" of this machine; use --set-from-file {name}=PATH or {name}={STDIN}",
+                err=True,
+            )
+    return values
+
+
+def _of_file(name: str, path: str) -> str:
+    try:
+        with Path(path).open("rb") as file:
+            return _text(f"--set-from-file {name}={path}", file.read(MAX_BYTES + 1))
+    except OSError as error:
+        why = error.strerror
+        raise UsageError(f"--set-from-file {name}={path} cannot be read: {why}") from None
+
+
+def _of_stdin(what: str, name: str) -> str:
+    if sys.stdin.isatty():
+        return getpass.getpass(f"{name}: ")
+    return _text(f"{what} {name}={STDIN}", sys.stdin.buffer.read(MAX_BYTES + 1))
+
+
+def _text(source: str, data: bytes) -> str:
+    """The text in `data`, without the line end that editors put last."""
+    if len(data) > MAX_BYTES:
+        raise UsageError(f"{source} must hold at most {MAX_BYTES:,} bytes, got more")
+    try:
+        return data.decode().removesuffix("\n").removesuffix("\r")
+    except UnicodeDecodeError:
+        raise UsageError(f"{source} must hold UTF-8 text, got something else") from None
