@@ -12,6 +12,7 @@ from collections.abc import Collection
 
 import click
 
+from amoc.base.text import printable
 from amoc.cli import setting_values
 from amoc.cli.param_types import USER_IDS, whole
 from amoc.control.commands import COMMANDS as TABLE
@@ -85,7 +86,7 @@ def _send(run: str | None, as_json: bool, name: str, arguments: object, comment:
     answer = client.request(find(run).control, *command)
     lines = [json.dumps(answer, indent=1)] if as_json else answer_text.lines_of(answer)
     for line in lines:
-        click.echo(line)
+        click.echo(line if as_json else printable(line))
 
 
 COMMANDS = tuple(map(command_of, TABLE.values()))

@@ -40,7 +40,7 @@ def execute(plan: RunPlan, json_file: str | None) -> NoReturn:
     console = make_console()
     view = LiveView(console)
     controller = Controller(plan, on_line=view.line, on_event=view.event)
-    keyboard = Keyboard(controller.status, controller.operate, view.event)
+    keyboard = Keyboard(controller.status, controller.operate, view.event, view.show)
     view.attach(controller.status, keyboard)
     handle_signals(controller)
     with view, keyboard:

@@ -10,7 +10,8 @@ from typing import TextIO, cast
 
 from gevent import get_hub, getcurrent
 from gevent import socket as gsocket
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
@@ -79,7 +80,25 @@ class _Patient:
         return self._stream.encoding
 
 
-def console(patient: bool = True) -> Console:
+_CONTROLS = {ord(one): None for one in map(chr, (*range(0x20), *range(0x7F, 0xA0))) if one != "\n"}
+"""C0, delete and C1; rich has made spaces of tabs and styles of the sequences it knows by then."""
+
+
+class SafeConsole(Console):
+    """A console on which no text, wherever it comes from, can control the terminal."""
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        """The segments of `renderable`, their text without control characters."""
+        for segment in super().render(renderable, options):
+            if segment.control or segment.text.isprintable():
+                yield segment
+            else:
+                yield segment._replace(text=segment.text.translate(_CONTROLS))
+
+
+def console(patient: bool = True) -> SafeConsole:
     """The console on standard output.
 
     FORCE_COLOR, common in CI, does not make it a terminal: that would bring tables that refresh.
@@ -92,8 +111,8 @@ def console(patient: bool = True) -> Console:
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     stream = cast("TextIO", _Patient(sys.stdout)) if patient else sys.stdout
     if sys.stdout.isatty():
-        return Console(file=stream)
-    return Console(file=stream, width=PLAIN_WIDTH, force_terminal=False)
+        return SafeConsole(file=stream)
+    return SafeConsole(file=stream, width=PLAIN_WIDTH, force_terminal=False)
 
 
 def table(*columns: str, rows: Iterable[Sequence[str | Text]] = (), right: int = 2) -> Table:

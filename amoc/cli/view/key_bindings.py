@@ -9,6 +9,7 @@ import re
 from enum import Enum
 
 HINT = "p pause/resume   + - users   s status   q stop   ? help"
+CLOSE = "any key shows the run again"
 HELP = (
     "p pauses or resumes the run",
     "+ and - add and remove a tenth of the running users, at least one",

@@ -16,7 +16,7 @@ import signal
 import sys
 import termios
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 from typing import Any, Self
 
@@ -35,8 +35,6 @@ from amoc.runtime.controller.status import Status
 LOOK_S = 0.5
 """How often it is checked whether we are in the foreground."""
 MAX_UNDER_WAY = 8
-MAX_LINES = 20
-"""Lines of an answer that are shown."""
 SHOW_CURSOR = b"\x1b[?25h"
 _INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -53,6 +51,7 @@ class Keyboard:
         status: Status,
         operate: Callable[[Command, str], Answer],
         tell: Callable[[str, str], None],
+        show: Callable[[Sequence[str]], None],
         fd: int | None = None,
     ) -> None:
         """Take keys from standard input, or from the terminal `fd`.
@@ -60,13 +59,16 @@ class Keyboard:
         Args:
             status: The run's.
             operate: Carries out a command from a source.
-            tell: Shows a line of a level.
+            tell: Shows a line of a level, above the tables.
+            show: Shows lines in the place of the tables; none shows the tables again.
             fd: A terminal, for tests.
         """
         self.active = False
         self._status = status
         self._operate = operate
         self._tell = tell
+        self._show = show
+        self._shown: Action | None = None
         self._fd = fd if fd is not None else _terminal()
         self._before: list[Any] | None = None
         self._task: gevent.Greenlet[[], None] | None = None
@@ -170,21 +172,33 @@ class Keyboard:
                 data = b""
             if not data:
                 break
+            shown = self._close()
             for action in actions(data):
-                self._act(action)
+                if action is not shown:
+                    self._act(action)
         self.active = False  # the terminal is gone, or the run ends at once
+
+    def _close(self) -> Action | None:
+        """Show the tables again; what was shown in their place."""
+        shown, self._shown = self._shown, None
+        if shown is not None:
+            self._show(())
+        return shown
 
     def _act(self, action: Action) -> None:
         match action:
             case Action.HELP:
-                for line in HELP:
-                    self._tell("info", line)
+                self._open(action, HELP)
             case Action.PAUSE_OR_RESUME:
                 self._give("resume" if self._status.state is State.PAUSED else "pause")
             case Action.ADD | Action.REMOVE:
                 self._give(action.value, count=tenth(self._status.samples.running))
             case _:
                 self._give(action.value)
+
+    def _open(self, action: Action, lines: Sequence[str]) -> None:
+        self._shown = action
+        self._show(lines)
 
     def _give(self, name: str, **arguments: object) -> None:
         if self._commands.free_count() <= 0:
@@ -201,12 +215,10 @@ class Keyboard:
         except Exception:  # a defect of ours must not end the run's terminal
             self._tell("error", f"{command.name}: {traceback.format_exc()}")
         else:
-            # What each worker did is in the journal; here it would push the tables away.
-            lines = lines_of(answer.to_json()) if is_read(command.name) else [answer.summary]
-            for line in lines[:MAX_LINES]:
-                self._tell("info", line)
-            if len(lines) > MAX_LINES:
-                self._tell("info", f"  and {len(lines) - MAX_LINES} more lines")
+            if is_read(command.name):
+                self._open(Action(command.name), lines_of(answer.to_json()))
+            else:  # what each worker did is in the journal
+                self._tell("info", answer.summary)
 
 
 def _terminal() -> int | None:

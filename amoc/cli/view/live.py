@@ -6,6 +6,7 @@ stay in the terminal's history.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
@@ -16,7 +17,7 @@ from rich.text import Text
 
 from amoc.base.clock import format_duration
 from amoc.base.text import printable
-from amoc.cli.view.key_bindings import HINT
+from amoc.cli.view.key_bindings import CLOSE, HINT
 from amoc.cli.view.keyboard import Keyboard
 from amoc.cli.view.sections import (
     MAX_THROTTLES,
@@ -55,16 +56,25 @@ class LiveView:
         self._live: Live | None = None
         self._task: gevent.Greenlet[[], None] | None = None
         self._keyboard: Keyboard | None = None
+        self._overlay: Sequence[str] = ()
 
     def attach(self, status: Status, keyboard: Keyboard | None = None) -> None:
         """Show `status` from now on, and the keys while `keyboard` reads them."""
         self._status = status
         self._keyboard = keyboard
 
+    def show(self, lines: Sequence[str]) -> None:
+        """Show `lines` in the place of the tables; none shows the tables again."""
+        if self._live is None:
+            for line in lines:
+                self.event("info", line)
+        self._overlay = lines
+        self.refresh()
+
     def refresh(self) -> None:
         """Refresh the tables; without a terminal there are none."""
         if self._live is not None:
-            self._live.update(self._tables(), refresh=True)
+            self._live.update(self.drawn(), refresh=True)
 
     def __enter__(self) -> Self:
         if self._console.is_terminal and not self._console.is_dumb_terminal:
@@ -120,11 +130,15 @@ class LiveView:
             parts.append(f"throttle {name} {one.executions} ({per_s:.1f}/s, {one.waiting} waiting)")
         return " | ".join([*parts, *_timers(status)])
 
-    def _tables(self) -> RenderableType:
+    def drawn(self) -> RenderableType:
         """The tables that fit, the most important first, and a line that names the others."""
         # The last line of the window stays free, or each refresh would scroll it.
         height, width = self._console.height - 1, self._console.width
         head, foot = self._head(), self._foot()
+        if self._overlay:
+            foot = [Text(CLOSE, style="dim")]
+            shown = self._over(width, height - len(head) - len(foot) - 1)
+            return Group(*map(_fitting, (*head, Text(), *shown, *foot)))
         sections = all_of(self._status)
         airy = height >= AIRY
         room = height - len(head) - len(foot) - 1 - (len(sections) if airy else 0)
@@ -141,6 +155,15 @@ class LiveView:
             if rows:
                 parts += [*lines(section, rows, width), *([Text()] if airy else [])]
         return Group(*[_fitting(part) for part in (*parts, *foot)][:height])
+
+    def _over(self, width: int, room: int) -> list[Text]:
+        """What is shown in the place of the tables, wrapped, in `room` lines at the most."""
+        texts = [Text(printable(line)) for line in self._overlay]
+        wrapped = [part for text in texts for part in text.wrap(self._console, width)]
+        if len(wrapped) <= room:
+            return wrapped
+        more = len(wrapped) - room + 1
+        return [*wrapped[: room - 1], Text(f"… {more} more lines in a larger window", style="dim")]
 
     def _foot(self) -> list[Text]:
         taken = self._keyboard is not None and self._keyboard.active

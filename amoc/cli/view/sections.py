@@ -169,7 +169,7 @@ def _timers(status: Status) -> Section:
         shown = [*_times(counts.samples(recent, name)), *_times(timers[name])]
         rows.append((name, f"{used[name]:,}", *shown, format_duration(timers[name].max_ns / 1e9)))
     labels = [one.label for one in MAIN]
-    heads = ("count", *labels, *(f"all {label}" for label in labels), "max")
+    heads = ("total", *labels, *(f"all {label}" for label in labels), "all max")
     title = f"timers, last {RECENT_S:g} s"
     return Section(title, heads, rows, len(used), (5, 6, 8, 1, 7, 3, 2), "name")
 

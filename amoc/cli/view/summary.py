@@ -231,7 +231,7 @@ def _users(users: Mapping[str, float]) -> RenderableType:
 
 
 def _crashes(crashes: Sequence[CrashPart]) -> Table:
-    table = _table("crashes by cause", "count")
+    table = _table("crashes by cause", "total")
     for crash in crashes[:MAX_CAUSES]:
         table.add_row(Text(printable(crash["cause"])), f"{crash['count']:,}")
     if len(crashes) > MAX_CAUSES:

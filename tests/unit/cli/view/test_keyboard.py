@@ -14,8 +14,9 @@ from gevent.event import Event
 from rich.console import Console
 
 from amoc.base.errors import SettingError
+from amoc.base.text import printable
 from amoc.cli.view import keyboard as keyboard_module
-from amoc.cli.view.key_bindings import HINT
+from amoc.cli.view.key_bindings import CLOSE, HELP, HINT
 from amoc.cli.view.keyboard import Keyboard
 from amoc.cli.view.live import LiveView
 from amoc.control.answers import Answer, WorkerAnswer
@@ -41,15 +42,18 @@ def terminal(monkeypatch):
     os.close(slave)
 
 
+STATUS = ["status done", "  node0/0: did"]
+
+
 class Bench:
     """What the keyboard works on: keeps what it is asked and what it tells."""
 
     def __init__(self, fd: int) -> None:
         self.status = Status(state=State.RUNNING)
-        self.asked, self.told = [], []
+        self.asked, self.told, self.shown = [], [], []
         self.refusal = None
         self.hold: Event | None = None
-        self.keyboard = Keyboard(self.status, self.operate, self.tell, fd)
+        self.keyboard = Keyboard(self.status, self.operate, self.tell, self.shown.append, fd)
 
     def operate(self, command, source):
         self.asked.append((command.name, command.arguments, source))
@@ -77,14 +81,15 @@ def raw(fd: int) -> bool:
     return not termios.tcgetattr(fd)[3] & (termios.ICANON | termios.ECHO)
 
 
-def test_a_key_is_a_command_and_the_answer_is_told(terminal, bench):
+def test_a_key_is_a_command_and_the_answer_is_shown(terminal, bench):
     master, _ = terminal
     with bench.keyboard:
         until(lambda: bench.keyboard.active)
         os.write(master, b"s")
-        until(lambda: bench.told)
+        until(lambda: bench.shown)
     assert bench.asked == [("status", {}, "terminal")]
-    assert bench.told == [("info", "status done"), ("info", "  node0/0: did")]
+    assert bench.shown == [STATUS]
+    assert bench.told == []
 
 
 def test_p_pauses_a_run_and_lets_it_go_on(terminal, bench):
@@ -122,7 +127,7 @@ def test_a_defect_is_told_and_the_next_key_works(terminal, bench):
         assert "ZeroDivisionError" in bench.told[0][1]
         bench.refusal = None
         os.write(terminal[0], b"s")
-        until(lambda: ("info", "status done") in bench.told)
+        until(lambda: bench.shown)
 
 
 def test_a_command_under_way_does_not_hold_up_the_keys(terminal, bench):
@@ -133,13 +138,62 @@ def test_a_command_under_way_does_not_hold_up_the_keys(terminal, bench):
         assert len(bench.asked) == keyboard_module.MAX_UNDER_WAY
         assert bench.told == [("error", "status is ignored: 8 commands are in progress")]
         bench.hold.set()
-        until(lambda: bench.told.count(("info", "status done")) == 8)
+        until(lambda: len(bench.shown) == 8)
 
 
-def test_help_is_told(terminal, bench):
+@pytest.mark.parametrize(("key", "shown"), [(b"?", HELP), (b"s", STATUS)])
+@pytest.mark.parametrize(("next_key", "asks"), [(b"x", []), (b"\x1b", []), (b"p", ["pause"])])
+def test_any_key_closes_what_is_shown_over_the_tables(terminal, bench, key, shown, next_key, asks):
     with bench.keyboard:
-        os.write(terminal[0], b"?")
-        until(lambda: any("amoc add 100" in text for _, text in bench.told))
+        os.write(terminal[0], key)
+        until(lambda: bench.shown)
+        bench.asked.clear()
+        os.write(terminal[0], next_key)
+        until(lambda: len(bench.shown) == 2 and len(bench.asked) == len(asks))
+    assert bench.shown == [shown, ()]
+    assert [name for name, *_ in bench.asked] == asks
+
+
+def test_the_same_key_again_closes_it_and_another_one_shows_another(terminal, bench):
+    with bench.keyboard:
+        for key, count in ((b"?", 1), (b"?", 2), (b"?", 3), (b"s", 5), (b"s", 6)):
+            os.write(terminal[0], key)
+            until(lambda count=count: len(bench.shown) >= count)
+    assert bench.shown == [HELP, (), HELP, (), STATUS, ()]
+
+
+def test_what_is_shown_over_the_tables_fits_a_small_window():
+    view = LiveView(Console(file=io.StringIO(), width=80, height=24, force_terminal=True))
+    view.attach(Status(state=State.RUNNING))
+    with view:
+        long = [f"  throttle {n}: \x9b2J" for n in range(50)]
+        for lines, complete in ((HELP, True), (long, False)):
+            view.show(lines)
+            shown = window(view)
+            assert len(shown) <= 23
+            assert shown[-1] == CLOSE
+            told = " ".join(" ".join(shown).split())
+            for line in lines if complete else lines[:5]:
+                assert " ".join(printable(line).split()) in told
+            assert ("32 more lines in a larger window" in told) is not complete
+            assert not {"\x9b", "\x1b"} & set(told)
+        view.show(())
+        assert CLOSE not in window(view)
+
+
+def window(view: LiveView) -> list[str]:
+    """What stands in the window."""
+    file = io.StringIO()
+    console = Console(file=file, width=80, height=24)
+    console.print(view.drawn())
+    return file.getvalue().splitlines()
+
+
+def test_without_tables_what_is_shown_is_printed():
+    file = io.StringIO()
+    view = LiveView(Console(file=file, width=80))
+    view.show(["one", "two"])
+    assert file.getvalue() == "amoc: one\namoc: two\n"
 
 
 def test_the_terminal_is_restored_at_the_end(terminal, bench):
@@ -221,7 +275,7 @@ def test_in_the_background_nothing_is_read_or_set(terminal, bench, monkeypatch):
 
 def test_a_terminal_that_goes_away_ends_the_keys_only(bench, monkeypatch):
     master, slave = pty.openpty()
-    keyboard = Keyboard(bench.status, bench.operate, bench.tell, fd=slave)
+    keyboard = Keyboard(bench.status, bench.operate, bench.tell, bench.shown.append, fd=slave)
     with keyboard:
         until(lambda: keyboard.active)
         os.close(master)
@@ -243,7 +297,7 @@ def test_below_the_tables_stand_the_keys_while_they_are_taken(terminal, bench):
 
 
 def test_where_there_is_no_terminal_there_are_no_keys(bench):
-    keyboard = Keyboard(bench.status, bench.operate, bench.tell)
+    keyboard = Keyboard(bench.status, bench.operate, bench.tell, bench.shown.append)
     before = signal.getsignal(signal.SIGINT)
     with keyboard:
         assert signal.getsignal(signal.SIGINT) is before

@@ -11,8 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
+from rich.text import Text
 
 from amoc.cli.view import live as live_module
+from amoc.cli.view.console import SafeConsole, table
 from amoc.cli.view.live import LiveView
 from amoc.cli.view.sections import MAX_ROWS, MAX_THROTTLES, Now, all_of, latest, progress
 from amoc.cli.view.table_layout import Section, lines, share_out
@@ -77,7 +79,7 @@ def drawn(view: LiveView, width: int, height: int) -> str:
     """What stands in a window of that size."""
     file = io.StringIO()
     view._console = Console(file=file, width=width, height=height, force_terminal=True)
-    view._console.print(view._tables())
+    view._console.print(view.drawn())
     return re.sub(r"\x1b\[[\d;]*m", "", file.getvalue())
 
 
@@ -187,6 +189,22 @@ def test_what_a_target_has_said_cannot_move_the_cursor(terminal):
     assert not [one for one in text if not one.isprintable() and one != "\n"]
     assert "amoc: user 5 crashed: no  [2J ]0;owned   2J  evil amoc: all is well" in text
     assert "Traceback …\n  File x\nValueError: no  [2J" in text
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_no_control_character_reaches_the_terminal_whatever_prints_it(terminal):
+    file = io.StringIO()
+    console = SafeConsole(file=file, width=160, force_terminal=terminal)
+    view = LiveView(console)
+    view.attach(status())
+    rude = "".join(map(chr, (*range(0x20), *range(0x7F, 0xA0)))).replace("\n", "")
+    view.line(f"a{rude.replace(chr(13), '')}b\x9b2J\x1bc")
+    console.print(Text(f"c{rude}d"))
+    console.print(table("x", rows=[[f"e{rude}f"]]))
+    text = re.sub(r"\x1b\[[0-9;]*m", "", file.getvalue())
+    assert not [one for one in text if not one.isprintable() and one != "\n"]
+    for one in "abcdef":
+        assert one in text
 
 
 def test_what_the_scenario_prints_keeps_its_colours():
