@@ -1,7 +1,7 @@
 """Every error amoc raises on purpose, split by whose fault it is, and the exit codes they end in.
 
 A message names the thing, the rule, the value and its source, in one line and without a full stop:
-``user_rate must be at least 1/min, got 0 (from AMOC_USER_RATE)``.
+``repeat_num must be a whole number from 1, or infinity, got 0 (from AMOC_REPEAT_NUM)``.
 """
 
 from __future__ import annotations

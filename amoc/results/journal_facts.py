@@ -17,6 +17,7 @@ from amoc.metrics.board import Kind
 from amoc.results.summary_types import BlockedPart
 from amoc.results.thresholds import threshold
 from amoc.results.thresholds.threshold import Threshold
+from amoc.scenario.load_profile import Stages
 
 Entry = JsonObject
 """A line of a journal."""
@@ -128,6 +129,15 @@ class JournalFacts:
     def warmup_s(self) -> float:
         """What the verdict leaves out."""
         return float(self.plan.get("warmup_s") or 0.0)
+
+    @property
+    def stages(self) -> Stages | None:
+        """How many users the plan wanted when, if it had stages."""
+        found = self.plan.get("stages")
+        try:
+            return Stages.parse(found["text"], found["start"]) if found else None
+        except (KeyError, TypeError, ValueError):
+            return None
 
     @property
     def thresholds(self) -> list[Threshold]:

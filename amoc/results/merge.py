@@ -8,11 +8,13 @@ taken from each node's sample with the highest sequence.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from amoc.ipc.messages.samples import Sample, WorkerFigures
+from amoc.ipc.messages.users import UsersNow
 from amoc.metrics.board import Merge, UserState
+from amoc.metrics.health_figures import total
 from amoc.metrics.histogram import Histogram, end_ns
 from amoc.metrics.throttle_counts import ThrottleCounts
 
@@ -66,6 +68,7 @@ class SampleMerger:
     def __init__(self) -> None:
         self.latest: dict[str, Sample] = {}
         self.peak = self.crashed = 0
+        self._now: dict[str, UsersNow] = {}
         self._nodes: dict[str, Counts] = {}
         self._every = _Names()
         self._growth = Counts()
@@ -95,6 +98,24 @@ class SampleMerger:
             self.peak = max(self.peak, sum(one.users_peak for one in self.latest.values()))
         return newest
 
+    def take_users(self, name: str, now: UsersNow) -> None:
+        """Take where users of node `name` stand, between two samples."""
+        self._now[name] = now
+
+    def _newest(self) -> list[Sample | UsersNow]:
+        """What each node said last of its users."""
+        return [
+            max(sample, self._now.get(name, sample), key=_at_ns)
+            for name, sample in self.latest.items()
+        ]
+
+    def alive(self, name: str) -> Sequence[int]:
+        """How many users each worker of a node has."""
+        now, sample = self._now.get(name), self.latest[name]
+        if now is not None and now.at_ns > sample.at_ns:
+            return now.alive
+        return [int(total(one.health, "users")) for one in self.workers(name)]
+
     def take_growth(self) -> Counts:
         """What has grown since this was last asked."""
         growth, self._growth = self._growth, Counts()
@@ -102,16 +123,13 @@ class SampleMerger:
 
     def _users(self, states: frozenset[UserState]) -> int:
         return sum(
-            count
-            for sample in self.latest.values()
-            for state, count in sample.users.items()
-            if state in states
+            count for one in self._newest() for state, count in one.users.items() if state in states
         )
 
     @property
     def at_ns(self) -> int:
         """How old this is: when the node that was sampled first was; 0 before that."""
-        return min((sample.at_ns for sample in self.latest.values()), default=0)
+        return min(map(_at_ns, self._newest()), default=0)
 
     @property
     def expected(self) -> int:
@@ -172,6 +190,10 @@ class SampleMerger:
     def workers(self, node: str) -> Iterable[WorkerFigures]:
         """What the workers of a node say of themselves."""
         return [WorkerFigures(*figures) for figures in self.latest[node].workers]
+
+
+def _at_ns(one: Sample | UsersNow) -> int:
+    return one.at_ns
 
 
 def _raise(

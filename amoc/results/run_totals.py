@@ -13,12 +13,15 @@ from dataclasses import dataclass, field, replace
 from typing import Self
 
 from amoc.base.clock import S_NS, format_duration
+from amoc.base.text import counted
 from amoc.metrics.board import Kind
 from amoc.metrics.health_figures import WorkerPoint
 from amoc.metrics.histogram import MAX_NS
 from amoc.results.generator_health import Health
 from amoc.results.rate_shortfall import Shortfall
 from amoc.results.series import Point, Tally, WarmUp
+from amoc.results.user_targets import StageTargets
+from amoc.scenario.load_profile import Stages
 from amoc.scenario.start_rate import USER_RATE
 
 MIN_SPAN_S = 0.5
@@ -51,12 +54,14 @@ class RunTotals:
         window: The sum of those after the warm-up: what the verdict is about. Without a warm-up it
             is `whole`.
         health: How the generator did in the window.
+        stages: The targets of its stages, and what came of them.
         shortfall: Throttles whose rate was not reached in it.
         known: The metrics that there are.
         workers: Each as it was last, by node and number.
     """
 
     warmup: WarmUp = field(default_factory=WarmUp)
+    stages: StageTargets = field(default_factory=lambda: StageTargets(None))
     whole: Tally = field(default_factory=Tally)
     window: Tally = field(init=False)
     health: Health = field(default_factory=Health)
@@ -69,9 +74,11 @@ class RunTotals:
         self.window = self.whole if self.warmup.over else Tally()
 
     @classmethod
-    def of(cls, points: Iterable[Point], warmup_s: float = 0.0) -> Self:
+    def of(
+        cls, points: Iterable[Point], warmup_s: float = 0.0, stages: Stages | None = None
+    ) -> Self:
         """The totals of points that are in order."""
-        totals = cls(WarmUp(warmup_s))
+        totals = cls(WarmUp(warmup_s), StageTargets(stages))
         for point in points:
             totals.add(point)
         return totals
@@ -87,6 +94,7 @@ class RunTotals:
         self.known |= dict.fromkeys(point.gauges, Kind.GAUGE)
         self.known |= dict.fromkeys(point.timers, Kind.TIMER)
         self._starts.add(point)
+        self.stages.take(point)
         for one in point.workers:
             place = (one.node, one.worker)
             self.workers[place] = _since_the_start(self.workers.get(place), one, point.span_s)
@@ -98,9 +106,11 @@ class RunTotals:
         return self.health.take(point)
 
     def notes(self) -> list[str]:
-        """What should be known about the numbers of the window, a sentence each."""
+        """What should be known about the results, a sentence each."""
         beyond = [name for name, timer in self.window.timers.items() if timer.max_ns > MAX_NS]
         return [
+            *self._not_started(),
+            *self.stages.notes(),
             *self.shortfall.notes(),
             *(
                 f"timer {name} has durations above {format_duration(MAX_NS / S_NS)}, which count as"
@@ -108,6 +118,13 @@ class RunTotals:
                 for name in sorted(beyond)
             ),
         ]
+
+    def _not_started(self) -> list[str]:
+        users = self.whole.last.users if self.whole.last is not None else {}
+        if not (waiting := users.get("waiting", 0)):
+            return []
+        of = counted(waiting + users.get("started", 0), "user")
+        return [f"{waiting:,} of {of} had not started when the run ended"]
 
     @property
     def starts_per_s_peak(self) -> float:

@@ -45,7 +45,7 @@ def rebuild(
         running: Whether it still runs.
     """
     facts = JournalFacts.of(journal)
-    totals = RunTotals.of(points, facts.warmup_s)
+    totals = RunTotals.of(points, facts.warmup_s, facts.stages)
     return make(facts, totals, directory, name=name, running=running)
 
 

@@ -45,8 +45,8 @@ def _up_to_a_day_ms(value: float) -> None:
 def _rate_per_minute(value: float | None) -> None:
     if value is None:
         return
-    if not value >= 1:
-        raise ValueError("must be at least 1/min")
+    if value and not value >= 1:
+        raise ValueError("must be at least 1/min, or 0 to hold all starts")
     if _MAX_PER_MINUTE < value < inf:
         raise ValueError(f"must be at most {_MAX_PER_MINUTE}/min, or infinity for no limit")
 
@@ -72,7 +72,8 @@ interarrival = setting(
 )
 user_rate = setting(
     None,
-    "User starts per minute over the whole run (infinity: no limit); overrides interarrival",
+    "User starts per minute over the whole run (0: none, infinity: no limit); overrides"
+    " interarrival",
     type=float | None,
     verify=_rate_per_minute,
     update="free",

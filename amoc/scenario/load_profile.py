@@ -89,6 +89,16 @@ class Stages:
         """The maximum of all counts."""
         return floor(max(self.start, *(stage.target for stage in self.stages)))
 
+    @property
+    def steepest_per_s(self) -> float:
+        """The fastest rise; a jump counts as if it took a second."""
+        return max(
+            float(max(Fraction(0), leg.target - leg.before))
+            * S_NS
+            / max(leg.end_ns - leg.begin_ns, S_NS)
+            for leg in self.legs()
+        )
+
     def legs(self) -> Iterator[Leg]:
         """The stages with their times."""
         begin_ns, before = 0, self.start

@@ -294,6 +294,37 @@ def test_users_leave_by_stages_also_when_their_worker_was_lost_meanwhile(
         assert users["removed"] == 36
 
 
+def test_users_of_a_lost_worker_and_added_ones_start_no_faster_than_stages_rise(
+    scenario: Callable[[str], Path], tmp_path: Path
+) -> None:
+    begun = tmp_path / "begun"
+    writers = scenario("""
+        import os
+        import time
+        from amoc import user
+
+        log = os.open(HERE + "/begun", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+
+        def start(user_id):
+            os.write(log, f"{time.monotonic()}\\n".encode())
+            user.wait_stopping()
+    """)
+    with controlled(
+        writers, "--stages", "2s:40, 1h:40", "--workers", "2", directory=tmp_path
+    ) as one:
+        one.wait_for_users(40)
+        for act in (
+            lambda: one.run.kill(one.run.wait_for("worker", 2)[0]),
+            lambda: one.say("add", "20"),
+        ):
+            before = len(lines(begun))
+            act()
+            eventually(lambda before=before: len(lines(begun)) == before + 20, "20 users start")
+            times = [float(line) for line in lines(begun)[before:]]
+            # At 20 a second, of which the first tenth of a second may come at once.
+            assert times[-1] - times[0] >= 0.8
+
+
 def test_a_worker_that_reads_nothing_is_replaced_and_the_run_goes_on(
     scenario: Callable[[str], Path], tmp_path: Path
 ) -> None:

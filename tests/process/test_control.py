@@ -125,6 +125,34 @@ def test_users_are_added_and_removed_while_the_run_runs(stayers, tmp_path):
         assert not (it.directory / "control").exists()
 
 
+def test_status_and_users_agree_with_the_answer_that_a_command_just_gave(stayers, tmp_path):
+    with controlled(stayers, "--users", "10", *FAST, directory=tmp_path) as it:
+        it.wait_for_users(10)
+        for left in (8, 6, 4, 2):
+            assert it.ask("remove", "2", "--force")["killed"] == 2
+            users = it.ask("status")["users"]
+            assert (users["running"], users["removed"]) == (left, 10 - left)
+            assert it.ask("users")["alive"] == left
+        it.say("set", "user_rate=0")
+        it.say("add", "5")
+        assert it.ask("status")["users"]["waiting"] == 5
+        assert it.ask("users")["waiting"] == 5
+
+
+def test_a_start_rate_of_0_holds_all_starts_until_it_is_raised(stayers, tmp_path):
+    held = ("--users", "10", "--set", "user_rate=0", "--set", "repeat_num=1")
+    with controlled(stayers, *held, directory=tmp_path) as it:
+        eventually(lambda: it.ask("status")["elapsed_s"] > 1.0, "the run goes on without users")
+        assert it.ask("status")["users"]["waiting"] == 10
+        it.say("set", "user_rate=inf")
+        it.wait_for_users(10)
+        it.say("set", "user_rate=0")
+        it.say("add", "3")
+        assert it.ask("users")["waiting"] == 3
+        it.say("set", "user_rate=inf")
+        it.wait_for_users(13)
+
+
 def test_a_run_with_a_duration_needs_no_users_and_goes_on_without_them(stayers, tmp_path):
     with controlled(stayers, "--users", "0", "--duration", "1h", *FAST, directory=tmp_path) as it:
         assert it.ask("users")["alive"] == 0

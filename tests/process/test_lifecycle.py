@@ -163,6 +163,25 @@ def test_crashes_are_counted_by_cause_and_crashed_users_repeat(
     assert output.count("Traceback") == 2, "one traceback for each cause"
 
 
+def test_users_that_never_started_are_counted_and_noted(scenario: Write, tmp_path: Path) -> None:
+    file = scenario("""
+        from amoc import user
+
+        def start(user_id):
+            user.wait_stopping()
+    """)
+    slow = ("--users", "1000", "--set", "user_rate=60", "--duration", "1s", "--workers", "1")
+    with running(file, *slow, directory=tmp_path) as run:
+        assert run.end() == 0
+        summary = run.summary()
+    users = summary["users"]
+    assert users["started"] + users["not_started"] == 1000
+    assert users["not_started"] >= 900
+    assert summary["run"]["notes"] == [
+        f"{users['not_started']} of 1,000 users had not started when the run ended"
+    ]
+
+
 def test_users_that_do_not_finish_time_out_and_stuck_ones_are_named(
     scenario: Write, tmp_path: Path
 ) -> None:
@@ -403,7 +422,7 @@ def test_all_wrong_settings_are_named_at_once(scenario: Write) -> None:
     """)
     result = amoc(
         "run", str(file), "--set", "rate=fast", "--set", "colour=red", AMOC_MODE="shout",
-        AMOC_USER_RATE="0",
+        AMOC_USER_RATE="0.5",
     )  # fmt: skip
     assert result.returncode == 3
     assert "Traceback" not in result.stderr
@@ -412,7 +431,7 @@ def test_all_wrong_settings_are_named_at_once(scenario: Write) -> None:
         "rate must be a valid integer, got 'fast' (from --set)",
         "mode must be one of 'chat', 'headline', got 'shout' (from AMOC_MODE)",
         "needed must be set (must be there)",
-        "user_rate must be at least 1/min, got '0' (from AMOC_USER_RATE)",
+        "at least 1/min, or 0 to hold all starts, got '0.5' (from AMOC_USER_RATE)",
     ):
         assert problem in result.stderr, result.stderr
     assert len(result.stderr.splitlines()) == 5

@@ -26,15 +26,17 @@ from amoc.ipc.messages.samples import Sample, Sampled
 from amoc.ipc.messages.users import (
     Blocked,
     CrashSeen,
+    LookAtUsers,
     Started,
     StartUsers,
     Stopped,
     StopUsers,
     UsersGone,
+    UsersNow,
 )
 
 # Controller and node.
-ToNode = Init | StartUsers | StopUsers | Terminate | Sampled | Envelope
+ToNode = Init | StartUsers | StopUsers | Terminate | Sampled | LookAtUsers | Envelope
 FromNode = (
     Hello
     | Loaded
@@ -46,6 +48,7 @@ FromNode = (
     | CrashSeen
     | Blocked
     | Sample
+    | UsersNow
     | Note
     | Output
     | Stopped

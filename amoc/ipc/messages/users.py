@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 
@@ -51,6 +51,20 @@ class Stopped(NamedTuple):
     """Users that did not even leave then; the first of them."""
     lost: int
     """Users whose worker had died or had to be killed, and that were not started again."""
+
+
+class LookAtUsers(NamedTuple):
+    """Down: say at once where users stand, and not only with the next sample."""
+
+
+class UsersNow(NamedTuple):
+    """Up: where users stand now."""
+
+    at_ns: int
+    users: Mapping[int, int]
+    """How many are in each `UserState`."""
+    alive: Sequence[int]
+    """How many each worker has."""
 
 
 class CrashSeen(NamedTuple):

@@ -37,7 +37,6 @@ from amoc.ipc.messages.orders import (
     UsersRemoved,
 )
 from amoc.ipc.worker_id import WorkerId
-from amoc.metrics.health_figures import total
 from amoc.metrics.throttle_counts import COUNTS, WAITING
 from amoc.results.journal import Journal
 from amoc.results.series import ThrottlePoint
@@ -74,6 +73,7 @@ class Commands:
         broadcast: Broadcast,
         starts: StartQueue,
         updates: SettingsUpdate,
+        refresh: Callable[[], None],
         looks: Callable[[], Mapping[str, list[dict[str, object]]]],
         clocks: Sequence[Pacer | Groups],
         step: Callable[[Step], None],
@@ -87,6 +87,7 @@ class Commands:
             broadcast: Gives orders to its workers.
             starts: Takes the users that are added.
             updates: Changes settings.
+            refresh: Has `status` be that of now.
             looks: Returns the states of `throttles`, `coordinators` and `barriers`.
             clocks: Stop while the run is paused.
             step: Takes the run to its next state.
@@ -97,6 +98,7 @@ class Commands:
         self._broadcast = broadcast
         self._starts = starts
         self._updates = updates
+        self._refresh = refresh
         self._looks = looks
         self._clocks = clocks
         self._step = step
@@ -172,6 +174,7 @@ class Commands:
     # Reading
 
     def _show_status(self) -> Answer:
+        self._refresh()
         status, samples = self._status, self._status.samples
         plan = status.plan
         users = {
@@ -188,11 +191,9 @@ class Commands:
         return StatusAnswer(
             summary=f"{self._state()}; users: {shown or '0'}",
             workers=[
-                WorkerAnswer(
-                    f"{node}/{one.worker}", counted(int(total(one.health, "users")), "user")
-                )
+                WorkerAnswer(f"{node}/{worker}", counted(alive, "user"))
                 for node in sorted(samples.latest)
-                for one in samples.workers(node)
+                for worker, alive in enumerate(samples.alive(node))
             ],
             state=status.state.value,
             id=status.run_id,
@@ -239,14 +240,14 @@ class Commands:
         """
         return self._add_ids(range(self.next_id, self.next_id + count), dues_ns)
 
-    def _add_ids(self, ids: range, dues_ns: Sequence[int] = ()) -> range:
+    def _add_ids(self, ids: range, dues_ns: Sequence[int] = (), *, paced: bool = False) -> range:
         if ids and ids[-1] > self._ids[-1]:
             raise ResourceError(
                 f"user ids of this run must be at most {self._ids[-1]}, got {ids[-1]}"
             )
         self.next_id = max(self.next_id, ids.stop)
         self._status.added += len(ids)
-        self._starts.add(ids, dues_ns)
+        self._starts.add(ids, dues_ns, paced=paced)
         self._used.append(ids)
         return ids
 
@@ -270,7 +271,7 @@ class Commands:
         if not workers:
             raise PeerError("no worker is ready to take users; try again in a moment")
         self._check_room(count)
-        self._add_ids(wanted)
+        self._add_ids(wanted, paced=True)
         self._added_by_hand += taken
         first, last, number = wanted[0], wanted[-1], self._starts.workers
         shares = [

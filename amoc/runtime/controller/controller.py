@@ -35,7 +35,7 @@ from amoc.ipc.messages.envelope import Envelope
 from amoc.ipc.messages.lifecycle import Hello, Loaded, Note, Output, WorkerLost, WorkerUp
 from amoc.ipc.messages.links import FROM_NODE, TO_NODE, FromNode
 from amoc.ipc.messages.samples import Sample, Sampled
-from amoc.ipc.messages.users import Blocked, CrashSeen, Started
+from amoc.ipc.messages.users import Blocked, CrashSeen, Started, UsersNow
 from amoc.runtime import embedded_xmpp, logs
 from amoc.runtime.controller import phases
 from amoc.runtime.controller.node_link import NODE, NodeLink
@@ -299,7 +299,7 @@ class Controller:
 
     def _take(self, node: str, record: FromNode) -> None:
         match record:
-            case WorkerUp() | WorkerLost() | Started() | Envelope():
+            case WorkerUp() | WorkerLost() | Started() | UsersNow() | Envelope():
                 assert self._services is not None  # there are no workers before it is there
                 self._services.hear(node, record)
                 if isinstance(record, WorkerLost):

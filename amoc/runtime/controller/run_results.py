@@ -28,6 +28,7 @@ from amoc.results.series import Point, ThrottlePoint, WarmUp
 from amoc.results.thresholds import threshold
 from amoc.results.thresholds.abort import AbortOnFail
 from amoc.results.thresholds.threshold import Result, Threshold
+from amoc.results.user_targets import StageTargets
 from amoc.runtime.controller.run_files import RunFiles
 from amoc.runtime.controller.status import Outcome, Status
 from amoc.runtime.stall_causes import MAX_PLACES, OTHERS, sentence_of
@@ -69,7 +70,7 @@ class RunResults:
         self._files = files
         self._operator = operator
         self._throttles = throttles
-        status.totals = RunTotals(WarmUp(self._plan.warmup_s))
+        status.totals = RunTotals(WarmUp(self._plan.warmup_s), StageTargets(self._plan.stages))
         self._seconds = PointCutter(status.samples)
         self._thresholds = threshold.of_run(self._plan.thresholds, (), "")
         after_s = self._plan.abort_after_s

@@ -8,10 +8,12 @@ to others what it held.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from math import isfinite
+from math import inf, isfinite
 
 import gevent
+from gevent.event import Event
 
+from amoc.base.clock import now_ns
 from amoc.base.errors import PeerError
 from amoc.base.loop_guard import Killed
 from amoc.base.operator import Operator
@@ -24,7 +26,7 @@ from amoc.ipc.messages.lifecycle import Loaded, WorkerLost, WorkerUp
 from amoc.ipc.messages.orders import ORDERS, Pause
 from amoc.ipc.messages.rpc import ANSWERS
 from amoc.ipc.messages.throttle import THROTTLE_TO_WORKER
-from amoc.ipc.messages.users import Started
+from amoc.ipc.messages.users import LookAtUsers, Started, UsersNow
 from amoc.ipc.outbox import ControllerEnd, Outbox
 from amoc.ipc.rpc import RpcServer
 from amoc.ipc.worker_id import WorkerId
@@ -42,11 +44,14 @@ from amoc.runtime.controller.start_queue import StartQueue
 from amoc.runtime.controller.status import Status
 from amoc.scenario import events
 from amoc.scenario.run_plan import RunPlan
-from amoc.scenario.start_rate import USER_RATE, first_rate
+from amoc.scenario.start_rate import USER_RATE, first_rate, start_rate
 from amoc.throttle.controller import Pacer
 
+FromWorkers = WorkerUp | WorkerLost | Started | UsersNow | Envelope
 MINUTE_S = 60.0
 """What `user_rate` is per."""
+REFRESH_S = 1.0
+"""How long a node may take to say where its users stand."""
 MAX_NAMED = 20
 """Throttles that a message names."""
 
@@ -89,10 +94,11 @@ class Services:
         self._operator = operator
         self._incarnations: dict[int, int] = {}
         self._quiet_ns = 0
+        self._looked = Event()
         self._outbox = Outbox(self._send, gather_s=0)
         sender = self._outbox.sender
         self.broadcast = Broadcast(sender(Part.CONTROL, ORDERS))
-        self.starts = StartQueue(loaded.workers)
+        self.starts = StartQueue(loaded.workers, _pace(plan, loaded))
         self.calls = RpcServer(sender(Part.CALLS, ANSWERS))
         to_throttles = sender(Part.THROTTLE, THROTTLE_TO_WORKER)
         self._pacer = Pacer(to_throttles, rates=plan.rates, operator=operator)
@@ -116,6 +122,7 @@ class Services:
             self.broadcast,
             self.starts,
             self._settings_update,
+            self._refresh,
             self._looks,
             (self._pacer, self._groups),
             step,
@@ -158,7 +165,7 @@ class Services:
 
     # Workers
 
-    def hear(self, node: str, record: WorkerUp | WorkerLost | Started | Envelope) -> None:
+    def hear(self, node: str, record: FromWorkers) -> None:
         """Take what a worker reports."""
         match record:
             case Envelope():
@@ -167,6 +174,10 @@ class Services:
                     self._parts[part].hear(WorkerId(node, worker, incarnation), record.body)
             case Started(worker, number):
                 self.starts.started(worker, number)
+            case UsersNow():
+                self._status.samples.take_users(node, record)
+                self._looked.set()
+                self._looked = Event()
             case WorkerUp():
                 self._worker_up(node, record)
             case WorkerLost(worker, incarnation, reason):
@@ -224,6 +235,13 @@ class Services:
 
     # How it is
 
+    def _refresh(self) -> None:
+        """Have the run's status say where users stand now, if the node answers in time."""
+        asked_ns, samples = now_ns(), self._status.samples
+        self._node.send(LookAtUsers())
+        while samples.at_ns < asked_ns and self._looked.wait(REFRESH_S):
+            pass  # that was the answer to an earlier question
+
     def _looks(self) -> dict[str, list[dict[str, object]]]:
         """What `amoc status` tells of the parts."""
         return {
@@ -252,6 +270,17 @@ class Services:
 def _constant(rate: float) -> list[object]:
     """The shape of a rate that stays, see `amoc.throttle.parse_profile`."""
     return ["constant", rate]
+
+
+def _pace(plan: RunPlan, loaded: Loaded) -> float:
+    """How many users a second start that no stage has given a time.
+
+    Without stages all users start at the start rate, and nothing else paces them. With stages there
+    is none by default; but no users start faster than where the stages rise fastest.
+    """
+    if plan.stages is None:
+        return inf
+    return max(plan.stages.steepest_per_s, start_rate(*loaded.pacing) / MINUTE_S)
 
 
 def _first_rate(plan: RunPlan, loaded: Loaded) -> float:

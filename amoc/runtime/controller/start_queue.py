@@ -2,8 +2,9 @@
 
 A user's number alone decides its worker (`amoc.users.placement`). A worker gets its users in order,
 a few thousand ahead of those that it has started; it starts them through the throttle
-``user_rate``, so this module does not know the rate. Users of a lost worker are restarted first.
-Users from stages have a time before which they do not start.
+``user_rate``, so this module does not know that rate. Users of a lost worker are restarted first.
+Users from stages have a time before which they do not start; beside them, those that have none
+(users of a lost worker, and users added by a command) are dealt at a pace.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from typing import NamedTuple
 
+from amoc.base.clock import S_NS
 from amoc.ipc.messages.users import StartUsers
 from amoc.users import placement
 
@@ -20,6 +23,8 @@ MAX_OUTSTANDING = 4_000
 """Users dealt to a worker that it has not started yet, at the most."""
 CHUNK = 1_000
 """Users dealt to a worker at once."""
+MAX_SAVED_S = 0.1
+"""How much of a pace may be made up for when nothing could be dealt for a while."""
 
 
 class _Batch(NamedTuple):
@@ -28,16 +33,38 @@ class _Batch(NamedTuple):
     ids: range
     dues_ns: Sequence[int]
     """When each may start; empty means at once."""
+    paced: bool = False
 
     def split(self, count: int) -> tuple[_Batch, _Batch]:
         """The first `count` users, and the rest."""
-        head = _Batch(self.ids[:count], self.dues_ns[:count])
-        return head, _Batch(self.ids[count:], self.dues_ns[count:])
+        head = _Batch(self.ids[:count], self.dues_ns[:count], self.paced)
+        return head, _Batch(self.ids[count:], self.dues_ns[count:], self.paced)
 
     def below(self, first: int) -> int:
         """How many of its users have ids below `first`."""
         number = -(-(first - self.ids[0]) // self.ids.step)
         return min(max(0, number), len(self.ids))
+
+
+class _Pace:
+    """How many users may be dealt now, so that no more than so many a second are."""
+
+    def __init__(self, per_s: float) -> None:
+        self._per_s = per_s
+        self._credit = 0.0
+        self._at_ns = 0
+
+    def take(self, wanted: int, now_ns: int) -> int:
+        """As many of `wanted` as may be dealt."""
+        if self._per_s == inf:
+            return wanted
+        earned = self._per_s * (now_ns - self._at_ns) / S_NS
+        self._at_ns = now_ns
+        # What was not used is not saved up: nobody is to start in a burst.
+        self._credit = min(self._credit + earned, max(1.0, self._per_s * MAX_SAVED_S))
+        given = min(wanted, int(self._credit))
+        self._credit -= given
+        return given
 
 
 @dataclass
@@ -75,49 +102,67 @@ class _Worker:
             yield from batch.ids
         self.fresh.extend(reversed(above))
 
-    def take(self, now_ns: int) -> StartUsers | None:
+    def take(self, now_ns: int, pace: _Pace) -> StartUsers | None:
         """The next users, as many as the worker has room for."""
         room = min(CHUNK, MAX_OUTSTANDING - self.outstanding)
-        if not self.up or room <= 0 or not (self.again or self.unstarted or self.fresh):
+        if not self.up or room <= 0:
             return None
-        again = bool(self.again)
-        ids: Sequence[int]
-        due_ns, offsets_ns = now_ns, list[int]()
-        if queue := self.again or self.unstarted:
-            ids = [queue.popleft() for _ in range(min(room, len(queue)))]
-        else:
-            batch, rest = self.fresh.popleft().split(room)
-            if rest.ids:
-                self.fresh.appendleft(rest)
-            ids = list(batch.ids)
-            due_ns = batch.dues_ns[0] if batch.dues_ns else now_ns
-            offsets_ns = [one - due_ns for one in batch.dues_ns]
-        self.outstanding += len(ids)
-        return StartUsers(self.index, ids, due_ns, offsets_ns, again)
+        queue = self.again or self.unstarted
+        if queue and (number := pace.take(min(room, len(queue)), now_ns)):
+            again = queue is self.again
+            self.outstanding += number
+            ids = [queue.popleft() for _ in range(number)]
+            return StartUsers(self.index, ids, now_ns, [], again)
+        batch = self._next_batch(room, now_ns, pace)
+        if batch is None:
+            return None
+        self.outstanding += len(batch.ids)
+        due_ns = batch.dues_ns[0] if batch.dues_ns else now_ns
+        offsets_ns = [one - due_ns for one in batch.dues_ns]
+        return StartUsers(self.index, list(batch.ids), due_ns, offsets_ns, again=False)
+
+    def _next_batch(self, room: int, now_ns: int, pace: _Pace) -> _Batch | None:
+        """The first new users that may be dealt now."""
+        for at, batch in enumerate(self.fresh):
+            number = pace.take(min(room, len(batch.ids)), now_ns) if batch.paced else room
+            if number:
+                head, rest = batch.split(number)
+                del self.fresh[at]
+                if rest.ids:
+                    self.fresh.insert(at, rest)
+                return head
+        return None
 
 
 class StartQueue:
     """The users of one node that are waiting to start."""
 
-    def __init__(self, workers: int) -> None:
-        """Begin without users, for `workers` workers."""
+    def __init__(self, workers: int, pace_per_s: float = inf) -> None:
+        """Begin without users.
+
+        Args:
+            workers: How many workers there are.
+            pace_per_s: How many users of lost workers, and of those that are added as `paced`, are
+                dealt a second at the most.
+        """
         self._workers = [_Worker(index) for index in range(workers)]
+        self._pace = _Pace(pace_per_s)
 
     @property
     def workers(self) -> int:
         """How many workers there are."""
         return len(self._workers)
 
-    def add(self, ids: range, dues_ns: Sequence[int] = ()) -> None:
+    def add(self, ids: range, dues_ns: Sequence[int] = (), *, paced: bool = False) -> None:
         """Add users with consecutive `ids`, of which none was added before.
 
-        With `dues_ns`, each starts not before its time.
+        With `dues_ns`, each starts not before its time; those that are `paced` start at the pace.
         """
         count = len(self._workers)
         for worker in self._workers if ids else ():
             mine = placement.ids_of(ids[0], ids[-1], 0, 1, worker.index, count)
             if mine:
-                worker.insert(_Batch(mine, dues_ns[mine[0] - ids[0] :: count]))
+                worker.insert(_Batch(mine, dues_ns[mine[0] - ids[0] :: count], paced))
 
     def withdraw(self, count: int) -> list[int]:
         """Remove the `count` users with the highest ids from the queue, and return their ids.
@@ -196,6 +241,6 @@ class StartQueue:
         """Blocks of users for the workers that have room for them."""
         blocks = []
         for worker in self._workers:
-            while (block := worker.take(now_ns)) is not None:
+            while (block := worker.take(now_ns, self._pace)) is not None:
                 blocks.append(block)
         return blocks

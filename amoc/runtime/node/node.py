@@ -49,7 +49,15 @@ from amoc.ipc.messages.links import (
     FromSupervisor,
 )
 from amoc.ipc.messages.samples import Sampled
-from amoc.ipc.messages.users import Blocked, CrashSeen, Started, StartUsers, StopUsers, UsersGone
+from amoc.ipc.messages.users import (
+    Blocked,
+    CrashSeen,
+    LookAtUsers,
+    Started,
+    StartUsers,
+    StopUsers,
+    UsersGone,
+)
 from amoc.metrics.board import Board
 from amoc.runtime import logs
 from amoc.runtime.node.host_stats import HostStats
@@ -244,6 +252,8 @@ class Node:
                     self._links.start_users(command)
                 case Sampled(sequence):
                     self._watch.acknowledge(sequence)
+                case LookAtUsers():
+                    self._watch.report_users()
                 case Init():
                     logs.open_directory(command.log_directory)
                     self._supervisor.tell(command)

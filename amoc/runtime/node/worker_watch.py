@@ -12,7 +12,7 @@ from amoc.base.clock import S_NS, now_ns
 from amoc.base.operator import Operator
 from amoc.base.text import counted
 from amoc.ipc.messages.links import FromNode
-from amoc.ipc.messages.users import Blocked
+from amoc.ipc.messages.users import Blocked, UsersNow
 from amoc.metrics.board import Board, Cell
 from amoc.metrics.health_figures import cell
 from amoc.runtime import logs
@@ -80,6 +80,13 @@ class WorkerWatch:
         self._report(self._sampler.take(self._workers.ids, self._users_peak))
         for name in self._sampler.take_full():
             self._operator.warning(f"counter {name} has reached 2**64 - 1 and counts no further")
+
+    def report_users(self) -> None:
+        """Report where users stand now; the figures of a second come with its sample."""
+        states = self._board.count_users(self._workers.ids)
+        users = {int(state): count for state, count in states.items()}
+        alive = [self._board.row(worker)[_USERS] for worker in range(self._board.workers)]
+        self._report(UsersNow(now_ns(), users, alive))
 
     def acknowledge(self, sequence: int) -> None:
         """The controller has sample `sequence`."""

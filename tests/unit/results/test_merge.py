@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amoc.ipc.messages.samples import Sample, WorkerFigures
+from amoc.ipc.messages.users import UsersNow
 from amoc.metrics.board import Merge, UserState
 from amoc.metrics.health_figures import WORKER
 from amoc.metrics.histogram import Histogram
@@ -155,3 +156,14 @@ def test_timers_of_all_nodes_are_one_histogram():
         flat = [number for item in part.cells.items() for number in item]
         samples.take(name, sample(timers={"ttd": (part.max_ns, flat)}))
     assert samples.take_growth().timers == {"ttd": Histogram.of([1000, 2000, 2000, 9_000_000])}
+
+
+def test_users_are_where_the_node_said_last():
+    samples = SampleMerger()
+    samples.take("node0", sample(1, {UserState.RUNNING: 5}))
+    at_ns = samples.at_ns
+    samples.take_users("node0", UsersNow(at_ns + 1, {int(UserState.REMOVED): 5}, [0]))
+    assert (samples.running, samples.removed, samples.at_ns) == (0, 5, at_ns + 1)
+    assert samples.alive("node0") == [0]
+    samples.take_users("node0", UsersNow(at_ns - 1, {}, [7]))  # it was long on its way
+    assert (samples.running, samples.removed, samples.at_ns) == (5, 0, at_ns)

@@ -233,3 +233,16 @@ def test_the_highest_rate_of_a_text_is_the_highest_of_a_throttle(interval_s):
     assert shapes.check_rate("a", highest, interval_s) == highest == MAX_RATE * interval_s
     with pytest.raises(ScenarioError, match=r"must be at most 1000000/s"):
         shapes.check_rate("a", highest * 1.001, interval_s)
+
+
+@pytest.mark.parametrize(
+    ("stages", "per_s"),
+    [
+        ("6s:120, 12s:120", 20.0),
+        ("10s:10, 1s:30, 1m:0", 20.0),
+        ("0s:500, 1h:0", 500.0),
+        ("9s:0", 0.0),
+    ],
+)
+def test_the_fastest_rise_of_all_stages_is_known_and_a_jump_takes_a_second(stages, per_s):
+    assert Stages.parse(stages).steepest_per_s == per_s

@@ -388,6 +388,7 @@ for _name, _each in OWN.items():
         ("interarrival", "0.001", 0.001),
         ("interarrival", "1us", 0.001),
         ("user_rate", "600", 600.0),
+        ("user_rate", "0", 0.0),
         ("user_rate", "60000000", 6e7),
         ("interarrival", "50ms", 50.0),
         ("interarrival", "1s", 1000.0),
@@ -412,7 +413,7 @@ def test_amocs_own_settings_take_what_they_should(name, raw, expected):
         ("interarrival", "-1"),
         ("interarrival", "nan"),
         ("interarrival", "inf"),  # a rate of nothing: no user would ever start
-        ("user_rate", "0"),
+        ("user_rate", "0.5"),
         ("user_rate", "-5"),
         ("user_rate", "nan"),
         ("user_rate", "60000001"),

@@ -122,6 +122,7 @@ class Run:
             self.broadcast,  # type: ignore[arg-type]
             self.starts,
             self.updates,
+            lambda: None,
             lambda: {"throttles": [], "coordinators": [], "barriers": []},
             [self.clock],
             self.step,
@@ -304,7 +305,7 @@ def test_a_worker_that_does_not_answer_is_named_and_nothing_is_changed():
 def test_a_start_rate_that_is_refused_changes_nothing_else():
     run = Run(1)
     with pytest.raises(SettingError, match="must be at least 1/min"):
-        run.do("set", values={"rate": "5", "user_rate": "0"})
+        run.do("set", values={"rate": "5", "user_rate": "0.5"})
     assert run.updates.values == {}
     assert run.broadcast.kinds == [VerifySettings]
 

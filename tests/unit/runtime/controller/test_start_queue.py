@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from amoc.base.clock import S_NS
 from amoc.ipc.messages.users import StartUsers
 from amoc.runtime.controller.start_queue import CHUNK, MAX_OUTSTANDING, StartQueue
 from amoc.users.placement import worker_of
@@ -241,3 +242,39 @@ def test_withdrawing_many_users_with_times_looks_at_each_once():
     assert starts.withdraw(50_000) == list(range(80_000, 30_000, -1))
     assert reads <= 80_000
     assert starts.withdraw(50_000) == list(range(30_000, 0, -1))
+
+
+def dealt(starts: StartQueue, *at_s: float) -> list[int]:
+    """How many users are dealt at each of these times."""
+    return [
+        sum(len(block.ids) for block in starts.deal(NOW_NS + round(time_s * S_NS)))
+        for time_s in at_s
+    ]
+
+
+def test_users_of_lost_workers_are_dealt_at_the_pace_all_workers_together():
+    starts = StartQueue(2, pace_per_s=100.0)
+    for worker in (0, 1):
+        starts.up(worker, range(1 + worker, 201 + worker, 2), [])
+    # After a while without any, a tenth of a second may be made up for, and no more.
+    assert dealt(starts, 0.0, 0.0, 0.005, 0.05, 0.1, 60.0, 60.1) == [10, 0, 0, 5, 5, 10, 10]
+    assert starts.waiting() == 160
+
+
+def test_users_that_were_added_at_a_pace_hold_up_no_others():
+    starts = StartQueue(1, pace_per_s=10.0)
+    starts.up(0, [], [])
+    starts.add(range(1, 101), paced=True)
+    starts.add(range(101, 104), [NOW_NS, NOW_NS, NOW_NS])
+    (paced, others) = starts.deal(NOW_NS)
+    assert (paced.ids, others.ids, others.offsets_ns) == ([1], [101, 102, 103], [0, 0, 0])
+    assert dealt(starts, 0.05, 0.1, 0.15, 0.2) == [0, 1, 0, 1]
+    assert starts.withdraw(1) == [100]
+    assert starts.waiting() == 96
+
+
+def test_without_a_pace_all_are_dealt_at_once():
+    starts = StartQueue(1)
+    starts.up(0, range(1, 11), range(11, 21))
+    starts.add(range(21, 31), paced=True)
+    assert dealt(starts, 0.0) == [30]

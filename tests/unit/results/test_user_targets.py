@@ -1,0 +1,62 @@
+"""Whether there were as many users as were wanted, and what is said when there were not."""
+
+from __future__ import annotations
+
+import pytest
+
+from amoc.results.run_totals import RunTotals
+from amoc.results.series import Point
+from amoc.scenario.load_profile import Stages
+
+
+def notes(stages: str, running: list[int], **users: int) -> list[str]:
+    points = [
+        Point(float(second), 1.0, users={"running": count, **users})
+        for second, count in enumerate(running, 1)
+    ]
+    return RunTotals.of(points, stages=Stages.parse(stages)).notes()
+
+
+@pytest.mark.parametrize(
+    ("running", "most"),
+    [
+        ([25, 50, 75, 100, 100, 100, 100], None),
+        ([25, 50, 75, 99, 99, 99, 99], None),  # one is on its way
+        ([25, 50, 75, 76, 98, 100, 100], None),  # a second late is as far as anybody looked
+        ([25, 50, 75, 80, 80, 80, 80], 80),
+        ([0] * 7, 0),
+    ],
+)
+def test_a_stage_whose_target_was_missed_is_named(running, most):
+    found = notes("4s:100, 1h:100", running)
+    lacking = [] if most is None else [f"the stage that ends after 4 s had {most} users of 100"]
+    assert found == lacking
+
+
+def test_a_falling_stage_with_too_few_users_is_named_and_one_with_more_is_not():
+    assert notes("0s:20, 2s:20, 2s:10, 2s:10", [20, 20, 15, 12, 11, 11]) == []
+    few = notes("0s:20, 2s:20, 2s:10, 4s:10", [20, 20, 8, 4, 4, 4, 4, 4])
+    assert few == [
+        "the stage that ends after 4 s had 8 users of 10",
+        "the stage that ends after 8 s had 4 users of 10",
+    ]
+
+
+def test_a_stage_that_has_not_ended_says_nothing():
+    assert notes("10s:100", [1, 2, 3]) == []
+    assert notes("2s:0, 1s:0", [0, 0, 0]) == []
+
+
+def test_pauses_are_not_time_of_stages():
+    points = [
+        Point(1.0, 1.0, users={"running": 5}),
+        *(Point(2.0 + number, 1.0, state="paused", users={"running": 5}) for number in range(9)),
+        *(Point(11.0 + number, 1.0, users={"running": 10}) for number in range(2)),
+    ]
+    assert RunTotals.of(points, stages=Stages.parse("2s:10, 1h:10")).notes() == []
+
+
+def test_users_that_never_started_are_noted():
+    assert notes("1h:0", [61], started=61, waiting=939) == [
+        "939 of 1,000 users had not started when the run ended"
+    ]
