@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from amoc.metrics.board import Area, Kind, Merge
+from amoc.metrics.board import Area, Entry, Kind, Merge
 from amoc.metrics.histogram import CELLS, Histogram
 from amoc.metrics.throttle_counts import COUNTS, ThrottleCounts
 
@@ -39,6 +39,10 @@ class AreaReader:
         self._before: list[
             Any
         ] = []  # by kind: a number, the bytes of a timer, the counts of a throttle
+
+    def entries(self) -> list[Entry]:
+        """The metrics, in the order in which they were declared."""
+        return self._area.entries()
 
     def gauges(self) -> Iterator[tuple[str, Merge, float]]:
         """The gauges that were set."""

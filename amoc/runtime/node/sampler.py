@@ -15,7 +15,7 @@ from amoc.base import process
 from amoc.base.clock import S_NS, now_ns
 from amoc.ipc.messages.samples import Sample, WorkerFigures
 from amoc.metrics import health_figures
-from amoc.metrics.board import MAX_COUNT, Board, Cell, Kind, Merge
+from amoc.metrics.board import MAX_COUNT, Board, Cell, Entry, Kind, Merge
 from amoc.metrics.board_reader import AreaReader
 from amoc.metrics.health_figures import NodePoint
 from amoc.metrics.histogram import CELLS, Histogram, cell_of
@@ -25,6 +25,8 @@ SILENT_NS = S_NS
 """After so long without a heartbeat a worker's CPU time is read from outside."""
 MAX_UNACKNOWLEDGED = 8
 """Samples whose changes are kept separately; those of older ones are kept together."""
+MAX_NOTES = 50
+"""Notes on metrics: a scenario may have thousands that are wrong in the same way."""
 _CPU_NS = health_figures.cell("cpu")
 
 
@@ -62,6 +64,7 @@ class _Worker:
     reader: AreaReader
     lag: Histogram = field(default_factory=Histogram)  # over all the time
     recent: dict[str, Histogram] = field(default_factory=dict)  # since the sample before
+    met: int = 0  # entries of its directory that were looked at
 
 
 class Sampler:
@@ -77,7 +80,9 @@ class Sampler:
         self._crashes: dict[str, int] = {}
         self._throttles: dict[str, ThrottleCounts] = {}
         self._timers: dict[str, Histogram] = {}
-        self._full: list[str] = []
+        self._declared: dict[str, Entry] = {}  # as the first worker has declared it
+        self._notes: list[str] = []
+        self._noted = 0
         self._sequence = 0
         self._unacknowledged: deque[tuple[int, _News]] = deque()
 
@@ -86,10 +91,12 @@ class Sampler:
         while self._unacknowledged and self._unacknowledged[0][0] <= sequence:
             self._unacknowledged.popleft()
 
-    def take_full(self) -> list[str]:
-        """Counters that have reached `MAX_COUNT`, where they stay, since this was last asked."""
-        full, self._full = self._full, []
-        return full
+    def take_notes(self) -> list[str]:
+        """What should be known about metrics since this was last asked; `MAX_NOTES` in all."""
+        room = max(0, MAX_NOTES - self._noted)
+        notes, self._notes = self._notes[:room], []
+        self._noted += len(notes)
+        return notes
 
     def take(self, ids: range, users_peak: int) -> Sample:
         """A sample of now, of the users `ids`."""
@@ -131,6 +138,7 @@ class Sampler:
         news = _News()
         for worker in self._workers:
             worker.recent.clear()
+            self._meet(worker)
             for kind, name, by in worker.reader.changes():
                 if isinstance(by, Histogram):
                     self._timers.setdefault(name, Histogram()).add(by.cells, by.max_ns)
@@ -150,10 +158,28 @@ class Sampler:
                 )
                 total = counts.get(name, 0) + by
                 if total >= MAX_COUNT and counts.get(name) != MAX_COUNT:
-                    self._full.append(name)
+                    self._notes.append(
+                        f"counter {name} has reached 2**64 - 1 and counts no further"
+                    )
                 counts[name] = min(total, MAX_COUNT)
                 names.add(name)
         return news
+
+    def _meet(self, worker: _Worker) -> None:
+        """Note which metrics of a worker are new, and which others have declared differently."""
+        entries = worker.reader.entries()
+        for one in entries[worker.met :]:
+            if one.kind in (Kind.CRASH, Kind.THROTTLE):
+                continue
+            first = self._declared.setdefault(one.name, one)
+            if first.kind is not one.kind:
+                kinds = f"{_word(first.kind)} in one worker and a {_word(one.kind)} in another"
+                self._notes.append(f"metric {one.name} is a {kinds}; both are reported")
+            elif first.merge is not one.merge:
+                rules = f"{_word(first.merge)} in one worker and by {_word(one.merge)} in another"
+                note = f"gauge {one.name} is merged by {rules}; {_word(first.merge)} is used"
+                self._notes.append(note)
+        worker.met = len(entries)
 
     def _waiting(self) -> dict[str, int]:
         waiting: dict[str, int] = {}
@@ -166,7 +192,9 @@ class Sampler:
         gauges: dict[str, tuple[Merge, list[float]]] = {}
         for worker in self._workers:
             for name, merge, value in worker.reader.gauges():
-                gauges.setdefault(name, (merge, []))[1].append(value)
+                first = self._declared.get(name)
+                rule = first.merge if first is not None and first.kind is Kind.GAUGE else merge
+                gauges.setdefault(name, (rule, []))[1].append(value)
         return {name: (int(merge), values) for name, (merge, values) in gauges.items()}
 
     def _figures(self, number: int) -> WorkerFigures:
@@ -197,6 +225,10 @@ class Sampler:
             loop_lag_p99_s=all_lag_s,
             health=list(found.values()),
         )
+
+
+def _word(one: Kind | Merge) -> str:
+    return one.name.lower()
 
 
 def _p99_s(timer: Histogram) -> float:

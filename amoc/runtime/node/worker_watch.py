@@ -78,8 +78,8 @@ class WorkerWatch:
         """Report what the board says now."""
         self._note_peak()
         self._report(self._sampler.take(self._workers.ids, self._users_peak))
-        for name in self._sampler.take_full():
-            self._operator.warning(f"counter {name} has reached 2**64 - 1 and counts no further")
+        for note in self._sampler.take_notes():
+            self._operator.warning(note)
 
     def report_users(self) -> None:
         """Report where users stand now; the figures of a second come with its sample."""

@@ -32,6 +32,7 @@ HOST: Any = SimpleNamespace(
     figures=lambda: NodePoint("", 0.5, 1 << 30, 1 << 29, 28_000, 0), fds=lambda pid: 7
 )
 NOBODY = range(1, 1)
+FULL = "counter big has reached 2**64 - 1 and counts no further"
 
 
 def wire(record):
@@ -137,18 +138,63 @@ def test_a_sum_that_no_message_can_carry_stays_at_the_most_and_is_told_once():
         node.count(worker, Kind.COUNTER, "big", 2**63)
         node.count(worker, Kind.COUNTER, "good", 1)
     assert node.sample().counters == {"big": 2**64 - 1, "good": 2}
-    assert node.sampler.take_full() == ["big"]
+    assert node.sampler.take_notes() == [FULL]
     node.count(0, Kind.COUNTER, "big", 5)
     node.count(0, Kind.COUNTER, "good", 5)
     assert node.sample().counters == {"big": 2**64 - 1, "good": 7}
-    assert node.sampler.take_full() == []
+    assert node.sampler.take_notes() == []
+
+
+def test_a_metric_of_two_kinds_is_reported_as_both_and_told_once():
+    node = Node()
+    node.board.area(1).declare(Kind.COUNTER, "ttd")[0] = 3
+    node.record(0, 1000)
+    sample = node.sample()
+    assert (sample.counters, list(sample.timers)) == ({"ttd": 3}, ["ttd"])
+    assert node.sampler.take_notes() == [
+        "metric ttd is a timer in one worker and a counter in another; both are reported"
+    ]
+    node.record(0, 1000)
+    node.sample()
+    assert node.sampler.take_notes() == []
+
+
+def test_a_gauge_of_two_rules_is_merged_by_the_first_and_told_once():
+    node = Node()
+    node.board.area(1).declare(Kind.GAUGE, "level", Merge.MAX)[0] = 3
+    node.sample()
+    node.board.area(0).declare(Kind.GAUGE, "level", Merge.SUM)[0] = 4
+    assert node.sample().gauges == {"level": [Merge.MAX, [4.0, 3.0]]}
+    assert node.sampler.take_notes() == [
+        "gauge level is merged by max in one worker and by sum in another; max is used"
+    ]
+    node.sample()
+    assert node.sampler.take_notes() == []
+
+
+def test_crashes_and_throttles_may_be_called_as_metrics_are():
+    node = Node()
+    node.count(0, Kind.COUNTER, "a", 1)
+    for kind in (Kind.CRASH, Kind.THROTTLE):
+        node.board.area(1).declare(kind, "a")
+    node.sample()
+    assert node.sampler.take_notes() == []
+
+
+def test_notes_on_metrics_are_limited(monkeypatch):
+    monkeypatch.setattr(sampler, "MAX_NOTES", 3)
+    node = Node()
+    for number in range(4):
+        node.count(0, Kind.COUNTER, f"big{number}", 2**64 - 1)
+        node.sample()
+        assert len(node.sampler.take_notes()) == (number < 3)
 
 
 def test_a_worker_whose_cell_is_full_makes_the_counter_full():
     node = Node()
     node.count(0, Kind.COUNTER, "big", 2**64 - 1)
     assert node.sample().counters == {"big": 2**64 - 1}
-    assert node.sampler.take_full() == ["big"]
+    assert node.sampler.take_notes() == [FULL]
 
 
 def test_only_what_has_grown_since_the_acknowledged_sample_travels():
