@@ -28,6 +28,7 @@ from amoc.runtime.forked_child import take_amoc_from_children
 from amoc.runtime.in_process import joined
 from amoc.scenario import fd_budget
 from amoc.throttle import worker as gates
+from amoc.users.spawned import end_spawned, note_spawned
 from amoc.users.user import StopReason, User
 
 FINISH_S = 10.0
@@ -60,8 +61,9 @@ class _Alone:
         metrics.drop_token(user)
         gates.current().iteration_ended(user)
 
-    def left(self, user: User) -> None:  # noqa: ARG002 - a pool is told
+    def left(self, user: User) -> None:
         """The user is gone."""
+        end_spawned(user)
         self.gone.set()
 
     def turn_away(self, user_id: int) -> None:
@@ -83,6 +85,7 @@ def run_one(checked: Checked, user_id: int, seed: int, seconds: float) -> None:
         alone = _Alone(checked.scenario.start_with(state), seed)
         user = User(user_id, alone)
         take_amoc_from_children()
+        note_spawned()
         guard_loop(lambda _, error: alone.failed(error))
 
         def find(wanted: int) -> User | None:

@@ -17,6 +17,7 @@ from amoc.base.text import counted
 from amoc.metrics.board import Kind
 from amoc.metrics.health_figures import WorkerPoint
 from amoc.metrics.histogram import MAX_NS
+from amoc.metrics.reserved import SPAWNED
 from amoc.results.generator_health import Health
 from amoc.results.rate_shortfall import Shortfall
 from amoc.results.series import Point, Tally, WarmUp
@@ -111,6 +112,7 @@ class RunTotals:
         return [
             *self._not_started(),
             *self.stages.notes(),
+            *self._outlived(),
             *self.shortfall.notes(),
             *(
                 f"timer {name} has durations above {format_duration(MAX_NS / S_NS)}, which count as"
@@ -125,6 +127,10 @@ class RunTotals:
             return []
         of = counted(waiting + users.get("started", 0), "user")
         return [f"{waiting:,} of {of} had not started when the run ended"]
+
+    def _outlived(self) -> list[str]:
+        left = self.whole.counters.get(SPAWNED[0], 0)
+        return [f"{counted(left, 'greenlet')} outlived the users that spawned them"] if left else []
 
     @property
     def starts_per_s_peak(self) -> float:

@@ -22,6 +22,12 @@ MAX_TASKS = 100_000
 """Tasks of one worker that wait for a throttle."""
 
 
+class _Task(gevent.Greenlet):  # type: ignore[type-arg] # generic in the stubs only
+    """Runs by itself, whatever becomes of the user that has begun it."""
+
+    outlives_users = True
+
+
 def run_when_let_through(
     queue: WorkerQueue, fn: Callable[..., object], args: tuple[object, ...]
 ) -> None:
@@ -46,7 +52,7 @@ def run_when_let_through(
         if isinstance(token, AmocError):
             gate.on_crash(token)
             return
-        task: gevent.Greenlet[..., None] = gevent.Greenlet(_run, gate, fn, args)
+        task = _Task(_run, gate, fn, args)
         if queue.permits and queue.handed is not None:
             gate.hold(task, queue)
         if not queue.permits:

@@ -13,9 +13,10 @@ from typing import Any
 
 from amoc.base.waiting import Waiter, wait
 from amoc.users.mail import receive, send
+from amoc.users.spawned import spawn
 from amoc.users.user import UserStopped, current
 
-__all__ = ["UserStopped", "receive", "send", "sleep", "wait_stopping"]
+__all__ = ["UserStopped", "receive", "send", "sleep", "spawn", "wait_stopping"]
 
 id: int
 """The calling user's number, unique over the whole run, from 1."""

@@ -83,7 +83,7 @@ class Mailbox:
                     left_s = timeout - (pause.run_ns() - begun_ns) / S_NS
             waiter = self._waiter = Waiter()
             try:
-                if left_s <= 0 or not wait(waiter, left_s):
+                if left_s < 0 or not wait(waiter, left_s):
                     raise MailTimeout(_missed(timeout, match, len(messages)))
             finally:
                 self._waiter = None

@@ -103,11 +103,13 @@ class User(greenlet):
         mailbox: Made when it is first needed; most users never need one.
         waiting_for: What it waits for (`amoc.base.waiting`).
         pending_interrupt: What it raises when it waits next (`amoc.base.waiting`).
+        spawned: The greenlets that it has spawned and that have not ended (`amoc.users.spawned`).
     """
 
     mailbox: Mailbox | None = None
     waiting_for: Waiter[object] | None = None
     pending_interrupt: BaseException | None = None
+    spawned: set[greenlet] | None = None
 
     def __init__(self, user_id: int, pool: UserPool) -> None:
         greenlet.__init__(self, None, get_hub())

@@ -175,3 +175,39 @@ def test_a_change_that_kills_worker_after_worker_is_taken_back(
         assert one.run.output.count("is replaced") == 2
         one.say("stop")
         one.run.end()
+
+
+SPAWNING = """
+    import gevent
+    from amoc import AmocError, metrics, receive, user
+
+    def beat(name):
+        while True:
+            metrics.counter(name).inc()
+            gevent.sleep(0.01)
+
+    def start(user_id):
+        user.spawn(beat, "own")
+        gevent.spawn(beat, "others")
+        for _ in range(1000):
+            try:
+                receive(timeout=0)
+            except AmocError:
+                pass
+        metrics.counter("looked").inc()
+        gevent.sleep(0.05)
+"""
+
+
+def test_what_outlives_its_user_is_counted_and_said(
+    scenario: Callable[[str], Path], tmp_path: Path
+) -> None:
+    file = scenario(SPAWNING)
+    with running(file, "--users", "6", *FAST, *ONCE, "--duration", "3s", directory=tmp_path) as run:
+        assert run.end() == ExitCode.OK, run.output
+        summary = run.summary()
+    counters = summary["counters"]
+    assert counters["greenlets_left"] == counters["looked"] == 6
+    assert counters["others"] > counters["own"] > 0
+    assert "6 greenlets outlived the users that spawned them" in summary["run"]["notes"]
+    assert run.output.count("and they end with it (counted in greenlets_left)") == 2

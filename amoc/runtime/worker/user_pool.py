@@ -19,8 +19,10 @@ from amoc.base.clock import S_NS, now_ns
 from amoc.base.errors import AmocError
 from amoc.base.tracebacks import headline_of, trace_of
 from amoc.base.waiting import Notify, Waiter
+from amoc.ipc.messages.lifecycle import Note
 from amoc.ipc.messages.links import FromWorker
 from amoc.ipc.messages.users import CrashSeen, Started, StartUsers, UsersGone
+from amoc.metrics import optional
 from amoc.metrics.board import Board, Cell, UserState
 from amoc.metrics.health_figures import cell
 from amoc.runtime.worker.crashes import CrashCounter
@@ -31,6 +33,7 @@ from amoc.throttle.worker import Gate
 from amoc.throttle.worker_queue import OnToken, Token
 from amoc.users import placement
 from amoc.users.removal import Removal
+from amoc.users.spawned import OUTLIVED, end_spawned
 from amoc.users.user import StopReason, User
 
 STARTS_PER_TURN = 100
@@ -103,6 +106,7 @@ class UserPool:
         self._empty = Event()
         self._removals: list[_Removal] = []
         self._stopping = False
+        self._has_told_outlived = False
         self.refresh()
 
     def __len__(self) -> int:
@@ -265,6 +269,8 @@ class UserPool:
         if USER_REMOVED.heard:
             how = _HOW_GONE.get(self.states[user.id], "removed")
             USER_REMOVED(user.id, how=how, iterations=user.iteration)
+        if user.spawned and (outlived := end_spawned(user)):
+            self._tell_outlived(user, outlived)
         self._users.pop(user.id, None)
         self._row[_USERS] = len(self._users)
         for removal in self._removals:
@@ -274,6 +280,19 @@ class UserPool:
                 get_hub().loop.run_callback(removal.done.wake)
         if not self._users:
             self._empty.set()
+
+    def _tell_outlived(self, user: User, outlived: int) -> None:
+        """Count greenlets that go on without their user, and say so the first time."""
+        if not self._has_told_outlived:
+            self._has_told_outlived = True
+            self._report(
+                Note(
+                    "warning",
+                    f"greenlets that user {user.id} has spawned outlive it, as those of others may:"
+                    f" spawn them with user.spawn(), and they end with it (counted in {OUTLIVED})",
+                )
+            )
+        optional.counter(OUTLIVED).inc(outlived)
 
     @property
     def removable(self) -> int:

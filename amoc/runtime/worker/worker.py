@@ -39,6 +39,7 @@ from amoc.runtime.worker.user_pool import Orders, UserPool
 from amoc.runtime.worker_parts import WorkerParts
 from amoc.runtime.worker_spec import WorkerSpec
 from amoc.scenario import events
+from amoc.users.spawned import note_spawned, owner_of
 from amoc.users.user import User
 
 JOIN_S = 10.0
@@ -87,7 +88,13 @@ def main(task: WorkerSpec) -> int:
         )
         pool = UserPool(orders, task.board)
         take_amoc_from_children()
-        guard_loop(lambda _, error: pool.count_crash(error))
+        note_spawned()
+
+        def failed_in_loop(what: object, error: BaseException) -> None:
+            owner = owner_of(what)
+            pool.count_crash(error, owner.id if owner is not None else 0)
+
+        guard_loop(failed_in_loop)
         hearers = {
             **parts.hearers(),
             Part.CONTROL: OrderHandler(task.id, pool, outbox),

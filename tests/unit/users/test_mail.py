@@ -586,6 +586,20 @@ def test_receive_gives_up_at_its_timeout(town, match, said):
     assert town.result(1) == said
 
 
+def test_a_user_that_only_looks_again_and_again_lets_others_run(town):
+    turns = []
+
+    def script(_):
+        gevent.spawn(turns.append, 1)
+        while not turns:  # for ever, if looking kept the loop from turning
+            with pytest.raises(MailTimeout):
+                amoc.receive(timeout=0)
+        return "looked"
+
+    town.enter(1, script)
+    assert town.result(1) == "looked"
+
+
 def test_receive_that_timed_out_can_be_called_again(town):
     def script(_):
         for _ in range(3):

@@ -1,0 +1,77 @@
+"""Greenlets that users have spawned: their own end with them, others that outlive them are counted.
+
+`user.spawn` makes a greenlet of the user's own. What is spawned with gevent itself, a thread too,
+may serve others, as the background greenlet of a library does that happened to be called by this
+user first; so it is left alone, and counted when it outlives its user.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import gevent
+from gevent import getcurrent
+
+from amoc.base.loop_guard import Killed
+from amoc.metrics.reserved import SPAWNED
+from amoc.users.user import User, current
+
+OUTLIVED = SPAWNED[0]
+"""The counter of those that outlived their users."""
+
+
+class UserGreenlet(gevent.Greenlet):  # type: ignore[type-arg] # generic in the stubs only
+    """Runs beside its user, and is killed when that has ended."""
+
+
+def spawn(code: Callable[..., Any], *arguments: Any, **named: Any) -> UserGreenlet:
+    """Run ``code(*arguments, **named)`` in a greenlet that ends with the calling user.
+
+    It is killed when the user has ended for good, not at the end of an iteration. What it raises
+    counts as a crash of the user.
+
+    Raises:
+        NotAUser: The caller is neither a user nor such a greenlet.
+    """
+    if owner_of(getcurrent()) is None:
+        current()
+    one = UserGreenlet(code, *arguments, **named)
+    one.start()
+    return one
+
+
+def owner_of(one: object) -> User | None:
+    """The user that is, or has spawned, the greenlet `one`."""
+    owner = one if isinstance(one, User) else getattr(one, "spawned_by", None)
+    return owner if isinstance(owner, User) else None
+
+
+def note_spawned() -> None:
+    """From now on, note who spawns what in this process."""
+    gevent.Greenlet.add_spawn_callback(_note)
+
+
+def note_no_more() -> None:
+    """The opposite of `note_spawned`."""
+    gevent.Greenlet.remove_spawn_callback(_note)
+
+
+def _note(one: Any) -> None:
+    owner = owner_of(getcurrent())
+    if owner is None or getattr(one, "outlives_users", False):
+        return
+    one.spawned_by = owner
+    if owner.spawned is None:
+        owner.spawned = set()
+    owner.spawned.add(one)
+    one.rawlink(owner.spawned.discard)
+
+
+def end_spawned(user: User) -> int:
+    """`user` has ended: end its own greenlets; how many others outlive it."""
+    alive = [one for one in user.spawned or () if not one.dead]
+    own = [one for one in alive if isinstance(one, UserGreenlet)]
+    if own:
+        gevent.killall(own, exception=Killed, block=False)
+    return len(alive) - len(own)

@@ -1,0 +1,113 @@
+"""Greenlets of users: their own end with them, others that outlive them are counted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import gevent
+import pytest
+from gevent import get_hub
+
+from amoc.base.loop_guard import Killed
+from amoc.users import api as user_module
+from amoc.users import spawned
+from amoc.users.user import NotAUser, User
+from tests.unit.users.test_user import Crowd, begin, wait_gone, wait_until
+
+
+class Pool(Crowd):
+    """Sees to what users have spawned, as a worker's pool does."""
+
+    outlived = 0
+
+    def left(self, user: User) -> None:
+        self.outlived += spawned.end_spawned(user)
+        super().left(user)
+
+
+@pytest.fixture(autouse=True)
+def _noted() -> Iterator[None]:
+    spawned.note_spawned()
+    yield
+    spawned.note_no_more()
+
+
+def beat(ends: list[BaseException]) -> None:
+    try:
+        gevent.sleep(3600)
+    except BaseException as error:
+        ends.append(error)
+        raise
+
+
+def test_what_a_user_spawns_as_its_own_ends_with_it_and_so_does_what_that_spawns() -> None:
+    ends: list[BaseException] = []
+
+    def spawn_two() -> None:
+        user_module.spawn(beat, ends)
+        beat(ends)
+
+    def start(user_id: int) -> None:
+        user_module.spawn(spawn_two)
+        gevent.sleep(0)
+        gevent.sleep(0)
+
+    pool = Pool(start)
+    begin(pool)
+    wait_gone(pool)
+    wait_until(lambda: len(ends) == 2)
+    assert [type(error) for error in ends] == [Killed, Killed]
+    assert pool.outlived == 0
+
+
+def test_it_lives_from_iteration_to_iteration() -> None:
+    ends: list[BaseException] = []
+    seen: list[int] = []
+
+    def start(user_id: int) -> None:
+        if not seen:
+            user_module.spawn(beat, ends)
+        seen.append(len(ends))
+
+    pool = Pool(start, repeat_num=3)
+    begin(pool)
+    wait_gone(pool)
+    wait_until(lambda: ends)
+    assert seen == [0, 0, 0]
+
+
+def test_what_is_spawned_with_gevent_is_counted_if_it_outlives_its_user() -> None:
+    ends: list[BaseException] = []
+    others: list[gevent.Greenlet] = []
+
+    def start(user_id: int) -> None:
+        others.append(gevent.spawn(beat, ends))
+        others.append(gevent.spawn_later(3600, beat, ends))
+        gevent.spawn(int).join()
+
+    pool = Pool(start)
+    begin(pool)
+    wait_gone(pool)
+    assert pool.outlived == 2
+    assert not ends
+    gevent.killall(others)
+
+
+def test_only_users_and_their_greenlets_spawn_for_a_user() -> None:
+    with pytest.raises(NotAUser):
+        user_module.spawn(int)
+
+
+def test_whose_greenlet_it_is_is_known_when_it_fails() -> None:
+    failed: list[object] = []
+    hub = get_hub()
+    before = hub.handle_error
+    hub.handle_error = lambda what, *_: failed.append(what)
+    try:
+        pool = Pool(lambda _: (gevent.spawn(int, "x"), user_module.spawn(int, "y").join()))
+        user = begin(pool)
+        wait_until(lambda: len(failed) == 2)
+    finally:
+        hub.handle_error = before
+    assert [spawned.owner_of(one) for one in failed] == [user, user]
+    wait_until(lambda: not user.spawned)
