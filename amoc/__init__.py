@@ -2,6 +2,11 @@
 
 import sys
 
+from amoc.base import early_interrupt
+
+early_interrupt.begin()  # before anything that takes long
+
+# ruff: noqa: E402
 from amoc import coordinator, metrics, throttle
 from amoc._version import VERSION
 from amoc.base import errors

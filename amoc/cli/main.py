@@ -12,6 +12,7 @@ from typing import NoReturn
 import click
 
 from amoc import __version__
+from amoc.base import early_interrupt
 from amoc.base.errors import AmocError, ExitCode, UsageError
 from amoc.cli import check, compare, control, export, output, plan, replay, report, run, xmppd
 from amoc.cli.messages import fail, say
@@ -43,6 +44,7 @@ def main() -> NoReturn:
 
 def _run() -> int:
     """Carry out the command line; the exit code."""
+    early_interrupt.end()
     try:
         return int(cli.main(standalone_mode=False) or ExitCode.OK)
     except SystemExit as end:

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.process.support import ROOT, eventually, lines, parents, running
+from amoc.base.errors import ExitCode
+from tests.process.support import DEADLINE_S, ROOT, eventually, lines, parents, running
 
 pytestmark = pytest.mark.slow
 Write = Callable[..., Path]
@@ -477,3 +478,21 @@ def test_a_module_beside_the_caller_can_be_the_scenario(scenario: Write, tmp_pat
     ) as run:
         assert run.end() == 0
         assert "from a module" in run.output
+
+
+@pytest.mark.parametrize("imported", ["gevent", "click"])
+def test_ctrl_c_while_amoc_is_being_imported_is_quiet(imported: str, tmp_path: Path) -> None:
+    hangs = "import time; print('here', flush=True); time.sleep(60)"
+    (tmp_path / f"{imported}.py").write_text(hangs)
+    with subprocess.Popen(
+        [sys.executable, "-m", "amoc", "run", "none.py"],
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "here\n"
+        child.send_signal(signal.SIGINT)
+        assert child.communicate(timeout=DEADLINE_S) == ("", "")
+    assert child.returncode == ExitCode.INTERRUPTED

@@ -1,0 +1,33 @@
+"""Ctrl-C while the command line is still being imported ends it without a traceback. Pure.
+
+Importing amoc takes some 0.2 s, before `amoc.cli.main.main` could catch anything. Nothing has been
+started until then, so nothing is left behind.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+
+INTERRUPTED = 130
+"""`amoc.base.errors.ExitCode.INTERRUPTED`; that module is yet to be imported."""
+
+
+def begin() -> None:
+    """Leave at once at Ctrl-C, if this process is ``python -m amoc`` or ``amoc``."""
+    by_module = sys.orig_argv[1:3] == ["-m", "amoc"]
+    if by_module or Path(sys.argv[0]).name == "amoc":
+        signal.signal(signal.SIGINT, _leave)
+
+
+def _leave(_signum: int, _frame: FrameType | None) -> None:
+    os._exit(INTERRUPTED)
+
+
+def end() -> None:
+    """From now on Ctrl-C raises `KeyboardInterrupt`, as always."""
+    if signal.getsignal(signal.SIGINT) is _leave:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
