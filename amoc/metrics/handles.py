@@ -368,7 +368,7 @@ def take_away() -> None:
     """In a forked process: let no handle reach the cells of the worker that it was copied from."""
     global _area
     _area = GONE
-    for handle in _handles.values():
+    for handle in _all():
         handle._cells = GONE
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Self
 
-from amoc.base.clock import S_NS, format_duration
+from amoc.base.clock import S_NS
 from amoc.base.text import counted
 from amoc.metrics.board import Kind
 from amoc.metrics.health_figures import WorkerPoint
@@ -25,6 +25,8 @@ from amoc.results.user_targets import StageTargets
 from amoc.scenario.load_profile import Stages
 from amoc.scenario.start_rate import USER_RATE
 
+MAX_MIN = MAX_NS // (60 * S_NS)
+"""What the longest durations count as in means and percentiles."""
 MIN_SPAN_S = 0.5
 """What is shorter, as the last point of a run, says little about a second."""
 
@@ -115,8 +117,8 @@ class RunTotals:
             *self._outlived(),
             *self.shortfall.notes(),
             *(
-                f"timer {name} has durations above {format_duration(MAX_NS / S_NS)}, which count as"
-                " that long in its mean and percentiles; its maximum is exact"
+                f"timer {name} has durations above {MAX_MIN} min, which count as {MAX_MIN} min in"
+                " its mean and percentiles; its maximum is exact"
                 for name in sorted(beyond)
             ),
         ]

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import amoc
 from amoc import metrics
-from amoc.base.errors import ScenarioError
+from amoc.base.errors import ClosedError, ScenarioError
 from amoc.metrics import handles, reserved
 from amoc.metrics.board import Area, Kind
 from amoc.metrics.board_reader import AreaReader
@@ -210,6 +210,27 @@ def test_one_worker_takes_over_what_was_counted_before_the_fork():
     metrics.counter("c").inc()
     metrics.timer("t").record_ns(1000)
     assert read() == {"c": 101, "t": Histogram.of([5000, 1000])}
+
+
+def test_a_forked_process_reaches_no_cell_of_its_worker():
+    area = Area(memoryview(bytearray(4 << 20)))
+    with handles.separate(area):
+        mine, others = metrics.counter("mine"), metrics.built_in(metrics.Counter, "others")
+        timer = metrics.timer("timer")
+        mine.inc()
+        metrics.take_away()
+        for record in (
+            *(
+                mine.inc,
+                others.inc,
+                lambda: timer.record(1.0),
+                lambda: metrics.counter("new").inc(),
+            ),
+            lambda: metrics.gauge("level").set(1),
+        ):
+            with pytest.raises(ClosedError, match="in a process that a user has forked"):
+                record()
+    assert [metric.value for metric in area.read()] == [1, 0, Histogram()]
 
 
 def test_a_replaced_worker_counts_on_and_its_gauges_start_anew():

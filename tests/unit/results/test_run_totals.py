@@ -148,6 +148,6 @@ def test_durations_that_no_cell_of_a_histogram_tells_apart_are_noted():
     timers = {"long": Histogram.of([5, MAX_NS + 1]), "just_known": Histogram.of([MAX_NS])}
     (note,) = RunTotals.of([Point(1.0, 1.0, timers=timers)]).notes()
     assert note == (
-        "timer long has durations above 1h13m18s, which count as that long in its mean and"
-        " percentiles; its maximum is exact"
+        "timer long has durations above 73 min, which count as 73 min in its mean and percentiles;"
+        " its maximum is exact"
     )
