@@ -1,7 +1,7 @@
 """What a run would do when, worked out without running it. Pure.
 
-This is arithmetic on the plan and on what loading the scenario has told. What cannot be known
-before, such as how long an iteration takes, is named as open.
+This is arithmetic on the plan and on what is known once the scenario is loaded. What cannot be
+known before the run, such as how long an iteration takes, is listed as open.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from amoc.users import placement
 
 @dataclass(frozen=True)
 class Host:
-    """What loading the scenario has told.
+    """What is known once the scenario is loaded.
 
     Attributes:
         settings: Each with its value as text and its source.

@@ -90,7 +90,7 @@ def _row(one: Metric) -> list[Text]:
 
 
 def _clip(text: object) -> str:
-    """What somebody wrote, as it can stand in a terminal."""
+    """Text from outside, safe for a terminal."""
     return printable(clip("" if text is None else text, MAX_NAME))
 
 

@@ -97,7 +97,7 @@ class Keyboard:
         before, self._before = self._before, None
         self.active = False
         if before is None or self._fd is None or not in_foreground(self._fd):
-            return  # in the background the terminal is somebody else's
+            return  # in the background the terminal belongs to another process
         with _unstopped(), contextlib.suppress(termios.error, OSError):
             termios.tcsetattr(self._fd, termios.TCSANOW, before)
             if select.select([], [self._fd], [], 0)[1]:
@@ -147,7 +147,7 @@ class Keyboard:
     def _on_stop(self, signum: int, _frame: FrameType | None) -> None:
         self.restore()
         signal.signal(signum, signal.SIG_DFL)
-        os.kill(os.getpid(), signum)  # here we stand still until somebody lets us go on
+        os.kill(os.getpid(), signum)  # stopped here until continued
         signal.signal(signum, self._on_stop)
 
     # Keys

@@ -1,4 +1,4 @@
-"""What a person wants to know of a run while it runs, as sections; made of `Status` alone. Pure.
+"""What the terminal shows of a run while it runs, as sections; made of `Status` alone. Pure.
 
 *Now* is the last seconds: rates of `NOW_S`, percentiles of `RECENT_S`, so that they are steady
 enough to be read and show a change at once. Workers are as they were in the last second, and what
@@ -37,7 +37,7 @@ MAX_EVENTS = 5
 FEW_WORKERS = 4
 """So many stand by their numbers; of more, those that are nearest to a limit come first."""
 NEAR = 0.8
-"""Share of a limit from which on a figure is coloured."""
+"""Share of a limit from which on a value is coloured."""
 NOTHING = "–"
 LIMITS = Limits()
 _STYLE = {"info": "", "warning": "yellow", "error": "bold red"}
@@ -82,7 +82,7 @@ class Now:
 
 
 def in_use(status: Status) -> dict[str, ThrottlePoint]:
-    """The throttles that somebody came to, as they are and with their totals; not user starts'."""
+    """The throttles that users requested, with their totals; not the one of user starts."""
     throttles = status.totals.whole.by_throttle()
     return {name: one for name, one in throttles.items() if one.requests and name != USER_RATE}
 
@@ -204,7 +204,7 @@ def _throttles(status: Status) -> Section:
 
 
 _COLUMNS = {name: one for name, one in WORKER.items() if one.column}
-"""The health figures of a worker that have a column."""
+"""The health metrics of a worker that have a column."""
 _KEPT_COLUMNS = 3
 """Columns of workers that stay however narrow the window is."""
 
@@ -262,7 +262,7 @@ def _under_heads(cells: Mapping[str, Cell]) -> list[Cell]:
 
 
 def _cell(record: WorkerPoint | NodePoint, name: str, one: Figure) -> Cell:
-    """A health figure, coloured where it is near its limit."""
+    """A health metric, coloured where it is near its limit."""
     if one.is_left and not getattr(record, one.of):
         return ""
     text = _shown(getattr(record, name), one.unit) + (" free" if one.is_left else "")

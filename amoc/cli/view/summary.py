@@ -111,11 +111,11 @@ def _tables(summary: Summary) -> Iterator[RenderableType]:
 
 
 def _measured(summary: Summary) -> tuple[Measured, str]:
-    """The part of the run that thresholds look at, for figures should be the same; and its name."""
+    """The part of the run that thresholds cover, and its name; the tables must agree with them."""
     window = summary.get("window")
     if window is None:
         return summary, ""
-    if not window["duration_s"]:  # it has ended before; better these figures than none
+    if not window["duration_s"]:  # the run ended during the warm-up; better these numbers than none
         return summary, "warm-up"
     return window, f"after {format_duration(summary['run']['warmup_s'])}"
 
@@ -193,7 +193,7 @@ class _Fitting:
 
 
 def nonzero(counters: Mapping[str, int]) -> dict[str, int]:
-    """The counters that a person wants to see; the JSON has them all."""
+    """The counters worth showing; the JSON has them all."""
     return {name: count for name, count in counters.items() if count}
 
 

@@ -66,7 +66,7 @@ def share_out(wanted: Sequence[int], room: int, least: int = MIN_ROWS) -> list[i
 
 
 def lines(section: Section, rows: int, width: int) -> list[Text]:
-    """A section in `rows` lines and one for its head, each `width` wide at the most."""
+    """A section in `rows` lines and one for its head, each at most `width` wide."""
     shown = list(section.rows[:rows])
     if section.order == "name":
         shown.sort(key=lambda row: _parts(row[0])[0])

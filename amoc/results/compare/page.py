@@ -1,4 +1,4 @@
-"""Two runs side by side as one page for people, in one file that needs no other.
+"""Two runs side by side as a self-contained HTML page.
 
 It says first whether any metric changed significantly, then which. Charts show both runs on one
 time axis.
@@ -38,7 +38,7 @@ def write(found: Comparison, path: Path) -> None:
 
 
 def render(found: Comparison) -> str:
-    """The comparison as an HTML page that needs no other file."""
+    """The comparison as a self-contained HTML page."""
     timers = _timers(found.sides)[:MAX_CHARTS]
     rows = compare_charts.steps(
         [(side.label, side.record.points) for side in found.sides],
@@ -113,7 +113,7 @@ def _busiest(sides: Iterable[Side], of: Callable[[Side], dict[str, int]]) -> lis
 
 
 def _rows(metrics: Sequence[Metric]) -> list[dict[str, str]]:
-    """The rows of a table; a name stands in the first of its rows only."""
+    """The rows of a table; a name is shown only in the first of its rows."""
     rows, before = [], ("", "")
     for one in metrics:
         name = f"{one.kind} {clip(one.name, MAX_NAME)}"

@@ -4,10 +4,10 @@ Points that wait to be worked on are few: beyond that the oldest is dropped, and
 goes with the next one.
 
 Chunks, which are made of points, go out in order. What waits is bounded by bytes: beyond that the
-oldest chunks are dropped and counted. When a connection breaks, nobody knows what the other end has
-read of the last chunks; so as many of them are kept as may be on the way, and go out again, before
-all others. For a backend to which the same chunk twice is one, as to Graphite, nothing is lost by
-that, and nothing is counted twice.
+oldest chunks are dropped and counted. When a connection breaks, it is unknown how much of the last
+chunks the other end has read; so as many of them are kept as may be on the way, and sent again,
+before all others. With a backend that overwrites a value with itself, such as Graphite, nothing is
+lost by that, and nothing is counted twice.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Missing(NamedTuple):
 
 
 class PointBacklog:
-    """Points that are to be worked on.
+    """Points that wait to be formatted.
 
     A point that failed may have got there in part, so it is not tried again.
     """
@@ -50,7 +50,7 @@ class PointBacklog:
         self._lost = 0
 
     def put(self, point: Point) -> None:
-        """Add a point; where there is no room the oldest goes, and its counts with the next one."""
+        """Add a point; when full, the oldest is dropped and its counts go to the next one."""
         if len(self._waiting) == MAX_POINTS:
             oldest = self._waiting.popleft()
             self._waiting[0] = joined((oldest, self._waiting[0]))
@@ -83,7 +83,7 @@ class PointBacklog:
 
 
 class ChunkBacklog:
-    """Chunks that are to be delivered."""
+    """Chunks that wait to be delivered."""
 
     def __init__(self, most_bytes: int, repeat_bytes: int = 0) -> None:
         """Hold what waits, and what went out last.
@@ -130,7 +130,7 @@ class ChunkBacklog:
             self._sent_bytes -= len(self._sent.popleft())
 
     def refused(self) -> None:
-        """What was under way is not wanted."""
+        """What was under way was rejected."""
         if self._out is not None:
             self._lose(self._out)
             self._out = None

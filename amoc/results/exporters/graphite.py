@@ -1,6 +1,6 @@
 """Graphite: points as lines of carbon's plaintext protocol, over TCP.
 
-A line is ``path value time``. Carbon never answers, so when a connection breaks nobody knows what
+A line is ``path value time``. Carbon never answers, so when a connection breaks it is unknown what
 was read: what may have been in flight is sent again over the next one, and carbon overwrites it
 with itself. Before each point the connection is checked, because the first write to one that carbon
 has closed would succeed.
@@ -87,7 +87,7 @@ class Connection:
 
 
 def _look(line: gsocket.socket) -> None:
-    """Fail if the other end has closed; what it may say is passed over."""
+    """Fail if the other end has closed; what it sends is ignored."""
     line.settimeout(0)
     try:
         while line.recv(4096):

@@ -92,7 +92,7 @@ class _Connection(http.client.HTTPConnection):
         self._tls = tls
 
     def connect(self) -> None:
-        """Connect, by name, with TLS if it is to be."""
+        """Connect, by name, with TLS if configured."""
         made = gsocket.create_connection((self.host, self.port))
         if self._tls:
             try:

@@ -89,7 +89,7 @@ class Prometheus(Exporter):
     def _answer(
         self, environ: dict[str, Any], start_response: Callable[..., Any]
     ) -> Iterator[bytes]:
-        """The metrics, as long as somebody reads them; every other path is not found."""
+        """The metrics, as long as the client reads; any other path is not found."""
         self._scrapes += 1
         try:
             if environ["PATH_INFO"] == PATH:
@@ -102,7 +102,7 @@ class Prometheus(Exporter):
 
 
 class _Handler(WSGIHandler):
-    """A connection that does not stay for ever."""
+    """A connection with a timeout."""
 
     def __init__(self, connection: Any, *arguments: Any, **named: Any) -> None:
         connection.settimeout(SILENT_S)

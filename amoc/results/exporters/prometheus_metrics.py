@@ -83,7 +83,7 @@ def cumulative(timer: Histogram) -> list[tuple[float, int]]:
 
 
 class _Names:
-    """Gives each metric of the scenario a family's name that nobody else has."""
+    """Gives each metric of the scenario a unique family name."""
 
     def __init__(self) -> None:
         self._taken: set[str] = set()

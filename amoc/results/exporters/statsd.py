@@ -1,8 +1,9 @@
 """statsd: what grew as counters, all else as gauges, a second at a time in packed datagrams.
 
 statsd's own client makes the lines; this module gives it a socket that does not block and whose
-errors are seen. UDP says little: a datagram that finds nobody is mostly lost in silence. On the
-same host, and on some others, the next one fails with ``Connection refused``; that is said once.
+errors are seen. UDP gives little feedback: a datagram without a receiver is usually lost silently.
+On the same host, and on some others, the next one fails with ``Connection refused``; that is
+reported once.
 
 A timer's percentiles are gauges, because statsd can merge no percentiles: they were merged before.
 """

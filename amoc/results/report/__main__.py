@@ -17,7 +17,7 @@ from amoc.results.run_directory import RunDirectory
 
 
 def main() -> int:
-    """Write the report; whoever asked for it is gone when this process is killed."""
+    """Write the report; this process ends with the one that started it."""
     process.die_with(os.getppid())
     process.set_title("report")
     directory = RunDirectory(Path(sys.argv[1]))

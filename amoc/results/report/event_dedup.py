@@ -22,7 +22,7 @@ _LOGGED = re.compile(
 )
 """What the operator is shown of a log line, see `amoc.runtime.logs.handler`."""
 _MORE_WARNINGS = re.compile(r"(?P<more>[\d,]+) more warnings?: (?P<said>.*)", re.DOTALL)
-"""Told of further warnings in a second, see `amoc.runtime.logs.operator_feed`."""
+"""Shown for further warnings in a second, see `amoc.runtime.logs.operator_feed`."""
 _NUMBER = re.compile(r"(0x[0-9a-fA-F]+|\d+|#)")
 
 

@@ -27,7 +27,7 @@ _LIMITS = Limits()
 
 
 def workers(rows: Sequence[Row]) -> list[Chart]:
-    """Charts of workers and controller, for each health figure that has one."""
+    """Charts of workers and controller, for each health metric that has one."""
     worst = [{(one.node, one.worker): one for one in row.highest.workers} for row in rows]
     places = sorted({place for row in worst for place in row})
     charts = []
@@ -55,7 +55,7 @@ def hosts(rows: Sequence[Row]) -> list[Chart]:
 
 
 def _chart(name: str, one: Figure, lines: Sequence[Line]) -> list[Chart]:
-    """The chart of a figure, if it has one and there is something to see."""
+    """The chart of a health metric, if it has one and there is something to see."""
     limits = {"": one.limit, "controller": one.controller}
     chart = Chart(
         name,
@@ -76,7 +76,7 @@ def _of_host(node: str, figure: str) -> Callable[[Point], float | None]:
 
 
 def _column(rows: _Rows, worker: _Place, name: str, one: Figure) -> Column:
-    """The highest of a worker's figure in each row."""
+    """The maximum of a worker's health metric in each row."""
     found: Column = [getattr(row[worker], name) if worker in row else None for row in rows]
     return [rounded(value or None if one.zero_is_none else value) for value in found]
 

@@ -1,7 +1,7 @@
 """Which charts a report has over time. Pure.
 
-What is busiest comes first, and of many metrics only so many are charted: a page with a
-thousand lines is read by nobody. Tables have all of them.
+The busiest metrics come first, and only a limited number is charted, because nobody can read a page
+with a thousand lines. Tables have all of them.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from amoc.results.summary_types import Summary, ThrottlePart
 from amoc.scenario.start_rate import USER_RATE
 
 SHOWN = 4
-"""Charts of one kind that are seen at once."""
+"""Charts of one kind that are visible at once."""
 MAX_CHARTS = 12
-"""Charts of one kind that there are at the most."""
+"""Maximum number of charts of one kind."""
 MAX_CAUSES = 6
 
 _COLOUR_OF = {"p50": 1, "p95": 3, "p99": 2, "max": GREY}
@@ -130,7 +130,7 @@ def throttles(rows: Sequence[Row], found: Mapping[str, ThrottlePart]) -> Group:
 
 
 def _was_in_effect(rows: Iterable[Row], name: str) -> bool:
-    """Whether a throttle ever let somebody wait, or was changed."""
+    """Whether users ever waited for a throttle, or its rate was changed."""
     there = [
         (row.highest.throttles[name], row.last.throttles.get(name))
         for row in rows

@@ -39,7 +39,7 @@ def write(record: SavedRun, path: Path) -> None:
 
 
 def render(record: SavedRun) -> str:
-    """The report of a run as an HTML page that needs no other file."""
+    """The report of a run as a self-contained HTML page."""
     summary = record.summary
     target, built_in = latency.pairs((summary.get("window") or summary).get("timers", {}))
     charted = [name for pair in (*target[:MAX_TIMERS], *built_in) for name in pair.names]

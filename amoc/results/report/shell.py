@@ -1,4 +1,4 @@
-"""The shell of a page: one file that needs nothing and can do nothing but show itself.
+"""The shell of a page: one self-contained file that can do nothing but show itself.
 
 Styles, script and data are in the file. Its content security policy forbids everything else: no
 connection, no picture, no form, no frame, and no script but ours, which it knows by its hash. Text
@@ -70,7 +70,7 @@ def json_text(value: object) -> Markup:
 
 
 def save(page: str, path: Path) -> None:
-    """Write a page for its owner only; whoever reads `path` sees the old one or all of the new one.
+    """Write a page that only its owner can read; `path` is always the old page or the new one.
 
     Raises:
         ResourceError: It cannot be written.

@@ -365,7 +365,7 @@ def known_of(declared: Iterable[tuple[str, int]]) -> dict[str, Kind]:
 
 
 def to_json(threshold: Threshold, result: Result) -> ThresholdPart:
-    """The two as they stand in the summary."""
+    """Threshold and outcome as in the summary."""
     return {
         "expression": threshold.text,
         "source": threshold.source,
