@@ -342,7 +342,7 @@ def test_a_worker_that_reads_nothing_is_replaced_and_the_run_goes_on(
             throttle.wait("a")
     """)
     with controlled(
-        flood, "--users", "4", *FAST, "--stop-timeout", "1s", directory=tmp_path
+        flood, "--users", "4", *FAST, "--stop-timeout", "1s", "--limited-ok", directory=tmp_path
     ) as one:
         one.wait_for_users(4)
         os.kill(one.run.wait_for("worker", 2)[1], signal.SIGSTOP)
