@@ -14,7 +14,7 @@ from amoc.base.errors import AmocError, Error
 from amoc.results.thresholds.declared import expect
 from amoc.scenario import events
 from amoc.scenario import settings as config
-from amoc.scenario.settings import setting
+from amoc.scenario.settings import override, setting
 from amoc.users import api as user
 from amoc.users.api import receive, send, sleep
 
@@ -22,6 +22,7 @@ __all__ = [
     # what a scenario declares
     "Error",
     "expect",
+    "override",
     "setting",
     # what a user calls
     "config",

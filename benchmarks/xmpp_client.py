@@ -35,6 +35,7 @@ from machine import describe
 
 from amoc import xmpp
 from amoc.scenario import settings
+from amoc.scenario.resolving import resolve
 from amoc.users.user import User
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -166,7 +167,7 @@ def main() -> int:
     given = settings.Source(
         "benchmark", {"xmpp_servers": address, "xmpp_domain": args.domain}, strict=True
     )
-    settings.apply(settings.resolve(declared, [given]))
+    settings.apply(resolve(declared, [given]))
     print(describe())
     try:
         return measure(args)

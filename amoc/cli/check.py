@@ -14,6 +14,7 @@ from amoc.cli.param_types import MAX_ID, duration, whole
 @run_options.SCENARIO
 @run_options.SET
 @run_options.CONFIG
+@run_options.UNDECLARED
 @run_options.SEED
 @click.option(
     "--run", "run_user", is_flag=True, help="Run one iteration of one user, tracing its stanzas."
@@ -32,6 +33,7 @@ def check(
     scenario: str,
     pairs: tuple[str, ...],
     config: str | None,
+    undeclared: bool,
     seed: int | None,
     run_user: bool,
     user_id: int,
@@ -44,6 +46,7 @@ def check(
     from amoc.cli import checked_scenario, one_user
     from amoc.scenario import settings_sources
 
-    loaded = checked_scenario.show(scenario, settings_sources.gather(pairs, os.environ, config))
+    sources = settings_sources.gather(pairs, os.environ, config, undeclared)
+    loaded = checked_scenario.show(scenario, sources)
     if run_user:
         one_user.run_one(loaded, user_id, seed or 0, seconds)

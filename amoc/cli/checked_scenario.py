@@ -12,6 +12,7 @@ from amoc.results.exporters import settings as exporter_settings
 from amoc.results.thresholds import declared
 from amoc.scenario import builtin_settings, settings
 from amoc.scenario.loader import Scenario, load
+from amoc.scenario.resolving import resolve
 from amoc.scenario.settings_sources import for_scenario
 
 
@@ -29,7 +30,7 @@ class Checked:
     def override(self, values: Mapping[str, object]) -> None:
         """Let values that amoc fills in override all others."""
         first = settings.Source("the embedded XMPP server", values, strict=False)
-        self.values = settings.resolve(self.declared, [first, *self._sources])
+        self.values = resolve(self.declared, [first, *self._sources])
         settings.apply(self.values)
 
 

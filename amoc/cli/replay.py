@@ -30,7 +30,7 @@ def replay(
     """Repeat the run in RUN_DIR with the same users, seed, stages, rates and settings.
 
     Commands that were given during that run are given again at their times. Secrets are not kept,
-    so they must be given again, with --set or AMOC_NAME.
+    so they must be given again, with AMOC_NAME, --set-from-file or --set NAME=@-.
     """
     from amoc.results import replay as replaying
     from amoc.results import run_directory as rundir

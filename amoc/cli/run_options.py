@@ -27,6 +27,12 @@ CONFIG = click.option(
     metavar="FILE",
     help="Read settings from this TOML file.  [default: amoc.toml, if it exists]",
 )
+UNDECLARED = click.option(
+    "--allow-undeclared",
+    "undeclared",
+    is_flag=True,
+    help="Accept settings that the scenario does not declare but reads by config.get(name).",
+)
 SEED = click.option(
     "--seed",
     type=whole(0, 2**63 - 1),
@@ -83,6 +89,7 @@ _OPTIONS = (
     ),
     SET,
     CONFIG,
+    UNDECLARED,
     SEED,
     click.option("--comment", default="", help="A comment to keep with the run."),
     RUN_DIRECTORY,
@@ -150,6 +157,7 @@ def plan(
     workers: int | None,
     pairs: Sequence[str],
     config: str | None,
+    undeclared: bool,
     seed: int | None,
     comment: str,
     new_directory: str | None,
@@ -177,8 +185,8 @@ def plan(
         users=ids,
         duration_s=duration,
         sources=(
-            Source("--workers", own, strict=True),
-            *settings_sources.gather(pairs, os.environ, config),
+            Source("--workers", own, strict=not undeclared),
+            *settings_sources.gather(pairs, os.environ, config, undeclared),
         ),
         seed=random.SystemRandom().getrandbits(32) if seed is None else seed,
         comment=comment,

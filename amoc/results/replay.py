@@ -140,8 +140,9 @@ def prepare(
     if cut_short := _cut_short(entries):
         warn(cut_short)
     pinned = {"workers": record["workers"]} if record.get("workers") else {}
+    strict = any(one.strict for one in plan.sources)  # not with --allow-undeclared
     sources = (
-        Source("--set", dict(given), True),
+        Source("--set", dict(given), strict),
         Source(PREFIX + "{name}", {name: again[name] for name in at_start if name in again}, False),
         *(one._replace(values=_without_hidden(record, one.values)) for one in plan.sources),
         Source("the replayed run", pinned, False),
@@ -268,7 +269,9 @@ def _given_again(
     if missing:
         raise UsageError(
             "secrets are not in the journal and must be given again: "
-            + ", ".join(f"--set {name}=… or {PREFIX}{name.upper()}" for name in missing)
+            + ", ".join(
+                f"{PREFIX}{name.upper()} or --set-from-file {name}=FILE" for name in missing
+            )
         )
     return found
 

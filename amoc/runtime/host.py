@@ -30,6 +30,7 @@ from amoc.runtime.orphans import Orphans
 from amoc.runtime.supervisor import supervisor
 from amoc.runtime.worker import worker
 from amoc.scenario import builtin_settings, settings
+from amoc.scenario.resolving import resolve
 
 
 def own_workers(bootstrap: Bootstrap) -> int:
@@ -37,7 +38,7 @@ def own_workers(bootstrap: Bootstrap) -> int:
     sources = [settings.Source(*source)._replace(strict=False) for source in bootstrap.sources]
     mine = [one for one in settings.declared() if one is builtin_settings.workers]
     try:
-        return int(settings.resolve(mine, sources)["workers"].value)
+        return int(resolve(mine, sources)["workers"].value)
     except SettingError:
         return 1
 

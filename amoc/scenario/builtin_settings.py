@@ -96,3 +96,4 @@ workers = setting(
     "Worker processes per node; by default one per CPU core",
     verify=_from_1_to_512,
 )
+workers.early = True  # the board is made for them before there is a process for the scenario

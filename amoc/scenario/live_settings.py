@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from amoc.base import guard, redaction
 from amoc.base.errors import AmocError, Error, SettingError
 from amoc.scenario import settings
+from amoc.scenario.resolving import refused
 from amoc.scenario.settings import Value
 
 UPDATE = "update"
@@ -45,7 +46,7 @@ def verify(values: Mapping[str, object]) -> dict[str, Any]:
             try:
                 found[name] = one.convert(raw)
             except ValueError as error:
-                problems.append(settings.refused(name, raw, error, UPDATE))
+                problems.append(refused(name, raw, error, UPDATE))
     if problems:
         raise SettingError(*problems)
     now = settings.in_force()

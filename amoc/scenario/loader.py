@@ -19,6 +19,7 @@ from typing import NoReturn, cast
 
 from amoc.base import guard
 from amoc.base.errors import AmocError, Error, InitError, ScenarioError
+from amoc.base.signatures import takes
 from amoc.base.tracebacks import describe
 from amoc.scenario import settings
 
@@ -45,7 +46,7 @@ class Scenario:
     def start_with(self, state: object) -> Callable[[int], object]:
         """start() as a function of the user's id alone."""
         start: Callable[..., object] = self.module.start
-        if _takes(start, 2):
+        if takes(start, 2):
             return lambda user_id: start(user_id, state)
         return start
 
@@ -86,7 +87,7 @@ class Scenario:
                 f"terminate() of {self.source} raised {describe(error, self.directory)}"
             ) from error
 
-        guard.call(fail, terminate, *((state,) if _takes(terminate, 1) else ()))
+        guard.call(fail, terminate, *((state,) if takes(terminate, 1) else ()))
 
 
 def load(source: str) -> Scenario:
@@ -183,26 +184,18 @@ def _check(scenario: Scenario) -> None:
                 f"{name}() of {scenario.source} must be a plain function, got an async one;"
                 " users are greenlets, so blocking calls are fine"
             )
-    if not (_takes(start, 2) or _takes(start, 1)):
+    if not (takes(start, 2) or takes(start, 1)):
         raise ScenarioError(
             f"start() of {scenario.source} takes {inspect.signature(start)}; {FORMS}"
         )
     terminate = getattr(scenario.module, "terminate", None)
-    if terminate is not None and not (_takes(terminate, 1) or _takes(terminate, 0)):
+    if terminate is not None and not (takes(terminate, 1) or takes(terminate, 0)):
         raise ScenarioError(
             f"terminate() of {scenario.source} takes {inspect.signature(terminate)};"
             " define terminate(state) or terminate()"
         )
     init = getattr(scenario.module, "init", None)
-    if init is not None and not _takes(init, 0):
+    if init is not None and not takes(init, 0):
         raise ScenarioError(
             f"init() of {scenario.source} takes {inspect.signature(init)}; define init()"
         )
-
-
-def _takes(function: Callable[..., object], count: int) -> bool:
-    try:
-        inspect.signature(function).bind(*range(count))
-    except TypeError:
-        return False
-    return True

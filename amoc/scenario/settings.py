@@ -2,24 +2,26 @@
 
 A module declares `rate = setting(600, "Messages a minute")` at its top level; the variable's
 name is the setting's name. Values come from, strongest first: the command line, the environment
-(``AMOC_RATE``), the config file, the declared default. `resolve` decides all of them at once from
-what it is given and collects every problem before it gives up; `apply` makes the result known to
-this process, and what is forked from it.
+(``AMOC_RATE``), the config file, the scenario's `override` of the default, the declared default.
+`amoc.scenario.resolving` decides all of them at once; `apply` makes the result known to this
+process, and what is forked from it.
 """
 
 from __future__ import annotations
 
+import inspect
 import sys
 import types
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Generic, NamedTuple, NoReturn, TypeVar, cast
 
 from pydantic import TypeAdapter, ValidationError
 
 from amoc.base import guard, redaction
 from amoc.base.errors import Error, ScenarioError, SettingError
-from amoc.base.redaction import shown
+from amoc.base.signatures import takes
 
 T = TypeVar("T")
 
@@ -33,13 +35,26 @@ MISSING: Any = _Missing()
 DEFAULT = "default"
 
 
+class Value(NamedTuple):
+    """A resolved setting."""
+
+    value: Any
+    source: str
+    """Its source, for people: ``--set``, ``AMOC_RATE``, ``default``."""
+
+
 class Setting(Generic[T]):
     """One declared setting.
 
     Attributes:
         name: The variable it is assigned to; known once its module has been imported.
         module: The name of the module that declares it.
+        override: The default that a scenario gives it instead, if one does.
+        early: Whether its value is needed before the scenario is imported.
     """
+
+    override: Value | None = None
+    early = False
 
     def __init__(
         self,
@@ -48,6 +63,7 @@ class Setting(Generic[T]):
         *,
         verify: Sequence[T] | Callable[[T], object] | None,
         update: str | Callable[[T, T], object],
+        parse: Callable[[str], object] | None,
         type: Any,
         module: str,
     ) -> None:
@@ -55,6 +71,7 @@ class Setting(Generic[T]):
         self.description = description
         self.verify = verify
         self.update = update
+        self.parse = parse
         self.type = type
         self.module = module
         self.name = ""
@@ -70,12 +87,22 @@ class Setting(Generic[T]):
         return get(self.name, _declared=self)  # type: ignore[no-any-return]
 
     def convert(self, raw: object) -> T:
-        """`raw` as a checked value of the setting's type.
+        """`raw`, from one of the sources, as a checked value of the setting's type.
 
         Raises:
             ValueError: What is wrong, as a clause that follows the setting's name.
         """
-        return cast("T", guard.call(self._refuse, self._checked, raw))
+        if isinstance(raw, str) and self.parse is not None:
+            raw = guard.call(self._refuse, self.parse, raw)
+        return self.checked(raw)
+
+    def checked(self, value: object) -> T:
+        """`value`, a default for instance, with the setting's type; raises as `convert` does."""
+        return cast("T", guard.call(self._refuse, self._checked, value))
+
+    def preset(self) -> Value:
+        """The default, unchecked, and where it comes from."""
+        return self.override or Value(self.default, DEFAULT)
 
     def _refuse(self, error: BaseException) -> NoReturn:
         """Say what the scenario's own code, a check say, has raised."""
@@ -86,6 +113,8 @@ class Setting(Generic[T]):
         raise ValueError(f"fails its check with {error!r}") from error
 
     def _checked(self, raw: object) -> T:
+        if isinstance(raw, Error):
+            raise raw
         value = self._typed(raw)
         if self.verify is None:
             return value
@@ -133,6 +162,7 @@ def setting(
     *,
     verify: Sequence[T] | Callable[[T], object] | None = None,
     update: str | Callable[[T, T], object] = "read-only",
+    parse: Callable[[str], object] | None = None,
     type: Any = None,
 ) -> Setting[T]:
     """Declare a setting at a module's top level.
@@ -145,41 +175,80 @@ def setting(
             ValueError(reason), and replaces the value by returning another one.
         update: Whether it may change during a run: ``"read-only"``, ``"free"``, or a function of
             the old and the new value that is called in every worker.
+        parse: Makes a value of the text that a source gives, before its type is checked; refuses
+            as `verify` does.
         type: Any type that pydantic supports; by default that of the default.
 
     Raises:
-        ScenarioError: The declaration is wrong.
+        ScenarioError: The declaration is wrong. While a scenario is imported, `declared` raises
+            this for all that are.
     """
     caller = sys._getframe(1)
     where = f"{caller.f_code.co_filename}:{caller.f_lineno}"
-    if not description or not isinstance(description, str):
-        raise ScenarioError(f"a setting needs a description as its second argument ({where})")
+    module = caller.f_globals["__name__"]
+    for problem in _faults(default, description, verify, update, parse, type):
+        _fault(module, f"{problem} ({where})")
     if type is None:
-        if default is MISSING or default is None:
-            raise ScenarioError(f"a setting without a default needs type= ({where})")
         type = default.__class__
-    if not callable(update) and update not in ("read-only", "free"):
-        raise ScenarioError(
-            f"update= must be 'read-only', 'free' or a function, got {update!r} ({where})"
-        )
     declared = Setting(
-        default,
-        description,
-        verify=verify,
-        update=update,
-        type=type,
-        module=caller.f_globals["__name__"],
+        default, description, verify=verify, update=update, parse=parse, type=type, module=module
     )
     _state.declared.append(declared)
     return declared
 
 
-class Value(NamedTuple):
-    """A resolved setting."""
+def _faults(
+    default: object, description: object, verify: object, update: object, parse: object, type: Any
+) -> Iterator[str]:
+    """What is wrong with a declaration."""
+    if not description or not isinstance(description, str):
+        yield "a setting needs a description as its second argument"
+    if type is None and (default is MISSING or default is None):
+        yield "a setting without a default needs type="
+    if not callable(update) and update not in ("read-only", "free"):
+        yield f"update= must be 'read-only', 'free' or a function, got {update!r}"
+    if parse is not None and not callable(parse):
+        yield f"parse= must be a function of the text, got {parse!r}"
+    for name, function, wanted in (
+        ("verify", verify, ("value",)),
+        ("update", update, ("old", "new")),
+        ("parse", parse, ("text",)),
+    ):
+        if callable(function) and not takes(function, len(wanted)):
+            yield (
+                f"the function of {name}= must take ({', '.join(wanted)}), got"
+                f" {getattr(function, '__qualname__', function)}{inspect.signature(function)}"
+            )
 
-    value: Any
-    source: str
-    """Its source, for people: ``--set``, ``AMOC_RATE``, ``default``."""
+
+def _fault(module: str, problem: str) -> None:
+    """Keep what is wrong with a declaration until all are known, when a scenario is imported."""
+    if not _state.importing:
+        raise ScenarioError(problem)
+    _state.faults.append((module, problem))
+
+
+def override(name: str, default: object) -> None:
+    """Give another default to a setting of a helper module, of `amoc.xmpp` or of amoc itself.
+
+    Called at a scenario's top level; for the operator it is the scenario's default. When several
+    modules override a setting, the last call counts, which is the importing module's.
+
+    Args:
+        name: The setting's.
+        default: Its value when no source gives one; checked like any other.
+
+    Raises:
+        ScenarioError: It is called later than that.
+    """
+    caller = sys._getframe(1)
+    where = f"{Path(caller.f_code.co_filename).name}:{caller.f_lineno}"
+    if not _state.importing and _state.values is not None:
+        raise ScenarioError(
+            f"override() must be called at the top level of a module, got {name!r} ({where})"
+        )
+    source = f"override() in {where}"
+    _state.overrides.append((caller.f_globals["__name__"], name, Value(default, source)))
 
 
 class Source(NamedTuple):
@@ -197,6 +266,10 @@ class _State:
     """The settings of this process; forked processes inherit them."""
 
     declared: list[Setting[Any]] = field(default_factory=list)
+    faults: list[tuple[str, str]] = field(default_factory=list)
+    """Of declarations while a scenario is imported, each with its module."""
+    overrides: list[tuple[str, str, Value]] = field(default_factory=list)
+    """Module, name, default."""
     values: dict[str, Value] | None = None
     importing: bool = False
 
@@ -208,9 +281,11 @@ def declared(modules: Mapping[str, types.ModuleType] | None = None) -> list[Sett
     """All settings of the imported modules, each with its name, in the order of declaration.
 
     Raises:
-        ScenarioError: A setting is not assigned to a variable, or two share a name.
+        ScenarioError: A declaration is wrong, a setting is not assigned to a variable, two share a
+            name, or an override is for none of them; a line for each.
     """
     modules = sys.modules if modules is None else modules
+    problems = [problem for module, problem in _state.faults if module in modules]
     found: dict[str, Setting[Any]] = {}
     for one in _state.declared:
         module = modules.get(one.module)
@@ -218,66 +293,34 @@ def declared(modules: Mapping[str, types.ModuleType] | None = None) -> list[Sett
             continue
         names = [name for name, value in vars(module).items() if value is one]
         if not names:
-            raise ScenarioError(
+            problems.append(
                 f"a setting must be assigned to a variable of its module {one.module}, got"
                 f" {one.description!r} without one"
             )
-        one.name = names[0]
+            continue
+        one.name, one.override = names[0], None
         twin = found.setdefault(one.name, one)
         if twin is not one:
-            raise ScenarioError(
+            problems.append(
                 f"setting {one.name} is declared twice: in {twin.module} and in {one.module}"
             )
-    return list(found.values())
-
-
-def resolve(settings: Iterable[Setting[Any]], sources: Sequence[Source]) -> dict[str, Value]:
-    """Decide every setting's value.
-
-    Args:
-        settings: The declared ones.
-        sources: Raw values, strongest first.
-
-    Raises:
-        SettingError: One line for each unknown name, missing value and rejected value.
-    """
-    by_name = {one.name: one for one in settings}
-    problems = []
-    for source in sources:
-        if source.strict:
-            known = ", ".join(sorted(by_name)) or "none"
-            problems += [
-                f"{name} is not a setting of this scenario, got {shown(name, value)}"
-                f" (from {source.label.format(name=name.upper())}); known: {known}"
-                for name, value in source.values.items()
-                if name not in by_name
-            ]
-    values: dict[str, Value] = {}
-    for name, one in by_name.items():
-        given = [source for source in sources if name in source.values]
-        raw = given[0].values[name] if given else one.default
-        label = given[0].label.format(name=name.upper()) if given else DEFAULT
-        if raw is MISSING:
-            problems.append(
-                f"{name} must be set ({one.description});"
-                f" use --set {name}=…, AMOC_{name.upper()} or the config file"
-            )
+    for module_name, name, preset in _state.overrides:
+        if module_name not in modules:
             continue
-        try:
-            values[name] = Value(one.convert(raw), label)
-        except ValueError as error:
-            problems.append(refused(name, raw, error, label))
+        known = found.get(name)
+        if known is None:
+            names_ = ", ".join(sorted(found)) or "none"
+            problems.append(f"{preset.source}: {name!r} is not a setting; known: {names_}")
+        elif known.early:
+            problems.append(
+                f"{preset.source}: {name} is needed before the scenario is imported; it can be set"
+                " by the operator only"
+            )
+        else:
+            known.override = preset
     if problems:
-        raise SettingError(*problems)
-    return values
-
-
-def refused(name: str, raw: object, error: ValueError, label: str) -> str:
-    """Why `raw` cannot be the value of setting `name`."""
-    reason = str(error)
-    if redaction.tells(reason, name, raw):
-        reason = f"fails its check with {type(error.__cause__ or error).__name__}"
-    return f"{name} {' '.join(reason.split())}, got {shown(name, raw)} (from {label})"
+        raise ScenarioError("\n".join(problems))
+    return list(found.values())
 
 
 def as_text(name: str, resolved: Value) -> str:
@@ -320,10 +363,10 @@ def get(name: str, default: Any = MISSING, *, _declared: Setting[Any] | None = N
             " scenario is imported; values are known from init() on"
         )
     elif _declared is not None and _declared.default is not MISSING:
-        return _declared.convert(_declared.default)  # outside a run, in a test say
+        return _declared.checked(_declared.preset().value)  # outside a run, in a test say
     if default is not MISSING:
         return default
     raise SettingError(
-        f"{name} has no value; declare it with amoc.setting, or use"
+        f"{name} has no value; declare it with amoc.setting, or use --allow-undeclared with"
         f" --set {name}=…, AMOC_{name.upper()} or the config file"
     )

@@ -23,14 +23,19 @@ MIN_INT, MAX_INT = -(1 << 63), (1 << 64) - 1
 
 
 def gather(
-    pairs: Sequence[str], environment: Mapping[str, str], config: str | None
+    pairs: Sequence[str],
+    environment: Mapping[str, str],
+    config: str | None,
+    undeclared: bool = False,
 ) -> list[Source]:
     """Raw settings, strongest first.
 
     Args:
         pairs: ``name=value`` from the command line.
-        environment: All of the environment; names that begin with ``AMOC_``, in any case, count.
+        environment: All of the environment; names that begin with ``AMOC_``, in any case, count,
+            unless they are empty.
         config: A TOML file; None means `DEFAULT_FILE`, if it exists.
+        undeclared: Whether names that no module declares are allowed.
 
     Raises:
         UsageError: A pair is not ``name=value``, or the file does not exist.
@@ -39,13 +44,13 @@ def gather(
     from_environment = {
         name[len(PREFIX) :].lower(): value
         for name, value in environment.items()
-        if name.upper().startswith(PREFIX)
+        if value and name.upper().startswith(PREFIX)
     }
     file = config or DEFAULT_FILE
     return [
-        Source("--set", pairs_of("--set", pairs), True),
+        Source("--set", pairs_of("--set", pairs), not undeclared),
         Source("AMOC_{name}", from_environment, False),
-        Source(file, _read(file, required=config is not None), True),
+        Source(file, _read(file, required=config is not None), not undeclared),
     ]
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import pytest
 
 from amoc.base.errors import ExitCode
 from amoc.results.journal import read
-from tests.process.support import lines
+from tests.process.support import DEADLINE_S, eventually, lines
 from tests.process.test_control import FAST, amoc, controlled
 
 pytestmark = pytest.mark.slow
@@ -75,7 +77,7 @@ def test_a_replay_asks_for_the_setting_that_has_a_secret_in_it(accounts, tmp_pat
     (tmp_path / "passwords").unlink()
     done = amoc("replay", "run", cwd=tmp_path)
     assert (done.returncode, done.stderr.count("\n")) == (ExitCode.USAGE, 1)
-    assert "must be given again: --set accounts=… or AMOC_ACCOUNTS" in done.stderr
+    assert "must be given again: AMOC_ACCOUNTS or --set-from-file accounts=FILE" in done.stderr
     again = ("replay", "run", "--set", account("a", "s3cret-one"))
     planned = amoc(*again, "--plan", cwd=tmp_path)
     assert planned.returncode == ExitCode.OK, planned.stderr
@@ -86,3 +88,38 @@ def test_a_replay_asks_for_the_setting_that_has_a_secret_in_it(accounts, tmp_pat
     assert "s3cret" not in (tmp_path / "again" / "journal.jsonl").read_text()
     (command,) = [one for one in read(tmp_path / "again" / "journal.jsonl") if "name" in one]
     assert command["name"] == "stop"
+
+
+def test_a_secret_from_a_file_or_standard_input_is_in_no_process_list(scenario, tmp_path):
+    (tmp_path / "token").write_text("s3cret-one\n")
+    file = scenario("""
+        import os
+        from amoc import setting, user
+        api_token = setting("", "What opens the door", update="free")
+
+        def start(user_id):
+            while not user.stopping:
+                with open(os.path.join(HERE, "tokens"), "a") as file:
+                    file.write(api_token.get() + "\\n")
+                user.wait_stopping(0.02)
+    """)
+    options = ("--set-from-file", f"api_token={tmp_path}/token", *FAST)
+    with controlled(file, *options, directory=tmp_path) as it:
+        it.wait_for_users(1)
+        for pid in it.run.tree():
+            assert b"s3cret" not in Path(f"/proc/{pid}/cmdline").read_bytes()
+        done = subprocess.run(
+            [sys.executable, "-m", "amoc", "set", "api_token=@-", "--run", str(it.directory)],
+            input="s3cret-two\n",
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE_S,
+        )
+        assert done.returncode == ExitCode.OK
+        eventually(lambda: lines(tmp_path / "tokens")[-1:] == ["s3cret-two"], "the new token")
+        it.say("stop")
+        assert it.run.end() == ExitCode.OK
+        output = it.run.output + done.stdout + done.stderr
+    assert lines(tmp_path / "tokens")[0] == "s3cret-one"
+    left = [path.read_text() for path in it.directory.rglob("*") if path.is_file()]
+    assert "s3cret" not in output + "".join(left)

@@ -50,6 +50,7 @@ from amoc.runtime.supervisor import monkey_patch
 from amoc.runtime.worker_spec import GRACE_S, WorkerSpec
 from amoc.scenario import builtin_settings, events, fd_budget, plugins, settings
 from amoc.scenario.loader import Scenario, load
+from amoc.scenario.resolving import resolve
 from amoc.scenario.settings_sources import for_scenario
 
 # Taken before the standard library is patched: these must block this process, not a greenlet.
@@ -140,7 +141,7 @@ class Supervisor:
         declared = settings.declared()
         sources = [settings.Source(*source) for source in self._bootstrap.sources]
         self._sources = for_scenario(sources, scenario.name, declared)
-        values = settings.resolve(declared, self._sources)
+        values = resolve(declared, self._sources)
         expected = expecting.declared()
         settings.apply(values)
         self._tell(
@@ -171,7 +172,7 @@ class Supervisor:
     ) -> object:
         if init.overrides:
             filled_in = settings.Source(init.embedded, init.overrides, strict=False)
-            settings.apply(settings.resolve(declared, [filled_in, *self._sources]))
+            settings.apply(resolve(declared, [filled_in, *self._sources]))
         return scenario.init()
 
     def _supervise(self) -> None:

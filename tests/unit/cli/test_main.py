@@ -283,3 +283,42 @@ def test_check_shows_the_docstring_and_every_setting_with_its_source(directory):
     assert "A user that does nothing." in found.stdout
     (line,) = [line for line in found.stdout.splitlines() if line.startswith("rate")]
     assert line.split() == ["rate", "7", "AMOC_RATE", "Messages", "a", "minute"]
+
+
+@pytest.mark.slow
+def test_check_shows_a_scenarios_own_defaults_and_all_that_is_wrong_with_its_settings(directory):
+    (directory / "own.py").write_text(
+        "from amoc import override\noverride('repeat_num', 1)\ndef start(user_id): pass\n"
+    )
+    found = amoc("check", "own.py")
+    (line,) = [line for line in found.stdout.splitlines() if line.startswith("repeat_num")]
+    assert line.split()[:5] == ["repeat_num", "1", "override()", "in", "own.py:2"]
+    (directory / "bad.py").write_text(
+        "from amoc import setting\na = setting(1)\nb = setting(1, 'b', update=lambda new: 1)\n"
+        "def start(user_id): pass\n"
+    )
+    for command in ("check", "run"):
+        code, lines = refused(command, "bad.py")
+        assert code == ExitCode.SCENARIO
+        assert len(lines) == 2
+        assert "needs a description" in lines[0]
+        assert "bad.py:3" in lines[1]
+
+
+@pytest.mark.slow
+def test_undeclared_settings_are_read_where_that_is_allowed(directory):
+    (directory / "free.py").write_text(
+        "from amoc import config\n"
+        "def init():\n    assert (config.get('a'), config.get('b')) == ('1', 2)\n"
+        "def start(user_id): assert (config.get('a'), config.get('b')) == ('1', 2)\n"
+    )
+    (directory / "amoc.toml").write_text("b = 2\nrepeat_num = 1\n")
+    given = ("free.py", "--workers", "1", "--set", "a=1")
+    code, lines = refused("run", *given)
+    assert code == ExitCode.SETTING
+    assert all("--allow-undeclared" in line for line in lines)
+    found = amoc("run", *given, "--allow-undeclared", "--json", "summary.json")
+    assert found.returncode == ExitCode.OK
+    assert json.loads((directory / "summary.json").read_text())["users"]["crashed"] == 0
+    again = amoc("replay", str(next((directory / "amoc-runs").iterdir())), "--set", "a=1")
+    assert again.returncode == ExitCode.OK

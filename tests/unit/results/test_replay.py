@@ -117,8 +117,9 @@ def test_secrets_that_are_missing_are_all_named(ran):
     with pytest.raises(UsageError) as caught:
         prepare(ran(), {}, {}, nobody)
     assert str(caught.value) == (
-        "secrets are not in the journal and must be given again: --set api_key=… or AMOC_API_KEY,"
-        " --set xmpp_password=… or AMOC_XMPP_PASSWORD"
+        "secrets are not in the journal and must be given again:"
+        " AMOC_API_KEY or --set-from-file api_key=FILE,"
+        " AMOC_XMPP_PASSWORD or --set-from-file xmpp_password=FILE"
     )
 
 
@@ -152,7 +153,7 @@ def test_a_setting_with_a_secret_in_it_is_given_again_as_a_whole(ran, value, in_
         plan=replace(PLAN, sources=[("amoc.toml", values, True)]), loaded=LoadedAccounts
     )
     assert "s3cret" not in directory.journal.read_text()
-    with pytest.raises(UsageError, match=r"again: --set accounts=… or AMOC_ACCOUNTS$"):
+    with pytest.raises(UsageError, match=r"again: AMOC_ACCOUNTS or --set-from-file accounts=FILE$"):
         prepare(directory, {}, {}, nobody)
     left = {"chat": {"rate": 5}} if in_table else {"rate": 5}
     found = prepare(directory, {"accounts": ACCOUNTS}, {}, nobody)
@@ -169,7 +170,7 @@ def test_a_secret_within_a_value_that_was_set_during_the_run_is_given_again(ran,
         plan=replace(PLAN, sources=[("amoc.toml", {"accounts": []}, True)]),
         loaded=LoadedAccounts,
     )
-    with pytest.raises(UsageError, match=r"again: --set accounts=… or AMOC_ACCOUNTS$"):
+    with pytest.raises(UsageError, match=r"again: AMOC_ACCOUNTS or --set-from-file accounts=FILE$"):
         prepare(directory, {}, {}, nobody)
     found = prepare(directory, {}, {"AMOC_ACCOUNTS": ACCOUNTS}, nobody)
     assert list(found.timeline) == [(1.0, "set", {"values": {"accounts": ACCOUNTS, "rate": "7"}})]

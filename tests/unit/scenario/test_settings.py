@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from amoc.base.errors import ExitCode, ScenarioError, SettingError
 from amoc.scenario import builtin_settings, live_settings, settings
-from amoc.scenario.settings import Source, Value, resolve
+from amoc.scenario.resolving import resolve
+from amoc.scenario.settings import Source, Value
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +25,7 @@ def _state_of_its_own(monkeypatch):
 def module(source: str, name: str = "chat", **names: Any) -> types.ModuleType:
     made = types.ModuleType(name)
     made.__dict__.update(names)
-    exec("from amoc import Error, setting\n" + source, made.__dict__)
+    exec("from amoc import Error, override, setting\n" + source, made.__dict__)
     return made
 
 
@@ -78,6 +79,58 @@ def test_a_declaration_that_makes_no_sense_names_its_line(source, message):
     assert "<string>:2" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("declaration", "message"),
+    [
+        ("update=lambda new: None", r"update= must take \(old, new\), got <lambda>\(new\)"),
+        ("verify=lambda: True", r"verify= must take \(value\), got <lambda>\(\)"),
+        ("parse=lambda text, unit: 1", r"parse= must take \(text\), got <lambda>\(text, unit\)"),
+        ("parse='json'", "parse= must be a function of the text, got 'json'"),
+    ],
+)
+def test_functions_of_a_setting_must_take_what_they_are_given(declaration, message):
+    with pytest.raises(ScenarioError, match=message):
+        module(f'x = setting(1, "what", {declaration})')
+
+
+def test_functions_that_take_more_by_default_or_have_no_signature_are_accepted():
+    found = declared(
+        'a = setting(1, "a", update=lambda old, new, why="": None, verify=lambda *values: True)\n'
+        'b = setting(1, "b", parse=int, update=max)'
+    )
+    assert [each.name for each in found] == ["a", "b"]
+
+
+def test_while_a_scenario_is_imported_all_wrong_declarations_are_collected():
+    settings.importing(True)
+    chat = module(
+        "a = setting(1)\n"
+        'b = setting(1, "b", update="often")\n'
+        'setting(1, "lost")\n'
+        'c = setting(1, "c")\n'
+        'override("no_such", 2)'
+    )
+    settings.importing(False)
+    helper = module('c = setting(1, "c")', "helper")
+    with pytest.raises(ScenarioError) as caught:
+        settings.declared({"chat": chat, "helper": helper})
+    problems = str(caught.value).splitlines()
+    assert [one.split(",")[0] for one in problems] == [
+        "a setting needs a description as its second argument (<string>:2)",
+        "update= must be 'read-only'",
+        "a setting must be assigned to a variable of its module chat",
+        "setting c is declared twice: in chat and in helper",
+        "override() in <string>:6: 'no_such' is not a setting; known: a",
+    ]
+
+
+def test_wrong_declarations_of_a_module_that_is_not_imported_any_more_do_not_count():
+    settings.importing(True)
+    module("a = setting(1)", "gone")
+    settings.importing(False)
+    assert settings.declared({}) == []
+
+
 def test_a_setting_without_a_variable_is_refused():
     with pytest.raises(ScenarioError, match="variable of its module chat") as caught:
         declared('setting(1, "lost")')
@@ -99,7 +152,120 @@ def test_a_setting_that_another_module_imports_is_one_setting():
     ]
 
 
+# A scenario's own defaults
+
+
+def overridden(scenario: str, helper: str = 'rate = setting(600, "Rate", verify=[1, 600])'):
+    made = {"helper": module(helper, "helper")}
+    settings.importing(True)
+    made["chat"] = module(scenario)
+    settings.importing(False)
+    return settings.declared(made)
+
+
+def test_an_override_is_the_default_and_every_source_is_stronger():
+    found = overridden('override("rate", 1)')
+    assert resolve(found, []) == {"rate": Value(1, "override() in <string>:2")}
+    given = [Source("amoc.toml", {"rate": 600}, True)]
+    assert resolve(found, given) == {"rate": Value(600, "amoc.toml")}
+
+
+def test_an_override_gives_a_required_setting_its_value():
+    found = overridden('override("host", "a")', 'host = setting(description="H", type=str)')
+    assert resolve(found, [])["host"].value == "a"
+
+
+def test_an_override_is_checked_like_any_other_value():
+    with pytest.raises(SettingError, match="rate must be one of 1, 600, got 2") as caught:
+        resolve(overridden('override("rate", 2)'), [])
+    assert str(caught.value).endswith("(from override() in <string>:2)")
+
+
+def test_the_last_override_counts_which_is_that_of_the_module_that_imports():
+    found = overridden('override("rate", 600)\noverride("rate", 1)')
+    assert resolve(found, [])["rate"] == Value(1, "override() in <string>:3")
+
+
+def test_an_override_of_a_module_that_is_not_imported_any_more_does_not_count():
+    (found,) = overridden('override("rate", 1)')
+    settings.declared({"helper": types.SimpleNamespace(rate=found)})
+    assert resolve([found], [])["rate"] == Value(600, "default")
+
+
+def test_an_override_of_what_amoc_needs_before_the_scenario_is_refused(monkeypatch):
+    monkeypatch.setattr(settings._state, "declared", [builtin_settings.workers])
+    settings.importing(True)
+    chat = module('override("workers", 2)')
+    settings.importing(False)
+    modules = {builtin_settings.__name__: builtin_settings, "chat": chat}
+    with pytest.raises(ScenarioError, match="workers is needed before the scenario is imported"):
+        settings.declared(modules)
+
+
+def test_an_override_after_the_import_is_refused():
+    settings.apply({})
+    with pytest.raises(ScenarioError, match="must be called at the top level of a module, got 'a'"):
+        module('override("a", 1)')
+
+
+def test_outside_a_run_a_setting_has_the_overridden_default():
+    (found,) = overridden('override("rate", 1)')
+    assert found.get() == 1
+
+
 # Resolving
+
+
+def test_parse_reads_the_text_of_a_source_and_nothing_else():
+    found = one(
+        'x = setting((1, 2), "x", parse=lambda text: text.split("-"), type=tuple[int, int])'
+    )
+    assert value(found, "3-4") == (3, 4)
+    assert value(found, [5, 6]) == (5, 6)
+    assert resolve([found], [])["x"].value == (1, 2)
+    assert refusal(found, "3-a").startswith("x must be a valid integer")
+    settings._state.declared.clear()
+    text = one('t = setting("a-b", "t", parse=str.upper)')
+    assert resolve([text], [])["t"].value == "a-b"
+    assert value(text, "c") == "C"
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ("raise ValueError('must be even')", "x must be even"),
+        ("return Error('must be odd')", "x must be odd"),
+        ("raise KeyError('k')", "x fails its check with KeyError('k')"),
+        ("raise SystemExit(3)", "x fails its check with SystemExit(3)"),
+    ],
+)
+def test_what_parse_refuses_is_refused_by_name(body, reason):
+    found = one(f'def read(text):\n    {body}\nx = setting(1, "x", parse=read)')
+    assert refusal(found, "5") == f"{reason}, got '5' (from --set)"
+
+
+def test_undeclared_names_can_be_read_when_no_source_is_strict():
+    found = declared('rate = setting(1, "r")')
+    sources = [
+        Source("--set", {"colour": "red"}, False),
+        Source("AMOC_{name}", {"colour": "blue", "size": "2", "rate": "3"}, False),
+    ]
+    values = resolve(found, sources)
+    assert values == {
+        "colour": Value("red", "--set"),
+        "size": Value("2", "AMOC_SIZE"),
+        "rate": Value(3, "AMOC_RATE"),
+    }
+    settings.apply(values)
+    assert settings.get("colour") == "red"
+
+
+def test_what_is_not_declared_is_refused_with_the_option_that_allows_it():
+    with pytest.raises(SettingError, match=r"not a setting of.*; --allow-undeclared allows others"):
+        resolve([], [Source("--set", {"colour": "red"}, True)])
+    settings.apply({})
+    with pytest.raises(SettingError, match="use --allow-undeclared with --set colour="):
+        settings.get("colour")
 
 
 @given(st.lists(st.booleans(), min_size=3, max_size=3))
@@ -144,7 +310,8 @@ def test_all_problems_are_told_at_once_each_in_one_line():
 
 
 def test_a_strange_name_in_the_environment_is_nobodys_business():
-    assert resolve([], [Source("AMOC_{name}", {"whatever": "1"}, False)]) == {}
+    environment = Source("AMOC_{name}", {"whatever": "1"}, False)
+    assert resolve([], [Source("--set", {}, True), environment]) == {}
 
 
 def test_nothing_is_in_force_when_something_is_refused():
@@ -298,7 +465,7 @@ def test_an_update_is_applied_told_and_can_be_taken_back(monkeypatch):
         told=lambda old, new: told.append((old, new)),
     )
     monkeypatch.setitem(sys.modules, "chat", made)
-    settings.apply(settings.resolve(settings.declared(), []))
+    settings.apply(resolve(settings.declared(), []))
     applied = live_settings.apply({"rate": "2", "mode": "a"})
     assert applied == live_settings.Applied({"rate": (1, 2)}, "")
     live_settings.apply({"rate": "3", "mode": "b"})
@@ -320,7 +487,7 @@ def test_the_first_update_function_that_fails_is_the_last_that_is_called(monkeyp
         told=lambda old, new: told.append((old, new)),
     )
     monkeypatch.setitem(sys.modules, "chat", made)
-    settings.apply(settings.resolve(settings.declared(), []))
+    settings.apply(resolve(settings.declared(), []))
     applied = live_settings.apply({"first": 2, "second": 2})
     assert applied.problem == "the update function of first failed: KeyError(2)"
     assert told == []

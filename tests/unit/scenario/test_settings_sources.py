@@ -122,3 +122,12 @@ def test_a_file_that_is_nested_deeper_than_can_be_read_is_one_clear_error(tmp_pa
 def test_dates_and_times_become_text(tmp_path):
     (tmp_path / "my.toml").write_text("a = 2026-11-24\n[b]\nc = [07:32:00]\n")
     assert labelled([], {}, "my.toml")["my.toml"] == {"a": "2026-11-24", "b": {"c": ["07:32:00"]}}
+
+
+def test_an_empty_variable_of_the_environment_is_not_set():
+    assert labelled([], {"AMOC_RATE": "", "AMOC_MODE": " "}, None)["AMOC_{name}"] == {"mode": " "}
+
+
+def test_where_undeclared_names_are_allowed_no_source_is_strict(tmp_path):
+    (tmp_path / "amoc.toml").write_text("rate = 3\n")
+    assert [one.strict for one in gather(["a=1"], {}, None, undeclared=True)] == [False] * 3

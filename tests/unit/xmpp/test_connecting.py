@@ -149,9 +149,10 @@ def test_a_process_without_descriptors_says_so_and_goes_on_when_there_are_some_a
         import resource
         import sys
         from amoc import config as settings
+        from amoc.scenario.resolving import resolve
         from amoc import xmpp
         from tests.unit.xmpp.fake import connect
-        settings.apply(settings.resolve(settings.declared(), []))  # as in a run
+        settings.apply(resolve(settings.declared(), []))  # as in a run
         address = sys.argv[1]
         clients = [connect(address)]
         resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))

@@ -1,0 +1,72 @@
+"""Which value each setting has at the start of a run. Pure.
+
+Each takes the strongest source that has a value for it. Every problem is collected before any is
+raised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from amoc.base import redaction
+from amoc.base.errors import SettingError
+from amoc.base.redaction import shown
+from amoc.scenario.settings import MISSING, Setting, Source, Value
+
+
+def resolve(settings: Iterable[Setting[Any]], sources: Sequence[Source]) -> dict[str, Value]:
+    """Decide every setting's value.
+
+    Args:
+        settings: The declared ones.
+        sources: Raw values, strongest first. Where none of them is strict, what they have of
+            undeclared names can be read as well, by `get` with the name.
+
+    Raises:
+        SettingError: One line for each unknown name, missing value and rejected value.
+    """
+    by_name = {one.name: one for one in settings}
+    known = ", ".join(sorted(by_name)) or "none"
+    problems = [
+        f"{name} is not a setting of this scenario, got {shown(name, value)}"
+        f" (from {source.label.format(name=name.upper())}); known: {known};"
+        " --allow-undeclared allows others"
+        for source in sources
+        if source.strict
+        for name, value in source.values.items()
+        if name not in by_name
+    ]
+    undeclared = not any(source.strict for source in sources)
+    values: dict[str, Value] = {}
+    for source in reversed(sources):  # the strongest comes last, and stays
+        label = source.label
+        values |= {
+            name: Value(raw, label.format(name=name.upper()))
+            for name, raw in source.values.items()
+            if undeclared or name in by_name
+        }
+    for name, one in by_name.items():
+        given = values.get(name)
+        raw, label = given or one.preset()
+        if raw is MISSING:
+            problems.append(
+                f"{name} must be set ({one.description});"
+                f" use --set {name}=…, AMOC_{name.upper()} or the config file"
+            )
+            continue
+        try:
+            values[name] = Value(one.convert(raw) if given else one.checked(raw), label)
+        except ValueError as error:
+            problems.append(refused(name, raw, error, label))
+    if problems:
+        raise SettingError(*problems)
+    return values
+
+
+def refused(name: str, raw: object, error: ValueError, label: str) -> str:
+    """Why `raw` cannot be the value of setting `name`."""
+    reason = str(error)
+    if redaction.tells(reason, name, raw):
+        reason = f"fails its check with {type(error.__cause__ or error).__name__}"
+    return f"{name} {' '.join(reason.split())}, got {shown(name, raw)} (from {label})"
