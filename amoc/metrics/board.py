@@ -31,6 +31,8 @@ from amoc.metrics.throttle_counts import COUNTS, ThrottleCounts
 ROW_BYTES = 512
 AREA_BYTES = 64 << 20
 ENTRIES = 8192
+LOOK = 4_096
+"""Users that are looked at together."""
 MAX_CAUSES = 200
 """Causes of crashes that a worker tells apart."""
 KEPT_FREE = MAX_CAUSES + 1 + len(reserved.NAMES)
@@ -119,6 +121,8 @@ class UserState(IntEnum):
     """Had not finished within --stop-timeout, and was stopped forcibly."""
 
 
+PRESENT = (UserState.STARTING, UserState.RUNNING, UserState.BETWEEN, UserState.RESTARTING)
+"""States of users that run or are to run, and were not removed."""
 RESTARTABLE = (UserState.RUNNING, UserState.BETWEEN, UserState.RESTARTING)
 """States from which a user must be started again when its worker dies."""
 
@@ -353,3 +357,11 @@ class Board:
         wanted = frozenset(map(int, states))
         found = bytes(self.users[ids.start : ids.stop : ids.step])
         return [user_id for user_id, state in zip(ids, found, strict=True) if state in wanted]
+
+    def highest_in(self, states: tuple[UserState, ...], ids: range, count: int) -> list[int]:
+        """The `count` highest of `ids` whose byte says one of `states`, in falling order."""
+        found: list[int] = []
+        while ids and len(found) < count:  # a part at a time, for there may be a million
+            ids, part = ids[:-LOOK], ids[-LOOK:]
+            found += reversed(self.users_in(states, part))
+        return found[: max(0, count)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -323,6 +324,33 @@ def test_users_of_a_lost_worker_and_added_ones_start_no_faster_than_stages_rise(
             times = [float(line) for line in lines(begun)[before:]]
             # At 20 a second, of which the first tenth of a second may come at once.
             assert times[-1] - times[0] >= 0.8
+
+
+def test_a_falling_stage_removes_those_above_its_line_and_not_those_that_have_gone(
+    scenario: Callable[[str], Path], tmp_path: Path
+) -> None:
+    half = scenario("""
+        from amoc import user
+
+        def start(user_id):
+            if user_id > 10:
+                user.wait_stopping()
+    """)
+    with controlled(
+        half,
+        *("--stages", "0s:20, 2s:20, 1s:10, 4s:10, 1s:6, 1h:6"),
+        *("--workers", "2", "--set", "repeat_num=1"),
+        directory=tmp_path,
+    ) as one:
+        one.wait_for_users(6)
+        eventually(lambda: one.ask("status")["elapsed_s"] > 9, "the last stage has fallen")
+        users = one.ask("status")["users"]
+        assert (users["running"], users["removed"]) == (6, 4)
+        one.say("stop")
+        assert one.run.end() == 0
+    points = [json.loads(line) for line in lines(one.run.directory / "series.jsonl")]
+    plateau = {point["users"]["running"] for point in points if 3.5 < point["t_s"] < 7}
+    assert plateau == {10}, "a plateau of 10 has 10"
 
 
 def test_a_worker_that_reads_nothing_is_replaced_and_the_run_goes_on(

@@ -56,15 +56,22 @@ class Stopped(NamedTuple):
 class LookAtUsers(NamedTuple):
     """Down: say at once where users stand, and not only with the next sample."""
 
+    number: int
+    keep: int = -1
+    """Which users are beyond that many? -1: none is asked for."""
+
 
 class UsersNow(NamedTuple):
-    """Up: where users stand now."""
+    """Up: where users stand now, the answer to `LookAtUsers`."""
 
+    number: int
     at_ns: int
     users: Mapping[int, int]
     """How many are in each `UserState`."""
     alive: Sequence[int]
     """How many each worker has."""
+    beyond: Sequence[int] = ()
+    """The users beyond `LookAtUsers.keep`, the highest ids first."""
 
 
 class CrashSeen(NamedTuple):

@@ -73,7 +73,7 @@ class Commands:
         broadcast: Broadcast,
         starts: StartQueue,
         updates: SettingsUpdate,
-        refresh: Callable[[], None],
+        look: Callable[[], object],
         looks: Callable[[], Mapping[str, list[dict[str, object]]]],
         clocks: Sequence[Pacer | Groups],
         step: Callable[[Step], None],
@@ -87,7 +87,7 @@ class Commands:
             broadcast: Gives orders to its workers.
             starts: Takes the users that are added.
             updates: Changes settings.
-            refresh: Has `status` be that of now.
+            look: Has `status` be that of now.
             looks: Returns the states of `throttles`, `coordinators` and `barriers`.
             clocks: Stop while the run is paused.
             step: Takes the run to its next state.
@@ -98,7 +98,7 @@ class Commands:
         self._broadcast = broadcast
         self._starts = starts
         self._updates = updates
-        self._refresh = refresh
+        self._look = look
         self._looks = looks
         self._clocks = clocks
         self._step = step
@@ -174,7 +174,7 @@ class Commands:
     # Reading
 
     def _show_status(self) -> Answer:
-        self._refresh()
+        self._look()
         status, samples = self._status, self._status.samples
         plan = status.plan
         users = {

@@ -1,20 +1,26 @@
-"""Stops users gracefully when stages ramp down, the last ones that were added first.
+"""Stops users gracefully when stages ramp down: those above the line, the highest ids first.
 
-Stages do not wait for workers, and operators do not wait for stages: the users that are to stop are
-collected for each worker and handed over in the background. A worker that is lost meanwhile is
-replaced, and its successor is told.
+How many users there are is not known from what stages have added: some have finished, or were
+removed or added by a command. So the node is asked, which also knows those of a lost worker.
+
+Stages do not wait for workers, and operators do not wait for stages: users that are to stop are
+looked up and told in the background. A worker that is lost meanwhile is replaced, and its successor
+is told.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable
 from math import inf
 
 from amoc.base.waiting import Notify
 from amoc.ipc.messages.orders import RemoveIds, UsersRemoved
+from amoc.ipc.messages.users import UsersNow
 from amoc.ipc.worker_id import WorkerId
+from amoc.metrics.board import PRESENT
 from amoc.runtime.controller.orders import Broadcast, Outcome
 from amoc.runtime.controller.settings_update import ORDER_S
+from amoc.runtime.controller.start_queue import StartQueue
 from amoc.runtime.controller.status import Status
 from amoc.users import placement
 
@@ -23,40 +29,61 @@ RETRY_S = 0.1
 
 
 class RampDown:
-    """Stops users that stages have added, the highest ids first."""
+    """Stops users above the line of the stages.
 
-    def __init__(self, broadcast: Broadcast, status: Status, workers: int) -> None:
+    Attributes:
+        line: How many users the stages want now.
+    """
+
+    def __init__(
+        self,
+        broadcast: Broadcast,
+        status: Status,
+        starts: StartQueue,
+        look: Callable[[int], UsersNow | None],
+    ) -> None:
         """Begin without users.
 
         Args:
             broadcast: Gives orders to the workers.
             status: Its `added` shrinks by the users that had not started yet.
-            workers: How many workers there are.
+            starts: The users that have not been dealt.
+            look: Asks the node where users stand and which are beyond that many; None if it does
+                not answer.
         """
+        self.line = 0
         self._broadcast = broadcast
         self._status = status
-        self._workers = workers
-        self._brought: list[int] = []
-        self._leaving: dict[int, list[int]] = {}
+        self._starts = starts
+        self._look = look
+        self._leaving: dict[int, set[int]] = {}
         self._bell = Notify()
 
-    def bring(self, ids: Iterable[int]) -> None:
-        """Stages have added users; the last ones stop first."""
-        self._brought.extend(ids)
-
-    def take(self, count: int) -> None:
-        """Stop the last `count` of the users that were added."""
-        for user_id in self._brought[-count:]:
-            worker = placement.worker_of(user_id, 1, self._workers)
-            self._leaving.setdefault(worker, []).append(user_id)
-        del self._brought[-count:]
+    def fall(self) -> None:
+        """The line has fallen."""
         self._bell.ring()
 
     def run(self) -> None:
         """Tell the workers, for ever; runs in its own greenlet."""
         while True:
-            self._bell.wait(RETRY_S if self._leaving else inf)
+            if self._bell.wait(RETRY_S if self._leaving else inf):
+                self._find()
             self._tell()
+
+    def _find(self) -> None:
+        """Take users above the line from the queue, and find those that are beyond it."""
+        undealt = self._starts.undealt()
+        now = self._look(max(0, self.line - undealt))
+        if now is None:
+            self._bell.ring()  # the node is busy; ask again
+            return
+        present = sum(now.users.get(int(state), 0) for state in PRESENT)
+        excess = max(0, present + undealt - self.line)
+        early = len(self._starts.withdraw(excess))
+        self._status.added -= early
+        for user_id in now.beyond[: excess - early]:
+            worker = placement.worker_of(user_id, 1, self._starts.workers)
+            self._leaving.setdefault(worker, set()).add(user_id)
 
     def _tell(self) -> None:
         leaving, self._leaving = self._leaving, {}
@@ -64,7 +91,7 @@ class RampDown:
         to = [there[worker] for worker in leaving if worker in there]
 
         def order(number: int, origin: WorkerId) -> RemoveIds:
-            return RemoveIds(number, leaving[origin.worker])
+            return RemoveIds(number, sorted(leaving[origin.worker]))
 
         for origin, one in self._broadcast.ask(order, ORDER_S, to=to).items():
             if one.outcome is Outcome.ANSWERED:
@@ -72,4 +99,4 @@ class RampDown:
                     self._status.added -= one.answer.withdrawn
                 del leaving[origin.worker]
         for worker, ids in leaving.items():
-            self._leaving[worker] = [*ids, *self._leaving.get(worker, ())]
+            self._leaving.setdefault(worker, set()).update(ids)

@@ -11,9 +11,8 @@ from collections.abc import Callable, Mapping
 from math import inf, isfinite
 
 import gevent
-from gevent.event import Event
+from gevent.event import AsyncResult
 
-from amoc.base.clock import now_ns
 from amoc.base.errors import PeerError
 from amoc.base.loop_guard import Killed
 from amoc.base.operator import Operator
@@ -50,7 +49,7 @@ from amoc.throttle.controller import Pacer
 FromWorkers = WorkerUp | WorkerLost | Started | UsersNow | Envelope
 MINUTE_S = 60.0
 """What `user_rate` is per."""
-REFRESH_S = 1.0
+LOOK_S = 1.0
 """How long a node may take to say where its users stand."""
 MAX_NAMED = 20
 """Throttles that a message names."""
@@ -94,7 +93,8 @@ class Services:
         self._operator = operator
         self._incarnations: dict[int, int] = {}
         self._quiet_ns = 0
-        self._looked = Event()
+        self._number = 0
+        self._asked: dict[int, AsyncResult[UsersNow]] = {}
         self._outbox = Outbox(self._send, gather_s=0)
         sender = self._outbox.sender
         self.broadcast = Broadcast(sender(Part.CONTROL, ORDERS))
@@ -116,13 +116,13 @@ class Services:
         self._settings_update = SettingsUpdate(
             self.broadcast, loaded.pacing, self._change_start_rate, operator
         )
-        self._ramp_down = RampDown(self.broadcast, status, loaded.workers)
+        self._ramp_down = RampDown(self.broadcast, status, self.starts, self._look)
         self.commands = Commands(
             status,
             self.broadcast,
             self.starts,
             self._settings_update,
-            self._refresh,
+            self._look,
             self._looks,
             (self._pacer, self._groups),
             step,
@@ -143,9 +143,7 @@ class Services:
             self._operator.warning(text)
         self._pacer.begin()
         if self._plan.users:
-            ids = self.commands.add_users(len(self._plan.users))
-            if self._plan.stages is not None:
-                self._ramp_down.bring(ids)
+            self.commands.add_users(len(self._plan.users))
 
     def end(self) -> None:
         """Nothing is paced or timed any more."""
@@ -176,8 +174,8 @@ class Services:
                 self.starts.started(worker, number)
             case UsersNow():
                 self._status.samples.take_users(node, record)
-                self._looked.set()
-                self._looked = Event()
+                if (answer := self._asked.get(record.number)) is not None:
+                    answer.set(record)
             case WorkerUp():
                 self._worker_up(node, record)
             case WorkerLost(worker, incarnation, reason):
@@ -216,9 +214,10 @@ class Services:
         change = follower.step(run_ns)
         if change.dues_ns:
             dues_ns = [run_began_ns + due_ns for due_ns in change.dues_ns]
-            self._ramp_down.bring(self.commands.add_users(len(dues_ns), dues_ns))
+            self.commands.add_users(len(dues_ns), dues_ns)
+        self._ramp_down.line = follower.target
         if change.removed:
-            self._ramp_down.take(change.removed)
+            self._ramp_down.fall()
 
     def deal(self, now_ns: int) -> None:
         """Give the workers the users that they have room for."""
@@ -235,12 +234,24 @@ class Services:
 
     # How it is
 
-    def _refresh(self) -> None:
-        """Have the run's status say where users stand now, if the node answers in time."""
-        asked_ns, samples = now_ns(), self._status.samples
-        self._node.send(LookAtUsers())
-        while samples.at_ns < asked_ns and self._looked.wait(REFRESH_S):
-            pass  # that was the answer to an earlier question
+    def _look(self, keep: int = -1) -> UsersNow | None:
+        """Ask the node where users stand, which the run's status says from then on.
+
+        Args:
+            keep: How many users are to stay; the answer names those beyond that.
+
+        Returns:
+            None if the node does not answer in time.
+        """
+        number = self._number = self._number + 1
+        answer = self._asked[number] = AsyncResult()
+        try:
+            self._node.send(LookAtUsers(number, keep))
+            return answer.get(timeout=LOOK_S)
+        except gevent.Timeout:
+            return None
+        finally:
+            del self._asked[number]
 
     def _looks(self) -> dict[str, list[dict[str, object]]]:
         """What `amoc status` tells of the parts."""

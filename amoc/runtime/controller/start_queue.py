@@ -212,6 +212,10 @@ class StartQueue:
                 break
         return found
 
+    def undealt(self) -> int:
+        """New users that were never dealt; none of them is known to the node."""
+        return sum(len(batch.ids) for worker in self._workers for batch in worker.fresh)
+
     def waiting(self) -> int:
         """Users that are waiting to be dealt."""
         return sum(worker.waiting() for worker in self._workers)

@@ -253,7 +253,7 @@ class Node:
                 case Sampled(sequence):
                     self._watch.acknowledge(sequence)
                 case LookAtUsers():
-                    self._watch.report_users()
+                    self._watch.report_users(command)
                 case Init():
                     logs.open_directory(command.log_directory)
                     self._supervisor.tell(command)

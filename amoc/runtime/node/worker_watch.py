@@ -12,8 +12,8 @@ from amoc.base.clock import S_NS, now_ns
 from amoc.base.operator import Operator
 from amoc.base.text import counted
 from amoc.ipc.messages.links import FromNode
-from amoc.ipc.messages.users import Blocked, UsersNow
-from amoc.metrics.board import Board, Cell
+from amoc.ipc.messages.users import Blocked, LookAtUsers, UsersNow
+from amoc.metrics.board import PRESENT, Board, Cell
 from amoc.metrics.health_figures import cell
 from amoc.runtime import logs
 from amoc.runtime.node.sampler import Host, Sampler
@@ -81,12 +81,16 @@ class WorkerWatch:
         for note in self._sampler.take_notes():
             self._operator.warning(note)
 
-    def report_users(self) -> None:
+    def report_users(self, asked: LookAtUsers) -> None:
         """Report where users stand now; the figures of a second come with its sample."""
         states = self._board.count_users(self._workers.ids)
         users = {int(state): count for state, count in states.items()}
         alive = [self._board.row(worker)[_USERS] for worker in range(self._board.workers)]
-        self._report(UsersNow(now_ns(), users, alive))
+        beyond = []
+        if asked.keep >= 0:
+            count = sum(states.get(state, 0) for state in PRESENT) - asked.keep
+            beyond = self._board.highest_in(PRESENT, self._workers.ids, count)
+        self._report(UsersNow(asked.number, now_ns(), users, alive, beyond))
 
     def acknowledge(self, sequence: int) -> None:
         """The controller has sample `sequence`."""

@@ -324,10 +324,10 @@ class UserPool:
                 continue
             if user_id in self._queued:
                 queued.append(user_id)
-            elif self.states[user_id] in _TO_COME:
+            elif self.states[user_id] in _TO_COME and user_id not in self._unwanted:
                 self._unwanted.add(user_id)
             else:
-                continue  # it has left by itself
+                continue  # it has left by itself, or was removed before
             if self.states[user_id] == UserState.RESTARTING:
                 again += 1
             else:

@@ -17,6 +17,7 @@ from amoc.metrics import board as board_module
 from amoc.metrics.board import (
     ENTRIES,
     KEPT_FREE,
+    LOOK,
     MAX_CAUSES,
     NAME_BYTES,
     Area,
@@ -327,3 +328,17 @@ def test_an_area_takes_memory_for_what_is_in_use_only():
     board = Board(workers=16, highest_id=1_000_000)
     board.area(7).declare(Kind.COUNTER, "sent")[0] += 1
     assert resident() - before < 16 << 20  # of the 1 GiB that is mapped
+
+
+def test_the_highest_users_in_a_state_are_found_however_many_there_are():
+    board = Board(workers=1, highest_id=3 * LOOK)
+    for user_id in (1, 2, LOOK, LOOK + 1, 3 * LOOK):
+        board.users[user_id] = UserState.RUNNING
+    board.users[7] = UserState.STARTING
+    ids = range(1, 3 * LOOK + 1)
+    states = (UserState.RUNNING, UserState.STARTING)
+    highest = [3 * LOOK, LOOK + 1, LOOK, 7, 2, 1]
+    for count in (0, 1, 3, 4, 6, 99):
+        assert board.highest_in(states, ids, count) == highest[:count]
+    assert board.highest_in(states, ids, -1) == []
+    assert board.highest_in(states, range(0), 5) == []

@@ -162,8 +162,8 @@ def test_users_are_where_the_node_said_last():
     samples = SampleMerger()
     samples.take("node0", sample(1, {UserState.RUNNING: 5}))
     at_ns = samples.at_ns
-    samples.take_users("node0", UsersNow(at_ns + 1, {int(UserState.REMOVED): 5}, [0]))
+    samples.take_users("node0", UsersNow(1, at_ns + 1, {int(UserState.REMOVED): 5}, [0]))
     assert (samples.running, samples.removed, samples.at_ns) == (0, 5, at_ns + 1)
     assert samples.alive("node0") == [0]
-    samples.take_users("node0", UsersNow(at_ns - 1, {}, [7]))  # it was long on its way
+    samples.take_users("node0", UsersNow(1, at_ns - 1, {}, [7]))  # it was long on its way
     assert (samples.running, samples.removed, samples.at_ns) == (5, 0, at_ns)

@@ -1,0 +1,122 @@
+"""Ramping down: as many users stay as the stages want, whatever became of the others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import gevent
+import pytest
+
+from amoc.ipc.messages.orders import RemoveIds, UsersRemoved
+from amoc.ipc.messages.users import UsersNow
+from amoc.ipc.worker_id import WorkerId
+from amoc.metrics.board import PRESENT, Board, UserState
+from amoc.runtime.controller.orders import LOST, Outcome, Reply
+from amoc.runtime.controller.ramp_down import RampDown
+from amoc.runtime.controller.start_queue import StartQueue
+from amoc.runtime.controller.status import Status
+from amoc.users.placement import worker_of
+from amoc.users.removal import Removal
+
+IDS = range(1, 41)
+WORKERS = 2
+
+
+class World:
+    """A node with two workers that do at once what they are told, and its board."""
+
+    def __init__(self) -> None:
+        self.board = Board(workers=WORKERS, highest_id=40)
+        self.starts = StartQueue(WORKERS)
+        self.status = Status(added=40)
+        self.workers = {WorkerId("node0", number, 1) for number in range(WORKERS)}
+        self.dies = False
+        self.down = RampDown(self, self.status, self.starts, self.look)  # type: ignore[arg-type]
+
+    def put(self, ids: Iterable[int], state: UserState) -> None:
+        for user_id in ids:
+            self.board.users[user_id] = state
+
+    def look(self, keep: int) -> UsersNow:
+        states = self.board.count_users(IDS)
+        there = sum(states.get(one, 0) for one in PRESENT)
+        beyond = self.board.highest_in(PRESENT, IDS, there - keep)
+        return UsersNow(1, 0, {int(one): count for one, count in states.items()}, [], beyond)
+
+    def ask(
+        self, order: Callable[[int, WorkerId], RemoveIds], deadline_s: float, to: Iterable[WorkerId]
+    ) -> dict[WorkerId, Reply]:
+        return {origin: self._remove(origin, order(1, origin).ids) for origin in to}
+
+    def _remove(self, origin: WorkerId, ids: Iterable[int]) -> Reply:
+        assert all(worker_of(one, 1, WORKERS) == origin.worker for one in ids)
+        if self.dies:
+            return LOST
+        fresh = [one for one in ids if self.board.users[one] == UserState.STARTING]
+        self.put(ids, UserState.STOPPING)
+        self.put(fresh, UserState.NONE)
+        return Reply(Outcome.ANSWERED, answer=UsersRemoved(1, *Removal(withdrawn=len(fresh))))
+
+    def present(self) -> list[int]:
+        return self.board.users_in(PRESENT, IDS)
+
+    def fall_to(self, line: int) -> None:
+        self.down.line = line
+        self.down.fall()
+        running = gevent.spawn(self.down.run)
+        gevent.sleep(0.01)
+        running.kill()
+
+
+@pytest.fixture
+def world() -> World:
+    made = World()
+    made.put(IDS, UserState.RUNNING)
+    return made
+
+
+def test_the_highest_ids_go_first(world):
+    world.fall_to(10)
+    assert world.present() == list(range(1, 11))
+
+
+def test_users_that_have_left_by_themselves_are_not_removed_once_more(world):
+    world.put(range(21, 36), UserState.FINISHED)
+    world.fall_to(30)
+    assert len(world.present()) == 25, "there are fewer than the line anyway"
+    world.fall_to(10)
+    assert world.present() == list(range(1, 11))
+    world.put(range(1, 4), UserState.FINISHED)
+    world.fall_to(9)
+    assert len(world.present()) == 7
+
+
+def test_users_that_have_not_started_go_first_and_are_wanted_no_longer(world):
+    world.put(range(21, 41), UserState.NONE)
+    world.starts.add(range(21, 41))
+    world.put([20], UserState.STARTING)
+    world.fall_to(25)
+    assert (world.starts.undealt(), world.status.added) == (5, 25)
+    world.fall_to(18)
+    assert (world.starts.undealt(), world.status.added) == (0, 19)
+    assert world.present() == list(range(1, 19))
+
+
+def test_users_of_a_lost_worker_count_and_its_successor_is_told(world):
+    world.put(range(2, 41, 2), UserState.RESTARTING)
+    (lost,) = (one for one in world.workers if one.worker == 1)
+    world.workers.discard(lost)
+    world.fall_to(10)
+    assert world.present() == [*range(1, 11), *range(12, 41, 2)]
+    world.workers.add(WorkerId("node0", 1, 2))
+    world.fall_to(10)
+    assert world.present() == list(range(1, 11))
+
+
+def test_a_worker_that_dies_over_it_is_asked_again(world):
+    world.dies = True
+    world.fall_to(10)
+    assert len(world.present()) == 40
+    world.dies = False
+    world.fall_to(40)  # nothing more is to go
+    assert world.present() == list(range(1, 11))
