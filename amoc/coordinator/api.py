@@ -6,7 +6,6 @@ worker's end, which its context has.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from math import inf
 from typing import Any, overload
@@ -18,6 +17,7 @@ from amoc.base import pause
 from amoc.base.clock import S_NS
 from amoc.base.context import find
 from amoc.base.errors import ClosedError, PeerError, ScenarioError
+from amoc.base.names import check_name
 from amoc.base.waiting import wait
 from amoc.coordinator import init_plans
 from amoc.coordinator.controller import SCOPES
@@ -31,7 +31,6 @@ from amoc.users.user import current
 
 ROOM_S = 60.0
 """How long an add may wait until it can leave its worker."""
-_NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 
 _Actions = Callable[..., object] | Sequence[Callable[..., object]]
 _Item = tuple[int | tuple[int, int] | str, _Actions]
@@ -41,7 +40,7 @@ def start(name: str, plan: _Item | list[_Item], timeout: float = 30.0, scope: st
     """Start a coordinator, in init() or by a user.
 
     Args:
-        name: What it is called in the whole run.
+        name: What it is called in the whole run; any text of up to 200 characters.
         plan: ``(size, actions)`` or a list of such. The size is a number of users, ``(min, max)``
             for a random one each time, or ``"all"``; actions are a function or a list of them,
             which take ``(event)``, ``(event, users)`` or ``(event, user_a, user_b)``.
@@ -51,7 +50,7 @@ def start(name: str, plan: _Item | list[_Item], timeout: float = 30.0, scope: st
     Raises:
         ScenarioError: It is already started, or cannot be started like this.
     """
-    _check_name("coordinator", name)
+    check_name("coordinator", name)
     items = parse(name, plan)
     if not _is_seconds(timeout):
         raise ScenarioError(
@@ -231,7 +230,7 @@ def barrier(name: str, n: int, timeout: float = inf) -> None:
         BarrierTimeout: There were too few in time. The user does not count for the others any more.
         ScenarioError: Others wait there for another number of users.
     """
-    _check_name("barrier", name)
+    check_name("barrier", name)
     if type(n) is not int or not 1 <= n <= MAX_USERS:
         raise ScenarioError(f"barrier {name} must be for 1 to {MAX_USERS:,} users, got {n!r}")
     if not _is_seconds(timeout):
@@ -244,11 +243,3 @@ def barrier(name: str, n: int, timeout: float = inf) -> None:
 
 def _is_seconds(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
-
-
-def _check_name(what: str, name: object) -> None:
-    if not (isinstance(name, str) and _NAME.fullmatch(name)):
-        raise ScenarioError(
-            f"the name of a {what} must have 1 to 100 letters, digits, '_', '.' or '-', got"
-            f" {name!r}"
-        )

@@ -339,3 +339,31 @@ def test_what_the_guide_shows_works_for_six_users_of_two_workers(
         summary = run.summary()
     assert summary["crashes"] == []
     assert summary["counters"] | counts == summary["counters"]
+
+
+def test_a_coordinator_and_a_barrier_may_have_any_name(
+    scenario: Callable[[str], Path], tmp_path: Path
+) -> None:
+    name = "Paare [bold] & <Söhne>: 50 %, 'x'\\\\"
+    file = scenario(f"""
+        from amoc import coordinator, metrics
+
+        name = {name!r}
+
+        def init():
+            coordinator.start(name, (2, lambda event: metrics.counter("met").inc()))
+
+        def start(user_id):
+            coordinator.add(name)
+            coordinator.barrier(name, 2)
+            coordinator.reset(name)
+            assert coordinator.state(name).name == name
+    """)
+    options = ("--users", "2", "--workers", "2", "--set", "repeat_num=1")
+    with running(file, *options, directory=tmp_path) as run:
+        assert run.end() == 0, run.output
+        summary = run.summary()
+    assert summary["users"]["crashed"] == 0
+    assert summary["counters"][f"coordinator.{name}.adds"] == 2
+    assert summary["counters"]["met"] == 3  # the pair, and twice an empty group that was reset
+    assert f"coordinator.{name}.adds" in "".join(run.output.split("\n"))

@@ -243,7 +243,7 @@ def _crashes(crashes: Sequence[CrashPart]) -> Table:
 def _counters(counters: Mapping[str, int], per_s: Mapping[str, float | None], span: str) -> Table:
     table = _table(_named("counters", span), "total", "per second")
     for name, count in counters.items():
-        table.add_row(name, f"{count:,}", _rate(per_s.get(name)))
+        table.add_row(Text(name), f"{count:,}", _rate(per_s.get(name)))
     return table
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from amoc import coordinator
+from amoc import coordinator, metrics
 from amoc.base import context
 from amoc.base.errors import ClosedError, ScenarioError
 from amoc.coordinator import init_plans
@@ -152,11 +152,29 @@ def test_users_of_one_process_meet_at_a_barrier(run: Alone) -> None:
     assert met == [1, 2, 3]
 
 
+@pytest.mark.parametrize("name", ["x" * 200, "Пары 1", "[bold]a[/bold]", " ", "a:b=c/{}"])
+def test_a_coordinator_and_a_barrier_may_be_called_by_any_text(run: Alone, name: str) -> None:
+    coordinator.start(name, [(2, meet)])
+    run.begin()
+
+    def start(user_id: int) -> None:
+        coordinator.add(name)
+        coordinator.barrier(name, 2)
+
+    assert not run.run(start, 1, 2).errors
+    until(lambda: len(met) == 1)
+    counted = {metric.name: metric.value for metric in metrics.read()}
+    assert counted[f"coordinator.{name}.adds"] == 2
+
+
 def test_init_is_told_what_cannot_be_before_anything_is_asked(run: Alone) -> None:
     coordinator.start("pairs", (2, meet))
     for call, says in (
         (lambda: coordinator.start("pairs", (2, meet)), "pairs is already started"),
-        (lambda: coordinator.start("a b", (2, meet)), "the name of a coordinator must have 1 to"),
+        (lambda: coordinator.start("a\nb", (2, meet)), "the name of a coordinator must be text of"),
+        (lambda: coordinator.start("x" * 201, (2, meet)), "1 to 200 characters, without control"),
+        (lambda: coordinator.start("", (2, meet)), "without control characters, got ''"),
+        (lambda: coordinator.start(7, (2, meet)), "without control characters, got 7"),
         (lambda: coordinator.start("x", (2, meet), timeout=0), "timeout of coordinator x must be"),
         (lambda: coordinator.start("x", (2, meet), timeout="5"), "more than 0 s, got '5'"),
         (lambda: coordinator.start("x", (2, meet), scope="all"), 'must be "run" or "node", got'),
@@ -183,7 +201,7 @@ def test_what_is_for_users_is_not_there_before_the_run(run: Alone) -> None:
     for call, says in (
         (lambda: coordinator.barrier("b", 0), "for 1 to 10,000,000 users, got 0"),
         (lambda: coordinator.barrier("b", 2.0), "got 2.0"),
-        (lambda: coordinator.barrier("b c", 2), "the name of a barrier"),
+        (lambda: coordinator.barrier("b\0c", 2), "the name of a barrier"),
         (lambda: coordinator.barrier("b", 2, timeout=-1), "must be more than 0 s, got -1"),
         (lambda: coordinator.add("pairs", "me", None), "must be given by its id, got 'me'"),
     ):
