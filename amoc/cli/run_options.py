@@ -241,7 +241,7 @@ def rates(throttles: Sequence[str]) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for one in throttles:
-        name, equals, text = one.partition("=")
+        name, equals, text = one.rpartition("=")
         name, text = name.strip(), text.strip()
         if not equals or not name:
             raise UsageError(f"--throttle must be NAME=RATE, got {one!r}")

@@ -20,7 +20,7 @@ from typing import Any
 from amoc.base import pause
 from amoc.base.context import WorkerContext, find
 from amoc.base.errors import AmocError, ClosedError, PeerError, ScenarioError
-from amoc.base.waiting import Waiter, wait
+from amoc.base.waiting import Notify, Waiter, wait
 from amoc.ipc.messages.codec import pack
 from amoc.ipc.messages.envelope import Part
 from amoc.ipc.messages.rpc import ANSWERS, CALLS, Answer, Call
@@ -63,6 +63,12 @@ class Later:
         if self._answer is not None:
             self._answer()
 
+    def wait(self, timeout_s: float) -> bool:
+        """Wait until it is done, in this process; whether it is within `timeout_s`."""
+        bell = Notify()
+        self.when_done(bell.ring)
+        return bell.wait(timeout_s)
+
     def when_done(self, answer: Callable[[], None]) -> None:
         """Call `answer` when it is done, or now."""
         self._answer = answer
@@ -100,7 +106,7 @@ class Recorder(Handler):
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, tuple[object, ...]]] = []
-        self._started: set[tuple[str, object]] = set()
+        self._started: dict[tuple[str, object], list[object]] = {}
 
     def __call__(
         self,
@@ -109,16 +115,24 @@ class Recorder(Handler):
         _timeout_s: float,
         _interruptible: bool = False,
         /,
-    ) -> None:
-        """Note a call."""
+    ) -> object:
+        """Note a call; of a start, say whether there was none like it, as the controller does."""
         pack(arguments)  # what cannot travel is told now, where it can be seen
         part, _, what = operation.partition(".")
-        if what in ("start", "stop") and arguments:
-            if what == "start" and (part, arguments[0]) in self._started:
-                raise ScenarioError(f"{part} {arguments[0]} is already started")
-            change = self._started.add if what == "start" else self._started.discard
-            change((part, arguments[0]))
+        if what == "state":
+            raise ScenarioError(f"{operation} is not available in init(): nothing has started yet")
+        if what == "start":
+            name, *given = arguments
+            known = self._started.get((part, name))
+            if known is not None and (part != "throttle" or known != given):
+                raise ScenarioError(f"{part} {name} is already started")
+            self._started[part, name] = given
+            if known is not None:
+                return [False, []]
+        elif what == "stop":
+            self._started.pop((part, arguments[0]), None)
         self.calls.append((operation, arguments))
+        return [True, []] if what == "start" else None
 
 
 @contextmanager

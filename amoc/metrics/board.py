@@ -37,7 +37,8 @@ MAX_CAUSES = 200
 """Causes of crashes that a worker tells apart."""
 KEPT_FREE = MAX_CAUSES + 1 + len(reserved.NAMES)
 """Directory entries for the causes of crashes, all others together, and amoc's own metrics."""
-ENTRY_BYTES = 256
+ENTRY_BYTES = 1024
+"""For a name of 200 characters, of up to 4 bytes each, such as a throttle may have."""
 _ENTRY = Struct(
     "<BBHIQ"
 )  # kind, merge rule, bytes of the name, unused, offset of the cells in the area

@@ -25,7 +25,7 @@ from amoc.base.context import GONE
 from amoc.base.errors import ScenarioError
 from amoc.base.text import cut
 from amoc.metrics import reserved, stopwatch
-from amoc.metrics.board import MAX_COUNT, NAME_BYTES, Area, Kind, Merge, Metric
+from amoc.metrics.board import MAX_COUNT, Area, Kind, Merge, Metric
 from amoc.metrics.coordinated_omission import RESPONSE
 from amoc.metrics.histogram import CELLS, LAST_CELL
 from amoc.metrics.stopwatch import Stopwatch, ThrottledStopwatch
@@ -33,8 +33,8 @@ from amoc.metrics.throttle_counts import COUNTS, Count
 
 MAX_S = 2**64 / 1e9
 _ONE: Final = 1
-MAX_NAME = NAME_BYTES - len(RESPONSE)
-"""Characters of a metric's name; a timer's response time has to have a name, too."""
+MAX_NAME = 231
+"""Characters of a metric's name; a file may be called so, and a timer's response time fits, too."""
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 
 

@@ -47,10 +47,11 @@ class Stopwatch:
 class _Token:
     """Permission from a throttle, until it is used."""
 
-    __slots__ = ("depth", "intended_ns")
+    __slots__ = ("depth", "intended_ns", "of_slot")
 
-    def __init__(self, intended_ns: int) -> None:
+    def __init__(self, intended_ns: int, of_slot: bool = True) -> None:
         self.intended_ns = intended_ns
+        self.of_slot = of_slot
         self.depth = 0  # blocks begun under it that have not ended
 
 
@@ -81,25 +82,27 @@ class ThrottledStopwatch(Stopwatch):
             paused = own_paused_ns()
             self._timer.record_ns(end_ns - self._start_ns - paused + self._paused_ns)
             if token is not None:
-                _respond(self._whose, self._timer, token.intended_ns, end_ns - paused)
+                _respond(self._whose, self._timer, token, end_ns - paused)
         elif token is not None:  # it was killed in the middle, perhaps because it hung for so long
-            _respond(
-                self._whose, self._timer, token.intended_ns, end_ns - own_paused_ns(), killed=True
-            )
+            _respond(self._whose, self._timer, token, end_ns - own_paused_ns(), killed=True)
 
 
 def _respond(
-    whose: Owner, timer: Timer, intended_ns: int, end_ns: int, *, killed: bool = False
+    whose: Owner, timer: Timer, token: _Token, end_ns: int, *, killed: bool = False
 ) -> None:
     """Record the response time of a block that `whose` has ended, and of turns it has missed.
 
     One that was `killed` would have taken longer: it counts only if it has kept turns from
     happening, for then what is known of it is bad enough.
     """
+    intended_ns = token.intended_ns
     response_ns = end_ns - intended_ns
     response = timer._response or timer.response
     if not killed:
         response.record_ns(response_ns)
+    if not token.of_slot:
+        whose.throttle_cadence = None
+        return
     first: Cadence | None = getattr(whose, "throttle_cadence", None)
     cadence = first
     others = 0
@@ -117,12 +120,19 @@ def _respond(
             cells[cell] += hits
 
 
-def put_token(whose: Owner, intended_ns: int) -> None:
-    """The greenlet `whose` has passed a throttle; a token that it still had is replaced."""
+def put_token(whose: Owner, intended_ns: int, of_slot: bool = True) -> None:
+    """The greenlet `whose` has passed a throttle; a token that it still had is replaced.
+
+    Args:
+        whose: Which greenlet.
+        intended_ns: When it was to begin.
+        of_slot: Whether a slot of a rate said so. Without a rate no turns can be missed.
+    """
     global throttled
     throttled = True
     # On the greenlet's own clock, without pauses. A `_Token` is made when a timer is begun.
-    whose.throttle_token = intended_ns - getattr(whose, "paused_ns", 0)
+    intended_ns -= getattr(whose, "paused_ns", 0)
+    whose.throttle_token = intended_ns if of_slot else _Token(intended_ns, False)
 
 
 def drop_token(whose: Owner) -> None:

@@ -36,8 +36,8 @@ def _not_negative(value: float) -> None:
 
 
 def _up_to_a_day_ms(value: float) -> None:
-    if not 0 <= value <= 86_400_000:
-        raise ValueError("must be from 0 to 86400000 ms")
+    if not (0 <= value <= 86_400_000 or value == inf):
+        raise ValueError("must be from 0 to 86400000 ms, or infinity to hold all starts")
     if value and value < _MIN_MS:
         raise ValueError(f"must be at least {_MIN_MS:g} ms, or 0 for no limit")
 
@@ -65,7 +65,8 @@ _Milliseconds = Annotated[float, BeforeValidator(_duration_ms)]
 
 interarrival = setting(
     50.0,
-    "Interval between user starts: milliseconds, or with a unit (50ms, 1s); 0: no limit",
+    "Interval between user starts: milliseconds, or with a unit (50ms, 1s); 0: no limit,"
+    " infinity: none",
     type=_Milliseconds,
     verify=_up_to_a_day_ms,
     update="free",

@@ -11,7 +11,8 @@ workers pass through it together:
         ...
 
 Durations are seconds. What is refused raises `ScenarioError`, in init() when the run is about to
-start.
+start. Calls that change a throttle return when the change is in force in all workers, about 40 ms
+later, or with ``wait=False`` as soon as the controller has it; those of init() return at once.
 """
 
 from __future__ import annotations
@@ -35,18 +36,21 @@ def start(
     *,
     interarrival: float | None = None,
     stages: str | None = None,
-) -> None:
+) -> str:
     """Start a throttle for the whole run.
 
     Args:
-        name: Letters, digits, ``_``, ``.`` and ``-``.
+        name: Up to 200 characters.
         rate: How many may pass per `interval`; 0 holds all, ``inf`` holds none.
         interval: Seconds; 0 means the same as `limit_concurrency`.
-        interarrival: Seconds between two, in place of `rate`.
+        interarrival: Seconds between two, in place of `rate`; ``inf`` holds all.
         stages: How the rate goes, in place of `rate`: ``30s:100, 2m:1000``.
 
+    Returns:
+        ``started``, or ``already started`` where it was started with the same arguments before.
+
     Raises:
-        ScenarioError: It makes no sense, or there is a throttle of that name.
+        ScenarioError: It makes no sense, or it was started with other arguments.
     """
     parse_profile.check_name(name)
     given = [one for one in (rate, interarrival, stages) if one is not None]
@@ -60,19 +64,24 @@ def start(
     if stages is None:
         shape = ["constant", _rate_of(name, rate, interarrival, interval)]
     parse_profile.build(name, shape, interval)
-    learn(rpc.ask("throttle.start", name, shape, interval))
+    is_new, state = rpc.ask("throttle.start", name, shape, interval)
+    learn(state)
+    return "started" if is_new else "already started"
 
 
-def limit_concurrency(name: str, n: int) -> None:
+def limit_concurrency(name: str, n: int) -> str:
     """Start a throttle that lets `n` users be at work at the same time, over the whole run.
 
     Who passes it holds one of its permits: until its iteration ends with `wait`, until the end of
     the block with `permit`. `change_rate` changes how many there are.
 
+    Returns:
+        As `start`.
+
     Raises:
-        ScenarioError: It makes no sense, or there is a throttle of that name.
+        ScenarioError: As `start`.
     """
-    start(name, n, 0)
+    return start(name, n, 0)
 
 
 def change_rate(
@@ -81,19 +90,23 @@ def change_rate(
     interval: float | None = None,
     *,
     interarrival: float | None = None,
+    wait: bool = True,
 ) -> None:
     """Change the rate, from now on; ends an `unlock` and any gradual change.
 
     Args:
         name: The throttle.
         rate: How many may pass per `interval`.
-        interval: Seconds; as it was if not given.
+        interval: Seconds; as it was if not given. With 0 a rate becomes a limit of concurrency,
+            with more a limit of concurrency becomes a rate. Users that are past the throttle then
+            hold no permit.
         interarrival: Seconds between two, in place of `rate`.
+        wait: Whether to return when the change is in force in all workers.
     """
     parse_profile.check_name(name)
     interval = _interval_of(name, interval, interarrival)
     value = _rate_of(name, rate, interarrival, interval)
-    rpc.ask("throttle.change_rate", name, value, interval)
+    rpc.ask("throttle.change_rate", name, value, interval, wait)
 
 
 def change_rate_gradually(
@@ -107,6 +120,7 @@ def change_rate_gradually(
     step_count: int | None = None,
     from_interarrival: float | None = None,
     to_interarrival: float | None = None,
+    wait: bool = True,
 ) -> None:
     """Change the rate little by little.
 
@@ -121,6 +135,7 @@ def change_rate_gradually(
         from_interarrival: Seconds between two, in place of `from_rate`.
         to_interarrival: Seconds between two, in place of `to_rate`. The rate goes in a straight
             line, not the time between.
+        wait: Whether to return when the change is in force in all workers.
     """
     parse_profile.check_name(name)
     interval = _interval_of(name, interval, to_interarrival)
@@ -136,49 +151,65 @@ def change_rate_gradually(
     shape: list[object] = ["stairs", first, last, step_interval, step_count]
     if duration is not None:
         shape = ["ramp", first, last, duration]
-    rpc.ask("throttle.change_shape", name, shape, interval)
+    _change_shape(name, shape, interval, wait)
 
 
-def steps(name: str, rates: Sequence[tuple[float, float]], interval: float | None = None) -> None:
-    """Let the rate go through a list of (rate, seconds); the last rate stays."""
-    shape = ["steps", [list(step) for step in rates]]
-    rpc.ask("throttle.change_shape", parse_profile.check_name(name), shape, interval)
+def steps(
+    name: str,
+    rates: Sequence[tuple[float, float]],
+    interval: float | None = None,
+    *,
+    wait: bool = True,
+) -> None:
+    """Take the rate through a list of (rate, seconds); the last rate stays."""
+    _change_shape(name, ["steps", [list(step) for step in rates]], interval, wait)
 
 
-def sine(name: str, low: float, high: float, period: float, interval: float | None = None) -> None:
-    """Let the rate swing between `low` and `high`, from the middle upwards, until it is changed."""
-    shape = ["sine", low, high, period]
-    rpc.ask("throttle.change_shape", parse_profile.check_name(name), shape, interval)
+def sine(
+    name: str,
+    low: float,
+    high: float,
+    period: float,
+    interval: float | None = None,
+    *,
+    wait: bool = True,
+) -> None:
+    """Vary the rate between `low` and `high`, from the middle upwards, until it is changed."""
+    _change_shape(name, ["sine", low, high, period], interval, wait)
 
 
-def stages(name: str, text: str, interval: float | None = None) -> None:
-    """Let the rate follow stages such as ``30s:100, 2m:1000``, from 0."""
-    rpc.ask("throttle.change_shape", parse_profile.check_name(name), ["stages", text], interval)
+def stages(name: str, text: str, interval: float | None = None, *, wait: bool = True) -> None:
+    """Have the rate follow stages such as ``30s:100, 2m:1000``, from 0."""
+    _change_shape(name, ["stages", text], interval, wait)
 
 
-def pause(name: str) -> None:
-    """Let nobody through until `resume`; a gradual change goes on counting meanwhile."""
-    rpc.ask("throttle.pause", parse_profile.check_name(name))
+def pause(name: str, *, wait: bool = True) -> None:
+    """Hold all users until `resume`; a gradual change goes on counting meanwhile."""
+    rpc.ask("throttle.pause", parse_profile.check_name(name), wait)
 
 
-def resume(name: str) -> None:
+def resume(name: str, *, wait: bool = True) -> None:
     """Back to what is configured, after `pause` or `unlock`."""
-    rpc.ask("throttle.resume", parse_profile.check_name(name))
+    rpc.ask("throttle.resume", parse_profile.check_name(name), wait)
 
 
-def unlock(name: str) -> None:
-    """Let everybody through until `resume` or another rate."""
-    rpc.ask("throttle.unlock", parse_profile.check_name(name))
+def unlock(name: str, *, wait: bool = True) -> None:
+    """Lift the limit until `resume` or another rate."""
+    rpc.ask("throttle.unlock", parse_profile.check_name(name), wait)
 
 
 def stop(name: str) -> None:
-    """End the throttle; who waits for it gets a `ScenarioError`. Its name is free again."""
+    """End the throttle; users that wait for it get a `ScenarioError`. Its name is free again."""
     rpc.ask("throttle.stop", parse_profile.check_name(name))
 
 
 def state(name: str) -> ThrottleState:
-    """How the throttle is."""
+    """The throttle's state; not in init(), where nothing has started yet."""
     return ThrottleState(*rpc.ask("throttle.state", parse_profile.check_name(name)))
+
+
+def _change_shape(name: str, shape: list[object], interval: float | None, wait: bool) -> None:
+    rpc.ask("throttle.change_shape", parse_profile.check_name(name), shape, interval, wait)
 
 
 def _interval_of(name: str, interval: object, interarrival: object) -> float | None:
@@ -197,7 +228,7 @@ def _rate_of(
         )
     if interarrival is None:
         return parse_profile.check_rate(name, rate, interval_s)
-    seconds = parse_profile.check_seconds(name, "interarrival", interarrival)
+    seconds = parse_profile.check_seconds(name, "interarrival", interarrival, most=inf)
     if interval_s is None:
         raise ScenarioError(
             f"throttle {name} must be given an interval, for {which}interarrival and a rate to go"

@@ -11,6 +11,7 @@ one message.
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable, Mapping
 from heapq import heapify, heappop, heappush
 from typing import Any
@@ -22,6 +23,7 @@ from amoc.base.operator import Operator
 from amoc.base.text import counted
 from amoc.base.waiting import Notify
 from amoc.ipc.messages.throttle import THROTTLE_TO_CONTROLLER, THROTTLE_TO_WORKER, ThrottleToWorker
+from amoc.ipc.rpc import Later
 from amoc.ipc.worker_id import WorkerId
 from amoc.scenario.events import THROTTLE_INIT, THROTTLE_RATE, THROTTLE_STOP
 from amoc.throttle import parse_profile
@@ -73,6 +75,7 @@ class Pacer:
         self._last_epochs: dict[str, int] = {}
         self._workers: dict[WorkerId, None] = {}
         self._run_is_paused = False
+        self._awaited: dict[str, deque[tuple[int, Later]]] = {}  # epochs to be in force
         self._heap: list[tuple[int, str]] = []
         self._due: dict[str, int] = {}
         self._bell = Notify()
@@ -80,9 +83,9 @@ class Pacer:
             "throttle.start": self._op_start,
             "throttle.change_rate": self._op_change_rate,
             "throttle.change_shape": self._op_change_shape,
-            "throttle.pause": lambda _, name: self._change(name, Throttle.pause),
-            "throttle.resume": lambda _, name: self._change(name, Throttle.resume),
-            "throttle.unlock": lambda _, name: self._change(name, Throttle.unlock),
+            "throttle.pause": self._overlay(Throttle.pause),
+            "throttle.resume": self._overlay(Throttle.resume),
+            "throttle.unlock": self._overlay(Throttle.unlock),
             "throttle.stop": self._op_stop,
             "throttle.state": lambda _, name: list(self._find(name).state(self._now())),
             "throttle.find": lambda _, name: self._wire_state(self._find(name)),
@@ -127,6 +130,8 @@ class Pacer:
                 throttle.want(origin, record, now_ns)
                 touched[record.name] = throttle
         for throttle in touched.values():
+            if throttle.name in self._awaited:
+                self._answer(throttle)
             if throttle.next_ns(now_ns) <= now_ns:
                 self._deal(throttle, now_ns)
             else:
@@ -149,6 +154,7 @@ class Pacer:
         for throttle in self._throttles.values():
             throttle.lost(origin, now_ns)
             self._reschedule(throttle, now_ns)
+        self._answer_all()
 
     def begin(self) -> None:
         """Users may start."""
@@ -160,6 +166,7 @@ class Pacer:
         self._run_is_paused = True
         for name in self._throttles:
             self._change(name, Throttle.pause_run)
+        self._answer_all()
 
     def resume_run(self) -> None:
         """The run goes on."""
@@ -209,6 +216,8 @@ class Pacer:
         del self._throttles[name], self._shapes[name]
         self._due.pop(name, None)
         self._last_epochs[name] = throttle.epoch + 1
+        for _, later in self._awaited.pop(name, ()):
+            later.done()
         if len(self._last_epochs) > 2 * MAX_THROTTLES:
             self._last_epochs.pop(next(iter(self._last_epochs)))
         self._tell(throttle.gone())
@@ -231,28 +240,43 @@ class Pacer:
         now_ns = self._now()
         return [throttle.state(now_ns) for throttle in self._throttles.values()]
 
-    def _op_start(
-        self, origin: WorkerId | None, name: str, shape: object, interval_s: float
-    ) -> object:
-        known = self._shapes.get(name)
-        # init() runs on each node, and each starts the same throttles.
-        if origin is not None or known is None or known != (shape, interval_s):
+    def _op_start(self, _: WorkerId | None, name: str, shape: object, interval_s: float) -> object:
+        """Start it, unless it was started so; whether, and what a worker learns it from."""
+        is_new = self._shapes.get(name) != (shape, interval_s)
+        if is_new:
             self.start(name, shape, interval_s)
-        return self._wire_state(self._throttles[name])
+        return [is_new, self._wire_state(self._throttles[name])]
 
     def _op_stop(self, _: WorkerId | None, name: str) -> None:
         if name in OWN:
             raise ScenarioError(f"throttle {name} is amoc's own and cannot be stopped; pause it")
         self.stop(name)
 
+    def _overlay(self, act: Callable[[Throttle[WorkerId], int], bool]) -> Callable[..., object]:
+        def operation(_: WorkerId | None, name: str, wait: bool = False) -> Later | None:
+            self._change(name, act)
+            return self._when_in_force(name) if wait else None
+
+        return operation
+
     def _op_change_rate(
-        self, _: WorkerId | None, name: str, rate: float, interval_s: float | None
-    ) -> None:
-        self._op_change_shape(_, name, ["constant", rate], interval_s)
+        self,
+        _: WorkerId | None,
+        name: str,
+        rate: float,
+        interval_s: float | None,
+        wait: bool = False,
+    ) -> Later | None:
+        return self._op_change_shape(_, name, ["constant", rate], interval_s, wait)
 
     def _op_change_shape(
-        self, _: WorkerId | None, name: str, shape: Any, interval_s: float | None
-    ) -> None:
+        self,
+        _: WorkerId | None,
+        name: str,
+        shape: Any,
+        interval_s: float | None,
+        wait: bool = False,
+    ) -> Later | None:
         throttle, shape = self._find(name), list(shape)
         if interval_s is not None:
             interval_s = parse_profile.check_interval(name, interval_s)
@@ -265,6 +289,27 @@ class Pacer:
             shape = [shape[0], value, *shape[2:]]
         profile = parse_profile.build(name, shape, per_s)
         self._change(name, lambda one, at_ns: one.change_profile(profile, interval_s, at_ns))
+        return self._when_in_force(name) if wait else None
+
+    def _when_in_force(self, name: str) -> Later | None:
+        """What answers when all workers act by the newest change; None if that is now."""
+        throttle, later = self._throttles[name], Later()
+        self._awaited.setdefault(name, deque()).append((throttle.epoch, later))
+        self._answer(throttle)
+        return None if later.is_done else later
+
+    def _answer(self, throttle: Throttle[WorkerId]) -> None:
+        """Answer those whose change is in force."""
+        awaited = self._awaited[throttle.name]
+        # While the run is paused nobody passes, and before it goes on all have heard of it.
+        while awaited and (self._run_is_paused or throttle.in_force(awaited[0][0], self._workers)):
+            awaited.popleft()[1].done()
+        if not awaited:
+            del self._awaited[throttle.name]
+
+    def _answer_all(self) -> None:
+        for name in list(self._awaited):
+            self._answer(self._throttles[name])
 
     def _change(self, name: str, act: Callable[[Throttle[WorkerId], int], bool]) -> None:
         throttle = self._find(name)

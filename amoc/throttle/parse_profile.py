@@ -12,7 +12,8 @@ Numbers are values and seconds, and how many stairs there are; stages are as in
 
 from __future__ import annotations
 
-import re
+import reprlib
+import unicodedata
 from collections.abc import Sequence
 from math import inf
 from typing import Any
@@ -25,8 +26,7 @@ from amoc.throttle.profiles import Constant, Line, Profile, Ramps, Sine, Steps, 
 MAX_STEPS = 10_000
 MAX_S = 1e8
 MIN_PERIOD_S = 1.0
-MAX_NAME = 100
-_NAME = re.compile(r"[A-Za-z0-9_.-]+")
+MAX_NAME = 200
 
 
 def check_name(name: object) -> str:
@@ -35,12 +35,16 @@ def check_name(name: object) -> str:
     Raises:
         ScenarioError: It cannot.
     """
-    if not isinstance(name, str) or not _NAME.fullmatch(name) or len(name) > MAX_NAME:
+    if not isinstance(name, str) or not 1 <= len(name) <= MAX_NAME or not _is_shown(name):
         raise ScenarioError(
-            f"a throttle's name must be 1 to {MAX_NAME} letters, digits, '_', '.' and '-', got"
-            f" {name!r}"
+            f"a throttle's name must be text of 1 to {MAX_NAME} characters, without control"
+            f" characters, got {reprlib.repr(name)}"
         )
     return name
+
+
+def _is_shown(text: str) -> bool:
+    return not any(unicodedata.category(one) in ("Cc", "Cs") for one in text)
 
 
 def _number(value: object) -> bool:
@@ -79,15 +83,17 @@ def check_interval(name: str, value: Any) -> float:
     return float(value)
 
 
-def check_seconds(name: str, what: str, value: Any, least: float = 0.0) -> float:
+def check_seconds(
+    name: str, what: str, value: Any, least: float = 0.0, most: float = MAX_S
+) -> float:
     """`value` as a duration for throttle `name`.
 
     Raises:
         ScenarioError: It is none; `what` says which.
     """
-    if not _number(value) or not least <= value <= MAX_S:
+    if not _number(value) or not least <= value <= most:
         raise ScenarioError(
-            f"throttle {name}: its {what} must be from {least:g} to {MAX_S:g} s, got {value!r}"
+            f"throttle {name}: its {what} must be from {least:g} to {most:g} s, got {value!r}"
         )
     return float(value)
 

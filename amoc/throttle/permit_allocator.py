@@ -64,6 +64,8 @@ class Permits(Generic[Asker]):
             changes.popleft()
         change = changes[0]
         until_ns = changes[1].from_ns if len(changes) > 1 else NEVER_NS
+        if now_ns < change.from_ns:  # until then it limits a rate
+            return change, 0, change.from_ns
         if change.mode is not Mode.RUN:
             return change, 0, until_ns
         value, holds_ns = change.profile.at(max(0, now_ns - change.origin_ns))

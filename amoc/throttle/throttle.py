@@ -11,11 +11,11 @@ same moment.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from math import inf
 from typing import Generic, NamedTuple, TypeVar
 
 from amoc.base.clock import MS_NS, S_NS
-from amoc.base.errors import ScenarioError
 from amoc.ipc.messages.throttle import Permits, ThrottleMode, ThrottleToWorker, Tokens, Want
 from amoc.throttle import permit_allocator, slot_allocator
 from amoc.throttle.profiles import Profile, integral
@@ -77,10 +77,17 @@ class Throttle(Generic[Asker]):
         self._waiting: dict[Asker, int] = {}
         change = self._change(now_ns)
         self._modes: deque[Change] = deque([change])
+        self._known: dict[Asker, int] = {}  # the epoch that is in force there
         self._wanted, self._wanted_ns = 0.0, now_ns  # not taken yet, and up to when
         self._slots: slot_allocator.SlotAllocator[Asker] | None = None
         self._permits: permit_allocator.Permits[Asker] | None = None
-        if interval_s:
+        self._allocate(change)
+
+    def _allocate(self, change: Change) -> None:
+        """Deal slots or permits from `change` on; workers begin to count anew with its epoch."""
+        self.first_epoch = change.epoch
+        self._slots = self._permits = None
+        if change.interval_ns:
             self._slots = slot_allocator.SlotAllocator(change)
         else:
             self._permits = permit_allocator.Permits(change)
@@ -88,17 +95,8 @@ class Throttle(Generic[Asker]):
     # What is asked of it
 
     def change_profile(self, profile: Profile, interval_s: float | None, now_ns: int) -> bool:
-        """Configure `profile`, and end an unlock; False when that is what there is already.
-
-        Raises:
-            ScenarioError: It would become a throttle of the other kind.
-        """
+        """Configure `profile`, and end an unlock; False when that is what there is already."""
         interval_s = self.interval_s if interval_s is None else interval_s
-        if bool(interval_s) is not bool(self.interval_s):
-            kind = "a rate" if self.interval_s else "how many pass at the same time"
-            raise ScenarioError(
-                f"throttle {self.name} limits {kind}, so its interval cannot become {interval_s:g}"
-            )
         before = self._measure(self._profile, self.interval_s)
         same = profile.steady and before == self._measure(profile, interval_s)
         self._profile, self.interval_s = profile, interval_s
@@ -121,12 +119,12 @@ class Throttle(Generic[Asker]):
         return True
 
     @staticmethod
-    def _measure(profile: Profile, interval_s: float) -> float | None:
-        """What makes two rates the same; None for one that does not stay."""
+    def _measure(profile: Profile, interval_s: float) -> tuple[bool, float] | None:
+        """What makes two limits the same; None for one that does not stay."""
         if not profile.steady:
             return None
         value, _ = profile.at(0)
-        return value / interval_s if interval_s else value
+        return bool(interval_s), value / (interval_s or 1)
 
     def pause(self, now_ns: int) -> bool:
         """Let nobody through until `resume`; False when that is so already."""
@@ -186,7 +184,9 @@ class Throttle(Generic[Asker]):
         change = self._change(self._from_ns(now_ns))
         self._drop_old(now_ns)
         self._modes.append(change)
-        if self._slots is not None:
+        if bool(change.interval_ns) is not (self._slots is not None):
+            self._allocate(change)
+        elif self._slots is not None:
             self._slots.change(change, now_ns)
         elif self._permits is not None:
             self._permits.change(change, now_ns)
@@ -231,8 +231,8 @@ class Throttle(Generic[Asker]):
         return wanted if wanted < inf else None
 
     def _told(self, change: Change) -> ThrottleMode:
-        mode, is_permits = str(change.mode), not self.interval_s
-        return ThrottleMode(self.name, change.epoch, change.from_ns, mode, is_permits)
+        mode, permits = str(change.mode), not change.interval_ns
+        return ThrottleMode(self.name, change.epoch, change.from_ns, mode, permits)
 
     def gone(self) -> ThrottleMode:
         """The last news of a throttle that is stopped."""
@@ -243,13 +243,18 @@ class Throttle(Generic[Asker]):
         at_ns = now_ns if self._run_paused_ns is None else self._run_paused_ns
         return self._profile.at(max(0, at_ns - self._origin_ns))[0]
 
+    def in_force(self, epoch: int, askers: Iterable[Asker]) -> bool:
+        """Whether the change that began `epoch` is in force at all `askers`."""
+        return all(self._known.get(one, 0) >= epoch for one in askers)
+
     # Dealing
 
     def want(self, asker: Asker, want: Want, now_ns: int) -> None:
         """A worker has said what its users want."""
         if want.epoch < self.first_epoch:
-            return  # of another throttle that had this name
+            return  # of another throttle that had this name, or before it became one of permits
         self._waiting[asker] = want.waiting
+        self._known[asker] = max(want.in_force, self._known.get(asker, 0))
         if self._slots is not None:
             self._slots.want(asker, want.outstanding, want.seen, want.since_ns, now_ns)
         elif self._permits is not None:
@@ -265,6 +270,7 @@ class Throttle(Generic[Asker]):
     def lost(self, asker: Asker, now_ns: int) -> None:
         """A worker is no more."""
         self._waiting.pop(asker, None)
+        self._known.pop(asker, None)
         if self._slots is not None:
             self._slots.lost(asker, now_ns)
         elif self._permits is not None:

@@ -160,7 +160,7 @@ def _pass(queue: WorkerQueue, timeout: float) -> Permit | None:
     if queue.permits and queue.handed is not None:
         permit = gate.hold(caller, queue)
     if not queue.permits:  # those have no slots, so nothing was meant to begin at any time
-        metrics.put_token(caller, token)
+        metrics.put_token(caller, token, queue.has_slots)
     try:
         if at_once:
             _let_loop_turn(gate)

@@ -98,6 +98,9 @@ class WorkerQueue:
     def __init__(self, name: str, lateness: metrics.Timer, record: Record | None) -> None:
         self.name = name
         self.epoch = 0
+        self._first_epoch = 0  # since when slots, or permits, are what it deals with
+        self._in_force = self._in_force_told = 0
+        self._applied = (0, 0)  # the newest change whose time has come: epoch, time
         self.permits = False
         self.waiting = 0
         self.handed: Permit | None = None
@@ -141,6 +144,11 @@ class WorkerQueue:
         if self._changes and self._changes[0].from_ns <= at_ns:
             self._apply_changes(at_ns)
         return self._mode is Mode.OPEN
+
+    @property
+    def has_slots(self) -> bool:
+        """Whether users pass at its slots."""
+        return not self.permits and self._mode is not Mode.OPEN
 
     def enter(self, waiter: Waiter[Token]) -> int | None:
         """Wait for a turn.
@@ -197,6 +205,8 @@ class WorkerQueue:
             return  # known; both an answer and an envelope may have brought it
         if not self.epoch:
             self.permits = news.permits
+        if news.permits is not self._will_be_permits:
+            self._count_anew(news)
         self.epoch = news.epoch
         if news.mode == Mode.GONE:
             self._changes.clear()
@@ -204,6 +214,17 @@ class WorkerQueue:
         self._return_kept(NEVER_NS)
         if self._hand:
             self._drop_void(news.from_ns)
+
+    @property
+    def _will_be_permits(self) -> bool:
+        return self._changes[-1].permits if self._changes else self.permits
+
+    def _count_anew(self, news: ThrottleMode) -> None:
+        """A rate becomes a limit of concurrency, or back: the controller counts from 0 again."""
+        self._first_epoch = news.epoch
+        self._idle.clear()
+        self._kept.clear()
+        self._seen = self._believed = self._back = self._back_told = 0
 
     def _drop_void(self, from_ns: int) -> None:
         """Drop slots that are due at `from_ns` or later: they are of an older epoch."""
@@ -242,6 +263,8 @@ class WorkerQueue:
 
     def give_back(self, permit: Permit) -> None:
         """A user is done."""
+        if permit.epoch < self._first_epoch:
+            return  # it limited a rate since
         at_ns = self._given_back_ns = now_ns()
         age_ns = at_ns - permit.since_ns
         if permit.epoch != self.epoch or age_ns >= KEEP_PERMIT_NS:
@@ -259,6 +282,7 @@ class WorkerQueue:
         self._weigh(at_ns)
         outstanding = self.outstanding
         self._believed, self._back_told = outstanding, self._back
+        self._in_force_told = self._in_force
         return Want(
             name=self.name,
             epoch=self.epoch,
@@ -267,6 +291,7 @@ class WorkerQueue:
             waiting=self.waiting,
             since_ns=self._since_ns,
             back=self._back,
+            in_force=self._in_force,
         )
 
     @property
@@ -282,7 +307,9 @@ class WorkerQueue:
     def has_news(self) -> bool:
         """Whether the controller believes something else than what is so."""
         return self.epoch > 0 and (
-            self._back != self._back_told or self.outstanding != self._believed
+            self._back != self._back_told
+            or self.outstanding != self._believed
+            or self._in_force > self._in_force_told
         )
 
     @property
@@ -332,7 +359,9 @@ class WorkerQueue:
     def _apply_changes(self, at_ns: int) -> None:
         changes = self._changes
         while changes and changes[0].from_ns <= at_ns:
-            self._mode = Mode(changes.popleft().mode)
+            change = changes.popleft()
+            self._mode, self.permits = Mode(change.mode), change.permits
+            self._applied = change.epoch, change.from_ns
 
     def work(self, at_ns: int, until_ns: int) -> int:
         """Let through whom it is time for; not for longer than `until_ns`, if there are many.
@@ -353,6 +382,9 @@ class WorkerQueue:
             self._let_all_through(until_ns)
         elif self._mode is Mode.GONE:
             self._turn_away(until_ns)
+        epoch, from_ns = self._applied
+        if not self._hand or self._hand[0][0] >= from_ns:  # and no slot of an older one is left
+            self._in_force = epoch
         return self._passed - before
 
     def _let_through(self, at_ns: int, until_ns: int) -> None:

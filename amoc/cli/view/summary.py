@@ -271,7 +271,7 @@ def _throttles(
         else:
             shown = f"{rate / interval_s:,.6g}/s" if interval_s else f"{rate:,.6g} at once"
         table.add_row(
-            name,
+            Text(name),
             "stopped" if one["mode"] == "stopped" else shown,
             f"{one['executions']:,}",
             f"{one['missed']:,}",

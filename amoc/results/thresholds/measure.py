@@ -83,6 +83,8 @@ _UP_AND_DOWN = frozenset({"running", "waiting"})
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 _STATISTIC = re.compile(r"(.+)\.(p\d+(?:\.\d+)?|total|count|rate|mean|min|max|last)")
+_RATIO = re.compile(rf"\.(?:{'|'.join(COUNTS)})\s*/")
+"""In what looks like the name of a throttle: there are two measures."""
 _THROTTLE = re.compile(rf"throttle\.(.+?)\.(?:({'|'.join(COUNTS)})(\.rate)?|{WAITING})")
 
 
@@ -244,6 +246,8 @@ def parse(text: str) -> Measure:
     Raises:
         ValueError: It is none; a clause that follows the threshold.
     """
+    if text.startswith(reserved.THROTTLE):
+        return _parse_throttle(text)
     if not _NAME.fullmatch(text):
         raise ValueError(
             f"must begin with a metric such as message_ttd.p99 or crashes, got {text!r}"
@@ -251,8 +255,6 @@ def parse(text: str) -> Measure:
     if text in _BUILT_IN:
         name, _, statistic = text.partition(".")
         return Measure(text, name, statistic, {None: _BUILT_IN[text]})
-    if text.startswith(reserved.THROTTLE):
-        return _parse_throttle(text)
     found = _STATISTIC.fullmatch(text)
     name, statistic = (found[1], found[2]) if found else (text, "")
     if name in reserved.COUNTED:
@@ -267,6 +269,12 @@ def parse(text: str) -> Measure:
             )
         return Measure(text, name, statistic, _PERCENTILE)
     return Measure(text, name, statistic, _STATISTICS[statistic])
+
+
+def is_throttle(text: str) -> bool:
+    """Whether `text` is one measure of a throttle, which may have any name."""
+    found = _THROTTLE.fullmatch(text)
+    return found is not None and not _RATIO.search(found[1])
 
 
 def _parse_throttle(text: str) -> Measure:

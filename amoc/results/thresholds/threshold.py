@@ -25,7 +25,7 @@ from amoc.base.errors import UsageError
 from amoc.metrics.board import Kind
 from amoc.results.series import Tally
 from amoc.results.summary_types import ThresholdPart
-from amoc.results.thresholds.measure import Known, Measure, NoValue, Trend, Unit
+from amoc.results.thresholds.measure import Known, Measure, NoValue, Trend, Unit, is_throttle
 from amoc.results.thresholds.measure import parse as parse_measure
 
 COMMAND_LINE = "--expect"
@@ -54,7 +54,8 @@ _SCALES: dict[Unit, dict[str, Decimal]] = {
     Unit.RATE: {"/s": Decimal(1), "/min": 1 / Decimal(60), "/h": 1 / Decimal(3600)},
     Unit.SHARE: {"%": Decimal("0.01")},
 }
-_WHOLE = re.compile(r"([^<>=!]*)([<>=!]+)([^<>=!]*)")
+# A throttle may have any name; what is counted of it follows the name.
+_WHOLE = re.compile(r"(.*throttle\..*[a-z]\s*|[^<>=!]*)([<>=!]+)([^<>=!]*)")
 _LIMIT = re.compile(r"([+-]?(?:\d+(?:\.\d*)?|\.\d+))\s*(%|/?\s*[a-zµμ]+)?", re.IGNORECASE)
 _DIGITS = 3
 _MAX_DIGITS = 17
@@ -220,7 +221,7 @@ def _parse(text: str, source: str) -> Threshold:
         hint = "; equality is ==" if comparison == "=" else ""
         raise ValueError(f"expected one of < <= > >= == !=, got {comparison}{hint}")
     limit, unit, fitting = _parse_limit(limit_text)
-    first, slash, second = (part.strip() for part in subject.partition("/"))
+    first, slash, second = _ratio(subject)
     if slash:
         if Unit.SHARE not in fitting:
             raise ValueError(f"{subject} is {Unit.SHARE.value}, but the limit is {limit_text}")
@@ -234,6 +235,16 @@ def _parse(text: str, source: str) -> Threshold:
     threshold = Threshold(text, source, measure, divisor, comparison, limit, limit_text, unit)
     _check_sense(threshold)
     return threshold
+
+
+def _ratio(subject: str) -> tuple[str, str, str]:
+    """The two of a ratio, and the slash between them; none if it is one measure."""
+    slashes = [at for at, character in enumerate(subject) if character == "/"]
+    if is_throttle(subject) or not slashes:
+        return subject, "", ""
+    ends = (at for at in slashes if is_throttle(subject[:at].strip()))
+    at = next(ends, slashes[0])
+    return subject[:at].strip(), "/", subject[at + 1 :].strip()
 
 
 def _count(text: str) -> Measure:

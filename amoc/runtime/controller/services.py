@@ -27,7 +27,7 @@ from amoc.ipc.messages.rpc import ANSWERS
 from amoc.ipc.messages.throttle import THROTTLE_TO_WORKER
 from amoc.ipc.messages.users import LookAtUsers, Started, UsersNow
 from amoc.ipc.outbox import ControllerEnd, Outbox
-from amoc.ipc.rpc import RpcServer
+from amoc.ipc.rpc import Later, RpcServer
 from amoc.ipc.worker_id import WorkerId
 from amoc.results.journal import Journal
 from amoc.results.series import ThrottlePoint
@@ -51,6 +51,8 @@ MINUTE_S = 60.0
 """What `user_rate` is per."""
 LOOK_S = 1.0
 """How long a node may take to say where its users stand."""
+START_RATE_S = 5.0
+"""How long workers may take to act by a new start rate."""
 MAX_NAMED = 20
 """Throttles that a message names."""
 
@@ -159,7 +161,11 @@ class Services:
             self._node.failure = error
 
     def _change_start_rate(self, per_minute: float) -> None:
-        self.calls.do(None, "throttle.change_rate", USER_RATE, per_minute, MINUTE_S)
+        later = self.calls.do(None, "throttle.change_rate", USER_RATE, per_minute, MINUTE_S, True)
+        if isinstance(later, Later) and not later.wait(START_RATE_S):
+            raise PeerError(
+                f"the new start rate was not in force in all workers within {START_RATE_S:g} s"
+            )
 
     # Workers
 

@@ -279,6 +279,7 @@ def test_rates_of_throttles_are_kept_by_name():
         (["--stages", "100"], "--stages stage 1 must be DURATION:TARGET such as 30s:100"),
         (["--stages", "0s:100"], "--stages must have a total duration above 0 s, got '0s:100'"),
         (["--throttle", "x"], "--throttle must be NAME=RATE, got 'x'"),
+        (["--throttle", "a=fast=x"], "--throttle a=fast: must be a rate such as 10/s"),
         (["--throttle", "=5"], "--throttle must be NAME=RATE, got '=5'"),
         (["--throttle", "x=fast"], "--throttle x: must be a rate such as 10/s"),
         (["--throttle", "x=1s:a"], "--throttle x: stage 1: its target must be a rate such as"),

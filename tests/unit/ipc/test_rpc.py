@@ -124,7 +124,7 @@ def test_no_answer_is_an_error_in_time_and_a_late_one_is_passed_over():
 
 def test_calls_of_init_are_noted_in_order_and_made_later():
     with rpc.recording() as recorder:
-        assert rpc.ask("throttle.start", "a", 1) is None
+        assert rpc.ask("throttle.start", "a", 1) == [True, []]
         assert rpc.ask("throttle.pause", "a") is None
         with pytest.raises(TypeError):
             rpc.ask("throttle.start", object())
@@ -133,12 +133,23 @@ def test_calls_of_init_are_noted_in_order_and_made_later():
         rpc.ask("throttle.start", "a", 1)
 
 
+def test_what_init_cannot_be_told_is_refused_there_by_name():
+    with rpc.recording() as recorder:
+        for part in ("throttle", "coordinator"):
+            with pytest.raises(ScenarioError, match=rf"{part}\.state is not available in init\(\)"):
+                rpc.ask(f"{part}.state", "a")
+    assert not recorder.calls
+
+
 def test_init_can_start_a_name_once_and_again_after_it_was_stopped():
     with rpc.recording() as recorder:
         rpc.ask("throttle.start", "a", 1)
+        assert rpc.ask("throttle.start", "a", 1) == [False, []], "the same again is harmless"
         with pytest.raises(ScenarioError, match="throttle a is already started"):
-            rpc.ask("throttle.start", "a", 1)
+            rpc.ask("throttle.start", "a", 2)
         rpc.ask("coordinator.start", "a", [])
+        with pytest.raises(ScenarioError, match="coordinator a is already started"):
+            rpc.ask("coordinator.start", "a", [])
         rpc.ask("throttle.stop", "a")
         rpc.ask("throttle.start", "a", 2)
     assert [call[0] for call in recorder.calls] == [

@@ -35,7 +35,7 @@ KINDS = list(Kind)
 names = st.text(min_size=1, max_size=20)
 
 
-def new_memory(mib: int = 4) -> memoryview:
+def new_memory(mib: int = 10) -> memoryview:
     return memoryview(bytearray(mib << 20))
 
 
@@ -342,3 +342,10 @@ def test_the_highest_users_in_a_state_are_found_however_many_there_are():
         assert board.highest_in(states, ids, count) == highest[:count]
     assert board.highest_in(states, ids, -1) == []
     assert board.highest_in(states, range(0), 5) == []
+
+
+def test_a_throttle_may_be_called_by_200_characters_of_any_script():
+    area = Area(new_memory())
+    name = "🎉" * 200
+    area.declare(Kind.THROTTLE, name)
+    assert area.has(Kind.THROTTLE, name)

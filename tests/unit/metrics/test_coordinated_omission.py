@@ -275,6 +275,23 @@ def test_who_is_killed_while_it_hangs_counts_if_it_has_missed_turns(clock, took,
     assert found["turn.response"].max_ns == (took if known else 5 * MS)
 
 
+def test_without_a_limit_no_turn_is_missed_and_what_was_usual_is_forgotten(clock):
+    timer = metrics.timer("turn")
+
+    def user(me):
+        for number in range(20):
+            turn(me, clock, number * 100 * MS, 5 * MS, timer)
+        clock.now = 2 * S
+        metrics.put_token(me, clock.now, False)
+        with timer.time():
+            clock.now += 20 * S
+        turn(me, clock, clock.now, S, timer)
+
+    in_a_user(user)
+    found = read()
+    assert found["turn.response"] == found["turn"] == Histogram.of([5 * MS] * 20 + [20 * S, S])
+
+
 def test_what_a_user_misses_is_its_own(clock):
     timer = metrics.timer("turn")
     in_a_user(lambda me: [turn(me, clock, at * 100 * MS, MS, timer) for at in range(20)])

@@ -127,7 +127,7 @@ def test_a_gauge_keeps_the_rule_it_was_declared_with():
 
 @given(st.lists(st.integers(-5, 2**50), min_size=1, max_size=30))
 def test_a_timer_keeps_its_longest_duration_exactly(durations):
-    with handles.separate(Area(memoryview(bytearray(4 << 20)))):
+    with handles.separate(Area(memoryview(bytearray(10 << 20)))):
         for ns in durations:
             metrics.timer("ttd").record_ns(ns)
         assert read()["ttd"].max_ns == max([0, *durations])
@@ -174,7 +174,7 @@ def test_a_throttle_may_be_called_as_a_metric_is_and_is_none_of_the_scenario():
 def test_a_throttle_counts_where_its_process_was_attached_to():
     meters = metrics.throttle("logins")
     meters.executions.inc(5)
-    area = Area(memoryview(bytearray(4 << 20)))
+    area = Area(memoryview(bytearray(10 << 20)))
     metrics.attach(area, inherit=True)
     meters.executions.inc()
     meters.waiting.set(2)
@@ -192,7 +192,7 @@ def test_a_throttle_that_there_is_no_room_for_counts_unseen():
 def test_handles_from_before_the_fork_record_into_the_workers_slot():
     counter, gauge, timer = metrics.counter("c"), metrics.gauge("g"), metrics.timer("t")
     counter.inc(100)
-    area = Area(memoryview(bytearray(4 << 20)))
+    area = Area(memoryview(bytearray(10 << 20)))
     metrics.attach(area, inherit=False)
     counter.inc()
     gauge.set(1)
@@ -206,7 +206,7 @@ def test_one_worker_takes_over_what_was_counted_before_the_fork():
     metrics.counter("c").inc(100)
     metrics.gauge("g").set(7)
     metrics.timer("t").record_ns(5000)
-    metrics.attach(Area(memoryview(bytearray(4 << 20))), inherit=True)
+    metrics.attach(Area(memoryview(bytearray(10 << 20))), inherit=True)
     metrics.counter("c").inc()
     metrics.timer("t").record_ns(1000)
     assert read() == {"c": 101, "t": Histogram.of([5000, 1000])}
@@ -234,7 +234,7 @@ def test_a_forked_process_reaches_no_cell_of_its_worker():
 
 
 def test_a_replaced_worker_counts_on_and_its_gauges_start_anew():
-    memory = memoryview(bytearray(4 << 20))
+    memory = memoryview(bytearray(10 << 20))
     for expected in (1, 2, 3):
         metrics.attach(Area(memory), inherit=False)
         metrics.counter("c").inc()

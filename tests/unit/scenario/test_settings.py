@@ -579,8 +579,8 @@ def test_amocs_own_settings_take_what_they_should(name, raw, expected):
     [
         ("interarrival", "-1"),
         ("interarrival", "nan"),
-        ("interarrival", "inf"),  # a rate of nothing: no user would ever start
         ("user_rate", "0.5"),
+        ("interarrival", "1e9"),
         ("user_rate", "-5"),
         ("user_rate", "nan"),
         ("user_rate", "60000001"),

@@ -13,6 +13,7 @@ def test_the_rate_of_starts_is_that_of_user_rate_or_of_interarrival():
     assert start_rate(50.0, None) == 1200.0
     assert start_rate(50.0, 7.0) == 7.0
     assert start_rate(0.0, None) == inf
+    assert start_rate(inf, None) == start_rate(50.0, 0.0) == 0.0
     assert start_rate(0.001, None) == 60_000_000.0
 
 

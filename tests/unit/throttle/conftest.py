@@ -8,10 +8,10 @@ import pytest
 
 from amoc.base import pause
 from amoc.base.context import WorkerContext
-from amoc.ipc.rpc import Handler
+from amoc.ipc.rpc import Handler, Later
 from amoc.throttle.worker import Gate
 from tests.unit.throttle.local import connect
-from tests.unit.throttle.support import Here, Used
+from tests.unit.throttle.support import DEADLINE_S, Here, Used
 
 
 @pytest.fixture
@@ -24,7 +24,10 @@ def here() -> Iterator[Here]:
     def handle(
         operation: str, arguments: tuple[Any, ...], _timeout_s: float, _interruptible: bool
     ) -> Any:
-        return pacer.operations[operation](None, *arguments)
+        answer = pacer.operations[operation](None, *arguments)
+        if isinstance(answer, Later):
+            assert answer.wait(DEADLINE_S), operation
+        return answer
 
     context = WorkerContext()
     context.set(Gate, gate)

@@ -179,7 +179,8 @@ def test_intervals_durations_timeouts_and_names_have_their_limits():
     for wrong in (-1e-9, nan, True, "1", None):
         with pytest.raises(ScenarioError, match="throttle a: a timeout must be"):
             check_timeout("a", wrong)
-    assert check_name("a") == "a"
-    for wrong in ("", "a b", 5, None):
+    for name in ("a", "a b", "=", "écran 東京\u3000🎉", "ü" * 200):
+        assert check_name(name) == name
+    for wrong in ("", "a\nb", "\x9b", "\ud800", "a" * 201, 5, None):
         with pytest.raises(ScenarioError, match="a throttle's name must be"):
             check_name(wrong)

@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amoc.base.clock import MS_NS, S_NS
-from amoc.base.errors import ScenarioError
 from amoc.ipc.messages.throttle import Permits, Tokens, Want
 from amoc.throttle.profiles import NEVER_NS, Constant, Line, Ramps, Sine
 from amoc.throttle.slot_allocator import VOID_NS
@@ -24,7 +23,7 @@ def throttle(rate: float = 10.0, interval_s: float = 1.0, epoch: int = 1) -> Thr
 
 
 def want(outstanding: int, seen: int = 0, *, epoch: int = 1, back: int = 0) -> Want:
-    return Want("a", epoch, seen, outstanding, outstanding, START_NS, back)
+    return Want("a", epoch, seen, outstanding, outstanding, START_NS, back, epoch)
 
 
 def dealt(one: Throttle[str], at_ns: int) -> dict[str, int]:
@@ -109,12 +108,39 @@ def test_the_same_rate_per_another_interval_is_no_change_and_another_rate_is_one
     assert one.change_profile(RAMP, None, START_NS), "a ramp begins anew"
 
 
-def test_a_rate_does_not_become_a_number_of_places():
-    one, other = throttle(10, 1), throttle(10, 0)
-    with pytest.raises(ScenarioError, match="limits a rate, so its interval cannot become 0"):
-        one.change_profile(Constant(1), 0, START_NS)
-    with pytest.raises(ScenarioError, match=r"limits how many pass .* cannot become 2\.5"):
-        other.change_profile(Constant(1), 2.5, START_NS)
+def test_a_rate_becomes_a_limit_of_concurrency_and_back():
+    one = throttle(10, 1)
+    one.want("w0", want(3), START_NS)
+    assert dealt(one, START_NS) == {"w0": 2}, "slots, of the next 100 ms"
+    assert one.change_profile(Constant(2), 0, START_NS), "10 a second are not 10 at once"
+    assert one.news().permits
+    one.want("w0", want(3, 1, epoch=1), START_NS + 1)
+    assert dealt(one, START_NS + LEAD_NS) == {}, "what was said before the change is of slots"
+    one.want("w0", want(3, epoch=2), START_NS + 2)
+    assert dealt(one, START_NS + LEAD_NS - 1) == {}
+    assert one.next_ns(START_NS + 2) == START_NS + LEAD_NS
+    assert dealt(one, START_NS + LEAD_NS) == {"w0": 2}
+    back_ns = START_NS + S_NS
+    assert one.change_profile(Constant(2), 1, back_ns), "2 at once are not 2 a second"
+    assert not one.news().permits
+    one.want("w0", want(3, epoch=3), back_ns)
+    one.want("w0", want(3, epoch=3), back_ns + LEAD_NS)
+    assert dealt(one, back_ns + LEAD_NS) == {"w0": 1}
+    assert dealt(one, back_ns + LEAD_NS + 450 * MS_NS) == {"w0": 1}
+
+
+def test_a_change_is_in_force_when_all_workers_say_so():
+    one = throttle()
+    one.pause(START_NS)
+    one.want("w0", want(0, epoch=2), START_NS)
+    assert not one.in_force(2, ["w0", "w1"])
+    one.want("w1", want(0, epoch=2)._replace(in_force=1), START_NS)
+    assert not one.in_force(2, ["w0", "w1"])
+    assert one.in_force(2, ["w0"]), "the other one is lost"
+    one.want("w1", want(0, epoch=2), START_NS)
+    assert one.in_force(2, ["w0", "w1"])
+    one.lost("w1", START_NS)
+    assert not one.in_force(2, ["w0", "w1"])
 
 
 def test_while_the_run_stands_still_a_profile_does_too_and_under_a_pause_it_goes_on():

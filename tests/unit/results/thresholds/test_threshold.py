@@ -502,3 +502,19 @@ def test_a_module_that_is_gone_expects_nothing(fresh, tmp_path):
     assert declared.declared() == ["crashes == 0"]
     del sys.modules[loaded.module.__name__]
     assert declared.declared() == []
+
+
+@pytest.mark.parametrize("name", ["GET /users", "a b", "x > 5", "a=b", "東京", "a.missed", "1"])
+def test_a_throttle_may_have_any_name(name):
+    one = parse(f"throttle.{name}.executions.rate >= 5/s")
+    assert (one.measure.name, one.measure.statistic, one.comparison) == (
+        name,
+        "executions.rate",
+        ">=",
+    )
+    assert one.divisor is None
+    ratio = parse(f"throttle.{name}.missed / throttle.{name}.requests < 1%")
+    assert (ratio.measure.name, ratio.measure.statistic) == (name, "missed")
+    assert ratio.divisor is not None
+    assert (ratio.divisor.name, ratio.divisor.statistic) == (name, "requests")
+    assert parse(f"crashes/throttle.{name}.executions < 1%").divisor.name == name

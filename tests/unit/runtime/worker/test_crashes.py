@@ -41,7 +41,7 @@ def cause(make_error, **place):
 
 
 def new_area() -> Area:
-    return Area(memoryview(bytearray(4 << 20)))
+    return Area(memoryview(bytearray(10 << 20)))
 
 
 def counted(area: Area) -> dict[str, int]:
@@ -201,7 +201,7 @@ def test_a_full_board_does_not_keep_crashes_from_being_survived():
 
 
 def test_a_replaced_worker_counts_on_where_its_predecessor_stood():
-    memory = memoryview(bytearray(4 << 20))
+    memory = memoryview(bytearray(10 << 20))
     for _ in range(3):
         CrashCounter(Area(memory), DIRECTORY).count(crash(lambda: ValueError("a")))
     assert list(counted(Area(memory)).values()) == [3]
