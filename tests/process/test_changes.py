@@ -366,7 +366,7 @@ def test_a_worker_that_reads_nothing_is_replaced_and_the_run_goes_on(
             rate = 60
             while user_id == 1:  # in the first worker; all workers are told of each change
                 rate += 1
-                throttle.change_rate("a", rate % 1000 + 60)
+                throttle.change_rate("a", rate % 1000 + 60, wait=False)
             throttle.wait("a")
     """)
     with controlled(
