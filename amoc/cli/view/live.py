@@ -32,7 +32,7 @@ from amoc.cli.view.sections import (
 )
 from amoc.cli.view.summary import nonzero
 from amoc.cli.view.table_layout import lines, share_out
-from amoc.results.counts import counter, samples, throttle
+from amoc.results.counts import busiest, counter, samples, throttle
 from amoc.runtime.controller.run_state import State
 from amoc.runtime.controller.status import Status
 
@@ -40,7 +40,7 @@ REFRESH_S = 0.5
 PLAIN_LINE_S = 5.0
 MAX_COUNTERS = 12
 MAX_TIMERS = 12
-"""Counters and timers in the plain line; the summary has all."""
+"""Counters and timers in the plain line, the busiest."""
 AIRY = 40
 """Lines of a window from which on sections are separated by blank lines."""
 _STYLE = {"info": "cyan", "warning": "yellow", "error": "bold red", "trace": "dim"}
@@ -120,14 +120,17 @@ class LiveView:
             f"{users} {samples.finished} finished, {samples.crashed} crashed",
         ]
         now = Now(status)
-        counters = nonzero(dict(sorted(whole.counters.items())))
-        shown = list(counters.items())[:MAX_COUNTERS]
-        parts += [f"{name} {count} ({now.rate(counter(name)):.1f}/s)" for name, count in shown]
+        counters = nonzero(whole.counters)
+        shown = sorted(busiest(counters)[:MAX_COUNTERS])
+        parts += [f"{name} {counters[name]} ({now.rate(counter(name)):.1f}/s)" for name in shown]
         if len(counters) > MAX_COUNTERS:
             parts.append(f"{len(counters) - MAX_COUNTERS} more counters")
-        for name, one in list(in_use(status).items())[:MAX_THROTTLES]:
+        throttles = in_use(status)
+        for name, one in list(throttles.items())[:MAX_THROTTLES]:
             per_s = now.rate(throttle(name, "executions"))
             parts.append(f"throttle {name} {one.executions} ({per_s:.1f}/s, {one.waiting} waiting)")
+        if len(throttles) > MAX_THROTTLES:
+            parts.append(f"{len(throttles) - MAX_THROTTLES} more throttles")
         return " | ".join([*parts, *_timers(status)])
 
     def drawn(self) -> RenderableType:
@@ -193,14 +196,16 @@ class LiveView:
 
 def _timers(status: Status) -> list[str]:
     """The timers in the plain line: percentiles of the last seconds, at first of all so far."""
-    found, points = [], latest(status.points, RECENT_S)
-    for name, whole in targets(status).items():
-        timer = samples(points, name) if points else whole
-        if timer.cells:
-            p50, p99 = timer.quantiles_s(0.5, 0.99)
-            found.append(f"{name} p50 {format_duration(p50)} p99 {format_duration(p99)}")
-    more = len(found) - MAX_TIMERS
-    return [*found[:MAX_TIMERS], *([f"{more} more timers"] if more > 0 else [])]
+    points, timers = latest(status.points, RECENT_S), targets(status)
+    if points:
+        timers = {name: samples(points, name) for name in timers}
+    counts = {name: one.count for name, one in timers.items() if one.cells}
+    found = []
+    for name in sorted(busiest(counts)[:MAX_TIMERS]):
+        p50, p99 = timers[name].quantiles_s(0.5, 0.99)
+        found.append(f"{name} p50 {format_duration(p50)} p99 {format_duration(p99)}")
+    more = len(counts) - MAX_TIMERS
+    return [*found, *([f"{more} more timers"] if more > 0 else [])]
 
 
 def _fitting(line: Text) -> Text:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from amoc.base.clock import format_duration
 from amoc.base.text import counted, printable
 from amoc.metrics import reserved
 from amoc.metrics.timer_statistics import TABLE
+from amoc.results.counts import busiest
 from amoc.results.run_directory import RunDirectory
 from amoc.results.summary_types import (
     BlockedPart,
@@ -30,6 +31,8 @@ from amoc.results.summary_types import (
 from amoc.scenario.start_rate import USER_RATE
 
 MAX_CAUSES = 10
+MAX_METRICS = 40
+"""Counters, gauges, throttles and timers in the terminal, of each the busiest."""
 MAX_FINDINGS = 5
 """Findings about the generator, and lines that blocked a worker, in the terminal."""
 UNBOUND = 10_000
@@ -240,11 +243,24 @@ def _crashes(crashes: Sequence[CrashPart]) -> Table:
     return table
 
 
+def _top(metrics: Mapping[str, object], counts: Mapping[str, float]) -> list[str]:
+    """The metrics that there is room for, the busiest, in their order."""
+    shown = set(busiest(counts)[:MAX_METRICS])
+    return [name for name in metrics if name in shown]
+
+
+def _with_more(table: Table, metrics: Sized) -> Table:
+    """`table`, and how many metrics are not in it."""
+    if (more := len(metrics) - MAX_METRICS) > 0:
+        table.add_row(f"{more:,} more (--json has all)")
+    return table
+
+
 def _counters(counters: Mapping[str, int], per_s: Mapping[str, float | None], span: str) -> Table:
     table = _table(_named("counters", span), "total", "per second")
-    for name, count in counters.items():
-        table.add_row(Text(name), f"{count:,}", _rate(per_s.get(name)))
-    return table
+    for name in _top(counters, counters):
+        table.add_row(Text(name), f"{counters[name]:,}", _rate(per_s.get(name)))
+    return _with_more(table, counters)
 
 
 def _rate(per_s: float | None) -> str:
@@ -253,9 +269,10 @@ def _rate(per_s: float | None) -> str:
 
 def _gauges(gauges: Mapping[str, float | None]) -> Table:
     table = _table("gauges", "last")
-    for name, value in gauges.items():
+    for name in list(gauges)[:MAX_METRICS]:
+        value = gauges[name]
         table.add_row(name, "not finite" if value is None else f"{value:,.6g}")
-    return table
+    return _with_more(table, gauges)
 
 
 def _throttles(
@@ -264,7 +281,8 @@ def _throttles(
     late = f"late p99 {format_duration(lateness['p99_s'])}" if lateness else ""
     title = _named("throttles", span, late)
     table = _table(title, "rate", "executions", "missed", "waiting", "per second")
-    for name, one in throttles.items():
+    for name in _top(throttles, {name: one["executions"] for name, one in throttles.items()}):
+        one = throttles[name]
         rate, interval_s = one["rate"], one["interval_s"]
         if rate is None:
             shown = "no limit"
@@ -278,15 +296,16 @@ def _throttles(
             f"{one['waiting']:,}",
             _rate(one["executions_per_s"]),
         )
-    return table
+    return _with_more(table, throttles)
 
 
 def _timers(timers: Mapping[str, Mapping[str, float]], span: str) -> Table:
     table = _table(_named("timers", span), "count", *TABLE)
-    for name, timer in timers.items():
+    for name in _top(timers, {name: one["count"] for name, one in timers.items()}):
+        timer = timers[name]
         figures = (timer[field] for field in TABLE.values())
         table.add_row(name, f"{timer['count']:,}", *map(format_duration, figures))
-    return table
+    return _with_more(table, timers)
 
 
 def _workers(workers: Sequence[WorkerPart], duration_s: float) -> Table:

@@ -8,7 +8,7 @@ import re
 import pytest
 from rich.console import Console
 
-from amoc.cli.view.summary import MAX_CAUSES, print_summary
+from amoc.cli.view.summary import MAX_CAUSES, MAX_METRICS, print_summary
 from amoc.ipc.messages.samples import Sample, WorkerFigures
 from amoc.metrics import reserved
 from amoc.metrics.board import Merge, UserState
@@ -241,3 +241,21 @@ def test_names_are_whole_however_narrow_the_terminal_is():
     text = shown(summary(timers={name: (1000, [240, 1])}), width=60)
     column = "".join(line[:12].strip() for line in text.split("timers")[1].splitlines()[1:])
     assert column.startswith(name)
+
+
+def test_of_thousands_of_metrics_the_busiest_are_shown_and_the_rest_is_counted():
+    names = [f"m{n:04}" for n in range(3000)]
+    counts = {name: n + 1 for n, name in enumerate(names)}
+    text = shown(
+        summary(
+            counters=counts,
+            gauges={name: (Merge.SUM, [1.0]) for name in names},
+            throttles={name: (count, count, 0) for name, count in counts.items()},
+            timers={name: (1000, [5, count]) for name, count in counts.items()},
+        )
+    )
+    tables = text.split("\n\n")
+    for title, first in (("counters", 2960), ("throttles", 2960), ("timers", 2960), ("gauges", 0)):
+        [lines] = [one.splitlines() for one in tables if one.strip().startswith(title)]
+        assert [line.split()[0] for line in lines[1:-1]] == names[first : first + MAX_METRICS]
+        assert lines[-1].strip() == "2,960 more (--json has all)"
