@@ -109,22 +109,22 @@ class RunFiles:
             The summary, and the run's exit code: when the run itself is fine, it says whether all
             could be written.
         """
-        directory = self.directory
+        directory, warn = self.directory, self._on_trouble
         assert directory is not None
         self._close()
         summary = make(self.facts, totals, str(directory.path))
         summary["run"] = lacking(summary["run"], self.missing())
-        left = [
-            self._leave(directory.summary, lambda path: summary_file.write(summary, path)),
+        wrong = self._leave(directory.summary, lambda path: summary_file.write(summary, path))
+        if wrong:
+            name = directory.summary.name
+            summary["run"] = lacking(summary["run"], [f"{name} could not be written"])
+        left = (
+            wrong,
             self._leave(directory.junit, lambda path: junit.write(summary, path)),
             self._leave(
                 directory.report, lambda _: report_writer.write(directory, self._on_trouble)
             ),
-        ]
-        if not directory.summary.exists():
-            summary["run"] = lacking(
-                summary["run"], [f"{directory.summary.name} could not be written"]
-            )
+        )
         code = ExitCode(summary["run"]["exit_code"] or 0)
         return summary, code or max(left)
 

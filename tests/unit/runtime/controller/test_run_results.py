@@ -1,0 +1,245 @@
+"""What a run shows and how it is judged, from samples in to the files and the exit code out."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from amoc.base.clock import S_NS, now_ns
+from amoc.base.errors import ExitCode, PeerError, UsageError
+from amoc.base.operator import Operator
+from amoc.ipc.messages.lifecycle import Loaded, Ready
+from amoc.ipc.messages.samples import Sample
+from amoc.ipc.messages.users import Blocked, CrashSeen
+from amoc.metrics.board import Kind, UserState
+from amoc.results import journal, saved_run, summary_file
+from amoc.results.run_directory import RunDirectory
+from amoc.results.saved_run import Series
+from amoc.runtime.controller.run_files import RunFiles
+from amoc.runtime.controller.run_results import RunResults
+from amoc.runtime.controller.run_state import State
+from amoc.runtime.controller.status import Status
+from amoc.runtime.stall_causes import MAX_PLACES, OTHERS
+from amoc.scenario.run_plan import RunPlan
+
+RAN_S = 10
+OFF = {"prometheus_port": "0", "graphite_host": "", "graphite_web": "", "statsd_host": ""}
+SETTINGS = [(name, value, "default", "", "") for name, value in OFF.items()]
+
+
+class Bench:
+    """A run of `RAN_S` seconds that has just come to where a test wants it."""
+
+    def __init__(self, tmp_path, thresholds=(), declared=(), **plan) -> None:
+        self.told: list[tuple[str, str]] = []
+        self.plan = RunPlan(
+            "chat.py",
+            range(1, 3),
+            None,
+            (),
+            7,
+            "a trial",
+            30.0,
+            10.0,
+            run_directory=str(tmp_path / "run"),
+            **plan,
+        )
+        self.left = RunDirectory(tmp_path / "run")
+        self.status = Status(plan=self.plan, run_id="an-id", state=State.RUNNING)
+        operator = Operator(lambda level, text: self.told.append((level, text)))
+        self.files = RunFiles(self.plan, "an-id", operator.warning)
+        self.results = RunResults(self.status, self.files, operator, lambda _at_ns: {})
+        loaded = Loaded("chat", "", SETTINGS, (0.0, None), 1, 0, 1000, thresholds)
+        self.results.loaded(loaded)
+        self.files.begin(loaded, datetime.now(UTC))
+        self.results.ready(Ready((), declared))
+        self._sequence = 0
+
+    def begin(self):
+        self.begun_ns = now_ns() - RAN_S * S_NS
+        self.files.users_may_start(self.begun_ns)
+        self.results.begin(self.begun_ns)
+        return self
+
+    def sample(self, at_s: float, **parts) -> None:
+        self._sequence += 1
+        rest = {
+            "users": {UserState.RUNNING: 2},
+            "users_peak": 2,
+            **{name: {} for name in ("counters", "gauges", "timers", "crashes", "throttles")},
+            "waiting": {},
+            "workers": (),
+            "host": (0.0, 0, 0, 0, 0),
+            **parts,
+        }
+        self.results.take("node0", Sample(self._sequence, self.begun_ns + int(at_s * S_NS), **rest))
+
+    def end(self, ended="ok", failure=None):
+        self.results.stop(self.begun_ns + RAN_S * S_NS)
+        self.results.close()
+        return self.results.end(ended, failure, self.begun_ns + RAN_S * S_NS)
+
+    def entries(self, kind):
+        return [one for one in journal.read(self.left.journal) if one["kind"] == kind]
+
+
+def test_samples_become_seconds_of_the_series_and_of_the_status(tmp_path):
+    run = Bench(tmp_path).begin()
+    for second in range(1, 4):
+        run.sample(second, counters={"n": 10 * second})
+    assert [point.counters["n"] for point in run.status.points] == [10, 10, 10]
+    assert [point.span_s for point in run.status.points] == [1.0, 1.0, 1.0]
+    assert [point.t_s for point in Series(run.left.series)] == [1.0, 2.0, 3.0]
+    assert run.status.totals.whole.counters == {"n": 30}
+    assert RAN_S <= run.status.elapsed_s < RAN_S + 30
+
+
+def test_a_sample_before_the_first_user_could_start_is_no_second(tmp_path):
+    run = Bench(tmp_path)
+    run.begun_ns = now_ns()
+    run.sample(1)
+    assert not run.status.points
+    assert run.status.elapsed_s == 0
+
+
+def test_a_run_that_went_well_is_ok_and_leaves_its_files(tmp_path):
+    run = Bench(tmp_path).begin()
+    run.sample(1, counters={"n": 10})
+    run.sample(2, counters={"n": 25})
+    outcome = run.end()
+    assert (outcome.exit_code, outcome.message) == (ExitCode.OK, "")
+    assert outcome.summary["run"]["verdict"] == "ok"
+    assert outcome.summary["run"]["duration_s"] == float(RAN_S)
+    assert outcome.summary["counters"]["n"] == 25
+    assert summary_file.read(run.left.summary)["run"] == outcome.summary["run"]
+    assert run.left.report.exists()
+    assert run.left.junit.exists()
+    [end] = run.entries("end")
+    assert (end["verdict"], end["exit_code"], end["seconds"]) == ("ok", 0, 2)
+    assert saved_run.load(run.left).missing == []
+
+
+def test_what_came_after_the_last_second_is_in_the_run(tmp_path):
+    run = Bench(tmp_path).begin()
+    run.sample(1, counters={"n": 10})
+    sample = run.status.samples.latest["node0"]
+    run.status.samples.take("node0", sample._replace(sequence=2, counters={"n": 11}))
+    assert run.status.totals.whole.counters == {"n": 10}
+    assert run.end().summary["counters"]["n"] == 11
+
+
+def test_a_threshold_that_failed_is_the_verdict(tmp_path):
+    run = Bench(tmp_path, ("n > 100",)).begin()
+    run.sample(1, counters={"n": 10})
+    [(text, result)] = run.status.thresholds
+    assert (text, result.passed) == ("n > 100", False)
+    outcome = run.end()
+    assert outcome.exit_code == ExitCode.THRESHOLD
+    assert outcome.summary["run"]["verdict"] == "failed thresholds"
+    assert run.entries("end")[0]["verdict"] == "failed thresholds"
+
+
+def test_a_failure_outranks_a_threshold(tmp_path):
+    run = Bench(tmp_path, ("n > 100",)).begin()
+    run.sample(1, counters={"n": 10})
+    outcome = run.end("failed", PeerError("the node is lost"))
+    assert (outcome.exit_code, outcome.message) == (ExitCode.NODE_LOST, "the node is lost")
+    assert outcome.summary["run"]["reasons"] == ["the node is lost"]
+
+
+def test_a_run_before_whose_users_something_failed_leaves_nothing(tmp_path):
+    run = Bench(tmp_path)
+    outcome = run.results.end("failed", PeerError("no node"), now_ns())
+    assert (outcome.exit_code, outcome.message) == (ExitCode.NODE_LOST, "no node")
+    assert outcome.summary is None
+    assert not run.left.path.exists()
+
+
+def test_a_threshold_that_is_lost_aborts_the_run_when_that_is_wanted(tmp_path):
+    run = Bench(tmp_path, ("n < 5",), abort_after_s=0.0).begin()
+    assert run.results.aborted == ""
+    run.sample(1, counters={"n": 10})
+    assert run.results.aborted.startswith("the run was aborted after 1 s (--abort-on-fail): n ")
+    assert run.end("stopped").summary["run"]["reasons"] == [run.results.aborted]
+
+
+def test_without_that_it_does_not(tmp_path):
+    run = Bench(tmp_path, ("n < 5",)).begin()
+    run.sample(1, counters={"n": 10})
+    assert run.results.aborted == ""
+
+
+def test_in_the_warm_up_no_threshold_is_looked_at(tmp_path):
+    run = Bench(tmp_path, ("n < 5",), abort_after_s=0.0, warmup_s=1.5).begin()
+    for second, count in ((1, 10), (2, 20), (3, 24), (4, 30)):
+        run.sample(second, counters={"n": count})
+        assert bool(run.results.aborted) is (second == 4)
+    assert run.status.totals.window.counters == {"n": 10}
+
+
+def test_abort_without_thresholds_is_told(tmp_path):
+    run = Bench(tmp_path, abort_after_s=0.0)
+    assert run.told == [("warning", "--abort-on-fail has no effect: there are no thresholds")]
+
+
+def test_a_threshold_that_does_not_fit_its_metric_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="level"):
+        Bench(tmp_path, ("level.p99 < 5",), declared=[("level", Kind.GAUGE)])
+
+
+def test_a_crash_is_told_and_written_once_for_each_cause(tmp_path):
+    run = Bench(tmp_path).begin()
+    for user, cause in ((3, "KeyError: #"), (4, "KeyError: #"), (0, "OSError")):
+        run.results.crashed(CrashSeen(0, cause, "Traceback …", user, cause.replace("#", "17")))
+    assert [one["cause"] for one in run.entries("crash")] == ["KeyError: #", "OSError"]
+    assert [text for level, text in run.told if level == "error"] == [
+        "user 3 crashed, the first with this cause: KeyError: 17",
+        "what a user had begun crashed, the first with this cause: OSError",
+    ]
+
+
+def test_a_line_that_blocks_is_told_once_and_counted_always(tmp_path):
+    run = Bench(tmp_path).begin()
+    for _ in range(2):
+        run.results.blocked(Blocked(0, "chat.py:9 in start", 1, 2 * S_NS, 2 * S_NS, "File …"))
+    assert len([text for level, text in run.told if level == "warning"]) == 1
+    assert run.files.facts.blocked["chat.py:9 in start"].times == 2
+
+
+def test_of_very_many_lines_that_block_the_last_ones_are_one(tmp_path):
+    run = Bench(tmp_path).begin()
+    for place in range(MAX_PLACES + 5):
+        run.results.blocked(Blocked(0, f"chat.py:{place}", 1, S_NS, S_NS, "File …"))
+    found = run.files.facts.blocked
+    assert len(found) == MAX_PLACES + 1
+    assert found[OTHERS].times == 5
+
+
+def test_a_directory_that_was_deleted_makes_the_run_incomplete(tmp_path):
+    run = Bench(tmp_path).begin()
+    run.sample(1, counters={"n": 10})
+    run.left.journal.unlink()
+    outcome = run.end()
+    assert outcome.exit_code == ExitCode.INCOMPLETE
+    assert outcome.summary["run"]["reasons"] == [
+        "journal.jsonl: it was deleted during the run",
+        "without that the verdict is: ok",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "verdict"),
+    [
+        ("report", ExitCode.RESOURCE, "ok"),
+        ("junit", ExitCode.RESOURCE, "ok"),
+        ("summary", ExitCode.INCOMPLETE, "incomplete"),
+    ],
+)
+def test_a_file_that_cannot_be_left_is_told_and_in_the_exit_code(tmp_path, name, code, verdict):
+    run = Bench(tmp_path).begin()
+    run.sample(1)
+    getattr(run.left, name).mkdir()
+    outcome = run.end()
+    assert (outcome.exit_code, outcome.summary["run"]["verdict"]) == (code, verdict)
+    assert any("cannot be written" in text for level, text in run.told if level == "warning")
