@@ -33,7 +33,7 @@ class LineFile:
         self,
         path: Path,
         what: str,
-        on_trouble: Callable[[str], None] = lambda _: None,
+        warn: Callable[[str], None] = lambda _: None,
         *,
         seal: bool = False,
     ) -> None:
@@ -42,7 +42,7 @@ class LineFile:
         Args:
             path: Of the file.
             what: Its name in messages.
-            on_trouble: Called once, with a message, when a line cannot be written.
+            warn: Called once, with a message, when a line cannot be written.
             seal: Whether lines have a number and a checksum, see `LineCheck`; for a new file.
 
         Raises:
@@ -51,7 +51,7 @@ class LineFile:
         self.lines = self.lost = self._lost_in_all = 0
         self._trouble = ""
         self.name = f"{what} {path}"
-        self._on_trouble = on_trouble
+        self._warn = warn
         self._seal = seal
         self._torn = False
         try:
@@ -95,7 +95,7 @@ class LineFile:
         self._lost_in_all += 1
         if not self._trouble:
             self._trouble = why
-            self._on_trouble(f"{self.name} cannot be written: {why}; the run goes on without it")
+            self._warn(f"{self.name} cannot be written: {why}; the run goes on without it")
         return False
 
     @property

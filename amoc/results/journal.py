@@ -36,17 +36,17 @@ _WHAT = "journal"
 class Journal:
     """Writes the journal of one run."""
 
-    def __init__(self, path: Path, on_trouble: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(self, path: Path, warn: Callable[[str], None] = lambda _: None) -> None:
         """Begin the journal in a new file at `path`.
 
         Args:
             path: Where it is to be.
-            on_trouble: Told once, in a line, when a line cannot be written.
+            warn: Told once, in a line, when a line cannot be written.
 
         Raises:
             ResourceError: The file cannot be made.
         """
-        self._file = json_lines.LineFile(path, _WHAT, on_trouble, seal=True)
+        self._file = json_lines.LineFile(path, _WHAT, warn, seal=True)
         self._begun_ns: int | None = None
 
     @property

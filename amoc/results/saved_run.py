@@ -30,7 +30,7 @@ from amoc.results.series import Point
 from amoc.results.summary import lacking, rebuild
 from amoc.results.summary_types import Summary
 
-_Tell = Callable[[str], None]
+_Warn = Callable[[str], None]
 _NUMBER = rb"(?:0|[1-9]\d*+)"
 _PAIR = _NUMBER + b"," + _NUMBER
 _CELLS = re.compile(rb'"cells":\[((?:' + _PAIR + rb"(?:," + _PAIR + rb")*+)?)\]")
@@ -164,12 +164,12 @@ class SavedRun:
         return self.summary["run"]["verdict"] == "running"
 
 
-def load(directory: RunDirectory, on_trouble: _Tell = lambda _: None) -> SavedRun:
+def load(directory: RunDirectory, warn: _Warn = lambda _: None) -> SavedRun:
     """What the run of `directory` has left.
 
     Args:
         directory: Where it is.
-        on_trouble: Told, a line each, what is missing or damaged.
+        warn: Told, a line each, what is missing or damaged.
 
     Raises:
         UsageError: There is nothing of a run.
@@ -190,7 +190,7 @@ def load(directory: RunDirectory, on_trouble: _Tell = lambda _: None) -> SavedRu
     if summary is None:
         summary = rebuild(directory.id, str(directory.path), entries, points, running)
     for text in missing:
-        on_trouble(text)
+        warn(text)
     if missing:
         summary["run"] = lacking(summary["run"], missing)
     return SavedRun(directory.path, summary, points, entries, complete, missing)

@@ -38,19 +38,19 @@ class RunFiles:
         facts: What is in the journal.
     """
 
-    def __init__(self, plan: RunPlan, run_id: str, on_trouble: Callable[[str], None]) -> None:
+    def __init__(self, plan: RunPlan, run_id: str, warn: Callable[[str], None]) -> None:
         """Keep files of the run of `plan`.
 
         Args:
             plan: What is run.
             run_id: The run's id.
-            on_trouble: Told, once, when they cannot be written.
+            warn: Told, once, when they cannot be written.
         """
         self.directory: RunDirectory | None = None
         self.facts = JournalFacts()
         self._plan = plan
         self._run_id = run_id
-        self._on_trouble = on_trouble
+        self._warn = warn
         self._journal: Journal | None = None
         self._series: LineFile | None = None
 
@@ -61,8 +61,8 @@ class RunFiles:
             UsageError, ResourceError: It cannot be made.
         """
         self.directory = RunDirectory.create(self._plan.run_directory, loaded.name, started_at)
-        self._journal = Journal(self.directory.journal, self._on_trouble)
-        self._series = LineFile(self.directory.series, "series", self._on_trouble, seal=True)
+        self._journal = Journal(self.directory.journal, self._warn)
+        self._series = LineFile(self.directory.series, "series", self._warn, seal=True)
         at = started_at.isoformat(timespec="milliseconds")
         self.write("run", started_at=at, **replay.record_of(self._plan, loaded, self._run_id))
         return self._journal
@@ -109,7 +109,7 @@ class RunFiles:
             The summary, and the run's exit code: when the run itself is fine, it says whether all
             could be written.
         """
-        directory, warn = self.directory, self._on_trouble
+        directory = self.directory
         assert directory is not None
         self._close()
         summary = make(self.facts, totals, str(directory.path))
@@ -121,9 +121,7 @@ class RunFiles:
         left = (
             wrong,
             self._leave(directory.junit, lambda path: junit.write(summary, path)),
-            self._leave(
-                directory.report, lambda _: report_writer.write(directory, self._on_trouble)
-            ),
+            self._leave(directory.report, lambda _: report_writer.write(directory, self._warn)),
         )
         code = ExitCode(summary["run"]["exit_code"] or 0)
         return summary, code or max(left)
@@ -138,13 +136,13 @@ class RunFiles:
         try:
             write(path)
         except AmocError as error:
-            self._on_trouble(str(error))
+            self._warn(str(error))
             return error.exit_code
         except OSError as error:
-            self._on_trouble(f"{path} cannot be written: {error.strerror or error}")
+            self._warn(f"{path} cannot be written: {error.strerror or error}")
             return ExitCode.RESOURCE
         except Exception as error:
-            self._on_trouble(f"{path} cannot be written, an internal error of amoc: {error!r}")
+            self._warn(f"{path} cannot be written, an internal error of amoc: {error!r}")
             log.exception("%s", path)
             return ExitCode.INTERNAL
         return ExitCode.OK
