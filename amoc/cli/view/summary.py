@@ -271,7 +271,7 @@ def _gauges(gauges: Mapping[str, float | None]) -> Table:
     table = _table("gauges", "last")
     for name in list(gauges)[:MAX_METRICS]:
         value = gauges[name]
-        table.add_row(name, "not finite" if value is None else f"{value:,.6g}")
+        table.add_row(Text(name), "not finite" if value is None else f"{value:,.6g}")
     return _with_more(table, gauges)
 
 
@@ -304,7 +304,7 @@ def _timers(timers: Mapping[str, Mapping[str, float]], span: str) -> Table:
     for name in _top(timers, {name: one["count"] for name, one in timers.items()}):
         timer = timers[name]
         figures = (timer[field] for field in TABLE.values())
-        table.add_row(name, f"{timer['count']:,}", *map(format_duration, figures))
+        table.add_row(Text(name), f"{timer['count']:,}", *map(format_duration, figures))
     return _with_more(table, timers)
 
 
