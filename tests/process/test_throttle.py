@@ -9,6 +9,7 @@ from typing import NamedTuple
 import pytest
 
 from amoc.base.clock import MS_NS, S_NS
+from amoc.base.errors import ExitCode
 from amoc.throttle.slot_allocator import HORIZON_NS
 from tests.process.support import eventually, lines, running
 
@@ -172,10 +173,11 @@ def test_init_starts_throttles_and_the_operator_overrules_it(scenario, tmp_path)
     arguments = ("--users", "4", "--workers", "2", "--set", "repeat_num=1")
     options = ("--throttle", "actions=100/s", "--throttle", "nothing=1/s")
     with running(file, *arguments, *options, directory=tmp_path) as run:
-        assert run.end() == 0, run.output
+        assert run.end() == ExitCode.USAGE, run.output
         assert run.summary()["throttles"]["actions"]["executions"] == 20
         assert "throttle actions is started with 100/s (from --throttle)" in run.output
         assert "init() started no throttle nothing" in run.output
+        assert "--throttle nothing=…: the run started no throttle nothing; started: " in run.output
 
 
 def test_a_throttle_that_init_cannot_start_fails_the_run(scenario, tmp_path):

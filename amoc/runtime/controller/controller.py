@@ -196,6 +196,8 @@ class Controller:
             self._run_users(services)
             self._step(Step.STOP)
             self._stop()
+        if self._ended == "ok":
+            services.check_rates()
         self._step(Step.ALL_LEFT)
 
     # Phases

@@ -13,7 +13,7 @@ from math import inf, isfinite
 import gevent
 from gevent.event import AsyncResult
 
-from amoc.base.errors import PeerError
+from amoc.base.errors import PeerError, UsageError
 from amoc.base.loop_guard import Killed
 from amoc.base.operator import Operator
 from amoc.base.text import counted
@@ -139,13 +139,27 @@ class Services:
 
     def begin(self) -> None:
         """Users may start."""
-        for name in self._pacer.unused_rates:
-            started = ", ".join(one.name for one in self._pacer.states()[:MAX_NAMED])
-            text = f"--throttle {name}=…: init() started no throttle {name}; started: {started}"
+        for text in self._unused_rates("init() started"):
             self._operator.warning(text)
         self._pacer.begin()
         if self._plan.users:
             self.commands.add_users(len(self._plan.users))
+
+    def check_rates(self) -> None:
+        """Look whether all throttles came to be that were given a rate.
+
+        Raises:
+            UsageError: Some did not, so the run was not the one that was asked for.
+        """
+        if unused := self._unused_rates("the run started"):
+            raise UsageError("; ".join(unused))
+
+    def _unused_rates(self, who: str) -> list[str]:
+        started = ", ".join(one.name for one in self._pacer.states()[:MAX_NAMED])
+        return [
+            f"--throttle {name}=…: {who} no throttle {name}; started: {started}"
+            for name in self._pacer.unused_rates
+        ]
 
     def end(self) -> None:
         """Nothing is paced or timed any more."""
