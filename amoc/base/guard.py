@@ -44,7 +44,8 @@ def call(
         Ended: The calling greenlet is to end.
     """
     try:
-        result = code(*arguments)
+        # `code(*…)` takes C stack, of which each user that waits in start(user_id) keeps a copy.
+        result = code(arguments[0]) if len(arguments) == 1 else code(*arguments)
     except BaseException as error:
         if leave is not None:
             leave(error)

@@ -56,14 +56,7 @@ class UserStopped(guard.Ended, GreenletExit):
 
 
 class _UntilStopped(Waiter[None]):
-    """Waits to be asked to stop: what would interrupt any other wait is what this one waits for."""
-
-    def fail(self, error: BaseException) -> None:
-        """Be interrupted."""
-        if isinstance(error, UserStopped):
-            self.set(None)
-        else:
-            super().fail(error)
+    """Waits to be asked to stop; so that is no interrupt, and needs no exception."""
 
 
 class UserPool(Protocol):
@@ -110,6 +103,7 @@ class User(greenlet):
     waiting_for: Waiter[object] | None = None
     pending_interrupt: BaseException | None = None
     spawned: set[greenlet] | None = None
+    _has_crashed = False
 
     def __init__(self, user_id: int, pool: UserPool) -> None:
         greenlet.__init__(self, None, get_hub())
@@ -130,14 +124,17 @@ class User(greenlet):
             while True:
                 states[user_id] = UserState.RUNNING
                 self.iteration += 1
-                self._has_crashed, outcome = False, UserState.CRASHED
+                outcome = UserState.CRASHED
+                if self._has_crashed:
+                    self._has_crashed = False
                 try:
                     if ITERATION_START.heard or ITERATION_STOP.heard:
                         self._run_in_span()
                     else:
                         guard.call(self._crashed, pool.run_once, user_id)
                 finally:
-                    self.pending_interrupt = None  # it was meant for this iteration
+                    if self.pending_interrupt is not None:
+                        self.pending_interrupt = None  # it was meant for this iteration
                     pool.iteration_ended(self)
                 if not self._has_crashed:
                     outcome = UserState.FINISHED
@@ -204,7 +201,13 @@ class User(greenlet):
         self.stop_reason = max(self.stop_reason, why)
         if why is StopReason.REMOVED and self.pool.states[self.id] == UserState.RUNNING:
             self.pool.states[self.id] = UserState.STOPPING  # who would not start again
-        if is_first:
+        if not is_first:
+            return
+        waiter = self.waiting_for
+        if type(waiter) is _UntilStopped and not waiter.done:
+            waiter.set(None)
+            get_hub().loop.run_callback(waiter.wake)
+        else:
             interrupt(self, UserStopped())
 
     def kill(self) -> None:
