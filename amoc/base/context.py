@@ -18,10 +18,20 @@ T = TypeVar("T")
 
 
 class WorkerContext:
-    """A worker's parts, each by its class."""
+    """A worker's parts, each by its class.
+
+    Attributes:
+        process: What events call the process: ``worker-3``; empty outside a run.
+        is_scenario: Whether it is a scenario that runs in the process, and no plugin.
+        told: What the operator was told once and for all.
+    """
+
+    process = ""
+    is_scenario = False
 
     def __init__(self) -> None:
         self.parts: dict[type, Any] = {}  # each is of the type that it is found by
+        self.told: set[str] = set()
 
     def set(self, kind: type[T], part: T | None) -> None:
         """Let `part` be found as `kind`; None takes it away."""
@@ -31,7 +41,12 @@ class WorkerContext:
             self.parts[kind] = part
 
     def activate(self) -> None:
-        """Let this be the context of the process from now on."""
+        """Let this be the context of the process from now on; the process is what it was."""
+        if not self.process:
+            self.process, self.is_scenario = _active.process, _active.is_scenario
+        self._put()
+
+    def _put(self) -> None:
         global _active, _parts
         _active, _parts = self, self.parts
 
@@ -43,7 +58,7 @@ class WorkerContext:
         try:
             yield
         finally:
-            before.activate()
+            before._put()
 
 
 class _Gone:

@@ -12,6 +12,7 @@ import sys
 from contextlib import suppress
 
 from amoc import metrics
+from amoc.base import context
 from amoc.base.errors import ScenarioError
 from amoc.metrics.board import Kind
 
@@ -27,7 +28,6 @@ class NullCounter:
 
 NOTHING = NullCounter()
 Count = metrics.Counter | NullCounter
-_said = False
 
 
 def counter(name: str, kept_free: int = KEPT_FREE) -> Count:
@@ -59,8 +59,8 @@ def _say(what: str) -> None:
 
 
 def _say_why(why: str) -> None:
-    global _said
-    if not _said:
-        _said = True
+    told = context.active().told
+    if __name__ not in told:
+        told.add(__name__)
         with suppress(OSError):
             print(f"not all throttles or coordinators are counted: {why}", file=sys.stderr)

@@ -33,7 +33,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-from amoc.base import guard
+from amoc.base import context, guard
 from amoc.base.clock import now_ns
 from amoc.base.errors import ScenarioError
 
@@ -61,8 +61,6 @@ class Event:
 
 Subscriber = Callable[[Event], object]
 _S = TypeVar("_S", bound=Subscriber)
-
-_process = ""
 
 
 class Where(Enum):
@@ -96,7 +94,9 @@ class Signal:
 
     def __call__(self, user_id: int | None = None, /, **data: Any) -> None:
         """Emit an event with `data`, caused by a user if one is given."""
-        self.call(Event(self.name, now_ns(), _process, user_id, MappingProxyType(data)))
+        self.call(
+            Event(self.name, now_ns(), context.active().process, user_id, MappingProxyType(data))
+        )
 
     def call(self, event: Event) -> None:
         """Call the subscribers."""
@@ -169,17 +169,13 @@ RELAYED = tuple(
 )
 """Events of the controller that are delivered to a scenario's subscribers."""
 
-_is_scenario = False
-"""Whether what subscribes in this process is a scenario."""
-
 
 def begin_scenario() -> None:
     """In the supervisor: from now on a scenario subscribes, and no plugin.
 
     A plugin hears the controller's events in the controller, so not in each worker as well.
     """
-    global _is_scenario
-    _is_scenario = True
+    context.active().is_scenario = True
     for name in (*RELAYED, *_NOT_FOR_WORKERS):
         SIGNALS[name].heard = ()
 
@@ -196,13 +192,14 @@ def deliver(name: str, at_ns: int, data: Mapping[str, Any]) -> None:
 
 def _cannot_fire(signal: Signal) -> str:
     """Why events of that kind never reach who subscribes here and now; empty when they do."""
-    if not _is_scenario:
+    here = context.active()
+    if not here.is_scenario:
         return ""
     if signal.name in _NOT_FOR_WORKERS:
         return "it happens when there are no workers; subscribe to it in a plugin"
     elsewhere = signal.where is not Where.WORKER
     is_late = signal.where is Where.SUPERVISOR or not signal.heard
-    if elsewhere and is_late and _process.startswith(Where.WORKER.value):
+    if elsewhere and is_late and here.process.startswith(Where.WORKER.value):
         return (
             f"it happens in the {signal.where.value}; subscribe to it at the top level of a module"
             " or in init()"
@@ -257,8 +254,7 @@ def _matching(pattern: str) -> list[Signal]:
 
 def happen_in(process: str) -> None:
     """Set the `process` of this process's events."""
-    global _process
-    _process = process
+    context.active().process = process
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from amoc.base import context
-from amoc.base.context import WorkerContext, find
+from amoc.base.context import WorkerContext, active, find
 
 
 class Part:
@@ -37,3 +37,11 @@ def test_the_context_of_before_is_back_when_the_block_fails():
             raise KeyError
     except KeyError:
         assert context.active() is before
+
+
+def test_a_new_context_is_of_the_same_process():
+    with WorkerContext().activated():
+        active().process, active().is_scenario = "worker-3", True
+        with WorkerContext().activated():
+            assert (active().process, active().is_scenario) == ("worker-3", True)
+    assert active().process == ""

@@ -19,10 +19,9 @@ from tests.unit.coordinator.connected import Cluster, Crowd, until
 
 
 @pytest.fixture(autouse=True)
-def area(monkeypatch: pytest.MonkeyPatch) -> Iterator[Area]:
-    monkeypatch.setattr(optional, "_said", False)
+def area() -> Iterator[Area]:
     private = Area.private()
-    with handles.separate(private):
+    with handles.separate(private), context.WorkerContext().activated():
         yield private
 
 
