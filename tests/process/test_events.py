@@ -167,6 +167,7 @@ LISTENER = """
         coordinator.start("c", (2, lambda event: None), timeout=0.2)
 
     def start(user_id):
+        open(HERE + f"/started-{user_id}-{os.getpid()}", "w").close()
         if user_id == 1:
             for name in ("node.up", "init.start", "run.stop"):
                 try:
@@ -210,6 +211,7 @@ def test_a_scenario_hears_what_happens_in_the_controller_in_each_worker(
             lambda: "controller worker.down node0" in [one for said in heard() for one in said],
             "the other worker hears of it",
         )
+        eventually(lambda: len(list(tmp_path.glob("started-*"))) == 6, "its users start again")
         run.kill(run.pid, signal.SIGTERM)
         assert run.end() == 0, run.output
     all_said = [one for said in heard() for one in said]
