@@ -40,15 +40,20 @@ class Decoder(Generic[M]):
         """
         self._buffer += data
         while len(self._buffer) >= _LENGTH.size:
-            (length,) = _LENGTH.unpack_from(self._buffer)
-            if length > _MAX_BYTES:
-                raise PeerError(f"a message has at most {_MAX_BYTES} bytes, got one of {length}")
-            end = _LENGTH.size + length
+            end = _LENGTH.size + _length(self._buffer)
             if len(self._buffer) < end:
                 return
             payload = bytes(self._buffer[_LENGTH.size : end])
             del self._buffer[:end]
             yield self._codec.unpack(payload)
+
+
+def _length(data: bytes | bytearray) -> int:
+    """How long the message is that `data` begins with."""
+    length: int = _LENGTH.unpack_from(data)[0]
+    if length > _MAX_BYTES:
+        raise PeerError(f"a message has at most {_MAX_BYTES} bytes, got one of {length}")
+    return length
 
 
 def write(fd: int, codec: Codec[M], message: M) -> None:
@@ -78,7 +83,4 @@ def read_one(fd: int, codec: Codec[M]) -> M:
             data += piece
         return data
 
-    (length,) = _LENGTH.unpack(exactly(_LENGTH.size))
-    if length > _MAX_BYTES:
-        raise PeerError(f"a message has at most {_MAX_BYTES} bytes, got one of {length}")
-    return codec.unpack(exactly(length))
+    return codec.unpack(exactly(_length(exactly(_LENGTH.size))))

@@ -39,7 +39,7 @@ class Handler:
         operation: str,
         arguments: tuple[object, ...],
         timeout_s: float,
-        interruptible: bool = False,
+        interruptible: bool,
         /,
     ) -> object:
         """Answer the call, or see that it is answered."""
@@ -108,14 +108,7 @@ class Recorder(Handler):
         self.calls: list[tuple[str, tuple[object, ...]]] = []
         self._started: dict[tuple[str, object], list[object]] = {}
 
-    def __call__(
-        self,
-        operation: str,
-        arguments: tuple[object, ...],
-        _timeout_s: float,
-        _interruptible: bool = False,
-        /,
-    ) -> object:
+    def __call__(self, operation: str, arguments: tuple[object, ...], *_how: object) -> object:
         """Note a call; of a start, say whether there was none like it, as the controller does."""
         pack(arguments)  # what cannot travel is told now, where it can be seen
         part, _, what = operation.partition(".")
@@ -158,7 +151,7 @@ class RpcClient(Handler):
         operation: str,
         arguments: tuple[object, ...],
         timeout_s: float,
-        interruptible: bool = False,
+        interruptible: bool,
         /,
     ) -> object:
         """Send the call up and wait for its answer."""
