@@ -213,7 +213,7 @@ def test_one_worker_takes_over_what_was_counted_before_the_fork():
 
 
 def test_a_forked_process_reaches_no_cell_of_its_worker():
-    area = Area(memoryview(bytearray(4 << 20)))
+    area = Area(memoryview(bytearray(10 << 20)))
     with handles.separate(area):
         mine, others = metrics.counter("mine"), metrics.built_in(metrics.Counter, "others")
         timer = metrics.timer("timer")
