@@ -30,7 +30,9 @@ from amoc.runtime.orphans import Orphans
 from amoc.runtime.supervisor import supervisor
 from amoc.runtime.worker import worker
 from amoc.scenario import builtin_settings, settings
+from amoc.scenario.loader import name_of
 from amoc.scenario.resolving import resolve
+from amoc.scenario.settings_sources import for_scenario
 
 
 def own_workers(bootstrap: Bootstrap) -> int:
@@ -38,7 +40,8 @@ def own_workers(bootstrap: Bootstrap) -> int:
     sources = [settings.Source(*source)._replace(strict=False) for source in bootstrap.sources]
     mine = [one for one in settings.declared() if one is builtin_settings.workers]
     try:
-        return int(resolve(mine, sources)["workers"].value)
+        chosen = for_scenario(sources, name_of(bootstrap.scenario), mine)
+        return int(resolve(mine, chosen)["workers"].value)
     except SettingError:
         return 1
 

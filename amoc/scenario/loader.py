@@ -106,7 +106,7 @@ def load(source: str) -> Scenario:
         settings.importing(False)
     file = getattr(module, "__file__", None)
     scenario = Scenario(
-        name=Path(source).stem if is_path(source) else source,
+        name=name_of(source),
         source=source,
         directory=str(Path(file).resolve().parent) if file else "",
         doc=(module.__doc__ or "").strip(),
@@ -114,6 +114,11 @@ def load(source: str) -> Scenario:
     )
     _check(scenario)
     return scenario
+
+
+def name_of(source: str) -> str:
+    """The scenario's name: the file's without its ending, or the module's."""
+    return Path(source).stem if is_path(source) else source
 
 
 def is_path(source: str) -> bool:

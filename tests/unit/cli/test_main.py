@@ -322,3 +322,13 @@ def test_undeclared_settings_are_read_where_that_is_allowed(directory):
     assert json.loads((directory / "summary.json").read_text())["users"]["crashed"] == 0
     again = amoc("replay", str(next((directory / "amoc-runs").iterdir())), "--set", "a=1")
     assert again.returncode == ExitCode.OK
+
+
+@pytest.mark.slow
+def test_the_number_of_workers_may_be_in_the_scenarios_own_table(directory):
+    (directory / "amoc.toml").write_text("workers = 3\nrepeat_num = 1\n[calm]\nworkers = 1\n")
+    assert amoc("run", "calm.py", "--json", "summary.json").returncode == ExitCode.OK
+    summary = json.loads((directory / "summary.json").read_text())
+    (workers,) = [one for one in summary["settings"] if one["name"] == "workers"]
+    assert (workers["value"], workers["source"]) == ("1", "amoc.toml [calm]")
+    assert len(summary["workers"]) == 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from amoc.base.errors import SettingError, UsageError
-from amoc.scenario.settings_sources import gather
+from amoc.scenario.settings_sources import MAX_DEPTH, gather
 
 
 def labelled(*args) -> dict[str, dict[str, object]]:
@@ -131,3 +131,11 @@ def test_an_empty_variable_of_the_environment_is_not_set():
 def test_where_undeclared_names_are_allowed_no_source_is_strict(tmp_path):
     (tmp_path / "amoc.toml").write_text("rate = 3\n")
     assert [one.strict for one in gather(["a=1"], {}, None, undeclared=True)] == [False] * 3
+
+
+def test_lists_may_be_nested_as_deep_as_they_can_travel_and_no_deeper(tmp_path):
+    (tmp_path / "amoc.toml").write_text("a = " + "[" * MAX_DEPTH + "]" * MAX_DEPTH)
+    assert "a" in labelled([], {}, None)["amoc.toml"]
+    (tmp_path / "amoc.toml").write_text("a = " + "[" * (MAX_DEPTH + 1) + "]" * (MAX_DEPTH + 1))
+    with pytest.raises(SettingError, match="nested at most"):
+        gather([], {}, None)
