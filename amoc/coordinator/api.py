@@ -74,10 +74,10 @@ def start(name: str, plan: _Item | list[_Item], timeout: float = 30.0, scope: st
 
 
 @overload
-def add(name: str, data: Any = ..., /) -> None: ...
+def add(name: str, data: object = ..., /) -> None: ...
 @overload
-def add(name: str, user: int, data: Any, /) -> None: ...
-def add(name: str, /, *arguments: Any) -> None:
+def add(name: str, user: int, data: object, /) -> None: ...
+def add(name: str, /, *arguments: object) -> None:
     """Add a user to a coordinator: ``add(name)``, ``add(name, data)`` or ``add(name, user, data)``.
 
     It does not wait for an answer. It waits while the run is paused, and while the controller takes

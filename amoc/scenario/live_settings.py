@@ -7,7 +7,7 @@ processes is up to `amoc.runtime.controller.settings_update`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from amoc.base import guard, redaction
 from amoc.base.errors import AmocError, Error, SettingError
@@ -18,10 +18,8 @@ from amoc.scenario.settings import Value
 UPDATE = "update"
 """The source of a value that was changed during the run."""
 
-_initial: dict[str, Value] | None = None  # the values before the first change
 
-
-def verify(values: Mapping[str, object]) -> dict[str, Any]:
+def verify(values: Mapping[str, object]) -> dict[str, object]:
     """Check that `values` may replace those in force.
 
     Returns:
@@ -58,7 +56,7 @@ def verify(values: Mapping[str, object]) -> dict[str, Any]:
 class Applied(NamedTuple):
     """The effect of a change of settings in this process."""
 
-    changed: dict[str, tuple[Any, Any]]
+    changed: dict[str, tuple[object, object]]
     """Old and new value of each setting that has changed."""
     problem: str
     """Why an update function has failed, in one line; empty when none has."""
@@ -69,13 +67,12 @@ def apply(values: Mapping[str, object]) -> Applied:
 
     After a function that raises no other is called; `revert` must follow.
     """
-    global _initial
     before = settings.in_force()
-    if _initial is None:
-        _initial = before
     new = verify(values)
-    changed = {name: (_value_in(before, name), value) for name, value in new.items()}
-    settings.apply({**before, **{name: Value(value, UPDATE) for name, value in new.items()}})
+    changed = {
+        name: (before[name].value if name in before else None, value) for name, value in new.items()
+    }
+    settings.change({name: Value(value, UPDATE) for name, value in new.items()})
     return Applied(changed, _call_updates(changed))
 
 
@@ -92,8 +89,8 @@ def revert(values: Mapping[str, object], initial: Sequence[str]) -> str:
     known = {one.name: one for one in settings.declared()}
     now = settings.in_force()
     old = {name: Value(known[name].convert(raw), UPDATE) for name, raw in values.items()}
-    old |= {name: one for name, one in (_initial or {}).items() if name in initial}
-    settings.apply({**now, **old})
+    old |= {name: one for name, one in settings.initial().items() if name in initial}
+    settings.change(old)
     problems = [
         _call_updates({name: (now[name].value, one.value)})
         for name, one in old.items()
@@ -102,11 +99,7 @@ def revert(values: Mapping[str, object], initial: Sequence[str]) -> str:
     return "\n".join(filter(None, problems))
 
 
-def _value_in(values: Mapping[str, Value], name: str) -> Any:
-    return values[name].value if name in values else None
-
-
-def _call_updates(changed: Mapping[str, tuple[Any, Any]]) -> str:
+def _call_updates(changed: Mapping[str, tuple[object, object]]) -> str:
     """Call the update functions of settings that have changed; the error of one that fails."""
     for one in settings.declared():
         if one.name in changed and callable(one.update):

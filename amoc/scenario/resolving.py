@@ -7,15 +7,14 @@ raised.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from amoc.base import redaction
 from amoc.base.errors import SettingError
 from amoc.base.redaction import shown
-from amoc.scenario.settings import MISSING, Setting, Source, Value
+from amoc.scenario.settings import MISSING, AnySetting, Source, Value
 
 
-def resolve(settings: Iterable[Setting[Any]], sources: Sequence[Source]) -> dict[str, Value]:
+def resolve(settings: Iterable[AnySetting], sources: Sequence[Source]) -> dict[str, Value]:
     """Decide every setting's value.
 
     Args:

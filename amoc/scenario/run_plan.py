@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from math import ceil, floor
-from typing import Any
 
+from amoc.base.json_plain import JsonObject
 from amoc.scenario.load_profile import Stages
 from amoc.scenario.settings import Source
 
@@ -47,14 +47,14 @@ class RunPlan:
     stages: Stages | None = None
     rates: Mapping[str, str] = field(default_factory=dict)
     run_directory: str | None = None
-    timeline: tuple[tuple[float, str, Mapping[str, Any]], ...] = ()
+    timeline: tuple[tuple[float, str, JsonObject], ...] = ()
     warmup_s: float = 0.0
     thresholds: tuple[str, ...] = ()
     abort_after_s: float | None = None
     limited_ok: bool = False
     log_level: str = "info"
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """Every field, in types that JSON has; only values of settings may still need `plain`."""
         made = {one.name: getattr(self, one.name) for one in fields(self)}
         if self.stages is not None:
@@ -67,13 +67,13 @@ class RunPlan:
         }
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> RunPlan:
+    def from_json(cls, data: JsonObject) -> RunPlan:
         """The plan that `to_json` made `data` of; fields that an older version lacks have defaults.
 
         Raises:
             KeyError, TypeError, ValueError: It is something else.
         """
-        made: dict[str, Any] = {
+        made: dict[str, object] = {
             "users": range(*map(int, data["users"])),
             "sources": tuple(
                 Source(label, dict(values), strict) for label, values, strict in data["sources"]

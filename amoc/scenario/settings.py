@@ -15,7 +15,7 @@ import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, NamedTuple, NoReturn, TypeVar, cast
+from typing import Any, Generic, NamedTuple, NoReturn, TypeAlias, TypeVar, cast
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -26,19 +26,23 @@ from amoc.base.signatures import takes
 T = TypeVar("T")
 
 
+TypeForm: TypeAlias = Any
+"""What pydantic takes for a type: a class, a union, Annotated; Python has no type for them yet."""
+
+
 class _Missing:
     def __repr__(self) -> str:
         return "(none)"
 
 
-MISSING: Any = _Missing()
+MISSING: Any = _Missing()  # stands for a default of any type
 DEFAULT = "default"
 
 
 class Value(NamedTuple):
     """A resolved setting."""
 
-    value: Any
+    value: Any  # of its setting's type
     source: str
     """Its source, for people: ``--set``, ``AMOC_RATE``, ``default``."""
 
@@ -64,7 +68,7 @@ class Setting(Generic[T]):
         verify: Sequence[T] | Callable[[T], object] | None,
         update: str | Callable[[T, T], object],
         parse: Callable[[str], object] | None,
-        type: Any,
+        type: TypeForm,
         module: str,
     ) -> None:
         self.default = default
@@ -149,6 +153,10 @@ class Setting(Generic[T]):
         return f"<setting {self.name or '?'} of {self.module}>"
 
 
+AnySetting: TypeAlias = Setting[Any]
+"""One of whatever type."""
+
+
 def _clause(error: ValidationError) -> str:
     """Pydantic's first complaint as a clause: ``must be a valid integer``."""
     text = error.errors(include_url=False)[0]["msg"]
@@ -163,7 +171,7 @@ def setting(
     verify: Sequence[T] | Callable[[T], object] | None = None,
     update: str | Callable[[T, T], object] = "read-only",
     parse: Callable[[str], object] | None = None,
-    type: Any = None,
+    type: TypeForm = None,
 ) -> Setting[T]:
     """Declare a setting at a module's top level.
 
@@ -198,7 +206,12 @@ def setting(
 
 
 def _faults(
-    default: object, description: object, verify: object, update: object, parse: object, type: Any
+    default: object,
+    description: object,
+    verify: object,
+    update: object,
+    parse: object,
+    type: TypeForm,
 ) -> Iterator[str]:
     """What is wrong with a declaration."""
     if not description or not isinstance(description, str):
@@ -265,19 +278,20 @@ class Source(NamedTuple):
 class _State:
     """The settings of this process; forked processes inherit them."""
 
-    declared: list[Setting[Any]] = field(default_factory=list)
+    declared: list[AnySetting] = field(default_factory=list)
     faults: list[tuple[str, str]] = field(default_factory=list)
     """Of declarations while a scenario is imported, each with its module."""
     overrides: list[tuple[str, str, Value]] = field(default_factory=list)
     """Module, name, default."""
     values: dict[str, Value] | None = None
+    initial: dict[str, Value] = field(default_factory=dict)
     importing: bool = False
 
 
 _state = _State()
 
 
-def declared(modules: Mapping[str, types.ModuleType] | None = None) -> list[Setting[Any]]:
+def declared(modules: Mapping[str, types.ModuleType] | None = None) -> list[AnySetting]:
     """All settings of the imported modules, each with its name, in the order of declaration.
 
     Raises:
@@ -286,7 +300,7 @@ def declared(modules: Mapping[str, types.ModuleType] | None = None) -> list[Sett
     """
     modules = sys.modules if modules is None else modules
     problems = [problem for module, problem in _state.faults if module in modules]
-    found: dict[str, Setting[Any]] = {}
+    found: dict[str, AnySetting] = {}
     for one in _state.declared:
         module = modules.get(one.module)
         if module is None:
@@ -331,8 +345,18 @@ def as_text(name: str, resolved: Value) -> str:
 
 
 def apply(values: Mapping[str, Value]) -> None:
-    """Put `values` in force in this process and in those forked from it."""
-    _state.values = dict(values)
+    """Put `values` in force at the start, in this process and in those forked from it."""
+    _state.initial = _state.values = dict(values)
+
+
+def change(values: Mapping[str, Value]) -> None:
+    """Put some `values` in force during a run, in this process."""
+    _state.values = {**in_force(), **values}
+
+
+def initial() -> dict[str, Value]:
+    """All values as they were at the start, by name."""
+    return dict(_state.initial)
 
 
 def in_force() -> dict[str, Value]:
@@ -345,7 +369,7 @@ def importing(begun: bool) -> None:
     _state.importing = begun
 
 
-def get(name: str, default: Any = MISSING, *, _declared: Setting[Any] | None = None) -> Any:
+def get(name: str, default: Any = MISSING, *, _declared: AnySetting | None = None) -> Any:
     """The value of setting `name`, or `default` if it has none.
 
     Raises:

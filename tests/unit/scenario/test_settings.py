@@ -19,7 +19,6 @@ from amoc.scenario.settings import Source, Value
 @pytest.fixture(autouse=True)
 def _state_of_its_own(monkeypatch):
     monkeypatch.setattr(settings, "_state", settings._State())
-    monkeypatch.setattr(live_settings, "_initial", None)
 
 
 def module(source: str, name: str = "chat", **names: Any) -> types.ModuleType:
