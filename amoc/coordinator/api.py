@@ -95,6 +95,11 @@ def add(name: str, /, *arguments: object) -> None:
         PeerError: The controller has taken nothing for long; or it takes nothing, and the caller is
             a handler in the event loop, which cannot wait.
     """
+    here = find(Actions)
+    if here is None:
+        raise ClosedError(
+            f"coordinator.add({name!r}) is available only to users of a run, and not in init()"
+        )
     match arguments:
         case ():
             user_id, data = current().id, None
@@ -108,9 +113,6 @@ def add(name: str, /, *arguments: object) -> None:
                 )
         case _:
             raise TypeError(f"add() takes (name, data) or (name, user, data), not {arguments!r}")
-    here = find(Actions)
-    if here is None:
-        raise ClosedError(f"users of a run are added to coordinators; {name} is used outside of it")
     if not here.room.is_open:
         _wait_for_room(here, name)
     if not here.knows(name):
@@ -192,14 +194,13 @@ def _end(operation: str, name: str, timeout: float) -> None:
         ) from None
 
 
-def state(name: str) -> CoordinatorState | None:
-    """How a coordinator is; None in init().
+def state(name: str) -> CoordinatorState:
+    """How a coordinator is; not in init(), where nothing has started yet.
 
     Raises:
         ScenarioError: It is not started.
     """
-    found_ = _tell("coordinator.state", name)
-    return None if found_ is None else CoordinatorState(*found_)
+    return CoordinatorState(*_tell("coordinator.state", name))
 
 
 def _tell(operation: str, name: str, *arguments: object, **how: Any) -> Any:
@@ -237,7 +238,9 @@ def barrier(name: str, n: int, timeout: float = inf) -> None:
         raise ScenarioError(f"the timeout of barrier {name} must be more than 0 s, got {timeout!r}")
     here = find(Actions)
     if here is None:
-        raise ClosedError(f"users of a run wait at barriers; {name} is used outside of it")
+        raise ClosedError(
+            f"coordinator.barrier({name!r}) is available only to users of a run, and not in init()"
+        )
     here.barriers.wait(name, n, timeout)
 
 
