@@ -31,7 +31,8 @@ from amoc.ipc.worker_id import WorkerId
 from amoc.runtime import logs
 from amoc.scenario import events
 from amoc.throttle.slot_schedule import Mode
-from amoc.throttle.worker_queue import OnToken, WorkerQueue
+from amoc.throttle.token_waiter import OnToken
+from amoc.throttle.worker_queue import WorkerQueue
 
 WORDS = ("".join(letters) for letters in product(ascii_lowercase, repeat=5))
 """Numbers would not tell kinds of lines apart."""

@@ -16,7 +16,8 @@ from amoc import metrics
 from amoc.base import guard, pause
 from amoc.base.errors import AmocError, ScenarioError
 from amoc.throttle import worker as gates
-from amoc.throttle.worker_queue import OnToken, Token, WorkerQueue
+from amoc.throttle.token_waiter import OnToken, Token
+from amoc.throttle.worker_queue import WorkerQueue
 
 MAX_TASKS = 100_000
 """Tasks of one worker that wait for a throttle."""

@@ -12,12 +12,11 @@ Numbers are values and seconds, and how many stairs there are; stages are as in
 
 from __future__ import annotations
 
-import reprlib
-import unicodedata
 from collections.abc import Sequence
 from math import inf
 from typing import Any
 
+from amoc.base import names
 from amoc.base.clock import S_NS
 from amoc.base.errors import ScenarioError
 from amoc.scenario.load_profile import MAX_RATE, Stages, parse_profile
@@ -26,7 +25,6 @@ from amoc.throttle.profiles import Constant, Line, Profile, Ramps, Sine, Steps, 
 MAX_STEPS = 10_000
 MAX_S = 1e8
 MIN_PERIOD_S = 1.0
-MAX_NAME = 200
 
 
 def check_name(name: object) -> str:
@@ -35,16 +33,7 @@ def check_name(name: object) -> str:
     Raises:
         ScenarioError: It cannot.
     """
-    if not isinstance(name, str) or not 1 <= len(name) <= MAX_NAME or not _is_shown(name):
-        raise ScenarioError(
-            f"a throttle's name must be text of 1 to {MAX_NAME} characters, without control"
-            f" characters, got {reprlib.repr(name)}"
-        )
-    return name
-
-
-def _is_shown(text: str) -> bool:
-    return not any(unicodedata.category(one) in ("Cc", "Cs") for one in text)
+    return names.check_name("throttle", name)
 
 
 def _number(value: object) -> bool:

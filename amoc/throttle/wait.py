@@ -21,7 +21,9 @@ from amoc.ipc.messages.throttle import THROTTLE_TO_WORKER
 from amoc.throttle import parse_profile
 from amoc.throttle import worker as gates
 from amoc.throttle.deferred import run_when_let_through
-from amoc.throttle.worker_queue import Permit, Token, WorkerQueue
+from amoc.throttle.permit_stock import Permit
+from amoc.throttle.token_waiter import Token
+from amoc.throttle.worker_queue import WorkerQueue
 from amoc.users import mail
 from amoc.users.user import User
 

@@ -41,10 +41,12 @@ from amoc.ipc.messages.throttle import (
 )
 from amoc.ipc.outbox import Outbox
 from amoc.ipc.worker_id import WorkerId
+from amoc.throttle.permit_stock import Permit
 from amoc.throttle.profiles import NEVER_NS
 from amoc.throttle.slot_schedule import Mode
-from amoc.throttle.worker_queue import Permit, Token, WorkerQueue
+from amoc.throttle.token_waiter import Token
 from amoc.throttle.worker_queue import Record as RecordSlot
+from amoc.throttle.worker_queue import WorkerQueue
 
 TURN_NS = 2 * MS_NS
 LULL_NS = 1_500 * US_NS

@@ -6,9 +6,8 @@ it is asked for again, and counted as missed unless the whole run stood still me
 the throttle is known ahead of time: slots that it makes void are dropped when it is heard of, what
 it does to the rest happens at its moment.
 
-What is queued is given its token, which is the intended time, or an error in its stead. A user's
-`Waiter` runs the user right away, within the callback of the loop's timer; an `OnToken` calls a
-function. One that is done was given up, and is passed over when its turn comes.
+What is queued is given its token, which is the intended time, or an error in its stead, within the
+callback of the loop's timer. One that is done was given up, and is passed over when its turn comes.
 """
 
 from __future__ import annotations
@@ -18,66 +17,33 @@ from collections import deque
 from collections.abc import Callable
 from heapq import heappop, heappush, heapreplace
 from math import ceil
-from typing import Any, NamedTuple
+from typing import Any
 
-from gevent import get_hub, getcurrent
+from gevent import get_hub
 
 from amoc import metrics
 from amoc.base import pause
 from amoc.base.clock import MS_NS, now_ns
-from amoc.base.errors import AmocError, ScenarioError
+from amoc.base.errors import ScenarioError
 from amoc.base.waiting import Waiter
 from amoc.ipc.messages.throttle import Permits, ThrottleMode, Tokens, Want
 from amoc.metrics import optional
 from amoc.scenario.events import THROTTLE_EXECUTE, THROTTLE_REQUEST
+from amoc.throttle.foresight import Foresight
+from amoc.throttle.permit_stock import Permit, PermitStock
 from amoc.throttle.profiles import NEVER_NS
 from amoc.throttle.slot_allocator import VOID_NS, Block
 from amoc.throttle.slot_schedule import Mode
+from amoc.throttle.token_waiter import Token, user_of
 
-Token = int | AmocError
 Record = Callable[[str, int, int, int, int], None]
 """Gets each slot that is used: throttle, epoch, slot, when it was due, when it was used."""
 
-KEEP_PERMIT_NS = 50 * MS_NS
-"""How long a permit may go from user to user of one worker before others have their chance."""
-FRESH_PERMIT_NS = 10 * MS_NS
-"""How long it may go to whoever comes next where nobody waits. It is the same in each worker,
-whether others wait elsewhere or not, so each has its turn for as long."""
-IDLE_PERMIT_NS = 5 * MS_NS
-"""How long it is kept for whoever comes next; not at all where the last one came later."""
-FORESEE_NS = 30 * MS_NS
-"""About as long as a demand takes to be met; what will be wanted by then is asked for ahead."""
-MIN_FORESEEN = 2
 GAP_NS = 3 * MS_NS
 LONG_GAP_NS = 50 * MS_NS
 """Least and longest time between two reports of what is wanted."""
 PLENTY = 32
 """Slots that the controller knows to be wanted, with which it has enough for a while."""
-_WEIGH_NS = 10 * MS_NS
-
-
-class Permit(NamedTuple):
-    """Permission to be one of those that pass at the same time."""
-
-    epoch: int
-    since_ns: int
-    """When the worker got it."""
-
-
-class OnToken(Waiter[Token]):
-    """Calls a function with the token, once."""
-
-    __slots__ = ("_call",)
-
-    def __init__(self, call: Callable[[Token], object]) -> None:
-        super().__init__()
-        self._call = call
-
-    def give(self, value: Token) -> None:
-        """It is let through, or the throttle is stopped."""
-        if not self.done:
-            self.done = True
-            self._call(value)
 
 
 class WorkerQueue:
@@ -86,13 +52,14 @@ class WorkerQueue:
     Attributes:
         name: The throttle's.
         epoch: The newest that was heard of; 0 before the controller has said anything.
-        permits: Whether it limits how many pass at the same time.
+        permits: Whether it limits concurrency.
         waiting: How many wait.
         handed: The permit of the one that was let through last.
         armed_ns: When the gate will call `work`.
         dirty: Whether the gate will ask `want`.
         told_ns: When the controller was last told what is wanted.
-        record: Gets each slot that is used, if anybody wants to know.
+        record: Gets each slot that is used, if there is one.
+        stock: The permits that no user here holds.
     """
 
     def __init__(self, name: str, lateness: metrics.Timer, record: Record | None) -> None:
@@ -113,19 +80,13 @@ class WorkerQueue:
         # A heap of: next due, number, block, index of the next, `paused_ns` when it came.
         self._hand: list[list[Any]] = []
         self._in_hand = 0
-        self._idle: deque[Permit] = deque()
-        self._kept: deque[tuple[int, Permit]] = deque()  # until when
-        self._given_back_ns = 0
-        self._come_soon = False
+        self.stock = PermitStock()
         self._seen = 0
-        self._back = self._back_told = 0
+        self._back_told = 0
         self._believed = 0  # what the controller takes us to want
         self._since_ns = 0
         self._covered_ns = 0  # when the last slot in hand is due
-        self._foreseen = 0
-        self._passed = self._weighed_passed = 0
-        self._weighed_ns = 0
-        self._ran_dry = True
+        self._foresight = Foresight()
         self._lateness = lateness
         self.record = record
         meters = optional.throttle(name)
@@ -134,8 +95,8 @@ class WorkerQueue:
         self._gauge.set(0)
 
     def __repr__(self) -> str:
-        hand = f"{self._in_hand} slots in hand"
-        return f"<queue {self.name}, {self._mode}: {self.waiting} waiting, {hand}>"
+        waiting, hand = self.waiting, self._in_hand
+        return f"<queue {self.name}, {self._mode}: {waiting} waiting, {hand} slots in hand>"
 
     # Users
 
@@ -158,21 +119,20 @@ class WorkerQueue:
         """
         self._requests.inc()
         if THROTTLE_REQUEST.heard:
-            THROTTLE_REQUEST(_user_of(waiter), throttle=self.name, waiting=self.waiting)
+            THROTTLE_REQUEST(user_of(waiter), throttle=self.name, waiting=self.waiting)
         if self._mode is Mode.OPEN or self._changes:
             at_ns = now_ns()
             if self.is_open(at_ns) and not self.waiting and not pause.is_paused():
                 self._count_executed(waiter)
                 return at_ns
         if self.permits and not self.waiting:
-            self._come_soon = now_ns() - self._given_back_ns < IDLE_PERMIT_NS
-        if self._kept:
+            self.stock.asked_for(now_ns())
+        if self.stock.kept:
             if not self._changes and not pause.is_paused():
-                _, self.handed = self._kept.pop()
+                self.handed = self.stock.take_kept()
                 self._count_executed(waiter)
                 return now_ns()
-            self._idle.extend(permit for _, permit in self._kept)
-            self._kept.clear()
+            self.stock.hand_out_kept()
         self._queue.append(waiter)
         self.waiting += 1
         if self.waiting == self._in_hand + 1:
@@ -205,26 +165,22 @@ class WorkerQueue:
             return  # known; both an answer and an envelope may have brought it
         if not self.epoch:
             self.permits = news.permits
-        if news.permits is not self._will_be_permits:
+        before = self._changes[-1].permits if self._changes else self.permits
+        if news.permits is not before:
             self._count_anew(news)
         self.epoch = news.epoch
         if news.mode == Mode.GONE:
             self._changes.clear()
         self._changes.append(news)
-        self._return_kept(NEVER_NS)
+        self.stock.return_kept(NEVER_NS)
         if self._hand:
             self._drop_void(news.from_ns)
-
-    @property
-    def _will_be_permits(self) -> bool:
-        return self._changes[-1].permits if self._changes else self.permits
 
     def _count_anew(self, news: ThrottleMode) -> None:
         """A rate becomes a limit of concurrency, or back: the controller counts from 0 again."""
         self._first_epoch = news.epoch
-        self._idle.clear()
-        self._kept.clear()
-        self._seen = self._believed = self._back = self._back_told = 0
+        self.stock = PermitStock()
+        self._seen = self._believed = self._back_told = 0
 
     def _drop_void(self, from_ns: int) -> None:
         """Drop slots that are due at `from_ns` or later: they are of an older epoch."""
@@ -259,29 +215,20 @@ class WorkerQueue:
         """Permits have come."""
         self._seen = permits.number
         self._believed = max(0, self._believed - permits.size)
-        self._idle.extend([Permit(permits.epoch, now_ns())] * permits.size)
+        self.stock.idle.extend([Permit(permits.epoch, now_ns())] * permits.size)
 
     def give_back(self, permit: Permit) -> None:
         """A user is done."""
         if permit.epoch < self._first_epoch:
             return  # it limited a rate since
-        at_ns = self._given_back_ns = now_ns()
-        age_ns = at_ns - permit.since_ns
-        if permit.epoch != self.epoch or age_ns >= KEEP_PERMIT_NS:
-            self._back += 1
-        elif self.waiting:
-            self._idle.append(permit)
-        elif self._come_soon and age_ns < FRESH_PERMIT_NS:
-            self._kept.append((at_ns + IDLE_PERMIT_NS, permit))
-        else:
-            self._back += 1
+        self.stock.take_back(permit, now_ns(), permit.epoch == self.epoch, self.waiting > 0)
 
     def want(self, at_ns: int) -> Want:
         """What to tell the controller; it counts as told."""
         self.told_ns = at_ns
-        self._weigh(at_ns)
+        self._foresight.weigh(at_ns, self.waiting)
         outstanding = self.outstanding
-        self._believed, self._back_told = outstanding, self._back
+        self._believed, self._back_told = outstanding, self.stock.back
         self._in_force_told = self._in_force
         return Want(
             name=self.name,
@@ -290,7 +237,7 @@ class WorkerQueue:
             outstanding=outstanding,
             waiting=self.waiting,
             since_ns=self._since_ns,
-            back=self._back,
+            back=self.stock.back,
             in_force=self._in_force,
         )
 
@@ -300,14 +247,14 @@ class WorkerQueue:
         if self._mode is Mode.OPEN and not self._changes:
             return 0
         if self.permits:
-            return max(0, self.waiting - len(self._idle))
-        return max(0, self.waiting + self._foreseen - self._in_hand)
+            return max(0, self.waiting - len(self.stock.idle))
+        return max(0, self.waiting + self._foresight.foreseen - self._in_hand)
 
     @property
     def has_news(self) -> bool:
         """Whether the controller believes something else than what is so."""
         return self.epoch > 0 and (
-            self._back != self._back_told
+            self.stock.back != self._back_told
             or self.outstanding != self._believed
             or self._in_force > self._in_force_told
         )
@@ -315,31 +262,11 @@ class WorkerQueue:
     @property
     def speak_ns(self) -> int:
         """When to tell the controller what is wanted; soon when the slots in hand are few."""
-        believed = self._believed
-        if believed >= PLENTY and believed < 2 * self.outstanding and not self.permits:
+        if PLENTY <= self._believed < 2 * self.outstanding and not self.permits:
             gap_ns = LONG_GAP_NS  # the controller knows of more than it can meet
         else:
-            covered_ns = self._covered_ns - self.told_ns
-            gap_ns = min(max(GAP_NS, covered_ns // 2), LONG_GAP_NS)
+            gap_ns = min(max(GAP_NS, (self._covered_ns - self.told_ns) // 2), LONG_GAP_NS)
         return self.told_ns + gap_ns
-
-    def _weigh(self, at_ns: int) -> None:
-        """Foresee what will be wanted by the time an answer can be here.
-
-        Users that come back as soon as they are through would otherwise always ask too late. Only
-        where the line has not run dry: a slot that nobody takes is lost to all others, too.
-        """
-        elapsed_ns = at_ns - self._weighed_ns
-        if self._ran_dry or not self.waiting:
-            self._foreseen = 0
-        elif elapsed_ns >= _WEIGH_NS:
-            passed = self._passed - self._weighed_passed
-            foreseen = passed * FORESEE_NS // elapsed_ns
-            self._foreseen = foreseen if foreseen >= MIN_FORESEEN else 0
-        else:
-            return
-        self._weighed_ns, self._weighed_passed = at_ns, self._passed
-        self._ran_dry = not self.waiting
 
     # The loop
 
@@ -349,11 +276,11 @@ class WorkerQueue:
 
     def next_ns(self) -> int:
         """When `work` has something to do."""
-        if self._idle or (self.waiting and self._mode in (Mode.OPEN, Mode.GONE)):
+        if self.stock.idle or (self.waiting and self._mode in (Mode.OPEN, Mode.GONE)):
             return 0
         at_ns: int = self._hand[0][0] if self._hand else NEVER_NS
-        if self._kept:
-            at_ns = min(at_ns, self._kept[0][0])
+        if self.stock.kept:
+            at_ns = min(at_ns, self.stock.kept[0][0])
         return min(at_ns, self._changes[0].from_ns) if self._changes else at_ns
 
     def _apply_changes(self, at_ns: int) -> None:
@@ -369,23 +296,21 @@ class WorkerQueue:
         Returns:
             How many slots were used.
         """
-        before = self._passed
+        before = self._foresight.passed
         if self._changes:
             self._apply_changes(at_ns)
         if self._hand:
             self._let_through(at_ns, until_ns)
-        if self._kept:
-            self._return_kept(at_ns)
-        if self._idle:
+        if self.stock.kept:
+            self.stock.return_kept(at_ns)
+        if self.stock.idle:
             self._hand_out_permits(until_ns)
-        if self._mode is Mode.OPEN:
-            self._let_all_through(until_ns)
-        elif self._mode is Mode.GONE:
-            self._turn_away(until_ns)
+        if self._mode in (Mode.OPEN, Mode.GONE):
+            self._release_all(until_ns)
         epoch, from_ns = self._applied
         if not self._hand or self._hand[0][0] >= from_ns:  # and no slot of an older one is left
             self._in_force = epoch
-        return self._passed - before
+        return self._foresight.passed - before
 
     def _let_through(self, at_ns: int, until_ns: int) -> None:
         # The hot path: everything that happens for each token is here.
@@ -417,7 +342,7 @@ class WorkerQueue:
                 if not waiter.done:
                     break
             else:
-                self._ran_dry = True
+                self._foresight.ran_dry = True
                 continue
             self.waiting -= 1
             passed += 1
@@ -428,7 +353,7 @@ class WorkerQueue:
                 self._tell_executed(waiter, at_ns - due_ns)
             self._call(waiter, due_ns)
             at_ns = now_ns()
-        self._passed += passed
+        self._foresight.passed += passed
         self._executions.inc(passed)
         if void:
             self._missed.inc(missed)
@@ -439,35 +364,25 @@ class WorkerQueue:
             self._since_ns = now_ns()
 
     def _hand_out_permits(self, until_ns: int) -> None:
+        stock = self.stock
         if self._mode is not Mode.RUN:
-            self._return_idle()
-        while self._idle and now_ns() < until_ns:
+            stock.return_idle()
+        while stock.idle and now_ns() < until_ns:
             waiter = self._first()
             if waiter is None:
-                self._return_idle()
+                stock.return_idle()
                 return
-            self.handed = self._idle.popleft()
+            self.handed = stock.idle.popleft()
             self._count_executed(waiter)
             self._call(waiter, now_ns())
 
-    def _return_idle(self) -> None:
-        self._back += len(self._idle)
-        self._idle.clear()
-
-    def _return_kept(self, at_ns: int) -> None:
-        kept = self._kept
-        while kept and kept[0][0] <= at_ns:
-            kept.popleft()
-            self._back += 1
-
-    def _let_all_through(self, until_ns: int) -> None:
+    def _release_all(self, until_ns: int) -> None:
         while (at_ns := now_ns()) < until_ns and (waiter := self._first()) is not None:
-            self._count_executed(waiter)
-            self._call(waiter, at_ns)
-
-    def _turn_away(self, until_ns: int) -> None:
-        while now_ns() < until_ns and (waiter := self._first()) is not None:
-            self._call(waiter, ScenarioError(f"throttle {self.name} was stopped"))
+            if self._mode is Mode.GONE:
+                self._call(waiter, ScenarioError(f"throttle {self.name} was stopped"))
+            else:
+                self._count_executed(waiter)
+                self._call(waiter, at_ns)
 
     def _count_executed(self, waiter: Waiter[Token]) -> None:
         """Count who passes without a slot."""
@@ -476,18 +391,10 @@ class WorkerQueue:
             self._tell_executed(waiter, 0)
 
     def _tell_executed(self, waiter: Waiter[Token], late_ns: int) -> None:
-        THROTTLE_EXECUTE(_user_of(waiter), throttle=self.name, late_ns=late_ns)
+        THROTTLE_EXECUTE(user_of(waiter), throttle=self.name, late_ns=late_ns)
 
     def _call(self, waiter: Waiter[Token], token: Token) -> None:
         try:
             waiter.give(token)
         except BaseException:  # a greenlet of the scenario's own, perhaps
             get_hub().handle_error(waiter, *sys.exc_info())
-
-
-def _user_of(waiter: Waiter[Token]) -> int | None:
-    """The number of the user that waits, or is about to, if it is one."""
-    if isinstance(waiter, OnToken):
-        return None
-    user_id = getattr(waiter.greenlet or getcurrent(), "id", None)
-    return user_id if isinstance(user_id, int) else None

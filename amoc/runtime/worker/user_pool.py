@@ -29,8 +29,8 @@ from amoc.runtime.worker.crashes import CrashCounter
 from amoc.scenario import builtin_settings
 from amoc.scenario.events import USER_ADDED, USER_CRASHED, USER_REMOVED
 from amoc.scenario.start_rate import USER_RATE
+from amoc.throttle.token_waiter import OnToken, Token
 from amoc.throttle.worker import Gate
-from amoc.throttle.worker_queue import OnToken, Token
 from amoc.users import placement
 from amoc.users.removal import Removal
 from amoc.users.spawned import OUTLIVED, end_spawned

@@ -25,7 +25,8 @@ from amoc.scenario import events
 from amoc.scenario.events import SIGNALS, Event, Signal
 from amoc.throttle.controller import Pacer
 from amoc.throttle.slot_schedule import Mode
-from amoc.throttle.worker_queue import OnToken, Token, WorkerQueue
+from amoc.throttle.token_waiter import OnToken, Token
+from amoc.throttle.worker_queue import WorkerQueue
 
 ROOT = Path(__file__).parents[3]
 

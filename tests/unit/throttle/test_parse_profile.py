@@ -182,5 +182,5 @@ def test_intervals_durations_timeouts_and_names_have_their_limits():
     for name in ("a", "a b", "=", "écran 東京\u3000🎉", "ü" * 200):
         assert check_name(name) == name
     for wrong in ("", "a\nb", "\x9b", "\ud800", "a" * 201, 5, None):
-        with pytest.raises(ScenarioError, match="a throttle's name must be"):
+        with pytest.raises(ScenarioError, match="the name of a throttle must be"):
             check_name(wrong)

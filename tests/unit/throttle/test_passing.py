@@ -376,23 +376,23 @@ def test_who_comes_again_at_once_finds_its_place_kept_and_for_a_moment_only(here
     assert account.given < 200
     visit_until_kept(here)
     eventually(lambda: permits.held == 0, "all back")
-    assert not here.gate.queue("places")._kept
+    assert not here.gate.queue("places").stock.kept
 
 
 def visit_until_kept(here: Here) -> None:
     def visit() -> None:
-        while not here.gate.queue("places")._kept:
+        while not here.gate.queue("places").stock.kept:
             visit_again_and_again("places", 1)
 
     here.spawn(visit).join(10)
-    assert here.gate.queue("places")._kept
+    assert here.gate.queue("places").stock.kept
 
 
 def test_no_place_is_kept_where_nobody_comes_again_soon(here: Here):
     throttle.limit_concurrency("places", 1)
     for _ in range(5):
         here.spawn(visit_again_and_again, "places", 1).join(10)
-        assert not here.gate.queue("places")._kept
+        assert not here.gate.queue("places").stock.kept
         gevent.sleep(0.02)
 
 
@@ -400,9 +400,9 @@ def test_a_place_that_was_held_for_long_is_not_kept(here: Here):
     throttle.limit_concurrency("places", 1)
     visit_until_kept(here)
     with throttle.permit("places"):
-        assert here.gate.queue("places")._come_soon
+        assert here.gate.queue("places").stock.come_soon
         gevent.sleep(0.02)
-    assert not here.gate.queue("places")._kept
+    assert not here.gate.queue("places").stock.kept
 
 
 def test_a_place_is_kept_over_no_change(here: Here):
@@ -410,7 +410,7 @@ def test_a_place_is_kept_over_no_change(here: Here):
     visit_until_kept(here)
     throttle.change_rate("places", 0)
     eventually(lambda: here.gate.queue("places").epoch == 2, "it is heard of")
-    assert not here.gate.queue("places")._kept
+    assert not here.gate.queue("places").stock.kept
     gevent.sleep(0.1)  # until then the old limit holds
     with pytest.raises(throttle.ThrottleTimeout):
         throttle.permit("places", timeout=0.05).__enter__()
@@ -421,7 +421,7 @@ def test_a_run_can_take_the_place_that_is_kept(here: Here):
     visit_until_kept(here)
     inside: list[int] = []
     throttle.run("places", lambda: inside.append(here.pacer._throttles["places"]._permits.held))
-    assert not here.gate.queue("places")._kept
+    assert not here.gate.queue("places").stock.kept
     eventually(lambda: inside == [1], "it runs")
     eventually(lambda: here.pacer._throttles["places"]._permits.held == 0, "all back")
 
@@ -626,7 +626,7 @@ def test_a_thousand_throttles_at_once(here: Here):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: throttle.start("a\n", 1), "a throttle's name must be"),
+        (lambda: throttle.start("a\n", 1), "the name of a throttle must be"),
         (lambda: throttle.start("a"), "must be given one of rate, interarrival and stages"),
         (lambda: throttle.start("a", -1), "a rate must be 0 or more"),
         (lambda: throttle.start("a", True), "a rate must be 0 or more"),

@@ -10,9 +10,11 @@ from amoc.base.errors import ScenarioError
 from amoc.ipc.messages.throttle import Permits, ThrottleMode, Tokens
 from amoc.metrics.board import Area
 from amoc.throttle import worker_queue
+from amoc.throttle.permit_stock import IDLE_PERMIT_NS, KEEP_PERMIT_NS
 from amoc.throttle.profiles import NEVER_NS
 from amoc.throttle.slot_allocator import VOID_NS
-from amoc.throttle.worker_queue import IDLE_PERMIT_NS, KEEP_PERMIT_NS, OnToken, WorkerQueue
+from amoc.throttle.token_waiter import OnToken
+from amoc.throttle.worker_queue import WorkerQueue
 from tests.unit.throttle.support import counted
 
 BEGIN_NS = 10**15
