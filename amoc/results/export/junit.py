@@ -100,7 +100,9 @@ def _add_cases(suite: Element, of: str, summary: Summary) -> None:
     for one in summary.get("thresholds", ()):
         case = _case(suite, of, str(one["expression"]))
         if verdict in _BROKEN:
-            SubElement(case, "skipped", message="not evaluated: the run did not complete")
+            incomplete = verdict == "incomplete"
+            why = "data of the run is missing" if incomplete else "the run did not complete"
+            SubElement(case, "skipped", message=f"not evaluated: {why}")
         elif not one["passed"] and verdict not in _EVALUATED:
             text = f"not evaluated, the load generator was too slow: {one['reason']}"
             SubElement(case, "skipped", message=_possible(text))

@@ -126,6 +126,7 @@ LIMITED = {
         (summary("interrupted"), ("error", {}, "passed")),
         (summary("running", thresholds=[UNMET]), ("error", {"turn.p99 < 1s": "skipped"}, "passed")),
         (summary("killed", thresholds=[MET]), ("error", {"crashes == 0": "skipped"}, "passed")),
+        (summary("incomplete", thresholds=[MET]), ("error", {"crashes == 0": "skipped"}, "passed")),
         (
             summary("failed thresholds", thresholds=[MET, UNMET], reasons=[ABORTED]),
             ("failure", {"crashes == 0": "passed", "turn.p99 < 1s": "failure"}, "passed"),
