@@ -161,7 +161,7 @@ class Parent(End, Generic[_C, _R]):
                 child, number, acked, items = unpack(message)
                 number, acked, items = int(number), int(acked), list(items)
                 line = self._lines.get(child)
-            except (PeerError, ValueError, TypeError):
+            except (PeerError, ValueError, TypeError, OverflowError):
                 text = f"expected reports of a child, got {message[:80]!r}"
                 yield Received("", Note("error", text))
                 continue

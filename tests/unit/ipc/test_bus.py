@@ -683,3 +683,34 @@ def test_a_join_after_the_stop_of_another_incarnation_starts_anew(family):
     family.parent.send("w0.2", Go())
     wait(lambda: family.obeyed["w0.2"])
     assert family.obeyed["w0.2"] == [Go()]
+
+
+NONSENSE = [
+    b"",
+    b"\xc1",
+    b"\x00" * 100,
+    pack(None),
+    pack({}),
+    pack([]),
+    pack(["w0.1"]),
+    pack([["w0.1"], 1, 0, []]),
+    pack(["w0.1", "first", 0, []]),
+    pack(["w0.1", float("inf"), 0, []]),
+    pack(["w0.1", float("nan"), 0, []]),
+    pack(["w0.1", 1, 0, 7]),
+    pack(["nobody", 1, 0, [["Go"]]]),
+    pack(["w0.1", 1, 0, [None, 7, [], ["Unknown"], ["Started"], ["Started", 1, 2, 3], [[]], {}]]),
+]
+
+
+@pytest.mark.parametrize("frame", NONSENSE)
+def test_a_frame_that_makes_no_sense_ends_nothing_and_is_named(family, frame):
+    child = family.join("w0.1")
+    stranger = family.context.socket(zmq.PUSH)
+    stranger.connect(bus.endpoints(family.directory)[1])
+    stranger.send(frame)
+    sent = [Started(0, 1), Started(0, 2)]
+    for one in sent:
+        child.report(one)
+    wait(lambda: family.reported("w0.1", Started) == sent)
+    stranger.close()
