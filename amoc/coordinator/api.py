@@ -21,12 +21,13 @@ from amoc.base.names import check_name
 from amoc.base.waiting import wait
 from amoc.coordinator import init_plans
 from amoc.coordinator.controller import SCOPES
-from amoc.coordinator.counters import Counted, counter
+from amoc.coordinator.counters import counter
 from amoc.coordinator.function_refs import found, references
 from amoc.coordinator.plan import MAX_USERS, parse
 from amoc.coordinator.worker import Actions
 from amoc.ipc import rpc
 from amoc.ipc.messages.coordinator import CoordinatorState
+from amoc.metrics.coordinator_counts import Counted
 from amoc.users.user import current
 
 ROOM_S = 60.0

@@ -10,24 +10,8 @@ from enum import StrEnum
 
 from amoc.coordinator.plan import RESET, STOP, TIMEOUT
 from amoc.metrics import optional, reserved
+from amoc.metrics.coordinator_counts import Counted
 from amoc.metrics.optional import Count
-
-
-class Counted(StrEnum):
-    """What is counted of each coordinator: how the names of its counters end."""
-
-    ADDS = "adds"
-    """Users added."""
-    ADDS_REFUSED = "adds_refused"
-    """Adds that could not leave their worker."""
-    GROUPS = "groups"
-    """Groups whose actions were run."""
-    TIMEOUTS = "timeouts"
-    RESETS = "resets"
-    STOPS = "stops"
-    ACTION_ERRORS = "action_errors"
-    """Actions that raised."""
-
 
 OF_EVENT = {TIMEOUT: Counted.TIMEOUTS, RESET: Counted.RESETS, STOP: Counted.STOPS}
 """What counts the events that made actions run for users whose group was not complete."""

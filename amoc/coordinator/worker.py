@@ -29,7 +29,7 @@ from amoc.base.errors import ScenarioError
 from amoc.base.waiting import OpenGate
 from amoc.coordinator import init_plans
 from amoc.coordinator.barrier_worker import WorkerBarriers
-from amoc.coordinator.counters import OF_EVENT, Counted, counter
+from amoc.coordinator.counters import OF_EVENT, counter
 from amoc.coordinator.function_refs import found
 from amoc.coordinator.plan import Event, Item, arguments
 from amoc.ipc.messages import codec
@@ -50,6 +50,7 @@ from amoc.ipc.messages.coordinator import (
 from amoc.ipc.messages.envelope import Part
 from amoc.ipc.outbox import Outbox
 from amoc.ipc.worker_id import WorkerId
+from amoc.metrics.coordinator_counts import Counted
 from amoc.metrics.optional import Count
 from amoc.scenario.events import COORDINATOR_ADD, COORDINATOR_EXECUTE
 

@@ -23,6 +23,7 @@ from math import isfinite
 from amoc.metrics import reserved
 from amoc.metrics.board import Kind
 from amoc.metrics.coordinated_omission import RESPONSE
+from amoc.metrics.coordinator_counts import Counted
 from amoc.metrics.histogram import Histogram
 from amoc.metrics.throttle_counts import COUNTS, WAITING
 from amoc.results import counts
@@ -83,9 +84,12 @@ _UP_AND_DOWN = frozenset({"running", "waiting"})
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 _STATISTIC = re.compile(r"(.+)\.(p\d+(?:\.\d+)?|total|count|rate|mean|min|max|last)")
-_RATIO = re.compile(rf"\.(?:{'|'.join(COUNTS)})\s*/")
-"""In what looks like the name of a throttle: there are two measures."""
+_RATIO = re.compile(rf"\.(?:{'|'.join((*COUNTS, *Counted))})\s*/")
+"""In what looks like the name of a throttle or coordinator: there are two measures."""
 _THROTTLE = re.compile(rf"throttle\.(.+?)\.(?:({'|'.join(COUNTS)})(\.rate)?|{WAITING})")
+_COORDINATOR = re.compile(
+    rf"coordinator\.(.+?)\.(?:{'|'.join(Counted)})(?:\.(?:total|count|rate))?"
+)
 
 
 @dataclass(frozen=True)
@@ -248,7 +252,7 @@ def parse(text: str) -> Measure:
     """
     if text.startswith(reserved.THROTTLE):
         return _parse_throttle(text)
-    if not _NAME.fullmatch(text):
+    if not _NAME.fullmatch(text) and not _COORDINATOR.fullmatch(text):
         raise ValueError(
             f"must begin with a metric such as message_ttd.p99 or crashes, got {text!r}"
         )
@@ -271,9 +275,9 @@ def parse(text: str) -> Measure:
     return Measure(text, name, statistic, _STATISTICS[statistic])
 
 
-def is_throttle(text: str) -> bool:
-    """Whether `text` is one measure of a throttle, which may have any name."""
-    found = _THROTTLE.fullmatch(text)
+def has_any_name(text: str) -> bool:
+    """Whether `text` is one measure of a throttle or coordinator, which may have any name."""
+    found = _THROTTLE.fullmatch(text) or _COORDINATOR.fullmatch(text)
     return found is not None and not _RATIO.search(found[1])
 
 

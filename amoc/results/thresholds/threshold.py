@@ -25,7 +25,7 @@ from amoc.base.errors import UsageError
 from amoc.metrics.board import Kind
 from amoc.results.series import Tally
 from amoc.results.summary_types import ThresholdPart
-from amoc.results.thresholds.measure import Known, Measure, NoValue, Trend, Unit, is_throttle
+from amoc.results.thresholds.measure import Known, Measure, NoValue, Trend, Unit, has_any_name
 from amoc.results.thresholds.measure import parse as parse_measure
 
 COMMAND_LINE = "--expect"
@@ -54,8 +54,8 @@ _SCALES: dict[Unit, dict[str, Decimal]] = {
     Unit.RATE: {"/s": Decimal(1), "/min": 1 / Decimal(60), "/h": 1 / Decimal(3600)},
     Unit.SHARE: {"%": Decimal("0.01")},
 }
-# A throttle may have any name; what is counted of it follows the name.
-_WHOLE = re.compile(r"(.*throttle\..*[a-z]\s*|[^<>=!]*)([<>=!]+)([^<>=!]*)")
+# A throttle or a coordinator may have any name; what is counted of it follows the name.
+_WHOLE = re.compile(r"(.*(?:throttle|coordinator)\..*[a-z]\s*|[^<>=!]*)([<>=!]+)([^<>=!]*)")
 _LIMIT = re.compile(r"([+-]?(?:\d+(?:\.\d*)?|\.\d+))\s*(%|/?\s*[a-zµμ]+)?", re.IGNORECASE)
 _DIGITS = 3
 _MAX_DIGITS = 17
@@ -240,9 +240,9 @@ def _parse(text: str, source: str) -> Threshold:
 def _ratio(subject: str) -> tuple[str, str, str]:
     """The two of a ratio, and the slash between them; none if it is one measure."""
     slashes = [at for at, character in enumerate(subject) if character == "/"]
-    if is_throttle(subject) or not slashes:
+    if has_any_name(subject) or not slashes:
         return subject, "", ""
-    ends = (at for at in slashes if is_throttle(subject[:at].strip()))
+    ends = (at for at in slashes if has_any_name(subject[:at].strip()))
     at = next(ends, slashes[0])
     return subject[:at].strip(), "/", subject[at + 1 :].strip()
 

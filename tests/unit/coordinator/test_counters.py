@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from amoc.coordinator.counters import OF_EVENT, Barriers, Counted
+from amoc.coordinator.counters import OF_EVENT, Barriers
 from amoc.coordinator.plan import COORDINATE, KINDS
+from amoc.metrics.coordinator_counts import Counted
 
 PAGE = (Path(__file__).parents[3] / "docs/coordinator.md").read_text()
 

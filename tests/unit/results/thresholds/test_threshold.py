@@ -518,3 +518,14 @@ def test_a_throttle_may_have_any_name(name):
     assert ratio.divisor is not None
     assert (ratio.divisor.name, ratio.divisor.statistic) == (name, "requests")
     assert parse(f"crashes/throttle.{name}.executions < 1%").divisor.name == name
+
+
+@pytest.mark.parametrize("name", ["GET /users", "a b", "x > 5", "a=b", "東京", "a.adds", "1"])
+def test_a_coordinator_may_have_any_name(name):
+    one = parse(f"coordinator.{name}.adds.rate >= 5/s")
+    assert (one.measure.name, one.measure.statistic) == (f"coordinator.{name}.adds", "rate")
+    assert (one.comparison, one.divisor) == (">=", None)
+    ratio = parse(f"coordinator.{name}.timeouts / coordinator.{name}.groups < 1%")
+    assert ratio.measure.name == f"coordinator.{name}.timeouts"
+    assert ratio.divisor is not None
+    assert ratio.divisor.name == f"coordinator.{name}.groups"
