@@ -34,7 +34,7 @@ class Moment(NamedTuple):
     waiting: int
     """Users that have not started yet."""
     throttles: Mapping[str, ThrottlePoint]
-    """What each throttle is configured for; its counts are not looked at."""
+    """What each throttle is configured for, and what the controller has counted itself."""
     controller_cpu: float
     controller_lag_s: float
 
@@ -148,14 +148,14 @@ class PointCutter:
         self, moment: Moment, counts: Mapping[str, ThrottleCounts]
     ) -> dict[str, ThrottlePoint]:
         waiting = self._samples.waiting()
+        none = ThrottlePoint()
         return {
             name: replace(
-                moment.throttles.get(name, ThrottlePoint()).counted(
-                    counts.get(name, ThrottleCounts())
-                ),
+                known.counted(counts.get(name, ThrottleCounts()).plus(known.counts)),
                 waiting=waiting.get(name, 0),
             )
             for name in sorted(moment.throttles.keys() | counts.keys())
+            for known in (moment.throttles.get(name, none),)
         }
 
     def _workers(self, node: str, span_s: float) -> Iterable[WorkerPoint]:

@@ -231,9 +231,12 @@ class Pacer:
         known = self._throttles.keys() | self._last_epochs.keys()
         return sorted(self._rates.keys() - known)
 
-    def take_wanted(self, at_ns: int) -> dict[str, float | None]:
-        """How many were to pass each throttle since the last call, see `Throttle.take_wanted`."""
-        return {name: one.take_wanted(at_ns) for name, one in self._throttles.items()}
+    def take(self, at_ns: int) -> dict[str, tuple[float | None, int]]:
+        """Of each throttle what was to pass and what was missed here, since the last call."""
+        return {
+            name: (one.take_wanted(at_ns), one.take_missed())
+            for name, one in self._throttles.items()
+        }
 
     def states(self) -> list[ThrottleState]:
         """How all throttles are."""

@@ -109,7 +109,7 @@ class SlotAllocator(Generic[Asker]):
     """Deals the slots of one throttle.
 
     Attributes:
-        void: Slots that somebody wanted and that passed before they could be dealt.
+        void: Slots that users wanted and that passed before they could be dealt.
     """
 
     def __init__(self, change: Change) -> None:

@@ -44,7 +44,7 @@ class ThrottleState(NamedTuple):
     waiting: int
     """Users that wait, as their workers have told last."""
     missed: int
-    """Slots that passed before they could be dealt."""
+    """Slots that were not used because they came too late, as counted in the summary."""
 
 
 class Throttle(Generic[Asker]):
@@ -78,6 +78,8 @@ class Throttle(Generic[Asker]):
         change = self._change(now_ns)
         self._modes: deque[Change] = deque([change])
         self._known: dict[Asker, int] = {}  # the epoch that is in force there
+        self._late: dict[Asker, int] = {}  # slots that came too late there
+        self._missed = self._missed_here = 0  # in all, and before they could be dealt
         self._wanted, self._wanted_ns = 0.0, now_ns  # not taken yet, and up to when
         self._slots: slot_allocator.SlotAllocator[Asker] | None = None
         self._permits: permit_allocator.Permits[Asker] | None = None
@@ -221,6 +223,11 @@ class Throttle(Generic[Asker]):
                 self._wanted += summed / change.interval_ns
         self._wanted_ns = max(self._wanted_ns, now_ns)
 
+    def take_missed(self) -> int:
+        """Slots that passed before they could be dealt, since this was asked last."""
+        missed, self._missed_here = self._missed_here, 0
+        return missed
+
     def take_wanted(self, now_ns: int) -> float | None:
         """How many were to pass since this was asked last: the integral of the rate in force.
 
@@ -255,6 +262,8 @@ class Throttle(Generic[Asker]):
             return  # of another throttle that had this name, or before it became one of permits
         self._waiting[asker] = want.waiting
         self._known[asker] = max(want.in_force, self._known.get(asker, 0))
+        self._missed += max(0, want.missed - self._late.get(asker, 0))
+        self._late[asker] = want.missed
         if self._slots is not None:
             self._slots.want(asker, want.outstanding, want.seen, want.since_ns, now_ns)
         elif self._permits is not None:
@@ -263,7 +272,11 @@ class Throttle(Generic[Asker]):
     def deal(self, now_ns: int) -> list[tuple[Asker, ThrottleToWorker]]:
         """What the workers get now."""
         if self._slots is not None:
-            return [(who, Tokens(self.name, *block)) for who, block in self._slots.deal(now_ns)]
+            dealt = self._slots.deal(now_ns)
+            void, self._slots.void = self._slots.void, 0
+            self._missed += void
+            self._missed_here += void
+            return [(who, Tokens(self.name, *block)) for who, block in dealt]
         assert self._permits is not None
         return [(who, Permits(self.name, *grant)) for who, grant in self._permits.deal(now_ns)]
 
@@ -271,6 +284,7 @@ class Throttle(Generic[Asker]):
         """A worker is no more."""
         self._waiting.pop(asker, None)
         self._known.pop(asker, None)
+        self._late.pop(asker, None)
         if self._slots is not None:
             self._slots.lost(asker, now_ns)
         elif self._permits is not None:
@@ -303,5 +317,5 @@ class Throttle(Generic[Asker]):
             mode=mode,
             plan=plan,
             waiting=sum(self._waiting.values()),
-            missed=self._slots.void if self._slots is not None else 0,
+            missed=self._missed,
         )

@@ -72,8 +72,7 @@ class WorkerQueue:
         self.waiting = 0
         self.handed: Permit | None = None
         self.armed_ns = NEVER_NS
-        self.dirty = False
-        self.told_ns = 0
+        self.dirty, self.told_ns = False, 0
         self._mode = Mode.HELD
         self._changes: deque[ThrottleMode] = deque()
         self._queue: deque[Waiter[Token]] = deque()
@@ -81,8 +80,7 @@ class WorkerQueue:
         self._hand: list[list[Any]] = []
         self._in_hand = 0
         self.stock = PermitStock()
-        self._seen = 0
-        self._back_told = 0
+        self._seen = self._back_told = self._late = 0
         self._believed = 0  # what the controller takes us to want
         self._since_ns = 0
         self._covered_ns = 0  # when the last slot in hand is due
@@ -238,6 +236,7 @@ class WorkerQueue:
             waiting=self.waiting,
             since_ns=self._since_ns,
             back=self.stock.back,
+            missed=self._late,
             in_force=self._in_force,
         )
 
@@ -356,6 +355,7 @@ class WorkerQueue:
         self._foresight.passed += passed
         self._executions.inc(passed)
         if void:
+            self._late += missed
             self._missed.inc(missed)
             self._note_uncovered()
 

@@ -61,6 +61,8 @@ class Want(NamedTuple):
     """When the first of those that are not provided for began to wait."""
     back: int
     """Permits given back, ever."""
+    missed: int
+    """Slots that came too late here, ever."""
     in_force: int
     """The newest epoch that is in force there: nobody passes by an older one any more."""
 

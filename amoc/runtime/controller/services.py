@@ -286,13 +286,14 @@ class Services:
 
     def throttles(self, at_ns: int) -> dict[str, ThrottlePoint]:
         """What each throttle is configured for, and was since the last call up to `at_ns`."""
-        wanted = self._pacer.take_wanted(at_ns)
+        taken = self._pacer.take(at_ns)
         return {
             one.name: ThrottlePoint(
                 rate=one.rate if isfinite(one.rate) else None,
                 interval_s=one.interval,
                 mode=one.mode,
-                wanted=wanted[one.name],
+                wanted=taken[one.name][0],
+                missed=taken[one.name][1],
             )
             for one in self._pacer.states()
         }

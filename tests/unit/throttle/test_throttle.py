@@ -23,7 +23,7 @@ def throttle(rate: float = 10.0, interval_s: float = 1.0, epoch: int = 1) -> Thr
 
 
 def want(outstanding: int, seen: int = 0, *, epoch: int = 1, back: int = 0) -> Want:
-    return Want("a", epoch, seen, outstanding, outstanding, START_NS, back, epoch)
+    return Want("a", epoch, seen, outstanding, outstanding, START_NS, back, 0, epoch)
 
 
 def dealt(one: Throttle[str], at_ns: int) -> dict[str, int]:
@@ -319,3 +319,19 @@ def test_where_a_rate_had_no_limit_for_a_moment_it_is_not_said_how_many_were_to_
     assert one.take_wanted(START_NS + 2 * S_NS) == pytest.approx(10)
     assert throttle(5, 0).take_wanted(START_NS + S_NS) is None, "a limit of concurrency"
     assert throttle(inf).take_wanted(START_NS + S_NS) is None
+
+
+def test_missed_slots_of_workers_and_of_the_controller_are_one_number():
+    one = throttle(10)
+    one.want("w0", want(100)._replace(missed=3), START_NS)
+    one.deal(START_NS)
+    one.want("w0", want(100, 1)._replace(missed=5), START_NS + S_NS)
+    assert one.state(START_NS).missed == 5
+    one.deal(START_NS + 10 * S_NS)  # 9.9 s of slots that are due after the first deal
+    here = one.take_missed()
+    assert here > 90
+    assert one.take_missed() == 0
+    assert one.state(START_NS).missed == 5 + here
+    one.lost("w0", START_NS)
+    one.want("w0", want(0)._replace(missed=2), START_NS)  # its replacement counts from 0
+    assert one.state(START_NS).missed == 5 + here + 2
