@@ -83,16 +83,23 @@ class RunTotals:
         """The totals of points that are in order."""
         totals = cls(WarmUp(warmup_s), StageTargets(stages))
         for point in points:
-            totals.add(point)
+            totals.add(point, timers_once=True)
+        if totals.window is not totals.whole:
+            totals.whole.add_timers_of(totals.window)
         return totals
 
-    def add(self, point: Point) -> list[str]:
+    def add(self, point: Point, timers_once: bool = False) -> list[str]:
         """Add the next point.
+
+        Args:
+            point: The point.
+            timers_once: Leave timers that are added to a window of its own out of `whole`.
 
         Returns:
             What the operator should know now about the generator, see `Health.take`.
         """
-        self.whole.add(point)
+        in_window = self.warmup.over and self.window is not self.whole
+        self.whole.add(point, timers=not (timers_once and in_window))
         self.known |= dict.fromkeys(point.counters, Kind.COUNTER)
         self.known |= dict.fromkeys(point.gauges, Kind.GAUGE)
         self.known |= dict.fromkeys(point.timers, Kind.TIMER)

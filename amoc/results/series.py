@@ -274,9 +274,9 @@ class Tally:
             tally.add(point)
         return tally
 
-    def add(self, point: Point) -> None:
-        """Add the next point."""
-        self._count(point)
+    def add(self, point: Point, timers: bool = True) -> None:
+        """Add the next point; without its timers where these come with `add_timers_of`."""
+        self._count(point, timers)
         if point.active_s > 0:
             self.last_active = point
             levels = {name: value for name, value in point.gauges.items() if isfinite(value)}
@@ -288,8 +288,8 @@ class Tally:
     def merge(self, later: Tally) -> None:
         """Add the sum of points that come after those of this one."""
         self.points += later.points
-        self._add(later)
-        self._add_timers()  # now, for those of `later` may change
+        self._add(later, timers=False)
+        self.add_timers_of(later)
         self._stretch(later.lowest, later.highest)
         for name, counts in later.throttles.items():
             self.throttles[name] = self.at_throttle(name).plus(counts)
@@ -340,21 +340,27 @@ class Tally:
             for name, counts in sorted(self.throttles.items())
         }
 
-    def _count(self, point: Point) -> None:
+    def add_timers_of(self, other: Tally) -> None:
+        """Add what was recorded in the points of `other`."""
+        self._to_add.append(other.timers)
+        self._add_timers()  # now, for those of `other` may change
+
+    def _count(self, point: Point, timers: bool = True) -> None:
         self.points += 1
-        self._add(point)
+        self._add(point, timers)
         for name, throttle in point.throttles.items():
             self.throttles[name] = self.at_throttle(name).plus(throttle.counts)
         self.first = self.first or point
         self.last = point
 
-    def _add(self, more: Point | Tally) -> None:
+    def _add(self, more: Point | Tally, timers: bool) -> None:
         self.span_s += more.span_s
         self.active_s += more.active_s
         self.starts += more.starts
         add_counts(self.counters, more.counters)
         add_counts(self.crashes, more.crashes)
-        self._to_add.append(more.timers)
+        if timers:
+            self._to_add.append(more.timers)
         if len(self._to_add) == AT_ONCE:
             self._add_timers()
 

@@ -12,7 +12,7 @@ from amoc.metrics.board import Kind
 from amoc.metrics.health_figures import WorkerPoint
 from amoc.metrics.histogram import MAX_NS, Histogram
 from amoc.results.run_totals import RunTotals
-from amoc.results.series import Point, Tally, ThrottlePoint
+from amoc.results.series import Point, Tally, ThrottlePoint, WarmUp
 from tests.unit.results import runs
 
 MADE = runs.points(67, stall=range(20, 22))
@@ -151,3 +151,15 @@ def test_durations_that_no_cell_of_a_histogram_tells_apart_are_noted():
         "timer long has durations above 73 min, which count as 73 min in its mean and percentiles;"
         " its maximum is exact"
     )
+
+
+@pytest.mark.parametrize("warmup_s", [0.0, 9.5, 20.0, 99.0])
+def test_points_added_together_or_one_by_one_make_the_same_totals(warmup_s):
+    points = runs.points(30)
+    one_by_one = RunTotals(WarmUp(warmup_s))
+    for point in points:
+        one_by_one.add(point)
+    together = RunTotals.of(points, warmup_s)
+    assert together.whole == one_by_one.whole
+    assert together.whole.timers["message_ttd"].count > 0
+    assert together.window == one_by_one.window
