@@ -242,3 +242,16 @@ def test_throttles_have_a_part_of_their_own_also_those_that_were_stopped():
         "a.b": {"rate": None, "interval_s": 60.0, "mode": "open", **common},
         "gone": {"rate": 0.0, "interval_s": 0.0, "mode": "stopped", **common},
     }
+
+
+def test_slots_that_the_controller_and_the_workers_missed_are_one_number():
+    samples = SampleMerger()
+    cutter = PointCutter(samples)
+    cutter.begin(1)
+    sample = Node().sample(S_NS)._replace(throttles={"a": ThrottleCounts(7, 5, 1)})
+    samples.take("node0", sample)
+    known = {"a": ThrottlePoint(rate=600.0, interval_s=60.0, mode="run", missed=3, wanted=9.5)}
+    point = cutter.cut(10 * S_NS + 1, Moment(0.0, 10 * S_NS, "running", 0, known, 0.0, 0.0))
+    assert point is not None
+    assert point.throttles["a"].counts == ThrottleCounts(7, 5, 4)
+    assert point.throttles["a"].wanted == 9.5
