@@ -123,6 +123,16 @@ def test_a_killed_controller_lets_users_finish_and_leaves_nothing_behind(
     assert not list(tmp_path.glob("amoc-*")), "directories of sockets are removed"
 
 
+def test_a_controller_that_is_killed_at_its_start_leaves_no_directory_of_sockets(
+    scenario: Callable[[str], Path], tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    short = tmp_path_factory.mktemp("s")  # a path of sockets must not be long
+    with running(scenario(COUNTING), directory=tmp_path, TMPDIR=str(short)) as run:
+        eventually(lambda: list(short.glob("amoc-*")), "a directory of sockets")
+        run.kill(run.pid)
+        eventually(lambda: not list(short.glob("amoc-*")), "it is removed")
+
+
 def test_a_killed_controller_takes_a_node_along_that_is_still_in_init(
     scenario: Callable[[str], Path], tmp_path: Path
 ) -> None:

@@ -7,6 +7,7 @@ something else), therefore no wait is longer than `TICK_S` and each ends with a 
 
 from __future__ import annotations
 
+import secrets
 import tempfile
 from collections.abc import Iterator
 from math import inf
@@ -39,13 +40,14 @@ WELCOME = "welcome"
 """The bus's own first command: the child is known, and what it is sent from now on arrives."""
 
 
-def make_directory() -> str:
-    """A directory for a run's sockets that only we may enter.
+def new_directory() -> str:
+    """The name of a directory for a run's sockets, which is not there yet.
 
     The path of a socket has room for 107 bytes; where TMPDIR is too long for that, /tmp is taken.
     """
     base = tempfile.gettempdir()
-    return tempfile.mkdtemp(prefix="amoc-", dir=base if len(base.encode()) < 70 else "/tmp")  # noqa: S108
+    base = base if len(base.encode()) < 70 else "/tmp"  # noqa: S108
+    return f"{base}/amoc-{secrets.token_hex(8)}"
 
 
 def endpoints(directory: str) -> tuple[str, str]:

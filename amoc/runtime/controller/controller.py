@@ -16,6 +16,7 @@ import shutil
 import traceback
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 
 import gevent
 import zmq
@@ -37,6 +38,7 @@ from amoc.ipc.messages.links import FROM_NODE, TO_NODE, FromNode
 from amoc.ipc.messages.samples import Sample, Sampled
 from amoc.ipc.messages.users import Blocked, CrashSeen, Started, UsersNow
 from amoc.runtime import embedded_xmpp, logs
+from amoc.runtime.child import ChildProcess
 from amoc.runtime.controller import phases
 from amoc.runtime.controller.node_link import NODE, NodeLink
 from amoc.runtime.controller.run_files import RunFiles
@@ -144,12 +146,15 @@ class Controller:
         logs.attach(self._operator)
         guard_loop(self._failed_in_loop)
         events.happen_in("controller")
-        directory = bus.make_directory()
+        directory = bus.new_directory()
         failure: AmocError | None = None
         context = zmq.Context()
         try:
+            # Before there is a directory: from now on, whenever we are killed, it removes it.
+            child = ChildProcess("amoc.runtime.host", [directory], self._on_line)
+            Path(directory).mkdir(0o700)
             with bus.Parent(context, directory, TO_NODE, FROM_NODE) as parent:
-                self._node = NodeLink(parent, self._take, self._check)
+                self._node = NodeLink(parent, child, self._take, self._check)
                 tasks: list[gevent.Greenlet[..., None]] = [
                     gevent.spawn(self._node.guarded, self._node.listen),
                     gevent.spawn(self._node.guarded, self._results.beat),
@@ -176,9 +181,7 @@ class Controller:
         plan, node = self._plan, self._node
         self._step(Step.LAUNCH)
         loaded_plugins = plugins.load("controller")
-        loaded = phases.load(
-            node, plan, self.status.run_id, directory, loaded_plugins, self._on_line
-        )
+        loaded = phases.load(node, plan, self.status.run_id, directory, loaded_plugins)
         self.status.loaded = loaded
         self._results.loaded(loaded)
         fd_budget.check_fds(plan.most_users, loaded.workers, loaded.fds_per_user, loaded.fd_limit)

@@ -46,6 +46,7 @@ class NodeLink:
     def __init__(
         self,
         parent: bus.Parent[ToNode, FromNode],
+        child: ChildProcess,
         take: Callable[[str, FromNode], None],
         check: Callable[[], None],
     ) -> None:
@@ -53,6 +54,7 @@ class NodeLink:
 
         Args:
             parent: Bound already.
+            child: The node's process, which waits for its bootstrap.
             take: Gets each report with the name of the node that it came from.
             check: Raises what else ends a wait.
         """
@@ -62,13 +64,12 @@ class NodeLink:
         self._bus = parent
         self._take = take
         self._check = check
-        self._node: ChildProcess | None = None
+        self._node = child
         self._heard_ns = self._listened_ns = now_ns()
 
-    def launch(self, bootstrap: Bootstrap, on_line: Callable[[str], None]) -> None:
-        """Start the node's process; each line it prints by itself goes to `on_line`."""
+    def launch(self, bootstrap: Bootstrap) -> None:
+        """Tell the node what it is for."""
         self._bus.expect(NODE)
-        self._node = ChildProcess("amoc.runtime.host", [bootstrap.endpoint], on_line)
         self._node.write(pipe.encode(BOOTSTRAP, bootstrap))
 
     def listen(self) -> None:
@@ -163,8 +164,6 @@ class NodeLink:
         if self.failure is not None:
             raise self.failure
         self._check()
-        if self._node is None:
-            return
         status = self._node.exit_status()
         if status is not None:
             gevent.sleep(bus.TICK_S)  # its last report may still be on the way
@@ -176,14 +175,13 @@ class NodeLink:
 
     def is_running(self) -> bool:
         """Whether the node's process is there."""
-        return self._node is not None and self._node.exit_status() is None
+        return self._node.exit_status() is None
 
     def end(self, at_once: bool) -> None:
         """End the node's process and all below it, if it is still there."""
-        if self._node is not None:
-            if at_once and Terminated not in self.seen:
-                self._node.kill()  # the kernel ends all below it
-            self._node.end(LEAVE_S)
+        if at_once and Terminated not in self.seen:
+            self._node.kill()  # the kernel ends all below it
+        self._node.end(LEAVE_S)
 
 
 def failed(code: ExitCode, message: str) -> AmocError:

@@ -28,14 +28,9 @@ _log = logging.getLogger(__name__)
 
 
 def load(
-    node: NodeLink,
-    plan: RunPlan,
-    run_id: str,
-    directory: str,
-    plugins: Sequence[Plugin],
-    on_line: Callable[[str], None],
+    node: NodeLink, plan: RunPlan, run_id: str, directory: str, plugins: Sequence[Plugin]
 ) -> Loaded:
-    """Start the node and have it load the scenario.
+    """Have the node load the scenario.
 
     Args:
         node: The line to it.
@@ -43,7 +38,6 @@ def load(
         run_id: The run's.
         directory: Where the controller's sockets are.
         plugins: What is imported besides the scenario.
-        on_line: Gets each line that the node prints.
 
     Raises:
         AmocError: It does not come up in time, or the scenario cannot be loaded.
@@ -60,8 +54,7 @@ def load(
             init_timeout_s=plan.init_timeout_s,
             stop_timeout_s=plan.stop_timeout_s,
             log_level=plan.log_level,
-        ),
-        on_line,
+        )
     )
     node.wait_for(Hello, JOIN_S, "the node", "join")
     _log.info("node %s has joined", NODE)
