@@ -268,7 +268,8 @@ ENDING = """
         say("all", event.kind, event.count)
 
     def once(event):
-        coordinator.stop("once")  # an action does not wait for itself
+        if event.kind == "coordinate":
+            coordinator.stop("once")  # an action does not wait for itself
         say("once", event.kind)
 
     def init():
