@@ -20,7 +20,7 @@ class Killed(Ended, GreenletExit):
     """Ends a greenlet wherever it stands."""
 
 
-def guard_loop(on_failure: Callable[[object, BaseException], object]) -> None:
+def guard_loop(on_failure: Callable[[object, BaseException], object]) -> Callable[[], None]:
     """Let greenlets and callbacks of this process's event loop fail without ending the process.
 
     A greenlet of gevent's that is killed, or raises `GreenletExit`, has ended and not failed: that
@@ -29,6 +29,9 @@ def guard_loop(on_failure: Callable[[object, BaseException], object]) -> None:
     Args:
         on_failure: Given what has failed, a greenlet or a watcher, and what it raised; must not
             raise.
+
+    Returns:
+        What takes this back.
     """
     hub: Any = get_hub()
     handle_by_default = type(hub).handle_error
@@ -45,4 +48,8 @@ def guard_loop(on_failure: Callable[[object, BaseException], object]) -> None:
             error = error if isinstance(error, BaseException) else kind()
             on_failure(context, error.with_traceback(trace))
 
+    def unguard() -> None:
+        hub.__dict__.pop("handle_error", None)
+
     hub.handle_error = handle_error
+    return unguard

@@ -144,7 +144,7 @@ class Controller:
         pause.reset()
         logs.begin("controller", self._plan.log_level)
         logs.attach(self._operator)
-        guard_loop(self._failed_in_loop)
+        unguard_loop = guard_loop(self._failed_in_loop)
         events.happen_in("controller")
         directory = bus.new_directory()
         failure: AmocError | None = None
@@ -174,6 +174,7 @@ class Controller:
         finally:
             context.destroy(linger=bus.LINGER_MS)
             shutil.rmtree(directory, ignore_errors=True)
+            unguard_loop()
             logs.end()
         return outcome
 

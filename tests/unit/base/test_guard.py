@@ -55,7 +55,7 @@ def test_what_fails_in_the_loop_ends_nothing_else(kind: type[BaseException]) -> 
     failures: list[BaseException] = []
     hub = get_hub()
     before = hub.handle_error
-    guard_loop(lambda _, error: failures.append(error))
+    unguard = guard_loop(lambda _, error: failures.append(error))
     try:
         hub.loop.run_callback(raises, kind)
         timer = hub.loop.timer(0)
@@ -64,8 +64,9 @@ def test_what_fails_in_the_loop_ends_nothing_else(kind: type[BaseException]) -> 
         hub.loop.run_callback(greenlet(raises, hub).switch, kind)
         gevent.sleep(0.01)
     finally:
-        hub.handle_error = before
+        unguard()
         timer.close()
+    assert hub.handle_error == before
     # GreenletExit is how greenlets end: theirs is no failure.
     expected = 2 if kind is GreenletExit else 4
     assert [type(error) for error in failures] == [kind] * expected

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from hypothesis import given
@@ -20,7 +21,13 @@ def lines(count: int) -> list[bytes]:
 def read(some: list[bytes], written: int | None = None) -> tuple[list[int], list[str]]:
     """What is read of a file with these lines, by number, and what is wrong with it."""
     check = LineCheck()
-    taken = [json.loads(line)["line"] for line in some if check.take(line)]
+    taken = []
+    for line in some:
+        if check.take(line):
+            try:
+                taken.append(json.loads(line)["line"])
+            except ValueError:
+                check.damaged()  # as who reads a file says
     return taken, check.problems(written)
 
 
@@ -84,7 +91,7 @@ def test_no_byte_can_change_unseen(which, where, by):
     line = bytearray(whole[which])
     line[where % len(line)] ^= by
     changed = b"".join([*whole[:which], bytes(line), *whole[which + 1 :]])
-    taken, problems = read(changed.splitlines(keepends=True), 5)
+    taken, problems = read(re.findall(rb"[^\n]*\n|[^\n]+", changed), 5)
     assert problems
     assert set(range(1, 6)) - {which + 1, which + 2} <= set(taken)
 
