@@ -20,3 +20,8 @@ def ids_of(first: int, last: int, node: int, nodes: int, worker: int, workers: i
     if start < first:
         start += (first - start + step - 1) // step * step
     return range(start, last + 1, step)
+
+
+def span(ids: range) -> str:
+    """Consecutive ids as people are told of them."""
+    return f"users {ids[0]} to {ids[-1]}" if len(ids) > 1 else f"user {ids[0]}"

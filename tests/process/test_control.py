@@ -164,7 +164,7 @@ def test_a_run_with_a_duration_needs_no_users_and_goes_on_without_them(stayers, 
         assert (answer["first_id"], answer["last_id"]) == (101, 105)
         it.wait_for_users(5)
         refused = it.say("add", "--ids", "3-10", code=ExitCode.USAGE)
-        assert refused == "amoc: ids of add must be new to the run, got user 3 again\n"
+        assert refused == "amoc: ids of add must be new, got user 3 again\n"
         removed = it.ask("remove", "--ids", "102-104", "--force")
         assert removed["killed"] == 3
         it.wait_for_users(2)

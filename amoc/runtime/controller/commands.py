@@ -256,7 +256,7 @@ class Commands:
             wanted = range(ids[0], ids[1] + 1)
             for used in self._used:
                 if both := range(max(used.start, wanted.start), min(used.stop, wanted.stop)):
-                    raise UsageError(f"ids of add must be new to the run, got {_span(both)} again")
+                    raise UsageError(f"ids of add must be new, got {placement.span(both)} again")
         else:
             wanted = range(self.next_id, self.next_id + count)
         count = len(wanted)
@@ -278,7 +278,7 @@ class Commands:
             len(placement.ids_of(first, last, 0, 1, index, number)) for index in range(number)
         ]
         return AddAnswer(
-            summary=f"{_span(wanted)} will start",
+            summary=f"{placement.span(wanted)} will start",
             workers=[
                 WorkerAnswer(str(origin), f"{counted(shares[origin.worker], 'user')} to start")
                 for origin in workers
@@ -378,10 +378,6 @@ def _worker_users(origin: WorkerId, reply: Reply) -> WorkerUsers:
         return WorkerUsers(str(origin), reply.error)
     alive, queued = reply.answer.alive, reply.answer.queued
     return WorkerUsers(str(origin), f"{counted(alive, 'user')}, {queued:,} pending", alive, queued)
-
-
-def _span(ids: range) -> str:
-    return f"users {ids[0]} to {ids[-1]}" if len(ids) > 1 else f"user {ids[0]}"
 
 
 def _removal(reply: Reply) -> Removal:

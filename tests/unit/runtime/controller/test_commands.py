@@ -185,7 +185,7 @@ def test_ids_are_added_once_and_later_users_come_after_the_highest():
     assert (answer.summary, answer.first_id, answer.last_id) == ("user 50 will start", 50, 50)
     assert [one.text for one in answer.workers] == ["0 users to start", "1 user to start"]
     for ids, again in (((1, 1), "user 1"), ((8, 60), "users 8 to 10"), ((105, 200), "user 105")):
-        with pytest.raises(UsageError, match=f"ids of add must be new to the run, got {again} ag"):
+        with pytest.raises(UsageError, match=f"ids of add must be new, got {again} ag"):
             run.do("add", ids=ids)
     assert run.do("add", count=2).first_id == 106
     assert run.status.added == run.starts.waiting() == 18
