@@ -330,7 +330,7 @@ class Groups:
                 groups = batches.expire(at_ns)
                 if groups:
                     one.timeouts += 1
-                    self._runs.end(one, [groups], self._now())
+                    self._runs.end(one, [groups], self._now(), wanted=False)
                     if COORDINATOR_TIMEOUT.heard:
                         COORDINATOR_TIMEOUT(coordinator=one.name, groups=len(groups))
         self._runs.send()

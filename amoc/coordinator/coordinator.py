@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -27,15 +28,17 @@ class Ending:
     """An end of all groups of a coordinator: those of numbered items are run before the others.
 
     Attributes:
-        before: The tasks that must have been run before the next step.
-        last: The groups of all adds, until they are given to a worker.
+        mark: Tasks up to this number must have been run before the groups of all adds.
+        last: These groups, until they are given to a worker.
         done: Told when everything was run.
+        own: The number of the task that they became.
     """
 
-    before: set[int]
+    mark: int
     last: Sequence[Group[Entry]]
     at_ns: int
     done: Callable[[], None]
+    own: int | None = None
 
 
 @dataclass(eq=False)
@@ -46,8 +49,10 @@ class Started:
         incarnation: How many times the name has been started, from 1.
         functions: How workers find the actions; None when they have had them from init().
         stopped: Whether it makes no more groups.
-        tasks: The numbers of its groups, or sets of them, that are yet to be acknowledged.
-        endings: What is to follow them.
+        tasks: The numbers of its groups, or sets of them, that are yet to be acknowledged, in
+            ascending order.
+        endings: What is to follow them; each follows the one before it.
+        held_back: The endings whose groups of all adds were not given to a worker yet.
         held_bytes: What was added to groups that are not complete, or not acknowledged; once for
             each item of the plan that has it, for so it travels.
         given_up: Groups that nobody will run, because one worker after the other died over them.
@@ -62,8 +67,9 @@ class Started:
     seed: int
     incarnation: int = 0
     stopped: bool = False
-    tasks: set[int] = field(default_factory=set)
-    endings: list[Ending] = field(default_factory=list)
+    tasks: dict[int, None] = field(default_factory=dict)
+    endings: deque[Ending] = field(default_factory=deque)
+    held_back: int = 0
     held_bytes: int = 0
     adds: int = 0
     groups: int = 0
@@ -76,7 +82,7 @@ class Started:
     @property
     def acting(self) -> int:
         """Groups, or sets of them, that were not run yet."""
-        return len(self.tasks) + sum(bool(ending.last) for ending in self.endings)
+        return len(self.tasks) + self.held_back
 
     def of(self, node: str) -> Batches[Entry]:
         """The groups that users of `node` are put into."""

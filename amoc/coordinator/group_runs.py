@@ -78,11 +78,19 @@ class GroupRuns:
             return None
         one.groups += len(parts)
         number = self._tasks.add(one, parts, homes)
-        one.tasks.add(number)
+        one.tasks[number] = None
         return number
 
-    def end(self, one: Started, ended: Iterable[Sequence[Group[Entry]]], at_ns: int) -> Later:
+    def end(
+        self, one: Started, ended: Iterable[Sequence[Group[Entry]]], at_ns: int, wanted: bool = True
+    ) -> Later:
         """Have groups run that have ended together, of each node; those of all adds come last.
+
+        Args:
+            one: The coordinator.
+            ended: Its groups.
+            at_ns: When they ended.
+            wanted: Whether anybody is to hear that all was run.
 
         Returns:
             Is done when they were run, and all that were to be run before.
@@ -92,20 +100,28 @@ class GroupRuns:
         for groups in ended:
             self.add(one, [group for group in groups if one.shapes[group.item].most], at_ns)
             last += [group for group in groups if not one.shapes[group.item].most]
-        one.endings.append(Ending(set(one.tasks), last, at_ns, done.done))
-        self._advance(one)
+        if last or wanted:
+            mark = next(reversed(one.tasks), 0)
+            one.endings.append(Ending(mark, last, at_ns, done.done))
+            one.held_back += bool(last)
+            self._advance(one)
         return done
 
     def _advance(self, one: Started) -> None:
-        """Go on with the ends that wait for nothing any more."""
-        for ending in [ending for ending in one.endings if not ending.before]:
-            last, ending.last = ending.last, ()
-            number = self.add(one, last, ending.at_ns)
-            if number is None:
-                one.endings.remove(ending)
-                ending.done()
-            else:
-                ending.before.add(number)
+        """Go on with the ends, in order, as far as they wait for nothing any more."""
+        while one.endings:
+            ending = one.endings[0]
+            if ending.own is None:
+                if next(iter(one.tasks), ending.mark + 1) <= ending.mark:
+                    return
+                if ending.last:
+                    last, ending.last = ending.last, ()
+                    one.held_back -= 1
+                    ending.own = self.add(one, last, ending.at_ns)
+            if ending.own in one.tasks:
+                return
+            one.endings.popleft()
+            ending.done()
 
     def send(self) -> None:
         """Send what was given to workers, one record for each."""
@@ -122,11 +138,8 @@ class GroupRuns:
 
     def _finish(self, task: Task[Started]) -> None:
         one = task.owner
-        one.tasks.discard(task.number)
+        del one.tasks[task.number]
         one.held_bytes -= sum(len(data) for part in task.parts for data in part.data)
-        if one.endings:
-            for ending in one.endings:
-                ending.before.discard(task.number)
-            self._advance(one)
+        self._advance(one)
         if one.stopped and not one.acting:
             self._forget(one)

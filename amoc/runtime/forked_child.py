@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from contextlib import suppress
 from typing import Any, NoReturn, cast
 
 import gevent
@@ -30,16 +31,12 @@ from amoc.runtime import logs
 
 def take_amoc_from_children() -> None:
     """From now on, take amoc away from what this process forks."""
-    worker = os.getpid()
-
-    def take_away() -> None:
-        if os.getppid() == worker and guard.leave is None:
-            _take_away()
-
-    os.register_at_fork(after_in_child=take_away)
+    os.register_at_fork(after_in_child=_take_away)
 
 
 def _take_away() -> None:
+    if guard.leave is not None:
+        return  # a child of a child has nothing of amoc
     guard.leave = _leave
     context.take_away()
     pause.clock = context.GONE
@@ -96,12 +93,15 @@ class _ChildEnd(Hub):
 def _leave(error: BaseException | None) -> NoReturn:
     """End this process, as Python would when its program returned or raised `error`."""
     status = 0 if error is None else 1
-    if isinstance(error, SystemExit):
-        status = error.code if isinstance(error.code, int) else int(error.code is not None)
-        if status == 1 and error.code != 1:
-            print(error.code, file=sys.stderr)
-    elif error is not None:
-        traceback.print_exception(error)
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
-    os._exit(status & 0xFF)
+    try:
+        if isinstance(error, SystemExit):
+            status = error.code if isinstance(error.code, int) else int(error.code is not None)
+            if status == 1 and error.code != 1:
+                print(error.code, file=sys.stderr)
+        elif error is not None:
+            traceback.print_exception(error)
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(Exception):  # it may be closed
+                stream.flush()
+    finally:
+        os._exit(status & 0xFF)

@@ -388,6 +388,39 @@ def test_each_end_has_all_users_of_its_own() -> None:
     assert cluster.groups.states()[0].acting == 0
 
 
+def test_an_end_waits_for_the_actions_of_all_users_of_an_earlier_end() -> None:
+    gate.clear()
+    clock = Clock()
+    cluster = Cluster(now=clock)
+    cluster.start_in_init("x", ("all", hold), timeout=10)
+    worker = cluster.up(0)
+    worker.add("x", 1)
+    worker.actions.flush()
+    clock.ns += 10 * 1_000_000_000
+    cluster.groups.tick()
+    until(lambda: met == ["begins"])
+    done = cluster.groups.operations["coordinator.reset"](None, "x", True)
+    assert not done.is_done
+    gate.set()
+    until(lambda: done.is_done)
+    assert met == ["begins", "ends", "begins", "ends"]
+
+
+def test_ends_that_nobody_waits_for_leave_nothing_behind() -> None:
+    clock = Clock()
+    cluster = Cluster(now=clock)
+    cluster.start_in_init("x", (2, meet), timeout=10)
+    worker = cluster.up(0, deaf=True)  # no action returns
+    for user_id in range(1, 51):
+        worker.add("x", user_id)
+        worker.actions.flush()
+        clock.ns += 10 * 1_000_000_000
+        cluster.groups.tick()
+    started = cluster.groups._coordinators["x"]
+    assert started.timeouts == started.acting == 50
+    assert not started.endings
+
+
 def test_a_name_is_started_once_and_init_of_another_node_does_no_harm() -> None:
     cluster = Cluster()
     cluster.start_in_init("pairs", (2, meet))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from amoc.coordinator.coordinator import Ending, Entry, Started
-from amoc.coordinator.plan import STOP, Group, Shape
+from amoc.coordinator.coordinator import Entry, Started
+from amoc.coordinator.plan import STOP, Shape
 from amoc.ipc.worker_id import WorkerId
 
 A, B = WorkerId("node0", 0, 1), WorkerId("node1", 0, 1)
@@ -49,9 +49,8 @@ def test_what_is_held_is_the_fullest_group_of_each_node_and_what_was_not_run():
     one.of("node0").add([entry(A, 1), entry(A, 2), entry(A, 3)], 0)  # 1 and 3 are pending
     one.of("node1").add([entry(B, 4)], 0)
     assert one.held() == 4
-    one.tasks = set(range(8))
-    last = [Group(1, "reset", [])]
-    one.endings = [Ending(set(), groups, 0, int) for groups in (last, last, [])]
+    one.tasks = dict.fromkeys(range(8))
+    one.held_back = 2
     assert one.held() == 14
     assert one.state().pending == [2, 4]
 
@@ -85,7 +84,7 @@ def test_init_of_another_node_starts_the_same_if_all_that_counts_is_the_same():
 
 def test_its_state_has_each_count_in_its_place():
     counts = {"adds": 2, "groups": 3, "timeouts": 4, "refused": 5, "lost": 6, "given_up": 7}
-    state = started(PAIRS, ALL, scope="node", tasks={9}, **counts).state()
+    state = started(PAIRS, ALL, scope="node", tasks={9: None}, **counts).state()
     assert state._asdict() == {
         "name": "x",
         "scope": "node",
@@ -97,7 +96,7 @@ def test_its_state_has_each_count_in_its_place():
 
 def test_what_it_has_not_done_is_said_at_the_end_and_nothing_else():
     assert started(adds=5, lost=2, timeouts=1).regrets() == ""
-    assert started(tasks={1}).regrets() == "coordinator x: 1 group not run yet"
-    assert started(tasks={1, 2}, given_up=3, refused=1).regrets() == (
+    assert started(tasks={1: None}).regrets() == "coordinator x: 1 group not run yet"
+    assert started(tasks=dict.fromkeys((1, 2)), given_up=3, refused=1).regrets() == (
         "coordinator x: 2 groups not run yet, 3 groups given up, 1 add refused"
     )
