@@ -64,6 +64,11 @@ FORKERS = """
     def exits():
         sys.exit(7)
 
+    def closes():
+        print("buffered", end="")
+        os.close(1)
+        sys.stderr.close()
+
     def raises():
         raise ValueError("the child's own")
 
@@ -83,7 +88,7 @@ FORKERS = """
     def start(user_id):
         metrics.timer("took").record(0.001)
         if user_id == 1:
-            for child in (returns, exits, raises):
+            for child in (returns, exits, closes, raises):
                 pid = os.getpid()
                 fork(child)
                 if os.getpid() != pid:
@@ -122,7 +127,7 @@ def test_what_a_user_forks_counts_nothing_hosts_no_users_and_ends(
     assert len(users) == 1, "users act in the worker only"
     assert written.count(next(iter(users))) == 9 * 20
     forked = [line for line in written if line.startswith("child ")]
-    assert len(set(forked)) == len(forked) == 4
+    assert len(set(forked)) == len(forked) == 5
     assert [line.split()[1] for line in written if line.startswith("refused ")] == [
         *("inc", "counter", "record", "wait", "start", "add", "send", "receive", "sleep")
     ]
