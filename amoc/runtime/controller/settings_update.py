@@ -7,7 +7,7 @@ in force everywhere or nowhere, also when a worker is lost in the middle of it. 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import gevent
@@ -29,12 +29,17 @@ MAX_LOST = 2
 """Workers that may be lost while they apply one change; one may die of something else."""
 
 
-@dataclass
+MAX_CHANGES = 100
+"""Changes that can be taken back one by one; of more, the oldest count as one."""
+
+
+@dataclass(eq=False)
 class _Change:
-    """The latest change, while it may still have to be taken back."""
+    """A change that is in force, and may still have to be taken back."""
 
     values: Mapping[str, object]
-    before: dict[str, object]
+    is_set: bool = False
+    """Whether whoever has asked for it was told that it is in force."""
     lost: int = 0
     waiting: int = 0
     """Lost workers whose replacements have not applied it yet."""
@@ -43,11 +48,7 @@ class _Change:
 
 
 class SettingsUpdate:
-    """Changes settings, and remembers what was changed.
-
-    Attributes:
-        values: The raw values of the settings that were changed since the start.
-    """
+    """Changes settings, and remembers what was changed."""
 
     def __init__(
         self,
@@ -65,8 +66,7 @@ class SettingsUpdate:
             operator: Told of changes that are taken back after `set` has returned.
         """
         self._operator = operator or Operator()
-        self._change: _Change | None = None
-        self.values: dict[str, object] = {}
+        self._changes: list[_Change] = []
         self._broadcast = broadcast
         self._pacing = pacing
         self._change_start_rate = change_start_rate
@@ -78,44 +78,56 @@ class SettingsUpdate:
             SettingError, PeerError: They are refused, or cannot be checked; nothing was changed.
         """
         self._verify(values)
-        before, rate = dict(self.values), self._start_rate({**self.values, **values})
+        rate = self._start_rate({**self.values, **values})
         # From here on a worker that comes up is told, so none can be forgotten in between.
-        self.values.update(values)
-        change = self._change = _Change(values, before)
-        replies = self._broadcast.ask(lambda number, _: ApplySettings(number, values), ORDER_S)
+        change = _Change(values)
+        self._changes.append(change)
+        if len(self._changes) > MAX_CHANGES:
+            oldest, second, *rest = self._changes
+            both = _Change({**oldest.values, **second.values}, is_set=True)
+            self._changes = [both, *rest]
+        replies = self._broadcast.ask(_applying(values), ORDER_S)
         if not self._heard(change, replies) and change.waiting:
             change.settled.wait(REPLACE_S)
         if change.problems:
             raise SettingError(*sorted(change.problems))
+        change.is_set = True
         if values.keys() & SETTINGS:
             self._change_start_rate(rate)
         return replies
 
+    @property
+    def values(self) -> dict[str, object]:
+        """The raw values of the settings that were changed since the start."""
+        return {name: value for one in self._changes for name, value in one.values.items()}
+
     def worker_up(self, origin: WorkerId) -> None:
         """Have a worker that has come up apply all changes, before it gets users."""
-        if self.values:
-            values = dict(self.values)
-            pending = self._broadcast.begin(
-                lambda number, _: ApplySettings(number, values), [origin]
-            )
-            gevent.spawn(self._catch_up, pending, self._change)
+        orders = [
+            (one, self._broadcast.begin(_applying(one.values), [origin])) for one in self._changes
+        ]
+        if orders:
+            gevent.spawn(self._catch_up, orders)
 
-    def _catch_up(self, pending: Pending, change: _Change | None) -> None:
-        """Hear how a replacement has applied the changes."""
-        replies = self._broadcast.wait(pending, ORDER_S)
-        if change is None or change is not self._change or change.problems:
-            return
-        waiting, change.waiting = change.waiting, max(0, change.waiting - 1)
-        if self._heard(change, replies) and not waiting:
-            self._operator.error("; ".join(sorted(change.problems)))
-        if change.problems or not change.waiting:
-            change.settled.ring()
+    def _catch_up(self, orders: Sequence[tuple[_Change, Pending]]) -> None:
+        """Hear how a replacement has applied the changes, one by one."""
+        for change, pending in orders:
+            replies = self._broadcast.wait(pending, ORDER_S)
+            if change not in self._changes:
+                continue
+            if not change.is_set:
+                change.waiting = max(0, change.waiting - 1)
+                if self._heard(change, replies) or not change.waiting:
+                    change.settled.ring()
+            # Of whatever a worker dies by now, it is not this.
+            elif refused := _refused(replies):
+                names = ", ".join(sorted(change.values))
+                back = f"the change of {names} was taken back in all workers"
+                self._operator.error("; ".join([*sorted(refused), back, *self._revert(change)]))
 
     def _heard(self, change: _Change, replies: Mapping[WorkerId, Reply]) -> bool:
         """Note how workers have applied a change; whether it was taken back for that."""
-        problems = {
-            one.error for one in replies.values() if one.error and one.outcome is Outcome.ANSWERED
-        }
+        problems = _refused(replies)
         lost = sum(one.outcome is Outcome.LOST for one in replies.values())
         change.lost += lost
         change.waiting += lost
@@ -129,11 +141,12 @@ class SettingsUpdate:
 
     def _revert(self, change: _Change) -> list[str]:
         """Take a change back everywhere, because it has failed somewhere; what fails in that."""
-        values, before = change.values, change.before
-        self.values.clear()
-        self.values.update(before)
-        old = {name: before[name] for name in values if name in before}
-        initial = [name for name in values if name not in before]
+        self._changes.remove(change)
+        now = self.values
+        old = {name: now[name] for name in change.values if name in now}
+        initial = [name for name in change.values if name not in now]
+        if change.is_set and change.values.keys() & SETTINGS:
+            self._change_start_rate(self._start_rate(now))
         replies = self._broadcast.ask(
             lambda number, _: RevertSettings(number, old, initial), ORDER_S
         )
@@ -167,3 +180,11 @@ class SettingsUpdate:
         except ValueError as error:
             raise SettingError(f"user_rate or interarrival {error}") from None
         return start_rate(interarrival_ms, per_minute)
+
+
+def _applying(values: Mapping[str, object]) -> Callable[[int, WorkerId], ApplySettings]:
+    return lambda number, _: ApplySettings(number, values)
+
+
+def _refused(replies: Mapping[WorkerId, Reply]) -> set[str]:
+    return {one.error for one in replies.values() if one.error and one.outcome is Outcome.ANSWERED}

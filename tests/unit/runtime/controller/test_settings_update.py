@@ -20,7 +20,7 @@ from amoc.ipc.messages.orders import (
 )
 from amoc.ipc.worker_id import WorkerId
 from amoc.runtime.controller.orders import Broadcast
-from amoc.runtime.controller.settings_update import SettingsUpdate
+from amoc.runtime.controller.settings_update import MAX_CHANGES, SettingsUpdate
 
 FIRST, SECOND, REPLACED = (WorkerId("node0", *ids) for ids in ((0, 1), (1, 1), (0, 2)))
 
@@ -34,7 +34,8 @@ class Workers:
         self.react = react
         self.broadcast = Broadcast(self._post)
         operator = Operator(lambda _, text: self.said.append(text))
-        self.update = SettingsUpdate(self.broadcast, (50.0, None), lambda _: None, operator)
+        self.rates: list[float] = []
+        self.update = SettingsUpdate(self.broadcast, (50.0, None), self.rates.append, operator)
         for worker in up:
             self.broadcast.worker_up(worker)
 
@@ -117,7 +118,7 @@ def test_a_change_that_only_a_replacement_refuses_is_taken_back() -> None:
     with gevent.Timeout(10):
         while not it.said:
             gevent.sleep(0)
-    assert it.said == ["no; nothing was changed"]
+    assert it.said == ["no; the change of pace was taken back in all workers"]
     assert it.update.values == {}
     assert it.orders(SECOND)[-1] is RevertSettings
 
@@ -130,3 +131,49 @@ def test_what_fails_while_a_change_is_taken_back_is_told() -> None:
     it = workers(react, FIRST)
     with pytest.raises(SettingError, match=r"no; nothing was changed\ntaking it back, no"):
         it.update.set({"pace": 2})
+
+
+def test_of_several_changes_the_one_that_a_replacement_refuses_is_taken_back() -> None:
+    def react(it: Workers, worker: WorkerId, order: Order) -> None:
+        refuses = isinstance(order, ApplySettings) and "user_rate" in order.values
+        (it.refuse if worker == REPLACED and refuses else it.done)(worker, order)
+
+    it = workers(react, FIRST, SECOND)
+    it.update.set({"pace": 1})
+    it.update.set({"user_rate": 600, "pace": 2})
+    it.update.set({"size": 3})
+    assert it.rates == [600]
+    it.replace()
+    with gevent.Timeout(10):
+        while not it.said:
+            gevent.sleep(0)
+    assert it.said == ["no; the change of pace, user_rate was taken back in all workers"]
+    assert it.update.values == {"pace": 1, "size": 3}
+    assert it.rates == [600, 1200]  # a start each 50 ms, as at first
+    (back,) = [one for worker, one in it.told if worker == SECOND and type(one) is RevertSettings]
+    assert (back.values, back.initial) == ({"pace": 1}, ["user_rate"])
+
+
+def test_workers_that_die_long_after_a_change_do_not_take_it_back() -> None:
+    def react(it: Workers, worker: WorkerId, order: Order) -> None:
+        if worker == REPLACED:
+            it.broadcast.worker_lost(worker)
+        else:
+            it.done(worker, order)
+
+    it = workers(react, FIRST, SECOND)
+    it.update.set({"pace": 2})
+    for _ in range(3):
+        it.replace()
+        gevent.sleep(0.01)
+    assert it.update.values == {"pace": 2}
+    assert not it.said
+
+
+def test_as_many_changes_are_kept_as_can_be_taken_back() -> None:
+    it = workers(Workers.done, FIRST)
+    for number in range(3 * MAX_CHANGES):
+        it.update.set({f"setting{number % 7}": number})
+    it.replace()
+    assert it.orders(REPLACED) == [ApplySettings] * MAX_CHANGES
+    assert sorted(it.update.values.values()) == list(range(3 * MAX_CHANGES - 7, 3 * MAX_CHANGES))
