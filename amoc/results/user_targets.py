@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from amoc.base.clock import S_NS, format_duration
-from amoc.base.text import counted
 from amoc.results.series import Point
 from amoc.scenario.load_profile import Stages
 
-AROUND_S = 1.2
+BEFORE_S, AFTER_S = 0.5, 1.2
 """Users are counted once a second: so far from a stage's end a count may be."""
+LATE_S = 0.5
+"""How far users may lag behind a stage."""
+SHORT_S = 0.2
+"""What a run that went to the end of its stages may lack of them."""
 ENOUGH = 0.98
 """Share of a stage's target that counts as reached, if no more than one user is lacking."""
 
@@ -17,27 +20,36 @@ class StageTargets:
     """Compares the users that ran at the end of each stage with its target."""
 
     def __init__(self, stages: Stages | None) -> None:
+        self._stages = stages
         self._legs = [leg for leg in stages.legs() if leg.target > 0] if stages else []
         self._most: dict[int, int] = {}
+        self._reached: set[int] = set()
         self._ran_s = 0.0
 
     def take(self, point: Point) -> None:
         """Look at the next second of the run."""
         self._ran_s += point.active_s
-        if not point.active_s:
+        if not point.active_s or self._stages is None:
             return
         running = point.users.get("running", 0)
         for number, leg in enumerate(self._legs):
-            if abs(self._ran_s - leg.end_ns / S_NS) <= AROUND_S:
+            if -BEFORE_S <= self._ran_s - leg.end_ns / S_NS <= AFTER_S:
                 self._most[number] = max(running, self._most.get(number, 0))
+                # No count may fall onto a peak, so it is held against the stages at its own time.
+                wanted = min(
+                    self._stages.value_at(max(0.0, at_s))
+                    for at_s in (self._ran_s, self._ran_s - LATE_S)
+                )
+                if running >= min(ENOUGH * wanted, wanted - 1):
+                    self._reached.add(number)
 
     def notes(self) -> list[str]:
         """A sentence for each stage that has ended and whose target was missed."""
         return [
-            f"the stage that ends after {format_duration(leg.end_ns / S_NS)} had"
-            f" {counted(most, 'user')} of {float(leg.target):,.0f}"
+            f"the stage ending at {format_duration(leg.end_ns / S_NS)} reached"
+            f" {most:,} of {float(leg.target):,.0f} users"
             for number, leg in enumerate(self._legs)
             if (most := self._most.get(number)) is not None
-            and self._ran_s >= leg.end_ns / S_NS - AROUND_S
-            and most < min(ENOUGH * float(leg.target), float(leg.target) - 1)
+            and self._ran_s >= leg.end_ns / S_NS - SHORT_S
+            and number not in self._reached
         ]

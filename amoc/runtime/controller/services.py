@@ -312,7 +312,8 @@ def _pace(plan: RunPlan, loaded: Loaded) -> float:
     """
     if plan.stages is None:
         return inf
-    return max(plan.stages.steepest_per_s, start_rate(*loaded.pacing) / MINUTE_S)
+    # Where both are 0, the start rate's own throttle holds all starts until it is changed.
+    return max(plan.stages.steepest_per_s, start_rate(*loaded.pacing) / MINUTE_S) or inf
 
 
 def _first_rate(plan: RunPlan, loaded: Loaded) -> float:

@@ -54,14 +54,20 @@ class _Pace:
         self._credit = 0.0
         self._at_ns = 0
 
-    def take(self, wanted: int, now_ns: int) -> int:
-        """As many of `wanted` as may be dealt."""
+    def share(self, workers: int, now_ns: int) -> int:
+        """How many may be dealt to each of `workers`, so that none waits for the others."""
         if self._per_s == inf:
-            return wanted
+            return CHUNK
         earned = self._per_s * (now_ns - self._at_ns) / S_NS
         self._at_ns = now_ns
         # What was not used is not saved up: nobody is to start in a burst.
         self._credit = min(self._credit + earned, max(1.0, self._per_s * MAX_SAVED_S))
+        return max(1, int(self._credit) // workers)
+
+    def take(self, wanted: int) -> int:
+        """As many of `wanted` as may be dealt."""
+        if self._per_s == inf:
+            return wanted
         given = min(wanted, int(self._credit))
         self._credit -= given
         return given
@@ -102,18 +108,18 @@ class _Worker:
             yield from batch.ids
         self.fresh.extend(reversed(above))
 
-    def take(self, now_ns: int, pace: _Pace) -> StartUsers | None:
-        """The next users, as many as the worker has room for."""
+    def take(self, now_ns: int, pace: _Pace, share: int) -> StartUsers | None:
+        """The next users, as many as the worker has room for; `share` at most of those paced."""
         room = min(CHUNK, MAX_OUTSTANDING - self.outstanding)
         if not self.up or room <= 0:
             return None
         queue = self.again or self.unstarted
-        if queue and (number := pace.take(min(room, len(queue)), now_ns)):
+        if queue and (number := pace.take(min(room, share, len(queue)))):
             again = queue is self.again
             self.outstanding += number
             ids = [queue.popleft() for _ in range(number)]
             return StartUsers(self.index, ids, now_ns, [], again)
-        batch = self._next_batch(room, now_ns, pace)
+        batch = self._next_batch(room, pace, share)
         if batch is None:
             return None
         self.outstanding += len(batch.ids)
@@ -121,10 +127,10 @@ class _Worker:
         offsets_ns = [one - due_ns for one in batch.dues_ns]
         return StartUsers(self.index, list(batch.ids), due_ns, offsets_ns, again=False)
 
-    def _next_batch(self, room: int, now_ns: int, pace: _Pace) -> _Batch | None:
+    def _next_batch(self, room: int, pace: _Pace, share: int) -> _Batch | None:
         """The first new users that may be dealt now."""
         for at, batch in enumerate(self.fresh):
-            number = pace.take(min(room, len(batch.ids)), now_ns) if batch.paced else room
+            number = pace.take(min(room, share, len(batch.ids))) if batch.paced else room
             if number:
                 head, rest = batch.split(number)
                 del self.fresh[at]
@@ -147,6 +153,7 @@ class StartQueue:
         """
         self._workers = [_Worker(index) for index in range(workers)]
         self._pace = _Pace(pace_per_s)
+        self._first = 0
 
     @property
     def workers(self) -> int:
@@ -243,8 +250,17 @@ class StartQueue:
 
     def deal(self, now_ns: int) -> list[StartUsers]:
         """Blocks of users for the workers that have room for them."""
-        blocks = []
-        for worker in self._workers:
-            while (block := worker.take(now_ns, self._pace)) is not None:
-                blocks.append(block)
-        return blocks
+        blocks: list[StartUsers] = []
+        while True:
+            share = self._pace.share(len(self._workers), now_ns)
+            # Where there is one start for many workers, they take turns.
+            order = [*self._workers[self._first :], *self._workers[: self._first]]
+            dealt = [
+                block
+                for worker in order
+                if (block := worker.take(now_ns, self._pace, share)) is not None
+            ]
+            if not dealt:
+                return blocks
+            self._first = (dealt[-1].worker + 1) % len(self._workers)
+            blocks += dealt

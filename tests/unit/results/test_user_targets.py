@@ -29,7 +29,7 @@ def notes(stages: str, running: list[int], **users: int) -> list[str]:
 )
 def test_a_stage_whose_target_was_missed_is_named(running, most):
     found = notes("4s:100, 1h:100", running)
-    lacking = [] if most is None else [f"the stage that ends after 4 s had {most} users of 100"]
+    lacking = [] if most is None else [f"the stage ending at 4 s reached {most} of 100 users"]
     assert found == lacking
 
 
@@ -37,13 +37,26 @@ def test_a_falling_stage_with_too_few_users_is_named_and_one_with_more_is_not():
     assert notes("0s:20, 2s:20, 2s:10, 2s:10", [20, 20, 15, 12, 11, 11]) == []
     few = notes("0s:20, 2s:20, 2s:10, 4s:10", [20, 20, 8, 4, 4, 4, 4, 4])
     assert few == [
-        "the stage that ends after 4 s had 8 users of 10",
-        "the stage that ends after 8 s had 4 users of 10",
+        "the stage ending at 4 s reached 4 of 10 users",
+        "the stage ending at 8 s reached 4 of 10 users",
     ]
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.2, 0.4, 0.6, 0.8])
+def test_a_peak_between_two_counts_was_reached(shift):
+    stages = Stages.parse("4s:400, 4s:0")
+    spans = [shift or 1.0, *[1.0] * 8]
+    ends = [sum(spans[: n + 1]) for n in range(len(spans))]
+    points = [
+        Point(end, span, users={"running": int(stages.value_at(min(end, 8.0)))})
+        for end, span in zip(ends, spans, strict=True)
+    ]
+    assert RunTotals.of(points, stages=stages).notes() == []
 
 
 def test_a_stage_that_has_not_ended_says_nothing():
     assert notes("10s:100", [1, 2, 3]) == []
+    assert notes("10s:100, 10s:100", [1] * 9) == []
     assert notes("2s:0, 1s:0", [0, 0, 0]) == []
 
 

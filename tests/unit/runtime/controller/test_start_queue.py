@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -278,3 +279,18 @@ def test_without_a_pace_all_are_dealt_at_once():
     starts.up(0, range(1, 11), range(11, 21))
     starts.add(range(21, 31), paced=True)
     assert dealt(starts, 0.0) == [30]
+
+
+@pytest.mark.parametrize("per_s", [10.0, 50.0, 1000.0])
+def test_workers_share_the_pace_evenly(per_s):
+    starts = StartQueue(5, pace_per_s=per_s)
+    for worker in range(5):
+        starts.up(worker, [], [])
+    starts.add(range(1, 10_001), paced=True)
+    got = Counter()
+    for step in range(1, 251):
+        for block in starts.deal(NOW_NS + step * 20_000_000):
+            starts.started(block.worker, len(block.ids))
+            got[block.worker] += len(block.ids)
+    assert max(got.values()) - min(got.values()) <= 1 + per_s * 0.02
+    assert sum(got.values()) == pytest.approx(5 * per_s, abs=1 + per_s / 10)
