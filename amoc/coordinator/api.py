@@ -155,7 +155,7 @@ def reset(name: str, timeout: float = 60.0) -> None:
     """End the groups of a coordinator as they are; their actions run with a ``reset`` event.
 
     Returns when the actions have, those of earlier groups too. An action that calls this does not
-    wait, for it would wait for itself.
+    wait, for it would wait for itself; a greenlet that an action waits for must not call it.
 
     Args:
         name: The coordinator's.
@@ -188,7 +188,7 @@ def _end(operation: str, name: str, timeout: float) -> None:
         return
     try:
         _tell(operation, name, True, timeout_s=timeout, interruptible=True)
-    except PeerError:
+    except rpc.NoAnswer:
         raise PeerError(
             f"{operation} of {name} was not done within {timeout:g} s: not all of its actions have"
             " returned"

@@ -46,6 +46,10 @@ class Handler:
         raise NotImplementedError
 
 
+class NoAnswer(PeerError):
+    """A call was not answered in time."""
+
+
 class Later:
     """What an operation returns that answers when it is done, not at once.
 
@@ -162,7 +166,7 @@ class RpcClient(Handler):
         try:
             self._outbox.put(Part.CALLS, self._worker, call)
             if not (wait if interruptible else Waiter.wait)(waiter, timeout_s):
-                raise PeerError(f"{operation} was not answered within {timeout_s:g} s")
+                raise NoAnswer(f"{operation} was not answered within {timeout_s:g} s")
         finally:
             del self._callers[number]
         pause.wait_resumed()

@@ -79,4 +79,4 @@ def _sentence(name: str, one: _Passed) -> str:
         why = f"no user came to it in {one.idle_s:.0f} of {one.wanted_s:.0f} s"
     else:
         why = "no users were waiting, so they were too few or the target too slow"
-    return f"throttle {name} reached {passed} of its configured {wanted}: {why}"
+    return f"throttle {name} reached {passed} of the configured {wanted}: {why}"

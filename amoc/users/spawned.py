@@ -17,6 +17,8 @@ from amoc.base.loop_guard import Killed
 from amoc.metrics.reserved import SPAWNED
 from amoc.users.user import User, current
 
+FINALLY_S = 2.0
+"""How long a greenlet that is killed may take for its `finally` blocks."""
 OUTLIVED = SPAWNED[0]
 """The counter of those that outlived their users."""
 
@@ -68,10 +70,27 @@ def _note(one: Any) -> None:
     one.rawlink(owner.spawned.discard)
 
 
-def end_spawned(user: User) -> int:
-    """`user` has ended: end its own greenlets; how many others outlive it."""
+class _Watch(gevent.Greenlet):  # type: ignore[type-arg] # generic in the stubs only
+    """Looks again whether greenlets that were killed have ended."""
+
+    outlives_users = True
+
+
+def end_spawned(user: User, outlived: Callable[[User, int], object] = lambda *_: None) -> int:
+    """`user` has ended: end its own greenlets; how many others outlive it.
+
+    Args:
+        user: The user.
+        outlived: Told of its own that have not ended `FINALLY_S` after they were killed.
+    """
     alive = [one for one in user.spawned or () if not one.dead]
     own = [one for one in alive if isinstance(one, UserGreenlet)]
     if own:
         gevent.killall(own, exception=Killed, block=False)
+
+        def look_again() -> None:
+            if left := sum(not one.dead for one in own):
+                outlived(user, left)
+
+        _Watch(look_again).start_later(FINALLY_S)
     return len(alive) - len(own)

@@ -300,4 +300,6 @@ def test_a_sum_beyond_64_bits_stays_there_and_costs_nothing_else(scenario, tmp_p
         assert run.end() == 0, run.output
         counters = run.summary()["counters"]
     assert (counters["big"], counters["good"]) == (2**64 - 1, 2)
-    assert run.output.count("counter big has reached 2**64 - 1 and counts no further") == 1
+    assert (
+        run.output.count("counter big is at its maximum (2**64 - 1) and is no longer counting") == 1
+    )

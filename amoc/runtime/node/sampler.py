@@ -159,7 +159,7 @@ class Sampler:
                 total = counts.get(name, 0) + by
                 if total >= MAX_COUNT and counts.get(name) != MAX_COUNT:
                     self._notes.append(
-                        f"counter {name} has reached 2**64 - 1 and counts no further"
+                        f"counter {name} is at its maximum (2**64 - 1) and is no longer counting"
                     )
                 counts[name] = min(total, MAX_COUNT)
                 names.add(name)

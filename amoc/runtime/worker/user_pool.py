@@ -269,7 +269,7 @@ class UserPool:
         if USER_REMOVED.heard:
             how = _HOW_GONE.get(self.states[user.id], "removed")
             USER_REMOVED(user.id, how=how, iterations=user.iteration)
-        if user.spawned and (outlived := end_spawned(user)):
+        if user.spawned and (outlived := end_spawned(user, self._tell_outlived)):
             self._tell_outlived(user, outlived)
         self._users.pop(user.id, None)
         self._row[_USERS] = len(self._users)
@@ -288,8 +288,9 @@ class UserPool:
             self._report(
                 Note(
                     "warning",
-                    f"greenlets that user {user.id} has spawned outlive it, as those of others may:"
-                    f" spawn them with user.spawn(), and they end with it (counted in {OUTLIVED})",
+                    f"user {user.id} has ended, but greenlets it spawned are still running (other"
+                    " users may be affected too): start them with user.spawn(), and let them end"
+                    f" when they are killed (counted in {OUTLIVED})",
                 )
             )
         optional.counter(OUTLIVED).inc(outlived)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 
 import gevent
+import gevent.event
 import pytest
 from gevent import get_hub
 
@@ -21,8 +23,11 @@ class Pool(Crowd):
     outlived = 0
 
     def left(self, user: User) -> None:
-        self.outlived += spawned.end_spawned(user)
+        self._count(user, spawned.end_spawned(user, self._count))
         super().left(user)
+
+    def _count(self, _user: User, number: int) -> None:
+        self.outlived += number
 
 
 @pytest.fixture(autouse=True)
@@ -38,6 +43,29 @@ def beat(ends: list[BaseException]) -> None:
     except BaseException as error:
         ends.append(error)
         raise
+
+
+def test_one_of_its_own_that_does_not_end_when_it_is_killed_is_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(spawned, "FINALLY_S", 0.01)
+    over = gevent.event.Event()
+
+    def stubborn() -> None:
+        with contextlib.suppress(Killed):
+            gevent.sleep(3600)
+        over.wait()
+
+    def start(user_id: int) -> None:
+        user_module.spawn(stubborn)
+        user_module.spawn(beat, [])
+        gevent.sleep(0)
+
+    pool = Pool(start)
+    begin(pool)
+    wait_gone(pool)
+    wait_until(lambda: pool.outlived == 1)
+    over.set()
 
 
 def test_what_a_user_spawns_as_its_own_ends_with_it_and_so_does_what_that_spawns() -> None:

@@ -32,7 +32,7 @@ HOST: Any = SimpleNamespace(
     figures=lambda: NodePoint("", 0.5, 1 << 30, 1 << 29, 28_000, 0), fds=lambda pid: 7
 )
 NOBODY = range(1, 1)
-FULL = "counter big has reached 2**64 - 1 and counts no further"
+FULL = "counter big is at its maximum (2**64 - 1) and is no longer counting"
 
 
 def wire(record):
