@@ -183,7 +183,7 @@ def load(directory: RunDirectory, warn: _Warn = lambda _: None) -> SavedRun:
     entries = _journal(directory.journal, missing)
     end = next((one for one in reversed(entries) if one["kind"] == "end"), None)
     points = _series(directory.series, end and end.get("seconds"), missing)
-    summary = _summary(directory.summary, end is not None, missing)
+    summary = _summary(directory.summary, end, missing)
     complete = summary is not None and summary["run"]["verdict"] != "killed"
     if complete and end is None and directory.journal.exists():
         missing.append(f"{directory.journal.name} has no end")
@@ -196,14 +196,14 @@ def load(directory: RunDirectory, warn: _Warn = lambda _: None) -> SavedRun:
     return SavedRun(directory.path, summary, points, entries, complete, missing)
 
 
-def _summary(path: Path, ended: bool, missing: list[str]) -> Summary | None:
+def _summary(path: Path, end: JsonObject | None, missing: list[str]) -> Summary | None:
     """The summary as the run has left it; None if it must be rebuilt."""
     if not path.exists():
-        if ended:
+        if end is not None:
             missing.append(f"{path.name} is missing, so it was rebuilt")
         return None
     try:
-        found = summary_file.read(path)
+        found = summary_file.read(path, sealed=end is not None and "seconds" in end)
     except OSError as error:
         missing.append(f"{path.name} cannot be read, so it was rebuilt: {error.strerror}")
         return None

@@ -181,6 +181,17 @@ def test_no_altered_file_leaves_a_run_ok(copy, name, how):
     assert "incomplete" in seen["page"]
 
 
+def test_a_summary_that_has_lost_its_checksum_is_not_trusted(copy):
+    file = copy / "summary.json"
+    altered_summary = json.loads(file.read_bytes())
+    del altered_summary["checksum"]
+    altered_summary["users"]["crashed"] += 1
+    file.write_text(json.dumps(altered_summary))
+    found = verdicts(copy)
+    assert found["verdict"] == "incomplete"
+    assert "summary.json is damaged, so it was rebuilt" in found["said"]
+
+
 def test_a_run_stays_incomplete_when_its_summary_was_rebuilt(copy):
     (copy / "summary.json").unlink()
     series = copy / "series.jsonl"
