@@ -13,6 +13,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import inf
 
+import gevent
+
 from amoc.base.waiting import Notify
 from amoc.ipc.messages.orders import RemoveIds, UsersRemoved
 from amoc.ipc.messages.users import UsersNow
@@ -57,6 +59,7 @@ class RampDown:
         self._starts = starts
         self._look = look
         self._leaving: dict[int, set[int]] = {}
+        self._told: set[int] = set()
         self._bell = Notify()
 
     def fall(self) -> None:
@@ -86,17 +89,20 @@ class RampDown:
             self._leaving.setdefault(worker, set()).add(user_id)
 
     def _tell(self) -> None:
-        leaving, self._leaving = self._leaving, {}
+        """Tell each worker by itself: one that hangs holds up no other."""
         there = {origin.worker: origin for origin in self._broadcast.workers}
-        to = [there[worker] for worker in leaving if worker in there]
+        for worker in self._leaving.keys() & there.keys() - self._told:
+            self._told.add(worker)
+            gevent.spawn(self._tell_one, there[worker], self._leaving.pop(worker))
 
-        def order(number: int, origin: WorkerId) -> RemoveIds:
-            return RemoveIds(number, sorted(leaving[origin.worker]))
-
-        for origin, one in self._broadcast.ask(order, ORDER_S, to=to).items():
-            if one.outcome is Outcome.ANSWERED:
-                if isinstance(one.answer, UsersRemoved):
-                    self._status.added -= one.answer.withdrawn
-                del leaving[origin.worker]
-        for worker, ids in leaving.items():
-            self._leaving.setdefault(worker, set()).update(ids)
+    def _tell_one(self, origin: WorkerId, ids: set[int]) -> None:
+        replies = self._broadcast.ask(
+            lambda number, _: RemoveIds(number, sorted(ids)), ORDER_S, to=[origin]
+        )
+        self._told.discard(origin.worker)
+        one = replies.get(origin)
+        if one is None or one.outcome is not Outcome.ANSWERED:
+            self._leaving.setdefault(origin.worker, set()).update(ids)
+            self._bell.ring()  # the line, or who is above it, may be another by now
+        elif isinstance(one.answer, UsersRemoved):
+            self._status.added -= one.answer.withdrawn

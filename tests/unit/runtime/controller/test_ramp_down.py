@@ -31,6 +31,7 @@ class World:
         self.status = Status(added=40)
         self.workers = {WorkerId("node0", number, 1) for number in range(WORKERS)}
         self.dies = False
+        self.hangs: set[WorkerId] = set()
         self.down = RampDown(self, self.status, self.starts, self.look)  # type: ignore[arg-type]
 
     def put(self, ids: Iterable[int], state: UserState) -> None:
@@ -46,7 +47,10 @@ class World:
     def ask(
         self, order: Callable[[int, WorkerId], RemoveIds], deadline_s: float, to: Iterable[WorkerId]
     ) -> dict[WorkerId, Reply]:
-        return {origin: self._remove(origin, order(1, origin).ids) for origin in to}
+        (origin,) = to
+        if origin in self.hangs:
+            gevent.sleep(3600)
+        return {origin: self._remove(origin, order(1, origin).ids)}
 
     def _remove(self, origin: WorkerId, ids: Iterable[int]) -> Reply:
         assert all(worker_of(one, 1, WORKERS) == origin.worker for one in ids)
@@ -111,6 +115,14 @@ def test_users_of_a_lost_worker_count_and_its_successor_is_told(world):
     world.workers.add(WorkerId("node0", 1, 2))
     world.fall_to(10)
     assert world.present() == list(range(1, 11))
+
+
+def test_a_worker_that_hangs_holds_up_no_other(world):
+    world.hangs = {one for one in world.workers if one.worker == 1}
+    for line in (30, 20, 10):
+        world.fall_to(line)
+    assert [one for one in world.present() if one % 2] == list(range(1, 11, 2))
+    assert [one for one in world.present() if not one % 2] == list(range(2, 41, 2))
 
 
 def test_a_worker_that_dies_over_it_is_asked_again(world):
