@@ -210,4 +210,4 @@ def test_what_outlives_its_user_is_counted_and_said(
     assert counters["greenlets_left"] == counters["looked"] == 6
     assert counters["others"] > counters["own"] > 0
     assert "6 greenlets outlived the users that spawned them" in summary["run"]["notes"]
-    assert run.output.count("and they end with it (counted in greenlets_left)") == 2
+    assert run.output.count("when they are killed (counted in greenlets_left)") == 2
