@@ -12,7 +12,7 @@ from gevent import get_hub
 
 from amoc import metrics, throttle
 from amoc.base import context, pause
-from amoc.base.clock import MS_NS, now_ns
+from amoc.base.clock import MS_NS, S_NS, now_ns
 from amoc.base.errors import ScenarioError
 from amoc.base.operator import Operator
 from amoc.base.waiting import Waiter, interrupt
@@ -589,8 +589,21 @@ def test_a_paused_run_lets_nobody_through_and_goes_on_where_it_was(here: Here):
     eventually(lambda: len(here.used) > seen + 10, "it runs again")
 
 
+def stalls_ns(stalls: list[int]) -> None:
+    """Note for how long this process did not get to run, where that makes slots void."""
+    before_ns = now_ns()
+    while True:
+        gevent.sleep(0.001)
+        ns = now_ns() - before_ns
+        before_ns += ns
+        if ns > VOID_NS // 2:
+            stalls.append(ns)
+
+
 def test_what_comes_due_while_the_run_is_paused_is_not_missed(here: Here):
     throttle.start("paused", 1000, 1)
+    stalls: list[int] = []
+    here.spawn(stalls_ns, stalls)
     for _ in range(20):
         here.spawn(pass_for_ever, "paused")
     eventually(lambda: len(here.used) > 100, "it runs")
@@ -602,7 +615,8 @@ def test_what_comes_due_while_the_run_is_paused_is_not_missed(here: Here):
         here.pacer.resume_run()
         seen = len(here.used)
         eventually(lambda: len(here.used) > seen + 100, "it runs again")  # noqa: B023
-    assert counted("paused", "missed") == 0
+    # None for the pauses; what this process itself was held up by the others of the machine counts.
+    assert counted("paused", "missed") <= sum(stalls) * 1000 / S_NS
     assert here.gate.queue("paused").waiting == 20
 
 
