@@ -175,6 +175,7 @@ class Controller:
             context.destroy(linger=bus.LINGER_MS)
             shutil.rmtree(directory, ignore_errors=True)
             unguard_loop()
+            events.happen_in("")
             logs.end()
         return outcome
 

@@ -40,8 +40,9 @@ def test_the_context_of_before_is_back_when_the_block_fails():
 
 
 def test_a_new_context_is_of_the_same_process():
+    before = active().process
     with WorkerContext().activated():
         active().process, active().is_scenario = "worker-3", True
         with WorkerContext().activated():
             assert (active().process, active().is_scenario) == ("worker-3", True)
-    assert active().process == ""
+    assert active().process == before
