@@ -12,8 +12,7 @@ import sys
 from pathlib import Path
 from types import FrameType
 
-INTERRUPTED = 130
-"""`amoc.base.errors.ExitCode.INTERRUPTED`; that module is yet to be imported."""
+from amoc.base.errors import ExitCode
 
 
 def begin() -> None:
@@ -24,7 +23,7 @@ def begin() -> None:
 
 
 def _leave(_signum: int, _frame: FrameType | None) -> None:
-    os._exit(INTERRUPTED)
+    os._exit(int(ExitCode.INTERRUPTED))
 
 
 def end() -> None:

@@ -16,6 +16,7 @@ import click
 
 from amoc.base.errors import UsageError
 from amoc.base.redaction import hide, is_secret
+from amoc.cli.messages import say
 from amoc.scenario.settings_sources import pairs_of
 
 STDIN = "@-"
@@ -72,15 +73,14 @@ def read(what: str, texts: Sequence[str]) -> dict[str, str]:
     waiting = [name for name, value in values.items() if value == STDIN]
     if len(waiting) > 1:
         names = " and ".join(waiting)
-        raise UsageError(f"{what}: one value at most can be {STDIN}, got {names}")
+        raise UsageError(f"{what}: at most one value can be {STDIN}, got {names}")
     for name, value in values.items():
         if value == STDIN:
             values[name] = _of_stdin(what, name)
         elif value and (is_secret(name) or hide(value) is not value):
-            click.echo(
-                f"amoc: warning: the secret {name} on the command line can be read by other users"
-                f" of this machine; use --set-from-file {name}=PATH or {name}={STDIN}",
-                err=True,
+            say(
+                f"warning: the secret {name} on the command line can be read by other users of this"
+                f" machine; use --set-from-file {name}=PATH or {name}={STDIN}"
             )
     return values
 

@@ -35,7 +35,7 @@ LOOK = 4_096
 """Users that are looked at together."""
 MAX_CAUSES = 200
 """Causes of crashes that a worker tells apart."""
-KEPT_FREE = MAX_CAUSES + 1 + len(reserved.NAMES)
+OWN_ENTRIES = MAX_CAUSES + 1 + len(reserved.NAMES)
 """Directory entries for the causes of crashes, all others together, and amoc's own metrics."""
 ENTRY_BYTES = 1024
 """For a name of 200 characters, of up to 4 bytes each, such as a throttle may have."""
@@ -208,7 +208,7 @@ class Area:
                 f" {name!r}"
             )
         # Crashes and amoc's own counters always count, however many metrics a scenario has.
-        reserve = 0 if kind is Kind.CRASH or name in reserved.NAMES else KEPT_FREE
+        reserve = 0 if kind is Kind.CRASH or name in reserved.NAMES else OWN_ENTRIES
         full = number + reserve >= ENTRIES
         if full or self._free + size + reserve * 8 > len(self._memory):
             raise ScenarioError(
@@ -259,7 +259,7 @@ class Area:
     def free(self) -> int:
         """How many more metrics of a scenario the directory has room for."""
         self._read_directory()
-        return ENTRIES - KEPT_FREE - len(self._entries)
+        return ENTRIES - OWN_ENTRIES - len(self._entries)
 
     def entries(self) -> list[Entry]:
         """All metrics, in the order in which they were declared: kind, rule, name and cells."""

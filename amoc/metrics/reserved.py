@@ -13,12 +13,12 @@ TIMERS = ("loop_lag", "user_start_lateness", "token_lateness", "coordinator_acti
 """Timers that tell about amoc itself; shown apart from those of the target."""
 MAIL = ("mail_sent", "mail_received", "mail_refused", "mail_undeliverable")
 """Counters of `amoc.users.mail`."""
-SPAWNED = ("greenlets_left",)
-"""The counter of `amoc.users.spawned`."""
+OUTLIVED = "greenlets_left"
+"""Counts greenlets that outlived the users that spawned them."""
 COUNTED = ("crashes", "starts", "users")
 """What thresholds find in every run, beside metrics."""
 COORDINATOR, BARRIERS, THROTTLE = "coordinator.", "barriers.", "throttle."
-NAMES = frozenset({*TIMERS, *MAIL, *SPAWNED, *COUNTED})
+NAMES = frozenset({*TIMERS, *MAIL, OUTLIVED, *COUNTED})
 _PREFIXES = (COORDINATOR, BARRIERS, THROTTLE, *(f"{name}." for name in COUNTED))
 
 

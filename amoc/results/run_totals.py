@@ -17,7 +17,7 @@ from amoc.base.text import counted
 from amoc.metrics.board import Kind
 from amoc.metrics.health_figures import WorkerPoint
 from amoc.metrics.histogram import MAX_NS
-from amoc.metrics.reserved import SPAWNED
+from amoc.metrics.reserved import OUTLIVED
 from amoc.results.generator_health import Health
 from amoc.results.rate_shortfall import Shortfall
 from amoc.results.series import Point, Tally, WarmUp
@@ -138,7 +138,7 @@ class RunTotals:
         return [f"{waiting:,} of {of} had not started when the run ended"]
 
     def _outlived(self) -> list[str]:
-        left = self.whole.counters.get(SPAWNED[0], 0)
+        left = self.whole.counters.get(OUTLIVED, 0)
         return [f"{counted(left, 'greenlet')} outlived the users that spawned them"] if left else []
 
     @property

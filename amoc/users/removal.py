@@ -7,6 +7,9 @@ from typing import NamedTuple
 
 from amoc.base.text import counted
 
+FINALLY_S = 2.0
+"""How long a killed user, or greenlet of its own, may take for its `finally` blocks."""
+
 
 class Removal(NamedTuple):
     """Users that were removed, by what they were doing."""
@@ -52,5 +55,5 @@ class Removal(NamedTuple):
             if number
         ]
         if self.stuck:
-            parts.append(f"stuck after 2 s: {', '.join(map(str, self.stuck))}")
+            parts.append(f"stuck after {FINALLY_S:g} s: {', '.join(map(str, self.stuck))}")
         return "; ".join(parts) or "no users to remove"

@@ -14,13 +14,8 @@ import gevent
 from gevent import getcurrent
 
 from amoc.base.loop_guard import Killed
-from amoc.metrics.reserved import SPAWNED
+from amoc.users.removal import FINALLY_S
 from amoc.users.user import User, current
-
-FINALLY_S = 2.0
-"""How long a greenlet that is killed may take for its `finally` blocks."""
-OUTLIVED = SPAWNED[0]
-"""The counter of those that outlived their users."""
 
 
 class UserGreenlet(gevent.Greenlet):  # type: ignore[type-arg] # generic in the stubs only

@@ -73,7 +73,7 @@ class Commands:
         broadcast: Broadcast,
         starts: StartQueue,
         updates: SettingsUpdate,
-        look: Callable[[], object],
+        refresh: Callable[[], object],
         looks: Callable[[], Mapping[str, list[dict[str, object]]]],
         clocks: Sequence[Pacer | Groups],
         step: Callable[[Step], None],
@@ -87,7 +87,7 @@ class Commands:
             broadcast: Gives orders to its workers.
             starts: Takes the users that are added.
             updates: Changes settings.
-            look: Has `status` be that of now.
+            refresh: Has `status` be that of now.
             looks: Returns the states of `throttles`, `coordinators` and `barriers`.
             clocks: Stop while the run is paused.
             step: Takes the run to its next state.
@@ -98,7 +98,7 @@ class Commands:
         self._broadcast = broadcast
         self._starts = starts
         self._updates = updates
-        self._look = look
+        self._refresh = refresh
         self._looks = looks
         self._clocks = clocks
         self._step = step
@@ -174,7 +174,7 @@ class Commands:
     # Reading
 
     def _show_status(self) -> Answer:
-        self._look()
+        self._refresh()
         status, samples = self._status, self._status.samples
         plan = status.plan
         users = {
@@ -232,15 +232,15 @@ class Commands:
 
     # Users
 
-    def add_users(self, count: int, dues_ns: Sequence[int] = ()) -> range:
+    def add_users(self, count: int, dues_ns: Sequence[int] = ()) -> None:
         """Add users; with `dues_ns`, each is not started before its time.
 
         Raises:
             ResourceError: There are not enough ids left.
         """
-        return self._add_ids(range(self.next_id, self.next_id + count), dues_ns)
+        self._add_ids(range(self.next_id, self.next_id + count), dues_ns)
 
-    def _add_ids(self, ids: range, dues_ns: Sequence[int] = (), *, paced: bool = False) -> range:
+    def _add_ids(self, ids: range, dues_ns: Sequence[int] = (), *, paced: bool = False) -> None:
         if ids and ids[-1] > self._ids[-1]:
             raise ResourceError(
                 f"user ids of this run must be at most {self._ids[-1]}, got {ids[-1]}"
@@ -248,8 +248,10 @@ class Commands:
         self.next_id = max(self.next_id, ids.stop)
         self._status.added += len(ids)
         self._starts.add(ids, dues_ns, paced=paced)
-        self._used.append(ids)
-        return ids
+        # Stages add users at each step: neighbours are one range.
+        follows = self._used and self._used[-1].stop == ids.start
+        first = self._used.pop().start if follows else ids.start
+        self._used.append(range(first, ids.stop))
 
     def _add(self, count: int = 0, ids: tuple[int, int] | None = None) -> Answer:
         if ids is not None:
@@ -274,13 +276,11 @@ class Commands:
         self._add_ids(wanted, paced=True)
         self._added_by_hand += taken
         first, last, number = wanted[0], wanted[-1], self._starts.workers
-        shares = [
-            len(placement.ids_of(first, last, 0, 1, index, number)) for index in range(number)
-        ]
+        shares = [placement.ids_of(first, last, 0, 1, index, number) for index in range(number)]
         return AddAnswer(
             summary=f"{placement.span(wanted)} will start",
             workers=[
-                WorkerAnswer(str(origin), f"{counted(shares[origin.worker], 'user')} to start")
+                WorkerAnswer(str(origin), f"{counted(len(shares[origin.worker]), 'user')} to start")
                 for origin in workers
             ],
             first_id=first,

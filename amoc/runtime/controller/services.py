@@ -118,13 +118,13 @@ class Services:
         self._settings_update = SettingsUpdate(
             self.broadcast, loaded.pacing, self._change_start_rate, operator
         )
-        self._ramp_down = RampDown(self.broadcast, status, self.starts, self._look)
+        self._ramp_down = RampDown(self.broadcast, status, self.starts, self._look_at_users)
         self.commands = Commands(
             status,
             self.broadcast,
             self.starts,
             self._settings_update,
-            self._look,
+            self._look_at_users,
             self._looks,
             (self._pacer, self._groups),
             step,
@@ -254,7 +254,7 @@ class Services:
 
     # How it is
 
-    def _look(self, keep: int = -1) -> UsersNow | None:
+    def _look_at_users(self, keep: int = -1) -> UsersNow | None:
         """Ask the node where users stand, which the run's status says from then on.
 
         Args:

@@ -27,8 +27,6 @@ REPLACE_S = 10.0
 """How long a lost worker's replacement may take to come up and apply a change."""
 MAX_LOST = 2
 """Workers that may be lost while they apply one change; one may die of something else."""
-
-
 MAX_CHANGES = 100
 """Changes that can be taken back one by one; of more, the oldest count as one."""
 

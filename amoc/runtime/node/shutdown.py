@@ -20,9 +20,8 @@ from amoc.ipc.messages.users import Stopped, StopUsers, UsersGone
 from amoc.metrics.board import UserState
 from amoc.runtime.node.workers import WorkerState, WorkerTable
 from amoc.runtime.worker_spec import GRACE_S
+from amoc.users.removal import FINALLY_S
 
-FINALLY_S = 2.0
-"""What a worker gives killed users for their `finally` blocks."""
 KILL_MARGIN_S = 5.0
 """On top of the time-out and the time for `finally`: then a worker is taken to hang and killed."""
 

@@ -25,6 +25,7 @@ from amoc.ipc.messages.users import CrashSeen, Started, StartUsers, UsersGone
 from amoc.metrics import optional
 from amoc.metrics.board import Board, Cell, UserState
 from amoc.metrics.health_figures import cell
+from amoc.metrics.reserved import OUTLIVED
 from amoc.runtime.worker.crashes import CrashCounter
 from amoc.scenario import builtin_settings
 from amoc.scenario.events import USER_ADDED, USER_CRASHED, USER_REMOVED
@@ -32,8 +33,8 @@ from amoc.scenario.start_rate import USER_RATE
 from amoc.throttle.token_waiter import OnToken, Token
 from amoc.throttle.worker import Gate
 from amoc.users import placement
-from amoc.users.removal import Removal
-from amoc.users.spawned import OUTLIVED, end_spawned
+from amoc.users.removal import FINALLY_S, Removal
+from amoc.users.spawned import end_spawned
 from amoc.users.user import StopReason, User
 
 STARTS_PER_TURN = 100
@@ -41,8 +42,6 @@ STARTS_PER_TURN = 100
 TELL_S = 0.02
 TELL_AT = 1_000
 """How long, and how many, starts gather before they are reported."""
-FINALLY_S = 2.0
-"""How long a killed user may take for its `finally` blocks before it counts as stuck."""
 MAX_NAMED = 100
 """Stuck users named in a report."""
 _HOW_GONE: Mapping[int, str] = {

@@ -49,7 +49,7 @@ def test_the_command_line_is_stronger_than_a_file_and_the_last_one_counts(tmp_pa
 def test_one_value_can_come_on_standard_input():
     assert ran("--set", "password=@-", given=b"hunter2\n").output == "'password=hunter2'\n"
     refused = ran("--set", "password=@-", "--set", "token=@-", given=b"x")
-    assert str(refused.exception) == "--set: one value at most can be @-, got password and token"
+    assert str(refused.exception) == "--set: at most one value can be @-, got password and token"
 
 
 def test_a_terminal_is_asked_and_shows_nothing_of_the_answer():

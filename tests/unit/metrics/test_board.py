@@ -16,10 +16,10 @@ from amoc.base.errors import ExitCode, ResourceError, ScenarioError
 from amoc.metrics import board as board_module
 from amoc.metrics.board import (
     ENTRIES,
-    KEPT_FREE,
     LOOK,
     MAX_CAUSES,
     NAME_BYTES,
+    OWN_ENTRIES,
     Area,
     Board,
     Cell,
@@ -156,7 +156,7 @@ def test_a_name_may_fill_its_entry_and_not_a_byte_more():
 
 def test_the_directory_holds_as_many_metrics_as_it_says_and_refuses_the_next():
     area = Area(new_memory())
-    most = ENTRIES - KEPT_FREE
+    most = ENTRIES - OWN_ENTRIES
     for number in range(most):
         area.declare(Kind.COUNTER, f"c{number}")[0] = number
     with pytest.raises(ScenarioError, match=f"holds {most} metrics .* a user id in the name"):
@@ -167,7 +167,7 @@ def test_the_directory_holds_as_many_metrics_as_it_says_and_refuses_the_next():
 
 def test_a_directory_full_of_metrics_still_has_room_for_every_cause_of_a_crash():
     area = Area(new_memory())
-    for number in range(ENTRIES - KEPT_FREE):
+    for number in range(ENTRIES - OWN_ENTRIES):
         area.declare(Kind.COUNTER, f"c{number}")
     for number in range(MAX_CAUSES + 1):
         area.declare(Kind.CRASH, f"cause {number}")[0] += 1
@@ -199,7 +199,7 @@ def test_a_memory_full_of_metrics_still_has_room_for_every_cause_of_a_crash():
     for kind in (Kind.TIMER, Kind.COUNTER):
         with pytest.raises(ScenarioError, match="no room for metric"):
             fill(area, kind)
-    assert len(area.entries()) < ENTRIES - KEPT_FREE, "the memory is full, not the directory"
+    assert len(area.entries()) < ENTRIES - OWN_ENTRIES, "the memory is full, not the directory"
     for number in range(MAX_CAUSES + 1):
         area.declare(Kind.CRASH, f"cause {number}")[0] += 1
     crashes = [metric.value for metric in area.read() if metric.kind is Kind.CRASH]
