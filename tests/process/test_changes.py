@@ -203,6 +203,7 @@ def test_commands_go_on_when_a_worker_is_killed_in_the_middle_of_them(
         assert "lost before it had answered" in output or '"asked": 4' in output
         one.run.wait_for_output("worker 1 is replaced")
         assert one.ask("add", "3")["last_id"] == 23
+        one.wait_until_none_is_pending()
         one.run.kill(one.run.pid, signal.SIGINT)
         assert one.run.end() == 0
 
@@ -377,6 +378,7 @@ def test_a_worker_that_reads_nothing_is_replaced_and_the_run_goes_on(
         one.run.wait_for_output("worker 1 is killed: w1.1 must acknowledge its commands")
         one.run.wait_for_output("worker 1 is replaced")
         assert one.ask("status")["state"] == "running"
+        one.wait_until_none_is_pending()
         one.say("stop")
         assert one.run.end() == ExitCode.OK
 

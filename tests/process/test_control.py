@@ -79,6 +79,10 @@ class Controlled:
             f"{count} users: {self.run.output}",
         )
 
+    def wait_until_none_is_pending(self) -> None:
+        """Wait until all users run: at its end a run has lost those that are yet to come back."""
+        eventually(lambda: self.ask("users")["waiting"] == 0, f"none is pending: {self.run.output}")
+
     def journal(self, *kinds: str) -> list[dict[str, Any]]:
         """Entries of the journal."""
         entries = read(self.directory / "journal.jsonl")

@@ -264,6 +264,7 @@ def test_a_worker_that_says_hello_to_a_node_that_is_held_up_has_lost_no_report(
         eventually(lambda: set(run.find("worker 0 (0 users)")) - {old}, "a replacement")
         os.kill(node, signal.SIGCONT)
         run.wait_for_output("2 users to restart")
+        run.wait_for("worker 0 (2 users)")  # at its end a run has lost those that are yet to come
         run.kill(run.pid, signal.SIGINT)
         assert run.end() == 0
         assert "lost" not in run.output
