@@ -24,7 +24,7 @@ from amoc.xmpp.identity import Identity
 from amoc.xmpp.login import Negotiation, Terms
 from amoc.xmpp.options import Server
 from amoc.xmpp.session import Session
-from amoc.xmpp.transport import Socket, connected_socket
+from amoc.xmpp.transports.tcp import Socket, connected_socket
 from amoc.xmpp.wire.mechanisms import MECHANISMS
 
 FDS_PER_USER: Final = 1

@@ -21,7 +21,7 @@ from amoc.xmpp import errors
 from amoc.xmpp.identity import Identity
 from amoc.xmpp.stanza import Stanza, error_of
 from amoc.xmpp.stream import Owner, Stream
-from amoc.xmpp.transport import Socket
+from amoc.xmpp.transports.tcp import Socket
 from amoc.xmpp.wire import mechanisms, sasl
 from amoc.xmpp.wire.elements import conditions_of
 from amoc.xmpp.wire.namespaces import (

@@ -17,7 +17,7 @@ from gevent.socket import getaddrinfo
 from amoc.base.errors import ScenarioError
 from amoc.xmpp import options
 from amoc.xmpp.options import Server
-from amoc.xmpp.transport import Address as SocketAddress
+from amoc.xmpp.transports.tcp import Address as SocketAddress
 
 Address = tuple[int, SocketAddress]
 """Family, and address as `socket.connect` takes it."""

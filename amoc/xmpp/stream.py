@@ -14,7 +14,7 @@ from xml.etree.ElementTree import Element
 from amoc.xmpp import tracing
 from amoc.xmpp.errors import BadStreamError, Disconnected, StreamError
 from amoc.xmpp.stanza import PARSERS, Stanza
-from amoc.xmpp.transport import HARD_LIMIT, SOFT_LIMIT, Socket, Transport
+from amoc.xmpp.transports.tcp import HARD_LIMIT, SOFT_LIMIT, Socket, Transport
 from amoc.xmpp.wire.elements import STREAM_END, conditions_of, stream_error, stream_header
 from amoc.xmpp.wire.framing import Framer
 from amoc.xmpp.wire.namespaces import NS_STREAM_ERRORS, STREAM_ERROR

@@ -17,7 +17,7 @@ from amoc.users.user import User, UserStopped
 from amoc.xmpp import meters, options
 from amoc.xmpp.session import Session
 from amoc.xmpp.stream import Stream
-from amoc.xmpp.transport import Transport
+from amoc.xmpp.transports.tcp import Transport
 from tests.unit.xmpp.fake import (
     MESSAGE,
     PATIENCE_S,
