@@ -14,7 +14,6 @@ before a worker was forked, at a module's top level say, are bound to its cells 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain
@@ -23,6 +22,7 @@ from typing import Final, TypeVar
 
 from amoc.base.context import GONE
 from amoc.base.errors import ScenarioError
+from amoc.base.names import check_name
 from amoc.base.text import cut
 from amoc.metrics import reserved, stopwatch
 from amoc.metrics.board import MAX_COUNT, Area, Kind, Merge, Metric
@@ -33,9 +33,8 @@ from amoc.metrics.throttle_counts import COUNTS, Count
 
 MAX_S = 2**64 / 1e9
 _ONE: Final = 1
-MAX_NAME = 231
-"""Characters of a metric's name; a file may be called so, and a timer's response time fits, too."""
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
+MAX_BYTES = 231
+"""Of a metric's name in UTF-8, so that the board has room for a timer's response time, too."""
 
 
 class _Handle:
@@ -250,7 +249,7 @@ def gauge(name: str, merge: str = "sum") -> Gauge:
     """The gauge called `name`.
 
     Args:
-        name: Letters, digits, ``_``, ``.`` and ``-``; `MAX_NAME` at the most.
+        name: Any printable text; see `amoc.base.names.check_name`.
         merge: How the values of several workers are merged: ``sum``, ``max``, ``min`` or ``mean``.
 
     Raises:
@@ -307,10 +306,11 @@ def throttle(name: str) -> ThrottleMeters:
 
 
 def _declare(wanted: type[_H], name: str, merge: Merge) -> _H:
-    if not isinstance(name, str) or not _NAME.fullmatch(name) or len(name) > MAX_NAME:
+    check_name("metric", name)
+    if len(name.encode()) > MAX_BYTES:
         raise ScenarioError(
-            "a metric's name must start with a letter or '_', contain only letters, digits, '_',"
-            f" '.' and '-', and have at most {MAX_NAME} characters, got {cut(name, 2 * MAX_NAME)}"
+            f"the name of a metric must have at most {MAX_BYTES} bytes in UTF-8, got"
+            f" {len(name.encode())}: {cut(name, MAX_BYTES)}"
         )
     if name in _built_in or reserved.is_reserved(name):
         raise ScenarioError(reserved.refusal(name))

@@ -12,6 +12,7 @@ and a run of n zeros is the number -n. Layout and constants are those of `Abstra
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
 from base64 import b64encode
@@ -20,10 +21,12 @@ from datetime import UTC, datetime
 
 from amoc.base.clock import MS_NS
 from amoc.metrics.histogram import LAST_CELL, Histogram, end_ns
+from amoc.results.exporters.names import Elements
 from amoc.results.series import Point
 
 HIGHEST_NS = end_ns(LAST_CELL)
 DIGITS = 2
+_ENDS_TAG = re.compile(r"[,\s]")
 _WORD = 0x10  # counts have no fixed size
 _COMPRESSED = 0x1C849304 | _WORD
 _COUNTS = 0x1C849303 | _WORD
@@ -67,12 +70,13 @@ def _zigzag(number: int) -> bytes:
 def log_lines(points: Iterable[Point], comment: str) -> Iterator[str]:
     """The lines of an interval log: one for each timer of each point, tagged with its name.
 
-    No name of a metric holds what would end a tag.
+    Commas and spaces would end a tag; a tag has ``_`` in their place.
     Times are seconds since the first user could start, `Interval_Max` is in milliseconds, and the
     values in the histograms are nanoseconds.
     """
     yield f"#[{_one_line(comment)}]"
     yield "#[Histogram log format version 1.3]"
+    tags = Elements(lambda name: _ENDS_TAG.sub("_", name))
     begun = False
     for point in points:
         if not begun:
@@ -82,10 +86,11 @@ def log_lines(points: Iterable[Point], comment: str) -> Iterator[str]:
             yield f"#[StartTime: {at:.3f} (seconds since epoch), {when:%a %b %d %H:%M:%S UTC %Y}]"
             yield f"#[BaseTime: {at:.3f} (seconds since epoch)]"
             yield _LEGEND
+        tags.learn(point.timers)
         for name, timer in sorted(point.timers.items()):
             if timer.count:
                 times = f"{max(0.0, point.begin_s):.3f},{point.span_s:.3f}"
-                yield f"Tag={name},{times},{timer.max_ns / MS_NS:.3f},{encode(timer)}"
+                yield f"Tag={tags[name]},{times},{timer.max_ns / MS_NS:.3f},{encode(timer)}"
 
 
 def _one_line(text: str) -> str:

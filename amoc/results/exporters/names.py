@@ -56,20 +56,25 @@ def candidates(name: str, clean: str) -> Iterator[str]:
 
 
 class Elements(dict[str, str]):
-    """Gives each name an element of its own, and always the same one."""
+    """Gives each name an element of its own, and always the same one.
 
-    def __init__(self) -> None:
+    Args:
+        clean: Replaces what an element must not hold; two names may become the same.
+    """
+
+    def __init__(self, clean: Callable[[str], str] = element) -> None:
         super().__init__()
+        self._clean = clean
         self._taken: set[str] = set()
 
     def learn(self, names: Iterable[str]) -> None:
         """Know `names`; those that need no change go first."""
         new = set(names).difference(self)
-        for name in sorted(new, key=lambda one: (element(one) != one, one)):
+        for name in sorted(new, key=lambda one: (self._clean(one) != one, one)):
             self[name]
 
     def __missing__(self, name: str) -> str:
-        free = (one for one in candidates(name, element(name)) if one not in self._taken)
+        free = (one for one in candidates(name, self._clean(name)) if one not in self._taken)
         self[name] = found = next(free)
         self._taken.add(found)
         return found

@@ -82,7 +82,6 @@ _BUILT_IN = {
 }
 _UP_AND_DOWN = frozenset({"running", "waiting"})
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 _STATISTIC = re.compile(r"(.+)\.(p\d+(?:\.\d+)?|total|count|rate|mean|min|max|last)")
 _RATIO = re.compile(rf"\.(?:{'|'.join((*COUNTS, *Counted))})\s*/")
 """In what looks like the name of a throttle or coordinator: there are two measures."""
@@ -252,10 +251,6 @@ def parse(text: str) -> Measure:
     """
     if text.startswith(reserved.THROTTLE):
         return _parse_throttle(text)
-    if not _NAME.fullmatch(text) and not _COORDINATOR.fullmatch(text):
-        raise ValueError(
-            f"must begin with a metric such as message_ttd.p99 or crashes, got {text!r}"
-        )
     if text in _BUILT_IN:
         name, _, statistic = text.partition(".")
         return Measure(text, name, statistic, {None: _BUILT_IN[text]})

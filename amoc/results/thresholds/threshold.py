@@ -54,8 +54,8 @@ _SCALES: dict[Unit, dict[str, Decimal]] = {
     Unit.RATE: {"/s": Decimal(1), "/min": 1 / Decimal(60), "/h": 1 / Decimal(3600)},
     Unit.SHARE: {"%": Decimal("0.01")},
 }
-# A throttle or a coordinator may have any name; what is counted of it follows the name.
-_WHOLE = re.compile(r"(.*(?:throttle|coordinator)\..*[a-z]\s*|[^<>=!]*)([<>=!]+)([^<>=!]*)")
+# A name may hold an operator, so the last one counts.
+_WHOLE = re.compile(r"(.*[^<>=!])([<>=!]+)([^<>=!]*)")
 _LIMIT = re.compile(r"([+-]?(?:\d+(?:\.\d*)?|\.\d+))\s*(%|/?\s*[a-zµμ]+)?", re.IGNORECASE)
 _DIGITS = 3
 _MAX_DIGITS = 17
@@ -238,18 +238,20 @@ def _parse(text: str, source: str) -> Threshold:
 
 
 def _ratio(subject: str) -> tuple[str, str, str]:
-    """The two of a ratio, and the slash between them; none if it is one measure."""
-    slashes = [at for at, character in enumerate(subject) if character == "/"]
+    """The two of a ratio, and the slash between them; a slash without spaces is part of a name."""
+    slashes = [found.start() for found in re.finditer(" / ", subject)]
     if has_any_name(subject) or not slashes:
         return subject, "", ""
-    ends = (at for at in slashes if has_any_name(subject[:at].strip()))
+    ends = (at for at in slashes if has_any_name(subject[:at]))
     at = next(ends, slashes[0])
-    return subject[:at].strip(), "/", subject[at + 1 :].strip()
+    return subject[:at], "/", subject[at + 3 :]
 
 
 def _count(text: str) -> Measure:
     """One of the two of a ratio."""
     try:
+        if " / " in text and not has_any_name(text):
+            raise ValueError(f"{text!r} is a ratio itself")
         return parse_measure(text).compared_with(Unit.COUNT)
     except ValueError as error:
         raise ValueError(f"a ratio must be one of two counts, but {error}") from None

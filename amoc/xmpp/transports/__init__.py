@@ -1,1 +1,1 @@
-"""How the bytes of a stream travel. Each transport writes, closes, and calls back with what came."""
+"""How the bytes of a stream travel. Each writes, closes, and calls back with what came."""

@@ -161,6 +161,15 @@ def test_the_log_says_its_version_and_the_longest_in_milliseconds():
     assert interval.startswith("Tag=a.response,0.500,1.000,1.500,HISTF")
 
 
+def test_a_tag_of_the_log_ends_where_its_name_ends():
+    timers = {name: Histogram.of([5]) for name in ("GET /a,b", "GET /a b", "GET_/a_b")}
+    lines = list(hlog_lines(record_of([Point(t_s=1.0, span_s=1.0, at=1e9, timers=timers)])))
+    tags = [line.removeprefix("Tag=").split(",")[0] for line in lines if line.startswith("Tag=")]
+    assert "GET_/a_b" in tags
+    assert len({*tags}) == 3
+    assert not any(" " in tag for tag in tags)
+
+
 def test_every_column_is_in_the_page_and_no_other():
     page = (Path(__file__).parents[4] / "docs/export.md").read_text().split("## JSON")[0]
     documented = re.findall(r"^\| `([\w.]+)` \|", page, re.MULTILINE)
