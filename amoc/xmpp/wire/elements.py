@@ -28,9 +28,13 @@ _ERROR_TYPES: Final = {
     "not-acceptable": "modify",
     "not-allowed": "cancel",
     "not-authorized": "auth",
+    "policy-violation": "modify",
+    "recipient-unavailable": "wait",
+    "registration-required": "auth",
     "remote-server-not-found": "cancel",
     "resource-constraint": "wait",
     "service-unavailable": "cancel",
+    "unexpected-request": "wait",
 }
 
 
