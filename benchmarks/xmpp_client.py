@@ -51,6 +51,7 @@ class Pool:
         self.seed = 1
         self.repeat_num = 1.0
         self.repeat_interval_s = 0.0
+        self.crash_pause_s = 0.1
         self.run_once = start
         self.errors: list[BaseException] = []
         self.gone = 0

@@ -43,6 +43,7 @@ class _Alone:
         self.seed = seed
         self.repeat_num = 1.0
         self.repeat_interval_s = 0.0
+        self.crash_pause_s = 0.1
         self.run_once = start
         self.error: BaseException | None = None
         self.gone = gevent.event.Event()

@@ -17,17 +17,21 @@ _MIN_MS = 1000 / MAX_RATE
 """The same as an interval: user starts go through a throttle, which takes no higher rate."""
 
 
-def _duration_ms(raw: object) -> object:
-    # A bare number is milliseconds, as in the original amoc.
-    if isinstance(raw, str):
-        try:
-            return parse_duration(raw, bare_unit="ms") * 1000
-        except ValueError as error:
-            # Whoever resolves the setting names the value, with its source.
-            raise ValueError(str(error).rpartition(", got ")[0]) from None
-    if isinstance(raw, bool) or not isinstance(raw, int | float):
-        raise ValueError("must be a duration such as 500ms or 30s")
-    return raw
+def _duration(unit: str, in_a_second: int) -> BeforeValidator:
+    """Reads durations in `unit`s, of which so many make a second."""
+
+    def read(raw: object) -> object:
+        if isinstance(raw, str):
+            try:
+                return parse_duration(raw, bare_unit=unit) * in_a_second
+            except ValueError as error:
+                # The value and its source are named where the setting is resolved.
+                raise ValueError(str(error).rpartition(", got ")[0]) from None
+        if isinstance(raw, bool) or not isinstance(raw, int | float):
+            raise ValueError("must be a duration such as 500ms or 30s")
+        return raw
+
+    return BeforeValidator(read)
 
 
 def _not_negative(value: float) -> None:
@@ -61,13 +65,21 @@ def _from_1_to_512(number: int) -> None:
         raise ValueError("must be from 1 to 512")
 
 
-_Milliseconds = Annotated[float, BeforeValidator(_duration_ms)]
+def _from_a_tenth_of_a_second(value: float) -> None:
+    # A user that crashes at once, and begins again at once, would fill its worker.
+    if not 0.1 <= value <= 86_400:
+        raise ValueError("must be from 100ms to 1d")
+
+
+Milliseconds = Annotated[float, _duration("ms", 1000)]
+"""A bare number is milliseconds, as in the original amoc."""
+Seconds = Annotated[float, _duration("s", 1)]
 
 interarrival = setting(
     50.0,
     "Interval between user starts: milliseconds, or with a unit (50ms, 1s); 0: no limit,"
     " infinity: none",
-    type=_Milliseconds,
+    type=Milliseconds,
     verify=_up_to_a_day_ms,
     update="free",
 )
@@ -82,8 +94,16 @@ user_rate = setting(
 repeat_interval = setting(
     60_000.0,
     "Pause between a user's iterations: milliseconds, or with a unit (500ms, 60s)",
-    type=_Milliseconds,
+    type=Milliseconds,
     verify=_not_negative,
+    update="free",
+)
+crash_pause = setting(
+    1.0,
+    "Mean pause after an iteration that crashed: seconds, or with a unit; it doubles with each"
+    " further crash in a row, up to 10 s",
+    type=Seconds,
+    verify=_from_a_tenth_of_a_second,
     update="free",
 )
 repeat_num = setting(

@@ -21,6 +21,7 @@ from gevent import get_hub, getcurrent
 from greenlet import GreenletExit, greenlet
 
 from amoc.base import guard, pause
+from amoc.base.backoff import backoff
 from amoc.base.clock import now_ns
 from amoc.base.errors import ClosedError
 from amoc.base.loop_guard import Killed
@@ -30,7 +31,7 @@ from amoc.metrics.board import UserState
 from amoc.scenario.events import ITERATION_START, ITERATION_STOP
 from amoc.users.mailbox import Mailbox
 
-CRASH_PAUSE_S = 0.1
+MAX_CRASH_PAUSE_S = 10.0
 """The least pause after an iteration that raised: a user whose target is gone must not spin."""
 
 
@@ -65,6 +66,7 @@ class UserPool(Protocol):
     seed: int
     repeat_num: float
     repeat_interval_s: float
+    crash_pause_s: float
 
     @property
     def states(self) -> memoryview[int] | dict[int, int]:
@@ -104,6 +106,7 @@ class User(greenlet):
     pending_interrupt: BaseException | None = None
     spawned: set[greenlet] | None = None
     _has_crashed = False
+    _crashes_in_a_row = 0
 
     def __init__(self, user_id: int, pool: UserPool) -> None:
         greenlet.__init__(self, None, get_hub())
@@ -136,14 +139,16 @@ class User(greenlet):
                     if self.pending_interrupt is not None:
                         self.pending_interrupt = None  # it was meant for this iteration
                     pool.iteration_ended(self)
-                if not self._has_crashed:
+                if self._has_crashed:
+                    self._crashes_in_a_row += 1
+                else:
+                    self._crashes_in_a_row = 0
                     outcome = UserState.FINISHED
                 if self.stop_reason or self.iteration >= pool.repeat_num:
                     break
                 states[user_id] = UserState.BETWEEN
-                pause_s = max(pool.repeat_interval_s, CRASH_PAUSE_S if self._has_crashed else 0.0)
                 # A time-out that start() has left running may be raised here.
-                if guard.call(self._crashed, self.wait_stopping, pause_s):
+                if guard.call(self._crashed, self.wait_stopping, self._pause_s()):
                     break
         except UserStopped:
             outcome = UserState.FINISHED
@@ -156,6 +161,13 @@ class User(greenlet):
             is_removed = self.stop_reason is StopReason.REMOVED
             states[user_id] = UserState.REMOVED if is_removed else outcome
             pool.left(self)
+
+    def _pause_s(self) -> float:
+        """How long until the next iteration."""
+        if self._crashes_in_a_row:
+            first_s = self.pool.crash_pause_s
+            return backoff(self._crashes_in_a_row, first_s, MAX_CRASH_PAUSE_S, _random.random())
+        return self.pool.repeat_interval_s
 
     def _run_in_span(self) -> None:
         """An iteration that somebody observes."""

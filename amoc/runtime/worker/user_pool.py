@@ -119,6 +119,7 @@ class UserPool:
         """Take over the settings as they are now."""
         self.repeat_num: float = builtin_settings.repeat_num.get()
         self.repeat_interval_s: float = builtin_settings.repeat_interval.get() / 1000
+        self.crash_pause_s: float = builtin_settings.crash_pause.get()
 
     def find(self, user_id: int) -> User | None:
         """The user with that number, if it is alive here."""

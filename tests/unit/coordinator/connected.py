@@ -132,6 +132,7 @@ class Crowd:
     seed = 0
     repeat_num = 1.0
     repeat_interval_s = 0.0
+    crash_pause_s = 0.1
 
     def __init__(self, start: Callable[[int], object]) -> None:
         self.states: dict[int, int] = {}

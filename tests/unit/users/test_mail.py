@@ -33,6 +33,7 @@ class Crowd:
     seed = 1
     repeat_num = 1.0
     repeat_interval_s = 0.0
+    crash_pause_s = 0.1
 
     def __init__(self, town: Town) -> None:
         self.town = town

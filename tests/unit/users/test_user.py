@@ -22,7 +22,7 @@ from amoc.metrics.board import UserState
 from amoc.scenario import events
 from amoc.users import api as user_module
 from amoc.users.mailbox import Mailbox
-from amoc.users.user import CRASH_PAUSE_S, StopReason, User, UserStopped
+from amoc.users.user import MAX_CRASH_PAUSE_S, StopReason, User, UserStopped
 
 DEADLINE_S = 10.0
 
@@ -30,11 +30,12 @@ DEADLINE_S = 10.0
 class Crowd:
     """The least that a user belongs to; remembers what it is told."""
 
-    def __init__(self, start, repeat_num=1.0, repeat_interval_s=0.0, seed=42):
+    def __init__(self, start, repeat_num=1.0, repeat_interval_s=0.0, crash_pause_s=0.1, seed=42):
         self.states = memoryview(bytearray(100))
         self.seed = seed
         self.repeat_num = repeat_num
         self.repeat_interval_s = repeat_interval_s
+        self.crash_pause_s = crash_pause_s
         self.run_once = start
         self.crashes: list[BaseException] = []
         self.gone: list[int] = []
@@ -124,9 +125,24 @@ def crash(user_id):
     raise ValueError(f"user {user_id} is out of luck")
 
 
-@pytest.mark.parametrize(("interval", "pause"), [(0.0, CRASH_PAUSE_S), (60.0, 60.0)])
-def test_a_user_that_crashes_does_not_spin(monkeypatch, interval, pause):
-    assert pauses_of(monkeypatch, crash, repeat_num=3, repeat_interval_s=interval) == [pause] * 2
+@pytest.mark.parametrize("interval", [0.0, 60.0])
+def test_pauses_after_crashes_grow_whatever_the_interval(monkeypatch, interval):
+    pauses = pauses_of(
+        monkeypatch, crash, repeat_num=8, repeat_interval_s=interval, crash_pause_s=1.0
+    )
+    means = [1, 2, 4, 8, *[MAX_CRASH_PAUSE_S] * 3]
+    assert all(mean / 2 <= pause <= mean * 3 / 2 for mean, pause in zip(means, pauses, strict=True))
+    assert len({pause / mean for mean, pause in zip(means, pauses, strict=True)}) > 1
+
+
+def test_after_an_iteration_that_returned_the_next_crash_is_the_first_in_a_row(monkeypatch):
+    calls = iter([crash, crash, int, crash])
+
+    def start(user_id):
+        next(calls)(user_id)
+
+    pauses = pauses_of(monkeypatch, start, repeat_num=4, repeat_interval_s=5.0, crash_pause_s=1.0)
+    assert [0.5 <= pauses[0] <= 1.5, 1 <= pauses[1] <= 3, pauses[2]] == [True, True, 5.0]
 
 
 def test_a_user_that_returns_pauses_as_long_as_the_setting_says(monkeypatch):

@@ -66,7 +66,7 @@ def test_a_wrong_password_is_not_tried_again() -> None:
 def test_a_user_that_is_asked_to_stop_does_not_try_again() -> None:
     class Crowd:
         states = memoryview(bytearray(2))
-        seed, repeat_num, repeat_interval_s = 1, 1.0, 0.0
+        seed, repeat_num, repeat_interval_s, crash_pause_s = 1, 1.0, 0.0, 0.1
         errors: list[BaseException] = []  # noqa: RUF012
         gone = gevent.event.Event()
 

@@ -119,7 +119,7 @@ def test_a_client_that_waits_is_interrupted_when_its_user_is_to_stop_and_closes_
 def test_a_user_between_its_iterations_is_left_alone() -> None:
     class Crowd:
         states = memoryview(bytearray(2))
-        seed, repeat_num, repeat_interval_s = 1, 2.0, 0.0
+        seed, repeat_num, repeat_interval_s, crash_pause_s = 1, 2.0, 0.0, 0.1
         crashes: list[BaseException] = []  # noqa: RUF012
         kept: list[xmpp.Client] = []  # noqa: RUF012
         left_ = gevent.event.Event()
