@@ -20,7 +20,7 @@ from amoc.base.clock import S_NS
 from amoc.base.errors import ScenarioError
 from amoc.base.waiting import Waiter, wait
 from amoc.users.user import UserStopped
-from amoc.xmpp import encode, meters, options, roster
+from amoc.xmpp import encode, options, request_counts, roster
 from amoc.xmpp.encode import Sendable
 from amoc.xmpp.errors import IqError, IqTimeout, ReceiveTimeout
 from amoc.xmpp.identity import address
@@ -82,6 +82,7 @@ class Client(Sender):
         *,
         to: str | int | None = None,
         type: str = "get",
+        name: str | None = None,
     ) -> Stanza:
         """Send an iq and wait for its answer (RFC 6120 section 8.2.3).
 
@@ -92,6 +93,7 @@ class Client(Sender):
             to: The recipient, when `iq` is a payload: a JID or a user's number; None for the
                 user's own account.
             type: ``get`` or ``set``, when `iq` is a payload.
+            name: Counts and times it under this name as well (`amoc.xmpp.request_counts`).
 
         Returns:
             The answer, of type result. ``answer["roster"]`` reads what slixmpp's plugins know of
@@ -101,12 +103,13 @@ class Client(Sender):
             IqError: It was answered with an error.
             IqTimeout: It was not answered in time.
             XmppError, ClosedError: The stream has ended.
-            ScenarioError: `iq` is no iq of type get or set.
+            ScenarioError: `iq` is no iq of type get or set, or `name` cannot be a metric's name.
         """
         element = encode.iq(iq, to, type, f"q{next(self._ids)}")
         stanza_id = element.get("id", "")
         asked = element.get("to", "")
         seconds = options.xmpp_request_timeout.get() if timeout is None else timeout
+        counts = request_counts.of(name)
         session = self._session
         if stanza_id in session.requests:
             raise ScenarioError(
@@ -118,7 +121,7 @@ class Client(Sender):
         session.requests[stanza_id] = waiter
         try:
             self._send(serialise(element).encode(), False)
-            answered = wait(waiter, seconds)
+            answered = request_counts.wait_counted(waiter, seconds, counts)
         finally:
             del session.requests[stanza_id]
         if not answered:
@@ -128,8 +131,9 @@ class Client(Sender):
             )
         answer = waiter.value
         assert answer is not None
-        meters.request.record_ns(answer.received_ns - begin_ns)
         error = answer.error
+        for one in counts:
+            one.answered(answer.received_ns - begin_ns, error[0] if error else None)
         if error is not None:
             raise IqError(session.stream.who, *error, answer=answer)
         return answer

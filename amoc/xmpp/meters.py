@@ -33,8 +33,6 @@ message_errors = metrics.built_in(metrics.Counter, "message_errors")
 """Messages of type error that were received, such as bounced ones."""
 message_ttd = metrics.built_in(metrics.Timer, "message_ttd")
 """Time to delivery: from `send_chat` to the reading of the bytes by the receiver's process."""
-request = metrics.built_in(metrics.Timer, "request")
-"""From an iq to its answer, results and errors alike."""
 inbox_dropped = metrics.built_in(metrics.Counter, "inbox_dropped")
 """Stanzas that were dropped from a full inbox to make room for newer ones."""
 

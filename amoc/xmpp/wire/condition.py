@@ -2,7 +2,40 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from amoc.base.errors import PeerError
+
+UNDEFINED: Final = "undefined-condition"
+"""What an error without a condition has, and one whose condition no RFC defines."""
+
+STANZA_CONDITIONS: Final = frozenset(
+    (
+        "bad-request",
+        "conflict",
+        "feature-not-implemented",
+        "forbidden",
+        "gone",
+        "internal-server-error",
+        "item-not-found",
+        "jid-malformed",
+        "not-acceptable",
+        "not-allowed",
+        "not-authorized",
+        "policy-violation",
+        "recipient-unavailable",
+        "redirect",
+        "registration-required",
+        "remote-server-not-found",
+        "remote-server-timeout",
+        "resource-constraint",
+        "service-unavailable",
+        "subscription-required",
+        "unexpected-request",
+        UNDEFINED,
+    )
+)
+"""What an answer of type error may give as its reason (section 8.3.3)."""
 
 
 class Condition(PeerError):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 from xml.etree.ElementTree import Element
 
+from amoc.xmpp.wire.condition import UNDEFINED
 from amoc.xmpp.wire.namespaces import NS_CLIENT, NS_STANZA_ERRORS, NS_STREAM_ERRORS, NS_STREAMS
 from amoc.xmpp.wire.xml_text import attributes, escape
 
@@ -65,7 +66,7 @@ def conditions_of(error: Element, namespace: str) -> tuple[str, str]:
             text = text or child.text or ""
         else:
             condition = condition or name
-    return condition or "undefined-condition", text
+    return condition or UNDEFINED, text
 
 
 def stanza_error(

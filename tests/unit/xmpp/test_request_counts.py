@@ -1,0 +1,150 @@
+"""How requests ended: by name, in all, and each exactly once."""
+
+from __future__ import annotations
+
+import gevent
+import pytest
+
+from amoc import metrics, xmpp
+from amoc.base.errors import ClosedError, ScenarioError
+from amoc.xmpp import request_counts
+from amoc.xmpp.request_counts import ENDS, RequestCounts
+from tests.unit.xmpp.fake import PATIENCE_S, Conn, answering, connect, idle, serving, session
+
+QUERY = "<q xmlns='urn:q'/>"
+RESULT = b"<iq type='result' id='ID'/>"
+STANZAS = b"urn:ietf:params:xml:ns:xmpp-stanzas"
+
+
+def refused(condition: bytes) -> bytes:
+    error = b"<error type='cancel'><%s xmlns='%s'/></error>" % (condition, STANZAS)
+    return b"<iq type='error' id='ID'>" + error + b"</iq>"
+
+
+def recorded() -> dict[str, int]:
+    """All counters and timers of requests, those that counted nothing left out."""
+    found = {one.name: getattr(one.value, "count", one.value) for one in metrics.read()}
+    return {name: int(n) for name, n in found.items() if n and name.startswith(("request", "get_"))}
+
+
+class Grown:
+    """By how much the metrics of requests have grown in a block."""
+
+    def __enter__(self) -> dict[str, int]:
+        self.before = recorded()
+        self.by: dict[str, int] = {}
+        return self.by
+
+    def __exit__(self, *_: object) -> None:
+        for name, n in recorded().items():
+            if n != self.before.get(name, 0):
+                self.by[name] = n - self.before.get(name, 0)
+
+
+def test_a_result_is_counted_and_timed_in_all_and_under_its_name() -> None:
+    with Grown() as by, serving(answering(RESULT)) as server, connect(server) as client:
+        client.request(QUERY, PATIENCE_S, name="get_vcard")
+    assert by == {"request": 1, "request.result": 1, "get_vcard": 1, "get_vcard.result": 1}
+
+
+def test_without_a_name_only_the_total_counts() -> None:
+    with Grown() as by, serving(answering(RESULT)) as server, connect(server) as client:
+        client.request(QUERY, PATIENCE_S)
+    assert by == {"request": 1, "request.result": 1}
+
+
+def test_an_error_is_counted_by_its_condition_and_not_timed() -> None:
+    with (
+        Grown() as by,
+        serving(answering(refused(b"item-not-found"))) as server,
+        connect(server) as client,
+        pytest.raises(xmpp.IqError),
+    ):
+        client.request(QUERY, PATIENCE_S, name="get_vcard")
+    assert by == {
+        "request.error": 1,
+        "request.error.item-not-found": 1,
+        "get_vcard.error": 1,
+        "get_vcard.error.item-not-found": 1,
+    }
+
+
+def test_conditions_that_a_server_invents_are_one() -> None:
+    with (
+        Grown() as by,
+        serving(answering(refused(b"because-of-17"))) as server,
+        connect(server) as client,
+        pytest.raises(xmpp.IqError, match="because-of-17"),
+    ):
+        client.request(QUERY, PATIENCE_S)
+    assert by == {"request.error": 1, "request.error.undefined-condition": 1}
+
+
+def test_a_request_without_an_answer_in_time_is_a_timeout() -> None:
+    with (
+        Grown() as by,
+        serving(session(idle)) as server,
+        connect(server) as client,
+        pytest.raises(xmpp.IqTimeout),
+    ):
+        client.request(QUERY, 0.01, name="get_vcard")
+    assert by == {"request.timeout": 1, "get_vcard.timeout": 1}
+
+
+def test_a_request_whose_stream_ends_first_is_unanswered() -> None:
+    def hang_up(conn: Conn) -> None:
+        conn.expect(rb"<iq [^>]*type='get'")
+        conn.reset()
+
+    with (
+        Grown() as by,
+        serving(session(hang_up)) as server,
+        connect(server) as client,
+        pytest.raises(xmpp.Disconnected),
+    ):
+        client.request(QUERY, PATIENCE_S, name="get_vcard")
+    assert by == {"request.unanswered": 1, "get_vcard.unanswered": 1}
+
+
+def test_a_request_whose_user_is_killed_is_unanswered() -> None:
+    with Grown() as by, serving(session(idle)) as server, connect(server) as client:
+        waiting = gevent.spawn(client.request, QUERY)
+        gevent.idle()
+        waiting.kill()
+    assert by == {"request.unanswered": 1}
+
+
+def test_a_request_that_cannot_be_sent_is_none() -> None:
+    with Grown() as by, serving(session(idle)) as server, connect(server) as client:
+        client.close()
+        with pytest.raises(ClosedError):
+            client.request(QUERY)
+    assert by == {}
+
+
+def test_all_ends_of_a_name_are_declared_at_once_so_that_thresholds_find_a_zero() -> None:
+    with metrics.handles.separate():
+        RequestCounts("get_all")
+        names = {name for name, _ in metrics.declared()}
+    assert names == {"get_all", *(f"get_all.{end}" for end in ENDS)}
+
+
+@pytest.mark.parametrize(
+    ("name", "rule"),
+    [("request", "must not be called 'request'"), ("ä" * 81, "at most 160 bytes"), ("", "1 to")],
+)
+def test_a_name_that_no_metric_can_have_is_refused_before_anything_is_sent(
+    name: str, rule: str
+) -> None:
+    def say_nothing(conn: Conn) -> None:
+        assert conn.expect(rb".*</stream:stream>")[0] == b"</stream:stream>"
+        conn.say(b"</stream:stream>")
+
+    with serving(session(say_nothing)) as server, connect(server) as client:
+        with pytest.raises(ScenarioError, match=rule):
+            client.request(QUERY, name=name)
+        client.close()
+
+
+def test_metrics_of_one_name_are_made_once() -> None:
+    assert request_counts.of("get_once")[1] is request_counts.of("get_once")[1]
