@@ -24,7 +24,10 @@ from amoc.xmpp.identity import Identity
 from amoc.xmpp.login import Negotiation, Terms
 from amoc.xmpp.options import Server
 from amoc.xmpp.session import Session
-from amoc.xmpp.transports.tcp import Socket, connected_socket
+from amoc.xmpp.stanza import PARSERS
+from amoc.xmpp.transports.connection import Connection
+from amoc.xmpp.transports.tcp import Socket, TcpTransport, connected_socket
+from amoc.xmpp.wire.framing import Framer
 from amoc.xmpp.wire.mechanisms import MECHANISMS
 
 FDS_PER_USER: Final = 1
@@ -177,7 +180,8 @@ def _attempt(plan: Plan, attempt: int) -> Client:
     begin_ns = monotonic_ns()
     deadline_ns = begin_ns + int(min(plan.timeout, 1e9) * S_NS)
     sock = _socket(server, server_addresses.source_for(me.user_id), who, deadline_ns)
-    talk = Negotiation(sock, who, plan.max_stanza_bytes, deadline_ns)
+    framing = Framer(PARSERS, plan.max_stanza_bytes)
+    talk = Negotiation(Connection(TcpTransport(sock), framing), who, deadline_ns)
     try:
         features = talk.open(me.domain)
         if plan.terms.register and me.username:

@@ -1,4 +1,4 @@
-"""From a connected socket to a session: stream, SASL, stream, resource (RFC 6120, sections 4 to 7).
+"""From a connection to a session: stream, SASL, stream, resource (RFC 6120, sections 4 to 7).
 
 Each side waits for the other, so the code reads like a conversation: `Negotiation.expect` waits for
 the server's next element, under one deadline for the whole. Before the login an account can be
@@ -21,7 +21,7 @@ from amoc.xmpp import errors
 from amoc.xmpp.identity import Identity
 from amoc.xmpp.stanza import Stanza, error_of
 from amoc.xmpp.stream import Owner, Stream
-from amoc.xmpp.transports.tcp import Socket
+from amoc.xmpp.transports.connection import Connection
 from amoc.xmpp.wire import mechanisms, sasl
 from amoc.xmpp.wire.elements import conditions_of
 from amoc.xmpp.wire.namespaces import (
@@ -107,19 +107,18 @@ class Negotiation(Owner):
 
     __slots__ = ("_deadline_ns", "_waiter", "early", "stream")
 
-    def __init__(self, sock: Socket, who: str, max_stanza_bytes: int, deadline_ns: int) -> None:
-        """Take over a connected socket.
+    def __init__(self, connection: Connection, who: str, deadline_ns: int) -> None:
+        """Take over a connection.
 
         Args:
-            sock: The socket.
+            connection: The connection.
             who: User and server, for messages.
-            max_stanza_bytes: Limit of the stream.
             deadline_ns: When to give up, on the monotonic clock.
         """
         self.early: list[Stanza] = []
         self._deadline_ns = deadline_ns
         self._waiter: Waiter[bool] | None = None
-        self.stream = Stream(sock, self, who, max_stanza_bytes)
+        self.stream = Stream(connection, self, who)
 
     def on_stanza(self, stanza: Stanza) -> None:
         """Keep it until it is asked for."""

@@ -1,4 +1,4 @@
-"""One XML stream (RFC 6120 section 4): a transport below, a framer beside it, stanzas above.
+"""One XML stream (RFC 6120 section 4): a transport below, its framing beside it, stanzas above.
 
 A stream ends once, for one reason, and tells its owner: the server closed it, sent a stream error,
 or broke the protocol; the connection broke; or something that was called from here raised, such as
@@ -7,16 +7,17 @@ a handler. Whatever it is, the event loop never sees an exception.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from time import monotonic_ns
 from typing import Final
 from xml.etree.ElementTree import Element
 
 from amoc.xmpp import tracing
 from amoc.xmpp.errors import BadStreamError, Disconnected, StreamError
-from amoc.xmpp.stanza import PARSERS, Stanza
-from amoc.xmpp.transports.tcp import HARD_LIMIT, SOFT_LIMIT, Socket, Transport
-from amoc.xmpp.wire.elements import STREAM_END, conditions_of, stream_error, stream_header
-from amoc.xmpp.wire.framing import Framer
+from amoc.xmpp.stanza import Stanza
+from amoc.xmpp.transports.connection import Connection, Transport
+from amoc.xmpp.transports.tcp import HARD_LIMIT, SOFT_LIMIT
+from amoc.xmpp.wire.elements import conditions_of, stream_error
 from amoc.xmpp.wire.namespaces import NS_STREAM_ERRORS, STREAM_ERROR
 from amoc.xmpp.wire.parser import Violation
 from amoc.xmpp.wire.xml_text import attributes
@@ -54,7 +55,7 @@ class Stream:
     """
 
     __slots__ = (
-        "_framer",
+        "_framing",
         "_received_ns",
         "_trace",
         "_transport",
@@ -66,8 +67,8 @@ class Stream:
         "who",
     )
 
-    def __init__(self, sock: Socket, owner: Owner, who: str, max_stanza_bytes: int) -> None:
-        """Take over a connected socket; send nothing yet, see `open`."""
+    def __init__(self, connection: Connection, owner: Owner, who: str) -> None:
+        """Take over a connection; send nothing yet, see `open`."""
         self.who = who
         self.owner = owner
         self.failure: BaseException | None = None
@@ -75,9 +76,9 @@ class Stream:
         self.closing = False
         self.version = ""
         self._received_ns = 0
-        self._framer = Framer(PARSERS, max_stanza_bytes)
         self._trace = tracing.current()
-        self._transport = Transport(sock, self._on_data, self._on_lost)
+        self._transport, self._framing = connection
+        self._transport.start(self._on_data, self._on_lost)
 
     @property
     def congested(self) -> bool:
@@ -86,11 +87,20 @@ class Stream:
 
     def open(self, domain: str) -> None:
         """Begin a new stream, at first and again after authentication (sections 4.2 and 4.3.3)."""
-        self._framer.restart()
-        self.send(stream_header(attributes(to=domain)))
+        self._framing.restart()
+        self.send(self._framing.header(attributes(to=domain)))
+
+    def change_transport(self, wrap: Callable[[Transport], Transport]) -> None:
+        """Go on over another transport: TLS on top of the present one, say (section 5.4.3.3).
+
+        Args:
+            wrap: Makes it from the present one, which it takes over.
+        """
+        self._transport = wrap(self._transport)
+        self._transport.start(self._on_data, self._on_lost)
 
     def send(self, data: bytes) -> None:
-        """Send bytes that are whole elements. Never waits; see `wait_sendable`."""
+        """Send the bytes of one whole element. Never waits; see `wait_sendable`."""
         if self._transport.unsent > HARD_LIMIT and not self.ended:
             self.closing = True  # a closing tag would not be sent either
             self.fail(
@@ -111,14 +121,14 @@ class Stream:
         """Tell the server that nothing more follows (section 4.4); it should close its half too."""
         if not self.closing and not self.ended:
             self.closing = True
-            self.send(STREAM_END)
+            self.send(self._framing.ending())
 
     def abort(self) -> None:
         """Close the stream and the connection without waiting. The owner is not told."""
         self.close_our_half()
         self.ended = True
         self._transport.close()
-        self._framer.close()
+        self._framing.close()
         self.owner = NOBODY
 
     def fail(self, error: BaseException) -> None:
@@ -157,7 +167,7 @@ class Stream:
         try:
             if self._trace is not None:
                 self._trace("received", self.who, tracing.masked(data))
-            self._framer.feed(data, self)
+            self._framing.feed(data, self)
         except Violation as violation:
             self.fail(BadStreamError(self.who, violation.condition, violation.text))
         except BaseException as error:  # a handler is the scenario's code
@@ -178,4 +188,4 @@ class Stream:
             self._end_orderly()  # a server need not answer, and many just hang up
             return
         how = "closed the connection" if error is None else f"is gone: {error.strerror or error}"
-        self.fail(Disconnected(f"{self.who}: the server {how} {self._framer.place}"))
+        self.fail(Disconnected(f"{self.who}: the server {how} {self._framing.place}"))

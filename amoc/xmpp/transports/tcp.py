@@ -4,8 +4,7 @@ The event loop calls back when there is something to read; reading and all that 
 that call. Writing goes straight to the kernel; only what it does not take is kept, up to a limit,
 and a sender of more has to wait until the server has taken it.
 
-TLS, when it comes, is a layer with the same interface between this and the stream: bytes in by
-`on_data`, bytes out by `write`.
+TLS and WebSocket are layers with the same interface between this and the stream.
 """
 
 from __future__ import annotations
@@ -14,17 +13,17 @@ import errno
 import os
 import socket as constants
 from _socket import socket as Socket  # noqa: N812 - the plain one, whether patched or not
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from gevent import get_hub
 
 from amoc.base.waiting import Waiter
+from amoc.xmpp.transports.connection import OnData, OnLost
 
 if TYPE_CHECKING:
     from gevent._types import _IoWatcher
 
-__all__ = ["Address", "Socket", "Transport", "connected_socket"]
+__all__ = ["Address", "Socket", "TcpTransport", "connected_socket"]
 
 READ_BYTES: Final = 16 << 10
 SOFT_LIMIT: Final = 64 << 10
@@ -107,7 +106,7 @@ def _ignore(_: object) -> None:
     """Called for what happens after the end."""
 
 
-class Transport:
+class TcpTransport:
     """A connected socket.
 
     Attributes:
@@ -130,25 +129,12 @@ class Transport:
         "lost",
     )
 
-    def __init__(
-        self,
-        sock: Socket,
-        on_data: Callable[[bytes], object],
-        on_lost: Callable[[OSError | None], object],
-    ) -> None:
-        """Take over a connected, non-blocking socket.
-
-        Args:
-            sock: The socket; this closes it.
-            on_data: Called in the hub with each chunk; it may close the transport, and must not
-                wait.
-            on_lost: Called once when the peer closed the connection (None) or it broke, never after
-                `close`.
-        """
+    def __init__(self, sock: Socket) -> None:
+        """Take over a connected, non-blocking socket, which this closes; see `start`."""
         self._sock = sock
         self._send = sock.send
-        self._on_data = on_data
-        self._on_lost = on_lost
+        self._on_data: OnData = _ignore
+        self._on_lost: OnLost = _ignore
         self._loop = get_hub().loop
         self._unsent: bytearray | None = None
         self._drained: list[Waiter[bool]] = []
@@ -157,7 +143,15 @@ class Transport:
         self.closed = False
         self.lost: OSError | None = None
         self._reader = self._loop.io(sock.fileno(), _READ)
-        self._reader.start(self._readable)
+
+    def start(self, on_data: OnData, on_lost: OnLost) -> None:
+        """Begin to read, or let another take over what is read; see `Transport`."""
+        if self.closed:
+            return
+        if self._on_data is _ignore:
+            self._reader.start(self._readable)
+        self._on_data = on_data
+        self._on_lost = on_lost
 
     @property
     def unsent(self) -> int:

@@ -11,13 +11,14 @@ import re
 from typing import Final, Generic, Protocol, TypeVar
 from xml.etree import ElementTree as ET
 
-from amoc.xmpp.wire.elements import STREAM_END
+from amoc.xmpp.wire.elements import STREAM_END, stream_header
 from amoc.xmpp.wire.parser import STANDARD_HEADER, WORN_BYTES, Parser, T, Violation
 from amoc.xmpp.wire.parsers import Parsers
 
 _NAME: Final = re.compile(rb"<([^\s/>]+)")
 
 
+T_co = TypeVar("T_co", covariant=True)
 T_contra = TypeVar("T_contra", contravariant=True)
 
 
@@ -37,8 +38,41 @@ class Reader(Protocol[T_contra]):
         """The peer closed its stream."""
 
 
+class Framing(Protocol[T_co]):
+    """How a stream looks in the pieces that a transport carries.
+
+    Attributes:
+        opening: Whether it waits for a stream header, at the beginning and after each restart.
+    """
+
+    opening: bool
+
+    @property
+    def place(self) -> str:
+        """Where in the stream the last piece ended, for a person."""
+
+    def header(self, addresses: str) -> bytes:
+        """What begins our stream, with `addresses`, attributes such as ``" to='localhost'"``."""
+
+    def ending(self) -> bytes:
+        """What ends our stream."""
+
+    def feed(self, data: bytes, reader: Reader[T_co]) -> None:
+        """Tell `reader` what `data`, the next piece, completes.
+
+        Raises:
+            Violation: The peer broke a rule, after what `reader` was given.
+        """
+
+    def restart(self) -> None:
+        """Expect a new stream header next, after the current `Reader.on_element`."""
+
+    def close(self) -> None:
+        """Read no further, and free what is held for an unfinished stanza."""
+
+
 class Framer(Generic[T]):
-    """Cuts one stream into elements.
+    """Cuts one stream into elements: the framing of RFC 6120.
 
     Attributes:
         closed: Whether the stream is over; what follows is not looked at.
@@ -108,6 +142,14 @@ class Framer(Generic[T]):
                     self._parsers.put_back(parser)
                     return
                 chunk = self._settle(parser, reader, violation, bool(found))
+
+    def header(self, addresses: str) -> bytes:
+        """A stream header (RFC 6120 section 4.7)."""
+        return stream_header(addresses)
+
+    def ending(self) -> bytes:
+        """A closing stream tag (section 4.4)."""
+        return STREAM_END
 
     def limit(self, max_bytes: int) -> None:
         """Limit the length of stanzas, from the one after the current `Reader.on_element` on."""

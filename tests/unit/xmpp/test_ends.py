@@ -17,7 +17,7 @@ from amoc.users.user import User, UserStopped
 from amoc.xmpp import meters, options
 from amoc.xmpp.session import Session
 from amoc.xmpp.stream import Stream
-from amoc.xmpp.transports.tcp import Transport
+from amoc.xmpp.transports.tcp import TcpTransport
 from tests.unit.xmpp.fake import (
     MESSAGE,
     PATIENCE_S,
@@ -284,7 +284,7 @@ def test_a_client_that_nobody_holds_gives_its_descriptor_back() -> None:
 
 
 def living() -> int:
-    kinds = (xmpp.Client, Session, Stream, Transport)
+    kinds = (xmpp.Client, Session, Stream, TcpTransport)
     return sum(isinstance(one, kinds) for one in gc.get_objects())
 
 
