@@ -147,6 +147,11 @@ class SampleMerger:
         return self._users(_RUNNING)
 
     @property
+    def resting(self) -> int:
+        """Those of the running users that wait for their next repetition."""
+        return self._users(frozenset({UserState.BETWEEN}))
+
+    @property
     def finished(self) -> int:
         """Users that left for good after their last repetition."""
         return self._users(frozenset({UserState.FINISHED, UserState.CRASHED}))

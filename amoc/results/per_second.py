@@ -133,6 +133,7 @@ class PointCutter:
         samples = self._samples
         return {
             "running": samples.running,
+            "resting": samples.resting,
             "waiting": moment.waiting,
             "started": samples.started,
             "finished": samples.finished,

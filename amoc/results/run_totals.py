@@ -20,6 +20,7 @@ from amoc.metrics.histogram import MAX_NS
 from amoc.metrics.reserved import OUTLIVED
 from amoc.results.generator_health import Health
 from amoc.results.rate_shortfall import Shortfall
+from amoc.results.rest import Rest
 from amoc.results.series import Point, Tally, WarmUp
 from amoc.results.user_targets import StageTargets
 from amoc.scenario.load_profile import Stages
@@ -58,6 +59,7 @@ class RunTotals:
             is `whole`.
         health: How the generator did in the window.
         stages: The targets of its stages, and what came of them.
+        rest: How long users rested in it.
         shortfall: Throttles whose rate was not reached in it.
         known: The metrics that there are.
         workers: Each as it was last, by node and number.
@@ -68,6 +70,7 @@ class RunTotals:
     whole: Tally = field(default_factory=Tally)
     window: Tally = field(init=False)
     health: Health = field(default_factory=Health)
+    rest: Rest = field(default_factory=Rest)
     shortfall: Shortfall = field(default_factory=lambda: Shortfall(frozenset({USER_RATE})))
     known: dict[str, Kind] = field(default_factory=dict)
     workers: dict[tuple[str, int], WorkerPoint] = field(default_factory=dict)
@@ -112,6 +115,7 @@ class RunTotals:
             return []
         if self.window is not self.whole:
             self.window.add(point)
+        self.rest.take(point)
         self.shortfall.take(point)
         return self.health.take(point)
 
@@ -122,6 +126,7 @@ class RunTotals:
             *self._not_started(),
             *self.stages.notes(),
             *self._outlived(),
+            *self.rest.notes(),
             *self.shortfall.notes(),
             *(
                 f"timer {name} has durations above {MAX_MIN} min, which count as {MAX_MIN} min in"

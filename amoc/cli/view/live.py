@@ -114,7 +114,8 @@ class LiveView:
     def plain_line(self) -> str:
         """The run in one line."""
         status, samples, whole = self._status, self._status.samples, self._status.totals.whole
-        users = f"users: {samples.running} running, {status.waiting} pending,"
+        resting = f" ({samples.resting} resting)" if samples.resting else ""
+        users = f"users: {samples.running} running{resting}, {status.waiting} pending,"
         parts = [
             f"{format_duration(status.elapsed_s)} {status.state.value}",
             f"{users} {samples.finished} finished, {samples.crashed} crashed",
@@ -183,7 +184,9 @@ class LiveView:
         second = Text.assemble(
             "users: ",
             (f"{samples.running:,}", "bold"),
-            f" running, {status.waiting:,} pending, {samples.finished:,} finished, ",
+            " running",
+            (f" ({samples.resting:,} resting)" if samples.resting else "", "yellow"),
+            f", {status.waiting:,} pending, {samples.finished:,} finished, ",
             (f"{samples.crashed:,} crashed", "bold red" if samples.crashed else ""),
             f", {samples.removed:,} removed" if samples.removed else "",
             (f", {samples.timed_out:,} timed out" if samples.timed_out else "", "bold red"),

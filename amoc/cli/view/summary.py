@@ -210,9 +210,10 @@ _USERS = {
     "not_started": "bold yellow",
     "restarted": "",
     "running": "",
+    "resting": "",
 }
 """The columns on users, and how each is shown when there are any."""
-_RARE = ("timed_out", "lost", "not_started")
+_RARE = ("timed_out", "lost", "not_started", "resting")
 """Columns that are left out while they are 0."""
 
 

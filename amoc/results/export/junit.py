@@ -39,6 +39,7 @@ _USERS = {
     "not_started": "{} not started",
     "restarted": "{} restarted",
     "running": "{} running",
+    "resting": "{} resting",
     "peak": "peak {}",
     "starts_per_s_peak": "peak start rate {:.4g}/s",
 }

@@ -31,7 +31,7 @@ MAX_CAUSES = 50
 OTHER_CAUSES = "other causes"
 """What all further ones count as."""
 
-STATES = ("running", "waiting", *GONE)
+STATES = ("running", "resting", "waiting", *GONE)
 """Users in these states are counted as they are, and may become fewer."""
 CHANGES = ("started", "restarted")
 """These are counted as they come."""

@@ -35,6 +35,7 @@ def users(rows: Sequence[Row]) -> Chart:
     """Users by what they do."""
     lines = [
         Line("running", highest(rows, lambda one: one.users.get("running")), 1, "area"),
+        Line("resting", latest(rows, lambda one: one.users.get("resting")), 2, "dash"),
         Line("pending", highest(rows, lambda one: one.users.get("waiting")), 5),
         Line("finished", latest(rows, lambda one: one.users.get("finished")), 3, "dash"),
         Line("removed", latest(rows, lambda one: one.users.get("removed")), 4, "dash"),

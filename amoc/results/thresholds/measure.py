@@ -80,7 +80,7 @@ _BUILT_IN = {
     "starts.rate": Unit.RATE,
     **{f"users.{name}": Unit.COUNT for name in USERS},
 }
-_UP_AND_DOWN = frozenset({"running", "waiting"})
+_UP_AND_DOWN = frozenset({"running", "resting", "waiting"})
 
 _STATISTIC = re.compile(r"(.+)\.(p\d+(?:\.\d+)?|total|count|rate|mean|min|max|last)")
 _RATIO = re.compile(rf"\.(?:{'|'.join((*COUNTS, *Counted))})\s*/")

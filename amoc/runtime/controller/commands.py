@@ -179,6 +179,7 @@ class Commands:
         plan = status.plan
         users = {
             "running": samples.running,
+            "resting": samples.resting,
             "waiting": status.waiting,
             "finished": samples.finished,
             "crashed": samples.crashed,
@@ -187,7 +188,9 @@ class Commands:
             "lost": samples.lost,
         }
         passed, looks = status.totals.whole.by_throttle(), self._looks()
-        shown = ", ".join(f"{count:,} {name}" for name, count in users.items() if count)
+        rest = f"running ({samples.resting:,} resting)" if samples.resting else "running"
+        told = {rest if name == "running" else name: users[name] for name in users}
+        shown = ", ".join(f"{n:,} {name}" for name, n in told.items() if n and name != "resting")
         return StatusAnswer(
             summary=f"{self._state()}; users: {shown or '0'}",
             workers=[
