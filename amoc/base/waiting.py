@@ -20,7 +20,7 @@ from gevent import get_hub, getcurrent
 from greenlet import GreenletExit, greenlet
 
 from amoc.base import pause
-from amoc.base.clock import S_NS
+from amoc.base.clock import S_NS, now_ns
 from amoc.base.errors import ScenarioError
 
 T = TypeVar("T")
@@ -68,16 +68,15 @@ class Waiter(Generic[T]):
             )
         timer = None
         if timeout < inf:
-            timer = hub.loop.timer(max(timeout, 0.0))
-            timer.start(self.wake)
+            timer = hub.loop.timer(timeout if timeout > 0.0 else 0.0)
+            timer.start(self.resume)
         self.greenlet = current
         try:
             hub.switch()
         finally:
             self.greenlet = None
             if timer is not None:
-                timer.stop()
-                timer.close()
+                timer.close()  # which stops it
 
     def set(self, value: T) -> None:
         """It has come. Follow with `wake`."""
@@ -102,17 +101,22 @@ class Waiter(Generic[T]):
             self.greenlet = None
             parked.switch()
 
+    def resume(self) -> None:
+        """In the hub: the parked greenlet, if any, goes on at once."""
+        parked = self.greenlet
+        if parked is not None:
+            self.greenlet = None
+            parked.switch()
+
     def wake(self) -> None:
         """Let the parked greenlet go on, if any: from the hub at once, else at its next turn."""
-        parked = self.greenlet
-        if parked is None:
+        if self.greenlet is None:
             return
         hub = get_hub()
         if getcurrent() is hub:
-            self.greenlet = None
-            parked.switch()
+            self.resume()
         else:
-            hub.loop.run_callback(self.wake)
+            hub.loop.run_callback(self.resume)
 
 
 AnyWaiter = Waiter[Any]
@@ -140,7 +144,7 @@ def wait(waiter: AnyWaiter, timeout: float = inf) -> bool:
         check_interrupt()
     clock = pause.clock
     paused_ns = clock.paused_ns() if clock.since_ns else clock.earlier_ns
-    begun_ns = clock.run_ns() if timeout < inf else 0
+    begun_ns = now_ns() - paused_ns if timeout < inf else 0
     left_s = timeout
     me.waiting_for = waiter
     try:

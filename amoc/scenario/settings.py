@@ -88,6 +88,11 @@ class Setting(Generic[T]):
             ScenarioError: It is read while the scenario is still being imported.
             SettingError: It has no value.
         """
+        values = _state.values
+        if values is not None:  # users read settings all the time
+            found = values.get(self.name)
+            if found is not None:
+                return found.value  # type: ignore[no-any-return]
         return get(self.name, _declared=self)  # type: ignore[no-any-return]
 
     def convert(self, raw: object) -> T:

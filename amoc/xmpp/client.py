@@ -222,7 +222,8 @@ class Client(Sender):
                     del inbox[index]
                     pause.wait_resumed()
                     return stanza
-        session.check_open()
+        if session.closed or session.stream.ended:
+            session.check_open()
         return self._receive(match, inf if timeout is None else timeout)
 
     def send_and_receive(

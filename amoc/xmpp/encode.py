@@ -18,6 +18,7 @@ from amoc.xmpp.wire.xml_text import attributes, escape, serialise
 _PRESENCES: Final = frozenset(
     ("unavailable", "subscribe", "subscribed", "unsubscribe", "unsubscribed", "probe")
 )
+_MESSAGE_TYPES: Final = frozenset(("chat", "groupchat", "headline", "normal", "error"))
 _SHOWS: Final = frozenset(("away", "chat", "dnd", "xa"))
 _MESSAGE_STARTS: Final = (b"<message ", b"<message>", b"<message/", b"<message\n", b"<message\t")
 
@@ -78,7 +79,8 @@ def message(to: str | int, body: str | None, kind: str, payload: str, stanza_id:
         ScenarioError: `body` or `to` holds a character that XML cannot carry.
     """
     text = "" if body is None else f"<body>{escape(body)}</body>"
-    head = f"<message to='{attribute(to)}' id='{stanza_id}' type='{escape(kind)}'>"
+    known = kind if kind in _MESSAGE_TYPES else escape(kind)
+    head = f"<message to='{attribute(to)}' id='{stanza_id}' type='{known}'>"
     return f"{head}{text}{payload}</message>".encode()
 
 

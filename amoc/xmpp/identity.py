@@ -68,6 +68,13 @@ def address(whom: str | int) -> str:
 _escaped = lru_cache(maxsize=65_536)(escape)
 
 
+@lru_cache(maxsize=65_536)
+def _escaped_address(number: int, username: str, domain: str) -> str:
+    return escape(f"{_fill(username, number)}@{domain}")
+
+
 def attribute(whom: str | int) -> str:
     """`address`, escaped for an attribute."""
-    return _escaped(address(whom))
+    if isinstance(whom, int):
+        return _escaped_address(whom, options.xmpp_username.get(), options.xmpp_domain.get())
+    return _escaped(str(whom))

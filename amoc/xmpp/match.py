@@ -19,36 +19,46 @@ Predicate = Callable[[Stanza], object]
 
 
 class Match:
-    """A named predicate that combines with others."""
+    """A named predicate that combines with others.
 
-    __slots__ = ("_test", "name")
+    Attributes:
+        test: The plain function, which costs a call less.
+        name: What to call it in a message.
+    """
+
+    __slots__ = ("name", "test")
 
     def __init__(self, test: Predicate, name: str) -> None:
-        self._test = test
+        self.test = test
         self.name = name
 
     def __call__(self, stanza: Stanza) -> bool:
         """Whether `stanza` matches."""
-        return bool(self._test(stanza))
+        return bool(self.test(stanza))
 
     def __and__(self, other: Predicate) -> Match:
-        mine = self._test
+        mine, others = self.test, plain(other)
         return Match(
-            lambda stanza: mine(stanza) and other(stanza), f"({self.name} & {name_of(other)})"
+            lambda stanza: mine(stanza) and others(stanza), f"({self.name} & {name_of(other)})"
         )
 
     def __or__(self, other: Predicate) -> Match:
-        mine = self._test
+        mine, others = self.test, plain(other)
         return Match(
-            lambda stanza: mine(stanza) or other(stanza), f"({self.name} | {name_of(other)})"
+            lambda stanza: mine(stanza) or others(stanza), f"({self.name} | {name_of(other)})"
         )
 
     def __invert__(self) -> Match:
-        mine = self._test
+        mine = self.test
         return Match(lambda stanza: not mine(stanza), f"~{self.name}")
 
     def __repr__(self) -> str:
         return self.name
+
+
+def plain(predicate: Predicate) -> Predicate:
+    """The function that `predicate` is."""
+    return predicate.test if type(predicate) is Match else predicate
 
 
 def name_of(predicate: Predicate | None) -> str:

@@ -104,7 +104,8 @@ class Sender:
         self._send(encode.presence(to, type, show, status, priority), False)
 
     def _send(self, data: bytes, is_message: bool) -> None:
-        pause.wait_resumed()
+        if pause.clock.since_ns:
+            pause.wait_resumed()
         session = self._session
         stream = session.stream
         if stream.ended or session.closed:

@@ -29,7 +29,7 @@ from amoc.base.waiting import AnyWaiter, Waiter, interrupt, withdraw_interrupt
 from amoc.metrics.board import UserState
 from amoc.users.user import User
 from amoc.xmpp import meters
-from amoc.xmpp.match import Predicate, is_any
+from amoc.xmpp.match import Predicate, plain
 from amoc.xmpp.stanza import Stanza, bare
 from amoc.xmpp.stream import Owner, Stream
 from amoc.xmpp.wire.elements import iq_result, stanza_error
@@ -45,7 +45,7 @@ class Receiver(Waiter[Stanza]):
     """A greenlet that waits for a stanza of its choice.
 
     Attributes:
-        match: Its choice.
+        match: Its choice; None takes anything.
         requests: Whether it may take requests of the peer, which it has to answer then. A receiver
             that takes just anything does not mean them.
     """
@@ -53,7 +53,7 @@ class Receiver(Waiter[Stanza]):
     __slots__ = ("match", "requests")
 
     def __init__(self, match: Predicate | None) -> None:
-        self.match = is_any if match is None else match
+        self.match = None if match is None else plain(match)
         self.requests = match is not None
 
 
@@ -209,7 +209,7 @@ class Session(Owner):
         if self._woken:
             woken, self._woken = self._woken, []
             for waiter in woken:
-                waiter.wake()
+                waiter.resume()
 
     def on_end(self, error: BaseException | None) -> None:
         """End all waits, and interrupt the owner if it has not learnt of the end."""
@@ -289,7 +289,8 @@ class Session(Owner):
         for receiver in self.receivers:
             if receiver.done or (request and not receiver.requests):
                 continue
-            if guard.call(receiver.fail, receiver.match, stanza):  # it is the waiting user's own
+            match = receiver.match  # it is the waiting user's own
+            if match is None or guard.call(receiver.fail, match, stanza):
                 receiver.set(stanza)
             if not receiver.done:
                 continue
