@@ -68,7 +68,7 @@ class Waiter(Generic[T]):
             )
         timer = None
         if timeout < inf:
-            timer = hub.loop.timer(timeout if timeout > 0.0 else 0.0)
+            timer = hub.loop.timer(max(timeout, 0.0))
             timer.start(self.resume)
         self.greenlet = current
         try:

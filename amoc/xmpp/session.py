@@ -290,7 +290,8 @@ class Session(Owner):
             if receiver.done or (request and not receiver.requests):
                 continue
             match = receiver.match  # it is the waiting user's own
-            if match is None or guard.call(receiver.fail, match, stanza):
+            takes: object = True if match is None else guard.call(receiver.fail, match, stanza)
+            if takes:
                 receiver.set(stanza)
             if not receiver.done:
                 continue

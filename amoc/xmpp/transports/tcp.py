@@ -30,6 +30,8 @@ SOFT_LIMIT: Final = 64 << 10
 """Unsent bytes beyond which a sender waits."""
 HARD_LIMIT: Final = 4 << 20
 """Unsent bytes beyond which the connection counts as broken: handlers cannot wait."""
+MAX_HELD_BYTES: Final = 16 << 10
+"""What a user says in one turn of the loop goes out together, up to so many bytes."""
 MAX_FINAL_READS: Final = 256
 _READ: Final = 1
 _WRITE: Final = 2
@@ -117,12 +119,14 @@ class TcpTransport:
     __slots__ = (
         "_broken",
         "_drained",
+        "_held_back",
         "_loop",
         "_on_data",
         "_on_lost",
         "_reader",
         "_send",
         "_sock",
+        "_turn",
         "_unsent",
         "_writer",
         "closed",
@@ -137,6 +141,8 @@ class TcpTransport:
         self._on_lost: OnLost = _ignore
         self._loop = get_hub().loop
         self._unsent: bytearray | None = None
+        self._turn = -1  # of the loop, in which it has sent last
+        self._held_back = False  # what is unsent waits for the end of this turn, not for the kernel
         self._drained: list[Waiter[bool]] = []
         self._writer: _IoWatcher | None = None
         self._broken = False
@@ -159,12 +165,37 @@ class TcpTransport:
         return len(self._unsent) if self._unsent else 0
 
     def write(self, data: bytes) -> None:
-        """Send `data` now, or as soon as the kernel takes it. Never waits; see `wait_drained`."""
+        """Send `data`, or what the kernel does not take as soon as it does; see `wait_drained`.
+
+        The first of a turn of the loop goes out at once, and what follows at the end of the turn:
+        one call of the system costs more than all the rest of sending a message. Never waits.
+        """
         if self.closed or self._broken:
             return
         if self._unsent:
             self._unsent += data
+        else:
+            turn = self._loop.iteration
+            if turn != self._turn:
+                self._turn = turn
+                self._send_now(data)
+                return
+            self._unsent = bytearray(data)
+            self._held_back = True
+            self._loop.run_callback(self._send_held)
+        if self._held_back and len(self._unsent) > MAX_HELD_BYTES:
+            self._send_held()
+
+    def _send_held(self) -> None:
+        """The turn is over, or enough has come together."""
+        if not self._held_back:
             return
+        self._held_back = False
+        data, self._unsent = self._unsent, None
+        if data and not (self.closed or self._broken):
+            self._send_now(data)
+
+    def _send_now(self, data: bytes | bytearray) -> None:
         try:
             sent = self._send(data)
         except (BlockingIOError, InterruptedError):
@@ -203,6 +234,7 @@ class TcpTransport:
         """Close the connection; what the kernel has not taken is lost. Harmless the second time."""
         if self.closed:
             return
+        self._send_held()
         self.closed = True
         self._reader.stop()
         self._reader.close()
