@@ -1,4 +1,4 @@
-"""docs/xmpp.md tells of every setting, metric, error and predicate that there is."""
+"""docs/xmpp-reference.md tells of every setting, metric, error and predicate that there is."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from amoc import metrics, xmpp
 from amoc.scenario.settings import Setting
 from amoc.xmpp import errors, match, meters, options, request_counts
 
-PAGE = (Path(__file__).parents[3] / "docs/xmpp.md").read_text()
+PAGE = (Path(__file__).parents[3] / "docs/xmpp-reference.md").read_text()
 
 
 def first_column(heading: str) -> list[str]:

@@ -1,0 +1,128 @@
+"""A client's asking side: an iq goes out, and the caller waits for its answer."""
+
+from __future__ import annotations
+
+import itertools
+from time import monotonic_ns
+
+from amoc.base.clock import S_NS
+from amoc.base.errors import ScenarioError
+from amoc.xmpp import encode, options, request_counts
+from amoc.xmpp.encode import Sendable
+from amoc.xmpp.errors import IqError, IqTimeout
+from amoc.xmpp.sending import Sender
+from amoc.xmpp.session import Request, Session
+from amoc.xmpp.stanza import Stanza, bare
+from amoc.xmpp.wire.namespaces import NS_PING
+from amoc.xmpp.wire.xml_text import serialise
+
+
+class Asker(Sender):
+    """Sends requests on a session, and waits for their answers.
+
+    Attributes:
+        user_id: The user's number; None for a client without a user.
+    """
+
+    __slots__ = ("_ids", "user_id")
+
+    def __init__(self, session: Session, user_id: int | None) -> None:
+        super().__init__(session)
+        self.user_id = user_id
+        self._ids = itertools.count(1)
+
+    @property
+    def jid(self) -> str:
+        """The full JID that the server gave: ``user_1@localhost/amoc``."""
+        return self._session.jid
+
+    @property
+    def bare_jid(self) -> str:
+        """The JID without the resource."""
+        return bare(self._session.jid)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether stanzas can still be sent."""
+        return not self._session.closed and not self._session.stream.ended
+
+    def request(
+        self,
+        iq: Sendable,
+        timeout: float | None = None,
+        *,
+        to: str | int | None = None,
+        type: str = "get",
+        name: str | None = None,
+    ) -> Stanza:
+        """Send an iq and wait for its answer (RFC 6120 section 8.2.3).
+
+        Args:
+            iq: An Iq of slixmpp, an element, or raw XML of a whole iq or of a payload alone, which
+                is then wrapped. An id is given to it where it has none.
+            timeout: In seconds; None for xmpp_request_timeout.
+            to: The recipient, when `iq` is a payload: a JID or a user's number; None for the
+                user's own account.
+            type: ``get`` or ``set``, when `iq` is a payload.
+            name: Counts and times it under this name as well (`amoc.xmpp.request_counts`).
+
+        Returns:
+            The answer, of type result. ``answer["roster"]`` reads what slixmpp's plugins know of
+            it.
+
+        Raises:
+            IqError: It was answered with an error.
+            IqTimeout: It was not answered in time.
+            XmppError, ClosedError: The stream has ended.
+            ScenarioError: `iq` is no iq of type get or set, or `name` cannot be a metric's name.
+        """
+        element = encode.iq(iq, to, type, f"q{next(self._ids)}")
+        stanza_id = element.get("id", "")
+        asked = element.get("to", "")
+        seconds = options.xmpp_request_timeout.get() if timeout is None else timeout
+        counts = request_counts.of(name)
+        session = self._session
+        if stanza_id in session.requests:
+            raise ScenarioError(
+                f"an iq's id must be unique, got {stanza_id!r}, which is"
+                " still waiting for its response"
+            )
+        waiter = Request(asked)
+        begin_ns = monotonic_ns()
+        session.requests[stanza_id] = waiter
+        try:
+            self._send(serialise(element).encode(), False)
+            answered = request_counts.wait_counted(waiter, seconds, counts)
+        finally:
+            del session.requests[stanza_id]
+        if not answered:
+            raise IqTimeout(
+                f"{session.stream.who}: no answer came within {seconds:g} s to an iq to"
+                f" {asked or 'the server'}"
+            )
+        answer = waiter.value
+        assert answer is not None
+        error = answer.error
+        for one in counts:
+            one.answered(answer.received_ns - begin_ns, error[0] if error else None)
+        if error is not None:
+            raise IqError(session.stream.who, *error, answer=answer)
+        return answer
+
+    def ping(self, to: str | int | None = None, timeout: float | None = None) -> float:
+        """Ping the server, or `to` (XEP-0199).
+
+        Returns:
+            How long it took, in seconds. That the other side does not know pings is an answer too.
+
+        Raises:
+            IqTimeout, XmppError, ClosedError: As `request`.
+        """
+        whom = bare(self.jid).rpartition("@")[2] if to is None else to
+        begin_ns = monotonic_ns()
+        try:
+            self.request(f"<ping xmlns='{NS_PING}'/>", timeout, to=whom)
+        except IqError as error:
+            if error.condition not in ("feature-not-implemented", "service-unavailable"):
+                raise
+        return (monotonic_ns() - begin_ns) / S_NS

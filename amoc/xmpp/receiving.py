@@ -1,0 +1,156 @@
+"""A client's receiving side: calls that wait for stanzas or conditions, and handlers.
+
+Receiving goes on whether a user waits or not (`amoc.xmpp.session`); the calls here that wait let
+other users run meanwhile, and each ends by its timeout, by the stanza, by the end of the stream, or
+when the user is asked to stop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import inf
+
+from amoc.base import pause
+from amoc.base.errors import ScenarioError
+from amoc.base.waiting import wait
+from amoc.xmpp import encode, options
+from amoc.xmpp.asking import Asker
+from amoc.xmpp.encode import Sendable
+from amoc.xmpp.errors import ReceiveTimeout
+from amoc.xmpp.match import Predicate, from_jid, is_any, is_request, name_of
+from amoc.xmpp.session import Handler, Looker, Receiver
+from amoc.xmpp.stanza import Stanza
+
+
+class Listener(Asker):
+    """Waits on a session for what comes. The features of `amoc.xmpp.features` build on it."""
+
+    __slots__ = ()
+
+    def receive(self, match: Predicate | None = None, timeout: float | None = None) -> Stanza:
+        """The next stanza that `match` accepts, from the inbox or when it comes.
+
+        What it does not accept stays in the inbox, in its order; an inbox that holds
+        xmpp_inbox_size stanzas drops the oldest for each new one, and counts it as
+        ``inbox_dropped``. Requests of others that no `receive` takes are answered by the client
+        itself.
+
+        Args:
+            match: Any function of a stanza; None accepts all but requests (iqs of type get or set).
+                A user that receives a request has to answer it; the client answers pings itself.
+            timeout: In seconds; None waits as long as the stream lives.
+
+        Raises:
+            ReceiveTimeout: None came in time.
+            XmppError: The stream has ended, and the inbox holds none.
+            ClosedError: The client is closed.
+        """
+        session = self._session
+        inbox = session.inbox
+        if inbox:
+            for index, stanza in enumerate(inbox):
+                if match is None or match(stanza):
+                    del inbox[index]
+                    pause.wait_resumed()
+                    return stanza
+        if session.closed or session.stream.ended:
+            session.check_open()
+        return self._receive(match, inf if timeout is None else timeout)
+
+    def send_and_receive(
+        self, stanza: Sendable, match: Predicate | None = None, timeout: float | None = None
+    ) -> Stanza:
+        """Send a stanza and wait for one that comes after it.
+
+        Args:
+            stanza: As in `send`.
+            match: What to wait for; None for anything from the recipient of `stanza`.
+            timeout: In seconds; None for xmpp_request_timeout.
+
+        Raises:
+            ReceiveTimeout: None came in time.
+            XmppError, ClosedError, ScenarioError: As `send`.
+        """
+        if match is None:
+            to = encode.element_of(stanza).get("to")
+            if not to:
+                raise ScenarioError(
+                    "send_and_receive needs a match when the stanza has no recipient"
+                )
+            match = from_jid(to) & ~is_request
+        seconds = options.xmpp_request_timeout.get() if timeout is None else timeout
+        return self._receive(match, seconds, stanza)
+
+    def wait(self, seconds: float) -> None:
+        """Let `seconds` pass while stanzas are handled; ends early only when the stream does.
+
+        Raises:
+            XmppError: The stream has ended.
+            ClosedError: The client is closed.
+        """
+        self._look(lambda: False, seconds)
+
+    def wait_until(self, condition: Callable[[], object], timeout: float | None = None) -> bool:
+        """Wait until `condition` is true; it is asked at once, and after each stanza that comes.
+
+        Args:
+            condition: Says whether to go on, from what handlers have noted for example.
+            timeout: In seconds; None waits as long as the stream lives.
+
+        Returns:
+            Whether it became true in time.
+
+        Raises:
+            XmppError: The stream has ended.
+            ClosedError: The client is closed.
+        """
+        return bool(condition()) or self._look(condition, inf if timeout is None else timeout)
+
+    def _look(self, condition: Callable[[], object], seconds: float) -> bool:
+        self._session.check_open()
+        lookers = self._session.lookers
+        looker = Looker(condition)
+        lookers.append(looker)
+        try:
+            return wait(looker, seconds)
+        finally:
+            lookers.remove(looker)
+
+    def _receive(
+        self, match: Predicate | None, seconds: float, first: Sendable | None = None
+    ) -> Stanza:
+        """The next stanza that comes and `match` accepts, after `first` was sent."""
+        session = self._session
+        receiver = Receiver(match)
+        session.receivers.append(receiver)
+        try:
+            if first is not None:
+                self.send(first)
+            wait(receiver, seconds)
+        finally:
+            session.receivers.remove(receiver)
+        if receiver.value is None:
+            raise ReceiveTimeout(
+                f"{session.stream.who}: no {name_of(match)} came within {seconds:g} s"
+            )
+        return receiver.value
+
+    def on_received(self, match: Predicate | None, handler: Handler) -> Callable[[], None]:
+        """Call `handler` with each received stanza that `match` accepts, as soon as it is read.
+
+        It runs inside the event loop: it may send, but must not wait. What it raises ends this
+        user. A handler that returns True has taken care of a request (an iq of type get or set):
+        the client will not answer it, nor keep it.
+
+        Returns:
+            A function that takes the handler away again.
+        """
+        entry = (is_any if match is None else match, handler)
+        self._session.on_received = [*self._session.on_received, entry]
+
+        def off() -> None:
+            self._session.on_received = [
+                one for one in self._session.on_received if one is not entry
+            ]
+
+        return off
