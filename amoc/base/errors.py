@@ -38,7 +38,8 @@ class ExitCode(IntEnum):
     """The run completed, but some users did not stop even when they were killed, or were lost with
     their worker."""
     THRESHOLD = 12
-    """The run completed, but violated a threshold of --expect or of the scenario."""
+    """The run completed, but violated a threshold of --expect or of the scenario, or nothing
+    succeeded that users tried."""
     GENERATOR_LIMITED = 13
     """The run completed, but the load generator was too slow to measure the target."""
     INCOMPLETE = 14

@@ -135,6 +135,11 @@ _OPTIONS = (
         is_flag=True,
         help="Report a load generator that was too slow, but do not fail the run for it.",
     ),
+    click.option(
+        "--failures-ok",
+        is_flag=True,
+        help="Accept a run in which every iteration crashed, or no connection was established.",
+    ),
     LOG_LEVEL,
 )
 
@@ -167,6 +172,7 @@ def plan(
     abort_after: float | None,
     warmup: float,
     limited_ok: bool,
+    failures_ok: bool,
     log_level: str,
 ) -> RunPlan:
     """The plan that the options describe.
@@ -199,6 +205,7 @@ def plan(
         abort_after_s=abort_after,
         warmup_s=warmup,
         limited_ok=limited_ok,
+        failures_ok=failures_ok,
         log_level=log_level,
     )
 

@@ -15,10 +15,12 @@ MAIL = ("mail_sent", "mail_received", "mail_refused", "mail_undeliverable")
 """Counters of `amoc.users.mail`."""
 OUTLIVED = "greenlets_left"
 """Counts greenlets that outlived the users that spawned them."""
+ITERATIONS = "iterations"
+"""Counts iterations that did not crash."""
 COUNTED = ("crashes", "starts", "users")
 """What thresholds find in every run, beside metrics."""
 COORDINATOR, BARRIERS, THROTTLE = "coordinator.", "barriers.", "throttle."
-NAMES = frozenset({*TIMERS, *MAIL, OUTLIVED, *COUNTED})
+NAMES = frozenset({*TIMERS, *MAIL, OUTLIVED, ITERATIONS, *COUNTED})
 _PREFIXES = (COORDINATOR, BARRIERS, THROTTLE, *(f"{name}." for name in COUNTED))
 
 

@@ -17,7 +17,7 @@ from amoc.base.text import counted
 from amoc.metrics.board import Kind
 from amoc.metrics.health_figures import WorkerPoint
 from amoc.metrics.histogram import MAX_NS
-from amoc.metrics.reserved import OUTLIVED
+from amoc.metrics.reserved import ITERATIONS, OUTLIVED
 from amoc.results.generator_health import Health
 from amoc.results.rate_shortfall import Shortfall
 from amoc.results.rest import Rest
@@ -134,6 +134,16 @@ class RunTotals:
                 for name in sorted(beyond)
             ),
         ]
+
+    def futile(self) -> str:
+        """A sentence if nothing succeeded that users tried; empty if something did."""
+        counters, crashed = self.whole.counters, sum(self.whole.crashes.values())
+        if crashed and not counters.get(ITERATIONS):
+            return f"no iteration succeeded: {counted(crashed, 'iteration')} crashed"
+        failures = counters.get("connection_failures", 0)
+        if failures and not counters.get("connections"):
+            return f"no connection was established: {counted(failures, 'attempt')} failed"
+        return ""
 
     def _not_started(self) -> list[str]:
         users = self.whole.last.users if self.whole.last is not None else {}

@@ -6,8 +6,9 @@ What outranks what, and why:
 - *incomplete*: not all that the run has measured is in its directory, see `incomplete`;
 - *generator-limited*: amoc or its host was too slow. Latency may then be ours and not the target's,
   so thresholds that failed are named, but are not the verdict;
+- *everything failed*: nothing that users tried succeeded, which no run is meant to show;
 - *failed thresholds*;
-- *stopped*, *ok*.
+- *stopped*; *ok* if thresholds were met, *no criteria* if there were none.
 
 Deaths of workers are among the reasons of any verdict. Their users start again; those that did not
 come back are lost, and then the run has failed.
@@ -35,8 +36,9 @@ class Verdict:
     """How a run is judged.
 
     Attributes:
-        verdict: ``ok``, ``stopped``, ``failed thresholds``, ``generator-limited``,
-            ``interrupted``, ``failed`` or ``incomplete``.
+        verdict: ``ok``, ``no criteria``, ``stopped``, ``failed thresholds``,
+            ``everything failed``, ``generator-limited``, ``interrupted``, ``failed`` or
+            ``incomplete``.
         exit_code: What the command ends with.
         reasons: Why, a sentence each.
     """
@@ -54,6 +56,7 @@ def judge(
     *,
     deaths: Mapping[str, int] = MappingProxyType({}),
     aborted: str = "",
+    futile: str = "",
     findings: Sequence[str] = (),
     failure: str = "",
     code: ExitCode = ExitCode.OK,
@@ -68,11 +71,13 @@ def judge(
         deaths: How workers died, and how often. Users of a dead worker start again, so this alone
             decides nothing, but whoever reads the results must know.
         aborted: That the run was aborted, and why; empty if it was not.
+        futile: That nothing succeeded that users tried, unless that is accepted.
         findings: In what the generator was too slow, a sentence each.
         failure: What went wrong; empty if nothing did.
         code: The exit code of that failure.
     """
-    unmet = [aborted] if aborted else []
+    results = list(results)
+    unmet = [one for one in (futile, aborted) if one]
     unmet += [
         result.reason
         for result in results
@@ -89,7 +94,10 @@ def judge(
     if limited and not limited_ok:
         return Verdict("generator-limited", ExitCode.GENERATOR_LIMITED, (*slow, *unmet))
     if unmet:
-        return Verdict("failed thresholds", ExitCode.THRESHOLD, (*unmet, *slow))
+        word = "everything failed" if futile else "failed thresholds"
+        return Verdict(word, ExitCode.THRESHOLD, (*unmet, *slow))
+    if ended == "ok" and not results:
+        ended = "no criteria"
     return Verdict(ended, ExitCode.OK, tuple(slow))
 
 

@@ -32,6 +32,7 @@ class RunPlan:
         thresholds: The operator's thresholds, see `amoc.results.thresholds.threshold`; the
             scenario may declare more.
         abort_after_s: End the run when a threshold has failed for so long; None means never.
+        failures_ok: Whether a run in which nothing succeeded may exit with 0.
         limited_ok: Whether a run whose generator was too slow may exit with 0.
         log_level: The lowest level that is logged.
     """
@@ -52,6 +53,7 @@ class RunPlan:
     thresholds: tuple[str, ...] = ()
     abort_after_s: float | None = None
     limited_ok: bool = False
+    failures_ok: bool = False
     log_level: str = "info"
 
     def to_json(self) -> JsonObject:

@@ -20,6 +20,7 @@ from typing import Protocol
 from gevent import get_hub, getcurrent
 from greenlet import GreenletExit, greenlet
 
+from amoc import metrics
 from amoc.base import guard, pause
 from amoc.base.backoff import backoff
 from amoc.base.clock import now_ns
@@ -27,11 +28,13 @@ from amoc.base.errors import ClosedError
 from amoc.base.loop_guard import Killed
 from amoc.base.tracebacks import headline_of
 from amoc.base.waiting import Waiter, interrupt, wait
+from amoc.metrics import reserved
 from amoc.metrics.board import UserState
 from amoc.scenario.events import ITERATION_START, ITERATION_STOP
 from amoc.users.mailbox import Mailbox
 
 MAX_CRASH_PAUSE_S = 10.0
+_iterations = metrics.built_in(metrics.Counter, reserved.ITERATIONS)
 """The least pause after an iteration that raised: a user whose target is gone must not spin."""
 
 
@@ -139,11 +142,7 @@ class User(greenlet):
                     if self.pending_interrupt is not None:
                         self.pending_interrupt = None  # it was meant for this iteration
                     pool.iteration_ended(self)
-                if self._has_crashed:
-                    self._crashes_in_a_row += 1
-                else:
-                    self._crashes_in_a_row = 0
-                    outcome = UserState.FINISHED
+                outcome = self._iteration_over()
                 if self.stop_reason or self.iteration >= pool.repeat_num:
                     break
                 states[user_id] = UserState.BETWEEN
@@ -152,6 +151,8 @@ class User(greenlet):
                     break
         except UserStopped:
             outcome = UserState.FINISHED
+            if not self._crashes_in_a_row:  # or it was stopped in an attempt to recover
+                _iterations.inc()
         except Killed:
             outcome = UserState.TIMED_OUT
         except BaseException:
@@ -161,6 +162,15 @@ class User(greenlet):
             is_removed = self.stop_reason is StopReason.REMOVED
             states[user_id] = UserState.REMOVED if is_removed else outcome
             pool.left(self)
+
+    def _iteration_over(self) -> UserState:
+        """Count an iteration that was not cut short; how the user is gone if it was the last."""
+        if self._has_crashed:
+            self._crashes_in_a_row += 1
+            return UserState.CRASHED
+        self._crashes_in_a_row = 0
+        _iterations.inc()
+        return UserState.FINISHED
 
     def _pause_s(self) -> float:
         """How long until the next iteration."""

@@ -301,7 +301,7 @@ def test_backends_that_are_away_cost_a_run_one_warning_each_and_what_was_lost(
             assert run.end() == 0, run.output
             output = run.output
             summary = run.summary()
-        assert summary["run"]["verdict"] == "ok"
+        assert summary["run"]["verdict"] == "no criteria"
         assert summary["counters"]["rounds"] > 0
         for what in (
             f"graphite at 127.0.0.1:{nobody.port}",

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from amoc.base.clock import format_duration
 from amoc.base.text import printable
-from amoc.cli.view.console import table
+from amoc.cli.view.console import table, verdict_colour
 from amoc.results.compare.comparison import INCONCLUSIVE, TOO_FEW, Comparison, Metric, Side
 from amoc.results.report.texts import around, clip, difference, figure
 
@@ -46,7 +46,7 @@ def _sides(sides: Sequence[Side]) -> Table:
             Text(side.label, "bold"),
             Text(_clip(run.get("id"))),
             Text(_clip(run.get("scenario"))),
-            Text(verdict, "green" if verdict in ("ok", "stopped") else "red"),
+            Text(verdict, verdict_colour(verdict)),
             f"{format_duration(side.tally.span_s)}{begin}" if side.tally.points else "no data",
             Text(_clip(run.get("comment")), "italic"),
         )

@@ -129,3 +129,10 @@ def table(*columns: str, rows: Iterable[Sequence[str | Text]] = (), right: int =
     for row in rows:
         made.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in row))
     return made
+
+
+def verdict_colour(verdict: str) -> str:
+    """The colour of a verdict; empty for one that judges nothing."""
+    if verdict == "no criteria":
+        return ""
+    return "green" if verdict in ("ok", "stopped") else "red"

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from amoc.base.clock import format_duration
 from amoc.base.text import counted, printable
+from amoc.cli.view.console import verdict_colour
 from amoc.metrics import reserved
 from amoc.metrics.timer_statistics import TABLE
 from amoc.results.counts import busiest
@@ -70,7 +71,7 @@ def _title(summary: Summary) -> Text:
         ("  seed ", "dim"),
         str(run["seed"]),
         ("  verdict ", "dim"),
-        (run["verdict"], "bold green" if run["verdict"] in _GOOD else "bold red"),
+        (run["verdict"], f"bold {verdict_colour(run['verdict'])}".rstrip()),
     )
     if crashed:
         title.append(f"; {counted(crashed, 'iteration')} crashed", "red")
@@ -121,9 +122,6 @@ def _measured(summary: Summary) -> tuple[Measured, str]:
     if not window["duration_s"]:  # the run ended during the warm-up; better these numbers than none
         return summary, "warm-up"
     return window, f"after {format_duration(summary['run']['warmup_s'])}"
-
-
-_GOOD = ("ok", "stopped")
 
 
 def _reasons(summary: Summary) -> list[str]:

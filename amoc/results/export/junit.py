@@ -29,7 +29,7 @@ MAX_CRASHES = 10
 """Causes of crashes that are listed."""
 
 _BROKEN = ("failed", "interrupted", "incomplete", "killed", "running")
-_EVALUATED = ("ok", "stopped", "failed thresholds")
+_EVALUATED = ("ok", "no criteria", "stopped", "failed thresholds", "everything failed")
 _USERS = {
     "started": "{} started",
     "finished": "{} finished",
@@ -98,6 +98,8 @@ def _add_cases(suite: Element, of: str, summary: Summary) -> None:
         _say(case, "error", verdict, "\n".join(reasons) or f"the verdict is {verdict}")
     elif was_aborted(reasons):
         _say(case, "failure", "aborted", "\n".join(one for one in reasons if was_aborted([one])))
+    elif verdict == "everything failed":
+        _say(case, "failure", verdict, "\n".join(reasons))
     for one in summary.get("thresholds", ()):
         case = _case(suite, of, str(one["expression"]))
         if verdict in _BROKEN:

@@ -13,7 +13,9 @@ from amoc.results.summary_types import RunPart, Summary, ThrottlePart, Timers
 from amoc.results.verdict import was_aborted
 
 _SENTENCES = {
-    "ok": ("good", "The run completed."),
+    "ok": ("good", "The run completed, and all thresholds passed."),
+    "no criteria": ("open", "The run completed. It had no thresholds, so nothing was judged."),
+    "everything failed": ("bad", "The run completed, but nothing succeeded that users tried."),
     "stopped": ("good", "An operator stopped the run, and users were given time to finish."),
     "failed thresholds": ("bad", "The run completed, but not all thresholds passed."),
     "generator-limited": (

@@ -163,3 +163,23 @@ def test_points_added_together_or_one_by_one_make_the_same_totals(warmup_s):
     assert together.whole == one_by_one.whole
     assert together.whole.timers["message_ttd"].count > 0
     assert together.window == one_by_one.window
+
+
+@pytest.mark.parametrize(
+    ("counters", "crashes", "told"),
+    [
+        ({}, {"ValueError": 3}, "no iteration succeeded: 3 iterations crashed"),
+        ({"iterations": 1}, {"ValueError": 300}, ""),
+        ({"iterations": 5}, {}, ""),
+        ({}, {}, ""),
+        (
+            {"iterations": 5, "connection_failures": 2, "connections": 0},
+            {},
+            "no connection was established: 2 attempts failed",
+        ),
+        ({"iterations": 5, "connection_failures": 200, "connections": 1}, {}, ""),
+    ],
+)
+def test_nothing_succeeded_when_every_iteration_or_connection_failed(counters, crashes, told):
+    point = Point(t_s=1.0, span_s=1.0, at=1e9, counters=counters, crashes=crashes)
+    assert RunTotals.of([point]).futile() == told

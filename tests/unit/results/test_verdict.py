@@ -19,7 +19,7 @@ SLOW = "worker 1 was late"
 @pytest.mark.parametrize(
     ("ended", "results", "limited", "limited_ok", "verdict", "code"),
     [
-        ("ok", [], False, False, "ok", ExitCode.OK),
+        ("ok", [], False, False, "no criteria", ExitCode.OK),
         ("ok", [MET], False, False, "ok", ExitCode.OK),
         ("stopped", [MET], False, False, "stopped", ExitCode.OK),
         ("ok", [MET, UNMET], False, False, "failed thresholds", ExitCode.THRESHOLD),
@@ -37,7 +37,7 @@ def test_what_outranks_what(ended, results, limited, limited_ok, verdict, code):
     failure = {"failure": "a node was lost", "code": ExitCode.NODE_LOST}
     judged = judge(ended, results, limited, limited_ok, **failure if code == 8 else {})
     assert (judged.verdict, judged.exit_code) == (verdict, code)
-    assert bool(judged.reasons) == (verdict not in ("ok", "stopped") or limited)
+    assert bool(judged.reasons) == (verdict not in ("ok", "no criteria", "stopped") or limited)
 
 
 def test_a_limited_run_names_first_what_was_slow_and_then_what_is_not_met():
@@ -46,16 +46,26 @@ def test_a_limited_run_names_first_what_was_slow_and_then_what_is_not_met():
     assert judge("ok", [UNMET], False, False, findings=[SLOW]).reasons == (UNMET.reason,)
 
 
-@pytest.mark.parametrize("ended", ["ok", "failed"])
-def test_how_workers_died_is_among_the_reasons_of_any_verdict(ended):
+@pytest.mark.parametrize(("ended", "verdict"), [("ok", "no criteria"), ("failed", "failed")])
+def test_how_workers_died_is_among_the_reasons_of_any_verdict(ended, verdict):
     killed = {"worker 0 was killed by SIGKILL": 1, "worker 1 exited with 3": 2}
     told = ("worker 1 exited with 3, 2 times", "worker 0 was killed by SIGKILL")
     judged = judge(ended, [], False, False, deaths=killed)
-    assert (judged.verdict, judged.reasons) == (ended, told)
+    assert (judged.verdict, judged.reasons) == (verdict, told)
     many = {f"worker {number} exited with 1": 1 for number in range(MAX_DEATHS + 3)}
     assert judge("ok", [], False, False, deaths=many).reasons[MAX_DEATHS:] == (
         "workers died 3 times more",
     )
+
+
+def test_a_run_in_which_nothing_succeeded_fails_with_and_without_thresholds():
+    futile = "no iteration succeeded: 7 iterations crashed"
+    for results in ([], [MET]):
+        judged = judge("ok", results, False, False, futile=futile)
+        assert (judged.verdict, judged.exit_code) == ("everything failed", ExitCode.THRESHOLD)
+        assert judged.reasons == (futile,)
+    assert judge("ok", [UNMET], False, False, futile=futile).reasons == (futile, UNMET.reason)
+    assert judge("ok", [], True, False, futile=futile).verdict == "generator-limited"
 
 
 def test_a_broken_run_says_what_broke_it_and_judges_no_figures():

@@ -55,6 +55,7 @@ PLANS = st.builds(
     abort_after_s=st.none() | SECONDS,
     warmup_s=SECONDS,
     limited_ok=st.booleans(),
+    failures_ok=st.booleans(),
     timeline=st.lists(
         st.tuples(
             SECONDS, st.sampled_from(["add", "pause"]), st.dictionaries(NAMES, VALUES, max_size=2)
@@ -83,6 +84,7 @@ OTHER = RunPlan(
     thresholds=("crashes == 0",),
     abort_after_s=3.0,
     limited_ok=True,
+    failures_ok=True,
     log_level="debug",
 )
 """No field has its default."""

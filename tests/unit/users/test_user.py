@@ -14,6 +14,7 @@ from gevent.lock import Semaphore
 from hypothesis import given
 from hypothesis import strategies as st
 
+from amoc import metrics
 from amoc.base import pause
 from amoc.base.errors import ClosedError
 from amoc.base.loop_guard import Killed
@@ -802,3 +803,42 @@ def test_a_span_of_a_user_that_is_stopped_or_killed_says_so(spans):
     ends = [type(data["exception"]) for name, _, data in spans if name == "iteration.stop"]
     assert ends == [UserStopped, Killed]
     assert not crowd.crashes
+
+
+def iterations():
+    return next((one.value for one in metrics.read() if one.name == "iterations"), 0)
+
+
+def test_iterations_that_did_not_crash_are_counted():
+    calls = iter([crash, int, int])
+
+    def start(user_id):
+        next(calls)(user_id)
+
+    before = iterations()
+    crowd = Crowd(start, repeat_num=3)
+    begin(crowd)
+    wait_gone(crowd)
+    assert iterations() - before == 2
+
+
+@pytest.mark.parametrize(("first", "number"), [(int, 2), (crash, 0)])
+def test_an_iteration_that_is_cut_short_counts_unless_the_one_before_crashed(first, number):
+    calls = iter([first])
+    waiting = Event()
+
+    def start(user_id):
+        one = next(calls, None)
+        if one is not None:
+            one(user_id)
+            return
+        waiting.set()
+        user_module.sleep(100)
+
+    before = iterations()
+    crowd = Crowd(start, repeat_num=inf)
+    user = begin(crowd)
+    assert waiting.wait(10)
+    user.ask_to_stop(StopReason.RUN_ENDS)
+    wait_gone(crowd)
+    assert iterations() - before == number

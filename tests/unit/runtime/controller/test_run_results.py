@@ -103,20 +103,20 @@ def test_a_sample_before_the_first_user_could_start_is_no_second(tmp_path):
     assert run.status.elapsed_s == 0
 
 
-def test_a_run_that_went_well_is_ok_and_leaves_its_files(tmp_path):
+def test_a_run_that_went_well_leaves_its_files(tmp_path):
     run = Bench(tmp_path).begin()
     run.sample(1, counters={"n": 10})
     run.sample(2, counters={"n": 25})
     outcome = run.end()
     assert (outcome.exit_code, outcome.message) == (ExitCode.OK, "")
-    assert outcome.summary["run"]["verdict"] == "ok"
+    assert outcome.summary["run"]["verdict"] == "no criteria"
     assert outcome.summary["run"]["duration_s"] == float(RAN_S)
     assert outcome.summary["counters"]["n"] == 25
     assert summary_file.read(run.left.summary)["run"] == outcome.summary["run"]
     assert run.left.report.exists()
     assert run.left.junit.exists()
     [end] = run.entries("end")
-    assert (end["verdict"], end["exit_code"], end["seconds"]) == ("ok", 0, 2)
+    assert (end["verdict"], end["exit_code"], end["seconds"]) == ("no criteria", 0, 2)
     assert saved_run.load(run.left).missing == []
 
 
@@ -224,15 +224,15 @@ def test_a_directory_that_was_deleted_makes_the_run_incomplete(tmp_path):
     assert outcome.exit_code == ExitCode.INCOMPLETE
     assert outcome.summary["run"]["reasons"] == [
         "journal.jsonl: it was deleted during the run",
-        "without that the verdict is: ok",
+        "without that the verdict is: no criteria",
     ]
 
 
 @pytest.mark.parametrize(
     ("name", "code", "verdict"),
     [
-        ("report", ExitCode.RESOURCE, "ok"),
-        ("junit", ExitCode.RESOURCE, "ok"),
+        ("report", ExitCode.RESOURCE, "no criteria"),
+        ("junit", ExitCode.RESOURCE, "no criteria"),
         ("summary", ExitCode.INCOMPLETE, "incomplete"),
     ],
 )
