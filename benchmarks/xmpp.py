@@ -1,0 +1,184 @@
+"""amoc, stock slixmpp and Tsung against the same server in turn: what a message costs each of them.
+
+Each logs the same users in, and each user writes to the next at a steady rate (--rate 0: pairs of
+users answer each other as fast as they can, without Tsung, which cannot). Only a contender's own
+processes are charged; the server is another process. "sockets" is what the kernel alone takes:
+epoll and messages made before, with no XML read. The rate that was wanted and what was done come
+first: who fell behind has not carried the load.
+
+Exits with 1 when a user of any contender raised or a message was lost.
+
+    python benchmarks/xmpp.py [--users 500] [--rate 1000] [--seconds 10]
+        [--server embedded|prosody|HOST:PORT] [--only amoc,slixmpp,tsung,sockets]
+
+A server of one's own must know user_1 / password_1 and so on at the domain localhost, and offer
+PLAIN without TLS.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
+
+from machine import describe  # noqa: E402
+from xmpp_measured import DEADLINE_S, MARK, Result  # noqa: E402
+
+CONTENDERS = ("amoc", "slixmpp", "tsung", "sockets")
+AIMS_US = {1000.0: 40.0, 0.0: 20.0}
+"""What amoc is to take per message, by the rate; 0 is saturated."""
+LATE_MS = 100.0
+
+
+@contextmanager
+def embedded(connections: int) -> Iterator[tuple[str, int]]:
+    """The embedded server in a process of its own; its address."""
+    code = f"from amoc.xmppd import serve;serve(port=0, connections={connections}, lifeline=True)"
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        found = re.search(r"127\.0\.0\.1:(\d+),", process.stdout.readline())
+        if found is None:
+            raise SystemExit("the embedded server did not start")
+        yield "127.0.0.1", int(found[1])
+        process.stdin.close()
+
+
+@contextmanager
+def prosody(accounts: int) -> Iterator[tuple[str, int]]:
+    """prosody, as the tests start it; its address."""
+    from tests.servers.prosody import Prosody
+
+    with tempfile.TemporaryDirectory() as directory, Prosody(Path(directory), accounts) as server:
+        host, port = server.address.rsplit(":", 1)
+        yield host, int(port)
+
+
+@contextmanager
+def known(address: str) -> Iterator[tuple[str, int]]:
+    """A server that runs already."""
+    host, _, port = address.rpartition(":")
+    yield host, int(port)
+
+
+def missing(name: str, rate: float) -> str:
+    """Why a contender cannot take part; empty when it can."""
+    if name == "tsung" and not shutil.which("tsung"):
+        return "tsung is not installed (apt install tsung)"
+    if name == "tsung" and not rate:
+        return "Tsung has no users that answer each other"
+    return ""
+
+
+def run(name: str, address: tuple[str, int], args: argparse.Namespace) -> Result:
+    """Let one contender run; what it says."""
+    command = [sys.executable, str(ROOT / "benchmarks" / f"xmpp_{name}.py")]
+    for option, value in (
+        ("host", address[0]),
+        ("port", address[1]),
+        ("users", args.users),
+        ("rate", args.rate),
+        ("seconds", args.seconds),
+    ):
+        command += [f"--{option}", str(value)]
+    try:
+        done = subprocess.run(
+            command,
+            check=False,  # its errors are in what it says
+            capture_output=True,
+            text=True,
+            timeout=4 * DEADLINE_S + args.seconds,
+        )
+    except subprocess.TimeoutExpired:
+        return Result(name, errors=["it did not end"])
+    for line in done.stdout.splitlines():
+        if line.startswith(MARK):
+            return Result(**json.loads(line.removeprefix(MARK)))
+    return Result(name, errors=[f"exit code {done.returncode}: {done.stderr[-2000:]}"])
+
+
+def show(results: list[Result], args: argparse.Namespace) -> bool:
+    """Print them; whether all went well."""
+    wanted = f"{args.rate:g} messages/s" if args.rate else "as many messages as they can"
+    print(f"wanted: {args.users} users, {wanted} for {args.seconds:g} s\n")
+    print(
+        f"{'':10}{'wanted':>9}{'sent':>9}{'received':>10}{'late, ms':>10}{'CPU, µs a message':>19}"
+        f"{'ratio':>8}{'CPU, ms a login':>17}{'kB a user':>11}"
+    )
+    amoc = next((one for one in results if one.name == "amoc"), None)
+    fine = True
+    for one in results:
+        ratio = f"{one.cpu_us / amoc.cpu_us:.2f}" if amoc is not None and amoc.cpu_us else "-"
+        received = "not told" if one.received is None else str(one.received)
+        late = "not told" if one.late_ms is None else f"{one.late_ms:.1f}"
+        print(
+            f"{one.name:10}{one.wanted or '-':>9}{one.sent:>9}{received:>10}{late:>10}"
+            f"{one.cpu_us:>19.1f}{ratio:>8}{one.login_ms:>17.2f}{one.user_kb:>11.1f}"
+        )
+    print()
+    for one in results:
+        if one.pace_us:
+            print(f"{one.name}: {one.pace_us:.1f} µs of it to keep the pace with nothing to send")
+        if one.late_ms is not None and one.late_ms > LATE_MS:
+            print(
+                f"{one.name}: no verdict on the rate, messages were sent {one.late_ms:.0f} ms late"
+            )
+        if one.received is not None and one.received < one.sent:
+            print(f"{one.name}: FAILED, {one.sent - one.received} messages were lost")
+            fine = False
+        for error in one.errors:
+            print(f"{one.name}: FAILED, {error}")
+            fine = False
+    aim = AIMS_US.get(args.rate)
+    if aim is not None and amoc is not None and not amoc.errors:
+        net = amoc.cpu_us - amoc.pace_us
+        verdict = "ok" if net <= aim else "MISSED"
+        print(f"amoc: {net:.1f} µs without keeping the pace, at most {aim:g} aimed at: {verdict}")
+    return fine
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--users", type=int, default=500)
+    parser.add_argument("--rate", type=float, default=1000.0, help="messages per second, in all")
+    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--server", default="embedded", help="embedded, prosody, or HOST:PORT")
+    parser.add_argument("--only", default=",".join(CONTENDERS), help="of these, by commas")
+    args = parser.parse_args()
+    names = args.only.split(",")
+    if unknown := sorted(set(names) - set(CONTENDERS)):
+        parser.error(f"--only must name some of {', '.join(CONTENDERS)}, got {', '.join(unknown)}")
+    if args.users < 2 or args.users % 2:
+        parser.error(f"--users must be an even number of at least 2, got {args.users}")
+    server = {"embedded": embedded, "prosody": prosody}.get(args.server)
+    results = []
+    print(describe())
+    with server(args.users) if server else known(args.server) as address:
+        print(f"server: {args.server} at {address[0]}:{address[1]}")
+        for name in names:
+            reason = missing(name, args.rate)
+            if reason:
+                print(f"{name}: left out, {reason}")
+            else:
+                results.append(run(name, address, args))
+    return 0 if show(results, args) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
