@@ -1,0 +1,250 @@
+"""Very many users that are logged in and idle: does their memory stay what it is?
+
+``amoc run`` as an operator calls it, against several processes of the embedded server: each user
+takes a descriptor on either side, and a process has 20,000 in many places. The users connect at
+--rate from several local addresses. Then nothing happens for --minutes, and the memory of every
+process is printed once a minute, with the CPU time that it took since.
+
+Wanted: every user connects and stays connected, none raises, and no process grows by more than
+--growth percent and 2 MiB from the first minute with all users to the last.
+
+    python benchmarks/xmpp_idle.py [--users 50000] [--minutes 10] [--rate 250]
+        [--workers N] [--servers N] [--growth 2]
+
+The exit status says whether that was reached.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+
+from machine import describe  # noqa: E402
+from processes import cpu_s, family  # noqa: E402
+
+PER_PROCESS = 17_000
+"""Users of a worker, connections of a server: below the 20,000 descriptors of a process."""
+PAGE = os.sysconf("SC_PAGE_SIZE")
+SOURCES = ",".join(f"127.0.0.{last}" for last in range(2, 10))
+SPARE_MIB = 2.0
+START_S = 60.0
+STEP_S = 60.0
+
+
+@contextmanager
+def server(connections: int):
+    """One process of the embedded server: its address and its number."""
+    command = [sys.executable, "-m", "amoc", "xmppd", "--port", "0", "--lifeline"]
+    command += ["--connections", str(connections)]
+    with subprocess.Popen(
+        command, cwd=HERE.parent, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        found = re.search(r"(127\.0\.0\.1:\d+),", process.stdout.readline())
+        if found is None:
+            raise SystemExit("the embedded server did not start")
+        try:
+            yield found[1], process.pid
+        finally:
+            process.stdin.close()
+
+
+class Run:
+    """``amoc run``, and what it writes."""
+
+    def __init__(self, args: argparse.Namespace, addresses: list[str], directory: Path) -> None:
+        self.directory = directory
+        self.log = (directory / "output").open("w+")
+        command = [sys.executable, "-m", "amoc", "run", str(HERE / "xmpp_idle_scenario.py")]
+        command += ["--users", str(args.users), "--workers", str(args.workers)]
+        command += ["--run-dir", str(directory / "run"), "--stop-timeout", "120s"]
+        command += ["--json", str(directory / "summary.json")]
+        for name, value in (
+            ("user_rate", f"{60 * args.rate:g}"),  # per minute
+            ("xmpp_servers", ",".join(addresses)),
+            ("xmpp_source_addresses", SOURCES),
+        ):
+            command += ["--set", f"{name}={value}"]
+        self.process = subprocess.Popen(
+            command, cwd=HERE.parent, stdout=self.log, stderr=subprocess.STDOUT
+        )
+
+    def second(self) -> dict[str, Any]:
+        """What the run says of its last second; empty before the first."""
+        try:
+            lines = (self.directory / "run" / "series.jsonl").read_text().splitlines()
+        except OSError:
+            return {}
+        for line in lines[-1:-3:-1]:  # the last may be half written
+            try:
+                return json.loads(line)
+            except ValueError:
+                continue
+        return {}
+
+    def stop(self, timeout: float) -> dict[str, Any]:
+        """End it; its summary."""
+        if self.process.poll() is None:
+            self.process.terminate()
+        try:
+            self.process.wait(timeout)
+            return json.loads((self.directory / "summary.json").read_text())
+        except (subprocess.TimeoutExpired, OSError, ValueError) as error:
+            self.process.kill()
+            self.process.wait()
+            self.log.seek(0)
+            print(self.log.read()[-3000:])
+            raise SystemExit(f"the run left no summary: {error!r}") from None
+
+
+class Memory:
+    """What every process takes, minute by minute."""
+
+    def __init__(self, roles: dict[int, str]) -> None:
+        self.roles = roles
+        self.mib: dict[int, list[float]] = {pid: [] for pid in roles}
+        self._cpu = {pid: cpu_s(pid) for pid in roles}
+        self._at = time.monotonic()
+
+    def step(self, minute: int, connected: float) -> None:
+        """Note and print one minute."""
+        now = time.monotonic()
+        parts = []
+        for pid, role in self.roles.items():
+            self.mib[pid].append(rss_mib(pid))
+            cpu = cpu_s(pid)
+            share = (cpu - self._cpu[pid]) / max(now - self._at, 1e-3)
+            self._cpu[pid] = cpu
+            parts.append(f"{role} {self.mib[pid][-1]:.1f} MiB {share:.1%}")
+        self._at = now
+        print(f"minute {minute:>3}: {connected:,.0f} connected | " + " | ".join(parts), flush=True)
+
+    def grown(self, percent: float) -> list[str]:
+        """The processes that have grown by more than `percent`."""
+        found = []
+        for pid, steps in self.mib.items():
+            bound = steps[0] * percent / 100 + SPARE_MIB
+            if steps[-1] - steps[0] > bound:
+                found.append(
+                    f"{self.roles[pid]} grew from {steps[0]:.1f} to {steps[-1]:.1f} MiB,"
+                    f" more than {bound:.1f} MiB"
+                )
+        return found
+
+
+def rss_mib(pid: int) -> float:
+    """Resident memory of a process; 0 when it is gone."""
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE / 2**20
+    except OSError:
+        return 0.0
+
+
+def connect_all(run: Run, args: argparse.Namespace) -> list[str]:
+    """Wait until all users are connected; what went wrong."""
+    begin = time.monotonic()
+    patience = START_S + 3 * args.users / args.rate
+    first = None
+    while True:
+        second = run.second()
+        connected = second.get("gauges", {}).get("connected", 0.0)
+        if connected and first is None:
+            first = time.monotonic()
+        if connected >= args.users:
+            assert first is not None
+            took = max(time.monotonic() - first, 1.0)
+            print(
+                f"wanted {args.rate:g} connections/s; done: {args.users:,} in {took:.0f} s,"
+                f" {args.users / took:.0f}/s",
+                flush=True,
+            )
+            return []
+        if run.process.poll() is not None:
+            return ["the run ended before all users were connected"]
+        if time.monotonic() - begin > patience:
+            return [f"after {patience:.0f} s only {connected:,.0f} users were connected"]
+        time.sleep(0.5)
+
+
+def stay(run: Run, memory: Memory, args: argparse.Namespace) -> list[str]:
+    """Watch them for the minutes asked for; what went wrong."""
+    begin = time.monotonic()
+    for minute in range(args.minutes + 1):
+        while (left := begin + minute * STEP_S - time.monotonic()) > 0:
+            if run.process.poll() is not None:
+                return ["the run ended before its time"]
+            time.sleep(min(left, 1.0))
+        connected = run.second().get("gauges", {}).get("connected", 0.0)
+        memory.step(minute, connected)
+        if connected < args.users:
+            return [f"only {connected:,.0f} users were still connected in minute {minute}"]
+    return memory.grown(args.growth)
+
+
+def judge(summary: dict[str, Any], users: int) -> list[str]:
+    """What the run's own summary says against it."""
+    counters, people = summary["counters"], summary["users"]
+    wrong = [
+        f"{name}: {counters[name]}"
+        for name in sorted(counters)
+        if name.startswith(("connection_failures", "disconnections")) and counters[name]
+    ]
+    wrong += [f"users {what}: {people[what]}" for what in ("crashed", "lost") if people[what]]
+    print(f"{counters['connections']:,} connections, connection time", end=" ")
+    timer = summary["timers"]["connection"]
+    print(f"p50 {timer['p50_s'] * 1e3:.1f} ms, p99 {timer['p99_s'] * 1e3:.1f} ms")
+    if people["started"] < users:
+        wrong.append(f"only {people['started']:,} users started")
+    return wrong
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--users", type=int, default=50_000)
+    parser.add_argument("--minutes", type=int, default=10)
+    parser.add_argument("--rate", type=float, default=250.0, help="connections per second")
+    parser.add_argument("--workers", type=int, help="default: as few as can hold the users")
+    parser.add_argument("--servers", type=int, help="default: as few as can hold the users")
+    parser.add_argument("--growth", type=float, default=2.0, help="percent that are no growth")
+    args = parser.parse_args()
+    needed = -(-args.users // PER_PROCESS)
+    args.workers = args.workers or max(needed, 2)
+    args.servers = args.servers or needed
+    print(describe())
+    print(f"{args.users:,} users, {args.workers} workers, {args.servers} processes of the server")
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        each = -(-args.users // args.servers) + 500
+        servers = [stack.enter_context(server(each)) for _ in range(args.servers)]
+        run = Run(args, [address for address, _ in servers], directory)
+        try:
+            wrong = connect_all(run, args)
+            if not wrong:
+                roles = family(run.process.pid)
+                roles |= {pid: f"server {n}" for n, (_, pid) in enumerate(servers)}
+                memory = Memory(roles)
+                wrong = stay(run, memory, args)
+        finally:
+            summary = run.stop(300.0)
+        wrong += judge(summary, args.users)
+    for one in wrong:
+        print(f"FAILED: {one}")
+    print("ok" if not wrong else f"{len(wrong)} failures")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
