@@ -22,6 +22,7 @@ from amoc.xmpp.errors import (
     SendTimeout,
     StreamError,
     TlsRequiredError,
+    UpgradeError,
     XmppError,
 )
 from amoc.xmpp.identity import address
@@ -102,6 +103,7 @@ __all__ = [  # noqa: RUF022 - grouped by what it is for
     "SendTimeout",
     "StreamError",
     "TlsRequiredError",
+    "UpgradeError",
     "XmppError",
     # for amoc itself
     "FDS_PER_USER",

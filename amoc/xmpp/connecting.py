@@ -22,17 +22,21 @@ from amoc.xmpp import errors, identity, meters, options, server_addresses
 from amoc.xmpp.client import Client
 from amoc.xmpp.identity import Identity
 from amoc.xmpp.login import Negotiation, Terms
-from amoc.xmpp.options import Server
+from amoc.xmpp.server_url import WEBSOCKET, Server
 from amoc.xmpp.session import Session
 from amoc.xmpp.stanza import PARSERS
 from amoc.xmpp.transports.connection import Connection
 from amoc.xmpp.transports.tcp import Socket, TcpTransport, connected_socket
+from amoc.xmpp.transports.websocket import open_websocket
 from amoc.xmpp.wire.framing import Framer
 from amoc.xmpp.wire.mechanisms import MECHANISMS
+from amoc.xmpp.wire.message_framing import MessageFramer
 
 FDS_PER_USER: Final = 1
 """File descriptors that each connected user holds."""
 MAX_PAUSE_S: Final = 60.0
+HTTP_OVERLOADED: Final = 429
+"""The lowest status that may go away by itself: too many requests, and errors of the server."""
 
 _PASSING_STREAM_ERRORS: Final = frozenset(
     (
@@ -63,6 +67,8 @@ def worth_retrying(error: BaseException) -> bool:
     """Whether another attempt may go better."""
     if isinstance(error, errors.OutOfFilesError | errors.TlsRequiredError | errors.BadStreamError):
         return False
+    if isinstance(error, errors.UpgradeError):
+        return error.status is not None and error.status >= HTTP_OVERLOADED
     if isinstance(error, errors.ConnectError | errors.Disconnected):
         return True
     if isinstance(error, errors.StreamError):
@@ -90,6 +96,7 @@ def connect(
     password: str | None = None,
     domain: str | None = None,
     server: str | None = None,
+    via: str | None = None,
     resource: str | None = None,
     mechanism: str | None = None,
     register: bool | None = None,
@@ -108,7 +115,10 @@ def connect(
         username: The local part of its JID.
         password: Its password.
         domain: The domain of its JID.
-        server: Where to connect to, ``host:port``, whatever the domain.
+        server: Where to connect to, whatever the domain: ``host:port``, or an address that names
+            the transport, as in `via`.
+        via: The same for an address with a transport, such as ``ws://host:port/path`` (WebSocket)
+            or ``http://host:port/path`` (BOSH).
         resource: The resource to ask for; empty lets the server choose.
         mechanism: The one SASL mechanism to use, ``ANONYMOUS`` say.
         register: Make the account first; that it exists already is no error.
@@ -130,6 +140,8 @@ def connect(
     mechanisms = (mechanism,) if mechanism else options.names(options.xmpp_mechanisms.get())
     if mechanism and mechanism not in MECHANISMS:
         raise ScenarioError(f"mechanism must be one of {', '.join(MECHANISMS)}, got {mechanism!r}")
+    if server is not None and via is not None:
+        raise ScenarioError(f"connect takes server or via, not both; got {server!r} and {via!r}")
     plan = Plan(
         me=me._replace(username="") if mechanisms == ("ANONYMOUS",) else me,
         terms=Terms(
@@ -138,7 +150,7 @@ def connect(
             max_iterations=options.xmpp_scram_max_iterations.get(),
             register=options.xmpp_register.get() if register is None else register,
         ),
-        server=server,
+        server=server if via is None else via,
         timeout=options.xmpp_connect_timeout.get() if timeout is None else timeout,
         inbox_size=options.xmpp_inbox_size.get() if inbox_size is None else inbox_size,
         max_stanza_bytes=options.xmpp_max_stanza_bytes.get(),
@@ -179,9 +191,7 @@ def _attempt(plan: Plan, attempt: int) -> Client:
     who = f"{me.bare_jid} at {server}"
     begin_ns = monotonic_ns()
     deadline_ns = begin_ns + int(min(plan.timeout, 1e9) * S_NS)
-    sock = _socket(server, server_addresses.source_for(me.user_id), who, deadline_ns)
-    framing = Framer(PARSERS, plan.max_stanza_bytes)
-    talk = Negotiation(Connection(TcpTransport(sock), framing), who, deadline_ns)
+    talk = Negotiation(_connection(server, plan, who, deadline_ns), who, deadline_ns)
     try:
         features = talk.open(me.domain)
         if plan.terms.register and me.username:
@@ -199,6 +209,17 @@ def _attempt(plan: Plan, attempt: int) -> Client:
     session.begin(talk.early)
     pause.wait_resumed()
     return Client(session, me.user_id)
+
+
+def _connection(server: Server, plan: Plan, who: str, deadline_ns: int) -> Connection:
+    """A connection to `server`, by the transport that its scheme names."""
+    sock = _socket(server, server_addresses.source_for(plan.me.user_id), who, deadline_ns)
+    bytes_transport = TcpTransport(sock)
+    if server.scheme == WEBSOCKET:
+        limit = plan.max_stanza_bytes
+        transport = open_websocket(bytes_transport, server, who, limit, deadline_ns)
+        return Connection(transport, MessageFramer(PARSERS))
+    return Connection(bytes_transport, Framer(PARSERS, plan.max_stanza_bytes))
 
 
 def _socket(server: Server, source: str | None, who: str, deadline_ns: int) -> Socket:

@@ -47,6 +47,18 @@ class TlsRequiredError(ConnectError):
     """The server demands TLS, which amoc does not support yet."""
 
 
+class UpgradeError(ConnectError):
+    """The server refuses to speak WebSocket or BOSH, or does not know how.
+
+    Attributes:
+        status: The status of its answer in HTTP; None when that was not HTTP.
+    """
+
+    def __init__(self, text: str, status: int | None = None) -> None:
+        super().__init__(text)
+        self.status = status
+
+
 class OutOfFilesError(ConnectError, ResourceError):
     """No connection could be made: this process has run out of file descriptors."""
 

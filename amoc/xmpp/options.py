@@ -4,62 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Annotated, Final, NamedTuple
+from typing import Annotated
 
 from pydantic import BeforeValidator
 
 from amoc.base.clock import parse_duration
 from amoc.scenario.settings import setting
+from amoc.xmpp.server_url import parse_servers
 from amoc.xmpp.wire.mechanisms import MAX_SCRAM_ITERATIONS, MECHANISMS
-
-DEFAULT_PORT: Final = 5222
-
-
-class Server(NamedTuple):
-    """Where a server listens."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-
-@lru_cache(maxsize=256)
-def parse_server(text: str) -> Server:
-    """``host``, ``host:port`` or ``[IPv6]:port``; the port is 5222 unless given.
-
-    Raises:
-        ValueError: It is none of these; the message is a clause.
-    """
-    host, colon, port = text.strip().rpartition(":")
-    if not colon or port.endswith("]"):
-        host, port = text.strip(), str(DEFAULT_PORT)
-    bracketed = host.startswith("[") and host.endswith("]")
-    if bracketed:
-        host = host[1:-1]
-    valid = port.isascii() and port.isdigit() and 1 <= int(port) <= 65535
-    if (
-        not host
-        or not valid
-        or (":" in host and not bracketed)
-        or not host.isprintable()
-        or " " in host
-    ):
-        raise ValueError(
-            f"must be host:port, such as 127.0.0.1:5222 or [::1]:5222, got {text.strip()!r}"
-        )
-    return Server(host, int(port))
-
-
-@lru_cache(maxsize=16)
-def parse_servers(text: str) -> tuple[Server, ...]:
-    """``host:port,host:port``; empty text means none.
-
-    Raises:
-        ValueError: One of them cannot be read.
-    """
-    return tuple(parse_server(one) for one in text.split(",") if one.strip())
 
 
 @lru_cache(maxsize=16)
@@ -99,7 +51,8 @@ Seconds = Annotated[float, BeforeValidator(_seconds)]
 
 xmpp_servers = setting(
     "",
-    "XMPP servers to connect to, as host:port,host:port; users are spread over them by number;"
+    "XMPP servers to connect to, as host:port, ws://host:port/path (WebSocket) or"
+    " http://host:port/path (BOSH), with commas in between; users are spread over them by number;"
     " empty: amoc runs an embedded one",
     verify=_check_servers,
 )

@@ -15,8 +15,8 @@ import gevent
 from gevent.socket import getaddrinfo
 
 from amoc.base.errors import ScenarioError
-from amoc.xmpp import options
-from amoc.xmpp.options import Server
+from amoc.xmpp import options, server_url
+from amoc.xmpp.server_url import Server
 from amoc.xmpp.transports.tcp import Address as SocketAddress
 
 Address = tuple[int, SocketAddress]
@@ -37,12 +37,12 @@ def server_for(user_id: int | None, attempt: int, domain: str, given: str | None
     """
     if given is not None:
         try:
-            return options.parse_server(given)
+            return server_url.parse_server(given)
         except ValueError as error:
             raise ScenarioError(f"server {error}") from None
-    servers = options.parse_servers(options.xmpp_servers.get())
+    servers = server_url.parse_servers(options.xmpp_servers.get())
     if not servers:
-        return Server(domain, options.DEFAULT_PORT)
+        return Server(domain, server_url.DEFAULT_PORT)
     return servers[((user_id or 0) + attempt) % len(servers)]
 
 

@@ -15,7 +15,7 @@ from xml.etree.ElementTree import Element
 from amoc.xmpp import tracing
 from amoc.xmpp.errors import BadStreamError, Disconnected, StreamError
 from amoc.xmpp.stanza import Stanza
-from amoc.xmpp.transports.connection import Connection, Transport
+from amoc.xmpp.transports.connection import Connection, Piece, Transport
 from amoc.xmpp.transports.tcp import HARD_LIMIT, SOFT_LIMIT
 from amoc.xmpp.wire.elements import conditions_of, stream_error
 from amoc.xmpp.wire.namespaces import NS_STREAM_ERRORS, STREAM_ERROR
@@ -162,11 +162,12 @@ class Stream:
         else:
             self.fail(Disconnected(f"{self.who}: the server closed the stream"))
 
-    def _on_data(self, data: bytes) -> None:
+    def _on_data(self, data: Piece) -> None:
         self._received_ns = monotonic_ns()
         try:
             if self._trace is not None:
-                self._trace("received", self.who, tracing.masked(data))
+                for piece in data if isinstance(data, list) else [data]:
+                    self._trace("received", self.who, tracing.masked(piece))
             self._framing.feed(data, self)
         except Violation as violation:
             self.fail(BadStreamError(self.who, violation.condition, violation.text))
@@ -181,11 +182,18 @@ class Stream:
         self.abort()
         owner.on_end(None)
 
-    def _on_lost(self, error: OSError | None) -> None:
+    def _on_lost(self, error: Exception | None) -> None:
         if self.ended:
+            return
+        if isinstance(error, Violation):
+            self.fail(BadStreamError(self.who, error.condition, error.text))
             return
         if self.closing and error is None:
             self._end_orderly()  # a server need not answer, and many just hang up
             return
-        how = "closed the connection" if error is None else f"is gone: {error.strerror or error}"
+        how = "closed the connection" if error is None else f"is gone: {_reason(error)}"
         self.fail(Disconnected(f"{self.who}: the server {how} {self._framing.place}"))
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)

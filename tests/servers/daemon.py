@@ -52,9 +52,15 @@ class Daemon:
         port: Where it listens, on 127.0.0.1.
     """
 
-    def __init__(self, command: list[str], port: int, log: Path, env: dict[str, str]) -> None:
-        """Start it, and wait until it takes TCP connections on `port`; its output goes to `log`."""
+    def __init__(
+        self, command: list[str], port: int, log: Path, env: dict[str, str], *others: int
+    ) -> None:
+        """Start it, and wait until it takes TCP connections on `port` and `others`.
+
+        Its output goes to `log`.
+        """
         self.port = port
+        self._ports = (port, *others)
         self._command = command
         self._log = log
         self._env = {**os.environ, **env}
@@ -73,21 +79,22 @@ class Daemon:
                 cwd=self._log.parent,
             )
         try:
-            self._wait_listening(self._process)
+            for port in self._ports:
+                self._wait_listening(self._process, port)
         except BaseException:
             self.kill()
             raise
 
-    def _wait_listening(self, process: subprocess.Popen[bytes]) -> None:
+    def _wait_listening(self, process: subprocess.Popen[bytes], port: int) -> None:
         give_up = time.monotonic() + DEADLINE_S
         while time.monotonic() < give_up and process.poll() is None:
             try:
-                socket.create_connection(("127.0.0.1", self.port), timeout=1.0).close()
+                socket.create_connection(("127.0.0.1", port), timeout=1.0).close()
             except OSError:
                 time.sleep(0.02)
                 continue
             return
-        raise AssertionError(f"nobody listens on port {self.port}: {self._log.read_text()}")
+        raise AssertionError(f"nobody listens on port {port}: {self._log.read_text()}")
 
     @property
     def pid(self) -> int:
@@ -114,7 +121,14 @@ class XmppServer(Daemon):
     Attributes:
         domain: Its domain, in which the accounts are.
         anonymous: A domain for logins without an account.
+        http_port: Where it speaks WebSocket and BOSH.
+        websocket_path: Its path for WebSocket.
+        bosh_path: Its path for BOSH.
     """
+
+    http_port: int
+    websocket_path: str
+    bosh_path: str
 
     domain = "localhost"
     anonymous = "anonymous.localhost"
@@ -123,3 +137,13 @@ class XmppServer(Daemon):
     def address(self) -> str:
         """Where clients connect to, ``host:port``."""
         return f"127.0.0.1:{self.port}"
+
+    @property
+    def websocket(self) -> str:
+        """Where WebSocket clients connect to."""
+        return f"ws://127.0.0.1:{self.http_port}{self.websocket_path}"
+
+    @property
+    def bosh(self) -> str:
+        """Where BOSH clients connect to."""
+        return f"http://127.0.0.1:{self.http_port}{self.bosh_path}"

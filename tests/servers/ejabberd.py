@@ -19,7 +19,7 @@ hosts: ["{domain}", "{anonymous}"]
 loglevel: warning
 listen:
   - {{ip: "127.0.0.1", port: {api}, module: ejabberd_http,
-      request_handlers: {{/api: mod_http_api}}}}
+      request_handlers: {{/api: mod_http_api, /ws: ejabberd_http_ws, /bosh: mod_bosh}}}}
   - {{ip: "127.0.0.1", port: {port}, module: ejabberd_c2s, backlog: 4096, max_stanza_size: 262144}}
 auth_method: internal
 auth_password_format: plain
@@ -27,13 +27,16 @@ host_config: {{"{anonymous}": {{auth_method: anonymous, anonymous_protocol: sasl
 registration_timeout: infinity
 access_rules: {{register: {{allow: all}}}}
 api_permissions: {{accounts: {{who: {{ip: 127.0.0.1/32}}, what: register}}}}
-modules: {{mod_roster: {{}}, mod_disco: {{}}, mod_ping: {{}}, mod_http_api: {{}},
+modules: {{mod_roster: {{}}, mod_disco: {{}}, mod_ping: {{}}, mod_http_api: {{}}, mod_bosh: {{}},
   mod_register: {{ip_access: all, access: register}}}}
 """
 
 
 class Ejabberd(XmppServer):
     """A running ejabberd."""
+
+    websocket_path = "/ws"
+    bosh_path = "/bosh"
 
     @staticmethod
     def available() -> None:
@@ -44,6 +47,7 @@ class Ejabberd(XmppServer):
     def __init__(self, directory: Path, accounts: int = 0) -> None:
         """Start it in `directory`, with accounts ``user_1`` / ``password_1`` up to `accounts`."""
         port, api = free_port(), free_port()
+        self.http_port = api
         config = directory / "ejabberd.yml"
         config.write_text(
             _CONFIG.format(port=port, api=api, domain=self.domain, anonymous=self.anonymous)

@@ -27,13 +27,17 @@ interfaces = {{ "127.0.0.1" }}
 c2s_ports = {{ {port} }}
 c2s_direct_tls_ports = {{}}
 s2s_ports = {{}}
-http_ports = {{}}
+http_ports = {{ {http} }}
 https_ports = {{}}
 modules_enabled = {{
-    "roster", "saslauth", "tls", "disco", "ping", "register", "presence", "message", "iq"
+    "roster", "saslauth", "tls", "disco", "ping", "register", "presence", "message", "iq",
+    "websocket", "bosh"
 }}
 modules_disabled = {{ "s2s" }}
 storage = "internal"
+consider_websocket_secure = true
+consider_bosh_secure = true
+http_default_host = "{domain}"
 c2s_require_encryption = false
 allow_unencrypted_plain_auth = true
 allow_registration = true
@@ -51,6 +55,9 @@ VirtualHost "{tls_only}"
 class Prosody(XmppServer):
     """A running prosody."""
 
+    websocket_path = "/xmpp-websocket"
+    bosh_path = "/http-bind"
+
     @staticmethod
     def available() -> None:
         """Skip the calling test if prosody is not installed, or fail it where it must be."""
@@ -59,7 +66,7 @@ class Prosody(XmppServer):
 
     def __init__(self, directory: Path, accounts: int = 0) -> None:
         """Start it in `directory`, with accounts ``user_1`` / ``password_1`` up to `accounts`."""
-        port = free_port()
+        port, self.http_port = free_port(), free_port()
         _write_accounts(directory / "data" / self.domain / "accounts", accounts)
         _write_certificate(directory)
         config = directory / "prosody.cfg.lua"
@@ -67,13 +74,14 @@ class Prosody(XmppServer):
             _CONFIG.format(
                 directory=directory,
                 port=port,
+                http=self.http_port,
                 domain=self.domain,
                 anonymous=self.anonymous,
                 tls_only=TLS_ONLY,
             )
         )
         command = ["prosody", "--config", str(config), "-F"]
-        super().__init__(command, port, directory / "prosody.log", {})
+        super().__init__(command, port, directory / "prosody.log", {}, self.http_port)
 
 
 def _write_accounts(directory: Path, count: int) -> None:

@@ -8,13 +8,16 @@ XMPP stream looks in these pieces. Each pair gives the same stream: RFC 6120 ove
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 from xml.etree.ElementTree import Element
 
 from amoc.xmpp.wire.framing import Framing
 
-OnData = Callable[[bytes], object]
-OnLost = Callable[[OSError | None], object]
+Piece = bytes | list[bytes]
+"""What comes at once: bytes, or whole messages."""
+OnData = Callable[[Any], object]
+"""Any: a `Piece` of the kind that the framing takes."""
+OnLost = Callable[[Exception | None], object]
 
 
 class Transport(Protocol):
@@ -36,8 +39,9 @@ class Transport(Protocol):
         Args:
             on_data: Called in the hub with each piece; it may close the transport, and must not
                 wait.
-            on_lost: Called once when the peer closed the connection (None) or it broke, never after
-                `close`.
+            on_lost: Called once when the peer closed the connection (None), it broke (an OSError)
+                or the peer broke a rule of the transport (a Violation, the transport not being
+                closed then); never after `close`.
         """
 
     def write(self, data: bytes) -> None:

@@ -8,7 +8,7 @@ pieces, `Parsers.read` one whole element, as in a message of RFC 7395.
 from __future__ import annotations
 
 import re
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar
 from xml.etree import ElementTree as ET
 
 from amoc.xmpp.wire.elements import STREAM_END, stream_header
@@ -57,8 +57,8 @@ class Framing(Protocol[T_co]):
     def ending(self) -> bytes:
         """What ends our stream."""
 
-    def feed(self, data: bytes, reader: Reader[T_co]) -> None:
-        """Tell `reader` what `data`, the next piece, completes.
+    def feed(self, data: Any, reader: Reader[T_co]) -> None:
+        """Tell `reader` what `data`, the next piece of the transport's kind, completes.
 
         Raises:
             Violation: The peer broke a rule, after what `reader` was given.

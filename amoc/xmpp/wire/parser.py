@@ -225,6 +225,11 @@ class Parser(Generic[T]):
     def _namespace(self, prefix: str | None, uri: str | None) -> None:
         self._namespaces[prefix] = uri or ""
 
+    @staticmethod
+    def head(element: T) -> tuple[str, dict[str, str]]:
+        """Tag and attributes of an element."""
+        raise NotImplementedError
+
     def _start(self, name: str, attrs: dict[str, str]) -> None:
         raise NotImplementedError
 

@@ -29,6 +29,11 @@ _NO_BUILDER: Final = TreeBuilder()
 class CutParser(Parser[Cut]):
     """Cuts elements out: for a server, which passes nearly all of them on as they are."""
 
+    @staticmethod
+    def head(element: Cut) -> tuple[str, dict[str, str]]:
+        """Tag and attributes of an element."""
+        return element[0], element[1]
+
     def __init__(self, max_depth: int) -> None:
         super().__init__(max_depth)
         self._tag = ""
@@ -67,6 +72,11 @@ class CutParser(Parser[Cut]):
 class TreeParser(Parser[Element]):
     """Builds elements as trees, in C: for a client, which looks into them."""
 
+    @staticmethod
+    def head(element: Element) -> tuple[str, dict[str, str]]:
+        """Tag and attributes of an element."""
+        return element.tag, element.attrib
+
     def __init__(self, max_depth: int) -> None:
         super().__init__(max_depth)
         self._builder = _NO_BUILDER
@@ -103,7 +113,11 @@ class TreeParser(Parser[Element]):
 
 
 class Parsers(Generic[T]):
-    """Idle parsers of one kind, to be lent to streams."""
+    """Idle parsers of one kind, to be lent to streams.
+
+    Attributes:
+        head: Tag and attributes of what they read.
+    """
 
     def __init__(self, kind: type[Parser[T]], max_depth: int) -> None:
         """Make an empty pool.
@@ -113,6 +127,7 @@ class Parsers(Generic[T]):
             max_depth: How many elements may be open at once inside a stanza, itself included.
         """
         self._kind = kind
+        self.head = kind.head
         self._max_depth = max_depth
         self._idle: list[Parser[T]] = []
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 import gevent
 from gevent import socket
 
 from amoc import metrics, xmpp
 from amoc.metrics.histogram import Histogram
+from amoc.xmpp.wire import websocket
+from amoc.xmpp.wire.message_framing import CLOSING, standalone
+from amoc.xmpp.wire.namespaces import NS_FRAMING
+from amoc.xmpp.wire.websocket import FrameReader
 
 PATIENCE_S = 10.0
 HEADER = (
@@ -44,25 +48,42 @@ LOGIN: Sequence[tuple[bytes, bytes]] = (
 
 
 class Conn:
-    """The server's end of a connection."""
+    """The server's end of a connection, over TCP."""
+
+    scheme = ""
 
     def __init__(self, sock: Any) -> None:
         self.sock = sock
         self.heard = b""
 
+    def begin(self) -> None:
+        """What comes before XMPP."""
+
+    def hear(self) -> bool:
+        """Take what the client says next; whether it said anything."""
+        data = self.sock.recv(65536)
+        self.heard += data
+        return bool(data)
+
+    def framed(self, data: bytes) -> bytes:
+        """`data`, which belongs in a stream, as it is sent."""
+        return data
+
     def expect(self, pattern: bytes) -> re.Match[bytes]:
         """Read until `pattern` has come; what is before it is skipped."""
         while not (found := re.search(pattern, self.heard, re.DOTALL)):
-            data = self.sock.recv(65536)
-            if not data:
+            if not self.hear():
                 raise ConnectionError(
                     f"the client closed; expected {pattern!r} after {self.heard!r}"
                 )
-            self.heard += data
         self.heard = self.heard[found.end() :]
         return found
 
     def say(self, data: bytes) -> None:
+        self.sock.sendall(self.framed(data))
+
+    def say_part(self, data: bytes) -> None:
+        """Say a part of something, which goes on."""
         self.sock.sendall(data)
 
     def log_in(self, steps: Sequence[tuple[bytes, bytes]] = LOGIN) -> None:
@@ -74,8 +95,8 @@ class Conn:
     def rest(self) -> bytes:
         """All that the client says until it closes."""
         try:
-            while data := self.sock.recv(65536):
-                self.heard += data
+            while self.hear():
+                pass
         except ConnectionError:
             pass
         return self.heard
@@ -86,8 +107,99 @@ class Conn:
         self.sock.close()
 
 
+_TAG = re.compile(rb"<(/?)[^\s/>!?]+[^>]*?(/?)>")
+_ACCEPTED = (
+    "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    "Sec-WebSocket-Accept: {accept}\r\nSec-WebSocket-Protocol: xmpp\r\n\r\n"
+)
+
+
+class WebSocketConn(Conn):
+    """The server's end over WebSocket: says the same stream in messages, and hears it from them."""
+
+    scheme = "ws://"
+
+    def __init__(self, sock: Any) -> None:
+        super().__init__(sock)
+        self.closed_with = b""
+        self._part = websocket.TEXT
+        self._frames = FrameReader(1 << 30, masked=True)
+
+    def begin(self) -> None:
+        """Accept the client's handshake."""
+        self.sock.sendall(self.accepted(self.handshake()))
+
+    def handshake(self) -> bytes:
+        """The client's request."""
+        request = b""
+        while not request.endswith(b"\r\n\r\n"):
+            data = self.sock.recv(65536)
+            if not data:
+                raise ConnectionError(f"the client closed after {request!r}")
+            request += data
+        return request
+
+    def accepted(self, request: bytes) -> bytes:
+        """A good answer to it."""
+        key = re.search(rb"Sec-WebSocket-Key: (\S+)", request)
+        assert key is not None
+        return _ACCEPTED.format(accept=websocket.accept_key(key[1].decode())).encode()
+
+    def hear(self) -> bool:
+        data = self.sock.recv(65536)
+        messages: list[websocket.Message] = []
+        self._frames.feed(data, messages)
+        for opcode, message in messages:
+            if opcode == websocket.CLOSE:
+                self.closed_with = message
+            else:
+                self.heard += _as_in_a_stream(message)
+        return bool(data)
+
+    def framed(self, data: bytes) -> bytes:
+        return b"".join(websocket.frame(websocket.TEXT, one) for one in _messages(data))
+
+    def say_part(self, data: bytes) -> None:
+        opcode, self._part = self._part, websocket.CONTINUATION
+        whole = websocket.frame(opcode, data)
+        self.sock.sendall(bytes((opcode,)) + whole[1:])  # without the bit that says it is the last
+
+
+def _as_in_a_stream(message: bytes) -> bytes:
+    if message.startswith(b"<open "):
+        return b"<stream:stream>"
+    if message.startswith(b"<close "):
+        return b"</stream:stream>"
+    return message.replace(b" xmlns='jabber:client'", b"")
+
+
+def _messages(data: bytes) -> Iterator[bytes]:
+    """The header, each whole element, and what is left."""
+    if data.startswith(HEADER[:40]):
+        end = data.find(b">", 40) + 1
+        yield b"<open xmlns='%s'%s/>" % (NS_FRAMING.encode(), data[data.find(b" from=") : end - 1])
+        data = data[end:]
+    begin = depth = 0
+    for tag in _TAG.finditer(data):
+        depth += 0 if tag[2] else -1 if tag[1] else 1
+        if depth == 0:
+            yield standalone(data[begin : tag.end()])
+            begin = tag.end()
+        elif tag[0] == b"</stream:stream>":
+            yield CLOSING
+            begin, depth = tag.end(), 0
+    if data[begin:]:
+        yield data[begin:]
+
+
 class FakeServer:
-    """Runs `script` for each connection; what it raises is kept in `errors`."""
+    """Runs `script` for each connection; what it raises is kept in `errors`.
+
+    Attributes:
+        speaks: What its connections speak; for a test that runs over other transports too.
+    """
+
+    speaks: ClassVar[type[Conn]] = Conn
 
     def __init__(self, script: Callable[[Conn], object]) -> None:
         self.script = script
@@ -97,7 +209,7 @@ class FakeServer:
         self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._listener.bind(("127.0.0.1", 0))
         self._listener.listen(64)
-        self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
+        self.address = f"{self.speaks.scheme}127.0.0.1:{self._listener.getsockname()[1]}"
         self._greenlets = [gevent.spawn(self._accept)]
 
     def _accept(self) -> None:
@@ -108,7 +220,9 @@ class FakeServer:
 
     def _serve(self, sock: Any) -> None:
         try:
-            self.script(Conn(sock))
+            conn = self.speaks(sock)
+            conn.begin()
+            self.script(conn)
         except ConnectionError:
             pass  # clients that leave early are what these tests are about
         except Exception as error:

@@ -1,4 +1,7 @@
-"""Servers from hell, on real sockets: each ends its user with a clear error; nothing hangs."""
+"""Servers from hell, on real sockets: each ends its user with a clear error; nothing hangs.
+
+All of it runs over each transport; what only one of them can do wrong is in a module of its own.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +26,7 @@ from tests.unit.xmpp.fake import (
     SUCCESS,
     Conn,
     FakeServer,
+    WebSocketConn,
     connect,
     serving,
 )
@@ -40,7 +44,15 @@ CONFLICT = (
     b"<iq type='error' id='bind'><error type='cancel'>"
     b"<conflict xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></iq>"
 )
-SAID = b"".join(answer for _, answer in LOGIN) + MESSAGE
+ANSWERS = [*(answer for _, answer in LOGIN), MESSAGE]
+
+
+@pytest.fixture(autouse=True, params=[Conn, WebSocketConn], ids=["tcp", "websocket"])
+def speaks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> type[Conn]:
+    """What the fake server speaks."""
+    monkeypatch.setattr(FakeServer, "speaks", request.param)
+    chosen: type[Conn] = request.param
+    return chosen
 
 
 def receive_for_ever(server: FakeServer) -> None:
@@ -64,8 +76,9 @@ def saying_only(count: int, end: Callable[[Conn], object]) -> Callable[[Conn], N
         left = count
         for pattern, answer in [*LOGIN, (b"", MESSAGE)]:
             conn.expect(pattern)
-            conn.say(answer[:left])
-            left -= len(answer)
+            said = conn.framed(answer)
+            conn.sock.sendall(said[:left])
+            left -= len(said)
             if left <= 0:
                 break
         end(conn)
@@ -81,9 +94,9 @@ def close(conn: Conn) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("end", [close, Conn.reset], ids=["closed", "reset"])
 def test_a_connection_cut_at_any_byte_is_an_error_that_says_so(
-    end: Callable[[Conn], object],
+    end: Callable[[Conn], object], speaks: type[Conn]
 ) -> None:
-    for count in range(len(SAID)):
+    for count in range(sum(len(speaks(None).framed(answer)) for answer in ANSWERS)):
         with serving(saying_only(count, end)) as server:
             with pytest.raises(xmpp.XmppError) as raised:
                 receive_for_ever(server)
@@ -96,11 +109,19 @@ def test_a_connection_cut_at_any_byte_is_an_error_that_says_so(
     ("steps", "error", "condition"),
     [
         ([HEADER + b"<!DOCTYPE x>"], xmpp.BadStreamError, "not-well-formed"),
-        ([b"<!DOCTYPE x [<!ENTITY a 'aaa'>]>"], xmpp.BadStreamError, "restricted-xml"),
+        (
+            [b"<!DOCTYPE x [<!ENTITY a 'aaa'>]>"],
+            xmpp.BadStreamError,
+            ("restricted-xml", "not-well-formed"),
+        ),
         ([HEADER + b"<message>&a;</message>"], xmpp.BadStreamError, "restricted-xml"),
         ([HEADER + b"<!-- -->"], xmpp.BadStreamError, "restricted-xml"),
         ([HEADER + b"\xff"], xmpp.BadStreamError, None),
-        ([b"HTTP/1.1 400 Bad Request\r\n\r\n"], xmpp.BadStreamError, "not-well-formed"),
+        (
+            [b"HTTP/1.1 400 Bad Request\r\n\r\n"],
+            xmpp.BadStreamError,
+            ("not-well-formed", "bad-format"),
+        ),
         ([b"\x15\x03\x01\x00\x02\x02\x16"], xmpp.BadStreamError, "not-well-formed"),
         ([b"<html></html>"], xmpp.BadStreamError, "bad-format"),
         ([HEADER.replace(b"1.0'>", b"0.9'>") + OFFER], xmpp.BadStreamError, "unsupported-version"),
@@ -135,8 +156,14 @@ def test_a_connection_cut_at_any_byte_is_an_error_that_says_so(
     ids=itertools.count(),
 )
 def test_a_server_that_misbehaves_at_the_login_is_told_apart(
-    steps: list[bytes], error: type[xmpp.XmppError], condition: str | None
+    steps: list[bytes],
+    error: type[xmpp.XmppError],
+    condition: str | tuple[str, str] | None,
+    speaks: type[Conn],
 ) -> None:
+    if isinstance(condition, tuple):  # over TCP and over WebSocket
+        condition = condition[speaks is WebSocketConn]
+
     def script(conn: Conn) -> None:
         for (pattern, _), answer in zip(LOGIN, steps, strict=False):
             conn.expect(pattern)
@@ -205,9 +232,9 @@ def test_a_server_that_sends_on_and_on_before_the_login_is_given_up() -> None:
 def test_an_endless_stanza_ends_the_user(begin: bytes) -> None:
     def script(conn: Conn) -> None:
         conn.log_in()
-        conn.say(begin)
+        conn.say_part(begin)
         for _ in range(1000):
-            conn.say(b"x" * 65536)
+            conn.say_part(b"x" * 65536)
 
     with serving(script) as server:
         client = connect(server)

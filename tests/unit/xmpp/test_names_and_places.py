@@ -10,7 +10,7 @@ from amoc import xmpp
 from amoc.base.errors import ScenarioError
 from amoc.xmpp import connecting, encode, identity, options, server_addresses
 from amoc.xmpp.errors import quoted
-from amoc.xmpp.options import Server, parse_server, parse_servers
+from amoc.xmpp.server_url import Server, parse_server, parse_servers
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,112 @@
+"""Pure. Where a server listens and how it is spoken to, as text: ``host:port``, or a URL.
+
+The scheme names the transport; without one it is XMPP over TCP.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+DEFAULT_PORT: Final = 5222
+TCP: Final = "xmpp"
+WEBSOCKET: Final = "ws"
+BOSH: Final = "http"
+
+_PORTS: Final = {TCP: DEFAULT_PORT, WEBSOCKET: 80, BOSH: 80}
+_PATHS: Final = {WEBSOCKET: "/xmpp-websocket", BOSH: "/http-bind"}
+"""Where most servers have it; used when a URL ends with the port."""
+
+
+class Server(NamedTuple):
+    """Where a server listens.
+
+    Attributes:
+        host: Its name, or its address by number.
+        port: Its port.
+        scheme: How it is spoken to: one of the schemes of this module.
+        path: The path of the URL; empty over TCP.
+    """
+
+    host: str
+    port: int
+    scheme: str = TCP
+    path: str = ""
+
+    @property
+    def authority(self) -> str:
+        """``host:port``, with an IPv6 address in brackets."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def host_header(self) -> str:
+        """What HTTP calls it; the port is left out when it is the usual one."""
+        usual = self.port == _PORTS[self.scheme]
+        return self.authority.rpartition(":")[0] if usual else self.authority
+
+    def __str__(self) -> str:
+        if self.scheme == TCP:
+            return self.authority
+        return f"{self.scheme}://{self.authority}{self.path}"
+
+
+@lru_cache(maxsize=256)
+def parse_server(text: str) -> Server:
+    """``host``, ``host:port``, ``[IPv6]:port``, or one of these in a URL.
+
+    Raises:
+        ValueError: It is none of these; the message is a clause.
+    """
+    text = text.strip()
+    scheme, separator, rest = text.partition("://")
+    if not separator:
+        scheme, rest = TCP, text
+    if scheme not in _PORTS:
+        raise ValueError(
+            f"must be host:port or a URL that begins with {_any_of(_PORTS)}, got {text!r}"
+        )
+    authority, slash, path = rest.partition("/")
+    host, colon, port = authority.rpartition(":")
+    if not colon or port.endswith("]"):
+        host, port = authority, str(_PORTS[scheme])
+    bracketed = host.startswith("[") and host.endswith("]")
+    if bracketed:
+        host = host[1:-1]
+    valid = (
+        host
+        and port.isascii()
+        and port.isdigit()
+        and 1 <= int(port) <= 65535
+        and (bracketed or ":" not in host)
+        and not set(host) & set("@?# ")
+        and host.isprintable()
+    )
+    if not valid or (slash and scheme == TCP):
+        example = (
+            "host:port, such as 127.0.0.1:5222 or [::1]:5222"
+            if scheme == TCP
+            else f"{scheme}://host:port/path, such as {scheme}://127.0.0.1:5280{_PATHS[scheme]}"
+        )
+        raise ValueError(f"must be {example}, got {text!r}")
+    if scheme == TCP:
+        return Server(host, int(port))
+    if not path.isascii() or not path.isprintable() or " " in path or "#" in path:
+        raise ValueError(
+            "must have a path of ASCII characters without spaces and '#' (use %20 and the like),"
+            f" got {text!r}"
+        )
+    return Server(host, int(port), scheme, slash + path if path else _PATHS[scheme])
+
+
+@lru_cache(maxsize=16)
+def parse_servers(text: str) -> tuple[Server, ...]:
+    """Several addresses, with commas in between; empty text means none.
+
+    Raises:
+        ValueError: One of them cannot be read.
+    """
+    return tuple(parse_server(one) for one in text.split(",") if one.strip())
+
+
+def _any_of(schemes: dict[str, int]) -> str:
+    return ", ".join(f"{scheme}://" for scheme in schemes)

@@ -1,0 +1,149 @@
+"""Pure. Reads a server's answers to HTTP/1.1 requests, one at a time and within limits."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import httptools
+
+from amoc.xmpp.wire.parser import Violation
+
+MAX_HEAD_BYTES: Final = 16 << 10
+"""The status line and all headers."""
+SHOWN_BYTES: Final = 40
+SWITCHING_PROTOCOLS: Final = 101
+
+
+class Answer(NamedTuple):
+    """A whole answer.
+
+    Attributes:
+        status: Its code.
+        reason: What the status line says after the code; may be empty.
+        headers: By name in lower case; of several with one name the last.
+        body: What it holds.
+        keep_alive: Whether the connection can be used for another request.
+        rest: What follows it: the first bytes of the protocol that was switched to.
+    """
+
+    status: int
+    reason: str
+    headers: dict[str, str]
+    body: bytes
+    keep_alive: bool
+    rest: bytes
+
+    def __str__(self) -> str:
+        return f"{self.status} {self.reason}".strip()
+
+
+class _Parts:
+    """Takes the parts of an answer from the parser; it does not know the parser: no circle."""
+
+    __slots__ = ("body", "headers", "in_body", "reason", "surplus", "whole")
+
+    def __init__(self) -> None:
+        self.surplus = False
+        self.whole = False
+        self.on_message_begin()
+
+    def on_message_begin(self) -> None:
+        self.surplus = self.whole
+        self.reason = b""
+        self.headers: dict[str, str] = {}
+        self.body = bytearray()
+        self.in_body = False
+
+    def on_status(self, status: bytes) -> None:
+        self.reason += status
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+
+    def on_headers_complete(self) -> None:
+        self.in_body = True
+
+    def on_body(self, body: bytes) -> None:
+        self.body += body
+
+    def on_message_complete(self) -> None:
+        self.whole = True
+
+
+class AnswerReader:
+    """Puts one answer together; make another one for the next.
+
+    Attributes:
+        begun: Whether any of it has come.
+    """
+
+    __slots__ = ("_fed", "_first", "_max_body_bytes", "_parser", "_parts", "begun")
+
+    def __init__(self, max_body_bytes: int) -> None:
+        """Make one for an answer that holds at most so many bytes."""
+        self.begun = False
+        self._max_body_bytes = max_body_bytes
+        self._fed = 0
+        self._first = b""
+        self._parts = _Parts()
+        self._parser = httptools.HttpResponseParser(self._parts)
+
+    def feed(self, data: bytes) -> Answer | None:
+        """Take the next bytes; the answer, when they complete it.
+
+        Raises:
+            Violation: They are not HTTP, or too many.
+        """
+        self.begun = True
+        if len(self._first) < SHOWN_BYTES:
+            self._first = (self._first + data)[:SHOWN_BYTES]
+        parts = self._parts
+        self._fed += len(data)
+        rest = b""
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            rest = data[upgrade.args[0] :]
+        except httptools.HttpParserError:
+            raise self._not_http() from None
+        if parts.surplus:
+            raise Violation("bad-format", "the server answered one HTTP request twice")
+        if not parts.in_body and self._fed > MAX_HEAD_BYTES:
+            raise _too_long("the head of an HTTP answer", MAX_HEAD_BYTES)
+        # Sent in small chunks a body has several times its length.
+        if max(len(parts.body), (self._fed - MAX_HEAD_BYTES) // 8) > self._max_body_bytes:
+            raise _too_long("an HTTP answer", self._max_body_bytes)
+        if not parts.whole:
+            return None
+        status = self._parser.get_status_code()
+        if 100 <= status < 200 and status != SWITCHING_PROTOCOLS:
+            parts.whole = False
+            parts.on_message_begin()  # after "continue" and the like the answer itself follows
+            return None
+        return self._answer(status, rest)
+
+    def end(self) -> Answer | None:
+        """The connection was closed; the answer, if that was its end.
+
+        Raises:
+            Violation: What came before is not HTTP.
+        """
+        parts = self._parts
+        unbounded = not {"content-length", "transfer-encoding"} & parts.headers.keys()
+        if parts.in_body and unbounded:
+            return self._answer(self._parser.get_status_code(), b"")
+        return None
+
+    def _answer(self, status: int, rest: bytes) -> Answer:
+        parts = self._parts
+        reason = parts.reason.decode("latin-1")
+        keep = self._parser.should_keep_alive()
+        return Answer(status, reason, parts.headers, bytes(parts.body), keep, rest)
+
+    def _not_http(self) -> Violation:
+        shown = self._first.decode("latin-1")
+        return Violation("bad-format", f"the server must answer in HTTP, got {shown!r}")
+
+
+def _too_long(what: str, limit: int) -> Violation:
+    return Violation("policy-violation", f"{what} may have at most {limit} bytes")

@@ -1,0 +1,116 @@
+"""Pure. The framing of RFC 7395: each message is one element, whole and with its own namespaces.
+
+``<open/>`` and ``<close/>`` take the place of the stream's tags. Both ends use this: what stands in
+a stream of RFC 6120 becomes a message by `standalone`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final, Generic
+
+from amoc.xmpp.wire.elements import STREAM_LANG
+from amoc.xmpp.wire.framing import Reader
+from amoc.xmpp.wire.namespaces import NS_CLIENT, NS_FRAMING, NS_STREAMS
+from amoc.xmpp.wire.parser import T, Violation
+from amoc.xmpp.wire.parsers import Parsers
+
+_FRAMING: Final = f"{{{NS_FRAMING}}}"
+OPEN: Final = f"{_FRAMING}open"
+CLOSE: Final = f"{_FRAMING}close"
+CLOSING: Final = f"<close xmlns='{NS_FRAMING}'/>".encode()
+
+# The start of an element that does not say which namespace it is in. Values may hold anything.
+_INHERITS: Final = re.compile(
+    rb"<[^\s/>!?]+(?=(?:\s+(?!xmlns\s*=)[^\s=/>]+\s*=\s*(?:\"[^\"]*\"|'[^']*'))*\s*/?>)"
+)
+_STREAM_PREFIX: Final = b"<stream:"
+_CLIENT: Final = f" xmlns='{NS_CLIENT}'".encode()
+_STREAMS: Final = f" xmlns:stream='{NS_STREAMS}'".encode()
+
+
+def opening(addresses: str) -> bytes:
+    """An ``<open/>`` (section 3.4) with `addresses`, attributes such as ``" to='localhost'"``."""
+    return (
+        f"<open xmlns='{NS_FRAMING}'{addresses} version='1.0' xml:lang='{STREAM_LANG}'/>"
+    ).encode()
+
+
+def standalone(data: bytes) -> bytes:
+    """An element of a stream with the usual namespaces, with these as its own."""
+    found = _INHERITS.match(data)
+    if found is None:
+        return data
+    end = found.end()
+    names = _STREAMS + _CLIENT if data.startswith(_STREAM_PREFIX) else _CLIENT
+    return data[:end] + names + data[end:]
+
+
+class MessageFramer(Generic[T]):
+    """Reads a stream, message by message.
+
+    Attributes:
+        opening: Whether it waits for an ``<open/>``, at the beginning and after each restart.
+        closed: Whether the stream is over; what follows is not looked at.
+    """
+
+    __slots__ = ("_parsers", "closed", "opening")
+
+    def __init__(self, parsers: Parsers[T]) -> None:
+        """Make one.
+
+        Args:
+            parsers: Read the messages, whose length their transport has limited.
+        """
+        self._parsers = parsers
+        self.closed = False
+        self.opening = True
+
+    @property
+    def place(self) -> str:
+        """Where in the stream the last message was, for a person."""
+        return "before the stream was opened" if self.opening else "between two stanzas"
+
+    def header(self, addresses: str) -> bytes:
+        """What begins our stream."""
+        return opening(addresses)
+
+    def ending(self) -> bytes:
+        """What ends our stream."""
+        return CLOSING
+
+    def feed(self, data: list[bytes], reader: Reader[T]) -> None:
+        """Tell `reader` what the messages `data` are.
+
+        Raises:
+            Violation: One of them is not what may come now.
+        """
+        for message in data:
+            if self.closed:
+                return
+            if message and not message.isspace():  # that keeps the connection alive
+                self._read(message, reader)
+
+    def _read(self, data: bytes, reader: Reader[T]) -> None:
+        element = self._parsers.read(data)
+        tag, attrs = self._parsers.head(element)
+        if not self.opening and not tag.startswith(_FRAMING):
+            reader.on_element(element)
+        elif tag == CLOSE:
+            self.closed = True
+            reader.on_close()
+        elif tag == OPEN and self.opening:
+            self.opening = False
+            reader.on_header(attrs)
+        elif self.opening:
+            raise Violation("bad-format", "a stream must begin with <open/>")
+        else:
+            raise Violation("bad-format", "a stream must be opened once")
+
+    def restart(self) -> None:
+        """Expect an ``<open/>`` next."""
+        self.opening = True
+
+    def close(self) -> None:
+        """Read no further."""
+        self.closed = True
