@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from amoc.xmpp.wire.condition import Condition
-from amoc.xmpp.wire.namespaces import NS_BIND, NS_REGISTER_FEATURE, NS_SASL, NS_SESSION
+from amoc.xmpp.wire.namespaces import NS_BIND, NS_CSI, NS_REGISTER_FEATURE, NS_SASL, NS_SESSION
 from amoc.xmpp.wire.xml_text import attributes
 
 
@@ -28,7 +28,8 @@ def features_before_login(mechanisms: tuple[str, ...]) -> bytes:
 
 FEATURES_AFTER_LOGIN: Final = (
     f"<stream:features><bind xmlns='{NS_BIND}'/>"
-    f"<session xmlns='{NS_SESSION}'><optional/></session></stream:features>"
+    f"<session xmlns='{NS_SESSION}'><optional/></session>"
+    f"<csi xmlns='{NS_CSI}'/></stream:features>"
 ).encode()
 
 

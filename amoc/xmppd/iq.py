@@ -1,32 +1,51 @@
 """Requests (RFC 6120 section 8.2.3): forwarded to the client they name, or answered by the server.
 
-The server answers for itself and for the sender's own account. A request it does not know is
+The server answers for itself, for its services and for accounts. A request it does not know is
 ``service-unavailable``; one in a namespace it knows, but with a content it does not serve, is
-``feature-not-implemented``. Another user's account answers nothing, so that no client learns which
-accounts exist.
+``feature-not-implemented``. Another user's account answers only what is published there, so that no
+client learns which accounts exist.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 from xml.etree.ElementTree import Element
 
 from amoc.xmpp.wire.elements import iq_result
 from amoc.xmpp.wire.framing import tree
 from amoc.xmpp.wire.namespaces import (
+    NS_BLOCKING,
+    NS_CARBONS,
+    NS_CSI,
     NS_DISCO_INFO,
     NS_DISCO_ITEMS,
     NS_PING,
+    NS_PRIVATE,
     NS_REGISTER,
     NS_ROSTER,
     NS_SESSION,
+    NS_TIME,
+    NS_VCARD,
     NS_VERSION,
 )
+from amoc.xmpp.wire.xml_text import attributes
 from amoc.xmppd import registration, roster_iq
 from amoc.xmppd.answers import StanzaFailure
+from amoc.xmppd.services import archiving, blocking, carbons, mam, pep, pubsub, stored
+from amoc.xmppd.services.pubsub_host import Host
+from amoc.xmppd.services.service import (
+    DISCO_INFO,
+    DISCO_ITEMS,
+    PING,
+    disco_info,
+    only_child,
+    unknown,
+)
 
 if TYPE_CHECKING:
+    from amoc.xmppd.jids import Jid
     from amoc.xmppd.session import Session
 
 Handler = Callable[["Session", Element], str]
@@ -36,38 +55,44 @@ def handle(session: Session, attrs: dict[str, str], raw: bytes) -> None:
     """Take one iq stanza of a bound client."""
     kind = attrs.get("type")
     to = attrs.get("to")
+    domain = session.domain
     is_request = kind in ("get", "set")
     try:
         if attrs.get("id") is None or not (is_request or kind in ("result", "error")):
             raise StanzaFailure("bad-request")
         # Without a "to" it is meant for the sender's own account (RFC 6120 section 10.3.3).
-        address = session.user.jid if to is None else session.domain.address(to).full
-        target = session.domain.sessions.get(address)
+        jid = domain.address(session.user.jid if to is None else to)
+        if jid.domain != domain.name:
+            domain.services[jid.domain].take(domain.incoming("iq", session, jid, attrs, raw))
+            return
+        blocking.check(session.user, domain.users.get(jid.bare), jid)
+        target = domain.sessions.get(jid.full)
         if target is not None:
-            target.transport.write(session.domain.stamped("iq", session, attrs, raw))
-        elif address not in (session.domain.name, session.user.jid):
+            target.transport.write(domain.stamped("iq", session, attrs, raw))
+        elif jid.resource:
             raise StanzaFailure("service-unavailable")
         elif is_request:
-            _answer(session, attrs, raw, for_server=address == session.domain.name)
+            _answer(session, jid, attrs, raw)
+        elif kind == "result" and jid.full == domain.name:
+            domain.caps.answered(session, attrs["id"], raw)
     except StanzaFailure as failure:
         # An answer to an answer would never end (RFC 6120 section 8.3.1).
         if kind not in ("result", "error"):
             session.refuse("iq", failure.condition, attrs)
 
 
-def _answer(session: Session, attrs: dict[str, str], raw: bytes, *, for_server: bool) -> None:
-    children = list(tree(session.framer.root, raw))
-    if len(children) != 1:
-        raise StanzaFailure("bad-request")
-    child = children[0]
-    handler = _HANDLERS.get((attrs["type"], child.tag))
-    if handler is _account_info and for_server:
-        handler = _server_info
-    if handler is None:
-        namespace = child.tag[1:].rpartition("}")[0]
-        known = namespace in _NAMESPACES
-        raise StanzaFailure("feature-not-implemented" if known else "service-unavailable")
-    payload = handler(session, child)
+def _answer(session: Session, to: Jid, attrs: dict[str, str], raw: bytes) -> None:
+    child = only_child(tree(session.framer.root, raw))
+    if to.local and to.bare != session.user.jid:
+        payload = _of_another(session, to, attrs["type"], child)
+    else:
+        handlers = _OF_ACCOUNT if to.local else _OF_SERVER
+        handler = handlers.get((attrs["type"], child.tag)) or _OF_BOTH.get(
+            (attrs["type"], child.tag)
+        )
+        if handler is None:
+            raise StanzaFailure(unknown(child, (tag for _, tag in (*_OF_BOTH, *handlers))))
+        payload = handler(session, child)
     session.transport.write(
         iq_result(to=session.jid, from_=attrs.get("to"), id_=attrs["id"], payload=payload)
     )
@@ -76,49 +101,110 @@ def _answer(session: Session, attrs: dict[str, str], raw: bytes, *, for_server: 
             other.fail("not-authorized", "the account was removed")
 
 
+def _of_another(session: Session, to: Jid, kind: str, child: Element) -> str:
+    """What is published at another user's account."""
+    user = session.domain.users.get(to.bare)
+    if (kind, child.tag) == ("get", stored.VCARD):
+        if user is None or user.kept is None or not user.kept.vcard:
+            raise StanzaFailure("item-not-found")
+        return stored.vcard(user)
+    if child.tag == pubsub.REQUESTS:
+        if user is None:
+            raise StanzaFailure("item-not-found")
+        return pubsub.serve(pep.account(session.domain, user), kind, session.jid, child)
+    if kind == "get" and child.tag in (DISCO_INFO, DISCO_ITEMS) and user is not None:
+        host = pep.account(session.domain, user)
+        if host.sees_presence(session.user.jid):
+            return _account_disco(session, host, child)
+    raise StanzaFailure("service-unavailable")
+
+
 def _nothing(_session: Session, _child: Element) -> str:
     return ""
 
 
-def _info(category: str, kind: str, features: tuple[str, ...]) -> str:
-    listed = "".join(f"<feature var='{feature}'/>" for feature in features)
-    identity = f"<identity category='{category}' type='{kind}' name='amoc xmppd'/>"
-    return f"<query xmlns='{NS_DISCO_INFO}'>{identity}{listed}</query>"
-
-
-def _server_info(_session: Session, child: Element) -> str:
-    return _without_node(child, _info("server", "im", _FEATURES))
-
-
-def _account_info(_session: Session, child: Element) -> str:
-    return _without_node(child, _info("account", "registered", (NS_DISCO_INFO,)))
-
-
-def _disco_items(_session: Session, child: Element) -> str:
-    return _without_node(child, f"<query xmlns='{NS_DISCO_ITEMS}'/>")
-
-
-def _without_node(child: Element, payload: str) -> str:
+def _server_info(session: Session, child: Element) -> str:
     if child.get("node"):
         raise StanzaFailure("item-not-found")
-    return payload
+    mam_too = mam.FEATURES if session.domain.archives.on else ()
+    return disco_info([("server", "im", "amoc xmppd")], [*_FEATURES, *mam_too])
+
+
+def _server_items(session: Session, child: Element) -> str:
+    if child.get("node"):
+        raise StanzaFailure("item-not-found")
+    items = "".join(f"<item{attributes(jid=name)}/>" for name in session.domain.services)
+    return f"<query xmlns='{NS_DISCO_ITEMS}'>{items}</query>"
+
+
+def _account_disco(session: Session, host: Host, child: Element) -> str:
+    if child.tag == DISCO_ITEMS:
+        return pubsub.listed(host, session.jid, child)
+    if child.get("node"):
+        return pubsub.info(host, child, [])
+    identities = [
+        ("account", "registered", "amoc xmppd"),
+        ("pubsub", "pep", "amoc xmppd: personal events"),
+    ]
+    more = mam.FEATURES if session.domain.archives.on else ()
+    return pubsub.info(
+        host, child, identities, *more, *pubsub.features("access-presence", "auto-create")
+    )
+
+
+def _own_disco(session: Session, child: Element) -> str:
+    return _account_disco(session, pep.account(session.domain, session.user), child)
+
+
+def _own_nodes(kind: str) -> Handler:
+    return lambda session, child: pubsub.serve(
+        pep.account(session.domain, session.user), kind, session.jid, child
+    )
 
 
 def _version(_session: Session, _child: Element) -> str:
     return f"<query xmlns='{NS_VERSION}'><name>amoc xmppd</name><version>1</version></query>"
 
 
-_DISCO_INFO: Final = f"{{{NS_DISCO_INFO}}}query"
-_FEATURES: Final = (NS_DISCO_INFO, NS_DISCO_ITEMS, NS_PING, NS_REGISTER, NS_ROSTER, NS_VERSION)
-_NAMESPACES: Final = frozenset({*_FEATURES, NS_SESSION})
-_HANDLERS: Final[dict[tuple[str, str], Handler]] = {
-    ("get", _DISCO_INFO): _account_info,
-    ("get", f"{{{NS_DISCO_ITEMS}}}query"): _disco_items,
-    ("get", f"{{{NS_PING}}}ping"): _nothing,
+def _time(_session: Session, _child: Element) -> str:
+    now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    return f"<time xmlns='{NS_TIME}'><tzo>+00:00</tzo><utc>{now}</utc></time>"
+
+
+_FEATURES: Final = (
+    NS_BLOCKING, NS_CARBONS, NS_CSI, NS_DISCO_INFO, NS_DISCO_ITEMS, NS_PING, NS_PRIVATE,
+    NS_REGISTER, NS_ROSTER, NS_TIME, NS_VCARD, NS_VERSION, "msgoffline",
+)  # fmt: skip
+_OF_SERVER: Final[dict[tuple[str, str], Handler]] = {
+    ("get", DISCO_INFO): _server_info,
+    ("get", DISCO_ITEMS): _server_items,
+}
+_OF_ACCOUNT: Final[dict[tuple[str, str], Handler]] = {
+    ("get", DISCO_INFO): _own_disco,
+    ("get", DISCO_ITEMS): _own_disco,
+    ("get", pubsub.REQUESTS): _own_nodes("get"),
+    ("set", pubsub.REQUESTS): _own_nodes("set"),
+    ("get", pubsub.OWNER): _own_nodes("get"),
+    ("set", pubsub.OWNER): _own_nodes("set"),
+    **archiving.HANDLERS,
+}
+# Some clients ask the server, others their account, for what concerns both.
+_OF_BOTH: Final[dict[tuple[str, str], Handler]] = {
+    ("get", PING): _nothing,
     ("get", f"{{{NS_VERSION}}}query"): _version,
+    ("get", f"{{{NS_TIME}}}time"): _time,
     ("get", roster_iq.QUERY): roster_iq.get,
     ("set", roster_iq.QUERY): roster_iq.change,
     ("get", registration.QUERY): registration.form,
     ("set", registration.QUERY): registration.change,
     ("set", f"{{{NS_SESSION}}}session"): _nothing,
+    ("set", carbons.ENABLE): carbons.enable,
+    ("set", carbons.DISABLE): carbons.disable,
+    ("get", blocking.LIST): blocking.listed,
+    ("set", blocking.BLOCK): blocking.block,
+    ("set", blocking.UNBLOCK): blocking.unblock,
+    ("get", stored.VCARD): lambda session, _child: stored.vcard(session.user),
+    ("set", stored.VCARD): stored.set_vcard,
+    ("get", stored.PRIVATE): stored.private,
+    ("set", stored.PRIVATE): stored.set_private,
 }

@@ -37,3 +37,29 @@ class Limits:
     """Connections of one user; more are refused with resource-constraint."""
     directed: int = 1_000
     """Addresses that one connection sent presence to and that get unavailable when it ends."""
+    rooms: int = 10_000
+    """Rooms, light rooms and the service's nodes each; one more is a resource-constraint."""
+    occupants: int = 10_000
+    """The most that a room may be configured for, and members of a light room."""
+    affiliations: int = 10_000
+    """Users that one room knows as owner, admin, member or outcast."""
+    page: int = 100
+    """Results on one page of an archive, of rooms, or of items."""
+    archived: int = 200
+    """Messages in one archive, a user's or a room's; the oldest go. 0: nothing is archived."""
+    all_archived: int = 200_000
+    """The same over all archives; when they are full, the one that was begun first is emptied."""
+    offline: int = 100
+    """Messages that wait for one user; more are answered with service-unavailable."""
+    kept_bytes: int = 268_435_456
+    """All that is kept for users and nodes beside archives; more is a resource-constraint."""
+    blocked: int = 1_000
+    """Addresses that one user has blocked."""
+    private: int = 100
+    """Pieces of private data that one user has stored."""
+    nodes: int = 100
+    """Nodes of one user."""
+    items: int = 1_000
+    """The most items that a node may be configured to keep."""
+    subscribers: int = 100_000
+    """Subscriptions to one node."""

@@ -13,9 +13,13 @@ from amoc.xmpp.wire.framing import tree
 from amoc.xmpp.wire.namespaces import NS_CLIENT
 from amoc.xmppd import roster, subscriptions
 from amoc.xmppd.answers import StanzaFailure, presence
+from amoc.xmppd.jids import parse
 from amoc.xmppd.rewrite import addressed
+from amoc.xmppd.services import offline
 
 if TYPE_CHECKING:
+    from amoc.xmppd.jids import Jid
+    from amoc.xmppd.routing import User
     from amoc.xmppd.session import Session
 
 _PRIORITY = f"{{{NS_CLIENT}}}priority"
@@ -32,6 +36,8 @@ def handle(session: Session, attrs: dict[str, str], raw: bytes) -> None:
             _withdraw(session, session.domain.stamped("presence", session, attrs, raw))
         elif to is None:
             raise StanzaFailure("bad-request")
+        elif (jid := session.domain.address(to)).domain != session.domain.name:
+            _to_service(session, kind, jid, attrs, raw)
         elif kind in roster.KINDS:
             subscriptions.handle(session, kind, attrs, raw)
         elif kind in (None, "unavailable", "error"):
@@ -60,6 +66,8 @@ def _announce(session: Session, attrs: dict[str, str], raw: bytes) -> None:
     user.choose_first()
     # Its own clients, itself included, see it as subscribers do (RFC 6121 section 4.2.2).
     _tell(session, session.presence)
+    offline.deliver(session)
+    session.domain.caps.announced(session, raw)
     if not initial:
         return
     for other in user.available:
@@ -89,8 +97,24 @@ def _tell(session: Session, data: bytes) -> None:
     user.tell(addressed(data, user.jid))
     for contact in user.contacts.values():
         viewer = session.domain.users.get(contact.jid) if contact.from_ else None
-        if viewer is not None:
+        if viewer is not None and not (user.special and user.blocks(contact.jid)):
             viewer.tell(addressed(data, viewer.jid))
+
+
+def hide_from(user: User, jid: str) -> None:
+    """Let a contact see the user leave, because the user has blocked it."""
+    contact = user.contacts.get(jid)
+    if contact is not None and contact.from_:
+        for source in user.available:
+            source.domain.tell(jid, presence("unavailable", from_=source.jid, to=jid))
+
+
+def show_to(user: User, jid: str) -> None:
+    """Let a contact see the user again, because it is not blocked any more."""
+    contact = user.contacts.get(jid)
+    if contact is not None and contact.from_:
+        for source in user.available:
+            source.domain.tell(jid, addressed(source.presence or b"", jid))
 
 
 def _withdraw(session: Session, data: bytes) -> None:
@@ -100,6 +124,12 @@ def _withdraw(session: Session, data: bytes) -> None:
         _tell(session, data)
     directed, session.directed = session.directed, set()
     for address in sorted(directed):
+        jid = parse(address)
+        if jid.domain != session.domain.name:
+            attrs = {"type": "unavailable", "to": address}
+            incoming = session.domain.incoming("presence", session, jid, attrs, data)
+            session.domain.services[jid.domain].take(incoming)
+            continue
         for other in _at(session, address):
             other.transport.write(addressed(data, address))
 
@@ -112,6 +142,21 @@ def _at(session: Session, address: str) -> list[Session]:
     return user.available if user is not None else []
 
 
+def _to_service(
+    session: Session, kind: str | None, jid: Jid, attrs: dict[str, str], raw: bytes
+) -> None:
+    """Presence to a service, which must learn when the client is gone."""
+    if kind is None:
+        if len(session.directed) >= session.domain.limits.directed:
+            raise StanzaFailure("resource-constraint")
+        session.directed.add(jid.full)
+    elif kind == "unavailable":
+        session.directed.discard(jid.full)
+    session.domain.services[jid.domain].take(
+        session.domain.incoming("presence", session, jid, attrs, raw)
+    )
+
+
 def _direct(session: Session, kind: str | None, to: str, attrs: dict[str, str], raw: bytes) -> None:
     """Presence to one address (RFC 6121 section 4.6); to an unknown one it is ignored (8.5)."""
     jid = session.domain.address(to)
@@ -122,6 +167,9 @@ def _direct(session: Session, kind: str | None, to: str, attrs: dict[str, str], 
             session.directed.add(jid.full)
     else:
         session.directed.discard(jid.full)
+    target = session.domain.users.get(jid.bare)
+    if session.user.blocks(jid.bare) or (target is not None and target.blocks(session.user.jid)):
+        return
     targets = _at(session, jid.full)
     if targets:
         data = session.domain.stamped("presence", session, attrs, raw)
@@ -141,6 +189,8 @@ def _probe(session: Session, to: str) -> None:
 
 def _show(session: Session, address: str) -> None:
     user = session.domain.users.get(address)
+    if user is not None and (user.blocks(session.user.jid) or session.user.blocks(address)):
+        return
     for source in user.available if user is not None else ():
         if source.presence is not None:
             session.transport.write(addressed(source.presence, session.user.jid))

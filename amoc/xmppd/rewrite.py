@@ -9,10 +9,11 @@ spelt out.
 
 from __future__ import annotations
 
-from typing import Final
+import re
+from typing import Final, NamedTuple
 
 from amoc.xmpp.wire.framing import tree
-from amoc.xmpp.wire.namespaces import LANG
+from amoc.xmpp.wire.namespaces import LANG, NS_CLIENT
 from amoc.xmpp.wire.xml_text import escape, serialise
 
 # What may follow the element's name; anything else means that the name is a prefix or longer.
@@ -62,3 +63,68 @@ def stamp(changes: dict[str, str]) -> bytes:
         f" {'xml:lang' if name == LANG else name}='{escape(value)}'"
         for name, value in changes.items()
     ).encode()
+
+
+class Opened(NamedTuple):
+    """A stanza taken apart, so that each of many recipients costs one concatenation.
+
+    The whole is ``head`` + attributes + ``>`` + ``inner`` + further children + ``</name>``.
+    """
+
+    head: bytes
+    """Its start tag without the closing bracket, and without `to`."""
+    inner: bytes
+    """All of its children."""
+
+
+# Quotes may hide a bracket. Each branch begins with a character of its own: linear time.
+_HEAD: Final = re.compile(rb"<(message|presence|iq)([^>\"']*(?:(?:\"[^\"]*\"|'[^']*')[^>\"']*)*)>")
+
+
+def opened(kind: str, attrs: dict[str, str], raw: bytes, **changes: str | None) -> Opened:
+    """A stanza with other attributes, open for a `to` and further children.
+
+    Attributes of foreign namespaces are left out.
+
+    Args:
+        kind: message, presence or iq.
+        attrs: Its attributes, as the parser gave them.
+        raw: Its bytes, as they may stand in any stream of this server.
+        changes: Attributes to set, or None to leave out; a trailing underscore is not part of a
+            name.
+    """
+    match = _HEAD.match(raw)
+    if match is None or b"xmlns" in match[2]:
+        stanza = tree(None, raw)
+        for name in [name for name in stanza.attrib if name.startswith("{") and name != LANG]:
+            del stanza.attrib[name]
+        raw = serialise(stanza, inherit=False).encode()
+        match = _HEAD.match(raw)
+        assert match is not None
+    inner = b"" if match[2].endswith(b"/") else raw[match.end() : raw.rindex(b"</")]
+    kept = {name: value for name, value in attrs.items() if name == LANG or name[0] != "{"}
+    kept.pop("to", None)
+    for name, value in changes.items():
+        if value is None:
+            kept.pop(name.rstrip("_"), None)
+        else:
+            kept[name.rstrip("_")] = value
+    return Opened(b"<" + kind.encode() + stamp(kept), inner)
+
+
+def as_child(stanza: bytes) -> bytes:
+    """A stanza as a child of an element in another namespace."""
+    match = _HEAD.match(stanza)
+    if match is None or b"xmlns" in match[2]:
+        return stanza  # it says by itself what it is in
+    at = match.end(1)
+    return stanza[:at] + b" xmlns='" + NS_CLIENT.encode() + b"'" + stanza[at:]
+
+
+def with_child(stanza: bytes, child: bytes) -> bytes:
+    """A stanza with one more child at its end."""
+    if stanza.endswith(b"/>"):  # only one without any content can end so
+        name = stanza[1:-2].split(None, 1)[0]
+        return stanza[:-2] + b">" + child + b"</" + name + b">"
+    at = stanza.rindex(b"</")
+    return stanza[:at] + child + stanza[at:]

@@ -1,37 +1,47 @@
-"""Routing: the tables of clients, and the rules of RFC 6121 section 8 for messages.
+"""Routing: the tables of clients, and the usual path of a message (RFC 6121 section 8).
 
 A message to a full address goes to that connection. One to a bare address goes to one connection
 of the user: the available one with the highest priority that is not negative, the latest among
 equals. So a message is delivered at most once, except a headline, which goes to all that are
-available.
+available, and copies that a client asked for.
 
-What cannot be delivered is answered with ``service-unavailable``, whether the user exists or not
-(there is no offline storage), or dropped where RFC 6121 section 8.5 says so; either is counted.
-Other domains are ``remote-server-not-found``: this server speaks to clients only.
+All other messages are for `delivery`. Other domains than this one and those of its services are
+``remote-server-not-found``: this server speaks to clients only.
 """
 
 from __future__ import annotations
 
 import logging
 import sys
+import time
 import traceback
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from amoc.xmpp.wire import mechanisms as sasl
+from amoc.xmpp.wire.framing import tree
 from amoc.xmpp.wire.mechanisms import MECHANISMS
 from amoc.xmpp.wire.namespaces import LANG
 from amoc.xmpp.wire.parser import Cut
 from amoc.xmpp.wire.parsers import CutParser, Parsers
 from amoc.xmpp.wire.sasl import Refused
 from amoc.xmpp.wire.sasl import Server as SaslServer
+from amoc.xmpp.wire.xml_text import serialise
+from amoc.xmppd import delivery
 from amoc.xmppd.accounts import Accounts
 from amoc.xmppd.answers import StanzaFailure, features_before_login
 from amoc.xmppd.jids import Jid, JidError, parse
+from amoc.xmppd.kept import Budget, Kept
 from amoc.xmppd.limits import Limits
 from amoc.xmppd.rewrite import stamp as stamp_of
-from amoc.xmppd.rewrite import stamped
+from amoc.xmppd.rewrite import stamped, with_child
 from amoc.xmppd.roster import Contact
+from amoc.xmppd.services.archive import Archives, Entry, stanza_id, worth_archiving
+from amoc.xmppd.services.caps import Caps
+from amoc.xmppd.services.muc import Conference
+from amoc.xmppd.services.muc_light import LightRooms
+from amoc.xmppd.services.pubsub import PubSub
+from amoc.xmppd.services.service import Incoming, Service
 from amoc.xmppd.statistics import Statistics
 
 if TYPE_CHECKING:
@@ -43,7 +53,8 @@ log = logging.getLogger("amoc.xmppd")
 _PLAIN_MESSAGE: Final = b"<message "
 _PLAIN_LENGTH: Final = len(_PLAIN_MESSAGE) - 1
 _TO_ONE: Final = frozenset({None, "normal", "chat"})
-_MESSAGE_KINDS: Final = frozenset({"normal", "chat", "groupchat", "headline", "error"})
+_CLOSE: Final = b"</message>"
+_CLOSE_LENGTH: Final = len(_CLOSE)
 
 
 class User:
@@ -53,10 +64,12 @@ class User:
         sessions: Its connections by resource.
         contacts: Its roster, and requests to be in it, by bare address.
         first: The connection that gets what is sent to the bare address.
+        kept: What is kept for it; None: nothing.
         removed: Whether the account was removed while connected; its connections must go.
+        special: Whether its messages need more than the usual path.
     """
 
-    __slots__ = ("contacts", "first", "jid", "local", "removed", "sessions")
+    __slots__ = ("contacts", "first", "jid", "kept", "local", "removed", "sessions", "special")
 
     def __init__(self, local: str, jid: str) -> None:
         self.local = local
@@ -64,7 +77,9 @@ class User:
         self.sessions: dict[str, Session] = {}
         self.contacts: dict[str, Contact] = {}
         self.first: Session | None = None
+        self.kept: Kept | None = None
         self.removed = False
+        self.special = False
 
     def __repr__(self) -> str:
         return f"<User {self.jid}: {len(self.sessions)} connections>"
@@ -74,10 +89,29 @@ class User:
         """Its connections that have sent presence."""
         return [session for session in self.sessions.values() if session.presence is not None]
 
-    def tell(self, data: bytes) -> None:
-        """Send `data` to its connections that have sent presence."""
-        for session in self.available:
+    def tell(self, data: bytes) -> int:
+        """Send `data` to its connections that have sent presence; how many those are."""
+        available = self.available
+        for session in available:
             session.transport.write(data)
+        return len(available)
+
+    def keep(self) -> Kept:
+        """What is kept for it, made if need be."""
+        if self.kept is None:
+            self.kept = Kept()
+        return self.kept
+
+    def blocks(self, bare: str) -> bool:
+        """Whether it has blocked a bare address (XEP-0191)."""
+        return self.kept is not None and bare in self.kept.blocked
+
+    def reconsider(self) -> None:
+        """Find `special` anew, after what it depends on has changed."""
+        kept = self.kept
+        self.special = any(session.carbons for session in self.sessions.values()) or (
+            kept is not None and (bool(kept.blocked) or kept.preferences is not None)
+        )
 
     def choose_first(self) -> None:
         """Find `first` anew, after a connection came, went, or changed its priority."""
@@ -91,6 +125,10 @@ class Domain:
     Attributes:
         sessions: Every bound connection by its full address.
         users: By bare address.
+        services: What has an address of its own, by that.
+        archives: The archives of users and rooms.
+        budget: How much may be kept.
+        caps: What clients say they can do.
         features: What is offered before login, as markup.
     """
 
@@ -104,6 +142,12 @@ class Domain:
         self.parsers: Parsers[Cut] = Parsers(CutParser, limits.depth)
         self.sessions: dict[str, Session] = {}
         self.users: dict[str, User] = {}
+        self.archives = Archives(limits.archived, limits.all_archived)
+        self.budget = Budget(limits.kept_bytes)
+        self.caps = Caps(self)
+        self.services: dict[str, Service] = {
+            service.name: service for service in (Conference(self), LightRooms(self), PubSub(self))
+        }
         self._serial = 0
         self._contacts = 0
         self._defects: Counter[str] = Counter()
@@ -139,8 +183,10 @@ class Domain:
         return user
 
     def forget_if_idle(self, user: User) -> None:
-        """Drop a user without connections and contacts."""
-        if not user.sessions and not user.contacts:
+        """Drop a user without connections, contacts, or anything kept."""
+        if user.kept is not None and user.kept.empty:
+            user.kept = None
+        if not user.sessions and not user.contacts and user.kept is None:
             self.users.pop(user.jid, None)
 
     def remember(self, user: User, contact: Contact) -> bool:
@@ -183,7 +229,7 @@ class Domain:
         return local in self.accounts or f"{local}@{self.name}" in self.users
 
     def address(self, text: str) -> Jid:
-        """The address `text`, which must be of this domain.
+        """The address `text`, which must be of this domain or of one of its services.
 
         Raises:
             StanzaFailure: It is none, or of another domain.
@@ -192,7 +238,7 @@ class Domain:
             jid = parse(text)
         except JidError:
             raise StanzaFailure("jid-malformed") from None
-        if jid.domain != self.name:
+        if jid.domain != self.name and jid.domain not in self.services:
             raise StanzaFailure("remote-server-not-found")
         return jid
 
@@ -205,16 +251,30 @@ class Domain:
         if target is None:
             user = self.users.get(to) if to is not None else None
             target = user.first if user is not None and attrs.get("type") in _TO_ONE else None
-            if target is None:
-                self._message_elsewhere(sender, attrs, raw, to)
-                return
+        if target is None or target.user.special or sender.user.special:
+            delivery.deliver(self, sender, attrs, raw)
+            return
         if "from" not in attrs and sender.framer.root is None and raw.startswith(_PLAIN_MESSAGE):
             stamp = sender.stamp if LANG in attrs else sender.lang_stamp
             data = raw[:_PLAIN_LENGTH] + stamp + raw[_PLAIN_LENGTH:]
         else:
             data = self.stamped("message", sender, attrs, raw)
+        if self.archives.on and attrs.get("type") in _TO_ONE and worth_archiving(raw):
+            data = self._archived(sender, target, attrs["to"], data)
         target.transport.write(data)
         counts.messages_routed += 1
+
+    def _archived(self, sender: Session, target: Session, to: str, data: bytes) -> bytes:
+        archives = self.archives
+        moment = archives.moment(self.now_us())
+        archives.add(sender.user.jid, Entry(moment, to, data))
+        user = target.user
+        if user is not sender.user:
+            archives.add(user.jid, Entry(moment, sender.jid, data))
+        mark = stanza_id(moment, user.jid.encode())  # a user's address needs no escaping
+        if data.endswith(_CLOSE):
+            return data[:-_CLOSE_LENGTH] + mark + _CLOSE
+        return with_child(data, mark)
 
     def stamped(
         self, kind: str, sender: Session, attrs: dict[str, str], raw: bytes, to: str | None = None
@@ -230,45 +290,30 @@ class Domain:
             stamp += stamp_of({"to": to})
         return stamped(kind, attrs, raw, root=sender.framer.root, stamp=stamp, changes=changes)
 
-    def _message_elsewhere(
-        self, sender: Session, attrs: dict[str, str], raw: bytes, to: str | None
-    ) -> None:
-        kind = attrs.get("type", "normal")
-        if kind not in _MESSAGE_KINDS:  # RFC 6121 section 5.2.2: unknown means normal
-            kind = "normal"
-        try:
-            targets = self._targets(sender, kind, to)
-        except StanzaFailure as failure:
-            if kind == "error":
-                self.counts.messages_dropped += 1
-                return
-            self.counts.messages_bounced += 1
-            sender.refuse("message", failure.condition, attrs)
-            return
-        if not targets:
-            self.counts.messages_dropped += 1
-            return
-        data = self.stamped("message", sender, attrs, raw, None if to else sender.user.jid)
-        for target in targets:
-            target.transport.write(data)
-        self.counts.messages_routed += len(targets)
+    def now_us(self) -> int:
+        """The time, in microseconds since 1970."""
+        return time.time_ns() // 1000
 
-    def _targets(self, sender: Session, kind: str, to: str | None) -> list[Session]:
-        """The recipients of a message; without any it is dropped silently (RFC 6121 section 8.5).
+    def send(self, jid: str, data: bytes) -> bool:
+        """Send a stanza to the client of that full address; whether it is there."""
+        session = self.sessions.get(jid)
+        if session is None:
+            return False
+        session.transport.write(data)
+        return True
 
-        Raises:
-            StanzaFailure: It must be answered with an error, unless it is one itself.
-        """
-        jid = parse(sender.user.jid) if to is None else self.address(to)
-        if jid.resource and (session := self.sessions.get(jid.full)):
-            return [session]
-        user = self.users.get(jid.bare) if jid.local else None
-        if kind == "headline":
-            if jid.resource or user is None:
-                return []
-            return [session for session in user.available if session.priority >= 0]
-        # Of those to a full address that is not there, only chats may go to another connection.
-        chosen = user.first if user is not None else None
-        if chosen is None or kind in ("groupchat", "error") or (jid.resource and kind != "chat"):
-            raise StanzaFailure("service-unavailable")
-        return [chosen]
+    def tell(self, bare: str, data: bytes) -> None:
+        """Send a stanza to all clients of a user that have sent presence."""
+        user = self.users.get(bare)
+        if user is not None:
+            user.tell(data)
+
+    def incoming(
+        self, kind: str, sender: Session, to: Jid, attrs: dict[str, str], raw: bytes
+    ) -> Incoming:
+        """A stanza of a client, ready for a service."""
+        if sender.framer.root is not None:
+            raw = serialise(tree(sender.framer.root, raw), inherit=False).encode()
+        if sender.lang is not None and LANG not in attrs:
+            attrs = {**attrs, LANG: sender.lang}
+        return Incoming(kind, sender.jid, to, attrs, raw)

@@ -23,7 +23,7 @@ from amoc.xmpp.wire.elements import (
     stream_header,
 )
 from amoc.xmpp.wire.framing import Framer, tree
-from amoc.xmpp.wire.namespaces import IQ, LANG, MESSAGE, NS_BIND, PRESENCE
+from amoc.xmpp.wire.namespaces import IQ, LANG, MESSAGE, NS_BIND, NS_CSI, PRESENCE
 from amoc.xmpp.wire.parser import Cut, Violation
 from amoc.xmpp.wire.xml_text import escape
 from amoc.xmppd import iq, presence, registration
@@ -45,6 +45,9 @@ class Phase(Enum):
     ENDED = "ended"
 
 
+# XEP-0352; taken, and without effect: what an inactive client gets is not held back.
+_CLIENT_STATES: Final = frozenset({f"{{{NS_CSI}}}active", f"{{{NS_CSI}}}inactive"})
+
 _BOUND: Final = Phase.BOUND  # a look-up in an Enum is slow enough to show in the hot path
 
 
@@ -64,12 +67,15 @@ class Session:
         priority: Its priority, from -128 to 127.
         since: A number that is greater the later it became available.
         interested: Whether it gets changes to the roster.
+        carbons: Whether it gets copies of its user's chats (XEP-0280).
+        notified: The nodes whose events it wants (XEP-0163).
         directed: Bare and full addresses that were sent presence directly.
     """
 
     __slots__ = (
         "_exchange",
         "_failed_logins",
+        "carbons",
         "directed",
         "domain",
         "framer",
@@ -77,6 +83,7 @@ class Session:
         "jid",
         "lang",
         "lang_stamp",
+        "notified",
         "phase",
         "presence",
         "priority",
@@ -100,6 +107,8 @@ class Session:
         self.priority = 0
         self.since = 0
         self.interested = False
+        self.carbons = False
+        self.notified: frozenset[str] = frozenset()
         self.directed: set[str] = set()
         self.framer: Framer[Cut] = Framer(domain.parsers, domain.limits.login_stanza_bytes)
         self._exchange: sasl.Server | None = None
@@ -183,7 +192,7 @@ class Session:
                 self._check_sender(attrs)
                 self.domain.counts.iqs_in += 1
                 iq.handle(self, attrs, raw)
-            else:
+            elif name not in _CLIENT_STATES:
                 raise Violation(
                     "unsupported-stanza-type", "only message, presence and iq are stanzas"
                 )
@@ -305,5 +314,7 @@ class Session:
             del self.domain.sessions[self.jid]
             del self.user.sessions[self.jid.partition("/")[2]]
             presence.left(self)
+            if self.carbons:
+                self.user.reconsider()
         if phase in (Phase.BOUND, Phase.LOGGED_IN):
             self.domain.forget_if_idle(self.user)

@@ -29,6 +29,8 @@ class Statistics:
     """Copies that were handed to a client's connection."""
     messages_bounced: int = 0
     """Answered with an error, because there was no recipient."""
+    messages_kept: int = 0
+    """Kept for a user who was away."""
     messages_dropped: int = 0
     """Discarded, as RFC 6121 section 8.5 demands for errors and headlines without a recipient."""
     presences_in: int = 0

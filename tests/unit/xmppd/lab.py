@@ -98,8 +98,8 @@ def in_stream(data: bytes) -> ET.Element:
 
 
 def new_domain(**limits: float) -> Domain:
-    """A domain named localhost, with some limits changed."""
-    return Domain("localhost", Limits(**limits))  # type: ignore[arg-type]
+    """A domain named localhost, with some limits changed; messages are not archived, or marked."""
+    return Domain("localhost", Limits(**{"archived": 0, **limits}))  # type: ignore[arg-type]
 
 
 def logged_in(

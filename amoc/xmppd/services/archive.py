@@ -1,0 +1,99 @@
+"""Pure. Archives: the last messages of each user and room, bounded for each and in total."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final, NamedTuple
+
+from amoc.xmpp.wire.namespaces import NS_HINTS, NS_STANZA_IDS
+
+_NOT_STORED: Final = tuple(
+    f"<{name} xmlns={quote}{NS_HINTS}{quote}".encode()
+    for name in ("no-store", "no-permanent-store")
+    for quote in "'\""
+)
+
+
+class Entry(NamedTuple):
+    """One archived message."""
+
+    moment: int
+    """When it was sent, in microseconds since 1970; no two entries of a server share one."""
+    peer: str
+    """The full address at the other end; in a room, the sender's address in the room."""
+    stanza: bytes
+
+    @property
+    def id(self) -> str:
+        """What clients call it."""
+        return str(self.moment)
+
+
+class Archives:
+    """The archives of all users and rooms, by bare address."""
+
+    def __init__(self, per_archive: int, total: int) -> None:
+        """Keep `per_archive` messages in each, and `total` in all; 0 keeps none."""
+        self.on = per_archive > 0 and total > 0
+        self._per_archive = per_archive
+        self._total = total
+        self._count = 0
+        self._last = 0
+        self._archives: dict[str, deque[Entry]] = {}
+
+    def __len__(self) -> int:
+        return self._count
+
+    def moment(self, now_us: int) -> int:
+        """The moment of the next entry: now, or just after the last one."""
+        self._last = last = max(now_us, self._last + 1)
+        return last
+
+    def add(self, owner: str, entry: Entry) -> None:
+        """Archive a message; a full archive loses its oldest one.
+
+        When all archives together are full, the one that was begun first is emptied.
+        """
+        archive = self._archives.get(owner)
+        if archive is None:
+            archive = self._archives[owner] = deque(maxlen=self._per_archive)
+        if len(archive) < self._per_archive:
+            self._count += 1
+        archive.append(entry)
+        while self._count > self._total:
+            self.drop(next(iter(self._archives)))
+
+    def of(self, owner: str) -> list[Entry]:
+        """The entries of an archive, oldest first."""
+        return list(self._archives.get(owner, ()))
+
+    def last(self, owner: str, count: int) -> list[Entry]:
+        """The last entries of an archive, oldest first."""
+        archive = self._archives.get(owner)
+        if archive is None or count <= 0:
+            return []
+        return [archive[at] for at in range(max(0, len(archive) - count), len(archive))]
+
+    def drop(self, owner: str) -> None:
+        """Forget an archive."""
+        self._count -= len(self._archives.pop(owner, ()))
+
+
+def worth_archiving(stanza: bytes) -> bool:
+    """Whether a message has a body, and does not ask to be forgotten (XEP-0334)."""
+    if b"<body" not in stanza:
+        return False
+    return NS_HINTS.encode() not in stanza or not any(hint in stanza for hint in _NOT_STORED)
+
+
+def stanza_id(moment: int, by: bytes) -> bytes:
+    """The mark of an archived message (XEP-0359), as a child of it.
+
+    Args:
+        moment: The entry's.
+        by: The archive's owner, escaped.
+    """
+    return _STANZA_ID % (by, moment)
+
+
+_STANZA_ID: Final = b"<stanza-id xmlns='" + NS_STANZA_IDS.encode() + b"' by='%b' id='%d'/>"

@@ -1,0 +1,96 @@
+"""Blocked addresses (XEP-0191): nothing passes between them and the user."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+from xml.etree.ElementTree import Element
+
+from amoc.xmpp.wire.namespaces import NS_BLOCKING
+from amoc.xmpp.wire.xml_text import attributes
+from amoc.xmppd import presence
+from amoc.xmppd.answers import StanzaFailure
+from amoc.xmppd.jids import Jid
+from amoc.xmppd.services.service import named
+
+if TYPE_CHECKING:
+    from amoc.xmppd.routing import User
+    from amoc.xmppd.session import Session
+
+LIST: Final = f"{{{NS_BLOCKING}}}blocklist"
+BLOCK: Final = f"{{{NS_BLOCKING}}}block"
+UNBLOCK: Final = f"{{{NS_BLOCKING}}}unblock"
+_ITEM: Final = f"{{{NS_BLOCKING}}}item"
+
+
+def is_blocked(user: User | None, jid: Jid) -> bool:
+    """Whether `user` has blocked an address: it, its user or its domain."""
+    if user is None or user.kept is None or not user.kept.blocked:
+        return False
+    return not user.kept.blocked.isdisjoint((jid.full, jid.bare, jid.domain))
+
+
+def check(sender: User, recipient: User | None, to: Jid) -> None:
+    """Whether a stanza may pass from a user to another.
+
+    Raises:
+        StanzaFailure: One of them has blocked the other (section 3.2).
+    """
+    if is_blocked(sender, to):
+        raise StanzaFailure("not-acceptable")
+    if recipient is not None and is_blocked(recipient, named(sender.jid)):
+        raise StanzaFailure("service-unavailable")
+
+
+def listed(session: Session, _child: Element) -> str:
+    """All that the user has blocked."""
+    kept = session.user.kept
+    return f"<blocklist xmlns='{NS_BLOCKING}'>{_items(kept.blocked if kept else ())}</blocklist>"
+
+
+def block(session: Session, child: Element) -> str:
+    """Block more; those who saw the user see it leave (section 3.3)."""
+    jids = _named(child)
+    if not jids:
+        raise StanzaFailure("bad-request")
+    user = session.user
+    blocked = user.keep().blocked
+    if len(blocked | set(jids)) > session.domain.limits.blocked:
+        raise StanzaFailure("resource-constraint")
+    fresh = [jid for jid in jids if jid not in blocked]
+    for jid in fresh:
+        presence.hide_from(user, jid)
+    blocked.update(fresh)
+    _changed(session, "block", jids)
+    return ""
+
+
+def unblock(session: Session, child: Element) -> str:
+    """Unblock some, or all (section 3.5)."""
+    jids = _named(child)
+    user = session.user
+    blocked = user.keep().blocked
+    gone = [jid for jid in jids or sorted(blocked) if jid in blocked]
+    blocked.difference_update(gone)
+    for jid in gone:
+        presence.show_to(user, jid)
+    _changed(session, "unblock", jids)
+    return ""
+
+
+def _named(child: Element) -> list[str]:
+    return [named(item.get("jid")).full for item in child.iterfind(_ITEM)]
+
+
+def _changed(session: Session, name: str, jids: list[str]) -> None:
+    user = session.user
+    user.reconsider()
+    domain = session.domain
+    for other in user.sessions.values():
+        if other is not session:
+            head = attributes(type="set", id=f"push{domain.next_serial()}", to=other.jid)
+            push = f"<{name} xmlns='{NS_BLOCKING}'>{_items(jids)}</{name}>"
+            other.transport.write(f"<iq{head}>{push}</iq>".encode())
+
+
+def _items(jids: object) -> str:
+    return "".join(f"<item{attributes(jid=jid)}/>" for jid in sorted(jids))  # type: ignore[call-overload]

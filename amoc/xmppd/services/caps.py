@@ -1,0 +1,93 @@
+"""What clients say they can do (XEP-0115): each kind of client is asked once.
+
+A client's presence names the kind by a hash of all that it can do. An answer is remembered for all
+of that kind only if it has that hash; otherwise it counts for that client alone.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from typing import TYPE_CHECKING, Final
+from xml.etree.ElementTree import Element
+
+from amoc.xmpp.wire.framing import tree
+from amoc.xmpp.wire.namespaces import LANG, NS_CAPS, NS_DISCO_INFO
+from amoc.xmpp.wire.xml_text import attributes
+from amoc.xmppd.services import pep
+from amoc.xmppd.services.forms import FORM, filled_in
+
+if TYPE_CHECKING:
+    from amoc.xmppd.routing import Domain
+    from amoc.xmppd.session import Session
+
+_CAPS: Final = f"{{{NS_CAPS}}}c"
+_CAPS_BYTES: Final = NS_CAPS.encode()
+_INFO: Final = f"{{{NS_DISCO_INFO}}}query"
+_ID: Final = "caps:"
+_NOTIFY: Final = "+notify"
+_MAX_KINDS: Final = 10_000
+_MAX_NAME: Final = 1_000
+
+
+class Caps:
+    """The kinds of clients that are known, and the nodes whose events each wants."""
+
+    def __init__(self, domain: Domain) -> None:
+        self._domain = domain
+        self._known: dict[str, frozenset[str]] = {}
+
+    def announced(self, session: Session, raw: bytes) -> None:
+        """A client has sent presence; learn what it wants to be told, and tell it."""
+        if _CAPS_BYTES not in raw:
+            return
+        caps = tree(session.framer.root, raw).find(_CAPS)
+        if caps is None:
+            return
+        kind = f"{caps.get('node', '')}#{caps.get('ver', '')}"
+        known = self._known.get(kind)
+        if known is not None:
+            self._wants(session, known)
+        elif len(kind) <= _MAX_NAME:
+            head = attributes(type="get", from_=self._domain.name, to=session.jid, id=_ID + kind)
+            query = f"<query xmlns='{NS_DISCO_INFO}'{attributes(node=kind)}/>"
+            session.transport.write(f"<iq{head}>{query}</iq>".encode())
+
+    def answered(self, session: Session, id_: str, raw: bytes) -> None:
+        """A client has answered a request of the server."""
+        query = tree(session.framer.root, raw).find(_INFO)
+        if query is None or not id_.startswith(_ID):
+            return
+        kind = id_[len(_ID) :]
+        features = [child.get("var", "") for child in query if child.tag.endswith("}feature")]
+        wanted = frozenset(
+            feature.removesuffix(_NOTIFY) for feature in features if feature.endswith(_NOTIFY)
+        )
+        if kind.rpartition("#")[2] == version(query):
+            if len(self._known) >= _MAX_KINDS:
+                del self._known[next(iter(self._known))]
+            self._known[kind] = wanted
+        self._wants(session, wanted)
+
+    def _wants(self, session: Session, nodes: frozenset[str]) -> None:
+        fresh = nodes - session.notified
+        session.notified = nodes
+        if session.presence is not None and fresh:
+            pep.tell_last(session, fresh)
+
+
+def version(query: Element) -> str:
+    """The hash of all that a client can do (section 5.1), with SHA-1, which all clients use."""
+    identities = sorted(
+        "/".join((it.get("category", ""), it.get("type", ""), it.get(LANG, ""), it.get("name", "")))
+        for it in query
+        if it.tag.endswith("}identity")
+    )
+    features = sorted({it.get("var", "") for it in query if it.tag.endswith("}feature")})
+    text = "".join(f"{part}<" for part in [*identities, *features])
+    forms = [filled_in(x) for x in query.iterfind(FORM)]
+    for values in sorted(forms, key=lambda it: it.get("FORM_TYPE", [])):
+        text += "".join(f"{value}<" for value in values.pop("FORM_TYPE", []))
+        for name in sorted(values):
+            text += "".join(f"{part}<" for part in [name, *sorted(values[name])])
+    return base64.b64encode(hashlib.sha1(text.encode()).digest()).decode()  # noqa: S324 - no secret

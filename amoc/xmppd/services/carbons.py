@@ -1,0 +1,58 @@
+"""Copies of chats for the other clients of a user (XEP-0280)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from xml.etree.ElementTree import Element
+
+from amoc.xmpp.wire.namespaces import NS_CARBONS, NS_MUC_USER
+from amoc.xmpp.wire.xml_text import attributes
+from amoc.xmppd.services.archive import worth_archiving
+from amoc.xmppd.services.mam import forwarded
+
+if TYPE_CHECKING:
+    from amoc.xmppd.routing import Domain, User
+    from amoc.xmppd.session import Session
+
+ENABLE = f"{{{NS_CARBONS}}}enable"
+DISABLE = f"{{{NS_CARBONS}}}disable"
+
+
+def enable(session: Session, _child: Element) -> str:
+    """The client wants copies."""
+    session.carbons = True
+    session.user.reconsider()
+    return ""
+
+
+def disable(session: Session, _child: Element) -> str:
+    """The client wants no more copies."""
+    session.carbons = False
+    session.user.reconsider()
+    return ""
+
+
+def copy(
+    domain: Domain, sender: Session, recipient: User, targets: list[Session], kind: str, data: bytes
+) -> None:
+    """Copy a message that goes to `targets` to the other clients of both ends that want it."""
+    if not _copied(kind, data):
+        return
+    for name, user in (("received", recipient), ("sent", sender.user)):
+        for session in user.sessions.values():
+            if session.carbons and session is not sender and session not in targets:
+                head = attributes(from_=user.jid, to=session.jid, type=kind)
+                session.transport.write(
+                    f"<message{head}><{name} xmlns='{NS_CARBONS}'>".encode()
+                    + forwarded(data)
+                    + f"</{name}></message>".encode()
+                )
+                domain.counts.messages_routed += 1
+
+
+def _copied(kind: str, data: bytes) -> bool:
+    if kind != "chat" and not worth_archiving(data):
+        return False
+    if NS_MUC_USER.encode() in data:  # from a room, which sends to each client by itself
+        return False
+    return not (b"<private" in data and NS_CARBONS.encode() in data)

@@ -1,0 +1,116 @@
+"""Pure. Data forms (XEP-0004): read what was filled in, write what is to be filled in."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+from xml.etree.ElementTree import Element
+
+from amoc.xmpp.wire.namespaces import NS_FORMS
+from amoc.xmpp.wire.xml_text import attributes, escape
+
+MAX_TEXT: Final = 1023
+"""How long a text in a form may be."""
+FORM: Final = f"{{{NS_FORMS}}}x"
+_FIELD: Final = f"{{{NS_FORMS}}}field"
+_VALUE: Final = f"{{{NS_FORMS}}}value"
+
+
+class Field(NamedTuple):
+    """One field of a form."""
+
+    var: str
+    values: tuple[str, ...] = ()
+    kind: str | None = None
+    """Its type, such as ``boolean``; None in an answer."""
+    label: str | None = None
+    options: tuple[str, ...] = ()
+
+
+def form(kind: str, form_type: str, fields: list[Field]) -> str:
+    """A form as markup; `kind` is form, submit or result."""
+    shown = [Field("FORM_TYPE", (form_type,), "hidden"), *fields]
+    return f"<x xmlns='{NS_FORMS}' type='{kind}'>{''.join(map(_field, shown))}</x>"
+
+
+def _field(field: Field) -> str:
+    values = "".join(f"<value>{escape(value)}</value>" for value in field.values)
+    options = "".join(
+        f"<option><value>{escape(option)}</value></option>" for option in field.options
+    )
+    head = attributes(var=field.var, type=field.kind, label=field.label)
+    return f"<field{head}>{options}{values}</field>"
+
+
+def filled_in(x: Element) -> dict[str, list[str]]:
+    """The values of a form by the name of the field."""
+    return {
+        field.get("var", ""): [value.text or "" for value in field.iterfind(_VALUE)]
+        for field in x.iterfind(_FIELD)
+    }
+
+
+def is_true(text: str) -> bool:
+    """A boolean, as a form spells it.
+
+    Raises:
+        ValueError: It is none.
+    """
+    if text in ("1", "true"):
+        return True
+    if text in ("0", "false"):
+        return False
+    raise ValueError(f"must be 0, 1, true or false, got {text!r}")
+
+
+class Setting(NamedTuple):
+    """A field of a form that configures something, and the attribute that it stands for."""
+
+    var: str
+    attribute: str
+    label: str
+    options: tuple[str, ...] = ()
+
+
+def shown(config: object, settings: Sequence[Setting]) -> list[Field]:
+    """The fields of a form with the values of `config`, a record."""
+    fields = []
+    for setting in settings:
+        value = getattr(config, setting.attribute)
+        kind = "text-single"
+        if isinstance(value, bool):
+            kind, value = "boolean", int(value)
+        elif setting.options:
+            kind = "list-single"
+        fields.append(Field(setting.var, (str(value),), kind, setting.label, setting.options))
+    return fields
+
+
+def changes(
+    config: object, settings: Sequence[Setting], values: dict[str, list[str]]
+) -> dict[str, Any]:  # Any: each attribute has its own type
+    """What a form changes in `config`; fields that are not in `settings` are ignored.
+
+    A number may be ``none`` or ``max``, which is more than any limit.
+
+    Raises:
+        ValueError: A value makes no sense.
+    """
+    changed: dict[str, Any] = {}
+    for setting in settings:
+        given = values.get(setting.var)
+        if given is None:
+            continue
+        text = given[0] if given else ""
+        old = getattr(config, setting.attribute)
+        if isinstance(old, bool):
+            changed[setting.attribute] = is_true(text)
+        elif isinstance(old, int):
+            most = text in ("", "none", "max")
+            changed[setting.attribute] = sys.maxsize if most else max(0, int(text))
+        elif len(text) > MAX_TEXT or (setting.options and text not in setting.options):
+            raise ValueError(f"{setting.var} must be one of {setting.options}, got {text[:80]!r}")
+        else:
+            changed[setting.attribute] = text
+    return changed

@@ -1,0 +1,115 @@
+"""Reading an archive (XEP-0313), a user's or a room's."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+from xml.etree.ElementTree import Element
+
+from amoc.xmpp.wire.namespaces import NS_FORWARD, NS_MAM, NS_RSM
+from amoc.xmpp.wire.xml_text import attributes
+from amoc.xmppd.answers import StanzaFailure
+from amoc.xmppd.rewrite import as_child
+from amoc.xmppd.services import moments
+from amoc.xmppd.services.archive import Entry
+from amoc.xmppd.services.forms import FORM, Field, filled_in, form
+from amoc.xmppd.services.paging import Paging, rsm
+from amoc.xmppd.services.service import named
+
+if TYPE_CHECKING:
+    from amoc.xmppd.routing import Domain
+
+QUERY: Final = f"{{{NS_MAM}}}query"
+METADATA: Final = f"{{{NS_MAM}}}metadata"
+FEATURES: Final = (NS_MAM, f"{NS_MAM}#extended", NS_RSM)
+
+
+def query_form() -> str:
+    """What a query may ask for (section 4.1.4)."""
+    fields = [
+        Field("with", kind="jid-single"),
+        *(Field(name, kind="text-single") for name in ("start", "end", "before-id", "after-id")),
+        Field("ids", kind="list-multi"),
+    ]
+    return f"<query xmlns='{NS_MAM}'>{form('form', NS_MAM, fields)}</query>"
+
+
+def query(domain: Domain, owner: str, client: str, address: str | None, asked: Element) -> str:
+    """Send a client a page of an archive; the payload of the answer that follows it.
+
+    Args:
+        domain: What all connections share.
+        owner: Whose archive it is.
+        client: The full address of the client.
+        address: What the client has addressed, from where it gets the page.
+        asked: The request.
+
+    Raises:
+        StanzaFailure: The query makes no sense, or names an entry that is not there.
+    """
+    x = asked.find(FORM)
+    wanted = filled_in(x) if x is not None else {}
+    found = _matching(domain.archives.of(owner), wanted)
+    page = Paging.of(asked, domain.limits.page).cut(found, lambda entry: entry.id)
+    items = page.items
+    if asked.find(f"{{{NS_MAM}}}flip-page") is not None:
+        items = items[::-1]
+    query_id = asked.get("queryid")
+    head = f"<message{attributes(from_=address, to=client)}>".encode()
+    for entry in items:
+        result = attributes(queryid=query_id, id=entry.id)
+        domain.send(
+            client,
+            head
+            + f"<result xmlns='{NS_MAM}'{result}>".encode()
+            + forwarded(entry.stanza, moments.delay(entry.moment, owner))
+            + b"</result></message>",
+        )
+    complete = " complete='true'" if page.complete else ""
+    return f"<fin xmlns='{NS_MAM}'{complete}>{rsm(page)}</fin>"
+
+
+def metadata(domain: Domain, owner: str) -> str:
+    """The first and the last entry of an archive (section 4.2)."""
+    entries = domain.archives.of(owner)
+    ends = ""
+    if entries:
+        ends = "".join(
+            f"<{name} id='{entry.id}' timestamp='{moments.spelt(entry.moment)}'/>"
+            for name, entry in (("start", entries[0]), ("end", entries[-1]))
+        )
+    return f"<metadata xmlns='{NS_MAM}'>{ends}</metadata>"
+
+
+def forwarded(stanza: bytes, delay: bytes = b"") -> bytes:
+    """A stanza inside another one (XEP-0297)."""
+    head = f"<forwarded xmlns='{NS_FORWARD}'>".encode()
+    return head + delay + as_child(stanza) + b"</forwarded>"
+
+
+def _matching(entries: list[Entry], wanted: dict[str, list[str]]) -> list[Entry]:
+    values = {name: given[0] for name, given in wanted.items() if given and name != "ids"}
+    if with_ := values.get("with"):
+        jid = named(with_)
+        full, prefix = jid.full, None if jid.resource else f"{jid.bare}/"
+        entries = [
+            entry
+            for entry in entries
+            if entry.peer == full or (prefix is not None and entry.peer.startswith(prefix))
+        ]
+    try:
+        first = moments.read(values["start"]) if values.get("start") else 0
+        last = moments.read(values["end"]) if values.get("end") else None
+        after = int(values["after-id"]) if values.get("after-id") else None
+        before = int(values["before-id"]) if values.get("before-id") else None
+    except ValueError:
+        raise StanzaFailure("bad-request") from None
+    ids = set(wanted.get("ids", ()))
+    return [
+        entry
+        for entry in entries
+        if entry.moment >= first
+        and (last is None or entry.moment <= last)
+        and (after is None or entry.moment > after)
+        and (before is None or entry.moment < before)
+        and (not ids or entry.id in ids)
+    ]

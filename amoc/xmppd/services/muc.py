@@ -1,0 +1,297 @@
+"""Rooms (XEP-0045): the service ``conference.<domain>``.
+
+A room comes into being when the first client enters it, and is usable at once; its creator may
+configure it before or while others are in it. It goes with its last occupant unless it is
+persistent. `muc_room` has what goes on inside a room, `muc_admin` who may change what.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+from xml.etree.ElementTree import Element
+
+from amoc.xmpp.wire.namespaces import (
+    NS_CLIENT,
+    NS_DISCO_INFO,
+    NS_DISCO_ITEMS,
+    NS_MAM,
+    NS_MUC,
+    NS_MUC_ADMIN,
+    NS_MUC_OWNER,
+    NS_MUC_USER,
+    NS_PING,
+    NS_RSM,
+)
+from amoc.xmpp.wire.xml_text import attributes, escape, serialise
+from amoc.xmppd import delivery
+from amoc.xmppd.answers import StanzaFailure
+from amoc.xmppd.rewrite import opened
+from amoc.xmppd.services import mam, muc_admin
+from amoc.xmppd.services.muc_config import room_features, room_info
+from amoc.xmppd.services.muc_room import JOIN, Occupant, Room, shown_of
+from amoc.xmppd.services.paging import Paging, rsm
+from amoc.xmppd.services.service import (
+    DISCO_INFO,
+    DISCO_ITEMS,
+    PING,
+    Incoming,
+    Service,
+    disco_info,
+    named,
+    only_child,
+)
+
+if TYPE_CHECKING:
+    from amoc.xmppd.routing import Domain
+
+_SUBJECT: Final = f"{{{NS_CLIENT}}}subject"
+_BODY: Final = f"{{{NS_CLIENT}}}body"
+_X: Final = f"{{{NS_MUC_USER}}}x"
+_INVITE: Final = f"{{{NS_MUC_USER}}}invite"
+_DECLINE: Final = f"{{{NS_MUC_USER}}}decline"
+_PASSWORD: Final = f"{{{NS_MUC}}}password"
+
+
+class Conference(Service):
+    """All rooms.
+
+    Attributes:
+        rooms: By address.
+    """
+
+    def __init__(self, domain: Domain) -> None:
+        super().__init__(domain, "conference")
+        self.rooms: dict[str, Room] = {}
+        self.handlers = {
+            ("get", DISCO_INFO): self._info,
+            ("get", DISCO_ITEMS): self._items,
+            ("get", PING): lambda _stanza, _child: "",
+            ("get", muc_admin.ADMIN): lambda it, child: muc_admin.listed(self, it, child),
+            ("set", muc_admin.ADMIN): lambda it, child: muc_admin.change(self, it, child),
+            ("get", muc_admin.OWNER): lambda it, child: muc_admin.form_for(self, it, child),
+            ("set", muc_admin.OWNER): lambda it, child: muc_admin.configure(self, it, child),
+            ("get", mam.QUERY): lambda _stanza, _child: mam.query_form(),
+            ("set", mam.QUERY): self._query_archive,
+        }
+
+    def presence(self, stanza: Incoming) -> None:
+        """A client enters, leaves, or changes its nick or what it shows."""
+        kind = stanza.type
+        room = self.rooms.get(stanza.to.bare)
+        occupant = room.by_jid.get(stanza.sender) if room is not None else None
+        if kind in ("unavailable", "error"):
+            if room is not None and occupant is not None:
+                # A client that answers with errors is gone, though it could not say so.
+                room.leave(occupant, shown_of(stanza) if kind == "unavailable" else "")
+                self.close_if_empty(room)
+        elif kind is not None:
+            raise StanzaFailure("service-unavailable")
+        elif not stanza.to.local or not stanza.to.resource:
+            raise StanzaFailure("jid-malformed")
+        elif room is None or occupant is None:
+            self._enter(room, stanza)
+        elif occupant.nick != stanza.to.resource:
+            if stanza.to.resource in room.occupants:
+                raise StanzaFailure("conflict")
+            room.rename(occupant, stanza.to.resource)
+        else:
+            occupant.shown = shown_of(stanza)
+            if stanza.tree.find(JOIN) is not None:
+                room.welcome(occupant, stanza)  # it has lost its state, and enters again
+            else:
+                room.show(occupant, list(room.occupants.values()))
+
+    def message(self, stanza: Incoming) -> None:
+        """A message to all in a room, to one of them, or an invitation."""
+        room = self.room(stanza.to.bare)
+        occupant = room.by_jid.get(stanza.sender)
+        kind = stanza.type
+        if kind == "error":
+            return  # an answer to what a client got from the room; it stays in it all the same
+        if stanza.to.resource:
+            self._whisper(room, occupant, stanza)
+        elif kind == "groupchat":
+            if occupant is None:
+                raise StanzaFailure("not-acceptable")
+            self._say(room, occupant, stanza)
+        else:
+            self._mediate(room, stanza)
+
+    def answered(self, stanza: Incoming) -> None:
+        """An answer from one occupant to another's request."""
+        room = self.rooms.get(stanza.to.bare)
+        if room is not None and stanza.to.resource:
+            self._pass_on(room, stanza)
+
+    def request(self, stanza: Incoming) -> None:
+        """A request to the service, to a room, or to an occupant."""
+        if not stanza.to.resource:
+            super().request(stanza)
+            return
+        room = self.room(stanza.to.bare)
+        sender = room.by_jid.get(stanza.sender)
+        if sender is None:
+            raise StanzaFailure("not-acceptable")
+        if sender.nick == stanza.to.resource and only_child(stanza.tree).tag == PING:
+            super().request(stanza)  # "am I still in?" (XEP-0410)
+        elif not self._pass_on(room, stanza):
+            raise StanzaFailure("item-not-found")
+
+    def room(self, jid: str) -> Room:
+        """The room of that address.
+
+        Raises:
+            StanzaFailure: There is none.
+        """
+        room = self.rooms.get(jid)
+        if room is None:
+            raise StanzaFailure("item-not-found")
+        return room
+
+    def close_if_empty(self, room: Room) -> None:
+        """Forget a room that nobody is in, unless it is persistent."""
+        if not room.occupants and not room.config.persistent:
+            self.forget(room)
+
+    def forget(self, room: Room) -> None:
+        """Forget a room and its archive."""
+        if self.rooms.pop(room.jid, None) is not None:
+            self.domain.archives.drop(room.jid)
+
+    def _enter(self, room: Room | None, stanza: Incoming) -> None:
+        created = room is None
+        if room is None:
+            if len(self.rooms) >= self.domain.limits.rooms:
+                raise StanzaFailure("resource-constraint")
+            room = Room(self.domain, stanza.to.bare)
+            room.affiliations[stanza.sender_bare] = "owner"
+        else:
+            _check_entry(room, stanza)
+        self.rooms[room.jid] = room
+        room.enter(stanza, stanza.to.resource, created=created)
+
+    def _say(self, room: Room, occupant: Occupant, stanza: Incoming) -> None:
+        if occupant.role == "visitor":
+            raise StanzaFailure("forbidden")
+        said = opened("message", stanza.attrs, stanza.raw, from_=f"{room.jid}/{occupant.nick}")
+        if b"<subject" in stanza.raw:
+            tree = stanza.tree
+            if tree.find(_SUBJECT) is not None and tree.find(_BODY) is None:
+                if occupant.role != "moderator" and not room.config.change_subject:
+                    raise StanzaFailure("forbidden")
+                room.set_subject(said, occupant)
+                return
+        room.say(said, occupant)
+
+    def _whisper(self, room: Room, sender: Occupant | None, stanza: Incoming) -> None:
+        """A private message (XEP-0045 section 7.5)."""
+        if sender is None:
+            raise StanzaFailure("not-acceptable")
+        if stanza.type == "groupchat":
+            raise StanzaFailure("bad-request")
+        if not self._pass_on(room, stanza, f"<x xmlns='{NS_MUC_USER}'/>".encode()):
+            raise StanzaFailure("item-not-found")
+
+    def _pass_on(self, room: Room, stanza: Incoming, child: bytes = b"") -> bool:
+        """Send a stanza on to the occupant it is for; whether there is one."""
+        sender = room.by_jid.get(stanza.sender)
+        target = room.occupants.get(stanza.to.resource)
+        if sender is None or target is None:
+            return False
+        kind = stanza.kind
+        head, inner = opened(kind, stanza.attrs, stanza.raw, from_=f"{room.jid}/{sender.nick}")
+        if child and NS_MUC_USER.encode() in inner:
+            child = b""  # the sender has marked it already
+        end = b"</" + kind.encode() + b">"
+        return self.domain.send(target.jid, head + target.to + b">" + inner + child + end)
+
+    def _mediate(self, room: Room, stanza: Incoming) -> None:
+        """Invitations and refusals, by way of the room (XEP-0045 section 7.8.2)."""
+        x = stanza.tree.find(_X)
+        found = [child for child in x if child.tag in (_INVITE, _DECLINE)] if x is not None else []
+        if len(found) != 1:
+            raise StanzaFailure("bad-request")
+        child = found[0]
+        target = named(child.get("to"))
+        sender = stanza.sender_bare
+        if child.tag == _INVITE:
+            self._check_invitation(room, stanza, target.bare)
+        reason = "".join(serialise(part, NS_MUC_USER, inherit=False) for part in child)
+        name = child.tag.rpartition("}")[2]
+        password = ""
+        if name == "invite" and room.config.protected:
+            password = f"<password>{escape(room.config.password)}</password>"
+        head = attributes(from_=room.jid, to=target.full, id=stanza.attrs.get("id"))
+        delivery.to_user(
+            self.domain,
+            target.bare,
+            f"<message{head}><x xmlns='{NS_MUC_USER}'><{name}{attributes(from_=sender)}>"
+            f"{reason}</{name}>{password}</x></message>".encode(),
+        )
+
+    def _check_invitation(self, room: Room, stanza: Incoming, target: str) -> None:
+        sender = room.by_jid.get(stanza.sender)
+        if sender is None:
+            raise StanzaFailure("not-acceptable")
+        if not room.config.members_only:
+            return
+        if sender.role != "moderator" and not room.config.allow_invites:
+            raise StanzaFailure("forbidden")
+        if room.affiliation(target) == "none":
+            muc_admin.affiliate(self, room, target, "member")
+
+    def _info(self, stanza: Incoming, child: Element) -> str:
+        if child.get("node"):
+            raise StanzaFailure("item-not-found")
+        features = [NS_DISCO_INFO, NS_DISCO_ITEMS, NS_PING]
+        if self.domain.archives.on:
+            features.append(NS_MAM)
+        if not stanza.to.local:
+            name = ("conference", "text", "amoc xmppd: rooms")
+            return disco_info([name], [*features, NS_MUC, NS_RSM])
+        room = self.room(stanza.to.bare)
+        features += [*room_features(room.config), NS_MUC_ADMIN, NS_MUC_OWNER]
+        form = room_info(room.config, len(room.occupants))
+        return disco_info([("conference", "text", room.config.name)], features, form)
+
+    def _items(self, stanza: Incoming, child: Element) -> str:
+        if stanza.to.local:
+            room = self.room(stanza.to.bare)
+            shown = room.config.public or stanza.sender in room.by_jid
+            names = [(f"{room.jid}/{nick}", nick) for nick in room.occupants] if shown else []
+        else:
+            rooms = [room for room in self.rooms.values() if room.config.public]
+            names = [(room.jid, room.config.name or room.jid.partition("@")[0]) for room in rooms]
+        page = Paging.of(child, self.domain.limits.page).cut(names, lambda item: item[0])
+        items = "".join(f"<item{attributes(jid=jid, name=name)}/>" for jid, name in page.items)
+        return f"<query xmlns='{NS_DISCO_ITEMS}'>{items}{rsm(page)}</query>"
+
+    def _query_archive(self, stanza: Incoming, child: Element) -> str:
+        room = self.room(stanza.to.bare)
+        member = room.affiliation(stanza.sender_bare)
+        inside = stanza.sender in room.by_jid
+        if member == "outcast" or (room.config.members_only and member == "none" and not inside):
+            raise StanzaFailure("forbidden")
+        return mam.query(self.domain, room.jid, stanza.sender, room.jid, child)
+
+
+def _check_entry(room: Room, stanza: Incoming) -> None:
+    """Whether a client may come in (XEP-0045 section 7.2).
+
+    Raises:
+        StanzaFailure: It may not, for one reason or another.
+    """
+    affiliation = room.affiliation(stanza.sender_bare)
+    if affiliation == "outcast":
+        raise StanzaFailure("forbidden")
+    if room.config.members_only and affiliation == "none":
+        raise StanzaFailure("registration-required")
+    if room.config.protected and affiliation != "owner":
+        given = stanza.tree.findtext(f"{JOIN}/{_PASSWORD}")
+        if given != room.config.password:
+            raise StanzaFailure("not-authorized")
+    if stanza.to.resource in room.occupants:
+        raise StanzaFailure("conflict")
+    privileged = affiliation in ("owner", "admin")
+    if len(room.occupants) >= room.config.max_occupants and not privileged:
+        raise StanzaFailure("service-unavailable")

@@ -1,0 +1,231 @@
+"""Who may change what in a room (XEP-0045 sections 8 to 10): roles, affiliations, configuration.
+
+Affiliations and roles are ranked; one may change those that rank below oneself, to what ranks below
+oneself. An owner may do everything but leave a room without owner.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+from xml.etree.ElementTree import Element
+
+from amoc.xmpp.wire.namespaces import NS_MUC_ADMIN, NS_MUC_OWNER, NS_MUC_USER
+from amoc.xmpp.wire.xml_text import attributes, escape
+from amoc.xmppd.answers import StanzaFailure
+from amoc.xmppd.services.forms import FORM
+from amoc.xmppd.services.muc_config import config_form, configured
+from amoc.xmppd.services.muc_room import (
+    BANNED,
+    KICKED,
+    NOW_MEMBERS_ONLY,
+    UNAFFILIATED,
+    Occupant,
+    Room,
+)
+from amoc.xmppd.services.service import Incoming, named
+
+if TYPE_CHECKING:
+    from amoc.xmppd.services.muc import Conference
+
+ADMIN: Final = f"{{{NS_MUC_ADMIN}}}query"
+OWNER: Final = f"{{{NS_MUC_OWNER}}}query"
+_ITEM: Final = f"{{{NS_MUC_ADMIN}}}item"
+_REASON: Final = f"{{{NS_MUC_ADMIN}}}reason"
+_DESTROY: Final = f"{{{NS_MUC_OWNER}}}destroy"
+_OWNER_REASON: Final = f"{{{NS_MUC_OWNER}}}reason"
+
+_RANKS: Final = {"outcast": 0, "none": 1, "member": 2, "admin": 3, "owner": 4}
+_ROLES: Final = ("none", "visitor", "participant", "moderator")
+
+
+def listed(conference: Conference, stanza: Incoming, query: Element) -> str:
+    """Those of one affiliation or role (sections 9.5, 9.8, 10.5)."""
+    room = conference.room(stanza.to.bare)
+    item = query.find(_ITEM)
+    if item is None:
+        raise StanzaFailure("bad-request")
+    affiliation, role = item.get("affiliation"), item.get("role")
+    if affiliation is not None:
+        if affiliation not in _RANKS:
+            raise StanzaFailure("bad-request")
+        _need(room, stanza, "admin" if affiliation != "member" else "none")
+        found = [
+            attributes(affiliation=affiliation, jid=bare)
+            for bare, theirs in room.affiliations.items()
+            if theirs == affiliation
+        ]
+    else:
+        _moderator(room, stanza)
+        found = [
+            attributes(
+                affiliation=room.affiliation(one.bare), role=one.role, nick=one.nick, jid=one.jid
+            )
+            for one in room.occupants.values()
+            if one.role == role
+        ]
+    items = "".join(f"<item{item}/>" for item in found)
+    return f"<query xmlns='{NS_MUC_ADMIN}'>{items}</query>"
+
+
+def change(conference: Conference, stanza: Incoming, query: Element) -> str:
+    """Change roles and affiliations; all items are checked before the first is carried out."""
+    room = conference.room(stanza.to.bare)
+    items = query.findall(_ITEM)
+    if not items:
+        raise StanzaFailure("bad-request")
+    steps = [_step(room, stanza, item) for item in items]
+    for target, kind, value, extra in steps:
+        if kind == "role":
+            occupant = room.occupants.get(target)
+            if occupant is not None:
+                _set_role(conference, room, occupant, value, extra)
+        else:
+            affiliate(conference, room, target, value, extra)
+    return ""
+
+
+def _step(room: Room, stanza: Incoming, item: Element) -> tuple[str, str, str, str]:
+    """Check one change: its target, whether it is a role, the value, and the reason as markup."""
+    mine = _RANKS[room.affiliation(stanza.sender_bare)]
+    reason = item.findtext(_REASON)
+    extra = f"<actor{attributes(jid=stanza.sender_bare)}/>"
+    if reason:
+        extra += f"<reason>{escape(reason)}</reason>"
+    role, affiliation, nick = item.get("role"), item.get("affiliation"), item.get("nick")
+    if affiliation is not None:
+        bare = _target(room, item.get("jid"), nick)
+        theirs = _RANKS[room.affiliation(bare)]
+        if affiliation not in _RANKS:
+            raise StanzaFailure("bad-request")
+        if mine < _RANKS["admin"]:
+            raise StanzaFailure("forbidden")
+        if mine < _RANKS["owner"] and (mine <= theirs or mine <= _RANKS[affiliation]):
+            raise StanzaFailure("not-allowed")
+        owners = [one for one, what in room.affiliations.items() if what == "owner"]
+        if affiliation != "owner" and owners == [bare]:
+            raise StanzaFailure("conflict")
+        return bare, "affiliation", affiliation, extra
+    if role not in _ROLES or nick is None:
+        raise StanzaFailure("bad-request")
+    _moderator(room, stanza)
+    occupant = room.occupants.get(nick)
+    if occupant is None:
+        raise StanzaFailure("item-not-found")
+    if _RANKS[room.affiliation(occupant.bare)] > mine:
+        raise StanzaFailure("not-allowed")
+    if mine < _RANKS["admin"] and "moderator" in (role, occupant.role):
+        raise StanzaFailure("not-allowed")
+    return nick, "role", role, extra
+
+
+def affiliate(
+    conference: Conference, room: Room, bare: str, affiliation: str, extra: str = ""
+) -> None:
+    """Give a user another affiliation, and tell those in the room what it means for them."""
+    if affiliation == "none":
+        room.affiliations.pop(bare, None)
+    else:
+        known = bare in room.affiliations
+        if not known and len(room.affiliations) >= conference.domain.limits.affiliations:
+            raise StanzaFailure("resource-constraint")
+        room.affiliations[bare] = affiliation
+    for occupant in [one for one in room.occupants.values() if one.bare == bare]:
+        if affiliation == "outcast":
+            room.leave(occupant, codes=[BANNED], extra=extra)
+        elif affiliation == "none" and room.config.members_only:
+            room.leave(occupant, codes=[UNAFFILIATED], extra=extra)
+        else:
+            occupant.role = room.usual_role(bare)
+            room.show(occupant, list(room.occupants.values()), extra=extra)
+    conference.close_if_empty(room)
+
+
+def form_for(conference: Conference, stanza: Incoming, _query: Element) -> str:
+    """The room's configuration, for its owner (section 10.2)."""
+    room = conference.room(stanza.to.bare)
+    _need(room, stanza, "owner")
+    return f"<query xmlns='{NS_MUC_OWNER}'>{config_form(room.config)}</query>"
+
+
+def configure(conference: Conference, stanza: Incoming, query: Element) -> str:
+    """Configure or destroy a room (sections 10.1, 10.2 and 10.9)."""
+    room = conference.room(stanza.to.bare)
+    _need(room, stanza, "owner")
+    destroy, form = query.find(_DESTROY), query.find(FORM)
+    if destroy is not None:
+        _destroy(conference, room, destroy.get("jid"), destroy.findtext(_OWNER_REASON))
+    elif form is None:
+        raise StanzaFailure("bad-request")
+    elif form.get("type") == "cancel":
+        if room.unconfigured:
+            _destroy(conference, room, None, None)
+    elif form.get("type") == "submit":
+        most = conference.domain.limits.occupants
+        room.config = configured(room.config, form, most)
+        room.unconfigured = False
+        if room.config.members_only:
+            for occupant in list(room.occupants.values()):
+                if room.affiliation(occupant.bare) == "none":
+                    room.leave(occupant, codes=[NOW_MEMBERS_ONLY])
+        _tell_configured(conference, room)
+        conference.close_if_empty(room)
+    else:
+        raise StanzaFailure("bad-request")
+    return ""
+
+
+def _tell_configured(conference: Conference, room: Room) -> None:
+    """Section 10.2.1: those in the room learn that its configuration has changed."""
+    for occupant in room.occupants.values():
+        head = attributes(type="groupchat", from_=room.jid, to=occupant.jid)
+        conference.domain.send(
+            occupant.jid,
+            f"<message{head}><x xmlns='{NS_MUC_USER}'><status code='104'/></x></message>".encode(),
+        )
+
+
+def _destroy(conference: Conference, room: Room, instead: str | None, reason: str | None) -> None:
+    why = f"<reason>{escape(reason)}</reason>" if reason else ""
+    for occupant in list(room.occupants.values()):
+        head = attributes(from_=f"{room.jid}/{occupant.nick}", to=occupant.jid, type="unavailable")
+        conference.domain.send(
+            occupant.jid,
+            f"<presence{head}><x xmlns='{NS_MUC_USER}'><item affiliation='none' role='none'/>"
+            f"<destroy{attributes(jid=instead)}>{why}</destroy>"
+            "<status code='110'/></x></presence>".encode(),
+        )
+    room.occupants.clear()
+    room.by_jid.clear()
+    conference.forget(room)
+
+
+def _set_role(
+    conference: Conference, room: Room, occupant: Occupant, role: str, extra: str
+) -> None:
+    if role == "none":
+        room.leave(occupant, codes=[KICKED], extra=extra)
+        conference.close_if_empty(room)
+    else:
+        occupant.role = role
+        room.show(occupant, list(room.occupants.values()), extra=extra)
+
+
+def _target(room: Room, jid: str | None, nick: str | None) -> str:
+    if jid is None and nick is not None:
+        if nick not in room.occupants:
+            raise StanzaFailure("item-not-found")
+        return room.occupants[nick].bare
+    return named(jid).bare
+
+
+def _need(room: Room, stanza: Incoming, least: str) -> None:
+    """Raise unless the sender's affiliation ranks at least as high as `least`."""
+    mine = room.affiliation(stanza.sender_bare)
+    if _RANKS[mine] < _RANKS[least]:
+        raise StanzaFailure("forbidden")
+
+
+def _moderator(room: Room, stanza: Incoming) -> None:
+    occupant = room.by_jid.get(stanza.sender)
+    if occupant is None or occupant.role != "moderator":
+        raise StanzaFailure("forbidden")

@@ -1,0 +1,335 @@
+"""Light rooms (MongooseIM's MUC light): the service ``muclight.<domain>``.
+
+A light room has members instead of occupants: nobody enters or leaves by presence, and a message
+goes to all members that are connected, and is kept for those that are not.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING, Final
+from xml.etree.ElementTree import Element
+
+from amoc.xmpp.wire.elements import iq_result
+from amoc.xmpp.wire.namespaces import (
+    NS_DISCO_INFO,
+    NS_DISCO_ITEMS,
+    NS_MAM,
+    NS_MUC_LIGHT_AFFILIATIONS,
+    NS_MUC_LIGHT_CONFIGURATION,
+    NS_MUC_LIGHT_CREATE,
+    NS_MUC_LIGHT_DESTROY,
+    NS_MUC_LIGHT_INFO,
+    NS_PING,
+    NS_RSM,
+)
+from amoc.xmpp.wire.xml_text import attributes, escape
+from amoc.xmppd import delivery
+from amoc.xmppd.answers import StanzaFailure
+from amoc.xmppd.rewrite import opened, stamp
+from amoc.xmppd.services import mam
+from amoc.xmppd.services.archive import Entry, stanza_id, worth_archiving
+from amoc.xmppd.services.paging import Paging, rsm
+from amoc.xmppd.services.service import (
+    DISCO_INFO,
+    DISCO_ITEMS,
+    PING,
+    Incoming,
+    Service,
+    disco_info,
+    named,
+)
+
+if TYPE_CHECKING:
+    from amoc.xmppd.routing import Domain
+
+NS_MUC_LIGHT: Final = "urn:xmpp:muclight:0"
+_CREATE: Final = f"{{{NS_MUC_LIGHT_CREATE}}}"
+_AFFILIATIONS: Final = f"{{{NS_MUC_LIGHT_AFFILIATIONS}}}"
+_CONFIGURATION: Final = f"{{{NS_MUC_LIGHT_CONFIGURATION}}}"
+_MAX_SETTINGS: Final = 20
+_MAX_TEXT: Final = 1023
+
+
+class LightRoom:
+    """One light room.
+
+    Attributes:
+        jid: Its address.
+        members: owner or member, by bare address, the owner first.
+        settings: Such as ``roomname`` and ``subject``.
+        version: Names its current state.
+    """
+
+    __slots__ = ("jid", "members", "settings", "version")
+
+    def __init__(self, jid: str) -> None:
+        self.jid = jid
+        self.members: dict[str, str] = {}
+        self.settings = {"roomname": "Untitled", "subject": ""}
+        self.version = secrets.token_hex(8)
+
+
+class LightRooms(Service):
+    """All light rooms.
+
+    Attributes:
+        rooms: By address.
+    """
+
+    def __init__(self, domain: Domain) -> None:
+        super().__init__(domain, "muclight")
+        self.rooms: dict[str, LightRoom] = {}
+        self._rooms_of: dict[str, dict[str, LightRoom]] = {}
+        self.handlers = {
+            ("get", DISCO_INFO): self._info,
+            ("get", DISCO_ITEMS): self._items,
+            ("get", PING): lambda _stanza, _child: "",
+            ("set", f"{_CREATE}query"): self._create,
+            ("get", f"{_AFFILIATIONS}query"): self._members,
+            ("set", f"{_AFFILIATIONS}query"): self._change_members,
+            ("get", f"{_CONFIGURATION}query"): self._settings,
+            ("set", f"{_CONFIGURATION}query"): self._configure,
+            ("get", f"{{{NS_MUC_LIGHT_INFO}}}query"): self._all,
+            ("set", f"{{{NS_MUC_LIGHT_DESTROY}}}query"): self._destroy,
+            ("get", mam.QUERY): lambda _stanza, _child: mam.query_form(),
+            ("set", mam.QUERY): self._query_archive,
+        }
+
+    def message(self, stanza: Incoming) -> None:
+        """A message to all members."""
+        if stanza.type == "error":
+            return
+        if stanza.type != "groupchat":
+            raise StanzaFailure("bad-request")
+        room = self._room(stanza)
+        sender = f"{room.jid}/{stanza.sender_bare}"
+        head, inner = opened("message", stanza.attrs, stanza.raw, from_=sender)
+        archives = self.domain.archives
+        mark = b""
+        if archives.on and worth_archiving(inner):
+            moment = archives.moment(self.domain.now_us())
+            archives.add(room.jid, Entry(moment, sender, head + b">" + inner + b"</message>"))
+            mark = stanza_id(moment, escape(room.jid).encode())
+        self._tell(room, head, inner + mark)
+
+    def presence(self, stanza: Incoming) -> None:
+        """Light rooms know no presence."""
+        if stanza.type is None:
+            raise StanzaFailure("feature-not-implemented")
+
+    def request(self, stanza: Incoming) -> None:
+        """A request to the service or a room; a room without a name is given one."""
+        unnamed = not stanza.to.local and stanza.tree.find(f"{_CREATE}query") is not None
+        if not unnamed:
+            super().request(stanza)
+            return
+        stanza.to = stanza.to._replace(local=f"room{self.domain.next_serial()}")
+        payload = self.serve(stanza)
+        self.domain.send(
+            stanza.sender,
+            iq_result(
+                to=stanza.sender, from_=stanza.to.bare, id_=stanza.attrs["id"], payload=payload
+            ),
+        )
+
+    def _create(self, stanza: Incoming, query: Element) -> str:
+        if stanza.to.bare in self.rooms:
+            raise StanzaFailure("conflict")
+        if len(self.rooms) >= self.domain.limits.rooms:
+            raise StanzaFailure("resource-constraint")
+        room = LightRoom(stanza.to.bare)
+        wanted = _users(query.find(f"{_CREATE}occupants"), f"{_CREATE}user")
+        room.settings |= _given(query.find(f"{_CREATE}configuration"))
+        wanted = {jid: what for jid, what in wanted.items() if what == "member"}
+        wanted.pop(stanza.sender_bare, None)
+        self._check_size(1 + len(wanted))
+        self.rooms[room.jid] = room
+        self._affiliate(room, {stanza.sender_bare: "owner", **wanted})
+        return ""
+
+    def _change_members(self, stanza: Incoming, query: Element) -> str:
+        room = self._room(stanza)
+        changes = _users(query, f"{_AFFILIATIONS}user")
+        sender = stanza.sender_bare
+        if not changes:
+            raise StanzaFailure("bad-request")
+        if room.members[sender] != "owner" and changes != {sender: "none"}:
+            raise StanzaFailure("not-allowed")
+        changes = {jid: what for jid, what in changes.items() if room.members.get(jid) != what}
+        self._check_size(len(room.members.keys() | changes.keys()))
+        self._affiliate(room, changes)
+        return ""
+
+    def _affiliate(self, room: LightRoom, changes: dict[str, str]) -> None:
+        """Change members, tell all of the change, and newcomers who is there."""
+        before = dict(room.members)
+        for jid, what in changes.items():
+            if what == "none":
+                room.members.pop(jid, None)
+                self._rooms_of.get(jid, {}).pop(room.jid, None)
+                if not self._rooms_of.get(jid):
+                    self._rooms_of.pop(jid, None)
+                continue
+            if what == "owner":  # there is one
+                for other, theirs in room.members.items():
+                    if theirs == "owner" and other != jid:
+                        room.members[other] = changes[other] = "member"
+            room.members[jid] = what
+            self._rooms_of.setdefault(jid, {})[room.jid] = room
+        if room.members and "owner" not in room.members.values():
+            heir = next(iter(room.members))
+            room.members[heir] = changes[heir] = "owner"
+        old, room.version = room.version, secrets.token_hex(8)
+        news = {jid: what for jid, what in changes.items() if what != "none" or jid in before}
+        versions = f"<prev-version>{old}</prev-version><version>{room.version}</version>"
+        for jid in {**before, **room.members}:
+            if jid in before:
+                told = news if jid in room.members else {jid: "none"}
+                x = _markup(NS_MUC_LIGHT_AFFILIATIONS, versions + _listed(told))
+            else:
+                content = f"<version>{room.version}</version>" + _listed(room.members)
+                x = _markup(NS_MUC_LIGHT_AFFILIATIONS, content)
+            self._send(room, jid, x)
+        if not room.members:
+            self._forget(room)
+
+    def _members(self, stanza: Incoming, _query: Element) -> str:
+        room = self._room(stanza)
+        content = f"<version>{room.version}</version>{_listed(room.members)}"
+        return f"<query xmlns='{NS_MUC_LIGHT_AFFILIATIONS}'>{content}</query>"
+
+    def _settings(self, stanza: Incoming, _query: Element) -> str:
+        room = self._room(stanza)
+        content = f"<version>{room.version}</version>{_shown(room.settings)}"
+        return f"<query xmlns='{NS_MUC_LIGHT_CONFIGURATION}'>{content}</query>"
+
+    def _configure(self, stanza: Incoming, query: Element) -> str:
+        room = self._room(stanza)
+        changes = _given(query)
+        if room.members[stanza.sender_bare] != "owner" and set(changes) != {"subject"}:
+            raise StanzaFailure("not-allowed")
+        if len(room.settings.keys() | changes.keys()) > _MAX_SETTINGS:
+            raise StanzaFailure("resource-constraint")
+        room.settings |= changes
+        old, room.version = room.version, secrets.token_hex(8)
+        versions = f"<prev-version>{old}</prev-version><version>{room.version}</version>"
+        x = _markup(NS_MUC_LIGHT_CONFIGURATION, versions + _shown(changes))
+        for jid in room.members:
+            self._send(room, jid, x)
+        return ""
+
+    def _all(self, stanza: Incoming, _query: Element) -> str:
+        room = self._room(stanza)
+        content = (
+            f"<version>{room.version}</version>"
+            f"<configuration>{_shown(room.settings)}</configuration>"
+            f"<occupants>{_listed(room.members)}</occupants>"
+        )
+        return f"<query xmlns='{NS_MUC_LIGHT_INFO}'>{content}</query>"
+
+    def _destroy(self, stanza: Incoming, _query: Element) -> str:
+        room = self._room(stanza)
+        if room.members[stanza.sender_bare] != "owner":
+            raise StanzaFailure("not-allowed")
+        for jid in room.members:
+            gone = _markup(NS_MUC_LIGHT_AFFILIATIONS, _listed({jid: "none"}))
+            self._send(room, jid, gone + f"<x xmlns='{NS_MUC_LIGHT_DESTROY}'/>")
+        for jid in room.members:
+            self._rooms_of[jid].pop(room.jid)
+            if not self._rooms_of[jid]:
+                del self._rooms_of[jid]
+        self._forget(room)
+        return ""
+
+    def _query_archive(self, stanza: Incoming, child: Element) -> str:
+        room = self._room(stanza)
+        return mam.query(self.domain, room.jid, stanza.sender, room.jid, child)
+
+    def _info(self, stanza: Incoming, child: Element) -> str:
+        if child.get("node"):
+            raise StanzaFailure("item-not-found")
+        if stanza.to.local:
+            self._room(stanza)
+        features = [NS_DISCO_INFO, NS_DISCO_ITEMS, NS_PING, NS_RSM, NS_MUC_LIGHT]
+        if self.domain.archives.on:
+            features.append(NS_MAM)
+        return disco_info([("conference", "text", "amoc xmppd: light rooms")], features)
+
+    def _items(self, stanza: Incoming, child: Element) -> str:
+        if stanza.to.local:
+            raise StanzaFailure("feature-not-implemented")
+        rooms = list(self._rooms_of.get(stanza.sender_bare, {}).values())
+        page = Paging.of(child, self.domain.limits.page).cut(rooms, lambda room: room.jid)
+        items = "".join(
+            f"<item{attributes(jid=it.jid, name=it.settings['roomname'], version=it.version)}/>"
+            for it in page.items
+        )
+        return f"<query xmlns='{NS_DISCO_ITEMS}'>{items}{rsm(page)}</query>"
+
+    def _room(self, stanza: Incoming) -> LightRoom:
+        """The room that a stanza of a member is for; to others, there is none."""
+        room = self.rooms.get(stanza.to.bare)
+        if room is None or stanza.sender_bare not in room.members:
+            raise StanzaFailure("item-not-found")
+        return room
+
+    def _check_size(self, count: int) -> None:
+        if count > self.domain.limits.occupants:
+            raise StanzaFailure("resource-constraint")
+
+    def _forget(self, room: LightRoom) -> None:
+        del self.rooms[room.jid]
+        self.domain.archives.drop(room.jid)
+
+    def _send(self, room: LightRoom, jid: str, x: str) -> None:
+        id_ = secrets.token_hex(8)
+        head = attributes(type="groupchat", from_=room.jid, to=jid, id=id_)
+        delivery.to_all(self.domain, jid, f"<message{head}>{x}<body/></message>".encode())
+
+    def _tell(self, room: LightRoom, head: bytes, inner: bytes) -> None:
+        for jid in room.members:
+            message = head + stamp({"to": jid}) + b">" + inner + b"</message>"
+            delivery.to_all(self.domain, jid, message)
+
+
+def _users(parent: Element | None, tag: str) -> dict[str, str]:
+    """Affiliations by bare address, as a request has them."""
+    found = {}
+    for user in parent.iterfind(tag) if parent is not None else ():
+        what = user.get("affiliation")
+        if what not in ("owner", "member", "none"):
+            raise StanzaFailure("bad-request")
+        found[named((user.text or "").strip()).bare] = what
+    if list(found.values()).count("owner") > 1:
+        raise StanzaFailure("bad-request")
+    return found
+
+
+def _given(parent: Element | None) -> dict[str, str]:
+    """Settings, as a request has them."""
+    given = {}
+    for child in parent if parent is not None else ():
+        name, text = child.tag.rpartition("}")[2], child.text or ""
+        if name == "version":
+            continue
+        if max(len(name), len(text)) > _MAX_TEXT or not name.isidentifier():
+            raise StanzaFailure("not-acceptable")
+        given[name] = text
+    if len(given) > _MAX_SETTINGS:
+        raise StanzaFailure("resource-constraint")
+    return given
+
+
+def _listed(members: dict[str, str]) -> str:
+    return "".join(
+        f"<user affiliation='{what}'>{escape(jid)}</user>" for jid, what in members.items()
+    )
+
+
+def _shown(settings: dict[str, str]) -> str:
+    return "".join(f"<{name}>{escape(text)}</{name}>" for name, text in settings.items())
+
+
+def _markup(namespace: str, content: str) -> str:
+    return f"<x xmlns='{namespace}'>{content}</x>"

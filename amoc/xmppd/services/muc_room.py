@@ -1,0 +1,260 @@
+"""One room (XEP-0045): who is in it and who may be, and what each of them gets to see.
+
+A message is taken apart once; each occupant then costs one concatenation and one look-up. What a
+newcomer sees follows section 7.1: the others, then itself, then history, then the subject.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final
+
+from amoc.xmpp.wire.namespaces import NS_CLIENT, NS_MUC, NS_MUC_USER
+from amoc.xmpp.wire.xml_text import attributes, escape, serialise
+from amoc.xmppd.rewrite import Opened, stamp
+from amoc.xmppd.services import moments
+from amoc.xmppd.services.archive import Entry, stanza_id, worth_archiving
+from amoc.xmppd.services.muc_config import Config
+from amoc.xmppd.services.service import Incoming
+
+if TYPE_CHECKING:
+    from amoc.xmppd.routing import Domain
+
+JOIN: Final = f"{{{NS_MUC}}}x"
+_USER_X: Final = f"{{{NS_MUC_USER}}}x"
+_CLOSE: Final = b"</message>"
+
+SELF: Final = 110
+"""Status codes (section 15.6)."""
+ADDRESSES_SHOWN: Final = 100
+LOGGED: Final = 170
+CREATED: Final = 201
+BANNED: Final = 301
+RENAMED: Final = 303
+KICKED: Final = 307
+UNAFFILIATED: Final = 321
+NOW_MEMBERS_ONLY: Final = 322
+
+
+class Occupant:
+    """One client in a room.
+
+    Attributes:
+        jid: Its full address.
+        nick: Its name in the room.
+        role: moderator, participant or visitor.
+        to: Its address as an attribute.
+        shown: What its presence holds, as markup.
+    """
+
+    __slots__ = ("jid", "nick", "role", "shown", "to")
+
+    def __init__(self, jid: str, nick: str, role: str, shown: str) -> None:
+        self.jid = jid
+        self.nick = nick
+        self.role = role
+        self.shown = shown
+        self.to = stamp({"to": jid})
+
+    @property
+    def bare(self) -> str:
+        """The user."""
+        return self.jid.partition("/")[0]
+
+
+class Room:
+    """One room.
+
+    Attributes:
+        jid: Its address.
+        config: How it behaves.
+        affiliations: owner, admin, member or outcast, by bare address.
+        occupants: By nick.
+        by_jid: The same by full address.
+        unconfigured: Whether it was just made, and its owner has not said how it is to be.
+    """
+
+    __slots__ = (
+        "_by", "_domain", "_subject", "affiliations", "by_jid", "config", "jid", "occupants",
+        "unconfigured",
+    )  # fmt: skip
+
+    def __init__(self, domain: Domain, jid: str) -> None:
+        self._domain = domain
+        self.jid = jid
+        self._by = escape(jid).encode()
+        self.config = Config()
+        self.affiliations: dict[str, str] = {}
+        self.occupants: dict[str, Occupant] = {}
+        self.by_jid: dict[str, Occupant] = {}
+        self.unconfigured = True
+        self._subject: Opened | None = None
+
+    def affiliation(self, bare: str) -> str:
+        """What a user is to the room; ``none`` by default."""
+        return self.affiliations.get(bare, "none")
+
+    def usual_role(self, bare: str) -> str:
+        """The role that a user has when it comes, by its affiliation."""
+        affiliation = self.affiliation(bare)
+        if affiliation in ("owner", "admin"):
+            return "moderator"
+        return "visitor" if self.config.moderated and affiliation == "none" else "participant"
+
+    # Coming and going
+
+    def enter(self, stanza: Incoming, nick: str, *, created: bool) -> None:
+        """A client comes in; `stanza` is its presence, which may say what history it wants."""
+        role = self.usual_role(stanza.sender_bare)
+        occupant = Occupant(stanza.sender, nick, role, shown_of(stanza))
+        self.occupants[nick] = self.by_jid[occupant.jid] = occupant
+        others = [other for other in self.occupants.values() if other is not occupant]
+        self.show(occupant, others)
+        self.welcome(occupant, stanza, created=created)
+
+    def welcome(self, occupant: Occupant, stanza: Incoming, *, created: bool = False) -> None:
+        """Send a newcomer all that it is to know."""
+        for other in self.occupants.values():
+            if other is not occupant:
+                self.show(other, [occupant])
+        codes = [CREATED] if created else []
+        if self.config.whois == "anyone":
+            codes.append(ADDRESSES_SHOWN)
+        if self._domain.archives.on:
+            codes.append(LOGGED)
+        self.show(occupant, [occupant], codes=codes)
+        for entry in self._history(stanza):
+            old = moments.delay(entry.moment, self.jid)
+            sent = entry.stanza
+            self._domain.send(occupant.jid, sent[:8] + occupant.to + sent[8:-10] + old + _CLOSE)
+        subject = self._subject or Opened(
+            f"<message type='groupchat' from='{escape(self.jid)}'".encode(), b"<subject/>"
+        )
+        self._domain.send(occupant.jid, subject.head + occupant.to + b">" + subject.inner + _CLOSE)
+
+    def leave(
+        self, occupant: Occupant, shown: str = "", *, codes: Iterable[int] = (), extra: str = ""
+    ) -> None:
+        """A client goes; `extra` is markup that says why, beside the status `codes`."""
+        viewers = list(self.occupants.values())
+        del self.occupants[occupant.nick], self.by_jid[occupant.jid]
+        occupant.shown = shown
+        self.show(occupant, viewers, gone=True, codes=codes, extra=extra)
+
+    def rename(self, occupant: Occupant, nick: str) -> None:
+        """A client takes another nick (section 7.6)."""
+        everybody = list(self.occupants.values())
+        self.show(occupant, everybody, gone=True, codes=[RENAMED], nick=nick)
+        del self.occupants[occupant.nick]
+        occupant.nick = nick
+        self.occupants[nick] = occupant
+        self.show(occupant, everybody)
+
+    def show(
+        self,
+        occupant: Occupant,
+        viewers: Iterable[Occupant],
+        *,
+        gone: bool = False,
+        codes: Iterable[int] = (),
+        extra: str = "",
+        nick: str | None = None,
+    ) -> None:
+        """Send the presence of `occupant` to `viewers`.
+
+        Args:
+            occupant: Whose presence it is.
+            viewers: Who gets it.
+            gone: Whether it is leaving the nick.
+            codes: Status codes besides the one that marks one's own presence.
+            extra: Markup inside the item, such as a reason.
+            nick: Its new nick, if it takes one.
+        """
+        kind = "unavailable" if gone else None
+        head = f"<presence{attributes(from_=f'{self.jid}/{occupant.nick}', type=kind)}".encode()
+        role = "none" if gone and nick is None else occupant.role
+        affiliation = self.affiliation(occupant.bare)
+        status = "".join(f"<status code='{code}'/>" for code in codes)
+        tails: dict[tuple[bool, bool], bytes] = {}
+        for viewer in viewers:
+            sees_jid = self.config.whois == "anyone" or viewer.role == "moderator"
+            which = sees_jid or viewer is occupant, viewer is occupant
+            tail = tails.get(which)
+            if tail is None:
+                jid = occupant.jid if which[0] else None
+                item = attributes(affiliation=affiliation, role=role, jid=jid, nick=nick)
+                own = f"<status code='{SELF}'/>" if which[1] else ""
+                x = f"<x xmlns='{NS_MUC_USER}'><item{item}>{extra}</item>{status}{own}</x>"
+                tail = tails[which] = f">{occupant.shown}{x}</presence>".encode()
+            self._domain.send(viewer.jid, head + viewer.to + tail)
+
+    def forward(self, to: str, markup: str) -> None:
+        """Send presence or a message of the room's own to one client."""
+        self._domain.send(to, markup.encode())
+
+    # Messages
+
+    def say(self, opened: Opened, sender: Occupant) -> None:
+        """Send a message to all, its sender included, and archive it if it has a body."""
+        head, inner = opened
+        archives = self._domain.archives
+        end = _CLOSE
+        if archives.on and worth_archiving(inner):
+            moment = archives.moment(self._domain.now_us())
+            plain = head + b">" + inner + _CLOSE
+            archives.add(self.jid, Entry(moment, f"{self.jid}/{sender.nick}", plain))
+            end = stanza_id(moment, self._by) + _CLOSE
+        tail = b">" + inner + end
+        sessions = self._domain.sessions
+        count = 0
+        for occupant in self.occupants.values():
+            session = sessions.get(occupant.jid)
+            if session is not None:
+                session.transport.write(head + occupant.to + tail)
+                count += 1
+        self._domain.counts.messages_routed += count
+
+    def set_subject(self, opened: Opened, sender: Occupant) -> None:
+        """Change the subject, and tell all."""
+        self._subject = opened
+        self.say(opened, sender)
+
+    def _history(self, stanza: Incoming) -> list[Entry]:
+        wanted = stanza.tree.find(f"{JOIN}/{{{NS_MUC}}}history")
+        asked = wanted.attrib if wanted is not None else {}
+        most = self.config.history
+        if "maxstanzas" in asked:
+            most = min(most, _number(asked["maxstanzas"]))
+        after = 0
+        if "seconds" in asked:
+            after = self._domain.now_us() - _number(asked["seconds"]) * 1_000_000
+        if "since" in asked:
+            try:
+                after = max(after, moments.read(asked["since"]))
+            except ValueError:
+                after = max(after, 0)
+        entries = self._domain.archives.last(self.jid, most)
+        entries = [entry for entry in entries if entry.moment >= after]
+        if "maxchars" not in asked:
+            return entries
+        left = _number(asked["maxchars"])
+        fitting = []
+        for entry in reversed(entries):
+            left -= len(entry.stanza)
+            if left < 0:
+                break
+            fitting.append(entry)
+        return fitting[::-1]
+
+
+def shown_of(presence: Incoming) -> str:
+    """What others see of a client's presence: all but what is for the room alone."""
+    return "".join(
+        serialise(child, NS_CLIENT, inherit=False)
+        for child in presence.tree
+        if child.tag not in (JOIN, _USER_X)
+    )
+
+
+def _number(text: str) -> int:
+    return int(text[:9]) if text.isascii() and text.isdigit() else 0

@@ -1,0 +1,289 @@
+"""Publishing (XEP-0060): the service ``pubsub.<domain>``, and the requests it shares with PEP.
+
+What has nodes is a `Host`; the requests are the same for all hosts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+from xml.etree.ElementTree import Element
+
+from amoc.xmpp.wire.namespaces import (
+    NS_DISCO_INFO,
+    NS_DISCO_ITEMS,
+    NS_PING,
+    NS_PUBSUB,
+    NS_PUBSUB_OWNER,
+    NS_RSM,
+)
+from amoc.xmpp.wire.xml_text import attributes, serialise
+from amoc.xmppd.answers import StanzaFailure
+from amoc.xmppd.services import pubsub_owner
+from amoc.xmppd.services.forms import FORM
+from amoc.xmppd.services.paging import Paging, rsm
+from amoc.xmppd.services.pubsub_host import Host, send_item
+from amoc.xmppd.services.pubsub_node import Item, NodeConfig, event, node_configured, node_form
+from amoc.xmppd.services.service import (
+    DISCO_INFO,
+    DISCO_ITEMS,
+    PING,
+    Incoming,
+    Service,
+    disco_info,
+    named,
+)
+
+if TYPE_CHECKING:
+    from amoc.xmppd.routing import Domain
+
+REQUESTS: Final = f"{{{NS_PUBSUB}}}pubsub"
+OWNER: Final = f"{{{NS_PUBSUB_OWNER}}}pubsub"
+_ITEM: Final = f"{{{NS_PUBSUB}}}item"
+_FEATURES: Final = (
+    "access-open", "access-whitelist", "config-node", "create-and-configure", "create-nodes",
+    "delete-items", "delete-nodes", "item-ids", "last-published", "meta-data",
+    "modify-affiliations", "multi-items", "outcast-affiliation", "persistent-items", "publish",
+    "publish-options", "publisher-affiliation", "purge-nodes", "retract-items",
+    "retrieve-affiliations", "retrieve-default", "retrieve-items", "retrieve-subscriptions",
+    "rsm", "subscribe",
+)  # fmt: skip
+
+
+def features(*more: str) -> list[str]:
+    """What disco says of a host."""
+    return [NS_PUBSUB, *(f"{NS_PUBSUB}#{name}" for name in (*_FEATURES, *more))]
+
+
+Verb = Callable[[Host, str, Element, Element], str]
+"""Serves a request of a sender (full address): the request's first element, and all of it."""
+
+
+def serve(host: Host, kind: str, sender: str, request: Element) -> str:
+    """Serve one request about nodes; the payload of the answer.
+
+    Args:
+        host: What has the nodes.
+        kind: get or set.
+        sender: The full address of the client.
+        request: The ``<pubsub/>`` element.
+
+    Raises:
+        StanzaFailure: It cannot be fulfilled.
+    """
+    if not len(request):
+        raise StanzaFailure("bad-request")
+    first = request[0]
+    verb = _VERBS.get((kind, first.tag))
+    if verb is None:
+        raise StanzaFailure("feature-not-implemented")
+    return verb(host, sender, first, request)
+
+
+def _create(host: Host, sender: str, create: Element, request: Element) -> str:
+    name = create.get("node") or f"node{host.domain.next_serial()}"
+    x = request.find(f"{{{NS_PUBSUB}}}configure/{FORM}")
+    node = host.create(name, _bare(sender), x)
+    return f"<pubsub xmlns='{NS_PUBSUB}'><create{attributes(node=node.name)}/></pubsub>"
+
+
+def _publish(host: Host, sender: str, publish: Element, request: Element) -> str:
+    bare = _bare(sender)
+    x = request.find(f"{{{NS_PUBSUB}}}publish-options/{FORM}")
+    name = publish.get("node")
+    if name is None:
+        raise StanzaFailure("bad-request")
+    node = host.nodes.get(name)
+    if node is not None:
+        host.check_publisher(node, bare)
+        # The options are what the node must be like (section 7.1.5).
+        most = host.domain.limits.items
+        if x is not None and node_configured(node.config, x, most) != node.config:
+            raise StanzaFailure("conflict")
+    elif not host.auto_create:
+        raise StanzaFailure("item-not-found")
+    else:
+        node = host.create(name, bare, x)
+    items = publish.findall(_ITEM)
+    if len(items) != 1:
+        raise StanzaFailure("bad-request")
+    item = _item(host, items[0], sender)
+    if node.config.persist_items and node.config.max_items:
+        host.domain.budget.take(len(item.payload))
+        host.freed(node.add(item))
+    host.tell(node, event(name, item.as_markup(payload=node.config.deliver_payloads)))
+    answer = f"<publish{attributes(node=name)}><item{attributes(id=item.id)}/></publish>"
+    return f"<pubsub xmlns='{NS_PUBSUB}'>{answer}</pubsub>"
+
+
+def _item(host: Host, element: Element, sender: str) -> Item:
+    if len(element) > 1:
+        raise StanzaFailure("bad-request")
+    payload = serialise(element[0], "", inherit=False) if len(element) else ""
+    moment = host.domain.archives.moment(host.domain.now_us())
+    return Item(element.get("id") or f"{moment:x}", payload, sender, moment)
+
+
+def _retract(host: Host, sender: str, retract: Element, _request: Element) -> str:
+    node = host.node(retract)
+    host.check_publisher(node, _bare(sender))
+    names = [item.get("id") for item in retract.iterfind(_ITEM)]
+    if not names or None in names:
+        raise StanzaFailure("bad-request")
+    gone = [node.items.pop(name) for name in names if name is not None and name in node.items]
+    if not gone:
+        raise StanzaFailure("item-not-found")
+    host.freed(gone)
+    if node.config.notify_retract or retract.get("notify") in ("1", "true"):
+        host.tell(
+            node, event(node.name, "".join(f"<retract{attributes(id=item.id)}/>" for item in gone))
+        )
+    return ""
+
+
+def _subscribe(host: Host, sender: str, subscribe: Element, _request: Element) -> str:
+    node = host.node(subscribe)
+    jid = _own(sender, subscribe)
+    host.check_reader(node, _bare(sender))
+    if jid not in node.subscribers:
+        if len(node.subscribers) >= host.domain.limits.subscribers:
+            raise StanzaFailure("resource-constraint")
+        node.subscribers[jid] = f"s{host.domain.next_serial()}"
+    if node.config.send_last != "never" and node.last is not None:
+        send_item(host, node, node.last, jid)
+    return f"<pubsub xmlns='{NS_PUBSUB}'>{pubsub_owner.subscription(node, jid, node.name)}</pubsub>"
+
+
+def _unsubscribe(host: Host, sender: str, unsubscribe: Element, _request: Element) -> str:
+    node = host.node(unsubscribe)
+    jid = _own(sender, unsubscribe)
+    if jid not in node.subscribers:
+        raise StanzaFailure("unexpected-request")
+    del node.subscribers[jid]
+    return ""
+
+
+def _items(host: Host, sender: str, items: Element, request: Element) -> str:
+    node = host.node(items)
+    host.check_reader(node, _bare(sender))
+    wanted = {item.get("id") for item in items.iterfind(_ITEM)}
+    found = [item for item in node.items.values() if not wanted or item.id in wanted]
+    most = items.get("max_items")
+    if most is not None:
+        if not (most.isascii() and most.isdigit()):
+            raise StanzaFailure("bad-request")
+        found = found[-int(most[:9]) :] if int(most[:9]) else []
+    page = Paging.of(request, host.domain.limits.items).cut(found, lambda item: item.id)
+    shown = "".join(item.as_markup() for item in page.items)
+    content = f"<items{attributes(node=node.name)}>{shown}</items>"
+    return f"<pubsub xmlns='{NS_PUBSUB}'>{content}{rsm(page)}</pubsub>"
+
+
+def _subscriptions(host: Host, sender: str, asked: Element, _request: Element) -> str:
+    nodes = [host.node(asked)] if asked.get("node") else list(host.nodes.values())
+    found = "".join(
+        pubsub_owner.subscription(node, jid, node.name)
+        for node in nodes
+        for jid in node.subscribers
+        if jid.partition("/")[0] == _bare(sender)
+    )
+    return f"<pubsub xmlns='{NS_PUBSUB}'><subscriptions>{found}</subscriptions></pubsub>"
+
+
+def _affiliations(host: Host, sender: str, asked: Element, _request: Element) -> str:
+    nodes = [host.node(asked)] if asked.get("node") else list(host.nodes.values())
+    found = "".join(
+        f"<affiliation{attributes(node=node.name, affiliation=what)}/>"
+        for node in nodes
+        if (what := node.affiliation(_bare(sender))) != "none"
+    )
+    return f"<pubsub xmlns='{NS_PUBSUB}'><affiliations>{found}</affiliations></pubsub>"
+
+
+def _default(host: Host, _sender: str, _asked: Element, _request: Element) -> str:
+    form = node_form("form", host.usual)
+    return f"<pubsub xmlns='{NS_PUBSUB}'><default>{form}</default></pubsub>"
+
+
+def _own(sender: str, element: Element) -> str:
+    """The address that a subscription is for, which must be the sender's (section 6.1.3.1)."""
+    jid = named(element.get("jid"))
+    if jid.bare != _bare(sender):
+        raise StanzaFailure("bad-request")
+    return jid.full
+
+
+def _bare(jid: str) -> str:
+    return jid.partition("/")[0]
+
+
+_VERBS: Final[dict[tuple[str, str], Verb]] = {
+    ("set", f"{{{NS_PUBSUB}}}create"): _create,
+    ("set", f"{{{NS_PUBSUB}}}publish"): _publish,
+    ("set", f"{{{NS_PUBSUB}}}retract"): _retract,
+    ("set", f"{{{NS_PUBSUB}}}subscribe"): _subscribe,
+    ("set", f"{{{NS_PUBSUB}}}unsubscribe"): _unsubscribe,
+    ("get", f"{{{NS_PUBSUB}}}items"): _items,
+    ("get", f"{{{NS_PUBSUB}}}subscriptions"): _subscriptions,
+    ("get", f"{{{NS_PUBSUB}}}affiliations"): _affiliations,
+    ("get", f"{{{NS_PUBSUB}}}default"): _default,
+    **pubsub_owner.VERBS,
+}
+
+
+class PubSub(Service):
+    """The service ``pubsub.<domain>``, where every user may make nodes."""
+
+    def __init__(self, domain: Domain) -> None:
+        super().__init__(domain, "pubsub")
+        self.host = Host(domain, self.name, {}, NodeConfig(), domain.limits.rooms)
+        self.handlers = {
+            ("get", DISCO_INFO): self._info,
+            ("get", DISCO_ITEMS): self._items,
+            ("get", PING): lambda _stanza, _child: "",
+            ("get", REQUESTS): self._serve,
+            ("set", REQUESTS): self._serve,
+            ("get", OWNER): self._serve,
+            ("set", OWNER): self._serve,
+        }
+
+    def _serve(self, stanza: Incoming, child: Element) -> str:
+        return serve(self.host, stanza.attrs["type"], stanza.sender, child)
+
+    def _info(self, _stanza: Incoming, child: Element) -> str:
+        identity = ("pubsub", "service", "amoc xmppd: publishing")
+        return info(self.host, child, [identity], *features())
+
+    def _items(self, stanza: Incoming, child: Element) -> str:
+        return listed(self.host, stanza.sender, child)
+
+
+def info(host: Host, query: Element, identities: list[tuple[str, str, str]], *more: str) -> str:
+    """The answer to a disco#info request to a host, or to one of its nodes.
+
+    Args:
+        host: What has the nodes.
+        query: The request.
+        identities: What the host is.
+        more: Its features beside the usual ones.
+    """
+    base = [NS_DISCO_INFO, NS_DISCO_ITEMS, NS_PING, NS_RSM]
+    if not query.get("node"):
+        return disco_info(identities, [*base, *more])
+    node = host.node(query)
+    meta = node_form("result", node.config).replace("#node_config", "#meta-data")
+    return disco_info([("pubsub", "leaf", node.config.title)], [NS_PUBSUB, *base], meta)
+
+
+def listed(host: Host, sender: str, query: Element) -> str:
+    """The answer to a disco#items request to a host, or to one of its nodes."""
+    if query.get("node"):
+        node = host.node(query)
+        host.check_reader(node, _bare(sender))
+        found = [attributes(jid=host.jid, name=item.id) for item in node.items.values()]
+    else:
+        found = [attributes(jid=host.jid, node=name) for name in host.nodes]
+    page = Paging.of(query, host.domain.limits.items).cut(found, lambda item: item)
+    shown = "".join(f"<item{item}/>" for item in page.items)
+    head = attributes(node=query.get("node"))
+    return f"<query xmlns='{NS_DISCO_ITEMS}'{head}>{shown}</query>"

@@ -1,0 +1,140 @@
+"""Pure. One node (XEP-0060): how it is configured, what it holds, and who is told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final, NamedTuple
+from xml.etree.ElementTree import Element
+
+from amoc.xmpp.wire.namespaces import NS_PUBSUB, NS_PUBSUB_EVENT
+from amoc.xmpp.wire.xml_text import attributes
+from amoc.xmppd.answers import StanzaFailure
+from amoc.xmppd.services.forms import Setting, changes, filled_in, form, shown
+
+NODE_CONFIG: Final = f"{NS_PUBSUB}#node_config"
+ACCESS_MODELS: Final = ("open", "presence", "whitelist")
+PUBLISH_MODELS: Final = ("publishers", "subscribers", "open")
+SEND_LAST: Final = ("never", "on_sub", "on_sub_and_presence")
+
+
+@dataclass(frozen=True, slots=True)
+class NodeConfig:
+    """How a node behaves."""
+
+    title: str = ""
+    access_model: str = "open"
+    """Who may subscribe and read: all, those who see the owner's presence, or those named."""
+    publish_model: str = "publishers"
+    max_items: int = 100
+    persist_items: bool = True
+    deliver_payloads: bool = True
+    notify_retract: bool = True
+    notify_delete: bool = True
+    send_last: str = "on_sub"
+
+
+_SETTINGS: Final = tuple(
+    Setting(f"pubsub#{name}", attribute, label, options)
+    for name, attribute, label, options in (
+        ("title", "title", "Title", ()),
+        ("access_model", "access_model", "Who may subscribe and read", ACCESS_MODELS),
+        ("publish_model", "publish_model", "Who may publish", PUBLISH_MODELS),
+        ("max_items", "max_items", "Most items that are kept", ()),
+        ("persist_items", "persist_items", "Keep items", ()),
+        ("deliver_payloads", "deliver_payloads", "Send payloads with events", ()),
+        ("notify_retract", "notify_retract", "Tell of items that are retracted", ()),
+        ("notify_delete", "notify_delete", "Tell when the node is deleted", ()),
+        ("send_last_published_item", "send_last", "When the last item is sent", SEND_LAST),
+    )
+)
+PERSONAL: Final = NodeConfig(access_model="presence", max_items=1, send_last="on_sub_and_presence")
+"""What a node of a user is like unless it is configured (XEP-0163)."""
+
+
+class Item(NamedTuple):
+    """One item of a node."""
+
+    id: str
+    payload: str
+    """As markup; empty without one."""
+    publisher: str
+    moment: int
+    """When it was published, in microseconds since 1970."""
+
+    def as_markup(self, *, payload: bool = True) -> str:
+        """It as an element of events and answers."""
+        head = attributes(id=self.id)
+        return (
+            f"<item{head}>{self.payload}</item>" if payload and self.payload else f"<item{head}/>"
+        )
+
+
+class Node:
+    """One node.
+
+    Attributes:
+        name: Its name.
+        config: How it behaves.
+        affiliations: owner, publisher, member or outcast, by bare address.
+        subscribers: The id of each subscription, by the address it is for.
+        items: By id, the oldest first.
+    """
+
+    __slots__ = ("affiliations", "config", "items", "name", "subscribers")
+
+    def __init__(self, name: str, owner: str, config: NodeConfig) -> None:
+        self.name = name
+        self.config = config
+        self.affiliations = {owner: "owner"}
+        self.subscribers: dict[str, str] = {}
+        self.items: dict[str, Item] = {}
+
+    def affiliation(self, bare: str) -> str:
+        """What a user is to the node; ``none`` by default."""
+        return self.affiliations.get(bare, "none")
+
+    @property
+    def last(self) -> Item | None:
+        """The latest item that is kept."""
+        return next(reversed(self.items.values()), None)
+
+    def add(self, item: Item) -> list[Item]:
+        """Keep an item, and return those that it has replaced or displaced."""
+        replaced = self.items.pop(item.id, None)
+        self.items[item.id] = item
+        return [*([replaced] if replaced is not None else ()), *self.trim()]
+
+    def trim(self) -> list[Item]:
+        """Drop and return the oldest items that are too many."""
+        over = max(0, len(self.items) - self.config.max_items)
+        return [self.items.pop(name) for name in list(self.items)[:over]]
+
+    def is_subscribed(self, bare: str) -> bool:
+        """Whether one of a user's addresses is subscribed."""
+        return any(jid.partition("/")[0] == bare for jid in self.subscribers)
+
+
+def node_form(kind: str, config: NodeConfig) -> str:
+    """The form with the values of `config`."""
+    return form(kind, NODE_CONFIG, shown(config, _SETTINGS))
+
+
+def node_configured(config: NodeConfig, x: Element | None, most_items: int) -> NodeConfig:
+    """`config` with what a form says.
+
+    Raises:
+        StanzaFailure: A value makes no sense, or asks for what is not offered.
+    """
+    if x is None:
+        return config
+    try:
+        changed = replace(config, **changes(config, _SETTINGS, filled_in(x)))
+    except ValueError:
+        raise StanzaFailure("not-acceptable") from None
+    return replace(changed, max_items=min(changed.max_items, most_items))
+
+
+def event(node: str, items: str) -> str:
+    """An event about a node's items, as markup."""
+    head = attributes(node=node)
+    return f"<event xmlns='{NS_PUBSUB_EVENT}'><items{head}>{items}</items></event>"

@@ -1,0 +1,144 @@
+"""What the owner of a node may do with it (XEP-0060 section 8)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+from xml.etree.ElementTree import Element
+
+from amoc.xmpp.wire.namespaces import NS_PUBSUB_EVENT, NS_PUBSUB_OWNER
+from amoc.xmpp.wire.xml_text import attributes
+from amoc.xmppd.answers import StanzaFailure
+from amoc.xmppd.services.forms import FORM
+from amoc.xmppd.services.pubsub_node import Node, node_configured, node_form
+from amoc.xmppd.services.service import named
+
+if TYPE_CHECKING:
+    from amoc.xmppd.services.pubsub import Verb
+    from amoc.xmppd.services.pubsub_host import Host
+
+_AFFILIATIONS: Final = ("owner", "publisher", "member", "outcast", "none")
+
+
+def subscription(node: Node, jid: str, name: str | None = None) -> str:
+    """A subscription as an element."""
+    id_ = node.subscribers[jid]
+    return f"<subscription{attributes(node=name, jid=jid, subid=id_, subscription='subscribed')}/>"
+
+
+def _owned(host: Host, sender: str, element: Element) -> Node:
+    node = host.node(element)
+    if node.affiliation(sender.partition("/")[0]) != "owner":
+        raise StanzaFailure("forbidden")
+    return node
+
+
+def _configuration(host: Host, sender: str, asked: Element, _request: Element) -> str:
+    node = _owned(host, sender, asked)
+    form = node_form("form", node.config)
+    return _answer(f"<configure{attributes(node=node.name)}>{form}</configure>")
+
+
+def _configure(host: Host, sender: str, asked: Element, _request: Element) -> str:
+    node = _owned(host, sender, asked)
+    x = asked.find(FORM)
+    if x is None:
+        raise StanzaFailure("bad-request")
+    if x.get("type") != "cancel":
+        node.config = node_configured(node.config, x, host.domain.limits.items)
+        host.freed(node.trim())
+    return ""
+
+
+def _default(host: Host, _sender: str, _asked: Element, _request: Element) -> str:
+    return _answer(f"<default>{node_form('form', host.usual)}</default>")
+
+
+def _delete(host: Host, sender: str, asked: Element, _request: Element) -> str:
+    node = _owned(host, sender, asked)
+    del host.nodes[node.name]
+    host.freed(node.items.values())
+    if node.config.notify_delete:
+        _tell(host, node, "delete")
+    return ""
+
+
+def _purge(host: Host, sender: str, asked: Element, _request: Element) -> str:
+    node = _owned(host, sender, asked)
+    host.freed(node.items.values())
+    node.items.clear()
+    if node.config.notify_retract:
+        _tell(host, node, "purge")
+    return ""
+
+
+def _tell(host: Host, node: Node, what: str) -> None:
+    head = attributes(node=node.name)
+    host.tell(node, f"<event xmlns='{NS_PUBSUB_EVENT}'><{what}{head}/></event>")
+
+
+def _affiliations(host: Host, sender: str, asked: Element, _request: Element) -> str:
+    node = _owned(host, sender, asked)
+    found = "".join(
+        f"<affiliation{attributes(jid=jid, affiliation=what)}/>"
+        for jid, what in node.affiliations.items()
+    )
+    return _answer(f"<affiliations{attributes(node=node.name)}>{found}</affiliations>")
+
+
+def _affiliate(host: Host, sender: str, asked: Element, _request: Element) -> str:
+    node = _owned(host, sender, asked)
+    changed = dict(node.affiliations)
+    for element in asked:
+        what = element.get("affiliation")
+        jid = named(element.get("jid")).bare
+        if what not in _AFFILIATIONS:
+            raise StanzaFailure("bad-request")
+        if what == "none":
+            changed.pop(jid, None)
+        else:
+            changed[jid] = what
+    if "owner" not in changed.values():
+        raise StanzaFailure("not-acceptable")
+    if len(changed) > host.domain.limits.affiliations:
+        raise StanzaFailure("resource-constraint")
+    node.affiliations = changed
+    return ""
+
+
+def _subscriptions(host: Host, sender: str, asked: Element, _request: Element) -> str:
+    node = _owned(host, sender, asked)
+    found = "".join(subscription(node, jid) for jid in node.subscribers)
+    return _answer(f"<subscriptions{attributes(node=node.name)}>{found}</subscriptions>")
+
+
+def _subscribe_others(host: Host, sender: str, asked: Element, _request: Element) -> str:
+    node = _owned(host, sender, asked)
+    for element in asked:
+        jid = named(element.get("jid")).full
+        what = element.get("subscription")
+        if what == "none":
+            node.subscribers.pop(jid, None)
+        elif what != "subscribed":
+            raise StanzaFailure("bad-request")
+        elif len(node.subscribers) >= host.domain.limits.subscribers:
+            raise StanzaFailure("resource-constraint")
+        else:
+            node.subscribers.setdefault(jid, f"s{host.domain.next_serial()}")
+    return ""
+
+
+def _answer(content: str) -> str:
+    return f"<pubsub xmlns='{NS_PUBSUB_OWNER}'>{content}</pubsub>"
+
+
+VERBS: Final[dict[tuple[str, str], Verb]] = {
+    ("get", f"{{{NS_PUBSUB_OWNER}}}configure"): _configuration,
+    ("set", f"{{{NS_PUBSUB_OWNER}}}configure"): _configure,
+    ("get", f"{{{NS_PUBSUB_OWNER}}}default"): _default,
+    ("set", f"{{{NS_PUBSUB_OWNER}}}delete"): _delete,
+    ("set", f"{{{NS_PUBSUB_OWNER}}}purge"): _purge,
+    ("get", f"{{{NS_PUBSUB_OWNER}}}affiliations"): _affiliations,
+    ("set", f"{{{NS_PUBSUB_OWNER}}}affiliations"): _affiliate,
+    ("get", f"{{{NS_PUBSUB_OWNER}}}subscriptions"): _subscriptions,
+    ("set", f"{{{NS_PUBSUB_OWNER}}}subscriptions"): _subscribe_others,
+}

@@ -1,0 +1,190 @@
+"""A part of the server that has an address of its own, and a stanza that is sent to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+from xml.etree.ElementTree import Element
+
+from amoc.xmpp.wire.elements import iq_result, stanza_error
+from amoc.xmpp.wire.framing import tree
+from amoc.xmpp.wire.namespaces import NS_DISCO_INFO, NS_DISCO_ITEMS, NS_PING
+from amoc.xmpp.wire.xml_text import escape
+from amoc.xmppd.answers import StanzaFailure
+from amoc.xmppd.jids import Jid, JidError, parse
+
+if TYPE_CHECKING:
+    from amoc.xmppd.routing import Domain
+
+DISCO_INFO = f"{{{NS_DISCO_INFO}}}query"
+DISCO_ITEMS = f"{{{NS_DISCO_ITEMS}}}query"
+PING = f"{{{NS_PING}}}ping"
+
+
+class Incoming:
+    """A stanza for a service.
+
+    Attributes:
+        kind: Its name: message, presence or iq.
+        sender: The full address of the client that sent it.
+        to: Whom it is for.
+        attrs: Its attributes, as the parser gave them.
+        raw: Its bytes, as they may stand in any stream of this server.
+    """
+
+    __slots__ = ("_tree", "attrs", "kind", "raw", "sender", "to")
+
+    def __init__(self, kind: str, sender: str, to: Jid, attrs: dict[str, str], raw: bytes) -> None:
+        self.kind = kind
+        self.sender = sender
+        self.to = to
+        self.attrs = attrs
+        self.raw = raw
+        self._tree: Element | None = None
+
+    @property
+    def type(self) -> str | None:
+        """Its type attribute."""
+        return self.attrs.get("type")
+
+    @property
+    def sender_bare(self) -> str:
+        """The user that sent it."""
+        return self.sender.partition("/")[0]
+
+    @property
+    def tree(self) -> Element:
+        """It as a tree, made at the first use."""
+        if self._tree is None:
+            self._tree = tree(None, self.raw)
+        return self._tree
+
+
+Handler = Callable[[Incoming, Element], str]
+"""Serves one kind of request: returns the answer's payload as markup, or raises StanzaFailure."""
+
+
+class Service:
+    """A part of the server with an address of its own.
+
+    Attributes:
+        domain: What all connections share.
+        name: Its address.
+        handlers: The requests that it serves, by type and by the tag of what they hold.
+    """
+
+    handlers: Mapping[tuple[str, str], Handler]
+
+    def __init__(self, domain: Domain, prefix: str) -> None:
+        self.domain = domain
+        self.name = f"{prefix}.{domain.name}"
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name}>"
+
+    def take(self, stanza: Incoming) -> None:
+        """Take a stanza; one that cannot be served is answered with an error."""
+        try:
+            if stanza.kind == "message":
+                self.message(stanza)
+            elif stanza.kind == "presence":
+                self.presence(stanza)
+            elif stanza.type in ("get", "set"):
+                self.request(stanza)
+            else:
+                self.answered(stanza)
+        except StanzaFailure as failure:
+            self.refuse(stanza, failure)
+
+    def refuse(self, stanza: Incoming, failure: StanzaFailure) -> None:
+        """Answer with an error, unless the stanza is an answer itself."""
+        if stanza.type in ("error", "result"):
+            return
+        if stanza.kind == "message":
+            self.domain.counts.messages_bounced += 1
+        self.domain.send(
+            stanza.sender,
+            stanza_error(
+                stanza.kind,
+                failure.condition,
+                to=stanza.sender,
+                from_=stanza.attrs["to"],
+                id_=stanza.attrs.get("id"),
+            ),
+        )
+
+    def message(self, stanza: Incoming) -> None:  # noqa: ARG002 - others take them
+        """Take a message."""
+        raise StanzaFailure("service-unavailable")
+
+    def presence(self, stanza: Incoming) -> None:
+        """Take presence; unavailable presence also comes when a client is gone."""
+
+    def answered(self, stanza: Incoming) -> None:
+        """Take the answer to a request."""
+
+    def request(self, stanza: Incoming) -> None:
+        """Take an iq of type get or set."""
+        payload = self.serve(stanza)
+        self.domain.send(
+            stanza.sender,
+            iq_result(
+                to=stanza.sender, from_=stanza.attrs["to"], id_=stanza.attrs["id"], payload=payload
+            ),
+        )
+
+    def serve(self, stanza: Incoming) -> str:
+        """The payload of the answer to a request.
+
+        Raises:
+            StanzaFailure: There is no such request, or it cannot be fulfilled.
+        """
+        child = only_child(stanza.tree)
+        handler = self.handlers.get((stanza.attrs["type"], child.tag))
+        if handler is None:
+            raise StanzaFailure(unknown(child, (tag for _, tag in self.handlers)))
+        return handler(stanza, child)
+
+
+def only_child(iq: Element) -> Element:
+    """What a request holds, exactly one element (RFC 6120 section 8.2.3)."""
+    if len(iq) != 1:
+        raise StanzaFailure("bad-request")
+    return iq[0]
+
+
+def unknown(child: Element, tags: object) -> str:
+    """The condition for a request without handler: its namespace is known, or even that is not."""
+    namespace = child.tag.rpartition("}")[0]
+    known = {tag.rpartition("}")[0] for tag in tags}  # type: ignore[attr-defined]
+    return "feature-not-implemented" if namespace in known else "service-unavailable"
+
+
+def disco_info(identities: list[tuple[str, str, str]], features: list[str], form: str = "") -> str:
+    """The answer to a disco#info request (XEP-0030 section 3.1).
+
+    Args:
+        identities: Category, type and name of each.
+        features: Namespaces.
+        form: An extension (XEP-0128), as markup.
+    """
+    who = "".join(
+        f"<identity category='{category}' type='{kind}' name='{escape(name)}'/>"
+        for category, kind, name in identities
+    )
+    what = "".join(f"<feature var='{escape(feature)}'/>" for feature in features)
+    return f"<query xmlns='{NS_DISCO_INFO}'>{who}{what}{form}</query>"
+
+
+def named(text: str | None) -> Jid:
+    """An address that a request holds.
+
+    Raises:
+        StanzaFailure: There is none, or it is malformed.
+    """
+    if not text:
+        raise StanzaFailure("bad-request")
+    try:
+        return parse(text)
+    except JidError:
+        raise StanzaFailure("jid-malformed") from None
