@@ -12,6 +12,7 @@ import shutil
 import socket
 import textwrap
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -151,7 +152,7 @@ def says_the_same(data: bytes, other: bytes) -> bool:
         return False
 
 
-def test_a_whole_run_is_ok(copy):
+def test_a_whole_run_is_complete(copy):
     found = verdicts(copy)
     assert (found["verdict"], found["exit_code"], found["reasons"]) == ("no criteria", 0, [])
     assert (found["codes"], found["said"]) == ({0}, "")
@@ -164,8 +165,9 @@ def test_no_altered_file_leaves_a_run_ok(copy, name, how):
     data = file.read_bytes()
     versions: list[bytes | None] = [None]
     if how != "remove":
-        found = [altered(how, data, seed) for seed in range(5)]
-        versions = [one for one in found if not says_the_same(one, data)]
+        # A line that is doubled may repeat a key with the same value.
+        every = (altered(how, data, seed) for seed in range(100))
+        versions = list(islice((one for one in every if not says_the_same(one, data)), 5))
     assert versions
     for version in versions:
         leave(file, version)
@@ -204,7 +206,7 @@ def test_a_run_stays_incomplete_when_its_summary_was_rebuilt(copy):
     run = json.loads((copy / "summary.json").read_text())["run"]
     assert (run["verdict"], run["exit_code"]) == ("incomplete", ExitCode.INCOMPLETE)
     assert "summary.json is missing, so it was rebuilt" in run["reasons"]
-    assert "without that the verdict is: ok" in run["reasons"]
+    assert "without that the verdict is: no criteria" in run["reasons"]
 
 
 def test_everything_that_is_missing_is_named(copy):

@@ -90,7 +90,7 @@ def test_users_repeat_with_their_state_and_leave_for_good(scenario: Write, tmp_p
     ) as run:
         assert run.end() == 0
         summary = run.summary()
-    assert summary["counters"] == {"iteration_1": 7, "iteration_2": 7, "iteration_3": 7}
+    assert summary["counters"] == {**{f"iteration_{n}": 7 for n in (1, 2, 3)}, "iterations": 21}
     assert summary["crashes"] == []
     users = summary["users"]
     assert (users["started"], users["finished"], users["removed"], users["running"]) == (7, 7, 0, 0)
@@ -149,11 +149,13 @@ def test_crashes_are_counted_by_cause_and_crashed_users_repeat(
     with running(
         file,
         *("--users", "10", "--workers", "2"),
-        *("--set", "repeat_num=2", "--set", "repeat_interval=0", "--set", "user_rate=inf"),
+        *("--set", "repeat_num=2", "--set", "crash_pause=100ms", "--set", "user_rate=inf"),
         directory=tmp_path,
     ) as run:
-        assert run.end() == 0
+        assert run.end() == ExitCode.THRESHOLD
         summary, output = run.summary(), run.output
+    assert summary["run"]["verdict"] == "everything failed"
+    assert summary["run"]["reasons"] == ["no iteration succeeded: 20 iterations crashed"]
     causes = Counter({crash["cause"]: crash["count"] for crash in summary["crashes"]})
     assert causes == {
         "ValueError: user # is odd (helper_beside.py:3 in fail)": 10,
@@ -282,7 +284,7 @@ def test_the_duration_asks_users_to_finish(scenario: Write, tmp_path: Path) -> N
     ) as run:
         assert run.end() == 0
         summary = run.summary()
-    assert summary["counters"] == {"left_in_order": 6}
+    assert summary["counters"] == {"left_in_order": 6, "iterations": 6}
     assert summary["users"]["finished"] == 6
     assert summary["run"]["duration_s"] >= 1.0
 
