@@ -118,11 +118,12 @@ def _archive(domain: Domain, sender: Session, to: Jid, data: bytes) -> bytes:
     if not archives.on or not worth_archiving(data):
         return data
     moment = archives.moment(domain.now_us())
+    entry = Entry(moment, sender.jid, to.full, data)
     if _wanted(sender.user, to.bare):
-        archives.add(sender.user.jid, Entry(moment, to.full, data))
+        archives.add(sender.user.jid, entry)
     if to.bare == sender.user.jid or not _wanted(domain.users.get(to.bare), sender.user.jid):
         return data
-    archives.add(to.bare, Entry(moment, sender.jid, data))
+    archives.add(to.bare, entry)
     return with_child(data, stanza_id(moment, escape(to.bare).encode()))
 
 

@@ -267,11 +267,12 @@ class Domain:
     def _archived(self, sender: Session, target: Session, to: str, data: bytes) -> bytes:
         archives = self.archives
         moment = archives.moment(self.now_us())
-        archives.add(sender.user.jid, Entry(moment, to, data))
-        user = target.user
-        if user is not sender.user:
-            archives.add(user.jid, Entry(moment, sender.jid, data))
-        mark = stanza_id(moment, user.jid.encode())  # a user's address needs no escaping
+        entry = Entry(moment, sender.jid, to, data)
+        mine, theirs = sender.user.jid, target.user.jid
+        archives.add(mine, entry)
+        if theirs != mine:
+            archives.add(theirs, entry)
+        mark = stanza_id(moment, theirs.encode())  # a user's address needs no escaping
         if data.endswith(_CLOSE):
             return data[:-_CLOSE_LENGTH] + mark + _CLOSE
         return with_child(data, mark)

@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 
 from amoc.xmpp.wire.namespaces import NS_HINTS, NS_STANZA_IDS
 
+_HINTS: Final = NS_HINTS.encode()
 _NOT_STORED: Final = tuple(
     f"<{name} xmlns={quote}{NS_HINTS}{quote}".encode()
     for name in ("no-store", "no-permanent-store")
@@ -19,14 +20,28 @@ class Entry(NamedTuple):
 
     moment: int
     """When it was sent, in microseconds since 1970; no two entries of a server share one."""
-    peer: str
-    """The full address at the other end; in a room, the sender's address in the room."""
+    sender: str
+    """From whom it came; in a room, that is the sender's address in the room."""
+    recipient: str
+    """To whom it was sent: a client or a user; empty in a room."""
     stanza: bytes
 
     @property
     def id(self) -> str:
         """What clients call it."""
         return str(self.moment)
+
+    def is_with(self, jid: str, resources: str | None) -> bool:
+        """Whether it came from or went to an address.
+
+        Args:
+            jid: The address.
+            resources: What the addresses of its clients begin with; None: they do not count.
+        """
+        ends = self.sender, self.recipient
+        return jid in ends or (
+            resources is not None and any(it.startswith(resources) for it in ends)
+        )
 
 
 class Archives:
@@ -59,9 +74,17 @@ class Archives:
             archive = self._archives[owner] = deque(maxlen=self._per_archive)
         if len(archive) < self._per_archive:
             self._count += 1
+            if self._count > self._total:
+                self._make_room(owner)
         archive.append(entry)
-        while self._count > self._total:
-            self.drop(next(iter(self._archives)))
+
+    def _make_room(self, owner: str) -> None:
+        oldest = next(iter(self._archives))
+        if oldest != owner:
+            self.drop(oldest)
+            return
+        self._count -= len(self._archives[owner])
+        self._archives[owner].clear()
 
     def of(self, owner: str) -> list[Entry]:
         """The entries of an archive, oldest first."""
@@ -83,7 +106,7 @@ def worth_archiving(stanza: bytes) -> bool:
     """Whether a message has a body, and does not ask to be forgotten (XEP-0334)."""
     if b"<body" not in stanza:
         return False
-    return NS_HINTS.encode() not in stanza or not any(hint in stanza for hint in _NOT_STORED)
+    return _HINTS not in stanza or not any(hint in stanza for hint in _NOT_STORED)
 
 
 def stanza_id(moment: int, by: bytes) -> bytes:

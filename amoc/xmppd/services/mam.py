@@ -90,12 +90,8 @@ def _matching(entries: list[Entry], wanted: dict[str, list[str]]) -> list[Entry]
     values = {name: given[0] for name, given in wanted.items() if given and name != "ids"}
     if with_ := values.get("with"):
         jid = named(with_)
-        full, prefix = jid.full, None if jid.resource else f"{jid.bare}/"
-        entries = [
-            entry
-            for entry in entries
-            if entry.peer == full or (prefix is not None and entry.peer.startswith(prefix))
-        ]
+        resources = None if jid.resource else f"{jid.bare}/"
+        entries = [entry for entry in entries if entry.is_with(jid.full, resources)]
     try:
         first = moments.read(values["start"]) if values.get("start") else 0
         last = moments.read(values["end"]) if values.get("end") else None

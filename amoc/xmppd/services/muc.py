@@ -264,7 +264,7 @@ class Conference(Service):
             names = [(room.jid, room.config.name or room.jid.partition("@")[0]) for room in rooms]
         page = Paging.of(child, self.domain.limits.page).cut(names, lambda item: item[0])
         items = "".join(f"<item{attributes(jid=jid, name=name)}/>" for jid, name in page.items)
-        return f"<query xmlns='{NS_DISCO_ITEMS}'>{items}{rsm(page)}</query>"
+        return f"<query xmlns='{NS_DISCO_ITEMS}'>{items}{rsm(page, child)}</query>"
 
     def _query_archive(self, stanza: Incoming, child: Element) -> str:
         room = self.room(stanza.to.bare)

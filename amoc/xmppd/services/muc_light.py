@@ -109,7 +109,7 @@ class LightRooms(Service):
         mark = b""
         if archives.on and worth_archiving(inner):
             moment = archives.moment(self.domain.now_us())
-            archives.add(room.jid, Entry(moment, sender, head + b">" + inner + b"</message>"))
+            archives.add(room.jid, Entry(moment, sender, "", head + b">" + inner + b"</message>"))
             mark = stanza_id(moment, escape(room.jid).encode())
         self._tell(room, head, inner + mark)
 
@@ -265,7 +265,7 @@ class LightRooms(Service):
             f"<item{attributes(jid=it.jid, name=it.settings['roomname'], version=it.version)}/>"
             for it in page.items
         )
-        return f"<query xmlns='{NS_DISCO_ITEMS}'>{items}{rsm(page)}</query>"
+        return f"<query xmlns='{NS_DISCO_ITEMS}'>{items}{rsm(page, child)}</query>"
 
     def _room(self, stanza: Incoming) -> LightRoom:
         """The room that a stanza of a member is for; to others, there is none."""

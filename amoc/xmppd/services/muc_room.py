@@ -202,7 +202,7 @@ class Room:
         if archives.on and worth_archiving(inner):
             moment = archives.moment(self._domain.now_us())
             plain = head + b">" + inner + _CLOSE
-            archives.add(self.jid, Entry(moment, f"{self.jid}/{sender.nick}", plain))
+            archives.add(self.jid, Entry(moment, f"{self.jid}/{sender.nick}", "", plain))
             end = stanza_id(moment, self._by) + _CLOSE
         tail = b">" + inner + end
         sessions = self._domain.sessions

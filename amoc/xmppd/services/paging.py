@@ -87,8 +87,10 @@ class Paging(NamedTuple):
         return Page(items, [id_of(item) for item in items], begin, len(results), complete)
 
 
-def rsm(page: Page[T]) -> str:
-    """Where a page lies, as markup."""
+def rsm(page: Page[T], asked: Element | None = None) -> str:
+    """Where a page lies, as markup; empty if the request `asked` for no page."""
+    if asked is not None and asked.find(SET) is None:
+        return ""
     ends = ""
     if page.ids:
         ends = (

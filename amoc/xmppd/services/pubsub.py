@@ -176,7 +176,7 @@ def _items(host: Host, sender: str, items: Element, request: Element) -> str:
     page = Paging.of(request, host.domain.limits.items).cut(found, lambda item: item.id)
     shown = "".join(item.as_markup() for item in page.items)
     content = f"<items{attributes(node=node.name)}>{shown}</items>"
-    return f"<pubsub xmlns='{NS_PUBSUB}'>{content}{rsm(page)}</pubsub>"
+    return f"<pubsub xmlns='{NS_PUBSUB}'>{content}{rsm(page, request)}</pubsub>"
 
 
 def _subscriptions(host: Host, sender: str, asked: Element, _request: Element) -> str:
@@ -286,4 +286,4 @@ def listed(host: Host, sender: str, query: Element) -> str:
     page = Paging.of(query, host.domain.limits.items).cut(found, lambda item: item)
     shown = "".join(f"<item{item}/>" for item in page.items)
     head = attributes(node=query.get("node"))
-    return f"<query xmlns='{NS_DISCO_ITEMS}'{head}>{shown}</query>"
+    return f"<query xmlns='{NS_DISCO_ITEMS}'{head}>{shown}{rsm(page, query)}</query>"

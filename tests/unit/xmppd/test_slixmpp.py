@@ -31,7 +31,7 @@ def port() -> Iterator[int]:
 class Stock:
     """A stock client that keeps what happened to it."""
 
-    def __init__(self, port: int, user: str, password: str, mechanism: str) -> None:
+    def __init__(self, port: int, user: str, password: str, mechanism: str, *plugins: str) -> None:
         from slixmpp import ClientXMPP
 
         self.xmpp: Any = ClientXMPP(
@@ -41,7 +41,7 @@ class Stock:
         self.xmpp.enable_starttls = False
         self.xmpp.enable_direct_tls = False
         self.xmpp.enable_plaintext = True
-        for plugin in ("xep_0030", "xep_0077", "xep_0199"):
+        for plugin in ("xep_0030", "xep_0077", "xep_0199", *plugins):
             self.xmpp.register_plugin(plugin)
         self.port = port
         self.events: dict[str, asyncio.Queue[Any]] = {}
@@ -52,10 +52,17 @@ class Stock:
             "failed_auth",
             "changed_status",
             "disconnected",
+            "groupchat_message",
+            "pubsub_publish",
+            "user_tune_publish",
         ):
-            queue: asyncio.Queue[Any] = asyncio.Queue()
-            self.events[event] = queue
-            self.xmpp.add_event_handler(event, queue.put_nowait)
+            self.watch(event)
+
+    def watch(self, event: str) -> None:
+        """Keep what happens under that name from now on."""
+        queue: asyncio.Queue[Any] = asyncio.Queue()
+        self.events[event] = queue
+        self.xmpp.add_event_handler(event, queue.put_nowait)
 
     async def __aenter__(self) -> Self:
         self.xmpp.connect("127.0.0.1", self.port)
@@ -168,5 +175,101 @@ def test_it_registers_an_account_and_uses_it(port: int) -> None:
             assert answer["type"] == "result"
             await client.next("session_start")
             assert client.xmpp.boundjid.bare == "alice@localhost"
+
+    run(test)
+
+
+async def session(client: Stock) -> None:
+    """Wait until a client is logged in and has sent presence."""
+    await client.next("session_start")
+    client.xmpp.send_presence()
+    await client.next("changed_status")
+
+
+def test_its_rooms_work(port: int) -> None:
+    async def test() -> None:
+        room = "slix@conference.localhost"
+        async with (
+            Stock(port, "user_31@localhost", "password_31", "PLAIN", "xep_0045") as one,
+            Stock(port, "user_32@localhost", "password_32", "PLAIN", "xep_0045") as two,
+        ):
+            for client in (one, two):
+                await session(client)
+            two.watch(f"muc::{room}::self-presence")
+            muc = one.xmpp.plugin["xep_0045"]
+            await muc.join_muc_wait(room, "one", timeout=PATIENCE_S)
+            form = await muc.get_room_config(room)
+            form["type"] = "submit"
+            form.set_values({"muc#roomconfig_roomname": "Stock"})
+            await muc.set_room_config(room, form)
+            one.xmpp.send_message(mto=room, mbody="before", mtype="groupchat")
+            await one.next("groupchat_message")
+            _, _, occupants, history = await two.xmpp.plugin["xep_0045"].join_muc_wait(
+                room, "two", maxstanzas=5, timeout=PATIENCE_S
+            )
+            assert "one" in {presence["from"].resource for presence in occupants}
+            assert [message["body"] for message in history] == ["before"]
+            two.xmpp.send_message(mto=room, mbody="after", mtype="groupchat")
+            message = await one.next("groupchat_message")
+            assert (message["from"], message["body"]) == (f"{room}/two", "after")
+            await muc.set_role(room, "two", "none")
+            await two.next(f"muc::{room}::self-presence")
+            kicked = await two.next(f"muc::{room}::self-presence")
+            assert kicked["type"] == "unavailable"
+            assert 307 in kicked["muc"]["status_codes"]
+
+    run(test)
+
+
+def test_its_archive_copies_and_blocking_work(port: int) -> None:
+    async def test() -> None:
+        plugins = ("xep_0313", "xep_0280", "xep_0191")
+        async with Stock(port, "user_41@localhost", "password_41", "PLAIN", *plugins) as one:
+            await session(one)
+            await one.xmpp.plugin["xep_0280"].enable(timeout=PATIENCE_S)
+            for body in ("a", "b", "c"):
+                one.xmpp.send_message(mto="user_42@localhost", mbody=body, mtype="chat")
+            found = [
+                message["mam_result"]["forwarded"]["stanza"]["body"]
+                async for message in one.xmpp.plugin["xep_0313"].iterate(
+                    with_jid="user_42@localhost", rsm={"max": "2"}
+                )
+            ]
+            assert found == ["a", "b", "c"]
+            await one.xmpp.plugin["xep_0191"].block("user_43@localhost", timeout=PATIENCE_S)
+            blocked = await one.xmpp.plugin["xep_0191"].get_blocked_jids(timeout=PATIENCE_S)
+            assert {str(jid) for jid in blocked} == {"user_43@localhost"}
+
+    run(test)
+
+
+def test_its_publishing_and_personal_events_work(port: int) -> None:
+    async def test() -> None:
+        from xml.etree import ElementTree as ET
+
+        plugins = ("xep_0060", "xep_0163", "xep_0115", "xep_0118")
+        async with (
+            Stock(port, "user_51@localhost", "password_51", "PLAIN", *plugins) as one,
+            Stock(port, "user_52@localhost", "password_52", "PLAIN", *plugins) as two,
+        ):
+            two.xmpp.plugin["xep_0163"].add_interest("http://jabber.org/protocol/tune")
+            for client in (one, two):
+                await session(client)
+            nodes = one.xmpp.plugin["xep_0060"]
+            await nodes.create_node("pubsub.localhost", "stock")
+            await two.xmpp.plugin["xep_0060"].subscribe("pubsub.localhost", "stock")
+            payload = ET.Element("{urn:e}e")
+            payload.text = "news"
+            await nodes.publish("pubsub.localhost", "stock", id="i", payload=payload)
+            event = await two.next("pubsub_publish")
+            assert event["pubsub_event"]["items"]["item"]["payload"].text == "news"
+            items = await nodes.get_items("pubsub.localhost", "stock")
+            assert [item["id"] for item in items["pubsub"]["items"]] == ["i"]
+            # slixmpp grants and returns subscriptions by itself.
+            two.xmpp.send_presence_subscription(pto="user_51@localhost")
+            await two.next("changed_status")
+            await one.xmpp.plugin["xep_0118"].publish_tune(title="Yesterday")
+            tune = await two.next("user_tune_publish")
+            assert tune["pubsub_event"]["items"]["item"]["tune"]["title"] == "Yesterday"
 
     run(test)
