@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from time import monotonic_ns
 
 from amoc.base.clock import S_NS
@@ -11,7 +12,7 @@ from amoc.xmpp import encode, options, request_counts
 from amoc.xmpp.encode import Sendable
 from amoc.xmpp.errors import IqError, IqTimeout
 from amoc.xmpp.sending import Sender
-from amoc.xmpp.session import Request, Session
+from amoc.xmpp.session import Request, Results, Session
 from amoc.xmpp.stanza import Stanza, bare
 from amoc.xmpp.wire.namespaces import NS_PING
 from amoc.xmpp.wire.xml_text import serialise
@@ -40,6 +41,11 @@ class Asker(Sender):
     def bare_jid(self) -> str:
         """The JID without the resource."""
         return bare(self._session.jid)
+
+    @property
+    def domain(self) -> str:
+        """The JID's domain."""
+        return self.bare_jid.rpartition("@")[2]
 
     @property
     def is_open(self) -> bool:
@@ -118,7 +124,7 @@ class Asker(Sender):
         Raises:
             IqTimeout, XmppError, ClosedError: As `request`.
         """
-        whom = bare(self.jid).rpartition("@")[2] if to is None else to
+        whom = self.domain if to is None else to
         begin_ns = monotonic_ns()
         try:
             self.request(f"<ping xmlns='{NS_PING}'/>", timeout, to=whom)
@@ -126,3 +132,43 @@ class Asker(Sender):
             if error.condition not in ("feature-not-implemented", "service-unavailable"):
                 raise
         return (monotonic_ns() - begin_ns) / S_NS
+
+    def collect(
+        self,
+        payload: Callable[[str], str],
+        result: str,
+        name: str,
+        *,
+        to: str | None = None,
+        type: str = "set",
+        timeout: float | None = None,
+    ) -> tuple[Stanza, list[Stanza]]:
+        """Send a query whose results come as messages before its answer (XEP-0313, for example).
+
+        Args:
+            payload: Makes the query from an id, which each result repeats as its ``queryid``.
+            result: The tag of a result, a message's first child.
+            name: As in `request`.
+            to: As in `request`.
+            type: As in `request`.
+            timeout: As in `request`.
+
+        Returns:
+            The answer, and the messages with the results. These are not counted as received.
+
+        Raises:
+            IqError, IqTimeout, XmppError, ClosedError: As `request`.
+        """
+        session = self._session
+        query_id = f"r{next(self._ids)}"
+        results = Results(to or "", result, [])
+        if session.results is None:
+            session.results = {}
+        session.results[query_id] = results
+        try:
+            answer = self.request(payload(query_id), timeout, to=to, type=type, name=name)
+        finally:
+            del session.results[query_id]
+            if not session.results:
+                session.results = None  # each message is looked at for them
+        return answer, results.stanzas

@@ -10,9 +10,15 @@ from amoc.base.waiting import Waiter
 from amoc.users.user import UserStopped
 from amoc.xmpp import options
 from amoc.xmpp.features.contacts import Contacts
+from amoc.xmpp.features.discovery import Discovery
+from amoc.xmpp.features.inbox import Inbox
+from amoc.xmpp.features.messaging import Messaging
+from amoc.xmpp.features.profile import Profile
+from amoc.xmpp.features.rooms import Rooms
+from amoc.xmpp.features.upload import Uploads
 
 
-class Client(Contacts):
+class Client(Contacts, Rooms, Profile, Messaging, Discovery, Uploads, Inbox):
     """One user's session with an XMPP server.
 
     Use it in a ``with`` block: at its end, also that of a user that is asked to stop, the stream is

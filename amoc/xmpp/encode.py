@@ -90,8 +90,9 @@ def presence(
     show: str | None,
     status: str | None,
     priority: int | None,
+    payload: str = "",
 ) -> bytes:
-    """A presence (RFC 6121 section 4.7).
+    """A presence (RFC 6121 section 4.7), with raw XML as its payload.
 
     Raises:
         ScenarioError: A value is none that the RFC allows.
@@ -109,6 +110,7 @@ def presence(
         inside += f"<status>{escape(status)}</status>"
     if priority is not None:
         inside += f"<priority>{priority}</priority>"
+    inside += payload
     return (f"{start}>{inside}</presence>" if inside else f"{start}/>").encode()
 
 

@@ -9,6 +9,9 @@
         BadStreamError           the server sent what XMPP forbids, so we ended the stream
       SaslError                  the login was refused, or the server could not prove itself
       IqError                    an iq was answered with an error (section 8.3)
+      RoomError                  a room did not let the user in (XEP-0045 section 7.2)
+      RoomLeftError              the user is in a room no more: kicked, banned, the room destroyed
+      UploadError                a file could not be uploaded
       Disconnected               the connection was lost without a stream error
       IqTimeout, ReceiveTimeout, SendTimeout    nothing came, or nothing could be sent, in time
 
@@ -142,6 +145,29 @@ class IqError(_ConditionError):
         self.answer = answer
 
 
+class RoomError(_ConditionError):
+    """A room did not let a user in.
+
+    Attributes:
+        condition: The defined condition, such as ``conflict`` for a nickname that is taken.
+        text: The room's explanation, or what the condition means here.
+    """
+
+    happened = "could not join the room"
+
+
+class RoomLeftError(_ConditionError):
+    """A user is in a room no more, without having left it.
+
+    Attributes:
+        condition: ``kicked``, ``banned``, ``destroyed``, ``affiliation-changed``, ``members-only``,
+            ``shutdown``, or ``removed`` when the room does not say.
+        text: The reason that was given; empty when none was.
+    """
+
+    happened = "the user is in the room no more"
+
+
 class Disconnected(XmppError):
     """The connection is gone without a stream error: reset, closed, or cut in the midst of it."""
 
@@ -156,3 +182,7 @@ class ReceiveTimeout(XmppError, TimeoutError):
 
 class SendTimeout(XmppError, TimeoutError):
     """The server took no more bytes for too long."""
+
+
+class UploadError(XmppError):
+    """A file could not be uploaded: the HTTP server refused it, failed, or took too long."""

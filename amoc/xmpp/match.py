@@ -12,7 +12,19 @@ from typing import Final
 
 from amoc.xmpp import identity
 from amoc.xmpp.stanza import Stanza, bare
-from amoc.xmpp.wire.namespaces import IQ, MESSAGE, PRESENCE
+from amoc.xmpp.wire.namespaces import (
+    IQ,
+    MESSAGE,
+    NS_CARBONS,
+    NS_CHAT_STATES,
+    NS_CLIENT,
+    NS_DELAY,
+    NS_MARKERS,
+    NS_MUC_USER,
+    NS_PUBSUB_EVENT,
+    NS_RECEIPTS,
+    PRESENCE,
+)
 
 Predicate = Callable[[Stanza], object]
 """Whether a stanza matches, by the truth of what it returns."""
@@ -136,3 +148,78 @@ def from_jid(whom: str | int) -> Match:
         return sender == jid or ("/" not in jid and bare(sender) == jid)
 
     return Match(test, f"from_jid({whom!r})")
+
+
+def from_nick(nick: str) -> Match:
+    """Stanzas from the member of a room whose nickname is `nick`."""
+    return Match(lambda s: s.xml.get("from", "").partition("/")[2] == nick, f"from_nick({nick!r})")
+
+
+_SUBJECT: Final = f"{{{NS_CLIENT}}}subject"
+_EVENT: Final = f"{{{NS_PUBSUB_EVENT}}}event"
+_CARBONS: Final = f"{{{NS_CARBONS}}}"
+_RECEIVED: Final = f"{{{NS_RECEIPTS}}}received"
+_STATES: Final = f"{{{NS_CHAT_STATES}}}"
+_MARKERS: Final = f"{{{NS_MARKERS}}}"
+
+has_delay: Final = Match(lambda s: s.xml.find(f"{{{NS_DELAY}}}delay") is not None, "has_delay")
+is_delayed: Final = Match(
+    lambda s: s.tag == MESSAGE and s.xml.find(f"{{{NS_DELAY}}}delay") is not None, "is_delayed"
+)
+is_subject: Final = Match(
+    lambda s: s.tag == MESSAGE and s.body is None and s.xml.find(_SUBJECT) is not None, "is_subject"
+)
+is_invitation: Final = Match(
+    lambda s: (
+        s.tag == MESSAGE and s.xml.find(f"{{{NS_MUC_USER}}}x/{{{NS_MUC_USER}}}invite") is not None
+    ),
+    "is_invitation",
+)
+is_carbon: Final = Match(
+    lambda s: s.tag == MESSAGE and len(s.xml) > 0 and s.xml[0].tag.startswith(_CARBONS), "is_carbon"
+)
+asks_for_receipt: Final = Match(
+    lambda s: s.tag == MESSAGE and s.xml.find(f"{{{NS_RECEIPTS}}}request") is not None,
+    "asks_for_receipt",
+)
+
+
+def is_event(node: str | None = None) -> Match:
+    """What a publish-subscribe service, or an account (PEP), tells of `node`, or of any."""
+
+    def test(stanza: Stanza) -> bool:
+        event = stanza.xml.find(_EVENT) if stanza.tag == MESSAGE else None
+        if event is None or not len(event):
+            return False
+        return node is None or event[0].get("node") == node
+
+    return Match(test, f"is_event({'' if node is None else repr(node)})")
+
+
+def is_receipt(stanza_id: str | None = None) -> Match:
+    """Receipts (XEP-0184) of the message with the id `stanza_id`, or of any."""
+
+    def test(stanza: Stanza) -> bool:
+        found = stanza.xml.find(_RECEIVED) if stanza.tag == MESSAGE else None
+        return found is not None and (stanza_id is None or found.get("id") == stanza_id)
+
+    return Match(test, f"is_receipt({'' if stanza_id is None else repr(stanza_id)})")
+
+
+def is_marker(kind: str | None = None) -> Match:
+    """Markers (XEP-0333) of a kind, ``displayed`` say, or of any."""
+    return _has_named("is_marker", _MARKERS, kind, ("received", "displayed", "acknowledged"))
+
+
+def is_chat_state(state: str | None = None) -> Match:
+    """Chat states (XEP-0085): ``composing`` say, or any."""
+    states = ("active", "composing", "paused", "inactive", "gone")
+    return _has_named("is_chat_state", _STATES, state, states)
+
+
+def _has_named(name: str, space: str, one: str | None, any_of: tuple[str, ...]) -> Match:
+    tags = {space + child for child in (any_of if one is None else (one,))}
+    return Match(
+        lambda s: s.tag == MESSAGE and any(child.tag in tags for child in s.xml),
+        f"{name}({'' if one is None else repr(one)})",
+    )

@@ -33,6 +33,10 @@ message_errors = metrics.built_in(metrics.Counter, "message_errors")
 """Messages of type error that were received, such as bounced ones."""
 message_ttd = metrics.built_in(metrics.Timer, "message_ttd")
 """Time to delivery: from `send_chat` to the reading of the bytes by the receiver's process."""
+rooms_joined = metrics.built_in(metrics.Gauge, "rooms_joined")
+"""Rooms that users are in now; each user counts in each of its rooms."""
+rooms_lost = metrics.built_in(metrics.Counter, "rooms_lost")
+"""Users that were put out of a room: kicked or banned, or the room was closed to them."""
 inbox_dropped = metrics.built_in(metrics.Counter, "inbox_dropped")
 """Stanzas that were dropped from a full inbox to make room for newer ones."""
 

@@ -117,3 +117,18 @@ xmpp_source_addresses = setting(
     "Local addresses to connect from, comma-separated, used in turn; each gives some 28,000 more"
     " connections to one server",
 )
+xmpp_muc_service = setting(
+    "conference.{domain}",
+    "Where rooms are that are given by name; {domain} is the user's",
+    verify=_check_pattern,
+)
+xmpp_muc_light_service = setting(
+    "muclight.{domain}",
+    "Where MongooseIM's light rooms are that are given by name; {domain} is the user's",
+    verify=_check_pattern,
+)
+xmpp_upload_service = setting(
+    "upload.{domain}",
+    "Where users ask for a place to upload files to; {domain} is the user's",
+    verify=_check_pattern,
+)

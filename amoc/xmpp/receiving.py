@@ -18,6 +18,7 @@ from amoc.xmpp.asking import Asker
 from amoc.xmpp.encode import Sendable
 from amoc.xmpp.errors import ReceiveTimeout
 from amoc.xmpp.match import Predicate, from_jid, is_any, is_request, name_of
+from amoc.xmpp.request_counts import RequestCounts, wait_counted
 from amoc.xmpp.session import Handler, Looker, Receiver
 from amoc.xmpp.stanza import Stanza
 
@@ -46,16 +47,24 @@ class Listener(Asker):
             ClosedError: The client is closed.
         """
         session = self._session
-        inbox = session.inbox
-        if inbox:
-            for index, stanza in enumerate(inbox):
-                if match is None or match(stanza):
-                    del inbox[index]
-                    pause.wait_resumed()
-                    return stanza
+        if session.inbox:
+            kept = self.receive_nowait(match)
+            if kept is not None:
+                pause.wait_resumed()
+                return kept
         if session.closed or session.stream.ended:
             session.check_open()
         return self._receive(match, inf if timeout is None else timeout)
+
+    def receive_nowait(self, match: Predicate | None = None) -> Stanza | None:
+        """The first stanza in the inbox that `match` accepts, taken out of it; None without one."""
+        inbox = self._session.inbox
+        for index, stanza in enumerate(inbox or ()):
+            if match is None or match(stanza):
+                assert inbox is not None
+                del inbox[index]
+                return stanza
+        return None
 
     def send_and_receive(
         self, stanza: Sendable, match: Predicate | None = None, timeout: float | None = None
@@ -106,13 +115,18 @@ class Listener(Asker):
         """
         return bool(condition()) or self._look(condition, inf if timeout is None else timeout)
 
-    def _look(self, condition: Callable[[], object], seconds: float) -> bool:
+    def _look(
+        self,
+        condition: Callable[[], object],
+        seconds: float,
+        counts: tuple[RequestCounts, ...] = (),
+    ) -> bool:
         self._session.check_open()
         lookers = self._session.lookers
         looker = Looker(condition)
         lookers.append(looker)
         try:
-            return wait(looker, seconds)
+            return wait_counted(looker, seconds, counts)
         finally:
             lookers.remove(looker)
 

@@ -19,6 +19,7 @@ from amoc.xmpp.errors import SendTimeout
 from amoc.xmpp.match import Predicate, is_any
 from amoc.xmpp.session import Handler, Session
 from amoc.xmpp.stanza import Stanza
+from amoc.xmpp.wire import disco
 
 
 class Sender:
@@ -101,7 +102,9 @@ class Sender:
             XmppError, ClosedError: As `send_chat`.
             ScenarioError: A value is none of those.
         """
-        self._send(encode.presence(to, type, show, status, priority), False)
+        features = self._session.features
+        caps = "" if features is None or type is not None else disco.caps(features)
+        self._send(encode.presence(to, type, show, status, priority, caps), False)
 
     def _send(self, data: bytes, is_message: bool) -> None:
         if pause.clock.since_ns:

@@ -1,13 +1,15 @@
 """A session's receiving side: where each stanza goes, and what the end of the stream wakes.
 
-Everything here runs inside the event loop, in the call that read the bytes. A stanza is measured,
-shown to the handlers, and then goes the first of these ways that is open to it:
+Everything here runs inside the event loop, in the call that read the bytes. A result that a query
+asked for goes to the query, and is no message (XEP-0313). All else is measured, told to the room it
+is from, shown to the handlers, and then goes the first of these ways that is open to it:
 
 1. an answer goes to the request that waits for it;
 2. a request of the peer that no handler took care of is answered, a ping always, others when no
    `receive` waits for just that (RFC 6120 section 8.2.3, RFC 6121 section 2.1.6, XEP-0199);
 3. what a waiting `receive` asked for goes there;
-4. the inbox keeps it. It is bounded: the oldest makes room, and that is counted.
+4. the inbox keeps it, unless a room has made use of it. The inbox is bounded: the oldest makes
+   room, and that is counted.
 
 When the stream fails, every wait on it raises its exception. If the user that
 connected is not among them, it is interrupted where it waits for amoc, or when it does so next: a
@@ -18,7 +20,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple, Protocol
 
 from gevent import get_hub, getcurrent
 from greenlet import greenlet
@@ -29,14 +31,19 @@ from amoc.base.waiting import AnyWaiter, Waiter, interrupt, withdraw_interrupt
 from amoc.metrics.board import UserState
 from amoc.users.user import User
 from amoc.xmpp import meters
+from amoc.xmpp.errors import BadStreamError
 from amoc.xmpp.match import Predicate, plain
 from amoc.xmpp.stanza import Stanza, bare
 from amoc.xmpp.stream import Owner, Stream
+from amoc.xmpp.wire import disco
 from amoc.xmpp.wire.elements import iq_result, stanza_error
-from amoc.xmpp.wire.namespaces import IQ, MESSAGE, NS_PING, NS_ROSTER
+from amoc.xmpp.wire.namespaces import IQ, MESSAGE, NS_DISCO_INFO, NS_PING, NS_ROSTER
 
 Handler = Callable[[Stanza], object]
 
+MAX_RESULTS: Final = 10_000
+"""Of one query, at a time: more than any server puts on a page."""
+DISCO_INFO: Final = f"{{{NS_DISCO_INFO}}}query"
 PING: Final = f"{{{NS_PING}}}ping"
 ROSTER: Final = f"{{{NS_ROSTER}}}query"
 
@@ -75,6 +82,26 @@ class Request(Waiter[Stanza]):
         self.to = to
 
 
+class Watcher(Protocol):
+    """Follows all that one sender sends, a room for example."""
+
+    def on_stanza(self, stanza: Stanza) -> bool:
+        """Take note of it; whether the inbox need not keep it. Must not wait, nor hold a client."""
+
+    def on_end(self) -> None:
+        """The session is over."""
+
+
+class Results(NamedTuple):
+    """The results of one query, which come as messages before its answer (XEP-0313)."""
+
+    asked: str
+    """Who was asked; empty for the user's own account."""
+    tag: str
+    """What a result is called."""
+    stanzas: list[Stanza]
+
+
 class Session(Owner):
     """Owns a stream after the login.
 
@@ -89,6 +116,9 @@ class Session(Owner):
         on_received: Handlers of received stanzas, with their choices.
         inbox: Stanzas that no receiver took.
         on_closed: The wait for the end.
+        watchers: What follows a sender's stanzas, by the sender's bare JID; made when needed.
+        results: Queries whose results are coming, by their ids; made when needed.
+        features: What the client says it can do (XEP-0030); None for what every client can.
     """
 
     __slots__ = (
@@ -98,6 +128,7 @@ class Session(Owner):
         "_told",
         "_woken",
         "closed",
+        "features",
         "inbox",
         "jid",
         "lookers",
@@ -106,7 +137,9 @@ class Session(Owner):
         "owner",
         "receivers",
         "requests",
+        "results",
         "stream",
+        "watchers",
     )
 
     def __init__(self, stream: Stream, jid: str, inbox_size: int, interrupts: bool) -> None:
@@ -121,6 +154,9 @@ class Session(Owner):
         self.on_received: list[tuple[Predicate, Handler]] = []
         self.inbox: deque[Stanza] | None = None  # most users never need one
         self.on_closed: Waiter[bool] | None = None
+        self.watchers: dict[str, Watcher] | None = None
+        self.results: dict[str, Results] | None = None
+        self.features: tuple[str, ...] | None = None
         self._inbox_size = inbox_size
         self._interrupts = interrupts
         self._told = False
@@ -171,19 +207,44 @@ class Session(Owner):
         """Measure it, and pass it on."""
         tag = stanza.tag
         if tag == MESSAGE:
+            if self.results is not None and self._collects(stanza):
+                return
             self._measure(stanza)
+        used = False
+        if self.watchers is not None:
+            watcher = self.watchers.get(bare(stanza.sender))
+            used = watcher is not None and watcher.on_stanza(stanza)
         handled = False
         for match, handler in self.on_received:
             if match(stanza):
                 handled = handler(stanza) is True or handled
         if tag == IQ and stanza.xml.get("type") in ("get", "set"):
             self._on_request(stanza, handled)
-        elif (tag != IQ or not self._answers(stanza)) and not (
-            self.receivers and self._offer(stanza, False)
+        elif (
+            (tag != IQ or not self._answers(stanza))
+            and not (self.receivers and self._offer(stanza, False))
+            and not used
         ):
             self._keep(stanza)
         if self.lookers:
             self._let_look()
+
+    def _collects(self, stanza: Stanza) -> bool:
+        """Give a query its result; whether `stanza` was one."""
+        payload = stanza.payload
+        if payload is None or self.results is None:
+            return False
+        results = self.results.get(payload.get("queryid", ""))
+        if results is None or payload.tag != results.tag:
+            return False
+        if not self._is_from(stanza.sender, results.asked):
+            return False
+        if len(results.stanzas) >= MAX_RESULTS:
+            raise BadStreamError(
+                self.stream.who, "policy-violation", f"more than {MAX_RESULTS} results of a query"
+            )
+        results.stanzas.append(stanza)
+        return True
 
     def _on_request(self, stanza: Stanza, handled: bool) -> None:
         """See that a request of the peer is answered, here or by a receiver."""
@@ -238,6 +299,9 @@ class Session(Owner):
             waiter.fail(reason)
             get_hub().loop.run_callback(waiter.wake)
         self.on_received = []  # they may hold the client, and it this session: break the circle
+        for watcher in (self.watchers or {}).values():
+            watcher.on_end()
+        self.watchers = None
         if self._counted:
             self._counted = False
             meters.connected.dec()
@@ -306,6 +370,12 @@ class Session(Owner):
         to, id_ = stanza.sender or None, stanza.id
         if tag == PING and stanza.type == "get":
             self.stream.send(iq_result(to=to, from_=None, id_=id_))
+            return False
+        if tag == DISCO_INFO and stanza.type == "get":
+            assert stanza.payload is not None
+            node = stanza.payload.get("node")
+            answer = disco.answer(disco.DEFAULT if self.features is None else self.features, node)
+            self.stream.send(iq_result(to=to, from_=None, id_=id_, payload=answer))
             return False
         if tag == ROSTER and stanza.type == "set":
             # A push comes from the user's account; from others it is an attack (section 2.1.6).

@@ -31,6 +31,14 @@ def required(missing: str) -> None:
     pytest.skip(missing)
 
 
+def free_ports(count: int) -> list[int]:
+    """Different ones; see `free_port`."""
+    found: set[int] = set()
+    while len(found) < count:
+        found.add(free_port())
+    return list(found)
+
+
 def free_port() -> int:
     """A loopback port that nobody listens on, out of reach of outgoing connections."""
     candidates = random.SystemRandom().sample(PORTS, 200)
@@ -124,6 +132,9 @@ class XmppServer(Daemon):
         http_port: Where it speaks WebSocket and BOSH.
         websocket_path: Its path for WebSocket.
         bosh_path: Its path for BOSH.
+        component: The domain of an external component.
+        component_secret: Its password.
+        component_port: Where external components connect to.
     """
 
     http_port: int
@@ -132,6 +143,9 @@ class XmppServer(Daemon):
 
     domain = "localhost"
     anonymous = "anonymous.localhost"
+    component = "echo.localhost"
+    component_secret = "s3cret"
+    component_port: int
 
     @property
     def address(self) -> str:

@@ -10,7 +10,7 @@ import shutil
 from http.client import HTTPConnection
 from pathlib import Path
 
-from tests.servers.daemon import DEADLINE_S, XmppServer, free_port, required
+from tests.servers.daemon import DEADLINE_S, XmppServer, free_ports, required
 
 # Where Debian keeps Erlang's libraries for each architecture.
 _LIBRARIES = Path("/usr/lib")
@@ -19,7 +19,9 @@ hosts: ["{domain}", "{anonymous}"]
 loglevel: warning
 listen:
   - {{ip: "127.0.0.1", port: {api}, module: ejabberd_http,
-      request_handlers: {{/api: mod_http_api, /ws: ejabberd_http_ws, /bosh: mod_bosh}}}}
+      request_handlers: {{/api: mod_http_api, /ws: ejabberd_http_ws, /bosh: mod_bosh{handlers}}}}}
+  - {{ip: "127.0.0.1", port: {components}, module: ejabberd_service,
+      hosts: {{"{component}": {{password: "{component_secret}"}}}}}}
   - {{ip: "127.0.0.1", port: {port}, module: ejabberd_c2s, backlog: 4096, max_stanza_size: 262144}}
 auth_method: internal
 auth_password_format: plain
@@ -28,7 +30,17 @@ registration_timeout: infinity
 access_rules: {{register: {{allow: all}}}}
 api_permissions: {{accounts: {{who: {{ip: 127.0.0.1/32}}, what: register}}}}
 modules: {{mod_roster: {{}}, mod_disco: {{}}, mod_ping: {{}}, mod_http_api: {{}}, mod_bosh: {{}},
-  mod_register: {{ip_access: all, access: register}}}}
+  mod_register: {{ip_access: all, access: register}}{modules}}}
+"""
+_HANDLERS = ", /upload: mod_http_upload"
+_MODULES = """,
+  mod_muc: {{host: "conference.@HOST@", default_room_options: {{mam: true}}}},
+  mod_mam: {{default: always, assume_mam_usage: true}}, mod_caps: {{}},
+  mod_pubsub: {{plugins: [flat, pep], access_createnode: all, ignore_pep_from_offline: false}},
+  mod_http_upload: {{access: all, put_url: "http://@HOST@:{api}/upload",
+                     docroot: "{directory}/upload"}},
+  mod_blocking: {{}}, mod_privacy: {{}}, mod_carboncopy: {{}}, mod_client_state: {{}},
+  mod_vcard: {{}}, mod_vcard_xupdate: {{}}, mod_avatar: {{}}, mod_private: {{}}, mod_offline: {{}}
 """
 
 
@@ -44,13 +56,27 @@ class Ejabberd(XmppServer):
         if not shutil.which("erl") or not any(_LIBRARIES.glob("*/ejabberd-*/ebin/ejabberd.app")):
             required("ejabberd is not installed (apt install ejabberd)")
 
-    def __init__(self, directory: Path, accounts: int = 0) -> None:
-        """Start it in `directory`, with accounts ``user_1`` / ``password_1`` up to `accounts`."""
-        port, api = free_port(), free_port()
+    def __init__(self, directory: Path, accounts: int = 0, services: bool = False) -> None:
+        """Start it in `directory`, with accounts ``user_1`` / ``password_1`` up to `accounts`.
+
+        With `services` it has rooms, archives, nodes and so on, which change what becomes of
+        messages.
+        """
+        port, api, self.component_port = free_ports(3)
         self.http_port = api
         config = directory / "ejabberd.yml"
         config.write_text(
-            _CONFIG.format(port=port, api=api, domain=self.domain, anonymous=self.anonymous)
+            _CONFIG.format(
+                port=port,
+                api=api,
+                components=self.component_port,
+                handlers=_HANDLERS if services else "",
+                modules=_MODULES.format(api=api, directory=directory) if services else "",
+                domain=self.domain,
+                anonymous=self.anonymous,
+                component=self.component,
+                component_secret=self.component_secret,
+            )
         )
         application = next(_LIBRARIES.glob("*/ejabberd-*/ebin/ejabberd.app"))
         super().__init__(

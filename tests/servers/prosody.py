@@ -10,7 +10,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from tests.servers.daemon import DEADLINE_S, XmppServer, free_port, required
+from tests.servers.daemon import DEADLINE_S, XmppServer, free_ports, required
 
 TLS_ONLY = "tls.localhost"
 
@@ -28,13 +28,15 @@ c2s_ports = {{ {port} }}
 c2s_direct_tls_ports = {{}}
 s2s_ports = {{}}
 http_ports = {{ {http} }}
+http_external_url = "http://127.0.0.1:{http}/"
 https_ports = {{}}
+component_ports = {{ {components} }}
 modules_enabled = {{
     "roster", "saslauth", "tls", "disco", "ping", "register", "presence", "message", "iq",
-    "websocket", "bosh"
+    "websocket", "bosh"{modules}
 }}
 modules_disabled = {{ "s2s" }}
-storage = "internal"
+storage = {{ archive = "memory"; default = "internal" }}
 consider_websocket_secure = true
 consider_bosh_secure = true
 http_default_host = "{domain}"
@@ -46,9 +48,23 @@ authentication = "internal_plain"
 VirtualHost "{domain}"
 VirtualHost "{anonymous}"
     authentication = "anonymous"
+{services}
 VirtualHost "{tls_only}"
     c2s_require_encryption = true
     ssl = {{ key = "{directory}/tls.key", certificate = "{directory}/tls.crt" }}
+"""
+_MODULES = """,
+    "mam", "pep", "vcard_legacy", "private", "carbons", "csi_simple", "blocklist", "offline"
+"""
+_SERVICES = """
+Component "conference.{domain}" "muc"
+    modules_enabled = {{ "muc_mam" }}
+Component "pubsub.{domain}" "pubsub"
+    admins = {{ {admins} }}
+Component "upload.{domain}" "http_file_share"
+    http_host = "127.0.0.1"
+Component "{component}"
+    component_secret = "{component_secret}"
 """
 
 
@@ -64,17 +80,32 @@ class Prosody(XmppServer):
         if not shutil.which("prosody"):
             required("prosody is not installed (apt install prosody)")
 
-    def __init__(self, directory: Path, accounts: int = 0) -> None:
-        """Start it in `directory`, with accounts ``user_1`` / ``password_1`` up to `accounts`."""
-        port, self.http_port = free_port(), free_port()
+    def __init__(self, directory: Path, accounts: int = 0, services: bool = False) -> None:
+        """Start it in `directory`, with accounts ``user_1`` / ``password_1`` up to `accounts`.
+
+        With `services` it has rooms, archives, nodes and so on, which cost time and change what
+        becomes of messages.
+        """
+        port, self.http_port, self.component_port = free_ports(3)
         _write_accounts(directory / "data" / self.domain / "accounts", accounts)
         _write_certificate(directory)
         config = directory / "prosody.cfg.lua"
+        # Others may not create nodes.
+        admins = ", ".join(f'"user_{one}@{self.domain}"' for one in range(1, accounts + 1))
+        offered = _SERVICES.format(
+            domain=self.domain,
+            admins=admins,
+            component=self.component,
+            component_secret=self.component_secret,
+        )
         config.write_text(
             _CONFIG.format(
                 directory=directory,
                 port=port,
                 http=self.http_port,
+                components=self.component_port,
+                modules=_MODULES if services else "",
+                services=offered if services else "",
                 domain=self.domain,
                 anonymous=self.anonymous,
                 tls_only=TLS_ONLY,

@@ -1,17 +1,25 @@
-"""The user's account on the server: its roster (RFC 6121 section 2), its end (XEP-0077)."""
+"""Whom a user knows: its roster and subscriptions (RFC 6121), and those it blocks (XEP-0191)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from time import monotonic_ns
+from typing import Final
 
-from amoc.xmpp import roster
+from amoc.xmpp import options, request_counts, roster
+from amoc.xmpp.errors import ReceiveTimeout
 from amoc.xmpp.identity import address
+from amoc.xmpp.match import from_jid, has_child, is_request, is_subscription
 from amoc.xmpp.receiving import Listener
-from amoc.xmpp.wire.namespaces import NS_REGISTER
+from amoc.xmpp.stanza import Stanza, bare
+from amoc.xmpp.wire.namespaces import NS_BLOCKING, NS_REGISTER, NS_ROSTER
+from amoc.xmpp.wire.xml_text import escape
+
+_is_push: Final = is_request & has_child(NS_ROSTER, "query")
 
 
 class Contacts(Listener):
-    """The roster's calls."""
+    """The calls of the roster, of subscriptions and of blocking."""
 
     __slots__ = ()
 
@@ -44,6 +52,87 @@ class Contacts(Listener):
             IqError, IqTimeout, XmppError, ClosedError: As `request`.
         """
         self.request(roster.remove(address(whom)), timeout, type="set")
+
+    def befriend(self, whom: str | int, timeout: float | None = None) -> None:
+        """Subscribe to a user's presence and let it subscribe to ours; wait for both.
+
+        The other one has to do the same, before, after or at the same time. Both must have sent
+        their initial presence. Timed as ``befriend``, from the call to both subscriptions.
+
+        Args:
+            whom: A JID, or a user's number.
+            timeout: In seconds; None for xmpp_request_timeout.
+
+        Raises:
+            ReceiveTimeout: The other one has not agreed in time.
+            IqError, IqTimeout, XmppError, ClosedError: As `request`.
+        """
+        jid = bare(address(whom))
+        counts = request_counts.of("befriend")[1:]
+        seconds = options.xmpp_request_timeout.get() if timeout is None else timeout
+        begin_ns = monotonic_ns()
+        both: list[int] = []
+
+        def on_push(push: Stanza) -> None:
+            # Servers push the roster only to those that have asked for it.
+            contact = roster.contacts(push.xml).get(jid)
+            if contact is not None and contact.subscription == "both" and not both:
+                both.append(push.received_ns or monotonic_ns())
+
+        def on_subscription(presence: Stanza) -> None:
+            if presence.type == "subscribe":
+                self.send_presence(jid, type="subscribed")
+
+        off_push = self.on_received(_is_push, on_push)
+        off_subscription = self.on_received(is_subscription & from_jid(jid), on_subscription)
+        try:
+            known = self.roster(timeout).get(jid)
+            if known is not None and known.subscription == "both":
+                both.append(monotonic_ns())
+            else:
+                self.send_presence(jid, type="subscribe")
+                # It agrees to what was asked before these handlers listened; else it has no effect.
+                self.send_presence(jid, type="subscribed")
+            if not both and not self._look(lambda: both, seconds, counts):
+                raise ReceiveTimeout(
+                    f"{self._session.stream.who}: {jid} has not agreed to subscriptions both ways"
+                    f" within {seconds:g} s"
+                )
+        finally:
+            off_push()
+            off_subscription()
+        for one in counts:
+            one.answered(both[0] - begin_ns, None)
+
+    def block(self, *whom: str | int, timeout: float | None = None) -> None:
+        """Block users: the server takes nothing from them and hides ours from them (XEP-0191).
+
+        Raises:
+            IqError, IqTimeout, XmppError, ClosedError: As `request`.
+        """
+        self._block("block", whom, timeout)
+
+    def unblock(self, *whom: str | int, timeout: float | None = None) -> None:
+        """Unblock users; without any, all.
+
+        Raises:
+            IqError, IqTimeout, XmppError, ClosedError: As `request`.
+        """
+        self._block("unblock", whom, timeout)
+
+    def _block(self, what: str, whom: Iterable[str | int], timeout: float | None) -> None:
+        items = "".join(f"<item jid='{escape(address(one))}'/>" for one in whom)
+        payload = f"<{what} xmlns='{NS_BLOCKING}'>{items}</{what}>"
+        self.request(payload, timeout, type="set", name=what)
+
+    def blocked(self, timeout: float | None = None) -> list[str]:
+        """The JIDs that the user blocks.
+
+        Raises:
+            IqError, IqTimeout, XmppError, ClosedError: As `request`.
+        """
+        answer = self.request(f"<blocklist xmlns='{NS_BLOCKING}'/>", timeout, name="blocked")
+        return [one.get("jid", "") for one in answer.xml.iter(f"{{{NS_BLOCKING}}}item")]
 
     def unregister(self, timeout: float | None = None) -> None:
         """Delete the user's account (XEP-0077 section 3.2); the server may end the stream over it.

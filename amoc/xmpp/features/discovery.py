@@ -1,0 +1,57 @@
+"""What others can do, and what the user's client says it can (XEP-0030, XEP-0115)."""
+
+from __future__ import annotations
+
+from xml.etree.ElementTree import Element
+
+from amoc.xmpp.receiving import Listener
+from amoc.xmpp.wire.disco import DEFAULT, Info, Item, info, items
+from amoc.xmpp.wire.namespaces import NS_DISCO_INFO, NS_DISCO_ITEMS
+from amoc.xmpp.wire.xml_text import attributes
+
+
+class Discovery(Listener):
+    """The calls of service discovery."""
+
+    __slots__ = ()
+
+    def disco(
+        self, whom: str | int | None = None, node: str | None = None, timeout: float | None = None
+    ) -> Info:
+        """What `whom` is and can do; None for the server.
+
+        Raises:
+            IqError, IqTimeout, XmppError, ClosedError: As `request`.
+        """
+        query = f"<query xmlns='{NS_DISCO_INFO}'{attributes(node=node)}/>"
+        return info(self._discover(query, whom, "disco", timeout))
+
+    def disco_items(
+        self, whom: str | int | None = None, node: str | None = None, timeout: float | None = None
+    ) -> list[Item]:
+        """What belongs to `whom`: a server's services, a service's rooms or nodes.
+
+        Raises:
+            IqError, IqTimeout, XmppError, ClosedError: As `request`.
+        """
+        query = f"<query xmlns='{NS_DISCO_ITEMS}'{attributes(node=node)}/>"
+        return items(self._discover(query, whom, "disco_items", timeout))
+
+    def _discover(
+        self, query: str, whom: str | int | None, name: str, timeout: float | None
+    ) -> Element:
+        to = self.domain if whom is None else whom
+        payload = self.request(query, timeout, to=to, name=name).payload
+        return Element("query") if payload is None else payload
+
+    def announce(self, *features: str) -> None:
+        """Say in presence, and to all who ask, that the client can do `features`.
+
+        ``client.announce("urn:x:mood+notify")`` makes servers send what contacts publish to their
+        node ``urn:x:mood`` (XEP-0163 section 4.3.2). Presence that is sent later repeats it.
+
+        Raises:
+            XmppError, ClosedError: As `send_presence`.
+        """
+        self._session.features = tuple(sorted({*DEFAULT, *features}))
+        self.send_presence()

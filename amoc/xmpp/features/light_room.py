@@ -1,0 +1,170 @@
+"""A light room of MongooseIM: members for good instead of visitors, and no presence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final, NamedTuple
+from xml.etree.ElementTree import Element
+
+from amoc.xmpp.features.room import Conversation
+from amoc.xmpp.identity import address
+from amoc.xmpp.stanza import Stanza
+from amoc.xmpp.wire.namespaces import (
+    NS_MUC_LIGHT_AFFILIATIONS,
+    NS_MUC_LIGHT_CONFIGURATION,
+    NS_MUC_LIGHT_CREATE,
+    NS_MUC_LIGHT_DESTROY,
+    NS_MUC_LIGHT_INFO,
+)
+from amoc.xmpp.wire.xml_text import escape
+
+NONE: Final = "none"
+
+
+class LightInfo(NamedTuple):
+    """All that a light room says of itself."""
+
+    version: str
+    configuration: dict[str, str]
+    members: dict[str, str]
+    """Affiliations, ``owner`` or ``member``, by JID."""
+
+
+class LightRoom(Conversation):
+    """A light room. Each of its messages reaches each member that is online."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"<light room {self.jid}>"
+
+    def create(
+        self,
+        configuration: Mapping[str, str],
+        members: Iterable[str | int] = (),
+        timeout: float | None = None,
+    ) -> None:
+        """Create it; see `Client.create_light_room`."""
+        users = "".join(_user(one, "member") for one in members)
+        fields = _fields(configuration)
+        self._ask(
+            "set",
+            f"<query xmlns='{NS_MUC_LIGHT_CREATE}'><configuration>{fields}</configuration>"
+            f"<occupants>{users}</occupants></query>",
+            "light_room_create",
+            timeout,
+        )
+
+    def members(self, timeout: float | None = None) -> dict[str, str]:
+        """The members' affiliations, ``owner`` or ``member``, by JID.
+
+        Raises:
+            IqError, IqTimeout, XmppError, ClosedError: As `Client.request`.
+        """
+        query = f"<query xmlns='{NS_MUC_LIGHT_AFFILIATIONS}'><version/></query>"
+        answer = self._ask("get", query, "light_room_members", timeout)
+        return {} if answer.payload is None else _members(answer.payload)
+
+    def change_members(
+        self, affiliations: Mapping[str | int, str], timeout: float | None = None
+    ) -> None:
+        """Add members, make them owners, or remove them.
+
+        Args:
+            affiliations: ``member``, ``owner`` or ``none``, by JID or user's number.
+            timeout: In seconds; None for xmpp_request_timeout.
+
+        Raises:
+            IqError, IqTimeout, XmppError, ClosedError: As `Client.request`.
+        """
+        users = "".join(_user(whom, kind) for whom, kind in affiliations.items())
+        query = f"<query xmlns='{NS_MUC_LIGHT_AFFILIATIONS}'>{users}</query>"
+        self._ask("set", query, "light_room_change_members", timeout)
+
+    def add(self, *whom: str | int) -> None:
+        """Add members; see `change_members`."""
+        self.change_members(dict.fromkeys(whom, "member"))
+
+    def remove(self, *whom: str | int) -> None:
+        """Remove members; see `change_members`."""
+        self.change_members(dict.fromkeys(whom, NONE))
+
+    def leave(self, timeout: float | None = None) -> None:
+        """Be a member no more.
+
+        Raises:
+            IqError, IqTimeout, XmppError, ClosedError: As `Client.request`.
+        """
+        self.change_members({self._client.bare_jid: NONE}, timeout)
+
+    def configuration(self, timeout: float | None = None) -> dict[str, str]:
+        """The room's configuration, values by the names of fields.
+
+        Raises:
+            IqError, IqTimeout, XmppError, ClosedError: As `Client.request`.
+        """
+        query = f"<query xmlns='{NS_MUC_LIGHT_CONFIGURATION}'><version/></query>"
+        answer = self._ask("get", query, "light_room_configuration", timeout)
+        return {} if answer.payload is None else _texts(answer.payload)
+
+    def configure(self, fields: Mapping[str, str], timeout: float | None = None) -> None:
+        """Change fields of the configuration, ``roomname`` and ``subject`` for example.
+
+        Raises:
+            IqError, IqTimeout, XmppError, ClosedError: As `Client.request`.
+        """
+        query = f"<query xmlns='{NS_MUC_LIGHT_CONFIGURATION}'>{_fields(fields)}</query>"
+        self._ask("set", query, "light_room_configure", timeout)
+
+    def info(self, timeout: float | None = None) -> LightInfo:
+        """Version, configuration and members in one request.
+
+        Raises:
+            IqError, IqTimeout, XmppError, ClosedError: As `Client.request`.
+        """
+        space = f"{{{NS_MUC_LIGHT_INFO}}}"
+        query = f"<query xmlns='{NS_MUC_LIGHT_INFO}'><version/></query>"
+        payload = self._ask("get", query, "light_room_info", timeout).payload
+        if payload is None:
+            payload = Element(space + "query")
+        fields, users = payload.find(space + "configuration"), payload.find(space + "occupants")
+        return LightInfo(
+            version=payload.findtext(space + "version", ""),
+            configuration={} if fields is None else _texts(fields),
+            members={} if users is None else _members(users),
+        )
+
+    def destroy(self, timeout: float | None = None) -> None:
+        """Destroy the room.
+
+        Raises:
+            IqError, IqTimeout, XmppError, ClosedError: As `Client.request`.
+        """
+        self._ask("set", f"<query xmlns='{NS_MUC_LIGHT_DESTROY}'/>", "light_room_destroy", timeout)
+
+    def _ask(self, kind: str, query: str, name: str, timeout: float | None) -> Stanza:
+        return self._client.request(query, timeout, to=self.jid, type=kind, name=name)
+
+
+def _user(whom: str | int, affiliation: str) -> str:
+    return f"<user affiliation='{escape(affiliation)}'>{escape(address(whom))}</user>"
+
+
+def _fields(fields: Mapping[str, str]) -> str:
+    named = ((escape(name), escape(value)) for name, value in fields.items())
+    return "".join(f"<{name}>{value}</{name}>" for name, value in named)
+
+
+def _texts(parent: Element) -> dict[str, str]:
+    """The fields of a configuration."""
+    named = {one.tag.rpartition("}")[2]: one.text or "" for one in parent}
+    named.pop("version", None)
+    return named
+
+
+def _members(parent: Element) -> dict[str, str]:
+    return {
+        one.text or "": one.get("affiliation", "")
+        for one in parent
+        if one.tag.rpartition("}")[2] == "user"
+    }

@@ -1,0 +1,159 @@
+"""What chats are made of beside messages: states, receipts, markers, carbons, an idle client.
+
+A receipt says that a message has reached a client (XEP-0184), a marker that its user has seen it
+(XEP-0333). Both name the message by its id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import monotonic_ns
+from typing import Final
+
+from amoc.base.errors import ScenarioError
+from amoc.xmpp import encode, meters, options, request_counts
+from amoc.xmpp.errors import ReceiveTimeout
+from amoc.xmpp.identity import attribute
+from amoc.xmpp.match import asks_for_receipt, is_receipt
+from amoc.xmpp.receiving import Listener
+from amoc.xmpp.stanza import Stanza
+from amoc.xmpp.wire.namespaces import NS_CARBONS, NS_CHAT_STATES, NS_CSI, NS_MARKERS, NS_RECEIPTS
+from amoc.xmpp.wire.xml_text import attributes, escape
+
+STATES: Final = ("active", "composing", "gone", "inactive", "paused")
+MARKERS: Final = ("acknowledged", "displayed", "received")
+WANTS_RECEIPT: Final = f"<request xmlns='{NS_RECEIPTS}'/>"
+"""The payload of a message whose sender wants to know that it has arrived."""
+WANTS_MARKERS: Final = f"<markable xmlns='{NS_MARKERS}'/>"
+"""The payload of a message whose sender wants to know that it was seen."""
+
+
+class Messaging(Listener):
+    """The calls that go with chats."""
+
+    __slots__ = ()
+
+    def send_chat_state(self, to: str | int, state: str) -> None:
+        """Tell `to` what the user is doing (XEP-0085).
+
+        Args:
+            to: A JID, or a user's number.
+            state: ``active``, ``composing``, ``paused``, ``inactive`` or ``gone``.
+
+        Raises:
+            XmppError, ClosedError: As `send_chat`.
+            ScenarioError: There is no such state.
+        """
+        _check("a chat state", state, STATES)
+        self._send_bare(to, f"<{state} xmlns='{NS_CHAT_STATES}'/>")
+
+    def send_receipt(self, message: Stanza) -> None:
+        """Confirm that `message` has arrived (XEP-0184).
+
+        Raises:
+            XmppError, ClosedError: As `send_chat`.
+        """
+        receipt = f"<received xmlns='{NS_RECEIPTS}' id='{escape(message.id)}'/>"
+        self._send_bare(message.sender, receipt, message.type)
+
+    def send_marker(self, message: Stanza, marker: str = "displayed") -> None:
+        """Say that `message` was seen (XEP-0333): ``received``, ``displayed``, ``acknowledged``.
+
+        Raises:
+            XmppError, ClosedError: As `send_chat`.
+            ScenarioError: There is no such marker.
+        """
+        _check("a marker", marker, MARKERS)
+        self._send_bare(
+            message.sender,
+            f"<{marker} xmlns='{NS_MARKERS}' id='{escape(message.id)}'/>",
+            message.type,
+        )
+
+    def send_receipts(self) -> Callable[[], None]:
+        """Confirm each message whose sender wants that, as soon as it arrives.
+
+        Returns:
+            A function that stops it.
+        """
+        # The handler must not hold the client: the session, which the client holds, keeps it.
+        stream = self._session.stream
+
+        def confirm(message: Stanza) -> None:
+            receipt = f"<received xmlns='{NS_RECEIPTS}' id='{escape(message.id)}'/>"
+            head = attributes(to=message.sender, type=message.type)
+            stream.send(f"<message{head}>{receipt}</message>".encode())
+
+        return self.on_received(asks_for_receipt, confirm)
+
+    def send_chat_and_wait(self, to: str | int, body: str, timeout: float | None = None) -> float:
+        """Send a chat message and wait for its receipt, timed as ``receipt``.
+
+        Args:
+            to: A JID, or a user's number, whose client confirms messages (`send_receipts`).
+            body: The text.
+            timeout: In seconds; None for xmpp_request_timeout.
+
+        Returns:
+            How long it took, in seconds.
+
+        Raises:
+            ReceiveTimeout: No receipt came in time.
+            XmppError, ClosedError, ScenarioError: As `send_chat`.
+        """
+        seconds = options.xmpp_request_timeout.get() if timeout is None else timeout
+        counts = request_counts.of("receipt")[1:]
+        stanza_id = meters.stamp()
+        confirmed_ns: list[int] = []
+
+        def confirm(receipt: Stanza) -> None:
+            confirmed_ns.append(receipt.received_ns)
+
+        off = self.on_received(is_receipt(stanza_id), confirm)
+        begin_ns = monotonic_ns()
+        try:
+            self._send(encode.message(to, body, "chat", WANTS_RECEIPT, stanza_id), True)
+            if not self._look(lambda: confirmed_ns, seconds, counts):
+                raise ReceiveTimeout(
+                    f"{self._session.stream.who}: no receipt came within {seconds:g} s from {to}"
+                )
+        finally:
+            off()
+        for one in counts:
+            one.answered(confirmed_ns[0] - begin_ns, None)
+        return (confirmed_ns[0] - begin_ns) / 1e9
+
+    def carbons(self, enabled: bool = True, timeout: float | None = None) -> None:
+        """Get copies of what the user's other clients send and receive, or no more (XEP-0280).
+
+        Raises:
+            IqError, IqTimeout, XmppError, ClosedError: As `request`.
+        """
+        what = "enable" if enabled else "disable"
+        self.request(f"<{what} xmlns='{NS_CARBONS}'/>", timeout, type="set", name="carbons")
+
+    def inactive(self) -> None:
+        """Tell the server that nobody looks at this client (XEP-0352): it may hold things back.
+
+        Raises:
+            XmppError, ClosedError: As `send`.
+        """
+        self.send(f"<inactive xmlns='{NS_CSI}'/>")
+
+    def active(self) -> None:
+        """Tell the server that somebody looks at this client again.
+
+        Raises:
+            XmppError, ClosedError: As `send`.
+        """
+        self.send(f"<active xmlns='{NS_CSI}'/>")
+
+    def _send_bare(self, to: str | int, payload: str, kind: str = "chat") -> None:
+        """A message without a body and without an id: it is not timed."""
+        head = f"<message to='{attribute(to)}' type='{escape(kind)}'>"
+        self._send(f"{head}{payload}</message>".encode(), True)
+
+
+def _check(what: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ScenarioError(f"{what} must be one of {', '.join(allowed)}, got {value!r}")

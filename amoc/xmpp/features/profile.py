@@ -1,0 +1,133 @@
+"""What a user stores on the server about itself: vCards, an avatar, private XML."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+from typing import Final
+from xml.etree.ElementTree import Element
+
+from amoc.xmpp import encode
+from amoc.xmpp.encode import Sendable
+from amoc.xmpp.features.pubsub import PubSub
+from amoc.xmpp.wire.namespaces import (
+    NS_AVATAR_DATA,
+    NS_AVATAR_METADATA,
+    NS_PRIVATE,
+    NS_VCARD,
+    NS_VCARD4,
+    NS_VCARD4_NODE,
+)
+from amoc.xmpp.wire.xml_text import attributes, escape, serialise
+
+CURRENT: Final = "current"
+
+
+class Profile(PubSub):
+    """The calls of vCards, avatars and private storage."""
+
+    __slots__ = ()
+
+    def vcard(self, whom: str | int | None = None, timeout: float | None = None) -> Element:
+        """The vCard (XEP-0054) of `whom`, the user's own by default; empty without one.
+
+        Raises:
+            IqError, IqTimeout, XmppError, ClosedError: As `request`.
+        """
+        query = f"<vCard xmlns='{NS_VCARD}'/>"
+        answer = self.request(query, timeout, to=whom, name="vcard")
+        return Element(f"{{{NS_VCARD}}}vCard") if answer.payload is None else answer.payload
+
+    def set_vcard(self, fields: Sendable | dict[str, str], timeout: float | None = None) -> None:
+        """Store the user's vCard.
+
+        Args:
+            fields: A whole ``vCard`` element, or texts by the names of its fields: ``FN`` say.
+            timeout: In seconds; None for xmpp_request_timeout.
+
+        Raises:
+            IqError, IqTimeout, XmppError, ClosedError, ScenarioError: As `request`.
+        """
+        if isinstance(fields, dict):
+            inside = "".join(f"<{name}>{escape(text)}</{name}>" for name, text in fields.items())
+            fields = f"<vCard xmlns='{NS_VCARD}'>{inside}</vCard>"
+        self.request(fields, timeout, type="set", name="set_vcard")
+
+    def vcard4(self, whom: str | int | None = None, timeout: float | None = None) -> Element | None:
+        """The vCard 4 (XEP-0292) of `whom`, the user's own by default; None without one.
+
+        Raises:
+            IqError, IqTimeout, XmppError, ClosedError: As `request`.
+        """
+        items = self.items(NS_VCARD4_NODE, at=whom, last=1, timeout=timeout)
+        return items[-1].payload if items else None
+
+    def set_vcard4(self, fields: dict[str, str], timeout: float | None = None) -> None:
+        """Publish the user's vCard 4: texts by the names of fields, ``fn`` say.
+
+        Raises:
+            IqError, IqTimeout, XmppError, ClosedError, ScenarioError: As `publish`.
+        """
+        inside = "".join(
+            f"<{name}><text>{escape(text)}</text></{name}>" for name, text in fields.items()
+        )
+        card = f"<vcard xmlns='{NS_VCARD4}'>{inside}</vcard>"
+        self.publish(NS_VCARD4_NODE, card, id=CURRENT, timeout=timeout)
+
+    def set_avatar(self, data: bytes, type: str = "image/png", timeout: float | None = None) -> str:
+        """Publish the user's avatar (XEP-0084): first the picture, then what it is.
+
+        Returns:
+            Its id, the SHA-1 of `data`.
+
+        Raises:
+            IqError, IqTimeout, XmppError, ClosedError: As `publish`.
+        """
+        digest = hashlib.sha1(data).hexdigest()  # noqa: S324 - XEP-0084 wants it
+        text = base64.b64encode(data).decode()
+        picture = f"<data xmlns='{NS_AVATAR_DATA}'>{text}</data>"
+        self.publish(NS_AVATAR_DATA, picture, id=digest, timeout=timeout)
+        info = attributes(id=digest, bytes=str(len(data)), type=type)
+        metadata = f"<metadata xmlns='{NS_AVATAR_METADATA}'><info{info}/></metadata>"
+        self.publish(NS_AVATAR_METADATA, metadata, id=digest, timeout=timeout)
+        return digest
+
+    def avatar(self, whom: str | int | None = None, timeout: float | None = None) -> bytes | None:
+        """The picture that `whom` published last, the user's own by default; None without one.
+
+        Raises:
+            IqError, IqTimeout, XmppError, ClosedError: As `request`.
+        """
+        items = self.items(NS_AVATAR_METADATA, at=whom, last=1, timeout=timeout)
+        if not items or items[-1].payload is None or not len(items[-1].payload):
+            return None
+        digest = items[-1].payload[0].get("id", "")
+        pictures = self.items(NS_AVATAR_DATA, at=whom, ids=(digest,), timeout=timeout)
+        if not pictures or pictures[0].payload is None:
+            return None
+        try:
+            return base64.b64decode(pictures[0].payload.text or "", validate=False)
+        except binascii.Error:
+            return None
+
+    def store(self, xml: Sendable, timeout: float | None = None) -> None:
+        """Keep an element in the user's private storage (XEP-0049), by its name and namespace.
+
+        Raises:
+            IqError, IqTimeout, XmppError, ClosedError, ScenarioError: As `request`.
+        """
+        inside = serialise(encode.element_of(xml), NS_PRIVATE, inherit=False)
+        query = f"<query xmlns='{NS_PRIVATE}'>{inside}</query>"
+        self.request(query, timeout, type="set", name="store")
+
+    def stored(self, namespace: str, name: str, timeout: float | None = None) -> Element | None:
+        """The element `name` from the user's private storage; empty if none was kept.
+
+        Raises:
+            IqError, IqTimeout, XmppError, ClosedError: As `request`.
+        """
+        wanted = f"<{name} xmlns='{escape(namespace)}'/>"
+        query = f"<query xmlns='{NS_PRIVATE}'>{wanted}</query>"
+        payload = self.request(query, timeout, name="stored").payload
+        return None if payload is None else payload.find(f"{{{namespace}}}{name}")

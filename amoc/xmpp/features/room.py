@@ -1,0 +1,400 @@
+"""A room that a user is in (XEP-0045): talk, wait for members and messages, moderate, leave."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
+
+from amoc.base.errors import ClosedError
+from amoc.users.user import UserStopped
+from amoc.xmpp import options
+from amoc.xmpp.errors import ReceiveTimeout
+from amoc.xmpp.features.archive import Page
+from amoc.xmpp.features.room_state import Occupant, RoomState
+from amoc.xmpp.identity import address
+from amoc.xmpp.match import Match, Predicate, has_body, plain
+from amoc.xmpp.stanza import Stanza, bare
+from amoc.xmpp.wire import forms
+from amoc.xmpp.wire.namespaces import MESSAGE, NS_FORMS, NS_MUC_ADMIN, NS_MUC_OWNER, NS_MUC_USER
+from amoc.xmpp.wire.xml_text import attributes, escape
+
+if TYPE_CHECKING:
+    from amoc.xmpp.features.rooms import Rooms
+
+CONFIG: Final = "http://jabber.org/protocol/muc#roomconfig"
+PREFIX: Final = "muc#roomconfig_"
+
+
+class Affiliation(NamedTuple):
+    """What somebody is to a room for good."""
+
+    jid: str
+    affiliation: str
+    nick: str
+    """Empty when none is known."""
+
+
+class Conversation:
+    """What rooms of all kinds have in common: a JID, messages, an archive.
+
+    Attributes:
+        jid: The room's JID.
+    """
+
+    __slots__ = ("_client", "jid")
+
+    def __init__(self, client: Rooms, jid: str) -> None:
+        self._client = client
+        self.jid = jid
+
+    def say(self, body: str) -> None:
+        """Send a message to all who are in the room, the user itself included.
+
+        Raises:
+            RoomLeftError: The user is in the room no more.
+            XmppError, ClosedError, ScenarioError: As `Client.send_chat`.
+        """
+        self.check()
+        self._client.send_message(self.jid, body, "groupchat")
+
+    def receive(self, match: Predicate | None = None, timeout: float | None = None) -> Stanza:
+        """The next message from the room, the user's own included.
+
+        Args:
+            match: Which; None for any that has a body.
+            timeout: In seconds; None waits as long as the user is in the room.
+
+        Raises:
+            ReceiveTimeout: None came in time.
+            RoomLeftError: The user is in the room no more, and no such message is left.
+            XmppError, ClosedError: As `Client.receive`.
+        """
+        wanted = plain(has_body() if match is None else match)
+        room = self.jid
+
+        def is_ours(stanza: Stanza) -> object:
+            return (
+                stanza.tag == MESSAGE
+                and stanza.xml.get("type") == "groupchat"
+                and bare(stanza.sender) == room
+                and wanted(stanza)
+            )
+
+        def is_ours_or_raises(stanza: Stanza) -> object:
+            if is_ours(stanza):
+                return True
+            self.check()
+            return False
+
+        kept = self._client.receive_nowait(is_ours)
+        if kept is not None:
+            return kept
+        self.check()
+        name = f"message from the room {room}"
+        return self._client.receive(Match(is_ours_or_raises, name), timeout)
+
+    def check(self) -> None:
+        """Raise if the user is in the room no more."""
+
+    def archive(self, **query: object) -> Iterator[Page]:
+        """Pages of the room's archive; see `Client.archive` for the arguments."""
+        return self._client.archive(of=self.jid, **query)  # type: ignore[arg-type]  # it checks them
+
+
+class Room(Conversation):
+    """A room that the user has joined; use it in a ``with`` block, which leaves at its end."""
+
+    __slots__ = ("_state",)
+
+    def __init__(self, client: Rooms, state: RoomState) -> None:
+        super().__init__(client, state.jid)
+        self._state = state
+
+    @property
+    def nick(self) -> str:
+        """The user's nickname."""
+        return self._state.nick
+
+    @property
+    def members(self) -> Mapping[str, Occupant]:
+        """Who is in the room now, the user included, by nickname; kept up to date."""
+        return self._state.members
+
+    @property
+    def subject(self) -> str:
+        """What the room is about; empty when it has no subject, or has not said it yet."""
+        return self._state.subject
+
+    @property
+    def created(self) -> bool:
+        """Whether the room was created by this user's joining."""
+        return self._state.created
+
+    def __repr__(self) -> str:
+        state = "left" if self._state.left else f"{len(self.members)} members"
+        return f"<room {self.jid} as {self.nick}, {state}>"
+
+    def check(self) -> None:
+        """Raise if the user is in the room no more.
+
+        Raises:
+            RoomLeftError: It was kicked or banned, or the room is gone.
+            ClosedError: It has left.
+        """
+        if self._state.failure is not None:
+            raise self._state.failure
+        if self._state.left:
+            raise ClosedError(f"{self._state.who}: the user has left this room")
+
+    # Waiting
+
+    def wait_members(self, n: int, timeout: float | None = None) -> None:
+        """Wait until at least `n` members are in the room, the user included.
+
+        Raises:
+            ReceiveTimeout: There were not enough in time; `timeout` is in seconds.
+            RoomLeftError: The user is in the room no more.
+            XmppError, ClosedError: The stream has ended.
+        """
+        state = self._state
+
+        def enough() -> bool:
+            self.check()
+            return len(state.members) >= n
+
+        if not self._client.wait_until(enough, timeout):
+            raise ReceiveTimeout(
+                f"{state.who}: {n} members were not in the room within {timeout:g} s, only"
+                f" {len(state.members)}"
+            )
+
+    def wait_member(self, nick: str, timeout: float | None = None) -> Occupant:
+        """Wait until the member `nick` is in the room.
+
+        Raises:
+            ReceiveTimeout, RoomLeftError, XmppError, ClosedError: As `wait_members`.
+        """
+        state = self._state
+
+        def is_there() -> bool:
+            self.check()
+            return nick in state.members
+
+        if not self._client.wait_until(is_there, timeout):
+            raise ReceiveTimeout(f"{state.who}: {nick} was not in the room within {timeout:g} s")
+        return state.members[nick]
+
+    # Talking
+
+    def say_to(self, nick: str, body: str) -> None:
+        """Send a private message to one member (section 7.5); `say` sends to all.
+
+        Raises:
+            RoomLeftError, XmppError, ClosedError, ScenarioError: As `say`.
+        """
+        self.check()
+        self._client.send_message(f"{self.jid}/{nick}", body, "chat", f"<x xmlns='{NS_MUC_USER}'/>")
+
+    def change_subject(self, subject: str, timeout: float | None = None) -> None:
+        """Change what the room is about, and wait until it has changed.
+
+        Args:
+            subject: The new one.
+            timeout: In seconds; None for xmpp_request_timeout.
+
+        Raises:
+            ReceiveTimeout: The room did not confirm it: only moderators may, as a rule.
+            RoomLeftError, XmppError, ClosedError, ScenarioError: As `say`.
+        """
+        self.check()
+        self._client.send(
+            f"<message to='{escape(self.jid)}' type='groupchat'>"
+            f"<subject>{escape(subject)}</subject></message>"
+        )
+        self._wait(lambda: self._state.subject == subject, timeout, "the new subject")
+
+    def change_nick(self, nick: str, timeout: float | None = None) -> None:
+        """Take another nickname, and wait until the room has confirmed it.
+
+        Raises:
+            ReceiveTimeout: It did not, because another member has that nickname for example.
+            RoomLeftError, XmppError, ClosedError, ScenarioError: As `say`.
+        """
+        self.check()
+        self._client.send_presence(f"{self.jid}/{nick}")
+        self._wait(lambda: self._state.nick == nick, timeout, "the new nickname")
+
+    def _wait(self, condition: Callable[[], bool], timeout: float | None, what: str) -> None:
+        seconds = options.xmpp_request_timeout.get() if timeout is None else timeout
+
+        def confirmed() -> object:
+            self.check()
+            return condition()
+
+        if not self._client.wait_until(confirmed, seconds):
+            raise ReceiveTimeout(
+                f"{self._state.who}: the room did not confirm {what} within {seconds:g} s"
+            )
+
+    def invite(self, whom: str | int, reason: str | None = None) -> None:
+        """Let the room invite a user (section 7.8.2).
+
+        Raises:
+            RoomLeftError, XmppError, ClosedError, ScenarioError: As `say`.
+        """
+        self.check()
+        why = "" if reason is None else f"<reason>{escape(reason)}</reason>"
+        self._client.send(
+            f"<message to='{escape(self.jid)}'><x xmlns='{NS_MUC_USER}'>"
+            f"<invite to='{escape(address(whom))}'>{why}</invite></x></message>"
+        )
+
+    # Moderating
+
+    def configuration(self, timeout: float | None = None) -> dict[str, list[str]]:
+        """The room's configuration form: values by the names of fields (section 10.2).
+
+        Raises:
+            IqError, IqTimeout, XmppError, ClosedError: As `Client.request`.
+        """
+        answer = self._ask("get", f"<query xmlns='{NS_MUC_OWNER}'/>", "room_configuration", timeout)
+        form = answer.xml.find(f"*/{{{NS_FORMS}}}x")
+        return {} if form is None else forms.values(form)
+
+    def configure(
+        self, fields: Mapping[str, forms.Value] | None = None, timeout: float | None = None
+    ) -> None:
+        """Configure the room; without `fields` it gets the service's defaults (section 10.1.2).
+
+        Args:
+            fields: Values by the names of fields; ``persistentroom`` is short for
+                ``muc#roomconfig_persistentroom``. Others are left as they are.
+            timeout: In seconds; None for xmpp_request_timeout.
+
+        Raises:
+            IqError, IqTimeout, XmppError, ClosedError: As `Client.request`.
+        """
+        form = f"<x xmlns='{NS_FORMS}' type='submit'/>"
+        if fields:
+            form = forms.submit(CONFIG, fields, PREFIX)
+        query = f"<query xmlns='{NS_MUC_OWNER}'>{form}</query>"
+        self._ask("set", query, "room_configure", timeout)
+
+    def affiliations(self, affiliation: str, timeout: float | None = None) -> list[Affiliation]:
+        """All who are ``owner``, ``admin``, ``member`` or ``outcast`` (section 9.5).
+
+        Raises:
+            IqError, IqTimeout, XmppError, ClosedError: As `Client.request`.
+        """
+        query = self._admin(affiliation=affiliation)
+        answer = self._ask("get", query, "room_affiliations", timeout)
+        items = answer.xml.iterfind(f"*/{{{NS_MUC_ADMIN}}}item")
+        return [
+            Affiliation(one.get("jid", ""), one.get("affiliation", ""), one.get("nick", ""))
+            for one in items
+        ]
+
+    def set_affiliation(
+        self,
+        whom: str | int,
+        affiliation: str,
+        reason: str | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        """Make a user ``owner``, ``admin``, ``member``, ``outcast`` or ``none`` (section 9).
+
+        Raises:
+            IqError, IqTimeout, XmppError, ClosedError: As `Client.request`.
+        """
+        query = self._admin(reason, jid=bare(address(whom)), affiliation=affiliation)
+        self._ask("set", query, "room_set_affiliation", timeout)
+
+    def set_role(
+        self, nick: str, role: str, reason: str | None = None, timeout: float | None = None
+    ) -> None:
+        """Make a member ``moderator``, ``participant``, ``visitor`` or ``none`` (section 8).
+
+        Raises:
+            IqError, IqTimeout, XmppError, ClosedError: As `Client.request`.
+        """
+        query = self._admin(reason, nick=nick, role=role)
+        self._ask("set", query, "room_set_role", timeout)
+
+    def kick(self, nick: str, reason: str | None = None, timeout: float | None = None) -> None:
+        """Put a member out of the room; it may come back.
+
+        Raises:
+            IqError, IqTimeout, XmppError, ClosedError: As `Client.request`.
+        """
+        self.set_role(nick, "none", reason, timeout)
+
+    def ban(self, whom: str | int, reason: str | None = None, timeout: float | None = None) -> None:
+        """Put a user out of the room for good.
+
+        Raises:
+            IqError, IqTimeout, XmppError, ClosedError: As `Client.request`.
+        """
+        self.set_affiliation(whom, "outcast", reason, timeout)
+
+    def destroy(self, reason: str | None = None, timeout: float | None = None) -> None:
+        """Destroy the room (section 10.9). The user is out of it then, as are all others.
+
+        Raises:
+            IqError, IqTimeout, XmppError, ClosedError: As `Client.request`.
+        """
+        why = "" if reason is None else f"<reason>{escape(reason)}</reason>"
+        query = f"<query xmlns='{NS_MUC_OWNER}'><destroy>{why}</destroy></query>"
+        self._ask("set", query, "room_destroy", timeout)
+        self._forget()
+
+    def _admin(self, reason: str | None = None, **attrs: str) -> str:
+        why = "" if reason is None else f"<reason>{escape(reason)}</reason>"
+        return f"<query xmlns='{NS_MUC_ADMIN}'><item{attributes(**attrs)}>{why}</item></query>"
+
+    def _ask(self, kind: str, query: str, name: str, timeout: float | None) -> Stanza:
+        return self._client.request(query, timeout, to=self.jid, type=kind, name=name)
+
+    # Leaving
+
+    def leave(self, timeout: float | None = None) -> None:
+        """Leave the room, and wait until it has taken note; harmless when the user is out.
+
+        Args:
+            timeout: In seconds; None for xmpp_request_timeout.
+
+        Raises:
+            ReceiveTimeout: The room did not confirm it.
+            XmppError, ClosedError: The stream has ended.
+        """
+        state = self._state
+        if state.left or not self._client.is_open:
+            self._forget()
+            return
+        seconds = options.xmpp_request_timeout.get() if timeout is None else timeout
+        self._client.send_presence(f"{self.jid}/{self.nick}", type="unavailable")
+        try:
+            confirmed = self._client.wait_until(lambda: state.left, seconds)
+        finally:
+            self._forget()
+        if not confirmed:
+            raise ReceiveTimeout(
+                f"{state.who}: the room did not confirm within {seconds:g} s that the user left"
+            )
+
+    def _forget(self) -> None:
+        """The user is out at its own wish: nothing of this is a failure."""
+        self._state.on_end()
+        self._state.failure = None
+        self._client.forget_room(self._state)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
+        if kind is None or issubclass(kind, UserStopped):
+            self.leave()
+            return
+        state = self._state
+        if not state.left and self._client.is_open:
+            self._client.send_presence(f"{self.jid}/{self.nick}", type="unavailable")
+        self._forget()

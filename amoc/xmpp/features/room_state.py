@@ -1,0 +1,184 @@
+"""A multi-user chat's state as one member sees it (XEP-0045): who is there, and what it is about.
+
+Rooms with hundreds of members send each of them hundreds of presences, so reading one costs a few
+look-ups, and what users of a worker know of the same member is one record.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Final, NamedTuple
+from xml.etree.ElementTree import Element
+
+from amoc.xmpp import meters
+from amoc.xmpp.errors import RoomError, RoomLeftError
+from amoc.xmpp.stanza import BODY, Stanza, error_of
+from amoc.xmpp.wire.namespaces import MESSAGE, NS_CLIENT, NS_MUC_USER, PRESENCE
+
+X: Final = f"{{{NS_MUC_USER}}}x"
+ITEM: Final = f"{{{NS_MUC_USER}}}item"
+STATUS: Final = f"{{{NS_MUC_USER}}}status"
+DESTROY: Final = f"{{{NS_MUC_USER}}}destroy"
+REASON: Final = f"{{{NS_MUC_USER}}}reason"
+SUBJECT: Final = f"{{{NS_CLIENT}}}subject"
+
+SELF: Final = "110"
+CREATED: Final = "201"
+RENAMED: Final = "303"
+ENDS: Final = {
+    "301": "banned",
+    "307": "kicked",
+    "321": "affiliation-changed",
+    "322": "members-only",
+    "332": "shutdown",
+    "333": "removed",
+}
+REFUSALS: Final = {
+    "conflict": "the nickname is taken",
+    "forbidden": "the user is banned",
+    "item-not-found": "the room does not exist, or is not configured yet",
+    "not-acceptable": "another nickname is reserved for the user",
+    "not-allowed": "the user may not create rooms",
+    "not-authorized": "the room wants another password",
+    "registration-required": "the room is for members only",
+    "resource-constraint": "the room is full",
+    "service-unavailable": "the room is full",
+}
+MAX_MEMBERS: Final = 100_000
+"""Of a room; a service that names more is broken."""
+
+
+class Occupant(NamedTuple):
+    """A member of a room that is there now."""
+
+    nick: str
+    jid: str
+    """Its real JID; empty where the room hides it."""
+    affiliation: str
+    """``owner``, ``admin``, ``member``, ``outcast`` or ``none``: lasts beyond a visit."""
+    role: str
+    """``moderator``, ``participant`` or ``visitor``: for this visit."""
+
+
+_occupant = lru_cache(maxsize=16_384)(Occupant)
+
+
+class RoomState:
+    """What a member knows of a room; the session tells it of each stanza from there.
+
+    Attributes:
+        jid: The room's JID.
+        nick: The user's nickname there, as the room confirmed it.
+        who: User, room and nickname, for messages.
+        members: The occupants, the user included, by nickname.
+        subject: What the room is about; empty at first.
+        created: Whether the room was made by the user's joining.
+        joined_ns: When the room had let the user in, on the monotonic clock; 0 before.
+        left: Whether the user is out again, at its own wish or not.
+        failure: Why the user is not in the room: it was refused, or is in it no more.
+    """
+
+    __slots__ = (
+        "created",
+        "failure",
+        "jid",
+        "joined_ns",
+        "left",
+        "members",
+        "nick",
+        "subject",
+        "who",
+    )
+
+    def __init__(self, jid: str, nick: str, who: str) -> None:
+        self.jid = jid
+        self.nick = nick
+        self.who = f"{who}: {jid} as {nick}"
+        self.members: dict[str, Occupant] = {}
+        self.subject = ""
+        self.created = False
+        self.joined_ns = 0
+        self.left = False
+        self.failure: RoomError | RoomLeftError | None = None
+
+    def on_stanza(self, stanza: Stanza) -> bool:
+        """Take note of a stanza from the room; whether the inbox need not keep it."""
+        xml = stanza.xml
+        if stanza.tag == PRESENCE:
+            self._on_presence(stanza, xml)
+            return True
+        if stanza.tag == MESSAGE and xml.get("type") == "groupchat":
+            subject = xml.find(SUBJECT)
+            if subject is not None and xml.find(BODY) is None:
+                self.subject = subject.text or ""
+                return True
+        return False
+
+    def _on_presence(self, stanza: Stanza, xml: Element) -> None:
+        nick = stanza.sender.partition("/")[2]
+        kind = xml.get("type")
+        if kind == "error":
+            if not self.joined_ns:
+                condition, _, text = error_of(xml)
+                text = text or REFUSALS.get(condition, "")
+                self.failure = RoomError(self.who, condition, text)
+            return
+        item, codes, destroy = None, [], None
+        for child in xml.iterfind(f"{X}/*"):
+            if child.tag == ITEM:
+                item = child
+            elif child.tag == STATUS:
+                codes.append(child.get("code", ""))
+            elif child.tag == DESTROY:
+                destroy = child
+        if kind is None:
+            self._on_available(nick, item, codes, stanza.received_ns)
+        elif kind == "unavailable":
+            self._on_unavailable(nick, item, codes, destroy)
+
+    def _on_available(
+        self, nick: str, item: Element | None, codes: list[str], received_ns: int
+    ) -> None:
+        attrs = {} if item is None else item.attrib
+        if nick and len(self.members) < MAX_MEMBERS:
+            self.members[nick] = _occupant(
+                nick, attrs.get("jid", ""), attrs.get("affiliation", "none"), attrs.get("role", "")
+            )
+        if SELF in codes or (nick == self.nick and not self.joined_ns):
+            self.nick = nick  # the service may have changed it
+            if not self.joined_ns:
+                self.created = CREATED in codes
+                self.joined_ns = received_ns
+                meters.rooms_joined.inc()
+
+    def _on_unavailable(
+        self, nick: str, item: Element | None, codes: list[str], destroy: Element | None
+    ) -> None:
+        known = self.members.pop(nick, None)
+        own = SELF in codes or nick == self.nick
+        if RENAMED in codes and item is not None:
+            new = item.get("nick", "")
+            if new and known is not None:
+                self.members[new] = known._replace(nick=new)
+            if own and new:
+                self.nick = new
+        elif own or destroy is not None:
+            self._end(item, codes, destroy)
+
+    def _end(self, item: Element | None, codes: list[str], destroy: Element | None) -> None:
+        """The user is out of the room."""
+        if self.left or not self.joined_ns:
+            return
+        ends = [ENDS[code] for code in codes if code in ENDS]
+        how = "destroyed" if destroy is not None else ends[0] if ends else "removed"
+        detail = destroy if destroy is not None else item
+        reason = "" if detail is None else detail.findtext(REASON, "")
+        self.on_end()
+        self.failure = RoomLeftError(self.who, how, reason)
+        meters.rooms_lost.inc()
+
+    def on_end(self) -> None:
+        """The user is out, for whatever reason; harmless the second time."""
+        if self.joined_ns and not self.left:
+            meters.rooms_joined.dec()
+        self.left = True

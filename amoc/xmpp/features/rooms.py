@@ -1,0 +1,134 @@
+"""Joining rooms of both kinds: multi-user chats (XEP-0045) and MongooseIM's light ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from time import monotonic_ns
+
+from amoc.base.errors import ScenarioError
+from amoc.xmpp import options, request_counts
+from amoc.xmpp.errors import ReceiveTimeout
+from amoc.xmpp.features.archive import Archives
+from amoc.xmpp.features.light_room import LightRoom
+from amoc.xmpp.features.room import Room
+from amoc.xmpp.features.room_state import RoomState
+from amoc.xmpp.wire import forms
+from amoc.xmpp.wire.namespaces import NS_MUC
+from amoc.xmpp.wire.xml_text import escape
+
+
+class Rooms(Archives):
+    """Ways into rooms."""
+
+    __slots__ = ()
+
+    def join(
+        self,
+        room: str,
+        nick: str | None = None,
+        *,
+        history: int | None = 0,
+        password: str | None = None,
+        configure: Mapping[str, forms.Value] | None = None,
+        timeout: float | None = None,
+    ) -> Room:
+        """Join a room, and wait until it has let the user in; a room that is new is created.
+
+        Args:
+            room: Its name, at the service of xmpp_muc_service, or its whole JID.
+            nick: The nickname; None for the local part of the user's JID.
+            history: How many earlier messages to ask for; None for as many as the room likes.
+            password: What the room asks for.
+            configure: How to configure the room if it is new; see `Room.configure`. A new room
+                opens to others when it is configured, so it always is.
+            timeout: In seconds; None for xmpp_request_timeout.
+
+        Returns:
+            The room; use it in a ``with`` block, at whose end the user leaves.
+
+        Raises:
+            RoomError: The room did not let the user in; `condition` is ``conflict`` for a nickname
+                that is taken.
+            ReceiveTimeout: It did not answer in time.
+            IqError, IqTimeout: A new room could not be configured.
+            ScenarioError: The user is in the room already.
+            XmppError, ClosedError: The stream has ended.
+        """
+        jid = _expanded(room, options.xmpp_muc_service.get(), self.domain)
+        nick = self.bare_jid.partition("@")[0] if nick is None else nick
+        session = self._session
+        state = RoomState(jid, nick, session.stream.who)
+        if session.watchers is None:
+            session.watchers = {}
+        before = session.watchers.get(jid)
+        if isinstance(before, RoomState) and not before.left:
+            raise ScenarioError(f"a user can join a room once at a time, got {jid} again")
+        session.watchers[jid] = state
+        seconds = options.xmpp_request_timeout.get() if timeout is None else timeout
+        try:
+            self._enter(state, history, password, seconds)
+            joined = Room(self, state)
+            if state.created:
+                joined.configure(configure, timeout)
+        except BaseException:
+            state.on_end()
+            self.forget_room(state)
+            raise
+        return joined
+
+    def _enter(
+        self, state: RoomState, history: int | None, password: str | None, seconds: float
+    ) -> None:
+        asked = "" if history is None else f"<history maxstanzas='{history:d}'/>"
+        secret = "" if password is None else f"<password>{escape(password)}</password>"
+        counts = request_counts.of("room_join")[1:]  # it is no iq, so not one of all requests
+        begin_ns = monotonic_ns()
+        self.send(
+            f"<presence to='{escape(state.jid)}/{escape(state.nick)}'>"
+            f"<x xmlns='{NS_MUC}'>{asked}{secret}</x></presence>"
+        )
+        if not self._look(lambda: state.joined_ns or state.failure, seconds, counts):
+            raise ReceiveTimeout(f"{state.who}: the room did not answer within {seconds:g} s")
+        failure = state.failure
+        for one in counts:
+            one.answered(state.joined_ns - begin_ns, failure.condition if failure else None)
+        if failure is not None:
+            raise failure
+
+    def forget_room(self, state: RoomState) -> None:
+        """For rooms: the user is out of one."""
+        watchers = self._session.watchers
+        if watchers is not None and watchers.get(state.jid) is state:
+            del watchers[state.jid]
+
+    def create_light_room(
+        self,
+        name: str,
+        members: Iterable[str | int] = (),
+        configuration: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+    ) -> LightRoom:
+        """Create a light room of MongooseIM, with the user as its owner.
+
+        Args:
+            name: The room's, at the service of xmpp_muc_light_service, or its whole JID.
+            members: Its first members, JIDs or users' numbers.
+            configuration: Values by the names of fields; ``roomname`` is `name` unless given.
+            timeout: In seconds; None for xmpp_request_timeout.
+
+        Raises:
+            IqError: ``conflict`` when there is such a room, for example.
+            IqTimeout, XmppError, ClosedError, ScenarioError: As `request`.
+        """
+        room = self.light_room(name)
+        room.create({"roomname": name, **(configuration or {})}, members, timeout)
+        return room
+
+    def light_room(self, name: str) -> LightRoom:
+        """A light room that exists; nothing is sent."""
+        service = options.xmpp_muc_light_service.get()
+        return LightRoom(self, _expanded(name, service, self.domain))
+
+
+def _expanded(name: str, service: str, domain: str) -> str:
+    return name if "@" in name else f"{name}@{service.replace('{domain}', domain)}".lower()

@@ -1,0 +1,168 @@
+"""Uploading files: a slot from the server (XEP-0363), and the upload itself by HTTP."""
+
+from __future__ import annotations
+
+import http.client
+import ssl
+from functools import cache
+from time import monotonic_ns
+from typing import Final, NamedTuple
+from urllib.parse import SplitResult, urlsplit
+
+import gevent
+from gevent import socket
+from gevent.ssl import SSLContext
+
+from amoc.xmpp import options, request_counts
+from amoc.xmpp.errors import UploadError
+from amoc.xmpp.receiving import Listener
+from amoc.xmpp.wire.condition import UNDEFINED
+from amoc.xmpp.wire.namespaces import NS_UPLOAD
+from amoc.xmpp.wire.xml_text import attributes
+
+SLOT: Final = f"{{{NS_UPLOAD}}}slot"
+MAX_ANSWER_BYTES: Final = 64 << 10
+# XEP-0363 section 5: a server may ask for these, and for no others.
+HEADERS: Final = ("authorization", "cookie", "expires")
+
+
+class Slot(NamedTuple):
+    """Where a file goes to, and where it can be had."""
+
+    put: str
+    get: str
+    headers: dict[str, str]
+    """To be sent with the upload; secrets may be among them, which `repr` leaves out."""
+
+    def __repr__(self) -> str:
+        return f"<slot for {self.get}>"
+
+
+class Uploads(Listener):
+    """The calls of file uploads."""
+
+    __slots__ = ()
+
+    def upload_slot(
+        self,
+        size: int,
+        name: str = "amoc.bin",
+        type: str = "application/octet-stream",
+        timeout: float | None = None,
+    ) -> Slot:
+        """Ask the service of xmpp_upload_service where to put a file; timed as ``upload_slot``.
+
+        Args:
+            size: Of the file, in bytes.
+            name: Its name.
+            type: Its media type.
+            timeout: In seconds; None for xmpp_request_timeout.
+
+        Raises:
+            IqError, IqTimeout, XmppError, ClosedError: As `request`.
+        """
+        to = options.xmpp_upload_service.get().replace("{domain}", self.domain)
+        attrs = attributes(filename=name, size=str(size), **{"content-type": type})
+        query = f"<request xmlns='{NS_UPLOAD}'{attrs}/>"
+        answer = self.request(query, timeout, to=to, name="upload_slot")
+        put = answer.xml.find(f"{SLOT}/{{{NS_UPLOAD}}}put")
+        get = answer.xml.find(f"{SLOT}/{{{NS_UPLOAD}}}get")
+        if put is None or get is None:
+            raise UploadError(f"{self._session.stream.who}: {to} must answer with a slot")
+        headers = {
+            one.get("name", ""): "".join((one.text or "").splitlines())
+            for one in put.iterfind(f"{{{NS_UPLOAD}}}header")
+            if one.get("name", "").lower() in HEADERS
+        }
+        return Slot(put.get("url", ""), get.get("url", ""), headers)
+
+    def upload(
+        self,
+        data: bytes,
+        name: str = "amoc.bin",
+        type: str = "application/octet-stream",
+        timeout: float | None = None,
+    ) -> str:
+        """Upload a file; timed as ``upload_slot`` and, from connecting to the answer, ``upload``.
+
+        Args:
+            data: What is in it.
+            name: Its name.
+            type: Its media type.
+            timeout: For each of the two, in seconds; None for xmpp_request_timeout.
+
+        Returns:
+            The URL by which it can be had.
+
+        Raises:
+            UploadError: The upload failed, or took too long.
+            IqError, IqTimeout, XmppError, ClosedError: As `request`.
+        """
+        slot = self.upload_slot(len(data), name, type, timeout)
+        seconds = options.xmpp_request_timeout.get() if timeout is None else timeout
+        counts = request_counts.of("upload")[1:]
+        begin_ns = monotonic_ns()
+        try:
+            status = _put(slot, data, type, seconds)
+        except TimeoutError:
+            for one in counts:
+                one.timeout.inc()
+            raise UploadError(
+                f"{self._session.stream.who}: the upload was not done within {seconds:g} s"
+            ) from None
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            for one in counts:
+                one.answered(0, UNDEFINED)
+            raise UploadError(f"{self._session.stream.who}: the upload failed: {error}") from None
+        except BaseException:
+            for one in counts:
+                one.unanswered.inc()
+            raise
+        good = 200 <= status < 300
+        for one in counts:
+            one.answered(monotonic_ns() - begin_ns, None if good else UNDEFINED)
+        if not good:
+            raise UploadError(
+                f"{self._session.stream.who}: the upload was refused with status {status}"
+            )
+        return slot.get
+
+
+@cache
+def _tls() -> SSLContext:
+    """One context for all uploads of the process: making one costs 30 ms."""
+    context = SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_default_certs()
+    return context
+
+
+def _put(slot: Slot, data: bytes, type: str, seconds: float) -> int:
+    """Send `data`; the status of the answer."""
+    url = urlsplit(slot.put)
+    with gevent.Timeout(seconds, TimeoutError()):
+        connection = _connection(url, seconds)
+        try:
+            target = (url.path or "/") + (f"?{url.query}" if url.query else "")
+            connection.request("PUT", target, data, {"Content-Type": type, **slot.headers})
+            answer = connection.getresponse()
+            answer.read(MAX_ANSWER_BYTES)
+            return answer.status
+        finally:
+            connection.close()
+
+
+def _connection(url: SplitResult, seconds: float) -> http.client.HTTPConnection:
+    """A connection over a socket that lets other users run, whether Python is patched or not."""
+    if url.scheme not in ("http", "https") or not url.hostname:
+        raise ValueError(f"the server must name an address for HTTP, got {url.geturl()!r}")
+    secure = url.scheme == "https"
+    connection = http.client.HTTPConnection(url.netloc.rpartition("@")[2], timeout=seconds)
+    port = url.port or (443 if secure else 80)
+    sock = socket.create_connection((url.hostname, port), timeout=seconds)
+    try:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.sock = _tls().wrap_socket(sock, server_hostname=url.hostname) if secure else sock
+    except BaseException:
+        sock.close()
+        raise
+    return connection

@@ -1,0 +1,78 @@
+"""Pure. What an entity can do: service discovery (XEP-0030), its digest in presence (XEP-0115)."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Final, NamedTuple
+from xml.etree.ElementTree import Element
+
+from amoc.xmpp.wire import forms
+from amoc.xmpp.wire.namespaces import NS_CAPS, NS_DISCO_INFO, NS_DISCO_ITEMS, NS_FORMS, NS_PING
+from amoc.xmpp.wire.xml_text import attributes, escape
+
+NODE: Final = "https://pypi.org/project/amoc"
+"""What the client is, as caps name it."""
+DEFAULT: Final = (NS_CAPS, NS_DISCO_INFO, NS_PING)
+"""What every client of amoc can do."""
+
+
+class Info(NamedTuple):
+    """What an entity says of itself."""
+
+    identities: tuple[tuple[str, str, str], ...]
+    """Category, type and name of each."""
+    features: frozenset[str]
+    forms: tuple[Mapping[str, list[str]], ...]
+    """The values of each extended form (XEP-0128), by field."""
+
+
+class Item(NamedTuple):
+    """Something that belongs to an entity."""
+
+    jid: str
+    node: str
+    name: str
+
+
+def info(query: Element) -> Info:
+    """The answer to a disco#info query."""
+    space = f"{{{NS_DISCO_INFO}}}"
+    return Info(
+        identities=tuple(
+            (one.get("category", ""), one.get("type", ""), one.get("name", ""))
+            for one in query.iterfind(space + "identity")
+        ),
+        features=frozenset(one.get("var", "") for one in query.iterfind(space + "feature")),
+        forms=tuple(forms.values(one) for one in query.iterfind(f"{{{NS_FORMS}}}x")),
+    )
+
+
+def items(query: Element) -> list[Item]:
+    """The answer to a disco#items query."""
+    return [
+        Item(one.get("jid", ""), one.get("node", ""), one.get("name", ""))
+        for one in query.iterfind(f"{{{NS_DISCO_ITEMS}}}item")
+    ]
+
+
+@lru_cache(maxsize=64)
+def answer(features: tuple[str, ...], node: str | None) -> str:
+    """A client's answer to a disco#info query for `node`."""
+    listed = "".join(f"<feature var='{escape(one)}'/>" for one in features)
+    return (
+        f"<query xmlns='{NS_DISCO_INFO}'{attributes(node=node)}>"
+        f"<identity category='client' type='bot' name='amoc'/>{listed}</query>"
+    )
+
+
+@lru_cache(maxsize=64)
+def caps(features: tuple[str, ...]) -> str:
+    """The element for presence that announces `features` by their digest (XEP-0115 section 5)."""
+    # RFC and XEP sort by bytes; a name cannot hold the separator.
+    listed = sorted(set(features), key=str.encode)
+    text = "".join(f"{one}<" for one in ("client/bot//amoc", *listed))
+    digest = base64.b64encode(hashlib.sha1(text.encode()).digest()).decode()  # noqa: S324 - XEP-0115
+    return f"<c xmlns='{NS_CAPS}' hash='sha-1' node='{NODE}' ver='{digest}'/>"

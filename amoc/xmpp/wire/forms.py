@@ -1,0 +1,49 @@
+"""Pure. Data forms (XEP-0004): reading what was asked, and filling in answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from xml.etree.ElementTree import Element
+
+from amoc.xmpp.wire.namespaces import NS_FORMS
+from amoc.xmpp.wire.xml_text import escape
+
+Value = str | int | bool | Iterable[str]
+"""Of one field; several are texts."""
+
+
+def values(form: Element) -> dict[str, list[str]]:
+    """The values of a form's fields, by name; those without a value have an empty list."""
+    found = {}
+    for field in form.iterfind(f"{{{NS_FORMS}}}field"):
+        texts = [one.text or "" for one in field.iterfind(f"{{{NS_FORMS}}}value")]
+        found[field.get("var", "")] = texts
+    return found
+
+
+def submit(form_type: str, fields: Mapping[str, Value], prefix: str = "") -> str:
+    """A form that was filled in.
+
+    Args:
+        form_type: Its FORM_TYPE.
+        fields: Values by name.
+        prefix: Goes before names that have no ``#``: ``muc#roomconfig_`` say.
+
+    Raises:
+        ScenarioError: A value holds a character that XML cannot carry.
+    """
+    filled = _field("FORM_TYPE", form_type, " type='hidden'")
+    for name, value in fields.items():
+        filled += _field(name if "#" in name else prefix + name, value)
+    return f"<x xmlns='{NS_FORMS}' type='submit'>{filled}</x>"
+
+
+def _field(name: str, value: Value, attrs: str = "") -> str:
+    if isinstance(value, bool):
+        texts: Iterable[str] = [str(int(value))]
+    elif isinstance(value, str | int):
+        texts = [str(value)]
+    else:
+        texts = value
+    inside = "".join(f"<value>{escape(text)}</value>" for text in texts)
+    return f"<field var='{escape(name)}'{attrs}>{inside}</field>"
