@@ -218,7 +218,7 @@ def _connection(server: Server, plan: Plan, who: str, deadline_ns: int) -> Conne
     if server.scheme == WEBSOCKET:
         limit = plan.max_stanza_bytes
         transport = open_websocket(bytes_transport, server, who, limit, deadline_ns)
-        return Connection(transport, MessageFramer(PARSERS))
+        return Connection(transport, MessageFramer(PARSERS, limit))
     return Connection(bytes_transport, Framer(PARSERS, plan.max_stanza_bytes))
 
 

@@ -26,9 +26,9 @@ from amoc.xmppd.descriptors import connection_limit
 from amoc.xmppd.jids import JidError, prepare_domain
 from amoc.xmppd.limits import Limits
 from amoc.xmppd.routing import Domain
-from amoc.xmppd.session import Session
 from amoc.xmppd.statistics import Statistics
 from amoc.xmppd.transport import READ, Transport
+from amoc.xmppd.websocket import FirstBytes
 
 if TYPE_CHECKING:
     from gevent._types import _IoWatcher, _Loop, _Watcher
@@ -247,7 +247,7 @@ class Server:
             sock.close()
             return
         transport = Transport(self, sock)
-        transport.session = Session(self.domain, transport)
+        transport.session = FirstBytes(self.domain, transport)
         self._transports.add(transport)
         self._empty.clear()
         counts.connections_peak = max(counts.connections_peak, len(self._transports))

@@ -11,18 +11,12 @@ from __future__ import annotations
 
 import secrets
 from enum import Enum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from amoc.xmpp.wire import sasl
-from amoc.xmpp.wire.elements import (
-    STREAM_END,
-    STREAM_LANG,
-    iq_result,
-    stanza_error,
-    stream_error,
-    stream_header,
-)
+from amoc.xmpp.wire.elements import STREAM_LANG, iq_result, stanza_error, stream_error
 from amoc.xmpp.wire.framing import Framer, tree
+from amoc.xmpp.wire.message_framing import MessageFramer
 from amoc.xmpp.wire.namespaces import IQ, LANG, MESSAGE, NS_BIND, NS_CSI, PRESENCE
 from amoc.xmpp.wire.parser import Cut, Violation
 from amoc.xmpp.wire.xml_text import escape
@@ -33,7 +27,18 @@ from amoc.xmppd.rewrite import stamp
 
 if TYPE_CHECKING:
     from amoc.xmppd.routing import Domain, User
-    from amoc.xmppd.transport import Transport
+
+    class Transport(Protocol):
+        """Carries what a session says to its client."""
+
+        def write(self, data: bytes) -> None:
+            """Queue one whole element, to be sent when this turn of the loop ends."""
+
+        def finish(self, *last_words: bytes) -> None:
+            """Send the last elements, then close when the client has read them."""
+
+        def logged_in(self) -> None:
+            """The client has logged in and bound a resource."""
 
 
 class Phase(Enum):
@@ -95,7 +100,16 @@ class Session:
 
     user: User
 
-    def __init__(self, domain: Domain, transport: Transport) -> None:
+    def __init__(
+        self, domain: Domain, transport: Transport, framer: MessageFramer[Cut] | None = None
+    ) -> None:
+        """Begin one.
+
+        Args:
+            domain: What it belongs to.
+            transport: Carries what it says.
+            framer: Reads what its client says over WebSocket; None for a stream of bytes.
+        """
         self.domain = domain
         self.transport = transport
         self.phase = Phase.CONNECTED
@@ -110,7 +124,9 @@ class Session:
         self.carbons = False
         self.notified: frozenset[str] = frozenset()
         self.directed: set[str] = set()
-        self.framer: Framer[Cut] = Framer(domain.parsers, domain.limits.login_stanza_bytes)
+        self.framer: Framer[Cut] | MessageFramer[Cut] = framer or Framer(
+            domain.parsers, domain.limits.login_stanza_bytes
+        )
         self._exchange: sasl.Server | None = None
         self._failed_logins = 0
 
@@ -122,8 +138,8 @@ class Session:
         """Whether it has ended."""
         return self.phase is Phase.ENDED
 
-    def received(self, chunk: bytes) -> None:
-        """Take the next bytes from the client."""
+    def received(self, chunk: Any) -> None:
+        """Take the next bytes from the client, or the next messages."""
         try:
             self.framer.feed(chunk, self)
         except Violation as violation:
@@ -140,7 +156,7 @@ class Session:
         errors[condition] = errors.get(condition, 0) + 1
         if self.framer.opening:  # an error may only be sent inside a stream
             self._greet()
-        self._finish(stream_error(condition, text) + STREAM_END)
+        self._finish(stream_error(condition, text), self.framer.ending())
 
     def refuse(self, kind: str, condition: str, attrs: dict[str, str]) -> None:
         """Answer a stanza of its client with an error (RFC 6120 section 8.3)."""
@@ -150,7 +166,7 @@ class Session:
     def on_close(self) -> None:
         """The client closed its stream (RFC 6120 section 4.4)."""
         if not self.closed:
-            self._finish(STREAM_END)
+            self._finish(self.framer.ending())
 
     def lost(self) -> None:
         """The connection is gone."""
@@ -214,7 +230,7 @@ class Session:
             raise Violation("invalid-from", "a client may only send from its own address")
 
     def _greet(self) -> None:
-        self.transport.write(stream_header(self.domain.addresses(secrets.token_hex(8))))
+        self.transport.write(self.framer.header(self.domain.addresses(secrets.token_hex(8))))
 
     def _before_login(self, name: str, attrs: dict[str, str], raw: bytes) -> None:
         if name in (sasl.AUTH, sasl.RESPONSE, sasl.ABORT):
@@ -300,8 +316,8 @@ class Session:
         self.domain.counts.bound += 1
         self.transport.logged_in()
 
-    def _finish(self, last_words: bytes) -> None:
-        self.transport.finish(last_words)
+    def _finish(self, *last_words: bytes) -> None:
+        self.transport.finish(*last_words)
         self._leave()
 
     def _leave(self) -> None:

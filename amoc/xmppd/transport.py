@@ -17,15 +17,51 @@ from __future__ import annotations
 from _socket import SHUT_WR
 from _socket import socket as Socket  # noqa: N812 - the plain one, whether patched or not
 from enum import IntEnum
-from typing import TYPE_CHECKING, Final
-
-from amoc.xmpp.wire.parser import Cut, Parser
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     from gevent._types import _IoWatcher
 
     from amoc.xmppd.listener import Server
-    from amoc.xmppd.session import Session
+
+    class Watched(Protocol):
+        """Reads a stanza that is not whole yet."""
+
+        @property
+        def pending(self) -> object:
+            """Whether there is one."""
+
+        @property
+        def completed(self) -> bool:
+            """Whether the bytes that came last completed one."""
+
+    class Framing(Protocol):
+        """Knows whether a stanza is not whole yet."""
+
+        @property
+        def parser(self) -> Watched | None:
+            """What reads it; None between two stanzas."""
+
+        @property
+        def unfinished(self) -> bool:
+            """Whether there is one."""
+
+    class Reader(Protocol):
+        """Takes what a client says."""
+
+        @property
+        def framer(self) -> Framing:
+            """Knows whether a stanza is not whole yet."""
+
+        def received(self, chunk: bytes) -> None:
+            """Take the next bytes."""
+
+        def fail(self, condition: str, text: str = "") -> None:
+            """End the stream with a stream error."""
+
+        def lost(self) -> None:
+            """The connection is gone."""
+
 
 CHUNK_BYTES: Final = 16_384
 READ: Final = 1
@@ -50,12 +86,12 @@ class Transport:
     """A connected socket with its two directions.
 
     Attributes:
-        session: Reads from it and writes to it; to be set before `start()`.
+        session: Reads from it and writes to it, or stands in for one; to be set before `start()`.
     """
 
     __slots__ = ("_eof", "_life", "_out", "_reader", "_server", "_socket", "_writer", "session")
 
-    session: Session
+    session: Reader
 
     def __init__(self, server: Server, sock: Socket) -> None:
         self._server = server
@@ -93,14 +129,14 @@ class Transport:
             self._life = Life.CHOKED
             self._server.choked.append(self)
 
-    def finish(self, last_words: bytes) -> None:
+    def finish(self, *last_words: bytes) -> None:
         """Send the last bytes, then close when the client has read them, or after a while."""
         if self._life >= Life.LINGERING:
             return
         # Even beyond the limit: what is queued ends with a whole stanza, so this can follow it.
         if self._out is None:
             self._server.dirty.append(self)
-        self._append(last_words)
+        self._append(b"".join(last_words))
         self._life = Life.LINGERING
         self._server.logging_in.discard(self)
         self._server.mid_stanza.discard(self)
@@ -196,7 +232,7 @@ class Transport:
             if waiting or framer.parser is not None:
                 self._watch(framer.parser, new=not waiting)
 
-    def _watch(self, parser: Parser[Cut] | None, *, new: bool) -> None:
+    def _watch(self, parser: Watched | None, *, new: bool) -> None:
         # The time allowed is for one stanza, however slowly its bytes come.
         if parser is None or not parser.pending or self._life is not Life.OPEN:
             self._server.mid_stanza.discard(self)

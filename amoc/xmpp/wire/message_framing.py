@@ -52,17 +52,25 @@ class MessageFramer(Generic[T]):
     Attributes:
         opening: Whether it waits for an ``<open/>``, at the beginning and after each restart.
         closed: Whether the stream is over; what follows is not looked at.
+        max_bytes: How long a message may be; it is for the reader of frames to see to that.
     """
 
-    __slots__ = ("_parsers", "closed", "opening")
+    __slots__ = ("_parsers", "closed", "max_bytes", "opening")
 
-    def __init__(self, parsers: Parsers[T]) -> None:
+    # As of a `Framer` between two elements, in a stream with the usual namespaces.
+    root = None
+    parser = None
+    unfinished = False
+
+    def __init__(self, parsers: Parsers[T], max_bytes: int) -> None:
         """Make one.
 
         Args:
-            parsers: Read the messages, whose length their transport has limited.
+            parsers: Read the messages.
+            max_bytes: How long a message may be.
         """
         self._parsers = parsers
+        self.max_bytes = max_bytes
         self.closed = False
         self.opening = True
 
@@ -110,6 +118,10 @@ class MessageFramer(Generic[T]):
     def restart(self) -> None:
         """Expect an ``<open/>`` next."""
         self.opening = True
+
+    def limit(self, max_bytes: int) -> None:
+        """Limit the length of messages from the next one on."""
+        self.max_bytes = max_bytes
 
     def close(self) -> None:
         """Read no further."""

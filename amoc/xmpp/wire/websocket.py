@@ -108,10 +108,11 @@ class FrameReader:
     """Puts messages together from the bytes that a peer sends.
 
     Attributes:
+        completed: Whether the bytes that were fed last completed a message.
         max_bytes: How long a message may be.
     """
 
-    __slots__ = ("_count", "_masked", "_message", "_pending", "max_bytes")
+    __slots__ = ("_count", "_masked", "_message", "_pending", "completed", "max_bytes")
 
     def __init__(self, max_bytes: int, *, masked: bool) -> None:
         """Make one.
@@ -120,6 +121,7 @@ class FrameReader:
             max_bytes: How long a message may be.
             masked: Whether the peer is a client, and must mask what it sends.
         """
+        self.completed = False
         self.max_bytes = max_bytes
         self._masked = _MASKED if masked else 0
         self._pending: bytearray | None = None
@@ -127,7 +129,7 @@ class FrameReader:
         self._count = 0
 
     @property
-    def unfinished(self) -> bool:
+    def pending(self) -> bool:
         """Whether there are bytes of a message that is not whole."""
         return self._pending is not None or self._message is not None
 
@@ -176,6 +178,7 @@ class FrameReader:
             else:
                 self._join(opcode, payload, out)
         self._keep(chunk, at)
+        self.completed = bool(out)
 
     def _keep(self, chunk: bytes | bytearray, at: int) -> None:
         if at == len(chunk):

@@ -53,8 +53,8 @@ class Outlet:
         if not self.finished:
             self.said += data
 
-    def finish(self, last_words: bytes) -> None:
-        self.write(last_words)
+    def finish(self, *last_words: bytes) -> None:
+        self.write(b"".join(last_words))
         self.finished = True
 
     def logged_in(self) -> None:

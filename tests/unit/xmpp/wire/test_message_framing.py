@@ -33,7 +33,7 @@ class Reader:
 
 
 def read(*messages: bytes) -> list[object]:
-    framer = MessageFramer(Parsers(TreeParser, 10))
+    framer = MessageFramer(Parsers(TreeParser, 10), 1000)
     reader = Reader()
     framer.feed(list(messages), reader)
     return reader.heard
@@ -77,7 +77,7 @@ def test_what_is_not_one_whole_element_is_refused(
 
 
 def test_a_restarted_stream_is_opened_again() -> None:
-    framer = MessageFramer(Parsers(TreeParser, 10))
+    framer = MessageFramer(Parsers(TreeParser, 10), 1000)
     reader = Reader()
     framer.feed([OPEN], reader)
     framer.restart()

@@ -45,7 +45,7 @@ def test_messages_of_any_length_in_any_pieces_are_what_was_sent(
     for at in range(0, len(data), chunk):
         reader.feed(data[at : at + chunk], out)
     assert out == [(websocket.TEXT, one) for one in sent]
-    assert not reader.unfinished
+    assert not reader.pending
 
 
 def test_a_frame_in_single_bytes_is_whole_only_at_its_last_one() -> None:
@@ -54,7 +54,7 @@ def test_a_frame_in_single_bytes_is_whole_only_at_its_last_one() -> None:
     out: list[Message] = []
     for at in range(len(data) - 1):
         reader.feed(data[at : at + 1], out)
-        assert reader.unfinished
+        assert reader.pending
         assert not out
     reader.feed(data[-1:], out)
     assert out == [(websocket.TEXT, b"x" * 300)]
