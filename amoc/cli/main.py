@@ -48,7 +48,10 @@ def _run() -> int:
     try:
         return int(cli.main(standalone_mode=False) or ExitCode.OK)
     except SystemExit as end:
-        return end.code if isinstance(end.code, int) else ExitCode.OK
+        if end.code is None or isinstance(end.code, int):
+            return end.code or ExitCode.OK
+        say(str(end.code))  # as Python itself does
+        return ExitCode.INTERNAL
     except AmocError as error:
         return fail(error)
     except click.exceptions.NoArgsIsHelpError as error:

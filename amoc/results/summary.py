@@ -103,6 +103,12 @@ def lacking(run: RunPart, missing: Sequence[str]) -> RunPart:
     return cast("RunPart", {**run, **judged, "reasons": list(found.reasons)})
 
 
+def steady_part(summary: Summary) -> WindowPart | None:
+    """What followed the warm-up; None if there was no warm-up, or the run ended during it."""
+    window = summary.get("window")
+    return window if window and window.get("duration_s", window.get("to_s")) else None
+
+
 def window_of(tally: Tally) -> WindowPart:
     """The steady part of a run for the summary: the same shapes as its totals.
 

@@ -28,7 +28,7 @@ from amoc.ipc.worker_id import WorkerId
 from amoc.scenario.events import THROTTLE_INIT, THROTTLE_RATE, THROTTLE_STOP
 from amoc.throttle import parse_profile
 from amoc.throttle.profiles import NEVER_NS
-from amoc.throttle.throttle import LEAD_NS, Throttle, ThrottleState
+from amoc.throttle.throttle import LEAD_NS, Taken, Throttle, ThrottleState
 
 __all__ = ["Pacer", "ThrottleState"]
 
@@ -37,6 +37,7 @@ OWN = ("user_rate",)
 """Throttles without which a run cannot go on."""
 MAX_NAMED = 20
 """Throttles named in an error."""
+NOTHING = Taken(0.0, 0)
 _MAX_SLEEP_S = 1.0
 _MIN_NS = MS_NS
 """Between two deals of one throttle that nobody asked for."""
@@ -73,6 +74,7 @@ class Pacer:
         self._throttles: dict[str, Throttle[WorkerId]] = {}
         self._shapes: dict[str, tuple[object, float]] = {}
         self._last_epochs: dict[str, int] = {}
+        self._stopped: dict[str, Taken] = {}  # what nobody has taken yet of those
         self._workers: dict[WorkerId, None] = {}
         self._run_is_paused = False
         self._awaited: dict[str, deque[tuple[int, Later]]] = {}  # epochs to be in force
@@ -158,6 +160,7 @@ class Pacer:
 
     def begin(self) -> None:
         """Users may start."""
+        self._stopped.clear()
         for name in self._throttles:
             self._change(name, Throttle.begin)
 
@@ -216,6 +219,8 @@ class Pacer:
         del self._throttles[name], self._shapes[name]
         self._due.pop(name, None)
         self._last_epochs[name] = throttle.epoch + 1
+        taken = throttle.take(self._now())
+        self._stopped[name] = taken.plus(self._stopped.get(name, NOTHING))
         for _, later in self._awaited.pop(name, ()):
             later.done()
         if len(self._last_epochs) > 2 * MAX_THROTTLES:
@@ -231,12 +236,12 @@ class Pacer:
         known = self._throttles.keys() | self._last_epochs.keys()
         return sorted(self._rates.keys() - known)
 
-    def take(self, at_ns: int) -> dict[str, tuple[float | None, int]]:
-        """Of each throttle what was to pass and what was missed here, since the last call."""
-        return {
-            name: (one.take_wanted(at_ns), one.take_missed())
-            for name, one in self._throttles.items()
-        }
+    def take(self, at_ns: int) -> dict[str, Taken]:
+        """What came of each throttle since the last call, of those too that were stopped since."""
+        taken, self._stopped = self._stopped, {}
+        for name, one in self._throttles.items():
+            taken[name] = one.take(at_ns).plus(taken.get(name, NOTHING))
+        return taken
 
     def states(self) -> list[ThrottleState]:
         """How all throttles are."""

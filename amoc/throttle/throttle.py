@@ -47,6 +47,22 @@ class ThrottleState(NamedTuple):
     """Slots that were not used because they came too late, as counted in the summary."""
 
 
+class Taken(NamedTuple):
+    """What came of a throttle since that was asked last."""
+
+    wanted: float | None
+    """How many were to pass: the integral of the rate in force. None if at any time in between
+    there was no limit to the rate."""
+    missed: int
+    """Slots that passed before they could be dealt."""
+
+    def plus(self, more: Taken) -> Taken:
+        """Both together."""
+        unlimited = self.wanted is None or more.wanted is None
+        wanted = None if unlimited else (self.wanted or 0.0) + (more.wanted or 0.0)
+        return Taken(wanted, self.missed + more.missed)
+
+
 class Throttle(Generic[Asker]):
     """One throttle.
 
@@ -113,7 +129,7 @@ class Throttle(Generic[Asker]):
 
     def begin(self, now_ns: int) -> bool:
         """Users may start: a gradual change that init() has made begins; False without one."""
-        self.take_wanted(now_ns)  # until now nobody was to pass
+        self.take(now_ns)  # until now nobody was to pass
         if self._profile.steady:
             return False
         self._origin_ns = self._from_ns(now_ns)
@@ -223,19 +239,12 @@ class Throttle(Generic[Asker]):
                 self._wanted += summed / change.interval_ns
         self._wanted_ns = max(self._wanted_ns, now_ns)
 
-    def take_missed(self) -> int:
-        """Slots that passed before they could be dealt, since this was asked last."""
-        missed, self._missed_here = self._missed_here, 0
-        return missed
-
-    def take_wanted(self, now_ns: int) -> float | None:
-        """How many were to pass since this was asked last: the integral of the rate in force.
-
-        None if at any time in between there was no limit to their rate.
-        """
+    def take(self, now_ns: int) -> Taken:
+        """What came of it since this was asked last."""
         self._add_wanted(now_ns)
-        wanted, self._wanted = self._wanted, 0.0
-        return wanted if wanted < inf else None
+        taken = Taken(self._wanted if self._wanted < inf else None, self._missed_here)
+        self._wanted, self._missed_here = 0.0, 0
+        return taken
 
     def _told(self, change: Change) -> ThrottleMode:
         mode, permits = str(change.mode), not change.interval_ns

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -66,6 +68,7 @@ class Run:
         pid: The controller's process id.
         json: Where the summary will be.
         directory: The run's own directory.
+        temporary: Where it has its sockets; their paths must be short.
     """
 
     def __init__(
@@ -73,6 +76,7 @@ class Run:
     ) -> None:
         self.json = directory / "summary.json"
         self.directory = run_directory
+        self.temporary = Path(tempfile.mkdtemp(prefix="amoc-test-"))
         self._output = directory / "output.txt"
         with self._output.open("wb") as output:
             self._process = subprocess.Popen(
@@ -84,9 +88,14 @@ class Run:
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
                 cwd=ROOT,
-                env={**os.environ, "TMPDIR": str(directory), **env},
+                env={**os.environ, "TMPDIR": str(self.temporary), **env},
             )
         self.pid = self._process.pid
+
+    @property
+    def has_sockets(self) -> bool:
+        """Whether it has a directory of sockets."""
+        return any(self.temporary.glob("amoc-*"))
 
     @property
     def output(self) -> str:
@@ -148,6 +157,7 @@ class Run:
         self._process.wait()
         for pid in alive(tree):
             os.kill(pid, signal.SIGKILL)
+        shutil.rmtree(self.temporary)
 
 
 @contextmanager

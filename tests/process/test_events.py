@@ -14,6 +14,9 @@ from typing import Any
 import pytest
 
 from amoc.base.errors import ExitCode
+from amoc.control.client import request
+from amoc.results.run_directory import RunDirectory
+from amoc.results.saved_run import load
 from amoc.scenario.events import SIGNALS
 from tests.process.support import Run, eventually, lines, running
 
@@ -336,3 +339,38 @@ def set_up(role):
     with running(short, *arguments, directory=tmp_path, PYTHONPATH=str(site)) as run:
         assert run.end() == 0
     assert (run.directory / "report.html").exists()
+
+
+HOLDS_THE_END = """
+from pathlib import Path
+
+import gevent
+from amoc import events
+
+def set_up(role):
+    if role == "controller":
+        events.on("node.down")(hold)
+
+def hold(event):
+    print("the node has left", flush=True)
+    while not Path(HERE + "/judge").exists():
+        gevent.sleep(0.01)
+"""
+
+
+def test_until_a_run_has_its_summary_it_counts_as_running_and_says_how_it_is(
+    scenario: Callable[[str], Path], install: Callable[[str, str], Path], tmp_path: Path
+) -> None:
+    site = install("probe_plugin:set_up", HOLDS_THE_END)
+    quick = scenario("def start(user_id): pass")
+    once = ("--users", "3", "--set", "repeat_num=1", *FAST)
+    with running(quick, *once, directory=tmp_path, PYTHONPATH=str(site)) as run:
+        run.wait_for_output("the node has left")
+        directory = RunDirectory(run.directory)
+        assert load(directory).summary["run"]["verdict"] == "running"
+        status = request(directory.control, "status", {})
+        assert (status["state"], status["users"]["finished"]) == ("finished", 3)
+        (tmp_path / "judge").touch()
+        assert run.end() == ExitCode.OK
+        assert load(directory).summary["run"]["verdict"] == "ok"
+        assert not directory.control.exists()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
+import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -97,6 +99,7 @@ def test_a_killed_parent_takes_all_below_it_along_and_the_run_says_so(
         run.wait_for("worker", 2)
         eventually(lambda: len(lines(tmp_path / "log")) > 200, "users count")
         tree = set(run.tree())
+        assert run.has_sockets
         run.kill(run.find(role)[0])
         assert run.end() == 8
         eventually(lambda: not alive(tree), f"nothing of the tree is left: {tree}", 10)
@@ -105,7 +108,7 @@ def test_a_killed_parent_takes_all_below_it_along_and_the_run_says_so(
         assert summary["run"]["verdict"] == "failed"
         if role == "supervisor":  # the node is there to say what became of them
             assert summary["users"]["lost"] == 20
-    assert not list(tmp_path.glob("amoc-*")), "directories of sockets are removed"
+        assert not run.has_sockets
 
 
 def test_a_killed_controller_lets_users_finish_and_leaves_nothing_behind(
@@ -117,20 +120,42 @@ def test_a_killed_controller_lets_users_finish_and_leaves_nothing_behind(
         run.wait_for("worker", 2)
         eventually(lambda: len(lines(tmp_path / "log")) > 200, "users count")
         tree = set(run.tree())
+        assert run.has_sockets
         run.kill(run.pid)
         eventually(lambda: not alive(tree), f"nothing of the tree is left: {tree}", 30)
+        assert not run.has_sockets
     assert lines(tmp_path / "log").count("terminate") == 1
-    assert not list(tmp_path.glob("amoc-*")), "directories of sockets are removed"
 
 
 def test_a_controller_that_is_killed_at_its_start_leaves_no_directory_of_sockets(
-    scenario: Callable[[str], Path], tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+    scenario: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    short = tmp_path_factory.mktemp("s")  # a path of sockets must not be long
-    with running(scenario(COUNTING), directory=tmp_path, TMPDIR=str(short)) as run:
-        eventually(lambda: list(short.glob("amoc-*")), "a directory of sockets")
+    with running(scenario(COUNTING), directory=tmp_path) as run:
+        eventually(lambda: run.has_sockets, "a directory of sockets")
         run.kill(run.pid)
-        eventually(lambda: not list(short.glob("amoc-*")), "it is removed")
+        eventually(lambda: not run.has_sockets, "it is removed")
+
+
+def test_a_directory_of_sockets_that_a_run_left_killed_as_a_whole_is_removed_by_the_next(
+    scenario: Callable[[str], Path], tmp_path: Path
+) -> None:
+    counting = scenario(COUNTING)
+    with running(counting, *FAST, "--duration", "1h", directory=tmp_path) as killed:
+        killed.wait_for("worker", 2)
+        tree = set(killed.tree())
+        for signum in (signal.SIGSTOP, signal.SIGKILL):  # or one would see others die, and clean up
+            for pid in tree:
+                killed.kill(pid, signum)
+        eventually(lambda: not alive(tree), "all are killed")
+        (left,) = killed.temporary.glob("amoc-*")
+        short = (*FAST, "--duration", "0.1s")
+        for age_s, is_there in ((0, True), (3600, False)):
+            os.utime(left, (time.time() - age_s,) * 2)
+            again = tmp_path / f"after{age_s}"
+            again.mkdir()
+            with running(counting, *short, directory=again, TMPDIR=str(killed.temporary)) as run:
+                assert run.end() == 0
+            assert left.exists() is is_there
 
 
 def test_a_killed_controller_takes_a_node_along_that_is_still_in_init(

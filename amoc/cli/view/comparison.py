@@ -15,7 +15,8 @@ from amoc.results.compare.comparison import INCONCLUSIVE, TOO_FEW, Comparison, M
 from amoc.results.report.texts import around, clip, difference, figure
 
 MAX_METRICS = 100
-"""With more of them, only significant changes are shown."""
+"""With more of them, only significant changes are shown, and of those the first."""
+MAX_SETUP = 100
 MAX_NAME = 60
 _STYLES = {"good": "bold green", "bad": "bold red", "doubt": "bold yellow"}
 
@@ -25,13 +26,14 @@ def render(found: Comparison) -> RenderableType:
     parts: list[RenderableType] = [_sides(found.sides)]
     if found.setup:
         parts += ["", _setup(found)]
-    metrics = found.all_metrics
-    shown = metrics if len(metrics) <= MAX_METRICS else found.significant
+    metrics, significant = found.all_metrics, found.significant
+    shown = metrics if len(metrics) <= MAX_METRICS else significant[:MAX_METRICS]
     if shown:
         parts += ["", _metrics(shown)]
-    if left_out := len(metrics) - len(shown):
-        text = f"{left_out:,} more metrics did not change significantly (--json has all)"
-        parts.append(Text(text, "dim"))
+    if more := max(0, len(significant) - MAX_METRICS):
+        parts.append(_more(more, "changed significantly"))
+    if left_out := len(metrics) - len(shown) - more:
+        parts.append(_more(left_out, "did not change significantly"))
     parts += ["", Text(found.conclusion(), "bold")]
     return Group(*parts)
 
@@ -53,11 +55,18 @@ def _sides(sides: Sequence[Side]) -> Table:
     return made
 
 
+def _more(count: int, what: str) -> Text:
+    metrics = "metric" if count == 1 else "metrics"
+    return Text(f"{count:,} more {metrics} {what} (--json has all)", "dim")
+
+
 def _setup(found: Comparison) -> Table:
     rows = [
         [f"{one.kind} {_clip(one.name)}", *map(_clip, (one.first, one.second))]
-        for one in found.setup
+        for one in found.setup[:MAX_SETUP]
     ]
+    if (more := len(found.setup) - MAX_SETUP) > 0:
+        rows.append([f"{more:,} more (--json has all)", "", ""])
     return table("setup", "A", "B", rows=rows)
 
 

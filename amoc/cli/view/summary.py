@@ -19,6 +19,7 @@ from amoc.metrics import reserved
 from amoc.metrics.timer_statistics import TABLE
 from amoc.results.counts import busiest
 from amoc.results.run_directory import RunDirectory
+from amoc.results.summary import steady_part
 from amoc.results.summary_types import (
     BlockedPart,
     CrashPart,
@@ -116,11 +117,9 @@ def _tables(summary: Summary) -> Iterator[RenderableType]:
 
 def _measured(summary: Summary) -> tuple[Measured, str]:
     """The part of the run that thresholds cover, and its name; the tables must agree with them."""
-    window = summary.get("window")
-    if window is None:
-        return summary, ""
-    if not window["duration_s"]:  # the run ended during the warm-up; better these numbers than none
-        return summary, "warm-up"
+    window = steady_part(summary)
+    if window is None:  # if it ended during the warm-up, better these numbers than none
+        return summary, "warm-up" if "window" in summary else ""
     return window, f"after {format_duration(summary['run']['warmup_s'])}"
 
 

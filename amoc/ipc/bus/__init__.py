@@ -30,7 +30,8 @@ miss a command, raises.
 """
 
 from amoc.ipc.bus.child import Child
-from amoc.ipc.bus.end import LINGER_MS, TICK_S, endpoints, new_directory
+from amoc.ipc.bus.directory import new_directory
+from amoc.ipc.bus.end import LINGER_MS, TICK_S, endpoints
 from amoc.ipc.bus.parent import Parent, Received
 
 __all__ = ["LINGER_MS", "TICK_S", "Child", "Parent", "Received", "endpoints", "new_directory"]

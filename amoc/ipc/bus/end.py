@@ -7,8 +7,6 @@ something else), therefore no wait is longer than `TICK_S` and each ends with a 
 
 from __future__ import annotations
 
-import secrets
-import tempfile
 from collections.abc import Iterator
 from math import inf
 from typing import Self
@@ -38,16 +36,6 @@ OWN: Codec[Hello | Note] = Codec(Hello | Note)
 """Reports that the bus makes itself, whatever else goes up."""
 WELCOME = "welcome"
 """The bus's own first command: the child is known, and what it is sent from now on arrives."""
-
-
-def new_directory() -> str:
-    """The name of a directory for a run's sockets, which is not there yet.
-
-    The path of a socket has room for 107 bytes; where TMPDIR is too long for that, /tmp is taken.
-    """
-    base = tempfile.gettempdir()
-    base = base if len(base.encode()) < 70 else "/tmp"  # noqa: S108
-    return f"{base}/amoc-{secrets.token_hex(8)}"
 
 
 def endpoints(directory: str) -> tuple[str, str]:

@@ -68,6 +68,7 @@ class Covered:
 
     Attributes:
         is_part: Whether a warm-up is excluded.
+        only_warmup: Whether the run ended during its warm-up, which is covered then.
         from_s: Where it begins, in seconds since the first user could start.
         to_s: Where it ends.
         warmup_s: The length of the warm-up.
@@ -77,6 +78,7 @@ class Covered:
     """
 
     is_part: bool
+    only_warmup: bool
     from_s: float
     to_s: float
     warmup_s: float

@@ -22,6 +22,7 @@ from amoc.results.report.latency import Pair, TimerView
 from amoc.results.report.rows import Row
 from amoc.results.saved_run import SavedRun
 from amoc.results.series import Point, WarmUp
+from amoc.results.summary import steady_part
 from amoc.results.summary_types import RunPart, Summary
 
 MAX_THRESHOLDS = 500
@@ -41,10 +42,11 @@ def write(record: SavedRun, path: Path) -> None:
 def render(record: SavedRun) -> str:
     """The report of a run as a self-contained HTML page."""
     summary = record.summary
-    target, built_in = latency.pairs((summary.get("window") or summary).get("timers", {}))
+    covered = _covered(summary)
+    target, built_in = latency.pairs(covered.timers)
     charted = [name for pair in (*target[:MAX_TIMERS], *built_in) for name in pair.names]
-    reading = Reading(record.points, summary["run"].get("warmup_s") or 0.0, charted)
-    rows, covered = reading.rows, _covered(summary)
+    reading = Reading(record.points, covered.warmup_s if covered.is_part else 0.0, charted)
+    rows = reading.rows
     views = _views(target, rows, reading.durations, covered)
     groups = _groups(summary, rows, built_in)
     events, events_left_out = run_annotations.collect(record.journal, reading.interruptions)
@@ -95,7 +97,7 @@ class Reading:
 
         Args:
             points: The seconds of a run.
-            warmup_s: How long its warm-up was.
+            warmup_s: How long its warm-up was, if that is excluded.
             timers: Those that are charted.
         """
         self.interruptions = run_annotations.Interruptions()
@@ -117,13 +119,14 @@ class Reading:
 
 
 def _covered(summary: Summary) -> Covered:
-    run, window = summary["run"], summary.get("window")
+    run, window = summary["run"], steady_part(summary)
     part = summary if window is None else window
     from_s, to_s = 0.0, run.get("duration_s", 0.0)
     if window is not None:
         from_s, to_s = window.get("from_s", 0.0), window.get("to_s", window.get("duration_s", 0.0))
     return Covered(
         is_part=window is not None,
+        only_warmup=window is None and "window" in summary,
         from_s=from_s,
         to_s=to_s,
         warmup_s=run.get("warmup_s") or 0.0,

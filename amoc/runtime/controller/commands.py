@@ -342,10 +342,11 @@ class Commands:
     # Settings
 
     def _set(self, values: Mapping[str, object]) -> Answer:
-        workers = _texts(self._updates.set(values))
+        replies, remark = self._updates.set(values)
+        workers = _texts(replies)
         texts = {worker.text for worker in workers}
         agreed = texts.pop() if len(texts) == 1 else f"{', '.join(values)} changed"
-        return Answer(summary=agreed, workers=workers)
+        return Answer(summary=f"{agreed}; {remark}" if remark else agreed, workers=workers)
 
     # The run as a whole
 

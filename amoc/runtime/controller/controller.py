@@ -98,6 +98,7 @@ class Controller:
             self._operator,
             lambda at_ns: self._services.throttles(at_ns) if self._services is not None else {},
         )
+        self._control: ControlServer | None = None
         self._begun_ns = 0
         self._ended = "ok"
 
@@ -197,10 +198,10 @@ class Controller:
         self._init(services, self._start_xmppd(loaded))
         phases.wait_workers(node, loaded.workers, lambda: len(services.broadcast.workers))
         self._step(Step.READY)
-        with self._control_socket():
-            self._run_users(services)
-            self._step(Step.STOP)
-            self._stop()
+        self._control = self._control_socket()
+        self._run_users(services)
+        self._step(Step.STOP)
+        self._stop()
         if self._ended == "ok":
             services.check_rates()
         self._step(Step.ALL_LEFT)
@@ -209,7 +210,10 @@ class Controller:
 
     def _control_socket(self) -> ControlServer:
         assert self._files.directory is not None
-        return ControlServer(self._files.directory.control, self.operate, self._operator.trace)
+        path = self._files.directory.control
+        server = ControlServer(path, self.operate, self._operator.trace)
+        server.start()
+        return server
 
     def _start_xmppd(self, loaded: Loaded) -> dict[str, str]:
         """Start the embedded server if it is wanted; the settings that it fills in."""
@@ -296,6 +300,8 @@ class Controller:
         for one in self._orphans.end():
             self._operator.warning(f"{one} was started by a user and cannot be killed")
         outcome = self._results.end(self._ended, failure, ended_ns)
+        if self._control is not None:
+            self._control.stop()  # without it a run that has no summary yet counts as killed
         if events.RUN_STOP.heard:
             summary, code = outcome.summary, int(outcome.exit_code)
             verdict = self._ended if summary is None else summary["run"]["verdict"]

@@ -8,6 +8,7 @@ to others what it held.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from math import inf, isfinite
 
 import gevent
@@ -95,6 +96,7 @@ class Services:
         self._operator = operator
         self._incarnations: dict[int, int] = {}
         self._quiet_ns = 0
+        self._ended = False
         self._number = 0
         self._asked: dict[int, AsyncResult[UsersNow]] = {}
         self._outbox = Outbox(self._send, gather_s=0)
@@ -162,8 +164,11 @@ class Services:
         ]
 
     def end(self) -> None:
-        """Nothing is paced or timed any more."""
+        """Nothing is paced or timed any more, and no worker answers."""
         self.relay.end()
+        self._ended = True
+        for worker in list(self.broadcast.workers):
+            self.broadcast.worker_lost(worker)
         gevent.killall(self._clocks, exception=Killed)
         for text in self._groups.regrets():
             self._operator.warning(text)
@@ -174,12 +179,12 @@ class Services:
         except PeerError as error:  # this may be a callback of the loop, where nobody would hear it
             self._node.failure = error
 
-    def _change_start_rate(self, per_minute: float) -> None:
+    def _change_start_rate(self, per_minute: float) -> str:
+        """Change the rate at which users start; what is worth saying about that."""
         later = self.calls.do(None, "throttle.change_rate", USER_RATE, per_minute, MINUTE_S, True)
         if isinstance(later, Later) and not later.wait(START_RATE_S):
-            raise PeerError(
-                f"the new start rate was not in force in all workers within {START_RATE_S:g} s"
-            )
+            return f"not all workers have confirmed the new start rate within {START_RATE_S:g} s"
+        return ""
 
     # Workers
 
@@ -261,8 +266,10 @@ class Services:
             keep: How many users are to stay; the answer names those beyond that.
 
         Returns:
-            None if the node does not answer in time.
+            None if the node does not answer in time, or the run is over.
         """
+        if self._ended:
+            return None
         number = self._number = self._number + 1
         answer = self._asked[number] = AsyncResult()
         try:
@@ -286,17 +293,15 @@ class Services:
 
     def throttles(self, at_ns: int) -> dict[str, ThrottlePoint]:
         """What each throttle is configured for, and was since the last call up to `at_ns`."""
-        taken = self._pacer.take(at_ns)
-        return {
-            one.name: ThrottlePoint(
-                rate=one.rate if isfinite(one.rate) else None,
-                interval_s=one.interval,
-                mode=one.mode,
-                wanted=taken[one.name][0],
-                missed=taken[one.name][1],
-            )
-            for one in self._pacer.states()
-        }
+        states = {one.name: one for one in self._pacer.states()}
+        points = {}
+        for name, taken in self._pacer.take(at_ns).items():
+            point = ThrottlePoint(wanted=taken.wanted, missed=taken.missed)
+            if one := states.get(name):
+                rate = one.rate if isfinite(one.rate) else None
+                point = replace(point, rate=rate, interval_s=one.interval, mode=one.mode)
+            points[name] = point
+        return points
 
 
 def _constant(rate: float) -> list[object]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import gevent
 
+from amoc.base.clock import S_NS, now_ns
 from amoc.base.errors import PeerError, SettingError
 from amoc.base.operator import Operator
 from amoc.base.waiting import Notify
@@ -38,11 +39,18 @@ class _Change:
     values: Mapping[str, object]
     is_set: bool = False
     """Whether whoever has asked for it was told that it is in force."""
-    lost: int = 0
-    waiting: int = 0
-    """Lost workers whose replacements have not applied it yet."""
+    lost: list[WorkerId] = field(default_factory=list)
+    """Workers that were lost while they applied it."""
+    replaced: set[WorkerId] = field(default_factory=set)
+    """Replacements that have applied it, or have said why not."""
     problems: set[str] = field(default_factory=set)
     settled: Notify = field(default_factory=Notify)
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether a lost worker's replacement has not applied it yet."""
+        there = {(one.node, one.worker) for one in self.replaced}
+        return any((one.node, one.worker) not in there for one in self.lost)
 
 
 class SettingsUpdate:
@@ -52,7 +60,7 @@ class SettingsUpdate:
         self,
         broadcast: Broadcast,
         pacing: tuple[float, float | None],
-        change_start_rate: Callable[[float], None],
+        change_start_rate: Callable[[float], str],
         operator: Operator | None = None,
     ) -> None:
         """Begin with no changes.
@@ -60,7 +68,8 @@ class SettingsUpdate:
         Args:
             broadcast: Gives orders to the workers.
             pacing: interarrival in ms and user_rate per minute at the start of the run.
-            change_start_rate: Called with the new start rate in users per minute.
+            change_start_rate: Called with the new start rate in users per minute; returns what is
+                worth saying about that.
             operator: Told of changes that are taken back after `set` has returned.
         """
         self._operator = operator or Operator()
@@ -69,8 +78,8 @@ class SettingsUpdate:
         self._pacing = pacing
         self._change_start_rate = change_start_rate
 
-    def set(self, values: Mapping[str, object]) -> dict[WorkerId, Reply]:
-        """Put `values` in force; each worker's reply.
+    def set(self, values: Mapping[str, object]) -> tuple[Mapping[WorkerId, Reply], str]:
+        """Put `values` in force; each worker's reply, and what else should be said.
 
         Raises:
             SettingError, PeerError: They are refused, or cannot be checked; nothing was changed.
@@ -85,14 +94,14 @@ class SettingsUpdate:
             both = _Change({**oldest.values, **second.values}, is_set=True)
             self._changes = [both, *rest]
         replies = self._broadcast.ask(_applying(values), ORDER_S)
-        if not self._heard(change, replies) and change.waiting:
-            change.settled.wait(REPLACE_S)
+        self._heard(change, replies)
+        until_ns = now_ns() + int(REPLACE_S * S_NS)
+        while not change.problems and change.is_awaited and (left_ns := until_ns - now_ns()) > 0:
+            change.settled.wait(left_ns / S_NS)
         if change.problems:
             raise SettingError(*sorted(change.problems))
         change.is_set = True
-        if values.keys() & SETTINGS:
-            self._change_start_rate(rate)
-        return replies
+        return replies, self._change_start_rate(rate) if values.keys() & SETTINGS else ""
 
     @property
     def values(self) -> dict[str, object]:
@@ -114,28 +123,25 @@ class SettingsUpdate:
             if change not in self._changes:
                 continue
             if not change.is_set:
-                change.waiting = max(0, change.waiting - 1)
-                if self._heard(change, replies) or not change.waiting:
-                    change.settled.ring()
+                change.replaced |= replies.keys() - _lost(replies)
+                self._heard(change, replies)
+                change.settled.ring()
             # Of whatever a worker dies by now, it is not this.
             elif refused := _refused(replies):
                 names = ", ".join(sorted(change.values))
                 back = f"the change of {names} was taken back in all workers"
                 self._operator.error("; ".join([*sorted(refused), back, *self._revert(change)]))
 
-    def _heard(self, change: _Change, replies: Mapping[WorkerId, Reply]) -> bool:
-        """Note how workers have applied a change; whether it was taken back for that."""
+    def _heard(self, change: _Change, replies: Mapping[WorkerId, Reply]) -> None:
+        """Note how workers have applied a change, and take it back if one has refused it."""
         problems = _refused(replies)
-        lost = sum(one.outcome is Outcome.LOST for one in replies.values())
-        change.lost += lost
-        change.waiting += lost
-        if change.lost >= MAX_LOST:
+        change.lost += _lost(replies)
+        if len(change.lost) >= MAX_LOST:
             names = ", ".join(sorted(change.values))
-            problems.add(f"{change.lost} workers were lost when they applied {names}")
-        if problems:
-            failed = self._revert(change)
-            change.problems = {f"{line}; nothing was changed" for line in problems}.union(failed)
-        return bool(problems)
+            problems.add(f"{len(change.lost)} workers were lost when they applied {names}")
+        if problems and change in self._changes:
+            change.problems = {f"{line}; nothing was changed" for line in problems}
+            change.problems.update(self._revert(change))
 
     def _revert(self, change: _Change) -> list[str]:
         """Take a change back everywhere, because it has failed somewhere; what fails in that."""
@@ -143,17 +149,14 @@ class SettingsUpdate:
         now = self.values
         old = {name: now[name] for name in change.values if name in now}
         initial = [name for name in change.values if name not in now]
-        if change.is_set and change.values.keys() & SETTINGS:
-            self._change_start_rate(self._start_rate(now))
+        paced = change.is_set and change.values.keys() & SETTINGS
+        remark = self._change_start_rate(self._start_rate(now)) if paced else ""
         replies = self._broadcast.ask(
             lambda number, _: RevertSettings(number, old, initial), ORDER_S
         )
-        return [
-            f"taking it back, {line}"
-            for one in replies.values()
-            if one.outcome is Outcome.ANSWERED
-            for line in one.error.splitlines()
-        ]
+        failed = [one.error for one in replies.values() if one.outcome is Outcome.ANSWERED]
+        lines = [line for text in (remark, *failed) for line in text.splitlines()]
+        return [f"taking it back, {line}" for line in lines]
 
     def _verify(self, values: Mapping[str, object]) -> None:
         replies = self._broadcast.ask(lambda number, _: VerifySettings(number, values), ORDER_S)
@@ -182,6 +185,10 @@ class SettingsUpdate:
 
 def _applying(values: Mapping[str, object]) -> Callable[[int, WorkerId], ApplySettings]:
     return lambda number, _: ApplySettings(number, values)
+
+
+def _lost(replies: Mapping[WorkerId, Reply]) -> list[WorkerId]:
+    return [origin for origin, one in replies.items() if one.outcome is Outcome.LOST]
 
 
 def _refused(replies: Mapping[WorkerId, Reply]) -> set[str]:

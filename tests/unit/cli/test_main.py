@@ -67,6 +67,24 @@ def refused(*arguments: str, environment: dict[str, str] | None = None) -> tuple
     return found.returncode, found.stderr.strip().splitlines()
 
 
+@pytest.mark.parametrize(
+    ("ending", "code", "said"),
+    [
+        ("SystemExit()", 0, []),
+        ("SystemExit(5)", 5, []),
+        ("SystemExit('no licence')", 1, ["amoc: no licence"]),
+    ],
+)
+def test_what_ends_the_interpreter_ends_the_command_as_it_would_a_program(
+    refused_in_process, directory, monkeypatch, ending, code, said
+):
+    def end() -> None:
+        raise eval(ending)
+
+    monkeypatch.setitem(cli.commands, "end", click.Command("end", callback=end))
+    assert refused_in_process("end") == (code, said)
+
+
 # Refused before anything is started
 
 

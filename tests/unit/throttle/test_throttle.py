@@ -266,7 +266,7 @@ def test_changes_that_are_over_are_forgotten_whether_anybody_asks_or_not():
 def test_a_gradual_change_of_init_begins_when_users_may_start():
     one = throttle()
     assert not one.begin(START_NS + S_NS), "a rate that stays has no beginning"
-    assert one.take_wanted(START_NS + 3 * S_NS) == pytest.approx(20), "of two seconds"
+    assert one.take(START_NS + 3 * S_NS).wanted == pytest.approx(20), "of two seconds"
     one.change_profile(RAMP, None, START_NS)
     assert one.begin(START_NS + 30 * S_NS)
     begun_ns = START_NS + 30 * S_NS + LEAD_NS
@@ -304,8 +304,8 @@ def test_what_was_to_pass_is_what_passes_when_users_are_always_waiting(changes):
             dues = [block.due_ns + round(k * block.spacing_ns) for k in range(block.size)]
             slots += [(block.epoch, due_ns) for due_ns in dues]
         if step % 7 == 0:
-            wanted += one.take_wanted(at_ns)
-    wanted += one.take_wanted(at_ns)
+            wanted += one.take(at_ns).wanted
+    wanted += one.take(at_ns).wanted
     passed = sum(due_ns < min(at_ns, void_ns.get(epoch, at_ns)) for epoch, due_ns in slots)
     assert abs(passed - wanted) <= 1.01  # the first slot is due at once
 
@@ -313,12 +313,12 @@ def test_what_was_to_pass_is_what_passes_when_users_are_always_waiting(changes):
 def test_where_a_rate_had_no_limit_for_a_moment_it_is_not_said_how_many_were_to_pass():
     one = throttle(10)
     one.unlock(START_NS)
-    assert one.take_wanted(START_NS + LEAD_NS) == pytest.approx(0.4)
+    assert one.take(START_NS + LEAD_NS).wanted == pytest.approx(0.4)
     one.resume(START_NS + 100 * MS_NS)
-    assert one.take_wanted(START_NS + S_NS) is None
-    assert one.take_wanted(START_NS + 2 * S_NS) == pytest.approx(10)
-    assert throttle(5, 0).take_wanted(START_NS + S_NS) is None, "a limit of concurrency"
-    assert throttle(inf).take_wanted(START_NS + S_NS) is None
+    assert one.take(START_NS + S_NS).wanted is None
+    assert one.take(START_NS + 2 * S_NS).wanted == pytest.approx(10)
+    assert throttle(5, 0).take(START_NS + S_NS).wanted is None, "a limit of concurrency"
+    assert throttle(inf).take(START_NS + S_NS).wanted is None
 
 
 def test_missed_slots_of_workers_and_of_the_controller_are_one_number():
@@ -328,9 +328,9 @@ def test_missed_slots_of_workers_and_of_the_controller_are_one_number():
     one.want("w0", want(100, 1)._replace(missed=5), START_NS + S_NS)
     assert one.state(START_NS).missed == 5
     one.deal(START_NS + 10 * S_NS)  # 9.9 s of slots that are due after the first deal
-    here = one.take_missed()
+    here = one.take(START_NS + 20 * S_NS).missed
     assert here > 90
-    assert one.take_missed() == 0
+    assert one.take(START_NS + 20 * S_NS).missed == 0
     assert one.state(START_NS).missed == 5 + here
     one.lost("w0", START_NS)
     one.want("w0", want(0)._replace(missed=2), START_NS)  # its replacement counts from 0

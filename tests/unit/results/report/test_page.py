@@ -363,6 +363,18 @@ def test_the_warm_up_is_shaded_and_left_out_of_figures():
     assert f"message_ttd {steady['count']:,}" in found.said
 
 
+def test_a_run_that_ended_during_its_warm_up_is_shown_with_that():
+    points = runs.points(20)
+    one = record(points, warmup_s=60.0)
+    one.summary["window"] = window_of(RunTotals.of(points, 60.0).window)
+    one.summary["run"]["warmup_s"] = 60.0
+    found = Page(render(one))
+    assert "The run ended during its warm-up of 60 s, so these are metrics of it." in found.said
+    assert "Metrics cover" not in found.said
+    assert f"message_ttd {one.summary['timers']['message_ttd']['count']:,}" in found.said
+    assert max(found.data["spectra"]["timer0spectrum"]["lines"][0]["values"]) > 0
+
+
 def test_service_and_response_time_have_one_scale_and_stand_side_by_side():
     found = Page(render(record(runs.points(10))))
     charts = found.data["charts"]

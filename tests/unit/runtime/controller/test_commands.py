@@ -114,9 +114,10 @@ class Run:
         )
         self.starts = StartQueue(max(1, len(have)))
         self.rates: list[float] = []
+        self.rate_remark = ""
         self.clock = FakeClock()
         self.journal = FakeJournal()
-        self.updates = SettingsUpdate(self.broadcast, plan_rate, self.rates.append)  # type: ignore[arg-type]
+        self.updates = SettingsUpdate(self.broadcast, plan_rate, self.change_rate)  # type: ignore[arg-type]
         self.operations = Commands(
             self.status,
             self.broadcast,  # type: ignore[arg-type]
@@ -129,6 +130,10 @@ class Run:
             self.journal,  # type: ignore[arg-type]
             IDS,
         )
+
+    def change_rate(self, per_minute: float) -> str:
+        self.rates.append(per_minute)
+        return self.rate_remark
 
     def step(self, step: Step) -> None:
         self.status.state = after(self.status.state, step)
@@ -351,6 +356,14 @@ def test_settings_of_starts_are_the_rate_of_their_throttle(values, rates):
     run = Run(1)
     run.do("set", values=values)
     assert run.rates == rates
+
+
+def test_a_start_rate_that_not_all_confirm_in_time_is_in_force_and_the_answer_says_so():
+    run = Run(1)
+    run.rate_remark = "not all have confirmed it"
+    assert run.do("set", values={"user_rate": "600"}).summary == "done; not all have confirmed it"
+    assert run.updates.values == {"user_rate": "600"}
+    assert [fields["outcome"] for _, fields in run.journal.lines] == ["ok"]
 
 
 def test_an_interarrival_does_not_rule_over_a_user_rate_that_was_set_before():

@@ -20,9 +20,11 @@ from amoc.ipc.messages.orders import (
 )
 from amoc.ipc.worker_id import WorkerId
 from amoc.runtime.controller.orders import Broadcast
-from amoc.runtime.controller.settings_update import MAX_CHANGES, SettingsUpdate
+from amoc.runtime.controller.settings_update import MAX_CHANGES, REPLACE_S, SettingsUpdate
 
 FIRST, SECOND, REPLACED = (WorkerId("node0", *ids) for ids in ((0, 1), (1, 1), (0, 2)))
+THIRD = WorkerId("node0", 2, 2)
+APPLIED = (SECOND, ApplySettings)
 
 
 class Workers:
@@ -35,9 +37,14 @@ class Workers:
         self.broadcast = Broadcast(self._post)
         operator = Operator(lambda _, text: self.said.append(text))
         self.rates: list[float] = []
-        self.update = SettingsUpdate(self.broadcast, (50.0, None), self.rates.append, operator)
+        self.rate_remark = ""
+        self.update = SettingsUpdate(self.broadcast, (50.0, None), self.change_rate, operator)
         for worker in up:
             self.broadcast.worker_up(worker)
+
+    def change_rate(self, per_minute: float) -> str:
+        self.rates.append(per_minute)
+        return self.rate_remark
 
     def _post(self, worker: WorkerId, order: Order) -> None:
         self.told.append((worker, order))
@@ -105,6 +112,47 @@ def test_a_worker_that_dies_of_something_else_is_replaced_by_one_that_applies_th
     assert it.orders(SECOND) == [VerifySettings, ApplySettings]
 
 
+def test_a_change_waits_for_the_replacement_of_a_lost_worker_and_for_no_other_worker() -> None:
+    def react(it: Workers, worker: WorkerId, order: Order) -> None:
+        if worker == FIRST and isinstance(order, ApplySettings):
+            it.broadcast.worker_lost(FIRST)
+            it.broadcast.worker_up(THIRD)  # replaces one that was lost before the change
+            it.update.worker_up(THIRD)
+        else:
+            it.done(worker, order)
+
+    it = workers(react, FIRST, SECOND)
+    setting = gevent.spawn(it.update.set, {"pace": 2})
+    with gevent.Timeout(10):
+        while ApplySettings not in it.orders(THIRD):
+            gevent.sleep(0)
+    for _ in range(20):  # turns of the loop, for what THIRD has answered
+        gevent.sleep(0)
+    assert not setting.ready()
+    it.broadcast.worker_up(REPLACED)
+    it.update.worker_up(REPLACED)
+    with gevent.Timeout(10):
+        setting.get()
+    assert ApplySettings in it.orders(REPLACED)
+
+
+def test_a_change_does_not_wait_for_a_replacement_that_was_quicker_than_other_workers() -> None:
+    def react(it: Workers, worker: WorkerId, order: Order) -> None:
+        if worker == FIRST and isinstance(order, ApplySettings):
+            it.replace()
+        elif worker != SECOND or isinstance(order, VerifySettings):
+            it.done(worker, order)
+            if worker == REPLACED:
+                for _ in range(20):  # turns of the loop, until this is heard
+                    gevent.sleep(0)
+                it.done(SECOND, next(one for to, one in it.told if (to, type(one)) == APPLIED))
+
+    it = workers(react, FIRST, SECOND)
+    with gevent.Timeout(REPLACE_S / 2):
+        it.update.set({"pace": 2})
+    assert it.update.values == {"pace": 2}
+
+
 def test_a_change_that_only_a_replacement_refuses_is_taken_back() -> None:
     def react(it: Workers, worker: WorkerId, order: Order) -> None:
         if worker == REPLACED and isinstance(order, ApplySettings):
@@ -121,6 +169,31 @@ def test_a_change_that_only_a_replacement_refuses_is_taken_back() -> None:
     assert it.said == ["no; the change of pace was taken back in all workers"]
     assert it.update.values == {}
     assert it.orders(SECOND)[-1] is RevertSettings
+
+
+def test_a_change_that_a_worker_and_a_replacement_refuse_is_taken_back_once() -> None:
+    def react(it: Workers, worker: WorkerId, order: Order) -> None:
+        if worker == FIRST and isinstance(order, ApplySettings):
+            it.replace()
+        elif worker == REPLACED and isinstance(order, ApplySettings):
+            it.refuse(worker, order)
+        elif worker == SECOND and isinstance(order, ApplySettings):
+            kept.append(order)
+        elif worker == SECOND and isinstance(order, RevertSettings):
+            it.refuse(SECOND, kept.pop())  # only now, while the change is being taken back
+            reverts.append(order)
+            gevent.sleep(0.01)
+            it.done(worker, order)
+        else:
+            it.done(worker, order)
+
+    kept: list[Order] = []
+    reverts: list[Order] = []
+    it = workers(react, FIRST, SECOND)
+    with pytest.raises(SettingError, match="no; nothing was changed"):
+        it.update.set({"pace": 2})
+    assert it.update.values == {}
+    assert len(reverts) == 1
 
 
 def test_what_fails_while_a_change_is_taken_back_is_told() -> None:
@@ -168,6 +241,23 @@ def test_workers_that_die_long_after_a_change_do_not_take_it_back() -> None:
         gevent.sleep(0.01)
     assert it.update.values == {"pace": 2}
     assert not it.said
+
+
+def test_what_is_to_be_said_of_the_start_rate_is_said_also_when_a_change_is_taken_back() -> None:
+    def react(it: Workers, worker: WorkerId, order: Order) -> None:
+        refuses = worker == REPLACED and isinstance(order, ApplySettings)
+        (it.refuse if refuses else it.done)(worker, order)
+
+    it = workers(react, FIRST, SECOND)
+    it.rate_remark = "not all have confirmed it"
+    _, remark = it.update.set({"user_rate": 600})
+    assert remark == "not all have confirmed it"
+    it.replace()
+    with gevent.Timeout(10):
+        while not it.said:
+            gevent.sleep(0)
+    assert it.said[0].endswith("in all workers; taking it back, not all have confirmed it")
+    assert it.orders(SECOND)[-1] is RevertSettings
 
 
 def test_as_many_changes_are_kept_as_can_be_taken_back() -> None:
