@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import traceback
 from pathlib import Path
+from typing import NoReturn, TypeVar
 
 from amoc.base.text import numberless
+
+E = TypeVar("E", bound=BaseException)
 
 MAX_TEXT = 2_000
 """Characters of an error's message that are used: it may contain all that a server has sent."""
@@ -86,6 +89,30 @@ def _cut(text: str, most: int) -> str:
     if len(encoded) <= most:
         return encoded.decode()
     return encoded[: most - len("…".encode())].decode(errors="ignore") + "…"
+
+
+def copy_of(error: E) -> E:
+    """The same exception as if it had not been raised yet.
+
+    One that was raised refers to the frames that it passed; so what keeps an exception, to raise it
+    later or for others, keeps and raises copies. An exception that cannot be copied is itself.
+    """
+    try:
+        made = error.__class__.__new__(error.__class__, *error.args)
+        made.args = error.args
+        made.__dict__.update(error.__dict__)
+    except Exception:  # a class of the scenario's may do anything
+        return error
+    return made
+
+
+def raise_without_cycle(holder: list[E]) -> NoReturn:
+    """Raise the exception that `holder` has, and take it out.
+
+    An exception refers to the frames that it has passed, so one that a frame refers to would stay
+    in memory, with all that those frames know, until the garbage collector comes.
+    """
+    raise holder.pop()
 
 
 def trace_of(error: BaseException) -> str:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import inf
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NoReturn, TypeVar
 
 from gevent import get_hub, getcurrent
 from greenlet import GreenletExit, greenlet
@@ -22,6 +22,7 @@ from greenlet import GreenletExit, greenlet
 from amoc.base import pause
 from amoc.base.clock import S_NS, now_ns
 from amoc.base.errors import ScenarioError
+from amoc.base.tracebacks import raise_without_cycle
 
 T = TypeVar("T")
 
@@ -33,6 +34,8 @@ class Waiter(Generic[T]):
         done: Whether the value, or an error in its stead, is there, or is not wanted any more.
         value: The value; None until it is there.
         error: What to raise instead.
+        raised: Whether that was raised.
+        ends_only: Whether no interrupt ends this wait but one that ends the greenlet.
         greenlet: The one that is parked here, if any.
     """
 
@@ -41,6 +44,8 @@ class Waiter(Generic[T]):
     done = False
     value: T | None = None
     error: BaseException | None = None
+    raised = False
+    ends_only = False
 
     def wait(self, timeout: float = inf) -> bool:
         """Park until it is done, or `timeout` seconds have passed.
@@ -55,8 +60,15 @@ class Waiter(Generic[T]):
         if not self.done:
             self.park(timeout)
         if self.error is not None:
-            raise self.error
+            self.raise_error()
         return self.done
+
+    def raise_error(self) -> NoReturn:
+        """Raise what it was done with in place of a value; only once."""
+        holder = [self.error] if self.error is not None else []
+        self.error = None
+        self.raised = True
+        raise_without_cycle(holder)
 
     def park(self, timeout: float) -> None:
         """Park until this greenlet is woken, `timeout` seconds at the most."""
@@ -152,7 +164,7 @@ def wait(waiter: AnyWaiter, timeout: float = inf) -> bool:
             if not waiter.done:
                 waiter.park(left_s)
             if waiter.error is not None:
-                raise waiter.error
+                waiter.raise_error()
             if not clock.since_ns and clock.earlier_ns == paused_ns:
                 return waiter.done
             while clock.since_ns and not waiter.done:
@@ -163,7 +175,7 @@ def wait(waiter: AnyWaiter, timeout: float = inf) -> bool:
                 finally:
                     pause.paused_waits.pop(waiter.wake, None)
             if waiter.error is not None:
-                raise waiter.error
+                waiter.raise_error()
             pause.wait_resumed(paused_ns)
             paused_ns = clock.earlier_ns
             if timeout < inf:
@@ -177,30 +189,54 @@ def wait(waiter: AnyWaiter, timeout: float = inf) -> bool:
 def check_interrupt() -> None:
     """Raise the interrupt that is pending for the calling greenlet, if any."""
     me: AnyGreenlet = getcurrent()
-    error: BaseException | None = getattr(me, "pending_interrupt", None)
-    if error is not None:
+    if getattr(me, "pending_interrupt", None) is not None:
+        holder: list[BaseException] = [me.pending_interrupt]
         me.pending_interrupt = None
-        raise error
+        raise_without_cycle(holder)
 
 
-def interrupt(whom: AnyGreenlet, error: BaseException) -> None:
+def wait_despite_pause(waiter: AnyWaiter, timeout: float) -> bool:
+    """As `wait`, but a pause of the run neither delays the caller nor stops the time.
+
+    Only an interrupt that ends the greenlet comes here; others, such as the loss of a connection
+    while the caller makes another one, come where it waits next.
+    """
+    me: AnyGreenlet = getcurrent()
+    if isinstance(getattr(me, "pending_interrupt", None), GreenletExit):
+        check_interrupt()
+    waiter.ends_only = True
+    me.waiting_for = waiter
+    try:
+        return waiter.wait(timeout)
+    finally:
+        me.waiting_for = None
+
+
+def interrupt(whom: AnyGreenlet, error: BaseException, key: object = None) -> None:
     """Let the greenlet `whom` raise `error` where it waits, or when it waits next.
 
     One that has just got what it waited for keeps it. An interrupt that ends the greenlet is not
     replaced by another one.
+
+    Args:
+        whom: The greenlet.
+        error: What it raises.
+        key: By which `withdraw_interrupt` knows it again.
     """
     waiter: AnyWaiter | None = getattr(whom, "waiting_for", None)
-    if waiter is not None and not waiter.done:
+    ends = isinstance(error, GreenletExit)
+    if waiter is not None and not waiter.done and (ends or not waiter.ends_only):
         waiter.fail(error)
         get_hub().loop.run_callback(waiter.wake)
     elif not isinstance(getattr(whom, "pending_interrupt", None), GreenletExit):
         whom.pending_interrupt = error
+        whom.interrupt_key = key
 
 
-def withdraw_interrupt(whom: AnyGreenlet, error: BaseException) -> None:
-    """Take back an interrupt by `error` that the greenlet `whom` has not raised yet, if any."""
-    if getattr(whom, "pending_interrupt", None) is error:
-        whom.pending_interrupt = None
+def withdraw_interrupt(whom: AnyGreenlet, key: object) -> None:
+    """Take back the interrupt with this key if the greenlet `whom` has not raised it yet."""
+    if getattr(whom, "interrupt_key", None) is key:
+        whom.pending_interrupt = whom.interrupt_key = None
 
 
 class Notify:

@@ -23,6 +23,7 @@ from gevent import get_hub, getcurrent
 from amoc.base import pause
 from amoc.base.clock import S_NS, now_ns
 from amoc.base.errors import ScenarioError
+from amoc.base.tracebacks import raise_without_cycle
 from amoc.base.waiting import Waiter, check_interrupt, interrupt, wait
 from amoc.coordinator.counters import Barriers, barriers
 from amoc.ipc.messages.coordinator import (
@@ -84,7 +85,7 @@ class WorkerBarriers:
         try:
             wait(waiter, timeout)
         except BaseException as error:
-            if error is not waiter.error:  # it was killed
+            if not waiter.raised:  # it was killed
                 self._withdraw(name, ticket)
                 raise
             interrupted = error
@@ -97,7 +98,9 @@ class WorkerBarriers:
             pause.wait_resumed()
             return
         if interrupted is not None:
-            raise interrupted
+            holder = [interrupted]
+            interrupted = None
+            raise_without_cycle(holder)
         if isinstance(outcome, ScenarioError):
             raise outcome
         barriers(Barriers.TIMEOUTS).inc()

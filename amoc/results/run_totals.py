@@ -18,6 +18,7 @@ from amoc.metrics.board import Kind
 from amoc.metrics.health_figures import WorkerPoint
 from amoc.metrics.histogram import MAX_NS
 from amoc.metrics.reserved import ITERATIONS, OUTLIVED
+from amoc.results import connection_facts
 from amoc.results.generator_health import Health
 from amoc.results.rate_shortfall import Shortfall
 from amoc.results.rest import Rest
@@ -128,6 +129,7 @@ class RunTotals:
             *self._outlived(),
             *self.rest.notes(),
             *self.shortfall.notes(),
+            *connection_facts.notes(self.whole.counters),
             *(
                 f"timer {name} has durations above {MAX_MIN} min, which count as {MAX_MIN} min in"
                 " its mean and percentiles; its maximum is exact"
@@ -140,10 +142,7 @@ class RunTotals:
         counters, crashed = self.whole.counters, sum(self.whole.crashes.values())
         if crashed and not counters.get(ITERATIONS):
             return f"no iteration succeeded: {counted(crashed, 'iteration')} crashed"
-        failures = counters.get("connection_failures", 0)
-        if failures and not counters.get("connections"):
-            return f"no connection was established: {counted(failures, 'attempt')} failed"
-        return ""
+        return connection_facts.never_connected(counters)
 
     def _not_started(self) -> list[str]:
         users = self.whole.last.users if self.whole.last is not None else {}

@@ -101,12 +101,14 @@ class User(greenlet):
         mailbox: Made when it is first needed; most users never need one.
         waiting_for: What it waits for (`amoc.base.waiting`).
         pending_interrupt: What it raises when it waits next (`amoc.base.waiting`).
+        interrupt_key: By which that can be withdrawn.
         spawned: The greenlets that it has spawned and that have not ended (`amoc.users.spawned`).
     """
 
     mailbox: Mailbox | None = None
     waiting_for: Waiter[object] | None = None
     pending_interrupt: BaseException | None = None
+    interrupt_key: object = None
     spawned: set[greenlet] | None = None
     _has_crashed = False
     _crashes_in_a_row = 0

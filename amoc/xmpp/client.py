@@ -8,7 +8,7 @@ from gevent import get_hub, getcurrent
 
 from amoc.base.waiting import Waiter
 from amoc.users.user import UserStopped
-from amoc.xmpp import options
+from amoc.xmpp import meters, options
 from amoc.xmpp.features.contacts import Contacts
 from amoc.xmpp.features.discovery import Discovery
 from amoc.xmpp.features.inbox import Inbox
@@ -41,7 +41,9 @@ class Client(Contacts, Rooms, Profile, Messaging, Discovery, Uploads, Inbox):
         """Close the stream and wait up to xmpp_close_timeout for the server to close its half.
 
         By then the server has read all that was sent, and what it sent before has been counted and
-        shown to the handlers. Never fails; harmless when the stream is over or closed.
+        shown to the handlers. If it does not close its half, that is counted
+        (``closes_unfinished``): it may not have read what was sent last. Never fails; harmless when
+        the stream is over or closed.
         """
         session = self._session
         session.forget()
@@ -54,11 +56,23 @@ class Client(Contacts, Rooms, Profile, Messaging, Discovery, Uploads, Inbox):
                 if getcurrent() is not get_hub():
                     waiter.wait(options.xmpp_close_timeout.get())
             finally:
+                if not stream.goodbye:
+                    meters.closes_unfinished.inc()
                 self.abort()
 
     def abort(self) -> None:
-        """Drop the connection without waiting. Harmless when it is gone."""
+        """Drop the connection at once, without closing the stream. Harmless when it is gone."""
         self._session.shut()
+
+    def cut(self, reset: bool = False) -> None:
+        """Drop the connection as a crashed host or a dead network does. Harmless when it is gone.
+
+        Args:
+            reset: Whether the server gets a reset (RST). Otherwise it gets nothing at all, not even
+                acknowledgements of what it sends, and has to find out by itself
+                (`amoc.xmpp.transports.silence`).
+        """
+        self._session.shut(lambda stream: stream.cut(reset))
 
     def __enter__(self) -> Self:
         return self

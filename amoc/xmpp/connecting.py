@@ -14,15 +14,17 @@ import resource as limits
 from time import monotonic_ns
 from typing import Any, Final, NamedTuple
 
+from greenlet import GreenletExit
+
 from amoc.base import pause
 from amoc.base.clock import S_NS
-from amoc.base.errors import AmocError, ScenarioError
+from amoc.base.errors import ScenarioError
 from amoc.base.waiting import Waiter, wait
-from amoc.xmpp import errors, identity, meters, options, server_addresses
+from amoc.xmpp import causes, errors, identity, meters, options, server_addresses
 from amoc.xmpp.client import Client
 from amoc.xmpp.identity import Identity
 from amoc.xmpp.login import Negotiation, Terms
-from amoc.xmpp.server_url import WEBSOCKET, Server
+from amoc.xmpp.server_url import WEBSOCKET, Server, parse_server
 from amoc.xmpp.session import Session
 from amoc.xmpp.stanza import PARSERS
 from amoc.xmpp.transports.connection import Connection
@@ -157,18 +159,54 @@ def connect(
         interrupts=interrupts,
     )
     most = options.xmpp_connect_attempts.get() if attempts is None else attempts
-    for attempt in range(most):
-        if attempt:
-            seconds = pause_before(attempt, options.xmpp_connect_pause.get(), random.random())
-            wait(Waiter(), seconds)
+    meters.connecting.inc()
+    try:
+        return _connect(plan, most)
+    except GreenletExit:  # the user is asked to stop, or killed
+        meters.connections_cancelled.inc()
+        raise
+    finally:
+        meters.connecting.dec()
+
+
+def _connect(plan: Plan, most: int) -> Client:
+    """Make up to `most` attempts, each of which may be sent on to other hosts."""
+    failed, hops = 0, 0
+    target: str | None = None
+    while True:
         try:
-            return _attempt(plan, attempt)
+            return _attempt(plan if target is None else plan._replace(server=target), failed)
+        except errors.SeeOtherHost as error:
+            target = error.target
+            if not can_follow(target, hops):
+                _count_failure(error, gives_up=True)
+                raise
+            meters.redirects.inc()
+            hops += 1
+            continue
         except errors.XmppError as error:
-            meters.connection_failures.inc()
-            failure = error
-            if not worth_retrying(error):
-                break
-    raise failure
+            failed += 1
+            gives_up = failed >= most or not worth_retrying(error)
+            _count_failure(error, gives_up)
+            if gives_up:
+                raise
+        target = None
+        wait(Waiter(), pause_before(failed, options.xmpp_connect_pause.get(), random.random()))
+
+
+def _count_failure(error: errors.XmppError, gives_up: bool) -> None:
+    meters.attempt_failed(error)
+    if gives_up:
+        meters.connections_given_up.inc()
+
+
+def can_follow(target: str, hops: int) -> bool:
+    """Whether a user goes to the other host that a server names, after `hops` others."""
+    try:
+        parse_server(target)
+    except ValueError:
+        return False
+    return hops < options.xmpp_max_redirects.get()
 
 
 # Any: they are those of `connect`, by whatever name.
@@ -199,8 +237,8 @@ def _attempt(plan: Plan, attempt: int) -> Client:
         talk.authenticate(features, me, plan.terms)
         jid = talk.bind(talk.open(me.domain), plan.terms.resource)
     except BaseException as error:
-        if isinstance(error, AmocError):
-            talk.stream.fail(error)  # tells the server what it did wrong, where it did
+        if isinstance(error, errors.BadStreamError):
+            talk.stream.fail(error)  # tells the server what it did wrong
         talk.stream.abort()
         raise
     meters.connection.record_ns(monotonic_ns() - begin_ns)
@@ -227,7 +265,8 @@ def _socket(server: Server, source: str | None, who: str, deadline_ns: int) -> S
         found = server_addresses.resolve(server, (deadline_ns - monotonic_ns()) / S_NS)
     except OSError as error:
         raise errors.ConnectError(
-            f"{who}: the name {server.host} cannot be resolved: {error.strerror or error}"
+            f"{who}: the name {server.host} cannot be resolved: {error.strerror or error}",
+            causes.NAME_UNKNOWN,
         ) from None
     failure: OSError = OSError(errno.EADDRNOTAVAIL, "the name has no address")
     for family, address in found:
@@ -235,14 +274,16 @@ def _socket(server: Server, source: str | None, who: str, deadline_ns: int) -> S
             left = (deadline_ns - monotonic_ns()) / S_NS
             return connected_socket(family, address, source, left)
         except OSError as error:
-            failure = error
+            failure = error.with_traceback(None)  # which refers to this very function
     raise connect_error(failure, who, source)
 
 
 def connect_error(error: OSError, who: str, source: str | None) -> errors.ConnectError:
     """The error of a user that could not connect, from the local address `source` if given."""
     if isinstance(error, TimeoutError) and error.errno is None:
-        return errors.ConnectTimeout(f"{who}: could not connect within xmpp_connect_timeout")
+        return errors.ConnectTimeout(
+            f"{who}: could not connect within xmpp_connect_timeout", causes.TIMEOUT_TCP
+        )
     if error.errno in (errno.EMFILE, errno.ENFILE):
         soft, hard = limits.getrlimit(limits.RLIMIT_NOFILE)
         whose = (
@@ -262,4 +303,5 @@ def connect_error(error: OSError, who: str, source: str | None) -> errors.Connec
             else "; local ports may be used up"
         ) + ", add addresses to xmpp_source_addresses"
     reason = os.strerror(error.errno) if error.errno else str(error)
-    return errors.ConnectError(f"{who}: cannot connect: {reason}{hint}")
+    cause = causes.TIMEOUT_TCP if error.errno == errno.ETIMEDOUT else causes.of_loss(error)
+    return errors.ConnectError(f"{who}: cannot connect: {reason}{hint}", cause)

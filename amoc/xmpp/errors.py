@@ -6,6 +6,7 @@
         OutOfFilesError          ... because this process ran out of file descriptors
         ConnectTimeout           ... because there was no session in time
       StreamError                the server ended the stream and said why (RFC 6120 section 4.9)
+        SeeOtherHost             ... because another host should be used
         BadStreamError           the server sent what XMPP forbids, so we ended the stream
       SaslError                  the login was refused, or the server could not prove itself
       IqError                    an iq was answered with an error (section 8.3)
@@ -23,6 +24,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from amoc.base.errors import PeerError, ResourceError
+from amoc.xmpp import causes
 
 if TYPE_CHECKING:
     from amoc.xmpp.stanza import Stanza
@@ -39,15 +41,30 @@ def quoted(text: str) -> str:
 
 
 class XmppError(PeerError):
-    """The base of them all: an XMPP server, or the connection to it, failed a user."""
+    """The base of them all: an XMPP server, or the connection to it, failed a user.
+
+    Attributes:
+        cause: The cause as which it is counted, one of `amoc.xmpp.causes.CAUSES`.
+    """
+
+    cause: str = causes.OTHER
 
 
-class ConnectError(XmppError):
+class _CausedError(XmppError):
+    def __init__(self, message: str, cause: str | None = None) -> None:
+        super().__init__(message)
+        if cause is not None:
+            self.cause = cause
+
+
+class ConnectError(_CausedError):
     """No connection could be made."""
 
 
 class TlsRequiredError(ConnectError):
     """The server demands TLS, which amoc does not support yet."""
+
+    cause = causes.TLS
 
 
 class UpgradeError(ConnectError):
@@ -56,6 +73,8 @@ class UpgradeError(ConnectError):
     Attributes:
         status: The status of its answer in HTTP; None when that was not HTTP.
     """
+
+    cause = causes.UPGRADE
 
     def __init__(self, text: str, status: int | None = None) -> None:
         super().__init__(text)
@@ -66,10 +85,13 @@ class OutOfFilesError(ConnectError, ResourceError):
     """No connection could be made: this process has run out of file descriptors."""
 
     exit_code = ResourceError.exit_code
+    cause = causes.OUT_OF_FILES
 
 
 class ConnectTimeout(ConnectError, TimeoutError):
     """There was no session in time: not connected, not logged in, or no resource bound."""
+
+    cause = causes.TIMEOUT_LOGIN
 
 
 class _ConditionError(XmppError):
@@ -87,6 +109,7 @@ class _ConditionError(XmppError):
         super().__init__(f"{who}: {self.happened}: {reason}")
         self.condition = condition
         self.text = text
+        self.cause = causes.of_condition(condition)
 
 
 class StreamError(_ConditionError):
@@ -100,6 +123,18 @@ class StreamError(_ConditionError):
     happened = "the server ended the stream"
 
 
+class SeeOtherHost(StreamError):
+    """The server sent the user to another one (RFC 6120 section 4.9.3.19).
+
+    Attributes:
+        target: Where to, as the server wrote it: ``host`` or ``host:port``.
+    """
+
+    def __init__(self, who: str, target: str) -> None:
+        super().__init__(who, "see-other-host", target)
+        self.target = target
+
+
 class BadStreamError(StreamError):
     """The server sent something that XMPP does not allow, and the stream was closed for that.
 
@@ -109,6 +144,10 @@ class BadStreamError(StreamError):
     """
 
     happened = "the server broke the protocol"
+
+    def __init__(self, who: str, condition: str, text: str = "") -> None:
+        super().__init__(who, condition, text)
+        self.cause = causes.PROTOCOL_VIOLATION
 
 
 class SaslError(_ConditionError):
@@ -168,8 +207,10 @@ class RoomLeftError(_ConditionError):
     happened = "the user is in the room no more"
 
 
-class Disconnected(XmppError):
+class Disconnected(_CausedError):
     """The connection is gone without a stream error: reset, closed, or cut in the midst of it."""
+
+    cause = causes.CLOSED
 
 
 class IqTimeout(XmppError, TimeoutError):
@@ -182,6 +223,8 @@ class ReceiveTimeout(XmppError, TimeoutError):
 
 class SendTimeout(XmppError, TimeoutError):
     """The server took no more bytes for too long."""
+
+    cause = causes.NOT_READING
 
 
 class UploadError(XmppError):

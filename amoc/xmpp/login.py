@@ -16,7 +16,8 @@ import gevent
 
 from amoc.base.clock import S_NS
 from amoc.base.errors import ClosedError
-from amoc.base.waiting import Waiter
+from amoc.base.tracebacks import copy_of
+from amoc.base.waiting import Waiter, wait_despite_pause
 from amoc.xmpp import errors
 from amoc.xmpp.identity import Identity
 from amoc.xmpp.stanza import Stanza, error_of
@@ -152,13 +153,13 @@ class Negotiation(Owner):
         """
         while not self.early:
             if self.stream.failure is not None:
-                raise self.stream.failure
+                raise copy_of(self.stream.failure)
             if self.stream.ended:
                 raise errors.Disconnected(f"{self.stream.who}: the stream was closed")
             waiter = self._waiter = Waiter()
             try:
                 left = (self._deadline_ns - monotonic_ns()) / S_NS
-                if left <= 0 or not waiter.wait(left):
+                if left <= 0 or not wait_despite_pause(waiter, left):
                     raise errors.ConnectTimeout(
                         f"{self.stream.who}: the server did not send {what} in time"
                         " (xmpp_connect_timeout)"

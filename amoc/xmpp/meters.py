@@ -14,13 +14,25 @@ from time import monotonic_ns
 from typing import Final
 
 from amoc import metrics
+from amoc.metrics import connection_names, optional
+from amoc.xmpp import causes
 
-connections = metrics.built_in(metrics.Counter, "connections")
+connections = metrics.built_in(metrics.Counter, connection_names.CONNECTIONS)
 """Sessions that were established."""
-connection_failures = metrics.built_in(metrics.Counter, "connection_failures")
-"""Attempts that did not lead to a session."""
+connection_failures = metrics.built_in(metrics.Counter, connection_names.FAILURES)
+"""Attempts that failed; also by cause, see `amoc.xmpp.causes`."""
+connections_given_up = metrics.built_in(metrics.Counter, "connections_given_up")
+"""Calls of `connect` that failed for good, after one failed attempt or several."""
+connections_cancelled = metrics.built_in(metrics.Counter, connection_names.CANCELLED)
+"""Calls of `connect` that ended without a session because their user was to stop, or was killed."""
+redirects = metrics.built_in(metrics.Counter, "redirects")
+"""Times that a server sent a user to another host (see-other-host) and the user went there."""
 disconnections = metrics.built_in(metrics.Counter, "disconnections")
-"""Sessions that ended unexpectedly."""
+"""Sessions that ended unexpectedly; also by cause."""
+closes_unfinished = metrics.built_in(metrics.Counter, connection_names.CLOSES_UNFINISHED)
+"""Streams that a user closed and whose server did not close its half."""
+connecting = metrics.built_in(metrics.Gauge, "connecting")
+"""Users inside `connect` now, pauses between attempts included."""
 connected = metrics.built_in(metrics.Gauge, "connected")
 """Sessions that are open now."""
 connection = metrics.built_in(metrics.Timer, "connection")
@@ -39,6 +51,22 @@ rooms_lost = metrics.built_in(metrics.Counter, "rooms_lost")
 """Users that were put out of a room: kicked or banned, or the room was closed to them."""
 inbox_dropped = metrics.built_in(metrics.Counter, "inbox_dropped")
 """Stanzas that were dropped from a full inbox to make room for newer ones."""
+
+
+def attempt_failed(error: BaseException) -> None:
+    """Count a failed attempt, in all and by its cause."""
+    _count_by_cause(connection_failures, error)
+
+
+def disconnected(error: BaseException) -> None:
+    """Count a lost session, in all and by its cause."""
+    _count_by_cause(disconnections, error)
+
+
+def _count_by_cause(total: metrics.Counter, error: BaseException) -> None:
+    total.inc()
+    # One that has no room is not counted: a failure must not fail for another reason.
+    optional.counter(f"{total.name}.{causes.of(error)}", kept_free=0).inc()
 
 
 def _clock() -> str:

@@ -90,6 +90,11 @@ xmpp_connect_pause = setting(
     type=Seconds,
     verify=_at_least(0),
 )
+xmpp_max_redirects = setting(
+    3,
+    "How many times in a row a user goes where a server sends it (see-other-host); 0: never",
+    verify=_at_least(0),
+)
 xmpp_request_timeout = setting(
     30.0,
     "How long to wait for the answer to an iq, and for a server that reads no more",

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import ipaddress
 import socket as constants
+from _socket import getaddrinfo  # the plain one, whether patched or not
 from time import monotonic
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 import gevent
-from gevent.socket import getaddrinfo
+from gevent import get_hub
 
 from amoc.base.errors import ScenarioError
+from amoc.base.tracebacks import copy_of
+from amoc.base.waiting import Waiter, wait_despite_pause
 from amoc.xmpp import options, server_url
 from amoc.xmpp.server_url import Server
 from amoc.xmpp.transports.tcp import Address as SocketAddress
@@ -26,7 +29,9 @@ REMEMBER_S: Final = 60.0
 MAX_NAMES: Final = 256
 
 _known: dict[Server, tuple[float, tuple[Address, ...]]] = {}
-_lookups: dict[Server, gevent.Greenlet[[Server], tuple[Address, ...] | OSError]] = {}
+if TYPE_CHECKING:
+    _LookUp = gevent.Greenlet[[Server], tuple[Address, ...] | OSError]
+_lookups: dict[Server, _LookUp] = {}
 
 
 def server_for(user_id: int | None, attempt: int, domain: str, given: str | None) -> Server:
@@ -81,23 +86,41 @@ def resolve(server: Server, timeout: float) -> tuple[Address, ...]:
     lookup = _lookups.get(server)
     if lookup is None:
         lookup = _lookups[server] = gevent.spawn(_look_up, server)
-    lookup.join(max(timeout, 0.0))
-    if not lookup.ready():
+    if not _wait_for(lookup, timeout):
         raise TimeoutError(f"the name {server.host} was not resolved in time")
     if isinstance(lookup.value, tuple):
         return lookup.value
-    raise lookup.value if isinstance(lookup.value, OSError) else OSError("the look-up was cut off")
+    if isinstance(lookup.value, OSError):
+        raise copy_of(lookup.value)
+    raise OSError("the look-up was cut off")
+
+
+def _wait_for(lookup: _LookUp, timeout: float) -> bool:
+    waiter: Waiter[object] = Waiter()
+    lookup.rawlink(waiter.give)
+    try:
+        return lookup.ready() or wait_despite_pause(waiter, timeout)
+    finally:
+        lookup.unlink(waiter.give)
+
+
+def _ask(server: Server) -> list[Any] | OSError:
+    """In a thread: what the resolver says. What gevent raises out of a thread leaves cycles."""
+    try:
+        return getaddrinfo(server.host, server.port, 0, constants.SOCK_STREAM)
+    except OSError as error:
+        return error.with_traceback(None)
+    except UnicodeError as error:
+        return OSError(str(error))
 
 
 def _look_up(server: Server) -> tuple[Address, ...] | OSError:
     try:
-        found = getaddrinfo(server.host, server.port, type=constants.SOCK_STREAM)
-    except OSError as error:
-        return error
-    except UnicodeError as error:
-        return OSError(str(error))
+        found = get_hub().threadpool.apply(_ask, (server,))
     finally:
         del _lookups[server]
+    if isinstance(found, OSError):
+        return found
     addresses = tuple(dict.fromkeys((int(family), address) for family, _, _, _, address in found))
     if len(_known) >= MAX_NAMES:
         _known.clear()

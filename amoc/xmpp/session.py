@@ -27,6 +27,7 @@ from greenlet import greenlet
 
 from amoc.base import guard
 from amoc.base.errors import ClosedError
+from amoc.base.tracebacks import copy_of
 from amoc.base.waiting import AnyWaiter, Waiter, interrupt, withdraw_interrupt
 from amoc.metrics.board import UserState
 from amoc.users.user import User
@@ -124,6 +125,7 @@ class Session(Owner):
     __slots__ = (
         "_counted",
         "_inbox_size",
+        "_interrupt_key",
         "_interrupts",
         "_told",
         "_woken",
@@ -160,6 +162,7 @@ class Session(Owner):
         self._inbox_size = inbox_size
         self._interrupts = interrupts
         self._told = False
+        self._interrupt_key: object = None
         self._counted = False
         self._woken: list[AnyWaiter] = []
 
@@ -182,7 +185,7 @@ class Session(Owner):
             raise ClosedError(f"{self.stream.who}: this client was closed")
         if self.stream.failure is not None:
             self.tell()
-            raise self.stream.failure
+            raise copy_of(self.stream.failure)
         if self.stream.ended:
             raise ClosedError(f"{self.stream.who}: this client's stream is over")
 
@@ -200,8 +203,8 @@ class Session(Owner):
 
     def _take_back(self) -> None:
         """Withdraw our interrupt if the owner has not raised it yet."""
-        if self.stream.failure is not None:
-            withdraw_interrupt(self.owner, self.stream.failure)
+        if self._interrupt_key is not None:
+            withdraw_interrupt(self.owner, self._interrupt_key)
 
     def on_stanza(self, stanza: Stanza) -> None:
         """Measure it, and pass it on."""
@@ -275,7 +278,7 @@ class Session(Owner):
     def on_end(self, error: BaseException | None) -> None:
         """End all waits, and interrupt the owner if it has not learnt of the end."""
         if error is not None and not self.closed:
-            meters.disconnections.inc()
+            meters.disconnected(error)
         self._release(error)
         if self.on_closed is not None:
             self.on_closed.set(True)
@@ -283,10 +286,10 @@ class Session(Owner):
         if error is not None and self._interrupts and not self._told:
             get_hub().loop.run_callback(self._interrupt, error)
 
-    def shut(self) -> None:
+    def shut(self, drop: Callable[[Stream], object] = Stream.abort) -> None:
         """Drop the connection on the user's request; harmless the second time."""
         self.forget()
-        self.stream.abort()
+        drop(self.stream)
         self._release(None)
 
     def _release(self, error: BaseException | None) -> None:
@@ -314,7 +317,8 @@ class Session(Owner):
         if isinstance(owner, User) and owner.pool.states[owner.id] != UserState.RUNNING:
             return
         self._told = True
-        interrupt(owner, error)
+        self._interrupt_key = object()
+        interrupt(owner, error, self._interrupt_key)
 
     def _measure(self, stanza: Stanza) -> None:
         xml = stanza.xml

@@ -12,13 +12,14 @@ from time import monotonic_ns
 from typing import Final
 from xml.etree.ElementTree import Element
 
-from amoc.xmpp import tracing
-from amoc.xmpp.errors import BadStreamError, Disconnected, StreamError
+from amoc.base.tracebacks import copy_of
+from amoc.xmpp import causes, tracing
+from amoc.xmpp.errors import BadStreamError, Disconnected, SeeOtherHost, StreamError
 from amoc.xmpp.stanza import Stanza
 from amoc.xmpp.transports.connection import Connection, Piece, Transport
 from amoc.xmpp.transports.tcp import HARD_LIMIT, SOFT_LIMIT
 from amoc.xmpp.wire.elements import conditions_of, stream_error
-from amoc.xmpp.wire.namespaces import NS_STREAM_ERRORS, STREAM_ERROR
+from amoc.xmpp.wire.namespaces import NS_STREAM_ERRORS, SEE_OTHER_HOST, STREAM_ERROR
 from amoc.xmpp.wire.parser import Violation
 from amoc.xmpp.wire.xml_text import attributes
 
@@ -48,9 +49,11 @@ class Stream:
     Attributes:
         who: The user and the server, for messages.
         owner: Takes what happens; may change between two chunks.
-        failure: What ended the stream; None while it is open, or after an orderly close.
+        failure: What ended the stream; None while it is open, or after an orderly close. It was not
+            raised itself, so it refers to nothing; raise a copy of it (`tracebacks.copy_of`).
         ended: Whether it is over.
         closing: Whether we have closed our half.
+        goodbye: Whether the server has closed its half.
         version: The version of the server's stream; empty until its header has come, or without.
     """
 
@@ -62,6 +65,7 @@ class Stream:
         "closing",
         "ended",
         "failure",
+        "goodbye",
         "owner",
         "version",
         "who",
@@ -74,6 +78,7 @@ class Stream:
         self.failure: BaseException | None = None
         self.ended = False
         self.closing = False
+        self.goodbye = False
         self.version = ""
         self._received_ns = 0
         self._trace = tracing.current()
@@ -102,10 +107,11 @@ class Stream:
     def send(self, data: bytes) -> None:
         """Send the bytes of one whole element. Never waits; see `wait_sendable`."""
         if self._transport.unsent > HARD_LIMIT and not self.ended:
-            self.closing = True  # a closing tag would not be sent either
             self.fail(
                 Disconnected(
-                    f"{self.who}: the server does not read: more than {HARD_LIMIT} bytes are unsent"
+                    f"{self.who}: the server does not read: more than {HARD_LIMIT} bytes are"
+                    " unsent",
+                    causes.NOT_READING,
                 )
             )
             return
@@ -124,10 +130,17 @@ class Stream:
             self.send(self._framing.ending())
 
     def abort(self) -> None:
-        """Close the stream and the connection without waiting. The owner is not told."""
-        self.close_our_half()
-        self.ended = True
+        """Drop the connection at once; the stream is not closed. The owner is not told."""
         self._transport.close()
+        self._over()
+
+    def cut(self, reset: bool) -> None:
+        """As `abort`, but as if our host had crashed: by a reset, or in silence."""
+        self._transport.cut(reset)
+        self._over()
+
+    def _over(self) -> None:
+        self.ended = True
         self._framing.close()
         self.owner = NOBODY
 
@@ -135,10 +148,14 @@ class Stream:
         """End the stream because of `error`, and tell the owner."""
         if self.ended:
             return
-        if isinstance(error, BadStreamError):
+        if isinstance(error, StreamError):
             # Section 4.9.1.1: the entity that detects an error sends it before it closes.
-            self.send(stream_error(error.condition))
-        self.failure = error
+            if isinstance(error, BadStreamError):
+                self.send(stream_error(error.condition))
+            self.close_our_half()
+            if self.ended:  # nothing more could be sent
+                return
+        self.failure = copy_of(error)
         owner = self.owner
         self.abort()
         owner.on_end(error)
@@ -151,15 +168,21 @@ class Stream:
         """A child of the stream has arrived."""
         if element.tag == STREAM_ERROR:
             condition, text = conditions_of(element, NS_STREAM_ERRORS)
-            self.fail(StreamError(self.who, condition, text))
+            if condition == "see-other-host":
+                target = element.findtext(SEE_OTHER_HOST, "").strip()
+                self.fail(SeeOtherHost(self.who, target))
+            else:
+                self.fail(StreamError(self.who, condition, text))
         else:
             self.owner.on_stanza(Stanza(element, self._received_ns))
 
     def on_close(self) -> None:
         """The server has closed its half."""
+        self.goodbye = True
         if self.closing:
             self._end_orderly()
         else:
+            self.close_our_half()
             self.fail(Disconnected(f"{self.who}: the server closed the stream"))
 
     def _on_data(self, data: Piece) -> None:
@@ -189,10 +212,12 @@ class Stream:
             self.fail(BadStreamError(self.who, error.condition, error.text))
             return
         if self.closing and error is None:
-            self._end_orderly()  # a server need not answer, and many just hang up
+            self._end_orderly()  # without a goodbye
             return
-        how = "closed the connection" if error is None else f"is gone: {_reason(error)}"
-        self.fail(Disconnected(f"{self.who}: the server {how} {self._framing.place}"))
+        how, cause = "closed the connection", causes.CLOSED
+        if error is not None:
+            how, cause = f"is gone: {_reason(error)}", causes.of_loss(error)
+        self.fail(Disconnected(f"{self.who}: the server {how} {self._framing.place}", cause))
 
 
 def _reason(error: Exception) -> str:

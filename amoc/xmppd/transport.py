@@ -17,7 +17,7 @@ from __future__ import annotations
 from _socket import SHUT_WR
 from _socket import socket as Socket  # noqa: N812 - the plain one, whether patched or not
 from enum import IntEnum
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
 if TYPE_CHECKING:
     from gevent._types import _IoWatcher
@@ -80,6 +80,21 @@ class Life(IntEnum):
 
 
 _OPEN: Final = Life.OPEN
+
+
+class _EndedSession:
+    """What a closed transport still finds where its session was."""
+
+    framer: Final = None
+
+    def fail(self, condition: str, text: str = "") -> None:
+        """Do nothing: it has ended."""
+
+    def lost(self) -> None:
+        """Do nothing: it has ended."""
+
+
+ENDED: Final = cast("Reader", _EndedSession())
 
 
 class Transport:
@@ -153,7 +168,8 @@ class Transport:
         self._reader.close()
         self._socket.close()
         self._server.forget(self)
-        self.session.lost()
+        session, self.session = self.session, ENDED  # no circle of references is left
+        session.lost()
 
     def flush(self) -> None:
         """Send what is queued; the rest follows when the client has read some."""

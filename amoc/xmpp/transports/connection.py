@@ -60,6 +60,9 @@ class Transport(Protocol):
     def close(self) -> None:
         """Close the connection; what was not sent is lost. Harmless the second time."""
 
+    def cut(self, reset: bool) -> None:
+        """Be gone without a goodbye of any layer: by a reset, or in silence (`silence`)."""
+
 
 class Connection(NamedTuple):
     """A transport that is connected, and what frames a stream on it."""

@@ -13,11 +13,13 @@ import errno
 import os
 import socket as constants
 from _socket import socket as Socket  # noqa: N812 - the plain one, whether patched or not
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from gevent import get_hub
 
-from amoc.base.waiting import Waiter
+from amoc.base.waiting import Waiter, wait_despite_pause
+from amoc.xmpp.transports import silence
 from amoc.xmpp.transports.connection import OnData, OnLost
 
 if TYPE_CHECKING:
@@ -97,7 +99,7 @@ def _wait_writable(sock: Socket, timeout: float) -> None:
     watcher = get_hub().loop.io(sock.fileno(), _WRITE)
     watcher.start(waiter.give, True)
     try:
-        if not waiter.wait(timeout):
+        if not wait_despite_pause(waiter, timeout):
             raise TimeoutError
     finally:
         watcher.stop()
@@ -113,7 +115,6 @@ class TcpTransport:
 
     Attributes:
         closed: Whether it was closed, by either side.
-        lost: The error that ended it; None when the peer closed it, or we did.
     """
 
     __slots__ = (
@@ -130,7 +131,6 @@ class TcpTransport:
         "_unsent",
         "_writer",
         "closed",
-        "lost",
     )
 
     def __init__(self, sock: Socket) -> None:
@@ -147,7 +147,6 @@ class TcpTransport:
         self._writer: _IoWatcher | None = None
         self._broken = False
         self.closed = False
-        self.lost: OSError | None = None
         self._reader = self._loop.io(sock.fileno(), _READ)
 
     def start(self, on_data: OnData, on_lost: OnLost) -> None:
@@ -232,6 +231,13 @@ class TcpTransport:
 
     def close(self) -> None:
         """Close the connection; what the kernel has not taken is lost. Harmless the second time."""
+        self._leave(Socket.close)
+
+    def cut(self, reset: bool) -> None:
+        """Be gone as a crashed host is: by a reset, or in silence."""
+        self._leave(silence.reset if reset else silence.KEEPER.keep)
+
+    def _leave(self, dispose: Callable[[Socket], object]) -> None:
         if self.closed:
             return
         self._send_held()
@@ -241,7 +247,7 @@ class TcpTransport:
         if self._writer is not None:
             self._writer.stop()
             self._writer.close()
-        self._sock.close()
+        dispose(self._sock)
         self._unsent = None
         # No reference cycle: what is closed is freed at once, not when the collector comes.
         self._on_data = self._on_lost = _ignore
@@ -295,7 +301,6 @@ class TcpTransport:
 
     def _end(self, error: OSError | None) -> None:
         if not self.closed:
-            self.lost = error
             on_lost = self._on_lost
             self.close()
             on_lost(error)

@@ -13,7 +13,7 @@ from time import monotonic_ns
 from typing import Final
 
 from amoc.base.clock import S_NS
-from amoc.base.waiting import Waiter
+from amoc.base.waiting import Waiter, wait_despite_pause
 from amoc.xmpp import errors
 from amoc.xmpp.server_url import Server
 from amoc.xmpp.transports.connection import OnData, OnLost, Transport
@@ -89,13 +89,19 @@ class WebSocketTransport:
         self._below.write(masked_frame(websocket.CLOSE, data))
         self._below.close()
 
+    def cut(self, reset: bool) -> None:
+        """Be gone without a close frame."""
+        self.closed = True
+        self._on_data = self._on_lost = _ignore
+        self._below.cut(reset)
+
     def _receive(self, data: bytes) -> None:
         messages: list[websocket.Message] = []
         violation = None
         try:
             self._frames.feed(data, messages)
         except FrameViolation as found:
-            violation = found
+            violation = found.with_traceback(None)  # which refers to this very function
         texts = [message for opcode, message in messages if opcode == websocket.TEXT]
         end = None
         if len(texts) < len(messages):
@@ -168,7 +174,7 @@ def open_websocket(
             ).encode()
         )
         left = (deadline_ns - monotonic_ns()) / S_NS
-        if left <= 0 or not waiting.wait(left):
+        if left <= 0 or not wait_despite_pause(waiting, left):
             raise errors.ConnectTimeout(
                 f"{who}: the server did not answer the WebSocket handshake in time"
                 " (xmpp_connect_timeout)"

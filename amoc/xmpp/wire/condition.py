@@ -37,6 +37,56 @@ STANZA_CONDITIONS: Final = frozenset(
 )
 """What an answer of type error may give as its reason (section 8.3.3)."""
 
+STREAM_CONDITIONS: Final = frozenset(
+    (
+        "bad-format",
+        "bad-namespace-prefix",
+        "conflict",
+        "connection-timeout",
+        "host-gone",
+        "host-unknown",
+        "improper-addressing",
+        "internal-server-error",
+        "invalid-from",
+        "invalid-namespace",
+        "invalid-xml",
+        "not-authorized",
+        "not-well-formed",
+        "policy-violation",
+        "remote-connection-failed",
+        "reset",
+        "resource-constraint",
+        "restricted-xml",
+        "see-other-host",
+        "system-shutdown",
+        UNDEFINED,
+        "unsupported-encoding",
+        "unsupported-feature",
+        "unsupported-stanza-type",
+        "unsupported-version",
+    )
+)
+"""Why a stream may be ended (section 4.9.3)."""
+
+SASL_CONDITIONS: Final = frozenset(
+    (
+        "aborted",
+        "account-disabled",
+        "bad-challenge",  # this and the next are what our end says of the server
+        "bad-server-signature",
+        "credentials-expired",
+        "encryption-required",
+        "incorrect-encoding",
+        "invalid-authzid",
+        "invalid-mechanism",
+        "malformed-request",
+        "mechanism-too-weak",
+        "not-authorized",
+        "temporary-auth-failure",
+    )
+)
+"""Why a login may fail (section 6.5)."""
+
 
 class Condition(PeerError):
     """A peer did something that deserves a defined condition.

@@ -11,6 +11,7 @@ import re
 from typing import Any, Final, Generic, Protocol, TypeVar
 from xml.etree import ElementTree as ET
 
+from amoc.base.tracebacks import raise_without_cycle
 from amoc.xmpp.wire.elements import STREAM_END, stream_header
 from amoc.xmpp.wire.parser import STANDARD_HEADER, WORN_BYTES, Parser, T, Violation
 from amoc.xmpp.wire.parsers import Parsers
@@ -119,12 +120,12 @@ class Framer(Generic[T]):
                 lend = self._parsers
                 parser = self.parser = lend.new() if self.opening else lend.inside(self.root)
             found: list[tuple[int, T]] = []
-            violation = None
+            broken: list[Violation] = []
             idle = False
             try:
                 idle = parser.feed(chunk, found, self.max_bytes)
-            except Violation as error:
-                violation = error
+            except Violation as violation:
+                broken.append(violation)
             if self.opening and parser.header is not None:
                 self.opening = False
                 self.root = parser.root
@@ -141,7 +142,7 @@ class Framer(Generic[T]):
                     self.parser = None
                     self._parsers.put_back(parser)
                     return
-                chunk = self._settle(parser, reader, violation, bool(found))
+                chunk = self._settle(parser, reader, broken, bool(found))
 
     def header(self, addresses: str) -> bytes:
         """A stream header (RFC 6120 section 4.7)."""
@@ -168,12 +169,12 @@ class Framer(Generic[T]):
         self._give_back()
 
     def _settle(
-        self, parser: Parser[T], reader: Reader[T], violation: Violation | None, completed: bool
+        self, parser: Parser[T], reader: Reader[T], broken: list[Violation], completed: bool
     ) -> bytes:
         """After a chunk; what must be parsed again by another parser."""
-        if violation is not None:
+        if broken:
             self.close()
-            raise violation
+            raise_without_cycle(broken)
         if parser.closed:
             self.close()
             reader.on_close()

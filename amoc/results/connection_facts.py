@@ -1,0 +1,52 @@
+"""What a run's counters say of its connections: none was made, or some may have lost data. Pure.
+
+A run without a connection has measured nothing of its target, whatever its thresholds say, so it
+fails by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from amoc.base.text import counted
+from amoc.metrics.connection_names import CANCELLED, CLOSES_UNFINISHED, CONNECTIONS, FAILURES
+
+MAX_CAUSES = 5
+
+
+def never_connected(counters: Mapping[str, int]) -> str:
+    """That no user has connected although some have tried, and why; empty if it is not so."""
+    failures, cancelled = counters.get(FAILURES, 0), counters.get(CANCELLED, 0)
+    if counters.get(CONNECTIONS, 0) or not failures + cancelled:
+        return ""
+    said = []
+    if failures:
+        said.append(f"{counted(failures, 'attempt')} failed{_by_cause(counters)}")
+    if cancelled:
+        said.append(f"{counted(cancelled, 'user')} had to stop while connecting")
+    return f"no connection was established: {', '.join(said)}"
+
+
+def notes(counters: Mapping[str, int]) -> list[str]:
+    """What readers of the results should know, a sentence each."""
+    if not (unfinished := counters.get(CLOSES_UNFINISHED, 0)):
+        return []
+    note = (
+        f"in {counted(unfinished, 'close')} the server did not close its half of the stream"
+        f" ({CLOSES_UNFINISHED}): it may not have read what was sent last"
+    )
+    return [note]
+
+
+def _by_cause(counters: Mapping[str, int]) -> str:
+    prefix = FAILURES + "."
+    causes = {
+        name.removeprefix(prefix): count
+        for name, count in counters.items()
+        if count and name.startswith(prefix)
+    }
+    ranked = sorted(causes.items(), key=lambda item: (-item[1], item[0]))
+    told = [f"{cause} {count:,}" for cause, count in ranked[:MAX_CAUSES]]
+    if more := len(ranked) - MAX_CAUSES if len(ranked) > MAX_CAUSES else 0:
+        told.append(f"and {counted(more, 'cause')} more")
+    return f" ({', '.join(told)})" if told else ""

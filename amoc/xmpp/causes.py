@@ -1,0 +1,110 @@
+"""Pure. Why connections fail or are lost, as one of a fixed list of causes.
+
+Failed attempts and lost sessions are counted by them: ``connection_failures.refused``. A peer
+cannot add to the list, so it cannot use up the metrics of a worker: a condition that RFC 6120 does
+not define counts as ``undefined-condition``.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import Final
+
+from amoc.xmpp.wire.condition import (
+    SASL_CONDITIONS,
+    STANZA_CONDITIONS,
+    STREAM_CONDITIONS,
+    UNDEFINED,
+)
+
+REFUSED: Final = "refused"
+"""Nobody listens at the server's address, or a firewall says so."""
+UNREACHABLE: Final = "unreachable"
+"""There is no route to the server's host."""
+NAME_UNKNOWN: Final = "name-unknown"
+"""The server's name has no address."""
+NO_LOCAL_PORT: Final = "no-local-port"
+"""Local ports are used up, or a source address is not one of this host."""
+OUT_OF_FILES: Final = "out-of-files"
+"""No file descriptor is left."""
+TIMEOUT_TCP: Final = "timeout-tcp"
+"""The TCP connection was not accepted in time."""
+TIMEOUT_TLS: Final = "timeout-tls"
+"""The TLS handshake was not done in time."""
+TIMEOUT_LOGIN: Final = "timeout-login"
+"""The server accepted the connection, and then took too long to log the user in."""
+TLS: Final = "tls"
+"""The TLS handshake failed, a certificate was not accepted, or TLS is demanded or not offered."""
+UPGRADE: Final = "upgrade"
+"""The server refused to speak WebSocket or BOSH, or does not know how."""
+RESET: Final = "reset"
+"""The server, or something in between, reset the connection."""
+CLOSED: Final = "closed"
+"""The server closed the connection or the stream without a stream error."""
+PEER_DEAD: Final = "peer-dead"
+"""The server's host acknowledged nothing for two minutes."""
+NOT_READING: Final = "not-reading"
+"""The server took no more bytes."""
+PROTOCOL_VIOLATION: Final = "protocol-violation"
+"""The server sent what XMPP does not allow."""
+SCENARIO: Final = "scenario"
+"""A handler of the scenario raised an exception."""
+OTHER: Final = "other"
+"""None of these."""
+
+CAUSES: Final = frozenset(
+    (
+        REFUSED,
+        UNREACHABLE,
+        NAME_UNKNOWN,
+        NO_LOCAL_PORT,
+        OUT_OF_FILES,
+        TIMEOUT_TCP,
+        TIMEOUT_TLS,
+        TIMEOUT_LOGIN,
+        TLS,
+        UPGRADE,
+        RESET,
+        CLOSED,
+        PEER_DEAD,
+        NOT_READING,
+        PROTOCOL_VIOLATION,
+        SCENARIO,
+        OTHER,
+        *STREAM_CONDITIONS,
+        *SASL_CONDITIONS,
+        *STANZA_CONDITIONS,
+    )
+)
+"""All that there are: those above, and the conditions that RFC 6120 defines."""
+
+_OF_ERRNO: Final = {
+    errno.ECONNREFUSED: REFUSED,
+    errno.EHOSTUNREACH: UNREACHABLE,
+    errno.ENETUNREACH: UNREACHABLE,
+    errno.EHOSTDOWN: UNREACHABLE,
+    errno.ENETDOWN: UNREACHABLE,
+    errno.EADDRNOTAVAIL: NO_LOCAL_PORT,
+    errno.EMFILE: OUT_OF_FILES,
+    errno.ENFILE: OUT_OF_FILES,
+    errno.ECONNRESET: RESET,
+    errno.EPIPE: RESET,
+    errno.ECONNABORTED: RESET,
+    errno.ETIMEDOUT: PEER_DEAD,
+}
+
+
+def of_condition(condition: str) -> str:
+    """The cause of a stream, SASL or stanza error with this condition."""
+    return condition if condition in CAUSES else UNDEFINED
+
+
+def of_loss(error: Exception) -> str:
+    """The cause of a connection that was not made or is gone, by what the transport says of it."""
+    return _OF_ERRNO.get(getattr(error, "errno", None) or 0, OTHER)
+
+
+def of(error: BaseException) -> str:
+    """The cause of whatever ended an attempt or a session."""
+    found = getattr(error, "cause", SCENARIO)
+    return found if found in CAUSES else SCENARIO
