@@ -37,6 +37,10 @@ connected = metrics.built_in(metrics.Gauge, "connected")
 """Sessions that are open now."""
 connection = metrics.built_in(metrics.Timer, "connection")
 """From the TCP connect to the bound session, of attempts that succeeded."""
+tls_handshake = metrics.built_in(metrics.Timer, "tls_handshake")
+"""From the first to the last byte of a TLS handshake that succeeded."""
+tls_handshakes_resumed = metrics.built_in(metrics.Counter, "tls_handshakes_resumed")
+"""Handshakes that resumed an earlier session."""
 messages_sent = metrics.built_in(metrics.Counter, "messages_sent")
 """Messages handed to the connection, errors apart."""
 messages_received = metrics.built_in(metrics.Counter, "messages_received")

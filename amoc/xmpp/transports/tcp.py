@@ -106,7 +106,7 @@ def _wait_writable(sock: Socket, timeout: float) -> None:
         watcher.close()
 
 
-def _ignore(_: object) -> None:
+def ignore(_: object) -> None:
     """Called for what happens after the end."""
 
 
@@ -137,8 +137,8 @@ class TcpTransport:
         """Take over a connected, non-blocking socket, which this closes; see `start`."""
         self._sock = sock
         self._send = sock.send
-        self._on_data: OnData = _ignore
-        self._on_lost: OnLost = _ignore
+        self._on_data: OnData = ignore
+        self._on_lost: OnLost = ignore
         self._loop = get_hub().loop
         self._unsent: bytearray | None = None
         self._turn = -1  # of the loop, in which it has sent last
@@ -157,6 +157,13 @@ class TcpTransport:
             self._reader.start(self._readable)
         self._on_data = on_data
         self._on_lost = on_lost
+
+    def hand_over(
+        self, on_data: Callable[[bytes], object], on_lost: Callable[[OSError | None], object]
+    ) -> None:
+        """Let others take what happens from now on, unless it is closed."""
+        if not self.closed:
+            self._on_data, self._on_lost = on_data, on_lost
 
     @property
     def unsent(self) -> int:
@@ -250,7 +257,7 @@ class TcpTransport:
         dispose(self._sock)
         self._unsent = None
         # No reference cycle: what is closed is freed at once, not when the collector comes.
-        self._on_data = self._on_lost = _ignore
+        self._on_data = self._on_lost = ignore
         self._wake_senders()
 
     def _readable(self) -> None:

@@ -1,0 +1,159 @@
+"""What TLS connections of a worker share: one context for each set of options, and sessions.
+
+A context holds the certificates to trust, which takes 30 ms and 0.8 MB for the system's; so a
+connection never has one of its own, unless its user has a certificate of its own.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections import OrderedDict
+from functools import lru_cache
+from pathlib import Path
+from typing import Final, NamedTuple
+
+MAX_CONTEXTS: Final = 256
+MAX_SESSIONS: Final = 1024
+VERSIONS: Final = {
+    "1.0": ssl.TLSVersion.TLSv1,
+    "1.1": ssl.TLSVersion.TLSv1_1,
+    "1.2": ssl.TLSVersion.TLSv1_2,
+    "1.3": ssl.TLSVersion.TLSv1_3,
+}
+"""What xmpp_tls_minimum_version may be."""
+
+
+class TlsOptions(NamedTuple):
+    """What decides which context a connection uses."""
+
+    verify: bool = True
+    """Whether the server's certificate must be valid."""
+    ca: str = ""
+    """A file or directory of certificates to trust; empty: those of the system."""
+    certificate: str = ""
+    """The client's own certificate, with the chain after it; empty: none."""
+    key: str = ""
+    """Its private key; empty: it is in the same file."""
+    minimum_version: str = "1.2"
+    ciphers: str = ""
+    """In OpenSSL's notation, for TLS up to 1.2; empty: Python's default."""
+
+
+class Sessions:
+    """Sessions to resume, the latest for each server and name; of one context.
+
+    One serves many connections: that is what the lifetime of a ticket means, and servers allow it.
+    """
+
+    __slots__ = ("_known",)
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[object, ssl.SSLSession] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def get(self, key: object) -> ssl.SSLSession | None:
+        """The session to resume with a server."""
+        return self._known.get(key)
+
+    def put(self, key: object, session: ssl.SSLSession) -> None:
+        """Keep `session`; beyond `MAX_SESSIONS` servers the one unused for longest is dropped."""
+        self._known[key] = session
+        self._known.move_to_end(key)
+        if len(self._known) > MAX_SESSIONS:
+            self._known.popitem(last=False)
+
+
+class TlsTerms(NamedTuple):
+    """How one connection is to be secured."""
+
+    context: ssl.SSLContext
+    server_name: str
+    """The name that is asked for (SNI) and that the certificate must have."""
+    sessions: Sessions | None = None
+    """Where to find and keep sessions; None: each connection makes a full handshake."""
+    place: object = None
+    """The server, as a key of `sessions`."""
+
+
+@lru_cache(maxsize=MAX_CONTEXTS)
+def shared(options: TlsOptions) -> tuple[ssl.SSLContext, Sessions]:
+    """This worker's context for `options`, and the sessions that were made with it.
+
+    Raises:
+        ValueError: An option is wrong; the message is a clause that names it and its value.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = VERSIONS[options.minimum_version]
+    if not options.verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    elif options.ca:
+        trust(context, options.ca)
+    else:
+        context.load_default_certs()
+    if options.ciphers:
+        choose_ciphers(context, options.ciphers)
+    if options.certificate:
+        present(context, options.certificate, options.key)
+    return context, Sessions()
+
+
+def trust(context: ssl.SSLContext, ca: str) -> None:
+    """Trust the certificates in a file, or in a directory that `openssl rehash` prepared.
+
+    Raises:
+        ValueError: It cannot be read, or holds none.
+    """
+    path = Path(ca)
+    try:
+        if path.is_dir():
+            context.load_verify_locations(capath=ca)
+        else:
+            context.load_verify_locations(cafile=ca)
+    except OSError as error:
+        raise ValueError(
+            f"must name a PEM file of certificates or a directory of them, got {ca!r}"
+            f" ({_reason(error)})"
+        ) from None
+
+
+def present(context: ssl.SSLContext, certificate: str, key: str) -> None:
+    """Present a certificate to the peer.
+
+    Raises:
+        ValueError: It cannot be read, or the key is not its own.
+    """
+
+    def refuse_to_ask() -> str:
+        raise ValueError("the key must not be encrypted")
+
+    try:
+        context.load_cert_chain(certificate, key or None, refuse_to_ask)
+    except (OSError, ValueError) as error:
+        also = f" and the key in {key!r}" if key else ""
+        raise ValueError(
+            f"must name a PEM file of a certificate with its key, got {certificate!r}{also}"
+            f" ({_reason(error)})"
+        ) from None
+
+
+def choose_ciphers(context: ssl.SSLContext, ciphers: str) -> None:
+    """Allow only these ciphers in TLS 1.2.
+
+    Raises:
+        ValueError: OpenSSL knows none of them.
+    """
+    try:
+        context.set_ciphers(ciphers)
+    except ssl.SSLError:
+        raise ValueError(
+            f"must name ciphers as 'openssl ciphers' does, such as ECDHE+AESGCM, got {ciphers!r}"
+        ) from None
+
+
+def _reason(error: OSError | ValueError) -> str:
+    if isinstance(error, ssl.SSLError):
+        return (error.reason or str(error)).lower().replace("_", " ")
+    return str(getattr(error, "strerror", None) or error)

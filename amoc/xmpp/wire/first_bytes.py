@@ -1,0 +1,31 @@
+"""Pure. What a peer speaks, by the first bytes that it sends: the wrong port is a common mistake."""
+
+from __future__ import annotations
+
+from typing import Final
+
+_TLS_RECORDS: Final = frozenset((0x14, 0x15, 0x16, 0x17))
+"""ChangeCipherSpec, alert, handshake, application data (RFC 8446 section 5.1)."""
+
+
+def is_tls(data: bytes) -> bool:
+    """Whether `data` begins like a TLS record."""
+    return data[:1] != b"" and data[0] in _TLS_RECORDS and data[1:2] in (b"", b"\x03")
+
+
+def protocol(data: bytes) -> str:
+    """The protocol that `data` begins like: TLS, HTTP, XMPP, SSH; empty when it is unknown."""
+    if is_tls(data):
+        return "TLS"
+    text = data[:512].lstrip()
+    for begin, name in (
+        (b"HTTP/", "HTTP"),
+        (b"<html", "HTTP"),
+        (b"<!DOCTYPE html", "HTTP"),
+        (b"<?xml", "XMPP"),
+        (b"<stream:", "XMPP"),
+        (b"SSH-", "SSH"),
+    ):
+        if text[: len(begin)].lower() == begin.lower():
+            return name
+    return ""
