@@ -11,6 +11,7 @@ from amoc.xmpp.client import Client
 from amoc.xmpp.connecting import FDS_PER_USER, connect, register
 from amoc.xmpp.errors import (
     BadStreamError,
+    CallTimeout,
     ConnectError,
     ConnectTimeout,
     Disconnected,
@@ -69,7 +70,7 @@ from amoc.xmpp.match import (
 from amoc.xmpp.meters import stamp
 from amoc.xmpp.presence_handshake import Neighbours
 from amoc.xmpp.roster import Contact
-from amoc.xmpp.slixmpp_bridge import preload
+from amoc.xmpp.slixmpp_bridge import preload, slixmpp_client
 from amoc.xmpp.stanza import Stanza
 from amoc.xmpp.tracing import trace
 from amoc.xmpp.wire.xml_text import escape
@@ -82,6 +83,7 @@ __all__ = [  # noqa: RUF022 - grouped by what it is for
     "Neighbours",
     "connect",
     "register",
+    "slixmpp_client",
     # what comes
     "Contact",
     "Stanza",
@@ -128,6 +130,7 @@ __all__ = [  # noqa: RUF022 - grouped by what it is for
     "stamp",
     # what may go wrong
     "BadStreamError",
+    "CallTimeout",
     "ConnectError",
     "ConnectTimeout",
     "Disconnected",

@@ -15,6 +15,7 @@
       UploadError                a file could not be uploaded
       Disconnected               the connection was lost without a stream error
       IqTimeout, ReceiveTimeout, SendTimeout    nothing came, or nothing could be sent, in time
+      CallTimeout                a call into slixmpp's client took too long
 
 The timeouts are TimeoutErrors too. Texts name the user and the server, never a password.
 """
@@ -229,3 +230,7 @@ class SendTimeout(XmppError, TimeoutError):
 
 class UploadError(XmppError):
     """A file could not be uploaded: the HTTP server refused it, failed, or took too long."""
+
+
+class CallTimeout(XmppError, TimeoutError):
+    """A call into slixmpp's client took longer than it was given."""

@@ -1,4 +1,4 @@
-"""slixmpp's stanza classes around received trees, without the rest of slixmpp.
+"""slixmpp's stanza classes around received trees, and the way to its client: on demand.
 
 slixmpp takes 0.1 s of CPU to import, so it is imported only when it is needed; the supervisor calls
 `preload` before it forks, and all workers share it.
@@ -11,7 +11,7 @@ slixmpp is imported without it, and then thinks it is not installed.
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 from xml.etree.ElementTree import Element
 
 from amoc.base.errors import ScenarioError
@@ -20,7 +20,12 @@ from amoc.xmpp.wire.namespaces import IQ, MESSAGE, PRESENCE
 if TYPE_CHECKING:
     from types import ModuleType
 
+    from slixmpp import ClientXMPP
     from slixmpp.xmlstream import StanzaBase
+
+    from amoc.xmpp.bridged_client import SlixmppClient
+
+    C = TypeVar("C", bound=ClientXMPP)
 
 _RESOLVER = "aiodns"
 
@@ -53,3 +58,57 @@ def to_slixmpp(xml: Element) -> StanzaBase:
     if found is None:
         raise ScenarioError(f"only a message, presence or iq can become slixmpp's, got {xml.tag}")
     return found(xml=xml, recv=True)  # type: ignore[no-any-return]
+
+
+def slixmpp_client(
+    kind: type[C],
+    user_id: int | None = None,
+    *,
+    username: str | None = None,
+    password: str | None = None,
+    domain: str | None = None,
+    server: str | None = None,
+    mechanism: str | None = None,
+    timeout: float | None = None,
+    attempts: int | None = None,
+    **arguments: Any,
+) -> SlixmppClient[C]:
+    """Log in with a client of slixmpp's; use what this returns in a ``with`` block.
+
+    It is for what amoc's own client lacks, or for a class that you have already: it costs several
+    times the CPU and memory. It runs in asyncio, in one greenlet for all of a worker, with one SSL
+    context and amoc's SCRAM. Call it by `run`; its handlers await and must not wait. What they
+    raise ends the user.
+
+    Args:
+        kind: ``slixmpp.ClientXMPP`` or a subclass, which is called with a JID, a password and
+            `arguments`.
+        user_id: As in `connect`, like all that follow.
+        username: See there.
+        password: See there.
+        domain: See there.
+        server: ``host:port``.
+        mechanism: See `connect`.
+        timeout: See there.
+        attempts: See there.
+        arguments: For `kind`.
+
+    Raises:
+        XmppError: As `connect`.
+        ScenarioError: `kind` is none of slixmpp's, or as `connect`.
+    """
+    preload()
+    from amoc.xmpp import bridged_client  # asyncio and slixmpp, for those who use them
+
+    return bridged_client.connect(
+        kind,
+        user_id,
+        username=username,
+        password=password,
+        domain=domain,
+        server=server,
+        mechanism=mechanism,
+        timeout=timeout,
+        attempts=attempts,
+        arguments=arguments,
+    )

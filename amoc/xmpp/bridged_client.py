@@ -1,0 +1,336 @@
+"""A client of slixmpp, or of a scenario's own subclass, as a user's connection.
+
+All of them live in asyncio's one greenlet (`amoc.xmpp.asyncio_greenlet`) and share its SSL context.
+Users call into it by `SlixmppClient.run`. What a handler raises ends the user, as a broken
+connection does.
+"""
+
+from __future__ import annotations
+
+import random
+from math import inf
+from time import monotonic_ns
+from typing import Any, Final, Generic, Self, TypeVar, cast
+
+from gevent import getcurrent
+from slixmpp import ClientXMPP
+from slixmpp.stanza import Message
+
+from amoc.base.errors import ClosedError, ScenarioError
+from amoc.base.waiting import AnyWaiter, Waiter, interrupt, wait, withdraw_interrupt
+from amoc.metrics.board import UserState
+from amoc.users.user import User, UserStopped
+from amoc.xmpp import asyncio_greenlet, errors, identity, meters, options, server_addresses
+from amoc.xmpp.asyncio_greenlet import NotInTime, Work, never_begun
+from amoc.xmpp.connecting import connect_error, pause_before, worth_retrying
+from amoc.xmpp.identity import Identity
+from amoc.xmpp.slixmpp_shared import use_fast_scram, watched
+
+C = TypeVar("C", bound=ClientXMPP)
+T = TypeVar("T")
+
+SPARE_S: Final = 1.0
+"""How much longer than slixmpp itself its end is waited for."""
+UNENCRYPTED: Final = ("unencrypted_plain", "unencrypted_scram")
+
+
+class Watcher:
+    """What happens to one client of slixmpp, as its user must know it; all of it in asyncio.
+
+    Attributes:
+        client: slixmpp's.
+        closed: Whether the user has closed it.
+        connected: Whether it is logged in.
+        failure: What has ended it.
+        logged_in: The wait for the session.
+        waiting: The calls that the user's greenlets wait for.
+    """
+
+    client: ClientXMPP
+
+    def __init__(self, me: Identity, who: str) -> None:
+        self.who = who
+        self.owner: Any = getcurrent()
+        self.waiting: set[AnyWaiter] = set()
+        self.logged_in: Waiter[bool] = Waiter()
+        self.failure: BaseException | None = None
+        self.connected = self.closed = False
+        self._me = me
+
+    def build(self, kind: Any, arguments: dict[str, Any], mechanisms: tuple[str, ...]) -> None:
+        """Make slixmpp's client, and hear of what happens to it."""
+        me = self._me
+        resource = options.xmpp_resource.get()
+        jid = f"{me.bare_jid}/{resource}" if resource else me.bare_jid
+        client = self.client = watched(kind)(jid, me.password, **arguments)
+        client.on_raised = self.fail
+        client.enable_direct_tls = False
+        client.enable_plaintext = True
+        mechanism_plugin = client.plugin["feature_mechanisms"]
+        mechanism_plugin.config.update(dict.fromkeys(UNENCRYPTED, True))
+        mechanism_plugin.use_mechs = set(mechanisms)
+        for event, handler in (
+            ("session_start", self._on_session),
+            ("connection_failed", self._on_no_connection),
+            ("failed_auth", self._on_refused),
+            ("no_auth", self._on_refused),
+            ("stream_error", self._on_stream_error),
+            ("disconnected", self._on_disconnected),
+        ):
+            client.add_event_handler(event, handler)
+        client.add_filter("in", _count_received)
+        client.add_filter("out", _count_sent)
+
+    def _on_session(self, _: object) -> None:
+        if not self.connected and not self.closed:
+            self.connected = True
+            meters.connected.inc()
+            self.logged_in.set(True)
+            self.logged_in.wake()
+
+    def _on_no_connection(self, reason: object) -> None:
+        error = reason if isinstance(reason, OSError) else OSError(str(reason))
+        self.fail(connect_error(error, self.who, None))
+
+    def _on_refused(self, answer: Any) -> None:
+        condition = answer["condition"] if answer else "invalid-mechanism"
+        self.fail(errors.SaslError(self.who, condition, answer["text"] if answer else ""))
+
+    def _on_stream_error(self, error: Any) -> None:
+        self.fail(errors.StreamError(self.who, error["condition"], error["text"]))
+
+    def _on_disconnected(self, reason: object) -> None:
+        self._no_longer_connected()
+        why = f": {reason}" if reason else ""
+        self.fail(errors.Disconnected(f"{self.who}: the connection is gone{why}"))
+
+    def _no_longer_connected(self) -> None:
+        if self.connected:
+            self.connected = False
+            meters.connected.dec()
+
+    def fail(self, error: BaseException) -> None:
+        """It is over: the user raises `error` where it waits, or when it waits next."""
+        if self.failure is not None or self.closed:
+            return
+        self.failure = error
+        was_in = self.logged_in.value
+        if was_in:
+            meters.disconnections.inc()
+        owner = self.owner
+        told = False
+        for waiter in (self.logged_in, *self.waiting):
+            told = told or waiter.greenlet is owner
+            waiter.fail(error)
+            waiter.wake()
+        self.drop()
+        # Between two iterations of start() there is nothing of the scenario to interrupt.
+        resting = isinstance(owner, User) and owner.pool.states[owner.id] != UserState.RUNNING
+        if was_in and not (told or resting or owner.dead):
+            interrupt(owner, error)
+
+    def drop(self) -> None:
+        """Cut the connection, and end all that slixmpp does for it."""
+        self._no_longer_connected()
+        client = self.client
+        client.cancel_connection_attempt()
+        client.abort()
+        # This task of slixmpp's refers to the client, and would keep it for ever.
+        sender = client._run_out_filters
+        if sender is not None:
+            sender.cancel()
+
+
+def _count_received(stanza: Any) -> Any:
+    if isinstance(stanza, Message):
+        if stanza["type"] == "error":
+            meters.message_errors.inc()
+        else:
+            meters.messages_received.inc()
+            sent_ns = meters.sent_ns(stanza["id"])
+            if sent_ns is not None:
+                meters.message_ttd.record_ns(monotonic_ns() - sent_ns)
+    return stanza
+
+
+def _count_sent(stanza: Any) -> Any:
+    if isinstance(stanza, Message) and stanza["type"] != "error":
+        meters.messages_sent.inc()
+    return stanza
+
+
+class SlixmppClient(Generic[C]):
+    """A user's client of slixmpp; use it in a ``with`` block.
+
+    Attributes:
+        client: slixmpp's client, an instance of the class that was given.
+    """
+
+    def __init__(self, client: C, watcher: Watcher) -> None:
+        self.client = client
+        self._watcher = watcher
+        self._asyncio = asyncio_greenlet.running()
+
+    @property
+    def jid(self) -> str:
+        """The full JID that the server gave."""
+        return str(self.client.boundjid.full)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is logged in still."""
+        return self._watcher.connected
+
+    def run(self, what: Work[T], timeout: float | None = None) -> T:
+        """Let asyncio do something, and wait for what comes of it.
+
+        Args:
+            what: A coroutine or another awaitable, ``c.run(c.client.plugin["xep_0199"].ping())``;
+                or a function that asyncio calls, ``c.run(c.client.send_presence)``: what it returns
+                is awaited if it can be.
+            timeout: In seconds; None waits as long as the connection lives.
+
+        Returns:
+            The result.
+
+        Raises:
+            CallTimeout: It took longer; it was cancelled.
+            XmppError: The connection is lost.
+            ClosedError: The client is closed.
+            ScenarioError: The caller is a handler of slixmpp's, which must await.
+            BaseException: What it raised; or what a handler has raised meanwhile.
+        """
+        watcher = self._watcher
+        try:
+            self._check_open()
+        except BaseException:
+            never_begun(what)
+            raise
+        try:
+            return self._run(what, inf if timeout is None else timeout)
+        except NotInTime:
+            raise errors.CallTimeout(
+                f"{watcher.who}: a call into slixmpp took longer than {timeout:g} s"
+            ) from None
+
+    def _check_open(self) -> None:
+        watcher = self._watcher
+        if watcher.failure is not None:
+            withdraw_interrupt(watcher.owner, watcher.failure)
+            raise watcher.failure
+        if watcher.closed:
+            raise ClosedError(f"{watcher.who}: this client was closed")
+
+    def _run(self, what: Work[T], seconds: float) -> T:
+        return self._asyncio.run(what, seconds, self._watcher.waiting)
+
+    def close(self) -> None:
+        """Close the stream, and wait up to xmpp_close_timeout for the server to close its half."""
+        watcher = self._watcher
+        if watcher.closed or watcher.failure is not None:
+            self.abort()
+            return
+        watcher.closed = True
+        seconds = options.xmpp_close_timeout.get()
+        try:
+            self._run(lambda: self.client.disconnect(wait=seconds), seconds + SPARE_S)
+        except NotInTime:
+            pass  # the connection is cut then
+        finally:
+            self.abort()
+
+    def abort(self) -> None:
+        """Drop the connection without waiting. Harmless when it is gone."""
+        watcher = self._watcher
+        watcher.closed = True
+        if watcher.failure is not None:
+            withdraw_interrupt(watcher.owner, watcher.failure)
+        self._asyncio.soon(watcher.drop)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
+        if kind is None or issubclass(kind, UserStopped):
+            self.close()
+        else:
+            self.abort()
+
+    def __del__(self) -> None:
+        # slixmpp's client refers to the watcher only, so a user that has ended without closing does
+        # not hold its connection.
+        if not self._watcher.closed:
+            self.abort()
+
+
+def connect(
+    kind: type[C],
+    user_id: int | None,
+    *,
+    username: str | None,
+    password: str | None,
+    domain: str | None,
+    server: str | None,
+    mechanism: str | None,
+    timeout: float | None,
+    attempts: int | None,
+    arguments: dict[str, Any],
+) -> SlixmppClient[C]:
+    """See `amoc.xmpp.slixmpp_bridge.slixmpp_client`."""
+    if not isinstance(kind, type) or not issubclass(kind, ClientXMPP):
+        raise ScenarioError(
+            f"slixmpp_client needs slixmpp.ClientXMPP or a subclass of it, got {kind!r}"
+        )
+    use_fast_scram()
+    me = identity.identity(user_id, username, password, domain)
+    seconds = options.xmpp_connect_timeout.get() if timeout is None else timeout
+    most = options.xmpp_connect_attempts.get() if attempts is None else attempts
+    mechanisms = (mechanism,) if mechanism else options.names(options.xmpp_mechanisms.get())
+    for attempt in range(most):
+        if attempt:
+            pause_s = pause_before(attempt, options.xmpp_connect_pause.get(), random.random())
+            wait(Waiter(), pause_s)
+        try:
+            return _attempt(kind, me, mechanisms, server, attempt, seconds, arguments)
+        except errors.XmppError as error:
+            meters.connection_failures.inc()
+            failure = error
+            if not worth_retrying(error):
+                break
+    raise failure
+
+
+def _attempt(
+    kind: type[C],
+    me: Identity,
+    mechanisms: tuple[str, ...],
+    given: str | None,
+    attempt: int,
+    seconds: float,
+    arguments: dict[str, Any],
+) -> SlixmppClient[C]:
+    server = server_addresses.server_for(me.user_id, attempt, me.domain, given)
+    who = f"{me.bare_jid} at {server}"
+    try:
+        _, address = server_addresses.resolve(server, seconds)[0]
+    except OSError as error:
+        raise errors.ConnectError(
+            f"{who}: the name {server.host} cannot be resolved: {error.strerror or error}"
+        ) from None
+    watcher = Watcher(me, who)
+    own = asyncio_greenlet.running()
+    own.run(lambda: watcher.build(kind, arguments, mechanisms), inf, watcher.waiting)
+    one = SlixmppClient(cast("C", watcher.client), watcher)
+    begin_ns = monotonic_ns()
+    try:
+        own.soon(watcher.client.connect, address[0], address[1])
+        if not wait(watcher.logged_in, seconds):
+            raise errors.ConnectTimeout(
+                f"{who}: there was no session within {seconds:g} s (xmpp_connect_timeout)"
+            )
+    except BaseException:
+        one.abort()
+        raise
+    meters.connection.record_ns(monotonic_ns() - begin_ns)
+    meters.connections.inc()
+    return one
