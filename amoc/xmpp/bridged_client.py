@@ -64,7 +64,7 @@ class Watcher:
         jid = f"{me.bare_jid}/{resource}" if resource else me.bare_jid
         client = self.client = watched(kind)(jid, me.password, **arguments)
         client.on_raised = self.fail
-        client.enable_direct_tls = False
+        client.enable_direct_tls = client.enable_starttls = False
         client.enable_plaintext = True
         mechanism_plugin = client.plugin["feature_mechanisms"]
         mechanism_plugin.config.update(dict.fromkeys(UNENCRYPTED, True))

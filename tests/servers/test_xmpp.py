@@ -14,6 +14,7 @@ from typing import Any
 import gevent
 import gevent.pool
 import pytest
+import slixmpp
 
 from amoc import xmpp
 from amoc.xmpp import meters
@@ -357,3 +358,27 @@ def test_a_server_does_not_outlive_a_test_run_that_is_killed(
     with gevent.Timeout(PATIENCE_S):
         while alive(pid):
             gevent.sleep(0.01)
+
+
+@pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-256"])
+def test_a_client_of_slixmpp_is_a_users_connection(
+    connect: Connect, xmpp_server: XmppServer, mechanism: str
+) -> None:
+    class Echo(slixmpp.ClientXMPP):  # type: ignore[misc]
+        def __init__(self, jid: str, password: str) -> None:
+            super().__init__(jid, password)
+            self.register_plugin("xep_0030")
+            self.add_event_handler("session_start", lambda _: self.send_presence())
+            self.add_event_handler("message", self.answer)
+
+        async def answer(self, message: Any) -> None:
+            message.reply(message["body"]).send()
+
+    number = next(_users)
+    echo = xmpp.slixmpp_client(Echo, number, server=xmpp_server.address, mechanism=mechanism)
+    with echo as one, connect() as lean:
+        info = one.run(one.client.plugin["xep_0030"].get_info("localhost"), PATIENCE_S)
+        assert info["disco_info"]["identities"]
+        lean.send_presence()
+        lean.send_chat(one.jid, "echo")
+        assert lean.receive(xmpp.is_chat, PATIENCE_S).body == "echo"
