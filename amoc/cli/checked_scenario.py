@@ -23,14 +23,8 @@ class Checked:
         self.scenario: Scenario = load(source)
         self.declared = settings.declared()
         self.expected = declared.declared()
-        self._sources = for_scenario(list(raw), self.scenario.name, self.declared)
-        self.values: Mapping[str, settings.Value] = {}
-        self.override({})
-
-    def override(self, values: Mapping[str, object]) -> None:
-        """Let values that amoc fills in override all others."""
-        first = settings.Source("the embedded XMPP server", values, strict=False)
-        self.values = resolve(self.declared, [first, *self._sources])
+        own = for_scenario(list(raw), self.scenario.name, self.declared)
+        self.values: Mapping[str, settings.Value] = resolve(self.declared, own)
         settings.apply(self.values)
 
 

@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.text import Text
 
 from amoc import metrics
-from amoc.base.clock import S_NS, format_duration, now_ns
-from amoc.base.errors import ExitCode, ResourceError, ScenarioError
+from amoc.base.clock import format_duration
+from amoc.base.errors import ExitCode, ScenarioError
 from amoc.base.loop_guard import guard_loop
 from amoc.base.text import printable
 from amoc.base.tracebacks import headline_of, trace_of
@@ -23,7 +23,7 @@ from amoc.ipc import rpc
 from amoc.metrics.board import UserState
 from amoc.metrics.histogram import Histogram
 from amoc.metrics.throttle_counts import ThrottleCounts
-from amoc.runtime import embedded_xmpp
+from amoc.runtime.embedded_xmpp import EmbeddedXmpp
 from amoc.runtime.forked_child import take_amoc_from_children
 from amoc.runtime.in_process import joined
 from amoc.scenario import fd_budget
@@ -80,7 +80,7 @@ def run_one(checked: Checked, user_id: int, seed: int, seconds: float) -> None:
     """
     console = make_console(patient=False)
     console.soft_wrap = True
-    with _embedded(checked, console), _trace(console):
+    with _embedded(checked, console) as server, _trace(console):
         with rpc.recording() as recorder:
             state = checked.scenario.init()
         alone = _Alone(checked.scenario.start_with(state), seed)
@@ -92,7 +92,7 @@ def run_one(checked: Checked, user_id: int, seed: int, seconds: float) -> None:
         def find(wanted: int) -> User | None:
             return user if wanted == user_id and not user.dead else None
 
-        with joined(seed, recorder.calls, find, alone.failed):
+        with joined(seed, recorder.calls, find, alone.failed, server.operations):
             console.print(
                 Text(
                     f"\nuser {user_id} starts, for at most {format_duration(seconds)} (--for);"
@@ -129,27 +129,16 @@ def _let_it_run(user: User, alone: _Alone, console: Console, seconds: float) -> 
 
 
 @contextlib.contextmanager
-def _embedded(checked: Checked, console: Console) -> Iterator[None]:
-    """The embedded XMPP server, if the scenario needs one and none is configured."""
-    values = {name: str(resolved.value) for name, resolved in checked.values.items()}
-    server = embedded_xmpp.start(
-        values, 1, fd_budget.fds_per_user(), lambda line: console.print(Text(line, style="dim"))
+def _embedded(checked: Checked, console: Console) -> Iterator[EmbeddedXmpp]:
+    """The embedded XMPP server, which starts when the user connects to it."""
+    server = EmbeddedXmpp(
+        {name: str(resolved.value) for name, resolved in checked.values.items()},
+        fd_budget.fds_per_user(),
+        lambda line: console.print(Text(line, style="dim")),
+        lambda text: console.print(Text(f"\n{text}", style="cyan")),
     )
-    if server is None:
-        yield
-        return
     try:
-        give_up = now_ns() + int(embedded_xmpp.READY_S * S_NS)
-        while not server.ready():
-            if now_ns() > give_up:
-                raise ResourceError(
-                    f"the embedded XMPP server did not listen within {embedded_xmpp.READY_S:g} s"
-                )
-            gevent.sleep(0.01)
-        text = f"no XMPP server configured: using the embedded one on {server.address}"
-        console.print(Text(f"\n{text}", style="cyan"))
-        checked.override({embedded_xmpp.SERVERS: server.address})
-        yield
+        yield server
     finally:
         server.end()
 

@@ -29,6 +29,10 @@ from amoc.ipc.worker_id import WorkerId
 
 TIMEOUT_S = 10.0
 """How long the controller may take to answer."""
+XMPPD_ADDRESS = "xmppd.address"
+"""Asks for the address of the embedded XMPP server, which starts when it is first asked for."""
+XMPPD_S = 15.0
+"""How long the embedded XMPP server may take to listen."""
 
 
 class Handler:
@@ -55,15 +59,20 @@ class Later:
 
     Attributes:
         is_done: Whether it has answered.
+        error: Why it was refused; empty if it was not.
+        value: What it answers.
     """
 
     def __init__(self) -> None:
         self.is_done = False
+        self.error = ""
+        self.value: object = None
         self._answer: Callable[[], None] | None = None
 
-    def done(self) -> None:
-        """It is done: answer."""
+    def done(self, value: object = None, error: str = "") -> None:
+        """It is done: answer `value`, or refuse because of `error`."""
         self.is_done = True
+        self.value, self.error = value, error
         if self._answer is not None:
             self._answer()
 
@@ -218,6 +227,9 @@ class RpcServer:
             except TypeError as wrong:
                 error = f"{call.operation} cannot be called so: {wrong}"
             if isinstance(value, Later):
-                value.when_done(partial(self._reply, origin, Answer(call.number, "", None)))
+                value.when_done(partial(self._reply_later, origin, call.number, value))
             else:
                 self._reply(origin, Answer(call.number, error, value))
+
+    def _reply_later(self, origin: WorkerId, number: int, later: Later) -> None:
+        self._reply(origin, Answer(number, later.error, later.value))

@@ -1,50 +1,115 @@
-"""The embedded XMPP server as a service of a run: started when nothing else was configured."""
+"""The embedded XMPP server as a service of a run.
+
+It starts when the first user connects while `xmpp_servers` is empty, and is told of in one line. A
+run whose users never do that, or name a server, does not have it.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
 
+import gevent
+
 from amoc.base import process
-from amoc.base.errors import ResourceError
+from amoc.base.clock import S_NS, now_ns
+from amoc.base.errors import AmocError, PeerError, ResourceError
+from amoc.ipc.rpc import XMPPD_ADDRESS, XMPPD_S, Later
 from amoc.runtime.child import ChildProcess
 from amoc.scenario import fd_budget
 
-SERVERS = "xmpp_servers"
 DOMAIN = "xmpp_domain"
-READY_S = 15.0
+POLL_S = 0.02
 _LISTENING = re.compile(r"xmppd listening on (\S+:\d+)\b")
 
 
 class EmbeddedXmpp:
-    """``amoc xmppd`` as a child process.
+    """``amoc xmppd`` as a child process, once somebody wants it.
 
     Attributes:
         address: Where it listens, ``host:port``; empty until it does.
+        operations: What workers can ask for: its address.
     """
 
-    def __init__(self, domain: str, users: int, on_line: Callable[[str], None]) -> None:
-        """Start it for `users` connections."""
-        self.address = ""
-        self._on_line = on_line
-        self._said: list[str] = []
-        self._process = ChildProcess(
-            "amoc",
-            ["xmppd", "--port=0", f"--domain={domain}", f"--connections={users}", "--lifeline"],
-            self._heard,
-        )
+    def __init__(
+        self,
+        values: Mapping[str, str],
+        connections: int,
+        on_line: Callable[[str], None],
+        on_start: Callable[[str], object],
+    ) -> None:
+        """Start nothing yet.
 
-    def ready(self) -> bool:
-        """Whether it listens.
+        Args:
+            values: The settings' values as text.
+            connections: How many there may be at once.
+            on_line: Gets what the server prints.
+            on_start: Told in one line that it was started, and where it listens.
+        """
+        self.address = ""
+        self.operations: Mapping[str, Callable[..., object]] = {XMPPD_ADDRESS: self._asked}
+        self._domain = values.get(DOMAIN, "localhost")
+        self._connections = max(1, connections)
+        self._on_line = on_line
+        self._on_start = on_start
+        self._said: list[str] = []
+        self._waiting: list[Later] = []
+        self._process: ChildProcess | None = None
+        self._failure: AmocError | None = None
+
+    def check(self) -> None:
+        """See that it is well, if it was wanted.
 
         Raises:
-            ResourceError: It has ended instead; with what it said.
+            ResourceError: It could not be started; with what it said.
+            PeerError: It has ended.
         """
-        if not self.address and self.exit_status() is not None:
-            self._process.end(0)
+        if self._failure is not None:
+            raise self._failure
+        if self.address and self._process is not None:
+            status = self._process.exit_status()
+            if status is not None:
+                raise PeerError(f"the embedded XMPP server {process.how_it_ended(status)}")
+
+    def end(self) -> None:
+        """Stop it."""
+        if self._process is not None:
+            self._process.close_lifeline()
+            self._process.end(5.0)
+
+    def _asked(self, _origin: object) -> str | Later:
+        if self.address:
+            return self.address
+        if self._failure is not None:
+            raise self._failure
+        if self._process is None:
+            try:
+                self._start()
+            except AmocError as error:
+                self._failure = error
+                raise
+        later = Later()
+        self._waiting.append(later)
+        return later
+
+    def _start(self) -> None:
+        limit = process.raise_fd_limit()
+        fd_budget.check_fds(self._connections, 1, 1, limit, "embedded XMPP server")
+        arguments = ["--port=0", f"--domain={self._domain}", f"--connections={self._connections}"]
+        self._process = ChildProcess("amoc", ["xmppd", *arguments, "--lifeline"], self._heard)
+        gevent.spawn(self._await, self._process)
+
+    def _await(self, child: ChildProcess) -> None:
+        give_up = now_ns() + int(XMPPD_S * S_NS)
+        while not self.address and child.exit_status() is None and now_ns() < give_up:
+            gevent.sleep(POLL_S)
+        if not self.address:
+            child.end(0)
             said = " / ".join(self._said) or "nothing"
-            raise ResourceError(f"the embedded XMPP server must listen, but said: {said}")
-        return bool(self.address)
+            self._failure = ResourceError(
+                f"the embedded XMPP server must listen within {XMPPD_S:g} s, but said: {said}"
+            )
+            self._answer(None, str(self._failure))
 
     def _heard(self, line: str) -> None:
         if self.address:
@@ -53,33 +118,13 @@ class EmbeddedXmpp:
         self._said.append(line)
         if found := _LISTENING.search(line):
             self.address = found[1]
+            self._on_start(
+                f"no XMPP server configured: using the embedded one on {self.address}"
+                " (for testing only; set xmpp_servers to use another one)"
+            )
+            self._answer(self.address, "")
 
-    def exit_status(self) -> int | None:
-        """Its exit status; None while it runs."""
-        return self._process.exit_status()
-
-    def end(self) -> None:
-        """Stop it."""
-        self._process.close_lifeline()
-        self._process.end(5.0)
-
-
-def start(
-    values: Mapping[str, str], users: int, fds_per_user: int, on_line: Callable[[str], None]
-) -> EmbeddedXmpp | None:
-    """An embedded server for `users` users, if a scenario with these settings needs one.
-
-    Args:
-        values: The settings' values as text; a scenario without XMPP has none for `SERVERS`.
-        users: How many users there will be.
-        fds_per_user: Connections that each holds.
-        on_line: Gets what the server prints.
-
-    Raises:
-        ResourceError: One process cannot hold that many connections.
-    """
-    if values.get(SERVERS) != "":
-        return None
-    limit = process.raise_fd_limit()
-    fd_budget.check_fds(users, 1, fds_per_user, limit, "embedded XMPP server")
-    return EmbeddedXmpp(values.get(DOMAIN, "localhost"), max(1, users * fds_per_user), on_line)
+    def _answer(self, address: str | None, error: str) -> None:
+        waiting, self._waiting = self._waiting, []
+        for later in waiting:
+            later.done(address, error)

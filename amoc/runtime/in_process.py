@@ -6,7 +6,7 @@ say to each other goes straight from one outbox to the other end.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import gevent
@@ -33,6 +33,7 @@ def joined(
     noted: Sequence[tuple[str, Sequence[object]]],
     find_user: Callable[[int], User | None],
     crashed: Callable[[BaseException], object],
+    operations: Mapping[str, Callable[..., object]] | None = None,
 ) -> Iterator[None]:
     """Let a scenario's calls work in this process, within the block.
 
@@ -41,6 +42,7 @@ def joined(
         noted: The calls that init() has made.
         find_user: The user with a number.
         crashed: Told what code raises that throttles and coordinators have called.
+        operations: What else the controller can be asked for.
 
     Raises:
         AmocError: A call of init() is refused.
@@ -58,6 +60,7 @@ def joined(
     calls = RpcServer(downwards.sender(Part.CALLS, ANSWERS))
     pacer = Pacer(downwards.sender(Part.THROTTLE, THROTTLE_TO_WORKER))
     groups = Groups(downwards.sender(Part.COORDINATOR, COORDINATOR_TO_WORKER), seed)
+    calls.operations.update(operations or {})
     for part in (pacer, groups):
         calls.operations.update(part.operations)
     above.update({Part.THROTTLE: pacer, Part.COORDINATOR: groups, Part.CALLS: calls})

@@ -11,13 +11,16 @@ import socket as constants
 from _socket import getaddrinfo  # the plain one, whether patched or not
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakKeyDictionary
 
 import gevent
 from gevent import get_hub
 
+from amoc.base.context import find
 from amoc.base.errors import ScenarioError
 from amoc.base.tracebacks import copy_of
 from amoc.base.waiting import Waiter, wait_despite_pause
+from amoc.ipc import rpc
 from amoc.xmpp import options, server_url
 from amoc.xmpp.server_url import Server
 from amoc.xmpp.transports.tcp import Address as SocketAddress
@@ -29,26 +32,42 @@ REMEMBER_S: Final = 60.0
 MAX_NAMES: Final = 256
 
 _known: dict[Server, tuple[float, tuple[Address, ...]]] = {}
+_embedded_of: WeakKeyDictionary[rpc.Handler, tuple[Server, ...]] = WeakKeyDictionary()
 if TYPE_CHECKING:
     _LookUp = gevent.Greenlet[[Server], tuple[Address, ...] | OSError]
 _lookups: dict[Server, _LookUp] = {}
 
 
 def server_for(user_id: int | None, attempt: int, domain: str, given: str | None) -> Server:
-    """The server for an attempt: `given`, or the setting's in turn, or the domain itself.
+    """The server for an attempt: `given`, or the setting's in turn, or the embedded one.
+
+    The first user of a worker that wants the embedded one waits until it listens. Outside a run
+    there is none, and the domain itself is the server.
 
     Raises:
-        ScenarioError: `given` is no address.
+        ScenarioError: `given` is no address, or the embedded server cannot be started.
+        UserStopped: The user was asked to stop while it waited.
     """
     if given is not None:
         try:
             return server_url.parse_server(given)
         except ValueError as error:
             raise ScenarioError(f"server {error}") from None
-    servers = server_url.parse_servers(options.xmpp_servers.get())
+    servers = server_url.parse_servers(options.xmpp_servers.get()) or _embedded()
     if not servers:
         return Server(domain, server_url.DEFAULT_PORT)
     return servers[((user_id or 0) + attempt) % len(servers)]
+
+
+def _embedded() -> tuple[Server, ...]:
+    run = find(rpc.Handler)
+    if run is None:
+        return ()
+    servers = _embedded_of.get(run)
+    if servers is None:
+        address = rpc.ask(rpc.XMPPD_ADDRESS, timeout_s=rpc.XMPPD_S + 5.0, interruptible=True)
+        servers = _embedded_of[run] = server_url.parse_servers(address)
+    return servers
 
 
 def source_for(user_id: int | None) -> str | None:

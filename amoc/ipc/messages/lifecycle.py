@@ -35,10 +35,6 @@ class Hello(NamedTuple):
 class Init(NamedTuple):
     """Down: run init() and fork the workers."""
 
-    overrides: Mapping[str, object]
-    """Settings that amoc itself fills in, such as the address of the embedded server."""
-    embedded: str
-    """What those values come from, for a person."""
     log_directory: str
     """Where the logs of the run's processes go; empty means nowhere."""
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import shutil
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -37,7 +37,7 @@ from amoc.ipc.messages.lifecycle import Hello, Loaded, Note, Output, WorkerLost,
 from amoc.ipc.messages.links import FROM_NODE, TO_NODE, FromNode
 from amoc.ipc.messages.samples import Sample, Sampled
 from amoc.ipc.messages.users import Blocked, CrashSeen, Started, UsersNow
-from amoc.runtime import embedded_xmpp, logs
+from amoc.runtime import logs
 from amoc.runtime.child import ChildProcess
 from amoc.runtime.controller import phases
 from amoc.runtime.controller.node_link import NODE, NodeLink
@@ -47,6 +47,7 @@ from amoc.runtime.controller.run_results import RunResults
 from amoc.runtime.controller.run_state import State, Step, after
 from amoc.runtime.controller.services import Services
 from amoc.runtime.controller.status import OperatorEvent, Outcome, Status
+from amoc.runtime.embedded_xmpp import EmbeddedXmpp
 from amoc.runtime.orphans import Orphans
 from amoc.scenario import events, fd_budget, plugins
 from amoc.scenario.run_plan import RunPlan
@@ -89,7 +90,7 @@ class Controller:
         run_id = f"{self._started_at:%Y%m%dT%H%M%S}-{plan.seed % 0x10000:04x}"
         self.status = Status(plan=plan, run_id=run_id)
         self._interrupts = 0
-        self._xmpp: embedded_xmpp.EmbeddedXmpp | None = None
+        self._xmpp: EmbeddedXmpp | None = None
         self._services: Services | None = None
         self._files = RunFiles(plan, run_id, self._operator.warning)
         self._results = RunResults(
@@ -195,7 +196,9 @@ class Controller:
         services = self._services = Services(
             plan, self.status, loaded, node, journal, self._operator, self._step
         )
-        self._init(services, self._start_xmppd(loaded))
+        self._xmpp = self._embedded_xmpp(loaded)
+        services.calls.operations.update(self._xmpp.operations)
+        self._init(services)
         phases.wait_workers(node, loaded.workers, lambda: len(services.broadcast.workers))
         self._step(Step.READY)
         self._control = self._control_socket()
@@ -215,28 +218,19 @@ class Controller:
         server.start()
         return server
 
-    def _start_xmppd(self, loaded: Loaded) -> dict[str, str]:
-        """Start the embedded server if it is wanted; the settings that it fills in."""
-        values = {name: value for name, value, *_ in loaded.settings}
-        self._xmpp = embedded_xmpp.start(
-            values, self._plan.most_users, loaded.fds_per_user, self._on_line
+    def _embedded_xmpp(self, loaded: Loaded) -> EmbeddedXmpp:
+        return EmbeddedXmpp(
+            {name: value for name, value, *_ in loaded.settings},
+            self._plan.most_users * loaded.fds_per_user,
+            self._on_line,
+            self._operator.info,
         )
-        if self._xmpp is None:
-            return {}
-        self._node.until(
-            self._xmpp.ready, embedded_xmpp.READY_S, "the embedded XMPP server", "listen"
-        )
-        self._operator.info(
-            f"no XMPP server configured: using the embedded one on {self._xmpp.address}"
-            " (for testing only; set xmpp_servers to use another one)"
-        )
-        return {embedded_xmpp.SERVERS: self._xmpp.address}
 
-    def _init(self, services: Services, overrides: Mapping[str, object]) -> None:
+    def _init(self, services: Services) -> None:
         assert self._files.directory is not None
         logs_directory = str(self._files.directory.logs.resolve())
         logs.open_directory(logs_directory)
-        ready = phases.init(self._node, self._plan, overrides, logs_directory)
+        ready = phases.init(self._node, self._plan, logs_directory)
         self._results.ready(ready)
         services.relay.want(ready.events)
         for operation, arguments in ready.calls:
@@ -335,9 +329,8 @@ class Controller:
         if self._interrupts > (1 if self._graceful() else 0):
             lacking = "; the last second of metrics may be missing" if self._begun_ns else ""
             raise Interrupted(f"stopped at once{lacking}")
-        if self._xmpp and self._xmpp.address and self._xmpp.exit_status() is not None:
-            how = process.how_it_ended(self._xmpp.exit_status() or 0)
-            raise PeerError(f"the embedded XMPP server {how}")
+        if self._xmpp is not None:
+            self._xmpp.check()
 
     def _tell(self, level: str, text: str) -> None:
         if level != "trace":

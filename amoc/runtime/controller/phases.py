@@ -7,7 +7,7 @@ wrong. None of them knows the other parts of the controller.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from amoc.base.errors import ExitCode
 from amoc.base.text import counted
@@ -71,15 +71,13 @@ def load(
     )
 
 
-def init(
-    node: NodeLink, plan: RunPlan, overrides: Mapping[str, object], logs_directory: str
-) -> Ready:
-    """Have the node initialise the scenario; `overrides` are settings that amoc itself fills in.
+def init(node: NodeLink, plan: RunPlan, logs_directory: str) -> Ready:
+    """Have the node initialise the scenario.
 
     Raises:
         AmocError: It does not return in time, or fails.
     """
-    node.send(Init(overrides, "the embedded XMPP server", logs_directory))
+    node.send(Init(logs_directory))
     return node.wait_for(
         Ready,
         plan.init_timeout_s,

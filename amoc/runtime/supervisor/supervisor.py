@@ -102,14 +102,14 @@ class Supervisor:
         """From load to terminate(); every failure is reported to the node."""
         operator = Operator(lambda level, text: self._tell(Note(level, text)))
         logs.attach(operator)
-        scenario, declared = self._load()
+        scenario = self._load()
         logs.keep()
         init = pipe.read_one(self._line, TO_SUPERVISOR)
         if not isinstance(init, Init):
             raise PeerError(f"expected Init from the node, got {type(init).__name__}")
         logs.open_directory(init.log_directory)
         with rpc.recording() as recorder, events.span(events.INIT_START, events.INIT_STOP):
-            state = self._init(scenario, declared, init)
+            state = scenario.init()
         logs.keep()
         _log.info("init() of %s has returned", scenario.source)
         others = monkey_patch.drop_hub()
@@ -133,15 +133,15 @@ class Supervisor:
         else:
             self._tell(Terminated(""))
 
-    def _load(self) -> tuple[Scenario, list[settings.Setting[object]]]:
+    def _load(self) -> Scenario:
         monkey_patch.patch()
         plugins.load("supervisor")
         events.begin_scenario()
         scenario = load(self._bootstrap.scenario)
         declared = settings.declared()
         sources = [settings.Source(*source) for source in self._bootstrap.sources]
-        self._sources = for_scenario(sources, scenario.name, declared)
-        values = resolve(declared, self._sources)
+        sources = for_scenario(sources, scenario.name, declared)
+        values = resolve(declared, sources)
         expected = expecting.declared()
         settings.apply(values)
         self._tell(
@@ -165,15 +165,7 @@ class Supervisor:
                 thresholds=expected,
             )
         )
-        return scenario, declared
-
-    def _init(
-        self, scenario: Scenario, declared: list[settings.Setting[object]], init: Init
-    ) -> object:
-        if init.overrides:
-            filled_in = settings.Source(init.embedded, init.overrides, strict=False)
-            settings.apply(resolve(declared, [filled_in, *self._sources]))
-        return scenario.init()
+        return scenario
 
     def _supervise(self) -> None:
         """Fork workers and keep them until the node says that all users have left."""

@@ -82,6 +82,20 @@ def test_an_operation_may_answer_later():
     assert rpc.ask("work.do") is None  # it is done already
 
 
+def test_what_is_answered_later_has_a_value_or_is_refused():
+    wire = Wire()
+    later, never = rpc.Later(), rpc.Later()
+    wire.calls.operations["work.do"] = lambda _origin: later
+    wire.calls.operations["work.not"] = lambda _origin: never
+    asking, refused = gevent.spawn(rpc.ask, "work.do"), gevent.spawn(rpc.ask, "work.not")
+    gevent.sleep(0)
+    later.done(7)
+    never.done(error="it cannot be done")
+    assert asking.get(timeout=DEADLINE_S) == 7
+    with pytest.raises(ScenarioError, match="it cannot be done"):
+        refused.get(timeout=DEADLINE_S)
+
+
 def test_a_user_that_is_asked_to_stop_waits_for_an_answer_where_it_could_be_half_done():
     wire = Wire()
     later = rpc.Later()
