@@ -55,6 +55,7 @@ class EmbeddedXmpp:
         self._said: list[str] = []
         self._waiting: list[Later] = []
         self._process: ChildProcess | None = None
+        self._starting: gevent.Greenlet[[], None] | None = None
         self._failure: AmocError | None = None
 
     def check(self) -> None:
@@ -73,6 +74,8 @@ class EmbeddedXmpp:
 
     def end(self) -> None:
         """Stop it."""
+        if self._starting is not None:
+            self._starting.kill()
         if self._process is not None:
             self._process.close_lifeline()
             self._process.end(5.0)
@@ -82,34 +85,35 @@ class EmbeddedXmpp:
             return self.address
         if self._failure is not None:
             raise self._failure
-        if self._process is None:
-            try:
-                self._start()
-            except AmocError as error:
-                self._failure = error
-                raise
+        if self._starting is None:  # in a greenlet: who asks may be a callback, which cannot wait
+            self._starting = gevent.spawn(self._start)
         later = Later()
         self._waiting.append(later)
         return later
 
     def _start(self) -> None:
-        limit = process.raise_fd_limit()
-        fd_budget.check_fds(self._connections, 1, 1, limit, "embedded XMPP server")
-        arguments = ["--port=0", f"--domain={self._domain}", f"--connections={self._connections}"]
-        self._process = ChildProcess("amoc", ["xmppd", *arguments, "--lifeline"], self._heard)
-        gevent.spawn(self._await, self._process)
+        try:
+            limit = process.raise_fd_limit()
+            fd_budget.check_fds(self._connections, 1, 1, limit, "embedded XMPP server")
+            self._await_start()
+        except (AmocError, OSError) as error:
+            failure = error if isinstance(error, AmocError) else ResourceError(str(error))
+            self._failure = failure
+            self._answer(None, str(failure))
 
-    def _await(self, child: ChildProcess) -> None:
+    def _await_start(self) -> None:
+        arguments = ["--port=0", f"--domain={self._domain}", f"--connections={self._connections}"]
+        child = ChildProcess("amoc", ["xmppd", *arguments, "--lifeline"], self._heard)
+        self._process = child
         give_up = now_ns() + int(XMPPD_S * S_NS)
         while not self.address and child.exit_status() is None and now_ns() < give_up:
             gevent.sleep(POLL_S)
         if not self.address:
             child.end(0)
             said = " / ".join(self._said) or "nothing"
-            self._failure = ResourceError(
+            raise ResourceError(
                 f"the embedded XMPP server must listen within {XMPPD_S:g} s, but said: {said}"
             )
-            self._answer(None, str(self._failure))
 
     def _heard(self, line: str) -> None:
         if self.address:
