@@ -153,7 +153,7 @@ class TcpTransport:
         """Begin to read, or let another take over what is read; see `Transport`."""
         if self.closed:
             return
-        if self._on_data is _ignore:
+        if self._on_data is ignore:
             self._reader.start(self._readable)
         self._on_data = on_data
         self._on_lost = on_lost
