@@ -12,6 +12,7 @@ from amoc.xmpp.connecting import FDS_PER_USER, connect, register
 from amoc.xmpp.errors import (
     BadStreamError,
     CallTimeout,
+    CertificateError,
     ConnectError,
     ConnectTimeout,
     Disconnected,
@@ -25,6 +26,7 @@ from amoc.xmpp.errors import (
     SeeOtherHost,
     SendTimeout,
     StreamError,
+    TlsError,
     TlsRequiredError,
     UpgradeError,
     UploadError,
@@ -131,6 +133,7 @@ __all__ = [  # noqa: RUF022 - grouped by what it is for
     # what may go wrong
     "BadStreamError",
     "CallTimeout",
+    "CertificateError",
     "ConnectError",
     "ConnectTimeout",
     "Disconnected",
@@ -144,6 +147,7 @@ __all__ = [  # noqa: RUF022 - grouped by what it is for
     "SeeOtherHost",
     "SendTimeout",
     "StreamError",
+    "TlsError",
     "TlsRequiredError",
     "UpgradeError",
     "UploadError",

@@ -101,7 +101,8 @@ def of_condition(condition: str) -> str:
 
 def of_loss(error: Exception) -> str:
     """The cause of a connection that was not made or is gone, by what the transport says of it."""
-    return _OF_ERRNO.get(getattr(error, "errno", None) or 0, OTHER)
+    known = getattr(error, "cause", None)
+    return known or _OF_ERRNO.get(getattr(error, "errno", None) or 0, OTHER)
 
 
 def of(error: BaseException) -> str:

@@ -20,14 +20,14 @@ from amoc.base import pause
 from amoc.base.clock import S_NS
 from amoc.base.errors import ScenarioError
 from amoc.base.waiting import Waiter, wait
-from amoc.xmpp import causes, errors, identity, meters, options, server_addresses
+from amoc.xmpp import causes, errors, identity, meters, options, securing, server_addresses
 from amoc.xmpp.client import Client
 from amoc.xmpp.identity import Identity
 from amoc.xmpp.login import Negotiation, Terms
-from amoc.xmpp.server_url import WEBSOCKET, Server, parse_server
+from amoc.xmpp.server_url import BOSH, TCP, TCP_TLS, WEBSOCKET, Server, parse_server
 from amoc.xmpp.session import Session
 from amoc.xmpp.stanza import PARSERS
-from amoc.xmpp.transports.connection import Connection
+from amoc.xmpp.transports.connection import Connection, Transport
 from amoc.xmpp.transports.tcp import Socket, TcpTransport, connected_socket
 from amoc.xmpp.transports.websocket import open_websocket
 from amoc.xmpp.wire.framing import Framer
@@ -53,12 +53,21 @@ _PASSING_STREAM_ERRORS: Final = frozenset(
 )
 
 
+_LASTING: Final = (
+    errors.OutOfFilesError,
+    errors.TlsRequiredError,
+    errors.TlsError,
+    errors.BadStreamError,
+)
+
+
 class Plan(NamedTuple):
     """What `connect` was asked for, with the settings filled in."""
 
     me: Identity
     terms: Terms
     server: str | None
+    tls: str
     timeout: float
     inbox_size: int
     max_stanza_bytes: int
@@ -67,7 +76,7 @@ class Plan(NamedTuple):
 
 def worth_retrying(error: BaseException) -> bool:
     """Whether another attempt may go better."""
-    if isinstance(error, errors.OutOfFilesError | errors.TlsRequiredError | errors.BadStreamError):
+    if isinstance(error, _LASTING):
         return False
     if isinstance(error, errors.UpgradeError):
         return error.status is not None and error.status >= HTTP_OVERLOADED
@@ -99,6 +108,7 @@ def connect(
     domain: str | None = None,
     server: str | None = None,
     via: str | None = None,
+    tls: str | None = None,
     resource: str | None = None,
     mechanism: str | None = None,
     register: bool | None = None,
@@ -121,6 +131,7 @@ def connect(
             the transport, as in `via`.
         via: The same for an address with a transport, such as ``ws://host:port/path`` (WebSocket)
             or ``http://host:port/path`` (BOSH).
+        tls: Over TCP, ``starttls``, ``direct``, ``off``, or ``auto``: STARTTLS if it is offered.
         resource: The resource to ask for; empty lets the server choose.
         mechanism: The one SASL mechanism to use, ``ANONYMOUS`` say.
         register: Make the account first; that it exists already is no error.
@@ -144,6 +155,8 @@ def connect(
         raise ScenarioError(f"mechanism must be one of {', '.join(MECHANISMS)}, got {mechanism!r}")
     if server is not None and via is not None:
         raise ScenarioError(f"connect takes server or via, not both; got {server!r} and {via!r}")
+    if tls is not None and tls not in options.TLS_MODES:
+        raise ScenarioError(f"tls must be one of {', '.join(options.TLS_MODES)}, got {tls!r}")
     plan = Plan(
         me=me._replace(username="") if mechanisms == ("ANONYMOUS",) else me,
         terms=Terms(
@@ -153,6 +166,7 @@ def connect(
             register=options.xmpp_register.get() if register is None else register,
         ),
         server=server if via is None else via,
+        tls=options.xmpp_tls.get() if tls is None else tls,
         timeout=options.xmpp_connect_timeout.get() if timeout is None else timeout,
         inbox_size=options.xmpp_inbox_size.get() if inbox_size is None else inbox_size,
         max_stanza_bytes=options.xmpp_max_stanza_bytes.get(),
@@ -232,6 +246,9 @@ def _attempt(plan: Plan, attempt: int) -> Client:
     talk = Negotiation(_connection(server, plan, who, deadline_ns), who, deadline_ns)
     try:
         features = talk.open(me.domain)
+        mode = plan.tls if server.scheme == TCP and plan.tls != options.DIRECT else options.OFF
+        if talk.secure(features, mode, lambda: securing.terms_for(me.user_id, me.domain, server)):
+            features = talk.open(me.domain)
         if plan.terms.register and me.username:
             talk.register(features, me)
         talk.authenticate(features, me, plan.terms)
@@ -251,13 +268,25 @@ def _attempt(plan: Plan, attempt: int) -> Client:
 
 def _connection(server: Server, plan: Plan, who: str, deadline_ns: int) -> Connection:
     """A connection to `server`, by the transport that its scheme names."""
+    scheme = server.scheme
+    if scheme == TCP and plan.tls == options.DIRECT:
+        scheme = TCP_TLS
+    elif scheme in (WEBSOCKET, BOSH) and plan.tls in (options.STARTTLS, options.DIRECT):
+        raise ScenarioError(f"tls is {plan.tls}, so {server} must begin with {scheme}s://")
     sock = _socket(server, server_addresses.source_for(plan.me.user_id), who, deadline_ns)
-    bytes_transport = TcpTransport(sock)
-    if server.scheme == WEBSOCKET:
+    below: Transport = TcpTransport(sock)
+    if scheme == TCP_TLS:
+        try:
+            terms = securing.terms_for(plan.me.user_id, plan.me.domain, server)
+        except BaseException:
+            below.close()
+            raise
+        below = securing.secured(below, terms, who, deadline_ns)
+    if scheme == WEBSOCKET:
         limit = plan.max_stanza_bytes
-        transport = open_websocket(bytes_transport, server, who, limit, deadline_ns)
+        transport = open_websocket(below, server, who, limit, deadline_ns)
         return Connection(transport, MessageFramer(PARSERS, limit))
-    return Connection(bytes_transport, Framer(PARSERS, plan.max_stanza_bytes))
+    return Connection(below, Framer(PARSERS, plan.max_stanza_bytes))
 
 
 def _socket(server: Server, source: str | None, who: str, deadline_ns: int) -> Socket:

@@ -2,7 +2,9 @@
 
     XmppError                    everything below
       ConnectError               no connection: refused, unreachable, the name is unknown
-        TlsRequiredError         ... because the server demands TLS
+        TlsError                 ... because TLS could not be established
+          CertificateError       ... since the server's certificate is not valid
+        TlsRequiredError         ... because the server, or the user, demands TLS without the other
         OutOfFilesError          ... because this process ran out of file descriptors
         ConnectTimeout           ... because there was no session in time
       StreamError                the server ended the stream and said why (RFC 6120 section 4.9)
@@ -63,9 +65,19 @@ class ConnectError(_CausedError):
 
 
 class TlsRequiredError(ConnectError):
-    """The server demands TLS, which amoc does not support yet."""
+    """The server demands TLS and xmpp_tls is off, or the other way round."""
 
     cause = causes.TLS
+
+
+class TlsError(ConnectError):
+    """TLS could not be established: no common version or cipher, or the peer does not speak it."""
+
+    cause = causes.TLS
+
+
+class CertificateError(TlsError):
+    """The server's certificate is not valid: expired, for another name, or of an unknown issuer."""
 
 
 class UpgradeError(ConnectError):

@@ -48,20 +48,21 @@ def identity(
                 ) from None
     domain = options.xmpp_domain.get() if domain is None else domain
     if username is None:
-        username = _fill(options.xmpp_username.get(), user_id)
+        username = filled(options.xmpp_username.get(), user_id)
     if password is None:
-        password = _fill(options.xmpp_password.get(), user_id)
+        password = filled(options.xmpp_password.get(), user_id)
     return Identity(user_id, username, domain, password)
 
 
-def _fill(pattern: str, user_id: int | None) -> str:
+def filled(pattern: str, user_id: int | None) -> str:
+    """A setting's value for one user: ``{id}`` stands for its number."""
     return pattern.replace("{id}", "" if user_id is None else str(user_id))
 
 
 def address(whom: str | int) -> str:
     """The JID of `whom`: a user's number becomes its bare JID, text is a JID already."""
     if isinstance(whom, int):
-        return _fill(options.xmpp_username.get(), whom) + "@" + options.xmpp_domain.get()
+        return filled(options.xmpp_username.get(), whom) + "@" + options.xmpp_domain.get()
     return str(whom)
 
 
@@ -70,7 +71,7 @@ _escaped = lru_cache(maxsize=65_536)(escape)
 
 @lru_cache(maxsize=65_536)
 def _escaped_address(number: int, username: str, domain: str) -> str:
-    return escape(f"{_fill(username, number)}@{domain}")
+    return escape(f"{filled(username, number)}@{domain}")
 
 
 def attribute(whom: str | int) -> str:

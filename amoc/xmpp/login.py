@@ -7,7 +7,7 @@ registered on the same stream (XEP-0077).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from time import monotonic_ns
 from typing import Final, NamedTuple
 from xml.etree.ElementTree import Element
@@ -18,11 +18,13 @@ from amoc.base.clock import S_NS
 from amoc.base.errors import ClosedError
 from amoc.base.tracebacks import copy_of
 from amoc.base.waiting import Waiter, wait_despite_pause
-from amoc.xmpp import errors
+from amoc.xmpp import errors, options
 from amoc.xmpp.identity import Identity
+from amoc.xmpp.securing import secured
 from amoc.xmpp.stanza import Stanza, error_of
 from amoc.xmpp.stream import Owner, Stream
 from amoc.xmpp.transports.connection import Connection
+from amoc.xmpp.transports.tls_context import TlsTerms
 from amoc.xmpp.wire import mechanisms, sasl
 from amoc.xmpp.wire.elements import conditions_of
 from amoc.xmpp.wire.namespaces import (
@@ -61,6 +63,8 @@ class Features(NamedTuple):
     """What a server offers (RFC 6120 section 4.3.2)."""
 
     mechanisms: tuple[str, ...]
+    tls: bool
+    """It offers STARTTLS."""
     tls_required: bool
     bind: bool
     session: bool
@@ -75,6 +79,7 @@ class Features(NamedTuple):
         mechanisms = element.iterfind(f"{{{NS_SASL}}}mechanisms/{{{NS_SASL}}}mechanism")
         return cls(
             mechanisms=tuple(one.text.strip() for one in mechanisms if one.text),
+            tls=tls is not None,
             tls_required=tls is not None and tls.find(f"{{{NS_TLS}}}required") is not None,
             bind=element.find(f"{{{NS_BIND}}}bind") is not None,
             session=session is not None and session.find(f"{{{NS_SESSION}}}optional") is None,
@@ -185,20 +190,55 @@ class Negotiation(Owner):
             raise self._broken("unsupported-version", "the server's stream must have version 1.0")
         return Features.of(element)
 
+    def secure(self, features: Features, mode: str, terms: Callable[[], TlsTerms]) -> bool:
+        """Go on over TLS if it is wanted and offered (RFC 6120 section 5).
+
+        Args:
+            features: What the server offers.
+            mode: One of `options.TLS_MODES`.
+            terms: Gives how to secure the connection.
+
+        Returns:
+            Whether the stream goes over TLS now; it has to be opened again then.
+
+        Raises:
+            TlsRequiredError: One side demands what the other does not offer.
+            TlsError, CertificateError: The handshake failed.
+            XmppError: The stream ended.
+        """
+        who = self.stream.who
+        if mode == options.OFF and features.tls_required:
+            raise errors.TlsRequiredError(
+                f"{who}: the server demands STARTTLS, but xmpp_tls is off"
+            )
+        if mode == options.STARTTLS and not features.tls:
+            raise errors.TlsRequiredError(
+                f"{who}: xmpp_tls is starttls, but the server does not offer it; use"
+                " xmpp_tls=direct if this is its port for direct TLS, or xmpp_tls=auto to do"
+                " without"
+            )
+        if mode == options.OFF or not features.tls:
+            return False
+        self.stream.send(f"<starttls xmlns='{NS_TLS}'/>".encode())
+        answer = self.expect("its answer to STARTTLS")
+        if answer.tag == f"{{{NS_TLS}}}failure":
+            raise errors.TlsError(f"{who}: the server offers STARTTLS, but refuses it")
+        if answer.tag != f"{{{NS_TLS}}}proceed":
+            raise self._broken("invalid-xml", f"STARTTLS must be answered, got {answer.tag}")
+        if (
+            self.early
+        ):  # it may have been injected on the way, to be taken for encrypted (CVE-2011-0411)
+            raise self._broken("bad-format", "the server sent more before the TLS handshake")
+        self.stream.change_transport(lambda below: secured(below, terms(), who, self._deadline_ns))
+        return True
+
     def authenticate(self, features: Features, me: Identity, terms: Terms) -> None:
         """Log in (RFC 6120 section 6).
 
         Raises:
             SaslError: The server refused, or cannot be believed.
-            TlsRequiredError: It demands TLS.
             XmppError: The stream ended.
         """
-        if features.tls_required:
-            raise errors.TlsRequiredError(
-                f"{self.stream.who}: the server demands TLS, which this version of amoc does"
-                " not support; let the server allow plain TCP (prosody: c2s_require_encryption ="
-                " false and allow_unencrypted_plain_auth = true; ejabberd: no starttls_required)"
-            )
         try:
             name = choose(terms.mechanisms, features.mechanisms)
             mechanism = mechanisms.client(name, me.username, me.password, terms.max_iterations)

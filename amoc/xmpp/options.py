@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import BeforeValidator
 
 from amoc.base.clock import parse_duration
 from amoc.scenario.settings import setting
 from amoc.xmpp.server_url import parse_servers
+from amoc.xmpp.transports import tls_context
 from amoc.xmpp.wire.mechanisms import MAX_SCRAM_ITERATIONS, MECHANISMS
+
+AUTO: Final = "auto"
+STARTTLS: Final = "starttls"
+DIRECT: Final = "direct"
+OFF: Final = "off"
+TLS_MODES: Final = (AUTO, STARTTLS, DIRECT, OFF)
 
 
 @lru_cache(maxsize=16)
@@ -35,6 +42,24 @@ def _check_pattern(text: str) -> None:
         raise ValueError("must not be empty; {id} in it stands for the user's number")
 
 
+def _check_ca(text: str) -> None:
+    if text:
+        tls_context.check_trust(text)
+
+
+def _check_pem(marker: str) -> Callable[[str], None]:
+    def check(text: str) -> None:
+        if text and "{id}" not in text:
+            tls_context.check_pem(text, marker)
+
+    return check
+
+
+def _check_ciphers(text: str) -> None:
+    if text:
+        tls_context.check_ciphers(text)
+
+
 def _at_least(least: float) -> Callable[[float], None]:
     def check(value: float) -> None:
         if not value >= least:
@@ -51,9 +76,9 @@ Seconds = Annotated[float, BeforeValidator(_seconds)]
 
 xmpp_servers = setting(
     "",
-    "XMPP servers to connect to, as host:port, ws://host:port/path (WebSocket) or"
-    " http://host:port/path (BOSH), with commas in between; users are spread over them by number;"
-    " empty: amoc runs an embedded one",
+    "XMPP servers to connect to, as host:port, xmpps://host:port (direct TLS), ws://host:port/path"
+    " (WebSocket) or http://host:port/path (BOSH), with commas in between; users are spread over"
+    " them by number; empty: amoc runs an embedded one",
     verify=_check_servers,
 )
 xmpp_domain = setting("localhost", "XMPP domain of the users", verify=_check_pattern)
@@ -136,4 +161,44 @@ xmpp_upload_service = setting(
     "upload.{domain}",
     "Where users ask for a place to upload files to; {domain} is the user's",
     verify=_check_pattern,
+)
+xmpp_tls = setting(
+    "auto",
+    "TLS over TCP: auto (STARTTLS when the server offers it), starttls (no login without it),"
+    " direct (from the first byte on) or off",
+    verify=TLS_MODES,
+)
+xmpp_tls_verify = setting(True, "Whether a server's certificate must be valid and have its name")
+xmpp_tls_ca = setting(
+    "",
+    "PEM file or directory of the certificate authorities to trust; empty: those of the system",
+    verify=_check_ca,
+)
+xmpp_tls_name = setting(
+    "",
+    "Name that is asked for (SNI) and that a server's certificate must have; empty: the domain, or"
+    " the host of a wss:// or https:// address",
+)
+xmpp_tls_certificate = setting(
+    "",
+    "PEM file of a user's certificate, for SASL EXTERNAL; {id} is its number",
+    verify=_check_pem("CERTIFICATE"),
+)
+xmpp_tls_key = setting(
+    "",
+    "PEM file of the certificate's private key; empty: it is in the same file; {id} is the user's"
+    " number",
+    verify=_check_pem("PRIVATE KEY"),
+)
+xmpp_tls_minimum_version = setting(
+    "1.2", "Oldest version of TLS that is accepted", verify=tuple(tls_context.VERSIONS)
+)
+xmpp_tls_ciphers = setting(
+    "",
+    "Ciphers for TLS up to 1.2 as OpenSSL names them, such as ECDHE+AESGCM; empty: Python's"
+    " default",
+    verify=_check_ciphers,
+)
+xmpp_tls_resumption = setting(
+    False, "Resume TLS sessions; otherwise each connection makes a full handshake"
 )

@@ -10,10 +10,11 @@ from typing import Final, NamedTuple
 
 DEFAULT_PORT: Final = 5222
 TCP: Final = "xmpp"
+TCP_TLS: Final = "xmpps"
 WEBSOCKET: Final = "ws"
 BOSH: Final = "http"
 
-_PORTS: Final = {TCP: DEFAULT_PORT, WEBSOCKET: 80, BOSH: 80}
+_PORTS: Final = {TCP: DEFAULT_PORT, TCP_TLS: 5223, WEBSOCKET: 80, BOSH: 80}
 _PATHS: Final = {WEBSOCKET: "/xmpp-websocket", BOSH: "/http-bind"}
 """Where most servers have it; used when a URL ends with the port."""
 
@@ -81,15 +82,15 @@ def parse_server(text: str) -> Server:
         and not set(host) & set("@?# ")
         and host.isprintable()
     )
-    if not valid or (slash and scheme == TCP):
+    if not valid or (slash and scheme in (TCP, TCP_TLS)):
         example = (
             "host:port, such as 127.0.0.1:5222 or [::1]:5222"
-            if scheme == TCP
+            if scheme in (TCP, TCP_TLS)
             else f"{scheme}://host:port/path, such as {scheme}://127.0.0.1:5280{_PATHS[scheme]}"
         )
         raise ValueError(f"must be {example}, got {text!r}")
-    if scheme == TCP:
-        return Server(host, int(port))
+    if scheme in (TCP, TCP_TLS):
+        return Server(host, int(port), scheme)
     if not path.isascii() or not path.isprintable() or " " in path or "#" in path:
         raise ValueError(
             "must have a path of ASCII characters without spaces and '#' (use %20 and the like),"

@@ -7,17 +7,19 @@ a handler. Whatever it is, the event loop never sees an exception.
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable
 from time import monotonic_ns
 from typing import Final
 from xml.etree.ElementTree import Element
 
 from amoc.base.tracebacks import copy_of
-from amoc.xmpp import causes, tracing
+from amoc.xmpp import causes, tls_errors, tracing
 from amoc.xmpp.errors import BadStreamError, Disconnected, SeeOtherHost, StreamError
 from amoc.xmpp.stanza import Stanza
 from amoc.xmpp.transports.connection import Connection, Piece, Transport
 from amoc.xmpp.transports.tcp import HARD_LIMIT, SOFT_LIMIT
+from amoc.xmpp.wire import first_bytes
 from amoc.xmpp.wire.elements import conditions_of, stream_error
 from amoc.xmpp.wire.namespaces import NS_STREAM_ERRORS, SEE_OTHER_HOST, STREAM_ERROR
 from amoc.xmpp.wire.parser import Violation
@@ -193,7 +195,10 @@ class Stream:
                     self._trace("received", self.who, tracing.masked(piece))
             self._framing.feed(data, self)
         except Violation as violation:
-            self.fail(BadStreamError(self.who, violation.condition, violation.text))
+            text = violation.text
+            if self._framing.opening and (spoken := _other_protocol(data)):
+                text = f"the server speaks {spoken} ({text})"
+            self.fail(BadStreamError(self.who, violation.condition, text))
         except BaseException as error:  # a handler is the scenario's code
             self.fail(error)
         if not self.ended:
@@ -211,6 +216,9 @@ class Stream:
         if isinstance(error, Violation):
             self.fail(BadStreamError(self.who, error.condition, error.text))
             return
+        if isinstance(error, ssl.SSLError):
+            self.fail(tls_errors.lost(error, self.who, self._framing.place))
+            return
         if self.closing and error is None:
             self._end_orderly()  # without a goodbye
             return
@@ -218,6 +226,18 @@ class Stream:
         if error is not None:
             how, cause = f"is gone: {_reason(error)}", causes.of_loss(error)
         self.fail(Disconnected(f"{self.who}: the server {how} {self._framing.place}", cause))
+
+
+_OTHER_PROTOCOLS: Final = {
+    "TLS": "TLS on this port, so use xmpp_tls=direct or xmpps://",
+    "HTTP": "HTTP on this port, so use ws:// or http://",
+    "SSH": "SSH on this port",
+}
+
+
+def _other_protocol(data: Piece) -> str:
+    """What a peer speaks that does not begin with a stream header; empty when that is unknown."""
+    return _OTHER_PROTOCOLS.get(first_bytes.protocol(data), "") if isinstance(data, bytes) else ""
 
 
 def _reason(error: Exception) -> str:

@@ -158,13 +158,6 @@ class TcpTransport:
         self._on_data = on_data
         self._on_lost = on_lost
 
-    def hand_over(
-        self, on_data: Callable[[bytes], object], on_lost: Callable[[OSError | None], object]
-    ) -> None:
-        """Let others take what happens from now on, unless it is closed."""
-        if not self.closed:
-            self._on_data, self._on_lost = on_data, on_lost
-
     @property
     def unsent(self) -> int:
         """Bytes that the kernel has not taken yet."""

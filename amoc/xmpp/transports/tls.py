@@ -1,29 +1,31 @@
-"""TLS over TCP: a layer between a `tcp.Transport` and what reads its plain text, alike on both sides.
+"""TLS: a layer between a transport of bytes and what reads its plain text.
 
-It has no watcher and no greenlet of its own. It can take over a transport in the midst of its life,
-as STARTTLS wants (RFC 6120 section 5), or right after the connection.
+It has no watcher and no greenlet of its own. It takes over a transport right after the connection,
+or in the midst of its life, as STARTTLS wants (RFC 6120 section 5).
 
-    transport = TlsTransport(Transport(sock, ...), terms, on_data, on_lost)
+    transport = TlsTransport(below, terms)
     transport.handshake(timeout)
+    transport.start(on_data, on_lost)
 """
 
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable
 from time import monotonic_ns
 
 from gevent import get_hub
 
-from amoc.base.waiting import Waiter
-from amoc.xmpp import meters
-from amoc.xmpp.transports.tcp import Transport, ignore
+from amoc.base.tracebacks import raise_without_cycle
+from amoc.base.waiting import Waiter, wait_despite_pause
+from amoc.xmpp import causes, meters
+from amoc.xmpp.transports.connection import OnData, OnLost, Transport
+from amoc.xmpp.transports.tcp import ignore
 from amoc.xmpp.transports.tls_context import TlsTerms
 from amoc.xmpp.transports.tls_engine import TlsEngine
 from amoc.xmpp.wire import first_bytes
 
 
-class NotTls(ConnectionError):  # noqa: N818 - it is an answer, too
+class NotTls(ConnectionError):
     """The peer does not speak TLS.
 
     Attributes:
@@ -35,8 +37,10 @@ class NotTls(ConnectionError):  # noqa: N818 - it is an answer, too
         self.protocol = protocol
 
 
-class Truncated(ConnectionError):  # noqa: N818 - as above
+class Truncated(ConnectionError):
     """The peer closed the connection without saying so within TLS."""
+
+    cause = causes.CLOSED
 
     def __init__(self) -> None:
         super().__init__(
@@ -46,15 +50,16 @@ class Truncated(ConnectionError):  # noqa: N818 - as above
 
 
 class TlsTransport:
-    """A transport that encrypts what is written to it, with the surface of `tcp.Transport`.
+    """Encrypts what is written to it; see `Transport`.
 
     Attributes:
         closed: Whether it was closed, by either side.
+        engine: What was agreed on: version, certificate, channel binding.
     """
 
     __slots__ = (
         "_below",
-        "_engine",
+        "_early",
         "_heard",
         "_on_data",
         "_on_lost",
@@ -62,35 +67,30 @@ class TlsTransport:
         "_terms",
         "_waiter",
         "closed",
+        "engine",
     )
 
-    def __init__(
-        self,
-        below: Transport,
-        terms: TlsTerms,
-        on_data: Callable[[bytes], object],
-        on_lost: Callable[[OSError | None], object],
-    ) -> None:
+    def __init__(self, below: Transport, terms: TlsTerms) -> None:
         """Take over a transport, whose peer expects a TLS handshake next; see `handshake`.
 
         Args:
             below: Carries what is encrypted; this closes it.
             terms: How to secure the connection.
-            on_data: Called in the hub with each piece of plain text; as in `tcp.Transport`.
-            on_lost: Called once when the connection has ended, never before the handshake is done
-                and never after `close`.
+
+        Raises:
+            ValueError: The server's name cannot be asked for.
         """
         self._below = below
         self._terms = terms
-        self._on_data = on_data
-        self._on_lost = on_lost
-        self._waiter: Waiter[OSError | None] | None = None
+        self._on_data: OnData = ignore
+        self._on_lost: OnLost = ignore
+        self._early = b""
         self._heard = False
+        self._waiter: Waiter[Exception | None] | None = None
         self.closed = False
         self._sessions = terms.sessions
         session = None if terms.sessions is None else terms.sessions.get(terms.place)
-        self._engine = TlsEngine(terms.context, server_name=terms.server_name, session=session)
-        below.hand_over(self._on_encrypted, self._on_below_lost)
+        self.engine = TlsEngine(terms.context, server_name=terms.server_name, session=session)
 
     def handshake(self, timeout: float) -> None:
         """Agree with the peer on keys, and verify its certificate.
@@ -105,44 +105,46 @@ class TlsTransport:
             NotTls: The peer does not speak TLS.
             OSError: The connection broke.
         """
+        begin_ns = monotonic_ns()
+        waiter: Waiter[Exception | None] = Waiter()
+        self._waiter = waiter
+        self._below.start(self._on_encrypted, self._on_below_lost)
+        self.engine.start()
+        self._flush()
         if self._below.closed:
             raise Truncated
-        begin_ns = monotonic_ns()
-        waiter: Waiter[OSError | None] = Waiter()
-        self._waiter = waiter
-        self._engine.start()
-        self._flush()
         try:
-            if not waiter.wait(timeout):
+            if not wait_despite_pause(waiter, timeout):
                 raise TimeoutError
         finally:
             self._waiter = None
-        failure = waiter.value
-        if failure is not None:
-            try:
-                raise failure
-            finally:
-                del failure, waiter  # no cycle: the traceback refers to this frame
+        if waiter.value is not None:
+            failures, waiter = [waiter.value], Waiter()
+            raise_without_cycle(failures)
         meters.tls_handshake.record_ns(monotonic_ns() - begin_ns)
-        if self._engine.resumed:
+        if self.engine.resumed:
             meters.tls_handshakes_resumed.inc()
 
-    @property
-    def engine(self) -> TlsEngine:
-        """What was agreed on: version, certificate, channel binding."""
-        return self._engine
+    def start(self, on_data: OnData, on_lost: OnLost) -> None:
+        """Begin to read plain text, or let another take over what is read; see `Transport`."""
+        if self.closed:
+            return
+        self._on_data, self._on_lost = on_data, on_lost
+        if self._early:
+            early, self._early = self._early, b""
+            on_data(early)
 
     @property
     def unsent(self) -> int:
         """Bytes that the kernel has not taken yet."""
-        return self._below.unsent + self._engine.waiting
+        return self._below.unsent + self.engine.waiting
 
     def write(self, data: bytes) -> None:
         """Send `data` now, or as soon as possible. Never waits; see `wait_drained`."""
         if self.closed:
             return
         try:
-            self._engine.encrypt(data)
+            self.engine.encrypt(data)
         except ssl.SSLError as error:
             # Not now: the caller may be a handler, called for what was read before.
             get_hub().loop.run_callback(self._end, error)
@@ -150,26 +152,35 @@ class TlsTransport:
         self._flush()
 
     def wait_drained(self, timeout: float) -> bool:
-        """As `tcp.Transport.wait_drained`."""
+        """Wait until most was sent; see `Transport`."""
         return self._below.wait_drained(timeout)
 
     def close(self) -> None:
         """Say goodbye (close_notify) and close the connection. Harmless the second time."""
         if self.closed:
             return
-        self.closed = True
-        self._engine.finish()
+        self.engine.finish()
         self._flush()
         self._below.close()
+        self._closed()
+
+    def cut(self, reset: bool) -> None:
+        """Drop the connection without a goodbye; see `Transport`."""
+        if not self.closed:
+            self._below.cut(reset)
+            self._closed()
+
+    def _closed(self) -> None:
+        self.closed = True
         # No reference cycle: what is closed is freed at once, not when the collector comes.
         self._on_data = self._on_lost = ignore
 
     def _flush(self) -> None:
-        if data := self._engine.outgoing():
+        if data := self.engine.outgoing():
             self._below.write(data)
 
     def _on_encrypted(self, data: bytes) -> None:
-        engine = self._engine
+        engine = self.engine
         shaking = not engine.established
         if shaking and not self._heard:
             self._heard = True
@@ -185,7 +196,10 @@ class TlsTransport:
         self._flush()
         if text:
             self._remember()
-            self._on_data(text)
+            if self._on_data is ignore:
+                self._early += text  # its reader starts in the same turn of the loop
+            else:
+                self._on_data(text)
         if engine.ended:
             self._end(None)
         elif shaking and engine.established and self._waiter is not None:
@@ -194,17 +208,17 @@ class TlsTransport:
     def _remember(self) -> None:
         # In TLS 1.3 tickets come after the handshake, and before anything else.
         if self._sessions is not None:
-            session = self._engine.session
+            session = self.engine.session
             if session is not None:
                 self._sessions.put(self._terms.place, session)
             self._sessions = None
 
-    def _on_below_lost(self, error: OSError | None) -> None:
-        if error is None and not self._engine.ended:
+    def _on_below_lost(self, error: Exception | None) -> None:
+        if error is None and not self.engine.ended:
             error = Truncated()
         self._end(error)
 
-    def _end(self, error: OSError | None) -> None:
+    def _end(self, error: Exception | None) -> None:
         if self.closed:
             return
         on_lost, waiter = self._on_lost, self._waiter

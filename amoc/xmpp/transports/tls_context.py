@@ -106,9 +106,8 @@ def trust(context: ssl.SSLContext, ca: str) -> None:
     Raises:
         ValueError: It cannot be read, or holds none.
     """
-    path = Path(ca)
     try:
-        if path.is_dir():
+        if Path(ca).is_dir():
             context.load_verify_locations(capath=ca)
         else:
             context.load_verify_locations(cafile=ca)
@@ -140,7 +139,7 @@ def present(context: ssl.SSLContext, certificate: str, key: str) -> None:
 
 
 def choose_ciphers(context: ssl.SSLContext, ciphers: str) -> None:
-    """Allow only these ciphers in TLS 1.2.
+    """Allow only these ciphers up to TLS 1.2.
 
     Raises:
         ValueError: OpenSSL knows none of them.
@@ -151,6 +150,31 @@ def choose_ciphers(context: ssl.SSLContext, ciphers: str) -> None:
         raise ValueError(
             f"must name ciphers as 'openssl ciphers' does, such as ECDHE+AESGCM, got {ciphers!r}"
         ) from None
+
+
+def check_trust(ca: str) -> None:
+    """Raise ValueError as `trust` would."""
+    trust(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), ca)
+
+
+def check_ciphers(ciphers: str) -> None:
+    """Raise ValueError as `choose_ciphers` would."""
+    choose_ciphers(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), ciphers)
+
+
+def check_pem(file: str, marker: str) -> None:
+    """See that `file` holds what is marked so in PEM.
+
+    Raises:
+        ValueError: It cannot be read, or does not.
+    """
+    try:
+        with Path(file).open(errors="replace") as lines:
+            found = any(line.startswith("-----BEGIN ") and marker in line for line in lines)
+    except OSError as error:
+        raise ValueError(f"must name a PEM file, got {file!r} ({error.strerror})") from None
+    if not found:
+        raise ValueError(f"must name a PEM file with a {marker}, got {file!r}")
 
 
 def _reason(error: OSError | ValueError) -> str:

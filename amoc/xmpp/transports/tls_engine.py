@@ -1,9 +1,9 @@
-"""One end of a TLS connection as bytes in, bytes out: no socket, no event loop; used at both ends.
+"""One end of TLS as bytes in and bytes out: no socket, no event loop; both ends use it.
 
-What came from the peer goes into `received`, which gives the plain text that it completes; `encrypt`
-takes plain text; either way `outgoing` has bytes for the peer then. OpenSSL works on two buffers in
-memory, which keep the size they once had: bytes are fed to it in small pieces, so that a large burst
-does not leave a large buffer behind for the life of the connection.
+What came from the peer goes into `received`, which gives the plain text that it completes;
+`encrypt` takes plain text; either way `outgoing` has bytes for the peer then. OpenSSL works on two
+buffers in memory, which keep the size they once had: bytes are fed to it in small pieces, so that a
+large burst does not leave a large buffer behind for the life of the connection.
 
 A write may have to wait for something from the peer (a renegotiation in TLS 1.2). Its plain text is
 kept, and encrypted when that has come.
@@ -12,6 +12,7 @@ kept, and encrypted when that has come.
 from __future__ import annotations
 
 import ssl
+from contextlib import suppress
 from typing import Final
 
 FEED_BYTES: Final = 1024
@@ -100,10 +101,8 @@ class TlsEngine:
         """Say that no more is sent (close_notify); that is `outgoing` then. Never fails."""
         if not self.established:
             return
-        try:
+        with suppress(ssl.SSLError):  # it waits for the peer's, which is not needed
             self._ssl.unwrap()
-        except ssl.SSLError:
-            pass  # it waits for the peer's, which is not needed; or there is nobody to tell
 
     # About the connection, when it is established
 

@@ -17,7 +17,7 @@ from amoc.base.waiting import Waiter, wait_despite_pause
 from amoc.xmpp import errors
 from amoc.xmpp.server_url import Server
 from amoc.xmpp.transports.connection import OnData, OnLost, Transport
-from amoc.xmpp.transports.tcp import SOFT_LIMIT
+from amoc.xmpp.transports.tcp import SOFT_LIMIT, ignore
 from amoc.xmpp.wire import websocket
 from amoc.xmpp.wire.http_answer import SWITCHING_PROTOCOLS, Answer, AnswerReader
 from amoc.xmpp.wire.message_framing import standalone
@@ -26,10 +26,6 @@ from amoc.xmpp.wire.websocket import FrameReader, FrameViolation, masked_frame
 
 MAX_REFUSAL_BYTES: Final = 1 << 20
 """What a server may say besides its refusal; it is not looked at."""
-
-
-def _ignore(_: object) -> None:
-    """Called for what happens after the end."""
 
 
 class WebSocketTransport:
@@ -52,8 +48,8 @@ class WebSocketTransport:
         self._below = below
         self._code = websocket.NORMAL
         self._frames = FrameReader(max_message_bytes, masked=False)
-        self._on_data: OnData = _ignore
-        self._on_lost: OnLost = _ignore
+        self._on_data: OnData = ignore
+        self._on_lost: OnLost = ignore
         self._rest = rest
         self.closed = False
 
@@ -84,7 +80,7 @@ class WebSocketTransport:
         if self.closed:
             return
         self.closed = True
-        self._on_data = self._on_lost = _ignore
+        self._on_data = self._on_lost = ignore
         data = websocket.close_frame_data(self._code)
         self._below.write(masked_frame(websocket.CLOSE, data))
         self._below.close()
@@ -92,7 +88,7 @@ class WebSocketTransport:
     def cut(self, reset: bool) -> None:
         """Be gone without a close frame."""
         self.closed = True
-        self._on_data = self._on_lost = _ignore
+        self._on_data = self._on_lost = ignore
         self._below.cut(reset)
 
     def _receive(self, data: bytes) -> None:

@@ -1,4 +1,4 @@
-"""Pure. What a peer speaks, by the first bytes that it sends: the wrong port is a common mistake."""
+"""Pure. What a peer speaks, by its first bytes: the wrong port is a common mistake."""
 
 from __future__ import annotations
 

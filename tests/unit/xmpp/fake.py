@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import gevent
+import gevent.ssl
 from gevent import socket
 
 from amoc import metrics, xmpp
@@ -105,6 +106,34 @@ class Conn:
         """Close as a crashed host does."""
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         self.sock.close()
+
+
+class TlsConn(Conn):
+    """The server's end over TLS, from the first byte on.
+
+    Attributes:
+        context: With the server's certificate.
+    """
+
+    scheme = "xmpps://"
+    context: ClassVar[gevent.ssl.SSLContext]
+
+    def begin(self) -> None:
+        """The handshake."""
+        self.start_tls()
+
+    def start_tls(self) -> None:
+        """Go on over TLS."""
+        try:
+            self.sock = self.context.wrap_socket(self.sock, server_side=True)
+        except gevent.ssl.SSLError as error:
+            raise ConnectionError(str(error)) from None
+
+    def hear(self) -> bool:
+        try:
+            return super().hear()
+        except gevent.ssl.SSLError as error:
+            raise ConnectionError(str(error)) from None
 
 
 _TAG = re.compile(rb"<(/?)[^\s/>!?]+[^>]*?(/?)>")
@@ -219,8 +248,8 @@ class FakeServer:
             self._greenlets.append(gevent.spawn(self._serve, sock))
 
     def _serve(self, sock: Any) -> None:
+        conn = self.speaks(sock)
         try:
-            conn = self.speaks(sock)
             conn.begin()
             self.script(conn)
         except ConnectionError:
@@ -228,6 +257,7 @@ class FakeServer:
         except Exception as error:
             self.errors.append(error)
         finally:
+            conn.sock.close()
             sock.close()
 
     def stop(self) -> None:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from amoc import xmpp
 from amoc.xmpp import meters
+from tests.certificates import Authority
 from tests.unit.xmpp.fake import (
     BINDING,
     BOUND,
@@ -26,6 +27,7 @@ from tests.unit.xmpp.fake import (
     SUCCESS,
     Conn,
     FakeServer,
+    TlsConn,
     WebSocketConn,
     connect,
     serving,
@@ -47,8 +49,12 @@ CONFLICT = (
 ANSWERS = [*(answer for _, answer in LOGIN), MESSAGE]
 
 
-@pytest.fixture(autouse=True, params=[Conn, WebSocketConn], ids=["tcp", "websocket"])
-def speaks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> type[Conn]:
+@pytest.fixture(
+    autouse=True, params=[Conn, TlsConn, WebSocketConn], ids=["tcp", "tls", "websocket"]
+)
+def speaks(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, authority: Authority
+) -> type[Conn]:
     """What the fake server speaks."""
     monkeypatch.setattr(FakeServer, "speaks", request.param)
     chosen: type[Conn] = request.param
@@ -129,7 +135,6 @@ def test_a_connection_cut_at_any_byte_is_an_error_that_says_so(
         ([HEADER + MESSAGE], xmpp.BadStreamError, "invalid-xml"),
         ([HEADER + b"<stream:features/>"], xmpp.SaslError, "invalid-mechanism"),
         ([HEADER + STREAM_ERROR], xmpp.StreamError, "host-unknown"),
-        ([HEADER + TLS_ONLY], xmpp.TlsRequiredError, None),
         (
             [HEADER + OFFER, b"<failure " + SASL + b"><account-disabled/></failure>"],
             xmpp.SaslError,

@@ -22,7 +22,12 @@ def test_every_setting_is_in_the_page_with_its_default() -> None:
     declared = {name: one for name, one in vars(options).items() if isinstance(one, Setting)}
     assert first_column("Settings") == list(declared)
     for name, default in re.findall(r"^\| `(xmpp_\w+)` \| (.*?) \|", PAGE, re.MULTILINE):
-        shown = default.strip("`").replace("empty", "").replace("false", "False")
+        shown = (
+            default.strip("`")
+            .replace("empty", "")
+            .replace("false", "False")
+            .replace("true", "True")
+        )
         value = declared[name].default
         if isinstance(value, float):
             value = f"{value:g} s"

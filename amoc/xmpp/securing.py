@@ -1,0 +1,74 @@
+"""TLS for one connection: its terms by the settings, and the handshake with errors that explain."""
+
+from __future__ import annotations
+
+from time import monotonic_ns
+
+from amoc.base.clock import S_NS
+from amoc.base.errors import ScenarioError
+from amoc.xmpp import options, tls_errors
+from amoc.xmpp.identity import filled
+from amoc.xmpp.transports import tls_context
+from amoc.xmpp.transports.connection import Transport
+from amoc.xmpp.transports.tls import TlsTransport
+from amoc.xmpp.transports.tls_context import TlsOptions, TlsTerms
+
+
+def terms_for(user_id: int | None, name: str, place: object) -> TlsTerms:
+    """The terms of a connection, by the settings.
+
+    Args:
+        user_id: The user's number.
+        name: The server's name, unless xmpp_tls_name says otherwise.
+        place: The server, where sessions to resume are looked up.
+
+    Raises:
+        ScenarioError: A setting cannot be put into practice.
+    """
+    wanted = TlsOptions(
+        verify=options.xmpp_tls_verify.get(),
+        ca=options.xmpp_tls_ca.get(),
+        certificate=filled(options.xmpp_tls_certificate.get(), user_id),
+        key=filled(options.xmpp_tls_key.get(), user_id),
+        minimum_version=options.xmpp_tls_minimum_version.get(),
+        ciphers=options.xmpp_tls_ciphers.get(),
+    )
+    try:
+        context, sessions = tls_context.shared(wanted)
+    except ValueError as error:
+        raise ScenarioError(f"the settings xmpp_tls_…: one {error}") from None
+    server_name = options.xmpp_tls_name.get() or name
+    if not options.xmpp_tls_resumption.get():
+        return TlsTerms(context, server_name)
+    return TlsTerms(context, server_name, sessions, (place, server_name))
+
+
+def secured(below: Transport, terms: TlsTerms, who: str, deadline_ns: int) -> TlsTransport:
+    """TLS over `below`, which is closed when that fails.
+
+    Args:
+        below: A connection on which the server expects a handshake.
+        terms: How to secure it.
+        who: User and server, for messages.
+        deadline_ns: When to give up, on the monotonic clock.
+
+    Raises:
+        ConnectError: The handshake failed; see `tls_errors.refused`.
+    """
+    try:
+        transport = TlsTransport(below, terms)
+    except (ValueError, UnicodeError):
+        below.close()
+        raise ScenarioError(
+            f"{who}: the name to ask for must be a host name, got {terms.server_name!r}; set"
+            " xmpp_tls_name"
+        ) from None
+    try:
+        transport.handshake(max((deadline_ns - monotonic_ns()) / S_NS, 0.0))
+    except OSError as error:
+        transport.close()
+        raise tls_errors.refused(error, who, terms.server_name) from None
+    except BaseException:
+        transport.close()
+        raise
+    return transport
