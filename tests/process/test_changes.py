@@ -279,7 +279,7 @@ def test_users_leave_by_stages_also_when_their_worker_was_lost_meanwhile(
 ) -> None:
     with controlled(
         scenario(WATCHERS),
-        *("--stages", "0s:40, 3s:40, 3s:4, 1h:4", "--workers", "2"),
+        *("--stages", "0s:40, 10s:40, 3s:4, 1h:4", "--workers", "2"),
         directory=tmp_path,
     ) as one:
         one.wait_for_users(40)

@@ -82,6 +82,7 @@ def test_a_killed_worker_is_replaced_and_loses_neither_counts_nor_users(
         "restarted": users // 2 * kills,
         "peak": users,
         "running": 0,
+        "resting": 0,
         "starts_per_s_peak": 0,
     }
     assert sorted(worker["restarts"] for worker in summary["workers"]) == [kills // 2] * 2
