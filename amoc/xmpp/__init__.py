@@ -34,7 +34,7 @@ from amoc.xmpp.errors import (
 )
 from amoc.xmpp.features.light_room import LightRoom
 from amoc.xmpp.features.messaging import WANTS_MARKERS, WANTS_RECEIPT
-from amoc.xmpp.features.pubsub import event_of
+from amoc.xmpp.features.pubsub import Event, event_of
 from amoc.xmpp.features.room import Room
 from amoc.xmpp.identity import address
 from amoc.xmpp.match import (
@@ -88,6 +88,7 @@ __all__ = [  # noqa: RUF022 - grouped by what it is for
     "slixmpp_client",
     # what comes
     "Contact",
+    "Event",
     "Stanza",
     "event_of",
     # rooms

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
+from amoc import xmpp
 from tests.servers.daemon import XmppServer
 from tests.servers.ejabberd import Ejabberd
+from tests.servers.embedded import Embedded
 from tests.servers.prosody import Prosody
 
 ACCOUNTS = 2100
+Connect = Callable[..., xmpp.Client]
+
+# Tests share the servers, so each takes users of its own.
+_users = itertools.count(1)
 
 
 @pytest.fixture(scope="session")
@@ -52,8 +60,34 @@ def ejabberd_services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ejab
         yield server
 
 
-@pytest.fixture(scope="session", params=["prosody", "ejabberd"])
+@pytest.fixture(scope="session")
+def embedded_services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedded]:
+    """amoc's own server."""
+    with Embedded(tmp_path_factory.mktemp("embedded")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session", params=["prosody", "ejabberd", "embedded"])
 def services(request: pytest.FixtureRequest) -> XmppServer:
     """A server with all services."""
     server: XmppServer = request.getfixturevalue(f"{request.param}_services")
     return server
+
+
+@pytest.fixture
+def xmpp_name(request: pytest.FixtureRequest) -> str:
+    """Which server `services` is."""
+    return str(request.node.callspec.params["services"])
+
+
+@pytest.fixture
+def connect(services: XmppServer) -> Connect:
+    """`xmpp.connect` to a server with all services, as a user of one's own, who is available."""
+
+    def call(user_id: int | None = None, **options: Any) -> xmpp.Client:
+        number = next(_users) if user_id is None else user_id
+        client = xmpp.connect(number, server=services.address, interrupts=False, **options)
+        client.send_presence()
+        return client
+
+    return call

@@ -344,7 +344,12 @@ class Room(Conversation):
         """
         why = "" if reason is None else f"<reason>{escape(reason)}</reason>"
         query = f"<query xmlns='{NS_MUC_OWNER}'><destroy>{why}</destroy></query>"
-        self._ask("set", query, "room_destroy", timeout)
+        self._state.leaving = True
+        try:
+            self._ask("set", query, "room_destroy", timeout)
+        except BaseException:
+            self._state.leaving = False
+            raise
         self._forget()
 
     def _admin(self, reason: str | None = None, **attrs: str) -> str:
@@ -371,6 +376,7 @@ class Room(Conversation):
             self._forget()
             return
         seconds = options.xmpp_request_timeout.get() if timeout is None else timeout
+        state.leaving = True
         self._client.send_presence(f"{self.jid}/{self.nick}", type="unavailable")
         try:
             confirmed = self._client.wait_until(lambda: state.left, seconds)
@@ -383,6 +389,7 @@ class Room(Conversation):
 
     def _forget(self) -> None:
         """The user is out at its own wish: nothing of this is a failure."""
+        self._state.leaving = True
         self._state.on_end()
         self._state.failure = None
         self._client.forget_room(self._state)

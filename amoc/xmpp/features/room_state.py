@@ -74,6 +74,7 @@ class RoomState:
         subject: What the room is about; empty at first.
         created: Whether the room was made by the user's joining.
         joined_ns: When the room had let the user in, on the monotonic clock; 0 before.
+        leaving: Whether the user wishes to leave, so that it is no failure.
         left: Whether the user is out again, at its own wish or not.
         failure: Why the user is not in the room: it was refused, or is in it no more.
     """
@@ -83,6 +84,7 @@ class RoomState:
         "failure",
         "jid",
         "joined_ns",
+        "leaving",
         "left",
         "members",
         "nick",
@@ -98,6 +100,7 @@ class RoomState:
         self.subject = ""
         self.created = False
         self.joined_ns = 0
+        self.leaving = False
         self.left = False
         self.failure: RoomError | RoomLeftError | None = None
 
@@ -174,8 +177,9 @@ class RoomState:
         detail = destroy if destroy is not None else item
         reason = "" if detail is None else detail.findtext(REASON, "")
         self.on_end()
-        self.failure = RoomLeftError(self.who, how, reason)
-        meters.rooms_lost.inc()
+        if not self.leaving:
+            self.failure = RoomLeftError(self.who, how, reason)
+            meters.rooms_lost.inc()
 
     def on_end(self) -> None:
         """The user is out, for whatever reason; harmless the second time."""

@@ -1,0 +1,219 @@
+"""Rooms (XEP-0045), on servers that were written by others and on the embedded one."""
+
+from __future__ import annotations
+
+import itertools
+
+import gevent
+import pytest
+
+from amoc import xmpp
+from amoc.base.errors import ClosedError, ScenarioError
+from amoc.xmpp import meters
+from tests.servers.conftest import Connect
+from tests.unit.xmpp.fake import count
+
+PATIENCE_S = 20.0
+_rooms = itertools.count(1)
+
+
+@pytest.fixture
+def room_name() -> str:
+    return f"room{next(_rooms)}"
+
+
+def test_what_one_says_all_receive_the_speaker_too(connect: Connect, room_name: str) -> None:
+    with (
+        connect() as alice,
+        connect() as bob,
+        alice.join(room_name, nick="alice") as here,
+        bob.join(room_name, nick="bob") as there,
+    ):
+        assert here.created
+        assert not there.created
+        assert here.jid == f"{room_name}@conference.localhost"
+        here.wait_members(2, PATIENCE_S)
+        assert sorted(here.members) == sorted(there.members) == ["alice", "bob"]
+        assert here.members["alice"].affiliation == "owner"
+        assert there.members["bob"].role == "participant"
+        here.say("hello")
+        for room in (here, there):
+            message = room.receive(timeout=PATIENCE_S)
+            assert message.body == "hello"
+            assert xmpp.from_nick("alice")(message)
+
+
+def test_a_member_that_leaves_is_seen_to_leave(connect: Connect, room_name: str) -> None:
+    inside, lost = count(meters.rooms_joined), count(meters.rooms_lost)
+    with connect() as alice, connect() as bob, alice.join(room_name, nick="alice") as room:
+        with bob.join(room_name, nick="bob"):
+            room.wait_member("bob", PATIENCE_S)
+            assert count(meters.rooms_joined) - inside == 2
+        assert alice.wait_until(lambda: list(room.members) == ["alice"], PATIENCE_S)
+        assert count(meters.rooms_joined) - inside == 1
+        with bob.join(room_name, nick="bob"):  # it may come back
+            room.wait_member("bob", PATIENCE_S)
+    assert count(meters.rooms_joined) == inside
+    assert count(meters.rooms_lost) == lost
+
+
+def test_presence_of_members_does_not_fill_the_inbox(connect: Connect, room_name: str) -> None:
+    with connect(inbox_size=3) as alice, connect() as bob, alice.join(room_name) as room:
+        for number in range(5):
+            with bob.join(room_name, nick=f"bob{number}"):
+                room.wait_member(f"bob{number}", PATIENCE_S)
+        assert alice.receive_nowait(xmpp.is_presence & xmpp.from_jid(room.jid)) is None
+
+
+def test_a_nickname_that_is_taken_is_a_conflict(connect: Connect, room_name: str) -> None:
+    with connect() as alice, connect() as bob, alice.join(room_name, nick="me"):
+        with pytest.raises(xmpp.RoomError, match=rf"{room_name}@.* as me: .*conflict") as raised:
+            bob.join(room_name, nick="me")
+        assert raised.value.condition == "conflict"
+        with bob.join(room_name, nick="me2") as room:
+            assert room.nick == "me2"
+
+
+def test_a_room_is_joined_once_at_a_time(connect: Connect, room_name: str) -> None:
+    with (
+        connect() as alice,
+        alice.join(room_name),
+        pytest.raises(ScenarioError, match=f"got {room_name}@conference.localhost again"),
+    ):
+        alice.join(room_name)
+
+
+def test_without_history_nothing_old_comes(connect: Connect, room_name: str) -> None:
+    with (
+        connect() as alice,
+        connect() as bob,
+        connect() as carol,
+        alice.join(room_name, nick="alice") as room,
+    ):
+        room.say("old")
+        room.receive(timeout=PATIENCE_S)
+        with bob.join(room_name) as there, carol.join(room_name, history=10) as here:
+            room.say("new")
+            assert there.receive(timeout=PATIENCE_S).body == "new"
+            old = here.receive(timeout=PATIENCE_S)
+            assert old.body == "old"
+            assert xmpp.is_delayed(old)
+            new = here.receive(timeout=PATIENCE_S)
+            assert new.body == "new"
+            assert not xmpp.is_delayed(new)
+
+
+def test_a_password_is_asked_for(connect: Connect, room_name: str) -> None:
+    locked = {"passwordprotectedroom": True, "roomsecret": "sesame"}
+    with connect() as alice, connect() as bob, alice.join(room_name, configure=locked):
+        with pytest.raises(xmpp.RoomError) as raised:
+            bob.join(room_name)
+        assert raised.value.condition == "not-authorized"
+        bob.join(room_name, password="sesame").leave(PATIENCE_S)
+
+
+def test_members_only_and_affiliations(connect: Connect, room_name: str) -> None:
+    with connect() as alice, connect() as bob, alice.join(room_name) as room:
+        room.configure({"membersonly": True})
+        assert room.configuration()["muc#roomconfig_membersonly"] == ["1"]
+        with pytest.raises(xmpp.RoomError) as raised:
+            bob.join(room_name)
+        assert raised.value.condition == "registration-required"
+        room.set_affiliation(bob.user_id or 0, "member")
+        members = room.affiliations("member")
+        assert [one.jid for one in members] == [bob.bare_jid]
+        assert [one.jid for one in room.affiliations("owner")] == [alice.bare_jid]
+        with bob.join(room_name, nick="bob") as there:
+            room.wait_member("bob", PATIENCE_S)
+            assert room.members["bob"].affiliation == "member"
+            with pytest.raises(xmpp.IqError):
+                there.configure()
+
+
+def test_subject_nickname_and_private_messages(connect: Connect, room_name: str) -> None:
+    with (
+        connect() as alice,
+        connect() as bob,
+        alice.join(room_name, nick="alice") as here,
+        bob.join(room_name, nick="bob") as there,
+    ):
+        here.change_subject("plans", PATIENCE_S)
+        assert here.subject == "plans"
+        assert bob.wait_until(lambda: there.subject == "plans", PATIENCE_S)
+        there.change_nick("robert", PATIENCE_S)
+        assert there.nick == "robert"
+        here.wait_member("robert", PATIENCE_S)
+        assert sorted(here.members) == ["alice", "robert"]
+        here.say_to("robert", "psst")
+        private = bob.receive(xmpp.is_chat, timeout=PATIENCE_S)
+        assert (private.body, private.sender) == ("psst", f"{here.jid}/alice")
+
+
+def test_an_invited_user_hears_of_it(connect: Connect, room_name: str) -> None:
+    with connect() as alice, connect() as bob, alice.join(room_name) as room:
+        room.invite(bob.user_id or 0, "come in")
+        invitation = bob.receive(xmpp.is_invitation, timeout=PATIENCE_S)
+        assert invitation.sender.partition("/")[0] == room.jid
+        assert "come in" in str(invitation)
+
+
+@pytest.mark.parametrize("how", ["kicked", "banned", "destroyed"])
+def test_who_is_put_out_is_told_where_it_waits(connect: Connect, room_name: str, how: str) -> None:
+    inside, lost = count(meters.rooms_joined), count(meters.rooms_lost)
+    with connect() as alice, connect() as bob:
+        room = alice.join(room_name, nick="alice")
+        there = bob.join(room_name, nick="bob")
+        room.wait_member("bob", PATIENCE_S)
+        waiting = gevent.spawn(there.receive, xmpp.has_body("never"), PATIENCE_S)
+        gevent.idle()
+        if how == "kicked":
+            room.kick("bob", "noise")
+        elif how == "banned":
+            room.ban(bob.user_id or 0, "noise")
+        else:
+            room.destroy("noise")
+        with pytest.raises(xmpp.RoomLeftError, match=how) as raised:
+            waiting.get(timeout=PATIENCE_S)
+        assert raised.value.condition == how
+        with pytest.raises(xmpp.RoomLeftError):
+            there.say("hello?")
+        there.leave()  # harmless
+        if how == "destroyed":
+            with pytest.raises(ClosedError):
+                room.say("anybody?")
+        if how == "banned":
+            with pytest.raises(xmpp.RoomError) as refused:
+                bob.join(room_name)
+            assert refused.value.condition == "forbidden"
+        if how == "kicked":
+            bob.join(room_name).leave(PATIENCE_S)
+    assert count(meters.rooms_lost) - lost == 1
+    assert count(meters.rooms_joined) == inside
+
+
+def test_a_room_of_30_knows_all_of_them(connect: Connect, room_name: str) -> None:
+    with connect() as alice, alice.join(room_name, nick="alice") as room:
+        clients = [connect(inbox_size=0) for _ in range(30)]
+        try:
+            rooms = [client.join(room_name) for client in clients]
+            for one in (room, *rooms):
+                one.wait_members(31, PATIENCE_S)
+            for one in rooms[:20]:
+                one.leave(PATIENCE_S)
+            assert alice.wait_until(lambda: len(room.members) == 11, PATIENCE_S)
+        finally:
+            for client in clients:
+                client.close()
+
+
+def test_a_rooms_archive(connect: Connect, room_name: str) -> None:
+    with connect() as alice, alice.join(room_name, nick="alice") as room:
+        for number in range(5):
+            room.say(f"n{number}")
+            room.receive(timeout=PATIENCE_S)
+        received = count(meters.messages_received)
+        pages = list(room.archive(last=4, page_size=2))
+        assert count(meters.messages_received) == received
+        bodies = [[one.message.body for one in page.messages] for page in pages]
+        assert bodies == [["n3", "n4"], ["n1", "n2"]]
+        assert alice.receive_nowait(xmpp.is_message & xmpp.has_body("n1")) is None
