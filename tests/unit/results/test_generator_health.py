@@ -209,6 +209,8 @@ def test_a_short_lateness_is_not_spoken_of() -> None:
         ({"cpu": 0.85}, "caused by its own CPU use"),
         ({"cpu": 0.2, "cpu_wait_s": 0.4}, "caused by CPU wait"),
         ({"cpu": 0.5, "gc_s": 0.3}, "caused by garbage collection"),
+        ({"cpu": 0.5, "cpu_wait_s": 0.375}, "caused by its own CPU use"),
+        ({"cpu": 0.125, "cpu_wait_s": 0.1875}, "a user blocked its event loop"),
     ],
 )
 def test_the_advice_for_lateness_follows_from_what_the_worker_did(

@@ -110,6 +110,11 @@ def test_a_stall_does_not_hide_that_all_else_is_slower():
         assert one.p_value(other) < noise.SIGNIFICANCE / 100
 
 
+def test_the_error_of_a_mean_is_that_of_its_blocks():
+    found = noise.estimate(2.0, [1.0, 3.0] * 8, 0.1)  # none resembles the one before
+    assert found == noise.Estimate(2.0, pytest.approx((1 / 15) ** 0.5), 15.0, 0.1)
+
+
 @pytest.mark.parametrize("seconds", [0, 1, 9])
 def test_of_too_few_seconds_nothing_is_said(seconds):
     assert rate([5] * seconds) is None

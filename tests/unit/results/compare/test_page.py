@@ -105,6 +105,15 @@ def test_holes_and_the_end_of_the_shorter_run_are_gaps():
     there = [bool(row.seconds) for row in rows["A"]]
     assert there == [not 20 <= n < 30 for n in range(60)]
     assert [bool(row.seconds) for row in rows["B"]] == [True] * 10 + [False] * 50
+    assert [row.t_s for row in rows["A"]] == [float(n) for n in range(1, 61)]
+    assert {row.seconds for row in rows["A"]} == {0.0, 1.0}
+
+
+def test_a_second_is_shown_only_where_it_covers_the_middle_of_a_step():
+    """Between 1 s and 2.2 s, which is too short for a gap, there is nothing."""
+    points = [Point(t_s=1.0, span_s=1.0), Point(t_s=3.2, span_s=1.0)]
+    rows = charts.steps([("A", points)], 4.0)["A"]
+    assert [bool(row.seconds) for row in rows] == [True, False, True, False]
 
 
 def test_long_runs_have_no_more_steps_than_a_chart_is_wide_and_lose_no_count():

@@ -153,6 +153,15 @@ def test_a_failure_says_why_and_an_error_what_to_do():
     assert (error.attrib["message"], error.text) == ("a node died", "a node died\nand more")
 
 
+@pytest.mark.parametrize(
+    ("verdict", "why"),
+    [("incomplete", "data of the run is missing"), ("killed", "the run did not complete")],
+)
+def test_a_threshold_that_was_not_evaluated_says_why(verdict, why):
+    suite = read(junit.render(summary(verdict, thresholds=[MET])))
+    assert suite.find("testcase/skipped").attrib["message"] == f"not evaluated: {why}"
+
+
 def test_the_suite_is_named_after_the_scenario_and_tells_of_the_run():
     suite = read(junit.render(summary()))
     assert suite.attrib["name"] == "chat"

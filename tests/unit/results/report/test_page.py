@@ -348,6 +348,28 @@ def test_commands_and_lost_workers_are_numbered_in_charts_and_in_the_table():
     assert "2 0:40 02:00:00 event worker 1 was <b>slow</b>" in found.said
 
 
+def test_key_metrics_have_their_names_above_their_values():
+    said = Page(render(record(runs.points(60)))).said
+    assert "Peak users 50 50 started, 0 finished Crashed iterations 3 1 cause" in said
+
+
+def test_each_counter_has_a_colour_of_its_own_from_the_first():
+    found = Page(render(record(runs.points(60))))
+    colours = {one["label"]: one["colour"] for one in found.data["charts"]["counters0"]["lines"]}
+    assert colours == {"messages_received": 1, "messages_sent": 2}
+
+
+def test_of_many_workers_those_that_were_the_worst_have_lines():
+    points = runs.points(10)
+    some = [replace(points[0].workers[0], worker=n, lag_p99_s=n / 100) for n in range(12)]
+    points = [replace(one, workers=some) for one in points]
+    points[3] = replace(points[3], workers=some[:11])  # one that was away is known none the less
+    found = Page(render(record(points)))
+    labels = [line["label"] for line in found.data["charts"]["lag"]["lines"]]
+    assert labels[:2] == ["median of all workers", "maximum of all workers"]
+    assert labels[2:-1] == [f"worker {n} of node0" for n in range(8, 12)]
+
+
 def test_the_warm_up_is_shaded_and_left_out_of_figures():
     points = runs.points(60, stall=range(1, 6))
     one = record(points, warmup_s=10.0)

@@ -1,0 +1,122 @@
+"""Run directories of version 0.1.0, whose lines have no checksums, are read like those of today.
+
+The directory was left by a real run of that version: 6 s with a warm-up, crashes and a command.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from amoc.base.errors import ExitCode
+from amoc.cli.main import cli
+from tests.unit.cli.test_main import PROJECT
+
+OLD = PROJECT / "tests/unit/results/run_of_0_1_0"
+WRITTEN = json.loads((OLD / "summary.json").read_text())
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return Path(shutil.copytree(OLD, tmp_path / "old"))
+
+
+def amoc(*arguments: str | Path) -> tuple[int, str, str]:
+    """The exit code, what is printed, and what is said beside it."""
+    done = CliRunner().invoke(
+        cli, [str(one) for one in arguments], catch_exceptions=False, standalone_mode=False
+    )
+    return int(done.return_value or 0), done.stdout, done.stderr
+
+
+def exported(run: Path) -> dict:
+    """What a run of which nothing is missing says of itself, to programs."""
+    code, printed, said = amoc("export", run, "--json")
+    assert (code, said) == (0, "")
+    return json.loads(printed)
+
+
+def test_all_commands_read_it_and_find_nothing_missing(run: Path) -> None:
+    assert exported(run)["summary"]["run"]["verdict"] == "ok"
+    code, printed, said = amoc("export", run, "--csv")
+    assert (code, said) == (0, "")
+    rows = list(csv.DictReader(io.StringIO(printed)))
+    sent = sum(int(row["counters.sent.count"] or 0) for row in rows)
+    assert sent == WRITTEN["counters"]["sent"]
+    for command in (["report", run], ["compare", run, run], ["export", run, "--hlog"]):
+        assert amoc(*command)[::2] == (0, "")
+    page = (run / "report.html").read_text()
+    assert "half the rate" in page, "the comment of a command"
+    assert "no luck" in page, "the cause of crashes"
+    assert 'name="turn.p99 &lt; 1s"' in (run / "junit.xml").read_text()
+
+
+SCENARIO = """
+from amoc import setting
+rate = setting(600, "Turns a minute", update="free")
+def start(user_id): pass
+"""
+
+
+def test_it_can_be_run_again_with_its_plan_and_settings(run: Path) -> None:
+    (run.parent / "s.py").write_text(SCENARIO)
+    journal = (run / "journal.jsonl").read_text()
+    (run / "journal.jsonl").write_text(journal.replace("/home/tester/load", str(run.parent)))
+    code, printed, _ = amoc("replay", run, "--plan")
+    assert code == 0
+    assert re.search(r"\nrate +1200 +--set", printed)
+    assert re.search(r"\nuser_rate +inf", printed)
+    assert "seed 1" in printed
+    assert "6 s" in printed
+
+
+def test_without_its_summary_the_one_that_is_rebuilt_says_the_same(run: Path) -> None:
+    (run / "summary.json").unlink()
+    code, printed, said = amoc("export", run, "--json")
+    assert code == ExitCode.INCOMPLETE
+    assert said == "amoc: summary.json is missing, so it was rebuilt\n"
+    rebuilt = json.loads(printed)["summary"]
+    assert rebuilt["run"]["verdict"] == "incomplete"
+    assert rebuilt["run"]["reasons"] == [
+        "summary.json is missing, so it was rebuilt",
+        "without that the verdict is: ok",
+    ]
+    for part in ("counters", "gauges", "timers", "crashes", "settings"):
+        assert rebuilt[part] == exported(OLD)["summary"][part], part
+    assert rebuilt["window"]["counters"] == WRITTEN["window"]["counters"]
+    users = {name: n for name, n in WRITTEN["users"].items() if name != "starts_per_s_peak"}
+    assert rebuilt["users"].items() >= users.items(), "a short second counts less since"
+
+
+@pytest.mark.parametrize(
+    ("file", "damage", "told"),
+    [
+        ("series.jsonl", lambda text: text.replace('"span_s"', '"span', 1), "line 1 is damaged"),
+        ("series.jsonl", lambda text: text.replace("}\n{", "}\n\0{", 2), "2 lines are damaged"),
+        ("journal.jsonl", lambda text: text.replace('{"at"', "{at", 1), "line 1 is damaged"),
+        ("journal.jsonl", lambda text: text.rpartition('{"at"')[0], "journal.jsonl has no end"),
+        ("summary.json", lambda text: text[: len(text) // 2], "summary.json is damaged"),
+        ("summary.json", lambda text: "[]", "summary.json is damaged"),
+    ],
+)
+def test_what_cannot_be_read_is_said_by_all_that_read_it(run: Path, file, damage, told) -> None:
+    text = (run / file).read_text()
+    (run / file).write_text(damage(text))
+    assert (run / file).read_text() != text
+    for command in (
+        ["export", run, "--json"],
+        ["compare", run, run, "--output", run.parent / "both.html"],
+        ["report", run, "--output", run.parent / "page.html"],  # rebuilds a summary
+    ):
+        code, _, said = amoc(*command)
+        assert code == ExitCode.INCOMPLETE, command
+        assert told in said, command
+    assert "incomplete" in (run.parent / "page.html").read_text()
