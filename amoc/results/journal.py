@@ -1,6 +1,6 @@
 """The journal: what a run was asked to do and what it did, a JSON object in each line.
 
-Lines are only ever appended, each with one write to the file, so whoever kills the run loses at
+Lines are only ever appended, each with one write to the file, so a run that is killed loses at
 most the line that was being written. Each has `at` (UTC), `t_s` (seconds since the first user
 could start; null before) and a `kind`:
 

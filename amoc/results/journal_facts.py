@@ -1,6 +1,6 @@
 """What a run's journal says that its series does not: plan, crashes, blocked lines, the end. Pure.
 
-A running controller hands over each entry as it writes it, and whoever reads a directory hands over
+A running controller hands over each entry as it writes it; reading a directory hands over
 the entries that are there.
 """
 

@@ -1,7 +1,7 @@
 """All that a run's points add up to: what its summary says. Pure.
 
-A running controller adds each second as it is cut, and whoever reads a directory adds those that
-are in the series. It is the same sum, so a run's own summary and one that is made later agree.
+A running controller adds each second as it is cut; reading a directory adds those that are in the
+series. It is the same sum, so a run's own summary and one that is made later agree.
 
 A long run's points do not fit into memory, so each is looked at once and let go.
 """

@@ -69,7 +69,7 @@ def judge(
         limited: Whether the load generator was too slow to measure the target.
         limited_ok: Whether that is accepted, and only mentioned.
         deaths: How workers died, and how often. Users of a dead worker start again, so this alone
-            decides nothing, but whoever reads the results must know.
+            decides nothing, but readers of the results must know.
         aborted: That the run was aborted, and why; empty if it was not.
         futile: That nothing succeeded that users tried, unless that is accepted.
         findings: In what the generator was too slow, a sentence each.

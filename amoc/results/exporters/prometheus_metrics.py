@@ -168,7 +168,7 @@ class Families:
 
     def _of_run(self, point: Point) -> Iterator[Metric]:
         users, starts = point.users, self._starts
-        yield _gauge("amoc_run_seconds", "How long users could start for", point.t_s)
+        yield _gauge("amoc_run_seconds", "Time since the first user could start", point.t_s)
         states = {(state,): users.get(state, 0) for state in STATES}
         yield _labelled(GaugeMetricFamily, "amoc_users", "Users by state", ["state"], states)
         yield _gauge("amoc_users_peak", "The most users alive at once", users.get("peak", 0))
