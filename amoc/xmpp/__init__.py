@@ -8,6 +8,7 @@ with xmpp.connect(user_id) as client:
 
 from amoc.scenario.fd_budget import needs_fds
 from amoc.xmpp.client import Client
+from amoc.xmpp.component import Component, component
 from amoc.xmpp.connecting import FDS_PER_USER, connect, register
 from amoc.xmpp.errors import (
     BadStreamError,
@@ -82,7 +83,9 @@ needs_fds(__name__, FDS_PER_USER)
 __all__ = [  # noqa: RUF022 - grouped by what it is for
     # connections
     "Client",
+    "Component",
     "Neighbours",
+    "component",
     "connect",
     "register",
     "slixmpp_client",

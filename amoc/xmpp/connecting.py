@@ -273,7 +273,7 @@ def _connection(server: Server, plan: Plan, who: str, deadline_ns: int) -> Conne
         scheme = TCP_TLS
     elif scheme in (WEBSOCKET, BOSH) and plan.tls in (options.STARTTLS, options.DIRECT):
         raise ScenarioError(f"tls is {plan.tls}, so {server} must begin with {scheme}s://")
-    sock = _socket(server, server_addresses.source_for(plan.me.user_id), who, deadline_ns)
+    sock = connected_to(server, server_addresses.source_for(plan.me.user_id), who, deadline_ns)
     below: Transport = TcpTransport(sock)
     if scheme == TCP_TLS:
         try:
@@ -289,7 +289,12 @@ def _connection(server: Server, plan: Plan, who: str, deadline_ns: int) -> Conne
     return Connection(below, Framer(PARSERS, plan.max_stanza_bytes))
 
 
-def _socket(server: Server, source: str | None, who: str, deadline_ns: int) -> Socket:
+def connected_to(server: Server, source: str | None, who: str, deadline_ns: int) -> Socket:
+    """A socket that is connected to `server`, from the local address `source` if given.
+
+    Raises:
+        ConnectError: It cannot be.
+    """
     try:
         found = server_addresses.resolve(server, (deadline_ns - monotonic_ns()) / S_NS)
     except OSError as error:

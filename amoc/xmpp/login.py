@@ -157,21 +157,25 @@ class Negotiation(Owner):
             XmppError: The stream ended.
         """
         while not self.early:
-            if self.stream.failure is not None:
-                raise copy_of(self.stream.failure)
-            if self.stream.ended:
-                raise errors.Disconnected(f"{self.stream.who}: the stream was closed")
-            waiter = self._waiter = Waiter()
-            try:
-                left = (self._deadline_ns - monotonic_ns()) / S_NS
-                if left <= 0 or not wait_despite_pause(waiter, left):
-                    raise errors.ConnectTimeout(
-                        f"{self.stream.who}: the server did not send {what} in time"
-                        " (xmpp_connect_timeout)"
-                    )
-            finally:
-                self._waiter = None
+            self.wait_turn(what)
         return self.early.pop(0).xml
+
+    def wait_turn(self, what: str) -> None:
+        """Wait until something has arrived, if only a header; arguments as those of `expect`."""
+        if self.stream.failure is not None:
+            raise copy_of(self.stream.failure)
+        if self.stream.ended:
+            raise errors.Disconnected(f"{self.stream.who}: the stream was closed")
+        waiter = self._waiter = Waiter()
+        try:
+            left = (self._deadline_ns - monotonic_ns()) / S_NS
+            if left <= 0 or not wait_despite_pause(waiter, left):
+                raise errors.ConnectTimeout(
+                    f"{self.stream.who}: the server did not send {what} in time"
+                    " (xmpp_connect_timeout)"
+                )
+        finally:
+            self._waiter = None
 
     def open(self, domain: str) -> Features:
         """Begin a stream and read what the server offers.

@@ -372,22 +372,24 @@ class Session(Owner):
         """Answer a request that no receiver took; whether to keep it all the same."""
         tag = None if stanza.payload is None else stanza.payload.tag
         to, id_ = stanza.sender or None, stanza.id
+        # A component answers for the address that was asked, a client for itself.
+        from_ = None if "@" in self.jid else stanza.to
         if tag == PING and stanza.type == "get":
-            self.stream.send(iq_result(to=to, from_=None, id_=id_))
+            self.stream.send(iq_result(to=to, from_=from_, id_=id_))
             return False
         if tag == DISCO_INFO and stanza.type == "get":
             assert stanza.payload is not None
             node = stanza.payload.get("node")
             answer = disco.answer(disco.DEFAULT if self.features is None else self.features, node)
-            self.stream.send(iq_result(to=to, from_=None, id_=id_, payload=answer))
+            self.stream.send(iq_result(to=to, from_=from_, id_=id_, payload=answer))
             return False
         if tag == ROSTER and stanza.type == "set":
             # A push comes from the user's account; from others it is an attack (section 2.1.6).
             if to is not None and bare(to) != bare(self.jid):
                 return False
-            self.stream.send(iq_result(to=to, from_=None, id_=id_))
+            self.stream.send(iq_result(to=to, from_=from_, id_=id_))
             return True
-        self.stream.send(stanza_error("iq", "service-unavailable", to=to, from_=None, id_=id_))
+        self.stream.send(stanza_error("iq", "service-unavailable", to=to, from_=from_, id_=id_))
         return False
 
     def _keep(self, stanza: Stanza) -> None:

@@ -112,7 +112,8 @@ class Prosody(XmppServer):
             )
         )
         command = ["prosody", "--config", str(config), "-F"]
-        super().__init__(command, port, directory / "prosody.log", {}, self.http_port)
+        ports = (self.http_port, self.component_port) if services else (self.http_port,)
+        super().__init__(command, port, directory / "prosody.log", {}, *ports)
 
 
 def _write_accounts(directory: Path, count: int) -> None:

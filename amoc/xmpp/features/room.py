@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 from amoc.base.errors import ClosedError
+from amoc.base.tracebacks import copy_of
 from amoc.users.user import UserStopped
 from amoc.xmpp import options
 from amoc.xmpp.errors import ReceiveTimeout
@@ -142,7 +143,7 @@ class Room(Conversation):
             ClosedError: It has left.
         """
         if self._state.failure is not None:
-            raise self._state.failure
+            raise copy_of(self._state.failure)
         if self._state.left:
             raise ClosedError(f"{self._state.who}: the user has left this room")
 

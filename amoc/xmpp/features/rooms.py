@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from time import monotonic_ns
 
 from amoc.base.errors import ScenarioError
+from amoc.base.tracebacks import copy_of
 from amoc.xmpp import options, request_counts
 from amoc.xmpp.errors import ReceiveTimeout
 from amoc.xmpp.features.archive import Archives
@@ -93,7 +94,7 @@ class Rooms(Archives):
         for one in counts:
             one.answered(state.joined_ns - begin_ns, failure.condition if failure else None)
         if failure is not None:
-            raise failure
+            raise copy_of(failure)
 
     def forget_room(self, state: RoomState) -> None:
         """For rooms: the user is out of one."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import cache
-from typing import Any, Final, Generic, NoReturn, TypeVar
+from typing import Any, ClassVar, Final, Generic, NoReturn, TypeVar
 from xml.parsers import expat
 
 from amoc.xmpp.wire.condition import Condition
@@ -102,7 +102,10 @@ class Parser(Generic[T]):
         pending: Bytes from the end of the last whole element on; None when there are none. It is
             empty when expat alone holds something back: a carriage return.
         root: The header's tag when it declares other namespaces than the usual two; else None.
+        namespace: What stanzas must be in.
     """
+
+    namespace: ClassVar[str] = NS_CLIENT
 
     def __init__(self, max_depth: int) -> None:
         """Make a parser that waits for a stream header.
@@ -295,8 +298,8 @@ class Parser(Generic[T]):
         self._cut = tag.end()
         self._check_header(self._base + self._cut)
         if self._namespaces != _STANDARD:
-            if NS_CLIENT not in self._namespaces.values():
-                raise Violation("invalid-namespace", f"the stream must declare {NS_CLIENT}")
+            if self.namespace not in self._namespaces.values():
+                raise Violation("invalid-namespace", f"the stream must declare {self.namespace}")
             self.root = tag[0]
         self.header = qualified_keys(attrs)
         # Which prefixes stanzas declare is expat's business alone.

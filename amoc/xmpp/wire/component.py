@@ -1,0 +1,53 @@
+"""Pure. The stream of an external component (XEP-0114): another namespace, and a handshake.
+
+Above the parser a component's stanzas look as a client's do, so that all else is made for both.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import ClassVar, Final
+from xml.etree.ElementTree import Element
+
+from amoc.xmpp.wire.framing import Framer
+from amoc.xmpp.wire.namespaces import NS_CLIENT, NS_COMPONENT, NS_STREAMS
+from amoc.xmpp.wire.parsers import TreeParser
+
+HANDSHAKE: Final = f"{{{NS_CLIENT}}}handshake"
+_START: Final = NS_COMPONENT + "}"
+
+
+class ComponentParser(TreeParser):
+    """Builds elements as if they were in the client's namespace."""
+
+    namespace: ClassVar[str] = NS_COMPONENT
+
+    def _start(self, name: str, attrs: dict[str, str]) -> None:
+        if name.startswith(_START):
+            name = f"{NS_CLIENT}}}{name[len(_START) :]}"
+        super()._start(name, attrs)
+
+
+class ComponentFramer(Framer[Element]):
+    """Frames a component's stream."""
+
+    __slots__ = ()
+
+    @property
+    def stream_id(self) -> str | None:
+        """The id that the server gave to the stream; None before its header has come."""
+        header = None if self.parser is None else self.parser.header
+        return None if header is None else header.get("id", "")
+
+    def header(self, addresses: str) -> bytes:
+        """A stream header (section 3)."""
+        return (
+            f"<?xml version='1.0'?><stream:stream xmlns='{NS_COMPONENT}'"
+            f" xmlns:stream='{NS_STREAMS}'{addresses}>"
+        ).encode()
+
+
+def handshake(stream_id: str, secret: str) -> bytes:
+    """The proof that the component knows the secret (section 3)."""
+    digest = hashlib.sha1((stream_id + secret).encode()).hexdigest()  # noqa: S324 - XEP-0114
+    return f"<handshake>{digest}</handshake>".encode()
