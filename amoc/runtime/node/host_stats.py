@@ -35,7 +35,6 @@ PORTS_MATTER = 0.5
 """Sockets as a share of the ephemeral ports, below which nobody looks how many of them are used."""
 _UNLIMITED = 1 << 60
 """Bytes: control groups write a limit of about 2**63 where there is none."""
-_PIECE_BYTES = 1 << 16
 _LISTENING, _TIME_WAIT = b"0A", b"06"
 _SOCKET = re.compile(
     rb"^ *\d+: ([0-9A-F]{8,32}):([0-9A-F]{4}) ([0-9A-F]{8,32}:[0-9A-F]{4}) ([0-9A-F]{2})",
@@ -48,6 +47,10 @@ class HostStats:
     """Probes of the host that this process runs on.
 
     `figures` says how it was since the call before, so it is for one caller.
+
+    Attributes:
+        counts_fds: Whether the kernel says how many descriptors a process has open; if not, they
+            must be listed.
     """
 
     def __init__(self, proc: str = "/proc", cgroups: str = "/sys/fs/cgroup") -> None:
@@ -61,7 +64,7 @@ class HostStats:
         self._before: list[tuple[int, int] | None] = []
         self._ports = _Ports(self._count_ports)
         self._fds: dict[int, _Seldom] = {}
-        self._counts_fds = self._fds_by_size(os.getpid()) > 0  # Linux 6.2 and later
+        self.counts_fds = self._fds_by_size(os.getpid()) > 0  # Linux 6.2 and later
         self._cpu()  # the first call has something to be compared with
 
     def figures(self) -> NodePoint:
@@ -79,7 +82,7 @@ class HostStats:
 
     def fds(self, pid: int) -> int:
         """How many descriptors process `pid` has open; 0 when it is not there."""
-        if self._counts_fds:
+        if self.counts_fds:
             return self._fds_by_size(pid)
         kept = self._fds.setdefault(pid, _Seldom(lambda: self._fds_by_list(pid)))
         found = kept.get()
@@ -126,7 +129,7 @@ class HostStats:
     def _count_ports(self) -> int:
         net, ipv4 = self._proc / "self/net", self._proc / "sys/net/ipv4"
         return fullest_pair(
-            chain(_pieces(net / "tcp"), _pieces(net / "tcp6")),
+            chain(pieces(net / "tcp"), pieces(net / "tcp6")),
             port_range(_read(ipv4 / "ip_local_port_range")),
             reuse=_read(ipv4 / "tcp_tw_reuse").strip(),
         )
@@ -306,12 +309,15 @@ def _read(path: Path) -> bytes:
         return b""
 
 
-def _pieces(path: Path) -> Iterator[bytes]:
-    """What `path` holds in pieces of whole lines: a thread lets others run only between two."""
+def pieces(path: Path, size: int = 1 << 16) -> Iterator[bytes]:
+    """What `path` holds in pieces of whole lines, read `size` bytes at a time.
+
+    A thread lets others run only between two pieces.
+    """
     rest = b""
     try:
         with path.open("rb", buffering=0) as file:
-            while data := file.read(_PIECE_BYTES):
+            while data := file.read(size):
                 lines, _, rest = (rest + data).rpartition(b"\n")
                 if lines:
                     yield lines

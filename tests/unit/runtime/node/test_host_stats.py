@@ -289,7 +289,7 @@ def test_a_long_list_of_descriptors_is_not_read_each_time(
     monkeypatch.setattr(host_stats, "now_ns", lambda: now)
     monkeypatch.setattr(host_stats, "MANY_FDS", 2)
     found = tree.host()
-    monkeypatch.setattr(found, "_counts_fds", False)  # as on a kernel that does not say
+    found.counts_fds = False  # as on a kernel that does not say
     for number in range(2):
         tree.write(f"proc/7/fd/{number}", b"")
         assert found.fds(7) == number + 1
@@ -307,9 +307,8 @@ def test_a_long_list_of_descriptors_is_not_read_each_time(
 )
 def test_a_file_comes_in_pieces_of_whole_lines(lines: list[bytes], size: int) -> None:
     text = b"".join(line + b"\n" for line in lines)
-    with TemporaryDirectory() as directory, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(host_stats, "_PIECE_BYTES", size)
+    with TemporaryDirectory() as directory:
         file = Path(directory) / "tcp"
         file.write_bytes(text)
-        pieces = list(host_stats._pieces(file))
-    assert b"".join(piece + b"\n" for piece in pieces) == text
+        found = list(host_stats.pieces(file, size))
+    assert b"".join(piece + b"\n" for piece in found) == text
