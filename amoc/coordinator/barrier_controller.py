@@ -4,9 +4,9 @@ Workers report who came, by numbers of their own (tickets). When the last one is
 is sent the tickets it holds and one moment for all, a little ahead, so that the message is
 everywhere before it; on one host all clocks are one.
 
-Rule: whoever is counted is released. A user that gives up asks to be removed, and is told whether
-that came in time; if not, its release is on the way. Only users that were killed, or whose worker
-died, in the last milliseconds may be missing among those released.
+Rule: every user that is counted is released. A user that gives up asks to be removed, and is told
+whether that came in time; if not, its release is on the way. Only users that were killed, or whose
+worker died, in the last milliseconds may be missing among those released.
 
 A barrier is there while somebody waits, and then begins anew; nothing needs to be started.
 """

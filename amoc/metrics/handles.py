@@ -194,7 +194,7 @@ class Timer(_Handle):
         user that is killed inside the block records nothing here. Time for which a pause of the run
         held the user up within the block does not count.
 
-        After a throttle has let the caller through, the first such block and those within it record
+        After the caller has passed a throttle, the first such block and those within it record
         the time since the throttle's slot as well, into a timer of the same name and ``.response``.
         """
         return ThrottledStopwatch(self) if stopwatch.throttled else Stopwatch(self)

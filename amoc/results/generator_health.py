@@ -31,7 +31,7 @@ class Limits:
     Attributes:
         lag_s: How late a worker's loop may turn. Slots of throttles are void when they are that
             late, and so is what a user measures.
-        late_s: How late users may be let through throttles, as a 99th percentile.
+        late_s: How late users may pass throttles, as a 99th percentile.
         gc: Share of the time that may go into pauses of the garbage collector.
         cpu: Share of a core that a worker may use. At 90 %, what comes at random waits nine times
             as long as it takes.

@@ -78,7 +78,7 @@ class ThrottlePoint:
 
     @property
     def wanted_per_s(self) -> float | None:
-        """The rate per second that it is to let through; None where there is none."""
+        """The target rate per second; None where there is none."""
         if self.mode in ("paused", "frozen"):
             return 0.0
         return self.rate / self.interval_s if self.rate is not None and self.interval_s else None
@@ -338,7 +338,7 @@ class Tally:
         return self.throttles.get(name, ThrottleCounts())
 
     def throttle_per_s(self, name: str) -> float | None:
-        """How many users a second a throttle let through."""
+        """How many users a second passed a throttle."""
         return self.per_second(lambda tally: tally.at_throttle(name).executions)
 
     def by_throttle(self) -> dict[str, ThrottlePoint]:

@@ -2,7 +2,7 @@
 
 Its standard input is a pipe that stays open as long as we live: when it ends, the child must leave.
 
-Whoever uses `gevent.subprocess`, a plugin say, has the event loop reap every child of the process.
+Code that uses `gevent.subprocess`, a plugin say, has the loop reap every child of the process.
 So children are started through it, and it is the loop that tells how they ended. That a child has
 ended at all is seen through a pidfd, which nobody else can take: a status that somebody took with
 `os.waitpid(-1)` is lost, and the run goes on without it.

@@ -58,7 +58,7 @@ class Look(NamedTuple):
 
     at_ns: int
     since_ns: int
-    """When whoever looked wanted to; later means that the interpreter did not let it."""
+    """When the look was due; later means that the interpreter did not allow it."""
     greenlet: object
     """The same object means the same greenlet."""
     stack: Stack

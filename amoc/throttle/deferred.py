@@ -1,4 +1,4 @@
-"""What runs by itself when a throttle lets it through: `throttle.run` and `throttle.send`.
+"""What runs by itself when it may pass a throttle: `throttle.run` and `throttle.send`.
 
 Nothing is spawned before it may run: what waits is a function and its arguments, and of these a
 worker holds no more than `MAX_TASKS`. A task that raises is counted like a user that crashes
@@ -29,10 +29,10 @@ class _Task(gevent.Greenlet):  # type: ignore[type-arg] # generic in the stubs o
     outlives_users = True
 
 
-def run_when_let_through(
+def run_when_passed(
     queue: WorkerQueue, fn: Callable[..., object], args: tuple[object, ...]
 ) -> None:
-    """Run ``fn(*args)`` in a greenlet of its own when `queue` lets it through.
+    """Run ``fn(*args)`` in a greenlet of its own when it may pass `queue`.
 
     Raises:
         ScenarioError: `MAX_TASKS` wait already.
@@ -45,7 +45,7 @@ def run_when_let_through(
             " wait in a worker, and as many do"
         )
 
-    def let_through(token: Token) -> None:
+    def passed(token: Token) -> None:
         gate.tasks -= 1
         begin(token)
 
@@ -60,7 +60,7 @@ def run_when_let_through(
             metrics.put_token(task, token)
         task.start()
 
-    token = gate.enter_at(queue, OnToken(let_through))
+    token = gate.enter_at(queue, OnToken(passed))
     if token is None:
         gate.tasks += 1
     else:

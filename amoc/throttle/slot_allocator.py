@@ -9,8 +9,8 @@ slots 0, 3, 6, the second 1, 4, 7. Who wants no more drops out and the others go
 kept for one who does not need it, and nobody starves.
 
 No credit is saved: while nobody asks the row slides along, and the first slot is due when somebody
-begins to wait. Whoever deals late catches up, but what is more than `VOID_NS` late is void, and
-counted. Slots of a lost worker that are still to come cannot have been used: they are dealt again.
+begins to wait. Slots that are dealt late still count, but what is more than `VOID_NS` late is void,
+and counted. Slots of a lost worker that are still to come cannot have been used: they are dealt again.
 """
 
 from __future__ import annotations

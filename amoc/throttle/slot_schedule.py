@@ -32,11 +32,11 @@ class Mode(StrEnum):
     """What a throttle does with those who wait."""
 
     RUN = "run"
-    """It lets them through at its slots."""
+    """They pass at its slots."""
     HELD = "held"
-    """It lets nobody through."""
+    """Nobody passes."""
     OPEN = "open"
-    """It lets everybody through."""
+    """Everybody passes."""
     GONE = "gone"
     """It is no more."""
 

@@ -145,7 +145,7 @@ class Throttle(Generic[Asker]):
         return bool(interval_s), value / (interval_s or 1)
 
     def pause(self, now_ns: int) -> bool:
-        """Let nobody through until `resume`; False when that is so already."""
+        """Let nobody pass until `resume`; False when that is so already."""
         return self._overlay(paused=True, unlocked=False, now_ns=now_ns)
 
     def resume(self, now_ns: int) -> bool:
@@ -153,7 +153,7 @@ class Throttle(Generic[Asker]):
         return self._overlay(paused=False, unlocked=False, now_ns=now_ns)
 
     def unlock(self, now_ns: int) -> bool:
-        """Let everybody through until `resume` or another rate; False when that is so already."""
+        """Let everybody pass until `resume` or another rate; False when that is so already."""
         return self._overlay(paused=False, unlocked=True, now_ns=now_ns)
 
     def _overlay(self, *, paused: bool, unlocked: bool, now_ns: int) -> bool:

@@ -20,7 +20,7 @@ from amoc.ipc import rpc
 from amoc.ipc.messages.throttle import THROTTLE_TO_WORKER
 from amoc.throttle import parse_profile
 from amoc.throttle import worker as gates
-from amoc.throttle.deferred import run_when_let_through
+from amoc.throttle.deferred import run_when_passed
 from amoc.throttle.permit_stock import Permit
 from amoc.throttle.token_waiter import Token
 from amoc.throttle.worker_queue import WorkerQueue
@@ -28,15 +28,15 @@ from amoc.users import mail
 from amoc.users.user import User
 
 BURST = 100
-"""Users let through without a wait before the loop turns."""
+"""Users that pass without a wait before the loop turns."""
 
 
 class ThrottleTimeout(ScenarioError, TimeoutError):
-    """A throttle has not let the caller through within its time-out."""
+    """The caller could not pass a throttle within its time-out."""
 
 
 def wait(name: str, timeout: float = inf) -> None:
-    """Wait until the throttle lets the caller through.
+    """Wait until the caller may pass the throttle.
 
     A throttle that limits concurrency gets its permit back when the caller's iteration ends; to
     give it back before, use `permit`.
@@ -95,7 +95,7 @@ def slot(name: str, timeout: float = inf) -> permit:
 
 
 def run(name: str, fn: Callable[..., object], *args: Any) -> None:
-    """Run ``fn(*args)`` in a new greenlet when the throttle lets it through; does not wait.
+    """Run ``fn(*args)`` in a new greenlet when it may pass the throttle; does not wait.
 
     What it raises is counted like the crash of a user. Where concurrency is limited, the permit is
     held until it ends.
@@ -103,7 +103,7 @@ def run(name: str, fn: Callable[..., object], *args: Any) -> None:
     Raises:
         ScenarioError: Too many wait to be run in this worker already.
     """
-    run_when_let_through(_find(name), fn, args)
+    run_when_passed(_find(name), fn, args)
 
 
 def send(name: str, message: object, to: int | None = None) -> None:
@@ -117,7 +117,7 @@ def send(name: str, message: object, to: int | None = None) -> None:
     receiver = to if to is not None else _caller().id
     mail.check_user(receiver)
     message = mail.as_it_arrives(message)
-    run_when_let_through(_find(name), mail.send, (receiver, message))
+    run_when_passed(_find(name), mail.send, (receiver, message))
 
 
 def send_and_wait(name: str, message: object) -> Any:
@@ -194,9 +194,9 @@ def _wait_for_token(
 
 def _let_loop_turn(gate: gates.Gate) -> None:
     """Who passes open throttles again and again must not stop the whole worker by it."""
-    gate.let_through_in_a_row += 1
-    if gate.let_through_in_a_row >= BURST:
-        gate.let_through_in_a_row = 0
+    gate.passed_in_a_row += 1
+    if gate.passed_in_a_row >= BURST:
+        gate.passed_in_a_row = 0
         gevent.sleep(0)
 
 

@@ -1,10 +1,9 @@
 """The gate: a worker's end of all throttles.
 
-One alarm serves them all: it is set to the earliest slot in hand, and its callback lets through
-whom it is time for, switching straight into them. Never early; and never for longer than `TURN_NS`
-at a stretch, so that the loop turns. Where a worker has more than 2,000 slots a second the alarm
+One alarm serves them all: it is set to the earliest slot in hand, and its callback switches straight
+into the users whose time has come. Never early; and never for longer than `TURN_NS` at a stretch, so that the loop turns. Where a worker has more than 2,000 slots a second the alarm
 rings for several together, at most once in `LULL_NS`: going to sleep and waking up costs a process
-some 20 µs, letting a user through costs 3.
+some 20 µs, letting a user pass costs 3.
 
 What users want is told to the controller soon, but not for each of them: reports gather in the
 outbox, and a throttle speaks less often the more slots it has in hand, or when the controller knows
@@ -69,9 +68,9 @@ class Gate:
         holders: Which greenlets hold permits of throttles that limit how many pass at the same
             time; empty most of the time. Who ends with permits must give them back, see
             `iteration_ended`.
-        on_crash: Told what a task raised that a throttle has let through.
+        on_crash: Told what a task raised that has passed a throttle.
         tasks: Those that wait for a throttle.
-        let_through_in_a_row: Users that had nothing to wait for, since the loop has turned.
+        passed_in_a_row: Users that had nothing to wait for, since the loop has turned.
     """
 
     def __init__(
@@ -90,7 +89,7 @@ class Gate:
         self._worker = worker
         self._outbox = outbox
         self.on_crash = on_crash
-        self.tasks = self.let_through_in_a_row = 0
+        self.tasks = self.passed_in_a_row = 0
         self._record: RecordSlot | None = None
         self._lateness = metrics.built_in(metrics.Timer, "token_lateness")
         self._queues: dict[str, WorkerQueue] = {}
@@ -125,7 +124,7 @@ class Gate:
             queue.record = record
 
     def close(self) -> None:
-        """Let nobody through any more."""
+        """Let nobody pass any more."""
         self._alarm.close()
         self._reminder.stop()
         self._speak.stop()
@@ -138,7 +137,7 @@ class Gate:
         return queue if queue is not None and queue.epoch else None
 
     def is_open(self, name: str) -> bool:
-        """Whether throttle `name` lets everybody through."""
+        """Whether everybody may pass throttle `name`."""
         queue = self._queues.get(name)
         return queue is not None and queue.is_open(monotonic_ns())
 
@@ -166,7 +165,7 @@ class Gate:
     def enter_at(self, queue: WorkerQueue, waiter: Waiter[Token]) -> int | None:
         """Let `waiter` wait in `queue`, see `enter`."""
         token = queue.enter(waiter)
-        # Who comes back right after being let through will be attended to with all others.
+        # A user that comes back right after it has passed will be attended to with all others.
         if token is None and queue is not self._working:
             self._attend(queue)
         return token
@@ -183,7 +182,7 @@ class Gate:
         self._attend(queue)
 
     def hold(self, holder: greenlet, queue: WorkerQueue) -> Permit:
-        """`holder` was just let through `queue`, and holds its permit from now on."""
+        """`holder` has just passed `queue`, and holds its permit from now on."""
         permit = queue.handed
         assert permit is not None
         queue.handed = None

@@ -54,7 +54,7 @@ class WorkerQueue:
         epoch: The newest that was heard of; 0 before the controller has said anything.
         permits: Whether it limits concurrency.
         waiting: How many wait.
-        handed: The permit of the one that was let through last.
+        handed: The permit of the one that passed last.
         armed_ns: When the gate will call `work`.
         dirty: Whether the gate will ask `want`.
         told_ns: When the controller was last told what is wanted.
@@ -99,7 +99,7 @@ class WorkerQueue:
     # Users
 
     def is_open(self, at_ns: int) -> bool:
-        """Whether it lets everybody through."""
+        """Whether everybody may pass."""
         if self._changes and self._changes[0].from_ns <= at_ns:
             self._apply_changes(at_ns)
         return self._mode is Mode.OPEN
@@ -290,7 +290,7 @@ class WorkerQueue:
             self._applied = change.epoch, change.from_ns
 
     def work(self, at_ns: int, until_ns: int) -> int:
-        """Let through whom it is time for; not for longer than `until_ns`, if there are many.
+        """Let those pass whose time has come; not for longer than `until_ns`, if there are many.
 
         Returns:
             How many slots were used.
@@ -299,7 +299,7 @@ class WorkerQueue:
         if self._changes:
             self._apply_changes(at_ns)
         if self._hand:
-            self._let_through(at_ns, until_ns)
+            self._use_slots(at_ns, until_ns)
         if self.stock.kept:
             self.stock.return_kept(at_ns)
         if self.stock.idle:
@@ -311,7 +311,7 @@ class WorkerQueue:
             self._in_force = epoch
         return self._foresight.passed - before
 
-    def _let_through(self, at_ns: int, until_ns: int) -> None:
+    def _use_slots(self, at_ns: int, until_ns: int) -> None:
         # The hot path: everything that happens for each token is here.
         hand, lateness, record = self._hand, self._lateness, self.record
         queue = self._queue

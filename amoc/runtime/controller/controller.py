@@ -285,7 +285,7 @@ class Controller:
             self._services.end()
         self._orphans.note_own(self._node.is_running)
         self._node.end(at_once=failure is not None)
-        shutil.rmtree(directory, ignore_errors=True)  # whoever kills us from now on leaves no trace
+        shutil.rmtree(directory, ignore_errors=True)  # killed from now on, we leave nothing
         if events.NODE_DOWN.heard and Hello in self._node.seen:
             events.NODE_DOWN(node=NODE, reason=str(failure or ""))
         self._results.close()

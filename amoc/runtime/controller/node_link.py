@@ -1,6 +1,6 @@
 """What the controller hears from its node, and how it waits for it.
 
-Reports come in all the time and wake whoever waits. A wait ends when its condition holds, or with
+Reports come in all the time and wake what waits. A wait ends when its condition holds, or with
 an error: the node has died, has said that it cannot go on, has been silent for too long, or has not
 done in time what it was to do.
 """

@@ -1,4 +1,4 @@
-"""Writes the report of a run that has just ended, without holding up whoever waits for that end.
+"""Writes the report of a run that has just ended, without holding up what waits for that end.
 
 The report of a short run is there in no time, so it is made here. That of a long one takes as long
 as its series is large, and would hold the controller's loop meanwhile; a process of its own makes

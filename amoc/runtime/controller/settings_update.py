@@ -38,7 +38,7 @@ class _Change:
 
     values: Mapping[str, object]
     is_set: bool = False
-    """Whether whoever has asked for it was told that it is in force."""
+    """Whether the operator was told that it is in force."""
     lost: list[WorkerId] = field(default_factory=list)
     """Workers that were lost while they applied it."""
     replaced: set[WorkerId] = field(default_factory=set)

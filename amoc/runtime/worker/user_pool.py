@@ -185,7 +185,7 @@ class UserPool:
         return late_ns
 
     def _start_ready(self, user_id: int, token: Token) -> None:
-        """The start rate's throttle lets a user through, or is stopped."""
+        """A user may pass the start rate's throttle, or that was stopped."""
         del self._ready[user_id]
         if isinstance(token, AmocError):
             self._turn_all_away([user_id])
