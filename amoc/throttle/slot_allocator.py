@@ -10,7 +10,8 @@ kept for one who does not need it, and nobody starves.
 
 No credit is saved: while nobody asks the row slides along, and the first slot is due when somebody
 begins to wait. Slots that are dealt late still count, but what is more than `VOID_NS` late is void,
-and counted. Slots of a lost worker that are still to come cannot have been used: they are dealt again.
+and counted. Slots of a lost worker that are still to come cannot have been used, so they are dealt
+again.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """The gate: a worker's end of all throttles.
 
-One alarm serves them all: it is set to the earliest slot in hand, and its callback switches straight
-into the users whose time has come. Never early; and never for longer than `TURN_NS` at a stretch, so that the loop turns. Where a worker has more than 2,000 slots a second the alarm
-rings for several together, at most once in `LULL_NS`: going to sleep and waking up costs a process
-some 20 µs, letting a user pass costs 3.
+One alarm serves them all: it is set to the earliest slot in hand, and its callback switches into
+the users whose time has come. Never early; and never for longer than `TURN_NS` at a stretch, so
+that the loop turns. Where a worker has more than 2,000 slots a second the alarm rings for several
+together, at most once in `LULL_NS`: going to sleep and waking up costs a process some 20 µs, a user
+that passes costs 3.
 
 What users want is told to the controller soon, but not for each of them: reports gather in the
 outbox, and a throttle speaks less often the more slots it has in hand, or when the controller knows
