@@ -1,0 +1,60 @@
+"""Users publish: to a node of their own (PEP, XEP-0163), or all to one of the service (XEP-0060).
+
+amoc run scenarios/xmpp/pubsub_pep.py --users 100 --duration 30s
+amoc run scenarios/xmpp/pubsub_pep.py --users 20 --duration 30s --set where=service
+
+With where=account a user says in its presence that it wants the events of the node, publishes, and
+gets the event itself; its contacts would, too. With where=service all users subscribe to one node,
+and each event goes to all of them: the number of events is the square of the number of users.
+publish is the time until the service has taken an item, event that until its publisher has read the
+event. Events do not count as received messages.
+
+Without further ado amoc starts a small XMPP server for it. To load yours, with accounts user_1 /
+password_1 and so on: --set xmpp_servers=127.0.0.1:5222 --set xmpp_domain=localhost
+"""
+
+from time import monotonic
+
+from amoc import expect, metrics, setting, user, xmpp
+
+where = setting("account", "Where users publish", verify=["account", "service"], type=str)
+service = setting("pubsub.localhost", "The service for where=service", type=str)
+interval = setting(5.0, "Mean seconds between two items of a user", verify=lambda s: s > 0)
+NODE = "urn:amoc:mood"
+
+expect("publish.error == 0")
+expect("event.p99 < 5s")
+
+
+def start(user_id):
+    with xmpp.connect(user_id, inbox_size=0) as client:
+        at = prepare(client)
+        sent = {}  # when each item was published, until its event has come
+        client.on_received(xmpp.is_event(NODE), lambda event: seen(event, sent))
+        number = 0
+        while not user.wait_stopping(interval.get() * user.random.uniform(0.5, 1.5)):
+            number += 1
+            item = f"{user_id}-{user.iteration}-{number}"
+            sent[item] = monotonic()
+            client.publish(NODE, f"<mood xmlns='{NODE}'>fine</mood>", id=item, at=at)
+
+
+def prepare(client):
+    """Let the user get the node's events; the address that it is to publish at."""
+    if where.get() == "account":
+        client.announce(f"{NODE}+notify")
+        return None
+    client.send_presence()
+    try:
+        client.create_node(NODE, {"publish_model": "open"}, at=service.get())
+    except xmpp.IqError as error:
+        if error.condition != "conflict":  # another user was faster
+            raise
+    client.subscribe(NODE, at=service.get())
+    return service.get()
+
+
+def seen(event, sent):
+    for item in xmpp.event_of(event).items:
+        if item.id in sent:
+            metrics.timer("event").record(monotonic() - sent.pop(item.id))

@@ -1,0 +1,32 @@
+"""Users log in, ping the server a few times, and log out, over whatever transport is set.
+
+amoc run scenarios/xmpp/transports.py --users 50 --duration 30s --set repeat_interval=1000
+
+The addresses in xmpp_servers say how users connect, and nothing else changes:
+
+--set xmpp_servers=127.0.0.1:5222                               TCP
+--set xmpp_servers=ws://127.0.0.1:5280/xmpp-websocket           WebSocket (RFC 7395)
+--set xmpp_servers=http://127.0.0.1:5280/http-bind              BOSH (XEP-0124, 0206)
+
+connection is the time from the connect to the bound session, request that of a ping, session that
+of it all, the orderly end included. Every scenario of amoc runs over every transport in this way.
+
+Without further ado amoc starts a small XMPP server for it, and users connect by TCP.
+"""
+
+from amoc import expect, metrics, setting, user, xmpp
+
+pings = setting(5, "How often a user pings the server", verify=lambda n: n >= 0)
+interval = setting(0.5, "Mean seconds between two pings", verify=lambda s: s >= 0)
+
+expect("connection_failures == 0")
+expect("disconnections == 0")
+
+
+def start(user_id):
+    with metrics.timer("session").time(), xmpp.connect(user_id) as client:
+        client.send_presence()
+        for _ in range(pings.get()):
+            if user.wait_stopping(interval.get() * user.random.uniform(0.5, 1.5)):
+                break
+            client.ping()
