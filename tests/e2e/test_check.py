@@ -29,7 +29,7 @@ def start(*arguments: str) -> subprocess.Popen[str]:
 
 
 def test_a_scenario_is_shown_with_its_settings_and_where_they_come_from() -> None:
-    process = start("scenarios/one_to_one.py", "--set", "neighbours=2")
+    process = start("scenarios/xmpp/one_to_one.py", "--set", "neighbours=2")
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 0
     assert "Users chat with their neighbours" in output
@@ -41,7 +41,7 @@ def test_a_scenario_is_shown_with_its_settings_and_where_they_come_from() -> Non
 
 def try_one(*arguments: str) -> str:
     """What is printed when one user runs until Ctrl-C."""
-    with start("scenarios/one_to_one.py", "--run", *arguments) as process:
+    with start("scenarios/xmpp/one_to_one.py", "--run", *arguments) as process:
         assert process.stdout is not None
         output = ""
         for line in process.stdout:
@@ -79,7 +79,7 @@ def test_a_user_that_crashes_says_where(tmp_path: Path) -> None:
 
 
 def test_nothing_is_left_when_check_is_killed() -> None:
-    process = start("scenarios/one_to_one.py", "--run")
+    process = start("scenarios/xmpp/one_to_one.py", "--run")
     assert process.stdout is not None
     for line in process.stdout:
         if ">>> <presence/>" in line:

@@ -15,7 +15,7 @@ from tests.servers.daemon import XmppServer
 from tests.servers.prosody import Prosody
 
 pytestmark = pytest.mark.slow
-SCENARIO = "scenarios/one_to_one.py"
+SCENARIO = "scenarios/xmpp/one_to_one.py"
 
 
 def chat(run: Run, users: int, messages: int) -> dict[str, Any]:

@@ -307,7 +307,7 @@ def test_what_nohup_protects_goes_on_without_its_terminal(scenario: Write, tmp_p
 
 
 def test_an_interrupt_is_heeded_while_the_embedded_server_comes_up(tmp_path: Path) -> None:
-    one_to_one = ROOT / "scenarios" / "one_to_one.py"
+    one_to_one = ROOT / "scenarios" / "xmpp" / "one_to_one.py"
     with running(one_to_one, "--users", "2", directory=tmp_path) as run:
         hold(started_by(run, "xmppd"))  # by the first user that connects
         tree = set(run.tree())

@@ -100,7 +100,7 @@ def test_the_pages_have_scenarios_and_commands() -> None:
     assert {"README.md", "scenario.md", "settings.md"} <= {one.page for one in SCENARIOS}
     for page in ("README.md", "scenario.md", "settings.md", "scaling.md"):
         assert any(where == page for where, _ in COMMANDS), page
-    assert ("README.md", "run scenarios/one_to_one.py --users 200 --duration 30s") in COMMANDS
+    assert ("README.md", "run scenarios/xmpp/one_to_one.py --users 200 --duration 30s") in COMMANDS
 
 
 def test_every_block_that_defines_start_is_marked_as_a_scenario() -> None:
