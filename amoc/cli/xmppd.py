@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
+from amoc.base.errors import UsageError
 from amoc.cli.param_types import whole
 
 
@@ -22,13 +25,35 @@ from amoc.cli.param_types import whole
 )
 @click.option("--lifeline", is_flag=True, hidden=True, help="Exit when standard input ends.")
 @click.option("--stats", is_flag=True, help="Print statistics at the end.")
-def xmppd(host: str, port: int, domain: str, connections: int, lifeline: bool, stats: bool) -> None:
+@click.option("--tls", is_flag=True, help="Offer STARTTLS, and take direct TLS on the same port.")
+@click.option("--tls-required", is_flag=True, help="Refuse logins without TLS; implies --tls.")
+@click.option(
+    "--tls-certificate",
+    default="",
+    metavar="FILE",
+    help="PEM file of the certificate; made at the start if not given. Implies --tls.",
+)
+@click.option(
+    "--tls-key", default="", metavar="FILE", help="PEM file of its key, if in a file of its own."
+)
+@click.option(
+    "--tls-ca-file",
+    default="",
+    metavar="FILE",
+    help="Where to write the certificate made at the start, for clients to trust. Implies --tls.",
+)
+def xmppd(**options: Any) -> None:
     """Run an XMPP server for tests and benchmarks.
 
     Accounts are user_<id>/password_<id>; nothing is stored.
     """
     from amoc import xmppd as server
 
-    server.serve(
-        host=host, port=port, domain=domain, connections=connections, lifeline=lifeline, stats=stats
-    )
+    implied = ("tls_required", "tls_certificate", "tls_ca_file")
+    options["tls"] = options["tls"] or any(options[name] for name in implied)
+    if options["tls_certificate"] and options["tls_ca_file"]:
+        raise UsageError(
+            "--tls-ca-file is for a certificate made at the start, so it cannot be used with"
+            " --tls-certificate"
+        )
+    server.serve(**options)

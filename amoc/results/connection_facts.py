@@ -9,7 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from amoc.base.text import counted
-from amoc.metrics.connection_names import CANCELLED, CLOSES_UNFINISHED, CONNECTIONS, FAILURES
+from amoc.metrics.connection_names import (
+    CANCELLED,
+    CLOSES_UNFINISHED,
+    CONNECTIONS,
+    FAILURES,
+    TLS_UNVERIFIED,
+)
 
 MAX_CAUSES = 5
 
@@ -29,13 +35,18 @@ def never_connected(counters: Mapping[str, int]) -> str:
 
 def notes(counters: Mapping[str, int]) -> list[str]:
     """What readers of the results should know, a sentence each."""
-    if not (unfinished := counters.get(CLOSES_UNFINISHED, 0)):
-        return []
-    note = (
-        f"in {counted(unfinished, 'close')} the server did not close its half of the stream"
-        f" ({CLOSES_UNFINISHED}): it may not have read what was sent last"
-    )
-    return [note]
+    found = []
+    if unfinished := counters.get(CLOSES_UNFINISHED, 0):
+        found.append(
+            f"in {counted(unfinished, 'close')} the server did not close its half of the stream"
+            f" ({CLOSES_UNFINISHED}): it may not have read what was sent last"
+        )
+    if unverified := counters.get(TLS_UNVERIFIED, 0):
+        found.append(
+            f"{counted(unverified, 'TLS connection')} accepted any certificate"
+            " (xmpp_tls_verify is false): the server may have been anyone"
+        )
+    return found
 
 
 def _by_cause(counters: Mapping[str, int]) -> str:

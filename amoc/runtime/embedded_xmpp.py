@@ -7,7 +7,9 @@ run whose users never do that, or name a server, does not have it.
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import gevent
 
@@ -19,6 +21,7 @@ from amoc.runtime.child import ChildProcess
 from amoc.scenario import fd_budget
 
 DOMAIN = "xmpp_domain"
+TLS = "xmpp_tls"
 POLL_S = 0.02
 _LISTENING = re.compile(r"xmppd listening on (\S+:\d+)\b")
 
@@ -49,6 +52,8 @@ class EmbeddedXmpp:
         self.address = ""
         self.operations: Mapping[str, Callable[..., object]] = {XMPPD_ADDRESS: self._asked}
         self._domain = values.get(DOMAIN, "localhost")
+        self._tls = values.get(TLS) in ("starttls", "direct")
+        self._certificate = ""
         self._connections = max(1, connections)
         self._on_line = on_line
         self._on_start = on_start
@@ -82,7 +87,7 @@ class EmbeddedXmpp:
 
     def _asked(self, _origin: object) -> str | Later:
         if self.address:
-            return self.address
+            return self._answer_text()
         if self._failure is not None:
             raise self._failure
         if self._starting is None:  # in a greenlet: who asks may be a callback, which cannot wait
@@ -95,14 +100,18 @@ class EmbeddedXmpp:
         try:
             limit = process.raise_fd_limit()
             fd_budget.check_fds(self._connections, 1, 1, limit, "embedded XMPP server")
-            self._await_start()
+            with tempfile.TemporaryDirectory(prefix="amoc-") as directory:
+                self._await_start(Path(directory) / "xmppd.pem")
         except (AmocError, OSError) as error:
             failure = error if isinstance(error, AmocError) else ResourceError(str(error))
             self._failure = failure
             self._answer(None, str(failure))
 
-    def _await_start(self) -> None:
+    def _await_start(self, certificate: Path) -> None:
         arguments = ["--port=0", f"--domain={self._domain}", f"--connections={self._connections}"]
+        self._certificate_file = certificate
+        if self._tls:
+            arguments.append(f"--tls-ca-file={certificate}")
         child = ChildProcess("amoc", ["xmppd", *arguments, "--lifeline"], self._heard)
         self._process = child
         give_up = now_ns() + int(XMPPD_S * S_NS)
@@ -121,12 +130,18 @@ class EmbeddedXmpp:
             return
         self._said.append(line)
         if found := _LISTENING.search(line):
+            if self._tls:
+                self._certificate = self._certificate_file.read_text()
             self.address = found[1]
             self._on_start(
                 f"no XMPP server configured: using the embedded one on {self.address}"
                 " (for testing only; set xmpp_servers to use another one)"
             )
-            self._answer(self.address, "")
+            self._answer(self._answer_text(), "")
+
+    def _answer_text(self) -> str:
+        """The address, and on further lines the certificate that clients have to trust."""
+        return f"{self.address}\n{self._certificate}"
 
     def _answer(self, address: str | None, error: str) -> None:
         waiting, self._waiting = self._waiting, []

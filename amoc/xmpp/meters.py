@@ -41,6 +41,8 @@ tls_handshake = metrics.built_in(metrics.Timer, "tls_handshake")
 """From the first to the last byte of a TLS handshake that succeeded."""
 tls_handshakes_resumed = metrics.built_in(metrics.Counter, "tls_handshakes_resumed")
 """Handshakes that resumed an earlier session."""
+tls_unverified = metrics.built_in(metrics.Counter, connection_names.TLS_UNVERIFIED)
+"""Handshakes in which the server's certificate was not checked (xmpp_tls_verify=false)."""
 messages_sent = metrics.built_in(metrics.Counter, "messages_sent")
 """Messages handed to the connection, errors apart."""
 messages_received = metrics.built_in(metrics.Counter, "messages_received")

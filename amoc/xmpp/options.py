@@ -12,7 +12,7 @@ from amoc.base.clock import parse_duration
 from amoc.scenario.settings import setting
 from amoc.xmpp.server_url import parse_servers
 from amoc.xmpp.transports import tls_context
-from amoc.xmpp.wire.mechanisms import MAX_SCRAM_ITERATIONS, MECHANISMS
+from amoc.xmpp.wire.mechanisms import MAX_SCRAM_ITERATIONS, MECHANISMS, PASSWORD_MECHANISMS
 
 AUTO: Final = "auto"
 STARTTLS: Final = "starttls"
@@ -90,7 +90,7 @@ xmpp_password = setting(
 )
 xmpp_resource = setting("amoc", "Resource that users ask for; empty: the server chooses one")
 xmpp_mechanisms = setting(
-    ",".join(MECHANISMS[:3]),
+    ",".join(PASSWORD_MECHANISMS),
     "SASL mechanisms in order of preference; PLAIN alone saves CPU at login",
     verify=_check_mechanisms,
 )

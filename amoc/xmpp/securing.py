@@ -6,28 +6,29 @@ from time import monotonic_ns
 
 from amoc.base.clock import S_NS
 from amoc.base.errors import ScenarioError
-from amoc.xmpp import options, tls_errors
+from amoc.xmpp import options, server_addresses, tls_errors
 from amoc.xmpp.identity import filled
+from amoc.xmpp.server_url import Server
 from amoc.xmpp.transports import tls_context
 from amoc.xmpp.transports.connection import Transport
 from amoc.xmpp.transports.tls import TlsTransport
 from amoc.xmpp.transports.tls_context import TlsOptions, TlsTerms
 
 
-def terms_for(user_id: int | None, name: str, place: object) -> TlsTerms:
+def terms_for(user_id: int | None, name: str, server: Server) -> TlsTerms:
     """The terms of a connection, by the settings.
 
     Args:
         user_id: The user's number.
         name: The server's name, unless xmpp_tls_name says otherwise.
-        place: The server, where sessions to resume are looked up.
+        server: Where it connects to; sessions of the same server can be resumed.
 
     Raises:
         ScenarioError: A setting cannot be put into practice.
     """
     wanted = TlsOptions(
         verify=options.xmpp_tls_verify.get(),
-        ca=options.xmpp_tls_ca.get(),
+        ca=options.xmpp_tls_ca.get() or server_addresses.certificate_of(server),
         certificate=filled(options.xmpp_tls_certificate.get(), user_id),
         key=filled(options.xmpp_tls_key.get(), user_id),
         minimum_version=options.xmpp_tls_minimum_version.get(),
@@ -40,7 +41,7 @@ def terms_for(user_id: int | None, name: str, place: object) -> TlsTerms:
     server_name = options.xmpp_tls_name.get() or name
     if not options.xmpp_tls_resumption.get():
         return TlsTerms(context, server_name)
-    return TlsTerms(context, server_name, sessions, (place, server_name))
+    return TlsTerms(context, server_name, sessions, (server, server_name))
 
 
 def secured(below: Transport, terms: TlsTerms, who: str, deadline_ns: int) -> TlsTransport:

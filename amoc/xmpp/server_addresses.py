@@ -32,6 +32,7 @@ REMEMBER_S: Final = 60.0
 MAX_NAMES: Final = 256
 
 _known: dict[Server, tuple[float, tuple[Address, ...]]] = {}
+_certificates: dict[Server, str] = {}
 _embedded_of: WeakKeyDictionary[rpc.Handler, tuple[Server, ...]] = WeakKeyDictionary()
 if TYPE_CHECKING:
     _LookUp = gevent.Greenlet[[Server], tuple[Address, ...] | OSError]
@@ -65,9 +66,17 @@ def _embedded() -> tuple[Server, ...]:
         return ()
     servers = _embedded_of.get(run)
     if servers is None:
-        address = rpc.ask(rpc.XMPPD_ADDRESS, timeout_s=rpc.XMPPD_S + 5.0, interruptible=True)
+        answer = rpc.ask(rpc.XMPPD_ADDRESS, timeout_s=rpc.XMPPD_S + 5.0, interruptible=True)
+        address, _, certificate = answer.partition("\n")
         servers = _embedded_of[run] = server_url.parse_servers(address)
+        _certificates.clear()
+        _certificates.update(dict.fromkeys(servers, certificate))
     return servers
+
+
+def certificate_of(server: Server) -> str:
+    """The certificate in PEM that the embedded server made for itself; empty for any other."""
+    return _certificates.get(server, "")
 
 
 def source_for(user_id: int | None) -> str | None:

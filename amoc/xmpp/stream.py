@@ -19,7 +19,9 @@ from amoc.xmpp.errors import BadStreamError, Disconnected, SeeOtherHost, StreamE
 from amoc.xmpp.stanza import Stanza
 from amoc.xmpp.transports.connection import Connection, Piece, Transport
 from amoc.xmpp.transports.tcp import HARD_LIMIT, SOFT_LIMIT
+from amoc.xmpp.transports.tls import TlsTransport
 from amoc.xmpp.wire import first_bytes
+from amoc.xmpp.wire.channel_binding import Channel
 from amoc.xmpp.wire.elements import conditions_of, stream_error
 from amoc.xmpp.wire.namespaces import NS_STREAM_ERRORS, SEE_OTHER_HOST, STREAM_ERROR
 from amoc.xmpp.wire.parser import Violation
@@ -105,6 +107,14 @@ class Stream:
         """
         self._transport = wrap(self._transport)
         self._transport.start(self._on_data, self._on_lost)
+
+    @property
+    def channel(self) -> Channel | None:
+        """The TLS connection that it goes over, to bind a login to; None without TLS."""
+        if not isinstance(self._transport, TlsTransport):
+            return None
+        engine = self._transport.engine
+        return Channel(engine.tls_unique(), engine.peer_certificate())
 
     def send(self, data: bytes) -> None:
         """Send the bytes of one whole element. Never waits; see `wait_sendable`."""

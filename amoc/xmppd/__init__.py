@@ -1,4 +1,4 @@
-"""A fast XMPP server for tests and benchmarks: no database, no TLS, no federation.
+"""A fast XMPP server for tests and benchmarks: no database, no federation.
 
 `serve()` runs it as a process, `Server` inside a gevent process such as a test.
 """

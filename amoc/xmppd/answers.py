@@ -9,7 +9,14 @@ from __future__ import annotations
 from typing import Final
 
 from amoc.xmpp.wire.condition import Condition
-from amoc.xmpp.wire.namespaces import NS_BIND, NS_CSI, NS_REGISTER_FEATURE, NS_SASL, NS_SESSION
+from amoc.xmpp.wire.namespaces import (
+    NS_BIND,
+    NS_CSI,
+    NS_REGISTER_FEATURE,
+    NS_SASL,
+    NS_SESSION,
+    NS_TLS,
+)
 from amoc.xmpp.wire.xml_text import attributes
 
 
@@ -17,11 +24,23 @@ class StanzaFailure(Condition):
     """One request cannot be fulfilled; its sender gets a stanza error (RFC 6120 section 8.3)."""
 
 
-def features_before_login(mechanisms: tuple[str, ...]) -> bytes:
-    """What a client may do before it has logged in: SASL (RFC 6120 section 6.4.1), XEP-0077."""
+STARTTLS_ONLY: Final = (
+    f"<stream:features><starttls xmlns='{NS_TLS}'><required/></starttls></stream:features>"
+).encode()
+PROCEED: Final = f"<proceed xmlns='{NS_TLS}'/>".encode()
+
+
+def features_before_login(mechanisms: tuple[str, ...], starttls: bool = False) -> bytes:
+    """What a client may do before it has logged in: SASL (RFC 6120 section 6.4.1), XEP-0077.
+
+    Args:
+        mechanisms: Those of SASL.
+        starttls: Whether it may also go on over TLS.
+    """
     offered = "".join(f"<mechanism>{name}</mechanism>" for name in mechanisms)
+    tls = f"<starttls xmlns='{NS_TLS}'/>" if starttls else ""
     return (
-        f"<stream:features><mechanisms xmlns='{NS_SASL}'>{offered}</mechanisms>"
+        f"<stream:features>{tls}<mechanisms xmlns='{NS_SASL}'>{offered}</mechanisms>"
         f"<register xmlns='{NS_REGISTER_FEATURE}'/></stream:features>"
     ).encode()
 

@@ -11,6 +11,7 @@ import _socket  # the plain one, whether `socket` is patched or not
 import errno
 import logging
 import os
+import ssl
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Self
 
@@ -20,7 +21,7 @@ from gevent.event import Event
 from amoc.base.clock import S_NS, now_ns
 from amoc.base.errors import ClosedError, ResourceError, UsageError
 from amoc.xmpp.wire.elements import STREAM_END, stream_error, stream_header
-from amoc.xmpp.wire.mechanisms import MECHANISMS
+from amoc.xmpp.wire.mechanisms import SERVER_MECHANISMS
 from amoc.xmppd.deadlines import Deadlines
 from amoc.xmppd.descriptors import connection_limit
 from amoc.xmppd.jids import JidError, prepare_domain
@@ -70,6 +71,8 @@ class Server:
         connections: int = 2000,
         anonymous: bool = True,
         limits: Limits | None = None,
+        tls: ssl.SSLContext | None = None,
+        tls_required: bool = False,
     ) -> None:
         """Prepare a server; nothing is opened yet.
 
@@ -80,6 +83,9 @@ class Server:
             connections: How many connections must be possible at once.
             anonymous: Whether to offer ANONYMOUS, which some clients choose without being asked.
             limits: Limits other than the defaults.
+            tls: Its certificate; see `certificate`. Clients may use STARTTLS then, or begin with
+                TLS on the same port.
+            tls_required: Whether they must, before they log in.
 
         Raises:
             UsageError: The port, the domain or the number of connections is invalid.
@@ -95,8 +101,9 @@ class Server:
         self.host = host
         self.port = port
         self.limits = limits if limits is not None else Limits()
-        offered = tuple(it for it in MECHANISMS if anonymous or it != "ANONYMOUS")
+        offered = tuple(it for it in SERVER_MECHANISMS if anonymous or it != "ANONYMOUS")
         self.domain = Domain(name, self.limits, offered)
+        self.domain.tls, self.domain.tls_required = tls, tls_required
         self.capacity = 0
         self.dirty: list[Transport] = []
         self.choked: list[Transport] = []

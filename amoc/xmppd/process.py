@@ -9,12 +9,16 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import ssl
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, TextIO
 
 from gevent.event import Event
 
 from amoc.base import process
+from amoc.base.errors import ResourceError
+from amoc.xmppd import certificate
 from amoc.xmppd.limits import Limits
 from amoc.xmppd.listener import Server
 from amoc.xmppd.transport import READ
@@ -35,6 +39,11 @@ def serve(
     lifeline: bool = False,
     stats: bool = False,
     limits: Limits | None = None,
+    tls: bool = False,
+    tls_required: bool = False,
+    tls_certificate: str = "",
+    tls_key: str = "",
+    tls_ca_file: str = "",
 ) -> None:
     """Serve until told to stop; then end every stream and return.
 
@@ -51,10 +60,16 @@ def serve(
         lifeline: Whether to stop when standard input ends, and when the parent process dies.
         stats: Whether to write the statistics at the end as well.
         limits: Limits other than the defaults.
+        tls: Whether clients can use TLS: STARTTLS, or direct TLS on the same port.
+        tls_required: Whether they must.
+        tls_certificate: A PEM file; empty: a certificate is made, for the domain and the host.
+        tls_key: The PEM file of its key; empty: it is in the same file.
+        tls_ca_file: Where to write the certificate that clients have to trust, if one is made.
 
     Raises:
-        UsageError: The port, the domain or the number of connections is invalid.
-        ResourceError: The address cannot be listened on, or there are too few file descriptors.
+        UsageError: The port, the domain, the number of connections or the certificate is invalid.
+        ResourceError: A file cannot be written, the address cannot be listened on, or there are too
+            few file descriptors.
     """
     server = Server(
         host=host,
@@ -63,6 +78,8 @@ def serve(
         connections=connections,
         anonymous=anonymous,
         limits=limits,
+        tls=_tls(host, domain, tls_certificate, tls_key, tls_ca_file) if tls else None,
+        tls_required=tls_required,
     )
     server.start()
     stopping = Event()
@@ -88,6 +105,18 @@ def serve(
             watcher.close()
     if stats:
         _say(sys.stderr, server.statistics().as_line())
+
+
+def _tls(host: str, domain: str, file: str, key: str, ca_file: str) -> ssl.SSLContext:
+    if file:
+        return certificate.context(file, key)
+    context, pem = certificate.made_for((domain, "localhost", "127.0.0.1", "::1", host))
+    if ca_file:
+        try:
+            Path(ca_file).write_text(pem)
+        except OSError as error:
+            raise ResourceError(f"{ca_file} cannot be written: {error.strerror}") from None
+    return context
 
 
 def _watch_signals(server: Server, stopping: Event) -> list[_Watcher]:

@@ -12,6 +12,7 @@ All other messages are for `delivery`. Other domains than this one and those of 
 from __future__ import annotations
 
 import logging
+import ssl
 import sys
 import time
 import traceback
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Final
 
 from amoc.xmpp.wire import mechanisms as sasl
 from amoc.xmpp.wire.framing import tree
-from amoc.xmpp.wire.mechanisms import MECHANISMS
+from amoc.xmpp.wire.mechanisms import SERVER_MECHANISMS
 from amoc.xmpp.wire.namespaces import LANG
 from amoc.xmpp.wire.parser import Cut
 from amoc.xmpp.wire.parsers import CutParser, Parsers
@@ -29,7 +30,7 @@ from amoc.xmpp.wire.sasl import Server as SaslServer
 from amoc.xmpp.wire.xml_text import serialise
 from amoc.xmppd import delivery
 from amoc.xmppd.accounts import Accounts
-from amoc.xmppd.answers import StanzaFailure, features_before_login
+from amoc.xmppd.answers import STARTTLS_ONLY, StanzaFailure, features_before_login
 from amoc.xmppd.jids import Jid, JidError, parse
 from amoc.xmppd.kept import Budget, Kept
 from amoc.xmppd.limits import Limits
@@ -129,13 +130,19 @@ class Domain:
         archives: The archives of users and rooms.
         budget: How much may be kept.
         caps: What clients say they can do.
+        tls: The certificate, if the server speaks TLS.
+        tls_required: Whether clients have to speak it before they log in.
         features: What is offered before login, as markup.
     """
 
-    def __init__(self, name: str, limits: Limits, mechanisms: tuple[str, ...] = MECHANISMS) -> None:
+    def __init__(
+        self, name: str, limits: Limits, mechanisms: tuple[str, ...] = SERVER_MECHANISMS
+    ) -> None:
         self.name = name
         self.limits = limits
         self.features = features_before_login(mechanisms)
+        self.tls: ssl.SSLContext | None = None
+        self.tls_required = False
         self._mechanisms = mechanisms
         self.counts = Statistics()
         self.accounts = Accounts(limits.accounts)
@@ -154,6 +161,12 @@ class Domain:
 
     def __repr__(self) -> str:
         return f"<Domain {self.name}: {len(self.sessions)} clients>"
+
+    def offer(self, can_start_tls: bool) -> bytes:
+        """What is offered before login, to a client that could go on over TLS or not."""
+        if not can_start_tls or self.tls is None:
+            return self.features
+        return STARTTLS_ONLY if self.tls_required else features_before_login(self._mechanisms, True)
 
     def begin_login(self, mechanism: str) -> SaslServer:
         """Start a login.

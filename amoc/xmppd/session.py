@@ -17,11 +17,11 @@ from amoc.xmpp.wire import sasl
 from amoc.xmpp.wire.elements import STREAM_LANG, iq_result, stanza_error, stream_error
 from amoc.xmpp.wire.framing import Framer, tree
 from amoc.xmpp.wire.message_framing import MessageFramer
-from amoc.xmpp.wire.namespaces import IQ, LANG, MESSAGE, NS_BIND, NS_CSI, PRESENCE
+from amoc.xmpp.wire.namespaces import IQ, LANG, MESSAGE, NS_BIND, NS_CSI, NS_TLS, PRESENCE
 from amoc.xmpp.wire.parser import Cut, Violation
 from amoc.xmpp.wire.xml_text import escape
 from amoc.xmppd import iq, presence, registration
-from amoc.xmppd.answers import FEATURES_AFTER_LOGIN, StanzaFailure
+from amoc.xmppd.answers import FEATURES_AFTER_LOGIN, PROCEED, StanzaFailure
 from amoc.xmppd.jids import JidError, parse, prepare_domain, prepare_resource
 from amoc.xmppd.rewrite import stamp
 
@@ -39,6 +39,13 @@ if TYPE_CHECKING:
 
         def logged_in(self) -> None:
             """The client has logged in and bound a resource."""
+
+        @property
+        def can_start_tls(self) -> bool:
+            """Whether it can go on over TLS, and does not yet."""
+
+        def start_tls(self) -> None:
+            """Go on over TLS after what was written."""
 
 
 class Phase(Enum):
@@ -190,7 +197,10 @@ class Session:
         lang = attrs.get(LANG)
         self.lang = None if lang == STREAM_LANG or not lang else lang
         before = self.phase is Phase.CONNECTED
-        self.transport.write(self.domain.features if before else FEATURES_AFTER_LOGIN)
+        if before:
+            self.transport.write(self.domain.offer(self._can_start_tls))
+        else:
+            self.transport.write(FEATURES_AFTER_LOGIN)
 
     def on_element(self, element: Cut) -> None:
         """A whole child of the stream was read."""
@@ -232,8 +242,18 @@ class Session:
     def _greet(self) -> None:
         self.transport.write(self.framer.header(self.domain.addresses(secrets.token_hex(8))))
 
+    @property
+    def _can_start_tls(self) -> bool:
+        return self.domain.tls is not None and self.transport.can_start_tls
+
     def _before_login(self, name: str, attrs: dict[str, str], raw: bytes) -> None:
-        if name in (sasl.AUTH, sasl.RESPONSE, sasl.ABORT):
+        if name == f"{{{NS_TLS}}}starttls" and self._can_start_tls:
+            self.transport.write(PROCEED)
+            self.transport.start_tls()
+            self.framer.restart()
+        elif self.domain.tls_required and self._can_start_tls:
+            raise Violation("policy-violation", "TLS is required; use STARTTLS")
+        elif name in (sasl.AUTH, sasl.RESPONSE, sasl.ABORT):
             self._log_in(name, attrs, raw)
         elif name == IQ and registration.is_registration(asked := tree(self.framer.root, raw)):
             self.transport.write(registration.before_login(self.domain, asked))

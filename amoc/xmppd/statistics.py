@@ -37,6 +37,9 @@ class Statistics:
     iqs_in: int = 0
     slow_readers: int = 0
     """Clients cut off because they did not read what was sent to them."""
+    tls_handshakes: int = 0
+    tls_resumed: int = 0
+    """Handshakes that resumed an earlier session."""
     bytes_in: int = 0
     bytes_out: int = 0
     stream_errors: dict[str, int] = field(default_factory=dict)

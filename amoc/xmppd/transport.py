@@ -14,10 +14,15 @@ input is read and thrown away until it closes its side, or for `Limits.linger_s`
 
 from __future__ import annotations
 
+import logging
 from _socket import SHUT_WR
 from _socket import socket as Socket  # noqa: N812 - the plain one, whether patched or not
+from contextlib import suppress
 from enum import IntEnum
+from ssl import SSLError
 from typing import TYPE_CHECKING, Final, Protocol, cast
+
+from amoc.xmpp.transports.tls_engine import TlsEngine
 
 if TYPE_CHECKING:
     from gevent._types import _IoWatcher
@@ -63,6 +68,8 @@ if TYPE_CHECKING:
             """The connection is gone."""
 
 
+log = logging.getLogger("amoc.xmppd")
+
 CHUNK_BYTES: Final = 16_384
 READ: Final = 1
 WRITE: Final = 2
@@ -104,7 +111,18 @@ class Transport:
         session: Reads from it and writes to it, or stands in for one; to be set before `start()`.
     """
 
-    __slots__ = ("_eof", "_life", "_out", "_reader", "_server", "_socket", "_writer", "session")
+    __slots__ = (
+        "_eof",
+        "_life",
+        "_out",
+        "_reader",
+        "_sealed",
+        "_server",
+        "_socket",
+        "_tls",
+        "_writer",
+        "session",
+    )
 
     session: Reader
 
@@ -112,6 +130,8 @@ class Transport:
         self._server = server
         self._socket = sock
         self._out: bytes | bytearray | None = None
+        self._tls: TlsEngine | None = None
+        self._sealed: bytes | bytearray | None = None  # encrypted, and not yet sent
         self._life = Life.OPEN
         self._eof = False
         self._writer: _IoWatcher | None = None
@@ -129,6 +149,19 @@ class Transport:
     def logged_in(self) -> None:
         """The client has logged in and bound a resource."""
         self._server.logging_in.discard(self)
+
+    @property
+    def can_start_tls(self) -> bool:
+        """Whether it can go on over TLS, and does not yet."""
+        return self._tls is None and self._server.domain.tls is not None
+
+    def start_tls(self, chunk: bytes = b"") -> None:
+        """Go on over TLS after what was written; `chunk` has come already."""
+        assert self._server.domain.tls is not None
+        self._sealed, self._out = self._out, None
+        self._tls = TlsEngine(self._server.domain.tls, server_side=True)
+        if chunk:
+            self._take(chunk)
 
     def write(self, data: bytes) -> None:
         """Queue `data`, to be sent when this turn of the loop ends. Never blocks, never raises."""
@@ -162,7 +195,7 @@ class Transport:
         if self._life is Life.CLOSED:
             return
         self._life = Life.CLOSED
-        self._out = None
+        self._out = self._sealed = self._tls = None
         self._drop_writer()
         self._reader.stop()
         self._reader.close()
@@ -173,7 +206,7 @@ class Transport:
 
     def flush(self) -> None:
         """Send what is queued; the rest follows when the client has read some."""
-        out = self._out
+        out = self._out if self._tls is None else self._seal(self._tls)
         if out is None:
             return
         try:
@@ -185,20 +218,42 @@ class Transport:
             return
         self._server.bytes_out += sent
         if sent == len(out):
-            self._out = None
+            self._sent(None)
+            if self._out is not None:  # over TLS, what came while the rest was being sent
+                self._server.dirty.append(self)
+                return
             if self._writer is not None:
                 self._drop_writer()
             if self._life is Life.LINGERING:
                 self._sent_everything()
             return
         if sent:
-            self._out = bytearray(memoryview(out)[sent:])
+            self._sent(bytearray(memoryview(out)[sent:]))
         if self._writer is None:
             self._writer = self._server.loop.io(self._socket.fileno(), WRITE)
             self._writer.start(self.flush)
             self._server.stalled.restart(self)
         elif sent:
             self._server.stalled.restart(self)
+
+    def _sent(self, rest: bytearray | None) -> None:
+        if self._tls is None:
+            self._out = rest
+        else:
+            self._sealed = rest
+
+    def _seal(self, tls: TlsEngine) -> bytes | bytearray | None:
+        """What to send next over TLS: nothing is encrypted before what was has been sent."""
+        if self._sealed is None:
+            try:
+                if self._out is not None and tls.established:
+                    plain, self._out = self._out, None
+                    tls.encrypt(plain)
+            except SSLError:
+                self.close()
+                return None
+            self._sealed = tls.outgoing() or None
+        return self._sealed
 
     def _append(self, data: bytes) -> int:
         out = self._out
@@ -225,6 +280,9 @@ class Transport:
             self.close()
             return
         try:
+            if self._tls is not None:
+                self._tls.finish()
+                self._socket.send(self._tls.outgoing())
             self._socket.shutdown(SHUT_WR)
         except OSError:
             self.close()
@@ -240,13 +298,40 @@ class Transport:
         if not chunk:
             self._ended()
         elif self._life is _OPEN:
-            server = self._server
-            server.bytes_in += len(chunk)
+            self._server.bytes_in += len(chunk)
+            self._take(chunk)
+
+    def _take(self, chunk: bytes) -> None:
+        tls = self._tls
+        if tls is not None:
+            chunk = self._opened(tls, chunk)
+        if chunk:
             framer = self.session.framer
             waiting = framer.parser is not None and framer.unfinished
             self.session.received(chunk)
             if waiting or framer.parser is not None:
                 self._watch(framer.parser, new=not waiting)
+        if tls is not None and tls.ended:
+            self._ended()
+
+    def _opened(self, tls: TlsEngine, chunk: bytes) -> bytes:
+        """The plain text that `chunk` completes."""
+        established = tls.established
+        try:
+            text = tls.received(chunk)
+        except SSLError as error:
+            log.debug("TLS with a client failed: %s", error)
+            with suppress(OSError):
+                self._socket.send(tls.outgoing())  # an alert, which says why
+            self.close()
+            return b""
+        if tls.established and not established:
+            counts = self._server.domain.counts
+            counts.tls_handshakes += 1
+            counts.tls_resumed += tls.resumed
+        if not established or tls.pending:
+            self._server.dirty.append(self)
+        return text
 
     def _watch(self, parser: Watched | None, *, new: bool) -> None:
         # The time allowed is for one stanza, however slowly its bytes come.
@@ -256,7 +341,7 @@ class Transport:
             self._server.mid_stanza.restart(self)
 
     def _ended(self) -> None:
-        if self._life is Life.LINGERING and self._out is not None:
+        if self._life is Life.LINGERING and (self._out or self._sealed):
             # It still reads, though it sends no more; the end of input would be reported again and
             # again.
             self._eof = True

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import httptools
 
-from amoc.xmpp.wire import websocket
+from amoc.xmpp.wire import first_bytes, websocket
 from amoc.xmpp.wire.message_framing import MessageFramer, standalone
 from amoc.xmpp.wire.parser import Violation
 from amoc.xmpp.wire.websocket import FrameReader, frame
@@ -61,6 +61,9 @@ class FirstBytes:
     def received(self, chunk: bytes) -> None:
         """Make what the client speaks with, and give it what has come."""
         transport = self._transport
+        if first_bytes.is_tls(chunk) and transport.can_start_tls:
+            transport.start_tls(chunk)  # what is inside comes here again
+            return
         if chunk.startswith(_HTTP):
             transport.session = WebSocketEnd(self._domain, transport)
         else:
@@ -169,6 +172,13 @@ class WebSocketEnd:
     def logged_in(self) -> None:
         """The client has logged in and bound a resource."""
         self._transport.logged_in()
+
+    can_start_tls = False
+    """RFC 7395 section 3.4: over WebSocket it is wss:// or nothing."""
+
+    def start_tls(self) -> None:
+        """Never called."""
+        raise AssertionError
 
     # The handshake
 

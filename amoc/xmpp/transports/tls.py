@@ -124,6 +124,8 @@ class TlsTransport:
         meters.tls_handshake.record_ns(monotonic_ns() - begin_ns)
         if self.engine.resumed:
             meters.tls_handshakes_resumed.inc()
+        if self._terms.context.verify_mode == ssl.CERT_NONE:
+            meters.tls_unverified.inc()
 
     def start(self, on_data: OnData, on_lost: OnLost) -> None:
         """Begin to read plain text, or let another take over what is read; see `Transport`."""

@@ -6,14 +6,18 @@ connection never has one of its own, unless its user has a certificate of its ow
 
 from __future__ import annotations
 
+import logging
 import ssl
 from collections import OrderedDict
 from functools import lru_cache
 from pathlib import Path
 from typing import Final, NamedTuple
 
+log = logging.getLogger("amoc.xmpp")
+
 MAX_CONTEXTS: Final = 256
 MAX_SESSIONS: Final = 1024
+PEM: Final = "-----BEGIN "
 VERSIONS: Final = {
     "1.0": ssl.TLSVersion.TLSv1,
     "1.1": ssl.TLSVersion.TLSv1_1,
@@ -29,7 +33,7 @@ class TlsOptions(NamedTuple):
     verify: bool = True
     """Whether the server's certificate must be valid."""
     ca: str = ""
-    """A file or directory of certificates to trust; empty: those of the system."""
+    """What to trust: a file or directory of certificates, or one as text; empty: the system's."""
     certificate: str = ""
     """The client's own certificate, with the chain after it; empty: none."""
     key: str = ""
@@ -87,6 +91,7 @@ def shared(options: TlsOptions) -> tuple[ssl.SSLContext, Sessions]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = VERSIONS[options.minimum_version]
     if not options.verify:
+        log.warning("xmpp_tls_verify is false: users of this worker accept any certificate")
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     elif options.ca:
@@ -107,7 +112,9 @@ def trust(context: ssl.SSLContext, ca: str) -> None:
         ValueError: It cannot be read, or holds none.
     """
     try:
-        if Path(ca).is_dir():
+        if ca.startswith(PEM):
+            context.load_verify_locations(cadata=ca)
+        elif Path(ca).is_dir():
             context.load_verify_locations(capath=ca)
         else:
             context.load_verify_locations(cafile=ca)

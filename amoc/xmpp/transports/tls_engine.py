@@ -93,6 +93,11 @@ class TlsEngine:
         return self._outgoing.read() if self._outgoing.pending else b""
 
     @property
+    def pending(self) -> int:
+        """How many bytes are `outgoing`."""
+        return self._outgoing.pending
+
+    @property
     def waiting(self) -> int:
         """How much plain text waits to be encrypted."""
         return len(self._unencrypted) if self._unencrypted else 0

@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Callable
 from typing import Final
 
+from amoc.xmpp.wire.channel_binding import NO_BINDING, Binding
 from amoc.xmpp.wire.sasl import (
     Accounts,
     Challenge,
@@ -17,10 +18,13 @@ from amoc.xmpp.wire.sasl import (
     check_authzid,
     prepared,
 )
-from amoc.xmpp.wire.scram import HASHES, ScramClient, ScramServer, new_nonce
+from amoc.xmpp.wire.scram import HASHES, PLUS, ScramClient, ScramServer, new_nonce
 
-MECHANISMS: Final = (*HASHES, "PLAIN", "ANONYMOUS")
-"""All there are, the strongest first."""
+SERVER_MECHANISMS: Final = (*HASHES, "PLAIN", "ANONYMOUS")
+"""Those of our server, the strongest first."""
+MECHANISMS: Final = (*(name + PLUS for name in HASHES), *SERVER_MECHANISMS, "EXTERNAL")
+"""Those of our client; the last two are not for users with a password."""
+PASSWORD_MECHANISMS: Final = MECHANISMS[:-2]
 MAX_SCRAM_ITERATIONS: Final = 100_000
 
 
@@ -41,6 +45,16 @@ class AnonymousClient(Client):
     """ANONYMOUS (RFC 4505): the server makes up a name; no trace information is sent."""
 
     name = "ANONYMOUS"
+
+
+class ExternalClient(Client):
+    """EXTERNAL (RFC 4422 appendix A, XEP-0178): the user is the one that its certificate names."""
+
+    name = "EXTERNAL"
+
+    def first(self) -> bytes:
+        """No other name."""
+        return b""
 
 
 class PlainServer:
@@ -79,6 +93,7 @@ def client(
     password: str,
     max_iterations: int = MAX_SCRAM_ITERATIONS,
     nonce: Callable[[], str] = new_nonce,
+    binding: Binding = NO_BINDING,
 ) -> Client:
     """The client's end of one login.
 
@@ -88,6 +103,7 @@ def client(
         password: As typed.
         max_iterations: Refuse a server that asks for more: it would stop the whole worker.
         nonce: Gives printable ASCII without commas, different for each login.
+        binding: What SCRAM says of channel binding.
 
     Raises:
         Refused: The name or password cannot be sent, or there is no such mechanism.
@@ -96,9 +112,11 @@ def client(
         return PlainClient(username, password)
     if name == "ANONYMOUS":
         return AnonymousClient()
-    if name not in HASHES:
+    if name == "EXTERNAL":
+        return ExternalClient()
+    if name not in MECHANISMS:
         raise Refused("invalid-mechanism", f"{name} is not one of {', '.join(MECHANISMS)}")
-    return ScramClient(name, username, password, nonce(), max_iterations)
+    return ScramClient(name, username, password, nonce(), max_iterations, binding)
 
 
 def server(name: str, accounts: Accounts, domain: str) -> Server:

@@ -1,4 +1,4 @@
-"""Pure. Both ends of SCRAM (RFC 5802, RFC 7677), without channel binding.
+"""Pure. Both ends of SCRAM (RFC 5802, RFC 7677); with channel binding, the client's.
 
 client-first   n,,n=user,r=C                what is signed: client-first without its header,
 server-first   r=CS,s=salt,i=iterations     server-first, and client-final without its proof
@@ -14,6 +14,7 @@ import secrets
 from typing import Final
 
 from amoc.xmpp.wire import scram_keys
+from amoc.xmpp.wire.channel_binding import NO_BINDING, Binding
 from amoc.xmpp.wire.sasl import (
     Accounts,
     Challenge,
@@ -27,6 +28,8 @@ from amoc.xmpp.wire.sasl import (
 )
 
 HASHES: Final = {"SCRAM-SHA-256": "sha256", "SCRAM-SHA-1": "sha1"}
+PLUS: Final = "-PLUS"
+"""What the names of mechanisms with channel binding end with."""
 _MAX_NONCE: Final = 1024
 
 
@@ -55,19 +58,26 @@ def _unquoted(text: str) -> str:
     return plain.replace("\0", "=")
 
 
-def _binding(gs2_header: str) -> str:
-    """The attribute that repeats the header of the first message; there is no channel binding."""
-    return "c=" + base64.b64encode(gs2_header.encode()).decode()
+def _binding(gs2_header: str, data: bytes = b"") -> str:
+    """The attribute that repeats the header of the first message, with what it is bound to."""
+    return "c=" + base64.b64encode(gs2_header.encode() + data).decode()
 
 
 class ScramClient(Client):
-    """SCRAM (RFC 5802, RFC 7677) without channel binding."""
+    """SCRAM (RFC 5802, RFC 7677), with or without channel binding."""
 
     def __init__(
-        self, name: str, username: str, password: str, nonce: str, max_iterations: int
+        self,
+        name: str,
+        username: str,
+        password: str,
+        nonce: str,
+        max_iterations: int,
+        binding: Binding = NO_BINDING,
     ) -> None:
         self.name = name
-        self._hash = HASHES[name]
+        self._hash = HASHES[name.removesuffix(PLUS)]
+        self._binding = binding
         self._password = prepared(password)
         self._nonce = nonce
         self._max_iterations = max_iterations
@@ -77,7 +87,7 @@ class ScramClient(Client):
 
     def first(self) -> bytes:
         """The client-first-message."""
-        return f"n,,{self._first_bare}".encode()
+        return f"{self._binding.header}{self._first_bare}".encode()
 
     def answer(self, challenge: bytes) -> bytes:
         """The client-final-message; nothing to a server-final-message that comes as a challenge."""
@@ -88,7 +98,7 @@ class ScramClient(Client):
         nonce, salt, iterations = self._read(message)
         salted = scram_keys.salted_password(self._hash, self._password, salt, iterations)
         key = scram_keys.client_key(self._hash, salted)
-        final = f"{_binding('n,,')},r={nonce}"
+        final = f"{_binding(*self._binding)},r={nonce}"
         signed = f"{self._first_bare},{message},{final}".encode()
         stored = scram_keys.stored_key(self._hash, key)
         mask = scram_keys.signature(self._hash, stored, signed)

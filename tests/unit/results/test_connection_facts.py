@@ -45,6 +45,12 @@ def test_of_many_causes_the_most_frequent_are_told() -> None:
     assert text.endswith("(cause6 7, cause5 6, cause4 5, cause3 4, cause2 3, and 2 causes more)")
 
 
+def test_servers_whose_certificate_was_not_checked_are_noted() -> None:
+    assert notes({"tls_unverified": 0}) == []
+    [note] = notes({"tls_unverified": 3})
+    assert note.startswith("3 TLS connections accepted any certificate (xmpp_tls_verify is false)")
+
+
 def test_closes_without_a_goodbye_are_noted() -> None:
     assert notes({"closes_unfinished": 0}) == []
     assert notes({"closes_unfinished": 2})[0].startswith("in 2 closes the server did not close")
