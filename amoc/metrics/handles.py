@@ -66,6 +66,11 @@ class Counter(_Handle):
     __slots__ = ()
     kind = Kind.COUNTER
 
+    @property
+    def value(self) -> int:
+        """What this worker has counted, its earlier incarnations included."""
+        return int(self._cells[0])
+
     def inc(self, n: int = 1) -> None:
         """Count `n` more events; at 2**64 - 1 a counter stays, which its node reports.
 

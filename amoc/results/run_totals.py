@@ -18,7 +18,7 @@ from amoc.metrics.board import Kind
 from amoc.metrics.health_figures import WorkerPoint
 from amoc.metrics.histogram import MAX_NS
 from amoc.metrics.reserved import ITERATIONS, OUTLIVED
-from amoc.results import connection_facts
+from amoc.results import connection_facts, message_account
 from amoc.results.generator_health import Health
 from amoc.results.rate_shortfall import Shortfall
 from amoc.results.rest import Rest
@@ -127,6 +127,9 @@ class RunTotals:
             *self._not_started(),
             *self.stages.notes(),
             *self._outlived(),
+            *message_account.notes(
+                self.whole.counters, any(one.incarnation > 1 for one in self.workers.values())
+            ),
             *self.rest.notes(),
             *self.shortfall.notes(),
             *connection_facts.notes(self.whole.counters),

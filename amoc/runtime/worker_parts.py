@@ -14,6 +14,7 @@ from amoc.base.waiting import OpenGate
 from amoc.coordinator.worker import Actions
 from amoc.ipc.messages.envelope import Part
 from amoc.ipc.outbox import Outbox, WorkerEnd
+from amoc.ipc.peer_link import PeerLink
 from amoc.ipc.rpc import Handler, RpcClient
 from amoc.ipc.worker_id import WorkerId
 from amoc.throttle.worker import Gate
@@ -29,6 +30,7 @@ class WorkerParts:
     actions: Actions
     router: MailRouter
     calls: RpcClient
+    link: PeerLink
 
     @classmethod
     def make(
@@ -43,6 +45,7 @@ class WorkerParts:
         is_crowded: Callable[[], bool] | None = None,
         operator: Operator | None = None,
         any_function: bool = False,
+        run_id: str = "",
     ) -> WorkerParts:
         """Make the parts of `worker`.
 
@@ -57,12 +60,14 @@ class WorkerParts:
             operator: Warned when mail is refused.
             any_function: Whether users may start coordinators with any function as an action, since
                 all of the run is in this process.
+            run_id: The run's.
         """
         return cls(
             Gate(worker, outbox, on_crash),
             Actions(worker, outbox, on_crash, alone=any_function, room=room),
             MailRouter(worker, workers, outbox, find_user, operator, is_crowded),
             RpcClient(worker, outbox),
+            PeerLink(run_id, worker, workers, outbox, is_crowded or (lambda: False)),
         )
 
     def context(self) -> WorkerContext:
@@ -72,6 +77,7 @@ class WorkerParts:
         context.set(Actions, self.actions)
         context.set(MailRouter, self.router)
         context.set(Handler, self.calls)
+        context.set(PeerLink, self.link)
         return context
 
     def hearers(self) -> Mapping[Part, WorkerEnd]:
@@ -81,4 +87,5 @@ class WorkerParts:
             Part.COORDINATOR: self.actions,
             Part.MAIL: self.router,
             Part.CALLS: self.calls,
+            Part.LIBRARY: self.link,
         }

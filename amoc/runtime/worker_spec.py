@@ -29,3 +29,4 @@ class WorkerSpec:
     start: Callable[[int], object]
     scenario_directory: str
     seed: int
+    run_id: str

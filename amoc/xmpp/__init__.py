@@ -38,6 +38,7 @@ from amoc.xmpp.features.messaging import WANTS_MARKERS, WANTS_RECEIPT
 from amoc.xmpp.features.pubsub import Event, event_of
 from amoc.xmpp.features.room import Room
 from amoc.xmpp.identity import address
+from amoc.xmpp.ledger import Tally, stamp, tally
 from amoc.xmpp.match import (
     Match,
     asks_for_receipt,
@@ -70,7 +71,6 @@ from amoc.xmpp.match import (
     is_subscription,
     is_unavailable,
 )
-from amoc.xmpp.meters import stamp
 from amoc.xmpp.presence_handshake import Neighbours
 from amoc.xmpp.roster import Contact
 from amoc.xmpp.slixmpp_bridge import preload, slixmpp_client
@@ -134,6 +134,9 @@ __all__ = [  # noqa: RUF022 - grouped by what it is for
     "address",
     "escape",
     "stamp",
+    # what became of messages
+    "Tally",
+    "tally",
     # what may go wrong
     "BadStreamError",
     "CallTimeout",

@@ -14,7 +14,7 @@ from typing import Any, Final, Generic, Self, TypeVar, cast
 
 from gevent import getcurrent
 from slixmpp import ClientXMPP
-from slixmpp.stanza import Message
+from slixmpp.stanza import Message, Presence
 
 from amoc.base.errors import ClosedError, ScenarioError
 from amoc.base.waiting import AnyWaiter, Waiter, interrupt, wait, withdraw_interrupt
@@ -24,7 +24,10 @@ from amoc.xmpp import asyncio_greenlet, errors, identity, meters, options, serve
 from amoc.xmpp.asyncio_greenlet import NotInTime, Work, never_begun
 from amoc.xmpp.connecting import connect_error, pause_before, worth_retrying
 from amoc.xmpp.identity import Identity
+from amoc.xmpp.lane import Lane
+from amoc.xmpp.ledger import ledger
 from amoc.xmpp.slixmpp_shared import use_fast_scram, watched
+from amoc.xmpp.stanza import Stanza
 
 C = TypeVar("C", bound=ClientXMPP)
 T = TypeVar("T")
@@ -42,6 +45,7 @@ class Watcher:
         closed: Whether the user has closed it.
         connected: Whether it is logged in.
         failure: What has ended it.
+        lane: Its part in the account of messages, while it is logged in.
         logged_in: The wait for the session.
         waiting: The calls that the user's greenlets wait for.
     """
@@ -55,6 +59,7 @@ class Watcher:
         self.logged_in: Waiter[bool] = Waiter()
         self.failure: BaseException | None = None
         self.connected = self.closed = False
+        self.lane: Lane | None = None
         self._me = me
 
     def build(self, kind: Any, arguments: dict[str, Any], mechanisms: tuple[str, ...]) -> None:
@@ -78,13 +83,14 @@ class Watcher:
             ("disconnected", self._on_disconnected),
         ):
             client.add_event_handler(event, handler)
-        client.add_filter("in", _count_received)
-        client.add_filter("out", _count_sent)
+        client.add_filter("in", self._received)
+        client.add_filter("out", self._sent)
 
     def _on_session(self, _: object) -> None:
         if not self.connected and not self.closed:
             self.connected = True
             meters.connected.inc()
+            self.lane = ledger().open(str(self.client.boundjid.full))
             self.logged_in.set(True)
             self.logged_in.wake()
 
@@ -108,6 +114,25 @@ class Watcher:
         if self.connected:
             self.connected = False
             meters.connected.dec()
+            if self.lane is not None:
+                self.lane.close()
+                self.lane = None
+
+    def _received(self, stanza: Any) -> Any:
+        lane = self.lane
+        if lane is not None and isinstance(stanza, Message):
+            lane.received(Stanza(stanza.xml, monotonic_ns()))
+        elif lane is not None and isinstance(stanza, Presence):
+            lane.heard_presence(stanza.xml)
+        return stanza
+
+    def _sent(self, stanza: Any) -> Any:
+        if isinstance(stanza, Message):
+            if stanza["type"] != "error":
+                meters.messages_sent.inc()
+        elif self.lane is not None and isinstance(stanza, Presence):
+            self.lane.sent_presence(stanza.xml.get("to"), stanza.xml.get("type"))
+        return stanza
 
     def fail(self, error: BaseException) -> None:
         """It is over: the user raises `error` where it waits, or when it waits next."""
@@ -139,24 +164,6 @@ class Watcher:
         sender = client._run_out_filters
         if sender is not None:
             sender.cancel()
-
-
-def _count_received(stanza: Any) -> Any:
-    if isinstance(stanza, Message):
-        if stanza["type"] == "error":
-            meters.message_errors.inc()
-        else:
-            meters.messages_received.inc()
-            sent_ns = meters.sent_ns(stanza["id"])
-            if sent_ns is not None:
-                meters.message_ttd.record_ns(monotonic_ns() - sent_ns)
-    return stanza
-
-
-def _count_sent(stanza: Any) -> Any:
-    if isinstance(stanza, Message) and stanza["type"] != "error":
-        meters.messages_sent.inc()
-    return stanza
 
 
 class SlixmppClient(Generic[C]):

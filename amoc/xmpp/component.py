@@ -45,15 +45,18 @@ class Component(Client):
         Raises:
             SendTimeout, XmppError, ClosedError, ScenarioError: As `send_chat`.
         """
-        head = attributes(from_=message.to, to=message.sender, id=meters.stamp(), type=message.type)
-        self._send(f"<message{head}><body>{escape(body)}</body></message>".encode(), True)
+        text = escape(body)
+        self._wait_ready()
+        stanza_id = self.stamp(message.sender, message.type)
+        head = attributes(from_=message.to, to=message.sender, id=stanza_id, type=message.type)
+        self._put(f"<message{head}><body>{text}</body></message>".encode(), True)
 
-    def _send(self, data: bytes, is_message: bool) -> None:
+    def _put(self, data: bytes, is_message: bool) -> None:
         start = _START.match(data)
         if start is not None and not _FROM.match(data, start.end() - len(start[0].lstrip())):
             at = start.end()
             data = data[:at] + f" from='{escape(self.jid)}'".encode() + data[at:]
-        super()._send(data, is_message)
+        super()._put(data, is_message)
 
 
 def component(

@@ -65,23 +65,23 @@ def element_of(stanza: Sendable) -> Element:
     )
 
 
-def message(to: str | int, body: str | None, kind: str, payload: str, stanza_id: str) -> bytes:
-    """A message.
+def message(to: str | int, body: str | None, kind: str, payload: str) -> tuple[str, str]:
+    """A message without its id: what is before it, and what is after it.
 
     Args:
         to: A JID, or a user's number.
         body: Its text, if any.
         kind: Its type.
         payload: Raw XML beside the body.
-        stanza_id: Its id; must need no escaping.
 
     Raises:
         ScenarioError: `body` or `to` holds a character that XML cannot carry.
     """
     text = "" if body is None else f"<body>{escape(body)}</body>"
     known = kind if kind in _MESSAGE_TYPES else escape(kind)
-    head = f"<message to='{attribute(to)}' id='{stanza_id}' type='{known}'>"
-    return f"{head}{text}{payload}</message>".encode()
+    if not payload.isascii():
+        payload.encode()  # it may hold what cannot be sent
+    return (f"<message to='{attribute(to)}' type='{known}' id='", f"'>{text}{payload}</message>")
 
 
 def presence(

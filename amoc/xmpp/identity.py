@@ -66,6 +66,20 @@ def address(whom: str | int) -> str:
     return str(whom)
 
 
+def number_of(jid: str) -> int | None:
+    """The user whose bare JID is `jid` by the settings, as `address` makes it; None for no user."""
+    before, mark, after = address_pattern().partition("{id}")
+    if not mark or not jid.startswith(before) or not jid.endswith(after):
+        return None
+    digits = jid[len(before) : len(jid) - len(after)]
+    return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 16 else None
+
+
+def address_pattern() -> str:
+    """The bare JIDs of users, ``{id}`` standing for the number."""
+    return options.xmpp_username.get() + "@" + options.xmpp_domain.get()
+
+
 _escaped = lru_cache(maxsize=65_536)(escape)
 
 

@@ -1,17 +1,6 @@
-"""What every XMPP client measures automatically, and the stamp for the time to delivery.
-
-A message's id carries when it was sent, on the monotonic clock that all processes of a host share,
-and which host's clock that is: servers hand ids on unchanged. A stamp of another clock, of another
-host or of a time before the last boot, is not taken for a duration.
-"""
+"""What every XMPP client measures automatically."""
 
 from __future__ import annotations
-
-import os
-import zlib
-from pathlib import Path
-from time import monotonic_ns
-from typing import Final
 
 from amoc import metrics
 from amoc.metrics import connection_names, optional
@@ -46,11 +35,34 @@ tls_unverified = metrics.built_in(metrics.Counter, connection_names.TLS_UNVERIFI
 messages_sent = metrics.built_in(metrics.Counter, "messages_sent")
 """Messages handed to the connection, errors apart."""
 messages_received = metrics.built_in(metrics.Counter, "messages_received")
-"""Messages read from the connection, errors apart."""
+"""Messages read from the connection, but no errors, copies, archived or foreign ones."""
+messages_expected = metrics.built_in(metrics.Counter, "messages_expected")
+"""Deliveries that are due: one for each numbered message to a user, one for each member in a room
+that got it or lost it."""
+messages_delivered = metrics.built_in(metrics.Counter, "messages_delivered")
+"""Those that have come, each counted once."""
+messages_lost = metrics.built_in(metrics.Counter, "messages_lost")
+"""Those that have not come although the recipient was there."""
+messages_refused = metrics.built_in(metrics.Counter, "messages_refused")
+"""Those that came back to their sender as an error."""
+messages_unaccounted = metrics.built_in(metrics.Counter, "messages_unaccounted")
+"""Those of which nothing is known at the end of the run: declared here, counted by the controller,
+see `amoc.results.message_account`."""
+messages_duplicated = metrics.built_in(metrics.Counter, "messages_duplicated")
+"""Messages that came once more."""
+messages_reordered = metrics.built_in(metrics.Counter, "messages_reordered")
+"""Messages that a later one of the same sender had overtaken."""
+messages_late = metrics.built_in(metrics.Counter, "messages_late")
+"""Live messages that took longer than xmpp_late_after."""
+messages_foreign = metrics.built_in(metrics.Counter, "messages_foreign")
+"""Messages that another run has sent."""
 message_errors = metrics.built_in(metrics.Counter, "message_errors")
 """Messages of type error that were received, such as bounced ones."""
 message_ttd = metrics.built_in(metrics.Timer, "message_ttd")
-"""Time to delivery: from `send_chat` to the reading of the bytes by the receiver's process."""
+"""Time to delivery of live messages: from `send_chat` to the reading of the bytes by the receiver's
+process."""
+message_delayed = metrics.built_in(metrics.Timer, "message_delayed")
+"""The same for messages that a server had stored (XEP-0203): offline messages, a room's history."""
 rooms_joined = metrics.built_in(metrics.Gauge, "rooms_joined")
 """Rooms that users are in now; each user counts in each of its rooms."""
 rooms_lost = metrics.built_in(metrics.Counter, "rooms_lost")
@@ -73,34 +85,3 @@ def _count_by_cause(total: metrics.Counter, error: BaseException) -> None:
     total.inc()
     # One that has no room is not counted: a failure must not fail for another reason.
     optional.counter(f"{total.name}.{causes.of(error)}", kept_free=0).inc()
-
-
-def _clock() -> str:
-    """A word for this host's monotonic clock since its last boot."""
-    found = b""
-    for source in ("/proc/sys/kernel/random/boot_id", "/proc/self/timens_offsets"):
-        try:
-            found += Path(source).read_bytes()
-        except OSError:
-            continue
-    # Where clocks cannot be told apart, only processes forked from one another compare theirs.
-    return f"{zlib.crc32(found or os.urandom(8)):08x}"
-
-
-_PREFIX: Final = _clock() + "."
-_MAX_DIGITS: Final = 20
-
-
-def stamp() -> str:
-    """An id for a message that is sent now, by which its receiver measures the time to delivery."""
-    return f"{_PREFIX}{monotonic_ns()}"
-
-
-def sent_ns(stanza_id: str | None) -> int | None:
-    """When a message with this id was sent, on this host's clock; None when it does not say."""
-    if stanza_id is None or not stanza_id.startswith(_PREFIX):
-        return None
-    digits = stanza_id[len(_PREFIX) :]
-    if len(digits) > _MAX_DIGITS or not (digits.isascii() and digits.isdigit()):
-        return None
-    return int(digits)

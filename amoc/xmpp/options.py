@@ -132,6 +132,13 @@ xmpp_close_timeout = setting(
     type=Seconds,
     verify=_at_least(0),
 )
+xmpp_late_after = setting(
+    2.0,
+    "A message that takes longer is late; one that has not come by the end is lost if its"
+    " recipient stayed so long after it was sent",
+    type=Seconds,
+    verify=_at_least(0),
+)
 xmpp_inbox_size = setting(
     100,
     "Received stanzas kept until the user reads them; beyond that the oldest are dropped",

@@ -45,7 +45,10 @@ class Sender:
             ClosedError: The client is closed.
             ScenarioError: `stanza` is none of these, or holds a character that XML cannot carry.
         """
-        self._send(*encode.outgoing(stanza))
+        data, is_message = encode.outgoing(stanza)
+        self._send(data, is_message)
+        if not is_message:
+            self._session.lane.sent_raw(data)
 
     def send_chat(self, to: str | int, body: str) -> None:
         """Send a chat message; an amoc client that receives it measures its time to delivery.
@@ -76,8 +79,33 @@ class Sender:
         Raises:
             XmppError, ClosedError, ScenarioError: As `send_chat`.
         """
-        data = encode.message(to, body, type, payload, meters.stamp())
-        self._send(data, type != "error")
+        before, after = encode.message(to, body, type, payload)
+        self._wait_ready()
+        # Stamped now that nothing can go wrong any more: each number is sent.
+        stanza_id = self._session.lane.stamp(to, type)
+        self._put(f"{before}{stanza_id}{after}".encode(), type != "error")
+
+    def stamp(self, to: str | int, type: str = "chat") -> str:
+        """An id for a message to `to` that you build yourself, so that its arrival is seen.
+
+        Send it at once, and only once: a stamp that is never sent is a message that is lost.
+
+        Args:
+            to: A JID, or a user's number.
+            type: The message's type; ``groupchat`` when `to` is a room.
+        """
+        return self._session.lane.stamp(to, type)
+
+    def joined(self, room: str) -> None:
+        """Expect what is said in `room` from now on, for the account of messages.
+
+        Rooms that send presence (XEP-0045) say so themselves; those of MUC light do not.
+        """
+        self._session.lane.joined(room)
+
+    def left(self, room: str) -> None:
+        """Expect nothing more of what is said in `room`."""
+        self._session.lane.left(room)
 
     def send_presence(
         self,
@@ -105,14 +133,22 @@ class Sender:
         features = self._session.features
         caps = "" if features is None or type is not None else disco.caps(features)
         self._send(encode.presence(to, type, show, status, priority, caps), False)
+        self._session.lane.sent_presence(to, type)
 
     def _send(self, data: bytes, is_message: bool) -> None:
+        self._wait_ready()
+        self._put(data, is_message)
+
+    def _wait_ready(self) -> None:
+        """Wait while the run is paused, and see that the session is open."""
         if pause.clock.since_ns:
             pause.wait_resumed()
         session = self._session
-        stream = session.stream
-        if stream.ended or session.closed:
+        if session.stream.ended or session.closed:
             session.check_open()
+
+    def _put(self, data: bytes, is_message: bool) -> None:
+        stream = self._session.stream
         stream.send(data)
         if is_message:
             meters.messages_sent.inc()

@@ -33,12 +33,14 @@ from amoc.metrics.board import UserState
 from amoc.users.user import User
 from amoc.xmpp import meters
 from amoc.xmpp.errors import BadStreamError
+from amoc.xmpp.lane import Lane
+from amoc.xmpp.ledger import ledger
 from amoc.xmpp.match import Predicate, plain
 from amoc.xmpp.stanza import Stanza, bare
 from amoc.xmpp.stream import Owner, Stream
 from amoc.xmpp.wire import disco
 from amoc.xmpp.wire.elements import iq_result, stanza_error
-from amoc.xmpp.wire.namespaces import IQ, MESSAGE, NS_DISCO_INFO, NS_PING, NS_ROSTER
+from amoc.xmpp.wire.namespaces import IQ, MESSAGE, NS_DISCO_INFO, NS_PING, NS_ROSTER, PRESENCE
 
 Handler = Callable[[Stanza], object]
 
@@ -108,6 +110,7 @@ class Session(Owner):
 
     Attributes:
         jid: The full JID that the server gave.
+        lane: Its part in the account of messages.
         stream: The stream.
         owner: The greenlet that connected.
         closed: Whether the user has closed it.
@@ -133,6 +136,7 @@ class Session(Owner):
         "features",
         "inbox",
         "jid",
+        "lane",
         "lookers",
         "on_closed",
         "on_received",
@@ -148,6 +152,7 @@ class Session(Owner):
         """Take over a stream that is logged in; see `begin`."""
         self.stream = stream
         self.jid = jid
+        self.lane: Lane
         self.owner: greenlet | None = getcurrent()
         self.closed = False
         self.requests: dict[str, Request] = {}
@@ -170,6 +175,7 @@ class Session(Owner):
         """Take what happens on the stream from now on; `early` came before."""
         meters.connected.inc()
         self._counted = True
+        self.lane = ledger().open(self.jid)
         self.stream.owner = self
         for stanza in early:
             self.on_stanza(stanza)
@@ -212,7 +218,9 @@ class Session(Owner):
         if tag == MESSAGE:
             if self.results is not None and self._collects(stanza):
                 return
-            self._measure(stanza)
+            self.lane.received(stanza)
+        elif tag == PRESENCE:
+            self.lane.heard_presence(stanza.xml)
         used = False
         if self.watchers is not None:
             watcher = self.watchers.get(bare(stanza.sender))
@@ -308,6 +316,7 @@ class Session(Owner):
         if self._counted:
             self._counted = False
             meters.connected.dec()
+            self.lane.close()
 
     def _interrupt(self, error: BaseException) -> None:
         owner = self.owner
@@ -319,16 +328,6 @@ class Session(Owner):
         self._told = True
         self._interrupt_key = object()
         interrupt(owner, error, self._interrupt_key)
-
-    def _measure(self, stanza: Stanza) -> None:
-        xml = stanza.xml
-        if xml.get("type") == "error":
-            meters.message_errors.inc()
-            return
-        meters.messages_received.inc()
-        sent_ns = meters.sent_ns(xml.get("id"))
-        if sent_ns is not None:
-            meters.message_ttd.record_ns(stanza.received_ns - sent_ns)
 
     def _answers(self, stanza: Stanza) -> bool:
         request = self.requests.get(stanza.id)

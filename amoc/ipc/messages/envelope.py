@@ -26,9 +26,11 @@ class Part(IntEnum):
     CONTROL = 3
     """The controller gives the workers orders."""
     MAIL = 4
-    """From worker to worker; all others go between workers and the controller."""
+    """From worker to worker, as what libraries say; all others are the controller's, too."""
     EVENTS = 5
     """The controller's events, for subscribers of the scenario."""
+    LIBRARY = 6
+    """From a library's part in a worker to its part in another one."""
 
 
 class Envelope(NamedTuple):
@@ -79,4 +81,6 @@ class Envelope(NamedTuple):
         return memoryview(self.data)[_HEADER.size :]
 
 
+BETWEEN_WORKERS = frozenset({Part.MAIL, Part.LIBRARY})
+"""What goes from worker to worker."""
 _PARTS = tuple(Part)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import gevent
 
@@ -20,7 +21,7 @@ from amoc.base.operator import Operator
 from amoc.ipc.messages.lifecycle import Loaded, Ready, WorkerLost
 from amoc.ipc.messages.samples import Sample
 from amoc.ipc.messages.users import Blocked, CrashSeen
-from amoc.results import exporters, verdict
+from amoc.results import exporters, message_account, verdict
 from amoc.results.exporters import Exporter, RunInfo
 from amoc.results.per_second import Moment, PointCutter
 from amoc.results.run_totals import RunTotals
@@ -126,6 +127,9 @@ class RunResults:
         """The last sample has come; pass on what is left."""
         if self._seconds.heard:
             self._cut()
+        # What the last sample said may have ended a second of its own; this is known only after it.
+        if more := message_account.unaccounted(self._status.totals.whole.counters):
+            self._cut(more)
         self.annotate("run ends", "", "end")
         closing = [gevent.spawn(one.close, EXPORT_S) for one in self._exporters]
         gevent.joinall(closing, timeout=EXPORT_S + 1.0)
@@ -232,7 +236,8 @@ class RunResults:
         if self._seconds.over(now_ns()):
             self._cut()
 
-    def _cut(self) -> None:
+    def _cut(self, more: Mapping[str, int] | None = None) -> None:
+        """End a second; `more` is added to its counters."""
         at_ns, cpu_s = now_ns(), time.process_time()
         end_ns, span_s = self._seconds.end_ns(at_ns), (at_ns - self._cut_at_ns) / S_NS
         moment = Moment(
@@ -247,6 +252,8 @@ class RunResults:
         point = self._seconds.cut(end_ns, moment)
         if point is None:
             return
+        if more is not None:
+            point = replace(point, counters={**point.counters, **more}, late=())
         self._cut_at_ns, self._cpu_s, self._lag_s = at_ns, cpu_s, 0.0
         self._status.points.append(point)
         for text in self._status.totals.add(point):

@@ -26,7 +26,7 @@ from amoc.base import process
 from amoc.base.errors import AmocError, ExitCode
 from amoc.base.operator import Operator
 from amoc.ipc import bus
-from amoc.ipc.messages.envelope import Envelope, Part
+from amoc.ipc.messages.envelope import BETWEEN_WORKERS, Envelope, Part
 from amoc.ipc.messages.lifecycle import (
     Bootstrap,
     Died,
@@ -235,7 +235,7 @@ class Node:
 
     def _relay(self, envelope: Envelope) -> None:
         part = envelope.part
-        if part is Part.MAIL:
+        if part in BETWEEN_WORKERS:
             self._links.pass_down(envelope)
         # The caller of a call that is left out hears of it at its deadline, and may ask again.
         elif part is not Part.CALLS or not self._controller.crowded():

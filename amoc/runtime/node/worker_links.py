@@ -9,7 +9,7 @@ from amoc.base import process
 from amoc.base.errors import PeerError
 from amoc.base.operator import Operator
 from amoc.ipc import bus
-from amoc.ipc.messages.envelope import Envelope, Part
+from amoc.ipc.messages.envelope import BETWEEN_WORKERS, Envelope
 from amoc.ipc.messages.lifecycle import Died, Forked, KillWorker, WorkerLost, WorkerUp
 from amoc.ipc.messages.links import FromNode, FromWorker, ToWorker
 from amoc.ipc.messages.users import StartUsers, StopUsers
@@ -80,7 +80,7 @@ class WorkerLinks:
         if index >= len(self._workers):
             return
         worker = self._workers[index]
-        if part is Part.MAIL and not self._has_room(worker):
+        if part in BETWEEN_WORKERS and not self._has_room(worker):
             worker.mail_dropped += 1
         elif worker.up and incarnation in (0, worker.incarnation):
             self.send(worker, envelope)

@@ -262,6 +262,7 @@ class Supervisor:
                     start=self._start,
                     scenario_directory=self._scenario_directory,
                     seed=self._bootstrap.seed,
+                    run_id=self._bootstrap.run_id,
                 )
             )
         except BaseException:

@@ -11,7 +11,6 @@ import logging
 import random
 import traceback
 from collections.abc import Callable
-from functools import partial
 
 import gevent
 import zmq
@@ -27,8 +26,9 @@ from amoc.ipc.messages.envelope import Envelope, Part
 from amoc.ipc.messages.events import EVENTS
 from amoc.ipc.messages.lifecycle import Go, Note
 from amoc.ipc.messages.links import FROM_WORKER, TO_WORKER, FromWorker, ToWorker
-from amoc.ipc.messages.users import StartUsers, StopUsers, UsersGone
+from amoc.ipc.messages.users import StartUsers, StopUsers
 from amoc.ipc.outbox import Outbox
+from amoc.ipc.peer_link import PeerLink
 from amoc.runtime import logs
 from amoc.runtime.forked_child import take_amoc_from_children
 from amoc.runtime.stack_file import file_of
@@ -81,6 +81,7 @@ def main(task: WorkerSpec) -> int:
             room=line.room,
             is_crowded=line.crowded,
             operator=operator,
+            run_id=task.run_id,
         )
         parts.context().activate()
         orders = Orders(
@@ -114,9 +115,10 @@ def main(task: WorkerSpec) -> int:
                     hearers[command.part].hear(command.body)
                 case StopUsers(timeout_s):
                     _log.info("%d users have %g s to finish", len(pool), timeout_s)
-                    gevent.spawn(pool.stop, timeout_s).link_value(partial(_report_gone, line))
+                    gevent.spawn(_guarded, _stop, pool, timeout_s, parts.link, line)
                 case Go():
                     _log.info("worker leaves")
+                    parts.link.leave()
                     beat.tell()
                     logs.end()
                     outbox.flush()
@@ -162,6 +164,8 @@ def _calling_user() -> int | None:
     return caller.id if isinstance(caller, User) else None
 
 
-def _report_gone(line: Line, stopping: gevent.Greenlet[..., UsersGone]) -> None:
-    if stopping.value is not None:
-        line.report_nowait(stopping.value)
+def _stop(pool: UserPool, timeout_s: float, link: PeerLink, line: Line) -> None:
+    """Have all users leave, let libraries tell other workers what is left, and say so."""
+    gone = pool.stop(timeout_s)
+    link.users_gone()
+    line.report_nowait(gone)

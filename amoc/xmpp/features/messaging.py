@@ -11,7 +11,7 @@ from time import monotonic_ns
 from typing import Final
 
 from amoc.base.errors import ScenarioError
-from amoc.xmpp import encode, meters, options, request_counts
+from amoc.xmpp import encode, options, request_counts
 from amoc.xmpp.errors import ReceiveTimeout
 from amoc.xmpp.identity import attribute
 from amoc.xmpp.match import asks_for_receipt, is_receipt
@@ -103,7 +103,9 @@ class Messaging(Listener):
         """
         seconds = options.xmpp_request_timeout.get() if timeout is None else timeout
         counts = request_counts.of("receipt")[1:]
-        stanza_id = meters.stamp()
+        before, after = encode.message(to, body, "chat", WANTS_RECEIPT)
+        self._wait_ready()
+        stanza_id = self.stamp(to)
         confirmed_ns: list[int] = []
 
         def confirm(receipt: Stanza) -> None:
@@ -112,7 +114,7 @@ class Messaging(Listener):
         off = self.on_received(is_receipt(stanza_id), confirm)
         begin_ns = monotonic_ns()
         try:
-            self._send(encode.message(to, body, "chat", WANTS_RECEIPT, stanza_id), True)
+            self._put(f"{before}{stanza_id}{after}".encode(), True)
             if not self._look(lambda: confirmed_ns, seconds, counts):
                 raise ReceiveTimeout(
                     f"{self._session.stream.who}: no receipt came within {seconds:g} s from {to}"

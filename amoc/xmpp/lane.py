@@ -1,0 +1,376 @@
+"""A session's lane in the account of messages: what it stamps, and what it has received.
+
+Every message of a user passes here, both ways, so what is done for each is written out; what is
+done once for a pair, or for few messages, has functions of its own.
+"""
+
+from __future__ import annotations
+
+from time import monotonic_ns
+from typing import TYPE_CHECKING, Final
+from xml.etree.ElementTree import Element
+
+from amoc.base.errors import ScenarioError
+from amoc.xmpp import meters, stamps
+from amoc.xmpp.identity import address
+from amoc.xmpp.stamps import MARK, MAX_NS, Head
+from amoc.xmpp.stanza import BODY, Stanza, bare, parse
+from amoc.xmpp.tally import Arrival, Attendance, Flow, Pair
+from amoc.xmpp.wire.namespaces import (
+    NS_CARBONS,
+    NS_DELAY,
+    NS_MAM,
+    NS_MUC_LIGHT_AFFILIATIONS,
+    NS_MUC_USER,
+    NS_PUBSUB_EVENT,
+)
+
+if TYPE_CHECKING:
+    from amoc.xmpp.ledger import Ledger
+
+_DELAY: Final = f"{{{NS_DELAY}}}delay"
+_IS_COPY: Final = {
+    _DELAY: False,
+    f"{{{NS_CARBONS}}}received": True,
+    f"{{{NS_CARBONS}}}sent": True,
+    f"{{{NS_MAM}}}result": True,
+    f"{{{NS_PUBSUB_EVENT}}}event": True,
+}
+"""Children that make a message a late one, or none at all: a copy of another one, a result of an
+archive, an event of a node."""
+_ROOM_USER: Final = f"{{{NS_MUC_USER}}}x"
+_STATUS: Final = f"{{{NS_MUC_USER}}}status"
+_LIGHT_ROOM: Final = f"{{{NS_MUC_LIGHT_AFFILIATIONS}}}x"
+_OWN_PRESENCE: Final = "110"
+_DUPLICATE: Final = Arrival.DUPLICATE
+_REORDERED: Final = Arrival.REORDERED
+
+
+class Account:
+    """An account of a server, and its lanes in this worker.
+
+    Attributes:
+        jid: Its bare JID in lower case.
+        lanes: One for each session that it has had at once.
+    """
+
+    __slots__ = ("jid", "lanes")
+
+    def __init__(self, jid: str) -> None:
+        self.jid = jid
+        self.lanes: list[Lane] = []
+
+    def idle(self, resource: str) -> Lane | None:
+        """A lane without a session, at best that of the same resource."""
+        found = [lane for lane in self.lanes if not lane.is_open]
+        same = (lane for lane in found if lane.resource == resource)
+        return next(same, found[0] if found else None)
+
+    def add(self, lane: Lane) -> None:
+        """It has one more session at once than ever before."""
+        self.lanes.append(lane)
+        self._look()
+
+    def remove(self, lane: Lane) -> None:
+        """A lane is of no more use."""
+        self.lanes.remove(lane)
+        self._look()
+
+    def _look(self) -> None:
+        for lane in self.lanes:
+            lane.is_alone = len(self.lanes) == 1
+
+
+class Lane:
+    """What an account's sessions, one after another, have sent and received.
+
+    Attributes:
+        account: The account.
+        token: What tells it from all others of the run.
+        is_alone: Whether it is its account's only lane.
+        is_open: Whether it has a session now.
+        resource: That of its latest session.
+        numbered: Its pairs, by number.
+        flows: What it has received, by the head of the stamps.
+        online: When it was available.
+        rooms: When it was in which room.
+        unstamped_rooms: Rooms from which a message without a stamp came.
+    """
+
+    __slots__ = (
+        "_ledger",
+        "_to_rooms",
+        "_to_users",
+        "account",
+        "flows",
+        "is_alone",
+        "is_open",
+        "numbered",
+        "online",
+        "resource",
+        "rooms",
+        "token",
+        "unstamped_rooms",
+    )
+
+    def __init__(self, ledger: Ledger, account: Account, token: str) -> None:
+        self._ledger = ledger
+        self._to_users: dict[str | int, Pair] = {}
+        self._to_rooms: dict[str | int, Pair] | None = None
+        self.account = account
+        self.token = token
+        self.is_alone = self.is_open = False
+        self.resource = ""
+        self.numbered: list[Pair] = []
+        self.flows: dict[str, Flow] = {}
+        self.online = Attendance()
+        self.rooms: dict[str, Attendance] | None = None
+        self.unstamped_rooms: set[str] | None = None
+
+    def close(self) -> None:
+        """Its session has ended."""
+        if not self.is_open:
+            return
+        self.is_open = False
+        now_ns = monotonic_ns()
+        self.online.end(now_ns)
+        for there in (self.rooms or {}).values():
+            there.end(now_ns)
+        if not self.numbered and not self.flows:
+            self._ledger.forget(self)
+
+    # What it sends
+
+    def stamp(self, to: str | int, kind: str) -> str:
+        """An id for a message of this `kind` to `to`, which is sent right after."""
+        if kind == "groupchat":
+            pair = self._to_rooms.get(to) if self._to_rooms is not None else None
+        else:
+            pair = self._to_users.get(to)
+        if pair is None:
+            pair = self._pair(to, kind)
+            if pair is None:
+                return self._ledger.stamp()
+        if not pair.room:
+            meters.messages_expected.inc()
+        return pair.stamp(monotonic_ns())
+
+    def _pair(self, to: str | int, kind: str) -> Pair | None:
+        """The pair for a new recipient; None where no account can be kept."""
+        ledger, room = self._ledger, kind == "groupchat"
+        if kind == "error" or not ledger.has_room_for_pair():
+            return None
+        now_ns = monotonic_ns()
+        name = f"{stamps.ROOM if room else stamps.USER}{len(self.numbered)}"
+        head = stamps.head(ledger.run, ledger.clock, self.token, name, now_ns)
+        pair = Pair(address(to), head, now_ns, room)
+        self.numbered.append(pair)
+        if not room:
+            self._to_users[to] = pair
+            return pair
+        if self._to_rooms is None:
+            self._to_rooms = {}
+        self._to_rooms[to] = pair
+        return pair
+
+    def sent_presence(self, to: object, kind: str | None) -> None:
+        """A presence was sent; one to all says whether it is available."""
+        if to is not None:
+            return
+        if kind is None:
+            self.online.begin(monotonic_ns())
+        elif kind == "unavailable":
+            self.online.end(monotonic_ns())
+
+    def sent_raw(self, data: bytes) -> None:
+        """Something that is no message was sent as the scenario wrote it."""
+        if not data.lstrip().startswith(b"<presence"):
+            return
+        try:
+            xml = parse(data)
+        except ScenarioError:
+            return  # wrong on purpose
+        self.sent_presence(xml.get("to"), xml.get("type"))
+
+    # What it receives
+
+    def received(self, stanza: Stanza) -> None:
+        """A message has come: count it, and time it."""
+        xml = stanza.xml
+        delayed = False
+        if len(xml) != 1 or xml[0].tag != BODY:
+            for child in xml:
+                is_copy = _IS_COPY.get(child.tag)
+                if is_copy is not None:
+                    if is_copy:
+                        return
+                    delayed = True
+        # Nearly all messages are the next of a known pair, and in time: all is done here.
+        head, _, rest = xml.get("id", "").partition("/")
+        flow = self.flows.get(head)
+        if flow is not None and flow.comparable and self.is_alone and not delayed:
+            try:
+                number, sent_ns, _ = rest.split(".")
+                ns = stanza.received_ns - int(sent_ns)
+                following = int(number) == flow.highest + 1
+            except ValueError:
+                following = False
+            if following and -MAX_NS < ns <= self._ledger.late_ns and xml.get("type") != "error":
+                flow.highest += 1
+                flow.epoch = flow.there.epoch
+                meters.messages_received.inc()
+                meters.messages_delivered.inc()
+                if flow.room:
+                    meters.messages_expected.inc()
+                meters.message_ttd.record_ns(ns)
+                return
+        self._received(stanza, delayed)
+
+    def _received(self, stanza: Stanza, delayed: bool) -> None:
+        """The same for any message."""
+        xml = stanza.xml
+        kind, stanza_id = xml.get("type"), xml.get("id", "")
+        if kind == "error":
+            self._refused(stanza_id)
+            return
+        if not stanza_id.startswith(MARK):
+            self._unstamped(xml, kind)
+            return
+        head, _, rest = stanza_id.partition("/")
+        flow = self.flows.get(head)
+        stamp = stamps.read(rest)
+        if flow is None or stamp is None or (delayed and flow.room):
+            self._unknown(stanza, head, stamp, delayed)
+            return
+        number, sent_ns, before_ns = stamp
+        meters.messages_received.inc()
+        arrival = flow.take(number, before_ns, not delayed)
+        if arrival is _DUPLICATE:
+            meters.messages_duplicated.inc()
+            return
+        if flow.room:
+            meters.messages_expected.inc()
+        if flow.room or self._is_first(head, number):
+            meters.messages_delivered.inc()
+        if arrival is _REORDERED and not delayed:
+            meters.messages_reordered.inc()
+        if flow.comparable:
+            self._time(stanza.received_ns - sent_ns, delayed)
+
+    def _time(self, ns: int, delayed: bool) -> None:
+        if delayed:
+            meters.message_delayed.record_ns(ns)
+            return
+        meters.message_ttd.record_ns(ns)
+        if ns > self._ledger.late_ns:
+            meters.messages_late.inc()
+
+    def _is_first(self, head: str, number: int) -> bool:
+        """Whether no other session of the account has got it, too."""
+        others = (lane.flows.get(head) for lane in self.account.lanes if lane is not self)
+        return not any(flow is not None and flow.has(number) for flow in others)
+
+    def _unstamped(self, xml: Element, kind: str | None) -> None:
+        """A message has come that no amoc has stamped; headlines are a server's own."""
+        if kind == "headline":
+            return
+        meters.messages_received.inc()
+        if kind == "groupchat":
+            self._heard_affiliations(xml)
+            if self.unstamped_rooms is None:
+                self.unstamped_rooms = set()
+            if len(self.unstamped_rooms) < MAX_ROOMS:
+                self.unstamped_rooms.add(bare(xml.get("from", "")).lower())
+
+    def _unknown(
+        self, stanza: Stanza, text: str, stamp: stamps.Stamp | None, delayed: bool
+    ) -> None:
+        """A message with a stamp has come that is the first of its pair, or is no part of one."""
+        head = stamps.parse_head(text)
+        if head is None or stamp is None:
+            self._unstamped(stanza.xml, stanza.xml.get("type"))
+            return
+        if head.run != self._ledger.run:
+            meters.messages_foreign.inc()
+            return
+        comparable = head.clock == self._ledger.clock
+        number, sent_ns, _ = stamp
+        if number and not (head.is_room and delayed):
+            flow = self._flow(stanza, text, head, comparable)
+            if flow is not None:
+                self._received(stanza, delayed)
+                return
+        # A room's history, or a message whose number is not known: it is timed, and that is all.
+        meters.messages_received.inc()
+        if comparable:
+            self._time(stanza.received_ns - sent_ns, delayed)
+
+    def _flow(self, stanza: Stanza, text: str, head: Head, comparable: bool) -> Flow | None:
+        """The flow that begins with a message; None where no account can be kept."""
+        if text in self.flows or not self._ledger.has_room_for_flow():
+            return None
+        there = self.online
+        if head.is_room:
+            there = self._room(bare(stanza.sender).lower())
+        flow = self.flows[text] = Flow(there, head.first_ns, comparable, head.is_room)
+        return flow
+
+    def _refused(self, stanza_id: str) -> None:
+        """A message has come back as an error."""
+        meters.message_errors.inc()
+        if not stanza_id.startswith(MARK):
+            return
+        text, _, rest = stanza_id.partition("/")
+        head, stamp = stamps.parse_head(text), stamps.read(rest)
+        if head is None or stamp is None or head.run != self._ledger.run:
+            return
+        lane = self._ledger.lane_of(head.sender)
+        if lane is None or not 0 <= head.number < len(lane.numbered):
+            return
+        pair = lane.numbered[head.number]
+        if pair.refuse(stamp[0]) and not pair.room:
+            meters.messages_refused.inc()
+
+    # Rooms
+
+    def heard_presence(self, xml: Element) -> None:
+        """A presence has come; a room's that is the user's own says that it is in, or out."""
+        found = xml.find(_ROOM_USER)
+        if found is None:
+            return
+        if any(one.get("code") == _OWN_PRESENCE for one in found.iterfind(_STATUS)):
+            room = xml.get("from", "")
+            if xml.get("type") is None:
+                self.joined(room)
+            elif xml.get("type") == "unavailable":
+                self.left(room)
+
+    def _heard_affiliations(self, xml: Element) -> None:
+        """A light room may say that the user is a member, or is one no more."""
+        found = xml.find(_LIGHT_ROOM)
+        for one in found if found is not None else ():
+            if (one.text or "").strip().lower() == self.account.jid:
+                room = xml.get("from", "")
+                (self.left if one.get("affiliation") == "none" else self.joined)(room)
+
+    def joined(self, room: str) -> None:
+        """The user is in a room, and is to get what is said there from now on."""
+        self._room(bare(room).lower()).begin(monotonic_ns())
+
+    def left(self, room: str) -> None:
+        """The user is no longer in a room."""
+        self._room(bare(room).lower()).end(monotonic_ns())
+
+    def _room(self, room: str) -> Attendance:
+        if self.rooms is None:
+            self.rooms = {}
+        found = self.rooms.get(room)
+        if found is None:
+            found = Attendance()
+            if len(self.rooms) < MAX_ROOMS:
+                self.rooms[room] = found
+        return found
+
+
+MAX_ROOMS: Final = 10_000
+"""Rooms that are kept of a lane; a server may invent some."""

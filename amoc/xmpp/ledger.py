@@ -1,0 +1,276 @@
+"""A worker's ledger: the account of messages of its users, and its reconciliation at the end.
+
+`amoc.xmpp.tally` decides what a message is; here it is fed with what sessions send and receive, and
+counts go into the worker's metrics at once, so a worker that is killed loses none of them.
+
+Numbers belong to a `Lane`, one for each session that an account has at once. A session that
+reconnects goes on with the lane of the one before it, so gaps and duplicates are seen across
+reconnects. What only the sender knows, how many it has sent, goes to the recipients' workers when a
+worker's users have left (`users_gone`); when they are told to leave (`leave`) each counts what its
+users have lost. A worker that is killed tells nothing, and what it has received is forgotten: the
+controller counts as unaccounted for what nobody can tell of (`amoc.results.message_account`).
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+from pathlib import Path
+from time import monotonic_ns
+from typing import Any, Final, NamedTuple
+
+import gevent
+
+from amoc.base.clock import S_NS
+from amoc.base.context import active, find
+from amoc.ipc.messages import codec
+from amoc.ipc.peer_link import PeerLink
+from amoc.users import placement
+from amoc.xmpp import identity, meters, options, stamps
+from amoc.xmpp.lane import Account, Lane
+from amoc.xmpp.stanza import bare
+from amoc.xmpp.tally import Attendance, Flow, Pair, Total, lost
+
+MAX_PAIRS: Final = 500_000
+"""Pairs that a worker keeps account of as a sender; messages of further ones are only timed."""
+MAX_FLOWS: Final = 500_000
+"""The same for what it receives."""
+SETTLE_S: Final = 3.0
+"""How long a worker may take at the end to tell the others what it has sent."""
+_TURN: Final = 2_000
+"""Pairs that are told before the loop turns."""
+
+Record = tuple[str, str, int, int, tuple[int, ...]]
+"""Head, recipient, how many were sent, when the last, and refused numbers: first, last, …"""
+
+
+def _clock() -> str:
+    """A word for this host's monotonic clock since its last boot."""
+    found = b""
+    for source in ("/proc/sys/kernel/random/boot_id", "/proc/self/timens_offsets"):
+        try:
+            found += Path(source).read_bytes()
+        except OSError:
+            continue
+    # Where clocks cannot be told apart, only processes forked from one another compare theirs.
+    return f"{zlib.crc32(found or os.urandom(8)):08x}"
+
+
+CLOCK: Final = _clock()
+
+
+class Ledger:
+    """The account of one worker.
+
+    Attributes:
+        accounts: By bare JID, in lower case.
+        run: What stands for the run in stamps.
+        clock: What stands for this process's clock in them.
+        late_ns: xmpp_late_after.
+    """
+
+    def __init__(self, link: PeerLink | None) -> None:
+        """Keep account for a worker; without a `link` for a process of its own, in a test say."""
+        self.accounts: dict[str, Account] = {}
+        self.clock = CLOCK
+        self.run = f"{zlib.crc32(link.run.encode() if link is not None else os.urandom(8)):08x}"
+        place = f"{link.worker.worker}-{link.worker.incarnation}" if link else f"p{os.getpid()}"
+        self._token = f"{link.worker.node}-{place}" if link else place
+        self._link = link
+        self._serial = 0
+        self._lanes: dict[str, Lane] = {}
+        self._totals: dict[str, dict[str, Total]] = {}
+        self._pairs = self._flows = 0
+        self._loose = stamps.head(self.run, CLOCK, self._token, stamps.LOOSE, 0)
+        self.late_ns = 0
+        if link is not None:
+            link.end = self
+
+    # Sessions
+
+    def open(self, jid: str) -> Lane:
+        """The lane of a session that begins."""
+        self.late_ns = int(options.xmpp_late_after.get() * S_NS)
+        name, _, resource = jid.partition("/")
+        key = name.lower()
+        account = self.accounts.get(key)
+        if account is None:
+            account = self.accounts[key] = Account(key)
+        lane = account.idle(resource)
+        if lane is None:
+            self._serial += 1
+            lane = Lane(self, account, f"{self._token}-{self._serial}")
+            self._lanes[lane.token] = lane
+            account.add(lane)
+        lane.is_open, lane.resource = True, resource
+        return lane
+
+    def forget(self, lane: Lane) -> None:
+        """A session has ended that has neither sent nor received anything."""
+        del self._lanes[lane.token]
+        lane.account.remove(lane)
+        if not lane.account.lanes:
+            self.accounts.pop(lane.account.jid, None)
+
+    def lane_of(self, token: str) -> Lane | None:
+        """The lane that has sent something, if it is of this worker."""
+        return self._lanes.get(token)
+
+    def stamp(self) -> str:
+        """An id for a message whose recipient is not known: it is timed, and that is all."""
+        return f"{self._loose}/0.{monotonic_ns()}.0"
+
+    def has_room_for_pair(self) -> bool:
+        """Whether there may be one more pair, which is then counted."""
+        self._pairs += self._pairs < MAX_PAIRS
+        return self._pairs < MAX_PAIRS
+
+    def has_room_for_flow(self) -> bool:
+        """Whether there may be one more flow, which is then counted."""
+        self._flows += self._flows < MAX_FLOWS
+        return self._flows < MAX_FLOWS
+
+    # The end
+
+    def users_gone(self) -> None:
+        """Tell the recipients' workers what was sent; waits while the way out is full."""
+        deadline_ns = monotonic_ns() + int(SETTLE_S * S_NS)
+        packer = codec.packer()
+        every = (pair for lane in list(self._lanes.values()) for pair in lane.numbered)
+        for number, pair in enumerate(every, 1):
+            record = _record(pair)
+            for index in self._workers_of(pair):
+                if self._link is None or index == self._link.worker.worker:
+                    self._take(record)
+                else:
+                    self._link.send(index, packer.pack(record))
+            if number % _TURN == 0:
+                gevent.sleep(0)
+            while self._link is not None and self._link.crowded():
+                if monotonic_ns() > deadline_ns:
+                    return  # what was not told is unaccounted for
+                gevent.sleep(0.01)
+
+    def hear(self, body: memoryview) -> None:
+        """Another worker tells what its users have sent."""
+        for record in codec.unpack_stream(body, use_list=False):
+            self._take(record)
+
+    def leave(self) -> None:
+        """Count what the users of this worker have lost."""
+        patience_ns = self.late_ns
+        for account in self.accounts.values():
+            told = self._totals.get(account.jid, {})
+            heads = {head for lane in account.lanes for head in lane.flows} | told.keys()
+            for head in heads:
+                _count_lost(account, head, told.get(head), patience_ns)
+            for lane in account.lanes:
+                for room, there in (lane.rooms or {}).items():
+                    _count_room(lane, room, there, self._totals.get(room, {}), patience_ns)
+
+    def _workers_of(self, pair: Pair) -> range:
+        """Where the recipient may be: a user has one worker, members of a room are anywhere."""
+        workers = self._link.workers if self._link is not None else 1
+        user_id = None if pair.room else identity.number_of(bare(pair.to))
+        if user_id is None:
+            return range(workers)
+        index = placement.worker_of(user_id, 1, workers)
+        return range(index, index + 1)
+
+    def _take(self, record: Any) -> None:
+        """What is told of a pair."""
+        text, to, sent, last_ns, refused = record
+        head = stamps.parse_head(text)
+        if head is None or head.run != self.run:
+            return
+        total = Total(
+            sent,
+            head.first_ns,
+            last_ns,
+            tuple(zip(refused[::2], refused[1::2], strict=True)),
+            head.clock == CLOCK,
+        )
+        self._totals.setdefault(bare(to).lower(), {})[text] = total
+
+
+def _record(pair: Pair) -> Record:
+    refused = tuple(number for one in pair.refused or () for number in one)
+    return pair.head, pair.to, pair.sent, pair.last_ns, refused
+
+
+def _count_lost(account: Account, head: str, total: Total | None, patience_ns: int) -> None:
+    """Count what an account has lost of a pair to it."""
+    flows = [flow for lane in account.lanes if (flow := lane.flows.get(head)) is not None]
+    if any(flow.room for flow in flows) or _is_complete(flows, total):
+        return
+    there = [lane.online for lane in account.lanes if head not in lane.flows]
+    _inc_lost(lost(flows, there, total, patience_ns))
+
+
+def _count_room(
+    lane: Lane, room: str, there: Attendance, told: dict[str, Total], patience_ns: int
+) -> None:
+    """Count what a member has lost of what was sent to a room."""
+    flows = {head: flow for head, flow in lane.flows.items() if flow.there is there}
+    # A room that hands on other ids than it got tells nothing.
+    unseen = (
+        set() if not flows and room in (lane.unstamped_rooms or ()) else told.keys() - flows.keys()
+    )
+    for head, flow in flows.items():
+        if not _is_complete([flow], told.get(head)):
+            found = lost([flow], (), told.get(head), patience_ns)
+            meters.messages_expected.inc(found)
+            _inc_lost(found)
+    for head in unseen:
+        found = lost((), (there,), told[head], patience_ns)
+        meters.messages_expected.inc(found)
+        _inc_lost(found)
+
+
+def _is_complete(flows: list[Flow], total: Total | None) -> bool:
+    """Whether nothing can be missing, which is what nearly all are."""
+    return any(
+        not flow.has_gaps and (total is None or flow.highest >= total.sent) for flow in flows
+    )
+
+
+def _inc_lost(count: int) -> None:
+    if count:
+        meters.messages_lost.inc(count)
+
+
+def stamp() -> str:
+    """An id for a message that you build yourself and whose recipient amoc does not know.
+
+    It is timed when it comes; for the account of messages use ``client.stamp(to)``.
+    """
+    return ledger().stamp()
+
+
+class Tally(NamedTuple):
+    """What this worker has counted of messages, see `amoc.xmpp.meters`."""
+
+    sent: int
+    received: int
+    expected: int
+    delivered: int
+    lost: int
+    refused: int
+    duplicated: int
+    reordered: int
+    late: int
+    foreign: int
+
+
+def tally() -> Tally:
+    """What this worker has counted of messages so far; what is lost is known at the end."""
+    return Tally(*(getattr(meters, f"messages_{name}").value for name in Tally._fields))
+
+
+def ledger() -> Ledger:
+    """This worker's ledger, made when it is first needed."""
+    found = find(Ledger)
+    if found is None:
+        found = Ledger(find(PeerLink))
+        active().set(Ledger, found)
+    return found

@@ -1,0 +1,331 @@
+"""The account of messages against a naive model that remembers everything."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from amoc.xmpp.tally import (
+    MAX_GAPS,
+    MAX_REFUSED,
+    MAX_STAYS,
+    Arrival,
+    Attendance,
+    Flow,
+    Pair,
+    Total,
+    lost,
+    merged,
+    size,
+    unseen,
+    without,
+)
+
+SECOND = 10**9
+PATIENCE = 2 * SECOND
+
+
+def numbers(ranges: list[tuple[int, int]]) -> set[int]:
+    return {number for first, last in ranges for number in range(first, last + 1)}
+
+
+def present(since_ns: int = 1) -> Attendance:
+    there = Attendance()
+    there.begin(since_ns)
+    return there
+
+
+@dataclass
+class Naive:
+    """All that has come, and the numbers that were due, as sets."""
+
+    seen: set[int] = field(default_factory=set)
+    highest: int = 0
+
+    def take(self, number: int) -> Arrival:
+        if number in self.seen:
+            return Arrival.DUPLICATE
+        self.seen.add(number)
+        overtaken = number < self.highest
+        self.highest = max(self.highest, number)
+        return Arrival.REORDERED if overtaken else Arrival.NEW
+
+
+@given(sent=st.integers(1, 60), data=st.data())
+def test_any_mixture_of_drops_duplicates_and_orders_is_told_apart(
+    sent: int, data: st.DataObject
+) -> None:
+    arrivals = data.draw(st.lists(st.integers(1, sent), max_size=120))
+    flow, naive = Flow(present(), first_ns=2), Naive()
+    for number in arrivals:
+        assert flow.take(number, number + 1) is naive.take(number), arrivals
+    assert numbers(flow.received()) == naive.seen
+    assert all(flow.has(number) == (number in naive.seen) for number in range(1, sent + 1))
+    total = Total(sent, 2, 2 + sent)
+    flow.there.end(2 + sent + PATIENCE)
+    assert lost([flow], (), total, PATIENCE) == sent - len(naive.seen)
+
+
+@given(st.permutations(range(1, 40)))
+def test_nothing_is_lost_of_any_permutation(order: list[int]) -> None:
+    flow = Flow(present(), first_ns=2)
+    arrivals = [flow.take(number, number + 1) for number in order]
+    assert Arrival.DUPLICATE not in arrivals
+    assert arrivals.count(Arrival.REORDERED) == sum(
+        number < max(order[: at + 1]) for at, number in enumerate(order)
+    )
+    assert lost([flow], (), Total(39, 2, 41), PATIENCE) == 0
+
+
+@dataclass
+class Life:
+    """A recipient that comes and goes, while a sender goes on sending.
+
+    Each message is sent one second after the one before it; what happens in between is `away`.
+    """
+
+    there: Attendance = field(default_factory=Attendance)
+    now: int = SECOND
+    sent: int = 0
+    last_ns: int = 0
+    due: set[int] = field(default_factory=set)
+    came: set[int] = field(default_factory=set)
+
+
+@given(steps=st.lists(st.sampled_from("SSSSDDOA"), min_size=1, max_size=60))
+def test_what_was_sent_while_the_recipient_was_away_is_never_called_lost(steps: list[str]) -> None:
+    """S: sent and received; D: sent and dropped; O: stored, comes later; A: leaves or returns."""
+    life = Life()
+    life.there.begin(life.now)
+    flow = Flow(life.there, first_ns=life.now + 1)
+    stored: list[tuple[int, int]] = []
+    for step in steps:
+        life.now += SECOND
+        if step == "A":
+            if life.there.since_ns:
+                life.there.end(life.now)
+            else:
+                life.there.begin(life.now)
+                for number, before_ns in stored:
+                    flow.take(number, before_ns, live=False)
+                    life.came.add(number)
+                stored.clear()
+            continue
+        before_ns = life.last_ns or flow.first_ns
+        life.sent += 1
+        life.last_ns = life.now
+        if step == "O":
+            stored.append((life.sent, before_ns))
+        elif not life.there.since_ns:
+            continue  # whatever was to become of it
+        elif step == "S":
+            flow.take(life.sent, before_ns)
+            life.came.add(life.sent)
+        else:
+            life.due.add(life.sent)
+    if life.there.since_ns:
+        life.there.end(life.now + PATIENCE)
+    total = Total(life.sent, flow.first_ns, life.last_ns or 1)
+    found = lost([flow], (), total, PATIENCE)
+    assert found <= len(life.due | {number for number, _ in stored})
+    if not life.due and not stored:
+        assert found == 0
+
+
+def test_a_recipient_that_stays_all_the_time_loses_exactly_what_was_dropped() -> None:
+    rng = random.Random(5)
+    there = present()
+    flow = Flow(there, first_ns=2)
+    dropped = {number for number in range(1, 501) if rng.random() < 0.1}
+    for number in range(1, 501):
+        if number not in dropped:
+            flow.take(number, number + 1)
+    assert flow.decided + lost([flow], (), Total(500, 2, 502), PATIENCE) == len(dropped)
+
+
+def test_reconnects_of_the_recipient_leave_no_gap_where_everything_came() -> None:
+    there = Attendance()
+    flow = Flow(there, first_ns=1)
+    for stay in range(5):
+        there.begin(10 * stay + 1)
+        for number in range(3 * stay + 1, 3 * stay + 4):
+            assert flow.take(number, 10 * stay + 2) is Arrival.NEW
+        there.end(10 * stay + 5)
+    assert lost([flow], (), Total(15, 1, 48), 0) == 0
+
+
+def test_a_message_dropped_right_after_a_return_is_lost() -> None:
+    there = present(1)
+    flow = Flow(there, first_ns=2)
+    flow.take(1, 2)
+    there.end(10)
+    there.begin(20)
+    flow.take(3, 25)  # number 2 was sent at 25
+    assert lost([flow], (), None, 0) == 1
+
+
+def test_a_message_sent_before_a_return_is_not() -> None:
+    there = present(1)
+    flow = Flow(there, first_ns=2)
+    flow.take(1, 2)
+    there.end(10)
+    there.begin(20)
+    flow.take(3, 15)
+    assert lost([flow], (), None, 0) == 0
+
+
+def test_a_stored_message_that_comes_after_a_live_one_is_new() -> None:
+    there = present(1)
+    flow = Flow(there, first_ns=2)
+    flow.take(1, 2)
+    there.end(10)
+    there.begin(20)
+    flow.take(4, 15)
+    assert [flow.take(number, 12) for number in (2, 3, 3)] == [
+        Arrival.REORDERED,
+        Arrival.REORDERED,
+        Arrival.DUPLICATE,
+    ]
+
+
+def test_a_member_expects_nothing_from_before_it_joined() -> None:
+    flow = Flow(present(100), first_ns=2, room=True)
+    flow.take(8, 90)
+    assert lost([flow], (), Total(8, 2, 110), 0) == 0
+
+
+def test_a_member_that_was_there_first_expects_everything() -> None:
+    flow = Flow(present(1), first_ns=2, room=True)
+    flow.take(8, 90)
+    assert lost([flow], (), None, 0) == 7
+
+
+def test_what_a_killed_worker_had_received_is_not_lost() -> None:
+    """Its replacement sees the sender's ninth message first; the user is there again since 100."""
+    flow = Flow(present(100), first_ns=2)
+    flow.take(9, 50)
+    assert lost([flow], (), Total(9, 2, 120), 0) == 0
+
+
+def test_times_of_another_clock_are_not_compared() -> None:
+    flow = Flow(present(1), first_ns=2, comparable=False)
+    flow.take(5, 4)
+    flow.take(7, 6)
+    assert lost([flow], (), Total(9, 2, 20, comparable=False), 0) == 1
+
+
+@pytest.mark.parametrize(
+    ("until_ns", "wanted"), [(20 + PATIENCE, 3), (20 + PATIENCE - 1, 0)], ids=["stays", "leaves"]
+)
+def test_the_last_messages_are_lost_if_the_recipient_stayed_long_enough(
+    until_ns: int, wanted: int
+) -> None:
+    there = present(1)
+    flow = Flow(there, first_ns=2)
+    flow.take(1, 2)
+    there.end(until_ns)
+    assert lost([flow], (), Total(4, 2, 20), PATIENCE) == wanted
+
+
+def test_a_recipient_that_got_nothing_at_all_has_lost_it_if_it_was_there() -> None:
+    assert lost((), (present(1),), Total(4, 2, 20), PATIENCE) == 4
+    assert lost((), (Attendance(),), Total(4, 2, 20), PATIENCE) == 0
+    assert lost((), (present(30),), Total(4, 2, 20), PATIENCE) == 0
+    # One that came in between was there for the last; of the others that is not known.
+    assert lost((), (present(10),), Total(4, 2, 20), PATIENCE) == 1
+
+
+def test_what_came_to_either_session_of_an_account_is_not_lost() -> None:
+    flows = [Flow(present(1), first_ns=2), Flow(present(1), first_ns=2)]
+    for number in (1, 2, 3, 7):
+        flows[0].take(number, 3)
+    for number in (4, 7):
+        flows[1].take(number, 3)
+    assert lost(flows, (), Total(8, 2, 9), 0) == 3  # 5, 6 and 8
+
+
+def test_refused_messages_are_not_lost() -> None:
+    flow = Flow(present(1), first_ns=2)
+    flow.take(5, 4)
+    assert lost([flow], (), Total(7, 2, 9, refused=((1, 3), (6, 6))), 0) == 2  # 4 and 7
+
+
+def test_beyond_the_window_a_gap_is_decided_and_its_messages_are_duplicates() -> None:
+    flow = Flow(present(1), first_ns=2)
+    for number in range(2, 2 * MAX_GAPS + 2, 2):
+        flow.take(number, 3)
+    assert flow.decided == 0
+    flow.take(2 * MAX_GAPS + 2, 3)
+    assert flow.decided == 1
+    assert flow.take(1, 3) is Arrival.DUPLICATE
+    assert flow.take(3, 3) is Arrival.REORDERED
+    assert flow.decided + lost([flow], (), None, 0) == MAX_GAPS
+
+
+@given(st.lists(st.integers(1, 10**18), max_size=300))
+def test_memory_is_bounded_whatever_a_server_says(arrivals: list[int]) -> None:
+    flow = Flow(present(1), first_ns=2)
+    for number in arrivals:
+        flow.take(number, 3)
+    assert len(flow.missing()) <= MAX_GAPS + 1
+
+
+def test_stays_are_bounded_and_the_latest_are_kept() -> None:
+    there = Attendance()
+    for at in range(100):
+        there.begin(10 * at + 1)
+        there.begin(10 * at + 2)
+        there.end(10 * at + 5)
+        there.end(10 * at + 6)
+    stays = there.stays()
+    assert len(stays) == MAX_STAYS
+    assert stays[-1] == (100, 991, 995)
+
+
+def test_a_pair_numbers_its_messages_and_says_when_the_one_before_was_sent() -> None:
+    pair = Pair("user_2@localhost", "amoc.r.c.s.u0.5", 5, room=False)
+    assert [pair.stamp(7), pair.stamp(9)] == ["amoc.r.c.s.u0.5/1.7.5", "amoc.r.c.s.u0.5/2.9.7"]
+    assert (pair.sent, pair.last_ns) == (2, 9)
+
+
+@given(st.lists(st.integers(-3, 30)))
+def test_each_refusal_counts_once(refusals: list[int]) -> None:
+    pair = Pair("user_2@localhost", "h", 5, room=False)
+    for at in range(25):
+        pair.stamp(at)
+    counted = sum(pair.refuse(number) for number in refusals)
+    meant = {number for number in refusals if 1 <= number <= 25}
+    assert counted == len(meant)
+    assert numbers(pair.refused or []) == meant
+
+
+def test_refusals_are_bounded() -> None:
+    pair = Pair("user_2@localhost", "h", 5, room=False)
+    for at in range(4 * MAX_REFUSED):
+        pair.stamp(at)
+    for number in range(1, 4 * MAX_REFUSED, 2):
+        pair.refuse(number)
+    assert pair.refused is not None
+    assert len(pair.refused) == MAX_REFUSED
+
+
+RANGES = st.lists(st.tuples(st.integers(1, 50), st.integers(0, 8)), max_size=12)
+
+
+@given(RANGES, RANGES)
+def test_ranges_are_sets_of_numbers(
+    some: list[tuple[int, int]], others: list[tuple[int, int]]
+) -> None:
+    one = merged((first, first + more) for first, more in some)
+    two = merged((first, first + more) for first, more in others)
+    assert numbers(without(one, two)) == numbers(one) - numbers(two)
+    assert numbers(merged([*one, *two])) == numbers(one) | numbers(two)
+    assert size(one) == len(numbers(one))
+
+
+def test_unseen_knows_nothing_without_a_stay() -> None:
+    assert unseen(None, Attendance(), Total(3, 1, 2), 0) == []
