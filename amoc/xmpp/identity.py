@@ -46,7 +46,7 @@ def identity(
                 raise ScenarioError(
                     "xmpp.connect needs a user_id or a username when it is not called by a user"
                 ) from None
-    domain = options.xmpp_domain.get() if domain is None else domain
+    domain = domain_of(user_id) if domain is None else domain
     if username is None:
         username = filled(options.xmpp_username.get(), user_id)
     if password is None:
@@ -59,10 +59,20 @@ def filled(pattern: str, user_id: int | None) -> str:
     return pattern.replace("{id}", "" if user_id is None else str(user_id))
 
 
+def domain_of(user_id: int | None) -> str:
+    """The domain of a user: users are spread over those of xmpp_domain by number."""
+    return _domain(user_id, options.xmpp_domain.get())
+
+
+def _domain(user_id: int | None, setting: str) -> str:
+    domains = options.names(setting)
+    return filled(domains[(user_id or 0) % len(domains)], user_id)
+
+
 def address(whom: str | int) -> str:
     """The JID of `whom`: a user's number becomes its bare JID, text is a JID already."""
     if isinstance(whom, int):
-        return filled(options.xmpp_username.get(), whom) + "@" + options.xmpp_domain.get()
+        return f"{filled(options.xmpp_username.get(), whom)}@{domain_of(whom)}"
     return str(whom)
 
 
@@ -85,7 +95,7 @@ _escaped = lru_cache(maxsize=65_536)(escape)
 
 @lru_cache(maxsize=65_536)
 def _escaped_address(number: int, username: str, domain: str) -> str:
-    return escape(f"{filled(username, number)}@{domain}")
+    return escape(f"{filled(username, number)}@{_domain(number, domain)}")
 
 
 def attribute(whom: str | int) -> str:

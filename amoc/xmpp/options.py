@@ -60,6 +60,12 @@ def _check_ciphers(text: str) -> None:
         tls_context.check_ciphers(text)
 
 
+def _check_domains(text: str) -> None:
+    _check_pattern(text)
+    if not names(text):
+        raise ValueError(f"must name at least one domain, got {text!r}")
+
+
 def _at_least(least: float) -> Callable[[float], None]:
     def check(value: float) -> None:
         if not value >= least:
@@ -81,7 +87,11 @@ xmpp_servers = setting(
     " them by number; empty: amoc runs an embedded one",
     verify=_check_servers,
 )
-xmpp_domain = setting("localhost", "XMPP domain of the users", verify=_check_pattern)
+xmpp_domain = setting(
+    "localhost",
+    "XMPP domain of the users; of several, comma-separated, each user takes one by its number",
+    verify=_check_domains,
+)
 xmpp_username = setting(
     "user_{id}", "Local part of a user's JID; {id} is its number", verify=_check_pattern
 )

@@ -13,7 +13,7 @@ from amoc.xmpp.errors import ReceiveTimeout
 from amoc.xmpp.features.archive import Page
 from amoc.xmpp.features.room_state import Occupant, RoomState
 from amoc.xmpp.identity import address
-from amoc.xmpp.match import Match, Predicate, has_body, plain
+from amoc.xmpp.match import Match, Predicate, plain
 from amoc.xmpp.stanza import Stanza, bare
 from amoc.xmpp.wire import forms
 from amoc.xmpp.wire.namespaces import MESSAGE, NS_FORMS, NS_MUC_ADMIN, NS_MUC_OWNER, NS_MUC_USER
@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 
 CONFIG: Final = "http://jabber.org/protocol/muc#roomconfig"
 PREFIX: Final = "muc#roomconfig_"
+
+
+def has_text(stanza: Stanza) -> bool:
+    """Whether a message says something: rooms tell of changes with an empty body."""
+    return bool(stanza.body)
 
 
 class Affiliation(NamedTuple):
@@ -62,7 +67,7 @@ class Conversation:
         """The next message from the room, the user's own included.
 
         Args:
-            match: Which; None for any that has a body.
+            match: Which; None for any that has a text.
             timeout: In seconds; None waits as long as the user is in the room.
 
         Raises:
@@ -70,7 +75,7 @@ class Conversation:
             RoomLeftError: The user is in the room no more, and no such message is left.
             XmppError, ClosedError: As `Client.receive`.
         """
-        wanted = plain(has_body() if match is None else match)
+        wanted = has_text if match is None else plain(match)
         room = self.jid
 
         def is_ours(stanza: Stanza) -> object:

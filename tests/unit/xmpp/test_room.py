@@ -1,0 +1,207 @@
+"""Rooms, with servers that say what they should not, or say it at a bad moment."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Callable
+
+import gevent
+import pytest
+
+from amoc import xmpp
+from amoc.xmpp import meters, request_counts
+from tests.unit.xmpp.fake import PATIENCE_S, Conn, connect, count, idle, serving
+
+USER = "xmlns='http://jabber.org/protocol/muc#user'"
+ROOM = "r@conference.localhost"
+
+
+def present(nick: str, *codes: str, kind: str = "", more: str = "") -> bytes:
+    """A member's presence."""
+    status = "".join(f"<status code='{code}'/>" for code in codes)
+    attrs = f" type='{kind}'" if kind else ""
+    item = "<item affiliation='member' role='participant'/>"
+    return (
+        f"<presence from='{ROOM}/{nick}'{attrs}><x {USER}>{item}{status}{more}</x></presence>"
+    ).encode()
+
+
+def letting_in(after: Callable[[Conn], object] = idle, *stanzas: bytes) -> Callable[[Conn], object]:
+    """A script of a room that lets the user in, says `stanzas`, and does `after`."""
+
+    def script(conn: Conn) -> None:
+        conn.log_in()
+        conn.expect(rb"<presence to='r@conference.localhost/user_1'>.*?</presence>")
+        conn.say(present("user_1", "110"))
+        for stanza in stanzas:
+            conn.say(stanza)
+        after(conn)
+
+    return script
+
+
+def leaving(conn: Conn) -> None:
+    """Let the user leave."""
+    conn.expect(rb"<presence to='r@conference.localhost/user_1' type='unavailable'/>")
+    conn.say(present("user_1", "110", kind="unavailable"))
+    idle(conn)
+
+
+def test_the_request_says_what_is_wanted() -> None:
+    def script(conn: Conn) -> None:
+        conn.log_in()
+        asked = conn.expect(rb"<presence to='a@b/me &amp; you'>(.*?)</presence>")[1]
+        assert asked == (
+            b"<x xmlns='http://jabber.org/protocol/muc'><history maxstanzas='0'/>"
+            b"<password>&lt;</password></x>"
+        )
+        conn.say(present("me").replace(ROOM.encode(), b"a@b").replace(b"/me", b"/me &amp; you"))
+        idle(conn)
+
+    with serving(script) as server, connect(server) as client:
+        assert client.join("a@b", "me & you", password="<").members
+
+
+@pytest.mark.parametrize(
+    ("presence", "name", "reason"),
+    [
+        (present("user_1", "110", "307", kind="unavailable"), "kicked", ""),
+        (present("user_1", "301", kind="unavailable"), "banned", ""),
+        (present("user_1", "110", "332", kind="unavailable"), "shutdown", ""),
+        (present("user_1", "110", kind="unavailable"), "removed", ""),
+        (present("user_1", kind="unavailable", more="<destroy/>"), "destroyed", ""),
+    ],
+)
+def test_who_is_put_out_is_told_why(presence: bytes, name: str, reason: str) -> None:
+    lost, inside = count(meters.rooms_lost), count(meters.rooms_joined)
+
+    def after(conn: Conn) -> None:
+        conn.expect(rb"<presence/>")
+        conn.say(presence)
+        idle(conn)
+
+    with serving(letting_in(after)) as server, connect(server) as client:
+        room = client.join("r")
+        assert count(meters.rooms_joined) - inside == 1
+        waiting = gevent.spawn(room.wait_members, 5, PATIENCE_S)
+        gevent.idle()
+        client.send_presence()
+        with pytest.raises(xmpp.RoomLeftError, match=f"r@.* as user_1: .* no more: {name}"):
+            waiting.get(timeout=PATIENCE_S)
+        with pytest.raises(xmpp.RoomLeftError):
+            room.receive(timeout=PATIENCE_S)
+    assert count(meters.rooms_lost) - lost == 1
+    assert count(meters.rooms_joined) == inside
+
+
+def test_a_lost_connection_leaves_all_rooms() -> None:
+    inside = count(meters.rooms_joined)
+
+    def after(conn: Conn) -> None:
+        conn.expect(rb"<presence/>")
+        conn.reset()
+
+    with serving(letting_in(after)) as server:
+        client = connect(server)
+        room = client.join("r")
+        assert count(meters.rooms_joined) - inside == 1
+        client.send_presence()
+        with pytest.raises(xmpp.Disconnected), room:
+            room.receive(timeout=PATIENCE_S)
+        client.close()
+    assert count(meters.rooms_joined) == inside
+
+
+def test_what_a_room_should_not_say_harms_nobody() -> None:
+    odd = (
+        f"<presence from='{ROOM}'/>".encode(),
+        f"<presence from='{ROOM}/ghost' type='error'><error type='wait'/></presence>".encode(),
+        f"<presence from='{ROOM}/ghost' type='unavailable'/>".encode(),
+        f"<presence from='{ROOM}/ghost' type='subscribe'/>".encode(),
+        f"<presence from='{ROOM}/plain'/>".encode(),
+        present("ghost", "303", kind="unavailable"),
+        f"<message from='{ROOM}' type='groupchat'><subject/></message>".encode(),
+        f"<message from='{ROOM}/x' type='groupchat'><body>ok</body></message>".encode(),
+    )
+    with (
+        serving(letting_in(leaving, *odd)) as server,
+        connect(server) as client,
+        client.join("r") as room,
+    ):
+        assert room.receive(timeout=PATIENCE_S).body == "ok"
+        assert sorted(room.members) == ["plain", "user_1"]
+        assert room.subject == ""
+
+
+def test_a_room_that_does_not_answer_is_waited_for_no_longer_than_asked() -> None:
+    timeouts = count(request_counts.of("room_join")[1].timeout)
+    presence = rb"<presence to='r@conference.localhost/user_1'>"
+
+    def script(conn: Conn) -> None:
+        conn.log_in()
+        conn.expect(presence)
+        conn.expect(presence)
+        conn.say(present("user_1", "110"))
+        leaving(conn)
+
+    with serving(script) as server, connect(server) as client:
+        with pytest.raises(xmpp.ReceiveTimeout, match="did not answer within"):
+            client.join("r", timeout=0.05)
+        with client.join("r", timeout=PATIENCE_S) as room:  # one may try again
+            assert list(room.members) == ["user_1"]
+    assert count(request_counts.of("room_join")[1].timeout) - timeouts == 1
+
+
+def test_a_refused_join_is_counted_by_its_condition() -> None:
+    joins = request_counts.of("room_join")[1]
+    refused, timed = count(joins.error), count(joins.timer)
+    error = (
+        f"<presence from='{ROOM}/user_1' type='error'><error type='cancel'>"
+        "<conflict xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></presence>"
+    ).encode()
+
+    def script(conn: Conn) -> None:
+        conn.log_in()
+        conn.expect(rb"<presence to=")
+        conn.say(error)
+        idle(conn)
+
+    with (
+        serving(script) as server,
+        connect(server) as client,
+        pytest.raises(xmpp.RoomError, match=r"conflict \(the nickname is taken\)") as raised,
+    ):
+        client.join("r")
+    assert raised.value.condition == "conflict"
+    assert count(joins.error) - refused == 1
+    assert count(joins.timer) == timed
+
+
+def test_messages_that_came_before_a_kick_are_still_received() -> None:
+    said = f"<message from='{ROOM}/x' type='groupchat'><body>before</body></message>".encode()
+    script = letting_in(idle, said, present("user_1", "110", "307", kind="unavailable"))
+    with serving(script) as server, connect(server) as client:
+        room = client.join("r")
+        with pytest.raises(xmpp.RoomLeftError):
+            room.wait_members(5, PATIENCE_S)
+        assert room.receive(timeout=PATIENCE_S).body == "before"
+        with pytest.raises(xmpp.RoomLeftError):
+            room.receive(timeout=PATIENCE_S)
+
+
+def test_a_user_that_forgets_its_client_in_a_room_leaves_nothing_behind() -> None:
+    members = tuple(present(f"m{number}") for number in range(20))
+    with serving(letting_in(lambda conn: conn.rest(), *members)) as server:
+        client = connect(server)
+        room = client.join("r")
+        room.wait_members(21, PATIENCE_S)
+        gevent.idle()  # the loop has let go of what it woke us with
+        gone = weakref.ref(client)
+        gc.collect()
+        gc.disable()
+        try:
+            del client, room
+            assert gone() is None
+        finally:
+            gc.enable()
