@@ -54,6 +54,7 @@ class LightRoom(Conversation):
             "light_room_create",
             timeout,
         )
+        self._client.joined(self.jid)
 
     def members(self, timeout: float | None = None) -> dict[str, str]:
         """The members' affiliations, ``owner`` or ``member``, by JID.
@@ -96,6 +97,7 @@ class LightRoom(Conversation):
             IqError, IqTimeout, XmppError, ClosedError: As `Client.request`.
         """
         self.change_members({self._client.bare_jid: NONE}, timeout)
+        self._client.left(self.jid)
 
     def configuration(self, timeout: float | None = None) -> dict[str, str]:
         """The room's configuration, values by the names of fields.
@@ -141,6 +143,7 @@ class LightRoom(Conversation):
             IqError, IqTimeout, XmppError, ClosedError: As `Client.request`.
         """
         self._ask("set", f"<query xmlns='{NS_MUC_LIGHT_DESTROY}'/>", "light_room_destroy", timeout)
+        self._client.left(self.jid)
 
     def _ask(self, kind: str, query: str, name: str, timeout: float | None) -> Stanza:
         return self._client.request(query, timeout, to=self.jid, type=kind, name=name)

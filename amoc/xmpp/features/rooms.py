@@ -126,7 +126,10 @@ class Rooms(Archives):
         return room
 
     def light_room(self, name: str) -> LightRoom:
-        """A light room that exists; nothing is sent."""
+        """A light room that exists; nothing is sent.
+
+        For the account of messages, a member from an earlier connection calls `joined` as well.
+        """
         service = options.xmpp_muc_light_service.get()
         return LightRoom(self, _expanded(name, service, self.domain))
 
