@@ -1,5 +1,6 @@
 """Throttles: so many times a second over the whole run, or so many at the same time."""
 
+from amoc.scenario import pacing
 from amoc.throttle.api import (
     ThrottleState,
     change_rate,
@@ -16,6 +17,8 @@ from amoc.throttle.api import (
     unlock,
 )
 from amoc.throttle.wait import ThrottleTimeout, permit, run, send, send_and_wait, slot, wait
+
+pacing.provide(wait)
 
 __all__ = [  # noqa: RUF022 - grouped, as a table of contents
     # what a throttle is

@@ -75,6 +75,7 @@ from amoc.xmpp.presence_handshake import Neighbours
 from amoc.xmpp.roster import Contact
 from amoc.xmpp.slixmpp_bridge import preload, slixmpp_client
 from amoc.xmpp.stanza import Stanza
+from amoc.xmpp.staying_connected import ReturningClient, staying_connected
 from amoc.xmpp.tracing import trace
 from amoc.xmpp.wire.xml_text import escape
 
@@ -87,7 +88,9 @@ __all__ = [  # noqa: RUF022 - grouped by what it is for
     "Neighbours",
     "component",
     "connect",
+    "ReturningClient",
     "register",
+    "staying_connected",
     "slixmpp_client",
     # what comes
     "Contact",

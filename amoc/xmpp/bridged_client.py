@@ -22,11 +22,12 @@ from amoc.metrics.board import UserState
 from amoc.users.user import User, UserStopped
 from amoc.xmpp import asyncio_greenlet, errors, identity, meters, options, server_addresses
 from amoc.xmpp.asyncio_greenlet import NotInTime, Work, never_begun
-from amoc.xmpp.connecting import connect_error, pause_before, worth_retrying
 from amoc.xmpp.identity import Identity
 from amoc.xmpp.lane import Lane
 from amoc.xmpp.ledger import ledger
+from amoc.xmpp.retrying import pause_before, worth_retrying
 from amoc.xmpp.slixmpp_shared import use_fast_scram, watched
+from amoc.xmpp.sockets import connect_error
 from amoc.xmpp.stanza import Stanza
 
 C = TypeVar("C", bound=ClientXMPP)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Self
 
 from gevent import get_hub, getcurrent
 
+from amoc.base.errors import ScenarioError
 from amoc.base.waiting import Waiter
 from amoc.users.user import UserStopped
 from amoc.xmpp import meters, options
@@ -16,6 +18,9 @@ from amoc.xmpp.features.messaging import Messaging
 from amoc.xmpp.features.profile import Profile
 from amoc.xmpp.features.rooms import Rooms
 from amoc.xmpp.features.upload import Uploads
+from amoc.xmpp.session import Session
+
+Resume = Callable[[Session, float], bool]
 
 
 class Client(Contacts, Rooms, Profile, Messaging, Discovery, Uploads, Inbox):
@@ -28,7 +33,18 @@ class Client(Contacts, Rooms, Profile, Messaging, Discovery, Uploads, Inbox):
         user_id: The user's number; None for a client without a user.
     """
 
-    __slots__ = ("__weakref__",)
+    __slots__ = ("__weakref__", "_resume")
+
+    def __init__(self, session: Session, user_id: int | None, resume: Resume | None = None) -> None:
+        """Hold a session.
+
+        Args:
+            session: The session.
+            user_id: The user's number.
+            resume: Lets a session that was lost go on; None if that is not possible.
+        """
+        super().__init__(session, user_id)
+        self._resume = resume
 
     def __repr__(self) -> str:
         state = "open" if self.is_open else "closed"
@@ -48,7 +64,9 @@ class Client(Contacts, Rooms, Profile, Messaging, Discovery, Uploads, Inbox):
         session = self._session
         session.forget()
         stream = session.stream
-        if not stream.ended:
+        if stream.ended:
+            session.let_go()
+        else:
             stream.close_our_half()
             waiter: Waiter[bool] = Waiter()
             session.on_closed = waiter
@@ -72,16 +90,46 @@ class Client(Contacts, Rooms, Profile, Messaging, Discovery, Uploads, Inbox):
                 acknowledgements of what it sends, and has to find out by itself
                 (`amoc.xmpp.transports.silence`).
         """
-        self._session.shut(lambda stream: stream.cut(reset))
+        self._session.lose(lambda stream: stream.cut(reset))
+
+    def resume(self, timeout: float = 30.0) -> bool:
+        """Go on after the connection was lost or cut; of a client that was connected ``resumable``.
+
+        Resumed, nothing is lost: both sides send again what the other does not have, and handlers
+        and rooms go on. If the server does not know the session any more, a new one is bound in its
+        place: what the server may not have handled is counted (``stanzas_unacknowledged``), and
+        presence, rooms and the like must be sent, joined and so on again.
+
+        Args:
+            timeout: How long to try, in seconds, with pauses between attempts as in `connect`.
+
+        Returns:
+            True when the session was resumed, or has not been lost at all; False when another one
+            was bound in its place.
+
+        Raises:
+            ScenarioError: The client is not resumable.
+            XmppError: As `connect`.
+        """
+        session = self._session
+        if self._resume is None:
+            raise ScenarioError("resume needs a client that was made by connect(resumable=True)")
+        if not session.stream.ended:
+            return True
+        session.tell()
+        return self._resume(session, timeout)
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: object, trace: object
+    ) -> bool | None:
         if kind is None or issubclass(kind, UserStopped):
             self.close()
         else:
             self.abort()
+        return None
 
     def __del__(self) -> None:
         # A user that ended without closing must not hold its connection, and its descriptor, for

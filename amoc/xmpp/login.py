@@ -23,6 +23,7 @@ from amoc.xmpp.identity import Identity
 from amoc.xmpp.securing import secured
 from amoc.xmpp.stanza import Stanza, error_of
 from amoc.xmpp.stream import Owner, Stream
+from amoc.xmpp.stream_management import FEATURE
 from amoc.xmpp.transports.connection import Connection
 from amoc.xmpp.transports.tls_context import TlsTerms
 from amoc.xmpp.wire import mechanisms, sasl
@@ -65,6 +66,8 @@ class Terms(NamedTuple):
     """Most SCRAM iterations that a server may ask for."""
     register: bool
     """Register the account first; it is no error if it exists already."""
+    management: str = "off"
+    """Stream management: ``off``, ``acks`` or ``resume``."""
 
 
 class Features(NamedTuple):
@@ -80,6 +83,7 @@ class Features(NamedTuple):
     session: bool
     """It insists on the session of RFC 3921, which newer servers do not need."""
     register: bool
+    management: bool
 
     @classmethod
     def of(cls, element: Element) -> Features:
@@ -97,6 +101,7 @@ class Features(NamedTuple):
             bind=element.find(f"{{{NS_BIND}}}bind") is not None,
             session=session is not None and session.find(f"{{{NS_SESSION}}}optional") is None,
             register=element.find(f"{{{NS_REGISTER_FEATURE}}}register") is not None,
+            management=element.find(FEATURE) is not None,
         )
 
 
@@ -158,18 +163,21 @@ class Negotiation(Owner):
 
     __slots__ = ("_deadline_ns", "_waiter", "early", "stream")
 
-    def __init__(self, connection: Connection, who: str, deadline_ns: int) -> None:
+    def __init__(
+        self, connection: Connection, who: str, deadline_ns: int, kind: type[Stream] = Stream
+    ) -> None:
         """Take over a connection.
 
         Args:
             connection: The connection.
             who: User and server, for messages.
             deadline_ns: When to give up, on the monotonic clock.
+            kind: What to make of the connection.
         """
         self.early: list[Stanza] = []
         self._deadline_ns = deadline_ns
         self._waiter: Waiter[bool] | None = None
-        self.stream = Stream(connection, self, who)
+        self.stream = kind(connection, self, who)
 
     def on_stanza(self, stanza: Stanza) -> None:
         """Keep it until it is asked for."""
@@ -230,13 +238,13 @@ class Negotiation(Owner):
         """
         stream = self.stream
         if self.early:
-            raise self._broken("bad-format", "the server sent more before the new stream")
+            raise self.broken("bad-format", "the server sent more before the new stream")
         stream.open(domain)
         element = self.expect("its stream features")
         if element.tag != FEATURES:
-            raise self._broken("invalid-xml", f"stream features must come first, got {element.tag}")
+            raise self.broken("invalid-xml", f"stream features must come first, got {element.tag}")
         if stream.version.partition(".")[0] in ("", "0"):
-            raise self._broken("unsupported-version", "the server's stream must have version 1.0")
+            raise self.broken("unsupported-version", "the server's stream must have version 1.0")
         return Features.of(element)
 
     def secure(self, features: Features, mode: str, terms: Callable[[], TlsTerms]) -> bool:
@@ -273,11 +281,11 @@ class Negotiation(Owner):
         if answer.tag == f"{{{NS_TLS}}}failure":
             raise errors.TlsError(f"{who}: the server offers STARTTLS, but refuses it")
         if answer.tag != f"{{{NS_TLS}}}proceed":
-            raise self._broken("invalid-xml", f"STARTTLS must be answered, got {answer.tag}")
+            raise self.broken("invalid-xml", f"STARTTLS must be answered, got {answer.tag}")
         if (
             self.early
         ):  # it may have been injected on the way, to be taken for encrypted (CVE-2011-0411)
-            raise self._broken("bad-format", "the server sent more before the TLS handshake")
+            raise self.broken("bad-format", "the server sent more before the TLS handshake")
         self.stream.change_transport(lambda below: secured(below, terms(), who, self._deadline_ns))
         return True
 
@@ -310,7 +318,7 @@ class Negotiation(Owner):
                 condition, text = conditions_of(element, NS_SASL)
                 raise errors.SaslError(self.stream.who, condition, text)
             if element.tag != sasl.CHALLENGE:
-                raise self._broken(
+                raise self.broken(
                     "invalid-xml", f"the answer to SASL must be SASL, got {element.tag}"
                 )
             # SCRAM may take milliseconds of CPU, and servers answer many users at once: let the
@@ -330,14 +338,14 @@ class Negotiation(Owner):
             XmppError: The stream ended, or the server offers no binding.
         """
         if not features.bind:
-            raise self._broken(
+            raise self.broken(
                 "invalid-xml", "the server must offer resource binding after the login"
             )
         wish = f"<resource>{escape(resource)}</resource>" if resource else ""
         answer = self.ask("bind", f"<bind xmlns='{NS_BIND}'>{wish}</bind>", "the bound resource")
         jid = answer.findtext(f"{{{NS_BIND}}}bind/{{{NS_BIND}}}jid", "").strip()
         if not jid or len(jid.encode()) > MAX_JID:
-            raise self._broken("invalid-xml", "the server must say which JID it bound")
+            raise self.broken("invalid-xml", "the server must say which JID it bound")
         if features.session:
             self.ask("session", f"<session xmlns='{NS_SESSION}'/>", "the session")
         return jid
@@ -375,10 +383,11 @@ class Negotiation(Owner):
         self.stream.send(f"<iq type='set' id='{stanza_id}'>{payload}</iq>".encode())
         answer = self.expect(what)
         if answer.tag != IQ or answer.get("id") != stanza_id:
-            raise self._broken("invalid-xml", f"the iq's answer must come first, got {answer.tag}")
+            raise self.broken("invalid-xml", f"the iq's answer must come first, got {answer.tag}")
         if answer.get("type") == "error":
             raise errors.IqError(self.stream.who, *error_of(answer), answer=Stanza(answer))
         return answer
 
-    def _broken(self, condition: str, text: str) -> errors.BadStreamError:
+    def broken(self, condition: str, text: str) -> errors.BadStreamError:
+        """What to raise when the server breaks the protocol."""
         return errors.BadStreamError(self.stream.who, condition, errors.quoted(text))

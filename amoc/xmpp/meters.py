@@ -16,6 +16,14 @@ connections_cancelled = metrics.built_in(metrics.Counter, connection_names.CANCE
 """Calls of `connect` that ended without a session because their user was to stop, or was killed."""
 redirects = metrics.built_in(metrics.Counter, "redirects")
 """Times that a server sent a user to another host (see-other-host) and the user went there."""
+sessions_resumed = metrics.built_in(metrics.Counter, "sessions_resumed")
+"""Sessions that were lost and then resumed (XEP-0198)."""
+resumption = metrics.built_in(metrics.Timer, "resumption")
+"""From the call of `resume` to the resumed session."""
+outage = metrics.built_in(metrics.Timer, "outage")
+"""Of `staying_connected`: from the loss of a connection to the next session."""
+stanzas_unacknowledged = metrics.built_in(metrics.Counter, "stanzas_unacknowledged")
+"""Stanzas of sessions that could not be resumed that the server may or may not have handled."""
 disconnections = metrics.built_in(metrics.Counter, "disconnections")
 """Sessions that ended unexpectedly; also by cause."""
 closes_unfinished = metrics.built_in(metrics.Counter, connection_names.CLOSES_UNFINISHED)

@@ -78,6 +78,9 @@ def _seconds(raw: object) -> object:
     return parse_duration(raw) if isinstance(raw, str) else raw
 
 
+UNMANAGED: Final = "off"
+RESUMABLE: Final = "resume"
+
 Seconds = Annotated[float, BeforeValidator(_seconds)]
 
 xmpp_servers = setting(
@@ -129,6 +132,41 @@ xmpp_max_redirects = setting(
     3,
     "How many times in a row a user goes where a server sends it (see-other-host); 0: never",
     verify=_at_least(0),
+)
+xmpp_stream_management = setting(
+    UNMANAGED,
+    "Stream management (XEP-0198): off, acks (what was sent is counted and acknowledged), or resume"
+    " (a lost session can be resumed, too)",
+    verify=[UNMANAGED, "acks", RESUMABLE],
+)
+xmpp_ack_every = setting(
+    10,
+    "With stream management, the server is asked for an acknowledgement after so many stanzas",
+    verify=_at_least(1),
+)
+xmpp_ack_interval = setting(
+    5.0,
+    "With stream management, how long a stanza may go without the server being asked for an"
+    " acknowledgement",
+    type=Seconds,
+    verify=_at_least(0.001),
+)
+xmpp_max_unacknowledged = setting(
+    1000,
+    "With stream management, unacknowledged stanzas at which a user that sends waits",
+    verify=_at_least(1),
+)
+xmpp_reconnect_pause = setting(
+    1.0,
+    "Mean pause before a user that stays connected comes back; it doubles with each failure",
+    type=Seconds,
+    verify=_at_least(0),
+)
+xmpp_reconnect_max_pause = setting(
+    60.0, "What the mean pause before a user comes back grows to", type=Seconds, verify=_at_least(0)
+)
+xmpp_reconnect_throttle = setting(
+    "", "Throttle that users that stay connected pass before each attempt to connect; empty: none"
 )
 xmpp_request_timeout = setting(
     30.0,

@@ -25,7 +25,7 @@ from typing import Final, NamedTuple, Protocol
 from gevent import get_hub, getcurrent
 from greenlet import greenlet
 
-from amoc.base import guard
+from amoc.base import guard, pause
 from amoc.base.errors import ClosedError
 from amoc.base.tracebacks import copy_of
 from amoc.base.waiting import AnyWaiter, Waiter, interrupt, withdraw_interrupt
@@ -123,6 +123,8 @@ class Session(Owner):
         watchers: What follows a sender's stanzas, by the sender's bare JID; made when needed.
         results: Queries whose results are coming, by their ids; made when needed.
         features: What the client says it can do (XEP-0030); None for what every client can.
+        resumable: Whether it may go on, on another stream, when this one is lost.
+        lost_ns: When its connection was lost or cut, without pauses of the run; None if it was not.
     """
 
     __slots__ = (
@@ -138,12 +140,14 @@ class Session(Owner):
         "jid",
         "lane",
         "lookers",
+        "lost_ns",
         "on_closed",
         "on_received",
         "owner",
         "receivers",
         "requests",
         "results",
+        "resumable",
         "stream",
         "watchers",
     )
@@ -164,6 +168,8 @@ class Session(Owner):
         self.watchers: dict[str, Watcher] | None = None
         self.results: dict[str, Results] | None = None
         self.features: tuple[str, ...] | None = None
+        self.resumable = False
+        self.lost_ns: int | None = None
         self._inbox_size = inbox_size
         self._interrupts = interrupts
         self._told = False
@@ -179,6 +185,14 @@ class Session(Owner):
         self.stream.owner = self
         for stanza in early:
             self.on_stanza(stanza)
+
+    def go_on(self, stream: Stream, jid: str, early: list[Stanza]) -> None:
+        """Go on on another stream; see `begin`."""
+        self.stream = stream
+        self.jid = jid
+        self.closed = self._told = False
+        self._interrupt_key = self.lost_ns = None
+        self.begin(early)
 
     def check_open(self) -> None:
         """Raise what ended the session, if it has ended.
@@ -287,6 +301,7 @@ class Session(Owner):
         """End all waits, and interrupt the owner if it has not learnt of the end."""
         if error is not None and not self.closed:
             meters.disconnected(error)
+            self.lost_ns = pause.run_ns()
         self._release(error)
         if self.on_closed is not None:
             self.on_closed.set(True)
@@ -299,6 +314,22 @@ class Session(Owner):
         self.forget()
         drop(self.stream)
         self._release(None)
+        self.let_go()
+
+    def lose(self, drop: Callable[[Stream], object]) -> None:
+        """Lose the connection on the user's request; it may go on on another stream."""
+        if not self.stream.ended:
+            self.lost_ns = pause.run_ns()
+        self.forget()
+        drop(self.stream)
+        self._release(None)
+
+    def let_go(self) -> None:
+        """It will not go on: end what follows it."""
+        self.on_received = []  # they may hold the client, and it this session: break the circle
+        for watcher in (self.watchers or {}).values():
+            watcher.on_end()
+        self.watchers = None
 
     def _release(self, error: BaseException | None) -> None:
         """End all waits for what cannot come any more; count the session as gone, once."""
@@ -309,10 +340,8 @@ class Session(Owner):
                 self._told = True
             waiter.fail(reason)
             get_hub().loop.run_callback(waiter.wake)
-        self.on_received = []  # they may hold the client, and it this session: break the circle
-        for watcher in (self.watchers or {}).values():
-            watcher.on_end()
-        self.watchers = None
+        if not self.resumable:
+            self.let_go()
         if self._counted:
             self._counted = False
             meters.connected.dec()

@@ -15,6 +15,7 @@ from amoc.xmpp.wire.namespaces import (
     NS_REGISTER_FEATURE,
     NS_SASL,
     NS_SESSION,
+    NS_SM,
     NS_TLS,
 )
 from amoc.xmpp.wire.xml_text import attributes
@@ -48,7 +49,7 @@ def features_before_login(mechanisms: tuple[str, ...], starttls: bool = False) -
 FEATURES_AFTER_LOGIN: Final = (
     f"<stream:features><bind xmlns='{NS_BIND}'/>"
     f"<session xmlns='{NS_SESSION}'><optional/></session>"
-    f"<csi xmlns='{NS_CSI}'/></stream:features>"
+    f"<csi xmlns='{NS_CSI}'/><sm xmlns='{NS_SM}'/></stream:features>"
 ).encode()
 
 

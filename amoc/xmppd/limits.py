@@ -35,6 +35,13 @@ class Limits:
     """The same over all rosters together."""
     resources: int = 100
     """Connections of one user; more are refused with resource-constraint."""
+    resume_s: float = 300.0
+    """How long a session whose connection was lost waits to be resumed (XEP-0198)."""
+    hibernating: int = 10_000
+    """Sessions that may wait at once; further ones end when their connection is lost."""
+    unacknowledged: int = 5_000
+    """Stanzas that a client may leave unacknowledged; one that leaves more, or more than
+    `queue_bytes`, cannot resume its session, and one that is away loses it."""
     directed: int = 1_000
     """Addresses that one connection sent presence to and that get unavailable when it ends."""
     rooms: int = 10_000

@@ -294,6 +294,7 @@ class Server:
             transport.session.fail("connection-timeout", "the client stopped reading")
         for transport in lingering:
             transport.close()
+        self.domain.tick(now)
         if self._socket is not None and not self._accepting:
             self._accepting = True
             self._acceptor.start(self._accept)

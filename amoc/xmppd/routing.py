@@ -31,6 +31,7 @@ from amoc.xmpp.wire.xml_text import serialise
 from amoc.xmppd import delivery
 from amoc.xmppd.accounts import Accounts
 from amoc.xmppd.answers import STARTTLS_ONLY, StanzaFailure, features_before_login
+from amoc.xmppd.deadlines import Deadlines
 from amoc.xmppd.jids import Jid, JidError, parse
 from amoc.xmppd.kept import Budget, Kept
 from amoc.xmppd.limits import Limits
@@ -124,6 +125,9 @@ class Domain:
     """What all connections share: accounts, users, limits, counts, parsers.
 
     Attributes:
+        resumable: Sessions that can be resumed, by the id of the stream.
+        hibernating: Those of them whose connection was lost.
+        overflowed: Those of these for which too much has come.
         sessions: Every bound connection by its full address.
         users: By bare address.
         services: What has an address of its own, by that.
@@ -155,6 +159,9 @@ class Domain:
         self.services: dict[str, Service] = {
             service.name: service for service in (Conference(self), LightRooms(self), PubSub(self))
         }
+        self.resumable: dict[str, Session] = {}
+        self.hibernating: Deadlines[Session] = Deadlines(limits.resume_s)
+        self.overflowed: set[Session] = set()
         self._serial = 0
         self._contacts = 0
         self._defects: Counter[str] = Counter()
@@ -303,6 +310,12 @@ class Domain:
             changes["to"] = to
             stamp += stamp_of({"to": to})
         return stamped(kind, attrs, raw, root=sender.framer.root, stamp=stamp, changes=changes)
+
+    def tick(self, now_ns: int) -> None:
+        """End sessions that have waited for their clients long enough, or overflow."""
+        overflowed, self.overflowed = self.overflowed, set()
+        for session in (*self.hibernating.tick(now_ns), *overflowed):
+            session.expire()
 
     def now_us(self) -> int:
         """The time, in microseconds since 1970."""

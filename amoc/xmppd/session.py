@@ -13,6 +13,7 @@ import secrets
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from amoc.xmpp.stream_management import RESUME
 from amoc.xmpp.wire import sasl
 from amoc.xmpp.wire.elements import STREAM_LANG, iq_result, stanza_error, stream_error
 from amoc.xmpp.wire.framing import Framer, tree
@@ -20,13 +21,14 @@ from amoc.xmpp.wire.message_framing import MessageFramer
 from amoc.xmpp.wire.namespaces import IQ, LANG, MESSAGE, NS_BIND, NS_CSI, NS_TLS, PRESENCE
 from amoc.xmpp.wire.parser import Cut, Violation
 from amoc.xmpp.wire.xml_text import escape
-from amoc.xmppd import iq, presence, registration
+from amoc.xmppd import iq, presence, registration, stream_management
 from amoc.xmppd.answers import FEATURES_AFTER_LOGIN, PROCEED, StanzaFailure
 from amoc.xmppd.jids import JidError, parse, prepare_domain, prepare_resource
 from amoc.xmppd.rewrite import stamp
 
 if TYPE_CHECKING:
     from amoc.xmppd.routing import Domain, User
+    from amoc.xmppd.stream_management import ManagedEnd
 
     class Transport(Protocol):
         """Carries what a session says to its client."""
@@ -82,6 +84,7 @@ class Session:
         carbons: Whether it gets copies of its user's chats (XEP-0280).
         notified: The nodes whose events it wants (XEP-0163).
         directed: Bare and full addresses that were sent presence directly.
+        managed: What manages its stream (XEP-0198); None until its client asks for that.
     """
 
     __slots__ = (
@@ -95,6 +98,7 @@ class Session:
         "jid",
         "lang",
         "lang_stamp",
+        "managed",
         "notified",
         "phase",
         "presence",
@@ -131,6 +135,7 @@ class Session:
         self.carbons = False
         self.notified: frozenset[str] = frozenset()
         self.directed: set[str] = set()
+        self.managed: ManagedEnd | None = None
         self.framer: Framer[Cut] | MessageFramer[Cut] = framer or Framer(
             domain.parsers, domain.limits.login_stanza_bytes
         )
@@ -148,7 +153,7 @@ class Session:
     def received(self, chunk: Any) -> None:
         """Take the next bytes from the client, or the next messages."""
         try:
-            self.framer.feed(chunk, self)
+            self.framer.feed(chunk, self if self.managed is None else self.managed)
         except Violation as violation:
             self.fail(violation.condition, violation.text)
         except Exception:
@@ -176,8 +181,18 @@ class Session:
             self._finish(self.framer.ending())
 
     def lost(self) -> None:
-        """The connection is gone."""
+        """The connection is gone; its client may resume the session on another one."""
+        if self.managed is None or self.closed or not self.managed.lose():
+            self._leave()
+
+    def expire(self) -> None:
+        """It has waited for its client long enough."""
         self._leave()
+
+    def replaced_by(self, managed: ManagedEnd) -> None:
+        """Another session of its user goes on in its place; what still comes is for that."""
+        self.phase = Phase.ENDED
+        self.managed = managed
 
     def on_header(self, attrs: dict[str, str]) -> None:
         """A stream header was read, the first one or the one after SASL."""
@@ -218,14 +233,21 @@ class Session:
                 self._check_sender(attrs)
                 self.domain.counts.iqs_in += 1
                 iq.handle(self, attrs, raw)
+            elif name in stream_management.TAGS:
+                stream_management.handle(self, name, attrs)
             elif name not in _CLIENT_STATES:
                 raise Violation(
                     "unsupported-stanza-type", "only message, presence and iq are stanzas"
                 )
         elif self.phase is Phase.CONNECTED:
             self._before_login(name, attrs, raw)
-        else:
-            self._before_binding(name, attrs, raw)
+        elif self.phase is Phase.LOGGED_IN:
+            if name == RESUME:
+                stream_management.resume(self, attrs)
+            else:
+                self._before_binding(name, attrs, raw)
+        elif self.managed is not None:
+            self.managed.on_element(element)
 
     def _check_sender(self, attrs: dict[str, str]) -> None:
         # RFC 6120 section 8.1.2.1; a client may name only itself.
@@ -352,5 +374,8 @@ class Session:
             presence.left(self)
             if self.carbons:
                 self.user.reconsider()
+        managed, self.managed = self.managed, None
+        if managed is not None:
+            managed.end()
         if phase in (Phase.BOUND, Phase.LOGGED_IN):
             self.domain.forget_if_idle(self.user)

@@ -18,6 +18,8 @@ class Statistics:
     """Closed at once, because all connections were in use."""
     bound: int = 0
     """Clients that are logged in, with a resource, now."""
+    resumed: int = 0
+    """Sessions that were resumed on another connection (XEP-0198)."""
     logins: int = 0
     login_failures: int = 0
     registrations: int = 0

@@ -17,7 +17,8 @@ from amoc.base.errors import ClosedError
 from amoc.base.waiting import interrupt
 from amoc.users.user import UserStopped
 from amoc.xmpp import causes, errors, meters, options, server_addresses
-from amoc.xmpp.connecting import can_follow, connect_error
+from amoc.xmpp.retrying import can_follow
+from amoc.xmpp.sockets import connect_error
 from amoc.xmpp.transports import silence
 from tests.unit.xmpp.fake import PATIENCE_S, Conn, connect, count, idle, serving, session
 
@@ -87,6 +88,7 @@ def test_a_silent_connection_acknowledges_nothing_and_is_reset_when_its_time_is_
         answered.set()
 
     monkeypatch.setattr(silence, "MAX_SILENT", 1)
+    monkeypatch.setattr(silence, "KEEPER", silence.Keeper())
     with serving(script) as server:
         connect(server).cut()
         cut.set()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from amoc import xmpp
 from amoc.base.errors import ScenarioError
-from amoc.xmpp import connecting, encode, identity, options, server_addresses
+from amoc.xmpp import encode, identity, options, retrying, server_addresses, sockets
 from amoc.xmpp.errors import quoted
 from amoc.xmpp.server_url import Server, parse_server, parse_servers
 
@@ -172,15 +172,15 @@ def test_names_follow_the_patterns_unless_given(monkeypatch: pytest.MonkeyPatch)
     ],
 )
 def test_what_may_pass_is_tried_again(error: Exception, again: bool) -> None:
-    assert connecting.worth_retrying(error) is again
+    assert retrying.worth_retrying(error) is again
 
 
 @given(st.integers(1, 10_000), st.floats(0, 100), st.floats(0, 1))
 def test_pauses_double_up_to_a_minute_and_are_spread(
     attempt: int, first: float, share: float
 ) -> None:
-    pause = connecting.pause_before(attempt, first, share)
-    longest = connecting.pause_before(attempt, first, 1.0)
+    pause = retrying.pause_before(attempt, first, share)
+    longest = retrying.pause_before(attempt, first, 1.0)
     assert longest / 2 <= pause <= longest <= 60.0
     if attempt == 1 and first <= 60:
         assert longest == first
@@ -190,7 +190,7 @@ def test_running_out_of_descriptors_names_the_limit_and_the_remedy() -> None:
     import errno
 
     for number in (errno.EMFILE, errno.ENFILE):
-        error = connecting.connect_error(OSError(number, "x"), "user_1@d at h:1", None)
+        error = sockets.connect_error(OSError(number, "x"), "user_1@d at h:1", None)
         assert isinstance(error, xmpp.OutOfFilesError)
         for word in ("user_1@d", "file descriptor", "ulimit -n", "LimitNOFILE", "workers"):
             assert word in str(error)
@@ -199,7 +199,7 @@ def test_running_out_of_descriptors_names_the_limit_and_the_remedy() -> None:
 def test_running_out_of_ports_names_the_remedy() -> None:
     import errno
 
-    error = connecting.connect_error(OSError(errno.EADDRNOTAVAIL, "x"), "me", "127.0.0.2")
+    error = sockets.connect_error(OSError(errno.EADDRNOTAVAIL, "x"), "me", "127.0.0.2")
     assert "xmpp_source_addresses" in str(error)
     assert "127.0.0.2" in str(error)
 

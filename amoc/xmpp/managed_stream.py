@@ -1,0 +1,179 @@
+"""A stream that counts and keeps what it sends until the server acknowledges it (XEP-0198).
+
+Only users that want stream management have one, so it costs the others nothing. The server is asked
+for an acknowledgement after each xmpp_ack_every stanzas, and xmpp_ack_interval after a stanza for
+which none was asked. What it may not have is limited: a user that has sent
+xmpp_max_unacknowledged stanzas waits for the server; handlers, which cannot wait, may go on to
+`HARD_FACTOR` times as many, and then the connection counts as broken.
+"""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import TYPE_CHECKING, Final
+from xml.etree.ElementTree import Element
+
+from gevent import get_hub
+
+from amoc.base.waiting import Waiter
+from amoc.xmpp import causes, options, stream_management
+from amoc.xmpp.errors import Disconnected
+from amoc.xmpp.stream import Owner, Stream
+from amoc.xmpp.stream_management import (
+    ACK,
+    ENABLED,
+    REQUEST,
+    REQUEST_BYTES,
+    RESUMED,
+    STANZAS,
+    Management,
+    h_of,
+    stanzas_in,
+)
+from amoc.xmpp.transports.connection import Connection, Piece
+
+if TYPE_CHECKING:
+    from gevent._types import _TimerWatcher
+
+HARD_FACTOR: Final = 10
+
+
+class ManagedStream(Stream):
+    """The client's end of a stream that can be managed.
+
+    Attributes:
+        management: What is counted and kept; None until it is asked for.
+    """
+
+    __slots__ = ("_ack_due", "_counting", "_timer", "_waiting", "management")
+
+    def __init__(self, connection: Connection, owner: Owner, who: str) -> None:
+        """Take over a connection; manage nothing yet."""
+        self.management: Management | None = None
+        self._counting = False  # what comes: from the server's yes on
+        self._ack_due = False
+        self._timer: _TimerWatcher | None = None
+        self._waiting: list[Waiter[bool]] = []
+        super().__init__(connection, owner, who)
+
+    def enable(self, resumable: bool) -> None:
+        """Ask for stream management; what is sent after this counts."""
+        super().send(stream_management.enable(resumable))
+        self.management = Management()
+
+    def resume(self, management: Management) -> None:
+        """Ask to resume a stream that was lost."""
+        super().send(management.resume())
+        self.management = management
+
+    def replay(self) -> None:
+        """Send again what the server does not have; the stream was resumed."""
+        assert self.management is not None
+        sent = self.management.sent
+        for stanza in sent.stanzas:
+            super().send(stanza)
+        sent.asked = 0
+        if sent.stanzas:
+            self._ask()
+
+    def send(self, data: bytes) -> None:
+        """Send an element, and keep it if it is a stanza."""
+        super().send(data)
+        if self.management is None:
+            return
+        sent = self.management.sent
+        for stanza in stanzas_in(data):
+            sent.add(stanza)
+        if sent.unasked >= options.xmpp_ack_every.get():
+            self._ask()
+        elif sent.unasked and self._timer is None and not self.ended:
+            self._timer = get_hub().loop.timer(options.xmpp_ack_interval.get())
+            self._timer.start(self._ask_in_time)
+        most = options.xmpp_max_unacknowledged.get() * HARD_FACTOR
+        if len(sent) > most and not self.ended:
+            self.fail(
+                Disconnected(
+                    f"{self.who}: the server acknowledges too little: more than {most} stanzas are"
+                    " unacknowledged",
+                    causes.NOT_READING,
+                )
+            )
+
+    @property
+    def congested(self) -> bool:
+        """Whether so much is unsent or unacknowledged that senders who can wait should."""
+        return super().congested or self._too_many
+
+    @property
+    def _too_many(self) -> bool:
+        most = options.xmpp_max_unacknowledged.get()
+        return self.management is not None and len(self.management.sent) > most
+
+    def wait_sendable(self, timeout: float) -> bool:
+        """Wait until the server has taken, and acknowledged, most of what was sent."""
+        until = monotonic() + timeout
+        if not super().wait_sendable(timeout):
+            return False
+        while self._too_many and not self.ended:
+            waiter: Waiter[bool] = Waiter()
+            self._waiting.append(waiter)
+            try:
+                if not waiter.wait(until - monotonic()):
+                    return False
+            finally:
+                if waiter in self._waiting:
+                    self._waiting.remove(waiter)
+        return True
+
+    def on_element(self, element: Element) -> None:
+        """A child of the stream has arrived."""
+        management, tag = self.management, element.tag
+        if management is None:
+            super().on_element(element)
+        elif tag in STANZAS:
+            if self._counting:
+                management.handle()
+            super().on_element(element)
+        elif tag == ACK:
+            management.sent.acknowledge(h_of(element.get("h")))
+            self._wake()
+        elif tag == REQUEST:
+            self._ack_due = True
+        else:
+            self._counting = self._counting or tag in (ENABLED, RESUMED)
+            super().on_element(element)
+
+    def _on_data(self, data: Piece) -> None:
+        super()._on_data(data)
+        # Once for all requests of a piece; a server that asks and does not read is not answered.
+        if self._ack_due and not self.ended and not super().congested:
+            self._ack_due = False
+            assert self.management is not None
+            super().send(self.management.ack())
+
+    def _ask(self) -> None:
+        assert self.management is not None
+        self.management.sent.ask()
+        super().send(REQUEST_BYTES)
+
+    def _ask_in_time(self) -> None:
+        self._drop_timer()
+        if self.management is not None and self.management.sent.unasked:
+            self._ask()
+
+    def _drop_timer(self) -> None:
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.stop()
+            timer.close()
+
+    def _wake(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for waiter in waiting:
+            waiter.set(True)
+            get_hub().loop.run_callback(waiter.wake)
+
+    def _over(self) -> None:
+        super()._over()
+        self._drop_timer()
+        self._wake()

@@ -1,0 +1,95 @@
+"""The client's side of beginning and resuming a managed stream (XEP-0198 sections 3 and 5)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from amoc.xmpp import errors
+from amoc.xmpp.managed_stream import ManagedStream
+from amoc.xmpp.stream_management import ENABLED, FAILED, RESUMED, Management, h_of
+from amoc.xmpp.wire.elements import conditions_of
+from amoc.xmpp.wire.namespaces import NS_STANZA_ERRORS
+from amoc.xmpp.wire.parser import Violation
+
+if TYPE_CHECKING:
+    from amoc.xmpp.login import Features, Negotiation
+
+
+def stream_of(talk: Negotiation) -> ManagedStream:
+    """The stream of a login that is to be managed."""
+    return cast("ManagedStream", talk.stream)
+
+
+def begin(talk: Negotiation, features: Features, resumable: bool) -> None:
+    """Let the stream be managed; after a resource was bound.
+
+    Args:
+        talk: The login.
+        features: What the server offers.
+        resumable: Whether the stream must be resumable.
+
+    Raises:
+        ConnectError: The server does not offer that.
+        XmppError: The stream ended.
+    """
+    who = talk.stream.who
+    if not features.management:
+        raise errors.ConnectError(
+            f"{who}: the server does not offer stream management (XEP-0198)", "unsupported-feature"
+        )
+    stream = stream_of(talk)
+    stream.enable(resumable)
+    answer = talk.expect("its answer to stream management")
+    if answer.tag == FAILED:
+        condition, _ = conditions_of(answer, NS_STANZA_ERRORS)
+        raise errors.ConnectError(
+            f"{who}: the server refused stream management: {errors.quoted(condition)}", condition
+        )
+    if answer.tag != ENABLED:
+        raise talk.broken("invalid-xml", f"stream management must be enabled, got {answer.tag}")
+    management = stream.management
+    assert management is not None
+    if answer.get("resume") in ("true", "1"):
+        management.id = answer.get("id", "")
+        management.location = answer.get("location", "")
+    if resumable and not management.id:
+        raise errors.ConnectError(
+            f"{who}: the server does not let streams be resumed (XEP-0198)", "unsupported-feature"
+        )
+
+
+def resume(talk: Negotiation, features: Features, management: Management) -> bool:
+    """Resume a stream; after the login, in place of binding a resource.
+
+    Returns:
+        Whether it was. If not, the server has said what it had handled, as far as it still knew.
+
+    Raises:
+        BadStreamError: The server resumes another stream, or says that it handled more than was
+            sent.
+        XmppError: The stream ended.
+    """
+    if not features.management or not management.id:
+        return False
+    try:
+        return _resume(talk, management)
+    except Violation as violation:
+        raise talk.broken(violation.condition, violation.text) from None
+
+
+def _resume(talk: Negotiation, management: Management) -> bool:
+    stream = stream_of(talk)
+    stream.resume(management)
+    answer = talk.expect("its answer to the resumption")
+    if answer.tag == FAILED:
+        stream.management = None
+        if answer.get("h") is not None:
+            management.sent.acknowledge(h_of(answer.get("h")))
+        return False
+    if answer.tag != RESUMED:
+        raise talk.broken("invalid-xml", f"the stream must be resumed or not, got {answer.tag}")
+    if answer.get("previd") != management.id:
+        raise talk.broken("invalid-xml", "the server resumed another stream than it was asked to")
+    management.sent.acknowledge(h_of(answer.get("h")))
+    stream.replay()
+    return True

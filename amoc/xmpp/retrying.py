@@ -1,0 +1,149 @@
+"""Attempts to connect: which are repeated, when, and how they are counted."""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections.abc import Callable
+from time import monotonic_ns
+from typing import Final, NamedTuple, TypeVar
+
+from greenlet import GreenletExit
+
+from amoc.base.clock import S_NS
+from amoc.base.waiting import Waiter, wait
+from amoc.xmpp import errors, meters, options
+from amoc.xmpp.server_url import parse_server
+
+T = TypeVar("T")
+
+MAX_PAUSE_S: Final = 60.0
+HTTP_OVERLOADED: Final = 429
+"""The lowest status that may go away by itself: too many requests, and errors of the server."""
+
+_PASSING_STREAM_ERRORS: Final = frozenset(
+    (
+        "connection-timeout",
+        "internal-server-error",
+        "remote-connection-failed",
+        "reset",
+        "resource-constraint",
+        "system-shutdown",
+        "undefined-condition",
+    )
+)
+
+
+_LASTING: Final = (
+    errors.OutOfFilesError,
+    errors.TlsRequiredError,
+    errors.TlsError,
+    errors.BadStreamError,
+)
+
+
+class Patience(NamedTuple):
+    """How long to go on trying."""
+
+    attempts: int
+    """How many may fail."""
+    pause_s: Callable[[int], float]
+    """How long to pause when so many have failed."""
+    until_ns: int = sys.maxsize
+    """When to begin no other attempt, on the monotonic clock."""
+    before: Callable[[], object] = lambda: None
+    """Called before each attempt; it may wait."""
+
+
+def usual(attempts: int, until_ns: int = sys.maxsize) -> Patience:
+    """That of `connect`, by the settings."""
+    first = options.xmpp_connect_pause.get()
+    return Patience(attempts, lambda n: pause_before(n, first, random.random()), until_ns)
+
+
+def worth_retrying(error: BaseException) -> bool:
+    """Whether another attempt may go better."""
+    if isinstance(error, _LASTING):
+        return False
+    if isinstance(error, errors.UpgradeError):
+        return error.status is not None and error.status >= HTTP_OVERLOADED
+    if isinstance(error, errors.ConnectError | errors.Disconnected):
+        return True
+    if isinstance(error, errors.StreamError):
+        return error.condition in _PASSING_STREAM_ERRORS
+    if isinstance(error, errors.SaslError):
+        return error.condition == "temporary-auth-failure"
+    return isinstance(error, errors.IqError) and error.kind == "wait"
+
+
+def pause_before(attempt: int, first: float, share: float) -> float:
+    """How long to pause before attempt number `attempt` (from 1), in seconds.
+
+    Args:
+        attempt: The number; there is no pause before the first, which is 0.
+        first: The pause before attempt 1; it doubles each time.
+        share: From 0 to 1; spreads users that failed together over the second half of the pause.
+    """
+    return float(min(first * 2 ** min(attempt - 1, 30), MAX_PAUSE_S) * (0.5 + share / 2))
+
+
+def persist(make: Callable[[int, str | None], T], patience: Patience) -> T:
+    """Make attempts until one succeeds, each of which may be sent on to other hosts.
+
+    Args:
+        make: Makes one; given how many have failed, and the host that the server named, if any.
+        patience: How long to go on.
+
+    Raises:
+        XmppError: What ended the last attempt.
+    """
+    meters.connecting.inc()
+    try:
+        return _attempts(make, patience)
+    except GreenletExit:  # the user is asked to stop, or killed
+        meters.connections_cancelled.inc()
+        raise
+    finally:
+        meters.connecting.dec()
+
+
+def _attempts(make: Callable[[int, str | None], T], patience: Patience) -> T:
+    failed, hops = 0, 0
+    target: str | None = None
+    while True:
+        patience.before()
+        try:
+            return make(failed, target)
+        except errors.SeeOtherHost as error:
+            target = error.target
+            if not can_follow(target, hops):
+                _count_failure(error, gives_up=True)
+                raise
+            meters.redirects.inc()
+            hops += 1
+            continue
+        except errors.XmppError as error:
+            failed += 1
+            seconds = patience.pause_s(failed)
+            late = monotonic_ns() + seconds * S_NS > patience.until_ns
+            gives_up = failed >= patience.attempts or not worth_retrying(error) or late
+            _count_failure(error, gives_up)
+            if gives_up:
+                raise
+        target, hops = None, 0
+        wait(Waiter(), seconds)
+
+
+def _count_failure(error: errors.XmppError, gives_up: bool) -> None:
+    meters.attempt_failed(error)
+    if gives_up:
+        meters.connections_given_up.inc()
+
+
+def can_follow(target: str, hops: int) -> bool:
+    """Whether a user goes to the other host that a server names, after `hops` others."""
+    try:
+        parse_server(target)
+    except ValueError:
+        return False
+    return hops < options.xmpp_max_redirects.get()

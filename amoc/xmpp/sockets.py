@@ -1,0 +1,71 @@
+"""TCP connections to servers by name, and what it means when there is none."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource as limits
+from time import monotonic_ns
+
+from amoc.base.clock import S_NS
+from amoc.xmpp import causes, errors, server_addresses
+from amoc.xmpp.server_url import Server
+from amoc.xmpp.transports.tcp import Socket, connected_socket
+
+
+def connected_to(server: Server, source: str | None, who: str, deadline_ns: int) -> Socket:
+    """A socket that is connected to `server`.
+
+    Args:
+        server: Where to.
+        source: The local address to connect from; None for the usual one.
+        who: User and server, for messages.
+        deadline_ns: When to give up, on the monotonic clock.
+
+    Raises:
+        ConnectError: There is no connection.
+    """
+    try:
+        found = server_addresses.resolve(server, (deadline_ns - monotonic_ns()) / S_NS)
+    except OSError as error:
+        raise errors.ConnectError(
+            f"{who}: the name {server.host} cannot be resolved: {error.strerror or error}",
+            causes.NAME_UNKNOWN,
+        ) from None
+    failure: OSError = OSError(errno.EADDRNOTAVAIL, "the name has no address")
+    for family, address in found:
+        try:
+            left = (deadline_ns - monotonic_ns()) / S_NS
+            return connected_socket(family, address, source, left)
+        except OSError as error:
+            failure = error.with_traceback(None)  # which refers to this very function
+    raise connect_error(failure, who, source)
+
+
+def connect_error(error: OSError, who: str, source: str | None) -> errors.ConnectError:
+    """The error of a user that could not connect, from the local address `source` if given."""
+    if isinstance(error, TimeoutError) and error.errno is None:
+        return errors.ConnectTimeout(
+            f"{who}: could not connect within xmpp_connect_timeout", causes.TIMEOUT_TCP
+        )
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        soft, hard = limits.getrlimit(limits.RLIMIT_NOFILE)
+        whose = (
+            "this process may have"
+            if error.errno == errno.EMFILE
+            else "this host is out of files; a process may have"
+        )
+        return errors.OutOfFilesError(
+            f"{who}: each user needs a file descriptor, but {whose} only {soft}; raise that with"
+            f" 'ulimit -n' ({hard} at the most) or LimitNOFILE= in systemd, or use more workers"
+        )
+    hint = ""
+    if error.errno == errno.EADDRNOTAVAIL:
+        hint = (
+            f"; local ports from {source} may be used up"
+            if source
+            else "; local ports may be used up"
+        ) + ", add addresses to xmpp_source_addresses"
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    cause = causes.TIMEOUT_TCP if error.errno == errno.ETIMEDOUT else causes.of_loss(error)
+    return errors.ConnectError(f"{who}: cannot connect: {reason}{hint}", cause)

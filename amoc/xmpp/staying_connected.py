@@ -1,0 +1,116 @@
+"""Users that come back after each loss of their connection, as phones do.
+
+When very many users lose their connections at once, they must not all come back at once: each
+pauses for a time of its own, longer after each failure, and may have to pass a throttle.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from amoc.base import pause
+from amoc.base.backoff import backoff
+from amoc.base.errors import ClosedError
+from amoc.base.waiting import Waiter, wait
+from amoc.scenario import pacing
+from amoc.xmpp import meters, options
+from amoc.xmpp.client import Client
+from amoc.xmpp.connecting import Plan, connect_by, plan_of, resume_by
+from amoc.xmpp.errors import XmppError
+from amoc.xmpp.retrying import Patience
+
+
+class ReturningClient(Client):
+    """A client whose ``with`` block ends when the connection is lost.
+
+    Attributes:
+        resumed: Whether its session was resumed: nothing was lost, and presence and the like need
+            not be sent again.
+    """
+
+    __slots__ = ("resumed",)
+
+    resumed: bool
+
+    @property
+    def lost_ns(self) -> int | None:
+        """When its connection was lost, or cut, without pauses of the run; None if it was not."""
+        return self._session.lost_ns
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> bool:
+        meant = kind is None or issubclass(kind, XmppError | ClosedError)
+        if self.lost_ns is None or not meant:
+            super().__exit__(kind, error, trace)
+            return False
+        self._session.forget()
+        return True
+
+    def return_by(self, plan: Plan, patience: Patience) -> None:
+        """Go on with a resumed or a new session; handlers and rooms are those of a block."""
+        self._session.let_go()
+        self._on_sent = None
+        self.resumed = resume_by(plan, self._session, patience)
+
+
+# Any: they are those of `connect`, by whatever name.
+def staying_connected(
+    user_id: int | None = None, **options_of_connect: Any
+) -> Iterator[ReturningClient]:
+    """A client after each loss of the connection, for as long as the user runs.
+
+        for client in xmpp.staying_connected(user_id):
+            with client:
+                client.send_presence()
+                ...
+
+    The ``with`` block ends without an exception when the connection was lost, and the loop goes on
+    with the next client. It ends when the block has come to its end with a connection, and when the
+    user is asked to stop. A client that is resumable (XEP-0198) is resumed where that is possible,
+    see `ReturningClient.resumed`. Handlers last for one block.
+
+    A user comes back after a pause of xmpp_reconnect_pause on average, longer after each failure,
+    and when xmpp_reconnect_throttle lets it pass; it tries until it succeeds. The timer ``outage``
+    is the time from a loss to the next session.
+
+    Args:
+        user_id: The user's number; None for the calling user's.
+        options_of_connect: As in `connect`; `attempts` has no effect.
+
+    Raises:
+        SaslError, ScenarioError, XmppError: What no other attempt can mend: a wrong password, say.
+    """
+    options_of_connect.pop("attempts", None)
+    plan = plan_of(user_id, **options_of_connect)
+    patience = Patience(sys.maxsize, _pause, before=_pace)
+    client = connect_by(plan, patience, ReturningClient)
+    client.resumed = False
+    while True:
+        try:
+            yield client
+        finally:
+            if client.is_open:  # the block has come to its end, or the loop was left
+                client.close()
+        lost_ns = client.lost_ns
+        if lost_ns is None:
+            return
+        wait(Waiter(), _pause(1))
+        if plan.terms.management == options.RESUMABLE:
+            client.return_by(plan, patience)
+        else:
+            client = connect_by(plan, patience, ReturningClient)
+            client.resumed = False
+        meters.outage.record_ns(pause.run_ns() - lost_ns)
+
+
+def _pause(failures: int) -> float:
+    first, most = options.xmpp_reconnect_pause.get(), options.xmpp_reconnect_max_pause.get()
+    return backoff(failures, first, most, random.random())
+
+
+def _pace() -> None:
+    throttle = options.xmpp_reconnect_throttle.get()
+    if throttle:
+        pacing.wait(throttle)

@@ -1,0 +1,168 @@
+"""Pure. Stream management (XEP-0198): what either end counts and keeps until it is acknowledged.
+
+Each end counts the stanzas that it has handled, modulo 2**32, and says so (``h``) when it is asked.
+What was sent is kept until the other end has said that it has handled it. When the connection is
+lost, the stream can be resumed on another one: both say their ``h``, what the other has is dropped,
+and the rest is sent again. So each stanza arrives once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Iterator
+from typing import Final
+
+from amoc.xmpp.wire.namespaces import IQ, MESSAGE, NS_SM, PRESENCE
+from amoc.xmpp.wire.parser import Violation
+from amoc.xmpp.wire.parsers import CutParser, Parsers
+from amoc.xmpp.wire.xml_text import attributes
+
+MODULUS: Final = 1 << 32
+STANZAS: Final = frozenset((MESSAGE, PRESENCE, IQ))
+MAX_DEPTH: Final = 100
+
+ENABLE: Final = f"{{{NS_SM}}}enable"
+ENABLED: Final = f"{{{NS_SM}}}enabled"
+RESUME: Final = f"{{{NS_SM}}}resume"
+RESUMED: Final = f"{{{NS_SM}}}resumed"
+FAILED: Final = f"{{{NS_SM}}}failed"
+ACK: Final = f"{{{NS_SM}}}a"
+REQUEST: Final = f"{{{NS_SM}}}r"
+FEATURE: Final = f"{{{NS_SM}}}sm"
+
+REQUEST_BYTES: Final = f"<r xmlns='{NS_SM}'/>".encode()
+
+_BEGIN: Final = re.compile(rb"<(?:message|presence|iq)[\s/>]")
+_PARSERS: Final = Parsers(CutParser, MAX_DEPTH)
+
+
+class Unacknowledged:
+    """What one end has sent and the other may not have handled, in order.
+
+    Attributes:
+        acknowledged: The last `h` of the other end.
+        stanzas: What came after it.
+        size: How many bytes these have.
+        asked: How many of them were sent when an acknowledgement was asked for last.
+    """
+
+    __slots__ = ("acknowledged", "asked", "size", "stanzas")
+
+    def __init__(self) -> None:
+        self.acknowledged = 0
+        self.stanzas: deque[bytes] = deque()
+        self.size = 0
+        self.asked = 0
+
+    def __len__(self) -> int:
+        return len(self.stanzas)
+
+    def add(self, stanza: bytes) -> None:
+        """A stanza was sent."""
+        self.stanzas.append(stanza)
+        self.size += len(stanza)
+
+    @property
+    def unasked(self) -> int:
+        """How many were sent since an acknowledgement was asked for."""
+        return len(self.stanzas) - self.asked
+
+    def ask(self) -> None:
+        """An acknowledgement is asked for."""
+        self.asked = len(self.stanzas)
+
+    def drop(self) -> None:
+        """Keep nothing of it any more."""
+        self.stanzas.clear()
+        self.size = self.asked = 0
+
+    def acknowledge(self, h: int) -> int:
+        """The other end says that it has handled `h` stanzas; how many of them are new.
+
+        Raises:
+            Violation: That is more than were sent, or fewer than it had said before.
+        """
+        new = (h - self.acknowledged) % MODULUS
+        if new > len(self.stanzas):
+            sent = (self.acknowledged + len(self.stanzas)) % MODULUS
+            raise Violation(
+                "undefined-condition",
+                f"h must be from {self.acknowledged} to {sent}, as many as were sent, got {h}",
+            )
+        for _ in range(new):
+            self.size -= len(self.stanzas.popleft())
+        self.acknowledged = h
+        self.asked = max(0, self.asked - new)
+        return new
+
+
+class Management:
+    """One end's side of a managed stream; it outlives the connection.
+
+    Attributes:
+        sent: What the other end may not have.
+        handled: How many stanzas of the other end were handled, modulo 2**32.
+        id: By which the stream can be resumed; empty if it cannot.
+        location: Where the other end would like that to be; empty for anywhere.
+    """
+
+    __slots__ = ("handled", "id", "location", "sent")
+
+    def __init__(self) -> None:
+        self.sent = Unacknowledged()
+        self.handled = 0
+        self.id = ""
+        self.location = ""
+
+    def handle(self) -> None:
+        """A stanza of the other end was handled."""
+        self.handled = (self.handled + 1) % MODULUS
+
+    def ack(self) -> bytes:
+        """What says how many were handled."""
+        return f"<a xmlns='{NS_SM}' h='{self.handled}'/>".encode()
+
+    def resume(self) -> bytes:
+        """What asks to resume the stream."""
+        return (
+            f"<resume xmlns='{NS_SM}'{attributes(h=str(self.handled), previd=self.id)}/>".encode()
+        )
+
+
+def enable(resumable: bool) -> bytes:
+    """What asks for stream management."""
+    return f"<enable xmlns='{NS_SM}'{attributes(resume='true' if resumable else None)}/>".encode()
+
+
+def h_of(text: str | None) -> int:
+    """The value of an attribute `h`.
+
+    Raises:
+        Violation: It is missing, or no number below 2**32.
+    """
+    if text is None or not text.isascii() or not text.isdigit() or len(text) > 10:
+        raise Violation("invalid-xml", f"h must be a number below 2**32, got {text!r:.40}")
+    if int(text) >= MODULUS:
+        raise Violation("invalid-xml", f"h must be a number below 2**32, got {text}")
+    return int(text)
+
+
+def stanzas_in(data: bytes) -> Iterator[bytes]:
+    """The stanzas among what is sent: the other end counts each of them, and nothing else."""
+    found = _BEGIN.match(data)
+    if found is not None and _BEGIN.search(data, found.end()) is None:
+        yield data
+        return
+    # Raw XML of several elements, one that has a stanza inside, or something else: read it.
+    parser = _PARSERS.inside(None)
+    cut: list[tuple[int, tuple[str, dict[str, str], bytes]]] = []
+    try:
+        parser.feed(data, cut, len(data) + 1)
+    except Violation:
+        return  # wrong on purpose; the other end will not count it either
+    finally:
+        parser.discard()
+    for _, (tag, _, raw) in cut:
+        if tag in STANZAS:
+            yield raw

@@ -1,0 +1,513 @@
+"""Stream management (XEP-0198): what is counted, kept, acknowledged and sent again, once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import gevent
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from amoc import xmpp
+from amoc.base.errors import ScenarioError
+from amoc.xmpp import meters, options
+from amoc.xmpp.stream_management import MODULUS, Management, Unacknowledged, h_of, stanzas_in
+from amoc.xmpp.wire.parser import Violation
+from amoc.xmppd import Limits, Server
+from tests.unit.xmpp.fake import (
+    BIND,
+    HEADER,
+    LOGIN,
+    MESSAGE,
+    PATIENCE_S,
+    Conn,
+    connect,
+    count,
+    serving,
+)
+
+SM = b"xmlns='urn:xmpp:sm:3'"
+MANAGED = b"<stream:features><bind " + BIND + b"/><sm " + SM + b"/></stream:features>"
+ENABLED = b"<enabled " + SM + b" id='some-id' resume='true' max='60'/>"
+SM_LOGIN = (
+    *LOGIN[:2],
+    (rb"<stream:stream[^>]*>", HEADER + MANAGED),
+    LOGIN[3],
+    (rb"<enable [^>]*/>", ENABLED),
+)
+
+
+def test_what_is_acknowledged_is_kept_no_longer() -> None:
+    sent = Unacknowledged()
+    for stanza in (b"1", b"22", b"333"):
+        sent.add(stanza)
+    sent.ask()
+    assert (len(sent), sent.size, sent.unasked) == (3, 6, 0)
+    assert sent.acknowledge(2) == 2
+    assert (list(sent.stanzas), sent.size, sent.unasked) == ([b"333"], 3, 0)
+    assert sent.acknowledge(2) == 0
+    sent.add(b"4")
+    assert sent.unasked == 1
+
+
+@pytest.mark.parametrize("h", [3, 0, MODULUS - 1])
+def test_more_than_was_sent_or_less_than_before_cannot_be_acknowledged(h: int) -> None:
+    sent = Unacknowledged()
+    sent.add(b"1")
+    sent.acknowledge(1)
+    sent.add(b"2")
+    with pytest.raises(Violation, match="h must be from 1 to 2, as many as were sent, got"):
+        sent.acknowledge(h)
+
+
+@given(st.integers(0, MODULUS - 1), st.lists(st.integers(0, 5), max_size=20))
+def test_counts_go_on_at_zero_after_their_end(start: int, steps: list[int]) -> None:
+    management = Management()
+    management.sent.acknowledged = management.handled = start
+    total = start
+    for step in steps:
+        for _ in range(step):
+            management.sent.add(b"x")
+            management.handle()
+        total += step
+        assert management.sent.acknowledge(total % MODULUS) == step
+        assert not management.sent.stanzas
+        assert management.ack() == b"<a xmlns='urn:xmpp:sm:3' h='%d'/>" % (total % MODULUS)
+
+
+@pytest.mark.parametrize("text", [None, "", "-1", "1.0", "٣", "9" * 11, str(MODULUS)])
+def test_an_h_that_is_no_number_breaks_the_protocol(text: str | None) -> None:
+    with pytest.raises(Violation, match="h must be a number"):
+        h_of(text)
+
+
+@pytest.mark.parametrize(
+    ("data", "stanzas"),
+    [
+        (b"<message><body>&lt;message></body></message>", 1),
+        (b"<presence/>", 1),
+        (b"<iq/><message/> <presence/>", 3),
+        (b"<message><forwarded><message/></forwarded></message>", 1),
+        (b"<active xmlns='urn:xmpp:csi:0'/>", 0),
+        (b"<message><body><![CDATA[<message>]]></body></message><a/>", 1),
+        (b"<a/><oops></message>", 0),
+        (b" ", 0),
+        (b"<c:message xmlns:c='jabber:client'/>", 1),
+        (b"<messages/>", 0),
+    ],
+)
+def test_each_stanza_among_what_is_sent_counts(data: bytes, stanzas: int) -> None:
+    assert len(list(stanzas_in(data))) == stanzas
+
+
+def managed(
+    after: Callable[[Conn], object], then: Callable[[Conn], object] | None = None
+) -> Callable[[Conn], None]:
+    """A server that manages streams: `after` on the first connection, `then` on later ones."""
+    served: list[Conn] = []
+
+    def script(conn: Conn) -> None:
+        served.append(conn)
+        if then is not None and len(served) > 1:
+            for pattern, answer in SM_LOGIN[:3]:
+                conn.expect(pattern)
+                conn.say(answer)
+            then(conn)
+        else:
+            conn.log_in(SM_LOGIN)
+            after(conn)
+
+    return script
+
+
+@contextmanager
+def client_of(
+    after: Callable[[Conn], object], then: Callable[[Conn], object] | None = None
+) -> Iterator[xmpp.Client]:
+    with serving(managed(after, then)) as server:
+        client = connect(server, resumable=True)
+        try:
+            yield client
+        finally:
+            client.abort()
+
+
+def sent_of(client: xmpp.Client) -> Any:
+    return client._session.stream.management.sent  # type: ignore[attr-defined]
+
+
+def until(condition: Callable[[], object]) -> None:
+    while not condition():
+        gevent.sleep(0.001)
+
+
+def test_the_server_is_asked_after_some_stanzas_and_answered_when_it_asks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(options.xmpp_ack_every, "default", 3)
+    answers: list[bytes] = []
+
+    def after(conn: Conn) -> None:
+        conn.expect(rb"<r xmlns='urn:xmpp:sm:3'/>")
+        conn.say(b"<a " + SM + b" h='3'/>" + MESSAGE * 2 + (b"<r " + SM + b"/>") * 50)
+        answers.append(conn.expect(rb"<a [^>]*/>")[0])
+        conn.say(MESSAGE + b"<r " + SM + b"/>")
+        answers.append(conn.expect(rb"<a [^>]*/>")[0])
+        conn.rest()
+
+    with client_of(after) as client:
+        client.send_presence()
+        client.send_presence(type="unavailable")
+        assert len(sent_of(client)) == 2
+        client.send_presence()
+        until(lambda: len(answers) == 2)
+        assert len(sent_of(client)) == 0
+    assert answers == [b"<a xmlns='urn:xmpp:sm:3' h='2'/>", b"<a xmlns='urn:xmpp:sm:3' h='3'/>"]
+
+
+def test_the_server_is_asked_after_some_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(options.xmpp_ack_interval, "default", 0.01)
+    asked = gevent.event.Event()
+
+    def after(conn: Conn) -> None:
+        conn.expect(rb"<presence/>.*<r xmlns='urn:xmpp:sm:3'/>")
+        asked.set()
+        conn.rest()
+
+    with client_of(after) as client:
+        client.send_presence()
+        assert asked.wait(PATIENCE_S)
+
+
+def test_what_was_not_acknowledged_is_sent_again_once_and_in_order() -> None:
+    heard: list[bytes] = []
+
+    def then(conn: Conn) -> None:
+        asked = conn.expect(rb"<resume [^>]*/>")[0]
+        assert b"previd='some-id'" in asked
+        assert b"h='1'" in asked
+        conn.say(b"<resumed " + SM + b" previd='some-id' h='2'/>" + MESSAGE)
+        conn.expect(rb"<r xmlns")
+        heard.append(conn.heard)
+        conn.rest()
+
+    def after(conn: Conn) -> None:
+        conn.say(MESSAGE)
+        conn.expect(rb">3<")
+        conn.reset()
+
+    resumed, timed = count(meters.sessions_resumed), count(meters.resumption)
+    connections, connected = count(meters.connections), count(meters.connected)
+    with serving(managed(after, then)) as server:
+        client = connect(server, resumable=True)
+        bodies: list[str | None] = []
+        client.on_received(xmpp.is_chat, lambda message: bodies.append(message.body))
+        client.receive(xmpp.is_chat, timeout=PATIENCE_S)
+        for number in range(4):
+            client.send_chat(2, str(number))
+        with pytest.raises(xmpp.Disconnected):
+            client.wait(PATIENCE_S)
+        assert client.resume(PATIENCE_S) is True
+        assert [re.findall(rb">(\d)<", one) for one in sent_of(client).stanzas] == [[b"2"], [b"3"]]
+        assert client.is_open
+        until(lambda: len(bodies) == 2)  # handlers go on
+        assert client.resume() is True  # it was not lost
+        client.abort()
+    assert count(meters.sessions_resumed) == resumed + 1
+    assert count(meters.resumption) == timed + 1
+    assert count(meters.connections) == connections + 1
+    assert count(meters.connected) == connected
+
+
+def test_a_session_that_the_server_has_forgotten_is_bound_anew() -> None:
+    def then(conn: Conn) -> None:
+        conn.expect(rb"<resume [^>]*/>")
+        conn.say(b"<failed " + SM + b" h='1'><item-not-found/></failed>")
+        conn.log_in(SM_LOGIN[3:])
+        conn.rest()
+
+    unknown, connections = count(meters.stanzas_unacknowledged), count(meters.connections)
+    with client_of(lambda conn: conn.expect(rb">1<") and conn.reset(), then) as client:
+        client.send_chat(2, "0")
+        client.send_chat(2, "1")
+        with pytest.raises(xmpp.Disconnected):
+            client.wait(PATIENCE_S)
+        assert client.resume(PATIENCE_S) is False
+        assert client.is_open
+        assert len(sent_of(client)) == 0
+    assert count(meters.stanzas_unacknowledged) == unknown + 1
+    assert count(meters.connections) == connections + 2
+
+
+def test_the_server_may_say_where_to_resume() -> None:
+    def elsewhere(conn: Conn) -> None:
+        conn.log_in(SM_LOGIN[:3])
+        conn.expect(rb"<resume [^>]*/>")
+        conn.say(b"<resumed " + SM + b" previd='some-id' h='0'/>")
+        conn.rest()
+
+    with serving(elsewhere) as other:
+        place = b" location='%b'/>" % other.address.encode()
+        steps = (*SM_LOGIN[:4], (SM_LOGIN[4][0], ENABLED.replace(b"/>", place)))
+        with serving(lambda conn: (conn.log_in(steps), conn.rest())) as server:
+            client = connect(server, resumable=True)
+            client.cut(reset=True)
+            assert client.resume(PATIENCE_S)
+            assert server.connections == 1
+            client.abort()
+
+
+HOSTILE: dict[str, tuple[bytes, type[xmpp.XmppError]]] = {
+    "acknowledges too much": (b"<a " + SM + b" h='7'/>", xmpp.BadStreamError),
+    "acknowledges nonsense": (b"<a " + SM + b" h='many'/>", xmpp.BadStreamError),
+    "acknowledges without h": (b"<a " + SM + b"/>", xmpp.BadStreamError),
+}
+
+
+@pytest.mark.parametrize(("said", "kind"), HOSTILE.values(), ids=HOSTILE)
+def test_a_server_that_miscounts_ends_one_user(said: bytes, kind: type[xmpp.XmppError]) -> None:
+    heard: list[bytes] = []
+
+    def after(conn: Conn) -> None:
+        conn.expect(rb"<presence/>")
+        conn.say(said)
+        heard.append(conn.rest())
+
+    with client_of(after) as client:
+        client.send_presence()
+        with pytest.raises(kind, match="h must be"):
+            client.wait(PATIENCE_S)
+        until(lambda: heard)
+    assert b"<stream:error>" in heard[0]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"<resumed " + SM + b" previd='another' h='0'/>",
+        b"<resumed " + SM + b" h='0'/>",
+        b"<resumed " + SM + b" previd='some-id' h='9'/>",
+        b"<resumed " + SM + b" previd='some-id'/>",
+        b"<presence/>",
+    ],
+    ids=["another", "none", "too high", "no h", "no answer"],
+)
+def test_a_wrong_resumption_ends_one_user(answer: bytes) -> None:
+    def then(conn: Conn) -> None:
+        conn.expect(rb"<resume [^>]*/>")
+        conn.say(answer)
+        conn.rest()
+
+    with client_of(lambda conn: conn.rest(), then) as client:
+        client.cut(reset=True)
+        with pytest.raises(xmpp.BadStreamError):
+            client.resume(PATIENCE_S)
+        assert not client.is_open
+
+
+def test_endless_requests_are_answered_once_for_each_piece_that_comes() -> None:
+    answers: list[int] = []
+
+    def after(conn: Conn) -> None:
+        conn.expect(rb"<presence/>")
+        for _ in range(20):
+            conn.say((b"<r " + SM + b"/>") * 1000)
+        conn.say(b"</stream:stream>")
+        answers.append(conn.rest().count(b"<a "))
+
+    with client_of(after) as client:
+        client.send_presence()
+        with pytest.raises(xmpp.Disconnected):
+            client.wait(PATIENCE_S)
+        until(lambda: answers)
+    assert 1 <= answers[0] <= 1000
+
+
+def test_a_user_waits_for_a_server_that_acknowledges_nothing_and_handlers_do_not_fill_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(options.xmpp_max_unacknowledged, "default", 5)
+    monkeypatch.setattr(options.xmpp_request_timeout, "default", 0.05)
+
+    def after(conn: Conn) -> None:
+        conn.expect(rb">5<")
+        conn.rest()
+
+    with client_of(after) as client:
+        for number in range(5):
+            client.send_chat(2, str(number))
+        with pytest.raises(xmpp.SendTimeout):
+            client.send_chat(2, "5")
+    with client_of(lambda conn: (conn.say(MESSAGE), conn.rest())) as client:
+
+        def flood(_: xmpp.Stanza) -> None:
+            for _ in range(60):
+                client._session.stream.send(b"<presence/>")
+
+        client.on_received(xmpp.is_chat, flood)
+        with pytest.raises(xmpp.Disconnected, match="acknowledges too little"):
+            client.wait(PATIENCE_S)
+        assert len(sent_of(client)) <= 60
+
+
+def test_what_cannot_be_resumed_says_so() -> None:
+    with serving(lambda conn: (conn.log_in(), conn.rest())) as server:
+        with pytest.raises(ScenarioError, match="resumable=True"):
+            connect(server).resume()
+        with pytest.raises(xmpp.ConnectError, match="does not offer stream management") as raised:
+            connect(server, resumable=True)
+    assert raised.value.cause == "unsupported-feature"
+    stanza_errors = b"xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'"
+    refusal = b"<failed " + SM + b"><unexpected-request " + stanza_errors + b"/></failed>"
+    for answer, text in (
+        (b"<enabled " + SM + b"/>", "does not let streams be resumed"),
+        (refusal, "refused stream management: unexpected-request"),
+    ):
+        steps = (*SM_LOGIN[:4], (SM_LOGIN[4][0], answer))
+        with (
+            serving(lambda conn, steps=steps: (conn.log_in(steps), conn.rest())) as server,
+            pytest.raises(xmpp.ConnectError, match=text),
+        ):
+            connect(server, resumable=True)
+
+
+def test_resume_tries_for_a_time_and_then_raises(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(options.xmpp_connect_pause, "default", 0.01)
+    with serving(managed(lambda conn: conn.rest())) as server:
+        client = connect(server, resumable=True)
+        client.cut(reset=True)
+    failures = count(meters.connection_failures)
+    with pytest.raises(xmpp.ConnectError):
+        client.resume(0.1)
+    assert count(meters.connection_failures) > failures + 1
+    client.close()
+
+
+# On the embedded server
+
+
+def pair(server: Server) -> tuple[xmpp.Client, xmpp.Client]:
+    options_: dict[str, Any] = {"interrupts": False, "mechanism": "PLAIN", "resumable": True}
+    clients = [xmpp.connect(one, server=server.address, **options_) for one in (1, 2)]
+    for client in clients:
+        client.send_presence()
+        client.receive(xmpp.is_presence, timeout=PATIENCE_S)
+    return clients[0], clients[1]
+
+
+@pytest.mark.parametrize("reset", [True, False])
+def test_cut_sessions_are_resumed_and_each_message_arrives_once(reset: bool) -> None:
+    with Server() as server:
+        alice, bob = pair(server)
+        for number in range(100):
+            alice.send_chat(bob.jid, str(number))
+            if number % 10 == 3:
+                alice.cut(reset)
+                assert alice.resume(PATIENCE_S)
+            if number % 10 == 7:
+                bob.cut(reset)
+                assert bob.resume(PATIENCE_S)
+        bodies = [bob.receive(xmpp.is_chat, timeout=PATIENCE_S).body for _ in range(100)]
+        assert bodies == [str(number) for number in range(100)]
+        bob.ping(timeout=PATIENCE_S)
+        assert not bob._session.inbox
+        assert server.statistics().resumed == 20
+        assert server.statistics().bound == 2
+        alice.close()
+        bob.close()
+
+
+def test_a_session_that_waits_too_long_ends_and_its_messages_wait_for_its_user() -> None:
+    with Server(limits=Limits(resume_s=0.1)) as server:
+        alice, bob = pair(server)
+        bob.cut(reset=True)
+        alice.send_chat(bob.jid, "kept")
+        until(lambda: server.statistics().bound == 1)
+        assert bob.resume(PATIENCE_S) is False
+        bob.send_presence()
+        assert bob.receive(xmpp.is_chat, timeout=PATIENCE_S).body == "kept"
+        alice.close()
+        bob.close()
+
+
+def test_a_session_for_which_too_much_comes_ends() -> None:
+    with Server(limits=Limits(unacknowledged=50)) as server:
+        alice, bob = pair(server)
+        bob.cut(reset=True)
+        until(lambda: server.statistics().connections == 1)
+        for number in range(60):
+            alice.send_chat(bob.jid, str(number))
+        until(lambda: server.statistics().bound == 1)
+        assert server.statistics().messages_kept == 60
+        assert bob.resume(PATIENCE_S) is False
+        alice.close()
+        bob.close()
+
+
+def test_no_more_than_some_sessions_wait() -> None:
+    with Server(limits=Limits(hibernating=1)) as server:
+        alice, bob = pair(server)
+        alice.cut(reset=True)
+        until(lambda: server.statistics().connections == 1)
+        bob.cut(reset=True)
+        until(lambda: server.statistics().bound == 1)
+        assert bob.resume(PATIENCE_S) is False
+        assert alice.resume(PATIENCE_S) is True
+        alice.close()
+        bob.close()
+
+
+def test_another_users_session_cannot_be_taken_over() -> None:
+    with Server() as server:
+        alice, bob = pair(server)
+        theirs = bob._session.stream.management.id  # type: ignore[attr-defined]
+        alice._session.stream.management.id = theirs  # type: ignore[attr-defined]
+        alice.cut(reset=True)
+        assert alice.resume(PATIENCE_S) is False
+        assert bob.ping(timeout=PATIENCE_S) > 0
+        alice.close()
+        bob.close()
+
+
+def test_a_connection_that_was_taken_over_is_told() -> None:
+    with Server() as server:
+        alice, bob = pair(server)
+        state = bob._session.stream.management  # type: ignore[attr-defined]
+        twin = xmpp.connect(
+            2, server=server.address, mechanism="PLAIN", resumable=True, resource="twin"
+        )
+        twin.cut(reset=True)
+        twin._session.stream.management = state  # type: ignore[attr-defined]
+        assert twin.resume(PATIENCE_S)
+        with pytest.raises(xmpp.StreamError) as raised:
+            bob.wait(PATIENCE_S)
+        assert raised.value.condition == "conflict"
+        assert twin.ping(timeout=PATIENCE_S) > 0
+        alice.close()
+        twin.close()
+
+
+@pytest.mark.parametrize(
+    ("said", "condition"),
+    [
+        ("<a xmlns='urn:xmpp:sm:3' h='77'/>", "undefined-condition"),
+        ("<a xmlns='urn:xmpp:sm:3'/>", "invalid-xml"),
+        ("<resume xmlns='urn:xmpp:sm:3' h='0' previd='x'/>", "unsupported-stanza-type"),
+    ],
+)
+def test_the_embedded_server_ends_a_client_that_breaks_the_rules(said: str, condition: str) -> None:
+    with Server() as server:
+        alice, bob = pair(server)
+        alice.send(said)
+        with pytest.raises(xmpp.StreamError) as raised:
+            alice.wait(PATIENCE_S)
+        assert raised.value.condition == condition
+        assert bob.ping(timeout=PATIENCE_S) > 0
+        bob.send("<enable xmlns='urn:xmpp:sm:3'/>")  # a second time
+        assert bob.ping(timeout=PATIENCE_S) > 0
+        bob.close()
+        assert server.statistics().internal_errors == 0
