@@ -127,12 +127,14 @@ class RoomState:
                 self.failure = RoomError(self.who, condition, text)
             return
         item, codes, destroy = None, [], None
-        for child in xml.iterfind(f"{X}/*"):
-            if child.tag == ITEM:
+        x = xml.find(X)
+        for child in () if x is None else x:
+            tag = child.tag
+            if tag == ITEM:
                 item = child
-            elif child.tag == STATUS:
+            elif tag == STATUS:
                 codes.append(child.get("code", ""))
-            elif child.tag == DESTROY:
+            elif tag == DESTROY:
                 destroy = child
         if kind is None:
             self._on_available(nick, item, codes, stanza.received_ns)
