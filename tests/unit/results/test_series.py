@@ -78,6 +78,12 @@ def test_a_throttle_wants_what_it_is_configured_for(throttle, wanted):
     assert throttle.wanted_per_s == wanted
 
 
+def test_what_never_happened_has_a_rate_of_0_and_without_a_running_second_there_is_none():
+    tally = Tally.of([Point(t_s=1.0, span_s=1.0, counters={"n": 4})])
+    assert (tally.counter_per_s("n"), tally.counter_per_s("other")) == (4.0, 0.0)
+    assert Tally.of([Point(t_s=1.0, span_s=1.0, state="paused")]).counter_per_s("n") is None
+
+
 def test_seconds_of_earlier_versions_wanted_the_rate_at_their_end():
     made = Point(t_s=2.0, span_s=1.0, active_s=0.5, throttles={"a": ThrottlePoint(60, 60.0, "run")})
     line = made.to_json()

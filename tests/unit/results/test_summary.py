@@ -27,7 +27,7 @@ from amoc.results.per_second import Moment, PointCutter
 from amoc.results.run_totals import RunTotals
 from amoc.results.saved_run import Series
 from amoc.results.series import Point, ThrottlePoint, WarmUp
-from amoc.results.summary import make, rebuild
+from amoc.results.summary import make, rebuild, window_of
 
 RATES = {"pages": ThrottlePoint(rate=1 / 3, interval_s=0.7, mode="run")}
 THRESHOLDS = ["ttd.p99 < 1s", "sent.rate > 1/s", "level.max < 3", "never == 0", "crashes == 0"]
@@ -255,3 +255,12 @@ def test_slots_that_the_controller_and_the_workers_missed_are_one_number():
     assert point is not None
     assert point.throttles["a"].counts == ThrottleCounts(7, 5, 4)
     assert point.throttles["a"].wanted == 9.5
+
+
+def test_times_of_a_window_have_microseconds_and_those_of_the_run_milliseconds():
+    points = [Point(t_s=n * 1.0001214, span_s=1.0001214) for n in range(1, 8)]
+    window = window_of(RunTotals.of(points, 3.0).window)
+    assert window["from_s"] == 3.000364
+    assert window["duration_s"] == 4.000486
+    assert window["active_s"] == 4.000486
+    assert rebuild("a", "a", [], points, False)["run"]["duration_s"] == 7.001

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from amoc.results.report.texts import around, difference
+from amoc.results.report import tables
+from amoc.results.report.texts import around, difference, size, time_of_day
 
 
 @pytest.mark.parametrize(
@@ -47,3 +48,43 @@ def test_a_difference_that_is_certain_is_shown_however_small():
 )
 def test_noise_has_two_digits_at_most(noise, value, unit, said):
     assert around(noise, value, unit) == said
+
+
+@pytest.mark.parametrize(
+    ("stamp", "said"),
+    [
+        ("2026-11-25T02:47:59.123+00:00", "2026-11-25 02:47:59 UTC"),
+        ("2026-11-25T02:47:59+05:30", "2026-11-24 21:17:59 UTC"),
+        ("2026-11-25T02:47:59", "2026-11-25 02:47:59"),
+        ("yesterday", "yesterday"),
+    ],
+)
+def test_a_time_is_said_in_utc_unless_its_zone_is_not_known(stamp, said):
+    assert time_of_day(stamp) == said
+
+
+@pytest.mark.parametrize(
+    ("value", "said"), [(0, "0 B"), (1023, "1023 B"), (1024, "1 KiB"), (1.5 * 2**20, "1.5 MiB")]
+)
+def test_a_size_has_the_largest_unit_of_which_there_is_one(value, said):
+    assert size(value) == said
+
+
+def test_findings_are_a_table_of_where_what_when_and_what_to_do():
+    finding = {
+        "where": "worker 1 of node0",
+        "text": "worker 1 of node0: its loop was late",
+        "from_s": 3.0,
+        "to_s": 9.0,
+        "advice": "use more workers",
+    }
+    made = tables.findings([finding])  # type: ignore[list-item]
+    assert (made.key, made.title) == ("findings", "Findings")
+    assert made.rows == [
+        ("worker 1 of node0", "its loop was late", "0:03 to 0:09", "use more workers")
+    ]
+
+
+def test_a_worker_of_which_little_is_known_has_a_row():
+    (row,) = tables.workers([{"node": "node0", "worker": 1}], 10.0).rows  # type: ignore[list-item]
+    assert row == ("worker 1 of node0", "0", "0", "0 %", "0 B", "0 µs")
