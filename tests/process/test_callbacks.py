@@ -174,7 +174,7 @@ def test_a_change_that_kills_worker_after_worker_is_taken_back(
         assert "pace is 3 now, was 1" in one.say("set", "pace=3")
         assert one.run.output.count("is replaced") == 2
         one.say("stop")
-        one.run.end()
+        assert one.run.end() == ExitCode.OK, one.run.output
 
 
 SPAWNING = """

@@ -10,6 +10,7 @@ import pytest
 
 from amoc.base.clock import MS_NS, S_NS
 from amoc.base.errors import ExitCode
+from amoc.results.saved_run import Series
 from amoc.throttle.slot_allocator import HORIZON_NS
 from tests.process.support import eventually, lines, running
 
@@ -178,6 +179,31 @@ def test_init_starts_throttles_and_the_operator_overrules_it(scenario, tmp_path)
         assert "throttle actions is started with 100/s (from --throttle)" in run.output
         assert "init() started no throttle nothing" in run.output
         assert "--throttle nothing=…: the run started no throttle nothing; started: " in run.output
+
+
+def test_what_was_to_pass_a_throttle_is_known_up_to_its_stop(scenario, tmp_path):
+    file = scenario(
+        """
+    from amoc import throttle
+
+    def init():
+        throttle.start("actions", 40, 1)
+
+    def start(user_id):
+        for _ in range(12):
+            throttle.wait("actions")
+        throttle.stop("actions")
+        """
+    )
+    once = ("--users", "1", "--workers", "1", "--set", "repeat_num=1")
+    with running(file, *once, directory=tmp_path) as run:
+        assert run.end() == ExitCode.OK, run.output
+    seconds = Series(run.directory / "series.jsonl")
+    points = [one.throttles["actions"] for one in seconds if "actions" in one.throttles]
+    assert sum(one.executions for one in points) == 12
+    # The first slot is due at once, the others 25 ms apart.
+    assert 11 <= sum(one.wanted for one in points) <= 40 * list(seconds)[-1].t_s
+    assert points[-1].mode == "stopped"
 
 
 def test_a_throttle_that_init_cannot_start_fails_the_run(scenario, tmp_path):
