@@ -22,6 +22,7 @@ from amoc.scenario import fd_budget
 
 DOMAIN = "xmpp_domain"
 TLS = "xmpp_tls"
+TLS_VERIFY = "xmpp_tls_verify"
 POLL_S = 0.02
 _LISTENING = re.compile(r"xmppd listening on (\S+:\d+)\b")
 

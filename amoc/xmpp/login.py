@@ -193,9 +193,11 @@ class Negotiation(Owner):
             self._waiter.give(True)
 
     def on_end(self, error: BaseException | None) -> None:
-        """Tell `expect`, if it waits."""
+        """Tell `expect`, if it waits for what has not come in time for the end."""
         waiter = self._waiter
         if waiter is not None:
+            if self.early:
+                waiter.set(True)
             waiter.fail(error or ClosedError(f"{self.stream.who}: the stream was closed"))
             waiter.wake()
 

@@ -37,7 +37,7 @@ def terms_for(user_id: int | None, name: str, server: Server) -> TlsTerms:
     try:
         context, sessions = tls_context.shared(wanted)
     except ValueError as error:
-        raise ScenarioError(f"the settings xmpp_tls_…: one {error}") from None
+        raise ScenarioError(f"xmpp_tls_certificate {error}") from None
     server_name = options.xmpp_tls_name.get() or name
     if not options.xmpp_tls_resumption.get():
         return TlsTerms(context, server_name)

@@ -69,3 +69,61 @@ def test_a_server_that_cannot_be_started_fails_the_run(scenario: Write, tmp_path
         assert run.end() == ExitCode.RESOURCE, run.output
     assert "the embedded XMPP server must listen" in run.output
     assert "domain 'a/b' cannot be served" in run.output
+
+
+@pytest.mark.parametrize("mode", ["starttls", "direct"])
+def test_it_speaks_tls_when_the_run_wants_that_and_its_certificate_is_trusted(
+    scenario: Write, tmp_path: Path, mode: str
+) -> None:
+    file = scenario("""
+        from amoc import xmpp
+
+        def start(user_id):
+            with xmpp.connect(user_id, attempts=1) as client:
+                client.ping()
+    """)
+    wanted = ("--set", f"xmpp_tls={mode}", "--expect", "tls_handshake.count >= 2")
+    with running(file, *USERS, *wanted, "--workers", "2", directory=tmp_path) as run:
+        assert run.end() == 0, run.output
+    assert "accepted any certificate" not in run.output
+
+
+def test_a_run_that_accepts_any_certificate_says_so_at_once_and_in_its_summary(
+    scenario: Write, tmp_path: Path
+) -> None:
+    file = scenario("""
+        from amoc import xmpp
+
+        def start(user_id):
+            xmpp.connect(user_id, attempts=1).close()
+    """)
+    wanted = ("--set", "xmpp_tls=direct", "--set", "xmpp_tls_verify=false")
+    with running(file, *USERS, *wanted, directory=tmp_path) as run:
+        assert run.end() == 0, run.output
+    assert "xmpp_tls_verify is false: users accept any certificate" in run.output
+    assert "2 TLS connections accepted any certificate (xmpp_tls_verify is false)" in run.output
+
+
+@pytest.mark.parametrize(
+    ("setting", "text"),
+    [
+        ("xmpp_tls=yes", "xmpp_tls must be one of 'auto', 'starttls', 'direct', 'off'"),
+        ("xmpp_tls_ca=/nowhere.pem", "xmpp_tls_ca must name a PEM file of certificates"),
+        ("xmpp_tls_certificate=/nowhere.pem", "xmpp_tls_certificate must name a PEM file"),
+        ("xmpp_tls_minimum_version=2", "xmpp_tls_minimum_version must be one of '1.0'"),
+        ("xmpp_tls_ciphers=NONSENSE", "xmpp_tls_ciphers must name ciphers as 'openssl ciphers'"),
+    ],
+)
+def test_a_setting_of_tls_that_is_wrong_is_one_line_before_the_run(
+    scenario: Write, tmp_path: Path, setting: str, text: str
+) -> None:
+    file = scenario("""
+        from amoc import xmpp
+
+        def start(user_id):
+            xmpp.connect(user_id).close()
+    """)
+    with running(file, *USERS, "--set", setting, directory=tmp_path) as run:
+        assert run.end() == ExitCode.SETTING, run.output
+    assert run.output.count(text) == 1
+    assert "Traceback" not in run.output

@@ -47,7 +47,7 @@ from amoc.runtime.controller.run_results import RunResults
 from amoc.runtime.controller.run_state import State, Step, after
 from amoc.runtime.controller.services import Services
 from amoc.runtime.controller.status import OperatorEvent, Outcome, Status
-from amoc.runtime.embedded_xmpp import EmbeddedXmpp
+from amoc.runtime.embedded_xmpp import TLS_VERIFY, EmbeddedXmpp
 from amoc.runtime.orphans import Orphans
 from amoc.scenario import events, fd_budget, plugins
 from amoc.scenario.run_plan import RunPlan
@@ -219,11 +219,11 @@ class Controller:
         return server
 
     def _embedded_xmpp(self, loaded: Loaded) -> EmbeddedXmpp:
+        values = {name: value for name, value, *_ in loaded.settings}
+        if values.get(TLS_VERIFY) == str(False):
+            self._operator.warning(f"{TLS_VERIFY} is false: users accept any certificate")
         return EmbeddedXmpp(
-            {name: value for name, value, *_ in loaded.settings},
-            self._plan.most_users * loaded.fds_per_user,
-            self._on_line,
-            self._operator.info,
+            values, self._plan.most_users * loaded.fds_per_user, self._on_line, self._operator.info
         )
 
     def _init(self, services: Services) -> None:

@@ -125,7 +125,11 @@ class TlsConn(Conn):
     def start_tls(self) -> None:
         """Go on over TLS."""
         try:
-            self.sock = self.context.wrap_socket(self.sock, server_side=True)
+            # The handshake by itself: a failed one would leave a socket that is not closed.
+            self.sock = self.context.wrap_socket(
+                self.sock, server_side=True, do_handshake_on_connect=False
+            )
+            self.sock.do_handshake()
         except gevent.ssl.SSLError as error:
             raise ConnectionError(str(error)) from None
 

@@ -106,7 +106,8 @@ def test_a_client_that_waits_is_interrupted_when_its_user_is_to_stop_and_closes_
     received, failures = count(meters.messages_received), count(meters.disconnections)
     with serving(script) as server:
         user: Any = gevent.spawn(act)
-        while getattr(user, "waiting_for", None) is None:
+        # While it connects, it waits in the same way.
+        while not clients or getattr(user, "waiting_for", None) is None:
             gevent.sleep(0.001)
         interrupt(user, UserStopped())
         user.join(PATIENCE_S)
