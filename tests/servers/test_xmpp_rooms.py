@@ -206,6 +206,19 @@ def test_a_room_of_30_knows_all_of_them(connect: Connect, room_name: str) -> Non
                 client.close()
 
 
+def test_users_that_join_a_new_room_at_once_all_get_in(connect: Connect, room_name: str) -> None:
+    clients = [connect(inbox_size=0) for _ in range(20)]
+    try:
+        joins = [gevent.spawn(client.join, room_name) for client in clients]
+        rooms = [one.get(timeout=PATIENCE_S) for one in joins]
+        for room in rooms:
+            room.wait_members(20, PATIENCE_S)
+        assert sum(room.created for room in rooms) == 1
+    finally:
+        for client in clients:
+            client.close()
+
+
 def test_a_rooms_archive(connect: Connect, room_name: str) -> None:
     with connect() as alice, alice.join(room_name, nick="alice") as room:
         for number in range(5):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from time import monotonic_ns
+from typing import Final
 
+from amoc.base.clock import S_NS
 from amoc.base.errors import ScenarioError
 from amoc.base.tracebacks import copy_of
 from amoc.xmpp import options, request_counts
@@ -13,9 +15,15 @@ from amoc.xmpp.features.archive import Archives
 from amoc.xmpp.features.light_room import LightRoom
 from amoc.xmpp.features.room import Room
 from amoc.xmpp.features.room_state import RoomState
+from amoc.xmpp.request_counts import RequestCounts
 from amoc.xmpp.wire import forms
 from amoc.xmpp.wire.namespaces import NS_MUC
 from amoc.xmpp.wire.xml_text import escape
+
+LOCKED: Final = "item-not-found"
+"""What a room says that was created and is not configured yet (section 10.1.1)."""
+LOCKED_PAUSE_S: Final = 0.05
+MAX_LOCKED_PAUSE_S: Final = 1.0
 
 
 class Rooms(Archives):
@@ -34,6 +42,8 @@ class Rooms(Archives):
         timeout: float | None = None,
     ) -> Room:
         """Join a room, and wait until it has let the user in; a room that is new is created.
+
+        A room that another user has just created, and not configured yet, is asked again.
 
         Args:
             room: Its name, at the service of xmpp_muc_service, or its whole JID.
@@ -82,19 +92,38 @@ class Rooms(Archives):
     ) -> None:
         asked = "" if history is None else f"<history maxstanzas='{history:d}'/>"
         secret = "" if password is None else f"<password>{escape(password)}</password>"
-        counts = request_counts.of("room_join")[1:]  # it is no iq, so not one of all requests
-        begin_ns = monotonic_ns()
-        self.send(
+        presence = (
             f"<presence to='{escape(state.jid)}/{escape(state.nick)}'>"
             f"<x xmlns='{NS_MUC}'>{asked}{secret}</x></presence>"
         )
-        if not self._look(lambda: state.joined_ns or state.failure, seconds, counts):
-            raise ReceiveTimeout(f"{state.who}: the room did not answer within {seconds:g} s")
-        failure = state.failure
+        counts = request_counts.of("room_join")[1:]  # it is no iq, so not one of all requests
+        give_up_ns = monotonic_ns() + int(min(seconds, 1e9) * S_NS)
+        pause_s = LOCKED_PAUSE_S
+        while True:
+            begin_ns = monotonic_ns()
+            left_s = (give_up_ns - begin_ns) / S_NS
+            self.send(presence)
+            if not self._look(lambda: state.joined_ns or state.failure, left_s, counts):
+                raise ReceiveTimeout(f"{state.who}: the room did not answer within {seconds:g} s")
+            failure = state.failure
+            if failure is None or failure.condition != LOCKED or left_s <= pause_s:
+                break
+            state.failure = None
+            self._pause(pause_s, counts)
+            pause_s = min(2 * pause_s, MAX_LOCKED_PAUSE_S)
         for one in counts:
             one.answered(state.joined_ns - begin_ns, failure.condition if failure else None)
         if failure is not None:
             raise copy_of(failure)
+
+    def _pause(self, seconds: float, counts: tuple[RequestCounts, ...]) -> None:
+        """Let time pass in the midst of what `counts` count."""
+        try:
+            self.wait(seconds)
+        except BaseException:  # the stream ended, or the user is asked to stop or killed
+            for one in counts:
+                one.unanswered.inc()
+            raise
 
     def forget_room(self, state: RoomState) -> None:
         """For rooms: the user is out of one."""

@@ -153,6 +153,28 @@ def test_a_room_that_does_not_answer_is_waited_for_no_longer_than_asked() -> Non
     assert count(request_counts.of("room_join")[1].timeout) - timeouts == 1
 
 
+def test_a_room_that_is_not_configured_yet_is_asked_again() -> None:
+    joins = request_counts.of("room_join")[1]
+    refused, done = count(joins.error), count(joins.result)
+    locked = (
+        f"<presence from='{ROOM}/user_1' type='error'><error type='cancel'>"
+        "<item-not-found xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></presence>"
+    ).encode()
+
+    def script(conn: Conn) -> None:
+        conn.log_in()
+        for _ in range(2):
+            conn.expect(rb"<presence to=.*?</presence>")
+            conn.say(locked)
+        conn.expect(rb"<presence to=.*?</presence>")
+        conn.say(present("user_1", "110"))
+        leaving(conn)
+
+    with serving(script) as server, connect(server) as client, client.join("r"):
+        assert count(joins.result) - done == 1
+    assert count(joins.error) == refused
+
+
 def test_a_refused_join_is_counted_by_its_condition() -> None:
     joins = request_counts.of("room_join")[1]
     refused, timed = count(joins.error), count(joins.timer)
