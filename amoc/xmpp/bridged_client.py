@@ -17,6 +17,7 @@ from slixmpp import ClientXMPP
 from slixmpp.stanza import Message, Presence
 
 from amoc.base.errors import ClosedError, ScenarioError
+from amoc.base.tracebacks import copy_of
 from amoc.base.waiting import AnyWaiter, Waiter, interrupt, wait, withdraw_interrupt
 from amoc.metrics.board import UserState
 from amoc.users.user import User, UserStopped
@@ -142,7 +143,7 @@ class Watcher:
         self.failure = error
         was_in = self.logged_in.value
         if was_in:
-            meters.disconnections.inc()
+            meters.disconnected(error)
         owner = self.owner
         told = False
         for waiter in (self.logged_in, *self.waiting):
@@ -153,7 +154,11 @@ class Watcher:
         # Between two iterations of start() there is nothing of the scenario to interrupt.
         resting = isinstance(owner, User) and owner.pool.states[owner.id] != UserState.RUNNING
         if was_in and not (told or resting or owner.dead):
-            interrupt(owner, error)
+            interrupt(owner, error, self)
+
+    def told(self) -> None:
+        """The user learns of the end right now, and need not be interrupted."""
+        withdraw_interrupt(self.owner, self)
 
     def drop(self) -> None:
         """Cut the connection, and end all that slixmpp does for it."""
@@ -223,9 +228,10 @@ class SlixmppClient(Generic[C]):
 
     def _check_open(self) -> None:
         watcher = self._watcher
+        if getcurrent() is watcher.owner:
+            watcher.told()
         if watcher.failure is not None:
-            withdraw_interrupt(watcher.owner, watcher.failure)
-            raise watcher.failure
+            raise copy_of(watcher.failure)
         if watcher.closed:
             raise ClosedError(f"{watcher.who}: this client was closed")
 
@@ -251,8 +257,7 @@ class SlixmppClient(Generic[C]):
         """Drop the connection without waiting. Harmless when it is gone."""
         watcher = self._watcher
         watcher.closed = True
-        if watcher.failure is not None:
-            withdraw_interrupt(watcher.owner, watcher.failure)
+        watcher.told()
         self._asyncio.soon(watcher.drop)
 
     def __enter__(self) -> Self:
