@@ -7,7 +7,7 @@ connection does.
 
 from __future__ import annotations
 
-import random
+import ssl
 from math import inf
 from time import monotonic_ns
 from typing import Any, Final, Generic, Self, TypeVar, cast
@@ -21,13 +21,24 @@ from amoc.base.tracebacks import copy_of
 from amoc.base.waiting import AnyWaiter, Waiter, interrupt, wait, withdraw_interrupt
 from amoc.metrics.board import UserState
 from amoc.users.user import User, UserStopped
-from amoc.xmpp import asyncio_greenlet, errors, identity, meters, options, server_addresses
+from amoc.xmpp import (
+    asyncio_greenlet,
+    causes,
+    errors,
+    identity,
+    meters,
+    options,
+    securing,
+    server_addresses,
+    tls_errors,
+)
 from amoc.xmpp.asyncio_greenlet import NotInTime, Work, never_begun
 from amoc.xmpp.identity import Identity
 from amoc.xmpp.lane import Lane
 from amoc.xmpp.ledger import ledger
-from amoc.xmpp.retrying import pause_before, worth_retrying
-from amoc.xmpp.slixmpp_shared import use_fast_scram, watched
+from amoc.xmpp.retrying import persist, usual
+from amoc.xmpp.server_url import TCP, TCP_TLS, Server
+from amoc.xmpp.slixmpp_shared import use_fast_scram, use_settings, watched
 from amoc.xmpp.sockets import connect_error
 from amoc.xmpp.stanza import Stanza
 
@@ -36,7 +47,6 @@ T = TypeVar("T")
 
 SPARE_S: Final = 1.0
 """How much longer than slixmpp itself its end is waited for."""
-UNENCRYPTED: Final = ("unencrypted_plain", "unencrypted_scram")
 
 
 class Watcher:
@@ -49,13 +59,15 @@ class Watcher:
         failure: What has ended it.
         lane: Its part in the account of messages, while it is logged in.
         logged_in: The wait for the session.
+        server: Where it connects to.
         waiting: The calls that the user's greenlets wait for.
     """
 
     client: ClientXMPP
 
-    def __init__(self, me: Identity, who: str) -> None:
-        self.who = who
+    def __init__(self, me: Identity, server: Server, tls: str, mechanisms: tuple[str, ...]) -> None:
+        self.server = server
+        self.who = f"{me.bare_jid} at {server}"
         self.owner: Any = getcurrent()
         self.waiting: set[AnyWaiter] = set()
         self.logged_in: Waiter[bool] = Waiter()
@@ -63,19 +75,18 @@ class Watcher:
         self.connected = self.closed = False
         self.lane: Lane | None = None
         self._me = me
+        self._tls = tls
+        self._mechanisms = mechanisms
 
-    def build(self, kind: Any, arguments: dict[str, Any], mechanisms: tuple[str, ...]) -> None:
+    def build(self, kind: Any, arguments: dict[str, Any]) -> None:
         """Make slixmpp's client, and hear of what happens to it."""
         me = self._me
         resource = options.xmpp_resource.get()
         jid = f"{me.bare_jid}/{resource}" if resource else me.bare_jid
         client = self.client = watched(kind)(jid, me.password, **arguments)
         client.on_raised = self.fail
-        client.enable_direct_tls = client.enable_starttls = False
-        client.enable_plaintext = True
-        mechanism_plugin = client.plugin["feature_mechanisms"]
-        mechanism_plugin.config.update(dict.fromkeys(UNENCRYPTED, True))
-        mechanism_plugin.use_mechs = set(mechanisms)
+        terms = securing.terms_for(me.user_id, me.domain, self.server)
+        use_settings(client, self._tls, terms.context, self._mechanisms)
         for event, handler in (
             ("session_start", self._on_session),
             ("connection_failed", self._on_no_connection),
@@ -97,8 +108,14 @@ class Watcher:
             self.logged_in.wake()
 
     def _on_no_connection(self, reason: object) -> None:
-        error = reason if isinstance(reason, OSError) else OSError(str(reason))
-        self.fail(connect_error(error, self.who, None))
+        if isinstance(reason, ssl.SSLError):
+            self._on_no_tls(reason)
+        else:
+            error = reason if isinstance(reason, OSError) else OSError(str(reason))
+            self.fail(connect_error(error, self.who, None))
+
+    def _on_no_tls(self, error: ssl.SSLError) -> None:
+        self.fail(tls_errors.refused(error, self.who, self._me.domain))
 
     def _on_refused(self, answer: Any) -> None:
         condition = answer["condition"] if answer else "invalid-mechanism"
@@ -109,8 +126,11 @@ class Watcher:
 
     def _on_disconnected(self, reason: object) -> None:
         self._no_longer_connected()
-        why = f": {reason}" if reason else ""
-        self.fail(errors.Disconnected(f"{self.who}: the connection is gone{why}"))
+        if isinstance(reason, ssl.SSLError) and not self.logged_in.value:
+            self._on_no_tls(reason)
+        else:
+            why = f": {reason}" if reason else ""
+            self.fail(errors.Disconnected(f"{self.who}: the connection is gone{why}"))
 
     def _no_longer_connected(self) -> None:
         if self.connected:
@@ -284,6 +304,7 @@ def connect(
     password: str | None,
     domain: str | None,
     server: str | None,
+    tls: str | None,
     mechanism: str | None,
     timeout: float | None,
     attempts: int | None,
@@ -299,47 +320,43 @@ def connect(
     seconds = options.xmpp_connect_timeout.get() if timeout is None else timeout
     most = options.xmpp_connect_attempts.get() if attempts is None else attempts
     mechanisms = (mechanism,) if mechanism else options.names(options.xmpp_mechanisms.get())
-    for attempt in range(most):
-        if attempt:
-            pause_s = pause_before(attempt, options.xmpp_connect_pause.get(), random.random())
-            wait(Waiter(), pause_s)
-        try:
-            return _attempt(kind, me, mechanisms, server, attempt, seconds, arguments)
-        except errors.XmppError as error:
-            meters.connection_failures.inc()
-            failure = error
-            if not worth_retrying(error):
-                break
-    raise failure
+    mode = options.xmpp_tls.get() if tls is None else tls
+    if mode not in options.TLS_MODES:
+        raise ScenarioError(f"tls must be one of {', '.join(options.TLS_MODES)}, got {mode!r}")
+    if mechanisms == ("ANONYMOUS",):
+        me = me._replace(username="")
+
+    def attempt(failed: int, target: str | None) -> SlixmppClient[C]:
+        address = server_addresses.server_for(me.user_id, failed, me.domain, target or server)
+        if address.scheme not in (TCP, TCP_TLS):
+            raise ScenarioError(f"slixmpp_client speaks TCP only, got the server {address}")
+        secured = options.DIRECT if address.scheme == TCP_TLS else mode
+        return _attempt(kind, Watcher(me, address, secured, mechanisms), seconds, arguments)
+
+    return persist(attempt, usual(most))
 
 
 def _attempt(
-    kind: type[C],
-    me: Identity,
-    mechanisms: tuple[str, ...],
-    given: str | None,
-    attempt: int,
-    seconds: float,
-    arguments: dict[str, Any],
+    kind: type[C], watcher: Watcher, seconds: float, arguments: dict[str, Any]
 ) -> SlixmppClient[C]:
-    server = server_addresses.server_for(me.user_id, attempt, me.domain, given)
-    who = f"{me.bare_jid} at {server}"
+    who = watcher.who
     try:
-        _, address = server_addresses.resolve(server, seconds)[0]
+        _, address = server_addresses.resolve(watcher.server, seconds)[0]
     except OSError as error:
         raise errors.ConnectError(
-            f"{who}: the name {server.host} cannot be resolved: {error.strerror or error}"
+            f"{who}: the name {watcher.server.host} cannot be resolved: {error.strerror or error}",
+            causes.NAME_UNKNOWN,
         ) from None
-    watcher = Watcher(me, who)
     own = asyncio_greenlet.running()
-    own.run(lambda: watcher.build(kind, arguments, mechanisms), inf, watcher.waiting)
+    own.run(lambda: watcher.build(kind, arguments), inf, watcher.waiting)
     one = SlixmppClient(cast("C", watcher.client), watcher)
     begin_ns = monotonic_ns()
     try:
         own.soon(watcher.client.connect, address[0], address[1])
         if not wait(watcher.logged_in, seconds):
             raise errors.ConnectTimeout(
-                f"{who}: there was no session within {seconds:g} s (xmpp_connect_timeout)"
+                f"{who}: there was no session within {seconds:g} s (xmpp_connect_timeout)",
+                causes.TIMEOUT_LOGIN,
             )
     except BaseException:
         one.abort()

@@ -68,6 +68,7 @@ def slixmpp_client(
     password: str | None = None,
     domain: str | None = None,
     server: str | None = None,
+    tls: str | None = None,
     mechanism: str | None = None,
     timeout: float | None = None,
     attempts: int | None = None,
@@ -88,6 +89,7 @@ def slixmpp_client(
         password: See there.
         domain: See there.
         server: ``host:port``.
+        tls: See `connect`.
         mechanism: See `connect`.
         timeout: See there.
         attempts: See there.
@@ -107,6 +109,7 @@ def slixmpp_client(
         password=password,
         domain=domain,
         server=server,
+        tls=tls,
         mechanism=mechanism,
         timeout=timeout,
         attempts=attempts,

@@ -10,7 +10,7 @@ import hashlib
 import ssl
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 from slixmpp import ClientXMPP
 from slixmpp.util.sasl import client as sasl
@@ -18,6 +18,8 @@ from slixmpp.util.sasl.mechanisms import SCRAM
 
 from amoc.xmpp import asyncio_greenlet, options
 from amoc.xmpp.wire import scram_keys
+
+UNENCRYPTED: Final = ("unencrypted_plain", "unencrypted_scram")
 
 
 class _FastScram(SCRAM):
@@ -45,9 +47,30 @@ def use_fast_scram() -> None:
 
 
 @cache
-def ssl_context() -> ssl.SSLContext:
-    """One for all clients."""
-    return ssl.create_default_context()
+def _no_context() -> ssl.SSLContext:
+    """Stands for one until `use_settings`: without certificates, it costs next to nothing."""
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
+def use_settings(
+    client: ClientXMPP, tls: str, context: ssl.SSLContext, mechanisms: tuple[str, ...]
+) -> None:
+    """Let `client` connect and log in as amoc's own clients do.
+
+    Args:
+        client: The client; an SSL context that its class has chosen stays.
+        tls: What xmpp_tls may be.
+        context: The one for all clients.
+        mechanisms: Those of SASL that it may use.
+    """
+    if client.ssl_context is _no_context():
+        client.ssl_context = context
+    client.enable_direct_tls = tls == options.DIRECT
+    client.enable_starttls = tls in (options.STARTTLS, options.AUTO)
+    client.enable_plaintext = tls in (options.OFF, options.AUTO)
+    plugin = client.plugin["feature_mechanisms"]
+    plugin.config.update(dict.fromkeys(UNENCRYPTED, client.enable_plaintext))
+    plugin.use_mechs = set(mechanisms)
 
 
 class Watched(ClientXMPP):
@@ -60,7 +83,7 @@ class Watched(ClientXMPP):
     on_raised: Callable[[BaseException], object] | None = None
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
-        named.setdefault("ssl_context", ssl_context())
+        named.setdefault("ssl_context", _no_context())
         named.setdefault("loop", asyncio_greenlet.running().loop)
         super().__init__(*arguments, **named)
 

@@ -18,10 +18,11 @@ from amoc.base.loop_guard import guard_loop
 from amoc.base.waiting import Waiter, interrupt, wait
 from amoc.users.user import UserStopped
 from amoc.xmpp import meters
-from tests.unit.xmpp.fake import count
+from tests.unit.xmpp.fake import HEADER, OFFER, SASL, Conn, FakeServer, TlsConn, count, serving
 from tests.unit.xmppd.sockets import Daemon
 
 PATIENCE_S = 20.0
+NS_TLS = b"xmlns='urn:ietf:params:xml:ns:xmpp-tls'"
 
 
 @pytest.fixture(scope="module")
@@ -241,6 +242,49 @@ def test_a_refused_login_and_a_refused_connection_are_errors_as_of_connect(serve
     with pytest.raises(xmpp.ConnectError):
         xmpp.slixmpp_client(Chatter, 1, server="127.0.0.1:1", attempts=1)
     assert count(meters.connection_failures) == before + 2
+
+
+def refusing(conn: Conn) -> None:
+    assert isinstance(conn, TlsConn)
+    conn.expect(rb"<stream:stream[^>]*>")
+    conn.say(HEADER + OFFER)
+    conn.expect(rb"<auth[^>]*>[^<]*</auth>")
+    conn.say(b"<failure %s><not-authorized/></failure>" % SASL)
+
+
+def refusing_after_starttls(conn: Conn) -> None:
+    assert isinstance(conn, StartTlsConn)
+    conn.expect(rb"<stream:stream[^>]*>")
+    conn.say(HEADER + b"<stream:features><starttls %s/></stream:features>" % NS_TLS)
+    conn.expect(rb"<starttls [^>]*>")
+    conn.say(b"<proceed %s/>" % NS_TLS)
+    conn.start_tls()
+    refusing(conn)
+
+
+class StartTlsConn(TlsConn):
+    scheme = ""
+
+    def begin(self) -> None:
+        """Nothing: TLS comes later."""
+
+
+@pytest.mark.parametrize(
+    ("speaks", "script"), [(TlsConn, refusing), (StartTlsConn, refusing_after_starttls)]
+)
+@pytest.mark.parametrize("trusted", [True, False])
+def test_tls_is_that_of_the_settings(
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    speaks: type[Conn],
+    script: Any,
+    trusted: bool,
+) -> None:
+    request.getfixturevalue("authority" if trusted else "session_authority")
+    wanted = xmpp.SaslError if trusted else xmpp.CertificateError
+    monkeypatch.setattr(FakeServer, "speaks", speaks)
+    with serving(script) as fake, pytest.raises(wanted):
+        xmpp.slixmpp_client(Chatter, 1, server=fake.address, attempts=1)
 
 
 def test_what_is_no_client_of_slixmpps_is_refused(server: str) -> None:
