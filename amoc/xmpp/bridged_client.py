@@ -8,6 +8,7 @@ connection does.
 from __future__ import annotations
 
 import ssl
+from functools import partial
 from math import inf
 from time import monotonic_ns
 from typing import Any, Final, Generic, Self, TypeVar, cast
@@ -25,7 +26,6 @@ from amoc.xmpp import (
     asyncio_greenlet,
     causes,
     errors,
-    identity,
     meters,
     options,
     securing,
@@ -33,7 +33,7 @@ from amoc.xmpp import (
     tls_errors,
 )
 from amoc.xmpp.asyncio_greenlet import NotInTime, Work, never_begun
-from amoc.xmpp.identity import Identity
+from amoc.xmpp.connecting import Plan
 from amoc.xmpp.lane import Lane
 from amoc.xmpp.ledger import ledger
 from amoc.xmpp.retrying import persist, usual
@@ -59,34 +59,31 @@ class Watcher:
         failure: What has ended it.
         lane: Its part in the account of messages, while it is logged in.
         logged_in: The wait for the session.
-        server: Where it connects to.
         waiting: The calls that the user's greenlets wait for.
     """
 
     client: ClientXMPP
 
-    def __init__(self, me: Identity, server: Server, tls: str, mechanisms: tuple[str, ...]) -> None:
-        self.server = server
-        self.who = f"{me.bare_jid} at {server}"
+    def __init__(self, plan: Plan, server: Server) -> None:
+        self.who = f"{plan.me.bare_jid} at {server}"
         self.owner: Any = getcurrent()
         self.waiting: set[AnyWaiter] = set()
         self.logged_in: Waiter[bool] = Waiter()
         self.failure: BaseException | None = None
         self.connected = self.closed = False
         self.lane: Lane | None = None
-        self._me = me
-        self._tls = tls
-        self._mechanisms = mechanisms
+        self._plan = plan
+        self._server = server
 
     def build(self, kind: Any, arguments: dict[str, Any]) -> None:
         """Make slixmpp's client, and hear of what happens to it."""
-        me = self._me
-        resource = options.xmpp_resource.get()
-        jid = f"{me.bare_jid}/{resource}" if resource else me.bare_jid
+        me, terms = self._plan.me, self._plan.terms
+        jid = f"{me.bare_jid}/{terms.resource}" if terms.resource else me.bare_jid
         client = self.client = watched(kind)(jid, me.password, **arguments)
         client.on_raised = self.fail
-        terms = securing.terms_for(me.user_id, me.domain, self.server)
-        use_settings(client, self._tls, terms.context, self._mechanisms)
+        tls = options.DIRECT if self._server.scheme == TCP_TLS else self._plan.tls
+        context = securing.terms_for(me.user_id, me.domain, self._server).context
+        use_settings(client, tls, context, terms.mechanisms)
         for event, handler in (
             ("session_start", self._on_session),
             ("connection_failed", self._on_no_connection),
@@ -115,7 +112,7 @@ class Watcher:
             self.fail(connect_error(error, self.who, None))
 
     def _on_no_tls(self, error: ssl.SSLError) -> None:
-        self.fail(tls_errors.refused(error, self.who, self._me.domain))
+        self.fail(tls_errors.refused(error, self.who, self._plan.me.domain))
 
     def _on_refused(self, answer: Any) -> None:
         condition = answer["condition"] if answer else "invalid-mechanism"
@@ -297,18 +294,7 @@ class SlixmppClient(Generic[C]):
 
 
 def connect(
-    kind: type[C],
-    user_id: int | None,
-    *,
-    username: str | None,
-    password: str | None,
-    domain: str | None,
-    server: str | None,
-    tls: str | None,
-    mechanism: str | None,
-    timeout: float | None,
-    attempts: int | None,
-    arguments: dict[str, Any],
+    kind: type[C], plan: Plan, attempts: int | None, arguments: dict[str, Any]
 ) -> SlixmppClient[C]:
     """See `amoc.xmpp.slixmpp_bridge.slixmpp_client`."""
     if not isinstance(kind, type) or not issubclass(kind, ClientXMPP):
@@ -316,35 +302,24 @@ def connect(
             f"slixmpp_client needs slixmpp.ClientXMPP or a subclass of it, got {kind!r}"
         )
     use_fast_scram()
-    me = identity.identity(user_id, username, password, domain)
-    seconds = options.xmpp_connect_timeout.get() if timeout is None else timeout
     most = options.xmpp_connect_attempts.get() if attempts is None else attempts
-    mechanisms = (mechanism,) if mechanism else options.names(options.xmpp_mechanisms.get())
-    mode = options.xmpp_tls.get() if tls is None else tls
-    if mode not in options.TLS_MODES:
-        raise ScenarioError(f"tls must be one of {', '.join(options.TLS_MODES)}, got {mode!r}")
-    if mechanisms == ("ANONYMOUS",):
-        me = me._replace(username="")
-
-    def attempt(failed: int, target: str | None) -> SlixmppClient[C]:
-        address = server_addresses.server_for(me.user_id, failed, me.domain, target or server)
-        if address.scheme not in (TCP, TCP_TLS):
-            raise ScenarioError(f"slixmpp_client speaks TCP only, got the server {address}")
-        secured = options.DIRECT if address.scheme == TCP_TLS else mode
-        return _attempt(kind, Watcher(me, address, secured, mechanisms), seconds, arguments)
-
-    return persist(attempt, usual(most))
+    return persist(partial(_attempt, kind, plan, arguments), usual(most))
 
 
 def _attempt(
-    kind: type[C], watcher: Watcher, seconds: float, arguments: dict[str, Any]
+    kind: type[C], plan: Plan, arguments: dict[str, Any], failed: int, target: str | None
 ) -> SlixmppClient[C]:
+    me = plan.me
+    server = server_addresses.server_for(me.user_id, failed, me.domain, target or plan.server)
+    if server.scheme not in (TCP, TCP_TLS):
+        raise ScenarioError(f"slixmpp_client speaks TCP only, got the server {server}")
+    watcher = Watcher(plan, server)
     who = watcher.who
     try:
-        _, address = server_addresses.resolve(watcher.server, seconds)[0]
+        _, address = server_addresses.resolve(server, plan.timeout)[0]
     except OSError as error:
         raise errors.ConnectError(
-            f"{who}: the name {watcher.server.host} cannot be resolved: {error.strerror or error}",
+            f"{who}: the name {server.host} cannot be resolved: {error.strerror or error}",
             causes.NAME_UNKNOWN,
         ) from None
     own = asyncio_greenlet.running()
@@ -353,9 +328,9 @@ def _attempt(
     begin_ns = monotonic_ns()
     try:
         own.soon(watcher.client.connect, address[0], address[1])
-        if not wait(watcher.logged_in, seconds):
+        if not wait(watcher.logged_in, plan.timeout):
             raise errors.ConnectTimeout(
-                f"{who}: there was no session within {seconds:g} s (xmpp_connect_timeout)",
+                f"{who}: there was no session within {plan.timeout:g} s (xmpp_connect_timeout)",
                 causes.TIMEOUT_LOGIN,
             )
     except BaseException:

@@ -100,10 +100,10 @@ def slixmpp_client(
         ScenarioError: `kind` is none of slixmpp's, or as `connect`.
     """
     preload()
-    from amoc.xmpp import bridged_client  # asyncio and slixmpp, for those who use them
+    # asyncio and slixmpp, for those who use them; and what uses this module for stanzas.
+    from amoc.xmpp import bridged_client, connecting
 
-    return bridged_client.connect(
-        kind,
+    plan = connecting.plan_of(
         user_id,
         username=username,
         password=password,
@@ -112,6 +112,5 @@ def slixmpp_client(
         tls=tls,
         mechanism=mechanism,
         timeout=timeout,
-        attempts=attempts,
-        arguments=arguments,
     )
+    return bridged_client.connect(kind, plan, attempts, arguments)
