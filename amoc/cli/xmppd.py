@@ -23,6 +23,13 @@ from amoc.cli.param_types import whole
     show_default=True,
     help="Maximum number of connections.",
 )
+@click.option(
+    "--processes",
+    type=whole(1, 64),
+    default=1,
+    show_default=True,
+    help="Processes that hold connections, each as many as it may have file descriptors.",
+)
 @click.option("--lifeline", is_flag=True, hidden=True, help="Exit when standard input ends.")
 @click.option("--stats", is_flag=True, help="Print statistics at the end.")
 @click.option("--tls", is_flag=True, help="Offer STARTTLS, and take direct TLS on the same port.")

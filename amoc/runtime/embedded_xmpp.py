@@ -18,12 +18,14 @@ from amoc.base.clock import S_NS, now_ns
 from amoc.base.errors import AmocError, PeerError, ResourceError
 from amoc.ipc.rpc import XMPPD_ADDRESS, XMPPD_S, Later
 from amoc.runtime.child import ChildProcess
-from amoc.scenario import fd_budget
 
 DOMAIN = "xmpp_domain"
 TLS = "xmpp_tls"
 TLS_VERIFY = "xmpp_tls_verify"
 POLL_S = 0.02
+FDS_OF_ITS_OWN = 200
+"""File descriptors that a process of the server needs beside those of connections."""
+MAX_PROCESSES = 64
 _LISTENING = re.compile(r"xmppd listening on (\S+:\d+)\b")
 
 
@@ -99,8 +101,6 @@ class EmbeddedXmpp:
 
     def _start(self) -> None:
         try:
-            limit = process.raise_fd_limit()
-            fd_budget.check_fds(self._connections, 1, 1, limit, "embedded XMPP server")
             with tempfile.TemporaryDirectory(prefix="amoc-") as directory:
                 self._await_start(Path(directory) / "xmppd.pem")
         except (AmocError, OSError) as error:
@@ -110,6 +110,8 @@ class EmbeddedXmpp:
 
     def _await_start(self, certificate: Path) -> None:
         arguments = ["--port=0", f"--domain={self._domain}", f"--connections={self._connections}"]
+        each = max(1, process.raise_fd_limit() - FDS_OF_ITS_OWN)
+        arguments.append(f"--processes={min(-(-self._connections // each), MAX_PROCESSES)}")
         self._certificate_file = certificate
         if self._tls:
             arguments.append(f"--tls-ca-file={certificate}")

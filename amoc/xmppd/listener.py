@@ -22,13 +22,15 @@ from amoc.base.clock import S_NS, now_ns
 from amoc.base.errors import ClosedError, ResourceError, UsageError
 from amoc.xmpp.wire.elements import STREAM_END, stream_error, stream_header
 from amoc.xmpp.wire.mechanisms import SERVER_MECHANISMS
+from amoc.xmppd import front
 from amoc.xmppd.deadlines import Deadlines
-from amoc.xmppd.descriptors import connection_limit
+from amoc.xmppd.descriptors import RESERVE, connection_limit
 from amoc.xmppd.jids import JidError, prepare_domain
 from amoc.xmppd.limits import Limits
+from amoc.xmppd.relay import READ, Fronts, Relayed
 from amoc.xmppd.routing import Domain
 from amoc.xmppd.statistics import Statistics
-from amoc.xmppd.transport import READ, Transport
+from amoc.xmppd.transport import Transport
 from amoc.xmppd.websocket import FirstBytes
 
 if TYPE_CHECKING:
@@ -116,6 +118,8 @@ class Server:
         self._wanted = connections
         self._transports: set[Transport] = set()
         self._socket: _socket.socket | None = None
+        self._front_sockets: list[_socket.socket] = []
+        self._fronts: Fronts | None = None
         self._empty = Event()
         self._started_ns = 0
         self._exhausted = False
@@ -140,6 +144,20 @@ class Server:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}"
 
+    def fork_fronts(self, count: int) -> None:
+        """Let `count` processes hold the connections, see `front`; before `start`.
+
+        They are forked, so there must be no gevent loop in this process yet.
+
+        Raises:
+            ResourceError: The address cannot be listened on, or there are too few file descriptors.
+        """
+        share = -(-self._wanted // count)
+        connection_limit(share + RESERVE)
+        self._socket = self._listen()
+        # Each can take more than its share, so that the one too many is told that it is.
+        self._front_sockets = front.fork(count, self._socket, share + RESERVE, self.limits)
+
     def start(self) -> None:
         """Listens, and serves whenever the gevent loop runs.
 
@@ -149,12 +167,16 @@ class Server:
         """
         if self._started_ns:
             raise ClosedError("this Server was started before; make another one")
-        self.capacity = connection_limit(self._wanted)
-        self._socket = self._listen()
+        fronts = self._front_sockets
+        self.capacity = self._wanted if fronts else connection_limit(self._wanted)
+        self._socket = self._socket or self._listen()
         self.port = self._socket.getsockname()[1]
         self.loop = gevent.get_hub().loop
         self._started_ns = now_ns()
         self._acceptor = self.loop.io(self._socket.fileno(), READ)
+        if fronts:
+            self._fronts = Fronts(self.loop, fronts, self._welcome)
+            self._accepting = True  # they do
         self._tick()
         self._flusher = self.loop.prepare()
         self._flusher.start(self._flush)
@@ -183,6 +205,8 @@ class Server:
         for watcher in (self._flusher, self._ticker):
             watcher.stop()
             watcher.close()
+        if self._fronts is not None:
+            self._fronts.close()
 
     def statistics(self) -> Statistics:
         """The server's statistics up to now."""
@@ -240,8 +264,11 @@ class Server:
             sock.setblocking(False)
             self._welcome(sock)
 
-    def _welcome(self, sock: _socket.socket) -> None:
+    def _welcome(self, sock: _socket.socket | Relayed) -> None:
         counts = self.domain.counts
+        if self._socket is None:
+            sock.close()  # too late
+            return
         counts.connections_accepted += 1
         if len(self._transports) >= self.capacity:
             counts.connections_refused += 1
@@ -255,6 +282,8 @@ class Server:
             return
         transport = Transport(self, sock)
         transport.session = FirstBytes(self.domain, transport)
+        if isinstance(sock, Relayed):
+            sock.slow = transport.end_choked
         self._transports.add(transport)
         self._empty.clear()
         counts.connections_peak = max(counts.connections_peak, len(self._transports))
@@ -279,6 +308,8 @@ class Server:
             dirty, self.dirty = self.dirty, []
             for transport in dirty:
                 transport.flush()
+        if self._fronts is not None:
+            self._fronts.flush()
 
     def _tick(self) -> None:
         now = now_ns()

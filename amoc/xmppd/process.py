@@ -21,7 +21,7 @@ from amoc.base.errors import ResourceError
 from amoc.xmppd import certificate
 from amoc.xmppd.limits import Limits
 from amoc.xmppd.listener import Server
-from amoc.xmppd.transport import READ
+from amoc.xmppd.relay import READ
 
 if TYPE_CHECKING:
     from gevent._types import _Watcher
@@ -35,6 +35,7 @@ def serve(
     port: int = 5222,
     domain: str = "localhost",
     connections: int = 2000,
+    processes: int = 1,
     anonymous: bool = True,
     lifeline: bool = False,
     stats: bool = False,
@@ -56,6 +57,8 @@ def serve(
         port: 0 is any free port.
         domain: The one domain that is served.
         connections: How many connections must be possible at once.
+        processes: How many processes hold the connections; with more than one, beside this one,
+            which has all the rest.
         anonymous: Whether to offer ANONYMOUS, which some clients choose without being asked.
         lifeline: Whether to stop when standard input ends, and when the parent process dies.
         stats: Whether to write the statistics at the end as well.
@@ -81,6 +84,8 @@ def serve(
         tls=_tls(host, domain, tls_certificate, tls_key, tls_ca_file) if tls else None,
         tls_required=tls_required,
     )
+    if processes > 1:
+        server.fork_fronts(processes)
     server.start()
     stopping = Event()
     watchers = _watch_signals(server, stopping)

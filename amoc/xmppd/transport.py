@@ -23,6 +23,7 @@ from ssl import SSLError
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from amoc.xmpp.transports.tls_engine import TlsEngine
+from amoc.xmppd.relay import READ, WRITE, Relayed
 
 if TYPE_CHECKING:
     from gevent._types import _IoWatcher
@@ -71,8 +72,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("amoc.xmppd")
 
 CHUNK_BYTES: Final = 16_384
-READ: Final = 1
-WRITE: Final = 2
 
 
 class Life(IntEnum):
@@ -126,7 +125,7 @@ class Transport:
 
     session: Reader
 
-    def __init__(self, server: Server, sock: Socket) -> None:
+    def __init__(self, server: Server, sock: Socket | Relayed) -> None:
         self._server = server
         self._socket = sock
         self._out: bytes | bytearray | None = None
@@ -135,7 +134,9 @@ class Transport:
         self._life = Life.OPEN
         self._eof = False
         self._writer: _IoWatcher | None = None
-        self._reader = server.loop.io(sock.fileno(), READ)
+        self._reader: _IoWatcher | Relayed = (
+            sock if isinstance(sock, Relayed) else server.loop.io(sock.fileno(), READ)
+        )
 
     def __repr__(self) -> str:
         queued = len(self._out) if self._out is not None else 0
@@ -230,6 +231,7 @@ class Transport:
         if sent:
             self._sent(bytearray(memoryview(out)[sent:]))
         if self._writer is None:
+            assert not isinstance(self._socket, Relayed)  # that takes all
             self._writer = self._server.loop.io(self._socket.fileno(), WRITE)
             self._writer.start(self.flush)
             self._server.stalled.restart(self)

@@ -1,0 +1,287 @@
+"""Connections that other processes hold: frames over one socket instead of a socket for each.
+
+A process may have only so many file descriptors. So with more connections than that, front
+processes (`front`) accept and hold them, and pass bytes on to the one process that knows what they
+mean: it has all the sessions, rooms and archives. To its transports a `Relayed` connection is what
+a socket is to others.
+
+A frame is its kind, the number of the connection, which its front process has given it, and the
+length of what follows.
+"""
+
+from __future__ import annotations
+
+import logging
+import struct
+from _socket import socket as Socket  # noqa: N812 - the plain one, whether patched or not
+from collections.abc import Callable, Iterator
+from enum import IntEnum
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from gevent._types import _IoWatcher, _Loop
+
+log = logging.getLogger("amoc.xmppd")
+
+HEADER: Final = struct.Struct("!BII")
+CHUNK_BYTES: Final = 262_144
+CONGESTED: Final = 4_194_304
+"""While more than that waits for the other process, nothing is read that would add to it."""
+MAX_WAITING: Final = 268_435_456
+"""Bytes that may wait for the other process; more, and it is taken for dead."""
+READ: Final = 1
+WRITE: Final = 2
+
+
+class Frame(IntEnum):
+    """What a frame says of a connection. All but DATA and CLOSE go one way only."""
+
+    DATA = 0
+    """Bytes of the client, or for it."""
+    OPEN = 1
+    """Up: it was accepted."""
+    EOF = 2
+    """Up: the client has closed its side."""
+    LOST = 3
+    """Up: it is gone."""
+    SLOW = 4
+    """Up: the client does not read what was sent to it."""
+    SHUT = 5
+    """Down: nothing more will be sent; tell the client when it has read all."""
+    CLOSE = 6
+    """Down: close it at once."""
+
+
+class Link:
+    """One end of the socket between two processes: frames out and in.
+
+    Attributes:
+        waiting: How many bytes wait to be sent.
+    """
+
+    def __init__(
+        self, loop: _Loop, sock: Socket, on_frame: Callable[[int, int, bytes], object],
+        on_end: Callable[[], object],
+    ) -> None:  # fmt: skip
+        """Begin to read.
+
+        Args:
+            loop: Where it runs.
+            sock: A connected stream socket.
+            on_frame: Called with each frame: kind, number, and content.
+            on_end: Called once when the other process is gone.
+        """
+        sock.setblocking(False)
+        self._sock = sock
+        self._on_frame = on_frame
+        self._on_end = on_end
+        self._in = bytearray()
+        self._out = bytearray()
+        self._ended = False
+        self._writer: _IoWatcher = loop.io(sock.fileno(), WRITE)
+        self._writing = False
+        self._reader: _IoWatcher = loop.io(sock.fileno(), READ)
+        self._reader.start(self._readable)
+
+    @property
+    def waiting(self) -> int:
+        """How many bytes wait to be sent."""
+        return len(self._out)
+
+    def put(self, kind: int, number: int, data: bytes | bytearray = b"") -> None:
+        """Queue a frame, to be sent by `flush`."""
+        if not self._ended:
+            self._out += HEADER.pack(kind, number, len(data))
+            self._out += data
+
+    def flush(self) -> None:
+        """Send what is queued, the rest when the other process has read some."""
+        while self._out and not self._ended:
+            try:
+                sent = self._sock.send(self._out)
+            except (BlockingIOError, InterruptedError):
+                break
+            except OSError:
+                self.close()
+                return
+            del self._out[:sent]
+        if len(self._out) > MAX_WAITING:
+            self.close()
+        elif bool(self._out) != self._writing and not self._ended:
+            self._writing = not self._writing
+            if self._writing:
+                self._writer.start(self.flush)
+            else:
+                self._writer.stop()
+
+    def read(self, on: bool) -> None:
+        """Read on, or do not read."""
+        if self._ended:
+            return
+        if on:
+            self._reader.start(self._readable)
+        else:
+            self._reader.stop()
+
+    def close(self) -> None:
+        """End it; what has not been sent is lost."""
+        if self._ended:
+            return
+        self._ended = True
+        self._out.clear()
+        for watcher in (self._reader, self._writer):
+            watcher.stop()
+            watcher.close()
+        self._sock.close()
+        self._on_end()
+
+    def _readable(self) -> None:
+        try:
+            chunk = self._sock.recv(CHUNK_BYTES)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            chunk = b""
+        if not chunk:
+            self.close()
+            return
+        self._in += chunk
+        for kind, number, data in self._frames():
+            self._on_frame(kind, number, data)
+
+    def _frames(self) -> Iterator[tuple[int, int, bytes]]:
+        at = 0
+        data = bytes(self._in)
+        while len(data) - at >= HEADER.size:
+            kind, number, length = HEADER.unpack_from(data, at)
+            end = at + HEADER.size + length
+            if end > len(data):
+                break
+            yield kind, number, data[at + HEADER.size : end]
+            at = end
+        del self._in[:at]
+
+
+class Relayed:
+    """A connection that a front process holds, in place of a socket and of its watcher."""
+
+    __slots__ = ("_chunk", "_link", "_lost", "_number", "_readable", "slow")
+
+    def __init__(self, link: Link, number: int) -> None:
+        self._link = link
+        self._number = number
+        self._chunk: bytes | None = None
+        self._lost = False
+        self._readable: Callable[[], object] | None = None
+        self.slow: Callable[[], object] | None = None
+
+    def hear(self, kind: int, data: bytes) -> None:
+        """The front process says something of it."""
+        if kind == Frame.SLOW:
+            if self.slow is not None:
+                self.slow()
+            return
+        self._lost = kind == Frame.LOST
+        self._chunk = data
+        if self._readable is not None:
+            self._readable()
+
+    # What a watcher has
+
+    def start(self, readable: Callable[[], object]) -> None:
+        """Call `readable` when there is something to read."""
+        self._readable = readable
+
+    def stop(self) -> None:
+        """Call it no more."""
+        self._readable = None
+
+    # What a socket has
+
+    def recv(self, _most: int) -> bytes:
+        """What has come."""
+        if self._lost:
+            raise ConnectionResetError
+        chunk, self._chunk = self._chunk, None
+        if chunk is None:
+            raise BlockingIOError
+        return chunk
+
+    def send(self, data: bytes | bytearray) -> int:
+        """Pass bytes on, all of them."""
+        self._link.put(Frame.DATA, self._number, data)
+        return len(data)
+
+    def shutdown(self, _how: int) -> None:
+        """Nothing more will be sent."""
+        self._link.put(Frame.SHUT, self._number)
+
+    def close(self) -> None:
+        """Close it; harmless the second time, for it is a socket and a watcher."""
+        if self._readable is not None or self.slow is not None:
+            self._readable = self.slow = None
+        if not self._lost:
+            self._lost = True
+            self._link.put(Frame.CLOSE, self._number)
+
+
+class Fronts:
+    """All front processes, as the process sees them that has the sessions.
+
+    Attributes:
+        links: To each of those that live.
+    """
+
+    def __init__(
+        self, loop: _Loop, sockets: list[Socket], welcome: Callable[[Relayed], object]
+    ) -> None:
+        """Listen to them.
+
+        Args:
+            loop: Where it runs.
+            sockets: One for each.
+            welcome: Called with each new connection; sets its `Relayed.slow`.
+        """
+        self._welcome = welcome
+        self._reading = True
+        self.links: list[Link] = []
+        for sock in sockets:
+            self._add(loop, sock)
+
+    def _add(self, loop: _Loop, sock: Socket) -> None:
+        connections: dict[int, Relayed] = {}
+
+        def hear(kind: int, number: int, data: bytes) -> None:
+            if kind == Frame.OPEN:
+                connections[number] = opened = Relayed(link, number)
+                self._welcome(opened)
+            elif (known := connections.get(number)) is not None:
+                if kind == Frame.LOST:  # it always has the last word
+                    del connections[number]
+                known.hear(kind, data)
+
+        def ended() -> None:
+            self.links.remove(link)
+            if connections:
+                log.error("a front process of xmppd is gone, with %d clients", len(connections))
+            for known in list(connections.values()):
+                known.hear(Frame.LOST, b"")
+            connections.clear()
+
+        link = Link(loop, sock, hear, ended)
+        self.links.append(link)
+
+    def flush(self) -> None:
+        """Send what is queued for them; while much is, nothing more is taken from any."""
+        for link in list(self.links):
+            link.flush()
+        reading = all(link.waiting <= CONGESTED for link in self.links)
+        if reading != self._reading:
+            self._reading = reading
+            for link in self.links:
+                link.read(reading)
+
+    def close(self) -> None:
+        """Let them end."""
+        for link in list(self.links):
+            link.close()
