@@ -18,7 +18,7 @@ from amoc.xmpp import causes, tls_errors, tracing
 from amoc.xmpp.errors import BadStreamError, Disconnected, SeeOtherHost, StreamError
 from amoc.xmpp.stanza import Stanza
 from amoc.xmpp.transports.connection import Connection, Piece, Transport
-from amoc.xmpp.transports.tcp import HARD_LIMIT, SOFT_LIMIT
+from amoc.xmpp.transports.tcp import HARD_LIMIT, SOFT_LIMIT, TcpTransport
 from amoc.xmpp.transports.tls import TlsTransport
 from amoc.xmpp.wire import first_bytes
 from amoc.xmpp.wire.channel_binding import Channel
@@ -235,7 +235,11 @@ class Stream:
         how, cause = "closed the connection", causes.CLOSED
         if error is not None:
             how, cause = f"is gone: {_reason(error)}", causes.of_loss(error)
-        self.fail(Disconnected(f"{self.who}: the server {how} {self._framing.place}", cause))
+        place = self._framing.place
+        if self._framing.opening and not self.version and isinstance(self._transport, TcpTransport):
+            # Most servers that expect TLS hang up on what is none, without a word.
+            place += "; if this is a port for direct TLS, use xmpp_tls=direct or xmpps://"
+        self.fail(Disconnected(f"{self.who}: the server {how} {place}", cause))
 
 
 _OTHER_PROTOCOLS: Final = {

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from amoc import xmpp
+from tests.servers.certificates import ServerCertificates
 from tests.servers.daemon import XmppServer
 from tests.servers.ejabberd import Ejabberd
 from tests.servers.embedded import Embedded
@@ -64,6 +65,26 @@ def ejabberd_services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ejab
 def embedded_services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedded]:
     """amoc's own server."""
     with Embedded(tmp_path_factory.mktemp("embedded")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> ServerCertificates:
+    """The certificates of the servers with TLS."""
+    return ServerCertificates(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture(scope="session", params=["prosody", "ejabberd"])
+def tls_server(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    certificates: ServerCertificates,
+) -> Iterator[XmppServer]:
+    """A server that speaks TLS, with accounts for users 1 to 100."""
+    kind = {"prosody": Prosody, "ejabberd": Ejabberd}[request.param]
+    kind.available()
+    directory = tmp_path_factory.mktemp(f"{request.param}-tls")
+    with kind(directory, 100, certificates=certificates) as server:
         yield server
 
 

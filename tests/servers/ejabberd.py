@@ -10,20 +10,22 @@ import shutil
 from http.client import HTTPConnection
 from pathlib import Path
 
+from tests.servers.certificates import ServerCertificates
 from tests.servers.daemon import DEADLINE_S, XmppServer, free_ports, required
 
 # Where Debian keeps Erlang's libraries for each architecture.
 _LIBRARIES = Path("/usr/lib")
 _CONFIG = """
-hosts: ["{domain}", "{anonymous}"]
+hosts: ["{domain}", "{anonymous}"{tls_hosts}]
 loglevel: warning
 listen:
   - {{ip: "127.0.0.1", port: {api}, module: ejabberd_http,
       request_handlers: {{/api: mod_http_api, /ws: ejabberd_http_ws, /bosh: mod_bosh{handlers}}}}}
   - {{ip: "127.0.0.1", port: {components}, module: ejabberd_service,
       hosts: {{"{component}": {{password: "{component_secret}"}}}}}}
-  - {{ip: "127.0.0.1", port: {port}, module: ejabberd_c2s, backlog: 4096, max_stanza_size: 262144}}
-auth_method: internal
+  - {{ip: "127.0.0.1", port: {port}, module: ejabberd_c2s, backlog: 4096,
+      max_stanza_size: 262144{starttls}}}{listeners}
+{certfiles}auth_method: internal
 auth_password_format: plain
 host_config: {{"{anonymous}": {{auth_method: anonymous, anonymous_protocol: sasl_anon}}}}
 registration_timeout: infinity
@@ -44,6 +46,19 @@ _MODULES = """,
 """
 
 
+_DIRECT = """
+  - {{ip: "127.0.0.1", port: {port}, module: ejabberd_c2s, backlog: 4096,
+      tls: true, protocol_options: [no_tlsv1_3]}}"""
+
+
+def _certfiles(certificates: ServerCertificates) -> str:
+    # It takes each host's by the name in the certificate; one that has none gets another's.
+    return (
+        f"certfiles: ['{certificates.valid}', '{certificates.expired}']\n"
+        f"ca_file: '{certificates.ca}'\nc2s_cafile: '{certificates.ca}'\n"
+    )
+
+
 class Ejabberd(XmppServer):
     """A running ejabberd."""
 
@@ -56,18 +71,28 @@ class Ejabberd(XmppServer):
         if not shutil.which("erl") or not any(_LIBRARIES.glob("*/ejabberd-*/ebin/ejabberd.app")):
             required("ejabberd is not installed (apt install ejabberd)")
 
-    def __init__(self, directory: Path, accounts: int = 0, services: bool = False) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        accounts: int = 0,
+        services: bool = False,
+        certificates: ServerCertificates | None = None,
+    ) -> None:
         """Start it in `directory`, with accounts ``user_1`` / ``password_1`` up to `accounts`.
 
         With `services` it has rooms, archives, nodes and so on, which change what becomes of
-        messages.
+        messages. With `certificates` it speaks TLS.
         """
-        port, api, self.component_port = free_ports(3)
+        port, api, self.component_port, self.direct_tls_port = free_ports(4)
         self.http_port = api
         config = directory / "ejabberd.yml"
         config.write_text(
             _CONFIG.format(
                 port=port,
+                tls_hosts=', "expired.localhost", "misnamed.localhost"' if certificates else "",
+                starttls=", starttls: true, tls_verify: true" if certificates else "",
+                listeners=_DIRECT.format(port=self.direct_tls_port) if certificates else "",
+                certfiles=_certfiles(certificates) if certificates else "",
                 api=api,
                 components=self.component_port,
                 handlers=_HANDLERS if services else "",

@@ -10,9 +10,12 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from tests.servers.certificates import ServerCertificates
 from tests.servers.daemon import DEADLINE_S, XmppServer, free_ports, required
 
 TLS_ONLY = "tls.localhost"
+TLS_1_2 = "old.localhost"
+RESUMABLE = ", options = { no_ticket = false }"
 
 _CONFIG = """
 run_as_root = true
@@ -25,7 +28,8 @@ network_settings = {{ tcp_backlog = 4096 }}
 limits = {{}}
 interfaces = {{ "127.0.0.1" }}
 c2s_ports = {{ {port} }}
-c2s_direct_tls_ports = {{}}
+c2s_direct_tls_ports = {{ {direct} }}
+{direct_ssl}
 s2s_ports = {{}}
 http_ports = {{ {http} }}
 http_external_url = "http://127.0.0.1:{http}/"
@@ -46,9 +50,10 @@ allow_registration = true
 authentication = "internal_plain"
 
 VirtualHost "{domain}"
-VirtualHost "{anonymous}"
+{ssl}VirtualHost "{anonymous}"
     authentication = "anonymous"
 {services}
+{tls_hosts}
 VirtualHost "{tls_only}"
     c2s_require_encryption = true
     ssl = {{ key = "{directory}/tls.key", certificate = "{directory}/tls.crt" }}
@@ -80,14 +85,22 @@ class Prosody(XmppServer):
         if not shutil.which("prosody"):
             required("prosody is not installed (apt install prosody)")
 
-    def __init__(self, directory: Path, accounts: int = 0, services: bool = False) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        accounts: int = 0,
+        services: bool = False,
+        certificates: ServerCertificates | None = None,
+    ) -> None:
         """Start it in `directory`, with accounts ``user_1`` / ``password_1`` up to `accounts`.
 
         With `services` it has rooms, archives, nodes and so on, which cost time and change what
-        becomes of messages.
+        becomes of messages. With `certificates` it speaks TLS.
         """
-        port, self.http_port, self.component_port = free_ports(3)
+        port, self.http_port, self.component_port, self.direct_tls_port = free_ports(4)
         _write_accounts(directory / "data" / self.domain / "accounts", accounts)
+        if certificates:
+            _write_accounts(directory / "data" / TLS_1_2.replace(".", "%2e") / "accounts", accounts)
         _write_certificate(directory)
         config = directory / "prosody.cfg.lua"
         # Others may not create nodes.
@@ -102,6 +115,12 @@ class Prosody(XmppServer):
             _CONFIG.format(
                 directory=directory,
                 port=port,
+                direct=self.direct_tls_port if certificates else "",
+                direct_ssl="c2s_direct_tls_" + _ssl(certificates.valid).strip()
+                if certificates
+                else "",
+                ssl=_ssl(certificates.valid, RESUMABLE) if certificates else "",
+                tls_hosts=_tls_hosts(certificates) if certificates else "",
                 http=self.http_port,
                 components=self.component_port,
                 modules=_MODULES if services else "",
@@ -114,6 +133,24 @@ class Prosody(XmppServer):
         command = ["prosody", "--config", str(config), "-F"]
         ports = (self.http_port, self.component_port) if services else (self.http_port,)
         super().__init__(command, port, directory / "prosody.log", {}, *ports)
+
+
+def _ssl(file: str, more: str = "") -> str:
+    return f'    ssl = {{ key = "{file}", certificate = "{file}"{more} }}\n'
+
+
+def _direct_ssl(file: str) -> str:
+    return "c2s_direct_tls_" + _ssl(file).strip()
+
+
+def _tls_hosts(certificates: ServerCertificates) -> str:
+    anonymous = '    authentication = "anonymous"\n'
+    hosts = (
+        ("expired.localhost", anonymous + _ssl(certificates.expired)),
+        ("misnamed.localhost", anonymous + _ssl(certificates.misnamed)),
+        (TLS_1_2, _ssl(certificates.valid, ', protocol = "tlsv1_2"')),
+    )
+    return "".join(f'VirtualHost "{name}"\n{rest}' for name, rest in hosts)
 
 
 def _write_accounts(directory: Path, count: int) -> None:
