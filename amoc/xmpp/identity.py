@@ -72,8 +72,13 @@ def _domain(user_id: int | None, setting: str) -> str:
 def address(whom: str | int) -> str:
     """The JID of `whom`: a user's number becomes its bare JID, text is a JID already."""
     if isinstance(whom, int):
-        return f"{filled(options.xmpp_username.get(), whom)}@{domain_of(whom)}"
+        return _address(whom, options.xmpp_username.get(), options.xmpp_domain.get())
     return str(whom)
+
+
+@lru_cache(maxsize=65_536)
+def _address(number: int, username: str, domain: str) -> str:
+    return f"{filled(username, number)}@{_domain(number, domain)}"
 
 
 def number_of(jid: str) -> int | None:
@@ -95,7 +100,7 @@ _escaped = lru_cache(maxsize=65_536)(escape)
 
 @lru_cache(maxsize=65_536)
 def _escaped_address(number: int, username: str, domain: str) -> str:
-    return escape(f"{filled(username, number)}@{_domain(number, domain)}")
+    return escape(_address(number, username, domain))
 
 
 def attribute(whom: str | int) -> str:

@@ -145,7 +145,9 @@ def from_jid(whom: str | int) -> Match:
     def test(stanza: Stanza) -> bool:
         jid = identity.address(whom)
         sender = stanza.xml.get("from", "")
-        return sender == jid or ("/" not in jid and bare(sender) == jid)
+        return sender == jid or (
+            sender.startswith(jid) and bare(sender) == jid  # so `jid` has no resource
+        )
 
     return Match(test, f"from_jid({whom!r})")
 
