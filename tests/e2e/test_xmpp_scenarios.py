@@ -54,4 +54,5 @@ def test_it_runs_on_the_embedded_server(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", [name for name in SCENARIOS if name != "muc_light"])
 def test_it_runs_on_prosody(name: str, tmp_path: Path, prosody_services: Prosody) -> None:
-    is_well(name, tmp_path, "--set", f"xmpp_servers={prosody_services.address}")
+    servers = f"xmpp_servers={prosody_services.address}"
+    is_well(name, tmp_path, "--set", servers, "--set", "xmpp_tls=off")
