@@ -275,7 +275,7 @@ def resume_by(plan: Plan, session: Session, patience: Patience) -> bool:
         else:
             _count_new(begin_ns)
             meters.stanzas_unacknowledged.inc(len(management.sent))
-        session.go_on(talk.stream, jid, talk.early)
+        session.go_on(talk.stream, jid, talk.early, resumed)
         return resumed
 
     try:

@@ -186,8 +186,10 @@ class Session(Owner):
         for stanza in early:
             self.on_stanza(stanza)
 
-    def go_on(self, stream: Stream, jid: str, early: list[Stanza]) -> None:
-        """Go on on another stream; see `begin`."""
+    def go_on(self, stream: Stream, jid: str, early: list[Stanza], resumed: bool) -> None:
+        """Go on on another stream; see `begin`. One that was not resumed is in no room."""
+        if not resumed:
+            self._end_watchers()
         self.stream = stream
         self.jid = jid
         self.closed = self._told = False
@@ -327,6 +329,9 @@ class Session(Owner):
     def let_go(self) -> None:
         """It will not go on: end what follows it."""
         self.on_received = []  # they may hold the client, and it this session: break the circle
+        self._end_watchers()
+
+    def _end_watchers(self) -> None:
         for watcher in (self.watchers or {}).values():
             watcher.on_end()
         self.watchers = None

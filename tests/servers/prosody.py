@@ -59,7 +59,8 @@ VirtualHost "{tls_only}"
     ssl = {{ key = "{directory}/tls.key", certificate = "{directory}/tls.crt" }}
 """
 _MODULES = """,
-    "mam", "pep", "vcard_legacy", "private", "carbons", "csi_simple", "blocklist", "offline"
+    "mam", "pep", "vcard_legacy", "private", "carbons", "csi_simple", "blocklist", "offline",
+    "smacks"
 """
 _SERVICES = """
 Component "conference.{domain}" "muc"

@@ -230,3 +230,33 @@ def test_a_rooms_archive(connect: Connect, room_name: str) -> None:
         bodies = [[one.message.body for one in page.messages] for page in pages]
         assert bodies == [["n3", "n4"], ["n1", "n2"]]
         assert alice.receive_nowait(xmpp.is_message & xmpp.has_body("n1")) is None
+
+
+def test_a_resumed_session_is_still_in_its_room(connect: Connect, room_name: str) -> None:
+    with connect() as alice, connect(resumable=True) as bob, alice.join(room_name) as room:
+        there = bob.join(room_name, nick="bob")
+        room.wait_member("bob", PATIENCE_S)
+        bob.cut(reset=True)
+        room.say("while bob was away")
+        assert bob.resume(PATIENCE_S)
+        assert there.receive(timeout=PATIENCE_S).body == "while bob was away"
+        there.say("back")
+        assert room.receive(xmpp.has_body("back"), PATIENCE_S)
+        there.leave(PATIENCE_S)
+
+
+def test_a_session_that_was_bound_anew_is_in_no_room(connect: Connect, room_name: str) -> None:
+    inside = count(meters.rooms_joined)
+    with connect() as alice, connect(resumable=True) as bob, alice.join(room_name) as room:
+        there = bob.join(room_name, nick="bob")
+        room.wait_member("bob", PATIENCE_S)
+        bob.cut(reset=True)
+        connect(bob.user_id).close()  # it takes the place of the one that was lost
+        assert not bob.resume(PATIENCE_S)
+        with pytest.raises(ClosedError, match="has left, or its session ended"):
+            there.say("hello?")
+        assert count(meters.rooms_joined) - inside == 1
+        with bob.join(room_name, nick="bob") as again:
+            again.say("hello")
+            assert room.receive(timeout=PATIENCE_S).body == "hello"
+    assert count(meters.rooms_joined) == inside

@@ -145,12 +145,12 @@ class Room(Conversation):
 
         Raises:
             RoomLeftError: It was kicked or banned, or the room is gone.
-            ClosedError: It has left.
+            ClosedError: It has left, or the session was lost and not resumed.
         """
         if self._state.failure is not None:
             raise copy_of(self._state.failure)
         if self._state.left:
-            raise ClosedError(f"{self._state.who}: the user has left this room")
+            raise ClosedError(f"{self._state.who}: the user has left, or its session ended")
 
     # Waiting
 
