@@ -210,8 +210,9 @@ def connect_by(plan: Plan, patience: Patience, kind: type[C]) -> C:
 
 
 def _connect(plan: Plan, kind: type[C], failed: int, target: str | None) -> C:
-    begin_ns = monotonic_ns()
-    talk, jid = _log_in(plan.at(target), failed, lambda talk, features: _bind(plan, talk, features))
+    talk, jid, begin_ns = _log_in(
+        plan.at(target), failed, lambda talk, features: _bind(plan, talk, features)
+    )
     _count_new(begin_ns)
     session = Session(talk.stream, jid, plan.inbox_size, plan.interrupts)
     session.resumable = plan.terms.management == RESUMABLE
@@ -267,13 +268,13 @@ def resume_by(plan: Plan, session: Session, patience: Patience) -> bool:
             target = management.location
         left = max((patience.until_ns - monotonic_ns()) / S_NS, 0.001)
         short = plan._replace(timeout=min(plan.timeout, left))
-        talk, jid = _log_in(short.at(target), failed, settle)
+        talk, jid, connect_ns = _log_in(short.at(target), failed, settle)
         resumed = resuming.stream_of(talk).management is management
         if resumed:
             meters.sessions_resumed.inc()
             meters.resumption.record_ns(monotonic_ns() - begin_ns)
         else:
-            _count_new(begin_ns)
+            _count_new(connect_ns)
             meters.stanzas_unacknowledged.inc(len(management.sent))
         session.go_on(talk.stream, jid, talk.early, resumed)
         return resumed
@@ -284,8 +285,13 @@ def resume_by(plan: Plan, session: Session, patience: Patience) -> bool:
         pause.wait_resumed()
 
 
-def _log_in(plan: Plan, attempt: int, settle: Settle[T]) -> tuple[Negotiation, T]:
-    """Connect and log in, and do `settle` after that; the login, and what that returned."""
+def _log_in(plan: Plan, attempt: int, settle: Settle[T]) -> tuple[Negotiation, T, int]:
+    """Connect and log in, and do `settle` after that.
+
+    Returns:
+        The login, what `settle` returned, and when it began to connect: the embedded server may
+        have had to start before.
+    """
     me = plan.me
     server = server_addresses.server_for(me.user_id, attempt, me.domain, plan.server)
     who = f"{me.bare_jid} at {server}"
@@ -301,7 +307,7 @@ def _log_in(plan: Plan, attempt: int, settle: Settle[T]) -> tuple[Negotiation, T
         if plan.terms.register and me.username:
             talk.register(features, me)
         talk.authenticate(features, me, plan.terms)
-        return talk, settle(talk, talk.open(me.domain))
+        return talk, settle(talk, talk.open(me.domain)), begin_ns
     except BaseException as error:
         if isinstance(error, errors.BadStreamError):
             talk.stream.fail(error)  # tells the server what it did wrong

@@ -24,6 +24,10 @@ SCENARIOS: dict[str, tuple[dict[str, object], list[str]]] = {
         {"interval": 0.3, "where": "service"},
         ["publish.result", "subscribe.result", "event"],
     ),
+    "reconnect": (
+        {"interval": 0.2, "lasts": 1, "xmpp_reconnect_pause": 0.2},
+        ["sessions_resumed", "outage", "messages_received"],
+    ),
     "registration": ({"stay": 0.1, "repeat_interval": 200}, ["registration", "unregister"]),
     "transports": ({"interval": 0.1, "repeat_interval": 200}, ["session", "request.result"]),
 }
