@@ -37,7 +37,7 @@ from amoc.xmpp.connecting import Plan
 from amoc.xmpp.lane import Lane
 from amoc.xmpp.ledger import ledger
 from amoc.xmpp.retrying import persist, usual
-from amoc.xmpp.server_url import TCP, TCP_TLS, Server
+from amoc.xmpp.server_url import TCP, Server
 from amoc.xmpp.slixmpp_shared import use_fast_scram, use_settings, watched
 from amoc.xmpp.sockets import connect_error
 from amoc.xmpp.stanza import Stanza
@@ -81,7 +81,7 @@ class Watcher:
         jid = f"{me.bare_jid}/{terms.resource}" if terms.resource else me.bare_jid
         client = self.client = watched(kind)(jid, me.password, **arguments)
         client.on_raised = self.fail
-        tls = options.DIRECT if self._server.scheme == TCP_TLS else self._plan.tls
+        tls = options.DIRECT if self._server.secure else self._plan.tls
         context = securing.terms_for(me.user_id, me.domain, self._server).context
         use_settings(client, tls, context, terms.mechanisms)
         for event, handler in (
@@ -311,7 +311,7 @@ def _attempt(
 ) -> SlixmppClient[C]:
     me = plan.me
     server = server_addresses.server_for(me.user_id, failed, me.domain, target or plan.server)
-    if server.scheme not in (TCP, TCP_TLS):
+    if server.transport != TCP:
         raise ScenarioError(f"slixmpp_client speaks TCP only, got the server {server}")
     watcher = Watcher(plan, server)
     who = watcher.who

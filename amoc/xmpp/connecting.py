@@ -16,24 +16,26 @@ from typing import Any, Final, NamedTuple, TypeVar, cast
 from amoc.base import pause
 from amoc.base.clock import S_NS
 from amoc.base.errors import ScenarioError
-from amoc.xmpp import errors, identity, meters, options, resuming, securing, server_addresses
+from amoc.xmpp import (
+    errors,
+    identity,
+    meters,
+    options,
+    reaching,
+    resuming,
+    securing,
+    server_addresses,
+)
 from amoc.xmpp.client import Client
 from amoc.xmpp.identity import Identity
 from amoc.xmpp.login import Features, Negotiation, Terms
 from amoc.xmpp.managed_stream import ManagedStream
 from amoc.xmpp.options import RESUMABLE, UNMANAGED
 from amoc.xmpp.retrying import Patience, can_follow, persist, usual
-from amoc.xmpp.server_url import BOSH, TCP, TCP_TLS, WEBSOCKET, Server
+from amoc.xmpp.server_url import TCP
 from amoc.xmpp.session import Session
-from amoc.xmpp.sockets import connected_to
-from amoc.xmpp.stanza import PARSERS
 from amoc.xmpp.stream import Stream
-from amoc.xmpp.transports.connection import Connection, Transport
-from amoc.xmpp.transports.tcp import TcpTransport
-from amoc.xmpp.transports.websocket import open_websocket
-from amoc.xmpp.wire.framing import Framer
 from amoc.xmpp.wire.mechanisms import MECHANISMS
-from amoc.xmpp.wire.message_framing import MessageFramer
 
 T = TypeVar("T")
 C = TypeVar("C", bound=Client)
@@ -298,7 +300,10 @@ def _log_in(plan: Plan, attempt: int, settle: Settle[T]) -> tuple[Negotiation, T
     begin_ns = monotonic_ns()
     kind = Stream if plan.terms.management == UNMANAGED else ManagedStream
     deadline_ns = begin_ns + int(min(plan.timeout, 1e9) * S_NS)
-    talk = Negotiation(_connection(server, plan, who, deadline_ns), who, deadline_ns, kind)
+    wanted = reaching.Terms(me.user_id, me.domain, plan.tls, plan.timeout, plan.max_stanza_bytes)
+    talk = Negotiation(
+        reaching.connection_to(server, wanted, who, deadline_ns), who, deadline_ns, kind
+    )
     try:
         features = talk.open(me.domain)
         mode = plan.tls if server.scheme == TCP and plan.tls != options.DIRECT else options.OFF
@@ -313,26 +318,3 @@ def _log_in(plan: Plan, attempt: int, settle: Settle[T]) -> tuple[Negotiation, T
             talk.stream.fail(error)  # tells the server what it did wrong
         talk.stream.abort()
         raise
-
-
-def _connection(server: Server, plan: Plan, who: str, deadline_ns: int) -> Connection:
-    """A connection to `server`, by the transport that its scheme names."""
-    scheme = server.scheme
-    if scheme == TCP and plan.tls == options.DIRECT:
-        scheme = TCP_TLS
-    elif scheme in (WEBSOCKET, BOSH) and plan.tls in (options.STARTTLS, options.DIRECT):
-        raise ScenarioError(f"tls is {plan.tls}, so {server} must begin with {scheme}s://")
-    sock = connected_to(server, server_addresses.source_for(plan.me.user_id), who, deadline_ns)
-    below: Transport = TcpTransport(sock)
-    if scheme == TCP_TLS:
-        try:
-            terms = securing.terms_for(plan.me.user_id, plan.me.domain, server)
-        except BaseException:
-            below.close()
-            raise
-        below = securing.secured(below, terms, who, deadline_ns)
-    if scheme == WEBSOCKET:
-        limit = plan.max_stanza_bytes
-        transport = open_websocket(below, server, who, limit, deadline_ns)
-        return Connection(transport, MessageFramer(PARSERS, limit))
-    return Connection(below, Framer(PARSERS, plan.max_stanza_bytes))

@@ -12,6 +12,7 @@ from amoc.base.clock import parse_duration
 from amoc.scenario.settings import setting
 from amoc.xmpp.server_url import parse_servers
 from amoc.xmpp.transports import tls_context
+from amoc.xmpp.wire.bosh import MAX_REQUESTS, MAX_WAIT_S
 from amoc.xmpp.wire.mechanisms import MAX_SCRAM_ITERATIONS, MECHANISMS, PASSWORD_MECHANISMS
 
 AUTO: Final = "auto"
@@ -74,6 +75,14 @@ def _at_least(least: float) -> Callable[[float], None]:
     return check
 
 
+def _between(least: int, most: int) -> Callable[[int], None]:
+    def check(value: int) -> None:
+        if not least <= value <= most:
+            raise ValueError(f"must be from {least} to {most}")
+
+    return check
+
+
 def _seconds(raw: object) -> object:
     return parse_duration(raw) if isinstance(raw, str) else raw
 
@@ -85,10 +94,16 @@ Seconds = Annotated[float, BeforeValidator(_seconds)]
 
 xmpp_servers = setting(
     "",
-    "XMPP servers to connect to, as host:port, xmpps://host:port (direct TLS), ws://host:port/path"
-    " (WebSocket) or http://host:port/path (BOSH), with commas in between; users are spread over"
-    " them by number; empty: amoc runs an embedded one",
+    "XMPP servers to connect to, as host:port, xmpps://host:port (direct TLS), ws:// or"
+    " wss://host:port/path (WebSocket), http:// or https://host:port/path (BOSH), with commas in"
+    " between; users are spread over them by number; empty: amoc runs an embedded one",
     verify=_check_servers,
+)
+xmpp_transport = setting(
+    "tcp",
+    "How the embedded server is spoken to, tcp or websocket; the addresses of other servers say it"
+    " themselves",
+    verify=["tcp", "websocket"],
 )
 xmpp_domain = setting(
     "localhost",
@@ -196,6 +211,22 @@ xmpp_max_stanza_bytes = setting(
     1 << 20,
     "Longest stanza that a server may send; a longer one ends the user's stream",
     verify=_at_least(1000),
+)
+xmpp_bosh_wait = setting(
+    60,
+    "BOSH: most seconds that the server may hold a request while it has nothing to say",
+    verify=_between(1, MAX_WAIT_S),
+)
+xmpp_bosh_hold = setting(
+    1,
+    "BOSH: requests that the server may hold at once; 0: it answers each at once, and is asked"
+    " once a second",
+    verify=_between(0, MAX_REQUESTS - 1),
+)
+xmpp_bosh_requests = setting(
+    2,
+    "BOSH: requests at once, each over a connection of its own; one more than xmpp_bosh_hold",
+    verify=_between(1, MAX_REQUESTS),
 )
 xmpp_source_addresses = setting(
     "",

@@ -68,7 +68,10 @@ def _embedded() -> tuple[Server, ...]:
     if servers is None:
         answer = rpc.ask(rpc.XMPPD_ADDRESS, timeout_s=rpc.XMPPD_S + 5.0, interruptible=True)
         address, _, certificate = answer.partition("\n")
-        servers = _embedded_of[run] = server_url.parse_servers(address)
+        servers = server_url.parse_servers(address)
+        if options.xmpp_transport.get() == "websocket":
+            servers = tuple(server_url.over_websocket(server) for server in servers)
+        _embedded_of[run] = servers
         _certificates.clear()
         _certificates.update(dict.fromkeys(servers, certificate))
     return servers

@@ -10,11 +10,19 @@ from typing import Final, NamedTuple
 
 DEFAULT_PORT: Final = 5222
 TCP: Final = "xmpp"
-TCP_TLS: Final = "xmpps"
 WEBSOCKET: Final = "ws"
 BOSH: Final = "http"
 
-_PORTS: Final = {TCP: DEFAULT_PORT, TCP_TLS: 5223, WEBSOCKET: 80, BOSH: 80}
+_SECURE: Final = {"xmpps": TCP, "wss": WEBSOCKET, "https": BOSH}
+"""Transports with TLS from the first byte on, by their schemes."""
+_PORTS: Final = {
+    TCP: DEFAULT_PORT,
+    WEBSOCKET: 80,
+    BOSH: 80,
+    "xmpps": 5223,
+    "wss": 443,
+    "https": 443,
+}
 _PATHS: Final = {WEBSOCKET: "/xmpp-websocket", BOSH: "/http-bind"}
 """Where most servers have it; used when a URL ends with the port."""
 
@@ -25,7 +33,7 @@ class Server(NamedTuple):
     Attributes:
         host: Its name, or its address by number.
         port: Its port.
-        scheme: How it is spoken to: one of the schemes of this module.
+        scheme: How it is spoken to: `TCP`, `WEBSOCKET` or `BOSH`, or one of these over TLS.
         path: The path of the URL; empty over TCP.
     """
 
@@ -33,6 +41,16 @@ class Server(NamedTuple):
     port: int
     scheme: str = TCP
     path: str = ""
+
+    @property
+    def transport(self) -> str:
+        """`TCP`, `WEBSOCKET` or `BOSH`."""
+        return _SECURE.get(self.scheme, self.scheme)
+
+    @property
+    def secure(self) -> bool:
+        """Whether TLS comes first."""
+        return self.scheme in _SECURE
 
     @property
     def authority(self) -> str:
@@ -82,21 +100,22 @@ def parse_server(text: str) -> Server:
         and not set(host) & set("@?# ")
         and host.isprintable()
     )
-    if not valid or (slash and scheme in (TCP, TCP_TLS)):
+    usual_path = _PATHS.get(_SECURE.get(scheme, scheme), "")
+    if not valid or (slash and not usual_path):
         example = (
-            "host:port, such as 127.0.0.1:5222 or [::1]:5222"
-            if scheme in (TCP, TCP_TLS)
-            else f"{scheme}://host:port/path, such as {scheme}://127.0.0.1:5280{_PATHS[scheme]}"
+            f"{scheme}://host:port/path, such as {scheme}://127.0.0.1:5280{usual_path}"
+            if usual_path
+            else "host:port, such as 127.0.0.1:5222 or [::1]:5222"
         )
         raise ValueError(f"must be {example}, got {text!r}")
-    if scheme in (TCP, TCP_TLS):
+    if not usual_path:
         return Server(host, int(port), scheme)
     if not path.isascii() or not path.isprintable() or " " in path or "#" in path:
         raise ValueError(
             "must have a path of ASCII characters without spaces and '#' (use %20 and the like),"
             f" got {text!r}"
         )
-    return Server(host, int(port), scheme, slash + path if path else _PATHS[scheme])
+    return Server(host, int(port), scheme, slash + path if path else usual_path)
 
 
 @lru_cache(maxsize=16)
@@ -107,6 +126,11 @@ def parse_servers(text: str) -> tuple[Server, ...]:
         ValueError: One of them cannot be read.
     """
     return tuple(parse_server(one) for one in text.split(",") if one.strip())
+
+
+def over_websocket(server: Server) -> Server:
+    """The same server, if it speaks WebSocket on the same port."""
+    return Server(server.host, server.port, WEBSOCKET, _PATHS[WEBSOCKET])
 
 
 def _any_of(schemes: dict[str, int]) -> str:

@@ -15,7 +15,7 @@ from xml.etree.ElementTree import Element
 
 from amoc.base.tracebacks import copy_of
 from amoc.xmpp import causes, tls_errors, tracing
-from amoc.xmpp.errors import BadStreamError, Disconnected, SeeOtherHost, StreamError
+from amoc.xmpp.errors import BadStreamError, Disconnected, SeeOtherHost, StreamError, XmppError
 from amoc.xmpp.stanza import Stanza
 from amoc.xmpp.transports.connection import Connection, Piece, Transport
 from amoc.xmpp.transports.tcp import HARD_LIMIT, SOFT_LIMIT, TcpTransport
@@ -224,7 +224,9 @@ class Stream:
         if self.ended:
             return
         if isinstance(error, Violation):
-            self.fail(BadStreamError(self.who, error.condition, error.text))
+            error = BadStreamError(self.who, error.condition, error.text)
+        if isinstance(error, XmppError):
+            self.fail(error)
             return
         if isinstance(error, ssl.SSLError):
             self.fail(tls_errors.lost(error, self.who, self._framing.place))

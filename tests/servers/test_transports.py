@@ -14,7 +14,7 @@ from tests.servers.ejabberd import Ejabberd
 from tests.servers.prosody import Prosody
 
 PATIENCE_S = 20.0
-TRANSPORTS = ["websocket"]
+TRANSPORTS = ["websocket", "bosh"]
 
 pytestmark = pytest.mark.once
 
@@ -52,7 +52,7 @@ def test_a_wrong_password_is_refused(url: str) -> None:
 def test_users_of_different_transports_write_to_each_other(
     url: str, xmpp_server: XmppServer
 ) -> None:
-    with connect(url) as one, connect(xmpp_server.address) as other:
+    with connect(url) as one, connect(xmpp_server.address, tls="off") as other:
         for client in (one, other):
             client.send_presence()
             client.receive(xmpp.is_presence, timeout=PATIENCE_S)

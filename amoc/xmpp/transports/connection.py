@@ -39,9 +39,9 @@ class Transport(Protocol):
         Args:
             on_data: Called in the hub with each piece; it may close the transport, and must not
                 wait.
-            on_lost: Called once when the peer closed the connection (None), it broke (an OSError)
-                or the peer broke a rule of the transport (a Violation, the transport not being
-                closed then); never after `close`.
+            on_lost: Called once when the peer closed the connection (None), it broke (an OSError,
+                or an XmppError that says it all), or the peer broke a rule of the transport (a
+                Violation, the transport not being closed then); never after `close`.
         """
 
     def write(self, data: bytes) -> None:

@@ -131,13 +131,17 @@ class AnswerReader:
         parts = self._parts
         unbounded = not {"content-length", "transfer-encoding"} & parts.headers.keys()
         if parts.in_body and unbounded:
-            return self._answer(self._parser.get_status_code(), b"")
+            return self._answer(self._parser.get_status_code(), b"")._replace(keep_alive=False)
         return None
 
     def _answer(self, status: int, rest: bytes) -> Answer:
         parts = self._parts
         reason = parts.reason.decode("latin-1")
-        keep = self._parser.should_keep_alive()
+        # The parser's own opinion is that of the answer's middle: after its end it is reset.
+        wish = parts.headers.get("connection", "").lower()
+        keep = "close" not in wish and (
+            self._parser.get_http_version() == "1.1" or "keep-alive" in wish
+        )
         return Answer(status, reason, parts.headers, bytes(parts.body), keep, rest)
 
     def _not_http(self) -> Violation:

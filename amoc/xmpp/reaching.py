@@ -1,0 +1,92 @@
+"""From a server's address to a connection, by the transport that the address names.
+
+TLS, where it comes first, is for the host in the address over HTTP (RFC 9110 section 4.3.4), and
+for the user's domain over TCP (RFC 6120 section 13.7.2.1).
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from time import monotonic_ns
+from typing import Final, NamedTuple
+
+from amoc.base.clock import S_NS
+from amoc.base.errors import ScenarioError
+from amoc.xmpp import options, securing, server_addresses
+from amoc.xmpp.server_url import TCP, WEBSOCKET, Server
+from amoc.xmpp.sockets import connected_to
+from amoc.xmpp.stanza import PARSERS
+from amoc.xmpp.transports.bosh import BoshTransport
+from amoc.xmpp.transports.connection import Connection, Transport
+from amoc.xmpp.transports.tcp import TcpTransport
+from amoc.xmpp.transports.websocket import open_websocket
+from amoc.xmpp.wire.bosh import Dialogue, Polling
+from amoc.xmpp.wire.framing import Framer
+from amoc.xmpp.wire.message_framing import MessageFramer
+
+STANZAS_IN_AN_ANSWER: Final = 4
+"""Stanzas of xmpp_max_stanza_bytes that one answer over BOSH may hold."""
+
+
+class Terms(NamedTuple):
+    """Who connects, and how."""
+
+    user_id: int | None
+    domain: str
+    tls: str
+    """One of `options.TLS_MODES`."""
+    timeout: float
+    """For each connection, in seconds."""
+    max_stanza_bytes: int
+
+
+def connection_to(server: Server, terms: Terms, who: str, deadline_ns: int) -> Connection:
+    """A connection to `server`.
+
+    Args:
+        server: Where to, and how.
+        terms: Who connects.
+        who: User and server, for messages.
+        deadline_ns: When to give up, on the monotonic clock.
+
+    Raises:
+        ConnectError: There is none.
+        ScenarioError: TLS is wanted in a way that the transport does not know.
+    """
+    limit = terms.max_stanza_bytes
+    if server.transport == TCP:
+        return Connection(_bytes_to(server, terms, who, deadline_ns), Framer(PARSERS, limit))
+    if not server.secure and terms.tls in (options.STARTTLS, options.DIRECT):
+        raise ScenarioError(f"tls is {terms.tls}, so {server} must begin with {server.scheme}s://")
+    if server.transport == WEBSOCKET:
+        below = _bytes_to(server, terms, who, deadline_ns)
+        transport = open_websocket(below, server, who, limit, deadline_ns)
+        return Connection(transport, MessageFramer(PARSERS, limit))
+    hold = options.xmpp_bosh_hold.get()
+    requests = max(options.xmpp_bosh_requests.get(), hold + 1)
+    dialogue = Dialogue(PARSERS, Polling(options.xmpp_bosh_wait.get(), hold, requests))
+    dial = partial(_dial, server, terms, who)
+    return Connection(
+        BoshTransport(dial, dialogue, server, who, STANZAS_IN_AN_ANSWER * limit), dialogue
+    )
+
+
+def _dial(server: Server, terms: Terms, who: str) -> Transport:
+    """A connection for a session that needs several, at any time of it."""
+    return _bytes_to(server, terms, who, monotonic_ns() + int(min(terms.timeout, 1e9) * S_NS))
+
+
+def _bytes_to(server: Server, terms: Terms, who: str, deadline_ns: int) -> Transport:
+    """A connection that carries bytes, through TLS if that is to come first."""
+    source = server_addresses.source_for(terms.user_id)
+    below = TcpTransport(connected_to(server, source, who, deadline_ns))
+    over_tcp = server.transport == TCP
+    if not server.secure and not (over_tcp and terms.tls == options.DIRECT):
+        return below
+    try:
+        name = terms.domain if over_tcp else server.host
+        secrets = securing.terms_for(terms.user_id, name, server)
+    except BaseException:
+        below.close()
+        raise
+    return securing.secured(below, secrets, who, deadline_ns)

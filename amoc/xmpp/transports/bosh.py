@@ -1,0 +1,426 @@
+"""XMPP over HTTP (BOSH): a few connections that are kept alive, each with one request at a time.
+
+What the stream writes in one turn of the loop goes out in one request, when the rules allow one
+(`Dialogue`); else with the next one, and the number of bytes that wait is limited as everywhere.
+There is always a request for the server to answer. Answers are handed on in the order of their
+requests.
+
+A connection that is lost while it waits for an answer does not end the session: its request is sent
+again, with its number, over a new connection (XEP-0124 section 14.3), `MAX_RETRIES` times in a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+import gevent
+from gevent import get_hub
+
+from amoc.base.waiting import Waiter
+from amoc.xmpp import errors
+from amoc.xmpp.server_url import Server
+from amoc.xmpp.transports.connection import OnData, OnLost, Transport
+from amoc.xmpp.transports.tcp import SOFT_LIMIT, ignore
+from amoc.xmpp.wire.bosh import Dialogue, ends_session
+from amoc.xmpp.wire.http_answer import Answer, AnswerReader
+from amoc.xmpp.wire.parser import Violation
+
+if TYPE_CHECKING:
+    from gevent._types import _TimerWatcher
+
+Dial = Callable[[], Transport]
+"""Connects to the server once more; waits, and raises an XmppError."""
+
+MAX_RETRIES: Final = 3
+SPACING_S: Final = 0.005
+"""Between two requests on different connections, so that they arrive in their order. A server may
+take them in any, but ejabberd that gets the second one first does not look at it while it holds the
+first: for as long as `wait`.
+"""
+GRACE_S: Final = 15.0
+"""How much longer than agreed an answer may take."""
+OK: Final = 200
+FAILED_ON_THE_WAY: Final = frozenset((502, 503, 504))
+"""What a reverse proxy answers when it could not reach the server."""
+
+
+class _Line:
+    """One connection, with at most one request under way."""
+
+    __slots__ = ("_bosh", "_reader", "_timer", "polled_at", "request", "rid", "transport")
+
+    def __init__(self, bosh: BoshTransport, transport: Transport) -> None:
+        self._bosh = bosh
+        self._reader: AnswerReader | None = None
+        self._timer: _TimerWatcher | None = None
+        self.polled_at = 0.0  # when the request was made, if it says nothing
+        self.rid = 0
+        self.request = b""
+        self.transport = transport
+        transport.start(self._receive, self._lost)
+
+    @property
+    def free(self) -> bool:
+        """Whether a request can be sent."""
+        return self._reader is None
+
+    def send(self, rid: int, request: bytes, max_answer_bytes: int, seconds: float) -> None:
+        """Send a request, to be answered within so many seconds."""
+        self.rid = rid
+        self.request = request
+        self._reader = AnswerReader(max_answer_bytes)
+        self._timer = get_hub().loop.timer(seconds)
+        self._timer.start(self._overdue)
+        self.transport.write(request)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._stop_timer()
+        self._reader = None
+        self.transport.close()
+
+    def cut(self, reset: bool) -> None:
+        """Let the connection be gone; see `Transport.cut`."""
+        self._stop_timer()
+        self._reader = None
+        self.transport.cut(reset)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.stop()
+            self._timer.close()
+            self._timer = None
+
+    def _receive(self, data: bytes) -> None:
+        if self._reader is None:
+            self._bosh.line_failed(self, Violation("bad-format", "an answer must be asked for"))
+            return
+        try:
+            answer = self._reader.feed(data)
+        except Violation as violation:
+            self._bosh.line_failed(self, violation)
+            return
+        if answer is not None:
+            self._answered(answer)
+
+    def _answered(self, answer: Answer) -> None:
+        self._stop_timer()
+        self._reader = None
+        if not answer.keep_alive:
+            self.transport.close()
+        self._bosh.answered(self, answer)
+
+    def _lost(self, error: Exception | None) -> None:
+        reader = self._reader
+        if reader is not None and error is None:
+            try:
+                answer = reader.end()
+            except Violation as violation:
+                self._bosh.line_failed(self, violation)
+                return
+            if answer is not None:
+                self._answered(answer)
+                return
+        self._bosh.line_failed(self, error)
+
+    def _overdue(self) -> None:
+        self._bosh.line_failed(self, TimeoutError("it did not answer an HTTP request in time"))
+
+
+class BoshTransport:
+    """The connections of a session.
+
+    Attributes:
+        closed: Whether it was closed, by either side.
+    """
+
+    __slots__ = (
+        "_answers",
+        "_dial",
+        "_dialling",
+        "_dialogue",
+        "_drained",
+        "_expected",
+        "_head",
+        "_lines",
+        "_max_answer_bytes",
+        "_on_data",
+        "_on_lost",
+        "_poll_at",
+        "_pumping",
+        "_retries",
+        "_sent_at",
+        "_timer",
+        "_unanswered",
+        "_who",
+        "closed",
+    )
+
+    def __init__(
+        self, dial: Dial, dialogue: Dialogue, server: Server, who: str, max_answer_bytes: int
+    ) -> None:
+        """Connect for the first time.
+
+        Args:
+            dial: Makes a connection.
+            dialogue: Says what to send.
+            server: Whose name and path to ask for.
+            who: User and server, for messages.
+            max_answer_bytes: How long an answer may be.
+
+        Raises:
+            XmppError: As `dial`.
+        """
+        self._dial = dial
+        self._dialling = False
+        self._dialogue = dialogue
+        self._who = who
+        self._max_answer_bytes = max_answer_bytes
+        self._head = (
+            f"POST {server.path} HTTP/1.1\r\nHost: {server.host_header}\r\n"
+            "Content-Type: text/xml; charset=utf-8\r\nContent-Length: "
+        )
+        self._on_data: OnData = ignore
+        self._on_lost: OnLost = ignore
+        self._expected = 0  # the rid whose answer is to be handed on next; 0 when none is
+        self._answers: dict[int, bytes] = {}  # that came before their turn
+        self._unanswered: dict[int, bytes] = {}  # to be sent again: their connection was lost
+        self._drained: list[Waiter[bool]] = []
+        self._pumping = False
+        self._poll_at = 0.0
+        self._sent_at = 0.0
+        self._timer: _TimerWatcher | None = None  # to pump again
+        self._retries = 0
+        self.closed = False
+        self._lines = [_Line(self, dial())]
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that no request has taken, or the kernel has not."""
+        return self._dialogue.unsent + sum(line.transport.unsent for line in self._lines)
+
+    def start(self, on_data: OnData, on_lost: OnLost) -> None:
+        """Begin; see `Transport`. `on_data` is called with the bodies of answers."""
+        self._on_data = on_data
+        self._on_lost = on_lost
+
+    def write(self, data: bytes) -> None:
+        """Send an element with the next request; empty when the dialogue itself has to say one."""
+        if self.closed:
+            return
+        self._dialogue.say(data)
+        if not self._pumping:
+            self._pumping = True
+            get_hub().loop.run_callback(self._pump)
+
+    def wait_drained(self, timeout: float) -> bool:
+        """Wait until most was sent; see `Transport`."""
+        if self.unsent <= SOFT_LIMIT:
+            return True
+        waiter: Waiter[bool] = Waiter()
+        self._drained.append(waiter)
+        try:
+            return waiter.wait(timeout)
+        finally:
+            if waiter in self._drained:
+                self._drained.remove(waiter)
+
+    def close(self) -> None:
+        """Send what can be sent at once, and close all. Harmless the second time."""
+        if self.closed:
+            return
+        self._pump()
+        self.closed = True
+        for line in self._over():
+            line.close()
+
+    def cut(self, reset: bool) -> None:
+        """Be gone without the end of the session."""
+        if self.closed:
+            return
+        self.closed = True
+        for line in self._over():
+            line.cut(reset)
+
+    def _over(self) -> list[_Line]:
+        """Forget all there is; the connections, which are left to be closed."""
+        self._on_data = self._on_lost = ignore
+        self._stop_timer()
+        self._unanswered.clear()
+        self._answers.clear()
+        self._wake_senders()
+        lines, self._lines = self._lines, []
+        return lines
+
+    # What lines tell
+
+    def answered(self, line: _Line, answer: Answer) -> None:
+        """A request was answered."""
+        if line.transport.closed:
+            self._drop(line)
+        if answer.status != OK:
+            self._refused(line, answer)
+            return
+        self._retries = 0
+        self._answers[line.rid] = answer.body
+        self._hand_on()
+        if self.closed:
+            return
+        self._poll_at = line.polled_at + self._dialogue.poll_s if self._dialogue.idle else 0.0
+        self._pump()
+        if self.unsent <= SOFT_LIMIT:
+            self._wake_senders()
+
+    def line_failed(self, line: _Line, error: Exception | None) -> None:
+        """A connection is gone, or what came over it is no HTTP."""
+        if self.closed:
+            return
+        waited = not line.free
+        line.close()
+        self._drop(line)
+        if isinstance(error, Violation):
+            if self._dialogue.sid:
+                self._on_lost(error)
+            else:
+                text = errors.quoted(error.text)
+                self._on_lost(errors.UpgradeError(f"{self._who}: {text}"))
+            return
+        if not waited:
+            return  # it was idle: servers close such connections as they like
+        self._try_again(line, error)
+
+    def _refused(self, line: _Line, answer: Answer) -> None:
+        if answer.status in FAILED_ON_THE_WAY and self._dialogue.sid:
+            self._try_again(line, ConnectionAbortedError(f"it answered {answer} over HTTP"))
+            return
+        where = answer.headers.get("location")
+        if where and 300 <= answer.status < 400:
+            text = f"the server redirects BOSH to {where} ({answer}); use that"
+        else:
+            text = f"the server refuses a request of BOSH: {answer}"
+        text = errors.quoted(text)
+        if self._dialogue.sid:
+            self._on_lost(errors.Disconnected(f"{self._who}: {text}"))
+        else:
+            self._on_lost(errors.UpgradeError(f"{self._who}: {text}", answer.status))
+
+    def _try_again(self, line: _Line, error: Exception | None) -> None:
+        self._retries += 1
+        if not self._dialogue.sid or self._retries > MAX_RETRIES:
+            self._on_lost(error)
+            return
+        self._unanswered[line.rid] = line.request
+        self._pump()
+
+    def _hand_on(self) -> None:
+        """Hand on the answers whose turn it is."""
+        for body in self._answers.values():
+            if ends_session(body):  # some servers leave earlier requests without an answer then
+                self._on_data(body)
+                return
+        while not self.closed and self._expected in self._answers:
+            body = self._answers.pop(self._expected)
+            self._expected += 1
+            self._on_data(body)
+
+    # Requests
+
+    @property
+    def _under_way(self) -> int:
+        return sum(not line.free for line in self._lines) + len(self._unanswered)
+
+    def _pump(self) -> None:
+        """Send what can be sent now."""
+        self._pumping = False
+        if self.closed:
+            return
+        dialogue = self._dialogue
+        while self._unanswered:
+            line = self._free_line()
+            if line is None:
+                return
+            rid = min(self._unanswered)
+            self._send(line, rid, self._unanswered.pop(rid))
+        while dialogue.wants_request(self._under_way):
+            if self._under_way and (left := self._sent_at + SPACING_S - get_hub().loop.now()) > 0:
+                self._pump_later(left)
+                return
+            if not self._request():
+                return
+        if dialogue.wants_poll(self._under_way):
+            self._poll()
+
+    def _request(self, polled_at: float = 0.0) -> bool:
+        """Send the next request; whether there was a connection for it."""
+        line = self._free_line()
+        if line is None:
+            return False
+        line.polled_at = polled_at
+        rid, body = self._dialogue.request()
+        if not self._expected:
+            self._expected = rid
+        self._send(line, rid, f"{self._head}{len(body)}\r\n\r\n".encode() + body)
+        return True
+
+    def _send(self, line: _Line, rid: int, request: bytes) -> None:
+        seconds = self._dialogue.polling.wait + GRACE_S
+        get_hub().loop.update_now()
+        self._sent_at = get_hub().loop.now()
+        line.send(rid, request, self._max_answer_bytes, seconds)
+
+    def _poll(self) -> None:
+        """Make a request that says nothing; not at once again, if the server does not hold it."""
+        now = get_hub().loop.now()
+        if now < self._poll_at:
+            self._pump_later(self._poll_at - now)
+        else:
+            self._request(polled_at=now)
+
+    def _pump_later(self, seconds: float) -> None:
+        self._stop_timer()
+        self._timer = get_hub().loop.timer(seconds)
+        self._timer.start(self._pump)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.stop()
+            self._timer.close()
+            self._timer = None
+
+    # Connections
+
+    def _free_line(self) -> _Line | None:
+        """A connection for a request; None when one is being made, which will call `_pump`."""
+        for line in self._lines:
+            if line.free:
+                return line
+        if not self._dialling:
+            self._dialling = True
+            gevent.spawn(self._connect)
+        return None
+
+    def _connect(self) -> None:
+        try:
+            transport = self._dial()
+        except Exception as error:
+            if not self.closed:
+                self._on_lost(errors.Disconnected(f"{self._who}: the server is gone ({error})"))
+            return
+        finally:
+            self._dialling = False
+        if self.closed:
+            transport.close()
+            return
+        self._lines.append(_Line(self, transport))
+        self._pump()
+
+    def _drop(self, line: _Line) -> None:
+        if line in self._lines:
+            self._lines.remove(line)
+
+    def _wake_senders(self) -> None:
+        waiters, self._drained = self._drained, []
+        for waiter in waiters:
+            waiter.set(True)
+            get_hub().loop.run_callback(waiter.wake)

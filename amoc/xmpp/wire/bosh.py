@@ -1,0 +1,254 @@
+"""Pure. BOSH (XEP-0124, XEP-0206): a stream as pairs of HTTP requests and answers, without HTTP.
+
+A request's body wraps what we say, an answer's what the server says. The server holds up to `hold`
+requests until it has something to say, `wait` seconds at the most, so there is always one for it to
+answer. Requests are numbered (rid); the server takes them, and we read the answers, in this order,
+over whichever connection they come.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from typing import Final, NamedTuple
+from xml.etree.ElementTree import Element, SubElement
+
+from amoc.xmpp.wire.elements import STREAM_LANG
+from amoc.xmpp.wire.framing import Reader
+from amoc.xmpp.wire.message_framing import standalone
+from amoc.xmpp.wire.namespaces import (
+    FEATURES,
+    NS_BOSH,
+    NS_STREAM_ERRORS,
+    NS_STREAMS,
+    NS_XBOSH,
+    STREAM_ERROR,
+)
+from amoc.xmpp.wire.parser import Violation
+from amoc.xmpp.wire.parsers import Parsers
+from amoc.xmpp.wire.xml_text import escape
+
+BODY: Final = f"{{{NS_BOSH}}}body"
+MAX_FIRST_RID: Final = 1 << 52
+"""No number may pass 2**53."""
+MAX_REQUESTS: Final = 10
+"""Requests at once, whatever a server allows."""
+MAX_WAIT_S: Final = 3600
+MIN_POLL_S: Final = 1.0
+"""Between two requests that say nothing, when the server holds none of them."""
+
+_TERMINATES: Final = re.compile(rb"\s*<body\b[^>]*?\stype\s*=\s*[\"']terminate[\"']")
+_VERSION: Final = f"{{{NS_XBOSH}}}version"
+_URI: Final = f"{{{NS_BOSH}}}uri"
+_NAMESPACE: Final = f"{{{NS_BOSH}}}"
+
+
+def ends_session(body: bytes) -> bool:
+    """Whether the body of an answer says that the session is over."""
+    return _TERMINATES.match(body) is not None
+
+
+class Polling(NamedTuple):
+    """How a session asks for what the server has to say."""
+
+    wait: int
+    """Most seconds that the server may hold a request."""
+    hold: int
+    """Most requests that it may hold."""
+    requests: int
+    """Most requests at once."""
+
+
+class Dialogue:
+    """The client's side of a session, and the framing of the stream in it.
+
+    Attributes:
+        closed: Whether the stream is over; what follows is not looked at.
+        idle: Whether the last answer said nothing.
+        opening: Whether it waits for the features of a stream, at the beginning and after a
+            restart.
+        polling: What was asked for; after the first answer, what the server agreed to.
+        poll_s: Seconds between two requests that say nothing, if the first's answer says nothing.
+        sid: The session's id; empty until the first answer.
+        unsent: Bytes that no request has taken yet.
+    """
+
+    __slots__ = (
+        "_begin",
+        "_begun",
+        "_end",
+        "_ended",
+        "_parsers",
+        "_payloads",
+        "_rid",
+        "_version",
+        "closed",
+        "idle",
+        "opening",
+        "poll_s",
+        "polling",
+        "sid",
+        "unsent",
+    )
+
+    def __init__(self, parsers: Parsers[Element], polling: Polling) -> None:
+        self._parsers = parsers
+        self._payloads: list[bytes] = []
+        self._rid = random.randint(1, MAX_FIRST_RID)
+        self._begin = ""  # attributes of the request that begins a stream
+        self._begun = False
+        self._end = False
+        self._ended = False
+        self._version = ""
+        self.polling = polling
+        self.poll_s = MIN_POLL_S
+        self.closed = False
+        self.idle = False
+        self.opening = True
+        self.sid = ""
+        self.unsent = 0
+
+    # The framing
+
+    @property
+    def place(self) -> str:
+        """Where in the stream the last answer was, for a person."""
+        return "before the stream was opened" if self.opening else "between two stanzas"
+
+    def header(self, addresses: str) -> bytes:
+        """Let the next request begin the stream, or begin it anew (XEP-0206 sections 3 and 5)."""
+        if self._begun:
+            self._begin = f"{addresses} xml:lang='{STREAM_LANG}' xmpp:restart='true'"
+        else:
+            wait, hold, _ = self.polling
+            self._begin = (
+                f"{addresses} xml:lang='{STREAM_LANG}' wait='{wait}' hold='{hold}' ver='1.6'"
+                " content='text/xml; charset=utf-8' xmpp:version='1.0'"
+            )
+        return b""
+
+    def ending(self) -> bytes:
+        """Let the next request end the session (XEP-0124 section 13)."""
+        self._end = True
+        return b""
+
+    def restart(self) -> None:
+        """Expect the features of a new stream."""
+        self.opening = True
+
+    def close(self) -> None:
+        """Read no further."""
+        self.closed = True
+
+    def feed(self, data: bytes, reader: Reader[Element]) -> None:
+        """Tell `reader` what `data`, the body of an answer, holds.
+
+        Raises:
+            Violation: It is not what may come now.
+        """
+        if self.closed:
+            return
+        body = self._parsers.read(data)
+        if body.tag != BODY:
+            raise Violation("bad-format", f"an answer must be a <body/> of BOSH, got {body.tag}")
+        if not self.sid:
+            self._agree(body)
+        self.idle = not len(body)
+        for child in body:
+            if self.closed:
+                return
+            self._take(child, reader)
+        if body.get("type") == "terminate" and not self.closed:
+            self._terminate(body, reader)
+
+    def _take(self, child: Element, reader: Reader[Element]) -> None:
+        if child.tag.startswith(_NAMESPACE):
+            if child.tag == _URI:
+                return
+            raise Violation("invalid-namespace", "a stanza must not be in the namespace of BOSH")
+        if self.opening and child.tag != STREAM_ERROR:
+            if child.tag != FEATURES:
+                raise Violation("bad-format", f"stream features must come first, got {child.tag}")
+            self.opening = False
+            reader.on_header({"version": self._version})
+        child.tail = None
+        reader.on_element(child)
+
+    def _agree(self, body: Element) -> None:
+        """Read what the server makes of the session (section 7.2)."""
+        self.sid = body.get("sid", "")
+        if not self.sid and body.get("type") != "terminate":
+            raise Violation("bad-format", "the first answer must have a sid")
+        self._version = body.get(_VERSION, "")
+        asked = self.polling
+        hold = _number(body, "hold", asked.hold)
+        self.polling = Polling(
+            wait=min(_number(body, "wait", asked.wait), asked.wait),
+            hold=hold,
+            requests=max(1, min(_number(body, "requests", hold + 1), asked.requests)),
+        )
+        self.poll_s = max(MIN_POLL_S, _number(body, "polling", 0))
+
+    def _terminate(self, body: Element, reader: Reader[Element]) -> None:
+        """The server ends the session (section 17.2), which is an error when it says why."""
+        self.closed = True
+        condition = body.get("condition")
+        if condition is None or self._ended:  # we asked for it, and some name that as the reason
+            reader.on_close()
+            return
+        error = Element(STREAM_ERROR)
+        name = "see-other-host" if condition == "see-other-uri" else condition
+        SubElement(error, f"{{{NS_STREAM_ERRORS}}}{name}").text = body.findtext(_URI)
+        reader.on_element(error)
+
+    # The requests
+
+    def say(self, element: bytes) -> None:
+        """Let the next request say `element`."""
+        if element:
+            self._payloads.append(standalone(element))
+            self.unsent += len(element)
+
+    def wants_request(self, under_way: int) -> bool:
+        """Whether there is something to say, and the rules allow to say it now.
+
+        Args:
+            under_way: How many requests wait for their answers.
+        """
+        if self._ended or (under_way and not self.sid):
+            return False  # the first request is answered before the second is sent
+        if self._end and self.sid:
+            return under_way <= self.polling.requests  # one more than usual
+        return bool(self._payloads or self._begin) and under_way < self.polling.requests
+
+    def wants_poll(self, under_way: int) -> bool:
+        """Whether a request without anything to say is to be sent, for the server to answer."""
+        return not under_way and bool(self.sid) and not self._ended and not self.closed
+
+    def request(self) -> tuple[int, bytes]:
+        """The next request: its number and its body."""
+        self._rid += 1
+        sid = f" sid='{escape(self.sid)}'" if self.sid else ""
+        end = ""
+        if self._end and self.sid:
+            self._ended = True
+            end = " type='terminate'"
+        payload = b"".join(self._payloads)
+        begin, self._begin = self._begin, ""
+        self._begun = True
+        names = f" xmlns:xmpp='{NS_XBOSH}'" if begin else ""
+        if b"<stream:" in payload:
+            names += f" xmlns:stream='{NS_STREAMS}'"
+        self._payloads = []
+        self.unsent = 0
+        head = f"<body xmlns='{NS_BOSH}'{names} rid='{self._rid}'{sid}{begin}{end}"
+        return self._rid, head.encode() + (b">" + payload + b"</body>" if payload else b"/>")
+
+
+def _number(body: Element, name: str, default: int) -> int:
+    """An attribute that is a whole number, within the bounds of all that are."""
+    text = body.get(name, "")
+    if not (text.isascii() and text.isdigit() and len(text) <= 9):
+        return default
+    limit = MAX_REQUESTS if name in ("hold", "requests") else MAX_WAIT_S
+    return min(int(text), limit)

@@ -1,0 +1,393 @@
+"""XMPP over BOSH: requests and answers, in whatever order and over whatever connections."""
+
+from __future__ import annotations
+
+import gc
+import re
+from collections.abc import Callable
+
+import gevent
+import gevent.event
+import pytest
+
+from amoc import xmpp
+from amoc.xmpp.stream import Stream
+from amoc.xmpp.transports.bosh import MAX_RETRIES, BoshTransport
+from amoc.xmpp.transports.tcp import TcpTransport
+from amoc.xmpp.wire.bosh import Dialogue
+from tests.unit.xmpp.fake import (
+    BINDING,
+    BOUND,
+    MESSAGE,
+    OFFER,
+    PATIENCE_S,
+    SUCCESS,
+    Conn,
+    FakeServer,
+    connect,
+    serving,
+)
+
+CREATED = (
+    b" sid='s1' wait='30' hold='1' requests='2' xmlns:xmpp='urn:xmpp:xbosh' xmpp:version='1.0'"
+)
+NAMES = (
+    b" xmlns='http://jabber.org/protocol/httpbind' xmlns:stream='http://etherx.jabber.org/streams'"
+)
+TERMINATE = b" type='terminate'"
+
+Handler = Callable[["Request"], object]
+
+
+class BoshConn(Conn):
+    scheme = "http://"
+
+
+@pytest.fixture(autouse=True)
+def speaks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FakeServer, "speaks", BoshConn)
+
+
+def body(payload: bytes = b"", attributes: bytes = b"") -> bytes:
+    """The body of an answer; stanzas are put in their namespace, as they are in a stream."""
+    payload = re.sub(
+        rb"<(message|iq|presence|features)(?=[ >/])", rb"<\1 xmlns='jabber:client'", payload
+    )
+    return b"<body" + NAMES + attributes + b">" + payload + b"</body>"
+
+
+class Request:
+    """One request of the client, to be answered now or later."""
+
+    def __init__(self, conn: Conn, head: bytes, data: bytes) -> None:
+        self.conn = conn
+        self.head = head
+        self.data = data
+        found = re.search(rb" rid='(\d+)'", data)
+        assert found is not None
+        self.rid = int(found[1])
+
+    @property
+    def is_empty(self) -> bool:
+        return self.data.endswith(b"/>") and b"terminate" not in self.data
+
+    def answer(self, data: bytes, status: bytes = b"200 OK", extra: bytes = b"") -> None:
+        self.conn.sock.sendall(
+            b"HTTP/1.1 %b\r\nContent-Length: %d\r\n%b\r\n%b" % (status, len(data), extra, data)
+        )
+
+    def drop(self) -> None:
+        self.conn.sock.shutdown(2)
+
+
+class BoshServer:
+    """Logs one client in, and gives `handler` each request after that."""
+
+    def __init__(self, handler: Handler, extra: bytes = b"") -> None:
+        self.handler = handler
+        self.extra = extra
+        self.requests: list[Request] = []
+        self.connections = 0
+        self.login = [body(OFFER, CREATED), body(SUCCESS), body(BINDING), body(BOUND)]
+
+    def script(self, conn: Conn) -> None:
+        """Serves one connection."""
+        self.connections += 1
+        while True:
+            head = conn.expect(rb"POST .*?Content-Length: (\d+)\r\n\r\n")
+            while len(conn.heard) < int(head[1]):
+                assert conn.hear()
+            data, conn.heard = conn.heard[: int(head[1])], conn.heard[int(head[1]) :]
+            request = Request(conn, head[0], data)
+            self.requests.append(request)
+            if len(self.requests) <= len(self.login):
+                request.answer(self.login[len(self.requests) - 1], extra=self.extra)
+                if self.extra:
+                    return
+            else:
+                self.handler(request)
+
+
+def until(condition: Callable[[], object]) -> None:
+    """Lets the loop run until the condition holds; `serving` limits the time."""
+    while not condition():
+        gevent.sleep(0.001)
+
+
+def polite(request: Request) -> None:
+    """Ends the session when the client wants that; holds all else."""
+    if b"terminate" in request.data:
+        request.answer(body(attributes=TERMINATE))
+
+
+def test_the_first_request_asks_for_what_the_settings_say() -> None:
+    with serving(BoshServer(polite).script) as server:
+        bosh = BoshServer(polite)
+        server.script = bosh.script
+        connect(f"{server.address}/deep/bind").close()
+    first = bosh.requests[0]
+    assert first.head.startswith(b"POST /deep/bind HTTP/1.1\r\n")
+    for wanted in (b" to='localhost'", b" wait='60'", b" hold='1'", b" ver='1.6'"):
+        assert wanted in first.data
+    assert b" sid='s1'" in bosh.requests[1].data
+    assert b" xmpp:restart='true'" in bosh.requests[2].data
+    assert b" type='terminate'" in bosh.requests[-1].data
+    rids = [one.rid for one in bosh.requests]
+    assert rids == list(range(rids[0], rids[0] + len(rids)))
+
+
+def test_a_session_lives_on_a_server_that_closes_each_connection() -> None:
+    bosh = BoshServer(polite, extra=b"Connection: close\r\n")
+    with serving(bosh.script) as server:
+        client = connect(server)
+        client.abort()
+    assert bosh.connections >= 4
+
+
+def test_what_is_said_in_one_turn_goes_out_in_one_request() -> None:
+    bosh = BoshServer(polite)
+    with serving(bosh.script) as server:
+        client = connect(server)
+        for number in range(10):
+            client.send_chat(2, str(number))
+        gevent.sleep(0)
+        client.close()
+    assert [one.data.count(b"<message ") for one in bosh.requests if b"<message" in one.data] == [
+        10
+    ]
+
+
+def test_answers_are_read_in_the_order_of_their_requests() -> None:
+    held: list[Request] = []
+
+    def handler(request: Request) -> None:
+        held.append(request)
+        if len(held) == 2:
+            held[1].answer(body(b"<message><body>second</body></message>"))
+            gevent.sleep(0.02)
+            held[0].answer(body(b"<message><body>first</body></message>"))
+
+    with serving(BoshServer(handler).script) as server:
+        client = connect(server)
+        until(lambda: held)
+        client.send_chat(2, "to make a second request")
+        assert [client.receive(timeout=PATIENCE_S).body for _ in range(2)] == ["first", "second"]
+        client.abort()
+
+
+def test_a_request_whose_connection_is_lost_is_sent_again_as_it_was() -> None:
+    lost: list[Request] = []
+
+    def handler(request: Request) -> None:
+        if len(lost) < MAX_RETRIES:
+            lost.append(request)
+            request.drop()
+        elif b"terminate" in request.data:
+            request.answer(body(attributes=TERMINATE))
+        elif request.rid == lost[0].rid:
+            lost.append(request)
+            request.answer(body(MESSAGE))
+
+    with serving(BoshServer(handler).script) as server:
+        client = connect(server)
+        assert client.receive(timeout=PATIENCE_S).body == "hello"
+        client.abort()
+    assert {(one.rid, one.data) for one in lost} == {(lost[0].rid, lost[0].data)}
+    assert len(lost) == MAX_RETRIES + 1
+
+
+@pytest.mark.parametrize("how", ["drop", "502"])
+def test_a_session_ends_when_its_connections_are_lost_again_and_again(how: str) -> None:
+    count = 0
+
+    def handler(request: Request) -> None:
+        nonlocal count
+        count += 1
+        if how == "drop":
+            request.drop()
+        else:
+            request.answer(b"", status=b"502 Bad Gateway")
+
+    with serving(BoshServer(handler).script) as server:
+        client = connect(server)
+        with pytest.raises(xmpp.Disconnected) as raised:
+            client.receive(timeout=PATIENCE_S)
+    assert count == MAX_RETRIES + 1
+    assert ("502 Bad Gateway" in str(raised.value)) is (how == "502")
+
+
+def test_a_connection_that_the_server_closes_while_it_is_idle_is_replaced() -> None:
+    polls: list[Request] = []
+
+    def handler(request: Request) -> None:
+        if request.is_empty:
+            polls.append(request)
+        elif b"first" in request.data:
+            request.answer(body())
+            request.drop()  # without having said so
+            polls[0].answer(body())
+        elif b"second" in request.data:
+            polls[-1].answer(body())
+            request.answer(body(MESSAGE))
+
+    with serving(BoshServer(handler).script) as server:
+        client = connect(server)
+        until(lambda: polls)
+        client.send_chat(2, "first")
+        until(lambda: len(polls) == 2)
+        client.send_chat(2, "second")
+        assert client.receive(timeout=PATIENCE_S).body == "hello"
+        client.abort()
+
+
+def test_a_server_that_holds_nothing_is_not_asked_on_and_on() -> None:
+    polls = 0
+
+    def handler(request: Request) -> None:
+        nonlocal polls
+        polls += request.is_empty
+        request.answer(body())
+
+    with serving(BoshServer(handler).script) as server:
+        client = connect(server)
+        gevent.sleep(0.3)
+        client.abort()
+    assert 1 <= polls <= 2
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "text"),
+    [
+        (b"<html>hello</html>", xmpp.UpgradeError, "must answer in HTTP"),
+        (b"HTTP/1.1 404 Not Found\r\n\r\n", xmpp.UpgradeError, "refuses .*404 Not Found"),
+        (
+            b"HTTP/1.1 302 Found\r\nLocation: https://b/\r\n\r\n",
+            xmpp.UpgradeError,
+            "redirects BOSH to https://b/",
+        ),
+        (b"", xmpp.Disconnected, "closed the connection before the stream was opened"),
+        (
+            b"HTTP/1.1 200 OK\r\nContent-Length: 9999999\r\n\r\n" + b"x" * 5_000_000,
+            xmpp.UpgradeError,
+            "at most 4194304",
+        ),
+    ],
+)
+def test_a_server_that_speaks_no_bosh_is_told_apart(
+    answer: bytes, error: type[xmpp.XmppError], text: str
+) -> None:
+    def script(conn: Conn) -> None:
+        conn.expect(rb"/>$")
+        conn.sock.sendall(answer)
+        conn.sock.shutdown(1)
+        conn.rest()
+
+    with serving(script) as server, pytest.raises(error, match=text) as raised:
+        connect(server)
+    assert type(raised.value) is error
+    assert server.address in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("data", "error", "condition"),
+    [
+        (b"<body", xmpp.BadStreamError, "not-well-formed"),
+        (b"<html/>", xmpp.BadStreamError, "bad-format"),
+        (b"", xmpp.BadStreamError, "not-well-formed"),
+        (body(b"<!-- -->"), xmpp.BadStreamError, "restricted-xml"),
+        (body(b"<a>" * 100 + b"</a>" * 100), xmpp.BadStreamError, "policy-violation"),
+        (body(b"<x/>"), xmpp.BadStreamError, "invalid-namespace"),
+        (
+            body(attributes=b" type='terminate' condition='policy-violation'"),
+            xmpp.StreamError,
+            "policy-violation",
+        ),
+        (
+            body(
+                b"<stream:error><conflict xmlns='urn:ietf:params:xml:ns:xmpp-streams'/>"
+                b"</stream:error>",
+                b" type='terminate' condition='remote-stream-error'",
+            ),
+            xmpp.StreamError,
+            "conflict",
+        ),
+        (body(attributes=TERMINATE), xmpp.Disconnected, None),
+    ],
+)
+def test_a_session_ends_with_what_the_server_says(
+    data: bytes, error: type[xmpp.XmppError], condition: str | None
+) -> None:
+    def handler(request: Request) -> None:
+        if request.is_empty:
+            request.answer(data)
+
+    with serving(BoshServer(handler).script) as server:
+        client = connect(server)
+        with pytest.raises(error) as raised:
+            client.receive(timeout=PATIENCE_S)
+    assert type(raised.value) is error
+    if condition is not None:
+        assert raised.value.condition == condition  # type: ignore[attr-defined]
+
+
+def test_the_end_of_a_session_is_heard_though_an_earlier_request_is_not_answered() -> None:
+    def handler(request: Request) -> None:
+        if not request.is_empty:
+            request.answer(body(attributes=b" type='terminate' condition='bad-request'"))
+
+    with serving(BoshServer(handler).script) as server:
+        client = connect(server)
+        client.send("<message><oops></message>")
+        with pytest.raises(xmpp.StreamError) as raised:
+            client.receive(timeout=PATIENCE_S)
+    assert raised.value.condition == "bad-request"
+
+
+@pytest.mark.parametrize("position", range(4))
+def test_a_server_that_falls_silent_in_the_login_is_given_up(position: int) -> None:
+    bosh = BoshServer(lambda request: None)
+    del bosh.login[position:]
+    with serving(bosh.script) as server, pytest.raises(xmpp.ConnectTimeout):
+        connect(server, timeout=0.1)
+
+
+def test_a_server_that_answers_without_being_asked_ends_its_user() -> None:
+    def handler(request: Request) -> None:
+        request.answer(body() + b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    with serving(BoshServer(handler).script) as server:
+        client = connect(server)
+        with pytest.raises(xmpp.XmppError):
+            client.receive(timeout=PATIENCE_S)
+
+
+def send_for_ever(client: xmpp.Client) -> None:
+    for _ in range(10_000):
+        client.send_chat(2, "x" * 50_000)
+
+
+def test_a_server_that_answers_nothing_holds_up_the_sender_and_not_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(xmpp.sending.options.xmpp_request_timeout, "default", 0.05)
+
+    with serving(BoshServer(lambda request: None).script) as server:
+        client = connect(server)
+        with pytest.raises(xmpp.SendTimeout):
+            send_for_ever(client)
+
+
+def test_sessions_over_bosh_leave_no_cycles() -> None:
+    with serving(BoshServer(polite).script) as server:
+        connect(server).close()
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(5):
+                bosh = BoshServer(polite)
+                server.script = bosh.script
+                connect(server).close()
+            kinds = {type(one) for one in gc.get_objects()}
+        finally:
+            gc.enable()
+    assert not kinds & {Stream, BoshTransport, TcpTransport, Dialogue}
