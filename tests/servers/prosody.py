@@ -36,7 +36,7 @@ http_external_url = "http://127.0.0.1:{http}/"
 https_ports = {{}}
 component_ports = {{ {components} }}
 modules_enabled = {{
-    "roster", "saslauth", "tls", "disco", "ping", "register", "presence", "message", "iq",
+    "roster", "saslauth", {tls}"disco", "ping", "register", "presence", "message", "iq",
     "websocket", "bosh"{modules}
 }}
 modules_disabled = {{ "s2s" }}
@@ -55,6 +55,7 @@ VirtualHost "{domain}"
 {services}
 {tls_hosts}
 VirtualHost "{tls_only}"
+    modules_enabled = {{ "tls" }}
     c2s_require_encryption = true
     ssl = {{ key = "{directory}/tls.key", certificate = "{directory}/tls.crt" }}
 """
@@ -120,6 +121,8 @@ class Prosody(XmppServer):
                 direct_ssl="c2s_direct_tls_" + _ssl(certificates.valid).strip()
                 if certificates
                 else "",
+                # Without a certificate it would offer STARTTLS all the same, and fail.
+                tls='"tls", ' if certificates else "",
                 ssl=_ssl(certificates.valid, RESUMABLE) if certificates else "",
                 tls_hosts=_tls_hosts(certificates) if certificates else "",
                 http=self.http_port,

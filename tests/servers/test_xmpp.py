@@ -95,8 +95,8 @@ def test_an_unknown_domain_is_a_stream_error(connect: Connect) -> None:
 
 
 def test_a_server_that_demands_tls_is_told_apart(prosody: Prosody) -> None:
-    with pytest.raises(xmpp.TlsRequiredError, match="c2s_require_encryption"):
-        xmpp.connect(next(_users), server=prosody.address, domain=TLS_ONLY)
+    with pytest.raises(xmpp.TlsRequiredError, match="xmpp_tls is off"):
+        xmpp.connect(next(_users), server=prosody.address, domain=TLS_ONLY, tls="off")
 
 
 def test_chat_reaches_the_other_user_and_is_timed(connect: Connect) -> None:
