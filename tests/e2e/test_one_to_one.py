@@ -11,6 +11,7 @@ import pytest
 
 from amoc.base.errors import ExitCode
 from tests.process.support import Run, alive, eventually, running
+from tests.servers.certificates import ServerCertificates
 from tests.servers.daemon import XmppServer
 from tests.servers.prosody import Prosody
 
@@ -61,6 +62,23 @@ def test_200_users_on_a_real_server_get_every_message_that_was_sent(
         summary = chat(run, 200, 1_000)
         assert "embedded" not in run.output
     all_is_well(summary, 200)
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("mode", ["starttls", "direct"])
+def test_users_on_a_real_server_get_every_message_over_tls(
+    tls_server: XmppServer, certificates: ServerCertificates, tmp_path: Path, mode: str
+) -> None:
+    port = tls_server.direct_tls_port if mode == "direct" else tls_server.port
+    options = (
+        *("--users", "50", "--set", "interarrival=10", "--stop-timeout", "30s"),
+        *("--set", f"xmpp_servers=127.0.0.1:{port}", "--set", f"xmpp_tls={mode}"),
+        *("--set", f"xmpp_tls_ca={certificates.ca}"),
+    )
+    with running(SCENARIO, *options, directory=tmp_path) as run:
+        summary = chat(run, 50, 300)
+    all_is_well(summary, 50)
+    assert summary["timers"]["tls_handshake"]["count"] == 50
 
 
 def test_2000_users_stay_logged_in_on_prosody_and_chat(prosody: Prosody, tmp_path: Path) -> None:
