@@ -136,7 +136,9 @@ def send_all(bench: Bench, seconds: float) -> None:
 
 def main() -> int:
     args = arguments()
-    given = settings.Source("benchmark", {"xmpp_servers": f"{args.host}:{args.port}"}, strict=True)
+    values = {"xmpp_servers": f"{args.host}:{args.port}", "xmpp_tls": "off"}
+    values.update(one.split("=", 1) for one in args.set)
+    given = settings.Source("benchmark", values, strict=True)
     settings.apply(resolve(settings.declared(), [given]))
     warm = Bench(1)  # what is made once for all is not a user's
     warm.log_in()

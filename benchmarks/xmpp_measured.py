@@ -65,6 +65,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--users", type=int, required=True)
     parser.add_argument("--rate", type=float, required=True)
     parser.add_argument("--seconds", type=float, required=True)
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
     return parser.parse_args()
 
 

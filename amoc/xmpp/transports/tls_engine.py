@@ -15,7 +15,10 @@ import ssl
 from contextlib import suppress
 from typing import Final
 
-FEED_BYTES: Final = 1024
+FIRST_BYTES: Final = 256
+"""Fed at once until the first plain text has come: a user that only waits keeps no more."""
+FEED_BYTES: Final = 2048
+"""Fed at once from then on."""
 READ_BYTES: Final = 16 << 10
 """The most plain text in a TLS record."""
 
@@ -28,7 +31,7 @@ class TlsEngine:
         ended: Whether the peer has said that it sends no more (close_notify).
     """
 
-    __slots__ = ("_incoming", "_outgoing", "_ssl", "_unencrypted", "ended", "established")
+    __slots__ = ("_feed", "_incoming", "_outgoing", "_ssl", "_unencrypted", "ended", "established")
 
     def __init__(
         self,
@@ -52,6 +55,7 @@ class TlsEngine:
             self._incoming, self._outgoing, server_side, server_name, session
         )
         self._unencrypted: bytearray | None = None
+        self._feed = FIRST_BYTES
         self.established = False
         self.ended = False
 
@@ -67,13 +71,16 @@ class TlsEngine:
         Raises:
             ssl.SSLError: The peer broke the protocol, or cannot be trusted.
         """
-        if len(data) <= FEED_BYTES:
+        if len(data) <= self._feed:
             self._incoming.write(data)
-            return self._read()
+            text = self._read()
+            if text:
+                self._feed = FEED_BYTES
+            return text
         view = memoryview(data)
         texts = []
-        for at in range(0, len(data), FEED_BYTES):
-            self._incoming.write(view[at : at + FEED_BYTES])
+        for at in range(0, len(data), self._feed):
+            self._incoming.write(view[at : at + self._feed])
             texts.append(self._read())
         return b"".join(texts)
 
@@ -121,6 +128,11 @@ class TlsEngine:
         """A session by which the next connection can be resumed; in TLS 1.3 after the handshake."""
         session = self._ssl.session
         return session if session is not None and _is_resumable(session) else None
+
+    @property
+    def verifies(self) -> bool:
+        """Whether the peer's certificate has to be valid."""
+        return self._ssl.context.verify_mode != ssl.CERT_NONE
 
     @property
     def version(self) -> str:
