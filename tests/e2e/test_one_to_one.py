@@ -81,6 +81,35 @@ def test_users_on_a_real_server_get_every_message_over_tls(
     assert summary["timers"]["tls_handshake"]["count"] == 50
 
 
+@pytest.mark.once
+@pytest.mark.parametrize("transport", ["websocket", "bosh"])
+def test_the_same_scenario_runs_over_another_transport_by_a_setting(
+    xmpp_server: XmppServer, transport: str, tmp_path: Path
+) -> None:
+    address = getattr(xmpp_server, transport)
+    options = ("--users", "50", "--set", "interarrival=10", "--stop-timeout", "30s")
+    servers = ("--set", f"xmpp_servers={address}", "--set", f"xmpp_domain={xmpp_server.domain}")
+    with running(SCENARIO, *options, *servers, directory=tmp_path) as run:
+        summary = chat(run, 50, 300)
+    all_is_well(summary, 50)
+
+
+def test_the_embedded_server_is_spoken_to_over_websocket_by_a_setting(tmp_path: Path) -> None:
+    options = ("--users", "50", "--set", "interarrival=10", "--stop-timeout", "30s")
+    setting = ("--set", "xmpp_transport=websocket")
+    with running(SCENARIO, *options, *setting, directory=tmp_path) as run:
+        summary = chat(run, 50, 300)
+    all_is_well(summary, 50)
+
+
+def test_a_server_address_that_cannot_be_is_refused_before_the_run(tmp_path: Path) -> None:
+    bad = ("--set", "xmpp_servers=wss://a/b,wsx://c/d")
+    with running(SCENARIO, "--users", "1", *bad, directory=tmp_path) as run:
+        assert run.end() == ExitCode.SETTING
+        assert "xmpp_servers must be host:port or a URL that begins with" in run.output
+        assert "got 'wsx://c/d'" in run.output
+
+
 def test_2000_users_stay_logged_in_on_prosody_and_chat(prosody: Prosody, tmp_path: Path) -> None:
     with running(
         SCENARIO,

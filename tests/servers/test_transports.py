@@ -1,16 +1,18 @@
-"""The same client over WebSocket and BOSH, with prosody and ejabberd."""
+"""The same client over WebSocket and BOSH, with prosody and ejabberd, and through a proxy."""
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from amoc import xmpp
-from tests.servers.daemon import XmppServer
+from tests.servers.daemon import XmppServer, free_port
 from tests.servers.ejabberd import Ejabberd
+from tests.servers.nginx import Nginx
 from tests.servers.prosody import Prosody
 
 PATIENCE_S = 20.0
@@ -92,6 +94,62 @@ def test_a_newer_connection_takes_the_resource(url: str) -> None:
     with connect(url, number, resource="same"), pytest.raises(xmpp.StreamError) as raised:
         older.receive(timeout=PATIENCE_S)
     assert raised.value.condition == "conflict"
+
+
+@pytest.fixture(scope="session")
+def nginx(prosody: Prosody, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nginx]:
+    """nginx in front of prosody."""
+    with Nginx(tmp_path_factory.mktemp("nginx"), prosody.http_port) as proxy:
+        yield proxy
+
+
+@pytest.mark.parametrize("scheme", ["ws", "http"])
+def test_users_write_to_each_other_through_a_reverse_proxy(
+    nginx: Nginx, prosody: Prosody, scheme: str
+) -> None:
+    path = prosody.websocket_path if scheme == "ws" else prosody.bosh_path
+    url = f"{scheme}://127.0.0.1:{nginx.port}{path}"
+    with connect(url) as one, connect(url) as other:
+        for client in (one, other):
+            client.send_presence()
+            client.receive(xmpp.is_presence, timeout=PATIENCE_S)
+        for size in (1, 200_000):
+            one.send_chat(other.jid, "x" * size)
+            assert len(other.receive(xmpp.is_chat, timeout=PATIENCE_S).body or "") == size
+
+
+@pytest.mark.parametrize("scheme", ["wss", "https"])
+def test_tls_is_for_the_host_in_the_url(
+    nginx: Nginx, prosody: Prosody, scheme: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = prosody.websocket_path if scheme == "wss" else prosody.bosh_path
+    url = f"{scheme}://127.0.0.1:{nginx.tls_port}{path}"
+    with pytest.raises(xmpp.TlsError):
+        connect(url)
+    monkeypatch.setattr(xmpp.options.xmpp_tls_ca, "default", str(nginx.certificate))
+    with connect(url) as client:
+        client.send_presence()
+        client.receive(xmpp.is_presence, timeout=PATIENCE_S)
+        client.send_chat(client.jid, "x" * 100_000)
+        assert len(client.receive(xmpp.is_chat, timeout=PATIENCE_S).body or "") == 100_000
+    with pytest.raises(xmpp.XmppError):
+        connect(f"{scheme.removesuffix('s')}://127.0.0.1:{nginx.tls_port}{path}")
+
+
+@pytest.mark.parametrize("scheme", ["ws", "http"])
+def test_a_redirect_is_told_with_its_target(nginx: Nginx, scheme: str) -> None:
+    with pytest.raises(xmpp.UpgradeError, match=r"to https://elsewhere\.example/ws"):
+        connect(f"{scheme}://127.0.0.1:{nginx.port}/elsewhere")
+
+
+@pytest.mark.parametrize("scheme", ["ws", "http"])
+def test_a_proxy_without_its_server_is_told_and_tried_again(
+    scheme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(xmpp.options.xmpp_connect_pause, "default", 0.0)
+    with Nginx(tmp_path, free_port()) as proxy, pytest.raises(xmpp.UpgradeError) as raised:
+        connect(f"{scheme}://127.0.0.1:{proxy.port}/x", attempts=2)
+    assert raised.value.status == 502
 
 
 @pytest.mark.parametrize("kind", [Prosody, Ejabberd])
