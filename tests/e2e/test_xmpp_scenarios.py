@@ -1,13 +1,17 @@
-"""The scenarios of `scenarios/xmpp/` on the embedded server and on prosody, as processes."""
+"""The scenarios of `scenarios/xmpp/` on the embedded server, prosody and ejabberd, as processes."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.process.support import ROOT, running
+from tests.servers.certificates import ServerCertificates
+from tests.servers.daemon import XmppServer
+from tests.servers.ejabberd import Ejabberd
 from tests.servers.prosody import Prosody
 
 pytestmark = [pytest.mark.slow, pytest.mark.once]
@@ -34,12 +38,15 @@ SCENARIOS: dict[str, tuple[dict[str, object], list[str]]] = {
 """Each with settings that make it quick, and what it must have counted or timed."""
 
 
+DURATION = "6s"
+
+
 def is_well(name: str, directory: Path, *options: str) -> None:
     """Run a scenario for some seconds; every user must be content."""
     settings, wanted = SCENARIOS[name]
     given = [f"--set={key}={value}" for key, value in {"interarrival": 20, **settings}.items()]
     file = ROOT / "scenarios" / "xmpp" / f"{name.partition(' ')[0]}.py"
-    arguments = ("--users", str(USERS), "--duration", "6s", *given, *options)
+    arguments = ("--users", str(USERS), "--duration", DURATION, *given, *options)
     with running(file, *arguments, directory=directory) as run:
         assert run.end() == 0, run.output
         summary: dict[str, Any] = run.summary()
@@ -51,12 +58,44 @@ def is_well(name: str, directory: Path, *options: str) -> None:
         assert summary["counters"].get(metric, 0) or timer, metric
 
 
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> ServerCertificates:
+    return ServerCertificates(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture(scope="module", params=[Prosody, Ejabberd])
+def secure(
+    request: pytest.FixtureRequest,
+    certificates: ServerCertificates,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[XmppServer]:
+    """A real server with all services, over TLS."""
+    request.param.available()
+    directory = tmp_path_factory.mktemp("secure")
+    with request.param(directory, USERS, services=True, certificates=certificates) as server:
+        yield server
+
+
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_it_runs_on_the_embedded_server(name: str, tmp_path: Path) -> None:
     is_well(name, tmp_path)
 
 
 @pytest.mark.parametrize("name", [name for name in SCENARIOS if name != "muc_light"])
-def test_it_runs_on_prosody(name: str, tmp_path: Path, prosody_services: Prosody) -> None:
-    servers = f"xmpp_servers={prosody_services.address}"
-    is_well(name, tmp_path, "--set", servers, "--set", "xmpp_tls=off")
+def test_it_runs_on_real_servers_over_tls(
+    name: str, tmp_path: Path, secure: XmppServer, certificates: ServerCertificates
+) -> None:
+    settings = {
+        "xmpp_servers": secure.address,
+        "xmpp_tls": "starttls",
+        "xmpp_tls_ca": certificates.ca,
+    }
+    is_well(name, tmp_path, *(f"--set={key}={value}" for key, value in settings.items()))
+
+
+@pytest.mark.parametrize("transport", ["websocket", "bosh"])
+def test_transports_are_chosen_by_a_setting(
+    transport: str, tmp_path: Path, prosody_services: Prosody
+) -> None:
+    address = getattr(prosody_services, transport)
+    is_well("transports", tmp_path, "--set", f"xmpp_servers={address}")
