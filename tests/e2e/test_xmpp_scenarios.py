@@ -85,6 +85,8 @@ def test_it_runs_on_the_embedded_server(name: str, tmp_path: Path) -> None:
 def test_it_runs_on_real_servers_over_tls(
     name: str, tmp_path: Path, secure: XmppServer, certificates: ServerCertificates
 ) -> None:
+    if isinstance(secure, Ejabberd) and name.startswith("pubsub_pep"):
+        pytest.skip("ejabberd 23.01 fails now and then when several users make nodes at once")
     settings = {
         "xmpp_servers": secure.address,
         "xmpp_tls": "starttls",
