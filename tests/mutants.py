@@ -88,7 +88,7 @@ class Mutator(ast.NodeTransformer):
         match node:
             case ast.Assert() | ast.keyword("strict"):
                 return node
-            case ast.Assign([ast.Name(name)]) if name.isupper():
+            case ast.Assign([ast.Name() | ast.Tuple() as names]) if ast.unparse(names).isupper():
                 return node
         for new in changed(node):
             before, after = ast.unparse(node).split("\n")[0], ast.unparse(new).split("\n")[0]

@@ -83,6 +83,16 @@ def test_deadlines_that_differ_are_found_though_as_many_exceed_them():
     assert one.p_value(other) < noise.SIGNIFICANCE / 100
 
 
+def test_where_two_durations_lie_between_the_percentiles_the_less_significant_one_counts():
+    """Half of the time one run was fast, so it is not sure how often it is; it is never slow."""
+    fast, usual, slow = 5_000_000, 20_000_000, 80_000_000
+    one = known([[fast] * 10] * 15 + [[fast] * 2 + [usual] * 8] * 15, 0.5)
+    other = known([[usual] * 4 + [slow] * 6] * 30, 0.5)
+    assert one.value < usual / 1e9 < other.value
+    assert 0.05 < one.p_value(other) < 1.0
+    assert one.critical_difference(other, noise.SIGNIFICANCE) >= other.value - one.value
+
+
 _SECONDS = st.lists(
     st.lists(
         st.sampled_from([3_000_000, 3_100_000, 3_200_000, 90_000_000]), min_size=2, max_size=9
