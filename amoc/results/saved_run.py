@@ -23,6 +23,7 @@ from amoc.base import json_lines
 from amoc.base.errors import ResourceError, UsageError
 from amoc.base.json_plain import JsonObject
 from amoc.base.line_check import LineCheck
+from amoc.base.text import counted
 from amoc.metrics.histogram import Histogram
 from amoc.results import journal, summary_file
 from amoc.results.run_directory import RunDirectory
@@ -35,6 +36,10 @@ _NUMBER = rb"(?:0|[1-9]\d*+)"
 _PAIR = _NUMBER + b"," + _NUMBER
 _CELLS = re.compile(rb'"cells":\[((?:' + _PAIR + rb"(?:," + _PAIR + rb")*+)?)\]")
 """Cells as they are written; in a name the quotes would be escaped."""
+
+
+MIN_GAP_S = 0.01
+"""Times are rounded."""
 
 
 class _Timers(Mapping[str, Histogram]):
@@ -84,13 +89,13 @@ class Series(Collection[Point]):
         self._size = path.stat().st_size if path.exists() else 0
         self._left_out: set[int] = set()
         self._count = 0
-        check = LineCheck()
+        check, times = LineCheck(), _Times()
         for number, line in enumerate(self._lines()):
-            if check.take(line) and (check.sealed or _is_point(line, check)):
+            if check.take(line) and (check.sealed or times.take(line, check)):
                 self._count += 1
             else:
                 self._left_out.add(number)
-        self.problems = check.problems(written)
+        self.problems = [*check.problems(written), *times.problems()]
 
     def __len__(self) -> int:
         return self._count
@@ -111,15 +116,38 @@ class Series(Collection[Point]):
         return json_lines.lines(self._path, "series", self._size)
 
 
-def _is_point(line: bytes, check: LineCheck) -> bool:
-    """Whether a line without a checksum is a point; a torn last line is no news."""
-    try:
-        _point(line)
-    except ValueError:
-        if line.endswith(b"\n"):
-            check.damaged()
-        return False
-    return True
+class _Times:
+    """Looks at points without a number and a checksum: each begins where the one before ends."""
+
+    def __init__(self) -> None:
+        self._until_s = 0.0
+        self._missing_s = 0.0
+        self._early = 0
+
+    def take(self, line: bytes, check: LineCheck) -> bool:
+        """Take the next line; whether it is to be read. A torn last line is no news."""
+        try:
+            point = _point(line)
+        except ValueError:
+            if line.endswith(b"\n"):
+                check.damaged()
+            return False
+        if point.t_s <= self._until_s:
+            self._early += 1
+            return False
+        if (gap_s := point.begin_s - self._until_s) > MIN_GAP_S:
+            self._missing_s += gap_s
+        self._until_s = point.t_s
+        return True
+
+    def problems(self) -> list[str]:
+        """What is wrong with the times, a sentence each."""
+        found = (
+            [f"{self._missing_s:.3g} s are missing between its lines"] if self._missing_s else []
+        )
+        if self._early:
+            found.append(f"{counted(self._early, 'line')} repeated or out of order")
+        return found
 
 
 def _point(text: bytes) -> Point:
