@@ -43,7 +43,8 @@ def at_the_client(data: bytes, size: int = 10**6) -> list[Stanza]:
 def test_a_message_arrives_as_it_was_written(body: str, kind: str, size: int) -> None:
     domain = new_domain()
     sender, receiver = logged_in(domain, 1), logged_in(domain, 2)
-    data = encode.message("user_2@localhost/r", body, kind, "<x xmlns='urn:x'/>", "id1")
+    before, after = encode.message("user_2@localhost/r", body, kind, "<x xmlns='urn:x'/>")
+    data = f"{before}id1{after}".encode()
     sender.send(*(data[at : at + size] for at in range(0, len(data), size)))
     [stanza] = at_the_client(receiver.heard(), size)
     assert (stanza.body, stanza.type, stanza.id) == (body, kind, "id1")
