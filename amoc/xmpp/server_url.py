@@ -128,9 +128,10 @@ def parse_servers(text: str) -> tuple[Server, ...]:
     return tuple(parse_server(one) for one in text.split(",") if one.strip())
 
 
-def over_websocket(server: Server) -> Server:
-    """The same server, if it speaks WebSocket on the same port."""
-    return Server(server.host, server.port, WEBSOCKET, _PATHS[WEBSOCKET])
+def over_websocket(server: Server, secure: bool = False) -> Server:
+    """The same server, if it speaks WebSocket on the same port; over TLS if it is `secure`."""
+    scheme = "wss" if secure else WEBSOCKET
+    return Server(server.host, server.port, scheme, _PATHS[WEBSOCKET])
 
 
 def _any_of(schemes: dict[str, int]) -> str:

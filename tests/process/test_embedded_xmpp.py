@@ -71,9 +71,11 @@ def test_a_server_that_cannot_be_started_fails_the_run(scenario: Write, tmp_path
     assert "domain 'a/b' cannot be served" in run.output
 
 
-@pytest.mark.parametrize("mode", ["starttls", "direct"])
+@pytest.mark.parametrize(
+    ("mode", "transport"), [("starttls", "tcp"), ("direct", "tcp"), ("direct", "websocket")]
+)
 def test_it_speaks_tls_when_the_run_wants_that_and_its_certificate_is_trusted(
-    scenario: Write, tmp_path: Path, mode: str
+    scenario: Write, tmp_path: Path, mode: str, transport: str
 ) -> None:
     file = scenario("""
         from amoc import xmpp
@@ -82,8 +84,9 @@ def test_it_speaks_tls_when_the_run_wants_that_and_its_certificate_is_trusted(
             with xmpp.connect(user_id, attempts=1) as client:
                 client.ping()
     """)
-    wanted = ("--set", f"xmpp_tls={mode}", "--expect", "tls_handshake.count >= 2")
-    with running(file, *USERS, *wanted, "--workers", "2", directory=tmp_path) as run:
+    wanted = ("--set", f"xmpp_tls={mode}", "--set", f"xmpp_transport={transport}")
+    judged = ("--expect", "tls_handshake.count >= 2")
+    with running(file, *USERS, *wanted, *judged, "--workers", "2", directory=tmp_path) as run:
         assert run.end() == 0, run.output
     assert "accepted any certificate" not in run.output
 
