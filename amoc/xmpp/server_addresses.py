@@ -70,7 +70,9 @@ def _embedded() -> tuple[Server, ...]:
         address, _, certificate = answer.partition("\n")
         servers = server_url.parse_servers(address)
         if options.xmpp_transport.get() == "websocket":
-            servers = tuple(server_url.over_websocket(server, secure=bool(certificate)) for server in servers)
+            servers = tuple(
+                server_url.over_websocket(server, secure=bool(certificate)) for server in servers
+            )
         _embedded_of[run] = servers
         _certificates.clear()
         _certificates.update(dict.fromkeys(servers, certificate))

@@ -1,0 +1,151 @@
+"""Servers that break TLS itself: each ends its user with a clear error; nothing hangs."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from typing import Any
+
+import gevent
+import gevent.subprocess
+import pytest
+from gevent import socket
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from amoc import xmpp
+from amoc.xmpp import securing
+from amoc.xmpp.server_url import Server
+from amoc.xmpp.sockets import connected_to
+from amoc.xmpp.transports.tcp import TcpTransport
+from amoc.xmpp.transports.tls import TlsTransport
+from tests.certificates import Authority
+from tests.unit.xmpp.fake import PATIENCE_S, Conn, FakeServer, TlsConn, connect, serving
+
+pytestmark = pytest.mark.usefixtures("authority")
+# A fixture of a function is the same for all examples, which is what is meant.
+EXAMPLES = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@pytest.fixture
+def over_tls(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FakeServer, "speaks", TlsConn)
+
+
+def beneath(conn: Any, data: bytes) -> None:
+    """Say bytes beneath the server's TLS."""
+    with socket.socket(fileno=socket.dup(conn.sock.fileno())) as raw:
+        raw.sendall(data)
+
+
+@EXAMPLES
+@given(st.binary(max_size=300), st.booleans())
+def test_random_bytes_in_the_handshake_are_an_xmpp_error(noise: bytes, like_tls: bool) -> None:
+    def script(conn: Conn) -> None:
+        conn.hear()
+        header = b"\x16\x03\x03" + len(noise).to_bytes(2, "big") if like_tls else b""
+        conn.say(header + noise)
+        conn.sock.shutdown(1)
+        conn.rest()
+
+    with serving(script) as server, pytest.raises(xmpp.ConnectError):
+        connect(server, tls="direct")
+
+
+@pytest.mark.usefixtures("over_tls")
+@EXAMPLES
+@given(st.binary(min_size=6, max_size=300), st.booleans())
+def test_random_bytes_beneath_tls_end_the_session(noise: bytes, like_tls: bool) -> None:
+    def script(conn: TlsConn) -> None:
+        conn.log_in()
+        header = b"\x17\x03\x03" + len(noise).to_bytes(2, "big") if like_tls else b""
+        beneath(conn, header + noise)
+        conn.rest()
+
+    with serving(script) as server:
+        client = connect(server)
+        with pytest.raises(xmpp.Disconnected) as raised:
+            client.receive(timeout=10)
+        assert raised.value.cause == "tls"
+        assert not client.is_open
+
+
+def test_a_handshake_without_end_is_given_up() -> None:
+    def script(conn: Conn) -> None:
+        conn.hear()
+        for _ in range(100_000):
+            conn.say(b"\x16\x03\x03\x40\x00" + b"\x02\xff\xff\xff" + b"x" * 16_380)
+
+    with serving(script) as server, pytest.raises(xmpp.TlsError):
+        connect(server, tls="direct")
+
+
+@pytest.mark.usefixtures("over_tls")
+def test_a_cut_does_not_end_tls() -> None:
+    heard: list[bytes] = []
+
+    def script(conn: TlsConn) -> None:
+        conn.log_in()
+        with socket.socket(fileno=socket.dup(conn.sock.fileno())) as raw:
+            try:
+                heard.append(raw.recv(100))
+            except ConnectionResetError:
+                heard.append(b"reset")
+
+    with serving(script) as server:
+        client = connect(server)
+        client.cut(reset=True)
+        assert not client.is_open
+        while not heard:
+            gevent.sleep(0.001)
+    assert heard == [b"reset"]  # and no alert before
+
+
+def openssl_server(certificate: str) -> tuple[Any, int]:
+    """An OpenSSL server for TLS 1.2 that prints what it hears, and obeys commands; its port."""
+    process = gevent.subprocess.Popen(
+        ["openssl", "s_server", "-accept", "127.0.0.1:0", "-cert", certificate, "-tls1_2"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    line = b""
+    while not (found := re.search(rb"ACCEPT .*:(\d+)", line)):
+        line = process.stdout.readline()
+        assert line, "it has ended"
+    return process, int(found[1])
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
+def test_what_is_written_in_a_renegotiation_arrives(authority: Authority) -> None:
+    process, port = openssl_server(authority.issue("renegotiating.pem"))
+    try:
+        with gevent.Timeout(PATIENCE_S):
+            server = Server("127.0.0.1", port)
+            below = TcpTransport(connected_to(server, None, "test", 2**63))
+            terms = securing.terms_for(1, "localhost", server)
+            transport = TlsTransport(below, terms)
+            transport.handshake(PATIENCE_S)
+            heard: list[bytes] = []
+            transport.start(heard.append, heard.append)
+            handshakes = 0
+            for number in range(3):
+                process.stdin.write(b"R\n")  # renegotiate
+                process.stdin.flush()
+                for part in range(50):
+                    transport.write(b"<%d.%d>" % (number, part))
+                    gevent.sleep(0)
+                transport.write(b"\n")
+                while b"<%d.49>" % number not in (line := process.stdout.readline()):
+                    assert line, "it has ended"
+                    handshakes += b"SSL_do_handshake" in line
+            assert handshakes == 3
+            assert not transport.closed
+            assert transport.engine.waiting == 0
+            transport.close()
+    finally:
+        process.kill()
+        process.wait()
+        process.stdin.close()
+        process.stdout.close()
