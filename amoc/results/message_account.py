@@ -7,6 +7,7 @@ worker knows what became is known only by what is left of the sum.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 EXPECTED = "messages_expected"
 LOST = "messages_lost"
@@ -38,3 +39,35 @@ def notes(counters: Mapping[str, int], workers_lost: bool) -> list[str]:
             " come to its end"
         )
     return found
+
+
+class Row(NamedTuple):
+    """A line of the table that says whether each message came, once, in order and in time."""
+
+    name: str
+    total: int
+    share: float | None
+    """Of the messages that were expected; None where that says nothing."""
+
+
+_TOTALS = ("messages_sent", "messages_received", EXPECTED)
+_ANSWERS = (
+    *("messages_delivered", LOST),
+    *("messages_duplicated", "messages_reordered", "messages_late"),
+)
+"""What is told even if it is 0."""
+_RARE = ("messages_refused", UNACCOUNTED, "messages_foreign", "message_errors")
+NAMES = frozenset({*_TOTALS, *_ANSWERS, *_RARE})
+
+
+def rows(counters: Mapping[str, int]) -> list[Row]:
+    """The table of a run's messages; empty if none was expected."""
+    expected = counters.get(EXPECTED, 0)
+    if not expected:
+        return []
+    shown = [*_TOTALS, *_ANSWERS, *(name for name in _RARE if counters.get(name))]
+    return [
+        Row(name, count, None if name in _TOTALS else count / expected)
+        for name in shown
+        for count in (counters.get(name, 0),)
+    ]

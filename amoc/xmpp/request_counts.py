@@ -21,10 +21,10 @@ from amoc import metrics
 from amoc.base.errors import ScenarioError
 from amoc.base.text import cut
 from amoc.base.waiting import AnyWaiter, wait
+from amoc.metrics import request_names
+from amoc.metrics.request_names import ENDS
 from amoc.xmpp.wire.condition import STANZA_CONDITIONS, UNDEFINED
 
-ENDS: Final = ("result", "error", "timeout", "unanswered")
-"""How a request can end: the last part of a counter's name."""
 MAX_NAME_BYTES: Final = 160
 """Of a request's name in UTF-8, so that the longest condition fits behind it."""
 
@@ -73,7 +73,7 @@ class RequestCounts:
         self._counter(f"{self.error.name}.{known}").inc()
 
 
-TOTAL: Final = RequestCounts("request", built_in=True)
+TOTAL: Final = RequestCounts(request_names.TOTAL, built_in=True)
 """All requests, whatever their names."""
 
 _named: dict[str, RequestCounts] = {}

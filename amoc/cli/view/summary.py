@@ -16,8 +16,11 @@ from amoc.base.clock import format_duration
 from amoc.base.text import counted, printable
 from amoc.cli.view.console import verdict_colour
 from amoc.metrics import reserved
+from amoc.metrics.request_names import ENDS
 from amoc.metrics.timer_statistics import TABLE
+from amoc.results import message_account
 from amoc.results.counts import busiest
+from amoc.results.requests import Request, requests, without_requests
 from amoc.results.run_directory import RunDirectory
 from amoc.results.summary import steady_part
 from amoc.results.summary_types import (
@@ -93,8 +96,7 @@ def _tables(summary: Summary) -> Iterator[RenderableType]:
     yield _users(summary["users"])
     if summary["crashes"]:
         yield _crashes(summary["crashes"])
-    if counters := nonzero(part["counters"]):
-        yield _counters(counters, part.get("counters_per_s", {}), span)
+    yield from _counted(part, span)
     if summary["gauges"]:
         yield _gauges(summary["gauges"])
     throttles = {
@@ -113,6 +115,21 @@ def _tables(summary: Summary) -> Iterator[RenderableType]:
         yield _timers(target, span)
     if summary["workers"]:
         yield _workers(summary["workers"], summary["run"]["duration_s"])
+
+
+def _counted(part: Measured, span: str) -> Iterator[RenderableType]:
+    """Messages, requests, and all other counters."""
+    counters, per_s = part["counters"], part.get("counters_per_s", {})
+    messages = message_account.rows(counters)
+    if messages:
+        yield _messages(messages, per_s, span)
+        counters = {
+            name: count for name, count in counters.items() if name not in message_account.NAMES
+        }
+    if asked := requests(counters, part["timers"]):
+        yield _requests(asked, span)
+    if rest := nonzero(without_requests(counters)):
+        yield _counters(rest, per_s, span)
 
 
 def _measured(summary: Summary) -> tuple[Measured, str]:
@@ -252,6 +269,32 @@ def _with_more(table: Table, metrics: Sized) -> Table:
     if (more := len(metrics) - MAX_METRICS) > 0:
         table.add_row(f"{more:,} more (--json has all)")
     return table
+
+
+def _messages(
+    rows: Sequence[message_account.Row], per_s: Mapping[str, float | None], span: str
+) -> Table:
+    """Whether each message came, once, in order and in time; how fast is in a timer."""
+    table = _table(_named("messages", span), "total", "per second", "of expected")
+    for one in rows:
+        share = "" if one.share is None else f"{one.share:.2%}"
+        style = "bold red" if one.name == message_account.LOST and one.total else ""
+        table.add_row(
+            Text(one.name), Text(f"{one.total:,}", style), _rate(per_s.get(one.name)), share
+        )
+    return table
+
+
+def _requests(found: Sequence[Request], span: str) -> Table:
+    """How requests ended; below each its errors by condition."""
+    times = ("p50", "p99", "max")
+    table = _table(_named("requests", span), *ENDS, *times)
+    for one in found[:MAX_METRICS]:
+        took = [format_duration(one.times[f"{name}_s"]) if one.ends[0] else "" for name in times]
+        table.add_row(Text(one.name), *(f"{count:,}" for count in one.ends), *took)
+        for condition, count in one.conditions:
+            table.add_row(Text(f"  {condition}", style="dim"), "", Text(f"{count:,}", style="dim"))
+    return _with_more(table, found)
 
 
 def _counters(counters: Mapping[str, int], per_s: Mapping[str, float | None], span: str) -> Table:

@@ -200,6 +200,8 @@ def _tables(
 ) -> dict[str, tables.Table]:
     duration_s = summary["run"].get("duration_s", 0.0)
     return {
+        "messages": tables.messages(covered.counters, covered.rates),
+        "requests": tables.requests_made(covered.counters, covered.timers),
         "timers": tables.timers(target, covered.timers, "timers"),
         "generator_timers": tables.timers(built_in, covered.timers, "generator-timers"),
         "counters": tables.counters(covered.counters, covered.rates),

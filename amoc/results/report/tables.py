@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from amoc.base.clock import format_duration
+from amoc.metrics.request_names import ENDS
+from amoc.results import message_account
 from amoc.results.counts import busiest
 from amoc.results.report import traces
 from amoc.results.report.latency import QUANTILES, Pair
@@ -22,6 +24,7 @@ from amoc.results.report.texts import (
     size,
     worker,
 )
+from amoc.results.requests import requests
 from amoc.results.summary_types import (
     BlockedPart,
     CrashPart,
@@ -98,6 +101,40 @@ def timers(pairs: Iterable[Pair], found: Timers, key: str) -> Table:
             figures = (figure(one.get(of), "s") for of in ("mean_s", *QUANTILES.values()))
             rows.append((clip(name, MAX_NAME), number(one["count"]), *figures))
     return Table(key, "Timers", ("timer", "count", "mean", *QUANTILES), rows)
+
+
+def messages(found: Mapping[str, int], rates: Mapping[str, float | None]) -> Table:
+    """Whether each message came, once, in order and in time."""
+    rows = [
+        (
+            one.name,
+            number(one.total),
+            number(shortened(rates.get(one.name))),
+            NO_VALUE if one.share is None else figure(one.share, "%"),
+        )
+        for one in message_account.rows(found)
+    ]
+    heads = ("messages", "total", "per second", "of expected")
+    note = "Did each message arrive, once, in order? How fast is in the timer message_ttd."
+    return Table("messages", "Messages", heads, rows, note=note)
+
+
+def requests_made(found: Mapping[str, int], times: Timers) -> Table:
+    """How requests of each name ended, and how long those took that got a result."""
+    rows = [
+        (
+            clip(one.name, MAX_NAME),
+            *map(number, one.ends),
+            *(figure(one.times.get(of) if one.ends[0] else None, "s") for of in _TIMES.values()),
+            ", ".join(f"{condition} {number(count)}" for condition, count in one.conditions),
+        )
+        for one in requests(found, times)
+    ]
+    heads = ("request", *ENDS, *_TIMES, "errors by condition")
+    return Table("requests", "Requests", heads, rows, frozenset({len(heads) - 1}))
+
+
+_TIMES = {"p50": "p50_s", "p99": "p99_s", "max": "max_s"}
 
 
 def counters(found: Mapping[str, int], rates: Mapping[str, float | None]) -> Table:

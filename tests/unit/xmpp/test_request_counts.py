@@ -7,8 +7,9 @@ import pytest
 
 from amoc import metrics, xmpp
 from amoc.base.errors import ClosedError, ScenarioError
+from amoc.metrics.request_names import ENDS
 from amoc.xmpp import request_counts
-from amoc.xmpp.request_counts import ENDS, RequestCounts
+from amoc.xmpp.request_counts import RequestCounts
 from tests.unit.xmpp.fake import PATIENCE_S, Conn, answering, connect, idle, serving, session
 
 QUERY = "<q xmlns='urn:q'/>"

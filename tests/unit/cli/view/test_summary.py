@@ -259,3 +259,36 @@ def test_of_thousands_of_metrics_the_busiest_are_shown_and_the_rest_is_counted()
         [lines] = [one.splitlines() for one in tables if one.strip().startswith(title)]
         assert [line.split()[0] for line in lines[1:-1]] == names[first : first + MAX_METRICS]
         assert lines[-1].strip() == "2,960 more (--json has all)"
+
+
+def test_messages_have_a_table_of_their_own_that_says_whether_each_came_once_and_in_order():
+    counters = {
+        "messages_sent": 1_000,
+        "messages_received": 990,
+        "messages_expected": 1_000,
+        "messages_delivered": 980,
+        "messages_lost": 20,
+        "messages_duplicated": 10,
+        "pages": 3,
+    }
+    text = shown(summary(counters=counters))
+    assert row(text, "messages_delivered") == ["980", "78.4", "98.00%"]
+    assert row(text, "messages_lost") == ["20", "1.6", "2.00%"]
+    assert row(text, "messages_reordered") == ["0", "0.00%"]
+    assert "messages_foreign" not in text
+    assert row(text, "pages") == ["3", "0.2"]
+
+
+def test_requests_are_side_by_side_with_their_errors_below():
+    counters = {
+        "get_vcard.result": 4,
+        "get_vcard.error": 2,
+        "get_vcard.error.item-not-found": 2,
+        "get_vcard.timeout": 1,
+        "get_vcard.unanswered": 0,
+    }
+    text = shown(summary(counters=counters, timers={"get_vcard": (2_000_000, [240, 4])}))
+    first = next(line for line in text.splitlines() if line.startswith("get_vcard"))
+    assert first.split()[1:5] == ["4", "2", "1", "0"]
+    assert row(text, "  item-not-found") == ["2"]
+    assert "get_vcard.error" not in text

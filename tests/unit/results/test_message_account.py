@@ -1,0 +1,73 @@
+"""What is left of a run's messages, what its notes say of them, and the table."""
+
+from __future__ import annotations
+
+import pytest
+
+from amoc.results import message_account
+from amoc.results.message_account import notes, rows, unaccounted
+
+FINE = {"messages_sent": 10, "messages_expected": 10, "messages_delivered": 10}
+
+
+def test_what_no_worker_knows_of_is_what_is_left() -> None:
+    counters = {
+        "messages_expected": 100,
+        "messages_delivered": 80,
+        "messages_refused": 5,
+        "messages_lost": 3,
+    }
+    assert unaccounted(counters) == {"messages_unaccounted": 12}
+
+
+@pytest.mark.parametrize(
+    "counters",
+    [
+        {},
+        FINE,
+        # A worker that was killed may have counted what its replacement counts once more.
+        {"messages_expected": 10, "messages_delivered": 11},
+        {"messages_expected": 10, "messages_delivered": 8, "messages_unaccounted": 2},
+    ],
+)
+def test_nothing_is_added_where_nothing_is_left(counters: dict[str, int]) -> None:
+    assert unaccounted(counters) == {}
+
+
+def test_a_run_without_losses_has_no_note() -> None:
+    assert notes(FINE, workers_lost=True) == []
+
+
+def test_lost_messages_are_noted() -> None:
+    counters = {"messages_expected": 2_000, "messages_delivered": 1_999, "messages_lost": 1}
+    assert notes(counters, workers_lost=False) == ["1 of 2,000 messages were lost"]
+
+
+@pytest.mark.parametrize(("workers_lost", "why"), [(True, "a worker was lost"), (False, "left")])
+def test_unaccounted_messages_are_noted_with_the_reason(workers_lost: bool, why: str) -> None:
+    counters = {"messages_expected": 9, "messages_delivered": 7, "messages_unaccounted": 2}
+    (note,) = notes(counters, workers_lost)
+    assert note.startswith("2 of 9 messages are unaccounted for: ")
+    assert why in note
+
+
+def test_a_run_that_was_killed_does_not_seem_to_have_lost_nothing() -> None:
+    (note,) = notes({"messages_expected": 9, "messages_delivered": 7}, workers_lost=False)
+    assert note == (
+        "it is not known which of 2 of 9 messages were lost: the run did not come to its end"
+    )
+
+
+def test_the_table_answers_with_zeros_and_leaves_out_what_is_rare() -> None:
+    table = {one.name: (one.total, one.share) for one in rows(FINE)}
+    assert table["messages_sent"] == (10, None)
+    assert table["messages_delivered"] == (10, 1.0)
+    assert table["messages_lost"] == table["messages_duplicated"] == (0, 0.0)
+    assert table["messages_reordered"] == table["messages_late"] == (0, 0.0)
+    assert "messages_foreign" not in table
+    assert "messages_foreign" in {one.name for one in rows({**FINE, "messages_foreign": 1})}
+
+
+def test_there_is_no_table_without_messages() -> None:
+    assert rows({"messages_sent": 0, "messages_expected": 0}) == []
+    assert {"messages_lost", "messages_unaccounted"} <= message_account.NAMES
