@@ -32,6 +32,7 @@ registration_timeout: infinity
 access_rules: {{register: {{allow: all}}}}
 api_permissions: {{accounts: {{who: {{ip: 127.0.0.1/32}}, what: register}}}}
 modules: {{mod_roster: {{}}, mod_disco: {{}}, mod_ping: {{}}, mod_http_api: {{}}, mod_bosh: {{}},
+  mod_stream_mgmt: {{resume_timeout: {resume_s}}},
   mod_register: {{ip_access: all, access: register}}{modules}}}
 """
 _HANDLERS = ", /upload: mod_http_upload"
@@ -78,6 +79,7 @@ class Ejabberd(XmppServer):
         accounts: int = 0,
         services: bool = False,
         certificates: ServerCertificates | None = None,
+        resume_s: int = 300,
     ) -> None:
         """Start it in `directory`, with accounts ``user_1`` / ``password_1`` up to `accounts`.
 
@@ -96,6 +98,7 @@ class Ejabberd(XmppServer):
                 certfiles=_certfiles(certificates) if certificates else "",
                 api=api,
                 components=self.component_port,
+                resume_s=resume_s,
                 handlers=_HANDLERS if services else "",
                 modules=_MODULES.format(api=api, directory=directory) if services else "",
                 domain=self.domain,

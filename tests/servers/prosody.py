@@ -37,10 +37,11 @@ https_ports = {{}}
 component_ports = {{ {components} }}
 modules_enabled = {{
     "roster", "saslauth", {tls}"disco", "ping", "register", "presence", "message", "iq",
-    "websocket", "bosh"{modules}
+    "websocket", "bosh", "smacks"{modules}
 }}
 modules_disabled = {{ "s2s" }}
 storage = {{ archive = "memory"; default = "internal" }}
+smacks_hibernation_time = {resume_s}
 consider_websocket_secure = true
 consider_bosh_secure = true
 http_default_host = "{domain}"
@@ -93,11 +94,13 @@ class Prosody(XmppServer):
         accounts: int = 0,
         services: bool = False,
         certificates: ServerCertificates | None = None,
+        resume_s: int = 300,
     ) -> None:
         """Start it in `directory`, with accounts ``user_1`` / ``password_1`` up to `accounts`.
 
         With `services` it has rooms, archives, nodes and so on, which cost time and change what
-        becomes of messages. With `certificates` it speaks TLS.
+        becomes of messages. With `certificates` it speaks TLS. A lost session can be resumed for
+        `resume_s`.
         """
         port, self.http_port, self.component_port, self.direct_tls_port = free_ports(4)
         _write_accounts(directory / "data" / self.domain / "accounts", accounts)
@@ -128,6 +131,7 @@ class Prosody(XmppServer):
                 http=self.http_port,
                 components=self.component_port,
                 modules=_MODULES if services else "",
+                resume_s=resume_s,
                 services=offered if services else "",
                 domain=self.domain,
                 anonymous=self.anonymous,
