@@ -9,7 +9,7 @@ Any path is taken, and no Origin is looked at: a page in a browser may connect.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import httptools
 
@@ -18,6 +18,7 @@ from amoc.xmpp.wire.message_framing import MessageFramer, standalone
 from amoc.xmpp.wire.parser import Violation
 from amoc.xmpp.wire.websocket import FrameReader, frame
 from amoc.xmppd.session import Session
+from amoc.xmppd.transport import ENDED
 
 if TYPE_CHECKING:
     from amoc.xmppd.routing import Domain
@@ -138,7 +139,8 @@ class WebSocketEnd:
             elif opcode == websocket.CLOSE:
                 self._open = False
                 self._transport.finish(frame(websocket.CLOSE, message))
-                session.lost()
+                self.lost()
+                return
             if session.closed:
                 return
         if violation is not None:
@@ -153,7 +155,8 @@ class WebSocketEnd:
 
     def lost(self) -> None:
         """The connection is gone."""
-        self.session.lost()
+        session, self.session = self.session, cast("Session", ENDED)  # no circle is left
+        session.lost()
 
     # What the session sees
 
@@ -200,7 +203,7 @@ class WebSocketEnd:
     def _refuse(self, status: str, text: str) -> None:
         answer = _REFUSAL.format(status=status, length=len(text), text=text)
         self._transport.finish(answer.encode())
-        self.session.lost()
+        self.lost()
 
 
 class _Request:

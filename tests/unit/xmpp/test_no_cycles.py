@@ -11,6 +11,7 @@ import socket
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from typing import Any
 
 import gevent
 import pytest
@@ -123,12 +124,12 @@ def test_attempts_of_users_that_are_to_stop_leave_no_cycles(no_collector: None) 
         assert not garbage(stopped, 200)
 
 
-def ended_by(ending: Callable[[xmpp.Client], object]) -> Callable[[str], Callable[[], None]]:
-    def make(address: str) -> Callable[[], None]:
+def ended_by(ending: Callable[[xmpp.Client], object]) -> Callable[..., Callable[[], None]]:
+    def make(address: str, **how: Any) -> Callable[[], None]:
         def act() -> None:
             with (
                 suppress(xmpp.XmppError, ZeroDivisionError, ClosedError),
-                connect(address) as client,
+                connect(address, **how) as client,
             ):
                 ending(client)
 
@@ -157,14 +158,38 @@ ENDINGS: dict[str, Callable[[xmpp.Client], object]] = {
 }
 
 
+WAYS: dict[str, tuple[str, dict[str, Any]]] = {
+    "TCP": ("", {}),
+    "WebSocket": ("ws://", {}),
+    "managed": ("", {"resumable": True}),
+}
+
+
 @pytest.mark.usefixtures("no_collector")
+@pytest.mark.parametrize(("scheme", "how"), WAYS.values(), ids=WAYS)
 @pytest.mark.parametrize("ending", ENDINGS.values(), ids=ENDINGS)
 def test_sessions_leave_no_cycles_however_they_end(
-    ending: Callable[[xmpp.Client], object], monkeypatch: pytest.MonkeyPatch
+    ending: Callable[[xmpp.Client], object],
+    scheme: str,
+    how: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(silence, "MAX_SILENT", 10)
     with Server() as server:
-        assert not garbage(ended_by(ending)(server.address), 300)
+        times = TIMES if how == {} and not scheme else 50
+        assert not garbage(ended_by(ending)(f"{scheme}{server.address}", **how), times)
+
+
+@pytest.mark.usefixtures("no_collector")
+def test_sessions_that_are_resumed_leave_no_cycles() -> None:
+    def act() -> None:
+        with connect(server.address, resumable=True) as client:
+            client.on_received(None, lambda _: client)
+            client.cut(reset=True)
+            assert client.resume(10.0)
+
+    with Server() as server:
+        assert not garbage(act, 100)
 
 
 @pytest.mark.usefixtures("no_collector")
