@@ -43,8 +43,7 @@ _MODULES = """,
   mod_http_upload: {{access: all, put_url: "http://@HOST@:{api}/upload",
                      docroot: "{directory}/upload"}},
   mod_blocking: {{}}, mod_privacy: {{}}, mod_carboncopy: {{}}, mod_client_state: {{}},
-  mod_vcard: {{}}, mod_vcard_xupdate: {{}}, mod_avatar: {{}}, mod_private: {{}}, mod_offline: {{}},
-  mod_stream_mgmt: {{}}
+  mod_vcard: {{}}, mod_vcard_xupdate: {{}}, mod_avatar: {{}}, mod_private: {{}}, mod_offline: {{}}
 """
 
 

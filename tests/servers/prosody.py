@@ -61,8 +61,7 @@ VirtualHost "{tls_only}"
     ssl = {{ key = "{directory}/tls.key", certificate = "{directory}/tls.crt" }}
 """
 _MODULES = """,
-    "mam", "pep", "vcard_legacy", "private", "carbons", "csi_simple", "blocklist", "offline",
-    "smacks"
+    "mam", "pep", "vcard_legacy", "private", "carbons", "csi_simple", "blocklist", "offline"
 """
 _SERVICES = """
 Component "conference.{domain}" "muc"

@@ -1,0 +1,119 @@
+"""Very many log-ins that fail: do they leave descriptors, objects or memory behind?
+
+One process, one user after another, against the embedded server in a process of its own: --times
+log-ins with a wrong password, then as many to a domain that it does not serve, to a port on which
+nobody listens, and a few to a name that does not exist. The garbage collector is off meanwhile.
+
+Wanted: no descriptor more than before, no object for the collector, and no more than --growth MiB
+of memory from the first tenth to the end.
+
+    python benchmarks/xmpp_failures.py [--times 20000] [--growth 1]
+
+The exit status says whether that was reached.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+sys.path.insert(0, str(HERE.parent))
+
+from machine import describe  # noqa: E402
+
+from amoc import xmpp  # noqa: E402
+
+MIB = 1 << 20
+PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+def resident() -> int:
+    """The memory of this process, in bytes."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * PAGE
+
+
+def descriptors() -> int:
+    """How many are open."""
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+def failing(address: str, **how: object) -> Callable[[], str]:
+    """Fails to log in; the cause."""
+
+    def act() -> str:
+        try:
+            xmpp.connect(  # type: ignore[call-overload]
+                1, server=address, mechanism="PLAIN", tls="off", attempts=1, **how
+            )
+        except xmpp.XmppError as error:
+            return error.cause
+        raise SystemExit("a log-in that should fail has succeeded")
+
+    return act
+
+
+def measure(name: str, act: Callable[[], str], times: int, growth: float) -> bool:
+    """Fail so many times, print what that left, and say whether that was as wanted."""
+    for _ in range(times // 10):
+        act()
+    gc.collect()
+    gc.disable()
+    open_before, before, begun = descriptors(), resident(), time.process_time()
+    causes = {act() for _ in range(times)}
+    seconds = time.process_time() - begun
+    grown, left = (resident() - before) / MIB, descriptors() - open_before
+    garbage = gc.collect()
+    gc.enable()
+    good = grown <= growth and not left and not garbage
+    print(
+        f"{name:16} {times:7,} times  {seconds / times * 1e3:6.3f} ms CPU each  {left:+d}"
+        f" descriptors  {garbage} objects for the collector  {grown:+.2f} MiB "
+        f" {', '.join(sorted(causes))}  {'ok' if good else 'NOT AS WANTED'}",
+        flush=True,
+    )
+    return good
+
+
+def main() -> int:
+    """Run it."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--times", type=int, default=20_000)
+    parser.add_argument("--growth", type=float, default=1.0, help="MiB")
+    options = parser.parse_args()
+    print(describe())
+    command = [sys.executable, "-m", "amoc", "xmppd", "--port", "0", "--lifeline"]
+    with (
+        socket.socket() as nobody,
+        subprocess.Popen(
+            command, cwd=HERE.parent, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as process,
+    ):
+        nobody.bind(("127.0.0.1", 0))
+        assert process.stdout is not None
+        found = re.search(r"(127\.0\.0\.1:\d+),", process.stdout.readline())
+        if found is None:
+            raise SystemExit("the embedded server did not start")
+        closed = f"127.0.0.1:{nobody.getsockname()[1]}"
+        kinds = {
+            "wrong password": (failing(found[1], password="wrong"), options.times),
+            "unknown domain": (failing(found[1], domain="nowhere"), options.times),
+            "refused": (failing(closed), options.times),
+            "unknown name": (failing("nowhere.invalid:5222"), max(10, options.times // 1000)),
+        }
+        good = [measure(name, act, times, options.growth) for name, (act, times) in kinds.items()]
+        process.terminate()
+    return 0 if all(good) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

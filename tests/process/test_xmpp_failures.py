@@ -1,0 +1,24 @@
+"""Log-ins that fail leave nothing behind, with real processes: descriptors, objects, memory."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.slow
+def test_many_failed_logins_leave_no_descriptor_no_cycle_and_flat_memory() -> None:
+    done = subprocess.run(
+        [sys.executable, "benchmarks/xmpp_failures.py", "--times", "1000", "--growth", "1"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=150,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("+0 descriptors  0 objects for the collector") == 4
