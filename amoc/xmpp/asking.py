@@ -127,7 +127,7 @@ class Asker(Sender):
         whom = self.domain if to is None else to
         begin_ns = monotonic_ns()
         try:
-            self.request(f"<ping xmlns='{NS_PING}'/>", timeout, to=whom)
+            self.request(f"<ping xmlns='{NS_PING}'/>", timeout, to=whom, name="ping")
         except IqError as error:
             if error.condition not in ("feature-not-implemented", "service-unavailable"):
                 raise

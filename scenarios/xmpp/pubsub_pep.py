@@ -6,8 +6,8 @@ amoc run scenarios/xmpp/pubsub_pep.py --users 20 --duration 30s --set where=serv
 With where=account a user says in its presence that it wants the events of the node, publishes, and
 gets the event itself; its contacts would, too. With where=service all users subscribe to one node,
 and each event goes to all of them: the number of events is the square of the number of users.
-publish is the time until the service has taken an item, event that until its publisher has read the
-event. Events do not count as received messages.
+pubsub_publish is the time until the service has taken an item, event that until its publisher has
+read the event. Events do not count as received messages.
 
 Without further ado amoc starts a small XMPP server for it. To load yours, with accounts user_1 /
 password_1 and so on: --set xmpp_servers=127.0.0.1:5222 --set xmpp_domain=localhost
@@ -23,7 +23,7 @@ service = setting("pubsub.localhost", "The service for where=service", type=str)
 interval = setting(5.0, "Mean seconds between two items of a user", verify=lambda s: s > 0)
 NODE = "urn:amoc:mood"
 
-expect("publish.error == 0")
+expect("pubsub_publish.error == 0")
 expect("event.p99 < 5s")
 
 

@@ -23,10 +23,10 @@ SCENARIOS: dict[str, tuple[dict[str, object], list[str]]] = {
     "muc": ({"interval": 0.3, "room_size": 6}, ["room_join.result", "messages_received"]),
     "muc_light": ({"interval": 0.3}, ["light_room_create.result", "messages_received"]),
     "presence": ({"interval": 0.2, "changes": 3}, ["befriend.result", "roster", "state_seen"]),
-    "pubsub_pep": ({"interval": 0.3}, ["publish.result", "event"]),
+    "pubsub_pep": ({"interval": 0.3}, ["pubsub_publish.result", "event"]),
     "pubsub_pep where=service": (
         {"interval": 0.3, "where": "service"},
-        ["publish.result", "subscribe.result", "event"],
+        ["pubsub_publish.result", "pubsub_subscribe.result", "event"],
     ),
     "reconnect": (
         {"interval": 0.2, "lasts": 1, "xmpp_reconnect_pause": 0.2},

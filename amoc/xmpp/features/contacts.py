@@ -29,7 +29,7 @@ class Contacts(Listener):
         Raises:
             IqError, IqTimeout, XmppError, ClosedError: As `request`.
         """
-        return roster.contacts(self.request(roster.GET, timeout).xml)
+        return roster.contacts(self.request(roster.GET, timeout, name="roster_get").xml)
 
     def add_to_roster(
         self,
@@ -43,7 +43,9 @@ class Contacts(Listener):
         Raises:
             IqError, IqTimeout, XmppError, ClosedError: As `request`.
         """
-        self.request(roster.put(address(whom), name, groups), timeout, type="set")
+        self.request(
+            roster.put(address(whom), name, groups), timeout, type="set", name="roster_add"
+        )
 
     def remove_from_roster(self, whom: str | int, timeout: float | None = None) -> None:
         """Remove a contact, and the subscriptions with it (RFC 6121 section 2.5).
@@ -51,7 +53,7 @@ class Contacts(Listener):
         Raises:
             IqError, IqTimeout, XmppError, ClosedError: As `request`.
         """
-        self.request(roster.remove(address(whom)), timeout, type="set")
+        self.request(roster.remove(address(whom)), timeout, type="set", name="roster_remove")
 
     def befriend(self, whom: str | int, timeout: float | None = None) -> None:
         """Subscribe to a user's presence and let it subscribe to ours; wait for both.
@@ -123,7 +125,7 @@ class Contacts(Listener):
     def _block(self, what: str, whom: Iterable[str | int], timeout: float | None) -> None:
         items = "".join(f"<item jid='{escape(address(one))}'/>" for one in whom)
         payload = f"<{what} xmlns='{NS_BLOCKING}'>{items}</{what}>"
-        self.request(payload, timeout, type="set", name=what)
+        self.request(payload, timeout, type="set", name=f"blocking_{what}")
 
     def blocked(self, timeout: float | None = None) -> list[str]:
         """The JIDs that the user blocks.
@@ -131,7 +133,7 @@ class Contacts(Listener):
         Raises:
             IqError, IqTimeout, XmppError, ClosedError: As `request`.
         """
-        answer = self.request(f"<blocklist xmlns='{NS_BLOCKING}'/>", timeout, name="blocked")
+        answer = self.request(f"<blocklist xmlns='{NS_BLOCKING}'/>", timeout, name="blocking_list")
         return [one.get("jid", "") for one in answer.xml.iter(f"{{{NS_BLOCKING}}}item")]
 
     def unregister(self, timeout: float | None = None) -> None:
@@ -140,4 +142,5 @@ class Contacts(Listener):
         Raises:
             IqError, IqTimeout, XmppError, ClosedError: As `request`.
         """
-        self.request(f"<query xmlns='{NS_REGISTER}'><remove/></query>", timeout, type="set")
+        query = f"<query xmlns='{NS_REGISTER}'><remove/></query>"
+        self.request(query, timeout, type="set", name="account_removal")

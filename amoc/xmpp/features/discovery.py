@@ -24,7 +24,7 @@ class Discovery(Listener):
             IqError, IqTimeout, XmppError, ClosedError: As `request`.
         """
         query = f"<query xmlns='{NS_DISCO_INFO}'{attributes(node=node)}/>"
-        return info(self._discover(query, whom, "disco", timeout))
+        return info(self._discover(query, whom, "disco_info", timeout))
 
     def disco_items(
         self, whom: str | int | None = None, node: str | None = None, timeout: float | None = None

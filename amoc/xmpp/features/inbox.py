@@ -74,7 +74,7 @@ class Inbox(Listener):
             IqError, IqTimeout, XmppError, ClosedError: As `request`.
         """
         query = f"<reset xmlns='{NS_INBOX}'{attributes(jid=address(whom))}/>"
-        self.request(query, timeout, type="set", name="mark_read")
+        self.request(query, timeout, type="set", name="inbox_mark_read")
 
 
 def _conversation(result: Stanza, own: str) -> Conversation | None:

@@ -36,7 +36,7 @@ class Profile(PubSub):
             IqError, IqTimeout, XmppError, ClosedError: As `request`.
         """
         query = f"<vCard xmlns='{NS_VCARD}'/>"
-        answer = self.request(query, timeout, to=whom, name="vcard")
+        answer = self.request(query, timeout, to=whom, name="vcard_get")
         return Element(f"{{{NS_VCARD}}}vCard") if answer.payload is None else answer.payload
 
     def set_vcard(self, fields: Sendable | dict[str, str], timeout: float | None = None) -> None:
@@ -52,7 +52,7 @@ class Profile(PubSub):
         if isinstance(fields, dict):
             inside = "".join(f"<{name}>{escape(text)}</{name}>" for name, text in fields.items())
             fields = f"<vCard xmlns='{NS_VCARD}'>{inside}</vCard>"
-        self.request(fields, timeout, type="set", name="set_vcard")
+        self.request(fields, timeout, type="set", name="vcard_set")
 
     def vcard4(self, whom: str | int | None = None, timeout: float | None = None) -> Element | None:
         """The vCard 4 (XEP-0292) of `whom`, the user's own by default; None without one.
@@ -119,7 +119,7 @@ class Profile(PubSub):
         """
         inside = serialise(encode.element_of(xml), NS_PRIVATE, inherit=False)
         query = f"<query xmlns='{NS_PRIVATE}'>{inside}</query>"
-        self.request(query, timeout, type="set", name="store")
+        self.request(query, timeout, type="set", name="private_set")
 
     def stored(self, namespace: str, name: str, timeout: float | None = None) -> Element | None:
         """The element `name` from the user's private storage; empty if none was kept.
@@ -129,5 +129,5 @@ class Profile(PubSub):
         """
         wanted = f"<{name} xmlns='{escape(namespace)}'/>"
         query = f"<query xmlns='{NS_PRIVATE}'>{wanted}</query>"
-        payload = self.request(query, timeout, name="stored").payload
+        payload = self.request(query, timeout, name="private_get").payload
         return None if payload is None else payload.find(f"{{{namespace}}}{name}")

@@ -111,7 +111,7 @@ class PubSub(Listener):
             "set",
             f"<publish node='{escape(node)}'><item{attributes(id=id)}>{inside}</item></publish>"
             + wish,
-            "publish",
+            "pubsub_publish",
             at,
             timeout,
         )
@@ -134,7 +134,7 @@ class PubSub(Listener):
         """
         inside = f"<item id='{escape(id)}'/>"
         attrs = attributes(node=node, notify="true" if notify else None)
-        self._pubsub("set", f"<retract{attrs}>{inside}</retract>", "retract", at, timeout)
+        self._pubsub("set", f"<retract{attrs}>{inside}</retract>", "pubsub_retract", at, timeout)
 
     def items(
         self,
@@ -152,7 +152,7 @@ class PubSub(Listener):
         """
         wanted = "".join(f"<item id='{escape(one)}'/>" for one in ids)
         attrs = attributes(node=node, max_items=None if last is None else str(last))
-        answer = self._pubsub("get", f"<items{attrs}>{wanted}</items>", "items", at, timeout)
+        answer = self._pubsub("get", f"<items{attrs}>{wanted}</items>", "pubsub_items", at, timeout)
         found = answer.xml.iterfind(f"{_SPACE}pubsub/{_SPACE}items/{_SPACE}item")
         return [_item(one) for one in found]
 
@@ -163,7 +163,7 @@ class PubSub(Listener):
             IqError, IqTimeout, XmppError, ClosedError: As `request`.
         """
         wish = f"<subscribe{attributes(node=node, jid=self.bare_jid)}/>"
-        answer = self._pubsub("set", wish, "subscribe", at, timeout)
+        answer = self._pubsub("set", wish, "pubsub_subscribe", at, timeout)
         found = answer.xml.find(f"{_SPACE}pubsub/{_SPACE}subscription")
         return "subscribed" if found is None else found.get("subscription", "subscribed")
 
@@ -174,7 +174,7 @@ class PubSub(Listener):
             IqError, IqTimeout, XmppError, ClosedError: As `request`.
         """
         wish = f"<unsubscribe{attributes(node=node, jid=self.bare_jid)}/>"
-        self._pubsub("set", wish, "unsubscribe", at, timeout)
+        self._pubsub("set", wish, "pubsub_unsubscribe", at, timeout)
 
     def subscriptions(self, *, at: Where, timeout: float | None = None) -> dict[str, str]:
         """The user's subscriptions at a service: states by node (section 5.6).
@@ -182,7 +182,7 @@ class PubSub(Listener):
         Raises:
             IqError, IqTimeout, XmppError, ClosedError: As `request`.
         """
-        answer = self._pubsub("get", "<subscriptions/>", "subscriptions", at, timeout)
+        answer = self._pubsub("get", "<subscriptions/>", "pubsub_subscriptions", at, timeout)
         found = answer.xml.iterfind(f"{_SPACE}pubsub/{_SPACE}subscriptions/{_SPACE}subscription")
         return {one.get("node", ""): one.get("subscription", "") for one in found}
 
@@ -204,7 +204,7 @@ class PubSub(Listener):
         inside = f"<create node='{escape(node)}'/>"
         if configuration:
             inside += f"<configure>{_config(configuration)}</configure>"
-        self._pubsub("set", inside, "create_node", at, timeout)
+        self._pubsub("set", inside, "pubsub_create", at, timeout)
 
     def configure_node(
         self,
@@ -220,7 +220,7 @@ class PubSub(Listener):
             IqError, IqTimeout, XmppError, ClosedError: As `request`.
         """
         inside = f"<configure node='{escape(node)}'>{_config(configuration)}</configure>"
-        self._owner("set", inside, "configure_node", at, timeout)
+        self._owner("set", inside, "pubsub_configure", at, timeout)
 
     def node_configuration(
         self, node: str, *, at: Where = None, timeout: float | None = None
@@ -231,7 +231,7 @@ class PubSub(Listener):
             IqError, IqTimeout, XmppError, ClosedError: As `request`.
         """
         inside = f"<configure node='{escape(node)}'/>"
-        answer = self._owner("get", inside, "node_configuration", at, timeout)
+        answer = self._owner("get", inside, "pubsub_configuration", at, timeout)
         form = answer.xml.find(f"*/*/{{{NS_FORMS}}}x")
         return {} if form is None else forms.values(form)
 
@@ -241,7 +241,7 @@ class PubSub(Listener):
         Raises:
             IqError, IqTimeout, XmppError, ClosedError: As `request`.
         """
-        self._owner("set", f"<delete node='{escape(node)}'/>", "delete_node", at, timeout)
+        self._owner("set", f"<delete node='{escape(node)}'/>", "pubsub_delete", at, timeout)
 
     def purge_node(self, node: str, *, at: Where = None, timeout: float | None = None) -> None:
         """Delete all items of a node (section 8.5).
@@ -249,7 +249,7 @@ class PubSub(Listener):
         Raises:
             IqError, IqTimeout, XmppError, ClosedError: As `request`.
         """
-        self._owner("set", f"<purge node='{escape(node)}'/>", "purge_node", at, timeout)
+        self._owner("set", f"<purge node='{escape(node)}'/>", "pubsub_purge", at, timeout)
 
     def node_affiliations(
         self, node: str, *, at: Where = None, timeout: float | None = None
@@ -260,7 +260,7 @@ class PubSub(Listener):
             IqError, IqTimeout, XmppError, ClosedError: As `request`.
         """
         inside = f"<affiliations node='{escape(node)}'/>"
-        answer = self._owner("get", inside, "node_affiliations", at, timeout)
+        answer = self._owner("get", inside, "pubsub_affiliations", at, timeout)
         found = answer.xml.iterfind(f"{_OWNER}pubsub/{_OWNER}affiliations/{_OWNER}affiliation")
         return {one.get("jid", ""): one.get("affiliation", "") for one in found}
 
@@ -282,7 +282,7 @@ class PubSub(Listener):
             for jid, kind in affiliations.items()
         )
         inside = f"<affiliations node='{escape(node)}'>{changes}</affiliations>"
-        self._owner("set", inside, "set_node_affiliations", at, timeout)
+        self._owner("set", inside, "pubsub_set_affiliations", at, timeout)
 
     def _pubsub(
         self, kind: str, inside: str, name: str, at: Where, timeout: float | None
