@@ -42,6 +42,10 @@ _ROOM_USER: Final = f"{{{NS_MUC_USER}}}x"
 _STATUS: Final = f"{{{NS_MUC_USER}}}status"
 _LIGHT_ROOM: Final = f"{{{NS_MUC_LIGHT_AFFILIATIONS}}}x"
 _OWN_PRESENCE: Final = "110"
+# Those of a user that has sent or received nothing; never changed.
+_NO_PAIRS: Final[dict[str | int, Pair]] = {}
+_NO_NUMBERS: Final[list[Pair]] = []
+_NO_FLOWS: Final[dict[str, Flow]] = {}
 _DUPLICATE: Final = Arrival.DUPLICATE
 _REORDERED: Final = Arrival.REORDERED
 
@@ -115,14 +119,14 @@ class Lane:
 
     def __init__(self, ledger: Ledger, account: Account, token: str) -> None:
         self._ledger = ledger
-        self._to_users: dict[str | int, Pair] = {}
+        self._to_users = _NO_PAIRS
         self._to_rooms: dict[str | int, Pair] | None = None
         self.account = account
         self.token = token
         self.is_alone = self.is_open = False
         self.resource = ""
-        self.numbered: list[Pair] = []
-        self.flows: dict[str, Flow] = {}
+        self.numbered = _NO_NUMBERS
+        self.flows = _NO_FLOWS
         self.online = Attendance()
         self.rooms: dict[str, Attendance] | None = None
         self.unstamped_rooms: set[str] | None = None
@@ -164,8 +168,12 @@ class Lane:
         name = f"{stamps.ROOM if room else stamps.USER}{len(self.numbered)}"
         head = stamps.head(ledger.run, ledger.clock, self.token, name, now_ns)
         pair = Pair(address(to), head, now_ns, room)
+        if self.numbered is _NO_NUMBERS:
+            self.numbered = []
         self.numbered.append(pair)
         if not room:
+            if self._to_users is _NO_PAIRS:
+                self._to_users = {}
             self._to_users[to] = pair
             return pair
         if self._to_rooms is None:
@@ -312,6 +320,8 @@ class Lane:
         there = self.online
         if head.is_room:
             there = self._room(bare(stanza.sender).lower())
+        if self.flows is _NO_FLOWS:
+            self.flows = {}
         flow = self.flows[text] = Flow(there, head.first_ns, comparable, head.is_room)
         return flow
 

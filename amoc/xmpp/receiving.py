@@ -121,14 +121,14 @@ class Listener(Asker):
         seconds: float,
         counts: tuple[RequestCounts, ...] = (),
     ) -> bool:
-        self._session.check_open()
-        lookers = self._session.lookers
+        session = self._session
+        session.check_open()
         looker = Looker(condition)
-        lookers.append(looker)
+        session.lookers = (*session.lookers, looker)
         try:
             return wait_counted(looker, seconds, counts)
         finally:
-            lookers.remove(looker)
+            session.lookers = tuple(one for one in session.lookers if one is not looker)
 
     def _receive(
         self, match: Predicate | None, seconds: float, first: Sendable | None = None
@@ -160,11 +160,11 @@ class Listener(Asker):
             A function that takes the handler away again.
         """
         entry = (is_any if match is None else match, handler)
-        self._session.on_received = [*self._session.on_received, entry]
+        self._session.on_received = (*self._session.on_received, entry)
 
         def off() -> None:
-            self._session.on_received = [
+            self._session.on_received = tuple(
                 one for one in self._session.on_received if one is not entry
-            ]
+            )
 
         return off

@@ -161,8 +161,8 @@ class Session(Owner):
         self.closed = False
         self.requests: dict[str, Request] = {}
         self.receivers: list[Receiver] = []
-        self.lookers: list[Looker] = []
-        self.on_received: list[tuple[Predicate, Handler]] = []
+        self.lookers: tuple[Looker, ...] = ()  # tuples, since most users never have any
+        self.on_received: tuple[tuple[Predicate, Handler], ...] = ()
         self.inbox: deque[Stanza] | None = None  # most users never need one
         self.on_closed: Waiter[bool] | None = None
         self.watchers: dict[str, Watcher] | None = None
@@ -328,7 +328,7 @@ class Session(Owner):
 
     def let_go(self) -> None:
         """It will not go on: end what follows it."""
-        self.on_received = []  # they may hold the client, and it this session: break the circle
+        self.on_received = ()  # they may hold the client, and it this session: break the circle
         self._end_watchers()
 
     def _end_watchers(self) -> None:

@@ -143,7 +143,7 @@ class TcpTransport:
         self._unsent: bytearray | None = None
         self._turn = -1  # of the loop, in which it has sent last
         self._held_back = False  # what is unsent waits for the end of this turn, not for the kernel
-        self._drained: list[Waiter[bool]] = []
+        self._drained: tuple[Waiter[bool], ...] = ()
         self._writer: _IoWatcher | None = None
         self._broken = False
         self.closed = False
@@ -222,12 +222,11 @@ class TcpTransport:
         if self.unsent <= SOFT_LIMIT:
             return True
         waiter: Waiter[bool] = Waiter()
-        self._drained.append(waiter)
+        self._drained = (*self._drained, waiter)
         try:
             return waiter.wait(timeout)
         finally:
-            if waiter in self._drained:
-                self._drained.remove(waiter)
+            self._drained = tuple(one for one in self._drained if one is not waiter)
 
     def close(self) -> None:
         """Close the connection; what the kernel has not taken is lost. Harmless the second time."""
@@ -306,7 +305,7 @@ class TcpTransport:
             on_lost(error)
 
     def _wake_senders(self) -> None:
-        waiters, self._drained = self._drained, []
+        waiters, self._drained = self._drained, ()
         for waiter in waiters:
             waiter.set(True)
             self._loop.run_callback(waiter.wake)  # the sender must not run inside this call
