@@ -28,7 +28,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 
 def features(mechanisms: tuple[str, ...], bindings: tuple[str, ...] = ()) -> Features:
-    return Features(mechanisms, bindings, False, False, True, False, False)
+    return Features(mechanisms, bindings, False, False, True, False, False, management=False)
 
 
 def test_the_end_point_is_the_certificates_hash_by_its_signatures_algorithm(
