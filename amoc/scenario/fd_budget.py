@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import ceil
 
 from amoc.base.errors import ResourceError
@@ -9,17 +10,22 @@ from amoc.base.errors import ResourceError
 RESERVED_FDS = 100
 """Descriptors that a worker needs for itself: its link to the node, logs, libraries, spare ones."""
 
-_per_user: dict[str, int] = {}
+_per_user: dict[str, int | Callable[[], int]] = {}
 
 
-def needs_fds(module: str, per_user: int) -> None:
-    """Declare, while `module` is imported, that it needs `per_user` descriptors for each user."""
+def needs_fds(module: str, per_user: int | Callable[[], int]) -> None:
+    """Declare, while `module` is imported, how many descriptors it needs for each user.
+
+    Args:
+        module: Its name.
+        per_user: The number, or what says it once the settings have their values.
+    """
     _per_user[module] = per_user
 
 
 def fds_per_user() -> int:
     """Descriptors that each user needs, for all modules that were imported."""
-    return sum(_per_user.values())
+    return sum(one if isinstance(one, int) else one() for one in _per_user.values())
 
 
 def check_fds(users: int, processes: int, per_user: int, limit: int, what: str = "worker") -> None:

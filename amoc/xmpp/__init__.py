@@ -9,7 +9,7 @@ with xmpp.connect(user_id) as client:
 from amoc.scenario.fd_budget import needs_fds
 from amoc.xmpp.client import Client
 from amoc.xmpp.component import Component, component
-from amoc.xmpp.connecting import FDS_PER_USER, connect, register
+from amoc.xmpp.connecting import connect, register
 from amoc.xmpp.errors import (
     BadStreamError,
     CallTimeout,
@@ -72,6 +72,7 @@ from amoc.xmpp.match import (
     is_unavailable,
 )
 from amoc.xmpp.presence_handshake import Neighbours
+from amoc.xmpp.reaching import FDS_PER_USER, fds_per_user
 from amoc.xmpp.roster import Contact
 from amoc.xmpp.slixmpp_bridge import preload, slixmpp_client
 from amoc.xmpp.stanza import Stanza
@@ -79,7 +80,7 @@ from amoc.xmpp.staying_connected import ReturningClient, staying_connected
 from amoc.xmpp.tracing import trace
 from amoc.xmpp.wire.xml_text import escape
 
-needs_fds(__name__, FDS_PER_USER)
+needs_fds(__name__, fds_per_user)
 
 __all__ = [  # noqa: RUF022 - grouped by what it is for
     # connections

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from time import monotonic_ns
-from typing import Any, Final, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 from amoc.base import pause
 from amoc.base.clock import S_NS
@@ -39,9 +39,6 @@ from amoc.xmpp.wire.mechanisms import MECHANISMS
 
 T = TypeVar("T")
 C = TypeVar("C", bound=Client)
-
-FDS_PER_USER: Final = 1
-"""File descriptors that each connected user holds."""
 
 
 class Plan(NamedTuple):

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from amoc.base.clock import S_NS
 from amoc.base.errors import ScenarioError
 from amoc.xmpp import options, securing, server_addresses
-from amoc.xmpp.server_url import TCP, WEBSOCKET, Server
+from amoc.xmpp.server_url import BOSH, TCP, WEBSOCKET, Server, parse_servers
 from amoc.xmpp.sockets import connected_to
 from amoc.xmpp.stanza import PARSERS
 from amoc.xmpp.transports.bosh import BoshTransport
@@ -24,6 +24,8 @@ from amoc.xmpp.wire.bosh import Dialogue, Polling
 from amoc.xmpp.wire.framing import Framer
 from amoc.xmpp.wire.message_framing import MessageFramer
 
+FDS_PER_USER: Final = 1
+"""File descriptors that a user holds with one connection."""
 STANZAS_IN_AN_ANSWER: Final = 4
 """Stanzas of xmpp_max_stanza_bytes that one answer over BOSH may hold."""
 
@@ -62,13 +64,23 @@ def connection_to(server: Server, terms: Terms, who: str, deadline_ns: int) -> C
         below = _bytes_to(server, terms, who, deadline_ns)
         transport = open_websocket(below, server, who, limit, deadline_ns)
         return Connection(transport, MessageFramer(PARSERS, limit))
-    hold = options.xmpp_bosh_hold.get()
-    requests = max(options.xmpp_bosh_requests.get(), hold + 1)
-    dialogue = Dialogue(PARSERS, Polling(options.xmpp_bosh_wait.get(), hold, requests))
+    dialogue = Dialogue(PARSERS, _polling())
     dial = partial(_dial, server, terms, who)
     return Connection(
         BoshTransport(dial, dialogue, server, who, STANZAS_IN_AN_ANSWER * limit), dialogue
     )
+
+
+def fds_per_user() -> int:
+    """File descriptors that each connected user holds, by the settings."""
+    servers = parse_servers(options.xmpp_servers.get())
+    return _polling().requests if any(one.transport == BOSH for one in servers) else FDS_PER_USER
+
+
+def _polling() -> Polling:
+    hold = options.xmpp_bosh_hold.get()
+    requests = max(options.xmpp_bosh_requests.get(), hold + 1)
+    return Polling(options.xmpp_bosh_wait.get(), hold, requests)
 
 
 def _dial(server: Server, terms: Terms, who: str) -> Transport:

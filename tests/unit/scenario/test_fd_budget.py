@@ -25,6 +25,8 @@ def test_descriptors_of_all_modules_add_up_and_one_module_counts_once():
     fd_budget.needs_fds("amoc.http", 2)
     fd_budget.needs_fds("amoc.xmpp", 1)
     assert fd_budget.fds_per_user() == 3
+    fd_budget.needs_fds("amoc.http", lambda: 5)
+    assert fd_budget.fds_per_user() == 6
 
 
 def accepted(users: int, processes: int, per_user: int, limit: int) -> bool:

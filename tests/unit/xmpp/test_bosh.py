@@ -11,6 +11,7 @@ import gevent.event
 import pytest
 
 from amoc import xmpp
+from amoc.xmpp.reaching import fds_per_user
 from amoc.xmpp.stream import Stream
 from amoc.xmpp.transports.bosh import MAX_RETRIES, BoshTransport
 from amoc.xmpp.transports.tcp import TcpTransport
@@ -391,3 +392,23 @@ def test_sessions_over_bosh_leave_no_cycles() -> None:
         finally:
             gc.enable()
     assert not kinds & {Stream, BoshTransport, TcpTransport, Dialogue}
+
+
+@pytest.mark.parametrize(
+    ("servers", "hold", "requests", "expected"),
+    [
+        ("", 1, 2, 1),
+        ("a:1,ws://b:1/c", 1, 2, 1),
+        ("a:1,https://b/c", 1, 2, 2),
+        ("http://b/c", 3, 2, 4),
+        ("http://b/c", 1, 5, 5),
+    ],
+)
+def test_a_user_of_bosh_needs_descriptors_for_all_its_requests(
+    servers: str, hold: int, requests: int, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = xmpp.sending.options
+    monkeypatch.setattr(options.xmpp_servers, "default", servers)
+    monkeypatch.setattr(options.xmpp_bosh_hold, "default", hold)
+    monkeypatch.setattr(options.xmpp_bosh_requests, "default", requests)
+    assert fds_per_user() == expected
