@@ -12,7 +12,8 @@ from amoc.xmpp import encode, options, request_counts
 from amoc.xmpp.encode import Sendable
 from amoc.xmpp.errors import IqError, IqTimeout
 from amoc.xmpp.sending import Sender
-from amoc.xmpp.session import Request, Results, Session
+from amoc.xmpp.session import Session
+from amoc.xmpp.session_waits import Request, Results
 from amoc.xmpp.stanza import Stanza, bare
 from amoc.xmpp.wire.namespaces import NS_PING
 from amoc.xmpp.wire.xml_text import serialise

@@ -19,7 +19,8 @@ from amoc.xmpp.encode import Sendable
 from amoc.xmpp.errors import ReceiveTimeout
 from amoc.xmpp.match import Predicate, from_jid, is_any, is_request, name_of
 from amoc.xmpp.request_counts import RequestCounts, wait_counted
-from amoc.xmpp.session import Handler, Looker, Receiver
+from amoc.xmpp.session import Handler
+from amoc.xmpp.session_waits import Looker, Receiver
 from amoc.xmpp.stanza import Stanza
 
 

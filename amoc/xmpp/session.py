@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Final, NamedTuple, Protocol
+from typing import Final
 
 from gevent import get_hub, getcurrent
 from greenlet import greenlet
@@ -35,7 +35,8 @@ from amoc.xmpp import meters
 from amoc.xmpp.errors import BadStreamError
 from amoc.xmpp.lane import Lane
 from amoc.xmpp.ledger import ledger
-from amoc.xmpp.match import Predicate, plain
+from amoc.xmpp.match import Predicate
+from amoc.xmpp.session_waits import Looker, Receiver, Request, Results, Watcher
 from amoc.xmpp.stanza import Stanza, bare
 from amoc.xmpp.stream import Owner, Stream
 from amoc.xmpp.wire import disco
@@ -49,60 +50,6 @@ MAX_RESULTS: Final = 10_000
 DISCO_INFO: Final = f"{{{NS_DISCO_INFO}}}query"
 PING: Final = f"{{{NS_PING}}}ping"
 ROSTER: Final = f"{{{NS_ROSTER}}}query"
-
-
-class Receiver(Waiter[Stanza]):
-    """A greenlet that waits for a stanza of its choice.
-
-    Attributes:
-        match: Its choice; None takes anything.
-        requests: Whether it may take requests of the peer, which it has to answer then. A receiver
-            that takes just anything does not mean them.
-    """
-
-    __slots__ = ("match", "requests")
-
-    def __init__(self, match: Predicate | None) -> None:
-        self.match = None if match is None else plain(match)
-        self.requests = match is not None
-
-
-class Looker(Waiter[bool]):
-    """A greenlet that waits for a condition, which may come true with any stanza."""
-
-    __slots__ = ("condition",)
-
-    def __init__(self, condition: Callable[[], object]) -> None:
-        self.condition = condition
-
-
-class Request(Waiter[Stanza]):
-    """A greenlet that waits for the answer to its iq to `to` (empty: to its own account)."""
-
-    __slots__ = ("to",)
-
-    def __init__(self, to: str) -> None:
-        self.to = to
-
-
-class Watcher(Protocol):
-    """Follows all that one sender sends, a room for example."""
-
-    def on_stanza(self, stanza: Stanza) -> bool:
-        """Take note of it; whether the inbox need not keep it. Must not wait, nor hold a client."""
-
-    def on_end(self) -> None:
-        """The session is over."""
-
-
-class Results(NamedTuple):
-    """The results of one query, which come as messages before its answer (XEP-0313)."""
-
-    asked: str
-    """Who was asked; empty for the user's own account."""
-    tag: str
-    """What a result is called."""
-    stanzas: list[Stanza]
 
 
 class Session(Owner):

@@ -1,0 +1,64 @@
+"""What waits on a session, and what follows what comes there; served by `amoc.xmpp.session`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+from amoc.base.waiting import Waiter
+from amoc.xmpp.match import Predicate, plain
+from amoc.xmpp.stanza import Stanza
+
+
+class Receiver(Waiter[Stanza]):
+    """A greenlet that waits for a stanza of its choice.
+
+    Attributes:
+        match: Its choice; None takes anything.
+        requests: Whether it may take requests of the peer, which it has to answer then. A receiver
+            that takes just anything does not mean them.
+    """
+
+    __slots__ = ("match", "requests")
+
+    def __init__(self, match: Predicate | None) -> None:
+        self.match = None if match is None else plain(match)
+        self.requests = match is not None
+
+
+class Looker(Waiter[bool]):
+    """A greenlet that waits for a condition, which may come true with any stanza."""
+
+    __slots__ = ("condition",)
+
+    def __init__(self, condition: Callable[[], object]) -> None:
+        self.condition = condition
+
+
+class Request(Waiter[Stanza]):
+    """A greenlet that waits for the answer to its iq to `to` (empty: to its own account)."""
+
+    __slots__ = ("to",)
+
+    def __init__(self, to: str) -> None:
+        self.to = to
+
+
+class Watcher(Protocol):
+    """Follows all that one sender sends, a room for example."""
+
+    def on_stanza(self, stanza: Stanza) -> bool:
+        """Take note of it; whether the inbox need not keep it. Must not wait, nor hold a client."""
+
+    def on_end(self) -> None:
+        """The session is over."""
+
+
+class Results(NamedTuple):
+    """The results of one query, which come as messages before its answer (XEP-0313)."""
+
+    asked: str
+    """Who was asked; empty for the user's own account."""
+    tag: str
+    """What a result is called."""
+    stanzas: list[Stanza]
