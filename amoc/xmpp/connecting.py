@@ -309,7 +309,9 @@ def _log_in(plan: Plan, attempt: int, settle: Settle[T]) -> tuple[Negotiation, T
         if plan.terms.register and me.username:
             talk.register(features, me)
         talk.authenticate(features, me, plan.terms)
-        return talk, settle(talk, talk.open(me.domain)), begin_ns
+        settled = settle(talk, talk.open(me.domain))
+        talk.check_open()
+        return talk, settled, begin_ns
     except BaseException as error:
         if isinstance(error, errors.BadStreamError):
             talk.stream.fail(error)  # tells the server what it did wrong

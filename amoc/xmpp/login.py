@@ -215,12 +215,20 @@ class Negotiation(Owner):
             self.wait_turn(what)
         return self.early.pop(0).xml
 
-    def wait_turn(self, what: str) -> None:
-        """Wait until something has arrived, if only a header; arguments as those of `expect`."""
+    def check_open(self) -> None:
+        """Raise what ended the stream, if it has ended: perhaps right after what was expected.
+
+        Raises:
+            XmppError: The stream ended.
+        """
         if self.stream.failure is not None:
             raise copy_of(self.stream.failure)
         if self.stream.ended:
             raise errors.Disconnected(f"{self.stream.who}: the stream was closed")
+
+    def wait_turn(self, what: str) -> None:
+        """Wait until something has arrived, if only a header; arguments as those of `expect`."""
+        self.check_open()
         waiter = self._waiter = Waiter()
         try:
             left = (self._deadline_ns - monotonic_ns()) / S_NS

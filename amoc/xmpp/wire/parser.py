@@ -297,7 +297,7 @@ class Parser(Generic[T]):
             raise Violation("not-well-formed", "the stream header is not a start tag")
         self._cut = tag.end()
         self._check_header(self._base + self._cut)
-        if self._namespaces != _STANDARD:
+        if self._namespaces != _STANDARD or self.namespace != NS_CLIENT:
             if self.namespace not in self._namespaces.values():
                 raise Violation("invalid-namespace", f"the stream must declare {self.namespace}")
             self.root = tag[0]
