@@ -203,7 +203,7 @@ class TestCarbons:
     def test_other_clients_of_both_ends_get_copies(self, domain: Domain) -> None:
         here, there = logged_in(domain, 1, "here"), logged_in(domain, 1, "there")
         two, other = logged_in(domain, 2, "r"), logged_in(domain, 2, "other")
-        for client in (there, other):
+        for client in (here, there, other):  # who sends a message gets no copy of it
             assert answer(client, "set", "<enable xmlns='urn:xmpp:carbons:2'/>").get("type") == (
                 "result"
             )
@@ -222,7 +222,9 @@ class TestCarbons:
                 "user_1@localhost/here",
                 "user_2@localhost/r",
             )
-        answer(other, "set", "<disable xmlns='urn:xmpp:carbons:2'/>")
+        assert here.heard() == b""
+        for client in (here, other):
+            answer(client, "set", "<disable xmlns='urn:xmpp:carbons:2'/>")
         there.session.lost()
         chat(here, "user_2@localhost/r", "y", "<x/>")
         assert (len(two.stanzas()), other.stanzas()) == (1, [])

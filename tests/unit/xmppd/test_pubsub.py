@@ -256,6 +256,17 @@ def test_contacts_that_want_it_are_told_without_a_subscription(domain: Domain) -
     assert texts(stranger) == []
 
 
+def test_a_contact_that_is_also_subscribed_is_told_once(domain: Domain) -> None:
+    one, two = logged_in(domain, 1), logged_in(domain, 2)
+    befriend(one, two)
+    announce(two)
+    publish(one, "a", to=None, node="urn:n")
+    subscribe(two, two.session.user.jid, node="urn:n", to=one.session.user.jid)
+    two.heard()
+    publish(one, "b", to=None, node="urn:n")
+    assert texts(two) == ["b"]
+
+
 def test_the_last_item_is_sent_when_a_contact_comes(domain: Domain) -> None:
     one, two = logged_in(domain, 1), logged_in(domain, 2)
     befriend(one, two)
