@@ -41,13 +41,22 @@ from amoc.xmpp.stanza import Stanza, bare
 from amoc.xmpp.stream import Owner, Stream
 from amoc.xmpp.wire import disco
 from amoc.xmpp.wire.elements import iq_result, stanza_error
-from amoc.xmpp.wire.namespaces import IQ, MESSAGE, NS_DISCO_INFO, NS_PING, NS_ROSTER, PRESENCE
+from amoc.xmpp.wire.namespaces import (
+    IQ,
+    MESSAGE,
+    NS_DISCO_INFO,
+    NS_DISCO_ITEMS,
+    NS_PING,
+    NS_ROSTER,
+    PRESENCE,
+)
 
 Handler = Callable[[Stanza], object]
 
 MAX_RESULTS: Final = 10_000
 """Of one query, at a time: more than any server puts on a page."""
 DISCO_INFO: Final = f"{{{NS_DISCO_INFO}}}query"
+DISCO_ITEMS: Final = f"{{{NS_DISCO_ITEMS}}}query"
 PING: Final = f"{{{NS_PING}}}ping"
 ROSTER: Final = f"{{{NS_ROSTER}}}query"
 
@@ -357,10 +366,13 @@ class Session(Owner):
         if tag == PING and stanza.type == "get":
             self.stream.send(iq_result(to=to, from_=from_, id_=id_))
             return False
-        if tag == DISCO_INFO and stanza.type == "get":
+        if tag in (DISCO_INFO, DISCO_ITEMS) and stanza.type == "get":
             assert stanza.payload is not None
             node = stanza.payload.get("node")
-            answer = disco.answer(disco.DEFAULT if self.features is None else self.features, node)
+            if tag == DISCO_ITEMS:
+                answer = disco.no_items(node)
+            else:
+                answer = disco.answer(self.features or disco.DEFAULT, node)
             self.stream.send(iq_result(to=to, from_=from_, id_=id_, payload=answer))
             return False
         if tag == ROSTER and stanza.type == "set":

@@ -85,6 +85,7 @@ def test_contacts_hear_of_personal_events_they_announced_interest_in(connect: Co
         befriend(alice, bob)
         bob.announce("urn:x:mood+notify")
         assert alice.disco(bob.jid).features >= {"urn:x:mood+notify", "urn:xmpp:ping"}
+        assert alice.disco_items(bob.jid) == []
         alice.publish("urn:x:other", "<other xmlns='urn:x:other'/>")
         alice.publish("urn:x:mood", "<mood xmlns='urn:x:mood'>happy</mood>", id="current")
         heard = event(bob, "urn:x:mood")

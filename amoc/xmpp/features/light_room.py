@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 from xml.etree.ElementTree import Element
 
-from amoc.xmpp.features.room import Conversation
+from amoc.xmpp.features.any_room import AnyRoom
 from amoc.xmpp.identity import address
 from amoc.xmpp.stanza import Stanza
 from amoc.xmpp.wire.namespaces import (
@@ -30,7 +30,7 @@ class LightInfo(NamedTuple):
     """Affiliations, ``owner`` or ``member``, by JID."""
 
 
-class LightRoom(Conversation):
+class LightRoom(AnyRoom):
     """A light room. Each of its messages reaches each member that is online."""
 
     __slots__ = ()

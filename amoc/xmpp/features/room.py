@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 from amoc.base.errors import ClosedError
@@ -10,13 +10,12 @@ from amoc.base.tracebacks import copy_of
 from amoc.users.user import UserStopped
 from amoc.xmpp import options
 from amoc.xmpp.errors import ReceiveTimeout
-from amoc.xmpp.features.archive import Page
+from amoc.xmpp.features.any_room import AnyRoom
 from amoc.xmpp.features.room_state import Occupant, RoomState
 from amoc.xmpp.identity import address
-from amoc.xmpp.match import Match, Predicate, plain
 from amoc.xmpp.stanza import Stanza, bare
 from amoc.xmpp.wire import forms
-from amoc.xmpp.wire.namespaces import MESSAGE, NS_FORMS, NS_MUC_ADMIN, NS_MUC_OWNER, NS_MUC_USER
+from amoc.xmpp.wire.namespaces import NS_FORMS, NS_MUC_ADMIN, NS_MUC_OWNER, NS_MUC_USER
 from amoc.xmpp.wire.xml_text import attributes, escape
 
 if TYPE_CHECKING:
@@ -24,11 +23,6 @@ if TYPE_CHECKING:
 
 CONFIG: Final = "http://jabber.org/protocol/muc#roomconfig"
 PREFIX: Final = "muc#roomconfig_"
-
-
-def has_text(stanza: Stanza) -> bool:
-    """Whether a message says something: rooms tell of changes with an empty body."""
-    return bool(stanza.body)
 
 
 class Affiliation(NamedTuple):
@@ -40,74 +34,7 @@ class Affiliation(NamedTuple):
     """Empty when none is known."""
 
 
-class Conversation:
-    """What rooms of all kinds have in common: a JID, messages, an archive.
-
-    Attributes:
-        jid: The room's JID.
-    """
-
-    __slots__ = ("_client", "jid")
-
-    def __init__(self, client: Rooms, jid: str) -> None:
-        self._client = client
-        self.jid = jid
-
-    def say(self, body: str) -> None:
-        """Send a message to all who are in the room, the user itself included.
-
-        Raises:
-            RoomLeftError: The user is in the room no more.
-            XmppError, ClosedError, ScenarioError: As `Client.send_chat`.
-        """
-        self.check()
-        self._client.send_message(self.jid, body, "groupchat")
-
-    def receive(self, match: Predicate | None = None, timeout: float | None = None) -> Stanza:
-        """The next message from the room, the user's own included.
-
-        Args:
-            match: Which; None for any that has a text.
-            timeout: In seconds; None waits as long as the user is in the room.
-
-        Raises:
-            ReceiveTimeout: None came in time.
-            RoomLeftError: The user is in the room no more, and no such message is left.
-            XmppError, ClosedError: As `Client.receive`.
-        """
-        wanted = has_text if match is None else plain(match)
-        room = self.jid
-
-        def is_ours(stanza: Stanza) -> object:
-            return (
-                stanza.tag == MESSAGE
-                and stanza.xml.get("type") == "groupchat"
-                and bare(stanza.sender) == room
-                and wanted(stanza)
-            )
-
-        def is_ours_or_raises(stanza: Stanza) -> object:
-            if is_ours(stanza):
-                return True
-            self.check()
-            return False
-
-        kept = self._client.receive_nowait(is_ours)
-        if kept is not None:
-            return kept
-        self.check()
-        name = f"message from the room {room}"
-        return self._client.receive(Match(is_ours_or_raises, name), timeout)
-
-    def check(self) -> None:
-        """Raise if the user is in the room no more."""
-
-    def archive(self, **query: object) -> Iterator[Page]:
-        """Pages of the room's archive; see `Client.archive` for the arguments."""
-        return self._client.archive(of=self.jid, **query)  # type: ignore[arg-type]  # it checks them
-
-
-class Room(Conversation):
+class Room(AnyRoom):
     """A room that the user has joined; use it in a ``with`` block, which leaves at its end."""
 
     __slots__ = ("_state",)

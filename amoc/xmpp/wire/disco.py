@@ -68,6 +68,11 @@ def answer(features: tuple[str, ...], node: str | None) -> str:
     )
 
 
+def no_items(node: str | None) -> str:
+    """A client's answer to a disco#items query: nothing belongs to it."""
+    return f"<query xmlns='{NS_DISCO_ITEMS}'{attributes(node=node)}/>"
+
+
 @lru_cache(maxsize=64)
 def caps(features: tuple[str, ...]) -> str:
     """The element for presence that announces `features` by their digest (XEP-0115 section 5)."""

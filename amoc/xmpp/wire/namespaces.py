@@ -64,7 +64,6 @@ NS_UPLOAD: Final = "urn:xmpp:http:upload:0"
 NS_VCARD4: Final = "urn:ietf:params:xml:ns:vcard-4.0"
 NS_VCARD4_NODE: Final = "urn:xmpp:vcard4"
 NS_VCARD: Final = "vcard-temp"
-NS_VCARD_UPDATE: Final = "vcard-temp:x:update"
 NS_VERSION: Final = "jabber:iq:version"
 NS_XML: Final = "http://www.w3.org/XML/1998/namespace"
 
