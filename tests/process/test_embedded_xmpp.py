@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from amoc.base.errors import ExitCode
-from tests.process.support import running
+from tests.process.support import ROOT, running
 
 pytestmark = pytest.mark.slow
 Write = Callable[..., Path]
@@ -130,3 +133,28 @@ def test_a_setting_of_tls_that_is_wrong_is_one_line_before_the_run(
         assert run.end() == ExitCode.SETTING, run.output
     assert run.output.count(text) == 1
     assert "Traceback" not in run.output
+
+
+def test_more_users_than_one_process_can_hold_get_a_server_of_several(
+    scenario: Write, tmp_path: Path
+) -> None:
+    file = scenario("""
+        from amoc import coordinator, xmpp
+
+        def start(user_id):
+            with xmpp.connect(user_id) as client:
+                coordinator.barrier("all", 260, timeout=60)
+                client.ping()
+    """)
+    amoc = [sys.executable, "-m", "amoc", "run", str(file), "--run-dir", str(tmp_path / "run")]
+    summary = tmp_path / "summary.json"
+    options = ["--users=260", "--workers=4", "--set=interarrival=1", f"--json={summary}"]
+    done = subprocess.run(
+        ["bash", "-c", 'ulimit -n 300 && exec "$@"', "-", *amoc, *options, "--set=repeat_num=1"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=ROOT,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads(summary.read_text())["counters"]["request.result"] == 260
