@@ -11,9 +11,10 @@ from typing import Final, Generic
 
 from amoc.xmpp.wire.elements import STREAM_LANG
 from amoc.xmpp.wire.framing import Reader
-from amoc.xmpp.wire.namespaces import NS_CLIENT, NS_FRAMING, NS_STREAMS
+from amoc.xmpp.wire.namespaces import NS_CLIENT, NS_FRAMING, NS_STREAM_ERRORS, NS_STREAMS
 from amoc.xmpp.wire.parser import T, Violation
 from amoc.xmpp.wire.parsers import Parsers
+from amoc.xmpp.wire.xml_text import escape
 
 _FRAMING: Final = f"{{{NS_FRAMING}}}"
 OPEN: Final = f"{_FRAMING}open"
@@ -44,6 +45,14 @@ def standalone(data: bytes) -> bytes:
     end = found.end()
     names = _STREAMS + _CLIENT if data.startswith(_STREAM_PREFIX) else _CLIENT
     return data[:end] + names + data[end:]
+
+
+def _see_other_host(target: str) -> bytes:
+    """The stream error that says the same as a ``<close/>`` with another address."""
+    return (
+        f"<stream:error><see-other-host xmlns='{NS_STREAM_ERRORS}'>{escape(target)}"
+        "</see-other-host></stream:error>"
+    ).encode()
 
 
 class MessageFramer(Generic[T]):
@@ -106,7 +115,11 @@ class MessageFramer(Generic[T]):
             reader.on_element(element)
         elif tag == CLOSE:
             self.closed = True
-            reader.on_close()
+            target = attrs.get("see-other-uri")  # section 3.6.1
+            if target is None:
+                reader.on_close()
+            else:
+                reader.on_element(self._parsers.read(_see_other_host(target)))
         elif tag == OPEN and self.opening:
             self.opening = False
             reader.on_header(attrs)

@@ -19,9 +19,10 @@ from amoc.xmpp.stream import Stream
 from amoc.xmpp.transports.tcp import TcpTransport
 from amoc.xmpp.transports.websocket import WebSocketTransport
 from amoc.xmpp.wire import websocket
-from amoc.xmpp.wire.message_framing import MessageFramer
+from amoc.xmpp.wire.message_framing import CLOSING, MessageFramer
 from tests.unit.xmpp.fake import (
     HEADER,
+    LOGIN,
     MESSAGE,
     Conn,
     FakeServer,
@@ -295,6 +296,34 @@ def test_a_close_frame_ends_the_session_and_says_why(data: bytes, text: str) -> 
         client = connect(server)
         with pytest.raises(xmpp.Disconnected, match=text):
             client.receive(timeout=10)
+
+
+def sending_to(target: str) -> Callable[[Any], None]:
+    """A script that sends the client elsewhere instead of opening the stream."""
+
+    def script(conn: WebSocketConn) -> None:
+        conn.expect(LOGIN[0][0])
+        close = CLOSING.replace(b"/>", b" see-other-uri='%s'/>" % target.encode())
+        conn.sock.sendall(websocket.frame(websocket.TEXT, close))
+        conn.rest()
+
+    return script
+
+
+def test_a_client_that_is_sent_to_another_address_goes_there() -> None:
+    def script(conn: WebSocketConn) -> None:
+        conn.log_in()
+        idle(conn)
+
+    with serving(script) as other, serving(sending_to(f"{other.address}/there")) as server:
+        connect(server).close()
+        assert (server.connections, other.connections) == (1, 1)
+
+
+def test_a_client_that_is_sent_nowhere_says_so() -> None:
+    with serving(sending_to("nonsense://")) as server, pytest.raises(xmpp.SeeOtherHost) as raised:
+        connect(server)
+    assert raised.value.target == "nonsense://"
 
 
 def test_a_session_is_closed_with_the_streams_and_the_websockets_goodbye() -> None:
