@@ -11,6 +11,7 @@ import gevent.event
 import pytest
 
 from amoc import xmpp
+from amoc.xmpp import meters
 from amoc.xmpp.reaching import fds_per_user
 from amoc.xmpp.stream import Stream
 from amoc.xmpp.transports.bosh import MAX_RETRIES, BoshTransport
@@ -28,6 +29,7 @@ from tests.unit.xmpp.fake import (
     connect,
     serving,
 )
+from tests.unit.xmpp.fake import count as recorded
 
 CREATED = (
     b" sid='s1' wait='30' hold='1' requests='2' xmlns:xmpp='urn:xmpp:xbosh' xmpp:version='1.0'"
@@ -332,16 +334,38 @@ def test_a_session_ends_with_what_the_server_says(
 
 
 def test_the_end_of_a_session_is_heard_though_an_earlier_request_is_not_answered() -> None:
+    held: list[Request] = []
+
     def handler(request: Request) -> None:
-        if not request.is_empty:
+        if request.is_empty:
+            held.append(request)
+        else:
             request.answer(body(attributes=b" type='terminate' condition='bad-request'"))
 
     with serving(BoshServer(handler).script) as server:
         client = connect(server)
+        until(lambda: held)
         client.send("<message><oops></message>")
         with pytest.raises(xmpp.StreamError) as raised:
             client.receive(timeout=PATIENCE_S)
     assert raised.value.condition == "bad-request"
+
+
+def test_a_session_that_the_client_ends_ends_well_whatever_reason_the_server_gives() -> None:
+    held: list[Request] = []
+
+    def handler(request: Request) -> None:
+        held.append(request)
+        if b"terminate" in request.data:
+            for one in held:  # ejabberd says so to those that it held
+                one.answer(body(attributes=b" type='terminate' condition='other-request'"))
+
+    unfinished = recorded(meters.closes_unfinished)
+    with serving(BoshServer(handler).script) as server:
+        client = connect(server)
+        until(lambda: held)
+        client.close()
+    assert recorded(meters.closes_unfinished) == unfinished
 
 
 @pytest.mark.parametrize("position", range(4))
