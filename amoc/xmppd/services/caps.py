@@ -11,11 +11,12 @@ import hashlib
 from typing import TYPE_CHECKING, Final
 from xml.etree.ElementTree import Element
 
+from amoc.xmpp.wire import forms as data_forms
 from amoc.xmpp.wire.framing import tree
 from amoc.xmpp.wire.namespaces import LANG, NS_CAPS, NS_DISCO_INFO
 from amoc.xmpp.wire.xml_text import attributes
 from amoc.xmppd.services import pep
-from amoc.xmppd.services.forms import FORM, filled_in
+from amoc.xmppd.services.forms import FORM
 
 if TYPE_CHECKING:
     from amoc.xmppd.routing import Domain
@@ -85,7 +86,7 @@ def version(query: Element) -> str:
     )
     features = sorted({it.get("var", "") for it in query if it.tag.endswith("}feature")})
     text = "".join(f"{part}<" for part in [*identities, *features])
-    forms = [filled_in(x) for x in query.iterfind(FORM)]
+    forms = [data_forms.values(x) for x in query.iterfind(FORM)]
     for values in sorted(forms, key=lambda it: it.get("FORM_TYPE", [])):
         text += "".join(f"{value}<" for value in values.pop("FORM_TYPE", []))
         for name in sorted(values):

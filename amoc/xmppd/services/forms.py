@@ -1,11 +1,10 @@
-"""Pure. Data forms (XEP-0004): read what was filled in, write what is to be filled in."""
+"""Pure. Data forms (XEP-0004) as a service writes them, and records that they configure."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
-from xml.etree.ElementTree import Element
 
 from amoc.xmpp.wire.namespaces import NS_FORMS
 from amoc.xmpp.wire.xml_text import attributes, escape
@@ -13,8 +12,6 @@ from amoc.xmpp.wire.xml_text import attributes, escape
 MAX_TEXT: Final = 1023
 """How long a text in a form may be."""
 FORM: Final = f"{{{NS_FORMS}}}x"
-_FIELD: Final = f"{{{NS_FORMS}}}field"
-_VALUE: Final = f"{{{NS_FORMS}}}value"
 
 
 class Field(NamedTuple):
@@ -41,14 +38,6 @@ def _field(field: Field) -> str:
     )
     head = attributes(var=field.var, type=field.kind, label=field.label)
     return f"<field{head}>{options}{values}</field>"
-
-
-def filled_in(x: Element) -> dict[str, list[str]]:
-    """The values of a form by the name of the field."""
-    return {
-        field.get("var", ""): [value.text or "" for value in field.iterfind(_VALUE)]
-        for field in x.iterfind(_FIELD)
-    }
 
 
 def is_true(text: str) -> bool:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 from xml.etree.ElementTree import Element
 
+from amoc.xmpp.wire import forms as data_forms
 from amoc.xmpp.wire.namespaces import NS_FORWARD, NS_MAM, NS_RSM
 from amoc.xmpp.wire.xml_text import attributes
 from amoc.xmppd.answers import StanzaFailure
 from amoc.xmppd.rewrite import as_child
 from amoc.xmppd.services import moments
 from amoc.xmppd.services.archive import Entry
-from amoc.xmppd.services.forms import FORM, Field, filled_in, form
+from amoc.xmppd.services.forms import FORM, Field, form
 from amoc.xmppd.services.paging import Paging, rsm
 from amoc.xmppd.services.service import named
 
@@ -47,7 +48,7 @@ def query(domain: Domain, owner: str, client: str, address: str | None, asked: E
         StanzaFailure: The query makes no sense, or names an entry that is not there.
     """
     x = asked.find(FORM)
-    wanted = filled_in(x) if x is not None else {}
+    wanted = data_forms.values(x) if x is not None else {}
     found = _matching(domain.archives.of(owner), wanted)
     page = Paging.of(asked, domain.limits.page).cut(found, lambda entry: entry.id)
     items = page.items

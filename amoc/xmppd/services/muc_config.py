@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 from typing import Final
 from xml.etree.ElementTree import Element
 
+from amoc.xmpp.wire import forms as data_forms
 from amoc.xmpp.wire.namespaces import NS_MUC
 from amoc.xmppd.answers import StanzaFailure
-from amoc.xmppd.services.forms import Field, Setting, changes, filled_in, form, shown
+from amoc.xmppd.services.forms import Field, Setting, changes, form, shown
 
 ROOM_CONFIG: Final = f"{NS_MUC}#roomconfig"
 _MAX_HISTORY: Final = 1000
@@ -78,7 +79,7 @@ def configured(config: Config, x: Element, most_occupants: int) -> Config:
         StanzaFailure: A value makes no sense.
     """
     try:
-        changed = replace(config, **changes(config, _SETTINGS, filled_in(x)))
+        changed = replace(config, **changes(config, _SETTINGS, data_forms.values(x)))
     except ValueError:
         raise StanzaFailure("not-acceptable") from None
     if changed.protected and not changed.password:

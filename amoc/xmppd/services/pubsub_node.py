@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 from xml.etree.ElementTree import Element
 
+from amoc.xmpp.wire import forms as data_forms
 from amoc.xmpp.wire.namespaces import NS_PUBSUB, NS_PUBSUB_EVENT
 from amoc.xmpp.wire.xml_text import attributes
 from amoc.xmppd.answers import StanzaFailure
-from amoc.xmppd.services.forms import Setting, changes, filled_in, form, shown
+from amoc.xmppd.services.forms import Setting, changes, form, shown
 
 NODE_CONFIG: Final = f"{NS_PUBSUB}#node_config"
 ACCESS_MODELS: Final = ("open", "presence", "whitelist")
@@ -128,7 +129,7 @@ def node_configured(config: NodeConfig, x: Element | None, most_items: int) -> N
     if x is None:
         return config
     try:
-        changed = replace(config, **changes(config, _SETTINGS, filled_in(x)))
+        changed = replace(config, **changes(config, _SETTINGS, data_forms.values(x)))
     except ValueError:
         raise StanzaFailure("not-acceptable") from None
     return replace(changed, max_items=min(changed.max_items, most_items))
