@@ -21,7 +21,7 @@ TRANSPORTS = ["websocket", "bosh"]
 pytestmark = pytest.mark.once
 
 # Tests share the servers, so each takes users of its own, others than those of test_xmpp.py.
-_users = itertools.count(150)
+_users = itertools.count(100)
 
 
 @pytest.fixture(params=TRANSPORTS)

@@ -21,9 +21,10 @@ from amoc.base.waiting import Waiter
 from amoc.xmpp import errors
 from amoc.xmpp.server_url import Server
 from amoc.xmpp.transports.connection import OnData, OnLost, Transport
+from amoc.xmpp.transports.http_line import HttpLine
 from amoc.xmpp.transports.tcp import SOFT_LIMIT, ignore
 from amoc.xmpp.wire.bosh import Dialogue, ends_session
-from amoc.xmpp.wire.http_answer import Answer, AnswerReader
+from amoc.xmpp.wire.http_answer import Answer
 from amoc.xmpp.wire.parser import Violation
 
 if TYPE_CHECKING:
@@ -43,89 +44,6 @@ GRACE_S: Final = 15.0
 OK: Final = 200
 FAILED_ON_THE_WAY: Final = frozenset((502, 503, 504))
 """What a reverse proxy answers when it could not reach the server."""
-
-
-class _Line:
-    """One connection, with at most one request under way."""
-
-    __slots__ = ("_bosh", "_reader", "_timer", "polled_at", "request", "rid", "transport")
-
-    def __init__(self, bosh: BoshTransport, transport: Transport) -> None:
-        self._bosh = bosh
-        self._reader: AnswerReader | None = None
-        self._timer: _TimerWatcher | None = None
-        self.polled_at = 0.0  # when the request was made, if it says nothing
-        self.rid = 0
-        self.request = b""
-        self.transport = transport
-        transport.start(self._receive, self._lost)
-
-    @property
-    def free(self) -> bool:
-        """Whether a request can be sent."""
-        return self._reader is None
-
-    def send(self, rid: int, request: bytes, max_answer_bytes: int, seconds: float) -> None:
-        """Send a request, to be answered within so many seconds."""
-        self.rid = rid
-        self.request = request
-        self._reader = AnswerReader(max_answer_bytes)
-        self._timer = get_hub().loop.timer(seconds)
-        self._timer.start(self._overdue)
-        self.transport.write(request)
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._stop_timer()
-        self._reader = None
-        self.transport.close()
-
-    def cut(self, reset: bool) -> None:
-        """Let the connection be gone; see `Transport.cut`."""
-        self._stop_timer()
-        self._reader = None
-        self.transport.cut(reset)
-
-    def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.stop()
-            self._timer.close()
-            self._timer = None
-
-    def _receive(self, data: bytes) -> None:
-        if self._reader is None:
-            self._bosh.line_failed(self, Violation("bad-format", "an answer must be asked for"))
-            return
-        try:
-            answer = self._reader.feed(data)
-        except Violation as violation:
-            self._bosh.line_failed(self, violation)
-            return
-        if answer is not None:
-            self._answered(answer)
-
-    def _answered(self, answer: Answer) -> None:
-        self._stop_timer()
-        self._reader = None
-        if not answer.keep_alive:
-            self.transport.close()
-        self._bosh.answered(self, answer)
-
-    def _lost(self, error: Exception | None) -> None:
-        reader = self._reader
-        if reader is not None and error is None:
-            try:
-                answer = reader.end()
-            except Violation as violation:
-                self._bosh.line_failed(self, violation)
-                return
-            if answer is not None:
-                self._answered(answer)
-                return
-        self._bosh.line_failed(self, error)
-
-    def _overdue(self) -> None:
-        self._bosh.line_failed(self, TimeoutError("it did not answer an HTTP request in time"))
 
 
 class BoshTransport:
@@ -193,7 +111,7 @@ class BoshTransport:
         self._timer: _TimerWatcher | None = None  # to pump again
         self._retries = 0
         self.closed = False
-        self._lines = [_Line(self, dial())]
+        self._lines = [HttpLine(self, dial())]
 
     @property
     def unsent(self) -> int:
@@ -243,7 +161,7 @@ class BoshTransport:
         for line in self._over():
             line.cut(reset)
 
-    def _over(self) -> list[_Line]:
+    def _over(self) -> list[HttpLine]:
         """Forget all there is; the connections, which are left to be closed."""
         self._on_data = self._on_lost = ignore
         self._stop_timer()
@@ -255,7 +173,7 @@ class BoshTransport:
 
     # What lines tell
 
-    def answered(self, line: _Line, answer: Answer) -> None:
+    def answered(self, line: HttpLine, answer: Answer) -> None:
         """A request was answered."""
         if line.transport.closed:
             self._drop(line)
@@ -272,7 +190,7 @@ class BoshTransport:
         if self.unsent <= SOFT_LIMIT:
             self._wake_senders()
 
-    def line_failed(self, line: _Line, error: Exception | None) -> None:
+    def line_failed(self, line: HttpLine, error: Exception | None) -> None:
         """A connection is gone, or what came over it is no HTTP."""
         if self.closed:
             return
@@ -290,7 +208,7 @@ class BoshTransport:
             return  # it was idle: servers close such connections as they like
         self._try_again(line, error)
 
-    def _refused(self, line: _Line, answer: Answer) -> None:
+    def _refused(self, line: HttpLine, answer: Answer) -> None:
         if answer.status in FAILED_ON_THE_WAY and self._dialogue.sid:
             self._try_again(line, ConnectionAbortedError(f"it answered {answer} over HTTP"))
             return
@@ -305,7 +223,7 @@ class BoshTransport:
         else:
             self._on_lost(errors.UpgradeError(f"{self._who}: {text}", answer.status))
 
-    def _try_again(self, line: _Line, error: Exception | None) -> None:
+    def _try_again(self, line: HttpLine, error: Exception | None) -> None:
         self._retries += 1
         if not self._dialogue.sid or self._retries > MAX_RETRIES:
             self._on_lost(error)
@@ -363,7 +281,7 @@ class BoshTransport:
         self._send(line, rid, f"{self._head}{len(body)}\r\n\r\n".encode() + body)
         return True
 
-    def _send(self, line: _Line, rid: int, request: bytes) -> None:
+    def _send(self, line: HttpLine, rid: int, request: bytes) -> None:
         seconds = self._dialogue.polling.wait + GRACE_S
         get_hub().loop.update_now()
         self._sent_at = get_hub().loop.now()
@@ -390,7 +308,7 @@ class BoshTransport:
 
     # Connections
 
-    def _free_line(self) -> _Line | None:
+    def _free_line(self) -> HttpLine | None:
         """A connection for a request; None when one is being made, which will call `_pump`."""
         for line in self._lines:
             if line.free:
@@ -412,10 +330,10 @@ class BoshTransport:
         if self.closed:
             transport.close()
             return
-        self._lines.append(_Line(self, transport))
+        self._lines.append(HttpLine(self, transport))
         self._pump()
 
-    def _drop(self, line: _Line) -> None:
+    def _drop(self, line: HttpLine) -> None:
         if line in self._lines:
             self._lines.remove(line)
 

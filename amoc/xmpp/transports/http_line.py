@@ -1,0 +1,115 @@
+"""A connection for HTTP that is kept alive, with at most one request under way."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from gevent import get_hub
+
+from amoc.xmpp.transports.connection import Transport
+from amoc.xmpp.wire.http_answer import Answer, AnswerReader
+from amoc.xmpp.wire.parser import Violation
+
+if TYPE_CHECKING:
+    from gevent._types import _TimerWatcher
+
+
+class Owner(Protocol):
+    """Takes what happens on a connection, in the hub."""
+
+    def answered(self, line: HttpLine, answer: Answer) -> None:
+        """The request was answered; the connection may be closed now."""
+
+    def line_failed(self, line: HttpLine, error: Exception | None) -> None:
+        """The connection is gone, or what came over it is no HTTP (a `Violation`)."""
+
+
+class HttpLine:
+    """One connection.
+
+    Attributes:
+        polled_at: When the request was made, if it says nothing; else 0.
+        request: The request under way, or the last one, as it was sent.
+        rid: Its number.
+        transport: The connection.
+    """
+
+    __slots__ = ("_owner", "_reader", "_timer", "polled_at", "request", "rid", "transport")
+
+    def __init__(self, owner: Owner, transport: Transport) -> None:
+        """Take over a connection, and tell `owner` what happens on it."""
+        self._owner = owner
+        self._reader: AnswerReader | None = None
+        self._timer: _TimerWatcher | None = None
+        self.polled_at = 0.0
+        self.rid = 0
+        self.request = b""
+        self.transport = transport
+        transport.start(self._receive, self._lost)
+
+    @property
+    def free(self) -> bool:
+        """Whether a request can be sent."""
+        return self._reader is None
+
+    def send(self, rid: int, request: bytes, max_answer_bytes: int, seconds: float) -> None:
+        """Send a request, to be answered within so many seconds."""
+        self.rid = rid
+        self.request = request
+        self._reader = AnswerReader(max_answer_bytes)
+        self._timer = get_hub().loop.timer(seconds)
+        self._timer.start(self._overdue)
+        self.transport.write(request)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._stop_timer()
+        self._reader = None
+        self.transport.close()
+
+    def cut(self, reset: bool) -> None:
+        """Let the connection be gone; see `Transport.cut`."""
+        self._stop_timer()
+        self._reader = None
+        self.transport.cut(reset)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.stop()
+            self._timer.close()
+            self._timer = None
+
+    def _receive(self, data: bytes) -> None:
+        if self._reader is None:
+            self._owner.line_failed(self, Violation("bad-format", "an answer must be asked for"))
+            return
+        try:
+            answer = self._reader.feed(data)
+        except Violation as violation:
+            self._owner.line_failed(self, violation)
+            return
+        if answer is not None:
+            self._answered(answer)
+
+    def _answered(self, answer: Answer) -> None:
+        self._stop_timer()
+        self._reader = None
+        if not answer.keep_alive:
+            self.transport.close()
+        self._owner.answered(self, answer)
+
+    def _lost(self, error: Exception | None) -> None:
+        reader = self._reader
+        if reader is not None and error is None:
+            try:
+                answer = reader.end()
+            except Violation as violation:
+                self._owner.line_failed(self, violation)
+                return
+            if answer is not None:
+                self._answered(answer)
+                return
+        self._owner.line_failed(self, error)
+
+    def _overdue(self) -> None:
+        self._owner.line_failed(self, TimeoutError("it did not answer an HTTP request in time"))
