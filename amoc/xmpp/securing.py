@@ -34,6 +34,10 @@ def terms_for(user_id: int | None, name: str, server: Server) -> TlsTerms:
         minimum_version=options.xmpp_tls_minimum_version.get(),
         ciphers=options.xmpp_tls_ciphers.get(),
     )
+    if wanted.key and not wanted.certificate:
+        raise ScenarioError(
+            f"xmpp_tls_key must go with xmpp_tls_certificate, got {wanted.key!r} alone"
+        )
     try:
         context, sessions = tls_context.shared(wanted)
     except ValueError as error:

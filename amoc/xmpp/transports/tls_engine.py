@@ -15,10 +15,11 @@ import ssl
 from contextlib import suppress
 from typing import Final
 
-FIRST_BYTES: Final = 256
-"""Fed at once until the first plain text has come: a user that only waits keeps no more."""
-FEED_BYTES: Final = 2048
+FIRST_PIECE: Final = 256
+"""Fed at once while few bytes have come: a user that logs in and waits keeps no more than that."""
+PIECE: Final = 2048
 """Fed at once from then on."""
+FEW_BYTES: Final = 8192
 READ_BYTES: Final = 16 << 10
 """The most plain text in a TLS record."""
 
@@ -31,7 +32,7 @@ class TlsEngine:
         ended: Whether the peer has said that it sends no more (close_notify).
     """
 
-    __slots__ = ("_feed", "_incoming", "_outgoing", "_ssl", "_unencrypted", "ended", "established")
+    __slots__ = ("_few", "_incoming", "_outgoing", "_ssl", "_unencrypted", "ended", "established")
 
     def __init__(
         self,
@@ -55,7 +56,7 @@ class TlsEngine:
             self._incoming, self._outgoing, server_side, server_name, session
         )
         self._unencrypted: bytearray | None = None
-        self._feed = FIRST_BYTES
+        self._few = FEW_BYTES
         self.established = False
         self.ended = False
 
@@ -71,16 +72,17 @@ class TlsEngine:
         Raises:
             ssl.SSLError: The peer broke the protocol, or cannot be trusted.
         """
-        if len(data) <= self._feed:
+        piece, length = PIECE, len(data)
+        if self._few > 0:
+            piece = FIRST_PIECE
+            self._few -= length
+        if length <= piece:
             self._incoming.write(data)
-            text = self._read()
-            if text:
-                self._feed = FEED_BYTES
-            return text
+            return self._read()
         view = memoryview(data)
         texts = []
-        for at in range(0, len(data), self._feed):
-            self._incoming.write(view[at : at + self._feed])
+        for at in range(0, length, piece):
+            self._incoming.write(view[at : at + piece])
             texts.append(self._read())
         return b"".join(texts)
 

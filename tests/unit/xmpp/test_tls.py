@@ -334,6 +334,19 @@ def test_sessions_are_resumed_if_that_is_wanted(
     assert resumed == [0, 2]
 
 
+def test_a_certificate_of_the_client_that_cannot_be_used_is_an_error(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = authority.issue("other.pem")
+    with speaking(TlsConn, session(idle)) as server:
+        monkeypatch.setattr(options.xmpp_tls_key, "default", other)
+        with pytest.raises(ScenarioError, match="xmpp_tls_key must go with xmpp_tls_certificate"):
+            connect(server)
+        monkeypatch.setattr(options.xmpp_tls_certificate, "default", authority.issue("one.pem"))
+        with pytest.raises(ScenarioError, match=r"must name a PEM file .*key values mismatch"):
+            connect(server)
+
+
 def test_sessions_are_bounded() -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     sessions = Sessions()
