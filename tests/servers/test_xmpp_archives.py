@@ -14,6 +14,7 @@ from tests.servers.conftest import Connect
 from tests.unit.xmpp.fake import count
 
 PATIENCE_S = 20.0
+pytestmark = pytest.mark.once
 
 
 @pytest.fixture

@@ -15,7 +15,10 @@ from tests.servers.daemon import XmppServer
 from tests.unit.xmpp.fake import count
 
 PATIENCE_S = 20.0
-pytestmark = pytest.mark.parametrize("services", ["prosody", "ejabberd"], indirect=True)
+pytestmark = [
+    pytest.mark.once,
+    pytest.mark.parametrize("services", ["prosody", "ejabberd"], indirect=True),
+]
 
 
 def attach(services: XmppServer, secret: str | None = None) -> xmpp.Component:

@@ -13,6 +13,7 @@ from tests.servers.conftest import Connect
 from tests.unit.xmpp.fake import count
 
 PATIENCE_S = 20.0
+pytestmark = pytest.mark.once
 PICTURE = b"\x89PNG\r\n\x1a\n" + bytes(range(200))
 
 

@@ -10,7 +10,7 @@ from amoc import xmpp
 from tests.servers.conftest import Connect
 
 PATIENCE_S = 20.0
-pytestmark = pytest.mark.parametrize("services", ["embedded"], indirect=True)
+pytestmark = [pytest.mark.once, pytest.mark.parametrize("services", ["embedded"], indirect=True)]
 _rooms = itertools.count(1)
 
 

@@ -11,6 +11,7 @@ from amoc import xmpp
 from tests.servers.conftest import Connect
 
 PATIENCE_S = 20.0
+pytestmark = pytest.mark.once
 AT = "pubsub.localhost"
 _nodes = itertools.count(1)
 
