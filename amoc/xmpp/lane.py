@@ -102,6 +102,7 @@ class Lane:
     """
 
     __slots__ = (
+        "_closed_ns",
         "_ledger",
         "_to_rooms",
         "_to_users",
@@ -119,6 +120,7 @@ class Lane:
 
     def __init__(self, ledger: Ledger, account: Account, token: str) -> None:
         self._ledger = ledger
+        self._closed_ns = 0
         self._to_users = _NO_PAIRS
         self._to_rooms: dict[str | int, Pair] | None = None
         self.account = account
@@ -136,12 +138,20 @@ class Lane:
         if not self.is_open:
             return
         self.is_open = False
-        now_ns = monotonic_ns()
-        self.online.end(now_ns)
-        for there in (self.rooms or {}).values():
+        self._closed_ns = now_ns = monotonic_ns()
+        for there in (self.online, *(self.rooms or {}).values()):
             there.end(now_ns)
-        if not self.numbered and not self.flows:
+        if self.numbered or self.flows:
+            return
+        # One that was there may have lost all that was sent to it; of very many only few have.
+        if self._ledger.is_crowded or not (self.online.epoch or self.rooms):
             self._ledger.forget(self)
+
+    def go_on(self) -> None:
+        """Its session is resumed: what was sent meanwhile is due, as if it had never ended."""
+        self.is_open = True
+        for there in (self.online, *(self.rooms or {}).values()):
+            there.go_on(self._closed_ns)
 
     # What it sends
 

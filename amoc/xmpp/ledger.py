@@ -35,6 +35,8 @@ MAX_PAIRS: Final = 500_000
 """Pairs that a worker keeps account of as a sender; messages of further ones are only timed."""
 MAX_FLOWS: Final = 500_000
 """The same for what it receives."""
+MAX_IDLE_LANES: Final = 100_000
+"""Lanes beyond which those that have neither sent nor received are forgotten with their session."""
 SETTLE_S: Final = 3.0
 """How long a worker may take at the end to tell the others what it has sent."""
 _TURN: Final = 2_000
@@ -105,6 +107,17 @@ class Ledger:
         lane.is_open, lane.resource = True, resource
         return lane
 
+    def resume(self, lane: Lane, jid: str) -> Lane:
+        """The lane of a session that was lost and is resumed: its own, if no other one has it."""
+        if lane.is_open:
+            return self.open(jid)
+        if lane.token not in self._lanes:  # it had been forgotten
+            self._lanes[lane.token] = lane
+            lane.account = self.accounts.setdefault(lane.account.jid, lane.account)
+            lane.account.add(lane)
+        lane.go_on()
+        return lane
+
     def forget(self, lane: Lane) -> None:
         """A session has ended that has neither sent nor received anything."""
         del self._lanes[lane.token]
@@ -119,6 +132,11 @@ class Ledger:
     def stamp(self) -> str:
         """An id for a message whose recipient is not known: it is timed, and that is all."""
         return f"{self._loose}/0.{monotonic_ns()}.0"
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether there are so many lanes that only those with messages are kept."""
+        return len(self._lanes) > MAX_IDLE_LANES
 
     def has_room_for_pair(self) -> bool:
         """Whether there may be one more pair, which is then counted."""

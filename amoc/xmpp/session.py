@@ -133,11 +133,12 @@ class Session(Owner):
         self._counted = False
         self._woken: list[AnyWaiter] = []
 
-    def begin(self, early: list[Stanza]) -> None:
+    def begin(self, early: list[Stanza], resumed: bool = False) -> None:
         """Take what happens on the stream from now on; `early` came before."""
         meters.connected.inc()
         self._counted = True
-        self.lane = ledger().open(self.jid)
+        account = ledger()
+        self.lane = account.resume(self.lane, self.jid) if resumed else account.open(self.jid)
         self.stream.owner = self
         for stanza in early:
             self.on_stanza(stanza)
@@ -150,7 +151,7 @@ class Session(Owner):
         self.jid = jid
         self.closed = self._told = False
         self._interrupt_key = self.lost_ns = None
-        self.begin(early)
+        self.begin(early, resumed)
 
     def check_open(self) -> None:
         """Raise what ended the session, if it has ended.

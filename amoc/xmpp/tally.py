@@ -86,6 +86,12 @@ class Attendance:
             self._stays = (*self._stays[1 - MAX_STAYS :], stay)
             self.since_ns = 0
 
+    def go_on(self, ended_ns: int) -> None:
+        """The stay that ended at `ended_ns`, if one did, has not ended after all."""
+        if not self.since_ns and self._stays and self._stays[-1].until_ns == ended_ns:
+            self.since_ns = self._stays[-1].since_ns
+            self._stays = self._stays[:-1]
+
     def stays(self) -> tuple[Stay, ...]:
         """Its stays, the latest last; one that goes on has no end."""
         if not self.since_ns:

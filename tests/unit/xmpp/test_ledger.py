@@ -1,0 +1,389 @@
+"""What a worker counts of its users' messages, and what workers tell each other at the end."""
+
+from __future__ import annotations
+
+from time import monotonic_ns
+from typing import Self
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from amoc import metrics
+from amoc.ipc.messages.envelope import Envelope, Part
+from amoc.ipc.outbox import Outbox
+from amoc.ipc.peer_link import PeerLink
+from amoc.ipc.worker_id import WorkerId
+from amoc.xmpp import meters, stamps
+from amoc.xmpp.lane import Lane
+from amoc.xmpp.ledger import Ledger
+from amoc.xmpp.stanza import Stanza
+
+ROOM = "room@conference.localhost"
+NAMES = [
+    *("received", "expected", "delivered", "lost", "refused"),
+    *("duplicated", "reordered", "late", "foreign"),
+]
+DELAY = "<delay xmlns='urn:xmpp:delay' stamp='2026-01-01T00:00:00Z'/>"
+
+
+class Grown(dict[str, int]):
+    """By how much the account's counters and timers have grown in a block; zeros are left out."""
+
+    def __enter__(self) -> Self:
+        self._before = self._now()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        now = self._now()
+        self.update({name: n - self._before[name] for name, n in now.items()})
+        for name in [name for name, n in self.items() if not n]:
+            del self[name]
+
+    @staticmethod
+    def _now() -> dict[str, int]:
+        counts = {name: getattr(meters, f"messages_{name}").value for name in NAMES}
+        timers = {one.name: one.value for one in metrics.read()}
+        for name in ("message_ttd", "message_delayed"):
+            counts[name.removeprefix("message_")] = getattr(timers.get(name), "count", 0)
+        return counts
+
+
+class Run:
+    """A run of some workers, in one process."""
+
+    def __init__(self, workers: int, name: str = "run") -> None:
+        self.links = [
+            PeerLink(name, WorkerId("node0", index, 1), workers, Outbox(self._send))
+            for index in range(workers)
+        ]
+        self.ledgers = [Ledger(link) for link in self.links]
+
+    def _send(self, worker: WorkerId, envelope: Envelope) -> None:
+        assert envelope.part is Part.LIBRARY
+        self.links[worker.worker].hear(envelope.body)
+
+    def open(self, user_id: int, resource: str = "amoc") -> Lane:
+        ledger = self.ledgers[(user_id - 1) % len(self.ledgers)]
+        lane = ledger.open(f"user_{user_id}@localhost/{resource}")
+        lane.sent_presence(None, None)
+        return lane
+
+    def end(self) -> None:
+        for ledger in self.ledgers:
+            ledger.late_ns = 0  # whoever is there has stayed for long enough
+            for account in list(ledger.accounts.values()):
+                for lane in list(account.lanes):
+                    lane.close()
+        for link in self.links:
+            link.users_gone()
+        for link in self.links:
+            link.leave()
+
+
+def message(stanza_id: str, inside: str = "<body>x</body>", **attributes: str) -> Stanza:
+    given = {"from": "user_1@localhost/amoc", "type": "chat", **attributes}
+    text = "".join(f" {name}='{value}'" for name, value in given.items())
+    stanza = Stanza.of(f"<message id='{stanza_id}'{text}>{inside}</message>")
+    stanza.received_ns = monotonic_ns()
+    return stanza
+
+
+def test_messages_between_two_workers_are_delivered_and_what_is_missing_is_lost() -> None:
+    run = Run(2)
+    with Grown() as by:
+        one, two = run.open(1), run.open(2)
+        ids = [one.stamp(2, "chat") for _ in range(6)]
+        for at in (0, 2, 1, 1):  # 3, 4 and 5 never come
+            two.received(message(ids[at]))
+        run.end()
+    assert by == {
+        "received": 4,
+        "expected": 6,
+        "delivered": 3,
+        "reordered": 1,
+        "duplicated": 1,
+        "lost": 3,
+        "ttd": 3,
+    }
+
+
+def test_nothing_lost_reads_as_zero() -> None:
+    run = Run(3)
+    with Grown() as by:
+        lanes = [run.open(user_id) for user_id in range(1, 10)]
+        for number, lane in enumerate(lanes):
+            for to in (number % 9 + 1, (number + 4) % 9 + 1):
+                lanes[to - 1].received(message(lane.stamp(to, "chat")))
+        run.end()
+    assert by == {"received": 18, "expected": 18, "delivered": 18, "ttd": 18}
+
+
+def test_messages_to_nobody_of_the_run_are_not_lost() -> None:
+    run = Run(2)
+    with Grown() as by:
+        lane = run.open(1)
+        for to in (77, "admin@elsewhere", "room@conference.localhost/nick"):
+            lane.stamp(to, "chat")
+        run.end()
+    assert by == {"expected": 3}
+
+
+def test_messages_to_a_user_that_was_never_available_are_not_lost() -> None:
+    run = Run(1)
+    with Grown() as by:
+        one = run.open(1)
+        run.ledgers[0].open("user_2@localhost/amoc")
+        one.stamp(2, "chat")
+        run.end()
+    assert by == {"expected": 1}
+
+
+def test_a_refused_message_is_not_lost() -> None:
+    run = Run(2)
+    with Grown() as by:
+        one, two = run.open(1), run.open(2)
+        ids = [one.stamp(2, "chat") for _ in range(3)]
+        two.received(message(ids[2]))
+        for _ in range(2):
+            one.received(message(ids[0], "<error/>", type="error"))
+        run.end()
+    assert by == {"received": 1, "expected": 3, "delivered": 1, "refused": 1, "lost": 1, "ttd": 1}
+
+
+def test_a_message_of_another_run_is_foreign_and_that_is_all() -> None:
+    earlier = Run(1, "earlier").open(1).stamp(2, "chat")
+    with Grown() as by:
+        two = Run(1).open(2)
+        two.received(message(earlier))
+        two.received(message(earlier, f"<body>x</body>{DELAY}"))
+    assert by == {"foreign": 2}
+
+
+def test_what_a_server_had_stored_is_timed_apart() -> None:
+    run = Run(1)
+    with Grown() as by:
+        one, two = run.open(1), run.open(2)
+        two.received(message(one.stamp(2, "chat"), f"<body>x</body>{DELAY}"))
+        run.end()
+    assert by == {"received": 1, "expected": 1, "delivered": 1, "delayed": 1}
+
+
+@pytest.mark.parametrize(
+    "inside",
+    [
+        "<received xmlns='urn:xmpp:carbons:2'/>",
+        "<sent xmlns='urn:xmpp:carbons:2'/>",
+        "<result xmlns='urn:xmpp:mam:2'/>",
+        "<event xmlns='http://jabber.org/protocol/pubsub#event'/>",
+    ],
+)
+def test_copies_archived_messages_and_events_are_no_messages(inside: str) -> None:
+    run = Run(1)
+    with Grown() as by:
+        one, two = run.open(1), run.open(2)
+        two.received(message(one.stamp(1, "chat"), inside))
+        two.received(message("of-a-server", inside))
+    assert by == {"expected": 1}
+
+
+def test_headlines_count_only_with_a_stamp() -> None:
+    run = Run(1)
+    with Grown() as by:
+        one, two = run.open(1), run.open(2)
+        two.received(message("of-a-server", type="headline"))
+        two.received(message(one.stamp(2, "headline"), type="headline"))
+    assert by == {"received": 1, "expected": 1, "delivered": 1, "ttd": 1}
+
+
+def presence(kind: str, code: str = "110") -> Stanza:
+    return Stanza.of(
+        f"<presence from='{ROOM}/me'{kind}><x xmlns='http://jabber.org/protocol/muc#user'>"
+        f"<status code='{code}'/></x></presence>"
+    )
+
+
+def test_a_room_message_is_expected_by_each_member_and_by_nobody_else() -> None:
+    run = Run(2)
+    with Grown() as by:
+        speaker, *members = (run.open(user_id) for user_id in range(1, 5))
+        for lane in (speaker, members[0], members[1]):
+            lane.heard_presence(presence("").xml)
+        members[2].heard_presence(presence("", "100").xml)  # not its own
+        for number in range(3):
+            stanza_id = speaker.stamp(ROOM, "groupchat")
+            for lane in (speaker, members[0]):
+                if (lane, number) != (members[0], 1):
+                    lane.received(message(stanza_id, **{"from": f"{ROOM}/me"}, type="groupchat"))
+        run.end()
+    # A member has lost the second of three, another one all of them.
+    assert by == {"received": 5, "expected": 9, "delivered": 5, "lost": 4, "ttd": 5}
+
+
+def test_who_has_left_a_room_expects_nothing_more() -> None:
+    run = Run(1)
+    with Grown() as by:
+        speaker, member = run.open(1), run.open(2)
+        member.heard_presence(presence("").xml)
+        member.heard_presence(presence(" type='unavailable'").xml)
+        speaker.stamp(ROOM, "groupchat")
+        run.end()
+    assert by == {}
+
+
+def test_the_history_of_a_room_is_timed_apart_and_not_expected() -> None:
+    run = Run(1)
+    with Grown() as by:
+        speaker, member = run.open(1), run.open(2)
+        said = [speaker.stamp(ROOM, "groupchat") for _ in range(3)]
+        member.heard_presence(presence("").xml)
+        for stanza_id in said * 2:
+            inside = f"<body>x</body>{DELAY}"
+            member.received(message(stanza_id, inside, **{"from": f"{ROOM}/me"}, type="groupchat"))
+        run.end()
+    assert by == {"received": 6, "delayed": 6}
+
+
+def test_a_room_that_gives_messages_new_ids_loses_none() -> None:
+    run = Run(1)
+    with Grown() as by:
+        speaker, member = run.open(1), run.open(2)
+        member.heard_presence(presence("").xml)
+        speaker.stamp(ROOM, "groupchat")
+        member.received(message("new", **{"from": f"{ROOM}/me"}, type="groupchat"))
+        run.end()
+    assert by == {"received": 1}
+
+
+def test_a_light_room_says_who_is_in_it() -> None:
+    run = Run(1)
+    with Grown() as by:
+        speaker, member = run.open(1), run.open(2)
+        for affiliation in ("member", "none"):
+            inside = (
+                "<x xmlns='urn:xmpp:muclight:0#affiliations'>"
+                f"<user affiliation='{affiliation}'>user_2@localhost</user></x>"
+            )
+            if affiliation == "none":
+                ids = [speaker.stamp(ROOM, "groupchat") for _ in range(2)]
+                member.received(message(ids[0], **{"from": f"{ROOM}/x"}, type="groupchat"))
+            member.received(message("s", inside, **{"from": ROOM}, type="groupchat"))
+        run.end()
+    assert by == {"received": 3, "expected": 2, "delivered": 1, "lost": 1, "ttd": 1}
+
+
+def test_numbers_go_on_when_a_user_reconnects() -> None:
+    run = Run(1)
+    with Grown() as by:
+        one, two = run.open(1), run.open(2)
+        first = one.stamp(2, "chat")
+        two.received(message(first))
+        for lane in (one, two):
+            lane.close()
+        one, two = run.open(1), run.open(2)
+        second = one.stamp(2, "chat")
+        for stanza_id in (first, second):
+            two.received(message(stanza_id))
+        run.end()
+    assert first.partition("/")[0] == second.partition("/")[0]
+    assert by == {"received": 3, "expected": 2, "delivered": 2, "duplicated": 1, "ttd": 2}
+
+
+def test_two_sessions_of_an_account_get_a_message_once_between_them() -> None:
+    run = Run(1)
+    with Grown() as by:
+        one, phone, desk = run.open(1), run.open(2, "phone"), run.open(2, "desk")
+        ids = [one.stamp(2, "chat") for _ in range(4)]
+        for lane, number in ((phone, 0), (desk, 0), (phone, 1), (desk, 2)):
+            lane.received(message(ids[number]))
+        run.end()
+    assert by == {"received": 4, "expected": 4, "delivered": 3, "lost": 1, "ttd": 4}
+
+
+def test_a_resumed_session_is_owed_what_was_sent_meanwhile() -> None:
+    run = Run(1)
+    with Grown() as by:
+        one, two = run.open(1), run.open(2)
+        two.received(message(one.stamp(2, "chat")))
+        two.close()
+        one.stamp(2, "chat")
+        assert run.ledgers[0].resume(two, "user_2@localhost/amoc") is two
+        run.end()
+    assert by == {"received": 1, "expected": 2, "delivered": 1, "lost": 1, "ttd": 1}
+
+
+def test_a_resumed_session_that_was_forgotten_is_known_again() -> None:
+    run = Run(1)
+    with Grown() as by:
+        one, two = run.open(1), run.ledgers[0].open("user_2@localhost/amoc")
+        two.close()
+        assert "user_2@localhost" not in run.ledgers[0].accounts
+        run.ledgers[0].resume(two, "user_2@localhost/amoc").sent_presence(None, None)
+        one.stamp(2, "chat")
+        run.end()
+    assert by == {"expected": 1, "lost": 1}
+
+
+def test_a_session_that_was_not_available_leaves_nothing_behind() -> None:
+    ledger = Ledger(None)
+    for user_id in range(1, 100):
+        ledger.open(f"user_{user_id}@localhost/amoc").close()
+    assert ledger.accounts == {}
+
+
+def test_sessions_of_one_account_leave_one_lane() -> None:
+    run = Run(1)
+    for _ in range(100):
+        run.open(1).close()
+    (account,) = run.ledgers[0].accounts.values()
+    assert len(account.lanes) == 1
+
+
+def test_a_user_that_was_there_and_got_nothing_has_lost_it_even_if_it_has_left() -> None:
+    run = Run(2)
+    with Grown() as by:
+        one, two = run.open(1), run.open(2)
+        one.stamp(2, "chat")
+        run.ledgers[1].late_ns = 0
+        two.close()
+        run.end()
+    assert by == {"expected": 1, "lost": 1}
+
+
+@given(st.text(max_size=80))
+def test_whatever_a_server_makes_of_an_id_harms_nobody(rest: str) -> None:
+    run = Run(1)
+    one, two = run.open(1), run.open(2)
+    good = one.stamp(2, "chat")
+    two.received(message(good))
+    head = good.partition("/")[0]
+    for stanza_id in (f"{head}/{rest}", f"{stamps.MARK}{rest}", f"{good}{rest}", rest):
+        for kind in ("chat", "groupchat", "error", "headline"):
+            stanza = message("x", type=kind)
+            stanza.xml.set("id", stanza_id)
+            two.received(stanza)
+            one.received(stanza)
+    run.end()
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        "1",
+        "1.2",
+        "-1.2.3",
+        "9" * 5000 + ".1.1",
+        "2.99999999999999999999.1",
+        "2.-5.1",
+        "1.2.3.4",
+        "",
+    ],
+)
+def test_a_stamp_that_is_none_is_an_unstamped_message(rest: str) -> None:
+    run = Run(1)
+    one, two = run.open(1), run.open(2)
+    good = one.stamp(2, "chat")
+    two.received(message(good))
+    with Grown() as by:
+        two.received(message(f"{good.partition('/')[0]}/{rest}"))
+    assert by == {"received": 1}
