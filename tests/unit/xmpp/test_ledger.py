@@ -169,6 +169,17 @@ def test_what_a_server_had_stored_is_timed_apart() -> None:
     assert by == {"received": 1, "expected": 1, "delivered": 1, "delayed": 1}
 
 
+def test_a_stored_message_that_comes_after_a_live_one_is_not_reordered() -> None:
+    run = Run(1)
+    with Grown() as by:
+        one, two = run.open(1), run.open(2)
+        ids = [one.stamp(2, "chat") for _ in range(2)]
+        two.received(message(ids[1]))
+        two.received(message(ids[0], f"<body>x</body>{DELAY}"))
+        run.end()
+    assert by == {"received": 2, "expected": 2, "delivered": 2, "delayed": 1, "ttd": 1}
+
+
 @pytest.mark.parametrize(
     "inside",
     [
