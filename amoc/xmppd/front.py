@@ -207,7 +207,7 @@ class Front:
             connection.close()
 
     def _end(self) -> None:
-        os._exit(0)  # what is left belongs to nobody
+        os._exit(0)  # without sessions, connections are of no use
 
     def _flush(self) -> None:
         dirty, self.dirty = self.dirty, []

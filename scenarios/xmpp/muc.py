@@ -21,7 +21,7 @@ expect("room_join.p99 < 5s")
 
 
 def start(user_id):
-    # Nobody reads what comes, so nothing is kept; it is counted and timed all the same.
+    # The inbox is off: messages are counted and timed when they arrive, and not read here.
     with xmpp.connect(user_id, inbox_size=0) as client:
         number = (user_id - 1) // room_size.get() + 1  # users 1 to 10 are in room 1
         with client.join(f"room-{number}") as room:

@@ -46,4 +46,4 @@ def start(user_id):
         while not user.wait_stopping(interval.get() * user.random.uniform(0.5, 1.5)):
             room.say("How do you do?")
             while client.receive_nowait() is not None:
-                pass  # nobody reads what comes; it is counted and timed all the same
+                pass  # empty the inbox: messages were counted and timed when they arrived

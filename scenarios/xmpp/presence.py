@@ -26,7 +26,7 @@ def init():
 
 
 def introduce(event, a, b):
-    # One that nobody joins within 5 s is introduced to nobody, and adds itself again.
+    # A user that is still alone after 5 s gets None, and adds itself again.
     if b is not None:
         send(b[0], a[0])
     if a is not None:

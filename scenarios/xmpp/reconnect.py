@@ -30,7 +30,7 @@ def start(user_id):
     # The block below ends when the connection is lost, and the loop goes on with the next one.
     for client in xmpp.staying_connected(user_id, resumable=resume.get(), inbox_size=0):
         with client:
-            if not client.resumed:  # a new session, of which nobody knows yet
+            if not client.resumed:  # a new session: contacts do not know of it yet
                 client.send_presence()
             chat(client, neighbour)
 

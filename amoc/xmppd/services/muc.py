@@ -149,7 +149,7 @@ class Conference(Service):
         return room
 
     def close_if_empty(self, room: Room) -> None:
-        """Forget a room that nobody is in, unless it is persistent."""
+        """Forget a room without occupants, unless it is persistent."""
         if not room.occupants and not room.config.persistent:
             self.forget(room)
 

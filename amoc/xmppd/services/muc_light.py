@@ -1,6 +1,6 @@
 """Light rooms (MongooseIM's MUC light): the service ``muclight.<domain>``.
 
-A light room has members instead of occupants: nobody enters or leaves by presence, and a message
+A light room has members instead of occupants: presence plays no part, and a message
 goes to all members that are connected, and is kept for those that are not.
 """
 
