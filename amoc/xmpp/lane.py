@@ -1,7 +1,6 @@
 """A session's lane in the account of messages: what it stamps, and what it has received.
 
-Every message of a user passes here, both ways, so what is done for each is written out; what is
-done once for a pair, or for few messages, has functions of its own.
+Every message passes here, both ways; what is done for few of them has functions of its own.
 """
 
 from __future__ import annotations
@@ -262,7 +261,12 @@ class Lane:
             return
         number, sent_ns, before_ns = stamp
         meters.messages_received.inc()
+        decided = flow.decided
         arrival = flow.take(number, before_ns, not delayed)
+        if flow.decided > decided:
+            meters.messages_lost.inc(flow.decided - decided)
+            if flow.room:
+                meters.messages_expected.inc(flow.decided - decided)
         if arrival is _DUPLICATE:
             meters.messages_duplicated.inc()
             return

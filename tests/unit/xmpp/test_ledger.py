@@ -169,6 +169,19 @@ def test_what_a_server_had_stored_is_timed_apart() -> None:
     assert by == {"received": 1, "expected": 1, "delivered": 1, "delayed": 1}
 
 
+def test_what_is_decided_before_the_end_counts_at_once_and_once() -> None:
+    run = Run(2)
+    with Grown() as by:
+        one, two = run.open(1), run.open(2)
+        ids = [one.stamp(2, "chat") for _ in range(200)]
+        for stanza_id in ids[1::2]:
+            two.received(message(stanza_id))
+        early = meters.messages_lost.value
+        run.end()
+    assert by["lost"] == by["delivered"] == 100
+    assert meters.messages_lost.value - early == 64
+
+
 def test_a_stored_message_that_comes_after_a_live_one_is_not_reordered() -> None:
     run = Run(1)
     with Grown() as by:
