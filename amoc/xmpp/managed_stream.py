@@ -45,13 +45,15 @@ class ManagedStream(Stream):
         management: What is counted and kept; None until it is asked for.
     """
 
-    __slots__ = ("_ack_due", "_counting", "_timer", "_waiting", "management")
+    __slots__ = ("_ack_due", "_counting", "_every", "_most", "_timer", "_waiting", "management")
 
     def __init__(self, connection: Connection, owner: Owner, who: str) -> None:
         """Take over a connection; manage nothing yet."""
         self.management: Management | None = None
         self._counting = False  # what comes: from the server's yes on
         self._ack_due = False
+        self._every: int = options.xmpp_ack_every.get()
+        self._most: int = options.xmpp_max_unacknowledged.get()
         self._timer: _TimerWatcher | None = None
         self._waiting: list[Waiter[bool]] = []
         super().__init__(connection, owner, who)
@@ -84,13 +86,13 @@ class ManagedStream(Stream):
         sent = self.management.sent
         for stanza in stanzas_in(data):
             sent.add(stanza)
-        if sent.unasked >= options.xmpp_ack_every.get():
+        if len(sent.stanzas) - sent.asked >= self._every:
             self._ask()
-        elif sent.unasked and self._timer is None and not self.ended:
+        elif self._timer is None and sent.unasked and not self.ended:
             self._timer = get_hub().loop.timer(options.xmpp_ack_interval.get())
             self._timer.start(self._ask_in_time)
-        most = options.xmpp_max_unacknowledged.get() * HARD_FACTOR
-        if len(sent) > most and not self.ended:
+        most = self._most * HARD_FACTOR
+        if len(sent.stanzas) > most and not self.ended:
             self.fail(
                 Disconnected(
                     f"{self.who}: the server acknowledges too little: more than {most} stanzas are"
@@ -102,12 +104,11 @@ class ManagedStream(Stream):
     @property
     def congested(self) -> bool:
         """Whether so much is unsent or unacknowledged that senders who can wait should."""
-        return super().congested or self._too_many
+        return self._too_many or super().congested
 
     @property
     def _too_many(self) -> bool:
-        most = options.xmpp_max_unacknowledged.get()
-        return self.management is not None and len(self.management.sent) > most
+        return self.management is not None and len(self.management.sent.stanzas) > self._most
 
     def wait_sendable(self, timeout: float) -> bool:
         """Wait until the server has taken, and acknowledged, most of what was sent."""

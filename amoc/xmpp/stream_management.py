@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Final
 
 from amoc.xmpp.wire.namespaces import IQ, MESSAGE, NS_SM, PRESENCE
@@ -148,21 +148,18 @@ def h_of(text: str | None) -> int:
     return int(text)
 
 
-def stanzas_in(data: bytes) -> Iterator[bytes]:
+def stanzas_in(data: bytes) -> Sequence[bytes]:
     """The stanzas among what is sent: the other end counts each of them, and nothing else."""
     found = _BEGIN.match(data)
     if found is not None and _BEGIN.search(data, found.end()) is None:
-        yield data
-        return
+        return (data,)
     # Raw XML of several elements, one that has a stanza inside, or something else: read it.
     parser = _PARSERS.inside(None)
     cut: list[tuple[int, tuple[str, dict[str, str], bytes]]] = []
     try:
         parser.feed(data, cut, len(data) + 1)
     except Violation:
-        return  # wrong on purpose; the other end will not count it either
+        return ()  # wrong on purpose; the other end will not count it either
     finally:
         parser.discard()
-    for _, (tag, _, raw) in cut:
-        if tag in STANZAS:
-            yield raw
+    return [raw for _, (tag, _, raw) in cut if tag in STANZAS]
