@@ -1,7 +1,7 @@
 """The account of messages of a run, as far as it needs the counts of all workers. Pure.
 
-Each worker counts what it knows (`amoc.xmpp.ledger`); a message that was expected and of which no
-worker knows what became is known only by what is left of the sum.
+Each worker counts what it knows (`amoc.xmpp.account.ledger`); a message that was expected and of
+which no worker knows what became is known only by what is left of the sum.
 """
 
 from __future__ import annotations

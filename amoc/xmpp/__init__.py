@@ -7,9 +7,13 @@ with xmpp.connect(user_id) as client:
 """
 
 from amoc.scenario.fd_budget import needs_fds
+from amoc.xmpp.account.ledger import Tally, stamp, tally
 from amoc.xmpp.client import Client
 from amoc.xmpp.component import Component, component
-from amoc.xmpp.connecting import connect, register
+from amoc.xmpp.connection.connecting import connect, register
+from amoc.xmpp.connection.identity import address
+from amoc.xmpp.connection.reaching import FDS_PER_USER, fds_per_user
+from amoc.xmpp.connection.staying_connected import ReturningClient, staying_connected
 from amoc.xmpp.errors import (
     BadStreamError,
     CallTimeout,
@@ -37,8 +41,7 @@ from amoc.xmpp.features.light_room import LightRoom
 from amoc.xmpp.features.messaging import WANTS_MARKERS, WANTS_RECEIPT
 from amoc.xmpp.features.pubsub import Event, event_of
 from amoc.xmpp.features.room import Room
-from amoc.xmpp.identity import address
-from amoc.xmpp.ledger import Tally, stamp, tally
+from amoc.xmpp.features.roster import Contact
 from amoc.xmpp.match import (
     Match,
     asks_for_receipt,
@@ -72,11 +75,8 @@ from amoc.xmpp.match import (
     is_unavailable,
 )
 from amoc.xmpp.presence_handshake import Neighbours
-from amoc.xmpp.reaching import FDS_PER_USER, fds_per_user
-from amoc.xmpp.roster import Contact
-from amoc.xmpp.slixmpp_bridge import preload, slixmpp_client
+from amoc.xmpp.slixmpp.slixmpp_bridge import preload, slixmpp_client
 from amoc.xmpp.stanza import Stanza
-from amoc.xmpp.staying_connected import ReturningClient, staying_connected
 from amoc.xmpp.tracing import trace
 from amoc.xmpp.wire.xml_text import escape
 

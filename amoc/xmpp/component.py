@@ -14,11 +14,12 @@ from typing import Final
 from amoc.base import pause
 from amoc.base.clock import S_NS
 from amoc.base.errors import ScenarioError
-from amoc.xmpp import errors, meters, options, server_addresses
+from amoc.xmpp import errors, meters, options
 from amoc.xmpp.client import Client
-from amoc.xmpp.login import Negotiation
+from amoc.xmpp.connection import server_addresses
+from amoc.xmpp.connection.login import Negotiation
+from amoc.xmpp.connection.sockets import connected_to
 from amoc.xmpp.session import Session
-from amoc.xmpp.sockets import connected_to
 from amoc.xmpp.stanza import MAX_DEPTH, Stanza
 from amoc.xmpp.transports.connection import Connection
 from amoc.xmpp.transports.tcp import TcpTransport

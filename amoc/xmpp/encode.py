@@ -10,7 +10,7 @@ from typing import Final, Protocol
 from xml.etree.ElementTree import Element
 
 from amoc.base.errors import ScenarioError
-from amoc.xmpp.identity import address, attribute
+from amoc.xmpp.connection.identity import address, attribute
 from amoc.xmpp.stanza import Raw, parse
 from amoc.xmpp.wire.namespaces import IQ
 from amoc.xmpp.wire.xml_text import attributes, escape, serialise

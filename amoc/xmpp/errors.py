@@ -27,7 +27,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from amoc.base.errors import PeerError, ResourceError
-from amoc.xmpp import causes
+from amoc.xmpp.connection import causes
 
 if TYPE_CHECKING:
     from amoc.xmpp.stanza import Stanza
@@ -47,7 +47,7 @@ class XmppError(PeerError):
     """The base of them all: an XMPP server, or the connection to it, failed a user.
 
     Attributes:
-        cause: The cause as which it is counted, one of `amoc.xmpp.causes.CAUSES`.
+        cause: The cause as which it is counted, one of `amoc.xmpp.connection.causes.CAUSES`.
     """
 
     cause: str = causes.OTHER

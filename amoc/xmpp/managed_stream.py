@@ -16,10 +16,13 @@ from xml.etree.ElementTree import Element
 from gevent import get_hub
 
 from amoc.base.waiting import Waiter
-from amoc.xmpp import causes, options, stream_management
+from amoc.xmpp import options
+from amoc.xmpp.connection import causes
 from amoc.xmpp.errors import Disconnected
 from amoc.xmpp.stream import Owner, Stream
-from amoc.xmpp.stream_management import (
+from amoc.xmpp.transports.connection import Connection, Piece
+from amoc.xmpp.wire import stream_management
+from amoc.xmpp.wire.stream_management import (
     ACK,
     ENABLED,
     REQUEST,
@@ -30,7 +33,6 @@ from amoc.xmpp.stream_management import (
     h_of,
     stanzas_in,
 )
-from amoc.xmpp.transports.connection import Connection, Piece
 
 if TYPE_CHECKING:
     from gevent._types import _TimerWatcher

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from amoc.xmpp import identity
+from amoc.xmpp.connection import identity
 from amoc.xmpp.stanza import Stanza, bare
 from amoc.xmpp.wire.namespaces import (
     IQ,

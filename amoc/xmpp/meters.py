@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from amoc import metrics
 from amoc.metrics import connection_names, optional
-from amoc.xmpp import causes
+from amoc.xmpp.connection import causes
 
 connections = metrics.built_in(metrics.Counter, connection_names.CONNECTIONS)
 """Sessions that were established."""
 connection_failures = metrics.built_in(metrics.Counter, connection_names.FAILURES)
-"""Attempts that failed; also by cause, see `amoc.xmpp.causes`."""
+"""Attempts that failed; also by cause, see `amoc.xmpp.connection.causes`."""
 connections_given_up = metrics.built_in(metrics.Counter, "connections_given_up")
 """Calls of `connect` that failed for good, after one failed attempt or several."""
 connections_cancelled = metrics.built_in(metrics.Counter, connection_names.CANCELLED)

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Annotated, Final
+from typing import Final
 
-from pydantic import BeforeValidator
-
-from amoc.base.clock import parse_duration
+from amoc.scenario.builtin_settings import Seconds
 from amoc.scenario.settings import setting
-from amoc.xmpp.server_url import parse_servers
+from amoc.xmpp.connection.server_url import parse_servers
 from amoc.xmpp.transports import tls_context
 from amoc.xmpp.wire.bosh import MAX_REQUESTS, MAX_WAIT_S
 from amoc.xmpp.wire.mechanisms import MAX_SCRAM_ITERATIONS, MECHANISMS, PASSWORD_MECHANISMS
@@ -83,14 +81,8 @@ def _between(least: int, most: int) -> Callable[[int], None]:
     return check
 
 
-def _seconds(raw: object) -> object:
-    return parse_duration(raw) if isinstance(raw, str) else raw
-
-
 UNMANAGED: Final = "off"
 RESUMABLE: Final = "resume"
-
-Seconds = Annotated[float, BeforeValidator(_seconds)]
 
 xmpp_servers = setting(
     "",
@@ -139,7 +131,7 @@ xmpp_connect_attempts = setting(
 )
 xmpp_connect_pause = setting(
     1.0,
-    "Pause before the second attempt; it doubles before each further one, up to a minute",
+    "Mean pause before the second attempt; it doubles before each further one, up to a minute",
     type=Seconds,
     verify=_at_least(0),
 )

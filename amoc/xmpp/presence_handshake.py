@@ -20,8 +20,8 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from amoc.xmpp.client import Client
+from amoc.xmpp.connection.identity import address
 from amoc.xmpp.errors import ReceiveTimeout
-from amoc.xmpp.identity import address
 from amoc.xmpp.match import is_presence
 from amoc.xmpp.stanza import Stanza, bare
 

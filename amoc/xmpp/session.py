@@ -32,9 +32,9 @@ from amoc.base.waiting import AnyWaiter, Waiter, interrupt, withdraw_interrupt
 from amoc.metrics.board import UserState
 from amoc.users.user import User
 from amoc.xmpp import meters
+from amoc.xmpp.account.lane import Lane
+from amoc.xmpp.account.ledger import ledger
 from amoc.xmpp.errors import BadStreamError
-from amoc.xmpp.lane import Lane
-from amoc.xmpp.ledger import ledger
 from amoc.xmpp.match import Predicate
 from amoc.xmpp.session_waits import Looker, Receiver, Request, Results, Watcher
 from amoc.xmpp.stanza import Stanza, bare

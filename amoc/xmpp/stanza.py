@@ -112,7 +112,7 @@ class Stanza:
             ScenarioError: slixmpp has no class for such an element.
         """
         if self._stanza is None:
-            from amoc.xmpp import slixmpp_bridge  # slixmpp takes 0.1 s to import
+            from amoc.xmpp.slixmpp import slixmpp_bridge  # slixmpp takes 0.1 s to import
 
             self._stanza = slixmpp_bridge.to_slixmpp(self.xml)
         return self._stanza

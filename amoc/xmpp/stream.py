@@ -14,7 +14,8 @@ from typing import Final
 from xml.etree.ElementTree import Element
 
 from amoc.base.tracebacks import copy_of
-from amoc.xmpp import causes, tls_errors, tracing
+from amoc.xmpp import tracing
+from amoc.xmpp.connection import causes, tls_errors
 from amoc.xmpp.errors import BadStreamError, Disconnected, SeeOtherHost, StreamError, XmppError
 from amoc.xmpp.stanza import Stanza
 from amoc.xmpp.transports.connection import Connection, Piece, Transport

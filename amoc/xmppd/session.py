@@ -13,13 +13,13 @@ import secrets
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from amoc.xmpp.stream_management import RESUME
 from amoc.xmpp.wire import sasl
 from amoc.xmpp.wire.elements import STREAM_LANG, iq_result, stanza_error, stream_error
 from amoc.xmpp.wire.framing import Framer, tree
 from amoc.xmpp.wire.message_framing import MessageFramer
 from amoc.xmpp.wire.namespaces import IQ, LANG, MESSAGE, NS_BIND, NS_CSI, NS_TLS, PRESENCE
 from amoc.xmpp.wire.parser import Cut, Violation
+from amoc.xmpp.wire.stream_management import RESUME
 from amoc.xmpp.wire.xml_text import escape
 from amoc.xmppd import iq, presence, registration, stream_management
 from amoc.xmppd.answers import FEATURES_AFTER_LOGIN, PROCEED, StanzaFailure

@@ -15,7 +15,10 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING, Final, cast
 
-from amoc.xmpp.stream_management import (
+from amoc.xmpp.wire.elements import stream_error
+from amoc.xmpp.wire.namespaces import MESSAGE, NS_SM, NS_STANZA_ERRORS
+from amoc.xmpp.wire.parser import Cut, Violation
+from amoc.xmpp.wire.stream_management import (
     ACK,
     ENABLE,
     REQUEST,
@@ -26,9 +29,6 @@ from amoc.xmpp.stream_management import (
     h_of,
     stanzas_in,
 )
-from amoc.xmpp.wire.elements import stream_error
-from amoc.xmpp.wire.namespaces import MESSAGE, NS_SM, NS_STANZA_ERRORS
-from amoc.xmpp.wire.parser import Cut, Violation
 from amoc.xmpp.wire.xml_text import attributes
 from amoc.xmppd import delivery
 from amoc.xmppd.transport import ENDED

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 from xml.etree.ElementTree import Element
 
 from amoc.base.errors import ScenarioError
-from amoc.xmpp.identity import address
+from amoc.xmpp.connection.identity import address
 from amoc.xmpp.receiving import Listener
 from amoc.xmpp.stanza import Stanza
 from amoc.xmpp.wire import forms

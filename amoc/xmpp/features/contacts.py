@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from time import monotonic_ns
 from typing import Final
 
-from amoc.xmpp import options, request_counts, roster
+from amoc.xmpp import options, request_counts
+from amoc.xmpp.connection.identity import address
 from amoc.xmpp.errors import ReceiveTimeout
-from amoc.xmpp.identity import address
+from amoc.xmpp.features import roster
 from amoc.xmpp.match import from_jid, has_child, is_request, is_subscription
 from amoc.xmpp.receiving import Listener
 from amoc.xmpp.stanza import Stanza, bare

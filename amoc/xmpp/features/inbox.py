@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 from xml.etree.ElementTree import Element
 
-from amoc.xmpp.identity import address
+from amoc.xmpp.connection.identity import address
 from amoc.xmpp.receiving import Listener
 from amoc.xmpp.stanza import Stanza, bare
 from amoc.xmpp.wire import forms

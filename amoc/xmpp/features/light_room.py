@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 from xml.etree.ElementTree import Element
 
+from amoc.xmpp.connection.identity import address
 from amoc.xmpp.features.any_room import AnyRoom
-from amoc.xmpp.identity import address
 from amoc.xmpp.stanza import Stanza
 from amoc.xmpp.wire.namespaces import (
     NS_MUC_LIGHT_AFFILIATIONS,

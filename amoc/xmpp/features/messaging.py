@@ -12,8 +12,8 @@ from typing import Final
 
 from amoc.base.errors import ScenarioError
 from amoc.xmpp import encode, options, request_counts
+from amoc.xmpp.connection.identity import attribute
 from amoc.xmpp.errors import ReceiveTimeout
-from amoc.xmpp.identity import attribute
 from amoc.xmpp.match import asks_for_receipt, is_receipt
 from amoc.xmpp.receiving import Listener
 from amoc.xmpp.stanza import Stanza

@@ -9,10 +9,10 @@ from amoc.base.errors import ClosedError
 from amoc.base.tracebacks import copy_of
 from amoc.users.user import UserStopped
 from amoc.xmpp import options
+from amoc.xmpp.connection.identity import address
 from amoc.xmpp.errors import ReceiveTimeout
 from amoc.xmpp.features.any_room import AnyRoom
 from amoc.xmpp.features.room_state import Occupant, RoomState
-from amoc.xmpp.identity import address
 from amoc.xmpp.stanza import Stanza, bare
 from amoc.xmpp.wire import forms
 from amoc.xmpp.wire.namespaces import NS_FORMS, NS_MUC_ADMIN, NS_MUC_OWNER, NS_MUC_USER

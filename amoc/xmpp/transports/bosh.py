@@ -19,7 +19,7 @@ from gevent import get_hub
 
 from amoc.base.waiting import Waiter
 from amoc.xmpp import errors
-from amoc.xmpp.server_url import Server
+from amoc.xmpp.connection.server_url import Server
 from amoc.xmpp.transports.connection import OnData, OnLost, Transport
 from amoc.xmpp.transports.http_line import HttpLine
 from amoc.xmpp.transports.tcp import SOFT_LIMIT, ignore

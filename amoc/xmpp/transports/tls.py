@@ -17,7 +17,8 @@ from gevent import get_hub
 
 from amoc.base.tracebacks import raise_without_cycle
 from amoc.base.waiting import Waiter, wait_despite_pause
-from amoc.xmpp import causes, meters
+from amoc.xmpp import meters
+from amoc.xmpp.connection import causes
 from amoc.xmpp.transports.connection import OnData, OnLost, Transport
 from amoc.xmpp.transports.tcp import ignore
 from amoc.xmpp.transports.tls_context import TlsTerms

@@ -15,7 +15,7 @@ from typing import Final
 from amoc.base.clock import S_NS
 from amoc.base.waiting import Waiter, wait_despite_pause
 from amoc.xmpp import errors
-from amoc.xmpp.server_url import Server
+from amoc.xmpp.connection.server_url import Server
 from amoc.xmpp.transports.connection import OnData, OnLost, Transport
 from amoc.xmpp.transports.tcp import SOFT_LIMIT, ignore
 from amoc.xmpp.wire import websocket

@@ -1,6 +1,8 @@
 """Pauses before something that has failed is tried again."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from amoc.base.backoff import backoff
 
@@ -18,6 +20,13 @@ from amoc.base.backoff import backoff
 )
 def test_the_mean_doubles_up_to_the_most(failures, first, most, mean):
     assert backoff(failures, first, most, 0.5) == mean
+
+
+@given(st.integers(1, 10_000), st.floats(0, 100), st.floats(0, 100), st.floats(0, 1))
+def test_pauses_are_bounded_and_spread(failures, first, most, share):
+    mean = backoff(failures, first, most, 0.5)
+    assert first <= mean <= max(first, most)
+    assert mean / 2 <= backoff(failures, first, most, share) <= mean * 3 / 2
 
 
 def test_those_that_failed_together_are_spread():

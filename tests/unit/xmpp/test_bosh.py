@@ -12,7 +12,7 @@ import pytest
 
 from amoc import xmpp
 from amoc.xmpp import meters
-from amoc.xmpp.reaching import fds_per_user
+from amoc.xmpp.connection.reaching import fds_per_user
 from amoc.xmpp.stream import Stream
 from amoc.xmpp.transports.bosh import MAX_RETRIES, BoshTransport
 from amoc.xmpp.transports.tcp import TcpTransport

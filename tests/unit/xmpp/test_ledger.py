@@ -14,9 +14,10 @@ from amoc.ipc.messages.envelope import Envelope, Part
 from amoc.ipc.outbox import Outbox
 from amoc.ipc.peer_link import PeerLink
 from amoc.ipc.worker_id import WorkerId
-from amoc.xmpp import meters, stamps
-from amoc.xmpp.lane import Lane
-from amoc.xmpp.ledger import Ledger
+from amoc.xmpp import meters
+from amoc.xmpp.account import stamps
+from amoc.xmpp.account.lane import Lane
+from amoc.xmpp.account.ledger import Ledger
 from amoc.xmpp.stanza import Stanza
 
 ROOM = "room@conference.localhost"

@@ -16,9 +16,10 @@ from amoc import metrics, xmpp
 from amoc.base.errors import ClosedError
 from amoc.base.waiting import interrupt
 from amoc.users.user import UserStopped
-from amoc.xmpp import causes, errors, meters, options, server_addresses
-from amoc.xmpp.retrying import can_follow
-from amoc.xmpp.sockets import connect_error
+from amoc.xmpp import errors, meters, options
+from amoc.xmpp.connection import causes, server_addresses
+from amoc.xmpp.connection.retrying import can_follow
+from amoc.xmpp.connection.sockets import connect_error
 from amoc.xmpp.transports import silence
 from tests.unit.xmpp.fake import PATIENCE_S, Conn, connect, count, idle, serving, session
 

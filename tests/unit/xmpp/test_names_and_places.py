@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from amoc import xmpp
 from amoc.base.errors import ScenarioError
-from amoc.xmpp import encode, identity, options, retrying, server_addresses, sockets
+from amoc.xmpp import encode, options
+from amoc.xmpp.connection import identity, retrying, server_addresses, sockets
+from amoc.xmpp.connection.server_url import Server, parse_server, parse_servers
 from amoc.xmpp.errors import quoted
-from amoc.xmpp.server_url import Server, parse_server, parse_servers
 
 
 @pytest.mark.parametrize(
@@ -173,17 +174,6 @@ def test_names_follow_the_patterns_unless_given(monkeypatch: pytest.MonkeyPatch)
 )
 def test_what_may_pass_is_tried_again(error: Exception, again: bool) -> None:
     assert retrying.worth_retrying(error) is again
-
-
-@given(st.integers(1, 10_000), st.floats(0, 100), st.floats(0, 1))
-def test_pauses_double_up_to_a_minute_and_are_spread(
-    attempt: int, first: float, share: float
-) -> None:
-    pause = retrying.pause_before(attempt, first, share)
-    longest = retrying.pause_before(attempt, first, 1.0)
-    assert longest / 2 <= pause <= longest <= 60.0
-    if attempt == 1 and first <= 60:
-        assert longest == first
 
 
 def test_running_out_of_descriptors_names_the_limit_and_the_remedy() -> None:

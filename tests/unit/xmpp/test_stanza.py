@@ -10,7 +10,8 @@ import pytest
 
 from amoc import xmpp
 from amoc.base.errors import ScenarioError
-from amoc.xmpp import encode, roster
+from amoc.xmpp import encode
+from amoc.xmpp.features import roster
 
 CHAT = xmpp.Stanza.of(
     "<message from='user_2@localhost/amoc' to='a@b' type='chat' id='m1'><body>hi &amp; bye</body>"

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from amoc import xmpp
 from amoc.base.errors import ScenarioError
 from amoc.xmpp import meters, options
-from amoc.xmpp.stream_management import MODULUS, Management, Unacknowledged, h_of, stanzas_in
 from amoc.xmpp.wire.parser import Violation
+from amoc.xmpp.wire.stream_management import MODULUS, Management, Unacknowledged, h_of, stanzas_in
 from amoc.xmppd import Limits, Server
 from tests.unit.xmpp.fake import (
     BIND,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amoc.xmpp.tally import (
+from amoc.xmpp.account.tally import (
     MAX_GAPS,
     MAX_REFUSED,
     MAX_STAYS,

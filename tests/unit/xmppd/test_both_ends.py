@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amoc import xmpp
-from amoc.xmpp import encode, roster
-from amoc.xmpp.roster import Contact
+from amoc.xmpp import encode
+from amoc.xmpp.features import roster
+from amoc.xmpp.features.roster import Contact
 from amoc.xmpp.stanza import PARSERS, Stanza
 from amoc.xmpp.wire import elements
 from amoc.xmpp.wire.elements import STREAM_END, stream_header

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amoc.xmpp.login import Features, choose_login
+from amoc.xmpp.connection.login import Features, choose_login
 from amoc.xmpp.wire import sasl
 from amoc.xmpp.wire.channel_binding import NO_BINDING, NOT_OFFERED, Channel, server_end_point
 from amoc.xmpp.wire.mechanisms import PASSWORD_MECHANISMS, client

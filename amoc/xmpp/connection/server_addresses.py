@@ -21,8 +21,9 @@ from amoc.base.errors import ScenarioError
 from amoc.base.tracebacks import copy_of
 from amoc.base.waiting import Waiter, wait_despite_pause
 from amoc.ipc import rpc
-from amoc.xmpp import options, server_url
-from amoc.xmpp.server_url import Server
+from amoc.xmpp import options
+from amoc.xmpp.connection import server_url
+from amoc.xmpp.connection.server_url import Server
 from amoc.xmpp.transports.tcp import Address as SocketAddress
 
 Address = tuple[int, SocketAddress]

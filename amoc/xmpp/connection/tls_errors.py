@@ -5,7 +5,8 @@ from __future__ import annotations
 import ssl
 from typing import Final
 
-from amoc.xmpp import causes, errors
+from amoc.xmpp import errors
+from amoc.xmpp.connection import causes
 from amoc.xmpp.transports.tls import NotTls, Truncated
 
 _HINTS: Final = {

@@ -8,8 +8,9 @@ import resource as limits
 from time import monotonic_ns
 
 from amoc.base.clock import S_NS
-from amoc.xmpp import causes, errors, server_addresses
-from amoc.xmpp.server_url import Server
+from amoc.xmpp import errors
+from amoc.xmpp.connection import causes, server_addresses
+from amoc.xmpp.connection.server_url import Server
 from amoc.xmpp.transports.tcp import Socket, connected_socket
 
 

@@ -16,7 +16,8 @@ from slixmpp import ClientXMPP
 from slixmpp.util.sasl import client as sasl
 from slixmpp.util.sasl.mechanisms import SCRAM
 
-from amoc.xmpp import asyncio_greenlet, options
+from amoc.xmpp import options
+from amoc.xmpp.slixmpp import asyncio_greenlet
 from amoc.xmpp.wire import scram_keys
 
 UNENCRYPTED: Final = ("unencrypted_plain", "unencrypted_scram")

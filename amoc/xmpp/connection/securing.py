@@ -6,9 +6,10 @@ from time import monotonic_ns
 
 from amoc.base.clock import S_NS
 from amoc.base.errors import ScenarioError
-from amoc.xmpp import options, server_addresses, tls_errors
-from amoc.xmpp.identity import filled
-from amoc.xmpp.server_url import Server
+from amoc.xmpp import options
+from amoc.xmpp.connection import server_addresses, tls_errors
+from amoc.xmpp.connection.identity import filled
+from amoc.xmpp.connection.server_url import Server
 from amoc.xmpp.transports import tls_context
 from amoc.xmpp.transports.connection import Transport
 from amoc.xmpp.transports.tls import TlsTransport

@@ -1,7 +1,8 @@
 """A worker's ledger: the account of messages of its users, and its reconciliation at the end.
 
-`amoc.xmpp.tally` decides what a message is; here it is fed with what sessions send and receive, and
-counts go into the worker's metrics at once, so a worker that is killed loses none of them.
+`amoc.xmpp.account.tally` decides what a message is; here it is fed with what sessions send and
+receive, and counts go into the worker's metrics at once, so a worker that is killed loses none of
+them.
 
 Numbers belong to a `Lane`, one for each session that an account has at once. A session that
 reconnects goes on with the lane of the one before it, so gaps and duplicates are seen across
@@ -26,10 +27,12 @@ from amoc.base.context import active, find
 from amoc.ipc.messages import codec
 from amoc.ipc.peer_link import PeerLink
 from amoc.users import placement
-from amoc.xmpp import identity, meters, options, stamps
-from amoc.xmpp.lane import Account, Lane
+from amoc.xmpp import meters, options
+from amoc.xmpp.account import stamps
+from amoc.xmpp.account.lane import Account, Lane
+from amoc.xmpp.account.tally import Attendance, Flow, Pair, Total, lost
+from amoc.xmpp.connection import identity
 from amoc.xmpp.stanza import bare
-from amoc.xmpp.tally import Attendance, Flow, Pair, Total, lost
 
 MAX_PAIRS: Final = 500_000
 """Pairs that a worker keeps account of as a sender; messages of further ones are only timed."""

@@ -1,7 +1,7 @@
 """Pure. The account of messages: which of those that were sent have arrived, once and in order.
 
 A sender numbers what it sends to each recipient, a user or a room, from 1; that is a `Pair`, and
-its numbers travel in the ids of the messages (`amoc.xmpp.stamps`). Whoever receives them keeps one
+its numbers travel in the ids of the messages (`amoc.xmpp.account.stamps`). The receiver keeps one
 `Flow` for each pair: the highest number so far, and the gaps below it. So a message is
 
     new         its number is above the highest, or in a gap

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from slixmpp import ClientXMPP
     from slixmpp.xmlstream import StanzaBase
 
-    from amoc.xmpp.bridged_client import SlixmppClient
+    from amoc.xmpp.slixmpp.bridged_client import SlixmppClient
 
     C = TypeVar("C", bound=ClientXMPP)
 
@@ -101,7 +101,8 @@ def slixmpp_client(
     """
     preload()
     # asyncio and slixmpp, for those who use them; and what uses this module for stanzas.
-    from amoc.xmpp import bridged_client, connecting
+    from amoc.xmpp.connection import connecting
+    from amoc.xmpp.slixmpp import bridged_client
 
     plan = connecting.plan_of(
         user_id,

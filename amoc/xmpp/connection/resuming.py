@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, cast
 
 from amoc.xmpp import errors
 from amoc.xmpp.managed_stream import ManagedStream
-from amoc.xmpp.stream_management import ENABLED, FAILED, RESUMED, Management, h_of
 from amoc.xmpp.wire.elements import conditions_of
 from amoc.xmpp.wire.namespaces import NS_STANZA_ERRORS
 from amoc.xmpp.wire.parser import Violation
+from amoc.xmpp.wire.stream_management import ENABLED, FAILED, RESUMED, Management, h_of
 
 if TYPE_CHECKING:
-    from amoc.xmpp.login import Features, Negotiation
+    from amoc.xmpp.connection.login import Features, Negotiation
 
 
 def stream_of(talk: Negotiation) -> ManagedStream:

@@ -19,11 +19,10 @@ from amoc.base.errors import ClosedError
 from amoc.base.tracebacks import copy_of
 from amoc.base.waiting import Waiter, wait_despite_pause
 from amoc.xmpp import errors, options
-from amoc.xmpp.identity import Identity
-from amoc.xmpp.securing import secured
+from amoc.xmpp.connection.identity import Identity
+from amoc.xmpp.connection.securing import secured
 from amoc.xmpp.stanza import Stanza, error_of
 from amoc.xmpp.stream import Owner, Stream
-from amoc.xmpp.stream_management import FEATURE
 from amoc.xmpp.transports.connection import Connection
 from amoc.xmpp.transports.tls_context import TlsTerms
 from amoc.xmpp.wire import mechanisms, sasl
@@ -41,6 +40,7 @@ from amoc.xmpp.wire.namespaces import (
     NS_TLS,
 )
 from amoc.xmpp.wire.scram import PLUS
+from amoc.xmpp.wire.stream_management import FEATURE
 from amoc.xmpp.wire.xml_text import escape
 
 MAX_JID: Final = 3071

@@ -1,6 +1,7 @@
 """A client of slixmpp, or of a scenario's own subclass, as a user's connection.
 
-All of them live in asyncio's one greenlet (`amoc.xmpp.asyncio_greenlet`) and share its SSL context.
+All of them live in asyncio's one greenlet (`amoc.xmpp.slixmpp.asyncio_greenlet`) and share its SSL
+context.
 Users call into it by `SlixmppClient.run`. What a handler raises ends the user, as a broken
 connection does.
 """
@@ -22,24 +23,17 @@ from amoc.base.tracebacks import copy_of
 from amoc.base.waiting import AnyWaiter, Waiter, interrupt, wait, withdraw_interrupt
 from amoc.metrics.board import UserState
 from amoc.users.user import User, UserStopped
-from amoc.xmpp import (
-    asyncio_greenlet,
-    causes,
-    errors,
-    meters,
-    options,
-    securing,
-    server_addresses,
-    tls_errors,
-)
-from amoc.xmpp.asyncio_greenlet import NotInTime, Work, never_begun
-from amoc.xmpp.connecting import Plan
-from amoc.xmpp.lane import Lane
-from amoc.xmpp.ledger import ledger
-from amoc.xmpp.retrying import persist, usual
-from amoc.xmpp.server_url import TCP, Server
-from amoc.xmpp.slixmpp_shared import use_fast_scram, use_settings, watched
-from amoc.xmpp.sockets import connect_error
+from amoc.xmpp import errors, meters, options
+from amoc.xmpp.account.lane import Lane
+from amoc.xmpp.account.ledger import ledger
+from amoc.xmpp.connection import causes, securing, server_addresses, tls_errors
+from amoc.xmpp.connection.connecting import Plan
+from amoc.xmpp.connection.retrying import persist, usual
+from amoc.xmpp.connection.server_url import TCP, Server
+from amoc.xmpp.connection.sockets import connect_error
+from amoc.xmpp.slixmpp import asyncio_greenlet
+from amoc.xmpp.slixmpp.asyncio_greenlet import NotInTime, Work, never_begun
+from amoc.xmpp.slixmpp.slixmpp_shared import use_fast_scram, use_settings, watched
 from amoc.xmpp.stanza import Stanza
 
 C = TypeVar("C", bound=ClientXMPP)
@@ -296,7 +290,7 @@ class SlixmppClient(Generic[C]):
 def connect(
     kind: type[C], plan: Plan, attempts: int | None, arguments: dict[str, Any]
 ) -> SlixmppClient[C]:
-    """See `amoc.xmpp.slixmpp_bridge.slixmpp_client`."""
+    """See `amoc.xmpp.slixmpp.slixmpp_bridge.slixmpp_client`."""
     if not isinstance(kind, type) or not issubclass(kind, ClientXMPP):
         raise ScenarioError(
             f"slixmpp_client needs slixmpp.ClientXMPP or a subclass of it, got {kind!r}"

@@ -10,10 +10,11 @@ from typing import Final, NamedTuple, TypeVar
 
 from greenlet import GreenletExit
 
+from amoc.base.backoff import backoff
 from amoc.base.clock import S_NS
 from amoc.base.waiting import Waiter, wait
 from amoc.xmpp import errors, meters, options
-from amoc.xmpp.server_url import parse_server
+from amoc.xmpp.connection.server_url import parse_server
 
 T = TypeVar("T")
 
@@ -58,7 +59,7 @@ class Patience(NamedTuple):
 def usual(attempts: int, until_ns: int = sys.maxsize) -> Patience:
     """That of `connect`, by the settings."""
     first = options.xmpp_connect_pause.get()
-    return Patience(attempts, lambda n: pause_before(n, first, random.random()), until_ns)
+    return Patience(attempts, lambda n: backoff(n, first, MAX_PAUSE_S, random.random()), until_ns)
 
 
 def worth_retrying(error: BaseException) -> bool:
@@ -74,17 +75,6 @@ def worth_retrying(error: BaseException) -> bool:
     if isinstance(error, errors.SaslError):
         return error.condition == "temporary-auth-failure"
     return isinstance(error, errors.IqError) and error.kind == "wait"
-
-
-def pause_before(attempt: int, first: float, share: float) -> float:
-    """How long to pause before attempt number `attempt` (from 1), in seconds.
-
-    Args:
-        attempt: The number; there is no pause before the first, which is 0.
-        first: The pause before attempt 1; it doubles each time.
-        share: From 0 to 1; spreads users that failed together over the second half of the pause.
-    """
-    return float(min(first * 2 ** min(attempt - 1, 30), MAX_PAUSE_S) * (0.5 + share / 2))
 
 
 def persist(make: Callable[[int, str | None], T], patience: Patience) -> T:

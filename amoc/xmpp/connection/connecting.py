@@ -16,23 +16,15 @@ from typing import Any, NamedTuple, TypeVar, cast
 from amoc.base import pause
 from amoc.base.clock import S_NS
 from amoc.base.errors import ScenarioError
-from amoc.xmpp import (
-    errors,
-    identity,
-    meters,
-    options,
-    reaching,
-    resuming,
-    securing,
-    server_addresses,
-)
+from amoc.xmpp import errors, meters, options
 from amoc.xmpp.client import Client
-from amoc.xmpp.identity import Identity
-from amoc.xmpp.login import Features, Negotiation, Terms
+from amoc.xmpp.connection import identity, reaching, resuming, securing, server_addresses
+from amoc.xmpp.connection.identity import Identity
+from amoc.xmpp.connection.login import Features, Negotiation, Terms
+from amoc.xmpp.connection.retrying import Patience, can_follow, persist, usual
+from amoc.xmpp.connection.server_url import TCP
 from amoc.xmpp.managed_stream import ManagedStream
 from amoc.xmpp.options import RESUMABLE, UNMANAGED
-from amoc.xmpp.retrying import Patience, can_follow, persist, usual
-from amoc.xmpp.server_url import TCP
 from amoc.xmpp.session import Session
 from amoc.xmpp.stream import Stream
 from amoc.xmpp.wire.mechanisms import MECHANISMS

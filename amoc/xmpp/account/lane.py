@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Final
 from xml.etree.ElementTree import Element
 
 from amoc.base.errors import ScenarioError
-from amoc.xmpp import meters, stamps
-from amoc.xmpp.identity import address
-from amoc.xmpp.stamps import MARK, MAX_NS, Head
+from amoc.xmpp import meters
+from amoc.xmpp.account import stamps
+from amoc.xmpp.account.stamps import MARK, MAX_NS, Head
+from amoc.xmpp.account.tally import Arrival, Attendance, Flow, Pair
+from amoc.xmpp.connection.identity import address
 from amoc.xmpp.stanza import BODY, Stanza, bare, parse
-from amoc.xmpp.tally import Arrival, Attendance, Flow, Pair
 from amoc.xmpp.wire.namespaces import (
     NS_CARBONS,
     NS_DELAY,
@@ -25,7 +26,7 @@ from amoc.xmpp.wire.namespaces import (
 )
 
 if TYPE_CHECKING:
-    from amoc.xmpp.ledger import Ledger
+    from amoc.xmpp.account.ledger import Ledger
 
 _DELAY: Final = f"{{{NS_DELAY}}}delay"
 _IS_COPY: Final = {

@@ -12,9 +12,10 @@ from typing import Final, NamedTuple
 
 from amoc.base.clock import S_NS
 from amoc.base.errors import ScenarioError
-from amoc.xmpp import options, securing, server_addresses
-from amoc.xmpp.server_url import BOSH, TCP, WEBSOCKET, Server, parse_servers
-from amoc.xmpp.sockets import connected_to
+from amoc.xmpp import options
+from amoc.xmpp.connection import securing, server_addresses
+from amoc.xmpp.connection.server_url import BOSH, TCP, WEBSOCKET, Server, parse_servers
+from amoc.xmpp.connection.sockets import connected_to
 from amoc.xmpp.stanza import PARSERS
 from amoc.xmpp.transports.bosh import BoshTransport
 from amoc.xmpp.transports.connection import Connection, Transport

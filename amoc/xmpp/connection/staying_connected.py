@@ -18,9 +18,9 @@ from amoc.base.waiting import Waiter, wait
 from amoc.scenario import pacing
 from amoc.xmpp import meters, options
 from amoc.xmpp.client import Client
-from amoc.xmpp.connecting import Plan, connect_by, plan_of, resume_by
+from amoc.xmpp.connection.connecting import Plan, connect_by, plan_of, resume_by
+from amoc.xmpp.connection.retrying import Patience
 from amoc.xmpp.errors import XmppError
-from amoc.xmpp.retrying import Patience
 
 
 class ReturningClient(Client):

@@ -1,0 +1,1 @@
+"""The account of messages: which of those that were sent have arrived, once and in order."""

@@ -1,0 +1,1 @@
+"""slixmpp's own client, in a greenlet."""
