@@ -6,10 +6,13 @@ Without further ado amoc starts a small XMPP server for it. To load yours, with 
 password_1 and so on: --set xmpp_servers=127.0.0.1:5222 --set xmpp_domain=localhost
 """
 
-from amoc import setting, user, xmpp
+from amoc import expect, setting, user, xmpp
 
 neighbours = setting(4, "How many users to each side are written to", verify=lambda n: n >= 1)
 interval = setting(0.5, "Seconds between two messages of a user", verify=lambda s: s > 0)
+
+expect("messages_lost == 0")
+expect("crashes == 0")
 
 
 def start(user_id):
