@@ -56,6 +56,8 @@ class Limits:
     """Messages in one archive, a user's or a room's; the oldest go. 0: nothing is archived."""
     all_archived: int = 200_000
     """The same over all archives; when they are full, the one that was begun first is emptied."""
+    archived_bytes: int = 268_435_456
+    """The same for the bytes of all archived messages."""
     offline: int = 100
     """Messages that wait for one user; more are answered with service-unavailable."""
     kept_bytes: int = 268_435_456

@@ -153,7 +153,7 @@ class Domain:
         self.parsers: Parsers[Cut] = Parsers(CutParser, limits.depth)
         self.sessions: dict[str, Session] = {}
         self.users: dict[str, User] = {}
-        self.archives = Archives(limits.archived, limits.all_archived)
+        self.archives = Archives(limits.archived, limits.all_archived, limits.archived_bytes)
         self.budget = Budget(limits.kept_bytes)
         self.caps = Caps(self)
         self.services: dict[str, Service] = {

@@ -76,13 +76,14 @@ class Messaging(Listener):
         Returns:
             A function that stops it.
         """
-        # The handler must not hold the client: the session, which the client holds, keeps it.
-        stream = self._session.stream
+        # The handler must not hold the client: the session, which the client holds, keeps it, and
+        # lets go of it at its end. A resumed session has another stream.
+        session = self._session
 
         def confirm(message: Stanza) -> None:
             receipt = f"<received xmlns='{NS_RECEIPTS}' id='{escape(message.id)}'/>"
             head = attributes(to=message.sender, type=message.type)
-            stream.send(f"<message{head}>{receipt}</message>".encode())
+            session.stream.send(f"<message{head}>{receipt}</message>".encode())
 
         return self.on_received(asks_for_receipt, confirm)
 

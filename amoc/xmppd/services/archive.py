@@ -47,11 +47,16 @@ class Entry(NamedTuple):
 class Archives:
     """The archives of all users and rooms, by bare address."""
 
-    def __init__(self, per_archive: int, total: int) -> None:
-        """Keep `per_archive` messages in each, and `total` in all; 0 keeps none."""
+    def __init__(self, per_archive: int, total: int, most_bytes: int) -> None:
+        """Keep `per_archive` messages in each, and `total` in all; 0 keeps none.
+
+        All stanzas together have `most_bytes` at the most, however few they are.
+        """
         self.on = per_archive > 0 and total > 0
         self._per_archive = per_archive
         self._total = total
+        self._most_bytes = most_bytes
+        self._bytes = 0
         self._count = 0
         self._last = 0
         self._archives: dict[str, deque[Entry]] = {}
@@ -72,19 +77,29 @@ class Archives:
         archive = self._archives.get(owner)
         if archive is None:
             archive = self._archives[owner] = deque(maxlen=self._per_archive)
-        if len(archive) < self._per_archive:
-            self._count += 1
-            if self._count > self._total:
-                self._make_room(owner)
+        if len(archive) == self._per_archive:
+            self._forget(archive.popleft())
         archive.append(entry)
+        self._count += 1
+        self._bytes += len(entry.stanza)
+        while self._count > self._total or self._bytes > self._most_bytes:
+            self._make_room(owner)
 
     def _make_room(self, owner: str) -> None:
-        oldest = next(iter(self._archives))
-        if oldest != owner:
-            self.drop(oldest)
+        archive = self._archives[owner]
+        if next(iter(self._archives)) == owner and len(archive) > 1:
+            while len(archive) > 1:  # the newest stays
+                self._forget(archive.popleft())
             return
-        self._count -= len(self._archives[owner])
-        self._archives[owner].clear()
+        oldest = next((one for one in self._archives if one != owner), None)
+        if oldest is not None:
+            self.drop(oldest)
+        else:  # one message that is larger than all archives may be
+            self._forget(archive.popleft())
+
+    def _forget(self, entry: Entry) -> None:
+        self._count -= 1
+        self._bytes -= len(entry.stanza)
 
     def of(self, owner: str) -> list[Entry]:
         """The entries of an archive, oldest first."""
@@ -99,7 +114,8 @@ class Archives:
 
     def drop(self, owner: str) -> None:
         """Forget an archive."""
-        self._count -= len(self._archives.pop(owner, ()))
+        for entry in self._archives.pop(owner, ()):
+            self._forget(entry)
 
 
 def worth_archiving(stanza: bytes) -> bool:

@@ -164,7 +164,7 @@ class LightRooms(Service):
     def _affiliate(self, room: LightRoom, changes: dict[str, str]) -> None:
         """Change members, tell all of the change, and newcomers who is there."""
         before = dict(room.members)
-        for jid, what in changes.items():
+        for jid, what in list(changes.items()):
             if what == "none":
                 room.members.pop(jid, None)
                 self._rooms_of.get(jid, {}).pop(room.jid, None)

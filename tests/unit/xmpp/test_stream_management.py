@@ -511,3 +511,14 @@ def test_the_embedded_server_ends_a_client_that_breaks_the_rules(said: str, cond
         assert bob.ping(timeout=PATIENCE_S) > 0
         bob.close()
         assert server.statistics().internal_errors == 0
+
+
+def test_receipts_go_on_with_a_resumed_session() -> None:
+    with Server() as server:
+        alice, bob = pair(server)
+        bob.send_receipts()
+        bob.cut(reset=True)
+        assert bob.resume(PATIENCE_S)
+        assert alice.send_chat_and_wait(bob.jid, "still there?", PATIENCE_S) < PATIENCE_S
+        alice.close()
+        bob.close()

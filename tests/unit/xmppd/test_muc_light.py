@@ -118,6 +118,15 @@ def test_the_owner_changes_members_and_members_may_leave(
     assert not domain.services[SERVICE].rooms  # type: ignore[attr-defined]
 
 
+def test_a_room_is_passed_on_to_another_owner(members: list[Client]) -> None:
+    owner, second, third = members
+    assert affiliate(owner, user_2="owner").get("type") == "result"
+    assert told(third) == [{"user_2": "owner", "user_1": "member"}]
+    assert affiliate(owner, user_3="none").get("type") == "error"
+    second.heard()
+    assert affiliate(second, user_3="none").get("type") == "result"
+
+
 def test_settings_are_changed_and_read(members: list[Client]) -> None:
     one, two, _ = members
     configure = f"<query xmlns='{NS}#configuration'><roomname>{{}}</roomname></query>"
