@@ -43,7 +43,8 @@ tls_unverified = metrics.built_in(metrics.Counter, connection_names.TLS_UNVERIFI
 messages_sent = metrics.built_in(metrics.Counter, "messages_sent")
 """Messages handed to the connection, errors apart."""
 messages_received = metrics.built_in(metrics.Counter, "messages_received")
-"""Messages read from the connection, but no errors, copies, archived or foreign ones."""
+"""Messages read from the connection, but no errors, copies, archived or foreign ones, and not what
+a room says without a text."""
 messages_expected = metrics.built_in(metrics.Counter, "messages_expected")
 """Deliveries that are due: one for each numbered message to a user, one for each member in a room
 that got it or lost it."""

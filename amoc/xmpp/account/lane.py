@@ -98,7 +98,7 @@ class Lane:
         flows: What it has received, by the head of the stamps.
         online: When it was available.
         rooms: When it was in which room.
-        unstamped_rooms: Rooms from which a message without a stamp came.
+        unstamped_rooms: Rooms in which somebody's live message came without a stamp.
     """
 
     __slots__ = (
@@ -297,13 +297,17 @@ class Lane:
         """A message has come that no amoc has stamped; headlines are a server's own."""
         if kind == "headline":
             return
-        meters.messages_received.inc()
         if kind == "groupchat":
             self._heard_affiliations(xml)
-            if self.unstamped_rooms is None:
-                self.unstamped_rooms = set()
-            if len(self.unstamped_rooms) < MAX_ROOMS:
-                self.unstamped_rooms.add(bare(xml.get("from", "")).lower())
+            if not (xml.findtext(BODY) or "").strip():
+                return  # a room's subject, which every join brings, or its configuration
+            room, _, speaker = xml.get("from", "").partition("/")
+            if speaker and xml.find(_DELAY) is None:
+                if self.unstamped_rooms is None:
+                    self.unstamped_rooms = set()
+                if len(self.unstamped_rooms) < MAX_ROOMS:
+                    self.unstamped_rooms.add(room.lower())
+        meters.messages_received.inc()
 
     def _unknown(
         self, stanza: Stanza, text: str, stamp: stamps.Stamp | None, delayed: bool
