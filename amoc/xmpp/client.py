@@ -71,7 +71,7 @@ class Client(Contacts, Rooms, Profile, Messaging, Discovery, Uploads, Inbox):
             waiter: Waiter[bool] = Waiter()
             session.on_closed = waiter
             try:
-                if getcurrent() is not get_hub():
+                if getcurrent() is not get_hub() and not stream.ended:
                     waiter.wait(options.xmpp_close_timeout.get())
             finally:
                 if not stream.goodbye:

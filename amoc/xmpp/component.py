@@ -11,7 +11,6 @@ import re
 from time import monotonic_ns
 from typing import Final
 
-from amoc.base import pause
 from amoc.base.clock import S_NS
 from amoc.base.errors import ScenarioError
 from amoc.xmpp import errors, meters, options
@@ -111,7 +110,7 @@ def component(
     size = options.xmpp_inbox_size.get() if inbox_size is None else inbox_size
     session = Session(talk.stream, jid, size, interrupts)
     session.begin(talk.early)
-    pause.wait_resumed()
+    session.wait_resumed()
     return Component(session, None)
 
 

@@ -141,11 +141,14 @@ class SeeOtherHost(StreamError):
 
     Attributes:
         target: Where to, as the server wrote it: ``host`` or ``host:port``.
+        insecure: Whether TLS was asked for, and the target cannot be reached so.
     """
 
-    def __init__(self, who: str, target: str) -> None:
-        super().__init__(who, "see-other-host", target)
+    def __init__(self, who: str, target: str, insecure: bool = False) -> None:
+        text = f"{target} is without TLS, which was asked for" if insecure else target
+        super().__init__(who, "see-other-host", text)
         self.target = target
+        self.insecure = insecure
 
 
 class BadStreamError(StreamError):

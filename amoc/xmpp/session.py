@@ -140,8 +140,19 @@ class Session(Owner):
         account = ledger()
         self.lane = account.resume(self.lane, self.jid) if resumed else account.open(self.jid)
         self.stream.owner = self
-        for stanza in early:
-            self.on_stanza(stanza)
+        try:
+            for stanza in early:
+                self.on_stanza(stanza)
+        except BaseException as error:  # a handler is the scenario's code
+            self.stream.fail(error)
+
+    def wait_resumed(self) -> None:
+        """Wait while the run is paused; a user that is killed meanwhile leaves no connection."""
+        try:
+            pause.wait_resumed()
+        except BaseException:
+            self.shut()
+            raise
 
     def go_on(self, stream: Stream, jid: str, early: list[Stanza], resumed: bool) -> None:
         """Go on on another stream; see `begin`. One that was not resumed is in no room."""

@@ -22,7 +22,7 @@ from amoc.xmpp.connection import identity, reaching, resuming, securing, server_
 from amoc.xmpp.connection.identity import Identity
 from amoc.xmpp.connection.login import Features, Negotiation, Terms
 from amoc.xmpp.connection.retrying import Patience, can_follow, persist, usual
-from amoc.xmpp.connection.server_url import TCP
+from amoc.xmpp.connection.server_url import TCP, parse_server
 from amoc.xmpp.managed_stream import ManagedStream
 from amoc.xmpp.options import RESUMABLE, UNMANAGED
 from amoc.xmpp.session import Session
@@ -45,9 +45,28 @@ class Plan(NamedTuple):
     max_stanza_bytes: int
     interrupts: bool
 
-    def at(self, server: str | None) -> Plan:
-        """The same at another server, if one is named."""
-        return self if server is None else self._replace(server=server)
+    def at(self, target: str | None, attempt: int) -> Plan:
+        """The same at another server, if one is named, and no less secure than was asked for.
+
+        Args:
+            target: The other server, as a server wrote it; see `can_follow`.
+            attempt: How many have failed: it says which server was asked for.
+
+        Raises:
+            SeeOtherHost: TLS was asked for, and the target cannot be reached so.
+        """
+        if target is None:
+            return self
+        asked = server_addresses.server_for(self.me.user_id, attempt, self.me.domain, self.server)
+        if asked.secure and "://" not in target:
+            return self._replace(server=f"xmpps://{target}")
+        other = parse_server(target)
+        demanded = self.tls in (options.STARTTLS, options.DIRECT)
+        if other.secure or not (asked.secure or demanded):
+            return self._replace(server=target)
+        if other.transport != TCP:
+            raise errors.SeeOtherHost(f"{self.me.bare_jid} at {asked}", target, insecure=True)
+        return self._replace(server=target, tls=self.tls if demanded else options.STARTTLS)
 
 
 Settle = Callable[[Negotiation, Features], T]
@@ -202,13 +221,13 @@ def connect_by(plan: Plan, patience: Patience, kind: type[C]) -> C:
 
 def _connect(plan: Plan, kind: type[C], failed: int, target: str | None) -> C:
     talk, jid, begin_ns = _log_in(
-        plan.at(target), failed, lambda talk, features: _bind(plan, talk, features)
+        plan.at(target, failed), failed, lambda talk, features: _bind(plan, talk, features)
     )
     _count_new(begin_ns)
     session = Session(talk.stream, jid, plan.inbox_size, plan.interrupts)
     session.resumable = plan.terms.management == RESUMABLE
     session.begin(talk.early)
-    pause.wait_resumed()
+    session.wait_resumed()
     return kind(session, plan.me.user_id, partial(resume, plan) if session.resumable else None)
 
 
@@ -259,7 +278,7 @@ def resume_by(plan: Plan, session: Session, patience: Patience) -> bool:
             target = management.location
         left = max((patience.until_ns - monotonic_ns()) / S_NS, 0.001)
         short = plan._replace(timeout=min(plan.timeout, left))
-        talk, jid, connect_ns = _log_in(short.at(target), failed, settle)
+        talk, jid, connect_ns = _log_in(short.at(target, failed), failed, settle)
         resumed = resuming.stream_of(talk).management is management
         if resumed:
             meters.sessions_resumed.inc()
@@ -271,9 +290,12 @@ def resume_by(plan: Plan, session: Session, patience: Patience) -> bool:
         return resumed
 
     try:
-        return persist(attempt, patience)
-    finally:
+        resumed = persist(attempt, patience)
+    except errors.XmppError:
         pause.wait_resumed()
+        raise
+    pause.wait_resumed()  # not when the user is killed: then it ends in the pause
+    return resumed
 
 
 def _log_in(plan: Plan, attempt: int, settle: Settle[T]) -> tuple[Negotiation, T, int]:

@@ -106,7 +106,7 @@ def _attempts(make: Callable[[int, str | None], T], patience: Patience) -> T:
             return make(failed, target)
         except errors.SeeOtherHost as error:
             target = error.target
-            if not can_follow(target, hops):
+            if error.insecure or not can_follow(target, hops):
                 _count_failure(error, gives_up=True)
                 raise
             meters.redirects.inc()

@@ -236,6 +236,7 @@ class FakeServer:
 
     def __init__(self, script: Callable[[Conn], object]) -> None:
         self.script = script
+        self._kind = self.speaks  # a test may start another server that speaks something else
         self.errors: list[BaseException] = []
         self.connections = 0
         self._listener = socket.socket()
@@ -252,7 +253,7 @@ class FakeServer:
             self._greenlets.append(gevent.spawn(self._serve, sock))
 
     def _serve(self, sock: Any) -> None:
-        conn = self.speaks(sock)
+        conn = self._kind(sock)
         try:
             conn.begin()
             self.script(conn)

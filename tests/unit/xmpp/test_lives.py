@@ -13,6 +13,7 @@ import gevent
 import pytest
 
 from amoc import metrics, xmpp
+from amoc.base import pause
 from amoc.base.errors import ClosedError
 from amoc.base.waiting import interrupt
 from amoc.users.user import UserStopped
@@ -358,3 +359,38 @@ def test_a_close_without_the_servers_goodbye_is_counted(
     with serving(script) as server, connect(server):
         pass
     assert count(meters.closes_unfinished) == before + unfinished
+
+
+def test_a_user_that_is_killed_while_the_run_is_paused_leaves_no_session_behind() -> None:
+    gone = gevent.event.Event()
+
+    def after(conn: Conn) -> None:
+        conn.rest()
+        gone.set()
+
+    before = count(meters.connected)
+    with serving(session(after)) as server:
+        pause.pause()
+        try:
+            user = gevent.spawn(connect, server)
+            while user not in pause.paused_greenlets:
+                gevent.sleep(0.001)
+            user.kill()
+            assert gone.wait(PATIENCE_S)
+        finally:
+            pause.resume()
+    assert count(meters.connected) == before
+
+
+def test_closing_a_stream_that_fails_while_it_is_closed_does_not_wait() -> None:
+    go, lost = gevent.event.Event(), count(meters.closes_unfinished)
+
+    with serving(session(lambda _: go.wait())) as server:
+        client = connect(server)
+        gevent.get_hub().loop.run_callback(client.send, b"<message/>" * 1_000_000)
+        while client._session.stream._transport.unsent < 4 << 20:
+            gevent.sleep(0.001)
+        with gevent.Timeout(1.0):  # of the 5 seconds of xmpp_close_timeout
+            client.close()
+        go.set()
+    assert count(meters.closes_unfinished) == lost + 1

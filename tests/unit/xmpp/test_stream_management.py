@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amoc import xmpp
+from amoc.base import pause
 from amoc.base.errors import ScenarioError
 from amoc.xmpp import meters, options
 from amoc.xmpp.wire.parser import Violation
@@ -259,6 +260,40 @@ def test_the_server_may_say_where_to_resume() -> None:
             assert client.resume(PATIENCE_S)
             assert server.connections == 1
             client.abort()
+
+
+def test_a_user_that_is_killed_while_it_resumes_ends_in_the_pause_of_the_run() -> None:
+    with client_of(Conn.rest, Conn.rest) as client:
+        client.cut(reset=True)
+        user = gevent.spawn(client.resume)
+        until(lambda: count(meters.connecting) == 1)
+        pause.pause()
+        try:
+            user.kill(timeout=1.0)
+            assert user.dead
+        finally:
+            pause.resume()
+
+
+def test_a_handler_that_raises_for_a_stanza_sent_again_ends_the_stream() -> None:
+    heard: list[bytes] = []
+
+    def resumed(conn: Conn) -> None:
+        conn.expect(rb"<resume [^>]*/>")
+        conn.say(b"<resumed " + SM + b" h='0' previd='some-id'/>" + MESSAGE)
+        heard.append(conn.rest())
+
+    def fail(_: xmpp.Stanza) -> None:
+        raise LookupError("in the handler")
+
+    with client_of(Conn.rest, resumed) as client:
+        client.on_received(xmpp.is_chat, fail)
+        client.cut(reset=True)
+        assert client.resume(PATIENCE_S)
+        assert not client.is_open
+        with pytest.raises(LookupError, match="in the handler"):
+            client.send_presence()
+        until(lambda: heard)
 
 
 HOSTILE: dict[str, tuple[bytes, type[xmpp.XmppError]]] = {

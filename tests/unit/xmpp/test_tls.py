@@ -386,3 +386,59 @@ def test_nothing_cyclic_is_left_of_sessions_and_failures_over_tls(
         finally:
             gc.enable()
     assert (cut, refused) == (0, 0)
+
+
+def going_to(target: str) -> Script:
+    """Send the client there at once."""
+
+    def script(conn: Any) -> None:
+        conn.expect(rb"<stream:stream[^>]*>")
+        conn.say(
+            HEADER
+            + b"<stream:error><see-other-host xmlns='urn:ietf:params:xml:ns:xmpp-streams'>"
+            + target.encode()
+            + b"</see-other-host></stream:error>"
+        )
+        conn.rest()
+
+    return script
+
+
+def test_a_server_without_a_scheme_that_a_server_over_tls_names_is_reached_over_tls() -> None:
+    with speaking(TlsConn, session(idle)) as other:
+        target = other.address.removeprefix("xmpps://")
+        with (
+            speaking(TlsConn, going_to(target)) as second,
+            speaking(TlsConn, going_to(second.address.removeprefix("xmpps://"))) as server,
+            connect(server) as client,
+        ):
+            assert client.is_open
+        assert other.connections == 1
+
+
+@pytest.mark.parametrize(
+    ("scheme", "tls", "kind"),
+    [
+        ("xmpp://", "auto", xmpp.TlsRequiredError),
+        ("ws://", "auto", xmpp.SeeOtherHost),
+        ("ws://", "starttls", xmpp.SeeOtherHost),
+        ("http://", "direct", xmpp.SeeOtherHost),
+    ],
+)
+def test_no_password_goes_without_tls_to_a_server_that_a_server_over_tls_names(
+    scheme: str, tls: str, kind: type[xmpp.XmppError]
+) -> None:
+    heard: list[bytes] = []
+
+    def plain(conn: Any) -> None:
+        conn.expect(rb"<stream:stream[^>]*>")
+        conn.say(HEADER + OFFER)
+        heard.append(conn.rest())
+
+    with serving(plain) as other:
+        target = scheme + other.address
+        with speaking(TlsConn, going_to(target)) as server:
+            with pytest.raises(kind):
+                connect(server, tls=tls, attempts=2)
+            assert server.connections == 1
+    assert b"<auth" not in b"".join(heard)
