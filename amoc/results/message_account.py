@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from amoc.base.text import counted
+
 EXPECTED = "messages_expected"
 LOST = "messages_lost"
 UNACCOUNTED = "messages_unaccounted"
+UNTRACKED = "messages_untracked"
 KNOWN = ("messages_delivered", "messages_refused", LOST, UNACCOUNTED)
 """What a message that was expected has become, if that is known."""
 
@@ -38,6 +41,11 @@ def notes(counters: Mapping[str, int], workers_lost: bool) -> list[str]:
             f"it is not known which of {rest:,} of {expected:,} messages were lost: the run did not"
             " come to its end"
         )
+    if untracked := counters.get(UNTRACKED, 0):
+        found.append(
+            f"{counted(untracked, 'message')} came or went without an account: workers had more"
+            " pairs of sender and recipient than they keep account of"
+        )
     return found
 
 
@@ -56,18 +64,18 @@ _ANSWERS = (
     *("messages_duplicated", "messages_reordered", "messages_late"),
 )
 """What is told even if it is 0."""
-_RARE = ("messages_refused", UNACCOUNTED, "messages_foreign", "message_errors")
+_RARE = ("messages_refused", UNACCOUNTED, "messages_foreign", UNTRACKED, "message_errors")
 NAMES = frozenset({*_TOTALS, *_ANSWERS, *_RARE})
 
 
 def rows(counters: Mapping[str, int]) -> list[Row]:
-    """The table of a run's messages; empty if none was expected."""
+    """The table of a run's messages; empty if there is nothing to tell."""
     expected = counters.get(EXPECTED, 0)
-    if not expected:
+    if not any(counters.get(name) for name in NAMES):
         return []
     shown = [*_TOTALS, *_ANSWERS, *(name for name in _RARE if counters.get(name))]
     return [
-        Row(name, count, None if name in _TOTALS else count / expected)
+        Row(name, count, None if name in _TOTALS or not expected else count / expected)
         for name in shown
         for count in (counters.get(name, 0),)
     ]

@@ -65,6 +65,8 @@ messages_late = metrics.built_in(metrics.Counter, "messages_late")
 """Live messages that took longer than xmpp_late_after."""
 messages_foreign = metrics.built_in(metrics.Counter, "messages_foreign")
 """Messages that another run has sent."""
+messages_untracked = metrics.built_in(metrics.Counter, "messages_untracked")
+"""Messages of pairs beyond those that a worker keeps account of; they are only timed."""
 message_errors = metrics.built_in(metrics.Counter, "message_errors")
 """Messages of type error that were received, such as bounced ones."""
 message_ttd = metrics.built_in(metrics.Timer, "message_ttd")

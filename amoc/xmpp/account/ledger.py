@@ -86,6 +86,7 @@ class Ledger:
         self._lanes: dict[str, Lane] = {}
         self._totals: dict[str, dict[str, Total]] = {}
         self._pairs = self._flows = 0
+        self._is_full = False  # what has no flow may have come all the same
         self._loose = stamps.head(self.run, CLOCK, self._token, stamps.LOOSE, 0)
         self.late_ns = 0
         if link is not None:
@@ -143,13 +144,20 @@ class Ledger:
 
     def has_room_for_pair(self) -> bool:
         """Whether there may be one more pair, which is then counted."""
-        self._pairs += self._pairs < MAX_PAIRS
-        return self._pairs < MAX_PAIRS
+        if self._pairs >= MAX_PAIRS:
+            meters.messages_untracked.inc()
+            return False
+        self._pairs += 1
+        return True
 
     def has_room_for_flow(self) -> bool:
         """Whether there may be one more flow, which is then counted."""
-        self._flows += self._flows < MAX_FLOWS
-        return self._flows < MAX_FLOWS
+        if self._flows >= MAX_FLOWS:
+            self._is_full = True
+            meters.messages_untracked.inc()
+            return False
+        self._flows += 1
+        return True
 
     # The end
 
@@ -181,13 +189,13 @@ class Ledger:
         """Count what the users of this worker have lost."""
         patience_ns = self.late_ns
         for account in self.accounts.values():
-            told = self._totals.get(account.jid, {})
-            heads = {head for lane in account.lanes for head in lane.flows} | told.keys()
-            for head in heads:
-                _count_lost(account, head, told.get(head), patience_ns)
+            for head, total in self._totals.get(account.jid, {}).items():
+                if not self._is_full or all(head in lane.flows for lane in account.lanes):
+                    _count_lost(account, head, total, patience_ns)
             for lane in account.lanes:
                 for room, there in (lane.rooms or {}).items():
-                    _count_room(lane, room, there, self._totals.get(room, {}), patience_ns)
+                    told = self._totals.get(room, {})
+                    _count_room(lane, room, there, told, patience_ns, self._is_full)
 
     def _workers_of(self, pair: Pair) -> range:
         """Where the recipient may be: a user has one worker, members of a room are anywhere."""
@@ -219,45 +227,42 @@ def _record(pair: Pair) -> Record:
     return pair.head, pair.to, pair.sent, pair.last_ns, refused
 
 
-def _count_lost(account: Account, head: str, total: Total | None, patience_ns: int) -> None:
+def _count_lost(account: Account, head: str, total: Total, patience_ns: int) -> None:
     """Count what an account has lost of a pair to it."""
     flows = [flow for lane in account.lanes if (flow := lane.flows.get(head)) is not None]
     if any(flow.room for flow in flows) or _is_complete(flows, total):
         return
     there = [lane.online for lane in account.lanes if head not in lane.flows]
-    _inc_lost(lost(flows, there, total, patience_ns))
+    if found := lost(flows, there, total, patience_ns):
+        meters.messages_lost.inc(found)
 
 
 def _count_room(
-    lane: Lane, room: str, there: Attendance, told: dict[str, Total], patience_ns: int
+    lane: Lane,
+    room: str,
+    there: Attendance,
+    told: dict[str, Total],
+    patience_ns: int,
+    is_full: bool,
 ) -> None:
     """Count what a member has lost of what was sent to a room."""
     flows = {head: flow for head, flow in lane.flows.items() if flow.there is there}
     # A room that hands on other ids than it got tells nothing.
-    unseen = (
-        set() if not flows and room in (lane.unstamped_rooms or ()) else told.keys() - flows.keys()
-    )
-    for head, flow in flows.items():
-        if not _is_complete([flow], told.get(head)):
-            found = lost([flow], (), told.get(head), patience_ns)
+    is_full = is_full or (not flows and room in (lane.unstamped_rooms or ()))
+    for head, total in told.items():
+        flow = flows.get(head)
+        if flow is None:
+            found = 0 if is_full else lost((), (there,), total, patience_ns)
+        else:
+            found = 0 if _is_complete([flow], total) else lost([flow], (), total, patience_ns)
+        if found:
             meters.messages_expected.inc(found)
-            _inc_lost(found)
-    for head in unseen:
-        found = lost((), (there,), told[head], patience_ns)
-        meters.messages_expected.inc(found)
-        _inc_lost(found)
+            meters.messages_lost.inc(found)
 
 
-def _is_complete(flows: list[Flow], total: Total | None) -> bool:
+def _is_complete(flows: list[Flow], total: Total) -> bool:
     """Whether nothing can be missing, which is what nearly all are."""
-    return any(
-        not flow.has_gaps and (total is None or flow.highest >= total.sent) for flow in flows
-    )
-
-
-def _inc_lost(count: int) -> None:
-    if count:
-        meters.messages_lost.inc(count)
+    return any(not flow.has_gaps and flow.highest >= total.sent for flow in flows)
 
 
 def stamp() -> str:

@@ -19,8 +19,10 @@ The receiver does not know what was sent after the last message that came. So at
 tells its `Total` to the receiver's worker: how many, and when the last. These last ones are lost if
 the recipient stayed for a while after they were sent.
 
+What nobody tells the total of may have been refused, or never sent: it is not called lost.
+
 Memory is bounded: a flow keeps `MAX_GAPS` gaps. For one more the oldest is decided at once: what is
-missing in it is lost, and counts as duplicated if it comes after all.
+missing in it will be lost unless it was refused, and counts as duplicated if it comes after all.
 """
 
 from __future__ import annotations
@@ -36,7 +38,8 @@ MAX_GAPS: Final = 64
 MAX_STAYS: Final = 16
 """Stays that are kept of an attendance, for messages that were sent in them and never came."""
 MAX_REFUSED: Final = 256
-"""Ranges of refused numbers that are kept of a pair."""
+"""Ranges of refused numbers that are kept of a pair; beyond, the oldest two become one, and what is
+between them is never called lost."""
 
 Range = tuple[int, int]
 """The first and the last of consecutive numbers."""
@@ -153,7 +156,8 @@ class Pair:
         ranges.insert(at, (number, number))
         self.refused = merged(ranges)
         if len(self.refused) > MAX_REFUSED:
-            del self.refused[0]
+            (first, _), (_, last) = self.refused[:2]
+            self.refused[:2] = [(first, last)]
         return True
 
 
@@ -167,10 +171,14 @@ class Flow:
         room: Whether it comes from a room.
         highest: The highest number that has come, or that need not come any more.
         epoch: The stay in which the highest came that was live; -1 before it.
-        decided: How many were found to be lost before the end.
+        decided: How many that were due are missing in gaps that are not kept any more.
+        decided_to: The highest number in those gaps.
     """
 
-    __slots__ = ("_gaps", "comparable", "decided", "epoch", "first_ns", "highest", "room", "there")
+    __slots__ = (
+        *("_gaps", "comparable", "decided", "decided_to"),
+        *("epoch", "first_ns", "highest", "room", "there"),
+    )
 
     def __init__(
         self, there: Attendance, first_ns: int, comparable: bool = True, room: bool = False
@@ -180,7 +188,7 @@ class Flow:
         self.comparable = comparable
         self.room = room
         self.highest = 0
-        self.decided = 0
+        self.decided = self.decided_to = 0
         self.epoch = -1
         self._gaps: list[tuple[int, int, bool]] | None = None
 
@@ -217,10 +225,14 @@ class Flow:
             gaps.append((first, due - 1, False))
         if number > due:
             gaps.append((due, number - 1, True))
+        self._decide(gaps)
+
+    def _decide(self, gaps: list[tuple[int, int, bool]]) -> None:
+        """Keep no more than MAX_GAPS."""
         while len(gaps) > MAX_GAPS:
-            begin, end, was_due = gaps.pop(0)
-            if was_due:
-                self.decided += end - begin + 1
+            first, self.decided_to, due = gaps.pop(0)
+            if due:
+                self.decided += self.decided_to - first + 1
 
     def _fill(self, number: int) -> Arrival:
         gaps = self._gaps
@@ -233,6 +245,7 @@ class Flow:
             for begin, end in ((first, number - 1), (number + 1, last))
             if begin <= end
         ]
+        self._decide(gaps)
         return Arrival.REORDERED
 
     def has(self, number: int) -> bool:
@@ -248,8 +261,8 @@ class Flow:
 
     @property
     def has_gaps(self) -> bool:
-        """Whether anything below the highest has not come."""
-        return bool(self._gaps)
+        """Whether anything below the highest has not come, or may not have."""
+        return bool(self._gaps or self.decided)
 
     def missing(self) -> list[Range]:
         """What was due and has not come, as far as it was overtaken by something that has."""
@@ -279,32 +292,32 @@ def unseen(flow: Flow | None, there: Attendance, total: Total, patience_ns: int)
     return [(first, total.sent)] if first <= total.sent else []
 
 
-def lost(
-    flows: Iterable[Flow], there: Iterable[Attendance], total: Total | None, patience_ns: int
-) -> int:
-    """How many messages of a pair are lost that were not decided to be before.
+def lost(flows: Iterable[Flow], there: Iterable[Attendance], total: Total, patience_ns: int) -> int:
+    """How many messages of a pair are lost.
 
     Args:
         flows: What has come to each of the recipient's sessions that has got any.
         there: When each of its sessions that has got none was there.
-        total: What the sender says; None when it cannot.
+        total: What the sender says.
         patience_ns: As in `unseen`.
     """
     flows = list(flows)
+    if any(flow.highest > total.sent for flow in flows):
+        return 0  # a forged number; which of the others to believe is not known
     due: list[Range] = []
     for flow in flows:
         due += flow.missing()
-        if total is not None:
-            due += unseen(flow, flow.there, total, patience_ns)
-    if total is not None:
-        for one in there:
-            due += unseen(None, one, total, patience_ns)
+        due += unseen(flow, flow.there, total, patience_ns)
+    for one in there:
+        due += unseen(None, one, total, patience_ns)
     left = merged(due)
     for flow in flows:
         left = without(left, flow.received())
-    if total is not None:
-        left = without(left, total.refused)
-    return size(left)
+    found = size(without(left, total.refused))
+    if len(flows) == 1:  # what was decided of one session may have come to another
+        (flow,) = flows
+        found += max(0, flow.decided - size(up_to(flow.decided_to, total.refused)))
+    return found
 
 
 def merged(ranges: Iterable[Range]) -> list[Range]:
@@ -336,6 +349,11 @@ def without(ranges: Iterable[Range], taken: Iterable[Range]) -> list[Range]:
         if first <= last:
             found.append((first, last))
     return found
+
+
+def up_to(highest: int, ranges: Iterable[Range]) -> list[Range]:
+    """The numbers of `ranges` that are not above `highest`."""
+    return [(first, min(last, highest)) for first, last in ranges if first <= highest]
 
 
 def size(ranges: Iterable[Range]) -> int:

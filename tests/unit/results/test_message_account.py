@@ -71,3 +71,15 @@ def test_the_table_answers_with_zeros_and_leaves_out_what_is_rare() -> None:
 def test_there_is_no_table_without_messages() -> None:
     assert rows({"messages_sent": 0, "messages_expected": 0}) == []
     assert {"messages_lost", "messages_unaccounted"} <= message_account.NAMES
+
+
+@pytest.mark.parametrize("name", sorted(message_account.NAMES))
+def test_the_table_is_there_if_anything_is_not_zero(name: str) -> None:
+    table = {one.name: one for one in rows({name: 3})}
+    assert table[name].total == 3
+    assert all(one.share is None or name == "messages_expected" for one in table.values())
+
+
+def test_messages_without_an_account_are_noted() -> None:
+    (note,) = notes({"messages_untracked": 2_000}, workers_lost=False)
+    assert note.startswith("2,000 messages came or went without an account: ")

@@ -15,6 +15,7 @@ from amoc.ipc.outbox import Outbox
 from amoc.ipc.peer_link import PeerLink
 from amoc.ipc.worker_id import WorkerId
 from amoc.xmpp import meters
+from amoc.xmpp.account import ledger as ledger_module
 from amoc.xmpp.account import stamps
 from amoc.xmpp.account.lane import Lane
 from amoc.xmpp.account.ledger import Ledger
@@ -23,7 +24,7 @@ from amoc.xmpp.stanza import Stanza
 ROOM = "room@conference.localhost"
 NAMES = [
     *("received", "expected", "delivered", "lost", "refused"),
-    *("duplicated", "reordered", "late", "foreign"),
+    *("duplicated", "reordered", "late", "foreign", "untracked"),
 ]
 DELAY = "<delay xmlns='urn:xmpp:delay' stamp='2026-01-01T00:00:00Z'/>"
 
@@ -170,7 +171,7 @@ def test_what_a_server_had_stored_is_timed_apart() -> None:
     assert by == {"received": 1, "expected": 1, "delivered": 1, "delayed": 1}
 
 
-def test_what_is_decided_before_the_end_counts_at_once_and_once() -> None:
+def test_what_is_decided_before_the_end_counts_at_the_end_and_once() -> None:
     run = Run(2)
     with Grown() as by:
         one, two = run.open(1), run.open(2)
@@ -180,7 +181,65 @@ def test_what_is_decided_before_the_end_counts_at_once_and_once() -> None:
         early = meters.messages_lost.value
         run.end()
     assert by["lost"] == by["delivered"] == 100
-    assert meters.messages_lost.value - early == 64
+    assert meters.messages_lost.value - early == 100  # until then any of them may be refused
+
+
+def test_of_many_messages_every_second_refused_none_is_lost() -> None:
+    run = Run(2)
+    with Grown() as by:
+        one, two = run.open(1), run.open(2)
+        for number in range(1_000):
+            stanza_id = one.stamp(2, "chat")
+            if number % 2:
+                one.received(message(stanza_id, "<error/>", type="error"))
+            else:
+                two.received(message(stanza_id))
+        run.end()
+    assert by == {
+        **dict.fromkeys(("received", "delivered", "refused", "ttd"), 500),
+        "expected": 1_000,
+    }
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+def test_forged_numbers_make_nothing_lost(is_told: bool) -> None:
+    run = Run(2)
+    with Grown() as by:
+        one, two = run.open(1), run.open(2)
+        head, _, _ = one.stamp(2, "chat").partition("/")
+        if not is_told:
+            head = head[:-1]  # that of a pair which nobody has
+        for number in range(1, stamps.MAX_NUMBER, stamps.MAX_NUMBER // 1_000):
+            two.received(message(f"{head}/{number}.1.1"))
+        run.end()
+    assert by.get("lost", 0) == (not is_told)  # the one that was really sent
+
+
+def test_beyond_the_flows_that_are_kept_nothing_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger_module, "MAX_FLOWS", 2)
+    run = Run(1)
+    with Grown() as by:
+        lanes = [run.open(user_id) for user_id in range(1, 5)]
+        for lane in lanes[1:]:
+            lane.heard_presence(presence("").xml)
+        for lane in lanes[1:]:
+            lane.received(message(lanes[0].stamp(lanes.index(lane) + 1, "chat")))
+        in_room = lanes[0].stamp(ROOM, "groupchat")
+        lanes[1].received(message(in_room, **{"from": f"{ROOM}/me"}, type="groupchat"))
+        lanes[0].stamp(2, "chat")  # of a pair that is kept
+        run.end()
+    assert by == {"received": 4, "expected": 4, "delivered": 2, "lost": 1, "ttd": 4, "untracked": 2}
+
+
+def test_pairs_beyond_those_that_are_kept_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger_module, "MAX_PAIRS", 1)
+    run = Run(1)
+    with Grown() as by:
+        one, two = run.open(1), run.open(2)
+        one.stamp(2, "chat")
+        two.received(message(two.stamp(1, "chat")))
+        run.end()
+    assert by == {"received": 1, "expected": 1, "lost": 1, "ttd": 1, "untracked": 1}
 
 
 def test_a_stored_message_that_comes_after_a_live_one_is_not_reordered() -> None:
