@@ -133,7 +133,7 @@ class Sender:
         features = self._session.features
         caps = "" if features is None or type is not None else disco.caps(features)
         self._send(encode.presence(to, type, show, status, priority, caps), False)
-        self._session.lane.sent_presence(to, type)
+        self._session.lane.sent_presence(to, type, priority)
 
     def _send(self, data: bytes, is_message: bool) -> None:
         self._wait_ready()

@@ -18,6 +18,7 @@ from amoc.xmpp.connection.identity import address
 from amoc.xmpp.stanza import BODY, Stanza, bare, parse
 from amoc.xmpp.wire.namespaces import (
     NS_CARBONS,
+    NS_CLIENT,
     NS_DELAY,
     NS_MAM,
     NS_MUC_LIGHT_AFFILIATIONS,
@@ -41,6 +42,7 @@ archive, an event of a node."""
 _ROOM_USER: Final = f"{{{NS_MUC_USER}}}x"
 _STATUS: Final = f"{{{NS_MUC_USER}}}status"
 _LIGHT_ROOM: Final = f"{{{NS_MUC_LIGHT_AFFILIATIONS}}}x"
+_PRIORITY: Final = f"{{{NS_CLIENT}}}priority"
 _OWN_PRESENCE: Final = "110"
 # Those of a user that has sent or received nothing; never changed.
 _NO_PAIRS: Final[dict[str | int, Pair]] = {}
@@ -191,14 +193,25 @@ class Lane:
         self._to_rooms[to] = pair
         return pair
 
-    def sent_presence(self, to: object, kind: str | None) -> None:
-        """A presence was sent; one to all says whether it is available."""
+    def sent_presence(self, to: object, kind: str | None, priority: int | None = None) -> None:
+        """A presence was sent; one to all says whether it is available.
+
+        With a negative priority it is not, for what is sent to its bare JID (RFC 6121, 8.5.2.1).
+        """
         if to is not None:
             return
-        if kind is None:
+        if kind is None and (priority is None or priority >= 0):
             self.online.begin(monotonic_ns())
-        elif kind == "unavailable":
+        elif kind is None or kind == "unavailable":
             self.online.end(monotonic_ns())
+
+    def sent_presence_xml(self, xml: Element) -> None:
+        """The same, of a presence that somebody else has made."""
+        try:
+            priority = int(xml.findtext(_PRIORITY, "0"))
+        except ValueError:
+            priority = 0
+        self.sent_presence(xml.get("to"), xml.get("type"), priority)
 
     def sent_raw(self, data: bytes) -> None:
         """Something that is no message was sent as the scenario wrote it."""
@@ -208,7 +221,7 @@ class Lane:
             xml = parse(data)
         except ScenarioError:
             return  # wrong on purpose
-        self.sent_presence(xml.get("to"), xml.get("type"))
+        self.sent_presence_xml(xml)
 
     # What it receives
 

@@ -144,7 +144,7 @@ class Watcher:
             if stanza["type"] != "error":
                 meters.messages_sent.inc()
         elif self.lane is not None and isinstance(stanza, Presence):
-            self.lane.sent_presence(stanza.xml.get("to"), stanza.xml.get("type"))
+            self.lane.sent_presence_xml(stanza.xml)
         return stanza
 
     def fail(self, error: BaseException) -> None:

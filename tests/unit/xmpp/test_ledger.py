@@ -141,6 +141,25 @@ def test_messages_to_a_user_that_was_never_available_are_not_lost() -> None:
     assert by == {"expected": 1}
 
 
+@pytest.mark.parametrize("is_raw", [True, False])
+@pytest.mark.parametrize(("priorities", "lost"), [((-1,), 0), ((5, -128), 0), ((-1, 0), 1)])
+def test_a_user_with_a_negative_priority_is_away(
+    is_raw: bool, priorities: tuple[int, ...], lost: int
+) -> None:
+    run = Run(1)
+    with Grown() as by:
+        one, two = run.open(1), run.ledgers[0].open("user_2@localhost/amoc")
+        for priority in priorities:
+            if is_raw:
+                inside = f"<priority>{priority}</priority>"
+                two.sent_raw(f"<presence><show>away</show>{inside}</presence>".encode())
+            else:
+                two.sent_presence(None, None, priority)
+        one.stamp(2, "chat")
+        run.end()
+    assert by.get("lost", 0) == lost
+
+
 def test_a_refused_message_is_not_lost() -> None:
     run = Run(2)
     with Grown() as by:
