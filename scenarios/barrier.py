@@ -2,7 +2,7 @@
 
 amoc run scenarios/barrier.py --users 200 --set together=200 --duration 30s
 
-Without further ado amoc starts a small XMPP server for it. To load yours, with accounts user_1 /
+Without xmpp_servers amoc starts a small XMPP server for it. To load yours, with accounts user_1 /
 password_1 and so on: --set xmpp_servers=127.0.0.1:5222 --set xmpp_domain=localhost
 """
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from difflib import get_close_matches
 
 from amoc.base.clock import S_NS
 
@@ -85,3 +87,10 @@ def printable(text: str, keep: str = "") -> str:
 def numberless(text: str) -> str:
     """`text` with ``#`` for each number."""
     return _NUMBER.sub("#", text)
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """What may have been meant by `name`: the name that is most like it, or else all there are."""
+    names = sorted(known)
+    close = get_close_matches(name, names, n=1, cutoff=0.75)
+    return f"did you mean {close[0]}?" if close else f"known: {', '.join(names) or 'none'}"

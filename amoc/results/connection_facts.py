@@ -20,9 +20,15 @@ from amoc.metrics.connection_names import (
 MAX_CAUSES = 5
 
 
-def never_connected(counters: Mapping[str, int]) -> str:
-    """That no user has connected although some have tried, and why; empty if it is not so."""
-    failures, cancelled = counters.get(FAILURES, 0), counters.get(CANCELLED, 0)
+def never_connected(counters: Mapping[str, int], stopped: bool = False) -> str:
+    """That no user has connected although some have tried, and why; empty if it is not so.
+
+    Args:
+        counters: Of the whole run.
+        stopped: Whether an operator stopped it, perhaps before anybody could connect.
+    """
+    failures = counters.get(FAILURES, 0)
+    cancelled = 0 if stopped and not failures else counters.get(CANCELLED, 0)
     if counters.get(CONNECTIONS, 0) or not failures + cancelled:
         return ""
     said = []

@@ -130,7 +130,7 @@ class RunTotals:
             *message_account.notes(
                 self.whole.counters, any(one.incarnation > 1 for one in self.workers.values())
             ),
-            *self.rest.notes(),
+            *(() if self.futile() else self.rest.notes()),
             *self.shortfall.notes(),
             *connection_facts.notes(self.whole.counters),
             *(
@@ -140,12 +140,16 @@ class RunTotals:
             ),
         ]
 
-    def futile(self) -> str:
-        """A sentence if nothing succeeded that users tried; empty if something did."""
+    def futile(self, stopped: bool = False) -> str:
+        """A sentence if nothing succeeded that users tried; empty if something did.
+
+        Args:
+            stopped: Whether an operator stopped the run.
+        """
         counters, crashed = self.whole.counters, sum(self.whole.crashes.values())
         if crashed and not counters.get(ITERATIONS):
             return f"no iteration succeeded: {counted(crashed, 'iteration')} crashed"
-        return connection_facts.never_connected(counters)
+        return connection_facts.never_connected(counters, stopped)
 
     def _not_started(self) -> list[str]:
         users = self.whole.last.users if self.whole.last is not None else {}

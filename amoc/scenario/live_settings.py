@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from amoc.base import guard, redaction
 from amoc.base.errors import AmocError, Error, SettingError
+from amoc.base.text import suggestion
 from amoc.scenario import settings
 from amoc.scenario.resolving import refused
 from amoc.scenario.settings import Value
@@ -33,8 +34,8 @@ def verify(values: Mapping[str, object]) -> dict[str, object]:
     for name, raw in values.items():
         one = by_name.get(name)
         if one is None:
-            known = ", ".join(sorted(by_name)) or "none"
-            problems.append(f"{name} is not a setting of this scenario; known: {known}")
+            meant = suggestion(name, by_name)
+            problems.append(f"{name} is not a setting of this scenario; {meant}")
         elif one.update == "read-only":
             problems.append(
                 f"{name} is read-only during a run, got {redaction.shown(name, raw)}; declare it"

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from amoc.base import redaction
 from amoc.base.errors import SettingError
 from amoc.base.redaction import shown
+from amoc.base.text import suggestion
 from amoc.scenario.settings import MISSING, AnySetting, Source, Value
 
 
@@ -26,10 +27,9 @@ def resolve(settings: Iterable[AnySetting], sources: Sequence[Source]) -> dict[s
         SettingError: One line for each unknown name, missing value and rejected value.
     """
     by_name = {one.name: one for one in settings}
-    known = ", ".join(sorted(by_name)) or "none"
     problems = [
         f"{name} is not a setting of this scenario, got {shown(name, value)}"
-        f" (from {source.label.format(name=name.upper())}); known: {known};"
+        f" (from {source.label.format(name=name.upper())}); {suggestion(name, by_name)};"
         " --allow-undeclared allows others"
         for source in sources
         if source.strict

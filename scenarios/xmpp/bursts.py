@@ -7,7 +7,7 @@ of them go at one moment. Each writes a burst of messages, and waits until as ma
 message_ttd is the time of each message, burst that from a user's first message to the last one that
 it got; bursts counts them, one for each user.
 
-Without further ado amoc starts a small XMPP server for it. To load yours, with accounts user_1 /
+Without xmpp_servers amoc starts a small XMPP server for it. To load yours, with accounts user_1 /
 password_1 and so on: --set xmpp_servers=127.0.0.1:5222 --set xmpp_domain=localhost
 """
 

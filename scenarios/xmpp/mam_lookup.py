@@ -7,7 +7,7 @@ difference to one's own archive. A look-up reads the last messages of the conver
 page: archive_page is the time of each, lookup that of all. archived_messages counts what they
 brought; it is no part of messages_received.
 
-Without further ado amoc starts a small XMPP server for it. To load yours, with accounts user_1 /
+Without xmpp_servers amoc starts a small XMPP server for it. To load yours, with accounts user_1 /
 password_1 and so on: --set xmpp_servers=127.0.0.1:5222 --set xmpp_domain=localhost
 """
 

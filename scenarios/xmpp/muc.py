@@ -8,7 +8,7 @@ brought them, their own messages included; message_ttd is the time from one to t
 is the time from the request to enter until the room has let the user in, with all occupants. A room
 that its first user has not configured yet is asked again.
 
-Without further ado amoc starts a small XMPP server for it. To load yours, with accounts user_1 /
+Without xmpp_servers amoc starts a small XMPP server for it. To load yours, with accounts user_1 /
 password_1 and so on: --set xmpp_servers=127.0.0.1:5222 --set xmpp_domain=localhost
 """
 

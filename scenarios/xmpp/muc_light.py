@@ -7,7 +7,7 @@ and all write in it at random intervals until the run ends. light_room_create is
 messages_sent, messages_received and message_ttd are as in muc.py, but a change of members is a
 message, too.
 
-Without further ado amoc starts a small XMPP server for it. To load yours, with accounts user_1 /
+Without xmpp_servers amoc starts a small XMPP server for it. To load yours, with accounts user_1 /
 password_1 and so on: --set xmpp_servers=127.0.0.1:5222 --set xmpp_domain=localhost
 """
 

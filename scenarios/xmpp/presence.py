@@ -6,7 +6,7 @@ Strangers are paired. befriend is the time until both are subscribed to the othe
 the time to read the contacts. Then each changes its state at random intervals; state_seen is the
 time until the other one has read it. At the end both remove the other from their contacts.
 
-Without further ado amoc starts a small XMPP server for it. To load yours, with accounts user_1 /
+Without xmpp_servers amoc starts a small XMPP server for it. To load yours, with accounts user_1 /
 password_1 and so on: --set xmpp_servers=127.0.0.1:5222 --set xmpp_domain=localhost
 """
 

@@ -9,7 +9,7 @@ and each event goes to all of them: the number of events is the square of the nu
 pubsub_publish is the time until the service has taken an item, event that until its publisher has
 read the event. Events do not count as received messages.
 
-Without further ado amoc starts a small XMPP server for it. To load yours, with accounts user_1 /
+Without xmpp_servers amoc starts a small XMPP server for it. To load yours, with accounts user_1 /
 password_1 and so on: --set xmpp_servers=127.0.0.1:5222 --set xmpp_domain=localhost
 """
 

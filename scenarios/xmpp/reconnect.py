@@ -11,7 +11,7 @@ session: what was sent meanwhile comes as an offline message, late, or is lost.
 loss=silent: the server gets nothing at all, as from a phone in a tunnel; loss=reset: it gets a RST.
 --set xmpp_reconnect_pause=5 is the mean pause before a user comes back.
 
-Without further ado amoc starts a small XMPP server for it. To load yours, with accounts user_1 /
+Without xmpp_servers amoc starts a small XMPP server for it. To load yours, with accounts user_1 /
 password_1 and so on: --set xmpp_servers=127.0.0.1:5222 --set xmpp_domain=localhost
 """
 

@@ -6,7 +6,7 @@ Each iteration makes an account of its own, so names are never taken. registrati
 make an account and to log in with it for the first time, login that of the second login. unregister
 is the time to delete it.
 
-Without further ado amoc starts a small XMPP server for it. To load yours, which must allow
+Without xmpp_servers amoc starts a small XMPP server for it. To load yours, which must allow
 registration: --set xmpp_servers=127.0.0.1:5222 --set xmpp_domain=localhost
 """
 

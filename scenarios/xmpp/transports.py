@@ -11,7 +11,7 @@ The addresses in xmpp_servers say how users connect, and nothing else changes:
 connection is the time from the connect to the bound session, request that of a ping, session that
 of it all, the orderly end included. Every scenario of amoc runs over every transport in this way.
 
-Without further ado amoc starts a small XMPP server for it, and users connect by TCP.
+Without xmpp_servers amoc starts a small XMPP server for it, and users connect by TCP.
 """
 
 from amoc import expect, metrics, setting, user, xmpp

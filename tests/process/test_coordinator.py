@@ -112,6 +112,7 @@ def test_groups_of_a_killed_worker_are_acted_upon_by_another_and_no_other_add_is
 
         # The last ones are grouped by the timeout.
         eventually(all_end, f"all that other workers have added is acted upon:\n{run.output}")
+        run.wait_for("worker 0 (10 users)")  # or those who are not back yet would be lost
         run.kill(run.pid, signal.SIGINT)
         assert run.end() == 0, run.output
         summary = run.summary()

@@ -20,8 +20,8 @@ from tests.servers.daemon import DIES_WITH_US, XmppServer, free_port
 from tests.servers.embedded import Embedded
 
 PROXY = Path(__file__).parent / "message_proxy.py"
-HOLD_S = 3.0
-LATE_AFTER_S = 2.0
+HOLD_S = 6.0
+LATE_AFTER_S = 5.0
 DEADLINE_S = 90.0
 Scenario = Callable[..., Path]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from amoc import xmpp
-from tests.servers.daemon import XmppServer, free_port
+from tests.servers.daemon import XmppServer
 from tests.servers.ejabberd import Ejabberd
 from tests.servers.nginx import Nginx
 from tests.servers.prosody import Prosody
@@ -147,8 +148,11 @@ def test_a_proxy_without_its_server_is_told_and_tried_again(
     scheme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(xmpp.options.xmpp_connect_pause, "default", 0.0)
-    with Nginx(tmp_path, free_port()) as proxy, pytest.raises(xmpp.UpgradeError) as raised:
-        connect(f"{scheme}://127.0.0.1:{proxy.port}/x", attempts=2)
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # and does not listen; no other test can have its port
+        port = nobody.getsockname()[1]
+        with Nginx(tmp_path, port) as proxy, pytest.raises(xmpp.UpgradeError) as raised:
+            connect(f"{scheme}://127.0.0.1:{proxy.port}/x", attempts=2)
     assert raised.value.status == 502
 
 

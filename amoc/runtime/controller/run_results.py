@@ -158,7 +158,7 @@ class RunResults:
             self._plan.limited_ok,
             deaths=self._deaths,
             aborted=self.aborted,
-            futile="" if self._plan.failures_ok else totals.futile(),
+            futile="" if self._plan.failures_ok else totals.futile(ended == "stopped"),
             findings=[one["text"] for one in totals.health.findings()],
             failure=message,
             code=code,

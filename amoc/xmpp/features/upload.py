@@ -16,6 +16,8 @@ from gevent.ssl import SSLContext
 from amoc.xmpp import options, request_counts
 from amoc.xmpp.errors import UploadError
 from amoc.xmpp.receiving import Listener
+from amoc.xmpp.transports import tls_context
+from amoc.xmpp.transports.tls_context import TlsOptions
 from amoc.xmpp.wire.condition import UNDEFINED
 from amoc.xmpp.wire.namespaces import NS_UPLOAD
 from amoc.xmpp.wire.xml_text import attributes
@@ -128,11 +130,22 @@ class Uploads(Listener):
         return slot.get
 
 
-@cache
 def _tls() -> SSLContext:
-    """One context for all uploads of the process: making one costs 30 ms."""
-    context = SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.load_default_certs()
+    """The context that uploads share: certificates are checked as those of XMPP servers are."""
+    return _context(
+        TlsOptions(
+            verify=options.xmpp_tls_verify.get(),
+            ca=options.xmpp_tls_ca.get(),
+            minimum_version=options.xmpp_tls_minimum_version.get(),
+            ciphers=options.xmpp_tls_ciphers.get(),
+        )
+    )
+
+
+@cache
+def _context(wanted: TlsOptions) -> SSLContext:
+    context = SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # gevent's, also where Python is not patched
+    tls_context.configure(context, wanted)
     return context
 
 

@@ -86,6 +86,16 @@ def shared(options: TlsOptions) -> tuple[ssl.SSLContext, Sessions]:
         ValueError: An option is wrong; the message is a clause that names it and its value.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    configure(context, options)
+    return context, Sessions()
+
+
+def configure(context: ssl.SSLContext, options: TlsOptions) -> None:
+    """Let a new context do what `options` say.
+
+    Raises:
+        ValueError: As `shared`.
+    """
     context.minimum_version = VERSIONS[options.minimum_version]
     if not options.verify:
         context.check_hostname = False
@@ -98,7 +108,6 @@ def shared(options: TlsOptions) -> tuple[ssl.SSLContext, Sessions]:
         choose_ciphers(context, options.ciphers)
     if options.certificate:
         present(context, options.certificate, options.key)
-    return context, Sessions()
 
 
 def trust(context: ssl.SSLContext, ca: str) -> None:

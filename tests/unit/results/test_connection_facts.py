@@ -54,3 +54,9 @@ def test_servers_whose_certificate_was_not_checked_are_noted() -> None:
 def test_closes_without_a_goodbye_are_noted() -> None:
     assert notes({"closes_unfinished": 0}) == []
     assert notes({"closes_unfinished": 2})[0].startswith("in 2 closes the server did not close")
+
+
+def test_users_that_an_operator_stopped_while_they_connected_have_not_failed() -> None:
+    assert never_connected({"connections_cancelled": 5}, stopped=True) == ""
+    failed = {"connections_cancelled": 5, "connection_failures": 1}
+    assert "1 attempt failed" in never_connected(failed, stopped=True)
