@@ -14,7 +14,7 @@ from amoc.xmpp import meters
 from amoc.xmpp.account import stamps
 from amoc.xmpp.account.stamps import MARK, MAX_NS, Head
 from amoc.xmpp.account.tally import Arrival, Attendance, Flow, Pair
-from amoc.xmpp.connection.identity import address
+from amoc.xmpp.connection.identity import address, number_of
 from amoc.xmpp.stanza import BODY, Stanza, bare, parse
 from amoc.xmpp.wire.namespaces import (
     NS_CARBONS,
@@ -178,8 +178,11 @@ class Lane:
             return None
         now_ns = monotonic_ns()
         name = f"{stamps.ROOM if room else stamps.USER}{len(self.numbered)}"
+        jid = address(to)
+        if not room and number_of(bare(jid)) is not None:
+            name += f"-{stamps.checksum(bare(jid).lower())}"
         head = stamps.head(ledger.run, ledger.clock, self.token, name, now_ns)
-        pair = Pair(address(to), head, now_ns, room)
+        pair = Pair(jid, head, now_ns, room)
         if self.numbered is _NO_NUMBERS:
             self.numbered = []
         self.numbered.append(pair)
@@ -342,6 +345,8 @@ class Lane:
 
     def _flow(self, stanza: Stanza, text: str, head: Head, comparable: bool) -> Flow | None:
         """The flow that begins with a message; None where no account can be kept."""
+        if not head.is_room and not head.may_be_for(self.account.jid):
+            return None  # it was brought to the wrong user
         if text in self.flows or not self._ledger.has_room_for_flow():
             return None
         there = self.online

@@ -6,7 +6,8 @@
     CLOCK    whose monotonic clock its times are on: a host's since its last boot
     SENDER   which of the run's sessions has sent it
     PAIR     which of the sender's recipients it is for: ``u`` and a number for a user, ``r`` and a
-             number for a room; ``-`` where that is not known
+             number for a room; ``-`` where that is not known. If it is a user of the run, ``-`` and
+             a checksum of its bare JID follow, so that others know that a message is not for them
     FIRST    when the pair began, in nanoseconds
     NUMBER   of the message in its pair, from 1; 0 where there is no pair
     SENT     when it was sent
@@ -19,6 +20,7 @@ Times on two clocks are never compared.
 from __future__ import annotations
 
 import re
+import zlib
 from typing import Final, NamedTuple
 
 MARK: Final = "amoc."
@@ -30,7 +32,7 @@ MAX_NUMBER: Final = 10**15
 MAX_NS: Final = 2**63 - 1
 _HEAD = re.compile(
     r"amoc\.([0-9a-z-]{1,64})\.([0-9a-z-]{1,64})\.([0-9a-z-]{1,64})"
-    r"\.(-|[ur][0-9]{1,9})\.([0-9]{1,18})"
+    r"\.(-|[ur][0-9]{1,9}(?:-[0-9a-f]{8})?)\.([0-9]{1,18})"
 )
 
 Stamp = tuple[int, int, int]
@@ -54,7 +56,17 @@ class Head(NamedTuple):
     @property
     def number(self) -> int:
         """Which of its sender's pairs it is; -1 for none."""
-        return -1 if self.pair == LOOSE else int(self.pair[1:])
+        return -1 if self.pair == LOOSE else int(self.pair[1:].partition("-")[0])
+
+    def may_be_for(self, jid: str) -> bool:
+        """Whether the recipient may be the user with this bare JID, which is in lower case."""
+        _, _, found = self.pair.partition("-")
+        return not found or found == checksum(jid)
+
+
+def checksum(jid: str) -> str:
+    """What stands for a user's bare JID in lower case."""
+    return f"{zlib.crc32(jid.encode(errors='replace')):08x}"
 
 
 def head(run: str, clock: str, sender: str, pair: str, first_ns: int) -> str:

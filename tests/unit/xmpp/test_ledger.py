@@ -160,6 +160,19 @@ def test_a_user_with_a_negative_priority_is_away(
     assert by.get("lost", 0) == lost
 
 
+def test_a_message_that_comes_to_the_wrong_user_is_not_delivered() -> None:
+    run = Run(2)
+    with Grown() as by:
+        one, two, three = (run.open(user_id) for user_id in (1, 2, 3))
+        two.received(message(one.stamp("User_2@localhost/amoc", "chat")))
+        for lane in (three, two, one, one):
+            lane.received(message(one.stamp(2, "chat")))
+        private = one.stamp(f"{ROOM}/nick", "chat")
+        three.received(message(private, **{"from": f"{ROOM}/me"}))
+        run.end()
+    assert by == {"received": 6, "expected": 6, "delivered": 3, "lost": 3, "ttd": 6}
+
+
 def test_a_refused_message_is_not_lost() -> None:
     run = Run(2)
     with Grown() as by:
