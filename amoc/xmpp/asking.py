@@ -162,7 +162,7 @@ class Asker(Sender):
         """
         session = self._session
         query_id = f"r{next(self._ids)}"
-        results = Results(to or "", result, [])
+        results = Results(to or "", result)
         if session.results is None:
             session.results = {}
         session.results[query_id] = results

@@ -55,6 +55,8 @@ Handler = Callable[[Stanza], object]
 
 MAX_RESULTS: Final = 10_000
 """Of one query, at a time: more than any server puts on a page."""
+MAX_RESULTS_BYTES: Final = 32 << 20
+"""That these may hold."""
 DISCO_INFO: Final = f"{{{NS_DISCO_INFO}}}query"
 DISCO_ITEMS: Final = f"{{{NS_DISCO_ITEMS}}}query"
 PING: Final = f"{{{NS_PING}}}ping"
@@ -237,6 +239,13 @@ class Session(Owner):
         if len(results.stanzas) >= MAX_RESULTS:
             raise BadStreamError(
                 self.stream.who, "policy-violation", f"more than {MAX_RESULTS} results of a query"
+            )
+        results.size += stanza.size()
+        if results.size > MAX_RESULTS_BYTES:
+            raise BadStreamError(
+                self.stream.who,
+                "policy-violation",
+                f"more than {MAX_RESULTS_BYTES} bytes in the results of a query",
             )
         results.stanzas.append(stanza)
         return True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from amoc.base.waiting import Waiter
 from amoc.xmpp.match import Predicate, plain
@@ -54,11 +54,20 @@ class Watcher(Protocol):
         """The session is over."""
 
 
-class Results(NamedTuple):
-    """The results of one query, which come as messages before its answer (XEP-0313)."""
+class Results:
+    """The results of one query, which come as messages before its answer (XEP-0313).
 
-    asked: str
-    """Who was asked; empty for the user's own account."""
-    tag: str
-    """What a result is called."""
-    stanzas: list[Stanza]
+    Attributes:
+        asked: Who was asked; empty for the user's own account.
+        size: How much they hold, in bytes; see `Stanza.size`.
+        stanzas: The results.
+        tag: What a result is called.
+    """
+
+    __slots__ = ("asked", "size", "stanzas", "tag")
+
+    def __init__(self, asked: str, tag: str) -> None:
+        self.asked = asked
+        self.tag = tag
+        self.size = 0
+        self.stanzas: list[Stanza] = []

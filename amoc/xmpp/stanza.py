@@ -25,6 +25,8 @@ MAX_DEPTH: Final = 100
 PARSERS: Final = Parsers(TreeParser, MAX_DEPTH)
 """For all clients of this process."""
 
+MIN_ELEMENT_BYTES: Final = 50
+"""What an element takes in memory, however short it is."""
 BODY: Final = f"{{{NS_CLIENT}}}body"
 ERROR: Final = f"{{{NS_CLIENT}}}error"
 
@@ -64,6 +66,16 @@ class Stanza:
     def name(self) -> str:
         """``message``, ``presence``, ``iq``; the namespace is left out."""
         return self.tag.rpartition("}")[2]
+
+    def size(self) -> int:
+        """About how many bytes it takes as text, and at least that much in memory."""
+        return sum(
+            MIN_ELEMENT_BYTES
+            + len(one.text or "")
+            + len(one.tail or "")
+            + sum(len(name) + len(value) for name, value in one.items())
+            for one in self.xml.iter()
+        )
 
     @property
     def type(self) -> str:

@@ -129,7 +129,7 @@ class Stream:
             )
             return
         if self._trace is not None:
-            self._trace("sent", self.who, tracing.masked(data))
+            self._trace.sent(self.who, data)
         self._transport.write(data)
 
     def wait_sendable(self, timeout: float) -> bool:
@@ -203,7 +203,7 @@ class Stream:
         try:
             if self._trace is not None:
                 for piece in data if isinstance(data, list) else [data]:
-                    self._trace("received", self.who, tracing.masked(piece))
+                    self._trace.received(self.who, piece)
             self._framing.feed(data, self)
         except Violation as violation:
             text = violation.text

@@ -14,8 +14,11 @@ from typing import Final
 Callback = Callable[[str, str, str], object]
 """Called with the direction (``sent`` or ``received``), the user's JID, and the text."""
 
+MAX_TAG: Final = 4096
+"""Characters of a tag that are kept until its rest has come."""
 _SECRETS: Final = re.compile(
-    r"(<(?:\w+:)?(auth|response|initial-response|password)\b[^>]*(?<!/)>)[^<]+"
+    r"<(?:\w+:)?(?:auth|challenge|response|initial-response|password|success)\b[^>]*(?<!/)>"
+    r"([^<]+)"
 )
 
 _callback: Callback | None = None
@@ -33,11 +36,39 @@ def trace(callback: Callback | None) -> None:
     _callback = callback
 
 
-def current() -> Callback | None:
-    """The callback in force."""
-    return _callback
+class Trace:
+    """Shows what one stream sends and receives."""
+
+    __slots__ = ("_callback", "_tag")
+
+    def __init__(self, callback: Callback) -> None:
+        self._callback = callback
+        self._tag = ""
+
+    def sent(self, who: str, data: bytes) -> None:
+        """Show whole elements."""
+        self._callback("sent", who, _masked(data.decode(errors="replace")))
+
+    def received(self, who: str, data: bytes) -> None:
+        """Show any piece of the stream; the last one may have ended in the midst of a secret."""
+        text = data.decode(errors="replace")
+        self._callback("received", who, _masked(text, self._tag))
+        text = self._tag + text
+        begin = text.rfind("<")
+        end = text.find(">", begin) + 1
+        self._tag = text[begin : end or begin + MAX_TAG] if begin >= 0 else ""
 
 
-def masked(data: bytes) -> str:
-    """`data` as text without secrets."""
-    return _SECRETS.sub(r"\1***", data.decode(errors="replace"))
+def current() -> Trace | None:
+    """By the callback in force, for one stream."""
+    return None if _callback is None else Trace(_callback)
+
+
+def _masked(text: str, before: str = "") -> str:
+    """`text` without secrets, of which one may have begun in the tag `before`."""
+    whole, shown, at = before + text, [], len(before)
+    for found in _SECRETS.finditer(whole):
+        if found.end() > at:
+            shown += [whole[at : max(found.start(1), at)], "***"]
+            at = found.end()
+    return "".join((*shown, whole[at:]))

@@ -34,9 +34,10 @@ def connected_to(server: Server, source: str | None, who: str, deadline_ns: int)
             causes.NAME_UNKNOWN,
         ) from None
     failure: OSError = OSError(errno.EADDRNOTAVAIL, "the name has no address")
-    for family, address in found:
+    for tried, (family, address) in enumerate(found):
         try:
-            left = (deadline_ns - monotonic_ns()) / S_NS
+            # The others get their share of the time if this one does not answer at all.
+            left = (deadline_ns - monotonic_ns()) / S_NS / (len(found) - tried)
             return connected_socket(family, address, source, left)
         except OSError as error:
             failure = error.with_traceback(None)  # which refers to this very function

@@ -148,7 +148,9 @@ class BoshTransport:
         """Send what can be sent at once, and close all. Harmless the second time."""
         if self.closed:
             return
-        self._pump()
+        # Over a connection that there is; none is made for that.
+        if any(line.free for line in self._lines) and self._dialogue.wants_request(self._under_way):
+            self._request()
         self.closed = True
         for line in self._over():
             line.close()

@@ -38,11 +38,12 @@ class Answer(NamedTuple):
 
 
 class _Parts:
-    """Takes the parts of an answer from the parser; it does not know the parser: no circle."""
+    """Takes the parts of an answer from the parser, which it knows only meanwhile: no circle."""
 
-    __slots__ = ("body", "headers", "in_body", "reason", "surplus", "whole")
+    __slots__ = ("body", "headers", "in_body", "parser", "reason", "surplus", "whole")
 
     def __init__(self) -> None:
+        self.parser: httptools.HttpResponseParser | None = None
         self.surplus = False
         self.whole = False
         self.on_message_begin()
@@ -67,7 +68,12 @@ class _Parts:
         self.body += body
 
     def on_message_complete(self) -> None:
-        self.whole = True
+        assert self.parser is not None
+        status = self.parser.get_status_code()
+        if 100 <= status < 200 and status != SWITCHING_PROTOCOLS:
+            self.on_message_begin()  # after "continue" and the like the answer itself follows
+        else:
+            self.whole = True
 
 
 class AnswerReader:
@@ -100,12 +106,15 @@ class AnswerReader:
         parts = self._parts
         self._fed += len(data)
         rest = b""
+        parts.parser = self._parser
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
             rest = data[upgrade.args[0] :]
         except httptools.HttpParserError:
             raise self._not_http() from None
+        finally:
+            parts.parser = None
         if parts.surplus:
             raise Violation("bad-format", "the server answered one HTTP request twice")
         if not parts.in_body and self._fed > MAX_HEAD_BYTES:
@@ -115,12 +124,7 @@ class AnswerReader:
             raise _too_long("an HTTP answer", self._max_body_bytes)
         if not parts.whole:
             return None
-        status = self._parser.get_status_code()
-        if 100 <= status < 200 and status != SWITCHING_PROTOCOLS:
-            parts.whole = False
-            parts.on_message_begin()  # after "continue" and the like the answer itself follows
-            return None
-        return self._answer(status, rest)
+        return self._answer(self._parser.get_status_code(), rest)
 
     def end(self) -> Answer | None:
         """The connection was closed; the answer, if that was its end.

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import gevent
 import gevent.event
 import pytest
+from gevent import socket
 
 from amoc import xmpp
 from amoc.xmpp import meters
@@ -331,6 +332,42 @@ def test_a_session_ends_with_what_the_server_says(
     assert type(raised.value) is error
     if condition is not None:
         assert raised.value.condition == condition  # type: ignore[attr-defined]
+
+
+def test_a_session_that_is_over_makes_no_other_connection() -> None:
+    def handler(request: Request) -> None:
+        if request.is_empty:
+            request.answer(body(b"<message/>", b" oops"), extra=b"Connection: close\r\n")
+
+    bosh = BoshServer(handler)
+    with serving(bosh.script) as server:
+        client = connect(server)
+        connections = bosh.connections
+        with pytest.raises(xmpp.BadStreamError):
+            client.receive(timeout=PATIENCE_S)
+        host, port = server.address.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port))) as ours:
+            ours.sendall(b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\n rid='0' ")
+            until(lambda: bosh.requests[-1].rid == 0)  # all that came before it is known by now
+        assert bosh.connections == connections + 1
+
+
+@pytest.mark.parametrize("in_pieces", [False, True])
+def test_an_answer_may_come_together_with_a_continue_before_it(in_pieces: bool) -> None:
+    def handler(request: Request) -> None:
+        first = b"HTTP/1.1 100 Continue\r\n\r\n"
+        if not request.is_empty:
+            polite(request)
+        elif in_pieces:
+            request.conn.sock.sendall(first)
+            request.answer(body(MESSAGE))
+        else:
+            data = body(MESSAGE)
+            head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(data)
+            request.conn.sock.sendall(first + head + data)
+
+    with serving(BoshServer(handler).script) as server, connect(server) as client:
+        assert client.receive(timeout=PATIENCE_S).body == "hello"
 
 
 def test_the_end_of_a_session_is_heard_though_an_earlier_request_is_not_answered() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 import sys
 import textwrap
 from pathlib import Path
@@ -15,7 +16,7 @@ from amoc import xmpp
 from amoc.base.errors import ScenarioError
 from amoc.metrics.board import UserState
 from amoc.users.user import StopReason, User
-from amoc.xmpp import meters, options
+from amoc.xmpp import meters, options, tracing
 from tests.unit.xmpp.fake import (
     HEADER,
     LOGIN,
@@ -138,6 +139,24 @@ def test_a_trace_shows_what_was_said_without_secrets() -> None:
     assert MESSAGE.decode() in received
     assert all("password_1" not in text and "cGFzc3dvcmRf" not in text for *_, text in seen)
     assert {who for _, who, _ in seen} == {f"user_1@localhost at {server.address}"}
+
+
+@pytest.mark.parametrize("name", ["password", "challenge", "success", "sasl:challenge"])
+def test_a_secret_that_is_received_in_several_pieces_is_masked(name: str) -> None:
+    data = f"<a><b>c</b><{name} xmlns='d'>s3cr3t</{name}></a>".encode()
+    seen: list[str] = []
+    try:
+        xmpp.trace(lambda *what: seen.append(what[2]))
+        for at in range(1, len(data) - 1):
+            shown = tracing.current()
+            assert shown is not None
+            for piece in (data[:at], data[at : at + 1], data[at + 1 :]):
+                shown.received("user_1", piece)
+            masked = re.sub(r"(\*\*\*)+", "***", "".join(seen))
+            assert masked == f"<a><b>c</b><{name} xmlns='d'>***</{name}></a>"
+            seen.clear()
+    finally:
+        xmpp.trace(None)
 
 
 # What hosts lack, and what users do

@@ -394,3 +394,25 @@ def test_closing_a_stream_that_fails_while_it_is_closed_does_not_wait() -> None:
             client.close()
         go.set()
     assert count(meters.closes_unfinished) == lost + 1
+
+
+def test_an_address_that_does_not_answer_leaves_time_for_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with serving(session(idle)) as server, socket.socket() as black_hole:
+        black_hole.bind(("127.0.0.1", 0))
+        black_hole.listen(0)
+        waiting = [socket.socket() for _ in range(4)]
+        for one in waiting:  # when so many wait to be accepted, others get no answer
+            one.setblocking(False)
+            one.connect_ex(black_hole.getsockname())
+        good = ("127.0.0.1", int(server.address.rpartition(":")[2]))
+        found = [
+            (socket.AF_INET, socket.SOCK_STREAM, 6, "", address)
+            for address in (black_hole.getsockname(), good)
+        ]
+        monkeypatch.setattr(server_addresses, "getaddrinfo", lambda *_: found)
+        with connect("two-addresses.invalid:5222", timeout=1.0) as client:
+            assert client.is_open
+        for one in waiting:
+            one.close()

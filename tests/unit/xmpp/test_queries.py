@@ -11,7 +11,7 @@ import pytest
 
 from amoc import xmpp
 from amoc.xmpp import meters
-from amoc.xmpp.session import MAX_RESULTS
+from amoc.xmpp.session import MAX_RESULTS, MAX_RESULTS_BYTES
 from tests.unit.xmpp.fake import PATIENCE_S, Conn, connect, count, idle, serving
 
 MAM: Final = "xmlns='urn:xmpp:mam:2'"
@@ -91,6 +91,23 @@ def test_a_server_that_never_ends_its_page_is_ended() -> None:
         serving(script) as server,
         connect(server) as client,
         pytest.raises(xmpp.BadStreamError, match=f"more than {MAX_RESULTS} results"),
+    ):
+        list(client.archive())
+
+
+def test_a_server_whose_page_is_too_long_is_ended() -> None:
+    def script(conn: Conn) -> None:
+        conn.log_in()
+        _, query = asked(conn)
+        long = result(query, 1).replace(b"m1", b"x" * 250_000)
+        for _ in range(MAX_RESULTS_BYTES // 250_000 + 1):
+            conn.say(long)
+        conn.rest()
+
+    with (
+        serving(script) as server,
+        connect(server) as client,
+        pytest.raises(xmpp.BadStreamError, match=f"more than {MAX_RESULTS_BYTES} bytes"),
     ):
         list(client.archive())
 
