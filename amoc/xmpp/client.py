@@ -135,5 +135,9 @@ class Client(Contacts, Rooms, Profile, Messaging, Discovery, Uploads, Inbox):
         # A user that ended without closing must not hold its connection, and its descriptor, for
         # ever.
         session = getattr(self, "_session", None)
-        if session is not None and not session.stream.ended:
+        if session is None:
+            return
+        if session.stream.ended:
+            session.let_go()
+        else:
             self.abort()

@@ -2,9 +2,9 @@
 
 Only users that want stream management have one, so it costs the others nothing. The server is asked
 for an acknowledgement after each xmpp_ack_every stanzas, and xmpp_ack_interval after a stanza for
-which none was asked. What it may not have is limited: a user that has sent
-xmpp_max_unacknowledged stanzas waits for the server; handlers, which cannot wait, may go on to
-`HARD_FACTOR` times as many, and then the connection counts as broken.
+which none was asked. What it may not have is limited: a user that has sent xmpp_max_unacknowledged
+stanzas, or `MAX_UNACKNOWLEDGED_BYTES`, waits for the server; handlers, which cannot wait, may go on
+to `HARD_FACTOR` times as many, and then the connection counts as broken.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from xml.etree.ElementTree import Element
 from gevent import get_hub
 
 from amoc.base.waiting import Waiter
-from amoc.xmpp import options
+from amoc.xmpp import meters, options
 from amoc.xmpp.connection import causes
 from amoc.xmpp.errors import Disconnected
 from amoc.xmpp.stream import Owner, Stream
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from gevent._types import _TimerWatcher
 
 HARD_FACTOR: Final = 10
+MAX_UNACKNOWLEDGED_BYTES: Final = 1 << 20
 
 
 class ManagedStream(Stream):
@@ -47,13 +48,23 @@ class ManagedStream(Stream):
         management: What is counted and kept; None until it is asked for.
     """
 
-    __slots__ = ("_ack_due", "_counting", "_every", "_most", "_timer", "_waiting", "management")
+    __slots__ = (
+        "_ack_due",
+        "_counting",
+        "_every",
+        "_given_up",
+        "_most",
+        "_timer",
+        "_waiting",
+        "management",
+    )
 
     def __init__(self, connection: Connection, owner: Owner, who: str) -> None:
         """Take over a connection; manage nothing yet."""
         self.management: Management | None = None
         self._counting = False  # what comes: from the server's yes on
         self._ack_due = False
+        self._given_up = False
         self._every: int = options.xmpp_ack_every.get()
         self._most: int = options.xmpp_max_unacknowledged.get()
         self._timer: _TimerWatcher | None = None
@@ -70,15 +81,26 @@ class ManagedStream(Stream):
         super().send(management.resume())
         self.management = management
 
-    def replay(self) -> None:
-        """Send again what the server does not have; the stream was resumed."""
+    def replay(self, timeout: float) -> bool:
+        """Send again what the server does not have; the stream was resumed.
+
+        Args:
+            timeout: How long the server may take to read it, in seconds.
+
+        Returns:
+            Whether it read, or ended the stream, in time.
+        """
         assert self.management is not None
+        until = monotonic() + timeout
         sent = self.management.sent
-        for stanza in sent.stanzas:
-            super().send(stanza)
         sent.asked = 0
+        for stanza in tuple(sent.stanzas):  # the server may acknowledge the first ones meanwhile
+            if super().congested and not super().wait_sendable(until - monotonic()):
+                return False
+            super().send(stanza)
         if sent.stanzas:
             self._ask()
+        return True
 
     def send(self, data: bytes) -> None:
         """Send an element, and keep it if it is a stanza."""
@@ -88,17 +110,17 @@ class ManagedStream(Stream):
         sent = self.management.sent
         for stanza in stanzas_in(data):
             sent.add(stanza)
-        if len(sent.stanzas) - sent.asked >= self._every:
+        many = len(sent.stanzas)
+        if many - sent.asked >= self._every:
             self._ask()
-        elif self._timer is None and sent.unasked and not self.ended:
-            self._timer = get_hub().loop.timer(options.xmpp_ack_interval.get())
-            self._timer.start(self._ask_in_time)
-        most = self._most * HARD_FACTOR
-        if len(sent.stanzas) > most and not self.ended:
+        elif self._timer is None and many > sent.asked:
+            self._start_timer()
+        most, most_bytes = self._most * HARD_FACTOR, MAX_UNACKNOWLEDGED_BYTES * HARD_FACTOR
+        if (many > most or sent.size > most_bytes) and not self.ended:
             self.fail(
                 Disconnected(
-                    f"{self.who}: the server acknowledges too little: more than {most} stanzas are"
-                    " unacknowledged",
+                    f"{self.who}: the server acknowledges too little: more than {most} stanzas or"
+                    f" {most_bytes} bytes are unacknowledged",
                     causes.NOT_READING,
                 )
             )
@@ -110,13 +132,18 @@ class ManagedStream(Stream):
 
     @property
     def _too_many(self) -> bool:
-        return self.management is not None and len(self.management.sent.stanzas) > self._most
+        if self.management is None:
+            return False
+        sent = self.management.sent
+        return len(sent.stanzas) > self._most or sent.size > MAX_UNACKNOWLEDGED_BYTES
 
     def wait_sendable(self, timeout: float) -> bool:
         """Wait until the server has taken, and acknowledged, most of what was sent."""
         until = monotonic() + timeout
         if not super().wait_sendable(timeout):
             return False
+        if self._ack_due or self._too_many:  # by a few large stanzas, perhaps
+            self._tell()
         while self._too_many and not self.ended:
             waiter: Waiter[bool] = Waiter()
             self._waiting.append(waiter)
@@ -148,21 +175,50 @@ class ManagedStream(Stream):
 
     def _on_data(self, data: Piece) -> None:
         super()._on_data(data)
-        # Once for all requests of a piece; a server that asks and does not read is not answered.
-        if self._ack_due and not self.ended and not super().congested:
+        if self._ack_due and not self.ended:  # once for all requests of a piece
+            self._acknowledge()
+
+    def _acknowledge(self) -> None:
+        """Say what was handled; later if the server does not read, or nothing is handled yet."""
+        if self.owner.handles and not super().congested:
             self._ack_due = False
             assert self.management is not None
             super().send(self.management.ack())
+        elif self._timer is None:
+            self._start_timer()
+
+    def close_our_half(self, error: bytes = b"") -> None:
+        """Say what was handled, or the server may send it to another session; then close."""
+        if self._counting and self.owner.handles and not self.closing and not self.ended:
+            assert self.management is not None
+            super().send(self.management.ack())
+        super().close_our_half(error)
+
+    def give_up(self) -> None:
+        """Count, once, what the server may not have handled; all is handled after its goodbye."""
+        orderly = self.goodbye and self.failure is None
+        if self.management is not None and not orderly and not self._given_up:
+            self._given_up = True
+            meters.stanzas_unacknowledged.inc(len(self.management.sent))
 
     def _ask(self) -> None:
         assert self.management is not None
         self.management.sent.ask()
         super().send(REQUEST_BYTES)
 
-    def _ask_in_time(self) -> None:
+    def _tell(self) -> None:
         self._drop_timer()
+        if self.ended:
+            return
+        if self._ack_due:
+            self._acknowledge()
         if self.management is not None and self.management.sent.unasked:
             self._ask()
+
+    def _start_timer(self) -> None:
+        if not self.ended:
+            self._timer = get_hub().loop.timer(options.xmpp_ack_interval.get())
+            self._timer.start(self._tell)
 
     def _drop_timer(self) -> None:
         timer, self._timer = self._timer, None

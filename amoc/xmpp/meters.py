@@ -23,7 +23,7 @@ resumption = metrics.built_in(metrics.Timer, "resumption")
 outage = metrics.built_in(metrics.Timer, "outage")
 """Of `staying_connected`: from the loss of a connection to the next session."""
 stanzas_unacknowledged = metrics.built_in(metrics.Counter, "stanzas_unacknowledged")
-"""Stanzas of sessions that could not be resumed that the server may or may not have handled."""
+"""Stanzas of sessions that were lost for good that the server may or may not have handled."""
 disconnections = metrics.built_in(metrics.Counter, "disconnections")
 """Sessions that ended unexpectedly; also by cause."""
 closes_unfinished = metrics.built_in(metrics.Counter, connection_names.CLOSES_UNFINISHED)

@@ -305,6 +305,11 @@ class Session(Owner):
 
     def let_go(self) -> None:
         """It will not go on: end what follows it."""
+        self.end_followers()
+        self.stream.give_up()
+
+    def end_followers(self) -> None:
+        """Show nothing more to handlers and rooms."""
         self.on_received = ()  # they may hold the client, and it this session: break the circle
         self._end_watchers()
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable
 from time import monotonic_ns
-from typing import Final
+from typing import ClassVar, Final
 from xml.etree.ElementTree import Element
 
 from amoc.base.tracebacks import copy_of
@@ -30,9 +30,15 @@ from amoc.xmpp.wire.xml_text import attributes
 
 
 class Owner:
-    """Takes what happens on a stream; this one ignores it. None of the methods may wait."""
+    """Takes what happens on a stream; this one ignores it. None of the methods may wait.
+
+    Attributes:
+        handles: Whether what it has taken counts as handled, and may be acknowledged.
+    """
 
     __slots__ = ()
+
+    handles: ClassVar[bool] = True
 
     def on_stanza(self, stanza: Stanza) -> None:
         """A whole stanza has arrived. An exception from this ends the stream."""
@@ -136,11 +142,20 @@ class Stream:
         """Wait until the server has taken most of what was sent; whether it did in time."""
         return self._transport.wait_drained(timeout)
 
-    def close_our_half(self) -> None:
-        """Tell the server that nothing more follows (section 4.4); it should close its half too."""
+    def close_our_half(self, error: bytes = b"") -> None:
+        """Tell the server that nothing more follows (section 4.4); it should close its half too.
+
+        Args:
+            error: A stream error to say before that, if any.
+        """
         if not self.closing and not self.ended:
             self.closing = True
+            if error:
+                self.send(error)
             self.send(self._framing.ending())
+
+    def give_up(self) -> None:
+        """It is over and will not be resumed."""
 
     def abort(self) -> None:
         """Drop the connection at once; the stream is not closed. The owner is not told."""
@@ -163,9 +178,8 @@ class Stream:
             return
         if isinstance(error, StreamError):
             # Section 4.9.1.1: the entity that detects an error sends it before it closes.
-            if isinstance(error, BadStreamError):
-                self.send(stream_error(error.condition))
-            self.close_our_half()
+            bad = isinstance(error, BadStreamError)
+            self.close_our_half(stream_error(error.condition) if bad else b"")
             if self.ended:  # nothing more could be sent
                 return
         self.failure = copy_of(error)

@@ -278,14 +278,20 @@ def resume_by(plan: Plan, session: Session, patience: Patience) -> bool:
             target = management.location
         left = max((patience.until_ns - monotonic_ns()) / S_NS, 0.001)
         short = plan._replace(timeout=min(plan.timeout, left))
-        talk, jid, connect_ns = _log_in(short.at(target, failed), failed, settle)
+        handled = management.handled
+        try:
+            talk, jid, connect_ns = _log_in(short.at(target, failed), failed, settle)
+        except BaseException:
+            # What came after <resumed/> is gone with the attempt: the server has to send it again.
+            management.handled = handled
+            raise
         resumed = resuming.stream_of(talk).management is management
         if resumed:
             meters.sessions_resumed.inc()
             meters.resumption.record_ns(monotonic_ns() - begin_ns)
         else:
             _count_new(connect_ns)
-            meters.stanzas_unacknowledged.inc(len(management.sent))
+            session.stream.give_up()
         session.go_on(talk.stream, jid, talk.early, resumed)
         return resumed
 

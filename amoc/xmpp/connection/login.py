@@ -31,6 +31,7 @@ from amoc.xmpp.wire.elements import conditions_of
 from amoc.xmpp.wire.namespaces import (
     FEATURES,
     IQ,
+    MESSAGE,
     NS_BIND,
     NS_CHANNEL_BINDING,
     NS_REGISTER,
@@ -38,6 +39,7 @@ from amoc.xmpp.wire.namespaces import (
     NS_SASL,
     NS_SESSION,
     NS_TLS,
+    PRESENCE,
 )
 from amoc.xmpp.wire.scram import PLUS
 from amoc.xmpp.wire.stream_management import FEATURE
@@ -153,6 +155,11 @@ def choose_login(
     return name, NOT_OFFERED if hidden else NO_BINDING
 
 
+def _is_unasked(stanza: Stanza) -> bool:
+    """Whether it is a stanza, but no answer."""
+    return stanza.tag in (MESSAGE, PRESENCE) or (stanza.tag == IQ and stanza.type in ("get", "set"))
+
+
 class Negotiation(Owner):
     """The client's side of the login; owns the stream while it lasts.
 
@@ -162,6 +169,8 @@ class Negotiation(Owner):
     """
 
     __slots__ = ("_deadline_ns", "_waiter", "early", "stream")
+
+    handles = False
 
     def __init__(
         self, connection: Connection, who: str, deadline_ns: int, kind: type[Stream] = Stream
@@ -201,19 +210,25 @@ class Negotiation(Owner):
             waiter.fail(error or ClosedError(f"{self.stream.who}: the stream was closed"))
             waiter.wake()
 
-    def expect(self, what: str) -> Element:
+    def expect(self, what: str, past_stanzas: bool = False) -> Element:
         """The server's next element.
 
         Args:
             what: What it should be, for a message.
+            past_stanzas: Whether messages, presence and requests may come before it: once a
+                resource is bound, others write to it. They stay where they are, for the session.
 
         Raises:
             ConnectTimeout: It does not come in time.
             XmppError: The stream ended.
         """
-        while not self.early:
+        place = 0
+        while True:
+            while place < len(self.early):
+                if not (past_stanzas and _is_unasked(self.early[place])):
+                    return self.early.pop(place).xml
+                place += 1
             self.wait_turn(what)
-        return self.early.pop(0).xml
 
     def check_open(self) -> None:
         """Raise what ended the stream, if it has ended: perhaps right after what was expected.
@@ -231,7 +246,7 @@ class Negotiation(Owner):
         self.check_open()
         waiter = self._waiter = Waiter()
         try:
-            left = (self._deadline_ns - monotonic_ns()) / S_NS
+            left = self.left
             if left <= 0 or not wait_despite_pause(waiter, left):
                 raise errors.ConnectTimeout(
                     f"{self.stream.who}: the server did not send {what} in time"
@@ -239,6 +254,11 @@ class Negotiation(Owner):
                 )
         finally:
             self._waiter = None
+
+    @property
+    def left(self) -> float:
+        """Seconds until the deadline."""
+        return (self._deadline_ns - monotonic_ns()) / S_NS
 
     def open(self, domain: str) -> Features:
         """Begin a stream and read what the server offers.
@@ -391,7 +411,7 @@ class Negotiation(Owner):
             XmppError: The stream ended.
         """
         self.stream.send(f"<iq type='set' id='{stanza_id}'>{payload}</iq>".encode())
-        answer = self.expect(what)
+        answer = self.expect(what, past_stanzas=True)
         if answer.tag != IQ or answer.get("id") != stanza_id:
             raise self.broken("invalid-xml", f"the iq's answer must come first, got {answer.tag}")
         if answer.get("type") == "error":

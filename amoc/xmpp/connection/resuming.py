@@ -39,7 +39,7 @@ def begin(talk: Negotiation, features: Features, resumable: bool) -> None:
         )
     stream = stream_of(talk)
     stream.enable(resumable)
-    answer = talk.expect("its answer to stream management")
+    answer = talk.expect("its answer to stream management", past_stanzas=True)
     if answer.tag == FAILED:
         condition, _ = conditions_of(answer, NS_STANZA_ERRORS)
         raise errors.ConnectError(
@@ -91,5 +91,9 @@ def _resume(talk: Negotiation, management: Management) -> bool:
     if answer.get("previd") != management.id:
         raise talk.broken("invalid-xml", "the server resumed another stream than it was asked to")
     management.sent.acknowledge(h_of(answer.get("h")))
-    stream.replay()
+    if not stream.replay(talk.left):
+        raise errors.ConnectTimeout(
+            f"{stream.who}: the server did not take what was sent again in time"
+            " (xmpp_connect_timeout)"
+        )
     return True

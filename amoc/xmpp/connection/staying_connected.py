@@ -50,9 +50,13 @@ class ReturningClient(Client):
 
     def return_by(self, plan: Plan, patience: Patience) -> None:
         """Go on with a resumed or a new session; handlers and rooms are those of a block."""
-        self._session.let_go()
+        self._session.end_followers()
         self._on_sent = None
-        self.resumed = resume_by(plan, self._session, patience)
+        try:
+            self.resumed = resume_by(plan, self._session, patience)
+        except BaseException:
+            self._session.let_go()
+            raise
 
 
 # Any: they are those of `connect`, by whatever name.

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import gevent
 import pytest
+from gevent import socket
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,6 +22,7 @@ from amoc.xmpp.wire.stream_management import MODULUS, Management, Unacknowledged
 from amoc.xmppd import Limits, Server
 from tests.unit.xmpp.fake import (
     BIND,
+    BOUND,
     HEADER,
     LOGIN,
     MESSAGE,
@@ -28,9 +30,12 @@ from tests.unit.xmpp.fake import (
     Conn,
     connect,
     count,
+    idle,
+    number,
     serving,
 )
 
+NS_SESSION = b"urn:ietf:params:xml:ns:xmpp-session"
 SM = b"xmlns='urn:xmpp:sm:3'"
 MANAGED = b"<stream:features><bind " + BIND + b"/><sm " + SM + b"/></stream:features>"
 ENABLED = b"<enabled " + SM + b" id='some-id' resume='true' max='60'/>"
@@ -294,6 +299,275 @@ def test_a_handler_that_raises_for_a_stanza_sent_again_ends_the_stream() -> None
         with pytest.raises(LookupError, match="in the handler"):
             client.send_presence()
         until(lambda: heard)
+
+
+def test_what_came_with_a_resumption_that_failed_is_asked_for_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(options.xmpp_connect_pause, "default", 0.01)
+    asked: list[bytes] = []
+    error = b"<stream:error><system-shutdown xmlns='urn:ietf:params:xml:ns:xmpp-streams'/>"
+    resumed = b"<resumed " + SM + b" previd='some-id' h='0'/>"
+
+    def then(conn: Conn) -> None:
+        asked.append(conn.expect(rb"<resume [^>]*h='(\d+)'")[1])
+        again = len(asked) > 1
+        conn.say(resumed + number(2) + number(3) + (b"" if again else error + b"</stream:error>"))
+        conn.rest()
+
+    with client_of(lambda conn: (conn.say(number(1)), conn.rest()), then) as client:
+        client.receive(xmpp.is_chat, timeout=PATIENCE_S)
+        client.cut(reset=True)
+        while not client.is_open:
+            with suppress(xmpp.StreamError):
+                assert client.resume(PATIENCE_S)
+        bodies = [client.receive(xmpp.is_chat, timeout=PATIENCE_S).body for _ in range(2)]
+    assert asked == [b"1", b"1"]
+    assert bodies == ["2", "3"]
+
+
+def test_what_comes_before_the_login_is_done_is_kept_for_the_session() -> None:
+    wants_session = MANAGED.replace(b"</stream", b"<session xmlns='%b'/></stream" % NS_SESSION)
+    ping = b"<iq type='get' from='localhost' id='p'><ping xmlns='urn:xmpp:ping'/></iq>"
+    heard: list[bytes] = []
+    steps = (
+        *SM_LOGIN[:2],
+        (SM_LOGIN[2][0], HEADER + wants_session),
+        (SM_LOGIN[3][0], BOUND),
+        (rb"<session[^>]*>", number(1) + b"<iq type='result' id='session'/>"),
+        (SM_LOGIN[4][0], number(2) + b"<presence from='user_2@localhost'/>" + ping + ENABLED),
+    )
+
+    def script(conn: Conn) -> None:
+        conn.log_in(steps)
+        conn.expect(rb"<iq [^>]*id='p'")
+        conn.say(number(3) + b"<r " + SM + b"/>")
+        heard.append(conn.expect(rb"<a [^>]*/>")[0])
+        conn.rest()
+
+    with serving(script) as server:
+        client = connect(server, resumable=True)
+        bodies = [client.receive(xmpp.is_chat, timeout=PATIENCE_S).body for _ in range(3)]
+        until(lambda: heard)
+        client.abort()
+    assert bodies == ["1", "2", "3"]
+    assert b"h='1'" in heard[0]  # the server counts from its <enabled/> on
+
+
+def test_an_answer_that_was_not_asked_for_still_ends_the_login() -> None:
+    steps = (*SM_LOGIN[:4], (SM_LOGIN[4][0], b"<iq type='result' id='other'/>" + ENABLED))
+    with (
+        serving(lambda conn: (conn.log_in(steps), conn.rest())) as server,
+        pytest.raises(xmpp.BadStreamError, match="must be enabled"),
+    ):
+        connect(server, resumable=True)
+
+
+def large(size: int) -> bytes:
+    return b"<message><body>%b</body></message>" % (b"x" * size)
+
+
+def slow(conn: Conn) -> None:
+    """Let the kernel take little of what the client sends."""
+    conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 << 10)
+
+
+def test_a_server_that_asks_before_it_reads_is_answered_when_it_reads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(options.xmpp_ack_interval, "default", 0.01)
+    congested: list[bool] = []
+    answers: list[bytes] = []
+
+    def after(conn: Conn) -> None:
+        slow(conn)
+        conn.say(MESSAGE + b"<r " + SM + b"/>")
+        until(lambda: congested)
+        answers.append(conn.expect(rb"<a [^>]*/>")[0])
+        conn.rest()
+
+    with client_of(after) as client:
+        stream = client._session.stream
+
+        def unsent() -> bool:
+            return super(type(stream), stream).congested  # whatever is unacknowledged
+
+        def answer(_: xmpp.Stanza) -> None:
+            while not unsent() and not stream.ended:
+                stream.send(large(100_000))
+            congested.append(unsent())
+
+        client.on_received(xmpp.is_chat, answer)
+        until(lambda: answers)
+    assert congested == [True]
+    assert b"h='1'" in answers[0]
+
+
+def test_more_than_a_connection_may_have_unsent_is_resumed() -> None:
+    many = 18
+    heard: list[int] = []
+
+    def then(conn: Conn) -> None:
+        slow(conn)
+        conn.expect(rb"<resume [^>]*/>")
+        conn.say(b"<resumed " + SM + b" previd='some-id' h='0'/>")
+        heard.extend(len(conn.expect(rb"<message>.*?</message>")[0]) for _ in range(many))
+        conn.rest()
+
+    def after(conn: Conn) -> None:
+        for _ in range(many):
+            conn.say(MESSAGE)
+            conn.expect(rb"</message>")
+        conn.reset()
+
+    with client_of(after, then) as client:
+        stream = client._session.stream
+        client.on_received(xmpp.is_chat, lambda _: stream.send(large(500_000)))
+        with pytest.raises(xmpp.Disconnected):
+            client.wait(PATIENCE_S)
+        assert client.resume(PATIENCE_S)
+        until(lambda: len(heard) == many)
+        assert client.is_open
+    assert heard == [len(large(500_000))] * many
+
+
+def test_a_server_that_does_not_read_what_is_sent_again_ends_the_attempt() -> None:
+    def then(conn: Conn) -> None:
+        slow(conn)
+        conn.expect(rb"<resume [^>]*/>")
+        conn.say(b"<resumed " + SM + b" previd='some-id' h='0'/>")
+        gevent.sleep(PATIENCE_S)
+
+    def after(conn: Conn) -> None:
+        conn.say(MESSAGE)
+        conn.rest()
+
+    with client_of(after, then) as client:
+        stream = client._session.stream
+        sent = gevent.event.Event()
+
+        def answer(_: xmpp.Stanza) -> None:
+            stream.send(large(9 << 20))
+            stream.send(b"<presence/>")
+            sent.set()
+
+        client.on_received(xmpp.is_chat, answer)
+        assert sent.wait(PATIENCE_S)
+        client.cut(reset=True)
+        with pytest.raises(xmpp.ConnectTimeout, match="did not take what was sent again in time"):
+            client.resume(0.5)
+
+
+def test_a_user_waits_while_many_bytes_are_unacknowledged_and_asks_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(options.xmpp_ack_interval, "default", 10 * PATIENCE_S)
+    acknowledged: list[bool] = []
+
+    def after(conn: Conn) -> None:
+        conn.expect(rb"</message>")
+        conn.expect(rb"<r xmlns")
+        acknowledged.append(True)
+        conn.say(b"<a " + SM + b" h='1'/>")
+        conn.rest()
+
+    with client_of(after) as client:
+        client.send_chat(2, "x" * (1 << 20))
+        client.send_chat(2, "more")
+        assert acknowledged
+        assert len(sent_of(client)) == 1
+
+
+BAD = b"<a " + SM + b" h='99'/>"
+
+
+@pytest.mark.parametrize("said", [b"", b"</stream:stream>", BAD], ids=["ours", "theirs", "bad"])
+def test_what_was_handled_is_said_before_the_end(said: bytes) -> None:
+    heard: list[bytes] = []
+
+    def after(conn: Conn) -> None:
+        conn.say(MESSAGE + said)
+        conn.expect(rb"<a xmlns='urn:xmpp:sm:3' h='1'/>")
+        heard.append(conn.expect(rb"^(.*)</stream:stream>")[1])
+        if not said:
+            conn.say(b"</stream:stream>")
+        conn.rest()
+
+    with client_of(after) as client:
+        client.receive(xmpp.is_chat, timeout=PATIENCE_S)
+        client.close()
+        until(lambda: heard)
+    assert heard[0].startswith(b"<stream:error>" if said == BAD else b"")
+    assert bool(heard[0]) is (said == BAD)
+
+
+@pytest.mark.parametrize("mode", ["acks", "resume"])
+@pytest.mark.parametrize("end", ["lost", "forgotten", "cut", "dropped", "closed"])
+def test_what_a_session_that_ends_leaves_unacknowledged_is_counted_once(
+    monkeypatch: pytest.MonkeyPatch, mode: str, end: str
+) -> None:
+    monkeypatch.setattr(options.xmpp_stream_management, "default", mode)
+    unknown = count(meters.stanzas_unacknowledged)
+
+    def after(conn: Conn) -> None:
+        conn.expect(rb">1<")
+        conn.say(b"<a " + SM + b" h='1'/>" + MESSAGE)
+        conn.expect(rb"<presence/>")
+        if end == "closed":
+            idle(conn)
+        elif end in ("lost", "forgotten"):
+            conn.reset()
+        else:
+            conn.rest()
+
+    with serving(managed(after)) as server:
+        client = connect(server)
+        client.send_chat(2, "0")
+        client.send_chat(2, "1")
+        client.receive(xmpp.is_chat, timeout=PATIENCE_S)
+        client.send_presence()
+        if end in ("lost", "forgotten"):
+            with pytest.raises(xmpp.Disconnected):
+                client.wait(PATIENCE_S)
+        elif end == "cut":
+            client.cut(reset=True)
+        elif end == "closed":
+            client.close()
+        if end not in ("dropped", "forgotten"):
+            client.close()
+            client.abort()
+        del client
+    assert count(meters.stanzas_unacknowledged) - unknown == (0 if end == "closed" else 2)
+
+
+def test_what_a_user_that_does_not_come_back_leaves_unacknowledged_is_counted_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(options.xmpp_reconnect_pause, "default", 0.001)
+    unknown = count(meters.stanzas_unacknowledged)
+    served: list[Conn] = []
+    refusal = b"<failure xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><not-authorized/></failure>"
+
+    def script(conn: Conn) -> None:
+        served.append(conn)
+        if len(served) > 1:
+            conn.log_in((LOGIN[0], (LOGIN[1][0], refusal)))
+        else:
+            conn.log_in(SM_LOGIN)
+            conn.expect(rb"<presence/>")
+            conn.reset()
+
+    def live(address: str) -> None:
+        staying = xmpp.staying_connected(1, server=address, mechanism="PLAIN", resumable=True)
+        for client in staying:
+            with client:
+                client.send_presence()
+                client.wait(PATIENCE_S)
+
+    with serving(script) as server, pytest.raises(xmpp.SaslError) as raised:
+        live(server.address)
+    assert raised.traceback  # which holds the client
+    assert count(meters.stanzas_unacknowledged) == unknown + 1
 
 
 HOSTILE: dict[str, tuple[bytes, type[xmpp.XmppError]]] = {
