@@ -20,7 +20,7 @@ from amoc.base.waiting import Waiter, wait_despite_pause
 from amoc.xmpp import meters
 from amoc.xmpp.connection import causes
 from amoc.xmpp.transports.connection import OnData, OnLost, Transport
-from amoc.xmpp.transports.tcp import ignore
+from amoc.xmpp.transports.tcp import HARD_LIMIT, ignore
 from amoc.xmpp.transports.tls_context import TlsTerms
 from amoc.xmpp.transports.tls_engine import TlsEngine
 from amoc.xmpp.wire import first_bytes
@@ -48,6 +48,15 @@ class Truncated(ConnectionError):
             "it closed the connection without ending TLS (close_notify), so what it sent may be"
             " incomplete"
         )
+
+
+class NotReading(ConnectionError):
+    """The peer makes TLS itself answer on and on, and does not read the answers."""
+
+    cause = causes.NOT_READING
+
+    def __init__(self) -> None:
+        super().__init__(f"it does not read: more than {HARD_LIMIT} bytes are unsent")
 
 
 class TlsTransport:
@@ -196,6 +205,9 @@ class TlsTransport:
         except ssl.SSLError as error:
             self._flush()  # an alert, which says what we did not like
             self._end(error)
+            return
+        if engine.pending and self._below.unsent > HARD_LIMIT:  # a new key, for the peer's new key
+            self._end(NotReading())
             return
         self._flush()
         if text:

@@ -15,10 +15,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from amoc import xmpp
-from amoc.xmpp.connection import securing
+from amoc.xmpp.connection import causes, securing
 from amoc.xmpp.connection.server_url import Server
 from amoc.xmpp.connection.sockets import connected_to
-from amoc.xmpp.transports.tcp import TcpTransport
+from amoc.xmpp.transports.tcp import HARD_LIMIT, TcpTransport
 from amoc.xmpp.transports.tls import TlsTransport
 from tests.certificates import Authority
 from tests.unit.xmpp.fake import PATIENCE_S, Conn, FakeServer, TlsConn, connect, serving
@@ -102,10 +102,10 @@ def test_a_cut_does_not_end_tls() -> None:
     assert heard == [b"reset"]  # and no alert before
 
 
-def openssl_server(certificate: str) -> tuple[Any, int]:
-    """An OpenSSL server for TLS 1.2 that prints what it hears, and obeys commands; its port."""
+def openssl_server(certificate: str, version: str = "-tls1_2") -> tuple[Any, int]:
+    """An OpenSSL server that prints what it hears, and obeys commands; its port."""
     process = gevent.subprocess.Popen(
-        ["openssl", "s_server", "-accept", "127.0.0.1:0", "-cert", certificate, "-tls1_2"],
+        ["openssl", "s_server", "-accept", "127.0.0.1:0", "-cert", certificate, version],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -144,6 +144,52 @@ def test_what_is_written_in_a_renegotiation_arrives(authority: Authority) -> Non
             assert not transport.closed
             assert transport.engine.waiting == 0
             transport.close()
+    finally:
+        process.kill()
+        process.wait()
+        process.stdin.close()
+        process.stdout.close()
+
+
+class Congested(TcpTransport):
+    """A connection whose peer does not read."""
+
+    congested = False
+    written = 0
+
+    def write(self, data: bytes) -> None:
+        self.written += 1
+        super().write(data)
+
+    @property
+    def unsent(self) -> int:
+        return HARD_LIMIT + 1 if self.congested else 0
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
+def test_answers_of_tls_itself_to_a_server_that_does_not_read_are_limited(
+    authority: Authority,
+) -> None:
+    process, port = openssl_server(authority.issue("key-updates.pem"), "-tls1_3")
+    try:
+        with gevent.Timeout(PATIENCE_S):
+            server = Server("127.0.0.1", port)
+            below = Congested(connected_to(server, None, "test", 2**63))
+            transport = TlsTransport(below, securing.terms_for(1, "localhost", server))
+            transport.handshake(PATIENCE_S)
+            lost: list[Exception | None] = []
+            transport.start(lambda _: None, lost.append)
+            for congested in (False, True):
+                below.congested = congested
+                answers = below.written
+                while not lost and below.written == answers:
+                    # A new key, and a request for ours; it does not obey before it has begun.
+                    process.stdin.write(b"K\n")
+                    process.stdin.flush()
+                    gevent.sleep(0.02)
+                assert bool(lost) == congested
+            (error,) = lost
+            assert causes.of_loss(error) == causes.NOT_READING  # type: ignore[arg-type]
     finally:
         process.kill()
         process.wait()
