@@ -5,7 +5,7 @@ globalThis.window ??= globalThis;
 const { Strophe, $msg, $pres } = require('strophe.js');
 
 const heard = [0, 0];
-let gone = 0;
+const gone = new Set();
 
 function user(number) {
   const connection = new Strophe.Connection(url, { protocol: 'ws' });
@@ -24,8 +24,10 @@ function user(number) {
       }, null, 'presence');
       connection.send($pres());
     } else if (status === Strophe.Status.DISCONNECTED) {
-      console.log(`${number} heard ${heard[number]}`);
-      if (++gone === 2) process.exit(0);
+      // strophe.js may say it twice: when the server has closed the stream, and the connection.
+      if (!gone.has(number)) console.log(`${number} heard ${heard[number]}`);
+      gone.add(number);
+      if (gone.size === 2) process.exit(0);
     } else if (status === Strophe.Status.AUTHFAIL || status === Strophe.Status.CONNFAIL) {
       console.log(`${number} failed: ${status}`);
       process.exit(1);

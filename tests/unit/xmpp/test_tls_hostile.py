@@ -190,6 +190,8 @@ def test_answers_of_tls_itself_to_a_server_that_does_not_read_are_limited(
                 assert bool(lost) == congested
             (error,) = lost
             assert causes.of_loss(error) == causes.NOT_READING  # type: ignore[arg-type]
+            transport.close()
+            below.close()
     finally:
         process.kill()
         process.wait()
