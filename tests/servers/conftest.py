@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -17,9 +16,6 @@ from tests.servers.prosody import Prosody
 
 ACCOUNTS = 2100
 Connect = Callable[..., xmpp.Client]
-
-# Tests share the servers, so each takes users of its own.
-_users = itertools.count(1)
 
 
 @pytest.fixture(scope="session")
@@ -106,7 +102,7 @@ def connect(services: XmppServer) -> Connect:
     """`xmpp.connect` to a server with all services, as a user of one's own, who is available."""
 
     def call(user_id: int | None = None, **options: Any) -> xmpp.Client:
-        number = next(_users) if user_id is None else user_id
+        number = services.new_user() if user_id is None else user_id
         plain = {"server": services.address, "tls": "off", "interrupts": False}
         client = xmpp.connect(number, **{**plain, **options})
         client.send_presence()

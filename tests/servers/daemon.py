@@ -10,6 +10,7 @@ import random
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Self
@@ -146,6 +147,9 @@ class XmppServer(Daemon):
     component = "echo.localhost"
     component_secret = "s3cret"
     component_port: int
+    accounts = sys.maxsize
+    """How many accounts there are."""
+    _taken = 0
 
     @property
     def address(self) -> str:
@@ -156,6 +160,12 @@ class XmppServer(Daemon):
     def websocket(self) -> str:
         """Where WebSocket clients connect to."""
         return f"ws://127.0.0.1:{self.http_port}{self.websocket_path}"
+
+    def new_user(self) -> int:
+        """A user whom no other test has: tests share a server, and each takes users of its own."""
+        self._taken += 1
+        assert self._taken <= self.accounts, f"its {self.accounts} accounts are all taken"
+        return self._taken
 
     @property
     def bosh(self) -> str:

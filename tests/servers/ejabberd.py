@@ -85,6 +85,7 @@ class Ejabberd(XmppServer):
         With `services` it has rooms, archives, nodes and so on, which change what becomes of
         messages. With `certificates` it speaks TLS.
         """
+        self.accounts = accounts
         port, api, self.component_port, self.direct_tls_port = free_ports(4)
         self.http_port = api
         config = directory / "ejabberd.yml"

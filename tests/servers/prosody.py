@@ -101,6 +101,7 @@ class Prosody(XmppServer):
         becomes of messages. With `certificates` it speaks TLS. A lost session can be resumed for
         `resume_s`.
         """
+        self.accounts = accounts
         port, self.http_port, self.component_port, self.direct_tls_port = free_ports(4)
         _write_accounts(directory / "data" / self.domain / "accounts", accounts)
         if certificates:
