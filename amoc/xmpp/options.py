@@ -6,10 +6,10 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Final
 
+from amoc.base import tls_context
 from amoc.scenario.builtin_settings import Seconds
 from amoc.scenario.settings import setting
 from amoc.xmpp.connection.server_url import parse_servers
-from amoc.xmpp.transports import tls_context
 from amoc.xmpp.wire.bosh import MAX_REQUESTS, MAX_WAIT_S
 from amoc.xmpp.wire.mechanisms import MAX_SCRAM_ITERATIONS, MECHANISMS, PASSWORD_MECHANISMS
 

@@ -22,7 +22,7 @@ from enum import IntEnum
 from ssl import SSLError
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
-from amoc.xmpp.transports.tls_engine import TlsEngine
+from amoc.base.tls_engine import TlsEngine
 from amoc.xmppd.relay import READ, WRITE, Relayed
 
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ import gevent
 
 from amoc.base.clock import S_NS
 from amoc.base.errors import ClosedError
+from amoc.base.tls_context import TlsTerms
 from amoc.base.tracebacks import copy_of
 from amoc.base.waiting import Waiter, wait_despite_pause
 from amoc.xmpp import errors, options
@@ -24,7 +25,6 @@ from amoc.xmpp.connection.securing import secured
 from amoc.xmpp.stanza import Stanza, error_of
 from amoc.xmpp.stream import Owner, Stream
 from amoc.xmpp.transports.connection import Connection
-from amoc.xmpp.transports.tls_context import TlsTerms
 from amoc.xmpp.wire import mechanisms, sasl
 from amoc.xmpp.wire.channel_binding import NO_BINDING, NOT_OFFERED, Binding, Channel
 from amoc.xmpp.wire.elements import conditions_of

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from time import monotonic_ns
 
+from amoc.base import tls_context
 from amoc.base.clock import S_NS
 from amoc.base.errors import ScenarioError
+from amoc.base.tls_context import TlsOptions, TlsTerms
 from amoc.xmpp import options
 from amoc.xmpp.connection import server_addresses, tls_errors
 from amoc.xmpp.connection.identity import filled
 from amoc.xmpp.connection.server_url import Server
-from amoc.xmpp.transports import tls_context
 from amoc.xmpp.transports.connection import Transport
 from amoc.xmpp.transports.tls import TlsTransport
-from amoc.xmpp.transports.tls_context import TlsOptions, TlsTerms
 
 
 def terms_for(user_id: int | None, name: str, server: Server) -> TlsTerms:

@@ -8,10 +8,10 @@ import resource as limits
 from time import monotonic_ns
 
 from amoc.base.clock import S_NS
+from amoc.base.tcp import Socket, connected_socket
 from amoc.xmpp import errors
 from amoc.xmpp.connection import causes, server_addresses
 from amoc.xmpp.connection.server_url import Server
-from amoc.xmpp.transports.tcp import Socket, connected_socket
 
 
 def connected_to(server: Server, source: str | None, who: str, deadline_ns: int) -> Socket:

@@ -13,11 +13,11 @@ import gevent
 from gevent import socket
 from gevent.ssl import SSLContext
 
+from amoc.base import tls_context
+from amoc.base.tls_context import TlsOptions
 from amoc.xmpp import options, request_counts
 from amoc.xmpp.errors import UploadError
 from amoc.xmpp.receiving import Listener
-from amoc.xmpp.transports import tls_context
-from amoc.xmpp.transports.tls_context import TlsOptions
 from amoc.xmpp.wire.condition import UNDEFINED
 from amoc.xmpp.wire.namespaces import NS_UPLOAD
 from amoc.xmpp.wire.xml_text import attributes

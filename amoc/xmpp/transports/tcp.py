@@ -9,23 +9,18 @@ TLS and WebSocket are layers with the same interface between this and the stream
 
 from __future__ import annotations
 
-import errno
-import os
-import socket as constants
-from _socket import socket as Socket  # noqa: N812 - the plain one, whether patched or not
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from gevent import get_hub
 
-from amoc.base.waiting import Waiter, wait_despite_pause
+from amoc.base.tcp import Socket
+from amoc.base.waiting import Waiter
 from amoc.xmpp.transports import silence
 from amoc.xmpp.transports.connection import OnData, OnLost
 
 if TYPE_CHECKING:
     from gevent._types import _IoWatcher
-
-__all__ = ["Address", "Socket", "TcpTransport", "connected_socket"]
 
 READ_BYTES: Final = 16 << 10
 SOFT_LIMIT: Final = 64 << 10
@@ -37,73 +32,6 @@ MAX_HELD_BYTES: Final = 16 << 10
 MAX_FINAL_READS: Final = 256
 _READ: Final = 1
 _WRITE: Final = 2
-
-Address = tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]
-"""What a socket connects to, as getaddrinfo gives it."""
-
-
-def connected_socket(family: int, address: Address, source: str | None, timeout: float) -> Socket:
-    """A non-blocking TCP socket connected to `address`.
-
-    Args:
-        family: Of the address, as in the socket module.
-        address: As `socket.connect` takes it, with a number for a host.
-        source: The local address to connect from; None for the usual one.
-        timeout: How long to wait, in seconds.
-
-    Raises:
-        TimeoutError: It took longer.
-        OSError: It failed.
-    """
-    sock = Socket(family, constants.SOCK_STREAM)
-    try:
-        sock.setblocking(False)
-        sock.setsockopt(constants.IPPROTO_TCP, constants.TCP_NODELAY, 1)
-        _notice_a_dead_peer(sock)
-        if source is not None:
-            _bind(sock, source)
-        error = sock.connect_ex(address)
-        if error in (errno.EINPROGRESS, errno.EWOULDBLOCK):
-            _wait_writable(sock, timeout)
-            error = sock.getsockopt(constants.SOL_SOCKET, constants.SO_ERROR)
-        if error:
-            raise OSError(error, os.strerror(error))
-    except BaseException:
-        sock.close()
-        raise
-    return sock
-
-
-def _notice_a_dead_peer(sock: Socket) -> None:
-    # A user may wait for hours. Its wait still ends within two minutes when the server's host dies.
-    sock.setsockopt(constants.SOL_SOCKET, constants.SO_KEEPALIVE, 1)
-    for option, value in (
-        (constants.TCP_KEEPIDLE, 60),
-        (constants.TCP_KEEPINTVL, 15),
-        (constants.TCP_KEEPCNT, 4),
-        (constants.TCP_USER_TIMEOUT, 120_000),
-    ):
-        sock.setsockopt(constants.IPPROTO_TCP, option, value)
-
-
-def _bind(sock: Socket, source: str) -> None:
-    # Without this option the kernel reserves a port for all destinations at once, and runs out of
-    # them long before the connections do.
-    option = getattr(constants, "IP_BIND_ADDRESS_NO_PORT", 24)
-    sock.setsockopt(constants.IPPROTO_IP, option, 1)
-    sock.bind((source, 0))
-
-
-def _wait_writable(sock: Socket, timeout: float) -> None:
-    waiter: Waiter[bool] = Waiter()
-    watcher = get_hub().loop.io(sock.fileno(), _WRITE)
-    watcher.start(waiter.give, True)
-    try:
-        if not wait_despite_pause(waiter, timeout):
-            raise TimeoutError
-    finally:
-        watcher.stop()
-        watcher.close()
 
 
 def ignore(_: object) -> None:

@@ -15,14 +15,14 @@ from time import monotonic_ns
 
 from gevent import get_hub
 
+from amoc.base.tls_context import TlsTerms
+from amoc.base.tls_engine import TlsEngine
 from amoc.base.tracebacks import raise_without_cycle
 from amoc.base.waiting import Waiter, wait_despite_pause
 from amoc.xmpp import meters
 from amoc.xmpp.connection import causes
 from amoc.xmpp.transports.connection import OnData, OnLost, Transport
 from amoc.xmpp.transports.tcp import HARD_LIMIT, ignore
-from amoc.xmpp.transports.tls_context import TlsTerms
-from amoc.xmpp.transports.tls_engine import TlsEngine
 from amoc.xmpp.wire import first_bytes
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -103,37 +101,6 @@ def test_users_take_source_addresses_in_turn(monkeypatch: pytest.MonkeyPatch) ->
     assert server_addresses.source_for(1) is None
     monkeypatch.setattr(options.xmpp_source_addresses, "default", "127.0.0.2, 127.0.0.3")
     assert {server_addresses.source_for(user) for user in (1, 2)} == {"127.0.0.2", "127.0.0.3"}
-
-
-def test_a_number_is_no_name() -> None:
-    assert server_addresses.resolve(Server("127.0.0.1", 7), 0) == ((2, ("127.0.0.1", 7)),)
-    assert server_addresses.resolve(Server("::1", 7), 0) == ((10, ("::1", 7)),)
-
-
-def test_a_name_is_looked_up_once_for_all_who_want_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    import gevent
-
-    asked = []
-
-    def look_up(host: str, port: int, *_: object) -> list[tuple[int, int, int, str, tuple]]:
-        asked.append(host)
-        return [(2, 1, 6, "", ("127.0.0.9", port))] * 2
-
-    monkeypatch.setattr(server_addresses, "getaddrinfo", look_up)
-    server = Server("one.invalid", 5222)
-    wanting = [gevent.spawn(server_addresses.resolve, server, 10) for _ in range(20)]
-    gevent.joinall(wanting, timeout=10, raise_error=True)
-    assert {one.value for one in wanting} == {((2, ("127.0.0.9", 5222)),)}
-    assert server_addresses.resolve(server, 10) == ((2, ("127.0.0.9", 5222)),)
-    assert asked == ["one.invalid"]
-
-
-def test_a_name_that_takes_too_long_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    over = threading.Event()  # a name is looked up in a thread
-    monkeypatch.setattr(server_addresses, "getaddrinfo", lambda *_: over.wait(10) and [])
-    with pytest.raises(TimeoutError, match=r"two\.invalid"):
-        server_addresses.resolve(Server("two.invalid", 5222), 0.01)
-    over.set()
 
 
 def test_names_follow_the_patterns_unless_given(monkeypatch: pytest.MonkeyPatch) -> None:

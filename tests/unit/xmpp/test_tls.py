@@ -14,8 +14,8 @@ import pytest
 
 from amoc import xmpp
 from amoc.base.errors import ScenarioError
+from amoc.base.tls_context import MAX_SESSIONS, Sessions
 from amoc.xmpp import meters, options
-from amoc.xmpp.transports.tls_context import MAX_SESSIONS, Sessions
 from tests.certificates import Authority
 from tests.unit.xmpp.fake import (
     HEADER,

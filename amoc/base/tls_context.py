@@ -21,7 +21,7 @@ VERSIONS: Final = {
     "1.2": ssl.TLSVersion.TLSv1_2,
     "1.3": ssl.TLSVersion.TLSv1_3,
 }
-"""What xmpp_tls_minimum_version may be."""
+"""What the oldest version of TLS that is accepted may be."""
 
 
 class TlsOptions(NamedTuple):
