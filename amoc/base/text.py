@@ -10,7 +10,7 @@ from amoc.base.clock import S_NS
 
 MAX_LINE = 1 << 16
 """Longer text without a line break is passed on as it is."""
-_NUMBER = re.compile(r"0x[0-9a-fA-F]+|\d+")
+NUMBER = re.compile(r"0x[0-9a-fA-F]+|\d+")
 
 
 class LineSplitter:
@@ -86,7 +86,7 @@ def printable(text: str, keep: str = "") -> str:
 
 def numberless(text: str) -> str:
     """`text` with ``#`` for each number."""
-    return _NUMBER.sub("#", text)
+    return NUMBER.sub("#", text)
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:

@@ -273,18 +273,19 @@ class OpenGate:
 
     Attributes:
         is_open: Whether `wait` returns at once.
+        waiting: Those that wait, in the order in which they came.
     """
 
-    __slots__ = ("_waiting", "is_open")
+    __slots__ = ("is_open", "waiting")
 
     def __init__(self) -> None:
         self.is_open = True
-        self._waiting: dict[Waiter[None], None] = {}
+        self.waiting: dict[Waiter[None], None] = {}
 
     def open(self) -> None:
         """Open it; those that wait go on at the loop's next turn."""
         self.is_open = True
-        for waiter in self._waiting:
+        for waiter in self.waiting:
             if not waiter.done:
                 waiter.set(None)
                 get_hub().loop.run_callback(waiter.wake)
@@ -312,8 +313,8 @@ class OpenGate:
         if self.is_open:
             return True
         waiter: Waiter[None] = Waiter()
-        self._waiting[waiter] = None
+        self.waiting[waiter] = None
         try:
             return by(waiter, timeout)
         finally:
-            self._waiting.pop(waiter, None)
+            self.waiting.pop(waiter, None)

@@ -69,6 +69,11 @@ class ControlServer:
         self._serving = Pool(MAX_CONNECTIONS)
         self._busy: set[object] = set()
 
+    @property
+    def connections(self) -> int:
+        """How many are served now."""
+        return len(self._serving)
+
     def start(self) -> None:
         """Begin to take commands.
 

@@ -71,6 +71,8 @@ class Groups:
 
     Attributes:
         operations: What scenarios may ask for, see `amoc.ipc.rpc`.
+        started: Coordinators, by name.
+        ended: Those that were stopped and have groups to run.
     """
 
     def __init__(
@@ -92,9 +94,9 @@ class Groups:
         self._seed = seed
         self._operator = operator or Operator()
         self._now = now
-        self._coordinators: dict[str, Started] = {}
+        self.started: dict[str, Started] = {}
         self._incarnations: dict[str, int] = {}
-        self._ended: set[Started] = set()
+        self.ended: set[Started] = set()
         self._stopped_inits: list[tuple[str, int]] = []
         self._runs = GroupRuns(post, self._forget)
         self._lost: dict[tuple[str, int], int] = {}
@@ -113,8 +115,8 @@ class Groups:
         }
 
     def __repr__(self) -> str:
-        acting = sum(one.acting for one in self._coordinators.values())
-        return f"<groups of {len(self._coordinators)} coordinators, {acting} to be run>"
+        acting = sum(one.acting for one in self.started.values())
+        return f"<groups of {len(self.started)} coordinators, {acting} to be run>"
 
     # What scenarios ask for.
 
@@ -130,17 +132,17 @@ class Groups:
         timeout_ns = None if timeout_s is None else round(timeout_s * S_NS)
         known_shapes = [Shape(*shape) for shape in shapes]
         new = Started(name, known_shapes, timeout_ns, scope, functions, self._seed)
-        known = self._coordinators.get(name)
+        known = self.started.get(name)
         if known is not None:
             if origin is None and known.same_as(new):
                 return known.incarnation  # init() of another node
             raise ScenarioError(f"coordinator {name} is already started")
-        if len(self._coordinators) >= MAX_COORDINATORS:
+        if len(self.started) >= MAX_COORDINATORS:
             raise ScenarioError(
                 f"there may be {MAX_COORDINATORS:,} coordinators at a time, {name} is one more"
             )
         new.incarnation = self._incarnations[name] = self._incarnations.get(name, 0) + 1
-        self._coordinators[name] = new
+        self.started[name] = new
         for worker in self._runs:
             self._announce(worker, new)
         _log.info("coordinator %s is started", name)
@@ -163,8 +165,8 @@ class Groups:
     def _stop(self, _origin: WorkerId | None, name: str, wait: bool = False) -> Later | None:
         one = self._known(name)
         one.stopped = True
-        del self._coordinators[name]
-        self._ended.add(one)
+        del self.started[name]
+        self.ended.add(one)
         for worker in self._runs:
             self._post(worker, CoordinatorStopped(name, one.incarnation, forget=False))
         done = self._end_batches(one, STOP)
@@ -181,7 +183,7 @@ class Groups:
 
     def states(self) -> list[CoordinatorState]:
         """How each coordinator is."""
-        return [one.state() for one in self._coordinators.values()]
+        return [one.state() for one in self.started.values()]
 
     def barriers(self) -> dict[str, tuple[int, int]]:
         """For each barrier where somebody waits, how many do and for how many they wait."""
@@ -189,14 +191,14 @@ class Groups:
 
     def regrets(self) -> list[str]:
         """What was not done, for the end of the run: a line for each coordinator."""
-        everything = [*self._coordinators.values(), *self._ended]
+        everything = [*self.started.values(), *self.ended]
         lines = [*self._said, *(one.regrets() for one in everything)]
         if self._late:
             lines.append(f"{counted(self._late, 'add')} came after the coordinator was stopped")
         return [line for line in lines if line]
 
     def _known(self, name: str) -> Started:
-        one = self._coordinators.get(name)
+        one = self.started.get(name)
         if one is None:
             ended = " again" if name in self._incarnations else ""
             raise ScenarioError(f"coordinator {name} must be started{ended} before it is used")
@@ -210,10 +212,10 @@ class Groups:
             return
         for name, incarnation in self._stopped_inits:
             self._post(origin, CoordinatorStopped(name, incarnation, forget=True))
-        for one in self._ended:
+        for one in self.ended:
             self._announce(origin, one)
             self._post(origin, CoordinatorStopped(one.name, one.incarnation, forget=False))
-        for one in self._coordinators.values():
+        for one in self.started.values():
             self._announce(origin, one)
         self._runs.up(origin)
         self._runs.send()
@@ -221,7 +223,7 @@ class Groups:
     def worker_lost(self, origin: WorkerId) -> None:
         """A worker is gone: what it had not run goes elsewhere, what it had added is dropped."""
         self._lost[origin.node, origin.worker] = origin.incarnation
-        for one in self._coordinators.values():
+        for one in self.started.values():
             one.drop(origin)
         self._barriers.worker_lost(origin)
         for name in self._runs.lost(origin):
@@ -259,7 +261,7 @@ class Groups:
     # Adds become groups.
 
     def _take(self, origin: WorkerId, record: CoordinatorAdds) -> None:
-        one = self._coordinators.get(record.name)
+        one = self.started.get(record.name)
         if one is None or one.incarnation != record.incarnation:
             self._late += len(record.ids)
             return
@@ -311,7 +313,7 @@ class Groups:
         """In how many seconds `tick` has something to do; None when that is not known yet."""
         due = [
             batches.due_ns
-            for one in self._coordinators.values()
+            for one in self.started.values()
             for batches in one.batches.values()
             if batches.due_ns is not None
         ]
@@ -325,7 +327,7 @@ class Groups:
         if self._clock.since_ns:
             return
         at_ns = self._clock.run_ns()
-        for one in self._coordinators.values():
+        for one in self.started.values():
             for batches in one.batches.values():
                 groups = batches.expire(at_ns)
                 if groups:
@@ -348,7 +350,7 @@ class Groups:
 
     def _forget(self, one: Started) -> None:
         """A stopped coordinator has run everything."""
-        self._ended.discard(one)
+        self.ended.discard(one)
         if len(self._said) < MAX_SAID:
             self._said.append(one.regrets())
         if one.functions is None:

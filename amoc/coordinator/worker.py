@@ -117,7 +117,9 @@ class Actions:
         barriers: Where users wait for each other.
         room: Open while there is room for what goes to the controller.
         alone: Whether the controller's end is in this process, so that any function will do.
-        idle: Runners that have nothing to do.
+        plans: What to run for a group, by name and incarnation of its coordinator.
+        runners: How many greenlets run groups, or have nothing to do.
+        idle: Those that have nothing to do.
         report: Told what actions raise.
     """
 
@@ -146,21 +148,21 @@ class Actions:
         self._outbox = outbox
         self.report = report
         self._packer = codec.packer()
-        self._plans: dict[tuple[str, int], list[Item]] = {}
+        self.plans: dict[tuple[str, int], list[Item]] = {}
         self._adding: dict[str, _Adding] = {}
         self._gathered: list[_Adding] = []
         self._queue: deque[tuple[int, str, int, Sequence[PartFields]]] = deque()
         self._acted: list[int] = []
-        self._runners = 0
+        self.runners = 0
         self._turn_due = False
         self._delay = metrics.built_in(metrics.Timer, "coordinator_action_delay")
         for name, incarnation, items, taking in init_plans.plans():
-            self._plans[name, incarnation] = items
+            self.plans[name, incarnation] = items
             if taking:
                 self._adding[name] = _Adding(name, incarnation)
 
     def __repr__(self) -> str:
-        busy = self._runners - len(self.idle)
+        busy = self.runners - len(self.idle)
         return f"<actions of {self.worker}: {len(self._queue)} groups to run, {busy} running>"
 
     def is_acting(self) -> bool:
@@ -253,7 +255,7 @@ class Actions:
 
     def learn(self, name: str, incarnation: int, items: list[Item]) -> None:
         """A coordinator was started; `items` are its plan."""
-        self._plans.setdefault((name, incarnation), items)
+        self.plans.setdefault((name, incarnation), items)
         adding = self._adding.get(name)
         if adding is None or adding.incarnation < incarnation:
             self._adding[name] = _Adding(name, incarnation)
@@ -264,7 +266,7 @@ class Actions:
             self._put_adds(adding)  # the controller says what becomes of them
             del self._adding[name]
         if forget:
-            self._plans.pop((name, incarnation), None)
+            self.plans.pop((name, incarnation), None)
 
     # Groups are run.
 
@@ -283,8 +285,8 @@ class Actions:
             return
         if self.idle:
             runner = self.idle.pop()
-        elif self._runners < MAX_RUNNERS:
-            self._runners += 1
+        elif self.runners < MAX_RUNNERS:
+            self.runners += 1
             runner = _Runner(self)
         else:
             return  # the next one that is free goes on
@@ -321,7 +323,7 @@ class Actions:
 
     def _run_group(self, name: str, incarnation: int, parts: Sequence[PartFields]) -> None:
         """Run a group; whatever happens is its failure, for a runner must outlive it."""
-        items = self._plans.get((name, incarnation))
+        items = self.plans.get((name, incarnation))
         failed = partial(self._failed, name)
         for one in parts:
             guard.call(failed, self._run_part, name, items, GroupPart(*one), failed)

@@ -93,7 +93,7 @@ class _Kind(NamedTuple):
     advice: str
 
 
-_KINDS = {
+KINDS = {
     **{
         one.what: _Kind(one.limit, "s" if one.unit == "s" else "share", one.finding, one.advice)
         for one in (*WORKER.values(), *NODE.values())
@@ -183,11 +183,12 @@ class Health:
     Attributes:
         limits: What is too much.
         seconds: How many have counted.
+        past: What was seen of each kind of trouble, by where and what.
     """
 
     limits: Limits = field(default_factory=Limits)
     seconds: float = 0.0
-    _past: dict[tuple[str, str], _Past] = field(default_factory=dict)
+    past: dict[tuple[str, str], _Past] = field(default_factory=dict)
     _latest: deque[Point] = field(default_factory=lambda: deque(maxlen=SMOOTHED))
 
     def take(self, point: Point) -> list[str]:
@@ -205,12 +206,12 @@ class Health:
         self._latest.append(point)
         for where, what, value, worker in _figures(self._latest):
             limit = self._limit(what)
-            past = self._past.get((where, what))
+            past = self.past.get((where, what))
             if value < limit:
                 if past is not None:
                     past.row_s = 0.0
                 continue
-            past = past or self._past.setdefault((where, what), _Past())
+            past = past or self.past.setdefault((where, what), _Past())
             past.note(point, value, worker)
             if not past.spoken and past.row_s >= self.limits.spoken_s:
                 past.spoken = True
@@ -225,14 +226,14 @@ class Health:
                 what=what,
                 limit=self._limit(what),
                 worst=round(past.worst, 6),
-                unit=_KINDS[what].unit,
+                unit=KINDS[what].unit,
                 seconds=round(past.seconds, 3),
                 from_s=round(past.from_s, 3),
                 to_s=round(past.to_s, 3),
                 text=self._sentence(where, what, past),
                 advice=self._advice(what, past),
             )
-            for (where, what), past in self._past.items()
+            for (where, what), past in self.past.items()
             if self._long_enough(past)
         ]
         return sorted(found, key=lambda one: -one["seconds"])
@@ -240,7 +241,7 @@ class Health:
     @property
     def limited(self) -> bool:
         """Whether the run's figures are those of its generator."""
-        return any(map(self._long_enough, self._past.values()))
+        return any(map(self._long_enough, self.past.values()))
 
     def to_json(self) -> HealthPart:
         """What the summary says under ``health``."""
@@ -248,7 +249,7 @@ class Health:
         return {"limited": bool(findings), "findings": findings}
 
     def _limit(self, what: str) -> float:
-        limit: float = getattr(self.limits, _KINDS[what].limit)
+        limit: float = getattr(self.limits, KINDS[what].limit)
         return limit
 
     def _long_enough(self, past: _Past) -> bool:
@@ -258,7 +259,7 @@ class Health:
         return often or past.longest_row_s >= limits.in_a_row_s
 
     def _sentence(self, where: str, what: str, past: _Past) -> str:
-        kind = _KINDS[what]
+        kind = KINDS[what]
         said = kind.finding.format(worst=_text(past.worst, kind.unit))
         return (
             f"{where}: {said}, above the limit of {_text(self._limit(what), kind.unit)}"
@@ -268,14 +269,14 @@ class Health:
     def _advice(self, what: str, past: _Past) -> str:
         """What to do; of lateness by what the worker did in these seconds."""
         if what not in _LATE:
-            return _KINDS[what].advice
+            return KINDS[what].advice
         cpu, waits, gc = (one / past.seconds for one in (past.cpu_s, past.cpu_wait_s, past.gc_s))
         if gc >= self.limits.gc:
-            return f"caused by garbage collection: {_KINDS['garbage collection'].advice}"
+            return f"caused by garbage collection: {KINDS['garbage collection'].advice}"
         if waits >= 0.25 and waits > cpu:
-            return f"caused by CPU wait: {_KINDS['cpu wait'].advice}"
+            return f"caused by CPU wait: {KINDS['cpu wait'].advice}"
         if cpu + waits >= 0.8:
-            return f"caused by its own CPU use: {_KINDS['cpu'].advice}"
+            return f"caused by its own CPU use: {KINDS['cpu'].advice}"
         return "a user blocked its event loop: see the lines that are reported as blocking"
 
 

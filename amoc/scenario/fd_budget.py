@@ -10,7 +10,7 @@ from amoc.base.errors import ResourceError
 RESERVED_FDS = 100
 """Descriptors that a worker needs for itself: its link to the node, logs, libraries, spare ones."""
 
-_per_user: dict[str, int | Callable[[], int]] = {}
+declared: dict[str, int | Callable[[], int]] = {}
 
 
 def needs_fds(module: str, per_user: int | Callable[[], int]) -> None:
@@ -20,12 +20,12 @@ def needs_fds(module: str, per_user: int | Callable[[], int]) -> None:
         module: Its name.
         per_user: The number, or what says it once the settings have their values.
     """
-    _per_user[module] = per_user
+    declared[module] = per_user
 
 
 def fds_per_user() -> int:
     """Descriptors that each user needs, for all modules that were imported."""
-    return sum(one if isinstance(one, int) else one() for one in _per_user.values())
+    return sum(one if isinstance(one, int) else one() for one in declared.values())
 
 
 def check_fds(users: int, processes: int, per_user: int, limit: int, what: str = "worker") -> None:

@@ -9,10 +9,10 @@ process, and what is forked from it.
 
 from __future__ import annotations
 
-import inspect
 import sys
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, NoReturn, TypeAlias, TypeVar, cast
@@ -21,7 +21,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from amoc.base import guard, redaction
 from amoc.base.errors import Error, ScenarioError, SettingError
-from amoc.base.signatures import takes
+from amoc.scenario.setting_faults import faults
 
 T = TypeVar("T")
 
@@ -199,7 +199,8 @@ def setting(
     caller = sys._getframe(1)
     where = f"{caller.f_code.co_filename}:{caller.f_lineno}"
     module = caller.f_globals["__name__"]
-    for problem in _faults(default, description, verify, update, parse, type):
+    has_type = type is not None or not (default is MISSING or default is None)
+    for problem in faults(description, verify, update, parse, has_type):
         _fault(module, f"{problem} ({where})")
     if type is None:
         type = default.__class__
@@ -208,35 +209,6 @@ def setting(
     )
     _state.declared.append(declared)
     return declared
-
-
-def _faults(
-    default: object,
-    description: object,
-    verify: object,
-    update: object,
-    parse: object,
-    type: TypeForm,
-) -> Iterator[str]:
-    """What is wrong with a declaration."""
-    if not description or not isinstance(description, str):
-        yield "a setting needs a description as its second argument"
-    if type is None and (default is MISSING or default is None):
-        yield "a setting without a default needs type="
-    if not callable(update) and update not in ("read-only", "free"):
-        yield f"update= must be 'read-only', 'free' or a function, got {update!r}"
-    if parse is not None and not callable(parse):
-        yield f"parse= must be a function of the text, got {parse!r}"
-    for name, function, wanted in (
-        ("verify", verify, ("value",)),
-        ("update", update, ("old", "new")),
-        ("parse", parse, ("text",)),
-    ):
-        if callable(function) and not takes(function, len(wanted)):
-            yield (
-                f"the function of {name}= must take ({', '.join(wanted)}), got"
-                f" {getattr(function, '__qualname__', function)}{inspect.signature(function)}"
-            )
 
 
 def _fault(module: str, problem: str) -> None:
@@ -294,6 +266,17 @@ class _State:
 
 
 _state = _State()
+
+
+@contextmanager
+def separate(*declared: AnySetting) -> Iterator[None]:
+    """Within the block there are no settings but `declared` and those declared in it: for tests."""
+    global _state
+    before, _state = _state, _State(list(declared))
+    try:
+        yield
+    finally:
+        _state = before
 
 
 def declared(modules: Mapping[str, types.ModuleType] | None = None) -> list[AnySetting]:

@@ -30,15 +30,16 @@ class Mailbox:
 
     Attributes:
         size: What they took on the wire, in bytes.
+        waiter: Its owner, while that waits.
     """
 
-    __slots__ = ("_messages", "_sizes", "_waiter", "size")
+    __slots__ = ("_messages", "_sizes", "size", "waiter")
 
     def __init__(self) -> None:
         self.size = 0
         self._messages: deque[object] = deque()
         self._sizes: deque[int] = deque()
-        self._waiter: Waiter[None] | None = None
+        self.waiter: Waiter[None] | None = None
 
     def __len__(self) -> int:
         return len(self._messages)
@@ -50,7 +51,7 @@ class Mailbox:
         self._messages.append(message)
         self._sizes.append(size)
         self.size += size
-        waiter = self._waiter
+        waiter = self.waiter
         if waiter is not None and not waiter.done:
             waiter.set(None)
             get_hub().loop.run_callback(waiter.wake)  # not now: who puts may be the hub
@@ -81,12 +82,12 @@ class Mailbox:
                     looked_at += 1
                 if begun_ns:
                     left_s = timeout - (pause.run_ns() - begun_ns) / S_NS
-            waiter = self._waiter = Waiter()
+            waiter = self.waiter = Waiter()
             try:
                 if left_s < 0 or not wait(waiter, left_s):
                     raise MailTimeout(_missed(timeout, match, len(messages)))
             finally:
-                self._waiter = None
+                self.waiter = None
 
 
 def _missed(timeout: float, match: Match | None, others: int) -> str:

@@ -1,7 +1,7 @@
 """The server as a whole: the listening socket, all connections, and what a loop turn does.
 
 Everything runs in the callbacks of one gevent loop, in one thread: there is nothing to lock, and no
-greenlet at all. A turn of the loop reads and routes what has come, then `_flush()` sends what that
+greenlet at all. A turn of the loop reads and routes what has come, then `flush()` sends what that
 gave, then the loop waits. Deadlines are checked four times a second.
 """
 
@@ -177,11 +177,11 @@ class Server:
         if fronts:
             self._fronts = Fronts(self.loop, fronts, self._welcome)
             self._accepting = True  # they do
-        self._tick()
+        self.tick()
         self._flusher = self.loop.prepare()
-        self._flusher.start(self._flush)
+        self._flusher.start(self.flush)
         self._ticker = self.loop.timer(_TICK_S, _TICK_S)
-        self._ticker.start(self._tick)
+        self._ticker.start(self.tick)
 
     def stop(self, timeout: float = 2.0) -> None:
         """End every stream with system-shutdown, and return when all are closed.
@@ -197,7 +197,7 @@ class Server:
         self._socket = None
         for transport in list(self._transports):
             transport.session.fail("system-shutdown")
-        self._flush()
+        self.flush()
         if self._transports:
             self._empty.wait(timeout)
         for transport in list(self._transports):
@@ -299,7 +299,8 @@ class Server:
         self._accepting = False
         self._acceptor.stop()
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Send what the turn of the loop that ends has made to be sent."""
         # Flushing may close a transport, which writes to others; each closes once, so this ends.
         while self.dirty or self.choked:
             choked, self.choked = self.choked, []
@@ -311,7 +312,8 @@ class Server:
         if self._fronts is not None:
             self._fronts.flush()
 
-    def _tick(self) -> None:
+    def tick(self) -> None:
+        """See whose time is up, and accept again where descriptors had run out."""
         now = now_ns()
         # All clocks first: what is ended below is given its time to linger from now on.
         slow_logins, slow_stanzas = self.logging_in.tick(now), self.mid_stanza.tick(now)

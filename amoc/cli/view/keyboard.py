@@ -92,6 +92,11 @@ class Keyboard:
             signal.signal(signum, handler)
         self._handlers.clear()
 
+    @property
+    def reading(self) -> bool:
+        """Whether keys are awaited, or the terminal to become ours."""
+        return self._task is not None and not self._task.dead
+
     def restore(self) -> None:
         """Restore the terminal; may be called at any time."""
         before, self._before = self._before, None

@@ -47,11 +47,15 @@ _STYLE = {"info": "cyan", "warning": "yellow", "error": "bold red", "trace": "di
 
 
 class LiveView:
-    """Shows a run on the terminal, or line by line where there is none."""
+    """Shows a run on the terminal, or line by line where there is none.
+
+    Attributes:
+        console: Where.
+    """
 
     def __init__(self, console: Console) -> None:
         """Show on `console`; its being a terminal decides how."""
-        self._console = console
+        self.console = console
         self._status = Status()
         self._live: Live | None = None
         self._task: gevent.Greenlet[[], None] | None = None
@@ -77,8 +81,8 @@ class LiveView:
             self._live.update(self.drawn(), refresh=True)
 
     def __enter__(self) -> Self:
-        if self._console.is_terminal and not self._console.is_dumb_terminal:
-            self._live = Live(console=self._console, auto_refresh=False, transient=True)
+        if self.console.is_terminal and not self.console.is_dumb_terminal:
+            self._live = Live(console=self.console, auto_refresh=False, transient=True)
             self._live.start()
         self._task = gevent.spawn(self._run)
         return self
@@ -93,14 +97,14 @@ class LiveView:
 
     def line(self, text: str) -> None:
         """Show a line of output of the run's processes."""
-        self._console.print(Text.from_ansi(text), soft_wrap=True)
+        self.console.print(Text.from_ansi(text), soft_wrap=True)
 
     def event(self, level: str, text: str) -> None:
         """Show an event, without control characters, since it may quote a target's answer."""
         shown = printable(text, keep="\n") if level == "trace" else f"amoc: {printable(text)}"
         # Lines are wrapped between words on a terminal, and left alone in a file.
-        whole = level == "trace" or not self._console.is_terminal
-        self._console.print(Text(shown, style=_STYLE.get(level, "")), soft_wrap=whole)
+        whole = level == "trace" or not self.console.is_terminal
+        self.console.print(Text(shown, style=_STYLE.get(level, "")), soft_wrap=whole)
 
     def _run(self) -> None:
         beat_s = REFRESH_S if self._live is not None else PLAIN_LINE_S
@@ -109,7 +113,7 @@ class LiveView:
             if self._live is not None:
                 self.refresh()
             elif self._status.state in (State.RUNNING, State.PAUSED, State.STOPPING):
-                self._console.print(Text(self.plain_line()), soft_wrap=True)
+                self.console.print(Text(self.plain_line()), soft_wrap=True)
 
     def plain_line(self) -> str:
         """The run in one line."""
@@ -137,7 +141,7 @@ class LiveView:
     def drawn(self) -> RenderableType:
         """The tables that fit, the most important first, and a line that names the others."""
         # The last line of the window stays free, or each refresh would scroll it.
-        height, width = self._console.height - 1, self._console.width
+        height, width = self.console.height - 1, self.console.width
         head, foot = self._head(), self._foot()
         if self._overlay:
             foot = [Text(CLOSE, style="dim")]
@@ -163,7 +167,7 @@ class LiveView:
     def _over(self, width: int, room: int) -> list[Text]:
         """What is shown in the place of the tables, wrapped, in `room` lines at the most."""
         texts = [Text(printable(line)) for line in self._overlay]
-        wrapped = [part for text in texts for part in text.wrap(self._console, width)]
+        wrapped = [part for text in texts for part in text.wrap(self.console, width)]
         if len(wrapped) <= room:
             return wrapped
         more = len(wrapped) - room + 1

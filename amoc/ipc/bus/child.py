@@ -16,7 +16,7 @@ import zmq
 from amoc.base.clock import S_NS, now_ns
 from amoc.base.errors import PeerError
 from amoc.base.waiting import Notify, OpenGate
-from amoc.ipc.bus.end import MAX_BATCHES, MAX_UNACKED, OWN, WELCOME, End, endpoints
+from amoc.ipc.bus.end import MAX_BATCHES, MAX_UNACKED, OWN, WELCOME, End, endpoints, send_nowait
 from amoc.ipc.bus.report_queue import ReportQueue, pack_batch
 from amoc.ipc.messages.codec import UNPACKABLE, Codec, culprit, unpack
 from amoc.ipc.messages.lifecycle import Hello, Note, Output
@@ -39,15 +39,6 @@ MAX_REFUSED = 50
 """Parts of reports that cannot be packed, of which each is told."""
 ROOM_S = 1.0
 """How long `Child.report` waits while it is crowded."""
-
-
-def _send(socket: zmq.Socket[bytes], data: bytes) -> bool:
-    """Whether there was room for `data` in the queue."""
-    try:
-        socket.send(data, zmq.NOBLOCK)
-    except zmq.Again:
-        return False
-    return True
 
 
 _C = TypeVar("_C")
@@ -122,10 +113,12 @@ class Child(End, Generic[_C, _R]):
         pause_s, next_hello = HELLO_S, 0
         while (now := now_ns()) < deadline:
             if now >= next_hello:
-                _send(self._speaks, hello)  # where there is no room, hellos enough wait already
+                send_nowait(
+                    self._speaks, hello
+                )  # where there is no room, hellos enough wait already
                 next_hello = now + int(pause_s * S_NS)
                 pause_s = min(2 * pause_s, MAX_HELLO_S)
-            self._reader.wait(max(0, next_hello - now) / S_NS)
+            self.reader.wait(max(0, next_hello - now) / S_NS)
             try:
                 message = self._hears.recv(zmq.NOBLOCK)
             except zmq.Again:
@@ -154,7 +147,7 @@ class Child(End, Generic[_C, _R]):
         Raises:
             PeerError: A command cannot be read. None may be left out, so there is no going on.
         """
-        for message in self._reader.messages():
+        for message in self.reader.messages():
             if message is None:
                 yield None
                 continue
@@ -186,6 +179,10 @@ class Child(End, Generic[_C, _R]):
     def crowded(self) -> bool:
         """Whether so much is held back that what can be left out should be."""
         return self._crowded
+
+    def backlog(self) -> int:
+        """How many reports are held back."""
+        return len(self._reports)
 
     def report(self, record: _R) -> None:
         """Report `record` within `BATCH_S`; for those that can wait a little.
@@ -286,7 +283,7 @@ class Child(End, Generic[_C, _R]):
         leave has a deadline, and after `STALL_NS` nothing is added that can be left out.
         """
         stalls_ns = now_ns() + STALL_NS
-        while not _send(self._speaks, data):
+        while not send_nowait(self._speaks, data):
             if now_ns() >= stalls_ns and not self._stalled:
                 self._stalled = True
                 self._weigh()

@@ -43,6 +43,15 @@ def endpoints(directory: str) -> tuple[str, str]:
     return f"ipc://{directory}/commands", f"ipc://{directory}/reports"
 
 
+def send_nowait(socket: zmq.Socket[bytes], data: bytes) -> bool:
+    """Whether there was room for `data` in the queue."""
+    try:
+        socket.send(data, zmq.NOBLOCK)
+    except zmq.Again:
+        return False
+    return True
+
+
 class SocketReader:
     """Waits until a socket may have something to read.
 
@@ -70,13 +79,14 @@ class SocketReader:
         """Wait for something to read, for the next tick, or for `timeout_s`."""
         if self._closed:
             return
-        self._watcher.start(self._hear)
+        self._watcher.start(self.hear)
         if not self._ticking:
             self._ticking = True
             self._ticks.start(self._bell.ring)
         self._bell.wait(timeout_s)
 
-    def _hear(self) -> None:
+    def hear(self) -> None:
+        """The socket may have something: wake who waits, and watch no more until the next wait."""
         self._watcher.stop()
         self._bell.ring()
 
@@ -99,7 +109,11 @@ class SocketReader:
 
 
 class End:
-    """A socket to send with, one to receive with, and their end."""
+    """A socket to send with, one to receive with, and their end.
+
+    Attributes:
+        reader: Waits for what comes.
+    """
 
     def __init__(
         self,
@@ -112,7 +126,7 @@ class End:
         for socket, (_, most) in ((self._speaks, speaking), (self._hears, hearing)):
             socket.set_hwm(most)
             socket.linger = LINGER_MS
-        self._reader = SocketReader(self._hears)
+        self.reader = SocketReader(self._hears)
 
     def __enter__(self) -> Self:
         return self
@@ -122,6 +136,6 @@ class End:
 
     def close(self) -> None:
         """Hear no more, and let what was said leave within `LINGER_MS`."""
-        self._reader.close()
+        self.reader.close()
         self._hears.close(0)
         self._speaks.close()

@@ -131,9 +131,10 @@ class Parent(End, Generic[_C, _R]):
         packed = pack([line.sent, data])
         line.unacked.append((line.sent, packed))
         line.unacked_bytes += len(packed)
-        self._publish(child, packed)
+        self.publish(child, packed)
 
-    def _publish(self, child: str, data: bytes) -> None:
+    def publish(self, child: str, data: bytes) -> None:
+        """Publish a numbered command, packed, whether or not it was published before."""
         # One frame: a second would cost another 10 µs, and topics are matched as prefixes.
         self._speaks.send(f"{child}.".encode() + data)
 
@@ -152,7 +153,7 @@ class Parent(End, Generic[_C, _R]):
 
         In place of one that cannot be read there is a `Note` that names what came.
         """
-        for message in self._reader.messages():
+        for message in self.reader.messages():
             self._resend()
             if message is None:
                 yield None
@@ -196,7 +197,7 @@ class Parent(End, Generic[_C, _R]):
             if self._holding:
                 self._send(child, line, True)
         elif line.unacked and line.unacked[0][0] == 1:
-            self._publish(child, line.unacked[0][1])  # it subscribed after we had said it
+            self.publish(child, line.unacked[0][1])  # it subscribed after we had said it
 
     def _resend(self) -> None:
         now = now_ns()
@@ -211,7 +212,7 @@ class Parent(End, Generic[_C, _R]):
         line.moved_ns = now_ns()
         size = 0
         for number, data in islice(line.unacked, MAX_RESENT):
-            self._publish(child, data)
+            self.publish(child, data)
             line.resent = number
             size += len(data)
             if size >= MAX_RESENT_BYTES:

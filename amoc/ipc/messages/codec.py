@@ -25,11 +25,15 @@ M = TypeVar("M")
 
 
 class Codec(Generic[M]):
-    """Packs and reads the messages that go one way over one link."""
+    """Packs and reads the messages that go one way over one link.
+
+    Attributes:
+        kinds: Their types, by name.
+    """
 
     def __init__(self, kinds: object) -> None:
         """Know the messages of `kinds`: a message type, or a union of them."""
-        self._kinds: dict[object, Any] = {
+        self.kinds: dict[object, Any] = {
             getattr(kind, "__name__", ""): kind for kind in get_args(kinds) or (kinds,)
         }
 
@@ -47,10 +51,10 @@ class Codec(Generic[M]):
         """
         try:
             if type(data) is bytes:
-                message: M = self._kinds["Envelope"](data)
+                message: M = self.kinds["Envelope"](data)
             else:
                 name, *fields = data
-                message = self._kinds[name](*fields)
+                message = self.kinds[name](*fields)
         except (TypeError, ValueError, KeyError):
             raise PeerError(f"expected a known message, got {str(data)[:80]!r}") from None
         return message

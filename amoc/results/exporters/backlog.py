@@ -83,7 +83,11 @@ class PointBacklog:
 
 
 class ChunkBacklog:
-    """Chunks that wait to be delivered."""
+    """Chunks that wait to be delivered.
+
+    Attributes:
+        sent: What went out last, and may have to go once more.
+    """
 
     def __init__(self, most_bytes: int, repeat_bytes: int = 0) -> None:
         """Hold what waits, and what went out last.
@@ -99,7 +103,7 @@ class ChunkBacklog:
         self._waiting: deque[Chunk] = deque()
         self._repeat_bytes = repeat_bytes
         self._sent_bytes = 0
-        self._sent: deque[bytes] = deque()
+        self.sent: deque[bytes] = deque()
         self._out: Chunk | None = None
 
     def __len__(self) -> int:
@@ -124,10 +128,10 @@ class ChunkBacklog:
         if self._out is None:
             return
         data, self._out = self._out.data, None
-        self._sent.append(data)
+        self.sent.append(data)
         self._sent_bytes += len(data)
-        while self._sent and self._sent_bytes - len(self._sent[0]) >= self._repeat_bytes:
-            self._sent_bytes -= len(self._sent.popleft())
+        while self.sent and self._sent_bytes - len(self.sent[0]) >= self._repeat_bytes:
+            self._sent_bytes -= len(self.sent.popleft())
 
     def refused(self) -> None:
         """What was under way was rejected."""
@@ -140,8 +144,8 @@ class ChunkBacklog:
         if self._out is not None:
             self._put_first(self._out)
             self._out = None
-        while self._sent:
-            self._put_first(Chunk(self._sent.pop(), True))
+        while self.sent:
+            self._put_first(Chunk(self.sent.pop(), True))
         self._sent_bytes = 0
         self._cut()
         return True

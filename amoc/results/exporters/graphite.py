@@ -99,7 +99,11 @@ def _look(line: gsocket.socket) -> None:
 
 
 class Graphite(Exporter):
-    """Sends each point to carbon; annotations are the business of graphite-web."""
+    """Sends each point to carbon; annotations are the business of graphite-web.
+
+    Attributes:
+        chunks: What waits for carbon, and went there last.
+    """
 
     def __init__(self, host: str, port: int, prefix: str, warn: Warn) -> None:
         """Start; carbon need not be reachable yet.
@@ -116,8 +120,8 @@ class Graphite(Exporter):
         self._naming = Naming()
         self._second = 0
         self._connection = Connection(host, port)
-        self._chunks = ChunkBacklog(MAX_BYTES, REPEATED_BYTES)
-        self._sending = BackgroundQueue(what, self._chunks, self._connection.send, warn)
+        self.chunks = ChunkBacklog(MAX_BYTES, REPEATED_BYTES)
+        self._sending = BackgroundQueue(what, self.chunks, self._connection.send, warn)
         self._writing = BackgroundQueue(what, PointBacklog(), self._write, warn)
 
     def take(self, point: Point, _tally: Tally, /) -> None:
@@ -128,7 +132,7 @@ class Graphite(Exporter):
         """Send what is left, for at most `deadline_s`."""
         give_up = now_ns() + int(deadline_s * S_NS)
         self._writing.stop(deadline_s)
-        self._chunks.drop(sum(self._writing.backlog.missing()))
+        self.chunks.drop(sum(self._writing.backlog.missing()))
         well = self._sending.close(max(0.0, (give_up - now_ns()) / S_NS))
         if not self._connection.finish(max(0.0, (give_up - now_ns()) / S_NS)) and well:
             self._warn(f"{self._what}: the last points may not have been delivered")

@@ -69,13 +69,13 @@ class Statsd(Exporter):
         with self._client.pipeline() as pipe:
             for entry in in_turns(self._naming.entries(point)):
                 if entry.total is None:
-                    pipe.gauge(entry.path, _Value(entry.value))
+                    pipe.gauge(entry.path, Value(entry.value))
                 elif entry.value:
                     pipe.incr(entry.path, int(entry.value))
         self._client.check()
 
 
-class _Value(float):
+class Value(float):
     """A number that is written without digits that mean nothing."""
 
     def __str__(self) -> str:

@@ -84,12 +84,12 @@ class Sampler:
         self._notes: list[str] = []
         self._noted = 0
         self._sequence = 0
-        self._unacknowledged: deque[tuple[int, _News]] = deque()
+        self.unacknowledged: deque[tuple[int, _News]] = deque()
 
     def acknowledge(self, sequence: int) -> None:
         """The controller knows what sample `sequence` said."""
-        while self._unacknowledged and self._unacknowledged[0][0] <= sequence:
-            self._unacknowledged.popleft()
+        while self.unacknowledged and self.unacknowledged[0][0] <= sequence:
+            self.unacknowledged.popleft()
 
     def take_notes(self) -> list[str]:
         """What should be known about metrics since this was last asked; `MAX_NOTES` in all."""
@@ -123,7 +123,7 @@ class Sampler:
 
     def _news(self) -> _News:
         """What has grown since the latest acknowledged sample, after a look at the board."""
-        unacknowledged = self._unacknowledged
+        unacknowledged = self.unacknowledged
         unacknowledged.append((self._sequence, self._look()))
         if len(unacknowledged) > MAX_UNACKNOWLEDGED:
             _, oldest = unacknowledged.popleft()

@@ -49,7 +49,7 @@ def test_a_wait_ends_at_its_deadline_or_when_somebody_else_ends_it():
 
     assert not latch.wait(DEADLINE_S, wait)
     assert len(waiters) == 1
-    assert not latch._waiting
+    assert not latch.waiting
 
 
 def test_a_killed_one_waits_no_more():
@@ -58,7 +58,7 @@ def test_a_killed_one_waits_no_more():
     waiting = gevent.spawn(latch.wait)
     gevent.sleep(0)
     waiting.kill()
-    assert not latch._waiting
+    assert not latch.waiting
     latch.open()
 
 
@@ -74,4 +74,4 @@ def test_the_event_loop_itself_must_not_wait():
     get_hub().loop.run_callback(handler)
     gevent.sleep(0.001)
     assert errors
-    assert not latch._waiting
+    assert not latch.waiting

@@ -34,6 +34,7 @@ class Run:
         self.asked = []
         self.refusal: BaseException | None = None
         self.hold: Event | None = None
+        self.answer: Answer | None = None
 
     def operate(self, command, source):
         self.asked.append((command.name, command.arguments, source, command.comment))
@@ -41,7 +42,9 @@ class Run:
             self.hold.wait()
         if self.refusal is not None:
             raise self.refusal
-        return Answer(summary=f"{command.name} done", workers=[WorkerAnswer("node0/1", "did")])
+        return self.answer or Answer(
+            summary=f"{command.name} done", workers=[WorkerAnswer("node0/1", "did")]
+        )
 
 
 @pytest.fixture
@@ -208,13 +211,12 @@ def test_a_silent_client_is_let_go(run, path, served, monkeypatch):
 
 def test_a_client_that_reads_no_answers_is_let_go(run, path, served, monkeypatch):
     monkeypatch.setattr(server, "WRITE_S", 0.01)
-    run.operate = None
-    served._operate = lambda *_: Answer(summary="x" * 10_000_000)
+    run.answer = Answer(summary="x" * 10_000_000)
     with connect(path) as line:
         line.sendall(b'{"command": "status"}\n')
-        while len(served._serving):
+        while served.connections:
             gevent.sleep(0.001)
-    served._operate = lambda *_: Answer(summary="short")
+    run.answer = Answer(summary="short")
     assert ask(path, "status")["summary"] == "short"
 
 
@@ -226,14 +228,14 @@ def test_a_client_that_goes_away_while_it_waits_does_no_harm(run, path, served):
         gevent.sleep(0.001)
     line.close()
     run.hold.set()
-    while len(served._serving):
+    while served.connections:
         gevent.sleep(0.001)
     assert ask(path, "resume")["summary"] == "resume done"
 
 
 def test_too_many_connections_are_turned_away_with_a_reason(run, path, served):
     lines = [connect(path) for _ in range(server.MAX_CONNECTIONS)]
-    while len(served._serving) < server.MAX_CONNECTIONS:
+    while served.connections < server.MAX_CONNECTIONS:
         gevent.sleep(0.001)
     with pytest.raises(AmocError, match="takes at most 32 connections at once"):
         ask(path, "status")
@@ -241,7 +243,7 @@ def test_too_many_connections_are_turned_away_with_a_reason(run, path, served):
         ask(path, "set", {"values": {"more than is on the way": "x" * (4 << 20)}})
     assert served.refused == 2
     lines.pop().close()
-    while len(served._serving) == server.MAX_CONNECTIONS:
+    while served.connections == server.MAX_CONNECTIONS:
         gevent.sleep(0.001)
     assert ask(path, "status")["summary"] == "status done"
     for line in lines:
@@ -292,18 +294,23 @@ def test_an_answer_that_does_not_come_is_not_waited_for_for_ever(run, path, serv
     [b"hello\n", b"[]\n", b'{"ok": false}\n', b'{"ok": true}\n', b'{"ok": true, "answer": 5}\n'],
 )
 def test_an_answer_that_makes_no_sense_is_the_peers_fault(path, sent):
+    with pytest.raises(PeerError, match=r"the run's answer must be amoc's JSON"):
+        answered(path, sent)
+
+
+def answered(path: Path, sent: bytes):
+    """What the client makes of an answer."""
     with gsocket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
         listener.listen()
         asking = gevent.spawn(ask, path, "status")
         line, _ = listener.accept()
-        line.sendall(sent)
-        with pytest.raises(PeerError, match=r"the run's answer must be amoc's JSON"):
-            asking.get()
-        line.close()
+        with line:
+            line.sendall(sent)
+            return asking.get()
 
 
-def test_an_exit_code_that_we_do_not_know_is_our_own():
+def test_an_exit_code_that_we_do_not_know_is_our_own(path):
     with pytest.raises(AmocError, match="no") as caught:
-        client._decoded(b'{"ok": false, "error": "no", "exit_code": 99}')
+        answered(path, b'{"ok": false, "error": "no", "exit_code": 99}\n')
     assert caught.value.exit_code is ExitCode.INTERNAL

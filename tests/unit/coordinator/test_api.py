@@ -15,7 +15,11 @@ from amoc.coordinator import init_plans
 from amoc.coordinator.controller import Groups
 from amoc.coordinator.worker import Actions
 from amoc.ipc.messages.codec import pack, unpack
-from amoc.ipc.messages.coordinator import COORDINATOR_TO_WORKER, CoordinatorToWorker
+from amoc.ipc.messages.coordinator import (
+    COORDINATOR_TO_WORKER,
+    CoordinatorStopped,
+    CoordinatorToWorker,
+)
 from amoc.ipc.outbox import Outbox
 from amoc.ipc.rpc import Handler
 from amoc.ipc.worker_id import WorkerId
@@ -115,7 +119,9 @@ def test_a_worker_that_has_not_heard_of_a_coordinator_yet_asks_for_it(run: Alone
     def start(user_id: int) -> None:
         coordinator.start("pairs", (2, meet))
         assert run.actions is not None
-        run.actions._adding.clear()  # as if another worker had started it a moment ago
+        # As if another worker had started it a moment ago.
+        stopped = CoordinatorStopped("pairs", 1, forget=True)
+        run.actions.hear(COORDINATOR_TO_WORKER.pack(stopped))
         coordinator.add("pairs", 1, 1)
         coordinator.add("pairs", 2, 2)
 

@@ -47,7 +47,7 @@ class Meeting:
 
 
 def waiting(cluster: Cluster) -> int:
-    return cluster.groups._barriers.waiting().get("all", (0, 0))[0]
+    return cluster.groups.barriers().get("all", (0, 0))[0]
 
 
 def test_nobody_goes_before_the_last_one_is_there_and_then_all_do() -> None:

@@ -55,7 +55,7 @@ def test_coordinators_beyond_what_fits_work_uncounted_and_that_is_said_once(
     until(lambda: len(met) == number)
     until(cluster.quiet)
     assert len(worker.failures) == number
-    assert worker.actions._runners <= 2
+    assert worker.actions.runners <= 2
     assert counts()["coordinator.c0.action_errors"] == 1
     assert f"coordinator.c{number - 1}.groups" not in counts()
     said = capsys.readouterr().err

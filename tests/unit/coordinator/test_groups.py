@@ -290,7 +290,7 @@ def test_so_are_too_many_bytes_and_there_is_room_again_when_actions_have_run(
     for body in worker.unheard:
         worker.hear(body)
     until(cluster.quiet)
-    assert cluster.groups._coordinators["ones"].held_bytes == 0
+    assert cluster.groups.started["ones"].held_bytes == 0
     worker.add("ones", 31, b"x" * 50_000)
     until(lambda: len(met) == 21)
 
@@ -301,7 +301,7 @@ def test_bytes_count_for_each_item_and_not_once_nobody_looks_at_them_or_they_are
         "x", [(2, lambda event: None), (3, lambda event, users: None), ("all", met.append)]
     )
     one, other = cluster.up(0, deaf=True), cluster.up(1, deaf=True)
-    started = cluster.groups._coordinators["x"]
+    started = cluster.groups.started["x"]
     for worker in (one, other):
         worker.add("x", 1, b"x" * 98)  # 100 bytes on their way
         worker.actions.flush()
@@ -416,7 +416,7 @@ def test_ends_that_nobody_waits_for_leave_nothing_behind() -> None:
         worker.actions.flush()
         clock.ns += 10 * 1_000_000_000
         cluster.groups.tick()
-    started = cluster.groups._coordinators["x"]
+    started = cluster.groups.started["x"]
     assert started.timeouts == started.acting == 50
     assert not started.endings
 
@@ -467,7 +467,7 @@ def test_stop_runs_the_last_groups_and_the_name_is_free_again() -> None:
     assert met == [(("stop", 1), (1, None), None)]
     assert not worker.actions.knows("pairs")
     other.actions.flush()
-    until(lambda: not cluster.groups._ended)
+    until(lambda: not cluster.groups.ended)
     assert cluster.groups.regrets() == ["1 add came after the coordinator was stopped"]
     with pytest.raises(ScenarioError, match="pairs must be started again before it is used"):
         cluster.ask("reset", "pairs")
@@ -485,12 +485,12 @@ def test_a_stopped_plan_is_forgotten_when_its_last_group_has_run() -> None:
     worker = cluster.up(0)
     for _ in range(3):
         cluster.ask("stop", "pairs")
-        until(lambda: not worker.actions._plans)
-        assert not cluster.groups._ended
+        until(lambda: not worker.actions.plans)
+        assert not cluster.groups.ended
         cluster.start_by_user(worker, "pairs", (2, meet))
     # A worker that is forked later has the plan of init() once more, and drops it.
     later = cluster.up(0, incarnation=2)
-    assert set(later.actions._plans) == {("pairs", 4)}
+    assert set(later.actions.plans) == {("pairs", 4)}
     later.add("pairs", 1)
     later.add("pairs", 2)
     until(lambda: met[-1] == (("coordinate", 2), (1, None), (2, None)))
@@ -506,7 +506,7 @@ def test_a_worker_that_comes_while_a_stopped_one_has_groups_to_run_runs_them_and
         first.add(name, user_id)
         first.actions.flush()
         cluster.ask("stop", name)
-    assert {one.name for one in cluster.groups._ended} == {"by init", "by user"}
+    assert {one.name for one in cluster.groups.ended} == {"by init", "by user"}
     cluster.lose(other)
     cluster.lose(first)
     replacement = cluster.up(0, incarnation=2)
@@ -514,7 +514,7 @@ def test_a_worker_that_comes_while_a_stopped_one_has_groups_to_run_runs_them_and
     assert not replacement.actions.knows("by user")
     until(lambda: len(met) == 2)
     assert sorted(met) == [(("stop", 1), (number, None), None) for number in (1, 2)]
-    until(lambda: not cluster.groups._ended)
+    until(lambda: not cluster.groups.ended)
     assert cluster.groups.regrets() == []
     assert not replacement.failures
 
@@ -563,7 +563,7 @@ def test_an_action_that_raises_is_counted_and_reported_and_the_others_run() -> N
         raise ValueError("no")
 
     errors = metrics.built_in(metrics.Counter, "coordinator.failing.action_errors")
-    before = errors._cells[0]
+    before = errors.value
     cluster = Cluster()
     cluster.start_in_init("failing", [(2, [fail, meet, fail]), (1, fail)])
     worker = cluster.up(0)
@@ -571,7 +571,7 @@ def test_an_action_that_raises_is_counted_and_reported_and_the_others_run() -> N
     worker.add("failing", 2)
     until(lambda: met)
     until(cluster.quiet)
-    assert errors._cells[0] - before == 4
+    assert errors.value - before == 4
     assert [str(error) for error in worker.failures] == ["no"] * 4
 
 
@@ -581,7 +581,7 @@ class Hashable(dict):  # type: ignore[type-arg]
 
 def test_a_group_whose_data_cannot_be_read_has_failed_and_the_runner_goes_on() -> None:
     errors = metrics.built_in(metrics.Counter, "coordinator.unreadable.action_errors")
-    before = errors._cells[0]
+    before = errors.value
     cluster = Cluster()
     plan = [(1, lambda event, users: met.append(users)), (1, met.append)]
     cluster.start_in_init("unreadable", plan)
@@ -592,13 +592,13 @@ def test_a_group_whose_data_cannot_be_read_has_failed_and_the_runner_goes_on() -
     worker.actions.flush()
     until(cluster.quiet)
     assert met == [("coordinate", 1)] * 10  # the item that does not look at users runs
-    assert errors._cells[0] - before == 10
+    assert errors.value - before == 10
     reason = (
         "what is added to coordinator unreadable must be readable where its actions run, but"
         " unhashable type: 'dict'; the actions of this group are not run"
     )
     assert {str(error) for error in worker.failures} == {reason}
-    assert len(worker.actions.idle) == worker.actions._runners
+    assert len(worker.actions.idle) == worker.actions.runners
     worker.add("unreadable", 11, "fine")
     until(lambda: met[-2:] == [((11, "fine"),), ("coordinate", 1)])
 
@@ -620,7 +620,7 @@ def test_a_runner_outlives_a_time_out_that_an_action_has_left_running() -> None:
     worker.add("ones", 2)
     until(lambda: len(met) == 2)
     until(cluster.quiet)
-    assert len(worker.actions.idle) == worker.actions._runners == 1
+    assert len(worker.actions.idle) == worker.actions.runners == 1
 
 
 def test_an_action_may_wait_and_the_groups_behind_it_run_meanwhile() -> None:
@@ -760,7 +760,7 @@ def test_whatever_happens_each_add_is_in_a_group_that_ran_or_was_lost_with_its_w
     state = cluster.groups.states()[0]
     assert state.adds == added
     assert state.pending == [0, 0, 0]
-    assert cluster.groups._coordinators["x"].held_bytes == 0
+    assert cluster.groups.started["x"].held_bytes == 0
     for item in range(3):
         # A group may run twice where a worker died; then all of it does.
         once = {tuple(users): None for users in ran[item] if users}

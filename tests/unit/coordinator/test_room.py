@@ -70,7 +70,7 @@ def test_adds_wait_for_room_and_none_is_lost(line: Line) -> None:
     crowd = Crowd(lambda user_id: coordinator.add("all"))
     crowd.start(range(1, 101))
     task = gevent.spawn(add, 200)
-    until(lambda: len(line.room._waiting) == 101)
+    until(lambda: len(line.room.waiting) == 101)
     line.actions.flush()
     assert not line.left
     line.room.open()
@@ -84,11 +84,11 @@ def test_who_is_woken_when_others_have_filled_the_room_again_waits_on(line: Line
     line.room.shut()
     crowd = Crowd(lambda user_id: coordinator.add("all"))
     crowd.start([1])
-    until(lambda: line.room._waiting)
-    before = list(line.room._waiting)
+    until(lambda: line.room.waiting)
+    before = list(line.room.waiting)
     line.room.open()
     line.room.shut()
-    until(lambda: line.room._waiting and list(line.room._waiting) != before)
+    until(lambda: line.room.waiting and list(line.room.waiting) != before)
     assert crowd.alive
     line.room.open()
     until(lambda: line.left == [1])
@@ -143,11 +143,11 @@ def test_a_user_that_is_asked_to_leave_does_not_wait_for_room(line: Line, asked:
     crowd = Crowd(start)
     crowd.start([1])
     if asked == "while it waits":
-        until(lambda: line.room._waiting)
+        until(lambda: line.room.waiting)
         crowd.alive[1].ask_to_stop(StopReason.RUN_ENDS)
     until(lambda: ended == [1] and not crowd.alive)
     assert not crowd.errors
-    assert not line.room._waiting
+    assert not line.room.waiting
 
 
 def test_a_user_that_is_killed_while_it_waits_leaves_nothing_behind(line: Line) -> None:
@@ -155,10 +155,10 @@ def test_a_user_that_is_killed_while_it_waits_leaves_nothing_behind(line: Line) 
     crowd = Crowd(lambda user_id: coordinator.add("all"))
     crowd.start([1])
     user = crowd.alive[1]
-    until(lambda: line.room._waiting)
+    until(lambda: line.room.waiting)
     user.kill()
     until(lambda: not crowd.alive)
-    assert not line.room._waiting
+    assert not line.room.waiting
     assert user.waiting_for is None
 
 
@@ -166,7 +166,7 @@ def test_room_that_comes_in_a_pause_is_used_when_the_run_goes_on(line: Line) -> 
     line.room.shut()
     crowd = Crowd(lambda user_id: coordinator.add("all"))
     crowd.start([1])
-    until(lambda: line.room._waiting)
+    until(lambda: line.room.waiting)
     pause.pause()
     line.room.open()
     until(lambda: crowd.alive[1] in pause.paused_greenlets)

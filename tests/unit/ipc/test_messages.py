@@ -78,8 +78,8 @@ CODECS = {name: one for name, one in NAMED.items() if isinstance(one, Codec)}
 @pytest.mark.parametrize("name", CODECS)
 def test_every_message_of_a_link_is_known_by_its_name(name):
     codec = CODECS[name]
-    assert codec._kinds
-    for kind in codec._kinds.values():
+    assert codec.kinds
+    for kind in codec.kinds.values():
         message = kind(*range(len(kind._fields)))
         if kind is Envelope:
             message = Envelope.of(Part.MAIL, 3, 1, b"body")
@@ -89,7 +89,7 @@ def test_every_message_of_a_link_is_known_by_its_name(name):
 
 
 def test_every_message_goes_over_a_link_or_is_part_of_another():
-    known = {kind for one in CODECS.values() for kind in one._kinds.values()}
+    known = {kind for one in CODECS.values() for kind in one.kinds.values()}
     parts = {"GroupPart", "CoordinatorState", "SettingInfo", "WorkerFigures"}
     found = {one for one in NAMED.values() if isinstance(one, type) and hasattr(one, "_fields")}
     assert {one.__name__ for one in found - known} == parts

@@ -10,6 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from amoc import metrics
+from amoc.metrics import handles
 from amoc.metrics.board import Area, Kind
 from amoc.metrics.histogram import CELLS, LAST_CELL, Histogram, cell_of, middle_ns
 
@@ -110,12 +111,11 @@ def test_a_negative_duration_counts_as_zero():
 @given(st.lists(st.integers(-(2**20), 2**62), max_size=50))
 def test_a_timer_records_into_the_cells_that_the_histogram_reads(values):
     area = Area(memoryview(_MEMORY))
-    cells = area.declare(Kind.TIMER, "round_trip")
-    cells[:] = _ZEROS
-    timer = metrics.Timer.__new__(metrics.Timer)
-    timer._cells = cells
-    for ns in values:
-        timer.record_ns(ns)
+    area.declare(Kind.TIMER, "round_trip")[:] = _ZEROS
+    with handles.separate(area):
+        timer = metrics.timer("round_trip")
+        for ns in values:
+            timer.record_ns(ns)
     read = {metric.name: metric.value for metric in area.read()}["round_trip"]
     assert read == Histogram.of([max(0, ns) for ns in values])
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amoc.metrics.health_figures import NodePoint, WorkerPoint
-from amoc.results.generator_health import _KINDS, Health, Limits
+from amoc.results.generator_health import KINDS, Health, Limits
 from amoc.results.series import Point
 
 WELL = WorkerPoint(node="node0", worker=0, cpu=0.3, lag_p99_s=0.001, fds=20, fd_limit=20_000)
@@ -122,7 +122,7 @@ def test_a_worker_that_is_new_has_no_second_before() -> None:
     health = Health()
     health.take(second(1, cpu=2.0))
     health.take(second(2, cpu=0.1, incarnation=2))
-    assert health._past[WORKER, "cpu"].seconds == 1.0
+    assert health.past[WORKER, "cpu"].seconds == 1.0
 
 
 @pytest.mark.parametrize(
@@ -265,4 +265,4 @@ def test_the_page_about_health_has_each_figure_with_its_limit() -> None:
         re.MULTILINE,
     )
     documented = {what: int(limit) / (1000 if unit == "ms" else 100) for what, limit, unit in rows}
-    assert documented == {what: getattr(Limits(), kind.limit) for what, kind in _KINDS.items()}
+    assert documented == {what: getattr(Limits(), kind.limit) for what, kind in KINDS.items()}

@@ -21,6 +21,7 @@ from amoc.base.loop_guard import Killed
 from amoc.base.waiting import Waiter
 from amoc.ipc.messages.throttle import Permits, ThrottleMode, ThrottleToWorker, Tokens
 from amoc.ipc.worker_id import WorkerId
+from amoc.metrics import optional
 from amoc.scenario import events
 from amoc.scenario.events import SIGNALS, Event, Signal
 from amoc.throttle.controller import Pacer
@@ -302,14 +303,15 @@ def test_a_throttle_that_limits_how_many_pass_tells_it_too() -> None:
 @pytest.mark.parametrize("mode", [Mode.OPEN, Mode.RUN])
 def test_as_many_executions_are_told_as_are_counted(mode: Mode) -> None:
     ear, one, users = (SocketReader("throttle.execute"), queue(), [Waiting(n) for n in range(1, 6)])
-    before = one._executions.cells[0]
+    executions = optional.throttle("logins").executions.cells
+    before = executions[0]
     for user in users[:3]:
         one.enter(user.waiter)
     one.hear_mode(ThrottleMode("logins", 2, 0, mode, False))
     let_through(one, 9, epoch=2)
     for user in users[3:]:
         one.enter(user.waiter)
-    assert len(ear.heard) == one._executions.cells[0] - before >= 3
+    assert len(ear.heard) == executions[0] - before >= 3
     assert [event.user_id for event in ear.heard[:3]] == [1, 2, 3]
 
 

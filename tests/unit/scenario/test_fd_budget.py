@@ -16,7 +16,7 @@ counts = st.integers(1, 100_000)
 
 @pytest.fixture(autouse=True)
 def _declarations_of_its_own(monkeypatch):
-    monkeypatch.setattr(fd_budget, "_per_user", {})
+    monkeypatch.setattr(fd_budget, "declared", {})
 
 
 def test_descriptors_of_all_modules_add_up_and_one_module_counts_once():

@@ -17,8 +17,9 @@ from amoc.scenario.settings import Source, Value
 
 
 @pytest.fixture(autouse=True)
-def _state_of_its_own(monkeypatch):
-    monkeypatch.setattr(settings, "_state", settings._State())
+def _settings_of_its_own():
+    with settings.separate():
+        yield
 
 
 def module(source: str, name: str = "chat", **names: Any) -> types.ModuleType:
@@ -29,7 +30,8 @@ def module(source: str, name: str = "chat", **names: Any) -> types.ModuleType:
 
 
 def declared(source: str) -> list[settings.Setting[Any]]:
-    return settings.declared({"chat": module(source)})
+    with settings.separate():
+        return settings.declared({"chat": module(source)})
 
 
 def one(source: str) -> settings.Setting[Any]:
@@ -191,14 +193,16 @@ def test_an_override_of_a_module_that_is_not_imported_any_more_does_not_count():
     assert resolve([found], [])["rate"] == Value(600, "default")
 
 
-def test_an_override_of_what_amoc_needs_before_the_scenario_is_refused(monkeypatch):
-    monkeypatch.setattr(settings._state, "declared", [builtin_settings.workers])
-    settings.importing(True)
-    chat = module('override("workers", 2)')
-    settings.importing(False)
-    modules = {builtin_settings.__name__: builtin_settings, "chat": chat}
-    with pytest.raises(ScenarioError, match="workers is needed before the scenario is imported"):
-        settings.declared(modules)
+def test_an_override_of_what_amoc_needs_before_the_scenario_is_refused():
+    with settings.separate(builtin_settings.workers):
+        settings.importing(True)
+        chat = module('override("workers", 2)')
+        settings.importing(False)
+        modules = {builtin_settings.__name__: builtin_settings, "chat": chat}
+        with pytest.raises(
+            ScenarioError, match="workers is needed before the scenario is imported"
+        ):
+            settings.declared(modules)
 
 
 def test_an_override_after_the_import_is_refused():
@@ -223,7 +227,6 @@ def test_parse_reads_the_text_of_a_source_and_nothing_else():
     assert value(found, [5, 6]) == (5, 6)
     assert resolve([found], [])["x"].value == (1, 2)
     assert refusal(found, "3-a").startswith("x must be a valid integer")
-    settings._state.declared.clear()
     text = one('t = setting("a-b", "t", parse=str.upper)')
     assert resolve([text], [])["t"].value == "a-b"
     assert value(text, "c") == "C"
@@ -270,7 +273,6 @@ def test_what_is_not_declared_is_refused_with_the_option_that_allows_it():
 @given(st.lists(st.booleans(), min_size=3, max_size=3))
 def test_the_strongest_source_that_has_a_value_wins(given_by):
     found = one('rate = setting(0, "r")')
-    settings._state.declared.clear()
     labels = ["--set", "AMOC_{name}", "amoc.toml"]
     sources = [
         Source(label, {"rate": str(number)} if has else {}, True)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import errno
+import os
 import resource
 import socket as plain_socket
 import struct
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import gevent
 import pytest
@@ -35,8 +36,8 @@ class Clock:
         self.ns += int(seconds * S_NS)
         server = server or self.server
         assert server is not None
-        server._tick()
-        server._flush()
+        server.tick()
+        server.flush()
 
 
 @pytest.fixture
@@ -45,7 +46,7 @@ def clock(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Cl
     monkeypatch.setattr(listener, "now_ns", made)
     if "server" in request.fixturenames:
         made.server = request.getfixturevalue("server")
-        made.server._tick()
+        made.server.tick()
     return made
 
 
@@ -284,32 +285,33 @@ def test_more_connections_than_fit_are_told_so(
 
 @pytest.mark.slow
 def test_without_file_descriptors_it_waits_and_accepts_later(
-    server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    server: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
-    class Exhausted:
-        """The listening socket, in a process that has no descriptors left for a while."""
-
-        def __init__(self, sock: object) -> None:
-            self.sock = sock
-            self.refused = 0
-            self.family = plain_socket.AF_INET
-
-        def _accept(self) -> object:
-            if self.refused < 3:
-                self.refused += 1
-                raise OSError(errno.EMFILE, "Too many open files")
-            return self.sock._accept()  # type: ignore[attr-defined]
-
-        def close(self) -> None:
-            self.sock.close()  # type: ignore[attr-defined]
-
-    exhausted = Exhausted(server._socket)
-    monkeypatch.setattr(server, "_socket", exhausted)
-    with Peer(server.port) as peer:
+    with no_descriptors_but(1):  # which is the client's
+        peer = Peer(server.port)
+        eventually(lambda: caplog.records)
+        for _ in range(3):
+            server.tick()
+            gevent.sleep(0.01)
+    assert server.statistics().connections == 0
+    with peer:
         peer.log_in(1)
-    assert exhausted.refused == 3
     assert len(caplog.records) == 1, "it is said once"
     assert "Too many open files" in caplog.text
+
+
+@contextmanager
+def no_descriptors_but(count: int) -> Iterator[None]:
+    """This process can open `count` more and no others."""
+    free = [os.dup(0) for _ in range(count)]
+    for fd in free:
+        os.close(fd)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(free) + 1, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_the_end_is_told_to_every_client() -> None:

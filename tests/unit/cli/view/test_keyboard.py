@@ -223,7 +223,11 @@ def test_the_terminal_is_restored_at_the_second_interrupt(terminal, bench):
     slave = terminal[1]
     before = termios.tcgetattr(slave)
     seen = []
-    handler = signal.signal(signal.SIGINT, lambda *_: seen.append(raw(slave)))
+
+    def ours(*_):
+        seen.append(raw(slave))
+
+    handler = signal.signal(signal.SIGINT, ours)
     try:
         with bench.keyboard:
             until(lambda: raw(slave))
@@ -231,11 +235,11 @@ def test_the_terminal_is_restored_at_the_second_interrupt(terminal, bench):
             until(lambda: seen == [True])
             os.kill(os.getpid(), signal.SIGINT)
             until(lambda: seen == [True, False])
-            until(lambda: bench.keyboard._task.dead)
+            until(lambda: not bench.keyboard.reading)
             assert termios.tcgetattr(slave) == before
         os.kill(os.getpid(), signal.SIGINT)
         until(lambda: len(seen) == 3)
-        assert bench.keyboard._interrupts == 2  # its handler is gone
+        assert signal.getsignal(signal.SIGINT) is ours
     finally:
         signal.signal(signal.SIGINT, handler)
 
@@ -279,7 +283,7 @@ def test_a_terminal_that_goes_away_ends_the_keys_only(bench, monkeypatch):
     with keyboard:
         until(lambda: keyboard.active)
         os.close(master)
-        until(lambda: keyboard._task.dead or not keyboard.active)
+        until(lambda: not keyboard.reading or not keyboard.active)
     os.close(slave)
 
 

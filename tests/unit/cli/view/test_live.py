@@ -78,8 +78,8 @@ def view_of(status: Status, terminal: bool = False) -> tuple[LiveView, io.String
 def drawn(view: LiveView, width: int, height: int) -> str:
     """What stands in a window of that size."""
     file = io.StringIO()
-    view._console = Console(file=file, width=width, height=height, force_terminal=True)
-    view._console.print(view.drawn())
+    view.console = Console(file=file, width=width, height=height, force_terminal=True)
+    view.console.print(view.drawn())
     return re.sub(r"\x1b\[[\d;]*m", "", file.getvalue())
 
 
@@ -250,7 +250,10 @@ def test_on_a_terminal_tables_renew_themselves_and_are_gone_at_the_end(monkeypat
     assert "chat.py running 12 s, 18 s left" in text
     assert re.search(r"5 running, 1 pending, 4 finished, 2 crashed", text)
     assert re.search(r"sent +700 +58\.3", text)
-    assert view._task.dead
+    shown = file.getvalue()
+    for _ in range(20):
+        gevent.sleep(0.001)
+    assert file.getvalue() == shown
 
 
 def test_a_run_without_any_figures_can_be_drawn(monkeypatch):

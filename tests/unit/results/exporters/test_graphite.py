@@ -114,7 +114,7 @@ def test_a_carbon_that_accepts_and_never_reads_costs_one_warning(monkeypatch):
             second += 1
             turns.append(second)
             tally = feed(exporter, runs.points(40, seed=second), tally)
-            return carbon.connections > 2 and exporter._chunks.missing().lost
+            return carbon.connections > 2 and exporter.chunks.missing().lost
 
         eventually(more, "it gives up a connection, and then the oldest points")
         assert len(told) == 1
@@ -129,7 +129,7 @@ def test_a_carbon_that_has_read_nothing_when_it_dies_gets_all_of_it_again():
     with Carbon(reads=False) as carbon:
         exporter = Graphite("127.0.0.1", carbon.port, "amoc", told.append)
         tally = None
-        sent = exporter._chunks._sent
+        sent = exporter.chunks.sent
         for number, point in enumerate(points[:50], 1):
             tally = feed(exporter, [point], tally)
             eventually(lambda number=number: len(sent) == number, "it is on the way")

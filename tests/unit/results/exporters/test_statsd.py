@@ -9,7 +9,7 @@ from gevent import socket, spawn
 
 from amoc.metrics.histogram import Histogram
 from amoc.results.exporters.backlog import MAX_POINTS
-from amoc.results.exporters.statsd import MAX_DATAGRAM, Statsd, _Value
+from amoc.results.exporters.statsd import MAX_DATAGRAM, Statsd, Value
 from amoc.results.series import Point
 from tests.unit.results import runs
 from tests.unit.results.exporters.support import eventually, feed
@@ -118,7 +118,7 @@ def test_what_did_not_grow_is_not_sent():
     ("value", "text"), [(50.0, "50"), (0.1 + 0.2, "0.3"), (-2.5, "-2.5"), (1e-9, "1e-09")]
 )
 def test_a_value_is_written_without_digits_that_mean_nothing(value, text):
-    assert str(_Value(value)) == text
+    assert str(Value(value)) == text
 
 
 def test_a_daemon_that_is_away_costs_one_warning_and_gets_what_comes_when_it_is_back():

@@ -30,13 +30,14 @@ from amoc.ipc.messages.orders import (
     VerifySettings,
 )
 from amoc.ipc.worker_id import WorkerId
+from amoc.runtime.controller import commands as controller_commands
 from amoc.runtime.controller.commands import Commands
 from amoc.runtime.controller.orders import LOST, Outcome, Reply
 from amoc.runtime.controller.run_state import State, Step, after
 from amoc.runtime.controller.settings_update import SettingsUpdate
 from amoc.runtime.controller.start_queue import StartQueue
 from amoc.runtime.controller.status import Status
-from amoc.scenario.run_plan import ROOM_FOR_IDS, RunPlan
+from amoc.scenario.run_plan import RunPlan
 from amoc.users.removal import Removal
 
 IDS = range(1, 1001)
@@ -160,24 +161,24 @@ def test_added_users_have_the_next_numbers_and_each_worker_is_named():
     assert run.status.added == 7
 
 
-def test_users_added_by_hand_take_no_numbers_from_those_that_the_plan_needs():
+def test_users_added_by_hand_take_no_numbers_from_those_that_the_plan_needs(monkeypatch):
+    monkeypatch.setattr(controller_commands, "ROOM_FOR_IDS", 5)
     run = Run(0)
-    run.operations._added_by_hand = ROOM_FOR_IDS - 5
     run.do("add", count=5)
     with pytest.raises(
-        ResourceError, match="at most 1000000 ids can be taken by users that are added during a run"
+        ResourceError, match="at most 5 ids can be taken by users that are added during a run"
     ):
         run.do("add", count=1)
     assert run.starts.waiting() == 5
 
 
-def test_a_gap_before_added_ids_takes_numbers_too():
+def test_a_gap_before_added_ids_takes_numbers_too(monkeypatch):
+    monkeypatch.setattr(controller_commands, "ROOM_FOR_IDS", 5)
     run = Run(0)
-    run.operations._added_by_hand = ROOM_FOR_IDS - 5
-    with pytest.raises(ResourceError, match="got 6 more after 999995"):
+    with pytest.raises(ResourceError, match="got 6 more after 0"):
         run.do("add", ids=(3, 6))
     run.do("add", ids=(5, 5))
-    with pytest.raises(ResourceError, match="got 1 more after 1000000"):
+    with pytest.raises(ResourceError, match="got 1 more after 5"):
         run.do("add", count=1)
     assert run.starts.waiting() == 1
 

@@ -222,7 +222,7 @@ def test_a_sample_of_an_hour_without_acknowledgement_still_holds_all():
         node.count(0, Kind.COUNTER, f"c{number}", 1)
         last = node.sample()
     assert len(last.counters) == 100
-    assert len(node.sampler._unacknowledged) == sampler.MAX_UNACKNOWLEDGED
+    assert len(node.sampler.unacknowledged) == sampler.MAX_UNACKNOWLEDGED
 
 
 def test_what_was_declared_and_never_used_is_known():

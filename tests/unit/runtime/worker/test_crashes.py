@@ -119,7 +119,7 @@ def test_an_error_that_says_all_that_a_server_has_sent_is_cut_before_it_is_looke
             seen.append(len(text))
             return text
 
-    monkeypatch.setattr(text, "_NUMBER", Watched())
+    monkeypatch.setattr(text, "NUMBER", Watched())
     error = crash(lambda: ValueError("x1 " * 700_000))
     found, trace = cause_of(error, DIRECTORY), trace_of(error)
     assert found.startswith("ValueError: x1 x1 ")

@@ -104,9 +104,7 @@ def worker():
         yield make
     for one in made:
         one.starter.kill()
-        for user in list(one.crowd._users.values()):
-            user.kill()
-        gevent.sleep(0)
+        one.crowd.stop(0)
 
 
 def stay(user_id):
