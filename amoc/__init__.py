@@ -15,6 +15,7 @@ from amoc.results.thresholds.declared import expect
 from amoc.scenario import events
 from amoc.scenario import settings as config
 from amoc.scenario.settings import override, setting
+from amoc.steps import check, step
 from amoc.users import api as user
 from amoc.users.api import receive, send, sleep
 
@@ -25,6 +26,7 @@ __all__ = [
     "override",
     "setting",
     # what a user calls
+    "check",
     "config",
     "coordinator",
     "events",
@@ -32,6 +34,7 @@ __all__ = [
     "receive",
     "send",
     "sleep",
+    "step",
     "throttle",
     "user",
     # what a user may catch

@@ -36,17 +36,17 @@ def describe(error: BaseException, directory: str = "") -> str:
         return f"SyntaxError: {error.msg} ({error.filename}:{error.lineno})"
     place = _origin(error, directory)
     where = f" ({place.filename}:{place.lineno} in {place.name})" if place else ""
-    return _labelled(error, _message(error)) + where
+    return _labelled(error, message_of(error)) + where
 
 
 def cause_of(error: BaseException, directory: str) -> str:
     """The cause of `error`, in one line of at most `MAX_CAUSE_BYTES` bytes; see `describe`."""
-    return _with_origin(error, directory, numberless(_message(error)), MAX_CAUSE_BYTES)
+    return _with_origin(error, directory, numberless(message_of(error)), MAX_CAUSE_BYTES)
 
 
 def headline_of(error: BaseException, directory: str) -> str:
     """The cause of `error` as it was this time, with its numbers, in one line."""
-    return _with_origin(error, directory, _message(error), MAX_HEADLINE_BYTES)
+    return _with_origin(error, directory, message_of(error), MAX_HEADLINE_BYTES)
 
 
 def _with_origin(error: BaseException, directory: str, text: str, most: int) -> str:
@@ -66,7 +66,7 @@ def _origin(error: BaseException, directory: str) -> traceback.FrameSummary | No
     return next(reversed(own or frames), None)
 
 
-def _message(error: BaseException) -> str:
+def message_of(error: BaseException) -> str:
     """The message of `error` in one line of limited length; empty when it has none."""
     try:
         text = str(error)

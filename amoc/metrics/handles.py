@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain
 from operator import index
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from amoc.base.context import GONE
 from amoc.base.errors import ScenarioError
@@ -238,6 +238,8 @@ _handles: dict[str, _Handle] = {}
 """The metrics of the scenario, by name."""
 _built_in: dict[str | tuple[Kind, str], _Handle] = {}
 """Those of amoc: by name; of throttles, whose names may be those of metrics, by kind and name."""
+composed: dict[object, Any] = {}
+"""What is made of several metrics, by name or class: the recorders of steps, see `amoc.steps`."""
 
 
 def counter(name: str) -> Counter:
@@ -360,13 +362,13 @@ def separate(area: Area | None = None) -> Iterator[None]:
     Args:
         area: What they record into; private memory where none is given.
     """
-    global _area, _handles, _built_in
-    before = _area, _handles, _built_in, stopwatch.throttled
-    _area, _handles, _built_in, stopwatch.throttled = area, {}, {}, False
+    global _area, _handles, _built_in, composed
+    before = _area, _handles, _built_in, composed, stopwatch.throttled
+    _area, _handles, _built_in, composed, stopwatch.throttled = area, {}, {}, {}, False
     try:
         yield
     finally:
-        _area, _handles, _built_in, stopwatch.throttled = before
+        _area, _handles, _built_in, composed, stopwatch.throttled = before
 
 
 def take_away() -> None:

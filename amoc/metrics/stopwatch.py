@@ -61,30 +61,49 @@ class ThrottledStopwatch(Stopwatch):
     __slots__ = ("_token", "_whose")
 
     def __enter__(self) -> None:
-        whose: Owner = getcurrent()
-        token = getattr(whose, "throttle_token", None)
-        if type(token) is int:
-            token = whose.throttle_token = _Token(token)
-        self._whose = whose
-        self._token: _Token | None = token
-        if token is not None:
-            token.depth += 1
+        self._whose: Owner = getcurrent()
+        self._take_token()
         super().__enter__()
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
         end_ns = perf_counter_ns()  # the clock of `base.clock.now_ns`, on Linux
-        token = self._token
-        if token is not None:
-            token.depth -= 1
-            if not token.depth and getattr(self._whose, "throttle_token", None) is token:
-                self._whose.throttle_token = None
+        if self._token is not None:
+            self._release()
         if kind is None or issubclass(kind, Exception):
             paused = own_paused_ns()
             self._timer.record_ns(end_ns - self._start_ns - paused + self._paused_ns)
-            if token is not None:
-                _respond(self._whose, self._timer, token, end_ns - paused)
-        elif token is not None:  # it was killed in the middle, perhaps because it hung for so long
-            _respond(self._whose, self._timer, token, end_ns - own_paused_ns(), killed=True)
+            if self._token is not None:
+                self._respond(end_ns - paused)
+        else:
+            self._cut_short(end_ns)
+
+    def _take_token(self) -> None:
+        """The block begins under the token of its greenlet, if that has one."""
+        whose = self._whose
+        token = getattr(whose, "throttle_token", None)
+        if type(token) is int:
+            token = whose.throttle_token = _Token(token)
+        self._token: _Token | None = token
+        if token is not None:
+            token.depth += 1
+
+    def _release(self) -> None:
+        """The block has ended; a token serves the blocks that began under it, and no other."""
+        token = self._token
+        assert token is not None
+        token.depth -= 1
+        if not token.depth and getattr(self._whose, "throttle_token", None) is token:
+            self._whose.throttle_token = None
+
+    def _respond(self, end_ns: int) -> None:
+        """Record the response time of a block that has ended at `end_ns`, pauses left out."""
+        assert self._token is not None
+        _respond(self._whose, self._timer, self._token, end_ns)
+
+    def _cut_short(self, end_ns: int) -> None:
+        """It was killed in the middle, perhaps because it hung for so long."""
+        if self._token is not None:
+            _respond(self._whose, self._timer, self._token, end_ns - own_paused_ns(), killed=True)
 
 
 def _respond(

@@ -9,7 +9,8 @@ could start; null before) and a `kind`:
 - ``command``: a command with its source, comment, outcome and the workers' answers;
 - ``event``: what was told to the operator;
 - ``metrics``: what was declared when users could start: names and kinds;
-- ``crash``, ``blocked``: a crash with a new cause, a line of the scenario that blocks its worker;
+- ``crash``, ``failure``: a crash, or a failure of a step, with a new cause;
+- ``blocked``: a line of the scenario that blocks its worker;
 - ``end``: how it ended.
 
 Values of secret settings are never written. A disk that is full costs lines, not the run: it is

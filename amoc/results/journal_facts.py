@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Self
+from typing import NamedTuple, Self
 
 from amoc.base.clock import S_NS
 from amoc.base.errors import UsageError
@@ -34,6 +34,18 @@ class CrashSample:
 
     user_id: int = 0
     traceback: str = ""
+
+
+class FailureSample(NamedTuple):
+    """One of the failures of a step with the same cause.
+
+    Attributes:
+        user_id: Whose it was; 0 for nobody's.
+        message: What it said.
+    """
+
+    user_id: int = 0
+    message: str = ""
 
 
 @dataclass
@@ -75,6 +87,7 @@ class JournalFacts:
         run: The ``run`` entry, see `amoc.results.replay.record_of`; empty if there is none.
         end: The ``end`` entry, once the run has ended.
         crashes: By cause.
+        failures: By step and cause.
         blocked: By the scenario's line.
         known: The metrics that were declared when users could start.
     """
@@ -82,6 +95,7 @@ class JournalFacts:
     run: Entry = field(default_factory=dict)
     end: Entry | None = None
     crashes: dict[str, CrashSample] = field(default_factory=dict)
+    failures: dict[str, dict[str, FailureSample]] = field(default_factory=dict)
     blocked: dict[str, BlockedPlace] = field(default_factory=dict)
     known: dict[str, Kind] = field(default_factory=dict)
     _latest_s: float = 0.0
@@ -110,6 +124,10 @@ class JournalFacts:
             case "crash":
                 sample = CrashSample(entry.get("user_id", 0), entry.get("traceback", ""))
                 self.crashes.setdefault(str(entry.get("cause")), sample)
+            case "failure":
+                of_step = self.failures.setdefault(str(entry.get("step")), {})
+                one = FailureSample(entry.get("user_id", 0), str(entry.get("message") or ""))
+                of_step.setdefault(str(entry.get("cause")), one)
             case "blocked":
                 self.blocked.setdefault(str(entry["place"]), BlockedPlace()).add(entry)
             case "end":

@@ -17,6 +17,7 @@ from amoc.ipc.outbox import Outbox, WorkerEnd
 from amoc.ipc.peer_link import PeerLink
 from amoc.ipc.rpc import Handler, RpcClient
 from amoc.ipc.worker_id import WorkerId
+from amoc.steps.recorder import FailureSamples
 from amoc.throttle.worker import Gate
 from amoc.users.mail import MailRouter
 from amoc.users.user import User
@@ -70,9 +71,14 @@ class WorkerParts:
             PeerLink(run_id, worker, workers, outbox, is_crowded or (lambda: False)),
         )
 
-    def context(self) -> WorkerContext:
-        """The context in which a scenario's calls find them."""
+    def context(self, samples: FailureSamples | None = None) -> WorkerContext:
+        """The context in which a scenario's calls find them.
+
+        Args:
+            samples: Told of failures of steps; None where nobody is.
+        """
         context = WorkerContext()
+        context.set(FailureSamples, samples)
         context.set(Gate, self.gate)
         context.set(Actions, self.actions)
         context.set(MailRouter, self.router)

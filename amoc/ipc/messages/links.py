@@ -26,6 +26,7 @@ from amoc.ipc.messages.samples import Sample, Sampled
 from amoc.ipc.messages.users import (
     Blocked,
     CrashSeen,
+    FailureSeen,
     LookAtUsers,
     Started,
     StartUsers,
@@ -46,6 +47,7 @@ FromNode = (
     | WorkerLost
     | Started
     | CrashSeen
+    | FailureSeen
     | Blocked
     | Sample
     | UsersNow
@@ -67,6 +69,6 @@ FROM_SUPERVISOR: Codec[FromSupervisor] = Codec(FromSupervisor)
 
 # Node and worker.
 ToWorker = StartUsers | StopUsers | Go | Envelope
-FromWorker = Hello | Started | CrashSeen | Blocked | UsersGone | Note | Envelope
+FromWorker = Hello | Started | CrashSeen | FailureSeen | Blocked | UsersGone | Note | Envelope
 TO_WORKER: Codec[ToWorker] = Codec(ToWorker)
 FROM_WORKER: Codec[FromWorker] = Codec(FromWorker)

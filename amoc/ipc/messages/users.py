@@ -85,6 +85,18 @@ class CrashSeen(NamedTuple):
     """The cause with this crash's own numbers; in one line, also where the message has several."""
 
 
+class FailureSeen(NamedTuple):
+    """Up, worker: the first failure of a step with this cause."""
+
+    worker: int
+    step: str
+    cause: str
+    message: str
+    """What else it said; may be empty."""
+    user_id: int
+    """0 where it was no user's."""
+
+
 class Blocked(NamedTuple):
     """Up: a user kept a worker's loop from turning."""
 

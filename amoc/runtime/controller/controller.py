@@ -36,7 +36,7 @@ from amoc.ipc.messages.envelope import Envelope
 from amoc.ipc.messages.lifecycle import Hello, Loaded, Note, Output, WorkerLost, WorkerUp
 from amoc.ipc.messages.links import FROM_NODE, TO_NODE, FromNode
 from amoc.ipc.messages.samples import Sample, Sampled
-from amoc.ipc.messages.users import Blocked, CrashSeen, Started, UsersNow
+from amoc.ipc.messages.users import Blocked, CrashSeen, FailureSeen, Started, UsersNow
 from amoc.runtime import logs
 from amoc.runtime.child import ChildProcess
 from amoc.runtime.controller import phases
@@ -316,6 +316,8 @@ class Controller:
                 self._node.send(Sampled(record.sequence))
             case CrashSeen():
                 self._results.crashed(record)
+            case FailureSeen():
+                self._results.failed(record)
             case Blocked():
                 self._results.blocked(record)
             case Note(level, text):

@@ -20,7 +20,8 @@ from amoc.base.errors import AmocError, ExitCode, UsageError
 from amoc.base.operator import Operator
 from amoc.ipc.messages.lifecycle import Loaded, Ready, WorkerLost
 from amoc.ipc.messages.samples import Sample
-from amoc.ipc.messages.users import Blocked, CrashSeen
+from amoc.ipc.messages.users import Blocked, CrashSeen, FailureSeen
+from amoc.metrics.step_names import OTHER
 from amoc.results import exporters, message_account, verdict
 from amoc.results.exporters import Exporter, RunInfo
 from amoc.results.per_second import Moment, PointCutter
@@ -34,6 +35,7 @@ from amoc.runtime.controller.run_files import RunFiles
 from amoc.runtime.controller.status import Outcome, Status
 from amoc.runtime.stall_causes import MAX_PLACES, OTHERS, sentence_of
 from amoc.scenario.run_plan import RunPlan
+from amoc.steps.recorder import MAX_CAUSES
 
 BEAT_S = 0.1
 EXPORT_S = 2.0
@@ -198,6 +200,18 @@ class RunResults:
         who = f"user {crash.user_id}" if crash.user_id else "what a user had begun"
         text = crash.headline or crash.cause
         self._operator.error(f"{who} crashed, the first with this cause: {text}", crash.traceback)
+
+    def failed(self, one: FailureSeen) -> None:
+        """A worker has seen a step fail for a cause for the first time."""
+        if one.cause in self._files.facts.failures.get(one.step, {}):
+            return
+        told = one._asdict()
+        self._files.write("failure", **{key: told[key] for key in told if key != "worker"})
+        if one.cause == OTHER:
+            self._operator.warning(
+                f"step {one.step} fails for more than {MAX_CAUSES} causes; the others count as"
+                f" {OTHER!r}: is there a number or a name in the cause? This one is {one.message}"
+            )
 
     def worker_lost(self, lost: WorkerLost) -> None:
         """A worker has died that was not asked to."""

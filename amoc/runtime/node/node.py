@@ -52,6 +52,7 @@ from amoc.ipc.messages.samples import Sampled
 from amoc.ipc.messages.users import (
     Blocked,
     CrashSeen,
+    FailureSeen,
     LookAtUsers,
     Started,
     StartUsers,
@@ -226,7 +227,7 @@ class Node:
             match received.record:
                 case Envelope():
                     self._relay(received.record)
-                case Started() | CrashSeen() | Note() | Blocked():
+                case Started() | CrashSeen() | FailureSeen() | Note() | Blocked():
                     self._report(received.record)
                 case Hello(pid):
                     self._links.joined(received.child, pid, self._shutdown.begun)

@@ -26,7 +26,7 @@ from amoc.ipc.messages.envelope import Envelope, Part
 from amoc.ipc.messages.events import EVENTS
 from amoc.ipc.messages.lifecycle import Go, Note
 from amoc.ipc.messages.links import FROM_WORKER, TO_WORKER, FromWorker, ToWorker
-from amoc.ipc.messages.users import StartUsers, StopUsers
+from amoc.ipc.messages.users import FailureSeen, StartUsers, StopUsers
 from amoc.ipc.outbox import Outbox
 from amoc.ipc.peer_link import PeerLink
 from amoc.runtime import logs
@@ -39,6 +39,7 @@ from amoc.runtime.worker.user_pool import Orders, UserPool
 from amoc.runtime.worker_parts import WorkerParts
 from amoc.runtime.worker_spec import WorkerSpec
 from amoc.scenario import events
+from amoc.steps.recorder import FailureSamples
 from amoc.users.spawned import note_spawned, owner_of
 from amoc.users.user import User
 
@@ -83,7 +84,12 @@ def main(task: WorkerSpec) -> int:
             operator=operator,
             run_id=task.run_id,
         )
-        parts.context().activate()
+        samples = FailureSamples(
+            lambda step, cause, message: line.report_nowait(
+                FailureSeen(index, step, cause, message, _calling_user() or 0)
+            )
+        )
+        parts.context(samples).activate()
         orders = Orders(
             index, task.seed, task.start, task.scenario_directory, line.report_nowait, parts.gate
         )

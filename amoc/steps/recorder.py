@@ -1,0 +1,242 @@
+"""Where the executions of a step are recorded; its metrics are those of `amoc.metrics.step_names`.
+
+A library's requests are steps without being asked. One that knows how long a request took records
+it when it is over; its name, like that of any step, is any text, of a limited number of kinds:
+
+    recorder.record("GET /item/[id]", ns, size=len(body))
+    recorder.record("GET /item/[id]", ns, cause="status 503", message="503 Service Unavailable")
+    recorder.fail_later("GET /item/[id]", "check status", "expected 200, got 204")
+
+One that wants response times under a throttle as well (`amoc.metrics.stopwatch`) uses `Step`, as a
+scenario does.
+
+Only executions that succeed are timed: neither a refusal in no time nor a time-out is a time to
+compare with. All are counted, and each failed one has exactly one cause, the first. They are cells
+of the worker's own on the board, so figures are exact over workers and outlive a worker that is
+killed. A user that is killed or asked to stop within a step leaves no trace of it.
+
+`AGGREGATED` counts requests, each once: executions of steps within which no other step was
+executed. A step around others is not counted again; but where it fails and none of those within it
+has failed, that is a failure of `AGGREGATED`, too, so none goes unseen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from gevent import getcurrent
+
+from amoc import metrics
+from amoc.base import context
+from amoc.base.errors import ScenarioError
+from amoc.base.text import printable
+from amoc.metrics import handles, optional
+from amoc.metrics.step_names import AGGREGATED, BYTES, CAUSE, COUNT, FAILURES, OTHER
+
+MAX_CAUSES = 20
+"""Causes of failures that a worker tells apart in a step."""
+MAX_CAUSE = 100
+"""Characters of a cause."""
+MAX_MESSAGE = 500
+"""Characters of a sample's message."""
+KEPT_FREE = 500
+"""Metrics that causes leave room for."""
+
+
+class FailureSamples:
+    """Told of the first failure with each cause; the part of a worker that passes it on.
+
+    Args:
+        report: Called with the step, the cause and the message.
+    """
+
+    def __init__(self, report: Callable[[str, str, str], None]) -> None:
+        self.report = report
+
+
+class OpenStep(Protocol):
+    """A greenlet's innermost open step, its attribute ``open_step``.
+
+    Attributes:
+        has_inner: Whether another step was executed within it.
+        inner_failed: Whether one of those has failed.
+    """
+
+    has_inner: bool
+    inner_failed: bool
+
+    def fail(self, cause: str, message: str = "") -> None:
+        """Let it count as failed."""
+
+
+def open_step() -> OpenStep | None:
+    """The calling greenlet's innermost open step."""
+    found: OpenStep | None = getattr(getcurrent(), "open_step", None)
+    return found
+
+
+class Recorder:
+    """Records the executions of one step.
+
+    Attributes:
+        name: The step's.
+        timer: Of executions that succeeded.
+        whole: The recorder of all steps.
+    """
+
+    __slots__ = ("_bytes", "_causes", "_count", "_counter", "_failures", "name", "timer", "whole")
+
+    def __init__(self, name: str) -> None:
+        """Declare the metrics of step `name`.
+
+        Raises:
+            ScenarioError: It cannot be a metric's name, or is that of another kind of metric, or
+                there is no room.
+        """
+        if isinstance(name, str) and FAILURES in name:
+            raise ScenarioError(f"the name of a step must not contain {FAILURES!r}, got {name!r}")
+        self.name = name
+        total = type(self) is _Whole
+        self.timer = metrics.built_in(metrics.Timer, name) if total else metrics.timer(name)
+        self._counter = _built_in_counter if total else metrics.counter
+        self._count = self._counter(name + COUNT)
+        self._failures = self._counter(name + FAILURES)
+        self._causes: dict[str, optional.Count] = {}
+        self._bytes: metrics.Counter | None = None
+        self.whole: Recorder = self if total else _whole()
+
+    def succeeded(self, ns: int, is_leaf: bool = True) -> None:
+        """Count an execution that took `ns`.
+
+        Args:
+            ns: Its duration.
+            is_leaf: Whether no other step was executed within it, so that it is a request.
+        """
+        self._count.inc()
+        self.timer.record_ns(ns)
+        if is_leaf:
+            whole = self.whole
+            whole._count.inc()
+            whole.timer.record_ns(ns)
+
+    def failed(self, cause: str, message: str, is_leaf: bool = True) -> None:
+        """Count one that failed; `message` is a sample's."""
+        self._count.inc()
+        if is_leaf:
+            self.whole._count.inc()
+            self.whole.failed_later()
+        self.failed_later(cause, message)
+
+    def failed_later(self, cause: str = "", message: str = "") -> None:
+        """Count one as failed that was counted before."""
+        self._failures.inc()
+        counter = self._causes.get(cause)
+        if counter is None:
+            counter = self._new_cause(cause, message)
+        counter.inc()
+
+    def read(self, size: int, is_leaf: bool = True) -> None:
+        """Count bytes."""
+        if self._bytes is None:
+            self._bytes = self._counter(self.name + BYTES)
+        self._bytes.inc(size)
+        if is_leaf and self.whole is not self:
+            self.whole.read(size)
+
+    def _new_cause(self, cause: str, message: str) -> optional.Count:
+        """The counter of a cause that this worker sees for the first time, or of all others."""
+        shown = _one_line(cause)[:MAX_CAUSE] or OTHER
+        known = self._causes
+        if shown in known:  # it was written otherwise
+            return known[shown]
+        counter = optional.NOTHING if len(known) >= MAX_CAUSES else self._cause(shown, KEPT_FREE)
+        if counter is optional.NOTHING:
+            message = f"{shown}: {message}" if message and message != shown else shown
+            shown = OTHER
+            if shown in known:
+                return known[shown]
+            counter = self._cause(shown, 0)
+        known[shown] = counter
+        samples = context.find(FailureSamples)
+        if samples is not None:
+            samples.report(self.name, shown, _one_line(message)[:MAX_MESSAGE])
+        return counter
+
+    def _cause(self, cause: str, kept_free: int) -> optional.Count:
+        return optional.counter(self.name + CAUSE + cause, kept_free)
+
+
+class _Whole(Recorder):
+    """Records all requests together."""
+
+    __slots__ = ()
+
+    def failed_later(self, _cause: str = "", _message: str = "") -> None:
+        """Count one as failed; the causes are those of the steps."""
+        self._failures.inc()
+
+
+def _whole() -> Recorder:
+    found: Recorder | None = handles.composed.get(_Whole)
+    if found is None:
+        found = handles.composed[_Whole] = _Whole(AGGREGATED)
+    return found
+
+
+def _built_in_counter(name: str) -> metrics.Counter:
+    return metrics.built_in(metrics.Counter, name)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(printable(str(text)).split())
+
+
+def of(name: str) -> Recorder:
+    """The recorder of step `name`; raises what `Recorder` does."""
+    found: Recorder | None = handles.composed.get(name)
+    if found is None:
+        found = handles.composed[name] = Recorder(name)
+    return found
+
+
+def record(
+    name: str, ns: int, *, size: int = 0, cause: str | None = None, message: str = ""
+) -> None:
+    """Record a request that is over, as an execution of step `name`.
+
+    Args:
+        name: Any text, of a limited number of kinds: ``GET /item/[id]``.
+        ns: How long it took, in nanoseconds.
+        size: Bytes that it has read; 0 where that is not known.
+        cause: Why it failed, in a few words that other failures share: ``status 503``. None means
+            that it succeeded.
+        message: What else there is to say of this failure; one for each cause is kept as a sample.
+
+    Raises:
+        ScenarioError: `name` cannot be the name of a step, or there is no room for it.
+    """
+    one: Recorder = handles.composed.get(name) or of(name)
+    if cause is None:
+        one.succeeded(ns)
+    else:
+        one.failed(cause, message)
+    if size:
+        one.read(size)
+    outer = getattr(getcurrent(), "open_step", None)
+    if outer is not None:
+        outer.has_inner = True
+        outer.inner_failed |= cause is not None
+
+
+def fail_later(name: str, cause: str, message: str = "") -> None:
+    """Count a request that was recorded as one that succeeded as failed, once.
+
+    Its time stays among those that succeeded. What it was is as in `record`.
+    """
+    outer = open_step()
+    if outer is not None:
+        outer.inner_failed = True
+    one = of(name)
+    one.failed_later(cause, message)
+    one.whole.failed_later()
