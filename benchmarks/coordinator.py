@@ -4,7 +4,7 @@ Wanted (issue of the load control): 50,000 adds a second, summed over two worker
 the action begins within 20 ms of the completing add at the 95th percentile; all users of a barrier
 are released within 100 ms of each other.
 
-    python benchmarks/coordinator.py [--rate 5000 …] [--seconds 5] [--users 100] [--size 2]
+    python -m benchmarks.coordinator [--rate 5000 …] [--seconds 5] [--users 100] [--size 2]
                                      [--barrier 20000] [--rounds 3]
 
 Everything is measured in ``amoc run`` as an operator calls it. CPU is user and system time of each
@@ -14,57 +14,30 @@ process while users add, the scenario's own work (pacing, clocks, actions) inclu
 from __future__ import annotations
 
 import argparse
-import json
-import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-import machine
-import processes
+from benchmarks import machine, outcome
+from benchmarks.amoc_run import HERE, amoc_run
 
-HERE = Path(__file__).parent
+SHORT = ["--rate", "500", "--seconds", "1", "--users", "10", "--barrier", "200", "--rounds", "1"]
+SHORT += ["--settle", "1.5"]
 WANTED_PER_S = 50_000
-SETTLE_S = 4.0
-"""For processes to start and users to be there."""
 LATE_S = 0.05
 """Users that add later than this at the 99th percentile make the figures doubtful."""
 
 
-def sleep_until(moment: float) -> None:
-    time.sleep(max(0.0, moment - time.monotonic()))
-
-
-def run(settings: Mapping[str, Any], measured_s: float) -> tuple[dict[str, Any], dict[str, float]]:
+def run(
+    settings: Mapping[str, Any], settle_s: float, measured_s: float
+) -> tuple[dict[str, Any], dict[str, float]]:
     """The summary of a run, and the CPU seconds of each process in the time that is measured."""
-    begin = time.monotonic() + SETTLE_S
-    full = {**settings, "begin": begin, "repeat_num": 1, "user_rate": "infinity"}
-    words = [word for name, value in full.items() for word in ("--set", f"{name}={value}")]
-    with tempfile.TemporaryDirectory() as directory:
-        summary = Path(directory) / "summary.json"
-        process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "amoc", "run", str(HERE / "coordinator_scenario.py")),
-                *("--users", str(settings["crowd"]), "--workers", "2", *words),
-                *("--json", str(summary)),
-            ],
-            cwd=directory,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        sleep_until(begin)
-        names = processes.family(process.pid)
-        before = {pid: processes.cpu_s(pid) for pid in names}
-        sleep_until(begin + measured_s)
-        used = {names[pid]: processes.cpu_s(pid) - before[pid] for pid in names}
-        output, _ = process.communicate(timeout=180)
-        if process.returncode:
-            sys.exit(output)
-        return json.loads(summary.read_text()), {**used, "begin": begin}
+    begin = time.monotonic() + settle_s
+    full = {**settings, "begin": begin, "repeat_num": 1}
+    with amoc_run(HERE / "coordinator_scenario.py", settings["crowd"], 2, full) as amoc:
+        used = amoc.cpu_between(begin, begin + measured_s)
+        return amoc.finish(), {**used, "begin": begin}
 
 
 def adds(options: argparse.Namespace, rate: int) -> None:
@@ -77,7 +50,7 @@ def adds(options: argparse.Namespace, rate: int) -> None:
         "size": options.size,
     }
     measured_s = options.seconds * 0.95
-    summary, used = run(settings, measured_s)
+    summary, used = run(settings, options.settle, measured_s)
     counters, timers = summary["counters"], summary["timers"]
     late, delay = timers["adding_lateness"], timers["coordinator_action_delay"]
     took_s = summary["gauges"]["last_action_s"] - used.pop("begin")
@@ -93,14 +66,18 @@ def adds(options: argparse.Namespace, rate: int) -> None:
         f"  from the completing add to its action: p50 {delay['p50_s'] * 1e3:.2f} ms,"
         f" p95 {delay['p95_s'] * 1e3:.2f} ms, p99 {delay['p99_s'] * 1e3:.2f} ms"
     )
+    if added - acted >= options.size:
+        outcome.failed(f"{added - acted} of {added} adds were not acted upon")
     count = rate * measured_s
+    outcome.figure(f"add to action at {rate}/s, p95", delay["p95_s"] * 1e3, "ms")
+    outcome.figure(f"CPU per add at {rate}/s", sum(used.values()) / count * 1e6, "µs")
     each = ", ".join(f"{name} {s / count * 1e6:.1f}" for name, s in sorted(used.items()) if s)
     print(f"  CPU per add in µs: {each}; in all {sum(used.values()) / count * 1e6:.1f}")
 
 
 def barrier(options: argparse.Namespace) -> None:
     settings = {"rate": 0, "crowd": options.barrier, "rounds": options.rounds}
-    summary, _ = run(settings, 0.1)
+    summary, _ = run(settings, options.settle, 0.1)
     gauges = summary["gauges"]
     spreads = [
         gauges[f"last_{number}_s"] - gauges[f"first_{number}_s"] for number in range(options.rounds)
@@ -109,11 +86,16 @@ def barrier(options: argparse.Namespace) -> None:
         f"wanted {options.barrier} users of two workers at a barrier {options.rounds} times; done"
         f" {summary['counters']['barriers.released']} of {options.barrier * options.rounds}"
     )
+    released = summary["counters"]["barriers.released"]
+    if released != options.barrier * options.rounds:
+        outcome.failed(f"only {released} users were released")
+    for spread in spreads:
+        outcome.figure(f"barrier of {options.barrier}, first to last", spread * 1e3, "ms")
     shown = ", ".join(f"{spread * 1e3:.1f}" for spread in spreads)
     print(f"  from the first one released to the last, in ms: {shown}")
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rate", type=int, nargs="*", default=[5_000, 20_000, WANTED_PER_S])
     parser.add_argument("--seconds", type=float, default=5.0)
@@ -121,13 +103,15 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=2)
     parser.add_argument("--barrier", type=int, default=20_000)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--settle", type=float, default=4.0, help="seconds for users to be there")
     options = parser.parse_args()
     print(machine.describe())
     for rate in options.rate:
         adds(options, rate)
     if options.barrier:
         barrier(options)
+    return outcome.exit_code()
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

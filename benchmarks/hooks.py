@@ -1,6 +1,6 @@
 """What a user pays for a log call, and for events that somebody or nobody listens to.
 
-    python benchmarks/hooks.py [--calls 20000] [--rounds 9]
+    python -m benchmarks.hooks [--calls 20000] [--rounds 9]
 
 Each figure is the best round's mean. A log call that is *counted* is one like those before it; one
 that is *written* says something new. A slot of a throttle is let through by the worker's own code,
@@ -11,13 +11,12 @@ from __future__ import annotations
 
 import argparse
 import logging
+import sys
 import tempfile
 from collections.abc import Callable
 from itertools import count, product
 from pathlib import Path
 from string import ascii_lowercase
-
-import machine
 
 from amoc import metrics
 from amoc.base.clock import MS_NS, S_NS, now_ns
@@ -33,7 +32,9 @@ from amoc.scenario import events
 from amoc.throttle.slot_schedule import Mode
 from amoc.throttle.token_waiter import OnToken
 from amoc.throttle.worker_queue import WorkerQueue
+from benchmarks import machine, outcome
 
+SHORT = ["--calls", "1000", "--rounds", "2"]
 WORDS = ("".join(letters) for letters in product(ascii_lowercase, repeat=5))
 """Numbers would not tell kinds of lines apart."""
 NEW_KINDS = 150
@@ -68,7 +69,7 @@ def log_calls(calls: int) -> dict[str, float]:
 
 def let_through(calls: int) -> dict[str, float]:
     """What it costs to come to a throttle, and to be let through."""
-    queue = WorkerQueue("bench", metrics.timer("token_lateness"), None)
+    queue = WorkerQueue("bench", metrics.built_in(metrics.Timer, "token_lateness"), None)
     queue.hear_mode(ThrottleMode("bench", 1, 0, Mode.RUN, False))
     queue.work(now_ns(), now_ns() + S_NS)
     asked = timed(lambda _: queue.enter(OnToken(lambda _: None)), calls)
@@ -92,7 +93,7 @@ def best(rounds: int, measure: Callable[[], dict[str, float]]) -> dict[str, floa
     return {name: min(one[name] for one in results) for name in results[0]}
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--calls", type=int, default=20_000)
     parser.add_argument("--rounds", type=int, default=9)
@@ -107,6 +108,7 @@ def main() -> None:
         size = (Path(directory) / "bench.jsonl").stat().st_size
     for name, ns in figures.items():
         print(f"{name:42} {ns / 1000:8.2f} µs")
+        outcome.figure(name, ns / 1000, "µs")
     print(f"the log of {given.rounds * given.calls * 3:,} calls has {size:,} bytes")
     hooks = [lambda: let_through(given.calls), lambda: add(given.calls)]
     quiet = {name: ns for one in hooks for name, ns in best(given.rounds, one).items()}
@@ -116,7 +118,10 @@ def main() -> None:
     assert next(heard) >= 3 * given.rounds * given.calls
     for name, ns in quiet.items():
         print(f"{name:42} {ns:8.0f} ns, heard by one {loud[name]:8.0f} ns")
+        outcome.figure(name, ns, "ns")
+        outcome.figure(f"{name}, heard by one", loud[name], "ns")
+    return outcome.exit_code()
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

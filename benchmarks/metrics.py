@@ -2,7 +2,7 @@
 
 Wanted (issue of the numbers): a counter in 0.3 µs, a timer in 1 µs, also among 1,000 metrics.
 
-    python benchmarks/metrics.py [--metrics 1000] [--rounds 9] [--calls 200000]
+    python -m benchmarks.metrics [--metrics 1000] [--rounds 9] [--calls 200000]
 
 CPU time of this process, the loop around each call included; the best of several rounds, because
 nothing makes a call faster than it is. `spread` is how much more the median round took: where that
@@ -19,12 +19,13 @@ from itertools import cycle, islice
 from time import monotonic_ns, process_time_ns
 from typing import NamedTuple
 
-import machine
 from greenlet import greenlet
 
 from amoc import metrics
 from amoc.metrics.board import Board
+from benchmarks import machine, outcome
 
+SHORT = ["--metrics", "10", "--calls", "5000", "--rounds", "3"]
 NOISY = 0.25
 """A median round that took so much more than the best one makes the figures doubtful."""
 
@@ -115,7 +116,7 @@ def measure(case: Case, calls: int, rounds: int) -> tuple[float, float]:
 
 
 def main() -> int:
-    """Print each; the exit status says whether all is as wanted: 1 no, 2 that nobody knows."""
+    """Print each."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--metrics", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=9)
@@ -128,16 +129,17 @@ def main() -> int:
         best, spread = measure(case, options.calls, options.rounds)
         wanted = "" if case.wanted_us is None else f", wanted {case.wanted_us:g} µs"
         print(f"  {case.name:<45} {best:.3f} µs (spread {spread:.0%}){wanted}")
+        outcome.figure(case.name, best, "µs")
         if case.wanted_us is not None:
             if spread > NOISY:
                 noisy.append(case.name)
             elif best > case.wanted_us:
                 missed.append(case.name)
     if noisy:
-        print(f"NO VERDICT: the machine was too busy for {', '.join(noisy)}")
-        return 2
-    print(f"too slow: {', '.join(missed)}" if missed else "all within what was wanted")
-    return 1 if missed else 0
+        outcome.missed(f"the machine was too busy for {', '.join(noisy)}")
+    if missed:
+        outcome.missed(f"too slow: {', '.join(missed)}")
+    return outcome.exit_code()
 
 
 if __name__ == "__main__":

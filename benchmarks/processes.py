@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
@@ -19,7 +23,7 @@ def family(controller: int) -> dict[int, str]:
                 continue
             above[int(entry.name)] = int(stat.rsplit(")", 1)[1].split()[1])
     found = {controller: "controller"}
-    for _ in range(4):
+    for _ in range(4):  # controller, node, supervisor, workers
         for pid, parent in above.items():
             if parent in found and pid not in found:
                 title = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0].decode()
@@ -34,3 +38,20 @@ def cpu_s(pid: int) -> float:
     except OSError:
         return 0.0
     return (int(fields[11]) + int(fields[12])) * _TICK_S
+
+
+def pss_bytes(pids: Iterable[int]) -> int:
+    """The memory of processes, shared pages divided by those that share them."""
+    total = 0
+    for pid in pids:
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                total += int(line.split()[1]) * 1024
+    return total
+
+
+def end_group(process: subprocess.Popen[bytes]) -> None:
+    """Kill what is left of a process that was started as the first of its session."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()

@@ -1,6 +1,6 @@
 """What it costs a node to sample its board, and the controller to make a second of that.
 
-    python benchmarks/sampling.py --metrics 1000 --workers 2
+    python -m benchmarks.sampling --metrics 1000 --workers 2
 
 Half of the metrics are counters, half timers; in each second all counters grow, and each timer
 records `--hits` durations. CPU time is that of the sampling and of the merging alone.
@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import argparse
 import random
+import sys
 import time
 from types import SimpleNamespace
 from typing import Any
-
-import machine
 
 from amoc.base.clock import now_ns
 from amoc.ipc.messages.links import FROM_NODE
@@ -25,9 +24,12 @@ from amoc.results.merge import SampleMerger
 from amoc.results.per_second import Moment, PointCutter
 from amoc.results.series import Tally
 from amoc.runtime.node.sampler import Sampler
+from benchmarks import machine, outcome
+
+SHORT = ["--metrics", "50", "--seconds", "3"]
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--metrics", type=int, default=1000)
     parser.add_argument("--workers", type=int, default=2)
@@ -94,11 +96,15 @@ def main() -> None:
     done = sum(one.count for one in whole.timers.values())
     print(f"{options.metrics} metrics, {options.workers} workers, {options.seconds} samples")
     print(f"durations: wanted {wanted:,}, done {done:,}")
+    if wanted != done:
+        outcome.failed(f"{wanted - done} durations were lost")
     for part, spent in used.items():
         print(f"{part:8} {spent / options.seconds * 1000:6.1f} ms CPU a second")
+        outcome.figure(part, spent / options.seconds * 1000, "ms/s")
     print(f"a sample {sum(sizes) / len(sizes) / 1000:,.0f} kB, a line of the series", end=" ")
     print(f"{sum(lines) / len(lines) / 1000:,.0f} kB")
+    return outcome.exit_code()
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

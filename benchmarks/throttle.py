@@ -5,7 +5,7 @@ its time and none twice, over all workers together; at 1,000/s the times evenly 
 (standard deviation), 99 % of them less than 2 ms late; under 10 µs of the workers' CPU a token at
 10,000/s and above; a change in force everywhere within 150 ms; 1,000 throttles at once.
 
-    python benchmarks/throttle.py [--rates 100,1000,10000,50000] [--seconds 10] [--rounds 1]
+    python -m benchmarks.throttle [--rates 100,1000,10000,50000] [--seconds 10] [--rounds 1]
 
 Each slot that is used is noted by the worker that uses it, with its number and the time; that costs
 about half a microsecond, which is in the CPU figures. So are the users: a loop around `wait`.
@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -26,11 +25,12 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-import machine
+from benchmarks import machine, outcome
+from benchmarks.processes import cpu_s
 
+SHORT = ["--rates", "100", "--seconds", "1", "--users", "20", "--only-rates"]
 HERE = Path(__file__).parent
 OFF_PERCENT, LATE_MS, UNEVEN_MS, CPU_US, CHANGE_MS = 0.1, 2.0, 0.3, 10.0, 150.0
-TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass
@@ -55,15 +55,6 @@ class Result:
     asked_ns: int
 
 
-def cpu_s(pid: int) -> float:
-    """CPU time of a process; 0 when it is gone."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    except OSError:
-        return 0.0
-    return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
-
-
 def others_of(controller: int) -> list[int]:
     """The controller and its node."""
     children = Path(f"/proc/{controller}/task/{controller}/children").read_text().split()
@@ -86,7 +77,7 @@ def run(workers: int, users: int, seconds: float, **values: object) -> Result:
                     "--run-dir",
                     f"{directory}/run",
                 ),
-                *("--stop-timeout", "10s"),
+                *("--stop-timeout", "10s", "--json", f"{directory}/summary"),
                 *(
                     part
                     for name, value in settings.items()
@@ -111,6 +102,7 @@ def run(workers: int, users: int, seconds: float, **values: object) -> Result:
         windows = [json.loads(one.read_text()) for one in path.glob("*.json")]
         if len(windows) < workers:
             sys.exit(f"the run did not get so far:\n{output}")
+        outcome.check_users(json.loads((path / "summary").read_text()))
         begin_ns = max(one["begin"][0] for one in windows)
         end_ns = min(one["end"][0] for one in windows)
         slots = []
@@ -168,6 +160,13 @@ def judge_rate(rate: float, result: Result) -> bool:
     cheap = many or rate < 10_000 or cpu_us < CPU_US
     wanted = f"< {CPU_US:g} µs" if rate >= 10_000 and not many else "-"
     ok &= say("CPU a token, workers", f"{cpu_us:.1f} µs", wanted, cheap)
+    name = f"1,000 throttles of {rate / 1000:g}/s" if many else f"{rate:g}/s"
+    outcome.figure(f"{name}, CPU a token, workers", cpu_us, "µs")
+    outcome.figure(f"{name}, CPU a token, all processes", all_us, "µs")
+    outcome.figure(f"{name}, gaps, standard deviation", uneven_ms, "ms")
+    outcome.figure(f"{name}, late, p99", p99_ms, "ms")
+    if early or twice:
+        outcome.failed(f"{early} slots used too early, {twice} twice")
     say("CPU a token, all processes", f"{all_us:.1f} µs", "-", True)
     return ok
 
@@ -196,7 +195,7 @@ def judge_change(what: str, result: Result, new_rate: float) -> bool:
 
 
 def main() -> int:
-    """Print what was wanted and what was done; the exit status says whether it was reached."""
+    """Print what was wanted and what was done."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
@@ -205,6 +204,7 @@ def main() -> int:
     parser.add_argument("--users", type=int, default=1000)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--only-rates", action="store_true", help="no changes, no 1,000 throttles")
     options = parser.parse_args()
     print(machine.describe())
     ok = True
@@ -213,6 +213,8 @@ def main() -> int:
         for text in options.rates.split(","):
             result = run(options.workers, options.users, options.seconds, rate=text)
             ok &= judge_rate(float(text), result)
+        if options.only_rates:
+            continue
         print("  changes at 1,000/s")
         for change, new_rate in (("3000", 3000.0), ("100", 100.0), ("pause", 0.0)):
             result = run(options.workers, options.users, 3.0, rate=1000, change=change)
@@ -220,7 +222,9 @@ def main() -> int:
         print("  1,000 throttles of 10/s")
         result = run(options.workers, 2000, options.seconds, rate=10, names=1000)
         ok &= judge_rate(10 * 1000, result)
-    return 0 if ok else 1
+    if not ok:
+        outcome.missed("see above")
+    return outcome.exit_code()
 
 
 if __name__ == "__main__":

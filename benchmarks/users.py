@@ -1,79 +1,68 @@
-"""How fast users start and what one that only exists takes: ``amoc run`` as an operator calls it.
+"""How fast users start and stop, and what one that only exists takes.
 
-Wanted (issue of the first release): 40,000 starts a second over two workers, 10 kB a user.
+Wanted: 40,000 starts a second over two workers, 12 µs of CPU from start to end and 5 kB a user.
 
-    python benchmarks/users.py [--users 100000] [--workers 2] [--rounds 3]
+    python -m benchmarks.users [--users 100000] [--workers 2] [--rounds 3]
 
 Memory is what the workers' proportional set sizes grow by, measured in the run while the users
 exist, against a run with one user for each worker. CPU is user and system time of the workers,
-from their start to their end, so the users' leaving is in it.
+less that of the run with one user each. The time to stop is that from SIGTERM to the end of the
+command, less the same of the run with one user each.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
-import subprocess
 import sys
-import tempfile
 import time
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import machine
-import processes
+from benchmarks import machine, outcome
+from benchmarks.amoc_run import HERE, amoc_run
+from benchmarks.processes import cpu_s, family, pss_bytes
 
-HERE = Path(__file__).parent
-WANTED_STARTS_PER_S = 40_000
-WANTED_BYTES = 10_000
+SHORT = ["--users", "2000", "--rounds", "1"]
+WANTED_STARTS_PER_S, WANTED_US, WANTED_BYTES = 40_000, 12, 5_000
 LATE_S = 0.25
 """A worker whose loop is later than this at its 99th percentile makes the figures doubtful."""
+START_S = 120.0
+SETTLE_S = 0.5
+"""For the other worker's last users, and for reports of starts."""
 
 
-def pss_bytes(pids: list[int]) -> int:
-    """The memory of `pids`, shared pages divided by those that share them."""
-    total = 0
-    for pid in pids:
-        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                total += int(line.split()[1]) * 1024
-    return total
+class Measured(NamedTuple):
+    """What a run has taken."""
+
+    summary: dict[str, Any]
+    memory: int
+    """Bytes of the workers, with all users."""
+    start_cpu_s: float
+    """The workers', until all users exist."""
+    cpu_s: float
+    """The workers', to the end."""
+    stop_s: float
+    """From the signal to the end of the command."""
 
 
-def workers_of(controller: int) -> list[int]:
-    """The pids of a run's workers."""
-    return [pid for pid, role in processes.family(controller).items() if role.startswith("worker")]
-
-
-def run_once(users: int, workers: int) -> tuple[dict[str, Any], int]:
-    """The summary of a run, and its workers' memory when all users exist."""
-    with tempfile.TemporaryDirectory() as directory:
-        summary = Path(directory) / "summary.json"
-        process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "amoc", "run", str(HERE / "users_scenario.py")),
-                *("--users", str(users), "--workers", str(workers), "--json", str(summary)),
-                *("--set", "user_rate=infinity", "--stop-timeout", "30s"),
-                *("--run-dir", f"{directory}/run"),
-            ],
-            cwd=HERE.parent,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert process.stdout is not None
-        give_up = time.monotonic() + 120
-        for line in process.stdout:  # one plain line every five seconds
-            if f"users: {users} running" in line or time.monotonic() > give_up:
-                break
-        memory = pss_bytes(workers_of(process.pid))
-        process.terminate()
-        process.communicate(timeout=120)
-        return json.loads(summary.read_text()), memory
+def run_once(users: int, workers: int) -> Measured:
+    """Start users, and stop them when all exist."""
+    options = ("--stop-timeout", "60s")
+    with amoc_run(HERE / "users_scenario.py", users, workers, {"count": users}, *options) as run:
+        run.wait_for("last", 1, START_S)
+        time.sleep(SETTLE_S)
+        roles = family(run.process.pid)
+        pids = [pid for pid, role in roles.items() if role.startswith("worker")]
+        memory, started_cpu_s = pss_bytes(pids), sum(map(cpu_s, pids))
+        begin = time.monotonic()
+        summary = run.finish(stop=True)
+        stop_s = time.monotonic() - begin
+    used_s = sum(worker["cpu_s"] for worker in summary["workers"])
+    return Measured(summary, memory, started_cpu_s, used_s, stop_s)
 
 
 def main() -> int:
-    """Print what was wanted and what was done; the exit status says whether it was reached."""
+    """Print what was wanted and what was done."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
@@ -82,29 +71,40 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     print(machine.describe())
-    _, empty = run_once(options.workers, options.workers)
-    rates, sizes = [], []
+    empty = run_once(options.workers, options.workers)
+    rates, costs, sizes = [], [], []
     for number in range(options.rounds):
-        summary, memory = run_once(options.users, options.workers)
-        users, timers = summary["users"], summary["timers"]
-        span_s = summary["gauges"]["last_start_s"] - summary["gauges"]["first_start_s"]
-        cpu_s = sum(worker["cpu_s"] for worker in summary["workers"])
-        late_s = timers["loop_lag"]["p99_s"]
+        one = run_once(options.users, options.workers)
+        users, lag = one.summary["users"], one.summary["timers"]["loop_lag"]
+        gauges = one.summary["gauges"]
+        span_s = gauges["last_start_s"] - gauges["first_start_s"]
         rates.append(users["started"] / span_s)
-        sizes.append((memory - empty) / options.users)
+        costs.append((one.cpu_s - empty.cpu_s) / options.users * 1e6)
+        start_us = (one.start_cpu_s - empty.start_cpu_s) / options.users * 1e6
+        sizes.append((one.memory - empty.memory) / options.users)
+        stop_s = one.stop_s - empty.stop_s
         print(
             f"round {number + 1}: wanted {options.users} users, started {users['started']}"
-            f" ({users['crashed']} crashed) in {span_s:.2f} s: {rates[-1]:,.0f}/s;"
-            f" {cpu_s / options.users * 1e6:.1f} µs CPU a user from start to end;"
-            f" {sizes[-1]:,.0f} bytes a user; own lateness p99 {late_s * 1e3:.1f} ms,"
-            f" max {timers['loop_lag']['max_s'] * 1e3:.1f} ms"
+            f" in {span_s:.2f} s: {rates[-1]:,.0f}/s;"
+            f" {costs[-1]:.1f} µs CPU a user from start to end, {start_us:.1f} of it to start;"
+            f" {sizes[-1]:,.0f} bytes a user; stopped in {stop_s:.2f} s;"
+            f" own lateness p99 {lag['p99_s'] * 1e3:.1f} ms, max {lag['max_s'] * 1e3:.1f} ms"
         )
-        if late_s > LATE_S:
-            print("  the workers were late themselves: take no verdict from this round")
-    rate, size = statistics.median(rates), statistics.median(sizes)
-    print(f"starts per second: wanted {WANTED_STARTS_PER_S:,}, done {rate:,.0f} (median)")
-    print(f"bytes per user:    wanted {WANTED_BYTES:,}, done {size:,.0f} (median)")
-    return 0 if rate >= WANTED_STARTS_PER_S and size <= WANTED_BYTES else 1
+        outcome.figure("starts", rates[-1], "/s")
+        outcome.figure("CPU, start to end", costs[-1], "µs")
+        outcome.figure("CPU, start", start_us, "µs")
+        outcome.figure("memory of a user", sizes[-1], "B")
+        outcome.figure("time to stop all", stop_s, "s")
+        if lag["p99_s"] > LATE_S:
+            print("  the workers were late themselves: they do nothing but start users")
+    done = [statistics.median(one) for one in (rates, costs, sizes)]
+    if done[0] < WANTED_STARTS_PER_S:
+        outcome.missed(f"wanted {WANTED_STARTS_PER_S:,} starts per second, done {done[0]:,.0f}")
+    if done[1] > WANTED_US:
+        outcome.missed(f"wanted {WANTED_US} µs from start to end, done {done[1]:.1f}")
+    if done[2] > WANTED_BYTES:
+        outcome.missed(f"wanted {WANTED_BYTES:,} bytes a user, done {done[2]:,.0f}")
+    return outcome.exit_code()
 
 
 if __name__ == "__main__":

@@ -1,8 +1,12 @@
 """Users that only note when they started, for benchmarks/users.py."""
 
+import os
+from pathlib import Path
 from time import monotonic
 
-from amoc import metrics, user
+from amoc import metrics, setting, user
+
+count = setting(0, "How many users there are")
 
 first = metrics.gauge("first_start_s", merge="min")
 last = metrics.gauge("last_start_s", merge="max")
@@ -18,4 +22,6 @@ def start(user_id):
         nobody_yet = False
         first.set(now)
     last.set(now)
+    if user_id == count.get():
+        (Path(os.environ["BENCHMARK_DIRECTORY"]) / "last").touch()
     user.wait_stopping()

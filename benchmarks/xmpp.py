@@ -8,7 +8,7 @@ first: who fell behind has not carried the load.
 
 Exits with 1 when a user of any contender raised or a message was lost.
 
-    python benchmarks/xmpp.py [--users 500] [--rate 1000] [--seconds 10]
+    python -m benchmarks.xmpp [--users 500] [--rate 1000] [--seconds 10]
         [--server embedded|prosody|HOST:PORT] [--only amoc,slixmpp,tsung,sockets]
 
 A server of one's own must know user_1 / password_1 and so on at the domain localhost, and offer
@@ -28,12 +28,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from benchmarks import outcome
+from benchmarks.machine import describe
+from benchmarks.xmpp_measured import DEADLINE_S, MARK, Result
+
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
-
-from machine import describe  # noqa: E402
-from xmpp_measured import DEADLINE_S, MARK, Result  # noqa: E402
-
+SHORT = ["--users", "4", "--rate", "40", "--seconds", "0.5", "--only", "amoc,slixmpp,sockets"]
 CONTENDERS = ("amoc", "slixmpp", "tsung", "sockets")
 AIMS_US = {1000.0: 40.0, 0.0: 20.0}
 """What amoc is to take per message, by the rate; 0 is saturated."""
@@ -88,7 +88,7 @@ def missing(name: str, rate: float) -> str:
 
 def run(name: str, address: tuple[str, int], args: argparse.Namespace) -> Result:
     """Let one contender run; what it says."""
-    command = [sys.executable, str(ROOT / "benchmarks" / f"xmpp_{name}.py")]
+    command = [sys.executable, "-m", f"benchmarks.xmpp_{name}"]
     for option, value in (
         ("host", address[0]),
         ("port", address[1]),
@@ -100,6 +100,7 @@ def run(name: str, address: tuple[str, int], args: argparse.Namespace) -> Result
     try:
         done = subprocess.run(
             command,
+            cwd=ROOT,
             check=False,  # its errors are in what it says
             capture_output=True,
             text=True,
@@ -113,8 +114,8 @@ def run(name: str, address: tuple[str, int], args: argparse.Namespace) -> Result
     return Result(name, errors=[f"exit code {done.returncode}: {done.stderr[-2000:]}"])
 
 
-def show(results: list[Result], args: argparse.Namespace) -> bool:
-    """Print them; whether all went well."""
+def show(results: list[Result], args: argparse.Namespace) -> None:
+    """Print them."""
     wanted = f"{args.rate:g} messages/s" if args.rate else "as many messages as they can"
     print(f"wanted: {args.users} users, {wanted} for {args.seconds:g} s\n")
     print(
@@ -122,8 +123,10 @@ def show(results: list[Result], args: argparse.Namespace) -> bool:
         f"{'ratio':>8}{'CPU, ms a login':>17}{'kB a user':>11}"
     )
     amoc = next((one for one in results if one.name == "amoc"), None)
-    fine = True
     for one in results:
+        outcome.figure(f"{one.name}, CPU per message", one.cpu_us, "µs")
+        outcome.figure(f"{one.name}, CPU per login", one.login_ms, "ms")
+        outcome.figure(f"{one.name}, memory of a user", one.user_kb, "kB")
         ratio = f"{one.cpu_us / amoc.cpu_us:.2f}" if amoc is not None and amoc.cpu_us else "-"
         received = "not told" if one.received is None else str(one.received)
         late = "not told" if one.late_ms is None else f"{one.late_ms:.1f}"
@@ -140,17 +143,16 @@ def show(results: list[Result], args: argparse.Namespace) -> bool:
                 f"{one.name}: no verdict on the rate, messages were sent {one.late_ms:.0f} ms late"
             )
         if one.received is not None and one.received < one.sent:
-            print(f"{one.name}: FAILED, {one.sent - one.received} messages were lost")
-            fine = False
+            outcome.failed(f"{one.name}: {one.sent - one.received} messages were lost")
         for error in one.errors:
-            print(f"{one.name}: FAILED, {error}")
-            fine = False
+            outcome.failed(f"{one.name}: {error}")
     aim = AIMS_US.get(args.rate)
     if aim is not None and amoc is not None and not amoc.errors:
         net = amoc.cpu_us - amoc.pace_us
-        verdict = "ok" if net <= aim else "MISSED"
-        print(f"amoc: {net:.1f} µs without keeping the pace, at most {aim:g} aimed at: {verdict}")
-    return fine
+        outcome.figure("amoc, CPU per message without keeping the pace", net, "µs")
+        print(f"amoc: {net:.1f} µs without keeping the pace, at most {aim:g} aimed at")
+        if net > aim:
+            outcome.missed(f"{net:.1f} µs a message are more than {aim:g}")
 
 
 def main() -> int:
@@ -177,7 +179,8 @@ def main() -> int:
                 print(f"{name}: left out, {reason}")
             else:
                 results.append(run(name, address, args))
-    return 0 if show(results, args) else 1
+    show(results, args)
+    return outcome.exit_code()
 
 
 if __name__ == "__main__":

@@ -9,10 +9,6 @@ from __future__ import annotations
 import gc
 import sys
 import time
-from pathlib import Path
-
-ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
 from amoc.runtime.supervisor import monkey_patch
 
@@ -20,12 +16,21 @@ monkey_patch.patch()
 
 import gevent
 from gevent import get_hub
-from xmpp_measured import DEADLINE_S, GRACE_S, TEXT, Deadline, Pace, Result, arguments, memory_kb
 
 from amoc import xmpp
 from amoc.scenario import settings
 from amoc.scenario.resolving import resolve
 from amoc.users.user import User
+from benchmarks.xmpp_measured import (
+    DEADLINE_S,
+    GRACE_S,
+    TEXT,
+    Deadline,
+    Pace,
+    Result,
+    arguments,
+    memory_kb,
+)
 
 AT_ONCE = 50
 

@@ -8,7 +8,7 @@ process is printed once a minute, with the CPU time that it took since.
 Wanted: every user connects and stays connected, none raises, and no process grows by more than
 --growth percent and 2 MiB from the first minute with all users to the last.
 
-    python benchmarks/xmpp_idle.py [--users 50000] [--minutes 10] [--rate 250]
+    python -m benchmarks.xmpp_idle [--users 50000] [--minutes 10] [--rate 250]
         [--workers N] [--servers N] [--growth 2]
 
 The exit status says whether that was reached.
@@ -28,12 +28,12 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from benchmarks import outcome
+from benchmarks.machine import describe
+from benchmarks.processes import cpu_s, family
+
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE))
-
-from machine import describe  # noqa: E402
-from processes import cpu_s, family  # noqa: E402
-
+SHORT = ["--users", "20", "--minutes", "0"]
 PER_PROCESS = 17_000
 """Users of a worker, connections of a server: below the 20,000 descriptors of a process."""
 PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -129,6 +129,9 @@ class Memory:
             share = (cpu - self._cpu[pid]) / max(now - self._at, 1e-3)
             self._cpu[pid] = cpu
             parts.append(f"{role} {self.mib[pid][-1]:.1f} MiB {share:.1%}")
+            outcome.figure(f"{role}, memory", self.mib[pid][-1], "MiB")
+            if minute:
+                outcome.figure(f"{role}, CPU", share * 100, "%")
         self._at = now
         print(f"minute {minute:>3}: {connected:,.0f} connected | " + " | ".join(parts), flush=True)
 
@@ -205,6 +208,7 @@ def judge(summary: dict[str, Any], users: int) -> list[str]:
     wrong += [f"users {what}: {people[what]}" for what in ("crashed", "lost") if people[what]]
     print(f"{counters['connections']:,} connections, connection time", end=" ")
     timer = summary["timers"]["connection"]
+    outcome.figure("connection time, p50", timer["p50_s"] * 1e3, "ms")
     print(f"p50 {timer['p50_s'] * 1e3:.1f} ms, p99 {timer['p99_s'] * 1e3:.1f} ms")
     if people["started"] < users:
         wrong.append(f"only {people['started']:,} users started")
@@ -241,9 +245,8 @@ def main() -> int:
             summary = run.stop(300.0)
         wrong += judge(summary, args.users)
     for one in wrong:
-        print(f"FAILED: {one}")
-    print("ok" if not wrong else f"{len(wrong)} failures")
-    return 1 if wrong else 0
+        outcome.failed(one)
+    return outcome.exit_code()
 
 
 if __name__ == "__main__":

@@ -10,12 +10,10 @@ import gc
 import ssl
 import sys
 import time
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import slixmpp
-from xmpp_measured import GRACE_S, TEXT, Deadline, Pace, Result, arguments, memory_kb
+
+from benchmarks.xmpp_measured import GRACE_S, TEXT, Deadline, Pace, Result, arguments, memory_kb
 
 AT_ONCE = 50
 

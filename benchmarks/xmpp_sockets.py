@@ -12,11 +12,8 @@ import select
 import socket
 import sys
 import time
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-
-from xmpp_measured import GRACE_S, TEXT, Pace, Result, arguments, memory_kb
+from benchmarks.xmpp_measured import GRACE_S, TEXT, Pace, Result, arguments, memory_kb
 
 HEADER = (
     b"<?xml version='1.0'?><stream:stream to='localhost' version='1.0' xmlns='jabber:client'"

@@ -5,7 +5,7 @@ charged. The embedded server speaks no BOSH, prosody all three.
 
 Exits with 1 when a user raised or a message was lost.
 
-    python benchmarks/xmpp_transports.py [--users 200] [--rate 1000] [--seconds 10]
+    python -m benchmarks.xmpp_transports [--users 200] [--rate 1000] [--seconds 10]
         [--server embedded|prosody]
 """
 
@@ -20,13 +20,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from benchmarks import outcome
+from benchmarks.machine import describe
+from benchmarks.xmpp import embedded
+from benchmarks.xmpp_measured import DEADLINE_S, MARK, Result
+
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
-
-from machine import describe  # noqa: E402
-from xmpp import embedded  # noqa: E402
-from xmpp_measured import DEADLINE_S, MARK, Result  # noqa: E402
-
+SHORT = ["--users", "4", "--rate", "40", "--seconds", "0.5"]
 LATE_MS = 100.0
 
 
@@ -48,12 +48,13 @@ def prosody_addresses(users: int) -> Iterator[dict[str, str]]:
 
 def run(transport: str, address: str, args: argparse.Namespace) -> Result:
     """Let amoc's users run over one transport."""
-    command = [sys.executable, str(ROOT / "benchmarks" / "xmpp_amoc.py"), "--host=-", "--port=0"]
+    command = [sys.executable, "-m", "benchmarks.xmpp_amoc", "--host=-", "--port=0"]
     command += ["--set", f"xmpp_servers={address}"]
     for name in ("users", "rate", "seconds"):
         command += [f"--{name}", str(getattr(args, name))]
     done = subprocess.run(
         command,
+        cwd=ROOT,
         check=False,  # its errors are in what it says
         capture_output=True,
         text=True,
@@ -67,16 +68,18 @@ def run(transport: str, address: str, args: argparse.Namespace) -> Result:
     return Result(transport, errors=[f"exit code {done.returncode}: {done.stderr[-2000:]}"])
 
 
-def show(results: list[Result]) -> bool:
-    """Print them; whether all went well."""
+def show(results: list[Result]) -> None:
+    """Print them."""
     print(
         f"{'':10}{'wanted':>8}{'sent':>8}{'received':>10}{'late, ms':>10}"
         f"{'CPU, µs a message':>19}{'ratio':>7}{'CPU, ms a login':>17}{'kB a user':>11}"
     )
     tcp = results[0].cpu_us - results[0].pace_us
-    fine = True
     for one in results:
         net = one.cpu_us - one.pace_us
+        outcome.figure(f"{one.name}, CPU per message", net, "µs")
+        outcome.figure(f"{one.name}, CPU per login", one.login_ms, "ms")
+        outcome.figure(f"{one.name}, memory of a user", one.user_kb, "kB")
         print(
             f"{one.name:10}{one.wanted:>8}{one.sent:>8}{one.received or 0:>10}"
             f"{one.late_ms or 0:>10.1f}{net:>19.1f}{net / tcp if tcp else 0:>7.2f}"
@@ -87,9 +90,7 @@ def show(results: list[Result]) -> bool:
             print(f"{one.name}: no verdict on the rate, sent {one.late_ms:.0f} ms late")
         lost = one.sent - (one.received or 0)
         for error in [*one.errors, *([f"{lost} messages were lost"] if lost > 0 else [])]:
-            print(f"{one.name}: FAILED, {error}")
-            fine = False
-    return fine
+            outcome.failed(f"{one.name}: {error}")
 
 
 def main() -> int:
@@ -104,7 +105,8 @@ def main() -> int:
     with addresses_of(args.users) as addresses:
         results = [run(name, address, args) for name, address in addresses.items()]
     print(f"server: {args.server}; keeping the pace is not counted")
-    return 0 if show(results) else 1
+    show(results)
+    return outcome.exit_code()
 
 
 if __name__ == "__main__":

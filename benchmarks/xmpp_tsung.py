@@ -13,10 +13,8 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-
-from processes import cpu_s, family
-from xmpp_measured import DEADLINE_S, PAGE, TEXT, Result, arguments
+from benchmarks.processes import cpu_s, family
+from benchmarks.xmpp_measured import DEADLINE_S, PAGE, TEXT, Result, arguments
 
 MOST_LOGINS_PER_S = 200.0
 REST_S = 4.0

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.slow
 def test_many_failed_logins_leave_no_descriptor_no_cycle_and_flat_memory() -> None:
     done = subprocess.run(
-        [sys.executable, "benchmarks/xmpp_failures.py", "--times", "1000", "--growth", "1"],
+        [sys.executable, "-m", "benchmarks.xmpp_failures", "--times", "1000", "--growth", "1"],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -1,4 +1,4 @@
-"""What benchmarks/mailbox.py runs: half the users write to the other half, in the other worker.
+"""What benchmarks/mail.py runs: half the users write to the other half, in the other worker.
 
 Of four users in a row the first and the last write, to the second and the third. With two workers
 users 1 and 3 are in the one, 2 and 4 in the other, so every message crosses; a setting keeps them

@@ -1,0 +1,162 @@
+"""Lists the programs, runs them, and compares what they have found.
+
+python -m benchmarks
+python -m benchmarks run [NAME …] [--short] [--rounds N] [--json FILE] [-- ARGUMENTS]
+python -m benchmarks compare BEFORE.json AFTER.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import datetime as dt
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from benchmarks import comparison, machine, outcome
+from benchmarks.processes import end_group
+
+HERE = Path(__file__).resolve().parent
+SHORT_S, LONG_S = 120.0, 7200.0
+"""After which a program is ended that has not ended by itself."""
+
+
+class Program(NamedTuple):
+    """A module that measures something."""
+
+    name: str
+    question: str
+    """The first line of its docstring."""
+    short: list[str]
+    """The arguments that let it end within a few seconds."""
+
+
+def programs() -> list[Program]:
+    """All of them, found without loading any: some patch the process that loads them."""
+    found = []
+    for path in sorted(HERE.glob("*.py")):
+        tree = ast.parse(path.read_text())
+        for node in tree.body:
+            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "SHORT":
+                question = (ast.get_docstring(tree) or "").partition("\n")[0]
+                found.append(Program(path.stem, question, ast.literal_eval(node.value)))
+    return found
+
+
+def run(program: Program, arguments: list[str], rounds: int, seconds: float) -> dict[str, Any]:
+    """Run a program so many times; what it has found, and whether it failed."""
+    figures: dict[str, dict[str, Any]] = {}
+    with tempfile.TemporaryDirectory(prefix="amoc-benchmark-") as directory:
+        path = Path(directory) / "figures"
+        path.touch()
+        codes = [_run_once(program.name, arguments, path, seconds) for _ in range(rounds)]
+        for line in path.read_text().splitlines():
+            one = json.loads(line)
+            kept = figures.setdefault(one["name"], {"unit": one["unit"], "values": []})
+            kept["values"].append(one["value"])
+    failed = any(code not in (outcome.Exit.DONE, outcome.Exit.MISSED) for code in codes)
+    return {"arguments": arguments, "exit_codes": codes, "failed": failed, "figures": figures}
+
+
+def _run_once(name: str, arguments: list[str], figures: Path, seconds: float) -> int:
+    """The exit code; of a program that has not ended in time, and was killed, that of a failure."""
+    print(f"== {name} {' '.join(arguments)}", flush=True)
+    process = subprocess.Popen(
+        [sys.executable, "-m", f"benchmarks.{name}", *arguments],
+        cwd=HERE.parent,
+        env={**os.environ, outcome.FILE: str(figures)},
+        start_new_session=True,
+    )
+    try:
+        return process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        print(f"FAILED: {name} had not ended after {seconds:g} s", flush=True)
+        return int(outcome.Exit.FAILED)
+    finally:
+        end_group(process)
+
+
+def version() -> str:
+    """What is measured: the commit, and whether files were changed since."""
+    told = subprocess.run(
+        ["git", "describe", "--always", "--dirty"],
+        cwd=HERE,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return told.stdout.strip() or "unknown version"
+
+
+def run_all(options: argparse.Namespace) -> int:
+    """Run those that were asked for; fails when one did."""
+    known = {one.name: one for one in programs()}
+    if unknown := sorted(set(options.names) - set(known)):
+        sys.exit(f"no such program: {', '.join(unknown)}; there are {', '.join(known)}")
+    if options.arguments and len(options.names) != 1:
+        sys.exit("arguments after -- are for one program; name it")
+    at, load = dt.datetime.now(dt.UTC), machine.load()
+    done = {}
+    for name in options.names or known:
+        arguments = options.arguments or (known[name].short if options.short else [])
+        seconds = SHORT_S if options.short else LONG_S
+        done[name] = run(known[name], arguments, options.rounds, seconds)
+    result = {
+        "format": comparison.FORMAT,
+        "version": version(),
+        "at": at.isoformat(timespec="seconds"),
+        "machine": machine.facts(),
+        "load": [load, machine.load()],
+        "programs": done,
+    }
+    if options.json:
+        options.json.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+    failed = [name for name, one in done.items() if one["failed"]]
+    print(f"failed: {', '.join(failed)}" if failed else f"{len(done)} programs ran", flush=True)
+    return int(outcome.Exit.FAILED if failed else outcome.Exit.DONE)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A file of results."""
+    result: dict[str, Any] = json.loads(path.read_text())
+    if result.get("format") != comparison.FORMAT:
+        sys.exit(f"{path} must have the format {comparison.FORMAT}, got {result.get('format')}")
+    return result
+
+
+def main() -> int:
+    """Do what was asked."""
+    words = sys.argv[1:]
+    at = words.index("--") if "--" in words else len(words)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description=__doc__,
+        formatter_class=argparse.RawTextHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command")
+    running = commands.add_parser("run", help="run programs; arguments of its own follow after --")
+    running.add_argument("names", nargs="*", metavar="NAME", help="all of them without a name")
+    running.add_argument("--short", action="store_true", help="a few seconds each: do they run?")
+    running.add_argument("--rounds", type=int, default=1, help="how often each")
+    running.add_argument("--json", type=Path, metavar="FILE", help="keep the figures")
+    comparing = commands.add_parser("compare", help="ratios of two files, with their spread")
+    comparing.add_argument("before", type=Path)
+    comparing.add_argument("after", type=Path)
+    options = parser.parse_args(words[:at], argparse.Namespace(arguments=words[at + 1 :]))
+    if options.command == "run":
+        return run_all(options)
+    if options.command == "compare":
+        print("\n".join(comparison.compare(read(options.before), read(options.after))))
+        return 0
+    for one in programs():
+        print(f"{one.name:<18}{one.question}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,88 @@
+"""Two files of results, figure by figure: how many times as much, and how sure that is. Pure.
+
+A file has, for each program, the values that its rounds gave for each figure. The ratio of two
+figures is the median of the ratios of all pairs of values, and its spread reaches from the least of
+them to the greatest: where that includes 1, the rounds do not tell the two apart. No verdict is
+given, because figures know neither whether more is better nor what else the machine did.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
+from statistics import median
+from typing import Any, NamedTuple
+
+FORMAT = 1
+
+
+class Ratio(NamedTuple):
+    """How many times as much."""
+
+    middle: float
+    least: float
+    most: float
+
+
+def ratio(before: Sequence[float], after: Sequence[float]) -> Ratio | None:
+    """`after` over `before`; None where a value of `before` is 0 and there is no ratio."""
+    if not before or not after or not all(before):
+        return None
+    found = sorted(new / old for old, new in product(before, after))
+    return Ratio(median(found), found[0], found[-1])
+
+
+def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
+    """What else is not the same in two files, so that their figures may differ for it."""
+    for name in sorted({*before["machine"], *after["machine"]}):
+        old, new = before["machine"].get(name, "?"), after["machine"].get(name, "?")
+        if old != new:
+            yield f"{name}: {old} before, {new} after"
+    for name in _shared(before, after):
+        old, new = (one["programs"][name]["arguments"] for one in (before, after))
+        if old != new:
+            yield f"{name}: arguments {_joined(old)} before, {_joined(new)} after"
+    for which, one in (("before", before), ("after", after)):
+        for name, program in one["programs"].items():
+            if program["failed"]:
+                yield f"{name}: failed {which}, so its figures mean nothing"
+
+
+def compare(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
+    """Two files as lines of text."""
+    for which, one in (("before", before), ("after", after)):
+        begin, end = one["load"]
+        yield f"{which}: {one['version']}, {one['at']}, load {begin:.1f} to {end:.1f}"
+    for line in differences(before, after):
+        yield f"not the same: {line}"
+    for name in _shared(before, after):
+        old, new = (one["programs"][name]["figures"] for one in (before, after))
+        both = [figure for figure in old if figure in new]
+        yield ""
+        yield f"{name:<44}{'before':>12}{'after':>12}{'':8}{'ratio':>7}  spread"
+        for figure in both:
+            yield _line(figure, old[figure], new[figure])
+        for figure in sorted({*old} ^ {*new}):
+            yield f"  {figure}: {'before' if figure in old else 'after'} only"
+    for name in sorted({*before["programs"]} ^ {*after["programs"]}):
+        yield f"\n{name}: {'before' if name in before['programs'] else 'after'} only"
+
+
+def _joined(arguments: Sequence[str]) -> str:
+    return " ".join(arguments) or "none"
+
+
+def _shared(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    return [name for name in before["programs"] if name in after["programs"]]
+
+
+def _line(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    found = ratio(old["values"], new["values"])
+    shown = (
+        "      -"
+        if found is None
+        else f"{found.middle:7.2f}  {found.least:.2f} to {found.most:.2f}"
+    )
+    values = (median(old["values"]), median(new["values"]))
+    count = f"{len(old['values'])} and {len(new['values'])} values"
+    return f"  {name:<42}{values[0]:>12,.4g}{values[1]:>12,.4g} {new['unit']:<7}{shown}  ({count})"
