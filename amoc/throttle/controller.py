@@ -71,7 +71,7 @@ class Pacer:
         self._now = now
         self._rates = dict(rates or {})
         self._operator = operator or Operator()
-        self._throttles: dict[str, Throttle[WorkerId]] = {}
+        self.throttles: dict[str, Throttle[WorkerId]] = {}
         self._shapes: dict[str, tuple[object, float]] = {}
         self._last_epochs: dict[str, int] = {}
         self._stopped: dict[str, Taken] = {}  # what nobody has taken yet of those
@@ -94,7 +94,7 @@ class Pacer:
         }
 
     def __repr__(self) -> str:
-        return f"<pacer of {counted(len(self._throttles), 'throttle')}>"
+        return f"<pacer of {counted(len(self.throttles), 'throttle')}>"
 
     # What happens
 
@@ -114,7 +114,7 @@ class Pacer:
             due_ns, name = heappop(heap)
             if self._due.get(name) == due_ns:
                 del self._due[name]
-                self._deal(self._throttles[name], now_ns)
+                self._deal(self.throttles[name], now_ns)
 
     def hear(self, origin: WorkerId, body: bytes | memoryview) -> None:
         """A worker has said what its users want.
@@ -127,7 +127,7 @@ class Pacer:
         now_ns = self._now()
         touched: dict[str, Throttle[WorkerId]] = {}
         for record in THROTTLE_TO_CONTROLLER.unpack_stream(body):
-            throttle = self._throttles.get(record.name)
+            throttle = self.throttles.get(record.name)
             if throttle is not None:
                 throttle.want(origin, record, now_ns)
                 touched[record.name] = throttle
@@ -143,7 +143,7 @@ class Pacer:
         """A worker is there: it is told of all throttles."""
         self._workers[origin] = None
         now_ns = self._now()
-        for throttle in self._throttles.values():
+        for throttle in self.throttles.values():
             for mode in throttle.whole_state(now_ns):
                 self._post(origin, mode)
 
@@ -153,7 +153,7 @@ class Pacer:
             return
         del self._workers[origin]
         now_ns = self._now()
-        for throttle in self._throttles.values():
+        for throttle in self.throttles.values():
             throttle.lost(origin, now_ns)
             self._reschedule(throttle, now_ns)
         self._answer_all()
@@ -161,20 +161,20 @@ class Pacer:
     def begin(self) -> None:
         """Users may start."""
         self._stopped.clear()
-        for name in self._throttles:
+        for name in self.throttles:
             self._change(name, Throttle.begin)
 
     def pause_run(self) -> None:
         """The run is paused, and all throttles with it."""
         self._run_is_paused = True
-        for name in self._throttles:
+        for name in self.throttles:
             self._change(name, Throttle.pause_run)
         self._answer_all()
 
     def resume_run(self) -> None:
         """The run goes on."""
         self._run_is_paused = False
-        for name in self._throttles:
+        for name in self.throttles:
             self._change(name, Throttle.resume_run)
 
     # What is asked
@@ -186,9 +186,9 @@ class Pacer:
             ScenarioError: It makes no sense, or there is one of that name.
         """
         parse_profile.check_name(name)
-        if name in self._throttles:
+        if name in self.throttles:
             raise ScenarioError(f"throttle {name} is already started")
-        if len(self._throttles) >= MAX_THROTTLES:
+        if len(self.throttles) >= MAX_THROTTLES:
             raise ScenarioError(f"a run has at most {MAX_THROTTLES} throttles")
         interval_s = parse_profile.check_interval(name, interval_s)
         profile = parse_profile.build(name, shape, interval_s)
@@ -199,7 +199,7 @@ class Pacer:
         now_ns = self._now()
         epoch = self._last_epochs.pop(name, 0) + 1
         throttle = Throttle[WorkerId](name, profile, interval_s, epoch, now_ns)
-        self._throttles[name] = throttle
+        self.throttles[name] = throttle
         self._shapes[name] = (shape, interval_s)
         self._tell(throttle.news())
         rate = throttle.value_at(now_ns)
@@ -216,7 +216,7 @@ class Pacer:
             ScenarioError: There is none of that name.
         """
         throttle = self._find(name)
-        del self._throttles[name], self._shapes[name]
+        del self.throttles[name], self._shapes[name]
         self._due.pop(name, None)
         self._last_epochs[name] = throttle.epoch + 1
         taken = throttle.take(self._now())
@@ -233,27 +233,27 @@ class Pacer:
     @property
     def unused_rates(self) -> list[str]:
         """Names that the operator has given a rate for, and that nobody has started."""
-        known = self._throttles.keys() | self._last_epochs.keys()
+        known = self.throttles.keys() | self._last_epochs.keys()
         return sorted(self._rates.keys() - known)
 
     def take(self, at_ns: int) -> dict[str, Taken]:
         """What came of each throttle since the last call, of those too that were stopped since."""
         taken, self._stopped = self._stopped, {}
-        for name, one in self._throttles.items():
+        for name, one in self.throttles.items():
             taken[name] = one.take(at_ns).plus(taken.get(name, NOTHING))
         return taken
 
     def states(self) -> list[ThrottleState]:
         """How all throttles are."""
         now_ns = self._now()
-        return [throttle.state(now_ns) for throttle in self._throttles.values()]
+        return [throttle.state(now_ns) for throttle in self.throttles.values()]
 
     def _op_start(self, _: WorkerId | None, name: str, shape: object, interval_s: float) -> object:
         """Start it, unless it was started so; whether, and what a worker learns it from."""
         is_new = self._shapes.get(name) != (shape, interval_s)
         if is_new:
             self.start(name, shape, interval_s)
-        return [is_new, self._wire_state(self._throttles[name])]
+        return [is_new, self._wire_state(self.throttles[name])]
 
     def _op_stop(self, _: WorkerId | None, name: str) -> None:
         if name in OWN:
@@ -301,7 +301,7 @@ class Pacer:
 
     def _when_in_force(self, name: str) -> Later | None:
         """What answers when all workers act by the newest change; None if that is now."""
-        throttle, later = self._throttles[name], Later()
+        throttle, later = self.throttles[name], Later()
         self._awaited.setdefault(name, deque()).append((throttle.epoch, later))
         self._answer(throttle)
         return None if later.is_done else later
@@ -317,7 +317,7 @@ class Pacer:
 
     def _answer_all(self) -> None:
         for name in list(self._awaited):
-            self._answer(self._throttles[name])
+            self._answer(self.throttles[name])
 
     def _change(self, name: str, act: Callable[[Throttle[WorkerId], int], bool]) -> None:
         throttle = self._find(name)
@@ -339,9 +339,9 @@ class Pacer:
         )
 
     def _find(self, name: str) -> Throttle[WorkerId]:
-        throttle = self._throttles.get(name)
+        throttle = self.throttles.get(name)
         if throttle is None:
-            started = sorted(self._throttles)
+            started = sorted(self.throttles)
             names = ", ".join(started[:MAX_NAMED]) or "none"
             more = f" and {len(started) - MAX_NAMED} more" if len(started) > MAX_NAMED else ""
             raise ScenarioError(f"throttle {name} is not started; started: {names}{more}")

@@ -98,17 +98,17 @@ class Throttle(Generic[Asker]):
         self._missed = self._missed_here = 0  # in all, and before they could be dealt
         self._wanted, self._wanted_ns = 0.0, now_ns  # not taken yet, and up to when
         self._slots: slot_allocator.SlotAllocator[Asker] | None = None
-        self._permits: permit_allocator.Permits[Asker] | None = None
+        self.permits: permit_allocator.Permits[Asker] | None = None
         self._allocate(change)
 
     def _allocate(self, change: Change) -> None:
         """Deal slots or permits from `change` on; workers begin to count anew with its epoch."""
         self.first_epoch = change.epoch
-        self._slots = self._permits = None
+        self._slots = self.permits = None
         if change.interval_ns:
             self._slots = slot_allocator.SlotAllocator(change)
         else:
-            self._permits = permit_allocator.Permits(change)
+            self.permits = permit_allocator.Permits(change)
 
     # What is asked of it
 
@@ -206,8 +206,8 @@ class Throttle(Generic[Asker]):
             self._allocate(change)
         elif self._slots is not None:
             self._slots.change(change, now_ns)
-        elif self._permits is not None:
-            self._permits.change(change, now_ns)
+        elif self.permits is not None:
+            self.permits.change(change, now_ns)
 
     def news(self) -> ThrottleMode:
         """The newest change, for the workers."""
@@ -275,8 +275,8 @@ class Throttle(Generic[Asker]):
         self._late[asker] = want.missed
         if self._slots is not None:
             self._slots.want(asker, want.outstanding, want.seen, want.since_ns, now_ns)
-        elif self._permits is not None:
-            self._permits.want(asker, want.outstanding, want.seen, want.back)
+        elif self.permits is not None:
+            self.permits.want(asker, want.outstanding, want.seen, want.back)
 
     def deal(self, now_ns: int) -> list[tuple[Asker, ThrottleToWorker]]:
         """What the workers get now."""
@@ -286,8 +286,8 @@ class Throttle(Generic[Asker]):
             self._missed += void
             self._missed_here += void
             return [(who, Tokens(self.name, *block)) for who, block in dealt]
-        assert self._permits is not None
-        return [(who, Permits(self.name, *grant)) for who, grant in self._permits.deal(now_ns)]
+        assert self.permits is not None
+        return [(who, Permits(self.name, *grant)) for who, grant in self.permits.deal(now_ns)]
 
     def lost(self, asker: Asker, now_ns: int) -> None:
         """A worker is no more."""
@@ -296,15 +296,15 @@ class Throttle(Generic[Asker]):
         self._late.pop(asker, None)
         if self._slots is not None:
             self._slots.lost(asker, now_ns)
-        elif self._permits is not None:
-            self._permits.lost(asker)
+        elif self.permits is not None:
+            self.permits.lost(asker)
 
     def next_ns(self, now_ns: int) -> int:
         """When to deal again, if nothing happens until then."""
         if self._slots is not None:
             return self._slots.next_ns(now_ns)
-        assert self._permits is not None
-        return self._permits.next_ns(now_ns)
+        assert self.permits is not None
+        return self.permits.next_ns(now_ns)
 
     def state(self, now_ns: int) -> ThrottleState:
         """How it is."""

@@ -72,6 +72,8 @@ class Gate:
         on_crash: Told what a task raised that has passed a throttle.
         tasks: Those that wait for a throttle.
         passed_in_a_row: Users that had nothing to wait for, since the loop has turned.
+        queues: Who waits for what, by the throttle's name.
+        gone: The last epochs of throttles that were stopped, by name.
     """
 
     def __init__(
@@ -93,12 +95,12 @@ class Gate:
         self.tasks = self.passed_in_a_row = 0
         self._record: RecordSlot | None = None
         self._lateness = metrics.built_in(metrics.Timer, "token_lateness")
-        self._queues: dict[str, WorkerQueue] = {}
-        self._gone: dict[str, int] = {}
+        self.queues: dict[str, WorkerQueue] = {}
+        self.gone: dict[str, int] = {}
         self.holders: dict[greenlet, list[tuple[WorkerQueue, Permit]]] = {}
         self._heap: list[tuple[int, int, WorkerQueue]] = []
         self._order = count()
-        self._alarm = PreciseTimer(self._ring)
+        self._alarm = PreciseTimer(self.ring)
         self._alarm_ns = NEVER_NS
         self._rung_ns = 0
         self._lull_ns = 0
@@ -115,13 +117,13 @@ class Gate:
         self._reminder.start(self._remind)
 
     def __repr__(self) -> str:
-        waiting = sum(one.waiting for one in self._queues.values())
-        return f"<gate of {self._worker}: {len(self._queues)} throttles, {waiting} waiting>"
+        waiting = sum(one.waiting for one in self.queues.values())
+        return f"<gate of {self._worker}: {len(self.queues)} throttles, {waiting} waiting>"
 
     def record_slots(self, record: RecordSlot | None) -> None:
         """Let `record` get each slot that is used from now on; for tests and benchmarks."""
         self._record = record
-        for queue in self._queues.values():
+        for queue in self.queues.values():
             queue.record = record
 
     def close(self) -> None:
@@ -134,19 +136,19 @@ class Gate:
 
     def find(self, name: str) -> WorkerQueue | None:
         """Throttle `name` here, if the controller has told of it."""
-        queue = self._queues.get(name)
+        queue = self.queues.get(name)
         return queue if queue is not None and queue.epoch else None
 
     def is_open(self, name: str) -> bool:
         """Whether everybody may pass throttle `name`."""
-        queue = self._queues.get(name)
+        queue = self.queues.get(name)
         return queue is not None and queue.is_open(monotonic_ns())
 
     def queue(self, name: str) -> WorkerQueue:
         """The throttle `name` here, made if it was not heard of; then it holds everybody."""
-        queue = self._queues.get(name)
+        queue = self.queues.get(name)
         if queue is None:
-            queue = self._queues[name] = WorkerQueue(name, self._lateness, self._record)
+            queue = self.queues[name] = WorkerQueue(name, self._lateness, self._record)
         return queue
 
     def enter(self, name: str, waiter: Waiter[Token]) -> int | None:
@@ -173,7 +175,7 @@ class Gate:
 
     def leave(self, name: str, waiter: Waiter[Token]) -> None:
         """`waiter` waits for throttle `name` no more; it was given nothing."""
-        queue = self._queues.get(name)
+        queue = self.queues.get(name)
         if queue is not None:
             self.leave_at(queue, waiter)
 
@@ -222,15 +224,15 @@ class Gate:
         for record in records:
             match record:
                 case Tokens(name):
-                    queue = self._queues.get(name)
+                    queue = self.queues.get(name)
                     if queue is not None:
                         queue.hear_tokens(record)
                 case Permits(name):
-                    queue = self._queues.get(name)
+                    queue = self.queues.get(name)
                     if queue is not None:
                         queue.hear_permits(record)
                 case ThrottleMode(name):
-                    if record.epoch <= self._gone.get(name, 0):
+                    if record.epoch <= self.gone.get(name, 0):
                         continue  # an answer that was overtaken by the end of the throttle
                     queue = self.queue(name)
                     queue.hear_mode(record)
@@ -243,11 +245,11 @@ class Gate:
 
     def _forget(self, gone: ThrottleMode) -> None:
         """A throttle is stopped; those that wait in its queue are turned away by the timer."""
-        del self._queues[gone.name]
-        self._gone.pop(gone.name, None)
-        self._gone[gone.name] = gone.epoch
-        if len(self._gone) > MAX_GONE:
-            del self._gone[next(iter(self._gone))]
+        del self.queues[gone.name]
+        self.gone.pop(gone.name, None)
+        self.gone[gone.name] = gone.epoch
+        if len(self.gone) > MAX_GONE:
+            del self.gone[next(iter(self.gone))]
 
     def _attend(self, queue: WorkerQueue) -> None:
         """Something has changed: see to the alarm, and to what the controller must know."""
@@ -297,14 +299,15 @@ class Gate:
 
     def _remind(self) -> None:
         now_ns = monotonic_ns()
-        for queue in self._queues.values():
+        for queue in self.queues.values():
             overdue = now_ns - queue.told_ns > REMIND_S * 1e9
             if queue.epoch and queue.outstanding and overdue:
                 self._put(queue.want(now_ns))
 
     # The loop
 
-    def _ring(self) -> None:
+    def ring(self) -> None:
+        """The alarm has rung: let those pass whose time has come."""
         now_ns = monotonic_ns()
         if pause.is_paused():
             self._alarm_ns = now_ns + PAUSED_NS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +16,7 @@ from amoc.metrics.board import Kind
 from amoc.throttle.controller import Pacer
 from amoc.throttle.worker import Gate
 
-DEADLINE_S = 10.0
+DEADLINE_S = 60.0
 
 
 def eventually(condition: Callable[[], Any], what: str) -> Any:
@@ -33,6 +34,11 @@ def counted(name: str, what: str) -> float:
         one.value for one in metrics.read() if (one.kind, one.name) == (Kind.THROTTLE, name)
     )
     return getattr(counts, what)
+
+
+def size_of(what: object) -> int:
+    """What all that `what` keeps takes, roughly."""
+    return len(pickle.dumps(what))
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from itertools import pairwise
 from math import inf, nan
@@ -16,8 +17,10 @@ from amoc.base.clock import MS_NS, S_NS, now_ns
 from amoc.base.errors import ScenarioError
 from amoc.base.operator import Operator
 from amoc.base.waiting import Waiter, interrupt
+from amoc.ipc.messages.throttle import THROTTLE_TO_WORKER, Permits
 from amoc.ipc.rpc import Handler
 from amoc.throttle import worker as gates
+from amoc.throttle.controller import Pacer
 from amoc.throttle.slot_allocator import VOID_NS
 from amoc.throttle.throttle import LEAD_NS
 from amoc.users.mail import MAX_BYTES, MailRouter
@@ -114,7 +117,7 @@ def test_pause_resume_and_unlock(here: Here):
     throttle.pause("a")
     assert throttle.state("a").mode == "paused"
     eventually(lambda: throttle.state("a").actual_rate == 0, "paused")
-    eventually(lambda: here.gate.queue("a")._mode == "held", "paused at the gate")
+    eventually(lambda: ", held:" in repr(here.gate.queue("a")), "paused at the gate")
     held = len(here.used)
     with pytest.raises(throttle.ThrottleTimeout):
         throttle.wait("a", timeout=0.05)
@@ -170,7 +173,7 @@ def test_news_that_were_overtaken_by_the_end_revive_no_throttle(here: Here):
     with pytest.raises(ScenarioError, match="throttle a is not started"):
         throttle.wait("a", timeout=1)
     throttle.start("a", 0)
-    here.gate._queues.pop("a", None)  # as if nothing had been heard of it here
+    here.gate.queues.pop("a", None)  # as if nothing had been heard of it here
     context.active().set(Handler, slow_answer)
     with pytest.raises(ScenarioError, match="throttle a was stopped"):
         throttle.wait("a", timeout=1)
@@ -184,8 +187,8 @@ def test_so_many_stopped_throttles_are_remembered(here: Here, monkeypatch):
     for number in range(6):
         throttle.start(f"t{number}", 0)
         throttle.stop(f"t{number}")
-    eventually(lambda: "t5" in here.gate._gone, "all are heard to be gone")
-    assert list(here.gate._gone) == ["t3", "t4", "t5"]
+    eventually(lambda: "t5" in here.gate.gone, "all are heard to be gone")
+    assert list(here.gate.gone) == ["t3", "t4", "t5"]
     for name in ("t0", "t3"):
         throttle.start(name, 1000, 1)
         throttle.wait(name, timeout=5)
@@ -321,7 +324,7 @@ def test_many_that_leave_and_come_back_do_not_pile_up(here: Here):
         here.gate.enter("a", waiter)
         here.gate.leave("a", waiter)
     assert queue.waiting == 0
-    assert len(queue._queue) < 500
+    assert sum(type(one) is Waiter for one in gc.get_objects()) < 500
 
 
 def test_places_come_back_however_their_holder_ends(here: Here):
@@ -352,7 +355,7 @@ def test_places_come_back_however_their_holder_ends(here: Here):
     gevent.joinall(visits, timeout=10)
     assert all(one.dead for one in visits)
     assert most == 2
-    eventually(lambda: here.pacer._throttles["places"]._permits.held == 0, "all back")
+    eventually(lambda: here.pacer.throttles["places"].permits.held == 0, "all back")
 
 
 def test_a_place_goes_back_when_its_greenlet_ends(here: Here):
@@ -370,10 +373,18 @@ def visit_again_and_again(name: str, times: int) -> None:
 
 def test_who_comes_again_at_once_finds_its_place_kept_and_for_a_moment_only(here: Here):
     throttle.limit_concurrency("places", 2)
+    sent = 0
+    hear = here.gate.hear
+
+    def noting(body: bytes) -> None:
+        nonlocal sent
+        sent += sum(isinstance(one, Permits) for one in THROTTLE_TO_WORKER.unpack_stream(body))
+        hear(body)
+
+    here.gate.hear = noting  # type: ignore[method-assign]
     here.spawn(visit_again_and_again, "places", 1000).join(10)
-    permits = here.pacer._throttles["places"]._permits
-    (account,) = permits._accounts.values()
-    assert account.given < 200
+    assert 0 < sent < 200
+    permits = here.pacer.throttles["places"].permits
     visit_until_kept(here)
     eventually(lambda: permits.held == 0, "all back")
     assert not here.gate.queue("places").stock.kept
@@ -420,10 +431,10 @@ def test_a_run_can_take_the_place_that_is_kept(here: Here):
     throttle.limit_concurrency("places", 1)
     visit_until_kept(here)
     inside: list[int] = []
-    throttle.run("places", lambda: inside.append(here.pacer._throttles["places"]._permits.held))
+    throttle.run("places", lambda: inside.append(here.pacer.throttles["places"].permits.held))
     assert not here.gate.queue("places").stock.kept
     eventually(lambda: inside == [1], "it runs")
-    eventually(lambda: here.pacer._throttles["places"]._permits.held == 0, "all back")
+    eventually(lambda: here.pacer.throttles["places"].permits.held == 0, "all back")
 
 
 class Linked(gevent.Greenlet):
@@ -456,7 +467,7 @@ def test_a_greenlet_that_passes_again_and_again_is_linked_to_once(here: Here):
     one.join(10)
     assert links == [0, 1]
     eventually(lambda: not here.gate.holders, "nobody holds any")
-    eventually(lambda: here.pacer._throttles["places"]._permits.held == 0, "all back")
+    eventually(lambda: here.pacer.throttles["places"].permits.held == 0, "all back")
 
 
 def test_run_spawns_when_let_through_and_counts_crashes(here: Here):
@@ -676,15 +687,14 @@ def test_what_makes_no_sense_is_refused(here: Here, call, message):
         call()
 
 
-def test_an_operators_rate_rules(here: Here):
+def test_an_operators_rate_rules():
     notes: list[str] = []
-    here.pacer._rates["a"] = "30/s"
-    here.pacer._rates["b"] = "1/s"
-    here.pacer._operator = Operator(lambda _, text: notes.append(text))
-    throttle.start("a", 1)
-    assert throttle.state("a").rate == 1800
+    operator = Operator(lambda _, text: notes.append(text))
+    pacer = Pacer(lambda *_: None, rates={"a": "30/s", "b": "1/s"}, operator=operator)
+    pacer.start("a", ("constant", 1))
+    assert [state.rate for state in pacer.states()] == [1800]
     assert notes == ["throttle a is started with 30/s (from --throttle)"]
-    assert here.pacer.unused_rates == ["b"]
+    assert pacer.unused_rates == ["b"]
 
 
 def test_gradual_changes_say_what_they_are(here: Here):

@@ -36,7 +36,7 @@ def test_a_permit_given_in_the_turn_of_the_resume_is_not_lost(here: Here):
 
     def resume_and_ring() -> None:
         pause.resume()
-        here.gate._ring()
+        here.gate.ring()
 
     get_hub().loop.run_callback(resume_and_ring)
     gevent.joinall(visitors, timeout=8)

@@ -388,7 +388,7 @@ def test_closing_a_stream_that_fails_while_it_is_closed_does_not_wait() -> None:
     with serving(session(lambda _: go.wait())) as server:
         client = connect(server)
         gevent.get_hub().loop.run_callback(client.send, b"<message/>" * 1_000_000)
-        while client._session.stream._transport.unsent < 4 << 20:
+        while not client._session.stream.congested:
             gevent.sleep(0.001)
         with gevent.Timeout(1.0):  # of the 5 seconds of xmpp_close_timeout
             client.close()
