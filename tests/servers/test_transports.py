@@ -16,7 +16,7 @@ from tests.servers.ejabberd import Ejabberd
 from tests.servers.nginx import Nginx
 from tests.servers.prosody import Prosody
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 TRANSPORTS = ["websocket", "bosh"]
 
 pytestmark = pytest.mark.once

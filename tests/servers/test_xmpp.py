@@ -23,7 +23,7 @@ from tests.servers.ejabberd import Ejabberd
 from tests.servers.prosody import TLS_ONLY, Prosody
 from tests.unit.xmpp.fake import count as recorded
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 # Tests share the servers, so each takes users of its own.
 _users = itertools.count(1)

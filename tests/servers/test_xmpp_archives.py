@@ -13,7 +13,7 @@ from amoc.xmpp import meters, request_counts
 from tests.servers.conftest import Connect
 from tests.unit.xmpp.fake import count
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 pytestmark = pytest.mark.once
 
 

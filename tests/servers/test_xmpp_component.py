@@ -14,7 +14,7 @@ from tests.servers.conftest import Connect
 from tests.servers.daemon import XmppServer
 from tests.unit.xmpp.fake import count
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 pytestmark = [
     pytest.mark.once,
     pytest.mark.parametrize("services", ["prosody", "ejabberd"], indirect=True),

@@ -9,7 +9,7 @@ import pytest
 from amoc import xmpp
 from tests.servers.conftest import Connect
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 pytestmark = [pytest.mark.once, pytest.mark.parametrize("services", ["embedded"], indirect=True)]
 _rooms = itertools.count(1)
 

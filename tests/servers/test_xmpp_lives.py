@@ -17,7 +17,7 @@ from tests.servers.ejabberd import Ejabberd
 from tests.servers.prosody import Prosody
 from tests.unit.xmpp.fake import count
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 
 @pytest.fixture(params=[Prosody, Ejabberd])

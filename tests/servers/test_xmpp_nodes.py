@@ -10,7 +10,7 @@ import pytest
 from amoc import xmpp
 from tests.servers.conftest import Connect
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 pytestmark = pytest.mark.once
 AT = "pubsub.localhost"
 _nodes = itertools.count(1)

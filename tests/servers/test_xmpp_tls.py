@@ -15,7 +15,7 @@ from tests.servers.ejabberd import Ejabberd
 from tests.servers.prosody import TLS_1_2, Prosody
 from tests.unit.xmpp.fake import count as recorded
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 MECHANISMS = ("SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN")
 
 pytestmark = pytest.mark.once
