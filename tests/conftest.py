@@ -33,8 +33,7 @@ ONCE_FILES = frozenset(
     ROOT / f"tests/{name}.py"
     for name in (
         *(f"process/test_{name}" for name in ("changes", "control", "events", "logging", "review")),
-        *("process/test_secrets", "unit/test_docs", "unit/test_health_figures"),
-        *("unit/test_private_names", "unit/test_rooms"),
+        *("process/test_secrets", "unit/test_docs", "unit/test_health_figures", "unit/test_rooms"),
     )
 )
 

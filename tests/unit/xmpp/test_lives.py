@@ -18,7 +18,7 @@ from amoc.base.errors import ClosedError
 from amoc.base.waiting import interrupt
 from amoc.users.user import UserStopped
 from amoc.xmpp import errors, meters, options
-from amoc.xmpp.connection import causes, server_addresses
+from amoc.xmpp.connection import causes
 from amoc.xmpp.connection.retrying import can_follow
 from amoc.xmpp.connection.sockets import connect_error
 from amoc.xmpp.transports import silence
@@ -254,7 +254,7 @@ def test_an_attempt_ends_when_its_user_is_asked_to_stop(
     where: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(options.xmpp_connect_pause, "default", 60.0)
-    monkeypatch.setattr(server_addresses, "getaddrinfo", lambda *_: time.sleep(0.2))
+    monkeypatch.setattr(name_lookup, "getaddrinfo", lambda *_: time.sleep(0.2))
     script = say_error(b"system-shutdown") if where == "in the pause" else Conn.rest
     before = counters()
     with serving(script) as server:
@@ -411,7 +411,7 @@ def test_an_address_that_does_not_answer_leaves_time_for_the_next(
             (socket.AF_INET, socket.SOCK_STREAM, 6, "", address)
             for address in (black_hole.getsockname(), good)
         ]
-        monkeypatch.setattr(server_addresses, "getaddrinfo", lambda *_: found)
+        monkeypatch.setattr(name_lookup, "getaddrinfo", lambda *_: found)
         with connect("two-addresses.invalid:5222", timeout=1.0) as client:
             assert client.is_open
         for one in waiting:
