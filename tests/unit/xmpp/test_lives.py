@@ -13,7 +13,7 @@ import gevent
 import pytest
 
 from amoc import metrics, xmpp
-from amoc.base import pause
+from amoc.base import name_lookup, pause
 from amoc.base.errors import ClosedError
 from amoc.base.waiting import interrupt
 from amoc.users.user import UserStopped
