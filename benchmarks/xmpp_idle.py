@@ -24,10 +24,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import deque
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from amoc.base.errors import ResourceError
+from amoc.results.store.reader import StoredSeries
 from benchmarks import outcome
 from benchmarks.machine import describe
 from benchmarks.processes import cpu_s, family
@@ -85,15 +88,10 @@ class Run:
     def second(self) -> dict[str, Any]:
         """What the run says of its last second; empty before the first."""
         try:
-            lines = (self.directory / "run" / "series.jsonl").read_text().splitlines()
-        except OSError:
+            last = deque(StoredSeries(self.directory / "run" / "series.amoc"), maxlen=1)
+        except ResourceError:
             return {}
-        for line in lines[-1:-3:-1]:  # the last may be half written
-            try:
-                return json.loads(line)
-            except ValueError:
-                continue
-        return {}
+        return last[0].to_json() if last else {}
 
     def stop(self, timeout: float) -> dict[str, Any]:
         """End it; its summary."""

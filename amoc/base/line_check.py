@@ -1,7 +1,7 @@
-"""Whether a file's lines are those that were written: each has a number and a checksum. Pure.
+"""Whether a file's records are those that were written: each has a number and a checksum. Pure.
 
-So a line that was changed, lost, repeated or moved is found, in the file of a killed run too. Only
-lines that are missing at the end cannot be seen in the file itself; who knows how many were written
+So one that was changed, lost, repeated or moved is found, in the file of a killed run too. Only
+those that are missing at the end cannot be seen in the file itself; who knows how many were written
 says so. Lines without both, as earlier versions wrote them, are taken as they are.
 """
 
@@ -14,6 +14,11 @@ from amoc.base.text import counted
 LINE, CRC = "line", "crc"
 """The fields that `sealed` adds."""
 _LINE, _CRC = b',"line":', b',"crc":'
+
+
+def _marked(line: bytes) -> bool:
+    """Whether there was once a number or a checksum in a line."""
+    return _LINE in line or _CRC in line
 
 
 def sealed(text: bytes, number: int) -> bytes:
@@ -37,57 +42,38 @@ def _number(line: bytes) -> int | None:
 
 
 class _Found:
-    """How many lines there are of a kind, and where the first is."""
+    """How many records there are of a kind, and where the first is."""
 
     def __init__(self) -> None:
         self.count = self.first = 0
 
-    def add(self, line: int, count: int = 1) -> None:
-        self.first = self.first or line
+    def add(self, number: int, count: int = 1) -> None:
+        self.first = self.first or number
         self.count += count
 
-    def sentence(self, what: str) -> str:
+    def sentence(self, what: str, record: str) -> str:
         if self.count == 1:
-            return f"line {self.first} is {what}"
-        return f"{counted(self.count, 'line')} are {what}, the first is line {self.first}"
+            return f"{record} {self.first} is {what}"
+        return f"{counted(self.count, record)} are {what}, the first is {record} {self.first}"
 
 
-class LineCheck:
-    """Goes through a file line by line.
+class RecordCheck:
+    """Goes through a file record by record."""
 
-    Attributes:
-        sealed: Whether the lines have numbers and checksums, as far as is known.
-    """
-
-    def __init__(self) -> None:
-        self.sealed = False
+    def __init__(self, record: str = "record") -> None:
+        """Check a file; `record` is what sentences call a part of it."""
+        self._record = record
         self._place = self._last = 0
-        self._open = 0  # damaged lines since the last good one: they are in the gap after it
+        self._open = 0  # damaged records since the last good one: they are in the gap after it
         self._gaps: dict[int, int] = {}
         self._damaged, self._repeated, self._moved = _Found(), _Found(), _Found()
 
-    def take(self, line: bytes) -> bool:
-        """Take the next line; whether it is to be read.
-
-        Not told is the last line of a process that was killed while it wrote: it has no end.
-        """
+    def take(self, number: int | None) -> bool:
+        """Take the next record's number, None if it is damaged; whether it is to be read."""
         self._place += 1
-        number = _number(line)
-        if number is not None:
-            self.sealed = True
-            return self._in_order(number)
-        if not (self.sealed or _LINE in line or _CRC in line):
-            return bool(line.strip())
-        if line.endswith(b"\n"):
+        if number is None:
             self.damaged()
-        return False
-
-    def damaged(self) -> None:
-        """The line that was taken last cannot be read."""
-        self._damaged.add(self._place)
-        self._open += 1
-
-    def _in_order(self, number: int) -> bool:
+            return False
         if number > self._last:
             self._skip_to(number)
             return True
@@ -99,6 +85,15 @@ class LineCheck:
             self._repeated.add(number)
         return False
 
+    def pass_over(self) -> None:
+        """The next record is of no interest: it is empty, or was torn at the very end."""
+        self._place += 1
+
+    def damaged(self) -> None:
+        """The record that was taken last cannot be read."""
+        self._damaged.add(self._place)
+        self._open += 1
+
     def _skip_to(self, number: int) -> None:
         if (begin := self._last + 1 + self._open) < number:
             self._gaps[begin] = number
@@ -108,7 +103,7 @@ class LineCheck:
         """What is wrong with the file, a sentence each; to be asked when all was taken.
 
         Args:
-            written: How many lines were written, if that is known.
+            written: How many records were written, if that is known.
         """
         if written is not None and written > self._last:
             self._skip_to(written + 1)
@@ -121,4 +116,28 @@ class LineCheck:
             "repeated": self._repeated,
             "out of order": self._moved,
         }
-        return [one.sentence(what) for what, one in found.items() if one.count]
+        return [one.sentence(what, self._record) for what, one in found.items() if one.count]
+
+
+class LineCheck(RecordCheck):
+    """Goes through a file line by line.
+
+    Attributes:
+        sealed: Whether the lines have numbers and checksums, as far as is known.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("line")
+        self.sealed = False
+
+    def take_line(self, line: bytes) -> bool:
+        """Take the next line; whether it is to be read.
+
+        Not told is the last line of a process that was killed while it wrote: it has no end.
+        """
+        number = _number(line)
+        self.sealed = self.sealed or number is not None
+        if number is not None or (line.endswith(b"\n") and (self.sealed or _marked(line))):
+            return self.take(number)
+        self.pass_over()
+        return not (self.sealed or _marked(line)) and bool(line.strip())

@@ -88,9 +88,9 @@ class Journal:
         if lost := self.lost:
             told = {**{key: entry[key] for key in ("at", "t_s")}, "kind": "event"}
             told |= {"level": "warning", "text": f"{lost} lines could not be written here"}
-            if not self._file.append(told):
+            if not self._file.write(told):
                 return entry
-        self._file.append(entry)
+        self._file.write(entry)
         return entry
 
     def close(self) -> None:

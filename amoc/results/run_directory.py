@@ -23,7 +23,8 @@ MAX_TWINS = 1_000
 ANSWER_S = 2.0
 
 _JOURNAL = "journal.jsonl"
-_SERIES = "series.jsonl"
+_SERIES = "series.amoc"
+_OLD_SERIES = "series.jsonl"
 _SUMMARY = "summary.json"
 _REPORT = "report.html"
 _JUNIT = "junit.xml"
@@ -107,8 +108,13 @@ class RunDirectory:
 
     @property
     def series(self) -> Path:
-        """The file with a line for each second, see `amoc.results.series`."""
+        """The file with each second, see `amoc.results.store`."""
         return self.path / _SERIES
+
+    @property
+    def old_series(self) -> Path:
+        """The same as earlier versions of amoc have left it, see `amoc.results.store.lines`."""
+        return self.path / _OLD_SERIES
 
     @property
     def summary(self) -> Path:

@@ -5,8 +5,9 @@ the durations that were recorded, as histograms. So points add up: the sum of al
 run, the sum of those after the warm-up is its steady part. Gauges, users and workers are as they
 were at the point's end.
 
-`series.jsonl` of a run directory has one point in each line. Names of fields are those of
-`Point.to_json`; what did not change in a second is absent.
+`amoc.results.store` keeps the points of a run in its directory, and `amoc export --jsonl` prints
+them, one in each line. Names of fields are those of `Point.to_json`; what did not change in a
+second is absent.
 """
 
 from __future__ import annotations
@@ -137,15 +138,14 @@ class Point:
         """When it began, on the scale of `t_s`."""
         return self.t_s - self.span_s
 
-    def to_json(self) -> dict[str, object]:
-        """The point as a line of `series.jsonl`; numbers that JSON does not know are None."""
+    def facts(self) -> dict[str, object]:
+        """The point without its timers; numbers that JSON does not know are None."""
         written = {name: value for name, value in vars(self).items() if value or name in _ALWAYS}
         if self.gauges:
             written["gauges"] = {
                 name: value if isfinite(value) else None for name, value in self.gauges.items()
             }
-        if self.timers:
-            written["timers"] = {name: _timer_json(one) for name, one in self.timers.items()}
+        written.pop("timers", None)
         if self.throttles:
             written["throttles"] = {name: asdict(one) for name, one in self.throttles.items()}
         if self.workers:
@@ -153,6 +153,13 @@ class Point:
         if self.nodes:
             written["nodes"] = [asdict(one) for one in self.nodes]
         return written
+
+    def to_json(self) -> dict[str, object]:
+        """The point as a line of JSON, its histograms included."""
+        if not self.timers:
+            return self.facts()
+        timers = {name: _timer_json(one) for name, one in self.timers.items()}
+        return {**self.facts(), "timers": timers}
 
     @classmethod
     def from_json(cls, line: JsonObject) -> Point:

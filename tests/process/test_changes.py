@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
@@ -16,6 +15,8 @@ from pathlib import Path
 import pytest
 
 from amoc.base.errors import ExitCode
+from amoc.results.run_directory import RunDirectory
+from amoc.results.store.reader import StoredSeries
 from tests.process.support import ROOT, eventually, lines
 from tests.process.test_control import controlled
 
@@ -349,8 +350,8 @@ def test_a_falling_stage_removes_those_above_its_line_and_not_those_that_have_go
         assert (users["running"], users["removed"]) == (6, 4)
         one.say("stop")
         assert one.run.end() == 0
-    points = [json.loads(line) for line in lines(one.run.directory / "series.jsonl")]
-    plateau = {point["users"]["running"] for point in points if 3.5 < point["t_s"] < 7}
+    points = StoredSeries(RunDirectory(one.run.directory).series)
+    plateau = {point.users["running"] for point in points if 3.5 < point.t_s < 7}
     assert plateau == {10}, "a plateau of 10 has 10"
 
 

@@ -23,6 +23,7 @@ from amoc.base.errors import ExitCode
 from amoc.cli.main import cli
 from amoc.results import saved_run
 from amoc.results.run_directory import RunDirectory
+from amoc.results.store.records import MARK
 from tests.process.support import running
 
 pytestmark = pytest.mark.once
@@ -35,7 +36,7 @@ SCENARIO = """
             metrics.counter("n").inc()
             metrics.timer("t").record(1000 + user_id)
     """
-SOURCES = ("journal.jsonl", "series.jsonl", "summary.json")
+SOURCES = ("journal.jsonl", "series.amoc", "summary.json")
 MADE = ("report.html", "junit.xml", "logs/controller.jsonl")
 
 
@@ -132,9 +133,15 @@ ALTERATIONS: dict[str, Alter] = {
 }
 
 
+def split(data: bytes) -> list[bytes]:
+    """The lines of a file, or its records."""
+    if data.startswith(MARK):
+        return [MARK + one for one in data.split(MARK)[1:]]
+    return data.splitlines(keepends=True)
+
+
 def altered(how: str, data: bytes, seed: int) -> bytes:
-    lines = data.splitlines(keepends=True)
-    return b"".join(ALTERATIONS[how](lines, random.Random(f"{how} {seed}")))
+    return b"".join(ALTERATIONS[how](split(data), random.Random(f"{how} {seed}")))
 
 
 def leave(file: Path, data: bytes | None) -> None:
@@ -196,13 +203,13 @@ def test_a_summary_that_has_lost_its_checksum_is_not_trusted(copy):
 
 def test_a_run_stays_incomplete_when_its_summary_was_rebuilt(copy):
     (copy / "summary.json").unlink()
-    series = copy / "series.jsonl"
-    series.write_bytes(b"".join(series.read_bytes().splitlines(keepends=True)[:3]))
+    series = copy / "series.amoc"
+    series.write_bytes(b"".join(split(series.read_bytes())[:3]))
     assert amoc("report", copy)[0] == ExitCode.INCOMPLETE
     code, _, said = amoc("report", copy)
     assert code == ExitCode.INCOMPLETE
-    assert "series.jsonl: " in said
-    assert "are missing, the first is line 4" in said
+    assert "series.amoc: " in said
+    assert "are missing, the first is record 4" in said
     run = json.loads((copy / "summary.json").read_text())["run"]
     assert (run["verdict"], run["exit_code"]) == ("incomplete", ExitCode.INCOMPLETE)
     assert "summary.json is missing, so it was rebuilt" in run["reasons"]
@@ -210,7 +217,7 @@ def test_a_run_stays_incomplete_when_its_summary_was_rebuilt(copy):
 
 
 def test_everything_that_is_missing_is_named(copy):
-    for name in ("summary.json", "series.jsonl"):
+    for name in ("summary.json", "series.amoc"):
         (copy / name).unlink()
     found = verdicts(copy)
     assert found["codes"] == {ExitCode.INCOMPLETE}
@@ -232,7 +239,7 @@ def test_what_is_made_of_a_run_is_made_again(copy, name, how):
 @pytest.mark.parametrize("verdict", ["killed", "running"])
 def test_a_run_can_be_read_at_each_moment_of_its_life(copy, verdict):
     """Whatever it has written by then; a setting named like a secret is hidden, and there."""
-    lines = {name: (copy / name).read_bytes().splitlines(keepends=True) for name in SOURCES[:2]}
+    lines = {name: split((copy / name).read_bytes()) for name in SOURCES[:2]}
     (copy / "summary.json").unlink()
     with contextlib.ExitStack() as stack:
         if verdict == "running":
@@ -241,7 +248,7 @@ def test_a_run_can_be_read_at_each_moment_of_its_life(copy, verdict):
             control.listen()
         for count in range(1, len(lines["journal.jsonl"])):
             (copy / "journal.jsonl").write_bytes(b"".join(lines["journal.jsonl"][:count]))
-            (copy / "series.jsonl").write_bytes(b"".join(lines["series.jsonl"][: count - 2]))
+            (copy / "series.amoc").write_bytes(b"".join(lines["series.amoc"][: count - 2]))
             found = verdicts(copy)
             assert (found["verdict"], found["codes"]) == (verdict, {0}), found["reasons"]
             assert "sesame" not in found["page"]

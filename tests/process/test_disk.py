@@ -15,6 +15,7 @@ import pytest
 
 from amoc.base.errors import ExitCode
 from amoc.results.run_directory import RunDirectory
+from amoc.results.store.reader import StoredSeries
 from tests.process.support import Run, eventually, running
 
 COUNTING = """
@@ -51,7 +52,7 @@ def fill(directory: Path) -> Path:
 
 def seconds(run: Run) -> int:
     series = RunDirectory(run.directory).series
-    return series.read_bytes().count(b"\n") if series.exists() else 0
+    return len(StoredSeries(series)) if series.exists() else 0
 
 
 def stop(run: Run) -> int:
@@ -72,11 +73,11 @@ def test_a_run_whose_directory_is_deleted_goes_on_and_is_incomplete(scenario, tm
     with running(scenario(COUNTING), *AT_ONCE, directory=tmp_path) as run:
         eventually(lambda: seconds(run) >= 2, "some seconds are written")
         shutil.rmtree(run.directory)
-        run.wait_for_output("series.jsonl cannot be written: it was deleted during the run")
+        run.wait_for_output("series.amoc cannot be written: it was deleted during the run")
         assert stop(run) == ExitCode.INCOMPLETE, run.output
         told, counted = run.summary()["run"], run.summary()["counters"]["n"]
     assert (told["verdict"], told["exit_code"]) == ("incomplete", ExitCode.INCOMPLETE)
-    assert "series.jsonl: it was deleted during the run" in told["reasons"]
+    assert "series.amoc: it was deleted during the run" in told["reasons"]
     assert "journal.jsonl: it was deleted during the run" in told["reasons"]
     assert "summary.json could not be written" in told["reasons"]
     assert "without that the verdict is: stopped" in told["reasons"]
@@ -90,7 +91,7 @@ def test_a_full_disk_ends_no_run_and_makes_it_incomplete(scenario, tmp_path, tin
     ) as run:
         eventually(lambda: seconds(run) >= 2, "some seconds are written")
         fill(tiny)
-        run.wait_for_output("series.jsonl cannot be written: ")
+        run.wait_for_output("series.amoc cannot be written: ")
         assert stop(run) == ExitCode.INCOMPLETE, run.output
         told = run.summary()["run"]
     assert told["verdict"] == "incomplete"
@@ -106,7 +107,7 @@ def test_seconds_that_a_full_disk_has_cost_are_missed_later_too(scenario, tmp_pa
     ) as run:
         eventually(lambda: seconds(run) >= 2, "some seconds are written")
         filler = fill(tiny)
-        run.wait_for_output("series.jsonl cannot be written: ")
+        run.wait_for_output("series.amoc cannot be written: ")
         filler.unlink()
         there = seconds(run)
         eventually(lambda: seconds(run) >= there + 2, "seconds are written again")
@@ -116,4 +117,4 @@ def test_seconds_that_a_full_disk_has_cost_are_missed_later_too(scenario, tmp_pa
         again = report(run)
     assert left["run"]["verdict"] == "incomplete"
     assert again.returncode == ExitCode.INCOMPLETE
-    assert "series.jsonl: " in again.stderr
+    assert "series.amoc: " in again.stderr

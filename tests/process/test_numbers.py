@@ -12,12 +12,11 @@ from typing import Any
 
 import pytest
 
-from amoc.base import json_lines
 from amoc.base.errors import ExitCode
 from amoc.results import journal, saved_run, summary_file
 from amoc.results.run_directory import RunDirectory
-from amoc.results.saved_run import Series
 from amoc.results.series import Point, Tally
+from amoc.results.store.reader import StoredSeries
 from amoc.results.summary import rebuild
 from tests.process.support import Run, eventually, lines, running
 
@@ -43,9 +42,7 @@ AT_ONCE = ("--set", "interarrival=0")
 def seconds(run: Run) -> list[Point]:
     """The seconds that a run has written so far."""
     path = RunDirectory(run.directory).series
-    if not path.exists():
-        return []
-    return [Point.from_json(one) for one in json_lines.read(path, "series", "t_s")]
+    return list(StoredSeries(path)) if path.exists() else []
 
 
 def done(run: Run) -> int:
@@ -55,7 +52,7 @@ def done(run: Run) -> int:
 def made_again(run: Run) -> Any:
     """The summary of a run, made of its journal and its series."""
     left = RunDirectory(run.directory)
-    entries, points = journal.read(left.journal), Series(left.series)
+    entries, points = journal.read(left.journal), StoredSeries(left.series)
     summary = rebuild(left.id, str(left.path), entries, points, running=False)
     return json.loads(json.dumps(summary))
 

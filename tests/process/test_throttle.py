@@ -10,7 +10,8 @@ import pytest
 
 from amoc.base.clock import MS_NS, S_NS
 from amoc.base.errors import ExitCode
-from amoc.results.saved_run import Series
+from amoc.results.run_directory import RunDirectory
+from amoc.results.store.reader import StoredSeries
 from amoc.throttle.slot_allocator import HORIZON_NS
 from tests.process.support import eventually, lines, running
 
@@ -198,7 +199,7 @@ def test_what_was_to_pass_a_throttle_is_known_up_to_its_stop(scenario, tmp_path)
     once = ("--users", "1", "--workers", "1", "--set", "repeat_num=1")
     with running(file, *once, directory=tmp_path) as run:
         assert run.end() == ExitCode.OK, run.output
-    seconds = Series(run.directory / "series.jsonl")
+    seconds = StoredSeries(RunDirectory(run.directory).series)
     points = [one.throttles["actions"] for one in seconds if "actions" in one.throttles]
     assert sum(one.executions for one in points) == 12
     # The first slot is due at once, the others 25 ms apart.

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from amoc.base.errors import ExitCode
+from amoc.results.run_directory import RunDirectory
+from amoc.results.store.reader import StoredSeries
 from tests.process.support import running
 
 pytestmark = pytest.mark.slow
@@ -96,8 +98,8 @@ def test_users_inside_connect_are_shown_and_leave_when_the_run_ends(
     assert summary["counters"]["connections_cancelled"] == 3
     assert summary["gauges"]["connecting"] == 0
     assert summary["users"]["finished"] == 3
-    series = (Path(summary["run"]["directory"]) / "series.jsonl").read_text().splitlines()
-    assert 3 in [json.loads(line).get("gauges", {}).get("connecting") for line in series]
+    series = StoredSeries(RunDirectory(Path(summary["run"]["directory"])).series)
+    assert 3 in [point.gauges.get("connecting") for point in series]
     assert summary["run"]["reasons"] == [
         "no connection was established: 3 users had to stop while connecting"
     ]

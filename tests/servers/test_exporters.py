@@ -16,13 +16,14 @@ from urllib.request import ProxyHandler, build_opener
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from amoc.base import json_lines
 from amoc.base.errors import ExitCode
 from amoc.results.exporters import RunInfo
 from amoc.results.exporters.graphite import Graphite as ToGraphite
 from amoc.results.exporters.graphite_events import GraphiteEvents
 from amoc.results.exporters.statsd import Statsd as ToStatsd
+from amoc.results.run_directory import RunDirectory
 from amoc.results.series import Point, Tally
+from amoc.results.store.reader import StoredSeries
 from tests.process.support import running
 from tests.servers import graphite as graphite_server
 from tests.servers import statsd as statsd_server
@@ -253,8 +254,8 @@ def test_a_run_tells_all_of_them_the_same(
     rounds = summary["counters"]["rounds"]
     assert rounds >= second["amoc_rounds_total"]
 
-    lines = json_lines.read(run.directory / "series.jsonl", "the series", "t_s")
-    assert Tally.of(map(Point.from_json, lines)).counters["rounds"] == rounds
+    series = StoredSeries(RunDirectory(run.directory).series)
+    assert Tally.of(series).counters["rounds"] == rounds
 
     def rendered(path: str) -> list[float]:
         found = graphite.rendered(f"run.{path}", began, int(time.time()) + 1)

@@ -15,6 +15,9 @@ from typing import Any
 
 import pytest
 
+from amoc.results.run_directory import RunDirectory
+from amoc.results.series import Tally
+from amoc.results.store.reader import StoredSeries
 from tests.process.support import Run, eventually, lines, running
 from tests.servers.daemon import DIES_WITH_US, XmppServer, free_port
 from tests.servers.embedded import Embedded
@@ -271,10 +274,8 @@ def _settle(run: Run, delivered: int) -> None:
     """Wait until all that can still come has come: the series says so."""
 
     def there() -> bool:
-        path = run.directory / "series.jsonl"
-        counted: Counter[str] = Counter()
-        for line in path.read_text().splitlines() if path.exists() else ():
-            counted.update(json.loads(line).get("counters", {}))
-        return counted["messages_delivered"] == delivered
+        path = RunDirectory(run.directory).series
+        counted = Tally.of(StoredSeries(path)).counters if path.exists() else {}
+        return counted.get("messages_delivered", 0) == delivered
 
     eventually(there, f"{delivered} messages are delivered", DEADLINE_S)

@@ -1,7 +1,7 @@
 """A run for other programs: seconds as CSV or JSON, timers as a log of HdrHistogram.
 
-All three have what `series.jsonl` has, with percentiles in the place of histograms' cells but for
-the last, which has the histograms. `docs/export.md` says what each column and field is.
+All have what the run's directory has of each second; CSV and the JSON document have percentiles in
+the place of histograms. `docs/export.md` says what each column and field is.
 """
 
 from __future__ import annotations
@@ -49,6 +49,11 @@ def json_lines(record: SavedRun) -> Iterator[str]:
     yield "]}"
 
 
+def second_lines(record: SavedRun) -> Iterator[str]:
+    """A line of JSON for each second, with its histograms."""
+    return (_json(point.to_json()) for point in record.points)
+
+
 def hlog_lines(record: SavedRun) -> Iterator[str]:
     """The timers as an interval log of HdrHistogram, see `amoc.results.export.hdr_log`."""
     run = record.summary["run"]
@@ -58,6 +63,7 @@ def hlog_lines(record: SavedRun) -> Iterator[str]:
 FORMATS: Mapping[str, Callable[[SavedRun], Iterator[str]]] = {
     "csv": csv_lines,
     "json": json_lines,
+    "jsonl": second_lines,
     "hlog": hlog_lines,
 }
 

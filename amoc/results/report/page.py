@@ -2,7 +2,7 @@
 
 Tables show the summary, charts the series. A warm-up is excluded from key metrics, from the tables
 of timers and counters and from distributions, as it is from the verdict. Of very long lists the
-page shows a part and says so; `summary.json` and `series.jsonl` have it all.
+page shows a part and says so; `summary.json` and the series have it all.
 
 The series is read once: `Reading`.
 """

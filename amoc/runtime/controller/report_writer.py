@@ -24,7 +24,7 @@ from amoc.results import saved_run
 from amoc.results.run_directory import RunDirectory
 from amoc.runtime.child import ChildProcess
 
-SMALL_BYTES = 8_000_000
+SMALL_BYTES = 1_000_000
 """A series that takes about a second to read."""
 TOLD_AFTER_S = 1.5
 MAX_S = 600.0

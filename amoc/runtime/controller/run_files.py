@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from amoc.base.errors import AmocError, ExitCode
-from amoc.base.json_lines import LineFile
 from amoc.ipc.messages.lifecycle import Loaded
 from amoc.results import replay, summary_file
 from amoc.results.export import junit
@@ -25,6 +24,7 @@ from amoc.results.series import Point
 from amoc.results.summary import lacking, make
 from amoc.results.summary_types import Summary
 from amoc.runtime.controller import report_writer
+from amoc.runtime.controller.series_recorder import SeriesRecorder
 from amoc.scenario.run_plan import RunPlan
 
 log = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ class RunFiles:
         self._run_id = run_id
         self._warn = warn
         self._journal: Journal | None = None
-        self._series: LineFile | None = None
+        self._series: SeriesRecorder | None = None
 
     def begin(self, loaded: Loaded, started_at: datetime) -> Journal:
         """Make the directory, with the plan as the first line of its journal.
@@ -62,7 +62,7 @@ class RunFiles:
         """
         self.directory = RunDirectory.create(self._plan.run_directory, loaded.name, started_at)
         self._journal = Journal(self.directory.journal, self._warn)
-        self._series = LineFile(self.directory.series, "series", self._warn, seal=True)
+        self._series = SeriesRecorder(self.directory.series, self._warn)
         at = started_at.isoformat(timespec="milliseconds")
         self.write("run", started_at=at, **replay.record_of(self._plan, loaded, self._run_id))
         return self._journal
@@ -80,12 +80,12 @@ class RunFiles:
     def write_second(self, point: Point) -> None:
         """Write a second of the run."""
         if self._series is not None:
-            self._series.append(point.to_json())
+            self._series.take(point)
 
     @property
-    def seconds(self) -> int:
-        """How many seconds were to be written."""
-        return self._series.lines if self._series is not None else 0
+    def records(self) -> int:
+        """How many records the series was to have."""
+        return self._series.records if self._series is not None else 0
 
     def missing(self) -> list[str]:
         """What could not be written, a sentence each."""

@@ -173,7 +173,7 @@ class RunResults:
             message=message,
             reasons=found.reasons,
             notes=totals.notes(),
-            seconds=self._files.seconds,
+            records=self._files.records,
             duration_s=round((at_ns - self._begun_ns) / S_NS, 3),
             paused_s=round(pause.paused_ns() / S_NS, 3),
         )

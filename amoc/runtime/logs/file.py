@@ -79,7 +79,7 @@ class LogFile:
     def _append(self, file: LineFile, level: int, entry: Entry, count: int) -> None:
         if file.size >= (MAX_WARNING_BYTES if level >= logging.WARNING else MAX_BYTES):
             self.leave_out(f"a log has at most {MAX_BYTES >> 20} MiB", count)
-        elif not file.append(entry):
+        elif not file.write(entry):
             self.leave_out("they could not be written to the disk", count)
         elif file.size >= MAX_BYTES and not self._full:
             self._full = True
@@ -102,7 +102,7 @@ class LogFile:
         with self._lock:
             left_out, self._left_out = self._left_out, Counter()
         for why, count in left_out.items():
-            if not file.append(self._remark(f"{counted(count, 'line')} left out: {why}")):
+            if not file.write(self._remark(f"{counted(count, 'line')} left out: {why}")):
                 self.leave_out(why, count)
 
     def close(self) -> None:

@@ -23,7 +23,7 @@ def read(some: list[bytes], written: int | None = None) -> tuple[list[int], list
     check = LineCheck()
     taken = []
     for line in some:
-        if check.take(line):
+        if check.take_line(line):
             try:
                 taken.append(json.loads(line)["line"])
             except ValueError:
@@ -80,7 +80,7 @@ def test_the_last_line_of_a_writer_that_was_killed_is_no_problem():
 def test_lines_of_earlier_versions_are_taken_as_they_are():
     old = [b'{"t_s": 1}\n', b'{"t_s": 2}\n', b'{"t_']
     check = LineCheck()
-    assert [check.take(line) for line in old] == [True, True, True]
+    assert [check.take_line(line) for line in old] == [True, True, True]
     assert not check.sealed
     assert check.problems() == []
 

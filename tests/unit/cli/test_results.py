@@ -73,9 +73,9 @@ def test_a_summary_that_is_there_is_left_alone(tmp_path):
 
 
 def test_what_is_missing_is_said(killed):
-    (killed / "series.jsonl").unlink()
+    (killed / "series.amoc").unlink()
     _, said = amoc("report", str(killed))
-    assert said.startswith(f"amoc: series {killed}/series.jsonl cannot be read: No such file")
+    assert said.startswith(f"amoc: series {killed}/series.amoc cannot be read: No such file")
     assert said.count("\n") == 1
 
 
@@ -154,7 +154,7 @@ def test_an_export_is_printed_or_written(killed, tmp_path):
 @pytest.mark.parametrize("flags", [[], ["--csv", "--hlog"]])
 def test_an_export_has_one_form(killed, flags):
     told = " and ".join(flags) or "none"
-    with pytest.raises(UsageError, match=f"one of --csv, --json and --hlog, got {told}"):
+    with pytest.raises(UsageError, match=f"one of --csv, --json, --jsonl and --hlog, got {told}"):
         amoc("export", str(killed), *flags)
 
 

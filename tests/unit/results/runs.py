@@ -15,7 +15,9 @@ from amoc.metrics.health_figures import NodePoint, WorkerPoint
 from amoc.metrics.histogram import Histogram
 from amoc.results.merge import SampleMerger
 from amoc.results.per_second import Moment, PointCutter
+from amoc.results.run_directory import RunDirectory
 from amoc.results.series import Point, ThrottlePoint
+from amoc.results.store.writer import SeriesWriter
 
 BEGAN_AT = 1_790_000_000.0
 
@@ -152,14 +154,15 @@ def leave(
 ) -> Path:
     """A run directory at `path` with these points and journal; one without summary was killed."""
     path.mkdir(parents=True, exist_ok=True)
-    for name, lines in (
-        ("series.jsonl", [point.to_json() for point in seconds]),
-        ("journal.jsonl", list(journal() if entries is None else entries)),
-    ):
-        file = json_lines.LineFile(path / name, name, seal=True)
-        for line in lines:
-            assert file.append(line)
-        file.close()
+    series = SeriesWriter(RunDirectory(path).series)
+    for point in seconds:
+        series.write(point)
+    assert not series.missing
+    series.close()
+    file = json_lines.LineFile(RunDirectory(path).journal, "journal", seal=True)
+    for line in journal() if entries is None else entries:
+        assert file.write(line)
+    file.close()
     if summary is not None:
         (path / "summary.json").write_text(json.dumps(summary))
     return path

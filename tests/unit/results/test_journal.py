@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amoc.base import json_lines
+from amoc.base import append_file
 from amoc.base.clock import S_NS, now_ns
 from amoc.base.errors import ResourceError
 from amoc.base.json_plain import plain
@@ -88,7 +88,7 @@ def test_a_full_disk_is_told_once_and_the_lost_lines_are_counted(path, monkeypat
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return write(fd, data)
 
-    monkeypatch.setattr(json_lines.os, "write", writing)
+    monkeypatch.setattr(append_file.os, "write", writing)
     journal.write("event", text="lost")
     journal.write("event", text="lost, too")
     assert journal.missing == "2 lines could not be written: No space left on device"
@@ -122,7 +122,7 @@ def test_a_line_that_fitted_in_part_does_not_spoil_the_next_one(path, monkeypatc
     def writing(fd, data):
         return write(fd, data[: room[0]]) if room else write(fd, data)
 
-    monkeypatch.setattr(json_lines.os, "write", writing)
+    monkeypatch.setattr(append_file.os, "write", writing)
     journal.write("event", text="lost")
     room.clear()
     journal.write("event", text="after")

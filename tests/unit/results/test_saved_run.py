@@ -15,7 +15,7 @@ from amoc.metrics.timer_statistics import statistics
 from amoc.results.replay import record_of
 from amoc.results.run_directory import RunDirectory
 from amoc.results.run_totals import RunTotals
-from amoc.results.saved_run import SavedRun, Series, load
+from amoc.results.saved_run import SavedRun, load
 from amoc.results.series import Point, Tally
 from amoc.results.summary import rebuild, window_of
 from amoc.scenario.run_plan import RunPlan
@@ -193,64 +193,6 @@ def test_a_crash_of_the_last_second_is_in_the_journal_only():
     assert summary["users"]["crashed"] == 1
 
 
-def test_torn_lines_are_passed_over_and_told(tmp_path):
-    runs.leave(tmp_path, runs.points(5), killed())
-    series = tmp_path / "series.jsonl"
-    lines = series.read_bytes().splitlines(keepends=True)
-    lines[1] = lines[1][:40] + b"\n"
-    lines[2] = b'{"t_s": 3, "span_s": 1, "timers": {"x": 1}}\n'
-    series.write_bytes(b"".join(lines)[:-30])
-    record, told = read(tmp_path)
-    assert [point.t_s for point in record.points] == [1, 4]
-    assert told == ["series.jsonl: 2 lines are damaged, the first is line 2"]
-
-
-def test_points_are_read_anew_each_time_and_only_those_that_were_there(tmp_path):
-    points = runs.points(5)
-    runs.leave(tmp_path, points)
-    series = Series(tmp_path / "series.jsonl")
-    with (tmp_path / "series.jsonl").open("a") as file:
-        file.write(json.dumps(replace(points[-1], t_s=6.0).to_json()) + "\n")
-    for _ in range(2):
-        assert [one.to_json() for one in series] == [one.to_json() for one in points]
-    assert len(series) == 5
-    assert next(iter(series)) in series
-    assert replace(points[0], t_s=7.0) not in series
-
-
-def test_histograms_are_what_was_written_whatever_metrics_are_called(tmp_path):
-    evil = 'a "cells":[1,2], b\\'
-    timers = {evil: Histogram({0: 1, 300: 2}, 7), "packed": Histogram({5: 10**12}, 9)}
-    timers["none"] = Histogram()
-    runs.leave(tmp_path, [Point(1.0, 1.0, timers=timers, crashes={evil: 1})])
-    (point,) = Series(tmp_path / "series.jsonl")
-    assert dict(point.timers) == timers
-    assert list(point.timers) == list(timers)
-    assert point.crashes == {evil: 1}
-
-
-@pytest.mark.parametrize(
-    "timer",
-    [
-        '{"cells":[1],"max_ns":1}',
-        '{"cells":[1,],"max_ns":1}',
-        '{"cells":[01,2],"max_ns":1}',
-        '{"cells":[-1,2],"max_ns":1}',
-        '{"cells":"1,2","max_ns":1}',
-        '{"cells":[1,2]}',
-        "[1,2]",
-    ],
-)
-def test_a_line_whose_cells_are_none_is_passed_over(tmp_path, timer):
-    path = tmp_path / "series.jsonl"
-    good = '{"t_s":1.0,"span_s":1.0,"timers":{"x":{"cells":[1,2],"max_ns":1}}}'
-    bad = f'{{"t_s":2.0,"span_s":1.0,"timers":{{"x":{timer}}}}}'
-    path.write_text(f"{good}\n{bad}\n")
-    series = Series(path)
-    assert [point.timers["x"].cells for point in series] == [{1: 2}]
-    assert (len(series), series.problems) == (1, ["line 2 is damaged"])
-
-
 @pytest.mark.parametrize(
     "text",
     ["", "{", "[]", '{"run": 1}', '{"run": {}}', '{"run": {"verdict": 1}}', '{"run": {"id": "o'],
@@ -266,10 +208,10 @@ def test_a_summary_that_is_none_is_rebuilt(tmp_path, text):
 
 def test_a_journal_alone_is_a_run_that_counted_nothing(tmp_path):
     runs.leave(tmp_path, [], killed()[:2])
-    (tmp_path / "series.jsonl").unlink()
+    (tmp_path / "series.amoc").unlink()
     record, told = read(tmp_path)
     assert len(told) == 1
-    assert "series.jsonl cannot be read: No such file" in told[0]
+    assert "series.amoc cannot be read: No such file" in told[0]
     assert record.summary["run"]["reasons"] == [
         "the run was killed before a user could start; what came later is unknown",
         "its series holds no second, so its totals are unknown",
@@ -291,7 +233,7 @@ def test_a_series_alone_is_a_run_without_a_name(tmp_path):
 
 
 def test_a_directory_of_something_else_is_refused(tmp_path):
-    with pytest.raises(UsageError, match=r"has none of summary\.json, series\.jsonl, journal"):
+    with pytest.raises(UsageError, match=r"has none of summary\.json, series\.amoc, journal"):
         read(tmp_path)
 
 

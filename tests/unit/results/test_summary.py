@@ -12,7 +12,6 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from amoc.base import json_lines
 from amoc.base.clock import S_NS
 from amoc.ipc.messages.samples import Sample, WorkerFigures
 from amoc.metrics.board import Kind, Merge, UserState
@@ -25,8 +24,9 @@ from amoc.results.journal_facts import JournalFacts
 from amoc.results.merge import SampleMerger
 from amoc.results.per_second import Moment, PointCutter
 from amoc.results.run_totals import RunTotals
-from amoc.results.saved_run import Series
 from amoc.results.series import Point, ThrottlePoint, WarmUp
+from amoc.results.store.reader import StoredSeries
+from amoc.results.store.writer import SeriesWriter
 from amoc.results.summary import make, rebuild, window_of
 
 RATES = {"pages": ThrottlePoint(rate=1 / 3, interval_s=0.7, mode="run")}
@@ -105,7 +105,7 @@ class Run:
         self.facts = JournalFacts()
         self._cutter = PointCutter(self.samples)
         self._journal = Journal(directory / "journal.jsonl")
-        self._series = json_lines.LineFile(directory / "series.jsonl", "series", seal=True)
+        self._series = SeriesWriter(directory / "series.amoc")
         plan = {"warmup_s": warmup_s, "thresholds": THRESHOLDS, "seed": 7, "comment": "tried"}
         self.write("run", id="a-run", scenario={"source": "x.py", "name": "x"}, plan=plan)
         self.write("metrics", declared=[("undeclared", Kind.TIMER)])
@@ -128,7 +128,7 @@ class Run:
         point = self._cutter.cut(self._cutter.end_ns(self.now_ns), moment)
         if point is not None:
             self.totals.add(point)
-            self._series.append(point.to_json())
+            self._series.write(point)
 
     def live(self, running: bool) -> Any:
         made = make(self.facts, self.totals, str(self.directory), running=running)
@@ -136,7 +136,7 @@ class Run:
 
     def made_again(self, running: bool) -> Any:
         entries = journal.read(self.directory / "journal.jsonl")
-        points = Series(self.directory / "series.jsonl")
+        points = StoredSeries(self.directory / "series.amoc")
         made = rebuild("", str(self.directory), entries, points, running)
         return json.loads(json.dumps(made, allow_nan=False))
 

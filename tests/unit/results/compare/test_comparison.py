@@ -137,10 +137,9 @@ def test_each_run_leaves_out_its_own_warm_up_unless_told_otherwise(tmp_path):
 
 def test_only_seconds_in_which_the_run_was_running_count(tmp_path):
     record = left(tmp_path / "a")
-    left(tmp_path / "b")
-    series = tmp_path / "b" / "series.jsonl"
-    lines = series.read_text().replace('"running","users"', '"paused","users"', 10)
-    series.write_text(lines)
+    points = runs.points(60)
+    points[:10] = [replace(one, state="paused") for one in points[:10]]
+    runs.leave(tmp_path / "b", points)
     found = compare(record, load(RunDirectory(tmp_path / "b")))
     assert [side.tally.points for side in found.sides] == [60, 50]
 

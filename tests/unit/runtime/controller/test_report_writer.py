@@ -24,9 +24,10 @@ def long(monkeypatch):
 def endless(tmp_path, long):
     """A run whose series is never read to its end: nobody writes into the pipe that it is."""
     runs.leave(tmp_path, [], runs.journal())
-    (tmp_path / "series.jsonl").unlink()
-    os.mkfifo(tmp_path / "series.jsonl")
-    return RunDirectory(tmp_path)
+    directory = RunDirectory(tmp_path)
+    directory.series.unlink()
+    os.mkfifo(directory.series)
+    return directory
 
 
 def children() -> list[int]:

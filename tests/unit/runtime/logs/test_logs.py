@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amoc.base import json_lines
+from amoc.base import append_file
 from amoc.base.clock import S_NS
 from amoc.base.operator import Operator
 from amoc.runtime import logs
@@ -427,7 +427,7 @@ def test_lines_that_the_disk_does_not_take_are_counted(
         def write(*_: object) -> int:
             raise OSError(errno.ENOSPC, "No space left on device")
 
-        full.setattr(json_lines.os, "write", write)
+        full.setattr(append_file.os, "write", write)
         process.logger.info("lost")
         process.logger.warning("lost too")
         process.log.tick()

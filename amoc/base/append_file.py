@@ -1,0 +1,103 @@
+"""A file that is only appended to, of which a process that is killed loses nothing it has written.
+
+Each record is appended with one write, and given to the operating system at once; nothing is forced
+to the disk (fsync), so a power failure may cost the last seconds. A full disk costs records, not
+the run: it is reported once, and lost records are counted.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from amoc.base.errors import ResourceError
+from amoc.base.text import counted
+
+_DELETED = "it was deleted during the run"
+
+
+class AppendFile:
+    """Appends records to a file.
+
+    Attributes:
+        name: What messages call it, with its path.
+        lost: Records that could not be written since the last one that could.
+        torn: Whether the file ends with a part of a record.
+        size: Bytes in the file.
+    """
+
+    def __init__(
+        self, path: Path, what: str, warn: Callable[[str], None], record: str = "record"
+    ) -> None:
+        """Begin a new file, or go on with it.
+
+        Args:
+            path: Of the file.
+            what: Its name in messages.
+            warn: Called once, with a message, when a record cannot be written.
+            record: What messages call a record.
+
+        Raises:
+            ResourceError: The file cannot be created.
+        """
+        self.lost = self._lost_in_all = 0
+        self.torn = False
+        self.name = f"{what} {path}"
+        self._trouble = ""
+        self._warn = warn
+        self._record = record
+        try:
+            self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise ResourceError(f"{self.name} cannot be created: {error.strerror}") from None
+        self.size = os.fstat(self._fd).st_size
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing can be written any more."""
+        return self._fd < 0
+
+    def append(self, data: bytes) -> bool:
+        """Append a record, if possible; whether it was written."""
+        if self.closed:
+            return False
+        try:
+            if self._deleted():
+                return self._fail(_DELETED)
+            written = os.write(self._fd, data)
+        except OSError as error:
+            return self._fail(error.strerror or str(error))
+        self.size += written
+        self.torn = written < len(data)
+        if self.torn:
+            return self._fail(f"no space left for the whole {self._record}")
+        self.lost = 0
+        return True
+
+    def _deleted(self) -> bool:
+        """Whether what is written now is gone when the file is closed."""
+        return not os.fstat(self._fd).st_nlink
+
+    def _fail(self, why: str) -> bool:
+        self.lost += 1
+        self._lost_in_all += 1
+        if not self._trouble:
+            self._trouble = why
+            self._warn(f"{self.name} cannot be written: {why}; the run goes on without it")
+        return False
+
+    @property
+    def missing(self) -> str:
+        """Which records are missing in the file, and why; empty if none are."""
+        if self._trouble == _DELETED or not self._trouble:
+            return self._trouble
+        return f"{counted(self._lost_in_all, self._record)} could not be written: {self._trouble}"
+
+    def close(self) -> None:
+        """Write no more."""
+        if not self.closed:
+            if self._deleted() and not self._trouble:
+                self._trouble = _DELETED
+            os.close(self._fd)
+            self._fd = -1

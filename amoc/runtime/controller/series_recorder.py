@@ -1,0 +1,77 @@
+"""Writes each second of a run in pieces, between which the controller's loop goes on."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import gevent
+
+from amoc.results.series import Point
+from amoc.results.store.writer import SeriesWriter
+
+MAX_WAITING = 5
+"""Seconds that wait to be written; with more, they are all written at once."""
+
+
+class SeriesRecorder:
+    """Writes the seconds of a run to its directory."""
+
+    def __init__(self, path: Path, warn: Callable[[str], None]) -> None:
+        """Begin a new file.
+
+        Args:
+            path: Where it is to be.
+            warn: Told, once, when it cannot be written.
+
+        Raises:
+            ResourceError: It cannot be made.
+        """
+        self._writer = SeriesWriter(path, warn)
+        self._waiting: deque[Point] = deque()
+        self._work: Iterator[None] = iter(())
+        self._busy = False
+
+    @property
+    def records(self) -> int:
+        """How many records were to be written, when nothing waits any more."""
+        self.finish()
+        return self._writer.records
+
+    @property
+    def missing(self) -> str:
+        """What is missing in the file, and why; empty if nothing is."""
+        self.finish()
+        return self._writer.missing
+
+    def take(self, point: Point) -> None:
+        """Write a second, soon."""
+        self._waiting.append(point)
+        if len(self._waiting) > MAX_WAITING:
+            self.finish()
+        elif not self._busy:
+            self._busy = True
+            self._work = self._pieces()
+            gevent.spawn(self._work_off)
+
+    def _work_off(self) -> None:
+        for _ in self._work:
+            gevent.sleep(0)
+
+    def _pieces(self) -> Iterator[None]:
+        while self._waiting:
+            yield from self._writer.pieces(self._waiting.popleft())
+        self._busy = False
+
+    def finish(self) -> None:
+        """Write now what waits."""
+        for _ in self._work:
+            pass
+        for _ in self._pieces():  # where an error has ended the work
+            pass
+
+    def close(self) -> None:
+        """Write what waits, and no more."""
+        self.finish()
+        self._writer.close()

@@ -1,0 +1,132 @@
+"""Seconds come back from their file as they were written, and what was done to the file is told."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from amoc.metrics.histogram import Histogram
+from amoc.results.series import Point
+from amoc.results.store import records
+from amoc.results.store.reader import StoredSeries
+from amoc.results.store.writer import SeriesWriter
+from tests.unit.results import runs
+
+POINTS = runs.points(150, stall=range(70, 75))
+
+
+def written(path: Path, points: list[Point]) -> list[bytes]:
+    """A file with these seconds; its records."""
+    writer = SeriesWriter(path)
+    ends = [0]
+    for point in points:
+        writer.write(point)
+        ends.append(path.stat().st_size)
+    writer.close()
+    data = path.read_bytes()
+    return [data[begin:end] for begin, end in pairwise(ends)]
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory) -> list[bytes]:
+    """What was appended for each second of a short run."""
+    return written(tmp_path_factory.mktemp("short") / "series.amoc", POINTS[55:63])
+
+
+def test_seconds_come_back_as_they_were(tmp_path):
+    written(path := tmp_path / "series.amoc", POINTS)
+    series = StoredSeries(path)
+    for _ in range(2):
+        assert list(series) == POINTS
+    assert (len(series), series.problems) == (150, [])
+    assert POINTS[70] in series
+    assert replace(POINTS[0], t_s=7.5) not in series
+
+
+def test_names_may_be_anything(tmp_path):
+    evil = 'a "cells":[1,2], b\\\n'
+    timers = {evil: Histogram({0: 1, 300: 2}, 7), "": Histogram({5: 10**12}, 9)}
+    timers["none"] = Histogram()
+    point = Point(1.0, 1.0, timers=timers, crashes={evil: 1}, workers=[], nodes=[])
+    written(path := tmp_path / "series.amoc", [point])
+    assert list(StoredSeries(path)) == [point]
+
+
+def test_a_series_of_many_timers_is_written_in_pieces(tmp_path):
+    timers = {f"t{n}": Histogram({n: 1, n + 7: 2}, 9) for n in range(2_000)}
+    point = Point(1.0, 1.0, timers=timers, workers=[], nodes=[])
+    writer = SeriesWriter(tmp_path / "series.amoc")
+    pieces = writer.pieces(point)
+    assert next(pieces, "over") is None
+    assert len(StoredSeries(tmp_path / "series.amoc")) == 0
+    assert len(list(pieces)) >= 6
+    assert list(StoredSeries(tmp_path / "series.amoc")) == [point]
+
+
+def test_what_is_appended_later_is_not_read(tmp_path):
+    path = tmp_path / "series.amoc"
+    writer = SeriesWriter(path)
+    writer.write(POINTS[0])
+    series = StoredSeries(path)
+    writer.write(POINTS[1])
+    assert list(series) == POINTS[:1]
+    assert list(StoredSeries(path)) == POINTS[:2]
+
+
+@pytest.mark.parametrize(
+    ("alter", "kept", "problems"),
+    [
+        (lambda a: a[:1] + a[2:], [0, 2, 3, 4, 5, 6, 7], ["record 2 is missing"]),
+        (lambda a: a[:3], [0, 1, 2], ["5 records are missing, the first is record 4"]),
+        (lambda _: [], [], ["8 records are missing, the first is record 1"]),
+        (lambda a: a[:2] + a[1:], range(8), ["record 2 is repeated"]),
+        (lambda a: [a[0], a[2], a[1], *a[3:]], [0, 2, 3, 4, 5, 6, 7], ["record 2 is out of order"]),
+        (lambda a: [a[0], a[1][:40], *a[2:]], [0, 2, 3, 4, 5, 6, 7], ["record 2 is damaged"]),
+        (lambda a: [a[0], b"\0" * 99, *a[1:]], range(8), ["record 2 is damaged"]),
+        (lambda a: [*a[:7], a[7][:40]], range(7), ["record 8 is missing"]),
+        (lambda a: [*a, b'{"t_s":1}\n'], range(8), ["record 9 is damaged"]),
+        # The first of a minute is needed to read the others of it, which ends with the fifth.
+        (lambda a: [a[0][:-1] + b"?", *a[1:]], [5, 6, 7], ["5 records are damaged, the first is"]),
+    ],
+)
+def test_what_was_done_to_a_file_is_said(tmp_path, parts, alter, kept, problems):
+    path = tmp_path / "series.amoc"
+    path.write_bytes(b"".join(alter(parts)))
+    series = StoredSeries(path, 8)
+    assert [round(point.t_s) - 56 for point in series] == list(kept)
+    assert len(series.problems) == len(problems)
+    assert all(map(str.startswith, series.problems, problems))
+
+
+def test_the_last_second_of_a_writer_that_was_killed_is_no_problem(tmp_path, parts):
+    path = tmp_path / "series.amoc"
+    for cut in range(1, len(parts[-1])):
+        path.write_bytes(b"".join(parts)[:-cut])
+        series = StoredSeries(path)
+        assert (len(series), series.problems) == (7, [])
+
+
+@settings(max_examples=300)
+@given(st.integers(min_value=0), st.integers(1, 255))
+def test_no_byte_can_change_unseen(parts, tmp_path_factory, where, by):
+    data = bytearray(b"".join(parts))
+    data[where % len(data)] ^= by
+    path = tmp_path_factory.mktemp("changed") / "series.amoc"
+    path.write_bytes(data)
+    series = StoredSeries(path, 8)
+    assert series.problems
+    assert all(point in POINTS for point in series)
+
+
+def test_a_mark_in_what_is_said_is_no_record(tmp_path):
+    inner = records.sealed(1, 2, b"not this")
+    path = tmp_path / "file"
+    path.write_bytes(records.sealed(1, 1, b"x" + inner) + records.sealed(1, 2, b"this"))
+    with path.open("rb") as file:
+        found = list(records.read(file, path.stat().st_size))
+    assert [one and one.body[-4:] for one in found] == [inner[-4:], b"this"]
