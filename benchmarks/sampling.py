@@ -15,11 +15,13 @@ import time
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
+
 from amoc.base.clock import now_ns
 from amoc.ipc.messages.links import FROM_NODE
-from amoc.metrics.board import Board, Kind
+from amoc.metrics import vectors
+from amoc.metrics.board import Board, Kind, record
 from amoc.metrics.health_figures import NodePoint
-from amoc.metrics.histogram import CELLS, cell_of
 from amoc.results.merge import SampleMerger
 from amoc.results.per_second import Moment, PointCutter
 from amoc.results.series import Tally
@@ -35,7 +37,10 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--hits", type=int, default=20)
     parser.add_argument("--seconds", type=int, default=20)
+    parser.add_argument("--plain", action="store_true", help="without NumPy")
     options = parser.parse_args()
+    if not options.plain:
+        vectors.use(np)
     print(machine.describe())
     board = Board(options.workers, 10)
     host: Any = SimpleNamespace(figures=lambda: NodePoint(""), fds=lambda _: 0)
@@ -60,8 +65,7 @@ def main() -> int:
         for cells in timers:
             for _ in range(options.hits):
                 ns = int(random.lognormvariate(16, 0.5))
-                cells[cell_of(ns)] += 1
-                cells[CELLS] = max(cells[CELLS], ns)
+                record(cells, ns)
         clock = time.process_time
         at = [clock()]
         sample = sampler.take(range(1, 10), 0)
@@ -93,7 +97,7 @@ def main() -> int:
         for part, begin, end in zip(used, at, at[1:], strict=False):
             used[part] += end - begin
     wanted = options.seconds * options.hits * len(timers)
-    done = sum(one.count for one in whole.timers.values())
+    done = sum(whole.timers.hits)
     print(f"{options.metrics} metrics, {options.workers} workers, {options.seconds} samples")
     print(f"durations: wanted {wanted:,}, done {done:,}")
     if wanted != done:

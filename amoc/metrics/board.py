@@ -25,11 +25,12 @@ from typing import Any, NamedTuple, TypeAlias
 
 from amoc.base.errors import ResourceError, ScenarioError
 from amoc.metrics import reserved
-from amoc.metrics.histogram import CELLS, Histogram
+from amoc.metrics.histogram import CELLS, ROW, ROWS, Histogram, cell_of
 from amoc.metrics.throttle_counts import COUNTS, ThrottleCounts
 
 ROW_BYTES = 512
-AREA_BYTES = 64 << 20
+AREA_BYTES = 320 << 20
+"""Of address space: room for as many timers as the directory has entries."""
 ENTRIES = 8192
 LOOK = 4_096
 """Users that are looked at together."""
@@ -71,7 +72,13 @@ class Merge(IntEnum):
     MEAN = 3
 
 
-_BYTES = {Kind.TIMER: (CELLS + 1) * 8, Kind.THROTTLE: (len(COUNTS) + 1) * 8}
+HIT = CELLS + 1
+"""Behind a timer's cells and its maximum: for each row of cells, 1 if any of them was ever hit."""
+HEAD = ROWS + 1
+"""The maximum and those."""
+ROW_OF_CELLS = ROW * 8
+"""The bytes of a row of cells. A timer begins where one does, so that readers can look at many."""
+_BYTES = {Kind.TIMER: (CELLS + HEAD) * 8, Kind.THROTTLE: (len(COUNTS) + 1) * 8}
 """What the cells of a metric take that has more than one."""
 _OWN_NAMES = (Kind.CRASH, Kind.THROTTLE)
 """Kinds whose names may be those of other metrics, too."""
@@ -148,6 +155,8 @@ class Entry(NamedTuple):
     merge: Merge
     name: str
     cells: Cells
+    start: int
+    """Where they begin in the area."""
 
 
 class Area:
@@ -167,16 +176,16 @@ class Area:
     @classmethod
     def private(cls) -> Area:
         """An area of this process alone, for code that records outside a run."""
-        return cls(
-            memoryview(mmap.mmap(-1, AREA_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
-        )
+        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE
+        return cls(memoryview(mmap.mmap(-1, AREA_BYTES, flags=flags)))
 
     def declare(self, kind: Kind, name: str, merge: Merge = Merge.SUM) -> Cells:
         """The cells of metric `name`, made if they do not exist yet.
 
         Returns:
-            A view of unsigned 64-bit cells (one; for a timer `CELLS` and then the maximum in ns;
-            for a throttle its counts and then who waits), or of one double for a gauge.
+            A view of unsigned 64-bit cells (one; for a timer `CELLS`, then the maximum in ns, and
+            from `HIT` which rows were hit; for a throttle its counts and then who waits), or of one
+            double for a gauge.
 
         Raises:
             ScenarioError: The name is in use for another kind, too long, or one too many.
@@ -184,7 +193,7 @@ class Area:
         self._read_directory()
         known = self._index.get(_key(kind, name))
         if known is not None:
-            found_kind, found_merge, _, cells = self._entries[known]
+            found_kind, found_merge, _, cells, _ = self._entries[known]
             if found_kind is not kind:
                 raise ScenarioError(
                     f"metric {name!r} is a {found_kind.name.lower()},"
@@ -209,11 +218,13 @@ class Area:
             )
         # Crashes and amoc's own counters always count, however many metrics a scenario has.
         reserve = 0 if kind is Kind.CRASH or name in reserved.NAMES else OWN_ENTRIES
+        if kind is Kind.TIMER:
+            self._free += -self._free % ROW_OF_CELLS
         full = number + reserve >= ENTRIES
         if full or self._free + size + reserve * 8 > len(self._memory):
             raise ScenarioError(
                 f"no room for metric {name!r}: a worker holds {ENTRIES - reserve} metrics in"
-                f" {AREA_BYTES >> 20} MiB; is there a user id in the name?"
+                f" {len(self._memory) >> 20} MiB; is there a user id in the name?"
             )
         start = _DIRECTORY + number * ENTRY_BYTES
         _ENTRY.pack_into(self._memory, start, kind, merge, len(encoded), 0, self._free)
@@ -238,13 +249,13 @@ class Area:
             cells: Cells = self._memory[offset : offset + size]
             cells = cells.cast("d" if kind is Kind.GAUGE else "Q")
             self._index[_key(kind, name)] = number
-            self._entries.append(Entry(kind, Merge(merge), name, cells))
+            self._entries.append(Entry(kind, Merge(merge), name, cells, offset))
             self._free = offset + size
 
     def forget_gauges(self) -> None:
         """Unset all gauges and counts of waiting users: they described a worker that has died."""
         self._read_directory()
-        for kind, _, _, cells in self._entries:
+        for kind, _, _, cells, _ in self._entries:
             if kind is Kind.GAUGE:
                 cells[0] = float("nan")
             elif kind is Kind.THROTTLE:
@@ -254,6 +265,11 @@ class Area:
         """Whether there is such a metric."""
         self._read_directory()
         return _key(kind, name) in self._index
+
+    @property
+    def memory(self) -> memoryview[int]:
+        """All of it, as bytes."""
+        return self._memory
 
     @property
     def free(self) -> int:
@@ -269,7 +285,7 @@ class Area:
     def read(self) -> list[Metric]:
         """All metrics with their values now; gauges that were never set are left out."""
         metrics = []
-        for kind, merge, name, cells in self.entries():
+        for kind, merge, name, cells, _ in self.entries():
             value: int | float | Histogram | ThrottleCounts
             if kind is Kind.TIMER:
                 value = _read_timer(cells)
@@ -287,19 +303,29 @@ def _key(kind: Kind, name: str) -> tuple[Kind | None, str]:
     return (kind if kind in _OWN_NAMES else None), name
 
 
-_CHUNK = 128
-_EMPTY = bytes(_CHUNK * 8)
+def record(timer: Cells, ns: int) -> None:
+    """Record a duration; `amoc.metrics.handles.Timer` has this written out.
+
+    The order matters: a reader in between, or after a ``kill -9``, must not find a duration above
+    the maximum, nor miss one because its row has not been hit.
+    """
+    timer[CELLS] = max(timer[CELLS], ns)
+    hit(timer, cell_of(ns))
 
 
-def _read_timer(cells: memoryview) -> Histogram:
-    """The sparse histogram of a timer's cells; most chunks of cells are empty and passed over."""
-    found = {}
-    raw = cells.tobytes()
-    for start in range(0, CELLS, _CHUNK):
-        if raw[start * 8 : (start + _CHUNK) * 8] != _EMPTY:
-            for cell in range(start, min(start + _CHUNK, CELLS)):
-                if count := cells[cell]:
-                    found[cell] = count
+def hit(timer: Cells, cell: int, times: int = 1) -> None:
+    """Count durations that fall into `cell`, none of which is above the maximum."""
+    timer[HIT + cell // ROW] = 1
+    timer[cell] += times
+
+
+def _read_timer(cells: memoryview[int]) -> Histogram:
+    """The sparse histogram of a timer's cells."""
+    found: dict[int, int] = {}
+    for row, hit in enumerate(cells[HIT : HIT + ROWS]):
+        if hit:
+            counts = cells[row * ROW : (row + 1) * ROW]
+            found.update((row * ROW + cell, count) for cell, count in enumerate(counts) if count)
     return Histogram(found, cells[CELLS])
 
 

@@ -25,9 +25,9 @@ from amoc.base.errors import ScenarioError
 from amoc.base.names import check_name
 from amoc.base.text import cut
 from amoc.metrics import reserved, stopwatch
-from amoc.metrics.board import MAX_COUNT, Area, Kind, Merge, Metric
+from amoc.metrics.board import HIT, MAX_COUNT, Area, Cells, Kind, Merge, Metric
 from amoc.metrics.coordinated_omission import RESPONSE
-from amoc.metrics.histogram import CELLS, LAST_CELL
+from amoc.metrics.histogram import CELLS, LAST_CELL, ROW, ROWS
 from amoc.metrics.stopwatch import Stopwatch, ThrottledStopwatch
 from amoc.metrics.throttle_counts import COUNTS, Count
 
@@ -177,7 +177,7 @@ class Timer(_Handle):
             TypeError: It is no int.
             ValueError: It is 2**64 or more.
         """
-        # histogram.cell_of, written out: this is called for every message of every user.
+        # board.record, written out: this is called for every message of every user.
         cells = self._cells
         try:
             if ns < 0:
@@ -190,7 +190,12 @@ class Timer(_Handle):
         except (AttributeError, TypeError, ValueError) as error:
             rule = "record an int of nanoseconds below 2**64"
             raise self._refusal(rule, ns, error) from None
-        cells[cell if cell < LAST_CELL else LAST_CELL] += 1  # noqa: FURB136 - min() costs a call
+        if cell > LAST_CELL:
+            cell = LAST_CELL
+        count = cells[cell]
+        if not count:
+            cells[HIT + (cell >> 7)] = 1  # before the cell, for readers look only at rows hit
+        cells[cell] = count + 1
 
     def time(self) -> Stopwatch:
         """A context manager that records how long its block took.
@@ -347,12 +352,24 @@ def attach(area: Area, inherit: bool) -> None:
     for handle in _all():
         before = handle._cells
         handle._bind()
-        if inherit and handle.kind is not Kind.GAUGE:
-            *counts, last = (mine + old for mine, old in zip(handle._cells, before, strict=True))
-            if handle.kind in (Kind.TIMER, Kind.THROTTLE):
-                last = before[-1]  # the maximum; who waits
-            for index, count in enumerate([*counts, last]):
-                handle._cells[index] = count
+        if inherit:
+            _count_on(handle.kind, handle._cells, before)
+
+
+def _count_on(kind: Kind, cells: Cells, before: Cells) -> None:
+    """Add to a metric's cells what was counted in others of its kind."""
+    if kind is Kind.TIMER:
+        for row in (row for row in range(ROWS) if before[HIT + row]):
+            cells[HIT + row] = 1
+            for cell in range(row * ROW, (row + 1) * ROW):
+                cells[cell] += before[cell]
+        cells[CELLS] = max(cells[CELLS], before[CELLS])
+    elif kind is Kind.THROTTLE:
+        for index in range(len(COUNTS)):
+            cells[index] += before[index]
+        cells[len(COUNTS)] = before[len(COUNTS)]
+    elif kind is not Kind.GAUGE:
+        cells[0] += before[0]
 
 
 @contextmanager

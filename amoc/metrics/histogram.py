@@ -16,7 +16,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from math import ceil
 
-CELLS = 35 * 128 + 128
+ROW = 128
+"""Cells of equal width; those of a power of two."""
+ROWS = 36
+CELLS = ROWS * ROW
 """Cells of one histogram; the last of them ends at 2**42 ns, 73 minutes."""
 
 LAST_CELL = CELLS - 1

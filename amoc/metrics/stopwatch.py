@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from gevent import getcurrent
 
 from amoc.base.pause import own_paused_ns, paused_ns
+from amoc.metrics.board import hit
 from amoc.metrics.coordinated_omission import MAX_TIMERS, Cadence, missed
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ def _respond(
             response.record_ns(response_ns)
         cells = response._cells
         for cell, hits in missed(response_ns, cadence.usual_ns):
-            cells[cell] += hits
+            hit(cells, cell, hits)
 
 
 def put_token(whose: Owner, intended_ns: int, of_slot: bool = True) -> None:

@@ -15,8 +15,10 @@ from amoc.ipc.messages.samples import Sample, WorkerFigures
 from amoc.ipc.messages.users import UsersNow
 from amoc.metrics.board import Merge, UserState
 from amoc.metrics.health_figures import total
-from amoc.metrics.histogram import Histogram, end_ns
+from amoc.metrics.histogram import Histogram
+from amoc.metrics.packed_timers import PackedTimers
 from amoc.metrics.throttle_counts import ThrottleCounts
+from amoc.metrics.timer_sums import TimerSums, together
 
 _MERGE: dict[Merge, Callable[[list[float]], float]] = {
     Merge.SUM: sum,
@@ -42,7 +44,17 @@ class Counts:
 
     counters: dict[str, int] = field(default_factory=dict)
     crashes: dict[str, int] = field(default_factory=dict)
-    timers: dict[str, Histogram] = field(default_factory=dict)
+    timers: Mapping[str, Histogram] = field(default_factory=PackedTimers)
+    throttles: dict[str, ThrottleCounts] = field(default_factory=dict)
+
+
+@dataclass
+class _Node:
+    """What is known of a node: totals."""
+
+    counters: dict[str, int] = field(default_factory=dict)
+    crashes: dict[str, int] = field(default_factory=dict)
+    timers: TimerSums = field(default_factory=TimerSums)
     throttles: dict[str, ThrottleCounts] = field(default_factory=dict)
 
 
@@ -52,7 +64,6 @@ class _Names:
 
     counters: set[str] = field(default_factory=set)
     crashes: set[str] = field(default_factory=set)
-    timers: set[str] = field(default_factory=set)
 
 
 class SampleMerger:
@@ -69,13 +80,14 @@ class SampleMerger:
         self.latest: dict[str, Sample] = {}
         self.peak = self.crashed = 0
         self._now: dict[str, UsersNow] = {}
-        self._nodes: dict[str, Counts] = {}
+        self._nodes: dict[str, _Node] = {}
         self._every = _Names()
         self._growth = Counts()
+        self._timers: list[PackedTimers] = []
 
     def take(self, name: str, sample: Sample) -> bool:
         """Take a sample of node `name`; whether it is the newest of that node."""
-        node, growth = self._nodes.setdefault(name, Counts()), self._growth
+        node, growth = self._nodes.setdefault(name, _Node()), self._growth
         every = self._every
         _raise(node.counters, sample.counters, every.counters, growth.counters)
         self.crashed += _raise(node.crashes, sample.crashes, every.crashes, growth.crashes)
@@ -85,12 +97,10 @@ class SampleMerger:
             node.throttles[throttle] = known.plus(more)
             grown_by = growth.throttles.get(throttle, ThrottleCounts())
             growth.throttles[throttle] = grown_by.plus(more)
-        for timer, (max_ns, flat) in sample.timers.items():
-            cells = dict(zip(flat[::2], flat[1::2], strict=True))
-            grown = _raise_timer(node.timers.setdefault(timer, Histogram()), cells, max_ns)
-            if grown.cells or timer not in every.timers:
-                every.timers.add(timer)
-                growth.timers.setdefault(timer, Histogram()).add(grown.cells, grown.max_ns)
+        if sample.timers:
+            grown = node.timers.raise_to(PackedTimers(*sample.timers))
+            if grown:
+                self._timers.append(grown)
         before = self.latest.get(name)
         newest = before is None or sample.sequence > before.sequence
         if newest:
@@ -119,6 +129,7 @@ class SampleMerger:
     def take_growth(self) -> Counts:
         """What has grown since this was last asked."""
         growth, self._growth = self._growth, Counts()
+        growth.timers, self._timers = together(self._timers), []
         return growth
 
     def _users(self, states: frozenset[UserState]) -> int:
@@ -214,17 +225,3 @@ def _raise(
             growth[name] = growth.get(name, 0) + more
             grown += more
     return grown
-
-
-def _raise_timer(known: Histogram, said: Mapping[int, int], max_ns: int) -> Histogram:
-    """Raise a timer's cells to what is `said`; the durations that were not known before."""
-    grown = {}
-    for cell, count in said.items():
-        more = count - known.cells.get(cell, 0)
-        if more > 0:
-            known.cells[cell] = count
-            grown[cell] = more
-    longest_ns = end_ns(max(grown, default=0))
-    if max_ns > known.max_ns:
-        longest_ns = known.max_ns = max_ns  # a new record is exact, others are known by their cell
-    return Histogram(grown, min(longest_ns, known.max_ns) if grown else 0)

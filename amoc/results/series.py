@@ -22,6 +22,7 @@ from amoc.metrics.health_figures import NodePoint, WorkerPoint
 from amoc.metrics.histogram import Histogram
 from amoc.metrics.throttle_counts import ThrottleCounts
 from amoc.metrics.timer_statistics import FRACTIONS, MAIN
+from amoc.metrics.timer_sums import TimerSums
 from amoc.results.old_names import renamed
 
 GONE = ("finished", "removed", "timed_out", "lost")
@@ -222,16 +223,9 @@ def _timer_json(timer: Histogram) -> dict[str, object]:
     }
 
 
-AT_ONCE = 30
-"""Points whose histograms are added in one go."""
-
-
 @dataclass(eq=False)
 class Tally:
     """A sum of points: what happened in all of them together.
-
-    Histograms are added some points at a time, timer by timer: hundreds of timers together are
-    larger than a processor's cache, one is not.
 
     Attributes:
         span_s: How long they were together.
@@ -246,6 +240,7 @@ class Tally:
         last: The latest point, for what is not summed.
         last_active: The latest point in which the run was running.
         idle: The sum of the points in which it was only paused or ending; None if there are none.
+        timers: The durations that were recorded, by timer.
     """
 
     span_s: float = 0.0
@@ -261,27 +256,10 @@ class Tally:
     last: Point | None = None
     last_active: Point | None = None
     idle: Tally | None = None
-    _timers: dict[str, Histogram] = field(default_factory=dict)
-    _to_add: list[Mapping[str, Histogram]] = field(default_factory=list)
-
-    @property
-    def timers(self) -> dict[str, Histogram]:
-        """The durations that were recorded, by timer."""
-        self._add_timers()
-        return self._timers
-
-    def _add_timers(self) -> None:
-        for name in dict.fromkeys(name for timers in self._to_add for name in timers):
-            whole = self._timers.setdefault(name, Histogram())
-            for timers in self._to_add:
-                if (one := timers.get(name)) is not None:
-                    whole.add(one.cells, one.max_ns)
-        self._to_add.clear()
+    timers: TimerSums = field(default_factory=TimerSums)
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Tally):
-            return NotImplemented
-        return self.timers == other.timers and vars(self) == vars(other)
+        return vars(self) == vars(other) if isinstance(other, Tally) else NotImplemented
 
     __hash__ = None  # type: ignore[assignment]  # a sum changes
 
@@ -361,8 +339,7 @@ class Tally:
 
     def add_timers_of(self, other: Tally) -> None:
         """Add what was recorded in the points of `other`."""
-        self._to_add.append(other.timers)
-        self._add_timers()  # now, for those of `other` may change
+        self.timers.add(other.timers.packed())
 
     def _count(self, point: Point, timers: bool = True) -> None:
         self.points += 1
@@ -379,9 +356,7 @@ class Tally:
         add_counts(self.counters, more.counters)
         add_counts(self.crashes, more.crashes)
         if timers:
-            self._to_add.append(more.timers)
-        if len(self._to_add) == AT_ONCE:
-            self._add_timers()
+            self.timers.add(more.timers)
 
     def _stretch(self, lowest: Mapping[str, float], highest: Mapping[str, float]) -> None:
         for name, value in lowest.items():

@@ -71,7 +71,7 @@ def make(
         "counters": dict(sorted(whole.counters.items())),
         "counters_per_s": _counters_per_s(whole),
         "gauges": _gauges(whole.last),
-        "timers": _timers({name: Histogram() for name in reserved.TIMERS} | whole.timers),
+        "timers": _timers({**{name: Histogram() for name in reserved.TIMERS}, **whole.timers}),
         "throttles": _throttles(whole),
         "workers": [_worker(totals.workers[place]) for place in sorted(totals.workers)],
         "versions": _versions(facts.run),

@@ -18,9 +18,8 @@ from amoc.base.clock import S_NS, now_ns
 from amoc.cli.view.sections import all_of
 from amoc.ipc.messages.links import FROM_NODE
 from amoc.ipc.messages.samples import Sample
-from amoc.metrics.board import Board, Cell, Kind
+from amoc.metrics.board import Board, Cell, Kind, record
 from amoc.metrics.health_figures import NODE, WORKER, NodePoint, Source, cell, key
-from amoc.metrics.histogram import CELLS, cell_of
 from amoc.results.export.tables import csv_lines, json_lines
 from amoc.results.exporters.base import RunInfo
 from amoc.results.exporters.names import Naming
@@ -65,8 +64,7 @@ def point() -> Point:
     for name, figure in WORKER.items():
         if figure.timer:
             cells = board.area(0).declare(Kind.TIMER, figure.timer)
-            cells[cell_of(S_NS // 4)] += 1
-            cells[CELLS] = S_NS // 4
+            record(cells, S_NS // 4)
         elif figure.source is not Source.OUTSIDE:
             row[cell(name)] += RAW.get(figure.source, LEVELS[name])
     row[Cell.HEARTBEAT_NS] += S_NS

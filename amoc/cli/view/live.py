@@ -203,15 +203,14 @@ class LiveView:
 
 def _timers(status: Status) -> list[str]:
     """The timers in the plain line: percentiles of the last seconds, at first of all so far."""
-    points, timers = latest(status.points, RECENT_S), targets(status)
-    if points:
-        timers = {name: samples(points, name) for name in timers}
-    counts = {name: one.count for name, one in timers.items() if one.cells}
+    points, used = latest(status.points, RECENT_S), targets(status)
     found = []
-    for name in sorted(busiest(counts)[:MAX_TIMERS]):
-        p50, p99 = timers[name].quantiles_s(0.5, 0.99)
-        found.append(f"{name} p50 {format_duration(p50)} p99 {format_duration(p99)}")
-    more = len(counts) - MAX_TIMERS
+    for name in sorted(busiest(used)[:MAX_TIMERS]):
+        timer = samples(points, name) if points else status.totals.whole.timers[name]
+        if timer.cells:
+            p50, p99 = timer.quantiles_s(0.5, 0.99)
+            found.append(f"{name} p50 {format_duration(p50)} p99 {format_duration(p99)}")
+    more = len(used) - MAX_TIMERS
     return [*found, *([f"{more} more timers"] if more > 0 else [])]
 
 

@@ -162,22 +162,24 @@ def _rate(rate: float | None) -> str:
 
 
 def _timers(status: Status) -> Section:
-    timers, recent = targets(status), latest(status.points, RECENT_S)
-    used = {name: one.count for name, one in timers.items()}
+    timers, recent = status.totals.whole.timers, latest(status.points, RECENT_S)
+    used = targets(status)
     rows = []
     for name in counts.busiest(used)[:MAX_ROWS]:
-        shown = [*_times(counts.samples(recent, name)), *_times(timers[name])]
-        rows.append((name, f"{used[name]:,}", *shown, format_duration(timers[name].max_ns / 1e9)))
+        whole = timers[name]
+        shown = [*_times(counts.samples(recent, name)), *_times(whole)]
+        rows.append((name, f"{used[name]:,}", *shown, format_duration(whole.max_ns / 1e9)))
     labels = [one.label for one in MAIN]
     heads = ("total", *labels, *(f"all {label}" for label in labels), "all max")
     title = f"timers, last {RECENT_S:g} s"
     return Section(title, heads, rows, len(used), (5, 6, 8, 1, 7, 3, 2), "name")
 
 
-def targets(status: Status) -> dict[str, Histogram]:
-    """The timers of what is tested, since the run began; those that have recorded something."""
-    timers = sorted(status.totals.whole.timers.items())
-    return {name: one for name, one in timers if name not in reserved.TIMERS and one.cells}
+def targets(status: Status) -> dict[str, int]:
+    """The timers of what is tested that have recorded something, and how often they have."""
+    timers = status.totals.whole.timers
+    hits = sorted(zip(timers.names, timers.hits, strict=True))
+    return {name: count for name, count in hits if count and name not in reserved.TIMERS}
 
 
 def _times(timer: Histogram) -> list[str]:

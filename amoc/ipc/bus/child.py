@@ -20,7 +20,6 @@ from amoc.ipc.bus.end import MAX_BATCHES, MAX_UNACKED, OWN, WELCOME, End, endpoi
 from amoc.ipc.bus.report_queue import ReportQueue, pack_batch
 from amoc.ipc.messages.codec import UNPACKABLE, Codec, culprit, unpack
 from amoc.ipc.messages.lifecycle import Hello, Note, Output
-from amoc.ipc.messages.samples import Sample
 from amoc.ipc.messages.users import CrashSeen, FailureSeen
 
 BATCH_S = 0.005
@@ -28,8 +27,8 @@ BATCH_S = 0.005
 HELLO_S = 0.05
 MAX_HELLO_S = 1.0
 """Between two hellos, first and at most; many children at once must not shout their parent down."""
-INFORMS = (CrashSeen, FailureSeen, Note, Output, Sample)
-"""Reports without which the run goes on all the same; metrics are on the board."""
+INFORMS = (CrashSeen, FailureSeen, Note, Output)
+"""Reports without which the run goes on all the same."""
 MAX_REPORTS = 100_000
 MAX_HELD_BYTES = 16 << 20
 """What a child holds back before it counts as crowded; half of it, and it does no longer."""

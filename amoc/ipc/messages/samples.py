@@ -28,9 +28,9 @@ class WorkerFigures(NamedTuple):
 class Sample(NamedTuple):
     """Up, once a second: what the node's board says.
 
-    Counts are totals, and those are left out that have not changed since the latest sample that the
-    controller has acknowledged. A total only grows, so the larger of two is the newer: samples may
-    be lost, repeated and late in any order.
+    Counts are totals, of what has changed since the sample before or was in one that is lost. A
+    total only grows, so the larger of two is the newer: samples may be repeated and late in any
+    order.
     """
 
     sequence: int
@@ -44,8 +44,8 @@ class Sample(NamedTuple):
     counters: Mapping[str, int]
     gauges: Mapping[str, tuple[int, Sequence[float]]]
     """The `Merge` rule and each worker's value."""
-    timers: Mapping[str, tuple[int, Sequence[int]]]
-    """The maximum in ns, and the cells that were hit as cell, count, cell, count, …"""
+    timers: tuple[Sequence[str], bytes, bytes, bytes, bytes] | tuple[()]
+    """Cells of timers, as `amoc.metrics.packed_timers.PackedTimers.wire`."""
     crashes: Mapping[str, int]
     """Iterations that raised, by cause."""
     throttles: Mapping[str, Sequence[int]]

@@ -18,7 +18,7 @@ from typing import Generic, Protocol, TypeVar
 import gevent
 from gevent.event import Event
 
-from amoc.base.clock import MS_NS, now_ns
+from amoc.base.breather import Breather
 from amoc.base.text import counted
 from amoc.results.exporters.backlog import Missing
 from amoc.results.exporters.base import Warn, reason
@@ -26,10 +26,6 @@ from amoc.results.exporters.base import Warn, reason
 FIRST_PAUSE_S = 0.1
 MAX_PAUSE_S = 5.0
 TRIES_AT_END = 2
-HOLD_NS = 2 * MS_NS
-"""How long the loop may be held."""
-PAUSE_S = 0.0001
-"""Not 0: gevent runs fifty greenlets that are ready before it looks at timers and sockets."""
 
 T = TypeVar("T")
 
@@ -164,19 +160,6 @@ class BackgroundQueue(Generic[T]):
         if not self._warned:
             self._warned = True
             self._warn(text)
-
-
-class Breather:
-    """Lets the loop turn, when it is called and has held the loop for long enough."""
-
-    def __init__(self) -> None:
-        self._since_ns = now_ns()
-
-    def __call__(self) -> None:
-        """Go on, perhaps after a turn of the loop."""
-        if now_ns() - self._since_ns >= HOLD_NS:
-            gevent.sleep(PAUSE_S)
-            self._since_ns = now_ns()
 
 
 def in_turns(values: Iterable[T]) -> Iterator[T]:

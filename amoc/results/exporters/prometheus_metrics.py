@@ -196,7 +196,8 @@ class Families:
             yield _gauge(self._names("gauge", name), f"Gauge {name}", value)
 
     def _of_timers(self, point: Point) -> Iterator[Metric]:
-        for name, timer in sorted(self._tally.timers.items()):
+        for name in sorted(self._tally.timers):
+            timer = self._tally.timers[name]
             called = self._names("timer", name, "_seconds")
             histogram = HistogramMetricFamily(called, f"Timer {name}")
             buckets = cumulative(timer)

@@ -177,7 +177,7 @@ class Node:
         self._supervisor.kill()
         for worker in self._workers:
             self._workers.lose(worker)
-        self._watch.report_sample()
+        self._watch.report_sample(last=True)
         self._report(Failed(int(code), message))
         self._leave.set()
 
@@ -288,14 +288,14 @@ class Node:
 
     def _stop(self, timeout_s: float) -> None:
         _log.info("users have %g s to finish", timeout_s)
-        self._watch.report_sample()  # what comes from now on is the end of the run
-        stopped = self._shutdown.stop(timeout_s)
+        # Users first, for a sample may take its time. What comes after it is the end of the run.
+        stopped = self._shutdown.stop(timeout_s, self._watch.report_sample)
         if stopped is not None:
             self._watch.report_sample()
             self._report(stopped)
 
     def _terminate(self) -> None:
         last = self._shutdown.terminate(self._bootstrap.init_timeout_s)
-        self._watch.report_sample()
+        self._watch.report_sample(last=True)
         self._report(last)
         self._leave.set()

@@ -1,30 +1,43 @@
 """Samples of a node's board, merged over its workers: all that the controller does not know yet.
 
-What has grown since the latest sample that the controller acknowledged is sent as a total. So the
-receiver of a sample knows all that the node knew when it was taken, whichever earlier samples were
-lost, late or duplicated.
+A sample says what has grown since the one before, as totals; so it does no harm when one comes
+late, or twice. The controller acknowledges what has come. Whatever was not acknowledged when a
+later sample was, is lost, and said again by the next one; the last sample of all repeats what is
+still on its way. While `MAX_UNACKNOWLEDGED` samples are, no other is made: what they would have
+said is on the board, and comes with the next one. So however long the controller stands still,
+what waits for it is bounded.
+
+Looking at the board of a thousand metrics takes some milliseconds. It is done in small parts, and
+between two of them the node's loop may turn.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from amoc.base import process
 from amoc.base.clock import S_NS, now_ns
 from amoc.ipc.messages.samples import Sample, WorkerFigures
-from amoc.metrics import health_figures
+from amoc.metrics import board as boards
+from amoc.metrics import health_figures, vectors
 from amoc.metrics.board import MAX_COUNT, Board, Cell, Entry, Kind, Merge
-from amoc.metrics.board_reader import AreaReader
+from amoc.metrics.board_reader import AreaReader, Change, TimerChange
 from amoc.metrics.health_figures import NodePoint
-from amoc.metrics.histogram import CELLS, Histogram, cell_of
+from amoc.metrics.histogram import CELLS, Histogram
+from amoc.metrics.packed_timers import PackedTimers
 from amoc.metrics.throttle_counts import ThrottleCounts
+from amoc.metrics.timer_sums import TimerSums
+from amoc.metrics.vectors import Keys
 
 SILENT_NS = S_NS
 """After so long without a heartbeat a worker's CPU time is read from outside."""
 MAX_UNACKNOWLEDGED = 8
-"""Samples whose changes are kept separately; those of older ones are kept together."""
+"""Samples that are on their way at the same time, each a second."""
+RETRY_NS = 60 * S_NS
+"""After so long another sample is made all the same: those before may be lost."""
 MAX_NOTES = 50
 """Notes on metrics: a scenario may have thousands that are wrong in the same way."""
 _CPU_NS = health_figures.cell("cpu")
@@ -47,14 +60,17 @@ class _News:
     counters: set[str] = field(default_factory=set)
     crashes: set[str] = field(default_factory=set)
     throttles: set[str] = field(default_factory=set)
-    timers: dict[str, set[int]] = field(default_factory=dict)
+    timers: set[int] = field(default_factory=set)
+    """Those that are new, by number."""
+    keys: list[Keys] = field(default_factory=list)
 
     def add(self, more: _News) -> None:
         self.counters |= more.counters
         self.crashes |= more.crashes
         self.throttles |= more.throttles
-        for name, cells in more.timers.items():
-            self.timers.setdefault(name, set()).update(cells)
+        self.timers |= more.timers
+        if more.keys:
+            self.keys = [vectors.united([*self.keys, *more.keys])]
 
 
 @dataclass
@@ -64,32 +80,55 @@ class _Worker:
     reader: AreaReader
     lag: Histogram = field(default_factory=Histogram)  # over all the time
     recent: dict[str, Histogram] = field(default_factory=dict)  # since the sample before
-    met: int = 0  # entries of its directory that were looked at
+    longest: dict[str, int] = field(default_factory=dict)  # of the timers that are watched, in ns
 
 
 class Sampler:
     """Makes samples of a board."""
 
-    def __init__(self, board: Board, host: Host, fd_limit: int) -> None:
-        """Sample `board`; workers may have `fd_limit` descriptors open each."""
+    def __init__(
+        self, board: Board, host: Host, fd_limit: int, breathe: Callable[[], None] = lambda: None
+    ) -> None:
+        """Sample a board.
+
+        Args:
+            board: The node's.
+            host: Where all of this runs.
+            fd_limit: How many descriptors a worker may have open.
+            breathe: Called between two parts of the work; nothing else of this may be called in it
+                but `acknowledge`.
+        """
         self._board = board
         self._host = host
         self._fd_limit = fd_limit
-        self._workers = [_Worker(AreaReader(board.area(worker))) for worker in range(board.workers)]
+        self._breathe = breathe
         self._counters: dict[str, int] = {}
         self._crashes: dict[str, int] = {}
         self._throttles: dict[str, ThrottleCounts] = {}
-        self._timers: dict[str, Histogram] = {}
+        self._timers = TimerSums()
+        self._workers = [
+            _Worker(AreaReader(board.area(worker), self._timers.number, health_figures.TIMERS))
+            for worker in range(board.workers)
+        ]
         self._declared: dict[str, Entry] = {}  # as the first worker has declared it
         self._notes: list[str] = []
         self._noted = 0
-        self._sequence = 0
+        self._sequence = self._taken_ns = 0
         self.unacknowledged: deque[tuple[int, _News]] = deque()
+        self._lost = _News()
+
+    @property
+    def due(self) -> bool:
+        """Whether another sample should be made: the controller keeps up, or all may be lost."""
+        waited_ns = now_ns() - self._taken_ns
+        return len(self.unacknowledged) < MAX_UNACKNOWLEDGED or waited_ns > RETRY_NS
 
     def acknowledge(self, sequence: int) -> None:
-        """The controller knows what sample `sequence` said."""
+        """The controller has sample `sequence`; those before it have come, or never will."""
         while self.unacknowledged and self.unacknowledged[0][0] <= sequence:
-            self.unacknowledged.popleft()
+            number, news = self.unacknowledged.popleft()
+            if number < sequence:
+                self._lost.add(news)
 
     def take_notes(self) -> list[str]:
         """What should be known about metrics since this was last asked; `MAX_NOTES` in all."""
@@ -98,11 +137,28 @@ class Sampler:
         self._noted += len(notes)
         return notes
 
-    def take(self, ids: range, users_peak: int) -> Sample:
-        """A sample of now, of the users `ids`."""
+    def take(self, ids: range, users_peak: int, last: bool = False) -> Sample:
+        """A sample of now, of the users `ids`.
+
+        Args:
+            ids: The node's users.
+            users_peak: The most that were alive at once.
+            last: Whether to repeat all that was not acknowledged: there may be no next sample.
+        """
+        news = self._look()
+        lost, self._lost = self._lost, _News()
+        news.add(lost)
+        if last:
+            for _, one in self.unacknowledged:
+                news.add(one)
         self._sequence += 1
-        news, host = self._news(), self._host.figures()
-        counters, crashes, timers = self._counters, self._crashes, self._timers
+        self.unacknowledged.append((self._sequence, news))
+        if len(self.unacknowledged) > MAX_UNACKNOWLEDGED:
+            _, oldest = self.unacknowledged.popleft()
+            self.unacknowledged[0][1].add(oldest)
+        self._taken_ns = now_ns()
+        host = self._host.figures()
+        counters, crashes = self._counters, self._crashes
         return Sample(
             sequence=self._sequence,
             at_ns=now_ns(),
@@ -110,10 +166,7 @@ class Sampler:
             users={int(state): count for state, count in self._board.count_users(ids).items()},
             counters={name: counters[name] for name in news.counters},
             gauges=self._gauges(),
-            timers={
-                name: (timers[name].max_ns, _flat(timers[name], cells))
-                for name, cells in news.timers.items()
-            },
+            timers=self._packed(news).wire(),
             crashes={name: crashes[name] for name in news.crashes},
             throttles={name: tuple(self._throttles[name]) for name in news.throttles},
             waiting=self._waiting(),
@@ -121,54 +174,68 @@ class Sampler:
             host=[getattr(host, name) for name in health_figures.NODE],
         )
 
-    def _news(self) -> _News:
-        """What has grown since the latest acknowledged sample, after a look at the board."""
-        unacknowledged = self.unacknowledged
-        unacknowledged.append((self._sequence, self._look()))
-        if len(unacknowledged) > MAX_UNACKNOWLEDGED:
-            _, oldest = unacknowledged.popleft()
-            unacknowledged[0][1].add(oldest)
-        news = _News()
-        for _, one in unacknowledged:
-            news.add(one)
-        return news
+    def _packed(self, news: _News) -> PackedTimers:
+        self._breathe()
+        news.keys = [vectors.united(news.keys)]
+        self._breathe()
+        packed = self._timers.totals_at(news.keys[0], news.timers)
+        self._breathe()
+        return packed
 
     def _look(self) -> _News:
         """Take over what has grown on the board, and say what that is."""
         news = _News()
         for worker in self._workers:
             worker.recent.clear()
-            self._meet(worker)
-            for kind, name, by in worker.reader.changes():
-                if isinstance(by, Histogram):
-                    self._timers.setdefault(name, Histogram()).add(by.cells, by.max_ns)
-                    news.timers.setdefault(name, set()).update(by.cells)
-                    if name in health_figures.TIMERS:
-                        worker.recent[name] = by
-                    continue
-                if isinstance(by, ThrottleCounts):
-                    counted = self._throttles.get(name, ThrottleCounts())
-                    self._throttles[name] = counted.plus(by)
-                    news.throttles.add(name)
-                    continue
-                counts, names = (
-                    (self._crashes, news.crashes)
-                    if kind is Kind.CRASH
-                    else (self._counters, news.counters)
-                )
-                total = counts.get(name, 0) + by
-                if total >= MAX_COUNT and counts.get(name) != MAX_COUNT:
-                    self._notes.append(
-                        f"counter {name} is at its maximum (2**64 - 1) and is no longer counting"
-                    )
-                counts[name] = min(total, MAX_COUNT)
-                names.add(name)
+            self._meet(worker, news)
+            for some in worker.reader.changes():
+                for one in some:
+                    self._count(one, news)
+                self._breathe()
+            for change in worker.reader.timer_changes():
+                self._record(worker, change, news)
+                self._breathe()
+            for number, max_ns in worker.reader.records():
+                self._timers.max_ns[number] = max(max_ns, self._timers.max_ns[number])
+                if (name := self._timers.names[number]) in health_figures.TIMERS:
+                    worker.longest[name] = max_ns
+            for name, recent in worker.recent.items():
+                recent.max_ns = worker.longest[name]
         return news
 
-    def _meet(self, worker: _Worker) -> None:
+    def _count(self, change: Change, news: _News) -> None:
+        kind, name, by = change
+        if isinstance(by, ThrottleCounts):
+            self._throttles[name] = self._throttles.get(name, ThrottleCounts()).plus(by)
+            news.throttles.add(name)
+            return
+        counts, names = (
+            (self._crashes, news.crashes) if kind is Kind.CRASH else (self._counters, news.counters)
+        )
+        total = counts.get(name, 0) + by
+        if total >= MAX_COUNT and counts.get(name) != MAX_COUNT:
+            self._notes.append(
+                f"counter {name} is at its maximum (2**64 - 1) and is no longer counting"
+            )
+        counts[name] = min(total, MAX_COUNT)
+        names.add(name)
+
+    def _record(self, worker: _Worker, change: TimerChange, news: _News) -> None:
+        if not change.keys:
+            return
+        self._timers.add_at(change.keys, change.by)
+        news.keys.append(change.keys)
+        if change.watched:
+            for key, count in zip(change.keys, change.by, strict=True):
+                name = self._timers.names[key // CELLS]
+                recent = worker.recent.setdefault(name, Histogram())
+                recent.cells[key % CELLS] = count
+
+    def _meet(self, worker: _Worker, news: _News) -> None:
         """Note which metrics of a worker are new, and which others have declared differently."""
-        entries = worker.reader.entries()
-        for one in entries[worker.met :]:
+        for one in worker.reader.meet():
+            if one.kind is Kind.TIMER:
+                news.timers.add(self._timers.number(one.name))
             if one.kind in (Kind.CRASH, Kind.THROTTLE):
                 continue
             first = self._declared.setdefault(one.name, one)
@@ -179,7 +246,6 @@ class Sampler:
                 rules = f"{_word(first.merge)} in one worker and by {_word(one.merge)} in another"
                 note = f"gauge {one.name} is merged by {rules}; {_word(first.merge)} is used"
                 self._notes.append(note)
-        worker.met = len(entries)
 
     def _waiting(self) -> dict[str, int]:
         waiting: dict[str, int] = {}
@@ -236,10 +302,6 @@ def _p99_s(timer: Histogram) -> float:
     return p99_s
 
 
-def _flat(timer: Histogram, cells: set[int]) -> list[int]:
-    return [number for cell in cells for number in (cell, timer.cells[cell])]
-
-
 def note_silence(board: Board, worker: int, cpu_ns: int) -> None:
     """Note for a worker that has died for how long it had not noted anything itself.
 
@@ -249,6 +311,5 @@ def note_silence(board: Board, worker: int, cpu_ns: int) -> None:
     silent_ns = now_ns() - row[Cell.HEARTBEAT_NS]
     if row[Cell.HEARTBEAT_NS] and silent_ns > SILENT_NS:
         lag = board.area(worker).declare(Kind.TIMER, "loop_lag")
-        lag[CELLS] = max(lag[CELLS], silent_ns)
-        lag[cell_of(silent_ns)] += 1
+        boards.record(lag, silent_ns)
         row[_CPU_NS] = max(row[_CPU_NS], row[Cell.CPU_BEFORE_NS] + cpu_ns)

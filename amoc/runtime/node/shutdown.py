@@ -49,8 +49,12 @@ class Shutdown:
         self._operator = operator
         self._done = Event()
 
-    def stop(self, timeout_s: float) -> Stopped | None:
+    def stop(self, timeout_s: float, asked: Callable[[], None] = lambda: None) -> Stopped | None:
         """Let all users of all workers leave.
+
+        Args:
+            timeout_s: How long they may take.
+            asked: Called once they know.
 
         Returns:
             How that went; None when somebody else has asked for it already, once it is done.
@@ -66,6 +70,7 @@ class Shutdown:
             else:
                 self._workers.lose(worker)  # a replacement gets no users any more
                 worker.gone = UsersGone(worker.index, 0, []) if not worker.pid else None
+        asked()
         self._check()
         if not self._done.wait(timeout_s + FINALLY_S + KILL_MARGIN_S):
             self._kill_silent()

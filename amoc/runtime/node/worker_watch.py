@@ -6,8 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import gevent
+from gevent.lock import BoundedSemaphore
 
 from amoc.base import process
+from amoc.base.breather import Breather
 from amoc.base.clock import S_NS, now_ns
 from amoc.base.operator import Operator
 from amoc.base.text import counted
@@ -56,7 +58,9 @@ class WorkerWatch:
         """
         self._board = board
         self._directory = directory
-        self._sampler = Sampler(board, host, fd_limit)
+        self._breathe = Breather()
+        self._sampler = Sampler(board, host, fd_limit, self._breathe)
+        self._sampling = BoundedSemaphore()
         self._workers = workers
         self._report = report
         self._operator = operator
@@ -66,7 +70,8 @@ class WorkerWatch:
         """Report a sample each second; to be a greenlet of its own."""
         due_ns = now_ns()
         while True:
-            self.report_sample()
+            if self._sampler.due:
+                self.report_sample()
             self._speak_of_silence()
             self._speak_of_mail()
             logs.tick()
@@ -74,10 +79,18 @@ class WorkerWatch:
             due_ns = max(due_ns + int(SAMPLE_S * S_NS), now_ns())
             gevent.sleep(max(0, due_ns - now_ns()) / S_NS)
 
-    def report_sample(self) -> None:
-        """Report what the board says now."""
+    def report_sample(self, last: bool = False) -> None:
+        """Report what the board says now; the loop turns meanwhile.
+
+        Args:
+            last: Whether to repeat all that the controller has not acknowledged, for there may be
+                no next sample.
+        """
         self._note_peak()
-        self._report(self._sampler.take(self._workers.ids, self._users_peak))
+        with self._sampling:  # by one greenlet after the other
+            self._breathe.begin()
+            sample = self._sampler.take(self._workers.ids, self._users_peak, last)
+        self._report(sample)
         for note in self._sampler.take_notes():
             self._operator.warning(note)
 

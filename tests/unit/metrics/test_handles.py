@@ -174,6 +174,12 @@ def test_a_throttle_may_be_called_as_a_metric_is_and_is_none_of_the_scenario():
     assert metrics.declared() == [("logins", Kind.COUNTER)]
 
 
+def reader_of(area: Area) -> AreaReader:
+    reader = AreaReader(area, {}.__getitem__)
+    reader.meet()
+    return reader
+
+
 def test_a_throttle_counts_where_its_process_was_attached_to():
     meters = metrics.throttle("logins")
     meters.executions.inc(5)
@@ -182,7 +188,7 @@ def test_a_throttle_counts_where_its_process_was_attached_to():
     meters.executions.inc()
     meters.waiting.set(2)
     assert read() == {"logins": ThrottleCounts(executions=6)}
-    assert list(AreaReader(area).waiting()) == [("logins", 2)]
+    assert list(reader_of(area).waiting()) == [("logins", 2)]
 
 
 def test_a_throttle_that_there_is_no_room_for_counts_unseen():

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from amoc import metrics
 from amoc.metrics import handles
 from amoc.metrics.board import Area, Kind
-from amoc.metrics.histogram import CELLS, LAST_CELL, Histogram, cell_of, middle_ns
+from amoc.metrics.histogram import CELLS, LAST_CELL, ROWS, Histogram, cell_of, middle_ns
 
 US_NS = 1_000
 HOUR_NS = 3_600 * 10**9
@@ -121,4 +121,4 @@ def test_a_timer_records_into_the_cells_that_the_histogram_reads(values):
 
 
 _MEMORY = bytearray(10 << 20)
-_ZEROS = memoryview(bytes((CELLS + 1) * 8)).cast("Q")
+_ZEROS = memoryview(bytes((CELLS + 1 + ROWS) * 8)).cast("Q")

@@ -11,6 +11,7 @@ from amoc.ipc.messages.users import UsersNow
 from amoc.metrics.board import Merge, UserState
 from amoc.metrics.health_figures import WORKER
 from amoc.metrics.histogram import Histogram
+from amoc.metrics.packed_timers import PackedTimers
 from amoc.results.merge import SampleMerger
 from amoc.results.series import GONE
 
@@ -40,7 +41,7 @@ def sample(at_s=1.0, users=None, peak=0, **parts):
         users_peak=peak,
         counters=parts.get("counters", {}),
         gauges=parts.get("gauges", {}),
-        timers=parts.get("timers", {}),
+        timers=parts.get("timers", ()),
         crashes=parts.get("crashes", {}),
         throttles=parts.get("throttles", {}),
         waiting=parts.get("waiting", {}),
@@ -58,6 +59,7 @@ def histories(draw):
         for second in range(1, draw(st.integers(2, 6))):
             sent += draw(st.integers(0, 9))
             hits += draw(st.integers(0, 9))
+            ttd = Histogram({200: hits, 900: sent}, hits * 50)
             history.append(
                 sample(
                     at_s=second,
@@ -65,7 +67,7 @@ def histories(draw):
                     peak=sent,
                     counters={"sent": sent, f"only_{number}": hits},
                     gauges={"queue": (Merge.SUM, [float(sent)])},
-                    timers={"ttd": (hits * 50, [200, hits, 900, sent])},
+                    timers=PackedTimers.of({"ttd": ttd}).wire(),
                     crashes={"ValueError": hits},
                     throttles={"pages": (sent, hits, 0)},
                     waiting={"pages": sent},
@@ -153,8 +155,7 @@ def test_timers_of_all_nodes_are_one_histogram():
     one, other = Histogram.of([1000, 2000]), Histogram.of([2000, 9_000_000])
     samples = SampleMerger()
     for name, part in (("node0", one), ("node1", other)):
-        flat = [number for item in part.cells.items() for number in item]
-        samples.take(name, sample(timers={"ttd": (part.max_ns, flat)}))
+        samples.take(name, sample(timers=PackedTimers.of({"ttd": part}).wire()))
     assert samples.take_growth().timers == {"ttd": Histogram.of([1000, 2000, 2000, 9_000_000])}
 
 

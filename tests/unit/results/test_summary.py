@@ -17,6 +17,7 @@ from amoc.ipc.messages.samples import Sample, WorkerFigures
 from amoc.metrics.board import Kind, Merge, UserState
 from amoc.metrics.health_figures import WORKER
 from amoc.metrics.histogram import Histogram
+from amoc.metrics.packed_timers import PackedTimers
 from amoc.metrics.throttle_counts import ThrottleCounts
 from amoc.results import journal
 from amoc.results.journal import Journal
@@ -71,7 +72,7 @@ class Node:
 
     def sample(self, at_ns: int) -> Sample:
         self.sequence += 1
-        cells = [number for item in self.ttd.cells.items() for number in item]
+        timers = PackedTimers.of({"unused": Histogram(), "ttd": self.ttd})
         health = dict.fromkeys(WORKER, 0) | {"cpu": self.cpu_ns, "lag_p99_s": self.lag_s / 3}
         worker = WorkerFigures(
             0, self.incarnation, at_ns, 7, 0, 9, self.lag_s / 7, list(health.values())
@@ -83,7 +84,7 @@ class Node:
             users_peak=self.users[UserState.RUNNING],
             counters={"never": 0, **self.counters},
             gauges={"level": (Merge.MAX, [self.level])},
-            timers={"unused": (0, []), "ttd": (self.ttd.max_ns, cells)},
+            timers=timers.wire(),
             crashes=dict(self.crashes),
             throttles={"pages": self.passed},
             waiting={"pages": self.users[UserState.RUNNING]},

@@ -22,6 +22,7 @@ from amoc.ipc.messages.samples import Sample, WorkerFigures
 from amoc.metrics.board import UserState
 from amoc.metrics.health_figures import WORKER, NodePoint, WorkerPoint
 from amoc.metrics.histogram import Histogram
+from amoc.metrics.packed_timers import PackedTimers
 from amoc.results.counts import counter
 from amoc.results.series import Point, ThrottlePoint
 from amoc.results.thresholds.threshold import Result
@@ -46,7 +47,7 @@ def take(found: Status, sample: Sample) -> None:
 def status(duration_s=None, state=State.RUNNING, **parts) -> Status:
     found = Status(state=state, plan=plan(duration_s), elapsed_s=12.0, added=10)
     ttd = Histogram.of([1_000_000] * 99 + [5_000_000])
-    flat = [number for item in ttd.cells.items() for number in item]
+    lag = Histogram({240: 1}, 1000)
     worker = WorkerFigures(0, 1, 0, 5, 0, 0, 0.002, [0] * len(WORKER))
     take(
         found,
@@ -57,7 +58,7 @@ def status(duration_s=None, state=State.RUNNING, **parts) -> Status:
             users_peak=5,
             counters=parts.get("counters", {"sent": 700}),
             gauges={},
-            timers={"ttd": (ttd.max_ns, flat), "loop_lag": (1000, [240, 1])},
+            timers=PackedTimers.of({"ttd": ttd, "loop_lag": lag}).wire(),
             crashes={"ValueError": 2},
             throttles=parts.get("throttles", {}),
             waiting={},
@@ -120,8 +121,7 @@ def test_a_timer_that_has_recorded_nothing_lately_is_not_in_the_plain_line():
 def test_of_very_many_timers_some_are_in_the_plain_line_and_the_rest_is_counted():
     found = status()
     timer = Histogram.of([1_000_000])
-    cells = [number for item in timer.cells.items() for number in item]
-    many = {f"t{number:03}": (timer.max_ns, cells) for number in range(100)}
+    many = PackedTimers.of({f"t{number:03}": timer for number in range(100)}).wire()
     take(
         found,
         Sample(

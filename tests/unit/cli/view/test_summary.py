@@ -14,6 +14,7 @@ from amoc.metrics import reserved
 from amoc.metrics.board import Merge, UserState
 from amoc.metrics.health_figures import WORKER
 from amoc.metrics.histogram import Histogram
+from amoc.metrics.packed_timers import PackedTimers
 from amoc.results.journal_facts import JournalFacts
 from amoc.results.merge import SampleMerger
 from amoc.results.run_totals import RunTotals
@@ -43,7 +44,7 @@ def summary(run=RUN, **parts):
         users_peak=2,
         counters=parts.get("counters", {}),
         gauges=parts.get("gauges", {}),
-        timers=parts.get("timers", {}),
+        timers=PackedTimers.of(parts.get("timers", {})).wire(),
         crashes=parts.get("crashes", {}),
         throttles=parts.get("throttles", {}),
         waiting={},
@@ -71,7 +72,7 @@ def test_users_counters_gauges_timers_and_workers_are_shown_with_their_figures()
         summary(
             counters={"sent": 12_500},
             gauges={"queue": (Merge.MAX, [3.25])},
-            timers={"ttd": (2_000_000, [240, 10])},
+            timers={"ttd": Histogram({240: 10}, 2_000_000)},
         )
     )
     assert "20260101T000000-abcd" in text
@@ -121,7 +122,9 @@ def test_what_a_target_has_said_cannot_move_the_cursor():
 
 
 def test_amocs_own_timers_are_not_shown_among_those_of_the_target():
-    text = shown(summary(timers=dict.fromkeys([*reserved.TIMERS, "ttd"], (1000, [240, 1]))))
+    text = shown(
+        summary(timers=dict.fromkeys([*reserved.TIMERS, "ttd"], Histogram({240: 1}, 1000)))
+    )
     assert row(text, "ttd")
     assert not [name for name in reserved.TIMERS if re.search(rf"^{name}", text, re.MULTILINE)]
 
@@ -157,7 +160,7 @@ def warmed(points):
     whole = summary(
         run={**RUN, "warmup_s": 5.0},
         counters={"sent": 1_000},
-        timers={"ttd": (2_000_000_000, [240, 10])},
+        timers={"ttd": Histogram({240: 10}, 2_000_000_000)},
         crashes={"ValueError": 3},
     )
     return {**whole, "window": window_of(Tally.of(points))}
@@ -238,7 +241,7 @@ def test_users_are_a_row_where_there_is_room():
 
 def test_names_are_whole_however_narrow_the_terminal_is():
     name = "a_timer_with_quite_a_name.response"
-    text = shown(summary(timers={name: (1000, [240, 1])}), width=60)
+    text = shown(summary(timers={name: Histogram({240: 1}, 1000)}), width=60)
     column = "".join(line[:12].strip() for line in text.split("timers")[1].splitlines()[1:])
     assert column.startswith(name)
 
@@ -251,7 +254,7 @@ def test_of_thousands_of_metrics_the_busiest_are_shown_and_the_rest_is_counted()
             counters=counts,
             gauges={name: (Merge.SUM, [1.0]) for name in names},
             throttles={name: (count, count, 0) for name, count in counts.items()},
-            timers={name: (1000, [5, count]) for name, count in counts.items()},
+            timers={name: Histogram({5: count}, 1000) for name, count in counts.items()},
         )
     )
     tables = text.split("\n\n")
@@ -287,7 +290,7 @@ def test_requests_are_side_by_side_with_their_errors_below():
         "get_vcard.timeout": 1,
         "get_vcard.unanswered": 0,
     }
-    text = shown(summary(counters=counters, timers={"get_vcard": (2_000_000, [240, 4])}))
+    text = shown(summary(counters=counters, timers={"get_vcard": Histogram({240: 4}, 2_000_000)}))
     first = next(line for line in text.splitlines() if line.startswith("get_vcard"))
     assert first.split()[1:5] == ["4", "2", "1", "0"]
     assert row(text, "  item-not-found") == ["2"]

@@ -9,8 +9,9 @@ from gevent.event import Event
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse
 
+from amoc.base import breather
 from amoc.base.errors import ResourceError
-from amoc.results.exporters import RunInfo, background, prometheus
+from amoc.results.exporters import RunInfo, prometheus
 from amoc.results.exporters.prometheus import Prometheus
 from tests.servers.daemon import free_port
 from tests.unit.results import runs
@@ -112,13 +113,13 @@ def test_beyond_loopback_it_says_who_can_read():
 
 
 def test_the_loop_turns_while_a_scrape_is_made(served, monkeypatch):
-    monkeypatch.setattr(background, "HOLD_NS", 0)
+    monkeypatch.setattr(breather, "HOLD_NS", 0)
     exporter, port = served
     feed(exporter, runs.points(3))
     asking = gevent.spawn(get, port)
     turns = 0
     while not asking.ready():
-        gevent.sleep(background.PAUSE_S)
+        gevent.sleep(breather.PAUSE_S)
         turns += 1
     families = asking.get()[1].count("# TYPE ")
     assert turns > families / 2
@@ -155,9 +156,9 @@ def test_a_scrape_under_way_is_answered_before_the_end(served, monkeypatch):
 
     def breathe(_breather):
         under_way.set()
-        gevent.sleep(background.PAUSE_S)
+        gevent.sleep(breather.PAUSE_S)
 
-    monkeypatch.setattr(background.Breather, "__call__", breathe)
+    monkeypatch.setattr(breather.Breather, "__call__", breathe)
     exporter, port = served
     feed(exporter, runs.points(3))
     asking = gevent.spawn(get, port)

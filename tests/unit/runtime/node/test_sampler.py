@@ -17,11 +17,13 @@ from amoc.base import process
 from amoc.base.clock import MS_NS, S_NS, now_ns
 from amoc.ipc.messages.links import FROM_NODE
 from amoc.ipc.messages.samples import Sample, WorkerFigures
-from amoc.metrics import handles, health_figures
-from amoc.metrics.board import Board, Cell, Kind, Merge
+from amoc.metrics import board_reader, handles, health_figures, vectors
+from amoc.metrics.board import Board, Cell, Kind, Merge, record
 from amoc.metrics.board_reader import AreaReader
 from amoc.metrics.health_figures import WORKER, NodePoint, total
 from amoc.metrics.histogram import CELLS, Histogram, cell_of, end_ns, middle_ns
+from amoc.metrics.packed_timers import PackedTimers
+from amoc.metrics.timer_sums import TimerSums
 from amoc.results.merge import Counts, SampleMerger
 from amoc.results.per_second import MAX_NS, Moment, PointCutter
 from amoc.results.series import ThrottlePoint, add_counts
@@ -32,6 +34,14 @@ HOST: Any = SimpleNamespace(
     figures=lambda: NodePoint("", 0.5, 1 << 30, 1 << 29, 28_000, 0), fds=lambda pid: 7
 )
 NOBODY = range(1, 1)
+
+
+@pytest.fixture(autouse=True)
+def _plain_again():
+    yield
+    vectors.use(None)
+
+
 FULL = "counter big is at its maximum (2**64 - 1) and is no longer counting"
 
 
@@ -56,12 +66,11 @@ class Node:
 
     def record(self, worker: int, ns: int) -> None:
         cells = self.board.area(worker).declare(Kind.TIMER, "ttd")
-        cells[CELLS] = max(cells[CELLS], ns)
-        cells[cell_of(ns)] += 1
+        record(cells, ns)
         self.durations.append(ns)
 
-    def sample(self):
-        return wire(self.sampler.take(NOBODY, 0))
+    def sample(self, last=False):
+        return wire(self.sampler.take(NOBODY, 0, last))
 
 
 STEPS = st.one_of(
@@ -76,18 +85,20 @@ STEPS = st.one_of(
 
 def together(seconds: list[Counts]) -> Counts:
     """What was counted in all of them together."""
-    whole = Counts()
+    timers = TimerSums()
+    whole = Counts(timers=timers)
     for one in seconds:
         add_counts(whole.counters, one.counters)
         add_counts(whole.crashes, one.crashes)
-        for name, timer in one.timers.items():
-            whole.timers.setdefault(name, Histogram()).add(timer.cells, timer.max_ns)
+        timers.add(one.timers)
     return whole
 
 
 @settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 1), STEPS), max_size=60))
-def test_whatever_is_lost_repeated_or_late_the_next_sample_that_comes_makes_all_right(steps):
+@pytest.mark.parametrize("numpy", [None, np])
+def test_whatever_is_lost_repeated_or_late_the_last_sample_makes_all_right(numpy, steps):
+    vectors.use(numpy)
     nodes = [Node(), Node()]
     sent: list[list[Any]] = [[], []]
     merged, seconds = SampleMerger(), []
@@ -112,7 +123,7 @@ def test_whatever_is_lost_repeated_or_late_the_next_sample_that_comes_makes_all_
         told, truth = together(seconds).counters, sum((one.counted for one in nodes), Counter())
         assert all(count <= truth[name] for name, count in told.items())
     for number, node in enumerate(nodes):
-        merged.take(f"node{number}", node.sample())
+        merged.take(f"node{number}", node.sample(last=True))
     seconds.append(merged.take_growth())
     counted = sum((one.counted for one in nodes), Counter())
     crashed = sum((one.crashed for one in nodes), Counter())
@@ -150,7 +161,7 @@ def test_a_metric_of_two_kinds_is_reported_as_both_and_told_once():
     node.board.area(1).declare(Kind.COUNTER, "ttd")[0] = 3
     node.record(0, 1000)
     sample = node.sample()
-    assert (sample.counters, list(sample.timers)) == ({"ttd": 3}, ["ttd"])
+    assert (sample.counters, sample.timers[0]) == ({"ttd": 3}, ["ttd"])
     assert node.sampler.take_notes() == [
         "metric ttd is a timer in one worker and a counter in another; both are reported"
     ]
@@ -197,32 +208,79 @@ def test_a_worker_whose_cell_is_full_makes_the_counter_full():
     assert node.sampler.take_notes() == [FULL]
 
 
-def test_only_what_has_grown_since_the_acknowledged_sample_travels():
+def test_what_has_grown_since_the_sample_before_travels_and_what_is_lost_comes_again():
     node = Node()
     node.count(0, Kind.COUNTER, "a", 1)
-    node.count(1, Kind.COUNTER, "b", 1)
     node.record(0, 1000)
-    first = node.sample()
-    assert first.counters == {"a": 1, "b": 1}
-    node.sampler.acknowledge(first.sequence)
+    lost = node.sample()
+    assert lost.counters == {"a": 1}
     node.count(1, Kind.COUNTER, "b", 4)
     node.record(1, 2000)
-    second, third = node.sample(), node.sample()
-    assert second.counters == third.counters == {"b": 5}
-    assert {name: list(one) for name, one in second.timers.items()} == {
-        "ttd": [2000, [cell_of(2000), 1]]
-    }
+    second = node.sample()
+    assert second.counters == {"b": 4}
+    assert PackedTimers(*second.timers) == {"ttd": Histogram({cell_of(2000): 1}, 2000)}
+    node.sampler.acknowledge(second.sequence)
+    third = node.sample()
+    assert third.counters == {"a": 1}
+    assert PackedTimers(*third.timers) == {"ttd": Histogram({cell_of(1000): 1}, 2000)}
     node.sampler.acknowledge(third.sequence)
-    assert (node.sample().counters, node.sample().timers) == ({}, {})
+    assert (node.sample().counters, PackedTimers(*node.sample().timers)) == ({}, {})
 
 
-def test_a_sample_of_an_hour_without_acknowledgement_still_holds_all():
+def test_while_nobody_acknowledges_samples_stay_as_large_as_what_has_grown_and_few():
     node = Node()
-    for number in range(100):
-        node.count(0, Kind.COUNTER, f"c{number}", 1)
-        last = node.sample()
-    assert len(last.counters) == 100
+    sizes = []
+    while node.sampler.due:
+        for number in range(100):
+            node.count(0, Kind.COUNTER, f"c{number}", 1)
+            node.record(0, 256 << number % 20)
+        sizes.append(len(FROM_NODE.pack(node.sampler.take(NOBODY, 0))))
+    assert len(sizes) == sampler.MAX_UNACKNOWLEDGED
+    assert max(sizes) < 1.1 * min(sizes)
+    assert len(node.sample(last=True).counters) == 100
+    node.sampler.acknowledge(len(sizes))
+    assert node.sampler.due
+
+
+def test_after_a_minute_without_an_answer_another_sample_is_made(monkeypatch):
+    node = Node()
+    while node.sampler.due:
+        node.sample()
+    monkeypatch.setattr(sampler, "RETRY_NS", 0)
+    node.count(0, Kind.COUNTER, "a", 1)
+    assert node.sampler.due
+    for _ in range(100):
+        latest = node.sample()
     assert len(node.sampler.unacknowledged) == sampler.MAX_UNACKNOWLEDGED
+    node.sampler.acknowledge(latest.sequence)
+    assert node.sample().counters == {"a": 1}
+
+
+def test_no_part_of_the_work_is_larger_than_a_slice(monkeypatch):
+    looked = []
+    changed = vectors.changed
+
+    def noting(memory, places, rows, before, begin, end):
+        looked.append(end - begin)
+        return changed(memory, places, rows, before, begin, end)
+
+    monkeypatch.setattr(vectors, "changed", noting)
+    monkeypatch.setattr(board_reader, "ROWS_AT_ONCE", 64)
+    monkeypatch.setattr(board_reader, "METRICS_AT_ONCE", 8)
+    breaths = []
+    board = Board(1, 10)
+    one = Sampler(board, HOST, 20_000, lambda: breaths.append(len(looked)))
+    timers = [board.area(0).declare(Kind.TIMER, f"t{number}") for number in range(30)]
+    for cells in timers:
+        for row in range(10):
+            record(cells, 256 << row)
+    merged = SampleMerger()
+    merged.take("node0", wire(one.take(NOBODY, 0)))
+    assert sum(timer.count for timer in merged.take_growth().timers.values()) == 300
+    assert sum(looked) == 300
+    assert max(looked) == 64
+    assert set(range(1, len(looked) + 1)) <= set(breaths), "a breath after each part"
+    assert len(breaths) >= len(looked) + 30 / 8
 
 
 def test_what_was_declared_and_never_used_is_known():
@@ -241,10 +299,10 @@ def test_a_worker_says_how_it_did_since_the_last_sample_and_over_all():
     lag = node.board.area(1).declare(Kind.TIMER, "loop_lag")
     row = node.board.row(1)
     row[Cell.PID], row[Cell.INCARNATION], row[Cell.HEARTBEAT_NS] = 1, 1, now_ns()
-    lag[cell_of(10**9)] += 1
-    lag[CELLS] = 10**9
+    record(lag, 10**9)
     node.sampler.take(NOBODY, 0)
-    lag[cell_of(10**6)] += 500
+    for _ in range(500):
+        record(lag, 10**6)
     figures = WorkerFigures(*node.sampler.take(NOBODY, 0).workers[1])
     assert total(figures.health, "lag_p99_s") < 0.0011
     assert total(figures.health, "fds") == 7
@@ -291,21 +349,35 @@ def test_a_cell_ends_where_the_next_one_begins(cell):
     assert middle_ns(cell) <= end_ns(cell) + 0.5
 
 
-def test_a_reader_sees_each_growth_once():
+def grown(reader: AreaReader) -> dict[str, object]:
+    """What a reader finds that has grown: counters, and cells of timers by number."""
+    reader.meet()
+    found: dict[str, object] = {one.name: one.by for some in reader.changes() for one in some}
+    for some in reader.timer_changes():
+        for key, by in zip(some.keys, some.by, strict=True):
+            found[f"{key // CELLS}:{key % CELLS}"] = by
+    return found | {f"max {number}": max_ns for number, max_ns in reader.records()}
+
+
+@pytest.mark.parametrize("numpy", [None, np])
+def test_a_reader_sees_each_growth_once(numpy):
+    vectors.use(numpy)
     area = Board(1, 1).area(0)
-    reader = AreaReader(area)
+    reader = AreaReader(area, {"t": 0, "u": 1}.__getitem__)
     counter, timer = area.declare(Kind.COUNTER, "c"), area.declare(Kind.TIMER, "t")
-    gauge = area.declare(Kind.GAUGE, "g", Merge.MAX)
-    assert [(one.name, one.by) for one in reader.changes()] == [("c", 0), ("t", Histogram())]
+    gauge, other = area.declare(Kind.GAUGE, "g", Merge.MAX), area.declare(Kind.TIMER, "u")
+    assert grown(reader) == {"c": 0}
     assert list(reader.gauges()) == []
     counter[0], gauge[0] = 3, 2.5
-    timer[CELLS], timer[5], timer[CELLS - 1] = 10**15, 2, 1
-    assert [(one.name, one.by) for one in reader.changes()] == [
-        ("c", 3),
-        ("t", Histogram({5: 2, CELLS - 1: 1}, 10**15)),
-    ]
+    for ns in (5, 5, 10**15):
+        record(timer, ns)
+    assert grown(reader) == {"c": 3, "0:5": 2, f"0:{CELLS - 1}": 1, "max 0": 10**15}
     assert list(reader.gauges()) == [("g", Merge.MAX, 2.5)]
-    assert list(reader.changes()) == []
+    assert grown(reader) == {}
+    record(other, 130)
+    record(timer, 6)
+    assert grown(reader) == {"0:6": 1, "1:130": 1, "max 1": 130}
+    assert grown(reader) == {}
 
 
 # Seconds
@@ -433,8 +505,7 @@ def test_a_dead_workers_longest_silence_is_its_longest_lag(monkeypatch, noted_s,
     one = Fallen(monkeypatch, heartbeat_s=96)
     cells = one.area.declare(Kind.TIMER, "loop_lag")
     if noted_s:
-        cells[CELLS] = noted_s * S_NS
-        cells[cell_of(noted_s * S_NS)] += 1
+        record(cells, noted_s * S_NS)
     sampler.note_silence(one.board, 1, 0)
     assert one.lag().max_ns == longest_s * S_NS
     assert one.lag().count == (2 if noted_s else 1)
@@ -464,9 +535,8 @@ def test_a_workers_lag_is_the_99th_percentile_of_the_second_and_of_all_its_time(
     found = []
     for slow in (3, 0):
         row[Cell.HEARTBEAT_NS] = now_ns()
-        lag[cell_of(50 * MS_NS)] += slow
-        lag[cell_of(MS_NS)] += 100 - slow
-        lag[CELLS] = 50 * MS_NS
+        for number in range(100):
+            record(lag, 50 * MS_NS if number < slow else MS_NS)
         figures = WorkerFigures(*one.sample().workers[0])
         of_second = dict(zip(WORKER, figures.health, strict=True))["lag_p99_s"]
         found.append((of_second, figures.loop_lag_p99_s))

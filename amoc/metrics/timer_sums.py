@@ -1,0 +1,152 @@
+"""Sums of many timers: what each has recorded so far. Pure.
+
+Only rows of cells that were hit take memory: a kilobyte each, and a timer has five of them, say, of
+36. Adding is one pass over the cells that have grown, whichever timers they belong to
+(`amoc.metrics.vectors`).
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+from amoc.metrics import vectors
+from amoc.metrics.histogram import ROW, ROWS, Histogram, end_ns
+from amoc.metrics.packed_timers import PackedTimers
+from amoc.metrics.vectors import Counts, Keys
+
+_EMPTY_ROW = bytes(ROW * 8)
+_NO_ROWS = array("i", [-1] * ROWS)
+
+
+class TimerSums(Mapping[str, Histogram]):
+    """Histograms by name, to which others are added.
+
+    Attributes:
+        names: Of the timers; a timer's number is its place here.
+        max_ns: The longest duration of each.
+        hits: How many durations of each have come by `add`.
+    """
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self.max_ns = array("Q")
+        self.hits = array("Q")
+        self._numbers: dict[str, int] = {}
+        self._records: dict[int, int] = {}  # longest durations that `raise_to` has not told yet
+        self._rows = array("i")  # of each row of each timer its place among those that were hit
+        self._cells = array("Q")  # of the rows that were hit
+
+    def number(self, name: str) -> int:
+        """The number of a timer, which is there from now on."""
+        number = self._numbers.get(name)
+        if number is None:
+            number = self._numbers[name] = len(self.names)
+            self.names.append(name)
+            self.max_ns.append(0)
+            self.hits.append(0)
+            self._rows.extend(_NO_ROWS)
+        return number
+
+    def add(self, timers: Mapping[str, Histogram]) -> None:
+        """Add what other timers have recorded."""
+        packed = PackedTimers.of(timers)
+        numbers = array("I", map(self.number, packed.names))
+        hits = vectors.sums(packed.counts, packed.ends)
+        for number, max_ns, more in zip(numbers, packed.max_ns, hits, strict=True):
+            self.hits[number] += more
+            if max_ns > self.max_ns[number]:
+                self.max_ns[number] = max_ns
+        self.add_at(vectors.keys_of(numbers, packed.ends, packed.cells), packed.counts)
+
+    def add_at(self, keys: Keys, counts: Counts | memoryview[int]) -> None:
+        """Add `counts` to the cells of `keys`, of which none may come twice."""
+        self._make_room(keys)
+        vectors.add_at(self._cells, self._rows, keys, counts)
+
+    def _make_room(self, keys: Keys) -> None:
+        for row in vectors.new_rows(self._rows, keys):
+            self._rows[row] = len(self._cells) // ROW
+            self._cells.frombytes(_EMPTY_ROW)
+
+    def raise_to(self, totals: PackedTimers) -> PackedTimers:
+        """Raise timers to what others have recorded in all, where that is more.
+
+        Returns:
+            What they have grown by; timers that have not are left out, unless they are new. The
+            longest duration is exact where it is the longest ever; else that of its cell.
+        """
+        known = len(self.names)
+        numbers = array("I", map(self.number, totals.names))
+        keys = vectors.keys_of(numbers, totals.ends, totals.cells)
+        self._make_room(keys)
+        grown, by = vectors.raise_at(self._cells, self._rows, keys, totals.counts)
+        for number, max_ns in zip(numbers, totals.max_ns, strict=True):
+            if max_ns > self.max_ns[number]:
+                self._records[number] = self.max_ns[number] = max_ns
+
+        def longest_ns(number: int, highest: int) -> int:
+            # A record is known a moment before the cell that it is in.
+            record = self._records.pop(number, 0)
+            return record or min(end_ns(highest), self.max_ns[number])
+
+        return self._packed(grown, by, (one for one in numbers if one >= known), longest_ns)
+
+    def totals_at(self, keys: Keys, more: Iterable[int] = ()) -> PackedTimers:
+        """What timers have recorded in all in the cells of `keys`, which are sorted.
+
+        Args:
+            keys: Cells that are to be told.
+            more: Numbers of timers that are to be told even if none of their cells is.
+        """
+        counts = vectors.at(self._cells, self._rows, keys)
+        return self._packed(keys, counts, more, lambda number, _: self.max_ns[number])
+
+    def _packed(
+        self, keys: Keys, counts: Counts, more: Iterable[int], longest_ns: Callable[[int, int], int]
+    ) -> PackedTimers:
+        """Cells packed; `longest_ns` is asked with a timer's number and its highest cell."""
+        numbers, ends, cells = vectors.grouped(keys)
+        max_ns = array(
+            "Q", (longest_ns(one, cells[end - 1]) for one, end in zip(numbers, ends, strict=True))
+        )
+        for number in sorted(set(more).difference(numbers)):
+            numbers.append(number)
+            ends.append(len(cells))
+            max_ns.append(0)
+        names = [self.names[number] for number in numbers]
+        return PackedTimers.made(names, max_ns, ends, cells, counts)
+
+    def __getitem__(self, name: str) -> Histogram:
+        number = self._numbers[name]
+        cells: dict[int, int] = {}
+        for row in range(ROWS):
+            place = self._rows[number * ROWS + row]
+            if place >= 0:
+                counts = self._cells[place * ROW : (place + 1) * ROW]
+                cells.update(
+                    (row * ROW + cell, count) for cell, count in enumerate(counts) if count
+                )
+        return Histogram(cells, self.max_ns[number])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def packed(self) -> PackedTimers:
+        """All of them, packed."""
+        keys, counts = vectors.hit(self._cells, self._rows)
+        numbers = range(len(self.names))
+        return self._packed(keys, counts, numbers, lambda number, _: self.max_ns[number])
+
+
+def together(several: Sequence[PackedTimers]) -> PackedTimers:
+    """All that several timers of the same names have recorded."""
+    if len(several) <= 1:
+        return several[0] if several else PackedTimers()
+    sums = TimerSums()
+    for one in several:
+        sums.add(one)
+    return sums.packed()

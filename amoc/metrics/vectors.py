@@ -1,0 +1,204 @@
+"""Arithmetic on the cells of many timers at once, in plain Python or with NumPy. Pure.
+
+A process with few timers does not need NumPy, which takes 15 MB and a tenth of a second to load;
+one with a thousand would spend a tenth of a core without it. So each function here has two bodies
+that do the same, and `use` says which. What goes in and comes out are arrays of the standard
+library, whoever worked on them:
+
+    I   keys: a timer's number times `CELLS` plus the cell; places of rows; positions of cells
+    Q   counts
+
+A row is `ROW` cells of a timer, which are next to each other. Most rows of most timers are never
+hit, and nobody keeps or looks at those.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from typing import Any, TypeAlias
+
+from amoc.metrics.histogram import CELLS, ROW
+
+ROW_BYTES = ROW * 8
+
+Keys: TypeAlias = "array[int]"
+Counts: TypeAlias = "array[int]"
+Cells: TypeAlias = "Sequence[int] | memoryview[int] | array[int]"
+
+_np: Any = None
+
+
+def use(numpy: Any) -> None:
+    """Work with the module `numpy` from now on; with None in plain Python."""
+    global _np
+    _np = numpy
+
+
+def fast() -> bool:
+    """Whether NumPy is in use."""
+    return _np is not None
+
+
+def keys_of(numbers: Keys, ends: Cells, cells: Cells) -> Keys:
+    """The keys of timers' cells: those of timer `numbers[n]` end at `ends[n]`."""
+    if _np is not None:
+        sizes = _np.diff(_np.asarray(ends), prepend=_np.uint32(0))
+        return _array("I", _np.repeat(_np.asarray(numbers), sizes) * CELLS + _np.asarray(cells))
+    keys, begin = array("I"), 0
+    for number, end in zip(numbers, ends, strict=True):
+        base = number * CELLS
+        keys.extend(base + cell for cell in cells[begin:end])
+        begin = end
+    return keys
+
+
+def grouped(keys: Keys) -> tuple[list[int], Keys, Keys]:
+    """The timers that keys belong to, of which those of a timer are next to each other.
+
+    Returns:
+        Their numbers, where the cells of each end, and the cells, as unsigned 16-bit numbers.
+    """
+    if _np is not None and len(keys):
+        numbers, cells = _np.divmod(_np.asarray(keys), CELLS)
+        ends = _np.append(_np.flatnonzero(_np.diff(numbers)) + 1, len(keys))
+        return numbers[ends - 1].tolist(), _array("I", ends), _array("H", cells)
+    found, ends, cells = [], array("I"), array("H")
+    for number, some in groupby(keys, lambda key: key // CELLS):
+        found.append(number)
+        cells.extend(key - number * CELLS for key in some)
+        ends.append(len(cells))
+    return found, ends, cells
+
+
+def sums(counts: Cells, ends: Cells) -> Counts:
+    """The sum of each part of `counts`: where they end is in `ends`."""
+    if _np is not None:
+        reached = _np.append(_np.uint64(0), _np.cumsum(_np.asarray(counts)))
+        return _array("Q", _np.diff(reached[_np.asarray(ends)], prepend=_np.uint64(0)))
+    found, begin = array("Q"), 0
+    for end in ends:
+        found.append(sum(counts[begin:end]))
+        begin = end
+    return found
+
+
+def united(several: Iterable[Keys]) -> Keys:
+    """All keys, sorted, each once."""
+    if _np is not None:
+        parts = [_np.asarray(one) for one in several]
+        return _array("I", _np.unique(_np.concatenate(parts))) if parts else array("I")
+    return array("I", sorted({key for one in several for key in one}))
+
+
+def new_rows(index: array[int], keys: Keys) -> list[int]:
+    """The rows of `keys` that `index` has no place for: it says -1."""
+    if _np is not None:
+        rows = _np.asarray(keys) // ROW
+        found: list[int] = _np.unique(rows[_np.asarray(index)[rows] < 0]).tolist()
+        return found
+    return sorted({row for key in keys if index[row := key // ROW] < 0})
+
+
+def add_at(cells: Counts, index: array[int], keys: Keys, counts: Cells) -> None:
+    """Add `counts` to the cells that `index` has for `keys`; no key may come twice."""
+    if _np is not None:
+        keys_, into = _np.asarray(keys), _np.asarray(cells)
+        into[_np.asarray(index)[keys_ // ROW] * ROW + keys_ % ROW] += _np.asarray(counts)
+        return
+    for key, count in zip(keys, counts, strict=True):
+        cells[index[key // ROW] * ROW + key % ROW] += count
+
+
+def at(cells: Counts, index: array[int], keys: Keys) -> Counts:
+    """What the cells hold that `index` has for `keys`."""
+    if _np is not None:
+        keys_ = _np.asarray(keys)
+        places = _np.asarray(index)[keys_ // ROW] * ROW + keys_ % ROW
+        return _array("Q", _np.asarray(cells)[places])
+    return array("Q", (cells[index[key // ROW] * ROW + key % ROW] for key in keys))
+
+
+def raise_at(cells: Counts, index: array[int], keys: Keys, totals: Cells) -> tuple[Keys, Counts]:
+    """Raise the cells to `totals` where these are larger; which have grown, and by how much."""
+    if _np is not None:
+        keys_, into, said = _np.asarray(keys), _np.asarray(cells), _np.asarray(totals)
+        places = _np.asarray(index)[keys_ // ROW] * ROW + keys_ % ROW
+        known = into[places]
+        more = said > known
+        into[places[more]] = said[more]
+        return _array("I", keys_[more]), _array("Q", said[more] - known[more])
+    grown, by = array("I"), array("Q")
+    for key, total in zip(keys, totals, strict=True):
+        place = index[key // ROW] * ROW + key % ROW
+        if total > cells[place]:
+            grown.append(key)
+            by.append(total - cells[place])
+            cells[place] = total
+    return grown, by
+
+
+def hit(cells: Counts, index: array[int]) -> tuple[Keys, Counts]:
+    """The keys of all cells that are not zero, sorted, and what they hold."""
+    if _np is not None:
+        places = _np.asarray(index)
+        rows = _np.flatnonzero(places >= 0)
+        held = _np.asarray(cells).reshape(-1, ROW)[places[rows]].ravel()
+        where = _np.flatnonzero(held)
+        return _array("I", rows[where // ROW] * ROW + where % ROW), _array("Q", held[where])
+    keys, counts = array("I"), array("Q")
+    for row, place in enumerate(index):
+        if place >= 0:
+            for cell, count in enumerate(cells[place * ROW : (place + 1) * ROW], row * ROW):
+                if count:
+                    keys.append(cell)
+                    counts.append(count)
+    return keys, counts
+
+
+def changed(
+    memory: memoryview[Any], places: Keys, rows: Keys, before: bytearray, begin: int, end: int
+) -> tuple[Keys, Counts]:
+    """What has grown in some rows of a board, which is noted.
+
+    Args:
+        memory: Where the board's cells are, a whole number of rows.
+        places: Which row of it each is.
+        rows: Which row of all timers each is: key // `ROW`.
+        before: What they held before, one behind the other; brought up to date.
+        begin: The first to look at.
+        end: Behind the last.
+
+    Returns:
+        The keys of what has grown, and by how much.
+    """
+    if _np is not None:
+        board = _np.frombuffer(memory, _np.uint64).reshape(-1, ROW)
+        now = board[_np.asarray(places)[begin:end]].ravel()
+        old = _np.frombuffer(before, _np.uint64)[begin * ROW : end * ROW]
+        where = _np.flatnonzero(now != old)
+        by = now[where] - old[where]
+        old[:] = now
+        bases = _np.asarray(rows)[begin:end][where // ROW] * ROW
+        return _array("I", bases + where % ROW), _array("Q", by)
+    keys, grown = array("I"), array("Q")
+    for number in range(begin, end):
+        start = places[number] * ROW_BYTES
+        raw = bytes(memory[start : start + ROW_BYTES])
+        known = before[number * ROW_BYTES : (number + 1) * ROW_BYTES]
+        if raw != known:
+            base = rows[number] * ROW
+            pairs = zip(memoryview(raw).cast("Q"), memoryview(known).cast("Q"), strict=True)
+            for cell, (count, old_count) in enumerate(pairs):
+                if count != old_count:
+                    keys.append(base + cell)
+                    grown.append(count - old_count)
+            before[number * ROW_BYTES : (number + 1) * ROW_BYTES] = raw
+    return keys, grown
+
+
+def _array(code: str, values: Any) -> array[int]:
+    found = array(code)
+    found.frombytes(values.astype(code, copy=False).tobytes())
+    return found
