@@ -15,6 +15,7 @@ from amoc.xmpp.wire.elements import conditions_of
 from amoc.xmpp.wire.namespaces import MESSAGE, NS_CLIENT, NS_STANZA_ERRORS, PRESENCE
 from amoc.xmpp.wire.parser import Violation
 from amoc.xmpp.wire.parsers import Parsers, TreeParser
+from amoc.xmpp.wire.whole_elements import WholeElements
 from amoc.xmpp.wire.xml_text import serialise
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 MAX_DEPTH: Final = 100
 """How many elements may be open at once inside a stanza, itself included."""
-PARSERS: Final = Parsers(TreeParser, MAX_DEPTH)
+PARSERS: Final = Parsers(TreeParser, MAX_DEPTH, WholeElements(MAX_DEPTH).read)
 """For all clients of this process."""
 
 MIN_ELEMENT_BYTES: Final = 50

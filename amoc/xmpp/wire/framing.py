@@ -115,9 +115,14 @@ class Framer(Generic[T]):
         while chunk and not self.closed:
             parser = self.parser
             if parser is None:
+                lend = self._parsers
+                if not self.opening and self.root is None:
+                    elements = lend.whole(chunk, self.max_bytes)
+                    if elements is not None:
+                        chunk = self._hand_over(chunk, elements, reader)
+                        continue
                 if not self.opening and chunk.isspace() and not chunk.strip(b" \t\n"):
                     return  # a peer that keeps the connection alive
-                lend = self._parsers
                 parser = self.parser = lend.new() if self.opening else lend.inside(self.root)
             found: list[tuple[int, T]] = []
             broken: list[Violation] = []
@@ -143,6 +148,25 @@ class Framer(Generic[T]):
                     self._parsers.put_back(parser)
                     return
                 chunk = self._settle(parser, reader, broken, bool(found))
+
+    def _hand_over(self, chunk: bytes, elements: list[T], reader: Reader[T]) -> bytes:
+        """Tell `reader` the elements that `chunk` is; what is left for another parser."""
+        max_bytes = self.max_bytes
+        for index, element in enumerate(elements, 1):
+            reader.on_element(element)
+            if self.closed:
+                return b""
+            if self.opening or self.max_bytes != max_bytes:
+                return self._after(chunk, index)
+        return b""
+
+    def _after(self, chunk: bytes, count: int) -> bytes:
+        """What follows the first `count` elements of `chunk`, all of which are whole."""
+        parser = self._parsers.inside(None)
+        found: list[tuple[int, T]] = []
+        parser.feed(chunk, found, len(chunk))
+        self._parsers.put_back(parser)
+        return chunk[len(chunk) - found[count - 1][0] :]
 
     def header(self, addresses: str) -> bytes:
         """A stream header (RFC 6120 section 4.7)."""

@@ -37,7 +37,7 @@ _UNDEFINED_ENTITY: Final = expat.errors.codes[expat.errors.XML_ERROR_UNDEFINED_E
 # Quotes may hide a ">". Each branch begins with a character of its own, so this takes linear time.
 _START_TAG: Final = re.compile(rb"<[^\s/>]+[^>\"']*(?:(?:\"[^\"]*\"|'[^']*')[^>\"']*)*>")
 # Stanzas of other kinds of streams, or of none: an error in a client's stream, either way.
-_MISTAKEN: Final = frozenset(
+MISTAKEN: Final = frozenset(
     f"{namespace}{name}"
     for namespace in ("", "jabber:server}", "jabber:component:accept}")
     for name in ("message", "presence", "iq")
@@ -74,7 +74,7 @@ class _ChildTags(_Tags):
     """The same for children of the stream, where stanzas must be in the client's namespace."""
 
     def __missing__(self, name: str) -> str:
-        if name in _MISTAKEN:
+        if name in MISTAKEN:
             raise Violation("invalid-namespace", f"a stanza must be in the namespace {NS_CLIENT}")
         return super().__missing__(name)
 

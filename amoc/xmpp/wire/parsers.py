@@ -8,6 +8,7 @@ stanza.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final, Generic
 from xml.etree.ElementTree import Element, TreeBuilder
 
@@ -23,6 +24,8 @@ from amoc.xmpp.wire.parser import (
 )
 
 POOL_SIZE: Final = 64
+ReadWhole = Callable[[bytes, int], list[T] | None]
+"""See `Parsers.whole`."""
 _NO_BUILDER: Final = TreeBuilder()
 
 
@@ -119,14 +122,18 @@ class Parsers(Generic[T]):
         head: Tag and attributes of what they read.
     """
 
-    def __init__(self, kind: type[Parser[T]], max_depth: int) -> None:
+    def __init__(
+        self, kind: type[Parser[T]], max_depth: int, read_whole: ReadWhole[T] | None = None
+    ) -> None:
         """Make an empty pool.
 
         Args:
             kind: `TreeParser` or `CutParser`.
             max_depth: How many elements may be open at once inside a stanza, itself included.
+            read_whole: A faster way to read bytes that are whole elements, if there is one.
         """
         self._kind = kind
+        self._read_whole = read_whole
         self.head = kind.head
         self._max_depth = max_depth
         self._idle: list[Parser[T]] = []
@@ -140,6 +147,9 @@ class Parsers(Generic[T]):
         Raises:
             Violation: It is not exactly one element, or XMPP forbids it.
         """
+        elements = self.whole(data, len(data))
+        if elements is not None and len(elements) == 1:
+            return elements[0]
         parser = self.inside(None)
         found: list[tuple[int, T]] = []
         try:
@@ -149,6 +159,19 @@ class Parsers(Generic[T]):
         if whole and len(found) == 1:
             return found[0][1]
         raise Violation("not-well-formed", "there must be exactly one element, whole")
+
+    def whole(self, data: bytes, max_bytes: int) -> list[T] | None:
+        """The elements that `data` is, in a stream with the usual namespaces.
+
+        Args:
+            data: Any bytes.
+            max_bytes: How long an element may be.
+
+        Returns:
+            The elements; None when only a parser can say what `data` is.
+        """
+        read_whole = self._read_whole
+        return None if read_whole is None else read_whole(data, max_bytes)
 
     def new(self) -> Parser[T]:
         """A parser that waits for a stream header."""

@@ -1,7 +1,8 @@
-"""Streams that note what they are told, with parsers of both kinds."""
+"""Streams that note what they are told, with parsers of all kinds."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 from xml.etree.ElementTree import Element
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from amoc.xmpp.wire.framing import Framer
 from amoc.xmpp.wire.parser import Violation
 from amoc.xmpp.wire.parsers import CutParser, Parsers, TreeParser
+from amoc.xmpp.wire.whole_elements import WholeElements
 from amoc.xmpp.wire.xml_text import serialise
 
 MAX_DEPTH = 20
@@ -22,12 +24,17 @@ UNUSUAL = (
     b'<s:stream xmlns="urn:odd" xmlns:c="jabber:client" xmlns:s="http://etherx.jabber.org/streams"'
     b' id=">" version="1.0">'
 )
-KINDS: dict[str, type[Any]] = {"tree": TreeParser, "cut": CutParser}
+WHOLE = "tree, whole elements at once"
+KINDS: dict[str, Callable[[], Parsers[Any]]] = {
+    "tree": lambda: Parsers(TreeParser, MAX_DEPTH),
+    WHOLE: lambda: Parsers(TreeParser, MAX_DEPTH, WholeElements(MAX_DEPTH).read),
+    "cut": lambda: Parsers(CutParser, MAX_DEPTH),
+}
 CUTS = st.lists(st.integers(min_value=0, max_value=10_000), max_size=30)
 
 
 def parsers(kind: str) -> Parsers[Any]:
-    return Parsers(KINDS[kind], MAX_DEPTH)
+    return KINDS[kind]()
 
 
 class Recorder:
