@@ -6,11 +6,13 @@ What a scenario has built itself, with slixmpp or ElementTree, is serialised; ra
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final, Protocol
 from xml.etree.ElementTree import Element
 
 from amoc.base.errors import ScenarioError
-from amoc.xmpp.connection.identity import address, attribute
+from amoc.xmpp import options
+from amoc.xmpp.connection.identity import address
 from amoc.xmpp.stanza import Raw, parse
 from amoc.xmpp.wire.namespaces import IQ
 from amoc.xmpp.wire.xml_text import attributes, escape, serialise
@@ -18,7 +20,6 @@ from amoc.xmpp.wire.xml_text import attributes, escape, serialise
 _PRESENCES: Final = frozenset(
     ("unavailable", "subscribe", "subscribed", "unsubscribe", "unsubscribed", "probe")
 )
-_MESSAGE_TYPES: Final = frozenset(("chat", "groupchat", "headline", "normal", "error"))
 _SHOWS: Final = frozenset(("away", "chat", "dnd", "xa"))
 _MESSAGE_STARTS: Final = (b"<message ", b"<message>", b"<message/", b"<message\n", b"<message\t")
 
@@ -78,10 +79,23 @@ def message(to: str | int, body: str | None, kind: str, payload: str) -> tuple[s
         ScenarioError: `body` or `to` holds a character that XML cannot carry.
     """
     text = "" if body is None else f"<body>{escape(body)}</body>"
-    known = kind if kind in _MESSAGE_TYPES else escape(kind)
-    if not payload.isascii():
+    if payload and not payload.isascii():
         payload.encode()  # it may hold what cannot be sent
-    return (f"<message to='{attribute(to)}' type='{known}' id='", f"'>{text}{payload}</message>")
+    return message_tag(to, kind) + " id='", f"'>{text}{payload}</message>"
+
+
+def message_tag(to: str | int, kind: str) -> str:
+    """A message's start tag without its end, so that more attributes may follow.
+
+    Raises:
+        ScenarioError: `to` or `kind` holds a character that XML cannot carry.
+    """
+    return _message_tag(to, kind, options.xmpp_username.get(), options.xmpp_domain.get())
+
+
+@lru_cache(maxsize=65_536)
+def _message_tag(to: str | int, kind: str, *_settings: str) -> str:
+    return f"<message to='{escape(address(to))}' type='{escape(kind)}'"
 
 
 def presence(

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Final
 
 from amoc.xmpp.connection import identity
-from amoc.xmpp.stanza import Stanza, bare
+from amoc.xmpp.stanza import BODY, Stanza, bare
 from amoc.xmpp.wire.namespaces import (
     IQ,
     MESSAGE,
@@ -93,10 +93,13 @@ is_message: Final = Match(lambda s: s.tag == MESSAGE, "is_message")
 is_presence: Final = Match(lambda s: s.tag == PRESENCE, "is_presence")
 is_iq: Final = Match(lambda s: s.tag == IQ, "is_iq")
 is_chat: Final = Match(
-    lambda s: s.tag == MESSAGE and s.xml.get("type") == "chat" and s.body is not None, "is_chat"
+    lambda s: s.tag == MESSAGE and s.xml.get("type") == "chat" and s.xml.find(BODY) is not None,
+    "is_chat",
 )
 is_groupchat: Final = Match(
-    lambda s: s.tag == MESSAGE and s.xml.get("type") == "groupchat" and s.body is not None,
+    lambda s: (
+        s.tag == MESSAGE and s.xml.get("type") == "groupchat" and s.xml.find(BODY) is not None
+    ),
     "is_groupchat",
 )
 is_headline: Final = _kind("is_headline", MESSAGE, "headline")

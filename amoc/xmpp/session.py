@@ -375,11 +375,12 @@ class Session(Owner):
             match = receiver.match  # it is the waiting user's own
             takes: object = True if match is None else guard.call(receiver.fail, match, stanza)
             if takes:
-                receiver.set(stanza)
-            if not receiver.done:
+                receiver.done = True
+                receiver.value = stanza
+            elif not receiver.done:
                 continue
             self._woken.append(receiver)
-            if receiver.value is not None:
+            if takes:
                 return True
         return False
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from amoc.base.waiting import Waiter
-from amoc.xmpp.match import Predicate, plain
+from amoc.xmpp.match import Match, Predicate
 from amoc.xmpp.stanza import Stanza
 
 
@@ -22,7 +22,8 @@ class Receiver(Waiter[Stanza]):
     __slots__ = ("match", "requests")
 
     def __init__(self, match: Predicate | None) -> None:
-        self.match = None if match is None else plain(match)
+        # `match.plain`, written out: one is made for each message.
+        self.match = match.test if type(match) is Match else match
         self.requests = match is not None
 
 

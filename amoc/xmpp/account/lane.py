@@ -232,13 +232,12 @@ class Lane:
         """A message has come: count it, and time it."""
         xml = stanza.xml
         delayed = False
-        if len(xml) != 1 or xml[0].tag != BODY:
-            for child in xml:
-                is_copy = _IS_COPY.get(child.tag)
-                if is_copy is not None:
-                    if is_copy:
-                        return
-                    delayed = True
+        for child in xml:
+            is_copy = _IS_COPY.get(child.tag)
+            if is_copy is not None:
+                if is_copy:
+                    return
+                delayed = True
         # Nearly all messages are the next of a known pair, and in time: all is done here.
         head, _, rest = xml.get("id", "").partition("/")
         flow = self.flows.get(head)

@@ -8,7 +8,6 @@ from typing import NamedTuple
 from amoc.base.errors import ClosedError, ScenarioError
 from amoc.users import user
 from amoc.xmpp import options
-from amoc.xmpp.wire.xml_text import escape
 
 
 class Identity(NamedTuple):
@@ -93,18 +92,3 @@ def number_of(jid: str) -> int | None:
 def address_pattern() -> str:
     """The bare JIDs of users, ``{id}`` standing for the number."""
     return options.xmpp_username.get() + "@" + options.xmpp_domain.get()
-
-
-_escaped = lru_cache(maxsize=65_536)(escape)
-
-
-@lru_cache(maxsize=65_536)
-def _escaped_address(number: int, username: str, domain: str) -> str:
-    return escape(_address(number, username, domain))
-
-
-def attribute(whom: str | int) -> str:
-    """`address`, escaped for an attribute."""
-    if isinstance(whom, int):
-        return _escaped_address(whom, options.xmpp_username.get(), options.xmpp_domain.get())
-    return _escaped(str(whom))

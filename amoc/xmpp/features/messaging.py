@@ -12,7 +12,6 @@ from typing import Final
 
 from amoc.base.errors import ScenarioError
 from amoc.xmpp import encode, options, request_counts
-from amoc.xmpp.connection.identity import attribute
 from amoc.xmpp.errors import ReceiveTimeout
 from amoc.xmpp.match import asks_for_receipt, is_receipt
 from amoc.xmpp.receiving import Listener
@@ -153,8 +152,7 @@ class Messaging(Listener):
 
     def _send_bare(self, to: str | int, payload: str, kind: str = "chat") -> None:
         """A message without a body and without an id: it is not timed."""
-        head = f"<message to='{attribute(to)}' type='{escape(kind)}'>"
-        self._send(f"{head}{payload}</message>".encode(), True)
+        self._send(f"{encode.message_tag(to, kind)}>{payload}</message>".encode(), True)
 
 
 def _check(what: str, value: str, allowed: tuple[str, ...]) -> None:

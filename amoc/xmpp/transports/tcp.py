@@ -43,10 +43,12 @@ class TcpTransport:
 
     Attributes:
         closed: Whether it was closed, by either side.
+        unsent: Bytes that the kernel has not taken yet.
     """
 
     __slots__ = (
         "_broken",
+        "_buffer",
         "_drained",
         "_held_back",
         "_loop",
@@ -56,9 +58,9 @@ class TcpTransport:
         "_send",
         "_sock",
         "_turn",
-        "_unsent",
         "_writer",
         "closed",
+        "unsent",
     )
 
     def __init__(self, sock: Socket) -> None:
@@ -68,7 +70,8 @@ class TcpTransport:
         self._on_data: OnData = ignore
         self._on_lost: OnLost = ignore
         self._loop = get_hub().loop
-        self._unsent: bytearray | None = None
+        self._buffer: bytearray | None = None  # what is unsent
+        self.unsent = 0
         self._turn = -1  # of the loop, in which it has sent last
         self._held_back = False  # what is unsent waits for the end of this turn, not for the kernel
         self._drained: tuple[Waiter[bool], ...] = ()
@@ -86,11 +89,6 @@ class TcpTransport:
         self._on_data = on_data
         self._on_lost = on_lost
 
-    @property
-    def unsent(self) -> int:
-        """Bytes that the kernel has not taken yet."""
-        return len(self._unsent) if self._unsent else 0
-
     def write(self, data: bytes) -> None:
         """Send `data`, or what the kernel does not take as soon as it does; see `wait_drained`.
 
@@ -99,18 +97,19 @@ class TcpTransport:
         """
         if self.closed or self._broken:
             return
-        if self._unsent:
-            self._unsent += data
+        if self._buffer is not None:
+            self._buffer += data
         else:
             turn = self._loop.iteration
             if turn != self._turn:
                 self._turn = turn
                 self._send_now(data)
                 return
-            self._unsent = bytearray(data)
+            self._buffer = bytearray(data)
             self._held_back = True
             self._loop.run_callback(self._send_held)
-        if self._held_back and len(self._unsent) > MAX_HELD_BYTES:
+        self.unsent = len(self._buffer)
+        if self._held_back and self.unsent > MAX_HELD_BYTES:
             self._send_held()
 
     def _send_held(self) -> None:
@@ -118,7 +117,8 @@ class TcpTransport:
         if not self._held_back:
             return
         self._held_back = False
-        data, self._unsent = self._unsent, None
+        data, self._buffer = self._buffer, None
+        self.unsent = 0
         if data and not (self.closed or self._broken):
             self._send_now(data)
 
@@ -133,7 +133,8 @@ class TcpTransport:
             self._loop.run_callback(self._break, error)
             return
         if sent < len(data):
-            self._unsent = bytearray(memoryview(data)[sent:])
+            self._buffer = bytearray(memoryview(data)[sent:])
+            self.unsent = len(self._buffer)
             if self._writer is None:
                 self._writer = self._loop.io(self._sock.fileno(), _WRITE)
             self._writer.start(self._writable)
@@ -175,7 +176,8 @@ class TcpTransport:
             self._writer.stop()
             self._writer.close()
         dispose(self._sock)
-        self._unsent = None
+        self._buffer = None
+        self.unsent = 0
         # No reference cycle: what is closed is freed at once, not when the collector comes.
         self._on_data = self._on_lost = ignore
         self._wake_senders()
@@ -194,17 +196,18 @@ class TcpTransport:
             self._end(None)
 
     def _writable(self) -> None:
-        assert self._unsent is not None
+        assert self._buffer is not None
         try:
-            sent = self._send(self._unsent)
+            sent = self._send(self._buffer)
         except (BlockingIOError, InterruptedError):
             return
         except OSError as error:
             self._break(error)
             return
-        del self._unsent[:sent]
-        if not self._unsent:
-            self._unsent = None
+        del self._buffer[:sent]
+        self.unsent = len(self._buffer)
+        if not self.unsent:
+            self._buffer = None
             assert self._writer is not None
             self._writer.stop()
         if self.unsent <= SOFT_LIMIT:

@@ -113,41 +113,47 @@ class Framer(Generic[T]):
             Violation: The peer broke a rule, after what `reader` was given.
         """
         while chunk and not self.closed:
-            parser = self.parser
-            if parser is None:
-                lend = self._parsers
-                if not self.opening and self.root is None:
-                    elements = lend.whole(chunk, self.max_bytes)
-                    if elements is not None:
-                        chunk = self._hand_over(chunk, elements, reader)
-                        continue
-                if not self.opening and chunk.isspace() and not chunk.strip(b" \t\n"):
-                    return  # a peer that keeps the connection alive
-                parser = self.parser = lend.new() if self.opening else lend.inside(self.root)
-            found: list[tuple[int, T]] = []
-            broken: list[Violation] = []
-            idle = False
-            try:
-                idle = parser.feed(chunk, found, self.max_bytes)
-            except Violation as violation:
-                broken.append(violation)
-            if self.opening and parser.header is not None:
-                self.opening = False
-                self.root = parser.root
-                reader.on_header(parser.header)
-                if self.closed:
-                    return
-            for left, element in found:
-                reader.on_element(element)
-                if self.parser is not parser:
-                    chunk = chunk[len(chunk) - left :]  # for another parser, or for none
-                    break
-            else:
-                if idle and (parser.root is None or parser.fed > WORN_BYTES):
-                    self.parser = None
-                    self._parsers.put_back(parser)
-                    return
-                chunk = self._settle(parser, reader, broken, bool(found))
+            read_whole = self._parsers.read_whole
+            if read_whole is not None and not self.opening and not (self.parser or self.root):
+                elements = read_whole(chunk, self.max_bytes)
+                if elements is not None:
+                    if len(elements) == 1:  # as nearly always
+                        reader.on_element(elements[0])
+                        return
+                    chunk = self._hand_over(chunk, elements, reader)
+                    continue
+            chunk = self._parse(chunk, reader)
+
+    def _parse(self, chunk: bytes, reader: Reader[T]) -> bytes:
+        """The same by a parser; what is left for another one."""
+        parser = self.parser
+        if parser is None:
+            if not self.opening and chunk.isspace() and not chunk.strip(b" \t\n"):
+                return b""  # a peer that keeps the connection alive
+            lend = self._parsers
+            parser = self.parser = lend.new() if self.opening else lend.inside(self.root)
+        found: list[tuple[int, T]] = []
+        broken: list[Violation] = []
+        idle = False
+        try:
+            idle = parser.feed(chunk, found, self.max_bytes)
+        except Violation as violation:
+            broken.append(violation)
+        if self.opening and parser.header is not None:
+            self.opening = False
+            self.root = parser.root
+            reader.on_header(parser.header)
+            if self.closed:
+                return b""
+        for left, element in found:
+            reader.on_element(element)
+            if self.parser is not parser:
+                return chunk[len(chunk) - left :]  # for another parser, or for none
+        if idle and (parser.root is None or parser.fed > WORN_BYTES):
+            self.parser = None
+            self._parsers.put_back(parser)
+            return b""
+        return self._settle(parser, reader, broken, bool(found))
 
     def _hand_over(self, chunk: bytes, elements: list[T], reader: Reader[T]) -> bytes:
         """Tell `reader` the elements that `chunk` is; what is left for another parser."""

@@ -25,7 +25,6 @@ from amoc.xmpp.wire.parser import (
 
 POOL_SIZE: Final = 64
 ReadWhole = Callable[[bytes, int], list[T] | None]
-"""See `Parsers.whole`."""
 _NO_BUILDER: Final = TreeBuilder()
 
 
@@ -120,6 +119,9 @@ class Parsers(Generic[T]):
 
     Attributes:
         head: Tag and attributes of what they read.
+        read_whole: A faster way to read bytes that are whole elements, if there is one: given them
+            and how long they may be, it returns the elements, or None when only a parser can say
+            what they are.
     """
 
     def __init__(
@@ -130,10 +132,10 @@ class Parsers(Generic[T]):
         Args:
             kind: `TreeParser` or `CutParser`.
             max_depth: How many elements may be open at once inside a stanza, itself included.
-            read_whole: A faster way to read bytes that are whole elements, if there is one.
+            read_whole: See there.
         """
         self._kind = kind
-        self._read_whole = read_whole
+        self.read_whole = read_whole
         self.head = kind.head
         self._max_depth = max_depth
         self._idle: list[Parser[T]] = []
@@ -147,9 +149,10 @@ class Parsers(Generic[T]):
         Raises:
             Violation: It is not exactly one element, or XMPP forbids it.
         """
-        elements = self.whole(data, len(data))
-        if elements is not None and len(elements) == 1:
-            return elements[0]
+        if self.read_whole is not None:
+            elements = self.read_whole(data, len(data))
+            if elements is not None and len(elements) == 1:
+                return elements[0]
         parser = self.inside(None)
         found: list[tuple[int, T]] = []
         try:
@@ -159,19 +162,6 @@ class Parsers(Generic[T]):
         if whole and len(found) == 1:
             return found[0][1]
         raise Violation("not-well-formed", "there must be exactly one element, whole")
-
-    def whole(self, data: bytes, max_bytes: int) -> list[T] | None:
-        """The elements that `data` is, in a stream with the usual namespaces.
-
-        Args:
-            data: Any bytes.
-            max_bytes: How long an element may be.
-
-        Returns:
-            The elements; None when only a parser can say what `data` is.
-        """
-        read_whole = self._read_whole
-        return None if read_whole is None else read_whole(data, max_bytes)
 
     def new(self) -> Parser[T]:
         """A parser that waits for a stream header."""

@@ -95,7 +95,9 @@ def _refuse(*_: object) -> NoReturn:
 
 def _inside_a_stream() -> tuple[XMLParser, Element]:
     """A parser that has read a stream header, and the element that it made of that."""
-    builder = TreeBuilder(comment_factory=_refuse, pi_factory=_refuse)
+    builder = TreeBuilder(
+        comment_factory=_refuse, pi_factory=_refuse, insert_comments=True, insert_pis=True
+    )
     outside = builder.start("outside", {})  # so that the stream can be had before it ends
     parser = XMLParser(target=builder, encoding="utf-8")  # noqa: S314 - no entity can be declared
     parser.feed(STANDARD_HEADER)

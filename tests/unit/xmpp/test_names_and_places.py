@@ -115,10 +115,11 @@ def test_names_follow_the_patterns_unless_given(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(options.xmpp_domain, "default", "a.example, b.example")
     assert identity.identity(7, None, None, None).bare_jid == "load-7-7@b.example"
     assert identity.address(8) == "load-8-8@a.example"
-    assert identity.attribute(9) == "load-9-9@b.example"
+    assert encode.message_tag(9, "chat") == "<message to='load-9-9@b.example' type='chat'"
     monkeypatch.setattr(options.xmpp_domain, "default", "example.org")
     assert identity.identity(7, "x", "y", "z")[1:] == ("x", "z", "y")
-    assert identity.attribute("a@b/'<&>") == "a@b/&apos;&lt;&amp;&gt;"
+    tag = encode.message_tag("a@b/'<&>", "x'")
+    assert tag == "<message to='a@b/&apos;&lt;&amp;&gt;' type='x&apos;'"
 
 
 @pytest.mark.parametrize(
