@@ -1,0 +1,168 @@
+"""What came back: status, headers, body, and how long it took."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from amoc.http import checks
+from amoc.http.checks import Wanted
+from amoc.http.errors import AnswerTooLarge
+from amoc.http.headers import Headers, parse, reason
+from amoc.steps import recorder
+
+if TYPE_CHECKING:
+    from amoc.http.streaming import Stream
+    from amoc.http.urls import Address
+
+MAX_LINE_BYTES: Final = 1 << 20
+_UNREAD: Final = object()
+_CHARSET: Final = re.compile(r'charset="?([\w.:-]+)', re.IGNORECASE)
+
+
+class Answer:
+    """An answer.
+
+    Attributes:
+        name: What the request is called in the results.
+        status: Its status; 0 where there was no answer and the session does not raise.
+        address: Where it came from, after redirects.
+        elapsed_s: From the call to the last byte, redirects and connecting included, in seconds; of
+            a stream, to its head.
+        first_byte_s: From the request's first byte sent to the answer's first byte read.
+        redirects: How many were followed.
+        bytes: The body, decompressed; of a stream, what was not taken from `chunks` is not there.
+        cause: Why the request counts as failed; empty while it does not.
+        message: What else there is to say of that.
+        stream: Gives the body of a stream; None of another answer.
+    """
+
+    __slots__ = (
+        *("_head", "_headers", "_json", "address", "bytes", "cause", "elapsed_s", "first_byte_s"),
+        *("message", "name", "redirects", "status", "stream"),
+    )
+
+    def __init__(
+        self, name: str, status: int, head: bytes, body: bytes, ns: int, first_byte_ns: int
+    ) -> None:
+        self.name, self.status, self._head, self.bytes = name, status, head, body
+        self.elapsed_s = ns / 1e9
+        self.first_byte_s = first_byte_ns / 1e9
+        self._headers: Headers | None = None
+        self._json: Any = _UNREAD
+        self.address: Address | None = None
+        self.stream: Stream | None = None
+        self.cause = self.message = ""
+        self.redirects = 0
+
+    @property
+    def ok(self) -> bool:
+        """Whether the request does not count as failed so far."""
+        return not self.cause
+
+    @property
+    def url(self) -> str:
+        """Where it came from, after redirects."""
+        return str(self.address or "")
+
+    @property
+    def headers(self) -> Headers:
+        """By name in any case; several of one name are joined, see `Headers.all`."""
+        if self._headers is None:
+            self._headers = parse(self._head)
+        return self._headers
+
+    @property
+    def reason(self) -> str:
+        """What the server says beside the status; often empty."""
+        return reason(self._head)
+
+    @property
+    def text(self) -> str:
+        """The body as text, by the charset of Content-Type, or UTF-8; what is neither is ``�``."""
+        found = _CHARSET.search(self.headers.get("content-type", ""))
+        try:
+            return self.bytes.decode(found[1] if found else "utf-8", "replace")
+        except LookupError:  # there is no such charset
+            return self.bytes.decode("utf-8", "replace")
+
+    def json(self) -> Any:
+        """The body, which is JSON, as a value.
+
+        Raises:
+            ValueError: It is none.
+        """
+        if self._json is _UNREAD:
+            self._json = checks.parsed(self.bytes)
+        return self._json
+
+    def check(
+        self,
+        *,
+        status: int | Iterable[int] | None = None,
+        contains: str | Iterable[str] | None = None,
+        json: Mapping[str, object] | None = None,
+        headers: Mapping[str, str] | None = None,
+        faster_than: float | None = None,
+    ) -> Self:
+        """Let the request count as failed if the answer is not so; the user goes on.
+
+        Args:
+            status: Its status, or those that are fine.
+            contains: What its text contains, all of them.
+            json: Values in it, by paths of keys and indexes: ``{"items.0.price": 5}``.
+            headers: Headers that it has.
+            faster_than: In how many seconds it came.
+
+        Returns:
+            The answer itself.
+        """
+        if not self.cause:
+            problem = checks.problem_of(self, Wanted(status, contains, json, headers, faster_than))
+            if problem is not None:
+                self.fail(*problem)
+        return self
+
+    def fail(self, cause: str, message: str = "") -> None:
+        """Let the request count as failed, once, for a reason of the scenario's own.
+
+        Args:
+            cause: In a few words that other failures share.
+            message: What else there is to say of this one.
+        """
+        if not self.cause:
+            self.cause, self.message = cause, message
+            recorder.fail_later(self.name, cause, message)
+
+    def chunks(self) -> Iterator[bytes]:
+        """The body of a stream, as it comes; of another answer, all at once.
+
+        Raises:
+            RequestError: It breaks off.
+        """
+        if self.stream is not None:
+            yield from self.stream
+        elif self.bytes:
+            yield self.bytes
+
+    def lines(self) -> Iterator[bytes]:
+        """The body line by line, without their ends, as it comes; as `chunks`.
+
+        Raises:
+            RequestError: It breaks off, or a line is longer than `MAX_LINE_BYTES`.
+        """
+        rest = b""
+        for chunk in self.chunks():
+            *lines, rest = (rest + chunk).split(b"\n")
+            if len(rest) > MAX_LINE_BYTES:
+                raise AnswerTooLarge(
+                    f"{self.name}: a line must have at most {MAX_LINE_BYTES} bytes",
+                    "answer too large",
+                )
+            yield from (line.removesuffix(b"\r") for line in lines)
+        if rest:
+            yield rest
+
+    def __repr__(self) -> str:
+        return f"<{self.name}: {self.status or self.cause}, {len(self.bytes)} bytes>"

@@ -1,0 +1,99 @@
+"""Pure. What an answer should be: the first thing that it is not, as a cause and a message."""
+
+from __future__ import annotations
+
+import json as _json
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, NamedTuple, Protocol
+
+from amoc.base.text import cut
+
+MISSING: Final = object()
+"""Stands for what a path does not lead to."""
+
+
+class Seen(Protocol):
+    """What an answer shows."""
+
+    @property
+    def status(self) -> int: ...  # noqa: D102
+    @property
+    def text(self) -> str: ...  # noqa: D102
+    @property
+    def elapsed_s(self) -> float: ...  # noqa: D102
+    @property
+    def headers(self) -> Mapping[str, str]: ...  # noqa: D102
+    def json(self) -> Any: ...  # noqa: D102
+
+
+class Problem(NamedTuple):
+    """What is not as it should be."""
+
+    cause: str
+    message: str
+
+
+class Wanted(NamedTuple):
+    """What an answer should be; None where that does not matter."""
+
+    status: int | Iterable[int] | None = None
+    contains: str | Iterable[str] | None = None
+    json: Mapping[str, object] | None = None
+    headers: Mapping[str, str] | None = None
+    faster_than: float | None = None
+
+
+def problem_of(answer: Seen, wanted: Wanted) -> Problem | None:
+    """The first thing that is not as wanted."""
+    status = wanted.status
+    if status is not None and answer.status not in (
+        (status,) if isinstance(status, int) else tuple(status)
+    ):
+        return Problem("check status", f"expected {status}, got {answer.status}")
+    if wanted.faster_than is not None and answer.elapsed_s >= wanted.faster_than:
+        took = f"expected less than {wanted.faster_than:g} s, took {answer.elapsed_s:.3f} s"
+        return Problem("check faster_than", took)
+    for name, value in (wanted.headers or {}).items():
+        got = answer.headers.get(name)
+        if got != value:
+            return Problem(f"check header {name}", f"expected {cut(value)}, got {cut(got)}")
+    contains = wanted.contains
+    if contains is not None:
+        for one in [contains] if isinstance(contains, str) else contains:
+            if one not in answer.text:
+                return Problem("check contains", f"{cut(one)} is not in {cut(answer.text)}")
+    return _json_problem(answer, wanted.json) if wanted.json is not None else None
+
+
+def _json_problem(answer: Seen, wanted: Mapping[str, object]) -> Problem | None:
+    try:
+        value = answer.json()
+    except ValueError as error:
+        return Problem("check json", f"no JSON ({error}): {cut(answer.text)}")
+    for path, expected in wanted.items():
+        got = at(value, path)
+        if got is MISSING:
+            return Problem(f"check json {path}", f"expected {cut(expected)}, is not there")
+        if got != expected:
+            return Problem(f"check json {path}", f"expected {cut(expected)}, got {cut(got)}")
+    return None
+
+
+def at(value: object, path: str) -> object:
+    """What a path of keys and indexes leads to, ``items.0.price``; `MISSING` if to nothing."""
+    for part in path.split(".") if path else ():
+        if isinstance(value, dict) and part in value:
+            value = value[part]
+        elif isinstance(value, list) and part.lstrip("-").isdecimal():
+            index = int(part)
+            if not -len(value) <= index < len(value):
+                return MISSING
+            value = value[index]
+        else:
+            return MISSING
+    return value
+
+
+def parsed(body: bytes) -> Any:
+    """A body as JSON; raises ValueError."""
+    return _json.loads(body)

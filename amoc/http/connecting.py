@@ -1,0 +1,215 @@
+"""From a server's origin to a connection: name, TCP, proxy, TLS; each timed."""
+
+from __future__ import annotations
+
+import errno
+from base64 import b64encode
+from collections.abc import Callable, Mapping, Sequence
+from time import monotonic_ns
+from typing import Final, NamedTuple
+
+from gevent import socket as gevent_socket
+
+from amoc.base import name_lookup
+from amoc.base.clock import S_NS
+from amoc.base.errors import ScenarioError
+from amoc.base.name_lookup import Address
+from amoc.base.tcp import Socket, connected_socket
+from amoc.base.tls_context import TlsOptions
+from amoc.http import errors, meters
+from amoc.http.connection import Connection
+from amoc.http.tls import TlsChannel, terms_for
+from amoc.http.urls import Origin, parse
+
+MAX_PROXY_HEAD: Final = 16 << 10
+_CONNECTED: Final = 200
+
+Dns = Mapping[str, str] | Callable[[str], str | Sequence[str]] | None
+"""Where names lead to: addresses, as ``host`` or ``host:port``, by name; or what is asked for one,
+as `http.session` takes it."""
+
+
+class Route(NamedTuple):
+    """How a session's connections are made."""
+
+    tls: TlsOptions
+    connect_s: float
+    """For each of: looking a name up, connecting, a TLS handshake."""
+    dns: Dns = None
+    source: str | None = None
+    """The local address to connect from."""
+    server_name: str | None = None
+    """The name to ask for and to verify in TLS; None: the host."""
+    resume: bool = True
+    """Whether TLS sessions are resumed."""
+
+
+class Proxy(NamedTuple):
+    """A proxy for HTTP, over TCP without TLS."""
+
+    origin: Origin
+    authorization: str
+    """A header of the request to it; empty without a user."""
+
+    @classmethod
+    def at(cls, url: str) -> Proxy:
+        """The proxy with this URL.
+
+        Raises:
+            ScenarioError: It is none, or to be spoken to over TLS.
+        """
+        found = parse(url if "://" in url else f"http://{url}")
+        if found.origin.secure:
+            raise ScenarioError(f"a proxy must be spoken to over http://, got {found.origin}")
+        line = ""
+        if found.user is not None:
+            secret = b64encode(f"{found.user}:{found.password or ''}".encode()).decode()
+            line = f"Proxy-Authorization: Basic {secret}\r\n"
+        return cls(found.origin, line)
+
+
+def open_connection(
+    origin: Origin, route: Route, proxy: Proxy | None, who: str, deadline_ns: int
+) -> Connection:
+    """A connection to `origin`, perhaps through a proxy.
+
+    Args:
+        origin: The server.
+        route: How.
+        proxy: Through what.
+        who: Has asked for what, for messages.
+        deadline_ns: When the whole request is to be done, on the monotonic clock.
+
+    Raises:
+        ConnectError: There is none.
+        RequestTimeout: It took too long.
+        ScenarioError: The options make no sense.
+    """
+    sock = _tcp_to(proxy.origin if proxy else origin, route, who, deadline_ns)
+    try:
+        if proxy is not None and origin.secure:
+            _tunnel(sock, origin, proxy, who, _left(route, deadline_ns))
+        channel = _secured(sock, origin, route, who, deadline_ns) if origin.secure else None
+        return Connection(sock, channel)
+    except BaseException:
+        sock.close()
+        raise
+
+
+def _left(route: Route, deadline_ns: int) -> float:
+    return max(min(route.connect_s, (deadline_ns - monotonic_ns()) / S_NS), 0.0)
+
+
+def _tcp_to(origin: Origin, route: Route, who: str, deadline_ns: int) -> Socket:
+    left = _left(route, deadline_ns)
+    begin_ns = monotonic_ns()
+    try:
+        found = _resolved(origin, route.dns, left)
+    except TimeoutError:
+        raise errors.timed_out(who, "dns", left) from None
+    except OSError as error:
+        raise errors.ConnectError(
+            f"{who}: the name {origin.host} cannot be resolved: {error.strerror or error}",
+            "unknown host",
+        ) from None
+    known_ns = monotonic_ns()
+    if name_lookup.literal(origin.host, origin.port) is None:
+        meters.dns.record_ns(known_ns - begin_ns)
+    failure = OSError(errno.EADDRNOTAVAIL, "the name has no address")
+    left = _left(route, deadline_ns)
+    end_ns = known_ns + int(left * S_NS)
+    for tried, (family, address) in enumerate(found):
+        # The others get their share of the time if this one does not answer at all.
+        share_s = max((end_ns - monotonic_ns()) / S_NS, 0.0) / (len(found) - tried)
+        try:
+            sock = connected_socket(family, address, route.source, share_s)
+        except OSError as error:
+            failure = error.with_traceback(None)
+            continue
+        meters.connect.record_ns(monotonic_ns() - known_ns)
+        meters.opened.inc()
+        return sock
+    if isinstance(failure, TimeoutError) and failure.errno is None:
+        raise errors.timed_out(who, "connect", left)
+    raise errors.cannot_connect(failure, who, route.source)
+
+
+def _resolved(origin: Origin, dns: Dns, timeout: float) -> tuple[Address, ...]:
+    """The addresses of a server; those that the scenario gives come first."""
+    said: str | Sequence[str] | None
+    said = dns(origin.host) if callable(dns) else dns.get(origin.host) if dns else None
+    if not said:
+        return name_lookup.resolve(origin.host, origin.port, timeout)
+    found: list[Address] = []
+    for one in [said] if isinstance(said, str) else said:
+        host, port = _split(one, origin.port)
+        found += name_lookup.resolve(host, port, timeout)
+    return tuple(found)
+
+
+def _split(address: str, port: int) -> tuple[str, int]:
+    if name_lookup.literal(address, port) is not None:
+        return address, port
+    other = parse(f"http://{address}").origin
+    given = address.rpartition("]")[2]
+    return other.host, other.port if ":" in given else port
+
+
+def _secured(sock: Socket, origin: Origin, route: Route, who: str, deadline_ns: int) -> TlsChannel:
+    left = _left(route, deadline_ns)
+    name = route.server_name or origin.host
+    terms = terms_for(route.tls, name, origin)
+    if not route.resume:
+        terms = terms._replace(sessions=None)
+    try:
+        channel = TlsChannel(terms)
+    except (ValueError, UnicodeError):
+        raise ScenarioError(f"{who}: a certificate cannot be for the name {name!r}") from None
+    begin_ns = monotonic_ns()
+    try:
+        channel.handshake(sock, left)
+    except TimeoutError:
+        raise errors.timed_out(who, "tls", left) from None
+    except OSError as error:
+        raise errors.tls_failed(error, who, name) from None
+    meters.tls.record_ns(monotonic_ns() - begin_ns)
+    if channel.is_resumed:
+        meters.tls_resumed.inc()
+    if not channel.verifies:
+        meters.tls_unverified.inc()
+    return channel
+
+
+def _tunnel(sock: Socket, origin: Origin, proxy: Proxy, who: str, timeout: float) -> None:
+    """Let the proxy connect to `origin` (CONNECT, RFC 9110 section 9.3.6)."""
+    host = f"[{origin.host}]" if ":" in origin.host else origin.host
+    where = f"{host}:{origin.port}"
+    deadline_ns = monotonic_ns() + int(timeout * S_NS)
+    head = b""
+    try:
+        sock.send(
+            f"CONNECT {where} HTTP/1.1\r\nHost: {where}\r\n{proxy.authorization}\r\n".encode()
+        )
+        # One byte behind the head would be the server's already, so it is looked at first.
+        while b"\r\n\r\n" not in head and len(head) < MAX_PROXY_HEAD:
+            left = (deadline_ns - monotonic_ns()) / S_NS
+            if left <= 0:
+                raise errors.timed_out(who, "connect", timeout)
+            gevent_socket.wait_read(sock.fileno(), timeout=left, timeout_exc=TimeoutError())
+            seen = sock.recv(MAX_PROXY_HEAD, gevent_socket.MSG_PEEK)
+            end = (head + seen).find(b"\r\n\r\n")
+            taken = sock.recv(len(seen) if end < 0 else end + 4 - len(head))
+            if not taken:
+                break
+            head += taken
+    except TimeoutError:
+        raise errors.timed_out(who, "connect", timeout) from None
+    except OSError as error:
+        raise errors.ProxyError(f"{who}: the proxy: {errors.text_of(error)}", "proxy") from None
+    line = head.partition(b"\r\n")[0].decode("latin-1")
+    status = line.split(" ")[1:2]
+    if not line.startswith("HTTP/1.") or status != [str(_CONNECTED)]:
+        raise errors.ProxyError(
+            f"{who}: the proxy {proxy.origin} must connect to {where}, but said {line[:80]!r}",
+            "proxy",
+        )

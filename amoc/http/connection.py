@@ -1,0 +1,419 @@
+"""One connection to a server, with at most one request under way.
+
+The event loop calls back when something has come; it is read and parsed there, and the user that
+waits goes on when the answer is complete, or its next piece is there in a stream. A connection that
+is idle is watched, too, so one that the server closes is not used again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from time import monotonic_ns
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from gevent import get_hub
+
+from amoc.base.tcp import Socket
+from amoc.base.waiting import Waiter, wait
+from amoc.http import errors
+from amoc.http.deadlines import Deadlines
+from amoc.http.reader import Reader, Violation
+from amoc.http.tls import TlsChannel
+
+if TYPE_CHECKING:
+    from gevent._types import _IoWatcher
+
+READ_BYTES: Final = 16 << 10
+MANY_BYTES: Final = 256 << 10
+"""Read at once where `READ_BYTES` were there."""
+MAX_AHEAD: Final = 1 << 20
+"""Bytes of a stream that are read before somebody wants them."""
+CONTINUE_S: Final = 1.0
+"""How long a request waits for leave to send its body (RFC 9110 section 10.1.1)."""
+FRESH_NS: Final = 1_000_000_000
+"""An idle connection is looked at before it is used when it was idle for longer."""
+_READ: Final = 1
+_WRITE: Final = 2
+_PEEK: Final = 2  # MSG_PEEK
+
+Failure = Callable[[str], errors.RequestError]
+"""Makes the error, given who has asked for what."""
+
+
+class Terms(NamedTuple):
+    """How one request is made and answered."""
+
+    limit: Deadlines
+    """How long it may take."""
+    max_body: int
+    """Bytes that the answer's body may have, chunks and all."""
+    silence: Deadlines | None = None
+    """How long the server may be silent; None: as long as it may take."""
+    bodyless: bool = False
+    """Whether the answer has no body, as that to HEAD."""
+    streams: bool = False
+    """Whether the answer's body is taken with `Connection.read`."""
+    asks_leave: bool = False
+    """Whether the server is to agree before the body is sent (Expect)."""
+
+
+class _Silence:
+    """Watches that a connection says something again and again."""
+
+    __slots__ = ("_connection", "_deadlines")
+
+    def __init__(self, connection: Connection, deadlines: Deadlines) -> None:
+        self._connection = connection
+        self._deadlines = deadlines
+        self.heard(monotonic_ns())
+
+    def heard(self, now_ns: int) -> None:
+        self.stop()
+        self._deadlines.add(self, now_ns)
+
+    def stop(self) -> None:
+        self._deadlines.remove(self)
+
+    def overdue(self) -> None:
+        self._connection.too_late("read", self._deadlines.seconds)
+
+
+class Connection:
+    """A connected socket that speaks HTTP/1.1.
+
+    Attributes:
+        is_open: Whether another request can be made.
+        reader: Has the answer to the request under way, or to the last one.
+        failure: Why the request has failed; see `check`.
+        uses: How many requests were made.
+        begin_ns, first_ns, end_ns: When the request was sent, and when the answer's first and last
+            bytes were read.
+        sent: Bytes that were sent of the request.
+    """
+
+    __slots__ = (
+        *("_awaits_leave", "_busy", "_channel", "_idle_since_ns", "_is_last", "_limit"),
+        *("_pool", "_recv", "_send", "_sending", "_silence", "_size", "_sock", "_stalled"),
+        *("_streams", "_waiter", "_watcher", "_writer"),
+        *("begin_ns", "end_ns", "failure", "first_ns", "is_open", "reader", "sent", "uses"),
+    )
+
+    def __init__(self, sock: Socket, channel: TlsChannel | None = None) -> None:
+        """Take over a connected, non-blocking socket, which this closes."""
+        self._sock = sock
+        self._recv, self._send = sock.recv, sock.send
+        self._channel = channel
+        self.reader = Reader()
+        self._waiter: Waiter[None] | None = None
+        self._silence: _Silence | None = None
+        self._writer: _IoWatcher | None = None
+        self._pool: list[Connection] | None = None
+        self._limit: Deadlines | None = None
+        self.failure: Failure | None = None
+        self._busy = self._sending = self._stalled = self._awaits_leave = self._is_last = False
+        self._streams = False
+        self._size = READ_BYTES
+        self.is_open = True
+        self.uses = self._idle_since_ns = self.sent = 0
+        self.begin_ns = self.first_ns = self.end_ns = 0
+        self._watcher = get_hub().loop.io(sock.fileno(), _READ)
+        self._watcher.start(self._readable)
+
+    def exchange(
+        self, data: bytes, terms: Terms, begin_ns: int, body: Iterable[bytes] | None = None
+    ) -> None:
+        """Send a request and wait for the answer; in a stream, for its head. See `check`.
+
+        Args:
+            data: The request's head, and its body unless that follows.
+            terms: How it is answered.
+            begin_ns: Since when its time counts.
+            body: What follows in pieces.
+
+        Raises:
+            UserStopped: The user was asked to stop while it waited; the connection is closed.
+        """
+        streams = terms.streams
+        reader = self.reader
+        reader.begin(terms.bodyless, None if streams else terms.max_body)
+        self._streams = streams
+        self._busy = True
+        self.uses += 1
+        self.first_ns = self.end_ns = self.sent = 0
+        self.begin_ns = monotonic_ns()
+        limit = self._limit = terms.limit
+        limit.add(self, begin_ns)
+        try:
+            if self._channel is None and body is None:
+                self._push(data)
+            else:
+                self._transmit(data)
+                if body is not None:
+                    self._transmit_body(body, terms.asks_leave)
+            if terms.silence is not None:
+                self._silence = _Silence(self, terms.silence)
+            while not (reader.complete or self.failure or (streams and reader.in_body)):
+                waiter: Waiter[None] = Waiter()
+                self._waiter = waiter
+                wait(waiter)
+        except BaseException:
+            self.close()
+            raise
+        if self.failure or not streams:
+            self._over()
+
+    def read(self) -> bytes:
+        """The next piece of a stream; empty at its end, or where it breaks off: see `check`.
+
+        Raises:
+            UserStopped: As `exchange`.
+        """
+        reader = self.reader
+        try:
+            while not (reader.parts or reader.complete or self.failure):
+                waiter: Waiter[None] = Waiter()
+                self._waiter = waiter
+                wait(waiter)
+        except BaseException:
+            self.close()
+            raise
+        piece = reader.take()
+        if self._stalled and self.is_open:
+            self._stalled = False
+            self._watcher.start(self._readable)
+        if not piece:
+            self._over()
+        return piece
+
+    def check(self, who: str) -> None:
+        """Raise the error of the request that `who` has made, if it has failed."""
+        if self.failure is not None:
+            failure, self.failure = self.failure, None
+            raise failure(who)
+
+    def take_from(self, pool: list[Connection]) -> bool:
+        """Leave the pool, whose last one this is; whether it is still there, as far as one sees."""
+        pool.pop()
+        self._pool = None
+        if monotonic_ns() - self._idle_since_ns < FRESH_NS:
+            return True
+        try:
+            self._recv(1, _PEEK)
+        except BlockingIOError:
+            return True
+        except OSError:
+            pass
+        self.close()
+        return False
+
+    def keep_in(self, pool: list[Connection]) -> None:
+        """Wait for the next request; one that is lost meanwhile leaves the pool by itself."""
+        self._idle_since_ns = self.end_ns
+        self._pool = pool
+        pool.append(self)
+
+    def close(self) -> None:
+        """Close it. Harmless the second time."""
+        if not self.is_open:
+            return
+        self.is_open = False
+        self._watcher.stop()
+        self._watcher.close()
+        if self._writer is not None:
+            self._writer.stop()
+            self._writer.close()
+            self._writer = None
+        self._over()
+        self._sock.close()
+        # No reference cycle: what is closed is freed at once, not when the collector comes.
+        self.reader.close()
+        pool, self._pool = self._pool, None
+        if pool is not None and self in pool:
+            pool.remove(self)
+
+    def _over(self) -> None:
+        """The request is over, well or not."""
+        if not self._busy:
+            return
+        self._busy = False
+        self._waiter = None
+        if self._limit is not None:
+            self._limit.remove(self)
+            self._limit = None
+        if self._silence is not None:
+            self._silence.stop()
+            self._silence = None
+        if self._is_last or self.failure or not self.reader.keep_alive:
+            self.close()
+
+    # Sending
+
+    def _transmit(self, data: bytes) -> None:
+        channel = self._channel
+        if channel is None:
+            self._push(data)
+            return
+        for at in range(0, len(data), MANY_BYTES):
+            channel.encrypt(data[at : at + MANY_BYTES] if len(data) > MANY_BYTES else data)
+            self._push(channel.outgoing())
+
+    def _push(self, data: bytes) -> None:
+        """Hand `data` to the kernel, waiting where it takes no more; an answer ends that."""
+        view: bytes | memoryview = data
+        while view and not self._is_last:
+            try:
+                sent = self._send(view)
+            except (BlockingIOError, InterruptedError):
+                self._is_last = not self._wait_writable()
+                continue
+            except OSError:
+                self._is_last = True  # what the server has said, and why it is gone, is read yet
+                return
+            self.sent += sent
+            if sent == len(view):
+                return
+            view = memoryview(view)[sent:]
+
+    def _wait_writable(self) -> bool:
+        """Whether more can be sent; not when the request is over in whatever way."""
+        if self.reader.in_body or self.failure:
+            return False
+        if self._writer is None:
+            self._writer = get_hub().loop.io(self._sock.fileno(), _WRITE)
+        self._sending = True
+        waiter: Waiter[None] = Waiter()
+        self._waiter = waiter
+        self._writer.start(self._wake)
+        try:
+            wait(waiter)
+        finally:
+            self._sending = False
+            if self._writer is not None:
+                self._writer.stop()
+        return not (self.reader.in_body or self.failure)
+
+    def _transmit_body(self, body: Iterable[bytes], asks_leave: bool) -> None:
+        if asks_leave:
+            self._awaits_leave = True
+            waiter: Waiter[None] = Waiter()
+            self._waiter = waiter
+            wait(waiter, CONTINUE_S)
+            self._awaits_leave = False
+        for piece in body:
+            if self.reader.in_body or self.failure:
+                self._is_last = True  # the server does not want the rest, nor can it be told so
+                break
+            self._transmit(piece)
+
+    # Reading, in the hub
+
+    def _readable(self) -> None:
+        try:
+            data = self._recv(self._size)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            self._lost(error.with_traceback(None))
+            return
+        if len(data) == self._size:
+            self._size = MANY_BYTES
+        if self._channel is not None:
+            self._decrypt(self._channel, data)
+        elif data:
+            self._take(data)
+        else:
+            self._lost(None)
+
+    def _decrypt(self, channel: TlsChannel, data: bytes) -> None:
+        if not data:
+            self._lost(None, is_truncated=True)
+            return
+        try:
+            text = channel.received(data)
+            if reply := channel.outgoing():  # of TLS itself, to a new key say
+                self._send(reply)
+        except OSError as error:  # ssl.SSLError is one
+            self._lost(error.with_traceback(None))
+            return
+        if channel.ended:
+            self._is_last = True
+        if text:
+            self._take(text)
+        if channel.ended and self.is_open and not self.reader.complete:
+            self._lost(None)
+
+    def _take(self, data: bytes) -> None:
+        """The next bytes of an answer."""
+        if not self._busy:
+            self.close()  # nobody has asked
+            return
+        now_ns = monotonic_ns()
+        if not self.first_ns:
+            self.first_ns = now_ns
+        reader = self.reader
+        try:
+            reader.feed(data)
+        except Violation as violation:
+            self._refuse(violation)
+            return
+        if reader.complete:
+            self.end_ns = now_ns
+            self._wake()
+            return
+        if self._silence is not None:
+            self._silence.heard(now_ns)
+        if self._streams and reader.in_body:
+            if sum(map(len, reader.parts)) > MAX_AHEAD and not self._stalled:
+                self._stalled = True
+                self._watcher.stop()
+            self._wake()
+        elif (self._awaits_leave and reader.interim) or (self._sending and reader.in_body):
+            self._wake()
+
+    def _lost(self, error: OSError | None, is_truncated: bool = False) -> None:
+        """The connection is gone."""
+        if not self._busy or self.reader.complete:
+            self.close()
+        elif error is None and not is_truncated and self.reader.end():
+            self.end_ns = monotonic_ns()
+            self._wake()
+        else:
+            self._fail(_closed(error, not self.reader.received))
+
+    def _refuse(self, violation: Violation) -> None:
+        is_large = violation.cause == "answer too large"
+        kind = errors.AnswerTooLarge if is_large else errors.MalformedAnswer
+        self._fail(lambda who: kind(f"{who}: the server is wrong, {violation}", violation.cause))
+
+    def overdue(self) -> None:
+        """In the hub: the request takes too long."""
+        if self._limit is not None:
+            phase = "write" if self._sending else "whole" if self.first_ns else "read"
+            self.too_late(phase, self._limit.seconds)
+
+    def too_late(self, phase: str, seconds: float) -> None:
+        """In the hub: this phase of the request takes longer than so many seconds."""
+        self._fail(lambda who: errors.timed_out(who, phase, seconds))
+
+    def _fail(self, failure: Failure) -> None:
+        """The request under way has failed, and with it the connection."""
+        self.failure = self.failure or failure
+        waiter = self._waiter
+        self.close()
+        self._waiter = waiter
+        self._wake()
+
+    def _wake(self) -> None:
+        waiter = self._waiter
+        if waiter is not None:
+            self._waiter = None
+            waiter.give(None)
+
+
+def _closed(error: OSError | None, is_silent: bool) -> Failure:
+    what = "before it answered" if is_silent else "before the answer was complete"
+    cause = "closed early" if error is None else errors.cause_of(error)
+    why = "" if error is None else f" ({errors.text_of(error)})"
+    return lambda who: errors.ClosedEarly(
+        f"{who}: the server closed the connection {what}{why}", cause, is_silent
+    )

@@ -1,0 +1,194 @@
+"""Pure. Bodies that are compressed: gzip, deflate, Brotli and Zstandard, whole or piece by piece.
+
+What comes out is limited, for a body of a few bytes can stand for gigabytes.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any, Final, Protocol
+
+
+def _optional(name: str) -> Any:
+    """A module of the extra ``amoc[http]``; None without it."""
+    try:
+        return import_module(name)
+    except ImportError:
+        return None
+
+
+brotli = _optional("brotli")
+zstandard = _optional("zstandard")
+
+PIECE: Final = 64 << 10
+"""Fed to a decompressor at once, so that what one step can give is bounded."""
+
+
+class Undecodable(ValueError):
+    """A body is not what its Content-Encoding says."""
+
+    def __init__(self, encoding: str) -> None:
+        super().__init__(f"the body must be {encoding}, as its Content-Encoding says")
+        self.encoding = encoding
+
+
+class TooLong(ValueError):
+    """A body is longer than is allowed."""
+
+
+class Decoder(Protocol):
+    """Decompresses a body."""
+
+    def feed(self, data: bytes, most: int) -> bytes:
+        """What comes of the next bytes, at most `most` of them."""
+
+    def end(self) -> bytes:
+        """What is left at the end; raises where the end is missing."""
+
+
+class _Zlib:
+    """gzip, with members one after another, and both kinds of deflate."""
+
+    def __init__(self, encoding: str) -> None:
+        self._encoding = encoding
+        self._bits = 31 if encoding == "gzip" else 15
+        self._one: Any = None
+        self._first = encoding == "deflate"
+
+    def feed(self, data: bytes, most: int) -> bytes:
+        out = b""
+        while data:
+            if self._one is None:
+                if self._first and data[0] & 0x0F != 8:  # raw deflate, as some servers send it
+                    self._bits = -15
+                self._first = False
+                self._one = zlib.decompressobj(self._bits)
+            try:
+                out += self._one.decompress(data, most - len(out) + 1)
+            except zlib.error:
+                raise Undecodable(self._encoding) from None
+            if len(out) > most:
+                raise TooLong
+            if not self._one.eof:
+                break
+            data, self._one = self._one.unused_data, None
+            if self._encoding != "gzip":
+                break
+        return out
+
+    def end(self) -> bytes:
+        if self._one is not None:
+            raise Undecodable(self._encoding)
+        return b""
+
+
+class _Brotli:
+    def __init__(self) -> None:
+        self._one = brotli.Decompressor()
+        self._begun = False
+
+    def feed(self, data: bytes, most: int) -> bytes:
+        self._begun = True
+        out = []
+        size = 0
+        try:
+            piece = self._one.process(data, output_buffer_limit=PIECE)
+            while piece or not self._one.can_accept_more_data():
+                out.append(piece)
+                size += len(piece)
+                if size > most:
+                    raise TooLong
+                piece = self._one.process(b"", output_buffer_limit=PIECE)
+        except brotli.error:
+            raise Undecodable("br") from None
+        return b"".join(out)
+
+    def end(self) -> bytes:
+        if self._begun and not self._one.is_finished():
+            raise Undecodable("br")
+        return b""
+
+
+class _Zstandard:
+    """Frames one after another."""
+
+    def __init__(self) -> None:
+        self._one: Any = None
+        self._max_window = 8 << 20  # RFC 8878 section 3.1.1.1.2: what a receiver has to support
+
+    def feed(self, data: bytes, most: int) -> bytes:
+        out: list[bytes] = []
+        size = 0
+        while data:
+            if self._one is None:
+                plain = zstandard.ZstdDecompressor(max_window_size=self._max_window)
+                self._one = plain.decompressobj()
+            # A step's output is bounded by that of its input: small ones, each looked at.
+            step, data = data[:256], data[256:]
+            try:
+                piece = self._one.decompress(step)
+            except zstandard.ZstdError:
+                raise Undecodable("zstd") from None
+            out.append(piece)
+            size += len(piece)
+            if size > most:
+                raise TooLong
+            if self._one.eof:
+                data, self._one = self._one.unused_data + data, None
+        return b"".join(out)
+
+    def end(self) -> bytes:
+        if self._one is not None:
+            raise Undecodable("zstd")
+        return b""
+
+
+_DECODERS: Final[dict[str, Callable[[], Decoder]]] = {
+    "gzip": lambda: _Zlib("gzip"),
+    "x-gzip": lambda: _Zlib("gzip"),
+    "deflate": lambda: _Zlib("deflate"),
+}
+if brotli is not None:
+    _DECODERS["br"] = _Brotli
+if zstandard is not None:
+    _DECODERS["zstd"] = _Zstandard
+ACCEPTED: Final = ", ".join(one for one in _DECODERS if not one.startswith("x-"))
+"""What a request's Accept-Encoding says."""
+
+
+def decoders(encoding: str) -> list[Decoder]:
+    """What takes a body of this Content-Encoding apart, the outermost first.
+
+    Raises:
+        Undecodable: There is none.
+    """
+    names = [one.strip().lower() for one in encoding.split(",")]
+    wanted = [one for one in names if one and one != "identity"]
+    if len(wanted) > 4 or not set(wanted) <= set(_DECODERS):
+        raise Undecodable(encoding)
+    return [_DECODERS[one]() for one in reversed(wanted)]
+
+
+def decode(body: bytes, encoding: str, most: int) -> bytes:
+    """A whole body, decompressed to at most `most` bytes.
+
+    Raises:
+        Undecodable: It is not what `encoding` says.
+        TooLong: It would be longer.
+    """
+    for one in decoders(encoding):
+        body = b"".join(feed(one, body, most))
+        body += one.end()
+    return body
+
+
+def feed(decoder: Decoder, data: bytes, most: int) -> list[bytes]:
+    """What comes of `data`, fed in pieces; at most `most` bytes."""
+    out: list[bytes] = []
+    left = most
+    for at in range(0, len(data), PIECE):
+        out.append(decoder.feed(data[at : at + PIECE], left))
+        left -= len(out[-1])
+    return out

@@ -1,0 +1,259 @@
+"""Making requests: on kept connections, with redirects, cookies and decompression."""
+
+from __future__ import annotations
+
+from amoc.base.clock import S_NS
+from amoc.base.errors import ScenarioError
+from amoc.http import decoding, errors, meters
+from amoc.http.answer import Answer
+from amoc.http.bodies import Body
+from amoc.http.config import Config
+from amoc.http.connecting import open_connection
+from amoc.http.connection import Connection, Terms
+from amoc.http.cookies import Cookies
+from amoc.http.headers import block, parse, value_of
+from amoc.http.request import (
+    SAFE,
+    Auth,
+    HeaderValues,
+    Heads,
+    authorization,
+    framing,
+    merged,
+    without_secrets,
+)
+from amoc.http.streaming import Stream
+from amoc.http.urls import Address, Origin, redirected
+
+
+class Call:
+    """One request, with the redirects that it leads to.
+
+    Attributes:
+        method, address, body, headers, auth: What is asked for; the latter three may be None.
+        name: What it is called.
+        terms: How it is answered.
+        begin_ns: When it was begun.
+        redirects: How many may be followed yet.
+        followed: How many were.
+    """
+
+    __slots__ = (
+        *("address", "auth", "begin_ns", "body", "followed", "headers", "method", "name"),
+        *("redirects", "terms"),
+    )
+
+    def __init__(
+        self, method: str, address: Address, name: str, terms: Terms, begin_ns: int, redirects: int
+    ) -> None:
+        self.method, self.address, self.name = method, address, name
+        self.terms, self.begin_ns, self.redirects = terms, begin_ns, redirects
+        self.auth: Auth | None = None
+        self.body: Body | None = None
+        self.headers: HeaderValues | None = None
+        self.followed = 0
+
+    @property
+    def who(self) -> str:
+        """What is asked for, for messages."""
+        return f"{self.method} {self.address}"
+
+
+class Fetcher:
+    """Makes the requests of a session.
+
+    Attributes:
+        cookies: Its cookies.
+        heads: The headers of all requests.
+    """
+
+    def __init__(self, home: Address | None, config: Config) -> None:
+        self._config = config
+        self._pools: dict[Origin, list[Connection]] = {}
+        self.cookies = Cookies()
+        auth = config.auth
+        if home is not None and home.user is not None and auth is None:
+            auth = (home.user, home.password or "")
+        self.heads = Heads(config.headers, auth, home.origin if home else None)
+
+    def close(self) -> None:
+        """Close all connections that are kept."""
+        for pool in self._pools.values():
+            while pool:
+                pool[-1].close()
+
+    def fetch(self, call: Call) -> Answer:
+        """The answer to a request, or to the last one where redirects are followed.
+
+        Raises:
+            RequestError: There is none.
+            ScenarioError: The request makes no sense.
+        """
+        while True:
+            connection = self._exchange(call)
+            reader = connection.reader
+            status, head = reader.status, reader.head
+            lower = head.lower()
+            if b"\nset-cookie:" in lower and self._config.keeps_cookies:
+                self.cookies.take(parse(head), call.address)
+            if 300 <= status < 400 and call.redirects and b"\nlocation:" in lower:
+                origin = call.address.origin
+                if _follow(call, status, value_of(head, b"location")):
+                    reader.take()
+                    self.release(connection, origin)
+                    continue
+            break
+        encoding = value_of(head, b"content-encoding") if b"\ncontent-encoding:" in lower else ""
+        first_byte_ns = connection.first_ns - connection.begin_ns
+        if call.terms.streams:
+            ns, body = connection.first_ns - call.begin_ns, b""
+        else:
+            ns, body = connection.end_ns - call.begin_ns, reader.take()
+            self.release(connection, call.address.origin)
+            if encoding and body:
+                body = _decoded(body, encoding, call)
+        answer = Answer(call.name, status, head, body, ns, first_byte_ns)
+        answer.address = call.address
+        if call.followed:
+            answer.redirects = call.followed
+        if call.terms.streams:
+            answer.stream = Stream(connection, call.who, encoding)
+        return answer
+
+    def release(self, connection: Connection, origin: Origin) -> None:
+        """Count what was answered, and keep the connection if it can be used again."""
+        meters.answered(connection)
+        if not connection.is_open:
+            return
+        if not connection.reader.complete:  # a stream that nobody has read to its end
+            connection.close()
+            return
+        pool = self._pools.get(origin)
+        if pool is None:
+            pool = self._pools[origin] = []
+        if len(pool) < self._config.max_idle:
+            connection.keep_in(pool)
+        else:
+            connection.close()
+
+    def _exchange(self, call: Call) -> Connection:
+        """Send a request; the connection that has the answer."""
+        pool = self._pools.get(call.address.origin)
+        while True:
+            connection = None
+            while pool and connection is None:
+                last = pool[-1]
+                connection = last if last.take_from(pool) else None
+            is_kept = connection is not None
+            if connection is None:
+                connection = self._connect(call)
+            else:
+                meters.reused.inc()
+            body = call.body
+            head = self._head(call)
+            if body is None:
+                connection.exchange(head, call.terms, call.begin_ns)
+            elif isinstance(body.content, bytes) and not call.terms.asks_leave:
+                connection.exchange(head + body.content, call.terms, call.begin_ns)
+            else:
+                connection.exchange(head, call.terms, call.begin_ns, body.pieces())
+            if connection.failure is None:
+                return connection
+            meters.failed(connection)
+            try:
+                connection.check(call.who)
+            except errors.ClosedEarly as error:
+                # The server closed it while it was idle, and has not seen the request.
+                replayable = call.method in SAFE and (body is None or body.is_replayable)
+                if not (is_kept and error.is_silent and replayable):
+                    raise
+            meters.retried.inc()
+            pool = None
+
+    def _connect(self, call: Call) -> Connection:
+        origin = call.address.origin
+        deadline_ns = call.begin_ns + int(call.terms.limit.seconds * S_NS)
+        config = self._config
+        proxy = config.proxy_for(origin) if config.proxy else None
+        return open_connection(origin, config.route, proxy, call.who, deadline_ns)
+
+    def _head(self, call: Call) -> bytes:
+        """What is sent before the body, empty line included."""
+        address, body, config = call.address, call.body, self._config
+        origin, target = address.origin, address.target
+        if call.headers is None and call.auth is None and not config.netrc:
+            lines = self.heads.lines(origin)
+        else:
+            lines = block(self._headers(call))
+        if self.cookies.any:
+            cookie = self.cookies.header(address)
+            if cookie and "\ncookie:" not in lines.lower():
+                lines += f"Cookie: {cookie}\r\n"
+        if body is not None or call.method != "GET":
+            length, media = (0, "") if body is None else (body.length, body.type)
+            lines += framing(
+                call.method, length, "" if "\ncontent-type:" in lines.lower() else media
+            )
+            if call.terms.asks_leave:
+                lines += "Expect: 100-continue\r\n"
+        if config.proxy and not origin.secure and (proxy := config.proxy_for(origin)):
+            target = f"{origin}{target}"
+            lines += proxy.authorization
+        return f"{call.method} {target} HTTP/1.1\r\n{lines}\r\n".encode("latin-1")
+
+    def _headers(self, call: Call) -> HeaderValues:
+        headers = self.heads.of(call.address.origin)
+        auth = call.auth or self._config.auth_for(call.address.origin)
+        if auth is not None:
+            headers = merged(headers, {"Authorization": authorization(auth)})
+        return merged(headers, call.headers or {})
+
+
+def _follow(call: Call, status: int, location: str) -> bool:
+    """Let a call go where its answer leads to; whether it leads anywhere.
+
+    Raises:
+        RedirectError: It cannot go there.
+    """
+    if status in (300, 304, 305) or status > 308:
+        return False
+    who = call.who
+    if call.followed >= call.redirects:
+        raise errors.RedirectError(
+            f"{who}: more than {call.redirects} redirects, the last one to {location}",
+            "too many redirects",
+        )
+    try:
+        there = redirected(call.address, location)
+    except ScenarioError as error:
+        raise errors.RedirectError(f"{who}: {error}", "too many redirects") from None
+    # RFC 9110 section 15.4: as browsers do it.
+    if (status == 303 and call.method != "HEAD") or (
+        status in (301, 302) and call.method == "POST"
+    ):
+        call.method, call.body = "GET", None
+        call.terms = call.terms._replace(asks_leave=False)
+    if call.body is not None and not call.body.is_replayable:
+        raise errors.RedirectError(
+            f"{who}: redirected to {location}, but its body cannot be sent twice",
+            "too many redirects",
+        )
+    if there.origin != call.address.origin:
+        call.auth = None
+        call.headers = without_secrets(call.headers) if call.headers else None
+    call.address = there
+    call.followed += 1
+    meters.redirects.inc()
+    return True
+
+
+def _decoded(body: bytes, encoding: str, call: Call) -> bytes:
+    most = call.terms.max_body
+    try:
+        return decoding.decode(body, encoding, most)
+    except decoding.Undecodable as error:
+        raise errors.BadEncoding(f"{call.who}: {error}", f"bad encoding ({encoding})") from None
+    except decoding.TooLong:
+        raise errors.AnswerTooLarge(
+            f"{call.who}: the decompressed body must have at most {most} bytes", "answer too large"
+        ) from None

@@ -1,0 +1,115 @@
+"""Pure. Headers of answers, read when somebody asks for them, and of requests, checked.
+
+A load generator looks at few headers of few answers, so the head stays bytes until then. The parser
+has checked it by that time (llhttp).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
+
+from amoc.base.errors import ScenarioError
+from amoc.base.text import cut
+
+_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VALUE: Final = re.compile(r"[^\x00\r\n]*")
+_END: Final = re.compile(rb"\r?\n\r?\n")
+_FOLD: Final = re.compile(rb"\r?\n[ \t]+")
+
+
+class Headers(Mapping[str, str]):
+    """An answer's headers, by name in any case; several of one name are joined by ``, ``."""
+
+    __slots__ = ("_lines", "_values")
+
+    def __init__(self, lines: Iterable[tuple[str, str]]) -> None:
+        self._lines = list(lines)
+        self._values: dict[str, str] = {}
+        for name, value in self._lines:
+            key = name.lower()
+            self._values[key] = f"{self._values[key]}, {value}" if key in self._values else value
+
+    def __getitem__(self, name: str) -> str:
+        return self._values[name.lower()]
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and name.lower() in self._values
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def all(self, name: str) -> list[str]:
+        """The value of each header of this name, in order."""
+        return [value for one, value in self._lines if one.lower() == name.lower()]
+
+    def __repr__(self) -> str:
+        return f"Headers({self._values})"
+
+
+def head_of(data: bytes, interim: int) -> bytes:
+    """The last head at the beginning of `data`, without what follows it.
+
+    Args:
+        data: What came: so many interim heads (status 1xx), a head, and perhaps a body.
+        interim: How many.
+    """
+    start = 0
+    for _ in range(interim):
+        found = _END.search(data, start)
+        assert found is not None
+        start = found.end()
+    end = data.find(b"\r\n\r\n", start)
+    found = None if end >= 0 else _END.search(data, start)
+    return data[start : found.start() if found else end if end >= 0 else None]
+
+
+def parse(head: bytes) -> Headers:
+    """The headers in a head: a status line, and a line for each of them."""
+    lines = _FOLD.sub(b" ", head).decode("latin-1").split("\n")[1:]
+    pairs = (line.partition(":") for line in lines)
+    return Headers((name.strip(), value.strip()) for name, _, value in pairs if name.strip())
+
+
+def reason(head: bytes) -> str:
+    """What the status line says behind the status; often empty."""
+    parts = head.partition(b"\n")[0].decode("latin-1").strip().split(" ", 2)
+    return parts[2] if len(parts) > 2 else ""
+
+
+def value_of(head: bytes, name: bytes) -> str:
+    """The value of one header, whose name is given in lower case; empty where there is none."""
+    return parse(head).get(name.decode(), "")
+
+
+def line(name: str, value: object) -> str:
+    """One line of a request's head.
+
+    Raises:
+        ScenarioError: It would break the head, or cannot be sent.
+    """
+    text = str(value)
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise ScenarioError(f"a header's name must be a token of HTTP, got {cut(name)}")
+    if not _VALUE.fullmatch(text):
+        raise ScenarioError(f"header {name} must have a value in one line, got {cut(text)}")
+    try:
+        text.encode("latin-1")
+    except UnicodeEncodeError:
+        raise ScenarioError(
+            f"header {name} must have a value in Latin-1, got {cut(text)}"
+        ) from None
+    return f"{name}: {text.strip()}\r\n"
+
+
+def block(headers: Mapping[str, object]) -> str:
+    """The lines of a request's headers; one whose value is None is left out.
+
+    Raises:
+        ScenarioError: As `line`.
+    """
+    return "".join(line(name, value) for name, value in headers.items() if value is not None)

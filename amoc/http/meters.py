@@ -1,0 +1,58 @@
+"""What every HTTP client measures automatically, over all requests.
+
+What each request name measures is a step's (`amoc.http.recording`).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from amoc import metrics
+from amoc.http.connection import Connection
+from amoc.metrics import connection_names
+
+statuses: Final = tuple(
+    metrics.built_in(metrics.Counter, f"http.status.{digit}xx") for digit in range(1, 6)
+)
+"""Answers by the class of their status; redirects that were followed are among them."""
+bytes_received = metrics.built_in(metrics.Counter, "http.bytes_received")
+"""Bytes of answers, heads and chunks included, as they come, still compressed; without TLS."""
+bytes_sent = metrics.built_in(metrics.Counter, "http.bytes_sent")
+"""Bytes of requests; with TLS, encrypted ones."""
+dns = metrics.built_in(metrics.Timer, "http.dns")
+"""Until a server's name was known, for connections to names."""
+connect = metrics.built_in(metrics.Timer, "http.connect")
+"""Until a TCP connection was there."""
+tls = metrics.built_in(metrics.Timer, "http.tls")
+"""TLS handshakes."""
+tls_resumed = metrics.built_in(metrics.Counter, "http.tls_resumed")
+"""TLS handshakes that resumed an earlier session."""
+tls_unverified = metrics.built_in(metrics.Counter, connection_names.TLS_UNVERIFIED)
+"""Handshakes in which the server's certificate was not checked."""
+first_byte = metrics.built_in(metrics.Timer, "http.first_byte")
+"""From a request's first byte sent to its answer's first byte read."""
+opened = metrics.built_in(metrics.Counter, "http.connections_opened")
+"""Connections that were made."""
+reused = metrics.built_in(metrics.Counter, "http.connections_reused")
+"""Requests that took a connection which was there already."""
+retried = metrics.built_in(metrics.Counter, "http.retried")
+"""Requests that were sent once more, for the server had closed their idle connection."""
+redirects = metrics.built_in(metrics.Counter, "http.redirects")
+"""Redirects that were followed."""
+unanswered = metrics.built_in(metrics.Counter, "http.unanswered")
+"""Requests whose user was asked to stop, or was killed, before an answer came."""
+
+
+def answered(connection: Connection) -> None:
+    """Count an answer, and what went to and fro for it."""
+    reader = connection.reader
+    statuses[min(reader.status // 100, 5) - 1].inc()
+    first_byte.record_ns(connection.first_ns - connection.begin_ns)
+    bytes_received.inc(reader.received)
+    bytes_sent.inc(connection.sent)
+
+
+def failed(connection: Connection) -> None:
+    """Count what went to and fro in vain."""
+    bytes_received.inc(connection.reader.received)
+    bytes_sent.inc(connection.sent)

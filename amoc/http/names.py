@@ -1,0 +1,54 @@
+"""What requests are called: how many names there may be, and what happens to the rest."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import suppress
+
+from amoc.base import context
+from amoc.metrics import handles
+from amoc.steps import recorder
+from amoc.steps.recorder import Recorder
+
+MAX_NAMES = 1_000
+"""Of requests, in a worker: each takes a histogram."""
+OTHER = "other"
+
+
+class _Names:
+    """How many names were given."""
+
+    count = 0
+
+
+def recorder_of(name: str) -> Recorder:
+    """What records requests called `name`, or, beyond `MAX_NAMES`, those called `OTHER`.
+
+    Raises:
+        ScenarioError: It cannot be the name of a step, or there is no room for it.
+    """
+    one = handles.composed.get(name)
+    if type(one) is Recorder:
+        return one
+    names: _Names | None = handles.composed.get(_Names)
+    if names is None:
+        names = handles.composed[_Names] = _Names()
+    if names.count >= MAX_NAMES and name != OTHER:
+        _say()
+        return recorder_of(OTHER)
+    made = recorder.of(name)
+    names.count += 1
+    return made
+
+
+def _say() -> None:
+    told = context.active().told
+    if __name__ not in told:
+        told.add(__name__)
+        with suppress(OSError):
+            print(
+                f"http: more than {MAX_NAMES} names of requests; the rest counts as {OTHER!r}: give"
+                ' requests whose URLs differ one name, get(…, name="GET /item/[id]"), or a'
+                ' template, get("/item/{id}", path={"id": …})',
+                file=sys.stderr,
+            )

@@ -1,0 +1,114 @@
+"""Pure. What a request says: its head as bytes, from the headers of session and request."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+from amoc.base.errors import ScenarioError
+from amoc.base.text import cut
+from amoc.http.headers import block, line
+from amoc.http.urls import Origin
+
+SAFE: Final = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"})
+"""Methods that can be repeated without harm (RFC 9110 section 9.2.2)."""
+WITH_LENGTH: Final = frozenset({"POST", "PUT", "PATCH"})
+"""Methods whose requests say that they have no body."""
+
+HeaderValues = Mapping[str, object]
+
+
+class Bearer(NamedTuple):
+    """Authorization with a token."""
+
+    token: str
+
+
+Auth = tuple[str, str] | Bearer
+
+
+def bearer(token: str) -> Bearer:
+    """Authorization with a token (RFC 6750): ``http.session(url, auth=http.bearer(token))``."""
+    return Bearer(token)
+
+
+def authorization(auth: Auth) -> str:
+    """What the header Authorization says.
+
+    Raises:
+        ScenarioError: `auth` is neither user and password nor a token.
+    """
+    if isinstance(auth, Bearer):
+        return f"Bearer {auth.token}"
+    if isinstance(auth, tuple) and len(auth) == 2:
+        return "Basic " + b64encode(f"{auth[0]}:{auth[1]}".encode()).decode()
+    raise ScenarioError(f"auth must be (user, password) or http.bearer(token), got {cut(auth)}")
+
+
+class Heads:
+    """The lines that all of a session's requests have, made once for each server."""
+
+    __slots__ = ("_auth", "_headers", "_home", "_known")
+
+    def __init__(self, headers: HeaderValues, auth: Auth | None, home: Origin | None) -> None:
+        """Take a session's headers; only `home` is told its secrets."""
+        self._headers = headers
+        self._auth = auth
+        self._home = home
+        self._known: dict[Origin, str] = {}
+
+    def set(self, name: str, value: object) -> None:
+        """Change a header of all later requests; None takes it away."""
+        line(name, "" if value is None else value)
+        self._headers = merged(self._headers, {name: value})
+        self._known.clear()
+
+    def lines(self, origin: Origin) -> str:
+        """The lines of a request without headers of its own."""
+        known = self._known.get(origin)
+        if known is None:
+            if len(self._known) > 100:
+                self._known.clear()
+            known = self._known[origin] = block(self.of(origin))
+        return known
+
+    def of(self, origin: Origin) -> HeaderValues:
+        """The headers of a request to `origin`, Host first."""
+        own = self._headers
+        if self._home is not None and origin != self._home:
+            own = without_secrets(own)
+        elif self._auth is not None:
+            own = merged({"Authorization": authorization(self._auth)}, own)
+        return merged({"Host": origin.authority}, own)
+
+
+def merged(first: HeaderValues, second: HeaderValues) -> HeaderValues:
+    """Headers of both; of those in both, in whatever case, the second's."""
+    theirs = {name.lower() for name in second}
+    return {
+        **{name: value for name, value in first.items() if name.lower() not in theirs},
+        **second,
+    }
+
+
+def without_secrets(headers: HeaderValues) -> HeaderValues:
+    """Headers that any server may see."""
+    secret = ("authorization", "cookie", "proxy-authorization")
+    return {name: value for name, value in headers.items() if name.lower() not in secret}
+
+
+def framing(method: str, length: int | None, media: str) -> str:
+    """The lines that say what body a request has."""
+    if length is None:
+        said = "Transfer-Encoding: chunked\r\n"
+    elif length or method in WITH_LENGTH:
+        said = f"Content-Length: {length}\r\n"
+    else:
+        return ""
+    return f"{line('Content-Type', media)}{said}" if media else said
+
+
+def chunk(piece: bytes) -> bytes:
+    """A piece of a body whose length is not known beforehand."""
+    return b"%x\r\n%b\r\n" % (len(piece), piece)

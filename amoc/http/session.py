@@ -1,0 +1,303 @@
+"""A user's session: what one browser, or one client of an API, keeps between requests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from time import monotonic_ns
+from typing import Any, Final, Self, TypedDict, Unpack
+
+from amoc.base import pause
+from amoc.base.errors import ScenarioError
+from amoc.base.tracebacks import raise_without_cycle
+from amoc.http import bodies, deadlines, meters, names
+from amoc.http.answer import Answer
+from amoc.http.bodies import Body, Data, File, Form
+from amoc.http.config import Config
+from amoc.http.connection import Terms
+from amoc.http.cookies import Cookies
+from amoc.http.errors import RequestError
+from amoc.http.fetch import Call, Fetcher
+from amoc.http.request import Auth
+from amoc.http.urls import PLAIN, Address, Query, fill, join, parse, with_query
+from amoc.metrics import stopwatch
+from amoc.steps import Step, recorder
+from amoc.steps.recorder import Recorder
+
+NOT_GIVEN: Final[Any] = object()
+_METHODS: Final = frozenset(
+    {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND", "REPORT"}
+)
+
+
+class Options(TypedDict, total=False):
+    """What a request takes beside its method and its URL."""
+
+    name: str
+    """What it is called in the results; else method and path, ``GET /item/7``."""
+    path: Mapping[str, object]
+    """Values for each ``{name}`` in the URL, which as it was is part of the request's name."""
+    params: Query
+    """Parameters of the query; no part of the name."""
+    headers: Mapping[str, object]
+    """Beside the session's, or in their stead; None leaves one out."""
+    json: object
+    """What it carries, as JSON."""
+    form: Form
+    """What it carries, as a form does."""
+    data: Data
+    """What it carries: bytes, text, a Path, an open file, or pieces of bytes, sent in chunks."""
+    files: Mapping[str, File] | Iterable[tuple[str, File]]
+    """Files to upload (multipart/form-data), with the fields of `form`."""
+    auth: Auth
+    """``(user, password)`` or ``http.bearer(token)``, in the session's stead."""
+    allow: Iterable[int]
+    """Statuses of 400 and above with which it does not count as failed."""
+    timeout: float
+    """In seconds, in the session's stead."""
+    redirects: int
+    """How many are followed at most, in the session's stead."""
+    expect_continue: bool
+    """Whether the body is sent only after the server has agreed to it."""
+
+
+class Session:
+    """Connections that are kept, cookies, and headers for all requests. See `amoc.http.session`."""
+
+    def __init__(self, base: Address | None, config: Config) -> None:
+        self._base = base
+        self._is_plain = base is not None and base.target == "/"
+        self._config = config
+        self._fetcher = Fetcher(base, config)
+        self._terms: Terms | None = None
+
+    @property
+    def cookies(self) -> Cookies:
+        """The session's cookies."""
+        return self._fetcher.cookies
+
+    def set_header(self, name: str, value: str | None) -> None:
+        """Send a header with all further requests, a token say; None takes it away."""
+        self._fetcher.heads.set(name, value)
+
+    def get(self, url: str, **options: Unpack[Options]) -> Answer:
+        """``GET`` a path of the base URL, or any URL; see `request`."""
+        return self.request("GET", url, **options)
+
+    def head(self, url: str, **options: Unpack[Options]) -> Answer:
+        """``HEAD``; see `request`."""
+        return self.request("HEAD", url, **options)
+
+    def post(self, url: str, **options: Unpack[Options]) -> Answer:
+        """``POST``; see `request`."""
+        return self.request("POST", url, **options)
+
+    def put(self, url: str, **options: Unpack[Options]) -> Answer:
+        """``PUT``; see `request`."""
+        return self.request("PUT", url, **options)
+
+    def patch(self, url: str, **options: Unpack[Options]) -> Answer:
+        """``PATCH``; see `request`."""
+        return self.request("PATCH", url, **options)
+
+    def delete(self, url: str, **options: Unpack[Options]) -> Answer:
+        """``DELETE``; see `request`."""
+        return self.request("DELETE", url, **options)
+
+    def options(self, url: str, **options: Unpack[Options]) -> Answer:
+        """``OPTIONS``; see `request`."""
+        return self.request("OPTIONS", url, **options)
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        name: str | None = None,
+        allow: Iterable[int] = (),
+        **options: Any,
+    ) -> Answer:
+        """Make a request; in the results it is a step of its own.
+
+        Args:
+            method: Such as ``GET``.
+            url: A path of the base URL, or a URL.
+            name: See `Options`.
+            allow: See `Options`.
+            options: The others of `Options`.
+
+        Returns:
+            The answer, whatever its status. One of 400 or above lets the request count as failed.
+
+        Raises:
+            RequestError: There is none, unless the session does not raise.
+            ScenarioError: An argument makes no sense.
+            UserStopped: The user was asked to stop while it waited.
+        """
+        call, one = self._prepared(method, url, name, options, False)
+        if stopwatch.throttled:  # then it may have a response time, too
+            with Step(one) as step:
+                answer, error = self._attempt(call, allow)
+                if answer.cause:
+                    step.fail(answer.cause, answer.message)
+                step.read(len(answer.bytes))
+        else:
+            answer, error = self._attempt(call, allow)
+            _record(one, answer, int(answer.elapsed_s * 1e9))
+        if error is not None and self._config.raises:
+            holder, error = [error], None
+            raise_without_cycle(holder)
+        return answer
+
+    @contextmanager
+    def stream(self, method: str, url: str, **options: Unpack[Options]) -> Iterator[Answer]:
+        """Make a request whose answer's body is taken as it comes, with `Answer.chunks`.
+
+            with shop.stream("GET", "/export") as answer:
+                for chunk in answer.chunks():
+                    ...
+
+        It is over when the block ends; what was not taken by then is dropped, with the connection.
+        It raises, and takes, what `request` does.
+        """
+        allow = options.pop("allow", ())
+        call, one = self._prepared(method, url, options.pop("name", None), dict(options), True)
+        with Step(one) as step:
+            answer, error = self._attempt(call, allow)
+            if answer.cause:
+                step.fail(answer.cause, answer.message)
+            if error is not None and self._config.raises:
+                holder, error = [error], None
+                raise_without_cycle(holder)
+            try:
+                yield answer
+            except RequestError as broken:
+                step.fail(broken.cause, str(broken))
+                raise
+            finally:
+                if answer.stream is not None:
+                    step.read(answer.stream.size)
+                    self._fetcher.release(answer.stream.connection, call.address.origin)
+
+    def close(self) -> None:
+        """Close the connections. Harmless the second time."""
+        self._fetcher.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        # A user that was killed, or a scenario without `with`: connections are watched by the loop.
+        if hasattr(self, "_fetcher"):
+            self.close()
+
+    def _prepared(
+        self, method: str, url: str, name: str | None, options: dict[str, Any], streams: bool
+    ) -> tuple[Call, Recorder]:
+        begin_ns = monotonic_ns()
+        if pause.clock.since_ns:
+            pause.wait_resumed()
+            begin_ns = monotonic_ns()
+        if method not in _METHODS and not (method.isascii() and method.isalpha()):
+            raise ScenarioError(f"a method must be a word such as GET, got {method!r}")
+        if name is None:
+            name = f"{method} {url.partition('?')[0]}"
+        config = self._config
+        terms = self._terms
+        if terms is None or terms.limit.is_stale:
+            read_s = config.read_timeout
+            silence = None if read_s is None else deadlines.of(read_s)
+            terms = Terms(deadlines.of(config.timeout), config.max_body, silence)
+            self._terms = terms
+        if method == "HEAD" or streams:
+            terms = terms._replace(bodyless=method == "HEAD", streams=streams)
+        if options:
+            return self._with_options(method, url, name, terms, begin_ns, options)
+        call = Call(method, self._address(url), name, terms, begin_ns, config.redirects)
+        return call, names.recorder_of(name)
+
+    def _with_options(
+        self, method: str, url: str, name: str, terms: Terms, begin_ns: int, options: dict[str, Any]
+    ) -> tuple[Call, Recorder]:
+        if unknown := options.keys() - Options.__annotations__.keys():
+            raise ScenarioError(
+                f"a request takes {', '.join(Options.__annotations__)}, but not {min(unknown)}"
+            )
+        get = options.get
+        if (values := get("path")) is not None:
+            url = fill(url, values)
+        address = self._address(url)
+        if (params := get("params")) is not None:
+            address = address._replace(target=with_query(address.target, params))
+        if (timeout := get("timeout")) is not None:
+            if not 0 < timeout < 1e9:
+                raise ScenarioError(f"timeout must be above 0 s, got {timeout}")
+            terms = terms._replace(limit=deadlines.of(timeout))
+        redirects = get("redirects")
+        redirects = self._config.redirects if redirects is None else redirects
+        call = Call(method, address, name, terms, begin_ns, redirects)
+        call.body = _body(options)
+        if get("expect_continue") and call.body is not None:
+            call.terms = terms._replace(asks_leave=True)
+        call.headers = get("headers")
+        call.auth = get("auth")
+        return call, names.recorder_of(name)
+
+    def _address(self, url: str) -> Address:
+        base = self._base
+        if base is None:
+            if "://" not in url:
+                raise ScenarioError(
+                    f"a session without a base URL must be given whole URLs, got {url!r}"
+                )
+            return parse(url)
+        if self._is_plain and PLAIN.fullmatch(url):
+            return Address(base.origin, url)
+        return join(base, url)
+
+    def _attempt(self, call: Call, allow: Iterable[int]) -> tuple[Answer, RequestError | None]:
+        """The answer, or one that stands for the error that is given with it."""
+        try:
+            answer = self._fetcher.fetch(call)
+        except RequestError as error:
+            answer = Answer(call.name, 0, b"", b"", monotonic_ns() - call.begin_ns, 0)
+            answer.cause, answer.message = error.cause, str(error)
+            return answer, error
+        except BaseException:
+            meters.unanswered.inc()
+            raise
+        if answer.status >= 400 and answer.status not in allow:
+            answer.cause = f"status {answer.status}"
+            answer.message = answer.reason
+        return answer, None
+
+
+def _record(one: Recorder, answer: Answer, ns: int) -> None:
+    """Record a request that is over."""
+    if answer.cause:
+        one.failed(answer.cause, answer.message)
+    else:
+        one.succeeded(ns)
+    if answer.bytes:
+        one.read(len(answer.bytes))
+    outer = recorder.open_step()
+    if outer is not None:
+        outer.has_inner = True
+        if answer.cause:
+            outer.inner_failed = True
+
+
+def _body(options: Mapping[str, Any]) -> Body | None:
+    given = [one for one in ("json", "data", "form", "files") if one in options]
+    if len(given) > 1 and given != ["form", "files"]:
+        raise ScenarioError(f"a request must have one body, got {' and '.join(given)}")
+    if "files" in options:
+        return bodies.of_files(options["files"], options.get("form", {}))
+    if "json" in options:
+        return bodies.of_json(options["json"])
+    if "form" in options:
+        return bodies.of_form(options["form"])
+    return bodies.of_data(options["data"]) if "data" in options else None

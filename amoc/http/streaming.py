@@ -1,0 +1,49 @@
+"""An answer's body as it comes, piece by piece, decompressed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from amoc.http import decoding, errors
+from amoc.http.connection import Connection
+
+MAX_PIECE: Final = 64 << 20
+"""What one piece may become when it is decompressed."""
+
+
+class Stream:
+    """Pieces of a body; the connection's user reads them while it is open.
+
+    Attributes:
+        connection: Where they come from.
+        size: Bytes that were given.
+    """
+
+    def __init__(self, connection: Connection, who: str, encoding: str) -> None:
+        self.connection = connection
+        self.size = 0
+        self._who = who
+        self._encoding = encoding
+
+    def __iter__(self) -> Iterator[bytes]:
+        connection = self.connection
+        try:
+            decoders = decoding.decoders(self._encoding)
+            while piece := connection.read():
+                for one in decoders:
+                    piece = b"".join(decoding.feed(one, piece, MAX_PIECE))
+                self.size += len(piece)
+                if piece:
+                    yield piece
+            connection.check(self._who)
+            for one in decoders:
+                one.end()
+        except decoding.Undecodable as error:
+            cause = f"bad encoding ({self._encoding})"
+            raise errors.BadEncoding(f"{self._who}: {error}", cause) from None
+        except decoding.TooLong:
+            raise errors.AnswerTooLarge(
+                f"{self._who}: a decompressed piece must have at most {MAX_PIECE} bytes",
+                "answer too large",
+            ) from None

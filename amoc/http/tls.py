@@ -1,0 +1,121 @@
+"""TLS between a connection and its socket; contexts and sessions are the worker's."""
+
+from __future__ import annotations
+
+import ssl
+from time import monotonic_ns
+
+from gevent import get_hub
+
+from amoc.base.clock import S_NS
+from amoc.base.errors import ScenarioError
+from amoc.base.tcp import Socket
+from amoc.base.tls_context import Sessions, TlsOptions, TlsTerms, shared
+from amoc.base.tls_engine import TlsEngine
+from amoc.base.waiting import Waiter, wait_despite_pause
+
+READ_BYTES = 16 << 10
+MAX_READS = 1_000
+"""Of a handshake; a server that needs more is none."""
+
+
+def terms_for(options: TlsOptions, server_name: str, place: object) -> TlsTerms:
+    """The terms of a connection.
+
+    Args:
+        options: Which context.
+        server_name: Whose certificate it must be.
+        place: The server; connections to the same one resume sessions.
+
+    Raises:
+        ScenarioError: The options cannot be put into practice.
+    """
+    try:
+        context, sessions = shared(options)
+    except ValueError as error:
+        raise ScenarioError(f"the TLS options of HTTP {error}") from None
+    return TlsTerms(context, server_name, sessions, (place, server_name))
+
+
+class TlsChannel:
+    """Encrypts what a connection sends, and decrypts what comes.
+
+    Attributes:
+        ended: Whether the server has said that it sends no more.
+        is_resumed: Whether an earlier session was resumed.
+        verifies: Whether the server's certificate has to be valid.
+    """
+
+    __slots__ = ("_engine", "_place", "_sessions", "encrypt", "is_resumed", "outgoing", "verifies")
+
+    def __init__(self, terms: TlsTerms) -> None:
+        self._sessions: Sessions | None = terms.sessions
+        self._place = terms.place
+        session = None if terms.sessions is None else terms.sessions.get(terms.place)
+        self._engine = TlsEngine(terms.context, server_name=terms.server_name, session=session)
+        self.encrypt = self._engine.encrypt
+        self.outgoing = self._engine.outgoing
+        self.is_resumed = False
+        self.verifies = terms.context.verify_mode != ssl.CERT_NONE
+
+    @property
+    def ended(self) -> bool:
+        """Whether the server has said that it sends no more."""
+        return self._engine.ended
+
+    def received(self, data: bytes) -> bytes:
+        """The plain text that the next bytes complete; raises `ssl.SSLError`."""
+        text = self._engine.received(data)
+        if text and self._sessions is not None:
+            # In TLS 1.3 tickets come after the handshake, and before anything else.
+            if (session := self._engine.session) is not None:
+                self._sessions.put(self._place, session)
+            self._sessions = None
+        return text
+
+    def handshake(self, sock: Socket, timeout: float) -> None:
+        """Agree with the server on keys, and verify its certificate.
+
+        Raises:
+            TimeoutError: It took longer than so many seconds.
+            OSError: It failed; an `ssl.SSLError` where TLS itself did.
+        """
+        engine = self._engine
+        deadline_ns = monotonic_ns() + int(timeout * S_NS)
+        engine.start()
+        reader = get_hub().loop.io(sock.fileno(), 1)
+        try:
+            for _ in range(MAX_READS):
+                if reply := engine.outgoing():
+                    sock.send(reply)
+                if engine.established:
+                    break
+                waiter: Waiter[None] = Waiter()
+                reader.start(waiter.give, None)
+                if not wait_despite_pause(waiter, (deadline_ns - monotonic_ns()) / S_NS):
+                    raise TimeoutError
+                try:
+                    data = sock.recv(READ_BYTES)
+                except BlockingIOError:
+                    continue
+                if not data:
+                    raise ConnectionResetError("the server closed the connection")
+                self._handshake_goes_on(sock, data)
+        finally:
+            reader.stop()
+            reader.close()
+        if not engine.established:
+            raise ConnectionAbortedError("the handshake has no end")
+        if engine.resumed:
+            self.is_resumed = True
+            self._sessions = None  # the one that is kept serves; to read one takes 0.4 ms
+
+    def _handshake_goes_on(self, sock: Socket, data: bytes) -> None:
+        try:
+            early = self._engine.received(data)
+        except ssl.SSLError:
+            if alert := self._engine.outgoing():
+                sock.send(alert)
+            raise
+        if early:
+            raise ConnectionAbortedError("the server spoke before it was asked")

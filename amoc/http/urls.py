@@ -1,0 +1,151 @@
+"""Pure. URLs: to which server a request goes, what it asks there for, and what it is called.
+
+yarl knows the rules; what needs none of them, as most requests of a load test do, avoids it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from typing import Final, NamedTuple
+from urllib.parse import quote
+
+from yarl import URL
+
+from amoc.base.errors import ScenarioError
+from amoc.base.text import cut
+
+PORTS: Final = {"http": 80, "https": 443}
+PLAIN: Final = re.compile(r"/(?!/)[!$%&'()*+,./0-9:;=?@A-Z_a-z~-]*")
+"""A path, with or without a query, that needs no quoting."""
+_PLACE: Final = re.compile(r"\{(\w+)\}")
+
+Query = Mapping[str, object] | Iterable[tuple[str, object]]
+
+
+class Origin(NamedTuple):
+    """A server, as URLs name it."""
+
+    scheme: str
+    host: str
+    """Its name, or its address by number without brackets."""
+    port: int
+
+    @property
+    def secure(self) -> bool:
+        """Whether it is spoken to over TLS."""
+        return self.scheme == "https"
+
+    @property
+    def authority(self) -> str:
+        """What a Host header says: without the port where that is the usual one."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == PORTS[self.scheme] else f"{host}:{self.port}"
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self.authority}"
+
+
+class Address(NamedTuple):
+    """Where a request goes to."""
+
+    origin: Origin
+    target: str
+    """Path and query, quoted."""
+    user: str | None = None
+    password: str | None = None
+
+    @property
+    def path(self) -> str:
+        """The target without the query."""
+        return self.target.partition("?")[0]
+
+    def __str__(self) -> str:
+        return f"{self.origin}{self.target}"
+
+
+@lru_cache(maxsize=4096)
+def parse(url: str) -> Address:
+    """The address that an absolute URL names.
+
+    Raises:
+        ScenarioError: It is none of HTTP.
+    """
+    return _address(_url(url), url)
+
+
+def join(base: Address, path: str) -> Address:
+    """The address of a path that is given relative to a base URL, whose own path comes first.
+
+    An absolute URL stands for itself.
+
+    Raises:
+        ScenarioError: As `parse`.
+    """
+    if "://" in path:
+        return parse(path)
+    prefix = base.path.rstrip("/")
+    whole = prefix + (path if path.startswith(("/", "?")) else f"/{path}" if path else "")
+    if not PLAIN.fullmatch(whole):
+        whole = _url(f"{base.origin}{whole}").raw_path_qs
+    return base._replace(target=whole or "/")
+
+
+def redirected(here: Address, location: str) -> Address:
+    """Where a Location header leads to.
+
+    Raises:
+        ScenarioError: To no address of HTTP.
+    """
+    found = _address(_url(str(here)).join(_url(location)), location)
+    return found if found.origin != here.origin else found._replace(target=found.target)
+
+
+def with_query(target: str, query: Query) -> str:
+    """A target with more query parameters; sequences give several, None leaves one out."""
+    pairs = query.items() if isinstance(query, Mapping) else query
+    parts = [
+        f"{quote(str(name), safe='')}={quote(str(one), safe='')}"
+        for name, value in pairs
+        for one in (value if isinstance(value, list | tuple) else (value,))
+        if one is not None
+    ]
+    if not parts:
+        return target
+    return f"{target}{'&' if '?' in target else '?'}{'&'.join(parts)}"
+
+
+def fill(template: str, values: Mapping[str, object]) -> str:
+    """A path with ``{name}`` replaced by the quoted value of that name.
+
+    Raises:
+        ScenarioError: A value is missing, or is not used.
+    """
+    wanted = set(_PLACE.findall(template))
+    if wanted != set(values):
+        raise ScenarioError(
+            f"path= must have a value for each of {sorted(wanted)} in {template!r}, got"
+            f" {sorted(values)}"
+        )
+    return _PLACE.sub(lambda found: quote(str(values[found[1]]), safe=""), template)
+
+
+def _url(text: str) -> URL:
+    try:
+        return URL(text)
+    except (ValueError, TypeError) as error:
+        raise ScenarioError(f"{cut(text)} is no URL: {error}") from None
+
+
+def _address(url: URL, said: str) -> Address:
+    try:
+        scheme, host, port = url.scheme, url.raw_host, url.port
+    except ValueError as error:
+        raise ScenarioError(f"{cut(said)} is no URL: {error}") from None
+    if scheme not in PORTS or not host or not port:
+        raise ScenarioError(
+            f"an address must be a URL such as http://host:port/path, got {cut(said)}"
+        )
+    origin = Origin(scheme, host, port)
+    return Address(origin, url.raw_path_qs or "/", url.user, url.password)

@@ -1,0 +1,69 @@
+"""The scenarios of `scenarios/http/` with a small real application, as processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.process.support import ROOT, running
+from tests.servers.web import Application
+
+pytestmark = [pytest.mark.slow, pytest.mark.once]
+
+USERS = 12
+SCENARIOS: dict[str, tuple[dict[str, object], list[str], list[str]]] = {
+    "browse_and_buy": (
+        {"think": 0.1, "buyers": 0.5},
+        ["POST /login", "GET /item/{n}", "POST /pay", "buy", "login"],
+        ["buy.failures.payment refused", "has a price.passed"],
+    ),
+    "api_with_token": (
+        {"pause": 0.1},
+        ["fetch a token", "POST /orders", "GET /orders/{id}", "DELETE /orders/{id}"],
+        [],
+    ),
+    "upload": (
+        {"pause": 0.2, "size": 300_000},
+        ["POST /pictures", "PUT /files/{name}", "GET /files/{name}"],
+        ["the file is whole.passed"],
+    ),
+    "rest_and_xmpp": (
+        {"pause": 0.2},
+        ["PUT /online/{id}", "GET /peer", "POST /received", "message_ttd"],
+        ["reported"],
+    ),
+}
+"""Each with settings that make it quick, and what it must have timed and counted."""
+MAY_FAIL = {"buy"}
+
+
+@pytest.fixture(scope="module")
+def application(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Application]:
+    with Application(tmp_path_factory.mktemp("application")) as server:
+        yield server
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_it_runs(name: str, application: Application, tmp_path: Path) -> None:
+    settings, timed, counted = SCENARIOS[name]
+    where = "api" if name == "rest_and_xmpp" else "base"
+    chosen = {"interarrival": 20, where: application.url, **settings}
+    given = [f"--set={key}={value}" for key, value in chosen.items()]
+    file = ROOT / "scenarios" / "http" / f"{name}.py"
+    arguments = ("--users", str(USERS), "--duration", "3s", *given)
+    with running(file, *arguments, directory=tmp_path) as run:
+        assert run.end() == 0, run.output
+        summary = run.summary()
+    assert summary["crashes"] == []
+    assert summary["users"]["finished"] == USERS
+    counters = summary["counters"]
+    for metric in timed:
+        assert summary["timers"][metric]["count"], metric
+    for metric in counted:
+        assert counters[metric], metric
+    failed = {one for one, n in counters.items() if one.endswith(".failures") and n}
+    assert {one.removesuffix(".failures") for one in failed} - {"Aggregated"} <= MAY_FAIL
+    opened, reused = counters["http.connections_opened"], counters["http.connections_reused"]
+    assert USERS <= opened < reused + USERS

@@ -1,0 +1,89 @@
+"""Web servers for tests of HTTP: nginx with answers of all kinds, and a small application."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from tests.servers.daemon import Daemon, free_port, free_ports, required
+
+_CONFIG = """
+daemon off;
+{user}
+worker_processes 1;
+pid {directory}/nginx.pid;
+error_log {directory}/error.log;
+events {{ worker_connections 1024; }}
+http {{
+    access_log {directory}/access.log;
+    client_body_temp_path {directory}/body;
+    proxy_temp_path {directory}/proxy;
+    fastcgi_temp_path {directory}/fastcgi;
+    uwsgi_temp_path {directory}/uwsgi;
+    scgi_temp_path {directory}/scgi;
+    default_type text/plain;
+    keepalive_requests 100000;
+    server {{
+        listen 127.0.0.1:{port} backlog=1024;
+        listen 127.0.0.1:{tls_port} ssl backlog=1024;
+        listen [::1]:{port};
+        ssl_certificate {certificate};
+        ssl_certificate_key {certificate};
+        ssl_session_cache shared:s:1m;
+        client_max_body_size 1m;
+        root {directory}/files;
+        location /item/ {{ return 200 "item $uri from $remote_addr"; }}
+        location /port {{ return 200 "$remote_port"; }}
+        location /hello {{ return 200 "hello $ssl_protocol $ssl_session_reused $host"; }}
+        location /away {{ return 302 /hello; }}
+        location /down {{ return 503 "down"; }}
+        location /upload {{ proxy_pass http://127.0.0.1:{port}/sink; }}
+        location /sink {{ return 200 "taken"; }}
+        location /files/ {{ alias {directory}/files/; gzip on; gzip_types *; gzip_min_length 1; }}
+    }}
+}}
+"""
+
+
+class Web(Daemon):
+    """A running nginx.
+
+    Attributes:
+        url, tls_url: Where it speaks HTTP, and HTTPS.
+        files: What it serves under ``/files/``.
+    """
+
+    def __init__(self, directory: Path, certificate: str) -> None:
+        """Start it in `directory`."""
+        if not shutil.which("nginx"):
+            required("nginx is not installed (apt install nginx-light)")
+        self.files = directory / "files"
+        self.files.mkdir()
+        port, tls_port = free_ports(2)
+        config = directory / "nginx.conf"
+        config.write_text(
+            _CONFIG.format(
+                user="user root;" if os.geteuid() == 0 else "",
+                directory=directory,
+                port=port,
+                tls_port=tls_port,
+                certificate=certificate,
+            )
+        )
+        command = ["nginx", "-c", str(config), "-p", str(directory)]
+        super().__init__(command, port, directory / "output.log", {}, tls_port)
+        self.url, self.tls_url = f"http://127.0.0.1:{port}", f"https://127.0.0.1:{tls_port}"
+
+
+class Application(Daemon):
+    """`tests.servers.application`, running."""
+
+    def __init__(self, directory: Path) -> None:
+        """Start it; its output goes to `directory`."""
+        port = free_port()
+        program = str(Path(__file__).with_name("application.py"))
+        command = [sys.executable, program, str(port)]
+        super().__init__(command, port, directory / "application.log", {})
+        self.url = f"http://127.0.0.1:{port}"

@@ -1,0 +1,11 @@
+"""What tests of HTTP share."""
+
+from __future__ import annotations
+
+from amoc import metrics
+from amoc.metrics.board import Kind
+
+
+def counters() -> dict[str, int]:
+    """All counters of the test's own metrics."""
+    return {one.name: one.value for one in metrics.read() if one.kind is Kind.COUNTER}
