@@ -33,14 +33,15 @@ from amoc.throttle.throttle import LEAD_NS, Taken, Throttle, ThrottleState
 __all__ = ["Pacer", "ThrottleState"]
 
 MAX_THROTTLES = 10_000
+"""Throttles that a scenario can start."""
 OWN = ("user_rate",)
 """Throttles without which a run cannot go on."""
 MAX_NAMED = 20
 """Throttles named in an error."""
 NOTHING = Taken(0.0, 0)
 _MAX_SLEEP_S = 1.0
-_MIN_NS = MS_NS
-"""Between two deals of one throttle that nobody asked for."""
+_TICK_NS = 10 * MS_NS
+"""What nobody has asked for just now is dealt at multiples of that, for many throttles together."""
 
 _log = logging.getLogger(__name__)
 
@@ -188,8 +189,12 @@ class Pacer:
         parse_profile.check_name(name)
         if name in self.throttles:
             raise ScenarioError(f"throttle {name} is already started")
-        if len(self.throttles) >= MAX_THROTTLES:
-            raise ScenarioError(f"a run has at most {MAX_THROTTLES} throttles")
+        started = len(self.throttles) - sum(own in self.throttles for own in OWN)
+        if started >= MAX_THROTTLES and name not in OWN:
+            raise ScenarioError(
+                f"throttle {name} cannot be started: a run has at most {MAX_THROTTLES:,} throttles"
+                f" besides {', '.join(OWN)}, and as many are started"
+            )
         interval_s = parse_profile.check_interval(name, interval_s)
         profile = parse_profile.build(name, shape, interval_s)
         if name in self._rates:
@@ -368,7 +373,7 @@ class Pacer:
         if due_ns >= NEVER_NS:
             self._due.pop(name, None)
             return
-        due_ns = max(due_ns, now_ns + _MIN_NS)
+        due_ns = (max(due_ns, now_ns) // _TICK_NS + 1) * _TICK_NS
         if self._due.get(name) == due_ns:
             return
         self._due[name] = due_ns

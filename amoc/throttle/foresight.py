@@ -2,6 +2,10 @@
 
 Users that come back as soon as they have passed would otherwise always ask too late. Nothing is
 foreseen where slots found no user: a slot that is not taken is lost to all other workers, too.
+
+Where slots are far apart the answer would be in time, but two messages for each slot are too many.
+Those that users do not want in the end can be given back, so more is foreseen there, the longer
+users have come in time for each slot, and when slots came too late to be used.
 """
 
 from __future__ import annotations
@@ -11,6 +15,9 @@ from amoc.base.clock import MS_NS
 FORESEE_NS = 30 * MS_NS
 """About as long as a demand takes to be met; what will be wanted by then is asked for ahead."""
 MIN_FORESEEN = 2
+MAX_FAR_FORESEEN = 16
+"""Of slots that are far apart."""
+FORESEEN_IF_LATE = 4
 _WEIGH_NS = 10 * MS_NS
 
 
@@ -23,17 +30,41 @@ class Foresight:
         ran_dry: Whether a slot has found no user since it was weighed.
     """
 
-    __slots__ = ("_weighed_ns", "_weighed_passed", "foreseen", "passed", "ran_dry")
+    __slots__ = (
+        "_least",
+        "_streak_from",
+        "_weighed_ns",
+        "_weighed_passed",
+        "foreseen",
+        "passed",
+        "ran_dry",
+    )
 
     def __init__(self) -> None:
         self.foreseen = self.passed = 0
         self.ran_dry = True
-        self._weighed_passed = self._weighed_ns = 0
+        self._least = self._streak_from = self._weighed_passed = self._weighed_ns = 0
 
-    def weigh(self, at_ns: int, waiting: int) -> None:
+    def came_late(self) -> None:
+        """A slot came when it was due, or nearly: a user may have come for it only then."""
+        self._streak_from = self.passed
+
+    def came_too_late(self) -> None:
+        """A slot that a user waited for came too late to be used."""
+        self._least = FORESEEN_IF_LATE
+
+    def was_in_vain(self) -> None:
+        """A slot found no user."""
+        self.ran_dry = True
+        self._streak_from, self._least = self.passed, 0
+
+    def weigh(self, at_ns: int, waiting: int, *, far_apart: bool) -> None:
         """Foresee anew, if it is time, while so many users wait."""
         elapsed_ns = at_ns - self._weighed_ns
-        if self.ran_dry or not waiting:
+        if far_apart:
+            streak = self.passed - self._streak_from
+            self.foreseen = max(self._least, min(streak // 2, MAX_FAR_FORESEEN))
+        elif self.ran_dry or not waiting:
             self.foreseen = 0
         elif elapsed_ns >= _WEIGH_NS:
             foreseen = (self.passed - self._weighed_passed) * FORESEE_NS // elapsed_ns

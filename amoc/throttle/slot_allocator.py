@@ -8,6 +8,11 @@ Slots are dealt a short horizon ahead, to those who ask, in turn: with three ask
 slots 0, 3, 6, the second 1, 4, 7. Who wants no more drops out and the others go on, so no slot is
 kept for one who does not need it, and nobody starves.
 
+Where slots are far apart the horizon is longer, or there would be two messages for each slot of a
+thousand slow throttles. What was dealt so far ahead can be had back: an asker that finds no use for
+its slots gives back the rest, and one that has none while others have some for later has those
+asked back, to be dealt anew to all. What comes back last is laid out again, as if it had not been.
+
 No credit is saved: while nobody asks the row slides along, and the first slot is due when somebody
 begins to wait. Slots that are dealt late still count, but what is more than `VOID_NS` late is void,
 and counted. Slots of a lost worker that are still to come cannot have been used, so they are dealt
@@ -21,14 +26,22 @@ from dataclasses import dataclass, field
 from math import ceil
 from typing import Generic, NamedTuple, TypeVar
 
-from amoc.base.clock import MS_NS
+from amoc.base.clock import MS_NS, S_NS
 from amoc.throttle.profiles import NEVER_NS
 from amoc.throttle.slot_schedule import KEEP_NS, Change, SlotSchedule
 
 HORIZON_NS = 100 * MS_NS
-"""How far ahead slots are dealt."""
+"""How far ahead slots are dealt, if these are not far apart."""
+FAR_APART_NS = 10 * MS_NS
+"""From which distance on slots are; a message and its answer take less."""
+AHEAD = 16
+"""How many of those are dealt ahead."""
+MAX_HORIZON_NS = 4 * S_NS
+"""Of slots that are far apart."""
 VOID_NS = 100 * MS_NS
 """A slot that is later than this is not used any more."""
+ASK_BACK_NS = 40 * MS_NS
+"""How long is waited for what was asked back."""
 _LOOK_NS = 10 * HORIZON_NS
 """How far the time of the next deal is looked for."""
 
@@ -84,7 +97,11 @@ class _Account:
     unseen: int = 0
     """Slots in blocks that it had not seen when it asked."""
     recent: deque[Block] = field(default_factory=deque)
-    """Blocks that it has not seen or that are not over."""
+    """Blocks that it has not seen or that are not long over."""
+    covered_ns: int = 0
+    """When the last slot that it holds is due."""
+    asked_back_ns: int = 0
+    """Until when it is waited for what it was asked to give back; 0 when it was not asked."""
 
     @property
     def demand(self) -> int:
@@ -96,14 +113,27 @@ class _Account:
             self.seen = seen
             self.unseen = sum(block.size for block in self.recent if block.number > seen)
 
-    def forget(self, now_ns: int) -> None:
+    def forget(self, before_ns: int) -> None:
         recent = self.recent
         while (
             recent
             and recent[0].number <= self.seen
-            and recent[0].due_at(recent[0].size - 1) <= now_ns
+            and recent[0].due_at(recent[0].size - 1) <= before_ns
         ):
             recent.popleft()
+
+    def cut(self, from_ns: int) -> list[Block]:
+        """Take away what it has seen that is due at `from_ns` or later."""
+        gone, kept = [], deque[Block]()
+        for block in self.recent:
+            stop = block.size if block.number > self.seen else block.first_from(from_ns)
+            if stop < block.size:
+                gone.append(block.part(stop, block.size))
+            if stop:
+                kept.append(block.part(0, stop))
+        self.recent = kept
+        self.covered_ns = min(self.covered_ns, from_ns)
+        return gone
 
 
 class SlotAllocator(Generic[Asker]):
@@ -122,6 +152,10 @@ class SlotAllocator(Generic[Asker]):
         self.void = 0
 
     @property
+    def _far_apart(self) -> bool:
+        return self._row.even[0] >= FAR_APART_NS
+
+    @property
     def _wanted(self) -> bool:
         return any(account.demand for account in self._accounts.values())
 
@@ -131,13 +165,26 @@ class SlotAllocator(Generic[Asker]):
             self._row.slide(now_ns - VOID_NS)  # or an idle row would keep all it ever was
             self._row.forget(now_ns - KEEP_NS)
         self._row.change(change)
-        self._returned = [
+        self._returned = self._not_void(self._returned)
+        for account in self._accounts.values():
+            account.covered_ns = min(account.covered_ns, change.from_ns)
+
+    def _not_void(self, blocks: list[Block]) -> list[Block]:
+        return [
             block.part(0, left)
-            for block in self._returned
+            for block in blocks
             if (left := block.first_from(self._row.ends_ns(block.epoch)))
         ]
 
-    def want(self, asker: Asker, outstanding: int, seen: int, since_ns: int, now_ns: int) -> None:
+    def want(
+        self,
+        asker: Asker,
+        outstanding: int,
+        seen: int,
+        since_ns: int,
+        now_ns: int,
+        given_back_ns: int = 0,
+    ) -> None:
         """`asker` has said what it wants.
 
         Args:
@@ -146,6 +193,7 @@ class SlotAllocator(Generic[Asker]):
             seen: Number of the last block it has seen.
             since_ns: When the first who waits for one of these began to wait.
             now_ns: The time.
+            given_back_ns: From when on it will not use what it has seen; 0 if it uses all.
         """
         account = self._accounts.get(asker)
         if account is None:
@@ -153,6 +201,10 @@ class SlotAllocator(Generic[Asker]):
             self._turn.append(asker)
         if seen < account.seen or seen > account.dealt:
             return  # overtaken by a newer one, or not of this throttle
+        if given_back_ns:
+            account.asked_back_ns = 0
+            account.heard(0, seen)
+            self._take_back(account.cut(given_back_ns))
         idle = not self._wanted
         account.heard(outstanding, seen)
         if idle and account.demand:
@@ -163,15 +215,22 @@ class SlotAllocator(Generic[Asker]):
     def deal(self, now_ns: int) -> list[tuple[Asker, Block]]:
         """Blocks for those who ask, with all slots that are due within the horizon."""
         for account in self._accounts.values():
-            account.forget(now_ns)
+            account.forget(now_ns - VOID_NS)
         active = [asker for asker in self._turn if self._accounts[asker].demand]
         dealt: list[tuple[Asker, Block]] = []
-        if active:
+        if active and now_ns >= self._asked_back_ns:
             self.void += self._row.skip(now_ns - VOID_NS)
             self._deal_returned(active, now_ns, dealt)
-            self._deal_fresh(active, now_ns + HORIZON_NS, dealt)
+            self._deal_fresh(active, now_ns + self._horizon_ns(now_ns), dealt)
         self._row.forget(now_ns - KEEP_NS)
         return dealt
+
+    def _horizon_ns(self, now_ns: int) -> int:
+        spacing_ns, until_ns = self._row.even
+        if not self._far_apart or spacing_ns > MAX_HORIZON_NS:
+            return HORIZON_NS
+        far_ns = min(int(AHEAD * spacing_ns), MAX_HORIZON_NS, until_ns - 1 - now_ns)
+        return max(HORIZON_NS, far_ns)
 
     def _deal_returned(
         self, active: list[Asker], now_ns: int, dealt: list[tuple[Asker, Block]]
@@ -179,13 +238,10 @@ class SlotAllocator(Generic[Asker]):
         returned, self._returned = self._returned, []
         for block in returned:
             late = block.first_from(max(now_ns - VOID_NS, self._since_ns))
-            self.void += late
+            # What is given back, and that is done where slots are far apart, nobody has missed.
+            self.void += late - (block.first_from(self._since_ns) if self._far_apart else 0)
             while late < block.size and active:
-                demand = self._accounts[active[0]].demand
-                stop = min(block.size, late + demand)
-                self._enter(active[0], block.part(late, stop), dealt)
-                self._next_turn(active, 1)
-                late = stop
+                late += self._share(block.part(late, block.size), active, dealt)
             if late < block.size:
                 self._returned.append(block.part(late, block.size))
 
@@ -193,30 +249,32 @@ class SlotAllocator(Generic[Asker]):
         self, active: list[Asker], until_ns: int, dealt: list[tuple[Asker, Block]]
     ) -> None:
         while active and (run := self._row.peek(until_ns)) is not None:
-            stride = min(len(active), run.size)
-            least = min(self._accounts[one].demand for one in active[:stride])
-            rounds = min(run.size // stride, least)
-            for index in range(stride):
-                block = Block(
-                    number=0,
-                    epoch=run.epoch,
-                    first=run.first + index,
-                    stride=stride,
-                    size=rounds,
-                    due_ns=run.due_ns + ceil(index * run.spacing_ns),
-                    spacing_ns=stride * run.spacing_ns,
-                )
-                self._enter(active[index], block, dealt)
-            self._row.take(stride * rounds)
-            self._next_turn(active, stride)
+            block = Block(0, run.epoch, run.first, 1, run.size, run.due_ns, run.spacing_ns)
+            self._row.take(self._share(block, active, dealt))
 
-    def _enter(self, asker: Asker, block: Block, dealt: list[tuple[Asker, Block]]) -> None:
-        account = self._accounts[asker]
-        account.dealt += 1
-        account.unseen += block.size
-        block = block._replace(number=account.dealt)
-        account.recent.append(block)
-        dealt.append((asker, block))
+    def _share(self, block: Block, active: list[Asker], dealt: list[tuple[Asker, Block]]) -> int:
+        """Deal the first slots of `block` in turn, as many to each; how many these are."""
+        askers = active[: block.size]
+        stride = len(askers)
+        rounds = min(block.size // stride, *(self._accounts[one].demand for one in askers))
+        for index, asker in enumerate(askers):
+            account = self._accounts[asker]
+            account.dealt += 1
+            account.unseen += rounds
+            own = Block(
+                account.dealt,
+                block.epoch,
+                block.first + index * block.stride,
+                stride * block.stride,
+                rounds,
+                block.due_at(index),
+                stride * block.spacing_ns,
+            )
+            account.recent.append(own)
+            account.covered_ns = max(account.covered_ns, own.due_at(rounds - 1))
+            dealt.append((asker, own))
+        self._next_turn(active, stride)
+        return stride * rounds
 
     def _next_turn(self, active: list[Asker], served: int) -> None:
         """The first `served` of `active` have had their turn; who wants no more drops out."""
@@ -231,18 +289,58 @@ class SlotAllocator(Generic[Asker]):
         if account is None:
             return
         self._turn.remove(asker)
-        for block in account.recent:
-            stop = block.first_from(self._row.ends_ns(block.epoch))
-            start = min(stop, block.first_from(now_ns + 1))
-            if start < stop:
-                self._returned.append(block.part(start, stop))
-        self._returned.sort(key=lambda block: block.due_ns)
+        account.seen = account.dealt  # or it was on its way
+        self._take_back(account.cut(now_ns + 1))
+
+    def _take_back(self, blocks: list[Block]) -> None:
+        """Nobody will use the slots of `blocks`."""
+        self._returned = sorted(
+            self._returned + self._not_void(blocks), key=lambda block: block.due_ns
+        )
+        while self._returned and self._far_apart:
+            last = max(self._returned, key=lambda block: block.due_at(block.size - 1))
+            if not self._row.untake(last.epoch, last.first + (last.size - 1) * last.stride):
+                break
+            self._returned.remove(last)
+            if last.size > 1:
+                self._returned.append(last.part(0, last.size - 1))
+                self._returned.sort(key=lambda block: block.due_ns)
+
+    def ask_back(self, now_ns: int) -> list[Asker]:
+        """Who is asked now to give back what it was dealt for later; its answer is waited for."""
+        if not self._ask_back_due(now_ns):
+            return []
+        asked = {one: it for one, it in self._accounts.items() if self._has_later(it, now_ns)}
+        for account in asked.values():
+            account.asked_back_ns = now_ns + ASK_BACK_NS
+        return list(asked)
+
+    @staticmethod
+    def _has_later(account: _Account, now_ns: int) -> bool:
+        return account.covered_ns > now_ns + HORIZON_NS and account.asked_back_ns <= now_ns
+
+    def _ask_back_due(self, now_ns: int) -> bool:
+        accounts = self._accounts.values()
+        return (
+            len(accounts) > 1
+            and self._far_apart
+            and any(one.demand and one.covered_ns <= now_ns for one in accounts)
+            and any(self._has_later(one, now_ns) for one in accounts)
+        )
+
+    @property
+    def _asked_back_ns(self) -> int:
+        """Until when it is waited for what was asked back."""
+        return max(one.asked_back_ns for one in self._accounts.values())
 
     def next_ns(self, now_ns: int) -> int:
         """When to deal again, if nobody asks for more until then."""
         if not self._wanted:
             return NEVER_NS
-        if self._returned:
+        if now_ns < self._asked_back_ns:
+            return self._asked_back_ns
+        if self._returned or self._ask_back_due(now_ns):
             return now_ns
         # At half the horizon, so that there is a block for many slots, and not one for each.
-        return max(now_ns, self._row.next_ns(now_ns + _LOOK_NS) - HORIZON_NS // 2)
+        due_ns = self._row.next_ns(now_ns + _LOOK_NS)
+        return max(now_ns, due_ns - self._horizon_ns(now_ns) // 2)

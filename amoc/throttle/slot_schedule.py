@@ -163,6 +163,20 @@ class SlotSchedule:
         """Take the next `count` slots, which are no more than `peek` has shown."""
         self._taken += count
 
+    def untake(self, epoch: int, slot: int) -> bool:
+        """Put back `slot` if it is the one that was taken last; whether it is."""
+        span = self._span
+        of = self._changes[span.change - self._forgotten].epoch
+        if not self._taken or (epoch, slot) != (of, span.first + self._taken - 1):
+            return False
+        self._taken -= 1
+        return True
+
+    @property
+    def even(self) -> tuple[float, int]:
+        """How far apart the next slots are, and until when."""
+        return self._span.spacing_ns, self._span.end_ns
+
     def skip(self, before_ns: int) -> int:
         """Take all slots that are due before `before_ns`; how many these are."""
         skipped = 0

@@ -16,7 +16,14 @@ from math import inf
 from typing import Generic, NamedTuple, TypeVar
 
 from amoc.base.clock import MS_NS, S_NS
-from amoc.ipc.messages.throttle import Permits, ThrottleMode, ThrottleToWorker, Tokens, Want
+from amoc.ipc.messages.throttle import (
+    AskBack,
+    Permits,
+    ThrottleMode,
+    ThrottleToWorker,
+    Tokens,
+    Want,
+)
 from amoc.throttle import permit_allocator, slot_allocator
 from amoc.throttle.profiles import Profile, integral
 from amoc.throttle.slot_schedule import Change, Mode
@@ -274,18 +281,21 @@ class Throttle(Generic[Asker]):
         self._missed += max(0, want.missed - self._late.get(asker, 0))
         self._late[asker] = want.missed
         if self._slots is not None:
-            self._slots.want(asker, want.outstanding, want.seen, want.since_ns, now_ns)
+            self._slots.want(
+                asker, want.outstanding, want.seen, want.since_ns, now_ns, want.given_back_ns
+            )
         elif self.permits is not None:
             self.permits.want(asker, want.outstanding, want.seen, want.back)
 
     def deal(self, now_ns: int) -> list[tuple[Asker, ThrottleToWorker]]:
         """What the workers get now."""
         if self._slots is not None:
+            asked_back = [(who, AskBack(self.name)) for who in self._slots.ask_back(now_ns)]
             dealt = self._slots.deal(now_ns)
             void, self._slots.void = self._slots.void, 0
             self._missed += void
             self._missed_here += void
-            return [(who, Tokens(self.name, *block)) for who, block in dealt]
+            return [*asked_back, *((who, Tokens(self.name, *block)) for who, block in dealt)]
         assert self.permits is not None
         return [(who, Permits(self.name, *grant)) for who, grant in self.permits.deal(now_ns)]
 

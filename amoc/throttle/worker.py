@@ -23,7 +23,7 @@ from greenlet import greenlet
 
 from amoc import metrics
 from amoc.base import pause
-from amoc.base.clock import MS_NS, US_NS
+from amoc.base.clock import MS_NS, S_NS, US_NS
 from amoc.base.clock import now_ns as monotonic_ns
 from amoc.base.context import find
 from amoc.base.errors import ClosedError
@@ -33,6 +33,7 @@ from amoc.ipc.messages.envelope import Part
 from amoc.ipc.messages.throttle import (
     THROTTLE_TO_CONTROLLER,
     THROTTLE_TO_WORKER,
+    AskBack,
     Permits,
     ThrottleMode,
     ThrottleToWorker,
@@ -109,7 +110,7 @@ class Gate:
         self._passed = 0
         self._ringing = False
         self._working: WorkerQueue | None = None
-        self._dirty: list[WorkerQueue] = []
+        self._telling: list[tuple[int, int, WorkerQueue]] = []
         self._flush_asked = False
         self._speak_ns = NEVER_NS
         self._speak = get_hub().loop.timer(0)
@@ -231,6 +232,10 @@ class Gate:
                     queue = self.queues.get(name)
                     if queue is not None:
                         queue.hear_permits(record)
+                case AskBack(name):
+                    queue = self.queues.get(name)
+                    if queue is not None:
+                        queue.hear_ask_back()
                 case ThrottleMode(name):
                     if record.epoch <= self.gone.get(name, 0):
                         continue  # an answer that was overtaken by the end of the throttle
@@ -240,8 +245,6 @@ class Gate:
                         self._forget(record)
             if queue is not None:
                 self._attend(queue)
-                if queue.dirty and queue.speak_ns < self._speak_ns - MS_NS:
-                    self._ask_flush()  # it may have thought that there was more time
 
     def _forget(self, gone: ThrottleMode) -> None:
         """A throttle is stopped; those that wait in its queue are turned away by the timer."""
@@ -262,32 +265,39 @@ class Gate:
             heappush(self._heap, (at_ns, next(self._order), queue))
             if at_ns < self._alarm_ns and not self._ringing:
                 self._set_alarm()
-        if not queue.dirty and queue.has_news:
-            queue.dirty = True
-            self._dirty.append(queue)
+        if queue.tell_ns == NEVER_NS and queue.has_news:
+            queue.tell_ns = queue.speak_ns
+            heappush(self._telling, (queue.tell_ns, next(self._order), queue))
+            if queue.tell_ns < self._speak_ns:
+                self._set_speak()
+
+    def _set_speak(self) -> None:
+        """Tell when the first has something to tell; those that spoke a moment ago must wait."""
+        self._speak_ns = self._telling[0][0] if self._telling else NEVER_NS
+        self._speak.stop()
+        if not self._telling:
+            return
+        wait_ns = self._speak_ns - monotonic_ns()
+        if wait_ns <= 0:
             self._ask_flush()
+        else:
+            self._speak.close()
+            self._speak = get_hub().loop.timer(wait_ns / S_NS)
+            self._speak.start(self._ask_flush)
 
     def _tell(self) -> None:
-        """Tell the controller what is wanted; those that spoke a moment ago must wait a little."""
+        """Tell the controller what is wanted."""
         self._flush_asked = False
         now_ns = monotonic_ns()
-        later, soonest_ns = [], NEVER_NS
-        for queue in self._dirty:
-            speak_ns = queue.speak_ns
-            if now_ns < speak_ns:
-                later.append(queue)
-                soonest_ns = min(soonest_ns, speak_ns)
-                continue
-            queue.dirty = False
+        telling = self._telling
+        while telling and telling[0][0] <= now_ns:
+            tell_ns, _, queue = heappop(telling)
+            if queue.tell_ns != tell_ns:
+                continue  # it has something more urgent to tell, or has told it
+            queue.tell_ns = NEVER_NS
             if queue.has_news:
                 self._put(queue.want(now_ns))
-        self._dirty = later
-        self._speak_ns = soonest_ns
-        if later:
-            self._speak.stop()
-            self._speak.close()
-            self._speak = get_hub().loop.timer(max(0, soonest_ns - now_ns) / 1e9)
-            self._speak.start(self._ask_flush)
+        self._set_speak()
 
     def _put(self, want: Want) -> None:
         self._outbox.put(Part.THROTTLE, self._worker, THROTTLE_TO_CONTROLLER.pack(want))
@@ -300,8 +310,7 @@ class Gate:
     def _remind(self) -> None:
         now_ns = monotonic_ns()
         for queue in self.queues.values():
-            overdue = now_ns - queue.told_ns > REMIND_S * 1e9
-            if queue.epoch and queue.outstanding and overdue:
+            if queue.is_overdue(now_ns, int(REMIND_S * S_NS)):
                 self._put(queue.want(now_ns))
 
     # The loop
@@ -342,8 +351,10 @@ class Gate:
             self._alarm_ns = NEVER_NS
             self._alarm.stop()
             return
-        self._alarm_ns = max(self._heap[0][0], self._rung_ns + self._lull_ns)
-        self._alarm.set(self._alarm_ns)
+        at_ns = max(self._heap[0][0], self._rung_ns + self._lull_ns)
+        if at_ns != self._alarm_ns:  # in a lull most of what is armed rings together
+            self._alarm_ns = at_ns
+            self._alarm.set(at_ns)
 
 
 def current() -> Gate:

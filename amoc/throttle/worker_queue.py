@@ -1,10 +1,11 @@
 """One throttle as a worker sees it: who waits, in order, and the slots in hand.
 
 Slots come from the controller in blocks and are let go at their times, each to the one that waited
-longest. A slot that comes due and finds nobody is gone; one more than `VOID_NS` late is void:
-it is asked for again, and counted as missed unless the whole run stood still meanwhile. A change of
-the throttle is known ahead of time: slots that it makes void are dropped when it is heard of, what
-it does to the rest happens at its moment.
+longest. A slot that comes due and finds nobody is gone, or goes back with all later ones where
+slots are far apart; one more than `VOID_NS` late is void: it is asked for again, and counted as
+missed unless the whole run stood still meanwhile. A change of the throttle is known ahead of time:
+slots that it makes void are dropped when it is heard of, what it does to the rest happens at its
+moment.
 
 What is queued is given its token, which is the intended time, or an error in its stead, within the
 callback of the loop's timer. One that is done was given up, and is passed over when its turn comes.
@@ -15,9 +16,6 @@ from __future__ import annotations
 import sys
 from collections import deque
 from collections.abc import Callable
-from heapq import heappop, heappush, heapreplace
-from math import ceil
-from typing import Any
 
 from gevent import get_hub
 
@@ -32,16 +30,17 @@ from amoc.scenario.events import THROTTLE_EXECUTE, THROTTLE_REQUEST
 from amoc.throttle.foresight import Foresight
 from amoc.throttle.permit_stock import Permit, PermitStock
 from amoc.throttle.profiles import NEVER_NS
-from amoc.throttle.slot_allocator import VOID_NS, Block
+from amoc.throttle.report_time import GAP_NS, report_ns
+from amoc.throttle.slot_allocator import FAR_APART_NS, VOID_NS, Block
 from amoc.throttle.slot_schedule import Mode
+from amoc.throttle.slots_in_hand import SlotsInHand
 from amoc.throttle.token_waiter import Token, user_of
 
 Record = Callable[[str, int, int, int, int], None]
 """Gets each slot that is used: throttle, epoch, slot, when it was due, when it was used."""
 
-GAP_NS = 3 * MS_NS
-LONG_GAP_NS = 50 * MS_NS
-"""Least and longest time between two reports of what is wanted."""
+IN_TIME_NS = 20 * MS_NS
+"""How long before its time a slot must be here, not to be late on a busy machine."""
 PLENTY = 32
 """Slots that the controller knows to be wanted, with which it has enough for a while."""
 
@@ -56,7 +55,7 @@ class WorkerQueue:
         waiting: How many wait.
         handed: The permit of the one that passed last.
         armed_ns: When the gate will call `work`.
-        dirty: Whether the gate will ask `want`.
+        tell_ns: When the gate will ask `want`; never if that is to be thought about anew.
         told_ns: When the controller was last told what is wanted.
         record: Gets each slot that is used, if there is one.
         stock: The permits that no user here holds.
@@ -72,18 +71,15 @@ class WorkerQueue:
         self.waiting = 0
         self.handed: Permit | None = None
         self.armed_ns = NEVER_NS
-        self.dirty, self.told_ns = False, 0
+        self.tell_ns, self.told_ns = NEVER_NS, 0
         self._mode = Mode.HELD
         self._changes: deque[ThrottleMode] = deque()
         self._queue: deque[Waiter[Token]] = deque()
-        # A heap of: next due, number, block, index of the next, `paused_ns` when it came.
-        self._hand: list[list[Any]] = []
-        self._in_hand = 0
+        self._hand = SlotsInHand()
         self.stock = PermitStock()
         self._seen = self._back_told = self._late = 0
         self._believed = 0  # what the controller takes us to want
         self._since_ns = 0
-        self._covered_ns = 0  # when the last slot in hand is due
         self._foresight = Foresight()
         self._lateness = lateness
         self.record = record
@@ -93,7 +89,7 @@ class WorkerQueue:
         self._gauge.set(0)
 
     def __repr__(self) -> str:
-        waiting, hand = self.waiting, self._in_hand
+        waiting, hand = self.waiting, self._hand.size
         return f"<queue {self.name}, {self._mode}: {waiting} waiting, {hand} slots in hand>"
 
     # Users
@@ -133,7 +129,7 @@ class WorkerQueue:
             self.stock.hand_out_kept()
         self._queue.append(waiter)
         self.waiting += 1
-        if self.waiting == self._in_hand + 1:
+        if self.waiting == self._hand.size + 1:
             self._since_ns = now_ns()
         return None
 
@@ -171,47 +167,48 @@ class WorkerQueue:
             self._changes.clear()
         self._changes.append(news)
         self.stock.return_kept(NEVER_NS)
-        if self._hand:
-            self._drop_void(news.from_ns)
+        self._foresight.came_late()
+        self.tell_ns = NEVER_NS
+        if self._hand.size:
+            self._hand.drop(news.from_ns)
+            self._note_uncovered()
 
     def _count_anew(self, news: ThrottleMode) -> None:
         """A rate becomes a limit of concurrency, or back: the controller counts from 0 again."""
         self._first_epoch = news.epoch
         self.stock = PermitStock()
+        self._hand.given_back_ns = 0
         self._seen = self._believed = self._back_told = 0
 
-    def _drop_void(self, from_ns: int) -> None:
-        """Drop slots that are due at `from_ns` or later: they are of an older epoch."""
-        kept: list[list[Any]] = []
-        for entry in self._hand:
-            _, _, block, index, _ = entry
-            stop = block.first_from(from_ns)
-            self._in_hand -= block.size - max(index, stop)
-            if index < stop:
-                entry[2] = block.part(0, stop)
-                kept.append(entry)
-        self._covered_ns = min(self._covered_ns, from_ns)
-        kept.sort(key=lambda entry: entry[:2])
-        self._hand = kept
+    def _give_back(self, from_ns: int) -> None:
+        """Let others have the slots that are due at `from_ns` or later."""
+        self._hand.give_back(from_ns)
+        self.tell_ns = NEVER_NS
+
+    def hear_ask_back(self) -> None:
+        """Workers that have no slots should have some of these."""
+        self._give_back(now_ns() + IN_TIME_NS)
         self._note_uncovered()
 
     def hear_tokens(self, tokens: Tokens) -> None:
         """Slots have come."""
         block = Block._make(tokens[1:])
         self._seen = block.number
+        self.tell_ns = NEVER_NS
         self._believed = max(0, self._believed - block.size)
+        void_ns = NEVER_NS
         for change in self._changes:
             if change.epoch > block.epoch:
-                block = block.part(0, block.first_from(change.from_ns))
+                void_ns = change.from_ns
                 break
-        if block.size:
-            self._in_hand += block.size
-            self._covered_ns = max(self._covered_ns, block.due_at(block.size - 1))
-            heappush(self._hand, [block.due_ns, block.number, block, 0, pause.paused_ns()])
+        if block.due_ns < now_ns() + IN_TIME_NS:
+            self._foresight.came_late()
+        self._hand.put(block, void_ns, pause.paused_ns())
 
     def hear_permits(self, permits: Permits) -> None:
         """Permits have come."""
         self._seen = permits.number
+        self.tell_ns = NEVER_NS
         self._believed = max(0, self._believed - permits.size)
         self.stock.idle.extend([Permit(permits.epoch, now_ns())] * permits.size)
 
@@ -224,8 +221,9 @@ class WorkerQueue:
     def want(self, at_ns: int) -> Want:
         """What to tell the controller; it counts as told."""
         self.told_ns = at_ns
-        self._foresight.weigh(at_ns, self.waiting)
+        self._foresight.weigh(at_ns, self.waiting, far_apart=self._hand.far_apart)
         outstanding = self.outstanding
+        given_back_ns, self._hand.given_back_ns = self._hand.given_back_ns, 0
         self._believed, self._back_told = outstanding, self.stock.back
         self._in_force_told = self._in_force
         return Want(
@@ -238,6 +236,7 @@ class WorkerQueue:
             back=self.stock.back,
             missed=self._late,
             in_force=self._in_force,
+            given_back_ns=given_back_ns,
         )
 
     @property
@@ -247,7 +246,7 @@ class WorkerQueue:
             return 0
         if self.permits:
             return max(0, self.waiting - len(self.stock.idle))
-        return max(0, self.waiting + self._foresight.foreseen - self._in_hand)
+        return max(0, self.waiting + self._foresight.foreseen - self._hand.size)
 
     @property
     def has_news(self) -> bool:
@@ -255,17 +254,26 @@ class WorkerQueue:
         return self.epoch > 0 and (
             self.stock.back != self._back_told
             or self.outstanding != self._believed
-            or self._in_force > self._in_force_told
+            or self._is_urgent
         )
+
+    @property
+    def _is_urgent(self) -> bool:
+        return self._in_force > self._in_force_told or self._hand.given_back_ns > 0
+
+    def is_overdue(self, at_ns: int, after_ns: int) -> bool:
+        """Whether something is wanted, and for so long nothing was there and nothing was told."""
+        since_ns = max(self.told_ns, self._hand.covered_ns)
+        return at_ns - since_ns > after_ns and self.epoch > 0 and self.outstanding > 0
 
     @property
     def speak_ns(self) -> int:
         """When to tell the controller what is wanted; soon when the slots in hand are few."""
-        if PLENTY <= self._believed < 2 * self.outstanding and not self.permits:
-            gap_ns = LONG_GAP_NS  # the controller knows of more than it can meet
-        else:
-            gap_ns = min(max(GAP_NS, (self._covered_ns - self.told_ns) // 2), LONG_GAP_NS)
-        return self.told_ns + gap_ns
+        if self._is_urgent:
+            return self.told_ns + GAP_NS
+        plenty = not self.permits and PLENTY <= self._believed < 2 * self.outstanding
+        hand = self._hand
+        return report_ns(self.told_ns, hand.covered_ns, far_apart=hand.far_apart, plenty=plenty)
 
     # The loop
 
@@ -277,7 +285,7 @@ class WorkerQueue:
         """When `work` has something to do."""
         if self.stock.idle or (self.waiting and self._mode in (Mode.OPEN, Mode.GONE)):
             return 0
-        at_ns: int = self._hand[0][0] if self._hand else NEVER_NS
+        at_ns = self._hand.next_ns
         if self.stock.kept:
             at_ns = min(at_ns, self.stock.kept[0][0])
         return min(at_ns, self._changes[0].from_ns) if self._changes else at_ns
@@ -298,7 +306,7 @@ class WorkerQueue:
         before = self._foresight.passed
         if self._changes:
             self._apply_changes(at_ns)
-        if self._hand:
+        if self._hand.next_ns <= at_ns:
             self._use_slots(at_ns, until_ns)
         if self.stock.kept:
             self.stock.return_kept(at_ns)
@@ -307,8 +315,8 @@ class WorkerQueue:
         if self._mode in (Mode.OPEN, Mode.GONE):
             self._release_all(until_ns)
         epoch, from_ns = self._applied
-        if not self._hand or self._hand[0][0] >= from_ns:  # and no slot of an older one is left
-            self._in_force = epoch
+        if epoch > self._in_force and self._hand.next_ns >= from_ns:  # no slot of an older one
+            self._in_force, self.tell_ns = epoch, NEVER_NS
         return self._foresight.passed - before
 
     def _use_slots(self, at_ns: int, until_ns: int) -> None:
@@ -317,20 +325,8 @@ class WorkerQueue:
         queue = self._queue
         heard = bool(THROTTLE_EXECUTE.heard)
         passed = void = missed = 0
-        while hand and at_ns < until_ns:
-            entry = hand[0]
-            due_ns, _, block, index, paused_ns = entry
-            if due_ns > at_ns:
-                break
-            after = index + 1
-            if after == block.size:
-                heappop(hand)
-            else:
-                entry[0] = block.due_ns + ceil(after * block.spacing_ns)
-                entry[3] = after
-                if len(hand) > 1:
-                    heapreplace(hand, entry)
-            self._in_hand -= 1
+        while hand.next_ns <= at_ns < until_ns:
+            due_ns, block, number, paused_ns = hand.take()
             if at_ns - due_ns > VOID_NS:
                 void += 1
                 # One that came due while the run stood still was meant for nobody.
@@ -341,26 +337,30 @@ class WorkerQueue:
                 if not waiter.done:
                     break
             else:
-                self._foresight.ran_dry = True
+                self._foresight.was_in_vain()
+                if block.spacing_ns >= FAR_APART_NS:
+                    self._give_back(due_ns)
+                    break
                 continue
             self.waiting -= 1
             passed += 1
+            self._foresight.passed += 1
             lateness.record_ns(at_ns - due_ns)
             if record is not None:
-                record(self.name, block.epoch, block.first + index * block.stride, due_ns, at_ns)
+                record(self.name, block.epoch, number, due_ns, at_ns)
             if heard:
                 self._tell_executed(waiter, at_ns - due_ns)
             self._call(waiter, due_ns)
             at_ns = now_ns()
-        self._foresight.passed += passed
         self._executions.inc(passed)
         if void:
             self._late += missed
             self._missed.inc(missed)
+            self._foresight.came_too_late()
             self._note_uncovered()
 
     def _note_uncovered(self) -> None:
-        if self.waiting > self._in_hand:
+        if self.waiting > self._hand.size:
             self._since_ns = now_ns()
 
     def _hand_out_permits(self, until_ns: int) -> None:

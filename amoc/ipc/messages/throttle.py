@@ -42,6 +42,12 @@ class Permits(NamedTuple):
     size: int
 
 
+class AskBack(NamedTuple):
+    """Down: the worker is to give back slots that are due later, for others have none."""
+
+    name: str
+
+
 class Want(NamedTuple):
     """Up: what a worker's users want of a throttle.
 
@@ -65,8 +71,11 @@ class Want(NamedTuple):
     """Slots that came too late here, ever."""
     in_force: int
     """The newest epoch that is in force there: nobody passes by an older one any more."""
+    given_back_ns: int = 0
+    """From when on it will not use the slots that it has seen; 0 if it uses all. One that is lost
+    costs these slots."""
 
 
-ThrottleToWorker = ThrottleMode | Tokens | Permits
+ThrottleToWorker = ThrottleMode | Tokens | Permits | AskBack
 THROTTLE_TO_WORKER: Codec[ThrottleToWorker] = Codec(ThrottleToWorker)
 THROTTLE_TO_CONTROLLER: Codec[Want] = Codec(Want)

@@ -19,6 +19,7 @@ from amoc.base.operator import Operator
 from amoc.base.waiting import Waiter, interrupt
 from amoc.ipc.messages.throttle import THROTTLE_TO_WORKER, Permits
 from amoc.ipc.rpc import Handler
+from amoc.throttle import controller
 from amoc.throttle import worker as gates
 from amoc.throttle.controller import Pacer
 from amoc.throttle.slot_allocator import VOID_NS
@@ -646,6 +647,19 @@ def test_a_thousand_throttles_at_once(here: Here):
         throttle.start(name, 1, 1)  # little work for the machine, and much for the books
         here.spawn(pass_for_ever, name)
     eventually(lambda: {one.name for one in here.used} == set(names), "all run")
+
+
+def test_a_scenario_can_start_as_many_throttles_as_is_said_besides_those_of_amoc(monkeypatch):
+    monkeypatch.setattr(controller, "MAX_THROTTLES", 3)
+    pacer = Pacer(lambda _worker, _record: None)
+    for name in ("a", "b", "c"):
+        pacer.start(name, ["constant", 1])
+    pacer.start("user_rate", ["constant", 1])
+    with pytest.raises(ScenarioError, match=r"^throttle d .* at most 3 throttles besides"):
+        pacer.start("d", ["constant", 1])
+    pacer.stop("a")
+    pacer.start("d", ["constant", 1])
+    assert len(pacer.states()) == 4
 
 
 @pytest.mark.parametrize(

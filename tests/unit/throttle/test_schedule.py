@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from amoc.base.clock import MS_NS, S_NS
 from amoc.throttle.profiles import Constant, Line, Profile, Ramps, Sine, Steps
-from amoc.throttle.slot_allocator import HORIZON_NS, VOID_NS, SlotAllocator
+from amoc.throttle.slot_allocator import ASK_BACK_NS, HORIZON_NS, VOID_NS, SlotAllocator
 from amoc.throttle.slot_schedule import Change, Mode, SlotSchedule
 from amoc.throttle.throttle import LEAD_NS
 
@@ -143,9 +143,9 @@ _STEP = st.one_of(
     st.tuples(st.just("hold"), st.none()),
     st.tuples(st.just("run"), st.none()),
     st.tuples(st.just("want"), st.tuples(st.sampled_from(_ASKERS), st.integers(0, 50))),
-    st.tuples(st.just("repeat"), st.sampled_from(_ASKERS)),
-    st.tuples(st.just("late"), st.sampled_from(_ASKERS)),
-    st.tuples(st.just("lose"), st.sampled_from(_ASKERS)),
+    st.tuples(
+        st.sampled_from(("report", "report_again", "lose", "leave")), st.sampled_from(_ASKERS)
+    ),
     st.tuples(st.just("sleep"), st.integers(1, 400)),
 )
 
@@ -175,6 +175,8 @@ class World:
     )
     used: list[tuple[int, int, int, int]] = field(default_factory=list)
     """When, due, epoch, slot."""
+    answers: bool = True
+    """Whether askers give back what they are asked for."""
 
     def __post_init__(self) -> None:
         change = self._change(self.now_ns)
@@ -209,6 +211,24 @@ class World:
         self.sent[asker].append(said)
         self.ledger.want(asker, *said, self.now_ns)
 
+    def leave(self, asker: str, from_ns: int | None = None) -> None:
+        """All who wait at `asker` leave, and nobody uses what is due now, or at `from_ns`."""
+        self.want[asker] = 0
+        self.give_back(asker, self.now_ns if from_ns is None else from_ns, again=False)
+
+    def give_back(self, asker: str, from_ns: int, *, again: bool = True) -> None:
+        """`asker` uses nothing that is due from then on, and wants as many again."""
+        kept = [one for one in self.held[asker] if one[0] < from_ns]
+        gone = len(self.held[asker]) - len(kept)
+        self.held[asker] = kept
+        if gone and again:
+            self.since_ns[asker] = self.now_ns
+            self.want[asker] += gone
+        since_ns = self.since_ns.get(asker, self.now_ns)
+        said = (self.want[asker], self.seen[asker], since_ns)
+        self.sent[asker].append(said)
+        self.ledger.want(asker, *said, self.now_ns, from_ns)
+
     def report_again(self, asker: str) -> None:
         """A report that is older than the newest block arrives once more."""
         for said in self.sent[asker][-3:-1]:
@@ -216,6 +236,9 @@ class World:
                 self.ledger.want(asker, *said, self.now_ns)
 
     def deal(self) -> None:
+        if self.answers:
+            for asker in self.ledger.ask_back(self.now_ns):
+                self.give_back(asker, self.now_ns + 20 * MS_NS)
         for asker, block in self.ledger.deal(self.now_ns):
             assert block.number == self.seen[asker] + 1
             assert block.size <= self.want[asker], "more than it wants"
@@ -285,12 +308,8 @@ def play(steps: list[tuple[str, object]]) -> World:
                 world.publish(new_profile=False)
             case "want", (asker, count):
                 world.add(asker, count)
-            case "repeat", asker:
-                world.report(asker)
-            case "late", asker:
-                world.report_again(asker)
-            case "lose", asker:
-                world.lose(asker)
+            case _, asker:
+                getattr(world, what)(asker)
     return world
 
 
@@ -317,6 +336,7 @@ def test_whatever_happens_nobody_starves_afterwards(steps):
     for asker in _ASKERS:
         world.add(asker, 3)
     world.go_on(LEAD_NS // MS_NS + 50, dealing=True)
+    world.answers = False  # or who has just been served would want some again
     wanted = sum(world.want.values())
     world.go_on(wanted * 10 + 400, dealing=True)
     assert not any(world.want.values()), "all are served"
@@ -452,3 +472,81 @@ def test_a_late_or_repeated_report_asks_for_nothing_more():
     assert sum(block.size for _, block in dealt) == 10
     world.ledger.want("a", 10, 0, world.now_ns, world.now_ns)  # has not seen them yet
     assert world.ledger.deal(world.now_ns) == []
+
+
+# Slots that are far apart are dealt far ahead, and can be had back
+
+
+def test_slots_that_are_far_apart_are_dealt_further_ahead_while_the_rate_stays():
+    for rate, ahead in ((1000.0, 101), (200.0, 21), (100.0, 17), (10.0, 17), (1.0, 5), (0.1, 1)):
+        one = SlotAllocator[str](Change(1, START_NS, Mode.RUN, Constant(rate), START_NS, S_NS))
+        one.want("a", 1000, 0, START_NS, START_NS)
+        assert sum(block.size for _, block in one.deal(START_NS)) == ahead, rate
+    steps = Steps((0, 350 * MS_NS), (10.0, 20.0))
+    one = SlotAllocator[str](Change(1, START_NS, Mode.RUN, steps, START_NS, S_NS))
+    one.want("a", 1000, 0, START_NS, START_NS)
+    assert sum(block.size for _, block in one.deal(START_NS)) == 4
+
+
+def test_slots_that_nobody_came_for_are_laid_out_again_when_somebody_comes():
+    world = World()
+    world.add("a", 17)
+    world.deal()
+    world.go_on(450, dealing=True)
+    before = world.used[-1]
+    world.leave("a", START_NS + 500 * MS_NS)  # who came to the slot at 0.5 s?
+    world.go_on(100, dealing=True)
+    assert world.used[-1] == before
+    world.add("b", 2)
+    world.deal()
+    assert [(due_ns - START_NS) // MS_NS for due_ns, *_ in world.held["b"]] == [550, 650]
+    assert [slot for *_, slot in world.held["b"]] == [5, 6], "they were nobody's"
+
+
+def test_slots_that_are_given_back_while_others_wait_are_theirs_at_their_times():
+    world = World()
+    world.answers = False
+    for asker in ("a", "b"):
+        world.add(asker, 20)
+    world.deal()
+    world.go_on(250, dealing=True)
+    world.leave("a")
+    world.go_on(3000, dealing=True)
+    slots = [slot for *_, slot in world.used]
+    assert slots == list(range(len(slots)))
+    assert len(slots) == 22, "20 of one, and 2 of the other"
+    assert world.ledger.void == 0
+
+
+def test_who_comes_later_does_not_wait_until_slots_dealt_far_ahead_are_over():
+    world = World()
+    world.add("a", 100)
+    world.deal()
+    world.go_on(300, dealing=True)
+    world.add("b", 4)
+    world.go_on(10, dealing=True)
+    mine = [(due_ns - world.now_ns) // MS_NS for due_ns, *_ in world.held["b"]]
+    assert len(mine) == 4
+    assert mine[0] <= 200
+    assert mine[-1] <= 900, "they take turns"
+    world.go_on(3000, dealing=True)
+    slots = [slot for *_, slot in world.used]
+    assert slots == list(range(len(slots)))
+
+
+def test_it_is_not_waited_for_long_when_what_is_asked_back_does_not_come():
+    world = World()
+    world.answers = False
+    world.add("a", 100)
+    world.deal()
+    world.go_on(300, dealing=True)
+    world.add("b", 4)
+    assert world.ledger.ask_back(world.now_ns) == ["a"]
+    assert world.ledger.ask_back(world.now_ns) == [], "once"
+    world.deal()
+    assert not world.held["b"]
+    world.now_ns = world.ledger.next_ns(world.now_ns)
+    assert world.now_ns <= START_NS + 300 * MS_NS + ASK_BACK_NS
+    world.ledger.lost("a", world.now_ns)
+    world.deal()
+    assert len(world.held["b"]) == 4

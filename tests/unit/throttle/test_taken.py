@@ -46,14 +46,15 @@ class Paced:
 
 def test_what_a_throttle_missed_before_it_was_stopped_is_told_with_its_last_second() -> None:
     it = Paced()
-    it.pacer.start("a", ["constant", 10], 1)
+    it.pacer.start("a", ["constant", 200], 1)
     it.users_come("a")
-    it.later(2)  # nobody deals, so two seconds of slots are missed, but for the latest 100 ms
+    # Nobody deals, so two seconds of slots are missed, but for the first and the last 100 ms.
+    it.later(2)
     it.pacer.tick()
     it.pacer.stop("a")
     wanted, missed = it.taken("a")
-    assert wanted == pytest.approx(20)
-    assert 15 <= missed <= 20
+    assert wanted == pytest.approx(400)
+    assert 358 <= missed <= 360
     assert it.pacer.take(it.now_ns) == {}, "told once"
 
 

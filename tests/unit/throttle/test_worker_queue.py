@@ -10,6 +10,7 @@ from amoc.base.errors import ScenarioError
 from amoc.ipc.messages.throttle import Permits, ThrottleMode, Tokens
 from amoc.metrics.board import Area
 from amoc.throttle import worker_queue
+from amoc.throttle.foresight import FORESEEN_IF_LATE, MAX_FAR_FORESEEN
 from amoc.throttle.permit_stock import IDLE_PERMIT_NS, KEEP_PERMIT_NS
 from amoc.throttle.profiles import NEVER_NS
 from amoc.throttle.slot_allocator import VOID_NS
@@ -258,3 +259,122 @@ def test_a_permit_of_before_a_change_goes_back():
     one.queue.give_back(permit)
     one.work()
     assert (len(one.given), one.queue.want(BEGIN_NS).back) == (1, 1)
+
+
+def test_where_slots_are_far_apart_those_that_nobody_comes_for_are_given_back(clock: Clock):
+    one = Queue()
+    one.enter(2)
+    one.slots(5, due_ns=BEGIN_NS, spacing_ns=30 * MS_NS)
+    clock.ns = BEGIN_NS + 70 * MS_NS
+    one.work()
+    assert one.used == [(1, 0), (1, 1)]
+    assert one.queue.has_news
+    told = one.queue.want(clock.ns)
+    assert (told.given_back_ns, told.outstanding) == (BEGIN_NS + 60 * MS_NS, 0)
+    one.enter(1)
+    clock.ns = BEGIN_NS + 130 * MS_NS
+    one.work()
+    assert len(one.used) == 2, "it has none of them any more"
+    assert one.queue.want(clock.ns).given_back_ns == 0, "told once"
+
+
+def test_where_slots_are_close_together_one_that_nobody_comes_for_is_gone_and_the_rest_is_kept(
+    clock: Clock,
+):
+    one = Queue()
+    one.enter(1)
+    one.slots(5, due_ns=BEGIN_NS, spacing_ns=5 * MS_NS)
+    clock.ns = BEGIN_NS + 6 * MS_NS
+    one.work()
+    assert one.queue.want(clock.ns).given_back_ns == 0
+    one.enter(1)
+    clock.ns = BEGIN_NS + 10 * MS_NS
+    one.work()
+    assert one.used == [(1, 0), (1, 2)]
+
+
+def test_what_is_asked_back_is_given_back_but_for_what_is_due_now_and_asked_for_again(clock: Clock):
+    one = Queue()
+    one.enter(4)
+    one.slots(4, due_ns=BEGIN_NS + 10 * MS_NS, spacing_ns=50 * MS_NS)
+    assert one.queue.outstanding == 0
+    one.queue.hear_ask_back()
+    told = one.queue.want(clock.ns)
+    assert BEGIN_NS + 10 * MS_NS < told.given_back_ns <= BEGIN_NS + 60 * MS_NS
+    assert (told.outstanding, told.waiting, told.since_ns) == (3, 4, BEGIN_NS)
+    clock.ns = BEGIN_NS + 90 * MS_NS
+    one.work()
+    assert one.used == [(1, 0)]
+
+
+def test_of_slots_that_come_before_it_was_told_what_is_given_back_none_is_used(clock: Clock):
+    one = Queue()
+    one.enter(4)
+    one.queue.hear_ask_back()
+    one.queue.hear_tokens(Tokens(one.name, 1, 1, 0, 1, 3, BEGIN_NS + 10 * MS_NS, 50 * MS_NS))
+    told = one.queue.want(clock.ns)
+    assert told.seen == 1, "so the controller takes these to be given back, too"
+    assert BEGIN_NS + 10 * MS_NS < told.given_back_ns <= BEGIN_NS + 60 * MS_NS
+    clock.ns = BEGIN_NS + 90 * MS_NS
+    one.work()
+    assert one.used == [(1, 0)]
+
+
+def come_in_time(one: Queue, clock: Clock, count: int) -> None:
+    """Slots are used that were here in time, and who has passed comes again at once."""
+    for _ in range(count):
+        one.slots(1, due_ns=clock.ns + 100 * MS_NS, spacing_ns=100 * MS_NS)
+        clock.ns += 100 * MS_NS
+        one.work()
+        one.enter(1)
+
+
+def test_the_longer_users_have_come_in_time_the_more_slots_far_apart_are_asked_for(clock: Clock):
+    one = Queue()
+    one.enter(1)
+    asked = []
+    for count in (0, 4, 4, 100):
+        come_in_time(one, clock, count)
+        asked.append(one.queue.want(clock.ns).outstanding)
+    assert asked == [1, 3, 5, 1 + MAX_FAR_FORESEEN]
+    one.slots(3, due_ns=clock.ns + 100 * MS_NS, spacing_ns=100 * MS_NS)
+    clock.ns += 110 * MS_NS
+    one.work()
+    clock.ns += 100 * MS_NS
+    one.work()  # and nobody comes to the second one
+    told = one.queue.want(clock.ns)
+    assert (told.outstanding, told.waiting) == (0, 0)
+
+
+def test_who_comes_only_when_its_slot_is_due_is_not_expected_to_come_again(clock: Clock):
+    one = Queue()
+    for _ in range(20):
+        clock.ns += 300 * MS_NS
+        one.enter(1)
+        one.slots(1, due_ns=clock.ns, spacing_ns=100 * MS_NS)
+        one.work()
+    one.enter(1)
+    assert one.queue.want(clock.ns).outstanding == 1
+
+
+def test_where_slots_come_too_late_to_be_used_more_are_asked_for_ahead(clock: Clock):
+    one = Queue()
+    one.enter(1)
+    one.slots(1, due_ns=clock.ns - VOID_NS - MS_NS, spacing_ns=100 * MS_NS)
+    one.work()
+    assert one.used == []
+    assert one.queue.want(clock.ns).outstanding == 1 + FORESEEN_IF_LATE
+
+
+def test_with_slots_far_apart_in_hand_it_tells_seldom_but_of_a_change_soon(clock: Clock):
+    one = Queue()
+    one.enter(20)
+    one.queue.want(clock.ns)
+    one.queue.hear_tokens(Tokens(one.name, 1, 1, 0, 1, 16, clock.ns, 100 * MS_NS))
+    one.work()
+    one.enter(1)
+    assert one.queue.has_news
+    assert one.queue.speak_ns - clock.ns > 500 * MS_NS
+    one.change("held", clock.ns)
+    assert one.queue.has_news
+    assert one.queue.speak_ns - clock.ns < 10 * MS_NS
