@@ -20,7 +20,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Final
 
 from gevent import get_hub, getcurrent
 from greenlet import greenlet
@@ -31,36 +30,16 @@ from amoc.base.tracebacks import copy_of
 from amoc.base.waiting import AnyWaiter, Waiter, interrupt, withdraw_interrupt
 from amoc.metrics.board import UserState
 from amoc.users.user import User
-from amoc.xmpp import meters
+from amoc.xmpp import meters, own_answers
 from amoc.xmpp.account.lane import Lane
 from amoc.xmpp.account.ledger import ledger
-from amoc.xmpp.errors import BadStreamError
 from amoc.xmpp.match import Predicate
 from amoc.xmpp.session_waits import Looker, Receiver, Request, Results, Watcher
 from amoc.xmpp.stanza import Stanza, bare
 from amoc.xmpp.stream import Owner, Stream
-from amoc.xmpp.wire import disco
-from amoc.xmpp.wire.elements import iq_result, stanza_error
-from amoc.xmpp.wire.namespaces import (
-    IQ,
-    MESSAGE,
-    NS_DISCO_INFO,
-    NS_DISCO_ITEMS,
-    NS_PING,
-    NS_ROSTER,
-    PRESENCE,
-)
+from amoc.xmpp.wire.namespaces import IQ, MESSAGE, PRESENCE
 
 Handler = Callable[[Stanza], object]
-
-MAX_RESULTS: Final = 10_000
-"""Of one query, at a time: more than any server puts on a page."""
-MAX_RESULTS_BYTES: Final = 32 << 20
-"""That these may hold."""
-DISCO_INFO: Final = f"{{{NS_DISCO_INFO}}}query"
-DISCO_ITEMS: Final = f"{{{NS_DISCO_ITEMS}}}query"
-PING: Final = f"{{{NS_PING}}}ping"
-ROSTER: Final = f"{{{NS_ROSTER}}}query"
 
 
 class Session(Owner):
@@ -234,30 +213,21 @@ class Session(Owner):
         results = self.results.get(payload.get("queryid", ""))
         if results is None or payload.tag != results.tag:
             return False
-        if not self._is_from(stanza.sender, results.asked):
+        if not own_answers.is_from(stanza.sender, results.asked, self.jid):
             return False
-        if len(results.stanzas) >= MAX_RESULTS:
-            raise BadStreamError(
-                self.stream.who, "policy-violation", f"more than {MAX_RESULTS} results of a query"
-            )
-        results.size += stanza.size()
-        if results.size > MAX_RESULTS_BYTES:
-            raise BadStreamError(
-                self.stream.who,
-                "policy-violation",
-                f"more than {MAX_RESULTS_BYTES} bytes in the results of a query",
-            )
-        results.stanzas.append(stanza)
+        results.add(stanza, self.stream.who)
         return True
 
     def _on_request(self, stanza: Stanza, handled: bool) -> None:
         """See that a request of the peer is answered, here or by a receiver."""
         if handled:
             return
-        is_ping = stanza.payload is not None and stanza.payload.tag == PING
-        if not is_ping and self._offer(stanza, True):
+        if not own_answers.is_ping(stanza) and self._offer(stanza, True):
             return
-        if self._answer(stanza):
+        answer, worth_keeping = own_answers.to_request(stanza, self.jid, self.features)
+        if answer is not None:
+            self.stream.send(answer)
+        if worth_keeping:
             self._keep(stanza)
 
     def _let_look(self) -> None:
@@ -349,23 +319,11 @@ class Session(Owner):
         request = self.requests.get(stanza.id)
         if request is None or request.done or stanza.type not in ("result", "error"):
             return False
-        if not self._is_from(stanza.sender, request.to):
+        if not own_answers.is_from(stanza.sender, request.to, self.jid):
             return False
         request.set(stanza)
         self._woken.append(request)
         return True
-
-    def _is_from(self, sender: str, asked: str) -> bool:
-        """Whether an answer from `sender` answers what `asked` was asked (RFC 6120, 8.1.2.1)."""
-        if sender == asked or sender.lower() == asked.lower():
-            return True
-        # An iq without a recipient is for the account; servers name that in various ways.
-        own = bare(self.jid)
-        domain = own.rpartition("@")[2]
-        mine = ("", own, self.jid, domain)
-        if asked in ("", own):
-            return sender in mine
-        return asked == domain and not sender
 
     def _offer(self, stanza: Stanza, request: bool) -> bool:
         """Give `stanza` to the first receiver that accepts it; whether there was one."""
@@ -374,41 +332,13 @@ class Session(Owner):
                 continue
             match = receiver.match  # it is the waiting user's own
             takes: object = True if match is None else guard.call(receiver.fail, match, stanza)
-            if takes:
+            if takes and not receiver.done:
                 receiver.done = True
                 receiver.value = stanza
-            elif not receiver.done:
-                continue
-            self._woken.append(receiver)
-            if takes:
+                self._woken.append(receiver)
                 return True
-        return False
-
-    def _answer(self, stanza: Stanza) -> bool:
-        """Answer a request that no receiver took; whether to keep it all the same."""
-        tag = None if stanza.payload is None else stanza.payload.tag
-        to, id_ = stanza.sender or None, stanza.id
-        # A component answers for the address that was asked, a client for itself.
-        from_ = None if "@" in self.jid else stanza.to
-        if tag == PING and stanza.type == "get":
-            self.stream.send(iq_result(to=to, from_=from_, id_=id_))
-            return False
-        if tag in (DISCO_INFO, DISCO_ITEMS) and stanza.type == "get":
-            assert stanza.payload is not None
-            node = stanza.payload.get("node")
-            if tag == DISCO_ITEMS:
-                answer = disco.no_items(node)
-            else:
-                answer = disco.answer(self.features or disco.DEFAULT, node)
-            self.stream.send(iq_result(to=to, from_=from_, id_=id_, payload=answer))
-            return False
-        if tag == ROSTER and stanza.type == "set":
-            # A push comes from the user's account; from others it is an attack (section 2.1.6).
-            if to is not None and bare(to) != bare(self.jid):
-                return False
-            self.stream.send(iq_result(to=to, from_=from_, id_=id_))
-            return True
-        self.stream.send(stanza_error("iq", "service-unavailable", to=to, from_=from_, id_=id_))
+            if receiver.done:
+                self._woken.append(receiver)
         return False
 
     def _keep(self, stanza: Stanza) -> None:

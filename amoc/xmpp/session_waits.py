@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 from amoc.base.waiting import Waiter
+from amoc.xmpp.errors import BadStreamError
 from amoc.xmpp.match import Match, Predicate
 from amoc.xmpp.stanza import Stanza
+
+MAX_RESULTS: Final = 10_000
+"""Of one query, at a time: more than any server puts on a page."""
+MAX_RESULTS_BYTES: Final = 32 << 20
+"""That these may hold."""
 
 
 class Receiver(Waiter[Stanza]):
@@ -72,3 +78,19 @@ class Results:
         self.tag = tag
         self.size = 0
         self.stanzas: list[Stanza] = []
+
+    def add(self, stanza: Stanza, who: str) -> None:
+        """Take one more; `who` is for the message of an error.
+
+        Raises:
+            BadStreamError: There are too many, or they hold too much.
+        """
+        excess = ""
+        self.size += stanza.size()
+        if len(self.stanzas) >= MAX_RESULTS:
+            excess = f"more than {MAX_RESULTS} results of a query"
+        elif self.size > MAX_RESULTS_BYTES:
+            excess = f"more than {MAX_RESULTS_BYTES} bytes in the results of a query"
+        if excess:
+            raise BadStreamError(who, "policy-violation", excess)
+        self.stanzas.append(stanza)

@@ -29,7 +29,8 @@ from amoc.ipc.peer_link import PeerLink
 from amoc.users import placement
 from amoc.xmpp import meters, options
 from amoc.xmpp.account import stamps
-from amoc.xmpp.account.lane import Account, Lane
+from amoc.xmpp.account.lane import Lane
+from amoc.xmpp.account.lanes import Account
 from amoc.xmpp.account.tally import Attendance, Flow, Pair, Total, lost
 from amoc.xmpp.connection import identity
 from amoc.xmpp.stanza import bare

@@ -20,7 +20,7 @@ from amoc.xmpp import errors, meters, options
 from amoc.xmpp.client import Client
 from amoc.xmpp.connection import identity, reaching, resuming, securing, server_addresses
 from amoc.xmpp.connection.identity import Identity
-from amoc.xmpp.connection.login import Features, Negotiation, Terms
+from amoc.xmpp.connection.login import Negotiation, Terms
 from amoc.xmpp.connection.retrying import Patience, can_follow, persist, usual
 from amoc.xmpp.connection.server_url import TCP, parse_server
 from amoc.xmpp.managed_stream import ManagedStream
@@ -28,6 +28,7 @@ from amoc.xmpp.options import RESUMABLE, UNMANAGED
 from amoc.xmpp.session import Session
 from amoc.xmpp.stream import Stream
 from amoc.xmpp.wire.mechanisms import MECHANISMS
+from amoc.xmpp.wire.offer import Features
 
 T = TypeVar("T")
 C = TypeVar("C", bound=Client)

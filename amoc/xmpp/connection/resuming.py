@@ -12,7 +12,8 @@ from amoc.xmpp.wire.parser import Violation
 from amoc.xmpp.wire.stream_management import ENABLED, FAILED, RESUMED, Management, h_of
 
 if TYPE_CHECKING:
-    from amoc.xmpp.connection.login import Features, Negotiation
+    from amoc.xmpp.connection.login import Negotiation
+    from amoc.xmpp.wire.offer import Features
 
 
 def stream_of(talk: Negotiation) -> ManagedStream:

@@ -11,7 +11,7 @@ import pytest
 
 from amoc import xmpp
 from amoc.xmpp import meters
-from amoc.xmpp.session import MAX_RESULTS, MAX_RESULTS_BYTES
+from amoc.xmpp.session_waits import MAX_RESULTS, MAX_RESULTS_BYTES
 from tests.unit.xmpp.fake import PATIENCE_S, Conn, connect, count, idle, serving
 
 MAM: Final = "xmlns='urn:xmpp:mam:2'"

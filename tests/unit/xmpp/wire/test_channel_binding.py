@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amoc.xmpp.connection.login import Features, choose_login
 from amoc.xmpp.wire import sasl
 from amoc.xmpp.wire.channel_binding import NO_BINDING, NOT_OFFERED, Channel, server_end_point
 from amoc.xmpp.wire.mechanisms import PASSWORD_MECHANISMS, client
+from amoc.xmpp.wire.offer import Features, choose_login
 from tests.certificates import Authority
 
 PLUS = ("SCRAM-SHA-1", "SCRAM-SHA-1-PLUS", "PLAIN")

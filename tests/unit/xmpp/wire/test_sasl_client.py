@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amoc.xmpp.connection.login import choose
 from amoc.xmpp.wire import sasl, scram_keys
 from amoc.xmpp.wire.mechanisms import client
+from amoc.xmpp.wire.offer import choose
 from amoc.xmpp.wire.sasl import Refused
 
 NONCE = "fyko+d2lbbFgONRv9qkxdawL"

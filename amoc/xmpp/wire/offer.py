@@ -1,0 +1,107 @@
+"""Pure. What a server offers, and how to log in with it (RFC 6120, sections 4.3.2 and 6.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+from xml.etree.ElementTree import Element
+
+from amoc.xmpp.wire import sasl
+from amoc.xmpp.wire.channel_binding import NO_BINDING, NOT_OFFERED, Binding, Channel
+from amoc.xmpp.wire.namespaces import (
+    NS_BIND,
+    NS_CHANNEL_BINDING,
+    NS_REGISTER_FEATURE,
+    NS_SASL,
+    NS_SESSION,
+    NS_TLS,
+)
+from amoc.xmpp.wire.scram import PLUS
+from amoc.xmpp.wire.stream_management import FEATURE
+
+_CHANNEL_BINDINGS: Final = (
+    f"{{{NS_CHANNEL_BINDING}}}sasl-channel-binding/{{{NS_CHANNEL_BINDING}}}channel-binding"
+)
+
+
+class Features(NamedTuple):
+    """What a server offers (RFC 6120 section 4.3.2)."""
+
+    mechanisms: tuple[str, ...]
+    channel_bindings: tuple[str, ...]
+    """The types of channel binding that it lists (XEP-0440)."""
+    tls: bool
+    """It offers STARTTLS."""
+    tls_required: bool
+    bind: bool
+    session: bool
+    """It insists on the session of RFC 3921, which newer servers do not need."""
+    register: bool
+    management: bool
+
+    @classmethod
+    def of(cls, element: Element) -> Features:
+        """The features that a <stream:features/> lists."""
+        tls = element.find(f"{{{NS_TLS}}}starttls")
+        session = element.find(f"{{{NS_SESSION}}}session")
+        mechanisms = element.iterfind(f"{{{NS_SASL}}}mechanisms/{{{NS_SASL}}}mechanism")
+        return cls(
+            mechanisms=tuple(one.text.strip() for one in mechanisms if one.text),
+            channel_bindings=tuple(
+                one.get("type", "") for one in element.iterfind(_CHANNEL_BINDINGS)
+            ),
+            tls=tls is not None,
+            tls_required=tls is not None and tls.find(f"{{{NS_TLS}}}required") is not None,
+            bind=element.find(f"{{{NS_BIND}}}bind") is not None,
+            session=session is not None and session.find(f"{{{NS_SESSION}}}optional") is None,
+            register=element.find(f"{{{NS_REGISTER_FEATURE}}}register") is not None,
+            management=element.find(FEATURE) is not None,
+        )
+
+
+def choose(wanted: Sequence[str], offered: Sequence[str]) -> str:
+    """The first mechanism that we want and the server offers.
+
+    Raises:
+        Refused: There is none.
+    """
+    for name in wanted:
+        if name in offered:
+            return name
+    raise sasl.Refused(
+        "invalid-mechanism",
+        f"the server must offer one of {', '.join(wanted)} (xmpp_mechanisms), got"
+        f" {', '.join(offered[:20]) or 'none'}",
+    )
+
+
+def choose_login(
+    wanted: Sequence[str], features: Features, channel: Channel | None
+) -> tuple[str, Binding]:
+    """The mechanism to log in with, and what it says of channel binding.
+
+    Args:
+        wanted: The mechanisms that may be used, the preferred ones first.
+        features: What the server offers.
+        channel: The TLS connection; None without.
+
+    Raises:
+        Refused: The server offers none that can be used.
+    """
+    offered: Sequence[str] = features.mechanisms
+    usable = wanted
+    bound, can_bind = None, False
+    if any(name.endswith(PLUS) for name in wanted):
+        if channel is not None:
+            bound = channel.binding(features.channel_bindings)
+            can_bind = channel.can_bind
+        if bound is None:
+            usable = [name for name in wanted if not name.endswith(PLUS)] or wanted
+            offered = [name for name in offered if not name.endswith(PLUS)]
+    name = choose(usable, offered)
+    if name.endswith(PLUS):
+        assert bound is not None
+        return name, bound
+    # A client that could bind says so; if the server could, too, somebody has changed its offer.
+    hidden = can_bind and not any(one.endswith(PLUS) for one in features.mechanisms)
+    return name, NOT_OFFERED if hidden else NO_BINDING
