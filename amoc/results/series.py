@@ -20,6 +20,7 @@ from typing import Any
 from amoc.base.json_plain import JsonObject
 from amoc.metrics.health_figures import NodePoint, WorkerPoint
 from amoc.metrics.histogram import Histogram
+from amoc.metrics.step_names import CAUSE
 from amoc.metrics.throttle_counts import ThrottleCounts
 from amoc.metrics.timer_statistics import FRACTIONS, MAIN
 from amoc.metrics.timer_sums import TimerSums
@@ -234,6 +235,8 @@ class Tally:
         starts: Users that started.
         counters: As in `Point`, and so are `crashes`.
         throttles: What was counted of each throttle.
+        failed_at: Of each counter of failures with a cause, the begin of the first point in which
+            it grew and the end of the last, in seconds.
         lowest: The least that each gauge was at the end of a point in which the run was running.
         highest: The greatest.
         first: The first point; None before it.
@@ -250,6 +253,7 @@ class Tally:
     counters: dict[str, int] = field(default_factory=dict)
     crashes: dict[str, int] = field(default_factory=dict)
     throttles: dict[str, ThrottleCounts] = field(default_factory=dict)
+    failed_at: dict[str, tuple[float, float]] = field(default_factory=dict)
     lowest: dict[str, float] = field(default_factory=dict)
     highest: dict[str, float] = field(default_factory=dict)
     first: Point | None = None
@@ -290,6 +294,8 @@ class Tally:
         self._stretch(later.lowest, later.highest)
         for name, counts in later.throttles.items():
             self.throttles[name] = self.at_throttle(name).plus(counts)
+        for name, (first_s, last_s) in later.failed_at.items():
+            self.failed_at[name] = self.failed_at.get(name, (first_s,))[0], last_s
         self.first = self.first or later.first
         self.last = later.last or self.last
         self.last_active = later.last_active or self.last_active
@@ -346,6 +352,10 @@ class Tally:
         self._add(point, timers)
         for name, throttle in point.throttles.items():
             self.throttles[name] = self.at_throttle(name).plus(throttle.counts)
+        for name, count in point.counters.items():
+            if CAUSE in name and count:
+                begin_s, _ = self.failed_at.get(name, (point.begin_s, 0.0))
+                self.failed_at[name] = begin_s, point.t_s
         self.first = self.first or point
         self.last = point
 

@@ -8,8 +8,9 @@ as all was written.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from math import isfinite
+from types import MappingProxyType
 from typing import cast
 
 from amoc.base.clock import format_duration
@@ -17,6 +18,7 @@ from amoc.metrics import reserved
 from amoc.metrics.health_figures import WorkerPoint
 from amoc.metrics.histogram import Histogram
 from amoc.metrics.timer_statistics import statistics
+from amoc.results import steps
 from amoc.results.journal_facts import CrashSample, Entry, JournalFacts
 from amoc.results.run_totals import RunTotals
 from amoc.results.series import USERS, Point, Tally
@@ -67,6 +69,8 @@ def make(
     summary: Summary = {
         "run": _run(facts, totals, directory, name, running),
         "users": _users(totals, sum(one["count"] for one in crashes)),
+        "steps": steps.steps(whole, known, facts.failures),
+        "checks": steps.checks(whole, known),
         "crashes": crashes,
         "counters": dict(sorted(whole.counters.items())),
         "counters_per_s": _counters_per_s(whole),
@@ -86,7 +90,7 @@ def make(
         ],
     }
     if facts.warmup_s:
-        summary["window"] = window_of(totals.window)
+        summary["window"] = window_of(totals.window, known, facts.failures)
     return summary
 
 
@@ -109,17 +113,23 @@ def steady_part(summary: Summary) -> WindowPart | None:
     return window if window and window.get("duration_s", window.get("to_s")) else None
 
 
-def window_of(tally: Tally) -> WindowPart:
+def window_of(
+    tally: Tally, known: Collection[str] = (), samples: steps.Samples = MappingProxyType({})
+) -> WindowPart:
     """The steady part of a run for the summary: the same shapes as its totals.
 
     Args:
         tally: The sum of the points after the warm-up.
+        known: All metrics of the run.
+        samples: Its failures by step and cause.
     """
     return {
         "from_s": round(tally.first.begin_s, 6) if tally.first else 0.0,
         "to_s": tally.last.t_s if tally.last else 0.0,
         "duration_s": round(tally.span_s, 6),
         "active_s": round(tally.active_s, 6),
+        "steps": steps.steps(tally, known, samples),
+        "checks": steps.checks(tally, known),
         "crashes": [{"cause": cause, "count": n} for cause, n in _by_count(tally.crashes)],
         "counters": dict(sorted(tally.counters.items())),
         "counters_per_s": _counters_per_s(tally),

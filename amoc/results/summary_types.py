@@ -116,6 +116,37 @@ class BlockedPart(TypedDict):
     trace: str
 
 
+class CausePart(TypedDict):
+    """Failures of a step with one cause, and one of them."""
+
+    cause: str
+    count: int
+    first_s: float
+    last_s: float
+    user_id: int
+    message: str
+
+
+class StepPart(TypedDict):
+    """A step: its executions, and why some failed."""
+
+    count: int
+    failures: int
+    failed_share: float | None
+    per_s: float | None
+    bytes: int
+    times: Mapping[str, float | None]
+    causes: Sequence[CausePart]
+
+
+class CheckPart(TypedDict):
+    """A check: how often it passed."""
+
+    passed: int
+    failed: int
+    passed_share: float | None
+
+
 Timers = Mapping[str, Mapping[str, float]]
 """By name: the `FIELDS` of `amoc.metrics.timer_statistics`."""
 
@@ -123,6 +154,8 @@ Timers = Mapping[str, Mapping[str, float]]
 class Measured(TypedDict):
     """What the whole run and its window have in common."""
 
+    steps: Mapping[str, StepPart]
+    checks: Mapping[str, CheckPart]
     crashes: Sequence[CrashPart]
     counters: Mapping[str, int]
     counters_per_s: Mapping[str, float | None]

@@ -61,16 +61,16 @@ class Step(ThrottledStopwatch):
         self._start_ns = perf_counter_ns()
         return self
 
-    def fail(self, cause: str, message: str = "") -> None:
+    def fail(self, cause: str, details: str = "") -> None:
         """Let this execution count as failed; the block goes on.
 
         Args:
             cause: Why, in a few words that other failures share: ``payment refused``. The first
                 one counts.
-            message: What else there is to say of this one; one for each cause is shown as a sample.
+            details: What else there is to say of this one; one for each cause is shown.
         """
         if self._cause is None:
-            self._cause, self._message = cause, message
+            self._cause, self._message = cause, details
 
     def read(self, size: int) -> None:
         """Count `size` bytes as read within this step."""

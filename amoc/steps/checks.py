@@ -18,7 +18,7 @@ class _Check:
         self.failed = metrics.counter(name + FAILED)
 
 
-def check(name: str, passed: object, message: str = "") -> bool:
+def check(name: str, passed: object, details: str = "") -> bool:
     """Count whether something is as it should be; in a step, a failed check makes that fail, too.
 
         check("total is right", total == 3)
@@ -26,7 +26,7 @@ def check(name: str, passed: object, message: str = "") -> bool:
     Args:
         name: What should be: any text, of a limited number of kinds.
         passed: Whether it is; anything that can be true or false.
-        message: What else there is to say if not: a sample of the step's failures shows it.
+        details: What else there is to say if not: a sample of the step's failures shows it.
 
     Returns:
         Whether it passed.
@@ -44,5 +44,5 @@ def check(name: str, passed: object, message: str = "") -> bool:
     one.failed.inc()
     step = open_step()
     if step is not None:
-        step.fail(f"check {name}", message)
+        step.fail(f"check {name}", details)
     return False

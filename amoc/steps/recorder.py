@@ -66,7 +66,7 @@ class OpenStep(Protocol):
     has_inner: bool
     inner_failed: bool
 
-    def fail(self, cause: str, message: str = "") -> None:
+    def fail(self, cause: str, details: str = "") -> None:
         """Let it count as failed."""
 
 
@@ -82,10 +82,12 @@ class Recorder:
     Attributes:
         name: The step's.
         timer: Of executions that succeeded.
+        count: All executions.
+        failures: Those that failed.
         whole: The recorder of all steps.
     """
 
-    __slots__ = ("_bytes", "_causes", "_count", "_counter", "_failures", "name", "timer", "whole")
+    __slots__ = ("_bytes", "_causes", "_counter", "count", "failures", "name", "timer", "whole")
 
     def __init__(self, name: str) -> None:
         """Declare the metrics of step `name`.
@@ -100,8 +102,8 @@ class Recorder:
         total = type(self) is _Whole
         self.timer = metrics.built_in(metrics.Timer, name) if total else metrics.timer(name)
         self._counter = _built_in_counter if total else metrics.counter
-        self._count = self._counter(name + COUNT)
-        self._failures = self._counter(name + FAILURES)
+        self.count = self._counter(name + COUNT)
+        self.failures = self._counter(name + FAILURES)
         self._causes: dict[str, optional.Count] = {}
         self._bytes: metrics.Counter | None = None
         self.whole: Recorder = self if total else _whole()
@@ -113,24 +115,24 @@ class Recorder:
             ns: Its duration.
             is_leaf: Whether no other step was executed within it, so that it is a request.
         """
-        self._count.inc()
+        self.count.inc()
         self.timer.record_ns(ns)
         if is_leaf:
             whole = self.whole
-            whole._count.inc()
+            whole.count.inc()
             whole.timer.record_ns(ns)
 
     def failed(self, cause: str, message: str, is_leaf: bool = True) -> None:
         """Count one that failed; `message` is a sample's."""
-        self._count.inc()
+        self.count.inc()
         if is_leaf:
-            self.whole._count.inc()
+            self.whole.count.inc()
             self.whole.failed_later()
         self.failed_later(cause, message)
 
     def failed_later(self, cause: str = "", message: str = "") -> None:
         """Count one as failed that was counted before."""
-        self._failures.inc()
+        self.failures.inc()
         counter = self._causes.get(cause)
         if counter is None:
             counter = self._new_cause(cause, message)
@@ -174,7 +176,7 @@ class _Whole(Recorder):
 
     def failed_later(self, _cause: str = "", _message: str = "") -> None:
         """Count one as failed; the causes are those of the steps."""
-        self._failures.inc()
+        self.failures.inc()
 
 
 def _whole() -> Recorder:

@@ -8,6 +8,7 @@ from time import monotonic_ns
 
 from amoc.base.clock import S_NS
 from amoc.base.errors import ScenarioError
+from amoc.steps import recorder
 from amoc.xmpp import encode, options, request_counts
 from amoc.xmpp.encode import Sendable
 from amoc.xmpp.errors import IqError, IqTimeout
@@ -71,7 +72,7 @@ class Asker(Sender):
             to: The recipient, when `iq` is a payload: a JID or a user's number; None for the
                 user's own account.
             type: ``get`` or ``set``, when `iq` is a payload.
-            name: Counts and times it under this name as well (`amoc.xmpp.request_counts`).
+            name: The step that it is, see `amoc.xmpp.request_counts`; ``iq`` if none is given.
 
         Returns:
             The answer, of type result. ``answer["roster"]`` reads what slixmpp's plugins know of
@@ -81,13 +82,14 @@ class Asker(Sender):
             IqError: It was answered with an error.
             IqTimeout: It was not answered in time.
             XmppError, ClosedError: The stream has ended.
-            ScenarioError: `iq` is no iq of type get or set, or `name` cannot be a metric's name.
+            ScenarioError: `iq` is no iq of type get or set, or `name` cannot be a step's name.
         """
         element = encode.iq(iq, to, type, f"q{next(self._ids)}")
         stanza_id = element.get("id", "")
         asked = element.get("to", "")
         seconds = options.xmpp_request_timeout.get() if timeout is None else timeout
-        counts = request_counts.of(name)
+        name = name or request_counts.UNNAMED
+        recorder.of(name)  # a name that cannot be one is refused before anything is sent
         session = self._session
         if stanza_id in session.requests:
             raise ScenarioError(
@@ -99,7 +101,7 @@ class Asker(Sender):
         session.requests[stanza_id] = waiter
         try:
             self._send(serialise(element).encode(), False)
-            answered = request_counts.wait_counted(waiter, seconds, counts)
+            answered = request_counts.wait_counted(waiter, seconds, name)
         finally:
             del session.requests[stanza_id]
         if not answered:
@@ -110,8 +112,7 @@ class Asker(Sender):
         answer = waiter.value
         assert answer is not None
         error = answer.error
-        for one in counts:
-            one.answered(answer.received_ns - begin_ns, error[0] if error else None)
+        request_counts.answered(name, answer.received_ns - begin_ns, *(error or (None,))[:1])
         if error is not None:
             raise IqError(session.stream.who, *error, answer=answer)
         return answer

@@ -105,8 +105,7 @@ def component(
         meters.attempt_failed(error)
         meters.connections_given_up.inc()
         raise
-    meters.connection.record_ns(monotonic_ns() - begin_ns)
-    meters.connections.inc()
+    meters.attempt_succeeded(begin_ns)
     size = options.xmpp_inbox_size.get() if inbox_size is None else inbox_size
     session = Session(talk.stream, jid, size, interrupts)
     session.begin(talk.early)

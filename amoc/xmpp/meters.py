@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from time import monotonic_ns
+
 from amoc import metrics
 from amoc.metrics import connection_names, optional
+from amoc.steps import recorder
 from amoc.xmpp.connection import causes
 
 connections = metrics.built_in(metrics.Counter, connection_names.CONNECTIONS)
@@ -32,8 +35,8 @@ connecting = metrics.built_in(metrics.Gauge, "connecting")
 """Users inside `connect` now, pauses between attempts included."""
 connected = metrics.built_in(metrics.Gauge, "connected")
 """Sessions that are open now."""
-connection = metrics.built_in(metrics.Timer, "connection")
-"""From the TCP connect to the bound session, of attempts that succeeded."""
+connection = recorder.of("connection")
+"""A step: attempts to connect, timed from the TCP connect to the bound session."""
 tls_handshake = metrics.built_in(metrics.Timer, "tls_handshake")
 """From the first to the last byte of a TLS handshake that succeeded."""
 tls_handshakes_resumed = metrics.built_in(metrics.Counter, "tls_handshakes_resumed")
@@ -82,8 +85,15 @@ inbox_dropped = metrics.built_in(metrics.Counter, "inbox_dropped")
 """Stanzas that were dropped from a full inbox to make room for newer ones."""
 
 
+def attempt_succeeded(begin_ns: int) -> None:
+    """Count a new session; the attempt began at `begin_ns`."""
+    recorder.record(connection.name, monotonic_ns() - begin_ns)
+    connections.inc()
+
+
 def attempt_failed(error: BaseException) -> None:
     """Count a failed attempt, in all and by its cause."""
+    recorder.record(connection.name, 0, cause=causes.of(error), message=str(error))
     _count_by_cause(connection_failures, error)
 
 

@@ -18,7 +18,7 @@ from amoc.xmpp.asking import Asker
 from amoc.xmpp.encode import Sendable
 from amoc.xmpp.errors import ReceiveTimeout
 from amoc.xmpp.match import Predicate, from_jid, is_any, is_request, name_of
-from amoc.xmpp.request_counts import RequestCounts, wait_counted
+from amoc.xmpp.request_counts import wait_counted
 from amoc.xmpp.session import Handler
 from amoc.xmpp.session_waits import Looker, Receiver
 from amoc.xmpp.stanza import Stanza
@@ -116,18 +116,13 @@ class Listener(Asker):
         """
         return bool(condition()) or self._look(condition, inf if timeout is None else timeout)
 
-    def _look(
-        self,
-        condition: Callable[[], object],
-        seconds: float,
-        counts: tuple[RequestCounts, ...] = (),
-    ) -> bool:
+    def _look(self, condition: Callable[[], object], seconds: float, name: str = "") -> bool:
         session = self._session
         session.check_open()
         looker = Looker(condition)
         session.lookers = (*session.lookers, looker)
         try:
-            return wait_counted(looker, seconds, counts)
+            return wait_counted(looker, seconds, name)
         finally:
             session.lookers = tuple(one for one in session.lookers if one is not looker)
 

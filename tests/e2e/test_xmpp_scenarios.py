@@ -19,21 +19,21 @@ pytestmark = [pytest.mark.slow, pytest.mark.once]
 USERS = 12
 SCENARIOS: dict[str, tuple[dict[str, object], list[str]]] = {
     "bursts": ({"together": 6, "pause": 0.2}, ["bursts", "messages_received"]),
-    "mam_lookup": ({"interval": 0.2}, ["archive_page.result", "archived_messages"]),
-    "muc": ({"interval": 0.3, "room_size": 6}, ["room_join.result", "messages_received"]),
-    "muc_light": ({"interval": 0.3}, ["light_room_create.result", "messages_received"]),
-    "presence": ({"interval": 0.2, "changes": 3}, ["befriend.result", "roster", "state_seen"]),
-    "pubsub_pep": ({"interval": 0.3}, ["pubsub_publish.result", "event"]),
+    "mam_lookup": ({"interval": 0.2}, ["archive_page.count", "archived_messages"]),
+    "muc": ({"interval": 0.3, "room_size": 6}, ["room_join.count", "messages_received"]),
+    "muc_light": ({"interval": 0.3}, ["light_room_create.count", "messages_received"]),
+    "presence": ({"interval": 0.2, "changes": 3}, ["befriend.count", "roster", "state_seen"]),
+    "pubsub_pep": ({"interval": 0.3}, ["pubsub_publish.count", "event"]),
     "pubsub_pep where=service": (
         {"interval": 0.3, "where": "service"},
-        ["pubsub_publish.result", "pubsub_subscribe.result", "event"],
+        ["pubsub_publish.count", "pubsub_subscribe.count", "event"],
     ),
     "reconnect": (
         {"interval": 0.2, "lasts": 1, "xmpp_reconnect_pause": 0.2},
         ["sessions_resumed", "outage", "messages_received"],
     ),
     "registration": ({"stay": 0.1, "repeat_interval": 200}, ["registration", "unregister"]),
-    "transports": ({"interval": 0.1, "repeat_interval": 200}, ["session", "request.result"]),
+    "transports": ({"interval": 0.1, "repeat_interval": 200}, ["session", "Aggregated.count"]),
 }
 """Each with settings that make it quick, and what it must have counted or timed."""
 

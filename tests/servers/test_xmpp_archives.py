@@ -9,7 +9,8 @@ import pytest
 
 from amoc import xmpp
 from amoc.base.errors import ScenarioError
-from amoc.xmpp import meters, request_counts
+from amoc.steps import recorder
+from amoc.xmpp import meters
 from tests.servers.conftest import Connect
 from tests.unit.xmpp.fake import count
 
@@ -74,7 +75,7 @@ def test_an_archive_is_searched_by_time(talk: Talk) -> None:
 def test_what_is_archived_is_no_received_message(talk: Talk) -> None:
     alice, _, _ = talk
     received, timed = count(meters.messages_received), count(meters.message_ttd)
-    pages = count(request_counts.of("archive_page")[1].result)
+    pages = count(recorder.of("archive_page").timer)
     seen: list[xmpp.Stanza] = []
     off = alice.on_received(xmpp.is_message, seen.append)
     assert sum(map(len, bodies(alice.archive(page_size=4)))) == 7
@@ -83,7 +84,7 @@ def test_what_is_archived_is_no_received_message(talk: Talk) -> None:
     assert alice.receive_nowait(xmpp.is_message) is None
     assert count(meters.messages_received) == received
     assert count(meters.message_ttd) == timed
-    assert count(request_counts.of("archive_page")[1].result) - pages == 2
+    assert count(recorder.of("archive_page").timer) - pages == 2
 
 
 def test_an_empty_archive_is_one_empty_page(connect: Connect) -> None:

@@ -8,7 +8,7 @@ import gevent
 import pytest
 
 from amoc import xmpp
-from amoc.xmpp import request_counts
+from amoc.steps import recorder
 from tests.servers.conftest import Connect
 from tests.unit.xmpp.fake import count
 
@@ -137,7 +137,7 @@ def test_private_storage_keeps_an_element(connect: Connect) -> None:
 def test_an_uploaded_file_can_be_had(connect: Connect, xmpp_name: str) -> None:
     if xmpp_name == "embedded":
         pytest.skip("the embedded server takes no files")
-    uploads = request_counts.of("upload")[1].result
+    uploads = recorder.of("upload").timer
     with connect() as alice:
         uploaded = count(uploads)
         url = alice.upload(b"x" * 100_000, "x.txt", "text/plain")

@@ -27,11 +27,12 @@ from amoc.cli.view.sections import (
     in_use,
     last_event,
     latest,
+    other_counters,
     progress,
     targets,
 )
-from amoc.cli.view.summary import nonzero
 from amoc.cli.view.table_layout import lines, share_out
+from amoc.metrics.step_names import AGGREGATED, COUNT, FAILURES
 from amoc.results.counts import busiest, counter, samples, throttle
 from amoc.runtime.controller.run_state import State
 from amoc.runtime.controller.status import Status
@@ -125,7 +126,11 @@ class LiveView:
             f"{users} {samples.finished} finished, {samples.crashed} crashed",
         ]
         now = Now(status)
-        counters = nonzero(whole.counters)
+        if requests := whole.counters.get(AGGREGATED + COUNT, 0):
+            failed = whole.counters.get(AGGREGATED + FAILURES, 0)
+            per_s = now.rate(counter(AGGREGATED + COUNT))
+            parts.append(f"requests {requests} ({per_s:.1f}/s), {failed} failed")
+        counters = other_counters(status)
         shown = sorted(busiest(counters)[:MAX_COUNTERS])
         parts += [f"{name} {counters[name]} ({now.rate(counter(name)):.1f}/s)" for name in shown]
         if len(counters) > MAX_COUNTERS:

@@ -13,15 +13,18 @@ from rich.text import Text
 
 from amoc.base.clock import format_duration
 from amoc.base.text import printable
+from amoc.cli.view import steps
 from amoc.cli.view.table_layout import Cell, Section
 from amoc.metrics import reserved
 from amoc.metrics.health_figures import NODE, WORKER, Figure, NodePoint, WorkerPoint, share
 from amoc.metrics.histogram import Histogram
+from amoc.metrics.step_names import checks_in, steps_in
 from amoc.metrics.timer_statistics import FRACTIONS, MAIN
 from amoc.results import counts
 from amoc.results.counts import Count
 from amoc.results.generator_health import Limits
 from amoc.results.series import Point, ThrottlePoint
+from amoc.results.steps import without
 from amoc.runtime.controller.run_state import State
 from amoc.runtime.controller.status import OperatorEvent, Status
 from amoc.scenario.run_plan import RunPlan
@@ -47,6 +50,7 @@ _GRAVE = ("warning", "error")
 def all_of(status: Status) -> list[Section]:
     """The sections that have something to say, the most important first."""
     found = [
+        *steps.live(status, Now(status).rate),
         _thresholds(status),
         _crashes(status),
         _timers(status),
@@ -149,12 +153,19 @@ def _crashes(status: Status) -> Section:
 
 def _counters(status: Status) -> Section:
     now, whole = Now(status), status.totals.whole
-    counted = {name: count for name, count in whole.counters.items() if count}
+    counted = other_counters(status)
     rows = []
     for name in counts.busiest(counted)[:MAX_ROWS]:
         rates = whole.counter_per_s(name), now.rate(counts.counter(name))
         rows.append((name, f"{counted[name]:,}", *map(_rate, rates)))
     return Section("counters", ("total", "mean/s", "now/s"), rows, len(counted), (2, 1), "name")
+
+
+def other_counters(status: Status) -> dict[str, int]:
+    """What was counted by counters that are none of steps and checks."""
+    counters, names = status.totals.whole.counters, status.totals.known
+    counted = without(counters, steps_in(names), checks_in(names))
+    return {name: count for name, count in counted.items() if count}
 
 
 def _rate(rate: float | None) -> str:

@@ -14,20 +14,22 @@ from rich.text import Text
 
 from amoc.base.clock import format_duration
 from amoc.base.text import counted, printable
+from amoc.cli.view import steps as view_steps
 from amoc.cli.view.console import verdict_colour
 from amoc.metrics import reserved
-from amoc.metrics.request_names import ENDS
 from amoc.metrics.timer_statistics import TABLE
-from amoc.results import message_account
+from amoc.results import message_account, steps
 from amoc.results.counts import busiest
-from amoc.results.requests import Request, requests, without_requests
 from amoc.results.run_directory import RunDirectory
+from amoc.results.step_rows import CHECK_HEADS, HEADS
 from amoc.results.summary import steady_part
 from amoc.results.summary_types import (
     BlockedPart,
+    CheckPart,
     CrashPart,
     Finding,
     Measured,
+    StepPart,
     Summary,
     ThresholdPart,
     ThrottlePart,
@@ -87,6 +89,13 @@ def _title(summary: Summary) -> Text:
 def _tables(summary: Summary) -> Iterator[RenderableType]:
     """What there is to show, the most important first."""
     part, span = _measured(summary)
+    found, made = part.get("steps", {}), part.get("checks", {})
+    if shown := steps.executed(found):
+        yield _requests(shown, span)
+    if why := view_steps.sentences(shown):
+        yield Group(Text("failures by cause", style="dim"), *map(_indented, why))
+    if made := {name: one for name, one in made.items() if one["passed_share"] is not None}:
+        yield _checks(made, span)
     if summary.get("thresholds"):
         yield _thresholds(summary["thresholds"], span)
     if findings := summary.get("health", {}).get("findings"):
@@ -109,7 +118,7 @@ def _tables(summary: Summary) -> Iterator[RenderableType]:
     target = {
         name: timer
         for name, timer in part["timers"].items()
-        if name not in reserved.TIMERS and timer["count"]
+        if name not in reserved.TIMERS and timer["count"] and name not in found
     }
     if target:
         yield _timers(target, span)
@@ -118,7 +127,7 @@ def _tables(summary: Summary) -> Iterator[RenderableType]:
 
 
 def _counted(part: Measured, span: str) -> Iterator[RenderableType]:
-    """Messages, requests, and all other counters."""
+    """Messages, and all counters that are none of steps and checks."""
     counters, per_s = part["counters"], part.get("counters_per_s", {})
     messages = message_account.rows(counters)
     if messages:
@@ -126,9 +135,7 @@ def _counted(part: Measured, span: str) -> Iterator[RenderableType]:
         counters = {
             name: count for name, count in counters.items() if name not in message_account.NAMES
         }
-    if asked := requests(counters, part["timers"]):
-        yield _requests(asked, span)
-    if rest := nonzero(without_requests(counters)):
+    if rest := nonzero(steps.without(counters, part.get("steps", ()), part.get("checks", ()))):
         yield _counters(rest, per_s, span)
 
 
@@ -285,16 +292,20 @@ def _messages(
     return table
 
 
-def _requests(found: Sequence[Request], span: str) -> Table:
-    """How requests ended; below each its errors by condition."""
-    times = ("p50", "p99", "max")
-    table = _table(_named("requests", span), *ENDS, *times)
-    for one in found[:MAX_METRICS]:
-        took = [format_duration(one.times[f"{name}_s"]) if one.ends[0] else "" for name in times]
-        table.add_row(Text(one.name), *(f"{count:,}" for count in one.ends), *took)
-        for condition, count in one.conditions:
-            table.add_row(Text(f"  {condition}", style="dim"), "", Text(f"{count:,}", style="dim"))
+def _requests(found: Mapping[str, StepPart], span: str) -> Table:
+    """Steps: how many, how fast, how many failed."""
+    table = _table(_named("requests", span), *HEADS)
+    for name in _top(found, {name: one["count"] for name, one in found.items()}):
+        table.add_row(*view_steps.row(name, found[name]))
     return _with_more(table, found)
+
+
+def _checks(made: Mapping[str, CheckPart], span: str) -> Table:
+    """Checks: how often each passed."""
+    table = _table(_named("checks", span), *CHECK_HEADS)
+    for name in list(made)[:MAX_METRICS]:
+        table.add_row(*view_steps.check_row(name, made[name]))
+    return _with_more(table, made)
 
 
 def _counters(counters: Mapping[str, int], per_s: Mapping[str, float | None], span: str) -> Table:

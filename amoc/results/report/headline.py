@@ -9,7 +9,7 @@ from amoc.base.text import counted
 from amoc.metrics.timer_statistics import MAIN
 from amoc.results.report.latency import Pair
 from amoc.results.report.texts import clip, figure, number, shortened
-from amoc.results.summary_types import RunPart, Summary, ThrottlePart, Timers
+from amoc.results.summary_types import CheckPart, RunPart, StepPart, Summary, ThrottlePart, Timers
 from amoc.results.verdict import was_aborted
 
 _SENTENCES = {
@@ -72,6 +72,7 @@ class Covered:
         from_s: Where it begins, in seconds since the first user could start.
         to_s: Where it ends.
         warmup_s: The length of the warm-up.
+        steps: Steps, and so are `checks`, as in the summary.
         counters: Totals.
         rates: Counts per second, over the time in which the run was running.
         timers: As in the summary, and so are `throttles`.
@@ -82,6 +83,8 @@ class Covered:
     from_s: float
     to_s: float
     warmup_s: float
+    steps: Mapping[str, StepPart]
+    checks: Mapping[str, CheckPart]
     counters: Mapping[str, int]
     rates: Mapping[str, float | None]
     timers: Timers

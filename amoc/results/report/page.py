@@ -22,6 +22,7 @@ from amoc.results.report.latency import Pair, TimerView
 from amoc.results.report.rows import Row
 from amoc.results.saved_run import SavedRun
 from amoc.results.series import Point, WarmUp
+from amoc.results.steps import without
 from amoc.results.summary import steady_part
 from amoc.results.summary_types import RunPart, Summary
 
@@ -130,6 +131,8 @@ def _covered(summary: Summary) -> Covered:
         from_s=from_s,
         to_s=to_s,
         warmup_s=run.get("warmup_s") or 0.0,
+        steps=part.get("steps", {}),
+        checks=part.get("checks", {}),
         counters=part.get("counters", {}),
         rates=part.get("counters_per_s", {}),
         timers=part.get("timers", {}),
@@ -201,10 +204,14 @@ def _tables(
     duration_s = summary["run"].get("duration_s", 0.0)
     return {
         "messages": tables.messages(covered.counters, covered.rates),
-        "requests": tables.requests_made(covered.counters, covered.timers),
+        "requests": tables.requests(covered.steps),
+        "failures": tables.failures(covered.steps),
+        "checks": tables.checks(covered.checks),
         "timers": tables.timers(target, covered.timers, "timers"),
         "generator_timers": tables.timers(built_in, covered.timers, "generator-timers"),
-        "counters": tables.counters(covered.counters, covered.rates),
+        "counters": tables.counters(
+            without(covered.counters, covered.steps, covered.checks), covered.rates
+        ),
         "gauges": tables.gauges(summary.get("gauges", {})),
         "throttles": tables.throttles(covered.throttles),
         "workers": tables.workers(summary.get("workers", ()), duration_s),

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from amoc.base.clock import format_duration
-from amoc.metrics.request_names import ENDS
 from amoc.results import message_account
 from amoc.results.counts import busiest
 from amoc.results.report import traces
@@ -24,12 +23,16 @@ from amoc.results.report.texts import (
     size,
     worker,
 )
-from amoc.results.requests import requests
+from amoc.results.step_rows import CHECK_HEADS, HEADS, MAX_SAMPLE, cells, check_cells, span
+from amoc.results.steps import executed
+from amoc.results.steps import failures as every_failure
 from amoc.results.summary_types import (
     BlockedPart,
+    CheckPart,
     CrashPart,
     Finding,
     SettingPart,
+    StepPart,
     ThrottlePart,
     Timers,
     WorkerPart,
@@ -119,22 +122,42 @@ def messages(found: Mapping[str, int], rates: Mapping[str, float | None]) -> Tab
     return Table("messages", "Messages", heads, rows, note=note)
 
 
-def requests_made(found: Mapping[str, int], times: Timers) -> Table:
-    """How requests of each name ended, and how long those took that got a result."""
+def requests(found: Mapping[str, StepPart]) -> Table:
+    """Steps: how many, how fast, how many failed."""
+    shown = executed(found)
+    sized = any(one["bytes"] for one in shown.values())
+    rows = [
+        (clip(name, MAX_NAME), *cells(one), *([size(one["bytes"])] if sized else []))
+        for name, one in shown.items()
+    ]
+    heads = ("request", *HEADS, *(["read"] if sized else []))
+    return Table("requests", "Requests", heads, rows)
+
+
+def failures(found: Mapping[str, StepPart]) -> Table:
+    """Why steps failed, and when."""
     rows = [
         (
-            clip(one.name, MAX_NAME),
-            *map(number, one.ends),
-            *(figure(one.times.get(of) if one.ends[0] else None, "s") for of in _TIMES.values()),
-            ", ".join(f"{condition} {number(count)}" for condition, count in one.conditions),
+            clip(one.step, MAX_NAME),
+            clip(one.cause["cause"], MAX_NAME),
+            number(one.cause["count"]),
+            *span(one),
+            clip(one.cause["message"], MAX_SAMPLE),
         )
-        for one in requests(found, times)
+        for one in every_failure(found)[:MAX_CAUSES]
     ]
-    heads = ("request", *ENDS, *_TIMES, "errors by condition")
-    return Table("requests", "Requests", heads, rows, frozenset({len(heads) - 1}))
+    heads = ("request", "cause", "failures", "first", "last", "one of them")
+    return Table("failures", "Failures by cause", heads, rows, frozenset({1, 5}))
 
 
-_TIMES = {"p50": "p50_s", "p99": "p99_s", "max": "max_s"}
+def checks(made: Mapping[str, CheckPart]) -> Table:
+    """Checks: how often each passed."""
+    rows = [
+        (clip(name, MAX_NAME), *check_cells(one))
+        for name, one in made.items()
+        if one["passed_share"] is not None
+    ]
+    return Table("checks", "Checks", ("check", *CHECK_HEADS), rows)
 
 
 def counters(found: Mapping[str, int], rates: Mapping[str, float | None]) -> Table:

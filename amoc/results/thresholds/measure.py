@@ -25,6 +25,7 @@ from amoc.metrics.board import Kind
 from amoc.metrics.coordinated_omission import RESPONSE
 from amoc.metrics.coordinator_counts import Counted
 from amoc.metrics.histogram import Histogram
+from amoc.metrics.step_names import AGGREGATED, COUNT, FAILED, FAILURES, PASSED
 from amoc.metrics.throttle_counts import COUNTS, WAITING
 from amoc.results import counts
 from amoc.results.series import USERS, Tally
@@ -80,6 +81,10 @@ _BUILT_IN = {
     "starts.rate": Unit.RATE,
     **{f"users.{name}": Unit.COUNT for name in USERS},
 }
+_FAILURES = FAILURES.removeprefix(".")
+"""As a measure of its own, that of all requests."""
+_SHARES: dict[str, tuple[str, ...]] = {FAILURES: (COUNT,), FAILED: (PASSED, FAILED)}
+"""Counters that have a share: by the end of their names, what they are a share of."""
 _UP_AND_DOWN = frozenset({"running", "resting", "waiting"})
 
 _STATISTIC = re.compile(r"(.+)\.(p\d+(?:\.\d+)?|total|count|rate|mean|min|max|last)")
@@ -101,6 +106,7 @@ class Measure:
         statistic: What of it; a key of `_STATISTICS`, or ``p`` and a percentile.
         units: What it can be: by kind of metric, or under None for what is no metric.
         throttle: Whether it is a throttle's.
+        share: Whether it is looked at as a share: failures of executions.
     """
 
     text: str
@@ -108,6 +114,7 @@ class Measure:
     statistic: str
     units: Mapping[Kind | None, Unit]
     throttle: bool = False
+    share: bool = False
 
     def compared_with(self, *units: Unit) -> Measure:
         """The same, limited to what can be compared with a value that is one of `units`.
@@ -124,6 +131,16 @@ class Measure:
                 )
             raise ValueError(f"{self.text} is {next(iter(self.units.values())).value}")
         return replace(self, units=fit)
+
+    def as_share(self) -> Measure:
+        """The same as a share of all executions of the step, or of the check.
+
+        Raises:
+            ValueError: It has none; a clause that follows the threshold.
+        """
+        if _shared(self.name) and not self.statistic:
+            return replace(self, units={Kind.COUNTER: Unit.SHARE}, share=True)
+        return self.compared_with(Unit.SHARE)
 
     def trend(self, known: Known) -> Trend:
         """Whether the value can only grow, or only fall, as points are added."""
@@ -177,6 +194,8 @@ class Measure:
             return self._of_throttle(window)
         if None in self.units:
             return self._built_in(window)
+        if self.name == _FAILURES and (self.share or self.name not in known):
+            return replace(self, name=AGGREGATED + FAILURES).value(window, known)
         kind = known.get(self.name) or _kind_in(self.name, window)
         if kind is None:
             close = self.resembles(known)
@@ -185,9 +204,11 @@ class Measure:
         if kind not in self.units:
             raise NoValue(self.misfit({**known, self.name: kind}))
         if kind is Kind.TIMER:
-            return self._of_timer(window)
+            return self._of_timer(window, known)
         if kind is Kind.GAUGE:
             return self._of_gauge(window)
+        if self.share:
+            return self._of_share(window)
         return self._counted(window, counts.counter(self.name))
 
     def _counted(self, window: Tally, count: Callable[[Tally], float]) -> float:
@@ -198,9 +219,19 @@ class Measure:
             raise NoValue("there is no sample")
         return value
 
-    def _of_timer(self, window: Tally) -> float:
+    def _of_share(self, window: Tally) -> float:
+        end = _shared(self.name)
+        name = self.name.removesuffix(end)
+        whole = sum(window.counters.get(name + one, 0) for one in _SHARES[end])
+        if not whole:
+            raise NoValue("there is no sample")
+        return window.counters.get(self.name, 0) / whole
+
+    def _of_timer(self, window: Tally, known: Known) -> float:
         timer = window.timers.get(self.name, Histogram())
         if self.statistic in ("count", "rate") and window.points:
+            if self.name + COUNT in known:  # a step, whose timer has only what succeeded
+                return self._counted(window, counts.counter(self.name + COUNT))
             return self._counted(window, lambda tally: _recorded(tally, self.name))
         if not timer.count:
             raise NoValue("there is no sample")
@@ -268,6 +299,13 @@ def parse(text: str) -> Measure:
             )
         return Measure(text, name, statistic, _PERCENTILE)
     return Measure(text, name, statistic, _STATISTICS[statistic])
+
+
+def _shared(name: str) -> str:
+    """The end of a counter's name that has a share, or empty."""
+    if name == _FAILURES:
+        return FAILURES
+    return next((end for end in _SHARES if name.endswith(end)), "")
 
 
 def has_any_name(text: str) -> bool:

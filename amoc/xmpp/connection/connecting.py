@@ -224,7 +224,7 @@ def _connect(plan: Plan, kind: type[C], failed: int, target: str | None) -> C:
     talk, jid, begin_ns = _log_in(
         plan.at(target, failed), failed, lambda talk, features: _bind(plan, talk, features)
     )
-    _count_new(begin_ns)
+    meters.attempt_succeeded(begin_ns)
     session = Session(talk.stream, jid, plan.inbox_size, plan.interrupts)
     session.resumable = plan.terms.management == RESUMABLE
     session.begin(talk.early)
@@ -238,11 +238,6 @@ def _bind(plan: Plan, talk: Negotiation, features: Features) -> str:
     if plan.terms.management != UNMANAGED:
         resuming.begin(talk, features, plan.terms.management == RESUMABLE)
     return jid
-
-
-def _count_new(begin_ns: int) -> None:
-    meters.connection.record_ns(monotonic_ns() - begin_ns)
-    meters.connections.inc()
 
 
 def resume(plan: Plan, session: Session, timeout: float) -> bool:
@@ -291,7 +286,7 @@ def resume_by(plan: Plan, session: Session, patience: Patience) -> bool:
             meters.sessions_resumed.inc()
             meters.resumption.record_ns(monotonic_ns() - begin_ns)
         else:
-            _count_new(connect_ns)
+            meters.attempt_succeeded(connect_ns)
             session.stream.give_up()
         session.go_on(talk.stream, jid, talk.early, resumed)
         return resumed

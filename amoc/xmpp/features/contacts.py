@@ -71,7 +71,6 @@ class Contacts(Listener):
             IqError, IqTimeout, XmppError, ClosedError: As `request`.
         """
         jid = bare(address(whom))
-        counts = request_counts.of("befriend")[1:]
         seconds = options.xmpp_request_timeout.get() if timeout is None else timeout
         begin_ns = monotonic_ns()
         both: list[int] = []
@@ -96,7 +95,7 @@ class Contacts(Listener):
                 self.send_presence(jid, type="subscribe")
                 # It agrees to what was asked before these handlers listened; else it has no effect.
                 self.send_presence(jid, type="subscribed")
-            if not both and not self._look(lambda: both, seconds, counts):
+            if not both and not self._look(lambda: both, seconds, "befriend"):
                 raise ReceiveTimeout(
                     f"{self._session.stream.who}: {jid} has not agreed to subscriptions both ways"
                     f" within {seconds:g} s"
@@ -104,8 +103,7 @@ class Contacts(Listener):
         finally:
             off_push()
             off_subscription()
-        for one in counts:
-            one.answered(both[0] - begin_ns, None)
+        request_counts.answered("befriend", both[0] - begin_ns, None)
 
     def block(self, *whom: str | int, timeout: float | None = None) -> None:
         """Block users: the server takes nothing from them and hides ours from them (XEP-0191).

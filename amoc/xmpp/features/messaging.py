@@ -102,7 +102,6 @@ class Messaging(Listener):
             XmppError, ClosedError, ScenarioError: As `send_chat`.
         """
         seconds = options.xmpp_request_timeout.get() if timeout is None else timeout
-        counts = request_counts.of("receipt")[1:]
         before, after = encode.message(to, body, "chat", WANTS_RECEIPT)
         self._wait_ready()
         stanza_id = self.stamp(to)
@@ -115,14 +114,13 @@ class Messaging(Listener):
         begin_ns = monotonic_ns()
         try:
             self._put(f"{before}{stanza_id}{after}".encode(), True)
-            if not self._look(lambda: confirmed_ns, seconds, counts):
+            if not self._look(lambda: confirmed_ns, seconds, "receipt"):
                 raise ReceiveTimeout(
                     f"{self._session.stream.who}: no receipt came within {seconds:g} s from {to}"
                 )
         finally:
             off()
-        for one in counts:
-            one.answered(confirmed_ns[0] - begin_ns, None)
+        request_counts.answered("receipt", confirmed_ns[0] - begin_ns, None)
         return (confirmed_ns[0] - begin_ns) / 1e9
 
     def carbons(self, enabled: bool = True, timeout: float | None = None) -> None:

@@ -15,7 +15,6 @@ from amoc.xmpp.features.archive import Archives
 from amoc.xmpp.features.light_room import LightRoom
 from amoc.xmpp.features.room import Room
 from amoc.xmpp.features.room_state import RoomState
-from amoc.xmpp.request_counts import RequestCounts
 from amoc.xmpp.wire import forms
 from amoc.xmpp.wire.namespaces import NS_MUC
 from amoc.xmpp.wire.xml_text import escape
@@ -23,6 +22,8 @@ from amoc.xmpp.wire.xml_text import escape
 LOCKED: Final = "item-not-found"
 """What a room says that was created and is not configured yet (section 10.1.1)."""
 LOCKED_PAUSE_S: Final = 0.05
+JOIN: Final = "room_join"
+"""The step that entering a room is."""
 MAX_LOCKED_PAUSE_S: Final = 1.0
 
 
@@ -96,34 +97,24 @@ class Rooms(Archives):
             f"<presence to='{escape(state.jid)}/{escape(state.nick)}'>"
             f"<x xmlns='{NS_MUC}'>{asked}{secret}</x></presence>"
         )
-        counts = request_counts.of("room_join")[1:]  # it is no iq, so not one of all requests
         give_up_ns = monotonic_ns() + int(min(seconds, 1e9) * S_NS)
         pause_s = LOCKED_PAUSE_S
         while True:
             begin_ns = monotonic_ns()
             left_s = (give_up_ns - begin_ns) / S_NS
             self.send(presence)
-            if not self._look(lambda: state.joined_ns or state.failure, left_s, counts):
+            if not self._look(lambda: state.joined_ns or state.failure, left_s, JOIN):
                 raise ReceiveTimeout(f"{state.who}: the room did not answer within {seconds:g} s")
             failure = state.failure
             if failure is None or failure.condition != LOCKED or left_s <= pause_s:
                 break
             state.failure = None
-            self._pause(pause_s, counts)
+            self.wait(pause_s)
             pause_s = min(2 * pause_s, MAX_LOCKED_PAUSE_S)
-        for one in counts:
-            one.answered(state.joined_ns - begin_ns, failure.condition if failure else None)
+        condition = failure.condition if failure else None
+        request_counts.answered(JOIN, state.joined_ns - begin_ns, condition)
         if failure is not None:
             raise copy_of(failure)
-
-    def _pause(self, seconds: float, counts: tuple[RequestCounts, ...]) -> None:
-        """Let time pass in the midst of what `counts` count."""
-        try:
-            self.wait(seconds)
-        except BaseException:  # the stream ended, or the user is asked to stop or killed
-            for one in counts:
-                one.unanswered.inc()
-            raise
 
     def forget_room(self, state: RoomState) -> None:
         """For rooms: the user is out of one."""

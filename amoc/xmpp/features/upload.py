@@ -15,13 +15,15 @@ from gevent.ssl import SSLContext
 
 from amoc.base import tls_context
 from amoc.base.tls_context import TlsOptions
+from amoc.steps import recorder
 from amoc.xmpp import options, request_counts
 from amoc.xmpp.errors import UploadError
 from amoc.xmpp.receiving import Listener
-from amoc.xmpp.wire.condition import UNDEFINED
 from amoc.xmpp.wire.namespaces import NS_UPLOAD
 from amoc.xmpp.wire.xml_text import attributes
 
+STEP: Final = "upload"
+"""The step that an upload itself is."""
 SLOT: Final = f"{{{NS_UPLOAD}}}slot"
 MAX_ANSWER_BYTES: Final = 64 << 10
 # XEP-0363 section 5: a server may ask for these, and for no others.
@@ -102,27 +104,20 @@ class Uploads(Listener):
         """
         slot = self.upload_slot(len(data), name, type, timeout)
         seconds = options.xmpp_request_timeout.get() if timeout is None else timeout
-        counts = request_counts.of("upload")[1:]
         begin_ns = monotonic_ns()
         try:
             status = _put(slot, data, type, seconds)
         except TimeoutError:
-            for one in counts:
-                one.timeout.inc()
+            late = f"not done within {seconds:g} s"
+            recorder.record(STEP, 0, cause=request_counts.TIMEOUT, message=late)
             raise UploadError(
                 f"{self._session.stream.who}: the upload was not done within {seconds:g} s"
             ) from None
         except (OSError, http.client.HTTPException, ValueError) as error:
-            for one in counts:
-                one.answered(0, UNDEFINED)
+            recorder.record(STEP, 0, cause=error.__class__.__name__, message=str(error))
             raise UploadError(f"{self._session.stream.who}: the upload failed: {error}") from None
-        except BaseException:
-            for one in counts:
-                one.unanswered.inc()
-            raise
         good = 200 <= status < 300
-        for one in counts:
-            one.answered(monotonic_ns() - begin_ns, None if good else UNDEFINED)
+        recorder.record(STEP, monotonic_ns() - begin_ns, cause=None if good else f"status {status}")
         if not good:
             raise UploadError(
                 f"{self._session.stream.who}: the upload was refused with status {status}"

@@ -330,6 +330,5 @@ def _attempt(
     except BaseException:
         one.abort()
         raise
-    meters.connection.record_ns(monotonic_ns() - begin_ns)
-    meters.connections.inc()
+    meters.attempt_succeeded(begin_ns)
     return one

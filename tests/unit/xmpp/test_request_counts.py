@@ -7,9 +7,6 @@ import pytest
 
 from amoc import metrics, xmpp
 from amoc.base.errors import ClosedError, ScenarioError
-from amoc.metrics.request_names import ENDS
-from amoc.xmpp import request_counts
-from amoc.xmpp.request_counts import RequestCounts
 from tests.unit.xmpp.fake import PATIENCE_S, Conn, answering, connect, idle, serving, session
 
 QUERY = "<q xmlns='urn:q'/>"
@@ -23,9 +20,13 @@ def refused(condition: bytes) -> bytes:
 
 
 def recorded() -> dict[str, int]:
-    """All counters and timers of requests, those that counted nothing left out."""
+    """Counters and timers of requests, those that counted nothing left out."""
     found = {one.name: getattr(one.value, "count", one.value) for one in metrics.read()}
-    return {name: int(n) for name, n in found.items() if n and name.startswith(("request", "get_"))}
+    return {
+        name: int(n)
+        for name, n in found.items()
+        if n and name.startswith(("iq", "Aggregated", "get_"))
+    }
 
 
 class Grown:
@@ -42,16 +43,30 @@ class Grown:
                 self.by[name] = n - self.before.get(name, 0)
 
 
+def added(by: dict[str, int]) -> dict[str, int]:
+    """`by`, and the connection, which is a request as well."""
+    connected = {"Aggregated": 1, "Aggregated.count": 1}
+    return {name: by.get(name, 0) + connected.get(name, 0) for name in {**connected, **by}}
+
+
+def both(name: str, *, succeeded: int = 0, cause: str = "") -> dict[str, int]:
+    """What one request adds to its step, and to the row of all."""
+    by = {f"{name}.count": 1, "Aggregated.count": 1}
+    if succeeded:
+        return {**by, name: 1, "Aggregated": 1}
+    return {**by, f"{name}.failures": 1, f"{name}.failures.{cause}": 1, "Aggregated.failures": 1}
+
+
 def test_a_result_is_counted_and_timed_in_all_and_under_its_name() -> None:
     with Grown() as by, serving(answering(RESULT)) as server, connect(server) as client:
         client.request(QUERY, PATIENCE_S, name="get_vcard")
-    assert by == {"request": 1, "request.result": 1, "get_vcard": 1, "get_vcard.result": 1}
+    assert by == added(both("get_vcard", succeeded=1))
 
 
-def test_without_a_name_only_the_total_counts() -> None:
+def test_a_request_without_a_name_is_an_iq() -> None:
     with Grown() as by, serving(answering(RESULT)) as server, connect(server) as client:
         client.request(QUERY, PATIENCE_S)
-    assert by == {"request": 1, "request.result": 1}
+    assert by == added(both("iq", succeeded=1))
 
 
 def test_an_error_is_counted_by_its_condition_and_not_timed() -> None:
@@ -62,12 +77,7 @@ def test_an_error_is_counted_by_its_condition_and_not_timed() -> None:
         pytest.raises(xmpp.IqError),
     ):
         client.request(QUERY, PATIENCE_S, name="get_vcard")
-    assert by == {
-        "request.error": 1,
-        "request.error.item-not-found": 1,
-        "get_vcard.error": 1,
-        "get_vcard.error.item-not-found": 1,
-    }
+    assert by == added(both("get_vcard", cause="item-not-found"))
 
 
 def test_conditions_that_a_server_invents_are_one() -> None:
@@ -78,7 +88,7 @@ def test_conditions_that_a_server_invents_are_one() -> None:
         pytest.raises(xmpp.IqError, match="because-of-17"),
     ):
         client.request(QUERY, PATIENCE_S)
-    assert by == {"request.error": 1, "request.error.undefined-condition": 1}
+    assert by == added(both("iq", cause="undefined-condition"))
 
 
 def test_a_request_without_an_answer_in_time_is_a_timeout() -> None:
@@ -89,10 +99,10 @@ def test_a_request_without_an_answer_in_time_is_a_timeout() -> None:
         pytest.raises(xmpp.IqTimeout),
     ):
         client.request(QUERY, 0.01, name="get_vcard")
-    assert by == {"request.timeout": 1, "get_vcard.timeout": 1}
+    assert by == added(both("get_vcard", cause="timeout"))
 
 
-def test_a_request_whose_stream_ends_first_is_unanswered() -> None:
+def test_a_request_whose_stream_ends_first_fails_of_that() -> None:
     def hang_up(conn: Conn) -> None:
         conn.expect(rb"<iq [^>]*type='get'")
         conn.reset()
@@ -104,15 +114,15 @@ def test_a_request_whose_stream_ends_first_is_unanswered() -> None:
         pytest.raises(xmpp.Disconnected),
     ):
         client.request(QUERY, PATIENCE_S, name="get_vcard")
-    assert by == {"request.unanswered": 1, "get_vcard.unanswered": 1}
+    assert by == added(both("get_vcard", cause="stream ended"))
 
 
-def test_a_request_whose_user_is_killed_is_unanswered() -> None:
+def test_a_request_whose_user_is_killed_leaves_no_trace() -> None:
     with Grown() as by, serving(session(idle)) as server, connect(server) as client:
         waiting = gevent.spawn(client.request, QUERY)
         gevent.idle()
         waiting.kill()
-    assert by == {"request.unanswered": 1}
+    assert by == added({})
 
 
 def test_a_request_that_cannot_be_sent_is_none() -> None:
@@ -120,19 +130,12 @@ def test_a_request_that_cannot_be_sent_is_none() -> None:
         client.close()
         with pytest.raises(ClosedError):
             client.request(QUERY)
-    assert by == {}
-
-
-def test_all_ends_of_a_name_are_declared_at_once_so_that_thresholds_find_a_zero() -> None:
-    with metrics.handles.separate():
-        RequestCounts("get_all")
-        names = {name for name, _ in metrics.declared()}
-    assert names == {"get_all", *(f"get_all.{end}" for end in ENDS)}
+    assert by == added({})
 
 
 @pytest.mark.parametrize(
     ("name", "rule"),
-    [("request", "must not be called 'request'"), ("ä" * 81, "at most 160 bytes"), ("", "1 to")],
+    [("Aggregated", "must not be called"), ("ä" * 131, "at most 231 bytes"), ("a\n", "1 to")],
 )
 def test_a_name_that_no_metric_can_have_is_refused_before_anything_is_sent(
     name: str, rule: str
@@ -145,7 +148,3 @@ def test_a_name_that_no_metric_can_have_is_refused_before_anything_is_sent(
         with pytest.raises(ScenarioError, match=rule):
             client.request(QUERY, name=name)
         client.close()
-
-
-def test_metrics_of_one_name_are_made_once() -> None:
-    assert request_counts.of("get_once")[1] is request_counts.of("get_once")[1]

@@ -10,7 +10,8 @@ import gevent
 import pytest
 
 from amoc import xmpp
-from amoc.xmpp import meters, request_counts
+from amoc.steps import recorder
+from amoc.xmpp import meters
 from tests.unit.xmpp.fake import PATIENCE_S, Conn, connect, count, idle, serving
 
 USER = "xmlns='http://jabber.org/protocol/muc#user'"
@@ -135,7 +136,7 @@ def test_what_a_room_should_not_say_harms_nobody() -> None:
 
 
 def test_a_room_that_does_not_answer_is_waited_for_no_longer_than_asked() -> None:
-    timeouts = count(request_counts.of("room_join")[1].timeout)
+    timeouts = count(recorder.of("room_join").failures)
     presence = rb"<presence to='r@conference.localhost/user_1'>"
 
     def script(conn: Conn) -> None:
@@ -150,12 +151,12 @@ def test_a_room_that_does_not_answer_is_waited_for_no_longer_than_asked() -> Non
             client.join("r", timeout=0.05)
         with client.join("r", timeout=PATIENCE_S) as room:  # one may try again
             assert list(room.members) == ["user_1"]
-    assert count(request_counts.of("room_join")[1].timeout) - timeouts == 1
+    assert count(recorder.of("room_join").failures) - timeouts == 1
 
 
 def test_a_room_that_is_not_configured_yet_is_asked_again() -> None:
-    joins = request_counts.of("room_join")[1]
-    refused, done = count(joins.error), count(joins.result)
+    joins = recorder.of("room_join")
+    refused, done = count(joins.failures), count(joins.timer)
     locked = (
         f"<presence from='{ROOM}/user_1' type='error'><error type='cancel'>"
         "<item-not-found xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></presence>"
@@ -171,13 +172,13 @@ def test_a_room_that_is_not_configured_yet_is_asked_again() -> None:
         leaving(conn)
 
     with serving(script) as server, connect(server) as client, client.join("r"):
-        assert count(joins.result) - done == 1
-    assert count(joins.error) == refused
+        assert count(joins.timer) - done == 1
+    assert count(joins.failures) == refused
 
 
 def test_a_refused_join_is_counted_by_its_condition() -> None:
-    joins = request_counts.of("room_join")[1]
-    refused, timed = count(joins.error), count(joins.timer)
+    joins = recorder.of("room_join")
+    refused, timed = count(joins.failures), count(joins.timer)
     error = (
         f"<presence from='{ROOM}/user_1' type='error'><error type='cancel'>"
         "<conflict xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></presence>"
@@ -196,7 +197,7 @@ def test_a_refused_join_is_counted_by_its_condition() -> None:
     ):
         client.join("r")
     assert raised.value.condition == "conflict"
-    assert count(joins.error) - refused == 1
+    assert count(joins.failures) - refused == 1
     assert count(joins.timer) == timed
 
 

@@ -11,7 +11,7 @@ from gevent.server import StreamServer
 from gevent.socket import socket
 
 from amoc import xmpp
-from amoc.xmpp import request_counts
+from amoc.steps import recorder
 from tests.unit.xmpp.fake import PATIENCE_S, answering, connect, count, serving
 
 UPLOAD = "urn:xmpp:http:upload:0"
@@ -60,8 +60,8 @@ def test_a_file_is_put_where_the_slot_says_with_the_headers_it_may_ask_for() -> 
         "<header name='Authorization'>Basic x\n y</header><header name='Host'>evil</header>"
         "<header name='X-Other'>1</header>"
     )
-    uploads = request_counts.of("upload")[1]
-    done = count(uploads.result)
+    uploads = recorder.of("upload")
+    done = count(uploads.timer)
     with (
         web_server(serve) as port,
         serving(answering(slot(f"http://127.0.0.1:{port}/a/b?c=d", headers))) as server,
@@ -77,13 +77,13 @@ def test_a_file_is_put_where_the_slot_says_with_the_headers_it_may_ask_for() -> 
     assert b"evil" not in head
     assert b"X-Other" not in head
     assert body in (b"", b"12345")
-    assert count(uploads.result) - done == 1
+    assert count(uploads.timer) - done == 1
 
 
 @pytest.mark.parametrize("status", ["403 Forbidden", "500 Broken", "302 Found"])
 def test_a_refused_upload_is_an_error_with_its_status(status: str) -> None:
-    uploads = request_counts.of("upload")[1]
-    failed = count(uploads.error)
+    uploads = recorder.of("upload")
+    failed = count(uploads.failures)
     with (
         web_server(say(status)) as port,
         serving(answering(slot(f"http://127.0.0.1:{port}/"))) as server,
@@ -91,7 +91,7 @@ def test_a_refused_upload_is_an_error_with_its_status(status: str) -> None:
         pytest.raises(xmpp.UploadError, match=f"refused with status {status[:3]}"),
     ):
         client.upload(b"x", timeout=PATIENCE_S)
-    assert count(uploads.error) - failed == 1
+    assert count(uploads.failures) - failed == 1
 
 
 @pytest.mark.parametrize(
@@ -114,8 +114,8 @@ def test_a_server_that_is_none_is_an_error(serve: Callable[[socket, bytes], obje
 
 
 def test_an_upload_that_takes_too_long_is_ended_while_others_run() -> None:
-    uploads = request_counts.of("upload")[1]
-    late = count(uploads.timeout)
+    uploads = recorder.of("upload")
+    late = count(uploads.failures)
     ticks = []
 
     def tick() -> None:
@@ -133,7 +133,7 @@ def test_an_upload_that_takes_too_long_is_ended_while_others_run() -> None:
         client.upload(b"x", timeout=0.2)
     other.kill()
     assert len(ticks) > 2
-    assert count(uploads.timeout) - late == 1
+    assert count(uploads.failures) - late == 1
 
 
 @pytest.mark.parametrize("url", ["ftp://127.0.0.1/", "nonsense", "http://", "http://h:99999/"])

@@ -282,16 +282,21 @@ def test_messages_have_a_table_of_their_own_that_says_whether_each_came_once_and
     assert row(text, "pages") == ["3", "0.2"]
 
 
-def test_requests_are_side_by_side_with_their_errors_below():
+def test_requests_come_first_with_their_failures_by_cause():
     counters = {
-        "get_vcard.result": 4,
-        "get_vcard.error": 2,
-        "get_vcard.error.item-not-found": 2,
-        "get_vcard.timeout": 1,
-        "get_vcard.unanswered": 0,
+        "get_vcard.count": 12,
+        "get_vcard.failures": 2,
+        "get_vcard.failures.item-not-found": 2,
+        "total is right.passed": 3,
+        "total is right.failed": 1,
+        "rounds": 5,
     }
-    text = shown(summary(counters=counters, timers={"get_vcard": Histogram({240: 4}, 2_000_000)}))
-    first = next(line for line in text.splitlines() if line.startswith("get_vcard"))
-    assert first.split()[1:5] == ["4", "2", "1", "0"]
-    assert row(text, "  item-not-found") == ["2"]
-    assert "get_vcard.error" not in text
+    text = shown(summary(counters=counters, timers={"get_vcard": Histogram({240: 10}, 2_000_000)}))
+    assert row(text, "get_vcard")[:4] == ["12", "2", "(16.7", "%)"]
+    assert row(text, "get_vcard")[-2:] == ["2", "ms"]
+    assert "2 × get_vcard: item-not-found (first 0.0 s, last 12.5 s)" in text
+    assert row(text, "total is right") == ["3", "1", "75", "%"]
+    assert row(text, "rounds") == ["5", "0.4"]
+    for name in ("get_vcard.count", "get_vcard.failures", "total is right.passed", "timers"):
+        assert name not in text
+    assert text.index("requests") < text.index("failures by cause") < text.index("users started")

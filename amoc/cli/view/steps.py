@@ -1,0 +1,74 @@
+"""Steps and checks in the terminal: what comes first, while a run runs and after it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from rich.text import Text
+
+from amoc.base.text import printable
+from amoc.cli.view.table_layout import Cell, Section
+from amoc.metrics.step_names import COUNT
+from amoc.results.counts import Count, counter
+from amoc.results.step_rows import HEADS, cells, check_cells, sentence
+from amoc.results.steps import executed, failures, steps
+from amoc.results.summary_types import CheckPart, StepPart
+from amoc.runtime.controller.status import Status
+
+MAX_FAILURES = 10
+"""Causes in the terminal, the most frequent."""
+_BAD = "bold red"
+
+
+def row(name: str, one: StepPart) -> list[Text]:
+    """A step under `HEADS`, with its name first."""
+    count, failed, *rest = cells(one)
+    return [
+        Text(printable(name)),
+        Text(count),
+        Text(failed, _BAD if one["failures"] else ""),
+        *map(Text, rest),
+    ]
+
+
+def check_row(name: str, one: CheckPart) -> list[Text]:
+    """A check, with its name first."""
+    passed, failed, share = check_cells(one)
+    return [
+        Text(printable(name)),
+        Text(passed),
+        Text(failed, _BAD if one["failed"] else ""),
+        Text(share),
+    ]
+
+
+def sentences(found: Mapping[str, StepPart]) -> list[str]:
+    """Why steps failed, the most frequent cause first."""
+    every = failures(found)
+    told = [sentence(one) for one in every[:MAX_FAILURES]]
+    if (more := len(every) - MAX_FAILURES) > 0:
+        rest = sum(one.cause["count"] for one in every[MAX_FAILURES:])
+        told.append(f"{rest:,} × {more} other causes (--json has all)")
+    return told
+
+
+def live(status: Status, now: Callable[[Count], float]) -> list[Section]:
+    """Steps while a run runs, and why some have failed.
+
+    Args:
+        status: Of the run.
+        now: How often a second something happens now.
+    """
+    totals = status.totals
+    found = executed(steps(totals.whole, totals.known, {}))
+    rows: list[Sequence[Cell]] = []
+    for name, one in found.items():
+        count, failed, per_s, *times = cells(one)
+        how_many = (failed, _BAD if one["failures"] else "")
+        rows.append((name, count, how_many, per_s, f"{now(counter(name + COUNT)):,.1f}", *times))
+    why: list[Sequence[Cell]] = [((sentence(one), "red"),) for one in failures(found)]
+    heads = (*HEADS[:3], "now/s", *HEADS[3:])
+    return [
+        Section("requests", heads, rows, len(rows), (3, 8, 5)),
+        Section("failures", (), why, len(why)),
+    ]

@@ -1,0 +1,61 @@
+"""Steps, failures and checks as rows of text, for the terminal and the report alike. Pure."""
+
+from __future__ import annotations
+
+from amoc.base.clock import format_duration
+from amoc.metrics.timer_statistics import MAIN
+from amoc.results.steps import Failure
+from amoc.results.summary_types import CheckPart, StepPart
+
+NO_VALUE = "–"
+HEADS = ("count", "failures", "per second", *(one.label for one in MAIN), "max")
+"""What `cells` are, behind a step's name."""
+CHECK_HEADS = ("passed", "failed", "share passed")
+_TIMES = (*(one.field for one in MAIN), "max_s")
+MAX_SAMPLE = 200
+"""Characters of a sample of a failure."""
+
+
+def cells(one: StepPart) -> list[str]:
+    """A step as it stands under `HEADS`."""
+    per_s, times = one["per_s"], (one["times"].get(field) for field in _TIMES)
+    return [
+        f"{one['count']:,}",
+        failed(one),
+        NO_VALUE if per_s is None else f"{per_s:,.1f}",
+        *(NO_VALUE if time_s is None else format_duration(time_s) for time_s in times),
+    ]
+
+
+def failed(one: StepPart) -> str:
+    """How many executions failed: ``12 (0.13 %)``."""
+    share = one["failed_share"]
+    return f"{one['failures']:,} ({percent(share)})" if one["failures"] else "0"
+
+
+def percent(share: float | None) -> str:
+    """A share in percent to two digits; less than all never looks like all."""
+    if share is None:
+        return NO_VALUE
+    value = 100 * share
+    text = f"{value:.2g}" if value < 10 else f"{value:.1f}".removesuffix(".0")
+    return f"{'99.9' if share < 1 and text == '100' else text} %"
+
+
+def span(one: Failure) -> tuple[str, str]:
+    """When a step failed so first and last."""
+    first_s, last_s = one.cause["first_s"], one.cause["last_s"]
+    return f"{max(0.0, first_s):,.1f} s", f"{last_s:,.1f} s"
+
+
+def sentence(one: Failure) -> str:
+    """Failures in a line: ``12 × buy: payment refused (first 10.2 s, last 15.2 s)``."""
+    first, last = span(one)
+    cause = one.cause
+    told = f"{cause['count']:,} × {one.step}: {cause['cause']} (first {first}, last {last})"
+    return f"{told}: {cause['message'][:MAX_SAMPLE]}" if cause["message"] else told
+
+
+def check_cells(one: CheckPart) -> list[str]:
+    """A check as it stands under `CHECK_HEADS`."""
+    return [f"{one['passed']:,}", f"{one['failed']:,}", percent(one["passed_share"])]

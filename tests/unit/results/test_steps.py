@@ -1,0 +1,203 @@
+"""Steps and checks in the results: found by their metrics, with failures by cause and time."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from amoc.metrics.board import Kind
+from amoc.metrics.histogram import Histogram
+from amoc.results import steps
+from amoc.results.journal_facts import FailureSample, JournalFacts
+from amoc.results.report import tables
+from amoc.results.run_totals import RunTotals
+from amoc.results.series import Point, Tally
+from amoc.results.step_rows import cells, percent, sentence
+from amoc.results.steps import Failure
+from amoc.results.summary import make
+from amoc.results.thresholds.threshold import parse
+
+
+def second(t_s: int, good: int = 0, name: str = "buy", **causes: int) -> Point:
+    """A second in which a step succeeded so often, 20 ms each, and failed for these causes."""
+    bad = sum(causes.values())
+    counters = {"Aggregated.count": good + bad, "Aggregated.failures": bad}
+    counters |= {f"{name}.count": good + bad, f"{name}.failures": bad}
+    counters |= {f"{name}.failures.{cause}": n for cause, n in causes.items()}
+    timer = Histogram.of([20_000_000] * good)
+    return Point(float(t_s), 1.0, counters=counters, timers={name: timer, "Aggregated": timer})
+
+
+def known(*points: Point) -> dict[str, Kind]:
+    return RunTotals.of(points).known
+
+
+RUN = (second(1, 5), second(2, 3, refused=2), second(3, 4), second(4, 0, refused=1, late=4))
+
+
+def test_a_step_has_its_counts_its_times_and_its_causes():
+    found = steps.steps(Tally.of(RUN), known(*RUN), {"buy": {"late": FailureSample(7, "20 s")}})
+    one = found["buy"]
+    assert (one["count"], one["failures"], one["per_s"]) == (19, 7, 4.75)
+    assert one["failed_share"] == 7 / 19
+    assert one["times"]["p50_s"] == pytest.approx(0.02, rel=0.004)
+    late, refused = one["causes"]
+    assert refused == {
+        "cause": "refused",
+        "count": 3,
+        "first_s": 1.0,
+        "last_s": 4.0,
+        "user_id": 0,
+        "message": "",
+    }
+    assert (late["count"], late["first_s"], late["user_id"], late["message"]) == (4, 3.0, 7, "20 s")
+    assert list(found) == ["buy", "Aggregated"]
+
+
+def test_a_step_that_never_succeeded_has_no_times():
+    run = (second(1, 0, refused=1),)
+    (one, _) = steps.steps(Tally.of(run), known(*run), {}).values()
+    assert set(one["times"].values()) == {None}
+    assert cells(one) == ["1", "1 (100 %)", "1.0", "–", "–", "–", "–"]
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2), st.integers(0, 2)), min_size=1))
+def test_sums_of_parts_are_the_sum_of_all(seconds):
+    run = [second(at, good, a=a, b=b) for at, (good, a, b) in enumerate(seconds, 1)]
+    whole = Tally.of(run)
+    for cut in {0, 1, len(run) // 2, len(run)}:
+        parts = Tally.of(run[:cut])
+        parts.merge(Tally.of(run[cut:]))
+        assert parts.failed_at == whole.failed_at
+        names = known(*run)
+        assert steps.steps(parts, names, {}) == steps.steps(whole, names, {})
+    for cause, column in (("a", 1), ("b", 2)):
+        times = [at for at, one in enumerate(seconds) if one[column]]
+        found = whole.failed_at.get(f"buy.failures.{cause}")
+        assert found == ((times[0], times[-1] + 1) if times else None)
+
+
+def test_after_a_warm_up_steps_are_there_that_did_not_fail_in_it():
+    quiet = Point(3.0, 1.0, counters={"buy.count": 2}, timers={"buy": Histogram.of([1, 1])})
+    totals = RunTotals.of((second(1, 1, refused=1), second(2, 1), quiet), warmup_s=1.5)
+    summary = make(JournalFacts(), totals, "")
+    summary["window"] = window = make_window(totals)
+    assert window["steps"]["buy"]["count"] == 2
+    assert window["steps"]["buy"]["failures"] == 0
+    assert summary["steps"]["buy"]["failures"] == 1
+
+
+def make_window(totals: RunTotals):
+    facts = JournalFacts(run={"plan": {"warmup_s": 1.5}})
+    return make(facts, totals, "")["window"]
+
+
+def test_samples_are_those_of_the_journal():
+    entry = {"kind": "failure", "step": "buy", "cause": "late", "message": "20 s", "user_id": 3}
+    facts = JournalFacts.of([entry, {**entry, "message": "30 s"}])
+    cause = make(facts, RunTotals.of(RUN), "")["steps"]["buy"]["causes"][0]
+    assert (cause["cause"], cause["message"], cause["user_id"]) == ("late", "20 s", 3)
+
+
+def test_one_step_alone_has_no_row_of_all():
+    found = steps.steps(Tally.of(RUN), known(*RUN), {})
+    assert list(steps.executed(found)) == ["buy"]
+    more = (*RUN, second(5, 1, name="login"), second(6, 0, name="idle"))
+    shown = steps.executed(steps.steps(Tally.of(more), known(*more), {}))
+    assert list(shown) == ["buy", "login", "Aggregated"]
+
+
+def test_failures_are_told_the_most_frequent_first():
+    found = steps.failures(steps.steps(Tally.of(RUN), known(*RUN), {}))
+    assert [(one.step, one.cause["cause"]) for one in found] == [
+        ("buy", "late"),
+        ("buy", "refused"),
+    ]
+    assert sentence(found[1]) == "3 × buy: refused (first 1.0 s, last 4.0 s)"
+
+
+def test_tables_of_other_counters_leave_steps_and_checks_out():
+    counters = {"rounds": 3, "a.failures.x": 1, "ok.passed": 1, "ok.failed": 0}
+    counters |= {"buy.count": 1, "buy.failures": 1, "buy.failures.x": 1, "buy.bytes": 9}
+    assert steps.without(counters, ["buy"], ["ok"]) == {"rounds": 3, "a.failures.x": 1}
+
+
+def test_checks_have_the_share_that_passed():
+    run = (
+        Point(1.0, 1.0, counters={"ok.passed": 3, "ok.failed": 1, "b.passed": 0, "b.failed": 0}),
+    )
+    found = steps.checks(Tally.of(run), known(*run))
+    assert found["ok"] == {"passed": 3, "failed": 1, "passed_share": 0.75}
+    assert found["b"]["passed_share"] is None
+    assert tables.checks(found).rows == [("ok", "3", "1", "75 %")]
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [
+        (None, "–"),
+        (0.0, "0 %"),
+        (0.0013, "0.13 %"),
+        (0.5, "50 %"),
+        (0.99999, "99.9 %"),
+        (1.0, "100 %"),
+        (0.00001, "0.001 %"),
+    ],
+)
+def test_a_share_for_people(share, text):
+    assert percent(share) == text
+
+
+def test_the_report_has_a_row_for_each_step_and_cause():
+    found = steps.steps(Tally.of(RUN), known(*RUN), {"buy": {"late": FailureSample(7, "20 s")}})
+    (row,) = tables.requests(found).rows
+    assert row[:4] == ("buy", "19", "7 (36.8 %)", "4.8")
+    late, refused = tables.failures(found).rows
+    assert late == ("buy", "late", "4", "3.0 s", "4.0 s", "20 s")
+    assert refused[:2] == ("buy", "refused")
+    assert not tables.requests({}).rows
+
+
+def test_a_failure_of_long_ago_keeps_its_place():
+    cause = {"cause": "x", "count": 1, "first_s": -0.2, "last_s": 4000.0, "user_id": 0}
+    assert "first 0.0 s, last 4,000.0 s" in sentence(Failure("a", {**cause, "message": ""}))
+
+
+@pytest.mark.parametrize(
+    ("text", "passed", "value"),
+    [
+        ("buy.failures < 40%", True, 7 / 19),
+        ("buy.failures < 30%", False, 7 / 19),
+        ("failures < 40%", True, 7 / 19),
+        ("failures == 7", True, 7),
+        ("buy.failures == 7", True, 7),
+        ("buy.failures.refused <= 3", True, 3),
+        ("buy.count == 19", True, 19),
+        ("buy.rate > 4/s", True, 4.75),
+        ("Aggregated.rate > 5/s", False, 4.75),
+        ("buy.p95 < 30ms", True, None),
+        ("total is right.failed < 26%", True, 0.25),
+        ("total is right.passed / total is right.failed > 2", None, 3),
+    ],
+)
+def test_thresholds_know_steps_and_checks(text, passed, value):
+    checked = Point(5.0, 0.0, counters={"total is right.passed": 3, "total is right.failed": 1})
+    run = (*RUN, checked)
+    result = parse(text).evaluate(Tally.of(run), known(*run))
+    assert passed is None or result.passed is passed
+    assert value is None or result.value == pytest.approx(value)
+
+
+def test_a_threshold_on_failures_without_a_request_is_not_met():
+    run = (Point(1.0, 1.0, counters={"rounds": 1}),)
+    for text in ("failures < 1%", "buy.failures < 1%", "failures == 0"):
+        result = parse(text).evaluate(Tally.of(run), known(*run))
+        assert not result.passed
+        assert result.value is None
+
+
+def test_a_scenario_s_own_counter_of_failures_stays_what_it_is():
+    run = (Point(1.0, 1.0, counters={"failures": 3, **RUN[1].counters}, timers=RUN[1].timers),)
+    assert parse("failures == 3").evaluate(Tally.of(run), known(*run)).passed
+    assert parse("failures < 41%").evaluate(Tally.of(run), known(*run)).value == 0.4
