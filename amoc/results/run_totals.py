@@ -8,7 +8,7 @@ A long run's points do not fit into memory, so each is looked at once and let go
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Self
 
@@ -92,18 +92,21 @@ class RunTotals:
             totals.whole.add_timers_of(totals.window)
         return totals
 
-    def add(self, point: Point, timers_once: bool = False) -> list[str]:
+    def add(
+        self, point: Point, timers_once: bool = False, breathe: Callable[[], None] = lambda: None
+    ) -> list[str]:
         """Add the next point.
 
         Args:
             point: The point.
             timers_once: Leave timers that are added to a window of its own out of `whole`.
+            breathe: Called between two parts of the work.
 
         Returns:
             What the operator should know now about the generator, see `Health.take`.
         """
         in_window = self.warmup.over and self.window is not self.whole
-        self.whole.add(point, timers=not (timers_once and in_window))
+        self.whole.add(point, not (timers_once and in_window), breathe)
         self.known |= dict.fromkeys(point.counters, Kind.COUNTER)
         self.known |= dict.fromkeys(point.gauges, Kind.GAUGE)
         self.known |= dict.fromkeys(point.timers, Kind.TIMER)
@@ -115,7 +118,7 @@ class RunTotals:
         if self.warmup.take(point):
             return []
         if self.window is not self.whole:
-            self.window.add(point)
+            self.window.add(point, breathe=breathe)
         self.rest.take(point)
         self.shortfall.take(point)
         return self.health.take(point)
