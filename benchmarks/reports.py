@@ -30,6 +30,7 @@ from amoc.base.clock import S_NS, now_ns
 from amoc.base.errors import ExitCode
 from amoc.metrics.health_figures import NodePoint, WorkerPoint
 from amoc.metrics.histogram import Histogram
+from amoc.metrics.packed_timers import PackedTimers
 from amoc.results.journal import Journal
 from amoc.results.run_directory import RunDirectory
 from amoc.results.series import Point, ThrottlePoint
@@ -44,23 +45,24 @@ BEGAN_AT = 1_790_000_000.0
 GOOD = (ExitCode.OK, ExitCode.GENERATOR_LIMITED, ExitCode.INCOMPLETE)
 """The last is that of a run that was killed."""
 KINDS = 60
-"""Histograms that a timer takes turns with; making a new one each second would take hours."""
+"""Making new durations each second would take hours."""
 
 
-def timers(options: argparse.Namespace, draw: random.Random) -> list[list[Histogram]]:
-    """For each timer the histograms that its seconds take turns with: durations that differ."""
-    kinds = []
-    for _ in range(options.timers):
-        middle, spread = draw.uniform(log(1e6), log(500e6)), draw.uniform(0.3, 0.8)
-        kinds.append(
-            [
-                Histogram.of(
-                    int(draw.lognormvariate(middle, spread)) for _ in range(options.samples)
-                )
-                for _ in range(KINDS)
-            ]
+def timers(options: argparse.Namespace, draw: random.Random) -> list[PackedTimers]:
+    """What seconds take turns with: durations of all timers, packed as a run has them."""
+    kinds = [
+        (draw.uniform(log(1e6), log(500e6)), draw.uniform(0.3, 0.8)) for _ in range(options.timers)
+    ]
+
+    def durations(middle: float, spread: float) -> Histogram:
+        return Histogram.of(
+            int(draw.lognormvariate(middle, spread)) for _ in range(options.samples)
         )
-    return kinds
+
+    return [
+        PackedTimers.of({f"timer_{n}": durations(*kind) for n, kind in enumerate(kinds)})
+        for _ in range(KINDS)
+    ]
 
 
 def points(options: argparse.Namespace, seed: int) -> Iterator[Point]:
@@ -76,7 +78,7 @@ def points(options: argparse.Namespace, seed: int) -> Iterator[Point]:
             users={"running": users, "waiting": 1000 - users, "started": users, "peak": users},
             counters={f"counter_{n}": draw.randrange(1, 1000) for n in range(options.counters)},
             gauges={f"gauge_{n}": draw.random() for n in range(3)},
-            timers={f"timer_{n}": draw.choice(some) for n, some in enumerate(kinds)},
+            timers=draw.choice(kinds),
             throttles={"rounds": ThrottlePoint(6000.0, 60.0, "run", 100, 100, 0, 5)},
             workers=[
                 WorkerPoint(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 
 from amoc.metrics.histogram import Histogram
+from amoc.results import stretch
 from amoc.results.series import Point, Tally
+from amoc.results.store.packed import total
 
 Count = Callable[[Point | Tally], float]
 
@@ -33,11 +34,7 @@ def throttle(name: str, kind: str) -> Count:
 
 def samples(points: Iterable[Point], timer: str) -> Histogram:
     """All durations that a timer recorded in some points."""
-    merged = Histogram()
-    for point in points:
-        if (one := point.timers.get(timer)) is not None:
-            merged.add(one.cells, one.max_ns)
-    return merged
+    return total((point.timers for point in points), timer)
 
 
 def joined(points: Iterable[Point]) -> Point:
@@ -45,18 +42,7 @@ def joined(points: Iterable[Point]) -> Point:
 
     Counts add up, and levels stay.
     """
-    whole = Tally.of(points)
-    assert whole.last is not None
-    return replace(
-        whole.last,
-        span_s=whole.span_s,
-        active_s=whole.active_s,
-        starts=whole.starts,
-        counters=whole.counters,
-        timers=whole.timers,
-        crashes=whole.crashes,
-        throttles=whole.by_throttle(),
-    )
+    return stretch.joined(Tally.of(points))
 
 
 def busiest(counts: Mapping[str, float]) -> list[str]:

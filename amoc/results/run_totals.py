@@ -8,7 +8,7 @@ A long run's points do not fit into memory, so each is looked at once and let go
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from typing import Self
 
@@ -23,6 +23,7 @@ from amoc.results.generator_health import Health
 from amoc.results.rate_shortfall import Shortfall
 from amoc.results.rest import Rest
 from amoc.results.series import Point, Tally, WarmUp
+from amoc.results.store.reader import stretches
 from amoc.results.user_targets import StageTargets
 from amoc.scenario.load_profile import Stages
 from amoc.scenario.start_rate import USER_RATE
@@ -82,31 +83,26 @@ class RunTotals:
 
     @classmethod
     def of(
-        cls, points: Iterable[Point], warmup_s: float = 0.0, stages: Stages | None = None
+        cls, points: Collection[Point], warmup_s: float = 0.0, stages: Stages | None = None
     ) -> Self:
         """The totals of points that are in order."""
         totals = cls(WarmUp(warmup_s), StageTargets(stages))
         for point in points:
-            totals.add(point, timers_once=True)
+            totals.add(point, timers=False)
+        warmup = WarmUp(warmup_s)
+        for some in stretches(points, lambda _: not warmup.over):
+            (totals.whole if warmup.take(some) else totals.window).timers.add(some.timers)
         if totals.window is not totals.whole:
             totals.whole.add_timers_of(totals.window)
         return totals
 
-    def add(
-        self, point: Point, timers_once: bool = False, breathe: Callable[[], None] = lambda: None
-    ) -> list[str]:
-        """Add the next point.
-
-        Args:
-            point: The point.
-            timers_once: Leave timers that are added to a window of its own out of `whole`.
-            breathe: Called between two parts of the work.
+    def add(self, point: Point, timers: bool = True) -> list[str]:
+        """Add the next point, with its timers or without.
 
         Returns:
             What the operator should know now about the generator, see `Health.take`.
         """
-        in_window = self.warmup.over and self.window is not self.whole
-        self.whole.add(point, not (timers_once and in_window), breathe)
+        self.whole.add(point, timers)
         self.known |= dict.fromkeys(point.counters, Kind.COUNTER)
         self.known |= dict.fromkeys(point.gauges, Kind.GAUGE)
         self.known |= dict.fromkeys(point.timers, Kind.TIMER)
@@ -118,7 +114,7 @@ class RunTotals:
         if self.warmup.take(point):
             return []
         if self.window is not self.whole:
-            self.window.add(point, breathe=breathe)
+            self.window.add(point, timers)
         self.rest.take(point)
         self.shortfall.take(point)
         return self.health.take(point)

@@ -8,7 +8,7 @@ as all was written.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from math import isfinite
 from types import MappingProxyType
 from typing import cast
@@ -35,7 +35,7 @@ from amoc.results.verdict import Verdict, incomplete
 
 
 def rebuild(
-    name: str, directory: str, journal: Sequence[Entry], points: Iterable[Point], running: bool
+    name: str, directory: str, journal: Sequence[Entry], points: Collection[Point], running: bool
 ) -> Summary:
     """The summary of a run that has left none.
 
@@ -43,7 +43,7 @@ def rebuild(
         name: What the run is called where its journal does not say.
         directory: Where it has left what is read here.
         journal: Its entries, as far as there are any.
-        points: Its series, likewise; it is gone through once.
+        points: Its series, likewise.
         running: Whether it still runs.
     """
     facts = JournalFacts.of(journal)

@@ -14,11 +14,13 @@ from amoc.metrics.histogram import Histogram
 from amoc.results.counts import Count, all_crashes, counter, throttle
 from amoc.results.report.charts import Chart, Group, Line, Spectrum
 from amoc.results.report.columns import Column, highest, quantiles, rates, rounded
-from amoc.results.report.downsample import MAX_ROWS, Bucket, buckets
+from amoc.results.report.downsample import COARSE, MAX_ROWS, Bucket, buckets
 from amoc.results.report.latency import spectrum
 from amoc.results.report.over_time import MAX_CHARTS, SHOWN
 from amoc.results.report.rows import Row, row_of
 from amoc.results.series import Point
+from amoc.results.store.blocks import BLOCK_S
+from amoc.results.store.reader import has_stretches, stretches
 
 _COLOURS = {"A": 1, "B": 2}
 
@@ -27,7 +29,7 @@ Rows = dict[str, list[Row]]
 
 
 def steps(
-    runs: Sequence[tuple[str, Iterable[Point]]],
+    runs: Sequence[tuple[str, Collection[Point]]],
     ends_s: float,
     most: int = MAX_ROWS,
     timers: Collection[str] = (),
@@ -41,6 +43,9 @@ def steps(
         timers: Those that are charted.
     """
     step_s = max(1.0, ends_s / most)
+    coarse = step_s >= COARSE and any(has_stretches(points) for _, points in runs)
+    if coarse:
+        step_s = BLOCK_S * ceil(step_s / BLOCK_S)
     count = ceil(round(ends_s / step_s, 6))
 
     def row(step: int, some: Sequence[Bucket]) -> Row:
@@ -49,10 +54,10 @@ def steps(
 
     return {
         label: [
-            row(step, some)
-            for step, some in enumerate(_in_steps(buckets(points, 1), step_s, count))
+            row(step, some) for step, some in enumerate(_in_steps(buckets(some, 1), step_s, count))
         ]
         for label, points in runs
+        for some in (stretches(points) if coarse else points,)
     }
 
 

@@ -17,10 +17,10 @@ from amoc.metrics.timer_statistics import FRACTIONS, MAIN
 from amoc.results import counts
 from amoc.results.compare import noise, quantile_test, setup
 from amoc.results.compare.noise import Estimated, SteadyState
-from amoc.results.compare.per_second_values import PerSecondValues
 from amoc.results.report.run_annotations import Interruptions
 from amoc.results.saved_run import SavedRun
-from amoc.results.series import GONE, Point, Tally, WarmUp
+from amoc.results.series import GONE, Tally
+from amoc.results.stretch import CPU
 from amoc.results.summary_types import RunPart
 from amoc.scenario.start_rate import USER_RATE
 
@@ -42,7 +42,6 @@ class Side:
         record: What it left.
         warmup_s: What is excluded at its beginning.
         interruptions: When it was paused, nodes were late, and where it ends.
-        per_second: Levels in its steady state, second by second.
         steady: The sums of its steady state.
     """
 
@@ -50,7 +49,6 @@ class Side:
     record: SavedRun
     warmup_s: float
     interruptions: Interruptions
-    per_second: PerSecondValues
     steady: SteadyState
 
     @property
@@ -201,20 +199,8 @@ def _side(label: str, record: SavedRun, warmup_s: float | None) -> Side:
     if warmup_s is None:
         warmup_s = float(record.summary["run"].get("warmup_s") or 0.0)
     interruptions = Interruptions()
-
-    def seen() -> Iterator[Point]:
-        for point in record.points:
-            interruptions.add(point)
-            yield point
-
-    per_second = PerSecondValues(_running(seen(), warmup_s))
-    steady = SteadyState.of(_running(record.points, warmup_s), per_second.spans_s)
-    return Side(label, record, warmup_s, interruptions, per_second, steady)
-
-
-def _running(points: Iterable[Point], warmup_s: float) -> Iterator[Point]:
-    warmup = WarmUp(warmup_s)
-    return (point for point in points if not warmup.take(point) and point.state == "running")
+    steady = SteadyState.of(record.points, warmup_s, interruptions.add)
+    return Side(label, record, warmup_s, interruptions, steady)
 
 
 # Metrics
@@ -242,9 +228,10 @@ def _generator(sides: tuple[Side, Side]) -> Iterator[_Found]:
     for name in reserved.TIMERS:
         if any(name in side.tally.timers for side in sides):
             yield from _timer(sides, name, _HIGHER)
-    hosts = [f"host {name}" for name in _names(sides, lambda side: side.per_second.hosts)]
-    for name in ("workers", "controller", *hosts):
-        yield _mean(sides, "CPU", name, "%")
+    own = ("workers", "controller")
+    used = _names(sides, lambda side: {name for kind, name, _ in side.steady.levels if kind == CPU})
+    for name in (*own, *(one for one in used if one not in own)):
+        yield _mean(sides, CPU, name, "%")
 
 
 def _users(sides: tuple[Side, Side]) -> Iterator[_Found]:
@@ -303,9 +290,9 @@ def _rate(
 def _mean(
     sides: tuple[Side, Side], kind: str, name: str, unit: str, statistic: str = "mean"
 ) -> _Found:
-    first, second = (side.per_second.known((kind, name, statistic)) for side in sides)
-    means = [sum(values) / len(values) if values else None for _, values in (first, second)]
-    estimates = noise.mean(*first), noise.mean(*second)
+    key = (kind, name, statistic)
+    means = [noise.mean_of(side.steady.levels, key) for side in sides]
+    estimates = noise.mean(sides[0].steady, key), noise.mean(sides[1].steady, key)
     return (
         Metric(kind, name, statistic, unit, means[0], means[1]),
         estimates if None not in means else None,

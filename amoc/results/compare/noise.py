@@ -24,13 +24,15 @@ here: it takes several runs of each kind to know it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
+from itertools import pairwise
 from math import atan, cos, exp, lgamma, log, pi, sqrt
 from typing import Protocol, Self
 
-from amoc.results.series import Point, Tally
+from amoc.results.series import Point, Tally, WarmUp
+from amoc.results.store.reader import Fine, stretches
+from amoc.results.stretch import Key, Sum, add_levels, seconds_of
 
 SIGNIFICANCE = 0.01
 MIN_BLOCKS, MAX_BLOCKS = 10, 30
@@ -180,52 +182,74 @@ class SteadyState:
 
     Attributes:
         whole: All of it.
+        levels: The sum of each level over its seconds.
         blocks: In order; none where there are too few seconds.
+        block_levels: As `levels`, of each block.
     """
 
     whole: Tally
-    blocks: Sequence[Tally]
+    levels: Mapping[Key, Sum]
+    blocks: Sequence[Tally] = ()
+    block_levels: Sequence[Mapping[Key, Sum]] = ()
 
     @classmethod
-    def of(cls, points: Iterable[Point], spans_s: Sequence[float]) -> SteadyState:
-        """The steady state that `points` are.
+    def of(
+        cls,
+        points: Collection[Point],
+        warmup_s: float = 0.0,
+        see: Callable[[Point], object] = lambda _: None,
+    ) -> SteadyState:
+        """The steady state of the run whose seconds `points` are.
 
         Args:
-            points: In order; they are gone through once.
-            spans_s: How long each of them was.
+            points: In order; they are gone through twice, minutes of them as one where possible.
+            warmup_s: What is left out at the beginning.
+            see: Is shown each second or stretch once, those left out, too.
         """
-        parts = blocks_of(spans_s)
-        if not parts:
-            return cls(Tally.of(points), [])
-        blocks, at = [Tally() for _ in parts], 0
-        for number, point in enumerate(points):
-            while number >= parts[at].stop and at < len(parts) - 1:
-                at += 1
-            blocks[at].add(point)
-        whole = Tally()
-        for block in blocks:
-            whole.merge(block)
-        return cls(whole, blocks)
+        spans = [(one.span_s, seconds_of(one)) for one in running(points, warmup_s, see)]
+        whole_s, count = sum(span for span, _ in spans), sum(seconds for _, seconds in spans)
+        count = min(MAX_BLOCKS, count)
+        if count < MIN_BLOCKS:
+            count = 1
+        tallies = [Tally() for _ in range(count)]
+        levels: list[dict[Key, Sum]] = [{} for _ in range(count)]
+        passed_s = 0.0
+
+        def block_at(after_s: float) -> int:
+            return min(count - 1, int(count * (passed_s + after_s) / whole_s))
+
+        def fine(stretch: Point) -> bool:
+            return block_at(0.0) != block_at(stretch.span_s)
+
+        for point in running(points, warmup_s, fine=fine):
+            number = block_at(point.span_s / 2)
+            tallies[number].add(point)
+            add_levels(levels[number], point)
+            passed_s += point.span_s
+        whole, sums = Tally(), dict[Key, Sum]()
+        for tally, some in zip(tallies, levels, strict=True):
+            whole.merge(tally)
+            for key, (total, known) in some.items():
+                before = sums.get(key, (0.0, 0))
+                sums[key] = before[0] + total, before[1] + known
+        if count == 1:
+            return cls(whole, sums)
+        used = [number for number, one in enumerate(tallies) if one.points]
+        return cls(whole, sums, [tallies[one] for one in used], [levels[one] for one in used])
 
 
-def blocks_of(spans_s: Sequence[float]) -> list[range]:
-    """Blocks of about equal length, as ranges of seconds; none where there are too few.
-
-    Args:
-        spans_s: How long each second was.
-    """
-    whole_s = sum(spans_s)
-    count = min(MAX_BLOCKS, len(spans_s))
-    if count < MIN_BLOCKS:
-        return []
-    sizes = [0] * count
-    passed_s = 0.0
-    for span_s in spans_s:
-        middle_s = passed_s + span_s / 2
-        sizes[min(count - 1, int(count * middle_s / whole_s))] += 1
-        passed_s += span_s
-    ends = list(accumulate(sizes))
-    return [range(end - size, end) for size, end in zip(sizes, ends, strict=True) if size]
+def running(
+    points: Collection[Point],
+    warmup_s: float,
+    see: Callable[[Point], object] = lambda _: None,
+    fine: Fine = lambda _: False,
+) -> Iterator[Point]:
+    """The seconds after the warm-up in which a run was running, minutes of them as one."""
+    warmup = WarmUp(warmup_s)
+    for point in stretches(points, lambda one: not warmup.over or fine(one)):
+        see(point)
+        if not warmup.take(point) and point.state == "running":
+            yield point
 
 
 def rate(steady: SteadyState, count: Callable[[Tally], float]) -> Estimate | None:
@@ -237,17 +261,16 @@ def rate(steady: SteadyState, count: Callable[[Tally], float]) -> Estimate | Non
     return estimate(whole, blocks, 1 / steady.whole.active_s)
 
 
-def mean(spans_s: Sequence[float], values: Sequence[float]) -> Estimate | None:
-    """The mean of a level.
-
-    Args:
-        spans_s: The lengths of the seconds in which it is known.
-        values: Its value in each of them.
-    """
-    blocks = [_mean(values[one.start : one.stop]) for one in blocks_of(spans_s)]
-    whole = _mean(values)
-    return estimate(whole, blocks, ROUNDING * abs(whole)) if blocks else None
+def mean(steady: SteadyState, key: Key) -> Estimate | None:
+    """The mean of a level; None where there are too few blocks."""
+    whole = mean_of(steady.levels, key)
+    if whole is None:
+        return None
+    blocks = [one for some in steady.block_levels if (one := mean_of(some, key)) is not None]
+    return estimate(whole, blocks, ROUNDING * abs(whole))
 
 
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values) if values else 0.0
+def mean_of(levels: Mapping[Key, Sum], key: Key) -> float | None:
+    """The mean of a level over the seconds in which it is known; None if it never is."""
+    total, known = levels.get(key, (0.0, 0))
+    return total / known if known else None

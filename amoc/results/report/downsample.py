@@ -22,9 +22,15 @@ from math import ceil
 
 from amoc.results.report.rows import Row, row_of
 from amoc.results.series import Point
+from amoc.results.store.reader import Fine, has_stretches, stretches
+from amoc.results.stretch import seconds_of
 
 MAX_ROWS = 1_500
 MAX_LATE = 10
+COARSE = 10
+"""Points of a row from which on it is made of stretches: of a run of four hours."""
+STRETCH = 61
+"""Points in a stretch, at the most, where seconds are about one second long."""
 GAP_S = 1.5
 """What lies between two points and is longer than this is a gap."""
 MIN_S = 0.5
@@ -53,6 +59,7 @@ def downsample(
     max_rows: int = MAX_ROWS,
     timers: Collection[str] = (),
     see: Callable[[Point], object] = lambda _: None,
+    fine: Fine = lambda _: False,
 ) -> list[Row]:
     """The rows of a run, in order.
 
@@ -61,14 +68,20 @@ def downsample(
         max_rows: The most rows, apart from those that pauses and gaps need.
         timers: Those that rows are to have durations of.
         see: Is shown each point on its way, so that nobody else needs to read them all.
+        fine: Whether, of a long run too, the seconds of a stretch are to be shown one by one.
     """
+    size = ceil(len(points) / max_rows)
+    if size < COARSE or not has_stretches(points):
+        some: Iterable[Point] = points
+    else:
+        some = stretches(points, fine)
+        size = STRETCH * ceil(size / STRETCH)
 
     def seen() -> Iterator[Point]:
-        for point in points:
+        for point in some:
             see(point)
             yield point
 
-    size = ceil(len(points) / max_rows)
     return [row_of(one.t_s, one.points, one.active, timers) for one in buckets(seen(), size)]
 
 
@@ -92,7 +105,7 @@ def _can_merge(last: Bucket, one: Bucket, size: int) -> bool:
     if not (last.points and one.points and last.active == one.active):
         return False
     span_s = sum(point.span_s for point in one.points)
-    return len(last.points) + len(one.points) <= size or span_s < MIN_S
+    return sum(map(seconds_of, last.points + one.points)) <= size or span_s < MIN_S
 
 
 def late_nodes(point: Point) -> Sequence[str]:

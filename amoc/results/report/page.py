@@ -23,6 +23,7 @@ from amoc.results.report.rows import Row
 from amoc.results.saved_run import SavedRun
 from amoc.results.series import Point, WarmUp
 from amoc.results.steps import without
+from amoc.results.store.packed import add_to
 from amoc.results.summary import steady_part
 from amoc.results.summary_types import RunPart, Summary
 
@@ -105,7 +106,9 @@ class Reading:
         self.began_at: float | None = None
         self.durations = {name: Histogram() for name in timers}
         self._warmup, self._begun = WarmUp(warmup_s), False
-        self.rows = downsample(points, timers=timers, see=self._see)
+        self.rows = downsample(
+            points, timers=timers, see=self._see, fine=lambda _: not self._warmup.over
+        )
 
     def _see(self, point: Point) -> None:
         if not self._begun:
@@ -115,8 +118,7 @@ class Reading:
         if self._warmup.take(point):
             return
         for name, timer in self.durations.items():
-            if one := point.timers.get(name):
-                timer.add(one.cells, one.max_ns)
+            add_to(timer, point.timers, name)
 
 
 def _covered(summary: Summary) -> Covered:

@@ -1,14 +1,15 @@
 """Histograms of many timers in few bytes. Pure.
 
-Timers are packed in groups of `GROUP`, in the order of their names. A group has three columns, each
-deflated on its own because what is alike compresses well together:
+Timers are packed in groups of `GROUP`, in their order. A group has three columns, each deflated on
+its own because what is alike compresses well together:
 
-- about each timer: how many cells it has, how wide its numbers are (see `_WIDTHS`), its first cell,
-  and by how much the longest duration lies below the end of its last cell;
-- the distance of each further cell from the one before;
-- the count of each cell.
+- about each timer: how many cells it has, its first cell, and by how much the longest duration lies
+  below the end of its last cell, modulo 2**64;
+- of each cell its distance from the one before it in its timer, 0 for the first;
+- of each cell its count.
 
-So a timer can be read without the numbers of all others. With 40 durations a second a histogram
+Distances and counts are nearly all below 256. So their lowest bytes come first, one of each cell,
+then, if there are any, the next bytes of all, and so on. With 40 durations a second a histogram
 takes some 28 bytes.
 """
 
@@ -19,71 +20,70 @@ import sys
 import zlib
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import accumulate, chain, pairwise
-from operator import mul
+from functools import lru_cache
+from itertools import accumulate, pairwise
+from operator import sub
 
 from amoc.metrics.histogram import Histogram, end_ns
+from amoc.metrics.packed_timers import PackedTimers as TimerBlock
 
 GROUP = 256
 """Timers that are deflated together."""
-_SIZES = struct.Struct("<HIII")
-"""Of a group: timers, and bytes of each deflated column."""
-_WIDTHS = "BHIQ"
-"""Types of numbers, by two bits: the lowest are those of distances, the next those of counts."""
-_WIDTH = [array(kind).itemsize for kind in _WIDTHS]
-_MAX_COUNT = (1 << 64) - 1
-_Numbers = Sequence[int]
+_SIZES = struct.Struct("<HIIII")
+"""Of a group: timers, cells, and bytes of each deflated column."""
+_TWO_64 = 1 << 64
 
 
-def pack(histograms: Sequence[Histogram]) -> Iterator[bytes]:
-    """The groups of some histograms."""
-    for begin in range(0, len(histograms), GROUP):
-        yield _group(histograms[begin : begin + GROUP])
+def pack(timers: Mapping[str, Histogram]) -> Iterator[bytes]:
+    """The groups of some timers."""
+    block = TimerBlock.of(timers)
+    for begin in range(0, len(block), GROUP):
+        yield _group(block, begin, min(begin + GROUP, len(block)))
 
 
-def _group(histograms: Sequence[Histogram]) -> bytes:
-    sizes, firsts, below = array("H"), array("H"), array("q")
-    widths, steps, counts = bytearray(), bytearray(), bytearray()
-    for one in histograms:
-        cells = sorted(one.cells)
-        sizes.append(len(cells))
-        firsts.append(cells[0] if cells else 0)
-        below.append(end_ns(cells[-1] if cells else 0) - one.max_ns)
-        step_width = _append(steps, [after - before for before, after in pairwise(cells)])
-        widths.append(step_width | _append(counts, [one.cells[cell] for cell in cells]) << 2)
-    about = b"".join((_bytes(sizes), widths, _bytes(firsts), _bytes(below)))
-    columns = [_deflated(one) for one in (about, steps, counts)]
-    return b"".join((_SIZES.pack(len(histograms), *map(len, columns)), *columns))
+def _group(block: TimerBlock, begin: int, end: int) -> bytes:
+    start = block.ends[begin - 1] if begin else 0
+    ends = [one - start for one in block.ends[begin:end]]
+    cells = block.cells[start : start + ends[-1]].tolist()
+    sizes, firsts, below = array("H"), array("H"), array("Q")
+    steps = [*map(sub, cells, [0, *cells])]
+    for max_ns, (first, after) in zip(block.max_ns[begin:end], pairwise((0, *ends)), strict=True):
+        sizes.append(after - first)
+        firsts.append(cells[first] if after > first else 0)
+        below.append((end_ns(cells[after - 1] if after > first else 0) - max_ns) % _TWO_64)
+        if after > first:
+            steps[first] = 0
+    counts = array("Q", block.counts[start : start + ends[-1]])
+    about = b"".join(_little(one).tobytes() for one in (sizes, firsts, below))
+    columns = [_deflated(one) for one in (about, _planes(array("H", steps)), _planes(counts))]
+    return b"".join((_SIZES.pack(end - begin, len(cells), *map(len, columns)), *columns))
 
 
-def _append(column: bytearray, numbers: list[int]) -> int:
-    """Append numbers as narrow as they can be; the place of their type in `_WIDTHS`."""
-    try:
-        column += bytes(numbers)
-        return 0
-    except ValueError:
-        highest = max(numbers)
-    width = next((n for n in (1, 2, 3) if highest >> 8 * _WIDTH[n] == 0), 3)
-    column += _bytes(array(_WIDTHS[width], (min(one, _MAX_COUNT) for one in numbers)))
-    return width
-
-
-def _bytes(numbers: array[int]) -> bytes:
-    if sys.byteorder == "big":
-        numbers.byteswap()
-    return numbers.tobytes()
-
-
-def _numbers(kind: str, data: bytes) -> _Numbers:
-    if kind == "B":
-        return data
-    numbers = array(kind, data)
+def _little(numbers: array[int]) -> array[int]:
     if sys.byteorder == "big":
         numbers.byteswap()
     return numbers
 
 
-def _deflated(column: bytes | bytearray) -> bytes:
+def _planes(numbers: array[int]) -> bytes:
+    """Their lowest bytes, then the next ones, up to the last that are not all zero."""
+    width = numbers.itemsize
+    needed = (max(numbers, default=0).bit_length() + 7) // 8 or 1
+    data = _little(numbers).tobytes()
+    return b"".join(data[plane::width] for plane in range(needed))
+
+
+def _from_planes(kind: str, data: bytes, count: int) -> array[int]:
+    numbers = array(kind)
+    width = numbers.itemsize
+    whole = bytearray(count * width)
+    for plane in range(len(data) // count if count else 0):
+        whole[plane::width] = data[plane * count : (plane + 1) * count]
+    numbers.frombytes(bytes(whole))
+    return _little(numbers)
+
+
+def _deflated(column: bytes) -> bytes:
     # Distances and counts hardly repeat: what helps is a short code for those that are frequent.
     packer = zlib.compressobj(6, zlib.DEFLATED, -zlib.MAX_WBITS, strategy=zlib.Z_RLE)
     return packer.compress(column) + packer.flush()
@@ -92,27 +92,48 @@ def _deflated(column: bytes | bytearray) -> bytes:
 class _Group:
     """A group with its columns inflated."""
 
-    def __init__(self, timers: int, columns: Sequence[bytes]) -> None:
-        about, self._steps, self._counts = (zlib.decompress(one, -15) for one in columns)
-        ends = [*accumulate((2 * timers, timers, 2 * timers, 8 * timers), initial=0)]
-        parts = [about[begin:end] for begin, end in pairwise(ends)]
-        self.sizes, self._widths, self._firsts, self._below = map(_numbers, "HBHq", parts)
-        width = [_WIDTH[one & 3] for one in self._widths]
-        lengths = map(mul, (max(0, one - 1) for one in self.sizes), width)
-        self._step_at = [*accumulate(lengths, initial=0)]
-        width = [_WIDTH[one >> 2] for one in self._widths]
-        self._count_at = [*accumulate(map(mul, self.sizes, width), initial=0)]
+    def __init__(self, timers: int, cells: int, columns: Sequence[bytes]) -> None:
+        about, steps, counts = (zlib.decompress(one, -zlib.MAX_WBITS) for one in columns)
+        ends = [*accumulate((2 * timers, 2 * timers, 8 * timers), initial=0)]
+        sizes, self._firsts, self._below = (
+            _little(array(kind, about[begin:end]))
+            for kind, (begin, end) in zip("HHQ", pairwise(ends), strict=True)
+        )
+        self._steps = _from_planes("H", steps, cells)
+        self._counts = _from_planes("Q", counts, cells)
+        self._ends = [*accumulate(sizes, initial=0)]
 
-    def cells(self, at: int) -> Iterator[tuple[int, int]]:
-        """Cells and counts of a timer that has any, in order."""
-        kinds = self._widths[at]
-        steps = self._steps[self._step_at[at] : self._step_at[at + 1]]
-        counts = self._counts[self._count_at[at] : self._count_at[at + 1]]
-        cells = accumulate(_numbers(_WIDTHS[kinds & 3], steps), initial=self._firsts[at])
-        return zip(cells, _numbers(_WIDTHS[kinds >> 2], counts), strict=True)
+    def timer(self, at: int) -> Histogram:
+        cells, counts = self._cells(at)
+        return Histogram(dict(zip(cells, counts, strict=True)), self._max_ns(cells, at))
 
-    def max_ns(self, last_cell: int, at: int) -> int:
-        return end_ns(last_cell) - self._below[at]
+    def add_to(self, whole: Histogram, at: int) -> None:
+        cells, counts = self._cells(at)
+        mine = whole.cells
+        for cell, count in zip(cells, counts, strict=True):
+            mine[cell] = mine.get(cell, 0) + count
+        if cells:
+            whole.max_ns = max(whole.max_ns, self._max_ns(cells, at))
+
+    def _cells(self, at: int) -> tuple[list[int], array[int]]:
+        begin, end = self._ends[at], self._ends[at + 1]
+        if begin == end:
+            return [], array("Q")
+        steps = accumulate(self._steps[begin + 1 : end], initial=self._firsts[at])
+        return [*steps], self._counts[begin:end]
+
+    def _max_ns(self, cells: list[int], at: int) -> int:
+        return (end_ns(cells[-1] if cells else 0) - self._below[at]) % _TWO_64
+
+    def extend(self, max_ns: array[int], ends: array[int], cells: array[int]) -> array[int]:
+        """Add all timers to the parts of a block; their counts."""
+        before = len(cells)
+        for at, end in enumerate(self._ends[1:]):
+            some, _ = self._cells(at)
+            cells.extend(some)
+            max_ns.append(self._max_ns(some, at))
+            ends.append(before + end)
+        return self._counts
 
 
 class PackedTimers(Mapping[str, Histogram]):
@@ -124,56 +145,45 @@ class PackedTimers(Mapping[str, Histogram]):
         Raises:
             ValueError: It is not as long as it says.
         """
-        self._names = names
+        self._names = tuple(names)
         self._groups = groups
-        self._at: dict[str, int] = {}
-        self._places: list[tuple[int, Sequence[int]]] = []
+        self._places: list[tuple[int, int, Sequence[int]]] = []
         self._open: tuple[int, _Group] | None = None
         place, timers = 0, 0
         while place < len(groups):
             try:
-                count, *sizes = _SIZES.unpack_from(groups, place)
+                count, cells, *sizes = _SIZES.unpack_from(groups, place)
             except struct.error as error:
                 raise ValueError(f"not groups of timers: {error}") from None
             ends = [*accumulate(sizes, initial=place + _SIZES.size)]
-            self._places.append((count, ends))
+            self._places.append((count, cells, ends))
             place, timers = ends[-1], timers + count
         if place != len(groups) or timers != len(names):
             raise ValueError(f"not the groups of {len(names)} timers")
 
     def add_to(self, whole: Histogram, name: str) -> None:
         """Add the durations of a timer to `whole`, if there are any."""
-        found = self._find(name)
-        if found is None:
-            return
-        group, at = found
-        if not group.sizes[at]:
-            return
-        mine, cell = whole.cells, 0
-        for cell, count in group.cells(at):  # the last one is needed below
-            mine[cell] = mine.get(cell, 0) + count
-        whole.max_ns = max(whole.max_ns, group.max_ns(cell, at))
+        at = _index(self._names).get(name)
+        if at is not None:
+            self._group(at // GROUP).add_to(whole, at % GROUP)
+
+    def packed(self) -> TimerBlock:
+        """All of them."""
+        max_ns, ends, cells, counts = array("Q"), array("I"), array("H"), array("Q")
+        for number in range(len(self._places)):
+            counts += self._group(number).extend(max_ns, ends, cells)
+        return TimerBlock.made(self._names, max_ns, ends, cells, counts)
 
     def __getitem__(self, name: str) -> Histogram:
-        found = self._find(name)
-        if found is None:
-            raise KeyError(name)
-        group, at = found
-        cells = dict(group.cells(at)) if group.sizes[at] else {}
-        return Histogram(cells, group.max_ns(next(reversed(cells), 0), at))
+        at = _index(self._names)[name]
+        return self._group(at // GROUP).timer(at % GROUP)
 
-    def _find(self, name: str) -> tuple[_Group, int] | None:
-        if not self._at:
-            self._at = dict(zip(self._names, range(len(self._names)), strict=True))
-        at = self._at.get(name)
-        if at is None:
-            return None
-        number = at // GROUP
+    def _group(self, number: int) -> _Group:
         if self._open is None or self._open[0] != number:
-            timers, ends = self._places[number]
+            timers, cells, ends = self._places[number]
             columns = [self._groups[begin:end] for begin, end in pairwise(ends)]
-            self._open = number, _Group(timers, columns)
-        return self._open[1], at % GROUP
+            self._open = number, _Group(timers, cells, columns)
+        return self._open[1]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)
@@ -182,17 +192,23 @@ class PackedTimers(Mapping[str, Histogram]):
         return len(self._names)
 
 
+@lru_cache(maxsize=8)
+def _index(names: tuple[str, ...]) -> dict[str, int]:
+    """Where each name is; most seconds have the same."""
+    return dict(zip(names, range(len(names)), strict=True))
+
+
 def total(parts: Iterable[Mapping[str, Histogram]], name: str) -> Histogram:
     """The sum of a timer's durations in `parts`."""
     whole = Histogram()
     for part in parts:
-        if isinstance(part, PackedTimers):
-            part.add_to(whole, name)
-        elif (one := part.get(name)) is not None:
-            whole.add(one.cells, one.max_ns)
+        add_to(whole, part, name)
     return whole
 
 
-def names(parts: Iterable[Mapping[str, Histogram]]) -> list[str]:
-    """The timers that `parts` have, in order of appearance."""
-    return list(dict.fromkeys(chain.from_iterable(parts)))
+def add_to(whole: Histogram, timers: Mapping[str, Histogram], name: str) -> None:
+    """Add the durations of a timer to `whole`, if there are any."""
+    if isinstance(timers, PackedTimers):
+        timers.add_to(whole, name)
+    elif (one := timers.get(name)) is not None:
+        whole.add(one.cells, one.max_ns)

@@ -7,14 +7,26 @@ them, and only one is held at a time. What is appended later is not among them.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Collection, Iterator
+from bisect import bisect_left
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple, TypeVar
 
 from amoc.base.errors import ResourceError
 from amoc.base.line_check import RecordCheck
 from amoc.results.series import Point
-from amoc.results.store import records, second
+from amoc.results.store import blocks, records, second
+from amoc.results.stretch import Stretch
+
+P = TypeVar("P", bound=Point)
+Fine = Callable[[Point], bool]
+"""Whether a stretch is wanted second by second."""
+
+
+class _Block(NamedTuple):
+    seconds: int
+    at: int
+    length: int
 
 
 class StoredSeries(Collection[Point]):
@@ -35,34 +47,41 @@ class StoredSeries(Collection[Point]):
             ResourceError: It cannot be read.
         """
         self._path = path
-        self._at, self._length = array("Q"), array("L")
+        self._numbers, self._at, self._length = array("L"), array("Q"), array("L")
         self._key, self._key_facts = 0, b""
         self._keys: dict[int, tuple[int, int]] = {0: (0, 0)}
+        self._blocks: dict[int, _Block] = {}
         check = RecordCheck()
-        try:
-            with path.open("rb") as file:
-                self._check(file, check)
-        except OSError as error:
-            raise ResourceError(f"series {path} cannot be read: {error.strerror}") from None
+        with self._open() as file:
+            for record in records.read(file, file.seek(0, 2)):
+                if check.take(record.number if record is not None else None):
+                    assert record is not None
+                    self._take(record, check)
         self.problems = check.problems(written)
 
-    def _check(self, file: BinaryIO, check: RecordCheck) -> None:
-        for record in records.read(file, file.seek(0, 2)):
-            if not check.take(record.number if record is not None else None):
-                continue
-            assert record is not None
-            if record.kind == second.SECOND:
-                self._take(record, check)
-
     def _take(self, record: records.Record, check: RecordCheck) -> None:
+        """Know where a record is, if it can be read."""
+        if record.kind == second.BLOCK:
+            self._take_block(record)
+            return
         key = second.key_of(record.body)
         if key not in self._keys:
             check.damaged()
             return
         if not key:
             self._keys[record.number] = (record.at, len(record.body))
+        self._numbers.append(record.number)
         self._at.append(record.at)
         self._length.append(len(record.body))
+
+    def _take_block(self, record: records.Record) -> None:
+        """Know a block, if all its seconds are there: without one it would say too much."""
+        first, last, seconds = blocks.span_of(record.body)
+        place = bisect_left(self._numbers, first)
+        there = self._numbers[place : place + seconds]
+        key = second.key_of(blocks.inner(record.body))
+        if len(there) == seconds and (there[0], there[-1]) == (first, last) and key in self._keys:
+            self._blocks[place] = _Block(seconds, record.at, len(record.body))
 
     def __len__(self) -> int:
         return len(self._at)
@@ -72,8 +91,24 @@ class StoredSeries(Collection[Point]):
 
     def __iter__(self) -> Iterator[Point]:
         with self._open() as file:
-            for at, length in zip(self._at, self._length, strict=True):
-                yield self._point(file, at, length)
+            for place in range(len(self)):
+                yield self._second(file, place)
+
+    def stretches(self, fine: Fine) -> Iterator[Point]:
+        """The points, minutes of them as one where that is possible and not to be `fine`."""
+        with self._open() as file:
+            place = 0
+            while place < len(self):
+                block = self._blocks.get(place)
+                if block is not None:
+                    body = blocks.inner(_bytes(file, block.at, block.length))
+                    stretch = self._point(file, body, Stretch)
+                    if not fine(stretch):
+                        yield stretch
+                        place += block.seconds
+                        continue
+                yield self._second(file, place)
+                place += 1
 
     def _open(self) -> BinaryIO:
         try:
@@ -81,10 +116,13 @@ class StoredSeries(Collection[Point]):
         except OSError as error:
             raise ResourceError(f"series {self._path} cannot be read: {error.strerror}") from None
 
-    def _point(self, file: BinaryIO, at: int, length: int) -> Point:
-        body = _bytes(file, at, length)
+    def _second(self, file: BinaryIO, place: int) -> Point:
+        return self._point(file, _bytes(file, self._at[place], self._length[place]), Point)
+
+    def _point(self, file: BinaryIO, body: bytes, kind: type[P]) -> P:
         try:
-            return second.read_point(body, second.read_facts(body, self._dictionary(file, body)))
+            facts = second.read_facts(body, self._dictionary(file, body))
+            return second.read_point(body, facts, kind)
         except ValueError as error:
             text = f"series {self._path} is of another version of amoc, or was changed just now"
             raise ResourceError(f"{text}: {error}") from None
@@ -101,3 +139,21 @@ class StoredSeries(Collection[Point]):
 def _bytes(file: BinaryIO, at: int, length: int) -> bytes:
     file.seek(at)
     return file.read(length)
+
+
+def has_stretches(points: Collection[Point]) -> bool:
+    """Whether minutes of a run can be had as one."""
+    return isinstance(points, StoredSeries)
+
+
+def stretches(points: Collection[Point], fine: Fine = lambda _: False) -> Iterator[Point]:
+    """The points of a run, in order, with stretches in the place of many of them.
+
+    Args:
+        points: Where they come from; only a `StoredSeries` knows stretches.
+        fine: Asked of a stretch when what lies before it has been told; whether its seconds are
+            wanted instead.
+    """
+    if isinstance(points, StoredSeries):
+        return points.stretches(fine)
+    return iter(points)

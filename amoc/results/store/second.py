@@ -9,22 +9,24 @@ from __future__ import annotations
 import json
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import replace
+from typing import TypeVar
 
 from amoc.base import json_lines
 from amoc.results.series import Point
-from amoc.results.store.packed import PackedTimers, pack
+from amoc.results.store.packed import PackedTimers
 
-SECOND = 1
-"""Kind of a record."""
+SECOND, BLOCK = 1, 2
+"""Kinds of records."""
+P = TypeVar("P", bound=Point)
 _SIZES = struct.Struct("<II")
 """Number of the key, bytes of the facts."""
 
 
-def facts_of(point: Point) -> bytes:
-    """What a point says, with the names of its timers only."""
-    facts = {**point.facts(), "timers": list(point.timers)}
+def facts_of(point: Point, timers: Iterable[str]) -> bytes:
+    """What a point says, with the names of timers only."""
+    facts = {**point.facts(), "timers": list(timers)}
     return json.dumps(facts, allow_nan=False, separators=(",", ":")).encode()
 
 
@@ -40,11 +42,6 @@ def body(facts: bytes, key: int, dictionary: bytes, groups: bytes) -> bytes:
     packer = zlib.compressobj(6, zlib.DEFLATED, -zlib.MAX_WBITS, zdict=dictionary)
     packed = packer.compress(facts) + packer.flush()
     return b"".join((_SIZES.pack(key, len(packed)), packed, groups))
-
-
-def timers_of(point: Point) -> Iterator[bytes]:
-    """The timers of a point, packed, piece by piece."""
-    return pack(list(point.timers.values()))
 
 
 def key_of(record: bytes) -> int:
@@ -66,7 +63,7 @@ def read_facts(record: bytes, dictionary: bytes) -> bytes:
         raise ValueError(f"not a second: {error}") from None
 
 
-def read_point(record: bytes, facts: bytes) -> Point:
+def read_point(record: bytes, facts: bytes, kind: type[P]) -> P:
     """The point of a body with these facts.
 
     Raises:
@@ -76,7 +73,7 @@ def read_point(record: bytes, facts: bytes) -> Point:
     if found is None:
         raise ValueError("not the facts of a point")
     names = found.pop("timers", [])
-    point = Point.from_json(found)
+    point: P = kind.from_json(found)  # type: ignore[assignment]
     if not names:
         return point
     begin = _SIZES.size + _SIZES.unpack_from(record)[1]

@@ -5,15 +5,14 @@ A second of a run with hundreds of timers takes some milliseconds, so it is writ
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from amoc.base.append_file import AppendFile
 from amoc.results.series import Point
 from amoc.results.store import records, second
-
-BLOCK_S = 60.0
-"""Seconds with one key."""
+from amoc.results.store.blocks import BlockMaker, block_of
+from amoc.results.store.packed import pack
 
 
 class SeriesWriter:
@@ -35,7 +34,8 @@ class SeriesWriter:
         """
         self.records = 0
         self._file = AppendFile(path, "series", warn)
-        self._block = -1
+        self._minute = -1
+        self._block = BlockMaker()
         self._key, self._dictionary = 0, b""
 
     @property
@@ -49,17 +49,41 @@ class SeriesWriter:
             pass
 
     def pieces(self, point: Point) -> Iterator[None]:
-        """Write a second in pieces of a millisecond or two; it is there when they are through."""
-        if (block := block_of(point)) != self._block:
-            self._block, self._key, self._dictionary = block, 0, b""
-        facts = second.facts_of(point)
+        """Write a second in pieces of a millisecond or two; it is there when they are through.
+
+        After the last second of a minute comes the minute's block.
+        """
+        if (minute := block_of(point)) != self._minute:
+            yield from self._block_pieces()
+            self._minute, self._block = minute, BlockMaker()
+            self._key, self._dictionary = 0, b""
         groups = []
-        for group in second.timers_of(point):
+        for group in pack(point.timers):
             groups.append(group)
             yield
-        body = second.body(facts, self._key, self._dictionary, b"".join(groups))
-        if self._append(second.SECOND, body) and not self._key:
+        facts = second.facts_of(point, point.timers)
+        written = self._append(second.SECOND, self._body(facts, groups))
+        if written and not self._key:
             self._key, self._dictionary = self.records, facts
+        yield
+        self._block.add(point, self.records if written else 0)
+
+    def _block_pieces(self) -> Iterator[None]:
+        """Write the block of the minute that is over."""
+        if not self._block.worthwhile:
+            return
+        names: list[str] = []
+        groups = []
+        for some, group in self._block.groups():
+            names += some
+            groups.append(group)
+            yield
+        facts = second.facts_of(self._block.stretch(), names)
+        self._append(second.BLOCK, self._block.span + self._body(facts, groups))
+        yield
+
+    def _body(self, facts: bytes, groups: Sequence[bytes]) -> bytes:
+        return second.body(facts, self._key, self._dictionary, b"".join(groups))
 
     def _append(self, kind: int, body: bytes) -> bool:
         self.records += 1
@@ -68,8 +92,3 @@ class SeriesWriter:
     def close(self) -> None:
         """Write no more."""
         self._file.close()
-
-
-def block_of(point: Point) -> int:
-    """The number of the minute that most of a second lies in."""
-    return int((point.t_s - point.span_s / 2) // BLOCK_S)

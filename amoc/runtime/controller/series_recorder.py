@@ -8,6 +8,7 @@ from pathlib import Path
 
 import gevent
 
+from amoc.base.breather import Breather
 from amoc.results.series import Point
 from amoc.results.store.writer import SeriesWriter
 
@@ -56,8 +57,9 @@ class SeriesRecorder:
             gevent.spawn(self._work_off)
 
     def _work_off(self) -> None:
+        breathe = Breather()
         for _ in self._work:
-            gevent.sleep(0)
+            breathe()
 
     def _pieces(self) -> Iterator[None]:
         while self._waiting:

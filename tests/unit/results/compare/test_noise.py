@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from itertools import accumulate
 
 import pytest
 from hypothesis import assume, given
@@ -11,7 +12,6 @@ from hypothesis import strategies as st
 
 from amoc.metrics.histogram import Histogram
 from amoc.results.compare import noise, quantile_test
-from amoc.results.compare.per_second_values import PerSecondValues
 from amoc.results.series import Point
 
 
@@ -23,8 +23,17 @@ def rate(values) -> noise.Estimate | None:
     return noise.rate(steady(points), lambda tally: tally.counters["sent"])
 
 
+LEVEL = ("gauges", "g", "mean")
+
+
 def steady(points) -> noise.SteadyState:
-    return noise.SteadyState.of(points, [point.span_s for point in points])
+    return noise.SteadyState.of(points)
+
+
+def mean(values) -> noise.Estimate | None:
+    """The mean of a gauge that has these values second by second."""
+    points = [Point(t_s=n + 1.0, span_s=1.0, gauges={"g": one}) for n, one in enumerate(values)]
+    return noise.mean(steady(points), LEVEL)
 
 
 def percentiles(points, fractions, timer="ttd") -> list[quantile_test.Percentile | None]:
@@ -118,7 +127,7 @@ def test_the_error_of_a_mean_is_that_of_its_blocks():
 @pytest.mark.parametrize("seconds", [0, 1, 9])
 def test_of_too_few_seconds_nothing_is_said(seconds):
     assert rate([5] * seconds) is None
-    assert noise.mean([1.0] * seconds, [5.0] * seconds) is None
+    assert mean([5.0] * seconds) is None
 
 
 def test_of_too_few_durations_nothing_is_said_of_their_tail():
@@ -152,16 +161,14 @@ def test_what_does_not_vary_and_is_not_the_same_differs():
 
 def test_levels_leave_out_what_is_not_known():
     points = [Point(t_s=n + 1.0, span_s=1.0, gauges={"g": 5.0} if n % 2 else {}) for n in range(40)]
-    known = PerSecondValues(points).known(("gauges", "g", "mean"))
-    assert known == ([1.0] * 20, [5.0] * 20)
-    found = noise.mean(*known)
+    found = noise.mean(steady(points), LEVEL)
     assert (found.value, found.error) == (5.0, 0.0)
 
 
 def test_a_level_that_never_changes_is_the_same_for_any_number_of_seconds():
     # Sums are rounded, by some versions of Python more than by others.
-    levels = ((61, 0.1 + 0.2), (47, 0.3))
-    long, short = (noise.mean([1.0] * count, [value] * count) for count, value in levels)
+    levels = ((44, 0.1 + 0.2), (47, 0.3))
+    long, short = (mean([value] * count) for count, value in levels)
     assert long.value != short.value
     assert long.p_value(short) == 1.0
 
@@ -223,7 +230,11 @@ def test_the_surest_come_first_whatever_their_order(chances):
 
 @given(st.lists(st.floats(0.1, 3), min_size=10, max_size=200))
 def test_blocks_hold_each_point_once_and_in_order(spans):
-    blocks = noise.blocks_of(spans)
-    assert [second for block in blocks for second in block] == list(range(len(spans)))
-    assert all(blocks)
+    ends = [*accumulate(spans)]
+    blocks = steady([Point(end, span) for end, span in zip(ends, spans, strict=True)]).blocks
+    assert sum(block.points for block in blocks) == len(spans)
+    assert [ends.index(block.first.t_s) for block in blocks] == [
+        *accumulate((block.points for block in blocks[:-1]), initial=0)
+    ]
+    assert all(block.points for block in blocks)
     assert len(blocks) <= noise.MAX_BLOCKS

@@ -21,7 +21,7 @@ def known(seconds, fraction) -> quantile_test.Percentile | None:
         Point(t_s=n + 1.0, span_s=1.0, timers={"t": Histogram.of(some)})
         for n, some in enumerate(seconds)
     ]
-    steady = noise.SteadyState.of(points, [1.0] * len(points))
+    steady = noise.SteadyState.of(points)
     return quantile_test.percentiles(steady, "t", [fraction])[0]
 
 

@@ -11,10 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from amoc.metrics.histogram import Histogram
+from amoc.results.counts import joined
+from amoc.results.report.rows import row_of
 from amoc.results.series import Point
-from amoc.results.store import records
-from amoc.results.store.reader import StoredSeries
+from amoc.results.store import records, second
+from amoc.results.store.reader import StoredSeries, stretches
 from amoc.results.store.writer import SeriesWriter
+from amoc.results.stretch import seconds_of
 from tests.unit.results import runs
 
 POINTS = runs.points(150, stall=range(70, 75))
@@ -32,10 +35,20 @@ def written(path: Path, points: list[Point]) -> list[bytes]:
     return [data[begin:end] for begin, end in pairwise(ends)]
 
 
+def in_minutes(path: Path, fine=lambda _: False) -> list[Point]:
+    return list(stretches(StoredSeries(path), fine))
+
+
 @pytest.fixture(scope="module")
 def parts(tmp_path_factory) -> list[bytes]:
     """What was appended for each second of a short run."""
-    return written(tmp_path_factory.mktemp("short") / "series.amoc", POINTS[55:63])
+    return written(tmp_path_factory.mktemp("short") / "series.amoc", POINTS[52:60])
+
+
+@pytest.fixture(scope="module")
+def two_minutes(tmp_path_factory) -> bytes:
+    """A file with the end of a minute, its block, and the beginning of the next one."""
+    return b"".join(written(tmp_path_factory.mktemp("two") / "series.amoc", POINTS[55:63]))
 
 
 def test_seconds_come_back_as_they_were(tmp_path):
@@ -90,15 +103,15 @@ def test_what_is_appended_later_is_not_read(tmp_path):
         (lambda a: [a[0], b"\0" * 99, *a[1:]], range(8), ["record 2 is damaged"]),
         (lambda a: [*a[:7], a[7][:40]], range(7), ["record 8 is missing"]),
         (lambda a: [*a, b'{"t_s":1}\n'], range(8), ["record 9 is damaged"]),
-        # The first of a minute is needed to read the others of it, which ends with the fifth.
-        (lambda a: [a[0][:-1] + b"?", *a[1:]], [5, 6, 7], ["5 records are damaged, the first is"]),
+        # The first of a minute is needed to read the others.
+        (lambda a: [a[0][:-1] + b"?", *a[1:]], [], ["8 records are damaged, the first is"]),
     ],
 )
 def test_what_was_done_to_a_file_is_said(tmp_path, parts, alter, kept, problems):
     path = tmp_path / "series.amoc"
     path.write_bytes(b"".join(alter(parts)))
     series = StoredSeries(path, 8)
-    assert [round(point.t_s) - 56 for point in series] == list(kept)
+    assert [round(point.t_s) - 53 for point in series] == list(kept)
     assert len(series.problems) == len(problems)
     assert all(map(str.startswith, series.problems, problems))
 
@@ -113,14 +126,77 @@ def test_the_last_second_of_a_writer_that_was_killed_is_no_problem(tmp_path, par
 
 @settings(max_examples=300)
 @given(st.integers(min_value=0), st.integers(1, 255))
-def test_no_byte_can_change_unseen(parts, tmp_path_factory, where, by):
-    data = bytearray(b"".join(parts))
+def test_no_byte_can_change_unseen(two_minutes, tmp_path_factory, where, by):
+    data = bytearray(two_minutes)
     data[where % len(data)] ^= by
     path = tmp_path_factory.mktemp("changed") / "series.amoc"
     path.write_bytes(data)
-    series = StoredSeries(path, 8)
+    series = StoredSeries(path, 9)
     assert series.problems
     assert all(point in POINTS for point in series)
+
+
+# Minutes
+
+
+def test_a_minute_says_what_its_seconds_say_together(tmp_path):
+    written(path := tmp_path / "series.amoc", POINTS)
+    one, two, *rest = in_minutes(path)
+    assert (one.seconds, two.seconds, len(rest)) == (60, 60, 30)
+    for found, some in ((one, POINTS[:60]), (two, POINTS[60:120])):
+        whole = joined(some)
+        assert {name: getattr(found, name) for name in vars(whole)} == vars(whole)
+        assert (found.begin_s, found.t_s) == (some[0].begin_s, some[-1].t_s)
+        row, again = (row_of(1.0, kind, True, ["message_ttd"]) for kind in (some, [found]))
+        assert again.highest == row.highest
+        assert (again.seconds, again.workers_cpu) == (60, row.workers_cpu)
+        assert again.durations == row.durations
+        running = [point.users["running"] for point in some]
+        assert found.levels["users", "running", "mean"] == (sum(running), 60)
+        assert found.levels["CPU", "host node0", "mean"] == (pytest.approx(60 * 0.4), 60)
+    assert rest == POINTS[120:]
+
+
+def test_seconds_of_a_minute_can_be_had_where_they_are_wanted(tmp_path):
+    written(path := tmp_path / "series.amoc", POINTS)
+    found = in_minutes(path, lambda one: one.begin_s == 0)
+    assert [seconds_of(one) for one in found] == [1] * 60 + [60] + [1] * 30
+    assert found[:60] == POINTS[:60]
+    assert list(stretches(POINTS)) == POINTS
+
+
+@pytest.mark.parametrize(
+    "change", [{"state": "paused"}, {"active_s": 0.5}, {"late": ["node0"]}, {"span_s": 0.5}]
+)
+def test_a_minute_that_is_not_all_of_a_kind_is_told_second_by_second(tmp_path, change):
+    points = [*POINTS[:80], replace(POINTS[80], **change), *POINTS[81:]]
+    written(path := tmp_path / "series.amoc", points)
+    assert list(StoredSeries(path)) == points
+    assert [seconds_of(one) for one in in_minutes(path)] == [60] + [1] * 90
+
+
+@pytest.mark.parametrize("place", [0, 30, 59])
+def test_a_minute_of_which_a_second_is_damaged_is_not_used(tmp_path, place):
+    records_ = written(path := tmp_path / "series.amoc", POINTS)
+    records_[place] = records_[place][:-1] + b"?"
+    path.write_bytes(b"".join(records_))
+    found = in_minutes(path)
+    assert [one.t_s for one in found if seconds_of(one) == 60] == [120.0]
+    assert StoredSeries(path).problems
+
+
+def test_a_minute_that_is_damaged_is_told_and_costs_no_second(tmp_path):
+    written(path := tmp_path / "series.amoc", POINTS)
+    data = path.read_bytes()
+    with path.open("rb") as file:
+        found = [one for one in records.read(file, len(data)) if one and one.kind == second.BLOCK]
+    assert len(found) == 2
+    at = found[0].at + 50
+    path.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+    series = StoredSeries(path)
+    assert series.problems == ["record 61 is damaged"]
+    assert list(series) == POINTS
+    assert [seconds_of(one) for one in in_minutes(path)] == [1] * 60 + [60] + [1] * 30
 
 
 def test_a_mark_in_what_is_said_is_no_record(tmp_path):

@@ -1,0 +1,87 @@
+"""Minutes of a run in a record each, so that a long run can be read without each second. Pure.
+
+A block is a `Stretch` of the seconds of a minute, with the sums of its timers, and says which they
+are. It is made only of seconds in which the run was running, with nothing missing between them and
+no node late; of others each second counts.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Sequence
+
+from amoc.metrics.timer_sums import TimerSums
+from amoc.results.series import Point
+from amoc.results.store.packed import GROUP, pack
+from amoc.results.stretch import Stretch, StretchMaker
+
+BLOCK_S = 60.0
+MAX_GAP_S = 0.01
+"""Times are rounded."""
+_SPAN = struct.Struct("<III")
+"""How a record begins: numbers of the first and the last second's record, how many there are."""
+
+
+def block_of(point: Point) -> int:
+    """The number of the minute that most of a second lies in."""
+    return int((point.t_s - point.span_s / 2) // BLOCK_S)
+
+
+class BlockMaker:
+    """Adds up the seconds of a minute."""
+
+    def __init__(self) -> None:
+        self._first = self._last = 0
+        self._until_s = -1.0
+        self._whole = True
+        self._maker = StretchMaker()
+        self._sums = TimerSums()
+
+    @property
+    def worthwhile(self) -> bool:
+        """Whether a block is to be made."""
+        return self._whole and self._maker.seconds > 1
+
+    def add(self, point: Point, number: int) -> None:
+        """Add the next second, which is the record of that number; 0 if it could not be written."""
+        follows = not self._first or abs(point.begin_s - self._until_s) <= MAX_GAP_S
+        runs = point.state == "running" and abs(point.active_s - point.span_s) <= MAX_GAP_S
+        self._whole = self._whole and follows and runs and number > 0 and not point.late
+        if self._whole:
+            self._first, self._last = self._first or number, number
+            self._until_s = point.t_s
+            self._maker.add(point)
+            self._sums.add(point.timers)
+
+    def stretch(self) -> Stretch:
+        """What was added, without timers."""
+        return self._maker.made()
+
+    @property
+    def span(self) -> bytes:
+        """How the record begins."""
+        return _SPAN.pack(self._first, self._last, self._maker.seconds)
+
+    def groups(self) -> Iterator[tuple[Sequence[str], bytes]]:
+        """Names of timers, and these packed, piece by piece."""
+        for begin in range(0, len(self._sums), GROUP):
+            block = self._sums.packed(begin, begin + GROUP)
+            yield block.names, b"".join(pack(block))
+
+
+def span_of(record: bytes) -> tuple[int, int, int]:
+    """The numbers of the first and the last second's record, and how many seconds there are.
+
+    Raises:
+        ValueError: The body is none of a block.
+    """
+    try:
+        first, last, seconds = _SPAN.unpack_from(record)
+    except struct.error as error:
+        raise ValueError(f"not a block: {error}") from None
+    return first, last, seconds
+
+
+def inner(record: bytes) -> bytes:
+    """What is as in a second's body."""
+    return record[_SPAN.size :]
