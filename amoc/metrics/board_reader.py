@@ -18,7 +18,7 @@ from amoc.metrics.histogram import CELLS, ROWS
 from amoc.metrics.throttle_counts import COUNTS, ThrottleCounts
 from amoc.metrics.vectors import Counts, Keys
 
-ROWS_AT_ONCE = 1_024
+ROWS_AT_ONCE = 512
 """Rows of cells, a kilobyte each, that are looked at without a break."""
 METRICS_AT_ONCE = 256
 """The same, of metrics."""

@@ -37,6 +37,11 @@ class TimerSums(Mapping[str, Histogram]):
         self._rows = array("i")  # of each row of each timer its place among those that were hit
         self._cells = array("Q")  # of the rows that were hit
 
+    @property
+    def rows(self) -> int:
+        """How many rows of cells there is memory for, a kilobyte each."""
+        return len(self._cells) // ROW
+
     def number(self, name: str) -> int:
         """The number of a timer, which is there from now on."""
         number = self._numbers.get(name)
@@ -66,7 +71,7 @@ class TimerSums(Mapping[str, Histogram]):
 
     def _make_room(self, keys: Keys) -> None:
         for row in vectors.new_rows(self._rows, keys):
-            self._rows[row] = len(self._cells) // ROW
+            self._rows[row] = self.rows
             self._cells.frombytes(_EMPTY_ROW)
 
     def raise_to(self, totals: PackedTimers) -> PackedTimers:

@@ -87,8 +87,9 @@ def sums(counts: Cells, ends: Cells) -> Counts:
 def united(several: Iterable[Keys]) -> Keys:
     """All keys, sorted, each once."""
     if _np is not None:
-        parts = [_np.asarray(one) for one in several]
-        return _array("I", _np.unique(_np.concatenate(parts))) if parts else array("I")
+        keys = _np.concatenate([_np.empty(0, _np.uint32), *map(_np.asarray, several)])
+        keys.sort()  # a third of what numpy.unique() takes
+        return _array("I", keys[_np.diff(keys, prepend=_np.int64(-1)) != 0])
     return array("I", sorted({key for one in several for key in one}))
 
 
@@ -96,8 +97,8 @@ def new_rows(index: array[int], keys: Keys) -> list[int]:
     """The rows of `keys` that `index` has no place for: it says -1."""
     if _np is not None:
         rows = _np.asarray(keys) // ROW
-        found: list[int] = _np.unique(rows[_np.asarray(index)[rows] < 0]).tolist()
-        return found
+        missing = rows[_np.asarray(index)[rows] < 0]
+        return sorted(set(missing.tolist()))
     return sorted({row for key in keys if index[row := key // ROW] < 0})
 
 
@@ -179,7 +180,7 @@ def changed(
         old = _np.frombuffer(before, _np.uint64)[begin * ROW : end * ROW]
         where = _np.flatnonzero(now != old)
         by = now[where] - old[where]
-        old[:] = now
+        old[where] = now[where]
         bases = _np.asarray(rows)[begin:end][where // ROW] * ROW
         return _array("I", bases + where % ROW), _array("Q", by)
     keys, grown = array("I"), array("Q")

@@ -14,7 +14,7 @@ between two of them the node's loop may turn.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -189,8 +189,7 @@ class Sampler:
             worker.recent.clear()
             self._meet(worker, news)
             for some in worker.reader.changes():
-                for one in some:
-                    self._count(one, news)
+                self._count(some, news)
                 self._breathe()
             for change in worker.reader.timer_changes():
                 self._record(worker, change, news)
@@ -203,22 +202,29 @@ class Sampler:
                 recent.max_ns = worker.longest[name]
         return news
 
-    def _count(self, change: Change, news: _News) -> None:
-        kind, name, by = change
-        if isinstance(by, ThrottleCounts):
-            self._throttles[name] = self._throttles.get(name, ThrottleCounts()).plus(by)
-            news.throttles.add(name)
-            return
-        counts, names = (
-            (self._crashes, news.crashes) if kind is Kind.CRASH else (self._counters, news.counters)
-        )
-        total = counts.get(name, 0) + by
-        if total >= MAX_COUNT and counts.get(name) != MAX_COUNT:
-            self._notes.append(
-                f"counter {name} is at its maximum (2**64 - 1) and is no longer counting"
-            )
-        counts[name] = min(total, MAX_COUNT)
-        names.add(name)
+    def _count(self, changes: Iterable[Change], news: _News) -> None:
+        """Take over what counters and throttles have grown by."""
+        for kind, name, by in changes:
+            if isinstance(by, ThrottleCounts):
+                self._throttles[name] = self._throttles.get(name, ThrottleCounts()).plus(by)
+                news.throttles.add(name)
+            elif kind is Kind.CRASH:
+                self._add(self._crashes, name, by)
+                news.crashes.add(name)
+            else:
+                self._add(self._counters, name, by)
+                news.counters.add(name)
+
+    def _add(self, counts: dict[str, int], name: str, by: int) -> None:
+        known = counts.get(name, 0)
+        total = known + by
+        if total >= MAX_COUNT:
+            if known != MAX_COUNT:
+                self._notes.append(
+                    f"counter {name} is at its maximum (2**64 - 1) and is no longer counting"
+                )
+            total = MAX_COUNT
+        counts[name] = total
 
     def _record(self, worker: _Worker, change: TimerChange, news: _News) -> None:
         if not change.keys:

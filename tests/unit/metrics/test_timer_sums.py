@@ -1,0 +1,139 @@
+"""Many timers packed, added and raised: as histograms say, in plain Python and with NumPy."""
+
+from __future__ import annotations
+
+import pickle
+from array import array
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from amoc.metrics import vectors
+from amoc.metrics.histogram import CELLS, ROW, Histogram, cell_of, end_ns
+from amoc.metrics.timer_block import TimerBlock
+from amoc.metrics.timer_sums import TimerSums, together
+
+pytestmark = pytest.mark.parametrize("numpy", [None, np], ids=["plain", "numpy"])
+
+
+@pytest.fixture(autouse=True)
+def _plain_again():
+    yield
+    vectors.use(None)
+
+
+DURATIONS = st.one_of(st.integers(0, 300), st.integers(0, 2**43), st.sampled_from([0, 10**15]))
+RECORDED = st.dictionaries(
+    st.sampled_from(["a", "b", "c.response", "ä"]), st.lists(DURATIONS, max_size=8), max_size=4
+)
+
+
+def histograms(recorded: dict[str, list[int]]) -> dict[str, Histogram]:
+    return {name: Histogram.of(ns) for name, ns in recorded.items()}
+
+
+def added(several: list[dict[str, list[int]]]) -> dict[str, Histogram]:
+    """What the slow and simple way comes to."""
+    whole: dict[str, Histogram] = {}
+    for one in several:
+        for name, timer in histograms(one).items():
+            whole.setdefault(name, Histogram()).add(timer.cells, timer.max_ns)
+    return whole
+
+
+@given(recorded=RECORDED, most=st.integers(1, 20))
+def test_a_block_holds_what_was_packed_however_it_is_cut_and_joined(numpy, recorded, most):
+    vectors.use(numpy)
+    timers = histograms(recorded)
+    block = TimerBlock.of(timers)
+    assert block == timers
+    assert TimerBlock(*block.wire()) == timers
+    assert pickle.loads(pickle.dumps(block)) == timers
+    parts = list(block.parts(most))
+    assert TimerBlock.joined(parts) == timers
+    assert all(len(part.cells) <= most or len(part) == 1 for part in parts)
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        (["a"], b"", b"", b"", b""),
+        ([], bytes(8), bytes(4), b"", b""),
+        (["a"], bytes(8), b"\2\0\0\0", b"\1\0", bytes(8)),
+        (["a"], bytes(8), b"\1\0\0\0", b"\1\0", b""),
+        (["a"], bytes(7), b"\0\0\0\0", b"", b""),
+    ],
+)
+def test_parts_that_do_not_fit_together_are_refused(numpy, parts):
+    with pytest.raises((ValueError, TypeError)):
+        TimerBlock(*parts)
+
+
+@given(several=st.lists(RECORDED, max_size=4))
+def test_sums_are_what_histograms_add_up_to(numpy, several):
+    vectors.use(numpy)
+    sums, whole = TimerSums(), added(several)
+    for one in several:
+        sums.add(histograms(one))
+    assert sums == whole
+    assert sums.packed() == whole
+    assert dict(zip(sums.names, sums.hits, strict=True)) == {
+        name: timer.count for name, timer in whole.items()
+    }
+    assert together([TimerBlock.of(histograms(one)) for one in several]) == whole
+
+
+@given(several=st.lists(RECORDED, min_size=1, max_size=4), data=st.data())
+def test_totals_in_any_order_and_as_often_as_one_likes_raise_to_the_same(numpy, several, data):
+    vectors.use(numpy)
+    totals = [added(several[: end + 1]) for end in range(len(several))]
+    known, growth = TimerSums(), TimerSums()
+    for said in [*data.draw(st.lists(st.sampled_from(totals))), totals[-1]]:
+        growth.add(known.raise_to(TimerBlock.of(said)))
+    assert known == growth == totals[-1]
+    assert known.raise_to(TimerBlock.of(totals[-1])) == {}
+
+
+def test_a_record_that_is_known_before_its_cell_is_told_with_it(numpy):
+    vectors.use(numpy)
+    known = TimerSums()
+    known.raise_to(TimerBlock.of({"t": Histogram({cell_of(100_000): 1}, 123_456)}))
+    assert known.raise_to(TimerBlock.of({"t": Histogram({}, 10**9 + 7)})) == {}
+    grown = known.raise_to(TimerBlock.of({"t": Histogram({cell_of(10**9 + 7): 1}, 10**9 + 7)}))
+    assert grown == {"t": Histogram({cell_of(10**9 + 7): 1}, 10**9 + 7)}
+    cell = cell_of(5_000)
+    again = known.raise_to(TimerBlock.of({"t": Histogram({cell: 1}, 10**9 + 7)}))
+    assert again == {"t": Histogram({cell: 1}, end_ns(cell))}
+
+
+def test_what_is_large_is_worked_on_in_parts(numpy):
+    vectors.use(numpy)
+    cells = dict.fromkeys(range(2000), 1)
+    timers = {f"t{number}": Histogram(cells, end_ns(1_999)) for number in range(30)}
+    breaths: list[int] = []
+    most = max(2_000, vectors.at_once())
+    sums, known = TimerSums(), TimerSums()
+    sums.add(timers, lambda: breaths.append(sum(sums.hits)))
+    steps = [after - before for before, after in zip([0, *breaths], breaths, strict=False)]
+    assert sum(sums.hits) == 60_000
+    assert max(steps) <= most
+    keys = sums.packed()
+    breaths.clear()
+    known.raise_to(keys, lambda: breaths.append(0))
+    assert len(breaths) >= 60_000 // most
+    breaths.clear()
+    every = array("I", (number * CELLS + cell for number in range(30) for cell in range(2_000)))
+    assert sums.totals_at(every, (), lambda: breaths.append(0)) == timers
+    assert len(breaths) >= 60_000 // (most + 2_000)
+
+
+def test_a_row_that_was_never_hit_takes_no_memory(numpy):
+    vectors.use(numpy)
+    sums = TimerSums()
+    for number in range(1_000):
+        sums.add({f"t{number}": Histogram.of([5_000_000, 5_100_000])})
+    assert sums.rows == 1_000
+    sums.add({"t0": Histogram({ROW * 20: 1}, 10**9)})
+    assert sums.rows == 1_001
