@@ -6,7 +6,9 @@ from datetime import UTC, datetime
 
 import gevent
 import pytest
+from amoc.metrics.timer_block import TimerBlock
 
+from amoc.base import breather
 from amoc.base.clock import S_NS, now_ns
 from amoc.base.errors import ExitCode, PeerError, UsageError
 from amoc.base.operator import Operator
@@ -14,6 +16,7 @@ from amoc.ipc.messages.lifecycle import Loaded, Ready
 from amoc.ipc.messages.samples import Sample
 from amoc.ipc.messages.users import Blocked, CrashSeen
 from amoc.metrics.board import Kind, UserState
+from amoc.metrics.histogram import Histogram
 from amoc.results import journal, saved_run, summary_file
 from amoc.results.run_directory import RunDirectory
 from amoc.results.store.reader import StoredSeries
@@ -63,7 +66,8 @@ class Bench:
         self.results.begin(self.begun_ns)
         return self
 
-    def sample(self, at_s: float, **parts) -> None:
+    def sample(self, at_s: float, taken: list[int] | None = None, **parts) -> None:
+        """A sample has come and is taken at once; with `taken` later, and is then among these."""
         self._sequence += 1
         rest = {
             "users": {UserState.RUNNING: 2},
@@ -74,7 +78,11 @@ class Bench:
             "host": (0.0, 0, 0, 0, 0),
             **parts,
         }
-        self.results.take("node0", Sample(self._sequence, self.begun_ns + int(at_s * S_NS), **rest))
+        sample = Sample(self._sequence, self.begun_ns + int(at_s * S_NS), **rest)
+        if taken is None:
+            self.results.take("node0", sample)
+        else:
+            self.results.hear("node0", sample, lambda: taken.append(sample.sequence))
 
     def end(self, ended="ok", failure=None):
         self.results.stop(self.begun_ns + RAN_S * S_NS)
@@ -130,6 +138,57 @@ def test_what_came_after_the_last_second_is_in_the_run(tmp_path):
     run.status.samples.take("node0", sample._replace(sequence=2, counters={"n": 11}))
     assert run.status.totals.whole.counters == {"n": 10}
     assert run.end().summary["counters"]["n"] == 11
+
+
+def test_samples_are_taken_in_the_order_in_which_they_were_heard(tmp_path):
+    run, taken = Bench(tmp_path).begin(), []
+    durations = {f"t{n}": Histogram(dict.fromkeys(range(200, 400), 1), 2_000) for n in range(50)}
+    run.sample(1, taken, timers=TimerBlock.of(durations).wire())
+    run.sample(2, taken, counters={"n": 1})
+    assert taken == []
+    work = gevent.spawn(run.results.work)
+    try:
+        while len(taken) < 2:
+            gevent.sleep(0.001)
+    finally:
+        work.kill()
+    assert taken == [1, 2]
+    first, second, *_ = run.status.points
+    assert first.timers == durations
+    assert second.counters == {"n": 1}
+
+
+def test_a_large_sample_is_merged_in_parts_between_which_the_loop_turns(tmp_path, monkeypatch):
+    monkeypatch.setattr(breather, "HOLD_NS", 0)
+    run, taken = Bench(tmp_path).begin(), []
+    durations = {f"t{n}": Histogram(dict.fromkeys(range(200, 400), 1), 2_000) for n in range(50)}
+    run.sample(1, taken, timers=TimerBlock.of(durations).wire())
+    turns = []
+
+    def turn() -> None:
+        while not taken:
+            turns.append(len(run.status.points))
+            gevent.sleep(0)
+
+    gevent.spawn(turn)
+    work = gevent.spawn(run.results.work)
+    try:
+        while not taken:
+            gevent.sleep(0.001)
+    finally:
+        work.kill()
+    cells = 50 * 200
+    assert len(turns) >= 2 * cells // 1_000, "for what each node has said, and for the run's sums"
+    assert run.status.totals.whole.timers == durations
+
+
+def test_what_was_heard_before_the_end_is_in_the_run(tmp_path):
+    run, taken = Bench(tmp_path).begin(), []
+    run.sample(1, counters={"n": 10})
+    run.sample(2, taken, counters={"n": 25})
+    run.sample(3, taken, counters={"n": 31})
+    assert run.end().summary["counters"]["n"] == 31
+    assert taken == [2, 3]
 
 
 def test_a_threshold_that_failed_is_the_verdict(tmp_path):

@@ -1,0 +1,33 @@
+"""How a node lets its users go: they are asked before anything else is done."""
+
+from __future__ import annotations
+
+import gevent
+
+from amoc.base.operator import Operator
+from amoc.ipc.messages.users import StopUsers, UsersGone
+from amoc.metrics.board import Board
+from amoc.runtime.node.shutdown import Shutdown
+from amoc.runtime.node.workers import WorkerTable
+
+
+def test_all_users_are_asked_to_stop_before_a_sample_is_taken():
+    workers, done = WorkerTable(Board(2, 10)), []
+    for worker in workers:
+        worker.pid, worker.up = 1, True
+    shutdown = Shutdown(
+        workers,
+        lambda worker, order: done.append((worker.index, order)),
+        lambda order: done.append(("supervisor", order)),
+        Operator(lambda *_: None),
+    )
+
+    def sample() -> None:
+        done.append("sample")
+        for index in (0, 1):  # the loop turns meanwhile
+            shutdown.users_gone(UsersGone(index, 0, []))
+
+    stopped = gevent.spawn(shutdown.stop, 5.0, sample).get(timeout=60)
+    order = StopUsers(5.0)
+    assert done == [("supervisor", order), (0, order), (1, order), "sample"]
+    assert (stopped.killed, stopped.stuck, stopped.lost) == (0, [], 0)
