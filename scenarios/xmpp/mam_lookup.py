@@ -20,7 +20,7 @@ interval = setting(2.0, "Mean seconds between what a user does", verify=lambda s
 last = setting(50, "How many messages a look-up reads", verify=lambda n: n >= 1)
 page_size = setting(20, "How many of them are on a page", verify=lambda n: n >= 1)
 
-expect("archive_page.error == 0")
+expect("archive_page.failures == 0")
 expect("lookup.p99 < 5s")
 
 

@@ -16,7 +16,7 @@ from amoc import coordinator, expect, receive, send, setting, user, xmpp
 room_size = setting(5, "How many members a room has", verify=lambda n: n >= 1)
 interval = setting(5.0, "Mean seconds between two messages of a user", verify=lambda s: s > 0)
 
-expect("light_room_create.error == 0")
+expect("light_room_create.failures == 0")
 
 
 def init():

@@ -18,7 +18,7 @@ from amoc import coordinator, expect, metrics, receive, send, setting, user, xmp
 interval = setting(5.0, "Mean seconds between two changes of a user", verify=lambda s: s > 0)
 changes = setting(5, "How often a user changes its state before it parts", verify=lambda n: n >= 1)
 
-expect("befriend.error == 0")
+expect("befriend.failures == 0")
 
 
 def init():

@@ -23,7 +23,7 @@ service = setting("pubsub.localhost", "The service for where=service", type=str)
 interval = setting(5.0, "Mean seconds between two items of a user", verify=lambda s: s > 0)
 NODE = "urn:amoc:mood"
 
-expect("pubsub_publish.error == 0")
+expect("pubsub_publish.failures == 0")
 expect("event.p99 < 5s")
 
 
