@@ -6,6 +6,7 @@ to be watched: a request costs an entry in a dict, and no timer of the event loo
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from time import monotonic_ns
 from typing import Protocol
 
@@ -74,6 +75,30 @@ class Deadlines:
                 one.overdue()
         if self._waiting and not self._is_armed:
             self._arm(next(iter(self._waiting.values())) - now_ns)
+
+
+class Silence:
+    """Watches that somebody says something again and again; else `over` is told how long."""
+
+    __slots__ = ("_deadlines", "_over")
+
+    def __init__(self, over: Callable[[float], object], deadlines: Deadlines) -> None:
+        self._over = over
+        self._deadlines = deadlines
+        self.heard(monotonic_ns())
+
+    def heard(self, now_ns: int) -> None:
+        """Something has come, or is awaited from now on."""
+        self.stop()
+        self._deadlines.add(self, now_ns)
+
+    def stop(self) -> None:
+        """Watch no more."""
+        self._deadlines.remove(self)
+
+    def overdue(self) -> None:
+        """In the hub: nothing has come."""
+        self._over(self._deadlines.seconds)
 
 
 _queues: dict[float, Deadlines] = {}

@@ -15,6 +15,7 @@ statuses: Final = tuple(
     metrics.built_in(metrics.Counter, f"http.status.{digit}xx") for digit in range(1, 6)
 )
 """Answers by the class of their status; redirects that were followed are among them."""
+_by_hundreds: Final = (statuses[0], *statuses, *(statuses[4],) * 4)  # up to 999, which some send
 bytes_received = metrics.built_in(metrics.Counter, "http.bytes_received")
 """Bytes of answers, heads and chunks included, as they come, still compressed; without TLS."""
 bytes_sent = metrics.built_in(metrics.Counter, "http.bytes_sent")
@@ -46,7 +47,7 @@ unanswered = metrics.built_in(metrics.Counter, "http.unanswered")
 def answered(connection: Connection) -> None:
     """Count an answer, and what went to and fro for it."""
     reader = connection.reader
-    statuses[min(reader.status // 100, 5) - 1].inc()
+    _by_hundreds[reader.status // 100].inc()
     first_byte.record_ns(connection.first_ns - connection.begin_ns)
     bytes_received.inc(reader.received)
     bytes_sent.inc(connection.sent)

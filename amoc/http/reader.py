@@ -149,7 +149,10 @@ class Reader:
     @property
     def head(self) -> bytes:
         """The answer's head without interim ones."""
-        return head_of(self._head, self.interim)
+        head = self._head
+        if not self.interim and (end := head.find(b"\r\n\r\n")) >= 0:
+            return head[:end]
+        return head_of(head, self.interim)
 
     def take(self) -> bytes:
         """What has come of the body and was not taken."""
