@@ -1,4 +1,4 @@
-"""Pure. One request that a user makes, with the redirects that it leads to."""
+"""One request that a user makes, with the redirects that it leads to."""
 
 from __future__ import annotations
 

@@ -119,8 +119,6 @@ class Fetcher:
             is_kept = connection is not None
             if connection is None:
                 connection = self._connect(call)
-            else:
-                meters.reused.inc()
             body = call.body
             head = self._head(call)
             if body is None:

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from time import monotonic_ns
 from typing import Any, Final, Self, TypedDict, Unpack
 
+from gevent import getcurrent
+
 from amoc.base import pause
 from amoc.base.errors import ScenarioError
 from amoc.base.tracebacks import raise_without_cycle
@@ -21,7 +23,7 @@ from amoc.http.fetch import Fetcher
 from amoc.http.request import Auth
 from amoc.http.urls import PLAIN, Address, Origin, Query, fill, join, parse, with_query
 from amoc.metrics import stopwatch
-from amoc.steps import Step, recorder
+from amoc.steps import Step
 from amoc.steps.recorder import Recorder
 
 _METHODS: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -196,7 +198,7 @@ class Session:
             pause.wait_resumed()
             begin_ns = monotonic_ns()
         terms = self._terms
-        if terms is None or terms.limit.is_stale:
+        if terms is None:
             terms = self._terms = self._usual_terms()
         if method not in _METHODS:
             terms = _special(method, terms)
@@ -260,7 +262,7 @@ def _record(one: Recorder, answer: Answer) -> None:
         one.succeeded(answer.ns)
     if answer.bytes:
         one.read(len(answer.bytes))
-    outer = recorder.open_step()
+    outer = getattr(getcurrent(), "open_step", None)
     if outer is not None:
         outer.has_inner = True
         if answer.cause:
