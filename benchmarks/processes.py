@@ -50,6 +50,16 @@ def pss_bytes(pids: Iterable[int]) -> int:
     return total
 
 
+def wake_ups(pid: int) -> int:
+    """How often threads of a process have given up the CPU by themselves, that is, were woken."""
+    total = 0
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        with suppress(OSError):  # it has ended
+            text = (thread / "status").read_text()
+            total += int(text.partition("\nvoluntary_ctxt_switches:")[2].split()[0])
+    return total
+
+
 def end_group(process: subprocess.Popen[bytes]) -> None:
     """Kill what is left of a process that was started as the first of its session."""
     with suppress(ProcessLookupError):

@@ -30,7 +30,7 @@ from amoc.base.clock import S_NS, now_ns
 from amoc.base.errors import ExitCode
 from amoc.metrics.health_figures import NodePoint, WorkerPoint
 from amoc.metrics.histogram import Histogram
-from amoc.metrics.packed_timers import PackedTimers
+from amoc.metrics.timer_block import TimerBlock
 from amoc.results.journal import Journal
 from amoc.results.run_directory import RunDirectory
 from amoc.results.series import Point, ThrottlePoint
@@ -48,7 +48,7 @@ KINDS = 60
 """Making new durations each second would take hours."""
 
 
-def timers(options: argparse.Namespace, draw: random.Random) -> list[PackedTimers]:
+def timers(options: argparse.Namespace, draw: random.Random) -> list[TimerBlock]:
     """What seconds take turns with: durations of all timers, packed as a run has them."""
     kinds = [
         (draw.uniform(log(1e6), log(500e6)), draw.uniform(0.3, 0.8)) for _ in range(options.timers)
@@ -60,7 +60,7 @@ def timers(options: argparse.Namespace, draw: random.Random) -> list[PackedTimer
         )
 
     return [
-        PackedTimers.of({f"timer_{n}": durations(*kind) for n, kind in enumerate(kinds)})
+        TimerBlock.of({f"timer_{n}": durations(*kind) for n, kind in enumerate(kinds)})
         for _ in range(KINDS)
     ]
 

@@ -44,15 +44,22 @@ def call(
         Ended: The calling greenlet is to end.
     """
     try:
-        # `code(*…)` takes C stack, of which each user that waits in start(user_id) keeps a copy.
-        result = code(arguments[0]) if len(arguments) == 1 else code(*arguments)
+        result = code(*arguments)
     except BaseException as error:
-        if leave is not None:
-            leave(error)
-        if isinstance(error, Ended) and error.is_meant():
+        if is_end(error):
             raise
         on_failure(error)
         return None
     if leave is not None:
         leave(None)
     return result
+
+
+def is_end(error: BaseException) -> bool:
+    """Whether what code of a scenario has raised is to go on; otherwise it has failed.
+
+    For callers that each user keeps on its stack, where `call` is too much.
+    """
+    if leave is not None:
+        leave(error)
+    return isinstance(error, Ended) and error.is_meant()

@@ -25,6 +25,7 @@ from amoc.base.errors import ScenarioError
 from amoc.base.tracebacks import raise_without_cycle
 
 T = TypeVar("T")
+_switch = greenlet.switch
 
 
 class Waiter(Generic[T]):
@@ -84,7 +85,8 @@ class Waiter(Generic[T]):
             timer.start(self.resume)
         self.greenlet = current
         try:
-            hub.switch()
+            # Without what gevent does before; of all that is called here, users keep a copy.
+            _switch(hub)
         finally:
             self.greenlet = None
             if timer is not None:

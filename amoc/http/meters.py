@@ -9,7 +9,7 @@ from typing import Final
 
 from amoc import metrics
 from amoc.http.connection import Connection
-from amoc.metrics import connection_names, together
+from amoc.metrics import connection_names
 
 statuses: Final = tuple(
     metrics.built_in(metrics.Counter, f"http.status.{digit}xx") for digit in range(1, 6)
@@ -34,11 +34,7 @@ first_byte = metrics.built_in(metrics.Timer, "http.first_byte")
 opened = metrics.built_in(metrics.Counter, "http.connections_opened")
 """Connections that were made."""
 reused = metrics.built_in(metrics.Counter, "http.connections_reused")
-"""Requests that were answered on a connection which was there already."""
-_new: Final = [(one,) for one in (statuses[0], *statuses, *[statuses[4]] * 4)]
-_kept: Final = [(*one, reused) for one in _new]
-"""What an answer on a new and on a kept connection counts in, by its status in hundreds; up to 999,
-which some servers send."""
+"""Requests that took a connection which was there already."""
 retried = metrics.built_in(metrics.Counter, "http.retried")
 """Requests that were sent once more, for the server had closed their idle connection."""
 redirects = metrics.built_in(metrics.Counter, "http.redirects")
@@ -50,8 +46,7 @@ unanswered = metrics.built_in(metrics.Counter, "http.unanswered")
 def answered(connection: Connection) -> None:
     """Count an answer, and what went to and fro for it."""
     reader = connection.reader
-    counted = _kept if connection.uses > 1 else _new
-    together.inc(counted[reader.status // 100])
+    statuses[min(reader.status // 100, 5) - 1].inc()
     first_byte.record_ns(connection.first_ns - connection.begin_ns)
     bytes_received.inc(reader.received)
     bytes_sent.inc(connection.sent)

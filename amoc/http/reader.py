@@ -44,18 +44,13 @@ class Reader:
     """
 
     __slots__ = (
-        *("_beginnings", "_body", "_bodyless", "_head", "_head_bytes", "_max_body", "_parser"),
-        *("_surplus", "complete", "in_body", "interim", "keep_alive", "on_body"),
-        *("on_message_begin", "parts", "received", "status"),
+        *("_body", "_bodyless", "_head", "_head_bytes", "_max_body", "_parser", "_surplus"),
+        *("complete", "in_body", "interim", "keep_alive", "on_body", "parts", "received", "status"),
     )
 
     def __init__(self) -> None:
         self.parts: list[bytes] = []
-        # Without functions of ours in between: each answer takes one of the beginnings that it may
-        # have; where none is left the parser fails, which is what more than an answer deserves.
-        self._beginnings: list[None] = []
-        self.on_message_begin = self._beginnings.pop
-        self.on_body = self.parts.append
+        self.on_body = self.parts.append  # without a function of ours in between
         self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
         self.begin(False, 0)
 
@@ -68,12 +63,15 @@ class Reader:
                 pieces, and so has no limit.
         """
         self._bodyless, self._max_body = bodyless, max_body
-        if not self._beginnings:
-            self._beginnings.append(None)
         self._head = b""
         self._body: bytearray | None = None
         self._surplus = self.complete = self.in_body = self.keep_alive = False
         self._head_bytes = self.interim = self.received = self.status = 0
+
+    def on_message_begin(self) -> None:
+        """The parser: a message begins."""
+        if self.complete:
+            self._surplus = True
 
     def on_headers_complete(self) -> None:
         """The parser: a head is there, of the answer or of an interim one."""
@@ -93,7 +91,6 @@ class Reader:
             self.keep_alive = self._parser.should_keep_alive()
         else:
             self.interim += 1
-            self._beginnings.append(None)
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes.
@@ -152,10 +149,7 @@ class Reader:
     @property
     def head(self) -> bytes:
         """The answer's head without interim ones."""
-        head = self._head
-        if not self.interim and (end := head.find(b"\r\n\r\n")) >= 0:
-            return head[:end]
-        return head_of(head, self.interim)
+        return head_of(self._head, self.interim)
 
     def take(self) -> bytes:
         """What has come of the body and was not taken."""

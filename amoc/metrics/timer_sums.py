@@ -8,11 +8,12 @@ Only rows of cells that were hit take memory: a kilobyte each, and a timer has f
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from amoc.metrics import vectors
-from amoc.metrics.histogram import ROW, ROWS, Histogram, end_ns
-from amoc.metrics.packed_timers import PackedTimers
+from amoc.metrics.histogram import CELLS, ROW, ROWS, Histogram, end_ns
+from amoc.metrics.timer_block import TimerBlock
 from amoc.metrics.vectors import Counts, Keys
 
 _EMPTY_ROW = bytes(ROW * 8)
@@ -53,9 +54,15 @@ class TimerSums(Mapping[str, Histogram]):
             self._rows.extend(_NO_ROWS)
         return number
 
-    def add(self, timers: Mapping[str, Histogram]) -> None:
-        """Add what other timers have recorded."""
-        packed = PackedTimers.of(timers)
+    def add(
+        self, timers: Mapping[str, Histogram], breathe: Callable[[], None] = lambda: None
+    ) -> None:
+        """Add what other timers have recorded; `breathe` is called between two parts of that."""
+        for part in TimerBlock.of(timers).parts(vectors.at_once()):
+            self._add(part)
+            breathe()
+
+    def _add(self, packed: TimerBlock) -> None:
         numbers = array("I", map(self.number, packed.names))
         hits = vectors.sums(packed.counts, packed.ends)
         for number, max_ns, more in zip(numbers, packed.max_ns, hits, strict=True):
@@ -74,13 +81,26 @@ class TimerSums(Mapping[str, Histogram]):
             self._rows[row] = self.rows
             self._cells.frombytes(_EMPTY_ROW)
 
-    def raise_to(self, totals: PackedTimers) -> PackedTimers:
+    def raise_to(
+        self, totals: TimerBlock, breathe: Callable[[], None] = lambda: None
+    ) -> TimerBlock:
         """Raise timers to what others have recorded in all, where that is more.
+
+        Args:
+            totals: What they have recorded.
+            breathe: Called between two parts of the work.
 
         Returns:
             What they have grown by; timers that have not are left out, unless they are new. The
             longest duration is exact where it is the longest ever; else that of its cell.
         """
+        grown = []
+        for part in totals.parts(vectors.at_once()):
+            grown.append(self._raise_to(part))
+            breathe()
+        return TimerBlock.joined(grown)
+
+    def _raise_to(self, totals: TimerBlock) -> TimerBlock:
         known = len(self.names)
         numbers = array("I", map(self.number, totals.names))
         keys = vectors.keys_of(numbers, totals.ends, totals.cells)
@@ -97,15 +117,29 @@ class TimerSums(Mapping[str, Histogram]):
 
         return self._packed(grown, by, (one for one in numbers if one >= known), longest_ns)
 
-    def totals_at(self, keys: Keys, more: Iterable[int] = ()) -> PackedTimers:
+    def totals_at(
+        self, keys: Keys, more: Iterable[int] = (), breathe: Callable[[], None] = lambda: None
+    ) -> TimerBlock:
         """What timers have recorded in all in the cells of `keys`, which are sorted.
 
         Args:
             keys: Cells that are to be told.
             more: Numbers of timers that are to be told even if none of their cells is.
+            breathe: Called between two parts of the work.
         """
-        counts = vectors.at(self._cells, self._rows, keys)
-        return self._packed(keys, counts, more, lambda number, _: self.max_ns[number])
+        blocks, begin = [], 0
+        while begin < len(keys):
+            last = keys[min(begin + vectors.at_once(), len(keys)) - 1]
+            end = bisect_left(keys, (last // CELLS + 1) * CELLS, begin)  # where its timer ends
+            part = keys[begin:end]
+            counts = vectors.at(self._cells, self._rows, part)
+            blocks.append(self._packed(part, counts, (), lambda number, _: self.max_ns[number]))
+            breathe()
+            begin = end
+        told = {self._numbers[name] for one in blocks for name in one.names}
+        rest = set(more) - told
+        blocks.append(self._packed(array("I"), array("Q"), rest, lambda *_: 0))
+        return TimerBlock.joined(blocks)
 
     def _packed(
         self,
@@ -114,7 +148,7 @@ class TimerSums(Mapping[str, Histogram]):
         more: Iterable[int],
         longest_ns: Callable[[int, int], int],
         first: int = 0,
-    ) -> PackedTimers:
+    ) -> TimerBlock:
         """Cells packed; `longest_ns` is asked with a timer's number and its highest cell.
 
         Keys are those of timers from number `first` on.
@@ -129,7 +163,7 @@ class TimerSums(Mapping[str, Histogram]):
             ends.append(len(cells))
             max_ns.append(0)
         names = [self.names[number] for number in numbers]
-        return PackedTimers.made(names, max_ns, ends, cells, counts)
+        return TimerBlock.made(names, max_ns, ends, cells, counts)
 
     def __getitem__(self, name: str) -> Histogram:
         number = self._numbers[name]
@@ -149,7 +183,7 @@ class TimerSums(Mapping[str, Histogram]):
     def __len__(self) -> int:
         return len(self.names)
 
-    def packed(self, begin: int = 0, end: int | None = None) -> PackedTimers:
+    def packed(self, begin: int = 0, end: int | None = None) -> TimerBlock:
         """All of them, packed, or those with numbers from `begin` to below `end`."""
         numbers = range(len(self.names))[begin:end]
         rows = self._rows[numbers.start * ROWS : numbers.stop * ROWS]
@@ -157,10 +191,10 @@ class TimerSums(Mapping[str, Histogram]):
         return self._packed(keys, counts, numbers, lambda one, _: self.max_ns[one], begin)
 
 
-def together(several: Sequence[PackedTimers]) -> PackedTimers:
+def together(several: Sequence[TimerBlock]) -> TimerBlock:
     """All that several timers of the same names have recorded."""
     if len(several) <= 1:
-        return several[0] if several else PackedTimers()
+        return several[0] if several else TimerBlock()
     sums = TimerSums()
     for one in several:
         sums.add(one)

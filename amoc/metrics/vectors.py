@@ -36,9 +36,9 @@ def use(numpy: Any) -> None:
     _np = numpy
 
 
-def fast() -> bool:
-    """Whether NumPy is in use."""
-    return _np is not None
+def at_once() -> int:
+    """How many cells are worked on in about a millisecond."""
+    return 16_000 if _np is not None else 1_000
 
 
 def keys_of(numbers: Keys, ends: Cells, cells: Cells) -> Keys:

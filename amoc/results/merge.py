@@ -16,8 +16,8 @@ from amoc.ipc.messages.users import UsersNow
 from amoc.metrics.board import Merge, UserState
 from amoc.metrics.health_figures import total
 from amoc.metrics.histogram import Histogram
-from amoc.metrics.packed_timers import PackedTimers
 from amoc.metrics.throttle_counts import ThrottleCounts
+from amoc.metrics.timer_block import TimerBlock
 from amoc.metrics.timer_sums import TimerSums, together
 
 _MERGE: dict[Merge, Callable[[list[float]], float]] = {
@@ -44,7 +44,7 @@ class Counts:
 
     counters: dict[str, int] = field(default_factory=dict)
     crashes: dict[str, int] = field(default_factory=dict)
-    timers: Mapping[str, Histogram] = field(default_factory=PackedTimers)
+    timers: Mapping[str, Histogram] = field(default_factory=TimerBlock)
     throttles: dict[str, ThrottleCounts] = field(default_factory=dict)
 
 
@@ -83,10 +83,19 @@ class SampleMerger:
         self._nodes: dict[str, _Node] = {}
         self._every = _Names()
         self._growth = Counts()
-        self._timers: list[PackedTimers] = []
+        self._timers: list[TimerBlock] = []
 
-    def take(self, name: str, sample: Sample) -> bool:
-        """Take a sample of node `name`; whether it is the newest of that node."""
+    def take(self, name: str, sample: Sample, breathe: Callable[[], None] = lambda: None) -> bool:
+        """Take a sample.
+
+        Args:
+            name: The node that it is of.
+            sample: What that has said.
+            breathe: Called between two parts of the work.
+
+        Returns:
+            Whether it is the newest of that node.
+        """
         node, growth = self._nodes.setdefault(name, _Node()), self._growth
         every = self._every
         _raise(node.counters, sample.counters, every.counters, growth.counters)
@@ -98,7 +107,7 @@ class SampleMerger:
             grown_by = growth.throttles.get(throttle, ThrottleCounts())
             growth.throttles[throttle] = grown_by.plus(more)
         if sample.timers:
-            grown = node.timers.raise_to(PackedTimers(*sample.timers))
+            grown = node.timers.raise_to(TimerBlock(*sample.timers), breathe)
             if grown:
                 self._timers.append(grown)
         before = self.latest.get(name)

@@ -8,7 +8,7 @@ A long run's points do not fit into memory, so each is looked at once and let go
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from typing import Self
 
@@ -96,13 +96,20 @@ class RunTotals:
             totals.whole.add_timers_of(totals.window)
         return totals
 
-    def add(self, point: Point, timers: bool = True) -> list[str]:
-        """Add the next point, with its timers or without.
+    def add(
+        self, point: Point, timers: bool = True, breathe: Callable[[], None] = lambda: None
+    ) -> list[str]:
+        """Add the next point.
+
+        Args:
+            point: The point.
+            timers: Whether its timers, too.
+            breathe: Called between two parts of the work.
 
         Returns:
             What the operator should know now about the generator, see `Health.take`.
         """
-        self.whole.add(point, timers)
+        self.whole.add(point, timers, breathe)
         self.known |= dict.fromkeys(point.counters, Kind.COUNTER)
         self.known |= dict.fromkeys(point.gauges, Kind.GAUGE)
         self.known |= dict.fromkeys(point.timers, Kind.TIMER)
@@ -114,7 +121,7 @@ class RunTotals:
         if self.warmup.take(point):
             return []
         if self.window is not self.whole:
-            self.window.add(point, timers)
+            self.window.add(point, timers, breathe)
         self.rest.take(point)
         self.shortfall.take(point)
         return self.health.take(point)

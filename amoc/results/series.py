@@ -276,9 +276,19 @@ class Tally:
             tally.add(point)
         return tally
 
-    def add(self, point: Point, timers: bool = True) -> None:
-        """Add the next point; without its timers where these come with `add_timers_of`."""
-        self._count(point, timers)
+    def add(
+        self, point: Point, timers: bool = True, breathe: Callable[[], None] = lambda: None
+    ) -> None:
+        """Add the next point.
+
+        Args:
+            point: The point.
+            timers: Whether its timers, too; otherwise they come with `add_timers_of`.
+            breathe: Called between two parts of that.
+        """
+        self._count(point)
+        if timers:
+            self.timers.add(point.timers, breathe)
         if point.active_s > 0:
             self.last_active = point
             levels = {name: value for name, value in point.gauges.items() if isfinite(value)}
@@ -286,11 +296,12 @@ class Tally:
         else:
             self.idle = self.idle or Tally()
             self.idle._count(point)
+            self.idle.timers.add(point.timers, breathe)
 
     def merge(self, later: Tally) -> None:
         """Add the sum of points that come after those of this one."""
         self.points += later.points
-        self._add(later, timers=False)
+        self._add(later)
         self.add_timers_of(later)
         self._stretch(later.lowest, later.highest)
         for name, counts in later.throttles.items():
@@ -348,9 +359,9 @@ class Tally:
         """Add what was recorded in the points of `other`."""
         self.timers.add(other.timers.packed())
 
-    def _count(self, point: Point, timers: bool = True) -> None:
+    def _count(self, point: Point) -> None:
         self.points += 1
-        self._add(point, timers)
+        self._add(point)
         for name, throttle in point.throttles.items():
             self.throttles[name] = self.at_throttle(name).plus(throttle.counts)
         for name, count in point.counters.items():
@@ -360,14 +371,12 @@ class Tally:
         self.first = self.first or point
         self.last = point
 
-    def _add(self, more: Point | Tally, timers: bool) -> None:
+    def _add(self, more: Point | Tally) -> None:
         self.span_s += more.span_s
         self.active_s += more.active_s
         self.starts += more.starts
         add_counts(self.counters, more.counters)
         add_counts(self.crashes, more.crashes)
-        if timers:
-            self.timers.add(more.timers)
 
     def _stretch(self, lowest: Mapping[str, float], highest: Mapping[str, float]) -> None:
         for name, value in lowest.items():

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import random as _random
 import traceback
+from collections.abc import Callable, Mapping
 from enum import IntEnum
 from typing import Protocol
 
@@ -34,8 +35,8 @@ from amoc.scenario.events import ITERATION_START, ITERATION_STOP
 from amoc.users.mailbox import Mailbox
 
 MAX_CRASH_PAUSE_S = 10.0
+"""What the pause after iterations that raised grows to, on average."""
 _iterations = metrics.built_in(metrics.Counter, reserved.ITERATIONS)
-"""The least pause after an iteration that raised: a user whose target is gone must not spin."""
 
 
 class StopReason(IntEnum):
@@ -46,6 +47,21 @@ class StopReason(IntEnum):
     """Counts as finished when it has returned."""
     REMOVED = 2
     """Counts as removed."""
+
+
+HOW_GONE: Mapping[int, str] = {
+    UserState.NONE: "not begun",
+    UserState.FINISHED: "finished",
+    UserState.CRASHED: "crashed",
+    UserState.REMOVED: "removed",
+    UserState.TIMED_OUT: "timed out",
+    UserState.LOST: "lost",
+}
+"""What subscribers are told of a user that is gone; all others were removed."""
+# As numbers: names of an enumeration are looked up anew each time, and each user has several.
+_RUNNING, _BETWEEN = int(UserState.RUNNING), int(UserState.BETWEEN)
+_BY_REMOVAL = int(StopReason.REMOVED)
+_FINISHED, _CRASHED, _REMOVED = map(int, (UserState.FINISHED, UserState.CRASHED, UserState.REMOVED))
 
 
 class UserStopped(guard.Ended, GreenletExit):
@@ -61,6 +77,9 @@ class UserStopped(guard.Ended, GreenletExit):
 
 class _UntilStopped(Waiter[None]):
     """Waits to be asked to stop; so that is no interrupt, and needs no exception."""
+
+
+_Soon = Callable[[Callable[[], None]], object]
 
 
 class UserPool(Protocol):
@@ -105,8 +124,10 @@ class User(greenlet):
         spawned: The greenlets that it has spawned and that have not ended (`amoc.users.spawned`).
     """
 
+    # The rest are defaults of the class: a dictionary that most users never need takes 180 bytes.
+    __slots__ = ("id", "iteration", "pool", "stop_reason", "waiting_for")
+
     mailbox: Mailbox | None = None
-    waiting_for: Waiter[object] | None = None
     pending_interrupt: BaseException | None = None
     interrupt_key: object = None
     spawned: set[greenlet] | None = None
@@ -119,27 +140,31 @@ class User(greenlet):
         self.pool = pool
         self.iteration = 0
         self.stop_reason = StopReason.NONE
+        self.waiting_for: Waiter[object] | None = None
 
-    def run(self) -> None:
+    @staticmethod
+    def run() -> None:
         """Run start() as often as the settings say. Never raises: the hub would die of it."""
+        # A method would leave itself, and 150 bytes more of C's stack, with each user.
+        self = current()
         pool, user_id, states = self.pool, self.id, self.pool.states
         if self.stop_reason:
             pool.turn_away(user_id)
             pool.left(self)
             return
-        outcome = UserState.FINISHED
+        outcome = _FINISHED
         try:
             while True:
-                states[user_id] = UserState.RUNNING
+                states[user_id] = _RUNNING
                 self.iteration += 1
-                outcome = UserState.CRASHED
+                outcome = _CRASHED
                 if self._has_crashed:
                     self._has_crashed = False
                 try:
                     if ITERATION_START.heard or ITERATION_STOP.heard:
                         self._run_in_span()
                     else:
-                        guard.call(self._crashed, pool.run_once, user_id)
+                        self._run_once()
                 finally:
                     if self.pending_interrupt is not None:
                         self.pending_interrupt = None  # it was meant for this iteration
@@ -147,32 +172,32 @@ class User(greenlet):
                 outcome = self._iteration_over()
                 if self.stop_reason or self.iteration >= pool.repeat_num:
                     break
-                states[user_id] = UserState.BETWEEN
+                states[user_id] = _BETWEEN
                 # A time-out that start() has left running may be raised here.
                 if guard.call(self._crashed, self.wait_stopping, self._pause_s()):
                     break
         except UserStopped:
-            outcome = UserState.FINISHED
+            outcome = _FINISHED
             if not self._crashes_in_a_row:  # or it was stopped in an attempt to recover
                 _iterations.inc()
         except Killed:
-            outcome = UserState.TIMED_OUT
+            outcome = int(UserState.TIMED_OUT)
         except BaseException:
             # A defect of ours: the user is lost, but neither is the worker nor is it forgotten.
             traceback.print_exc()
         finally:
-            is_removed = self.stop_reason is StopReason.REMOVED
-            states[user_id] = UserState.REMOVED if is_removed else outcome
+            states[user_id] = _REMOVED if self.stop_reason == _BY_REMOVAL else outcome
             pool.left(self)
 
-    def _iteration_over(self) -> UserState:
+    def _iteration_over(self) -> int:
         """Count an iteration that was not cut short; how the user is gone if it was the last."""
         if self._has_crashed:
             self._crashes_in_a_row += 1
-            return UserState.CRASHED
-        self._crashes_in_a_row = 0
+            return _CRASHED
+        if self._crashes_in_a_row:
+            self._crashes_in_a_row = 0
         _iterations.inc()
-        return UserState.FINISHED
+        return _FINISHED
 
     def _pause_s(self) -> float:
         """How long until the next iteration."""
@@ -180,6 +205,18 @@ class User(greenlet):
             first_s = self.pool.crash_pause_s
             return backoff(self._crashes_in_a_row, first_s, MAX_CRASH_PAUSE_S, _random.random())
         return self.pool.repeat_interval_s
+
+    def _run_once(self) -> None:
+        """An iteration that nobody observes; `guard.call` without arguments that users keep."""
+        try:
+            self.pool.run_once(self.id)
+        except BaseException as error:
+            if guard.is_end(error):
+                raise
+            self._crashed(error)
+        else:
+            if guard.leave is not None:
+                guard.leave(None)
 
     def _run_in_span(self) -> None:
         """An iteration that somebody observes."""
@@ -219,36 +256,47 @@ class User(greenlet):
             wait(_UntilStopped(), seconds)
         return bool(self.stop_reason)
 
-    def ask_to_stop(self, why: StopReason) -> None:
-        """Let it finish this iteration and not begin another; a wait of amoc's ends at once."""
+    def ask_to_stop(self, why: StopReason, soon: _Soon | None = None) -> None:
+        """Let it finish this iteration and not begin another; a wait of amoc's ends at once.
+
+        Args:
+            why: Why.
+            soon: Takes what is to be called in the hub; None means at the loop's next turn.
+        """
         is_first = not self.stop_reason
-        self.stop_reason = max(self.stop_reason, why)
+        if why > self.stop_reason:
+            self.stop_reason = why
         if why is StopReason.REMOVED and self.pool.states[self.id] == UserState.RUNNING:
             self.pool.states[self.id] = UserState.STOPPING  # who would not start again
         if not is_first:
             return
         waiter = self.waiting_for
         if type(waiter) is _UntilStopped and not waiter.done:
-            waiter.set(None)
-            get_hub().loop.run_callback(waiter.wake)
+            waiter.done = True
+            (soon or get_hub().loop.run_callback)(waiter.resume)
         else:
             interrupt(self, UserStopped())
 
     def kill(self) -> None:
-        """Raise `Killed` where it stands, at the loop's next turn."""
+        """Raise `Killed` where it stands, at the loop's next turn.
+
+        One that was asked to stop before, and has not begun, never does.
+        """
         get_hub().loop.run_callback(self._throw_exit)
 
     def _throw_exit(self) -> None:
-        if not self.dead:
+        if self:  # it has begun, and not ended
             self.throw(Killed)
 
     @property
     def stopping(self) -> bool:
         """Whether it was asked to stop, which it knows from now on; a pause holds up who asks."""
-        pause.wait_resumed()
+        if pause.clock.since_ns:
+            pause.wait_resumed()
         if self.stop_reason:
             self.pending_interrupt = None
-        return bool(self.stop_reason)
+            return True
+        return False
 
     @property
     def random(self) -> _random.Random:

@@ -44,6 +44,9 @@ def prepare(client):
     """Let the user get the node's events; the address that it is to publish at."""
     if where.get() == "account":
         client.announce(f"{NODE}+notify")
+        # Its first item would make it too, but that would take longer than the others.
+        with contextlib.suppress(xmpp.IqError):  # it is there from an earlier iteration
+            client.create_node(NODE)
         return None
     client.send_presence()
     # Another user may be faster, which servers say in different ways; then it is there.

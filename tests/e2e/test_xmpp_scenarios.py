@@ -23,9 +23,10 @@ SCENARIOS: dict[str, tuple[dict[str, object], list[str]]] = {
     "muc": ({"interval": 0.3, "room_size": 6}, ["room_join.count", "messages_received"]),
     "muc_light": ({"interval": 0.3}, ["light_room_create.count", "messages_received"]),
     "presence": ({"interval": 0.2, "changes": 3}, ["befriend.count", "roster", "state_seen"]),
-    "pubsub_pep": ({"interval": 0.3}, ["pubsub_publish.count", "event"]),
+    # ejabberd 23.01 cannot make many nodes at once: it gives up when two of them are in its way.
+    "pubsub_pep": ({"interarrival": 100, "interval": 0.3}, ["pubsub_publish.count", "event"]),
     "pubsub_pep where=service": (
-        {"interval": 0.3, "where": "service"},
+        {"interarrival": 100, "interval": 0.3, "where": "service"},
         ["pubsub_publish.count", "pubsub_subscribe.count", "event"],
     ),
     "reconnect": (
@@ -85,8 +86,6 @@ def test_it_runs_on_the_embedded_server(name: str, tmp_path: Path) -> None:
 def test_it_runs_on_real_servers_over_tls(
     name: str, tmp_path: Path, secure: XmppServer, certificates: ServerCertificates
 ) -> None:
-    if isinstance(secure, Ejabberd) and name.startswith("pubsub_pep"):
-        pytest.skip("ejabberd 23.01 fails now and then when several users make nodes at once")
     settings = {
         "xmpp_servers": secure.address,
         "xmpp_tls": "starttls",

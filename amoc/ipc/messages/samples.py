@@ -45,7 +45,7 @@ class Sample(NamedTuple):
     gauges: Mapping[str, tuple[int, Sequence[float]]]
     """The `Merge` rule and each worker's value."""
     timers: tuple[Sequence[str], bytes, bytes, bytes, bytes] | tuple[()]
-    """Cells of timers, as `amoc.metrics.packed_timers.PackedTimers.wire`."""
+    """Cells of timers, as `amoc.metrics.timer_block.TimerBlock.wire`."""
     crashes: Mapping[str, int]
     """Iterations that raised, by cause."""
     throttles: Mapping[str, Sequence[int]]
@@ -62,3 +62,8 @@ class Sampled(NamedTuple):
     """Down: the sample with this sequence has come, and what it said is kept."""
 
     sequence: int
+
+
+def cells_in(sample: Sample) -> int:
+    """How many cells of timers a sample tells."""
+    return len(sample.timers[3]) // 2 if sample.timers else 0

@@ -25,7 +25,7 @@ from itertools import accumulate, pairwise
 from operator import sub
 
 from amoc.metrics.histogram import Histogram, end_ns
-from amoc.metrics.packed_timers import PackedTimers as TimerBlock
+from amoc.metrics.timer_block import TimerBlock
 
 GROUP = 256
 """Timers that are deflated together."""

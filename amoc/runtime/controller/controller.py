@@ -160,6 +160,7 @@ class Controller:
                 tasks: list[gevent.Greenlet[..., None]] = [
                     gevent.spawn(self._node.guarded, self._node.listen),
                     gevent.spawn(self._node.guarded, self._results.beat),
+                    gevent.spawn(self._node.guarded, self._results.work),
                     gevent.spawn(self._node.guarded, logs.tick_forever),
                     gevent.spawn(self._orphans.note_own_forever, self._node.is_running),
                 ]
@@ -312,8 +313,8 @@ class Controller:
                 if isinstance(record, WorkerLost):
                     self._results.worker_lost(record)
             case Sample():
-                self._results.take(node, record)
-                self._node.send(Sampled(record.sequence))
+                sequence = record.sequence
+                self._results.hear(node, record, lambda: self._node.send(Sampled(sequence)))
             case CrashSeen():
                 self._results.crashed(record)
             case FailureSeen():

@@ -8,19 +8,23 @@ against the thresholds and the limits of the generator. What decides is pure
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import gevent
+from gevent.lock import BoundedSemaphore
 
 from amoc.base import pause
+from amoc.base.breather import Breather
 from amoc.base.clock import S_NS, format_duration, now_ns
 from amoc.base.errors import AmocError, ExitCode, UsageError
 from amoc.base.operator import Operator
+from amoc.base.waiting import Notify
 from amoc.ipc.messages.lifecycle import Loaded, Ready, WorkerLost
-from amoc.ipc.messages.samples import Sample
+from amoc.ipc.messages.samples import Sample, cells_in
 from amoc.ipc.messages.users import Blocked, CrashSeen, FailureSeen
+from amoc.metrics.numpy_loading import load_for
 from amoc.metrics.step_names import OTHER
 from amoc.results import exporters, message_account, verdict
 from amoc.results.exporters import Exporter, RunInfo
@@ -84,6 +88,10 @@ class RunResults:
         self._begun_ns = self._stopped_ns = self._cut_at_ns = 0
         self._lag_s = 0.0
         self._deaths: Counter[str] = Counter()
+        self._heard: deque[tuple[str, Sample, Callable[[], None]]] = deque()
+        self._news = Notify()
+        self._working = BoundedSemaphore()
+        self._breathe = Breather()
 
     # The run's phases
 
@@ -127,6 +135,8 @@ class RunResults:
 
     def close(self) -> None:
         """The last sample has come; pass on what is left."""
+        with self._working:
+            self._take_heard()
         if self._seconds.heard:
             self._cut()
         # What the last sample said may have ended a second of its own; this is known only after it.
@@ -182,12 +192,43 @@ class RunResults:
 
     # What comes in
 
+    def hear(self, node: str, sample: Sample, taken: Callable[[], None]) -> None:
+        """A sample of `node` has come: it is taken soon, and what it says is then known.
+
+        Args:
+            node: The node's name.
+            sample: What it says.
+            taken: Called then.
+        """
+        self._heard.append((node, sample, taken))
+        self._news.ring()
+
+    def work(self) -> None:
+        """Take what was heard, and cut seconds that are over.
+
+        Merging a sample of thousands of timers takes a while. It is done in parts, and this is a
+        greenlet of its own, so that other reports need not wait. Does not return.
+        """
+        while True:
+            self._news.wait(BEAT_S)
+            with self._working:  # the end may come meanwhile
+                self._take_heard()
+                self._cut_if_over()
+
+    def _take_heard(self) -> None:
+        self._breathe.begin()
+        while self._heard:
+            node, sample, taken = self._heard.popleft()
+            load_for(cells_in(sample))
+            self.take(node, sample)
+            taken()
+
     def take(self, node: str, sample: Sample) -> None:
-        """Take a sample of `node`."""
+        """Take a sample of `node` at once."""
         if self._begun_ns:
             self._status.elapsed_s = (now_ns() - self._begun_ns) / S_NS
             self._status.paused_s = pause.paused_ns() / S_NS
-        self._status.samples.take(node, sample)
+        self._status.samples.take(node, sample, self._breathe)
         self._cut_if_over()
 
     def crashed(self, crash: CrashSeen) -> None:
@@ -228,7 +269,7 @@ class RunResults:
             self._operator.warning(sentence_of(one), one.trace)
 
     def beat(self) -> None:
-        """Note how late this process's loop turns, and cut seconds that last too long.
+        """Note how late this process's loop turns.
 
         Does not return; to be a greenlet of its own.
         """
@@ -236,7 +277,6 @@ class RunResults:
             due_ns = now_ns() + int(BEAT_S * S_NS)
             gevent.sleep(BEAT_S)
             self._lag_s = max(self._lag_s, (now_ns() - due_ns) / S_NS)
-            self._cut_if_over()
 
     def annotate(self, what: str, comment: str, *tags: str) -> None:
         """Tell exporters that something has happened to the run."""
@@ -270,7 +310,7 @@ class RunResults:
             point = replace(point, counters={**point.counters, **more}, late=())
         self._cut_at_ns, self._cpu_s, self._lag_s = at_ns, cpu_s, 0.0
         self._status.points.append(point)
-        for text in self._status.totals.add(point):
+        for text in self._status.totals.add(point, breathe=self._breathe):
             self._operator.warning(text)
         self._files.write_second(point)
         self._hold_against_thresholds(point)

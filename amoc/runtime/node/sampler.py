@@ -27,8 +27,8 @@ from amoc.metrics.board import MAX_COUNT, Board, Cell, Entry, Kind, Merge
 from amoc.metrics.board_reader import AreaReader, Change, TimerChange
 from amoc.metrics.health_figures import NodePoint
 from amoc.metrics.histogram import CELLS, Histogram
-from amoc.metrics.packed_timers import PackedTimers
 from amoc.metrics.throttle_counts import ThrottleCounts
+from amoc.metrics.timer_block import TimerBlock
 from amoc.metrics.timer_sums import TimerSums
 from amoc.metrics.vectors import Keys
 
@@ -174,13 +174,11 @@ class Sampler:
             host=[getattr(host, name) for name in health_figures.NODE],
         )
 
-    def _packed(self, news: _News) -> PackedTimers:
+    def _packed(self, news: _News) -> TimerBlock:
         self._breathe()
         news.keys = [vectors.united(news.keys)]
         self._breathe()
-        packed = self._timers.totals_at(news.keys[0], news.timers)
-        self._breathe()
-        return packed
+        return self._timers.totals_at(news.keys[0], news.timers, self._breathe)
 
     def _look(self) -> _News:
         """Take over what has grown on the board, and say what that is."""

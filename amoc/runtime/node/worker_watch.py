@@ -14,9 +14,11 @@ from amoc.base.clock import S_NS, now_ns
 from amoc.base.operator import Operator
 from amoc.base.text import counted
 from amoc.ipc.messages.links import FromNode
+from amoc.ipc.messages.samples import cells_in
 from amoc.ipc.messages.users import Blocked, LookAtUsers, UsersNow
 from amoc.metrics.board import PRESENT, Board, Cell
 from amoc.metrics.health_figures import cell
+from amoc.metrics.numpy_loading import load_for
 from amoc.runtime import logs
 from amoc.runtime.node.sampler import Host, Sampler
 from amoc.runtime.node.workers import WorkerState, WorkerTable
@@ -91,6 +93,7 @@ class WorkerWatch:
             self._breathe.begin()
             sample = self._sampler.take(self._workers.ids, self._users_peak, last)
         self._report(sample)
+        load_for(cells_in(sample))
         for note in self._sampler.take_notes():
             self._operator.warning(note)
 

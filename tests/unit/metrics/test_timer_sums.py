@@ -7,12 +7,12 @@ from array import array
 
 import numpy as np
 import pytest
-from amoc.metrics.timer_block import TimerBlock
 from hypothesis import given
 from hypothesis import strategies as st
 
 from amoc.metrics import vectors
 from amoc.metrics.histogram import CELLS, ROW, Histogram, cell_of, end_ns
+from amoc.metrics.timer_block import TimerBlock
 from amoc.metrics.timer_sums import TimerSums, together
 
 pytestmark = pytest.mark.parametrize("numpy", [None, np], ids=["plain", "numpy"])

@@ -11,7 +11,7 @@ from amoc.ipc.messages.users import UsersNow
 from amoc.metrics.board import Merge, UserState
 from amoc.metrics.health_figures import WORKER
 from amoc.metrics.histogram import Histogram
-from amoc.metrics.packed_timers import PackedTimers
+from amoc.metrics.timer_block import TimerBlock
 from amoc.results.merge import SampleMerger
 from amoc.results.series import GONE
 
@@ -67,7 +67,7 @@ def histories(draw):
                     peak=sent,
                     counters={"sent": sent, f"only_{number}": hits},
                     gauges={"queue": (Merge.SUM, [float(sent)])},
-                    timers=PackedTimers.of({"ttd": ttd}).wire(),
+                    timers=TimerBlock.of({"ttd": ttd}).wire(),
                     crashes={"ValueError": hits},
                     throttles={"pages": (sent, hits, 0)},
                     waiting={"pages": sent},
@@ -155,7 +155,7 @@ def test_timers_of_all_nodes_are_one_histogram():
     one, other = Histogram.of([1000, 2000]), Histogram.of([2000, 9_000_000])
     samples = SampleMerger()
     for name, part in (("node0", one), ("node1", other)):
-        samples.take(name, sample(timers=PackedTimers.of({"ttd": part}).wire()))
+        samples.take(name, sample(timers=TimerBlock.of({"ttd": part}).wire()))
     assert samples.take_growth().timers == {"ttd": Histogram.of([1000, 2000, 2000, 9_000_000])}
 
 

@@ -17,8 +17,8 @@ from amoc.ipc.messages.samples import Sample, WorkerFigures
 from amoc.metrics.board import Kind, Merge, UserState
 from amoc.metrics.health_figures import WORKER
 from amoc.metrics.histogram import Histogram
-from amoc.metrics.packed_timers import PackedTimers
 from amoc.metrics.throttle_counts import ThrottleCounts
+from amoc.metrics.timer_block import TimerBlock
 from amoc.results import journal
 from amoc.results.journal import Journal
 from amoc.results.journal_facts import JournalFacts
@@ -72,7 +72,7 @@ class Node:
 
     def sample(self, at_ns: int) -> Sample:
         self.sequence += 1
-        timers = PackedTimers.of({"unused": Histogram(), "ttd": self.ttd})
+        timers = TimerBlock.of({"unused": Histogram(), "ttd": self.ttd})
         health = dict.fromkeys(WORKER, 0) | {"cpu": self.cpu_ns, "lag_p99_s": self.lag_s / 3}
         worker = WorkerFigures(
             0, self.incarnation, at_ns, 7, 0, 9, self.lag_s / 7, list(health.values())

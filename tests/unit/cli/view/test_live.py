@@ -22,7 +22,7 @@ from amoc.ipc.messages.samples import Sample, WorkerFigures
 from amoc.metrics.board import UserState
 from amoc.metrics.health_figures import WORKER, NodePoint, WorkerPoint
 from amoc.metrics.histogram import Histogram
-from amoc.metrics.packed_timers import PackedTimers
+from amoc.metrics.timer_block import TimerBlock
 from amoc.results.counts import counter
 from amoc.results.series import Point, ThrottlePoint
 from amoc.results.thresholds.threshold import Result
@@ -58,7 +58,7 @@ def status(duration_s=None, state=State.RUNNING, **parts) -> Status:
             users_peak=5,
             counters=parts.get("counters", {"sent": 700}),
             gauges={},
-            timers=PackedTimers.of({"ttd": ttd, "loop_lag": lag}).wire(),
+            timers=TimerBlock.of({"ttd": ttd, "loop_lag": lag}).wire(),
             crashes={"ValueError": 2},
             throttles=parts.get("throttles", {}),
             waiting={},
@@ -121,7 +121,7 @@ def test_a_timer_that_has_recorded_nothing_lately_is_not_in_the_plain_line():
 def test_of_very_many_timers_some_are_in_the_plain_line_and_the_rest_is_counted():
     found = status()
     timer = Histogram.of([1_000_000])
-    many = PackedTimers.of({f"t{number:03}": timer for number in range(100)}).wire()
+    many = TimerBlock.of({f"t{number:03}": timer for number in range(100)}).wire()
     take(
         found,
         Sample(

@@ -14,7 +14,7 @@ from amoc.metrics import reserved
 from amoc.metrics.board import Merge, UserState
 from amoc.metrics.health_figures import WORKER
 from amoc.metrics.histogram import Histogram
-from amoc.metrics.packed_timers import PackedTimers
+from amoc.metrics.timer_block import TimerBlock
 from amoc.results.journal_facts import JournalFacts
 from amoc.results.merge import SampleMerger
 from amoc.results.run_totals import RunTotals
@@ -44,7 +44,7 @@ def summary(run=RUN, **parts):
         users_peak=2,
         counters=parts.get("counters", {}),
         gauges=parts.get("gauges", {}),
-        timers=PackedTimers.of(parts.get("timers", {})).wire(),
+        timers=TimerBlock.of(parts.get("timers", {})).wire(),
         crashes=parts.get("crashes", {}),
         throttles=parts.get("throttles", {}),
         waiting={},

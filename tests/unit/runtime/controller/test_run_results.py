@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 
 import gevent
 import pytest
-from amoc.metrics.timer_block import TimerBlock
 
 from amoc.base import breather
 from amoc.base.clock import S_NS, now_ns
@@ -17,6 +16,7 @@ from amoc.ipc.messages.samples import Sample
 from amoc.ipc.messages.users import Blocked, CrashSeen
 from amoc.metrics.board import Kind, UserState
 from amoc.metrics.histogram import Histogram
+from amoc.metrics.timer_block import TimerBlock
 from amoc.results import journal, saved_run, summary_file
 from amoc.results.run_directory import RunDirectory
 from amoc.results.store.reader import StoredSeries

@@ -22,7 +22,7 @@ from amoc.metrics.board import Board, Cell, Kind, Merge, record
 from amoc.metrics.board_reader import AreaReader
 from amoc.metrics.health_figures import WORKER, NodePoint, total
 from amoc.metrics.histogram import CELLS, Histogram, cell_of, end_ns, middle_ns
-from amoc.metrics.packed_timers import PackedTimers
+from amoc.metrics.timer_block import TimerBlock
 from amoc.metrics.timer_sums import TimerSums
 from amoc.results.merge import Counts, SampleMerger
 from amoc.results.per_second import MAX_NS, Moment, PointCutter
@@ -218,13 +218,13 @@ def test_what_has_grown_since_the_sample_before_travels_and_what_is_lost_comes_a
     node.record(1, 2000)
     second = node.sample()
     assert second.counters == {"b": 4}
-    assert PackedTimers(*second.timers) == {"ttd": Histogram({cell_of(2000): 1}, 2000)}
+    assert TimerBlock(*second.timers) == {"ttd": Histogram({cell_of(2000): 1}, 2000)}
     node.sampler.acknowledge(second.sequence)
     third = node.sample()
     assert third.counters == {"a": 1}
-    assert PackedTimers(*third.timers) == {"ttd": Histogram({cell_of(1000): 1}, 2000)}
+    assert TimerBlock(*third.timers) == {"ttd": Histogram({cell_of(1000): 1}, 2000)}
     node.sampler.acknowledge(third.sequence)
-    assert (node.sample().counters, PackedTimers(*node.sample().timers)) == ({}, {})
+    assert (node.sample().counters, TimerBlock(*node.sample().timers)) == ({}, {})
 
 
 def test_while_nobody_acknowledges_samples_stay_as_large_as_what_has_grown_and_few():

@@ -10,7 +10,8 @@ import pytest
 from gevent import GreenletExit
 from gevent.event import Event
 
-from amoc import metrics
+from amoc import metrics, user
+from amoc.base import turns
 from amoc.base.clock import MS_NS, now_ns
 from amoc.base.errors import ScenarioError
 from amoc.ipc.messages.users import CrashSeen, Started, StartUsers, UsersGone
@@ -502,3 +503,33 @@ def test_a_start_rate_whose_throttle_is_stopped_starts_nobody(worker):
     one.gate.line.pop(0).give(ScenarioError("throttle user_rate was stopped"))
     gevent.sleep(0)
     assert one.states() == {UserState.STARTING: 1}
+
+
+def test_users_that_are_killed_before_the_loop_comes_to_them_never_begin(worker, monkeypatch):
+    monkeypatch.setattr(turns, "HOLD_NS", 0)  # it turns after each user that begins
+    begun = []
+    one = worker(lambda user_id: begun.append(user_id) or stay(user_id))
+    one.deal(range(1, 101))
+    one.wait(lambda: 3 <= len(begun) < 50)
+    removal = one.crowd.remove(100, force=True)
+    seen = len(begun)
+    assert (removal.killed + removal.withdrawn, removal.stuck) == (100, ())
+    assert len(one.crowd) == one.crowd.queued == 0
+    assert seen < 100
+    gevent.sleep(0)
+    assert len(begun) == seen
+    one.wait_states(REMOVED=seen)
+
+
+def test_users_are_asked_to_stop_at_once_and_end_while_the_loop_turns(worker, monkeypatch):
+    monkeypatch.setattr(turns, "HOLD_NS", 0)
+    asked = []
+    one = worker(lambda user_id: user.wait_stopping() and asked.append(len(one.crowd)))
+    one.deal(range(1, 101))
+    one.wait_states(RUNNING=100)
+    gone = gevent.spawn(one.crowd.stop, DEADLINE_S)
+    one.wait(lambda: asked)
+    assert not one.crowd.removable  # all have been asked, though most have not ended
+    assert gone.get(timeout=2 * DEADLINE_S) == UsersGone(0, 0, [])
+    assert asked == list(range(100, 0, -1))
+    one.wait_states(FINISHED=100)

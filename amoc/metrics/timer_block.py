@@ -16,7 +16,7 @@ from amoc.metrics.histogram import Histogram
 Wire = tuple[Sequence[str], bytes, bytes, bytes, bytes]
 
 
-class PackedTimers(Mapping[str, Histogram]):
+class TimerBlock(Mapping[str, Histogram]):
     """Histograms by name; they do not change.
 
     Attributes:
@@ -55,12 +55,12 @@ class PackedTimers(Mapping[str, Histogram]):
             raise ValueError(f"{number} timers and {hits} cells do not fit together")
 
     @classmethod
-    def of(cls, timers: Mapping[str, Histogram]) -> PackedTimers:
+    def of(cls, timers: Mapping[str, Histogram]) -> TimerBlock:
         """`timers` packed."""
         if isinstance(timers, cls):
             return timers
         if (packed := getattr(timers, "packed", None)) is not None:
-            found: PackedTimers = packed()
+            found: TimerBlock = packed()
             return found
         max_ns, ends, cells, counts = array("Q"), array("I"), array("H"), array("Q")
         for timer in timers.values():
@@ -79,13 +79,47 @@ class PackedTimers(Mapping[str, Histogram]):
         ends: array[int],
         cells: array[int],
         counts: array[int],
-    ) -> PackedTimers:
-        """Timers of these parts, see `PackedTimers`."""
+    ) -> TimerBlock:
+        """Timers of these parts, see `TimerBlock`."""
         parts = (one.tobytes() for one in (max_ns, ends, cells, counts))
         return cls(names, *parts)
 
+    def parts(self, most: int) -> Iterator[TimerBlock]:
+        """The same timers in several blocks, each of at most `most` cells or of one timer."""
+        first = begin = 0
+        for place in range(len(self.names)):
+            after = self.ends[place + 1] if place + 1 < len(self.names) else None
+            if after is not None and after - begin <= most:
+                continue
+            end = self.ends[place]
+            yield TimerBlock(
+                self.names[first : place + 1],
+                self.max_ns[first : place + 1].tobytes(),
+                array("I", (one - begin for one in self.ends[first : place + 1])).tobytes(),
+                self.cells[begin:end].tobytes(),
+                self.counts[begin:end].tobytes(),
+            )
+            first, begin = place + 1, end
+
+    @classmethod
+    def joined(cls, blocks: Sequence[TimerBlock]) -> TimerBlock:
+        """Blocks as one; no timer may be in two of them."""
+        if len(blocks) == 1:
+            return blocks[0]
+        ends, begin = array("I"), 0
+        for one in blocks:
+            ends.extend(begin + end for end in one.ends)
+            begin += len(one.cells)
+        return cls(
+            [name for one in blocks for name in one.names],
+            b"".join(one.max_ns for one in blocks),
+            ends.tobytes(),
+            b"".join(one.cells for one in blocks),
+            b"".join(one.counts for one in blocks),
+        )
+
     def wire(self) -> Wire:
-        """The parts, for a message: what `PackedTimers` is made of."""
+        """The parts, for a message: what `TimerBlock` is made of."""
         max_ns, ends, cells, counts = (
             part.tobytes() for part in (self.max_ns, self.ends, self.cells, self.counts)
         )
@@ -106,7 +140,7 @@ class PackedTimers(Mapping[str, Histogram]):
         return len(self.names)
 
     def __repr__(self) -> str:
-        return f"<{len(self)} packed timers, {len(self.cells)} cells>"
+        return f"<{len(self)} timers, {len(self.cells)} cells>"
 
     def __reduce__(self) -> Any:
         return type(self), self.wire()

@@ -1,0 +1,45 @@
+"""NumPy is loaded when there are so many timers that it pays, and then beside the loop.
+
+It takes 15 MB and a tenth of a second, so a process of a run that does not need it goes without
+(`amoc.metrics.vectors`). Workers never load it.
+"""
+
+from __future__ import annotations
+
+import os
+from importlib import import_module
+from typing import Any
+
+import gevent
+
+from amoc.metrics import vectors
+
+WORTH_CELLS = 4_000
+"""Cells of timers that grow in a second: from here on NumPy is faster by more than it costs."""
+_THREADS = "OPENBLAS_NUM_THREADS"
+
+_loading: gevent.Greenlet[..., None] | None = None
+
+
+def load_for(cells: int) -> None:
+    """So many cells of timers have grown in a second: load NumPy if that is worth it."""
+    global _loading
+    if cells >= WORTH_CELLS and _loading is None:
+        _loading = gevent.spawn(_load)
+
+
+def _load() -> None:
+    vectors.use(gevent.get_hub().threadpool.apply(_imported))
+
+
+def _imported() -> Any:
+    # Linear algebra, which nobody needs here, would start a thread for each core.
+    before = os.environ.get(_THREADS)
+    os.environ[_THREADS] = "1"
+    try:
+        return import_module("numpy")
+    finally:
+        if before is None:
+            del os.environ[_THREADS]
+        else:
+            os.environ[_THREADS] = before

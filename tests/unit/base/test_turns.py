@@ -1,0 +1,59 @@
+"""Many calls in the loop: in order, all of them, and the loop turns in between."""
+
+from __future__ import annotations
+
+import gevent
+import pytest
+from gevent import get_hub
+
+from amoc.base import turns
+from amoc.base.turns import call_in_turns
+
+DEADLINE_S = 20.0
+
+
+def wait_until(condition) -> None:
+    with gevent.Timeout(DEADLINE_S):
+        while not condition():
+            gevent.sleep(0)
+
+
+def test_all_are_called_in_their_order_and_in_the_hub() -> None:
+    called: list[int] = []
+    hubs: set[object] = set()
+
+    def call(number: int) -> None:
+        called.append(number)
+        hubs.add(gevent.getcurrent())
+
+    call_in_turns([lambda number=number: call(number) for number in range(1000)])
+    assert not called  # not before the loop turns
+    wait_until(lambda: len(called) == 1000)
+    assert called == list(range(1000))
+    assert hubs == {get_hub()}
+
+
+def test_the_loop_turns_between_calls_that_take_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turns, "HOLD_NS", 0)
+    called: list[int] = []
+    seen: list[int] = []
+    call_in_turns([lambda: called.append(1)] * 100)
+    while len(called) < 100:
+        gevent.sleep(0)
+        seen.append(len(called))
+    assert seen == sorted(set(seen))
+    assert len(seen) >= 50
+
+
+def test_one_that_raises_keeps_no_other_from_being_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    failed: list[BaseException] = []
+    hub = get_hub()
+    monkeypatch.setattr(hub, "handle_error", lambda *what: failed.append(what[2]), raising=False)
+    called: list[int] = []
+
+    def fail() -> None:
+        raise ValueError("on purpose")
+
+    call_in_turns([lambda: called.append(1), fail, lambda: called.append(2)])
+    wait_until(lambda: len(called) == 2)
+    assert [str(one) for one in failed] == ["on purpose"]
